@@ -1,0 +1,132 @@
+// What enters the control core and what it asks the edge to do. Every Event goes, with its time, to the event log first.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "config/enums.h"
+#include "engine/messages.h"
+#include "journal/events.h"
+#include "task/task.h"
+
+namespace altlas::control {
+
+// ---- Events: from the edge to the core ----
+
+// A request asks for `tasks` places in the queue before its text is tokenized. Answered by AnswerAdmission.
+struct AdmissionRequested {
+  uint64_t ticket = 0;      // Chosen by the edge, unique.
+  std::string owner;
+  std::string deployment;   // Empty: the default one.
+  uint32_t tasks = 1;
+};
+// The request goes no further (bad text, client gone): its places are free again.
+struct AdmissionReleased {
+  uint64_t ticket = 0;
+};
+// Tokenized tasks take the ticket's places. `split`: a device each; otherwise one device and one engine batch.
+struct TasksSubmitted {
+  uint64_t ticket = 0;
+  std::vector<TaskSpec> specs;
+  bool split = true;
+};
+// The journal has written (or could not write) what AppendJournal{ticket} asked for.
+struct JournalWritten {
+  uint64_t ticket = 0;
+  bool ok = true;
+  std::string message;
+};
+struct CancelRequested {
+  TaskId task;
+};
+// The link to a replica's leading worker is up (hello exchanged).
+struct WorkerConnected {
+  ReplicaId replica;
+  int32_t pid = 0;  // 0: in this process.
+};
+struct WorkerReported {
+  ReplicaId replica;
+  engine::Report report;
+};
+// The worker's process ended or its link broke; nothing of it will be heard again.
+struct WorkerLost {
+  ReplicaId replica;
+  std::string reason;  // "killed by signal 9".
+};
+// A measured sample of one device. Numbers below 0: not known.
+struct DeviceSampled {
+  DeviceId device;
+  double utilization = 0;          // Percent, of our own work and others'.
+  double foreign_utilization = 0;  // Percent, of other processes alone.
+  double temperature = -1;         // Celsius.
+  double power = -1;               // Watt.
+  bool healthy = true;
+};
+struct StrategyChanged {
+  Strategy strategy = Strategy::kLeastLoaded;
+};
+struct ConcurrencyChanged {
+  uint32_t max_concurrent_tasks = 0;  // Per device; 0: what the engine can batch.
+};
+// No new admissions; what is accepted goes on.
+struct DrainRequested {};
+// Time has passed; sent when the core's next_deadline() is due, and at least every queue_processing_interval.
+struct Tick {};
+
+using Event = std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten, CancelRequested,
+                           WorkerConnected, WorkerReported, WorkerLost, DeviceSampled, StrategyChanged,
+                           ConcurrencyChanged, DrainRequested, Tick>;
+
+// ---- Actions: from the core to the edge, carried out in order ----
+
+struct AnswerAdmission {
+  uint64_t ticket = 0;
+  Result<void> admitted;
+};
+struct Placed {
+  TaskId task;
+  DeviceId device;
+  TaskStatus status = TaskStatus::kQueued;  // kQueued or kRunning; of an idempotent repeat, the first one's.
+};
+// After the journal's commit: the tasks of one TasksSubmitted, in its order.
+struct AnswerSubmission {
+  uint64_t ticket = 0;
+  Result<std::vector<Placed>> placed;
+};
+struct AppendJournal {
+  uint64_t ticket = 0;  // 0: nobody waits for it.
+  std::vector<journal::Event> events;
+};
+struct ForgetTasks {  // Over, and beyond the number kept.
+  std::vector<TaskId> tasks;
+};
+struct StartWorker {
+  ReplicaId replica;
+  engine::LoadReplica load;
+};
+struct StopWorker {
+  ReplicaId replica;
+  bool kill = false;  // At once; otherwise after its link has been told.
+};
+struct SendCommand {
+  ReplicaId replica;
+  engine::Command command;
+};
+// For those who stream or wait.
+struct PublishDelta {
+  TaskId task;
+  TokenDelta delta;
+};
+struct PublishStatus {
+  TaskId task;
+  TaskStatus status = TaskStatus::kQueued;
+};
+
+using Action = std::variant<AnswerAdmission, AnswerSubmission, AppendJournal, ForgetTasks, StartWorker, StopWorker,
+                            SendCommand, PublishDelta, PublishStatus>;
+
+}  // namespace altlas::control

@@ -1,0 +1,103 @@
+// Service: the control core on its strand, with the journal, the workers and the clock around it. What the server talks to.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "config/config.h"
+#include "control/events.h"
+#include "control/views.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace altlas::telemetry {
+class Registry;
+}
+
+namespace altlas::control {
+
+// Places in the queue, held while a request's text is tokenized. Gives them back when dropped unused.
+class Admission {
+ public:
+  Admission() = default;
+  Admission(uint64_t ticket, std::function<void(uint64_t)> release) : ticket_(ticket), release_(std::move(release)) {}
+  Admission(Admission&& other) noexcept
+      : ticket_(std::exchange(other.ticket_, 0)), release_(std::move(other.release_)) {}
+  Admission& operator=(Admission&& other) noexcept {
+    std::swap(ticket_, other.ticket_);
+    std::swap(release_, other.release_);
+    return *this;
+  }
+  ~Admission() {
+    if (ticket_ != 0) release_(ticket_);
+  }
+  // The ticket, which is no longer given back on destruction.
+  uint64_t take() { return std::exchange(ticket_, 0); }
+
+ private:
+  uint64_t ticket_ = 0;
+  std::function<void(uint64_t)> release_;
+};
+
+// What happens to one task, in order, for a stream.
+struct StreamEvent {
+  TokenDelta delta;                      // May be empty in the last event.
+  std::optional<TaskView> end;           // Set in the last event: the task is over.
+};
+
+// One reader of one task's text, from its first byte. Dropping it unsubscribes.
+class Subscription {
+ public:
+  virtual ~Subscription() = default;
+  // Waits for the next event.  Errors: kBusy if the reader fell behind the buffer limit.  One call at a time.
+  virtual boost::asio::awaitable<Result<StreamEvent>> next() = 0;
+};
+
+struct TaskFilter {
+  std::optional<std::string> owner;      // Only this key's tasks.
+  std::optional<TaskStatus> status;
+  uint32_t limit = 100;
+  uint64_t offset = 0;
+};
+
+// Threads: every member from any thread; answers come back on the caller's executor.
+class Service {
+ public:
+  virtual ~Service() = default;
+
+  // Errors: kBusy with retry_after_ms when the queue is full, kUnavailable while draining, kNotFound for a deployment
+  // that is not there.
+  virtual boost::asio::awaitable<Result<Admission>> admit(AdmissionRequested request) = 0;
+  // Durable and placed when it returns. Ids of tasks without one, seeds of requests without one, are drawn here.
+  // Errors: kInvalid with the numbers for what can never fit, kConflict for another body under the same idempotency key.
+  virtual boost::asio::awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs,
+                                                                     bool split) = 0;
+  virtual boost::asio::awaitable<Result<TaskView>> task(TaskId id) = 0;  // Errors: kNotFound.
+  // Returns when the task is over or the time has passed.
+  virtual boost::asio::awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) = 0;
+  virtual boost::asio::awaitable<TaskPage> tasks(TaskFilter filter) = 0;
+  virtual boost::asio::awaitable<Result<void>> cancel(TaskId id) = 0;    // Errors: kNotFound, kConflict when over.
+  virtual boost::asio::awaitable<Result<Explanation>> explain(TaskId id) = 0;
+  virtual boost::asio::awaitable<std::vector<DeviceView>> devices() = 0;
+  virtual boost::asio::awaitable<std::vector<DeploymentView>> deployments() = 0;
+  virtual boost::asio::awaitable<Result<void>> set_strategy(Strategy strategy) = 0;
+  virtual boost::asio::awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) = 0;
+  // For a task that this process accepted or replayed.  Errors: kNotFound.
+  virtual boost::asio::awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) = 0;
+  // As a request sent now would meet. Never waits on the strand: within microseconds also under load.
+  virtual HealthView health() const = 0;
+
+  // stop(): no admissions, waits up to timeout_ms for running tasks, then stops workers and closes the journal.
+  virtual Result<void> start() = 0;
+  virtual void stop(int64_t timeout_ms) = 0;
+};
+
+}  // namespace altlas::control

@@ -1,0 +1,107 @@
+// Read-only pictures of the control core's state, copied out for those who ask.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "config/enums.h"
+#include "task/task.h"
+
+namespace altlas::control {
+
+struct TaskView {
+  TaskId id;
+  std::string owner;
+  std::string type;
+  std::string deployment;
+  TaskStatus status = TaskStatus::kQueued;
+  DeviceId device;
+  std::optional<TimeUs> created_at, started_at, finished_at, first_token_at;
+  std::optional<uint32_t> queue_position;  // From 1, while queued.
+  std::optional<TaskResult> result;        // Once completed.
+  ErrorCode error_code = ErrorCode::kInternal;
+  std::string error;                       // Once failed; with a note where a fallback was taken.
+  std::string note;                        // "task_specific: no mapping for …, least_loaded was used".
+  uint32_t prompt_tokens = 0;
+  uint32_t generated_tokens = 0;
+};
+
+struct TaskPage {
+  std::vector<TaskView> tasks;  // Newest first.
+  uint64_t total = 0;           // Of those that match.
+};
+
+struct DeviceView {
+  DeviceId id;
+  std::string name;
+  std::string kind;             // cpu, cuda, sim.
+  double utilization = 0;
+  uint64_t memory_used = 0;     // Weights, used KV blocks, activations, reservations.
+  uint64_t memory_total = 0;
+  uint32_t task_count = 0;      // Running and queued.
+  uint32_t queued_count = 0;
+  double temperature = -1;      // Celsius; below 0: not measured.
+  double power = -1;            // Watt; below 0: not measured.
+  bool healthy = true;
+  std::vector<std::string> deployments;
+};
+
+// Why a device was not taken.
+struct Rejection {
+  DeviceId device;
+  std::string reason;           // "unhealthy", "memory: needs 8589934592, 1234 free", …
+};
+
+struct Explanation {
+  TaskId task;
+  Strategy strategy = Strategy::kLeastLoaded;   // That decided.
+  DeviceId winner;
+  std::optional<DeviceId> runner_up;
+  std::string reason;                           // Why the winner won.
+  std::vector<Rejection> rejected;
+  std::vector<std::pair<Strategy, std::optional<DeviceId>>> alternatives;  // What each other strategy would have chosen.
+  uint64_t epoch = 0;                           // Of the state the choice was made in: number of events before it.
+};
+
+enum class ReplicaState : uint8_t { kStarting, kLoading, kRunning, kDraining, kBackoff, kStopped };
+std::string_view to_string(ReplicaState state);
+
+struct ReplicaView {
+  ReplicaId id;
+  std::string deployment;
+  ReplicaState state = ReplicaState::kStarting;
+  std::vector<DeviceId> devices;   // Of its ranks; the leading one first.
+  int32_t pid = 0;
+  uint32_t restarts = 0;
+  std::string message;             // Why it is not running.
+  std::string load_phase;
+  double load_fraction = 0;
+  uint32_t running = 0;
+  uint32_t sequences_max = 0, model_len_max = 0, kv_blocks = 0, block_tokens = 0;
+  uint64_t kv_tokens_free = 0;
+  uint64_t generated_tokens = 0, prompt_tokens = 0, preemptions = 0;
+  std::string simd;
+};
+
+struct DeploymentView {
+  std::string name;
+  std::string model;               // Id in the APIs.
+  std::string status;              // UPDATING, HEALTHY, UNHEALTHY, as serve.status() says it.
+  std::string message;
+  std::vector<ReplicaView> replicas;
+};
+
+enum class HealthStatus : uint8_t { kOk, kStarting, kDraining, kUnavailable };
+std::string_view to_string(HealthStatus status);
+
+struct HealthView {
+  HealthStatus status = HealthStatus::kStarting;
+  std::string model;               // Of the default deployment.
+  std::string message;
+};
+
+}  // namespace altlas::control

@@ -1,0 +1,42 @@
+// Executor: carries out planned steps on a replica's ranks, in two phases so that the next step can be planned, or even
+// launched, while this one runs.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "scheduler/step_plan.h"
+
+namespace altlas::engine {
+
+// What a loaded replica can hold; fixed at load.
+struct ReplicaLimits {
+  uint32_t sequences_max = 0;      // Slots.
+  uint32_t model_len_max = 0;      // Prompt + generated tokens of one sequence.
+  uint32_t step_tokens_max = 0;    // Token budget of one step.
+  uint32_t block_tokens = 0;       // Tokens of one KV block.
+  std::vector<uint32_t> group_blocks;   // KV blocks per attention group.
+  std::vector<uint32_t> group_window;   // Sliding window of the group in tokens; 0: all.
+  uint64_t block_bytes = 0;        // Of one block of every group together.
+  uint64_t weight_bytes = 0;       // Held on the device.
+  uint64_t activation_bytes = 0;
+  uint32_t vocab_size = 0;
+
+  uint64_t kv_tokens() const { return group_blocks.empty() ? 0 : uint64_t{group_blocks[0]} * block_tokens; }
+};
+
+// Threads: all calls from the replica's leading thread.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  virtual const ReplicaLimits& limits() const = 0;
+  // Hands a plan to the ranks and returns at once. At most depth() may be in flight.
+  virtual void launch(StepPlan plan) = 0;
+  // Waits for the oldest launched step.  Errors: kDevice: the replica must restart.
+  virtual Result<StepResult> collect() = 0;
+  virtual int in_flight() const = 0;
+  virtual int depth() const = 0;  // ≥ 1.
+};
+
+}  // namespace altlas::engine

@@ -1,0 +1,84 @@
+// One engine step, as the leading thread plans it and every rank carries it out.
+//
+// A rank keeps state per slot (block tables, the request, tokens seen), and a plan carries only changes to it: so a plan
+// is small, means the same in another process, and can be launched before the step before it has ended.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/ids.h"
+#include "task/task.h"
+
+namespace altlas {
+
+// Stands for the token that the same slot's previous step samples, not known yet when the plan is made.
+inline constexpr int32_t kTokenPending = -1;
+
+// What a rank must know of a sequence for as long as it holds a slot. Immutable, shared with the leading thread.
+struct SequenceRequest {
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> generated;  // Tokens of earlier runs of the task, on this replica or another.
+  SamplingParams sampling;
+};
+
+struct SlotStart {
+  int32_t slot = 0;
+  std::shared_ptr<const SequenceRequest> request;
+};
+
+// table[group][first_index …] of the slot becomes `blocks`.
+struct SlotBlocks {
+  int32_t slot = 0;
+  int32_t group = 0;
+  uint32_t first_index = 0;
+  std::vector<BlockId> blocks;
+};
+
+// Copies a whole KV block before the step computes (copy on write).
+struct BlockCopy {
+  int32_t group = 0;
+  BlockId from;
+  BlockId to;
+};
+
+// A run of tokens of one sequence: a chunk of prefill, or one token of decode.
+struct StepEntry {
+  int32_t slot = 0;
+  uint32_t position = 0;          // Of tokens[0] in the sequence (prompt + generated).
+  std::vector<int32_t> tokens;    // ≥ 1; only the last may be kTokenPending, then it is the only one.
+  bool samples = false;           // The last token's logits give the next token.
+  bool prompt_logprobs = false;   // Log-probabilities of tokens position+1 … of this chunk (and the next chunk's first) too.
+};
+
+struct StepPlan {
+  StepId id;
+  std::vector<SlotStart> starts;    // First.
+  std::vector<SlotBlocks> blocks;   // Then.
+  std::vector<BlockCopy> copies;    // Then, before any write of the step.
+  std::vector<StepEntry> entries;   // Ordered by slot; at most one per slot.
+  std::vector<int32_t> ends;        // Slots free again after this step.
+
+  bool empty() const { return entries.empty() && starts.empty() && ends.empty() && copies.empty(); }
+  uint32_t tokens() const {
+    uint32_t sum = 0;
+    for (const StepEntry& entry : entries) sum += static_cast<uint32_t>(entry.tokens.size());
+    return sum;
+  }
+};
+
+struct SampledToken {
+  int32_t slot = 0;
+  int32_t token = 0;
+  TokenLogprobs logprobs;                      // id and top set where the sequence asks for them.
+  std::vector<TokenLogprobs> prompt_logprobs;  // Of this step's chunk, where asked for.
+};
+
+struct StepResult {
+  StepId id;
+  std::vector<SampledToken> sampled;  // One per entry with `samples` or `prompt_logprobs` (token -1 where only the latter).
+  int64_t busy_us = 0;                // Time the devices computed.
+};
+
+}  // namespace altlas
