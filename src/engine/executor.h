@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "scheduler/step_plan.h"
+#include "model/step_plan.h"
 
 namespace altlas::engine {
 
