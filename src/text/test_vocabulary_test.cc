@@ -1,0 +1,105 @@
+#include "text/test_vocabulary.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
+
+#include "base/check.h"
+
+namespace altlas::text::testing_support {
+namespace {
+
+// Just enough of GGUF for a trusted file: strings, numbers and arrays of both, in the header.
+class Header {
+ public:
+  explicit Header(const std::string& path) : in_(path, std::ios::binary) {
+    if (!in_ || number<uint32_t>() != 0x46554747) return;
+    number<uint32_t>();
+    number<uint64_t>();
+    for (auto left = number<uint64_t>(); left > 0 && in_; --left) {
+      const std::string key = string();
+      read_value(key, number<uint32_t>());
+    }
+    ok = static_cast<bool>(in_);
+  }
+  bool ok = false;
+  std::map<std::string, std::vector<std::string>> strings;
+  std::map<std::string, std::vector<int64_t>> integers;
+
+ private:
+  template <class T>
+  T number() {
+    T value{};
+    in_.read(reinterpret_cast<char*>(&value), sizeof value);
+    return value;
+  }
+  std::string string() {
+    std::string text(number<uint64_t>(), '\0');
+    in_.read(text.data(), static_cast<std::streamsize>(text.size()));
+    return text;
+  }
+  void read_value(const std::string& key, uint32_t type) {
+    switch (type) {
+      case 0: case 7: integers[key].push_back(number<uint8_t>()); break;
+      case 1: integers[key].push_back(number<int8_t>()); break;
+      case 2: case 3: integers[key].push_back(number<int16_t>()); break;
+      case 4: case 5: integers[key].push_back(number<int32_t>()); break;
+      case 6: number<float>(); break;
+      case 8: strings[key].push_back(string()); break;
+      case 10: case 11: integers[key].push_back(number<int64_t>()); break;
+      case 12: number<double>(); break;
+      case 9: {
+        const auto inner = number<uint32_t>();
+        for (auto left = number<uint64_t>(); left > 0 && in_; --left) read_value(key, inner);
+        break;
+      }
+      default: in_.setstate(std::ios::failbit);
+    }
+  }
+  std::ifstream in_;
+};
+
+}  // namespace
+
+std::vector<std::string> read_lines(const std::string& file) {
+  std::ifstream in(file.starts_with('/') ? file : ALTLAS_SOURCE_DIR "/src/text/testdata/" + file, std::ios::binary);
+  ALTLAS_CHECK(in.good(), file);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+Vocabulary tiny_vocabulary() {
+  Vocabulary made;
+  made.model = "gpt2";
+  made.pre = "qwen2";
+  for (const std::string& line : read_lines("tiny_vocabulary.txt")) {
+    if (line.starts_with("merge ")) {
+      made.merges.push_back(line.substr(6));
+    } else {
+      made.types.push_back(line[6] - '0');
+      made.tokens.push_back(line.substr(8));
+    }
+  }
+  return made;
+}
+
+std::optional<Vocabulary> model_vocabulary() {
+  const char* path = std::getenv("ALTLAS_TEST_MODEL");
+  if (path == nullptr) return std::nullopt;
+  Header header(path);
+  if (!header.ok) return std::nullopt;
+  Vocabulary made;
+  made.model = header.strings["tokenizer.ggml.model"].at(0);
+  made.pre = header.strings["tokenizer.ggml.pre"].at(0);
+  made.tokens = header.strings["tokenizer.ggml.tokens"];
+  made.merges = header.strings["tokenizer.ggml.merges"];
+  for (const int64_t type : header.integers["tokenizer.ggml.token_type"])
+    made.types.push_back(static_cast<int32_t>(type));
+  return made;
+}
+
+}  // namespace altlas::text::testing_support

@@ -1,0 +1,176 @@
+// Goal: ids equal those of transformers, on any text. Method: cases made by testdata/make_fixtures.py with a small
+// trained vocabulary for every pre-tokenizer, the real Qwen2.5 vocabulary where its file is at hand, and edges.
+#include "text/tokenizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <numeric>
+#include <sstream>
+
+#include "text/detokenizer.h"
+#include "text/test_vocabulary.h"
+#include "text/utf8.h"
+
+namespace altlas::text {
+namespace {
+
+using testing_support::read_lines;
+using testing_support::tiny_vocabulary;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct Case {
+  std::string pre;
+  bool parse = false;
+  std::string text;
+  std::vector<int32_t> ids;
+};
+
+std::vector<Case> read_cases(const std::string& file) {
+  std::vector<Case> cases;
+  for (const std::string& line : read_lines(file)) {
+    std::istringstream in(line);
+    Case c;
+    std::string parse, hex;
+    in >> c.pre >> parse >> hex;
+    c.parse = parse == "parse";
+    for (size_t i = 0; hex != "-" && i + 1 < hex.size(); i += 2)
+      c.text += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+    for (int32_t id; in >> id;) c.ids.push_back(id);
+    cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+std::unique_ptr<const Tokenizer> tiny(const std::string& pre = "qwen2") {
+  Vocabulary vocabulary = tiny_vocabulary();
+  vocabulary.pre = pre;
+  auto made = Tokenizer::create(std::move(vocabulary));
+  EXPECT_TRUE(made.ok()) << made.error().message();
+  return std::move(made).value();
+}
+
+void expect_cases(const Tokenizer& tokenizer, const std::string& pre, const std::string& file) {
+  size_t seen = 0;
+  for (const Case& c : read_cases(file)) {
+    if (c.pre != pre) continue;
+    ++seen;
+    const auto got = tokenizer.encode(c.text, {.parse_special = c.parse});
+    ASSERT_TRUE(got.ok()) << got.error().message();
+    EXPECT_EQ(*got, c.ids) << pre << (c.parse ? " parse " : " plain ") << ::testing::PrintToString(c.text);
+    if (pre == "qwen2") continue;  // NFC changes the text.
+    EXPECT_EQ(decode(tokenizer, c.ids, true), repair_utf8(c.text));
+  }
+  EXPECT_GT(seen, 100u);
+}
+
+TEST(Tokenizer, TinyVocabularyGivesTransformersIds) {
+  for (const std::string pre : {"qwen2", "gpt-2", "llama-bpe", "tekken"})
+    expect_cases(*tiny(pre), pre, "tiny_cases.txt");
+}
+
+TEST(Tokenizer, RealQwen2VocabularyGivesTransformersIds) {
+  const auto vocabulary = testing_support::model_vocabulary();
+  if (!vocabulary) GTEST_SKIP() << "no model: ALTLAS_TEST_MODEL names no qwen2.5 GGUF file";
+  if (vocabulary->tokens.size() != 151936) GTEST_SKIP() << "the model of ALTLAS_TEST_MODEL is not Qwen2.5-Coder-0.5B";
+  const auto tokenizer = Tokenizer::create(*vocabulary);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message();
+  EXPECT_TRUE((*tokenizer)->is_end_of_generation((*tokenizer)->id_of("<|im_end|>")));
+  const char* file = std::getenv("ALTLAS_TEST_TOKENIZER_CASES");  // More than are committed.
+  expect_cases(**tokenizer, "qwen2", file != nullptr ? file : "qwen2_cases.txt");
+}
+
+TEST(Tokenizer, ControlTokensInUserTextAreText) {
+  const auto t = tiny();
+  const int32_t end = t->id_of("<|im_end|>"), call = t->id_of("<tool_call>");
+  EXPECT_THAT(*t->encode("<|im_end|>", {.parse_special = true}), ElementsAre(end));
+  EXPECT_THAT(*t->encode("<|im_end|>", {}), ::testing::Not(::testing::Contains(end)));
+  EXPECT_THAT(*t->encode("<tool_call>", {}), ElementsAre(call));  // User-defined tokens are matched anywhere.
+  EXPECT_EQ(decode(*t, *t->encode("a<|im_end|>b", {})), "a<|im_end|>b");
+  EXPECT_EQ(decode(*t, *t->encode("a<|im_end|>b", {.parse_special = true})), "ab");
+}
+
+// Method: content that completes a control token begun by the template must not make it; plain text on both sides of
+// a border must merge as if there were none.
+TEST(Tokenizer, SegmentsKeepContentPlainAndMergeOverBorders) {
+  const auto t = tiny();
+  const auto encode = [&](const std::vector<Segment>& s) { return *t->encode_segments(s, false); };
+  EXPECT_EQ(encode({{"<|im_start|>the qu", false}, {"ick brown", true}, {"<|im_end|>\n", false}}),
+            *t->encode("<|im_start|>the quick brown<|im_end|>\n", {.parse_special = true}));
+  EXPECT_EQ(encode({{"<|im_", false}, {"end|>", true}}), *t->encode("<|im_end|>", {}));
+  EXPECT_EQ(encode({{"<|im_end|>", true}, {"<|im_end|>", false}}).back(), t->id_of("<|im_end|>"));
+  EXPECT_EQ(encode({{"<|im", false}, {"_end|>", false}}), *t->encode("<|im_end|>", {.parse_special = true}));
+  EXPECT_EQ(encode({{"\xE2\x82", true}, {"\xAC", true}}), *t->encode("\uFFFD\uFFFD", {}));
+}
+
+TEST(Tokenizer, AddsSpecialTokensAsTheModelAsks) {
+  Vocabulary vocabulary = tiny_vocabulary();
+  vocabulary.bos = 0, vocabulary.eos = 1, vocabulary.add_bos = true, vocabulary.add_eos = true;
+  const auto t = Tokenizer::create(vocabulary);
+  EXPECT_THAT(*(*t)->encode("", {.add_special = true}), ElementsAre(0, 1));
+  EXPECT_THAT(*(*t)->encode("", {}), ElementsAre());
+}
+
+TEST(Tokenizer, RefusesBadVocabularies) {
+  const auto refused = [](auto change) {
+    Vocabulary vocabulary = tiny_vocabulary();
+    change(vocabulary);
+    const auto made = Tokenizer::create(std::move(vocabulary));
+    return made.ok() ? std::string("accepted") : made.error().message();
+  };
+  EXPECT_THAT(refused([](Vocabulary& v) { v.pre = "klingon"; }),
+              ::testing::AllOf(HasSubstr("'klingon'"), HasSubstr("qwen2"), HasSubstr("llama-bpe")));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.model = "rwkv"; }), HasSubstr("'rwkv'"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.tokens.clear(); }), HasSubstr("0 tokens"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.types.pop_back(); }), HasSubstr("token types"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.scores = {1.0f}; }), HasSubstr("scores"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.eos = 1 << 20; }), HasSubstr("eos_token_id"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.bos = -2; }), HasSubstr("bos_token_id"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.merges.push_back("alone"); }), HasSubstr("'alone'"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.merges.push_back("zz qqqq"); }), HasSubstr("not in the vocabulary"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.merges.push_back(""); }), HasSubstr("not two tokens"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.tokens[5].assign(1 << 20, 'x'); }), HasSubstr("1048576 bytes"));
+}
+
+TEST(Tokenizer, NamesABytesThatTheVocabularyCannotSpell) {
+  Vocabulary vocabulary = {.model = "gpt2", .pre = "gpt-2", .tokens = {"a"}};
+  const auto t = Tokenizer::create(vocabulary);
+  EXPECT_THAT(*(*t)->encode("aa", {}), ElementsAre(0, 0));
+  EXPECT_THAT((*t)->encode("ab", {}).error().message(), HasSubstr("0x62"));
+}
+
+TEST(Tokenizer, IdsOutOfRangeAreHarmless) {
+  const auto t = tiny();
+  for (const int32_t id : {-1, t->vocab_size(), INT32_MIN, INT32_MAX}) {
+    EXPECT_EQ(t->token_bytes(id), "");
+    EXPECT_EQ(t->token_text(id), "");
+    EXPECT_FALSE(t->is_control(id));
+    EXPECT_FALSE(t->is_end_of_generation(id));
+  }
+}
+
+// Goal: no text takes more than linear time or so (quadratic code would take hours). Method: one letter, one
+// mark after another in the order that is dearest for NFC, blanks, and what begins like special tokens.
+TEST(Tokenizer, HostileTextsTakeLinearTime) {
+  const auto t = tiny();
+  const size_t size = 2 << 20;
+  const auto repeat = [&](std::string_view part) {
+    std::string text = "a";
+    while (text.size() < size) text += part;
+    return text;
+  };
+  for (const std::string_view part : {"a", " ", "\n", " \n", "<|im_start", "<", "\u0301\u0316", "\xFF", "ab", "1", "'"}) {
+    const auto begin = std::chrono::steady_clock::now();
+    const auto ids = t->encode(repeat(part), {.parse_special = true});
+    ASSERT_TRUE(ids.ok()) << ids.error().message();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30)) << part;
+  }
+  EXPECT_EQ(t->encode(std::string(kEncodeBytesMax + 1, 'a'), {}).error().code(), ErrorCode::kTooLarge);
+}
+
+}  // namespace
+}  // namespace altlas::text

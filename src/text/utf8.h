@@ -1,0 +1,44 @@
+// UTF-8: decoding, repair of invalid bytes, and NFC.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace altlas::text {
+
+inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD.
+
+struct Utf8Char {
+  enum Kind : uint8_t {
+    kValid,
+    kInvalid,     // `length` bytes that can't begin a character whatever follows: one U+FFFD.
+    kIncomplete,  // The text ends inside what may become a character.
+  };
+  Kind kind;
+  uint8_t length;  // >= 1.
+  char32_t code_point;
+};
+
+// The character at `text`'s begin, which must not be empty. Invalid bytes are grouped by "maximal subparts"
+// (Unicode 3.9, U+FFFD substitution), as Python and WHATWG do.
+Utf8Char decode_utf8(std::string_view text);
+
+void append_utf8(std::string& out, char32_t code_point);
+
+bool is_valid_utf8(std::string_view text);
+
+// `text` with each invalid part replaced by U+FFFD, as bytes.decode("utf-8", "replace") gives.
+std::string repair_utf8(std::string_view text);
+
+// Number of code points of valid UTF-8.
+size_t count_code_points(std::string_view text);
+
+// Canonical composition of valid UTF-8. O(n log n) also where one base carries all marks.
+std::string to_nfc(std::string_view text);
+
+// False only if to_nfc could change `text`: looks at bytes alone.
+bool is_surely_nfc(std::string_view text);
+
+}  // namespace altlas::text
