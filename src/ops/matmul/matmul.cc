@@ -1,0 +1,44 @@
+#include "ops/matmul/matmul.h"
+
+#include "base/check.h"
+#include "ops/matmul/kernels.h"
+#include "ops/simd.h"
+
+namespace altlas::ops {
+namespace {
+
+MatmulKernels kernels() {
+  return matmul_kernels_scalar();
+}
+
+}  // namespace
+
+size_t quantized_bytes(size_t tokens, size_t cols) {
+  return tokens * activation_stride(cols) * sizeof(ActivationBlock);
+}
+
+void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begin, size_t token_end, std::byte* out) {
+  ALTLAS_CHECK(cols % kActivationBlock == 0, "cols: whole blocks of 32");
+  const auto quantize_row = kernels().quantize_row;
+  const size_t blocks = cols / kActivationBlock, record_stride = activation_stride(cols);
+  for (size_t t = token_begin; t < token_end; ++t) {
+    auto* records = reinterpret_cast<ActivationBlock*>(out) + t * record_stride;
+    quantize_row(x + t * stride, cols, records);
+    for (size_t b = blocks; b < activation_blocks(cols); ++b) records[b] = {};
+  }
+}
+
+size_t matmul_scratch_bytes(DType, size_t) { return kScratchBytes; }
+
+void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end, float* y,
+            size_t y_stride, std::byte* scratch) {
+  ALTLAS_CHECK(matmul_supports(weights.type, weights.cols), "weights that pack_panels takes");
+  ALTLAS_CHECK(panel_end <= panel_count(weights.rows), "panels of this matrix");
+  const bool quantized = takes_quantized_activations(weights.type);
+  ALTLAS_CHECK(x.tokens == 0 || (quantized ? x.quantized != nullptr : x.values != nullptr),
+               "quantised activations for quantised weights, floats for float weights");
+  if (x.tokens == 0 || panel_begin >= panel_end) return;
+  kernels().matmul(weights, x, panel_begin, panel_end, y, y_stride, scratch);
+}
+
+}  // namespace altlas::ops

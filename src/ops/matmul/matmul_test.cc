@@ -1,0 +1,357 @@
+#include "ops/matmul/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "ops/dequantize/dequantize.h"
+#include "ops/matmul/activation.h"
+#include "ops/matmul/kernels.h"
+#include "ops/matmul/panel_format.h"
+#include "ops/simd.h"
+#include "tensor/half.h"
+#include "testing/data.h"
+
+namespace altlas::ops {
+namespace {
+
+constexpr DType kQuantized[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
+                                DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
+constexpr size_t kBatches[] = {1, 2, 3, 4, 7, 8, 16, 24, 25, 33, 64, 100};
+
+// 64-byte aligned bytes.
+class Bytes {
+ public:
+  explicit Bytes(size_t size) : storage_(size + 64) {
+    void* at = storage_.data();
+    size_t space = storage_.size();
+    data_ = static_cast<std::byte*>(std::align(64, size, at, space));
+  }
+  std::byte* data() { return data_; }
+
+ private:
+  std::vector<std::byte> storage_;
+  std::byte* data_;
+};
+
+// Restores the target at the end of a scope.
+class ScopedTarget {
+ public:
+  explicit ScopedTarget(SimdTarget target) : before_(simd_target()) { set_simd_target(target).value(); }
+  ~ScopedTarget() { set_simd_target(before_).value(); }
+
+ private:
+  SimdTarget before_;
+};
+
+std::vector<SimdTarget> simd_targets() {
+  std::vector<SimdTarget> targets;
+  for (const SimdTarget t : {SimdTarget::kScalar, SimdTarget::kAvx2, SimdTarget::kAvx512Vnni}) {
+    if (simd_supported(t)) targets.push_back(t);
+  }
+  return targets;
+}
+
+// Offsets of the binary16 fields of a block.
+std::vector<size_t> half_fields(DType type) {
+  switch (type) {
+    case DType::kQ4_1: case DType::kQ5_1: case DType::kQ4_K: case DType::kQ5_K: return {0, 2};
+    case DType::kQ2_K: return {80, 82};
+    case DType::kQ3_K: return {108};
+    case DType::kQ6_K: return {208};
+    default: return {0};
+  }
+}
+
+// Random codes (all bit patterns, so Q8_0's -128 too) with scales of both signs around 0.01.
+std::vector<std::byte> random_weights(DType type, size_t rows, size_t cols, uint64_t seed) {
+  std::vector<std::byte> out(rows * row_bytes(type, cols));
+  if (!takes_quantized_activations(type)) {
+    const std::vector<float> values = testing::normals(rows * cols, seed);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const uint16_t narrow = type == DType::kF16 ? f16_from_float(values[i]) : bf16_from_float(values[i]);
+      if (type == DType::kF32) std::memcpy(out.data() + 4 * i, &values[i], 4);
+      else std::memcpy(out.data() + 2 * i, &narrow, 2);
+    }
+    return out;
+  }
+  const std::vector<uint8_t> codes = testing::bytes(out.size(), seed);
+  std::memcpy(out.data(), codes.data(), codes.size());
+  const size_t block_bytes = dtype_info(type).block_bytes;
+  const std::vector<float> scales = testing::normals(2 * out.size() / block_bytes, seed + 1);
+  for (size_t b = 0, s = 0; b < out.size(); b += block_bytes) {
+    for (const size_t at : half_fields(type)) {
+      const uint16_t half = f16_from_float(0.01f * scales[s++]);
+      std::memcpy(out.data() + b + at, &half, 2);
+    }
+  }
+  return out;
+}
+
+struct Matrix {
+  Matrix(DType type, size_t rows, size_t cols, std::vector<std::byte> from)
+      : row_major(std::move(from)), packed(packed_bytes(type, rows, cols)),
+        view{type, static_cast<uint32_t>(rows), static_cast<uint32_t>(cols), packed.data()} {
+    pack_panels(type, rows, cols, row_major.data(), 0, panel_count(rows), packed.data());
+  }
+  Matrix(DType type, size_t rows, size_t cols, uint64_t seed)
+      : Matrix(type, rows, cols, random_weights(type, rows, cols, seed)) {}
+  std::vector<std::byte> row_major;
+  Bytes packed;
+  PackedMatrix view;
+};
+
+// Activations of `tokens` rows, quantised where the type takes that; x has a stride of cols + 5.
+struct Input {
+  Input(DType type, size_t tokens, size_t cols, uint64_t seed)
+      : stride(cols + 5), x(testing::normals(tokens * stride, seed)), quantized(quantized_bytes(tokens, cols)) {
+    for (size_t k = 0; tokens > 1 && k < cols; ++k) x[stride + k] = k % 64 < 32 ? 0.0f : x[stride + k] * 1e6f;
+    if (takes_quantized_activations(type)) quantize_rows(x.data(), stride, cols, 0, tokens, quantized.data());
+  }
+  Activations view(size_t tokens) { return {tokens, quantized.data(), x.data(), stride}; }
+  size_t stride;
+  std::vector<float> x;
+  Bytes quantized;
+};
+
+constexpr float kUntouched = -12345.0f;
+
+std::vector<float> product(Matrix& w, Input& x, size_t tokens, size_t begin, size_t end) {
+  Bytes scratch(matmul_scratch_bytes(w.view.type, w.view.cols));
+  std::vector<float> y(tokens * w.view.rows, kUntouched);
+  matmul(w.view, x.view(tokens), begin, end, y.data(), w.view.rows, scratch.data());
+  return y;
+}
+
+std::string name_of(DType type) { return std::string(dtype_info(type).name); }
+
+// Goal: packing keeps the bits. Method: unpack_row of every row against the readable dequantising, ragged last panel.
+TEST(MatmulPack, UnpackRowIsExact) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                           DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+    const size_t unit = dtype_info(type).block_values;
+    for (const size_t cols : {unit, 3 * unit, 8 * unit}) {
+      SCOPED_TRACE(name_of(type) + " cols=" + std::to_string(cols));
+      ASSERT_TRUE(matmul_supports(type, cols));
+      Matrix w(type, 19, cols, 7);
+      std::vector<float> want(cols), got(cols);
+      for (size_t r = 0; r < 19; ++r) {
+        dequantize_row(type, w.row_major.data() + r * row_bytes(type, cols), cols, want.data());
+        unpack_row(w.view, r, got.data());
+        ASSERT_TRUE(testing::same_bits(got, want)) << "row " << r;
+      }
+    }
+  }
+  EXPECT_FALSE(matmul_supports(DType::kQ4_K, 128));
+  EXPECT_FALSE(matmul_supports(DType::kQ8_0, 48));
+  EXPECT_FALSE(matmul_supports(DType::kI32, 64));
+  EXPECT_FALSE(matmul_supports(DType::kF32, 0));
+}
+
+// Goal: panels can be packed in any pieces. Method: one by one, in reverse, against all at once.
+TEST(MatmulPack, RangesAreIndependent) {
+  for (const DType type : {DType::kQ5_0, DType::kQ6_K, DType::kF16}) {
+    Matrix w(type, 70, 256, 3);
+    const size_t bytes = packed_bytes(type, 70, 256);
+    Bytes pieces(bytes);
+    for (size_t p = panel_count(70); p-- > 0;) {
+      pack_panels(type, 70, 256, w.row_major.data(), p, p + 1, pieces.data());
+    }
+    EXPECT_EQ(std::memcmp(pieces.data(), w.packed.data(), bytes), 0) << name_of(type);
+  }
+}
+
+// Goal: every target quantises to the same bytes as the definition, and the error is at most half a step.
+// Method: normals, zeros, tiny, huge, exact ties, infinities and NaN.
+TEST(MatmulQuantize, EveryTargetMatchesDefinition) {
+  const size_t cols = 32 * 11;
+  std::vector<float> x = testing::normals(cols, 5);
+  for (size_t k = 0; k < 32; ++k) {
+    x[32 + k] = 0;
+    x[64 + k] *= 1e-33f;
+    x[96 + k] *= 1e36f;
+    x[128 + k] = static_cast<float>(k) + 0.5f;
+    x[192 + k] *= 1e-20f;
+  }
+  x[128] = 127.0f;
+  x[160] = std::numeric_limits<float>::infinity();
+  x[225] = -std::nanf("");
+  x[256] = -0.0f;
+  std::vector<ActivationBlock> want(cols / 32);
+  for (size_t b = 0; b < want.size(); ++b) quantize_block(x.data() + 32 * b, want[b]);
+  EXPECT_TRUE(std::isnan(want[5].scale) && std::isnan(want[7].scale));
+  EXPECT_EQ(want[1].scale, 0);
+  EXPECT_EQ(want[2].scale, 0);
+  EXPECT_EQ(want[4].quants[1], 2);  // 1.5 to even.
+  for (const size_t b : {0, 3, 4, 6, 8, 9, 10}) {
+    for (size_t k = 0; k < 32; ++k) {
+      EXPECT_NEAR(want[b].quants[k], x[32 * b + k] / want[b].scale, 0.5001);
+    }
+  }
+  for (const SimdTarget target : simd_targets()) {
+    SCOPED_TRACE(std::string(to_string(target)));
+    const ScopedTarget scope(target);
+    Bytes got(quantized_bytes(1, cols));
+    quantize_rows(x.data(), cols, cols, 0, 1, got.data());
+    EXPECT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(ActivationBlock)), 0);
+  }
+}
+
+// Goal: the product is right. Method: doubles over dequantised weights and dequantised activations.
+TEST(Matmul, NearDoublePrecision) {
+  std::vector<DType> types(std::begin(kQuantized), std::end(kQuantized));
+  types.insert(types.end(), std::begin(kFloats), std::end(kFloats));
+  for (const DType type : types) {
+    SCOPED_TRACE(name_of(type));
+    const size_t rows = 37, cols = 768, tokens = 3;
+    Matrix w(type, rows, cols, 11);
+    Input x(type, tokens, cols, 12);
+    const std::vector<float> got = product(w, x, tokens, 0, panel_count(rows));
+    const auto* records = reinterpret_cast<const ActivationBlock*>(x.quantized.data());
+    std::vector<float> row(cols);
+    for (size_t r = 0; r < rows; ++r) {
+      dequantize_row(type, w.row_major.data() + r * row_bytes(type, cols), cols, row.data());
+      for (size_t t = 0; t < tokens; ++t) {
+        double want = 0, magnitude = 0;
+        for (size_t k = 0; k < cols; ++k) {
+          const ActivationBlock& a = records[t * activation_stride(cols) + k / 32];
+          const double value = takes_quantized_activations(type) ? double{a.scale} * a.quants[k % 32]
+                                                                 : double{x.x[t * x.stride + k]};
+          want += row[k] * value;
+          magnitude += std::abs(row[k] * value);
+        }
+        ASSERT_NEAR(got[t * rows + r], want, 2e-6 * magnitude) << "row " << r << " token " << t;
+      }
+    }
+  }
+}
+
+// Goal: every target, batch size and range of panels gives the reference's bits. Method: the reference's product of all
+// tokens, then each target over every batch size, whole and in two ranges; rows that are no multiple of 16, columns
+// that leave padding blocks and several chunks.
+void expect_same_bits(DType type, size_t rows, size_t cols) {
+  SCOPED_TRACE(name_of(type) + " rows=" + std::to_string(rows) + " cols=" + std::to_string(cols));
+  const size_t most = std::ranges::max(kBatches);
+  Matrix w(type, rows, cols, rows + cols);
+  Input x(type, most, cols, 21);
+  std::vector<float> want;
+  {
+    const ScopedTarget scope(SimdTarget::kScalar);
+    want = product(w, x, most, 0, panel_count(rows));
+  }
+  for (const SimdTarget target : simd_targets()) {
+    const ScopedTarget scope(target);
+    for (const size_t tokens : kBatches) {
+      SCOPED_TRACE(std::string(to_string(target)) + " tokens=" + std::to_string(tokens));
+      std::vector<float> y = product(w, x, tokens, 0, panel_count(rows));
+      ASSERT_TRUE(testing::same_bits(y, std::span(want).first(tokens * rows)));
+      const size_t middle = panel_count(rows) / 2;
+      y = product(w, x, tokens, middle, panel_count(rows));
+      for (size_t i = 0; i < y.size(); ++i) {
+        ASSERT_EQ(y[i], i % rows < middle * kPanelRows ? kUntouched : want[i]) << "index " << i;
+      }
+    }
+  }
+}
+
+TEST(Matmul, QuantizedTargetsGiveTheReferenceBits) {
+  for (const DType type : kQuantized) {
+    const size_t unit = dtype_info(type).block_values;
+    expect_same_bits(type, 16, unit);
+    expect_same_bits(type, 53, 3 * unit);
+    expect_same_bits(type, 40, 1280);
+  }
+  for (const DType type : {DType::kQ5_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) expect_same_bits(type, 35, 2816);
+}
+
+TEST(Matmul, FloatTargetsGiveTheReferenceBits) {
+  for (const DType type : kFloats) {
+    for (const size_t cols : {1, 2, 31, 64, 515}) expect_same_bits(type, 37, cols);
+  }
+}
+
+// Goal: the largest sums stay exact. Method: codes and quants at their extremes, Q8_0 at -128 and 127, against the reference.
+TEST(Matmul, ExtremeCodesAreExact) {
+  for (const DType type : kQuantized) {
+    for (const uint8_t fill : {0x00, 0x80, 0x7f, 0xff}) {
+      SCOPED_TRACE(name_of(type) + " fill=" + std::to_string(fill));
+      const size_t rows = 32, cols = 512, tokens = 33;
+      std::vector<std::byte> raw(rows * row_bytes(type, cols), std::byte{fill});
+      for (size_t b = 0; b < raw.size(); b += dtype_info(type).block_bytes) {
+        for (const size_t at : half_fields(type)) std::memcpy(raw.data() + b + at, "\x00\x3c", 2);  // 1.0.
+      }
+      Matrix w(type, rows, cols, raw);
+      Input x(type, tokens, cols, 1);
+      for (size_t i = 0; i < x.x.size(); ++i) x.x[i] = i / x.stride % 2 != 0 && i % 3 == 0 ? -1.0f : 1.0f;
+      quantize_rows(x.x.data(), x.stride, cols, 0, tokens, x.quantized.data());
+      std::vector<float> want;
+      for (const SimdTarget target : simd_targets()) {
+        const ScopedTarget scope(target);
+        for (const size_t batch : {size_t{2}, tokens}) {
+          const std::vector<float> y = product(w, x, batch, 0, 2);
+          if (want.empty()) want = product(w, x, tokens, 0, 2);
+          ASSERT_TRUE(testing::same_bits(y, std::span(want).first(y.size()))) << to_string(target);
+        }
+      }
+      if (type == DType::kQ8_0) EXPECT_NEAR(want[0], 512.0f * static_cast<int8_t>(fill), 0.01f);
+    }
+  }
+}
+
+// Goal: extreme scales give the same result everywhere: subnormal f16 exactly, infinity as infinity or NaN.
+TEST(Matmul, ExtremeScales) {
+  for (const DType type : kQuantized) {
+    for (const uint16_t half : {0x0001, 0x83ff, 0x7bff, 0x7c00}) {
+      SCOPED_TRACE(name_of(type) + " half=" + std::to_string(half));
+      const size_t rows = 20, cols = 256, tokens = 26;
+      std::vector<std::byte> raw = random_weights(type, rows, cols, 9);
+      for (size_t b = 0; b < raw.size(); b += dtype_info(type).block_bytes) {
+        for (const size_t at : half_fields(type)) std::memcpy(raw.data() + b + at, &half, 2);
+      }
+      Matrix w(type, rows, cols, raw);
+      Input x(type, tokens, cols, 2);
+      std::vector<float> want;
+      for (const SimdTarget target : simd_targets()) {
+        const ScopedTarget scope(target);
+        const std::vector<float> y = product(w, x, tokens, 0, 2);
+        if (want.empty()) want = y;
+        for (size_t i = 0; i < y.size(); ++i) {
+          ASSERT_EQ(std::isnan(y[i]), std::isnan(want[i])) << to_string(target) << " index " << i;
+          if (!std::isnan(y[i])) ASSERT_EQ(y[i], want[i]) << to_string(target) << " index " << i;
+        }
+      }
+    }
+  }
+}
+
+// Goal: bad activations show. Method: one NaN makes that token's row NaN and no other.
+TEST(Matmul, NanStaysInItsToken) {
+  for (const SimdTarget target : simd_targets()) {
+    const ScopedTarget scope(target);
+    for (const DType type : {DType::kQ5_0, DType::kQ4_K, DType::kQ6_K, DType::kF16}) {
+      Matrix w(type, 16, 256, 4);
+      Input x(type, 3, 256, 2);
+      x.x[x.stride + 40] = std::nanf("");
+      quantize_rows(x.x.data(), x.stride, 256, 0, 3, x.quantized.data());
+      const std::vector<float> y = product(w, x, 3, 0, 1);
+      for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i / 16 == 1) << to_string(target);
+    }
+  }
+}
+
+TEST(Simd, NamesRoundTripAndUnknownOnesAreRefused) {
+  for (const SimdTarget target : {SimdTarget::kScalar, SimdTarget::kAvx2, SimdTarget::kAvx512Vnni}) {
+    EXPECT_EQ(parse_simd_target(to_string(target)).value(), target);
+    if (!simd_supported(target)) EXPECT_FALSE(set_simd_target(target).ok());
+  }
+  EXPECT_FALSE(parse_simd_target("avx1024").ok());
+  EXPECT_FALSE(parse_simd_target("").ok());
+}
+
+}  // namespace
+}  // namespace altlas::ops
