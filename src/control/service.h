@@ -85,6 +85,8 @@ class Service {
   virtual boost::asio::awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) = 0;
   virtual boost::asio::awaitable<TaskPage> tasks(TaskFilter filter) = 0;
   virtual boost::asio::awaitable<Result<void>> cancel(TaskId id) = 0;    // Errors: kNotFound, kConflict when over.
+  // The same without an answer, for a client that has gone away. Returns at once.
+  virtual void cancel_soon(TaskId id) = 0;
   virtual boost::asio::awaitable<Result<Explanation>> explain(TaskId id) = 0;
   virtual boost::asio::awaitable<std::vector<DeviceView>> devices() = 0;
   virtual boost::asio::awaitable<std::vector<DeploymentView>> deployments() = 0;

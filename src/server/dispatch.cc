@@ -1,0 +1,127 @@
+#include "server/dispatch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "base/log.h"
+#include "server/metrics.h"
+#include "server/problem.h"
+
+namespace altlas::server {
+namespace {
+
+namespace json = boost::json;
+
+bool is_json(std::string_view content_type) {
+  const std::string_view type = content_type.substr(0, content_type.find(';'));
+  std::string lower(type.substr(0, type.find_last_not_of(" \t") + 1));
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  return lower == "application/json" || (lower.starts_with("application/") && lower.ends_with("+json"));
+}
+
+// The Origin if it may call us, else empty.
+std::string allowed_origin(const Request& request, const config::ServerConfig& config) {
+  for (const std::string& origin : config.cors_origins)
+    if (origin == "*" || origin == request.origin) return origin == "*" ? "*" : request.origin;
+  return "";
+}
+
+void add_cors(const Request& request, const config::ServerConfig& config, Response& response) {
+  if (request.origin.empty()) return;
+  const std::string origin = allowed_origin(request, config);
+  if (origin.empty()) return;
+  response.headers.emplace_back("Access-Control-Allow-Origin", origin);
+  response.headers.emplace_back("Vary", "Origin");
+}
+
+Response preflight(const Request& request, const config::ServerConfig& config, const std::string& allow) {
+  Response response;
+  response.status = 204;
+  response.headers.emplace_back("Allow", allow + ", OPTIONS");
+  if (!allowed_origin(request, config).empty()) {
+    response.headers.emplace_back("Access-Control-Allow-Methods", allow);
+    response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id");
+    response.headers.emplace_back("Access-Control-Max-Age", "600");
+  }
+  return response;
+}
+
+// Puts `meta` in front of the closing brace of a JSON object.
+void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices, const std::string& request_id,
+              TimeUs received, Response& response) {
+  if (response.stream || response.content_type != "application/json" || !response.body.starts_with('{')) return;
+  const TimeUs now = system_clock().now();
+  const double total_ms = static_cast<double>(now - received) / 1000.0;
+  json::object meta{{"request_id", request_id},
+                    {"timestamp", to_rfc3339(now)},
+                    {"processing_time", {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}}},
+                    {"trace_id", request_id},
+                    {"version", rooms.version}};
+  json::array gpus;
+  for (const control::DeviceView& device : devices)
+    gpus.push_back({{"gpu_id", device.id.value}, {"utilization", device.utilization}, {"memory_used", device.memory_used}});
+  meta["gpu_resources"] = std::move(gpus);
+  response.body.pop_back();
+  response.body += (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json::serialize(meta) + "}";
+}
+
+boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth, Response& answer,
+                                                   bool& done) {
+  const RouteMatch match = match_route(routes(), request.method, request.path);
+  done = false;
+  if (match.route == nullptr || match.route->access != Access::kOpen) {
+    auto identity = auth.identify(request.authorization);
+    if (!identity.ok()) co_return identity.error();
+    request.identity = *std::move(identity);
+  }
+  if (match.route == nullptr) {
+    if (match.allow.empty()) co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one", request.path.substr(0, 128)));
+    done = true;
+    if (request.method == "OPTIONS") {
+      answer = preflight(request, rooms.config.server, match.allow);
+    } else {
+      answer = problem(invalid(fmt::format("{} is not allowed on {}: use {}", request.method, request.path.substr(0, 128), match.allow)), openai_style(request.path));
+      answer.status = 405;
+      answer.headers.emplace_back("Allow", match.allow);
+    }
+    co_return answer;
+  }
+  ALTLAS_CO_TRY_VOID(check_access(request.identity, match.route->access));
+  if (!match.route->request.empty() && !is_json(request.content_type)) {
+    co_return Error(ErrorCode::kUnsupported, fmt::format("Content-Type is '{}', should be application/json", request.content_type.substr(0, 64)));
+  }
+  request.parameters = match.parameters;
+  co_return co_await match.route->handler(std::move(request), rooms);
+}
+
+}  // namespace
+
+boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const Auth& auth) {
+  const std::string path = request.path, request_id = request.request_id;
+  const TimeUs received = request.received;
+  Request cors;  // What add_cors reads, kept after the handler has taken the request.
+  cors.origin = request.origin;
+  Response response;
+  bool done = false;
+  try {
+    auto result = co_await run_route(std::move(request), rooms, auth, response, done);
+    response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
+  } catch (const std::bad_alloc&) {
+    response = problem(Error(ErrorCode::kUnavailable, "out of memory for this request: send less, or later"), openai_style(path));
+  } catch (const std::exception& error) {
+    log::error("{} failed: {}", path, error.what());
+    response = problem(Error(ErrorCode::kInternal, "internal error, logged"), openai_style(path));
+  }
+  if (rooms.config.api_metadata.enabled) {
+    const auto devices = co_await rooms.service.devices();
+    add_meta(rooms, devices, request_id, received, response);
+  }
+  response.headers.emplace_back("X-Request-Id", request_id);
+  add_cors(cors, rooms.config.server, response);
+  count_request(rooms.metrics, path, response.status);
+  co_return response;
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,34 @@
+// What handlers work with (Rooms), and the route lists that make up the table.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "control/service.h"
+#include "server/prompt.h"
+#include "server/route.h"
+#include "telemetry/metrics.h"
+
+namespace altlas::server {
+
+// The rooms behind the handlers. Owned by Server; outlives every request.
+struct Rooms {
+  const config::Config& config;
+  control::Service& service;
+  PromptPool& prompts;
+  telemetry::Registry& metrics;
+  std::string version;
+  TimeUs started = 0;
+};
+
+std::vector<Route> task_routes();    // predict.cc: /api/v1/predict, task, tasks, batch_predict.
+std::vector<Route> device_routes();  // devices.cc: /api/v1/gpus, config, deployments.
+std::vector<Route> llm_routes();     // llm.cc: /llm/generate, /generate, /chat, /echo.
+std::vector<Route> openai_routes();  // openai.cc: /v1/*.
+std::vector<Route> system_routes();  // system.cc: /health, /ready, /metrics, /openapi.json, dashboard.
+
+}  // namespace altlas::server

@@ -1,0 +1,204 @@
+#include "server/json_reader.h"
+
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <cmath>
+
+#include "base/units.h"
+
+namespace altlas::server {
+
+namespace json = boost::json;
+
+namespace {
+std::string_view kind_name(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::null: return "null";
+    case json::kind::bool_: return "a boolean";
+    case json::kind::int64:
+    case json::kind::uint64: return "an integer";
+    case json::kind::double_: return "a number";
+    case json::kind::string: return "a string";
+    case json::kind::array: return "a list";
+    case json::kind::object: return "an object";
+  }
+  return "a value";
+}
+}  // namespace
+
+Result<json::value> parse_json(std::string_view text, size_t depth_max) {
+  if (text.empty()) return invalid("the body is empty: send a JSON object");
+  json::parse_options options;
+  options.max_depth = depth_max;
+  json::stream_parser parser({}, options);
+  boost::system::error_code code;
+  const size_t used = parser.write_some(text, code);
+  if (!code && used < text.size()) {
+    const std::string_view rest = text.substr(used);
+    if (rest.find_first_not_of(" \t\r\n") != std::string_view::npos) code = json::error::extra_data;
+  }
+  if (!code) parser.finish(code);
+  if (code) {
+    return invalid(fmt::format("the body is not valid JSON: {} near byte {}{}", code.message(), used,
+                               code == json::error::too_deep ? fmt::format(" (at most {} levels)", depth_max) : ""));
+  }
+  return parser.release();
+}
+
+Result<json::object> parse_object(std::string_view text, size_t depth_max) {
+  ALTLAS_TRY(json::value value, parse_json(text, depth_max));
+  if (!value.is_object()) return invalid(fmt::format("the body is {}: send a JSON object", kind_name(value)));
+  return std::move(value.get_object());
+}
+
+const json::value* JsonReader::value(std::string_view name) const {
+  const json::value* found = object_.if_contains(name);
+  return found == nullptr || found->is_null() ? nullptr : found;
+}
+
+bool JsonReader::has(std::string_view name) const { return value(name) != nullptr; }
+
+std::string JsonReader::path_of(std::string_view name) const {
+  return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+}
+
+void JsonReader::fail(std::string_view name, std::string message) {
+  if (error_) return;
+  const std::string path = path_of(name);
+  error_ = invalid(fmt::format("{}: {}", path, message), path);
+}
+
+Result<void> JsonReader::status() const {
+  if (error_) return *error_;
+  return {};
+}
+
+std::optional<std::string> JsonReader::optional_text(std::string_view name) {
+  const json::value* found = value(name);
+  if (found == nullptr) return std::nullopt;
+  if (!found->is_string()) {
+    fail(name, fmt::format("is {}, should be a string", kind_name(*found)));
+    return std::nullopt;
+  }
+  return std::string(found->get_string());
+}
+
+std::string JsonReader::text(std::string_view name, std::string fallback) {
+  auto found = optional_text(name);
+  return found ? std::move(*found) : std::move(fallback);
+}
+
+std::string JsonReader::required_text(std::string_view name) {
+  if (!has(name)) fail(name, "is missing, should be a string");
+  return text(name, "");
+}
+
+std::optional<int64_t> JsonReader::optional_integer(std::string_view name, int64_t min, int64_t max) {
+  const json::value* found = value(name);
+  if (found == nullptr) return std::nullopt;
+  std::optional<int64_t> got;
+  if (found->is_int64()) {
+    got = found->get_int64();
+  } else if (found->is_double() && found->get_double() == std::floor(found->get_double()) &&
+             std::fabs(found->get_double()) < 0x1p53) {
+    got = static_cast<int64_t>(found->get_double());
+  }
+  if (!got) {
+    fail(name, found->is_uint64() ? fmt::format("is {}, should be from {} to {}", found->get_uint64(), min, max)
+                                  : fmt::format("is {}, should be an integer", kind_name(*found)));
+    return std::nullopt;
+  }
+  if (*got < min || *got > max) {
+    fail(name, max == INT64_MAX ? fmt::format("is {}, should be at least {}", *got, min)
+                                : fmt::format("is {}, should be from {} to {}", *got, min, max));
+    return std::nullopt;
+  }
+  return got;
+}
+
+int64_t JsonReader::integer(std::string_view name, int64_t fallback, int64_t min, int64_t max) {
+  return optional_integer(name, min, max).value_or(fallback);
+}
+
+uint64_t JsonReader::unsigned_integer(std::string_view name, uint64_t fallback) {
+  const json::value* found = value(name);
+  if (found == nullptr) return fallback;
+  if (found->is_uint64()) return found->get_uint64();
+  return static_cast<uint64_t>(integer(name, static_cast<int64_t>(fallback), 0, INT64_MAX));
+}
+
+double JsonReader::number(std::string_view name, double fallback, double min, double max) {
+  const json::value* found = value(name);
+  if (found == nullptr) return fallback;
+  if (!found->is_number()) {
+    fail(name, fmt::format("is {}, should be a number", kind_name(*found)));
+    return fallback;
+  }
+  const double got = found->to_number<double>();
+  if (!(got >= min && got <= max)) {
+    fail(name, fmt::format("is {}, should be from {} to {}", got, min, max));
+    return fallback;
+  }
+  return got;
+}
+
+bool JsonReader::boolean(std::string_view name, bool fallback) {
+  const json::value* found = value(name);
+  if (found == nullptr) return fallback;
+  if (!found->is_bool()) {
+    fail(name, fmt::format("is {}, should be true or false", kind_name(*found)));
+    return fallback;
+  }
+  return found->get_bool();
+}
+
+std::vector<std::string> JsonReader::texts(std::string_view name, size_t max, size_t length_max) {
+  const json::value* found = value(name);
+  std::vector<std::string> out;
+  if (found == nullptr) return out;
+  const auto take = [&](const json::value& item) {
+    if (!item.is_string()) return fail(name, fmt::format("holds {}, should be a string or a list of strings", kind_name(item)));
+    if (item.get_string().empty()) return fail(name, "holds an empty string, each must have at least one character");
+    if (item.get_string().size() > length_max)
+      return fail(name, fmt::format("holds a string of {} bytes, at most {} are allowed", item.get_string().size(), length_max));
+    out.emplace_back(item.get_string());
+  };
+  if (found->is_array()) {
+    if (found->get_array().size() > max) fail(name, fmt::format("has {} strings, at most {} are allowed", found->get_array().size(), max));
+    else for (const json::value& item : found->get_array()) take(item);
+  } else {
+    take(*found);
+  }
+  return out;
+}
+
+const json::object* JsonReader::object(std::string_view name) {
+  const json::value* found = value(name);
+  if (found == nullptr || found->is_object()) return found == nullptr ? nullptr : &found->get_object();
+  fail(name, fmt::format("is {}, should be an object", kind_name(*found)));
+  return nullptr;
+}
+
+const json::array* JsonReader::array(std::string_view name) {
+  const json::value* found = value(name);
+  if (found == nullptr || found->is_array()) return found == nullptr ? nullptr : &found->get_array();
+  fail(name, fmt::format("is {}, should be a list", kind_name(*found)));
+  return nullptr;
+}
+
+size_t JsonReader::choice(std::string_view name, std::span<const std::string_view> names, size_t fallback) {
+  const auto got = optional_text(name);
+  if (!got) return fallback;
+  std::string all;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == *got) return i;
+    all += (i == 0 ? "" : ", ") + std::string(names[i]);
+  }
+  const std::string_view near = did_you_mean(*got, names.data(), names.size());
+  fail(name, fmt::format("is '{}', should be one of {}{}", got->substr(0, 64), all,
+                         near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
+  return fallback;
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,57 @@
+// JsonReader: typed fields out of a request body; the first thing that is wrong becomes the error, with its field's path.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace altlas::server {
+
+// Parses one JSON document: UTF-8 only, at most `depth_max` levels.  Errors: kInvalid, saying where.
+Result<boost::json::value> parse_json(std::string_view text, size_t depth_max);
+// As parse_json, for a body that must be an object.
+Result<boost::json::object> parse_object(std::string_view text, size_t depth_max);
+
+// Reads fields of one object. Fields nobody asks for are ignored; null means absent. After the first error every call
+// returns its default, and status() tells.
+class JsonReader {
+ public:
+  // `object` outlives the reader. `path`: where it stands in the body ("batch[3]"), empty for the body itself.
+  explicit JsonReader(const boost::json::object& object, std::string path = "") : object_(object), path_(std::move(path)) {}
+
+  bool has(std::string_view name) const;  // Present and not null.
+  std::string text(std::string_view name, std::string fallback);
+  std::string required_text(std::string_view name);
+  std::optional<std::string> optional_text(std::string_view name);
+  int64_t integer(std::string_view name, int64_t fallback, int64_t min, int64_t max);
+  std::optional<int64_t> optional_integer(std::string_view name, int64_t min, int64_t max);
+  uint64_t unsigned_integer(std::string_view name, uint64_t fallback);
+  double number(std::string_view name, double fallback, double min, double max);
+  bool boolean(std::string_view name, bool fallback);
+  // One string, or a list of at most `max` strings, each of at most `length_max` bytes and not empty.
+  std::vector<std::string> texts(std::string_view name, size_t max, size_t length_max);
+  // Null if absent or not of the kind (then status() tells).
+  const boost::json::object* object(std::string_view name);
+  const boost::json::array* array(std::string_view name);
+  const boost::json::value* value(std::string_view name) const;
+  // One of `names`; the index. `fallback` when absent.
+  size_t choice(std::string_view name, std::span<const std::string_view> names, size_t fallback);
+
+  std::string path_of(std::string_view name) const;
+  void fail(std::string_view name, std::string message);
+  Result<void> status() const;
+
+ private:
+  const boost::json::object& object_;
+  std::string path_;
+  std::optional<Error> error_;
+};
+
+}  // namespace altlas::server

@@ -1,0 +1,151 @@
+// The second source document's routes (/llm/generate, /generate, /chat) and /echo.
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+
+#include "server/chat_messages.h"
+#include "server/sse.h"
+#include "server/task_json.h"
+
+namespace altlas::server {
+namespace {
+
+namespace json = boost::json;
+using boost::asio::awaitable;
+
+struct Defaults {
+  int64_t max_tokens = 512;
+  double top_p = 0.95;
+};
+
+// Fields that /llm/generate, /generate and /chat share.
+Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, const Rooms& rooms, Defaults defaults) {
+  PendingTask task;
+  const std::string model = reader.text("model", "");
+  task.spec.tokens_max = static_cast<int32_t>(reader.integer("max_tokens", defaults.max_tokens, 1, INT32_MAX));
+  task.spec.sampling.temperature = static_cast<float>(reader.number("temperature", 0.7, 0, 2));
+  task.spec.sampling.top_p = static_cast<float>(defaults.top_p);
+  const GpuOptions options = read_gpu_options(reader, rooms);
+  task.spec.strategy = options.strategy;
+  task.spec.specific_device = options.specific_gpu_id;
+  task.spec.owner = request.identity.name;
+  task.spec.priority = rooms.config.gpu.multi_gpu.default_queue_priority;
+  ALTLAS_TRY_VOID(reader.status());
+  ALTLAS_TRY(task.model, rooms.prompts.find(model));
+  task.spec.deployment = task.model->deployment;
+  read_sampling(reader, *task.model, task.spec.sampling);
+  ALTLAS_TRY_VOID(reader.status());
+  return task;
+}
+
+awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& rooms, Defaults defaults) {
+  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  JsonReader reader(body);
+  std::string prompt = reader.required_text("prompt");
+  if (reader.status().ok() && prompt.empty()) reader.fail("prompt", "is empty, should have at least one character");
+  ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
+  task.prompt.text = std::move(prompt);
+  co_return co_await run_task(std::move(task), request.disconnect, rooms);
+}
+
+// POST /llm/generate -> {"text", "tokens"}.
+awaitable<Result<Response>> llm_generate(Request request, Rooms& rooms) {
+  const Defaults defaults;
+  ALTLAS_CO_TRY(const control::TaskView view, co_await generate(request, rooms, defaults));
+  const json::object answer{{"text", view.result->text}, {"tokens", view.result->tokens}};
+  co_return json_response(json::serialize(answer));
+}
+
+// POST /generate -> the text, as the source document's pipeline returns it.
+awaitable<Result<Response>> plain_generate(Request request, Rooms& rooms) {
+  Defaults defaults;
+  defaults.max_tokens = 256;
+  ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, rooms, defaults));
+  Response response;
+  response.content_type = "text/plain; charset=utf-8";
+  response.body = std::move(view.result->text);
+  co_return response;
+}
+
+json::object usage_json(const control::TaskView& view) {
+  return {{"prompt_tokens", view.prompt_tokens},
+          {"completion_tokens", view.result->tokens},
+          {"total_tokens", view.prompt_tokens + view.result->tokens}};
+}
+
+// Streams {"content": "…"} events, then one with the usage, then [DONE].
+awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
+  task.spec.durable = false;
+  std::vector<PendingTask> tasks;
+  tasks.push_back(std::move(task));
+  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
+  cancel_on_disconnect(request.disconnect, placed.front().task, rooms);
+  ALTLAS_CO_TRY(auto opened, co_await rooms.service.subscribe(placed.front().task));
+  const std::shared_ptr<control::Subscription> subscription = std::move(opened);
+  Response response = sse_response();
+  response.stream = [subscription](WriteChunk write) -> awaitable<void> {
+    while (true) {
+      auto event = co_await subscription->next();
+      json::object piece;
+      if (!event.ok()) {
+        piece["error"] = event.error().message();
+      } else if (!event->delta.text.empty()) {
+        piece["content"] = event->delta.text;
+      }
+      if (!piece.empty() && !(co_await write(sse_event(json::serialize(piece)))).ok()) co_return;
+      if (!event.ok()) co_return;
+      if (!event->end) continue;
+      const control::TaskView& view = *event->end;
+      json::object last{{"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
+      if (view.result) last["usage"] = usage_json(view);
+      if (!view.error.empty()) last["error"] = view.error;
+      std::string tail = sse_event(json::serialize(last)) + sse_event("[DONE]");
+      co_await write(std::move(tail));
+      co_return;
+    }
+  };
+  co_return response;
+}
+
+// POST /chat -> {"content", "usage"}.
+awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  JsonReader reader(body);
+  auto messages = read_messages(reader);
+  const bool stream = reader.boolean("stream", false);
+  const Defaults defaults;
+  ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
+  task.prompt.kind = Prompt::Kind::kChat;
+  task.prompt.messages = std::move(messages);
+  if (stream) co_return co_await stream_chat(std::move(task), std::move(request), rooms);
+  ALTLAS_CO_TRY(const control::TaskView view, co_await run_task(std::move(task), request.disconnect, rooms));
+  const json::object answer{{"content", view.result->text}, {"usage", usage_json(view)}};
+  co_return json_response(json::serialize(answer));
+}
+
+// POST /echo -> {"echo": the body, "calls": the replica's count}: a deployment like any other, without a model.
+awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::value body, parse_json(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  PendingTask task;
+  task.spec.type = "echo";
+  task.spec.deployment = "echo";
+  task.spec.owner = request.identity.name;
+  task.spec.tokens_max = 1;
+  task.spec.payload = json::serialize(body);
+  ALTLAS_CO_TRY(control::TaskView view, co_await run_task(std::move(task), request.disconnect, rooms));
+  co_return json_response(std::move(view.result->text));
+}
+
+}  // namespace
+
+std::vector<Route> llm_routes() {
+  const std::vector<int> errors{400, 404, 413, 415, 429, 503};
+  return {
+      {"POST", "/llm/generate", Access::kUser, llm_generate, "Generate text", "GenerateRequest", "GenerateAnswer", {}, errors},
+      {"POST", "/generate", Access::kUser, plain_generate, "Generate text, answered as plain text", "GenerateRequest", "", {}, errors, "text/plain"},
+      {"POST", "/chat", Access::kUser, chat, "One turn of a conversation", "ChatRequest", "ChatAnswer", {}, errors},
+      {"POST", "/echo", Access::kUser, echo, "The body and the replica's count of calls", "Any", "EchoAnswer", {}, {400, 413, 415, 429, 503}},
+  };
+}
+
+}  // namespace altlas::server

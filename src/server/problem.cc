@@ -1,0 +1,62 @@
+#include "server/problem.h"
+
+#include <boost/json.hpp>
+
+namespace altlas::server {
+namespace json = boost::json;
+
+int http_status(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalid: return 400;
+    case ErrorCode::kUnauthorized: return 401;
+    case ErrorCode::kForbidden: return 403;
+    case ErrorCode::kNotFound: return 404;
+    case ErrorCode::kConflict: return 409;
+    case ErrorCode::kTooLarge: return 413;
+    case ErrorCode::kUnsupported: return 415;
+    case ErrorCode::kBusy: return 429;
+    case ErrorCode::kUnavailable: return 503;
+    case ErrorCode::kDeadline: return 504;
+    case ErrorCode::kCanceled: return 499;
+    case ErrorCode::kDevice: return 503;
+    case ErrorCode::kIo: return 503;
+    case ErrorCode::kInternal: return 500;
+  }
+  return 500;
+}
+
+namespace {
+std::string_view openai_type(int status) {
+  switch (status) {
+    case 400: case 413: case 415: return "invalid_request_error";
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 409: return "conflict_error";
+    case 429: return "rate_limit_error";
+    default: return "server_error";
+  }
+}
+}  // namespace
+
+Response problem(const Error& error, bool openai_style) {
+  const int status = http_status(error.code());
+  json::object body;
+  if (openai_style) {
+    json::object detail{{"message", error.message()}, {"type", openai_type(status)}};
+    detail["param"] = error.field().empty() ? json::value(nullptr) : json::value(error.field());
+    detail["code"] = error.code() == ErrorCode::kNotFound && error.field() == "model" ? json::value("model_not_found")
+                                                                                     : json::value(status);
+    body["error"] = std::move(detail);
+  } else {
+    body["error"] = error.message();
+  }
+  Response response = json_response(json::serialize(body), status);
+  if (status == 429 || error.retry_after_ms() > 0) {
+    const int64_t seconds = std::max<int64_t>(1, (error.retry_after_ms() + 999) / 1000);
+    response.headers.emplace_back("Retry-After", std::to_string(seconds));
+  }
+  if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer, Basic realm=\"altlas\"");
+  return response;
+}
+}  // namespace altlas::server

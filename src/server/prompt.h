@@ -1,0 +1,60 @@
+// PromptPool: turns a request's text or messages into token ids, on its own threads.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/json/fwd.hpp>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace altlas::server {
+
+// One model as the APIs show it. Immutable.
+struct ServedModel {
+  std::string id;          // In /v1/models and in requests.
+  std::string deployment;  // Where its tasks go.
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: the model has none.
+  uint32_t model_len_max = 0;
+};
+
+// What is to be tokenized: plain text, token ids as they are, or messages for the chat template.
+struct Prompt {
+  enum class Kind : uint8_t { kText, kIds, kChat };
+  Kind kind = Kind::kText;
+  std::string text;
+  std::vector<int32_t> ids;
+  std::shared_ptr<const boost::json::value> messages;  // A list of {role, content, …}; checked by the parser of the body.
+  std::shared_ptr<const boost::json::value> tools;     // Null: none.
+};
+
+class PromptPool {
+ public:
+  // At most `waiting_max` prompts wait; the next is answered kBusy.
+  PromptPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models);
+  ~PromptPool();
+
+  // The model of this id or deployment name; the first one for an empty name.  Errors: kNotFound, field "model".
+  Result<const ServedModel*> find(std::string_view model) const;
+  const std::vector<ServedModel>& models() const { return models_; }
+
+  // Token ids of the prompt.  Errors: kInvalid (no chat template, a template's own refusal, longer than the model:
+  // with both numbers), kBusy.
+  boost::asio::awaitable<Result<std::vector<int32_t>>> encode(const ServedModel& model, Prompt prompt);
+  // Text of the ids, control tokens as they are spelled.
+  boost::asio::awaitable<Result<std::string>> decode(const ServedModel& model, std::vector<int32_t> ids);
+
+ private:
+  struct Impl;
+  std::vector<ServedModel> models_;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace altlas::server

@@ -1,0 +1,245 @@
+#include "server/task_json.h"
+
+#include <fmt/format.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+
+#include "base/hash.h"
+
+namespace altlas::server {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr int64_t kTokensMax = INT32_MAX;
+constexpr size_t kStopsMax = 16;
+constexpr size_t kStopBytesMax = 1024;
+constexpr size_t kLogitBiasMax = 1024;
+constexpr size_t kNameBytesMax = 256;
+constexpr double kDeadlineMax = 366.0 * 86400;
+
+std::vector<std::string_view> enum_names(std::span<const EnumName> table) {
+  std::vector<std::string_view> names;
+  for (const EnumName& row : table) names.push_back(row.name);
+  return names;
+}
+
+void read_logit_bias(JsonReader& reader, const ServedModel& model, SamplingParams& sampling) {
+  const json::object* bias = reader.object("logit_bias");
+  if (bias == nullptr) return;
+  if (bias->size() > kLogitBiasMax) return reader.fail("logit_bias", fmt::format("has {} tokens, at most {} are taken", bias->size(), kLogitBiasMax));
+  for (const auto& [key, value] : *bias) {
+    int32_t id = -1;
+    const std::string_view text(key);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error != std::errc() || end != text.data() + text.size() || id < 0 || id >= model.tokenizer->vocab_size())
+      return reader.fail("logit_bias", fmt::format("names token '{}', should be from 0 to {}", text.substr(0, 32), model.tokenizer->vocab_size() - 1));
+    if (!value.is_number() || !(std::abs(value.to_number<double>()) <= 100))
+      return reader.fail("logit_bias", fmt::format("of token {} should be a number from -100 to 100", id));
+    sampling.logit_bias.emplace_back(id, static_cast<float>(value.to_number<double>()));
+  }
+  std::ranges::sort(sampling.logit_bias);
+}
+
+json::value time_or_null(const std::optional<TimeUs>& time) {
+  return time ? json::value(to_rfc3339(*time)) : json::value(nullptr);
+}
+
+}  // namespace
+
+uint64_t draw_seed() {
+  uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = static_cast<uint64_t>(system_clock().now());
+  return seed & INT64_MAX;  // So that every JSON reader can hold it.
+}
+
+std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name) {
+  const json::value* value = reader.value(name);
+  if (value == nullptr) return std::nullopt;
+  int32_t id = -1;
+  if (value->is_string()) {
+    std::string_view text = value->get_string();
+    if (text.starts_with("gpu_")) text.remove_prefix(4);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (error != std::errc() || end != text.data() + text.size() || id < 0) {
+      reader.fail(name, fmt::format("is '{}', should be a device id such as 0 or \"gpu_0\"", std::string_view(value->get_string()).substr(0, 32)));
+      return std::nullopt;
+    }
+    return DeviceId{id};
+  }
+  const auto number = reader.optional_integer(name, 0, INT32_MAX);
+  if (!number) return std::nullopt;
+  return DeviceId{static_cast<int32_t>(*number)};
+}
+
+GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms) {
+  GpuOptions options;
+  const json::object* object = reader.object("gpu_options");
+  if (object == nullptr) return options;
+  JsonReader inner(*object, reader.path_of("gpu_options"));
+  if (inner.has("strategy")) {
+    const auto& allowed = rooms.config.gpu.multi_gpu.strategies;
+    std::vector<std::string_view> names;
+    for (const Strategy strategy : allowed) names.push_back(to_string(strategy));
+    const size_t index = inner.choice("strategy", names, 0);
+    if (inner.status().ok()) options.strategy = allowed[index];
+  }
+  options.specific_gpu_id = read_device(inner, "specific_gpu_id");
+  if (inner.has("batch_split")) options.batch_split = inner.boolean("batch_split", true);
+  if (const auto status = inner.status(); !status.ok()) {
+    const std::string& message = status.error().message();
+    const std::string prefix = reader.path_of("gpu_options") + ".";
+    // The inner reader's message starts with its whole path.
+    const size_t colon = message.find(": ");
+    std::string field = status.error().field();
+    if (field.starts_with(prefix)) field = "gpu_options." + field.substr(prefix.size());
+    reader.fail(field, message.substr(colon + 2));
+  }
+  return options;
+}
+
+void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams& sampling) {
+  sampling.top_p = static_cast<float>(reader.number("top_p", sampling.top_p, 0, 1));
+  sampling.top_k = static_cast<int32_t>(std::max<int64_t>(0, reader.integer("top_k", sampling.top_k, -1, INT32_MAX)));
+  sampling.min_p = static_cast<float>(reader.number("min_p", sampling.min_p, 0, 1));
+  sampling.repetition_penalty = static_cast<float>(reader.number("repetition_penalty", 1, 0.01, 100));
+  sampling.presence_penalty = static_cast<float>(reader.number("presence_penalty", 0, -2, 2));
+  sampling.frequency_penalty = static_cast<float>(reader.number("frequency_penalty", 0, -2, 2));
+  const auto seed = reader.optional_integer("seed", INT64_MIN, INT64_MAX);
+  sampling.seed = seed ? static_cast<uint64_t>(*seed) : draw_seed();
+  sampling.stop = reader.texts("stop", kStopsMax, kStopBytesMax);
+  sampling.ignore_eos = reader.boolean("ignore_eos", false);
+  sampling.min_tokens = static_cast<int32_t>(reader.integer("min_tokens", 0, 0, kTokensMax));
+  read_logit_bias(reader, model, sampling);
+}
+
+Result<PendingTask> read_task(const json::object& body, std::string path, const Identity& identity, const Rooms& rooms) {
+  JsonReader reader(body, std::move(path));
+  PendingTask task;
+  TaskSpec& spec = task.spec;
+  task.prompt.text = reader.required_text("text");
+  if (reader.status().ok() && task.prompt.text.empty()) reader.fail("text", "is empty, should have at least one character");
+  spec.type = reader.text("type", "text_generation");
+  if (spec.type.empty() || spec.type.size() > kNameBytesMax) reader.fail("type", fmt::format("should have 1 to {} bytes", kNameBytesMax));
+  const std::string model = reader.text("model", "");
+  spec.tokens_max = static_cast<int32_t>(reader.integer("max_length", 128, 1, kTokensMax));
+  spec.sampling.temperature = static_cast<float>(reader.number("temperature", 0.7, 0, 2));
+  spec.estimated_memory = reader.unsigned_integer("estimated_memory", 0);
+  spec.priority = static_cast<Priority>(reader.choice("priority", enum_names(kPriorityNames),
+      static_cast<size_t>(rooms.config.gpu.multi_gpu.default_queue_priority)));
+  if (reader.has("deadline_s")) {
+    const double seconds = reader.number("deadline_s", 0, 0.001, kDeadlineMax);
+    spec.deadline = system_clock().now() + static_cast<TimeUs>(seconds * static_cast<double>(kSecond));
+  }
+  spec.idempotency_key = reader.text("idempotency_key", "");
+  if (spec.idempotency_key.size() > kNameBytesMax) reader.fail("idempotency_key", fmt::format("has {} bytes, at most {} are taken", spec.idempotency_key.size(), kNameBytesMax));
+  static constexpr std::string_view kTemplates[] = {"raw", "chat"};
+  const bool chat = reader.choice("template", kTemplates, 0) == 1;
+  const GpuOptions options = read_gpu_options(reader, rooms);
+  spec.strategy = options.strategy;
+  spec.specific_device = options.specific_gpu_id;
+  ALTLAS_TRY_VOID(reader.status());
+  ALTLAS_TRY(task.model, rooms.prompts.find(model));
+  read_sampling(reader, *task.model, spec.sampling);
+  ALTLAS_TRY_VOID(reader.status());
+  if (chat) {
+    task.prompt.kind = Prompt::Kind::kChat;
+    json::array messages{json::object{{"role", "user"}, {"content", task.prompt.text}}};
+    task.prompt.messages = std::make_shared<json::value>(std::move(messages));
+  }
+  spec.owner = identity.name;
+  spec.deployment = task.model->deployment;
+  spec.body_hash = Hasher().add(json::serialize(body)).value();
+  return task;
+}
+
+json::object task_to_json(const control::TaskView& task) {
+  json::object out{{"task_id", to_string(task.id)},
+                   {"status", to_string(task.status)},
+                   {"gpu_id", task.device.value},
+                   {"type", task.type},
+                   {"created_at", time_or_null(task.created_at)},
+                   {"started_at", time_or_null(task.started_at)},
+                   {"finished_at", time_or_null(task.finished_at)}};
+  if (task.queue_position) out["queue_position"] = *task.queue_position;
+  if (task.result) {
+    const TimeUs from = task.started_at.value_or(task.created_at.value_or(0));
+    const TimeUs until = task.finished_at.value_or(from);
+    out["result"] = {{"text", task.result->text},
+                     {"execution_time", static_cast<double>(until - from) / static_cast<double>(kSecond)},
+                     {"timestamp", to_rfc3339(until)},
+                     {"tokens", task.result->tokens},
+                     {"finish_reason", to_string(task.result->finish_reason)}};
+  }
+  if (!task.error.empty()) out["error"] = task.error;
+  if (!task.note.empty()) out["note"] = task.note;
+  return out;
+}
+
+json::object device_to_json(const control::DeviceView& device) {
+  const auto measured = [](double value) { return value < 0 ? json::value(nullptr) : json::value(value); };
+  json::array deployments;
+  for (const std::string& name : device.deployments) deployments.emplace_back(name);
+  return {{"id", device.id.value},
+          {"name", device.name},
+          {"kind", device.kind},
+          {"utilization", device.utilization},
+          {"memory_used", device.memory_used},
+          {"memory_total", device.memory_total},
+          {"task_count", device.task_count},
+          {"queued_count", device.queued_count},
+          {"temperature", measured(device.temperature)},
+          {"power", measured(device.power)},
+          {"healthy", device.healthy},
+          {"deployments", std::move(deployments)}};
+}
+
+boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::vector<PendingTask> tasks, bool split, Rooms& rooms) {
+  control::AdmissionRequested ask;
+  ask.owner = tasks.front().spec.owner;
+  ask.deployment = tasks.front().spec.deployment;
+  ask.tasks = static_cast<uint32_t>(tasks.size());
+  ALTLAS_CO_TRY(control::Admission admission, co_await rooms.service.admit(std::move(ask)));
+  std::vector<TaskSpec> specs;
+  specs.reserve(tasks.size());
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    PendingTask& task = tasks[i];
+    if (task.model != nullptr) {
+      auto ids = co_await rooms.prompts.encode(*task.model, std::move(task.prompt));
+      if (!ids.ok()) {
+        Error error = ids.error();
+        if (tasks.size() > 1) error = std::move(error).with_context(fmt::format("batch[{}]", i));
+        co_return error;
+      }
+      task.spec.prompt = *std::move(ids);
+    }
+    specs.push_back(std::move(task.spec));
+  }
+  co_return co_await rooms.service.submit(std::move(admission), std::move(specs), split);
+}
+
+void cancel_on_disconnect(const std::shared_ptr<Disconnect>& disconnect, TaskId id, Rooms& rooms) {
+  if (disconnect) disconnect->on_disconnect([id, &rooms] { rooms.service.cancel_soon(id); });
+}
+
+boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, std::shared_ptr<Disconnect> disconnect, Rooms& rooms) {
+  task.spec.durable = false;
+  std::vector<PendingTask> tasks;
+  tasks.push_back(std::move(task));
+  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
+  const TaskId id = placed.front().task;
+  cancel_on_disconnect(disconnect, id, rooms);
+  while (true) {
+    ALTLAS_CO_TRY(control::TaskView view, co_await rooms.service.wait(id, 60'000));
+    if (!is_over(view.status)) continue;
+    if (view.status == TaskStatus::kFailed) co_return Error(view.error_code, view.error);
+    if (view.status == TaskStatus::kCanceled) co_return Error(ErrorCode::kCanceled, "the request was cancelled");
+    co_return view;
+  }
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,48 @@
+// Tasks between JSON and native types: the bodies of /predict and what /task answers.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include "control/views.h"
+#include "server/handlers.h"
+#include "server/json_reader.h"
+
+namespace altlas::server {
+
+// A task as parsed, its text not yet tokenized.
+struct PendingTask {
+  TaskSpec spec;
+  Prompt prompt;
+  const ServedModel* model = nullptr;
+};
+
+// {"strategy": …, "specific_gpu_id": …, "batch_split": …}.
+struct GpuOptions {
+  std::optional<Strategy> strategy;
+  std::optional<DeviceId> specific_gpu_id;
+  std::optional<bool> batch_split;
+};
+
+// A seed from the machine's random source, for requests that give none.
+uint64_t draw_seed();
+// A device as an API names it: 0, "0" or "gpu_0".
+std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name);
+// `gpu_options` of `reader`'s object.  Errors go into `reader`.
+GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms);
+// Sampling fields that every generating route shares: top_p, top_k, min_p, seed, stop, penalties, ignore_eos, min_tokens,
+// logit_bias.
+void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams& sampling);
+// One /predict body, or one item of a batch (`path`: where it stands).
+Result<PendingTask> read_task(const boost::json::object& body, std::string path, const Identity& identity, const Rooms& rooms);
+
+boost::json::object task_to_json(const control::TaskView& task);
+boost::json::object device_to_json(const control::DeviceView& device);
+
+// Admits, tokenizes and submits one task; the places are given back on any failure.
+boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::vector<PendingTask> tasks, bool split, Rooms& rooms);
+// Cancels the task when the client goes away; nothing happens if it is over by then.
+void cancel_on_disconnect(const std::shared_ptr<Disconnect>& disconnect, TaskId id, Rooms& rooms);
+// As submit_tasks for one task answered in the same request: its end; cancelled when the client goes away.
+boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, std::shared_ptr<Disconnect> disconnect, Rooms& rooms);
+
+}  // namespace altlas::server
