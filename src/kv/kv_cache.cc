@@ -1,0 +1,263 @@
+#include "kv/kv_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace altlas::kv {
+
+namespace {
+uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+}  // namespace
+
+KvCache::KvCache(KvOptions options)
+    : options_(std::move(options)), tree_(static_cast<uint32_t>(options_.groups.size()), options_.block_tokens) {
+  ALTLAS_CHECK(options_.block_tokens > 0 && !options_.groups.empty(), "block_tokens >= 1, at least one group");
+  pools_.reserve(options_.groups.size());
+  for (const GroupSpec& group : options_.groups) pools_.emplace_back(group.blocks);
+}
+
+uint32_t KvCache::blocks_needed(uint32_t group, uint64_t tokens) const {
+  const uint64_t all = ceil_div(tokens, options_.block_tokens);
+  const uint64_t window = options_.groups[group].window;
+  if (window == 0) return static_cast<uint32_t>(std::min<uint64_t>(all, UINT32_MAX));
+  // `window` tokens that end anywhere in a block.
+  return static_cast<uint32_t>(std::min(all, ceil_div(window - 1, options_.block_tokens) + 1));
+}
+
+bool KvCache::fits_alone(uint64_t tokens) const {
+  for (uint32_t g = 0; g < groups(); ++g) {
+    if (blocks_needed(g, tokens) > pools_[g].size()) return false;
+  }
+  return true;
+}
+
+uint64_t KvCache::tokens_max() const {
+  uint64_t most = UINT32_MAX;
+  for (uint32_t g = 0; g < groups(); ++g) {
+    const uint64_t held = uint64_t{pools_[g].size()} * options_.block_tokens;
+    if (blocks_needed(g, UINT32_MAX) > pools_[g].size()) most = std::min(most, held);
+  }
+  return most;
+}
+
+// The first block that a token at `position` sees in this group.
+uint32_t KvCache::first_needed(uint32_t group, uint32_t position) const {
+  const uint32_t window = options_.groups[group].window;
+  return window == 0 || position < window ? 0 : (position - window + 1) / options_.block_tokens;
+}
+
+PrefixMatch KvCache::match(uint64_t salt, std::span<const int32_t> tokens) const {
+  PrefixMatch best;
+  if (!options_.prefix_caching || tokens.size() < 2) return best;
+  const uint32_t bt = options_.block_tokens;
+  const auto last = static_cast<uint32_t>(tokens.size() - 1);
+  std::vector<uint32_t> run_begin(groups(), 0);  // First block of the unbroken run that ends here.
+  std::vector<uint32_t> nodes;
+  size_t good = 0;
+  uint32_t node = kNoNode;
+  for (uint32_t index = 0; (index + 1) * bt <= tokens.size(); ++index) {
+    node = tree_.find(node, salt, tokens.subspan(index * bt, bt));
+    if (node == kNoNode) break;
+    nodes.push_back(node);
+    const uint32_t next = std::min((index + 1) * bt, last);  // The first token to compute.
+    bool whole = true;
+    for (uint32_t g = 0; g < groups(); ++g) {
+      if (!tree_.block(node, g)) run_begin[g] = index + 1;
+      whole = whole && run_begin[g] <= first_needed(g, next);
+    }
+    if (whole) {
+      good = nodes.size();
+      best.tokens = next;
+    }
+  }
+  nodes.resize(good);
+  best.nodes = std::move(nodes);
+  return best;
+}
+
+uint32_t KvCache::kept_blocks(const PrefixMatch& match, uint32_t group) const {
+  uint32_t kept = 0;
+  for (size_t i = first_needed(group, match.tokens); i < match.nodes.size(); ++i) {
+    if (pools_[group].users(*tree_.block(match.nodes[i], group)) == 0) ++kept;
+  }
+  return kept;
+}
+
+PrefixMatch KvCache::shorten(PrefixMatch match) const {
+  // A shorter prefix of a good one can lack blocks that fell out of windows: look again for the longest that is whole.
+  while (!match.nodes.empty()) {
+    match.nodes.pop_back();
+    match.tokens = static_cast<uint32_t>(match.nodes.size()) * options_.block_tokens;
+    bool whole = true;
+    for (uint32_t g = 0; g < groups() && whole; ++g) {
+      for (size_t i = first_needed(g, match.tokens); i < match.nodes.size() && whole; ++i) {
+        whole = tree_.block(match.nodes[i], g).has_value();
+      }
+    }
+    if (whole) break;
+  }
+  return match;
+}
+
+SequenceBlocks KvCache::start(uint64_t salt, const PrefixMatch& match, BlockChanges& changes) {
+  SequenceBlocks sequence;
+  sequence.salt = salt;
+  sequence.tables.resize(groups());
+  sequence.published = static_cast<uint32_t>(match.nodes.size());
+  if (!match.nodes.empty()) {
+    sequence.node = match.nodes.back();
+    tree_.pin(sequence.node);
+  }
+  for (uint32_t g = 0; g < groups(); ++g) {
+    GroupTable& table = sequence.tables[g];
+    table.first = std::min(first_needed(g, match.tokens), sequence.published);
+    for (uint32_t i = table.first; i < sequence.published; ++i) {
+      const BlockId block = *tree_.block(match.nodes[i], g);
+      pools_[g].retain(block);
+      table.blocks.push_back(block);
+    }
+    if (!table.blocks.empty()) changes.tables.push_back({g, table.first, table.blocks});
+  }
+  return sequence;
+}
+
+// A block that others use, or that the tree has promised the content of, can't be written.
+bool KvCache::must_copy(const SequenceBlocks& sequence, uint32_t group, uint32_t begin) const {
+  const GroupTable& table = sequence.tables[group];
+  const uint32_t index = begin / options_.block_tokens;
+  if (index < table.first || index >= table.end()) return false;
+  const BlockId block = table.blocks[index - table.first];
+  return pools_[group].users(block) > 1 || pools_[group].owner(block) != kNoNode;
+}
+
+uint32_t KvCache::reservable(const SequenceBlocks& sequence, uint32_t begin, uint32_t want) const {
+  uint64_t count = want;
+  for (uint32_t g = 0; g < groups(); ++g) {
+    const GroupTable& table = sequence.tables[g];
+    uint64_t available = pools_[g].available();
+    const uint32_t needed = first_needed(g, begin);
+    for (uint32_t i = table.first; i < std::min(needed, table.end()); ++i) {
+      if (pools_[g].users(table.blocks[i - table.first]) == 1) ++available;
+    }
+    if (must_copy(sequence, g, begin)) {
+      if (available == 0) return 0;
+      --available;
+    }
+    const uint64_t end = (std::max(table.end(), needed) + available) * options_.block_tokens;
+    count = std::min(count, end > begin ? end - begin : 0);
+  }
+  return static_cast<uint32_t>(count);
+}
+
+BlockId KvCache::allocate(uint32_t group) {
+  BlockPool& pool = pools_[group];
+  if (pool.free_count() == 0) {
+    const BlockId oldest = pool.oldest_kept();
+    const uint32_t node = pool.owner(oldest);
+    pool.set_owner(oldest, kNoNode);
+    tree_.clear_block(node, group);
+  }
+  return pool.take();
+}
+
+void KvCache::drop_fallen(SequenceBlocks& sequence, uint32_t group, uint32_t begin) {
+  GroupTable& table = sequence.tables[group];
+  const uint32_t needed = first_needed(group, begin);
+  if (needed <= table.first) return;
+  const uint32_t drop = std::min(needed - table.first, static_cast<uint32_t>(table.blocks.size()));
+  for (uint32_t i = 0; i < drop; ++i) pools_[group].release(table.blocks[i]);
+  table.blocks.erase(table.blocks.begin(), table.blocks.begin() + drop);
+  table.first = needed;
+}
+
+void KvCache::reserve(SequenceBlocks& sequence, uint32_t begin, uint32_t count, BlockChanges& changes) {
+  ALTLAS_CHECK(count > 0 && count <= reservable(sequence, begin, count), "1 ... reservable tokens");
+  const uint32_t bt = options_.block_tokens;
+  for (uint32_t g = 0; g < groups(); ++g) {
+    drop_fallen(sequence, g, begin);
+    GroupTable& table = sequence.tables[g];
+    if (must_copy(sequence, g, begin)) {
+      BlockId& block = table.blocks[begin / bt - table.first];
+      const BlockId copy = allocate(g);
+      changes.copies.push_back({g, block, copy});
+      changes.tables.push_back({g, begin / bt, {copy}});
+      pools_[g].release(block);
+      block = copy;
+    }
+    TableChange added{g, table.end(), {}};
+    while (uint64_t{table.end()} * bt < uint64_t{begin} + count) {
+      table.blocks.push_back(allocate(g));
+      added.blocks.push_back(table.blocks.back());
+    }
+    if (!added.blocks.empty()) changes.tables.push_back(std::move(added));
+  }
+  // A copied block's content is no longer the tree's.
+  const uint32_t node_blocks = begin / bt;
+  ALTLAS_CHECK(sequence.published <= node_blocks + 1, "only the last published block can be written again");
+}
+
+// Block `index` of the sequence is full, and `node` names its content.
+void KvCache::share(SequenceBlocks& sequence, uint32_t group, uint32_t index, uint32_t node, BlockChanges& changes) {
+  GroupTable& table = sequence.tables[group];
+  if (index < table.first) return;  // Fell out of the window already.
+  BlockId& own = table.blocks[index - table.first];
+  const auto known = tree_.block(node, group);
+  if (!known) {
+    tree_.set_block(node, group, own);
+    pools_[group].set_owner(own, node);
+  } else if (*known != own) {
+    pools_[group].retain(*known);
+    pools_[group].release(own);
+    own = *known;
+    changes.tables.push_back({group, index, {own}});
+  }
+}
+
+void KvCache::publish(SequenceBlocks& sequence, std::span<const int32_t> tokens, uint32_t computed,
+                      BlockChanges& changes) {
+  ALTLAS_CHECK(computed <= tokens.size(), "only known tokens are computed");
+  if (!options_.prefix_caching) return;
+  const uint32_t bt = options_.block_tokens;
+  while ((sequence.published + 1) * bt <= computed) {
+    const uint32_t index = sequence.published;
+    const uint32_t node = tree_.find_or_add(sequence.node, sequence.salt, tokens.subspan(index * bt, bt));
+    tree_.pin(node);
+    if (sequence.node != kNoNode) tree_.unpin(sequence.node);
+    sequence.node = node;
+    ++sequence.published;
+    for (uint32_t g = 0; g < groups(); ++g) share(sequence, g, index, node, changes);
+  }
+}
+
+void KvCache::release(SequenceBlocks& sequence) {
+  for (uint32_t g = 0; g < groups() && g < sequence.tables.size(); ++g) {
+    auto& blocks = sequence.tables[g].blocks;
+    for (size_t i = blocks.size(); i > 0; --i) pools_[g].release(blocks[i - 1]);
+  }
+  if (sequence.node != kNoNode) tree_.unpin(sequence.node);
+  sequence = SequenceBlocks{};
+}
+
+void KvCache::check_integrity(std::span<const SequenceBlocks* const> sequences) const {
+  for (uint32_t g = 0; g < groups(); ++g) {
+    std::vector<uint32_t> users(pools_[g].size(), 0);
+    for (const SequenceBlocks* sequence : sequences) {
+      if (sequence->tables.empty()) continue;
+      for (const BlockId block : sequence->tables[g].blocks) ++users[block.value];
+    }
+    for (uint32_t b = 0; b < pools_[g].size(); ++b) {
+      ALTLAS_CHECK(users[b] == pools_[g].users(BlockId{b}), "users of a block are the tables that name it");
+    }
+    pools_[g].check_integrity();
+  }
+  tree_.check_integrity(pools_);
+}
+
+void KvCache::add_to(Hasher& hasher) const {
+  for (const BlockPool& pool : pools_) pool.add_to(hasher);
+  tree_.add_to(hasher);
+}
+
+}  // namespace altlas::kv
