@@ -1,0 +1,131 @@
+#include "device/cpu/team.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <climits>
+
+#include "base/check.h"
+
+namespace altlas::device {
+namespace {
+constexpr int kSpins = 2000;   // About 20 µs: longer than any phase's imbalance on an idle machine.
+constexpr int kYields = 50;    // Lets a peer that shares this core run.
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Pins the calling thread to the core at `index` of those that this process may use. Failure costs only speed.
+void pin_to(uint32_t index) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  // The process's first thread may be pinned already as somebody's leader, so ask what the process began with.
+  static const cpu_set_t whole = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    ::sched_getaffinity(0, sizeof(set), &set);
+    return set;
+  }();
+  allowed = whole;
+  const int count = CPU_COUNT(&allowed);
+  if (count <= 0) return;
+  int left = static_cast<int>(index % static_cast<uint32_t>(count));
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &allowed) || left-- > 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    ::sched_setaffinity(0, sizeof(one), &one);
+    return;
+  }
+}
+
+void settle(const TeamOptions& options, uint32_t index) {
+  if (options.pin) pin_to(options.cpu_first + index);
+  if (options.nice != 0) ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), options.nice);
+}
+}  // namespace
+
+void Gate::advance() {
+  value_.fetch_add(1, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) > 0)
+    ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value_), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+void Gate::wait_while(uint32_t seen) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value() != seen) return;
+    relax();
+  }
+  for (int i = 0; i < kYields; ++i) {
+    if (value() != seen) return;
+    ::sched_yield();
+  }
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  while (value_.load(std::memory_order_seq_cst) == seen)
+    ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value_), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+Team::Team(const TeamOptions& options) : options_(options) {
+  ALTLAS_CHECK(options.threads >= 1, "a team has at least its leader");
+  for (uint32_t i = 1; i < options.threads; ++i) threads_.emplace_back([this, i] { work(i); });
+}
+
+Team::~Team() {
+  stop_ = true;
+  start_.advance();
+}
+
+void Team::adopt_caller() { settle(options_, 0); }
+
+void Team::work(uint32_t index) {
+  settle(options_, index);
+  // Every thread takes part in every run, so counting its own rounds is enough.
+  for (uint32_t round = 0;; ++round) {
+    start_.wait_while(round);
+    if (stop_) return;
+    call_(fn_, index);
+    barrier();
+  }
+}
+
+void Team::run_erased(void (*call)(void*, uint32_t), void* fn) {
+  const int64_t begin = now_ns();
+  if (options_.threads == 1) {
+    call(fn, 0);
+  } else {
+    call_ = call;
+    fn_ = fn;
+    start_.advance();
+    call(fn, 0);
+    barrier();
+  }
+  busy_ns_.fetch_add(now_ns() - begin, std::memory_order_relaxed);
+}
+
+void Team::barrier() {
+  if (options_.threads == 1) return;
+  const uint32_t seen = met_.value();
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == options_.threads) {
+    arrived_.store(0, std::memory_order_relaxed);
+    met_.advance();
+  } else {
+    met_.wait_while(seen);
+  }
+}
+
+}  // namespace altlas::device

@@ -1,0 +1,100 @@
+#include "device/probe.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <charconv>
+#include <fstream>
+#include <iterator>
+
+#include "device/cuda/nvml.h"
+
+namespace altlas::device {
+namespace {
+constexpr size_t kFileBytesMax = 1 << 20;
+
+// At most kFileBytesMax bytes of a file; empty if it can't be read.
+std::string read_text(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kFileBytesMax, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(std::max<std::streamsize>(0, file.gcount())));
+  return text;
+}
+
+// The digits that `text` begins with, after spaces.
+bool leading_number(std::string_view text, uint64_t& value) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return false;
+  text.remove_prefix(first);
+  return std::from_chars(text.data(), text.data() + text.size(), value).ec == std::errc();
+}
+
+// The rest of the first line that begins with `key`.
+std::string_view line_after(std::string_view text, std::string_view key) {
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    if (line.starts_with(key)) return line.substr(key.size());
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  return {};
+}
+
+uint32_t affinity_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return static_cast<uint32_t>(std::max(1, CPU_COUNT(&set)));
+}
+}  // namespace
+
+uint64_t meminfo_bytes(std::string_view meminfo, std::string_view key) {
+  std::string_view rest = line_after(meminfo, key);
+  uint64_t kib = 0;
+  if (!rest.starts_with(':') || !leading_number(rest.substr(1), kib)) return 0;
+  return kib << 10;
+}
+
+uint64_t cgroup_memory_limit(std::string_view text) {
+  uint64_t bytes = 0;
+  if (!leading_number(text, bytes)) return 0;   // "max".
+  return bytes >= uint64_t{1} << 60 ? 0 : bytes;  // v1 writes a huge number for no limit.
+}
+
+uint32_t cgroup_cpu_limit(std::string_view text) {
+  uint64_t quota = 0, period = 0;
+  const size_t space = text.find(' ');
+  if (space == std::string_view::npos || !leading_number(text.substr(0, space), quota) ||
+      !leading_number(text.substr(space), period) || period == 0)
+    return 0;
+  return static_cast<uint32_t>(std::clamp<uint64_t>((quota + period - 1) / period, 1, 65536));
+}
+
+Machine probe_machine() {
+  Machine machine;
+  static const uint32_t cores = affinity_cores();  // A leader's pinning later must not shrink the machine.
+  machine.cores = cores;
+  if (const uint32_t limit = cgroup_cpu_limit(read_text("/sys/fs/cgroup/cpu.max"))) machine.cores = std::min(cores, limit);
+  const std::string meminfo = read_text("/proc/meminfo");
+  machine.memory_total = meminfo_bytes(meminfo, "MemTotal");
+  machine.memory_available = meminfo_bytes(meminfo, "MemAvailable");
+  for (const char* base : {"/sys/fs/cgroup/memory.", "/sys/fs/cgroup/memory/memory."}) {
+    const bool v2 = std::string_view(base) == "/sys/fs/cgroup/memory.";
+    const uint64_t limit = cgroup_memory_limit(read_text((std::string(base) + (v2 ? "max" : "limit_in_bytes")).c_str()));
+    if (limit == 0 || limit >= machine.memory_total) continue;
+    uint64_t used = 0;
+    leading_number(read_text((std::string(base) + (v2 ? "current" : "usage_in_bytes")).c_str()), used);
+    machine.memory_total = limit;
+    machine.memory_available = std::min(machine.memory_available, limit - std::min(used, limit));
+  }
+  const std::string cpuinfo = read_text("/proc/cpuinfo");
+  std::string_view model = line_after(cpuinfo, "model name");
+  model.remove_prefix(std::min(model.size(), model.find_first_not_of(" \t:")));
+  machine.cpu_model = model;
+  machine.cuda_count = static_cast<uint32_t>(nvml_inventory().gpus.size());
+  return machine;
+}
+
+}  // namespace altlas::device
