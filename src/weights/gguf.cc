@@ -11,11 +11,13 @@
 #include <optional>
 
 namespace altlas::weights {
-static_assert(std::endian::native == std::endian::little, "values are copied from the file as they are");
+static_assert(std::endian::native == std::endian::little,
+              "values are copied from the file as they are");
 
 namespace {
-constexpr std::string_view kTypeNames[] = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32",
-                                           "bool", "string", "array", "uint64", "int64", "float64"};
+constexpr std::string_view kTypeNames[] = {"uint8",  "int8",    "uint16", "int16",  "uint32",
+                                           "int32",  "float32", "bool",   "string", "array",
+                                           "uint64", "int64",   "float64"};
 constexpr uint64_t kTypeBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};  // 0: of varying length.
 
 struct TypeName {
@@ -24,9 +26,9 @@ struct TypeName {
 };
 // Types of the specification that no operation of ours reads; names for messages.
 constexpr TypeName kForeignTypes[] = {
-    {9, "Q8_1"},     {15, "Q8_K"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"},
-    {21, "IQ3_S"},   {22, "IQ2_S"},  {23, "IQ4_XS"},  {24, "I8"},     {25, "I16"},     {27, "I64"},   {28, "F64"},
-    {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},   {39, "MXFP4"},
+    {9, "Q8_1"},    {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
+    {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},      {25, "I16"},
+    {27, "I64"},    {28, "F64"},   {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},   {39, "MXFP4"},
 };
 constexpr uint64_t kInt64Max = std::numeric_limits<int64_t>::max();
 constexpr uint32_t kTypeNumberMax = 64;  // Of the ids that ggml has given out so far.
@@ -58,16 +60,18 @@ bool multiply(uint64_t a, uint64_t b, uint64_t& out) { return !__builtin_mul_ove
 std::string ggml_type_name(uint32_t ggml_type) {
   if (const auto info = dtype_info(ggml_type)) return std::string(info->name);
   const auto* found = std::ranges::find(kForeignTypes, ggml_type, &TypeName::type);
-  return found != std::end(kForeignTypes) ? std::string(found->name) : fmt::format("type {}", ggml_type);
+  return found != std::end(kForeignTypes) ? std::string(found->name)
+                                          : fmt::format("type {}", ggml_type);
 }
 
 std::string to_string(const GgufValue& value) {
   const std::string_view element = kTypeNames[static_cast<size_t>(value.element)];
-  return value.type == GgufType::kArray ? fmt::format("array of {}", element) : std::string(element);
+  return value.type == GgufType::kArray ? fmt::format("array of {}", element)
+                                        : std::string(element);
 }
 
-// Reads the file front to back. Each read is checked against what is left, each count against how many items of the
-// smallest size could still follow, before anything is allocated for it.
+// Reads the file front to back. Each read is checked against what is left, each count against how
+// many items of the smallest size could still follow, before anything is allocated for it.
 class GgufParser {
  public:
   GgufParser(std::span<const uint8_t> bytes, std::string name) : bytes_(bytes) {
@@ -86,7 +90,8 @@ class GgufParser {
 
  private:
   Error bad(uint64_t at, std::string what) const {
-    return invalid(fmt::format("{}: not a usable GGUF file: {} (at byte {} of {})", file_.name_, what, at, bytes_.size()));
+    return invalid(fmt::format("{}: not a usable GGUF file: {} (at byte {} of {})", file_.name_,
+                               what, at, bytes_.size()));
   }
   uint64_t left() const { return bytes_.size() - position_; }
 
@@ -103,7 +108,9 @@ class GgufParser {
     ALTLAS_TRY(const uint64_t length, read<uint64_t>(what));
     if (length > left())
       return bad(at, fmt::format("{} claims {} bytes, but only {} are left", what, length, left()));
-    if (length > bytes_max) return bad(at, fmt::format("{} has {} bytes; at most {} are allowed", what, length, bytes_max));
+    if (length > bytes_max)
+      return bad(at,
+                 fmt::format("{} has {} bytes; at most {} are allowed", what, length, bytes_max));
     const auto* start = reinterpret_cast<const char*>(bytes_.data() + position_);
     position_ += length;
     return std::string_view(start, length);
@@ -116,26 +123,31 @@ class GgufParser {
     ALTLAS_TRY(file_.version_, read<uint32_t>("the version"));
     if (file_.version_ != 2 && file_.version_ != 3) {
       const bool swapped = file_.version_ == 0x02000000 || file_.version_ == 0x03000000;
-      return bad(4, swapped ? "it is big-endian; only little-endian files are supported"
-                            : fmt::format("version {}; only 2 and 3 are supported", file_.version_));
+      return bad(4, swapped
+                        ? "it is big-endian; only little-endian files are supported"
+                        : fmt::format("version {}; only 2 and 3 are supported", file_.version_));
     }
     ALTLAS_TRY(tensor_count_, read<uint64_t>("the tensor count"));
     ALTLAS_TRY(key_count_, read<uint64_t>("the metadata count"));
-    // The least that one takes: key length, one letter, type, one byte; name length, dims, one dim, type, offset.
+    // The least that one takes: key length, one letter, type, one byte; name length, dims, one dim,
+    // type, offset.
     constexpr uint64_t kKeyBytesMin = 8 + 1 + 4 + 1, kTensorBytesMin = 8 + 4 + 8 + 4 + 8;
     if (key_count_ > kGgufKeysMax || key_count_ > left() / kKeyBytesMin)
-      return bad(16, fmt::format("it claims {} metadata keys; at most {} are allowed and {} bytes are left", key_count_,
-                                 kGgufKeysMax, left()));
+      return bad(16, fmt::format(
+                         "it claims {} metadata keys; at most {} are allowed and {} bytes are left",
+                         key_count_, kGgufKeysMax, left()));
     if (tensor_count_ > kGgufTensorsMax || tensor_count_ > left() / kTensorBytesMin)
-      return bad(8, fmt::format("it claims {} tensors; at most {} are allowed and {} bytes are left", tensor_count_,
-                                kGgufTensorsMax, left()));
+      return bad(8,
+                 fmt::format("it claims {} tensors; at most {} are allowed and {} bytes are left",
+                             tensor_count_, kGgufTensorsMax, left()));
     return {};
   }
 
   Result<GgufType> type(std::string_view what) {
     const uint64_t at = position_;
     ALTLAS_TRY(const uint32_t number, read<uint32_t>(what));
-    if (number >= std::size(kTypeNames)) return bad(at, fmt::format("{} is {}; 0 to 12 are known", what, number));
+    if (number >= std::size(kTypeNames))
+      return bad(at, fmt::format("{} is {}; 0 to 12 are known", what, number));
     return static_cast<GgufType>(number);
   }
 
@@ -150,11 +162,13 @@ class GgufParser {
     if (value.type == GgufType::kArray) {
       const uint64_t array_at = position_;
       ALTLAS_TRY(value.element, type(fmt::format("the element type of metadata {}", quoted(key))));
-      if (value.element == GgufType::kArray) return bad(array_at, fmt::format("metadata {} is an array of arrays", quoted(key)));
+      if (value.element == GgufType::kArray)
+        return bad(array_at, fmt::format("metadata {} is an array of arrays", quoted(key)));
       ALTLAS_TRY(value.count, read<uint64_t>("an array's count"));
       if (value.count > kGgufArrayElementsMax)
-        return bad(array_at + 4, fmt::format("metadata {} claims {} elements; at most {} are allowed", quoted(key), value.count,
-                                             kGgufArrayElementsMax));
+        return bad(array_at + 4,
+                   fmt::format("metadata {} claims {} elements; at most {} are allowed",
+                               quoted(key), value.count, kGgufArrayElementsMax));
     }
     value.offset = position_;
     ALTLAS_TRY_VOID(elements(key, value));
@@ -165,18 +179,19 @@ class GgufParser {
 
   Result<void> elements(std::string_view key, const GgufValue& value) {
     if (value.element == GgufType::kString) {
-      for (uint64_t i = 0; i < value.count; ++i)
-        ALTLAS_TRY_VOID(skip_text(key));
+      for (uint64_t i = 0; i < value.count; ++i) ALTLAS_TRY_VOID(skip_text(key));
       return {};
     }
     // No overflow: the count was bounded above.
     const uint64_t bytes = value.count * kTypeBytes[static_cast<size_t>(value.element)];
     if (bytes > left())
-      return bad(position_, fmt::format("metadata {} claims {} bytes, but only {} are left", quoted(key), bytes, left()));
+      return bad(position_, fmt::format("metadata {} claims {} bytes, but only {} are left",
+                                        quoted(key), bytes, left()));
     if (value.element == GgufType::kBool)
       for (uint64_t i = 0; i < bytes; ++i)
         if (bytes_[position_ + i] > 1)
-          return bad(position_ + i, fmt::format("metadata {} has a bool that is neither 0 nor 1", quoted(key)));
+          return bad(position_ + i,
+                     fmt::format("metadata {} has a bool that is neither 0 nor 1", quoted(key)));
     position_ += bytes;
     return {};
   }
@@ -184,7 +199,9 @@ class GgufParser {
   Result<void> skip_text(std::string_view key) {
     const uint64_t length = left() < 8 ? 0 : load<uint64_t>(bytes_.data() + position_);
     if (left() < 8 || length > left() - 8)
-      return bad(position_, fmt::format("a string of metadata {} claims {} bytes, but only {} are left", quoted(key), length, left()));
+      return bad(position_,
+                 fmt::format("a string of metadata {} claims {} bytes, but only {} are left",
+                             quoted(key), length, left()));
     position_ += 8 + length;
     return {};
   }
@@ -192,31 +209,37 @@ class GgufParser {
   Result<void> alignment() {
     ALTLAS_TRY(alignment_, file_.uint64_or("general.alignment", 32));
     if (alignment_ < 8 || alignment_ > kGgufAlignmentMax || !std::has_single_bit(alignment_))
-      return bad(position_, fmt::format("general.alignment is {}; it must be a power of two from 8 to {}", alignment_, kGgufAlignmentMax));
+      return bad(position_,
+                 fmt::format("general.alignment is {}; it must be a power of two from 8 to {}",
+                             alignment_, kGgufAlignmentMax));
     return {};
   }
 
   Result<void> tensor_description() {
     const uint64_t at = position_;
-    GgufTensor tensor = {.name = {}, .ggml_type = 0, .dim_count = 0, .dims = {1, 1, 1, 1}, .offset = 0};
+    GgufTensor tensor = {
+        .name = {}, .ggml_type = 0, .dim_count = 0, .dims = {1, 1, 1, 1}, .offset = 0};
     ALTLAS_TRY(tensor.name, text("a tensor name", kGgufTensorNameBytesMax));
     if (tensor.name.empty()) return bad(at, "a tensor name is empty");
     ALTLAS_TRY(tensor.dim_count, read<uint32_t>("a tensor's number of dimensions"));
     if (tensor.dim_count < 1 || tensor.dim_count > 4)
-      return bad(at, fmt::format("tensor {} has {} dimensions; 1 to 4 are allowed", quoted(tensor.name), tensor.dim_count));
+      return bad(at, fmt::format("tensor {} has {} dimensions; 1 to 4 are allowed",
+                                 quoted(tensor.name), tensor.dim_count));
     uint64_t values = 1;
     for (uint32_t i = 0; i < tensor.dim_count; ++i) {
       ALTLAS_TRY(tensor.dims[i], read<uint64_t>("a tensor's dimensions"));
-      if (tensor.dims[i] == 0) return bad(at, fmt::format("tensor {}: dimension {} is 0", quoted(tensor.name), i));
+      if (tensor.dims[i] == 0)
+        return bad(at, fmt::format("tensor {}: dimension {} is 0", quoted(tensor.name), i));
       if (!multiply(values, tensor.dims[i], values) || values > kInt64Max)
-        return bad(at, fmt::format("tensor {}: its dimensions {} overflow", quoted(tensor.name),
-                                   fmt::join(tensor.dims.begin(), tensor.dims.begin() + i + 1, "x")));
+        return bad(at,
+                   fmt::format("tensor {}: its dimensions {} overflow", quoted(tensor.name),
+                               fmt::join(tensor.dims.begin(), tensor.dims.begin() + i + 1, "x")));
     }
     ALTLAS_TRY(tensor.ggml_type, read<uint32_t>("a tensor's type"));
     ALTLAS_TRY(tensor.offset, read<uint64_t>("a tensor's offset"));
     if (tensor.offset % alignment_ != 0)
-      return bad(at, fmt::format("tensor {}: its offset {} is not a multiple of the alignment {}", quoted(tensor.name),
-                                 tensor.offset, alignment_));
+      return bad(at, fmt::format("tensor {}: its offset {} is not a multiple of the alignment {}",
+                                 quoted(tensor.name), tensor.offset, alignment_));
     if (!file_.tensor_index_.emplace(tensor.name, file_.tensors_.size()).second)
       return bad(at, fmt::format("tensor {} is there twice", quoted(tensor.name)));
     file_.tensors_.push_back(tensor);
@@ -226,7 +249,8 @@ class GgufParser {
   // Places every tensor in the file and refuses those that leave it or overlap another.
   Result<void> tensor_data() {
     if (file_.tensors_.empty()) return {};
-    const uint64_t start = (position_ + alignment_ - 1) / alignment_ * alignment_;  // position_ <= file size: no overflow.
+    const uint64_t start = (position_ + alignment_ - 1) / alignment_ *
+                           alignment_;  // position_ <= file size: no overflow.
     const uint64_t space = start <= bytes_.size() ? bytes_.size() - start : 0;
     struct Extent {
       uint64_t first, bytes;
@@ -236,15 +260,19 @@ class GgufParser {
     for (GgufTensor& tensor : file_.tensors_) {
       ALTLAS_TRY(const uint64_t bytes, data_bytes(tensor));
       if (tensor.offset > space || bytes > space - tensor.offset)
-        return bad(position_, fmt::format("tensor {} needs {} bytes at {} of the {} bytes of data; the file is truncated or corrupt",
+        return bad(position_, fmt::format("tensor {} needs {} bytes at {} of the {} bytes of data; "
+                                          "the file is truncated or corrupt",
                                           quoted(tensor.name), bytes, tensor.offset, space));
       tensor.offset += start;
       extents.push_back({tensor.offset, bytes, tensor.name});
     }
     std::ranges::sort(extents, {}, &Extent::first);
     for (size_t i = 1; i < extents.size(); ++i)
-      if (extents[i].first - extents[i - 1].first < extents[i - 1].bytes || extents[i].first == extents[i - 1].first)
-        return bad(extents[i].first, fmt::format("tensors {} and {} overlap", quoted(extents[i - 1].name), quoted(extents[i].name)));
+      if (extents[i].first - extents[i - 1].first < extents[i - 1].bytes ||
+          extents[i].first == extents[i - 1].first)
+        return bad(extents[i].first,
+                   fmt::format("tensors {} and {} overlap", quoted(extents[i - 1].name),
+                               quoted(extents[i].name)));
     return {};
   }
 
@@ -253,10 +281,12 @@ class GgufParser {
     const auto info = dtype_info(tensor.ggml_type);
     if (!info) return uint64_t{0};
     if (tensor.dims[0] % info->block_values != 0)
-      return bad(position_, fmt::format("tensor {}: its rows of {} values are not whole blocks of {} ({})", quoted(tensor.name),
-                                        tensor.dims[0], info->block_values, info->name));
+      return bad(position_,
+                 fmt::format("tensor {}: its rows of {} values are not whole blocks of {} ({})",
+                             quoted(tensor.name), tensor.dims[0], info->block_values, info->name));
     uint64_t bytes = 0;
-    if (!multiply(row_bytes(info->type, tensor.dims[0]), tensor.dims[1] * tensor.dims[2] * tensor.dims[3], bytes))
+    if (!multiply(row_bytes(info->type, tensor.dims[0]),
+                  tensor.dims[1] * tensor.dims[2] * tensor.dims[3], bytes))
       return bad(position_, fmt::format("tensor {}: its size overflows", quoted(tensor.name)));
     return bytes;
   }
@@ -281,32 +311,47 @@ Result<GgufFile> GgufFile::open_bytes(std::span<const uint8_t> bytes, std::strin
 
 Result<GgufValue> GgufFile::find(std::string_view key) const {
   const auto found = metadata_.find(key);
-  if (found == metadata_.end()) return not_found(fmt::format("{}: metadata '{}' is missing", name_, key));
+  if (found == metadata_.end())
+    return not_found(fmt::format("{}: metadata '{}' is missing", name_, key));
   return found->second;
 }
 
-Error GgufFile::wrong_type(std::string_view key, const GgufValue& value, std::string_view wanted) const {
-  return invalid(fmt::format("{}: metadata '{}' is {}; {} is wanted", name_, key, to_string(value), wanted));
+Error GgufFile::wrong_type(std::string_view key, const GgufValue& value,
+                           std::string_view wanted) const {
+  return invalid(
+      fmt::format("{}: metadata '{}' is {}; {} is wanted", name_, key, to_string(value), wanted));
 }
 
-Result<int64_t> GgufFile::integer_at(std::string_view key, const GgufValue& value, uint64_t index) const {
-  const uint8_t* from = bytes_.data() + value.offset + index * kTypeBytes[static_cast<size_t>(value.element)];
+Result<int64_t> GgufFile::integer_at(std::string_view key, const GgufValue& value,
+                                     uint64_t index) const {
+  const uint8_t* from =
+      bytes_.data() + value.offset + index * kTypeBytes[static_cast<size_t>(value.element)];
   switch (value.element) {
-    case GgufType::kUint8: return int64_t{*from};
-    case GgufType::kInt8: return int64_t{load<int8_t>(from)};
-    case GgufType::kUint16: return int64_t{load<uint16_t>(from)};
-    case GgufType::kInt16: return int64_t{load<int16_t>(from)};
-    case GgufType::kUint32: return int64_t{load<uint32_t>(from)};
-    case GgufType::kInt32: return int64_t{load<int32_t>(from)};
-    case GgufType::kInt64: return load<int64_t>(from);
-    case GgufType::kBool: return int64_t{*from};
+    case GgufType::kUint8:
+      return int64_t{*from};
+    case GgufType::kInt8:
+      return int64_t{load<int8_t>(from)};
+    case GgufType::kUint16:
+      return int64_t{load<uint16_t>(from)};
+    case GgufType::kInt16:
+      return int64_t{load<int16_t>(from)};
+    case GgufType::kUint32:
+      return int64_t{load<uint32_t>(from)};
+    case GgufType::kInt32:
+      return int64_t{load<int32_t>(from)};
+    case GgufType::kInt64:
+      return load<int64_t>(from);
+    case GgufType::kBool:
+      return int64_t{*from};
     case GgufType::kUint64: {
       const auto number = load<uint64_t>(from);
       if (number > kInt64Max)
-        return invalid(fmt::format("{}: metadata '{}' is {}, which is out of range", name_, key, number));
+        return invalid(
+            fmt::format("{}: metadata '{}' is {}, which is out of range", name_, key, number));
       return static_cast<int64_t>(number);
     }
-    default: return wrong_type(key, value, "an integer");
+    default:
+      return wrong_type(key, value, "an integer");
   }
 }
 
@@ -319,7 +364,8 @@ Result<std::string_view> GgufFile::string(std::string_view key) const {
 
 Result<int64_t> GgufFile::int64(std::string_view key) const {
   ALTLAS_TRY(const GgufValue value, find(key));
-  if (value.type == GgufType::kArray || value.type == GgufType::kBool) return wrong_type(key, value, "an integer");
+  if (value.type == GgufType::kArray || value.type == GgufType::kBool)
+    return wrong_type(key, value, "an integer");
   return integer_at(key, value, 0);
 }
 
@@ -327,7 +373,9 @@ Result<uint64_t> GgufFile::uint64(std::string_view key) const {
   ALTLAS_TRY(const GgufValue value, find(key));
   if (value.type == GgufType::kUint64) return load<uint64_t>(bytes_.data() + value.offset);
   ALTLAS_TRY(const int64_t number, int64(key));
-  if (number < 0) return invalid(fmt::format("{}: metadata '{}' is {}; it must not be negative", name_, key, number));
+  if (number < 0)
+    return invalid(
+        fmt::format("{}: metadata '{}' is {}; it must not be negative", name_, key, number));
   return static_cast<uint64_t>(number);
 }
 
@@ -344,7 +392,8 @@ Result<double> GgufFile::float64(std::string_view key) const {
     ALTLAS_TRY(const int64_t integer, int64(key));
     number = static_cast<double>(integer);
   }
-  if (!std::isfinite(number)) return invalid(fmt::format("{}: metadata '{}' is not a finite number", name_, key));
+  if (!std::isfinite(number))
+    return invalid(fmt::format("{}: metadata '{}' is not a finite number", name_, key));
   return number;
 }
 
@@ -354,21 +403,27 @@ Result<bool> GgufFile::boolean(std::string_view key) const {
   return bytes_[value.offset] != 0;
 }
 
-Result<std::string_view> GgufFile::string_or(std::string_view key, std::string_view fallback) const {
+Result<std::string_view> GgufFile::string_or(std::string_view key,
+                                             std::string_view fallback) const {
   return has(key) ? string(key) : fallback;
 }
 Result<uint64_t> GgufFile::uint64_or(std::string_view key, uint64_t fallback) const {
   return has(key) ? uint64(key) : fallback;
 }
-Result<int64_t> GgufFile::int64_or(std::string_view key, int64_t fallback) const { return has(key) ? int64(key) : fallback; }
+Result<int64_t> GgufFile::int64_or(std::string_view key, int64_t fallback) const {
+  return has(key) ? int64(key) : fallback;
+}
 Result<double> GgufFile::float64_or(std::string_view key, double fallback) const {
   return has(key) ? float64(key) : fallback;
 }
-Result<bool> GgufFile::boolean_or(std::string_view key, bool fallback) const { return has(key) ? boolean(key) : fallback; }
+Result<bool> GgufFile::boolean_or(std::string_view key, bool fallback) const {
+  return has(key) ? boolean(key) : fallback;
+}
 
 Result<std::vector<std::string_view>> GgufFile::strings(std::string_view key) const {
   ALTLAS_TRY(const GgufValue value, find(key));
-  if (value.type != GgufType::kArray || value.element != GgufType::kString) return wrong_type(key, value, "an array of strings");
+  if (value.type != GgufType::kArray || value.element != GgufType::kString)
+    return wrong_type(key, value, "an array of strings");
   std::vector<std::string_view> out;
   out.reserve(value.count);
   const uint8_t* from = bytes_.data() + value.offset;
@@ -382,8 +437,10 @@ Result<std::vector<std::string_view>> GgufFile::strings(std::string_view key) co
 
 Result<std::vector<int64_t>> GgufFile::integers(std::string_view key) const {
   ALTLAS_TRY(const GgufValue value, find(key));
-  const bool wrong = value.element == GgufType::kString || value.element == GgufType::kFloat32 || value.element == GgufType::kFloat64;
-  if (value.type != GgufType::kArray || wrong) return wrong_type(key, value, "an array of integers");
+  const bool wrong = value.element == GgufType::kString || value.element == GgufType::kFloat32 ||
+                     value.element == GgufType::kFloat64;
+  if (value.type != GgufType::kArray || wrong)
+    return wrong_type(key, value, "an array of integers");
   std::vector<int64_t> out(value.count);
   for (uint64_t i = 0; i < value.count; ++i) {
     ALTLAS_TRY(out[i], integer_at(key, value, i));
@@ -405,12 +462,14 @@ Result<std::vector<float>> GgufFile::floats(std::string_view key) const {
 
 Result<TensorView> GgufFile::tensor(std::string_view name) const {
   const auto found = tensor_index_.find(name);
-  if (found == tensor_index_.end()) return not_found(fmt::format("{}: tensor '{}' is missing", name_, name));
+  if (found == tensor_index_.end())
+    return not_found(fmt::format("{}: tensor '{}' is missing", name_, name));
   const GgufTensor& tensor = tensors_[found->second];
   const auto info = dtype_info(tensor.ggml_type);
   if (!info)
-    return invalid(fmt::format("{}: tensor '{}' is of {} ({}), which is not supported; supported are {}", name_, name,
-                               ggml_type_name(tensor.ggml_type), tensor.ggml_type, supported_types()));
+    return invalid(fmt::format(
+        "{}: tensor '{}' is of {} ({}), which is not supported; supported are {}", name_, name,
+        ggml_type_name(tensor.ggml_type), tensor.ggml_type, supported_types()));
   TensorView view = {tensor.name, info->type, tensor.dim_count, tensor.dims, {}};
   view.data = bytes_.subspan(tensor.offset, view.rows() * row_bytes(info->type, view.cols()));
   return view;

@@ -26,11 +26,23 @@ inline constexpr uint64_t kGgufAlignmentMax = 1 << 20;
 
 // The numbers of the file format.
 enum class GgufType : uint32_t {
-  kUint8 = 0, kInt8 = 1, kUint16 = 2, kInt16 = 3, kUint32 = 4, kInt32 = 5, kFloat32 = 6,
-  kBool = 7, kString = 8, kArray = 9, kUint64 = 10, kInt64 = 11, kFloat64 = 12,
+  kUint8 = 0,
+  kInt8 = 1,
+  kUint16 = 2,
+  kInt16 = 3,
+  kUint32 = 4,
+  kInt32 = 5,
+  kFloat32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kUint64 = 10,
+  kInt64 = 11,
+  kFloat64 = 12,
 };
 
-// Where a metadata value lies. For an array, `element` and `count` describe it; else element == type and count == 1.
+// Where a metadata value lies. For an array, `element` and `count` describe it; else element ==
+// type and count == 1.
 struct GgufValue {
   GgufType type;
   GgufType element;
@@ -42,9 +54,9 @@ struct GgufValue {
 struct GgufTensor {
   std::string_view name;
   uint32_t ggml_type;
-  uint32_t dim_count;             // 1 to 4.
-  std::array<uint64_t, 4> dims;   // dims[0] is contiguous (columns); unused ones are 1.
-  uint64_t offset;                // Of its data, from the start of the file.
+  uint32_t dim_count;            // 1 to 4.
+  std::array<uint64_t, 4> dims;  // dims[0] is contiguous (columns); unused ones are 1.
+  uint64_t offset;               // Of its data, from the start of the file.
 };
 
 // A tensor whose type is known and whose data lie inside the file.
@@ -52,16 +64,18 @@ struct TensorView {
   std::string_view name;
   DType dtype;
   uint32_t dim_count;
-  std::array<uint64_t, 4> dims;   // As in GgufTensor: a matrix [rows, cols] has dims {cols, rows, 1, 1}.
+  std::array<uint64_t, 4>
+      dims;  // As in GgufTensor: a matrix [rows, cols] has dims {cols, rows, 1, 1}.
   std::span<const uint8_t> data;  // Exactly rows * row_bytes(dtype, cols).
 
   uint64_t cols() const { return dims[0]; }
   uint64_t rows() const { return dims[1] * dims[2] * dims[3]; }
 };
 
-// An opened file. Everything it says about counts, lengths, types, offsets and alignment was checked when it was opened:
-// no getter reads outside of it. Const after open, any thread. Views and spans that it returns live as long as it does,
-// also when it is moved. Text is as in the file: UTF-8 is not checked.
+// An opened file. Everything it says about counts, lengths, types, offsets and alignment was
+// checked when it was opened: no getter reads outside of it. Const after open, any thread. Views
+// and spans that it returns live as long as it does, also when it is moved. Text is as in the file:
+// UTF-8 is not checked.
 class GgufFile {
  public:
   // Errors: kNotFound, kIo, or kInvalid naming the file, what is wrong and at which byte.
@@ -73,28 +87,32 @@ class GgufFile {
   uint32_t version() const { return version_; }
   uint64_t file_bytes() const { return bytes_.size(); }
 
-  // Metadata. A missing key is kNotFound, a value of another kind or out of range is kInvalid. The `_or` forms give
-  // `fallback` for a missing key only.
+  // Metadata. A missing key is kNotFound, a value of another kind or out of range is kInvalid. The
+  // `_or` forms give `fallback` for a missing key only.
   bool has(std::string_view key) const { return metadata_.contains(key); }
   const std::map<std::string_view, GgufValue>& metadata() const { return metadata_; }
   Result<std::string_view> string(std::string_view key) const;
-  Result<uint64_t> uint64(std::string_view key) const;   // Any integer type; a negative one is kInvalid.
-  Result<int64_t> int64(std::string_view key) const;     // Any integer type.
-  Result<double> float64(std::string_view key) const;    // Floats and integers; must be finite.
+  Result<uint64_t> uint64(
+      std::string_view key) const;  // Any integer type; a negative one is kInvalid.
+  Result<int64_t> int64(std::string_view key) const;   // Any integer type.
+  Result<double> float64(std::string_view key) const;  // Floats and integers; must be finite.
   Result<bool> boolean(std::string_view key) const;
   Result<std::string_view> string_or(std::string_view key, std::string_view fallback) const;
   Result<uint64_t> uint64_or(std::string_view key, uint64_t fallback) const;
   Result<int64_t> int64_or(std::string_view key, int64_t fallback) const;
   Result<double> float64_or(std::string_view key, double fallback) const;
   Result<bool> boolean_or(std::string_view key, bool fallback) const;
-  Result<std::vector<std::string_view>> strings(std::string_view key) const;  // The views point into the file.
-  Result<std::vector<int64_t>> integers(std::string_view key) const;          // Any integer type, or bool as 0 and 1.
-  Result<std::vector<float>> floats(std::string_view key) const;              // float32 or float64.
+  Result<std::vector<std::string_view>> strings(
+      std::string_view key) const;  // The views point into the file.
+  Result<std::vector<int64_t>> integers(
+      std::string_view key) const;  // Any integer type, or bool as 0 and 1.
+  Result<std::vector<float>> floats(std::string_view key) const;  // float32 or float64.
 
   // In file order.
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   bool has_tensor(std::string_view name) const { return tensor_index_.contains(name); }
-  // Errors: kNotFound; kInvalid if the type is one that we do not support (the message names it and those we do).
+  // Errors: kNotFound; kInvalid if the type is one that we do not support (the message names it and
+  // those we do).
   Result<TensorView> tensor(std::string_view name) const;
 
  private:

@@ -1,4 +1,5 @@
-// Fuzzes the GGUF reader: whatever the bytes, it answers an error or a file whose every value and tensor can be read.
+// Fuzzes the GGUF reader: whatever the bytes, it answers an error or a file whose every value and
+// tensor can be read.
 #include <cstddef>
 #include <cstdint>
 
@@ -11,12 +12,14 @@ void read_everything(const altlas::weights::GgufFile& file) {
   using altlas::weights::GgufType;
   for (const auto& [key, value] : file.metadata()) {
     if (const auto text = file.string(key); text.ok() && !text->empty()) sink = sink + text->back();
-    if (const auto number = file.float64(key); number.ok()) sink = sink + static_cast<uint64_t>(*number > 1);
+    if (const auto number = file.float64(key); number.ok())
+      sink = sink + static_cast<uint64_t>(*number > 1);
     if (const auto number = file.uint64(key); number.ok()) sink = sink + *number;
     if (const auto numbers = file.integers(key); numbers.ok()) sink = sink + numbers->size();
     if (const auto numbers = file.floats(key); numbers.ok()) sink = sink + numbers->size();
     if (const auto texts = file.strings(key); texts.ok())
-      for (const auto text : *texts) sink = sink + (text.empty() ? 0 : static_cast<uint64_t>(text.back()));
+      for (const auto text : *texts)
+        sink = sink + (text.empty() ? 0 : static_cast<uint64_t>(text.back()));
   }
   for (const auto& tensor : file.tensors())
     if (const auto view = file.tensor(tensor.name); view.ok())

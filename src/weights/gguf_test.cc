@@ -1,5 +1,6 @@
 // Goal: a GGUF file reads back as it was written, and no corrupt one is read outside of itself.
-// Method: files from the writer; one field after the other is damaged; every prefix and every single-byte change is tried.
+// Method: files from the writer; one field after the other is damaged; every prefix and every
+// single-byte change is tried.
 #include "weights/gguf.h"
 
 #include <gmock/gmock.h>
@@ -24,7 +25,10 @@ const std::vector<float> kMatrix = {1, 2, 3, 4, 5, 6};
 
 GgufWriter sample() {
   GgufWriter writer;
-  writer.string("general.architecture", "llama").uint32("llama.block_count", 2).int32("below", -7).boolean("flag", true);
+  writer.string("general.architecture", "llama")
+      .uint32("llama.block_count", 2)
+      .int32("below", -7)
+      .boolean("flag", true);
   writer.float32("eps", 1e-6f).uint64("big", uint64_t{1} << 63);
   const std::string tokens[] = {"a", "", "\xff\x00z"};
   const int32_t types[] = {1, -2, 3};
@@ -54,7 +58,8 @@ uint64_t touch(const GgufFile& file) {
 }
 
 TEST(Gguf, RoundTripThroughAFile) {
-  const std::string path = std::filesystem::temp_directory_path() / ("gguf_test_" + std::to_string(::getpid()) + ".gguf");
+  const std::string path = std::filesystem::temp_directory_path() /
+                           ("gguf_test_" + std::to_string(::getpid()) + ".gguf");
   ASSERT_TRUE(sample().write(path).ok());
   auto opened = GgufFile::open(path);
   ASSERT_TRUE(opened.ok()) << opened.error().message();
@@ -92,7 +97,8 @@ TEST(Gguf, GettersRefuseOtherTypesAndMissingKeys) {
   const auto file = GgufFile::open_bytes(bytes, "m.gguf");
   ASSERT_TRUE(file.ok());
   EXPECT_EQ(file->string("absent").error().code(), ErrorCode::kNotFound);
-  EXPECT_THAT(file->string("flag").error().message(), HasSubstr("'flag' is bool; a string is wanted"));
+  EXPECT_THAT(file->string("flag").error().message(),
+              HasSubstr("'flag' is bool; a string is wanted"));
   EXPECT_THAT(file->uint64("below").error().message(), HasSubstr("must not be negative"));
   EXPECT_FALSE(file->int64("big").ok());
   EXPECT_FALSE(file->uint64_or("flag", 1).ok());
@@ -140,27 +146,47 @@ const Corruption kCorruptions[] = {
     {"key count", "metadata keys", [](Bytes& b) { poke<uint64_t>(b, 16, ~0ULL >> 1); }},
     {"key length", "a metadata key claims", [](Bytes& b) { poke<uint64_t>(b, 24, ~0ULL); }},
     {"key empty", "is empty", [](Bytes& b) { poke<uint64_t>(b, 24, 0); }},
-    {"value type", "0 to 12 are known", [](Bytes& b) { poke<uint32_t>(b, find(b, "flag") + 4, 13); }},
+    {"value type", "0 to 12 are known",
+     [](Bytes& b) { poke<uint32_t>(b, find(b, "flag") + 4, 13); }},
     {"bool", "neither 0 nor 1", [](Bytes& b) { b[find(b, "flag") + 8] = 2; }},
-    {"duplicate key", "there twice", [](Bytes& b) { std::memcpy(b.data() + find(b, "types"), "below", 5); }},
-    {"string length", "claims", [](Bytes& b) { poke<uint64_t>(b, find(b, "llama") - 8, 1ULL << 40); }},
-    {"array of arrays", "array of arrays", [](Bytes& b) { poke<uint32_t>(b, find(b, "types") + 9, 9); }},
-    {"array element type", "0 to 12 are known", [](Bytes& b) { poke<uint32_t>(b, find(b, "types") + 9, 99); }},
-    {"array count", "elements; at most", [](Bytes& b) { poke<uint64_t>(b, find(b, "types") + 13, ~0ULL / 4); }},
-    {"array count by size", "but only", [](Bytes& b) { poke<uint64_t>(b, find(b, "types") + 13, 1 << 20); }},
-    {"array string length", "a string of metadata", [](Bytes& b) { poke<uint64_t>(b, find(b, "tokens") + 22, ~0ULL - 4); }},
-    {"tensor name length", "a tensor name", [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") - 8, ~0ULL); }},
-    {"tensor name empty", "tensor name is empty", [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") - 8, 0); }},
-    {"dims 0", "0 dimensions", [](Bytes& b) { poke<uint32_t>(b, find(b, "m.weight") + kMatrixName, 0); }},
-    {"dims 5", "5 dimensions", [](Bytes& b) { poke<uint32_t>(b, find(b, "m.weight") + kMatrixName, 5); }},
-    {"dim zero", "dimension 0 is 0", [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") + kMatrixName + 4, 0); }},
-    {"dims overflow", "overflow", [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") + kMatrixName + 4, 1ULL << 63); }},
-    {"size overflow", "overflows", [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") + kMatrixName + 12, 1ULL << 61); }},
-    {"too large", "truncated or corrupt", [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") + kMatrixName + 12, 1ULL << 30); }},
-    {"ragged block", "whole blocks of 32", [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 12, 31); }},
-    {"offset unaligned", "not a multiple", [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 32, 33); }},
-    {"offset outside", "truncated or corrupt", [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 32, 1ULL << 62); }},
-    {"offset wraps", "truncated or corrupt", [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 32, ~0ULL - 31); }},
+    {"duplicate key", "there twice",
+     [](Bytes& b) { std::memcpy(b.data() + find(b, "types"), "below", 5); }},
+    {"string length", "claims",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "llama") - 8, 1ULL << 40); }},
+    {"array of arrays", "array of arrays",
+     [](Bytes& b) { poke<uint32_t>(b, find(b, "types") + 9, 9); }},
+    {"array element type", "0 to 12 are known",
+     [](Bytes& b) { poke<uint32_t>(b, find(b, "types") + 9, 99); }},
+    {"array count", "elements; at most",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "types") + 13, ~0ULL / 4); }},
+    {"array count by size", "but only",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "types") + 13, 1 << 20); }},
+    {"array string length", "a string of metadata",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "tokens") + 22, ~0ULL - 4); }},
+    {"tensor name length", "a tensor name",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") - 8, ~0ULL); }},
+    {"tensor name empty", "tensor name is empty",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") - 8, 0); }},
+    {"dims 0", "0 dimensions",
+     [](Bytes& b) { poke<uint32_t>(b, find(b, "m.weight") + kMatrixName, 0); }},
+    {"dims 5", "5 dimensions",
+     [](Bytes& b) { poke<uint32_t>(b, find(b, "m.weight") + kMatrixName, 5); }},
+    {"dim zero", "dimension 0 is 0",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") + kMatrixName + 4, 0); }},
+    {"dims overflow", "overflow",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") + kMatrixName + 4, 1ULL << 63); }},
+    {"size overflow", "overflows",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") + kMatrixName + 12, 1ULL << 61); }},
+    {"too large", "truncated or corrupt",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "m.weight") + kMatrixName + 12, 1ULL << 30); }},
+    {"ragged block", "whole blocks of 32",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 12, 31); }},
+    {"offset unaligned", "not a multiple",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 32, 33); }},
+    {"offset outside", "truncated or corrupt",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 32, 1ULL << 62); }},
+    {"offset wraps", "truncated or corrupt",
+     [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 32, ~0ULL - 31); }},
     {"overlap", "overlap", [](Bytes& b) { poke<uint64_t>(b, find(b, "q.weight") + 32, 0); }},
     {"duplicate tensor", "there twice", [](Bytes& b) { b[find(b, "q.weight")] = 'm'; }},
     {"truncated data", "truncated or corrupt", [](Bytes& b) { b.resize(b.size() - 40); }},
@@ -181,7 +207,10 @@ TEST(Gguf, EveryCorruptionIsNamed) {
 }
 
 TEST(Gguf, AlignmentIsObeyedAndChecked) {
-  const auto bytes = GgufWriter(256).tensor("a", {3}, std::vector<float>{1, 2, 3}).tensor("b", {1}, std::vector<float>{4}).bytes();
+  const auto bytes = GgufWriter(256)
+                         .tensor("a", {3}, std::vector<float>{1, 2, 3})
+                         .tensor("b", {1}, std::vector<float>{4})
+                         .bytes();
   const auto file = GgufFile::open_bytes(bytes, "m");
   ASSERT_TRUE(file.ok()) << file.error().message();
   EXPECT_EQ((file->tensor("b")->data.data() - bytes.data()) % 256, 0);
@@ -202,7 +231,8 @@ TEST(Gguf, AnUnknownTensorTypeIsRefusedOnlyWhenAskedFor) {
   EXPECT_TRUE(file->tensor("m.weight").ok());
   const auto refused = file->tensor("q.weight");
   ASSERT_FALSE(refused.ok());
-  EXPECT_THAT(refused.error().message(), HasSubstr("IQ4_XS (23), which is not supported; supported are F32 F16"));
+  EXPECT_THAT(refused.error().message(),
+              HasSubstr("IQ4_XS (23), which is not supported; supported are F32 F16"));
 }
 
 TEST(Gguf, MetadataKeysAreBounded) {
@@ -217,10 +247,12 @@ TEST(Gguf, MetadataKeysAreBounded) {
 TEST(Gguf, EveryPrefixIsRefusedOrWhole) {
   const Bytes bytes = sample().bytes();
   for (size_t size = 0; size < bytes.size(); ++size) {
-    const Bytes prefix(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size));  // Own heap block: exact bounds.
+    const Bytes prefix(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(
+                                                          size));  // Own heap block: exact bounds.
     const auto file = GgufFile::open_bytes(prefix, "m");
     if (file.ok()) {
-      EXPECT_GE(size + 32, bytes.size()) << size;  // Only the padding after the last tensor may be missing.
+      EXPECT_GE(size + 32, bytes.size())
+          << size;  // Only the padding after the last tensor may be missing.
       touch(*file);
     }
   }
@@ -250,7 +282,8 @@ TEST(Gguf, ReadsARealModel) {
   ASSERT_TRUE(file.ok()) << file.error().message();
   EXPECT_FALSE(file->string("general.architecture")->empty());
   EXPECT_FALSE(file->strings("tokenizer.ggml.tokens")->empty());
-  for (const auto& tensor : file->tensors()) EXPECT_TRUE(file->tensor(tensor.name).ok()) << tensor.name;
+  for (const auto& tensor : file->tensors())
+    EXPECT_TRUE(file->tensor(tensor.name).ok()) << tensor.name;
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ void put_array(std::vector<uint8_t>& out, GgufType element, std::span<const T> v
 }  // namespace
 
 GgufWriter::GgufWriter(uint32_t alignment) : alignment_(alignment) {
-  ALTLAS_CHECK(std::has_single_bit(alignment) && alignment >= 8, "alignment: a power of two, at least 8");
+  ALTLAS_CHECK(std::has_single_bit(alignment) && alignment >= 8,
+               "alignment: a power of two, at least 8");
   if (alignment != 32) uint32("general.alignment", alignment);
 }
 
@@ -89,11 +90,13 @@ GgufWriter& GgufWriter::float32s(std::string_view name, std::span<const float> v
   return *this;
 }
 
-GgufWriter& GgufWriter::tensor(std::string_view name, DType dtype, std::span<const uint64_t> dims, std::span<const uint8_t> data) {
+GgufWriter& GgufWriter::tensor(std::string_view name, DType dtype, std::span<const uint64_t> dims,
+                               std::span<const uint8_t> data) {
   ALTLAS_CHECK(dims.size() >= 1 && dims.size() <= 4, "dims: 1 to 4");
   uint64_t rows = 1;
   for (const uint64_t dim : dims.subspan(1)) rows *= dim;
-  ALTLAS_CHECK(data.size() == rows * row_bytes(dtype, dims[0]), "data: as many bytes as the dimensions say");
+  ALTLAS_CHECK(data.size() == rows * row_bytes(dtype, dims[0]),
+               "data: as many bytes as the dimensions say");
   put_text(descriptions_, name);
   put(descriptions_, static_cast<uint32_t>(dims.size()));
   for (const uint64_t dim : dims) put(descriptions_, dim);
@@ -105,7 +108,8 @@ GgufWriter& GgufWriter::tensor(std::string_view name, DType dtype, std::span<con
   return *this;
 }
 
-GgufWriter& GgufWriter::tensor(std::string_view name, std::initializer_list<uint64_t> dims, std::span<const float> data) {
+GgufWriter& GgufWriter::tensor(std::string_view name, std::initializer_list<uint64_t> dims,
+                               std::span<const float> data) {
   return tensor(name, DType::kF32, std::span(dims.begin(), dims.size()),
                 {reinterpret_cast<const uint8_t*>(data.data()), data.size_bytes()});
 }
@@ -126,9 +130,12 @@ Result<void> GgufWriter::write(const std::string& path) const {
   const std::vector<uint8_t> content = bytes();
   const std::string temporary = path + ".tmp";
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(content.data()), static_cast<std::streamsize>(content.size()));
+  file.write(reinterpret_cast<const char*>(content.data()),
+             static_cast<std::streamsize>(content.size()));
   file.close();
-  if (!file) return io_error(fmt::format("{}: cannot write {} bytes: {}", temporary, content.size(), std::strerror(errno)));
+  if (!file)
+    return io_error(fmt::format("{}: cannot write {} bytes: {}", temporary, content.size(),
+                                std::strerror(errno)));
   if (std::rename(temporary.c_str(), path.c_str()) != 0)
     return io_error(fmt::format("{}: cannot rename to it: {}", path, std::strerror(errno)));
   return {};

@@ -13,8 +13,8 @@
 
 namespace altlas::weights {
 
-// Collects metadata and tensors, then lays them out. One thread. Keys and names are written in the order given and are
-// not checked for duplicates; the reader refuses those.
+// Collects metadata and tensors, then lays them out. One thread. Keys and names are written in the
+// order given and are not checked for duplicates; the reader refuses those.
 class GgufWriter {
  public:
   // A power of two, at least 8. Written as general.alignment unless it is the default 32.
@@ -30,9 +30,12 @@ class GgufWriter {
   GgufWriter& int32s(std::string_view key, std::span<const int32_t> values);
   GgufWriter& float32s(std::string_view key, std::span<const float> values);
 
-  // dims[0] is the contiguous one: a matrix [rows, cols] is {cols, rows}. data: copied; its size must be that of dims.
-  GgufWriter& tensor(std::string_view name, DType dtype, std::span<const uint64_t> dims, std::span<const uint8_t> data);
-  GgufWriter& tensor(std::string_view name, std::initializer_list<uint64_t> dims, std::span<const float> data);
+  // dims[0] is the contiguous one: a matrix [rows, cols] is {cols, rows}. data: copied; its size
+  // must be that of dims.
+  GgufWriter& tensor(std::string_view name, DType dtype, std::span<const uint64_t> dims,
+                     std::span<const uint8_t> data);
+  GgufWriter& tensor(std::string_view name, std::initializer_list<uint64_t> dims,
+                     std::span<const float> data);
 
   std::vector<uint8_t> bytes() const;
   // Writes a temporary file beside `path`, then renames it.  Errors: kIo.

@@ -15,7 +15,8 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   // O_NONBLOCK: a pipe of that name must not hang us; it has no effect on regular files.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
-    const ErrorCode code = errno == ENOENT || errno == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kIo;
+    const ErrorCode code =
+        errno == ENOENT || errno == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kIo;
     return Error(code, fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   }
   struct stat info = {};
@@ -26,7 +27,8 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   }
   if (!S_ISREG(info.st_mode)) {
     ::close(fd);
-    return invalid(fmt::format("{}: is {}, not a regular file", path, S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe"));
+    return invalid(fmt::format("{}: is {}, not a regular file", path,
+                               S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe"));
   }
   MappedFile file;
   const size_t size = static_cast<size_t>(info.st_size);

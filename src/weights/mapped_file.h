@@ -10,11 +10,13 @@
 
 namespace altlas::weights {
 
-// Owns the mapping; const after open, any thread. The file must not shrink while it is mapped: a model file is
-// replaced by rename, never rewritten in place (reading past a file's new end would be a bus error).
+// Owns the mapping; const after open, any thread. The file must not shrink while it is mapped: a
+// model file is replaced by rename, never rewritten in place (reading past a file's new end would
+// be a bus error).
 class MappedFile {
  public:
-  // Errors: kNotFound if there is no such file, kInvalid if it is not a regular file, kIo otherwise.
+  // Errors: kNotFound if there is no such file, kInvalid if it is not a regular file, kIo
+  // otherwise.
   static Result<MappedFile> open(const std::string& path);
 
   MappedFile() = default;

