@@ -28,16 +28,24 @@ struct Config {
   static constexpr void fields(auto&& field) {
     using S = Config;
     field("gpu", &S::gpu, FieldInfo{.help = "Which devices take tasks, and how one is chosen."});
-    field("monitoring", &S::monitoring, FieldInfo{.help = "What is measured, logged and exported."});
+    field("monitoring", &S::monitoring,
+          FieldInfo{.help = "What is measured, logged and exported."});
     field("api_metadata", &S::api_metadata, FieldInfo{.help = "The `meta` object of answers."});
     field("server", &S::server, FieldInfo{.help = "The HTTP listener and its limits."});
-    field("auth", &S::auth, FieldInfo{.help = "Keys and their roles; without a key everybody is admin, on loopback only."});
-    field("models", &S::models, FieldInfo{.help = "Models by name: a list, or a map of name to model.", .key = "name"});
+    field("auth", &S::auth,
+          FieldInfo{
+              .help = "Keys and their roles; without a key everybody is admin, on loopback only."});
+    field("models", &S::models,
+          FieldInfo{.help = "Models by name: a list, or a map of name to model.", .key = "name"});
     field("deployments", &S::deployments,
-          FieldInfo{.help = "What is served: a list, or a map of name to deployment.", .key = "name"});
-    field("engine", &S::engine, FieldInfo{.help = "How replicas compute, unless a deployment says otherwise."});
+          FieldInfo{.help = "What is served: a list, or a map of name to deployment.",
+                    .reload = true,
+                    .key = "name"});
+    field("engine", &S::engine,
+          FieldInfo{.help = "How replicas compute, unless a deployment says otherwise."});
     field("store", &S::store, FieldInfo{.help = "The journal and the data directory."});
-    field("spot", &S::spot, FieldInfo{.help = "Machines that may be taken away, and pools of them."});
+    field("spot", &S::spot,
+          FieldInfo{.help = "Machines that may be taken away, and pools of them."});
     field("cluster", &S::cluster, FieldInfo{.help = "Workers on other machines."});
   }
 };

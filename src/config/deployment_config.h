@@ -1,4 +1,5 @@
-// Sections `models` and `deployments` (SPEC 7): which models are served, by how many replicas, how they scale.
+// Sections `models` and `deployments` (SPEC 7): which models are served, by how many replicas, how
+// they scale.
 #pragma once
 
 #include <map>
@@ -23,11 +24,17 @@ struct ModelConfig {
   static constexpr void fields(auto&& field) {
     using S = ModelConfig;
     field("name", &S::name, FieldInfo{.help = "Name that deployments and requests use."});
-    field("path", &S::path, FieldInfo{.help = "A file, a folder, a catalogue name, a cached Hugging Face or Ollama name."});
-    field("tokenizer", &S::tokenizer, FieldInfo{.help = "Folder of the tokenizer; empty takes the model's own."});
-    field("chat_template", &S::chat_template, FieldInfo{.help = "File of a Jinja chat template; empty takes the model's own."});
-    field("draft_model", &S::draft_model, FieldInfo{.help = "Small model of the same vocabulary for speculative decoding."});
-    field("sha256", &S::sha256, FieldInfo{.help = "Checksum that the file must have; empty checks none."});
+    field("path", &S::path,
+          FieldInfo{
+              .help = "A file, a folder, a catalogue name, a cached Hugging Face or Ollama name."});
+    field("tokenizer", &S::tokenizer,
+          FieldInfo{.help = "Folder of the tokenizer; empty takes the model's own."});
+    field("chat_template", &S::chat_template,
+          FieldInfo{.help = "File of a Jinja chat template; empty takes the model's own."});
+    field("draft_model", &S::draft_model,
+          FieldInfo{.help = "Small model of the same vocabulary for speculative decoding."});
+    field("sha256", &S::sha256,
+          FieldInfo{.help = "Checksum that the file must have; empty checks none."});
     field("adapters", &S::adapters, FieldInfo{.help = "LoRA adapters: name to folder."});
   }
 };
@@ -49,31 +56,54 @@ struct AutoscalingConfig {
 
   static constexpr void fields(auto&& field) {
     using S = AutoscalingConfig;
-    field("min_replicas", &S::min_replicas, FieldInfo{.help = "Replicas at least; 0 scales to zero.", .min = 0, .max = 4096});
-    field("max_replicas", &S::max_replicas, FieldInfo{.help = "Replicas at most.", .min = 1, .max = 4096});
-    field("initial_replicas", &S::initial_replicas,
-          FieldInfo{.help = "Replicas at the start; min_replicas if absent.", .min = 0, .max = 4096});
+    field("min_replicas", &S::min_replicas,
+          FieldInfo{.help = "Replicas at least; 0 scales to zero.", .min = 0, .max = 4096});
+    field("max_replicas", &S::max_replicas,
+          FieldInfo{.help = "Replicas at most.", .min = 1, .max = 4096});
+    field(
+        "initial_replicas", &S::initial_replicas,
+        FieldInfo{.help = "Replicas at the start; min_replicas if absent.", .min = 0, .max = 4096});
     field("target_ongoing_requests", &S::target_ongoing_requests,
-          FieldInfo{.help = "Requests that a replica should have in hand.", .min = 0.001, .max = 1e6,
+          FieldInfo{.help = "Requests that a replica should have in hand.",
+                    .min = 0.001,
+                    .max = 1e6,
                     .old_name = "target_num_ongoing_requests"});
     field("upscale_delay_s", &S::upscale_delay_s,
-          FieldInfo{.help = "A decision to add must hold so long.", .unit = "s", .min = 0, .max = 86400});
+          FieldInfo{
+              .help = "A decision to add must hold so long.", .unit = "s", .min = 0, .max = 86400});
     field("downscale_delay_s", &S::downscale_delay_s,
-          FieldInfo{.help = "A decision to remove must hold so long.", .unit = "s", .min = 0, .max = 86400});
+          FieldInfo{.help = "A decision to remove must hold so long.",
+                    .unit = "s",
+                    .min = 0,
+                    .max = 86400});
     field("downscale_to_zero_delay_s", &S::downscale_to_zero_delay_s,
-          FieldInfo{.help = "The delay from one replica to none; downscale_delay_s if absent.", .unit = "s", .min = 0,
+          FieldInfo{.help = "The delay from one replica to none; downscale_delay_s if absent.",
+                    .unit = "s",
+                    .min = 0,
                     .max = 86400});
     field("upscaling_factor", &S::upscaling_factor,
-          FieldInfo{.help = "Share of the missing replicas that is added at once.", .min = 0.001, .max = 100,
+          FieldInfo{.help = "Share of the missing replicas that is added at once.",
+                    .min = 0.001,
+                    .max = 100,
                     .old_name = "upscale_smoothing_factor"});
     field("downscaling_factor", &S::downscaling_factor,
-          FieldInfo{.help = "Share of the spare replicas that is removed at once; above 1 oscillates.", .min = 0.001,
-                    .max = 100, .old_name = "downscale_smoothing_factor"});
+          FieldInfo{
+              .help = "Share of the spare replicas that is removed at once; above 1 oscillates.",
+              .min = 0.001,
+              .max = 100,
+              .old_name = "downscale_smoothing_factor"});
     field("look_back_period_s", &S::look_back_period_s,
-          FieldInfo{.help = "Window of the load that decisions look at.", .unit = "s", .min = 0.1, .max = 86400});
+          FieldInfo{.help = "Window of the load that decisions look at.",
+                    .unit = "s",
+                    .min = 0.1,
+                    .max = 86400});
     field("metrics_interval_s", &S::metrics_interval_s,
-          FieldInfo{.help = "Period of load reports and decisions.", .unit = "s", .min = 0.01, .max = 3600});
-    field("aggregation_function", &S::aggregation_function, FieldInfo{.help = "What the window is condensed to."});
+          FieldInfo{.help = "Period of load reports and decisions.",
+                    .unit = "s",
+                    .min = 0.01,
+                    .max = 3600});
+    field("aggregation_function", &S::aggregation_function,
+          FieldInfo{.help = "What the window is condensed to."});
   }
 };
 
@@ -117,27 +147,41 @@ struct DeploymentConfig {
  private:
   static constexpr void name_fields(auto& field) {
     using S = DeploymentConfig;
-    field("name", &S::name, FieldInfo{.help = "Name of the deployment, and its model id in the APIs."});
-    field("model", &S::model, FieldInfo{.help = "A name of `models`, a file, a folder, or a catalogue name."});
-    field("task_types", &S::task_types,
-          FieldInfo{.help = "Task types that run here; a type nobody names runs on the default deployment.",
-                    .one_or_list = true});
-    field("num_replicas", &S::num_replicas,
-          FieldInfo{.help = "Number of replicas; 1 if absent. Not together with autoscaling_config.", .min = 0,
-                    .max = 4096});
-    field("autoscaling_config", &S::autoscaling_config, FieldInfo{.help = "Let the number of replicas follow the load."});
+    field("name", &S::name,
+          FieldInfo{.help = "Name of the deployment, and its model id in the APIs."});
+    field("model", &S::model,
+          FieldInfo{.help = "A name of `models`, a file, a folder, or a catalogue name."});
+    field(
+        "task_types", &S::task_types,
+        FieldInfo{
+            .help = "Task types that run here; a type nobody names runs on the default deployment.",
+            .one_or_list = true});
+    field(
+        "num_replicas", &S::num_replicas,
+        FieldInfo{.help = "Number of replicas; 1 if absent. Not together with autoscaling_config.",
+                  .min = 0,
+                  .max = 4096});
+    field("autoscaling_config", &S::autoscaling_config,
+          FieldInfo{.help = "Let the number of replicas follow the load."});
   }
   static constexpr void resource_fields(auto& field) {
     using S = DeploymentConfig;
     field("num_gpus", &S::num_gpus,
-          FieldInfo{.help = "Devices that a replica takes, may be a fraction; its layout's if absent.", .min = 0,
-                    .max = 4096});
-    field("num_cpus", &S::num_cpus, FieldInfo{.help = "Cores that a replica takes; 0 shares.", .min = 0, .max = 4096});
+          FieldInfo{
+              .help = "Devices that a replica takes, may be a fraction; its layout's if absent.",
+              .min = 0,
+              .max = 4096});
+    field("num_cpus", &S::num_cpus,
+          FieldInfo{.help = "Cores that a replica takes; 0 shares.", .min = 0, .max = 4096});
     field("memory", &S::memory,
-          FieldInfo{.help = "Host memory that a replica takes; 0 is unaccounted.", .unit = "bytes", .min = 0,
+          FieldInfo{.help = "Host memory that a replica takes; 0 is unaccounted.",
+                    .unit = "bytes",
+                    .min = 0,
                     .form = Form::kBytes});
     field("resources", &S::resources,
-          FieldInfo{.help = "Custom resources that a node must offer, such as spot: 1.", .min = 0, .max = 1e9});
+          FieldInfo{.help = "Custom resources that a node must offer, such as spot: 1.",
+                    .min = 0,
+                    .max = 1e9});
   }
   static constexpr void layout_fields(auto& field) {
     using S = DeploymentConfig;
@@ -146,37 +190,57 @@ struct DeploymentConfig {
     field("pipeline_parallel_size", &S::pipeline_parallel_size,
           FieldInfo{.help = "Stages that the layers are cut into.", .min = 1, .max = 1024});
     field("pipeline_micro_batches", &S::pipeline_micro_batches,
-          FieldInfo{.help = "Micro batches in the pipeline; 0 is one per stage.", .min = 0, .max = 1024});
+          FieldInfo{
+              .help = "Micro batches in the pipeline; 0 is one per stage.", .min = 0, .max = 1024});
     field("expert_parallel_size", &S::expert_parallel_size,
           FieldInfo{.help = "Ranks that the experts are spread over.", .min = 1, .max = 1024});
     field("gpu_memory_utilization", &S::gpu_memory_utilization,
           FieldInfo{.help = "Share of a device's memory that may be used.", .min = 0.01, .max = 1});
     field("max_model_len", &S::max_model_len,
-          FieldInfo{.help = "Prompt and answer at most; 0 is the model's.", .unit = "tokens", .min = 0, .max = 1 << 27});
-    field("dtype", &S::dtype, FieldInfo{.help = "Type of weights and activations; auto keeps the file's."});
+          FieldInfo{.help = "Prompt and answer at most; 0 is the model's.",
+                    .unit = "tokens",
+                    .min = 0,
+                    .max = 1 << 27});
+    field("dtype", &S::dtype,
+          FieldInfo{.help = "Type of weights and activations; auto keeps the file's."});
     field("kv_dtype", &S::kv_dtype, FieldInfo{.help = "Type of the KV cache."});
     field("enable_prefix_caching", &S::enable_prefix_caching,
           FieldInfo{.help = "Reuse the KV blocks of a prefix seen before."});
   }
   static constexpr void life_fields(auto& field) {
     using S = DeploymentConfig;
-    field("max_ongoing_requests", &S::max_ongoing_requests,
-          FieldInfo{.help = "Requests that a replica holds at most; 0 is what the engine can batch.", .min = 0,
-                    .max = 65536});
+    field(
+        "max_ongoing_requests", &S::max_ongoing_requests,
+        FieldInfo{.help = "Requests that a replica holds at most; 0 is what the engine can batch.",
+                  .min = 0,
+                  .max = 65536});
     field("max_queued_requests", &S::max_queued_requests,
-          FieldInfo{.help = "Requests waiting at most; the next is answered 429.", .min = 0, .max = 1 << 24});
+          FieldInfo{.help = "Requests waiting at most; the next is answered 429.",
+                    .min = 0,
+                    .max = 1 << 24});
     field("graceful_shutdown_timeout_s", &S::graceful_shutdown_timeout_s,
-          FieldInfo{.help = "Time for a replica to finish when it is stopped.", .unit = "s", .min = 0, .max = 86400});
-    field("health_check_period_s", &S::health_check_period_s,
-          FieldInfo{.help = "Period of the replica health check.", .unit = "s", .min = 0.1, .max = 86400});
+          FieldInfo{.help = "Time for a replica to finish when it is stopped.",
+                    .unit = "s",
+                    .min = 0,
+                    .max = 86400});
+    field(
+        "health_check_period_s", &S::health_check_period_s,
+        FieldInfo{
+            .help = "Period of the replica health check.", .unit = "s", .min = 0.1, .max = 86400});
     field("health_check_timeout_s", &S::health_check_timeout_s,
-          FieldInfo{.help = "A replica without progress for so long is restarted.", .unit = "s", .min = 0.1,
+          FieldInfo{.help = "A replica without progress for so long is restarted.",
+                    .unit = "s",
+                    .min = 0.1,
                     .max = 86400});
     field("startup_timeout_s", &S::startup_timeout_s,
-          FieldInfo{.help = "A replica must be ready within it.", .unit = "s", .min = 1, .max = 86400});
-    field("route_prefix", &S::route_prefix, FieldInfo{.help = "Path that leads to this deployment, starting with '/'."});
+          FieldInfo{
+              .help = "A replica must be ready within it.", .unit = "s", .min = 1, .max = 86400});
+    field("route_prefix", &S::route_prefix,
+          FieldInfo{.help = "Path that leads to this deployment, starting with '/'."});
     field("weight", &S::weight,
-          FieldInfo{.help = "Share of the traffic among deployments of one model (canary).", .min = 0, .max = 1e6});
+          FieldInfo{.help = "Share of the traffic among deployments of one model (canary).",
+                    .min = 0,
+                    .max = 1e6});
     field("user_config", &S::user_config,
           FieldInfo{.help = "Any value, handed to the deployment as it is.", .form = Form::kJson});
   }

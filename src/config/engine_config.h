@@ -43,22 +43,28 @@ struct EngineConfig {
   static constexpr void layout_fields(auto& field) {
     using S = EngineConfig;
     field("devices", &S::devices,
-          FieldInfo{.help = "Devices: cpu, cpu:2, cpu:2:1:4GiB, cuda, cuda:0,2, sim:a100-80gb:8, joined by '+'; empty "
+          FieldInfo{.help = "Devices: cpu, cpu:2, cpu:2:1:4GiB, cuda, cuda:0,2, sim:a100-80gb:8, "
+                            "joined by '+'; empty "
                             "takes the CUDA GPUs, else cpu."});
     field("tensor_parallel_size", &S::tensor_parallel_size,
           FieldInfo{.help = "Ranks that share every layer.", .min = 1, .max = 1024});
     field("pipeline_parallel_size", &S::pipeline_parallel_size,
           FieldInfo{.help = "Stages that the layers are cut into.", .min = 1, .max = 1024});
     field("pipeline_micro_batches", &S::pipeline_micro_batches,
-          FieldInfo{.help = "Micro batches in the pipeline; 0 is one per stage.", .min = 0, .max = 1024});
+          FieldInfo{
+              .help = "Micro batches in the pipeline; 0 is one per stage.", .min = 0, .max = 1024});
     field("expert_parallel_size", &S::expert_parallel_size,
           FieldInfo{.help = "Ranks that the experts are spread over.", .min = 1, .max = 1024});
     field("tensor_parallel_shares", &S::tensor_parallel_shares,
-          FieldInfo{.help = "Relative share of each tensor-parallel rank; empty is even.", .min = 0.001, .max = 1000});
+          FieldInfo{.help = "Relative share of each tensor-parallel rank; empty is even.",
+                    .min = 0.001,
+                    .max = 1000});
     field("in_process_workers", &S::in_process_workers,
-          FieldInfo{.help = "Compute in the server's process: lowest latency, but a crash takes the server along."});
+          FieldInfo{.help = "Compute in the server's process: lowest latency, but a crash takes "
+                            "the server along."});
     field("simd", &S::simd,
-          FieldInfo{.help = "Instruction set of the CPU kernels (scalar, avx2, avx512, avx512_vnni, amx, neon); empty "
+          FieldInfo{.help = "Instruction set of the CPU kernels (scalar, avx2, avx512, "
+                            "avx512_vnni, amx, neon); empty "
                             "takes the best there is."});
   }
   static constexpr void memory_fields(auto& field) {
@@ -66,34 +72,56 @@ struct EngineConfig {
     field("gpu_memory_utilization", &S::gpu_memory_utilization,
           FieldInfo{.help = "Share of a device's memory that may be used.", .min = 0.01, .max = 1});
     field("max_model_len", &S::max_model_len,
-          FieldInfo{.help = "Prompt and answer at most; 0 is the model's, capped to what the KV cache holds.",
-                    .unit = "tokens", .min = 0, .max = 1 << 27});
-    field("dtype", &S::dtype, FieldInfo{.help = "Type of weights and activations; auto keeps the file's."});
+          FieldInfo{
+              .help =
+                  "Prompt and answer at most; 0 is the model's, capped to what the KV cache holds.",
+              .unit = "tokens",
+              .min = 0,
+              .max = 1 << 27});
+    field("dtype", &S::dtype,
+          FieldInfo{.help = "Type of weights and activations; auto keeps the file's."});
     field("kv_dtype", &S::kv_dtype, FieldInfo{.help = "Type of the KV cache."});
     field("kv_block_tokens", &S::kv_block_tokens,
           FieldInfo{.help = "Tokens of one KV block.", .unit = "tokens", .min = 1, .max = 1024});
     field("kv_tokens_max", &S::kv_tokens_max,
-          FieldInfo{.help = "Tokens of the KV cache at most; 0 is what the memory gives.", .unit = "tokens", .min = 0,
+          FieldInfo{.help = "Tokens of the KV cache at most; 0 is what the memory gives.",
+                    .unit = "tokens",
+                    .min = 0,
                     .max = 1 << 30});
     field("swap_bytes", &S::swap_bytes,
-          FieldInfo{.help = "Host memory for preempted KV blocks; 0 recomputes.", .unit = "bytes", .min = 0,
+          FieldInfo{.help = "Host memory for preempted KV blocks; 0 recomputes.",
+                    .unit = "bytes",
+                    .min = 0,
                     .form = Form::kBytes});
-    field("repack_cache", &S::repack_cache, FieldInfo{.help = "Keep repacked weights on disk for the next start."});
+    field("repack_cache", &S::repack_cache,
+          FieldInfo{.help = "Keep repacked weights on disk for the next start."});
   }
   static constexpr void step_fields(auto& field) {
     using S = EngineConfig;
     field("step_tokens_max", &S::step_tokens_max,
-          FieldInfo{.help = "Token budget of one forward step.", .unit = "tokens", .min = 1, .max = 1 << 20});
-    field("max_sequences", &S::max_sequences,
-          FieldInfo{.help = "Sequences in one step at most.", .unit = "sequences", .min = 1, .max = 65536});
+          FieldInfo{.help = "Token budget of one forward step.",
+                    .unit = "tokens",
+                    .min = 1,
+                    .max = 1 << 20});
+    field(
+        "max_sequences", &S::max_sequences,
+        FieldInfo{
+            .help = "Sequences in one step at most.", .unit = "sequences", .min = 1, .max = 65536});
     field("enable_prefix_caching", &S::enable_prefix_caching,
           FieldInfo{.help = "Reuse the KV blocks of a prefix seen before."});
     field("executor_depth", &S::executor_depth,
-          FieldInfo{.help = "Steps in flight; more than 1 overlaps planning with computing.", .unit = "steps", .min = 1,
+          FieldInfo{.help = "Steps in flight; more than 1 overlaps planning with computing.",
+                    .unit = "steps",
+                    .min = 1,
                     .max = 16});
-    field("speculative_tokens", &S::speculative_tokens,
-          FieldInfo{.help = "Tokens guessed ahead per step (prompt lookup or the draft model); 0 guesses none.",
-                    .unit = "tokens", .min = 0, .max = 64});
+    field(
+        "speculative_tokens", &S::speculative_tokens,
+        FieldInfo{
+            .help =
+                "Tokens guessed ahead per step (prompt lookup or the draft model); 0 guesses none.",
+            .unit = "tokens",
+            .min = 0,
+            .max = 64});
   }
 };
 

@@ -1,4 +1,5 @@
-// What is said about a setting beside its name and default: help, unit, range, choices, reload, secret.
+// What is said about a setting beside its name and default: help, unit, range, choices, reload,
+// secret.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +12,10 @@ namespace altlas::config {
 // How a value is written where its C++ type alone does not say.
 enum class Form : uint8_t {
   kPlain,
-  kBytes,      // int64_t: "4GiB" or a number of bytes.
-  kDevices,    // int64_t: "gpu_0" or 0.
-  kPriorities, // Priorities, highest first, or a map of level to rank.
-  kJson,       // std::string: any YAML value, kept as JSON text.
+  kBytes,       // int64_t: "4GiB" or a number of bytes.
+  kDevices,     // int64_t: "gpu_0" or 0.
+  kPriorities,  // Priorities, highest first, or a map of level to rank.
+  kJson,        // std::string: any YAML value, kept as JSON text.
 };
 
 // One row of a section's fields(). Everything that faces a user is made from it.
@@ -25,11 +26,11 @@ struct FieldInfo {
   double max = std::numeric_limits<double>::infinity();
   std::span<const std::string_view> choices = {};  // Of text; enums carry their own.
   Form form = Form::kPlain;
-  bool reload = false;       // SIGHUP may change it.
-  bool secret = false;       // Never shown.
-  bool one_or_list = false;  // A list of one may be written without brackets.
-  std::string_view key = ""; // A list of sections may be a map whose keys fill this member.
-  std::string_view old_name = "";     // Accepted with a warning.
+  bool reload = false;             // SIGHUP may change it.
+  bool secret = false;             // Never shown.
+  bool one_or_list = false;        // A list of one may be written without brackets.
+  std::string_view key = "";       // A list of sections may be a map whose keys fill this member.
+  std::string_view old_name = "";  // Accepted with a warning.
   std::string_view environment = "";  // A variable besides the one made from the path.
 };
 

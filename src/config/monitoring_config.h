@@ -8,7 +8,8 @@
 
 namespace altlas::config {
 
-inline constexpr std::array<std::string_view, 6> kLogLevels = {"trace", "debug", "info", "warn", "warning", "error"};
+inline constexpr std::array<std::string_view, 6> kLogLevels = {"trace", "debug",   "info",
+                                                               "warn",  "warning", "error"};
 
 struct MonitoringConfig {
   bool enabled = true;
@@ -25,17 +26,30 @@ struct MonitoringConfig {
     using S = MonitoringConfig;
     field("enabled", &S::enabled, FieldInfo{.help = "Measure devices, tasks and queues."});
     field("interval", &S::interval,
-          FieldInfo{.help = "Period of device sampling.", .unit = "s", .min = 0.05, .max = 3600, .reload = true});
-    field("prometheus_metrics", &S::prometheus_metrics, FieldInfo{.help = "Serve metrics in Prometheus' text format."});
-    field("prometheus_endpoint", &S::prometheus_endpoint, FieldInfo{.help = "Path of the metrics, starting with '/'."});
+          FieldInfo{.help = "Period of device sampling.",
+                    .unit = "s",
+                    .min = 0.05,
+                    .max = 3600,
+                    .reload = true});
+    field("prometheus_metrics", &S::prometheus_metrics,
+          FieldInfo{.help = "Serve metrics in Prometheus' text format."});
+    field("prometheus_endpoint", &S::prometheus_endpoint,
+          FieldInfo{.help = "Path of the metrics, starting with '/'."});
     field("log_level", &S::log_level,
-          FieldInfo{.help = "Least severe level that is logged.", .choices = kLogLevels, .reload = true});
-    field("detailed_gpu_metrics", &S::detailed_gpu_metrics,
-          FieldInfo{.help = "Clocks, link traffic and memory bandwidth too, where the device tells.", .reload = true});
-    field("task_metrics", &S::task_metrics, FieldInfo{.help = "Latency and token metrics per task type.", .reload = true});
-    field("queue_metrics", &S::queue_metrics, FieldInfo{.help = "Queue length and wait metrics.", .reload = true});
+          FieldInfo{
+              .help = "Least severe level that is logged.", .choices = kLogLevels, .reload = true});
+    field(
+        "detailed_gpu_metrics", &S::detailed_gpu_metrics,
+        FieldInfo{.help = "Clocks, link traffic and memory bandwidth too, where the device tells.",
+                  .reload = true});
+    field("task_metrics", &S::task_metrics,
+          FieldInfo{.help = "Latency and token metrics per task type.", .reload = true});
+    field("queue_metrics", &S::queue_metrics,
+          FieldInfo{.help = "Queue length and wait metrics.", .reload = true});
     field("trace_spans_max", &S::trace_spans_max,
-          FieldInfo{.help = "Spans kept for the Chrome trace; the oldest go first.", .unit = "spans", .min = 0,
+          FieldInfo{.help = "Spans kept for the Chrome trace; the oldest go first.",
+                    .unit = "spans",
+                    .min = 0,
                     .max = 1 << 24});
   }
 };
@@ -49,9 +63,12 @@ struct ApiMetadataConfig {
 
   static constexpr void fields(auto&& field) {
     using S = ApiMetadataConfig;
-    field("enabled", &S::enabled, FieldInfo{.help = "Add `meta` to every answer of /api/v1.", .reload = true});
-    field("processing_time", &S::processing_time, FieldInfo{.help = "Time per component in `meta`.", .reload = true});
-    field("gpu_resources", &S::gpu_resources, FieldInfo{.help = "Device use in `meta`.", .reload = true});
+    field("enabled", &S::enabled,
+          FieldInfo{.help = "Add `meta` to every answer of /api/v1.", .reload = true});
+    field("processing_time", &S::processing_time,
+          FieldInfo{.help = "Time per component in `meta`.", .reload = true});
+    field("gpu_resources", &S::gpu_resources,
+          FieldInfo{.help = "Device use in `meta`.", .reload = true});
     field("trace_id", &S::trace_id, FieldInfo{.help = "Trace id in `meta`.", .reload = true});
     field("version", &S::version, FieldInfo{.help = "Version in `meta`.", .reload = true});
   }

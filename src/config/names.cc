@@ -23,6 +23,21 @@ std::string list_names(std::span<const EnumName> table) {
   return text;
 }
 
+std::string_view nearest_name(std::string_view text, std::span<const std::string_view> names) {
+  if (text.size() > 128) return "";
+  const std::string_view near = did_you_mean(text, names.data(), names.size());
+  if (!near.empty()) return near;
+  std::string swapped(text);
+  for (size_t i = 0; i + 1 < swapped.size(); ++i) {
+    std::swap(swapped[i], swapped[i + 1]);
+    for (const std::string_view name : names) {
+      if (name == swapped) return name;
+    }
+    std::swap(swapped[i], swapped[i + 1]);
+  }
+  return "";
+}
+
 Result<size_t> find_name(std::span<const EnumName> table, std::string_view text) {
   std::vector<std::string_view> names;
   for (size_t i = 0; i < table.size(); ++i) {
@@ -30,11 +45,10 @@ Result<size_t> find_name(std::span<const EnumName> table, std::string_view text)
     names.push_back(table[i].name);
   }
   // A name longer than any of ours is neither compared nor echoed whole.
-  std::string message = "'" + std::string(text.substr(0, 64)) + "' is not one of " + list_names(table);
-  if (text.size() <= 64) {
-    const std::string_view near = did_you_mean(text, names.data(), names.size());
-    if (!near.empty()) message += " (did you mean " + std::string(near) + "?)";
-  }
+  std::string message =
+      "'" + std::string(text.substr(0, 64)) + "' is not one of " + list_names(table);
+  const std::string_view near = nearest_name(text, names);
+  if (!near.empty()) message += " (did you mean " + std::string(near) + "?)";
   return invalid(std::move(message));
 }
 

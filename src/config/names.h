@@ -1,4 +1,5 @@
-// The enums that YAML and requests name, each with one table of names: parsing, printing and messages use it.
+// The enums that YAML and requests name, each with one table of names: parsing, printing and
+// messages use it.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ enum class Role : uint8_t { kUser, kAdmin, kMetrics };
 enum class WeightType : uint8_t { kAuto, kF32, kF16, kBf16 };
 // Element type of the KV cache.
 enum class KvType : uint8_t { kF16, kBf16, kF32, kQ8_0 };
-// When generated tokens reach the journal: within 50 ms, before they are sent, or only with the result.
+// When generated tokens reach the journal: within 50 ms, before they are sent, or only with the
+// result.
 enum class TokenJournal : uint8_t { kAsync, kSync, kOff };
 // How the autoscaler condenses the ongoing requests of its look-back period.
 enum class Aggregation : uint8_t { kMean, kMax, kMin };
@@ -38,13 +40,13 @@ struct EnumName {
 };
 
 inline constexpr EnumName kStrategyNames[] = {
-    {"round_robin", 0},   {"least_loaded", 1}, {"memory_optimized", 2}, {"task_specific", 3},
-    {"random", 4},        {"prefix_affinity", 5}, {"earliest_finish", 6}};
+    {"round_robin", 0}, {"least_loaded", 1},    {"memory_optimized", 2}, {"task_specific", 3},
+    {"random", 4},      {"prefix_affinity", 5}, {"earliest_finish", 6}};
 inline constexpr EnumName kPriorityNames[] = {{"high", 0}, {"normal", 1}, {"low", 2}};
 inline constexpr EnumName kRoleNames[] = {{"user", 0}, {"admin", 1}, {"metrics", 2}};
-inline constexpr EnumName kWeightTypeNames[] = {
-    {"auto", 0}, {"f32", 1},  {"f16", 2},     {"bf16", 3},    {"float32", 1},
-    {"float", 1}, {"float16", 2}, {"half", 2}, {"bfloat16", 3}};
+inline constexpr EnumName kWeightTypeNames[] = {{"auto", 0},    {"f32", 1},     {"f16", 2},
+                                                {"bf16", 3},    {"float32", 1}, {"float", 1},
+                                                {"float16", 2}, {"half", 2},    {"bfloat16", 3}};
 inline constexpr EnumName kKvTypeNames[] = {
     {"f16", 0}, {"bf16", 1}, {"f32", 2}, {"q8_0", 3}, {"q8", 3}};
 inline constexpr EnumName kTokenJournalNames[] = {{"async", 0}, {"sync", 1}, {"off", 2}};
@@ -67,8 +69,12 @@ inline constexpr size_t kPriorityCount = std::size(kPriorityNames);
 
 // The first spelling of `value`, "" if the table lacks it.
 std::string_view name_of(std::span<const EnumName> table, uint8_t value);
-// The index into `table` of the row spelled `text`. Errors: kInvalid: "'x' is not one of a, b (did you mean a?)".
+// The index into `table` of the row spelled `text`. Errors: kInvalid: "'x' is not one of a, b (did
+// you mean a?)".
 Result<size_t> find_name(std::span<const EnumName> table, std::string_view text);
+// The name nearest to `text` (two neighbouring letters swapped count as one slip), "" if none is
+// near.
+std::string_view nearest_name(std::string_view text, std::span<const std::string_view> names);
 // "a, b, c": every printed spelling.
 std::string list_names(std::span<const EnumName> table);
 

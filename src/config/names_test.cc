@@ -25,7 +25,8 @@ TEST(Names, SecondSpellings) {
   EXPECT_EQ(list_names(names_of(KvType{})), "f16, bf16, f32, q8_0");
 }
 
-// Goal: an unknown name is answered with the allowed ones and the nearest. Method: a typing mistake, nonsense, 1 MiB.
+// Goal: an unknown name is answered with the allowed ones and the nearest. Method: a typing
+// mistake, nonsense, 1 MiB.
 TEST(Names, Errors) {
   const auto near = parse_enum<Strategy>("least_load");
   ASSERT_FALSE(near.ok());

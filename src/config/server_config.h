@@ -34,50 +34,86 @@ struct ServerConfig {
 
   static constexpr void fields(auto&& field) {
     using S = ServerConfig;
-    field("host", &S::host, FieldInfo{.help = "Address to listen on; without a key only a loopback address."});
-    field("port", &S::port, FieldInfo{.help = "Port to listen on; 0 takes a free one.", .min = 0, .max = 65535});
-    field("tls_cert", &S::tls_cert, FieldInfo{.help = "PEM file of the certificate chain; with tls_key, HTTPS is served."});
+    field("host", &S::host,
+          FieldInfo{.help = "Address to listen on; without a key only a loopback address."});
+    field("port", &S::port,
+          FieldInfo{.help = "Port to listen on; 0 takes a free one.", .min = 0, .max = 65535});
+    field("tls_cert", &S::tls_cert,
+          FieldInfo{.help = "PEM file of the certificate chain; with tls_key, HTTPS is served."});
     field("tls_key", &S::tls_key, FieldInfo{.help = "PEM file of the certificate's private key."});
     field("cors_origins", &S::cors_origins,
-          FieldInfo{.help = "Origins whose pages may call the API, or '*'.", .reload = true, .one_or_list = true});
+          FieldInfo{.help = "Origins whose pages may call the API, or '*'.",
+                    .reload = true,
+                    .one_or_list = true});
     field("io_threads", &S::io_threads,
-          FieldInfo{.help = "Threads for the network; 0 chooses by the number of cores.", .min = 0, .max = 256});
+          FieldInfo{.help = "Threads for the network; 0 chooses by the number of cores.",
+                    .min = 0,
+                    .max = 256});
     field("text_threads", &S::text_threads,
-          FieldInfo{.help = "Threads for tokenizing; 0 chooses by the number of cores.", .min = 0, .max = 256});
+          FieldInfo{.help = "Threads for tokenizing; 0 chooses by the number of cores.",
+                    .min = 0,
+                    .max = 256});
     field("connections_max", &S::connections_max,
-          FieldInfo{.help = "Connections at a time.", .unit = "connections", .min = 1, .max = 1 << 20});
+          FieldInfo{
+              .help = "Connections at a time.", .unit = "connections", .min = 1, .max = 1 << 20});
     field("body_bytes_max", &S::body_bytes_max,
-          FieldInfo{.help = "Largest request body; above it 413.", .unit = "bytes", .min = 1024, .max = 1 << 30,
+          FieldInfo{.help = "Largest request body; above it 413.",
+                    .unit = "bytes",
+                    .min = 1024,
+                    .max = 1 << 30,
                     .form = Form::kBytes});
     field("header_bytes_max", &S::header_bytes_max,
-          FieldInfo{.help = "Largest request header block; above it 431.", .unit = "bytes", .min = 1024,
-                    .max = 1 << 20, .form = Form::kBytes});
+          FieldInfo{.help = "Largest request header block; above it 431.",
+                    .unit = "bytes",
+                    .min = 1024,
+                    .max = 1 << 20,
+                    .form = Form::kBytes});
     field("header_count_max", &S::header_count_max,
           FieldInfo{.help = "Header lines of a request at most.", .min = 8, .max = 10000});
     field("target_bytes_max", &S::target_bytes_max,
-          FieldInfo{.help = "Longest path with query; above it 414.", .unit = "bytes", .min = 256, .max = 1 << 20,
+          FieldInfo{.help = "Longest path with query; above it 414.",
+                    .unit = "bytes",
+                    .min = 256,
+                    .max = 1 << 20,
                     .form = Form::kBytes});
     field("json_depth_max", &S::json_depth_max,
           FieldInfo{.help = "Deepest nesting of request JSON.", .min = 4, .max = 1024});
     field("batch_items_max", &S::batch_items_max,
           FieldInfo{.help = "Items of one batch request at most.", .min = 1, .max = 100000});
     field("list_limit_max", &S::list_limit_max,
-          FieldInfo{.help = "Tasks that one listing returns at most; a higher limit is lowered to it.", .min = 1,
-                    .max = 1000000});
+          FieldInfo{
+              .help = "Tasks that one listing returns at most; a higher limit is lowered to it.",
+              .min = 1,
+              .max = 1000000});
     field("idle_timeout_s", &S::idle_timeout_s,
-          FieldInfo{.help = "A connection without a request is closed after it.", .unit = "s", .min = 1, .max = 86400});
+          FieldInfo{.help = "A connection without a request is closed after it.",
+                    .unit = "s",
+                    .min = 1,
+                    .max = 86400});
     field("slow_sender_timeout_s", &S::slow_sender_timeout_s,
-          FieldInfo{.help = "A request must arrive whole within it.", .unit = "s", .min = 1, .max = 60});
+          FieldInfo{
+              .help = "A request must arrive whole within it.", .unit = "s", .min = 1, .max = 60});
     field("slow_reader_timeout_s", &S::slow_reader_timeout_s,
-          FieldInfo{.help = "A client that takes no byte of an answer for so long is closed.", .unit = "s", .min = 1,
+          FieldInfo{.help = "A client that takes no byte of an answer for so long is closed.",
+                    .unit = "s",
+                    .min = 1,
                     .max = 3600});
     field("stream_buffer_bytes_max", &S::stream_buffer_bytes_max,
-          FieldInfo{.help = "Unsent bytes kept for one stream; a slower reader is closed.", .unit = "bytes",
-                    .min = 4096, .max = 1 << 30, .form = Form::kBytes});
+          FieldInfo{.help = "Unsent bytes kept for one stream; a slower reader is closed.",
+                    .unit = "bytes",
+                    .min = 4096,
+                    .max = 1 << 30,
+                    .form = Form::kBytes});
     field("wait_max_s", &S::wait_max_s,
-          FieldInfo{.help = "Longest long poll; a higher wait is lowered to it.", .unit = "s", .min = 0, .max = 86400});
+          FieldInfo{.help = "Longest long poll; a higher wait is lowered to it.",
+                    .unit = "s",
+                    .min = 0,
+                    .max = 86400});
     field("graceful_shutdown_timeout_s", &S::graceful_shutdown_timeout_s,
-          FieldInfo{.help = "Time to finish or hand over tasks after SIGTERM.", .unit = "s", .min = 0, .max = 86400,
+          FieldInfo{.help = "Time to finish or hand over tasks after SIGTERM.",
+                    .unit = "s",
+                    .min = 0,
+                    .max = 86400,
                     .reload = true});
   }
 };
@@ -91,7 +127,9 @@ struct KeyConfig {
     using S = KeyConfig;
     field("name", &S::name, FieldInfo{.help = "Name of the holder; tasks belong to it."});
     field("key", &S::key, FieldInfo{.help = "The secret that a request carries.", .secret = true});
-    field("role", &S::role, FieldInfo{.help = "What the holder may do: own tasks, everything, or only read metrics."});
+    field(
+        "role", &S::role,
+        FieldInfo{.help = "What the holder may do: own tasks, everything, or only read metrics."});
   }
 };
 
@@ -102,12 +140,17 @@ struct AuthConfig {
 
   static constexpr void fields(auto&& field) {
     using S = AuthConfig;
-    field("keys", &S::keys, FieldInfo{.help = "Keys with names and roles.", .reload = true, .key = "name"});
+    field("keys", &S::keys,
+          FieldInfo{.help = "Keys with names and roles.", .reload = true, .key = "name"});
     field("keys_file", &S::keys_file,
-          FieldInfo{.help = "File of admin keys, one a line; empty lines and lines starting with '#' do not count.",
+          FieldInfo{.help = "File of admin keys, one a line; empty lines and lines starting with "
+                            "'#' do not count.",
                     .reload = true});
     field("api_keys", &S::api_keys,
-          FieldInfo{.help = "Admin keys.", .reload = true, .secret = true, .one_or_list = true,
+          FieldInfo{.help = "Admin keys.",
+                    .reload = true,
+                    .secret = true,
+                    .one_or_list = true,
                     .environment = "ALTLAS_API_KEY"});
   }
 };

@@ -1,4 +1,5 @@
-// Sections `store`, `spot` and `cluster`: the journal, machines that go away, and machines that work together.
+// Sections `store`, `spot` and `cluster`: the journal, machines that go away, and machines that
+// work together.
 #pragma once
 
 #include <string>
@@ -20,19 +21,28 @@ struct StoreConfig {
   static constexpr void fields(auto&& field) {
     using S = StoreConfig;
     field("url", &S::url,
-          FieldInfo{.help = "Journal: empty for SQLite in the data directory, sqlite:PATH, postgresql://..., or memory.",
+          FieldInfo{.help = "Journal: empty for SQLite in the data directory, sqlite:PATH, "
+                            "postgresql://..., or memory.",
                     .secret = true});
-    field("data_dir", &S::data_dir,
-          FieldInfo{.help = "Data directory; empty is $XDG_STATE_HOME/altlas, none keeps nothing."});
+    field(
+        "data_dir", &S::data_dir,
+        FieldInfo{.help = "Data directory; empty is $XDG_STATE_HOME/altlas, none keeps nothing."});
     field("tokens", &S::tokens,
-          FieldInfo{.help = "When generated tokens reach the journal: within 50 ms, before they are sent, or never."});
+          FieldInfo{.help = "When generated tokens reach the journal: within 50 ms, before they "
+                            "are sent, or never."});
     field("tasks_kept_max", &S::tasks_kept_max,
-          FieldInfo{.help = "Ended tasks that stay known; the oldest go first.", .unit = "tasks", .min = 0,
-                    .max = 100000000, .reload = true});
-    field("checkpoint_interval_s", &S::checkpoint_interval_s,
-          FieldInfo{.help = "Period of counter checkpoints.", .unit = "s", .min = 0.1, .max = 3600});
+          FieldInfo{.help = "Ended tasks that stay known; the oldest go first.",
+                    .unit = "tasks",
+                    .min = 0,
+                    .max = 100000000,
+                    .reload = true});
+    field(
+        "checkpoint_interval_s", &S::checkpoint_interval_s,
+        FieldInfo{.help = "Period of counter checkpoints.", .unit = "s", .min = 0.1, .max = 3600});
     field("event_log_bytes_max", &S::event_log_bytes_max,
-          FieldInfo{.help = "Size of the event log that explain and replay read.", .unit = "bytes", .min = 0,
+          FieldInfo{.help = "Size of the event log that explain and replay read.",
+                    .unit = "bytes",
+                    .min = 0,
                     .form = Form::kBytes});
   }
 };
@@ -52,16 +62,27 @@ struct PoolConfig {
   static constexpr void fields(auto&& field) {
     using S = PoolConfig;
     field("name", &S::name, FieldInfo{.help = "Name of the pool."});
-    field("instance_type", &S::instance_type, FieldInfo{.help = "Kind of machine, as the cloud names it."});
+    field("instance_type", &S::instance_type,
+          FieldInfo{.help = "Kind of machine, as the cloud names it."});
     field("spot", &S::spot, FieldInfo{.help = "Machines that may be taken away at short notice."});
-    field("min_workers", &S::min_workers, FieldInfo{.help = "Machines at least.", .min = 0, .max = 4096});
-    field("max_workers", &S::max_workers, FieldInfo{.help = "Machines at most.", .min = 0, .max = 4096});
+    field("min_workers", &S::min_workers,
+          FieldInfo{.help = "Machines at least.", .min = 0, .max = 4096});
+    field("max_workers", &S::max_workers,
+          FieldInfo{.help = "Machines at most.", .min = 0, .max = 4096});
     field("max_price", &S::max_price,
-          FieldInfo{.help = "Highest price bid; 0 is the on-demand price.", .unit = "USD per hour", .min = 0, .max = 1e6});
+          FieldInfo{.help = "Highest price bid; 0 is the on-demand price.",
+                    .unit = "USD per hour",
+                    .min = 0,
+                    .max = 1e6});
     field("price_per_hour", &S::price_per_hour,
-          FieldInfo{.help = "Price of one machine; 0 takes the price table's.", .unit = "USD per hour", .min = 0, .max = 1e6});
-    field("persistent", &S::persistent, FieldInfo{.help = "Ask again when a spot machine was taken."});
-    field("devices", &S::devices, FieldInfo{.help = "Devices of one machine, as in engine.devices."});
+          FieldInfo{.help = "Price of one machine; 0 takes the price table's.",
+                    .unit = "USD per hour",
+                    .min = 0,
+                    .max = 1e6});
+    field("persistent", &S::persistent,
+          FieldInfo{.help = "Ask again when a spot machine was taken."});
+    field("devices", &S::devices,
+          FieldInfo{.help = "Devices of one machine, as in engine.devices."});
   }
 };
 
@@ -75,14 +96,19 @@ struct SpotConfig {
 
   static constexpr void fields(auto&& field) {
     using S = SpotConfig;
-    field("enabled", &S::enabled, FieldInfo{.help = "Watch for notices that this machine will be taken away."});
-    field("notice_file", &S::notice_file, FieldInfo{.help = "The notice is given when this file appears."});
+    field("enabled", &S::enabled,
+          FieldInfo{.help = "Watch for notices that this machine will be taken away."});
+    field("notice_file", &S::notice_file,
+          FieldInfo{.help = "The notice is given when this file appears."});
     field("metadata_url", &S::metadata_url,
-          FieldInfo{.help = "The notice is given when this URL answers 200 (the cloud's metadata service)."});
+          FieldInfo{
+              .help =
+                  "The notice is given when this URL answers 200 (the cloud's metadata service)."});
     field("poll_interval_s", &S::poll_interval_s,
           FieldInfo{.help = "Period of the watch.", .unit = "s", .min = 0.05, .max = 60});
-    field("notice_s", &S::notice_s,
-          FieldInfo{.help = "Time from the notice to the end.", .unit = "s", .min = 1, .max = 3600});
+    field(
+        "notice_s", &S::notice_s,
+        FieldInfo{.help = "Time from the notice to the end.", .unit = "s", .min = 1, .max = 3600});
     field("pools", &S::pools, FieldInfo{.help = "Pools of machines.", .key = "name"});
   }
 };
@@ -101,16 +127,26 @@ struct ClusterConfig {
   static constexpr void fields(auto&& field) {
     using S = ClusterConfig;
     field("enabled", &S::enabled, FieldInfo{.help = "Accept workers on other machines."});
-    field("listen", &S::listen, FieldInfo{.help = "HOST:PORT for workers of other machines (mutual TLS)."});
-    field("workers", &S::workers, FieldInfo{.help = "HOST:PORT of each worker that waits for this server."});
-    field("tls_ca", &S::tls_ca, FieldInfo{.help = "PEM file of the authority that signed the workers' certificates."});
+    field("listen", &S::listen,
+          FieldInfo{.help = "HOST:PORT for workers of other machines (mutual TLS)."});
+    field("workers", &S::workers,
+          FieldInfo{.help = "HOST:PORT of each worker that waits for this server."});
+    field("tls_ca", &S::tls_ca,
+          FieldInfo{.help = "PEM file of the authority that signed the workers' certificates."});
     field("tls_cert", &S::tls_cert, FieldInfo{.help = "PEM file of this machine's certificate."});
     field("tls_key", &S::tls_key, FieldInfo{.help = "PEM file of this machine's private key."});
     field("heartbeat_interval_s", &S::heartbeat_interval_s,
-          FieldInfo{.help = "Period of heartbeats between server and workers.", .unit = "s", .min = 0.05, .max = 60});
+          FieldInfo{.help = "Period of heartbeats between server and workers.",
+                    .unit = "s",
+                    .min = 0.05,
+                    .max = 60});
     field("worker_timeout_s", &S::worker_timeout_s,
-          FieldInfo{.help = "Silence after which the other side counts as gone.", .unit = "s", .min = 0.1, .max = 600});
-    field("workers_max", &S::workers_max, FieldInfo{.help = "Workers at most.", .min = 1, .max = 65536});
+          FieldInfo{.help = "Silence after which the other side counts as gone.",
+                    .unit = "s",
+                    .min = 0.1,
+                    .max = 600});
+    field("workers_max", &S::workers_max,
+          FieldInfo{.help = "Workers at most.", .min = 1, .max = 65536});
   }
 };
 

@@ -26,7 +26,9 @@ const Type& type_of() {
     static const T fresh{};
     Type made = Describe<T>::make();
     made.fresh = &fresh;
-    made.assign = [](void* to, const void* from) { *static_cast<T*>(to) = *static_cast<const T*>(from); };
+    made.assign = [](void* to, const void* from) {
+      *static_cast<T*>(to) = *static_cast<const T*>(from);
+    };
     return made;
   }();
   return type;
@@ -39,10 +41,12 @@ struct Describe {
     static_assert(fields_complete<Section>(), "describe every member in fields()");
     static const Section base{};
     Type type{.kind = Type::Kind::kSection};
-    Section::fields([&type]<class T>(std::string_view name, T Section::* member, const FieldInfo& info) {
-      const auto offset = reinterpret_cast<const char*>(&(base.*member)) - reinterpret_cast<const char*>(&base);
-      type.members.push_back({name, info, &type_of<T>(), static_cast<size_t>(offset)});
-    });
+    Section::fields(
+        [&type]<class T>(std::string_view name, T Section::* member, const FieldInfo& info) {
+          const auto offset =
+              reinterpret_cast<const char*>(&(base.*member)) - reinterpret_cast<const char*>(&base);
+          type.members.push_back({name, info, &type_of<T>(), static_cast<size_t>(offset)});
+        });
     return type;
   }
 };
@@ -75,7 +79,9 @@ struct Describe<std::optional<T>> {
     type.size = [](const void* box) -> size_t { return static_cast<const Box*>(box)->has_value(); };
     type.clear = [](void* box) { static_cast<Box*>(box)->reset(); };
     type.append = [](void* box) -> void* { return &static_cast<Box*>(box)->emplace(); };
-    type.at = [](const void* box, size_t) -> const void* { return &**static_cast<const Box*>(box); };
+    type.at = [](const void* box, size_t) -> const void* {
+      return &**static_cast<const Box*>(box);
+    };
     return type;
   }
 };
@@ -87,7 +93,9 @@ struct Describe<std::vector<T>> {
     type.size = [](const void* box) { return static_cast<const Box*>(box)->size(); };
     type.clear = [](void* box) { static_cast<Box*>(box)->clear(); };
     type.append = [](void* box) -> void* { return &static_cast<Box*>(box)->emplace_back(); };
-    type.at = [](const void* box, size_t i) -> const void* { return &(*static_cast<const Box*>(box))[i]; };
+    type.at = [](const void* box, size_t i) -> const void* {
+      return &(*static_cast<const Box*>(box))[i];
+    };
     return type;
   }
 };
@@ -101,7 +109,9 @@ struct Describe<std::map<std::string, T>> {
     Type type{.kind = Type::Kind::kMap, .element = &type_of<T>()};
     type.size = [](const void* box) { return static_cast<const Box*>(box)->size(); };
     type.clear = [](void* box) { static_cast<Box*>(box)->clear(); };
-    type.insert = [](void* box, const std::string& key) -> void* { return &(*static_cast<Box*>(box))[key]; };
+    type.insert = [](void* box, const std::string& key) -> void* {
+      return &(*static_cast<Box*>(box))[key];
+    };
     type.at = [](const void* box, size_t i) -> const void* { return &nth(box, i).second; };
     type.key = [](const void* box, size_t i) { return &nth(box, i).first; };
     return type;

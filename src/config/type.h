@@ -1,4 +1,5 @@
-// Run-time description of the sections, made once from their fields(); every generic part works on it.
+// Run-time description of the sections, made once from their fields(); every generic part works on
+// it.
 #pragma once
 
 #include <cstddef>
@@ -27,18 +28,19 @@ struct Member {
 struct Type {
   enum class Kind : uint8_t { kBool, kInt, kReal, kText, kEnum, kOptional, kList, kMap, kSection };
   Kind kind = Kind::kBool;
-  const Type* element = nullptr;      // Of kOptional, kList, kMap.
-  std::span<const EnumName> names;    // Of kEnum, whose values are one byte.
-  std::vector<Member> members;        // Of kSection, in the order of fields().
-  const void* fresh = nullptr;        // A value with every default.
+  const Type* element = nullptr;    // Of kOptional, kList, kMap.
+  std::span<const EnumName> names;  // Of kEnum, whose values are one byte.
+  std::vector<Member> members;      // Of kSection, in the order of fields().
+  const void* fresh = nullptr;      // A value with every default.
 
-  size_t (*size)(const void*) = nullptr;                           // kOptional (0 or 1), kList, kMap.
-  void (*clear)(void*) = nullptr;                                  // Likewise.
-  void* (*append)(void*) = nullptr;                                // kOptional, kList: the new default element.
-  const void* (*at)(const void*, size_t) = nullptr;                // kOptional, kList, kMap: the i-th element.
-  void* (*insert)(void*, const std::string&) = nullptr;            // kMap: the element of that key, made if absent.
-  const std::string* (*key)(const void*, size_t) = nullptr;        // kMap: the i-th key.
-  void (*assign)(void*, const void*) = nullptr;                    // Any: copy.
+  size_t (*size)(const void*) = nullptr;             // kOptional (0 or 1), kList, kMap.
+  void (*clear)(void*) = nullptr;                    // Likewise.
+  void* (*append)(void*) = nullptr;                  // kOptional, kList: the new default element.
+  const void* (*at)(const void*, size_t) = nullptr;  // kOptional, kList, kMap: the i-th element.
+  void* (*insert)(void*,
+                  const std::string&) = nullptr;  // kMap: the element of that key, made if absent.
+  const std::string* (*key)(const void*, size_t) = nullptr;  // kMap: the i-th key.
+  void (*assign)(void*, const void*) = nullptr;              // Any: copy.
 
   const Member* find(std::string_view name) const {
     for (const Member& member : members) {

@@ -1,0 +1,113 @@
+#include "config/document.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+
+namespace altlas::config {
+namespace {
+
+// True if `text` is a number as JSON writes it.
+bool is_json_number(std::string_view text) {
+  const std::string_view digits = text.starts_with('-') ? text.substr(1) : text;
+  if (digits.empty() || digits[0] < '0' || digits[0] > '9') return false;
+  if (digits.size() > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9') return false;
+  if (text.ends_with('.') || text.find(".e") != text.npos || text.find(".E") != text.npos)
+    return false;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+}
+
+void write_json(const Node& node, std::string& out) {
+  switch (node.kind) {
+    case Node::Kind::kNull:
+      out += "null";
+      break;
+    case Node::Kind::kScalar:
+      if (!node.quoted &&
+          (node.text == "true" || node.text == "false" || is_json_number(node.text)))
+        out += node.text;
+      else
+        out += json_quote(node.text);
+      break;
+    case Node::Kind::kList:
+    case Node::Kind::kMap: {
+      const bool map = node.kind == Node::Kind::kMap;
+      out += map ? '{' : '[';
+      for (size_t i = 0; i < node.children.size(); ++i) {
+        if (i > 0) out += ',';
+        if (map) out += json_quote(node.children[i].key) + ":";
+        write_json(node.children[i], out);
+      }
+      out += map ? '}' : ']';
+    }
+  }
+}
+
+}  // namespace
+
+std::string json_quote(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+          out += fmt::format("\\u{:04x}", static_cast<int>(c));
+        else
+          out += c;
+    }
+  }
+  return out + "\"";
+}
+
+std::string to_json(const Node& node) {
+  std::string out;
+  write_json(node, out);
+  return out;
+}
+
+bool is_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    size_t more = 0;
+    uint32_t point = lead;
+    if (lead >= 0xf0 && lead < 0xf8)
+      more = 3, point = lead & 0x07u;
+    else if (lead >= 0xe0 && lead < 0xf0)
+      more = 2, point = lead & 0x0fu;
+    else if (lead >= 0xc0 && lead < 0xe0)
+      more = 1, point = lead & 0x1fu;
+    else if (lead >= 0x80)
+      return false;
+    if (more >= text.size() - i && more > 0) return false;
+    for (size_t k = 1; k <= more; ++k) {
+      const auto next = static_cast<unsigned char>(text[i + k]);
+      if ((next & 0xc0u) != 0x80) return false;
+      point = point << 6 | (next & 0x3fu);
+    }
+    static constexpr uint32_t kLeast[] = {0, 0x80, 0x800, 0x10000};
+    if (point < kLeast[more] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
+      return false;
+    i += more + 1;
+  }
+  return true;
+}
+
+}  // namespace altlas::config
