@@ -1,0 +1,247 @@
+#include "journal/codec.h"
+
+#include <fmt/format.h>
+
+#include "base/hash.h"
+#include "journal.pb.h"
+
+namespace altlas::journal {
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+uint32_t checksum(const TaskId& task, std::string_view body) {
+  const uint64_t hash = Hasher().add(task.high).add(task.low).add(body).value();
+  return static_cast<uint32_t>(hash ^ (hash >> 32));
+}
+
+// An enum value written as a number.  Errors: kInvalid above `last`.
+template <class E>
+Result<E> to_enum(uint32_t value, E last, std::string_view field) {
+  if (value > static_cast<uint32_t>(last))
+    return invalid(fmt::format("{} is {}, the last one known is {}", field, value, static_cast<uint32_t>(last)));
+  return static_cast<E>(value);
+}
+
+void write_sampling(const SamplingParams& from, proto::Sampling* to) {
+  to->set_temperature(from.temperature);
+  to->set_top_p(from.top_p);
+  to->set_top_k(from.top_k);
+  to->set_min_p(from.min_p);
+  to->set_repetition_penalty(from.repetition_penalty);
+  to->set_presence_penalty(from.presence_penalty);
+  to->set_frequency_penalty(from.frequency_penalty);
+  to->set_seed(from.seed);
+  to->set_logprobs(from.logprobs);
+  to->set_prompt_logprobs(from.prompt_logprobs);
+  to->set_ignore_eos(from.ignore_eos);
+  to->set_min_tokens(from.min_tokens);
+  for (const std::string& stop : from.stop) to->add_stop(stop);
+  for (const auto& [token, bias] : from.logit_bias) {
+    proto::LogitBias* row = to->add_logit_bias();
+    row->set_token(token);
+    row->set_bias(bias);
+  }
+}
+
+SamplingParams read_sampling(const proto::Sampling& from) {
+  SamplingParams to;
+  to.temperature = from.temperature();
+  to.top_p = from.top_p();
+  to.top_k = from.top_k();
+  to.min_p = from.min_p();
+  to.repetition_penalty = from.repetition_penalty();
+  to.presence_penalty = from.presence_penalty();
+  to.frequency_penalty = from.frequency_penalty();
+  to.seed = from.seed();
+  to.logprobs = from.logprobs();
+  to.prompt_logprobs = from.prompt_logprobs();
+  to.ignore_eos = from.ignore_eos();
+  to.min_tokens = from.min_tokens();
+  to.stop.assign(from.stop().begin(), from.stop().end());
+  for (const proto::LogitBias& row : from.logit_bias()) to.logit_bias.emplace_back(row.token(), row.bias());
+  return to;
+}
+
+void write_spec(const TaskSpec& from, proto::Spec* to) {
+  to->set_owner(from.owner);
+  to->set_type(from.type);
+  to->set_deployment(from.deployment);
+  to->set_priority(static_cast<uint32_t>(from.priority));
+  if (from.deadline) to->set_deadline(*from.deadline);
+  to->set_idempotency_key(from.idempotency_key);
+  to->set_body_hash(from.body_hash);
+  to->set_estimated_memory(from.estimated_memory);
+  if (from.strategy) to->set_strategy(static_cast<uint32_t>(*from.strategy));
+  if (from.specific_device) to->set_specific_device(from.specific_device->value);
+  to->set_batch_group(from.batch_group);
+  to->set_durable(from.durable);
+  to->mutable_prompt()->Add(from.prompt.begin(), from.prompt.end());
+  to->set_tokens_max(from.tokens_max);
+  write_sampling(from.sampling, to->mutable_sampling());
+  to->set_payload(from.payload);
+}
+
+Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from) {
+  TaskSpec to;
+  to.id = id;
+  to.owner = from.owner();
+  to.type = from.type();
+  to.deployment = from.deployment();
+  ALTLAS_TRY(to.priority, to_enum(from.priority(), Priority::kLow, "priority"));
+  if (from.has_deadline()) to.deadline = from.deadline();
+  to.idempotency_key = from.idempotency_key();
+  to.body_hash = from.body_hash();
+  to.estimated_memory = from.estimated_memory();
+  if (from.has_strategy()) {
+    ALTLAS_TRY(to.strategy, to_enum(from.strategy(), Strategy::kEarliestFinish, "strategy"));
+  }
+  if (from.has_specific_device()) to.specific_device = DeviceId{from.specific_device()};
+  to.batch_group = from.batch_group();
+  to.durable = from.durable();
+  to.prompt.assign(from.prompt().begin(), from.prompt().end());
+  to.tokens_max = from.tokens_max();
+  to.sampling = read_sampling(from.sampling());
+  to.payload = from.payload();
+  return to;
+}
+
+void write_result(const TaskResult& from, proto::TaskResult* to) {
+  to->set_text(from.text);
+  to->set_tokens(from.tokens);
+  to->set_finish_reason(static_cast<uint32_t>(from.finish_reason));
+  to->set_stop_string(from.stop_string);
+  for (const TokenLogprobs& token : from.prompt_logprobs) {
+    proto::TokenLogprobs* row = to->add_prompt_logprobs();
+    row->set_id(token.id);
+    row->set_logprob(token.logprob);
+    for (const auto& [id, logprob] : token.top) {
+      proto::TopToken* top = row->add_top();
+      top->set_id(id);
+      top->set_logprob(logprob);
+    }
+  }
+}
+
+Result<TaskResult> read_result(const proto::TaskResult& from) {
+  TaskResult to;
+  to.text = from.text();
+  to.tokens = from.tokens();
+  ALTLAS_TRY(to.finish_reason, to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
+  to.stop_string = from.stop_string();
+  for (const proto::TokenLogprobs& row : from.prompt_logprobs()) {
+    TokenLogprobs token{row.id(), row.logprob(), {}};
+    for (const proto::TopToken& top : row.top()) token.top.emplace_back(top.id(), top.logprob());
+    to.prompt_logprobs.push_back(std::move(token));
+  }
+  return to;
+}
+
+Result<Event> read_event(const TaskId& task, const proto::Event& from) {
+  Event to;
+  to.task = task;
+  to.time = from.time();
+  switch (from.what_case()) {
+    case proto::Event::kAccepted: {
+      ALTLAS_TRY(TaskSpec spec, read_spec(task, from.accepted().spec()));
+      to.what = TaskAccepted{std::move(spec), DeviceId{from.accepted().device()}};
+      return to;
+    }
+    case proto::Event::kStarted:
+      to.what = TaskStarted{DeviceId{from.started().device()}};
+      return to;
+    case proto::Event::kTokens:
+      to.what = TaskTokens{from.tokens().first_index(),
+                           std::vector<int32_t>(from.tokens().ids().begin(), from.tokens().ids().end())};
+      return to;
+    case proto::Event::kCompleted: {
+      ALTLAS_TRY(TaskResult result, read_result(from.completed().result()));
+      to.what = TaskCompleted{std::move(result)};
+      return to;
+    }
+    case proto::Event::kFailed: {
+      ALTLAS_TRY(const ErrorCode code, to_enum(from.failed().code(), ErrorCode::kInternal, "error code"));
+      to.what = TaskFailed{code, from.failed().message()};
+      return to;
+    }
+    case proto::Event::kCanceled:
+      to.what = TaskCanceled{};
+      return to;
+    case proto::Event::WHAT_NOT_SET:
+      break;
+  }
+  return invalid("an event of a kind that this version does not know");
+}
+
+}  // namespace
+
+std::string encode_event(const Event& event) {
+  proto::Event message;
+  message.set_time(event.time);
+  std::visit(Overloaded{[&](const TaskAccepted& what) {
+                          write_spec(what.spec, message.mutable_accepted()->mutable_spec());
+                          message.mutable_accepted()->set_device(what.device.value);
+                        },
+                        [&](const TaskStarted& what) { message.mutable_started()->set_device(what.device.value); },
+                        [&](const TaskTokens& what) {
+                          message.mutable_tokens()->set_first_index(what.first_index);
+                          message.mutable_tokens()->mutable_ids()->Add(what.ids.begin(), what.ids.end());
+                        },
+                        [&](const TaskCompleted& what) {
+                          write_result(what.result, message.mutable_completed()->mutable_result());
+                        },
+                        [&](const TaskFailed& what) {
+                          message.mutable_failed()->set_code(static_cast<uint32_t>(what.code));
+                          message.mutable_failed()->set_message(what.message);
+                        },
+                        [&](const TaskCanceled&) { message.mutable_canceled(); }},
+             event.what);
+  std::string payload(kPayloadHeaderBytes, '\0');
+  ALTLAS_CHECK(message.AppendToString(&payload), "an event is at most 2 GiB");
+  const uint32_t sum = checksum(event.task, std::string_view(payload).substr(kPayloadHeaderBytes));
+  payload[0] = static_cast<char>(kPayloadVersion);
+  for (int i = 0; i < 4; ++i) payload[1 + i] = static_cast<char>(sum >> (8 * i));
+  return payload;
+}
+
+Result<Event> decode_event(const TaskId& task, std::string_view payload) {
+  if (payload.size() < kPayloadHeaderBytes)
+    return invalid(fmt::format("payload of {} bytes, its header alone has {}", payload.size(), kPayloadHeaderBytes));
+  const auto version = static_cast<uint8_t>(payload[0]);
+  if (version != kPayloadVersion)
+    return invalid(fmt::format("payload of version {}, this altlas reads version {}", version, kPayloadVersion));
+  uint32_t sum = 0;
+  for (int i = 0; i < 4; ++i) sum |= static_cast<uint32_t>(static_cast<uint8_t>(payload[1 + i])) << (8 * i);
+  const std::string_view body = payload.substr(kPayloadHeaderBytes);
+  if (checksum(task, body) != sum) return invalid("payload does not match its checksum: the file is damaged");
+  proto::Event message;
+  if (body.size() > INT32_MAX || !message.ParseFromArray(body.data(), static_cast<int>(body.size())))
+    return invalid("payload is not a journal event");
+  return read_event(task, message);
+}
+
+std::string encode_task_id(const TaskId& id) {
+  std::string bytes(16, '\0');
+  for (int i = 0; i < 8; ++i) {
+    bytes[i] = static_cast<char>(id.high >> (56 - 8 * i));
+    bytes[8 + i] = static_cast<char>(id.low >> (56 - 8 * i));
+  }
+  return bytes;
+}
+
+Result<TaskId> decode_task_id(std::string_view bytes) {
+  if (bytes.size() != 16) return invalid(fmt::format("a task id has 16 bytes, not {}", bytes.size()));
+  TaskId id;
+  for (int i = 0; i < 8; ++i) {
+    id.high = id.high << 8 | static_cast<uint8_t>(bytes[i]);
+    id.low = id.low << 8 | static_cast<uint8_t>(bytes[8 + i]);
+  }
+  return id;
+}
+
+}  // namespace altlas::journal

@@ -1,0 +1,124 @@
+#include "journal/codec.h"
+
+#include <gtest/gtest.h>
+
+#include "base/hash.h"
+#include "journal/test_events.h"
+#include "testing/data.h"
+
+namespace altlas::journal {
+namespace {
+
+std::vector<Event> one_of_each() {
+  return {event_of(1, -5, TaskAccepted{full_spec(1), DeviceId{2}}), event_of(1, 10, TaskStarted{DeviceId{-1}}),
+          event_of(1, 20, TaskTokens{7, {1, -1, INT32_MAX, INT32_MIN}}),
+          event_of(1, 30, TaskCompleted{full_result(1)}),
+          event_of(1, INT64_MAX, TaskFailed{ErrorCode::kDevice, "lost \xff"}), event_of(1, 0, TaskCanceled{})};
+}
+
+// Goal: no field is lost. Method: every field of a spec and a result has a value that is not its default.
+TEST(Codec, EverySpecFieldComesBack) {
+  const TaskSpec want = full_spec(9);
+  const Result<Event> event =
+      decode_event(want.id, encode_event(event_of(9, -77, TaskAccepted{want, DeviceId{4}})));
+  ASSERT_TRUE(event.ok()) << event.error().message();
+  EXPECT_EQ(event->time, -77);
+  EXPECT_EQ(event->task, want.id);
+  const auto& accepted = std::get<TaskAccepted>(event->what);
+  EXPECT_EQ(accepted.device, DeviceId{4});
+  const TaskSpec& got = accepted.spec;
+  EXPECT_EQ(got.id, want.id);
+  EXPECT_EQ(got.owner, want.owner);
+  EXPECT_EQ(got.type, want.type);
+  EXPECT_EQ(got.deployment, want.deployment);
+  EXPECT_EQ(got.priority, want.priority);
+  EXPECT_EQ(got.deadline, want.deadline);
+  EXPECT_EQ(got.idempotency_key, want.idempotency_key);
+  EXPECT_EQ(got.body_hash, want.body_hash);
+  EXPECT_EQ(got.estimated_memory, want.estimated_memory);
+  EXPECT_EQ(got.strategy, want.strategy);
+  EXPECT_EQ(got.specific_device, want.specific_device);
+  EXPECT_EQ(got.batch_group, want.batch_group);
+  EXPECT_EQ(got.durable, want.durable);
+  EXPECT_EQ(got.prompt, want.prompt);
+  EXPECT_EQ(got.tokens_max, want.tokens_max);
+  EXPECT_EQ(got.sampling, want.sampling);
+  EXPECT_EQ(got.payload, want.payload);
+}
+
+TEST(Codec, AbsentOptionalsStayAbsent) {
+  TaskSpec spec;
+  spec.id = task_id(1);
+  const Result<Event> event = decode_event(spec.id, encode_event(Event{spec.id, 0, TaskAccepted{spec, {}}}));
+  ASSERT_TRUE(event.ok()) << event.error().message();
+  const TaskSpec& got = std::get<TaskAccepted>(event->what).spec;
+  EXPECT_FALSE(got.deadline.has_value());
+  EXPECT_FALSE(got.strategy.has_value());
+  EXPECT_FALSE(got.specific_device.has_value());
+  EXPECT_EQ(got.sampling, SamplingParams());
+}
+
+TEST(Codec, OtherEventsComeBack) {
+  const auto again = [](const Event& event) { return decode_event(event.task, encode_event(event)).value(); };
+  const std::vector<Event> events = one_of_each();
+  EXPECT_EQ(std::get<TaskStarted>(again(events[1]).what).device, DeviceId{-1});
+  const auto tokens = std::get<TaskTokens>(again(events[2]).what);
+  EXPECT_EQ(tokens.first_index, 7u);
+  EXPECT_EQ(tokens.ids, (std::vector<int32_t>{1, -1, INT32_MAX, INT32_MIN}));
+  const auto result = std::get<TaskCompleted>(again(events[3]).what).result;
+  const TaskResult want = full_result(1);
+  EXPECT_EQ(result.text, want.text);
+  EXPECT_EQ(result.tokens, want.tokens);
+  EXPECT_EQ(result.finish_reason, want.finish_reason);
+  EXPECT_EQ(result.stop_string, want.stop_string);
+  EXPECT_EQ(result.prompt_logprobs, want.prompt_logprobs);
+  const Event failed = again(events[4]);
+  EXPECT_EQ(failed.time, INT64_MAX);
+  EXPECT_EQ(std::get<TaskFailed>(failed.what).code, ErrorCode::kDevice);
+  EXPECT_EQ(std::get<TaskFailed>(failed.what).message, "lost \xff");
+  EXPECT_TRUE(std::holds_alternative<TaskCanceled>(again(events[5]).what));
+}
+
+// Goal: a damaged row is never taken for an event. Method: flip every bit of each payload, cut it at every length.
+TEST(Codec, DamageIsFound) {
+  for (const Event& event : one_of_each()) {
+    const std::string payload = encode_event(event);
+    for (size_t bit = 0; bit < payload.size() * 8; ++bit) {
+      std::string damaged = payload;
+      damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+      const Result<Event> got = decode_event(event.task, damaged);
+      ASSERT_FALSE(got.ok()) << "bit " << bit;
+      EXPECT_EQ(got.error().code(), ErrorCode::kInvalid);
+    }
+    for (size_t size = 0; size < payload.size(); ++size)
+      ASSERT_FALSE(decode_event(event.task, std::string_view(payload).substr(0, size)).ok()) << size;
+    EXPECT_FALSE(decode_event(task_id(2), payload).ok()) << "a payload under another task's id";
+  }
+}
+
+TEST(Codec, AnotherVersionIsNamed) {
+  std::string payload = encode_event(one_of_each()[0]);
+  payload[0] = 9;
+  const Result<Event> got = decode_event(task_id(1), payload);
+  ASSERT_FALSE(got.ok());
+  EXPECT_EQ(got.error().message(), "payload of version 9, this altlas reads version 1");
+}
+
+TEST(Codec, RandomBytesAreNoEvent) {
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
+    const std::vector<uint8_t> bytes = testing::bytes(1 + seed % 200, seed);
+    std::string payload(bytes.begin(), bytes.end());
+    payload[0] = 1;
+    EXPECT_FALSE(decode_event(task_id(1), payload).ok());
+  }
+}
+
+TEST(Codec, TaskIdsComeBackInOrder) {
+  const TaskId id{0x0102030405060708, 0xf0f1f2f3f4f5f6f7};
+  EXPECT_EQ(encode_task_id(id).substr(0, 3), "\x01\x02\x03");
+  EXPECT_EQ(decode_task_id(encode_task_id(id)).value(), id);
+  EXPECT_FALSE(decode_task_id("short").ok());
+}
+
+}  // namespace
+}  // namespace altlas::journal

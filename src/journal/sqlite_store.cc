@@ -1,0 +1,248 @@
+#include "journal/sqlite_store.h"
+
+#include <map>
+#include <vector>
+
+#include "journal/codec.h"
+#include "journal/lock_file.h"
+#include "journal/sqlite_handle.h"
+
+namespace altlas::journal {
+namespace {
+
+// `event` is only ever appended to, at the end of its B-tree: no index, so a commit writes as few pages as can be.
+// Which rows a task has is known from memory (see forget()).
+constexpr const char* kSchema =
+    "CREATE TABLE event(row INTEGER PRIMARY KEY, task BLOB NOT NULL, payload BLOB NOT NULL);"
+    "CREATE TABLE value(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
+
+// FULL: every commit is synchronised.
+constexpr const char* kSettings =
+    "PRAGMA synchronous=FULL;"
+    "PRAGMA wal_autocheckpoint=1000;"       // Pages; the writing connection checkpoints in its commit.
+    "PRAGMA journal_size_limit=67108864;"   // The WAL file shrinks to 64 MiB after a burst.
+    "PRAGMA cell_size_check=ON;"
+    "PRAGMA trusted_schema=OFF;"
+    "PRAGMA temp_store=MEMORY;";
+
+Result<int64_t> read_pragma(sqlite3* database, const char* sql) {
+  ALTLAS_TRY(const Statement statement, prepare(database, sql));
+  if (sqlite3_step(statement.get()) != SQLITE_ROW) return sqlite_error(database, sql);
+  return sqlite3_column_int64(statement.get(), 0);
+}
+
+// EXCLUSIVE before WAL: no shared memory file, and no second process.  Errors: where the VFS has no WAL.
+Result<void> use_wal(sqlite3* database, std::string_view doing) {
+  ALTLAS_TRY_VOID(execute(database, "PRAGMA locking_mode=EXCLUSIVE", doing));
+  ALTLAS_TRY(const Statement statement, prepare(database, "PRAGMA journal_mode=WAL"));
+  if (sqlite3_step(statement.get()) != SQLITE_ROW) return sqlite_error(database, doing);
+  if (column_blob(statement, 0) != "wal") return io_error(fmt::format("{}: its file system has no WAL", doing));
+  return {};
+}
+
+// A writing transaction: rolled back unless commit() succeeded.
+class Transaction {
+ public:
+  explicit Transaction(sqlite3* database) : database_(database) {}
+  ~Transaction() {
+    // SQLite itself rolls back after some errors; a second rollback is then a harmless error.
+    if (open_ && sqlite3_get_autocommit(database_) == 0)
+      sqlite3_exec(database_, "ROLLBACK", nullptr, nullptr, nullptr);
+  }
+  Result<void> begin() {
+    ALTLAS_TRY_VOID(execute(database_, "BEGIN IMMEDIATE", "while starting a transaction"));
+    open_ = true;
+    return {};
+  }
+  Result<void> commit() {
+    ALTLAS_TRY_VOID(execute(database_, "COMMIT", "while committing"));
+    open_ = false;
+    return {};
+  }
+
+ private:
+  sqlite3* database_;
+  bool open_ = false;
+};
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(SqliteOptions options, LockFile lock) : options_(std::move(options)), lock_(std::move(lock)) {}
+
+  Result<void> open();
+  Result<void> append(std::span<const Event> events) override;
+  Result<void> replay(const std::function<Result<void>(Event)>& visit) override;
+  Result<void> forget(std::span<const TaskId> tasks) override;
+  Result<void> put_value(std::string_view name, std::string_view value) override;
+  Result<std::string> get_value(std::string_view name) override;
+
+ private:
+  Result<void> check_file();
+  Result<void> index_rows();
+  // Where it happened, and as kIo unless the file is damaged.
+  Error failed(std::string_view doing) const;
+
+  SqliteOptions options_;
+  LockFile lock_;
+  Database database_;
+  Statement insert_event_, delete_event_, put_value_, get_value_;
+  // Rows of each task, once forget() was first called; before that it costs nothing.
+  bool rows_known_ = false;
+  std::map<TaskId, std::vector<int64_t>> rows_of_;
+};
+
+Error SqliteStore::failed(std::string_view doing) const {
+  Error error = sqlite_error(database_.get(), fmt::format("journal '{}': {}", options_.path, doing));
+  if (error.code() == ErrorCode::kInvalid) return error;
+  return Error(ErrorCode::kIo, error.message());
+}
+
+Result<void> SqliteStore::open() {
+  sqlite3* raw = nullptr;
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  const int code = sqlite3_open_v2(options_.path.c_str(), &raw, flags, options_.vfs.empty() ? nullptr : options_.vfs.c_str());
+  database_.reset(raw);
+  if (code != SQLITE_OK) return sqlite_error(raw, fmt::format("can't open journal '{}'", options_.path));
+  const std::string opening = fmt::format("can't open journal '{}'", options_.path);
+  sqlite3* database = database_.get();
+  ALTLAS_TRY_VOID(use_wal(database, opening));
+  ALTLAS_TRY_VOID(execute(database, kSettings, opening));
+  if (options_.pages_max > 0) {
+    const std::string limit = fmt::format("PRAGMA max_page_count={}", options_.pages_max);
+    ALTLAS_TRY_VOID(execute(database, limit.c_str(), opening));
+  }
+  ALTLAS_TRY_VOID(check_file());
+  ALTLAS_TRY(insert_event_, prepare(database, "INSERT INTO event(task, payload) VALUES(?1, ?2)"));
+  ALTLAS_TRY(delete_event_, prepare(database, "DELETE FROM event WHERE row = ?1"));
+  ALTLAS_TRY(put_value_, prepare(database, "INSERT OR REPLACE INTO value(name, value) VALUES(?1, ?2)"));
+  ALTLAS_TRY(get_value_, prepare(database, "SELECT value FROM value WHERE name = ?1"));
+  return {};
+}
+
+Result<void> SqliteStore::check_file() {
+  sqlite3* database = database_.get();
+  ALTLAS_TRY(const int64_t tables, read_pragma(database, "SELECT count(*) FROM sqlite_master"));
+  ALTLAS_TRY(const int64_t application, read_pragma(database, "PRAGMA application_id"));
+  ALTLAS_TRY(const int64_t version, read_pragma(database, "PRAGMA user_version"));
+  if (tables == 0 && application == 0 && version == 0) {
+    Transaction transaction(database);
+    ALTLAS_TRY_VOID(transaction.begin());
+    ALTLAS_TRY_VOID(execute(database, kSchema, "while making a new journal"));
+    const std::string marks = fmt::format("PRAGMA application_id={}; PRAGMA user_version={}", kSqliteApplicationId,
+                                          kSqliteSchemaVersion);
+    ALTLAS_TRY_VOID(execute(database, marks.c_str(), "while making a new journal"));
+    return transaction.commit();
+  }
+  if (application != kSqliteApplicationId)
+    return invalid(fmt::format("'{}' is a SQLite file, but not a journal of altlas: choose another --data-dir",
+                               options_.path));
+  if (version != kSqliteSchemaVersion)
+    return invalid(fmt::format("journal '{}' has version {}, this altlas reads version {}", options_.path, version,
+                               kSqliteSchemaVersion));
+  return {};
+}
+
+Result<void> SqliteStore::append(std::span<const Event> events) {
+  if (events.empty()) return {};
+  Transaction transaction(database_.get());
+  if (!transaction.begin().ok()) return failed("while appending");
+  std::vector<int64_t> rows;
+  for (const Event& event : events) {
+    const std::string task = encode_task_id(event.task), payload = encode_event(event);
+    const ScopedReset reset(insert_event_);
+    bind_blob(insert_event_, 1, task);
+    bind_blob(insert_event_, 2, payload);
+    if (sqlite3_step(insert_event_.get()) != SQLITE_DONE) return failed("while appending");
+    if (rows_known_) rows.push_back(sqlite3_last_insert_rowid(database_.get()));
+  }
+  if (!transaction.commit().ok()) return failed("while committing");
+  for (size_t i = 0; i < rows.size(); ++i) rows_of_[events[i].task].push_back(rows[i]);
+  return {};
+}
+
+Result<void> SqliteStore::replay(const std::function<Result<void>(Event)>& visit) {
+  ALTLAS_TRY(const Statement select, prepare(database_.get(), "SELECT row, task, payload FROM event ORDER BY row"));
+  int64_t row = 0;
+  for (;;) {
+    const int code = sqlite3_step(select.get());
+    if (code == SQLITE_DONE) return {};
+    if (code != SQLITE_ROW) return failed(fmt::format("while reading after row {}", row));
+    row = sqlite3_column_int64(select.get(), 0);
+    const auto where = [&] { return fmt::format("journal '{}' row {}", options_.path, row); };
+    Result<TaskId> task = decode_task_id(column_blob(select, 1));
+    if (!task.ok()) return Error(task.error()).with_context(where());
+    Result<Event> event = decode_event(*task, column_blob(select, 2));
+    if (!event.ok()) return Error(event.error()).with_context(where());
+    ALTLAS_TRY_VOID(visit(std::move(event).value()));
+  }
+}
+
+Result<void> SqliteStore::index_rows() {
+  ALTLAS_TRY(const Statement select, prepare(database_.get(), "SELECT row, task FROM event ORDER BY row"));
+  rows_of_.clear();
+  for (;;) {
+    const int code = sqlite3_step(select.get());
+    if (code == SQLITE_DONE) break;
+    if (code != SQLITE_ROW) return failed("while looking for the rows of tasks");
+    ALTLAS_TRY(const TaskId task, decode_task_id(column_blob(select, 1)));
+    rows_of_[task].push_back(sqlite3_column_int64(select.get(), 0));
+  }
+  rows_known_ = true;
+  return {};
+}
+
+Result<void> SqliteStore::forget(std::span<const TaskId> tasks) {
+  if (!rows_known_) ALTLAS_TRY_VOID(index_rows());
+  Transaction transaction(database_.get());
+  if (!transaction.begin().ok()) return failed("while forgetting");
+  for (const TaskId& task : tasks) {
+    const auto found = rows_of_.find(task);
+    if (found == rows_of_.end()) continue;
+    for (const int64_t row : found->second) {
+      const ScopedReset reset(delete_event_);
+      sqlite3_bind_int64(delete_event_.get(), 1, row);
+      if (sqlite3_step(delete_event_.get()) != SQLITE_DONE) return failed("while forgetting");
+    }
+  }
+  if (!transaction.commit().ok()) return failed("while forgetting");
+  for (const TaskId& task : tasks) rows_of_.erase(task);
+  return {};
+}
+
+Result<void> SqliteStore::put_value(std::string_view name, std::string_view value) {
+  const ScopedReset reset(put_value_);
+  sqlite3_bind_text64(put_value_.get(), 1, name.data(), name.size(), SQLITE_STATIC, SQLITE_UTF8);
+  bind_blob(put_value_, 2, value);
+  if (sqlite3_step(put_value_.get()) != SQLITE_DONE) return failed(fmt::format("while writing value '{}'", name));
+  return {};
+}
+
+Result<std::string> SqliteStore::get_value(std::string_view name) {
+  const ScopedReset reset(get_value_);
+  sqlite3_bind_text64(get_value_.get(), 1, name.data(), name.size(), SQLITE_STATIC, SQLITE_UTF8);
+  const int code = sqlite3_step(get_value_.get());
+  if (code == SQLITE_DONE) return not_found(fmt::format("no value named '{}' in the journal", name));
+  if (code != SQLITE_ROW) return failed(fmt::format("while reading value '{}'", name));
+  return std::string(column_blob(get_value_, 0));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_sqlite_store(const SqliteOptions& options) {
+  LockFile lock;
+  if (options.vfs.empty()) {
+    ALTLAS_TRY(lock, LockFile::acquire(options.path + ".lock"));
+  }
+  auto store = std::make_unique<SqliteStore>(options, std::move(lock));
+  ALTLAS_TRY_VOID(store->open());
+  return std::unique_ptr<Store>(std::move(store));
+}
+
+Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, const std::string& vfs) {
+  SqliteOptions options;
+  options.path = path;
+  options.vfs = vfs;
+  return open_sqlite_store(options);
+}
+
+}  // namespace altlas::journal

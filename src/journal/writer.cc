@@ -1,0 +1,123 @@
+#include "journal/writer.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <iterator>
+#include <map>
+#include <utility>
+
+namespace altlas::journal {
+
+JournalWriter::JournalWriter(std::unique_ptr<Store> store, const WriterOptions& options)
+    : options_(options), store_(std::move(store)), queue_(options.requests_max) {
+  ALTLAS_CHECK(store_ != nullptr, "a writer needs a store");
+}
+
+JournalWriter::~JournalWriter() { stop(); }
+
+void JournalWriter::start() {
+  ALTLAS_CHECK(!thread_.joinable() && !queue_.closed(), "start() once");
+  open_ = true;
+  thread_ = std::thread([this] { run(); });
+}
+
+void JournalWriter::stop() {
+  open_ = false;
+  queue_.close();
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<void> JournalWriter::enqueue(Request request) {
+  if (!open_) return unavailable("the journal is closed");
+  const uint64_t count = request.events.size();
+  const uint64_t waiting = waiting_events_.fetch_add(count) + count;
+  if (waiting > options_.events_max && waiting > count) {
+    waiting_events_ -= count;
+    return Error(ErrorCode::kBusy, fmt::format("the journal has {} events to write, the limit is {}", waiting - count,
+                                               options_.events_max));
+  }
+  if (!queue_.try_send(std::move(request))) {
+    waiting_events_ -= count;
+    if (queue_.closed()) return unavailable("the journal is closed");
+    return Error(ErrorCode::kBusy, fmt::format("the journal has {} requests to write, which is the limit",
+                                               options_.requests_max));
+  }
+  return {};
+}
+
+Result<void> JournalWriter::append(std::vector<Event> events, Callback done) {
+  Request request;
+  request.events = std::move(events);
+  request.done = std::move(done);
+  return enqueue(std::move(request));
+}
+
+Result<void> JournalWriter::forget(std::vector<TaskId> tasks, Callback done) {
+  Request request;
+  request.forgotten = std::move(tasks);
+  request.done = std::move(done);
+  return enqueue(std::move(request));
+}
+
+Result<void> JournalWriter::put_value(std::string name, std::string value, Callback done) {
+  ALTLAS_CHECK(!name.empty(), "a value has a name");
+  Request request;
+  request.name = std::move(name);
+  request.value = std::move(value);
+  request.done = std::move(done);
+  return enqueue(std::move(request));
+}
+
+void JournalWriter::run() {
+  for (;;) {
+    const bool closed = queue_.closed();  // Read before the drain: what was sent before close() is in it.
+    std::vector<Request> requests = queue_.wait_drain(std::chrono::seconds(1));
+    if (requests.empty() && closed) return;
+    auto first = requests.begin();
+    while (first != requests.end()) {
+      auto last = first;
+      size_t events = 0;
+      while (last != requests.end() && (last == first || events + last->events.size() <= options_.commit_events_max))
+        events += (last++)->events.size();
+      write(std::vector<Request>(std::make_move_iterator(first), std::make_move_iterator(last)));
+      first = last;
+    }
+  }
+}
+
+Result<void> JournalWriter::write_values(const std::vector<Request>& group) {
+  std::map<std::string_view, std::string_view> values;
+  for (const Request& request : group)
+    if (!request.name.empty()) values[request.name] = request.value;
+  for (const auto& [name, value] : values) ALTLAS_TRY_VOID(store_->put_value(name, value));
+  return {};
+}
+
+void JournalWriter::write(std::vector<Request> group) {
+  std::vector<Event> events;
+  std::vector<TaskId> forgotten;
+  for (Request& request : group) {
+    events.insert(events.end(), std::make_move_iterator(request.events.begin()),
+                  std::make_move_iterator(request.events.end()));
+    forgotten.insert(forgotten.end(), request.forgotten.begin(), request.forgotten.end());
+  }
+  const uint64_t count = events.size();
+  const Result<void> appended = events.empty() ? Result<void>() : store_->append(events);
+  const Result<void> forgot = forgotten.empty() ? Result<void>() : store_->forget(forgotten);
+  const Result<void> valued = write_values(group);
+  failures_ += uint64_t{!appended.ok()} + uint64_t{!forgot.ok()} + uint64_t{!valued.ok()};
+  if (appended.ok() && count > 0) {
+    events_ += count;
+    ++commits_;
+  }
+  waiting_events_ -= count;
+  for (const Request& request : group) {
+    if (!request.done) continue;
+    request.done(!request.name.empty() ? valued : !request.forgotten.empty() ? forgot : appended);
+  }
+}
+
+WriterStats JournalWriter::stats() const { return {events_, commits_, failures_, waiting_events_}; }
+
+}  // namespace altlas::journal

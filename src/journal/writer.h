@@ -1,0 +1,83 @@
+// JournalWriter: a thread in front of a Store. Appending never blocks; a commit starts as soon as the last one returned
+// and takes everything that came meanwhile (group commit), so no timer decides between latency and throughput.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/channel.h"
+#include "base/result.h"
+#include "journal/events.h"
+#include "journal/store.h"
+
+namespace altlas::journal {
+
+struct WriterOptions {
+  size_t requests_max = 65536;    // Waiting calls of append, forget and put_value.
+  size_t events_max = 1 << 20;    // Waiting events of all of them.
+  size_t commit_events_max = 16384;  // Events of one commit; more wait for the next one.
+};
+
+struct WriterStats {
+  uint64_t events = 0;         // Written.
+  uint64_t commits = 0;        // Of events, that succeeded.
+  uint64_t failures = 0;       // Calls of the store that failed.
+  uint64_t waiting_events = 0;
+};
+
+// Threads: every member from any thread, but start() and stop() from one. Callbacks run on the writer's thread, in the
+// order of the calls, and must be short; they may call append.
+class JournalWriter {
+ public:
+  // Called once the request is durable, or with why it is not.
+  using Callback = std::function<void(Result<void>)>;
+
+  JournalWriter(std::unique_ptr<Store> store, const WriterOptions& options);
+  ~JournalWriter();  // As stop().
+  JournalWriter(const JournalWriter&) = delete;
+  JournalWriter& operator=(const JournalWriter&) = delete;
+
+  // The store, for replay and get_value: before start() or after stop() only.
+  Store& store() { return *store_; }
+  void start();
+  // Takes no more, writes what waits, calls every callback, ends the thread.
+  void stop();
+
+  // All of `events` or none become durable. Calls that share a commit succeed or fail together.
+  // Errors: kBusy when the queue is full, kUnavailable before start() and after stop(); `done` is then not called.
+  [[nodiscard]] Result<void> append(std::vector<Event> events, Callback done);
+  // After the appends before it. No append for these tasks may follow.  Errors: as append.
+  [[nodiscard]] Result<void> forget(std::vector<TaskId> tasks, Callback done);
+  // The last of several values under one name wins, the earlier ones may never be written.  Errors: as append.
+  [[nodiscard]] Result<void> put_value(std::string name, std::string value, Callback done);
+
+  WriterStats stats() const;
+
+ private:
+  struct Request {
+    std::vector<Event> events;
+    std::vector<TaskId> forgotten;
+    std::string name, value;  // Of put_value; an empty name is none.
+    Callback done;
+  };
+  Result<void> enqueue(Request request);
+  void run();
+  // Writes a group of at least one request and answers each.
+  void write(std::vector<Request> group);
+  Result<void> write_values(const std::vector<Request>& group);
+
+  const WriterOptions options_;
+  const std::unique_ptr<Store> store_;
+  Channel<Request> queue_;
+  std::thread thread_;
+  std::atomic<bool> open_ = false;
+  std::atomic<uint64_t> waiting_events_ = 0;
+  std::atomic<uint64_t> events_ = 0, commits_ = 0, failures_ = 0;
+};
+
+}  // namespace altlas::journal

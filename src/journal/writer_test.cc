@@ -1,0 +1,165 @@
+#include "journal/writer.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "journal/test_events.h"
+
+namespace altlas::journal {
+namespace {
+
+// A store whose appends wait for permission and can be told to fail.
+class GatedStore final : public Store {
+ public:
+  explicit GatedStore(std::unique_ptr<Store> inner) : inner_(std::move(inner)) {}
+  Result<void> append(std::span<const Event> events) override {
+    std::unique_lock lock(mutex_);
+    ++appends_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+    if (fail_) return io_error("disk full");
+    return inner_->append(events);
+  }
+  Result<void> replay(const std::function<Result<void>(Event)>& visit) override { return inner_->replay(visit); }
+  Result<void> forget(std::span<const TaskId> tasks) override { return inner_->forget(tasks); }
+  Result<void> put_value(std::string_view name, std::string_view value) override {
+    return inner_->put_value(name, value);
+  }
+  Result<std::string> get_value(std::string_view name) override { return inner_->get_value(name); }
+
+  void open(bool fail = false) {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    fail_ = fail;
+    changed_.notify_all();
+  }
+  void wait_for_appends(int count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return appends_ >= count; });
+  }
+  int appends() {
+    const std::lock_guard lock(mutex_);
+    return appends_;
+  }
+
+ private:
+  std::unique_ptr<Store> inner_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = false, fail_ = false;
+  int appends_ = 0;
+};
+
+std::vector<Event> one(TimeUs time) { return {event_of(1, time, TaskStarted{})}; }
+
+std::vector<TimeUs> times(Store& store) {
+  std::vector<TimeUs> out;
+  EXPECT_TRUE(store
+                  .replay([&](Event event) -> Result<void> {
+                    out.push_back(event.time);
+                    return {};
+                  })
+                  .ok());
+  return out;
+}
+
+// Goal: what comes while a commit runs shares the next one, in order. Method: hold the first commit, send 100.
+TEST(JournalWriter, GroupsCommitsAndKeepsOrder) {
+  auto gated = std::make_unique<GatedStore>(open_memory_store());
+  GatedStore& gate = *gated;
+  JournalWriter writer(std::move(gated), {});
+  writer.start();
+  std::vector<int> answers;  // Written by the writer's thread, read after stop().
+  ASSERT_TRUE(writer.append(one(0), [&](Result<void> done) { answers.push_back(done.ok() ? 0 : -1); }).ok());
+  gate.wait_for_appends(1);
+  for (int i = 1; i <= 100; ++i)
+    ASSERT_TRUE(writer.append(one(i), [&, i](Result<void> done) { answers.push_back(done.ok() ? i : -1); }).ok());
+  EXPECT_EQ(writer.stats().waiting_events, 101u);
+  gate.open();
+  writer.stop();
+  ASSERT_EQ(answers.size(), 101u);
+  for (int i = 0; i <= 100; ++i) EXPECT_EQ(answers[static_cast<size_t>(i)], i);
+  EXPECT_EQ(gate.appends(), 2);
+  const WriterStats stats = writer.stats();
+  EXPECT_EQ(stats.commits, 2u);
+  EXPECT_EQ(stats.events, 101u);
+  EXPECT_EQ(stats.waiting_events, 0u);
+  EXPECT_EQ(times(writer.store()).size(), 101u);
+}
+
+TEST(JournalWriter, FullQueueSaysBusyAtOnce) {
+  auto gated = std::make_unique<GatedStore>(open_memory_store());
+  GatedStore& gate = *gated;
+  WriterOptions options;
+  options.requests_max = 4;
+  options.events_max = 10;
+  JournalWriter writer(std::move(gated), options);
+  EXPECT_EQ(writer.append(one(0), {}).error().code(), ErrorCode::kUnavailable) << "before start()";
+  writer.start();
+  ASSERT_TRUE(writer.append(one(0), {}).ok());
+  gate.wait_for_appends(1);
+  const auto nine = [] { return std::vector<Event>(9, one(1)[0]); };
+  ASSERT_TRUE(writer.append(nine(), {}).ok());
+  const Result<void> events = writer.append(one(2), {});
+  ASSERT_FALSE(events.ok());
+  EXPECT_EQ(events.error().code(), ErrorCode::kBusy);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(writer.put_value("name", "v", {}).ok());
+  EXPECT_EQ(writer.put_value("name", "v", {}).error().code(), ErrorCode::kBusy);
+  gate.open();
+  writer.stop();
+  EXPECT_EQ(times(writer.store()).size(), 10u);
+  EXPECT_EQ(writer.append(one(3), {}).error().code(), ErrorCode::kUnavailable);
+}
+
+TEST(JournalWriter, FailureReachesEveryCallOfTheGroup) {
+  auto gated = std::make_unique<GatedStore>(open_memory_store());
+  GatedStore& gate = *gated;
+  JournalWriter writer(std::move(gated), {});
+  writer.start();
+  std::vector<std::string> messages;
+  for (int i = 0; i < 5; ++i)
+    ASSERT_TRUE(writer.append(one(i), [&](Result<void> done) { messages.push_back(done.error().message()); }).ok());
+  gate.open(/*fail=*/true);
+  writer.stop();
+  EXPECT_EQ(messages, std::vector<std::string>(5, "disk full"));
+  EXPECT_EQ(writer.stats().events, 0u);
+  EXPECT_GE(writer.stats().failures, 1u);
+}
+
+TEST(JournalWriter, ForgetsAndKeepsTheLastValue) {
+  JournalWriter writer(open_memory_store(), {});
+  writer.start();
+  int done = 0;
+  const auto count = [&](Result<void> result) { done += result.ok(); };
+  ASSERT_TRUE(writer.append(one(1), count).ok());
+  ASSERT_TRUE(writer.append({event_of(2, 2, TaskStarted{})}, count).ok());
+  ASSERT_TRUE(writer.forget({task_id(1)}, count).ok());
+  ASSERT_TRUE(writer.put_value("count", "1", count).ok());
+  ASSERT_TRUE(writer.put_value("count", "2", count).ok());
+  writer.stop();
+  EXPECT_EQ(done, 5);
+  EXPECT_EQ(times(writer.store()), std::vector<TimeUs>{2});
+  EXPECT_EQ(writer.store().get_value("count").value(), "2");
+}
+
+// Goal: one commit stays bounded. Method: 10 waiting requests of 4 events, 8 events a commit.
+TEST(JournalWriter, LimitsACommit) {
+  auto gated = std::make_unique<GatedStore>(open_memory_store());
+  GatedStore& gate = *gated;
+  WriterOptions options;
+  options.commit_events_max = 8;
+  JournalWriter writer(std::move(gated), options);
+  writer.start();
+  ASSERT_TRUE(writer.append(one(0), {}).ok());
+  gate.wait_for_appends(1);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(writer.append(std::vector<Event>(4, one(i)[0]), {}).ok());
+  gate.open();
+  writer.stop();
+  EXPECT_EQ(gate.appends(), 6);
+  EXPECT_EQ(times(writer.store()).size(), 41u);
+}
+
+}  // namespace
+}  // namespace altlas::journal
