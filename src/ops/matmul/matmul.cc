@@ -8,7 +8,13 @@ namespace altlas::ops {
 namespace {
 
 MatmulKernels kernels() {
-  return matmul_kernels_scalar();
+  switch (simd_target()) {
+#if defined(__x86_64__)
+    case SimdTarget::kAvx512Vnni: return matmul_kernels_avx512();
+    case SimdTarget::kAvx2: return matmul_kernels_avx2();
+#endif
+    default: return matmul_kernels_scalar();
+  }
 }
 
 }  // namespace

@@ -1,0 +1,493 @@
+// The products of every SIMD target, written once. A target's .cc includes this inside its namespace and its compiler
+// attributes, after a struct Simd with the vector operations. A "vector" here has 16 lanes: the rows of a panel.
+// No lambdas and no standard templates in here: they would not carry the target's attributes.
+
+#define ALTLAS_INLINE __attribute__((always_inline)) inline
+#if defined(__clang__)
+#define ALTLAS_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define ALTLAS_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+using Codes = Simd::Codes;
+using Ints = Simd::Ints;
+using Floats = Simd::Floats;
+
+inline constexpr size_t kPrefetchAhead = 7168;  // Bytes. 6-8 KiB measured best; hardware prefetch alone is half as fast.
+inline constexpr size_t kRawTokens = 24;        // Up to here weights are unpacked in registers, above through L1.
+inline constexpr size_t kL1Budget = 44 * 1024;  // Of 48 KiB.
+
+struct Job {
+  PackedMatrix weights;
+  Activations x;
+  size_t panel_bytes;
+  size_t panel_begin, panel_end;
+  float* y;
+  size_t y_stride;
+  std::byte* scratch;
+};
+
+constexpr bool has_halves(const PanelFormat& f) {
+  return f.scheme == BlockScheme::kHalfScale || f.scheme == BlockScheme::kHalfScaleMin;
+}
+// Float vectors of a block: s[0], s[1] with halves, n[0], n[1] with half mins.
+constexpr size_t scale_vectors(const PanelFormat& f) { return has_halves(f) ? 2 : 1; }
+constexpr size_t min_vectors(const PanelFormat& f) {
+  if (f.scheme == BlockScheme::kHalfScaleMin) return 2;
+  return f.scheme == BlockScheme::kScaleMin || f.scheme == BlockScheme::kSubScaleMin ? 1 : 0;
+}
+constexpr size_t unpacked_block_bytes(const PanelFormat& f) { return 512 + 64 * (scale_vectors(f) + min_vectors(f)); }
+
+// As in matmul_scalar.cc: the s and n of 16 rows.
+struct Params {
+  Floats s[2];
+  Floats n[2];
+};
+
+// d and m of a group, where all its blocks share them.
+template <PanelFormat F>
+struct GroupScales {
+  explicit ALTLAS_INLINE GroupScales(const std::byte* group) {
+    if constexpr (F.scales == PanelScales::kF16 || F.scales == PanelScales::kF16Min) return;
+    d = Simd::load_f16(group);
+    if constexpr (min_vectors(F) > 0) m = Simd::load_f16(group + 32);
+  }
+  Floats d, m;
+};
+
+// A block in its packed bits.
+template <PanelFormat F>
+struct PackedBlock {
+  const std::byte* group;
+  size_t index;
+  const GroupScales<F>* shared;
+
+  // Shifts bits at `from` (of each byte) to `to` and keeps `mask`; bits of neighbours are masked away.
+  template <int From, int To, int Mask>
+  static ALTLAS_INLINE Codes field(Codes bits) {
+    if constexpr (From > To) return Simd::bit_and(Simd::template shift_right<From - To>(bits), Mask);
+    else if constexpr (From < To) return Simd::bit_and(Simd::template shift_left<To - From>(bits), Mask);
+    else return Simd::bit_and(bits, Mask);
+  }
+
+  template <size_t G>
+  ALTLAS_INLINE Codes vector() const {
+    constexpr int g = G;
+    const std::byte* line = group + F.scale_bytes() + index * F.code_bytes();
+    const std::byte* plane = line + 64 * F.base;
+    Codes low;
+    if constexpr (F.base == 8) {
+      low = Simd::bytes(Simd::load_codes(line + 64 * G));
+    } else if constexpr (F.base == 4) {
+      low = field<g / 4 * 4, 0, 15>(Simd::load_codes(line + 64 * (G % 4)));
+    } else {
+      low = field<g % 4 * 2, 0, 3>(Simd::load_codes(line + 64 * (G / 4)));
+    }
+    if constexpr (F.high == 1) {
+      return Simd::bit_or(low, field<g, F.base, 1 << F.base>(Simd::load_codes(plane)));
+    } else if constexpr (F.high == 2) {
+      return Simd::bit_or(low, field<g % 4 * 2, F.base, 3 << F.base>(Simd::load_codes(plane + 64 * (G / 4))));
+    } else {
+      return low;
+    }
+  }
+
+  ALTLAS_INLINE Params params() const {
+    Params out;
+    if constexpr (F.scales == PanelScales::kF16 || F.scales == PanelScales::kF16Min) {
+      out.s[0] = Simd::load_f16(group + 32 * index);
+      if constexpr (F.scales == PanelScales::kF16Min) out.n[0] = Simd::load_f16(group + 32 * (F.group_blocks + index));
+    } else if constexpr (F.scales == PanelScales::kSixBit) {
+      Floats scale, min;
+      Simd::template six_bits<0>(group + 64, index, scale, min);
+      out.s[0] = Simd::mul(shared->d, scale);
+      out.n[0] = Simd::negate(Simd::mul(shared->m, min));
+    } else if constexpr (F.scales == PanelScales::kSixBitHalves) {
+      Simd::template six_bits<-32>(group + 64, index, out.s[0], out.s[1]);
+      for (Floats& s : out.s) s = Simd::mul(shared->d, s);
+    } else {
+      for (size_t h = 0; h < 2; ++h) {
+        const std::byte* at = group + 64 + 16 * (2 * index + h);
+        if constexpr (F.scales == PanelScales::kByteHalves) {
+          out.s[h] = Simd::mul(shared->d, Simd::load_i8(at));
+        } else {
+          Floats scale, min;
+          Simd::nibbles(at, scale, min);
+          out.s[h] = Simd::mul(shared->d, scale);
+          out.n[h] = Simd::mul(Simd::mul(shared->m, min), Simd::set1(1.0f / 32));
+        }
+      }
+    }
+    return out;
+  }
+};
+
+// A block that unpack_block wrote: eight vectors of codes, then s and n.
+template <PanelFormat F>
+struct UnpackedBlock {
+  const std::byte* at;
+
+  template <size_t G>
+  ALTLAS_INLINE Codes vector() const {
+    return Simd::load_codes(at + 64 * G);
+  }
+  ALTLAS_INLINE Params params() const {
+    Params out;
+    const auto* floats = reinterpret_cast<const float*>(at + 512);
+    for (size_t h = 0; h < scale_vectors(F); ++h) out.s[h] = Simd::load(floats + 16 * h);
+    for (size_t h = 0; h < min_vectors(F); ++h) out.n[h] = Simd::load(floats + 16 * (scale_vectors(F) + h));
+    return out;
+  }
+};
+
+template <PanelFormat F, size_t G = 0>
+ALTLAS_INLINE void unpack_codes(const PackedBlock<F>& block, std::byte* out) {
+  Simd::store_codes(out + 64 * G, block.template vector<G>());
+  if constexpr (G + 1 < 8) unpack_codes<F, G + 1>(block, out);
+}
+
+template <PanelFormat F>
+ALTLAS_INLINE void unpack_block(const PackedBlock<F>& block, std::byte* out) {
+  unpack_codes<F>(block, out);
+  const Params params = block.params();
+  auto* floats = reinterpret_cast<float*>(out + 512);
+  for (size_t h = 0; h < scale_vectors(F); ++h) Simd::store(floats + 16 * h, params.s[h]);
+  for (size_t h = 0; h < min_vectors(F); ++h) Simd::store(floats + 16 * (scale_vectors(F) + h), params.n[h]);
+}
+
+// Where the integer sum of a block (or half) starts: -bias * sum of the quants.
+template <PanelFormat F>
+ALTLAS_INLINE Ints start_sum(const ActivationBlock& a, size_t half) {
+  if constexpr (F.bias == 16) return Simd::set1_int(&a.minus_16_sum);
+  else if constexpr (F.bias == 8) return Simd::template halve<1>(Simd::set1_int(&a.minus_16_sum));
+  else if constexpr (F.bias == 32) return Simd::set1_int(&a.minus_32_sum[half]);
+  else if constexpr (F.bias == 4) return Simd::template halve<3>(Simd::set1_int(&a.minus_32_sum[half]));
+  else if constexpr (F.bias == 128 && !Simd::kSignedBytes) return Simd::set1_int(&a.minus_128_sum);
+  else return Simd::zero_ints();
+}
+
+// sum[p][c] += codes of vectors [G, End) times the quants of column c.
+template <PanelFormat F, size_t NP, size_t NC, size_t G, size_t End, class Block>
+ALTLAS_INLINE void add_dots(const Block (&w)[NP], const ActivationBlock* a, size_t stride, Ints (&sum)[NP][NC],
+                            Simd::Partial (&partial)[NP][NC]) {
+  constexpr size_t kSafe = Simd::run_length(F.max_code());  // Vectors whose narrow sums cannot overflow.
+  constexpr size_t kRun = has_halves(F) && kSafe > 4 ? 4 : kSafe;
+  Codes codes[NP];
+  ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) codes[p] = w[p].template vector<G>();
+  ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+    const Codes quants = Simd::set1_quad(a[c * stride].quants + 4 * G);
+    ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+      Simd::template dot<G % kRun == 0, G % kRun == kRun - 1 || G + 1 == End, F.max_code() == 255>(
+          sum[p][c], partial[p][c], codes[p], quants);
+    }
+  }
+  if constexpr (G + 1 < End) add_dots<F, NP, NC, G + 1, End>(w, a, stride, sum, partial);
+}
+
+template <PanelFormat F, size_t NP, size_t NC, size_t G, size_t End, class Block>
+ALTLAS_INLINE void dots(const Block (&w)[NP], const ActivationBlock* a, size_t stride, Floats (&out)[NP][NC]) {
+  Ints sum[NP][NC];
+  Simd::Partial partial[NP][NC];
+  ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+    const Ints start = start_sum<F>(a[c * stride], G / 4);
+    ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) sum[p][c] = start;
+  }
+  add_dots<F, NP, NC, G, End>(w, a, stride, sum, partial);
+  ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+    ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) out[p][c] = Simd::to_floats(sum[p][c]);
+  }
+}
+
+// acc[p][c] += one block of panel p times column c, rounded as in matmul_scalar.cc.
+template <PanelFormat F, size_t NP, size_t NC, class Block>
+ALTLAS_INLINE void add_block(const Block (&w)[NP], const ActivationBlock* a, size_t stride, Floats (&acc)[NP][NC]) {
+  Floats t[NP][NC];
+  if constexpr (has_halves(F)) {
+    Floats second[NP][NC];
+    dots<F, NP, NC, 0, 4>(w, a, stride, t);
+    ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+      const Floats s = w[p].params().s[0];
+      ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) t[p][c] = Simd::mul(t[p][c], s);
+    }
+    dots<F, NP, NC, 4, 8>(w, a, stride, second);
+    ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+      const Params params = w[p].params();
+      ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+        t[p][c] = Simd::fma(second[p][c], params.s[1], t[p][c]);
+        if constexpr (F.scheme == BlockScheme::kHalfScaleMin) {
+          const int32_t* sums = a[c * stride].minus_32_sum;
+          t[p][c] = Simd::fma(Simd::to_floats(Simd::set1_int(sums)), params.n[0], t[p][c]);
+          t[p][c] = Simd::fma(Simd::to_floats(Simd::set1_int(sums + 1)), params.n[1], t[p][c]);
+        }
+        acc[p][c] = Simd::fma(t[p][c], Simd::set1(a[c * stride].scale), acc[p][c]);
+      }
+    }
+  } else {
+    dots<F, NP, NC, 0, 8>(w, a, stride, t);
+    ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+      const Params params = w[p].params();
+      ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+        const ActivationBlock& column = a[c * stride];
+        acc[p][c] = Simd::fma(Simd::mul(t[p][c], params.s[0]), Simd::set1(column.scale), acc[p][c]);
+        if constexpr (min_vectors(F) == 1) {
+          acc[p][c] = Simd::fma(Simd::set1(column.scaled_sum), params.n[0], acc[p][c]);
+        }
+      }
+    }
+  }
+}
+
+// Rows of panel p that exist.
+ALTLAS_INLINE size_t rows_of(const Job& job, size_t p) {
+  const size_t left = job.weights.rows - p * kPanelRows;
+  return left < kPanelRows ? left : kPanelRows;
+}
+
+ALTLAS_INLINE void prefetch_near(const std::byte* at, size_t lines) {
+  for (size_t i = 0; i < lines; ++i) _mm_prefetch(reinterpret_cast<const char*>(at + 64 * i), _MM_HINT_T0);
+}
+
+// One panel times NC tokens, straight from the packed bits.
+template <PanelFormat F, size_t NC>
+void raw_tile(const Job& job, size_t panel, size_t token, bool prefetch) {
+  const size_t stride = activation_stride(job.weights.cols);
+  const auto* a = reinterpret_cast<const ActivationBlock*>(job.x.quantized) + token * stride;
+  const std::byte* group = job.weights.data + panel * job.panel_bytes;
+  const std::byte* end = group + job.panel_bytes;
+  constexpr size_t kLines = F.group_bytes() / 64;
+  Floats acc[1][NC];
+  ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) acc[0][c] = Simd::zero();
+  for (; group != end; group += F.group_bytes()) {
+    const GroupScales<F> shared(group);
+    for (size_t b = 0; b < F.group_blocks; ++b, ++a) {
+      if (prefetch) {
+        const size_t line = b * kLines / F.group_blocks;
+        prefetch_near(group + kPrefetchAhead + 64 * line, (b + 1) * kLines / F.group_blocks - line);
+      }
+      const PackedBlock<F> block[1] = {{group, b, &shared}};
+      add_block<F, 1, NC>(block, a, stride, acc);
+    }
+  }
+  const size_t rows = rows_of(job, panel);
+  for (size_t c = 0; c < NC; ++c) {
+    Simd::store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows, acc[0][c], rows);
+  }
+}
+
+template <PanelFormat F, size_t NC>
+ALTLAS_INLINE void raw_tile_of(size_t count, const Job& job, size_t panel, size_t token, bool prefetch) {
+  if (count == NC) return raw_tile<F, NC>(job, panel, token, prefetch);
+  if constexpr (NC > 1) raw_tile_of<F, NC - 1>(count, job, panel, token, prefetch);
+}
+
+// `parts` nearly equal pieces of `total`: where piece `i` begins.
+ALTLAS_INLINE size_t piece(size_t total, size_t parts, size_t i) { return total * i / parts; }
+
+template <PanelFormat F>
+void raw_product(const Job& job) {
+  const size_t tokens = job.x.tokens, tiles = (tokens + Simd::kRawColumns - 1) / Simd::kRawColumns;
+  for (size_t panel = job.panel_begin; panel < job.panel_end; ++panel) {
+    for (size_t i = 0; i < tiles; ++i) {
+      const size_t begin = piece(tokens, tiles, i), end = piece(tokens, tiles, i + 1);
+      raw_tile_of<F, Simd::kRawColumns>(end - begin, job, panel, begin, i == 0);
+    }
+  }
+}
+
+// A chunk of NP unpacked panels and the tokens that use it.
+struct Chunk {
+  size_t panel;
+  size_t block_begin, blocks;
+  bool first, last;       // Of the panel.
+  float* sums;            // [tokens][NP][16]: between chunks.
+  const std::byte* next;  // What is unpacked next, of each panel, for prefetching.
+  size_t next_bytes;
+};
+
+template <PanelFormat F, size_t NP, size_t NC>
+void unpacked_tile(const Job& job, const Chunk& chunk, size_t token, float* sums) {
+  const size_t stride = activation_stride(job.weights.cols);
+  const auto* a = reinterpret_cast<const ActivationBlock*>(job.x.quantized) + token * stride + chunk.block_begin;
+  const std::byte* at = job.scratch;
+  const size_t panel_bytes = chunk.blocks * unpacked_block_bytes(F);
+  Floats acc[NP][NC];
+  ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+    ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+      acc[p][c] = chunk.first ? Simd::zero() : Simd::load(sums + (c * NP + p) * kPanelRows);
+    }
+  }
+  for (size_t b = 0; b < chunk.blocks; ++b, ++a, at += unpacked_block_bytes(F)) {
+    UnpackedBlock<F> block[NP];
+    ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) block[p].at = at + p * panel_bytes;
+    add_block<F, NP, NC>(block, a, stride, acc);
+  }
+  ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+    ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+      if (chunk.last) {
+        const size_t panel = chunk.panel + p;
+        Simd::store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows, acc[p][c], rows_of(job, panel));
+      } else {
+        Simd::store(sums + (c * NP + p) * kPanelRows, acc[p][c]);
+      }
+    }
+  }
+}
+
+// Tokens [begin, end) times one chunk. The next chunk comes into L2 meanwhile, a piece per tile.
+template <PanelFormat F, size_t NP>
+void chunk_product(const Job& job, const Chunk& chunk, size_t begin, size_t end) {
+  constexpr size_t kMost = Simd::kUnpackedColumns;
+  const size_t tiles = (end - begin + kMost - 1) / kMost, lines = chunk.next_bytes / 64;
+  for (size_t i = 0; i < tiles; ++i) {
+    const size_t from = begin + piece(end - begin, tiles, i), to = begin + piece(end - begin, tiles, i + 1);
+    for (size_t p = 0; p < NP; ++p) {
+      const auto* at = reinterpret_cast<const char*>(chunk.next + p * job.panel_bytes);
+      for (size_t l = piece(lines, tiles, i); l < piece(lines, tiles, i + 1); ++l) _mm_prefetch(at + 64 * l, _MM_HINT_T1);
+    }
+    float* sums = chunk.sums + (from - begin) * NP * kPanelRows;
+    if (to - from == kMost) unpacked_tile<F, NP, kMost>(job, chunk, from, sums);
+    else unpacked_tile<F, NP, kMost - 1>(job, chunk, from, sums);  // More than kRawTokens tokens: no smaller piece.
+  }
+}
+static_assert((kRawTokens + 1) / ((kRawTokens + Simd::kUnpackedColumns) / Simd::kUnpackedColumns) >=
+              Simd::kUnpackedColumns - 1);
+
+// Groups of blocks in a chunk: unpacked codes, scales and a tile's quants stay in L1.
+template <PanelFormat F>
+constexpr size_t chunk_groups() {
+  const size_t block_bytes = Simd::kUnpackedPanels * unpacked_block_bytes(F) + Simd::kUnpackedColumns * 64;
+  const size_t most = kL1Budget / block_bytes < kChunkBlocks ? kL1Budget / block_bytes : kChunkBlocks;
+  return most / F.group_blocks;
+}
+
+template <PanelFormat F, size_t NP>
+void panels_product(const Job& job, size_t panel) {
+  const std::byte* weights = job.weights.data + panel * job.panel_bytes;
+  const size_t groups = job.panel_bytes / F.group_bytes(), chunks = (groups + chunk_groups<F>() - 1) / chunk_groups<F>();
+  const size_t tokens = job.x.tokens, columns = (tokens + kColumnBlock - 1) / kColumnBlock;
+  auto* sums = reinterpret_cast<float*>(job.scratch + kUnpackedBytes);
+  for (size_t column = 0; column < columns; ++column) {
+    for (size_t k = 0; k < chunks; ++k) {
+      const size_t begin = piece(groups, chunks, k), end = piece(groups, chunks, k + 1);
+      const size_t blocks = (end - begin) * F.group_blocks;
+      for (size_t p = 0; p < NP; ++p) {
+        std::byte* out = job.scratch + p * blocks * unpacked_block_bytes(F);
+        for (size_t g = begin; g < end; ++g) {
+          const std::byte* group = weights + p * job.panel_bytes + g * F.group_bytes();
+          const GroupScales<F> shared(group);
+          for (size_t b = 0; b < F.group_blocks; ++b, out += unpacked_block_bytes(F)) {
+            unpack_block<F>(PackedBlock<F>{group, b, &shared}, out);
+          }
+        }
+      }
+      const bool last = k + 1 == chunks;
+      const std::byte* next = last ? weights + NP * job.panel_bytes : weights + end * F.group_bytes();
+      const size_t next_groups = last ? piece(groups, chunks, 1) : piece(groups, chunks, k + 2) - end;
+      const Chunk chunk{panel, begin * F.group_blocks, blocks, k == 0, last, sums, next, next_groups * F.group_bytes()};
+      chunk_product<F, NP>(job, chunk, piece(tokens, columns, column), piece(tokens, columns, column + 1));
+    }
+  }
+}
+
+template <PanelFormat F>
+void unpacked_product(const Job& job) {
+  size_t panel = job.panel_begin;
+  for (; panel + Simd::kUnpackedPanels <= job.panel_end; panel += Simd::kUnpackedPanels) {
+    panels_product<F, Simd::kUnpackedPanels>(job, panel);
+  }
+  for (; panel < job.panel_end; ++panel) panels_product<F, 1>(job, panel);
+}
+
+// Float weights: [cols][16], even and odd k in two chains.
+template <DType T, size_t NC>
+void float_tile(const Job& job, size_t panel, size_t token, bool prefetch) {
+  constexpr size_t kStep = (T == DType::kF32 ? 4 : 2) * kPanelRows;
+  const size_t cols = job.weights.cols, stride = job.x.stride;
+  const std::byte* w = job.weights.data + panel * job.panel_bytes;
+  const float* x = job.x.values + token * stride;
+  Floats even[NC], odd[NC];
+  ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) even[c] = odd[c] = Simd::zero();
+  size_t k = 0;
+  for (; k + 2 <= cols; k += 2, w += 2 * kStep) {
+    if (prefetch) prefetch_near(w + kPrefetchAhead, kStep / 32);
+    const Floats first = Simd::template load_weights<T>(w), second = Simd::template load_weights<T>(w + kStep);
+    ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+      even[c] = Simd::fma(first, Simd::set1(x[c * stride + k]), even[c]);
+      odd[c] = Simd::fma(second, Simd::set1(x[c * stride + k + 1]), odd[c]);
+    }
+  }
+  const size_t rows = rows_of(job, panel);
+  for (size_t c = 0; c < NC; ++c) {
+    if (k < cols) even[c] = Simd::fma(Simd::template load_weights<T>(w), Simd::set1(x[c * stride + k]), even[c]);
+    Simd::store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows, Simd::add(even[c], odd[c]), rows);
+  }
+}
+
+template <DType T, size_t NC>
+ALTLAS_INLINE void float_tile_of(size_t count, const Job& job, size_t panel, size_t token, bool prefetch) {
+  if (count == NC) return float_tile<T, NC>(job, panel, token, prefetch);
+  if constexpr (NC > 1) float_tile_of<T, NC - 1>(count, job, panel, token, prefetch);
+}
+
+template <DType T>
+void float_product(const Job& job) {
+  const size_t tokens = job.x.tokens, tiles = (tokens + Simd::kFloatColumns - 1) / Simd::kFloatColumns;
+  for (size_t panel = job.panel_begin; panel < job.panel_end; ++panel) {
+    for (size_t i = 0; i < tiles; ++i) {
+      const size_t begin = piece(tokens, tiles, i), end = piece(tokens, tiles, i + 1);
+      float_tile_of<T, Simd::kFloatColumns>(end - begin, job, panel, begin, i == 0);
+    }
+  }
+}
+
+template <DType T>
+void quantized_product(const Job& job) {
+  if (job.x.tokens <= kRawTokens) raw_product<panel_format(T)>(job);
+  else unpacked_product<panel_format(T)>(job);
+}
+
+void matmul_simd(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end, float* y,
+                 size_t y_stride, std::byte* scratch) {
+  const Job job{weights, x, packed_panel_bytes(weights.type, weights.cols), panel_begin, panel_end, y, y_stride, scratch};
+  switch (weights.type) {
+    case DType::kF32: return float_product<DType::kF32>(job);
+    case DType::kF16: return float_product<DType::kF16>(job);
+    case DType::kBF16: return float_product<DType::kBF16>(job);
+    case DType::kQ4_0: return quantized_product<DType::kQ4_0>(job);
+    case DType::kQ4_1: return quantized_product<DType::kQ4_1>(job);
+    case DType::kQ5_0: return quantized_product<DType::kQ5_0>(job);
+    case DType::kQ5_1: return quantized_product<DType::kQ5_1>(job);
+    case DType::kQ8_0: return quantized_product<DType::kQ8_0>(job);
+    case DType::kQ2_K: return quantized_product<DType::kQ2_K>(job);
+    case DType::kQ3_K: return quantized_product<DType::kQ3_K>(job);
+    case DType::kQ4_K: return quantized_product<DType::kQ4_K>(job);
+    case DType::kQ5_K: return quantized_product<DType::kQ5_K>(job);
+    case DType::kQ6_K: return quantized_product<DType::kQ6_K>(job);
+    case DType::kI32: break;
+  }
+}
+
+// As quantize_block, 32 values at once; zero and non-finite blocks go there.
+void quantize_row_simd(const float* x, size_t cols, ActivationBlock* out) {
+  for (size_t b = 0; b < cols / kActivationBlock; ++b, x += kActivationBlock, ++out) {
+    const Floats low = Simd::loadu(x), high = Simd::loadu(x + 16);
+    const uint32_t largest = Simd::largest_magnitude(low, high);
+    const float amax = __builtin_bit_cast(float, largest);
+    if (largest >= 0x7f800000 || amax < kSmallestAmax) {
+      quantize_block(x, *out);
+      continue;
+    }
+    const float scale = amax / 127.0f;
+    const Floats inverse = Simd::set1(127.0f / amax);
+    const int first = Simd::store_quants(out->quants, Simd::mul(low, inverse));
+    const int second = Simd::store_quants(out->quants + 16, Simd::mul(high, inverse));
+    const int sum = first + second;
+    out->scale = scale;
+    out->scaled_sum = scale * static_cast<float>(sum);
+    out->minus_16_sum = -16 * sum;
+    out->minus_128_sum = -128 * sum;
+    out->minus_32_sum[0] = -32 * first;
+    out->minus_32_sum[1] = -32 * second;
+    out->unused[0] = out->unused[1] = 0;
+  }
+}
