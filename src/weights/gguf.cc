@@ -10,6 +10,8 @@
 #include <limits>
 #include <optional>
 
+#include "weights/messages.h"
+
 namespace altlas::weights {
 static_assert(std::endian::native == std::endian::little,
               "values are copied from the file as they are");
@@ -45,13 +47,6 @@ T load(const uint8_t* from) {
   T value;
   std::memcpy(&value, from, sizeof value);
   return value;
-}
-
-// For messages: text of the file is hostile, so it is cut and its control characters are replaced.
-std::string quoted(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text.substr(0, 80)) out += c >= 0x20 && c < 0x7f ? c : '?';
-  return out + (text.size() > 80 ? "...'" : "'");
 }
 
 bool multiply(uint64_t a, uint64_t b, uint64_t& out) { return !__builtin_mul_overflow(a, b, &out); }
@@ -156,24 +151,24 @@ class GgufParser {
     ALTLAS_TRY(const std::string_view key, text("a metadata key", kGgufKeyBytesMax));
     if (key.empty()) return bad(at, "a metadata key is empty");
     GgufValue value = {};
-    ALTLAS_TRY(value.type, type(fmt::format("the type of metadata {}", quoted(key))));
+    ALTLAS_TRY(value.type, type(fmt::format("the type of metadata {}", shown(key))));
     value.element = value.type;
     value.count = 1;
     if (value.type == GgufType::kArray) {
       const uint64_t array_at = position_;
-      ALTLAS_TRY(value.element, type(fmt::format("the element type of metadata {}", quoted(key))));
+      ALTLAS_TRY(value.element, type(fmt::format("the element type of metadata {}", shown(key))));
       if (value.element == GgufType::kArray)
-        return bad(array_at, fmt::format("metadata {} is an array of arrays", quoted(key)));
+        return bad(array_at, fmt::format("metadata {} is an array of arrays", shown(key)));
       ALTLAS_TRY(value.count, read<uint64_t>("an array's count"));
       if (value.count > kGgufArrayElementsMax)
         return bad(array_at + 4,
-                   fmt::format("metadata {} claims {} elements; at most {} are allowed",
-                               quoted(key), value.count, kGgufArrayElementsMax));
+                   fmt::format("metadata {} claims {} elements; at most {} are allowed", shown(key),
+                               value.count, kGgufArrayElementsMax));
     }
     value.offset = position_;
     ALTLAS_TRY_VOID(elements(key, value));
     if (!file_.metadata_.emplace(key, value).second)
-      return bad(at, fmt::format("metadata key {} is there twice", quoted(key)));
+      return bad(at, fmt::format("metadata key {} is there twice", shown(key)));
     return {};
   }
 
@@ -186,12 +181,12 @@ class GgufParser {
     const uint64_t bytes = value.count * kTypeBytes[static_cast<size_t>(value.element)];
     if (bytes > left())
       return bad(position_, fmt::format("metadata {} claims {} bytes, but only {} are left",
-                                        quoted(key), bytes, left()));
+                                        shown(key), bytes, left()));
     if (value.element == GgufType::kBool)
       for (uint64_t i = 0; i < bytes; ++i)
         if (bytes_[position_ + i] > 1)
           return bad(position_ + i,
-                     fmt::format("metadata {} has a bool that is neither 0 nor 1", quoted(key)));
+                     fmt::format("metadata {} has a bool that is neither 0 nor 1", shown(key)));
     position_ += bytes;
     return {};
   }
@@ -201,7 +196,7 @@ class GgufParser {
     if (left() < 8 || length > left() - 8)
       return bad(position_,
                  fmt::format("a string of metadata {} claims {} bytes, but only {} are left",
-                             quoted(key), length, left()));
+                             shown(key), length, left()));
     position_ += 8 + length;
     return {};
   }
@@ -224,24 +219,24 @@ class GgufParser {
     ALTLAS_TRY(tensor.dim_count, read<uint32_t>("a tensor's number of dimensions"));
     if (tensor.dim_count < 1 || tensor.dim_count > 4)
       return bad(at, fmt::format("tensor {} has {} dimensions; 1 to 4 are allowed",
-                                 quoted(tensor.name), tensor.dim_count));
+                                 shown(tensor.name), tensor.dim_count));
     uint64_t values = 1;
     for (uint32_t i = 0; i < tensor.dim_count; ++i) {
       ALTLAS_TRY(tensor.dims[i], read<uint64_t>("a tensor's dimensions"));
       if (tensor.dims[i] == 0)
-        return bad(at, fmt::format("tensor {}: dimension {} is 0", quoted(tensor.name), i));
+        return bad(at, fmt::format("tensor {}: dimension {} is 0", shown(tensor.name), i));
       if (!multiply(values, tensor.dims[i], values) || values > kInt64Max)
         return bad(at,
-                   fmt::format("tensor {}: its dimensions {} overflow", quoted(tensor.name),
+                   fmt::format("tensor {}: its dimensions {} overflow", shown(tensor.name),
                                fmt::join(tensor.dims.begin(), tensor.dims.begin() + i + 1, "x")));
     }
     ALTLAS_TRY(tensor.ggml_type, read<uint32_t>("a tensor's type"));
     ALTLAS_TRY(tensor.offset, read<uint64_t>("a tensor's offset"));
     if (tensor.offset % alignment_ != 0)
       return bad(at, fmt::format("tensor {}: its offset {} is not a multiple of the alignment {}",
-                                 quoted(tensor.name), tensor.offset, alignment_));
+                                 shown(tensor.name), tensor.offset, alignment_));
     if (!file_.tensor_index_.emplace(tensor.name, file_.tensors_.size()).second)
-      return bad(at, fmt::format("tensor {} is there twice", quoted(tensor.name)));
+      return bad(at, fmt::format("tensor {} is there twice", shown(tensor.name)));
     file_.tensors_.push_back(tensor);
     return {};
   }
@@ -262,7 +257,7 @@ class GgufParser {
       if (tensor.offset > space || bytes > space - tensor.offset)
         return bad(position_, fmt::format("tensor {} needs {} bytes at {} of the {} bytes of data; "
                                           "the file is truncated or corrupt",
-                                          quoted(tensor.name), bytes, tensor.offset, space));
+                                          shown(tensor.name), bytes, tensor.offset, space));
       tensor.offset += start;
       extents.push_back({tensor.offset, bytes, tensor.name});
     }
@@ -271,8 +266,8 @@ class GgufParser {
       if (extents[i].first - extents[i - 1].first < extents[i - 1].bytes ||
           extents[i].first == extents[i - 1].first)
         return bad(extents[i].first,
-                   fmt::format("tensors {} and {} overlap", quoted(extents[i - 1].name),
-                               quoted(extents[i].name)));
+                   fmt::format("tensors {} and {} overlap", shown(extents[i - 1].name),
+                               shown(extents[i].name)));
     return {};
   }
 
@@ -283,11 +278,11 @@ class GgufParser {
     if (tensor.dims[0] % info->block_values != 0)
       return bad(position_,
                  fmt::format("tensor {}: its rows of {} values are not whole blocks of {} ({})",
-                             quoted(tensor.name), tensor.dims[0], info->block_values, info->name));
+                             shown(tensor.name), tensor.dims[0], info->block_values, info->name));
     uint64_t bytes = 0;
     if (!multiply(row_bytes(info->type, tensor.dims[0]),
                   tensor.dims[1] * tensor.dims[2] * tensor.dims[3], bytes))
-      return bad(position_, fmt::format("tensor {}: its size overflows", quoted(tensor.name)));
+      return bad(position_, fmt::format("tensor {}: its size overflows", shown(tensor.name)));
     return bytes;
   }
 
@@ -458,6 +453,12 @@ Result<std::vector<float>> GgufFile::floats(std::string_view key) const {
   for (uint64_t i = 0; i < value.count; ++i)
     out[i] = narrow ? load<float>(from + 4 * i) : static_cast<float>(load<double>(from + 8 * i));
   return out;
+}
+
+std::vector<std::string_view> GgufFile::tensor_names() const {
+  std::vector<std::string_view> names;
+  for (const auto& [name, index] : tensor_index_) names.push_back(name);
+  return names;
 }
 
 Result<TensorView> GgufFile::tensor(std::string_view name) const {

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "tensor/dtype.h"
 #include "weights/mapped_file.h"
+#include "weights/tensor_source.h"
 
 namespace altlas::weights {
 
@@ -59,24 +59,11 @@ struct GgufTensor {
   uint64_t offset;               // Of its data, from the start of the file.
 };
 
-// A tensor whose type is known and whose data lie inside the file.
-struct TensorView {
-  std::string_view name;
-  DType dtype;
-  uint32_t dim_count;
-  std::array<uint64_t, 4>
-      dims;  // As in GgufTensor: a matrix [rows, cols] has dims {cols, rows, 1, 1}.
-  std::span<const uint8_t> data;  // Exactly rows * row_bytes(dtype, cols).
-
-  uint64_t cols() const { return dims[0]; }
-  uint64_t rows() const { return dims[1] * dims[2] * dims[3]; }
-};
-
 // An opened file. Everything it says about counts, lengths, types, offsets and alignment was
 // checked when it was opened: no getter reads outside of it. Const after open, any thread. Views
 // and spans that it returns live as long as it does, also when it is moved. Text is as in the file:
 // UTF-8 is not checked.
-class GgufFile {
+class GgufFile final : public TensorSource {
  public:
   // Errors: kNotFound, kIo, or kInvalid naming the file, what is wrong and at which byte.
   static Result<GgufFile> open(const std::string& path);
@@ -110,10 +97,11 @@ class GgufFile {
 
   // In file order.
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
-  bool has_tensor(std::string_view name) const { return tensor_index_.contains(name); }
+  std::vector<std::string_view> tensor_names() const override;
+  bool has_tensor(std::string_view name) const override { return tensor_index_.contains(name); }
   // Errors: kNotFound; kInvalid if the type is one that we do not support (the message names it and
   // those we do).
-  Result<TensorView> tensor(std::string_view name) const;
+  Result<TensorView> tensor(std::string_view name) const override;
 
  private:
   friend class GgufParser;
