@@ -84,14 +84,16 @@ void BlockPool::check_integrity() const {
   std::vector<char> state(blocks_.size(), 0);  // 1: free, 2: kept.
   for (const uint32_t index : free_) {
     ALTLAS_CHECK(index < blocks_.size() && state[index] == 0, "a block is in the free list once");
-    ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].owner == kNoNode, "a free block holds nothing");
+    ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].owner == kNoNode,
+                 "a free block holds nothing");
     state[index] = 1;
   }
   uint32_t kept = 0;
   uint32_t before = kNone;
   for (uint32_t index = oldest_; index != kNone; index = blocks_[index].newer) {
     ALTLAS_CHECK(index < blocks_.size() && state[index] == 0, "a block is kept once, and not free");
-    ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].owner != kNoNode, "a kept block has content, no users");
+    ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].owner != kNoNode,
+                 "a kept block has content, no users");
     ALTLAS_CHECK(blocks_[index].older == before, "the list of kept blocks is linked both ways");
     state[index] = 2;
     before = index;

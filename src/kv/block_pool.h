@@ -1,4 +1,5 @@
-// One attention group's KV blocks: which are free, how many use each, and which unused ones are kept for their content.
+// One attention group's KV blocks: which are free, how many use each, and which unused ones are
+// kept for their content.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +12,9 @@ namespace altlas::kv {
 
 inline constexpr uint32_t kNoNode = UINT32_MAX;
 
-// A block is free (no users, no content), used (1 or more users), or kept (no users, but the prefix tree's node `owner`
-// names its content). Kept blocks are given away oldest first, and only when nothing is free.
-// One writer: the replica's leading thread. Every operation is O(1).
+// A block is free (no users, no content), used (1 or more users), or kept (no users, but the prefix
+// tree's node `owner` names its content). Kept blocks are given away oldest first, and only when
+// nothing is free. One writer: the replica's leading thread. Every operation is O(1).
 class BlockPool {
  public:
   explicit BlockPool(uint32_t blocks);

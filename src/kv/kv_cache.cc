@@ -12,8 +12,10 @@ uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 }  // namespace
 
 KvCache::KvCache(KvOptions options)
-    : options_(std::move(options)), tree_(static_cast<uint32_t>(options_.groups.size()), options_.block_tokens) {
-  ALTLAS_CHECK(options_.block_tokens > 0 && !options_.groups.empty(), "block_tokens >= 1, at least one group");
+    : options_(std::move(options)),
+      tree_(static_cast<uint32_t>(options_.groups.size()), options_.block_tokens) {
+  ALTLAS_CHECK(options_.block_tokens > 0 && !options_.groups.empty(),
+               "block_tokens >= 1, at least one group");
   pools_.reserve(options_.groups.size());
   for (const GroupSpec& group : options_.groups) pools_.emplace_back(group.blocks);
 }
@@ -85,8 +87,14 @@ uint32_t KvCache::kept_blocks(const PrefixMatch& match, uint32_t group) const {
   return kept;
 }
 
+uint32_t KvCache::matched_blocks(const PrefixMatch& match, uint32_t group) const {
+  const auto blocks = static_cast<uint32_t>(match.nodes.size());
+  return blocks - std::min(first_needed(group, match.tokens), blocks);
+}
+
 PrefixMatch KvCache::shorten(PrefixMatch match) const {
-  // A shorter prefix of a good one can lack blocks that fell out of windows: look again for the longest that is whole.
+  // A shorter prefix of a good one can lack blocks that fell out of windows: look again for the
+  // longest that is whole.
   while (!match.nodes.empty()) {
     match.nodes.pop_back();
     match.tokens = static_cast<uint32_t>(match.nodes.size()) * options_.block_tokens;
@@ -172,7 +180,8 @@ void KvCache::drop_fallen(SequenceBlocks& sequence, uint32_t group, uint32_t beg
   table.first = needed;
 }
 
-void KvCache::reserve(SequenceBlocks& sequence, uint32_t begin, uint32_t count, BlockChanges& changes) {
+void KvCache::reserve(SequenceBlocks& sequence, uint32_t begin, uint32_t count,
+                      BlockChanges& changes) {
   ALTLAS_CHECK(count > 0 && count <= reservable(sequence, begin, count), "1 ... reservable tokens");
   const uint32_t bt = options_.block_tokens;
   for (uint32_t g = 0; g < groups(); ++g) {
@@ -183,7 +192,7 @@ void KvCache::reserve(SequenceBlocks& sequence, uint32_t begin, uint32_t count, 
       const BlockId copy = allocate(g);
       changes.copies.push_back({g, block, copy});
       changes.tables.push_back({g, begin / bt, {copy}});
-      pools_[g].release(block);
+      copied_.push_back(changes.copies.back());
       block = copy;
     }
     TableChange added{g, table.end(), {}};
@@ -195,11 +204,13 @@ void KvCache::reserve(SequenceBlocks& sequence, uint32_t begin, uint32_t count, 
   }
   // A copied block's content is no longer the tree's.
   const uint32_t node_blocks = begin / bt;
-  ALTLAS_CHECK(sequence.published <= node_blocks + 1, "only the last published block can be written again");
+  ALTLAS_CHECK(sequence.published <= node_blocks + 1,
+               "only the last published block can be written again");
 }
 
 // Block `index` of the sequence is full, and `node` names its content.
-void KvCache::share(SequenceBlocks& sequence, uint32_t group, uint32_t index, uint32_t node, BlockChanges& changes) {
+void KvCache::share(SequenceBlocks& sequence, uint32_t group, uint32_t index, uint32_t node,
+                    BlockChanges& changes) {
   GroupTable& table = sequence.tables[group];
   if (index < table.first) return;  // Fell out of the window already.
   BlockId& own = table.blocks[index - table.first];
@@ -222,13 +233,19 @@ void KvCache::publish(SequenceBlocks& sequence, std::span<const int32_t> tokens,
   const uint32_t bt = options_.block_tokens;
   while ((sequence.published + 1) * bt <= computed) {
     const uint32_t index = sequence.published;
-    const uint32_t node = tree_.find_or_add(sequence.node, sequence.salt, tokens.subspan(index * bt, bt));
+    const uint32_t node =
+        tree_.find_or_add(sequence.node, sequence.salt, tokens.subspan(index * bt, bt));
     tree_.pin(node);
     if (sequence.node != kNoNode) tree_.unpin(sequence.node);
     sequence.node = node;
     ++sequence.published;
     for (uint32_t g = 0; g < groups(); ++g) share(sequence, g, index, node, changes);
   }
+}
+
+void KvCache::forget_copied() {
+  for (const BlockCopyChange& copy : copied_) pools_[copy.group].release(copy.from);
+  copied_.clear();
 }
 
 void KvCache::release(SequenceBlocks& sequence) {
@@ -247,8 +264,10 @@ void KvCache::check_integrity(std::span<const SequenceBlocks* const> sequences) 
       if (sequence->tables.empty()) continue;
       for (const BlockId block : sequence->tables[g].blocks) ++users[block.value];
     }
+    for (const BlockCopyChange& copy : copied_) users[copy.from.value] += copy.group == g ? 1 : 0;
     for (uint32_t b = 0; b < pools_[g].size(); ++b) {
-      ALTLAS_CHECK(users[b] == pools_[g].users(BlockId{b}), "users of a block are the tables that name it");
+      ALTLAS_CHECK(users[b] == pools_[g].users(BlockId{b}),
+                   "users of a block are the tables that name it");
     }
     pools_[g].check_integrity();
   }

@@ -1,5 +1,5 @@
-// The KV blocks of a replica: block tables of sequences, sharing of equal prefixes, copy on write, eviction.
-// Bookkeeping only: what a block holds, and where, is the device's.
+// The KV blocks of a replica: block tables of sequences, sharing of equal prefixes, copy on write,
+// eviction. Bookkeeping only: what a block holds, and where, is the device's.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ struct KvOptions {
   bool prefix_caching = true;
 };
 
-// The part of one group's table that a sequence still needs: blocks [first, first + blocks.size()) of its tokens.
+// The part of one group's table that a sequence still needs: blocks [first, first + blocks.size())
+// of its tokens.
 struct GroupTable {
   uint32_t first = 0;
   std::vector<BlockId> blocks;
@@ -36,8 +37,8 @@ struct GroupTable {
 struct SequenceBlocks {
   std::vector<GroupTable> tables;  // [groups]
   uint64_t salt = 0;
-  uint32_t published = 0;          // Full blocks that the tree knows, from the front.
-  uint32_t node = kNoNode;         // The tree's node of the last of them; pinned.
+  uint32_t published = 0;   // Full blocks that the tree knows, from the front.
+  uint32_t node = kNoNode;  // The tree's node of the last of them; pinned.
 };
 
 // table[group][first_index …] becomes `blocks`.
@@ -60,12 +61,12 @@ struct BlockChanges {
 
 // The longest prefix of a sequence whose KV values are there. Valid until the cache changes.
 struct PrefixMatch {
-  uint32_t tokens = 0;             // Need not be computed.
-  std::vector<uint32_t> nodes;     // Path in the tree, one per block.
+  uint32_t tokens = 0;          // Need not be computed.
+  std::vector<uint32_t> nodes;  // Path in the tree, one per block.
 };
 
-// Steps run in the order they were planned in, so a block may be given away as soon as no later step needs it.
-// One writer: the replica's leading thread.
+// Steps run in the order they were planned in, so a block may be given away as soon as no later
+// step needs it. One writer: the replica's leading thread.
 class KvCache {
  public:
   explicit KvCache(KvOptions options);
@@ -73,18 +74,21 @@ class KvCache {
   uint32_t groups() const { return static_cast<uint32_t>(pools_.size()); }
   uint32_t block_tokens() const { return options_.block_tokens; }
   const BlockPool& pool(uint32_t group) const { return pools_[group]; }
-  // Blocks of a group that a sequence of `tokens` tokens needs at once, growing one token at a time.
+  // Blocks of a group that a sequence of `tokens` tokens needs at once, growing one token at a
+  // time.
   uint32_t blocks_needed(uint32_t group, uint64_t tokens) const;
   // Whether a sequence of so many tokens fits when it is alone.
   bool fits_alone(uint64_t tokens) const;
   // Tokens of the longest sequence that fits alone.
   uint64_t tokens_max() const;
 
-  // Looks for whole blocks only, and leaves at least the last of `tokens` to compute. A match that ends inside a block
-  // costs a copy of it. O(blocks * log nodes).
+  // Looks for whole blocks only, and leaves at least the last of `tokens` to compute. A match that
+  // ends inside a block costs a copy of it. O(blocks * log nodes).
   PrefixMatch match(uint64_t salt, std::span<const int32_t> tokens) const;
   // Blocks of `group` that start(match) would take out of available().
   uint32_t kept_blocks(const PrefixMatch& match, uint32_t group) const;
+  // Blocks of `group` that start(match) would give the sequence.
+  uint32_t matched_blocks(const PrefixMatch& match, uint32_t group) const;
   // The match without its last block.
   PrefixMatch shorten(PrefixMatch match) const;
   // A sequence that uses the matched blocks.
@@ -92,13 +96,18 @@ class KvCache {
 
   // How many of `want` tokens from position `begin` could get blocks now.
   uint32_t reservable(const SequenceBlocks& sequence, uint32_t begin, uint32_t want) const;
-  // Blocks to write positions [begin, begin + count), count <= reservable. What fell out of windows is given back, a
-  // shared block that would be written is copied.
+  // Blocks to write positions [begin, begin + count), count <= reservable. What fell out of windows
+  // is given back, a shared block that would be written is copied; the original is not given away
+  // before forget_copied().
   void reserve(SequenceBlocks& sequence, uint32_t begin, uint32_t count, BlockChanges& changes);
-  // The KV values of tokens[0 … computed) are there: full blocks may be shared from now on. Where the tree knows an
-  // equal block already, the sequence moves over to that one.
-  void publish(SequenceBlocks& sequence, std::span<const int32_t> tokens, uint32_t computed, BlockChanges& changes);
-  // Gives everything back; published blocks stay until others need the room, the last ones go first.
+  // The KV values of tokens[0 … computed) are there: full blocks may be shared from now on. Where
+  // the tree knows an equal block already, the sequence moves over to that one.
+  void publish(SequenceBlocks& sequence, std::span<const int32_t> tokens, uint32_t computed,
+               BlockChanges& changes);
+  // All copies asked for so far come before whatever is reserved from now on.
+  void forget_copied();
+  // Gives everything back; published blocks stay until others need the room, the last ones go
+  // first.
   void release(SequenceBlocks& sequence);
 
   // Aborts unless users of every block are exactly `sequences`' tables.
@@ -110,11 +119,13 @@ class KvCache {
   bool must_copy(const SequenceBlocks& sequence, uint32_t group, uint32_t begin) const;
   BlockId allocate(uint32_t group);
   void drop_fallen(SequenceBlocks& sequence, uint32_t group, uint32_t begin);
-  void share(SequenceBlocks& sequence, uint32_t group, uint32_t index, uint32_t node, BlockChanges& changes);
+  void share(SequenceBlocks& sequence, uint32_t group, uint32_t index, uint32_t node,
+             BlockChanges& changes);
 
   const KvOptions options_;
   std::vector<BlockPool> pools_;  // [groups]
   PrefixTree tree_;
+  std::vector<BlockCopyChange> copied_;  // Sources, each with one user more.
 };
 
 }  // namespace altlas::kv

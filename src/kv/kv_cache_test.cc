@@ -17,15 +17,16 @@ std::vector<int32_t> tokens(uint32_t count, int32_t first = 0) {
 }
 
 // Computes tokens [from, all) of a sequence in one piece.
-void compute(KvCache& cache, SequenceBlocks& sequence, const std::vector<int32_t>& ids, uint32_t from,
-             BlockChanges& changes) {
+void compute(KvCache& cache, SequenceBlocks& sequence, const std::vector<int32_t>& ids,
+             uint32_t from, BlockChanges& changes) {
   const auto count = static_cast<uint32_t>(ids.size()) - from;
   ASSERT_EQ(cache.reservable(sequence, from, count), count);
   cache.reserve(sequence, from, count, changes);
   cache.publish(sequence, ids, static_cast<uint32_t>(ids.size()), changes);
 }
 
-// Goal: a prefix seen before is found again in whole blocks, also after its sequence is gone, and never across salts.
+// Goal: a prefix seen before is found again in whole blocks, also after its sequence is gone, and
+// never across salts.
 TEST(KvCache, FindsWholeBlocksOfAPrefix) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 16}}});
   const auto first = tokens(10);
@@ -46,7 +47,8 @@ TEST(KvCache, FindsWholeBlocksOfAPrefix) {
   cache.check_integrity(none);
 }
 
-// Goal: a prompt that is cached to its last token computes that one in a copy, and the original stays as it was.
+// Goal: a prompt that is cached to its last token computes that one in a copy, and the original
+// stays as it was.
 TEST(KvCache, CopiesOnWriteWhenEverythingIsCached) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 8}}});
   const auto ids = tokens(8);
@@ -69,6 +71,7 @@ TEST(KvCache, CopiesOnWriteWhenEverythingIsCached) {
   cache.check_integrity(both);
   cache.release(a);
   cache.release(b);
+  cache.forget_copied();
   EXPECT_EQ(cache.pool(0).available(), 8u);
 }
 
@@ -92,7 +95,8 @@ TEST(KvCache, EqualBlocksBecomeOne) {
   cache.check_integrity(both);
 }
 
-// Goal: a window group holds no more than its window, and a prefix is found only where its window is still there.
+// Goal: a window group holds no more than its window, and a prefix is found only where its window
+// is still there.
 TEST(KvCache, WindowGroupsGiveBackWhatFellOut) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 32}, {.blocks = 4, .window = 8}}});
   EXPECT_EQ(cache.blocks_needed(1, 100), 3u);
@@ -108,7 +112,8 @@ TEST(KvCache, WindowGroupsGiveBackWhatFellOut) {
     cache.reserve(a, position, 1, changes);
     cache.publish(a, ids, position + 1, changes);
     EXPECT_LE(a.tables[1].blocks.size(), 3u);
-    EXPECT_LE(a.tables[1].first * 4, position < 8 ? 0 : position - 7) << "every token in the window is there";
+    EXPECT_LE(a.tables[1].first * 4, position < 8 ? 0 : position - 7)
+        << "every token in the window is there";
     const SequenceBlocks* one[] = {&a};
     cache.check_integrity(one);
   }
@@ -144,20 +149,23 @@ struct Live {
   SequenceBlocks blocks;
 };
 
-// Goal: whatever the order of calls, every block is accounted for and a shared block holds the tokens that its users
-// think. Method: a model of block contents beside the cache, 20,000 random calls, all checked each time.
+// Goal: whatever the order of calls, every block is accounted for and a shared block holds the
+// tokens that its users think. Method: a model of block contents beside the cache, 20,000 random
+// calls, all checked each time.
 TEST(KvCache, RandomCallsKeepContentsRight) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 24}, {.blocks = 20, .window = 10}}});
   PhiloxStream random{42};
   std::vector<Live> live;
-  std::map<std::pair<uint32_t, uint32_t>, std::vector<int32_t>> content;  // (group, block): tokens from 0 to its end.
+  std::map<std::pair<uint32_t, uint32_t>, std::vector<int32_t>>
+      content;  // (group, block): tokens from 0 to its end.
   uint64_t hits = 0;
   for (int call = 0; call < 20'000; ++call) {
     BlockChanges changes;
     if (live.size() < 4 && random.below(3) == 0) {
       Live s;
       s.ids = tokens(4 + static_cast<uint32_t>(random.below(36)));
-      if (random.below(2) == 0) s.ids[random.below(s.ids.size())] = 1000 + static_cast<int32_t>(random.below(2));
+      if (random.below(2) == 0)
+        s.ids[random.below(s.ids.size())] = 1000 + static_cast<int32_t>(random.below(2));
       const PrefixMatch match = cache.match(0, s.ids);
       s.computed = match.tokens;
       hits += match.tokens;
@@ -166,20 +174,23 @@ TEST(KvCache, RandomCallsKeepContentsRight) {
     } else if (!live.empty()) {
       const size_t at = random.below(live.size());
       Live& s = live[at];
-      const uint32_t want = static_cast<uint32_t>(std::min(1 + random.below(9), s.ids.size() - s.computed));
+      const uint32_t want =
+          static_cast<uint32_t>(std::min(1 + random.below(9), s.ids.size() - s.computed));
       const uint32_t count = want == 0 ? 0 : cache.reservable(s.blocks, s.computed, want);
       if (count == 0 || random.below(20) == 0) {
         cache.release(s.blocks);
         live.erase(live.begin() + static_cast<ptrdiff_t>(at));
       } else {
         cache.reserve(s.blocks, s.computed, count, changes);
-        for (const auto& copy : changes.copies) content[{copy.group, copy.to.value}] = content[{copy.group, copy.from.value}];
+        for (const auto& copy : changes.copies)
+          content[{copy.group, copy.to.value}] = content[{copy.group, copy.from.value}];
         for (uint32_t g = 0; g < 2; ++g) {
           for (uint32_t p = s.computed; p < s.computed + count; ++p) {
             content[{g, s.blocks.tables[g].blocks[p / 4 - s.blocks.tables[g].first].value}] = {
                 s.ids.begin(), s.ids.begin() + p + 1};
           }
         }
+        cache.forget_copied();
         s.computed += count;
         cache.publish(s.blocks, s.ids, s.computed, changes);
       }
@@ -193,7 +204,8 @@ TEST(KvCache, RandomCallsKeepContentsRight) {
           const auto& held = content[{g, table.blocks[i - table.first].value}];
           const uint32_t end = std::min(s.computed, (i + 1) * 4);
           ASSERT_GE(held.size(), end);
-          ASSERT_TRUE(std::equal(s.ids.begin(), s.ids.begin() + end, held.begin())) << "call " << call;
+          ASSERT_TRUE(std::equal(s.ids.begin(), s.ids.begin() + end, held.begin()))
+              << "call " << call;
         }
       }
     }

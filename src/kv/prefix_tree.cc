@@ -47,7 +47,9 @@ uint32_t PrefixTree::find_or_add(uint32_t parent, uint64_t salt, std::span<const
   return id;
 }
 
-std::optional<BlockId> PrefixTree::block(uint32_t node, uint32_t group) const { return at(node).blocks[group]; }
+std::optional<BlockId> PrefixTree::block(uint32_t node, uint32_t group) const {
+  return at(node).blocks[group];
+}
 
 void PrefixTree::set_block(uint32_t node, uint32_t group, BlockId block) {
   ALTLAS_CHECK(!at(node).blocks[group], "a node has one block per group");
@@ -71,7 +73,8 @@ void PrefixTree::unpin(uint32_t node) {
 void PrefixTree::erase_unneeded(uint32_t id) {
   while (id != kNoNode) {
     Node& node = at(id);
-    const bool holds = std::ranges::any_of(node.blocks, [](const auto& block) { return block.has_value(); });
+    const bool holds =
+        std::ranges::any_of(node.blocks, [](const auto& block) { return block.has_value(); });
     if (holds || node.children > 0 || node.pins > 0) return;
     const uint32_t parent = node.place->first.parent;
     index_.erase(node.place);

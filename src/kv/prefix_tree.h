@@ -13,14 +13,16 @@
 
 namespace altlas::kv {
 
-// Edges compare token ids, not hashes: no two prompts can be taken for each other, whoever wrote them. `salt` tells
-// apart what makes equal tokens have other KV values (model, adapter, KV type).
+// Edges compare token ids, not hashes: no two prompts can be taken for each other, whoever wrote
+// them. `salt` tells apart what makes equal tokens have other KV values (model, adapter, KV type).
 // A node lives while it holds a block of a group, has children, or is pinned.  One writer.
 class PrefixTree {
  public:
-  PrefixTree(uint32_t groups, uint32_t block_tokens) : groups_(groups), block_tokens_(block_tokens) {}
+  PrefixTree(uint32_t groups, uint32_t block_tokens)
+      : groups_(groups), block_tokens_(block_tokens) {}
 
-  // The child of `parent` (kNoNode: a root of `salt`) along `tokens` [block_tokens], or kNoNode. O(log nodes).
+  // The child of `parent` (kNoNode: a root of `salt`) along `tokens` [block_tokens], or kNoNode.
+  // O(log nodes).
   uint32_t find(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens) const;
   // As find, but makes it. The caller must pin it, or give it a block, before the next call.
   uint32_t find_or_add(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens);

@@ -1,0 +1,398 @@
+#include "scheduler/batch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+
+namespace altlas::scheduler {
+
+BatchScheduler::BatchScheduler(BatchOptions options)
+    : options_(std::move(options)), kv_(options_.kv) {
+  ALTLAS_CHECK(options_.sequences_max > 0 && options_.step_tokens_max > 0,
+               "at least one slot and one token");
+  for (uint32_t slot = 0; slot < options_.sequences_max; ++slot)
+    free_slots_.insert(static_cast<int32_t>(slot));
+}
+
+uint64_t BatchScheduler::sequence_tokens_max() const {
+  const uint64_t held = kv_.tokens_max();
+  return options_.model_len_max == 0 ? held : std::min<uint64_t>(held, options_.model_len_max);
+}
+
+Result<void> BatchScheduler::admit(SequenceWork work) {
+  if (orders_.contains(work.id)) return Error(ErrorCode::kConflict, "the sequence is already here");
+  if (work.prompt.empty())
+    return invalid("an empty prompt; at least one token is needed", "prompt");
+  if (work.tokens_max < 1 || work.generated.size() >= static_cast<size_t>(work.tokens_max)) {
+    return invalid(
+        fmt::format("{} tokens are generated and at most {} asked for; at least one must be left",
+                    work.generated.size(), work.tokens_max),
+        "max_tokens");
+  }
+  const uint64_t length = work.prompt.size() + static_cast<uint64_t>(work.tokens_max);
+  if (options_.model_len_max > 0 && length > options_.model_len_max) {
+    return invalid(fmt::format("prompt of {} tokens + {} to generate = {}; the model takes {}",
+                               work.prompt.size(), work.tokens_max, length, options_.model_len_max),
+                   "prompt");
+  }
+  if (!kv_.fits_alone(length)) {
+    return invalid(fmt::format("prompt of {} tokens + {} to generate = {}; the KV cache holds {}",
+                               work.prompt.size(), work.tokens_max, length, kv_.tokens_max()),
+                   "prompt");
+  }
+  if (waiting_.size() >= options_.waiting_max) {
+    return Error(ErrorCode::kBusy,
+                 fmt::format("{} sequences wait, the limit; try again later", waiting_.size()));
+  }
+  auto request = std::make_shared<SequenceRequest>();
+  Sequence s;
+  s.id = work.id;
+  s.tokens = work.prompt;
+  s.tokens.insert(s.tokens.end(), work.generated.begin(), work.generated.end());
+  s.prompt_tokens = static_cast<uint32_t>(work.prompt.size());
+  s.tokens_max = static_cast<uint32_t>(work.tokens_max);
+  s.salt = Hasher().add(options_.cache_salt).add(work.cache_salt).value();
+  request->prompt = std::move(work.prompt);
+  request->generated = std::move(work.generated);
+  request->sampling = std::move(work.sampling);
+  s.request = std::move(request);
+  const Order order{work.priority, arrivals_++};
+  orders_.emplace(s.id, order);
+  waiting_.emplace(order, std::move(s));
+  return {};
+}
+
+bool BatchScheduler::end(SequenceId id) {
+  const auto found = orders_.find(id);
+  if (found == orders_.end()) return false;
+  if (const auto place = running_.find(found->second); place != running_.end()) {
+    kv_.release(place->second.blocks);
+    ended_slots_.push_back(place->second.slot);
+    running_.erase(place);
+  } else {
+    waiting_.erase(found->second);
+  }
+  orders_.erase(found);
+  return true;
+}
+
+// Tokens that could be computed next, known or pending.
+uint32_t BatchScheduler::remaining(const Sequence& s) const {
+  if (generated(s) + s.pending >= s.tokens_max)
+    return 0;  // The last sample's own KV is never needed.
+  return static_cast<uint32_t>(s.tokens.size()) + s.pending - s.planned;
+}
+
+bool BatchScheduler::wants_logprobs(const Sequence& s) const {
+  return s.request->sampling.prompt_logprobs && s.logprobs_from + 1 < s.prompt_tokens;
+}
+
+// Log-probabilities of prompt tokens are asked for once each, by chunks that lie within the prompt.
+uint32_t BatchScheduler::chunk_max(const Sequence& s, uint32_t want) const {
+  uint32_t end = s.planned + std::min(want, remaining(s));
+  if (wants_logprobs(s))
+    end = std::min(end, s.planned < s.logprobs_from ? s.logprobs_from : s.prompt_tokens);
+  return end - s.planned;
+}
+
+StepPlan BatchScheduler::plan() {
+  budget_ = options_.step_tokens_max;
+  plan_decodes();
+  plan_prefills();
+  return assemble();
+}
+
+void BatchScheduler::plan_decodes() {
+  if (running_.empty()) return;
+  const auto& [first, head] = *running_.begin();
+  const bool waiting_first = !waiting_.empty() && waiting_.begin()->first < first;
+  const uint32_t spare =
+      waiting_first || remaining(head) > 1 ? 1 : 0;  // The first in order gets at least one token.
+  for (auto it = running_.begin(); it != running_.end() && budget_ > spare; ++it) {
+    if (remaining(it->second) == 1) schedule(it, 1);  // Takes blocks only from those behind `it`.
+  }
+}
+
+void BatchScheduler::plan_prefills() {
+  Sequences::iterator next_running = running_.begin();
+  bool waiting_blocked = false;
+  while (budget_ > 0) {
+    while (next_running != running_.end() &&
+           (drafts_.contains(next_running->second.slot) || remaining(next_running->second) == 0)) {
+      ++next_running;
+    }
+    const auto next_waiting = waiting_blocked ? waiting_.end() : waiting_.begin();
+    if (next_waiting != waiting_.end() &&
+        (next_running == running_.end() || next_waiting->first < next_running->first)) {
+      const Order order = next_waiting->first;
+      waiting_blocked = !try_admit(next_waiting);
+      next_running =
+          running_.lower_bound(order);  // Admission may have taken slots from those behind.
+    } else if (next_running != running_.end()) {
+      const Order order = next_running->first;
+      schedule(next_running, budget_);
+      next_running = running_.upper_bound(order);
+    } else {
+      return;
+    }
+  }
+}
+
+// Plans up to `want` tokens of a running sequence. False if there is no block for even one.
+bool BatchScheduler::schedule(Sequences::iterator place, uint32_t want) {
+  Sequence& s = place->second;
+  want = chunk_max(s, want);
+  uint32_t count = 0;
+  while ((count = kv_.reservable(s.blocks, s.planned, want)) == 0) {
+    if (std::prev(running_.end()) == place) return false;
+    preempt_last();
+  }
+  kv_.reserve(s.blocks, s.planned, count, s.changes);
+  Draft& draft = drafts_[s.slot];
+  draft.sequence = &s;
+  draft.logprobs_from_before = s.logprobs_from;
+  StepEntry& entry = draft.entry;
+  entry.slot = s.slot;
+  entry.position = s.planned;
+  if (s.planned < s.tokens.size()) {
+    entry.tokens.assign(s.tokens.begin() + s.planned, s.tokens.begin() + s.planned + count);
+  } else {
+    entry.tokens.assign(1, kTokenPending);
+  }
+  s.planned += count;
+  if (wants_logprobs(s) && entry.position >= s.logprobs_from) {
+    entry.prompt_logprobs = true;
+    s.logprobs_from = s.planned;
+  }
+  entry.samples = s.planned == s.tokens.size() + s.pending;
+  if (entry.samples) ++s.pending;
+  ++s.in_flight;
+  budget_ -= count;
+  return true;
+}
+
+// True if the sequence got a slot and tokens in this step.
+bool BatchScheduler::try_admit(Sequences::iterator waiting) {
+  Sequence& s = waiting->second;
+  if (s.in_flight > 0) return false;  // It gave way with samples in flight: they come first.
+  const Order order = waiting->first;
+  const auto lower_runs = [&] {
+    return !running_.empty() && running_.rbegin()->first.priority > order.priority;
+  };
+  if (free_slots_.empty()) {
+    if (ended_slots_.empty() && lower_runs()) preempt_last();
+    if (free_slots_.empty())
+      return false;  // Slots that end with this step can start with the next.
+  }
+  std::span<const int32_t> known(s.tokens);
+  if (wants_logprobs(s)) known = known.first(s.logprobs_from + 1);  // These must be computed.
+  kv::PrefixMatch match;
+  while (true) {
+    match = kv_.match(s.salt, known);
+    const bool any_room = lower_runs();
+    if (has_room(s, match, any_room)) break;
+    if (match.tokens % kv_.block_tokens() != 0) {  // The copy may be what does not fit.
+      match = kv_.shorten(std::move(match));
+      if (has_room(s, match, any_room)) break;
+    }
+    if (!lower_runs()) return false;
+    preempt_last();
+  }
+  start(waiting, match);
+  return true;
+}
+
+// Room for all tokens known, beside what running prefills will need and a block of growth for each.
+// `any_room`: for one.
+bool BatchScheduler::has_room(const Sequence& s, const kv::PrefixMatch& match,
+                              bool any_room) const {
+  for (uint32_t g = 0; g < kv_.groups(); ++g) {
+    const bool copies = match.tokens % kv_.block_tokens() != 0;
+    const uint64_t kept = kv_.kept_blocks(match, g);
+    uint64_t need = 1;
+    if (!any_room) {
+      const uint64_t all = kv_.blocks_needed(g, s.tokens.size() + 1);
+      const uint64_t matched = kv_.matched_blocks(match, g);
+      need = (all > matched ? all - matched : 1) + (copies ? 1 : 0);
+      for (const auto& [order, other] : running_) {
+        const uint64_t wants = kv_.blocks_needed(g, other.tokens.size() + 1);
+        const uint64_t has = other.blocks.tables[g].blocks.size();
+        need += std::max<uint64_t>(wants > has ? wants - has : 0, 1);
+      }
+    }
+    if (need + kept > kv_.pool(g).available()) return false;
+  }
+  return true;
+}
+
+void BatchScheduler::start(Sequences::iterator waiting, const kv::PrefixMatch& match) {
+  const auto place = running_.insert(waiting_.extract(waiting)).position;
+  Sequence& s = place->second;
+  s.slot = *free_slots_.begin();
+  free_slots_.erase(free_slots_.begin());
+  s.blocks = kv_.start(s.salt, match, s.changes);
+  s.planned = s.computed = match.tokens;
+  if (s.request->generated.size() != generated(s)) {
+    auto request = std::make_shared<SequenceRequest>(*s.request);
+    request->generated.assign(s.tokens.begin() + s.prompt_tokens, s.tokens.end());
+    s.request = std::move(request);
+  }
+  ALTLAS_CHECK(schedule(place, budget_), "an admitted sequence has room for a token");
+  drafts_[s.slot].starts = true;
+  counters_.cached_tokens += match.tokens;
+}
+
+// The last in order loses slot and blocks; what this plan had for it is undone.
+void BatchScheduler::preempt_last() {
+  const auto place = std::prev(running_.end());
+  Sequence& s = place->second;
+  const auto draft = drafts_.find(s.slot);
+  bool told = true;
+  if (draft != drafts_.end()) {
+    s.pending -= draft->second.entry.samples ? 1 : 0;
+    --s.in_flight;
+    s.logprobs_from = draft->second.logprobs_from_before;
+    budget_ += static_cast<uint32_t>(draft->second.entry.tokens.size());
+    told = !draft->second.starts;
+    drafts_.erase(draft);
+  }
+  if (told) {
+    ended_slots_.push_back(s.slot);
+  } else {
+    free_slots_.insert(s.slot);
+  }
+  kv_.release(s.blocks);
+  s.changes = {};
+  s.planned = s.computed = 0;
+  s.slot = -1;
+  ++counters_.preemptions;
+  waiting_.insert(running_.extract(place));
+}
+
+StepPlan BatchScheduler::assemble() {
+  StepPlan plan;
+  kv_.forget_copied();
+  const bool slots_missing = !waiting_.empty() && free_slots_.empty() && !ended_slots_.empty();
+  if (drafts_.empty() && !slots_missing) return plan;
+  FlyingStep step{StepId{++steps_}, {}};
+  plan.id = step.id;
+  for (auto& [slot, draft] : drafts_) {
+    Sequence& s = *draft.sequence;
+    if (draft.starts) plan.starts.push_back({slot, s.request});
+    for (kv::TableChange& change : s.changes.tables) {
+      plan.blocks.push_back(
+          {slot, static_cast<int32_t>(change.group), change.first_index, std::move(change.blocks)});
+    }
+    for (const kv::BlockCopyChange& copy : s.changes.copies) {
+      plan.copies.push_back({static_cast<int32_t>(copy.group), copy.from, copy.to});
+    }
+    s.changes = {};
+    const auto count = static_cast<uint32_t>(draft.entry.tokens.size());
+    if (draft.entry.position < s.prompt_tokens) {
+      counters_.prompt_tokens += std::min(count, s.prompt_tokens - draft.entry.position);
+    }
+    step.entries.push_back(
+        {s.id, slot, s.planned, draft.entry.samples, draft.entry.prompt_logprobs});
+    plan.entries.push_back(std::move(draft.entry));
+  }
+  drafts_.clear();
+  std::ranges::sort(ended_slots_);
+  free_slots_.insert(ended_slots_.begin(), ended_slots_.end());
+  plan.ends = std::exchange(ended_slots_, {});
+  in_flight_.push_back(std::move(step));
+  counters_.steps = steps_;
+  return plan;
+}
+
+std::vector<SampledSequence> BatchScheduler::commit(const StepResult& result) {
+  ALTLAS_CHECK(!in_flight_.empty() && in_flight_.front().id == result.id,
+               "results come in the order of the plans");
+  const FlyingStep step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  std::vector<SampledSequence> out;
+  for (const FlyingEntry& entry : step.entries) {
+    const auto order = orders_.find(entry.sequence);
+    if (order == orders_.end()) continue;
+    const auto running = running_.find(order->second);
+    Sequence& s = running != running_.end() ? running->second : waiting_.at(order->second);
+    --s.in_flight;
+    if (entry.samples || entry.prompt_logprobs) {
+      const auto sampled = std::ranges::find(result.sampled, entry.slot, &SampledToken::slot);
+      ALTLAS_CHECK(sampled != result.sampled.end(), "a result for every entry that samples");
+      SampledSequence& one = out.emplace_back();
+      one.sequence = s.id;
+      one.prompt_logprobs = sampled->prompt_logprobs;
+      if (entry.samples) {
+        ALTLAS_CHECK(sampled->token >= 0, "a token for every entry that samples");
+        one.token = sampled->token;
+        one.logprobs = sampled->logprobs;
+        --s.pending;
+        s.tokens.push_back(sampled->token);
+        ++counters_.generated_tokens;
+      }
+    }
+    if (s.slot < 0) continue;  // Gave way meanwhile: its blocks are gone, its samples are not.
+    s.computed = entry.end;
+    kv_.publish(s.blocks, s.tokens, s.computed, s.changes);
+  }
+  return out;
+}
+
+uint64_t BatchScheduler::hash() const {
+  Hasher h;
+  for (const Sequences* sequences : {&running_, &waiting_}) {
+    h.add(sequences->size());
+    for (const auto& [order, s] : *sequences) {
+      h.add(static_cast<uint8_t>(order.priority)).add(order.arrival).add(s.id.value);
+      h.add(std::span<const int32_t>(s.tokens)).add(s.prompt_tokens).add(s.tokens_max).add(s.salt);
+      h.add(s.planned)
+          .add(s.computed)
+          .add(s.pending)
+          .add(s.in_flight)
+          .add(s.logprobs_from)
+          .add(s.slot);
+    }
+  }
+  h.add(arrivals_).add(steps_).add(in_flight_.size());
+  for (const int32_t slot : free_slots_) h.add(slot);
+  for (const int32_t slot : ended_slots_) h.add(slot);
+  kv_.add_to(h);
+  return h.value();
+}
+
+void BatchScheduler::check_integrity() const {
+  ALTLAS_CHECK(drafts_.empty(), "no plan is in the making");
+  ALTLAS_CHECK(running_.size() + waiting_.size() == orders_.size(), "every sequence runs or waits");
+  std::set<int32_t> slots = free_slots_;
+  for (const int32_t slot : ended_slots_)
+    ALTLAS_CHECK(slots.insert(slot).second, "a slot ends once");
+  std::vector<const kv::SequenceBlocks*> blocks;
+  std::map<SequenceId, uint32_t> flying;
+  for (const FlyingStep& step : in_flight_) {
+    for (const FlyingEntry& entry : step.entries) ++flying[entry.sequence];
+  }
+  for (const Sequences* sequences : {&running_, &waiting_}) {
+    for (const auto& [order, s] : *sequences) {
+      ALTLAS_CHECK(orders_.at(s.id) == order, "a sequence is found by its id");
+      ALTLAS_CHECK((s.slot >= 0) == (sequences == &running_), "who runs has a slot");
+      if (s.slot >= 0) ALTLAS_CHECK(slots.insert(s.slot).second, "a slot has one sequence");
+      ALTLAS_CHECK(s.computed <= s.planned && s.planned <= s.tokens.size() + s.pending,
+                   "computed <= planned <= known");
+      ALTLAS_CHECK(s.slot >= 0 || (s.planned == 0 && s.blocks.tables.empty()),
+                   "who waits has no blocks");
+      ALTLAS_CHECK(s.in_flight == (flying.contains(s.id) ? flying.at(s.id) : 0),
+                   "entries in flight are counted");
+      ALTLAS_CHECK(s.pending <= s.in_flight, "samples in flight are entries in flight");
+      ALTLAS_CHECK(generated(s) + s.pending <= s.tokens_max, "no token more than asked for");
+      blocks.push_back(&s.blocks);
+    }
+  }
+  ALTLAS_CHECK(slots.size() == options_.sequences_max, "every slot is free, ended or used");
+  kv_.check_integrity(blocks);
+}
+
+}  // namespace altlas::scheduler

@@ -1,0 +1,163 @@
+// BatchScheduler: which sequences compute which tokens in the next step of a replica, and in which
+// KV blocks.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "kv/kv_cache.h"
+#include "model/step_plan.h"
+#include "task/task.h"
+
+namespace altlas::scheduler {
+
+struct BatchOptions {
+  uint32_t sequences_max = 64;     // Slots of the ranks.
+  uint32_t step_tokens_max = 512;  // Token budget of one step.
+  uint32_t model_len_max =
+      0;  // Prompt + generated tokens of one sequence; 0: what the KV pool holds.
+  uint32_t waiting_max = 65'536;  // Sequences without a slot; the next is refused.
+  uint64_t cache_salt = 0;        // Tells models and KV types apart in the prefix cache.
+  kv::KvOptions kv;
+};
+
+struct SequenceWork {
+  SequenceId id;
+  Priority priority = Priority::kNormal;
+  std::vector<int32_t> prompt;     // At least one token.
+  std::vector<int32_t> generated;  // By an earlier run; fewer than tokens_max.
+  int32_t tokens_max = 1;          // Generated tokens at most, `generated` counted.
+  SamplingParams sampling;
+  uint64_t cache_salt = 0;  // Adapter.
+};
+
+// What a step gave one sequence.
+struct SampledSequence {
+  SequenceId sequence;
+  int32_t token = -1;  // -1: none, only prompt_logprobs.
+  TokenLogprobs logprobs;
+  std::vector<TokenLogprobs> prompt_logprobs;
+};
+
+struct BatchCounters {
+  uint64_t steps = 0;  // Planned.
+  uint64_t preemptions = 0;
+  uint64_t prompt_tokens = 0;     // Planned for computing, recomputed ones too.
+  uint64_t cached_tokens = 0;     // Taken from the prefix cache instead.
+  uint64_t generated_tokens = 0;  // Committed.
+};
+
+// Order of service: priority, then arrival. Decode tokens go first, then chunks of prefill; the
+// first in order always gets at least one token. Where blocks run out, the last in order gives its
+// blocks back and is computed again later. Sequences without a slot come in strictly in order: none
+// overtakes one that needs more room. Up to any number of steps may be planned before the first is
+// committed: what is not known yet is kTokenPending. A sequence that sampled all of its tokens must
+// be ended before the next plan(). Pure: no clock, no randomness. One writer: the replica's leading
+// thread.
+class BatchScheduler {
+ public:
+  explicit BatchScheduler(BatchOptions options);
+
+  // Errors: kInvalid with the numbers if the sequence can never fit; kBusy if too many wait;
+  // kConflict for a known id.
+  Result<void> admit(SequenceWork work);
+  // The sequence is finished or cancelled; its blocks are free at once. False if it is not known.
+  bool end(SequenceId id);
+  // The next step; empty if there is nothing to do (then it must not be launched).
+  StepPlan plan();
+  // Results come in the order of the plans. Nothing is said of sequences that ended meanwhile.
+  std::vector<SampledSequence> commit(const StepResult& result);
+
+  size_t running() const { return running_.size(); }
+  size_t waiting() const { return waiting_.size(); }
+  size_t in_flight() const { return in_flight_.size(); }
+  bool knows(SequenceId id) const { return orders_.contains(id); }
+  const kv::KvCache& kv() const { return kv_; }
+  const BatchCounters& counters() const { return counters_; }
+  // Prompt + generated tokens of the longest sequence that is admitted.
+  uint64_t sequence_tokens_max() const;
+
+  uint64_t hash() const;
+  // Aborts on a broken invariant. O(blocks).
+  void check_integrity() const;
+
+ private:
+  struct Order {
+    Priority priority = Priority::kNormal;
+    uint64_t arrival = 0;
+    friend auto operator<=>(const Order&, const Order&) = default;
+  };
+  struct Sequence {
+    SequenceId id;
+    std::shared_ptr<const SequenceRequest> request;  // As the slot was started.
+    std::vector<int32_t> tokens;                     // Prompt and generated, as far as committed.
+    uint32_t prompt_tokens = 0;
+    uint32_t tokens_max = 0;
+    uint64_t salt = 0;
+    uint32_t planned = 0;    // KV of positions below is there, or in flight.
+    uint32_t computed = 0;   // KV of positions below is there.
+    uint32_t pending = 0;    // Samples in flight.
+    uint32_t in_flight = 0;  // Entries in flight.
+    uint32_t logprobs_from =
+        0;  // Prompt positions below have given their log-probabilities, or will.
+    int32_t slot = -1;
+    kv::SequenceBlocks blocks;
+    kv::BlockChanges changes;  // Not told to the ranks yet.
+  };
+  using Sequences = std::map<Order, Sequence>;
+  struct Draft {  // What the plan in the making does in a slot.
+    Sequence* sequence = nullptr;
+    bool starts = false;
+    StepEntry entry;
+    uint32_t logprobs_from_before = 0;
+  };
+  struct FlyingEntry {
+    SequenceId sequence;
+    int32_t slot = 0;
+    uint32_t end = 0;  // Position after the entry's tokens.
+    bool samples = false;
+    bool prompt_logprobs = false;
+  };
+  struct FlyingStep {
+    StepId id;
+    std::vector<FlyingEntry> entries;
+  };
+
+  uint32_t generated(const Sequence& s) const {
+    return static_cast<uint32_t>(s.tokens.size()) - s.prompt_tokens;
+  }
+  uint32_t remaining(const Sequence& s) const;
+  bool wants_logprobs(const Sequence& s) const;
+  uint32_t chunk_max(const Sequence& s, uint32_t want) const;
+  void plan_decodes();
+  void plan_prefills();
+  bool schedule(Sequences::iterator place, uint32_t want);
+  bool try_admit(Sequences::iterator waiting);
+  bool has_room(const Sequence& s, const kv::PrefixMatch& match, bool any_room) const;
+  void start(Sequences::iterator waiting, const kv::PrefixMatch& match);
+  void preempt_last();
+  StepPlan assemble();
+
+  const BatchOptions options_;
+  kv::KvCache kv_;
+  Sequences running_;  // With a slot.
+  Sequences waiting_;
+  std::map<SequenceId, Order> orders_;
+  uint64_t arrivals_ = 0;
+  uint64_t steps_ = 0;
+  std::set<int32_t> free_slots_;
+  std::vector<int32_t> ended_slots_;  // The ranks have not been told yet.
+  std::deque<FlyingStep> in_flight_;
+  std::map<int32_t, Draft> drafts_;  // By slot; empty between plans.
+  uint32_t budget_ = 0;              // Tokens left of the step in the making.
+  BatchCounters counters_;
+};
+
+}  // namespace altlas::scheduler

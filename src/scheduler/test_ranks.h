@@ -1,0 +1,162 @@
+// Ranks for tests: they carry out step plans on a pretended KV memory and abort when a plan reads
+// what is not there.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "model/step_plan.h"
+
+namespace altlas::scheduler {
+
+// The "model": the next token is a hash of all tokens before it and the seed. The KV value of a
+// position is the hash of the tokens up to it; computing a position looks at the values of every
+// position that its window shows.
+class TestRanks {
+ public:
+  TestRanks(uint32_t slots, uint32_t block_tokens, std::vector<uint32_t> windows,
+            int32_t vocabulary = 1000)
+      : slots_(slots),
+        block_tokens_(block_tokens),
+        windows_(std::move(windows)),
+        vocabulary_(vocabulary) {}
+
+  static uint64_t extend(uint64_t value, int32_t token) {
+    return mix64(value * 31 + static_cast<uint64_t>(token) + 1);
+  }
+  int32_t next_token(uint64_t value, uint64_t seed) const {
+    return static_cast<int32_t>(mix64(value ^ mix64(seed)) % static_cast<uint64_t>(vocabulary_));
+  }
+  // What a sequence generates, computed without any engine.
+  std::vector<int32_t> expected(std::span<const int32_t> prompt, uint64_t seed,
+                                size_t count) const {
+    uint64_t value = 0;
+    for (const int32_t token : prompt) value = extend(value, token);
+    std::vector<int32_t> out;
+    while (out.size() < count) {
+      out.push_back(next_token(value, seed));
+      value = extend(value, out.back());
+    }
+    return out;
+  }
+
+  StepResult run(const StepPlan& plan) {
+    StepResult result{.id = plan.id, .sampled = {}, .busy_us = 1};
+    for (const SlotStart& start : plan.starts) begin(start);
+    for (const SlotBlocks& change : plan.blocks) set_table(change);
+    for (const BlockCopy& copy : plan.copies) {
+      for (uint32_t i = 0; i < block_tokens_; ++i) {
+        memory_[{copy.group, copy.to.value, i}] = memory_[{copy.group, copy.from.value, i}];
+      }
+    }
+    int32_t before = -1;
+    for (const StepEntry& entry : plan.entries) {
+      ALTLAS_CHECK(entry.slot > before, "entries are ordered by slot");
+      before = entry.slot;
+      // All values of a step are written before any is read, as layers do; so blocks must not be
+      // shared within a step.
+      write(entry);
+    }
+    for (const StepEntry& entry : plan.entries) read(entry, result);
+    for (const int32_t slot : plan.ends) {
+      ALTLAS_CHECK(slots_.at(static_cast<size_t>(slot)).used, "a slot that ends was started");
+      slots_[static_cast<size_t>(slot)] = Slot{};
+    }
+    return result;
+  }
+
+ private:
+  struct Slot {
+    bool used = false;
+    uint32_t computed = 0;
+    std::vector<int32_t> tokens;
+    std::vector<uint64_t> values;  // [position]
+    size_t prompt_tokens = 0;
+    uint64_t seed = 0;
+    std::vector<std::vector<BlockId>> tables;  // [group]
+  };
+  using Cell = std::tuple<int32_t, uint32_t, uint32_t>;  // Group, block, offset.
+
+  void begin(const SlotStart& start) {
+    Slot& slot = slots_.at(static_cast<size_t>(start.slot));
+    ALTLAS_CHECK(!slot.used, "a slot starts when it is free");
+    slot.used = true;
+    slot.tokens = start.request->prompt;
+    slot.prompt_tokens = slot.tokens.size();
+    slot.tokens.insert(slot.tokens.end(), start.request->generated.begin(),
+                       start.request->generated.end());
+    slot.seed = start.request->sampling.seed;
+    slot.tables.resize(windows_.size());
+  }
+  void set_table(const SlotBlocks& change) {
+    Slot& slot = slots_.at(static_cast<size_t>(change.slot));
+    ALTLAS_CHECK(slot.used, "blocks go to a started slot");
+    auto& table = slot.tables.at(static_cast<size_t>(change.group));
+    table.resize(std::max(table.size(), change.first_index + change.blocks.size()));
+    std::ranges::copy(change.blocks, table.begin() + change.first_index);
+  }
+  Cell cell(const Slot& slot, size_t group, uint32_t position) const {
+    return {static_cast<int32_t>(group), slot.tables[group].at(position / block_tokens_).value,
+            position % block_tokens_};
+  }
+  void write(const StepEntry& entry) {
+    Slot& slot = slots_.at(static_cast<size_t>(entry.slot));
+    ALTLAS_CHECK(slot.used && !entry.tokens.empty(), "an entry has a slot and tokens");
+    for (uint32_t i = 0; i < entry.tokens.size(); ++i) {
+      const uint32_t position = entry.position + i;
+      ALTLAS_CHECK(position < slot.tokens.size(), "a token that is known, or was sampled");
+      ALTLAS_CHECK(entry.tokens[i] == kTokenPending || entry.tokens[i] == slot.tokens[position],
+                   "the slot's token");
+    }
+    for (size_t p = slot.values.size(); p < slot.tokens.size(); ++p) {
+      slot.values.push_back(extend(p == 0 ? 0 : slot.values[p - 1], slot.tokens[p]));
+    }
+    for (size_t group = 0; group < windows_.size(); ++group) {
+      for (uint32_t i = 0; i < entry.tokens.size(); ++i) {
+        memory_[cell(slot, group, entry.position + i)] = slot.values[entry.position + i];
+      }
+    }
+  }
+  void read(const StepEntry& entry, StepResult& result) {
+    Slot& slot = slots_.at(static_cast<size_t>(entry.slot));
+    const uint32_t end = entry.position + static_cast<uint32_t>(entry.tokens.size());
+    for (size_t group = 0; group < windows_.size(); ++group) {
+      const uint32_t window = windows_[group];
+      const uint32_t first =
+          window == 0 || entry.position < window ? 0 : entry.position - window + 1;
+      for (uint32_t p = first; p < end; ++p) {
+        ALTLAS_CHECK(memory_[cell(slot, group, p)] == slot.values[p],
+                     "the KV value of the position is there");
+      }
+    }
+    if (!entry.samples && !entry.prompt_logprobs) return;
+    SampledToken& sampled = result.sampled.emplace_back();
+    sampled.slot = entry.slot;
+    sampled.token = -1;
+    if (entry.prompt_logprobs) {
+      for (uint32_t p = entry.position + 1; p <= end && p < slot.prompt_tokens; ++p) {
+        sampled.prompt_logprobs.push_back(
+            {.id = slot.tokens[p], .logprob = -static_cast<float>(p), .top = {}});
+      }
+    }
+    if (!entry.samples) return;
+    ALTLAS_CHECK(end == slot.tokens.size(), "the last token known gives the next");
+    sampled.token = next_token(slot.values[end - 1], slot.seed);
+    slot.tokens.push_back(sampled.token);
+  }
+
+  std::vector<Slot> slots_;
+  const uint32_t block_tokens_;
+  const std::vector<uint32_t> windows_;
+  const int32_t vocabulary_;
+  std::map<Cell, uint64_t> memory_;
+};
+
+}  // namespace altlas::scheduler
