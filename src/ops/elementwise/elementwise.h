@@ -1,0 +1,23 @@
+// Operations on values one by one. Same bits on every SIMD target and for every cut into ranges.
+#pragma once
+
+#include <cstddef>
+
+namespace altlas::ops {
+
+// y[i] += x[i].
+void add_cpu(const float* x, size_t count, float* y);
+// y[i] *= factor.
+void scale_cpu(float factor, size_t count, float* y);
+// y[i] = cap * tanh(y[i] / cap).
+void softcap_cpu(float cap, size_t count, float* y);
+// y[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + e^-x).  y may be gate or up.
+void silu_mul_cpu(const float* gate, const float* up, size_t count, float* y);
+// y[i] = gelu(gate[i]) * up[i], in gelu's tanh form (arXiv:1606.08415).  y may be gate or up.
+void gelu_mul_cpu(const float* gate, const float* up, size_t count, float* y);
+
+void softcap_ref(float cap, size_t count, float* y);
+void silu_mul_ref(const float* gate, const float* up, size_t count, float* y);
+void gelu_mul_ref(const float* gate, const float* up, size_t count, float* y);
+
+}  // namespace altlas::ops

@@ -1,0 +1,91 @@
+#include "ops/elementwise/elementwise.h"
+
+#include <algorithm>
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
+#define HWY_TARGET_INCLUDE "ops/elementwise/elementwise_cpu.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "ops/math/math-inl.h"
+HWY_BEFORE_NAMESPACE();
+namespace altlas::ops::HWY_NAMESPACE {
+namespace {
+
+struct Silu {  // x / (1 + e^-x)
+  HWY_INLINE Vec16 operator()(Vec16 x) const {
+    const Vec16 one = hn::Set(F32x16(), 1.0f);
+    return hn::Div(x, hn::Add(one, exp(hn::Neg(x))));
+  }
+};
+struct Gelu {  // x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): the same as x/2 (1 + tanh u)
+  HWY_INLINE Vec16 operator()(Vec16 x) const {
+    const F32x16 d;
+    const Vec16 one = hn::Set(d, 1.0f);
+    const Vec16 inner = fma(hn::Mul(hn::Mul(x, x), hn::Set(d, 0.044715f)), x, x);
+    return hn::Div(x, hn::Add(one, exp(hn::Mul(inner, hn::Set(d, -1.5957691216057308f)))));
+  }
+};
+
+template <class Gate>
+void gate_mul(const Gate& act, const float* gate, const float* up, size_t count, float* y) {
+  const F32x16 d;
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    hn::StoreU(hn::Mul(act(hn::LoadU(d, gate + i)), hn::LoadU(d, up + i)), d, y + i);
+  if (i == count) return;
+  HWY_ALIGN float a[16] = {}, b[16] = {};  // The rest takes the same operations, so its bits don't depend on where it is.
+  std::copy(gate + i, gate + count, a);
+  std::copy(up + i, up + count, b);
+  hn::Store(hn::Mul(act(hn::Load(d, a)), hn::Load(d, b)), d, a);
+  std::copy(a, a + (count - i), y + i);
+}
+}  // namespace
+
+void silu_mul(const float* gate, const float* up, size_t count, float* y) { gate_mul(Silu(), gate, up, count, y); }
+void gelu_mul(const float* gate, const float* up, size_t count, float* y) { gate_mul(Gelu(), gate, up, count, y); }
+
+void add(const float* x, size_t count, float* y) {
+  const F32x16 d;
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
+  for (; i < count; ++i) y[i] = x[i] + y[i];
+}
+
+void scale(float factor, size_t count, float* y) {
+  const F32x16 d;
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Mul(hn::LoadU(d, y + i), hn::Set(d, factor)), d, y + i);
+  for (; i < count; ++i) y[i] *= factor;
+}
+
+void softcap(float cap, size_t count, float* y) {
+  const F32x16 d;
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(capped(hn::LoadU(d, y + i), cap), d, y + i);
+  if (i == count) return;
+  HWY_ALIGN float a[16] = {};
+  std::copy(y + i, y + count, a);
+  hn::Store(capped(hn::Load(d, a), cap), d, a);
+  std::copy(a, a + (count - i), y + i);
+}
+}  // namespace altlas::ops::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#if HWY_ONCE
+namespace altlas::ops {
+HWY_EXPORT(silu_mul);
+HWY_EXPORT(gelu_mul);
+HWY_EXPORT(add);
+HWY_EXPORT(scale);
+HWY_EXPORT(softcap);
+void add_cpu(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(add)(x, count, y); }
+void scale_cpu(float factor, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(scale)(factor, count, y); }
+void softcap_cpu(float cap, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(softcap)(cap, count, y); }
+void silu_mul_cpu(const float* gate, const float* up, size_t count, float* y) {
+  HWY_DYNAMIC_DISPATCH(silu_mul)(gate, up, count, y);
+}
+void gelu_mul_cpu(const float* gate, const float* up, size_t count, float* y) {
+  HWY_DYNAMIC_DISPATCH(gelu_mul)(gate, up, count, y);
+}
+}  // namespace altlas::ops
+#endif
