@@ -67,10 +67,8 @@ void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices, 
   response.body += (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json::serialize(meta) + "}";
 }
 
-boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth, Response& answer,
-                                                   bool& done) {
+boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth, std::string_view& pattern) {
   const RouteMatch match = match_route(routes(), request.method, request.path);
-  done = false;
   if (match.route == nullptr || match.route->access != Access::kOpen) {
     auto identity = auth.identify(request.authorization);
     if (!identity.ok()) co_return identity.error();
@@ -78,16 +76,15 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
   }
   if (match.route == nullptr) {
     if (match.allow.empty()) co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one", request.path.substr(0, 128)));
-    done = true;
     if (request.method == "OPTIONS") {
-      answer = preflight(request, rooms.config.server, match.allow);
-    } else {
-      answer = problem(invalid(fmt::format("{} is not allowed on {}: use {}", request.method, request.path.substr(0, 128), match.allow)), openai_style(request.path));
-      answer.status = 405;
-      answer.headers.emplace_back("Allow", match.allow);
+      co_return preflight(request, rooms.config.server, match.allow);
     }
+    Response answer = problem(invalid(fmt::format("{} is not allowed on {}: use {}", request.method, request.path.substr(0, 128), match.allow)), openai_style(request.path));
+    answer.status = 405;
+    answer.headers.emplace_back("Allow", match.allow);
     co_return answer;
   }
+  pattern = match.route->pattern;
   ALTLAS_CO_TRY_VOID(check_access(request.identity, match.route->access));
   if (!match.route->request.empty() && !is_json(request.content_type)) {
     co_return Error(ErrorCode::kUnsupported, fmt::format("Content-Type is '{}', should be application/json", request.content_type.substr(0, 64)));
@@ -104,9 +101,9 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   Request cors;  // What add_cors reads, kept after the handler has taken the request.
   cors.origin = request.origin;
   Response response;
-  bool done = false;
+  std::string_view pattern = "none";
   try {
-    auto result = co_await run_route(std::move(request), rooms, auth, response, done);
+    auto result = co_await run_route(std::move(request), rooms, auth, pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
   } catch (const std::bad_alloc&) {
     response = problem(Error(ErrorCode::kUnavailable, "out of memory for this request: send less, or later"), openai_style(path));
@@ -120,7 +117,8 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   }
   response.headers.emplace_back("X-Request-Id", request_id);
   add_cors(cors, rooms.config.server, response);
-  count_request(rooms.metrics, path, response.status);
+  const double seconds = static_cast<double>(system_clock().now() - received) / static_cast<double>(kSecond);
+  count_request(rooms.metrics, pattern, response.status, seconds);
   co_return response;
 }
 

@@ -11,7 +11,7 @@
 #include "control/service.h"
 #include "server/prompt.h"
 #include "server/route.h"
-#include "telemetry/metrics.h"
+#include "telemetry/registry.h"
 
 namespace altlas::server {
 
@@ -23,6 +23,9 @@ struct Rooms {
   telemetry::Registry& metrics;
   std::string version;
   TimeUs started = 0;
+  bool has_keys = false;
+  // All metrics as Prometheus text, written off the io threads.
+  std::function<boost::asio::awaitable<std::string>()> metrics_text;
 };
 
 std::vector<Route> task_routes();    // predict.cc: /api/v1/predict, task, tasks, batch_predict.

@@ -36,8 +36,9 @@ class Server {
   // Closes what is still open.
   void close();
 
+  struct Impl;  // Defined in listener.cc; connections hold it.
+
  private:
-  struct Impl;
   std::shared_ptr<Impl> impl_;
 };
 

@@ -100,7 +100,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
       if (view.result) last["usage"] = usage_json(view);
       if (!view.error.empty()) last["error"] = view.error;
       std::string tail = sse_event(json::serialize(last)) + sse_event("[DONE]");
-      co_await write(std::move(tail));
+      static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
       co_return;
     }
   };

@@ -176,7 +176,7 @@ awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
       auto event = co_await subscription->next();
       if (!event.ok()) {
         const json::object problem{{"error", event.error().message()}};
-        co_await write(sse_event(json::serialize(problem)));
+        static_cast<void>(co_await write(sse_event(json::serialize(problem))));  // The stream ends either way.
         co_return;
       }
       if (!event->delta.ids.empty() || !event->delta.text.empty()) {
@@ -186,7 +186,7 @@ awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
       }
       if (event->end) {
         std::string last = sse_event(json::serialize(task_to_json(*event->end))) + sse_event("[DONE]");
-        co_await write(std::move(last));
+        static_cast<void>(co_await write(std::move(last)));  // The stream ends either way.
         co_return;
       }
     }

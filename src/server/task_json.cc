@@ -45,6 +45,12 @@ void read_logit_bias(JsonReader& reader, const ServedModel& model, SamplingParam
   std::ranges::sort(sampling.logit_bias);
 }
 
+// What the model's context has left after the prompt; at least 1, so that admission can say what is too long.
+int32_t remaining_tokens(const PendingTask& task) {
+  const int64_t left = int64_t{task.model->model_len_max} - static_cast<int64_t>(task.spec.prompt.size());
+  return static_cast<int32_t>(std::max<int64_t>(1, left));
+}
+
 json::value time_or_null(const std::optional<TimeUs>& time) {
   return time ? json::value(to_rfc3339(*time)) : json::value(nullptr);
 }
@@ -216,6 +222,7 @@ boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::v
         co_return error;
       }
       task.spec.prompt = *std::move(ids);
+      if (task.spec.tokens_max == 0) task.spec.tokens_max = remaining_tokens(task);
     }
     specs.push_back(std::move(task.spec));
   }

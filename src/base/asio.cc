@@ -1,0 +1,2 @@
+// Boost.Asio, compiled once for all rooms (BOOST_ASIO_SEPARATE_COMPILATION).
+#include <boost/asio/impl/src.hpp>

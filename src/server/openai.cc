@@ -1,0 +1,294 @@
+// OpenAI's routes: /v1/models, /v1/completions, /v1/chat/completions, and /tokenize, /detokenize as vLLM has them.
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+
+#include "server/chat_messages.h"
+#include "server/openai_json.h"
+#include "server/problem.h"
+#include "server/sse.h"
+
+namespace altlas::server {
+namespace {
+
+namespace json = boost::json;
+using boost::asio::awaitable;
+
+constexpr int64_t kChoicesMax = 128;
+constexpr size_t kPromptsMax = 1000;
+constexpr int64_t kLogprobsMax = 20;
+
+struct OpenAiRequest {
+  std::vector<PendingTask> tasks;  // Prompts × n, a prompt's choices together.
+  size_t prompts = 1;
+  OpenAiReply reply;
+  bool stream = false;
+  bool include_usage = false;
+};
+
+json::object model_json(const ServedModel& model, int64_t created) {
+  return {{"id", model.id}, {"object", "model"}, {"created", created}, {"owned_by", "altlas"}, {"max_model_len", model.model_len_max}};
+}
+
+awaitable<Result<Response>> list_models(Request, Rooms& rooms) {
+  json::array data;
+  for (const ServedModel& model : rooms.prompts.models()) data.push_back(model_json(model, rooms.started / kSecond));
+  const json::object answer{{"object", "list"}, {"data", std::move(data)}};
+  co_return json_response(json::serialize(answer));
+}
+
+awaitable<Result<Response>> get_model(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(request.parameter("id")));
+  co_return json_response(json::serialize(model_json(*model, rooms.started / kSecond)));
+}
+
+// Token ids written as a list in the body.
+Result<std::vector<int32_t>> read_ids(const json::array& list, const ServedModel& model, const std::string& name) {
+  std::vector<int32_t> ids;
+  for (const json::value& item : list) {
+    const bool valid = item.is_int64() && item.get_int64() >= 0 && item.get_int64() < model.tokenizer->vocab_size();
+    if (!valid) return invalid(fmt::format("{}: should hold token ids from 0 to {}", name, model.tokenizer->vocab_size() - 1), name);
+    ids.push_back(static_cast<int32_t>(item.get_int64()));
+  }
+  if (ids.empty()) return invalid(name + ": is empty, should have at least one token", name);
+  return ids;
+}
+
+// `prompt`: a string, a list of strings, a list of ids, or a list of lists of ids.
+Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const ServedModel& model) {
+  const json::value* value = reader.value("prompt");
+  if (value == nullptr) return invalid("prompt: is missing, should be a string, a list of strings, or token ids", "prompt");
+  std::vector<Prompt> prompts;
+  const auto add = [&](const json::value& item) -> Result<void> {
+    Prompt prompt;
+    if (item.is_string()) {
+      if (item.get_string().empty()) return invalid("prompt: is empty, should have at least one character", "prompt");
+      prompt.text = std::string(item.get_string());
+    } else if (item.is_array()) {
+      prompt.kind = Prompt::Kind::kIds;
+      ALTLAS_TRY(prompt.ids, read_ids(item.get_array(), model, "prompt"));
+    } else {
+      return invalid("prompt: should be a string, a list of strings, or token ids", "prompt");
+    }
+    prompts.push_back(std::move(prompt));
+    return {};
+  };
+  const bool many = value->is_array() && !value->get_array().empty() && !value->get_array().front().is_number();
+  if (!many) {
+    ALTLAS_TRY_VOID(add(*value));
+    return prompts;
+  }
+  if (value->get_array().size() > kPromptsMax) return invalid(fmt::format("prompt: has {} prompts, at most {} are taken", value->get_array().size(), kPromptsMax), "prompt");
+  for (const json::value& item : value->get_array()) ALTLAS_TRY_VOID(add(item));
+  return prompts;
+}
+
+// logprobs: an integer for completions; true with top_logprobs for chat.
+void read_logprobs(JsonReader& reader, bool chat, SamplingParams& sampling) {
+  if (!chat) {
+    const auto count = reader.optional_integer("logprobs", 0, kLogprobsMax);
+    if (count) sampling.logprobs = static_cast<int32_t>(*count);
+    return;
+  }
+  const bool wanted = reader.boolean("logprobs", false);
+  const auto top = reader.optional_integer("top_logprobs", 0, kLogprobsMax);
+  if (top && *top > 0 && !wanted) reader.fail("top_logprobs", "needs logprobs: true");
+  if (wanted) sampling.logprobs = static_cast<int32_t>(top.value_or(0));
+}
+
+void read_stream(JsonReader& reader, OpenAiRequest& out) {
+  out.stream = reader.boolean("stream", false);
+  const json::object* options = reader.object("stream_options");
+  if (options == nullptr) return;
+  JsonReader inner(*options, reader.path_of("stream_options"));
+  out.include_usage = inner.boolean("include_usage", false);
+  if (const auto status = inner.status(); !status.ok()) reader.fail("stream_options", "include_usage should be true or false");
+}
+
+// Fields that both routes have; the task they make is the pattern of every choice.
+Result<PendingTask> read_common(JsonReader& reader, const Request& request, const Rooms& rooms, OpenAiRequest& out) {
+  PendingTask pattern;
+  const bool chat = out.reply.chat;
+  const std::string model = reader.text("model", "");
+  TaskSpec& spec = pattern.spec;
+  spec.sampling.temperature = static_cast<float>(reader.number("temperature", 1, 0, 2));
+  spec.owner = request.identity.name;
+  const GpuOptions options = read_gpu_options(reader, rooms);
+  spec.strategy = options.strategy;
+  spec.specific_device = options.specific_gpu_id;
+  spec.priority = rooms.config.gpu.multi_gpu.default_queue_priority;
+  if (const json::value* priority = reader.value("priority"); priority != nullptr && priority->is_string()) {
+    std::vector<std::string_view> names;
+    for (const EnumName& row : kPriorityNames) names.push_back(row.name);
+    spec.priority = static_cast<Priority>(reader.choice("priority", names, 1));
+  } else if (priority != nullptr) {  // vLLM's integers: lower is earlier.
+    const int64_t level = reader.integer("priority", 0, INT32_MIN, INT32_MAX);
+    spec.priority = level < 0 ? Priority::kHigh : level > 0 ? Priority::kLow : Priority::kNormal;
+  }
+  read_logprobs(reader, chat, spec.sampling);
+  read_stream(reader, out);
+  if (const json::object* format = reader.object("response_format")) {
+    JsonReader inner(*format, "response_format");
+    static constexpr std::string_view kFormats[] = {"text", "json_object", "json_schema"};
+    const size_t kind = inner.choice("type", kFormats, 0);
+    if (!inner.status().ok()) reader.fail("response_format.type", "should be \"text\"");
+    if (kind != 0) reader.fail("response_format.type", "only \"text\" can be produced by this version");
+  }
+  ALTLAS_TRY_VOID(reader.status());
+  ALTLAS_TRY(pattern.model, rooms.prompts.find(model));
+  spec.deployment = pattern.model->deployment;
+  read_sampling(reader, *pattern.model, spec.sampling);
+  ALTLAS_TRY_VOID(reader.status());
+  out.reply.model = pattern.model->id;
+  out.reply.served = pattern.model;
+  out.reply.logprobs = spec.sampling.logprobs;
+  out.reply.created = request.received / kSecond;
+  return pattern;
+}
+
+// `n` choices of every prompt; choice k draws from seed + k.
+Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts, int64_t n, OpenAiRequest& out) {
+  if (prompts.size() * static_cast<size_t>(n) > kPromptsMax) return invalid(fmt::format("n: {} choices of {} prompts are too many, at most {} in all", n, prompts.size(), kPromptsMax), "n");
+  out.prompts = prompts.size();
+  for (const Prompt& prompt : prompts) {
+    for (int64_t k = 0; k < n; ++k) {
+      PendingTask task = pattern;
+      task.prompt = prompt;
+      task.spec.sampling.seed += static_cast<uint64_t>(k);
+      if (out.reply.echo) out.reply.prompt_texts.push_back(prompt.text);
+      out.tasks.push_back(std::move(task));
+    }
+  }
+  return {};
+}
+
+// Streams every choice's chunks as they come.
+Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& rooms) {
+  Response response = sse_response();
+  const auto shared = std::make_shared<OpenAiRequest>(std::move(plan));
+  response.stream = [shared, ids, &rooms](WriteChunk write) -> awaitable<void> {
+    std::vector<Choice> choices(ids.size());
+    std::vector<char> started(ids.size(), 0);
+    const OnChoiceEvent on_event = [&](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
+      const bool first = std::exchange(started[index], 1) == 0;
+      if (event.end) choices[index].view = *event.end;
+      if (!first && !event.end && event.delta.text.empty() && event.delta.logprobs.empty()) co_return Result<void>();
+      std::string piece = sse_event(json::serialize(chunk(shared->reply, index, event, first)));
+      co_return co_await write(std::move(piece));
+    };
+    const auto outcome = co_await read_choices(ids, on_event, rooms);
+    std::string tail;
+    if (!outcome.ok()) {
+      tail = sse_event(problem(outcome.error(), true).body);
+    } else if (shared->include_usage) {
+      tail = sse_event(json::serialize(usage_chunk(shared->reply, usage_json(choices, shared->prompts))));
+    }
+    tail += sse_event("[DONE]");
+    static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
+  };
+  return response;
+}
+
+awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnect> disconnect, Rooms& rooms) {
+  std::vector<PendingTask> tasks = std::move(plan.tasks);
+  ALTLAS_CO_TRY(auto ids, co_await start_choices(std::move(tasks), std::move(disconnect), rooms));
+  plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(ids.front());
+  if (plan.stream) co_return stream_choices(std::move(plan), std::move(ids), rooms);
+  ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(ids), rooms));
+  co_return json_response(json::serialize(whole_answer(plan.reply, choices, plan.prompts)));
+}
+
+awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  JsonReader reader(body);
+  OpenAiRequest plan;
+  const int64_t n = reader.integer("n", 1, 1, kChoicesMax);
+  plan.reply.echo = reader.boolean("echo", false);
+  const int64_t tokens = reader.integer("max_tokens", 16, plan.reply.echo ? 0 : 1, INT32_MAX);
+  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
+  plan.reply.drop_generated = tokens == 0;
+  pattern.spec.tokens_max = static_cast<int32_t>(std::max<int64_t>(tokens, 1));
+  pattern.spec.sampling.prompt_logprobs = plan.reply.echo && plan.reply.logprobs >= 0;
+  ALTLAS_CO_TRY(auto prompts, read_prompts(reader, *pattern.model));
+  if (plan.reply.echo) {
+    for (Prompt& prompt : prompts) {
+      if (prompt.kind != Prompt::Kind::kIds) continue;
+      ALTLAS_CO_TRY(prompt.text, co_await rooms.prompts.decode(*pattern.model, prompt.ids));
+    }
+  }
+  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), n, plan));
+  co_return co_await answer(std::move(plan), request.disconnect, rooms);
+}
+
+awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  JsonReader reader(body);
+  OpenAiRequest plan;
+  plan.reply.chat = true;
+  const int64_t n = reader.integer("n", 1, 1, kChoicesMax);
+  const bool newer = reader.has("max_completion_tokens");
+  const auto tokens = reader.optional_integer(newer ? "max_completion_tokens" : "max_tokens", 1, INT32_MAX);
+  Prompt prompt;
+  prompt.kind = Prompt::Kind::kChat;
+  prompt.messages = read_messages(reader);
+  if (const json::array* tools = reader.array("tools"); tools != nullptr && !tools->empty()) prompt.tools = std::make_shared<json::value>(*tools);
+  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
+  pattern.spec.tokens_max = static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.
+  std::vector<Prompt> prompts;
+  prompts.push_back(std::move(prompt));
+  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), n, plan));
+  co_return co_await answer(std::move(plan), request.disconnect, rooms);
+}
+
+// POST /tokenize {"model", "prompt" | "messages", "add_special_tokens"} -> {"tokens", "count", "max_model_len"}.
+awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  JsonReader reader(body);
+  const std::string name = reader.text("model", "");
+  Prompt prompt;
+  if (reader.has("messages")) {
+    prompt.kind = Prompt::Kind::kChat;
+    prompt.messages = read_messages(reader);
+  } else {
+    prompt.text = reader.required_text("prompt");
+  }
+  ALTLAS_CO_TRY_VOID(reader.status());
+  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name));
+  ALTLAS_CO_TRY(const auto ids, co_await rooms.prompts.encode(*model, std::move(prompt)));
+  json::array list(ids.begin(), ids.end());
+  const json::object out{{"tokens", std::move(list)}, {"count", ids.size()}, {"max_model_len", model->model_len_max}};
+  co_return json_response(json::serialize(out));
+}
+
+awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  JsonReader reader(body);
+  const std::string name = reader.text("model", "");
+  const json::array* tokens = reader.array("tokens");
+  if (tokens == nullptr) reader.fail("tokens", "is missing, should be a list of token ids");
+  ALTLAS_CO_TRY_VOID(reader.status());
+  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name));
+  std::vector<int32_t> ids;
+  if (!tokens->empty()) {
+    ALTLAS_CO_TRY(ids, read_ids(*tokens, *model, "tokens"));
+  }
+  ALTLAS_CO_TRY(const std::string text, co_await rooms.prompts.decode(*model, std::move(ids)));
+  const json::object out{{"prompt", text}};
+  co_return json_response(json::serialize(out));
+}
+
+}  // namespace
+
+std::vector<Route> openai_routes() {
+  const std::vector<int> errors{400, 404, 413, 415, 429, 503};
+  return {
+      {"GET", "/v1/models", Access::kUser, list_models, "Models", "", "Models"},
+      {"GET", "/v1/models/{id}", Access::kUser, get_model, "One model", "", "Model", {}, {404}},
+      {"POST", "/v1/completions", Access::kUser, completions, "Complete a text", "CompletionRequest", "Completion", {}, errors},
+      {"POST", "/v1/chat/completions", Access::kUser, chat_completions, "Answer a conversation", "ChatCompletionRequest", "ChatCompletion", {}, errors},
+      {"POST", "/tokenize", Access::kUser, tokenize, "Text to token ids", "TokenizeRequest", "TokenizeAnswer", {}, errors},
+      {"POST", "/detokenize", Access::kUser, detokenize, "Token ids to text", "DetokenizeRequest", "DetokenizeAnswer", {}, errors},
+  };
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,141 @@
+#include "server/openapi.h"
+
+namespace altlas::server {
+
+std::string_view openapi_schemas() {
+  static constexpr std::string_view kRequests = R"json(
+{
+"Any": {"description": "Any JSON value"},
+"GpuOptions": {"type": ["object", "null"], "properties": {
+  "strategy": {"enum": ["round_robin", "least_loaded", "memory_optimized", "task_specific", "random", "prefix_affinity", "earliest_finish", null]},
+  "specific_gpu_id": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 2147483647}, {"type": "string", "pattern": "^(gpu_)?[0-9]{1,5}$"}, {"type": "null"}]},
+  "batch_split": {"type": ["boolean", "null"]}}},
+"Stop": {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 256}, {"type": "null"},
+  {"type": "array", "maxItems": 16, "items": {"type": "string", "minLength": 1, "maxLength": 256}}]},
+"PredictRequest": {"type": "object", "required": ["text"], "properties": {
+  "text": {"type": "string", "minLength": 1},
+  "max_length": {"type": ["integer", "null"], "minimum": 1, "maximum": 2147483647, "default": 128, "description": "Generated tokens at most"},
+  "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2, "default": 0.7},
+  "type": {"type": ["string", "null"], "minLength": 1, "maxLength": 64, "default": "text_generation"},
+  "model": {"type": ["string", "null"]},
+  "estimated_memory": {"type": ["integer", "null"], "minimum": 0, "maximum": 9223372036854775807, "description": "Bytes reserved until the task ends"},
+  "priority": {"enum": ["high", "normal", "low", null]},
+  "deadline_s": {"type": ["number", "null"], "minimum": 0.001, "maximum": 31622400},
+  "idempotency_key": {"type": ["string", "null"], "maxLength": 64},
+  "top_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+  "top_k": {"type": ["integer", "null"], "minimum": -1, "maximum": 2147483647},
+  "min_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+  "seed": {"type": ["integer", "null"], "minimum": -9223372036854775808, "maximum": 9223372036854775807},
+  "stop": {"$ref": "#/components/schemas/Stop"},
+  "template": {"enum": ["raw", "chat", null]},
+  "gpu_options": {"$ref": "#/components/schemas/GpuOptions"}}},
+"BatchPredictRequest": {"type": "object", "required": ["batch"], "properties": {
+  "batch": {"type": "array", "minItems": 1, "maxItems": 1000, "items": {"$ref": "#/components/schemas/PredictRequest"}},
+  "gpu_options": {"$ref": "#/components/schemas/GpuOptions"}}},
+"GenerateRequest": {"type": "object", "required": ["prompt"], "properties": {
+  "prompt": {"type": "string", "minLength": 1},
+  "model": {"type": ["string", "null"]},
+  "max_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 2147483647, "default": 512},
+  "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2, "default": 0.7},
+  "top_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1, "default": 0.95},
+  "stop": {"$ref": "#/components/schemas/Stop"}}},
+"Messages": {"type": "array", "minItems": 1, "maxItems": 4096, "items": {"type": "object", "required": ["role", "content"], "properties": {
+  "role": {"enum": ["system", "user", "assistant", "tool", "developer", "function"]}, "content": {"type": "string"}}}},
+"ChatRequest": {"type": "object", "required": ["messages"], "properties": {
+  "messages": {"$ref": "#/components/schemas/Messages"},
+  "model": {"type": ["string", "null"]},
+  "max_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 2147483647, "default": 512},
+  "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2, "default": 0.7},
+  "stop": {"$ref": "#/components/schemas/Stop"},
+  "stream": {"type": ["boolean", "null"], "default": false}}},
+"OpenAiCommon": {"type": "object", "properties": {
+  "model": {"type": ["string", "null"]},
+  "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2, "default": 1},
+  "top_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+  "top_k": {"type": ["integer", "null"], "minimum": -1, "maximum": 2147483647},
+  "min_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+  "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 128},
+  "seed": {"type": ["integer", "null"], "minimum": -9223372036854775808, "maximum": 9223372036854775807},
+  "presence_penalty": {"type": ["number", "null"], "minimum": -2, "maximum": 2},
+  "frequency_penalty": {"type": ["number", "null"], "minimum": -2, "maximum": 2},
+  "repetition_penalty": {"type": ["number", "null"], "minimum": 0.01, "maximum": 100},
+  "logit_bias": {"type": ["object", "null"], "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100}, "propertyNames": {"pattern": "^[0-9]{1,5}$"}},
+  "ignore_eos": {"type": ["boolean", "null"]},
+  "min_tokens": {"type": ["integer", "null"], "minimum": 0, "maximum": 2147483647},
+  "stop": {"$ref": "#/components/schemas/Stop"},
+  "stream": {"type": ["boolean", "null"], "default": false},
+  "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": ["boolean", "null"]}}},
+  "gpu_options": {"$ref": "#/components/schemas/GpuOptions"}}},
+"CompletionRequest": {"allOf": [{"$ref": "#/components/schemas/OpenAiCommon"}, {"type": "object", "required": ["prompt"], "properties": {
+  "prompt": {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "string", "minLength": 1}}]},
+  "max_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 2147483647, "default": 16},
+  "echo": {"type": ["boolean", "null"]},
+  "logprobs": {"type": ["integer", "null"], "minimum": 0, "maximum": 20}}}]},
+"ChatCompletionRequest": {"allOf": [{"$ref": "#/components/schemas/OpenAiCommon"}, {"type": "object", "required": ["messages"], "properties": {
+  "messages": {"$ref": "#/components/schemas/Messages"},
+  "max_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 2147483647},
+  "max_completion_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 2147483647},
+  "logprobs": {"type": ["boolean", "null"]},
+  "top_logprobs": {"type": ["integer", "null"], "minimum": 0, "maximum": 20}}}]},
+"TokenizeRequest": {"type": "object", "required": ["prompt"], "properties": {"model": {"type": ["string", "null"]}, "prompt": {"type": "string"}}},
+"DetokenizeRequest": {"type": "object", "required": ["tokens"], "properties": {"model": {"type": ["string", "null"]},
+  "tokens": {"type": "array", "items": {"type": "integer", "minimum": 0}}}},
+"StrategyRequest": {"type": "object", "required": ["strategy"], "properties": {
+  "strategy": {"enum": ["round_robin", "least_loaded", "memory_optimized", "task_specific", "random", "prefix_affinity", "earliest_finish"]}}},
+"ConcurrencyRequest": {"type": "object", "required": ["value"], "properties": {"value": {"type": "integer", "minimum": 1, "maximum": 65536}}},)json";
+
+  static constexpr std::string_view kAnswers = R"json(
+"Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
+"OpenAiError": {"type": "object", "required": ["error"], "properties": {"error": {"type": "object", "required": ["message", "type"],
+  "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "integer", "null"]}}}}},
+"Status": {"enum": ["queued", "running", "completed", "failed", "canceled"]},
+"Placed": {"type": "object", "required": ["task_id", "gpu_id", "status"], "properties": {
+  "task_id": {"type": "string"}, "gpu_id": {"type": "integer"}, "status": {"$ref": "#/components/schemas/Status"}}},
+"BatchPlaced": {"type": "object", "required": ["status"], "properties": {
+  "status": {"enum": ["running", "queued", "mixed", "all_distributed", "all_queued"]},
+  "gpu_id": {"type": "integer"}, "task_ids": {"type": "array", "items": {"type": "string"}},
+  "tasks": {"type": "array", "items": {"$ref": "#/components/schemas/Placed"}}}},
+"Task": {"type": "object", "required": ["task_id", "status", "gpu_id", "type", "created_at", "started_at", "finished_at"], "properties": {
+  "task_id": {"type": "string"}, "status": {"$ref": "#/components/schemas/Status"}, "gpu_id": {"type": "integer"}, "type": {"type": "string"},
+  "created_at": {"type": "string"}, "started_at": {"type": ["string", "null"]}, "finished_at": {"type": ["string", "null"]},
+  "queue_position": {"type": "integer"}, "error": {"type": "string"}, "note": {"type": "string"},
+  "result": {"type": "object", "required": ["text", "execution_time", "timestamp", "tokens", "finish_reason"], "properties": {
+    "text": {"type": "string"}, "execution_time": {"type": "number"}, "timestamp": {"type": "string"}, "tokens": {"type": "integer"},
+    "finish_reason": {"type": "string"}}}}},
+"TaskList": {"type": "object", "required": ["tasks", "total"], "properties": {
+  "tasks": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Task"}}, "total": {"type": "integer"}}},
+"Canceled": {"type": "object", "required": ["task_id", "status"], "properties": {"task_id": {"type": "string"}, "status": {"const": "canceled"}}},
+"Explanation": {"type": "object", "required": ["task_id", "strategy", "winner", "rejected", "alternatives"], "properties": {
+  "task_id": {"type": "string"}, "strategy": {"type": "string"}, "winner": {"type": "integer"}, "runner_up": {"type": ["integer", "null"]},
+  "reason": {"type": "string"}, "rejected": {"type": "array", "items": {"type": "object"}}, "alternatives": {"type": "object"}, "epoch": {"type": "integer"}}},
+"Gpu": {"type": "object", "required": ["id", "name", "kind", "utilization", "memory_used", "memory_total", "task_count", "queued_count", "temperature", "power", "healthy", "deployments"],
+  "properties": {"id": {"type": "integer"}, "name": {"type": "string"}, "kind": {"enum": ["cpu", "cuda", "sim"]},
+  "utilization": {"type": "number", "minimum": 0, "maximum": 100}, "memory_used": {"type": "integer"}, "memory_total": {"type": "integer"},
+  "task_count": {"type": "integer"}, "queued_count": {"type": "integer"}, "temperature": {"type": ["number", "null"]},
+  "power": {"type": ["number", "null"]}, "healthy": {"type": "boolean"}, "deployments": {"type": "array", "items": {"type": "string"}}}},
+"Gpus": {"type": "object", "required": ["gpus"], "properties": {"gpus": {"type": "array", "items": {"$ref": "#/components/schemas/Gpu"}}}},
+"Deployments": {"type": "object", "required": ["deployments"], "properties": {"deployments": {"type": "object"}}},
+"StrategyAnswer": {"type": "object", "required": ["status", "strategy"], "properties": {"status": {"const": "success"}, "strategy": {"type": "string"}}},
+"ConcurrencyAnswer": {"type": "object", "required": ["status", "max_concurrent_tasks"], "properties": {"status": {"const": "success"}, "max_concurrent_tasks": {"type": "integer"}}},
+"Usage": {"type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"], "properties": {
+  "prompt_tokens": {"type": "integer"}, "completion_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}}},
+"GenerateAnswer": {"type": "object", "required": ["text", "tokens"], "properties": {"text": {"type": "string"}, "tokens": {"type": "integer"}}},
+"ChatAnswer": {"type": "object", "required": ["content", "usage"], "properties": {"content": {"type": "string"}, "usage": {"$ref": "#/components/schemas/Usage"}}},
+"EchoAnswer": {"type": "object", "required": ["echo", "calls"], "properties": {"echo": {}, "calls": {"type": "integer"}}},
+"Model": {"type": "object", "required": ["id", "object"], "properties": {"id": {"type": "string"}, "object": {"const": "model"}}},
+"Models": {"type": "object", "required": ["object", "data"], "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}}},
+"Completion": {"type": "object", "required": ["id", "object", "created", "model", "choices", "usage"], "properties": {"object": {"const": "text_completion"},
+  "choices": {"type": "array"}, "usage": {"$ref": "#/components/schemas/Usage"}}},
+"ChatCompletion": {"type": "object", "required": ["id", "object", "created", "model", "choices", "usage"], "properties": {"object": {"const": "chat.completion"},
+  "choices": {"type": "array"}, "usage": {"$ref": "#/components/schemas/Usage"}}},
+"TokenizeAnswer": {"type": "object", "required": ["tokens", "count", "max_model_len"], "properties": {"tokens": {"type": "array", "items": {"type": "integer"}}, "count": {"type": "integer"}, "max_model_len": {"type": "integer"}}},
+"DetokenizeAnswer": {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+"Health": {"type": "object", "required": ["status", "model"], "properties": {"status": {"enum": ["ok", "starting", "draining", "unavailable"]}, "model": {"type": "string"}, "message": {"type": "string"}}},
+"OpenApi": {"type": "object", "required": ["openapi"]}
+}
+)json";
+  static const std::string all = std::string(kRequests) + std::string(kAnswers);
+  return all;
+}
+
+}  // namespace altlas::server
