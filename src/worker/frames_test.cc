@@ -1,0 +1,197 @@
+#include "worker/frames.h"
+
+#include <gtest/gtest.h>
+
+#include "testing/data.h"
+#include "worker/test_messages.h"
+
+namespace altlas::worker {
+namespace {
+
+std::vector<Frame> all_frames() {
+  std::vector<Frame> frames{{1, 0, Hello{3, "token\0x", ReplicaId{4}, -5, "host", 6, 7}},
+                            {2, 0, HelloAck{3, 4, "h", 5, 6}},
+                            {UINT64_MAX, 0, Ack{UINT64_MAX, 2}},
+                            {4, 0, Ping{9}},
+                            {5, 0, Pong{10}},
+                            {6, 0, Goodbye{"why \xff"}}};
+  uint64_t sequence = 0;
+  for (auto& command : all_commands()) frames.push_back({7, ++sequence, std::move(command)});
+  for (auto& report : all_reports()) frames.push_back({8, ++sequence, std::move(report)});
+  return frames;
+}
+
+Result<Frame> again(const Frame& frame) {
+  ALTLAS_TRY(const std::string bytes, encode_frame(frame));
+  return decode_frame(std::string_view(bytes).substr(kFrameHeaderBytes));
+}
+
+template <class T>
+T message_again(const auto& message) {
+  using Kind = std::conditional_t<std::is_constructible_v<engine::Command, T>, engine::Command, engine::Report>;
+  return std::get<T>(std::get<Kind>(again(Frame{1, 1, Kind(message)}).value().body));
+}
+
+// Goal: nothing is lost on the way. Method: what was encoded, decoded and encoded again is the same bytes, and (below)
+// each field is compared.
+TEST(Frames, EveryKindComesBack) {
+  for (const Frame& frame : all_frames()) {
+    const Result<Frame> got = again(frame);
+    ASSERT_TRUE(got.ok()) << got.error().message();
+    EXPECT_EQ(got->epoch, frame.epoch);
+    EXPECT_EQ(got->sequence, frame.sequence);
+    EXPECT_EQ(got->body.index(), frame.body.index());
+    EXPECT_EQ(encode_frame(*got).value(), encode_frame(frame).value());
+  }
+}
+
+TEST(Frames, HelloFieldsComeBack) {
+  const auto hello = std::get<Hello>(again(all_frames()[0]).value().body);
+  EXPECT_EQ(hello.version, 3u);
+  EXPECT_EQ(hello.token, "token\0x");
+  EXPECT_EQ(hello.replica, ReplicaId{4});
+  EXPECT_EQ(hello.pid, -5);
+  EXPECT_EQ(hello.host, "host");
+  EXPECT_EQ(hello.received, 6u);
+  EXPECT_EQ(hello.credit, 7u);
+}
+
+TEST(Frames, CommandFieldsComeBack) {
+  const auto commands = all_commands();
+  const auto& load = std::get<engine::LoadReplica>(commands[0]);
+  const auto got = message_again<engine::LoadReplica>(load);
+  EXPECT_EQ(got.kind, load.kind);
+  EXPECT_EQ(got.model_path, load.model_path);
+  EXPECT_EQ(got.device_spec, load.device_spec);
+  EXPECT_EQ(got.device_ids, load.device_ids);
+  EXPECT_EQ(got.cpu_first, load.cpu_first);
+  EXPECT_EQ(got.ranks, load.ranks);
+  EXPECT_EQ(got.tensor_parallel_size, load.tensor_parallel_size);
+  EXPECT_EQ(got.pipeline_parallel_size, load.pipeline_parallel_size);
+  EXPECT_EQ(got.expert_parallel_size, load.expert_parallel_size);
+  EXPECT_EQ(got.model_len_max, load.model_len_max);
+  EXPECT_EQ(got.sequences_max, load.sequences_max);
+  EXPECT_EQ(got.step_tokens_max, load.step_tokens_max);
+  EXPECT_EQ(got.block_tokens, load.block_tokens);
+  EXPECT_EQ(got.executor_depth, load.executor_depth);
+  EXPECT_EQ(got.memory_utilization, load.memory_utilization);
+  EXPECT_EQ(got.kv_dtype, load.kv_dtype);
+  EXPECT_EQ(got.prefix_caching, load.prefix_caching);
+  const auto& submit = std::get<engine::SubmitSequence>(commands[1]);
+  const auto sequence = message_again<engine::SubmitSequence>(submit);
+  EXPECT_EQ(sequence.sequence, submit.sequence);
+  EXPECT_EQ(sequence.prompt, submit.prompt);
+  EXPECT_EQ(sequence.generated, submit.generated);
+  EXPECT_EQ(sequence.tokens_max, submit.tokens_max);
+  EXPECT_EQ(sequence.priority, submit.priority);
+  EXPECT_EQ(sequence.sampling, submit.sampling);
+  EXPECT_EQ(sequence.payload, submit.payload);
+  EXPECT_EQ(message_again<engine::CancelSequence>(commands[2]).sequence, SequenceId{7});
+}
+
+TEST(Frames, ReportFieldsComeBack) {
+  const auto reports = all_reports();
+  EXPECT_EQ(message_again<engine::LoadProgress>(reports[0]).fraction, 0.75);
+  const auto loaded = message_again<engine::ReplicaLoaded>(reports[1]);
+  EXPECT_EQ(loaded.sequences_max, 1u);
+  EXPECT_EQ(loaded.model_len_max, 2u);
+  EXPECT_EQ(loaded.block_tokens, 3u);
+  EXPECT_EQ(loaded.kv_blocks, 4u);
+  EXPECT_EQ(loaded.block_bytes, 5u);
+  EXPECT_EQ(loaded.weight_bytes, UINT64_MAX);
+  EXPECT_EQ(loaded.activation_bytes, 7u);
+  EXPECT_EQ(loaded.simd, "avx512_vnni");
+  EXPECT_EQ(message_again<engine::LoadFailed>(reports[2]).code, ErrorCode::kDevice);
+  const auto& want = std::get<engine::SequenceTokens>(reports[3]).delta;
+  const auto delta = message_again<engine::SequenceTokens>(reports[3]).delta;
+  EXPECT_EQ(delta.first_index, want.first_index);
+  EXPECT_EQ(delta.ids, want.ids);
+  EXPECT_EQ(delta.text_offset, want.text_offset);
+  EXPECT_EQ(delta.text, want.text);
+  EXPECT_EQ(delta.logprobs, want.logprobs);
+  const auto result = message_again<engine::SequenceFinished>(reports[4]).result;
+  EXPECT_EQ(result.text, "text");
+  EXPECT_EQ(result.tokens, 3u);
+  EXPECT_EQ(result.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(result.stop_string, "stop");
+  EXPECT_EQ(result.prompt_logprobs, want.logprobs);
+  EXPECT_EQ(message_again<engine::SequenceFailed>(reports[5]).code, ErrorCode::kTooLarge);
+  EXPECT_EQ(message_again<engine::SequenceCanceled>(reports[6]).tokens, 17u);
+  const auto stats = message_again<engine::ReplicaStats>(reports[7]);
+  EXPECT_EQ(stats.steps, 1u);
+  EXPECT_EQ(stats.running, 2u);
+  EXPECT_EQ(stats.waiting, 3u);
+  EXPECT_EQ(stats.kv_blocks_free, 4u);
+  EXPECT_EQ(stats.preemptions, 5u);
+  EXPECT_EQ(stats.prompt_tokens, 6u);
+  EXPECT_EQ(stats.generated_tokens, 7u);
+  EXPECT_EQ(stats.device_busy_us, (std::vector<int64_t>{-1, 8}));
+  EXPECT_EQ(stats.device_memory_used, (std::vector<uint64_t>{9, UINT64_MAX}));
+}
+
+// Goal: hostile bytes never crash and never pass for another epoch's message unseen. Method: cut every frame at every
+// length, flip every bit; whatever still decodes must encode to itself.
+TEST(Frames, HostileBytesAreErrorsOrFrames) {
+  for (const Frame& frame : all_frames()) {
+    const std::string bytes = encode_frame(frame).value().substr(kFrameHeaderBytes);
+    for (size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+      std::string damaged = bytes;
+      damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+      const Result<Frame> got = decode_frame(damaged);
+      if (!got.ok()) {
+        EXPECT_EQ(got.error().code(), ErrorCode::kInvalid);
+        continue;
+      }
+      const std::string once = encode_frame(*got).value();
+      EXPECT_EQ(encode_frame(again(*got).value()).value(), once);
+    }
+    for (size_t size = 0; size < bytes.size(); ++size) (void)decode_frame(std::string_view(bytes).substr(0, size));
+  }
+  for (uint64_t seed = 0; seed < 3000; ++seed) {
+    const std::vector<uint8_t> random = testing::bytes(seed % 300, seed);
+    (void)decode_frame(std::string_view(reinterpret_cast<const char*>(random.data()), random.size()));
+  }
+}
+
+TEST(Frames, SequenceNumbersBelongToMessages) {
+  EXPECT_FALSE(again(Frame{1, 5, Ping{1}}).ok());
+  EXPECT_FALSE(again(Frame{1, 0, engine::Command(engine::DrainReplica{})}).ok());
+  EXPECT_FALSE(decode_frame("").ok());
+}
+
+TEST(Frames, TooLargeIsRefusedOnBothSides) {
+  const Result<std::string> got = encode_frame(Frame{1, 0, Goodbye{std::string(kFrameBytesMax, 'x')}});
+  ASSERT_FALSE(got.ok());
+  EXPECT_EQ(got.error().code(), ErrorCode::kTooLarge);
+  FrameReader reader(16);
+  reader.feed(std::string("\x11\0\0\0", 4));
+  const auto next = reader.next();
+  ASSERT_FALSE(next.ok());
+  EXPECT_EQ(next.error().message(), "a frame of 17 bytes, the limit here is 16");
+}
+
+// Goal: the reader finds the same frames however the bytes are cut. Method: pieces of 1 to 50 bytes.
+TEST(FrameReader, AnyPiecesGiveTheSameFrames) {
+  std::string stream;
+  for (const Frame& frame : all_frames()) stream += encode_frame(frame).value();
+  for (size_t piece = 1; piece <= 50; ++piece) {
+    FrameReader reader;
+    std::string joined;
+    size_t count = 0;
+    for (size_t at = 0; at < stream.size(); at += piece) {
+      reader.feed(std::string_view(stream).substr(at, piece));
+      for (;;) {
+        const auto message = reader.next().value();
+        if (!message) break;
+        joined += encode_frame(decode_frame(*message).value()).value();
+        ++count;
+      }
+    }
+    EXPECT_EQ(count, all_frames().size());
+    EXPECT_EQ(joined, stream);
+    EXPECT_EQ(reader.waiting_bytes(), 0u);
+  }
+}
+
+}  // namespace
+}  // namespace altlas::worker

@@ -1,0 +1,86 @@
+// One of each message, with every field set to something that is not its default.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "worker/frames.h"
+
+namespace altlas::worker {
+
+inline SamplingParams full_sampling() {
+  SamplingParams sampling;
+  sampling.temperature = 0.25f;
+  sampling.top_p = 0.5f;
+  sampling.top_k = -1;
+  sampling.min_p = 0.125f;
+  sampling.repetition_penalty = 1.5f;
+  sampling.presence_penalty = -0.5f;
+  sampling.frequency_penalty = 0.75f;
+  sampling.seed = 0xfedcba9876543210;
+  sampling.logprobs = 0;
+  sampling.prompt_logprobs = true;
+  sampling.ignore_eos = true;
+  sampling.min_tokens = 5;
+  sampling.stop = {"\n\n", "\xff\xfe", ""};
+  sampling.logit_bias = {{-1, 0.5f}, {151000, -100.0f}};
+  return sampling;
+}
+
+inline std::vector<engine::Command> all_commands() {
+  engine::LoadReplica load;
+  load.kind = "echo";
+  load.model_path = "/models/\xff.gguf";
+  load.device_spec = "cpu:1:1:4GiB+cpu:1:1:4GiB";
+  load.device_ids = {3, 4};
+  load.cpu_first = {0, 8};
+  load.ranks = {0, 1};
+  load.tensor_parallel_size = 2;
+  load.pipeline_parallel_size = 3;
+  load.expert_parallel_size = 4;
+  load.model_len_max = 5;
+  load.sequences_max = 6;
+  load.step_tokens_max = 7;
+  load.block_tokens = 8;
+  load.executor_depth = 9;
+  load.memory_utilization = 0.1;
+  load.kv_dtype = "q8_0";
+  load.prefix_caching = false;
+  const engine::SubmitSequence submit{SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,
+                                      Priority::kLow,         full_sampling(),    "{\"a\": 1}"};
+  return {load, submit, engine::CancelSequence{SequenceId{7}}, engine::DrainReplica{}};
+}
+
+inline std::vector<engine::Report> all_reports() {
+  const std::vector<TokenLogprobs> logprobs{{1, -0.5f, {{1, -0.5f}, {2, -1.5f}}}, {-7, -2.0f, {}}};
+  engine::ReplicaLoaded loaded;
+  loaded.sequences_max = 1;
+  loaded.model_len_max = 2;
+  loaded.block_tokens = 3;
+  loaded.kv_blocks = 4;
+  loaded.block_bytes = 5;
+  loaded.weight_bytes = UINT64_MAX;
+  loaded.activation_bytes = 7;
+  loaded.simd = "avx512_vnni";
+  engine::ReplicaStats stats;
+  stats.steps = 1;
+  stats.running = 2;
+  stats.waiting = 3;
+  stats.kv_blocks_free = 4;
+  stats.preemptions = 5;
+  stats.prompt_tokens = 6;
+  stats.generated_tokens = 7;
+  stats.device_busy_us = {-1, 8};
+  stats.device_memory_used = {9, UINT64_MAX};
+  return {engine::LoadProgress{"weights", 0.75},
+          loaded,
+          engine::LoadFailed{ErrorCode::kDevice, "no memory \xff"},
+          engine::SequenceTokens{SequenceId{1}, TokenDelta{5, {1, -2}, 9, "\xf0\x9f", logprobs}},
+          engine::SequenceFinished{SequenceId{2}, TaskResult{"text", 3, FinishReason::kLength, "stop", logprobs}},
+          engine::SequenceFailed{SequenceId{3}, ErrorCode::kTooLarge, "why"},
+          engine::SequenceCanceled{SequenceId{4}, 17},
+          stats,
+          engine::ReplicaDrained{}};
+}
+
+}  // namespace altlas::worker
