@@ -51,7 +51,9 @@ TEST(Reference, RowsAreComplete) {
   std::set<std::string> variables;
   for (const SettingRow& row : setting_rows()) {
     EXPECT_TRUE(variables.insert(row.environment).second) << row.environment;
-    if (!row.environment_too.empty()) EXPECT_TRUE(variables.insert(row.environment_too).second);
+    if (!row.environment_too.empty()) {
+      EXPECT_TRUE(variables.insert(row.environment_too).second);
+    }
     EXPECT_TRUE(row.help.ends_with('.')) << row.path;
   }
   EXPECT_TRUE(variables.contains("ALTLAS_SERVER_PORT"));

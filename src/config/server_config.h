@@ -33,6 +33,13 @@ struct ServerConfig {
   double graceful_shutdown_timeout_s = 30;
 
   static constexpr void fields(auto&& field) {
+    listener_fields(field);
+    limit_fields(field);
+    time_fields(field);
+  }
+
+ private:
+  static constexpr void listener_fields(auto& field) {
     using S = ServerConfig;
     field("host", &S::host,
           FieldInfo{.help = "Address to listen on; without a key only a loopback address."});
@@ -53,6 +60,9 @@ struct ServerConfig {
           FieldInfo{.help = "Threads for tokenizing; 0 chooses by the number of cores.",
                     .min = 0,
                     .max = 256});
+  }
+  static constexpr void limit_fields(auto& field) {
+    using S = ServerConfig;
     field("connections_max", &S::connections_max,
           FieldInfo{
               .help = "Connections at a time.", .unit = "connections", .min = 1, .max = 1 << 20});
@@ -85,6 +95,9 @@ struct ServerConfig {
               .help = "Tasks that one listing returns at most; a higher limit is lowered to it.",
               .min = 1,
               .max = 1000000});
+  }
+  static constexpr void time_fields(auto& field) {
+    using S = ServerConfig;
     field("idle_timeout_s", &S::idle_timeout_s,
           FieldInfo{.help = "A connection without a request is closed after it.",
                     .unit = "s",

@@ -104,7 +104,9 @@ class Checker {
     }
     if (type_ != "histogram") {
       ASSERT_EQ(metric, family_);
-      if (type_ == "counter") ASSERT_GE(value, 0);
+      if (type_ == "counter") {
+        ASSERT_GE(value, 0);
+      }
       return;
     }
     histogram(metric, le, others, value);
