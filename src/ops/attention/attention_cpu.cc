@@ -162,7 +162,7 @@ HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, size_t begin, size
   }
   Vec16 most = hn::Set(d, kNone);
   for (size_t j = low; j < high; j += kLanes) most = hn::Max(most, hn::Load(d, score + j));
-  const float largest = hn::GetLane(hn::MaxOfLanes(d, most));
+  const float largest = largest_lane(most);
   const Vec16 top = hn::Set(d, largest);
   Vec16 sums[kParts];
   for (size_t p = 0; p < kParts; ++p) sums[p] = hn::Zero(d);

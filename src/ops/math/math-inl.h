@@ -66,6 +66,15 @@ HWY_INLINE Vec16 capped(Vec16 x, float cap) {
   return hn::Mul(hn::Set(d, cap), hn::Sub(one, hn::Div(two, hn::Add(one, grown))));
 }
 
+// The largest lane. (Highway 1.0's own answers at least -FLT_MAX on its portable target.)
+HWY_INLINE float largest_lane(Vec16 x) {
+  HWY_ALIGN float lane[16];
+  hn::Store(x, F32x16(), lane);
+  float largest = lane[0];
+  for (size_t i = 1; i < kLanes; ++i) largest = lane[i] > largest ? lane[i] : largest;
+  return largest;
+}
+
 // Sum of 16 virtual lanes in one fixed order: a tree of halves.
 HWY_INLINE float sum_lanes(float* HWY_RESTRICT lane) {
   for (size_t width = 8; width > 0; width /= 2)

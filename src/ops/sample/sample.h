@@ -1,0 +1,58 @@
+// From logits to a token: a pure function of logits, parameters, token counts, seed and position.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace altlas::ops {
+
+inline constexpr int32_t kTopLogprobsMax = 20;
+
+// How often a token was seen, for penalties.
+struct TokenCount {
+  int32_t id = 0;
+  int32_t generated = 0;  // 0: only in the prompt.
+};
+
+struct SampleParams {
+  float temperature = 0.0f;  // 0: greedy.
+  int32_t top_k = 0;         // 0: all.
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float repetition_penalty = 1.0f;  // Of every token seen, arXiv:1909.05858.
+  float presence_penalty = 0.0f;    // Of generated tokens.
+  float frequency_penalty = 0.0f;
+  uint64_t seed = 0;
+  std::span<const std::pair<int32_t, float>> logit_bias;
+  std::span<const TokenCount> counts;
+  std::span<const int32_t> banned;  // Never chosen.
+
+  bool changes_logits() const {
+    return !logit_bias.empty() || !banned.empty() ||
+           (!counts.empty() && (repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f));
+  }
+};
+
+// Index of the largest of count >= 1 logits, the lowest of equal ones; NaN never wins.
+int32_t argmax_cpu(const float* logits, size_t count);
+int32_t argmax_ref(const float* logits, size_t count);
+
+// Largest of the logits and log(sum e^logit), summed in one fixed order.
+struct LogSum {
+  float largest = 0;
+  double log_sum = 0;
+};
+LogSum log_sum_cpu(const float* logits, size_t count);
+inline float logprob(float logit, const LogSum& sum) { return static_cast<float>(static_cast<double>(logit) - sum.log_sum); }
+
+// The n most likely ids, most likely first, equal ones by lowest id; n is cut to count.
+std::vector<int32_t> top_ids(const float* logits, size_t count, size_t n);
+
+// Chooses the token at `position` of the sequence. Order: bias, penalties, temperature, top_k, top_p, min_p, draw.
+// logits: changed by bias and penalties. Ids out of range are ignored.
+int32_t sample_cpu(float* logits, size_t count, const SampleParams& params, uint64_t position);
+
+}  // namespace altlas::ops
