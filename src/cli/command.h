@@ -1,0 +1,46 @@
+// Commands: each file of this room that has a run_ function is one; main.cc lists them.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "config/load.h"
+
+namespace CLI {
+class App;
+}
+
+namespace altlas::cli {
+
+// Exit codes (SPEC 2).
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+
+// Prints "altlas: message" to standard error; 2 for what the user can put right (bad input, not found), else 1.
+int fail(const Error& error);
+
+// A command adds its options to `app` and returns what runs it. `app` outlives the function.
+using Run = std::function<int()>;
+struct Command {
+  const char* name;
+  const char* help;
+  Run (*make)(CLI::App& app);
+};
+
+Run make_serve(CLI::App& app);
+Run make_worker(CLI::App& app);
+Run make_generate(CLI::App& app);
+Run make_chat(CLI::App& app);
+Run make_perplexity(CLI::App& app);
+Run make_pull(CLI::App& app);
+Run make_models(CLI::App& app);
+Run make_doctor(CLI::App& app);
+Run make_validate_config(CLI::App& app);
+Run make_status(CLI::App& app);
+Run make_cancel(CLI::App& app);
+Run make_strategy(CLI::App& app);
+
+}  // namespace altlas::cli

@@ -1,0 +1,48 @@
+// The altlas program: one command per subcommand.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/command.h"
+
+namespace {
+
+constexpr altlas::cli::Command kCommands[] = {
+    {"serve", "Serve models over HTTP", altlas::cli::make_serve},
+    {"generate", "Complete one prompt in the terminal", altlas::cli::make_generate},
+    {"chat", "Talk with a model in the terminal", altlas::cli::make_chat},
+    {"perplexity", "Log-probability of a text, token by token", altlas::cli::make_perplexity},
+    {"pull", "Fetch a model of the catalogue", altlas::cli::make_pull},
+    {"models", "List the models that are here or can be fetched", altlas::cli::make_models},
+    {"status", "Devices, deployments and tasks of a running server", altlas::cli::make_status},
+    {"cancel", "Cancel a task of a running server", altlas::cli::make_cancel},
+    {"strategy", "Show or change how a running server chooses devices", altlas::cli::make_strategy},
+    {"doctor", "What this machine has, what is missing and how to get it", altlas::cli::make_doctor},
+    {"validate-config", "Check a configuration file", altlas::cli::make_validate_config},
+    {"worker", "A worker process; the server starts it", altlas::cli::make_worker},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("altlas serves AI models on the GPUs of one machine or many.", "altlas");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", ALTLAS_VERSION);
+  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    const CLI::App* shown = failed->get_subcommands().empty() ? failed : failed->get_subcommands().front();
+    return "altlas: " + std::string(error.what()) + "; see altlas " +
+           (shown->get_parent() != nullptr ? shown->get_name() + " " : std::string()) + "--help\n";
+  });
+  std::vector<std::pair<CLI::App*, altlas::cli::Run>> commands;
+  for (const auto& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.help);
+    commands.emplace_back(sub, command.make(*sub));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? altlas::cli::kExitOk : altlas::cli::kExitUsage;
+  }
+  for (const auto& [sub, run] : commands)
+    if (sub->parsed()) return run();
+  return altlas::cli::kExitUsage;
+}

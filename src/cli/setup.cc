@@ -1,0 +1,214 @@
+#include "cli/setup.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "config/reference.h"
+#include "config/validate.h"
+#include "device/cuda/nvml.h"
+#include "hardware/device_kinds.h"
+#include "model/vocabulary.h"
+#include "ops/simd.h"
+#include "weights/gguf.h"
+#include "weights/pull.h"
+
+extern char** environ;
+
+namespace altlas::cli {
+namespace {
+
+struct SettingFlag {
+  const char* flag;
+  const char* path;
+  FlagSet set;
+};
+// Flags that stand for a setting; their help, default and range come from the setting's metadata.
+constexpr SettingFlag kSettingFlags[] = {
+    {"--host", "server.host", FlagSet::kServer},
+    {"--port", "server.port", FlagSet::kServer},
+    {"--api-key", "auth.api_keys", FlagSet::kServer},
+    {"--api-key-file", "auth.keys_file", FlagSet::kServer},
+    {"--tls-cert", "server.tls_cert", FlagSet::kServer},
+    {"--tls-key", "server.tls_key", FlagSet::kServer},
+    {"--data-dir", "store.data_dir", FlagSet::kServer},
+    {"--strategy", "gpu.multi_gpu.default_strategy", FlagSet::kServer},
+    {"--log-level", "monitoring.log_level", FlagSet::kServer},
+    {"--devices", "engine.devices", FlagSet::kEngine},
+    {"--tensor-parallel-size", "engine.tensor_parallel_size", FlagSet::kEngine},
+    {"--pipeline-parallel-size", "engine.pipeline_parallel_size", FlagSet::kEngine},
+    {"--expert-parallel-size", "engine.expert_parallel_size", FlagSet::kEngine},
+    {"--max-model-len", "engine.max_model_len", FlagSet::kEngine},
+    {"--max-num-seqs", "engine.max_sequences", FlagSet::kEngine},
+    {"--max-num-batched-tokens", "engine.step_tokens_max", FlagSet::kEngine},
+    {"--dtype", "engine.dtype", FlagSet::kEngine},
+    {"--kv-dtype", "engine.kv_dtype", FlagSet::kEngine},
+    {"--gpu-memory-utilization", "engine.gpu_memory_utilization", FlagSet::kEngine},
+    {"--simd", "engine.simd", FlagSet::kEngine},
+};
+
+Result<std::string> read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::error_code ignored;
+  if (!file || std::filesystem::is_directory(path, ignored))
+    return not_found(fmt::format("--config: '{}' can't be read: name a YAML file", path));
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::string environment_value(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+std::string under_home(const char* variable, const char* fallback) {
+  const std::string base = environment_value(variable);
+  if (!base.empty()) return base;
+  const std::string home = environment_value("HOME");
+  return home.empty() ? std::string() : home + "/" + fallback;
+}
+
+}  // namespace
+
+int fail(const Error& error) {
+  if (!error.message().empty()) fmt::print(stderr, "altlas: {}\n", error.message());
+  switch (error.code()) {
+    case ErrorCode::kInvalid:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kUnsupported:
+    case ErrorCode::kTooLarge: return kExitUsage;
+    default: return kExitFailed;
+  }
+}
+
+void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set) {
+  app.add_option("--config", out.config_file, "Configuration file (YAML)");
+  app.add_option("--model", out.model, "A file, a folder, a catalogue name, or a cached Hugging Face or Ollama name");
+  app.add_option("--served-model-name", out.served_model_name, "The model's id in the APIs");
+  for (const SettingFlag& one : kSettingFlags) {
+    if ((static_cast<uint8_t>(one.set) & static_cast<uint8_t>(set)) == 0) continue;
+    const config::SettingRow* row = config::find_setting(one.path);
+    ALTLAS_CHECK(row != nullptr, one.path);
+    const auto keep = [&out, one](const std::vector<std::string>& values) {
+      for (const std::string& value : values) out.flags.push_back({one.path, value, one.flag});
+      return true;
+    };
+    app.add_option(one.flag, keep, config::flag_help(*row))->type_name(row->type)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
+}
+
+Result<config::Loaded> load_config(const SettingFlags& flags) {
+  config::LoadInput input;
+  if (!flags.config_file.empty()) {
+    ALTLAS_TRY(std::string text, read_file(flags.config_file));
+    input.file = config::TextSource{flags.config_file, std::move(text)};
+  }
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view entry(*variable);
+    const size_t equals = entry.find('=');
+    // ALTLAS_SIMD is the kernels' own switch, read by apply_simd; ALTLAS_WORKER_* passes from a server to its workers.
+    if (equals == std::string_view::npos || entry.starts_with("ALTLAS_SIMD=") || entry.starts_with("ALTLAS_WORKER_") ||
+        entry.starts_with("ALTLAS_TEST_") || entry.starts_with("ALTLAS_BINARY="))
+      continue;
+    input.environment.emplace_back(std::string(entry.substr(0, equals)), std::string(entry.substr(equals + 1)));
+  }
+  input.flags = flags.flags;
+  config::Report report = config::load_report(input);
+  for (const config::Problem& problem : report.loaded.warnings) fmt::print(stderr, "altlas: warning: {}\n", to_string(problem));
+  for (const config::Problem& problem : report.errors) fmt::print(stderr, "altlas: {}\n", to_string(problem));
+  if (!report.errors.empty()) return invalid("");
+  return std::move(report.loaded);
+}
+
+weights::ModelFolders model_folders() {
+  weights::ModelFolders folders;
+  const std::string own = environment_value("ALTLAS_CACHE");
+  const std::string cache = under_home("XDG_CACHE_HOME", ".cache");
+  folders.cache = !own.empty() ? own : cache.empty() ? "/var/cache/altlas" : cache + "/altlas/models";
+  const std::string hub = environment_value("HF_HUB_CACHE"), hf_home = environment_value("HF_HOME");
+  folders.hugging_face = !hub.empty() ? hub : !hf_home.empty() ? hf_home + "/hub" : cache.empty() ? "" : cache + "/huggingface/hub";
+  const std::string ollama = environment_value("OLLAMA_MODELS");
+  folders.ollama = !ollama.empty() ? ollama : under_home("OLLAMA_HOME_DIR", ".ollama") + "/models";
+  return folders;
+}
+
+std::string state_folder(const config::Config& config) {
+  if (config.store.data_dir == "none") return "";
+  if (!config.store.data_dir.empty()) return config.store.data_dir;
+  const std::string base = under_home("XDG_STATE_HOME", ".local/state");
+  return base.empty() ? "/var/lib/altlas" : base + "/altlas";
+}
+
+Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config) {
+  device::Machine machine = device::probe_machine();
+  const auto gpus = device::cuda_inventory();
+  if (gpus.ok()) machine.cuda_count = static_cast<uint32_t>(gpus->size());
+  std::string spec = config.engine.devices;
+  if (spec.empty()) spec = config.gpu.enabled && machine.cuda_count > 0 ? "cuda" : "cpu";
+  ALTLAS_TRY(const auto parts, device::parse_device_spec(spec, machine));
+  std::vector<control::DeviceSetup> devices;
+  for (const device::DeviceSpec& part : parts) {
+    control::DeviceSetup setup;
+    setup.id = DeviceId{static_cast<int32_t>(devices.size())};
+    setup.kind = std::string(to_string(part.kind));
+    setup.spec = to_string(part);
+    setup.memory_total = part.memory_bytes;
+    setup.cpu_first = part.cpu_first;
+    if (part.kind == device::DeviceKind::kCpu) {
+      setup.name = fmt::format("{} ({} thread{})", machine.cpu_model.empty() ? "CPU" : machine.cpu_model, part.threads, part.threads == 1 ? "" : "s");
+    } else if (part.kind == device::DeviceKind::kSim) {
+      ALTLAS_TRY(const DeviceKindInfo kind, device_kind(part.name));
+      setup.name = std::string(kind.name);
+      if (setup.memory_total == 0) setup.memory_total = kind.memory_bytes;
+    } else {
+      return Error(ErrorCode::kUnsupported, "--devices: this build computes on cpu and sim; cuda devices are listed by `altlas doctor` only");
+    }
+    devices.push_back(std::move(setup));
+  }
+  return devices;
+}
+
+Result<void> apply_simd(const config::Config& config) {
+  std::string name = config.engine.simd;
+  if (name.empty()) name = environment_value("ALTLAS_SIMD");
+  if (name.empty()) return {};
+  ALTLAS_TRY(const ops::SimdTarget target, ops::parse_simd_target(name));
+  return ops::set_simd_target(target);
+}
+
+Result<ModelText> load_model_text(const std::string& path) {
+  ALTLAS_TRY(const weights::GgufFile file, weights::GgufFile::open(path));
+  ALTLAS_TRY(text::Vocabulary vocabulary, model::read_vocabulary(file));
+  ALTLAS_TRY(auto tokenizer, text::Tokenizer::create(std::move(vocabulary)));
+  ModelText out;
+  out.tokenizer = std::move(tokenizer);
+  const std::string source = model::read_chat_template(file);
+  if (!source.empty()) {
+    auto compiled = text::ChatTemplate::compile(source);
+    if (compiled.ok()) {
+      out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(compiled));
+    } else {
+      log::warn("{}: its chat template can't be used, chat routes will refuse: {}", path, compiled.error().message());
+    }
+  }
+  return out;
+}
+
+Result<std::string> model_file(const std::string& model) {
+  const weights::ModelFolders folders = model_folders();
+  ALTLAS_TRY(const weights::ModelSource source, weights::resolve_model(model.empty() ? std::string(weights::kDefaultModel) : model, folders));
+  if (source.present) return source.path;
+  ALTLAS_TRY(const weights::CatalogueEntry entry, weights::catalogue_entry(source.name));
+  return pull_with_progress(entry, folders.cache);
+}
+
+}  // namespace altlas::cli

@@ -1,0 +1,63 @@
+// From flags, environment and file to what a command works with: configuration, devices, models.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/load.h"
+#include "control/core_setup.h"
+#include "device/spec.h"
+#include "server/prompt.h"
+#include "weights/model_source.h"
+
+namespace CLI {
+class App;
+}
+
+namespace altlas::cli {
+
+// Which of the settings flags a command takes.
+enum class FlagSet : uint8_t { kServer = 1, kEngine = 2, kAll = 3 };
+
+// Flags that set configuration values, collected as they are parsed, and the file they stand over.
+struct SettingFlags {
+  std::string config_file;
+  std::vector<config::Flag> flags;
+  std::string model;              // --model.
+  std::string served_model_name;  // --served-model-name.
+};
+// Adds the flags to `app`; `out` lives as long as `app`.
+void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set);
+
+// Reads the file and the environment and loads. Prints warnings, and every error, to standard error.
+// Errors: kInvalid, already printed (message empty).
+Result<config::Loaded> load_config(const SettingFlags& flags);
+
+// Where models and state live (XDG base directory specification).
+weights::ModelFolders model_folders();
+std::string state_folder(const config::Config& config);  // Empty: keep nothing.
+
+// The devices of engine.devices; without it the CUDA GPUs, else one cpu.
+// Errors: kInvalid, kNotFound.
+Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config);
+
+// Applies engine.simd, or ALTLAS_SIMD.  Errors: kInvalid.
+Result<void> apply_simd(const config::Config& config);
+
+// Tokenizer and chat template of a model file.
+struct ModelText {
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: none.
+};
+Result<ModelText> load_model_text(const std::string& path);
+
+// Pulls a catalogue entry into the cache, with a progress bar on standard error.
+Result<std::string> pull_with_progress(const weights::CatalogueEntry& entry, const std::string& cache);
+
+// The file of a --model value ("": the default catalogue model), fetched first where it is a catalogue entry that is not
+// there. Progress goes to standard error.  Errors: kNotFound, kInvalid, kIo.
+Result<std::string> model_file(const std::string& model);
+
+}  // namespace altlas::cli
