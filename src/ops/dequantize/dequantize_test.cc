@@ -67,8 +67,12 @@ TEST(Half, RoundTrips) {
   for (uint32_t i = 0; i < 65536; ++i) {
     const auto bits = static_cast<uint16_t>(i);
     const float f = float_from_f16(bits), b = float_from_bf16(bits);
-    if (!std::isnan(f)) ASSERT_EQ(f16_from_float(f), bits);
-    if (!std::isnan(b)) ASSERT_EQ(bf16_from_float(b), bits);
+    if (!std::isnan(f)) {
+      ASSERT_EQ(f16_from_float(f), bits);
+    }
+    if (!std::isnan(b)) {
+      ASSERT_EQ(bf16_from_float(b), bits);
+    }
   }
   EXPECT_EQ(f16_from_float(1.0f + 0x1p-11f), 0x3c00);
   EXPECT_EQ(f16_from_float(1.0f + 3 * 0x1p-11f), 0x3c02);

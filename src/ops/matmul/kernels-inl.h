@@ -14,7 +14,6 @@ using Ints = Simd::Ints;
 using Floats = Simd::Floats;
 
 inline constexpr size_t kPrefetchAhead = 7168;  // Bytes. 6-8 KiB measured best; hardware prefetch alone is half as fast.
-inline constexpr size_t kRawTokens = 24;        // Up to here weights are unpacked in registers, above through L1.
 inline constexpr size_t kL1Budget = 44 * 1024;  // Of 48 KiB.
 
 struct Job {
@@ -346,10 +345,10 @@ void chunk_product(const Job& job, const Chunk& chunk, size_t begin, size_t end)
     }
     float* sums = chunk.sums + (from - begin) * NP * kPanelRows;
     if (to - from == kMost) unpacked_tile<F, NP, kMost>(job, chunk, from, sums);
-    else unpacked_tile<F, NP, kMost - 1>(job, chunk, from, sums);  // More than kRawTokens tokens: no smaller piece.
+    else unpacked_tile<F, NP, kMost - 1>(job, chunk, from, sums);  // No smaller piece: asserted below.
   }
 }
-static_assert((kRawTokens + 1) / ((kRawTokens + Simd::kUnpackedColumns) / Simd::kUnpackedColumns) >=
+static_assert((Simd::kRawTokens + 1) / ((Simd::kRawTokens + Simd::kUnpackedColumns) / Simd::kUnpackedColumns) >=
               Simd::kUnpackedColumns - 1);
 
 // Groups of blocks in a chunk: unpacked codes, scales and a tile's quants stay in L1.
@@ -442,7 +441,7 @@ void float_product(const Job& job) {
 
 template <DType T>
 void quantized_product(const Job& job) {
-  if (job.x.tokens <= kRawTokens) raw_product<panel_format(T)>(job);
+  if (job.x.tokens <= Simd::kRawTokens) raw_product<panel_format(T)>(job);
   else unpacked_product<panel_format(T)>(job);
 }
 

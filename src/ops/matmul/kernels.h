@@ -20,6 +20,13 @@ MatmulKernels matmul_kernels_avx2();
 MatmulKernels matmul_kernels_avx512();
 #endif
 
+// Sanitizers make the large tiles take minutes to compile: there only small ones exist.
+#ifdef ALTLAS_SANITIZED
+inline constexpr bool kSmallTiles = true;
+#else
+inline constexpr bool kSmallTiles = false;
+#endif
+
 // A thread's scratch: two unpacked panels of a chunk of blocks, then sums that wait for the next chunk.
 inline constexpr size_t kChunkBlocks = 32;                              // At most.
 inline constexpr size_t kUnpackedBlockBytes = 512 + 4 * 64;             // Codes, up to four vectors of 16 floats.

@@ -30,10 +30,11 @@ struct Simd {
     __m256 lo, hi;
   };
   static constexpr bool kSignedBytes = true;
-  static constexpr size_t kRawColumns = 4;
+  static constexpr size_t kRawColumns = kSmallTiles ? 2 : 4;
   static constexpr size_t kUnpackedPanels = 1;
-  static constexpr size_t kUnpackedColumns = 4;
-  static constexpr size_t kFloatColumns = 3;
+  static constexpr size_t kUnpackedColumns = kSmallTiles ? 2 : 4;
+  static constexpr size_t kFloatColumns = kSmallTiles ? 2 : 3;
+  static constexpr size_t kRawTokens = 16;  // Up to here raw tiles are faster.
 
   // Each VPMADDUBSW adds up to 2 * max_code * 127 to a 16-bit sum.
   static constexpr size_t run_length(unsigned max_code) {

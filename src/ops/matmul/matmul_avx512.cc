@@ -27,10 +27,11 @@ struct Simd {
   using Floats = __m512;
   struct Partial {};  // VPDPBUSD needs no narrow sums.
   static constexpr bool kSignedBytes = false;
-  static constexpr size_t kRawColumns = 8;
+  static constexpr size_t kRawColumns = kSmallTiles ? 2 : 8;
   static constexpr size_t kUnpackedPanels = 2;
-  static constexpr size_t kUnpackedColumns = 6;
-  static constexpr size_t kFloatColumns = 12;
+  static constexpr size_t kUnpackedColumns = kSmallTiles ? 2 : 6;
+  static constexpr size_t kFloatColumns = kSmallTiles ? 2 : 12;
+  static constexpr size_t kRawTokens = 40;  // Up to here raw tiles are faster.
 
   static constexpr size_t run_length(unsigned) { return 8; }
 
