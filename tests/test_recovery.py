@@ -1,0 +1,91 @@
+"""Nothing accepted is lost: kill -9 of workers and of the server, SIGTERM, a data directory in use."""
+import os
+import signal
+import time
+
+from conftest import Server, run_cli
+
+BODY = {"text": "Once upon a time", "max_length": 200, "temperature": 0.8, "seed": 5, "stop": ["\u0000never"]}
+
+
+def expected_text(server):
+    task = server.post("/api/v1/predict", BODY).json()["task_id"]
+    return server.wait_task(task)["result"]["text"]
+
+
+def worker_pids(server):
+    replicas = [r for d in server.get("/api/v1/deployments").json()["deployments"].values() for r in d["replicas"]]
+    return [r["pid"] for r in replicas if r["pid"] and r["pid"] != server.process.pid]
+
+
+def running(server, task, tokens_after=0.4):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if server.get(f"/api/v1/task/{task}").json()["status"] == "running":
+            time.sleep(tokens_after)
+            return
+        time.sleep(0.02)
+    raise AssertionError("the task did not start")
+
+
+def test_killed_worker(start_server):
+    server = start_server("--devices", "cpu:2")
+    want = expected_text(server)
+    tasks = [server.post("/api/v1/predict", BODY).json()["task_id"] for _ in range(4)]
+    running(server, tasks[0])
+    pids = worker_pids(server)
+    assert pids, "workers are processes of their own"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for task in tasks:
+        done = server.wait_task(task)
+        assert done["status"] == "completed" and done["result"]["text"] == want
+    assert not set(pids) & set(worker_pids(server))
+    server.stop()
+
+
+def test_killed_server(start_server, tmp_path):
+    data = str(tmp_path / "data")
+    server = start_server("--devices", "cpu:2", data_dir=data)
+    want = expected_text(server)
+    tasks = [server.post("/api/v1/predict", BODY).json()["task_id"] for _ in range(3)]
+    running(server, tasks[0])
+    pids = worker_pids(server)
+    server.kill()
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline and any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        time.sleep(0.1)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids), "a worker outlives its server by at most 5 s"
+    again = start_server("--devices", "cpu:2", data_dir=data)
+    for task in tasks:
+        done = again.wait_task(task)
+        assert done["status"] == "completed" and done["result"]["text"] == want, done
+    assert again.get("/api/v1/tasks").json()["total"] == 4
+    again.stop()
+
+
+def test_data_directory_in_use(start_server, tmp_path):
+    data = str(tmp_path / "data")
+    server = start_server("--devices", "sim:h100:1", data_dir=data)
+    second = run_cli("serve", "--devices", "sim:h100:1", "--port", "0", "--data-dir", data)
+    assert second.returncode == 1 and data in second.stderr and "in use" in second.stderr
+    server.stop()
+
+
+def test_port_in_use(start_server):
+    server = start_server("--devices", "sim:h100:1")
+    port = server.url.rsplit(":", 1)[1]
+    second = run_cli("serve", "--devices", "sim:h100:1", "--port", port, "--data-dir", "none")
+    assert second.returncode == 1 and port in second.stderr and "listening" not in second.stdout
+
+
+def test_sigterm_hands_over(start_server, tmp_path):
+    data = str(tmp_path / "data")
+    server = start_server("--devices", "cpu:1", data_dir=data, config="server: {graceful_shutdown_timeout_s: 1}")
+    want = expected_text(server)
+    task = server.post("/api/v1/predict", BODY).json()["task_id"]
+    server.stop(expect=0)
+    again = start_server("--devices", "cpu:1", data_dir=data)
+    done = again.wait_task(task)
+    assert done["status"] == "completed" and done["result"]["text"] == want
+    again.stop()
