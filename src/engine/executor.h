@@ -1,5 +1,5 @@
-// Executor: carries out planned steps on a replica's ranks, in two phases so that the next step can be planned, or even
-// launched, while this one runs.
+// Executor: carries out planned steps on a replica's ranks, in two phases so that the next step can
+// be planned, or even launched, while this one runs.
 #pragma once
 
 #include <cstdint>
@@ -12,18 +12,22 @@ namespace altlas::engine {
 
 // What a loaded replica can hold; fixed at load.
 struct ReplicaLimits {
-  uint32_t sequences_max = 0;      // Slots.
-  uint32_t model_len_max = 0;      // Prompt + generated tokens of one sequence.
-  uint32_t step_tokens_max = 0;    // Token budget of one step.
-  uint32_t block_tokens = 0;       // Tokens of one KV block.
-  std::vector<uint32_t> group_blocks;   // KV blocks per attention group.
-  std::vector<uint32_t> group_window;   // Sliding window of the group in tokens; 0: all.
-  uint64_t block_bytes = 0;        // Of one block of every group together.
-  uint64_t weight_bytes = 0;       // Held on the device.
+  uint32_t sequences_max = 0;               // Slots.
+  uint32_t model_len_max = 0;               // Prompt + generated tokens of one sequence.
+  uint32_t step_tokens_max = 0;             // Token budget of one step.
+  uint32_t block_tokens = 0;                // Tokens of one KV block.
+  std::vector<uint32_t> group_blocks;       // KV blocks per attention group.
+  std::vector<uint32_t> group_window;       // Sliding window of the group in tokens; 0: all.
+  std::vector<uint64_t> group_block_bytes;  // Of one block of the group, on one device.
+  uint64_t block_bytes = 0;                 // Of one block of every group together.
+  uint64_t weight_bytes = 0;                // Held on the device.
   uint64_t activation_bytes = 0;
-  uint32_t vocab_size = 0;
+  uint32_t vocab_size = 0;    // 0: token ids are not checked.
+  uint32_t device_count = 1;  // Of this worker; the bytes are those of each.
 
-  uint64_t kv_tokens() const { return group_blocks.empty() ? 0 : uint64_t{group_blocks[0]} * block_tokens; }
+  uint64_t kv_tokens() const {
+    return group_blocks.empty() ? 0 : uint64_t{group_blocks[0]} * block_tokens;
+  }
 };
 
 // Threads: all calls from the replica's leading thread.

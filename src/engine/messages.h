@@ -1,4 +1,5 @@
-// What a replica is told and what it says, whether it lives in this process or another: the only way to reach an engine.
+// What a replica is told and what it says, whether it lives in this process or another: the only
+// way to reach an engine.
 #pragma once
 
 #include <cstdint>
@@ -14,20 +15,23 @@ namespace altlas::engine {
 
 // ---- To the replica ----
 
-// What to load. A rank is (worker, device); this worker hosts `devices[i]` as rank `ranks[i]`; rank 0 leads.
+// What to load. A rank is (worker, device); this worker hosts `devices[i]` as rank `ranks[i]`; rank
+// 0 leads.
 struct LoadReplica {
   std::string kind = "model";        // "model", or "echo": answers payloads, no model.
   std::string model_path;            // A file that the worker can open.
-  std::string device_spec;           // One part per device of this worker, as --devices has it: "cpu:1:1:4GiB+cpu:1:1:4GiB".
+  std::string device_spec;           // One part per device of this worker, as --devices has it:
+                                     // "cpu:1:1:4GiB+cpu:1:1:4GiB".
   std::vector<uint32_t> device_ids;  // Their ids in the server.
-  std::vector<uint32_t> cpu_first;   // First core of each cpu device; cores are [cpu_first, cpu_first + threads).
+  std::vector<uint32_t>
+      cpu_first;  // First core of each cpu device; cores are [cpu_first, cpu_first + threads).
   std::vector<uint32_t> ranks;
   uint32_t tensor_parallel_size = 1;
   uint32_t pipeline_parallel_size = 1;
   uint32_t expert_parallel_size = 1;
-  uint32_t model_len_max = 0;        // 0: the model's.
-  uint32_t sequences_max = 0;        // 0: chosen by the engine.
-  uint32_t step_tokens_max = 0;      // 0: chosen by the engine.
+  uint32_t model_len_max = 0;    // 0: the model's.
+  uint32_t sequences_max = 0;    // 0: chosen by the engine.
+  uint32_t step_tokens_max = 0;  // 0: chosen by the engine.
   uint32_t block_tokens = 16;
   uint32_t executor_depth = 1;
   double memory_utilization = 0.9;
@@ -35,7 +39,8 @@ struct LoadReplica {
   bool prefix_caching = true;
 };
 
-// Starts, or goes on with, a task. With `generated` set the replica continues after those tokens, text included.
+// Starts, or goes on with, a task. With `generated` set the replica continues after those tokens,
+// text included.
 struct SubmitSequence {
   SequenceId sequence;
   std::vector<int32_t> prompt;
@@ -43,7 +48,7 @@ struct SubmitSequence {
   int32_t tokens_max = 0;
   Priority priority = Priority::kNormal;
   SamplingParams sampling;
-  std::string payload;               // For `echo`.
+  std::string payload;  // For `echo`.
 };
 
 // The sequence ends within one step; no answer follows if it was not known any more.
@@ -59,19 +64,19 @@ using Command = std::variant<LoadReplica, SubmitSequence, CancelSequence, DrainR
 // ---- From the replica ----
 
 struct LoadProgress {
-  std::string phase;       // "weights", "kv", …
-  double fraction = 0;     // 0 … 1.
+  std::string phase;    // "weights", "kv", …
+  double fraction = 0;  // 0 … 1.
 };
 
 struct ReplicaLoaded {
   uint32_t sequences_max = 0;
   uint32_t model_len_max = 0;
   uint32_t block_tokens = 0;
-  uint32_t kv_blocks = 0;            // Of the group that has fewest tokens; 0 where there is no KV.
+  uint32_t kv_blocks = 0;  // Of the group that has fewest tokens; 0 where there is no KV.
   uint64_t block_bytes = 0;
   uint64_t weight_bytes = 0;
   uint64_t activation_bytes = 0;
-  std::string simd;                  // "avx512_vnni".
+  std::string simd;  // "avx512_vnni".
 };
 
 struct LoadFailed {
@@ -97,7 +102,7 @@ struct SequenceFailed {
 
 struct SequenceCanceled {
   SequenceId sequence;
-  uint32_t tokens = 0;               // Generated until then.
+  uint32_t tokens = 0;  // Generated until then.
 };
 
 // Sent at least once a second; `steps` moving is what tells slow from stuck.
@@ -107,15 +112,16 @@ struct ReplicaStats {
   uint32_t waiting = 0;
   uint32_t kv_blocks_free = 0;
   uint64_t preemptions = 0;
-  uint64_t prompt_tokens = 0;        // Computed since load.
-  uint64_t generated_tokens = 0;     // Since load.
-  std::vector<int64_t> device_busy_us;      // Since load, one per device of the worker.
-  std::vector<uint64_t> device_memory_used; // Bytes in the ledger, one per device.
+  uint64_t prompt_tokens = 0;                // Computed since load.
+  uint64_t generated_tokens = 0;             // Since load.
+  std::vector<int64_t> device_busy_us;       // Since load, one per device of the worker.
+  std::vector<uint64_t> device_memory_used;  // Bytes in the ledger, one per device.
 };
 
 struct ReplicaDrained {};
 
-using Report = std::variant<LoadProgress, ReplicaLoaded, LoadFailed, SequenceTokens, SequenceFinished, SequenceFailed,
-                            SequenceCanceled, ReplicaStats, ReplicaDrained>;
+using Report =
+    std::variant<LoadProgress, ReplicaLoaded, LoadFailed, SequenceTokens, SequenceFinished,
+                 SequenceFailed, SequenceCanceled, ReplicaStats, ReplicaDrained>;
 
 }  // namespace altlas::engine

@@ -1,0 +1,52 @@
+// CpuExecutor: real computation on slices of the CPU, one thread (and its team) per rank.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "device/spec.h"
+#include "engine/executor.h"
+#include "model/rank.h"
+
+namespace altlas::engine {
+
+struct CpuRankOptions {
+  device::DeviceSpec device;  // Kind kCpu.
+  DeviceId device_id;
+  model::LoadOptions load;  // `progress` is ignored: see open().
+};
+
+// Leading thread calls; each rank loads and runs on a thread of its own, which owns its device.
+class CpuExecutor final : public Executor {
+ public:
+  using Progress = std::function<void(std::string_view phase, double fraction)>;
+  // ranks[0] leads and gives the results; there is at least one. depth >= 1.
+  // progress: of the leading rank, called from the calling thread.
+  // Errors: as model::load_rank.
+  static Result<std::unique_ptr<CpuExecutor>> open(std::vector<CpuRankOptions> ranks,
+                                                   uint32_t depth, const Progress& progress);
+  ~CpuExecutor() override;
+
+  const ReplicaLimits& limits() const override { return limits_; }
+  void launch(StepPlan plan) override;
+  Result<StepResult> collect() override;
+  int in_flight() const override { return in_flight_; }
+  int depth() const override { return depth_; }
+
+ private:
+  class RankThread;
+  CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, ReplicaLimits limits, uint32_t depth);
+
+  std::vector<std::unique_ptr<RankThread>> ranks_;
+  const ReplicaLimits limits_;
+  const int depth_;
+  int in_flight_ = 0;
+};
+
+}  // namespace altlas::engine

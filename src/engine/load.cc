@@ -1,0 +1,160 @@
+#include "engine/load.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/hash.h"
+#include "device/probe.h"
+#include "device/spec.h"
+#include "engine/cpu_executor.h"
+#include "engine/sim_executor.h"
+#include "engine/sim_shape.h"
+#include "engine/vocabulary.h"
+#include "ops/simd.h"
+
+namespace altlas::engine {
+
+namespace {
+
+constexpr uint32_t kEchoSequencesMax = 1024;  // Answered at once: what waits is in the inbox.
+
+CoreOptions core_options(const LoadReplica& load) {
+  CoreOptions options;
+  options.echo = load.kind == "echo";
+  options.prefix_caching = load.prefix_caching;
+  options.cache_salt =
+      Hasher().add(std::string_view(load.model_path)).add(std::string_view(load.kv_dtype)).value();
+  return options;
+}
+
+Result<std::vector<device::DeviceSpec>> devices_of(const LoadReplica& load) {
+  ALTLAS_TRY(auto devices, device::parse_device_spec(load.device_spec, device::probe_machine()));
+  const auto differs = [&](const device::DeviceSpec& d) {
+    return d.kind != devices.front().kind || d.name != devices.front().name;
+  };
+  if (std::ranges::any_of(devices, differs)) {
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("'{}': the devices of one replica are of one kind", load.device_spec));
+  }
+  for (size_t i = 0; i < devices.size() && i < load.cpu_first.size(); ++i)
+    devices[i].cpu_first = load.cpu_first[i];
+  return devices;
+}
+
+Result<void> check(const LoadReplica& load) {
+  if (load.kind != "model" && load.kind != "echo") {
+    return invalid(fmt::format("replica kind '{}'; known are model and echo", load.kind), "kind");
+  }
+  if (load.kind == "echo") return {};
+  if (load.executor_depth < 1 || load.executor_depth > 16) {
+    return invalid(fmt::format("executor_depth {}; 1 to 16 are possible", load.executor_depth),
+                   "executor_depth");
+  }
+  if (load.block_tokens < 1 || load.block_tokens > 1024) {
+    return invalid(fmt::format("kv_block_tokens {}; 1 to 1024 are possible", load.block_tokens),
+                   "kv_block_tokens");
+  }
+  if (!(load.memory_utilization > 0 && load.memory_utilization <= 1)) {
+    return invalid(
+        fmt::format("gpu_memory_utilization {}; above 0, at most 1", load.memory_utilization),
+        "gpu_memory_utilization");
+  }
+  if (load.tensor_parallel_size < 1 || load.pipeline_parallel_size < 1 ||
+      load.tensor_parallel_size > 1024 || load.pipeline_parallel_size > 1024) {
+    return invalid("tensor_parallel_size and pipeline_parallel_size are 1 to 1024",
+                   "tensor_parallel_size");
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
+                                           const std::vector<device::DeviceSpec>& devices,
+                                           const LoadProgressSink& progress) {
+  std::vector<CpuRankOptions> ranks;
+  for (size_t i = 0; i < devices.size(); ++i) {
+    CpuRankOptions rank;
+    rank.device = devices[i];
+    rank.device_id =
+        DeviceId{static_cast<int32_t>(i < load.device_ids.size() ? load.device_ids[i] : i)};
+    const uint32_t index = i < load.ranks.size() ? load.ranks[i] : static_cast<uint32_t>(i);
+    rank.load.path = load.model_path;
+    rank.load.shard = {.tp_rank = index % load.tensor_parallel_size,
+                       .tp_size = load.tensor_parallel_size,
+                       .pp_rank = index / load.tensor_parallel_size,
+                       .pp_size = load.pipeline_parallel_size};
+    rank.load.model_len_max = load.model_len_max;
+    rank.load.sequences_max = load.sequences_max;
+    rank.load.step_tokens_max = load.step_tokens_max;
+    rank.load.block_tokens = load.block_tokens;
+    rank.load.memory_utilization = load.memory_utilization;
+    rank.load.kv_dtype = load.kv_dtype;
+    ranks.push_back(std::move(rank));
+  }
+  const auto say = [&](std::string_view phase, double fraction) {
+    if (progress) progress(LoadProgress{std::string(phase), fraction});
+  };
+  ALTLAS_TRY(auto executor, CpuExecutor::open(std::move(ranks), load.executor_depth, say));
+  return std::unique_ptr<Executor>(std::move(executor));
+}
+
+Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
+                                           const std::vector<device::DeviceSpec>& devices,
+                                           const text::Tokenizer* tokenizer) {
+  SimOptions options;
+  ALTLAS_TRY(options.kind, device_kind(devices.front().name));
+  ALTLAS_TRY(options.shape, read_sim_shape(load.model_path));
+  options.kind.memory_bytes = devices.front().memory_bytes;
+  options.device_count = static_cast<uint32_t>(devices.size());
+  options.layout.tensor_parallel_size = static_cast<int32_t>(load.tensor_parallel_size);
+  options.layout.pipeline_parallel_size = static_cast<int32_t>(load.pipeline_parallel_size);
+  options.layout.expert_parallel_size = static_cast<int32_t>(load.expert_parallel_size);
+  options.sequences_max = load.sequences_max;
+  options.step_tokens_max = load.step_tokens_max;
+  options.model_len_max = load.model_len_max;
+  options.block_tokens = load.block_tokens;
+  options.kv_value_bytes = load.kv_dtype == "f32" ? 4 : load.kv_dtype.starts_with("q8") ? 1 : 2;
+  options.memory_utilization = load.memory_utilization;
+  options.depth = load.executor_depth;
+  ALTLAS_TRY(auto executor,
+             SimExecutor::create(options, tokenizer, SimTime::kReal, system_clock()));
+  return std::unique_ptr<Executor>(std::move(executor));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
+                                                    const LoadProgressSink& progress) {
+  ALTLAS_TRY_VOID(check(load));
+  auto loaded = std::make_unique<LoadedReplica>();
+  if (load.kind == "echo") {
+    ReplicaLimits limits;
+    limits.sequences_max = load.sequences_max == 0 ? kEchoSequencesMax : load.sequences_max;
+    limits.device_count = static_cast<uint32_t>(std::max<size_t>(1, load.device_ids.size()));
+    loaded->core = std::make_unique<ReplicaCore>(limits, core_options(load), nullptr);
+    return loaded;
+  }
+  ALTLAS_TRY(const auto devices, devices_of(load));
+  if (progress) progress(LoadProgress{"tokenizer", 0});
+  ALTLAS_TRY(loaded->tokenizer, open_tokenizer(load.model_path));
+  switch (devices.front().kind) {
+    case device::DeviceKind::kCpu: {
+      ALTLAS_TRY(loaded->executor, open_cpu(load, devices, progress));
+      loaded->simd = std::string(ops::to_string(ops::simd_target()));
+      break;
+    }
+    case device::DeviceKind::kSim: {
+      ALTLAS_TRY(loaded->executor, open_sim(load, devices, loaded->tokenizer.get()));
+      break;
+    }
+    case device::DeviceKind::kCuda:
+      return Error(ErrorCode::kUnsupported,
+                   "cuda devices can't run models in this build; use cpu or sim:KIND");
+  }
+  loaded->core = std::make_unique<ReplicaCore>(loaded->executor->limits(), core_options(load),
+                                               loaded->tokenizer.get());
+  return loaded;
+}
+
+}  // namespace altlas::engine

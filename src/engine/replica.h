@@ -1,0 +1,68 @@
+// Replica: a loaded model and the thread that runs it. Commands come in through a bounded inbox,
+// reports go out.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "base/channel.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/load.h"
+#include "engine/messages.h"
+
+namespace altlas::engine {
+
+inline constexpr size_t kInboxMax = 4096;  // Commands waiting; then send() is false.
+inline constexpr int64_t kStatsPeriodUs =
+    kSecond / 2;  // ReplicaStats at least so often, and at ends of steps only.
+
+struct ReplicaOptions {
+  LoadReplica load;
+  Loader loader;  // load_replica, but for tests.
+  // Both are called from the replica's thread; they must not block, or steps wait.
+  std::function<void(Report)> report;
+  // Once, last: why the thread ended. Ok after stop(); an error (LoadFailed was reported) means
+  // that the process holding the replica should end: its devices are in an unknown state. May be
+  // empty.
+  std::function<void(const Result<void>&)> ended;
+};
+
+// Its thread loads the model, then plans, launches, collects and reports until stop() or a device
+// error. A device error reports LoadFailed with kDevice and no SequenceFailed: the sequences are
+// whole and go on elsewhere from their tokens.
+class Replica {
+ public:
+  // clock: outlives it.
+  explicit Replica(ReplicaOptions options, const Clock& clock = system_clock());
+  ~Replica();  // stop().
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  void start();
+  // Any thread. False, and `command` untouched, when the inbox is full or the replica has ended.
+  [[nodiscard]] bool send(Command&& command);
+  // Ends within one step (a model that is being loaded is loaded first); sequences are dropped
+  // without a report. Once it returns nothing is called any more. Not from the replica's own
+  // thread.
+  void stop();
+
+ private:
+  void run();
+  Result<void> serve(LoadedReplica& loaded);
+  void handle(LoadedReplica& loaded, std::vector<Command> commands);
+  void say(ReplicaCore& core);
+  void say_stats(const ReplicaCore& core);
+
+  ReplicaOptions options_;
+  const Clock& clock_;
+  Channel<Command> inbox_;
+  std::atomic<bool> stopping_ = false;
+  TimeUs stats_at_ = 0;  // The replica's thread's.
+  std::thread thread_;
+};
+
+}  // namespace altlas::engine

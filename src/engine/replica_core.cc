@@ -1,0 +1,257 @@
+#include "engine/replica_core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace altlas::engine {
+
+namespace {
+
+scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOptions& options) {
+  scheduler::BatchOptions batch;
+  batch.sequences_max = limits.sequences_max;
+  batch.step_tokens_max = limits.step_tokens_max;
+  batch.model_len_max = limits.model_len_max;
+  batch.waiting_max = options.sequences_waiting_max;
+  batch.cache_salt = options.cache_salt;
+  batch.kv.block_tokens = limits.block_tokens;
+  batch.kv.prefix_caching = options.prefix_caching;
+  ALTLAS_CHECK(limits.group_blocks.size() == limits.group_window.size(),
+               "a window per attention group");
+  for (size_t g = 0; g < limits.group_blocks.size(); ++g) {
+    batch.kv.groups.push_back({limits.group_blocks[g], limits.group_window[g]});
+  }
+  return batch;
+}
+
+}  // namespace
+
+ReplicaCore::ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options,
+                         const text::Tokenizer* tokenizer)
+    : limits_(limits), options_(options), tokenizer_(tokenizer) {
+  if (!options_.echo) batch_.emplace(batch_options(limits_, options_));
+}
+
+void ReplicaCore::handle(Command command) {
+  if (auto* submitted = std::get_if<SubmitSequence>(&command)) {
+    submit(std::move(*submitted));
+  } else if (const auto* cancelled = std::get_if<CancelSequence>(&command)) {
+    cancel(cancelled->sequence);
+  } else {
+    ALTLAS_CHECK(std::holds_alternative<DrainReplica>(command),
+                 "a core is loaded once, by its constructor");
+    draining_ = true;
+  }
+  say_drained();
+}
+
+void ReplicaCore::submit(SubmitSequence command) {
+  const SequenceId id = command.sequence;
+  if (draining_) {
+    reports_.push_back(
+        SequenceFailed{id, ErrorCode::kUnavailable, "the replica is draining; ask another one"});
+    return;
+  }
+  if (options_.echo) {
+    answer_echo(command);
+    return;
+  }
+  if (const Result<void> started = start(command); !started.ok()) {
+    reports_.push_back(SequenceFailed{id, started.error().code(), started.error().message()});
+  }
+}
+
+Result<void> ReplicaCore::check_tokens(const SubmitSequence& command) const {
+  for (const auto* ids : {&command.prompt, &command.generated}) {
+    for (const int32_t token : *ids) {
+      if (token < 0 ||
+          (limits_.vocab_size > 0 && static_cast<uint32_t>(token) >= limits_.vocab_size)) {
+        return invalid(
+            fmt::format("token id {}; the vocabulary has 0 to {}", token, limits_.vocab_size - 1),
+            "prompt");
+      }
+    }
+  }
+  return {};
+}
+
+// Replays what an earlier run generated, then queues the rest.
+Result<void> ReplicaCore::start(SubmitSequence& command) {
+  if (live_.contains(command.sequence))
+    return Error(ErrorCode::kConflict, "the sequence is already here");
+  if (command.tokens_max < 1) return invalid("max_tokens is at least 1", "max_tokens");
+  ALTLAS_TRY_VOID(check_tokens(command));
+  ALTLAS_TRY(SequenceOutput output,
+             SequenceOutput::create(tokenizer_, command.sampling, command.tokens_max));
+  Live live{std::move(output), command.sampling.logprobs >= 0, {}};
+  for (const int32_t token : command.generated) live.output.push(token);
+  if (live.output.finished()) {
+    // The earlier run had generated everything, but its end was not heard of.
+    const uint64_t said = live.output.bytes_before_end();
+    if (said < live.output.text().size()) {
+      TokenDelta rest{.first_index = live.output.tokens(),
+                      .ids = {},
+                      .text_offset = said,
+                      .text = live.output.text().substr(said),
+                      .logprobs = {}};
+      reports_.push_back(SequenceTokens{command.sequence, std::move(rest)});
+    }
+    finish(command.sequence, live);
+    return {};
+  }
+  scheduler::SequenceWork work;
+  work.id = command.sequence;
+  work.priority = command.priority;
+  work.prompt = std::move(command.prompt);
+  work.generated = std::move(command.generated);
+  work.tokens_max = command.tokens_max;
+  work.sampling = std::move(command.sampling);
+  ALTLAS_TRY_VOID(batch_->admit(std::move(work)));
+  live_.emplace(command.sequence, std::move(live));
+  return {};
+}
+
+void ReplicaCore::answer_echo(const SubmitSequence& command) {
+  TaskResult result;
+  result.text = fmt::format(R"({{"echo": {}, "calls": {}}})",
+                            command.payload.empty() ? "null" : command.payload, ++echo_calls_);
+  result.finish_reason = FinishReason::kStop;
+  reports_.push_back(SequenceFinished{command.sequence, std::move(result)});
+}
+
+void ReplicaCore::cancel(SequenceId id) {
+  const auto live = live_.find(id);
+  if (live == live_.end()) return;
+  reports_.push_back(SequenceCanceled{id, live->second.output.tokens()});
+  ALTLAS_CHECK(batch_->end(id), "what lives is in the batch");
+  live_.erase(live);
+}
+
+StepPlan ReplicaCore::plan() { return batch_ ? batch_->plan() : StepPlan{}; }
+
+void ReplicaCore::commit(const StepResult& result) {
+  ALTLAS_CHECK(batch_.has_value(), "echo has no steps");
+  busy_us_ += result.busy_us;
+  for (scheduler::SampledSequence& sampled : batch_->commit(result)) {
+    const auto live = live_.find(sampled.sequence);
+    ALTLAS_CHECK(live != live_.end(), "what is in the batch lives");
+    take_token(live, sampled);
+  }
+  say_drained();
+}
+
+void ReplicaCore::take_token(std::map<SequenceId, Live>::iterator place,
+                             scheduler::SampledSequence& sampled) {
+  Live& live = place->second;
+  std::ranges::move(sampled.prompt_logprobs, std::back_inserter(live.prompt_logprobs));
+  if (sampled.token < 0) return;
+  TokenDelta delta{.first_index = live.output.tokens(),
+                   .ids = {sampled.token},
+                   .text_offset = live.output.text().size(),
+                   .text = "",
+                   .logprobs = {}};
+  live.output.push(sampled.token);
+  delta.text = live.output.text().substr(delta.text_offset);
+  if (live.wants_logprobs) delta.logprobs.push_back(std::move(sampled.logprobs));
+  reports_.push_back(SequenceTokens{sampled.sequence, std::move(delta)});
+  if (!live.output.finished()) return;
+  finish(sampled.sequence, live);
+  ALTLAS_CHECK(batch_->end(sampled.sequence), "what lives is in the batch");
+  live_.erase(place);
+}
+
+void ReplicaCore::finish(SequenceId id, Live& live) {
+  TaskResult result;
+  result.text = live.output.text();
+  result.tokens = live.output.tokens();
+  result.finish_reason = live.output.finish_reason();
+  result.stop_string = live.output.stop_string();
+  result.prompt_logprobs = std::move(live.prompt_logprobs);
+  reports_.push_back(SequenceFinished{id, std::move(result)});
+}
+
+void ReplicaCore::say_drained() {
+  if (!drained() || said_drained_) return;
+  said_drained_ = true;
+  reports_.push_back(ReplicaDrained{});
+}
+
+std::vector<Report> ReplicaCore::take_reports() { return std::exchange(reports_, {}); }
+
+// The group whose blocks hold the fewest tokens of one growing sequence.
+uint32_t ReplicaCore::tightest_group() const {
+  uint32_t best = 0;
+  for (uint32_t g = 1; g < limits_.group_blocks.size(); ++g) {
+    const bool more_open = limits_.group_window[g] == 0 && limits_.group_window[best] != 0;
+    const bool alike = (limits_.group_window[g] == 0) == (limits_.group_window[best] == 0);
+    if (more_open || (alike && limits_.group_blocks[g] < limits_.group_blocks[best])) best = g;
+  }
+  return best;
+}
+
+ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
+  ReplicaLoaded loaded;
+  loaded.sequences_max = limits_.sequences_max;
+  loaded.simd = std::move(simd);
+  if (!batch_) return loaded;
+  loaded.model_len_max = static_cast<uint32_t>(batch_->sequence_tokens_max());
+  loaded.block_tokens = limits_.block_tokens;
+  loaded.kv_blocks = limits_.group_blocks[tightest_group()];
+  loaded.block_bytes = limits_.block_bytes;
+  loaded.weight_bytes = limits_.weight_bytes;
+  loaded.activation_bytes = limits_.activation_bytes;
+  return loaded;
+}
+
+ReplicaStats ReplicaCore::stats() const {
+  ReplicaStats stats;
+  uint64_t used = limits_.weight_bytes + limits_.activation_bytes;
+  if (batch_) {
+    const scheduler::BatchCounters& counters = batch_->counters();
+    stats.steps = counters.steps;
+    stats.running = static_cast<uint32_t>(batch_->running());
+    stats.waiting = static_cast<uint32_t>(batch_->waiting());
+    stats.kv_blocks_free = batch_->kv().pool(tightest_group()).available();
+    stats.preemptions = counters.preemptions;
+    stats.prompt_tokens = counters.prompt_tokens;
+    stats.generated_tokens = counters.generated_tokens;
+    for (uint32_t g = 0; g < limits_.group_block_bytes.size(); ++g) {
+      used += batch_->kv().pool(g).used_count() * limits_.group_block_bytes[g];
+    }
+  } else {
+    stats.steps = echo_calls_;
+  }
+  stats.device_busy_us.assign(limits_.device_count, busy_us_);
+  stats.device_memory_used.assign(limits_.device_count, used);
+  return stats;
+}
+
+uint64_t ReplicaCore::hash() const {
+  Hasher h;
+  if (batch_) h.add(batch_->hash());
+  h.add(live_.size()).add(reports_.size()).add(echo_calls_).add(busy_us_).add(draining_);
+  for (const auto& [id, live] : live_) {
+    h.add(id.value).add(live.output.tokens()).add(std::string_view(live.output.text()));
+    h.add(live.prompt_logprobs.size());
+  }
+  return h.value();
+}
+
+void ReplicaCore::check_integrity() const {
+  if (!batch_) {
+    ALTLAS_CHECK(live_.empty(), "echo answers at once");
+    return;
+  }
+  batch_->check_integrity();
+  ALTLAS_CHECK(live_.size() == batch_->running() + batch_->waiting(), "what lives runs or waits");
+  for (const auto& [id, live] : live_) {
+    ALTLAS_CHECK(batch_->knows(id) && !live.output.finished(),
+                 "what lives is in the batch and not over");
+  }
+}
+
+}  // namespace altlas::engine

@@ -1,0 +1,86 @@
+// ReplicaCore: everything a replica decides. Commands and step results in; step plans and reports
+// out.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "engine/executor.h"
+#include "engine/messages.h"
+#include "engine/sequence_output.h"
+#include "scheduler/batch.h"
+#include "text/tokenizer.h"
+
+namespace altlas::engine {
+
+struct CoreOptions {
+  bool echo = false;  // Answers payloads; there is no model, plan() is always empty.
+  bool prefix_caching = true;
+  uint64_t cache_salt = 0;  // Model and KV type.
+  uint32_t sequences_waiting_max = 65'536;
+};
+
+// Pure: no thread, clock or device. One writer: the replica's leading thread, or the simulator.
+// Loop: handle() what arrived; plan(); launch it unless it is empty; commit() the oldest result;
+// take_reports().
+class ReplicaCore {
+ public:
+  // tokenizer: outlives the core; null: text is " t<id>" per token.
+  ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options,
+              const text::Tokenizer* tokenizer);
+
+  // A sequence that can't run is answered by SequenceFailed. LoadReplica is a bug here: it is what
+  // made the core.
+  void handle(Command command);
+  // Empty if there is nothing to compute now.
+  StepPlan plan();
+  // Results come in the order of the plans.
+  void commit(const StepResult& result);
+  // What was said since the last call, in order.
+  std::vector<Report> take_reports();
+
+  ReplicaStats stats() const;
+  // Sequences that are not over.
+  size_t sequences() const { return live_.size(); }
+  bool drained() const { return draining_ && live_.empty(); }
+  // Pairs with ReplicaLoaded's numbers.
+  ReplicaLoaded loaded(std::string simd) const;
+  const ReplicaLimits& limits() const { return limits_; }
+  const scheduler::BatchScheduler* batch() const { return batch_ ? &*batch_ : nullptr; }
+
+  uint64_t hash() const;
+  void check_integrity() const;
+
+ private:
+  struct Live {
+    SequenceOutput output;
+    bool wants_logprobs = false;
+    std::vector<TokenLogprobs> prompt_logprobs;
+  };
+  void submit(SubmitSequence command);
+  Result<void> start(SubmitSequence& command);
+  Result<void> check_tokens(const SubmitSequence& command) const;
+  void answer_echo(const SubmitSequence& command);
+  void cancel(SequenceId id);
+  void take_token(std::map<SequenceId, Live>::iterator live, scheduler::SampledSequence& sampled);
+  void finish(SequenceId id, Live& live);
+  uint32_t tightest_group() const;
+  void say_drained();
+
+  const ReplicaLimits limits_;
+  const CoreOptions options_;
+  const text::Tokenizer* const tokenizer_;
+  std::optional<scheduler::BatchScheduler> batch_;  // Empty for echo.
+  std::map<SequenceId, Live> live_;
+  std::vector<Report> reports_;
+  uint64_t echo_calls_ = 0;
+  int64_t busy_us_ = 0;
+  bool draining_ = false;
+  bool said_drained_ = false;
+};
+
+}  // namespace altlas::engine

@@ -1,0 +1,123 @@
+#include "engine/sim_executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/philox.h"
+#include "text/utf8.h"
+
+namespace altlas::engine {
+
+namespace {
+// Ids that are whole printable text by themselves.
+std::vector<int32_t> printable_ids(const text::Tokenizer& tokenizer, uint32_t vocab) {
+  std::vector<int32_t> out;
+  const int32_t count = std::min(tokenizer.vocab_size(), static_cast<int32_t>(vocab));
+  for (int32_t id = 0; id < count; ++id) {
+    const std::string_view bytes = tokenizer.token_bytes(id);
+    if (bytes.empty() || tokenizer.is_control(id) || tokenizer.is_end_of_generation(id)) continue;
+    const bool printable = std::ranges::all_of(
+        bytes, [](char c) { return static_cast<uint8_t>(c) >= 0x20 && c != 0x7f; });
+    if (printable && text::is_valid_utf8(bytes)) out.push_back(id);
+  }
+  return out;
+}
+constexpr uint64_t kTokenStream = 0x51;  // Apart from the other draws of a seed.
+}  // namespace
+
+Result<std::unique_ptr<SimExecutor>> SimExecutor::create(const SimOptions& options,
+                                                         const text::Tokenizer* tokenizer,
+                                                         SimTime time, const Clock& clock) {
+  ALTLAS_TRY(ReplicaLimits limits, sim_limits(options));
+  if (options.depth < 1) return invalid("executor_depth is at least 1", "executor_depth");
+  return std::unique_ptr<SimExecutor>(
+      new SimExecutor(options, std::move(limits), tokenizer, time, clock));
+}
+
+SimExecutor::SimExecutor(const SimOptions& options, ReplicaLimits limits,
+                         const text::Tokenizer* tokenizer, SimTime time, const Clock& clock)
+    : options_(options),
+      limits_(std::move(limits)),
+      time_(time),
+      clock_(clock),
+      slots_(limits_.sequences_max) {
+  if (tokenizer != nullptr) ids_ = printable_ids(*tokenizer, limits_.vocab_size);
+}
+
+int32_t SimExecutor::token_at(const Slot& slot, uint32_t position, uint32_t draw) const {
+  const auto words =
+      philox(slot.request->sampling.seed ^ slot.prompt_hash, position, kTokenStream + draw);
+  const uint64_t bound = ids_.empty() ? limits_.vocab_size : ids_.size();
+  const uint64_t index = uint64_t{words[0]} * bound >> 32;
+  return ids_.empty() ? static_cast<int32_t>(index) : ids_[index];
+}
+
+// The sampled token is the most likely one, with probability 1/2; the others follow by halves.
+TokenLogprobs SimExecutor::logprobs(const Slot& slot, uint32_t position, int32_t token) const {
+  constexpr float kLn2 = 0.6931472f;
+  TokenLogprobs out{.id = token, .logprob = -kLn2, .top = {}};
+  for (int32_t i = 0; i < slot.request->sampling.logprobs; ++i) {
+    const int32_t id = i == 0 ? token : token_at(slot, position, static_cast<uint32_t>(i));
+    out.top.emplace_back(id, -kLn2 * static_cast<float>(i + 1));
+  }
+  return out;
+}
+
+SampledToken SimExecutor::sample(const StepEntry& entry) const {
+  const Slot& slot = slots_[static_cast<size_t>(entry.slot)];
+  const auto end = entry.position + static_cast<uint32_t>(entry.tokens.size());
+  SampledToken sampled{.slot = entry.slot, .token = -1, .logprobs = {}, .prompt_logprobs = {}};
+  if (entry.prompt_logprobs) {
+    const auto& prompt = slot.request->prompt;
+    for (uint32_t p = entry.position + 1; p <= end && p < prompt.size(); ++p) {
+      sampled.prompt_logprobs.push_back(logprobs(slot, p, prompt[p]));
+    }
+  }
+  if (entry.samples) {
+    sampled.token = token_at(slot, end, 0);
+    if (slot.request->sampling.logprobs >= 0) sampled.logprobs = logprobs(slot, end, sampled.token);
+  }
+  return sampled;
+}
+
+StepResult SimExecutor::run(const StepPlan& plan) {
+  StepResult result{.id = plan.id, .sampled = {}, .busy_us = step_cost_us(plan)};
+  for (const SlotStart& start : plan.starts) {
+    Slot& slot = slots_.at(static_cast<size_t>(start.slot));
+    slot.request = start.request;
+    slot.prompt_hash = Hasher().add(std::span<const int32_t>(start.request->prompt)).value();
+  }
+  for (const StepEntry& entry : plan.entries) {
+    ALTLAS_CHECK(slots_.at(static_cast<size_t>(entry.slot)).request != nullptr,
+                 "an entry's slot was started");
+    if (entry.samples || entry.prompt_logprobs) result.sampled.push_back(sample(entry));
+  }
+  for (const int32_t slot : plan.ends) slots_.at(static_cast<size_t>(slot)) = Slot{};
+  return result;
+}
+
+void SimExecutor::launch(StepPlan plan) {
+  ALTLAS_CHECK(in_flight() < depth(), "at most depth() steps in flight");
+  Flying flying{run(plan), 0};
+  if (time_ == SimTime::kReal) {
+    last_due_ = flying.due = std::max(last_due_, clock_.now()) + flying.result.busy_us;
+  }
+  flying_.push_back(std::move(flying));
+}
+
+Result<StepResult> SimExecutor::collect() {
+  ALTLAS_CHECK(!flying_.empty(), "a step in flight");
+  Flying flying = std::move(flying_.front());
+  flying_.pop_front();
+  if (time_ == SimTime::kReal) {
+    const TimeUs wait = flying.due - clock_.now();
+    if (wait > 0) std::this_thread::sleep_for(std::chrono::microseconds(wait));
+  }
+  return std::move(flying.result);
+}
+
+}  // namespace altlas::engine

@@ -1,0 +1,67 @@
+// SimExecutor: ranks that compute nothing: deterministic tokens, and time and memory as the
+// modelled device would take.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/executor.h"
+#include "engine/sim_model.h"
+#include "text/tokenizer.h"
+
+namespace altlas::engine {
+
+enum class SimTime : uint8_t {
+  kVirtual,  // collect() returns at once; busy_us tells what the step costs. For the simulator.
+  kReal,     // collect() waits until the step would be done.
+};
+
+// A token is a function of (prompt, position, seed): resumed anywhere, it goes on alike. It never
+// ends a generation.
+class SimExecutor final : public Executor {
+ public:
+  // tokenizer: only read here; null: any id of the vocabulary. With one, ids that are whole
+  // printable text. clock: outlives it; read only in kReal. Errors: as sim_limits.
+  static Result<std::unique_ptr<SimExecutor>> create(const SimOptions& options,
+                                                     const text::Tokenizer* tokenizer, SimTime time,
+                                                     const Clock& clock);
+
+  const ReplicaLimits& limits() const override { return limits_; }
+  void launch(StepPlan plan) override;
+  Result<StepResult> collect() override;
+  int in_flight() const override { return static_cast<int>(flying_.size()); }
+  int depth() const override { return static_cast<int>(options_.depth); }
+
+  // What a plan costs; changes nothing.
+  int64_t step_cost_us(const StepPlan& plan) const { return sim_step_us(options_, plan); }
+
+ private:
+  struct Slot {
+    std::shared_ptr<const SequenceRequest> request;
+    uint64_t prompt_hash = 0;
+  };
+  struct Flying {
+    StepResult result;
+    TimeUs due = 0;
+  };
+  SimExecutor(const SimOptions& options, ReplicaLimits limits, const text::Tokenizer* tokenizer,
+              SimTime time, const Clock& clock);
+  StepResult run(const StepPlan& plan);
+  SampledToken sample(const StepEntry& entry) const;
+  TokenLogprobs logprobs(const Slot& slot, uint32_t position, int32_t token) const;
+  int32_t token_at(const Slot& slot, uint32_t position, uint32_t draw) const;
+
+  const SimOptions options_;
+  const ReplicaLimits limits_;
+  const SimTime time_;
+  const Clock& clock_;
+  std::vector<int32_t> ids_;  // To draw from; empty: [0, vocab).
+  std::vector<Slot> slots_;
+  std::deque<Flying> flying_;
+  TimeUs last_due_ = 0;
+};
+
+}  // namespace altlas::engine
