@@ -129,6 +129,7 @@ void Decoder::section(const Node& node, const Type& type, std::string_view path,
     return error(node, std::string(path), shown(node, no_info) + " is not a map of settings");
   }
   for (const Node& child : node.children) {
+    if (target_.errors.size() >= kProblemsMax) return;
     const Member* found = type.find(child.key);
     if (found == nullptr) {
       for (const Member& candidate : type.members) {
