@@ -8,9 +8,10 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "config/enums.h"
+#include "config/names.h"
 #include "engine/messages.h"
 #include "journal/events.h"
+#include "journal/replay.h"
 #include "task/task.h"
 
 namespace altlas::control {
@@ -33,6 +34,7 @@ struct TasksSubmitted {
   uint64_t ticket = 0;
   std::vector<TaskSpec> specs;
   bool split = true;
+  uint32_t min_per_device = 1;  // Of a split batch: neighbours stay together in groups of at least so many.
 };
 // The journal has written (or could not write) what AppendJournal{ticket} asked for.
 struct JournalWritten {
@@ -74,12 +76,20 @@ struct ConcurrencyChanged {
 };
 // No new admissions; what is accepted goes on.
 struct DrainRequested {};
+// Replicas may start. The first event but for TasksRestored.
+struct Started {};
+// What the journal knew at the start, in the order of acceptance. Unfinished tasks go on.
+struct TasksRestored {
+  std::vector<journal::RestoredTask> tasks;
+};
+// The end: workers are stopped, tokens flushed; unfinished durable tasks stay in the journal, others fail.
+struct StopRequested {};
 // Time has passed; sent when the core's next_deadline() is due, and at least every queue_processing_interval.
 struct Tick {};
 
 using Event = std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten, CancelRequested,
                            WorkerConnected, WorkerReported, WorkerLost, DeviceSampled, StrategyChanged,
-                           ConcurrencyChanged, DrainRequested, Tick>;
+                           ConcurrencyChanged, DrainRequested, Started, TasksRestored, StopRequested, Tick>;
 
 // ---- Actions: from the core to the edge, carried out in order ----
 
@@ -125,8 +135,12 @@ struct PublishStatus {
   TaskId task;
   TaskStatus status = TaskStatus::kQueued;
 };
+// For the operator's log: a replica was lost, a journal write failed.
+struct LogWarning {
+  std::string text;
+};
 
 using Action = std::variant<AnswerAdmission, AnswerSubmission, AppendJournal, ForgetTasks, StartWorker, StopWorker,
-                            SendCommand, PublishDelta, PublishStatus>;
+                            SendCommand, PublishDelta, PublishStatus, LogWarning>;
 
 }  // namespace altlas::control

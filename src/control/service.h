@@ -61,13 +61,6 @@ class Subscription {
   virtual boost::asio::awaitable<Result<StreamEvent>> next() = 0;
 };
 
-struct TaskFilter {
-  std::optional<std::string> owner;      // Only this key's tasks.
-  std::optional<TaskStatus> status;
-  uint32_t limit = 100;
-  uint64_t offset = 0;
-};
-
 // Threads: every member from any thread; answers come back on the caller's executor.
 class Service {
  public:

@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
-#include "config/enums.h"
+#include "config/names.h"
 #include "task/task.h"
 
 namespace altlas::control {
@@ -28,6 +28,13 @@ struct TaskView {
   std::string note;                        // "task_specific: no mapping for …, least_loaded was used".
   uint32_t prompt_tokens = 0;
   uint32_t generated_tokens = 0;
+};
+
+struct TaskFilter {
+  std::optional<std::string> owner;      // Only this key's tasks.
+  std::optional<TaskStatus> status;
+  uint32_t limit = 100;
+  uint64_t offset = 0;
 };
 
 struct TaskPage {

@@ -11,10 +11,8 @@ namespace {
 constexpr int64_t kRetryAfterMinMs = 1000, kRetryAfterMaxMs = 60'000;
 }
 
-Result<void> WaitingQueue::admits(uint64_t more, uint64_t promised, uint64_t served_at_once,
-                                  int64_t service_us) const {
+Result<void> WaitingQueue::admits(uint64_t held, uint64_t more, uint64_t served_at_once, int64_t service_us) const {
   const uint64_t room = uint64_t{limits_.tasks_max} + served_at_once;
-  const uint64_t held = entries_.size() + promised;
   if (held + more <= room) return {};
   const auto over = static_cast<int64_t>(std::min<uint64_t>(held + more - room, 1 << 20));
   const int64_t ms = std::clamp(over * std::max<int64_t>(service_us, 1) / kMillisecond, kRetryAfterMinMs,

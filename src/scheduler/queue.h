@@ -43,9 +43,10 @@ class WaitingQueue {
  public:
   explicit WaitingQueue(QueueLimits limits) : limits_(limits) {}
 
-  // Whether `more` tasks may wait beside those that do and `promised` others.
+  // Whether `more` tasks may come beside the `held` ones that wait or may have to, when `served_at_once` of them would
+  // not wait at all.
   // Errors: kBusy with retry_after_ms; `service_us` is the predicted time in which one waiting task is served.
-  Result<void> admits(uint64_t more, uint64_t promised, uint64_t served_at_once, int64_t service_us) const;
+  Result<void> admits(uint64_t held, uint64_t more, uint64_t served_at_once, int64_t service_us) const;
 
   void push(const QueueEntry& entry);       // Must not be in yet.
   void erase(uint64_t task);                // Must be in.

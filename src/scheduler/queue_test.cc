@@ -54,10 +54,9 @@ TEST(WaitingQueue, BoundSaysWhenToComeAgain) {
   QueueLimits limits;
   limits.tasks_max = 2;
   WaitingQueue queue(limits);
-  queue.push(entry(1, Priority::kNormal, 0));
-  EXPECT_TRUE(queue.admits(1, 0, 0, kSecond).ok());
-  EXPECT_TRUE(queue.admits(1, 1, 1, kSecond).ok());
-  const auto refused = queue.admits(5, 1, 0, 2 * kSecond);
+  EXPECT_TRUE(queue.admits(1, 1, 0, kSecond).ok());
+  EXPECT_TRUE(queue.admits(2, 1, 1, kSecond).ok());
+  const auto refused = queue.admits(2, 5, 0, 2 * kSecond);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kBusy);
   EXPECT_EQ(refused.error().retry_after_ms(), 10'000);  // Five too many, two seconds each.

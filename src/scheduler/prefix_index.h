@@ -1,0 +1,35 @@
+// PrefixIndex: which device has seen which prompt prefixes lately; what prefix_affinity looks at. Bounded.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <set>
+#include <span>
+#include <utility>
+
+#include "base/ids.h"
+
+namespace altlas::scheduler {
+
+class PrefixIndex {
+ public:
+  static constexpr uint32_t kBlockTokens = 16;
+  static constexpr size_t kBlocksPerPrompt = 128;  // Longer prompts are told apart by their first 2,048 tokens.
+
+  explicit PrefixIndex(size_t entries_max = 65536) : entries_max_(entries_max) {}
+  // The device computes this prompt now. The oldest entries go beyond entries_max.
+  void add(DeviceId device, std::span<const int32_t> prompt);
+  // Tokens of the longest prefix of `prompt` (whole blocks) that the device has seen.
+  uint32_t cached_tokens(DeviceId device, std::span<const int32_t> prompt) const;
+  // The device's cache is gone.
+  void forget(DeviceId device);
+
+ private:
+  using Key = std::pair<DeviceId, uint64_t>;
+  const size_t entries_max_;
+  std::set<Key> keys_;
+  std::deque<Key> order_;
+};
+
+}  // namespace altlas::scheduler
