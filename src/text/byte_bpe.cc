@@ -14,7 +14,8 @@
 namespace altlas::text {
 namespace {
 
-// GPT-2's spelling of bytes: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on.
+// GPT-2's spelling of bytes: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and
+// on.
 struct ByteSpelling {
   std::array<char32_t, 256> to_point;
   std::array<int16_t, 324> to_byte;  // -1: no byte is spelled so.
@@ -54,7 +55,8 @@ class MergeTable {
     const uint64_t pair = key(left, right);
     size_t at = mix64(pair) & (slots_.size() - 1);
     for (size_t probe = 0; probe < kProbesMax; ++probe, at = (at + 1) & (slots_.size() - 1)) {
-      if (slots_[at].pair == pair) slots_[at].pair = ~0ULL;  // As in transformers, the last of equal merges counts.
+      if (slots_[at].pair == pair)
+        slots_[at].pair = ~0ULL;  // As in transformers, the last of equal merges counts.
       if (slots_[at].pair != ~0ULL) continue;
       slots_[at] = {pair, rank, joined};
       return true;
@@ -72,7 +74,8 @@ class MergeTable {
  private:
   static constexpr size_t kProbesMax = 512;
   static uint64_t key(int32_t left, int32_t right) {
-    return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
+    return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) |
+           static_cast<uint32_t>(right);
   }
   std::vector<Slot> slots_;
 };
@@ -80,7 +83,8 @@ class MergeTable {
 class ByteBpe final : public PieceEncoder {
  public:
   static Result<std::unique_ptr<const PieceEncoder>> create(const Vocabulary& vocabulary);
-  Result<void> encode(std::string_view text, bool at_start, std::vector<int32_t>& out) const override;
+  Result<void> encode(std::string_view text, bool at_start,
+                      std::vector<int32_t>& out) const override;
   std::string bytes_of(std::string_view spelling) const override;
 
  private:
@@ -92,13 +96,15 @@ class ByteBpe final : public PieceEncoder {
   explicit ByteBpe(size_t merge_count) : merges_(merge_count) {}
   Result<void> add_merges(const Vocabulary& vocabulary,
                           const std::unordered_map<std::string_view, int32_t>& ids);
-  Result<void> encode_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& out) const;
+  Result<void> encode_word(std::string_view word, Scratch& scratch,
+                           std::vector<int32_t>& out) const;
   void merge_short(std::vector<int32_t>& ids) const;
   void merge_long(Scratch& scratch) const;
 
   MergeTable merges_;
   std::array<int32_t, 256> byte_ids_;
-  std::unordered_map<std::string, int32_t> whole_words_;  // By bytes; filled only with ignore_merges.
+  std::unordered_map<std::string, int32_t>
+      whole_words_;  // By bytes; filled only with ignore_merges.
   std::unique_ptr<const Pretokenizer> pretokenizer_;
   bool nfc_ = false;
 };
@@ -122,7 +128,8 @@ Result<std::unique_ptr<const PieceEncoder>> ByteBpe::create(const Vocabulary& vo
   if (kind.ignore_merges) {
     for (size_t i = 0; i < vocabulary.tokens.size(); ++i)
       if (vocabulary.types.empty() || vocabulary.types[i] == kTokenNormal)
-        made->whole_words_.try_emplace(made->bytes_of(vocabulary.tokens[i]), static_cast<int32_t>(i));
+        made->whole_words_.try_emplace(made->bytes_of(vocabulary.tokens[i]),
+                                       static_cast<int32_t>(i));
   }
   return std::unique_ptr<const PieceEncoder>(std::move(made));
 }
@@ -140,8 +147,9 @@ Result<void> ByteBpe::add_merges(const Vocabulary& vocabulary,
     joined.assign(left).append(right);
     const auto l = ids.find(left), r = ids.find(right), both = ids.find(joined);
     if (l == ids.end() || r == ids.end() || both == ids.end())
-      return invalid(fmt::format("merge {} ('{}') names a token that is not in the vocabulary", i, merge),
-                     "tokenizer.ggml.merges");
+      return invalid(
+          fmt::format("merge {} ('{}') names a token that is not in the vocabulary", i, merge),
+          "tokenizer.ggml.merges");
     if (!merges_.add(l->second, r->second, static_cast<uint32_t>(i), both->second))
       return invalid(fmt::format("merge {} ('{}') collides with too many others", i, merge),
                      "tokenizer.ggml.merges");
@@ -155,7 +163,8 @@ std::string ByteBpe::bytes_of(std::string_view spelling) const {
     const Utf8Char c = decode_utf8(spelling.substr(i));
     const ByteSpelling& known = byte_spelling();
     // A spelling with any other character stands for itself, as in transformers.
-    if (c.kind != Utf8Char::kValid || c.code_point >= known.to_byte.size() || known.to_byte[c.code_point] < 0)
+    if (c.kind != Utf8Char::kValid || c.code_point >= known.to_byte.size() ||
+        known.to_byte[c.code_point] < 0)
       return std::string(spelling);
     bytes += static_cast<char>(known.to_byte[c.code_point]);
     i += c.length;
@@ -178,7 +187,8 @@ Result<void> ByteBpe::encode(std::string_view text, bool, std::vector<int32_t>& 
   return {};
 }
 
-Result<void> ByteBpe::encode_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& out) const {
+Result<void> ByteBpe::encode_word(std::string_view word, Scratch& scratch,
+                                  std::vector<int32_t>& out) const {
   constexpr size_t kShort = 24;  // Up to here looking at all pairs is quicker than a heap.
   if (!whole_words_.empty()) {
     if (const auto it = whole_words_.find(std::string(word)); it != whole_words_.end()) {
@@ -190,8 +200,9 @@ Result<void> ByteBpe::encode_word(std::string_view word, Scratch& scratch, std::
   for (const char c : word) {
     const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
     if (id < 0)
-      return invalid(fmt::format("the model's vocabulary has no token for byte 0x{:02X} and none for unknown text",
-                                 static_cast<uint8_t>(c)));
+      return invalid(fmt::format(
+          "the model's vocabulary has no token for byte 0x{:02X} and none for unknown text",
+          static_cast<uint8_t>(c)));
     scratch.ids.push_back(id);
   }
   if (word.size() <= kShort) {
@@ -222,8 +233,9 @@ void ByteBpe::merge_short(std::vector<int32_t>& ids) const {
   }
 }
 
-// The same by a heap of (rank, position) over a linked list; merged-away places keep id -1. A heap entry whose pair
-// has changed since is recognised by its rank: a pair's bytes only grow, so the same rank is the same pair.
+// The same by a heap of (rank, position) over a linked list; merged-away places keep id -1. A heap
+// entry whose pair has changed since is recognised by its rank: a pair's bytes only grow, so the
+// same rank is the same pair.
 void ByteBpe::merge_long(Scratch& s) const {
   const auto size = static_cast<int32_t>(s.ids.size());
   s.previous.resize(s.ids.size());
@@ -233,7 +245,8 @@ void ByteBpe::merge_long(Scratch& s) const {
     if (at < 0 || s.next[static_cast<size_t>(at)] < 0) return ~0ULL;
     const auto right = static_cast<size_t>(s.next[static_cast<size_t>(at)]);
     const MergeTable::Slot* slot = merges_.find(s.ids[static_cast<size_t>(at)], s.ids[right]);
-    return slot == nullptr ? ~0ULL : (static_cast<uint64_t>(slot->rank) << 32) | static_cast<uint32_t>(at);
+    return slot == nullptr ? ~0ULL
+                           : (static_cast<uint64_t>(slot->rank) << 32) | static_cast<uint32_t>(at);
   };
   for (int32_t i = 0; i < size; ++i) {
     s.previous[static_cast<size_t>(i)] = i - 1;

@@ -7,7 +7,8 @@ namespace altlas::text {
 std::string Detokenizer::push(int32_t id) {
   std::string_view bytes = show_control_ ? tokenizer_->token_text(id) : tokenizer_->token_bytes(id);
   if (bytes.empty()) return "";
-  if (is_first_ && tokenizer_->strips_first_space() && bytes.starts_with(' ')) bytes.remove_prefix(1);
+  if (is_first_ && tokenizer_->strips_first_space() && bytes.starts_with(' '))
+    bytes.remove_prefix(1);
   is_first_ = false;
   pending_ += bytes;
   std::string out;
@@ -15,7 +16,8 @@ std::string Detokenizer::push(int32_t id) {
   while (at < pending_.size()) {
     const Utf8Char c = decode_utf8(std::string_view(pending_).substr(at));
     if (c.kind == Utf8Char::kIncomplete) break;
-    out += c.kind == Utf8Char::kValid ? std::string_view(pending_).substr(at, c.length) : kReplacement;
+    out +=
+        c.kind == Utf8Char::kValid ? std::string_view(pending_).substr(at, c.length) : kReplacement;
     at += c.length;
   }
   pending_.erase(0, at);

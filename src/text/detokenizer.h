@@ -9,15 +9,17 @@
 
 namespace altlas::text {
 
-// State is a function of the ids pushed, so replaying them gives the same pieces. One thread at a time.
+// State is a function of the ids pushed, so replaying them gives the same pieces. One thread at a
+// time.
 class Detokenizer {
  public:
-  // `tokenizer` must outlive it. `show_control`: control tokens give their spelling instead of nothing.
+  // `tokenizer` must outlive it. `show_control`: control tokens give their spelling instead of
+  // nothing.
   explicit Detokenizer(const Tokenizer& tokenizer, bool show_control = false)
       : tokenizer_(&tokenizer), show_control_(show_control) {}
 
-  // The text that became certain with this token; may be empty. Always valid UTF-8: bytes that can't become a
-  // character give U+FFFD, one per maximal subpart.
+  // The text that became certain with this token; may be empty. Always valid UTF-8: bytes that
+  // can't become a character give U+FFFD, one per maximal subpart.
   std::string push(int32_t id);
   // What is left at the end: U+FFFD for an unfinished character, else nothing.
   std::string flush();
@@ -32,6 +34,7 @@ class Detokenizer {
 };
 
 // All of `ids` at once.
-std::string decode(const Tokenizer& tokenizer, std::span<const int32_t> ids, bool show_control = false);
+std::string decode(const Tokenizer& tokenizer, std::span<const int32_t> ids,
+                   bool show_control = false);
 
 }  // namespace altlas::text

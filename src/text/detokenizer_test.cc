@@ -1,5 +1,5 @@
-// Goal: no half character is ever shown and nothing is lost. Method: every prefix of token streams, with byte tokens
-// that cut characters anywhere, against decoding all at once.
+// Goal: no half character is ever shown and nothing is lost. Method: every prefix of token streams,
+// with byte tokens that cut characters anywhere, against decoding all at once.
 #include "text/detokenizer.h"
 
 #include <gtest/gtest.h>
@@ -38,7 +38,8 @@ TEST(Detokenizer, RandomTokensGiveWhatRepairGives) {
     Detokenizer detokenizer(*t);
     std::string bytes, joined;
     for (uint64_t i = 0; i < 50; ++i) {
-      const auto id = static_cast<int32_t>(philox(seed, i, 0)[0] % static_cast<uint32_t>(t->vocab_size()));
+      const auto id =
+          static_cast<int32_t>(philox(seed, i, 0)[0] % static_cast<uint32_t>(t->vocab_size()));
       bytes += t->token_bytes(id);
       joined += detokenizer.push(id);
       EXPECT_TRUE(is_valid_utf8(joined));

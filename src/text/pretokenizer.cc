@@ -14,11 +14,13 @@ constexpr uint32_t kMatchStepsMax = 1u << 30;
 constexpr uint32_t kMatchDepthMax = 1'000'000;
 constexpr size_t kJitStackBytesMax = 1u << 20;
 
-// \s is written out as Unicode White_Space: PCRE2's also holds U+180E, Oniguruma's (transformers') does not.
-#define ALTLAS_WS R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})"
-#define ALTLAS_TAIL                                                                                        \
-  "| ?[^" ALTLAS_WS R"(\p{L}\p{N}]+[\r\n]*|[)" ALTLAS_WS R"(]*[\r\n]+|[)" ALTLAS_WS "]+(?![^" ALTLAS_WS \
-  "])|[" ALTLAS_WS "]+"
+// \s is written out as Unicode White_Space: PCRE2's also holds U+180E, Oniguruma's (transformers')
+// does not.
+#define ALTLAS_WS \
+  R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})"
+#define ALTLAS_TAIL                                                                 \
+  "| ?[^" ALTLAS_WS R"(\p{L}\p{N}]+[\r\n]*|[)" ALTLAS_WS R"(]*[\r\n]+|[)" ALTLAS_WS \
+  "]+(?![^" ALTLAS_WS "])|[" ALTLAS_WS "]+"
 #define ALTLAS_WORD R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+)"
 
 constexpr std::string_view kGpt2 =
@@ -29,8 +31,8 @@ constexpr std::string_view kLlama3 = ALTLAS_WORD R"(|\p{N}{1,3})" ALTLAS_TAIL;
 constexpr std::string_view kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N})"
-    "| ?[^" ALTLAS_WS R"(\p{L}\p{N}]+[\r\n/]*|[)" ALTLAS_WS R"(]*[\r\n]+|[)" ALTLAS_WS "]+(?![^" ALTLAS_WS
-    "])|[" ALTLAS_WS "]+";
+    "| ?[^" ALTLAS_WS R"(\p{L}\p{N}]+[\r\n/]*|[)" ALTLAS_WS R"(]*[\r\n]+|[)" ALTLAS_WS
+    "]+(?![^" ALTLAS_WS "])|[" ALTLAS_WS "]+";
 
 std::vector<PretokenizerKind> kinds() {
   return {
@@ -68,7 +70,8 @@ struct Pretokenizer::Expression {
   pcre2_code* code;
   ~Expression() { pcre2_code_free(code); }
 
-  Result<void> split(std::string_view text, size_t begin, size_t end, std::vector<size_t>& out) const;
+  Result<void> split(std::string_view text, size_t begin, size_t end,
+                     std::vector<size_t>& out) const;
 };
 
 Result<PretokenizerKind> find_pretokenizer(std::string_view pre) {
@@ -108,7 +111,8 @@ Result<std::unique_ptr<const Pretokenizer>> Pretokenizer::create(const Pretokeni
 Result<void> Pretokenizer::Expression::split(std::string_view text, size_t begin, size_t end,
                                              std::vector<size_t>& out) const {
   const std::unique_ptr<pcre2_match_data, FreeMatchData> data(pcre2_match_data_create(1, nullptr));
-  const std::unique_ptr<pcre2_match_context, FreeContext> context(pcre2_match_context_create(nullptr));
+  const std::unique_ptr<pcre2_match_context, FreeContext> context(
+      pcre2_match_context_create(nullptr));
   const std::unique_ptr<pcre2_jit_stack, FreeJitStack> stack(
       pcre2_jit_stack_create(32 * 1024, kJitStackBytesMax, nullptr));
   pcre2_set_match_limit(context.get(), kMatchStepsMax);
@@ -118,15 +122,16 @@ Result<void> Pretokenizer::Expression::split(std::string_view text, size_t begin
   const size_t size = end - begin;
   const PCRE2_SIZE* const range = pcre2_get_ovector_pointer(data.get());
   for (size_t at = 0; at < size;) {
-    const int count = pcre2_match(code, subject, size, at, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data.get(),
-                                  context.get());
+    const int count = pcre2_match(code, subject, size, at, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY,
+                                  data.get(), context.get());
     if (count == PCRE2_ERROR_NOMATCH) {
       out.push_back(size - at);
       break;
     }
     if (count < 0)
-      return Error(ErrorCode::kTooLarge,
-                   fmt::format("the text can't be split into words within the limits (PCRE2 {})", count));
+      return Error(
+          ErrorCode::kTooLarge,
+          fmt::format("the text can't be split into words within the limits (PCRE2 {})", count));
     if (range[0] > at) out.push_back(range[0] - at);
     out.push_back(range[1] - range[0]);
     at = range[1];

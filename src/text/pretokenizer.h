@@ -1,4 +1,5 @@
-// Cuts a text into the words that byte-level BPE never merges over, by the model's regular expressions.
+// Cuts a text into the words that byte-level BPE never merges over, by the model's regular
+// expressions.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +15,10 @@ namespace altlas::text {
 // Which expressions and quirks a `tokenizer.ggml.pre` stands for.
 struct PretokenizerKind {
   std::string_view name;
-  std::vector<std::string_view> expressions;  // Applied in turn, each to the pieces that the one before left.
-  bool nfc = false;                           // The model's tokenizer composes its input first.
-  bool ignore_merges = false;                 // A word that is a token is taken whole.
+  std::vector<std::string_view>
+      expressions;             // Applied in turn, each to the pieces that the one before left.
+  bool nfc = false;            // The model's tokenizer composes its input first.
+  bool ignore_merges = false;  // A word that is a token is taken whole.
 };
 
 // Errors: kInvalid naming `pre` and what is supported.
@@ -29,8 +31,8 @@ class Pretokenizer {
   static Result<std::unique_ptr<const Pretokenizer>> create(const PretokenizerKind& kind);
   ~Pretokenizer();
 
-  // Lengths of the words of `text` (valid UTF-8); they add up to its size. Errors: kTooLarge if PCRE2's limits on
-  // matching steps or memory are hit, which texts of these expressions don't.
+  // Lengths of the words of `text` (valid UTF-8); they add up to its size. Errors: kTooLarge if
+  // PCRE2's limits on matching steps or memory are hit, which texts of these expressions don't.
   Result<std::vector<size_t>> split(std::string_view text) const;
 
  private:

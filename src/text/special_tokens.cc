@@ -30,7 +30,8 @@ std::optional<SpecialTokens::Match> SpecialTokens::find(
     auto low = entries_.begin(), high = entries_.end();
     std::optional<Match> best;
     for (size_t depth = 0; low != high; ++depth) {
-      if (low->text.size() == depth) {  // Entries equal to the prefix sort first; the first of equals wins.
+      if (low->text.size() ==
+          depth) {  // Entries equal to the prefix sort first; the first of equals wins.
         if (!low->is_control || !touches(plain, begin, begin + depth))
           best = Match{begin, begin + depth, low->id};
         while (low != high && low->text.size() == depth) ++low;

@@ -26,14 +26,14 @@ class SpecialTokens {
   };
   explicit SpecialTokens(std::vector<Entry> entries);
 
-  // The first match at or after `from`. A control token counts only if no range of `plain` (sorted, disjoint byte
-  // ranges) touches it. O(n * longest entry), less in practice.
+  // The first match at or after `from`. A control token counts only if no range of `plain` (sorted,
+  // disjoint byte ranges) touches it. O(n * longest entry), less in practice.
   std::optional<Match> find(std::string_view text, size_t from,
                             std::span<const std::pair<size_t, size_t>> plain) const;
 
  private:
-  std::vector<Entry> entries_;           // Sorted by text.
-  std::array<bool, 256> begins_ = {};    // First bytes of entries.
+  std::vector<Entry> entries_;         // Sorted by text.
+  std::array<bool, 256> begins_ = {};  // First bytes of entries.
 };
 
 }  // namespace altlas::text

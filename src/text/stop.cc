@@ -10,12 +10,15 @@ namespace altlas::text {
 
 Result<StopStrings> StopStrings::create(std::vector<std::string> strings) {
   if (strings.size() > kStopStringsMax)
-    return invalid(fmt::format("{} stop strings; at most {} are allowed", strings.size(), kStopStringsMax), "stop");
+    return invalid(
+        fmt::format("{} stop strings; at most {} are allowed", strings.size(), kStopStringsMax),
+        "stop");
   StopStrings made;
   for (std::string& text : strings) {
     if (text.empty()) return invalid("a stop string must not be empty", "stop");
     if (text.size() > kStopStringBytesMax)
-      return invalid(fmt::format("a stop string of {} bytes; at most {} are allowed", text.size(), kStopStringBytesMax),
+      return invalid(fmt::format("a stop string of {} bytes; at most {} are allowed", text.size(),
+                                 kStopStringBytesMax),
                      "stop");
     if (!is_valid_utf8(text)) return invalid("a stop string must be valid UTF-8", "stop");
     Matcher matcher;

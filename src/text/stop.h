@@ -13,8 +13,8 @@ namespace altlas::text {
 inline constexpr size_t kStopStringsMax = 64;
 inline constexpr size_t kStopStringBytesMax = 1024;
 
-// The first stop string to be complete wins, the longest of those that end together; so the result does not depend
-// on how the text was cut into pieces. One thread at a time.
+// The first stop string to be complete wins, the longest of those that end together; so the result
+// does not depend on how the text was cut into pieces. One thread at a time.
 class StopStrings {
  public:
   struct Step {
@@ -23,7 +23,8 @@ class StopStrings {
     int32_t which = -1;  // Index of the stop string that ended the text.
   };
 
-  // Errors: kInvalid (field "stop") for an empty string, one that is not UTF-8 or too long, or too many.
+  // Errors: kInvalid (field "stop") for an empty string, one that is not UTF-8 or too long, or too
+  // many.
   static Result<StopStrings> create(std::vector<std::string> strings);
   StopStrings() = default;  // No stop strings: everything is emitted at once.
 
@@ -36,8 +37,9 @@ class StopStrings {
  private:
   struct Matcher {
     std::string text;
-    std::vector<uint16_t> fallback;  // Knuth-Morris-Pratt: length of the longest proper border of text[0, i].
-    uint16_t matched = 0;            // Bytes of `text` that end the stream so far.
+    std::vector<uint16_t>
+        fallback;          // Knuth-Morris-Pratt: length of the longest proper border of text[0, i].
+    uint16_t matched = 0;  // Bytes of `text` that end the stream so far.
   };
   std::vector<Matcher> matchers_;
   std::string held_;

@@ -1,5 +1,5 @@
-// Goal: nothing of a stop string is ever emitted and nothing else is lost, however the text is cut. Method: every way
-// to cut short texts, against a search in the whole text.
+// Goal: nothing of a stop string is ever emitted and nothing else is lost, however the text is cut.
+// Method: every way to cut short texts, against a search in the whole text.
 #include "text/stop.h"
 
 #include <gtest/gtest.h>
@@ -38,14 +38,17 @@ Outcome search(const std::vector<std::string>& stops, const std::string& text) {
       if (text.substr(0, end).ends_with(stops[i]) &&
           (best < 0 || stops[i].size() > stops[static_cast<size_t>(best)].size()))
         best = static_cast<int32_t>(i);
-    if (best >= 0) return {text.substr(0, end - stops[static_cast<size_t>(best)].size()), true, best};
+    if (best >= 0)
+      return {text.substr(0, end - stops[static_cast<size_t>(best)].size()), true, best};
   }
   return {text};
 }
 
 TEST(StopStrings, EveryCutGivesTheSame) {
   for (uint64_t seed = 0; seed < 3000; ++seed) {
-    auto draw = [&, i = uint64_t{0}](uint32_t below) mutable { return philox(seed, i++, 0)[0] % below; };
+    auto draw = [&, i = uint64_t{0}](uint32_t below) mutable {
+      return philox(seed, i++, 0)[0] % below;
+    };
     std::vector<std::string> stops(1 + draw(3)), pieces(1 + draw(8));
     std::string text;
     for (std::string& s : stops)

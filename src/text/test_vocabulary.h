@@ -1,4 +1,5 @@
-// Vocabularies for this room's tests: the small trained one of testdata, and that of a GGUF file if there is one.
+// Vocabularies for this room's tests: the small trained one of testdata, and that of a GGUF file if
+// there is one.
 #pragma once
 
 #include <optional>

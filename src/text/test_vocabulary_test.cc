@@ -43,20 +43,41 @@ class Header {
   }
   void read_value(const std::string& key, uint32_t type) {
     switch (type) {
-      case 0: case 7: integers[key].push_back(number<uint8_t>()); break;
-      case 1: integers[key].push_back(number<int8_t>()); break;
-      case 2: case 3: integers[key].push_back(number<int16_t>()); break;
-      case 4: case 5: integers[key].push_back(number<int32_t>()); break;
-      case 6: number<float>(); break;
-      case 8: strings[key].push_back(string()); break;
-      case 10: case 11: integers[key].push_back(number<int64_t>()); break;
-      case 12: number<double>(); break;
+      case 0:
+      case 7:
+        integers[key].push_back(number<uint8_t>());
+        break;
+      case 1:
+        integers[key].push_back(number<int8_t>());
+        break;
+      case 2:
+      case 3:
+        integers[key].push_back(number<int16_t>());
+        break;
+      case 4:
+      case 5:
+        integers[key].push_back(number<int32_t>());
+        break;
+      case 6:
+        number<float>();
+        break;
+      case 8:
+        strings[key].push_back(string());
+        break;
+      case 10:
+      case 11:
+        integers[key].push_back(number<int64_t>());
+        break;
+      case 12:
+        number<double>();
+        break;
       case 9: {
         const auto inner = number<uint32_t>();
         for (auto left = number<uint64_t>(); left > 0 && in_; --left) read_value(key, inner);
         break;
       }
-      default: in_.setstate(std::ios::failbit);
+      default:
+        in_.setstate(std::ios::failbit);
     }
   }
   std::ifstream in_;
@@ -65,7 +86,8 @@ class Header {
 }  // namespace
 
 std::vector<std::string> read_lines(const std::string& file) {
-  std::ifstream in(file.starts_with('/') ? file : ALTLAS_SOURCE_DIR "/src/text/testdata/" + file, std::ios::binary);
+  std::ifstream in(file.starts_with('/') ? file : ALTLAS_SOURCE_DIR "/src/text/testdata/" + file,
+                   std::ios::binary);
   ALTLAS_CHECK(in.good(), file);
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) lines.push_back(line);

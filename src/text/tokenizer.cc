@@ -11,10 +11,12 @@
 namespace altlas::text {
 namespace {
 
-// Control tokens that end an answer in the models that have them, whatever the file's metadata says.
-constexpr std::string_view kEndNames[] = {"<|im_end|>", "<|endoftext|>",   "<|eot_id|>", "<|eom_id|>",
-                                          "<|end|>",    "<end_of_turn>",   "</s>",       "<eos>",
-                                          "<|eot|>",    "<|end_of_text|>", "<|return|>", "<｜end▁of▁sentence｜>"};
+// Control tokens that end an answer in the models that have them, whatever the file's metadata
+// says.
+constexpr std::string_view kEndNames[] = {
+    "<|im_end|>", "<|endoftext|>",   "<|eot_id|>", "<|eom_id|>",
+    "<|end|>",    "<end_of_turn>",   "</s>",       "<eos>",
+    "<|eot|>",    "<|end_of_text|>", "<|return|>", "<｜end▁of▁sentence｜>"};
 constexpr size_t kTokenBytesMax = 4096;
 
 }  // namespace
@@ -28,8 +30,9 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary
   if (made->vocabulary_.model == "gpt2") {
     ALTLAS_TRY(made->encoder_, make_byte_bpe(made->vocabulary_));
   } else {
-    return invalid(fmt::format("unknown tokenizer model '{}'; supported is gpt2", made->vocabulary_.model),
-                   "tokenizer.ggml.model");
+    return invalid(
+        fmt::format("unknown tokenizer model '{}'; supported is gpt2", made->vocabulary_.model),
+        "tokenizer.ggml.model");
   }
   ALTLAS_TRY_VOID(made->index());
   made->collect_end_of_generation();
@@ -39,18 +42,21 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary
 Result<void> Tokenizer::check() const {
   const size_t count = vocabulary_.tokens.size();
   if (count == 0 || count > kVocabularyTokensMax)
-    return invalid(fmt::format("the vocabulary has {} tokens; 1 to {} can be used", count, kVocabularyTokensMax),
+    return invalid(fmt::format("the vocabulary has {} tokens; 1 to {} can be used", count,
+                               kVocabularyTokensMax),
                    "tokenizer.ggml.tokens");
   if (!vocabulary_.types.empty() && vocabulary_.types.size() != count)
-    return invalid(fmt::format("{} token types for {} tokens; one each is right", vocabulary_.types.size(), count),
+    return invalid(fmt::format("{} token types for {} tokens; one each is right",
+                               vocabulary_.types.size(), count),
                    "tokenizer.ggml.token_type");
   if (!vocabulary_.scores.empty() && vocabulary_.scores.size() != count)
-    return invalid(fmt::format("{} scores for {} tokens; one each is right", vocabulary_.scores.size(), count),
-                   "tokenizer.ggml.scores");
+    return invalid(
+        fmt::format("{} scores for {} tokens; one each is right", vocabulary_.scores.size(), count),
+        "tokenizer.ggml.scores");
   for (size_t i = 0; i < count; ++i)
     if (vocabulary_.tokens[i].size() > kTokenBytesMax)
-      return invalid(fmt::format("token {} has {} bytes; at most {} can be used", i, vocabulary_.tokens[i].size(),
-                                 kTokenBytesMax),
+      return invalid(fmt::format("token {} has {} bytes; at most {} can be used", i,
+                                 vocabulary_.tokens[i].size(), kTokenBytesMax),
                      "tokenizer.ggml.tokens");
   const auto check_id = [&](int32_t id, const char* what) -> Result<void> {
     if (id >= -1 && id < static_cast<int32_t>(count)) return {};
@@ -61,7 +67,8 @@ Result<void> Tokenizer::check() const {
   ALTLAS_TRY_VOID(check_id(vocabulary_.eos, "eos_token_id"));
   ALTLAS_TRY_VOID(check_id(vocabulary_.pad, "padding_token_id"));
   ALTLAS_TRY_VOID(check_id(vocabulary_.unk, "unknown_token_id"));
-  for (const int32_t id : vocabulary_.end_of_generation) ALTLAS_TRY_VOID(check_id(id, "eot_token_id"));
+  for (const int32_t id : vocabulary_.end_of_generation)
+    ALTLAS_TRY_VOID(check_id(id, "eot_token_id"));
   return {};
 }
 
@@ -76,7 +83,7 @@ Result<void> Tokenizer::index() {
     const int32_t type = vocabulary_.types.empty() ? int32_t{kTokenNormal} : vocabulary_.types[i];
     const bool whole = type == kTokenControl || type == kTokenUserDefined;
     if (whole && !token.empty()) special.push_back({token, id, type == kTokenControl});
-    text_.push_back(whole ? token
+    text_.push_back(whole                                           ? token
                     : type == kTokenUnused || type == kTokenUnknown ? ""
                                                                     : encoder_->bytes_of(token));
     token_bytes_max_ = std::max(token_bytes_max_, text_.back().size());
@@ -104,7 +111,8 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
     text = repaired;
   }
   const std::pair<size_t, size_t> all(0, text.size());
-  return encode_joined(text, options.parse_special ? std::span(&all, 0) : std::span(&all, 1), options.add_special);
+  return encode_joined(text, options.parse_special ? std::span(&all, 0) : std::span(&all, 1),
+                       options.add_special);
 }
 
 Result<std::vector<int32_t>> Tokenizer::encode_segments(std::span<const Segment> segments,
@@ -125,12 +133,13 @@ Result<std::vector<int32_t>> Tokenizer::encode_segments(std::span<const Segment>
   return encode_joined(text, plain, add_special);
 }
 
-Result<std::vector<int32_t>> Tokenizer::encode_joined(std::string_view text,
-                                                      std::span<const std::pair<size_t, size_t>> plain,
-                                                      bool add_special) const {
+Result<std::vector<int32_t>> Tokenizer::encode_joined(
+    std::string_view text, std::span<const std::pair<size_t, size_t>> plain,
+    bool add_special) const {
   if (text.size() > kEncodeBytesMax)
     return Error(ErrorCode::kTooLarge,
-                 fmt::format("the text has {} bytes; at most {} can be tokenized", text.size(), kEncodeBytesMax));
+                 fmt::format("the text has {} bytes; at most {} can be tokenized", text.size(),
+                             kEncodeBytesMax));
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3 + 2);
   if (add_special && vocabulary_.add_bos && vocabulary_.bos >= 0) ids.push_back(vocabulary_.bos);

@@ -14,14 +14,16 @@
 
 namespace altlas::text {
 
-// A longer text is refused with kTooLarge. Encoding takes up to 24 bytes of memory per byte of text.
+// A longer text is refused with kTooLarge. Encoding takes up to 24 bytes of memory per byte of
+// text.
 inline constexpr size_t kEncodeBytesMax = 64u << 20;
 // A larger vocabulary is refused: positions of ids are packed into 32 bits.
 inline constexpr size_t kVocabularyTokensMax = 1u << 24;
 
 struct EncodeOptions {
-  bool add_special = false;    // BOS and EOS as the model asks for.
-  bool parse_special = false;  // "<|im_end|>" in the text becomes that token; else it is plain text.
+  bool add_special = false;  // BOS and EOS as the model asks for.
+  bool parse_special =
+      false;  // "<|im_end|>" in the text becomes that token; else it is plain text.
 };
 
 // A part of a rendered prompt. Control tokens are recognised only where is_content is false.
@@ -37,23 +39,25 @@ class SpecialTokens;
 // Immutable after create; every member may be called from any thread at once.
 class Tokenizer {
  public:
-  // Errors: kInvalid names the fault of the vocabulary, or the unknown `model` or `pre` with what is supported.
+  // Errors: kInvalid names the fault of the vocabulary, or the unknown `model` or `pre` with what
+  // is supported.
   static Result<std::unique_ptr<const Tokenizer>> create(Vocabulary vocabulary);
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  // The ids that transformers gives for `text`; invalid UTF-8 counts as U+FFFD. O(n log n) for any text.
-  // User-defined tokens are matched always, control tokens with parse_special, longest first.
+  // The ids that transformers gives for `text`; invalid UTF-8 counts as U+FFFD. O(n log n) for any
+  // text. User-defined tokens are matched always, control tokens with parse_special, longest first.
   // Errors: kTooLarge over kEncodeBytesMax; kInvalid if the vocabulary can't spell a byte of it.
   Result<std::vector<int32_t>> encode(std::string_view text, EncodeOptions options) const;
 
-  // A rendered chat template: as encode with parse_special on the joined text, but no control token is recognised
-  // that content has a byte of. Plain text merges over the borders of segments.
-  Result<std::vector<int32_t>> encode_segments(std::span<const Segment> segments, bool add_special) const;
+  // A rendered chat template: as encode with parse_special on the joined text, but no control token
+  // is recognised that content has a byte of. Plain text merges over the borders of segments.
+  Result<std::vector<int32_t>> encode_segments(std::span<const Segment> segments,
+                                               bool add_special) const;
 
-  // The bytes that the token stands for in text: perhaps half a character. Empty for control tokens, unknown and
-  // unused ones, and ids out of range.
+  // The bytes that the token stands for in text: perhaps half a character. Empty for control
+  // tokens, unknown and unused ones, and ids out of range.
   std::string_view token_bytes(int32_t id) const;
   // As token_bytes, but a control token gives its spelling ("<|im_end|>"). Empty out of range.
   std::string_view token_text(int32_t id) const;
@@ -62,7 +66,8 @@ class Tokenizer {
   // True for the tokens after which an answer is over.
   bool is_end_of_generation(int32_t id) const;
   const std::vector<int32_t>& end_of_generation() const { return end_of_generation_; }
-  // The id of a token as the file spells it ("<|im_end|>", byte-level spelling for normal ones); -1 if none.
+  // The id of a token as the file spells it ("<|im_end|>", byte-level spelling for normal ones); -1
+  // if none.
   int32_t id_of(std::string_view token) const;
 
   int32_t vocab_size() const { return static_cast<int32_t>(vocabulary_.tokens.size()); }
@@ -70,9 +75,11 @@ class Tokenizer {
   int32_t eos() const { return vocabulary_.eos; }
   int32_t pad() const { return vocabulary_.pad; }
   bool adds_bos() const { return vocabulary_.add_bos && vocabulary_.bos >= 0; }
-  // Whether the first token's leading space is an artefact of the tokenizer, to be dropped from output.
+  // Whether the first token's leading space is an artefact of the tokenizer, to be dropped from
+  // output.
   bool strips_first_space() const { return strips_first_space_; }
-  // No token has more bytes: a text of n valid bytes takes at least n / this many tokens (before NFC).
+  // No token has more bytes: a text of n valid bytes takes at least n / this many tokens (before
+  // NFC).
   size_t token_bytes_max() const { return token_bytes_max_; }
   // Spelling of the BOS and EOS tokens, for chat templates; empty where the model has none.
   std::string_view bos_text() const { return token_text(vocabulary_.bos); }
@@ -83,11 +90,12 @@ class Tokenizer {
   Result<void> check() const;
   Result<void> index();
   void collect_end_of_generation();
-  Result<std::vector<int32_t>> encode_joined(std::string_view text, std::span<const std::pair<size_t, size_t>> plain,
+  Result<std::vector<int32_t>> encode_joined(std::string_view text,
+                                             std::span<const std::pair<size_t, size_t>> plain,
                                              bool add_special) const;
 
   Vocabulary vocabulary_;
-  std::vector<std::string> text_;  // [vocab]: what token_text gives.
+  std::vector<std::string> text_;                             // [vocab]: what token_text gives.
   std::vector<std::pair<std::string_view, int32_t>> sorted_;  // Spelling -> id, by spelling.
   std::vector<int32_t> end_of_generation_;                    // Sorted.
   size_t token_bytes_max_ = 1;

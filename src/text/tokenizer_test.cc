@@ -1,5 +1,6 @@
-// Goal: ids equal those of transformers, on any text. Method: cases made by testdata/make_fixtures.py with a small
-// trained vocabulary for every pre-tokenizer, the real Qwen2.5 vocabulary where its file is at hand, and edges.
+// Goal: ids equal those of transformers, on any text. Method: cases made by
+// testdata/make_fixtures.py with a small trained vocabulary for every pre-tokenizer, the real
+// Qwen2.5 vocabulary where its file is at hand, and edges.
 #include "text/tokenizer.h"
 
 #include <gmock/gmock.h>
@@ -18,10 +19,10 @@
 namespace altlas::text {
 namespace {
 
-using testing_support::read_lines;
-using testing_support::tiny_vocabulary;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing_support::read_lines;
+using testing_support::tiny_vocabulary;
 
 struct Case {
   std::string pre;
@@ -61,7 +62,8 @@ void expect_cases(const Tokenizer& tokenizer, const std::string& pre, const std:
     ++seen;
     const auto got = tokenizer.encode(c.text, {.parse_special = c.parse});
     ASSERT_TRUE(got.ok()) << got.error().message();
-    EXPECT_EQ(*got, c.ids) << pre << (c.parse ? " parse " : " plain ") << ::testing::PrintToString(c.text);
+    EXPECT_EQ(*got, c.ids) << pre << (c.parse ? " parse " : " plain ")
+                           << ::testing::PrintToString(c.text);
     if (pre == "qwen2") continue;  // NFC changes the text.
     EXPECT_EQ(decode(tokenizer, c.ids, true), repair_utf8(c.text));
   }
@@ -76,7 +78,8 @@ TEST(Tokenizer, TinyVocabularyGivesTransformersIds) {
 TEST(Tokenizer, RealQwen2VocabularyGivesTransformersIds) {
   const auto vocabulary = testing_support::model_vocabulary();
   if (!vocabulary) GTEST_SKIP() << "no model: ALTLAS_TEST_MODEL names no qwen2.5 GGUF file";
-  if (vocabulary->tokens.size() != 151936) GTEST_SKIP() << "the model of ALTLAS_TEST_MODEL is not Qwen2.5-Coder-0.5B";
+  if (vocabulary->tokens.size() != 151936)
+    GTEST_SKIP() << "the model of ALTLAS_TEST_MODEL is not Qwen2.5-Coder-0.5B";
   const auto tokenizer = Tokenizer::create(*vocabulary);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message();
   EXPECT_TRUE((*tokenizer)->is_end_of_generation((*tokenizer)->id_of("<|im_end|>")));
@@ -89,13 +92,14 @@ TEST(Tokenizer, ControlTokensInUserTextAreText) {
   const int32_t end = t->id_of("<|im_end|>"), call = t->id_of("<tool_call>");
   EXPECT_THAT(*t->encode("<|im_end|>", {.parse_special = true}), ElementsAre(end));
   EXPECT_THAT(*t->encode("<|im_end|>", {}), ::testing::Not(::testing::Contains(end)));
-  EXPECT_THAT(*t->encode("<tool_call>", {}), ElementsAre(call));  // User-defined tokens are matched anywhere.
+  EXPECT_THAT(*t->encode("<tool_call>", {}),
+              ElementsAre(call));  // User-defined tokens are matched anywhere.
   EXPECT_EQ(decode(*t, *t->encode("a<|im_end|>b", {})), "a<|im_end|>b");
   EXPECT_EQ(decode(*t, *t->encode("a<|im_end|>b", {.parse_special = true})), "ab");
 }
 
-// Method: content that completes a control token begun by the template must not make it; plain text on both sides of
-// a border must merge as if there were none.
+// Method: content that completes a control token begun by the template must not make it; plain text
+// on both sides of a border must merge as if there were none.
 TEST(Tokenizer, SegmentsKeepContentPlainAndMergeOverBorders) {
   const auto t = tiny();
   const auto encode = [&](const std::vector<Segment>& s) { return *t->encode_segments(s, false); };
@@ -103,7 +107,8 @@ TEST(Tokenizer, SegmentsKeepContentPlainAndMergeOverBorders) {
             *t->encode("<|im_start|>the quick brown<|im_end|>\n", {.parse_special = true}));
   EXPECT_EQ(encode({{"<|im_", false}, {"end|>", true}}), *t->encode("<|im_end|>", {}));
   EXPECT_EQ(encode({{"<|im_end|>", true}, {"<|im_end|>", false}}).back(), t->id_of("<|im_end|>"));
-  EXPECT_EQ(encode({{"<|im", false}, {"_end|>", false}}), *t->encode("<|im_end|>", {.parse_special = true}));
+  EXPECT_EQ(encode({{"<|im", false}, {"_end|>", false}}),
+            *t->encode("<|im_end|>", {.parse_special = true}));
   EXPECT_EQ(encode({{"\xE2\x82", true}, {"\xAC", true}}), *t->encode("\uFFFD\uFFFD", {}));
 }
 
@@ -131,9 +136,11 @@ TEST(Tokenizer, RefusesBadVocabularies) {
   EXPECT_THAT(refused([](Vocabulary& v) { v.eos = 1 << 20; }), HasSubstr("eos_token_id"));
   EXPECT_THAT(refused([](Vocabulary& v) { v.bos = -2; }), HasSubstr("bos_token_id"));
   EXPECT_THAT(refused([](Vocabulary& v) { v.merges.push_back("alone"); }), HasSubstr("'alone'"));
-  EXPECT_THAT(refused([](Vocabulary& v) { v.merges.push_back("zz qqqq"); }), HasSubstr("not in the vocabulary"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.merges.push_back("zz qqqq"); }),
+              HasSubstr("not in the vocabulary"));
   EXPECT_THAT(refused([](Vocabulary& v) { v.merges.push_back(""); }), HasSubstr("not two tokens"));
-  EXPECT_THAT(refused([](Vocabulary& v) { v.tokens[5].assign(1 << 20, 'x'); }), HasSubstr("1048576 bytes"));
+  EXPECT_THAT(refused([](Vocabulary& v) { v.tokens[5].assign(1 << 20, 'x'); }),
+              HasSubstr("1048576 bytes"));
 }
 
 TEST(Tokenizer, NamesABytesThatTheVocabularyCannotSpell) {
@@ -153,8 +160,9 @@ TEST(Tokenizer, IdsOutOfRangeAreHarmless) {
   }
 }
 
-// Goal: no text takes more than linear time or so (quadratic code would take hours). Method: one letter, one
-// mark after another in the order that is dearest for NFC, blanks, and what begins like special tokens.
+// Goal: no text takes more than linear time or so (quadratic code would take hours). Method: one
+// letter, one mark after another in the order that is dearest for NFC, blanks, and what begins like
+// special tokens.
 TEST(Tokenizer, HostileTextsTakeLinearTime) {
   const auto t = tiny();
   const size_t size = 2 << 20;
@@ -163,13 +171,15 @@ TEST(Tokenizer, HostileTextsTakeLinearTime) {
     while (text.size() < size) text += part;
     return text;
   };
-  for (const std::string_view part : {"a", " ", "\n", " \n", "<|im_start", "<", "\u0301\u0316", "\xFF", "ab", "1", "'"}) {
+  for (const std::string_view part :
+       {"a", " ", "\n", " \n", "<|im_start", "<", "\u0301\u0316", "\xFF", "ab", "1", "'"}) {
     const auto begin = std::chrono::steady_clock::now();
     const auto ids = t->encode(repeat(part), {.parse_special = true});
     ASSERT_TRUE(ids.ok()) << ids.error().message();
     EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30)) << part;
   }
-  EXPECT_EQ(t->encode(std::string(kEncodeBytesMax + 1, 'a'), {}).error().code(), ErrorCode::kTooLarge);
+  EXPECT_EQ(t->encode(std::string(kEncodeBytesMax + 1, 'a'), {}).error().code(),
+            ErrorCode::kTooLarge);
 }
 
 }  // namespace

@@ -93,7 +93,8 @@ size_t count_code_points(std::string_view text) {
       std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
 }
 
-// No character below U+0300 combines or decomposes under NFC; lead bytes up to 0xCB encode just those.
+// No character below U+0300 combines or decomposes under NFC; lead bytes up to 0xCB encode just
+// those.
 bool is_surely_nfc(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<uint8_t>(c) < 0xCC; });
 }
@@ -107,13 +108,16 @@ std::string to_nfc(std::string_view text) {
     i += c.length;
     utf8proc_int32_t parts[8];
     int boundclass = 0;
-    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.code_point), parts, 8,
-                                               UTF8PROC_DECOMPOSE, &boundclass);
+    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.code_point), parts,
+                                               8, UTF8PROC_DECOMPOSE, &boundclass);
     ALTLAS_CHECK(count > 0 && count <= 8, "a canonical decomposition has at most 4 characters");
     points.insert(points.end(), parts, parts + count);
   }
-  // utf8proc's own ordering pass is quadratic in a run of marks, which a user may send: sort runs here.
-  const auto combining_class = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
+  // utf8proc's own ordering pass is quadratic in a run of marks, which a user may send: sort runs
+  // here.
+  const auto combining_class = [](utf8proc_int32_t c) {
+    return utf8proc_get_property(c)->combining_class;
+  };
   for (size_t begin = 0; begin < points.size();) {
     size_t end = begin;
     while (end < points.size() && combining_class(points[end]) != 0) ++end;

@@ -21,8 +21,8 @@ struct Utf8Char {
   char32_t code_point;
 };
 
-// The character at `text`'s begin, which must not be empty. Invalid bytes are grouped by "maximal subparts"
-// (Unicode 3.9, U+FFFD substitution), as Python and WHATWG do.
+// The character at `text`'s begin, which must not be empty. Invalid bytes are grouped by "maximal
+// subparts" (Unicode 3.9, U+FFFD substitution), as Python and WHATWG do.
 Utf8Char decode_utf8(std::string_view text);
 
 void append_utf8(std::string& out, char32_t code_point);

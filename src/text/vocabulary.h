@@ -1,4 +1,5 @@
-// The plain facts a tokenizer is built from, as a model file states them; whoever reads the file fills it.
+// The plain facts a tokenizer is built from, as a model file states them; whoever reads the file
+// fills it.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +30,13 @@ struct Vocabulary {
   int32_t eos = -1;
   int32_t pad = -1;
   int32_t unk = -1;
-  // Tokens that end an answer, besides `eos` and the control tokens known by name (<|im_end|>, <|eot_id|>, ...).
+  // Tokens that end an answer, besides `eos` and the control tokens known by name (<|im_end|>,
+  // <|eot_id|>, ...).
   std::vector<int32_t> end_of_generation;
   bool add_bos = false;  // What add_special puts before and after a text.
   bool add_eos = false;
-  bool add_space_prefix = false;  // SentencePiece only: a text begins as if a space stood before it.
+  bool add_space_prefix =
+      false;  // SentencePiece only: a text begins as if a space stood before it.
 };
 
 }  // namespace altlas::text
