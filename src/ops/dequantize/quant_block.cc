@@ -17,8 +17,17 @@ uint16_t u16_at(const uint8_t* bytes) {
 // 16 bytes: low nibbles are values 0-15, high nibbles 16-31. `high` has bit k of value k.
 void read_nibbles(const uint8_t* nibbles, uint32_t high, QuantBlock& block) {
   for (size_t k = 0; k < 16; ++k) {
-    block.code[k] = static_cast<uint8_t>((nibbles[k] & 15) | (high >> k & 1) << 4);
-    block.code[k + 16] = static_cast<uint8_t>(nibbles[k] >> 4 | (high >> (k + 16) & 1) << 4);
+    block.code[k] = nibbles[k] & 15;
+    block.code[k + 16] = nibbles[k] >> 4;
+  }
+  if (high == 0) return;
+  for (size_t k = 0; k < kBlockValues; k += 4) {
+    // Copies of 4 bits 7 apart: bit 0 of byte i is bit i.
+    const uint32_t bits = ((high >> k & 15) * 0x00204081u & 0x01010101u) << 4;
+    uint32_t codes;
+    std::memcpy(&codes, block.code + k, sizeof codes);
+    codes |= bits;
+    std::memcpy(block.code + k, &codes, sizeof codes);
   }
 }
 
@@ -146,17 +155,20 @@ uint8_t block_bias(DType type) {
 }
 
 QuantBlock read_quant_block(DType type, const std::byte* row, size_t index) {
-  const DTypeInfo info = dtype_info(type);
-  const size_t per_block = info.block_values / kBlockValues;
-  const auto* at = reinterpret_cast<const uint8_t*>(row) + index / per_block * info.block_bytes;
-  const size_t s = index % per_block;
+  const auto* at = reinterpret_cast<const uint8_t*>(row);
+  const size_t super = index / 8, s = index % 8;
   switch (type) {
-    case DType::kQ2_K: return read_q2k(at, s);
-    case DType::kQ3_K: return read_q3k(at, s);
-    case DType::kQ4_K: return read_q45k(false, at, s);
-    case DType::kQ5_K: return read_q45k(true, at, s);
-    case DType::kQ6_K: return read_q6k(at, s);
-    default: return read_legacy(type, at);
+    case DType::kQ2_K: return read_q2k(at + super * 84, s);
+    case DType::kQ3_K: return read_q3k(at + super * 110, s);
+    case DType::kQ4_K: return read_q45k(false, at + super * 144, s);
+    case DType::kQ5_K: return read_q45k(true, at + super * 176, s);
+    case DType::kQ6_K: return read_q6k(at + super * 210, s);
+    case DType::kQ4_0: return read_legacy(type, at + index * 18);
+    case DType::kQ4_1: return read_legacy(type, at + index * 20);
+    case DType::kQ5_0: return read_legacy(type, at + index * 22);
+    case DType::kQ5_1: return read_legacy(type, at + index * 24);
+    case DType::kQ8_0: return read_legacy(type, at + index * 34);
+    default: ALTLAS_CHECK(false, "a quantised type"); return {};
   }
 }
 

@@ -53,8 +53,8 @@ void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_majo
       pack_float_panel(type, rows, cols, row_major, first, panel);
       continue;
     }
-    for (size_t r = 0; r < std::min(kPanelRows, rows - first); ++r) {
-      for (size_t b = 0; b < cols / kBlockValues; ++b) {
+    for (size_t b = 0; b < cols / kBlockValues; ++b) {
+      for (size_t r = 0; r < std::min(kPanelRows, rows - first); ++r) {
         store_panel_block(format, panel, b, r, read_quant_block(type, row_major + (first + r) * bytes, b));
       }
     }

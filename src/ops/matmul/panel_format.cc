@@ -86,38 +86,55 @@ void load_scales(const PanelFormat& format, const std::byte* at, size_t index, s
 
 }  // namespace
 
+// The four values of a vector that belong to one row, a byte each.
+constexpr uint32_t kEachByte = 0x01010101;
+
 void store_panel_block(const PanelFormat& format, std::byte* panel, size_t block, size_t row, const QuantBlock& value) {
   const BlockPlace where = place(format, block);
   store_scales(format, panel + where.scales, where.index, row, value);
-  auto* codes = reinterpret_cast<uint8_t*>(panel + where.codes) + 4 * row;
-  const unsigned low_mask = (1u << format.base) - 1;
-  for (size_t k = 0; k < kBlockValues; ++k) {
-    const size_t g = k / 4, j = k % 4;
-    const unsigned low = value.code[k] & low_mask, high = static_cast<unsigned>(value.code[k]) >> format.base;
-    if (format.base == 8) codes[64 * g + j] = static_cast<uint8_t>(low);
-    if (format.base == 4) codes[64 * (g % 4) + j] |= static_cast<uint8_t>(low << (g / 4 * 4));
-    if (format.base == 2) codes[64 * (g / 4) + j] |= static_cast<uint8_t>(low << (g % 4 * 2));
-    uint8_t* plane = codes + 64 * format.base;
-    if (format.high == 1) plane[j] |= static_cast<uint8_t>(high << g);
-    if (format.high == 2) plane[64 * (g / 4) + j] |= static_cast<uint8_t>(high << (g % 4 * 2));
+  std::byte* codes = panel + where.codes + 4 * row;
+  const uint32_t low_mask = format.base == 8 ? ~0u : ((1u << format.base) - 1) * kEachByte;
+  uint32_t low[2] = {0, 0}, high[2] = {0, 0};  // Of base 2 and high 2: halves; of high 1: the first only.
+  uint32_t words[8];
+  std::memcpy(words, value.code, sizeof words);
+  for (size_t g = 0; g < 8; ++g) {
+    const uint32_t top = format.base == 8 ? 0 : (words[g] & ~low_mask) >> format.base;
+    words[g] &= low_mask;
+    low[g / 4] |= words[g] << (g % 4 * 2);
+    if (format.high == 1) high[0] |= top << g;
+    if (format.high == 2) high[g / 4] |= top << (g % 4 * 2);
   }
+  if (format.base == 8) {
+    for (size_t g = 0; g < 8; ++g) std::memcpy(codes + 64 * g, &words[g], 4);
+  } else if (format.base == 4) {
+    for (size_t g = 0; g < 4; ++g) {
+      const uint32_t both = words[g] | words[g + 4] << 4;
+      std::memcpy(codes + 64 * g, &both, 4);
+    }
+  } else {
+    for (size_t h = 0; h < 2; ++h) std::memcpy(codes + 64 * h, &low[h], 4);
+  }
+  for (size_t h = 0; h < format.high; ++h) std::memcpy(codes + 64 * (format.base + h), &high[h], 4);
 }
 
 QuantBlock load_panel_block(const PanelFormat& format, const std::byte* panel, size_t block, size_t row) {
   const BlockPlace where = place(format, block);
   QuantBlock value{};
   load_scales(format, panel + where.scales, where.index, row, value);
-  const auto* codes = reinterpret_cast<const uint8_t*>(panel + where.codes) + 4 * row;
-  for (size_t k = 0; k < kBlockValues; ++k) {
-    const size_t g = k / 4, j = k % 4;
-    unsigned low = 0, high = 0;
-    if (format.base == 8) low = codes[64 * g + j];
-    if (format.base == 4) low = codes[64 * (g % 4) + j] >> (g / 4 * 4) & 15;
-    if (format.base == 2) low = codes[64 * (g / 4) + j] >> (g % 4 * 2) & 3;
-    const uint8_t* plane = codes + 64 * format.base;
-    if (format.high == 1) high = plane[j] >> g & 1;
-    if (format.high == 2) high = plane[64 * (g / 4) + j] >> (g % 4 * 2) & 3;
-    value.code[k] = static_cast<uint8_t>(low | high << format.base);
+  const std::byte* codes = panel + where.codes + 4 * row;
+  const auto line = [&](size_t index) {
+    uint32_t word;
+    std::memcpy(&word, codes + 64 * index, sizeof word);
+    return word;
+  };
+  for (size_t g = 0; g < 8; ++g) {
+    uint32_t word;
+    if (format.base == 8) word = line(g);
+    else if (format.base == 4) word = line(g % 4) >> (g / 4 * 4) & 15 * kEachByte;
+    else word = line(g / 4) >> (g % 4 * 2) & 3 * kEachByte;
+    if (format.high == 1) word |= (line(format.base) >> g & kEachByte) << format.base;
+    if (format.high == 2) word |= (line(format.base + g / 4) >> (g % 4 * 2) & 3 * kEachByte) << format.base;
+    std::memcpy(value.code + 4 * g, &word, sizeof word);
   }
   return value;
 }

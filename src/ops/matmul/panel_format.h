@@ -73,7 +73,7 @@ constexpr size_t panel_blocks(const PanelFormat& format, size_t cols) {
   return (blocks + format.group_blocks - 1) / format.group_blocks * format.group_blocks;
 }
 
-// ORs row `row` of block `block` into a zeroed panel.
+// Writes row `row` of block `block`; the panel must start as zeros (6-bit scales share bytes).
 void store_panel_block(const PanelFormat& format, std::byte* panel, size_t block, size_t row, const QuantBlock& value);
 QuantBlock load_panel_block(const PanelFormat& format, const std::byte* panel, size_t block, size_t row);
 
