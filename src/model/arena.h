@@ -1,0 +1,37 @@
+// Arena: hands out pieces of one buffer in order; without a buffer it only measures.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/check.h"
+
+namespace altlas::model {
+
+class Arena {
+ public:
+  Arena() = default;
+  Arena(std::byte* base, uint64_t size) : base_(base), size_(size) {}
+
+  bool measuring() const { return base_ == nullptr; }
+  // 64-byte aligned; nullptr while measuring.
+  std::byte* take(uint64_t bytes) {
+    const uint64_t at = used_;
+    used_ += (bytes + 63) / 64 * 64;
+    if (measuring()) return nullptr;
+    ALTLAS_CHECK(used_ <= size_, "an arena as large as was measured");
+    return base_ + at;
+  }
+  template <class T>
+  T* take_array(uint64_t count) {
+    return reinterpret_cast<T*>(take(count * sizeof(T)));
+  }
+  uint64_t used() const { return used_; }
+
+ private:
+  std::byte* base_ = nullptr;
+  uint64_t size_ = 0;
+  uint64_t used_ = 0;
+};
+
+}  // namespace altlas::model

@@ -1,0 +1,123 @@
+// Decoder: one forward step of a batch over packed weights and paged KV, on one team of threads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "device/cpu/team.h"
+#include "model/architecture.h"
+#include "model/arena.h"
+#include "model/decoder_weights.h"
+#include "ops/attention/attention.h"
+
+namespace altlas::model {
+
+inline constexpr uint32_t kHeadRowsMax = 64;  // Rows of logits computed at once.
+
+// The KV of the layers that share a window.
+struct KvGroup {
+  uint32_t window = 0;            // Tokens; 0: all.
+  std::vector<uint32_t> layers;   // Of the model, ascending.
+  uint32_t blocks = 0;
+  std::byte* data = nullptr;      // [layers][blocks][layout.block_bytes()]
+
+  uint64_t block_bytes(const ops::KvLayout& layout) const { return layers.size() * layout.block_bytes(); }
+  std::byte* layer_data(const ops::KvLayout& layout, size_t index) const { return data + index * blocks * layout.block_bytes(); }
+};
+
+// Groups of a model: every layer in one; full attention first.
+std::vector<KvGroup> kv_groups(const ModelConfig& config);
+
+// A run of tokens of one sequence.
+struct BatchEntry {
+  std::span<const int32_t> tokens;       // Each in [0, vocab).
+  uint32_t position = 0;                 // Of tokens[0].
+  std::span<const std::vector<uint32_t>> tables;  // Per KV group; they cover position + tokens.size().
+};
+
+// Threads: one, the team's leader.
+class Decoder {
+ public:
+  // Everything referred to outlives the decoder. workspace: of workspace_bytes().
+  Decoder(const ModelConfig& config, const DecoderWeights& weights, std::span<const KvGroup> groups, const ops::KvLayout& layout,
+          uint32_t step_tokens_max, Arena workspace, device::Team& team);
+
+  static uint64_t workspace_bytes(const ModelConfig& config, const DecoderWeights& weights, const ops::KvLayout& layout,
+                                  uint32_t step_tokens_max, uint32_t threads);
+
+  // Runs the layers over all tokens (at most step_tokens_max together), writing their KV. Their hidden states stay until
+  // the next call: row i is the ith token in order of entries.
+  void forward(std::span<const BatchEntry> entries);
+  // Logits of some rows, at most kHeadRowsMax; [rows.size(), vocab], valid until the next call. use(i) is called once for
+  // each row by some thread of the team.
+  template <class Use>
+  void head(std::span<const uint32_t> rows, Use&& use) {
+    team_.run([&](uint32_t thread) {
+      head_logits(thread, rows);
+      for (size_t i = thread; i < rows.size(); i += team_.size()) use(i, logits(i));
+    });
+  }
+  float* logits(size_t row) const { return work_.logits + row * config_.vocab_size; }
+
+ private:
+  // Pieces of the workspace. T: step_tokens_max.
+  struct Work {
+    float* x = nullptr;            // [T, hidden]: the residual stream.
+    float* normed = nullptr;       // [T, hidden]
+    float* delta = nullptr;        // [T, hidden]: what the last branch adds.
+    float* qkv = nullptr;          // [T, q + k + v]
+    float* attended = nullptr;     // [T, q]
+    float* wide = nullptr;         // [T, 2 * feed_forward]: gate, up; the product lies over gate.
+    float* angles[2] = {};         // [T, 2, head_dim / 2]: full, window.
+    std::byte* quantized = nullptr;
+    float* logits = nullptr;       // [kHeadRowsMax, vocab]
+    std::byte* scratch = nullptr;  // [threads, scratch_bytes]
+    uint64_t scratch_bytes = 0;
+  };
+  struct Token {
+    int32_t id;
+    uint32_t position;
+    uint32_t entry;
+  };
+  // Queries of one entry and KV head that one thread attends at once.
+  struct AttentionItem {
+    uint32_t entry;
+    uint32_t first_row;
+    uint32_t tokens;
+    uint32_t kv_head;
+  };
+  static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights, const ops::KvLayout& layout,
+                      uint32_t step_tokens_max, uint32_t threads);
+
+  void list_work(std::span<const BatchEntry> entries);
+  void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
+  void embed(size_t row) const;
+  void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Linear& next, bool add);
+  void quantize(size_t row, const float* x, size_t cols) const;
+  void multiply(uint32_t thread, const Linear& linear, size_t tokens, const float* x, size_t stride, float* y, size_t y_stride);
+  void write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer, uint32_t layer_index);
+  void attend(uint32_t thread, std::span<const BatchEntry> entries, uint32_t layer_index);
+  void gate(uint32_t thread, const Linear& next);
+  void head_logits(uint32_t thread, std::span<const uint32_t> rows);
+  std::byte* scratch(uint32_t thread) const { return work_.scratch + thread * work_.scratch_bytes; }
+  ops::AttentionShape attention_shape(uint32_t window) const;
+
+  const ModelConfig& config_;
+  const DecoderWeights& weights_;
+  const std::span<const KvGroup> groups_;
+  const ops::KvLayout layout_;
+  device::Team& team_;
+  const Work work_;
+  struct Place {
+    uint32_t group;
+    uint32_t index;
+  };
+  std::vector<Place> place_of_layer_;
+  std::vector<Token> tokens_;           // Of the step; capacity step_tokens_max.
+  std::vector<AttentionItem> items_;    // Of the step; capacity step_tokens_max * kv_heads.
+  std::atomic<uint32_t> next_item_{0};  // Reset by thread 0 between barriers.
+};
+
+}  // namespace altlas::model

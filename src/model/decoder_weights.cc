@@ -1,0 +1,154 @@
+#include "model/decoder_weights.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <initializer_list>
+#include <string>
+
+#include "ops/dequantize/dequantize.h"
+
+namespace altlas::model {
+namespace {
+
+class Builder {
+ public:
+  Builder(const weights::GgufModel& file, const ModelConfig& config, Arena& arena, device::Team* team,
+          const std::function<void(double)>& progress)
+      : file_(file), config_(config), arena_(arena), team_(team), progress_(progress) {}
+
+  Result<DecoderWeights> build() {
+    DecoderWeights weights;
+    ALTLAS_TRY_VOID(embedding_and_head(weights));
+    for (uint32_t i = 0; i < config_.layer_count; ++i) {
+      ALTLAS_TRY(LayerWeights layer, one_layer(i));
+      weights.layers.push_back(std::move(layer));
+      report((i + 1.0) / config_.layer_count);
+    }
+    weights.parameters = parameters_;
+    return weights;
+  }
+
+ private:
+  void report(double fraction) const {
+    if (!arena_.measuring() && progress_) progress_(fraction);
+  }
+
+  Result<weights::TensorView> matrix(const std::string& name, uint64_t rows, uint64_t cols) {
+    ALTLAS_TRY(const weights::TensorView view, file_.tensor(name));
+    if (view.rows() != rows || view.cols() != cols)
+      return invalid(fmt::format("{} is [{}, {}], but the model's numbers ask for [{}, {}]", name, view.rows(), view.cols(),
+                                 rows, cols));
+    parameters_ += rows * cols;
+    return view;
+  }
+
+  // A vector as floats.
+  Result<void> floats(const std::string& name, uint64_t count, const float*& out) {
+    float* data = arena_.take_array<float>(count);
+    ALTLAS_TRY_VOID(fill_floats(name, count, data));
+    out = data;
+    return {};
+  }
+  Result<void> fill_floats(const std::string& name, uint64_t count, float* data) {
+    ALTLAS_TRY(const weights::TensorView view, matrix(name, 1, count));
+    if (!ops::dequantize_supports(view.dtype)) return invalid(name + " has a type that is not supported");
+    if (data != nullptr)
+      ops::dequantize_row(view.dtype, reinterpret_cast<const std::byte*>(view.data.data()), count, data);
+    return {};
+  }
+
+  struct Source {
+    std::string name;
+    uint32_t rows;
+  };
+  Result<Linear> linear(std::initializer_list<Source> sources, uint32_t cols) {
+    Linear out{.cols = cols};
+    for (const Source& source : sources) {
+      ALTLAS_TRY(const weights::TensorView view, matrix(source.name, source.rows, cols));
+      if (!ops::matmul_supports(view.dtype, cols))
+        return invalid(fmt::format("{}: a matrix of {} with {} columns is not supported", source.name,
+                                   dtype_info(view.dtype).name, cols));
+      Linear::Part part{.matrix = {view.dtype, source.rows, cols, nullptr}, .first_column = out.rows};
+      const uint64_t bytes = ops::packed_bytes(view.dtype, source.rows, cols);
+      std::byte* data = arena_.take(bytes);
+      if (data != nullptr) pack(view, data);
+      part.matrix.data = data;
+      out.takes_quantized |= ops::takes_quantized_activations(view.dtype);
+      out.rows += source.rows;
+      out.bytes += bytes;
+      out.parts.push_back(part);
+    }
+    return out;
+  }
+
+  void pack(const weights::TensorView& view, std::byte* data) {
+    const auto* source = reinterpret_cast<const std::byte*>(view.data.data());
+    team_->run([&](uint32_t thread) {
+      const auto range = device::split(ops::panel_count(view.rows()), thread, team_->size());
+      ops::pack_panels(view.dtype, view.rows(), view.cols(), source, range.begin, range.end, data);
+    });
+  }
+
+  Result<void> embedding_and_head(DecoderWeights& weights) {
+    const uint32_t vocab = config_.vocab_size, hidden = config_.hidden;
+    weights.tied = !file_.has_tensor("output.weight");
+    if (weights.tied) {
+      ALTLAS_TRY(weights.head, linear({{"token_embd.weight", vocab}}, hidden));
+    } else {
+      ALTLAS_TRY(const weights::TensorView view, matrix("token_embd.weight", vocab, hidden));
+      if (!ops::dequantize_supports(view.dtype)) return invalid("token_embd.weight has a type that is not supported");
+      weights.embedding_type = view.dtype;
+      std::byte* data = arena_.take(view.data.size());
+      if (data != nullptr) std::memcpy(data, view.data.data(), view.data.size());
+      weights.embedding = data;
+      ALTLAS_TRY(weights.head, linear({{"output.weight", vocab}}, hidden));
+    }
+    return floats("output_norm.weight", hidden, weights.output_norm);
+  }
+
+  Result<LayerWeights> one_layer(uint32_t index) {
+    const Architecture& kind = config_.architecture;
+    const std::string base = fmt::format("blk.{}.", index);
+    const uint32_t hidden = config_.hidden, q = config_.q_width(), kv = config_.kv_width(), wide = config_.feed_forward;
+    LayerWeights layer;
+    ALTLAS_TRY_VOID(floats(base + "attn_norm.weight", hidden, layer.attention_norm));
+    ALTLAS_TRY(layer.qkv, linear({{base + "attn_q.weight", q}, {base + "attn_k.weight", kv}, {base + "attn_v.weight", kv}}, hidden));
+    if (kind.qkv_bias) {
+      float* bias = arena_.take_array<float>(q + 2 * kv);
+      ALTLAS_TRY_VOID(fill_floats(base + "attn_q.bias", q, bias));
+      ALTLAS_TRY_VOID(fill_floats(base + "attn_k.bias", kv, bias == nullptr ? nullptr : bias + q));
+      ALTLAS_TRY_VOID(fill_floats(base + "attn_v.bias", kv, bias == nullptr ? nullptr : bias + q + kv));
+      layer.qkv_bias = bias;
+    }
+    if (kind.qk_norm) {
+      ALTLAS_TRY_VOID(floats(base + "attn_q_norm.weight", config_.head_dim, layer.q_norm));
+      ALTLAS_TRY_VOID(floats(base + "attn_k_norm.weight", config_.head_dim, layer.k_norm));
+    }
+    ALTLAS_TRY(layer.output, linear({{base + "attn_output.weight", hidden}}, q));
+    ALTLAS_TRY_VOID(floats(base + "ffn_norm.weight", hidden, layer.feed_forward_norm));
+    ALTLAS_TRY(layer.gate_up, linear({{base + "ffn_gate.weight", wide}, {base + "ffn_up.weight", wide}}, hidden));
+    ALTLAS_TRY(layer.down, linear({{base + "ffn_down.weight", hidden}}, wide));
+    if (kind.post_norms) {
+      ALTLAS_TRY_VOID(floats(base + "post_attention_norm.weight", hidden, layer.post_attention_norm));
+      ALTLAS_TRY_VOID(floats(base + "post_ffw_norm.weight", hidden, layer.post_feed_forward_norm));
+    }
+    return layer;
+  }
+
+  const weights::GgufModel& file_;
+  const ModelConfig& config_;
+  Arena& arena_;
+  device::Team* team_;
+  const std::function<void(double)>& progress_;
+  uint64_t parameters_ = 0;
+};
+
+}  // namespace
+
+Result<DecoderWeights> lay_out_weights(const weights::GgufModel& file, const ModelConfig& config, Arena& arena,
+                                       device::Team* team, const std::function<void(double)>& progress) {
+  return Builder(file, config, arena, team, progress).build();
+}
+
+}  // namespace altlas::model
