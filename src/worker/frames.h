@@ -76,7 +76,8 @@ class FrameReader {
   // Errors: kTooLarge for a frame above the limit; the reader is then of no more use.
   Result<std::optional<std::string_view>> next();
   void set_frame_bytes_max(size_t bytes) { frame_bytes_max_ = bytes; }
-  // Bytes fed and not yet given out.
+  // Fed and not yet given out; valid until the next call.
+  std::string_view rest() const { return std::string_view(buffer_).substr(read_); }
   size_t waiting_bytes() const { return buffer_.size() - read_; }
 
  private:

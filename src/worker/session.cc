@@ -11,17 +11,16 @@
 namespace altlas::worker {
 namespace {
 
-// In time that does not tell how much of it is right.
+std::string_view other_end(Role role) { return role == Role::kServer ? "worker" : "server"; }
+
+}  // namespace
+
 bool same_token(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   unsigned difference = 0;
   for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<uint8_t>(a[i]) ^ static_cast<uint8_t>(b[i]);
   return difference == 0;
 }
-
-std::string_view other_end(Role role) { return role == Role::kServer ? "worker" : "server"; }
-
-}  // namespace
 
 Session::Session(SessionOptions options, TimeUs now) : options_(std::move(options)), heard_at_(now), ping_at_(now) {
   ALTLAS_CHECK(options_.window_messages > 0 && options_.unacked_messages_max > 0, "a window has room");

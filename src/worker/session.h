@@ -60,6 +60,9 @@ struct SessionCounts {
   uint64_t fenced = 0;       // Frames of an older epoch, dropped.
 };
 
+// Compares in time that does not tell how much of it is right.
+bool same_token(std::string_view a, std::string_view b);
+
 // Threads: one. `now` never goes back.
 class Session {
  public:

@@ -1,0 +1,37 @@
+// The worker process: connects to its server, hands commands to an EngineHost and its reports back.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "worker/engine_host.h"
+
+namespace altlas::worker {
+
+struct WorkerOptions {
+  std::string socket_path;
+  ReplicaId replica;
+  uint64_t epoch = 0;
+  std::string token;
+  int32_t parent_pid = 0;     // Not 0: the kernel kills this process when the thread that spawned it ends.
+  int64_t silence_max = 4 * kSecond;   // A server not heard for so long is gone.
+};
+
+// What run_worker() returns; the process exits with it.
+enum WorkerExit : int {
+  kExitStopped = 0,      // The server said goodbye.
+  kExitServerGone = 10,  // Its connection broke, or it was silent.
+  kExitRefused = 11,     // Another version, a wrong token, or replaced by a newer start.
+  kExitProtocol = 12,    // The server sent what no server sends.
+  kExitOverflow = 13,    // The server did not take the reports.
+  kExitConnect = 14,     // The socket is not there.
+};
+
+// Runs until the server is gone or says goodbye, at most 5 s after that. If the engine does not stop in time, this
+// returns while it still computes: the process must then end at once (_exit), and `host` must not be destroyed.
+// `message`: why it ended, for the log.  Threads: uses the calling one and short-lived own ones.
+int run_worker(const WorkerOptions& options, EngineHost& host, std::string* message = nullptr);
+
+}  // namespace altlas::worker

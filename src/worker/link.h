@@ -1,0 +1,64 @@
+// The server's side of its workers' links: a Unix socket in a private folder, a session per replica.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "engine/messages.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace altlas::worker {
+
+struct LinkOptions {
+  std::string directory;               // Made with mode 0700; belongs to this server alone. The socket is in it.
+  int64_t silence_max = 4 * kSecond;   // A worker not heard for so long is lost.
+  uint32_t unknown_max = 64;           // Connections that have not said who they are; more are closed.
+  int64_t hello_max = 5 * kSecond;     // They are closed after so long.
+  uint32_t commands_max = 1 << 16;     // Waiting for one worker's credit; more: it is lost.
+};
+
+// Called one at a time, on the link's strand; they may call the link. After expect(), a replica's calls are: connected
+// once, reports, then lost once; nothing after lost, nor after stop_replica().
+struct LinkCallbacks {
+  std::function<void(ReplicaId, int32_t pid)> connected;
+  std::function<void(ReplicaId, engine::Report)> report;
+  std::function<void(ReplicaId, std::string reason)> lost;
+};
+
+// Threads: every member from any thread; calls from one thread are carried out in its order.
+// Lifetime: the io_context outlives it; after stop() no callback runs.
+class LinkServer {
+ public:
+  LinkServer(boost::asio::io_context& context, LinkOptions options, LinkCallbacks callbacks);
+  ~LinkServer();  // As stop(); the io_context must run, or have been stopped.
+  LinkServer(const LinkServer&) = delete;
+  LinkServer& operator=(const LinkServer&) = delete;
+
+  // Listens.  Errors: kInvalid for a folder that others can enter or a path that is too long, kIo.
+  Result<void> start();
+  // Says goodbye to every worker, closes and removes the socket.
+  void stop();
+  const std::string& socket_path() const;
+
+  // From now on a worker with this token and epoch may connect for `replica`. A replica that was expected before is
+  // replaced: its worker is fenced.
+  void expect(ReplicaId replica, uint64_t epoch, std::string token);
+  // Sends once the worker is connected and has room. Without a link to come it is dropped: `lost` was called.
+  void send(ReplicaId replica, engine::Command command);
+  // Says goodbye (the worker then exits with kExitStopped) and forgets the replica.
+  void stop_replica(ReplicaId replica, std::string reason);
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace altlas::worker
