@@ -1,0 +1,347 @@
+#include "engine/replica_core.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <map>
+
+#include "base/philox.h"
+#include "scheduler/test_ranks.h"
+
+namespace altlas::engine {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int32_t kVocabulary = 20;  // Small, so that stop strings are met by chance.
+
+ReplicaLimits limits(uint32_t blocks = 100, uint32_t slots = 4, uint32_t step_tokens = 16) {
+  ReplicaLimits l;
+  l.sequences_max = slots;
+  l.step_tokens_max = step_tokens;
+  l.block_tokens = 4;
+  l.group_blocks = {blocks};
+  l.group_window = {0};
+  l.group_block_bytes = {64};
+  l.block_bytes = 64;
+  l.weight_bytes = 1000;
+  l.vocab_size = 1000;
+  return l;
+}
+
+SubmitSequence submit(uint64_t id, uint32_t prompt_tokens, int32_t tokens_max) {
+  SubmitSequence s;
+  s.sequence = SequenceId{id};
+  for (uint32_t i = 0; i < prompt_tokens; ++i)
+    s.prompt.push_back(static_cast<int32_t>((i * 7 + id % 3) % 50));
+  s.tokens_max = tokens_max;
+  s.sampling.seed = id;
+  return s;
+}
+
+// All that was said of one sequence, checked for gaps and repetitions as it comes.
+struct Heard {
+  std::vector<int32_t> ids;
+  std::string text;
+  std::vector<TokenLogprobs> logprobs;
+  std::optional<TaskResult> result;
+  std::optional<SequenceFailed> failed;
+  std::optional<uint32_t> cancelled;
+  uint32_t first_index = UINT32_MAX;
+  uint64_t first_offset = UINT64_MAX;
+};
+
+class Bench {
+ public:
+  Bench(const ReplicaLimits& l, size_t depth, CoreOptions options = {})
+      : core(l, options, nullptr),
+        ranks(l.sequences_max, l.block_tokens, l.group_window, kVocabulary),
+        depth_(depth) {}
+
+  bool step() {
+    StepPlan plan = core.plan();
+    const bool idle = plan.empty();
+    if (!idle) {
+      flying_.push_back(std::move(plan));
+    } else if (flying_.empty()) {
+      listen();
+      return false;
+    }
+    if (idle || flying_.size() >= depth_) {
+      const StepResult result = ranks.run(flying_.front());
+      flying_.pop_front();
+      core.commit(result);
+    }
+    listen();
+    core.check_integrity();
+    return true;
+  }
+  void run() {
+    while (step()) {
+    }
+  }
+  void listen() {
+    for (Report& report : core.take_reports()) {
+      if (auto* tokens = std::get_if<SequenceTokens>(&report))
+        hear(heard[tokens->sequence.value], tokens->delta);
+      if (auto* finished = std::get_if<SequenceFinished>(&report))
+        heard[finished->sequence.value].result = finished->result;
+      if (auto* failed = std::get_if<SequenceFailed>(&report))
+        heard[failed->sequence.value].failed = *failed;
+      if (auto* cancelled = std::get_if<SequenceCanceled>(&report))
+        heard[cancelled->sequence.value].cancelled = cancelled->tokens;
+      drained += std::holds_alternative<ReplicaDrained>(report) ? 1 : 0;
+    }
+  }
+  static void hear(Heard& h, const TokenDelta& delta) {
+    EXPECT_FALSE(h.result || h.failed || h.cancelled) << "nothing is said after the end";
+    if (h.first_index == UINT32_MAX) {
+      h.first_index = delta.first_index;
+      h.first_offset = delta.text_offset;
+    }
+    EXPECT_EQ(delta.first_index, h.first_index + h.ids.size());
+    EXPECT_EQ(delta.text_offset, h.first_offset + h.text.size());
+    h.ids.insert(h.ids.end(), delta.ids.begin(), delta.ids.end());
+    h.text += delta.text;
+    h.logprobs.insert(h.logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
+  }
+
+  ReplicaCore core;
+  scheduler::TestRanks ranks;
+  std::map<uint64_t, Heard> heard;
+  int drained = 0;
+
+ private:
+  const size_t depth_;
+  std::deque<StepPlan> flying_;
+};
+
+// A load with stop strings that some sequences meet.
+std::vector<SubmitSequence> load() {
+  std::vector<SubmitSequence> out;
+  for (uint64_t id = 1; id <= 12; ++id) {
+    out.push_back(submit(id, static_cast<uint32_t>(3 + id * 5 % 30), 24));
+    if (id % 2 == 0) out.back().sampling.stop = {"t7 t", " t3", "9 t1"};
+    if (id % 3 == 0) out.back().sampling.min_tokens = 9;
+  }
+  return out;
+}
+
+std::map<uint64_t, Heard> run_load(const ReplicaLimits& l, size_t depth,
+                                   const std::vector<SubmitSequence>& all) {
+  Bench bench(l, depth);
+  for (const SubmitSequence& s : all) bench.core.handle(s);
+  bench.run();
+  for (const auto& [id, h] : bench.heard) {
+    EXPECT_TRUE(h.result.has_value()) << id;
+    if (h.first_index == UINT32_MAX)
+      continue;  // Replayed to its end: only the result is left to say.
+    EXPECT_EQ(h.result->text.substr(h.first_offset), h.text) << id;
+    EXPECT_EQ(h.result->tokens, h.first_index + h.ids.size()) << id;
+  }
+  return bench.heard;
+}
+
+// Goal: text, tokens and end of a sequence are the same alone, in a batch, in any chunks, with any
+// depth, and when it had to give way. Method: one load, many replicas.
+TEST(ReplicaCore, TextDoesNotDependOnTheBatch) {
+  std::map<uint64_t, Heard> alone;
+  for (const SubmitSequence& s : load()) alone.merge(run_load(limits(), 1, {s}));
+  int stopped = 0;
+  for (const auto& [id, h] : alone)
+    stopped += h.result->finish_reason == FinishReason::kStop ? 1 : 0;
+  ASSERT_GT(stopped, 2);
+  ASSERT_LT(stopped, 12);
+  for (const size_t depth : {1, 2, 3}) {
+    for (const auto& l : {limits(), limits(17), limits(100, 12, 64), limits(40, 3, 5)}) {
+      const auto batch = run_load(l, depth, load());
+      ASSERT_EQ(batch.size(), alone.size());
+      for (const auto& [id, h] : batch) {
+        EXPECT_EQ(h.ids, alone[id].ids) << id;
+        EXPECT_EQ(h.text, alone[id].text) << id;
+        EXPECT_EQ(h.result->stop_string, alone[id].result->stop_string) << id;
+        EXPECT_EQ(h.result->finish_reason, alone[id].result->finish_reason) << id;
+      }
+    }
+  }
+}
+
+// Goal: from any token on, another replica goes on with neither gap nor repetition.
+// Method: each sequence of the load, cut after every token; also after the last, when only the end
+// was not heard.
+TEST(ReplicaCore, ResumesAfterAnyToken) {
+  for (const SubmitSequence& whole : load()) {
+    const uint64_t id = whole.sequence.value;
+    Heard full = run_load(limits(), 1, {whole})[id];
+    std::string said;
+    for (size_t cut = 0; cut <= full.ids.size(); ++cut) {
+      SCOPED_TRACE(::testing::Message() << "sequence " << id << " cut after " << cut);
+      SubmitSequence rest = whole;
+      rest.generated.assign(full.ids.begin(), full.ids.begin() + static_cast<ptrdiff_t>(cut));
+      const Heard h = run_load(limits(), 2, {rest})[id];
+      EXPECT_EQ(h.result->text, full.result->text);
+      EXPECT_EQ(h.result->tokens, full.result->tokens);
+      EXPECT_EQ(h.result->stop_string, full.result->stop_string);
+      if (h.first_index == UINT32_MAX) continue;  // Nothing was left to say.
+      EXPECT_EQ(h.first_index, cut);
+      EXPECT_EQ(full.result->text.substr(0, h.first_offset) + h.text, full.result->text);
+    }
+  }
+}
+
+// Goal: a cancelled sequence ends within one step, says how far it came, and an unknown one says
+// nothing.
+TEST(ReplicaCore, Cancels) {
+  Bench bench(limits(), 2);
+  bench.core.handle(submit(1, 5, 50));
+  bench.core.handle(submit(2, 5, 6));
+  for (int i = 0; i < 4; ++i) bench.step();
+  bench.core.handle(CancelSequence{SequenceId{1}});
+  bench.core.handle(CancelSequence{SequenceId{77}});
+  bench.run();
+  EXPECT_EQ(bench.heard[1].cancelled, bench.heard[1].ids.size());
+  EXPECT_FALSE(bench.heard[1].result);
+  EXPECT_FALSE(bench.heard.contains(77));
+  EXPECT_TRUE(bench.heard[2].result);
+  EXPECT_EQ(bench.core.sequences(), 0u);
+}
+
+// Goal: what can't run is answered, with the reason; nothing else is disturbed.
+TEST(ReplicaCore, SaysWhyNot) {
+  Bench bench(limits(10), 1);
+  bench.core.handle(submit(1, 5, 5));
+  bench.core.handle(submit(1, 5, 5));
+  bench.core.handle(submit(2, 39, 2));
+  SubmitSequence bad = submit(3, 5, 5);
+  bad.prompt[2] = 1000;
+  bench.core.handle(bad);
+  bench.core.handle(submit(4, 5, 0));
+  bad = submit(5, 5, 5);
+  bad.sampling.stop = {""};
+  bench.core.handle(bad);
+  bench.core.handle(submit(6, 0, 5));
+  bench.listen();
+  EXPECT_EQ(bench.heard[1].failed->code, ErrorCode::kConflict);
+  EXPECT_THAT(bench.heard[2].failed->message,
+              HasSubstr("39 tokens + 2 to generate = 41; the KV cache holds 40"));
+  EXPECT_THAT(bench.heard[3].failed->message,
+              HasSubstr("token id 1000; the vocabulary has 0 to 999"));
+  for (const uint64_t id : {4, 5, 6})
+    EXPECT_EQ(bench.heard[id].failed->code, ErrorCode::kInvalid) << id;
+  bench.heard.clear();
+  bench.run();
+  EXPECT_EQ(bench.heard[1].ids.size(), 5u);
+}
+
+// Goal: a draining replica finishes what it has, takes nothing, and says once that it is empty.
+TEST(ReplicaCore, Drains) {
+  Bench bench(limits(), 1);
+  bench.core.handle(submit(1, 5, 5));
+  bench.core.handle(DrainReplica{});
+  bench.core.handle(submit(2, 5, 5));
+  bench.listen();
+  EXPECT_EQ(bench.heard[2].failed->code, ErrorCode::kUnavailable);
+  EXPECT_EQ(bench.drained, 0);
+  bench.run();
+  bench.core.handle(DrainReplica{});
+  bench.listen();
+  EXPECT_TRUE(bench.heard[1].result);
+  EXPECT_EQ(bench.drained, 1);
+  EXPECT_TRUE(bench.core.drained());
+}
+
+TEST(ReplicaCore, EchoAnswersPayloads) {
+  CoreOptions options;
+  options.echo = true;
+  Bench bench(ReplicaLimits{}, 1, options);
+  for (uint64_t id = 1; id <= 2; ++id) {
+    SubmitSequence s;
+    s.sequence = SequenceId{id};
+    s.payload = R"({"x": [1, 2]})";
+    bench.core.handle(s);
+  }
+  EXPECT_TRUE(bench.core.plan().empty());
+  bench.listen();
+  EXPECT_EQ(bench.heard[1].result->text, R"({"echo": {"x": [1, 2]}, "calls": 1})");
+  EXPECT_EQ(bench.heard[2].result->text, R"({"echo": {"x": [1, 2]}, "calls": 2})");
+}
+
+// Goal: log-probabilities come one per token where asked for, those of the prompt with the result.
+TEST(ReplicaCore, Logprobs) {
+  Bench bench(limits(), 2);
+  SubmitSequence s = submit(1, 30, 6);
+  s.sampling.logprobs = 0;
+  s.sampling.prompt_logprobs = true;
+  bench.core.handle(s);
+  bench.core.handle(submit(2, 9, 6));
+  bench.run();
+  EXPECT_EQ(bench.heard[1].logprobs.size(), 6u);
+  EXPECT_TRUE(bench.heard[2].logprobs.empty());
+  ASSERT_EQ(bench.heard[1].result->prompt_logprobs.size(), 29u);
+  for (size_t i = 0; i < 29; ++i)
+    EXPECT_EQ(bench.heard[1].result->prompt_logprobs[i].id, s.prompt[i + 1]);
+}
+
+// Goal: numbers that are shown are true: memory counts weights and used blocks, and falls back when
+// all is over.
+TEST(ReplicaCore, Stats) {
+  Bench bench(limits(), 1);
+  bench.core.handle(submit(1, 14, 6));
+  bench.step();
+  ReplicaStats stats = bench.core.stats();
+  EXPECT_EQ(stats.running, 1u);
+  EXPECT_EQ(stats.kv_blocks_free, 96u);
+  EXPECT_EQ(stats.device_memory_used, std::vector<uint64_t>{1000 + 4 * 64});
+  bench.run();
+  stats = bench.core.stats();
+  EXPECT_EQ(stats.running, 0u);
+  EXPECT_EQ(stats.kv_blocks_free, 100u);
+  EXPECT_EQ(stats.generated_tokens, 6u);
+  EXPECT_EQ(stats.prompt_tokens, 14u);
+  EXPECT_EQ(stats.device_memory_used, std::vector<uint64_t>{1000});
+  EXPECT_EQ(stats.device_busy_us, std::vector<int64_t>{static_cast<int64_t>(stats.steps)});
+}
+
+// Goal: over a long random life each sequence is answered once, its text whole. Method: 10,000
+// steps, seeded; texts compared with a quiet replica's.
+TEST(ReplicaCore, RandomLife) {
+  Bench bench(limits(24, 5, 20), 2);
+  PhiloxStream random{77};
+  std::map<uint64_t, SubmitSequence> sent;
+  uint64_t id = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    if (bench.core.sequences() < 9 && random.below(6) == 0) {
+      ++id;
+      SubmitSequence s = submit(id, static_cast<uint32_t>(1 + random.below(40)),
+                                static_cast<int32_t>(1 + random.below(40)));
+      s.priority = static_cast<Priority>(random.below(3));
+      if (random.below(2) == 0) s.sampling.stop = {" t3 t1", "t19"};
+      sent[id] = s;
+      bench.core.handle(s);
+    }
+    if (id > 0 && random.below(50) == 0)
+      bench.core.handle(CancelSequence{SequenceId{id - random.below(std::min<uint64_t>(id, 8))}});
+    bench.step();
+  }
+  bench.run();
+  uint64_t cancelled = 0;
+  for (const auto& [key, s] : sent) {
+    const Heard& h = bench.heard[key];
+    ASSERT_FALSE(h.failed);
+    ASSERT_NE(h.result.has_value(), h.cancelled.has_value()) << "exactly one end";
+    cancelled += h.cancelled ? 1 : 0;
+    const Heard quiet = run_load(limits(), 1, {s})[key];
+    if (h.result) {
+      EXPECT_EQ(h.result->text, quiet.result->text);
+    } else {
+      EXPECT_TRUE(quiet.text.starts_with(h.text));
+    }
+  }
+  EXPECT_GT(id, 300u);
+  EXPECT_GT(cancelled, 10u);
+  EXPECT_GT(bench.core.stats().preemptions, 20u);
+}
+
+}  // namespace
+}  // namespace altlas::engine

@@ -1,0 +1,211 @@
+#include "engine/replica.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+
+#include "engine/sim_executor.h"
+
+namespace altlas::engine {
+namespace {
+
+SimOptions small_model() {
+  SimOptions o;
+  o.kind = device_kind("h100").value();
+  o.shape = {.layers = 2,
+             .hidden = 64,
+             .heads = 4,
+             .kv_heads = 2,
+             .head_dim = 16,
+             .ffn = 128,
+             .vocab = 1000,
+             .model_len_max = 2048,
+             .weight_bytes = 1 << 20};
+  o.sequences_max = 8;
+  return o;
+}
+
+// Fails after `steps` steps, as a device that is lost.
+class FailingExecutor final : public Executor {
+ public:
+  FailingExecutor(std::unique_ptr<Executor> inner, int steps)
+      : inner_(std::move(inner)), steps_(steps) {}
+  const ReplicaLimits& limits() const override { return inner_->limits(); }
+  void launch(StepPlan plan) override { inner_->launch(std::move(plan)); }
+  Result<StepResult> collect() override {
+    auto result = inner_->collect();
+    if (steps_-- > 0) return result;
+    return Error(ErrorCode::kDevice, "the device fell off the bus");
+  }
+  int in_flight() const override { return inner_->in_flight(); }
+  int depth() const override { return inner_->depth(); }
+
+ private:
+  std::unique_ptr<Executor> inner_;
+  int steps_;
+};
+
+Loader sim_loader(SimTime time, int fail_after = -1) {
+  return [=](const LoadReplica& load,
+             const LoadProgressSink& progress) -> Result<std::unique_ptr<LoadedReplica>> {
+    if (load.model_path == "missing") return not_found("no such model");
+    progress(LoadProgress{"weights", 1});
+    SimOptions options = small_model();
+    options.depth = load.executor_depth;
+    ALTLAS_TRY(auto sim, SimExecutor::create(options, nullptr, time, system_clock()));
+    auto loaded = std::make_unique<LoadedReplica>();
+    loaded->executor = std::move(sim);
+    if (fail_after >= 0)
+      loaded->executor = std::make_unique<FailingExecutor>(std::move(loaded->executor), fail_after);
+    loaded->core =
+        std::make_unique<ReplicaCore>(loaded->executor->limits(), CoreOptions{}, nullptr);
+    return loaded;
+  };
+}
+
+// A replica and what was heard of it.
+class Heard {
+ public:
+  explicit Heard(Loader loader, LoadReplica load = {})
+      : replica_({.load = std::move(load),
+                  .loader = std::move(loader),
+                  .report = [this](Report report) { take(std::move(report)); },
+                  .ended = [this](const Result<void>& end) { take_end(end); }}) {
+    replica_.start();
+  }
+  // Waits until `done(*this)` under the lock; false after 20 s.
+  bool wait(const std::function<bool()>& done) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(20), done);
+  }
+  Replica& replica() { return replica_; }
+
+  bool loaded = false;
+  int progress = 0;
+  int stats = 0;
+  ReplicaStats last_stats;
+  std::map<uint64_t, std::string> text;
+  std::map<uint64_t, TaskResult> results;
+  std::map<uint64_t, uint32_t> cancelled;
+  std::optional<LoadFailed> failed;
+  std::optional<Result<void>> ended;
+  bool drained = false;
+
+ private:
+  void take(Report report) {
+    const std::lock_guard lock(mutex_);
+    EXPECT_FALSE(ended.has_value());
+    if (auto* tokens = std::get_if<SequenceTokens>(&report))
+      text[tokens->sequence.value] += tokens->delta.text;
+    if (auto* finished = std::get_if<SequenceFinished>(&report))
+      results[finished->sequence.value] = finished->result;
+    if (auto* one = std::get_if<SequenceCanceled>(&report))
+      cancelled[one->sequence.value] = one->tokens;
+    if (auto* one = std::get_if<LoadFailed>(&report)) failed = *one;
+    if (auto* one = std::get_if<ReplicaStats>(&report)) {
+      ++stats;
+      last_stats = *one;
+    }
+    loaded = loaded || std::holds_alternative<ReplicaLoaded>(report);
+    progress += std::holds_alternative<LoadProgress>(report) ? 1 : 0;
+    drained = drained || std::holds_alternative<ReplicaDrained>(report);
+    changed_.notify_all();
+  }
+  void take_end(const Result<void>& end) {
+    const std::lock_guard lock(mutex_);
+    ended = end;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Replica replica_;
+};
+
+Command submit(uint64_t id, int32_t tokens_max) {
+  SubmitSequence s;
+  s.sequence = SequenceId{id};
+  s.prompt = {1, 2, 3};
+  s.tokens_max = tokens_max;
+  s.sampling.seed = id;
+  return s;
+}
+
+// Goal: the whole life: progress, loaded, answers, cancel, drain, stats while idle, stop. Depth 1
+// and 2.
+TEST(Replica, Life) {
+  for (const uint32_t depth : {1u, 2u}) {
+    LoadReplica load;
+    load.executor_depth = depth;
+    Heard heard(sim_loader(SimTime::kVirtual), load);
+    for (uint64_t id = 1; id <= 20; ++id) ASSERT_TRUE(heard.replica().send(submit(id, 30)));
+    ASSERT_TRUE(heard.wait([&] { return heard.results.size() == 20; }));
+    EXPECT_TRUE(heard.loaded);
+    EXPECT_EQ(heard.progress, 1);
+    for (const auto& [id, result] : heard.results) EXPECT_EQ(result.text, heard.text[id]);
+    const int stats = heard.stats;
+    ASSERT_TRUE(heard.wait([&] { return heard.stats >= stats + 2; }))
+        << "idle replicas say that they live";
+    EXPECT_EQ(heard.last_stats.generated_tokens, 600u);
+    ASSERT_TRUE(heard.replica().send(DrainReplica{}));
+    ASSERT_TRUE(heard.wait([&] { return heard.drained; }));
+    heard.replica().stop();
+    EXPECT_TRUE(heard.ended->ok());
+    EXPECT_FALSE(heard.replica().send(submit(99, 1)));
+  }
+}
+
+// Goal: a running sequence is cancelled at once, and stop() does not wait for sequences. Method:
+// one that takes long.
+TEST(Replica, CancelAndStopWhileRunning) {
+  Heard heard(sim_loader(SimTime::kReal));
+  ASSERT_TRUE(heard.replica().send(submit(1, 2000)));
+  ASSERT_TRUE(heard.replica().send(submit(2, 2000)));
+  ASSERT_TRUE(heard.wait([&] { return !heard.text[1].empty(); }));
+  ASSERT_TRUE(heard.replica().send(CancelSequence{SequenceId{1}}));
+  ASSERT_TRUE(heard.wait([&] { return heard.cancelled.contains(1); }));
+  EXPECT_FALSE(heard.results.contains(1));
+  heard.replica().stop();
+  EXPECT_TRUE(heard.ended->ok());
+}
+
+// Goal: a failed load and a failed device end the replica with the reason, and no sequence is
+// called failed.
+TEST(Replica, SaysWhyItEnded) {
+  LoadReplica load;
+  load.model_path = "missing";
+  Heard missing(sim_loader(SimTime::kVirtual), load);
+  ASSERT_TRUE(missing.wait([&] { return missing.ended.has_value(); }));
+  EXPECT_EQ(missing.failed->code, ErrorCode::kNotFound);
+  EXPECT_FALSE(missing.ended->ok());
+
+  Heard broken(sim_loader(SimTime::kVirtual, 3));
+  // It ends as soon as it has run three steps: perhaps before it was sent.
+  static_cast<void>(broken.replica().send(submit(1, 100)));
+  ASSERT_TRUE(broken.wait([&] { return broken.ended.has_value(); }));
+  EXPECT_EQ(broken.failed->code, ErrorCode::kDevice);
+  EXPECT_EQ(broken.failed->message, "the device fell off the bus");
+  EXPECT_TRUE(broken.results.empty());
+  EXPECT_FALSE(broken.replica().send(submit(2, 1)));
+}
+
+// Goal: a full inbox says so and loses nothing that it took. Method: a load that waits until the
+// inbox was filled.
+TEST(Replica, FullInboxAnswers) {
+  std::mutex gate;
+  gate.lock();
+  const Loader inner = sim_loader(SimTime::kVirtual);
+  Heard heard([&](const LoadReplica& load, const LoadProgressSink& progress) {
+    const std::lock_guard wait(gate);
+    return inner(load, progress);
+  });
+  uint64_t sent = 0;
+  while (heard.replica().send(submit(sent + 1, 1))) ++sent;
+  EXPECT_EQ(sent, kInboxMax);
+  gate.unlock();
+  EXPECT_TRUE(heard.wait([&] { return heard.results.size() == sent; }));
+}
+
+}  // namespace
+}  // namespace altlas::engine
