@@ -412,7 +412,10 @@ Result<Value> Evaluator::call(const Value& callee, const Arguments& arguments) {
       if (!value.is_object()) return fail("namespace() takes named values");
       budget_.spend(value.entries().size() * value.entries().size() / 8);
       ALTLAS_TRY_VOID(check_budget());
-      for (const auto& [key, item] : value.entries()) space.set(std::string(key.view()), item);
+      for (const auto& [key, item] : value.entries()) {
+        if (!key.is_string()) return fail("namespace() takes named values");
+        space.set(std::string(key.view()), item);
+      }
     }
     for (const auto& [name, value] : arguments.named) space.set(name, value);
     namespaces_.push_back(std::move(space));
@@ -423,6 +426,13 @@ Result<Value> Evaluator::call(const Value& callee, const Arguments& arguments) {
 
 Result<Value> Evaluator::attribute(const Value& value, const std::string& name) {
   constexpr std::string_view kObjectMethods[] = {"items", "keys", "values", "get", "copy"};
+  constexpr std::string_view kStringMethods[] = {
+      "strip",        "lstrip",  "rstrip",  "split",     "rsplit",     "splitlines",
+      "replace",      "upper",   "lower",   "title",     "capitalize", "startswith",
+      "endswith",     "join",    "format",  "partition", "rpartition", "ljust",
+      "rjust",        "center",  "zfill",   "isdigit",   "isdecimal",  "isnumeric",
+      "isalpha",      "isalnum", "isspace", "isupper",   "islower",    "removeprefix",
+      "removesuffix", "find",    "rfind",   "index",     "count"};
   constexpr std::string_view kMutators[] = {"append",  "extend",  "insert",    "remove",
                                             "pop",     "clear",   "update",    "sort",
                                             "reverse", "popitem", "setdefault"};
@@ -449,7 +459,9 @@ Result<Value> Evaluator::attribute(const Value& value, const std::string& name) 
       if (name == "index" || name == "count") return Value::function({name, value});
       break;
     case VKind::kString:
-      return Value::function({name, value});
+      for (const std::string_view method : kStringMethods)
+        if (name == method) return Value::function({name, value});
+      break;
     default:
       break;
   }

@@ -112,7 +112,7 @@ Result<Value> Evaluator::eval_sequence(const Expr& expr) {
     return Value::list(std::move(values), expr.kind == EKind::kTuple);
   std::vector<Value::Entry> entries;
   for (size_t i = 0; i < values.size(); i += 2) {
-    if (!values[i].is_string()) {
+    if (!values[i].is_string() && !values[i].is_integral()) {
       ALTLAS_TRY(TaggedText key, to_text(values[i]));
       values[i] = Value(std::move(key));
     }
@@ -223,8 +223,8 @@ Result<Value> Evaluator::item(const Value& value, const Value& key) {
   if (value.is_undefined())
     return fail(fmt::format("'{}' is undefined, it has no items", value.undefined_name()));
   if (value.is_object()) {
+    if (const Value* found = value.find_key(key)) return *found;
     if (!key.is_string()) return Value::undefined("item");
-    if (const Value* found = value.find(key.view())) return *found;
     return attribute(value, std::string(key.view()));
   }
   if (key.is_string()) return attribute(value, std::string(key.view()));
@@ -298,7 +298,7 @@ Result<bool> Evaluator::compare(std::string_view op, const Value& left, const Va
       budget_.spend(right.view().size() / 16 + left.view().size() / 16);
       found = right.view().find(left.view()) != std::string_view::npos;
     } else if (right.is_object()) {
-      found = left.is_string() && right.find(left.view()) != nullptr;
+      found = right.find_key(left) != nullptr;
     } else if (right.is_list()) {
       const auto same = [&](const Value& other) { return equal(left, other, budget_); };
       found = std::ranges::any_of(right.items(), same);

@@ -57,6 +57,7 @@ ChatInput chat_input(const Value& input) {
   made.add_generation_prompt = member(input, "add_generation_prompt").truthy();
   made.bos_token = member(input, "bos_token").view();
   made.eos_token = member(input, "eos_token").view();
+  if (const Value now = member(input, "now_us"); now.is_integral()) made.now_us = now.as_int();
   const Value extra = member(input, "extra");
   if (extra.is_object())
     for (const auto& [name, value] : extra.entries())

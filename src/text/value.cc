@@ -62,11 +62,28 @@ Value Value::list(std::vector<Value> items, bool is_tuple) {
   return made;
 }
 
+namespace {
+
+// A key's place in the order that ObjectData::by_key has: integers, then strings.
+struct KeyOrder {
+  bool is_string;
+  int64_t integer;
+  std::string_view text;
+  auto operator<=>(const KeyOrder&) const = default;
+};
+KeyOrder order_of(const Value& key) {
+  if (key.is_integral()) return {false, key.as_int(), ""};
+  ALTLAS_CHECK(key.is_string(), "an object's key is a string or an integer");
+  return {true, 0, key.view()};
+}
+
+}  // namespace
+
 Value Value::object(std::vector<Entry> entries) {
   ObjectData data;
   data.by_key.resize(entries.size());
   for (uint32_t i = 0; i < entries.size(); ++i) data.by_key[i] = i;
-  const auto key = [&](uint32_t i) { return entries[i].first.view(); };
+  const auto key = [&](uint32_t i) { return order_of(entries[i].first); };
   std::ranges::stable_sort(data.by_key, {}, key);
   bool repeated = false;
   for (size_t i = 0; i + 1 < data.by_key.size(); ++i)
@@ -137,11 +154,23 @@ size_t Value::index() const {
   return is(Kind::kLoop) ? std::get<LoopIndex>(data_).index : std::get<NamespaceIndex>(data_).index;
 }
 
-const Value* Value::find(std::string_view key) const {
-  const ObjectData& object = *std::get<std::shared_ptr<const ObjectData>>(data_);
-  const auto key_of = [&](uint32_t i) { return object.entries[i].first.view(); };
+namespace {
+
+const Value* find_in(const ObjectData& object, const KeyOrder& key) {
+  const auto key_of = [&](uint32_t i) { return order_of(object.entries[i].first); };
   const auto it = std::ranges::lower_bound(object.by_key, key, {}, key_of);
-  return it != object.by_key.end() && key_of(*it) == key ? &object.entries[*it].second : nullptr;
+  const bool found = it != object.by_key.end() && key_of(*it) == key;
+  return found ? &object.entries[*it].second : nullptr;
+}
+
+}  // namespace
+
+const Value* Value::find(std::string_view key) const {
+  return find_in(*std::get<std::shared_ptr<const ObjectData>>(data_), {true, 0, key});
+}
+const Value* Value::find_key(const Value& key) const {
+  if (!key.is_string() && !key.is_integral()) return nullptr;
+  return find_in(*std::get<std::shared_ptr<const ObjectData>>(data_), order_of(key));
 }
 
 int Value::depth() const {
@@ -210,7 +239,7 @@ bool equal(const Value& a, const Value& b, Budget& budget) {
     case Value::Kind::kObject: {
       if (a.entries().size() != b.entries().size()) return false;
       for (const auto& [key, value] : a.entries()) {
-        const Value* other = b.find(key.view());
+        const Value* other = b.find_key(key);
         if (other == nullptr || !equal(value, *other, budget)) return false;
       }
       return true;

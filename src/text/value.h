@@ -69,7 +69,7 @@ class Value {
     kLoop,
     kFunction,  // Made by a rendering, meaningless outside it.
   };
-  using Entry = std::pair<Value, Value>;  // Key (a string), value.
+  using Entry = std::pair<Value, Value>;  // Key (a string or integer), value.
 
   Value() : data_(Null{}) {}
   Value(bool b) : data_(b) {}                      // NOLINT: implicit on purpose, as the next ones.
@@ -112,6 +112,8 @@ class Value {
   const std::vector<Entry>& entries() const;
   // Null if there is no such key. O(log n).
   const Value* find(std::string_view key) const;
+  // The same; the key is a string or an integer, null for other kinds.
+  const Value* find_key(const Value& key) const;
   size_t index() const;  // Of a namespace or loop.
   const FunctionData& function_data() const;
 

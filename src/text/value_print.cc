@@ -155,12 +155,19 @@ class JsonWriter {
     std::vector<const Value::Entry*> order;
     for (const auto& entry : value.entries()) order.push_back(&entry);
     if (style_.sort_keys)
-      std::ranges::sort(order, {}, [](const Value::Entry* entry) { return entry->first.view(); });
+      std::ranges::stable_sort(order, {}, [](const Value::Entry* entry) {
+        return entry->first.is_string() ? entry->first.view() : std::string_view();
+      });
     out_.append("{", false);
     for (size_t i = 0; i < order.size(); ++i) {
       if (i > 0) out_.append(style_.item_separator, false);
       new_line(level + 1);
-      append_json_string(out_, order[i]->first.text(), style_.ensure_ascii);
+      const Value& key = order[i]->first;
+      if (key.is_string()) {
+        append_json_string(out_, key.text(), style_.ensure_ascii);
+      } else {
+        out_.append(fmt::format("\"{}\"", key.as_int()), false);
+      }
       out_.append(style_.key_separator, false);
       if (!write(order[i]->second, level + 1)) return false;
       if (budget_.exhausted()) return true;

@@ -9,13 +9,25 @@ qwen2.5-coder-0.5b-instruct-q4_k_m.gguf; the other templates are written for thi
 With --templates, every *.jinja of another folder is rendered instead (for comparisons that are not committed).
 """
 import argparse
+import datetime
 import json
 import pathlib
 import random
 
+from transformers.utils import chat_template_utils
 from transformers.utils.chat_template_utils import render_jinja_template
 
 HERE = pathlib.Path(__file__).parent
+
+
+class FixedTime(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2024, 7, 26, 12, 0, 0)
+
+
+chat_template_utils.datetime = FixedTime
+NOW_US = 1721995200000000
 TOOLS = [
     {"type": "function", "function": {"name": "get_weather", "description": "Hava durumu: \"şehir\" <b>&</b> 'x'",
      "parameters": {"type": "object", "properties": {"city": {"type": "string", "description": "Şehir"},
@@ -78,6 +90,7 @@ a {#- comment -#} b {# c #} c{# d #}
 {{ messages[0]['content'] if messages[0]['content'] is string else messages[0]['content'][0]['text'] }}
 {% set m = messages | last %}{{ m['content'].split('\n')[0] | trim }}
 {{ (1 if true else 2) ~ (['x'] + ['y'])[1] ~ {'k': 'v'}['k'] ~ ('a,b'.split(','))[0].upper() }}
+{% for k, v in {0: 'a', 512: 'b', 16: 'c'} | dictsort %}{{ k }}{{ v }}{% if k <= 16 %}!{% endif %}{% endfor %}{{ {1: 2} | tojson }}{{ {1: 2}[1] }}{{ 1 in {1: 2} }}{{ '1' in {1: 2} }}{{ {1: 2} }}{{ 'abc'.text is defined }}{{ 'abc'['text'] }}{{ 'abc'['upper']() }}
 {{ loop is defined }} {{ (messages | first).role }} {{ messages.0.role }} {{ [1,2,].0 }} {{ {'a': 1,}.a }}
 {% for a, b in [(1, 2), [3, 4]] %}{{ a }}{{ b }}{% endfor %}{% for (a, b) in [[5, 6]] %}{{ a }}{{ b }}{% endfor %}{{ ('a', 'b') | join }}
 """
@@ -139,14 +152,14 @@ def conversations(count):
             if rng.random() < 0.7:
                 messages.append({"role": "assistant", "content": rng.choice(TEXTS)})
         made = {"messages": messages, "tools": TOOLS if rng.random() < 0.4 else None,
-                "add_generation_prompt": rng.random() < 0.6, "bos_token": "<s>", "eos_token": "</s>"}
+                "add_generation_prompt": rng.random() < 0.6, "bos_token": "<s>", "eos_token": "</s>", "now_us": NOW_US}
         if number % 5 == 0:
             made["extra"] = {"enable_thinking": False, "custom": {"k": [1]}}
         yield made
 
 
 def render(source, made):
-    values = {k: v for k, v in made.items() if k != "extra"} | made.get("extra", {})
+    values = {k: v for k, v in made.items() if k not in ("extra", "now_us")} | made.get("extra", {})
     messages, tools, prompt = values.pop("messages"), values.pop("tools"), values.pop("add_generation_prompt")
     rendered, _ = render_jinja_template(conversations=[messages], tools=tools, chat_template=source,
                                         add_generation_prompt=prompt, **values)

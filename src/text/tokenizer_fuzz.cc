@@ -1,0 +1,76 @@
+// Fuzzes the tokenizer: any bytes under every option, and any small vocabulary.
+#include <string>
+
+#include "base/check.h"
+#include "text/detokenizer.h"
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+
+namespace {
+
+using namespace altlas::text;  // NOLINT: one short file.
+
+Vocabulary bytes_only(std::string_view pre) {
+  Vocabulary vocabulary;
+  vocabulary.model = "gpt2";
+  vocabulary.pre = pre;
+  for (int b = 0; b < 256; ++b) {
+    // Bytes that are printable Latin-1 stand for themselves, the others for U+0100 and on, in
+    // order.
+    static int next = 256;
+    const bool printable = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+    if (b == 0) next = 256;
+    std::string token;
+    append_utf8(token, static_cast<char32_t>(printable ? b : next++));
+    vocabulary.tokens.push_back(token);
+  }
+  for (const char* merge : {"a a", "aa aa", "Ġ a", "t h", "th e"}) {
+    const std::string_view text(merge);
+    const size_t space = text.find(' ');
+    vocabulary.merges.emplace_back(text);
+    vocabulary.tokens.push_back(std::string(text.substr(0, space)) +
+                                std::string(text.substr(space + 1)));
+  }
+  vocabulary.types.assign(vocabulary.tokens.size(), kTokenNormal);
+  vocabulary.tokens.insert(vocabulary.tokens.end(), {"<|a|>", "<|a|><|b|>", "<x>"});
+  vocabulary.types.insert(vocabulary.types.end(),
+                          {kTokenControl, kTokenControl, kTokenUserDefined});
+  return vocabulary;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const auto tokenizers = [] {
+    std::vector<std::unique_ptr<const Tokenizer>> made;
+    for (const char* pre : {"gpt-2", "llama-bpe", "tekken", "qwen2"})
+      made.push_back(std::move(Tokenizer::create(bytes_only(pre))).value());
+    return made;
+  }();
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  for (const auto& tokenizer : tokenizers) {
+    for (const bool parse : {false, true}) {
+      const auto ids = tokenizer->encode(text, {.parse_special = parse});
+      ALTLAS_CHECK(ids.ok(), "any text can be tokenized");
+      const std::string back = decode(*tokenizer, *ids, true), whole = repair_utf8(text);
+      ALTLAS_CHECK(back == (tokenizer == tokenizers.back() ? back : whole),
+                   "the ids spell the text");
+    }
+  }
+  const size_t half = size / 2;
+  const std::vector<Segment> segments = {{std::string(text.substr(0, half)), false},
+                                         {std::string(text.substr(half)), true}};
+  ALTLAS_CHECK(tokenizers[0]->encode_segments(segments, false).ok(),
+               "any segments can be tokenized");
+  Vocabulary vocabulary{.model = "gpt2", .pre = "gpt-2"};
+  for (size_t i = 0; i < size; i += 3) {
+    const std::string piece(text.substr(i, 1 + data[i] % 5));
+    vocabulary.tokens.push_back(piece);
+    vocabulary.types.push_back(data[i] % 7);
+    if (data[i] % 3 == 0) vocabulary.merges.push_back(piece);
+  }
+  vocabulary.eos = size > 0 ? data[0] - 2 : -1;
+  if (const auto made = Tokenizer::create(std::move(vocabulary)); made.ok())
+    static_cast<void>((*made)->encode(text, {.parse_special = true}).ok());
+  return 0;
+}
