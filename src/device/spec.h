@@ -12,7 +12,7 @@
 
 namespace altlas::device {
 
-inline constexpr uint32_t kDevicesMax = 1024;  // Of one spec.
+inline constexpr uint32_t kDevicesMax = 1024;  // Of one spec, whatever it expands to.
 
 struct DeviceSpec {
   DeviceKind kind = DeviceKind::kCpu;
@@ -25,7 +25,7 @@ struct DeviceSpec {
 
 // cpu devices share the machine's cores evenly and 90 % of its memory, unless the spec says otherwise; more devices than
 // cores share cores.  "cuda" without indices names all of machine.cuda_count (none there: kNotFound).
-// Errors: kInvalid, kNotFound (unknown kind), saying what would be right.
+// Errors: as config::parse_device_spec, which reads the text; kNotFound for a kind or GPU that is not there.
 Result<std::vector<DeviceSpec>> parse_device_spec(std::string_view spec, const Machine& machine);
 // The part that opens exactly this device again: "cpu:1:2:4294967296".
 std::string to_string(const DeviceSpec& spec);
