@@ -214,7 +214,7 @@ class Core {
 
   // core_dispatch.cc: from waiting to running
   std::vector<scheduler::PlacementDevice> picture(uint32_t deployment, std::span<const int32_t> prompt) const;
-  scheduler::PlacementDevice picture_of(const Site& site) const;
+  scheduler::PlacementDevice picture_of(const Site& site, uint64_t own_reservation = 0) const;
   uint32_t slot_tasks_max(const Slot& slot) const;
   uint32_t free_places(uint32_t deployment) const;
   uint32_t free_places_at(const Site& site) const;

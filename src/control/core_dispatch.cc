@@ -25,18 +25,19 @@ uint32_t Core::slot_tasks_max(const Slot& slot) const {
   return asked == 0 ? std::max(engine, 1u) : asked;
 }
 
-// A device's ledger: what its replicas hold, their used KV blocks, and reservations.
+// A device's ledger: what its replicas hold, their used KV blocks, and reservations. More than the device has where
+// blocks grew into a reservation.
 uint64_t Core::memory_used(const Device& device) const {
   uint64_t used = device.reserved;
   for (const uint32_t index : device.slots) {
     const Slot& slot = slots_[index];
     used += slot.loaded.weight_bytes + slot.loaded.activation_bytes + slot.kv_blocks_used * slot.loaded.block_bytes;
   }
-  return std::min(used, device.setup.memory_total);
+  return used;
 }
 
 // The part that does not depend on the prompt.
-PlacementDevice Core::picture_of(const Site& site) const {
+PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) const {
   const Device& one = device(site.device);
   PlacementDevice out;
   out.id = site.device;
@@ -46,7 +47,7 @@ PlacementDevice Core::picture_of(const Site& site) const {
   out.utilization = one.utilization;
   out.foreign_utilization = one.foreign_utilization;
   out.memory_total = one.setup.memory_total;
-  out.memory_used = memory_used(one);
+  out.memory_used = memory_used(one) - own_reservation;
   out.running = one.running;
   out.queued = one.queued;
   out.tasks = site.running + site.queued;
@@ -68,10 +69,10 @@ PlacementDevice Core::picture_of(const Site& site) const {
     block_bytes = std::max(block_bytes, slot.loaded.block_bytes);
   }
   if (!out.replica_running) out.kv_blocks_total = out.kv_blocks_free = limits.kv_blocks;
-  if (block_bytes > 0) {
-    const uint64_t reserved = (one.reserved + block_bytes - 1) / block_bytes;
-    out.kv_blocks_free -= static_cast<uint32_t>(std::min<uint64_t>(out.kv_blocks_free, reserved));
-  }
+  // Reservations take free blocks away: a block needs memory that nothing else holds.
+  if (block_bytes > 0)
+    out.kv_blocks_free = static_cast<uint32_t>(std::min<uint64_t>(
+        out.kv_blocks_free, (out.memory_total - std::min(out.memory_total, out.memory_used)) / block_bytes));
   // The tighter of the replicas' limit and the device's.
   if (const uint32_t most = setup_.max_concurrent_tasks; most > 0) {
     const int64_t here = int64_t{out.tasks_max} - out.tasks;
@@ -117,7 +118,7 @@ bool Core::takes_tasks(const Site& site) const {
 void Core::reserve_if_room(Task& task) {
   const uint64_t bytes = task.spec.estimated_memory;
   Device& one = device_of(task);
-  if (task.reserved || bytes == 0 || bytes > one.setup.memory_total - memory_used(one)) return;
+  if (task.reserved || bytes == 0 || memory_used(one) + bytes > one.setup.memory_total) return;
   one.reserved += bytes;
   task.reserved = true;
 }
@@ -156,7 +157,8 @@ std::optional<uint32_t> Core::slot_for(const Task&, const Site& site) const {
 
 Core::Fit Core::fits(const Task& task, uint32_t slot, std::string& why) const {
   const Site& site = sites_[task.site];
-  PlacementDevice seen = picture_of(site);
+  // What is reserved for the task does not stand in its way.
+  PlacementDevice seen = picture_of(site, task.reserved ? task.spec.estimated_memory : 0);
   seen.tasks = seen.tasks_max = 0;  // Looked at by takes_tasks() and slot_for().
   const engine::ReplicaLoaded& loaded = slots_[slot].loaded;
   seen.kv_blocks_total = loaded.kv_blocks;

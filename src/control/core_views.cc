@@ -121,7 +121,7 @@ std::vector<DeviceView> Core::devices() const {
     one.name = device.setup.name;
     one.kind = device.setup.kind;
     one.utilization = device.utilization;
-    one.memory_used = memory_used(device);
+    one.memory_used = std::min(memory_used(device), device.setup.memory_total);
     one.memory_total = device.setup.memory_total;
     one.task_count = device.running + device.queued;
     one.queued_count = device.queued;
