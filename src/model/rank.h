@@ -32,6 +32,7 @@ struct LoadOptions {
   double memory_utilization = 0.9;
   uint64_t kv_tokens_max = 0;     // 0: what the memory gives, at most sequences_max * model_len_max.
   std::string kv_dtype = "f16";   // "f16", "bf16" or "f32".
+  std::vector<int32_t> end_of_generation;  // Tokens that `min_tokens` bans; the tokenizer knows them.
   // Called from the loading thread with 0 … 1 within a phase ("weights", "kv").
   std::function<void(std::string_view phase, double fraction)> progress;
 };
@@ -60,16 +61,17 @@ struct ReplicaShape {
   }
 };
 
-// Reads only the file's metadata.  memory_bytes: the device's budget.
+// Reads only the file's metadata.  memory_bytes: the device's budget; threads: of its team.
 // Errors: kNotFound, kIo, kInvalid (the file, an option, or "does not fit" with the numbers).
-Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes);
+Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes, uint32_t threads);
 
 // Threads: all calls from one thread, the rank's own; it is the first of the device's team.
 class Rank {
  public:
   virtual ~Rank() = default;
   virtual const ReplicaShape& shape() const = 0;
-  // Carries out one step. Only a plan that breaks the contract of StepPlan is refused: kInvalid, with nothing changed.
+  // Carries out one step.  Errors: kInvalid for a plan that breaks StepPlan's contract or names what this rank does not
+  // have; memory stays intact, but the rank's slots may be half changed: restart the replica.
   virtual Result<StepResult> run(const StepPlan& plan) = 0;
 };
 

@@ -1,0 +1,28 @@
+// From a file's metadata and options to everything a rank will hold, before anything is allocated.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "model/architecture.h"
+#include "model/decoder.h"
+#include "model/rank.h"
+#include "ops/attention/kv_layout.h"
+
+namespace altlas::model {
+
+inline constexpr uint32_t kSequencesMax = 65536;
+inline constexpr uint32_t kStepTokensMax = 1 << 20;
+
+struct RankPlan {
+  ModelConfig config;
+  ops::KvLayout layout;
+  std::vector<KvGroup> groups;  // blocks set, data null.
+  ReplicaShape shape;
+};
+
+// Errors: as load_shape.
+Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& options, uint64_t memory_bytes, uint32_t threads);
+
+}  // namespace altlas::model

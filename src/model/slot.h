@@ -1,0 +1,54 @@
+// What a rank keeps of one sequence between steps.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/step_plan.h"
+#include "ops/sample/sample.h"
+
+namespace altlas::model {
+
+// Writer: the rank's thread.
+struct Slot {
+  std::shared_ptr<const SequenceRequest> request;  // Null: free.
+  std::vector<std::vector<uint32_t>> tables;       // Per KV group; capacity for model_len_max.
+  int32_t last_token = -1;                         // Sampled by the previous step.
+  std::vector<ops::TokenCount> counts;             // By id; only where penalties ask for them.
+
+  bool penalised() const {
+    const SamplingParams& s = request->sampling;
+    return s.repetition_penalty != 1.0f || s.presence_penalty != 0.0f || s.frequency_penalty != 0.0f;
+  }
+  void start(std::shared_ptr<const SequenceRequest> next) {
+    request = std::move(next);
+    last_token = -1;
+    counts.clear();
+    for (auto& table : tables) table.clear();
+    if (!penalised()) return;
+    for (const int32_t id : request->prompt) count(id).generated += 0;
+    for (const int32_t id : request->generated) ++count(id).generated;
+  }
+  // A token that a step sampled.
+  void sampled(int32_t id) {
+    last_token = id;
+    if (penalised()) ++count(id).generated;
+  }
+  void end() {
+    request.reset();
+    counts.clear();
+    for (auto& table : tables) table.clear();
+  }
+
+ private:
+  ops::TokenCount& count(int32_t id) {
+    const auto at = std::ranges::lower_bound(counts, id, {}, &ops::TokenCount::id);
+    if (at != counts.end() && at->id == id) return *at;
+    return *counts.insert(at, {id, 0});
+  }
+};
+
+}  // namespace altlas::model

@@ -1,0 +1,74 @@
+#include "model/vocabulary.h"
+
+#include <fmt/format.h>
+
+#include <string_view>
+#include <vector>
+
+namespace altlas::model {
+namespace {
+
+// A token id of the vocabulary, or -1 where the file names none.
+Result<int32_t> token_id(const weights::GgufFile& head, std::string_view name, size_t count) {
+  const std::string key = fmt::format("tokenizer.ggml.{}", name);
+  if (!head.has(key)) return -1;
+  ALTLAS_TRY(const int64_t id, head.int64(key));
+  if (id == -1 || id == 0xffffffff) return -1;
+  if (id < 0 || static_cast<uint64_t>(id) >= count)
+    return invalid(fmt::format("{} is {}: the vocabulary has {} tokens", key, id, count));
+  return static_cast<int32_t>(id);
+}
+
+Result<void> read_lists(const weights::GgufFile& head, text::Vocabulary& vocabulary) {
+  ALTLAS_TRY(const std::vector<std::string_view> tokens, head.strings("tokenizer.ggml.tokens"));
+  if (tokens.empty()) return invalid("tokenizer.ggml.tokens is empty");
+  vocabulary.tokens.assign(tokens.begin(), tokens.end());
+  if (head.has("tokenizer.ggml.token_type")) {
+    ALTLAS_TRY(const std::vector<int64_t> types, head.integers("tokenizer.ggml.token_type"));
+    for (const int64_t type : types) vocabulary.types.push_back(static_cast<int32_t>(type));
+  }
+  if (head.has("tokenizer.ggml.scores")) {
+    ALTLAS_TRY(vocabulary.scores, head.floats("tokenizer.ggml.scores"));
+  }
+  if (head.has("tokenizer.ggml.merges")) {
+    ALTLAS_TRY(const std::vector<std::string_view> merges, head.strings("tokenizer.ggml.merges"));
+    vocabulary.merges.assign(merges.begin(), merges.end());
+  }
+  for (const size_t size : {vocabulary.types.size(), vocabulary.scores.size()})
+    if (size != 0 && size != tokens.size())
+      return invalid(fmt::format("the vocabulary has {} tokens, but {} types or scores", tokens.size(), size));
+  return {};
+}
+
+}  // namespace
+
+Result<text::Vocabulary> read_vocabulary(const weights::GgufFile& head) {
+  text::Vocabulary vocabulary;
+  ALTLAS_TRY(const std::string_view model, head.string("tokenizer.ggml.model"));
+  vocabulary.model = model;
+  ALTLAS_TRY(const std::string_view pre, head.string_or("tokenizer.ggml.pre", ""));
+  vocabulary.pre = pre;
+  ALTLAS_TRY_VOID(read_lists(head, vocabulary));
+  const size_t count = vocabulary.tokens.size();
+  ALTLAS_TRY(vocabulary.bos, token_id(head, "bos_token_id", count));
+  ALTLAS_TRY(vocabulary.eos, token_id(head, "eos_token_id", count));
+  ALTLAS_TRY(vocabulary.pad, token_id(head, "padding_token_id", count));
+  ALTLAS_TRY(vocabulary.unk, token_id(head, "unknown_token_id", count));
+  for (const std::string_view name : {"eot_token_id", "eom_token_id"}) {
+    ALTLAS_TRY(const int32_t id, token_id(head, name, count));
+    if (id >= 0) vocabulary.end_of_generation.push_back(id);
+  }
+  // The defaults of a file that does not say are those of its kind of tokenizer.
+  const bool sentence_piece = vocabulary.model == "llama";
+  ALTLAS_TRY(vocabulary.add_bos, head.boolean_or("tokenizer.ggml.add_bos_token", sentence_piece));
+  ALTLAS_TRY(vocabulary.add_eos, head.boolean_or("tokenizer.ggml.add_eos_token", false));
+  ALTLAS_TRY(vocabulary.add_space_prefix, head.boolean_or("tokenizer.ggml.add_space_prefix", sentence_piece));
+  return vocabulary;
+}
+
+Result<std::string> read_chat_template(const weights::GgufFile& head) {
+  ALTLAS_TRY(const std::string_view text, head.string_or("tokenizer.chat_template", ""));
+  return std::string(text);
+}
+
+}  // namespace altlas::model
