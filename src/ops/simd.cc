@@ -20,7 +20,8 @@ std::atomic<SimdTarget>& current() {
   return target;
 }
 
-// What Highway may use: nothing above the chosen target. The scalar fallback is always in its tables.
+// What Highway may use: nothing above the chosen target. The scalar fallback is always in its
+// tables.
 int64_t highway_targets(SimdTarget target) {
   constexpr int64_t kFallback = HWY_EMU128 | HWY_SCALAR;
 #if defined(__x86_64__)
@@ -37,9 +38,12 @@ int64_t highway_targets(SimdTarget target) {
 
 std::string_view to_string(SimdTarget target) {
   switch (target) {
-    case SimdTarget::kScalar: return "scalar";
-    case SimdTarget::kAvx2: return "avx2";
-    case SimdTarget::kAvx512Vnni: return "avx512_vnni";
+    case SimdTarget::kScalar:
+      return "scalar";
+    case SimdTarget::kAvx2:
+      return "avx2";
+    case SimdTarget::kAvx512Vnni:
+      return "avx512_vnni";
   }
   return "?";
 }
@@ -48,7 +52,8 @@ Result<SimdTarget> parse_simd_target(std::string_view name) {
   for (const SimdTarget target : kTargets) {
     if (name == to_string(target)) return target;
   }
-  return invalid("unknown SIMD target \"" + std::string(name.substr(0, 40)) + "\": scalar, avx2 or avx512_vnni");
+  return invalid("unknown SIMD target \"" + std::string(name.substr(0, 40)) +
+                 "\": scalar, avx2 or avx512_vnni");
 }
 
 bool simd_supported(SimdTarget target) {
@@ -70,8 +75,9 @@ SimdTarget simd_target() { return current().load(std::memory_order_relaxed); }
 
 Result<void> set_simd_target(SimdTarget target) {
   if (!simd_supported(target)) {
-    return Error(ErrorCode::kUnsupported, "this CPU cannot run " + std::string(to_string(target)) + "; it can run " +
-                                              std::string(to_string(best())) + " and below");
+    return Error(ErrorCode::kUnsupported, "this CPU cannot run " + std::string(to_string(target)) +
+                                              "; it can run " + std::string(to_string(best())) +
+                                              " and below");
   }
   // With the mask set by this call, targets that the CPU lacks must not come in: keep what it has.
   hwy::SetSupportedTargetsForTest(0);

@@ -18,7 +18,8 @@ Result<SimdTarget> parse_simd_target(std::string_view name);
 bool simd_supported(SimdTarget target);
 // The best supported one until set_simd_target chose another.
 SimdTarget simd_target();
-// Restricts Highway's dispatch as well. Call it while no kernel runs. Errors: kUnsupported if this CPU lacks it.
+// Restricts Highway's dispatch as well. Call it while no kernel runs. Errors: kUnsupported if this
+// CPU lacks it.
 Result<void> set_simd_target(SimdTarget target);
 
 }  // namespace altlas::ops

@@ -9,8 +9,9 @@ namespace altlas::ops {
 
 // True for F32, F16, BF16 and the quantised types of DType.
 bool dequantize_supports(DType type);
-// row: row_bytes(type, cols) bytes, any alignment; out [cols]. cols must be a multiple of the type's block.
-// The same bits as the `gguf` Python package. Source: the GGUF block formats as ggml stores them.
+// row: row_bytes(type, cols) bytes, any alignment; out [cols]. cols must be a multiple of the
+// type's block. The same bits as the `gguf` Python package. Source: the GGUF block formats as ggml
+// stores them.
 void dequantize_row(DType type, const std::byte* row, size_t cols, float* out);
 
 }  // namespace altlas::ops

@@ -23,15 +23,16 @@ struct Case {
 };
 
 std::vector<Case> read_fixture() {
-  std::ifstream file(ALTLAS_SOURCE_DIR "/src/ops/dequantize/testdata/dequantize.bin", std::ios::binary);
+  std::ifstream file(ALTLAS_SOURCE_DIR "/src/ops/dequantize/testdata/dequantize.bin",
+                     std::ios::binary);
   const std::string all{std::istreambuf_iterator<char>(file), {}};
   std::vector<Case> cases;
   for (size_t at = 0; at + 12 <= all.size();) {
     uint32_t head[3];
     std::memcpy(head, all.data() + at, sizeof head);
     at += sizeof head;
-    Case& one = cases.emplace_back(
-        Case{static_cast<DType>(head[0]), std::vector<std::byte>(head[2]), std::vector<float>(head[1])});
+    Case& one = cases.emplace_back(Case{
+        static_cast<DType>(head[0]), std::vector<std::byte>(head[2]), std::vector<float>(head[1])});
     std::memcpy(one.blocks.data(), all.data() + at, head[2]);
     std::memcpy(one.values.data(), all.data() + at + head[2], head[1] * sizeof(float));
     at += head[2] + head[1] * sizeof(float);
@@ -39,8 +40,8 @@ std::vector<Case> read_fixture() {
   return cases;
 }
 
-// Goal: the same bits as the `gguf` package for random blocks with zero, subnormal, largest and infinite scales.
-// Method: the fixture of make_fixture.py; any NaN equals any NaN.
+// Goal: the same bits as the `gguf` package for random blocks with zero, subnormal, largest and
+// infinite scales. Method: the fixture of make_fixture.py; any NaN equals any NaN.
 TEST(Dequantize, SameBitsAsGgufPackage) {
   const std::vector<Case> cases = read_fixture();
   ASSERT_EQ(cases.size(), 12u);
@@ -50,7 +51,8 @@ TEST(Dequantize, SameBitsAsGgufPackage) {
     dequantize_row(one.type, one.blocks.data(), got.size(), got.data());
     for (size_t i = 0; i < got.size(); ++i) {
       if (std::isnan(one.values[i]) && std::isnan(got[i])) continue;
-      ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(one.values[i])) << "value " << i;
+      ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(one.values[i]))
+          << "value " << i;
     }
   }
 }
@@ -58,11 +60,13 @@ TEST(Dequantize, SameBitsAsGgufPackage) {
 TEST(Dequantize, F32IsACopy) {
   const std::vector<float> values = testing::normals(37, 1);
   std::vector<float> got(values.size());
-  dequantize_row(DType::kF32, reinterpret_cast<const std::byte*>(values.data()), got.size(), got.data());
+  dequantize_row(DType::kF32, reinterpret_cast<const std::byte*>(values.data()), got.size(),
+                 got.data());
   EXPECT_TRUE(testing::same_bits(got, values));
 }
 
-// Goal: f16 and bf16 conversions are exact inverses. Method: all 65,536 patterns; halfway points round to even.
+// Goal: f16 and bf16 conversions are exact inverses. Method: all 65,536 patterns; halfway points
+// round to even.
 TEST(Half, RoundTrips) {
   for (uint32_t i = 0; i < 65536; ++i) {
     const auto bits = static_cast<uint16_t>(i);

@@ -70,7 +70,8 @@ void read_scale_min(const uint8_t* packed, size_t s, QuantBlock& block) {
   }
 }
 
-// Q4_K: d, dmin, 12 bytes of scales, 128 of nibbles. Q5_K: 32 bytes of high bits before the nibbles.
+// Q4_K: d, dmin, 12 bytes of scales, 128 of nibbles. Q5_K: 32 bytes of high bits before the
+// nibbles.
 QuantBlock read_q45k(bool five, const uint8_t* at, size_t s) {
   QuantBlock block{};
   block.d = u16_at(at);
@@ -116,7 +117,8 @@ QuantBlock read_q3k(const uint8_t* at, size_t s) {
   return block;
 }
 
-// 128 bytes of low nibbles, 64 of high pairs, 16 signed scales, d. Two runs of 128 values, 64 + 64 in the nibbles.
+// 128 bytes of low nibbles, 64 of high pairs, 16 signed scales, d. Two runs of 128 values, 64 + 64
+// in the nibbles.
 QuantBlock read_q6k(const uint8_t* at, size_t s) {
   QuantBlock block{};
   block.d = u16_at(at + 208);
@@ -125,7 +127,8 @@ QuantBlock read_q6k(const uint8_t* at, size_t s) {
   const uint8_t* low = at + 64 * run + 32 * (part % 2);
   const uint8_t* high = at + 128 + 32 * run;
   for (size_t k = 0; k < kBlockValues; ++k) {
-    block.code[k] = static_cast<uint8_t>((low[k] >> (part / 2 * 4) & 15) | (high[k] >> (part * 2) & 3) << 4);
+    block.code[k] =
+        static_cast<uint8_t>((low[k] >> (part / 2 * 4) & 15) | (high[k] >> (part * 2) & 3) << 4);
   }
   return block;
 }
@@ -134,23 +137,41 @@ QuantBlock read_q6k(const uint8_t* at, size_t s) {
 
 BlockScheme block_scheme(DType type) {
   switch (type) {
-    case DType::kQ4_0: case DType::kQ5_0: case DType::kQ8_0: return BlockScheme::kScale;
-    case DType::kQ4_1: case DType::kQ5_1: return BlockScheme::kScaleMin;
-    case DType::kQ4_K: case DType::kQ5_K: return BlockScheme::kSubScaleMin;
-    case DType::kQ3_K: case DType::kQ6_K: return BlockScheme::kHalfScale;
-    case DType::kQ2_K: return BlockScheme::kHalfScaleMin;
-    default: ALTLAS_CHECK(false, "a quantised type"); return {};
+    case DType::kQ4_0:
+    case DType::kQ5_0:
+    case DType::kQ8_0:
+      return BlockScheme::kScale;
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+      return BlockScheme::kScaleMin;
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return BlockScheme::kSubScaleMin;
+    case DType::kQ3_K:
+    case DType::kQ6_K:
+      return BlockScheme::kHalfScale;
+    case DType::kQ2_K:
+      return BlockScheme::kHalfScaleMin;
+    default:
+      ALTLAS_CHECK(false, "a quantised type");
+      return {};
   }
 }
 
 uint8_t block_bias(DType type) {
   switch (type) {
-    case DType::kQ3_K: return 4;
-    case DType::kQ4_0: return 8;
-    case DType::kQ5_0: return 16;
-    case DType::kQ6_K: return 32;
-    case DType::kQ8_0: return 128;
-    default: return 0;
+    case DType::kQ3_K:
+      return 4;
+    case DType::kQ4_0:
+      return 8;
+    case DType::kQ5_0:
+      return 16;
+    case DType::kQ6_K:
+      return 32;
+    case DType::kQ8_0:
+      return 128;
+    default:
+      return 0;
   }
 }
 
@@ -158,17 +179,29 @@ QuantBlock read_quant_block(DType type, const std::byte* row, size_t index) {
   const auto* at = reinterpret_cast<const uint8_t*>(row);
   const size_t super = index / 8, s = index % 8;
   switch (type) {
-    case DType::kQ2_K: return read_q2k(at + super * 84, s);
-    case DType::kQ3_K: return read_q3k(at + super * 110, s);
-    case DType::kQ4_K: return read_q45k(false, at + super * 144, s);
-    case DType::kQ5_K: return read_q45k(true, at + super * 176, s);
-    case DType::kQ6_K: return read_q6k(at + super * 210, s);
-    case DType::kQ4_0: return read_legacy(type, at + index * 18);
-    case DType::kQ4_1: return read_legacy(type, at + index * 20);
-    case DType::kQ5_0: return read_legacy(type, at + index * 22);
-    case DType::kQ5_1: return read_legacy(type, at + index * 24);
-    case DType::kQ8_0: return read_legacy(type, at + index * 34);
-    default: ALTLAS_CHECK(false, "a quantised type"); return {};
+    case DType::kQ2_K:
+      return read_q2k(at + super * 84, s);
+    case DType::kQ3_K:
+      return read_q3k(at + super * 110, s);
+    case DType::kQ4_K:
+      return read_q45k(false, at + super * 144, s);
+    case DType::kQ5_K:
+      return read_q45k(true, at + super * 176, s);
+    case DType::kQ6_K:
+      return read_q6k(at + super * 210, s);
+    case DType::kQ4_0:
+      return read_legacy(type, at + index * 18);
+    case DType::kQ4_1:
+      return read_legacy(type, at + index * 20);
+    case DType::kQ5_0:
+      return read_legacy(type, at + index * 22);
+    case DType::kQ5_1:
+      return read_legacy(type, at + index * 24);
+    case DType::kQ8_0:
+      return read_legacy(type, at + index * 34);
+    default:
+      ALTLAS_CHECK(false, "a quantised type");
+      return {};
   }
 }
 
@@ -180,12 +213,18 @@ void dequantize_block(DType type, const QuantBlock& block, float* out) {
     const auto q = static_cast<float>(block.code[k] - bias);
     const size_t h = k / 16;
     switch (scheme) {
-      case BlockScheme::kScale: out[k] = d * q; break;
-      case BlockScheme::kScaleMin: out[k] = d * q + m; break;
+      case BlockScheme::kScale:
+        out[k] = d * q;
+        break;
+      case BlockScheme::kScaleMin:
+        out[k] = d * q + m;
+        break;
       case BlockScheme::kSubScaleMin:
         out[k] = d * static_cast<float>(block.scale[0]) * q - m * static_cast<float>(block.min[0]);
         break;
-      case BlockScheme::kHalfScale: out[k] = d * static_cast<float>(block.scale[h]) * q; break;
+      case BlockScheme::kHalfScale:
+        out[k] = d * static_cast<float>(block.scale[h]) * q;
+        break;
       case BlockScheme::kHalfScaleMin:
         out[k] = d * static_cast<float>(block.scale[h]) * q - m * static_cast<float>(block.min[h]);
         break;

@@ -1,5 +1,5 @@
-// One block of 32 quantised values, taken apart: the common form that dequantising, packing and the scalar product
-// share. K types have eight such blocks in their 256 values.
+// One block of 32 quantised values, taken apart: the common form that dequantising, packing and the
+// scalar product share. K types have eight such blocks in their 256 values.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@ namespace altlas::ops {
 
 inline constexpr size_t kBlockValues = 32;
 
-// How the value of code q at k follows from the block's parameters (h = k / 16, the half). Every operation is a float
-// operation of its own, as in the GGUF reference.
+// How the value of code q at k follows from the block's parameters (h = k / 16, the half). Every
+// operation is a float operation of its own, as in the GGUF reference.
 enum class BlockScheme : uint8_t {
   kScale,         // d * (q - bias): Q4_0, Q5_0, Q8_0.
   kScaleMin,      // d * q + m: Q4_1, Q5_1.

@@ -11,11 +11,12 @@
 
 namespace altlas::ops {
 
-// The sums are those of the quants, times what the weights' biases need, so that a kernel can start its integer sum at one.
+// The sums are those of the quants, times what the weights' biases need, so that a kernel can start
+// its integer sum at one.
 struct alignas(64) ActivationBlock {
   int8_t quants[kActivationBlock];  // -127 to 127.
   float scale;
-  float scaled_sum;         // scale * sum, one float product.
+  float scaled_sum;  // scale * sum, one float product.
   int32_t minus_16_sum;
   int32_t minus_128_sum;
   int32_t minus_32_sum[2];  // Of values 0-15 and 16-31.
@@ -23,16 +24,17 @@ struct alignas(64) ActivationBlock {
 };
 static_assert(sizeof(ActivationBlock) == 64);
 
-// Records of one token: padded to two blocks (the widest padding of a panel of 32-value blocks), and odd, so that the
-// tokens of a tile do not fall into the same cache sets. Padding records are zero.
+// Records of one token: padded to two blocks (the widest padding of a panel of 32-value blocks),
+// and odd, so that the tokens of a tile do not fall into the same cache sets. Padding records are
+// zero.
 constexpr size_t activation_blocks(size_t cols) { return (cols / kActivationBlock + 1) / 2 * 2; }
 constexpr size_t activation_stride(size_t cols) { return activation_blocks(cols) | 1; }
 
 // Blocks whose largest magnitude is below this become zero: 127 / amax stays finite.
 inline constexpr float kSmallestAmax = 0x1p-100f;
 
-// scale = amax / 127, quants = round to nearest even of x * (127 / amax). With an infinity or NaN in the block, the scale is
-// NaN and the quants are zero: the error shows in every output.
+// scale = amax / 127, quants = round to nearest even of x * (127 / amax). With an infinity or NaN
+// in the block, the scale is NaN and the quants are zero: the error shows in every output.
 inline void quantize_block(const float* x, ActivationBlock& out) {
   uint32_t largest = 0;
   for (size_t k = 0; k < kActivationBlock; ++k) {

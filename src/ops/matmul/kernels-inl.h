@@ -1,6 +1,8 @@
-// The products of every SIMD target, written once. A target's .cc includes this inside its namespace and its compiler
-// attributes, after a struct Simd with the vector operations. A "vector" here has 16 lanes: the rows of a panel.
-// No lambdas and no standard templates in here: they would not carry the target's attributes.
+// The products of every SIMD target, written once. A target's .cc includes this inside its
+// namespace and its compiler attributes, after a struct Simd with the vector operations. A "vector"
+// here has 16 lanes: the rows of a panel. No lambdas and no standard templates in here: they would
+// not carry the target's attributes.
+#pragma once
 
 #define ALTLAS_INLINE __attribute__((always_inline)) inline
 #if defined(__clang__)
@@ -13,8 +15,10 @@ using Codes = Simd::Codes;
 using Ints = Simd::Ints;
 using Floats = Simd::Floats;
 
-inline constexpr size_t kPrefetchAhead = 7168;  // Bytes. 6-8 KiB measured best; hardware prefetch alone is half as fast.
-inline constexpr size_t kL1Budget = 44 * 1024;  // Of 48 KiB.
+inline constexpr size_t kPrefetchAhead =
+    7168;  // Bytes. 6-8 KiB measured best; hardware prefetch alone is half as fast.
+inline constexpr size_t kL1Budget =
+    36 * 1024;  // Of 48 KiB; a sibling hardware thread may want its share.
 
 struct Job {
   PackedMatrix weights;
@@ -35,7 +39,9 @@ constexpr size_t min_vectors(const PanelFormat& f) {
   if (f.scheme == BlockScheme::kHalfScaleMin) return 2;
   return f.scheme == BlockScheme::kScaleMin || f.scheme == BlockScheme::kSubScaleMin ? 1 : 0;
 }
-constexpr size_t unpacked_block_bytes(const PanelFormat& f) { return 512 + 64 * (scale_vectors(f) + min_vectors(f)); }
+constexpr size_t unpacked_block_bytes(const PanelFormat& f) {
+  return 512 + 64 * (scale_vectors(f) + min_vectors(f));
+}
 
 // As in matmul_scalar.cc: the s and n of 16 rows.
 struct Params {
@@ -61,12 +67,16 @@ struct PackedBlock {
   size_t index;
   const GroupScales<F>* shared;
 
-  // Shifts bits at `from` (of each byte) to `to` and keeps `mask`; bits of neighbours are masked away.
+  // Shifts bits at `from` (of each byte) to `to` and keeps `mask`; bits of neighbours are masked
+  // away.
   template <int From, int To, int Mask>
   static ALTLAS_INLINE Codes field(Codes bits) {
-    if constexpr (From > To) return Simd::bit_and(Simd::template shift_right<From - To>(bits), Mask);
-    else if constexpr (From < To) return Simd::bit_and(Simd::template shift_left<To - From>(bits), Mask);
-    else return Simd::bit_and(bits, Mask);
+    if constexpr (From > To)
+      return Simd::bit_and(Simd::template shift_right<From - To>(bits), Mask);
+    else if constexpr (From < To)
+      return Simd::bit_and(Simd::template shift_left<To - From>(bits), Mask);
+    else
+      return Simd::bit_and(bits, Mask);
   }
 
   template <size_t G>
@@ -85,7 +95,8 @@ struct PackedBlock {
     if constexpr (F.high == 1) {
       return Simd::bit_or(low, field<g, F.base, 1 << F.base>(Simd::load_codes(plane)));
     } else if constexpr (F.high == 2) {
-      return Simd::bit_or(low, field<g % 4 * 2, F.base, 3 << F.base>(Simd::load_codes(plane + 64 * (G / 4))));
+      return Simd::bit_or(
+          low, field<g % 4 * 2, F.base, 3 << F.base>(Simd::load_codes(plane + 64 * (G / 4))));
     } else {
       return low;
     }
@@ -95,7 +106,8 @@ struct PackedBlock {
     Params out;
     if constexpr (F.scales == PanelScales::kF16 || F.scales == PanelScales::kF16Min) {
       out.s[0] = Simd::load_f16(group + 32 * index);
-      if constexpr (F.scales == PanelScales::kF16Min) out.n[0] = Simd::load_f16(group + 32 * (F.group_blocks + index));
+      if constexpr (F.scales == PanelScales::kF16Min)
+        out.n[0] = Simd::load_f16(group + 32 * (F.group_blocks + index));
     } else if constexpr (F.scales == PanelScales::kSixBit) {
       Floats scale, min;
       Simd::template six_bits<0>(group + 64, index, scale, min);
@@ -134,7 +146,8 @@ struct UnpackedBlock {
     Params out;
     const auto* floats = reinterpret_cast<const float*>(at + 512);
     for (size_t h = 0; h < scale_vectors(F); ++h) out.s[h] = Simd::load(floats + 16 * h);
-    for (size_t h = 0; h < min_vectors(F); ++h) out.n[h] = Simd::load(floats + 16 * (scale_vectors(F) + h));
+    for (size_t h = 0; h < min_vectors(F); ++h)
+      out.n[h] = Simd::load(floats + 16 * (scale_vectors(F) + h));
     return out;
   }
 };
@@ -151,25 +164,33 @@ ALTLAS_INLINE void unpack_block(const PackedBlock<F>& block, std::byte* out) {
   const Params params = block.params();
   auto* floats = reinterpret_cast<float*>(out + 512);
   for (size_t h = 0; h < scale_vectors(F); ++h) Simd::store(floats + 16 * h, params.s[h]);
-  for (size_t h = 0; h < min_vectors(F); ++h) Simd::store(floats + 16 * (scale_vectors(F) + h), params.n[h]);
+  for (size_t h = 0; h < min_vectors(F); ++h)
+    Simd::store(floats + 16 * (scale_vectors(F) + h), params.n[h]);
 }
 
 // Where the integer sum of a block (or half) starts: -bias * sum of the quants.
 template <PanelFormat F>
 ALTLAS_INLINE Ints start_sum(const ActivationBlock& a, size_t half) {
-  if constexpr (F.bias == 16) return Simd::set1_int(&a.minus_16_sum);
-  else if constexpr (F.bias == 8) return Simd::template halve<1>(Simd::set1_int(&a.minus_16_sum));
-  else if constexpr (F.bias == 32) return Simd::set1_int(&a.minus_32_sum[half]);
-  else if constexpr (F.bias == 4) return Simd::template halve<3>(Simd::set1_int(&a.minus_32_sum[half]));
-  else if constexpr (F.bias == 128 && !Simd::kSignedBytes) return Simd::set1_int(&a.minus_128_sum);
-  else return Simd::zero_ints();
+  if constexpr (F.bias == 16)
+    return Simd::set1_int(&a.minus_16_sum);
+  else if constexpr (F.bias == 8)
+    return Simd::template halve<1>(Simd::set1_int(&a.minus_16_sum));
+  else if constexpr (F.bias == 32)
+    return Simd::set1_int(&a.minus_32_sum[half]);
+  else if constexpr (F.bias == 4)
+    return Simd::template halve<3>(Simd::set1_int(&a.minus_32_sum[half]));
+  else if constexpr (F.bias == 128 && !Simd::kSignedBytes)
+    return Simd::set1_int(&a.minus_128_sum);
+  else
+    return Simd::zero_ints();
 }
 
 // sum[p][c] += codes of vectors [G, End) times the quants of column c.
 template <PanelFormat F, size_t NP, size_t NC, size_t G, size_t End, class Block>
-ALTLAS_INLINE void add_dots(const Block (&w)[NP], const ActivationBlock* a, size_t stride, Ints (&sum)[NP][NC],
-                            Simd::Partial (&partial)[NP][NC]) {
-  constexpr size_t kSafe = Simd::run_length(F.max_code());  // Vectors whose narrow sums cannot overflow.
+ALTLAS_INLINE void add_dots(const Block (&w)[NP], const ActivationBlock* a, size_t stride,
+                            Ints (&sum)[NP][NC], Simd::Partial (&partial)[NP][NC]) {
+  constexpr size_t kSafe =
+      Simd::run_length(F.max_code());  // Vectors whose narrow sums cannot overflow.
   constexpr size_t kRun = has_halves(F) && kSafe > 4 ? 4 : kSafe;
   Codes codes[NP];
   ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) codes[p] = w[p].template vector<G>();
@@ -184,7 +205,8 @@ ALTLAS_INLINE void add_dots(const Block (&w)[NP], const ActivationBlock* a, size
 }
 
 template <PanelFormat F, size_t NP, size_t NC, size_t G, size_t End, class Block>
-ALTLAS_INLINE void dots(const Block (&w)[NP], const ActivationBlock* a, size_t stride, Floats (&out)[NP][NC]) {
+ALTLAS_INLINE void dots(const Block (&w)[NP], const ActivationBlock* a, size_t stride,
+                        Floats (&out)[NP][NC]) {
   Ints sum[NP][NC];
   Simd::Partial partial[NP][NC];
   ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
@@ -199,7 +221,8 @@ ALTLAS_INLINE void dots(const Block (&w)[NP], const ActivationBlock* a, size_t s
 
 // acc[p][c] += one block of panel p times column c, rounded as in matmul_scalar.cc.
 template <PanelFormat F, size_t NP, size_t NC, class Block>
-ALTLAS_INLINE void add_block(const Block (&w)[NP], const ActivationBlock* a, size_t stride, Floats (&acc)[NP][NC]) {
+ALTLAS_INLINE void add_block(const Block (&w)[NP], const ActivationBlock* a, size_t stride,
+                             Floats (&acc)[NP][NC]) {
   Floats t[NP][NC];
   if constexpr (has_halves(F)) {
     Floats second[NP][NC];
@@ -243,7 +266,8 @@ ALTLAS_INLINE size_t rows_of(const Job& job, size_t p) {
 }
 
 ALTLAS_INLINE void prefetch_near(const std::byte* at, size_t lines) {
-  for (size_t i = 0; i < lines; ++i) _mm_prefetch(reinterpret_cast<const char*>(at + 64 * i), _MM_HINT_T0);
+  for (size_t i = 0; i < lines; ++i)
+    _mm_prefetch(reinterpret_cast<const char*>(at + 64 * i), _MM_HINT_T0);
 }
 
 // One panel times NC tokens, straight from the packed bits.
@@ -274,7 +298,8 @@ void raw_tile(const Job& job, size_t panel, size_t token, bool prefetch) {
 }
 
 template <PanelFormat F, size_t NC>
-ALTLAS_INLINE void raw_tile_of(size_t count, const Job& job, size_t panel, size_t token, bool prefetch) {
+ALTLAS_INLINE void raw_tile_of(size_t count, const Job& job, size_t panel, size_t token,
+                               bool prefetch) {
   if (count == NC) return raw_tile<F, NC>(job, panel, token, prefetch);
   if constexpr (NC > 1) raw_tile_of<F, NC - 1>(count, job, panel, token, prefetch);
 }
@@ -306,7 +331,8 @@ struct Chunk {
 template <PanelFormat F, size_t NP, size_t NC>
 void unpacked_tile(const Job& job, const Chunk& chunk, size_t token, float* sums) {
   const size_t stride = activation_stride(job.weights.cols);
-  const auto* a = reinterpret_cast<const ActivationBlock*>(job.x.quantized) + token * stride + chunk.block_begin;
+  const auto* a = reinterpret_cast<const ActivationBlock*>(job.x.quantized) + token * stride +
+                  chunk.block_begin;
   const std::byte* at = job.scratch;
   const size_t panel_bytes = chunk.blocks * unpacked_block_bytes(F);
   Floats acc[NP][NC];
@@ -324,7 +350,8 @@ void unpacked_tile(const Job& job, const Chunk& chunk, size_t token, float* sums
     ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
       if (chunk.last) {
         const size_t panel = chunk.panel + p;
-        Simd::store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows, acc[p][c], rows_of(job, panel));
+        Simd::store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows, acc[p][c],
+                         rows_of(job, panel));
       } else {
         Simd::store(sums + (c * NP + p) * kPanelRows, acc[p][c]);
       }
@@ -338,31 +365,39 @@ void chunk_product(const Job& job, const Chunk& chunk, size_t begin, size_t end)
   constexpr size_t kMost = Simd::kUnpackedColumns;
   const size_t tiles = (end - begin + kMost - 1) / kMost, lines = chunk.next_bytes / 64;
   for (size_t i = 0; i < tiles; ++i) {
-    const size_t from = begin + piece(end - begin, tiles, i), to = begin + piece(end - begin, tiles, i + 1);
+    const size_t from = begin + piece(end - begin, tiles, i),
+                 to = begin + piece(end - begin, tiles, i + 1);
     for (size_t p = 0; p < NP; ++p) {
       const auto* at = reinterpret_cast<const char*>(chunk.next + p * job.panel_bytes);
-      for (size_t l = piece(lines, tiles, i); l < piece(lines, tiles, i + 1); ++l) _mm_prefetch(at + 64 * l, _MM_HINT_T1);
+      for (size_t l = piece(lines, tiles, i); l < piece(lines, tiles, i + 1); ++l)
+        _mm_prefetch(at + 64 * l, _MM_HINT_T1);
     }
     float* sums = chunk.sums + (from - begin) * NP * kPanelRows;
-    if (to - from == kMost) unpacked_tile<F, NP, kMost>(job, chunk, from, sums);
-    else unpacked_tile<F, NP, kMost - 1>(job, chunk, from, sums);  // No smaller piece: asserted below.
+    if (to - from == kMost)
+      unpacked_tile<F, NP, kMost>(job, chunk, from, sums);
+    else
+      unpacked_tile<F, NP, kMost - 1>(job, chunk, from, sums);  // No smaller piece: asserted below.
   }
 }
-static_assert((Simd::kRawTokens + 1) / ((Simd::kRawTokens + Simd::kUnpackedColumns) / Simd::kUnpackedColumns) >=
+static_assert((Simd::kRawTokens + 1) /
+                  ((Simd::kRawTokens + Simd::kUnpackedColumns) / Simd::kUnpackedColumns) >=
               Simd::kUnpackedColumns - 1);
 
 // Groups of blocks in a chunk: unpacked codes, scales and a tile's quants stay in L1.
 template <PanelFormat F>
 constexpr size_t chunk_groups() {
-  const size_t block_bytes = Simd::kUnpackedPanels * unpacked_block_bytes(F) + Simd::kUnpackedColumns * 64;
-  const size_t most = kL1Budget / block_bytes < kChunkBlocks ? kL1Budget / block_bytes : kChunkBlocks;
+  const size_t block_bytes =
+      Simd::kUnpackedPanels * unpacked_block_bytes(F) + Simd::kUnpackedColumns * 64;
+  const size_t most =
+      kL1Budget / block_bytes < kChunkBlocks ? kL1Budget / block_bytes : kChunkBlocks;
   return most / F.group_blocks;
 }
 
 template <PanelFormat F, size_t NP>
 void panels_product(const Job& job, size_t panel) {
   const std::byte* weights = job.weights.data + panel * job.panel_bytes;
-  const size_t groups = job.panel_bytes / F.group_bytes(), chunks = (groups + chunk_groups<F>() - 1) / chunk_groups<F>();
+  const size_t groups = job.panel_bytes / F.group_bytes(),
+               chunks = (groups + chunk_groups<F>() - 1) / chunk_groups<F>();
   const size_t tokens = job.x.tokens, columns = (tokens + kColumnBlock - 1) / kColumnBlock;
   auto* sums = reinterpret_cast<float*>(job.scratch + kUnpackedBytes);
   for (size_t column = 0; column < columns; ++column) {
@@ -380,10 +415,14 @@ void panels_product(const Job& job, size_t panel) {
         }
       }
       const bool last = k + 1 == chunks;
-      const std::byte* next = last ? weights + NP * job.panel_bytes : weights + end * F.group_bytes();
-      const size_t next_groups = last ? piece(groups, chunks, 1) : piece(groups, chunks, k + 2) - end;
-      const Chunk chunk{panel, begin * F.group_blocks, blocks, k == 0, last, sums, next, next_groups * F.group_bytes()};
-      chunk_product<F, NP>(job, chunk, piece(tokens, columns, column), piece(tokens, columns, column + 1));
+      const std::byte* next =
+          last ? weights + NP * job.panel_bytes : weights + end * F.group_bytes();
+      const size_t next_groups =
+          last ? piece(groups, chunks, 1) : piece(groups, chunks, k + 2) - end;
+      const Chunk chunk{panel, begin * F.group_blocks,       blocks, k == 0, last, sums,
+                        next,  next_groups * F.group_bytes()};
+      chunk_product<F, NP>(job, chunk, piece(tokens, columns, column),
+                           piece(tokens, columns, column + 1));
     }
   }
 }
@@ -409,7 +448,8 @@ void float_tile(const Job& job, size_t panel, size_t token, bool prefetch) {
   size_t k = 0;
   for (; k + 2 <= cols; k += 2, w += 2 * kStep) {
     if (prefetch) prefetch_near(w + kPrefetchAhead, kStep / 32);
-    const Floats first = Simd::template load_weights<T>(w), second = Simd::template load_weights<T>(w + kStep);
+    const Floats first = Simd::template load_weights<T>(w),
+                 second = Simd::template load_weights<T>(w + kStep);
     ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
       even[c] = Simd::fma(first, Simd::set1(x[c * stride + k]), even[c]);
       odd[c] = Simd::fma(second, Simd::set1(x[c * stride + k + 1]), odd[c]);
@@ -417,20 +457,25 @@ void float_tile(const Job& job, size_t panel, size_t token, bool prefetch) {
   }
   const size_t rows = rows_of(job, panel);
   for (size_t c = 0; c < NC; ++c) {
-    if (k < cols) even[c] = Simd::fma(Simd::template load_weights<T>(w), Simd::set1(x[c * stride + k]), even[c]);
-    Simd::store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows, Simd::add(even[c], odd[c]), rows);
+    if (k < cols)
+      even[c] =
+          Simd::fma(Simd::template load_weights<T>(w), Simd::set1(x[c * stride + k]), even[c]);
+    Simd::store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows,
+                     Simd::add(even[c], odd[c]), rows);
   }
 }
 
 template <DType T, size_t NC>
-ALTLAS_INLINE void float_tile_of(size_t count, const Job& job, size_t panel, size_t token, bool prefetch) {
+ALTLAS_INLINE void float_tile_of(size_t count, const Job& job, size_t panel, size_t token,
+                                 bool prefetch) {
   if (count == NC) return float_tile<T, NC>(job, panel, token, prefetch);
   if constexpr (NC > 1) float_tile_of<T, NC - 1>(count, job, panel, token, prefetch);
 }
 
 template <DType T>
 void float_product(const Job& job) {
-  const size_t tokens = job.x.tokens, tiles = (tokens + Simd::kFloatColumns - 1) / Simd::kFloatColumns;
+  const size_t tokens = job.x.tokens,
+               tiles = (tokens + Simd::kFloatColumns - 1) / Simd::kFloatColumns;
   for (size_t panel = job.panel_begin; panel < job.panel_end; ++panel) {
     for (size_t i = 0; i < tiles; ++i) {
       const size_t begin = piece(tokens, tiles, i), end = piece(tokens, tiles, i + 1);
@@ -441,28 +486,46 @@ void float_product(const Job& job) {
 
 template <DType T>
 void quantized_product(const Job& job) {
-  if (job.x.tokens <= Simd::kRawTokens) raw_product<panel_format(T)>(job);
-  else unpacked_product<panel_format(T)>(job);
+  if (job.x.tokens <= Simd::kRawTokens)
+    raw_product<panel_format(T)>(job);
+  else
+    unpacked_product<panel_format(T)>(job);
 }
 
-void matmul_simd(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end, float* y,
-                 size_t y_stride, std::byte* scratch) {
-  const Job job{weights, x, packed_panel_bytes(weights.type, weights.cols), panel_begin, panel_end, y, y_stride, scratch};
+void matmul_simd(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
+                 size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
+  const Job job{weights,     x,         packed_panel_bytes(weights.type, weights.cols),
+                panel_begin, panel_end, y,
+                y_stride,    scratch};
   switch (weights.type) {
-    case DType::kF32: return float_product<DType::kF32>(job);
-    case DType::kF16: return float_product<DType::kF16>(job);
-    case DType::kBF16: return float_product<DType::kBF16>(job);
-    case DType::kQ4_0: return quantized_product<DType::kQ4_0>(job);
-    case DType::kQ4_1: return quantized_product<DType::kQ4_1>(job);
-    case DType::kQ5_0: return quantized_product<DType::kQ5_0>(job);
-    case DType::kQ5_1: return quantized_product<DType::kQ5_1>(job);
-    case DType::kQ8_0: return quantized_product<DType::kQ8_0>(job);
-    case DType::kQ2_K: return quantized_product<DType::kQ2_K>(job);
-    case DType::kQ3_K: return quantized_product<DType::kQ3_K>(job);
-    case DType::kQ4_K: return quantized_product<DType::kQ4_K>(job);
-    case DType::kQ5_K: return quantized_product<DType::kQ5_K>(job);
-    case DType::kQ6_K: return quantized_product<DType::kQ6_K>(job);
-    case DType::kI32: break;
+    case DType::kF32:
+      return float_product<DType::kF32>(job);
+    case DType::kF16:
+      return float_product<DType::kF16>(job);
+    case DType::kBF16:
+      return float_product<DType::kBF16>(job);
+    case DType::kQ4_0:
+      return quantized_product<DType::kQ4_0>(job);
+    case DType::kQ4_1:
+      return quantized_product<DType::kQ4_1>(job);
+    case DType::kQ5_0:
+      return quantized_product<DType::kQ5_0>(job);
+    case DType::kQ5_1:
+      return quantized_product<DType::kQ5_1>(job);
+    case DType::kQ8_0:
+      return quantized_product<DType::kQ8_0>(job);
+    case DType::kQ2_K:
+      return quantized_product<DType::kQ2_K>(job);
+    case DType::kQ3_K:
+      return quantized_product<DType::kQ3_K>(job);
+    case DType::kQ4_K:
+      return quantized_product<DType::kQ4_K>(job);
+    case DType::kQ5_K:
+      return quantized_product<DType::kQ5_K>(job);
+    case DType::kQ6_K:
+      return quantized_product<DType::kQ6_K>(job);
+    case DType::kI32:
+      break;
   }
 }
 

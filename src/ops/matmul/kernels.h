@@ -7,11 +7,12 @@
 namespace altlas::ops {
 
 struct MatmulKernels {
-  // Quantises one token: x [cols] into activation_blocks(cols) records; the padding is the caller's.
+  // Quantises one token: x [cols] into activation_blocks(cols) records; the padding is the
+  // caller's.
   void (*quantize_row)(const float* x, size_t cols, ActivationBlock* out);
   // As matmul(); sizes are checked.
-  void (*matmul)(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end, float* y,
-                 size_t y_stride, std::byte* scratch);
+  void (*matmul)(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
+                 size_t panel_end, float* y, size_t y_stride, std::byte* scratch);
 };
 
 MatmulKernels matmul_kernels_scalar();  // The reference: it defines the bits.
@@ -27,11 +28,14 @@ inline constexpr bool kSmallTiles = true;
 inline constexpr bool kSmallTiles = false;
 #endif
 
-// A thread's scratch: two unpacked panels of a chunk of blocks, then sums that wait for the next chunk.
-inline constexpr size_t kChunkBlocks = 32;                              // At most.
-inline constexpr size_t kUnpackedBlockBytes = 512 + 4 * 64;             // Codes, up to four vectors of 16 floats.
-inline constexpr size_t kColumnBlock = 96;                              // Tokens that share an unpacked chunk.
+// A thread's scratch: two unpacked panels of a chunk of blocks, then sums that wait for the next
+// chunk.
+inline constexpr size_t kChunkBlocks = 32;  // At most.
+inline constexpr size_t kUnpackedBlockBytes =
+    512 + 4 * 64;                           // Codes, up to four vectors of 16 floats.
+inline constexpr size_t kColumnBlock = 96;  // Tokens that share an unpacked chunk.
 inline constexpr size_t kUnpackedBytes = 2 * kChunkBlocks * kUnpackedBlockBytes;
-inline constexpr size_t kScratchBytes = kUnpackedBytes + kColumnBlock * 2 * kPanelRows * sizeof(float);
+inline constexpr size_t kScratchBytes =
+    kUnpackedBytes + kColumnBlock * 2 * kPanelRows * sizeof(float);
 
 }  // namespace altlas::ops

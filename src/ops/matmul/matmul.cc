@@ -10,10 +10,13 @@ namespace {
 MatmulKernels kernels() {
   switch (simd_target()) {
 #if defined(__x86_64__)
-    case SimdTarget::kAvx512Vnni: return matmul_kernels_avx512();
-    case SimdTarget::kAvx2: return matmul_kernels_avx2();
+    case SimdTarget::kAvx512Vnni:
+      return matmul_kernels_avx512();
+    case SimdTarget::kAvx2:
+      return matmul_kernels_avx2();
 #endif
-    default: return matmul_kernels_scalar();
+    default:
+      return matmul_kernels_scalar();
   }
 }
 
@@ -23,7 +26,8 @@ size_t quantized_bytes(size_t tokens, size_t cols) {
   return tokens * activation_stride(cols) * sizeof(ActivationBlock);
 }
 
-void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begin, size_t token_end, std::byte* out) {
+void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begin, size_t token_end,
+                   std::byte* out) {
   ALTLAS_CHECK(cols % kActivationBlock == 0, "cols: whole blocks of 32");
   const auto quantize_row = kernels().quantize_row;
   const size_t blocks = cols / kActivationBlock, record_stride = activation_stride(cols);
@@ -36,8 +40,8 @@ void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begi
 
 size_t matmul_scratch_bytes(DType, size_t) { return kScratchBytes; }
 
-void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end, float* y,
-            size_t y_stride, std::byte* scratch) {
+void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end,
+            float* y, size_t y_stride, std::byte* scratch) {
   ALTLAS_CHECK(matmul_supports(weights.type, weights.cols), "weights that pack_panels takes");
   ALTLAS_CHECK(panel_end <= panel_count(weights.rows), "panels of this matrix");
   const bool quantized = takes_quantized_activations(weights.type);

@@ -1,9 +1,10 @@
-// Matrix products with weights packed in panels: y[t, r] = sum_k x[t, k] * w[r, k], in the weights' own bits.
+// Matrix products with weights packed in panels: y[t, r] = sum_k x[t, k] * w[r, k], in the weights'
+// own bits.
 //
-// No function here starts a thread: each works on a range (of panels, of tokens), and the caller splits ranges over its
-// team. Quantised weights take int8 activations with one scale per 32 values; float weights take float activations.
-// Every y[t, r] is one chain over k in one fixed order: the same bits for every batch size, range, thread count and SIMD
-// target.
+// No function here starts a thread: each works on a range (of panels, of tokens), and the caller
+// splits ranges over its team. Quantised weights take int8 activations with one scale per 32
+// values; float weights take float activations. Every y[t, r] is one chain over k in one fixed
+// order: the same bits for every batch size, range, thread count and SIMD target.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +14,8 @@
 
 namespace altlas::ops {
 
-inline constexpr size_t kPanelRows = 16;        // Output rows of one panel; the last panel is padded with zero rows.
+inline constexpr size_t kPanelRows =
+    16;  // Output rows of one panel; the last panel is padded with zero rows.
 inline constexpr size_t kActivationBlock = 32;  // Values that share one activation scale.
 
 // A view of a packed matrix; `data` is 64-byte aligned and outlives it.
@@ -34,16 +36,19 @@ size_t packed_panel_bytes(DType type, size_t cols);
 inline size_t packed_bytes(DType type, size_t rows, size_t cols) {
   return panel_count(rows) * packed_panel_bytes(type, cols);
 }
-// Packs panels [panel_begin, panel_end) of a row-major GGUF tensor [rows, cols] into `packed` (which starts at panel 0).
-void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_major, size_t panel_begin, size_t panel_end,
-                 std::byte* packed);
+// Packs panels [panel_begin, panel_end) of a row-major GGUF tensor [rows, cols] into `packed`
+// (which starts at panel 0).
+void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_major,
+                 size_t panel_begin, size_t panel_end, std::byte* packed);
 // One row of a packed matrix as floats: out [cols]. For embeddings that share the head's panels.
 void unpack_row(const PackedMatrix& weights, size_t row, float* out);
 
 // Bytes of `tokens` quantised activation rows.
 size_t quantized_bytes(size_t tokens, size_t cols);
-// Quantises rows [token_begin, token_end) of x [tokens, cols] (row stride in floats) into `out` (which starts at row 0).
-void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begin, size_t token_end, std::byte* out);
+// Quantises rows [token_begin, token_end) of x [tokens, cols] (row stride in floats) into `out`
+// (which starts at row 0).
+void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begin, size_t token_end,
+                   std::byte* out);
 
 // The input of a product; the form that the weights' type takes must be set.
 struct Activations {
@@ -55,9 +60,9 @@ struct Activations {
 
 // Bytes of scratch that one thread needs.
 size_t matmul_scratch_bytes(DType type, size_t cols);
-// y[t, r] for all tokens and the rows of panels [panel_begin, panel_end). y: row stride y_stride floats, starts at row 0.
-// scratch: this thread's own, 64-byte aligned.
-void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end, float* y,
-            size_t y_stride, std::byte* scratch);
+// y[t, r] for all tokens and the rows of panels [panel_begin, panel_end). y: row stride y_stride
+// floats, starts at row 0. scratch: this thread's own, 64-byte aligned.
+void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end,
+            float* y, size_t y_stride, std::byte* scratch);
 
 }  // namespace altlas::ops

@@ -1,4 +1,5 @@
-// The products for AVX2 with FMA and F16C. Compiled for it function by function: the rest of the binary needs no AVX.
+// The products for AVX2 with FMA and F16C. Compiled for it function by function: the rest of the
+// binary needs no AVX.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -42,7 +43,9 @@ struct Simd {
     return max_code <= 15 ? 8 : max_code == 31 ? 4 : 2;
   }
 
-  static __m256i load_32(const std::byte* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
+  static __m256i load_32(const std::byte* at) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+  }
   static Codes load_codes(const std::byte* at) { return {load_32(at), load_32(at + 32)}; }
   static void store_codes(std::byte* at, Codes v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), v.lo);
@@ -57,11 +60,17 @@ struct Simd {
     const __m256i m = _mm256_set1_epi8(static_cast<char>(mask));
     return {_mm256_and_si256(v.lo, m), _mm256_and_si256(v.hi, m)};
   }
-  static Codes bit_or(Codes a, Codes b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
+  static Codes bit_or(Codes a, Codes b) {
+    return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)};
+  }
   template <int N>
-  static Codes shift_right(Codes v) { return {_mm256_srli_epi16(v.lo, N), _mm256_srli_epi16(v.hi, N)}; }
+  static Codes shift_right(Codes v) {
+    return {_mm256_srli_epi16(v.lo, N), _mm256_srli_epi16(v.hi, N)};
+  }
   template <int N>
-  static Codes shift_left(Codes v) { return {_mm256_slli_epi16(v.lo, N), _mm256_slli_epi16(v.hi, N)}; }
+  static Codes shift_left(Codes v) {
+    return {_mm256_slli_epi16(v.lo, N), _mm256_slli_epi16(v.hi, N)};
+  }
   static Codes set1_quad(const int8_t* quants) {
     int quad;
     __builtin_memcpy(&quad, quants, sizeof quad);
@@ -71,8 +80,10 @@ struct Simd {
   // Signed bytes: |w| * (a with w's sign), up to 2 * 128 * 127. |-128| is 128 as an unsigned byte.
   template <bool kBytes>
   static __m256i pairs(__m256i codes, __m256i quants) {
-    if constexpr (!kBytes) return _mm256_maddubs_epi16(codes, quants);
-    else return _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(quants, codes));
+    if constexpr (!kBytes)
+      return _mm256_maddubs_epi16(codes, quants);
+    else
+      return _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(quants, codes));
   }
   template <bool kFirst, bool kLast, bool kBytes>
   static void dot(Ints& sum, Partial& partial, Codes codes, Codes quants) {
@@ -92,7 +103,9 @@ struct Simd {
     return {v, v};
   }
   template <int N>
-  static Ints halve(Ints v) { return {_mm256_srai_epi32(v.lo, N), _mm256_srai_epi32(v.hi, N)}; }
+  static Ints halve(Ints v) {
+    return {_mm256_srai_epi32(v.lo, N), _mm256_srai_epi32(v.hi, N)};
+  }
   static Floats to_floats(Ints v) { return {_mm256_cvtepi32_ps(v.lo), _mm256_cvtepi32_ps(v.hi)}; }
 
   static Floats zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
@@ -113,8 +126,12 @@ struct Simd {
     store(all, v);
     for (size_t r = 0; r < rows; ++r) at[r] = all[r];
   }
-  static Floats add(Floats a, Floats b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
-  static Floats mul(Floats a, Floats b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
+  static Floats add(Floats a, Floats b) {
+    return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+  }
+  static Floats mul(Floats a, Floats b) {
+    return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+  }
   static Floats fma(Floats a, Floats b, Floats c) {
     return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
   }
@@ -123,7 +140,9 @@ struct Simd {
     return {_mm256_xor_ps(v.lo, sign), _mm256_xor_ps(v.hi, sign)};
   }
 
-  static __m128i load_16(const std::byte* at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); }
+  static __m128i load_16(const std::byte* at) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  }
   static Floats load_f16(const std::byte* at) {
     return {_mm256_cvtph_ps(load_16(at)), _mm256_cvtph_ps(load_16(at + 16))};
   }
@@ -148,7 +167,8 @@ struct Simd {
     const __m128i high = _mm_srl_epi16(load_16(at + 128 + 16 * (index % 4)),
                                        _mm_cvtsi32_si128(static_cast<int>(index / 4 * 4)));
     const __m128i nibble = _mm_set1_epi8(15), top = _mm_set1_epi8(0x30);
-    const __m128i a = _mm_or_si128(_mm_and_si128(low, nibble), _mm_and_si128(_mm_slli_epi16(high, 4), top));
+    const __m128i a =
+        _mm_or_si128(_mm_and_si128(low, nibble), _mm_and_si128(_mm_slli_epi16(high, 4), top));
     const __m128i b = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(low, 4), nibble),
                                    _mm_and_si128(_mm_slli_epi16(high, 2), top));
     first = widen_u8(a);
@@ -164,12 +184,17 @@ struct Simd {
   }
   template <DType T>
   static Floats load_weights(const std::byte* at) {
-    if constexpr (T == DType::kF32) return loadu(reinterpret_cast<const float*>(at));
-    else if constexpr (T == DType::kF16) return load_f16(at);
-    else return {widen_bf16(load_16(at)), widen_bf16(load_16(at + 16))};
+    if constexpr (T == DType::kF32)
+      return loadu(reinterpret_cast<const float*>(at));
+    else if constexpr (T == DType::kF16)
+      return load_f16(at);
+    else
+      return {widen_bf16(load_16(at)), widen_bf16(load_16(at + 16))};
   }
 
-  static __m256i magnitudes(__m256 v) { return _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7fffffff)); }
+  static __m256i magnitudes(__m256 v) {
+    return _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7fffffff));
+  }
   static uint32_t largest_magnitude(Floats a, Floats b) {
     const __m256i four = _mm256_max_epu32(_mm256_max_epu32(magnitudes(a.lo), magnitudes(a.hi)),
                                           _mm256_max_epu32(magnitudes(b.lo), magnitudes(b.hi)));
@@ -182,8 +207,9 @@ struct Simd {
   static int store_quants(int8_t* at, Floats v) {
     const __m256i lo = _mm256_cvtps_epi32(v.lo), hi = _mm256_cvtps_epi32(v.hi);
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(lo, hi), 0xd8);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(at),
-                     _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(at),
+        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
     const __m256i both = _mm256_add_epi32(lo, hi);
     __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));

@@ -1,4 +1,5 @@
-// The products for AVX-512 with VNNI. Compiled for it function by function: the rest of the binary needs no AVX.
+// The products for AVX-512 with VNNI. Compiled for it function by function: the rest of the binary
+// needs no AVX.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -10,8 +11,9 @@
 #include "ops/matmul/panel_format.h"
 
 #if defined(__clang__)
-#pragma clang attribute push( \
-    __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), apply_to = function)
+#pragma clang attribute push(                                                               \
+    __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))), \
+    apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
@@ -38,12 +40,18 @@ struct Simd {
   static Codes load_codes(const std::byte* at) { return _mm512_loadu_si512(at); }
   static void store_codes(std::byte* at, Codes v) { _mm512_storeu_si512(at, v); }
   static Codes bytes(Codes v) { return v; }
-  static Codes bit_and(Codes v, int mask) { return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask))); }
+  static Codes bit_and(Codes v, int mask) {
+    return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask)));
+  }
   static Codes bit_or(Codes a, Codes b) { return _mm512_or_si512(a, b); }
   template <int N>
-  static Codes shift_right(Codes v) { return _mm512_srli_epi16(v, N); }
+  static Codes shift_right(Codes v) {
+    return _mm512_srli_epi16(v, N);
+  }
   template <int N>
-  static Codes shift_left(Codes v) { return _mm512_slli_epi16(v, N); }
+  static Codes shift_left(Codes v) {
+    return _mm512_slli_epi16(v, N);
+  }
   static Codes set1_quad(const int8_t* quants) {
     int quad;
     __builtin_memcpy(&quad, quants, sizeof quad);
@@ -57,7 +65,9 @@ struct Simd {
   static Ints zero_ints() { return _mm512_setzero_si512(); }
   static Ints set1_int(const int32_t* at) { return _mm512_set1_epi32(*at); }
   template <int N>
-  static Ints halve(Ints v) { return _mm512_srai_epi32(v, N); }
+  static Ints halve(Ints v) {
+    return _mm512_srai_epi32(v, N);
+  }
   static Floats to_floats(Ints v) { return _mm512_cvtepi32_ps(v); }
 
   static Floats zero() { return _mm512_setzero_ps(); }
@@ -66,8 +76,10 @@ struct Simd {
   static Floats loadu(const float* at) { return _mm512_loadu_ps(at); }
   static void store(float* at, Floats v) { _mm512_store_ps(at, v); }
   static void store_rows(float* at, Floats v, size_t rows) {
-    if (rows == 16) _mm512_storeu_ps(at, v);
-    else _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << rows) - 1), v);
+    if (rows == 16)
+      _mm512_storeu_ps(at, v);
+    else
+      _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << rows) - 1), v);
   }
   static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
   static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
@@ -77,8 +89,12 @@ struct Simd {
   static Floats load_f16(const std::byte* at) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
   }
-  static __m128i load_16(const std::byte* at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); }
-  static Floats load_i8(const std::byte* at) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_16(at))); }
+  static __m128i load_16(const std::byte* at) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  }
+  static Floats load_i8(const std::byte* at) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_16(at)));
+  }
   static Floats widen_u8(__m128i v) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(v)); }
   static void nibbles(const std::byte* at, Floats& low, Floats& high) {
     const __m128i both = load_16(at), mask = _mm_set1_epi8(15);
@@ -92,7 +108,8 @@ struct Simd {
     const __m128i high = _mm_srl_epi16(load_16(at + 128 + 16 * (index % 4)),
                                        _mm_cvtsi32_si128(static_cast<int>(index / 4 * 4)));
     const __m128i nibble = _mm_set1_epi8(15), top = _mm_set1_epi8(0x30);
-    const __m128i a = _mm_or_si128(_mm_and_si128(low, nibble), _mm_and_si128(_mm_slli_epi16(high, 4), top));
+    const __m128i a =
+        _mm_or_si128(_mm_and_si128(low, nibble), _mm_and_si128(_mm_slli_epi16(high, 4), top));
     const __m128i b = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(low, 4), nibble),
                                    _mm_and_si128(_mm_slli_epi16(high, 2), top));
     first = widen_u8(a);
@@ -105,8 +122,10 @@ struct Simd {
 
   template <DType T>
   static Floats load_weights(const std::byte* at) {
-    if constexpr (T == DType::kF32) return _mm512_loadu_ps(at);
-    else if constexpr (T == DType::kF16) return load_f16(at);
+    if constexpr (T == DType::kF32)
+      return _mm512_loadu_ps(at);
+    else if constexpr (T == DType::kF16)
+      return load_f16(at);
     else {
       const __m256i narrow = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
       return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
@@ -115,8 +134,9 @@ struct Simd {
 
   static uint32_t largest_magnitude(Floats a, Floats b) {
     const __m512i mask = _mm512_set1_epi32(0x7fffffff);
-    return _mm512_reduce_max_epu32(_mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(a), mask),
-                                                    _mm512_and_si512(_mm512_castps_si512(b), mask)));
+    return _mm512_reduce_max_epu32(
+        _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(a), mask),
+                         _mm512_and_si512(_mm512_castps_si512(b), mask)));
   }
   // Rounds to nearest even; the sum of the 16 quants.
   static int store_quants(int8_t* at, Floats v) {

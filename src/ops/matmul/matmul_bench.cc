@@ -1,6 +1,7 @@
-// Products of the default model's shapes. Counters: weight bytes read per second (batch 1 is bound by them) and
-// multiply-adds per second. read_roof is what one thread can read, measured in the same run.
-// Weights cycle through more memory than the caches hold. ALTLAS_BENCH_TINY: small shapes, for the test suite.
+// Products of the default model's shapes. Counters: weight bytes read per second (batch 1 is bound
+// by them) and multiply-adds per second. read_roof is what one thread can read, measured in the
+// same run. Weights cycle through more memory than the caches hold. ALTLAS_BENCH_TINY: small
+// shapes, for the test suite.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -18,7 +19,8 @@ namespace {
 bool tiny() { return std::getenv("ALTLAS_BENCH_TINY") != nullptr; }
 
 struct AlignedBytes {
-  explicit AlignedBytes(size_t size) : data(static_cast<std::byte*>(std::aligned_alloc(64, (size + 63) / 64 * 64))) {}
+  explicit AlignedBytes(size_t size)
+      : data(static_cast<std::byte*>(std::aligned_alloc(64, (size + 63) / 64 * 64))) {}
   ~AlignedBytes() { std::free(data); }
   AlignedBytes(const AlignedBytes&) = delete;
   AlignedBytes& operator=(const AlignedBytes&) = delete;
@@ -30,7 +32,8 @@ struct Shape {
   size_t rows, cols;
 };
 
-// Copies of one packed random matrix, together larger than any cache. Scales are random bits masked to finite values.
+// Copies of one packed random matrix, together larger than any cache. Scales are random bits masked
+// to finite values.
 struct Weights {
   explicit Weights(const Shape& shape) : bytes(packed_bytes(shape.type, shape.rows, shape.cols)) {
     copies = tiny() ? 1 : 1 + 200'000'000 / bytes;
@@ -40,7 +43,8 @@ struct Weights {
     for (size_t i = 0; i < copies; ++i) {
       all.push_back(std::make_unique<AlignedBytes>(bytes));
       if (i == 0) {
-        pack_panels(shape.type, shape.rows, shape.cols, reinterpret_cast<const std::byte*>(row_major.data()), 0,
+        pack_panels(shape.type, shape.rows, shape.cols,
+                    reinterpret_cast<const std::byte*>(row_major.data()), 0,
                     panel_count(shape.rows), all[0]->data);
       } else {
         std::copy_n(all[0]->data, bytes, all[i]->data);
@@ -52,32 +56,37 @@ struct Weights {
 };
 
 void product(benchmark::State& state, SimdTarget target, Shape shape, size_t tokens) {
-  if (auto set = set_simd_target(target); !set.ok()) return state.SkipWithError(set.error().message().c_str());
+  if (auto set = set_simd_target(target); !set.ok())
+    return state.SkipWithError(set.error().message().c_str());
   if (tiny()) shape = {shape.type, 40, 512};
   const Weights weights(shape);
   const std::vector<float> x = testing::normals(tokens * shape.cols, 2);
-  AlignedBytes quantized(quantized_bytes(tokens, shape.cols)), scratch(matmul_scratch_bytes(shape.type, shape.cols));
+  AlignedBytes quantized(quantized_bytes(tokens, shape.cols)),
+      scratch(matmul_scratch_bytes(shape.type, shape.cols));
   if (takes_quantized_activations(shape.type)) {
     quantize_rows(x.data(), shape.cols, shape.cols, 0, tokens, quantized.data);
   }
   std::vector<float> y(tokens * shape.rows);
   size_t turn = 0;
   for (auto _ : state) {
-    const PackedMatrix w{shape.type, static_cast<uint32_t>(shape.rows), static_cast<uint32_t>(shape.cols),
+    const PackedMatrix w{shape.type, static_cast<uint32_t>(shape.rows),
+                         static_cast<uint32_t>(shape.cols),
                          weights.all[turn++ % weights.copies]->data};
-    matmul(w, {tokens, quantized.data, x.data(), shape.cols}, 0, panel_count(shape.rows), y.data(), shape.rows,
-           scratch.data);
+    matmul(w, {tokens, quantized.data, x.data(), shape.cols}, 0, panel_count(shape.rows), y.data(),
+           shape.rows, scratch.data);
     benchmark::ClobberMemory();
   }
   const auto runs = static_cast<double>(state.iterations());
-  state.counters["weights"] = benchmark::Counter(runs * static_cast<double>(weights.bytes), benchmark::Counter::kIsRate);
-  state.counters["MAC"] = benchmark::Counter(runs * static_cast<double>(tokens * shape.rows * shape.cols),
-                                             benchmark::Counter::kIsRate);
+  state.counters["weights"] =
+      benchmark::Counter(runs * static_cast<double>(weights.bytes), benchmark::Counter::kIsRate);
+  state.counters["MAC"] = benchmark::Counter(
+      runs * static_cast<double>(tokens * shape.rows * shape.cols), benchmark::Counter::kIsRate);
   state.counters["y0"] = y[0];
 }
 
 void quantize(benchmark::State& state, SimdTarget target) {
-  if (auto set = set_simd_target(target); !set.ok()) return state.SkipWithError(set.error().message().c_str());
+  if (auto set = set_simd_target(target); !set.ok())
+    return state.SkipWithError(set.error().message().c_str());
   const size_t cols = 896, tokens = 64;
   const std::vector<float> x = testing::normals(tokens * cols, 2);
   AlignedBytes quantized(quantized_bytes(tokens, cols));
@@ -106,7 +115,8 @@ void pack(benchmark::State& state, DType type) {
   const std::vector<uint8_t> raw = testing::bytes(rows * row_bytes(type, cols), 1);
   AlignedBytes packed(packed_bytes(type, rows, cols));
   for (auto _ : state) {
-    pack_panels(type, rows, cols, reinterpret_cast<const std::byte*>(raw.data()), 0, panel_count(rows), packed.data);
+    pack_panels(type, rows, cols, reinterpret_cast<const std::byte*>(raw.data()), 0,
+                panel_count(rows), packed.data);
     benchmark::ClobberMemory();
   }
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(raw.size()));
@@ -114,25 +124,29 @@ void pack(benchmark::State& state, DType type) {
 
 int register_all() {
   benchmark::RegisterBenchmark("read_roof", read_roof);
-  const Shape shapes[] = {{DType::kQ5_0, 4864, 896},  {DType::kQ8_0, 4864, 896}, {DType::kQ4_K, 896, 4864},
-                          {DType::kQ6_K, 896, 4864},  {DType::kQ4_0, 4864, 896}, {DType::kQ5_K, 896, 4864},
-                          {DType::kQ2_K, 896, 4864},  {DType::kQ3_K, 896, 4864}, {DType::kQ4_1, 4864, 896},
-                          {DType::kQ5_1, 4864, 896},  {DType::kBF16, 4864, 896}, {DType::kF16, 4864, 896},
-                          {DType::kF32, 4864, 896}};
+  const Shape shapes[] = {
+      {DType::kQ5_0, 4864, 896}, {DType::kQ8_0, 4864, 896}, {DType::kQ4_K, 896, 4864},
+      {DType::kQ6_K, 896, 4864}, {DType::kQ4_0, 4864, 896}, {DType::kQ5_K, 896, 4864},
+      {DType::kQ2_K, 896, 4864}, {DType::kQ3_K, 896, 4864}, {DType::kQ4_1, 4864, 896},
+      {DType::kQ5_1, 4864, 896}, {DType::kBF16, 4864, 896}, {DType::kF16, 4864, 896},
+      {DType::kF32, 4864, 896}};
   for (const SimdTarget target : {SimdTarget::kAvx512Vnni, SimdTarget::kAvx2}) {
     const std::string simd(to_string(target));
     benchmark::RegisterBenchmark(("quantize/" + simd).c_str(), quantize, target);
     for (const Shape& shape : shapes) {
       for (const size_t tokens : {1, 4, 8, 16, 24, 32, 64, 512}) {
-        benchmark::RegisterBenchmark(("matmul/" + simd + "/" + std::string(dtype_info(shape.type).name) + "/" +
-                                      std::to_string(shape.rows) + "x" + std::to_string(shape.cols) + "/batch:" +
-                                      std::to_string(tokens)).c_str(),
-                                     product, target, shape, tokens);
+        benchmark::RegisterBenchmark(
+            ("matmul/" + simd + "/" + std::string(dtype_info(shape.type).name) + "/" +
+             std::to_string(shape.rows) + "x" + std::to_string(shape.cols) +
+             "/batch:" + std::to_string(tokens))
+                .c_str(),
+            product, target, shape, tokens);
       }
     }
   }
   for (const DType type : {DType::kQ5_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K, DType::kF16}) {
-    benchmark::RegisterBenchmark(("pack/" + std::string(dtype_info(type).name)).c_str(), pack, type);
+    benchmark::RegisterBenchmark(("pack/" + std::string(dtype_info(type).name)).c_str(), pack,
+                                 type);
   }
   return 0;
 }

@@ -1,11 +1,13 @@
-// The reference product: plain loops, every rounding written out. The SIMD kernels give the same bits.
+// The reference product: plain loops, every rounding written out. The SIMD kernels give the same
+// bits.
 //
-// Quantised weights, per output: acc = 0, then for each block of 32 values in k order, with exact integer sums
-// I = sum((q - bias) * a) over the block or I[h] over its halves, S[h] = sum of a:
+// Quantised weights, per output: acc = 0, then for each block of 32 values in k order, with exact
+// integer sums I = sum((q - bias) * a) over the block or I[h] over its halves, S[h] = sum of a:
 //   kScale:                   acc = fma(I * d, scale, acc)
 //   kScaleMin, kSubScaleMin:  acc = fma(scaled_sum, n, fma(I * s, scale, acc))
 //   kHalfScale:               acc = fma(fma(I[1], s[1], I[0] * s[0]), scale, acc)
-//   kHalfScaleMin:            as kHalfScale with t = fma(-32 S[1], n[1], fma(-32 S[0], n[0], t)) before the last step
+//   kHalfScaleMin:            as kHalfScale with t = fma(-32 S[1], n[1], fma(-32 S[0], n[0], t))
+//   before the last step
 // where s = d * scale, n = m or -(m * min), in kHalfScaleMin (m * min) / 32.
 // Float weights: even[k] and odd[k] are two chains of fma(w, x, chain); y = even + odd.
 #include <algorithm>
@@ -34,12 +36,16 @@ RowBlock row_block(const PanelFormat& format, const std::byte* panel, size_t b, 
     out.n[h] = m * static_cast<float>(out.block.min[h]);
   }
   switch (format.scheme) {
-    case BlockScheme::kScale: case BlockScheme::kHalfScale: break;
+    case BlockScheme::kScale:
+    case BlockScheme::kHalfScale:
+      break;
     case BlockScheme::kScaleMin:
       out.s[0] = d;
       out.n[0] = m;
       break;
-    case BlockScheme::kSubScaleMin: out.n[0] = -out.n[0]; break;
+    case BlockScheme::kSubScaleMin:
+      out.n[0] = -out.n[0];
+      break;
     case BlockScheme::kHalfScaleMin:
       for (float& n : out.n) n *= 1.0f / 32;
       break;
@@ -49,15 +55,18 @@ RowBlock row_block(const PanelFormat& format, const std::byte* panel, size_t b, 
 
 float add_block(const PanelFormat& format, const RowBlock& w, const ActivationBlock& a, float acc) {
   int sums[2] = {0, 0};
-  for (size_t k = 0; k < kBlockValues; ++k) sums[k / 16] += (w.block.code[k] - format.bias) * a.quants[k];
+  for (size_t k = 0; k < kBlockValues; ++k)
+    sums[k / 16] += (w.block.code[k] - format.bias) * a.quants[k];
   const auto whole = static_cast<float>(sums[0] + sums[1]);
   switch (format.scheme) {
-    case BlockScheme::kScale: return std::fma(whole * w.s[0], a.scale, acc);
+    case BlockScheme::kScale:
+      return std::fma(whole * w.s[0], a.scale, acc);
     case BlockScheme::kScaleMin:
     case BlockScheme::kSubScaleMin:
       return std::fma(a.scaled_sum, w.n[0], std::fma(whole * w.s[0], a.scale, acc));
     case BlockScheme::kHalfScale:
-    case BlockScheme::kHalfScaleMin: break;
+    case BlockScheme::kHalfScaleMin:
+      break;
   }
   float t = std::fma(static_cast<float>(sums[1]), w.s[1], static_cast<float>(sums[0]) * w.s[0]);
   if (format.scheme == BlockScheme::kHalfScaleMin) {
@@ -67,11 +76,12 @@ float add_block(const PanelFormat& format, const RowBlock& w, const ActivationBl
   return std::fma(t, a.scale, acc);
 }
 
-void matmul_quantized(const PackedMatrix& weights, const Activations& x, size_t row, const std::byte* panel, float* y,
-                      size_t y_stride) {
+void matmul_quantized(const PackedMatrix& weights, const Activations& x, size_t row,
+                      const std::byte* panel, float* y, size_t y_stride) {
   const PanelFormat format = panel_format(weights.type);
   const auto* records = reinterpret_cast<const ActivationBlock*>(x.quantized);
-  const size_t stride = activation_stride(weights.cols), blocks = panel_blocks(format, weights.cols);
+  const size_t stride = activation_stride(weights.cols),
+               blocks = panel_blocks(format, weights.cols);
   for (size_t t = 0; t < x.tokens; ++t) y[t * y_stride + row] = 0;
   for (size_t b = 0; b < blocks; ++b) {
     const RowBlock w = row_block(format, panel, b, row % kPanelRows);
@@ -82,8 +92,8 @@ void matmul_quantized(const PackedMatrix& weights, const Activations& x, size_t 
   }
 }
 
-void matmul_float(const PackedMatrix& weights, const Activations& x, size_t row, const std::byte* panel, float* y,
-                  size_t y_stride) {
+void matmul_float(const PackedMatrix& weights, const Activations& x, size_t row,
+                  const std::byte* panel, float* y, size_t y_stride) {
   const size_t bytes = weights.type == DType::kF32 ? 4 : 2;
   for (size_t t = 0; t < x.tokens; ++t) {
     float chain[2] = {0, 0};
@@ -96,8 +106,8 @@ void matmul_float(const PackedMatrix& weights, const Activations& x, size_t row,
   }
 }
 
-void matmul_scalar(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end, float* y,
-                   size_t y_stride, std::byte*) {
+void matmul_scalar(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
+                   size_t panel_end, float* y, size_t y_stride, std::byte*) {
   const size_t panel_bytes = packed_panel_bytes(weights.type, weights.cols);
   const auto product = takes_quantized_activations(weights.type) ? matmul_quantized : matmul_float;
   const size_t end = std::min<size_t>(panel_end * kPanelRows, weights.rows);
@@ -107,7 +117,8 @@ void matmul_scalar(const PackedMatrix& weights, const Activations& x, size_t pan
 }
 
 void quantize_row_scalar(const float* x, size_t cols, ActivationBlock* out) {
-  for (size_t b = 0; b < cols / kActivationBlock; ++b) quantize_block(x + b * kActivationBlock, out[b]);
+  for (size_t b = 0; b < cols / kActivationBlock; ++b)
+    quantize_block(x + b * kActivationBlock, out[b]);
 }
 
 }  // namespace

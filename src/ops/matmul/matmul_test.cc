@@ -1,6 +1,7 @@
 #include "ops/matmul/matmul.h"
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cmath>
@@ -19,8 +20,9 @@
 namespace altlas::ops {
 namespace {
 
-constexpr DType kQuantized[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
-                                DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+constexpr DType kQuantized[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                                DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K,
+                                DType::kQ5_K, DType::kQ6_K};
 constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
 constexpr size_t kBatches[] = {1, 2, 3, 4, 7, 8, 16, 24, 25, 33, 64, 100};
 
@@ -42,7 +44,9 @@ class Bytes {
 // Restores the target at the end of a scope.
 class ScopedTarget {
  public:
-  explicit ScopedTarget(SimdTarget target) : before_(simd_target()) { set_simd_target(target).value(); }
+  explicit ScopedTarget(SimdTarget target) : before_(simd_target()) {
+    set_simd_target(target).value();
+  }
   ~ScopedTarget() { set_simd_target(before_).value(); }
 
  private:
@@ -60,11 +64,19 @@ std::vector<SimdTarget> simd_targets() {
 // Offsets of the binary16 fields of a block.
 std::vector<size_t> half_fields(DType type) {
   switch (type) {
-    case DType::kQ4_1: case DType::kQ5_1: case DType::kQ4_K: case DType::kQ5_K: return {0, 2};
-    case DType::kQ2_K: return {80, 82};
-    case DType::kQ3_K: return {108};
-    case DType::kQ6_K: return {208};
-    default: return {0};
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {0, 2};
+    case DType::kQ2_K:
+      return {80, 82};
+    case DType::kQ3_K:
+      return {108};
+    case DType::kQ6_K:
+      return {208};
+    default:
+      return {0};
   }
 }
 
@@ -74,9 +86,12 @@ std::vector<std::byte> random_weights(DType type, size_t rows, size_t cols, uint
   if (!takes_quantized_activations(type)) {
     const std::vector<float> values = testing::normals(rows * cols, seed);
     for (size_t i = 0; i < values.size(); ++i) {
-      const uint16_t narrow = type == DType::kF16 ? f16_from_float(values[i]) : bf16_from_float(values[i]);
-      if (type == DType::kF32) std::memcpy(out.data() + 4 * i, &values[i], 4);
-      else std::memcpy(out.data() + 2 * i, &narrow, 2);
+      const uint16_t narrow =
+          type == DType::kF16 ? f16_from_float(values[i]) : bf16_from_float(values[i]);
+      if (type == DType::kF32)
+        std::memcpy(out.data() + 4 * i, &values[i], 4);
+      else
+        std::memcpy(out.data() + 2 * i, &narrow, 2);
     }
     return out;
   }
@@ -95,7 +110,8 @@ std::vector<std::byte> random_weights(DType type, size_t rows, size_t cols, uint
 
 struct Matrix {
   Matrix(DType type, size_t rows, size_t cols, std::vector<std::byte> from)
-      : row_major(std::move(from)), packed(packed_bytes(type, rows, cols)),
+      : row_major(std::move(from)),
+        packed(packed_bytes(type, rows, cols)),
         view{type, static_cast<uint32_t>(rows), static_cast<uint32_t>(cols), packed.data()} {
     pack_panels(type, rows, cols, row_major.data(), 0, panel_count(rows), packed.data());
   }
@@ -109,9 +125,13 @@ struct Matrix {
 // Activations of `tokens` rows, quantised where the type takes that; x has a stride of cols + 5.
 struct Input {
   Input(DType type, size_t tokens, size_t cols, uint64_t seed)
-      : stride(cols + 5), x(testing::normals(tokens * stride, seed)), quantized(quantized_bytes(tokens, cols)) {
-    for (size_t k = 0; tokens > 1 && k < cols; ++k) x[stride + k] = k % 64 < 32 ? 0.0f : x[stride + k] * 1e6f;
-    if (takes_quantized_activations(type)) quantize_rows(x.data(), stride, cols, 0, tokens, quantized.data());
+      : stride(cols + 5),
+        x(testing::normals(tokens * stride, seed)),
+        quantized(quantized_bytes(tokens, cols)) {
+    for (size_t k = 0; tokens > 1 && k < cols; ++k)
+      x[stride + k] = k % 64 < 32 ? 0.0f : x[stride + k] * 1e6f;
+    if (takes_quantized_activations(type))
+      quantize_rows(x.data(), stride, cols, 0, tokens, quantized.data());
   }
   Activations view(size_t tokens) { return {tokens, quantized.data(), x.data(), stride}; }
   size_t stride;
@@ -130,10 +150,12 @@ std::vector<float> product(Matrix& w, Input& x, size_t tokens, size_t begin, siz
 
 std::string name_of(DType type) { return std::string(dtype_info(type).name); }
 
-// Goal: packing keeps the bits. Method: unpack_row of every row against the readable dequantising, ragged last panel.
+// Goal: packing keeps the bits. Method: unpack_row of every row against the readable dequantising,
+// ragged last panel.
 TEST(MatmulPack, UnpackRowIsExact) {
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                           DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1,
+                           DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
+                           DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     const size_t unit = dtype_info(type).block_values;
     for (const size_t cols : {unit, 3 * unit, 8 * unit}) {
       SCOPED_TRACE(name_of(type) + " cols=" + std::to_string(cols));
@@ -166,8 +188,8 @@ TEST(MatmulPack, RangesAreIndependent) {
   }
 }
 
-// Goal: every target quantises to the same bytes as the definition, and the error is at most half a step.
-// Method: normals, zeros, tiny, huge, exact ties, infinities and NaN.
+// Goal: every target quantises to the same bytes as the definition, and the error is at most half a
+// step. Method: normals, zeros, tiny, huge, exact ties, infinities and NaN.
 TEST(MatmulQuantize, EveryTargetMatchesDefinition) {
   const size_t cols = 32 * 11;
   std::vector<float> x = testing::normals(cols, 5);
@@ -220,8 +242,9 @@ TEST(Matmul, NearDoublePrecision) {
         double want = 0, magnitude = 0;
         for (size_t k = 0; k < cols; ++k) {
           const ActivationBlock& a = records[t * activation_stride(cols) + k / 32];
-          const double value = takes_quantized_activations(type) ? double{a.scale} * a.quants[k % 32]
-                                                                 : double{x.x[t * x.stride + k]};
+          const double value = takes_quantized_activations(type)
+                                   ? double{a.scale} * a.quants[k % 32]
+                                   : double{x.x[t * x.stride + k]};
           want += row[k] * value;
           magnitude += std::abs(row[k] * value);
         }
@@ -231,9 +254,9 @@ TEST(Matmul, NearDoublePrecision) {
   }
 }
 
-// Goal: every target, batch size and range of panels gives the reference's bits. Method: the reference's product of all
-// tokens, then each target over every batch size, whole and in two ranges; rows that are no multiple of 16, columns
-// that leave padding blocks and several chunks.
+// Goal: every target, batch size and range of panels gives the reference's bits. Method: the
+// reference's product of all tokens, then each target over every batch size, whole and in two
+// ranges; rows that are no multiple of 16, columns that leave padding blocks and several chunks.
 void expect_same_bits(DType type, size_t rows, size_t cols) {
   SCOPED_TRACE(name_of(type) + " rows=" + std::to_string(rows) + " cols=" + std::to_string(cols));
   const size_t most = std::ranges::max(kBatches);
@@ -266,7 +289,8 @@ TEST(Matmul, QuantizedTargetsGiveTheReferenceBits) {
     expect_same_bits(type, 53, 3 * unit);
     expect_same_bits(type, 40, 1280);
   }
-  for (const DType type : {DType::kQ5_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) expect_same_bits(type, 35, 2816);
+  for (const DType type : {DType::kQ5_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K})
+    expect_same_bits(type, 35, 2816);
 }
 
 TEST(Matmul, FloatTargetsGiveTheReferenceBits) {
@@ -275,7 +299,8 @@ TEST(Matmul, FloatTargetsGiveTheReferenceBits) {
   }
 }
 
-// Goal: the largest sums stay exact. Method: codes and quants at their extremes, Q8_0 at -128 and 127, against the reference.
+// Goal: the largest sums stay exact. Method: codes and quants at their extremes, Q8_0 at -128 and
+// 127, against the reference.
 TEST(Matmul, ExtremeCodesAreExact) {
   for (const DType type : kQuantized) {
     for (const uint8_t fill : {0x00, 0x80, 0x7f, 0xff}) {
@@ -283,11 +308,13 @@ TEST(Matmul, ExtremeCodesAreExact) {
       const size_t rows = 32, cols = 512, tokens = 33;
       std::vector<std::byte> raw(rows * row_bytes(type, cols), std::byte{fill});
       for (size_t b = 0; b < raw.size(); b += dtype_info(type).block_bytes) {
-        for (const size_t at : half_fields(type)) std::memcpy(raw.data() + b + at, "\x00\x3c", 2);  // 1.0.
+        for (const size_t at : half_fields(type))
+          std::memcpy(raw.data() + b + at, "\x00\x3c", 2);  // 1.0.
       }
       Matrix w(type, rows, cols, raw);
       Input x(type, tokens, cols, 1);
-      for (size_t i = 0; i < x.x.size(); ++i) x.x[i] = i / x.stride % 2 != 0 && i % 3 == 0 ? -1.0f : 1.0f;
+      for (size_t i = 0; i < x.x.size(); ++i)
+        x.x[i] = i / x.stride % 2 != 0 && i % 3 == 0 ? -1.0f : 1.0f;
       quantize_rows(x.x.data(), x.stride, cols, 0, tokens, x.quantized.data());
       std::vector<float> want;
       for (const SimdTarget target : simd_targets()) {
@@ -305,7 +332,8 @@ TEST(Matmul, ExtremeCodesAreExact) {
   }
 }
 
-// Goal: extreme scales give the same result everywhere: subnormal f16 exactly, infinity as infinity or NaN.
+// Goal: extreme scales give the same result everywhere: subnormal f16 exactly, infinity as infinity
+// or NaN.
 TEST(Matmul, ExtremeScales) {
   for (const DType type : kQuantized) {
     for (const uint16_t half : {0x0001, 0x83ff, 0x7bff, 0x7c00}) {
@@ -342,13 +370,49 @@ TEST(Matmul, NanStaysInItsToken) {
       x.x[x.stride + 40] = std::nanf("");
       quantize_rows(x.x.data(), x.stride, 256, 0, 3, x.quantized.data());
       const std::vector<float> y = product(w, x, 3, 0, 1);
-      for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i / 16 == 1) << to_string(target);
+      for (size_t i = 0; i < y.size(); ++i)
+        EXPECT_EQ(std::isnan(y[i]), i / 16 == 1) << to_string(target);
     }
   }
 }
 
+// Goal: outputs go where the caller's stride says and nowhere else. Method: a wide y with a guard
+// between rows.
+TEST(Matmul, KeepsToTheOutputStride) {
+  for (const SimdTarget target : simd_targets()) {
+    const ScopedTarget scope(target);
+    for (const DType type : {DType::kQ8_0, DType::kF32}) {
+      const size_t rows = 21, cols = 64, tokens = 45, stride = 50;
+      Matrix w(type, rows, cols, 4);
+      Input x(type, tokens, cols, 2);
+      const std::vector<float> want = product(w, x, tokens, 0, 2);
+      Bytes scratch(matmul_scratch_bytes(type, cols));
+      std::vector<float> y(tokens * stride, kUntouched);
+      matmul(w.view, x.view(tokens), 0, 2, y.data() + 3, stride, scratch.data());
+      for (size_t i = 0; i < y.size(); ++i) {
+        const size_t token = i / stride, r = i % stride;
+        const bool inside = r >= 3 && r < 3 + rows;
+        ASSERT_EQ(y[i], inside ? want[token * rows + r - 3] : kUntouched) << to_string(target);
+      }
+    }
+  }
+}
+
+// Goal: the switch binds Highway's dispatch too. Method: what Highway reports as supported.
+TEST(Simd, RestrictsHighway) {
+  const int64_t avx2_and_up = HWY_AVX2 | HWY_AVX3 | HWY_AVX3_DL;
+  {
+    const ScopedTarget scope(SimdTarget::kScalar);
+    EXPECT_EQ(hwy::SupportedTargets() & (avx2_and_up | HWY_SSE4 | HWY_SSSE3), 0);
+  }
+  if (!simd_supported(SimdTarget::kAvx2)) GTEST_SKIP() << "this CPU has no AVX2";
+  const ScopedTarget scope(SimdTarget::kAvx2);
+  EXPECT_EQ(hwy::SupportedTargets() & avx2_and_up, HWY_AVX2);
+}
+
 TEST(Simd, NamesRoundTripAndUnknownOnesAreRefused) {
-  for (const SimdTarget target : {SimdTarget::kScalar, SimdTarget::kAvx2, SimdTarget::kAvx512Vnni}) {
+  for (const SimdTarget target :
+       {SimdTarget::kScalar, SimdTarget::kAvx2, SimdTarget::kAvx512Vnni}) {
     EXPECT_EQ(parse_simd_target(to_string(target)).value(), target);
     const ScopedTarget scope(simd_target());
     EXPECT_EQ(set_simd_target(target).ok(), simd_supported(target));

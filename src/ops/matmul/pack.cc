@@ -13,11 +13,13 @@ namespace {
 size_t float_bytes(DType type) { return type == DType::kF32 ? 4 : 2; }
 
 // Float panels: [cols][16 rows], rounded up to 64 bytes.
-void pack_float_panel(DType type, size_t rows, size_t cols, const std::byte* row_major, size_t first, std::byte* panel) {
+void pack_float_panel(DType type, size_t rows, size_t cols, const std::byte* row_major,
+                      size_t first, std::byte* panel) {
   const size_t bytes = float_bytes(type);
   for (size_t r = 0; r < std::min(kPanelRows, rows - first); ++r) {
     const std::byte* row = row_major + (first + r) * cols * bytes;
-    for (size_t k = 0; k < cols; ++k) std::memcpy(panel + (k * kPanelRows + r) * bytes, row + k * bytes, bytes);
+    for (size_t k = 0; k < cols; ++k)
+      std::memcpy(panel + (k * kPanelRows + r) * bytes, row + k * bytes, bytes);
   }
 }
 
@@ -33,13 +35,14 @@ bool matmul_supports(DType type, size_t cols) {
 
 size_t packed_panel_bytes(DType type, size_t cols) {
   ALTLAS_CHECK(matmul_supports(type, cols), "a float or quantised type, whole blocks");
-  if (!takes_quantized_activations(type)) return (cols * kPanelRows * float_bytes(type) + 63) / 64 * 64;
+  if (!takes_quantized_activations(type))
+    return (cols * kPanelRows * float_bytes(type) + 63) / 64 * 64;
   const PanelFormat format = panel_format(type);
   return panel_blocks(format, cols) / format.group_blocks * format.group_bytes();
 }
 
-void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_major, size_t panel_begin, size_t panel_end,
-                 std::byte* packed) {
+void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_major,
+                 size_t panel_begin, size_t panel_end, std::byte* packed) {
   const size_t panel_bytes = packed_panel_bytes(type, cols);
   ALTLAS_CHECK(panel_begin <= panel_end && panel_end <= panel_count(rows), "panels of this matrix");
   const bool quantized = takes_quantized_activations(type);
@@ -55,7 +58,8 @@ void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_majo
     }
     for (size_t b = 0; b < cols / kBlockValues; ++b) {
       for (size_t r = 0; r < std::min(kPanelRows, rows - first); ++r) {
-        store_panel_block(format, panel, b, r, read_quant_block(type, row_major + (first + r) * bytes, b));
+        store_panel_block(format, panel, b, r,
+                          read_quant_block(type, row_major + (first + r) * bytes, b));
       }
     }
   }
@@ -63,7 +67,8 @@ void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_majo
 
 void unpack_row(const PackedMatrix& weights, size_t row, float* out) {
   ALTLAS_CHECK(row < weights.rows, "a row of this matrix");
-  const std::byte* panel = weights.data + row / kPanelRows * packed_panel_bytes(weights.type, weights.cols);
+  const std::byte* panel =
+      weights.data + row / kPanelRows * packed_panel_bytes(weights.type, weights.cols);
   const size_t r = row % kPanelRows;
   if (!takes_quantized_activations(weights.type)) {
     const size_t bytes = float_bytes(weights.type);

@@ -11,7 +11,8 @@ struct BlockPlace {
 };
 
 BlockPlace place(const PanelFormat& format, size_t block) {
-  const size_t group = block / format.group_blocks * format.group_bytes(), index = block % format.group_blocks;
+  const size_t group = block / format.group_blocks * format.group_bytes(),
+               index = block % format.group_blocks;
   return {group, index, group + format.scale_bytes() + index * format.code_bytes()};
 }
 
@@ -24,46 +25,60 @@ uint16_t get_u16(const std::byte* at) {
 
 void put_six_bits(std::byte* at, size_t index, size_t row, unsigned first, unsigned second) {
   at[64 + 16 * index + row] |= static_cast<std::byte>((first & 15) | (second & 15) << 4);
-  at[192 + 16 * (index % 4) + row] |= static_cast<std::byte>((first >> 4 | second >> 4 << 2) << (index / 4 * 4));
+  at[192 + 16 * (index % 4) + row] |=
+      static_cast<std::byte>((first >> 4 | second >> 4 << 2) << (index / 4 * 4));
 }
-void get_six_bits(const std::byte* at, size_t index, size_t row, unsigned& first, unsigned& second) {
+void get_six_bits(const std::byte* at, size_t index, size_t row, unsigned& first,
+                  unsigned& second) {
   const auto low = static_cast<unsigned>(at[64 + 16 * index + row]);
   const auto high = static_cast<unsigned>(at[192 + 16 * (index % 4) + row]) >> (index / 4 * 4);
   first = (low & 15) | (high & 3) << 4;
   second = low >> 4 | (high >> 2 & 3) << 4;
 }
 
-void store_scales(const PanelFormat& format, std::byte* at, size_t index, size_t row, const QuantBlock& value) {
+void store_scales(const PanelFormat& format, std::byte* at, size_t index, size_t row,
+                  const QuantBlock& value) {
   switch (format.scales) {
     case PanelScales::kF16Min:
       put_u16(at + 32 * (format.group_blocks + index) + 2 * row, value.m);
       [[fallthrough]];
-    case PanelScales::kF16: put_u16(at + 32 * index + 2 * row, value.d); return;
-    default: break;
+    case PanelScales::kF16:
+      put_u16(at + 32 * index + 2 * row, value.d);
+      return;
+    default:
+      break;
   }
   put_u16(at + 2 * row, value.d);
   if (format.scales == PanelScales::kSixBit || format.scales == PanelScales::kNibbleHalves) {
     put_u16(at + 32 + 2 * row, value.m);
   }
   if (format.scales == PanelScales::kSixBit) {
-    put_six_bits(at, index, row, static_cast<unsigned>(value.scale[0]), static_cast<unsigned>(value.min[0]));
+    put_six_bits(at, index, row, static_cast<unsigned>(value.scale[0]),
+                 static_cast<unsigned>(value.min[0]));
   } else if (format.scales == PanelScales::kSixBitHalves) {
-    put_six_bits(at, index, row, static_cast<unsigned>(value.scale[0] + 32), static_cast<unsigned>(value.scale[1] + 32));
+    put_six_bits(at, index, row, static_cast<unsigned>(value.scale[0] + 32),
+                 static_cast<unsigned>(value.scale[1] + 32));
   } else {
     for (size_t h = 0; h < 2; ++h) {
-      const int byte = format.scales == PanelScales::kByteHalves ? value.scale[h] : value.scale[h] | value.min[h] << 4;
+      const int byte = format.scales == PanelScales::kByteHalves
+                           ? value.scale[h]
+                           : value.scale[h] | value.min[h] << 4;
       at[64 + 16 * (2 * index + h) + row] = static_cast<std::byte>(byte);
     }
   }
 }
 
-void load_scales(const PanelFormat& format, const std::byte* at, size_t index, size_t row, QuantBlock& value) {
+void load_scales(const PanelFormat& format, const std::byte* at, size_t index, size_t row,
+                 QuantBlock& value) {
   switch (format.scales) {
     case PanelScales::kF16Min:
       value.m = get_u16(at + 32 * (format.group_blocks + index) + 2 * row);
       [[fallthrough]];
-    case PanelScales::kF16: value.d = get_u16(at + 32 * index + 2 * row); return;
-    default: break;
+    case PanelScales::kF16:
+      value.d = get_u16(at + 32 * index + 2 * row);
+      return;
+    default:
+      break;
   }
   value.d = get_u16(at + 2 * row);
   if (format.scales == PanelScales::kSixBit || format.scales == PanelScales::kNibbleHalves) {
@@ -74,12 +89,14 @@ void load_scales(const PanelFormat& format, const std::byte* at, size_t index, s
     get_six_bits(at, index, row, first, second);
     const bool halves = format.scales == PanelScales::kSixBitHalves;
     value.scale[0] = static_cast<int16_t>(static_cast<int>(first) - (halves ? 32 : 0));
-    (halves ? value.scale[1] : value.min[0]) = static_cast<int16_t>(static_cast<int>(second) - (halves ? 32 : 0));
+    (halves ? value.scale[1] : value.min[0]) =
+        static_cast<int16_t>(static_cast<int>(second) - (halves ? 32 : 0));
     return;
   }
   for (size_t h = 0; h < 2; ++h) {
     const auto byte = static_cast<uint8_t>(at[64 + 16 * (2 * index + h) + row]);
-    value.scale[h] = format.scales == PanelScales::kByteHalves ? int16_t{static_cast<int8_t>(byte)} : byte & 15;
+    value.scale[h] =
+        format.scales == PanelScales::kByteHalves ? int16_t{static_cast<int8_t>(byte)} : byte & 15;
     if (format.scales == PanelScales::kNibbleHalves) value.min[h] = byte >> 4;
   }
 }
@@ -89,12 +106,14 @@ void load_scales(const PanelFormat& format, const std::byte* at, size_t index, s
 // The four values of a vector that belong to one row, a byte each.
 constexpr uint32_t kEachByte = 0x01010101;
 
-void store_panel_block(const PanelFormat& format, std::byte* panel, size_t block, size_t row, const QuantBlock& value) {
+void store_panel_block(const PanelFormat& format, std::byte* panel, size_t block, size_t row,
+                       const QuantBlock& value) {
   const BlockPlace where = place(format, block);
   store_scales(format, panel + where.scales, where.index, row, value);
   std::byte* codes = panel + where.codes + 4 * row;
   const uint32_t low_mask = format.base == 8 ? ~0u : ((1u << format.base) - 1) * kEachByte;
-  uint32_t low[2] = {0, 0}, high[2] = {0, 0};  // Of base 2 and high 2: halves; of high 1: the first only.
+  uint32_t low[2] = {0, 0},
+           high[2] = {0, 0};  // Of base 2 and high 2: halves; of high 1: the first only.
   uint32_t words[8];
   std::memcpy(words, value.code, sizeof words);
   for (size_t g = 0; g < 8; ++g) {
@@ -117,7 +136,8 @@ void store_panel_block(const PanelFormat& format, std::byte* panel, size_t block
   for (size_t h = 0; h < format.high; ++h) std::memcpy(codes + 64 * (format.base + h), &high[h], 4);
 }
 
-QuantBlock load_panel_block(const PanelFormat& format, const std::byte* panel, size_t block, size_t row) {
+QuantBlock load_panel_block(const PanelFormat& format, const std::byte* panel, size_t block,
+                            size_t row) {
   const BlockPlace where = place(format, block);
   QuantBlock value{};
   load_scales(format, panel + where.scales, where.index, row, value);
@@ -129,11 +149,15 @@ QuantBlock load_panel_block(const PanelFormat& format, const std::byte* panel, s
   };
   for (size_t g = 0; g < 8; ++g) {
     uint32_t word;
-    if (format.base == 8) word = line(g);
-    else if (format.base == 4) word = line(g % 4) >> (g / 4 * 4) & 15 * kEachByte;
-    else word = line(g / 4) >> (g % 4 * 2) & 3 * kEachByte;
+    if (format.base == 8)
+      word = line(g);
+    else if (format.base == 4)
+      word = line(g % 4) >> (g / 4 * 4) & 15 * kEachByte;
+    else
+      word = line(g / 4) >> (g % 4 * 2) & 3 * kEachByte;
     if (format.high == 1) word |= (line(format.base) >> g & kEachByte) << format.base;
-    if (format.high == 2) word |= (line(format.base + g / 4) >> (g % 4 * 2) & 3 * kEachByte) << format.base;
+    if (format.high == 2)
+      word |= (line(format.base + g / 4) >> (g % 4 * 2) & 3 * kEachByte) << format.base;
     std::memcpy(value.code + 4 * g, &word, sizeof word);
   }
   return value;
