@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "base/result.h"
 #include "engine/messages.h"
 
 namespace altlas::worker {
@@ -12,12 +13,14 @@ namespace altlas::worker {
 class EngineHost {
  public:
   using ReportSink = std::function<void(engine::Report)>;
+  using EndSink = std::function<void(Error)>;
   virtual ~EngineHost() = default;
-  // Begins to load; LoadProgress, then ReplicaLoaded or LoadFailed follow through `report`, which takes calls from any
-  // thread, never blocks, and does nothing once the worker has ended.
-  virtual void start(engine::LoadReplica load, ReportSink report) = 0;
-  // Never LoadReplica; not before start().
-  virtual void command(engine::Command command) = 0;
+  // Begins to load; LoadProgress, then ReplicaLoaded or LoadFailed follow through `report`. `ended`: the engine is over,
+  // after its last report; this process then ends. Both take calls from any thread, never block, and do nothing once the
+  // worker has ended.
+  virtual void start(engine::LoadReplica load, ReportSink report, EndSink ended) = 0;
+  // Never LoadReplica; not before start(). False, and `command` untouched, when there is no room: it comes again.
+  [[nodiscard]] virtual bool command(engine::Command&& command) = 0;
   // Ends the computation; no report after it. May take as long as one step.
   virtual void stop() = 0;
 };

@@ -10,8 +10,10 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <deque>
 #include <future>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "base/channel.h"
@@ -24,6 +26,8 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr size_t kReportsMax = 1 << 16;              // Waiting between the engine's threads and this one, and merged.
+constexpr int64_t kRetry = 2 * kMillisecond;         // A command that the engine had no room for is offered again.
+constexpr int64_t kLastReportsMax = kSecond;         // For the last reports of an engine that ended to be taken.
 constexpr auto kStopMax = std::chrono::milliseconds(900);  // For the engine, so that all is over within 5 s.
 
 std::string host_name() {
@@ -33,21 +37,32 @@ std::string host_name() {
 
 // The way from the engine's threads into the loop. Outlives the loop for as long as a thread holds it.
 struct Inlet {
-  explicit Inlet(asio::io_context& context) : reports(kReportsMax), context(&context) {}
+  explicit Inlet(asio::io_context& context) : reports(kReportsMax), ends(1), context(&context) {}
   Channel<engine::Report> reports;
+  Channel<Error> ends;
   std::atomic<bool> scheduled = false, overflowed = false;
   std::function<void()> drain;       // On the loop.
   std::atomic<bool> open = true;
   std::atomic<int> senders = 0;      // Threads inside send(): the context must live until they are out.
   asio::io_context* context;
 
-  void send(std::shared_ptr<Inlet> self, engine::Report report) {
+  void send(const std::shared_ptr<Inlet>& self, engine::Report report) {
     ++senders;
     if (open) {
       if (!reports.try_send(std::move(report))) overflowed = true;
-      if (!scheduled.exchange(true)) asio::post(*context, [self] { self->drain(); });
+      wake(self);
     }
     --senders;
+  }
+  void end(const std::shared_ptr<Inlet>& self, Error error) {
+    ++senders;
+    if (open && ends.try_send(std::move(error))) wake(self);
+    --senders;
+  }
+
+ private:
+  void wake(const std::shared_ptr<Inlet>& self) {
+    if (!scheduled.exchange(true)) asio::post(*context, [self] { self->drain(); });
   }
 };
 
@@ -81,6 +96,8 @@ class Worker {
   void pump();
   void drain_reports();
   void deliver(engine::Command command);
+  void offer_commands();
+  void end_with_engine();
   void end(int code, std::string message);
   void fail(const Error& error);
   void schedule();
@@ -93,6 +110,9 @@ class Worker {
   asio::steady_timer timer_;
   std::shared_ptr<Inlet> inlet_;
   Outbox outbox_;
+  std::deque<engine::Command> commands_;   // The engine had no room; at most a window of them.
+  std::optional<Error> engine_end_;
+  TimeUs engine_end_at_ = 0;               // When to wait no longer for its reports to be taken.
   std::shared_ptr<Connection> connection_;
   bool started_ = false, ended_ = false;
   int code_ = kExitStopped;
@@ -125,11 +145,29 @@ void Worker::deliver(engine::Command command) {
   if (auto* load = std::get_if<engine::LoadReplica>(&command)) {
     if (started_) return end(kExitProtocol, "the server loads a second replica into this worker");
     started_ = true;
-    host_.start(std::move(*load), [inlet = inlet_](engine::Report report) { inlet->send(inlet, std::move(report)); });
-    return;
+    session_.consumed(system_clock().now(), 1);
+    return host_.start(
+        std::move(*load), [inlet = inlet_](engine::Report report) { inlet->send(inlet, std::move(report)); },
+        [inlet = inlet_](Error error) { inlet->end(inlet, std::move(error)); });
   }
   if (!started_) return end(kExitProtocol, "the server commands a replica that it did not load");
-  host_.command(std::move(command));
+  commands_.push_back(std::move(command));
+  offer_commands();
+}
+
+// Credit goes back for what the engine took, so a full engine holds the server back.
+void Worker::offer_commands() {
+  while (!commands_.empty() && host_.command(std::move(commands_.front()))) {
+    commands_.pop_front();
+    session_.consumed(system_clock().now(), 1);
+  }
+}
+
+// Once the server has its last reports, LoadFailed above all.
+void Worker::end_with_engine() {
+  if (!engine_end_ || ended_) return;
+  const bool said = outbox_.empty() && session_.idle();
+  if (said || system_clock().now() >= engine_end_at_) end(kExitEngine, "the engine ended: " + engine_end_->message());
 }
 
 void Worker::pump() {
@@ -146,29 +184,38 @@ void Worker::pump() {
       if (auto* failed = std::get_if<LinkFailed>(&action)) fail(failed->error);
       if (auto* delivered = std::get_if<Deliver>(&action)) {
         deliver(std::get<engine::Command>(std::move(delivered->message)));
-        session_.consumed(now, 1);
       }
       if (ended_) return;
     }
   }
   if (outbox_.size() > kReportsMax) return end(kExitOverflow, "the server does not take the reports");
-  schedule();
+  end_with_engine();
+  if (!ended_) schedule();
 }
 
 void Worker::drain_reports() {
   if (ended_) return;
   inlet_->scheduled = false;
   for (engine::Report& report : inlet_->reports.drain()) outbox_.push(std::move(report));
+  for (Error& error : inlet_->ends.drain()) {
+    engine_end_ = std::move(error);
+    engine_end_at_ = system_clock().now() + kLastReportsMax;
+  }
   if (inlet_->overflowed) return end(kExitOverflow, "the engine reports faster than the link can take it");
   pump();
 }
 
 void Worker::schedule() {
-  const TimeUs wait = std::max<TimeUs>(0, session_.next_deadline() - system_clock().now());
+  const TimeUs now = system_clock().now();
+  TimeUs next = session_.next_deadline();
+  if (!commands_.empty()) next = std::min(next, now + kRetry);
+  if (engine_end_) next = std::min(next, engine_end_at_);
+  const TimeUs wait = std::max<TimeUs>(0, next - now);
   timer_.expires_after(std::chrono::microseconds(wait));
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (error || ended_) return;
     session_.tick(system_clock().now());
+    offer_commands();
     pump();
   });
 }

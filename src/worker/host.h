@@ -27,6 +27,7 @@ enum WorkerExit : int {
   kExitProtocol = 12,    // The server sent what no server sends.
   kExitOverflow = 13,    // The server did not take the reports.
   kExitConnect = 14,     // The socket is not there.
+  kExitEngine = 15,      // The engine ended: nothing could be loaded, or a device failed.
 };
 
 // Runs until the server is gone or says goodbye, at most 5 s after that. If the engine does not stop in time, this

@@ -33,15 +33,19 @@ class FakeHost final : public EngineHost {
   ~FakeHost() override {
     if (flood_.joinable()) flood_.join();
   }
-  void start(engine::LoadReplica load, ReportSink report) override {
+  void start(engine::LoadReplica load, ReportSink report, EndSink ended) override {
     report_ = std::move(report);
     report_(engine::LoadProgress{"weights", 1});
-    if (load.model_path == "missing") return report_(engine::LoadFailed{ErrorCode::kNotFound, "no such file"});
+    if (load.model_path == "missing") {
+      report_(engine::LoadFailed{ErrorCode::kNotFound, "no such file"});
+      return ended(not_found("no such file"));
+    }
     engine::ReplicaLoaded loaded;
     loaded.sequences_max = 7;
     report_(loaded);
   }
-  void command(engine::Command command) override {
+  bool command(engine::Command&& command) override {
+    if (++offered_ % 100 == 0) return false;  // Full now and then.
     if (const auto* submit = std::get_if<engine::SubmitSequence>(&command)) {
       if (submit->payload == "hang") hang_ = true;
       if (submit->payload == "flood") {
@@ -50,7 +54,7 @@ class FakeHost final : public EngineHost {
             report(engine::SequenceTokens{sequence, TokenDelta{i, {static_cast<int32_t>(i)}, i, "x", {}}});
           report(engine::SequenceFinished{sequence, {}});
         });
-        return;
+        return true;
       }
       TaskResult result;
       result.tokens = static_cast<uint32_t>(submit->prompt.size());
@@ -58,6 +62,7 @@ class FakeHost final : public EngineHost {
       report_(engine::SequenceFinished{submit->sequence, result});
     }
     if (std::holds_alternative<engine::DrainReplica>(command)) report_(engine::ReplicaDrained{});
+    return true;
   }
   void stop() override {
     if (hang_) std::this_thread::sleep_for(60s);
@@ -68,6 +73,7 @@ class FakeHost final : public EngineHost {
  private:
   ReportSink report_;
   std::atomic<bool> hang_ = false;
+  int offered_ = 0;
   std::thread flood_;
 };
 
@@ -325,6 +331,22 @@ TEST_F(Link, StoppedWorkerExitsInOrder) {
   server_->stop_replica(ReplicaId{3}, "scaled down");
   ASSERT_TRUE(seen_.wait([&] { return seen_.exited.has_value(); }));
   EXPECT_EQ(seen_.exited->reason, "exited with code 0");
+}
+
+// Goal: a worker whose engine is over says why and ends. Method: a model that is not there.
+TEST_F(Link, EngineThatCannotLoadEndsTheWorker) {
+  options_.silence_max = 300 * kMillisecond;
+  start();
+  server_->expect(ReplicaId{3}, 1, "secret");
+  engine::LoadReplica load;
+  load.model_path = "missing";
+  server_->send(ReplicaId{3}, load);
+  FakeHost host;
+  std::string message;
+  EXPECT_EQ(run_worker(worker_options(), host, &message), kExitEngine);
+  EXPECT_EQ(message, "the engine ended: no such file");
+  ASSERT_TRUE(seen_.wait([&] { return seen_.lost.has_value(); }));
+  EXPECT_EQ(std::get<engine::LoadFailed>(seen_.reports.back()).message, "no such file");
 }
 
 // Goal: a worker whose server is gone ends within 5 s, also when its engine hangs. Method: close the socket.
