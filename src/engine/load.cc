@@ -11,7 +11,7 @@
 #include "engine/cpu_executor.h"
 #include "engine/sim_executor.h"
 #include "engine/sim_shape.h"
-#include "engine/vocabulary.h"
+#include "engine/tokenizer.h"
 #include "ops/simd.h"
 
 namespace altlas::engine {
@@ -71,6 +71,7 @@ Result<void> check(const LoadReplica& load) {
 
 Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
                                            const std::vector<device::DeviceSpec>& devices,
+                                           const text::Tokenizer& tokenizer,
                                            const LoadProgressSink& progress) {
   std::vector<CpuRankOptions> ranks;
   for (size_t i = 0; i < devices.size(); ++i) {
@@ -90,6 +91,7 @@ Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
     rank.load.block_tokens = load.block_tokens;
     rank.load.memory_utilization = load.memory_utilization;
     rank.load.kv_dtype = load.kv_dtype;
+    rank.load.end_of_generation = tokenizer.end_of_generation();
     ranks.push_back(std::move(rank));
   }
   const auto say = [&](std::string_view phase, double fraction) {
@@ -140,7 +142,7 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
   ALTLAS_TRY(loaded->tokenizer, open_tokenizer(load.model_path));
   switch (devices.front().kind) {
     case device::DeviceKind::kCpu: {
-      ALTLAS_TRY(loaded->executor, open_cpu(load, devices, progress));
+      ALTLAS_TRY(loaded->executor, open_cpu(load, devices, *loaded->tokenizer, progress));
       loaded->simd = std::string(ops::to_string(ops::simd_target()));
       break;
     }

@@ -68,10 +68,15 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
         format_bytes(limits.block_bytes), format_bytes(budget), o.kind.name,
         o.layout.tensor_parallel_size));
   }
-  const uint64_t blocks = std::min<uint64_t>((budget - fixed) / limits.block_bytes, 1u << 24);
+  uint64_t length = o.model_len_max != 0 ? o.model_len_max : s.model_len_max;
+  // More than every slot at full length can't be used.
+  const uint64_t useful =
+      length == 0 ? uint64_t{1} << 24
+                  : (length + o.block_tokens - 1) / o.block_tokens * limits.sequences_max;
+  const uint64_t blocks =
+      std::min({(budget - fixed) / limits.block_bytes, useful, uint64_t{1} << 24});
   limits.group_blocks = {static_cast<uint32_t>(blocks)};
   const uint64_t held = blocks * o.block_tokens;
-  uint64_t length = o.model_len_max != 0 ? o.model_len_max : s.model_len_max;
   if (length == 0 || length > held) length = held;
   limits.model_len_max = static_cast<uint32_t>(length);
   return limits;

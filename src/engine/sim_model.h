@@ -51,7 +51,8 @@ struct SimOptions {
 };
 
 // Bytes are those of one device: weights, heads and so KV are divided over tensor and pipeline
-// ranks. Errors: kInvalid for a shape with a zero, or "does not fit" with the numbers.
+// ranks. KV blocks take what memory is left, at most sequences_max sequences of the longest length.
+// Errors: kInvalid for a shape with a zero, or "does not fit" with the numbers.
 Result<ReplicaLimits> sim_limits(const SimOptions& options);
 
 // Microseconds of one step by the roofline, operator by operator: projections and experts,

@@ -1,0 +1,178 @@
+#include "engine/load.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <map>
+
+#include "engine/sim_shape.h"
+#include "weights/gguf_writer.h"
+
+namespace altlas::engine {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A GGUF file of a two-layer model: metadata, vocabulary and one tensor.
+std::string tiny_model() {
+  weights::GgufWriter w;
+  w.string("general.architecture", "qwen2")
+      .uint32("qwen2.block_count", 2)
+      .uint32("qwen2.embedding_length", 64);
+  w.uint32("qwen2.feed_forward_length", 128).uint32("qwen2.attention.head_count", 4);
+  w.uint32("qwen2.attention.head_count_kv", 2).uint32("qwen2.context_length", 512);
+  w.string("tokenizer.ggml.model", "gpt2").string("tokenizer.ggml.pre", "qwen2");
+  const std::vector<std::string> tokens = {"a", "b", "c", "<|im_end|>"};
+  const std::vector<int32_t> types = {1, 1, 1, 3};
+  w.strings("tokenizer.ggml.tokens", tokens).int32s("tokenizer.ggml.token_type", types);
+  w.uint32("tokenizer.ggml.eos_token_id", 3);
+  const std::vector<float> data(256, 1.0f);
+  w.tensor("token_embd.weight", {64, 4}, data);
+  const std::string path = ::testing::TempDir() + "altlas_engine_load_test.gguf";
+  EXPECT_TRUE(w.write(path).ok());
+  return path;
+}
+
+// Runs all commands to their end, in this thread.
+std::map<uint64_t, TaskResult> run(LoadedReplica& replica,
+                                   const std::vector<SubmitSequence>& work) {
+  for (const SubmitSequence& s : work) replica.core->handle(s);
+  std::map<uint64_t, TaskResult> results;
+  while (true) {
+    StepPlan plan = replica.core->plan();
+    const bool idle = plan.empty();
+    if (idle && (!replica.executor || replica.executor->in_flight() == 0)) break;
+    if (!idle) replica.executor->launch(std::move(plan));
+    if (idle || replica.executor->in_flight() >= replica.executor->depth()) {
+      auto result = replica.executor->collect();
+      EXPECT_TRUE(result.ok()) << result.error().message();
+      if (!result.ok()) return {};
+      replica.core->commit(*result);
+      replica.core->check_integrity();
+    }
+  }
+  for (Report& report : replica.core->take_reports()) {
+    if (auto* finished = std::get_if<SequenceFinished>(&report))
+      results[finished->sequence.value] = finished->result;
+    if (auto* failed = std::get_if<SequenceFailed>(&report)) ADD_FAILURE() << failed->message;
+  }
+  return results;
+}
+
+// Goal: a simulated replica of a real file: shape and vocabulary are the file's, text is the
+// vocabulary's.
+TEST(Load, SimulatesAModelFile) {
+  const std::string path = tiny_model();
+  const auto shape = read_sim_shape(path);
+  ASSERT_TRUE(shape.ok()) << shape.error().message();
+  EXPECT_EQ(shape->head_dim, 16u);
+  EXPECT_EQ(shape->vocab, 4u);
+  EXPECT_EQ(shape->weight_bytes, 1024u);
+
+  LoadReplica load;
+  load.model_path = path;
+  load.device_spec = "sim:h100:1";
+  load.executor_depth = 2;
+  auto replica = load_replica(load, {});
+  ASSERT_TRUE(replica.ok()) << replica.error().message();
+  SubmitSequence s;
+  s.sequence = SequenceId{1};
+  s.prompt = {0, 1, 2};
+  s.tokens_max = 20;
+  const auto results = run(**replica, {s});
+  EXPECT_EQ(results.at(1).tokens, 20u);
+  EXPECT_EQ(results.at(1).text.size(), 20u);
+  EXPECT_EQ(results.at(1).text.find_first_not_of("abc"), std::string::npos);
+  EXPECT_EQ((*replica)->core->loaded("").model_len_max, 512u);
+}
+
+TEST(Load, Echo) {
+  LoadReplica load;
+  load.kind = "echo";
+  auto replica = load_replica(load, {});
+  ASSERT_TRUE(replica.ok());
+  SubmitSequence s;
+  s.sequence = SequenceId{1};
+  s.payload = "7";
+  EXPECT_EQ(run(**replica, {s}).at(1).text, R"({"echo": 7, "calls": 1})");
+  EXPECT_EQ((*replica)->core->loaded("").kv_blocks, 0u);
+}
+
+// Goal: each bad request says what would be right.
+TEST(Load, Refuses) {
+  LoadReplica good;
+  good.model_path = tiny_model();
+  good.device_spec = "sim:h100:1";
+  const auto error = [&](auto change) {
+    LoadReplica load = good;
+    change(load);
+    const auto result = load_replica(load, {});
+    EXPECT_FALSE(result.ok());
+    return result.ok() ? std::string() : result.error().message();
+  };
+  EXPECT_THAT(error([](LoadReplica& l) { l.kind = "x"; }), HasSubstr("known are model and echo"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:h100:1+cpu:1:1:1GiB"; }),
+              HasSubstr("of one kind"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:x:1"; }), HasSubstr("h100"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.executor_depth = 0; }), HasSubstr("1 to 16"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.block_tokens = 0; }), HasSubstr("1 to 1024"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.memory_utilization = 0; }), HasSubstr("above 0"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.memory_utilization = 1e-9; }),
+              HasSubstr("does not fit"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.tensor_parallel_size = 0; }), HasSubstr("1 to 1024"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.model_path += ".none"; }), HasSubstr(".none"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "cpu:1:1:1GiB"; }),
+              ::testing::Not(::testing::IsEmpty()))
+      << "the tiny file lacks nearly every tensor";
+}
+
+// Goal: the real model on a real slice of the CPU says the same whatever the batch, the chunks, the
+// steps in flight, the prefix cache, and from where it resumes. Method: greedy and seeded sequences
+// under several loads.
+TEST(Load, RealModelIsBatchIndependent) {
+  const char* path = std::getenv("ALTLAS_TEST_MODEL");
+  if (path == nullptr) GTEST_SKIP() << "ALTLAS_TEST_MODEL names no GGUF file";
+  LoadReplica load;
+  load.model_path = path;
+  load.device_spec = "cpu:1:2:4GiB";
+  load.model_len_max = 256;
+  load.sequences_max = 4;
+  auto replica = load_replica(load, {});
+  ASSERT_TRUE(replica.ok()) << replica.error().message();
+  std::vector<SubmitSequence> work;
+  const std::vector<std::string> prompts = {"def fibonacci(n):\n", "The capital of France is",
+                                            "def fibonacci(n):\n    # Returns the n-th Fibonacci "
+                                            "number, counted from zero, without recursion.\n"};
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    SubmitSequence s;
+    s.sequence = SequenceId{i + 1};
+    s.prompt = (*replica)->tokenizer->encode(prompts[i], {}).value();
+    s.tokens_max = 24;
+    s.sampling.temperature = i == 0 ? 0 : 0.8f;
+    s.sampling.seed = i;
+    work.push_back(s);
+  }
+  std::map<uint64_t, TaskResult> alone;
+  for (const SubmitSequence& s : work) alone.merge(run(**replica, {s}));
+  EXPECT_THAT(alone.at(1).text, HasSubstr("return"));
+  for (const auto& [depth, chunk] : {std::pair{1u, 5u}, std::pair{2u, 512u}}) {
+    load.executor_depth = depth;
+    load.step_tokens_max = chunk;
+    replica = load_replica(load, {});
+    ASSERT_TRUE(replica.ok()) << replica.error().message();
+    const auto batch = run(**replica, work);
+    ASSERT_EQ(batch.size(), work.size());
+    for (const auto& [id, result] : batch) EXPECT_EQ(result.text, alone.at(id).text) << id;
+    std::vector<SubmitSequence> again = work;  // The prefixes are cached now.
+    for (auto& s : again) {
+      s.sequence.value += 10;
+    }
+    for (const auto& [id, result] : run(**replica, again))
+      EXPECT_EQ(result.text, alone.at(id - 10).text) << id;
+    EXPECT_GT((*replica)->core->batch()->counters().cached_tokens, 0u);
+  }
+}
+
+}  // namespace
+}  // namespace altlas::engine
