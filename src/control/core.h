@@ -108,7 +108,7 @@ class Core {
   };
   struct Device {
     DeviceSetup setup;
-    double utilization = 0, foreign_utilization = 0, temperature = -1, power = -1;
+    double utilization = -1, foreign_utilization = 0, temperature = -1, power = -1;
     bool healthy = true;
     uint64_t reserved = 0;            // Bytes.
     uint32_t running = 0, queued = 0; // Tasks of every site.
@@ -138,12 +138,14 @@ class Core {
     uint32_t starts = 0, failures = 0;
     bool given_up = false;            // Its load can't succeed: no restart.
     std::string message;
+    ErrorCode error_code = ErrorCode::kInternal;  // Of a load that failed.
     int32_t pid = 0;
     engine::LoadProgress progress;
     engine::ReplicaLoaded loaded;     // All 0 unless loaded.
     engine::ReplicaStats stats;
     TimeUs stats_at = 0, reported = 0, progressed = 0;
     double tokens_per_second = 0;
+    std::vector<double> busy;         // Percent of the time between its last two stats, by rank.
     std::map<SequenceId, Run> runs;
     uint64_t kv_blocks_used = 0;
   };
@@ -231,6 +233,7 @@ class Core {
   void move_task(Task& task, uint32_t site);
   void reserve_if_room(Task& task);
   uint64_t memory_used(const Device& device) const;
+  double utilization(const Device& device) const;
 
   // core_tasks.cc: running, ending, journal
   Result<void> tokens(Slot& slot, engine::SequenceTokens& report, Out& out);  // Errors: kInternal, the replica's.

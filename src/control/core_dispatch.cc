@@ -36,6 +36,16 @@ uint64_t Core::memory_used(const Device& device) const {
   return used;
 }
 
+// As sampled, or what the replicas say they computed.
+double Core::utilization(const Device& device) const {
+  if (device.utilization >= 0) return device.utilization;
+  double sum = 0;
+  for (const uint32_t index : device.slots)
+    for (size_t rank = 0; rank < slots_[index].busy.size(); ++rank)
+      if (slots_[index].devices[rank] == device.setup.id) sum += slots_[index].busy[rank];
+  return std::min(sum, 100.0);
+}
+
 // The part that does not depend on the prompt.
 PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) const {
   const Device& one = device(site.device);
@@ -44,7 +54,7 @@ PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) con
   out.healthy = one.healthy;
   out.replica_running = false;
   out.temperature = one.temperature;
-  out.utilization = one.utilization;
+  out.utilization = utilization(one);
   out.foreign_utilization = one.foreign_utilization;
   out.memory_total = one.setup.memory_total;
   out.memory_used = memory_used(one) - own_reservation;

@@ -76,6 +76,7 @@ void Core::replica_gone(uint32_t index, const std::string& why, bool tell_worker
   slot.stats = {};
   slot.kv_blocks_used = 0;
   slot.tokens_per_second = 0;
+  slot.busy.clear();
   deployments_[slot.deployment].prefixes.forget(sites_[slot.site].device);
   const std::map<SequenceId, Run> runs = std::exchange(slot.runs, {});
   for (const auto& [sequence, run] : runs)
@@ -148,6 +149,7 @@ void Core::report(uint32_t index, engine::Report& report, Out& out) {
 
 void Core::load_failed(uint32_t index, const engine::LoadFailed& failed, Out& out) {
   slots_[index].given_up = for_good(failed.code);
+  slots_[index].error_code = failed.code;
   replica_gone(index, failed.message, /*tell_worker=*/true, out);
 }
 
@@ -158,6 +160,13 @@ void Core::stats(Slot& slot, engine::ReplicaStats& stats) {
   if (now_ > slot.stats_at && after > before) {
     const double rate = static_cast<double>(after - before) * kSecond / static_cast<double>(now_ - slot.stats_at);
     slot.tokens_per_second = slot.tokens_per_second == 0 ? rate : 0.75 * slot.tokens_per_second + 0.25 * rate;
+  }
+  // Rank by rank, as the one worker lists its devices.
+  slot.busy.resize(std::min(slot.devices.size(), stats.device_busy_us.size()));
+  for (size_t rank = 0; rank < slot.busy.size() && now_ > slot.stats_at; ++rank) {
+    const int64_t busy_before = rank < slot.stats.device_busy_us.size() ? slot.stats.device_busy_us[rank] : 0;
+    const auto busy_us = static_cast<double>(stats.device_busy_us[rank] - busy_before);
+    slot.busy[rank] = std::clamp(100 * busy_us / static_cast<double>(now_ - slot.stats_at), 0.0, 100.0);
   }
   slot.stats = std::move(stats);
   slot.stats_at = now_;

@@ -120,7 +120,7 @@ std::vector<DeviceView> Core::devices() const {
     one.id = device.setup.id;
     one.name = device.setup.name;
     one.kind = device.setup.kind;
-    one.utilization = device.utilization;
+    one.utilization = utilization(device);
     one.memory_used = std::min(memory_used(device), device.setup.memory_total);
     one.memory_total = device.setup.memory_total;
     one.task_count = device.running + device.queued;
@@ -145,6 +145,7 @@ ReplicaView Core::view(const Slot& slot) const {
   out.pid = slot.pid;
   out.restarts = slot.starts == 0 ? 0 : slot.starts - 1;
   out.message = slot.message;
+  out.error_code = slot.error_code;
   out.load_phase = slot.progress.phase;
   out.load_fraction = slot.state == ReplicaState::kRunning ? 1 : slot.progress.fraction;
   out.running = static_cast<uint32_t>(slot.runs.size());

@@ -59,7 +59,7 @@ struct WorkerLost {
   ReplicaId replica;
   std::string reason;  // "killed by signal 9".
 };
-// A measured sample of one device. Numbers below 0: not known.
+// A measured sample of one device. Numbers below 0: not known; utilization then is what the replicas report.
 struct DeviceSampled {
   DeviceId device;
   double utilization = 0;          // Percent, of our own work and others'.

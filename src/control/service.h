@@ -7,11 +7,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "config/config.h"
+#include "control/core_setup.h"
 #include "control/events.h"
+#include "control/launcher.h"
 #include "control/views.h"
 
 namespace boost::asio {
@@ -20,6 +23,9 @@ class io_context;
 
 namespace altlas::telemetry {
 class Registry;
+}
+namespace altlas::journal {
+class Store;
 }
 
 namespace altlas::control {
@@ -94,5 +100,25 @@ class Service {
   virtual Result<void> start() = 0;
   virtual void stop(int64_t timeout_ms) = 0;
 };
+
+struct ServiceOptions {
+  CoreSetup setup;
+  std::unique_ptr<journal::Store> store;
+  std::string folder;                        // The data directory: the event log is there. Empty: none is kept.
+  bool in_process_workers = false;
+  telemetry::Registry* metrics = nullptr;    // May be null; outlives the service.
+  const Clock* clock = nullptr;              // Null: the system's.
+  uint64_t stream_buffer_bytes_max = 1 << 20;   // Of one subscriber that does not read.
+  uint64_t event_log_bytes_max = 64 << 20;
+  // Measures every device; called on a thread of the service's, once a second. Empty: utilization is what replicas
+  // report, nothing else is known.
+  std::function<std::vector<DeviceSampled>()> sample;
+  // Where replicas live; empty: processes, or threads with in_process_workers.
+  std::function<std::unique_ptr<Launcher>(LauncherCallbacks)> launcher;
+};
+
+// `context` must be run by at least one thread that lives until stop() has returned, and outlives the service.
+// Errors: kInvalid, kIo for a folder that can't be used.
+Result<std::unique_ptr<Service>> make_service(boost::asio::io_context& context, ServiceOptions options);
 
 }  // namespace altlas::control

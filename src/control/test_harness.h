@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -37,6 +38,7 @@ class CoreHarness {
   explicit CoreHarness(CoreSetup setup) : core(std::move(setup)) {}
 
   void step(Event event) {
+    if (before_step) before_step(event);
     std::vector<Action> actions;
     core.step(std::move(event), now, actions);
     core.check_integrity();
@@ -145,6 +147,7 @@ class CoreHarness {
     }
   }
 
+  std::function<void(const Event&)> before_step;
   Core core;
   TimeUs now = 1'000'000'000;
   bool journal_auto = true;

@@ -85,6 +85,7 @@ struct ReplicaView {
   int32_t pid = 0;
   uint32_t restarts = 0;
   std::string message;             // Why it is not running.
+  ErrorCode error_code = ErrorCode::kInternal;  // Of `message`, where a load failed.
   std::string load_phase;
   double load_fraction = 0;
   uint32_t running = 0;

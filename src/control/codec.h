@@ -1,0 +1,131 @@
+// A binary codec of plain structs by reflection, for the event log: numbers little-endian as they are, text and lists
+// with their length before them, variants with their index. Only event_log.cc includes it.
+#pragma once
+
+#include <boost/pfr.hpp>
+
+#include <array>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/hash.h"
+
+namespace altlas::control::codec {
+
+template <class T, template <class...> class Of>
+inline constexpr bool kIs = false;
+template <template <class...> class Of, class... Args>
+inline constexpr bool kIs<Of<Args...>, Of> = true;
+
+template <class T>
+void write(std::string& out, const T& value) {
+  if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
+    char bytes[sizeof(T)];
+    std::memcpy(bytes, &value, sizeof(T));
+    out.append(bytes, sizeof(T));
+  } else if constexpr (std::is_same_v<T, std::string> || kIs<T, std::vector>) {
+    write(out, static_cast<uint64_t>(value.size()));
+    if constexpr (std::is_same_v<T, std::string>) {
+      out += value;
+    } else {
+      for (const auto& element : value) write(out, element);
+    }
+  } else if constexpr (kIs<T, std::optional>) {
+    write(out, static_cast<uint8_t>(value.has_value()));
+    if (value) write(out, *value);
+  } else if constexpr (kIs<T, std::variant>) {
+    write(out, static_cast<uint8_t>(value.index()));
+    std::visit([&](const auto& one) { write(out, one); }, value);
+  } else if constexpr (kIs<T, std::pair>) {
+    write(out, value.first);
+    write(out, value.second);
+  } else {
+    boost::pfr::for_each_field(value, [&](const auto& field) { write(out, field); });
+  }
+}
+
+// Reads from the front of `in`. False: it is cut short or says something that can't be.
+template <class T>
+bool read(std::string_view& in, T& value);
+
+template <size_t I, class... Args>
+bool read_alternative(std::string_view& in, std::variant<Args...>& value, size_t index) {
+  if constexpr (I < sizeof...(Args)) {
+    if (index != I) return read_alternative<I + 1>(in, value, index);
+    return read(in, value.template emplace<I>());
+  }
+  return false;
+}
+
+template <class T>
+bool read(std::string_view& in, T& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    uint8_t byte = 0;
+    if (!read(in, byte) || byte > 1) return false;
+    value = byte == 1;
+    return true;
+  } else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
+    if (in.size() < sizeof(T)) return false;
+    std::memcpy(&value, in.data(), sizeof(T));
+    in.remove_prefix(sizeof(T));
+    return true;
+  } else if constexpr (std::is_same_v<T, std::string> || kIs<T, std::vector>) {
+    uint64_t size = 0;
+    if (!read(in, size) || size > in.size()) return false;  // An element is at least a byte.
+    if constexpr (std::is_same_v<T, std::string>) {
+      value.assign(in.substr(0, size));
+      in.remove_prefix(size);
+    } else {
+      for (uint64_t i = 0; i < size; ++i)
+        if (!read(in, value.emplace_back())) return false;
+    }
+    return true;
+  } else if constexpr (kIs<T, std::optional>) {
+    uint8_t has = 0;
+    if (!read(in, has) || has > 1) return false;
+    return has == 0 || read(in, value.emplace());
+  } else if constexpr (kIs<T, std::variant>) {
+    uint8_t index = 0;
+    return read(in, index) && read_alternative<0>(in, value, index);
+  } else if constexpr (kIs<T, std::pair>) {
+    return read(in, value.first) && read(in, value.second);
+  } else {
+    bool ok = true;
+    boost::pfr::for_each_field(value, [&](auto& field) { ok = ok && read(in, field); });
+    return ok;
+  }
+}
+
+// A fingerprint of a type's layout: another one means that bytes can't be exchanged.
+template <class T>
+void fingerprint(Hasher& hasher) {
+  if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
+    hasher.add(sizeof(T)).add(std::is_floating_point_v<T>);
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    hasher.add(101);
+  } else if constexpr (kIs<T, std::vector> || kIs<T, std::optional>) {
+    hasher.add(kIs<T, std::vector> ? 102 : 103);
+    fingerprint<typename T::value_type>(hasher);
+  } else if constexpr (kIs<T, std::variant>) {
+    [&]<class... Args>(std::variant<Args...>*) {
+      hasher.add(104).add(sizeof...(Args));
+      (fingerprint<Args>(hasher), ...);
+    }(static_cast<T*>(nullptr));
+  } else if constexpr (kIs<T, std::pair>) {
+    fingerprint<typename T::first_type>(hasher);
+    fingerprint<typename T::second_type>(hasher);
+  } else {
+    hasher.add(105).add(boost::pfr::tuple_size_v<T>);
+    [&]<size_t... I>(std::index_sequence<I...>) {
+      (fingerprint<boost::pfr::tuple_element_t<I, T>>(hasher), ...);
+    }(std::make_index_sequence<boost::pfr::tuple_size_v<T>>{});
+  }
+}
+
+}  // namespace altlas::control::codec

@@ -1,0 +1,161 @@
+#include "control/setup.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <random>
+
+namespace altlas::control {
+namespace {
+
+constexpr std::string_view kEcho = "echo";
+
+int64_t seconds(double value) { return static_cast<int64_t>(value * static_cast<double>(kSecond)); }
+
+engine::LoadReplica load_of(const config::EngineConfig& engine) {
+  engine::LoadReplica load;
+  load.tensor_parallel_size = static_cast<uint32_t>(engine.tensor_parallel_size);
+  load.pipeline_parallel_size = static_cast<uint32_t>(engine.pipeline_parallel_size);
+  load.expert_parallel_size = static_cast<uint32_t>(engine.expert_parallel_size);
+  load.model_len_max = static_cast<uint32_t>(engine.max_model_len);
+  load.sequences_max = static_cast<uint32_t>(engine.max_sequences);
+  load.step_tokens_max = static_cast<uint32_t>(engine.step_tokens_max);
+  load.block_tokens = static_cast<uint32_t>(engine.kv_block_tokens);
+  load.executor_depth = static_cast<uint32_t>(engine.executor_depth);
+  load.memory_utilization = engine.gpu_memory_utilization;
+  load.kv_dtype = std::string(to_string(engine.kv_dtype));
+  load.prefix_caching = engine.enable_prefix_caching;
+  return load;
+}
+
+std::string model_path(const config::Config& config, const std::string& name, const ModelSetup& model) {
+  if (name.empty() || name == model.id) return model.path;
+  for (const config::ModelConfig& one : config.models)
+    if (one.name == name) return one.path;
+  return name;
+}
+
+int64_t replica_count(const config::DeploymentConfig& one, int64_t otherwise) {
+  if (one.num_replicas) return *one.num_replicas;
+  if (one.autoscaling_config) return one.autoscaling_config->initial_replicas.value_or(one.autoscaling_config->min_replicas);
+  return otherwise;
+}
+
+DeploymentSetup life_of(const config::DeploymentConfig& one) {
+  DeploymentSetup out;
+  out.name = one.name;
+  out.task_types = one.task_types;
+  out.max_ongoing = static_cast<uint32_t>(one.max_ongoing_requests);
+  out.max_queued = static_cast<uint32_t>(one.max_queued_requests);
+  out.health_check_timeout_us = seconds(one.health_check_timeout_s);
+  out.startup_timeout_us = seconds(one.startup_timeout_s);
+  return out;
+}
+
+Result<DeploymentSetup> model_deployment(const config::Config& config, const config::DeploymentConfig& one,
+                                         const ModelSetup& model, size_t devices, bool every_device) {
+  const config::EngineConfig engine = config::engine_for(config.engine, one);
+  DeploymentSetup out = life_of(one);
+  out.model = one.model.empty() || one.model == model.id ? model.id : one.name;
+  out.load = load_of(engine);
+  out.load.model_path = model_path(config, one.model, model);
+  if (one.num_gpus && *one.num_gpus > 0 && *one.num_gpus < 1) out.load.memory_utilization *= *one.num_gpus;
+  const size_t ranks = size_t{out.load.tensor_parallel_size} * out.load.pipeline_parallel_size;
+  if (ranks > devices)
+    return invalid(fmt::format("deployment '{}' needs {} devices (tensor_parallel_size {} x pipeline_parallel_size {}), "
+                               "there are {}",
+                               one.name, ranks, out.load.tensor_parallel_size, out.load.pipeline_parallel_size, devices),
+                   "deployments." + one.name + ".tensor_parallel_size");
+  const size_t groups = devices / ranks;
+  const auto count = static_cast<size_t>(replica_count(one, every_device ? static_cast<int64_t>(groups) : 1));
+  for (size_t i = 0; i < count; ++i) {
+    std::vector<DeviceId>& replica = out.replicas.emplace_back();
+    for (size_t rank = 0; rank < ranks; ++rank)
+      replica.push_back(DeviceId{static_cast<int32_t>(i % groups * ranks + rank)});
+  }
+  return out;
+}
+
+// Replicas that share a device share its memory evenly, unless num_gpus says how.
+void share_memory(const config::Config& config, std::vector<DeploymentSetup>& deployments, size_t devices) {
+  std::vector<uint32_t> sharers(devices);
+  for (const DeploymentSetup& one : deployments)
+    for (const auto& replica : one.replicas)
+      for (const DeviceId device : replica) ++sharers[static_cast<size_t>(device.value)];
+  for (DeploymentSetup& one : deployments) {
+    uint32_t most = 1;
+    for (const auto& replica : one.replicas)
+      for (const DeviceId device : replica) most = std::max(most, sharers[static_cast<size_t>(device.value)]);
+    const auto configured = std::ranges::find(config.deployments, one.name, &config::DeploymentConfig::name);
+    const bool fraction = configured != config.deployments.end() && configured->num_gpus.value_or(1) < 1;
+    if (!fraction) one.load.memory_utilization /= most;
+  }
+}
+
+DeploymentSetup echo_deployment(const config::DeploymentConfig& one, size_t devices) {
+  DeploymentSetup out = life_of(one);
+  out.name = kEcho;
+  out.load.kind = "echo";
+  const auto count = static_cast<size_t>(replica_count(one, 1));
+  for (size_t i = 0; i < count; ++i) out.replicas.push_back({DeviceId{static_cast<int32_t>(i % devices)}});
+  return out;
+}
+
+void take_limits(const config::Config& config, CoreSetup& out) {
+  const config::MultiGpuConfig& multi = config.gpu.multi_gpu;
+  out.strategy = multi.default_strategy;
+  out.memory_threshold = config.gpu.memory_threshold;
+  out.utilization_threshold = config.gpu.utilization_threshold;
+  out.max_temperature = config.gpu.max_temperature;
+  out.max_concurrent_tasks = static_cast<uint32_t>(multi.max_concurrent_tasks_per_gpu);
+  out.max_queue_size = static_cast<uint32_t>(multi.max_queue_size);
+  out.queue_timeout_us = seconds(multi.queue_timeout);
+  out.priority_levels = multi.queue_priority_levels;
+  out.random_seed = static_cast<uint64_t>(multi.random_seed);
+  if (out.random_seed == 0) out.random_seed = std::random_device{}() | 1u;
+  out.tokens = config.store.tokens;
+  out.tasks_kept_max = static_cast<uint64_t>(config.store.tasks_kept_max);
+}
+
+}  // namespace
+
+Result<CoreSetup> make_core_setup(const config::Config& config, std::span<const DeviceSetup> devices,
+                                  const ModelSetup& model) {
+  if (devices.empty()) return invalid("there is no device; --devices cpu always works", "engine.devices");
+  CoreSetup out;
+  out.devices.assign(devices.begin(), devices.end());
+  take_limits(config, out);
+  const size_t usable = config.gpu.multi_gpu.enabled ? devices.size() : 1;
+  config::DeploymentConfig echo;
+  for (const config::DeploymentConfig& one : config.deployments) {
+    if (one.name == kEcho) {
+      echo = one;
+      continue;
+    }
+    ALTLAS_TRY(DeploymentSetup made, model_deployment(config, one, model, usable, /*every_device=*/false));
+    out.deployments.push_back(std::move(made));
+  }
+  if (out.deployments.empty()) {
+    config::DeploymentConfig one;
+    one.name = model.deployment;
+    ALTLAS_TRY(DeploymentSetup made, model_deployment(config, one, model, usable, /*every_device=*/true));
+    out.deployments.push_back(std::move(made));
+  }
+  share_memory(config, out.deployments, devices.size());
+  out.default_deployment = out.deployments.front().name;
+  out.deployments.push_back(echo_deployment(echo, devices.size()));
+  for (const auto& [type, ids] : config.gpu.multi_gpu.task_specific_mappings) {
+    std::vector<DeviceId> mapped;
+    for (const int64_t id : ids) {
+      if (id < 0 || id >= static_cast<int64_t>(devices.size()))
+        return invalid(fmt::format("task type '{}' is mapped to device {}, there are devices 0 to {}", type, id,
+                                   devices.size() - 1),
+                       "gpu.multi_gpu.task_specific_mappings." + type);
+      mapped.push_back(DeviceId{static_cast<int32_t>(id)});
+    }
+    out.task_specific.emplace_back(type, std::move(mapped));
+  }
+  return out;
+}
+
+}  // namespace altlas::control
