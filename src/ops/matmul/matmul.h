@@ -14,8 +14,8 @@
 
 namespace altlas::ops {
 
-inline constexpr size_t kPanelRows =
-    16;  // Output rows of one panel; the last panel is padded with zero rows.
+// Output rows of one panel; the last panel is padded with zero rows.
+inline constexpr size_t kPanelRows = 16;
 inline constexpr size_t kActivationBlock = 32;  // Values that share one activation scale.
 
 // A view of a packed matrix; `data` is 64-byte aligned and outlives it.
