@@ -2,40 +2,63 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace altlas::simulation {
 
-void Checkers::submitted(const TaskSpec& spec) { tasks_[spec.id].spec = spec; }
+void Checkers::submitted(const TaskSpec& spec) {
+  ClientTask& task = tasks_[spec.id];
+  task.spec = spec;
+  task.text_said = 0;
+}
 
 void Checkers::accepted(const control::Placed& placed) {
   const auto found = tasks_.find(placed.task);
   if (found == tasks_.end()) return fail(fmt::format("task {} was accepted, nobody asked for it", to_string(placed.task)));
-  found->second.accepted = true;
+  ClientTask& task = found->second;
+  task.accepted = true;
+  if (task.spec.idempotency_key.empty()) return;
+  const auto [first, added] = accepted_of_.emplace(std::pair(task.spec.owner, task.spec.idempotency_key), placed.task);
+  if (added || first->second == placed.task) return;
+  const ClientTask& other = tasks_.at(first->second);
+  if (other.accepted && !other.forgotten)
+    fail(fmt::format("tasks {} and {} were both accepted under idempotency_key '{}'", to_string(first->second),
+                     to_string(placed.task), task.spec.idempotency_key));
+  first->second = placed.task;
 }
 
 void Checkers::cancel_sent(TaskId id) { tasks_[id].cancel_sent = true; }
+
+void Checkers::forgotten(TaskId id) {
+  const auto found = tasks_.find(id);
+  if (found == tasks_.end()) return fail(fmt::format("task {} was forgotten, nobody asked for it", to_string(id)));
+  if (!found->second.end) fail(fmt::format("task {} was forgotten before its end", to_string(id)));
+  found->second.forgotten = true;
+}
 
 void Checkers::delta(TaskId id, const TokenDelta& delta) {
   const auto found = tasks_.find(id);
   if (found == tasks_.end()) return fail(fmt::format("text for task {}, which nobody asked for", to_string(id)));
   ClientTask& task = found->second;
   if (task.end) fail(fmt::format("text for task {} after its end", to_string(id)));
-  if (task.stream_whole && delta.text_offset != task.text_said)
-    fail(fmt::format("task {}: text at byte {}, {} were said", to_string(id), delta.text_offset, task.text_said));
+  const uint64_t said = task.text_said.value_or(delta.text_offset);
+  if (delta.text_offset != said)
+    fail(fmt::format("task {}: text at byte {}, {} were said", to_string(id), delta.text_offset, said));
   task.text_said = delta.text_offset + delta.text.size();
-  task.text += delta.text;
+  const std::string& want = expected_(task.spec);
+  if (delta.text_offset > want.size() || want.compare(delta.text_offset, delta.text.size(), delta.text) != 0)
+    fail(fmt::format("task {} says '{}' at byte {}, an undisturbed run says '{}'", to_string(id), delta.text,
+                     delta.text_offset, want));
 }
 
 void Checkers::check_end(const ClientTask& task, const control::TaskView& view) {
   const std::string id = to_string(view.id);
   switch (view.status) {
     case TaskStatus::kCompleted: {
-      const std::string want = expected_(task.spec);
+      const std::string& want = expected_(task.spec);
       if (!view.result || view.result->text != want)
-        fail(fmt::format("task {} ended with '{}', an undisturbed run gives '{}'", id, view.result ? view.result->text : "", want));
-      if (task.stream_whole && task.text_said > 0 && task.text != want)
-        fail(fmt::format("task {}: the stream said '{}', the result is '{}'", id, task.text, want));
+        fail(fmt::format("task {} ended with '{}', an undisturbed run gives '{}'", id,
+                         view.result ? view.result->text : "", want));
+      if (task.ends_told > 0 && task.text_said.value_or(want.size()) != want.size())
+        fail(fmt::format("task {}: the stream ended at byte {} of {}", id, *task.text_said, want.size()));
       return;
     }
     case TaskStatus::kCanceled:
@@ -55,7 +78,8 @@ void Checkers::status(const control::Core& core, TaskId id, TaskStatus status) {
   ClientTask& task = found->second;
   if (++task.ends_told > 1) fail(fmt::format("task {} ended twice", to_string(id)));
   if (task.end && *task.end != status)
-    fail(fmt::format("task {} was {} before the restart and is {} now", to_string(id), to_string(*task.end), to_string(status)));
+    fail(fmt::format("task {} was {} before the restart and is {} now", to_string(id), to_string(*task.end),
+                     to_string(status)));
   task.end = status;
   const auto view = core.task(id);
   if (!view.ok()) return fail(fmt::format("task {} is over and not known", to_string(id)));
@@ -65,44 +89,68 @@ void Checkers::status(const control::Core& core, TaskId id, TaskStatus status) {
 void Checkers::server_lost() {
   for (auto& [id, task] : tasks_) {
     task.ends_told = 0;
-    task.stream_whole = false;
-    task.text.clear();
+    task.text_said.reset();
     if (!task.spec.durable) task.accepted = false;
   }
 }
 
-void Checkers::state(const control::Core& core, uint32_t max_queue_size) {
-  if (core.held() > max_queue_size) fail(fmt::format("{} tasks wait, the limit is {}", core.held(), max_queue_size));
-  for (const control::DeviceView& device : core.devices())
-    if (device.memory_used > device.memory_total)
-      fail(fmt::format("device {} holds {} bytes of {}", device.id.value, device.memory_used, device.memory_total));
+void Checkers::check_known(const control::Core& core, const ClientTask& task) {
+  const auto view = core.task(task.spec.id);
+  if (!view.ok()) {
+    if (task.spec.durable && !task.forgotten)
+      fail(fmt::format("task {} was accepted and is lost", to_string(task.spec.id)));
+    return;
+  }
+  if (task.end && *task.end != view->status)
+    fail(fmt::format("task {} was told {} and is {} now", to_string(task.spec.id), to_string(*task.end),
+                     to_string(view->status)));
+  if (is_over(view->status)) check_end(task, *view);
 }
 
-uint64_t Checkers::unfinished() const {
-  return static_cast<uint64_t>(std::ranges::count_if(tasks_, [](const auto& entry) {
-    return entry.second.accepted && !entry.second.end;
-  }));
+void Checkers::server_restarted(const control::Core& core) {
+  for (auto& [id, task] : tasks_) {
+    if (task.accepted) check_known(core, task);
+    const auto view = core.task(id);
+    if (view.ok() && is_over(view->status)) task.end = view->status;
+  }
+}
+
+void Checkers::waiting(uint64_t tasks, uint64_t limit) {
+  if (tasks > limit) fail(fmt::format("{} tasks wait, the limit is {}", tasks, limit));
+}
+
+void Checkers::device(const DeviceUse& use) {
+  if (use.held_bytes > use.total_bytes)
+    fail(fmt::format("device {} holds {} bytes of {}: {}", use.device.value, use.held_bytes, use.total_bytes, use.what));
+}
+
+std::vector<TaskId> Checkers::unfinished() const {
+  std::vector<TaskId> out;
+  for (const auto& [id, task] : tasks_)
+    if (task.accepted && !task.end) out.push_back(id);
+  return out;
 }
 
 void Checkers::finish(const control::Core& core, const journal::ReplayCounts& counts,
                       const std::vector<journal::RestoredTask>& journal) {
   if (counts.ended_again != 0) fail(fmt::format("the journal has {} second ends", counts.ended_again));
+  if (counts.accepted_again != 0) fail(fmt::format("the journal has {} second acceptances", counts.accepted_again));
   std::map<TaskId, TaskStatus> journaled;
   for (const journal::RestoredTask& task : journal) journaled[task.spec.id] = task.status;
   for (const auto& [id, task] : tasks_) {
     if (!task.accepted) continue;
+    check_known(core, task);
     const auto view = core.task(id);
-    if (!view.ok()) {
-      if (task.spec.durable) fail(fmt::format("task {} was accepted and is lost", to_string(id)));
-      continue;
-    }
-    if (!is_over(view->status)) fail(fmt::format("task {} is still {} at the end", to_string(id), to_string(view->status)));
-    else check_end(task, *view);
+    if (!view.ok()) continue;
+    if (!is_over(view->status))
+      fail(fmt::format("task {} is still {} at the end", to_string(id), to_string(view->status)));
     if (!task.spec.durable) continue;
     const auto durable = journaled.find(id);
-    if (durable == journaled.end()) fail(fmt::format("task {} is not in the journal", to_string(id)));
+    if (durable == journaled.end())
+      fail(fmt::format("task {} is not in the journal", to_string(id)));
     else if (durable->second != view->status)
-      fail(fmt::format("task {} is {} in the journal, {} in the core", to_string(id), to_string(durable->second), to_string(view->status)));
+      fail(fmt::format("task {} is {} in the journal, {} in the core", to_string(id), to_string(durable->second),
+                       to_string(view->status)));
   }
 }
 

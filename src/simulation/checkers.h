@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "control/core.h"
@@ -19,15 +20,22 @@ struct ClientTask {
   TaskSpec spec;
   bool accepted = false;                  // Answered ok.
   bool cancel_sent = false;
+  bool forgotten = false;                 // Over, and beyond the number kept.
   std::optional<TaskStatus> end;          // As told, or as found after a restart of the server.
   uint32_t ends_told = 0;                 // By one server's life.
-  uint64_t text_said = 0;                 // Bytes, in this server's life.
-  std::string text;
-  bool stream_whole = true;               // Streamed from its first byte in this server's life.
+  std::optional<uint64_t> text_said;      // Bytes; nothing is known before a restarted server's first words.
 };
 
 // What an undisturbed run of the task gives.
-using ExpectedText = std::function<std::string(const TaskSpec& spec)>;
+using ExpectedText = std::function<const std::string&(const TaskSpec& spec)>;
+
+// What really lies on a device.
+struct DeviceUse {
+  DeviceId device;
+  uint64_t total_bytes = 0;
+  uint64_t held_bytes = 0;     // Weights, activations and used KV blocks of its processes, reservations of running tasks.
+  std::string what;            // The same, told apart.
+};
 
 class Checkers {
  public:
@@ -38,26 +46,35 @@ class Checkers {
   void cancel_sent(TaskId id);
   void delta(TaskId id, const TokenDelta& delta);
   void status(const control::Core& core, TaskId id, TaskStatus status);
+  void forgotten(TaskId id);
   // The server died; its streams are gone, and so are tasks that were not durable.
   void server_lost();
+  // A new one has read the journal.
+  void server_restarted(const control::Core& core);
   // After every event.
-  void state(const control::Core& core, uint32_t max_queue_size);
+  void waiting(uint64_t tasks, uint64_t limit);
+  void device(const DeviceUse& use);
   // After quiet time at the end: everything accepted is over, in the core and in the journal alike.
-  void finish(const control::Core& core, const journal::ReplayCounts& counts, const std::vector<journal::RestoredTask>& journal);
+  void finish(const control::Core& core, const journal::ReplayCounts& counts,
+              const std::vector<journal::RestoredTask>& journal);
+  // Any other promise.
+  void fail(std::string what) {
+    if (!failure_) failure_ = std::move(what);
+  }
 
   // The first promise that was broken.
   const std::optional<std::string>& failure() const { return failure_; }
   const std::map<TaskId, ClientTask>& tasks() const { return tasks_; }
-  uint64_t unfinished() const;
+  // Accepted, and no end was told.
+  std::vector<TaskId> unfinished() const;
 
  private:
-  void fail(std::string what) {
-    if (!failure_) failure_ = std::move(what);
-  }
   void check_end(const ClientTask& task, const control::TaskView& view);
+  void check_known(const control::Core& core, const ClientTask& task);
 
   ExpectedText expected_;
   std::map<TaskId, ClientTask> tasks_;
+  std::map<std::pair<std::string, std::string>, TaskId> accepted_of_;  // (owner, idempotency_key).
   std::optional<std::string> failure_;
 };
 

@@ -6,16 +6,45 @@ namespace altlas::simulation {
 
 namespace {
 
+void add_spec(const TaskSpec& spec, Hasher& hash) {
+  hash.add(spec.id.high).add(spec.id.low).add(std::string_view(spec.deployment)).add(static_cast<int>(spec.priority));
+  hash.add(std::span<const int32_t>(spec.prompt)).add(spec.tokens_max).add(spec.estimated_memory).add(spec.durable);
+  hash.add(spec.deadline.value_or(0)).add(spec.body_hash).add(spec.sampling.seed);
+}
+
+void add_report(const engine::Report& report, Hasher& hash) {
+  hash.add(report.index());
+  if (const auto* one = std::get_if<engine::SequenceTokens>(&report))
+    hash.add(one->sequence.value).add(std::span<const int32_t>(one->delta.ids)).add(std::string_view(one->delta.text));
+  if (const auto* one = std::get_if<engine::SequenceFinished>(&report))
+    hash.add(one->sequence.value).add(std::string_view(one->result.text));
+  if (const auto* one = std::get_if<engine::SequenceFailed>(&report))
+    hash.add(one->sequence.value).add(std::string_view(one->message));
+  if (const auto* one = std::get_if<engine::SequenceCanceled>(&report)) hash.add(one->sequence.value).add(one->tokens);
+  if (const auto* one = std::get_if<engine::ReplicaStats>(&report))
+    hash.add(one->steps).add(one->running).add(one->kv_blocks_free).add(one->preemptions);
+}
+
 uint64_t hash_event(const control::Event& event, TimeUs now) {
   Hasher hash;
   hash.add(event.index()).add(now);
-  if (const auto* one = std::get_if<control::TasksSubmitted>(&event))
-    for (const TaskSpec& spec : one->specs) hash.add(spec.id.high).add(spec.id.low).add(std::span<const int32_t>(spec.prompt));
+  if (const auto* one = std::get_if<control::TasksSubmitted>(&event)) {
+    hash.add(one->ticket).add(one->split).add(one->min_per_device);
+    for (const TaskSpec& spec : one->specs) add_spec(spec, hash);
+  }
   if (const auto* one = std::get_if<control::WorkerReported>(&event)) {
-    hash.add(one->replica.value).add(one->report.index());
-    if (const auto* tokens = std::get_if<engine::SequenceTokens>(&one->report)) hash.add(std::span<const int32_t>(tokens->delta.ids));
+    hash.add(one->replica.value);
+    add_report(one->report, hash);
   }
   if (const auto* one = std::get_if<control::JournalWritten>(&event)) hash.add(one->ticket).add(one->ok);
+  if (const auto* one = std::get_if<control::CancelRequested>(&event)) hash.add(one->task.high).add(one->task.low);
+  if (const auto* one = std::get_if<control::WorkerLost>(&event))
+    hash.add(one->replica.value).add(std::string_view(one->reason));
+  if (const auto* one = std::get_if<control::DeviceSampled>(&event))
+    hash.add(one->device.value).add(one->temperature).add(one->foreign_utilization).add(one->healthy);
+  if (const auto* one = std::get_if<control::TasksRestored>(&event))
+    for (const journal::RestoredTask& task : one->tasks)
+      hash.add(task.spec.id.low).add(static_cast<int>(task.status)).add(std::span<const int32_t>(task.generated));
   return hash.value();
 }
 
@@ -55,20 +84,13 @@ void Gateway::act(control::Action& action) {
   if (auto* one = std::get_if<control::AnswerAdmission>(&action)) hooks_.admission(one->ticket, one->admitted);
   if (auto* one = std::get_if<control::AnswerSubmission>(&action)) hooks_.submission(one->ticket, one->placed);
   if (auto* one = std::get_if<control::AppendJournal>(&action)) append(std::move(*one));
-  if (auto* one = std::get_if<control::ForgetTasks>(&action)) forgets_.push_back(std::move(one->tasks));
+  if (auto* one = std::get_if<control::ForgetTasks>(&action)) {
+    hooks_.forgotten(one->tasks);
+    forgets_.push_back(std::move(one->tasks));
+  }
   if (auto* one = std::get_if<control::PublishDelta>(&action)) hooks_.delta(*one);
   if (auto* one = std::get_if<control::PublishStatus>(&action)) hooks_.status(*one);
-  if (auto* one = std::get_if<control::StartWorker>(&action)) {
-    worker::SessionOptions options;
-    options.role = worker::Role::kServer;
-    options.replica = one->replica;
-    options.epoch = epoch_;
-    options.token = "token";
-    links_.erase(one->replica);
-    links_.emplace(one->replica, Link{worker::Session(options, events_.now()), one->load, false, {}, 0});
-    hooks_.start_worker(one->replica, epoch_, one->load);
-    serve_link(one->replica);
-  }
+  if (auto* one = std::get_if<control::StartWorker>(&action)) start_worker(*one);
   if (auto* one = std::get_if<control::StopWorker>(&action)) {
     links_.erase(one->replica);
     hooks_.kill_worker(one->replica);
@@ -82,9 +104,24 @@ void Gateway::act(control::Action& action) {
   }
 }
 
+void Gateway::start_worker(const control::StartWorker& start) {
+  worker::SessionOptions options;
+  options.role = worker::Role::kServer;
+  options.replica = start.replica;
+  options.epoch = epoch_;
+  options.token = "token";
+  links_.erase(start.replica);
+  links_.emplace(start.replica, Link{worker::Session(options, events_.now()), start.load, false, {}, 0});
+  hooks_.start_worker(start.replica, epoch_, start.load);
+  serve_link(start.replica);
+}
+
 void Gateway::append(control::AppendJournal append) {
   writes_.push_back(std::move(append));
-  if (committing_) return;
+  if (!committing_) schedule_commit();
+}
+
+void Gateway::schedule_commit() {
   committing_ = true;
   events_.after(50 + static_cast<int64_t>(random_.below(400)), [self = shared_from_this()] { self->commit(); });
 }
@@ -100,22 +137,33 @@ void Gateway::commit() {
   }
   writes_.clear();
   const Result<void> written = store_->append(all);
-  if (written.ok()) {
+  hooks_.committed();
+  if (dead_) return;
+  if (written.ok() && !forgets_.empty()) {
     for (const auto& tasks : forgets_) static_cast<void>(store_->forget(tasks));
     forgets_.clear();
+    hooks_.committed();
+    if (dead_) return;
   }
-  committing_ = false;
+  tell_written(tickets, written);
+}
+
+void Gateway::tell_written(const std::vector<uint64_t>& tickets, const Result<void>& written) {
   const std::string message = written.ok() ? "" : written.error().message();
-  events_.after(20 + static_cast<int64_t>(random_.below(100)), [self = shared_from_this(), tickets, message] {
+  const auto tell = [self = shared_from_this(), tickets, message, ok = written.ok()] {
     for (const uint64_t ticket : tickets) {
       if (ticket == 0) continue;
       control::JournalWritten event;
       event.ticket = ticket;
-      event.ok = message.empty();
+      event.ok = ok;
       event.message = message;
       self->step(std::move(event));
     }
-  });
+    if (self->dead_) return;
+    self->committing_ = false;
+    if (!self->writes_.empty()) self->schedule_commit();
+  };
+  events_.after(20 + static_cast<int64_t>(random_.below(100)), tell);
 }
 
 void Gateway::arm_tick() {

@@ -24,7 +24,9 @@ struct GatewayHooks {
   std::function<void(uint64_t ticket, const Result<std::vector<control::Placed>>&)> submission;
   std::function<void(const control::PublishDelta&)> delta;
   std::function<void(const control::PublishStatus&)> status;
-  std::function<void()> stepped;  // After each event and its actions.
+  std::function<void(const std::vector<TaskId>&)> forgotten;
+  std::function<void()> stepped;    // After each event and its actions.
+  std::function<void()> committed;  // After each use of the disk: the power may have gone in it.
 };
 
 class Gateway : public std::enable_shared_from_this<Gateway> {
@@ -47,6 +49,8 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   const control::Core& core() const { return core_; }
   journal::Store& store() { return *store_; }
   uint64_t events_stepped() const { return stepped_; }
+  // Everything that was to be written is, or failed.
+  bool idle() const { return !committing_ && writes_.empty(); }
 
  private:
   struct Link {
@@ -57,8 +61,11 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
     TimeUs timer_at = 0;
   };
   void act(control::Action& action);
+  void start_worker(const control::StartWorker& start);
   void append(control::AppendJournal append);
+  void schedule_commit();
   void commit();
+  void tell_written(const std::vector<uint64_t>& tickets, const Result<void>& written);
   void serve_link(ReplicaId replica);
   void lose(ReplicaId replica, const std::string& why);
   void arm_tick();

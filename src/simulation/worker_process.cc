@@ -81,6 +81,10 @@ void WorkerProcess::on_message(worker::Message message) {
 
 void WorkerProcess::load() {
   if (dead_) return;
+  if (const Result<void> room = hooks_.may_load(); !room.ok()) {
+    outbox_.push(engine::LoadFailed{room.error().code(), room.error().message()});
+    return carry_out();
+  }
   auto executor = engine::SimExecutor::create(model_, nullptr, engine::SimTime::kVirtual, system_clock());
   ALTLAS_CHECK(executor.ok(), executor.error().message());
   executor_ = *std::move(executor);

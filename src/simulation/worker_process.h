@@ -18,6 +18,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   struct Hooks {
     std::function<void(std::string)> write;             // Bytes to the server.
     std::function<void(const std::string&)> exited;     // By itself.
+    std::function<Result<void>()> may_load;             // Asked when it would take the device's memory.
   };
   WorkerProcess(EventQueue& events, worker::SessionOptions session, engine::SimOptions model, int64_t load_us, Hooks hooks);
 
@@ -27,6 +28,8 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   // Ends at once, as by SIGKILL: nothing is said any more.
   void kill() { dead_ = true; }
   bool dead() const { return dead_; }
+  // Null before it has loaded.
+  const engine::ReplicaCore* core() const { return core_.get(); }
   // Does not compute until then, but answers: a hang.
   void stall_until(TimeUs time) { stalled_until_ = time; }
 

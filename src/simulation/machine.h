@@ -1,0 +1,76 @@
+// Machine: the worker processes of a simulated server and the links to them, with what goes wrong with either.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/philox.h"
+#include "simulation/checkers.h"
+#include "simulation/event_queue.h"
+#include "simulation/gateway.h"
+#include "simulation/scenario.h"
+#include "simulation/worker_process.h"
+
+namespace altlas::simulation {
+
+class Machine {
+ public:
+  // All outlive this.
+  Machine(EventQueue& events, PhiloxStream& random, const Scenario& scenario)
+      : events_(events), random_(random), scenario_(scenario) {}
+
+  // The server that workers talk to; null: it is gone, its links are cut, and its workers end by themselves.
+  void set_gateway(std::shared_ptr<Gateway> gateway, uint64_t epoch);
+  void start_worker(ReplicaId replica, uint64_t epoch, const engine::LoadReplica& load);
+  void kill_worker(ReplicaId replica);
+  void write(ReplicaId replica, std::string bytes);
+
+  // Faults, of a worker of the present server chosen by chance; false if there is none.
+  bool crash_worker();
+  bool stall_worker(int64_t for_us);
+  bool break_link();
+  bool stall_link(int64_t for_us);
+  void fail_next_load() { ++loads_to_fail_; }
+  void heal();
+
+  // What really lies on each device; `reserved`: bytes by device.
+  std::vector<DeviceUse> device_use(const std::vector<uint64_t>& reserved) const;
+
+ private:
+  struct Worker {
+    ReplicaId replica;
+    uint64_t epoch = 0;
+    size_t device = 0;
+    std::shared_ptr<WorkerProcess> process;  // Null while it starts.
+    uint64_t connection = 0;                 // 0: none.
+    TimeUs last_down = 0, last_up = 0;       // Deliveries under way; they do not overtake one another.
+    TimeUs stalled_until = 0;
+  };
+  void spawn(uint64_t number, const engine::SimOptions& model);
+  WorkerProcess::Hooks hooks_of(uint64_t number);
+  Worker* find(uint64_t number);
+  void connect(uint64_t number);
+  void cut(uint64_t number);
+  void intrude(uint64_t number);
+  void exited(uint64_t number, const std::string& why);
+  Result<void> may_load(uint64_t number);
+  void deliver(uint64_t number, std::string bytes, bool up);
+  void deliver_part(uint64_t number, std::string bytes, bool up);
+  uint64_t any_worker();
+
+  EventQueue& events_;
+  PhiloxStream& random_;
+  const Scenario& scenario_;
+  std::shared_ptr<Gateway> gateway_;
+  uint64_t epoch_ = 0;
+  std::map<uint64_t, Worker> workers_;       // By number of start, in all epochs.
+  std::map<ReplicaId, uint64_t> worker_of_;  // Of the present server.
+  uint64_t next_number_ = 1, next_connection_ = 1;
+  uint32_t loads_to_fail_ = 0;
+};
+
+}  // namespace altlas::simulation

@@ -1,0 +1,150 @@
+#include "simulation/scenario.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/check.h"
+#include "engine/replica_core.h"
+#include "engine/sim_executor.h"
+
+namespace altlas::simulation {
+namespace {
+
+constexpr uint32_t kBlockTokens = 16;
+
+bool one_in(PhiloxStream& random, uint64_t n) { return random.below(n) == 0; }
+int64_t between(PhiloxStream& random, int64_t low, int64_t high) {
+  return low + static_cast<int64_t>(random.below(static_cast<uint64_t>(high - low + 1)));
+}
+
+engine::SimShape small_shape() {
+  engine::SimShape shape;
+  shape.layers = 2;
+  shape.hidden = 64;
+  shape.heads = 4;
+  shape.kv_heads = 2;
+  shape.head_dim = 16;
+  shape.ffn = 128;
+  shape.vocab = kVocabulary;
+  shape.model_len_max = kModelLenMax;
+  shape.weight_bytes = 64 << 10;
+  return shape;
+}
+
+// A model with so many KV blocks, on a device that has `share` of its memory for it.
+engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double launch_s, double share) {
+  engine::SimOptions model;
+  model.shape = small_shape();
+  model.sequences_max = sequences_max;
+  model.step_tokens_max = 64;
+  model.block_tokens = kBlockTokens;
+  model.memory_utilization = share;
+  model.kind.name = "small";
+  model.kind.memory_bytes = uint64_t{1} << 30;
+  model.kind.memory_bytes_per_s = 1e12;
+  model.kind.bf16_flops = model.kind.int8_ops = 1e13;
+  model.kind.launch_s = launch_s;
+  model.kind.link_bytes_per_s = 1e11;
+  const auto roomy = engine::sim_limits(model);
+  ALTLAS_CHECK(roomy.ok(), roomy.error().message());
+  const uint64_t bytes = roomy->weight_bytes + roomy->activation_bytes + kv_blocks * roomy->block_bytes + 64;
+  model.kind.memory_bytes = static_cast<uint64_t>(static_cast<double>(bytes) / share) + 1;
+  return model;
+}
+
+void make_limits(const WorldOptions& options, PhiloxStream& random, control::CoreSetup& setup) {
+  setup.strategy = static_cast<Strategy>(random.below(7));
+  setup.random_seed = random.next();
+  setup.max_queue_size = static_cast<uint32_t>(between(random, 2, 40));
+  setup.queue_timeout_us = between(random, 5, 60) * kSecond;
+  setup.age_step_us = between(random, 1, 5) * kSecond;
+  setup.max_concurrent_tasks = one_in(random, 2) ? 0 : static_cast<uint32_t>(between(random, 1, 6));
+  setup.tokens = static_cast<TokenJournal>(random.below(3));
+  setup.tasks_kept_max = one_in(random, 3) ? static_cast<uint64_t>(between(random, 5, 30)) : 100'000;
+  setup.crashes_max = static_cast<uint32_t>(between(random, 2, 6));
+  if (one_in(random, 2))
+    setup.task_specific = {{"special", {DeviceId{static_cast<int32_t>(random.below(options.devices))}}}};
+}
+
+control::DeploymentSetup make_deployment(size_t index, PhiloxStream& random) {
+  control::DeploymentSetup out;
+  out.name = fmt::format("model-{}", index);
+  out.model = out.name;
+  out.load.model_path = out.name + ".gguf";
+  out.task_types = {index == 0 ? "text_generation" : "other"};
+  out.max_ongoing = one_in(random, 2) ? 0 : static_cast<uint32_t>(between(random, 1, 8));
+  out.max_queued = one_in(random, 3) ? static_cast<uint32_t>(between(random, 2, 20)) : 1000;
+  out.health_check_timeout_us = between(random, 2, 6) * kSecond;
+  out.startup_timeout_us = between(random, 5, 20) * kSecond;
+  return out;
+}
+
+}  // namespace
+
+Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
+  Scenario out;
+  make_limits(options, random, out.setup);
+  const size_t deployments = one_in(random, 3) ? 2 : 1;
+  const bool twice = one_in(random, 4);  // Two replicas of the first deployment on device 0.
+  const double share = 0.9 / static_cast<double>(deployments + (twice ? 1 : 0));
+  for (size_t i = 0; i < deployments; ++i) {
+    out.setup.deployments.push_back(make_deployment(i, random));
+    out.models.emplace_back();
+  }
+  out.setup.default_deployment = "model-0";
+  for (uint32_t i = 0; i < options.devices; ++i) {
+    const DeviceId device{static_cast<int32_t>(i)};
+    const auto blocks = static_cast<uint32_t>(between(random, 10, 40));
+    const auto sequences = static_cast<uint32_t>(between(random, 1, 6));
+    const double launch_s = static_cast<double>(between(random, 500, 4000)) * 1e-6;
+    const engine::SimOptions model = make_model(blocks, sequences, launch_s, share);
+    for (size_t d = 0; d < deployments; ++d) {
+      out.models[d].push_back(model);
+      if (d == 0 || i % 2 == 0) out.setup.deployments[d].replicas.push_back({device});
+    }
+    out.setup.devices.push_back(
+        {device, fmt::format("small {}", i), "sim", model.kind.memory_bytes, fmt::format("sim:small:{}", i), 0});
+  }
+  if (twice) out.setup.deployments[0].replicas.push_back({DeviceId{0}});
+  return out;
+}
+
+namespace {
+
+std::string run_alone(const TaskSpec& spec) {
+  engine::SimOptions model = make_model(kModelLenMax / kBlockTokens + 1, 1, 1e-3, 0.9);
+  auto executor = engine::SimExecutor::create(model, nullptr, engine::SimTime::kVirtual, system_clock());
+  ALTLAS_CHECK(executor.ok(), executor.error().message());
+  engine::ReplicaCore core((*executor)->limits(), engine::CoreOptions(), nullptr);
+  engine::SubmitSequence command;
+  command.sequence = SequenceId{1};
+  command.prompt = spec.prompt;
+  command.tokens_max = spec.tokens_max;
+  command.sampling = spec.sampling;
+  core.handle(std::move(command));
+  for (int step = 0; step < 1000; ++step) {
+    for (engine::Report& report : core.take_reports()) {
+      if (auto* done = std::get_if<engine::SequenceFinished>(&report)) return done->result.text;
+      if (auto* failed = std::get_if<engine::SequenceFailed>(&report)) return "(fails: " + failed->message + ")";
+    }
+    (*executor)->launch(core.plan());
+    const auto result = (*executor)->collect();
+    core.commit(*result);
+  }
+  return "(does not end)";
+}
+
+}  // namespace
+
+ExpectedText make_expected_text() {
+  return [known = std::make_shared<std::map<TaskId, std::string>>()](const TaskSpec& spec) -> const std::string& {
+    const auto [found, added] = known->try_emplace(spec.id);
+    if (added) found->second = run_alone(spec);
+    return found->second;
+  };
+}
+
+}  // namespace altlas::simulation

@@ -1,0 +1,343 @@
+#include "simulation/world.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+#include "base/check.h"
+#include "journal/store.h"
+#include "simulation/clients.h"
+#include "simulation/faulty_vfs.h"
+#include "simulation/machine.h"
+
+namespace altlas::simulation {
+namespace {
+
+constexpr TimeUs kStart = 1'700'000'000 * kSecond;
+constexpr int64_t kQuietUsMax = 900 * kSecond;      // After the busy time everything is over by then.
+constexpr uint64_t kEventsAtOnceMax = 200'000;      // At one virtual time.
+
+bool one_in(PhiloxStream& random, uint64_t n) { return random.below(n) == 0; }
+
+class World {
+ public:
+  explicit World(const WorldOptions& options)
+      : options_(options), random_{options.seed}, disk_(options.seed), events_(kStart),
+        scenario_(make_scenario(options, random_)), checkers_(make_expected_text()),
+        machine_(events_, random_, scenario_),
+        clients_(events_, random_, scenario_, checkers_,
+                 [this](control::Event event) { return step(std::move(event)); }) {}
+
+  WorldResult run();
+
+ private:
+  bool step(control::Event event);
+  GatewayHooks hooks();
+  void boot();
+  void boot_later(int64_t delay_us) {
+    events_.after(delay_us, [this] { boot(); });
+  }
+  void lose_power();
+  void stop_and_restart();
+  void close_when_stopped();
+  void take_down(bool power_loss);
+  void after_step();
+  void after_commit();
+  void check_devices();
+
+  void plan_faults();
+  void fault();
+  void process_fault(uint64_t kind);
+  void disk_fault();
+  void device_fault();
+  void operator_change();
+  void end_faults();
+  bool over() const;
+  void finish();
+
+  const WorldOptions options_;
+  PhiloxStream random_;
+  FaultyVfs disk_;  // Outlives every store.
+  EventQueue events_;
+  const Scenario scenario_;
+  Checkers checkers_;
+  Machine machine_;
+  Clients clients_;
+  std::shared_ptr<Gateway> gateway_;  // Null: the server is down.
+  uint64_t epoch_ = 0;
+  uint64_t power_losses_ = 0;         // Of the disk, already noticed.
+  bool faulty_ = false;               // Faults are on.
+  bool stopping_ = false;
+  Hasher hash_;
+  WorldResult result_;
+};
+
+bool World::step(control::Event event) {
+  if (!gateway_) return false;
+  gateway_->step(std::move(event));
+  return true;
+}
+
+GatewayHooks World::hooks() {
+  GatewayHooks hooks;
+  hooks.start_worker = [this](ReplicaId replica, uint64_t epoch, const engine::LoadReplica& load) {
+    machine_.start_worker(replica, epoch, load);
+  };
+  hooks.kill_worker = [this](ReplicaId replica) { machine_.kill_worker(replica); };
+  hooks.write = [this](ReplicaId replica, std::string bytes) { machine_.write(replica, std::move(bytes)); };
+  hooks.admission = [this](uint64_t ticket, const Result<void>& admitted) { clients_.on_admission(ticket, admitted); };
+  hooks.submission = [this](uint64_t ticket, const Result<std::vector<control::Placed>>& placed) {
+    clients_.on_submission(ticket, placed);
+  };
+  hooks.delta = [this](const control::PublishDelta& said) { checkers_.delta(said.task, said.delta); };
+  hooks.status = [this](const control::PublishStatus& said) {
+    checkers_.status(gateway_->core(), said.task, said.status);
+  };
+  hooks.forgotten = [this](const std::vector<TaskId>& tasks) {
+    for (const TaskId& task : tasks) checkers_.forgotten(task);
+  };
+  hooks.stepped = [this] { after_step(); };
+  hooks.committed = [this] { after_commit(); };
+  return hooks;
+}
+
+// Starts the server; where its disk does not let it, again a little later.
+void World::boot() {
+  if (gateway_) return;
+  ++epoch_;
+  stopping_ = false;
+  disk_.set_time(events_.now());
+  auto store = journal::open_sqlite_store("journal", disk_.name());
+  const auto failed = [&](const Error& error) {
+    power_losses_ = disk_.power_losses();
+    if (!faulty_ || error.code() != ErrorCode::kIo)
+      checkers_.fail(fmt::format("the server does not start: {}", error.message()));
+    boot_later(500 * kMillisecond);
+  };
+  if (!store.ok()) return failed(store.error());
+  gateway_ = std::make_shared<Gateway>(events_, random_, std::move(store).value(), scenario_.setup, epoch_, hash_, hooks());
+  machine_.set_gateway(gateway_, epoch_);
+  if (const Result<void> started = gateway_->start(); !started.ok()) {
+    machine_.set_gateway(nullptr, epoch_);
+    gateway_->kill().reset();
+    gateway_.reset();
+    return failed(started.error());
+  }
+  checkers_.server_restarted(gateway_->core());
+}
+
+// The server is gone at once; `power_loss`: and with it what its disk had not synchronised.
+void World::take_down(bool power_loss) {
+  result_.events += gateway_->events_stepped();
+  const std::unique_ptr<journal::Store> store = gateway_->kill();
+  gateway_.reset();
+  machine_.set_gateway(nullptr, epoch_);
+  if (power_loss && disk_.power_losses() == power_losses_) disk_.power_loss();
+  power_losses_ = disk_.power_losses();
+  checkers_.server_lost();
+  clients_.server_lost();
+  boot_later(static_cast<int64_t>(50 * kMillisecond + random_.below(one_in(random_, 2) ? kSecond : 6 * kSecond)));
+}
+
+void World::lose_power() {
+  if (!gateway_) return;
+  ++result_.server_crashes;
+  take_down(/*power_loss=*/true);
+}
+
+void World::stop_and_restart() {
+  if (!gateway_ || stopping_) return;
+  stopping_ = true;
+  step(control::StopRequested());
+  close_when_stopped();
+}
+
+void World::close_when_stopped() {
+  if (!gateway_ || !stopping_) return;
+  if (gateway_->idle()) return take_down(/*power_loss=*/false);
+  events_.after(10 * kMillisecond, [this] { close_when_stopped(); });
+}
+
+void World::after_commit() {
+  if (disk_.power_losses() == power_losses_) return;
+  lose_power();
+}
+
+void World::after_step() {
+  if (!gateway_) return;
+  checkers_.waiting(gateway_->core().held(), scenario_.setup.max_queue_size);
+  if (gateway_->events_stepped() % 16 == 0) check_devices();
+}
+
+void World::check_devices() {
+  std::vector<uint64_t> reserved(scenario_.setup.devices.size(), 0);
+  for (const auto& [id, task] : checkers_.tasks()) {
+    if (task.spec.estimated_memory == 0 || task.end) continue;
+    const auto view = gateway_->core().task(id);
+    if (view.ok() && view->status == TaskStatus::kRunning)
+      reserved[static_cast<size_t>(view->device.value)] += task.spec.estimated_memory;
+  }
+  for (const DeviceUse& use : machine_.device_use(reserved)) checkers_.device(use);
+}
+
+void World::plan_faults() {
+  const uint64_t changes = random_.below(6);
+  for (uint64_t i = 0; i < changes; ++i)
+    events_.after(static_cast<int64_t>(random_.below(static_cast<uint64_t>(options_.busy_us))),
+                  [this] { operator_change(); });
+  if (!options_.faults) return;
+  faulty_ = true;
+  const uint64_t faults = 3 + random_.below(12);
+  for (uint64_t i = 0; i < faults; ++i)
+    events_.after(static_cast<int64_t>(random_.below(static_cast<uint64_t>(options_.busy_us))), [this] { fault(); });
+  events_.after(options_.busy_us, [this] { end_faults(); });
+}
+
+void World::operator_change() {
+  if (one_in(random_, 2)) {
+    step(control::StrategyChanged{static_cast<Strategy>(random_.below(7))});
+  } else {
+    step(control::ConcurrencyChanged{static_cast<uint32_t>(random_.below(6))});
+  }
+}
+
+void World::fault() {
+  const uint64_t kind = random_.below(14);
+  if (kind < 7) return process_fault(kind);
+  switch (kind) {
+    case 7: return lose_power();
+    case 8: return disk_.power_loss_after(1 + random_.below(60));
+    case 9:
+    case 10: return disk_fault();
+    case 11:
+    case 12: return device_fault();
+    default:
+      if (one_in(random_, 4)) {
+        step(control::DrainRequested());
+      } else {
+        stop_and_restart();
+      }
+  }
+}
+
+void World::process_fault(uint64_t kind) {
+  const auto time = static_cast<int64_t>(100 * kMillisecond + random_.below(8 * kSecond));
+  switch (kind) {
+    case 0:
+    case 1: result_.worker_crashes += machine_.crash_worker() ? 1 : 0; return;
+    case 2: machine_.stall_worker(time); return;
+    case 3:
+    case 4:
+      for (uint64_t i = 1 + random_.below(4); i > 0; --i) result_.link_breaks += machine_.break_link() ? 1 : 0;
+      return;
+    case 5: machine_.stall_link(time); return;
+    default: machine_.fail_next_load(); result_.worker_crashes += machine_.crash_worker() ? 1 : 0;
+  }
+}
+
+void World::disk_fault() {
+  DiskFaults faults;
+  if (one_in(random_, 3)) {
+    faults.bytes_max = disk_.bytes_used() + random_.below(30'000) + 1;
+  } else {
+    faults.read_error = random_.uniform() * 0.02;
+    faults.write_error = random_.uniform() * 0.2;
+    faults.sync_error = random_.uniform() * 0.3;
+  }
+  disk_.set_faults(faults);
+  ++result_.disk_faults;
+  events_.after(static_cast<int64_t>(random_.below(4 * kSecond)), [this] { disk_.set_faults({}); });
+}
+
+void World::device_fault() {
+  control::DeviceSampled sample;
+  sample.device = DeviceId{static_cast<int32_t>(random_.below(options_.devices))};
+  const uint64_t kind = random_.below(3);
+  sample.healthy = kind != 0;
+  sample.temperature = kind == 1 ? 95 : 40;
+  sample.foreign_utilization = kind == 2 ? 99 : 0;
+  sample.utilization = sample.foreign_utilization;
+  step(sample);
+  events_.after(static_cast<int64_t>(random_.below(8 * kSecond)), [this, device = sample.device] {
+    control::DeviceSampled well;
+    well.device = device;
+    well.temperature = 40;
+    step(well);
+  });
+}
+
+void World::end_faults() {
+  faulty_ = false;
+  disk_.set_faults({});
+  disk_.power_loss_after(0);
+  machine_.heal();
+}
+
+bool World::over() const {
+  if (faulty_ || !gateway_ || !clients_.idle() || !gateway_->idle()) return false;
+  return events_.now() >= kStart + options_.busy_us && gateway_->core().unfinished() == 0 &&
+         checkers_.unfinished().empty();
+}
+
+// The journal and the server must tell the same.
+void World::finish() {
+  gateway_->core().check_integrity();
+  journal::Replay replay;
+  const Result<void> read =
+      gateway_->store().replay([&replay](journal::Event event) { return replay.add(std::move(event)); });
+  if (!read.ok()) checkers_.fail(fmt::format("the journal can't be read: {}", read.error().message()));
+  const journal::ReplayCounts counts = replay.counts();
+  checkers_.finish(gateway_->core(), counts, replay.take());
+}
+
+WorldResult World::run() {
+  boot();
+  clients_.schedule(options_.requests, options_.busy_us);
+  plan_faults();
+  TimeUs last = kStart;
+  uint64_t at_once = 0;
+  while (!checkers_.failure() && !over()) {
+    if (events_.empty()) {
+      checkers_.fail("nothing is to happen any more, and there is work");
+      break;
+    }
+    events_.run_one();
+    at_once = events_.now() == last ? at_once + 1 : 0;
+    last = events_.now();
+    if (at_once > kEventsAtOnceMax) checkers_.fail("time stands still");
+    if (last > kStart + options_.busy_us + kQuietUsMax) {
+      const std::vector<TaskId> left = checkers_.unfinished();
+      checkers_.fail(fmt::format("{} tasks are not over {} s after the last fault, the first is {}", left.size(),
+                                 kQuietUsMax / kSecond, left.empty() ? "unknown" : to_string(left.front())));
+    }
+  }
+  if (!checkers_.failure()) finish();
+  if (gateway_) result_.events += gateway_->events_stepped();
+  for (const auto& [id, task] : checkers_.tasks()) {
+    hash_.add(id.high).add(id.low).add(task.end ? static_cast<int>(*task.end) : -1);
+    if (!task.accepted || !task.end) continue;
+    ++result_.tasks;
+    if (*task.end == TaskStatus::kCompleted) ++result_.completed;
+    if (*task.end == TaskStatus::kFailed) ++result_.failed;
+    if (*task.end == TaskStatus::kCanceled) ++result_.canceled;
+  }
+  result_.virtual_us = events_.now() - kStart;
+  result_.event_hash = hash_.add(disk_.hash()).value();
+  result_.failure = checkers_.failure();
+  if (gateway_) {
+    machine_.set_gateway(nullptr, epoch_);
+    gateway_->kill().reset();
+  }
+  return result_;
+}
+
+}  // namespace
+
+WorldResult run_world(const WorldOptions& options) {
+  World world(options);
+  return world.run();
+}
+
+}  // namespace altlas::simulation
