@@ -7,7 +7,7 @@ target_compile_options(altlas_flags INTERFACE
   -fno-math-errno -fvisibility-inlines-hidden)
 target_compile_definitions(altlas_flags INTERFACE
   BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION
-  BOOST_ASIO_NO_TS_EXECUTORS SPDLOG_FMT_EXTERNAL)
+  BOOST_ASIO_NO_TS_EXECUTORS SPDLOG_FMT_EXTERNAL ALTLAS_VERSION="${PROJECT_VERSION}")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(altlas_flags INTERFACE -Wno-unused-command-line-argument -Wno-deprecated-declarations)
   find_program(ALTLAS_LLD NAMES ld.lld-19 ld.lld)

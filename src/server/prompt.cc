@@ -135,6 +135,11 @@ Result<const ServedModel*> PromptPool::find(std::string_view model) const {
   return Error(ErrorCode::kNotFound, fmt::format("model: '{}' is not served here, should be {}", model.substr(0, 128), known)).with_field("model");
 }
 
+void PromptPool::set_model_len_max(std::string_view deployment, uint32_t tokens) {
+  for (ServedModel& model : models_)
+    if (model.deployment == deployment) model.model_len_max = tokens;
+}
+
 asio::awaitable<Result<std::vector<int32_t>>> PromptPool::encode(const ServedModel& model, Prompt prompt) {
   auto work = [&model, prompt = std::move(prompt)] { return encode_now(model, prompt); };
   co_return co_await impl_->run<std::vector<int32_t>>(std::move(work));

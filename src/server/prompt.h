@@ -44,6 +44,8 @@ class PromptPool {
   // The model of this id or deployment name; the first one for an empty name.  Errors: kNotFound, field "model".
   Result<const ServedModel*> find(std::string_view model) const;
   const std::vector<ServedModel>& models() const { return models_; }
+  // What a loaded replica of the deployment takes. Before the first request only.
+  void set_model_len_max(std::string_view deployment, uint32_t tokens);
 
   // Token ids of the prompt.  Errors: kInvalid (no chat template, a template's own refusal, longer than the model:
   // with both numbers), kBusy.
