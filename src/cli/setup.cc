@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/command.h"
@@ -25,6 +27,8 @@ extern char** environ;
 
 namespace altlas::cli {
 namespace {
+
+constexpr uint64_t kConfigBytesMax = uint64_t{16} << 20;
 
 struct SettingFlag {
   const char* flag;
@@ -55,19 +59,11 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--simd", "engine.simd", FlagSet::kEngine},
 };
 
-Result<std::string> read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code ignored;
-  if (!file || std::filesystem::is_directory(path, ignored))
-    return not_found(fmt::format("--config: '{}' can't be read: name a YAML file", path));
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-std::string environment_value(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string() : std::string(value);
+// Variables that are ours but no settings: the kernels' switch, the client's server, what a server hands to its workers,
+// folders, and what tests use.
+bool is_own_variable(std::string_view name) {
+  return name == "ALTLAS_SIMD" || name == "ALTLAS_URL" || name == "ALTLAS_CACHE" || name == "ALTLAS_BINARY" ||
+         name.starts_with("ALTLAS_WORKER_") || name.starts_with("ALTLAS_TEST_");
 }
 
 std::string under_home(const char* variable, const char* fallback) {
@@ -102,26 +98,28 @@ void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set) {
       for (const std::string& value : values) out.flags.push_back({one.path, value, one.flag});
       return true;
     };
-    app.add_option(one.flag, keep, config::flag_help(*row))->type_name(row->type)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_option(one.flag, keep, config::flag_help(*row))->type_name("")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
 }
 
-Result<config::Loaded> load_config(const SettingFlags& flags) {
+config::LoadInput load_input(const SettingFlags& flags) {
   config::LoadInput input;
-  if (!flags.config_file.empty()) {
-    ALTLAS_TRY(std::string text, read_file(flags.config_file));
-    input.file = config::TextSource{flags.config_file, std::move(text)};
-  }
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view entry(*variable);
     const size_t equals = entry.find('=');
-    // ALTLAS_SIMD is the kernels' own switch, read by apply_simd; ALTLAS_WORKER_* passes from a server to its workers.
-    if (equals == std::string_view::npos || entry.starts_with("ALTLAS_SIMD=") || entry.starts_with("ALTLAS_WORKER_") ||
-        entry.starts_with("ALTLAS_TEST_") || entry.starts_with("ALTLAS_BINARY="))
-      continue;
+    if (equals == std::string_view::npos || is_own_variable(entry.substr(0, equals))) continue;
     input.environment.emplace_back(std::string(entry.substr(0, equals)), std::string(entry.substr(equals + 1)));
   }
   input.flags = flags.flags;
+  return input;
+}
+
+Result<config::Loaded> load_config(const SettingFlags& flags) {
+  config::LoadInput input = load_input(flags);
+  if (!flags.config_file.empty()) {
+    ALTLAS_TRY(std::string text, read_text_file(flags.config_file, "--config", kConfigBytesMax));
+    input.file = config::TextSource{flags.config_file, std::move(text)};
+  }
   config::Report report = config::load_report(input);
   for (const config::Problem& problem : report.loaded.warnings) fmt::print(stderr, "altlas: warning: {}\n", to_string(problem));
   for (const config::Problem& problem : report.errors) fmt::print(stderr, "altlas: {}\n", to_string(problem));
@@ -136,8 +134,8 @@ weights::ModelFolders model_folders() {
   folders.cache = !own.empty() ? own : cache.empty() ? "/var/cache/altlas" : cache + "/altlas/models";
   const std::string hub = environment_value("HF_HUB_CACHE"), hf_home = environment_value("HF_HOME");
   folders.hugging_face = !hub.empty() ? hub : !hf_home.empty() ? hf_home + "/hub" : cache.empty() ? "" : cache + "/huggingface/hub";
-  const std::string ollama = environment_value("OLLAMA_MODELS");
-  folders.ollama = !ollama.empty() ? ollama : under_home("OLLAMA_HOME_DIR", ".ollama") + "/models";
+  const std::string ollama = environment_value("OLLAMA_MODELS"), home = environment_value("HOME");
+  folders.ollama = !ollama.empty() ? ollama : home.empty() ? "" : home + "/.ollama/models";
   return folders;
 }
 
@@ -150,10 +148,9 @@ std::string state_folder(const config::Config& config) {
 
 Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config) {
   device::Machine machine = device::probe_machine();
-  const auto gpus = device::cuda_inventory();
-  if (gpus.ok()) machine.cuda_count = static_cast<uint32_t>(gpus->size());
+  machine.cuda_count = static_cast<uint32_t>(device::nvml_inventory().gpus.size());
   std::string spec = config.engine.devices;
-  if (spec.empty()) spec = config.gpu.enabled && machine.cuda_count > 0 ? "cuda" : "cpu";
+  if (spec.empty()) spec = "cpu";  // CUDA GPUs can't compute in this build; `altlas doctor` lists them.
   ALTLAS_TRY(const auto parts, device::parse_device_spec(spec, machine));
   std::vector<control::DeviceSetup> devices;
   for (const device::DeviceSpec& part : parts) {
@@ -170,7 +167,7 @@ Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& con
       setup.name = std::string(kind.name);
       if (setup.memory_total == 0) setup.memory_total = kind.memory_bytes;
     } else {
-      return Error(ErrorCode::kUnsupported, "--devices: this build computes on cpu and sim; cuda devices are listed by `altlas doctor` only");
+      return Error(ErrorCode::kUnsupported, "--devices: this build computes on cpu and sim; `altlas doctor` lists the cuda devices");
     }
     devices.push_back(std::move(setup));
   }
@@ -182,7 +179,30 @@ Result<void> apply_simd(const config::Config& config) {
   if (name.empty()) name = environment_value("ALTLAS_SIMD");
   if (name.empty()) return {};
   ALTLAS_TRY(const ops::SimdTarget target, ops::parse_simd_target(name));
+  setenv("ALTLAS_SIMD", name.c_str(), 1);  // For the workers that this process starts.
   return ops::set_simd_target(target);
+}
+
+Result<std::string> read_text_file(const std::string& path, std::string_view what, uint64_t bytes_max) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return invalid(fmt::format("{}: '{}' is a folder: name a file", what, path));
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return not_found(fmt::format("{}: '{}' can't be read: {}", what, path, std::strerror(errno)));
+  std::string text(64 * 1024, '\0');
+  size_t size = 0;
+  while (file.read(text.data() + size, static_cast<std::streamsize>(text.size() - size)), file.gcount() > 0) {
+    size += static_cast<size_t>(file.gcount());
+    if (size > bytes_max)
+      return Error(ErrorCode::kTooLarge, fmt::format("{}: '{}' has more than {} bytes", what, path, bytes_max));
+    if (size == text.size()) text.resize(text.size() * 2);
+  }
+  text.resize(size);
+  return text;
+}
+
+std::string environment_value(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
 }
 
 Result<ModelText> load_model_text(const std::string& path) {
@@ -191,7 +211,7 @@ Result<ModelText> load_model_text(const std::string& path) {
   ALTLAS_TRY(auto tokenizer, text::Tokenizer::create(std::move(vocabulary)));
   ModelText out;
   out.tokenizer = std::move(tokenizer);
-  const std::string source = model::read_chat_template(file);
+  ALTLAS_TRY(const std::string source, model::read_chat_template(file));
   if (!source.empty()) {
     auto compiled = text::ChatTemplate::compile(source);
     if (compiled.ok()) {

@@ -35,15 +35,26 @@ void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set);
 // Errors: kInvalid, already printed (message empty).
 Result<config::Loaded> load_config(const SettingFlags& flags);
 
+// The environment and the flags as a load takes them, without a file.
+config::LoadInput load_input(const SettingFlags& flags);
+// Checks the configuration of flags, file and environment, prints what is wrong or that it is valid; the exit code.
+int check_config(const SettingFlags& flags);
+
+// Empty where it is not set.
+std::string environment_value(const char* name);
+// A whole file; `what` ("--config") begins the message.  Errors: kNotFound, kInvalid (a folder), kTooLarge.
+Result<std::string> read_text_file(const std::string& path, std::string_view what, uint64_t bytes_max);
+
 // Where models and state live (XDG base directory specification).
 weights::ModelFolders model_folders();
 std::string state_folder(const config::Config& config);  // Empty: keep nothing.
 
-// The devices of engine.devices; without it the CUDA GPUs, else one cpu.
-// Errors: kInvalid, kNotFound.
+// The devices of engine.devices; without it one cpu.
+// Errors: kInvalid, kNotFound, kUnsupported for cuda.
 Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config);
 
-// Applies engine.simd, or ALTLAS_SIMD.  Errors: kInvalid.
+// Applies engine.simd, or ALTLAS_SIMD, to this process and those it starts. Before there are threads.
+// Errors: kInvalid, kUnsupported.
 Result<void> apply_simd(const config::Config& config);
 
 // Tokenizer and chat template of a model file.

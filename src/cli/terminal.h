@@ -10,11 +10,16 @@
 
 namespace altlas::cli {
 
+// `text` fit for a terminal: control characters as '?', at most `characters_max` characters ("..." where it was cut).
+std::string printable(std::string_view text, size_t characters_max = 200);
+
 // Columns as wide as their widest cell (in characters, not bytes).
 class Table {
  public:
   explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  // One line a row, each with its line break. Control characters in cells become '?'.
+  std::string text() const;
   // To standard output.
   void print() const;
 
@@ -27,10 +32,14 @@ class ProgressBar {
  public:
   explicit ProgressBar(std::string title);
   void update(std::string_view stage, uint64_t done, uint64_t total);
+  // The same without bytes: 0 … 1.
+  void update_fraction(std::string_view stage, double part);
   // Ends the line.
   void finish();
 
  private:
+  void draw(std::string_view stage, double part, std::string_view amount);
+
   const std::string title_;
   const bool terminal_;
   TimeUs started_;

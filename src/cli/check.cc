@@ -1,0 +1,66 @@
+// altlas validate-config.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/setup.h"
+#include "config/device_spec.h"
+#include "config/reference.h"
+#include "config/validate.h"
+
+namespace altlas::cli {
+namespace {
+
+// How many devices the configuration names by itself; 0 where that depends on the machine.
+int64_t devices_named(const config::Config& config) {
+  const auto spec = config::parse_device_spec(config.engine.devices);
+  if (!spec.ok()) return 0;
+  int64_t count = 0;
+  for (const config::DevicePart& part : spec->parts) {
+    if (part.kind == config::DevicePart::Kind::kCuda && part.indices.empty()) return 0;
+    count += part.count;
+  }
+  return count;
+}
+
+}  // namespace
+
+int check_config(const SettingFlags& flags) {
+  const auto loaded = load_config(flags);
+  if (!loaded.ok()) return fail(loaded.error());
+  const std::string name = flags.config_file.empty() ? "the configuration" : flags.config_file;
+  if (const int64_t devices = devices_named(loaded->config); devices > 0) {
+    bool wrong = false;
+    for (const config::Finding& finding : config::validate_devices(loaded->config, devices)) {
+      wrong = wrong || !finding.warning;
+      fmt::print(stderr, "altlas: {}{}: {}: {}\n", finding.warning ? "warning: " : "", name, finding.path, finding.what);
+    }
+    if (wrong) return kExitUsage;
+  }
+  fmt::print("{}: valid\n", name);
+  return kExitOk;
+}
+
+Run make_validate_config(CLI::App& app) {
+  struct Options {
+    std::string file;
+    bool schema = false;
+  };
+  auto options = std::make_shared<Options>();
+  app.add_option("file", options->file, "The YAML file");
+  app.add_flag("--schema", options->schema, "Print the JSON Schema of the file instead");
+  return [options] {
+    if (options->schema) {
+      fmt::print("{}\n", config::json_schema());
+      return kExitOk;
+    }
+    if (options->file.empty()) return fail(invalid("name the file to check: altlas validate-config FILE"));
+    SettingFlags flags;
+    flags.config_file = options->file;
+    return check_config(flags);
+  };
+}
+
+}  // namespace altlas::cli

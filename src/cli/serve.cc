@@ -1,0 +1,296 @@
+// altlas serve: puts the rooms together, serves until told to stop.
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio.hpp>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/setup.h"
+#include "cli/terminal.h"
+#include "config/device_spec.h"
+#include "config/validate.h"
+#include "control/service.h"
+#include "control/setup.h"
+#include "journal/store.h"
+#include "model/rank.h"
+#include "ops/simd.h"
+#include "server/listener.h"
+#include "telemetry/registry.h"
+
+namespace altlas::cli {
+namespace {
+
+namespace asio = boost::asio;
+using asio::awaitable;
+
+constexpr size_t kPromptsWaitingMax = 4096;
+
+// Everything a running server owns. Members are destroyed last to first.
+struct Serving {
+  config::Config config;
+  telemetry::Registry metrics;
+  std::vector<control::DeviceSetup> devices;
+  std::string model_name;
+  std::string model_path;
+  asio::thread_pool metrics_thread{1};
+  asio::io_context io;
+  std::unique_ptr<control::Service> service;
+  std::unique_ptr<server::PromptPool> prompts;
+  std::optional<server::Auth> auth;
+  std::optional<server::Rooms> rooms;
+  std::optional<server::Server> server;
+  std::vector<std::thread> threads;
+  // Ends the loading screen of the terminal, and says how it ended.
+  std::optional<Error> load_error;
+};
+
+size_t thread_count(int64_t configured, size_t most) {
+  if (configured > 0) return static_cast<size_t>(configured);
+  return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, most);
+}
+
+Result<void> check_bind(const config::Config& config, const server::Auth& auth) {
+  if (auth.has_keys() || config::is_loopback(config.server.host)) return {};
+  return invalid(fmt::format("server.host: {} is reachable from other machines and no key is set: give --api-key KEY, or "
+                             "listen on 127.0.0.1", config.server.host), "server.host");
+}
+
+// Before anything is accepted: what can't be loaded is said with its numbers.
+Result<void> check_fit(const Serving& serving) {
+  for (const control::DeviceSetup& device : serving.devices) {
+    if (device.kind != "cpu") continue;
+    model::LoadOptions options;
+    options.path = serving.model_path;
+    options.model_len_max = static_cast<uint32_t>(serving.config.engine.max_model_len);
+    options.sequences_max = static_cast<uint32_t>(serving.config.engine.max_sequences);
+    options.step_tokens_max = static_cast<uint32_t>(serving.config.engine.step_tokens_max);
+    options.block_tokens = static_cast<uint32_t>(serving.config.engine.kv_block_tokens);
+    options.memory_utilization = serving.config.engine.gpu_memory_utilization;
+    options.kv_dtype = std::string(to_string(serving.config.engine.kv_dtype));
+    ALTLAS_TRY(const config::DeviceSpec spec, config::parse_device_spec(device.spec));
+    const auto threads = static_cast<uint32_t>(spec.parts.front().threads);
+    const auto shape = model::load_shape(options, device.memory_total, threads);
+    if (!shape.ok()) return Error(shape.error()).with_context(fmt::format("device {}", device.id.value));
+  }
+  return {};
+}
+
+Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder) {
+  if (folder.empty()) return journal::open_memory_store();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return io_error(fmt::format("--data-dir: '{}' can't be made: {}", folder, error.message()));
+  std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+  auto store = journal::open_sqlite_store(folder + "/journal.db");
+  if (!store.ok()) return Error(store.error()).with_context(fmt::format("data directory '{}'", folder));
+  return store;
+}
+
+// Waits until every replica runs, or says why one can't. Progress goes to standard error.
+awaitable<Result<std::vector<control::DeploymentView>>> wait_loaded(control::Service& service) {
+  ProgressBar bar("loading");
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  while (true) {
+    auto deployments = co_await service.deployments();
+    size_t all = 0, running = 0;
+    double fraction = 0;
+    for (const auto& deployment : deployments) {
+      for (const auto& replica : deployment.replicas) {
+        if (replica.state == control::ReplicaState::kBackoff || replica.state == control::ReplicaState::kStopped) {
+          bar.finish();
+          co_return Error(replica.error_code, fmt::format("deployment {}: {}", deployment.name, replica.message));
+        }
+        ++all;
+        running += replica.state == control::ReplicaState::kRunning;
+        fraction += replica.state == control::ReplicaState::kRunning ? 1 : replica.load_fraction;
+      }
+    }
+    if (running == all) {
+      bar.finish();
+      co_return deployments;
+    }
+    bar.update_fraction("weights", fraction / static_cast<double>(std::max<size_t>(all, 1)));
+    timer.expires_after(std::chrono::milliseconds(20));
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+void print_banner(const Serving& serving, const std::vector<control::DeploymentView>& deployments) {
+  fmt::print("listening on {}\n", serving.server->url());
+  std::string devices;
+  for (const auto& device : serving.devices)
+    devices += fmt::format("{}{}: {}, {}", devices.empty() ? "" : "; ", device.id.value, device.name, format_bytes(device.memory_total));
+  fmt::print("model {}\ndevices {}\n", serving.model_name, devices);
+  uint64_t kv_tokens = 0, sequences = 0;
+  std::string simd;
+  for (const auto& deployment : deployments) {
+    for (const auto& replica : deployment.replicas) {
+      kv_tokens += uint64_t{replica.kv_blocks} * replica.block_tokens;
+      if (!deployment.model.empty()) sequences += replica.sequences_max;
+      if (!replica.simd.empty()) simd = replica.simd;
+    }
+  }
+  if (!simd.empty()) fmt::print("simd {}\n", simd);
+  fmt::print("kv tokens {}\nsequences at most {}\n", kv_tokens, sequences);
+  std::fflush(stdout);
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+Result<void> build(const SettingFlags& flags, Serving& out) {
+  ALTLAS_TRY(config::Loaded loaded, load_config(flags));
+  out.config = std::move(loaded.config);
+  ALTLAS_TRY(const log::Level level, log::parse_level(out.config.monitoring.log_level));
+  log::set_level(level);
+  ALTLAS_TRY_VOID(apply_simd(out.config));
+  ALTLAS_TRY(out.devices, make_devices(out.config));
+  for (const config::Finding& finding : config::validate_devices(out.config, static_cast<int64_t>(out.devices.size()))) {
+    if (!finding.warning) return invalid(finding.path + ": " + finding.what, finding.path);
+    fmt::print(stderr, "altlas: warning: {}: {}\n", finding.path, finding.what);
+  }
+  ALTLAS_TRY(out.auth, server::Auth::create(out.config.auth));
+  ALTLAS_TRY_VOID(check_bind(out.config, *out.auth));
+  ALTLAS_TRY(out.model_path, model_file(flags.model));
+  out.model_name = !flags.served_model_name.empty() ? flags.served_model_name
+                   : !flags.model.empty()           ? flags.model
+                                                    : std::string(weights::kDefaultModel);
+  return check_fit(out);
+}
+
+Result<void> connect(Serving& out) {
+  ALTLAS_TRY(ModelText text, load_model_text(out.model_path));
+  control::ServiceOptions options;
+  options.folder = state_folder(out.config);
+  ALTLAS_TRY(options.store, open_store(options.folder));
+  control::ModelSetup model;
+  model.id = out.model_name;
+  model.path = out.model_path;
+  ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
+  options.in_process_workers = out.config.engine.in_process_workers;
+  options.metrics = &out.metrics;
+  ALTLAS_TRY(out.service, control::make_service(out.io, std::move(options)));
+  std::vector<server::ServedModel> models;
+  server::ServedModel served;
+  served.id = out.model_name;
+  served.deployment = model.deployment;
+  served.tokenizer = text.tokenizer;
+  served.chat_template = text.chat_template;
+  models.push_back(std::move(served));
+  out.prompts = std::make_unique<server::PromptPool>(thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
+  out.rooms.emplace(server::Rooms{out.config, *out.service, *out.prompts, out.metrics, ALTLAS_VERSION, system_clock().now(), out.auth->has_keys(), {}});
+  out.rooms->metrics_text = [&out]() -> awaitable<std::string> {
+    const auto write = [&out]() -> awaitable<std::string> { co_return out.metrics.write_prometheus(); };
+    co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
+  };
+  out.server.emplace(out.io, *out.rooms, *out.auth);
+  return out.server->listen();
+}
+
+// What SIGHUP can change: certificate, strategy, limit per device, log level. The rest is named and needs a restart.
+awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
+  const auto loaded = load_config(flags);
+  if (!loaded.ok()) {
+    log::error("SIGHUP: the new configuration is not taken, the old one goes on");
+    co_return;
+  }
+  const config::Config& fresh = loaded->config;
+  for (const config::Change& change : config::changes(serving.config, fresh))
+    if (!change.reload) log::warn("SIGHUP: {} changes with a restart only", change.path);
+  if (const auto level = log::parse_level(fresh.monitoring.log_level); level.ok()) log::set_level(*level);
+  const auto tls = serving.server->reload_tls();
+  if (!tls.ok()) log::error("SIGHUP: {}", tls.error().message());
+  const auto strategy = co_await serving.service->set_strategy(fresh.gpu.multi_gpu.default_strategy);
+  const auto limit = co_await serving.service->set_max_concurrent_tasks(static_cast<uint32_t>(fresh.gpu.multi_gpu.max_concurrent_tasks_per_gpu));
+  if (!strategy.ok() || !limit.ok()) log::error("SIGHUP: the strategy or the limit was not taken");
+  log::info("SIGHUP: configuration read again");
+}
+
+// Sets `ended` at the first SIGTERM or SIGINT; a second one ends the process at once.
+awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving, std::promise<void>& ended) {
+  asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT, SIGHUP);
+  for (int stops = 0;;) {
+    const int signal = co_await signals.async_wait(asio::use_awaitable);
+    if (signal == SIGHUP) {
+      co_await reload(flags, serving);
+    } else if (++stops == 1) {
+      log::info("stopping: no new tasks, up to {} s for those that run", serving.config.server.graceful_shutdown_timeout_s);
+      ended.set_value();
+    } else {
+      _exit(kExitFailed);
+    }
+  }
+}
+
+// Loads, prints the banner, opens the door.
+awaitable<void> open_door(Serving& serving, std::promise<void>& ended) {
+  auto deployments = co_await wait_loaded(*serving.service);
+  if (!deployments.ok()) {
+    serving.load_error = deployments.error();
+    ended.set_value();
+    co_return;
+  }
+  for (const auto& deployment : *deployments) {
+    uint32_t length = 0;
+    for (const auto& replica : deployment.replicas)
+      length = length == 0 ? replica.model_len_max : std::min(length, replica.model_len_max);
+    serving.prompts->set_model_len_max(deployment.name, length);
+  }
+  serving.server->start();
+  print_banner(serving, *deployments);
+}
+
+int serve(const SettingFlags& flags) {
+  raise_descriptor_limit();
+  Serving serving;
+  if (const auto built = build(flags, serving); !built.ok()) return fail(built.error());
+  if (const auto connected = connect(serving); !connected.ok()) return fail(connected.error());
+  std::promise<void> ended;
+  auto work = asio::make_work_guard(serving.io);
+  for (size_t i = 0; i < thread_count(serving.config.server.io_threads, 4); ++i)
+    serving.threads.emplace_back([&serving] { serving.io.run(); });
+  asio::co_spawn(asio::make_strand(serving.io), watch_signals(flags, serving, ended), asio::detached);
+  int code = kExitOk;
+  if (const auto started = serving.service->start(); !started.ok()) {
+    code = fail(started.error());
+  } else {
+    asio::co_spawn(serving.io, open_door(serving, ended), asio::detached);
+    ended.get_future().wait();
+    if (serving.load_error) code = fail(*serving.load_error);
+  }
+  const double patience = serving.load_error ? 0 : serving.config.server.graceful_shutdown_timeout_s;
+  serving.service->stop(static_cast<int64_t>(patience * 1000));
+  serving.server->close();
+  work.reset();
+  serving.io.stop();
+  for (std::thread& thread : serving.threads) thread.join();
+  return code;
+}
+
+}  // namespace
+
+Run make_serve(CLI::App& app) {
+  auto flags = std::make_shared<SettingFlags>();
+  auto only_check = std::make_shared<bool>(false);
+  add_setting_flags(app, *flags, FlagSet::kAll);
+  app.add_flag("--validate-config", *only_check, "Check the configuration and end");
+  return [flags, only_check] {
+    if (!*only_check) return serve(*flags);
+    return check_config(*flags);
+  };
+}
+
+}  // namespace altlas::cli

@@ -1,0 +1,20 @@
+// The tables of `altlas status`, from the server's answers.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include <string>
+
+namespace altlas::cli {
+
+// Answers of /health, /api/v1/gpus, /api/v1/deployments and /api/v1/tasks. A field that is missing or of another type
+// shows as "-".
+struct StatusAnswers {
+  const boost::json::object& health;
+  const boost::json::object& gpus;
+  const boost::json::object& deployments;
+  const boost::json::object& tasks;
+};
+std::string status_text(const StatusAnswers& answers);
+
+}  // namespace altlas::cli
