@@ -13,9 +13,12 @@ namespace altlas::device {
 
 std::string_view to_string(DeviceKind kind) {
   switch (kind) {
-    case DeviceKind::kCpu: return "cpu";
-    case DeviceKind::kCuda: return "cuda";
-    case DeviceKind::kSim: return "sim";
+    case DeviceKind::kCpu:
+      return "cpu";
+    case DeviceKind::kCuda:
+      return "cuda";
+    case DeviceKind::kSim:
+      return "sim";
   }
   return "";
 }
@@ -23,20 +26,24 @@ std::string_view to_string(DeviceKind kind) {
 Result<void> Ledger::take(std::string_view name, uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   if (bytes > budget_ - used_)
-    return Error(ErrorCode::kBusy, fmt::format("{} for {} do not fit: {} of {} are in use, {} are free", format_bytes(bytes),
-                                               name, format_bytes(used_), format_bytes(budget_),
-                                               format_bytes(budget_ - used_)));
+    return Error(ErrorCode::kBusy,
+                 fmt::format("{} for {} do not fit: {} of {} are in use, {} are free",
+                             format_bytes(bytes), name, format_bytes(used_), format_bytes(budget_),
+                             format_bytes(budget_ - used_)));
   used_ += bytes;
   const auto found = entries_.find(name);
-  if (found == entries_.end()) entries_.emplace(name, bytes);
-  else found->second += bytes;
+  if (found == entries_.end())
+    entries_.emplace(name, bytes);
+  else
+    found->second += bytes;
   return {};
 }
 
 void Ledger::give_back(std::string_view name, uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(name);
-  ALTLAS_CHECK(found != entries_.end() && found->second >= bytes && used_ >= bytes, "given back: what was taken");
+  ALTLAS_CHECK(found != entries_.end() && found->second >= bytes && used_ >= bytes,
+               "given back: what was taken");
   used_ -= bytes;
   found->second -= bytes;
   if (found->second == 0) entries_.erase(found);

@@ -1,4 +1,5 @@
-// Device: memory with a budget, whatever computes in it. Buffer: a piece of that memory. Ledger: who holds how much.
+// Device: memory with a budget, whatever computes in it. Buffer: a piece of that memory. Ledger:
+// who holds how much.
 #pragma once
 
 #include <cstddef>
@@ -83,7 +84,8 @@ class Device {
   virtual DeviceKind kind() const = 0;
   virtual const std::string& name() const = 0;
   virtual MemoryUse memory_use() const = 0;
-  // Zeroed memory, booked under `name`.  Errors: kBusy if `bytes` exceeds what is free; kDevice if the system refuses.
+  // Zeroed memory, booked under `name`.  Errors: kBusy if `bytes` exceeds what is free; kDevice if
+  // the system refuses.
   virtual Result<Buffer> allocate(std::string_view name, uint64_t bytes) = 0;
   // Time it computed since it was opened.
   virtual int64_t busy_ns() const = 0;

@@ -14,7 +14,8 @@ DeviceSpec small_cpu(uint64_t memory, uint32_t threads = 1) {
   return {.kind = DeviceKind::kCpu, .name = "cpu", .memory_bytes = memory, .threads = threads};
 }
 
-// Goal: nothing is allocated past the budget, and what ends is given back. Method: fill a 1 MiB device.
+// Goal: nothing is allocated past the budget, and what ends is given back. Method: fill a 1 MiB
+// device.
 TEST(CpuDevice, BudgetHolds) {
   CpuDevice device(DeviceId{3}, small_cpu(1 << 20));
   EXPECT_EQ(device.id().value, 3);
@@ -26,7 +27,8 @@ TEST(CpuDevice, BudgetHolds) {
     const Result<Buffer> kv = device.allocate("kv", 600 << 10);
     ASSERT_FALSE(kv.ok());
     EXPECT_EQ(kv.error().code(), ErrorCode::kBusy);
-    EXPECT_NE(kv.error().message().find("424.00 KiB are free"), std::string::npos) << kv.error().message();
+    EXPECT_NE(kv.error().message().find("424.00 KiB are free"), std::string::npos)
+        << kv.error().message();
     Buffer moved = std::move(*weights);
     const MemoryUse use = device.memory_use();
     ASSERT_EQ(use.entries.size(), 1u);
@@ -46,7 +48,8 @@ TEST(DeviceSpec, Forms) {
   ASSERT_TRUE(specs.ok());
   ASSERT_EQ(specs->size(), 1u);
   EXPECT_EQ(specs->at(0).threads, 8u);
-  EXPECT_NEAR(static_cast<double>(specs->at(0).memory_bytes), 0.9 * static_cast<double>(uint64_t{100} << 30), 16);
+  EXPECT_NEAR(static_cast<double>(specs->at(0).memory_bytes),
+              0.9 * static_cast<double>(uint64_t{100} << 30), 16);
 
   specs = parse_device_spec("cpu:3", kMachine);
   ASSERT_TRUE(specs.ok());
@@ -71,8 +74,9 @@ TEST(DeviceSpec, Forms) {
 
 // Goal: what is wrong is refused with a message, and no input makes more than kDevicesMax devices.
 TEST(DeviceSpec, Refusals) {
-  for (const char* text : {"", "gpu", "cpu:0", "cpu:-1", "cpu:1:0", "cpu:1:1:0", "cpu:1:1:x", "cpu:1:1:1GiB:2", "cpu:1025", "cpu+",
-                           "sim", "sim:h101", "sim:h100:0", "cuda", "cpu:1000+cpu:1000"})
+  for (const char* text :
+       {"", "gpu", "cpu:0", "cpu:-1", "cpu:1:0", "cpu:1:1:0", "cpu:1:1:x", "cpu:1:1:1GiB:2",
+        "cpu:1025", "cpu+", "sim", "sim:h101", "sim:h100:0", "cuda", "cpu:1000+cpu:1000"})
     EXPECT_FALSE(parse_device_spec(text, kMachine).ok()) << text;
   Machine with_gpus = kMachine;
   with_gpus.cuda_count = 2;

@@ -59,7 +59,7 @@ uint64_t meminfo_bytes(std::string_view meminfo, std::string_view key) {
 
 uint64_t cgroup_memory_limit(std::string_view text) {
   uint64_t bytes = 0;
-  if (!leading_number(text, bytes)) return 0;   // "max".
+  if (!leading_number(text, bytes)) return 0;     // "max".
   return bytes >= uint64_t{1} << 60 ? 0 : bytes;  // v1 writes a huge number for no limit.
 }
 
@@ -74,18 +74,22 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
 
 Machine probe_machine() {
   Machine machine;
-  static const uint32_t cores = affinity_cores();  // A leader's pinning later must not shrink the machine.
+  static const uint32_t cores =
+      affinity_cores();  // A leader's pinning later must not shrink the machine.
   machine.cores = cores;
-  if (const uint32_t limit = cgroup_cpu_limit(read_text("/sys/fs/cgroup/cpu.max"))) machine.cores = std::min(cores, limit);
+  if (const uint32_t limit = cgroup_cpu_limit(read_text("/sys/fs/cgroup/cpu.max")))
+    machine.cores = std::min(cores, limit);
   const std::string meminfo = read_text("/proc/meminfo");
   machine.memory_total = meminfo_bytes(meminfo, "MemTotal");
   machine.memory_available = meminfo_bytes(meminfo, "MemAvailable");
   for (const char* base : {"/sys/fs/cgroup/memory.", "/sys/fs/cgroup/memory/memory."}) {
     const bool v2 = std::string_view(base) == "/sys/fs/cgroup/memory.";
-    const uint64_t limit = cgroup_memory_limit(read_text((std::string(base) + (v2 ? "max" : "limit_in_bytes")).c_str()));
+    const uint64_t limit = cgroup_memory_limit(
+        read_text((std::string(base) + (v2 ? "max" : "limit_in_bytes")).c_str()));
     if (limit == 0 || limit >= machine.memory_total) continue;
     uint64_t used = 0;
-    leading_number(read_text((std::string(base) + (v2 ? "current" : "usage_in_bytes")).c_str()), used);
+    leading_number(read_text((std::string(base) + (v2 ? "current" : "usage_in_bytes")).c_str()),
+                   used);
     machine.memory_total = limit;
     machine.memory_available = std::min(machine.memory_available, limit - std::min(used, limit));
   }

@@ -11,9 +11,11 @@ namespace altlas::device {
 namespace {
 using config::DevicePart;
 
-void add_cpu(const DevicePart& part, const Machine& machine, uint32_t& cpu_next, std::vector<DeviceSpec>& out) {
+void add_cpu(const DevicePart& part, const Machine& machine, uint32_t& cpu_next,
+             std::vector<DeviceSpec>& out) {
   const auto count = static_cast<uint32_t>(part.count);
-  const uint64_t memory = part.memory_bytes != 0 ? part.memory_bytes : machine.memory_total / 10 * 9 / count;
+  const uint64_t memory =
+      part.memory_bytes != 0 ? part.memory_bytes : machine.memory_total / 10 * 9 / count;
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t even = machine.cores * (i + 1) / count - machine.cores * i / count;
     DeviceSpec spec{.kind = DeviceKind::kCpu, .name = "cpu", .memory_bytes = memory};
@@ -24,16 +26,20 @@ void add_cpu(const DevicePart& part, const Machine& machine, uint32_t& cpu_next,
   }
 }
 
-Result<void> add_cuda(const DevicePart& part, const Machine& machine, std::vector<DeviceSpec>& out) {
-  if (machine.cuda_count == 0) return not_found("'cuda': no CUDA GPU is here: use cpu, or sim:KIND:COUNT");
+Result<void> add_cuda(const DevicePart& part, const Machine& machine,
+                      std::vector<DeviceSpec>& out) {
+  if (machine.cuda_count == 0)
+    return not_found("'cuda': no CUDA GPU is here: use cpu, or sim:KIND:COUNT");
   if (part.indices.empty()) {
     for (uint32_t i = 0; i < machine.cuda_count; ++i)
       out.push_back({.kind = DeviceKind::kCuda, .name = "cuda", .cuda_index = i});
   }
   for (const int64_t index : part.indices) {
     if (index >= machine.cuda_count)
-      return not_found(fmt::format("'cuda:{}': there are GPUs 0 to {}", index, machine.cuda_count - 1));
-    out.push_back({.kind = DeviceKind::kCuda, .name = "cuda", .cuda_index = static_cast<uint32_t>(index)});
+      return not_found(
+          fmt::format("'cuda:{}': there are GPUs 0 to {}", index, machine.cuda_count - 1));
+    out.push_back(
+        {.kind = DeviceKind::kCuda, .name = "cuda", .cuda_index = static_cast<uint32_t>(index)});
   }
   return {};
 }
@@ -41,7 +47,9 @@ Result<void> add_cuda(const DevicePart& part, const Machine& machine, std::vecto
 Result<void> add_sim(const DevicePart& part, std::vector<DeviceSpec>& out) {
   ALTLAS_TRY(const DeviceKindInfo kind, device_kind(part.sim_kind));
   for (int64_t i = 0; i < part.count; ++i)
-    out.push_back({.kind = DeviceKind::kSim, .name = std::string(kind.name), .memory_bytes = kind.memory_bytes});
+    out.push_back({.kind = DeviceKind::kSim,
+                   .name = std::string(kind.name),
+                   .memory_bytes = kind.memory_bytes});
   return {};
 }
 
@@ -50,9 +58,15 @@ Result<std::vector<DeviceSpec>> expand(const config::DeviceSpec& parsed, const M
   uint32_t cpu_next = 0;
   for (const DevicePart& part : parsed.parts) {
     switch (part.kind) {
-      case DevicePart::Kind::kCpu: add_cpu(part, machine, cpu_next, out); break;
-      case DevicePart::Kind::kCuda: ALTLAS_TRY_VOID(add_cuda(part, machine, out)); break;
-      case DevicePart::Kind::kSim: ALTLAS_TRY_VOID(add_sim(part, out)); break;
+      case DevicePart::Kind::kCpu:
+        add_cpu(part, machine, cpu_next, out);
+        break;
+      case DevicePart::Kind::kCuda:
+        ALTLAS_TRY_VOID(add_cuda(part, machine, out));
+        break;
+      case DevicePart::Kind::kSim:
+        ALTLAS_TRY_VOID(add_sim(part, out));
+        break;
     }
     if (out.size() > kDevicesMax) return invalid(fmt::format("more than {} devices", kDevicesMax));
   }
@@ -69,9 +83,12 @@ Result<std::vector<DeviceSpec>> parse_device_spec(std::string_view text, const M
 
 std::string to_string(const DeviceSpec& spec) {
   switch (spec.kind) {
-    case DeviceKind::kCpu: return fmt::format("cpu:1:{}:{}", spec.threads, spec.memory_bytes);
-    case DeviceKind::kCuda: return fmt::format("cuda:{}", spec.cuda_index);
-    case DeviceKind::kSim: return fmt::format("sim:{}:1", spec.name);
+    case DeviceKind::kCpu:
+      return fmt::format("cpu:1:{}:{}", spec.threads, spec.memory_bytes);
+    case DeviceKind::kCuda:
+      return fmt::format("cuda:{}", spec.cuda_index);
+    case DeviceKind::kSim:
+      return fmt::format("sim:{}:1", spec.name);
   }
   return "";
 }

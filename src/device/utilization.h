@@ -1,4 +1,5 @@
-// How busy the machine's cores are, and how much of that is not ours: from /proc/stat and our own CPU time.
+// How busy the machine's cores are, and how much of that is not ours: from /proc/stat and our own
+// CPU time.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ struct Load {
 // Differences between samples. The caller reads the texts, so a test can write them.
 class UtilizationSampler {
  public:
-  // proc_stat: /proc/stat's text; own_ticks: user + system time of this process and its workers, in clock ticks.
-  // The first sample, and one no tick later, answers the load before it (0 at first).
+  // proc_stat: /proc/stat's text; own_ticks: user + system time of this process and its workers, in
+  // clock ticks. The first sample, and one no tick later, answers the load before it (0 at first).
   Load sample(std::string_view proc_stat, uint64_t own_ticks);
 
  private:

@@ -19,12 +19,13 @@ struct Architecture {
   std::string_view name;
   ops::RopeStyle rope = ops::RopeStyle::kNeox;
   GateKind gate = GateKind::kSilu;
-  bool qkv_bias = false;       // attn_q.bias, attn_k.bias, attn_v.bias.
-  bool qk_norm = false;        // attn_q_norm, attn_k_norm: RMS norm of each head before rope.
-  bool post_norms = false;     // post_attention_norm, post_ffw_norm: of each branch before it is added.
+  bool qkv_bias = false;  // attn_q.bias, attn_k.bias, attn_v.bias.
+  bool qk_norm = false;   // attn_q_norm, attn_k_norm: RMS norm of each head before rope.
+  bool post_norms =
+      false;  // post_attention_norm, post_ffw_norm: of each branch before it is added.
   bool embedding_scale = false;  // Embeddings times sqrt(hidden).
-  uint32_t window_period = 0;  // n: layers use the window except every nth; 0: no window.
-  double window_rope_base = 0; // Rope base of window layers; 0: the model's.
+  uint32_t window_period = 0;    // n: layers use the window except every nth; 0: no window.
+  double window_rope_base = 0;   // Rope base of window layers; 0: the model's.
 };
 std::span<const Architecture> architectures();
 
@@ -49,7 +50,7 @@ struct ModelConfig {
   float attention_scale = 0;
   float attention_softcap = 0;  // 0: none.
   float logit_softcap = 0;
-  uint32_t window = 0;          // Tokens; 0: every layer sees all.
+  uint32_t window = 0;                        // Tokens; 0: every layer sees all.
   std::vector<double> rope_frequency;         // [head_dim / 2]
   std::vector<double> window_rope_frequency;  // Of window layers.
 

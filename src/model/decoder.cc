@@ -15,7 +15,8 @@ namespace {
 uint64_t scratch_of(const Linear& linear) {
   uint64_t bytes = 0;
   for (const Linear::Part& part : linear.parts)
-    bytes = std::max<uint64_t>(bytes, ops::matmul_scratch_bytes(part.matrix.type, part.matrix.cols));
+    bytes =
+        std::max<uint64_t>(bytes, ops::matmul_scratch_bytes(part.matrix.type, part.matrix.cols));
   return bytes;
 }
 
@@ -39,9 +40,11 @@ std::vector<KvGroup> kv_groups(const ModelConfig& config) {
   return groups;
 }
 
-Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
-                               const ops::KvLayout& layout, uint32_t tokens, uint32_t threads) {
-  const uint64_t q = config.q_width(), widest = std::max<uint64_t>({config.hidden, q, config.feed_forward});
+Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
+                               const DecoderWeights& weights, const ops::KvLayout& layout,
+                               uint32_t tokens, uint32_t threads) {
+  const uint64_t q = config.q_width(),
+                 widest = std::max<uint64_t>({config.hidden, q, config.feed_forward});
   Work work;
   work.x = arena.take_array<float>(uint64_t{tokens} * config.hidden);
   work.normed = arena.take_array<float>(uint64_t{tokens} * config.hidden);
@@ -49,39 +52,54 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config, const De
   work.qkv = arena.take_array<float>(tokens * (q + 2 * config.kv_width()));
   work.attended = arena.take_array<float>(tokens * q);
   work.wide = arena.take_array<float>(uint64_t{tokens} * 2 * config.feed_forward);
-  for (float*& angles : work.angles) angles = arena.take_array<float>(uint64_t{tokens} * config.head_dim);
+  for (float*& angles : work.angles)
+    angles = arena.take_array<float>(uint64_t{tokens} * config.head_dim);
   work.quantized = arena.take(ops::quantized_bytes(tokens, widest));
-  work.logits = arena.take_array<float>(uint64_t{std::min(tokens, kHeadRowsMax)} * config.vocab_size);
+  work.logits =
+      arena.take_array<float>(uint64_t{std::min(tokens, kHeadRowsMax)} * config.vocab_size);
   ops::AttentionShape shape{.q_heads = config.q_heads, .layout = layout};
-  work.scratch_bytes = std::max<uint64_t>(ops::attention_scratch_bytes(shape), scratch_of(weights.head));
+  work.scratch_bytes =
+      std::max<uint64_t>(ops::attention_scratch_bytes(shape), scratch_of(weights.head));
   for (const LayerWeights& layer : weights.layers)
     for (const Linear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
       work.scratch_bytes = std::max(work.scratch_bytes, scratch_of(*linear));
-  work.scratch_bytes = (work.scratch_bytes + 4095) / 4096 * 4096 + 64;  // Threads don't share lines, or cache sets alone.
+  work.scratch_bytes = (work.scratch_bytes + 4095) / 4096 * 4096 +
+                       64;  // Threads don't share lines, or cache sets alone.
   work.scratch = arena.take(work.scratch_bytes * threads);
   return work;
 }
 
-uint64_t Decoder::workspace_bytes(const ModelConfig& config, const DecoderWeights& weights, const ops::KvLayout& layout,
-                                  uint32_t step_tokens_max, uint32_t threads) {
+uint64_t Decoder::workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
+                                  const ops::KvLayout& layout, uint32_t step_tokens_max,
+                                  uint32_t threads) {
   Arena arena;
   lay_out(arena, config, weights, layout, step_tokens_max, threads);
   return arena.used();
 }
 
-Decoder::Decoder(const ModelConfig& config, const DecoderWeights& weights, std::span<const KvGroup> groups,
-                 const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace, device::Team& team)
-    : config_(config), weights_(weights), groups_(groups), layout_(layout), team_(team),
-      work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size())), place_of_layer_(config.layer_count) {
+Decoder::Decoder(const ModelConfig& config, const DecoderWeights& weights,
+                 std::span<const KvGroup> groups, const ops::KvLayout& layout,
+                 uint32_t step_tokens_max, Arena workspace, device::Team& team)
+    : config_(config),
+      weights_(weights),
+      groups_(groups),
+      layout_(layout),
+      team_(team),
+      work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size())),
+      place_of_layer_(config.layer_count) {
   for (uint32_t g = 0; g < groups.size(); ++g)
-    for (uint32_t i = 0; i < groups[g].layers.size(); ++i) place_of_layer_[groups[g].layers[i]] = {g, i};
+    for (uint32_t i = 0; i < groups[g].layers.size(); ++i)
+      place_of_layer_[groups[g].layers[i]] = {g, i};
   tokens_.reserve(step_tokens_max);
   items_.reserve(uint64_t{step_tokens_max} * config.kv_heads);
 }
 
 ops::AttentionShape Decoder::attention_shape(uint32_t window) const {
-  return {.q_heads = config_.q_heads, .scale = config_.attention_scale, .softcap = config_.attention_softcap,
-          .window = window, .layout = layout_};
+  return {.q_heads = config_.q_heads,
+          .scale = config_.attention_scale,
+          .softcap = config_.attention_softcap,
+          .window = window,
+          .layout = layout_};
 }
 
 void Decoder::list_work(std::span<const BatchEntry> entries) {
@@ -91,7 +109,8 @@ void Decoder::list_work(std::span<const BatchEntry> entries) {
   for (uint32_t e = 0; e < entries.size(); ++e) {
     const auto first_row = static_cast<uint32_t>(tokens_.size());
     const auto count = static_cast<uint32_t>(entries[e].tokens.size());
-    for (uint32_t i = 0; i < count; ++i) tokens_.push_back({entries[e].tokens[i], entries[e].position + i, e});
+    for (uint32_t i = 0; i < count; ++i)
+      tokens_.push_back({entries[e].tokens[i], entries[e].position + i, e});
     for (uint32_t i = 0; i < count; i += at_once)
       for (uint32_t head = 0; head < config_.kv_heads; ++head)
         items_.push_back({e, first_row + i, std::min(at_once, count - i), head});
@@ -105,13 +124,15 @@ void Decoder::forward(std::span<const BatchEntry> entries) {
 }
 
 void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
-  const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = config_.feed_forward, q = config_.q_width();
+  const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = config_.feed_forward,
+               q = config_.q_width();
   const auto own = device::split(tokens, thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) embed(row);
   const LayerWeights* before = nullptr;
   for (uint32_t l = 0; l < config_.layer_count; ++l) {
     const LayerWeights& layer = weights_.layers[l];
-    add_and_norm(thread, before ? before->post_feed_forward_norm : nullptr, layer.attention_norm, layer.qkv, before != nullptr);
+    add_and_norm(thread, before ? before->post_feed_forward_norm : nullptr, layer.attention_norm,
+                 layer.qkv, before != nullptr);
     team_.barrier();
     multiply(thread, layer.qkv, tokens, work_.normed, hidden, work_.qkv, layer.qkv.rows);
     team_.barrier();
@@ -151,33 +172,41 @@ void Decoder::embed(size_t row) const {
   if (weights_.tied)
     ops::unpack_row(weights_.head.parts[0].matrix, id, x);
   else
-    ops::dequantize_row(weights_.embedding_type, weights_.embedding + id * row_bytes(weights_.embedding_type, hidden), hidden, x);
-  if (config_.architecture.embedding_scale) ops::scale_cpu(std::sqrt(static_cast<float>(hidden)), hidden, x);
+    ops::dequantize_row(weights_.embedding_type,
+                        weights_.embedding + id * row_bytes(weights_.embedding_type, hidden),
+                        hidden, x);
+  if (config_.architecture.embedding_scale)
+    ops::scale_cpu(std::sqrt(static_cast<float>(hidden)), hidden, x);
   const uint32_t position[] = {tokens_[row].position};
   ops::rope_angles(position, config_.rope_frequency, work_.angles[0] + row * config_.head_dim);
   if (config_.window != 0)
-    ops::rope_angles(position, config_.window_rope_frequency, work_.angles[1] + row * config_.head_dim);
+    ops::rope_angles(position, config_.window_rope_frequency,
+                     work_.angles[1] + row * config_.head_dim);
 }
 
 // x += delta (normed first where the model asks), normed = norm(x), quantised for the next product.
-void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Linear& next, bool add) {
+void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float* norm,
+                           const Linear& next, bool add) {
   const size_t hidden = config_.hidden;
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
-    float *x = work_.x + row * hidden, *delta = work_.delta + row * hidden, *normed = work_.normed + row * hidden;
+    float *x = work_.x + row * hidden, *delta = work_.delta + row * hidden,
+          *normed = work_.normed + row * hidden;
     if (add) {
       if (post_norm != nullptr) norm_heads(delta, 1, hidden, post_norm, config_.norm_eps);
       ops::add_cpu(delta, hidden, x);
     }
     ops::rms_norm_cpu(row_of(x, hidden), row_of(norm, hidden), config_.norm_eps, {normed, hidden});
-    if (next.takes_quantized) ops::quantize_rows(work_.normed, hidden, hidden, row, row + 1, work_.quantized);
+    if (next.takes_quantized)
+      ops::quantize_rows(work_.normed, hidden, hidden, row, row + 1, work_.quantized);
   }
 }
 
 // This thread's share of the panels of all parts, by bytes.
-void Decoder::multiply(uint32_t thread, const Linear& linear, size_t tokens, const float* x, size_t stride, float* y,
-                       size_t y_stride) {
-  const uint64_t first = linear.bytes * thread / team_.size(), last = linear.bytes * (thread + 1) / team_.size();
+void Decoder::multiply(uint32_t thread, const Linear& linear, size_t tokens, const float* x,
+                       size_t stride, float* y, size_t y_stride) {
+  const uint64_t first = linear.bytes * thread / team_.size(),
+                 last = linear.bytes * (thread + 1) / team_.size();
   uint64_t offset = 0;
   for (const Linear::Part& part : linear.parts) {
     const uint64_t panels = ops::panel_count(part.matrix.rows);
@@ -187,15 +216,18 @@ void Decoder::multiply(uint32_t thread, const Linear& linear, size_t tokens, con
     };
     const uint64_t begin = panel_at(first), end = panel_at(last);
     if (begin < end)
-      ops::matmul(part.matrix, {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride}, begin, end,
-                  y + part.first_column, y_stride, scratch(thread));
+      ops::matmul(part.matrix,
+                  {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride},
+                  begin, end, y + part.first_column, y_stride, scratch(thread));
     offset += panels * panel_bytes;
   }
 }
 
 // Bias, head norms and rope of q and k; k and v into the cache.
-void Decoder::write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer, uint32_t layer_index) {
-  const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim, width = q + 2 * kv;
+void Decoder::write_kv(uint32_t thread, std::span<const BatchEntry> entries,
+                       const LayerWeights& layer, uint32_t layer_index) {
+  const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim,
+               width = q + 2 * kv;
   const Place place = place_of_layer_[layer_index];
   const KvGroup& group = groups_[place.group];
   std::byte* blocks = group.layer_data(layout_, place.index);
@@ -204,11 +236,15 @@ void Decoder::write_kv(uint32_t thread, std::span<const BatchEntry> entries, con
   for (size_t row = own.begin; row < own.end; ++row) {
     float* qkv = work_.qkv + row * width;
     if (layer.qkv_bias != nullptr) ops::add_cpu(layer.qkv_bias, width, qkv);
-    if (layer.q_norm != nullptr) norm_heads(qkv, config_.q_heads, dim, layer.q_norm, config_.norm_eps);
-    if (layer.k_norm != nullptr) norm_heads(qkv + q, config_.kv_heads, dim, layer.k_norm, config_.norm_eps);
-    ops::rope_cpu(qkv, config_.q_heads + config_.kv_heads, dim, dim / 2, angles + row * dim, config_.architecture.rope);
-    ops::kv_write_cpu(layout_, blocks, layout_.block_bytes(), entries[tokens_[row].entry].tables[place.group].data(),
-                      tokens_[row].position, qkv + q, qkv + q + kv);
+    if (layer.q_norm != nullptr)
+      norm_heads(qkv, config_.q_heads, dim, layer.q_norm, config_.norm_eps);
+    if (layer.k_norm != nullptr)
+      norm_heads(qkv + q, config_.kv_heads, dim, layer.k_norm, config_.norm_eps);
+    ops::rope_cpu(qkv, config_.q_heads + config_.kv_heads, dim, dim / 2, angles + row * dim,
+                  config_.architecture.rope);
+    ops::kv_write_cpu(layout_, blocks, layout_.block_bytes(),
+                      entries[tokens_[row].entry].tables[place.group].data(), tokens_[row].position,
+                      qkv + q, qkv + q + kv);
   }
 }
 
@@ -241,22 +277,29 @@ void Decoder::gate(uint32_t thread, const Linear& next) {
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
     float* gate = work_.wide + row * 2 * wide;
-    if (config_.architecture.gate == GateKind::kSilu) ops::silu_mul_cpu(gate, gate + wide, wide, gate);
-    else ops::gelu_mul_cpu(gate, gate + wide, wide, gate);
-    if (next.takes_quantized) ops::quantize_rows(work_.wide, 2 * wide, wide, row, row + 1, work_.quantized);
+    if (config_.architecture.gate == GateKind::kSilu)
+      ops::silu_mul_cpu(gate, gate + wide, wide, gate);
+    else
+      ops::gelu_mul_cpu(gate, gate + wide, wide, gate);
+    if (next.takes_quantized)
+      ops::quantize_rows(work_.wide, 2 * wide, wide, row, row + 1, work_.quantized);
   }
 }
 
 void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
   const size_t hidden = config_.hidden, threads = team_.size();
-  ALTLAS_CHECK(rows.size() <= kHeadRowsMax && rows.size() <= tokens_.capacity(), "rows that the workspace holds");
+  ALTLAS_CHECK(rows.size() <= kHeadRowsMax && rows.size() <= tokens_.capacity(),
+               "rows that the workspace holds");
   for (size_t i = thread; i < rows.size(); i += threads) {
-    ops::rms_norm_cpu(row_of(work_.x + rows[i] * hidden, hidden), row_of(weights_.output_norm, hidden), config_.norm_eps,
+    ops::rms_norm_cpu(row_of(work_.x + rows[i] * hidden, hidden),
+                      row_of(weights_.output_norm, hidden), config_.norm_eps,
                       {work_.normed + i * hidden, hidden});
-    if (weights_.head.takes_quantized) ops::quantize_rows(work_.normed, hidden, hidden, i, i + 1, work_.quantized);
+    if (weights_.head.takes_quantized)
+      ops::quantize_rows(work_.normed, hidden, hidden, i, i + 1, work_.quantized);
   }
   team_.barrier();
-  multiply(thread, weights_.head, rows.size(), work_.normed, hidden, work_.logits, config_.vocab_size);
+  multiply(thread, weights_.head, rows.size(), work_.normed, hidden, work_.logits,
+           config_.vocab_size);
   team_.barrier();
   if (config_.logit_softcap > 0)
     for (size_t i = thread; i < rows.size(); i += threads)

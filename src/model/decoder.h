@@ -18,13 +18,17 @@ inline constexpr uint32_t kHeadRowsMax = 64;  // Rows of logits computed at once
 
 // The KV of the layers that share a window.
 struct KvGroup {
-  uint32_t window = 0;            // Tokens; 0: all.
-  std::vector<uint32_t> layers;   // Of the model, ascending.
+  uint32_t window = 0;           // Tokens; 0: all.
+  std::vector<uint32_t> layers;  // Of the model, ascending.
   uint32_t blocks = 0;
-  std::byte* data = nullptr;      // [layers][blocks][layout.block_bytes()]
+  std::byte* data = nullptr;  // [layers][blocks][layout.block_bytes()]
 
-  uint64_t block_bytes(const ops::KvLayout& layout) const { return layers.size() * layout.block_bytes(); }
-  std::byte* layer_data(const ops::KvLayout& layout, size_t index) const { return data + index * blocks * layout.block_bytes(); }
+  uint64_t block_bytes(const ops::KvLayout& layout) const {
+    return layers.size() * layout.block_bytes();
+  }
+  std::byte* layer_data(const ops::KvLayout& layout, size_t index) const {
+    return data + index * blocks * layout.block_bytes();
+  }
 };
 
 // Groups of a model: every layer in one; full attention first.
@@ -32,26 +36,29 @@ std::vector<KvGroup> kv_groups(const ModelConfig& config);
 
 // A run of tokens of one sequence.
 struct BatchEntry {
-  std::span<const int32_t> tokens;       // Each in [0, vocab).
-  uint32_t position = 0;                 // Of tokens[0].
-  std::span<const std::vector<uint32_t>> tables;  // Per KV group; they cover position + tokens.size().
+  std::span<const int32_t> tokens;  // Each in [0, vocab).
+  uint32_t position = 0;            // Of tokens[0].
+  std::span<const std::vector<uint32_t>>
+      tables;  // Per KV group; they cover position + tokens.size().
 };
 
 // Threads: one, the team's leader.
 class Decoder {
  public:
   // Everything referred to outlives the decoder. workspace: of workspace_bytes().
-  Decoder(const ModelConfig& config, const DecoderWeights& weights, std::span<const KvGroup> groups, const ops::KvLayout& layout,
-          uint32_t step_tokens_max, Arena workspace, device::Team& team);
+  Decoder(const ModelConfig& config, const DecoderWeights& weights, std::span<const KvGroup> groups,
+          const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace,
+          device::Team& team);
 
-  static uint64_t workspace_bytes(const ModelConfig& config, const DecoderWeights& weights, const ops::KvLayout& layout,
-                                  uint32_t step_tokens_max, uint32_t threads);
+  static uint64_t workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
+                                  const ops::KvLayout& layout, uint32_t step_tokens_max,
+                                  uint32_t threads);
 
-  // Runs the layers over all tokens (at most step_tokens_max together), writing their KV. Their hidden states stay until
-  // the next call: row i is the ith token in order of entries.
+  // Runs the layers over all tokens (at most step_tokens_max together), writing their KV. Their
+  // hidden states stay until the next call: row i is the ith token in order of entries.
   void forward(std::span<const BatchEntry> entries);
-  // Logits of some rows, at most kHeadRowsMax; [rows.size(), vocab], valid until the next call. use(i) is called once for
-  // each row by some thread of the team.
+  // Logits of some rows, at most kHeadRowsMax; [rows.size(), vocab], valid until the next call.
+  // use(i) is called once for each row by some thread of the team.
   template <class Use>
   void head(std::span<const uint32_t> rows, Use&& use) {
     team_.run([&](uint32_t thread) {
@@ -64,13 +71,13 @@ class Decoder {
  private:
   // Pieces of the workspace. T: step_tokens_max.
   struct Work {
-    float* x = nullptr;            // [T, hidden]: the residual stream.
-    float* normed = nullptr;       // [T, hidden]
-    float* delta = nullptr;        // [T, hidden]: what the last branch adds.
-    float* qkv = nullptr;          // [T, q + k + v]
-    float* attended = nullptr;     // [T, q]
-    float* wide = nullptr;         // [T, 2 * feed_forward]: gate, up; the product lies over gate.
-    float* angles[2] = {};         // [T, 2, head_dim / 2]: full, window.
+    float* x = nullptr;         // [T, hidden]: the residual stream.
+    float* normed = nullptr;    // [T, hidden]
+    float* delta = nullptr;     // [T, hidden]: what the last branch adds.
+    float* qkv = nullptr;       // [T, q + k + v]
+    float* attended = nullptr;  // [T, q]
+    float* wide = nullptr;      // [T, 2 * feed_forward]: gate, up; the product lies over gate.
+    float* angles[2] = {};      // [T, 2, head_dim / 2]: full, window.
     std::byte* quantized = nullptr;
     float* logits = nullptr;       // [kHeadRowsMax, vocab]
     std::byte* scratch = nullptr;  // [threads, scratch_bytes]
@@ -88,16 +95,19 @@ class Decoder {
     uint32_t tokens;
     uint32_t kv_head;
   };
-  static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights, const ops::KvLayout& layout,
-                      uint32_t step_tokens_max, uint32_t threads);
+  static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
+                      const ops::KvLayout& layout, uint32_t step_tokens_max, uint32_t threads);
 
   void list_work(std::span<const BatchEntry> entries);
   void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
   void embed(size_t row) const;
-  void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Linear& next, bool add);
+  void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Linear& next,
+                    bool add);
   void quantize(size_t row, const float* x, size_t cols) const;
-  void multiply(uint32_t thread, const Linear& linear, size_t tokens, const float* x, size_t stride, float* y, size_t y_stride);
-  void write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer, uint32_t layer_index);
+  void multiply(uint32_t thread, const Linear& linear, size_t tokens, const float* x, size_t stride,
+                float* y, size_t y_stride);
+  void write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer,
+                uint32_t layer_index);
   void attend(uint32_t thread, std::span<const BatchEntry> entries, uint32_t layer_index);
   void gate(uint32_t thread, const Linear& next);
   void head_logits(uint32_t thread, std::span<const uint32_t> rows);

@@ -13,8 +13,8 @@ namespace {
 
 class Builder {
  public:
-  Builder(const weights::GgufModel& file, const ModelConfig& config, Arena& arena, device::Team* team,
-          const std::function<void(double)>& progress)
+  Builder(const weights::GgufModel& file, const ModelConfig& config, Arena& arena,
+          device::Team* team, const std::function<void(double)>& progress)
       : file_(file), config_(config), arena_(arena), team_(team), progress_(progress) {}
 
   Result<DecoderWeights> build() {
@@ -37,8 +37,8 @@ class Builder {
   Result<weights::TensorView> matrix(const std::string& name, uint64_t rows, uint64_t cols) {
     ALTLAS_TRY(const weights::TensorView view, file_.tensor(name));
     if (view.rows() != rows || view.cols() != cols)
-      return invalid(fmt::format("{} is [{}, {}], but the model's numbers ask for [{}, {}]", name, view.rows(), view.cols(),
-                                 rows, cols));
+      return invalid(fmt::format("{} is [{}, {}], but the model's numbers ask for [{}, {}]", name,
+                                 view.rows(), view.cols(), rows, cols));
     parameters_ += rows * cols;
     return view;
   }
@@ -52,9 +52,11 @@ class Builder {
   }
   Result<void> fill_floats(const std::string& name, uint64_t count, float* data) {
     ALTLAS_TRY(const weights::TensorView view, matrix(name, 1, count));
-    if (!ops::dequantize_supports(view.dtype)) return invalid(name + " has a type that is not supported");
+    if (!ops::dequantize_supports(view.dtype))
+      return invalid(name + " has a type that is not supported");
     if (data != nullptr)
-      ops::dequantize_row(view.dtype, reinterpret_cast<const std::byte*>(view.data.data()), count, data);
+      ops::dequantize_row(view.dtype, reinterpret_cast<const std::byte*>(view.data.data()), count,
+                          data);
     return {};
   }
 
@@ -67,9 +69,10 @@ class Builder {
     for (const Source& source : sources) {
       ALTLAS_TRY(const weights::TensorView view, matrix(source.name, source.rows, cols));
       if (!ops::matmul_supports(view.dtype, cols))
-        return invalid(fmt::format("{}: a matrix of {} with {} columns is not supported", source.name,
-                                   dtype_info(view.dtype).name, cols));
-      Linear::Part part{.matrix = {view.dtype, source.rows, cols, nullptr}, .first_column = out.rows};
+        return invalid(fmt::format("{}: a matrix of {} with {} columns is not supported",
+                                   source.name, dtype_info(view.dtype).name, cols));
+      Linear::Part part{.matrix = {view.dtype, source.rows, cols, nullptr},
+                        .first_column = out.rows};
       const uint64_t bytes = ops::packed_bytes(view.dtype, source.rows, cols);
       std::byte* data = arena_.take(bytes);
       if (data != nullptr) pack(view, data);
@@ -97,7 +100,8 @@ class Builder {
       ALTLAS_TRY(weights.head, linear({{"token_embd.weight", vocab}}, hidden));
     } else {
       ALTLAS_TRY(const weights::TensorView view, matrix("token_embd.weight", vocab, hidden));
-      if (!ops::dequantize_supports(view.dtype)) return invalid("token_embd.weight has a type that is not supported");
+      if (!ops::dequantize_supports(view.dtype))
+        return invalid("token_embd.weight has a type that is not supported");
       weights.embedding_type = view.dtype;
       std::byte* data = arena_.take(view.data.size());
       if (data != nullptr) std::memcpy(data, view.data.data(), view.data.size());
@@ -110,15 +114,20 @@ class Builder {
   Result<LayerWeights> one_layer(uint32_t index) {
     const Architecture& kind = config_.architecture;
     const std::string base = fmt::format("blk.{}.", index);
-    const uint32_t hidden = config_.hidden, q = config_.q_width(), kv = config_.kv_width(), wide = config_.feed_forward;
+    const uint32_t hidden = config_.hidden, q = config_.q_width(), kv = config_.kv_width(),
+                   wide = config_.feed_forward;
     LayerWeights layer;
     ALTLAS_TRY_VOID(floats(base + "attn_norm.weight", hidden, layer.attention_norm));
-    ALTLAS_TRY(layer.qkv, linear({{base + "attn_q.weight", q}, {base + "attn_k.weight", kv}, {base + "attn_v.weight", kv}}, hidden));
+    ALTLAS_TRY(layer.qkv, linear({{base + "attn_q.weight", q},
+                                  {base + "attn_k.weight", kv},
+                                  {base + "attn_v.weight", kv}},
+                                 hidden));
     if (kind.qkv_bias) {
       float* bias = arena_.take_array<float>(q + 2 * kv);
       ALTLAS_TRY_VOID(fill_floats(base + "attn_q.bias", q, bias));
       ALTLAS_TRY_VOID(fill_floats(base + "attn_k.bias", kv, bias == nullptr ? nullptr : bias + q));
-      ALTLAS_TRY_VOID(fill_floats(base + "attn_v.bias", kv, bias == nullptr ? nullptr : bias + q + kv));
+      ALTLAS_TRY_VOID(
+          fill_floats(base + "attn_v.bias", kv, bias == nullptr ? nullptr : bias + q + kv));
       layer.qkv_bias = bias;
     }
     if (kind.qk_norm) {
@@ -127,10 +136,12 @@ class Builder {
     }
     ALTLAS_TRY(layer.output, linear({{base + "attn_output.weight", hidden}}, q));
     ALTLAS_TRY_VOID(floats(base + "ffn_norm.weight", hidden, layer.feed_forward_norm));
-    ALTLAS_TRY(layer.gate_up, linear({{base + "ffn_gate.weight", wide}, {base + "ffn_up.weight", wide}}, hidden));
+    ALTLAS_TRY(layer.gate_up,
+               linear({{base + "ffn_gate.weight", wide}, {base + "ffn_up.weight", wide}}, hidden));
     ALTLAS_TRY(layer.down, linear({{base + "ffn_down.weight", hidden}}, wide));
     if (kind.post_norms) {
-      ALTLAS_TRY_VOID(floats(base + "post_attention_norm.weight", hidden, layer.post_attention_norm));
+      ALTLAS_TRY_VOID(
+          floats(base + "post_attention_norm.weight", hidden, layer.post_attention_norm));
       ALTLAS_TRY_VOID(floats(base + "post_ffw_norm.weight", hidden, layer.post_feed_forward_norm));
     }
     return layer;
@@ -146,8 +157,9 @@ class Builder {
 
 }  // namespace
 
-Result<DecoderWeights> lay_out_weights(const weights::GgufModel& file, const ModelConfig& config, Arena& arena,
-                                       device::Team* team, const std::function<void(double)>& progress) {
+Result<DecoderWeights> lay_out_weights(const weights::GgufModel& file, const ModelConfig& config,
+                                       Arena& arena, device::Team* team,
+                                       const std::function<void(double)>& progress) {
   return Builder(file, config, arena, team, progress).build();
 }
 

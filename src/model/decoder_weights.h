@@ -20,22 +20,22 @@ struct Linear {
     uint32_t first_column = 0;  // Of its output in the row.
   };
   std::vector<Part> parts;
-  uint32_t rows = 0;               // Of all parts.
+  uint32_t rows = 0;  // Of all parts.
   uint32_t cols = 0;
-  bool takes_quantized = false;    // Some part does.
+  bool takes_quantized = false;  // Some part does.
   uint64_t bytes = 0;
 };
 
 struct LayerWeights {
-  const float* attention_norm = nullptr;       // [hidden]
-  Linear qkv;                                  // Rows: q, k, v.
-  const float* qkv_bias = nullptr;             // [q + k + v], or null.
-  const float* q_norm = nullptr;               // [head_dim], or null.
+  const float* attention_norm = nullptr;  // [hidden]
+  Linear qkv;                             // Rows: q, k, v.
+  const float* qkv_bias = nullptr;        // [q + k + v], or null.
+  const float* q_norm = nullptr;          // [head_dim], or null.
   const float* k_norm = nullptr;
   Linear output;
   const float* post_attention_norm = nullptr;  // [hidden], or null.
   const float* feed_forward_norm = nullptr;
-  Linear gate_up;                              // Rows: gate, up.
+  Linear gate_up;  // Rows: gate, up.
   Linear down;
   const float* post_feed_forward_norm = nullptr;
 };
@@ -43,18 +43,20 @@ struct LayerWeights {
 struct DecoderWeights {
   std::vector<LayerWeights> layers;
   const float* output_norm = nullptr;
-  Linear head;                             // [vocab, hidden]
-  // The embedding: the head's rows where the model shares them, otherwise the file's rows as they are.
+  Linear head;  // [vocab, hidden]
+  // The embedding: the head's rows where the model shares them, otherwise the file's rows as they
+  // are.
   bool tied = false;
   DType embedding_type{};
   const std::byte* embedding = nullptr;
   uint64_t parameters = 0;
 };
 
-// Takes the pieces from `arena` and, unless it is only measuring, fills them, packing with the whole team.
-// team: may be null while measuring.  progress: 0 … 1, may be empty.
-// Errors: kNotFound for a missing tensor, kInvalid for one of a wrong shape or a type we do not support.
-Result<DecoderWeights> lay_out_weights(const weights::GgufModel& file, const ModelConfig& config, Arena& arena,
-                                       device::Team* team, const std::function<void(double)>& progress);
+// Takes the pieces from `arena` and, unless it is only measuring, fills them, packing with the
+// whole team. team: may be null while measuring.  progress: 0 … 1, may be empty. Errors: kNotFound
+// for a missing tensor, kInvalid for one of a wrong shape or a type we do not support.
+Result<DecoderWeights> lay_out_weights(const weights::GgufModel& file, const ModelConfig& config,
+                                       Arena& arena, device::Team* team,
+                                       const std::function<void(double)>& progress);
 
 }  // namespace altlas::model

@@ -26,9 +26,9 @@ class CpuRank final : public Rank {
  private:
   // A row of the step whose logits somebody wants.
   struct HeadRow {
-    uint32_t row;       // Among the step's tokens.
-    uint32_t result;    // Index in StepResult::sampled.
-    uint32_t position;  // Of the row's token.
+    uint32_t row;               // Among the step's tokens.
+    uint32_t result;            // Index in StepResult::sampled.
+    uint32_t position;          // Of the row's token.
     int32_t prompt_index = -1;  // ≥ 0: where in prompt_logprobs.
     bool samples = false;
   };
@@ -67,7 +67,8 @@ Result<void> CpuRank::allocate(const weights::GgufModel& file, const LoadOptions
   ALTLAS_TRY(workspace_, device_.allocate("activations", shape.activation_bytes));
   groups_ = plan_.groups;
   for (KvGroup& group : groups_) {
-    ALTLAS_TRY(device::Buffer buffer, device_.allocate("kv", group.blocks * group.block_bytes(plan_.layout)));
+    ALTLAS_TRY(device::Buffer buffer,
+               device_.allocate("kv", group.blocks * group.block_bytes(plan_.layout)));
     group.data = buffer.data();
     kv_.push_back(std::move(buffer));
   }
@@ -77,7 +78,8 @@ Result<void> CpuRank::allocate(const weights::GgufModel& file, const LoadOptions
     if (options.progress) options.progress("weights", fraction);
   };
   ALTLAS_TRY(weights_, lay_out_weights(file, plan_.config, arena, &device_.team(), progress));
-  decoder_ = std::make_unique<Decoder>(plan_.config, weights_, groups_, plan_.layout, shape.step_tokens_max,
+  decoder_ = std::make_unique<Decoder>(plan_.config, weights_, groups_, plan_.layout,
+                                       shape.step_tokens_max,
                                        Arena(workspace_.data(), workspace_.size()), device_.team());
   slots_.resize(shape.sequences_max);
   const uint32_t blocks_max = (shape.model_len_max + shape.block_tokens - 1) / shape.block_tokens;
@@ -94,18 +96,20 @@ Result<void> CpuRank::allocate(const weights::GgufModel& file, const LoadOptions
 }
 
 Result<Slot*> CpuRank::slot_at(int32_t slot) {
-  if (slot < 0 || static_cast<size_t>(slot) >= slots_.size()) return broken(fmt::format("there is no slot {}", slot));
+  if (slot < 0 || static_cast<size_t>(slot) >= slots_.size())
+    return broken(fmt::format("there is no slot {}", slot));
   return &slots_[static_cast<size_t>(slot)];
 }
 
 Result<void> CpuRank::set_blocks(const SlotBlocks& change) {
-  ALTLAS_TRY(Slot* slot, slot_at(change.slot));
+  ALTLAS_TRY(Slot * slot, slot_at(change.slot));
   if (change.group < 0 || static_cast<size_t>(change.group) >= groups_.size())
     return broken(fmt::format("there is no KV group {}", change.group));
   auto& table = slot->tables[static_cast<size_t>(change.group)];
   const size_t end = size_t{change.first_index} + change.blocks.size();
   if (change.first_index > table.size() || end > table.capacity())
-    return broken(fmt::format("blocks {} to {} of a table of {}", change.first_index, end, table.size()));
+    return broken(
+        fmt::format("blocks {} to {} of a table of {}", change.first_index, end, table.size()));
   table.resize(std::max(table.size(), end));
   for (size_t i = 0; i < change.blocks.size(); ++i) {
     if (change.blocks[i].value >= groups_[static_cast<size_t>(change.group)].blocks)
@@ -131,8 +135,9 @@ Result<void> CpuRank::copy_block(const BlockCopy& copy) {
 
 Result<void> CpuRank::apply_changes(const StepPlan& step) {
   for (const SlotStart& start : step.starts) {
-    ALTLAS_TRY(Slot* slot, slot_at(start.slot));
-    if (start.request == nullptr) return broken(fmt::format("slot {} starts without a request", start.slot));
+    ALTLAS_TRY(Slot * slot, slot_at(start.slot));
+    if (start.request == nullptr)
+      return broken(fmt::format("slot {} starts without a request", start.slot));
     slot->start(start.request);
   }
   for (const SlotBlocks& change : step.blocks) ALTLAS_TRY_VOID(set_blocks(change));
@@ -141,25 +146,31 @@ Result<void> CpuRank::apply_changes(const StepPlan& step) {
 }
 
 Result<void> CpuRank::add_entry(const StepEntry& entry, uint32_t& rows) {
-  ALTLAS_TRY(Slot* slot, slot_at(entry.slot));
+  ALTLAS_TRY(Slot * slot, slot_at(entry.slot));
   if (slot->request == nullptr) return broken(fmt::format("slot {} is free", entry.slot));
   if (entry.tokens.empty()) return broken(fmt::format("slot {} computes no token", entry.slot));
   if (entries_.size() == slots_.size() || rows + entry.tokens.size() > plan_.shape.step_tokens_max)
-    return broken(fmt::format("more than {} tokens or {} entries", plan_.shape.step_tokens_max, slots_.size()));
+    return broken(fmt::format("more than {} tokens or {} entries", plan_.shape.step_tokens_max,
+                              slots_.size()));
   const uint64_t end = uint64_t{entry.position} + entry.tokens.size();
-  if (end > plan_.shape.model_len_max) return broken(fmt::format("slot {} goes past {} tokens", entry.slot, plan_.shape.model_len_max));
+  if (end > plan_.shape.model_len_max)
+    return broken(
+        fmt::format("slot {} goes past {} tokens", entry.slot, plan_.shape.model_len_max));
   for (const auto& table : slot->tables)
     if (uint64_t{table.size()} * plan_.shape.block_tokens < end)
-      return broken(fmt::format("slot {} has KV for {} of {} tokens", entry.slot, table.size() * plan_.shape.block_tokens, end));
+      return broken(fmt::format("slot {} has KV for {} of {} tokens", entry.slot,
+                                table.size() * plan_.shape.block_tokens, end));
   std::span<const int32_t> tokens = entry.tokens;
   if (tokens[0] == kTokenPending && tokens.size() == 1) {
-    if (slot->last_token < 0) return broken(fmt::format("slot {} has sampled no token yet", entry.slot));
+    if (slot->last_token < 0)
+      return broken(fmt::format("slot {} has sampled no token yet", entry.slot));
     pending_tokens_.push_back(slot->last_token);  // Never reallocates: at most one per slot.
     tokens = {&pending_tokens_.back(), 1};
   }
   for (const int32_t id : tokens)
     if (id < 0 || static_cast<uint32_t>(id) >= plan_.config.vocab_size)
-      return broken(fmt::format("there is no token {}: the model has {}", id, plan_.config.vocab_size));
+      return broken(
+          fmt::format("there is no token {}: the model has {}", id, plan_.config.vocab_size));
   entries_.push_back({.tokens = tokens, .position = entry.position, .tables = slot->tables});
   want_logits(entry, rows);
   rows += static_cast<uint32_t>(tokens.size());
@@ -175,13 +186,16 @@ void CpuRank::want_logits(const StepEntry& entry, uint32_t first_row) {
   const auto count = static_cast<uint32_t>(entry.tokens.size());
   if (entry.prompt_logprobs) {
     const size_t prompt = slots_[static_cast<size_t>(entry.slot)].request->prompt.size();
-    const size_t known = prompt > entry.position + 1 ? prompt - entry.position - 1 : 0;  // Tokens that follow the chunk's first.
+    const size_t known = prompt > entry.position + 1 ? prompt - entry.position - 1
+                                                     : 0;  // Tokens that follow the chunk's first.
     out.prompt_logprobs.resize(std::min<size_t>(count, known));
     for (uint32_t i = 0; i < out.prompt_logprobs.size(); ++i)
-      head_rows_.push_back({first_row + i, result, entry.position + i, static_cast<int32_t>(i), entry.samples && i + 1 == count});
+      head_rows_.push_back({first_row + i, result, entry.position + i, static_cast<int32_t>(i),
+                            entry.samples && i + 1 == count});
     if (entry.samples && out.prompt_logprobs.size() == count) return;
   }
-  if (entry.samples) head_rows_.push_back({first_row + count - 1, result, entry.position + count - 1, -1, true});
+  if (entry.samples)
+    head_rows_.push_back({first_row + count - 1, result, entry.position + count - 1, -1, true});
 }
 
 // Fills in what one row's logits decide. Threads: any of the team, each result by one at a time.
@@ -205,15 +219,23 @@ void CpuRank::sample(const HeadRow& row, float* logits, SampledToken& out) {
   const Slot& slot = slots_[static_cast<size_t>(out.slot)];
   const SamplingParams& s = slot.request->sampling;
   const size_t vocab = plan_.config.vocab_size;
-  ops::SampleParams params{.temperature = s.temperature, .top_k = s.top_k, .top_p = s.top_p, .min_p = s.min_p,
-                           .repetition_penalty = s.repetition_penalty, .presence_penalty = s.presence_penalty,
-                           .frequency_penalty = s.frequency_penalty, .seed = s.seed, .logit_bias = s.logit_bias,
+  ops::SampleParams params{.temperature = s.temperature,
+                           .top_k = s.top_k,
+                           .top_p = s.top_p,
+                           .min_p = s.min_p,
+                           .repetition_penalty = s.repetition_penalty,
+                           .presence_penalty = s.presence_penalty,
+                           .frequency_penalty = s.frequency_penalty,
+                           .seed = s.seed,
+                           .logit_bias = s.logit_bias,
                            .counts = slot.counts};
   const uint64_t next = uint64_t{row.position} + 1;
-  if (next < slot.request->prompt.size() + static_cast<uint64_t>(std::max(0, s.min_tokens))) params.banned = end_of_generation_;
+  if (next < slot.request->prompt.size() + static_cast<uint64_t>(std::max(0, s.min_tokens)))
+    params.banned = end_of_generation_;
   if (s.logprobs >= 0) {  // Of the model's own distribution, before penalties change the logits.
     const ops::LogSum sum = ops::log_sum_cpu(logits, vocab);
-    for (const int32_t id : ops::top_ids(logits, vocab, static_cast<size_t>(std::min(s.logprobs, ops::kTopLogprobsMax))))
+    for (const int32_t id : ops::top_ids(
+             logits, vocab, static_cast<size_t>(std::min(s.logprobs, ops::kTopLogprobsMax))))
       out.logprobs.top.emplace_back(id, ops::logprob(logits[id], sum));
     std::vector<float> own(logits, logits + vocab);
     out.token = ops::sample_cpu(own.data(), vocab, params, next);
@@ -239,12 +261,13 @@ Result<StepResult> CpuRank::run(const StepPlan& step) {
     const size_t count = std::min(at_once, head_rows_.size() - first);
     rows_.clear();
     for (size_t i = 0; i < count; ++i) rows_.push_back(head_rows_[first + i].row);
-    decoder_->head(rows_, [&](size_t i, float* logits) { use_logits(head_rows_[first + i], logits); });
+    decoder_->head(rows_,
+                   [&](size_t i, float* logits) { use_logits(head_rows_[first + i], logits); });
   }
   for (const SampledToken& sampled : result_.sampled)
     if (sampled.token >= 0) slots_[static_cast<size_t>(sampled.slot)].sampled(sampled.token);
   for (const int32_t ended : step.ends) {
-    ALTLAS_TRY(Slot* slot, slot_at(ended));
+    ALTLAS_TRY(Slot * slot, slot_at(ended));
     slot->end();
   }
   result_.busy_us = (device_.busy_ns() - busy_before) / 1000;

@@ -1,4 +1,5 @@
-// One rank of a replica: a device with a share of the weights and KV, that carries out planned steps.
+// One rank of a replica: a device with a share of the weights and KV, that carries out planned
+// steps.
 #pragma once
 
 #include <cstdint>
@@ -23,16 +24,17 @@ struct RankShard {
 };
 
 struct LoadOptions {
-  std::string path;               // A GGUF file.
+  std::string path;  // A GGUF file.
   RankShard shard;
-  uint32_t model_len_max = 0;     // 0: the model's, capped to what the KV holds.
-  uint32_t sequences_max = 0;     // 0: 64.
-  uint32_t step_tokens_max = 0;   // 0: 512.
-  uint32_t block_tokens = 16;     // A multiple of 16.
+  uint32_t model_len_max = 0;    // 0: the model's, capped to what the KV holds.
+  uint32_t sequences_max = 0;    // 0: 64.
+  uint32_t step_tokens_max = 0;  // 0: 512.
+  uint32_t block_tokens = 16;    // A multiple of 16.
   double memory_utilization = 0.9;
-  uint64_t kv_tokens_max = 0;     // 0: what the memory gives, at most sequences_max * model_len_max.
-  std::string kv_dtype = "f16";   // "f16", "bf16" or "f32".
-  std::vector<int32_t> end_of_generation;  // Tokens that `min_tokens` bans; the tokenizer knows them.
+  uint64_t kv_tokens_max = 0;    // 0: what the memory gives, at most sequences_max * model_len_max.
+  std::string kv_dtype = "f16";  // "f16", "bf16" or "f32".
+  std::vector<int32_t>
+      end_of_generation;  // Tokens that `min_tokens` bans; the tokenizer knows them.
   // Called from the loading thread with 0 … 1 within a phase ("weights", "kv").
   std::function<void(std::string_view phase, double fraction)> progress;
 };
@@ -43,16 +45,16 @@ struct ReplicaShape {
   uint32_t model_len_max = 0;
   uint32_t step_tokens_max = 0;
   uint32_t block_tokens = 0;
-  std::vector<uint32_t> group_blocks;  // KV blocks per attention group.
-  std::vector<uint32_t> group_window;  // Sliding window of the group in tokens; 0: all.
+  std::vector<uint32_t> group_blocks;       // KV blocks per attention group.
+  std::vector<uint32_t> group_window;       // Sliding window of the group in tokens; 0: all.
   std::vector<uint64_t> group_block_bytes;  // Of one block of the group, all its layers together.
-  uint64_t block_bytes = 0;            // Sum of group_block_bytes.
+  uint64_t block_bytes = 0;                 // Sum of group_block_bytes.
   uint64_t weight_bytes = 0;
-  uint64_t activation_bytes = 0;       // Workspace of a step, and sampling.
-  uint32_t vocab_size = 0;             // Rows of the head.
+  uint64_t activation_bytes = 0;  // Workspace of a step, and sampling.
+  uint32_t vocab_size = 0;        // Rows of the head.
   uint32_t layer_count = 0;
-  uint64_t parameters = 0;             // Of the model as a whole.
-  std::string architecture;            // "qwen2".
+  uint64_t parameters = 0;   // Of the model as a whole.
+  std::string architecture;  // "qwen2".
 
   uint64_t kv_bytes() const {
     uint64_t sum = 0;
@@ -63,20 +65,23 @@ struct ReplicaShape {
 
 // Reads only the file's metadata.  memory_bytes: the device's budget; threads: of its team.
 // Errors: kNotFound, kIo, kInvalid (the file, an option, or "does not fit" with the numbers).
-Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes, uint32_t threads);
+Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes,
+                                uint32_t threads);
 
 // Threads: all calls from one thread, the rank's own; it is the first of the device's team.
 class Rank {
  public:
   virtual ~Rank() = default;
   virtual const ReplicaShape& shape() const = 0;
-  // Carries out one step.  Errors: kInvalid for a plan that breaks StepPlan's contract or names what this rank does not
-  // have; memory stays intact, but the rank's slots may be half changed: restart the replica.
+  // Carries out one step.  Errors: kInvalid for a plan that breaks StepPlan's contract or names
+  // what this rank does not have; memory stays intact, but the rank's slots may be half changed:
+  // restart the replica.
   virtual Result<StepResult> run(const StepPlan& plan) = 0;
 };
 
-// Loads weights and allocates everything a step needs. Call it from the thread that will call run(): that thread is pinned.
-// device: outlives the rank.  Errors: as load_shape, and kBusy where the device's budget is taken by others.
+// Loads weights and allocates everything a step needs. Call it from the thread that will call
+// run(): that thread is pinned. device: outlives the rank.  Errors: as load_shape, and kBusy where
+// the device's budget is taken by others.
 Result<std::unique_ptr<Rank>> load_rank(const LoadOptions& options, device::CpuDevice& device);
 
 }  // namespace altlas::model

@@ -1,5 +1,6 @@
-// Steps of a whole model: decode of n sequences at some length, and prefill. Counters: tokens per second, and for decode
-// the weight bytes read per second. ALTLAS_TEST_MODEL names the model; otherwise a tiny fixture shows that it runs.
+// Steps of a whole model: decode of n sequences at some length, and prefill. Counters: tokens per
+// second, and for decode the weight bytes read per second. ALTLAS_TEST_MODEL names the model;
+// otherwise a tiny fixture shows that it runs.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -22,10 +23,17 @@ Rank* rank_of(uint32_t threads, benchmark::State& state) {
   Setup& setup = setups[threads];
   if (setup.rank) return setup.rank.get();
   const char* real = std::getenv("ALTLAS_TEST_MODEL");
-  const device::DeviceSpec spec{.kind = device::DeviceKind::kCpu, .name = "cpu", .memory_bytes = uint64_t{2} << 30, .threads = threads};
+  const device::DeviceSpec spec{.kind = device::DeviceKind::kCpu,
+                                .name = "cpu",
+                                .memory_bytes = uint64_t{2} << 30,
+                                .threads = threads};
   setup.device = std::make_unique<device::CpuDevice>(DeviceId{0}, spec);
-  auto rank = load_rank({.path = real ? real : std::string(ALTLAS_SOURCE_DIR) + "/src/model/testdata/qwen2_tied.gguf",
-                         .model_len_max = 512, .sequences_max = 64, .kv_tokens_max = 64 * 512}, *setup.device);
+  auto rank = load_rank(
+      {.path = real ? real : std::string(ALTLAS_SOURCE_DIR) + "/src/model/testdata/qwen2_tied.gguf",
+       .model_len_max = 512,
+       .sequences_max = 64,
+       .kv_tokens_max = 64 * 512},
+      *setup.device);
   if (!rank.ok()) {
     state.SkipWithError(rank.error().message().c_str());
     return nullptr;
@@ -40,10 +48,12 @@ StepPlan start(Rank& rank, int32_t sequences, size_t length) {
   for (int32_t s = 0; s < sequences; ++s) {
     auto request = std::make_shared<SequenceRequest>();
     request->sampling.temperature = 0;
-    for (size_t i = 0; i < length; ++i) request->prompt.push_back(static_cast<int32_t>((i * 7 + 3) % 60));
+    for (size_t i = 0; i < length; ++i)
+      request->prompt.push_back(static_cast<int32_t>((i * 7 + 3) % 60));
     plan.starts.push_back({s, request});
     SlotBlocks table{.slot = s};
-    for (uint32_t b = 0; b < blocks; ++b) table.blocks.push_back(BlockId{static_cast<uint32_t>(s) * blocks + b});
+    for (uint32_t b = 0; b < blocks; ++b)
+      table.blocks.push_back(BlockId{static_cast<uint32_t>(s) * blocks + b});
     plan.blocks.push_back(table);
   }
   return plan;
@@ -57,14 +67,21 @@ void decode(benchmark::State& state) {
   const auto length = static_cast<uint32_t>(state.range(2));
   if (!rank->run(start(*rank, sequences, length)).ok()) return state.SkipWithError("start");
   StepPlan step;
-  for (int32_t s = 0; s < sequences; ++s) step.entries.push_back({.slot = s, .position = length, .tokens = {5}, .samples = true});
+  for (int32_t s = 0; s < sequences; ++s)
+    step.entries.push_back({.slot = s, .position = length, .tokens = {5}, .samples = true});
   for (auto _ : state)
     if (!rank->run(step).ok()) return state.SkipWithError("step");
   const auto runs = static_cast<double>(state.iterations());
   state.counters["tokens"] = benchmark::Counter(runs * sequences, benchmark::Counter::kIsRate);
-  state.counters["weights"] = benchmark::Counter(runs * static_cast<double>(rank->shape().weight_bytes), benchmark::Counter::kIsRate);
+  state.counters["weights"] = benchmark::Counter(
+      runs * static_cast<double>(rank->shape().weight_bytes), benchmark::Counter::kIsRate);
 }
-BENCHMARK(decode)->ArgsProduct({{1, 2}, {1}, {128}})->Args({2, 16, 128})->Args({2, 64, 128})->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(decode)
+    ->ArgsProduct({{1, 2}, {1}, {128}})
+    ->Args({2, 16, 128})
+    ->Args({2, 64, 128})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 // args: threads, tokens.
 void prefill(benchmark::State& state) {
@@ -75,7 +92,9 @@ void prefill(benchmark::State& state) {
   step.entries.push_back({.slot = 0, .tokens = step.starts[0].request->prompt, .samples = true});
   for (auto _ : state)
     if (!rank->run(step).ok()) return state.SkipWithError("step");
-  state.counters["tokens"] = benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(length), benchmark::Counter::kIsRate);
+  state.counters["tokens"] =
+      benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(length),
+                         benchmark::Counter::kIsRate);
 }
 BENCHMARK(prefill)->ArgsProduct({{1, 2}, {512}})->Unit(benchmark::kMillisecond)->UseRealTime();
 

@@ -1,4 +1,5 @@
-// Tests of a rank with plans that are right, wrong, or too large, and with the real model where one is there.
+// Tests of a rank with plans that are right, wrong, or too large, and with the real model where one
+// is there.
 #include "model/rank.h"
 
 #include <gtest/gtest.h>
@@ -16,14 +17,19 @@
 namespace altlas::model {
 namespace {
 
-std::string tiny() { return std::string(ALTLAS_SOURCE_DIR) + "/src/model/testdata/qwen2_tied.gguf"; }
-
-device::DeviceSpec cpu(uint64_t memory, uint32_t threads = 1) {
-  return {.kind = device::DeviceKind::kCpu, .name = "cpu", .memory_bytes = memory, .threads = threads};
+std::string tiny() {
+  return std::string(ALTLAS_SOURCE_DIR) + "/src/model/testdata/qwen2_tied.gguf";
 }
 
-std::shared_ptr<const SequenceRequest> request(std::vector<int32_t> prompt, SamplingParams sampling = {.temperature = 0}) {
-  return std::make_shared<SequenceRequest>(SequenceRequest{std::move(prompt), {}, std::move(sampling)});
+device::DeviceSpec cpu(uint64_t memory, uint32_t threads = 1) {
+  return {
+      .kind = device::DeviceKind::kCpu, .name = "cpu", .memory_bytes = memory, .threads = threads};
+}
+
+std::shared_ptr<const SequenceRequest> request(std::vector<int32_t> prompt,
+                                               SamplingParams sampling = {.temperature = 0}) {
+  return std::make_shared<SequenceRequest>(
+      SequenceRequest{std::move(prompt), {}, std::move(sampling)});
 }
 
 StepPlan first_step(std::shared_ptr<const SequenceRequest> what, uint32_t blocks) {
@@ -37,7 +43,8 @@ StepPlan first_step(std::shared_ptr<const SequenceRequest> what, uint32_t blocks
 }
 
 // Tokens generated from `what`, each decode step with the token not known to the plan.
-std::vector<int32_t> generate(Rank& rank, std::shared_ptr<const SequenceRequest> what, size_t count, uint32_t blocks) {
+std::vector<int32_t> generate(Rank& rank, std::shared_ptr<const SequenceRequest> what, size_t count,
+                              uint32_t blocks) {
   std::vector<int32_t> out;
   StepPlan plan = first_step(what, blocks);
   for (size_t n = 0; n < count; ++n) {
@@ -46,7 +53,10 @@ std::vector<int32_t> generate(Rank& rank, std::shared_ptr<const SequenceRequest>
     if (!result.ok()) return out;
     out.push_back(result->sampled.at(0).token);
     plan = StepPlan{};
-    plan.entries.push_back({.slot = 0, .position = static_cast<uint32_t>(what->prompt.size() + n), .tokens = {kTokenPending}, .samples = true});
+    plan.entries.push_back({.slot = 0,
+                            .position = static_cast<uint32_t>(what->prompt.size() + n),
+                            .tokens = {kTokenPending},
+                            .samples = true});
   }
   StepPlan last;
   last.ends = {0};
@@ -54,7 +64,8 @@ std::vector<int32_t> generate(Rank& rank, std::shared_ptr<const SequenceRequest>
   return out;
 }
 
-// Goal: sizes are exact, the ledger holds what was said, and what does not fit is refused with numbers before loading.
+// Goal: sizes are exact, the ledger holds what was said, and what does not fit is refused with
+// numbers before loading.
 TEST(RankShape, SizesAndRefusals) {
   LoadOptions options{.path = tiny(), .sequences_max = 2, .step_tokens_max = 32};
   const auto shape = load_shape(options, uint64_t{16} << 20, 1);
@@ -76,7 +87,8 @@ TEST(RankShape, SizesAndRefusals) {
 
   const auto small = load_shape(options, 200 << 10, 1);
   ASSERT_FALSE(small.ok());
-  EXPECT_NE(small.error().message().find("does not fit: weights"), std::string::npos) << small.error().message();
+  EXPECT_NE(small.error().message().find("does not fit: weights"), std::string::npos)
+      << small.error().message();
   options.model_len_max = 513;
   EXPECT_FALSE(load_shape(options, uint64_t{16} << 20, 1).ok());
   options.model_len_max = 0;
@@ -91,7 +103,8 @@ TEST(RankShape, SizesAndRefusals) {
 
 // Goal: a capped KV shortens the longest sequence instead of refusing.
 TEST(RankShape, LengthIsCapped) {
-  LoadOptions options{.path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .kv_tokens_max = 100};
+  LoadOptions options{
+      .path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .kv_tokens_max = 100};
   const auto shape = load_shape(options, uint64_t{16} << 20, 1);
   ASSERT_TRUE(shape.ok());
   EXPECT_EQ(shape->model_len_max, 112u);
@@ -100,7 +113,9 @@ TEST(RankShape, LengthIsCapped) {
 class TinyRank : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto loaded = load_rank({.path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .end_of_generation = {0}}, device_);
+    auto loaded = load_rank(
+        {.path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .end_of_generation = {0}},
+        device_);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     rank_ = std::move(*loaded);
   }
@@ -130,22 +145,29 @@ TEST_F(TinyRank, RefusesWrongPlans) {
   expect_refused("gap in the table", [](StepPlan& p) { p.blocks[0].first_index = 1; });
   expect_refused("group", [](StepPlan& p) { p.blocks[0].group = 1; });
   expect_refused("long table", [](StepPlan& p) { p.blocks[0].blocks.assign(1000, BlockId{0}); });
-  expect_refused("copy", [](StepPlan& p) { p.copies.push_back({0, BlockId{0}, BlockId{1 << 30}}); });
+  expect_refused("copy",
+                 [](StepPlan& p) { p.copies.push_back({0, BlockId{0}, BlockId{1 << 30}}); });
   expect_refused("step budget", [](StepPlan& p) { p.entries[0].tokens.assign(33, 1); });
   expect_refused("end", [](StepPlan& p) { p.ends = {7}; });
   EXPECT_TRUE(rank_->run(first_step(what, 1)).ok());
 }
 
-// Goal: the same request gives the same tokens again, with pending tokens and penalties, and when it goes on after some.
+// Goal: the same request gives the same tokens again, with pending tokens and penalties, and when
+// it goes on after some.
 TEST_F(TinyRank, RepeatsAndResumes) {
-  SamplingParams sampling{.temperature = 1.2f, .top_p = 0.95f, .repetition_penalty = 1.3f, .frequency_penalty = 0.2f, .seed = 9};
+  SamplingParams sampling{.temperature = 1.2f,
+                          .top_p = 0.95f,
+                          .repetition_penalty = 1.3f,
+                          .frequency_penalty = 0.2f,
+                          .seed = 9};
   const auto what = request({5, 9, 2, 7}, sampling);
   const auto whole = generate(*rank_, what, 12, 2);
   EXPECT_EQ(generate(*rank_, what, 12, 2), whole);
   auto resumed = std::make_shared<SequenceRequest>(*what);
   resumed->generated.assign(whole.begin(), whole.begin() + 5);
   StepPlan plan = first_step(resumed, 2);
-  plan.entries[0].tokens.insert(plan.entries[0].tokens.end(), resumed->generated.begin(), resumed->generated.end());
+  plan.entries[0].tokens.insert(plan.entries[0].tokens.end(), resumed->generated.begin(),
+                                resumed->generated.end());
   const auto next = rank_->run(plan);
   ASSERT_TRUE(next.ok());
   EXPECT_EQ(next->sampled[0].token, whole[5]);
@@ -165,7 +187,8 @@ TEST_F(TinyRank, CopiesBlocks) {
   EXPECT_EQ(result->sampled[0].token, want[1]);
 }
 
-// Goal: min_tokens bans the end of generation, and only so long. Method: token 0 ends and is biased to always win.
+// Goal: min_tokens bans the end of generation, and only so long. Method: token 0 ends and is biased
+// to always win.
 TEST_F(TinyRank, MinTokens) {
   SamplingParams sampling{.temperature = 0, .min_tokens = 3, .logit_bias = {{0, 1000.0f}}};
   const auto tokens = generate(*rank_, request({5, 9}, sampling), 5, 1);
@@ -179,9 +202,11 @@ std::string real_model() {
   return "";
 }
 
-// Goal: the real model continues code sensibly. Method: greedy tokens after "def fibonacci(n):", spelled by the vocabulary.
+// Goal: the real model continues code sensibly. Method: greedy tokens after "def fibonacci(n):",
+// spelled by the vocabulary.
 TEST(RealModel, GreedyFibonacci) {
-  if (real_model().empty()) GTEST_SKIP() << "set ALTLAS_TEST_MODEL to qwen2.5-coder-0.5b-instruct's GGUF file";
+  if (real_model().empty())
+    GTEST_SKIP() << "set ALTLAS_TEST_MODEL to qwen2.5-coder-0.5b-instruct's GGUF file";
   device::CpuDevice device(DeviceId{0}, cpu(uint64_t{2} << 30, 2));
   auto rank = load_rank({.path = real_model(), .model_len_max = 1024, .sequences_max = 2}, device);
   ASSERT_TRUE(rank.ok()) << rank.error().message();
@@ -192,7 +217,8 @@ TEST(RealModel, GreedyFibonacci) {
   EXPECT_FALSE(read_chat_template(file->head())->empty());
   const std::vector<int32_t> prompt = {750, 75698, 1445, 1648};  // "def fibonacci(n):"
   std::string text;
-  for (const int32_t id : generate(**rank, request(prompt), 32, 4)) text += vocabulary->tokens[static_cast<size_t>(id)];
+  for (const int32_t id : generate(**rank, request(prompt), 32, 4))
+    text += vocabulary->tokens[static_cast<size_t>(id)];
   EXPECT_NE(text.find("return"), std::string::npos) << text;
   EXPECT_NE(text.find("if"), std::string::npos) << text;
   RecordProperty("text", text);

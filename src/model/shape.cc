@@ -14,55 +14,77 @@ Result<DType> kv_type(const std::string& name) {
   if (name == "f16") return DType::kF16;
   if (name == "bf16") return DType::kBF16;
   if (name == "f32") return DType::kF32;
-  return invalid("kv_dtype '" + name.substr(0, 40) + "' is not supported on cpu: use f16, bf16 or f32", "kv_dtype");
+  return invalid(
+      "kv_dtype '" + name.substr(0, 40) + "' is not supported on cpu: use f16, bf16 or f32",
+      "kv_dtype");
 }
 
 Result<void> check_options(const LoadOptions& options) {
   const RankShard& shard = options.shard;
   if (shard.tp_size != 1)
-    return invalid(fmt::format("tensor_parallel_size {} is not supported on cpu: use 1, and num_replicas to use more devices",
-                               shard.tp_size), "tensor_parallel_size");
+    return invalid(fmt::format("tensor_parallel_size {} is not supported on cpu: use 1, and "
+                               "num_replicas to use more devices",
+                               shard.tp_size),
+                   "tensor_parallel_size");
   if (shard.pp_size != 1)
-    return invalid(fmt::format("pipeline_parallel_size {} is not supported on cpu: use 1, and num_replicas to use more devices",
-                               shard.pp_size), "pipeline_parallel_size");
-  if (options.block_tokens == 0 || options.block_tokens > 1024 || options.block_tokens % ops::kKvGroup != 0)
-    return invalid(fmt::format("kv_block_tokens is {}: on cpu a multiple of {} up to 1024", options.block_tokens, ops::kKvGroup),
+    return invalid(fmt::format("pipeline_parallel_size {} is not supported on cpu: use 1, and "
+                               "num_replicas to use more devices",
+                               shard.pp_size),
+                   "pipeline_parallel_size");
+  if (options.block_tokens == 0 || options.block_tokens > 1024 ||
+      options.block_tokens % ops::kKvGroup != 0)
+    return invalid(fmt::format("kv_block_tokens is {}: on cpu a multiple of {} up to 1024",
+                               options.block_tokens, ops::kKvGroup),
                    "kv_block_tokens");
   if (!(options.memory_utilization > 0 && options.memory_utilization <= 1))
     return invalid("gpu_memory_utilization lies between 0 and 1", "gpu_memory_utilization");
-  if (options.sequences_max > kSequencesMax) return invalid(fmt::format("max_sequences is at most {}", kSequencesMax), "max_sequences");
+  if (options.sequences_max > kSequencesMax)
+    return invalid(fmt::format("max_sequences is at most {}", kSequencesMax), "max_sequences");
   if (options.step_tokens_max > kStepTokensMax)
     return invalid(fmt::format("step_tokens_max is at most {}", kStepTokensMax), "step_tokens_max");
   return {};
 }
 
-Error does_not_fit(const ReplicaShape& shape, uint64_t memory_bytes, double utilization, uint64_t kv_tokens) {
+Error does_not_fit(const ReplicaShape& shape, uint64_t memory_bytes, double utilization,
+                   uint64_t kv_tokens) {
   const uint64_t kv = (kv_tokens + shape.block_tokens - 1) / shape.block_tokens * shape.block_bytes;
-  return invalid(fmt::format("the model does not fit: weights {} + activations {} + KV of {} tokens {} = {}, but {:.0f} % of the "
-                             "device's {} are {}; give the device more memory, or lower max_model_len or step_tokens_max",
-                             format_bytes(shape.weight_bytes), format_bytes(shape.activation_bytes), kv_tokens, format_bytes(kv),
-                             format_bytes(shape.weight_bytes + shape.activation_bytes + kv), utilization * 100,
-                             format_bytes(memory_bytes),
-                             format_bytes(static_cast<uint64_t>(static_cast<double>(memory_bytes) * utilization))),
-                 "memory");
+  return invalid(
+      fmt::format(
+          "the model does not fit: weights {} + activations {} + KV of {} tokens {} = {}, but "
+          "{:.0f} % of the "
+          "device's {} are {}; give the device more memory, or lower max_model_len or "
+          "step_tokens_max",
+          format_bytes(shape.weight_bytes), format_bytes(shape.activation_bytes), kv_tokens,
+          format_bytes(kv), format_bytes(shape.weight_bytes + shape.activation_bytes + kv),
+          utilization * 100, format_bytes(memory_bytes),
+          format_bytes(static_cast<uint64_t>(static_cast<double>(memory_bytes) * utilization))),
+      "memory");
 }
 
 // Sets group_blocks and model_len_max by what the memory leaves.
 Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
-  const auto usable = static_cast<uint64_t>(static_cast<double>(memory_bytes) * options.memory_utilization);
+  const auto usable =
+      static_cast<uint64_t>(static_cast<double>(memory_bytes) * options.memory_utilization);
   const uint64_t fixed = shape.weight_bytes + shape.activation_bytes;
-  const uint32_t wanted_len = options.model_len_max == 0 ? plan.config.context_length : options.model_len_max;
+  const uint32_t wanted_len =
+      options.model_len_max == 0 ? plan.config.context_length : options.model_len_max;
   if (wanted_len > plan.config.context_length)
-    return invalid(fmt::format("max_model_len is {}: this model's context is {}", wanted_len, plan.config.context_length),
+    return invalid(fmt::format("max_model_len is {}: this model's context is {}", wanted_len,
+                               plan.config.context_length),
                    "max_model_len");
   const uint32_t needed_len = options.model_len_max == 0 ? shape.block_tokens : wanted_len;
   const uint64_t blocks_there = fixed >= usable ? 0 : (usable - fixed) / shape.block_bytes;
-  const uint64_t tokens_wanted = options.kv_tokens_max != 0 ? options.kv_tokens_max : uint64_t{shape.sequences_max} * wanted_len;
+  const uint64_t tokens_wanted = options.kv_tokens_max != 0
+                                     ? options.kv_tokens_max
+                                     : uint64_t{shape.sequences_max} * wanted_len;
   const uint64_t blocks_wanted = (tokens_wanted + shape.block_tokens - 1) / shape.block_tokens;
-  const auto blocks = static_cast<uint32_t>(std::min({blocks_there, blocks_wanted, uint64_t{UINT32_MAX / 2}}));
-  if (uint64_t{blocks} * shape.block_tokens < needed_len) return does_not_fit(shape, memory_bytes, options.memory_utilization, needed_len);
-  shape.model_len_max = static_cast<uint32_t>(std::min<uint64_t>(wanted_len, uint64_t{blocks} * shape.block_tokens));
+  const auto blocks =
+      static_cast<uint32_t>(std::min({blocks_there, blocks_wanted, uint64_t{UINT32_MAX / 2}}));
+  if (uint64_t{blocks} * shape.block_tokens < needed_len)
+    return does_not_fit(shape, memory_bytes, options.memory_utilization, needed_len);
+  shape.model_len_max =
+      static_cast<uint32_t>(std::min<uint64_t>(wanted_len, uint64_t{blocks} * shape.block_tokens));
   for (KvGroup& group : plan.groups) {
     group.blocks = blocks;
     shape.group_blocks.push_back(blocks);
@@ -72,12 +94,16 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
 
 }  // namespace
 
-Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& options, uint64_t memory_bytes, uint32_t threads) {
+Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& options,
+                           uint64_t memory_bytes, uint32_t threads) {
   ALTLAS_TRY_VOID(check_options(options));
   RankPlan plan;
   ALTLAS_TRY(plan.config, read_config(file));
   ALTLAS_TRY(const DType type, kv_type(options.kv_dtype));
-  plan.layout = {.type = type, .block_tokens = options.block_tokens, .kv_heads = plan.config.kv_heads, .head_dim = plan.config.head_dim};
+  plan.layout = {.type = type,
+                 .block_tokens = options.block_tokens,
+                 .kv_heads = plan.config.kv_heads,
+                 .head_dim = plan.config.head_dim};
   plan.groups = kv_groups(plan.config);
   Arena arena;
   ALTLAS_TRY(const DecoderWeights weights, lay_out_weights(file, plan.config, arena, nullptr, {}));
@@ -86,7 +112,8 @@ Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& op
   shape.step_tokens_max = options.step_tokens_max == 0 ? 512 : options.step_tokens_max;
   shape.block_tokens = options.block_tokens;
   shape.weight_bytes = arena.used();
-  shape.activation_bytes = Decoder::workspace_bytes(plan.config, weights, plan.layout, shape.step_tokens_max, threads);
+  shape.activation_bytes =
+      Decoder::workspace_bytes(plan.config, weights, plan.layout, shape.step_tokens_max, threads);
   shape.vocab_size = plan.config.vocab_size;
   shape.layer_count = plan.config.layer_count;
   shape.parameters = weights.parameters;
@@ -103,7 +130,8 @@ Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& op
   return plan;
 }
 
-Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes, uint32_t threads) {
+Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes,
+                                uint32_t threads) {
   ALTLAS_TRY(const weights::GgufModel file, weights::GgufModel::open(options.path));
   ALTLAS_TRY(const RankPlan plan, plan_rank(file, options, memory_bytes, threads));
   return plan.shape;

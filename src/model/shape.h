@@ -23,6 +23,7 @@ struct RankPlan {
 };
 
 // Errors: as load_shape.
-Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& options, uint64_t memory_bytes, uint32_t threads);
+Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& options,
+                           uint64_t memory_bytes, uint32_t threads);
 
 }  // namespace altlas::model

@@ -21,7 +21,8 @@ struct Slot {
 
   bool penalised() const {
     const SamplingParams& s = request->sampling;
-    return s.repetition_penalty != 1.0f || s.presence_penalty != 0.0f || s.frequency_penalty != 0.0f;
+    return s.repetition_penalty != 1.0f || s.presence_penalty != 0.0f ||
+           s.frequency_penalty != 0.0f;
   }
   void start(std::shared_ptr<const SequenceRequest> next) {
     request = std::move(next);

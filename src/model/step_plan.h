@@ -1,7 +1,8 @@
 // One engine step, as the leading thread plans it and every rank carries it out.
 //
-// A rank keeps state per slot (block tables, the request, tokens seen), and a plan carries only changes to it: so a plan
-// is small, means the same in another process, and can be launched before the step before it has ended.
+// A rank keeps state per slot (block tables, the request, tokens seen), and a plan carries only
+// changes to it: so a plan is small, means the same in another process, and can be launched before
+// the step before it has ended.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +14,16 @@
 
 namespace altlas {
 
-// Stands for the token that the same slot's previous step samples, not known yet when the plan is made.
+// Stands for the token that the same slot's previous step samples, not known yet when the plan is
+// made.
 inline constexpr int32_t kTokenPending = -1;
 
-// What a rank must know of a sequence for as long as it holds a slot. Immutable, shared with the leading thread.
+// What a rank must know of a sequence for as long as it holds a slot. Immutable, shared with the
+// leading thread.
 struct SequenceRequest {
   std::vector<int32_t> prompt;
-  std::vector<int32_t> generated;  // Tokens of earlier runs of the task, on this replica or another.
+  std::vector<int32_t>
+      generated;  // Tokens of earlier runs of the task, on this replica or another.
   SamplingParams sampling;
 };
 
@@ -46,19 +50,20 @@ struct BlockCopy {
 // A run of tokens of one sequence: a chunk of prefill, or one token of decode.
 struct StepEntry {
   int32_t slot = 0;
-  uint32_t position = 0;          // Of tokens[0] in the sequence (prompt + generated).
-  std::vector<int32_t> tokens;    // ≥ 1; only the last may be kTokenPending, then it is the only one.
-  bool samples = false;           // The last token's logits give the next token.
-  bool prompt_logprobs = false;   // Log-probabilities of tokens position+1 … of this chunk (and the next chunk's first) too.
+  uint32_t position = 0;        // Of tokens[0] in the sequence (prompt + generated).
+  std::vector<int32_t> tokens;  // ≥ 1; only the last may be kTokenPending, then it is the only one.
+  bool samples = false;         // The last token's logits give the next token.
+  bool prompt_logprobs = false;  // Log-probabilities of tokens position+1 … of this chunk (and the
+                                 // next chunk's first) too.
 };
 
 struct StepPlan {
   StepId id;
-  std::vector<SlotStart> starts;    // First.
-  std::vector<SlotBlocks> blocks;   // Then.
-  std::vector<BlockCopy> copies;    // Then, before any write of the step.
-  std::vector<StepEntry> entries;   // Ordered by slot; at most one per slot.
-  std::vector<int32_t> ends;        // Slots free again after this step.
+  std::vector<SlotStart> starts;   // First.
+  std::vector<SlotBlocks> blocks;  // Then.
+  std::vector<BlockCopy> copies;   // Then, before any write of the step.
+  std::vector<StepEntry> entries;  // Ordered by slot; at most one per slot.
+  std::vector<int32_t> ends;       // Slots free again after this step.
 
   bool empty() const { return entries.empty() && starts.empty() && ends.empty() && copies.empty(); }
   uint32_t tokens() const {
@@ -77,7 +82,8 @@ struct SampledToken {
 
 struct StepResult {
   StepId id;
-  std::vector<SampledToken> sampled;  // One per entry with `samples` or `prompt_logprobs` (token -1 where only the latter).
+  std::vector<SampledToken> sampled;  // One per entry with `samples` or `prompt_logprobs` (token -1
+                                      // where only the latter).
   int64_t busy_us = 0;                // Time the devices computed.
 };
 

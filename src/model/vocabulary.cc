@@ -36,7 +36,8 @@ Result<void> read_lists(const weights::GgufFile& head, text::Vocabulary& vocabul
   }
   for (const size_t size : {vocabulary.types.size(), vocabulary.scores.size()})
     if (size != 0 && size != tokens.size())
-      return invalid(fmt::format("the vocabulary has {} tokens, but {} types or scores", tokens.size(), size));
+      return invalid(
+          fmt::format("the vocabulary has {} tokens, but {} types or scores", tokens.size(), size));
   return {};
 }
 
@@ -62,7 +63,8 @@ Result<text::Vocabulary> read_vocabulary(const weights::GgufFile& head) {
   const bool sentence_piece = vocabulary.model == "llama";
   ALTLAS_TRY(vocabulary.add_bos, head.boolean_or("tokenizer.ggml.add_bos_token", sentence_piece));
   ALTLAS_TRY(vocabulary.add_eos, head.boolean_or("tokenizer.ggml.add_eos_token", false));
-  ALTLAS_TRY(vocabulary.add_space_prefix, head.boolean_or("tokenizer.ggml.add_space_prefix", sentence_piece));
+  ALTLAS_TRY(vocabulary.add_space_prefix,
+             head.boolean_or("tokenizer.ggml.add_space_prefix", sentence_piece));
   return vocabulary;
 }
 

@@ -17,25 +17,32 @@ constexpr uint64_t kHugePage = uint64_t{2} << 20;
 }  // namespace
 
 CpuDevice::CpuDevice(DeviceId id, const DeviceSpec& spec)
-    : id_(id), spec_(spec), ledger_(spec.memory_bytes),
+    : id_(id),
+      spec_(spec),
+      ledger_(spec.memory_bytes),
       team_(TeamOptions{.threads = spec.threads, .cpu_first = spec.cpu_first}) {
-  ALTLAS_CHECK(spec.kind == DeviceKind::kCpu && spec.threads >= 1, "a cpu device with at least one thread");
+  ALTLAS_CHECK(spec.kind == DeviceKind::kCpu && spec.threads >= 1,
+               "a cpu device with at least one thread");
 }
 
-CpuDevice::~CpuDevice() { ALTLAS_CHECK(ledger_.use().used == 0, "buffers end before their device"); }
+CpuDevice::~CpuDevice() {
+  ALTLAS_CHECK(ledger_.use().used == 0, "buffers end before their device");
+}
 
 Result<Buffer> CpuDevice::allocate(std::string_view name, uint64_t bytes) {
   if (bytes > UINT64_MAX - kPage) return invalid("a buffer of more than 2^64 bytes");
   bytes = std::max(kPage, (bytes + kPage - 1) / kPage * kPage);
   ALTLAS_TRY_VOID(ledger_.take(name, bytes));
-  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) {
     const int error = errno;
     ledger_.give_back(name, bytes);
-    return Error(ErrorCode::kDevice,
-                 fmt::format("the system refused {} for {}: {}", format_bytes(bytes), name, std::strerror(error)));
+    return Error(ErrorCode::kDevice, fmt::format("the system refused {} for {}: {}",
+                                                 format_bytes(bytes), name, std::strerror(error)));
   }
-  if (bytes >= kHugePage) ::madvise(data, bytes, MADV_HUGEPAGE);  // Advice; a refusal costs only speed.
+  if (bytes >= kHugePage)
+    ::madvise(data, bytes, MADV_HUGEPAGE);  // Advice; a refusal costs only speed.
   return Buffer(static_cast<std::byte*>(data), bytes, std::string(name), &ledger_);
 }
 

@@ -13,8 +13,8 @@
 
 namespace altlas::device {
 namespace {
-constexpr int kSpins = 2000;   // About 20 µs: longer than any phase's imbalance on an idle machine.
-constexpr int kYields = 50;    // Lets a peer that shares this core run.
+constexpr int kSpins = 2000;  // About 20 µs: longer than any phase's imbalance on an idle machine.
+constexpr int kYields = 50;   // Lets a peer that shares this core run.
 
 void relax() {
 #if defined(__x86_64__)
@@ -25,14 +25,18 @@ void relax() {
 }
 
 int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
-// Pins the calling thread to the core at `index` of those that this process may use. Failure costs only speed.
+// Pins the calling thread to the core at `index` of those that this process may use. Failure costs
+// only speed.
 void pin_to(uint32_t index) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  // The process's first thread may be pinned already as somebody's leader, so ask what the process began with.
+  // The process's first thread may be pinned already as somebody's leader, so ask what the process
+  // began with.
   static const cpu_set_t whole = [] {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -55,14 +59,16 @@ void pin_to(uint32_t index) {
 
 void settle(const TeamOptions& options, uint32_t index) {
   if (options.pin) pin_to(options.cpu_first + index);
-  if (options.nice != 0) ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), options.nice);
+  if (options.nice != 0)
+    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), options.nice);
 }
 }  // namespace
 
 void Gate::advance() {
   value_.fetch_add(1, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) > 0)
-    ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value_), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+    ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value_), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr,
+              nullptr, 0);
 }
 
 void Gate::wait_while(uint32_t seen) {
@@ -76,7 +82,8 @@ void Gate::wait_while(uint32_t seen) {
   }
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   while (value_.load(std::memory_order_seq_cst) == seen)
-    ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value_), FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0);
+    ::syscall(SYS_futex, reinterpret_cast<uint32_t*>(&value_), FUTEX_WAIT_PRIVATE, seen, nullptr,
+              nullptr, 0);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 

@@ -11,8 +11,8 @@
 
 namespace altlas::device {
 
-// A counter that threads wait on: spin a little, then yield, then sleep in the kernel, so that a descheduled peer costs
-// no more than its own delay.
+// A counter that threads wait on: spin a little, then yield, then sleep in the kernel, so that a
+// descheduled peer costs no more than its own delay.
 class Gate {
  public:
   uint32_t value() const { return value_.load(std::memory_order_acquire); }
@@ -26,13 +26,15 @@ class Gate {
 };
 
 struct TeamOptions {
-  uint32_t threads = 1;    // The caller of run() is one of them.
-  uint32_t cpu_first = 0;  // Thread i runs on core cpu_first + i, modulo the cores this process may use.
+  uint32_t threads = 1;  // The caller of run() is one of them.
+  uint32_t cpu_first =
+      0;  // Thread i runs on core cpu_first + i, modulo the cores this process may use.
   bool pin = true;
-  int nice = 5;            // io threads come first.
+  int nice = 5;  // io threads come first.
 };
 
-// Threads: run() and adopt_caller() from one thread, the leader; barrier() from inside run's function; busy_ns() any.
+// Threads: run() and adopt_caller() from one thread, the leader; barrier() from inside run's
+// function; busy_ns() any.
 class Team {
  public:
   explicit Team(const TeamOptions& options);
@@ -41,7 +43,8 @@ class Team {
   Team& operator=(const Team&) = delete;
 
   uint32_t size() const { return options_.threads; }
-  // Pins the calling thread as the team's thread 0 and lowers its priority. Call it once from the leader.
+  // Pins the calling thread as the team's thread 0 and lowers its priority. Call it once from the
+  // leader.
   void adopt_caller();
 
   // Calls fn(i) for every i < size() at once, fn(0) in the caller, and returns when all have.
@@ -71,7 +74,8 @@ class Team {
   std::vector<std::jthread> threads_;
 };
 
-// [begin, end) of `count` items for thread `index` of `threads`: contiguous, sizes differ by at most one.
+// [begin, end) of `count` items for thread `index` of `threads`: contiguous, sizes differ by at
+// most one.
 struct Range {
   size_t begin = 0;
   size_t end = 0;

@@ -1,4 +1,5 @@
-// Tests of the team: every thread runs once per round, barriers order memory, sleeping threads wake.
+// Tests of the team: every thread runs once per round, barriers order memory, sleeping threads
+// wake.
 #include "device/cpu/team.h"
 
 #include <gtest/gtest.h>
@@ -10,8 +11,9 @@
 namespace altlas::device {
 namespace {
 
-// Goal: in each round each index runs exactly once, and a barrier shows every thread what all wrote before it.
-// Method: 1 to 5 threads (more than cores too), 300 rounds of write - barrier - read all.
+// Goal: in each round each index runs exactly once, and a barrier shows every thread what all wrote
+// before it. Method: 1 to 5 threads (more than cores too), 300 rounds of write - barrier - read
+// all.
 TEST(Team, RoundsAndBarriers) {
   for (const uint32_t threads : {1u, 2u, 3u, 5u}) {
     Team team({.threads = threads});
@@ -24,13 +26,15 @@ TEST(Team, RoundsAndBarriers) {
         team.barrier();
       });
       const int want = round * static_cast<int>(threads * (threads + 1) / 2);
-      for (const int sum : sums) ASSERT_EQ(sum, want) << "threads " << threads << ", round " << round;
+      for (const int sum : sums)
+        ASSERT_EQ(sum, want) << "threads " << threads << ", round " << round;
     }
     EXPECT_GT(team.busy_ns(), 0);
   }
 }
 
-// Goal: threads that went to sleep wake for the next round. Method: pauses longer than spinning and yielding take.
+// Goal: threads that went to sleep wake for the next round. Method: pauses longer than spinning and
+// yielding take.
 TEST(Team, WakesSleepers) {
   Team team({.threads = 2});
   std::atomic<int> runs{0};

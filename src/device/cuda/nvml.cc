@@ -7,8 +7,8 @@
 
 namespace altlas::device {
 namespace {
-// The part of NVML's C interface that is used, as its public reference documents it (NVML API reference, "Device
-// queries"). Every function returns 0 for success.
+// The part of NVML's C interface that is used, as its public reference documents it (NVML API
+// reference, "Device queries"). Every function returns 0 for success.
 using Handle = void*;
 struct Memory {
   unsigned long long total, free, used;
@@ -48,7 +48,8 @@ Nvml load() {
   }
   bool whole = true;
   const auto find = [&](auto& function, const char* symbol, bool needed) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
+    function =
+        reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, symbol));
     if (function == nullptr && needed) whole = false;
   };
   find(nvml.init, "nvmlInit_v2", true);
@@ -62,7 +63,8 @@ Nvml load() {
   find(nvml.power, "nvmlDeviceGetPowerUsage", false);
   find(nvml.capability, "nvmlDeviceGetCudaComputeCapability", false);
   find(nvml.processes, "nvmlDeviceGetComputeRunningProcesses_v3", false);
-  if (!whole) nvml.reason = "libnvidia-ml.so.1 lacks a function of NVML 11 or later: update the driver";
+  if (!whole)
+    nvml.reason = "libnvidia-ml.so.1 lacks a function of NVML 11 or later: update the driver";
   else if (const int error = nvml.init(); error != 0)
     nvml.reason = "the NVIDIA driver did not start: nvmlInit answered " + std::to_string(error);
   return nvml;
@@ -77,9 +79,12 @@ GpuFacts facts(const Nvml& nvml, unsigned index, Handle handle) {
     gpu.memory_total = memory.total;
     gpu.memory_used = memory.used;
   }
-  if (Utilization rates{}; nvml.utilization && nvml.utilization(handle, &rates) == 0) gpu.utilization = rates.gpu / 100.0;
-  if (unsigned value = 0; nvml.temperature && nvml.temperature(handle, 0, &value) == 0) gpu.temperature = value;
-  if (unsigned milliwatt = 0; nvml.power && nvml.power(handle, &milliwatt) == 0) gpu.power_watt = milliwatt / 1000.0;
+  if (Utilization rates{}; nvml.utilization && nvml.utilization(handle, &rates) == 0)
+    gpu.utilization = rates.gpu / 100.0;
+  if (unsigned value = 0; nvml.temperature && nvml.temperature(handle, 0, &value) == 0)
+    gpu.temperature = value;
+  if (unsigned milliwatt = 0; nvml.power && nvml.power(handle, &milliwatt) == 0)
+    gpu.power_watt = milliwatt / 1000.0;
   if (int major = 0, minor = 0; nvml.capability && nvml.capability(handle, &major, &minor) == 0)
     gpu.compute_capability = major + minor / 10.0;
   if (nvml.processes) {
@@ -87,7 +92,8 @@ GpuFacts facts(const Nvml& nvml, unsigned index, Handle handle) {
     unsigned count = kProcessesMax;
     const int error = nvml.processes(handle, &count, list.data());
     if (error == 0 || error == kInsufficientSize)
-      for (unsigned i = 0; i < std::min(count, kProcessesMax); ++i) gpu.processes.push_back(list[i].pid);
+      for (unsigned i = 0; i < std::min(count, kProcessesMax); ++i)
+        gpu.processes.push_back(list[i].pid);
   }
   return gpu;
 }
@@ -96,13 +102,15 @@ GpuFacts facts(const Nvml& nvml, unsigned index, Handle handle) {
 GpuInventory nvml_inventory() {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  static const Nvml nvml = load();  // Never unloaded: the driver's library does not promise to survive that.
+  static const Nvml nvml =
+      load();  // Never unloaded: the driver's library does not promise to survive that.
   GpuInventory inventory;
   inventory.reason = nvml.reason;
   if (!nvml.reason.empty()) return inventory;
   unsigned count = 0;
   if (const int error = nvml.count(&count); error != 0) {
-    inventory.reason = "the NVIDIA driver answered " + std::to_string(error) + " to a count of its GPUs";
+    inventory.reason =
+        "the NVIDIA driver answered " + std::to_string(error) + " to a count of its GPUs";
     return inventory;
   }
   for (unsigned i = 0; i < std::min(count, kGpusMax); ++i) {

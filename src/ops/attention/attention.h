@@ -8,19 +8,23 @@
 
 namespace altlas::ops {
 
-inline constexpr size_t kAttentionTile = 128;    // Keys between two merges; tile edges are at its multiples.
-inline constexpr size_t kAttentionRowsMax = 32;  // Query rows (heads of a group x tokens) of one call, or one token's.
+inline constexpr size_t kAttentionTile =
+    128;  // Keys between two merges; tile edges are at its multiples.
+inline constexpr size_t kAttentionRowsMax =
+    32;  // Query rows (heads of a group x tokens) of one call, or one token's.
 
 struct AttentionShape {
-  uint32_t q_heads = 1;   // A multiple of layout.kv_heads.
-  float scale = 1.0f;     // Of q . k.
-  float softcap = 0.0f;   // 0: none.
-  uint32_t window = 0;    // A query sees this many keys, its own included; 0: all before it.
+  uint32_t q_heads = 1;  // A multiple of layout.kv_heads.
+  float scale = 1.0f;    // Of q . k.
+  float softcap = 0.0f;  // 0: none.
+  uint32_t window = 0;   // A query sees this many keys, its own included; 0: all before it.
   KvLayout layout;
 
   uint32_t group() const { return q_heads / layout.kv_heads; }
   // Tokens of one call.
-  size_t tokens_max() const { return group() >= kAttentionRowsMax ? 1 : kAttentionRowsMax / group(); }
+  size_t tokens_max() const {
+    return group() >= kAttentionRowsMax ? 1 : kAttentionRowsMax / group();
+  }
 };
 
 // What one call reads and writes.
@@ -28,20 +32,21 @@ struct AttentionCall {
   const std::byte* blocks = nullptr;  // The layer's block 0.
   size_t block_stride = 0;            // Bytes between blocks.
   const uint32_t* table = nullptr;    // Of the sequence.
-  size_t position = 0;                // Of the first query token; keys up to each query's own are written already.
-  size_t tokens = 0;                  // 1 … tokens_max().
+  size_t position =
+      0;              // Of the first query token; keys up to each query's own are written already.
+  size_t tokens = 0;  // 1 … tokens_max().
   uint32_t kv_head = 0;
-  const float* q = nullptr;           // Row of the first token: [q_heads, head_dim].
-  size_t q_stride = 0;                // Floats between tokens.
-  float* out = nullptr;               // As q.
+  const float* q = nullptr;  // Row of the first token: [q_heads, head_dim].
+  size_t q_stride = 0;       // Floats between tokens.
+  float* out = nullptr;      // As q.
   size_t out_stride = 0;
 };
 
 // Bytes of scratch that a thread needs.
 size_t attention_scratch_bytes(const AttentionShape& shape);
-// out = softmax(scale * q . k) v for the query heads that share kv_head. Tiles of kAttentionTile keys at absolute
-// positions are merged in ascending order: the bits depend on the query's position only.
-// Source: online softmax, arXiv:1805.02867. scratch: this thread's own, 64-byte aligned.
+// out = softmax(scale * q . k) v for the query heads that share kv_head. Tiles of kAttentionTile
+// keys at absolute positions are merged in ascending order: the bits depend on the query's position
+// only. Source: online softmax, arXiv:1805.02867. scratch: this thread's own, 64-byte aligned.
 void attention_cpu(const AttentionShape& shape, const AttentionCall& call, std::byte* scratch);
 // The readable reference, in double.
 void attention_ref(const AttentionShape& shape, const AttentionCall& call);

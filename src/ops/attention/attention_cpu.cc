@@ -44,28 +44,32 @@ constexpr size_t kPassGroups = kLanes == 16 ? 2 : 1;
 constexpr size_t kPassVectors = kPassGroups * kParts;
 constexpr size_t kPassRows = kLanes == 16 ? 8 : 4;
 
-// score[r][j] = q[r] . key j for 16 * kPassGroups keys; q: [R, dim], score: row stride kAttentionTile.
+// score[r][j] = q[r] . key j for 16 * kPassGroups keys; q: [R, dim], score: row stride
+// kAttentionTile.
 template <class Load, size_t R>
-HWY_INLINE void score_rows(const float* HWY_RESTRICT q, size_t dim, const typename Load::T* const* keys,
-                           float* HWY_RESTRICT score) {
+HWY_INLINE void score_rows(const float* HWY_RESTRICT q, size_t dim,
+                           const typename Load::T* const* keys, float* HWY_RESTRICT score) {
   const F32x16 d;
   Vec16 sum[R][kPassVectors];
   for (size_t r = 0; r < R; ++r)
     for (size_t v = 0; v < kPassVectors; ++v) sum[r][v] = hn::Zero(d);
   for (size_t c = 0; c < dim; ++c) {
     Vec16 k[kPassVectors];
-    for (size_t v = 0; v < kPassVectors; ++v) k[v] = Load::load(keys[v / kParts] + c * 16 + v % kParts * kLanes);
+    for (size_t v = 0; v < kPassVectors; ++v)
+      k[v] = Load::load(keys[v / kParts] + c * 16 + v % kParts * kLanes);
     for (size_t r = 0; r < R; ++r) {
       const Vec16 x = hn::Set(d, q[r * dim + c]);
       for (size_t v = 0; v < kPassVectors; ++v) sum[r][v] = fma(x, k[v], sum[r][v]);
     }
   }
   for (size_t r = 0; r < R; ++r)
-    for (size_t v = 0; v < kPassVectors; ++v) hn::StoreU(sum[r][v], d, score + r * kAttentionTile + v * kLanes);
+    for (size_t v = 0; v < kPassVectors; ++v)
+      hn::StoreU(sum[r][v], d, score + r * kAttentionTile + v * kLanes);
 }
 
 template <class Load>
-void score_pass(const float* q, size_t rows, size_t dim, const typename Load::T* const* keys, float* score) {
+void score_pass(const float* q, size_t rows, size_t dim, const typename Load::T* const* keys,
+                float* score) {
   for (size_t r = 0; r < rows;) {
     const size_t left = rows - r;
     const float* at = q + r * dim;
@@ -96,10 +100,12 @@ void score_pass(const float* q, size_t rows, size_t dim, const typename Load::T*
   }
 }
 
-// sum[r][0 … V * kLanes) = sum over keys [first, last) of weight[r][j] * value[j]; keys in ascending order.
+// sum[r][0 … V * kLanes) = sum over keys [first, last) of weight[r][j] * value[j]; keys in
+// ascending order.
 template <class Load, size_t R, size_t V>
-HWY_INLINE void weigh(const float* HWY_RESTRICT weight, const typename Load::T* const* values, size_t dim, size_t column,
-                      size_t first, size_t last, float* HWY_RESTRICT out) {
+HWY_INLINE void weigh(const float* HWY_RESTRICT weight, const typename Load::T* const* values,
+                      size_t dim, size_t column, size_t first, size_t last,
+                      float* HWY_RESTRICT out) {
   const F32x16 d;
   Vec16 sum[R][V];
   for (size_t r = 0; r < R; ++r)
@@ -121,8 +127,8 @@ HWY_INLINE void weigh(const float* HWY_RESTRICT weight, const typename Load::T* 
 }
 
 template <class Load, size_t R>
-void weigh_rows(const float* weight, const typename Load::T* const* values, size_t dim, size_t first, size_t last,
-                float* out) {
+void weigh_rows(const float* weight, const typename Load::T* const* values, size_t dim,
+                size_t first, size_t last, float* out) {
   constexpr size_t kWide = kLanes == 16 ? 4 : 2;  // Vectors of columns at once.
   size_t c = 0;
   for (; c + kWide * kLanes <= dim; c += kWide * kLanes)
@@ -146,9 +152,10 @@ struct Seen {
   size_t last;
 };
 
-// Turns one row of scores into weights e^(score - largest); those of keys not in `seen` become 0 over [begin, end).
-// Returns the largest; `total` is the weights' sum over 16 virtual lanes.
-HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, size_t begin, size_t end, float softcap, float& total) {
+// Turns one row of scores into weights e^(score - largest); those of keys not in `seen` become 0
+// over [begin, end). Returns the largest; `total` is the weights' sum over 16 virtual lanes.
+HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, size_t begin, size_t end,
+                        float softcap, float& total) {
   const F32x16 d;
   HWY_ALIGN float lane[16];
   constexpr float kNone = -std::numeric_limits<float>::infinity();
@@ -156,7 +163,8 @@ HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, size_t begin, size
   std::fill(score + seen.last, score + end, kNone);
   const size_t low = seen.first / 16 * 16, high = (seen.last + 15) / 16 * 16;
   if (softcap > 0) {
-    for (size_t j = low; j < high; j += kLanes) hn::Store(capped(hn::Load(d, score + j), softcap), d, score + j);
+    for (size_t j = low; j < high; j += kLanes)
+      hn::Store(capped(hn::Load(d, score + j), softcap), d, score + j);
     std::fill(score + low, score + seen.first, kNone);
     std::fill(score + seen.last, score + high, kNone);
   }
@@ -199,43 +207,58 @@ Seen seen_in_tile(size_t position, uint32_t window, size_t edge) {
 }
 
 template <class Load>
-void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t edge, const Scratch& s) {
+void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t edge,
+                 const Scratch& s) {
   using T = typename Load::T;
   const KvLayout& kv = shape.layout;
   const size_t dim = kv.head_dim, group = shape.group(), rows = group * call.tokens;
   // Keys that some row sees: from the first query's window to the last query, its own window aside.
   const size_t all_last = std::min(call.position + call.tokens, edge + kAttentionTile) - edge;
-  const size_t all_first = seen_in_tile(call.position, shape.window, edge).first;  // 0 where it ends before this tile.
+  const size_t all_first =
+      seen_in_tile(call.position, shape.window, edge).first;  // 0 where it ends before this tile.
   const size_t begin = all_first / 32 * 32, end = (all_last + 31) / 32 * 32;
   const T* keys[kTileGroups + 1];
   const T* values[kTileGroups + 1];
   for (size_t g = begin / 16; g < (all_last + 15) / 16; ++g) {
-    const size_t at = edge + std::max(g * 16, all_first / 16 * 16);  // Blocks before the window may be gone.
-    const std::byte* head = call.blocks + call.table[at / kv.block_tokens] * call.block_stride + call.kv_head * kv.head_bytes();
+    const size_t at =
+        edge + std::max(g * 16, all_first / 16 * 16);  // Blocks before the window may be gone.
+    const std::byte* head = call.blocks + call.table[at / kv.block_tokens] * call.block_stride +
+                            call.kv_head * kv.head_bytes();
     keys[g] = reinterpret_cast<const T*>(head) + at % kv.block_tokens * dim;
     values[g] = keys[g] + size_t{kv.block_tokens} * dim;
   }
-  if ((all_last + 15) / 16 % 2 == 1) keys[(all_last + 15) / 16] = keys[(all_last + 15) / 16 - 1];  // Scored, never used.
+  if ((all_last + 15) / 16 % 2 == 1)
+    keys[(all_last + 15) / 16] = keys[(all_last + 15) / 16 - 1];  // Scored, never used.
   for (size_t g = begin / 16; g < (all_last + 15) / 16; g += kPassGroups)
     score_pass<Load>(s.q, rows, dim, keys + g, s.score + g * 16);
   float largest[kAttentionRowsMax * 4], total[kAttentionRowsMax * 4];
   for (size_t r = 0; r < rows; ++r) {
     const Seen seen = seen_in_tile(call.position + r / group, shape.window, edge);
-    if (seen.last != 0) largest[r] = soften(s.score + r * kAttentionTile, seen, begin, end, shape.softcap, total[r]);
-    else std::fill(s.score + r * kAttentionTile + begin, s.score + r * kAttentionTile + end, 0.0f);
+    if (seen.last != 0)
+      largest[r] = soften(s.score + r * kAttentionTile, seen, begin, end, shape.softcap, total[r]);
+    else
+      std::fill(s.score + r * kAttentionTile + begin, s.score + r * kAttentionTile + end, 0.0f);
   }
   for (size_t r = 0; r < rows; r += 4) {
     const float* weight = s.score + r * kAttentionTile;
     float* out = s.tile + r * dim;
     switch (std::min<size_t>(4, rows - r)) {
-      case 4: weigh_rows<Load, 4>(weight, values, dim, all_first, all_last, out); break;
-      case 3: weigh_rows<Load, 3>(weight, values, dim, all_first, all_last, out); break;
-      case 2: weigh_rows<Load, 2>(weight, values, dim, all_first, all_last, out); break;
-      default: weigh_rows<Load, 1>(weight, values, dim, all_first, all_last, out);
+      case 4:
+        weigh_rows<Load, 4>(weight, values, dim, all_first, all_last, out);
+        break;
+      case 3:
+        weigh_rows<Load, 3>(weight, values, dim, all_first, all_last, out);
+        break;
+      case 2:
+        weigh_rows<Load, 2>(weight, values, dim, all_first, all_last, out);
+        break;
+      default:
+        weigh_rows<Load, 1>(weight, values, dim, all_first, all_last, out);
     }
   }
   for (size_t r = 0; r < rows; ++r)
-    if (seen_in_tile(call.position + r / group, shape.window, edge).last != 0) merge(s, r, dim, largest[r], total[r]);
+    if (seen_in_tile(call.position + r / group, shape.window, edge).last != 0)
+      merge(s, r, dim, largest[r], total[r]);
 }
 
 template <class Load>
@@ -251,13 +274,15 @@ void attend(const AttentionShape& shape, const AttentionCall& call, const Scratc
   }
   std::fill(s.sum, s.sum + rows * dim, 0.0f);
   const size_t last = call.position + call.tokens - 1;
-  const size_t first = shape.window == 0 || call.position + 1 <= shape.window ? 0 : call.position + 1 - shape.window;
+  const size_t first =
+      shape.window == 0 || call.position + 1 <= shape.window ? 0 : call.position + 1 - shape.window;
   for (size_t edge = first / kAttentionTile * kAttentionTile; edge <= last; edge += kAttentionTile)
     attend_tile<Load>(shape, call, edge, s);
   for (size_t r = 0; r < rows; ++r) {
     float* out = call.out + r / group * call.out_stride + (call.kv_head * group + r % group) * dim;
     const Vec16 total = hn::Set(d, s.total[r]);
-    for (size_t c = 0; c < dim; c += kLanes) hn::StoreU(hn::Div(hn::Load(d, s.sum + r * dim + c), total), d, out + c);
+    for (size_t c = 0; c < dim; c += kLanes)
+      hn::StoreU(hn::Div(hn::Load(d, s.sum + r * dim + c), total), d, out + c);
   }
 }
 }  // namespace
@@ -271,9 +296,12 @@ void attention(const AttentionShape& shape, const AttentionCall& call, std::byte
   s.sum = at += rows * dim;
   s.largest = at += rows * dim;
   s.total = at + rows;
-  if (shape.layout.type == DType::kF16) attend<LoadF16>(shape, call, s);
-  else if (shape.layout.type == DType::kBF16) attend<LoadBf16>(shape, call, s);
-  else attend<LoadF32>(shape, call, s);
+  if (shape.layout.type == DType::kF16)
+    attend<LoadF16>(shape, call, s);
+  else if (shape.layout.type == DType::kBF16)
+    attend<LoadBf16>(shape, call, s);
+  else
+    attend<LoadF32>(shape, call, s);
 }
 }  // namespace altlas::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -288,12 +316,13 @@ size_t attention_scratch_bytes(const AttentionShape& shape) {
 
 void attention_cpu(const AttentionShape& shape, const AttentionCall& call, std::byte* scratch) {
   ALTLAS_DCHECK(call.tokens >= 1 && call.tokens <= shape.tokens_max(), "tokens: 1 to tokens_max()");
-  ALTLAS_DCHECK(shape.group() <= 4 * kAttentionRowsMax && shape.layout.head_dim % 16 == 0, "a shape that was checked");
+  ALTLAS_DCHECK(shape.group() <= 4 * kAttentionRowsMax && shape.layout.head_dim % 16 == 0,
+                "a shape that was checked");
   HWY_DYNAMIC_DISPATCH(attention)(shape, call, scratch);
 }
 
-void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride, const uint32_t* table, size_t position,
-                  const float* k, const float* v) {
+void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride,
+                  const uint32_t* table, size_t position, const float* k, const float* v) {
   const size_t dim = layout.head_dim, token = position % layout.block_tokens;
   std::byte* block = blocks + table[position / layout.block_tokens] * block_stride;
   for (size_t h = 0; h < layout.kv_heads; ++h, k += dim, v += dim) {
@@ -307,8 +336,10 @@ void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride
     }
     uint16_t* head = reinterpret_cast<uint16_t*>(block + h * layout.head_bytes());
     const bool half = layout.type == DType::kF16;
-    for (size_t c = 0; c < dim; ++c) head[key + c * kKvGroup] = half ? f16_from_f32(k[c]) : bf16_from_f32(k[c]);
-    for (size_t c = 0; c < dim; ++c) head[value + c] = half ? f16_from_f32(v[c]) : bf16_from_f32(v[c]);
+    for (size_t c = 0; c < dim; ++c)
+      head[key + c * kKvGroup] = half ? f16_from_f32(k[c]) : bf16_from_f32(k[c]);
+    for (size_t c = 0; c < dim; ++c)
+      head[value + c] = half ? f16_from_f32(v[c]) : bf16_from_f32(v[c]);
   }
 }
 }  // namespace altlas::ops

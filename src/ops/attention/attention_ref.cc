@@ -11,7 +11,8 @@ namespace {
 double half_value(uint16_t bits) {
   const double sign = bits & 0x8000 ? -1 : 1;
   const int exponent = bits >> 10 & 31, fraction = bits & 0x3ff;
-  return sign * (exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25));
+  return sign *
+         (exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25));
 }
 
 double load(const KvLayout& layout, const std::byte* base, size_t index) {
@@ -35,7 +36,8 @@ void attention_ref(const AttentionShape& shape, const AttentionCall& call) {
   const KvLayout& kv = shape.layout;
   const size_t dim = kv.head_dim, group = shape.group();
   const auto find = [&](size_t position) {
-    const std::byte* block = call.blocks + call.table[position / kv.block_tokens] * call.block_stride;
+    const std::byte* block =
+        call.blocks + call.table[position / kv.block_tokens] * call.block_stride;
     return Position{block + call.kv_head * kv.head_bytes(), position % kv.block_tokens};
   };
   for (size_t t = 0; t < call.tokens; ++t)
@@ -43,7 +45,8 @@ void attention_ref(const AttentionShape& shape, const AttentionCall& call) {
       const float* q = call.q + t * call.q_stride + (call.kv_head * group + h) * dim;
       float* out = call.out + t * call.out_stride + (call.kv_head * group + h) * dim;
       const size_t last = call.position + t;
-      const size_t first = shape.window == 0 || last + 1 <= shape.window ? 0 : last + 1 - shape.window;
+      const size_t first =
+          shape.window == 0 || last + 1 <= shape.window ? 0 : last + 1 - shape.window;
       std::vector<double> score, sum(dim, 0.0);
       double largest = -INFINITY, total = 0;
       for (size_t j = first; j <= last; ++j) {

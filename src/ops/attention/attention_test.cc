@@ -27,7 +27,8 @@ struct Fixture {
     const size_t width = kv.kv_heads * kv.head_dim;
     const auto k = testing::normals(length * width, 11), v = testing::normals(length * width, 12);
     for (size_t t = 0; t < length; ++t)
-      kv_write_cpu(kv, blocks.data(), kv.block_bytes(), table.data(), t, &k[t * width], &v[t * width]);
+      kv_write_cpu(kv, blocks.data(), kv.block_bytes(), table.data(), t, &k[t * width],
+                   &v[t * width]);
     q = testing::normals(length * shape.q_heads * kv.head_dim, 13);
   }
 
@@ -38,9 +39,15 @@ struct Fixture {
     std::vector<float> out((length - begin) * stride);
     for (size_t t = begin; t < length; t += chunk)
       for (uint32_t h = 0; h < shape.layout.kv_heads; ++h) {
-        const AttentionCall call{.blocks = blocks.data(), .block_stride = shape.layout.block_bytes(), .table = table.data(),
-                                 .position = t, .tokens = std::min(chunk, length - t), .kv_head = h,
-                                 .q = &q[t * stride], .q_stride = stride, .out = &out[(t - begin) * stride],
+        const AttentionCall call{.blocks = blocks.data(),
+                                 .block_stride = shape.layout.block_bytes(),
+                                 .table = table.data(),
+                                 .position = t,
+                                 .tokens = std::min(chunk, length - t),
+                                 .kv_head = h,
+                                 .q = &q[t * stride],
+                                 .q_stride = stride,
+                                 .out = &out[(t - begin) * stride],
                                  .out_stride = stride};
         attend(call);
       }
@@ -48,17 +55,23 @@ struct Fixture {
   }
 };
 
-AttentionShape shape_of(uint32_t q_heads, uint32_t kv_heads, uint32_t head_dim, DType type = DType::kF16) {
+AttentionShape shape_of(uint32_t q_heads, uint32_t kv_heads, uint32_t head_dim,
+                        DType type = DType::kF16) {
   AttentionShape shape{.q_heads = q_heads, .scale = 0.2f};
   shape.layout = {.type = type, .block_tokens = 16, .kv_heads = kv_heads, .head_dim = head_dim};
   return shape;
 }
 
-// Goal: every target is near the reference, all give the same bits, for every chunking of the queries.
-// Method: shapes of real models (groups 1, 2, 7; head sizes 16 to 256), windows, softcaps, types; foreign blocks hold NaN.
+// Goal: every target is near the reference, all give the same bits, for every chunking of the
+// queries. Method: shapes of real models (groups 1, 2, 7; head sizes 16 to 256), windows, softcaps,
+// types; foreign blocks hold NaN.
 TEST(Attention, EveryTargetAndChunking) {
-  std::vector<AttentionShape> shapes = {shape_of(14, 2, 64), shape_of(4, 4, 16), shape_of(4, 2, 80),
-                                        shape_of(4, 1, 256), shape_of(2, 1, 128, DType::kBF16), shape_of(3, 1, 32, DType::kF32),
+  std::vector<AttentionShape> shapes = {shape_of(14, 2, 64),
+                                        shape_of(4, 4, 16),
+                                        shape_of(4, 2, 80),
+                                        shape_of(4, 1, 256),
+                                        shape_of(2, 1, 128, DType::kBF16),
+                                        shape_of(3, 1, 32, DType::kF32),
                                         shape_of(40, 1, 16)};
   shapes.push_back(shape_of(4, 2, 32));
   shapes.back().window = 40;
@@ -70,16 +83,21 @@ TEST(Attention, EveryTargetAndChunking) {
     for (const size_t length : {1, 2, 33, 300}) {
       const Fixture fixture(shape, length);
       const size_t begin = length > 100 ? length - 40 : 0;
-      const auto want = fixture.run(begin, shape.tokens_max(), [&](const AttentionCall& call) { attention_ref(shape, call); });
+      const auto want = fixture.run(begin, shape.tokens_max(),
+                                    [&](const AttentionCall& call) { attention_ref(shape, call); });
       std::vector<float> first;
       for_each_target([&](const std::string& target) {
         for (const size_t chunk : {size_t{1}, size_t{3}, shape.tokens_max()}) {
           if (chunk > shape.tokens_max()) continue;
-          SCOPED_TRACE(target + " length=" + std::to_string(length) + " chunk=" + std::to_string(chunk) + " heads=" +
-                       std::to_string(shape.q_heads) + " window=" + std::to_string(shape.window));
+          SCOPED_TRACE(target + " length=" + std::to_string(length) + " chunk=" +
+                       std::to_string(chunk) + " heads=" + std::to_string(shape.q_heads) +
+                       " window=" + std::to_string(shape.window));
           std::vector<std::byte> memory(attention_scratch_bytes(shape) + 64, std::byte{0xff});
-          std::byte* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
-          const auto got = fixture.run(begin, chunk, [&](const AttentionCall& call) { attention_cpu(shape, call, scratch); });
+          std::byte* scratch =
+              memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+          const auto got = fixture.run(begin, chunk, [&](const AttentionCall& call) {
+            attention_cpu(shape, call, scratch);
+          });
           ASSERT_TRUE(testing::near_all(got, want, 2e-3f));
           if (first.empty()) first = got;
           ASSERT_TRUE(testing::same_bits(got, first));

@@ -34,7 +34,9 @@ void gate_mul(const Gate& act, const float* gate, const float* up, size_t count,
   for (; i + kLanes <= count; i += kLanes)
     hn::StoreU(hn::Mul(act(hn::LoadU(d, gate + i)), hn::LoadU(d, up + i)), d, y + i);
   if (i == count) return;
-  HWY_ALIGN float a[16] = {}, b[16] = {};  // The rest takes the same operations, so its bits don't depend on where it is.
+  HWY_ALIGN float
+      a[16] = {},
+      b[16] = {};  // The rest takes the same operations, so its bits don't depend on where it is.
   std::copy(gate + i, gate + count, a);
   std::copy(up + i, up + count, b);
   hn::Store(hn::Mul(act(hn::Load(d, a)), hn::Load(d, b)), d, a);
@@ -42,20 +44,26 @@ void gate_mul(const Gate& act, const float* gate, const float* up, size_t count,
 }
 }  // namespace
 
-void silu_mul(const float* gate, const float* up, size_t count, float* y) { gate_mul(Silu(), gate, up, count, y); }
-void gelu_mul(const float* gate, const float* up, size_t count, float* y) { gate_mul(Gelu(), gate, up, count, y); }
+void silu_mul(const float* gate, const float* up, size_t count, float* y) {
+  gate_mul(Silu(), gate, up, count, y);
+}
+void gelu_mul(const float* gate, const float* up, size_t count, float* y) {
+  gate_mul(Gelu(), gate, up, count, y);
+}
 
 void add(const float* x, size_t count, float* y) {
   const F32x16 d;
   size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
+  for (; i + kLanes <= count; i += kLanes)
+    hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
   for (; i < count; ++i) y[i] = x[i] + y[i];
 }
 
 void scale(float factor, size_t count, float* y) {
   const F32x16 d;
   size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Mul(hn::LoadU(d, y + i), hn::Set(d, factor)), d, y + i);
+  for (; i + kLanes <= count; i += kLanes)
+    hn::StoreU(hn::Mul(hn::LoadU(d, y + i), hn::Set(d, factor)), d, y + i);
   for (; i < count; ++i) y[i] *= factor;
 }
 
@@ -79,8 +87,12 @@ HWY_EXPORT(add);
 HWY_EXPORT(scale);
 HWY_EXPORT(softcap);
 void add_cpu(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(add)(x, count, y); }
-void scale_cpu(float factor, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(scale)(factor, count, y); }
-void softcap_cpu(float cap, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(softcap)(cap, count, y); }
+void scale_cpu(float factor, size_t count, float* y) {
+  HWY_DYNAMIC_DISPATCH(scale)(factor, count, y);
+}
+void softcap_cpu(float cap, size_t count, float* y) {
+  HWY_DYNAMIC_DISPATCH(softcap)(cap, count, y);
+}
 void silu_mul_cpu(const float* gate, const float* up, size_t count, float* y) {
   HWY_DYNAMIC_DISPATCH(silu_mul)(gate, up, count, y);
 }

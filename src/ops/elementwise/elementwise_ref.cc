@@ -6,7 +6,8 @@
 namespace altlas::ops {
 
 void softcap_ref(float cap, size_t count, float* y) {
-  for (size_t i = 0; i < count; ++i) y[i] = static_cast<float>(cap * std::tanh(static_cast<double>(y[i]) / cap));
+  for (size_t i = 0; i < count; ++i)
+    y[i] = static_cast<float>(cap * std::tanh(static_cast<double>(y[i]) / cap));
 }
 
 void silu_mul_ref(const float* gate, const float* up, size_t count, float* y) {

@@ -12,7 +12,8 @@
 namespace altlas::ops {
 namespace {
 
-// Goal: gates are near the library's in double, the same bits on every target and for any cut of the range.
+// Goal: gates are near the library's in double, the same bits on every target and for any cut of
+// the range.
 TEST(Elementwise, GatesMatchReference) {
   struct Case {
     void (*cpu)(const float*, const float*, size_t, float*);
@@ -56,7 +57,8 @@ TEST(Elementwise, SoftcapAddScale) {
   });
 }
 
-// Goal: own exponential and logarithm are as exact as they say. Method: the library in double over their range.
+// Goal: own exponential and logarithm are as exact as they say. Method: the library in double over
+// their range.
 TEST(Math, ExpAndLog) {
   for (double x = -87.2; x < 88.2; x += 0.00371) {
     const auto f = static_cast<float>(x);
@@ -69,11 +71,13 @@ TEST(Math, ExpAndLog) {
   EXPECT_EQ(log_f64(1), 0);
 }
 
-// Goal: half precision rounds to nearest even. Method: every half value, the midpoints between neighbours, and beyond.
+// Goal: half precision rounds to nearest even. Method: every half value, the midpoints between
+// neighbours, and beyond.
 TEST(Math, HalfRounding) {
   const auto value = [](uint32_t bits) {  // Of a finite, positive half.
     return bits < 0x400 ? std::ldexp(static_cast<float>(bits), -24)
-                        : std::ldexp(static_cast<float>(0x400 | (bits & 0x3ff)), static_cast<int>(bits >> 10) - 25);
+                        : std::ldexp(static_cast<float>(0x400 | (bits & 0x3ff)),
+                                     static_cast<int>(bits >> 10) - 25);
   };
   for (uint32_t bits = 0; bits < 0x7bff; ++bits) {
     const float low = value(bits), high = value(bits + 1), middle = (low + high) / 2;

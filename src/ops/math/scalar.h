@@ -7,11 +7,13 @@
 
 namespace altlas::ops {
 
-// Constants of exp(x) = 2^n * e^r, shared with the vector form (math-inl.h). Polynomial of e^r: Cephes library, expf.
+// Constants of exp(x) = 2^n * e^r, shared with the vector form (math-inl.h). Polynomial of e^r:
+// Cephes library, expf.
 inline constexpr float kExpMin = -87.3f;  // Below it the answer is 0.
 inline constexpr float kExpMax = 88.3f;   // Above it the answer stays at exp(88.3).
 inline constexpr float kLog2e = 1.44269504088896341f;
-inline constexpr float kRoundMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even.
+inline constexpr float kRoundMagic =
+    12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even.
 inline constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
 inline constexpr float kExpPoly[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                                      4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
@@ -32,7 +34,8 @@ inline float exp_f32(float x) {
 inline double log_f64(double x) {
   const auto bits = std::bit_cast<uint64_t>(x);
   int exponent = static_cast<int>(bits >> 52 & 0x7ff) - 1023;
-  double m = std::bit_cast<double>((bits & ~(uint64_t{0x7ff} << 52)) | uint64_t{1023} << 52);  // [1, 2)
+  double m =
+      std::bit_cast<double>((bits & ~(uint64_t{0x7ff} << 52)) | uint64_t{1023} << 52);  // [1, 2)
   if (m > 1.4142135623730951) {
     m *= 0.5;
     ++exponent;
@@ -50,7 +53,8 @@ struct SinCos {
 // For |x| < 2^30, within 1e-9 absolute (1e-13 for |x| < 2^20).
 inline SinCos sin_cos_f64(double x) {
   // pi/2 in three parts whose products with k are exact (Cody and Waite).
-  constexpr double kPart1 = 0x1.921fb54p+0, kPart2 = 0x1.10b4610p-30, kPart3 = 0x1.a62633145c06ep-58;
+  constexpr double kPart1 = 0x1.921fb54p+0, kPart2 = 0x1.10b4610p-30,
+                   kPart3 = 0x1.a62633145c06ep-58;
   constexpr double kMagic = 6755399441055744.0;  // 1.5 * 2^52
   const double k = (x * 0.63661977236758134308 + kMagic) - kMagic;
   const double r = ((x - k * kPart1) - k * kPart2) - k * kPart3, r2 = r * r;
@@ -59,14 +63,19 @@ inline SinCos sin_cos_f64(double x) {
   for (int i = 16; i >= 2; i -= 2) c = (1.0 - c) * r2 / (i * (i - 1));
   const double sine = r * (1.0 - s), cosine = 1.0 - c;
   switch (static_cast<int64_t>(k) & 3) {
-    case 0: return {sine, cosine};
-    case 1: return {cosine, -sine};
-    case 2: return {-sine, -cosine};
-    default: return {-cosine, sine};
+    case 0:
+      return {sine, cosine};
+    case 1:
+      return {cosine, -sine};
+    case 2:
+      return {-sine, -cosine};
+    default:
+      return {-cosine, sine};
   }
 }
 
-// IEEE half precision bits, nearest even; beyond the largest finite value it saturates (NaN stays NaN).
+// IEEE half precision bits, nearest even; beyond the largest finite value it saturates (NaN stays
+// NaN).
 inline uint16_t f16_from_f32(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000;
   uint32_t rest = bits & 0x7fffffff;
@@ -74,7 +83,8 @@ inline uint16_t f16_from_f32(float value) {
   if (rest >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7bff);
   if (rest < 0x38800000) {  // Subnormal half: let float addition round at 2^-24.
     const float magic = std::bit_cast<float>(0x3f000000u);
-    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(rest) + magic) - 0x3f000000u));
+    return static_cast<uint16_t>(
+        sign | (std::bit_cast<uint32_t>(std::bit_cast<float>(rest) + magic) - 0x3f000000u));
   }
   rest += 0xfff + (rest >> 13 & 1);
   return static_cast<uint16_t>(sign | (rest - 0x38000000) >> 13);

@@ -5,10 +5,12 @@
 
 namespace altlas::ops {
 
-// y[r,c] = x[r,c] * gamma[c] / sqrt(mean_c(x[r,:]^2) + eps).  x, y: [rows, cols] row-major, may be the same.
-// gamma: [cols].  Aborts unless sizes agree.  Source: arXiv:1910.07467, eq. 4.
-void rms_norm_cpu(std::span<const float> x, std::span<const float> gamma, float eps, std::span<float> y);
+// y[r,c] = x[r,c] * gamma[c] / sqrt(mean_c(x[r,:]^2) + eps).  x, y: [rows, cols] row-major, may be
+// the same. gamma: [cols].  Aborts unless sizes agree.  Source: arXiv:1910.07467, eq. 4.
+void rms_norm_cpu(std::span<const float> x, std::span<const float> gamma, float eps,
+                  std::span<float> y);
 // The readable reference, in double; agrees within rounding.
-void rms_norm_ref(std::span<const float> x, std::span<const float> gamma, float eps, std::span<float> y);
+void rms_norm_ref(std::span<const float> x, std::span<const float> gamma, float eps,
+                  std::span<float> y);
 
 }  // namespace altlas::ops

@@ -4,7 +4,8 @@
 
 #include "base/check.h"
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)  // No FMA there: the portable target, which rounds once, runs.
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_SSE4)  // No FMA there: the portable target, which rounds once, runs.
 #define HWY_TARGET_INCLUDE "ops/rms_norm/rms_norm_cpu.cc"
 #include <hwy/foreach_target.h>  // Recompiles this file once per SIMD target.
 #include <hwy/highway.h>         // Must follow foreach_target.h.
@@ -12,7 +13,8 @@
 #include "ops/math/math-inl.h"
 HWY_BEFORE_NAMESPACE();
 namespace altlas::ops::HWY_NAMESPACE {
-void rms_norm_rows(const float* x, const float* gamma, float eps, float* y, size_t rows, size_t cols) {
+void rms_norm_rows(const float* x, const float* gamma, float eps, float* y, size_t rows,
+                   size_t cols) {
   const F32x16 d;  // 16 virtual lanes on every target: the same bits everywhere.
   const size_t body = cols - cols % 16;
   for (size_t r = 0; r < rows; ++r, x += cols, y += cols) {
@@ -26,7 +28,9 @@ void rms_norm_rows(const float* x, const float* gamma, float eps, float* y, size
     const float sum = sum_lanes(lane);
     const float inv_rms = 1.0f / std::sqrt(sum / static_cast<float>(cols) + eps);
     for (size_t c = 0; c < body; c += kLanes)
-      hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + c), hn::Set(d, inv_rms)), hn::LoadU(d, gamma + c)), d, y + c);
+      hn::StoreU(
+          hn::Mul(hn::Mul(hn::LoadU(d, x + c), hn::Set(d, inv_rms)), hn::LoadU(d, gamma + c)), d,
+          y + c);
     for (size_t c = body; c < cols; ++c) y[c] = x[c] * inv_rms * gamma[c];
   }
 }
@@ -35,9 +39,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE  // Once, not once per target.
 namespace altlas::ops {
 HWY_EXPORT(rms_norm_rows);
-void rms_norm_cpu(std::span<const float> x, std::span<const float> gamma, float eps, std::span<float> y) {
-  ALTLAS_CHECK(x.size() == y.size() && x.size() % gamma.size() == 0, "x, y: [rows, cols], gamma: [cols]");
-  HWY_DYNAMIC_DISPATCH(rms_norm_rows)(x.data(), gamma.data(), eps, y.data(), x.size() / gamma.size(), gamma.size());
+void rms_norm_cpu(std::span<const float> x, std::span<const float> gamma, float eps,
+                  std::span<float> y) {
+  ALTLAS_CHECK(x.size() == y.size() && x.size() % gamma.size() == 0,
+               "x, y: [rows, cols], gamma: [cols]");
+  HWY_DYNAMIC_DISPATCH(rms_norm_rows)(x.data(), gamma.data(), eps, y.data(),
+                                      x.size() / gamma.size(), gamma.size());
 }
 }  // namespace altlas::ops
 #endif

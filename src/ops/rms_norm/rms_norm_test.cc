@@ -10,11 +10,12 @@
 namespace altlas::ops {
 namespace {
 
-// Goal: every SIMD target this CPU has is near the reference, and all give the same bits. Method: seeded normals, ragged
-// widths.
+// Goal: every SIMD target this CPU has is near the reference, and all give the same bits. Method:
+// seeded normals, ragged widths.
 TEST(RmsNorm, EveryTargetMatchesReference) {
   for (const size_t cols : {1, 3, 7, 17, 896, 4096}) {
-    const auto x = testing::normals(3 * cols, /*seed=*/42), gamma = testing::normals(cols, /*seed=*/43);
+    const auto x = testing::normals(3 * cols, /*seed=*/42),
+               gamma = testing::normals(cols, /*seed=*/43);
     std::vector<float> want(x.size()), first;
     rms_norm_ref(x, gamma, 1e-6f, want);
     for_each_target([&](const std::string& target) {

@@ -32,9 +32,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace altlas::ops {
 HWY_EXPORT(rope_neox);
-void rope_cpu(float* x, size_t heads, size_t head_dim, size_t half, const float* cos_sin, RopeStyle style) {
-  if (style == RopeStyle::kNeox) HWY_DYNAMIC_DISPATCH(rope_neox)(x, heads, head_dim, half, cos_sin);
-  else rope_ref(x, heads, head_dim, half, cos_sin, style);  // Small beside the products it stands between.
+void rope_cpu(float* x, size_t heads, size_t head_dim, size_t half, const float* cos_sin,
+              RopeStyle style) {
+  if (style == RopeStyle::kNeox)
+    HWY_DYNAMIC_DISPATCH(rope_neox)(x, heads, head_dim, half, cos_sin);
+  else
+    rope_ref(x, heads, head_dim, half, cos_sin,
+             style);  // Small beside the products it stands between.
 }
 }  // namespace altlas::ops
 #endif

@@ -3,7 +3,8 @@
 
 namespace altlas::ops {
 
-void rope_angles(std::span<const uint32_t> positions, std::span<const double> frequency, float* cos_sin) {
+void rope_angles(std::span<const uint32_t> positions, std::span<const double> frequency,
+                 float* cos_sin) {
   const size_t half = frequency.size();
   for (const uint32_t position : positions) {
     for (size_t i = 0; i < half; ++i) {
@@ -15,7 +16,8 @@ void rope_angles(std::span<const uint32_t> positions, std::span<const double> fr
   }
 }
 
-void rope_ref(float* x, size_t heads, size_t head_dim, size_t half, const float* cos_sin, RopeStyle style) {
+void rope_ref(float* x, size_t heads, size_t head_dim, size_t half, const float* cos_sin,
+              RopeStyle style) {
   for (size_t h = 0; h < heads; ++h, x += head_dim)
     for (size_t i = 0; i < half; ++i) {
       float& first = style == RopeStyle::kNeox ? x[i] : x[2 * i];

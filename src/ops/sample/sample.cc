@@ -18,7 +18,9 @@ struct Candidate {
   int32_t id;
 };
 // Most likely first, equal ones by lowest id: a total order, so every selection below is unique.
-bool before(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; }
+bool before(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
 
 void change_logits(float* logits, size_t count, const SampleParams& params) {
   const auto known = [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < count; };
@@ -29,13 +31,15 @@ void change_logits(float* logits, size_t count, const SampleParams& params) {
     float& logit = logits[seen.id];
     logit = logit > 0 ? logit / params.repetition_penalty : logit * params.repetition_penalty;
     if (seen.generated > 0)
-      logit -= params.presence_penalty + params.frequency_penalty * static_cast<float>(seen.generated);
+      logit -=
+          params.presence_penalty + params.frequency_penalty * static_cast<float>(seen.generated);
   }
   for (const int32_t id : params.banned)
     if (known(id)) logits[id] = kNever;
 }
 
-// The n best, best first. A bounded heap: one vector pass that stops only at values that can enter it.
+// The n best, best first. A bounded heap: one vector pass that stops only at values that can enter
+// it.
 std::vector<Candidate> best(const float* logits, size_t count, size_t n) {
   std::vector<Candidate> heap;  // The worst of the best on top.
   n = std::min(n, count);
@@ -64,14 +68,16 @@ double exp_sum(const float* logits, size_t count, float largest, float inverse) 
   return sum;
 }
 
-// The shortest run of best tokens whose weight reaches top_p of the total, best first. Looks at ever more tokens, each
-// time those within some distance of the best, until the run lies inside.
-std::vector<Candidate> nucleus(const float* logits, size_t count, const SampleParams& params, float largest, float inverse) {
+// The shortest run of best tokens whose weight reaches top_p of the total, best first. Looks at
+// ever more tokens, each time those within some distance of the best, until the run lies inside.
+std::vector<Candidate> nucleus(const float* logits, size_t count, const SampleParams& params,
+                               float largest, float inverse) {
   const double wanted = params.top_p * exp_sum(logits, count, largest, inverse);
   for (float distance = 4;; distance *= 2) {
     const float bound = distance > 64 ? kNever : largest - distance * params.temperature;
     std::vector<Candidate> found;
-    for (size_t i = scan_above(logits, 0, count, bound); i < count; i = scan_above(logits, i + 1, count, bound))
+    for (size_t i = scan_above(logits, 0, count, bound); i < count;
+         i = scan_above(logits, i + 1, count, bound))
       found.push_back({logits[i], static_cast<int32_t>(i)});
     std::ranges::sort(found, before);
     double sum = 0;
@@ -87,7 +93,8 @@ std::vector<Candidate> nucleus(const float* logits, size_t count, const SamplePa
 }
 
 // Draws among candidates, best first.
-int32_t draw(const std::vector<Candidate>& candidates, float largest, float inverse, float uniform) {
+int32_t draw(const std::vector<Candidate>& candidates, float largest, float inverse,
+             float uniform) {
   double total = 0;
   for (const Candidate& c : candidates) total += exp_f32((c.logit - largest) * inverse);
   double left = uniform * total;
@@ -178,14 +185,18 @@ int32_t sample_cpu(float* logits, size_t count, const SampleParams& params, uint
     candidates = nucleus(logits, count, params, largest, inverse);
   } else if (params.min_p > 0) {
     for (size_t i = 0; i < count; ++i)
-      if (exp_f32((logits[i] - largest) * inverse) >= params.min_p) candidates.push_back({logits[i], static_cast<int32_t>(i)});
+      if (exp_f32((logits[i] - largest) * inverse) >= params.min_p)
+        candidates.push_back({logits[i], static_cast<int32_t>(i)});
     std::ranges::sort(candidates, before);
   } else {
     return draw_all(logits, count, largest, inverse, uniform);
   }
   if (params.min_p > 0)
-    std::erase_if(candidates, [&](const Candidate& c) { return exp_f32((c.logit - largest) * inverse) < params.min_p; });
-  return candidates.empty() ? argmax_cpu(logits, count) : draw(candidates, largest, inverse, uniform);
+    std::erase_if(candidates, [&](const Candidate& c) {
+      return exp_f32((c.logit - largest) * inverse) < params.min_p;
+    });
+  return candidates.empty() ? argmax_cpu(logits, count)
+                            : draw(candidates, largest, inverse, uniform);
 }
 
 }  // namespace altlas::ops

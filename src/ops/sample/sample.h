@@ -32,7 +32,8 @@ struct SampleParams {
 
   bool changes_logits() const {
     return !logit_bias.empty() || !banned.empty() ||
-           (!counts.empty() && (repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f));
+           (!counts.empty() &&
+            (repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f));
   }
 };
 
@@ -46,13 +47,15 @@ struct LogSum {
   double log_sum = 0;
 };
 LogSum log_sum_cpu(const float* logits, size_t count);
-inline float logprob(float logit, const LogSum& sum) { return static_cast<float>(static_cast<double>(logit) - sum.log_sum); }
+inline float logprob(float logit, const LogSum& sum) {
+  return static_cast<float>(static_cast<double>(logit) - sum.log_sum);
+}
 
 // The n most likely ids, most likely first, equal ones by lowest id; n is cut to count.
 std::vector<int32_t> top_ids(const float* logits, size_t count, size_t n);
 
-// Chooses the token at `position` of the sequence. Order: bias, penalties, temperature, top_k, top_p, min_p, draw.
-// logits: changed by bias and penalties. Ids out of range are ignored.
+// Chooses the token at `position` of the sequence. Order: bias, penalties, temperature, top_k,
+// top_p, min_p, draw. logits: changed by bias and penalties. Ids out of range are ignored.
 int32_t sample_cpu(float* logits, size_t count, const SampleParams& params, uint64_t position);
 
 }  // namespace altlas::ops

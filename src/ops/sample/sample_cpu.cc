@@ -39,7 +39,8 @@ size_t find_above(const float* x, size_t begin, size_t count, float bound) {
   return count;
 }
 
-// Sum of e^((x - largest) * inverse) over a run of at most kScanRun values: 16 virtual lanes, then a tree.
+// Sum of e^((x - largest) * inverse) over a run of at most kScanRun values: 16 virtual lanes, then
+// a tree.
 float exp_sum_run(const float* x, size_t count, float largest, float inverse) {
   const F32x16 d;
   const Vec16 top = hn::Set(d, largest), factor = hn::Set(d, inverse);
@@ -48,7 +49,8 @@ float exp_sum_run(const float* x, size_t count, float largest, float inverse) {
   size_t i = 0;
   for (; i + 16 <= count; i += 16)
     for (size_t p = 0; p < kParts; ++p)
-      sums[p] = hn::Add(sums[p], exp(hn::Mul(hn::Sub(hn::LoadU(d, x + i + p * kLanes), top), factor)));
+      sums[p] =
+          hn::Add(sums[p], exp(hn::Mul(hn::Sub(hn::LoadU(d, x + i + p * kLanes), top), factor)));
   HWY_ALIGN float lane[16];
   for (size_t p = 0; p < kParts; ++p) hn::Store(sums[p], d, lane + p * kLanes);
   for (size_t k = 0; i + k < count; ++k) lane[k] += exp_f32((x[i + k] - largest) * inverse);
@@ -62,7 +64,9 @@ HWY_EXPORT(largest_of);
 HWY_EXPORT(find_above);
 HWY_EXPORT(exp_sum_run);
 
-float scan_largest(const float* x, size_t count) { return HWY_DYNAMIC_DISPATCH(largest_of)(x, count); }
+float scan_largest(const float* x, size_t count) {
+  return HWY_DYNAMIC_DISPATCH(largest_of)(x, count);
+}
 size_t scan_above(const float* x, size_t begin, size_t count, float bound) {
   return HWY_DYNAMIC_DISPATCH(find_above)(x, begin, count, bound);
 }

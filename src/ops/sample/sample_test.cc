@@ -69,12 +69,14 @@ TEST(Sample, TopIdsAreSortedPrefix) {
   for (const size_t n : {size_t{0}, size_t{1}, size_t{3}, size_t{20}, kCount, kCount + 5}) {
     order.resize(kCount);
     const auto got = top_ids(logits.data(), kCount, n);
-    EXPECT_EQ(got, std::vector<int32_t>(order.begin(), order.begin() + static_cast<long>(std::min(n, kCount))));
+    EXPECT_EQ(got, std::vector<int32_t>(order.begin(),
+                                        order.begin() + static_cast<long>(std::min(n, kCount))));
   }
 }
 
 // Goal: draws follow the distribution that the parameters describe, and only its support is drawn.
-// Method: 20,000 positions; expected sets by full sort in double; frequencies of the best tokens within 4 sigma.
+// Method: 20,000 positions; expected sets by full sort in double; frequencies of the best tokens
+// within 4 sigma.
 TEST(Sample, DrawsFollowDistribution) {
   const auto logits = logits_of(3);
   struct Case {
@@ -82,9 +84,13 @@ TEST(Sample, DrawsFollowDistribution) {
     int32_t top_k;
     float top_p, min_p;
   };
-  for (const Case& c : {Case{1, 0, 1, 0}, Case{0.7f, 5, 1, 0}, Case{1, 0, 0.5f, 0}, Case{1.5f, 50, 0.8f, 0}, Case{1, 0, 1, 0.2f},
-                        Case{0.9f, 0, 0.9f, 0.1f}}) {
-    const SampleParams params{.temperature = c.temperature, .top_k = c.top_k, .top_p = c.top_p, .min_p = c.min_p, .seed = 7};
+  for (const Case& c : {Case{1, 0, 1, 0}, Case{0.7f, 5, 1, 0}, Case{1, 0, 0.5f, 0},
+                        Case{1.5f, 50, 0.8f, 0}, Case{1, 0, 1, 0.2f}, Case{0.9f, 0, 0.9f, 0.1f}}) {
+    const SampleParams params{.temperature = c.temperature,
+                              .top_k = c.top_k,
+                              .top_p = c.top_p,
+                              .min_p = c.min_p,
+                              .seed = 7};
     auto p = softmax(logits, c.temperature);
     std::vector<size_t> order(kCount);
     std::iota(order.begin(), order.end(), size_t{0});
@@ -105,10 +111,13 @@ TEST(Sample, DrawsFollowDistribution) {
       ++drawn[sample_cpu(copy.data(), kCount, params, static_cast<uint64_t>(n))];
     }
     for (const auto& [id, n] : drawn)
-      EXPECT_LT(std::ranges::find(order, static_cast<size_t>(id)) - order.begin(), static_cast<long>(keep)) << id;
+      EXPECT_LT(std::ranges::find(order, static_cast<size_t>(id)) - order.begin(),
+                static_cast<long>(keep))
+          << id;
     for (size_t i = 0; i < std::min<size_t>(keep, 5); ++i) {
       const double want = p[order[i]] / mass;
-      EXPECT_NEAR(drawn[static_cast<int32_t>(order[i])] / double{kDraws}, want, 4 * std::sqrt(want * (1 - want) / kDraws) + 1e-9);
+      EXPECT_NEAR(drawn[static_cast<int32_t>(order[i])] / double{kDraws}, want,
+                  4 * std::sqrt(want * (1 - want) / kDraws) + 1e-9);
     }
   }
 }
@@ -121,7 +130,8 @@ TEST(Sample, SameTokenOnEveryTarget) {
       int32_t first = -1;
       for_each_target([&](const std::string& target) {
         auto copy = logits;
-        const int32_t id = sample_cpu(copy.data(), kCount, {.temperature = 1, .top_p = top_p, .seed = 5}, position);
+        const int32_t id = sample_cpu(copy.data(), kCount,
+                                      {.temperature = 1, .top_p = top_p, .seed = 5}, position);
         if (first < 0) first = id;
         EXPECT_EQ(id, first) << target;
       });
@@ -135,7 +145,13 @@ TEST(Sample, BiasPenaltiesAndBans) {
   EXPECT_FLOAT_EQ(logits[0], 4.5f);
   const std::vector<TokenCount> counts = {{1, 2}, {3, 0}};
   logits = {1, 5, 4, -2, 3};
-  EXPECT_EQ(sample_cpu(logits.data(), 5, {.repetition_penalty = 2, .presence_penalty = 0.25f, .frequency_penalty = 0.5f, .counts = counts}, 0), 2);
+  EXPECT_EQ(sample_cpu(logits.data(), 5,
+                       {.repetition_penalty = 2,
+                        .presence_penalty = 0.25f,
+                        .frequency_penalty = 0.5f,
+                        .counts = counts},
+                       0),
+            2);
   EXPECT_FLOAT_EQ(logits[1], 1.25f);
   EXPECT_FLOAT_EQ(logits[3], -4);
   const std::vector<int32_t> banned = {2, 0, 1, -7};

@@ -5,7 +5,8 @@
 
 namespace altlas::ops {
 
-inline constexpr size_t kScanRun = 1024;  // Values summed in float before the sum goes on in double.
+inline constexpr size_t kScanRun =
+    1024;  // Values summed in float before the sum goes on in double.
 
 // The largest value, -infinity if there is none but NaN.
 float scan_largest(const float* x, size_t count);
