@@ -1,5 +1,5 @@
-// Vector forms of ops/math/scalar.h for Highway kernels: the same bits as the scalar ones on every
-// target.
+// Vector forms of ops/math/scalar.h for Highway kernels: the same bits as the scalar ones.
+// Instead of #pragma once the guard below lets it in once per SIMD target.
 #if defined(ALTLAS_OPS_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ALTLAS_OPS_MATH_INL_H_
 #undef ALTLAS_OPS_MATH_INL_H_
