@@ -4,7 +4,6 @@
 
 #include <boost/pfr.hpp>
 
-#include <array>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -82,6 +81,7 @@ bool read(std::string_view& in, T& value) {
       value.assign(in.substr(0, size));
       in.remove_prefix(size);
     } else {
+      value.clear();  // A default may not be empty.
       for (uint64_t i = 0; i < size; ++i)
         if (!read(in, value.emplace_back())) return false;
     }

@@ -34,6 +34,15 @@ uint64_t run_logged(EventLog& log, const CoreSetup& setup) {
   return h.core.hash();
 }
 
+TEST(EventLog, SetupsSurviveTheirEncoding) {
+  CoreSetup setup = test_setup(2);
+  setup.task_specific = {{"image_segmentation", {DeviceId{1}}}};
+  setup.priority_levels = {Priority::kLow, Priority::kHigh};
+  const auto decoded = decode_setup(encode(setup));
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(encode(*decoded), encode(setup));
+}
+
 TEST(EventLog, ReplaysToTheSameHash) {
   const std::string path = path_of("replay.events");
   const CoreSetup setup = test_setup(3);

@@ -1,0 +1,428 @@
+#include "control/service.h"
+
+#include <sys/random.h>
+
+#include <fmt/format.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "control/core.h"
+#include "control/event_log.h"
+#include "journal/replay.h"
+#include "journal/writer.h"
+
+namespace altlas::control {
+namespace {
+
+namespace asio = boost::asio;
+using asio::awaitable;
+using asio::use_awaitable;
+using Strand = asio::strand<asio::io_context::executor_type>;
+using Timer = asio::steady_timer;
+
+constexpr size_t kSubscribersMax = 65'536;  // Of all tasks together, waiters included.
+
+uint64_t random_bits() {
+  uint64_t out = 0;
+  ALTLAS_CHECK(::getrandom(&out, sizeof out, 0) == sizeof out, "the kernel gives random bytes");
+  return out;
+}
+
+// co_spawn wants results that are made from nothing, which a Result is not.
+template <class T>
+awaitable<std::optional<T>> boxed(awaitable<T> inner) {
+  co_return std::optional<T>(co_await std::move(inner));
+}
+// Runs `inner` on the strand; the answer comes back on the caller's executor.
+template <class T>
+awaitable<T> on_strand(Strand strand, awaitable<T> inner) {
+  std::optional<T> out = co_await asio::co_spawn(strand, boxed(std::move(inner)), use_awaitable);
+  co_return std::move(*out);
+}
+
+// What one reader has not read yet. Touched on the strand only.
+struct Inbox {
+  explicit Inbox(const Strand& strand) : wake(strand, Timer::time_point::max()) {}
+  std::deque<StreamEvent> events;
+  uint64_t bytes = 0;
+  bool overflowed = false;
+  Timer wake;
+};
+
+class ServiceImpl;
+
+class SubscriptionImpl : public Subscription {
+ public:
+  SubscriptionImpl(Strand strand, std::shared_ptr<Inbox> inbox) : strand_(std::move(strand)), inbox_(std::move(inbox)) {}
+  awaitable<Result<StreamEvent>> next() override {
+    co_return co_await on_strand(strand_, read(inbox_));
+  }
+
+ private:
+  static awaitable<Result<StreamEvent>> read(std::shared_ptr<Inbox> inbox) {
+    while (inbox->events.empty() && !inbox->overflowed) {
+      inbox->wake.expires_at(Timer::time_point::max());
+      co_await inbox->wake.async_wait(asio::as_tuple(use_awaitable));
+    }
+    if (inbox->overflowed)
+      co_return Error(ErrorCode::kBusy, "the stream was not read fast enough and was given up; ask for the task instead");
+    StreamEvent event = std::move(inbox->events.front());
+    inbox->events.pop_front();
+    inbox->bytes -= std::min<uint64_t>(inbox->bytes, event.delta.text.size());
+    co_return event;
+  }
+  const Strand strand_;
+  const std::shared_ptr<Inbox> inbox_;  // The service holds it weakly.
+};
+
+// Everything but health() happens on strand_.
+class ServiceImpl : public Service {
+ public:
+  ServiceImpl(asio::io_context& context, ServiceOptions options, std::unique_ptr<EventLog> log)
+      : strand_(asio::make_strand(context)),
+        options_(std::move(options)),
+        clock_(options_.clock != nullptr ? *options_.clock : system_clock()),
+        log_(std::move(log)),
+        core_(options_.setup),
+        writer_(std::move(options_.store), journal::WriterOptions{}),
+        timer_(strand_) {
+    LauncherCallbacks callbacks;
+    callbacks.connected = [this](ReplicaId id, int32_t pid) { post(WorkerConnected{id, pid}); };
+    callbacks.report = [this](ReplicaId id, engine::Report report) { post(WorkerReported{id, std::move(report)}); };
+    callbacks.lost = [this](ReplicaId id, std::string reason) { post(WorkerLost{id, std::move(reason)}); };
+    if (options_.launcher) {
+      launcher_ = options_.launcher(std::move(callbacks));
+    } else if (options_.in_process_workers) {
+      launcher_ = make_inprocess_launcher(std::move(callbacks));
+    } else {
+      const std::string folder = options_.folder.empty() ? fmt::format("/tmp/altlas-{:016x}", random_bits())
+                                                         : options_.folder + "/workers";
+      launcher_ = make_process_launcher(context, folder, std::move(callbacks));
+    }
+    health_ = core_.health();
+  }
+  ~ServiceImpl() override { stop(0); }
+
+  awaitable<Result<Admission>> admit(AdmissionRequested request) override {
+    co_return co_await on_strand(strand_, do_admit(std::move(request)));
+  }
+  awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs, bool split) override {
+    co_return co_await on_strand(strand_, do_submit(admission.take(), std::move(specs), split));
+  }
+  awaitable<Result<TaskView>> task(TaskId id) override {
+    co_return co_await on_strand(strand_, do_task(id));
+  }
+  awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) override {
+    co_return co_await on_strand(strand_, do_wait(id, timeout_ms));
+  }
+  awaitable<TaskPage> tasks(TaskFilter filter) override {
+    co_return co_await on_strand(strand_, do_tasks(std::move(filter)));
+  }
+  awaitable<Result<void>> cancel(TaskId id) override {
+    co_return co_await on_strand(strand_, do_cancel(id));
+  }
+  void cancel_soon(TaskId id) override { post(CancelRequested{id}); }
+  awaitable<Result<Explanation>> explain(TaskId id) override {
+    co_return co_await on_strand(strand_, do_explain(id));
+  }
+  awaitable<std::vector<DeviceView>> devices() override {
+    co_return co_await on_strand(strand_, do_devices());
+  }
+  awaitable<std::vector<DeploymentView>> deployments() override {
+    co_return co_await on_strand(strand_, do_deployments());
+  }
+  awaitable<Result<void>> set_strategy(Strategy strategy) override {
+    co_return co_await on_strand(strand_, do_event(StrategyChanged{strategy}));
+  }
+  awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) override {
+    co_return co_await on_strand(strand_, do_event(ConcurrencyChanged{value}));
+  }
+  awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) override {
+    co_return co_await on_strand(strand_, do_subscribe(id));
+  }
+  HealthView health() const override {
+    const std::lock_guard lock(health_mutex_);
+    return health_;
+  }
+
+  Result<void> start() override {
+    journal::Replay replay;
+    ALTLAS_TRY_VOID(writer_.store().replay([&](journal::Event event) { return replay.add(std::move(event)); }));
+    ALTLAS_TRY_VOID(launcher_->open());
+    writer_.start();
+    started_ = true;
+    post(TasksRestored{replay.take()});
+    post(Started{});
+    if (options_.sample) sampler_ = std::jthread([this](const std::stop_token& stop) { sample(stop); });
+    return {};
+  }
+
+  void stop(int64_t timeout_ms) override {
+    if (!started_ || stopped_) return;
+    stopped_ = true;
+    if (sampler_.joinable()) {
+      sampler_.request_stop();
+      sampler_.join();
+    }
+    std::promise<void> idle, ended;
+    asio::post(strand_, [this, &idle] {
+      idle_ = &idle;
+      run(DrainRequested{});
+    });
+    const auto patience = std::chrono::milliseconds(timeout_ms);
+    idle.get_future().wait_for(patience);
+    asio::post(strand_, [this, &ended] {
+      idle_ = nullptr;
+      run(StopRequested{});
+      ended.set_value();
+    });
+    // Were the context not run any more, the strand would not answer; then nothing else runs either.
+    ended.get_future().wait_for(std::chrono::seconds(5));
+    launcher_->shutdown();
+    writer_.stop();
+    std::promise<void> closed;
+    asio::post(strand_, [this, &closed] {
+      closed_ = true;
+      timer_.cancel();
+      log_->flush();
+      closed.set_value();
+    });
+    closed.get_future().wait_for(std::chrono::seconds(5));
+  }
+
+ private:
+  void post(Event event) {
+    asio::post(strand_, [this, event = std::move(event)]() mutable { run(std::move(event)); });
+  }
+
+  // One event: into the log, through the core, its actions carried out.
+  void run(Event event) {
+    if (closed_) return;
+    const TimeUs now = clock_.now();
+    const bool tokens = is_tokens(event);
+    log_->append(now, event);
+    std::vector<Action> actions;
+    core_.step(std::move(event), now, actions);
+    for (Action& action : actions) std::visit([&](auto& what) { carry_out(what); }, action);
+    if (!tokens) {
+      HealthView health = core_.health();
+      const std::lock_guard lock(health_mutex_);
+      health_ = std::move(health);
+    }
+    if (idle_ != nullptr && core_.unfinished() == 0) std::exchange(idle_, nullptr)->set_value();
+    arm(now);
+  }
+  static bool is_tokens(const Event& event) {
+    const auto* reported = std::get_if<WorkerReported>(&event);
+    return reported != nullptr && std::holds_alternative<engine::SequenceTokens>(reported->report);
+  }
+
+  void arm(TimeUs now) {
+    const TimeUs next = core_.next_deadline();
+    if (next == armed_) return;
+    armed_ = next;
+    if (next == INT64_MAX) {
+      timer_.cancel();
+      return;
+    }
+    timer_.expires_after(std::chrono::microseconds(std::max<int64_t>(next - now, 0)));
+    timer_.async_wait([this](const boost::system::error_code& error) {
+      if (error || closed_) return;
+      armed_ = 0;
+      run(Tick{});
+    });
+  }
+
+  void carry_out(AnswerAdmission& what) { admissions_.insert_or_assign(what.ticket, std::move(what.admitted)); }
+  void carry_out(AnswerSubmission& what) {
+    const auto waiter = submitters_.find(what.ticket);
+    submissions_.insert_or_assign(what.ticket, std::move(what.placed));
+    if (waiter != submitters_.end()) waiter->second->cancel();
+  }
+  void carry_out(AppendJournal& what) {
+    const uint64_t ticket = what.ticket;
+    const auto done = [this, ticket](const Result<void>& result) {
+      post(JournalWritten{ticket, result.ok(), result.ok() ? "" : result.error().message()});
+    };
+    if (const auto taken = writer_.append(std::move(what.events), done); !taken.ok()) done(taken);
+  }
+  void carry_out(ForgetTasks& what) {
+    const auto taken = writer_.forget(std::move(what.tasks), [](const Result<void>& result) {
+      if (!result.ok()) log::warn("old tasks stay in the journal: {}", result.error().message());
+    });
+    if (!taken.ok()) log::warn("old tasks stay in the journal: {}", taken.error().message());
+  }
+  void carry_out(StartWorker& what) { launcher_->start(what.replica, std::move(what.load)); }
+  void carry_out(StopWorker& what) { launcher_->stop(what.replica, what.kill); }
+  void carry_out(SendCommand& what) { launcher_->send(what.replica, std::move(what.command)); }
+  void carry_out(LogWarning& what) { log::warn("{}", what.text); }
+
+  void carry_out(PublishDelta& what) {
+    for_subscribers(what.task, [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
+  }
+  void carry_out(PublishStatus& what) {
+    if (!is_over(what.status)) return;
+    if (inboxes_.contains(what.task)) {
+      const auto view = core_.task(what.task);
+      for_subscribers(what.task, [&](Inbox& inbox) {
+        if (view.ok()) push(inbox, StreamEvent{TokenDelta{}, *view});
+      });
+      inboxes_.erase(what.task);
+    }
+    const auto waiting = waiters_.equal_range(what.task);
+    for (auto it = waiting.first; it != waiting.second; ++it) it->second->cancel();
+  }
+
+  void for_subscribers(const TaskId& id, auto&& visit) {
+    const auto found = inboxes_.find(id);
+    if (found == inboxes_.end()) return;
+    std::erase_if(found->second, [](const auto& weak) { return weak.expired(); });
+    for (const auto& weak : found->second)
+      if (const auto inbox = weak.lock()) visit(*inbox);
+    if (found->second.empty()) inboxes_.erase(found);
+  }
+  void push(Inbox& inbox, StreamEvent event) const {
+    inbox.bytes += event.delta.text.size();
+    if (inbox.bytes > options_.stream_buffer_bytes_max && !inbox.events.empty()) inbox.overflowed = true;
+    if (!inbox.overflowed) inbox.events.push_back(std::move(event));
+    inbox.wake.cancel();
+  }
+
+  awaitable<Result<Admission>> do_admit(AdmissionRequested request) {
+    const uint64_t ticket = next_ticket_++;
+    request.ticket = ticket;
+    run(std::move(request));
+    const auto answer = admissions_.find(ticket);
+    if (answer == admissions_.end()) co_return unavailable("the server is stopping");
+    const Result<void> admitted = std::move(answer->second);
+    admissions_.erase(answer);
+    if (!admitted.ok()) co_return admitted.error();
+    std::function<void(uint64_t)> release = [this](uint64_t unused) { post(AdmissionReleased{unused}); };
+    co_return Admission(ticket, std::move(release));
+  }
+
+  awaitable<Result<std::vector<Placed>>> do_submit(uint64_t ticket, std::vector<TaskSpec> specs, bool split) {
+    if (ticket == 0) ticket = next_ticket_++;
+    for (TaskSpec& spec : specs) {
+      if (spec.id == TaskId{}) spec.id = TaskId{random_bits(), random_bits()};
+      if (spec.sampling.seed == 0) spec.sampling.seed = random_bits() | 1;
+    }
+    const auto woken = std::make_shared<Timer>(strand_, Timer::time_point::max());
+    submitters_[ticket] = woken;
+    run(TasksSubmitted{ticket, std::move(specs), split, 1});
+    while (!submissions_.contains(ticket) && !closed_) {
+      woken->expires_at(Timer::time_point::max());
+      co_await woken->async_wait(asio::as_tuple(use_awaitable));
+    }
+    submitters_.erase(ticket);
+    const auto answer = submissions_.find(ticket);
+    if (answer == submissions_.end()) co_return unavailable("the server is stopping");
+    Result<std::vector<Placed>> placed = std::move(answer->second);
+    submissions_.erase(answer);
+    co_return placed;
+  }
+
+  awaitable<Result<TaskView>> do_task(TaskId id) { co_return core_.task(id); }
+  awaitable<TaskPage> do_tasks(TaskFilter filter) { co_return core_.tasks(filter); }
+  awaitable<Result<Explanation>> do_explain(TaskId id) { co_return core_.explain(id); }
+  awaitable<std::vector<DeviceView>> do_devices() { co_return core_.devices(); }
+  awaitable<std::vector<DeploymentView>> do_deployments() { co_return core_.deployments(); }
+  awaitable<Result<void>> do_event(Event event) {
+    run(std::move(event));
+    co_return Result<void>();
+  }
+  awaitable<Result<void>> do_cancel(TaskId id) {
+    const Result<void> possible = core_.cancelable(id);
+    if (possible.ok()) run(CancelRequested{id});
+    co_return possible;
+  }
+
+  awaitable<Result<TaskView>> do_wait(TaskId id, int64_t timeout_ms) {
+    Result<TaskView> view = core_.task(id);
+    if (!view.ok() || is_over(view->status) || timeout_ms <= 0) co_return view;
+    if (waiters_.size() >= kSubscribersMax) co_return Error(ErrorCode::kBusy, "too many requests wait for tasks");
+    const auto woken = std::make_shared<Timer>(strand_, std::chrono::milliseconds(timeout_ms));
+    const auto entry = waiters_.emplace(id, woken);
+    co_await woken->async_wait(asio::as_tuple(use_awaitable));
+    waiters_.erase(entry);
+    co_return core_.task(id);
+  }
+
+  awaitable<Result<std::unique_ptr<Subscription>>> do_subscribe(TaskId id) {
+    const Result<TaskView> view = core_.task(id);
+    if (!view.ok()) co_return view.error();
+    if (inboxes_.size() >= kSubscribersMax) co_return Error(ErrorCode::kBusy, "too many streams are open");
+    auto inbox = std::make_shared<Inbox>(strand_);
+    StreamEvent first;
+    first.delta.text = *core_.said_text(id);
+    first.delta.ids = *core_.said_tokens(id);
+    if (is_over(view->status)) first.end = *view;
+    if (first.end || !first.delta.text.empty() || !first.delta.ids.empty()) inbox->events.push_back(std::move(first));
+    if (!is_over(view->status)) inboxes_[id].push_back(inbox);
+    std::unique_ptr<Subscription> out = std::make_unique<SubscriptionImpl>(strand_, std::move(inbox));
+    co_return out;
+  }
+
+  // On sampler_: reads the machine, never the core.
+  void sample(const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    while (!stop.stop_requested()) {
+      for (DeviceSampled& one : options_.sample()) post(one);
+      std::unique_lock lock(mutex);
+      wake.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
+    }
+  }
+
+  const Strand strand_;
+  ServiceOptions options_;
+  const Clock& clock_;
+  std::unique_ptr<EventLog> log_;
+  Core core_;
+  journal::JournalWriter writer_;
+  std::unique_ptr<Launcher> launcher_;
+  Timer timer_;
+  TimeUs armed_ = 0;
+  uint64_t next_ticket_ = 1;
+  bool started_ = false, stopped_ = false;  // The thread's that starts and stops.
+  bool closed_ = false;
+  std::promise<void>* idle_ = nullptr;      // stop() waits for the last task.
+  std::map<uint64_t, Result<void>> admissions_;                     // Answered, not yet taken.
+  std::map<uint64_t, Result<std::vector<Placed>>> submissions_;
+  std::map<uint64_t, std::shared_ptr<Timer>> submitters_;
+  std::multimap<TaskId, std::shared_ptr<Timer>> waiters_;
+  std::map<TaskId, std::vector<std::weak_ptr<Inbox>>> inboxes_;
+  mutable std::mutex health_mutex_;
+  HealthView health_;
+  std::jthread sampler_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Service>> make_service(asio::io_context& context, ServiceOptions options) {
+  ALTLAS_CHECK(options.store != nullptr, "the service has a journal");
+  EventLog::Options log;
+  if (!options.folder.empty()) log.path = options.folder + "/control.events";
+  log.file_bytes_max = options.event_log_bytes_max;
+  ALTLAS_TRY(auto opened, EventLog::open(std::move(log), options.setup));
+  std::unique_ptr<Service> out = std::make_unique<ServiceImpl>(context, std::move(options), std::move(opened));
+  return out;
+}
+
+}  // namespace altlas::control
