@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <climits>
 
 #include "base/log.h"
+#include "cli/command.h"
 #include "cli/terminal.h"
 
 namespace altlas::cli {
@@ -89,10 +91,12 @@ Result<void> LocalEngine::load(const config::Config& config, const std::string& 
   options.ended = [this](const Result<void>&) { reports_.close(); };
   replica_ = std::make_unique<engine::Replica>(std::move(options));
   replica_->start();
+  const bool shown = isatty(STDERR_FILENO) != 0;  // In a log it would stand before every error.
   ProgressBar bar("loading");
   while (true) {
     for (engine::Report& report : reports_.wait_drain(std::chrono::milliseconds(100))) {
-      if (const auto* progress = as<engine::LoadProgress>(report)) bar.update_fraction(progress->phase, progress->fraction);
+      const auto* progress = as<engine::LoadProgress>(report);
+      if (progress != nullptr && shown) bar.update_fraction(progress->phase, progress->fraction);
       if (const auto* failed = as<engine::LoadFailed>(report)) {
         bar.finish();
         return Error(failed->code, failed->message);

@@ -1,8 +1,11 @@
 // The altlas program: one command per subcommand.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
+#include "base/units.h"
 #include "cli/command.h"
+#include "cli/terminal.h"
 
 namespace {
 
@@ -21,6 +24,19 @@ constexpr altlas::cli::Command kCommands[] = {
     {"worker", "A worker process; the server starts it", altlas::cli::make_worker},
 };
 
+// CLI11 would only say that a command is missing.
+int unknown_command(std::string_view given) {
+  std::vector<std::string_view> names;
+  std::string known;
+  for (const auto& command : kCommands) {
+    names.emplace_back(command.name);
+    known += (known.empty() ? "" : ", ") + std::string(command.name);
+  }
+  const std::string_view near = altlas::did_you_mean(given, names.data(), names.size());
+  const std::string hint = near.empty() ? "" : " (did you mean " + std::string(near) + "?)";
+  return altlas::cli::fail(altlas::invalid("'" + altlas::cli::printable(given, 64) + "' is no command" + hint + ": use one of " + known));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -37,6 +53,8 @@ int main(int argc, char** argv) {
     CLI::App* sub = app.add_subcommand(command.name, command.help);
     commands.emplace_back(sub, command.make(*sub));
   }
+  const auto is_given = [&](const altlas::cli::Command& command) { return std::string_view(argv[1]) == command.name; };
+  if (argc > 1 && argv[1][0] != '-' && std::ranges::none_of(kCommands, is_given)) return unknown_command(argv[1]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
