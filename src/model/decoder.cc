@@ -42,7 +42,7 @@ std::vector<KvGroup> kv_groups(const ModelConfig& config) {
 
 Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
                                const DecoderWeights& weights, const ops::KvLayout& layout,
-                               uint32_t tokens, uint32_t threads) {
+                               uint32_t tokens, uint32_t threads, std::vector<Single>& singles) {
   const uint64_t q = config.q_width(),
                  widest = std::max<uint64_t>({config.hidden, q, config.feed_forward});
   Work work;
@@ -55,6 +55,7 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
   for (float*& angles : work.angles)
     angles = arena.take_array<float>(uint64_t{tokens} * config.head_dim);
   work.quantized = arena.take(ops::quantized_bytes(tokens, widest));
+  for (uint32_t i = 0; i < threads; ++i) singles.push_back(single_at(arena, config));
   work.logits =
       arena.take_array<float>(uint64_t{std::min(tokens, kHeadRowsMax)} * config.vocab_size);
   ops::AttentionShape shape{.q_heads = config.q_heads, .layout = layout};
@@ -73,7 +74,8 @@ uint64_t Decoder::workspace_bytes(const ModelConfig& config, const DecoderWeight
                                   const ops::KvLayout& layout, uint32_t step_tokens_max,
                                   uint32_t threads) {
   Arena arena;
-  lay_out(arena, config, weights, layout, step_tokens_max, threads);
+  std::vector<Single> singles;
+  lay_out(arena, config, weights, layout, step_tokens_max, threads, singles);
   return arena.used();
 }
 
@@ -85,7 +87,7 @@ Decoder::Decoder(const ModelConfig& config, const DecoderWeights& weights,
       groups_(groups),
       layout_(layout),
       team_(team),
-      work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size())),
+      work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size(), singles_)),
       place_of_layer_(config.layer_count) {
   for (uint32_t g = 0; g < groups.size(); ++g)
     for (uint32_t i = 0; i < groups[g].layers.size(); ++i)
@@ -120,21 +122,28 @@ void Decoder::list_work(std::span<const BatchEntry> entries) {
 
 void Decoder::forward(std::span<const BatchEntry> entries) {
   list_work(entries);
-  team_.run([&](uint32_t thread) { run_layers(thread, entries); });
+  team_.run([&](uint32_t thread) {
+    if (tokens_.size() == 1)
+      run_single(thread, entries[0]);
+    else
+      run_layers(thread, entries);
+  });
 }
 
 void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
   const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = config_.feed_forward,
                q = config_.q_width();
   const auto own = device::split(tokens, thread, team_.size());
-  for (size_t row = own.begin; row < own.end; ++row) embed(row);
+  for (size_t row = own.begin; row < own.end; ++row)
+    embed(tokens_[row], work_.x + row * hidden, work_.angles[0] + row * config_.head_dim,
+          work_.angles[1] + row * config_.head_dim);
   const LayerWeights* before = nullptr;
   for (uint32_t l = 0; l < config_.layer_count; ++l) {
     const LayerWeights& layer = weights_.layers[l];
     add_and_norm(thread, before ? before->post_feed_forward_norm : nullptr, layer.attention_norm,
                  layer.qkv, before != nullptr);
     team_.barrier();
-    multiply(thread, layer.qkv, tokens, work_.normed, hidden, work_.qkv, layer.qkv.rows);
+    multiply(thread, layer.qkv, input(tokens, work_.normed, hidden), work_.qkv, layer.qkv.rows);
     team_.barrier();
     write_kv(thread, entries, layer, l);
     if (thread == 0) next_item_.store(0, std::memory_order_relaxed);
@@ -145,15 +154,15 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
       ops::quantize_rows(work_.attended, q, q, own.begin, own.end, work_.quantized);
       team_.barrier();
     }
-    multiply(thread, layer.output, tokens, work_.attended, q, work_.delta, hidden);
+    multiply(thread, layer.output, input(tokens, work_.attended, q), work_.delta, hidden);
     team_.barrier();
     add_and_norm(thread, layer.post_attention_norm, layer.feed_forward_norm, layer.gate_up, true);
     team_.barrier();
-    multiply(thread, layer.gate_up, tokens, work_.normed, hidden, work_.wide, 2 * wide);
+    multiply(thread, layer.gate_up, input(tokens, work_.normed, hidden), work_.wide, 2 * wide);
     team_.barrier();
     gate(thread, layer.down);
     team_.barrier();
-    multiply(thread, layer.down, tokens, work_.wide, 2 * wide, work_.delta, hidden);
+    multiply(thread, layer.down, input(tokens, work_.wide, 2 * wide), work_.delta, hidden);
     team_.barrier();
     before = &layer;
   }
@@ -165,10 +174,9 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
   }
 }
 
-// The row's embedding and its rope angles.
-void Decoder::embed(size_t row) const {
-  const size_t hidden = config_.hidden, id = static_cast<size_t>(tokens_[row].id);
-  float* x = work_.x + row * hidden;
+// A token's embedding and its rope angles.
+void Decoder::embed(const Token& token, float* x, float* angles, float* window_angles) const {
+  const size_t hidden = config_.hidden, id = static_cast<size_t>(token.id);
   if (weights_.tied)
     ops::unpack_row(weights_.head.parts[0].matrix, id, x);
   else
@@ -177,11 +185,9 @@ void Decoder::embed(size_t row) const {
                         hidden, x);
   if (config_.architecture.embedding_scale)
     ops::scale_cpu(std::sqrt(static_cast<float>(hidden)), hidden, x);
-  const uint32_t position[] = {tokens_[row].position};
-  ops::rope_angles(position, config_.rope_frequency, work_.angles[0] + row * config_.head_dim);
-  if (config_.window != 0)
-    ops::rope_angles(position, config_.window_rope_frequency,
-                     work_.angles[1] + row * config_.head_dim);
+  const uint32_t position[] = {token.position};
+  ops::rope_angles(position, config_.rope_frequency, angles);
+  if (config_.window != 0) ops::rope_angles(position, config_.window_rope_frequency, window_angles);
 }
 
 // x += delta (normed first where the model asks), normed = norm(x), quantised for the next product.
@@ -203,8 +209,8 @@ void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float*
 }
 
 // This thread's share of the panels of all parts, by bytes.
-void Decoder::multiply(uint32_t thread, const Linear& linear, size_t tokens, const float* x,
-                       size_t stride, float* y, size_t y_stride) {
+void Decoder::multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
+                       size_t y_stride) {
   const uint64_t first = linear.bytes * thread / team_.size(),
                  last = linear.bytes * (thread + 1) / team_.size();
   uint64_t offset = 0;
@@ -216,9 +222,7 @@ void Decoder::multiply(uint32_t thread, const Linear& linear, size_t tokens, con
     };
     const uint64_t begin = panel_at(first), end = panel_at(last);
     if (begin < end)
-      ops::matmul(part.matrix,
-                  {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride},
-                  begin, end, y + part.first_column, y_stride, scratch(thread));
+      ops::matmul(part.matrix, x, begin, end, y + part.first_column, y_stride, scratch(thread));
     offset += panels * panel_bytes;
   }
 }
@@ -272,15 +276,19 @@ void Decoder::attend(uint32_t thread, std::span<const BatchEntry> entries, uint3
   }
 }
 
+void Decoder::gate_row(const float* gate_up, float* product) const {
+  const size_t wide = config_.feed_forward;
+  const auto gate_mul =
+      config_.architecture.gate == GateKind::kSilu ? ops::silu_mul_cpu : ops::gelu_mul_cpu;
+  gate_mul(gate_up, gate_up + wide, wide, product);
+}
+
 void Decoder::gate(uint32_t thread, const Linear& next) {
   const size_t wide = config_.feed_forward;
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
-    float* gate = work_.wide + row * 2 * wide;
-    if (config_.architecture.gate == GateKind::kSilu)
-      ops::silu_mul_cpu(gate, gate + wide, wide, gate);
-    else
-      ops::gelu_mul_cpu(gate, gate + wide, wide, gate);
+    float* gate_up = work_.wide + row * 2 * wide;
+    gate_row(gate_up, gate_up);
     if (next.takes_quantized)
       ops::quantize_rows(work_.wide, 2 * wide, wide, row, row + 1, work_.quantized);
   }
@@ -298,7 +306,7 @@ void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
       ops::quantize_rows(work_.normed, hidden, hidden, i, i + 1, work_.quantized);
   }
   team_.barrier();
-  multiply(thread, weights_.head, rows.size(), work_.normed, hidden, work_.logits,
+  multiply(thread, weights_.head, input(rows.size(), work_.normed, hidden), work_.logits,
            config_.vocab_size);
   team_.barrier();
   if (config_.logit_softcap > 0)

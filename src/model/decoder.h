@@ -83,6 +83,15 @@ class Decoder {
     std::byte* scratch = nullptr;  // [threads, scratch_bytes]
     uint64_t scratch_bytes = 0;
   };
+  // A thread's own copies in a step of one token: every thread computes what has one row for
+  // itself, which saves half of the barriers.
+  struct Single {
+    float* x;              // [hidden]; thread 0's is the step's.
+    float* normed;         // [hidden]
+    float* product;        // [feed_forward]
+    float* angles[2];      // [2, head_dim / 2]
+    std::byte* quantized;  // One row of the widest input.
+  };
   struct Token {
     int32_t id;
     uint32_t position;
@@ -96,16 +105,27 @@ class Decoder {
     uint32_t kv_head;
   };
   static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
-                      const ops::KvLayout& layout, uint32_t step_tokens_max, uint32_t threads);
+                      const ops::KvLayout& layout, uint32_t step_tokens_max, uint32_t threads,
+                      std::vector<Single>& singles);
 
   void list_work(std::span<const BatchEntry> entries);
   void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
-  void embed(size_t row) const;
+  // The same for a step of one token.
+  void run_single(uint32_t thread, const BatchEntry& entry);
+  static Single single_at(Arena& arena, const ModelConfig& config);
+  void attend_single(uint32_t thread, const Single& own, const BatchEntry& entry,
+                     const LayerWeights& layer, uint32_t layer_index);
+  void add_branch(const float* post_norm, const Single& own) const;
+  void norm_single(const float* norm, const Linear& next, const Single& own) const;
+  void embed(const Token& token, float* x, float* angles, float* window_angles) const;
   void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Linear& next,
                     bool add);
-  void quantize(size_t row, const float* x, size_t cols) const;
-  void multiply(uint32_t thread, const Linear& linear, size_t tokens, const float* x, size_t stride,
-                float* y, size_t y_stride);
+  void multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
+                size_t y_stride);
+  ops::Activations input(size_t tokens, const float* x, size_t stride) const {
+    return {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride};
+  }
+  void gate_row(const float* gate_up, float* product) const;
   void write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer,
                 uint32_t layer_index);
   void attend(uint32_t thread, std::span<const BatchEntry> entries, uint32_t layer_index);
@@ -119,6 +139,7 @@ class Decoder {
   const std::span<const KvGroup> groups_;
   const ops::KvLayout layout_;
   device::Team& team_;
+  std::vector<Single> singles_;  // Per thread.
   const Work work_;
   struct Place {
     uint32_t group;

@@ -1,0 +1,121 @@
+// A step of one token: every thread computes what has one row for itself and its share of the
+// rest, with five barriers per layer. The bits are those of run_layers.
+#include <algorithm>
+
+#include "model/decoder.h"
+#include "ops/elementwise/elementwise.h"
+#include "ops/rms_norm/rms_norm.h"
+#include "ops/rope/rope.h"
+
+namespace altlas::model {
+
+Decoder::Single Decoder::single_at(Arena& arena, const ModelConfig& config) {
+  const uint64_t widest = std::max({config.hidden, config.q_width(), config.feed_forward});
+  Single own{.x = arena.take_array<float>(config.hidden)};
+  own.normed = arena.take_array<float>(config.hidden);
+  own.product = arena.take_array<float>(config.feed_forward);
+  for (float*& angles : own.angles) angles = arena.take_array<float>(config.head_dim);
+  own.quantized = arena.take(ops::quantized_bytes(1, widest));
+  return own;
+}
+
+void Decoder::run_single(uint32_t thread, const BatchEntry& entry) {
+  const size_t hidden = config_.hidden, wide = config_.feed_forward, q = config_.q_width();
+  Single own = singles_[thread];
+  if (thread == 0) own.x = work_.x;  // The head reads it there.
+  embed(tokens_[0], own.x, own.angles[0], own.angles[1]);
+  const auto input = [&](const float* values, size_t cols) {
+    return ops::Activations{
+        .tokens = 1, .quantized = own.quantized, .values = values, .stride = cols};
+  };
+  const LayerWeights* before = nullptr;
+  for (uint32_t l = 0; l < config_.layer_count; ++l) {
+    const LayerWeights& layer = weights_.layers[l];
+    if (before != nullptr) add_branch(before->post_feed_forward_norm, own);
+    norm_single(layer.attention_norm, layer.qkv, own);
+    multiply(thread, layer.qkv, input(own.normed, hidden), work_.qkv, layer.qkv.rows);
+    team_.barrier();
+    attend_single(thread, own, entry, layer, l);
+    team_.barrier();
+    if (layer.output.takes_quantized) ops::quantize_rows(work_.attended, q, q, 0, 1, own.quantized);
+    multiply(thread, layer.output, input(work_.attended, q), work_.delta, hidden);
+    team_.barrier();
+    add_branch(layer.post_attention_norm, own);
+    norm_single(layer.feed_forward_norm, layer.gate_up, own);
+    multiply(thread, layer.gate_up, input(own.normed, hidden), work_.wide, 2 * wide);
+    team_.barrier();
+    gate_row(work_.wide, own.product);
+    if (layer.down.takes_quantized)
+      ops::quantize_rows(own.product, wide, wide, 0, 1, own.quantized);
+    multiply(thread, layer.down, input(own.product, wide), work_.delta, hidden);
+    team_.barrier();
+    before = &layer;
+  }
+  if (thread == 0) add_branch(before->post_feed_forward_norm, own);
+}
+
+// own.x += what the last product left in delta, normed first where the model asks.
+void Decoder::add_branch(const float* post_norm, const Single& own) const {
+  const size_t hidden = config_.hidden;
+  const float* delta = work_.delta;
+  if (post_norm != nullptr) {
+    ops::rms_norm_cpu({delta, hidden}, {post_norm, hidden}, config_.norm_eps, {own.normed, hidden});
+    delta = own.normed;
+  }
+  ops::add_cpu(delta, hidden, own.x);
+}
+
+void Decoder::norm_single(const float* norm, const Linear& next, const Single& own) const {
+  const size_t hidden = config_.hidden;
+  ops::rms_norm_cpu({own.x, hidden}, {norm, hidden}, config_.norm_eps, {own.normed, hidden});
+  if (next.takes_quantized) ops::quantize_rows(own.normed, hidden, hidden, 0, 1, own.quantized);
+}
+
+// Every team.size()th KV head, from its bias to its attention.
+void Decoder::attend_single(uint32_t thread, const Single& own, const BatchEntry& entry,
+                            const LayerWeights& layer, uint32_t layer_index) {
+  const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim;
+  const Place place = place_of_layer_[layer_index];
+  const KvGroup& kv_group = groups_[place.group];
+  const ops::AttentionShape shape = attention_shape(kv_group.window);
+  const float* angles = own.angles[kv_group.window != 0 ? 1 : 0];
+  std::byte* blocks = kv_group.layer_data(layout_, place.index);
+  const uint32_t* table = entry.tables[place.group].data();
+  ops::KvLayout one_head = layout_;
+  one_head.kv_heads = 1;
+  const size_t heads = shape.group();
+  for (uint32_t head = thread; head < config_.kv_heads; head += team_.size()) {
+    struct Piece {
+      size_t column, heads;
+      const float* norm;
+      bool turns;
+    };
+    const Piece pieces[] = {{head * heads * dim, heads, layer.q_norm, true},
+                            {q + head * dim, 1, layer.k_norm, true},
+                            {q + kv + head * dim, 1, nullptr, false}};
+    for (const Piece& piece : pieces) {
+      float* x = work_.qkv + piece.column;
+      const size_t count = piece.heads * dim;
+      if (layer.qkv_bias != nullptr) ops::add_cpu(layer.qkv_bias + piece.column, count, x);
+      if (piece.norm != nullptr)
+        ops::rms_norm_cpu({x, count}, {piece.norm, dim}, config_.norm_eps, {x, count});
+      if (piece.turns)
+        ops::rope_cpu(x, piece.heads, dim, dim / 2, angles, config_.architecture.rope);
+    }
+    ops::kv_write_cpu(one_head, blocks + head * layout_.head_bytes(), layout_.block_bytes(), table,
+                      entry.position, work_.qkv + q + head * dim, work_.qkv + q + kv + head * dim);
+    const ops::AttentionCall call{.blocks = blocks,
+                                  .block_stride = layout_.block_bytes(),
+                                  .table = table,
+                                  .position = entry.position,
+                                  .tokens = 1,
+                                  .kv_head = head,
+                                  .q = work_.qkv,
+                                  .q_stride = q + 2 * kv,
+                                  .out = work_.attended,
+                                  .out_stride = q};
+    ops::attention_cpu(shape, call, scratch(thread));
+  }
+}
+
+}  // namespace altlas::model
