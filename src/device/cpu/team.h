@@ -30,7 +30,7 @@ struct TeamOptions {
   uint32_t cpu_first =
       0;  // Thread i runs on core cpu_first + i, modulo the cores this process may use.
   bool pin = true;
-  int nice = 5;  // io threads come first.
+  int nice = 1;  // io threads come first; more would starve the team beside other programs.
 };
 
 // Threads: run() and adopt_caller() from one thread, the leader; barrier() from inside run's
