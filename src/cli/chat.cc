@@ -136,6 +136,7 @@ Run make_chat(CLI::App& app) {
     if (!engine.ok()) return fail(engine.error());
     if ((*engine)->chat_template() == nullptr)
       return fail(invalid(fmt::format("model '{}' has no chat template that can be used: try altlas generate", (*engine)->model_name())));
+    if (const auto loaded = (*engine)->load(); !loaded.ok()) return fail(loaded.error());
     return talk(**engine, *options);
   };
 }

@@ -121,13 +121,13 @@ TEST(LocalEngine, Layout) {
   config.engine.tensor_parallel_size = 2;
   const auto devices = make_devices(config);
   ASSERT_TRUE(devices.ok()) << devices.error().message();
-  const auto load = make_load(config.engine, *devices, "/m.gguf");
+  const auto load = make_load(config.engine, *devices);
   ASSERT_TRUE(load.ok());
   EXPECT_EQ(load->device_spec, "cpu:1:1:1073741824+cpu:1:1:1073741824");
   EXPECT_EQ(load->ranks, (std::vector<uint32_t>{0, 1}));
   EXPECT_EQ(load->cpu_first.size(), 2u);
   config.engine.pipeline_parallel_size = 2;
-  const auto refused = make_load(config.engine, *devices, "/m.gguf");
+  const auto refused = make_load(config.engine, *devices);
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.error().message().find("needs 4 devices, there are 2"), std::string::npos) << refused.error().message();
   config.engine.devices = "sim:h101";

@@ -24,6 +24,7 @@ Result<LocalAnswer> generate(LocalEngine& engine, const Options& options, const 
   encode.add_special = true;
   ALTLAS_TRY(sequence.prompt, engine.tokenizer().encode(options.prompt, encode));
   if (sequence.prompt.empty()) return invalid("--prompt: it has no tokens: write at least one character");
+  ALTLAS_TRY_VOID(engine.load());
   sequence.tokens_max = static_cast<int32_t>(options.sampling.max_tokens);
   sequence.sampling = sampling;
   return engine.run(std::move(sequence), [](std::string_view text) {

@@ -51,15 +51,13 @@ std::string speed_line(const LocalAnswer& answer, uint64_t seed) {
                      answer.canceled ? "canceled" : to_string(answer.result.finish_reason), seed);
 }
 
-Result<engine::LoadReplica> make_load(const config::EngineConfig& config, const std::vector<control::DeviceSetup>& devices,
-                                      const std::string& path) {
+Result<engine::LoadReplica> make_load(const config::EngineConfig& config, const std::vector<control::DeviceSetup>& devices) {
   const auto ranks = static_cast<size_t>(config.tensor_parallel_size * config.pipeline_parallel_size);
   if (ranks > devices.size())
     return invalid(fmt::format("tensor_parallel_size {} times pipeline_parallel_size {} needs {} devices, there {} {}: give --devices cpu:{}",
                                config.tensor_parallel_size, config.pipeline_parallel_size, ranks, devices.size() == 1 ? "is" : "are",
                                devices.size(), ranks));
   engine::LoadReplica load;
-  load.model_path = path;
   for (size_t i = 0; i < ranks; ++i) {
     load.device_spec += (i == 0 ? "" : "+") + devices[i].spec;
     load.device_ids.push_back(static_cast<uint32_t>(devices[i].id.value));
@@ -80,10 +78,9 @@ Result<engine::LoadReplica> make_load(const config::EngineConfig& config, const 
   return load;
 }
 
-Result<void> LocalEngine::load(const config::Config& config, const std::string& path) {
-  ALTLAS_TRY(const auto devices, make_devices(config));
+Result<void> LocalEngine::load() {
   engine::ReplicaOptions options;
-  ALTLAS_TRY(options.load, make_load(config.engine, devices, path));
+  options.load = load_;
   options.loader = engine::load_replica;
   options.report = [this](engine::Report report) {
     if (as<engine::ReplicaStats>(report) == nullptr) static_cast<void>(reports_.try_send(std::move(report)));
@@ -116,11 +113,12 @@ Result<std::unique_ptr<LocalEngine>> LocalEngine::open(const SettingFlags& flags
   ALTLAS_TRY(const config::Loaded loaded, load_config(flags));
   log::set_level(log::Level::kWarn);
   ALTLAS_TRY_VOID(apply_simd(loaded.config));
-  ALTLAS_TRY(const std::string path, model_file(flags.model));
+  ALTLAS_TRY(const auto devices, make_devices(loaded.config));
   std::unique_ptr<LocalEngine> out(new LocalEngine);
-  ALTLAS_TRY(out->text_, load_model_text(path));
+  ALTLAS_TRY(out->load_, make_load(loaded.config.engine, devices));
+  ALTLAS_TRY(out->load_.model_path, model_file(flags.model));
+  ALTLAS_TRY(out->text_, load_model_text(out->load_.model_path));
   out->model_name_ = !flags.served_model_name.empty() ? flags.served_model_name : !flags.model.empty() ? flags.model : std::string(weights::kDefaultModel);
-  ALTLAS_TRY_VOID(out->load(loaded.config, path));
   return out;
 }
 

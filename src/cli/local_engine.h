@@ -34,17 +34,19 @@ std::string speed_line(const LocalAnswer& answer, uint64_t seed);
 // Threads: one at a time.
 class LocalEngine {
  public:
-  // Reads the configuration, fetches the model where it must, loads it with a progress bar on standard error.
-  // Errors: those of setup.h and engine::load_replica.
+  // Reads the configuration, checks devices and layout, fetches the model where it must, reads its tokenizer.
+  // Errors: those of setup.h and make_load.
   static Result<std::unique_ptr<LocalEngine>> open(const SettingFlags& flags);
+  // Loads the weights; on a terminal with a progress bar.  Errors: those of engine::load_replica.
+  Result<void> load();
   ~LocalEngine();
 
   const text::Tokenizer& tokenizer() const { return *text_.tokenizer; }
   const text::ChatTemplate* chat_template() const { return text_.chat_template.get(); }
   const std::string& model_name() const { return model_name_; }
-  uint32_t model_len_max() const { return loaded_.model_len_max; }
+  uint32_t model_len_max() const { return loaded_.model_len_max; }  // Once loaded.
 
-  // Runs one sequence to its end; text goes to `say` as it becomes certain.
+  // Once loaded. Runs one sequence to its end; text goes to `say` as it becomes certain.
   // Errors: kInvalid with the numbers for one that is too long, what the engine says, kIo when `say` returned false.
   using Say = std::function<bool(std::string_view text)>;
   Result<LocalAnswer> run(engine::SubmitSequence sequence, const Say& say);
@@ -52,20 +54,19 @@ class LocalEngine {
  private:
   LocalEngine() : reports_(kReportsMax) {}
   static constexpr size_t kReportsMax = size_t{1} << 20;  // One sequence says less.
-  Result<void> load(const config::Config& config, const std::string& path);
 
   ModelText text_;
   std::string model_name_;
+  engine::LoadReplica load_;
   engine::ReplicaLoaded loaded_;
   uint64_t next_sequence_ = 1;
   Channel<engine::Report> reports_;  // From the replica's thread.
   std::unique_ptr<engine::Replica> replica_;
 };
 
-// What the flags of a deployment's ranks make of the configuration: the first tensor * pipeline devices, one rank each.
+// What to load, but for the model's path: the first tensor * pipeline devices, one rank each.
 // Errors: kInvalid with both numbers where there are fewer.
-Result<engine::LoadReplica> make_load(const config::EngineConfig& config, const std::vector<control::DeviceSetup>& devices,
-                                      const std::string& path);
+Result<engine::LoadReplica> make_load(const config::EngineConfig& config, const std::vector<control::DeviceSetup>& devices);
 
 // Flags of sampling, shared by generate and chat.
 struct SamplingFlags {

@@ -31,6 +31,7 @@ Result<std::vector<int32_t>> read_ids(const LocalEngine& engine, const Options& 
 
 Result<Perplexity> measure(LocalEngine& engine, std::vector<int32_t> ids) {
   if (ids.size() < 2) return invalid(fmt::format("--file: it has {} tokens, at least 2 are needed: the first one has no probability", ids.size()));
+  ALTLAS_TRY_VOID(engine.load());
   // The engine generates one token behind the text, which is not used.
   if (ids.size() + 1 > engine.model_len_max())
     return invalid(fmt::format("--file: it has {} tokens, the model takes {} here: give a shorter text, or a larger --max-model-len", ids.size(),
