@@ -29,7 +29,8 @@ Bandwidth measure(const std::vector<uint64_t>& memory, double seconds, uint32_t 
   std::vector<std::jthread> team;
   for (uint32_t t = 0; t < threads; ++t) {
     team.emplace_back([&, t] {
-      const size_t begin = memory.size() * t / threads, count = memory.size() * (t + 1) / threads - begin;
+      const size_t begin = memory.size() * t / threads,
+                   count = memory.size() * (t + 1) / threads - begin;
       const size_t chunk = std::min(kChunkWords, count);
       start.arrive_and_wait();
       uint64_t sum = 0, done = 0;
@@ -51,11 +52,13 @@ Bandwidth measure(const std::vector<uint64_t>& memory, double seconds, uint32_t 
 
 }  // namespace
 
-std::vector<Bandwidth> measure_read_bandwidth(uint64_t bytes, double seconds, uint32_t threads_max) {
+std::vector<Bandwidth> measure_read_bandwidth(uint64_t bytes, double seconds,
+                                              uint32_t threads_max) {
   std::vector<uint64_t> memory(std::max<uint64_t>(bytes / sizeof(uint64_t), kChunkWords));
   for (size_t i = 0; i < memory.size(); ++i) memory[i] = i;
   std::vector<Bandwidth> out;
-  for (uint32_t threads = 1; threads < threads_max; threads *= 2) out.push_back(measure(memory, seconds, threads));
+  for (uint32_t threads = 1; threads < threads_max; threads *= 2)
+    out.push_back(measure(memory, seconds, threads));
   out.push_back(measure(memory, seconds, std::max(1u, threads_max)));
   return out;
 }

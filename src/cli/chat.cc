@@ -43,7 +43,8 @@ LineEnd read_line(std::string& line) {
   }
 }
 
-Result<std::vector<int32_t>> encode_turns(const LocalEngine& engine, const std::vector<Turn>& turns) {
+Result<std::vector<int32_t>> encode_turns(const LocalEngine& engine,
+                                          const std::vector<Turn>& turns) {
   text::ChatInput input;
   std::vector<text::Value> messages;
   for (const Turn& turn : turns) {
@@ -61,19 +62,24 @@ Result<std::vector<int32_t>> encode_turns(const LocalEngine& engine, const std::
 }
 
 // Answers the last turn and adds the answer to `turns`.
-Result<LocalAnswer> answer_turn(LocalEngine& engine, const Options& options, const SamplingParams& sampling, std::vector<Turn>& turns) {
+Result<LocalAnswer> answer_turn(LocalEngine& engine, const Options& options,
+                                const SamplingParams& sampling, std::vector<Turn>& turns) {
   engine::SubmitSequence sequence;
   ALTLAS_TRY(sequence.prompt, encode_turns(engine, turns));
-  const auto left = static_cast<int64_t>(engine.model_len_max()) - static_cast<int64_t>(sequence.prompt.size());
+  const auto left =
+      static_cast<int64_t>(engine.model_len_max()) - static_cast<int64_t>(sequence.prompt.size());
   if (left < 1)
-    return invalid(fmt::format("the conversation has {} tokens and the model takes {} with the answer: /new begins another",
-                               sequence.prompt.size(), engine.model_len_max()));
+    return invalid(
+        fmt::format("the conversation has {} tokens and the model takes {} with the answer: /new "
+                    "begins another",
+                    sequence.prompt.size(), engine.model_len_max()));
   sequence.tokens_max = static_cast<int32_t>(std::min(options.sampling.max_tokens, left));
   sequence.sampling = sampling;
   std::string said;
   auto answer = engine.run(std::move(sequence), [&said](std::string_view text) {
     said += text;
-    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+           std::fflush(stdout) == 0;
   });
   if (answer.ok()) turns.push_back({"assistant", std::move(said)});
   return answer;
@@ -86,7 +92,9 @@ void begin(const Options& options, std::vector<Turn>& turns) {
 
 int talk(LocalEngine& engine, const Options& options) {
   const bool terminal = isatty(STDIN_FILENO) != 0;
-  if (terminal) fmt::print(stderr, "{}: /exit or Ctrl-D ends, /new begins again, Ctrl-C stops an answer\n", engine.model_name());
+  if (terminal)
+    fmt::print(stderr, "{}: /exit or Ctrl-D ends, /new begins again, Ctrl-C stops an answer\n",
+               engine.model_name());
   const SamplingParams sampling = to_sampling(options.sampling);
   std::vector<Turn> turns;
   begin(options, turns);
@@ -99,7 +107,9 @@ int talk(LocalEngine& engine, const Options& options) {
       fmt::print(stderr, "\n/exit or Ctrl-D ends\n");
       continue;
     }
-    if (end == LineEnd::kTooLong) return fail(Error(ErrorCode::kTooLarge, fmt::format("a line has more than {} bytes", kLineBytesMax)));
+    if (end == LineEnd::kTooLong)
+      return fail(
+          Error(ErrorCode::kTooLarge, fmt::format("a line has more than {} bytes", kLineBytesMax)));
     if (line == "/new") begin(options, turns);
     if (line.empty() || line == "/new") continue;
     if (!config::is_utf8(line)) {
@@ -135,7 +145,9 @@ Run make_chat(CLI::App& app) {
     const auto engine = LocalEngine::open(options->settings);
     if (!engine.ok()) return fail(engine.error());
     if ((*engine)->chat_template() == nullptr)
-      return fail(invalid(fmt::format("model '{}' has no chat template that can be used: try altlas generate", (*engine)->model_name())));
+      return fail(invalid(
+          fmt::format("model '{}' has no chat template that can be used: try altlas generate",
+                      (*engine)->model_name())));
     if (const auto loaded = (*engine)->load(); !loaded.ok()) return fail(loaded.error());
     return talk(**engine, *options);
   };

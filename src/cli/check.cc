@@ -35,7 +35,8 @@ int check_config(const SettingFlags& flags) {
     bool wrong = false;
     for (const config::Finding& finding : config::validate_devices(loaded->config, devices)) {
       wrong = wrong || !finding.warning;
-      fmt::print(stderr, "altlas: {}{}: {}: {}\n", finding.warning ? "warning: " : "", name, finding.path, finding.what);
+      fmt::print(stderr, "altlas: {}{}: {}: {}\n", finding.warning ? "warning: " : "", name,
+                 finding.path, finding.what);
     }
     if (wrong) return kExitUsage;
   }
@@ -56,7 +57,8 @@ Run make_validate_config(CLI::App& app) {
       fmt::print("{}\n", config::json_schema());
       return kExitOk;
     }
-    if (options->file.empty()) return fail(invalid("name the file to check: altlas validate-config FILE"));
+    if (options->file.empty())
+      return fail(invalid("name the file to check: altlas validate-config FILE"));
     SettingFlags flags;
     flags.config_file = options->file;
     return check_config(flags);

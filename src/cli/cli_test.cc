@@ -1,4 +1,5 @@
-// Tests of what commands print and read, apart from a server and a model; tests/test_cli.py runs the program.
+// Tests of what commands print and read, apart from a server and a model; tests/test_cli.py runs
+// the program.
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
@@ -26,7 +27,8 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-// Goal: columns begin at the same character in every row, also with multi-byte cells. Method: where the second column is.
+// Goal: columns begin at the same character in every row, also with multi-byte cells. Method: where
+// the second column is.
 TEST(Table, LinesUp) {
   Table table({"NAME", "X"});
   table.add({"short", "1"});
@@ -38,51 +40,65 @@ TEST(Table, LinesUp) {
   EXPECT_EQ(lines[2], "größer als  2");
 }
 
-// Goal: nothing that a server or user says can steer the terminal or fill it. Method: escapes, C1 controls, a long text.
+// Goal: nothing that a server or user says can steer the terminal or fill it. Method: escapes, C1
+// controls, a long text.
 TEST(Table, CellsArePrintable) {
   EXPECT_EQ(printable("a\033[2J\nb\x7F"), "a?[2J?b?");
-  EXPECT_EQ(printable("x\xC2\x9B" "31m"), "x?31m");
+  EXPECT_EQ(printable("x\xC2\x9B"
+                      "31m"),
+            "x?31m");
   EXPECT_EQ(printable("größe", 3), "grö...");
   Table table({"A"});
   table.add({"evil\033]0;title\a"});
   EXPECT_EQ(table.text().find('\033'), std::string::npos);
 }
 
-json::object object(std::string_view text) { return json::parse(json::string_view(text.data(), text.size())).as_object(); }
+json::object object(std::string_view text) {
+  return json::parse(json::string_view(text.data(), text.size())).as_object();
+}
 
-// Goal: every device, deployment, replica and task has its row, in the API's own words. Method: answers as the server gives them.
+// Goal: every device, deployment, replica and task has its row, in the API's own words. Method:
+// answers as the server gives them.
 TEST(Status, ShowsWhatTheServerSays) {
   const json::object health = object(R"({"status": "ok", "model": "qwen"})");
-  const json::object gpus = object(R"({"gpus": [{"id": 0, "name": "AMD", "kind": "cpu", "utilization": 41.6, "memory_used": 1073741824,
+  const json::object gpus = object(
+      R"({"gpus": [{"id": 0, "name": "AMD", "kind": "cpu", "utilization": 41.6, "memory_used": 1073741824,
       "memory_total": 2147483648, "task_count": 3, "queued_count": 1, "temperature": null, "power": 65.2, "healthy": true,
       "deployments": ["default", "echo"]}]})");
-  const json::object deployments = object(R"({"deployments": {"default": {"status": "UPDATING", "message": "", "model": "qwen",
+  const json::object deployments =
+      object(R"({"deployments": {"default": {"status": "UPDATING", "message": "", "model": "qwen",
       "replica_states": {"LOADING": 1}, "replicas": [{"replica_id": 7, "state": "loading", "devices": [0, 1], "pid": 99, "restarts": 2,
       "message": "", "running": 0, "max_sequences": 0, "kv_tokens": 0, "kv_tokens_free": 0, "simd": "",
       "loading": {"phase": "weights", "fraction": 0.25}}]}}})");
-  const json::object tasks = object(R"({"tasks": {"00ff": {"task_id": "00ff", "status": "failed", "gpu_id": 0, "type": "text_generation",
+  const json::object tasks = object(
+      R"({"tasks": {"00ff": {"task_id": "00ff", "status": "failed", "gpu_id": 0, "type": "text_generation",
       "created_at": "2026-01-31T12:00:00Z", "error": "deadline"}}, "total": 12})");
   const std::string text = status_text({health, gpus, deployments, tasks});
-  for (const char* want : {"ok, model qwen", "42 %", "1.00 GiB", "2.00 GiB", "65 W", "default, echo", "UPDATING", "loading 25 %", "0, 1",
-                           "1 of 12 tasks", "00ff", "deadline"})
+  for (const char* want :
+       {"ok, model qwen", "42 %", "1.00 GiB", "2.00 GiB", "65 W", "default, echo", "UPDATING",
+        "loading 25 %", "0, 1", "1 of 12 tasks", "00ff", "deadline"})
     EXPECT_NE(text.find(want), std::string::npos) << want << "\n" << text;
 }
 
-// Goal: an answer of another shape shows "-", it does not end the program. Method: wrong types everywhere.
+// Goal: an answer of another shape shows "-", it does not end the program. Method: wrong types
+// everywhere.
 TEST(Status, SurvivesStrangeAnswers) {
-  const json::object strange = object(R"({"gpus": [1, {"id": {}, "memory_used": "x", "utilization": [], "memory_total": -5}], "tasks": [],
+  const json::object strange = object(
+      R"({"gpus": [1, {"id": {}, "memory_used": "x", "utilization": [], "memory_total": -5}], "tasks": [],
       "deployments": {"a": 3, "b": {"replicas": [{"loading": {"fraction": "x"}, "devices": 4}]}}, "total": {}, "status": 4})");
   const std::string text = status_text({strange, strange, strange, strange});
   EXPECT_NE(text.find("DEVICE"), std::string::npos);
   EXPECT_EQ(status_text({{}, {}, {}, {}}).substr(0, 10), "-, model -");
 }
 
-// Goal: only lists of ids of the vocabulary are taken, and the message names the element. Method: one fault each.
+// Goal: only lists of ids of the vocabulary are taken, and the message names the element. Method:
+// one fault each.
 TEST(Perplexity, Ids) {
   const auto ids = parse_ids("[0, 5, 9]", 10);
   ASSERT_TRUE(ids.ok());
   EXPECT_EQ(*ids, (std::vector<int32_t>{0, 5, 9}));
-  for (const char* text : {"", "{}", "[1, 10]", "[1, -1]", "[1, 2.0]", "[1, \"2\"]", "[1", "[18446744073709551615]"}) {
+  for (const char* text :
+       {"", "{}", "[1, 10]", "[1, -1]", "[1, 2.0]", "[1, \"2\"]", "[1", "[18446744073709551615]"}) {
     const auto refused = parse_ids(text, 10);
     ASSERT_FALSE(refused.ok()) << text;
     EXPECT_EQ(refused.error().code(), ErrorCode::kInvalid) << text;
@@ -90,9 +106,12 @@ TEST(Perplexity, Ids) {
   EXPECT_NE(parse_ids("[1, 10]", 10).error().message().find("element 1 is 10"), std::string::npos);
 }
 
-// Goal: the JSON has SPEC's four fields, its numbers read back the same, nll is the mean. Method: parse what is printed.
+// Goal: the JSON has SPEC's four fields, its numbers read back the same, nll is the mean. Method:
+// parse what is printed.
 TEST(Perplexity, Json) {
-  const std::vector<TokenLogprobs> logprobs = {{.id = 8, .logprob = -0.1f, .top = {{8, -0.1f}}}, {.id = 9, .logprob = -2.7182817f, .top = {{3, -0.2f}}}};
+  const std::vector<TokenLogprobs> logprobs = {
+      {.id = 8, .logprob = -0.1f, .top = {{8, -0.1f}}},
+      {.id = 9, .logprob = -2.7182817f, .top = {{3, -0.2f}}}};
   const auto perplexity = make_perplexity_of({7, 8, 9}, logprobs);
   ASSERT_TRUE(perplexity.ok());
   const json::object read = object(to_json(*perplexity));
@@ -104,17 +123,23 @@ TEST(Perplexity, Json) {
   EXPECT_NEAR(perplexity->nll, (0.1 + 2.7182817) / 2, 1e-6);
 }
 
-// Goal: an engine's answer that does not fit the ids is an error, never a wrong figure. Method: one fault each.
+// Goal: an engine's answer that does not fit the ids is an error, never a wrong figure. Method: one
+// fault each.
 TEST(Perplexity, RefusesMisfits) {
   const TokenLogprobs good{.id = 8, .logprob = -1, .top = {{8, -1.0f}}};
   EXPECT_TRUE(make_perplexity_of({7, 8}, std::vector{good}).ok());
   EXPECT_FALSE(make_perplexity_of({7, 8, 9}, std::vector{good}).ok());
   EXPECT_FALSE(make_perplexity_of({7, 9}, std::vector{good}).ok());
-  EXPECT_FALSE(make_perplexity_of({7, 8}, std::vector{TokenLogprobs{.id = 8, .logprob = -1, .top = {}}}).ok());
-  EXPECT_FALSE(make_perplexity_of({7, 8}, std::vector{TokenLogprobs{.id = 8, .logprob = -INFINITY, .top = {{8, 0.0f}}}}).ok());
+  EXPECT_FALSE(
+      make_perplexity_of({7, 8}, std::vector{TokenLogprobs{.id = 8, .logprob = -1, .top = {}}})
+          .ok());
+  EXPECT_FALSE(make_perplexity_of({7, 8}, std::vector{TokenLogprobs{
+                                              .id = 8, .logprob = -INFINITY, .top = {{8, 0.0f}}}})
+                   .ok());
 }
 
-// Goal: the ranks of a local replica are the first devices, and too few are named. Method: two cpu devices.
+// Goal: the ranks of a local replica are the first devices, and too few are named. Method: two cpu
+// devices.
 TEST(LocalEngine, Layout) {
   config::Config config;
   config.engine.devices = "cpu:2:1:1GiB";
@@ -129,7 +154,8 @@ TEST(LocalEngine, Layout) {
   config.engine.pipeline_parallel_size = 2;
   const auto refused = make_load(config.engine, *devices);
   ASSERT_FALSE(refused.ok());
-  EXPECT_NE(refused.error().message().find("needs 4 devices, there are 2"), std::string::npos) << refused.error().message();
+  EXPECT_NE(refused.error().message().find("needs 4 devices, there are 2"), std::string::npos)
+      << refused.error().message();
   config.engine.devices = "sim:h101";
   EXPECT_EQ(make_devices(config).error().code(), ErrorCode::kNotFound);
 }
@@ -142,11 +168,14 @@ TEST(LocalEngine, SpeedLine) {
   answer.ids.assign(11, 1);
   answer.decode_us = 2'000'000;
   answer.result.finish_reason = FinishReason::kLength;
-  EXPECT_EQ(speed_line(answer, 7), "prompt 100 tokens in 0.50 s (200.0 tokens/s), answer 11 tokens, 2.00 s after the first (5.0 tokens/s), length, seed 7");
+  EXPECT_EQ(speed_line(answer, 7),
+            "prompt 100 tokens in 0.50 s (200.0 tokens/s), answer 11 tokens, 2.00 s after the "
+            "first (5.0 tokens/s), length, seed 7");
   EXPECT_NE(speed_line(LocalAnswer{}, 1).find("(0.0 tokens/s)"), std::string::npos);
 }
 
-// Goal: the measurement ends in time and gives a rate for every number of threads. Method: a small buffer.
+// Goal: the measurement ends in time and gives a rate for every number of threads. Method: a small
+// buffer.
 TEST(Bandwidth, MeasuresEveryThreadCount) {
   const auto figures = measure_read_bandwidth(4 << 20, 0.02, 3);
   ASSERT_EQ(figures.size(), 3u);

@@ -35,15 +35,19 @@ void say_machine(const device::Machine& machine) {
   utsname system{};
   uname(&system);
   fmt::print("system     {} {} {}\n", system.sysname, system.release, system.machine);
-  fmt::print("cpu        {}, {} core{} for this process\n", machine.cpu_model.empty() ? "unknown" : printable(machine.cpu_model), machine.cores,
+  fmt::print("cpu        {}, {} core{} for this process\n",
+             machine.cpu_model.empty() ? "unknown" : printable(machine.cpu_model), machine.cores,
              machine.cores == 1 ? "" : "s");
   std::string simd;
-  for (const ops::SimdTarget target : {ops::SimdTarget::kScalar, ops::SimdTarget::kAvx2, ops::SimdTarget::kAvx512Vnni}) {
+  for (const ops::SimdTarget target :
+       {ops::SimdTarget::kScalar, ops::SimdTarget::kAvx2, ops::SimdTarget::kAvx512Vnni}) {
     if (!ops::simd_supported(target)) continue;
-    simd += fmt::format("{}{}{}", simd.empty() ? "" : ", ", ops::to_string(target), target == ops::simd_target() ? " (used)" : "");
+    simd += fmt::format("{}{}{}", simd.empty() ? "" : ", ", ops::to_string(target),
+                        target == ops::simd_target() ? " (used)" : "");
   }
   fmt::print("simd       {}\n", simd);
-  fmt::print("memory     {}, {} available\n", format_bytes(machine.memory_total), format_bytes(machine.memory_available));
+  fmt::print("memory     {}, {} available\n", format_bytes(machine.memory_total),
+             format_bytes(machine.memory_available));
 }
 
 void say_bandwidth(const device::Machine& machine, Missing& missing) {
@@ -53,14 +57,17 @@ void say_bandwidth(const device::Machine& machine, Missing& missing) {
     return;
   }
   for (const Bandwidth& one : measure_read_bandwidth(bytes, kBandwidthSeconds, machine.cores))
-    fmt::print("           read with {} thread{}: {:.1f} GB/s\n", one.threads, one.threads == 1 ? "" : "s", one.bytes_per_s / 1e9);
+    fmt::print("           read with {} thread{}: {:.1f} GB/s\n", one.threads,
+               one.threads == 1 ? "" : "s", one.bytes_per_s / 1e9);
 }
 
 void say_gpus(Missing& missing) {
   const device::GpuInventory inventory = device::nvml_inventory();
   for (const device::GpuFacts& gpu : inventory.gpus)
-    fmt::print("gpu {}      {}, {} of {} used, compute capability {:.1f}, {:.0f} C, {:.0f} W\n", gpu.index, printable(gpu.name),
-               format_bytes(gpu.memory_used), format_bytes(gpu.memory_total), gpu.compute_capability, gpu.temperature, gpu.power_watt);
+    fmt::print("gpu {}      {}, {} of {} used, compute capability {:.1f}, {:.0f} C, {:.0f} W\n",
+               gpu.index, printable(gpu.name), format_bytes(gpu.memory_used),
+               format_bytes(gpu.memory_total), gpu.compute_capability, gpu.temperature,
+               gpu.power_watt);
   if (inventory.gpus.empty()) {
     fmt::print("gpu        none: {}\n", printable(inventory.reason));
     return;  // None is needed.
@@ -78,26 +85,32 @@ void say_gpus(Missing& missing) {
   for (const Library& library : kLibraries) {
     void* handle = dlopen(library.file, RTLD_LAZY | RTLD_LOCAL);
     fmt::print("           {} {}\n", library.file, handle != nullptr ? "found" : "missing");
-    if (handle == nullptr) missing.push_back(fmt::format("{} ({}): {}", library.file, library.use, library.get));
-    else dlclose(handle);
+    if (handle == nullptr)
+      missing.push_back(fmt::format("{} ({}): {}", library.file, library.use, library.get));
+    else
+      dlclose(handle);
   }
 }
 
 void say_devices() {
   const auto devices = make_devices({});
   std::string sim;
-  for (const DeviceKindInfo& kind : device_kinds()) sim += (sim.empty() ? "" : ", ") + std::string(kind.name);
+  for (const DeviceKindInfo& kind : device_kinds())
+    sim += (sim.empty() ? "" : ", ") + std::string(kind.name);
   if (devices.ok())
     for (const control::DeviceSetup& device : *devices)
-      fmt::print("device {}   {}, {} (what `serve` takes without --devices)\n", device.id.value, printable(device.name), format_bytes(device.memory_total));
+      fmt::print("device {}   {}, {} (what `serve` takes without --devices)\n", device.id.value,
+                 printable(device.name), format_bytes(device.memory_total));
   fmt::print("simulated  {}\n", sim);
 }
 
 void say_libraries() {
   const int sqlite = sqlite3_libversion_number();
-  fmt::print("libraries  Boost {}.{}.{}, {}, SQLite {}.{}.{}, protobuf {}.{}, compiled by {}\n", BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000,
-             BOOST_VERSION % 100, OpenSSL_version(OPENSSL_VERSION), sqlite / 1000000, sqlite / 1000 % 1000, sqlite % 1000,
-             GOOGLE_PROTOBUF_VERSION / 1000000, GOOGLE_PROTOBUF_VERSION / 1000 % 1000, __VERSION__);
+  fmt::print("libraries  Boost {}.{}.{}, {}, SQLite {}.{}.{}, protobuf {}.{}, compiled by {}\n",
+             BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000, BOOST_VERSION % 100,
+             OpenSSL_version(OPENSSL_VERSION), sqlite / 1000000, sqlite / 1000 % 1000,
+             sqlite % 1000, GOOGLE_PROTOBUF_VERSION / 1000000,
+             GOOGLE_PROTOBUF_VERSION / 1000 % 1000, __VERSION__);
 }
 
 void say_pip(Missing& missing) {
@@ -106,13 +119,16 @@ void say_pip(Missing& missing) {
   const auto end = weights::run_process(spec);
   const bool there = end.ok() && end->ok();
   fmt::print("pip        {}\n", there ? printable(end->last_line()) : "missing");
-  if (!there) missing.push_back("python3 with pip (fetches models for `altlas pull`): apt-get install python3-pip");
+  if (!there)
+    missing.push_back(
+        "python3 with pip (fetches models for `altlas pull`): apt-get install python3-pip");
 }
 
 // The nearest folder of `path` that is there.
 std::filesystem::path existing(std::filesystem::path path) {
   std::error_code error;
-  while (!path.empty() && !std::filesystem::exists(path, error) && path != path.parent_path()) path = path.parent_path();
+  while (!path.empty() && !std::filesystem::exists(path, error) && path != path.parent_path())
+    path = path.parent_path();
   return path.empty() ? "." : path;
 }
 
@@ -121,9 +137,12 @@ void say_folder(const char* title, const std::string& folder, Missing& missing) 
   std::error_code error;
   const auto space = std::filesystem::space(there, error);
   const bool writable = access(there.c_str(), W_OK | X_OK) == 0;
-  fmt::print("{:<10} {}, {} free{}\n", title, printable(folder), error ? "unknown" : format_bytes(space.available), writable ? "" : ", not writable");
-  if (!writable) missing.push_back(fmt::format("a writable folder at {}: change its owner, or set {}", printable(there.string()),
-                                               std::string_view(title) == "models" ? "ALTLAS_CACHE" : "--data-dir"));
+  fmt::print("{:<10} {}, {} free{}\n", title, printable(folder),
+             error ? "unknown" : format_bytes(space.available), writable ? "" : ", not writable");
+  if (!writable)
+    missing.push_back(fmt::format(
+        "a writable folder at {}: change its owner, or set {}", printable(there.string()),
+        std::string_view(title) == "models" ? "ALTLAS_CACHE" : "--data-dir"));
 }
 
 void say_models(const weights::ModelFolders& folders, Missing& missing) {
@@ -131,7 +150,8 @@ void say_models(const weights::ModelFolders& folders, Missing& missing) {
   for (const weights::ModelSource& model : weights::list_models(folders))
     if (model.present) names += (names.empty() ? "" : ", ") + model.name;
   fmt::print("           {}\n", names.empty() ? "no model yet" : printable(names, 1000));
-  if (names.empty()) missing.push_back(fmt::format("a model: altlas pull {}", weights::kDefaultModel));
+  if (names.empty())
+    missing.push_back(fmt::format("a model: altlas pull {}", weights::kDefaultModel));
 }
 
 }  // namespace

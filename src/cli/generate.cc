@@ -18,17 +18,20 @@ struct Options {
   std::string prompt;
 };
 
-Result<LocalAnswer> generate(LocalEngine& engine, const Options& options, const SamplingParams& sampling) {
+Result<LocalAnswer> generate(LocalEngine& engine, const Options& options,
+                             const SamplingParams& sampling) {
   engine::SubmitSequence sequence;
   text::EncodeOptions encode;
   encode.add_special = true;
   ALTLAS_TRY(sequence.prompt, engine.tokenizer().encode(options.prompt, encode));
-  if (sequence.prompt.empty()) return invalid("--prompt: it has no tokens: write at least one character");
+  if (sequence.prompt.empty())
+    return invalid("--prompt: it has no tokens: write at least one character");
   ALTLAS_TRY_VOID(engine.load());
   sequence.tokens_max = static_cast<int32_t>(options.sampling.max_tokens);
   sequence.sampling = sampling;
   return engine.run(std::move(sequence), [](std::string_view text) {
-    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+           std::fflush(stdout) == 0;
   });
 }
 

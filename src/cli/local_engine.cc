@@ -23,7 +23,9 @@ void on_interrupt(int) {
   if (interrupt_seen.exchange(true)) _exit(kExitFailed);
 }
 
-double per_second(uint32_t count, int64_t us) { return us <= 0 ? 0 : static_cast<double>(count) * 1e6 / static_cast<double>(us); }
+double per_second(uint32_t count, int64_t us) {
+  return us <= 0 ? 0 : static_cast<double>(count) * 1e6 / static_cast<double>(us);
+}
 double seconds(int64_t us) { return static_cast<double>(us) / 1e6; }
 
 // The report, if it is of the kind.
@@ -35,7 +37,7 @@ T* as(engine::Report& report) {
 }  // namespace
 
 void watch_interrupts() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_interrupt;  // Without SA_RESTART: a waiting read ends.
   sigaction(SIGINT, &action, nullptr);
 }
@@ -45,18 +47,25 @@ void clear_interrupt() { interrupt_seen.store(false); }
 std::string speed_line(const LocalAnswer& answer, uint64_t seed) {
   const auto tokens = static_cast<uint32_t>(answer.ids.size());
   const uint32_t decoded = tokens > 0 ? tokens - 1 : 0;  // The first one comes with the prompt.
-  return fmt::format("prompt {} tokens in {:.2f} s ({:.1f} tokens/s), answer {} tokens, {:.2f} s after the first ({:.1f} tokens/s), {}, seed {}",
-                     answer.prompt_tokens, seconds(answer.prefill_us), per_second(answer.prompt_tokens, answer.prefill_us), tokens,
-                     seconds(answer.decode_us), per_second(decoded, answer.decode_us),
-                     answer.canceled ? "canceled" : to_string(answer.result.finish_reason), seed);
+  return fmt::format(
+      "prompt {} tokens in {:.2f} s ({:.1f} tokens/s), answer {} tokens, {:.2f} s after the first "
+      "({:.1f} tokens/s), {}, seed {}",
+      answer.prompt_tokens, seconds(answer.prefill_us),
+      per_second(answer.prompt_tokens, answer.prefill_us), tokens, seconds(answer.decode_us),
+      per_second(decoded, answer.decode_us),
+      answer.canceled ? "canceled" : to_string(answer.result.finish_reason), seed);
 }
 
-Result<engine::LoadReplica> make_load(const config::EngineConfig& config, const std::vector<control::DeviceSetup>& devices) {
-  const auto ranks = static_cast<size_t>(config.tensor_parallel_size * config.pipeline_parallel_size);
+Result<engine::LoadReplica> make_load(const config::EngineConfig& config,
+                                      const std::vector<control::DeviceSetup>& devices) {
+  const auto ranks =
+      static_cast<size_t>(config.tensor_parallel_size * config.pipeline_parallel_size);
   if (ranks > devices.size())
-    return invalid(fmt::format("tensor_parallel_size {} times pipeline_parallel_size {} needs {} devices, there {} {}: give --devices cpu:{}",
-                               config.tensor_parallel_size, config.pipeline_parallel_size, ranks, devices.size() == 1 ? "is" : "are",
-                               devices.size(), ranks));
+    return invalid(
+        fmt::format("tensor_parallel_size {} times pipeline_parallel_size {} needs {} devices, "
+                    "there {} {}: give --devices cpu:{}",
+                    config.tensor_parallel_size, config.pipeline_parallel_size, ranks,
+                    devices.size() == 1 ? "is" : "are", devices.size(), ranks));
   engine::LoadReplica load;
   for (size_t i = 0; i < ranks; ++i) {
     load.device_spec += (i == 0 ? "" : "+") + devices[i].spec;
@@ -83,7 +92,8 @@ Result<void> LocalEngine::load() {
   options.load = load_;
   options.loader = engine::load_replica;
   options.report = [this](engine::Report report) {
-    if (as<engine::ReplicaStats>(report) == nullptr) static_cast<void>(reports_.try_send(std::move(report)));
+    if (as<engine::ReplicaStats>(report) == nullptr)
+      static_cast<void>(reports_.try_send(std::move(report)));
   };
   options.ended = [this](const Result<void>&) { reports_.close(); };
   replica_ = std::make_unique<engine::Replica>(std::move(options));
@@ -104,7 +114,8 @@ Result<void> LocalEngine::load() {
         return {};
       }
     }
-    if (reports_.closed()) return Error(ErrorCode::kDevice, "the engine ended while it loaded the model");
+    if (reports_.closed())
+      return Error(ErrorCode::kDevice, "the engine ended while it loaded the model");
     if (interrupted()) _exit(kExitFailed);  // Loading can't be broken off.
   }
 }
@@ -118,7 +129,9 @@ Result<std::unique_ptr<LocalEngine>> LocalEngine::open(const SettingFlags& flags
   ALTLAS_TRY(out->load_, make_load(loaded.config.engine, devices));
   ALTLAS_TRY(out->load_.model_path, model_file(flags.model));
   ALTLAS_TRY(out->text_, load_model_text(out->load_.model_path));
-  out->model_name_ = !flags.served_model_name.empty() ? flags.served_model_name : !flags.model.empty() ? flags.model : std::string(weights::kDefaultModel);
+  out->model_name_ = !flags.served_model_name.empty() ? flags.served_model_name
+                     : !flags.model.empty()           ? flags.model
+                                                      : std::string(weights::kDefaultModel);
   return out;
 }
 
@@ -133,23 +146,28 @@ Result<LocalAnswer> LocalEngine::run(engine::SubmitSequence sequence, const Say&
   const SequenceId id = sequence.sequence;
   const TimeUs started = system_clock().now();
   TimeUs first = 0;
-  if (!replica_->send(engine::Command(std::move(sequence)))) return Error(ErrorCode::kDevice, "the engine has ended");
+  if (!replica_->send(engine::Command(std::move(sequence))))
+    return Error(ErrorCode::kDevice, "the engine has ended");
   bool cancel_sent = false, closed = false;
   while (true) {
     for (engine::Report& report : reports_.wait_drain(std::chrono::milliseconds(50))) {
-      if (auto* tokens = as<engine::SequenceTokens>(report); tokens != nullptr && tokens->sequence == id) {
+      if (auto* tokens = as<engine::SequenceTokens>(report);
+          tokens != nullptr && tokens->sequence == id) {
         const TimeUs now = system_clock().now();
         if (first == 0) answer.prefill_us = (first = now) - started;
         answer.decode_us = now - first;
         answer.ids.insert(answer.ids.end(), tokens->delta.ids.begin(), tokens->delta.ids.end());
         if (!tokens->delta.text.empty() && !closed) closed = !say(tokens->delta.text);
-      } else if (auto* finished = as<engine::SequenceFinished>(report); finished != nullptr && finished->sequence == id) {
+      } else if (auto* finished = as<engine::SequenceFinished>(report);
+                 finished != nullptr && finished->sequence == id) {
         answer.result = std::move(finished->result);
         if (closed) return io_error("the output can't be written");
         return answer;
-      } else if (auto* failed = as<engine::SequenceFailed>(report); failed != nullptr && failed->sequence == id) {
+      } else if (auto* failed = as<engine::SequenceFailed>(report);
+                 failed != nullptr && failed->sequence == id) {
         return Error(failed->code, failed->message);
-      } else if (auto* canceled = as<engine::SequenceCanceled>(report); canceled != nullptr && canceled->sequence == id) {
+      } else if (auto* canceled = as<engine::SequenceCanceled>(report);
+                 canceled != nullptr && canceled->sequence == id) {
         if (closed) return io_error("the output can't be written");
         answer.canceled = true;
         return answer;
@@ -157,20 +175,36 @@ Result<LocalAnswer> LocalEngine::run(engine::SubmitSequence sequence, const Say&
         return Error(broken->code, broken->message);
       }
     }
-    if (reports_.closed() && reports_.size() == 0) return Error(ErrorCode::kDevice, "the engine has ended");
-    if ((interrupted() || closed) && !cancel_sent) cancel_sent = replica_->send(engine::Command(engine::CancelSequence{id}));
+    if (reports_.closed() && reports_.size() == 0)
+      return Error(ErrorCode::kDevice, "the engine has ended");
+    if ((interrupted() || closed) && !cancel_sent)
+      cancel_sent = replica_->send(engine::Command(engine::CancelSequence{id}));
   }
 }
 
 void add_sampling_flags(CLI::App& app, SamplingFlags& out) {
-  app.add_option("--max-tokens", out.max_tokens, std::string("Tokens to generate at most (default ") + std::to_string(out.max_tokens) + ")")->check(CLI::Range(int64_t{1}, int64_t{1} << 27));
-  app.add_option("--temperature", out.temperature, "0 takes the most likely token (0 to 2, default 0.7)")->check(CLI::Range(0.0, 2.0));
-  app.add_option("--top-p", out.top_p, "Likely tokens that make up this share (0 to 1, default 1)")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--top-k", out.top_k, "So many likely tokens; 0: all")->check(CLI::Range(int64_t{0}, int64_t{INT_MAX}));
-  app.add_option("--min-p", out.min_p, "Tokens at least so likely, relative to the likeliest (0 to 1)")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--repetition-penalty", out.repetition_penalty, "Above 1 avoids tokens seen before (0.01 to 100)")->check(CLI::Range(0.01, 100.0));
-  app.add_option("--seed", out.seed, "The same seed gives the same text; drawn if none is given")->check(CLI::Range(int64_t{0}, INT64_MAX));
-  app.add_option("--stop", out.stop, "Text that ends the answer; may be given several times")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option(
+         "--max-tokens", out.max_tokens,
+         std::string("Tokens to generate at most (default ") + std::to_string(out.max_tokens) + ")")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 27));
+  app.add_option("--temperature", out.temperature,
+                 "0 takes the most likely token (0 to 2, default 0.7)")
+      ->check(CLI::Range(0.0, 2.0));
+  app.add_option("--top-p", out.top_p, "Likely tokens that make up this share (0 to 1, default 1)")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--top-k", out.top_k, "So many likely tokens; 0: all")
+      ->check(CLI::Range(int64_t{0}, int64_t{INT_MAX}));
+  app.add_option("--min-p", out.min_p,
+                 "Tokens at least so likely, relative to the likeliest (0 to 1)")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--repetition-penalty", out.repetition_penalty,
+                 "Above 1 avoids tokens seen before (0.01 to 100)")
+      ->check(CLI::Range(0.01, 100.0));
+  app.add_option("--seed", out.seed, "The same seed gives the same text; drawn if none is given")
+      ->check(CLI::Range(int64_t{0}, INT64_MAX));
+  app.add_option("--stop", out.stop, "Text that ends the answer; may be given several times")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_flag("--ignore-eos", out.ignore_eos, "Go on past the model's own end");
 }
 
@@ -185,7 +219,8 @@ SamplingParams to_sampling(const SamplingFlags& flags) {
   sampling.ignore_eos = flags.ignore_eos;
   sampling.seed = static_cast<uint64_t>(flags.seed);
   if (flags.seed < 0) {
-    if (getrandom(&sampling.seed, sizeof sampling.seed, 0) != sizeof sampling.seed) sampling.seed = static_cast<uint64_t>(system_clock().now());
+    if (getrandom(&sampling.seed, sizeof sampling.seed, 0) != sizeof sampling.seed)
+      sampling.seed = static_cast<uint64_t>(system_clock().now());
     sampling.seed &= INT64_MAX;  // So that --seed takes it.
   }
   return sampling;

@@ -14,7 +14,8 @@
 
 namespace altlas::cli {
 
-// True from the first Ctrl-C after watch_interrupts() or clear_interrupt(); a second one ends the process.
+// True from the first Ctrl-C after watch_interrupts() or clear_interrupt(); a second one ends the
+// process.
 void watch_interrupts();
 bool interrupted();
 void clear_interrupt();
@@ -22,20 +23,21 @@ void clear_interrupt();
 // What one sequence came to.
 struct LocalAnswer {
   TaskResult result;
-  std::vector<int32_t> ids;   // Generated.
+  std::vector<int32_t> ids;  // Generated.
   uint32_t prompt_tokens = 0;
-  int64_t prefill_us = 0;     // Until the first token.
-  int64_t decode_us = 0;      // From the first to the last.
-  bool canceled = false;      // By Ctrl-C; the result holds what was said until then.
+  int64_t prefill_us = 0;  // Until the first token.
+  int64_t decode_us = 0;   // From the first to the last.
+  bool canceled = false;   // By Ctrl-C; the result holds what was said until then.
 };
-// "prompt 12 tokens in 0.03 s (400.0 tokens/s), answer 64 tokens in 0.60 s (105.0 tokens/s), length, seed 7".
+// "prompt 12 tokens in 0.03 s (400.0 tokens/s), answer 64 tokens in 0.60 s (105.0 tokens/s),
+// length, seed 7".
 std::string speed_line(const LocalAnswer& answer, uint64_t seed);
 
 // Threads: one at a time.
 class LocalEngine {
  public:
-  // Reads the configuration, checks devices and layout, fetches the model where it must, reads its tokenizer.
-  // Errors: those of setup.h and make_load.
+  // Reads the configuration, checks devices and layout, fetches the model where it must, reads its
+  // tokenizer. Errors: those of setup.h and make_load.
   static Result<std::unique_ptr<LocalEngine>> open(const SettingFlags& flags);
   // Loads the weights; on a terminal with a progress bar.  Errors: those of engine::load_replica.
   Result<void> load();
@@ -47,7 +49,8 @@ class LocalEngine {
   uint32_t model_len_max() const { return loaded_.model_len_max; }  // Once loaded.
 
   // Once loaded. Runs one sequence to its end; text goes to `say` as it becomes certain.
-  // Errors: kInvalid with the numbers for one that is too long, what the engine says, kIo when `say` returned false.
+  // Errors: kInvalid with the numbers for one that is too long, what the engine says, kIo when
+  // `say` returned false.
   using Say = std::function<bool(std::string_view text)>;
   Result<LocalAnswer> run(engine::SubmitSequence sequence, const Say& say);
 
@@ -66,7 +69,8 @@ class LocalEngine {
 
 // What to load, but for the model's path: the first tensor * pipeline devices, one rank each.
 // Errors: kInvalid with both numbers where there are fewer.
-Result<engine::LoadReplica> make_load(const config::EngineConfig& config, const std::vector<control::DeviceSetup>& devices);
+Result<engine::LoadReplica> make_load(const config::EngineConfig& config,
+                                      const std::vector<control::DeviceSetup>& devices);
 
 // Flags of sampling, shared by generate and chat.
 struct SamplingFlags {

@@ -22,7 +22,8 @@ struct Options {
   bool json = false;
 };
 
-Result<std::vector<int32_t>> read_ids(const LocalEngine& engine, const Options& options, const std::string& text) {
+Result<std::vector<int32_t>> read_ids(const LocalEngine& engine, const Options& options,
+                                      const std::string& text) {
   if (options.ids) return parse_ids(text, engine.tokenizer().vocab_size());
   text::EncodeOptions encode;
   encode.add_special = true;
@@ -30,19 +31,25 @@ Result<std::vector<int32_t>> read_ids(const LocalEngine& engine, const Options& 
 }
 
 Result<Perplexity> measure(LocalEngine& engine, std::vector<int32_t> ids) {
-  if (ids.size() < 2) return invalid(fmt::format("--file: it has {} tokens, at least 2 are needed: the first one has no probability", ids.size()));
+  if (ids.size() < 2)
+    return invalid(fmt::format(
+        "--file: it has {} tokens, at least 2 are needed: the first one has no probability",
+        ids.size()));
   ALTLAS_TRY_VOID(engine.load());
   // The engine generates one token behind the text, which is not used.
   if (ids.size() + 1 > engine.model_len_max())
-    return invalid(fmt::format("--file: it has {} tokens, the model takes {} here: give a shorter text, or a larger --max-model-len", ids.size(),
-                               engine.model_len_max() - 1));
+    return invalid(
+        fmt::format("--file: it has {} tokens, the model takes {} here: give a shorter text, or a "
+                    "larger --max-model-len",
+                    ids.size(), engine.model_len_max() - 1));
   engine::SubmitSequence sequence;
   sequence.prompt = ids;
   sequence.tokens_max = 1;
   sequence.sampling.temperature = 0;
   sequence.sampling.logprobs = 1;
   sequence.sampling.prompt_logprobs = true;
-  ALTLAS_TRY(const LocalAnswer answer, engine.run(std::move(sequence), [](std::string_view) { return true; }));
+  ALTLAS_TRY(const LocalAnswer answer,
+             engine.run(std::move(sequence), [](std::string_view) { return true; }));
   if (answer.canceled) return Error(ErrorCode::kCanceled, "stopped by Ctrl-C");
   return make_perplexity_of(std::move(ids), answer.result.prompt_logprobs);
 }
@@ -50,7 +57,8 @@ Result<Perplexity> measure(LocalEngine& engine, std::vector<int32_t> ids) {
 int run(const Options& options) {
   const auto text = read_text_file(options.file, "--file", kTextBytesMax);
   if (!text.ok()) return fail(text.error());
-  if (!config::is_utf8(*text)) return fail(invalid(fmt::format("--file: '{}' is not UTF-8 text", options.file)));
+  if (!config::is_utf8(*text))
+    return fail(invalid(fmt::format("--file: '{}' is not UTF-8 text", options.file)));
   watch_interrupts();
   const auto engine = LocalEngine::open(options.settings);
   if (!engine.ok()) return fail(engine.error());
@@ -64,7 +72,8 @@ int run(const Options& options) {
   }
   for (size_t i = 0; i < perplexity->logprobs.size(); ++i)
     fmt::print("{:>6} {:>8} {:>10.4f}\n", i + 1, perplexity->ids[i + 1], perplexity->logprobs[i]);
-  fmt::print("tokens {}  nll {:.6f}  perplexity {:.4f}\n", perplexity->ids.size(), perplexity->nll, std::exp(perplexity->nll));
+  fmt::print("tokens {}  nll {:.6f}  perplexity {:.4f}\n", perplexity->ids.size(), perplexity->nll,
+             std::exp(perplexity->nll));
   return kExitOk;
 }
 
@@ -73,8 +82,10 @@ int run(const Options& options) {
 Run make_perplexity(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("--file", options->file, "The text, UTF-8")->required();
-  app.add_flag("--ids", options->ids, "The file is a JSON list of token ids; nothing is added to it");
-  app.add_flag("--json", options->json, R"(Print {"ids":[...],"logprobs":[...],"top1":[...],"nll":x})");
+  app.add_flag("--ids", options->ids,
+               "The file is a JSON list of token ids; nothing is added to it");
+  app.add_flag("--json", options->json,
+               R"(Print {"ids":[...],"logprobs":[...],"top1":[...],"nll":x})");
   add_setting_flags(app, options->settings, FlagSet::kEngine);
   return [options] { return run(*options); };
 }

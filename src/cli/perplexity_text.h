@@ -17,7 +17,8 @@ inline constexpr size_t kPerplexityIdsMax = size_t{1} << 24;
 // A JSON list of token ids, each of [0, vocab_size).  Errors: kInvalid naming the element.
 Result<std::vector<int32_t>> parse_ids(std::string_view text, int32_t vocab_size);
 
-// Of every token after the first: its natural log-probability, and the id of the likeliest token in its place.
+// Of every token after the first: its natural log-probability, and the id of the likeliest token in
+// its place.
 struct Perplexity {
   std::vector<int32_t> ids;
   std::vector<float> logprobs;
@@ -25,7 +26,8 @@ struct Perplexity {
   double nll = 0;  // Mean of -logprobs.
 };
 // Errors: kInternal where the engine's answer does not fit the ids.
-Result<Perplexity> make_perplexity_of(std::vector<int32_t> ids, std::span<const TokenLogprobs> logprobs);
+Result<Perplexity> make_perplexity_of(std::vector<int32_t> ids,
+                                      std::span<const TokenLogprobs> logprobs);
 // {"ids":[…],"logprobs":[…],"top1":[…],"nll":x}; numbers read back the same.
 std::string to_json(const Perplexity& perplexity);
 

@@ -1,4 +1,6 @@
 // altlas pull, altlas models.
+#include "weights/pull.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -10,11 +12,11 @@
 #include "cli/command.h"
 #include "cli/setup.h"
 #include "cli/terminal.h"
-#include "weights/pull.h"
 
 namespace altlas::cli {
 
-Result<std::string> pull_with_progress(const weights::CatalogueEntry& entry, const std::string& cache) {
+Result<std::string> pull_with_progress(const weights::CatalogueEntry& entry,
+                                       const std::string& cache) {
   if (weights::is_cached(entry, cache)) return weights::cached_path(entry, cache);
   ProgressBar bar(entry.name);
   weights::PullOptions options;
@@ -43,7 +45,9 @@ Run make_models(CLI::App&) {
   return [] {
     Table table({"NAME", "SIZE", "FROM", "HERE", "PATH"});
     for (const weights::ModelSource& model : weights::list_models(model_folders()))
-      table.add({model.name, format_bytes(model.bytes), std::string(to_string(model.origin)), model.present ? "yes" : "no", model.present ? model.path : "altlas pull " + model.name});
+      table.add({model.name, format_bytes(model.bytes), std::string(to_string(model.origin)),
+                 model.present ? "yes" : "no",
+                 model.present ? model.path : "altlas pull " + model.name});
     table.print();
     return kExitOk;
   };

@@ -31,11 +31,13 @@ Result<client::Client> connect_server(const ServerFlags& flags) {
   return client::Client::connect(url, std::move(options));
 }
 
-Result<boost::json::object> parse_answer(const client::Client& client, const client::Answer& answer) {
+Result<boost::json::object> parse_answer(const client::Client& client,
+                                         const client::Answer& answer) {
   boost::system::error_code error;
   boost::json::value body = boost::json::parse(answer.body, error);
   if (error || !body.is_object())
-    return io_error(fmt::format("{} does not answer as an altlas server does: is the address right?", client.authority()));
+    return io_error(fmt::format(
+        "{} does not answer as an altlas server does: is the address right?", client.authority()));
   return std::move(body.get_object());
 }
 

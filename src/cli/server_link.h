@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/json/fwd.hpp>
-
 #include <string>
 #include <string_view>
 
@@ -26,9 +25,12 @@ void add_server_flags(CLI::App& app, ServerFlags& out);
 
 // Errors: as client::Client::connect.
 Result<client::Client> connect_server(const ServerFlags& flags);
-// GET of a JSON object.  Errors: as Client::get; the refusal of any status that is not in 2xx (and not `also_ok`).
-Result<boost::json::object> get_json(client::Client& client, std::string_view path, int also_ok = 200);
+// GET of a JSON object.  Errors: as Client::get; the refusal of any status that is not in 2xx (and
+// not `also_ok`).
+Result<boost::json::object> get_json(client::Client& client, std::string_view path,
+                                     int also_ok = 200);
 // The object that a body must be.  Errors: kIo, for an answer that is not altlas's.
-Result<boost::json::object> parse_answer(const client::Client& client, const client::Answer& answer);
+Result<boost::json::object> parse_answer(const client::Client& client,
+                                         const client::Answer& answer);
 
 }  // namespace altlas::cli

@@ -59,11 +59,12 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--simd", "engine.simd", FlagSet::kEngine},
 };
 
-// Variables that are ours but no settings: the kernels' switch, the client's server, what a server hands to its workers,
-// folders, and what tests use.
+// Variables that are ours but no settings: the kernels' switch, the client's server, what a server
+// hands to its workers, folders, and what tests use.
 bool is_own_variable(std::string_view name) {
-  return name == "ALTLAS_SIMD" || name == "ALTLAS_URL" || name == "ALTLAS_CACHE" || name == "ALTLAS_BINARY" ||
-         name.starts_with("ALTLAS_WORKER_") || name.starts_with("ALTLAS_TEST_");
+  return name == "ALTLAS_SIMD" || name == "ALTLAS_URL" || name == "ALTLAS_CACHE" ||
+         name == "ALTLAS_BINARY" || name.starts_with("ALTLAS_WORKER_") ||
+         name.starts_with("ALTLAS_TEST_");
 }
 
 std::string under_home(const char* variable, const char* fallback) {
@@ -81,14 +82,17 @@ int fail(const Error& error) {
     case ErrorCode::kInvalid:
     case ErrorCode::kNotFound:
     case ErrorCode::kUnsupported:
-    case ErrorCode::kTooLarge: return kExitUsage;
-    default: return kExitFailed;
+    case ErrorCode::kTooLarge:
+      return kExitUsage;
+    default:
+      return kExitFailed;
   }
 }
 
 void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set) {
   app.add_option("--config", out.config_file, "Configuration file (YAML)");
-  app.add_option("--model", out.model, "A file, a folder, a catalogue name, or a cached Hugging Face or Ollama name");
+  app.add_option("--model", out.model,
+                 "A file, a folder, a catalogue name, or a cached Hugging Face or Ollama name");
   app.add_option("--served-model-name", out.served_model_name, "The model's id in the APIs");
   for (const SettingFlag& one : kSettingFlags) {
     if ((static_cast<uint8_t>(one.set) & static_cast<uint8_t>(set)) == 0) continue;
@@ -98,7 +102,9 @@ void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set) {
       for (const std::string& value : values) out.flags.push_back({one.path, value, one.flag});
       return true;
     };
-    app.add_option(one.flag, keep, config::flag_help(*row))->type_name("")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_option(one.flag, keep, config::flag_help(*row))
+        ->type_name("")
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
 }
 
@@ -108,7 +114,8 @@ config::LoadInput load_input(const SettingFlags& flags) {
     const std::string_view entry(*variable);
     const size_t equals = entry.find('=');
     if (equals == std::string_view::npos || is_own_variable(entry.substr(0, equals))) continue;
-    input.environment.emplace_back(std::string(entry.substr(0, equals)), std::string(entry.substr(equals + 1)));
+    input.environment.emplace_back(std::string(entry.substr(0, equals)),
+                                   std::string(entry.substr(equals + 1)));
   }
   input.flags = flags.flags;
   return input;
@@ -121,8 +128,10 @@ Result<config::Loaded> load_config(const SettingFlags& flags) {
     input.file = config::TextSource{flags.config_file, std::move(text)};
   }
   config::Report report = config::load_report(input);
-  for (const config::Problem& problem : report.loaded.warnings) fmt::print(stderr, "altlas: warning: {}\n", to_string(problem));
-  for (const config::Problem& problem : report.errors) fmt::print(stderr, "altlas: {}\n", to_string(problem));
+  for (const config::Problem& problem : report.loaded.warnings)
+    fmt::print(stderr, "altlas: warning: {}\n", to_string(problem));
+  for (const config::Problem& problem : report.errors)
+    fmt::print(stderr, "altlas: {}\n", to_string(problem));
   if (!report.errors.empty()) return invalid("");
   return std::move(report.loaded);
 }
@@ -131,9 +140,14 @@ weights::ModelFolders model_folders() {
   weights::ModelFolders folders;
   const std::string own = environment_value("ALTLAS_CACHE");
   const std::string cache = under_home("XDG_CACHE_HOME", ".cache");
-  folders.cache = !own.empty() ? own : cache.empty() ? "/var/cache/altlas" : cache + "/altlas/models";
+  folders.cache = !own.empty()    ? own
+                  : cache.empty() ? "/var/cache/altlas"
+                                  : cache + "/altlas/models";
   const std::string hub = environment_value("HF_HUB_CACHE"), hf_home = environment_value("HF_HOME");
-  folders.hugging_face = !hub.empty() ? hub : !hf_home.empty() ? hf_home + "/hub" : cache.empty() ? "" : cache + "/huggingface/hub";
+  folders.hugging_face = !hub.empty()       ? hub
+                         : !hf_home.empty() ? hf_home + "/hub"
+                         : cache.empty()    ? ""
+                                            : cache + "/huggingface/hub";
   const std::string ollama = environment_value("OLLAMA_MODELS"), home = environment_value("HOME");
   folders.ollama = !ollama.empty() ? ollama : home.empty() ? "" : home + "/.ollama/models";
   return folders;
@@ -150,7 +164,8 @@ Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& con
   device::Machine machine = device::probe_machine();
   machine.cuda_count = static_cast<uint32_t>(device::nvml_inventory().gpus.size());
   std::string spec = config.engine.devices;
-  if (spec.empty()) spec = "cpu";  // CUDA GPUs can't compute in this build; `altlas doctor` lists them.
+  if (spec.empty())
+    spec = "cpu";  // CUDA GPUs can't compute in this build; `altlas doctor` lists them.
   ALTLAS_TRY(const auto parts, device::parse_device_spec(spec, machine));
   std::vector<control::DeviceSetup> devices;
   for (const device::DeviceSpec& part : parts) {
@@ -161,13 +176,17 @@ Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& con
     setup.memory_total = part.memory_bytes;
     setup.cpu_first = part.cpu_first;
     if (part.kind == device::DeviceKind::kCpu) {
-      setup.name = fmt::format("{} ({} thread{})", machine.cpu_model.empty() ? "CPU" : machine.cpu_model, part.threads, part.threads == 1 ? "" : "s");
+      setup.name =
+          fmt::format("{} ({} thread{})", machine.cpu_model.empty() ? "CPU" : machine.cpu_model,
+                      part.threads, part.threads == 1 ? "" : "s");
     } else if (part.kind == device::DeviceKind::kSim) {
       ALTLAS_TRY(const DeviceKindInfo kind, device_kind(part.name));
       setup.name = std::string(kind.name);
       if (setup.memory_total == 0) setup.memory_total = kind.memory_bytes;
     } else {
-      return Error(ErrorCode::kUnsupported, "--devices: this build computes on cpu and sim; `altlas doctor` lists the cuda devices");
+      return Error(
+          ErrorCode::kUnsupported,
+          "--devices: this build computes on cpu and sim; `altlas doctor` lists the cuda devices");
     }
     devices.push_back(std::move(setup));
   }
@@ -183,17 +202,22 @@ Result<void> apply_simd(const config::Config& config) {
   return ops::set_simd_target(target);
 }
 
-Result<std::string> read_text_file(const std::string& path, std::string_view what, uint64_t bytes_max) {
+Result<std::string> read_text_file(const std::string& path, std::string_view what,
+                                   uint64_t bytes_max) {
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) return invalid(fmt::format("{}: '{}' is a folder: name a file", what, path));
+  if (std::filesystem::is_directory(path, error))
+    return invalid(fmt::format("{}: '{}' is a folder: name a file", what, path));
   std::ifstream file(path, std::ios::binary);
-  if (!file) return not_found(fmt::format("{}: '{}' can't be read: {}", what, path, std::strerror(errno)));
+  if (!file)
+    return not_found(fmt::format("{}: '{}' can't be read: {}", what, path, std::strerror(errno)));
   std::string text(64 * 1024, '\0');
   size_t size = 0;
-  while (file.read(text.data() + size, static_cast<std::streamsize>(text.size() - size)), file.gcount() > 0) {
+  while (file.read(text.data() + size, static_cast<std::streamsize>(text.size() - size)),
+         file.gcount() > 0) {
     size += static_cast<size_t>(file.gcount());
     if (size > bytes_max)
-      return Error(ErrorCode::kTooLarge, fmt::format("{}: '{}' has more than {} bytes", what, path, bytes_max));
+      return Error(ErrorCode::kTooLarge,
+                   fmt::format("{}: '{}' has more than {} bytes", what, path, bytes_max));
     if (size == text.size()) text.resize(text.size() * 2);
   }
   text.resize(size);
@@ -217,7 +241,8 @@ Result<ModelText> load_model_text(const std::string& path) {
     if (compiled.ok()) {
       out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(compiled));
     } else {
-      log::warn("{}: its chat template can't be used, chat routes will refuse: {}", path, compiled.error().message());
+      log::warn("{}: its chat template can't be used, chat routes will refuse: {}", path,
+                compiled.error().message());
     }
   }
   return out;
@@ -225,7 +250,9 @@ Result<ModelText> load_model_text(const std::string& path) {
 
 Result<std::string> model_file(const std::string& model) {
   const weights::ModelFolders folders = model_folders();
-  ALTLAS_TRY(const weights::ModelSource source, weights::resolve_model(model.empty() ? std::string(weights::kDefaultModel) : model, folders));
+  ALTLAS_TRY(
+      const weights::ModelSource source,
+      weights::resolve_model(model.empty() ? std::string(weights::kDefaultModel) : model, folders));
   if (source.present) return source.path;
   ALTLAS_TRY(const weights::CatalogueEntry entry, weights::catalogue_entry(source.name));
   return pull_with_progress(entry, folders.cache);

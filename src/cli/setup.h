@@ -31,19 +31,22 @@ struct SettingFlags {
 // Adds the flags to `app`; `out` lives as long as `app`.
 void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set);
 
-// Reads the file and the environment and loads. Prints warnings, and every error, to standard error.
-// Errors: kInvalid, already printed (message empty).
+// Reads the file and the environment and loads. Prints warnings, and every error, to standard
+// error. Errors: kInvalid, already printed (message empty).
 Result<config::Loaded> load_config(const SettingFlags& flags);
 
 // The environment and the flags as a load takes them, without a file.
 config::LoadInput load_input(const SettingFlags& flags);
-// Checks the configuration of flags, file and environment, prints what is wrong or that it is valid; the exit code.
+// Checks the configuration of flags, file and environment, prints what is wrong or that it is
+// valid; the exit code.
 int check_config(const SettingFlags& flags);
 
 // Empty where it is not set.
 std::string environment_value(const char* name);
-// A whole file; `what` ("--config") begins the message.  Errors: kNotFound, kInvalid (a folder), kTooLarge.
-Result<std::string> read_text_file(const std::string& path, std::string_view what, uint64_t bytes_max);
+// A whole file; `what` ("--config") begins the message.  Errors: kNotFound, kInvalid (a folder),
+// kTooLarge.
+Result<std::string> read_text_file(const std::string& path, std::string_view what,
+                                   uint64_t bytes_max);
 
 // Where models and state live (XDG base directory specification).
 weights::ModelFolders model_folders();
@@ -53,8 +56,8 @@ std::string state_folder(const config::Config& config);  // Empty: keep nothing.
 // Errors: kInvalid, kNotFound, kUnsupported for cuda.
 Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config);
 
-// Applies engine.simd, or ALTLAS_SIMD, to this process and those it starts. Before there are threads.
-// Errors: kInvalid, kUnsupported.
+// Applies engine.simd, or ALTLAS_SIMD, to this process and those it starts. Before there are
+// threads. Errors: kInvalid, kUnsupported.
 Result<void> apply_simd(const config::Config& config);
 
 // Tokenizer and chat template of a model file.
@@ -65,10 +68,12 @@ struct ModelText {
 Result<ModelText> load_model_text(const std::string& path);
 
 // Pulls a catalogue entry into the cache, with a progress bar on standard error.
-Result<std::string> pull_with_progress(const weights::CatalogueEntry& entry, const std::string& cache);
+Result<std::string> pull_with_progress(const weights::CatalogueEntry& entry,
+                                       const std::string& cache);
 
-// The file of a --model value ("": the default catalogue model), fetched first where it is a catalogue entry that is not
-// there. Progress goes to standard error.  Errors: kNotFound, kInvalid, kIo.
+// The file of a --model value ("": the default catalogue model), fetched first where it is a
+// catalogue entry that is not there. Progress goes to standard error.  Errors: kNotFound, kInvalid,
+// kIo.
 Result<std::string> model_file(const std::string& model);
 
 }  // namespace altlas::cli

@@ -50,8 +50,10 @@ Run make_status(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   add_server_flags(app, options->server);
-  app.add_option("--watch", options->watch, "Draw again every so many seconds (0.1 to 3600)")->check(CLI::Range(0.1, 3600.0));
-  app.add_option("--tasks", options->tasks, "Tasks to list, newest first (default 20)")->check(CLI::Range(0, 10'000));
+  app.add_option("--watch", options->watch, "Draw again every so many seconds (0.1 to 3600)")
+      ->check(CLI::Range(0.1, 3600.0));
+  app.add_option("--tasks", options->tasks, "Tasks to list, newest first (default 20)")
+      ->check(CLI::Range(0, 10'000));
   return [options] {
     auto client = connect_server(options->server);
     if (!client.ok()) return fail(client.error());
@@ -72,7 +74,10 @@ Run make_cancel(CLI::App& app) {
   add_server_flags(app, options->server);
   app.add_option("task_id", options->id, "The id that predict answered")->required();
   return [options] {
-    if (!parse_task_id(options->id)) return fail(invalid(fmt::format("'{}' is no task id: 32 hexadecimal digits, as predict answers it", printable(options->id, 64))));
+    if (!parse_task_id(options->id))
+      return fail(
+          invalid(fmt::format("'{}' is no task id: 32 hexadecimal digits, as predict answers it",
+                              printable(options->id, 64))));
     auto client = connect_server(options->server);
     if (!client.ok()) return fail(client.error());
     const auto answer = client->del("/api/v1/task/" + options->id);
@@ -90,7 +95,8 @@ Run make_strategy(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   add_server_flags(app, options->server);
-  app.add_option("name", options->name, "The strategy to use from now on: " + list_names(kStrategyNames));
+  app.add_option("name", options->name,
+                 "The strategy to use from now on: " + list_names(kStrategyNames));
   return [options] {
     if (!options->name.empty()) {
       const auto strategy = parse_enum<Strategy>(options->name);
@@ -100,13 +106,15 @@ Run make_strategy(CLI::App& app) {
     if (!client.ok()) return fail(client.error());
     const boost::json::object body{{"strategy", options->name}};
     constexpr std::string_view kPath = "/api/v1/config/gpu/strategy";
-    const auto answer = options->name.empty() ? client->get(kPath) : client->post(kPath, boost::json::serialize(body));
+    const auto answer = options->name.empty() ? client->get(kPath)
+                                              : client->post(kPath, boost::json::serialize(body));
     if (!answer.ok()) return fail(answer.error());
     if (!answer->ok()) return fail(client::error_of(*answer));
     const auto object = parse_answer(*client, *answer);
     if (!object.ok()) return fail(object.error());
     const boost::json::value* name = object->if_contains("strategy");
-    fmt::print("{}\n", name != nullptr && name->is_string() ? printable(name->get_string().c_str()) : "unknown");
+    fmt::print("{}\n", name != nullptr && name->is_string() ? printable(name->get_string().c_str())
+                                                            : "unknown");
     return kExitOk;
   };
 }

@@ -20,7 +20,8 @@ const json::value* field(const json::object& object, std::string_view name) {
 std::string show(const json::object& object, std::string_view name) {
   const json::value* value = field(object, name);
   if (value == nullptr || value->is_null()) return "-";
-  if (value->is_string()) return value->get_string().empty() ? "-" : std::string(value->get_string().c_str());
+  if (value->is_string())
+    return value->get_string().empty() ? "-" : std::string(value->get_string().c_str());
   if (value->is_bool()) return value->get_bool() ? "yes" : "no";
   if (value->is_number()) return json::serialize(*value);
   return "-";
@@ -46,7 +47,8 @@ std::string show_list(const json::object& object, std::string_view name) {
   std::string out;
   if (list != nullptr)
     for (const json::value& item : *list)
-      out += (out.empty() ? "" : ", ") + (item.is_string() ? std::string(item.get_string().c_str()) : json::serialize(item));
+      out += (out.empty() ? "" : ", ") +
+             (item.is_string() ? std::string(item.get_string().c_str()) : json::serialize(item));
   return out.empty() ? "-" : out;
 }
 
@@ -68,31 +70,37 @@ void each_named(const json::object& object, std::string_view name, Fn fn) {
 }
 
 std::string device_table(const json::object& gpus) {
-  Table table({"DEVICE", "NAME", "KIND", "BUSY", "MEMORY", "OF", "TASKS", "QUEUED", "TEMP", "POWER", "HEALTHY", "DEPLOYMENTS"});
+  Table table({"DEVICE", "NAME", "KIND", "BUSY", "MEMORY", "OF", "TASKS", "QUEUED", "TEMP", "POWER",
+               "HEALTHY", "DEPLOYMENTS"});
   each(gpus, "gpus", [&table](const json::object& gpu) {
-    table.add({show(gpu, "id"), show(gpu, "name"), show(gpu, "kind"), show_rounded(gpu, "utilization", "%"), show_bytes(gpu, "memory_used"),
-               show_bytes(gpu, "memory_total"), show(gpu, "task_count"), show(gpu, "queued_count"), show_rounded(gpu, "temperature", "C"),
-               show_rounded(gpu, "power", "W"), show(gpu, "healthy"), show_list(gpu, "deployments")});
+    table.add({show(gpu, "id"), show(gpu, "name"), show(gpu, "kind"),
+               show_rounded(gpu, "utilization", "%"), show_bytes(gpu, "memory_used"),
+               show_bytes(gpu, "memory_total"), show(gpu, "task_count"), show(gpu, "queued_count"),
+               show_rounded(gpu, "temperature", "C"), show_rounded(gpu, "power", "W"),
+               show(gpu, "healthy"), show_list(gpu, "deployments")});
   });
   return table.text();
 }
 
 std::string deployment_table(const json::object& answer) {
   Table deployments({"DEPLOYMENT", "STATUS", "MODEL", "MESSAGE"});
-  Table replicas({"REPLICA", "DEPLOYMENT", "STATE", "DEVICES", "PID", "RUNNING", "AT MOST", "KV TOKENS", "FREE", "RESTARTS", "MESSAGE"});
+  Table replicas({"REPLICA", "DEPLOYMENT", "STATE", "DEVICES", "PID", "RUNNING", "AT MOST",
+                  "KV TOKENS", "FREE", "RESTARTS", "MESSAGE"});
   each_named(answer, "deployments", [&](const std::string& name, const json::object& one) {
     deployments.add({name, show(one, "status"), show(one, "model"), show(one, "message")});
     each(one, "replicas", [&](const json::object& replica) {
       std::string state = show(replica, "state");
-      if (const json::value* loading = field(replica, "loading"); loading != nullptr && loading->is_object()) {
+      if (const json::value* loading = field(replica, "loading");
+          loading != nullptr && loading->is_object()) {
         boost::system::error_code error;
         const json::value* part = field(loading->get_object(), "fraction");
         const double fraction = part == nullptr ? 0 : part->to_number<double>(error);
         if (part != nullptr && !error) state += fmt::format(" {:.0f} %", fraction * 100);
       }
-      replicas.add({show(replica, "replica_id"), name, state, show_list(replica, "devices"), show(replica, "pid"), show(replica, "running"),
-                    show(replica, "max_sequences"), show(replica, "kv_tokens"), show(replica, "kv_tokens_free"), show(replica, "restarts"),
-                    show(replica, "message")});
+      replicas.add({show(replica, "replica_id"), name, state, show_list(replica, "devices"),
+                    show(replica, "pid"), show(replica, "running"), show(replica, "max_sequences"),
+                    show(replica, "kv_tokens"), show(replica, "kv_tokens_free"),
+                    show(replica, "restarts"), show(replica, "message")});
     });
   });
   return deployments.text() + "\n" + replicas.text();
@@ -103,20 +111,26 @@ std::string task_table(const json::object& answer) {
   size_t shown = 0;
   each_named(answer, "tasks", [&](const std::string& id, const json::object& task) {
     const json::value* result = field(task, "result");
-    const std::string tokens = result != nullptr && result->is_object() ? show(result->get_object(), "tokens") : "-";
-    table.add({id, show(task, "status"), show(task, "gpu_id"), show(task, "type"), show(task, "created_at"), show(task, "queue_position"),
-               tokens, show(task, "error")});
+    const std::string tokens =
+        result != nullptr && result->is_object() ? show(result->get_object(), "tokens") : "-";
+    table.add({id, show(task, "status"), show(task, "gpu_id"), show(task, "type"),
+               show(task, "created_at"), show(task, "queue_position"), tokens,
+               show(task, "error")});
     ++shown;
   });
-  return fmt::format("{} of {} tasks, newest first\n", shown, show(answer, "total")) + (shown > 0 ? table.text() : "");
+  return fmt::format("{} of {} tasks, newest first\n", shown, show(answer, "total")) +
+         (shown > 0 ? table.text() : "");
 }
 
 }  // namespace
 
 std::string status_text(const StatusAnswers& answers) {
   const std::string message = show(answers.health, "message");
-  return printable(fmt::format("{}, model {}{}", show(answers.health, "status"), show(answers.health, "model"), message == "-" ? "" : ": " + message)) +
-         "\n\n" + device_table(answers.gpus) + "\n" + deployment_table(answers.deployments) + "\n" + task_table(answers.tasks);
+  return printable(fmt::format("{}, model {}{}", show(answers.health, "status"),
+                               show(answers.health, "model"),
+                               message == "-" ? "" : ": " + message)) +
+         "\n\n" + device_table(answers.gpus) + "\n" + deployment_table(answers.deployments) + "\n" +
+         task_table(answers.tasks);
 }
 
 }  // namespace altlas::cli

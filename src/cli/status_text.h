@@ -2,13 +2,12 @@
 #pragma once
 
 #include <boost/json/fwd.hpp>
-
 #include <string>
 
 namespace altlas::cli {
 
-// Answers of /health, /api/v1/gpus, /api/v1/deployments and /api/v1/tasks. A field that is missing or of another type
-// shows as "-".
+// Answers of /health, /api/v1/gpus, /api/v1/deployments and /api/v1/tasks. A field that is missing
+// or of another type shows as "-".
 struct StatusAnswers {
   const boost::json::object& health;
   const boost::json::object& gpus;

@@ -11,7 +11,8 @@ namespace altlas::cli {
 namespace {
 
 size_t width_of(std::string_view text) {
-  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 }  // namespace
@@ -23,7 +24,8 @@ std::string printable(std::string_view text, size_t characters_max) {
     const auto c = static_cast<unsigned char>(text[i]);
     if ((c & 0xC0) != 0x80 && ++characters > characters_max) return out + "...";
     // C1 control characters (U+0080 to U+009F) steer terminals, too.
-    const bool c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    const bool c1 =
+        c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
     if (c1) ++i;
     out += c < 0x20 || c == 0x7F || c1 ? '?' : text[i];
   }
@@ -53,16 +55,24 @@ std::string Table::text() const {
 void Table::print() const { fmt::print("{}", text()); }
 
 ProgressBar::ProgressBar(std::string title)
-    : title_(std::move(title)), terminal_(isatty(STDERR_FILENO) != 0), started_(system_clock().now()) {}
+    : title_(std::move(title)),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      started_(system_clock().now()) {}
 
 void ProgressBar::update(std::string_view stage, uint64_t done, uint64_t total) {
-  const double part = total == 0 ? 0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
-  const double seconds = static_cast<double>(system_clock().now() - started_) / static_cast<double>(kSecond);
+  const double part =
+      total == 0 ? 0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
+  const double seconds =
+      static_cast<double>(system_clock().now() - started_) / static_cast<double>(kSecond);
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-  draw(stage, part, fmt::format("{} / {}  {}/s", format_bytes(done), format_bytes(total), format_bytes(static_cast<uint64_t>(rate))));
+  draw(stage, part,
+       fmt::format("{} / {}  {}/s", format_bytes(done), format_bytes(total),
+                   format_bytes(static_cast<uint64_t>(rate))));
 }
 
-void ProgressBar::update_fraction(std::string_view stage, double part) { draw(stage, std::clamp(part, 0.0, 1.0), ""); }
+void ProgressBar::update_fraction(std::string_view stage, double part) {
+  draw(stage, std::clamp(part, 0.0, 1.0), "");
+}
 
 void ProgressBar::draw(std::string_view stage, double part, std::string_view amount) {
   const TimeUs now = system_clock().now();

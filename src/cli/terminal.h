@@ -10,7 +10,8 @@
 
 namespace altlas::cli {
 
-// `text` fit for a terminal: control characters as '?', at most `characters_max` characters ("..." where it was cut).
+// `text` fit for a terminal: control characters as '?', at most `characters_max` characters ("..."
+// where it was cut).
 std::string printable(std::string_view text, size_t characters_max = 200);
 
 // Columns as wide as their widest cell (in characters, not bytes).
@@ -27,7 +28,8 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// One line on standard error that is written over while work goes on; on a pipe, a line at every tenth.
+// One line on standard error that is written over while work goes on; on a pipe, a line at every
+// tenth.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string title);

@@ -25,13 +25,16 @@ Run make_worker(CLI::App& app) {
     options->token = environment_value(worker::kTokenVariable);
     unsetenv(worker::kTokenVariable);
     if (options->token.empty())
-      return fail(invalid(fmt::format("{} is not set: a worker is started by its server, not by hand", worker::kTokenVariable)));
+      return fail(
+          invalid(fmt::format("{} is not set: a worker is started by its server, not by hand",
+                              worker::kTokenVariable)));
     if (const auto simd = apply_simd({}); !simd.ok()) return fail(simd.error());
     // Never destroyed: when the engine does not stop in time the process ends while it computes.
     worker::EngineHost* host = worker::make_replica_host().release();
     std::string message;
     const int code = worker::run_worker(*options, *host, &message);
-    if (code != worker::kExitStopped) log::warn("worker of replica {}: {}", options->replica.value, message);
+    if (code != worker::kExitStopped)
+      log::warn("worker of replica {}: {}", options->replica.value, message);
     std::fflush(nullptr);
     _exit(code);
     return code;

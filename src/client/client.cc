@@ -42,18 +42,21 @@ bool port_is_number(std::string_view url) {
   const size_t bracket = url.find(']');
   if (bracket != std::string_view::npos) url.remove_prefix(bracket);
   const size_t colon = url.find(':');
-  return colon == std::string_view::npos || url.substr(colon + 1).find_first_not_of("0123456789") == std::string_view::npos;
+  return colon == std::string_view::npos ||
+         url.substr(colon + 1).find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 Result<Target> parse_url(std::string_view text) {
   const auto wrong = [text](std::string_view what) {
-    return invalid(fmt::format("'{}' is no address of a server: {}; write http://HOST:PORT as in http://127.0.0.1:8000",
-                               text.substr(0, 200), what));
+    return invalid(fmt::format(
+        "'{}' is no address of a server: {}; write http://HOST:PORT as in http://127.0.0.1:8000",
+        text.substr(0, 200), what));
   };
   const auto parsed = boost::urls::parse_uri(boost::core::string_view(text.data(), text.size()));
   if (!parsed) return wrong("it can't be read as a URL");
   const auto scheme = parsed->scheme_id();
-  if (scheme != boost::urls::scheme::http && scheme != boost::urls::scheme::https) return wrong("it is neither http nor https");
+  if (scheme != boost::urls::scheme::http && scheme != boost::urls::scheme::https)
+    return wrong("it is neither http nor https");
   if (!port_is_number(text)) return wrong("the port is not a number");
   Target target;
   target.tls = scheme == boost::urls::scheme::https;
@@ -64,12 +67,15 @@ Result<Target> parse_url(std::string_view text) {
   target.port = std::string(parsed->port());
   if (target.port.empty()) target.port = target.tls ? "443" : "80";
   uint32_t port = 0;
-  const auto [end, error] = std::from_chars(target.port.data(), target.port.data() + target.port.size(), port);
-  if (error != std::errc() || *end != '\0' || port == 0 || port > 65535) return wrong("the port is not from 1 to 65535");
+  const auto [end, error] =
+      std::from_chars(target.port.data(), target.port.data() + target.port.size(), port);
+  if (error != std::errc() || *end != '\0' || port == 0 || port > 65535)
+    return wrong("the port is not from 1 to 65535");
   target.prefix = std::string(parsed->encoded_path());
   while (target.prefix.ends_with('/')) target.prefix.pop_back();
   const bool v6 = target.host.find(':') != std::string::npos;
-  target.authority = v6 ? fmt::format("[{}]:{}", target.host, target.port) : target.host + ":" + target.port;
+  target.authority =
+      v6 ? fmt::format("[{}]:{}", target.host, target.port) : target.host + ":" + target.port;
   return target;
 }
 
@@ -81,16 +87,26 @@ bool plain_header_value(std::string_view text) {
 
 ErrorCode code_of(int status) {
   switch (status) {
-    case 401: return ErrorCode::kUnauthorized;
-    case 403: return ErrorCode::kForbidden;
-    case 404: return ErrorCode::kNotFound;
-    case 409: return ErrorCode::kConflict;
-    case 413: return ErrorCode::kTooLarge;
-    case 415: return ErrorCode::kUnsupported;
-    case 429: return ErrorCode::kBusy;
-    case 503: return ErrorCode::kUnavailable;
-    case 504: return ErrorCode::kDeadline;
-    default: return status >= 500 ? ErrorCode::kInternal : ErrorCode::kInvalid;
+    case 401:
+      return ErrorCode::kUnauthorized;
+    case 403:
+      return ErrorCode::kForbidden;
+    case 404:
+      return ErrorCode::kNotFound;
+    case 409:
+      return ErrorCode::kConflict;
+    case 413:
+      return ErrorCode::kTooLarge;
+    case 415:
+      return ErrorCode::kUnsupported;
+    case 429:
+      return ErrorCode::kBusy;
+    case 503:
+      return ErrorCode::kUnavailable;
+    case 504:
+      return ErrorCode::kDeadline;
+    default:
+      return status >= 500 ? ErrorCode::kInternal : ErrorCode::kInvalid;
   }
 }
 
@@ -106,7 +122,8 @@ std::string refusal_text(const Answer& answer) {
 }
 
 bool same_name(std::string_view a, std::string_view b) {
-  return beast::iequals(beast::string_view(a.data(), a.size()), beast::string_view(b.data(), b.size()));
+  return beast::iequals(beast::string_view(a.data(), a.size()),
+                        beast::string_view(b.data(), b.size()));
 }
 
 }  // namespace
@@ -123,7 +140,8 @@ Error error_of(const Answer& answer) {
   int64_t seconds = 0;
   const std::string_view retry = answer.header("Retry-After");
   std::from_chars(retry.data(), retry.data() + retry.size(), seconds);
-  return Error(code_of(answer.status), fmt::format("{} (HTTP {})", text, answer.status)).with_retry_after_ms(seconds * 1000);
+  return Error(code_of(answer.status), fmt::format("{} (HTTP {})", text, answer.status))
+      .with_retry_after_ms(seconds * 1000);
 }
 
 struct Client::Impl {
@@ -166,27 +184,37 @@ struct Client::Impl {
   }
 
   Error no_connection(const std::string& what) const {
-    return unavailable(fmt::format("can't connect to {}: {}: is the server running there? `altlas serve` starts one; --url names another",
-                                   target.authority, what));
+    return unavailable(
+        fmt::format("can't connect to {}: {}: is the server running there? `altlas serve` starts "
+                    "one; --url names another",
+                    target.authority, what));
   }
   Error broken(error_code error, std::string_view doing) const {
     if (error == beast::error::timeout)
-      return Error(ErrorCode::kDeadline, fmt::format("{} was silent for {} s", target.authority, static_cast<double>(options.timeout_ms) / 1000));
+      return Error(ErrorCode::kDeadline,
+                   fmt::format("{} was silent for {} s", target.authority,
+                               static_cast<double>(options.timeout_ms) / 1000));
     if (error == http::error::body_limit)
-      return Error(ErrorCode::kTooLarge, fmt::format("the answer of {} has more than {} bytes", target.authority, kAnswerBytesMax));
+      return Error(ErrorCode::kTooLarge, fmt::format("the answer of {} has more than {} bytes",
+                                                     target.authority, kAnswerBytesMax));
     if (error == http::error::end_of_stream)
-      return io_error(fmt::format("{} closed the connection while {}: has the server ended?", target.authority, doing));
-    return io_error(fmt::format("the connection to {} broke while {}: {}", target.authority, doing, error.message()));
+      return io_error(fmt::format("{} closed the connection while {}: has the server ended?",
+                                  target.authority, doing));
+    return io_error(fmt::format("the connection to {} broke while {}: {}", target.authority, doing,
+                                error.message()));
   }
 
   Result<void> prepare_tls() {
     try {
       tls.emplace(ssl::context::tls_client);
-      if (!options.ca_file.empty()) tls->load_verify_file(options.ca_file);
-      else tls->set_default_verify_paths();
+      if (!options.ca_file.empty())
+        tls->load_verify_file(options.ca_file);
+      else
+        tls->set_default_verify_paths();
       tls->set_verify_mode(options.insecure ? ssl::verify_none : ssl::verify_peer);
     } catch (const boost::system::system_error& error) {
-      return invalid(fmt::format("the certificates in '{}' can't be used: {}: name a PEM file", options.ca_file, error.code().message()));
+      return invalid(fmt::format("the certificates in '{}' can't be used: {}: name a PEM file",
+                                 options.ca_file, error.code().message()));
     }
     return {};
   }
@@ -194,15 +222,20 @@ struct Client::Impl {
   Result<void> handshake() {
     SSL_set_tlsext_host_name(secure->native_handle(), target.host.c_str());
     if (!options.insecure) secure->set_verify_callback(ssl::host_name_verification(target.host));
-    const error_code error = wait(options.connect_timeout_ms, [this](auto done) { secure->async_handshake(ssl::stream_base::client, done); });
+    const error_code error = wait(options.connect_timeout_ms, [this](auto done) {
+      secure->async_handshake(ssl::stream_base::client, done);
+    });
     if (!error) return {};
     const long verdict = SSL_get_verify_result(secure->native_handle());
     close();
     if (verdict != X509_V_OK)
-      return unavailable(fmt::format("{} shows a certificate that is not trusted ({}): name its authority's file (--ca-file), or take any certificate (--insecure)",
-                                     target.authority, X509_verify_cert_error_string(verdict)));
+      return unavailable(
+          fmt::format("{} shows a certificate that is not trusted ({}): name its authority's file "
+                      "(--ca-file), or take any certificate (--insecure)",
+                      target.authority, X509_verify_cert_error_string(verdict)));
     if (error == beast::error::timeout) return no_connection("no TLS answer within the time");
-    return no_connection(fmt::format("TLS failed ({}): does the server speak http there, not https?", error.message()));
+    return no_connection(fmt::format(
+        "TLS failed ({}): does the server speak http there, not https?", error.message()));
   }
 
   Result<void> open() {
@@ -210,15 +243,21 @@ struct Client::Impl {
     error_code error;
     tcp::resolver resolver(io);
     const auto found = resolver.resolve(target.host, target.port, error);
-    if (error) return no_connection(fmt::format("no address is known for '{}' ({})", target.host, error.message()));
-    if (target.tls) secure = std::make_unique<Secure>(io, *tls);
-    else plain = std::make_unique<beast::tcp_stream>(io);
+    if (error)
+      return no_connection(
+          fmt::format("no address is known for '{}' ({})", target.host, error.message()));
+    if (target.tls)
+      secure = std::make_unique<Secure>(io, *tls);
+    else
+      plain = std::make_unique<beast::tcp_stream>(io);
     error = wait(options.connect_timeout_ms, [&](auto done) {
-      socket().async_connect(found, [done](error_code result, const tcp::endpoint&) mutable { done(result); });
+      socket().async_connect(
+          found, [done](error_code result, const tcp::endpoint&) mutable { done(result); });
     });
     if (error) {
       close();
-      return no_connection(error == beast::error::timeout ? "no answer within the time" : error.message());
+      return no_connection(error == beast::error::timeout ? "no answer within the time"
+                                                          : error.message());
     }
     error_code ignored;
     socket().socket().set_option(tcp::no_delay(true), ignored);
@@ -227,7 +266,8 @@ struct Client::Impl {
     return {};
   }
 
-  // An idle connection that has something to read, if only its end, is of no use. (A new one of TLS 1.3 holds tickets.)
+  // An idle connection that has something to read, if only its end, is of no use. (A new one of
+  // TLS 1.3 holds tickets.)
   bool stale() {
     if (!connected() || buffer.size() > 0) return true;
     if (fresh) return false;
@@ -241,8 +281,10 @@ struct Client::Impl {
     return wait(timeout_ms, [&](auto done) { fn(*plain, done); });
   }
 
-  Result<void> write(http::verb method, std::string_view path, std::string body, std::string_view accept) {
-    if (!path.starts_with('/') || !plain_header_value(path) || path.find(' ') != std::string_view::npos)
+  Result<void> write(http::verb method, std::string_view path, std::string body,
+                     std::string_view accept) {
+    if (!path.starts_with('/') || !plain_header_value(path) ||
+        path.find(' ') != std::string_view::npos)
       return invalid(fmt::format("'{}' is no path of a request", path.substr(0, 200)));
     if (stale()) ALTLAS_TRY_VOID(open());
     http::request<http::string_body> request{method, target.prefix + std::string(path), 11};
@@ -250,11 +292,14 @@ struct Client::Impl {
     request.set(http::field::user_agent, "altlas");
     request.set(http::field::accept, beast::string_view(accept.data(), accept.size()));
     if (!options.key.empty()) request.set(http::field::authorization, "Bearer " + options.key);
-    if (method == http::verb::post || method == http::verb::put) request.set(http::field::content_type, "application/json");
+    if (method == http::verb::post || method == http::verb::put)
+      request.set(http::field::content_type, "application/json");
     request.body() = std::move(body);
     request.prepare_payload();
     fresh = false;
-    const error_code error = on_stream(options.timeout_ms, [&](auto& stream, auto done) { http::async_write(stream, request, done); });
+    const error_code error = on_stream(options.timeout_ms, [&](auto& stream, auto done) {
+      http::async_write(stream, request, done);
+    });
     if (!error) return {};
     Error out = broken(error, "a request was sent");
     close();
@@ -264,23 +309,30 @@ struct Client::Impl {
   static Answer head_of(const http::response<http::string_body>& message) {
     Answer answer;
     answer.status = static_cast<int>(message.result_int());
-    for (const auto& field : message) answer.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
+    for (const auto& field : message)
+      answer.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
     return answer;
   }
 
-  // Reads the answer; its events go to `on_event` as they come, if it is set and the answer is a stream of events.
+  // Reads the answer; its events go to `on_event` as they come, if it is set and the answer is a
+  // stream of events.
   Result<Answer> read(const SseParser::OnEvent* on_event) {
     http::response_parser<http::string_body> parser;
     parser.header_limit(kHeaderBytesMax);
     parser.body_limit(kAnswerBytesMax);
-    error_code error = on_stream(options.timeout_ms, [&](auto& stream, auto done) { http::async_read_header(stream, buffer, parser, done); });
+    error_code error = on_stream(options.timeout_ms, [&](auto& stream, auto done) {
+      http::async_read_header(stream, buffer, parser, done);
+    });
     if (error) return give_up(error);
     Answer answer = head_of(parser.get());
-    const bool events = on_event != nullptr && answer.ok() && answer.header("Content-Type").starts_with("text/event-stream");
+    const bool events = on_event != nullptr && answer.ok() &&
+                        answer.header("Content-Type").starts_with("text/event-stream");
     if (events) parser.body_limit(boost::none);
     SseParser sse;
     while (!parser.is_done()) {
-      error = on_stream(options.timeout_ms, [&](auto& stream, auto done) { http::async_read_some(stream, buffer, parser, done); });
+      error = on_stream(options.timeout_ms, [&](auto& stream, auto done) {
+        http::async_read_some(stream, buffer, parser, done);
+      });
       if (error) return give_up(error);
       if (!events || parser.get().body().empty()) continue;
       const Result<bool> more = sse.push(parser.get().body(), *on_event);
@@ -309,7 +361,8 @@ struct Client::Impl {
 Result<Client> Client::connect(std::string_view url, Options options) {
   auto impl = std::make_unique<Impl>();
   ALTLAS_TRY(impl->target, parse_url(url));
-  if (!plain_header_value(options.key)) return invalid("the API key has a control character, such as a line break");
+  if (!plain_header_value(options.key))
+    return invalid("the API key has a control character, such as a line break");
   impl->options = std::move(options);
   if (impl->target.tls) ALTLAS_TRY_VOID(impl->prepare_tls());
   ALTLAS_TRY_VOID(impl->open());
@@ -323,11 +376,18 @@ Client::~Client() = default;
 
 const std::string& Client::authority() const { return impl_->target.authority; }
 Result<Answer> Client::get(std::string_view path) { return impl_->send(http::verb::get, path, ""); }
-Result<Answer> Client::post(std::string_view path, std::string json) { return impl_->send(http::verb::post, path, std::move(json)); }
-Result<Answer> Client::put(std::string_view path, std::string json) { return impl_->send(http::verb::put, path, std::move(json)); }
-Result<Answer> Client::del(std::string_view path) { return impl_->send(http::verb::delete_, path, ""); }
+Result<Answer> Client::post(std::string_view path, std::string json) {
+  return impl_->send(http::verb::post, path, std::move(json));
+}
+Result<Answer> Client::put(std::string_view path, std::string json) {
+  return impl_->send(http::verb::put, path, std::move(json));
+}
+Result<Answer> Client::del(std::string_view path) {
+  return impl_->send(http::verb::delete_, path, "");
+}
 
-Result<Answer> Client::stream(std::string_view path, std::string json, const SseParser::OnEvent& on_event) {
+Result<Answer> Client::stream(std::string_view path, std::string json,
+                              const SseParser::OnEvent& on_event) {
   const http::verb method = json.empty() ? http::verb::get : http::verb::post;
   ALTLAS_TRY_VOID(impl_->write(method, path, std::move(json), "text/event-stream"));
   return impl_->read(&on_event);

@@ -30,7 +30,8 @@ struct Seen {
 using Serve = std::function<std::vector<std::string>(const Seen&)>;
 
 std::string reply(std::string_view status, std::string_view body, std::string_view more = "") {
-  return "HTTP/1.1 " + std::string(status) + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + std::string(more) + "\r\n" + std::string(body);
+  return "HTTP/1.1 " + std::string(status) + "\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n" + std::string(more) + "\r\n" + std::string(body);
 }
 
 // A self-signed certificate for 127.0.0.1 and its key, as PEM.
@@ -43,9 +44,11 @@ std::pair<std::string, std::string> make_certificate() {
   X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
   X509_set_pubkey(cert, key);
   X509_NAME* name = X509_get_subject_name(cert);
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("altlas test"), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                             reinterpret_cast<const unsigned char*>("altlas test"), -1, -1, 0);
   X509_set_issuer_name(cert, name);
-  X509_EXTENSION* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "IP:127.0.0.1");
+  X509_EXTENSION* names =
+      X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "IP:127.0.0.1");
   X509_add_ext(cert, names, -1);
   X509_EXTENSION_free(names);
   X509_sign(cert, key, EVP_sha256());
@@ -69,7 +72,8 @@ std::pair<std::string, std::string> make_certificate() {
 class TestServer {
  public:
   explicit TestServer(Serve serve, const std::pair<std::string, std::string>* pem = nullptr)
-      : serve_(std::move(serve)), acceptor_(io_, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {
+      : serve_(std::move(serve)),
+        acceptor_(io_, tcp::endpoint(asio::ip::address_v4::loopback(), 0)) {
     if (pem != nullptr) {
       tls_.emplace(asio::ssl::context::tls_server);
       tls_->use_certificate_chain(asio::buffer(pem->first));
@@ -83,7 +87,10 @@ class TestServer {
     boost::system::error_code ignored;
     wake.connect(acceptor_.local_endpoint(), ignored);
   }
-  std::string url() const { return (tls_ ? "https://127.0.0.1:" : "http://127.0.0.1:") + std::to_string(acceptor_.local_endpoint().port()); }
+  std::string url() const {
+    return (tls_ ? "https://127.0.0.1:" : "http://127.0.0.1:") +
+           std::to_string(acceptor_.local_endpoint().port());
+  }
   int connections() const { return connections_; }
 
  private:
@@ -112,8 +119,11 @@ class TestServer {
       http::request<http::string_body> request;
       http::read(stream, buffer, request, error);
       if (error) return;
-      const auto text = [](beast::string_view view) { return std::string(view.data(), view.size()); };
-      Seen seen{text(request.method_string()), text(request.target()), request.body(), text(request[http::field::authorization]),
+      const auto text = [](beast::string_view view) {
+        return std::string(view.data(), view.size());
+      };
+      Seen seen{text(request.method_string()), text(request.target()), request.body(),
+                text(request[http::field::authorization]),
                 text(request[http::field::content_type])};
       for (const std::string& bytes : serve_(seen)) {
         if (bytes.empty()) return;
@@ -132,7 +142,8 @@ class TestServer {
   std::jthread thread_;
 };
 
-// Goal: method, path, body and key arrive; the answer comes back whole; one connection serves all. Method: echo server.
+// Goal: method, path, body and key arrive; the answer comes back whole; one connection serves all.
+// Method: echo server.
 TEST(Client, RequestsOverOneConnection) {
   std::vector<Seen> seen;
   TestServer server([&seen](const Seen& request) {
@@ -157,9 +168,11 @@ TEST(Client, RequestsOverOneConnection) {
   EXPECT_EQ(seen[3].method, "DELETE");
 }
 
-// Goal: a connection that the server closed between requests is opened again. Method: a server that closes each time.
+// Goal: a connection that the server closed between requests is opened again. Method: a server that
+// closes each time.
 TEST(Client, ReconnectsAfterClose) {
-  TestServer server([](const Seen&) { return std::vector<std::string>{reply("200 OK", "ok"), ""}; });
+  TestServer server(
+      [](const Seen&) { return std::vector<std::string>{reply("200 OK", "ok"), ""}; });
   auto client = Client::connect(server.url(), {});
   ASSERT_TRUE(client.ok());
   for (int i = 0; i < 3; ++i) {
@@ -174,14 +187,17 @@ TEST(Client, ReconnectsAfterClose) {
 // Goal: events arrive one by one, refusals with their body. Method: chunks that cut events; a 429.
 TEST(Client, Streams) {
   TestServer server([](const Seen& request) -> std::vector<std::string> {
-    if (request.target == "/refused") return {reply("429 Too Many Requests", R"({"error": "the queue is full"})", "Retry-After: 7\r\n")};
+    if (request.target == "/refused")
+      return {reply("429 Too Many Requests", R"({"error": "the queue is full"})",
+                    "Retry-After: 7\r\n")};
     const auto chunk = [](const std::string& text) {
       char size[16];
       std::snprintf(size, sizeof size, "%zx\r\n", text.size());
       return size + text + "\r\n";
     };
-    return {"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
-            chunk("data: o"), chunk("ne\n\ndata: two\n"), chunk("\ndata: three\n\n"), "0\r\n\r\n"};
+    return {
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        chunk("data: o"), chunk("ne\n\ndata: two\n"), chunk("\ndata: three\n\n"), "0\r\n\r\n"};
   });
   auto client = Client::connect(server.url(), {});
   ASSERT_TRUE(client.ok());
@@ -208,7 +224,8 @@ TEST(Client, Streams) {
   EXPECT_EQ(server.connections(), 2);
 }
 
-// Goal: every fault is one clear error with host and port. Method: nobody listens; silence; a cut answer; no HTTP.
+// Goal: every fault is one clear error with host and port. Method: nobody listens; silence; a cut
+// answer; no HTTP.
 TEST(Client, Faults) {
   std::string url;
   {
@@ -218,7 +235,8 @@ TEST(Client, Faults) {
   const auto refused = Client::connect(url, {});
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kUnavailable);
-  EXPECT_NE(refused.error().message().find(url.substr(7)), std::string::npos) << refused.error().message();
+  EXPECT_NE(refused.error().message().find(url.substr(7)), std::string::npos)
+      << refused.error().message();
   EXPECT_NE(refused.error().message().find("altlas serve"), std::string::npos);
 
   TestServer server([](const Seen& request) -> std::vector<std::string> {
@@ -239,15 +257,21 @@ TEST(Client, Faults) {
   EXPECT_EQ(garbage.error().code(), ErrorCode::kIo) << garbage.error().message();
 }
 
-// Goal: what can't be an address, a key or a path is refused before anything is sent. Method: a list of them.
+// Goal: what can't be an address, a key or a path is refused before anything is sent. Method: a
+// list of them.
 TEST(Client, RefusesBadInput) {
-  for (const char* url : {"", "127.0.0.1:8000", "ftp://x", "http://", "http://h:0", "http://h:70000", "http://h:x", "http://a@h", "http://h/?q=1", "http://h h"}) {
+  for (const char* url :
+       {"", "127.0.0.1:8000", "ftp://x", "http://", "http://h:0", "http://h:70000", "http://h:x",
+        "http://a@h", "http://h/?q=1", "http://h h"}) {
     const auto client = Client::connect(url, {});
     ASSERT_FALSE(client.ok()) << url;
-    EXPECT_EQ(client.error().code(), ErrorCode::kInvalid) << url << ": " << client.error().message();
+    EXPECT_EQ(client.error().code(), ErrorCode::kInvalid)
+        << url << ": " << client.error().message();
   }
-  EXPECT_EQ(Client::connect("http://127.0.0.1:1", {.key = "a\r\nX: y"}).error().code(), ErrorCode::kInvalid);
-  EXPECT_EQ(Client::connect("https://127.0.0.1:1", {.ca_file = "/nowhere.pem"}).error().code(), ErrorCode::kInvalid);
+  EXPECT_EQ(Client::connect("http://127.0.0.1:1", {.key = "a\r\nX: y"}).error().code(),
+            ErrorCode::kInvalid);
+  EXPECT_EQ(Client::connect("https://127.0.0.1:1", {.ca_file = "/nowhere.pem"}).error().code(),
+            ErrorCode::kInvalid);
   TestServer server([](const Seen&) { return std::vector{reply("200 OK", "")}; });
   auto client = Client::connect(server.url(), {});
   ASSERT_TRUE(client.ok());
@@ -256,10 +280,13 @@ TEST(Client, RefusesBadInput) {
   EXPECT_EQ(client->get("/a\r\nX: y").error().code(), ErrorCode::kInvalid);
 }
 
-// Goal: the server's certificate is verified, with our own authority or not at all if asked. Method: a self-signed one.
+// Goal: the server's certificate is verified, with our own authority or not at all if asked.
+// Method: a self-signed one.
 TEST(Client, Tls) {
   const auto pem = make_certificate();
-  const std::string file = (std::filesystem::temp_directory_path() / ("altlas-client-test-" + std::to_string(getpid()) + ".pem")).string();
+  const std::string file = (std::filesystem::temp_directory_path() /
+                            ("altlas-client-test-" + std::to_string(getpid()) + ".pem"))
+                               .string();
   FILE* out = std::fopen(file.c_str(), "w");
   ASSERT_NE(out, nullptr);
   std::fputs(pem.first.c_str(), out);
@@ -268,7 +295,8 @@ TEST(Client, Tls) {
   const auto distrusted = Client::connect(server.url(), {});
   ASSERT_FALSE(distrusted.ok());
   EXPECT_EQ(distrusted.error().code(), ErrorCode::kUnavailable);
-  EXPECT_NE(distrusted.error().message().find("not trusted"), std::string::npos) << distrusted.error().message();
+  EXPECT_NE(distrusted.error().message().find("not trusted"), std::string::npos)
+      << distrusted.error().message();
   for (const Options& options : {Options{.ca_file = file}, Options{.insecure = true}}) {
     auto client = Client::connect(server.url(), options);
     ASSERT_TRUE(client.ok()) << client.error().message();

@@ -18,7 +18,8 @@ bool SseParser::take_line(std::string_view line, const OnEvent& on_event) {
   const size_t colon = line.find(':');
   if (colon == 0) return true;  // A comment.
   const std::string_view field = line.substr(0, colon);
-  std::string_view value = colon == std::string_view::npos ? std::string_view() : line.substr(colon + 1);
+  std::string_view value =
+      colon == std::string_view::npos ? std::string_view() : line.substr(colon + 1);
   if (value.starts_with(' ')) value.remove_prefix(1);
   if (field == "data") {
     if (has_data_) event_.data += '\n';
@@ -44,7 +45,8 @@ Result<bool> SseParser::push(std::string_view bytes, const OnEvent& on_event) {
       continue;
     }
     if (line_.size() + event_.data.size() >= kSseEventBytesMax)
-      return Error(ErrorCode::kTooLarge, fmt::format("an event of the stream has more than {} bytes", kSseEventBytesMax));
+      return Error(ErrorCode::kTooLarge,
+                   fmt::format("an event of the stream has more than {} bytes", kSseEventBytesMax));
     line_ += c;
   }
   return true;

@@ -8,9 +8,11 @@
 namespace altlas::client {
 namespace {
 
-// Goal: events do not depend on how the stream is cut, nor on its line ends. Method: each cut into two pieces.
+// Goal: events do not depend on how the stream is cut, nor on its line ends. Method: each cut into
+// two pieces.
 TEST(Sse, AnyCut) {
-  const std::string stream = "\xEF\xBB\xBF: hello\r\n\r\nevent: token\rdata: a\rdata:b\r\rid: 7\ndata:  c\n\ndata\n\n";
+  const std::string stream =
+      "\xEF\xBB\xBF: hello\r\n\r\nevent: token\rdata: a\rdata:b\r\rid: 7\ndata:  c\n\ndata\n\n";
   for (size_t cut = 0; cut <= stream.size(); ++cut) {
     SCOPED_TRACE(cut);
     SseParser parser;
@@ -31,16 +33,19 @@ TEST(Sse, AnyCut) {
   }
 }
 
-// Goal: a reader that has enough hears no more; an endless event is refused. Method: stop at the first; a line without end.
+// Goal: a reader that has enough hears no more; an endless event is refused. Method: stop at the
+// first; a line without end.
 TEST(Sse, StopsAndLimits) {
   SseParser parser;
   int heard = 0;
-  const auto more = parser.push("data: 1\n\ndata: 2\n\n", [&heard](const SseEvent&) { return ++heard < 1; });
+  const auto more =
+      parser.push("data: 1\n\ndata: 2\n\n", [&heard](const SseEvent&) { return ++heard < 1; });
   ASSERT_TRUE(more.ok());
   EXPECT_FALSE(*more);
   EXPECT_EQ(heard, 1);
   SseParser endless;
-  const auto refused = endless.push("data: " + std::string(kSseEventBytesMax, 'x'), [](const SseEvent&) { return true; });
+  const auto refused = endless.push("data: " + std::string(kSseEventBytesMax, 'x'),
+                                    [](const SseEvent&) { return true; });
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kTooLarge);
 }
