@@ -19,7 +19,8 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 
-// Prints "altlas: message" to standard error; 2 for what the user can put right (bad input, not found), else 1.
+// Prints "altlas: message" to standard error; 2 for what the user can put right (bad input, not
+// found), else 1.
 int fail(const Error& error);
 
 // A command adds its options to `app` and returns what runs it. `app` outlives the function.
@@ -42,5 +43,6 @@ Run make_validate_config(CLI::App& app);
 Run make_status(CLI::App& app);
 Run make_cancel(CLI::App& app);
 Run make_strategy(CLI::App& app);
+Run make_simulate(CLI::App& app);
 
 }  // namespace altlas::cli

@@ -19,8 +19,11 @@ constexpr altlas::cli::Command kCommands[] = {
     {"status", "Devices, deployments and tasks of a running server", altlas::cli::make_status},
     {"cancel", "Cancel a task of a running server", altlas::cli::make_cancel},
     {"strategy", "Show or change how a running server chooses devices", altlas::cli::make_strategy},
-    {"doctor", "What this machine has, what is missing and how to get it", altlas::cli::make_doctor},
+    {"doctor", "What this machine has, what is missing and how to get it",
+     altlas::cli::make_doctor},
     {"validate-config", "Check a configuration file", altlas::cli::make_validate_config},
+    {"simulate", "Run the server's decisions against simulated faults, many seeds",
+     altlas::cli::make_simulate},
     {"worker", "A worker process; the server starts it", altlas::cli::make_worker},
 };
 
@@ -34,7 +37,8 @@ int unknown_command(std::string_view given) {
   }
   const std::string_view near = altlas::did_you_mean(given, names.data(), names.size());
   const std::string hint = near.empty() ? "" : " (did you mean " + std::string(near) + "?)";
-  return altlas::cli::fail(altlas::invalid("'" + altlas::cli::printable(given, 64) + "' is no command" + hint + ": use one of " + known));
+  return altlas::cli::fail(altlas::invalid("'" + altlas::cli::printable(given, 64) +
+                                           "' is no command" + hint + ": use one of " + known));
 }
 
 }  // namespace
@@ -44,7 +48,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", ALTLAS_VERSION);
   app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
-    const CLI::App* shown = failed->get_subcommands().empty() ? failed : failed->get_subcommands().front();
+    const CLI::App* shown =
+        failed->get_subcommands().empty() ? failed : failed->get_subcommands().front();
     return "altlas: " + std::string(error.what()) + "; see altlas " +
            (shown->get_parent() != nullptr ? shown->get_name() + " " : std::string()) + "--help\n";
   });
@@ -53,8 +58,11 @@ int main(int argc, char** argv) {
     CLI::App* sub = app.add_subcommand(command.name, command.help);
     commands.emplace_back(sub, command.make(*sub));
   }
-  const auto is_given = [&](const altlas::cli::Command& command) { return std::string_view(argv[1]) == command.name; };
-  if (argc > 1 && argv[1][0] != '-' && std::ranges::none_of(kCommands, is_given)) return unknown_command(argv[1]);
+  const auto is_given = [&](const altlas::cli::Command& command) {
+    return std::string_view(argv[1]) == command.name;
+  };
+  if (argc > 1 && argv[1][0] != '-' && std::ranges::none_of(kCommands, is_given))
+    return unknown_command(argv[1]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace altlas::simulation {
 
 void Checkers::submitted(const TaskSpec& spec) {
@@ -120,8 +122,10 @@ void Checkers::waiting(uint64_t tasks, uint64_t limit) {
 }
 
 void Checkers::device(const DeviceUse& use) {
-  if (use.held_bytes > use.total_bytes)
-    fail(fmt::format("device {} holds {} bytes of {}: {}", use.device.value, use.held_bytes, use.total_bytes, use.what));
+  if (use.fixed_bytes + std::max(use.kv_bytes, use.reserved_bytes) > use.total_bytes)
+    fail(fmt::format("device {} has {} bytes; it holds {} of weights and activations, {} of KV blocks, {} are reserved: "
+                     "{}",
+                     use.device.value, use.total_bytes, use.fixed_bytes, use.kv_bytes, use.reserved_bytes, use.what));
 }
 
 std::vector<TaskId> Checkers::unfinished() const {

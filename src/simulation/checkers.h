@@ -33,7 +33,9 @@ using ExpectedText = std::function<const std::string&(const TaskSpec& spec)>;
 struct DeviceUse {
   DeviceId device;
   uint64_t total_bytes = 0;
-  uint64_t held_bytes = 0;     // Weights, activations and used KV blocks of its processes, reservations of running tasks.
+  uint64_t fixed_bytes = 0;    // Weights and activations of its processes.
+  uint64_t kv_bytes = 0;       // Their used KV blocks.
+  uint64_t reserved_bytes = 0; // For running tasks (estimated_memory). A replica may fill its KV pool beside them.
   std::string what;            // The same, told apart.
 };
 

@@ -216,8 +216,7 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
     DeviceUse& use = out.emplace_back();
     use.device = device.id;
     use.total_bytes = device.memory_total;
-    use.held_bytes = reserved.at(static_cast<size_t>(device.id.value));
-    use.what = fmt::format("{} reserved", use.held_bytes);
+    use.reserved_bytes = reserved.at(static_cast<size_t>(device.id.value));
   }
   for (const auto& [number, worker] : workers_) {
     if (!worker.process || worker.process->core() == nullptr) continue;
@@ -225,9 +224,9 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
     const engine::ReplicaLimits& limits = core.limits();
     const uint64_t blocks = limits.group_blocks.at(0) - core.stats().kv_blocks_free;
     DeviceUse& use = out.at(worker.device);
-    use.held_bytes += limits.weight_bytes + limits.activation_bytes + blocks * limits.block_bytes;
-    use.what += fmt::format(", replica {}: {} + {} and {} KV blocks of {}", worker.replica.value, limits.weight_bytes,
-                            limits.activation_bytes, blocks, limits.block_bytes);
+    use.fixed_bytes += limits.weight_bytes + limits.activation_bytes;
+    use.kv_bytes += blocks * limits.block_bytes;
+    use.what += fmt::format("replica {} of epoch {}; ", worker.replica.value, worker.epoch);
   }
   return out;
 }

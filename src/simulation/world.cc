@@ -176,7 +176,8 @@ void World::check_devices() {
   for (const auto& [id, task] : checkers_.tasks()) {
     if (task.spec.estimated_memory == 0 || task.end) continue;
     const auto view = gateway_->core().task(id);
-    if (view.ok() && view->status == TaskStatus::kRunning)
+    // One whose end is being journalled is shown as running, and holds nothing any more.
+    if (view.ok() && view->status == TaskStatus::kRunning && gateway_->core().cancelable(id).ok())
       reserved[static_cast<size_t>(view->device.value)] += task.spec.estimated_memory;
   }
   for (const DeviceUse& use : machine_.device_use(reserved)) checkers_.device(use);
