@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/device_sampler.h"
 #include "cli/setup.h"
 #include "cli/terminal.h"
 #include "config/device_spec.h"
@@ -182,6 +183,7 @@ Result<void> connect(Serving& out) {
   ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
   options.in_process_workers = out.config.engine.in_process_workers;
   options.metrics = &out.metrics;
+  options.sample = make_device_sampler(out.devices);
   ALTLAS_TRY(out.service, control::make_service(out.io, std::move(options)));
   std::vector<server::ServedModel> models;
   server::ServedModel served;

@@ -58,9 +58,11 @@ class Core {
   std::vector<DeviceView> devices() const;
   std::vector<DeploymentView> deployments() const;
   HealthView health() const;
+  Strategy strategy() const { return setup_.strategy; }        // The default one.
   // Text and tokens published so far, for a subscriber that comes later; valid until the next step.
   const std::string* said_text(const TaskId& id) const;
   const std::vector<int32_t>* said_tokens(const TaskId& id) const;
+  const std::vector<TokenLogprobs>* said_logprobs(const TaskId& id) const;
 
   size_t waiting() const { return queue_.size(); }
   size_t held() const { return held_; }  // Counted by the queue bound: never more than max_queue_size.
@@ -84,6 +86,7 @@ class Core {
     std::optional<TimeUs> started, finished, first_token;
     std::vector<int32_t> generated;   // As seen, also if not yet published (tokens: sync).
     std::string text;                 // Published.
+    std::vector<TokenLogprobs> logprobs;  // Published, where asked for; dropped when a durable task is over.
     uint64_t text_seen = 0;           // Bytes seen, published or not.
     bool text_unknown = false;        // Restored: the text of its first tokens was said before this server started.
     uint32_t prompt_tokens = 0;
@@ -233,6 +236,7 @@ class Core {
   void move_task(Task& task, uint32_t site);
   void reserve_if_room(Task& task);
   uint64_t memory_used(const Device& device) const;
+  void release_reservations(DeviceId device);
   double utilization(const Device& device) const;
 
   // core_tasks.cc: running, ending, journal

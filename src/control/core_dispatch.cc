@@ -36,6 +36,16 @@ uint64_t Core::memory_used(const Device& device) const {
   return used;
 }
 
+// Waiting tasks give up their reservations, the last ones first, until what the replicas hold has room beside them.
+void Core::release_reservations(DeviceId id) {
+  Device& one = devices_[static_cast<size_t>(id.value)];
+  for (auto task = tasks_.rbegin(); task != tasks_.rend() && memory_used(one) > one.setup.memory_total; ++task) {
+    if (!task->second.reserved || task->second.phase > Phase::kWaiting || &device_of(task->second) != &one) continue;
+    one.reserved -= task->second.spec.estimated_memory;
+    task->second.reserved = false;
+  }
+}
+
 // As sampled, or what the replicas say they computed.
 double Core::utilization(const Device& device) const {
   if (device.utilization >= 0) return device.utilization;
@@ -176,7 +186,7 @@ Core::Fit Core::fits(const Task& task, uint32_t slot, std::string& why) const {
   PlacementRequest request;
   request.prompt_tokens = task.prompt_tokens + static_cast<uint32_t>(task.generated.size());
   request.sequence_tokens = task.prompt_tokens + static_cast<uint32_t>(std::max(task.spec.tokens_max, 0));
-  request.estimated_memory = task.reserved ? 0 : task.spec.estimated_memory;
+  request.estimated_memory = task.spec.estimated_memory;
   scheduler::Assessment assessment = scheduler::assess(policy_, seen, request);
   why = std::move(assessment.reason);
   if (assessment.standing == scheduler::Standing::kEligible) return Fit::kNow;
@@ -217,6 +227,7 @@ void Core::dispatch_site(uint32_t index, Out& out) {
     if (!takes_tasks(site)) return;
     std::vector<uint64_t> starts, never;
     uint32_t chosen = 0;
+    uint64_t head = 0;
     std::string why;
     size_t seen = 0;
     bool held_up = false;
@@ -231,6 +242,7 @@ void Core::dispatch_site(uint32_t index, Out& out) {
       }
       if (fit == Fit::kNow && (!held_up || task.reserved)) starts = startable(task, *slot);
       chosen = *slot;
+      head = number;
       if (starts.empty()) held_up |= now_ - queue_.arrived(number) > kPassedOverMaxUs;
       return starts.empty();
     });
@@ -240,7 +252,7 @@ void Core::dispatch_site(uint32_t index, Out& out) {
     }
     for (const uint64_t number : starts) {
       // Of a batch: what does not fit beside its first tasks follows as soon as it does.
-      if (number != starts.front() && fits(at(number), chosen, why) != Fit::kNow) break;
+      if (number != head && fits(at(number), chosen, why) != Fit::kNow) continue;
       start(at(number), chosen, out);
       again = true;
     }

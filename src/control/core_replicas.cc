@@ -141,6 +141,7 @@ void Core::report(uint32_t index, engine::Report& report, Out& out) {
     slot.wake = INT64_MAX;
     slot.message = "";
     deployments_[slot.deployment].limits = std::move(*loaded);
+    for (const DeviceId id : slot.devices) release_reservations(id);
     for (const uint32_t site : deployments_[slot.deployment].sites) dirty_sites_.insert(site);
   } else if (auto* not_loaded = std::get_if<engine::LoadFailed>(&report)) {
     load_failed(index, *not_loaded, out);

@@ -62,6 +62,7 @@ Result<void> Core::tokens(Slot& slot, engine::SequenceTokens& report, Out& out) 
 
 void Core::publish(Task& task, TokenDelta delta, Out& out) {
   task.text += delta.text;
+  task.logprobs.insert(task.logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
   out.push_back(PublishDelta{task.spec.id, std::move(delta)});
 }
 
@@ -182,6 +183,7 @@ void Core::over(Task& task, Out& out) {
   task.generated = {};
   task.spec.prompt = {};
   task.spec.payload = {};
+  if (task.spec.durable) task.logprobs = {};
   if (task.end == TaskStatus::kCompleted) task.text = {};  // The result has it.
   (task.spec.durable ? kept_ : passing_).push_back(task.number);
 }

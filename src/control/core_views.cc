@@ -223,6 +223,11 @@ const std::vector<int32_t>* Core::said_tokens(const TaskId& id) const {
   return found == nullptr ? nullptr : &found->generated;
 }
 
+const std::vector<TokenLogprobs>* Core::said_logprobs(const TaskId& id) const {
+  const Task* found = find(id);
+  return found == nullptr ? nullptr : &found->logprobs;
+}
+
 size_t Core::running(ReplicaId replica) const {
   const auto slot = slot_of_.find(replica);
   return slot == slot_of_.end() ? 0 : slots_[slot->second].runs.size();

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "control/core.h"
 #include "control/event_log.h"
+#include "control/service_metrics.h"
 #include "journal/replay.h"
 #include "journal/writer.h"
 
@@ -101,7 +102,8 @@ class ServiceImpl : public Service {
         log_(std::move(log)),
         core_(options_.setup),
         writer_(std::move(options_.store), journal::WriterOptions{}),
-        timer_(strand_) {
+        timer_(strand_),
+        metrics_(options_.metrics) {
     LauncherCallbacks callbacks;
     callbacks.connected = [this](ReplicaId id, int32_t pid) { post(WorkerConnected{id, pid}); };
     callbacks.report = [this](ReplicaId id, engine::Report report) { post(WorkerReported{id, std::move(report)}); };
@@ -122,8 +124,9 @@ class ServiceImpl : public Service {
   awaitable<Result<Admission>> admit(AdmissionRequested request) override {
     co_return co_await on_strand(strand_, do_admit(std::move(request)));
   }
-  awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs, bool split) override {
-    co_return co_await on_strand(strand_, do_submit(admission.take(), std::move(specs), split));
+  awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs, bool split,
+                                                uint32_t min_per_device) override {
+    co_return co_await on_strand(strand_, do_submit(admission.take(), std::move(specs), split, min_per_device));
   }
   awaitable<Result<TaskView>> task(TaskId id) override {
     co_return co_await on_strand(strand_, do_task(id));
@@ -147,6 +150,7 @@ class ServiceImpl : public Service {
   awaitable<std::vector<DeploymentView>> deployments() override {
     co_return co_await on_strand(strand_, do_deployments());
   }
+  awaitable<Strategy> strategy() override { co_return co_await on_strand(strand_, do_strategy()); }
   awaitable<Result<void>> set_strategy(Strategy strategy) override {
     co_return co_await on_strand(strand_, do_event(StrategyChanged{strategy}));
   }
@@ -167,6 +171,7 @@ class ServiceImpl : public Service {
     ALTLAS_TRY_VOID(launcher_->open());
     writer_.start();
     started_ = true;
+    if (options_.metrics != nullptr) collector_ = options_.metrics->add_collector([this] { take_picture(); });
     post(TasksRestored{replay.take()});
     post(Started{});
     if (options_.sample) sampler_ = std::jthread([this](const std::stop_token& stop) { sample(stop); });
@@ -176,6 +181,7 @@ class ServiceImpl : public Service {
   void stop(int64_t timeout_ms) override {
     if (!started_ || stopped_) return;
     stopped_ = true;
+    if (options_.metrics != nullptr) options_.metrics->remove_collector(collector_);
     if (sampler_.joinable()) {
       sampler_.request_stop();
       sampler_.join();
@@ -274,12 +280,14 @@ class ServiceImpl : public Service {
   void carry_out(LogWarning& what) { log::warn("{}", what.text); }
 
   void carry_out(PublishDelta& what) {
+    if (const auto view = core_.task(what.task); view.ok()) metrics_.delta(what.task, *view, what.delta.ids.size(), clock_.now());
     for_subscribers(what.task, [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
   }
   void carry_out(PublishStatus& what) {
     if (!is_over(what.status)) return;
+    const auto view = core_.task(what.task);
+    if (view.ok()) metrics_.ended(*view);
     if (inboxes_.contains(what.task)) {
-      const auto view = core_.task(what.task);
       for_subscribers(what.task, [&](Inbox& inbox) {
         if (view.ok()) push(inbox, StreamEvent{TokenDelta{}, *view});
       });
@@ -317,15 +325,15 @@ class ServiceImpl : public Service {
     co_return Admission(ticket, std::move(release));
   }
 
-  awaitable<Result<std::vector<Placed>>> do_submit(uint64_t ticket, std::vector<TaskSpec> specs, bool split) {
+  awaitable<Result<std::vector<Placed>>> do_submit(uint64_t ticket, std::vector<TaskSpec> specs, bool split,
+                                                   uint32_t min_per_device) {
     if (ticket == 0) ticket = next_ticket_++;
     for (TaskSpec& spec : specs) {
       if (spec.id == TaskId{}) spec.id = TaskId{random_bits(), random_bits()};
-      if (spec.sampling.seed == 0) spec.sampling.seed = random_bits() | 1;
     }
     const auto woken = std::make_shared<Timer>(strand_, Timer::time_point::max());
     submitters_[ticket] = woken;
-    run(TasksSubmitted{ticket, std::move(specs), split, 1});
+    run(TasksSubmitted{ticket, std::move(specs), split, min_per_device});
     while (!submissions_.contains(ticket) && !closed_) {
       woken->expires_at(Timer::time_point::max());
       co_await woken->async_wait(asio::as_tuple(use_awaitable));
@@ -343,6 +351,7 @@ class ServiceImpl : public Service {
   awaitable<Result<Explanation>> do_explain(TaskId id) { co_return core_.explain(id); }
   awaitable<std::vector<DeviceView>> do_devices() { co_return core_.devices(); }
   awaitable<std::vector<DeploymentView>> do_deployments() { co_return core_.deployments(); }
+  awaitable<Strategy> do_strategy() { co_return core_.strategy(); }
   awaitable<Result<void>> do_event(Event event) {
     run(std::move(event));
     co_return Result<void>();
@@ -372,11 +381,22 @@ class ServiceImpl : public Service {
     StreamEvent first;
     first.delta.text = *core_.said_text(id);
     first.delta.ids = *core_.said_tokens(id);
+    first.delta.logprobs = *core_.said_logprobs(id);
     if (is_over(view->status)) first.end = *view;
     if (first.end || !first.delta.text.empty() || !first.delta.ids.empty()) inbox->events.push_back(std::move(first));
     if (!is_over(view->status)) inboxes_[id].push_back(inbox);
     std::unique_ptr<Subscription> out = std::make_unique<SubscriptionImpl>(strand_, std::move(inbox));
     co_return out;
+  }
+
+  // On the thread that writes the metrics: waits for the strand, but not for long.
+  void take_picture() {
+    const auto done = std::make_shared<std::promise<void>>();
+    asio::post(strand_, [this, done] {
+      metrics_.picture(core_.devices(), core_.deployments(), core_.waiting());
+      done->set_value();
+    });
+    done->get_future().wait_for(std::chrono::seconds(1));
   }
 
   // On sampler_: reads the machine, never the core.
@@ -398,6 +418,8 @@ class ServiceImpl : public Service {
   journal::JournalWriter writer_;
   std::unique_ptr<Launcher> launcher_;
   Timer timer_;
+  ServiceMetrics metrics_;
+  telemetry::Registry::CollectorId collector_ = 0;
   TimeUs armed_ = 0;
   uint64_t next_ticket_ = 1;
   bool started_ = false, stopped_ = false;  // The thread's that starts and stops.

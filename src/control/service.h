@@ -75,10 +75,11 @@ class Service {
   // Errors: kBusy with retry_after_ms when the queue is full, kUnavailable while draining, kNotFound for a deployment
   // that is not there.
   virtual boost::asio::awaitable<Result<Admission>> admit(AdmissionRequested request) = 0;
-  // Durable and placed when it returns. Ids of tasks without one, seeds of requests without one, are drawn here.
+  // Durable and placed when it returns. Ids of tasks without one are drawn here.
   // Errors: kInvalid with the numbers for what can never fit, kConflict for another body under the same idempotency key.
+  // min_per_device: of a split batch, neighbours stay together in groups of at least so many.
   virtual boost::asio::awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs,
-                                                                     bool split) = 0;
+                                                                     bool split, uint32_t min_per_device = 1) = 0;
   virtual boost::asio::awaitable<Result<TaskView>> task(TaskId id) = 0;  // Errors: kNotFound.
   // Returns when the task is over or the time has passed.
   virtual boost::asio::awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) = 0;
@@ -89,6 +90,7 @@ class Service {
   virtual boost::asio::awaitable<Result<Explanation>> explain(TaskId id) = 0;
   virtual boost::asio::awaitable<std::vector<DeviceView>> devices() = 0;
   virtual boost::asio::awaitable<std::vector<DeploymentView>> deployments() = 0;
+  virtual boost::asio::awaitable<Strategy> strategy() = 0;  // The default one.
   virtual boost::asio::awaitable<Result<void>> set_strategy(Strategy strategy) = 0;
   virtual boost::asio::awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) = 0;
   // For a task that this process accepted or replayed.  Errors: kNotFound.

@@ -61,6 +61,11 @@ awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
   co_return json_response(json::serialize(answer));
 }
 
+awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
+  const json::object answer{{"strategy", to_string(co_await rooms.service.strategy())}};
+  co_return json_response(json::serialize(answer));
+}
+
 awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
@@ -93,6 +98,7 @@ std::vector<Route> device_routes() {
       {"GET", "/api/v1/gpus", Access::kUser, get_gpus, "Devices", "", "Gpus"},
       {"GET", "/api/v1/gpus/{id}", Access::kUser, get_gpu, "One device", "", "Gpu", {}, {404}},
       {"GET", "/api/v1/deployments", Access::kUser, get_deployments, "Deployments and their replicas", "", "Deployments"},
+      {"GET", "/api/v1/config/gpu/strategy", Access::kUser, get_strategy, "The default strategy", "", "Strategy"},
       {"POST", "/api/v1/config/gpu/strategy", Access::kAdmin, post_strategy, "Change the default strategy", "StrategyRequest", "StrategyAnswer", {}, {400, 413, 415}},
       {"POST", "/api/v1/config/gpu/max_concurrent_tasks", Access::kAdmin, post_max_concurrent, "Change the tasks per device", "ConcurrencyRequest", "ConcurrencyAnswer", {}, {400, 413, 415}},
   };

@@ -115,6 +115,7 @@ std::string_view openapi_schemas() {
   "power": {"type": ["number", "null"]}, "healthy": {"type": "boolean"}, "deployments": {"type": "array", "items": {"type": "string"}}}},
 "Gpus": {"type": "object", "required": ["gpus"], "properties": {"gpus": {"type": "array", "items": {"$ref": "#/components/schemas/Gpu"}}}},
 "Deployments": {"type": "object", "required": ["deployments"], "properties": {"deployments": {"type": "object"}}},
+"Strategy": {"type": "object", "required": ["strategy"], "properties": {"strategy": {"type": "string"}}},
 "StrategyAnswer": {"type": "object", "required": ["status", "strategy"], "properties": {"status": {"const": "success"}, "strategy": {"type": "string"}}},
 "ConcurrencyAnswer": {"type": "object", "required": ["status", "max_concurrent_tasks"], "properties": {"status": {"const": "success"}, "max_concurrent_tasks": {"type": "integer"}}},
 "Usage": {"type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"], "properties": {

@@ -33,12 +33,6 @@ std::string_view batch_status(const std::vector<control::Placed>& placed, bool s
   return "mixed";
 }
 
-// Groups of a batch that did not say batch_split: at least min_batch_size_per_gpu items each, at most one per device.
-size_t batch_groups(size_t items, size_t devices, const config::MultiGpuConfig& config) {
-  if (!config.batch_split) return 1;
-  return std::clamp<size_t>(items / static_cast<size_t>(config.min_batch_size_per_gpu), 1, std::max<size_t>(devices, 1));
-}
-
 // POST /api/v1/batch_predict.  All items are checked before any is accepted.
 awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
@@ -61,15 +55,11 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
       co_return invalid(path + ".model: a batch takes one model for all its items", path + ".model");
     tasks.push_back(std::move(task));
   }
-  bool split = options.batch_split.value_or(rooms.config.gpu.multi_gpu.batch_split);
-  if (!options.batch_split && split) {
-    const auto devices = co_await rooms.service.devices();
-    const size_t groups = batch_groups(tasks.size(), devices.size(), rooms.config.gpu.multi_gpu);
-    split = groups > 1 || tasks.size() == 1;
-    if (split && rooms.config.gpu.multi_gpu.min_batch_size_per_gpu > 1)
-      for (size_t i = 0; i < tasks.size(); ++i) tasks[i].spec.batch_group = 1 + i * groups / tasks.size();
-  }
-  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), split, rooms));
+  const config::MultiGpuConfig& config = rooms.config.gpu.multi_gpu;
+  const bool split = options.batch_split.value_or(config.batch_split);
+  // A batch that says how it wants to be split is split so.
+  const auto min_per_device = static_cast<uint32_t>(options.batch_split ? 1 : config.min_batch_size_per_gpu);
+  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), split, rooms, min_per_device));
   json::object answer{{"status", batch_status(placed, split)}};
   json::array list;
   for (const control::Placed& one : placed) {

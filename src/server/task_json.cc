@@ -204,7 +204,8 @@ json::object device_to_json(const control::DeviceView& device) {
           {"deployments", std::move(deployments)}};
 }
 
-boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::vector<PendingTask> tasks, bool split, Rooms& rooms) {
+boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::vector<PendingTask> tasks, bool split, Rooms& rooms,
+                                                                             uint32_t min_per_device) {
   control::AdmissionRequested ask;
   ask.owner = tasks.front().spec.owner;
   ask.deployment = tasks.front().spec.deployment;
@@ -226,7 +227,7 @@ boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::v
     }
     specs.push_back(std::move(task.spec));
   }
-  co_return co_await rooms.service.submit(std::move(admission), std::move(specs), split);
+  co_return co_await rooms.service.submit(std::move(admission), std::move(specs), split, min_per_device);
 }
 
 void cancel_on_disconnect(const std::shared_ptr<Disconnect>& disconnect, TaskId id, Rooms& rooms) {

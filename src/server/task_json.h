@@ -39,7 +39,8 @@ boost::json::object task_to_json(const control::TaskView& task);
 boost::json::object device_to_json(const control::DeviceView& device);
 
 // Admits, tokenizes and submits one task; the places are given back on any failure.
-boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::vector<PendingTask> tasks, bool split, Rooms& rooms);
+boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::vector<PendingTask> tasks, bool split, Rooms& rooms,
+                                                                             uint32_t min_per_device = 1);
 // Cancels the task when the client goes away; nothing happens if it is over by then.
 void cancel_on_disconnect(const std::shared_ptr<Disconnect>& disconnect, TaskId id, Rooms& rooms);
 // As submit_tasks for one task answered in the same request: its end; cancelled when the client goes away.

@@ -74,6 +74,7 @@ TEST_F(CheckersTest, AcceptsWhatIsRight) {
 
 TEST_F(CheckersTest, SeesASecondEnd) {
   restore();
+  say(0, text());
   checkers_.status(core_, id_, TaskStatus::kCompleted);
   checkers_.status(core_, id_, TaskStatus::kCompleted);
   expect_failure("ended twice");
@@ -81,6 +82,7 @@ TEST_F(CheckersTest, SeesASecondEnd) {
 
 TEST_F(CheckersTest, SeesAnotherEndAfterARestart) {
   restore();
+  say(0, text());
   checkers_.status(core_, id_, TaskStatus::kCompleted);
   checkers_.server_lost();
   task_.status = TaskStatus::kFailed;

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
-#include "config/enums.h"
+#include "config/names.h"
 
 namespace altlas {
 

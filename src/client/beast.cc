@@ -1,4 +1,0 @@
-// Boost.Beast and Asio's TLS, compiled once; a program that links `server` too takes only one of
-// the two objects.
-#include <boost/asio/ssl/impl/src.hpp>
-#include <boost/beast/src.hpp>

@@ -1,0 +1,81 @@
+// The control plane's metrics, and per-device gauges under the names that GPU dashboards know.
+#pragma once
+
+#include "telemetry/registry.h"
+
+namespace altlas::control {
+
+using telemetry::MetricDef;
+using telemetry::MetricKind;
+
+inline constexpr MetricDef kTasksTotal{.name = "altlas_control_tasks_total",
+                                       .kind = MetricKind::kCounter,
+                                       .help = "Tasks that ended, by status.",
+                                       .unit = "tasks",
+                                       .labels = {"deployment", "status"}};
+inline constexpr MetricDef kGeneratedTokensTotal{.name = "altlas_control_generated_tokens_total",
+                                                 .kind = MetricKind::kCounter,
+                                                 .help = "Tokens generated for tasks.",
+                                                 .unit = "tokens",
+                                                 .labels = {"deployment"}};
+inline constexpr MetricDef kQueueSeconds{.name = "altlas_control_queue_seconds",
+                                         .kind = MetricKind::kHistogram,
+                                         .help = "Time from acceptance to the first start on a device.",
+                                         .unit = "s",
+                                         .labels = {"deployment"},
+                                         .buckets = telemetry::kSecondsBuckets};
+inline constexpr MetricDef kFirstTokenSeconds{.name = "altlas_control_time_to_first_token_seconds",
+                                              .kind = MetricKind::kHistogram,
+                                              .help = "Time from acceptance to the first token.",
+                                              .unit = "s",
+                                              .labels = {"deployment"},
+                                              .buckets = telemetry::kSecondsBuckets};
+inline constexpr MetricDef kInterTokenSeconds{.name = "altlas_control_inter_token_seconds",
+                                              .kind = MetricKind::kHistogram,
+                                              .help = "Time between two tokens of one task.",
+                                              .unit = "s",
+                                              .labels = {"deployment"},
+                                              .buckets = telemetry::kStepSecondsBuckets};
+inline constexpr MetricDef kTaskSeconds{.name = "altlas_control_task_seconds",
+                                        .kind = MetricKind::kHistogram,
+                                        .help = "Time from acceptance to the end.",
+                                        .unit = "s",
+                                        .labels = {"deployment"},
+                                        .buckets = telemetry::kSecondsBuckets};
+inline constexpr MetricDef kQueueTasks{.name = "altlas_control_queue_tasks",
+                                       .kind = MetricKind::kGauge,
+                                       .help = "Tasks that wait.",
+                                       .unit = "tasks"};
+inline constexpr MetricDef kReplicas{.name = "altlas_control_replicas",
+                                     .kind = MetricKind::kGauge,
+                                     .help = "Replicas of a deployment by state.",
+                                     .unit = "replicas",
+                                     .labels = {"deployment", "state"}};
+inline constexpr MetricDef kGpuUtilization{.name = "gpu_utilization_percent",
+                                           .kind = MetricKind::kGauge,
+                                           .help = "Measured utilization of a device.",
+                                           .unit = "%",
+                                           .labels = {"gpu_id"}};
+inline constexpr MetricDef kGpuMemoryUsed{.name = "gpu_memory_used_mb",
+                                          .kind = MetricKind::kGauge,
+                                          .help = "Memory of a device in use, in MiB.",
+                                          .unit = "MiB",
+                                          .labels = {"gpu_id"}};
+inline constexpr MetricDef kGpuTemperature{.name = "gpu_temperature_celsius",
+                                           .kind = MetricKind::kGauge,
+                                           .help = "Temperature of a device, where it is measured.",
+                                           .unit = "degrees Celsius",
+                                           .labels = {"gpu_id"}};
+inline constexpr MetricDef kGpuTasks{.name = "gpu_tasks_count",
+                                     .kind = MetricKind::kGauge,
+                                     .help = "Tasks running and queued on a device.",
+                                     .unit = "tasks",
+                                     .labels = {"gpu_id"}};
+inline constexpr MetricDef kGpuResponseTime{.name = "gpu_response_time_ms",
+                                            .kind = MetricKind::kHistogram,
+                                            .help = "Time from acceptance to the end of the tasks of a device.",
+                                            .unit = "ms",
+                                            .labels = {"gpu_id"},
+                                            .buckets = telemetry::kMillisecondsBuckets};
+
+}  // namespace altlas::control

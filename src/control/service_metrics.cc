@@ -1,0 +1,54 @@
+#include "control/service_metrics.h"
+
+namespace altlas::control {
+namespace {
+
+double seconds(TimeUs from, TimeUs until) { return static_cast<double>(until - from) / static_cast<double>(kSecond); }
+
+}  // namespace
+
+void ServiceMetrics::delta(const TaskId& id, const TaskView& task, size_t tokens, TimeUs now) {
+  if (registry_ == nullptr || tokens == 0) return;
+  const auto [entry, first] = last_token_.emplace(id, now);
+  if (!first) {
+    const double each = seconds(entry->second, now) / static_cast<double>(tokens);
+    auto* histogram = registry_->histogram(kInterTokenSeconds, {task.deployment});
+    for (size_t i = 0; i < tokens; ++i) histogram->observe(each);
+    entry->second = now;
+  }
+  registry_->counter(kGeneratedTokensTotal, {task.deployment})->add(static_cast<double>(tokens));
+}
+
+void ServiceMetrics::ended(const TaskView& task) {
+  last_token_.erase(task.id);
+  if (registry_ == nullptr) return;
+  registry_->counter(kTasksTotal, {task.deployment, to_string(task.status)})->add();
+  if (!task.created_at) return;
+  const TimeUs from = *task.created_at;
+  if (task.started_at) registry_->histogram(kQueueSeconds, {task.deployment})->observe(seconds(from, *task.started_at));
+  if (task.first_token_at) registry_->histogram(kFirstTokenSeconds, {task.deployment})->observe(seconds(from, *task.first_token_at));
+  if (!task.finished_at || task.status != TaskStatus::kCompleted) return;
+  registry_->histogram(kTaskSeconds, {task.deployment})->observe(seconds(from, *task.finished_at));
+  registry_->histogram(kGpuResponseTime, {std::to_string(task.device.value)})->observe(seconds(from, *task.finished_at) * 1000);
+}
+
+void ServiceMetrics::picture(std::span<const DeviceView> devices, std::span<const DeploymentView> deployments, size_t waiting) {
+  if (registry_ == nullptr) return;
+  registry_->gauge(kQueueTasks)->set(static_cast<double>(waiting));
+  for (const DeviceView& device : devices) {
+    const std::string id = std::to_string(device.id.value);
+    registry_->gauge(kGpuUtilization, {id})->set(device.utilization);
+    registry_->gauge(kGpuMemoryUsed, {id})->set(static_cast<double>(device.memory_used) / 0x1p20);
+    registry_->gauge(kGpuTasks, {id})->set(device.task_count);
+    if (device.temperature >= 0) registry_->gauge(kGpuTemperature, {id})->set(device.temperature);
+  }
+  for (const DeploymentView& deployment : deployments) {
+    std::map<std::string_view, double> states;
+    for (int state = 0; state <= static_cast<int>(ReplicaState::kStopped); ++state)
+      states[to_string(static_cast<ReplicaState>(state))] = 0;
+    for (const ReplicaView& replica : deployment.replicas) ++states[to_string(replica.state)];
+    for (const auto& [state, count] : states) registry_->gauge(kReplicas, {deployment.name, state})->set(count);
+  }
+}
+
+}  // namespace altlas::control

@@ -1,0 +1,26 @@
+// ServiceMetrics: what the service counts as events pass; pictures of the core become gauges when metrics are written.
+#pragma once
+
+#include <map>
+#include <span>
+
+#include "control/metrics.h"
+#include "control/views.h"
+
+namespace altlas::control {
+
+// Threads: the service's strand.
+class ServiceMetrics {
+ public:
+  // `registry` may be null: then nothing is counted.
+  explicit ServiceMetrics(telemetry::Registry* registry) : registry_(registry) {}
+  void delta(const TaskId& id, const TaskView& task, size_t tokens, TimeUs now);
+  void ended(const TaskView& task);
+  void picture(std::span<const DeviceView> devices, std::span<const DeploymentView> deployments, size_t waiting);
+
+ private:
+  telemetry::Registry* const registry_;
+  std::map<TaskId, TimeUs> last_token_;  // Of running tasks.
+};
+
+}  // namespace altlas::control

@@ -1,3 +1,0 @@
-// Boost.Beast and Asio's TLS, compiled once.
-#include <boost/asio/ssl/impl/src.hpp>
-#include <boost/beast/src.hpp>
