@@ -31,7 +31,10 @@ uint64_t Core::memory_used(const Device& device) const {
   uint64_t used = device.reserved;
   for (const uint32_t index : device.slots) {
     const Slot& slot = slots_[index];
-    used += slot.loaded.weight_bytes + slot.loaded.activation_bytes + slot.kv_blocks_used * slot.loaded.block_bytes;
+    if (slot.given_up) continue;
+    // One that restarts will hold what it held before.
+    const engine::ReplicaLoaded& held = slot.loaded.weight_bytes > 0 ? slot.loaded : deployments_[slot.deployment].limits;
+    used += held.weight_bytes + held.activation_bytes + slot.kv_blocks_used * slot.loaded.block_bytes;
   }
   return used;
 }
@@ -177,6 +180,15 @@ std::optional<uint32_t> Core::slot_for(const Task&, const Site& site) const {
 
 Core::Fit Core::fits(const Task& task, uint32_t slot, std::string& why) const {
   const Site& site = sites_[task.site];
+  // Memory is promised to a task once it is known what every replica of the device takes.
+  for (const uint32_t index : device(site.device).slots) {
+    const Slot& other = slots_[index];
+    if (task.spec.estimated_memory == 0 || other.given_up) continue;
+    if (other.loaded.weight_bytes == 0 && deployments_[other.deployment].limits.sequences_max == 0) {
+      why = "memory: a replica of the device has not said yet what it takes";
+      return Fit::kLater;
+    }
+  }
   // What is reserved for the task does not stand in its way.
   PlacementDevice seen = picture_of(site, task.reserved ? task.spec.estimated_memory : 0);
   seen.tasks = seen.tasks_max = 0;  // Looked at by takes_tasks() and slot_for().
@@ -227,7 +239,6 @@ void Core::dispatch_site(uint32_t index, Out& out) {
     if (!takes_tasks(site)) return;
     std::vector<uint64_t> starts, never;
     uint32_t chosen = 0;
-    uint64_t head = 0;
     std::string why;
     size_t seen = 0;
     bool held_up = false;
@@ -242,7 +253,6 @@ void Core::dispatch_site(uint32_t index, Out& out) {
       }
       if (fit == Fit::kNow && (!held_up || task.reserved)) starts = startable(task, *slot);
       chosen = *slot;
-      head = number;
       if (starts.empty()) held_up |= now_ - queue_.arrived(number) > kPassedOverMaxUs;
       return starts.empty();
     });
@@ -252,7 +262,7 @@ void Core::dispatch_site(uint32_t index, Out& out) {
     }
     for (const uint64_t number : starts) {
       // Of a batch: what does not fit beside its first tasks follows as soon as it does.
-      if (number != head && fits(at(number), chosen, why) != Fit::kNow) continue;
+      if (starts.size() > 1 && fits(at(number), chosen, why) != Fit::kNow) continue;
       start(at(number), chosen, out);
       again = true;
     }

@@ -226,7 +226,7 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
     DeviceUse& use = out.at(worker.device);
     use.fixed_bytes += limits.weight_bytes + limits.activation_bytes;
     use.kv_bytes += blocks * limits.block_bytes;
-    use.what += fmt::format("replica {} of epoch {}; ", worker.replica.value, worker.epoch);
+    use.what += fmt::format("{}replica {} of epoch {}", use.what.empty() ? "" : ", ", worker.replica.value, worker.epoch);
   }
   return out;
 }

@@ -173,14 +173,20 @@ void World::after_step() {
 
 void World::check_devices() {
   std::vector<uint64_t> reserved(scenario_.setup.devices.size(), 0);
+  std::vector<std::string> whose(scenario_.setup.devices.size());
   for (const auto& [id, task] : checkers_.tasks()) {
     if (task.spec.estimated_memory == 0 || task.end) continue;
     const auto view = gateway_->core().task(id);
     // One whose end is being journalled is shown as running, and holds nothing any more.
-    if (view.ok() && view->status == TaskStatus::kRunning && gateway_->core().cancelable(id).ok())
-      reserved[static_cast<size_t>(view->device.value)] += task.spec.estimated_memory;
+    if (!view.ok() || view->status != TaskStatus::kRunning || !gateway_->core().cancelable(id).ok()) continue;
+    const auto device = static_cast<size_t>(view->device.value);
+    reserved[device] += task.spec.estimated_memory;
+    whose[device] += fmt::format("; {} for task {}", task.spec.estimated_memory, to_string(id));
   }
-  for (const DeviceUse& use : machine_.device_use(reserved)) checkers_.device(use);
+  for (DeviceUse& use : machine_.device_use(reserved)) {
+    use.what += whose[static_cast<size_t>(use.device.value)];
+    checkers_.device(use);
+  }
 }
 
 void World::plan_faults() {
