@@ -216,6 +216,8 @@ std::vector<uint64_t> Core::startable(const Task& head, uint32_t index) const {
     if (phase == Phase::kJournaling) return {};
     if (phase == Phase::kWaiting && tasks_.at(number).site == head.site) out.push_back(number);
   }
+  // First the one that is known to fit.
+  if (const auto found = std::ranges::find(out, head.number); found != out.end()) std::iter_swap(out.begin(), found);
   const Slot& slot = slots_[index];
   const Device& one = device(sites_[head.site].device);
   size_t most = slot_tasks_max(slot);
@@ -262,7 +264,7 @@ void Core::dispatch_site(uint32_t index, Out& out) {
     }
     for (const uint64_t number : starts) {
       // Of a batch: what does not fit beside its first tasks follows as soon as it does.
-      if (starts.size() > 1 && fits(at(number), chosen, why) != Fit::kNow) continue;
+      if (number != starts.front() && fits(at(number), chosen, why) != Fit::kNow) continue;
       start(at(number), chosen, out);
       again = true;
     }
