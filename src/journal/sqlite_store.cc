@@ -107,6 +107,8 @@ Result<void> SqliteStore::open() {
   sqlite3* database = database_.get();
   ALTLAS_TRY_VOID(use_wal(database, opening));
   ALTLAS_TRY_VOID(execute(database, kSettings, opening));
+  // What an earlier process could not synchronise is readable here and lost with the next power: it is written anew.
+  ALTLAS_TRY_VOID(execute(database, "PRAGMA wal_checkpoint(TRUNCATE)", opening));
   if (options_.pages_max > 0) {
     const std::string limit = fmt::format("PRAGMA max_page_count={}", options_.pages_max);
     ALTLAS_TRY_VOID(execute(database, limit.c_str(), opening));
