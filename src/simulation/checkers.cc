@@ -29,10 +29,10 @@ void Checkers::accepted(const control::Placed& placed) {
 
 void Checkers::cancel_sent(TaskId id) { tasks_[id].cancel_sent = true; }
 
-void Checkers::forgotten(TaskId id) {
+void Checkers::forgotten(TaskId id, bool restored) {
   const auto found = tasks_.find(id);
   if (found == tasks_.end()) return fail(fmt::format("task {} was forgotten, nobody asked for it", to_string(id)));
-  if (!found->second.end) fail(fmt::format("task {} was forgotten before its end", to_string(id)));
+  if (!found->second.end && !restored) fail(fmt::format("task {} was forgotten before its end", to_string(id)));
   found->second.forgotten = true;
 }
 
@@ -131,7 +131,7 @@ void Checkers::device(const DeviceUse& use) {
 std::vector<TaskId> Checkers::unfinished() const {
   std::vector<TaskId> out;
   for (const auto& [id, task] : tasks_)
-    if (task.accepted && !task.end) out.push_back(id);
+    if (task.accepted && !task.end && !task.forgotten) out.push_back(id);
   return out;
 }
 

@@ -48,7 +48,8 @@ class Checkers {
   void cancel_sent(TaskId id);
   void delta(TaskId id, const TokenDelta& delta);
   void status(const control::Core& core, TaskId id, TaskStatus status);
-  void forgotten(TaskId id);
+  // `restored`: by a server that has just read the journal, where its end may stand untold.
+  void forgotten(TaskId id, bool restored);
   // The server died; its streams are gone, and so are tasks that were not durable.
   void server_lost();
   // A new one has read the journal.

@@ -70,6 +70,7 @@ class World {
   uint64_t power_losses_ = 0;         // Of the disk, already noticed.
   bool faulty_ = false;               // Faults are on.
   bool stopping_ = false;
+  bool booting_ = false;              // The server reads its journal.
   Hasher hash_;
   WorldResult result_;
 };
@@ -96,7 +97,7 @@ GatewayHooks World::hooks() {
     checkers_.status(gateway_->core(), said.task, said.status);
   };
   hooks.forgotten = [this](const std::vector<TaskId>& tasks) {
-    for (const TaskId& task : tasks) checkers_.forgotten(task);
+    for (const TaskId& task : tasks) checkers_.forgotten(task, booting_);
   };
   hooks.stepped = [this] { after_step(); };
   hooks.committed = [this] { after_commit(); };
@@ -119,7 +120,10 @@ void World::boot() {
   if (!store.ok()) return failed(store.error());
   gateway_ = std::make_shared<Gateway>(events_, random_, std::move(store).value(), scenario_.setup, epoch_, hash_, hooks());
   machine_.set_gateway(gateway_, epoch_);
-  if (const Result<void> started = gateway_->start(); !started.ok()) {
+  booting_ = true;
+  const Result<void> started = gateway_->start();
+  booting_ = false;
+  if (!started.ok()) {
     machine_.set_gateway(nullptr, epoch_);
     gateway_->kill().reset();
     gateway_.reset();
