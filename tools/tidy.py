@@ -103,8 +103,11 @@ def check_awaits(path, code, report):
             report(path, number, "co_await", "builds an aggregate inside co_await: name it, then std::move it")
         if re.search(r"\[\s*[&=\w][^\]\[]*\]\s*(?:\(|\{|mutable)", call):
             report(path, number, "co_await", "builds a capturing lambda inside co_await: name it, then std::move it")
+    before = ""
     for number, line in enumerate(code.splitlines(), 1):
-        if DROPPED_AWAIT.match(line):
+        starts_statement = before.rstrip()[-1:] in ("", ";", "{", "}", ":", ")")
+        before = line if line.strip() else before
+        if starts_statement and DROPPED_AWAIT.match(line):
             report(path, number, "dropped", "drops the Result of a co_await")
 
 

@@ -31,15 +31,18 @@ TEST(Result, TryPassesErrorsUp) {
 
 TEST(Philox, MatchesThePublishedVectors) {
   // Random123's known-answer test for philox4x32-10: all zero, and all ones.
-  EXPECT_EQ(philox(0, 0, 0), (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(philox(~0ULL, ~0ULL, ~0ULL), (std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(philox(0, 0, 0),
+            (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox(~0ULL, ~0ULL, ~0ULL),
+            (std::array<uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
 }
 
 TEST(Units, BytesRoundTripAndRefuse) {
   EXPECT_EQ(*parse_bytes("4GiB"), 4 * kGiB);
   EXPECT_EQ(*parse_bytes("512M"), 512 * kMiB);
   EXPECT_EQ(*parse_bytes("1.5 KB"), 1500u);
-  for (const char* bad : {"", "GiB", "-1", "1XB", "1e30GiB", "nan"}) EXPECT_FALSE(parse_bytes(bad).ok()) << bad;
+  for (const char* bad : {"", "GiB", "-1", "1XB", "1e30GiB", "nan"})
+    EXPECT_FALSE(parse_bytes(bad).ok()) << bad;
   EXPECT_EQ(format_bytes(3 * kGiB / 2), "1.50 GiB");
 }
 
@@ -56,7 +59,9 @@ TEST(Ids, TaskIdTextRoundTrips) {
   EXPECT_FALSE(parse_task_id(std::string(31, '0') + "G"));
 }
 
-TEST(Clock, Rfc3339) { EXPECT_EQ(to_rfc3339(1'700'000'000'000'001), "2023-11-14T22:13:20.000001Z"); }
+TEST(Clock, Rfc3339) {
+  EXPECT_EQ(to_rfc3339(1'700'000'000'000'001), "2023-11-14T22:13:20.000001Z");
+}
 
 TEST(Channel, FullAnswersAndKeepsTheValue) {
   Channel<std::string> channel(1);

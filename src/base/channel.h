@@ -16,7 +16,9 @@ namespace altlas {
 template <class T>
 class Channel {
  public:
-  explicit Channel(size_t capacity) : capacity_(capacity) { ALTLAS_CHECK(capacity > 0, "capacity ≥ 1"); }
+  explicit Channel(size_t capacity) : capacity_(capacity) {
+    ALTLAS_CHECK(capacity > 0, "capacity ≥ 1");
+  }
 
   // False, and `value` untouched, when the channel is full or closed.
   [[nodiscard]] bool try_send(T&& value) {
@@ -61,7 +63,8 @@ class Channel {
 
  private:
   std::vector<T> take() {
-    std::vector<T> out(std::make_move_iterator(items_.begin()), std::make_move_iterator(items_.end()));
+    std::vector<T> out(std::make_move_iterator(items_.begin()),
+                       std::make_move_iterator(items_.end()));
     items_.clear();
     return out;
   }

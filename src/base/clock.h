@@ -6,7 +6,8 @@
 
 namespace altlas {
 
-// Microseconds since 1970-01-01 UTC. Plain integer, so that events, journals and hashes carry it as it is.
+// Microseconds since 1970-01-01 UTC. Plain integer, so that events, journals and hashes carry it as
+// it is.
 using TimeUs = int64_t;
 
 inline constexpr int64_t kMillisecond = 1'000;

@@ -15,11 +15,12 @@ struct StrongId {
   friend constexpr auto operator<=>(StrongId, StrongId) = default;
 };
 
-using DeviceId = StrongId<struct DeviceTag>;               // 0, 1, … in the order of --devices.
-using ReplicaId = StrongId<struct ReplicaTag, uint32_t>;   // Never reused within a server's life.
-using SequenceId = StrongId<struct SequenceTag, uint64_t>; // One run of a task on a replica; never reused within a server's life.
-using StepId = StrongId<struct StepTag, uint64_t>;         // One engine step.
-using BlockId = StrongId<struct BlockTag, uint32_t>;       // One KV block of a group.
+using DeviceId = StrongId<struct DeviceTag>;                // 0, 1, … in the order of --devices.
+using ReplicaId = StrongId<struct ReplicaTag, uint32_t>;    // Never reused within a server's life.
+using SequenceId = StrongId<struct SequenceTag, uint64_t>;  // One run of a task on a replica; never
+                                                            // reused within a server's life.
+using StepId = StrongId<struct StepTag, uint64_t>;          // One engine step.
+using BlockId = StrongId<struct BlockTag, uint32_t>;        // One KV block of a group.
 
 // What a user holds to ask for a task again. 128 random bits: it can't be guessed.
 struct TaskId {

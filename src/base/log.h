@@ -1,4 +1,5 @@
-// Logging to standard error: one line per event, level by name. The library behind it stays in log.cc.
+// Logging to standard error: one line per event, level by name. The library behind it stays in
+// log.cc.
 #pragma once
 
 #include <fmt/format.h>  // Stands in for <format>, which libstdc++ 12 lacks.
@@ -29,11 +30,13 @@ void warn(fmt::format_string<Args...> format, Args&&... args) {
 }
 template <class... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {
-  if (enabled(Level::kError)) write(Level::kError, fmt::format(format, std::forward<Args>(args)...));
+  if (enabled(Level::kError))
+    write(Level::kError, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
-  if (enabled(Level::kDebug)) write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
+  if (enabled(Level::kDebug))
+    write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
 }
 
 }  // namespace altlas::log

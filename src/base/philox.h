@@ -1,5 +1,6 @@
-// Philox4x32-10 counter-based random numbers: the draw is a function of (seed, counter), so it can be replayed from
-// anywhere. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11.
+// Philox4x32-10 counter-based random numbers: the draw is a function of (seed, counter), so it can
+// be replayed from anywhere. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// SC11.
 #pragma once
 
 #include <array>
@@ -27,7 +28,8 @@ constexpr float philox_uniform(uint64_t seed, uint64_t counter, uint64_t stream 
   return static_cast<float>(philox(seed, counter, stream)[0] >> 8) * 0x1p-24f;
 }
 
-// A small generator for simulations and `random` placement: state is (seed, counter), both can be saved.
+// A small generator for simulations and `random` placement: state is (seed, counter), both can be
+// saved.
 struct PhiloxStream {
   uint64_t seed = 0;
   uint64_t counter = 0;
@@ -35,7 +37,8 @@ struct PhiloxStream {
     const auto words = philox(seed, counter++, 0x5eed);
     return static_cast<uint64_t>(words[1]) << 32 | words[0];
   }
-  // Uniform in [0, bound). bound ≥ 1. Lemire's multiply-shift; bias below 2^-32 for bounds below 2^32.
+  // Uniform in [0, bound). bound ≥ 1. Lemire's multiply-shift; bias below 2^-32 for bounds below
+  // 2^32.
   uint64_t below(uint64_t bound) {
     return static_cast<uint64_t>(static_cast<unsigned __int128>(next()) * bound >> 64);
   }

@@ -1,4 +1,5 @@
-// Result<T>: a value or an Error. Operating faults travel in it; bugs abort (check.h); nothing of ours throws.
+// Result<T>: a value or an Error. Operating faults travel in it; bugs abort (check.h); nothing of
+// ours throws.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,8 @@ std::string_view to_string(ErrorCode code);
 // What was wrong and what would be right. One pointer in size; copyable.
 class Error {
  public:
-  Error(ErrorCode code, std::string message) : detail_(std::make_shared<Detail>(Detail{code, std::move(message), "", 0})) {}
+  Error(ErrorCode code, std::string message)
+      : detail_(std::make_shared<Detail>(Detail{code, std::move(message), "", 0})) {}
 
   ErrorCode code() const { return detail_->code; }
   const std::string& message() const { return detail_->message; }
@@ -75,15 +77,21 @@ class Error {
 inline Error invalid(std::string message, std::string field = "") {
   return Error(ErrorCode::kInvalid, std::move(message)).with_field(std::move(field));
 }
-inline Error not_found(std::string message) { return Error(ErrorCode::kNotFound, std::move(message)); }
+inline Error not_found(std::string message) {
+  return Error(ErrorCode::kNotFound, std::move(message));
+}
 inline Error io_error(std::string message) { return Error(ErrorCode::kIo, std::move(message)); }
-inline Error unavailable(std::string message) { return Error(ErrorCode::kUnavailable, std::move(message)); }
+inline Error unavailable(std::string message) {
+  return Error(ErrorCode::kUnavailable, std::move(message));
+}
 
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit on purpose.
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit on purpose.
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose.
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit on purpose.
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -139,15 +147,19 @@ inline void take(Result<void>&) {}
 
 // ALTLAS_TRY(declaration, expression): declares it from the value, or returns the Error.
 // ALTLAS_TRY_VOID(expression): for Result<void>.  The CO_ variants are for coroutines.
-#define ALTLAS_TRY_IMPL_(ret, tmp, decl, ...)      \
-  auto tmp = (__VA_ARGS__);                        \
-  if (!tmp.ok()) [[unlikely]]                      \
-    ret tmp.error();                               \
+#define ALTLAS_TRY_IMPL_(ret, tmp, decl, ...) \
+  auto tmp = (__VA_ARGS__);                   \
+  if (!tmp.ok()) [[unlikely]]                 \
+    ret tmp.error();                          \
   decl = ::altlas::detail::take(tmp)
-#define ALTLAS_TRY(decl, ...) ALTLAS_TRY_IMPL_(return, ALTLAS_CONCAT(try_, __LINE__), decl, __VA_ARGS__)
-#define ALTLAS_CO_TRY(decl, ...) ALTLAS_TRY_IMPL_(co_return, ALTLAS_CONCAT(try_, __LINE__), decl, __VA_ARGS__)
-#define ALTLAS_TRY_VOID_IMPL_(ret, tmp, ...) \
+#define ALTLAS_TRY(decl, ...) \
+  ALTLAS_TRY_IMPL_(return, ALTLAS_CONCAT(try_, __LINE__), decl, __VA_ARGS__)
+#define ALTLAS_CO_TRY(decl, ...) \
+  ALTLAS_TRY_IMPL_(co_return, ALTLAS_CONCAT(try_, __LINE__), decl, __VA_ARGS__)
+#define ALTLAS_TRY_VOID_IMPL_(ret, tmp, ...)            \
   if (auto tmp = (__VA_ARGS__); !tmp.ok()) [[unlikely]] \
   ret tmp.error()
-#define ALTLAS_TRY_VOID(...) ALTLAS_TRY_VOID_IMPL_(return, ALTLAS_CONCAT(try_, __LINE__), __VA_ARGS__)
-#define ALTLAS_CO_TRY_VOID(...) ALTLAS_TRY_VOID_IMPL_(co_return, ALTLAS_CONCAT(try_, __LINE__), __VA_ARGS__)
+#define ALTLAS_TRY_VOID(...) \
+  ALTLAS_TRY_VOID_IMPL_(return, ALTLAS_CONCAT(try_, __LINE__), __VA_ARGS__)
+#define ALTLAS_CO_TRY_VOID(...) \
+  ALTLAS_TRY_VOID_IMPL_(co_return, ALTLAS_CONCAT(try_, __LINE__), __VA_ARGS__)

@@ -25,7 +25,8 @@ uint64_t own_ticks() {
   std::error_code error;
   for (const auto& task : fs::directory_iterator("/proc/self/task", error)) {
     std::istringstream children(read_small(task.path() / "children"));
-    for (int pid = 0; children >> pid;) ticks += device::process_ticks(read_small("/proc/" + std::to_string(pid) + "/stat"));
+    for (int pid = 0; children >> pid;)
+      ticks += device::process_ticks(read_small("/proc/" + std::to_string(pid) + "/stat"));
   }
   return ticks;
 }
@@ -48,7 +49,8 @@ double cpu_temperature(const std::string& folder) {
   return hottest;
 }
 
-std::function<std::vector<control::DeviceSampled>()> make_device_sampler(std::vector<control::DeviceSetup> devices) {
+std::function<std::vector<control::DeviceSampled>()> make_device_sampler(
+    std::vector<control::DeviceSetup> devices) {
   const auto sampler = std::make_shared<device::UtilizationSampler>();
   return [devices = std::move(devices), sampler] {
     const device::Load load = sampler->sample(read_small("/proc/stat"), own_ticks());

@@ -60,8 +60,11 @@ size_t thread_count(int64_t configured, size_t most) {
 
 Result<void> check_bind(const config::Config& config, const server::Auth& auth) {
   if (auth.has_keys() || config::is_loopback(config.server.host)) return {};
-  return invalid(fmt::format("server.host: {} is reachable from other machines and no key is set: give --api-key KEY, or "
-                             "listen on 127.0.0.1", config.server.host), "server.host");
+  return invalid(fmt::format("server.host: {} is reachable from other machines and no key is set: "
+                             "give --api-key KEY, or "
+                             "listen on 127.0.0.1",
+                             config.server.host),
+                 "server.host");
 }
 
 // Before anything is accepted: what can't be loaded is said with its numbers.
@@ -79,7 +82,8 @@ Result<void> check_fit(const Serving& serving) {
     ALTLAS_TRY(const config::DeviceSpec spec, config::parse_device_spec(device.spec));
     const auto threads = static_cast<uint32_t>(spec.parts.front().threads);
     const auto shape = model::load_shape(options, device.memory_total, threads);
-    if (!shape.ok()) return Error(shape.error()).with_context(fmt::format("device {}", device.id.value));
+    if (!shape.ok())
+      return Error(shape.error()).with_context(fmt::format("device {}", device.id.value));
   }
   return {};
 }
@@ -88,10 +92,12 @@ Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder) {
   if (folder.empty()) return journal::open_memory_store();
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) return io_error(fmt::format("--data-dir: '{}' can't be made: {}", folder, error.message()));
+  if (error)
+    return io_error(fmt::format("--data-dir: '{}' can't be made: {}", folder, error.message()));
   std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
   auto store = journal::open_sqlite_store(folder + "/journal.db");
-  if (!store.ok()) return Error(store.error()).with_context(fmt::format("data directory '{}'", folder));
+  if (!store.ok())
+    return Error(store.error()).with_context(fmt::format("data directory '{}'", folder));
   return store;
 }
 
@@ -105,9 +111,11 @@ awaitable<Result<std::vector<control::DeploymentView>>> wait_loaded(control::Ser
     double fraction = 0;
     for (const auto& deployment : deployments) {
       for (const auto& replica : deployment.replicas) {
-        if (replica.state == control::ReplicaState::kBackoff || replica.state == control::ReplicaState::kStopped) {
+        if (replica.state == control::ReplicaState::kBackoff ||
+            replica.state == control::ReplicaState::kStopped) {
           bar.finish();
-          co_return Error(replica.error_code, fmt::format("deployment {}: {}", deployment.name, replica.message));
+          co_return Error(replica.error_code,
+                          fmt::format("deployment {}: {}", deployment.name, replica.message));
         }
         ++all;
         running += replica.state == control::ReplicaState::kRunning;
@@ -128,7 +136,8 @@ void print_banner(const Serving& serving, const std::vector<control::DeploymentV
   fmt::print("listening on {}\n", serving.server->url());
   std::string devices;
   for (const auto& device : serving.devices)
-    devices += fmt::format("{}{}: {}, {}", devices.empty() ? "" : "; ", device.id.value, device.name, format_bytes(device.memory_total));
+    devices += fmt::format("{}{}: {}, {}", devices.empty() ? "" : "; ", device.id.value,
+                           device.name, format_bytes(device.memory_total));
   fmt::print("model {}\ndevices {}\n", serving.model_name, devices);
   uint64_t kv_tokens = 0, sequences = 0;
   std::string simd;
@@ -159,7 +168,8 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   log::set_level(level);
   ALTLAS_TRY_VOID(apply_simd(out.config));
   ALTLAS_TRY(out.devices, make_devices(out.config));
-  for (const config::Finding& finding : config::validate_devices(out.config, static_cast<int64_t>(out.devices.size()))) {
+  for (const config::Finding& finding :
+       config::validate_devices(out.config, static_cast<int64_t>(out.devices.size()))) {
     if (!finding.warning) return invalid(finding.path + ": " + finding.what, finding.path);
     fmt::print(stderr, "altlas: warning: {}: {}\n", finding.path, finding.what);
   }
@@ -192,17 +202,28 @@ Result<void> connect(Serving& out) {
   served.tokenizer = text.tokenizer;
   served.chat_template = text.chat_template;
   models.push_back(std::move(served));
-  out.prompts = std::make_unique<server::PromptPool>(thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
-  out.rooms.emplace(server::Rooms{out.config, *out.service, *out.prompts, out.metrics, ALTLAS_VERSION, system_clock().now(), out.auth->has_keys(), {}});
+  out.prompts = std::make_unique<server::PromptPool>(
+      thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
+  out.rooms.emplace(server::Rooms{out.config,
+                                  *out.service,
+                                  *out.prompts,
+                                  out.metrics,
+                                  ALTLAS_VERSION,
+                                  system_clock().now(),
+                                  out.auth->has_keys(),
+                                  {}});
   out.rooms->metrics_text = [&out]() -> awaitable<std::string> {
-    const auto write = [&out]() -> awaitable<std::string> { co_return out.metrics.write_prometheus(); };
+    const auto write = [&out]() -> awaitable<std::string> {
+      co_return out.metrics.write_prometheus();
+    };
     co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
   };
   out.server.emplace(out.io, *out.rooms, *out.auth);
   return out.server->listen();
 }
 
-// What SIGHUP can change: certificate, strategy, limit per device, log level. The rest is named and needs a restart.
+// What SIGHUP can change: certificate, strategy, limit per device, log level. The rest is named and
+// needs a restart.
 awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
   const auto loaded = load_config(flags);
   if (!loaded.ok()) {
@@ -212,24 +233,29 @@ awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
   const config::Config& fresh = loaded->config;
   for (const config::Change& change : config::changes(serving.config, fresh))
     if (!change.reload) log::warn("SIGHUP: {} changes with a restart only", change.path);
-  if (const auto level = log::parse_level(fresh.monitoring.log_level); level.ok()) log::set_level(*level);
+  if (const auto level = log::parse_level(fresh.monitoring.log_level); level.ok())
+    log::set_level(*level);
   const auto tls = serving.server->reload_tls();
   if (!tls.ok()) log::error("SIGHUP: {}", tls.error().message());
-  const auto strategy = co_await serving.service->set_strategy(fresh.gpu.multi_gpu.default_strategy);
-  const auto limit = co_await serving.service->set_max_concurrent_tasks(static_cast<uint32_t>(fresh.gpu.multi_gpu.max_concurrent_tasks_per_gpu));
+  const auto strategy =
+      co_await serving.service->set_strategy(fresh.gpu.multi_gpu.default_strategy);
+  const auto limit = co_await serving.service->set_max_concurrent_tasks(
+      static_cast<uint32_t>(fresh.gpu.multi_gpu.max_concurrent_tasks_per_gpu));
   if (!strategy.ok() || !limit.ok()) log::error("SIGHUP: the strategy or the limit was not taken");
   log::info("SIGHUP: configuration read again");
 }
 
 // Sets `ended` at the first SIGTERM or SIGINT; a second one ends the process at once.
-awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving, std::promise<void>& ended) {
+awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving,
+                              std::promise<void>& ended) {
   asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT, SIGHUP);
   for (int stops = 0;;) {
     const int signal = co_await signals.async_wait(asio::use_awaitable);
     if (signal == SIGHUP) {
       co_await reload(flags, serving);
     } else if (++stops == 1) {
-      log::info("stopping: no new tasks, up to {} s for those that run", serving.config.server.graceful_shutdown_timeout_s);
+      log::info("stopping: no new tasks, up to {} s for those that run",
+                serving.config.server.graceful_shutdown_timeout_s);
       ended.set_value();
     } else {
       _exit(kExitFailed);
@@ -259,12 +285,16 @@ int serve(const SettingFlags& flags) {
   raise_descriptor_limit();
   Serving serving;
   if (const auto built = build(flags, serving); !built.ok()) return fail(built.error());
-  if (const auto connected = connect(serving); !connected.ok()) return fail(connected.error());
+  if (const auto connected = connect(serving); !connected.ok()) {
+    serving.io.stop();  // Nothing will run: what waits for it in destructors ends.
+    return fail(connected.error());
+  }
   std::promise<void> ended;
   auto work = asio::make_work_guard(serving.io);
   for (size_t i = 0; i < thread_count(serving.config.server.io_threads, 4); ++i)
     serving.threads.emplace_back([&serving] { serving.io.run(); });
-  asio::co_spawn(asio::make_strand(serving.io), watch_signals(flags, serving, ended), asio::detached);
+  asio::co_spawn(asio::make_strand(serving.io), watch_signals(flags, serving, ended),
+                 asio::detached);
   int code = kExitOk;
   if (const auto started = serving.service->start(); !started.ok()) {
     code = fail(started.error());
@@ -273,7 +303,8 @@ int serve(const SettingFlags& flags) {
     ended.get_future().wait();
     if (serving.load_error) code = fail(*serving.load_error);
   }
-  const double patience = serving.load_error ? 0 : serving.config.server.graceful_shutdown_timeout_s;
+  const double patience =
+      serving.load_error ? 0 : serving.config.server.graceful_shutdown_timeout_s;
   serving.service->stop(static_cast<int64_t>(patience * 1000));
   serving.server->close();
   work.reset();

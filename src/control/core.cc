@@ -31,9 +31,11 @@ scheduler::PlacementPolicy placement_policy(const CoreSetup& setup) {
 
 Core::Core(CoreSetup setup)
     : setup_(std::move(setup)), policy_(placement_policy(setup_)), queue_(queue_limits(setup_)) {
-  ALTLAS_CHECK(!setup_.devices.empty() && !setup_.deployments.empty(), "devices and deployments are there");
+  ALTLAS_CHECK(!setup_.devices.empty() && !setup_.deployments.empty(),
+               "devices and deployments are there");
   for (const DeviceSetup& device : setup_.devices) {
-    ALTLAS_CHECK(device.id.value == static_cast<int32_t>(devices_.size()), "device ids count from 0");
+    ALTLAS_CHECK(device.id.value == static_cast<int32_t>(devices_.size()),
+                 "device ids count from 0");
     devices_.emplace_back().setup = device;
   }
   bool default_found = false;
@@ -45,7 +47,8 @@ Core::Core(CoreSetup setup)
     }
     Deployment& deployment = deployments_.emplace_back();
     deployment.setup = one;
-    deployment.cursor.random.seed = Hasher().add(setup_.random_seed).add(std::string_view(one.name)).value();
+    deployment.cursor.random.seed =
+        Hasher().add(setup_.random_seed).add(std::string_view(one.name)).value();
     std::map<DeviceId, uint32_t> site_on;
     for (const std::vector<DeviceId>& ranks : one.replicas) site_on.emplace(ranks.front(), 0);
     for (auto& [device, site] : site_on) {
@@ -62,7 +65,8 @@ Core::Core(CoreSetup setup)
       added.devices = ranks;
       deployment.slots.push_back(slot);
       sites_[added.site].slots.push_back(slot);
-      for (const DeviceId device : ranks) devices_.at(static_cast<size_t>(device.value)).slots.push_back(slot);
+      for (const DeviceId device : ranks)
+        devices_.at(static_cast<size_t>(device.value)).slots.push_back(slot);
     }
   }
   ALTLAS_CHECK(default_found, "the default deployment is one of the deployments");
@@ -93,8 +97,8 @@ void Core::on_time(Out& out) {
   }
 }
 
-// Nobody could report while this process itself stood still (suspended, or starved of its core): that time does not
-// count as a replica's silence.
+// Nobody could report while this process itself stood still (suspended, or starved of its core):
+// that time does not count as a replica's silence.
 void Core::forgive_silence(TimeUs gap) {
   for (Slot& slot : slots_) {
     slot.reported += gap;

@@ -1,14 +1,20 @@
-// Core: the control plane as a pure state machine. Events and time in, actions out; no thread, clock, socket or disk.
+// Core: the control plane as a pure state machine. Events and time in, actions out; no thread,
+// clock, socket or disk.
 //
-// How to drive it (the service does, and the simulator): make it from a CoreSetup; step TasksRestored (if the journal had
-// any), then Started; then every event as it comes, and Tick whenever next_deadline() has passed. Carry out the actions
-// of each step in order before the next step. Promises, all kept by check_integrity() and the tests:
-//  - a TasksSubmitted is answered once; its tasks are in the journal before it is answered ok, or none of them exists;
-//  - each accepted task ends exactly once; a durable task's end is in the journal before anybody is told;
-//  - at most max_queue_size tasks wait that were not promised a start at once (tasks back from lost replicas apart);
+// How to drive it (the service does, and the simulator): make it from a CoreSetup; step
+// TasksRestored (if the journal had any), then Started; then every event as it comes, and Tick
+// whenever next_deadline() has passed. Carry out the actions of each step in order before the next
+// step. Promises, all kept by check_integrity() and the tests:
+//  - a TasksSubmitted is answered once; its tasks are in the journal before it is answered ok, or
+//  none of them exists;
+//  - each accepted task ends exactly once; a durable task's end is in the journal before anybody is
+//  told;
+//  - at most max_queue_size tasks wait that were not promised a start at once (tasks back from lost
+//  replicas apart);
 //  - a task's published deltas have no gap and no repetition, whatever replica they come from;
 //  - reports of a replica that was given up are ignored: a restarted replica has a new ReplicaId.
-// A task's way: journaling -> waiting (on its site) -> running -> ending (its end is being journalled) -> over.
+// A task's way: journaling -> waiting (on its site) -> running -> ending (its end is being
+// journalled) -> over.
 #pragma once
 
 #include <array>
@@ -29,106 +35,116 @@
 
 namespace altlas::control {
 
-inline constexpr int64_t kTokenFlushUs = 50 * kMillisecond;   // Tokens are in the journal at most so late (async).
-inline constexpr int64_t kJournalRetryUs = kSecond;           // After a write that failed.
-inline constexpr int64_t kBackoffMinUs = 500 * kMillisecond;  // Of a replica's restart, doubled for each failure …
-inline constexpr int64_t kBackoffMaxUs = 60 * kSecond;        // … up to this; a minute of running forgets them.
-inline constexpr size_t kExplanationsMax = 10'000;            // Of the latest tasks.
-inline constexpr size_t kRejectionsMax = 64;                  // In one explanation.
-inline constexpr size_t kPassingTasksMax = 256;               // Tasks that are over and not durable, still readable.
-inline constexpr size_t kDispatchScanMax = 256;               // Waiting tasks looked at for one that fits now.
-inline constexpr int64_t kPassedOverMaxUs = 10 * kSecond;     // Then a task that does not fit holds up those behind it.
-inline constexpr int kDispatchRoundsMax = 1024;               // Of moves between devices in one step.
-inline constexpr size_t kTicketsMax = 65'536;                 // Admissions not yet submitted.
+inline constexpr int64_t kTokenFlushUs =
+    50 * kMillisecond;  // Tokens are in the journal at most so late (async).
+inline constexpr int64_t kJournalRetryUs = kSecond;  // After a write that failed.
+inline constexpr int64_t kBackoffMinUs =
+    500 * kMillisecond;  // Of a replica's restart, doubled for each failure …
+inline constexpr int64_t kBackoffMaxUs =
+    60 * kSecond;  // … up to this; a minute of running forgets them.
+inline constexpr size_t kExplanationsMax = 10'000;  // Of the latest tasks.
+inline constexpr size_t kRejectionsMax = 64;        // In one explanation.
+inline constexpr size_t kPassingTasksMax =
+    256;  // Tasks that are over and not durable, still readable.
+inline constexpr size_t kDispatchScanMax = 256;  // Waiting tasks looked at for one that fits now.
+inline constexpr int64_t kPassedOverMaxUs =
+    10 * kSecond;  // Then a task that does not fit holds up those behind it.
+inline constexpr int kDispatchRoundsMax = 1024;  // Of moves between devices in one step.
+inline constexpr size_t kTicketsMax = 65'536;    // Admissions not yet submitted.
 
 // Threads: one. All views are copies.
 class Core {
  public:
-  explicit Core(CoreSetup setup);  // Aborts on a setup that contradicts itself (setup.h checks what users write).
+  explicit Core(CoreSetup setup);  // Aborts on a setup that contradicts itself (setup.h checks what
+                                   // users write).
 
   // Appends what the edge must do to `out`. `now` never goes back.
   void step(Event event, TimeUs now, std::vector<Action>& out);
   // When a Tick is due; INT64_MAX if nothing waits for time.
   TimeUs next_deadline() const;
 
-  Result<TaskView> task(const TaskId& id) const;                // Errors: kNotFound.
-  Result<void> cancelable(const TaskId& id) const;              // Errors: kNotFound, kConflict when it is over.
-  Result<Explanation> explain(const TaskId& id) const;          // Errors: kNotFound.
-  TaskPage tasks(const TaskFilter& filter) const;               // Durable ones.
+  Result<TaskView> task(const TaskId& id) const;    // Errors: kNotFound.
+  Result<void> cancelable(const TaskId& id) const;  // Errors: kNotFound, kConflict when it is over.
+  Result<Explanation> explain(const TaskId& id) const;  // Errors: kNotFound.
+  TaskPage tasks(const TaskFilter& filter) const;       // Durable ones.
   std::vector<DeviceView> devices() const;
   std::vector<DeploymentView> deployments() const;
   HealthView health() const;
-  Strategy strategy() const { return setup_.strategy; }        // The default one.
+  Strategy strategy() const { return setup_.strategy; }  // The default one.
   // Text and tokens published so far, for a subscriber that comes later; valid until the next step.
   const std::string* said_text(const TaskId& id) const;
   const std::vector<int32_t>* said_tokens(const TaskId& id) const;
   const std::vector<TokenLogprobs>* said_logprobs(const TaskId& id) const;
 
   size_t waiting() const { return queue_.size(); }
-  size_t held() const { return held_; }  // Counted by the queue bound: never more than max_queue_size.
+  size_t held() const {
+    return held_;
+  }  // Counted by the queue bound: never more than max_queue_size.
   size_t unfinished() const { return unfinished_; }
   size_t running(ReplicaId replica) const;
-  uint64_t epoch() const { return epoch_; }          // Events stepped.
+  uint64_t epoch() const { return epoch_; }  // Events stepped.
   // Of everything that decides: equal in two runs of the same events.  O(state).
   uint64_t hash() const;
-  void check_integrity() const;      // Aborts if something contradicts.  O(state).
+  void check_integrity() const;  // Aborts if something contradicts.  O(state).
 
  private:
   enum class Phase : uint8_t { kJournaling, kWaiting, kRunning, kEnding, kOver };
 
   struct Task {
-    uint64_t number = 0;              // Of acceptance; the key of everything inside.
-    TaskSpec spec;                    // Prompt and payload are dropped when it is over.
+    uint64_t number = 0;  // Of acceptance; the key of everything inside.
+    TaskSpec spec;        // Prompt and payload are dropped when it is over.
     Phase phase = Phase::kJournaling;
     TaskStatus status = TaskStatus::kQueued;  // As shown.
     uint32_t site = 0;
     TimeUs created = 0;
     std::optional<TimeUs> started, finished, first_token;
-    std::vector<int32_t> generated;   // As seen, also if not yet published (tokens: sync).
-    std::string text;                 // Published.
-    std::vector<TokenLogprobs> logprobs;  // Published, where asked for; dropped when a durable task is over.
-    uint64_t text_seen = 0;           // Bytes seen, published or not.
-    bool text_unknown = false;        // Restored: the text of its first tokens was said before this server started.
+    std::vector<int32_t> generated;  // As seen, also if not yet published (tokens: sync).
+    std::string text;                // Published.
+    std::vector<TokenLogprobs>
+        logprobs;            // Published, where asked for; dropped when a durable task is over.
+    uint64_t text_seen = 0;  // Bytes seen, published or not.
+    bool text_unknown =
+        false;  // Restored: the text of its first tokens was said before this server started.
     uint32_t prompt_tokens = 0;
-    uint32_t tokens_end = 0;          // Generated, once over.
-    uint32_t journaled = 0;           // Tokens durable …
-    uint32_t flushing_to = 0;         // … or on their way, when above it.
+    uint32_t tokens_end = 0;              // Generated, once over.
+    uint32_t journaled = 0;               // Tokens durable …
+    uint32_t flushing_to = 0;             // … or on their way, when above it.
     std::vector<TokenDelta> unpublished;  // tokens: sync, until they are durable.
     SequenceId sequence;
     uint32_t slot = 0;
     uint32_t crashes = 0;
-    uint64_t tokens_ahead = 0;        // Counted in the site's tokens_ahead.
-    bool reserved = false;            // estimated_memory is in the device's ledger.
-    bool cancel_asked = false;        // While journaling.
-    bool held = false;                // Counted by the queue bound: it was not promised a start at once.
-    bool pinned = false;              // Stays on its device: asked for, mapped, or of an unsplit batch.
+    uint64_t tokens_ahead = 0;  // Counted in the site's tokens_ahead.
+    bool reserved = false;      // estimated_memory is in the device's ledger.
+    bool cancel_asked = false;  // While journaling.
+    bool held = false;          // Counted by the queue bound: it was not promised a start at once.
+    bool pinned = false;        // Stays on its device: asked for, mapped, or of an unsplit batch.
     TaskStatus end = TaskStatus::kCompleted;  // From kEnding on.
     TaskResult result;
     ErrorCode error_code = ErrorCode::kInternal;
     std::string error;
     std::string note;
-    std::vector<uint64_t> submissions;    // That wait for its acceptance.
+    std::vector<uint64_t> submissions;  // That wait for its acceptance.
   };
   struct Device {
     DeviceSetup setup;
     double utilization = -1, foreign_utilization = 0, temperature = -1, power = -1;
     bool healthy = true;
-    uint64_t reserved = 0;            // Bytes.
-    uint32_t running = 0, queued = 0; // Tasks of every site.
+    uint64_t reserved = 0;             // Bytes.
+    uint32_t running = 0, queued = 0;  // Tasks of every site.
     std::vector<uint32_t> sites;
-    std::vector<uint32_t> slots;      // With a rank here.
+    std::vector<uint32_t> slots;  // With a rank here.
   };
   // Where tasks of one deployment run on one device.
   struct Site {
     uint32_t deployment = 0;
     DeviceId device;
-    std::vector<uint32_t> slots;      // Whose rank 0 is here.
-    uint32_t running = 0, queued = 0; // `queued`: journaling and waiting.
+    std::vector<uint32_t> slots;       // Whose rank 0 is here.
+    uint32_t running = 0, queued = 0;  // `queued`: journaling and waiting.
     uint64_t tokens_ahead = 0;
   };
   struct Run {
-    uint64_t task = 0;                // 0: given up (cancelled), until the replica says that it is over.
-    uint32_t tokens = 0;              // Prompt + generated.
+    uint64_t task = 0;    // 0: given up (cancelled), until the replica says that it is over.
+    uint32_t tokens = 0;  // Prompt + generated.
   };
   // A place for a replica; each replica that lives in it has its own id.
   struct Slot {
@@ -136,41 +152,41 @@ class Core {
     std::vector<DeviceId> devices;
     ReplicaId id;
     ReplicaState state = ReplicaState::kStopped;
-    TimeUs since = 0;                 // In this state.
-    TimeUs wake = INT64_MAX;          // End of backoff or of the time to start.
+    TimeUs since = 0;         // In this state.
+    TimeUs wake = INT64_MAX;  // End of backoff or of the time to start.
     uint32_t starts = 0, failures = 0;
-    bool given_up = false;            // Its load can't succeed: no restart.
+    bool given_up = false;  // Its load can't succeed: no restart.
     std::string message;
     ErrorCode error_code = ErrorCode::kInternal;  // Of a load that failed.
     int32_t pid = 0;
     engine::LoadProgress progress;
-    engine::ReplicaLoaded loaded;     // All 0 unless loaded.
+    engine::ReplicaLoaded loaded;  // All 0 unless loaded.
     engine::ReplicaStats stats;
     TimeUs stats_at = 0, reported = 0, progressed = 0;
     double tokens_per_second = 0;
-    std::vector<double> busy;         // Percent of the time between its last two stats, by rank.
+    std::vector<double> busy;  // Percent of the time between its last two stats, by rank.
     std::map<SequenceId, Run> runs;
     uint64_t kv_blocks_used = 0;
   };
   struct Deployment {
     DeploymentSetup setup;
-    std::vector<uint32_t> sites;      // By device id.
+    std::vector<uint32_t> sites;  // By device id.
     std::vector<uint32_t> slots;
     scheduler::PlacementCursor cursor;
     scheduler::PrefixIndex prefixes;
-    engine::ReplicaLoaded limits;     // Of the last load; 0 before the first.
-    uint32_t promised = 0;            // Places of open tickets.
-    uint32_t queued = 0;              // Journaling and waiting.
-    uint32_t held = 0;                // Of these, held.
-    int64_t service_us = kSecond;     // Smoothed time that a task runs.
+    engine::ReplicaLoaded limits;  // Of the last load; 0 before the first.
+    uint32_t promised = 0;         // Places of open tickets.
+    uint32_t queued = 0;           // Journaling and waiting.
+    uint32_t held = 0;             // Of these, held.
+    int64_t service_us = kSecond;  // Smoothed time that a task runs.
   };
   struct Ticket {
     uint32_t deployment = 0, tasks = 0;
   };
   struct Submission {
-    std::vector<uint64_t> tasks;      // In the order of the specs.
-    std::vector<Placed> placed;       // As they were at submission.
-    uint32_t unresolved = 0;          // Of these, not yet durable.
+    std::vector<uint64_t> tasks;  // In the order of the specs.
+    std::vector<Placed> placed;   // As they were at submission.
+    uint32_t unresolved = 0;      // Of these, not yet durable.
   };
   // What a journal ticket was for.
   struct Write {
@@ -204,13 +220,17 @@ class Core {
   Result<void> accepting(uint32_t deployment) const;
   Result<void> submit(TasksSubmitted& event, Submission& submission, std::vector<uint64_t>& fresh);
   Result<uint64_t> known(const TaskSpec& spec) const;  // 0: not known.
-  Result<void> place_group(TasksSubmitted& event, size_t first, size_t count, std::vector<uint64_t>& fresh);
-  scheduler::PlacementRequest placement_request(const TasksSubmitted& event, size_t first, size_t count) const;
-  uint64_t add_task(TaskSpec spec, uint32_t site, const scheduler::Placement& placement, bool promised);
+  Result<void> place_group(TasksSubmitted& event, size_t first, size_t count,
+                           std::vector<uint64_t>& fresh);
+  scheduler::PlacementRequest placement_request(const TasksSubmitted& event, size_t first,
+                                                size_t count) const;
+  uint64_t add_task(TaskSpec spec, uint32_t site, const scheduler::Placement& placement,
+                    bool promised);
   void hold(Task& task, bool held);
   void keep_explanation(const Task& task, const scheduler::Placement& placement,
                         std::span<const scheduler::PlacementDevice> picture,
-                        const scheduler::PlacementRequest& request, const scheduler::PlacementCursor& before);
+                        const scheduler::PlacementRequest& request,
+                        const scheduler::PlacementCursor& before);
   void remove_task(Task& task);
   void accepted(const std::vector<uint64_t>& tasks, Out& out);
   void not_accepted(const std::vector<uint64_t>& tasks, const std::string& why, Out& out);
@@ -218,7 +238,8 @@ class Core {
   void restore(journal::RestoredTask& restored, Out& out);
 
   // core_dispatch.cc: from waiting to running
-  std::vector<scheduler::PlacementDevice> picture(uint32_t deployment, std::span<const int32_t> prompt) const;
+  std::vector<scheduler::PlacementDevice> picture(uint32_t deployment,
+                                                  std::span<const int32_t> prompt) const;
   scheduler::PlacementDevice picture_of(const Site& site, uint64_t own_reservation = 0) const;
   uint32_t slot_tasks_max(const Slot& slot) const;
   uint32_t free_places(uint32_t deployment) const;
@@ -240,11 +261,14 @@ class Core {
   double utilization(const Device& device) const;
 
   // core_tasks.cc: running, ending, journal
-  Result<void> tokens(Slot& slot, engine::SequenceTokens& report, Out& out);  // Errors: kInternal, the replica's.
+  Result<void> tokens(Slot& slot, engine::SequenceTokens& report,
+                      Out& out);  // Errors: kInternal, the replica's.
   void finished(Slot& slot, engine::SequenceFinished& report, Out& out);
   void release_published(Task& task, Out& out);
   void publish(Task& task, TokenDelta delta, Out& out);
-  Task* run_over(Slot& slot, SequenceId sequence);  // The replica is done with it; its task, if it still has one.
+  Task* run_over(
+      Slot& slot,
+      SequenceId sequence);  // The replica is done with it; its task, if it still has one.
   void end_task(Task& task, TaskStatus end, Out& out);
   void fail_task(Task& task, ErrorCode code, std::string message, Out& out);
   void leave_phase(Task& task, Out& out);
@@ -279,7 +303,9 @@ class Core {
 
   Task& at(uint64_t number) { return tasks_.at(number); }
   Site& site_of(const Task& task) { return sites_[task.site]; }
-  Device& device_of(const Task& task) { return devices_[static_cast<size_t>(sites_[task.site].device.value)]; }
+  Device& device_of(const Task& task) {
+    return devices_[static_cast<size_t>(sites_[task.site].device.value)];
+  }
   const Device& device(DeviceId id) const { return devices_[static_cast<size_t>(id.value)]; }
 
   CoreSetup setup_;
@@ -296,27 +322,28 @@ class Core {
   uint64_t next_task_ = 1, next_sequence_ = 1, next_write_ = 1;
   uint32_t next_replica_ = 1;
 
-  std::map<uint64_t, Task> tasks_;                       // By number.
+  std::map<uint64_t, Task> tasks_;  // By number.
   std::map<TaskId, uint64_t> number_of_;
-  std::map<std::pair<std::string, std::string>, uint64_t> by_key_;     // (owner, idempotency_key).
-  std::map<std::string, std::array<std::set<uint64_t>, 5>> listing_;   // Owner, status: numbers of durable tasks.
-  std::map<uint64_t, std::vector<uint64_t>> groups_;     // batch_group: its unfinished tasks.
-  scheduler::WaitingQueue queue_;                        // Lanes are sites.
+  std::map<std::pair<std::string, std::string>, uint64_t> by_key_;  // (owner, idempotency_key).
+  std::map<std::string, std::array<std::set<uint64_t>, 5>>
+      listing_;                                       // Owner, status: numbers of durable tasks.
+  std::map<uint64_t, std::vector<uint64_t>> groups_;  // batch_group: its unfinished tasks.
+  scheduler::WaitingQueue queue_;                     // Lanes are sites.
   std::map<uint64_t, Ticket> tickets_;
   std::map<uint64_t, Submission> submissions_;
   std::map<uint64_t, Write> writes_;
-  std::set<std::pair<TimeUs, uint64_t>> deadlines_;      // Of running tasks.
+  std::set<std::pair<TimeUs, uint64_t>> deadlines_;  // Of running tasks.
   std::map<ReplicaId, uint32_t> slot_of_;
-  std::set<uint32_t> dirty_sites_;                       // To be dispatched at the end of the step.
-  std::set<uint64_t> dirty_tokens_;                      // Tasks with tokens to be journalled.
-  std::vector<journal::Event> unflushed_;                // TaskStarted that nobody waits for.
+  std::set<uint32_t> dirty_sites_;         // To be dispatched at the end of the step.
+  std::set<uint64_t> dirty_tokens_;        // Tasks with tokens to be journalled.
+  std::vector<journal::Event> unflushed_;  // TaskStarted that nobody waits for.
   TimeUs flush_at_ = INT64_MAX;
   std::vector<uint64_t> ends_to_retry_;
   TimeUs retry_at_ = INT64_MAX;
-  std::deque<uint64_t> kept_, passing_;                  // Over: durable ones, others.
+  std::deque<uint64_t> kept_, passing_;  // Over: durable ones, others.
   std::map<uint64_t, Explanation> explanations_;
-  uint32_t promised_ = 0;                                // Places of open tickets.
-  uint32_t held_ = 0;                                    // Unfinished tasks with `held`.
+  uint32_t promised_ = 0;  // Places of open tickets.
+  uint32_t held_ = 0;      // Unfinished tasks with `held`.
   size_t unfinished_ = 0;
 };
 

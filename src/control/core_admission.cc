@@ -1,4 +1,5 @@
-// Core, the way in: tickets, checks, placement, idempotency, acceptance by the journal, restoring after a restart.
+// Core, the way in: tickets, checks, placement, idempotency, acceptance by the journal, restoring
+// after a restart.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +17,8 @@ using scheduler::PlacementRequest;
 std::optional<uint32_t> Core::find_deployment(std::string_view name, std::string_view type) const {
   for (uint32_t i = 0; i < deployments_.size(); ++i) {
     const DeploymentSetup& setup = deployments_[i].setup;
-    if (!name.empty() ? setup.name == name : std::ranges::find(setup.task_types, type) != setup.task_types.end())
+    if (!name.empty() ? setup.name == name
+                      : std::ranges::find(setup.task_types, type) != setup.task_types.end())
       return i;
   }
   if (name.empty()) return default_deployment_;
@@ -26,30 +28,39 @@ std::optional<uint32_t> Core::find_deployment(std::string_view name, std::string
 Result<void> Core::accepting(uint32_t deployment) const {
   if (draining_) return unavailable("the server is draining and takes no new tasks");
   const Deployment& one = deployments_[deployment];
-  const bool dead = std::ranges::all_of(one.slots, [&](uint32_t slot) { return slots_[slot].given_up; });
+  const bool dead =
+      std::ranges::all_of(one.slots, [&](uint32_t slot) { return slots_[slot].given_up; });
   if (dead)
-    return unavailable(fmt::format("deployment '{}' can't be loaded: {}", one.setup.name,
-                                   one.slots.empty() ? "it has no replica" : slots_[one.slots[0]].message));
+    return unavailable(
+        fmt::format("deployment '{}' can't be loaded: {}", one.setup.name,
+                    one.slots.empty() ? "it has no replica" : slots_[one.slots[0]].message));
   return {};
 }
 
 void Core::on(AdmissionRequested& event, Out& out) {
-  const auto refuse = [&](Error error) { out.push_back(AnswerAdmission{event.ticket, std::move(error)}); };
+  const auto refuse = [&](Error error) {
+    out.push_back(AnswerAdmission{event.ticket, std::move(error)});
+  };
   const auto deployment = find_deployment(event.deployment, "");
-  if (!deployment) return refuse(not_found(fmt::format("there is no deployment '{}'", event.deployment)));
+  if (!deployment)
+    return refuse(not_found(fmt::format("there is no deployment '{}'", event.deployment)));
   if (auto ok = accepting(*deployment); !ok.ok()) return refuse(ok.error());
-  if (tickets_.contains(event.ticket)) return refuse(Error(ErrorCode::kInternal, "a ticket was used twice"));
+  if (tickets_.contains(event.ticket))
+    return refuse(Error(ErrorCode::kInternal, "a ticket was used twice"));
   Deployment& one = deployments_[*deployment];
   const uint32_t places = free_places(*deployment);
   const auto slots = static_cast<int64_t>(std::max<size_t>(one.slots.size(), 1));
   const int64_t service = one.service_us / slots;
-  if (auto ok = queue_.admits(held_ + promised_, event.tasks, places, service); !ok.ok()) return refuse(ok.error());
+  if (auto ok = queue_.admits(held_ + promised_, event.tasks, places, service); !ok.ok())
+    return refuse(ok.error());
   if (uint64_t{one.promised} + one.held + event.tasks > uint64_t{one.setup.max_queued} + places)
-    return refuse(Error(ErrorCode::kBusy, fmt::format("{} tasks of deployment '{}' wait, max_queued_requests is {}",
-                                                      one.held, one.setup.name, one.setup.max_queued))
+    return refuse(Error(ErrorCode::kBusy,
+                        fmt::format("{} tasks of deployment '{}' wait, max_queued_requests is {}",
+                                    one.held, one.setup.name, one.setup.max_queued))
                       .with_retry_after_ms(std::max<int64_t>(service / kMillisecond, 1000)));
   if (tickets_.size() >= kTicketsMax)
-    return refuse(Error(ErrorCode::kBusy, "too many requests are being read").with_retry_after_ms(1000));
+    return refuse(
+        Error(ErrorCode::kBusy, "too many requests are being read").with_retry_after_ms(1000));
   tickets_[event.ticket] = {*deployment, event.tasks};
   one.promised += event.tasks;
   promised_ += event.tasks;
@@ -99,7 +110,8 @@ void Core::on(TasksSubmitted& event, Out& out) {
       continue;
     }
     write.tasks.push_back(number);
-    events.push_back({task.spec.id, now_, journal::TaskAccepted{task.spec, sites_[task.site].device}});
+    events.push_back(
+        {task.spec.id, now_, journal::TaskAccepted{task.spec, sites_[task.site].device}});
   }
   if (!events.empty()) {
     out.push_back(AppendJournal{next_write_, std::move(events)});
@@ -110,11 +122,13 @@ void Core::on(TasksSubmitted& event, Out& out) {
 }
 
 // Checks everything before anything is accepted; on an error the caller removes `fresh`.
-Result<void> Core::submit(TasksSubmitted& event, Submission& submission, std::vector<uint64_t>& fresh) {
+Result<void> Core::submit(TasksSubmitted& event, Submission& submission,
+                          std::vector<uint64_t>& fresh) {
   std::vector<TaskSpec>& specs = event.specs;
   if (specs.empty()) return invalid("a batch needs at least one task", "batch");
   if (draining_) return unavailable("the server is draining and takes no new tasks");
-  // Places of known tasks; 0 for those to be made. A later spec may repeat an earlier one of the same batch.
+  // Places of known tasks; 0 for those to be made. A later spec may repeat an earlier one of the
+  // same batch.
   std::vector<uint64_t> numbers(specs.size(), 0);
   std::vector<size_t> repeats(specs.size(), SIZE_MAX);
   std::map<std::pair<std::string, std::string>, size_t> first_of;
@@ -132,8 +146,9 @@ Result<void> Core::submit(TasksSubmitted& event, Submission& submission, std::ve
       const auto [first, added] = first_of.emplace(std::pair(spec.owner, spec.idempotency_key), i);
       if (!added) {
         if (specs[first->second].body_hash != spec.body_hash)
-          return Error(ErrorCode::kConflict, fmt::format("idempotency_key '{}' stands for two bodies in this batch",
-                                                         spec.idempotency_key));
+          return Error(ErrorCode::kConflict,
+                       fmt::format("idempotency_key '{}' stands for two bodies in this batch",
+                                   spec.idempotency_key));
         repeats[i] = first->second;
         continue;
       }
@@ -143,7 +158,8 @@ Result<void> Core::submit(TasksSubmitted& event, Submission& submission, std::ve
   TasksSubmitted todo{event.ticket, {}, event.split, event.min_per_device};
   for (const size_t i : place_of) todo.specs.push_back(std::move(specs[i]));
   const size_t count = todo.specs.size();
-  const size_t groups = !event.split ? 1 : std::max<size_t>(1, count / std::max<uint32_t>(1, event.min_per_device));
+  const size_t groups =
+      !event.split ? 1 : std::max<size_t>(1, count / std::max<uint32_t>(1, event.min_per_device));
   for (size_t group = 0, first = 0; group < groups && count > 0; ++group) {
     const size_t end = count * (group + 1) / groups;
     ALTLAS_TRY_VOID(place_group(todo, first, end - first, fresh));
@@ -165,13 +181,15 @@ Result<uint64_t> Core::known(const TaskSpec& spec) const {
   const Task& task = tasks_.at(found->second);
   if (task.spec.body_hash != spec.body_hash)
     return Error(ErrorCode::kConflict,
-                 fmt::format("idempotency_key '{}' belongs to task {} with another body; use a new key",
-                             spec.idempotency_key, to_string(task.spec.id)))
+                 fmt::format(
+                     "idempotency_key '{}' belongs to task {} with another body; use a new key",
+                     spec.idempotency_key, to_string(task.spec.id)))
         .with_field("idempotency_key");
   return found->second;
 }
 
-PlacementRequest Core::placement_request(const TasksSubmitted& event, size_t first, size_t count) const {
+PlacementRequest Core::placement_request(const TasksSubmitted& event, size_t first,
+                                         size_t count) const {
   const TaskSpec& head = event.specs[first];
   PlacementRequest request;
   request.strategy = head.strategy.value_or(setup_.strategy);
@@ -180,17 +198,19 @@ PlacementRequest Core::placement_request(const TasksSubmitted& event, size_t fir
     const TaskSpec& spec = event.specs[i];
     const auto prompt = static_cast<uint32_t>(spec.prompt.size());
     if (!request.specific_device) request.specific_device = spec.specific_device;
-    // The group runs together if it can, one after another if it must: only each by itself has to fit for ever.
+    // The group runs together if it can, one after another if it must: only each by itself has to
+    // fit for ever.
     request.estimated_memory = std::max(request.estimated_memory, spec.estimated_memory);
     request.prompt_tokens = std::max(request.prompt_tokens, prompt);
-    request.sequence_tokens =
-        std::max(request.sequence_tokens, prompt + static_cast<uint32_t>(std::max(spec.tokens_max, 0)));
+    request.sequence_tokens = std::max(
+        request.sequence_tokens, prompt + static_cast<uint32_t>(std::max(spec.tokens_max, 0)));
   }
   return request;
 }
 
 // Gives one device to `count` neighbours.
-Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count, std::vector<uint64_t>& fresh) {
+Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count,
+                               std::vector<uint64_t>& fresh) {
   const PlacementRequest request = placement_request(event, first, count);
   const uint32_t deployment = *find_deployment(event.specs[first].deployment, "");
   for (size_t i = first; i < first + count; ++i)
@@ -209,11 +229,13 @@ Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count
   for (size_t i = first; i < first + count; ++i) {
     TaskSpec& spec = event.specs[i];
     spec.batch_group = group;
-    const bool waits = placement.standing != scheduler::Standing::kEligible || free_places_at(sites_[site]) == 0;
+    const bool waits =
+        placement.standing != scheduler::Standing::kEligible || free_places_at(sites_[site]) == 0;
     if (waits && held_ >= setup_.max_queue_size)
-      return Error(ErrorCode::kBusy, fmt::format("device {} is full and the queue too: {} tasks wait, max_queue_size "
-                                                 "is {}",
-                                                 placement.winner.value, held_, setup_.max_queue_size))
+      return Error(ErrorCode::kBusy,
+                   fmt::format("device {} is full and the queue too: {} tasks wait, max_queue_size "
+                               "is {}",
+                               placement.winner.value, held_, setup_.max_queue_size))
           .with_retry_after_ms(std::max<int64_t>(one.service_us / kMillisecond, 1000));
     const uint64_t number = add_task(std::move(spec), site, placement, /*promised=*/!waits);
     fresh.push_back(number);
@@ -238,7 +260,8 @@ uint64_t Core::add_task(TaskSpec spec, uint32_t site, const Placement& placement
   task.prompt_tokens = static_cast<uint32_t>(task.spec.prompt.size());
   task.tokens_ahead = task.prompt_tokens + static_cast<uint64_t>(std::max(task.spec.tokens_max, 0));
   number_of_[task.spec.id] = number;
-  if (!task.spec.idempotency_key.empty()) by_key_[{task.spec.owner, task.spec.idempotency_key}] = number;
+  if (!task.spec.idempotency_key.empty())
+    by_key_[{task.spec.owner, task.spec.idempotency_key}] = number;
   if (task.spec.batch_group != 0) groups_[task.spec.batch_group].push_back(number);
   if (task.spec.durable) listing_[task.spec.owner][static_cast<size_t>(task.status)].insert(number);
   Site& one = sites_[site];
@@ -252,8 +275,9 @@ uint64_t Core::add_task(TaskSpec spec, uint32_t site, const Placement& placement
   return number;
 }
 
-void Core::keep_explanation(const Task& task, const Placement& placement, std::span<const PlacementDevice> seen,
-                            const PlacementRequest& request, const scheduler::PlacementCursor& before) {
+void Core::keep_explanation(const Task& task, const Placement& placement,
+                            std::span<const PlacementDevice> seen, const PlacementRequest& request,
+                            const scheduler::PlacementCursor& before) {
   Explanation& kept = explanations_[task.number];
   kept.task = task.spec.id;
   kept.strategy = placement.strategy;
@@ -261,7 +285,8 @@ void Core::keep_explanation(const Task& task, const Placement& placement, std::s
   kept.runner_up = placement.runner_up;
   kept.reason = placement.reason;
   for (const scheduler::Assessment& rejected : placement.rejected)
-    if (kept.rejected.size() < kRejectionsMax) kept.rejected.push_back({rejected.device, rejected.reason});
+    if (kept.rejected.size() < kRejectionsMax)
+      kept.rejected.push_back({rejected.device, rejected.reason});
   kept.alternatives = scheduler::alternatives(policy_, seen, request, before, placement.strategy);
   kept.epoch = epoch_ - 1;
   while (explanations_.size() > kExplanationsMax) explanations_.erase(explanations_.begin());
@@ -284,11 +309,13 @@ void Core::remove_task(Task& task) {
     }
   }
   number_of_.erase(task.spec.id);
-  if (!task.spec.idempotency_key.empty()) by_key_.erase({task.spec.owner, task.spec.idempotency_key});
+  if (!task.spec.idempotency_key.empty())
+    by_key_.erase({task.spec.owner, task.spec.idempotency_key});
   if (task.spec.durable) {
     const auto owner = listing_.find(task.spec.owner);
     owner->second[static_cast<size_t>(task.status)].erase(task.number);
-    if (std::ranges::all_of(owner->second, [](const auto& numbers) { return numbers.empty(); })) listing_.erase(owner);
+    if (std::ranges::all_of(owner->second, [](const auto& numbers) { return numbers.empty(); }))
+      listing_.erase(owner);
   }
   explanations_.erase(task.number);
   tasks_.erase(task.number);
@@ -329,7 +356,8 @@ void Core::not_accepted(const std::vector<uint64_t>& tasks, const std::string& w
   for (const uint64_t number : tasks)
     for (const uint64_t ticket : at(number).submissions) failed.insert(ticket);
   for (const uint64_t ticket : failed) {
-    out.push_back(AnswerSubmission{ticket, unavailable("the journal can't be written, nothing was accepted: " + why)});
+    out.push_back(AnswerSubmission{
+        ticket, unavailable("the journal can't be written, nothing was accepted: " + why)});
     // Its other tasks (repeats of tasks still on their way) are not answered any more.
     for (const uint64_t number : submissions_.at(ticket).tasks)
       if (tasks_.contains(number)) std::erase(at(number).submissions, ticket);
@@ -372,7 +400,8 @@ void Core::restore(journal::RestoredTask& restored, Out& out) {
   const bool moved = sites_[site].device != restored.device;
   Placement placement;
   if (moved && is_over(restored.status))
-    placement.note = fmt::format("ran on device {}, which is not there any more", restored.device.value);
+    placement.note =
+        fmt::format("ran on device {}, which is not there any more", restored.device.value);
   const uint64_t number = add_task(std::move(restored.spec), site, placement, /*promised=*/true);
   Task& task = at(number);
   task.created = restored.accepted_at;

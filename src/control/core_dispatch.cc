@@ -1,4 +1,5 @@
-// Core, from waiting to running: what devices look like to placement, which task starts next, where it may move to.
+// Core, from waiting to running: what devices look like to placement, which task starts next, where
+// it may move to.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,25 +26,31 @@ uint32_t Core::slot_tasks_max(const Slot& slot) const {
   return asked == 0 ? std::max(engine, 1u) : asked;
 }
 
-// A device's ledger: what its replicas hold, their used KV blocks, and reservations. More than the device has where
-// blocks grew into a reservation.
+// A device's ledger: what its replicas hold, their used KV blocks, and reservations. More than the
+// device has where blocks grew into a reservation.
 uint64_t Core::memory_used(const Device& device) const {
   uint64_t used = device.reserved;
   for (const uint32_t index : device.slots) {
     const Slot& slot = slots_[index];
     if (slot.given_up) continue;
     // One that restarts will hold what it held before.
-    const engine::ReplicaLoaded& held = slot.loaded.weight_bytes > 0 ? slot.loaded : deployments_[slot.deployment].limits;
-    used += held.weight_bytes + held.activation_bytes + slot.kv_blocks_used * slot.loaded.block_bytes;
+    const engine::ReplicaLoaded& held =
+        slot.loaded.weight_bytes > 0 ? slot.loaded : deployments_[slot.deployment].limits;
+    used +=
+        held.weight_bytes + held.activation_bytes + slot.kv_blocks_used * slot.loaded.block_bytes;
   }
   return used;
 }
 
-// Waiting tasks give up their reservations, the last ones first, until what the replicas hold has room beside them.
+// Waiting tasks give up their reservations, the last ones first, until what the replicas hold has
+// room beside them.
 void Core::release_reservations(DeviceId id) {
   Device& one = devices_[static_cast<size_t>(id.value)];
-  for (auto task = tasks_.rbegin(); task != tasks_.rend() && memory_used(one) > one.setup.memory_total; ++task) {
-    if (!task->second.reserved || task->second.phase > Phase::kWaiting || &device_of(task->second) != &one) continue;
+  for (auto task = tasks_.rbegin();
+       task != tasks_.rend() && memory_used(one) > one.setup.memory_total; ++task) {
+    if (!task->second.reserved || task->second.phase > Phase::kWaiting ||
+        &device_of(task->second) != &one)
+      continue;
     one.reserved -= task->second.spec.estimated_memory;
     task->second.reserved = false;
   }
@@ -85,7 +92,8 @@ PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) con
     out.replica_running = true;
     out.tasks_max += slot_tasks_max(slot);
     // A prompt goes to one replica: the roomiest one's pool counts.
-    const uint64_t free = slot.loaded.kv_blocks - std::min<uint64_t>(slot.loaded.kv_blocks, slot.kv_blocks_used);
+    const uint64_t free =
+        slot.loaded.kv_blocks - std::min<uint64_t>(slot.loaded.kv_blocks, slot.kv_blocks_used);
     out.kv_blocks_total = std::max(out.kv_blocks_total, slot.loaded.kv_blocks);
     out.kv_blocks_free = std::max(out.kv_blocks_free, static_cast<uint32_t>(free));
     out.tokens_per_second += slot.tokens_per_second;
@@ -95,7 +103,8 @@ PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) con
   // Reservations take free blocks away: a block needs memory that nothing else holds.
   if (block_bytes > 0)
     out.kv_blocks_free = static_cast<uint32_t>(std::min<uint64_t>(
-        out.kv_blocks_free, (out.memory_total - std::min(out.memory_total, out.memory_used)) / block_bytes));
+        out.kv_blocks_free,
+        (out.memory_total - std::min(out.memory_total, out.memory_used)) / block_bytes));
   // The tighter of the replicas' limit and the device's.
   if (const uint32_t most = setup_.max_concurrent_tasks; most > 0) {
     const int64_t here = int64_t{out.tasks_max} - out.tasks;
@@ -108,7 +117,8 @@ PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) con
   return out;
 }
 
-std::vector<PlacementDevice> Core::picture(uint32_t deployment, std::span<const int32_t> prompt) const {
+std::vector<PlacementDevice> Core::picture(uint32_t deployment,
+                                           std::span<const int32_t> prompt) const {
   std::vector<PlacementDevice> out;
   const Deployment& one = deployments_[deployment];
   for (const uint32_t site : one.sites) {
@@ -147,7 +157,8 @@ void Core::reserve_if_room(Task& task) {
 }
 
 void Core::enqueue(Task& task, bool front) {
-  const TimeUs expires = std::min(now_ + setup_.queue_timeout_us, task.spec.deadline.value_or(INT64_MAX));
+  const TimeUs expires =
+      std::min(now_ + setup_.queue_timeout_us, task.spec.deadline.value_or(INT64_MAX));
   queue_.push({task.number, task.site, task.spec.priority, task.created, expires, front});
   dirty_sites_.insert(task.site);
 }
@@ -184,7 +195,8 @@ Core::Fit Core::fits(const Task& task, uint32_t slot, std::string& why) const {
   for (const uint32_t index : device(site.device).slots) {
     const Slot& other = slots_[index];
     if (task.spec.estimated_memory == 0 || other.given_up) continue;
-    if (other.loaded.weight_bytes == 0 && deployments_[other.deployment].limits.sequences_max == 0) {
+    if (other.loaded.weight_bytes == 0 &&
+        deployments_[other.deployment].limits.sequences_max == 0) {
       why = "memory: a replica of the device has not said yet what it takes";
       return Fit::kLater;
     }
@@ -197,7 +209,8 @@ Core::Fit Core::fits(const Task& task, uint32_t slot, std::string& why) const {
   seen.model_len_max = loaded.model_len_max;
   PlacementRequest request;
   request.prompt_tokens = task.prompt_tokens + static_cast<uint32_t>(task.generated.size());
-  request.sequence_tokens = task.prompt_tokens + static_cast<uint32_t>(std::max(task.spec.tokens_max, 0));
+  request.sequence_tokens =
+      task.prompt_tokens + static_cast<uint32_t>(std::max(task.spec.tokens_max, 0));
   request.estimated_memory = task.spec.estimated_memory;
   scheduler::Assessment assessment = scheduler::assess(policy_, seen, request);
   why = std::move(assessment.reason);
@@ -205,8 +218,8 @@ Core::Fit Core::fits(const Task& task, uint32_t slot, std::string& why) const {
   return assessment.standing == scheduler::Standing::kNever ? Fit::kNever : Fit::kLater;
 }
 
-// The tasks that start with `head`: it alone, or the waiting ones of its batch; none if their slot lacks places for as
-// many of them as it can ever hold.
+// The tasks that start with `head`: it alone, or the waiting ones of its batch; none if their slot
+// lacks places for as many of them as it can ever hold.
 std::vector<uint64_t> Core::startable(const Task& head, uint32_t index) const {
   if (head.spec.batch_group == 0) return {head.number};
   std::vector<uint64_t> out;
@@ -217,22 +230,25 @@ std::vector<uint64_t> Core::startable(const Task& head, uint32_t index) const {
     if (phase == Phase::kWaiting && tasks_.at(number).site == head.site) out.push_back(number);
   }
   // First the one that is known to fit.
-  if (const auto found = std::ranges::find(out, head.number); found != out.end()) std::iter_swap(out.begin(), found);
+  if (const auto found = std::ranges::find(out, head.number); found != out.end())
+    std::iter_swap(out.begin(), found);
   const Slot& slot = slots_[index];
   const Device& one = device(sites_[head.site].device);
   size_t most = slot_tasks_max(slot);
   size_t free = most - slot.runs.size();
   if (setup_.max_concurrent_tasks > 0) {
     most = std::min<size_t>(most, setup_.max_concurrent_tasks);
-    free = std::min<size_t>(free, setup_.max_concurrent_tasks - std::min(setup_.max_concurrent_tasks, one.running));
+    free = std::min<size_t>(
+        free, setup_.max_concurrent_tasks - std::min(setup_.max_concurrent_tasks, one.running));
   }
   if (free < std::min(out.size(), most)) return {};
   if (out.size() > free) out.resize(free);
   return out;
 }
 
-// Starts waiting tasks in their order as long as one fits. One that does not fit now (its KV blocks, its memory) is
-// passed over by others, until it has waited kPassedOverMaxUs; then only tasks whose memory is reserved already pass.
+// Starts waiting tasks in their order as long as one fits. One that does not fit now (its KV
+// blocks, its memory) is passed over by others, until it has waited kPassedOverMaxUs; then only
+// tasks whose memory is reserved already pass.
 void Core::dispatch_site(uint32_t index, Out& out) {
   bool again = true;
   while (again && queue_.size(index) > 0 && !stopping_) {
@@ -309,7 +325,8 @@ void Core::start(Task& task, uint32_t index, Out& out) {
   show(task, TaskStatus::kRunning, out);
 }
 
-// A task that its own device can't start now moves to another one of its deployment that could, if nobody waits there.
+// A task that its own device can't start now moves to another one of its deployment that could, if
+// nobody waits there.
 void Core::rebalance(uint32_t deployment, Out&) {
   const Deployment& one = deployments_[deployment];
   if (one.sites.size() < 2 || stopping_) return;
@@ -328,7 +345,8 @@ void Core::rebalance(uint32_t deployment, Out&) {
       Task& task = at(moved);
       PlacementRequest request;
       request.prompt_tokens = task.prompt_tokens + static_cast<uint32_t>(task.generated.size());
-      request.sequence_tokens = task.prompt_tokens + static_cast<uint32_t>(std::max(task.spec.tokens_max, 0));
+      request.sequence_tokens =
+          task.prompt_tokens + static_cast<uint32_t>(std::max(task.spec.tokens_max, 0));
       request.estimated_memory = task.spec.estimated_memory;
       const auto assessment = scheduler::assess(policy_, picture_of(sites_[to]), request);
       if (assessment.standing != scheduler::Standing::kEligible) continue;

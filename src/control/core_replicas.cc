@@ -1,4 +1,5 @@
-// Core, the life of replicas: start, load, run, hang, crash, backoff; what becomes of the tasks they held.
+// Core, the life of replicas: start, load, run, hang, crash, backoff; what becomes of the tasks
+// they held.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,12 +10,13 @@
 
 namespace altlas::control {
 namespace {
-constexpr int64_t kStableUs = 60 * kSecond;  // A replica that ran so long starts counting failures anew.
+constexpr int64_t kStableUs =
+    60 * kSecond;  // A replica that ran so long starts counting failures anew.
 
 // Loading again would fail again: the model is not there, or does not fit.
 bool for_good(ErrorCode code) {
-  return code == ErrorCode::kInvalid || code == ErrorCode::kNotFound || code == ErrorCode::kUnsupported ||
-         code == ErrorCode::kTooLarge;
+  return code == ErrorCode::kInvalid || code == ErrorCode::kNotFound ||
+         code == ErrorCode::kUnsupported || code == ErrorCode::kTooLarge;
 }
 }  // namespace
 
@@ -59,7 +61,8 @@ void Core::on(WorkerLost& event, Out& out) {
   replica_gone(found->second, event.reason, /*tell_worker=*/false, out);
 }
 
-// The replica is given up; nothing more it says is heard. Its tasks go on elsewhere, or here after the restart.
+// The replica is given up; nothing more it says is heard. Its tasks go on elsewhere, or here after
+// the restart.
 void Core::replica_gone(uint32_t index, const std::string& why, bool tell_worker, Out& out) {
   Slot& slot = slots_[index];
   slot_of_.erase(slot.id);
@@ -85,17 +88,19 @@ void Core::replica_gone(uint32_t index, const std::string& why, bool tell_worker
     for (const uint32_t site : device(id).sites) dirty_sites_.insert(site);
   for (const uint32_t site : deployments_[slot.deployment].sites) dirty_sites_.insert(site);
   if (!stopping_)
-    out.push_back(LogWarning{fmt::format("replica {} of '{}' is gone ({}); {} tasks go on elsewhere", slot.id.value,
-                                         deployments_[slot.deployment].setup.name, why, runs.size())});
+    out.push_back(LogWarning{
+        fmt::format("replica {} of '{}' is gone ({}); {} tasks go on elsewhere", slot.id.value,
+                    deployments_[slot.deployment].setup.name, why, runs.size())});
 }
 
 // A running task whose replica is gone waits again, before all others, with the tokens it has.
 void Core::come_back(Task& task, const std::string& why, Out& out) {
   if (++task.crashes >= setup_.crashes_max)
-    return fail_task(task, ErrorCode::kInternal,
-                     fmt::format("it ran at {} crashes of replicas and is not tried again; the last: {}", task.crashes,
-                                 why),
-                     out);
+    return fail_task(
+        task, ErrorCode::kInternal,
+        fmt::format("it ran at {} crashes of replicas and is not tried again; the last: {}",
+                    task.crashes, why),
+        out);
   Site& site = site_of(task);
   Device& one = device_of(task);
   --site.running;
@@ -124,7 +129,8 @@ void Core::report(uint32_t index, engine::Report& report, Out& out) {
   } else if (auto* done = std::get_if<engine::SequenceFinished>(&report)) {
     finished(slot, *done, out);
   } else if (auto* failed = std::get_if<engine::SequenceFailed>(&report)) {
-    if (Task* task = run_over(slot, failed->sequence)) fail_task(*task, failed->code, failed->message, out);
+    if (Task* task = run_over(slot, failed->sequence))
+      fail_task(*task, failed->code, failed->message, out);
   } else if (auto* canceled = std::get_if<engine::SequenceCanceled>(&report)) {
     if (Task* task = run_over(slot, canceled->sequence))
       fail_task(*task, ErrorCode::kInternal, "its replica ended it without being asked to", out);
@@ -159,22 +165,26 @@ void Core::stats(Slot& slot, engine::ReplicaStats& stats) {
   const uint64_t before = slot.stats.prompt_tokens + slot.stats.generated_tokens;
   const uint64_t after = stats.prompt_tokens + stats.generated_tokens;
   if (now_ > slot.stats_at && after > before) {
-    const double rate = static_cast<double>(after - before) * kSecond / static_cast<double>(now_ - slot.stats_at);
-    slot.tokens_per_second = slot.tokens_per_second == 0 ? rate : 0.75 * slot.tokens_per_second + 0.25 * rate;
+    const double rate =
+        static_cast<double>(after - before) * kSecond / static_cast<double>(now_ - slot.stats_at);
+    slot.tokens_per_second =
+        slot.tokens_per_second == 0 ? rate : 0.75 * slot.tokens_per_second + 0.25 * rate;
   }
   // Rank by rank, as the one worker lists its devices.
   slot.busy.resize(std::min(slot.devices.size(), stats.device_busy_us.size()));
   for (size_t rank = 0; rank < slot.busy.size() && now_ > slot.stats_at; ++rank) {
-    const int64_t busy_before = rank < slot.stats.device_busy_us.size() ? slot.stats.device_busy_us[rank] : 0;
+    const int64_t busy_before =
+        rank < slot.stats.device_busy_us.size() ? slot.stats.device_busy_us[rank] : 0;
     const auto busy_us = static_cast<double>(stats.device_busy_us[rank] - busy_before);
-    slot.busy[rank] = std::clamp(100 * busy_us / static_cast<double>(now_ - slot.stats_at), 0.0, 100.0);
+    slot.busy[rank] =
+        std::clamp(100 * busy_us / static_cast<double>(now_ - slot.stats_at), 0.0, 100.0);
   }
   slot.stats = std::move(stats);
   slot.stats_at = now_;
 }
 
-// When a running replica counts as stuck: silent, or with work and no step done for the whole timeout. One that is
-// merely slow still does steps.
+// When a running replica counts as stuck: silent, or with work and no step done for the whole
+// timeout. One that is merely slow still does steps.
 TimeUs Core::hang_at(const Slot& slot) const {
   if (slot.state != ReplicaState::kRunning) return INT64_MAX;
   const int64_t timeout = deployments_[slot.deployment].setup.health_check_timeout_us;
@@ -200,7 +210,8 @@ void Core::check_replicas(Out& out) {
                    /*tell_worker=*/true, out);
     }
   }
-  for (uint32_t deployment = 0; deployment < deployments_.size(); ++deployment) fail_unserved(deployment, out);
+  for (uint32_t deployment = 0; deployment < deployments_.size(); ++deployment)
+    fail_unserved(deployment, out);
 }
 
 // Nothing will ever run the tasks of a deployment whose replicas are all given up.
@@ -217,7 +228,9 @@ void Core::fail_unserved(uint32_t index, Out& out) {
     });
   for (const uint64_t number : tasks)
     fail_task(at(number), ErrorCode::kUnavailable,
-              fmt::format("deployment '{}' can't be loaded: {}", one.setup.name, slots_[one.slots[0]].message), out);
+              fmt::format("deployment '{}' can't be loaded: {}", one.setup.name,
+                          slots_[one.slots[0]].message),
+              out);
 }
 
 }  // namespace altlas::control

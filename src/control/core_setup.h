@@ -1,4 +1,5 @@
-// CoreSetup: everything the control core is told once: devices, deployments, limits. Plain values, no config types.
+// CoreSetup: everything the control core is told once: devices, deployments, limits. Plain values,
+// no config types.
 #pragma once
 
 #include <cstdint>
@@ -14,44 +15,47 @@
 namespace altlas::control {
 
 struct DeviceSetup {
-  DeviceId id;               // 0, 1, … in the order of the list.
-  std::string name;          // "AMD EPYC 9575F #0".
-  std::string kind;          // cpu, cuda, sim.
-  uint64_t memory_total = 0; // Bytes of the budget.
-  std::string spec;          // The --devices part that opens it: "cpu:1:1:4GiB".
-  uint32_t cpu_first = 0;    // First core, of a cpu device.
+  DeviceId id;                // 0, 1, … in the order of the list.
+  std::string name;           // "AMD EPYC 9575F #0".
+  std::string kind;           // cpu, cuda, sim.
+  uint64_t memory_total = 0;  // Bytes of the budget.
+  std::string spec;           // The --devices part that opens it: "cpu:1:1:4GiB".
+  uint32_t cpu_first = 0;     // First core, of a cpu device.
 };
 
 struct DeploymentSetup {
   std::string name;
-  std::string model;                          // Id in the APIs; empty for deployments that are not models (`echo`).
+  std::string model;  // Id in the APIs; empty for deployments that are not models (`echo`).
   std::vector<std::string> task_types;
-  engine::LoadReplica load;                   // Without device_spec, device_ids, cpu_first, ranks: the core fills them in.
-  std::vector<std::vector<DeviceId>> replicas;  // Devices of each one's ranks, the leading one first. ≥ 1 each.
-  uint32_t max_ongoing = 0;                   // Tasks in a replica's hands; 0: what its engine can batch.
+  engine::LoadReplica
+      load;  // Without device_spec, device_ids, cpu_first, ranks: the core fills them in.
+  std::vector<std::vector<DeviceId>>
+      replicas;              // Devices of each one's ranks, the leading one first. ≥ 1 each.
+  uint32_t max_ongoing = 0;  // Tasks in a replica's hands; 0: what its engine can batch.
   uint32_t max_queued = 1000;
   int64_t health_check_timeout_us = 30 * kSecond;
   int64_t startup_timeout_us = 900 * kSecond;
 };
 
 struct CoreSetup {
-  std::vector<DeviceSetup> devices;           // ≥ 1.
-  std::vector<DeploymentSetup> deployments;   // ≥ 1, names distinct.
-  std::string default_deployment;             // Of tasks that name none; one of `deployments`.
+  std::vector<DeviceSetup> devices;          // ≥ 1.
+  std::vector<DeploymentSetup> deployments;  // ≥ 1, names distinct.
+  std::string default_deployment;            // Of tasks that name none; one of `deployments`.
   Strategy strategy = Strategy::kLeastLoaded;
   double memory_threshold = 0.95;
   double utilization_threshold = 0.95;
   double max_temperature = 85;
   std::vector<std::pair<std::string, std::vector<DeviceId>>> task_specific;  // Type to devices.
-  uint32_t max_concurrent_tasks = 0;          // Per device; 0: what the engine can batch.
+  uint32_t max_concurrent_tasks = 0;  // Per device; 0: what the engine can batch.
   uint32_t max_queue_size = 1000;
   int64_t queue_timeout_us = 3600 * kSecond;
   int64_t age_step_us = 30 * kSecond;
-  std::vector<Priority> priority_levels = {Priority::kHigh, Priority::kNormal, Priority::kLow};  // First served first.
+  std::vector<Priority> priority_levels = {Priority::kHigh, Priority::kNormal,
+                                           Priority::kLow};  // First served first.
   uint64_t random_seed = 1;
   TokenJournal tokens = TokenJournal::kAsync;
-  uint64_t tasks_kept_max = 100'000;          // Durable tasks that are over.
-  uint32_t crashes_max = 3;                   // A task that ran at so many crashes fails.
+  uint64_t tasks_kept_max = 100'000;  // Durable tasks that are over.
+  uint32_t crashes_max = 3;           // A task that ran at so many crashes fails.
 };
 
 }  // namespace altlas::control

@@ -1,4 +1,5 @@
-// Core, tasks that run and end: tokens from replicas, ends that are journalled before they are shown, what is kept.
+// Core, tasks that run and end: tokens from replicas, ends that are journalled before they are
+// shown, what is kept.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,8 +16,9 @@ bool cut_seen(TokenDelta& delta, size_t tokens_seen, uint64_t text_seen) {
   const size_t ids = std::min(tokens_seen - delta.first_index, delta.ids.size());
   delta.ids.erase(delta.ids.begin(), delta.ids.begin() + static_cast<ptrdiff_t>(ids));
   if (!delta.logprobs.empty())
-    delta.logprobs.erase(delta.logprobs.begin(),
-                         delta.logprobs.begin() + static_cast<ptrdiff_t>(std::min(ids, delta.logprobs.size())));
+    delta.logprobs.erase(
+        delta.logprobs.begin(),
+        delta.logprobs.begin() + static_cast<ptrdiff_t>(std::min(ids, delta.logprobs.size())));
   delta.first_index = static_cast<uint32_t>(tokens_seen);
   delta.text.erase(0, std::min<uint64_t>(text_seen - delta.text_offset, delta.text.size()));
   delta.text_offset = text_seen;
@@ -34,11 +36,13 @@ Result<void> Core::tokens(Slot& slot, engine::SequenceTokens& report, Out& out) 
     task.text_unknown = false;
   }
   if (!cut_seen(delta, task.generated.size(), task.text_seen))
-    return Error(ErrorCode::kInternal, fmt::format("it left out tokens or text of a sequence (token {} after {}, byte "
-                                                   "{} after {})",
-                                                   delta.first_index, task.generated.size(), delta.text_offset,
-                                                   task.text_seen));
-  if (task.generated.size() + delta.ids.size() > static_cast<size_t>(std::max(task.spec.tokens_max, 0)))
+    return Error(
+        ErrorCode::kInternal,
+        fmt::format("it left out tokens or text of a sequence (token {} after {}, byte "
+                    "{} after {})",
+                    delta.first_index, task.generated.size(), delta.text_offset, task.text_seen));
+  if (task.generated.size() + delta.ids.size() >
+      static_cast<size_t>(std::max(task.spec.tokens_max, 0)))
     return Error(ErrorCode::kInternal, "it generated more tokens than were asked for");
   if (delta.ids.empty() && delta.text.empty()) return {};
   task.generated.insert(task.generated.end(), delta.ids.begin(), delta.ids.end());
@@ -73,7 +77,8 @@ void Core::release_published(Task& task, Out& out) {
          task.unpublished[count].first_index + task.unpublished[count].ids.size() <= task.journaled)
     ++count;
   for (size_t i = 0; i < count; ++i) publish(task, std::move(task.unpublished[i]), out);
-  task.unpublished.erase(task.unpublished.begin(), task.unpublished.begin() + static_cast<ptrdiff_t>(count));
+  task.unpublished.erase(task.unpublished.begin(),
+                         task.unpublished.begin() + static_cast<ptrdiff_t>(count));
 }
 
 Core::Task* Core::run_over(Slot& slot, SequenceId sequence) {
@@ -165,7 +170,8 @@ void Core::append_end(Task& task, Out& out) {
   event.task = task.spec.id;
   event.time = *task.finished;
   if (task.end == TaskStatus::kCompleted) event.what = journal::TaskCompleted{task.result};
-  if (task.end == TaskStatus::kFailed) event.what = journal::TaskFailed{task.error_code, task.error};
+  if (task.end == TaskStatus::kFailed)
+    event.what = journal::TaskFailed{task.error_code, task.error};
   if (task.end == TaskStatus::kCanceled) event.what = journal::TaskCanceled{};
   out.push_back(AppendJournal{next_write_, std::move(events)});
   writes_[next_write_++] = {Write::Kind::kEnd, {task.number}};
@@ -176,8 +182,9 @@ void Core::over(Task& task, Out& out) {
   for (TokenDelta& delta : task.unpublished) publish(task, std::move(delta), out);
   task.unpublished = {};
   task.phase = Phase::kOver;
-  task.tokens_end =
-      task.end == TaskStatus::kCompleted ? task.result.tokens : static_cast<uint32_t>(task.generated.size());
+  task.tokens_end = task.end == TaskStatus::kCompleted
+                        ? task.result.tokens
+                        : static_cast<uint32_t>(task.generated.size());
   --unfinished_;
   show(task, task.end, out);
   task.generated = {};
@@ -201,7 +208,8 @@ void Core::show(Task& task, TaskStatus status, Out& out) {
 
 // One write of a task's tokens is on its way at a time, so that the journal never has a gap.
 void Core::mark_dirty(Task& task) {
-  if (!task.spec.durable || setup_.tokens == TokenJournal::kOff || task.phase >= Phase::kEnding) return;
+  if (!task.spec.durable || setup_.tokens == TokenJournal::kOff || task.phase >= Phase::kEnding)
+    return;
   if (task.flushing_to > task.journaled || task.generated.size() <= task.journaled) return;
   dirty_tokens_.insert(task.number);
   flush_at_ = std::min(flush_at_, now_ + kTokenFlushUs);
@@ -239,7 +247,8 @@ void Core::on(JournalWritten& event, Out& out) {
 
 void Core::written(const Write& write, Out& out) {
   switch (write.kind) {
-    case Write::Kind::kAccept: return accepted(write.tasks, out);
+    case Write::Kind::kAccept:
+      return accepted(write.tasks, out);
     case Write::Kind::kEnd:
       for (const uint64_t number : write.tasks) over(at(number), out);
       return;
@@ -278,7 +287,8 @@ void Core::expire(Out& out) {
     Task& task = at(*number);
     const double waited = static_cast<double>(now_ - task.created) / kSecond;
     if (task.spec.deadline && *task.spec.deadline <= now_) {
-      fail_task(task, ErrorCode::kDeadline, fmt::format("its deadline passed after {:.3f} s in the queue", waited), out);
+      fail_task(task, ErrorCode::kDeadline,
+                fmt::format("its deadline passed after {:.3f} s in the queue", waited), out);
     } else {
       fail_task(task, ErrorCode::kDeadline,
                 fmt::format("queue_timeout: it waited {:.3f} s, the limit is {:.3f} s", waited,
@@ -289,7 +299,8 @@ void Core::expire(Out& out) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now_) {
     Task& task = at(deadlines_.begin()->second);
     fail_task(task, ErrorCode::kDeadline,
-              fmt::format("its deadline passed after {} generated tokens", task.generated.size()), out);
+              fmt::format("its deadline passed after {} generated tokens", task.generated.size()),
+              out);
   }
 }
 

@@ -1,5 +1,6 @@
-// Goal: the core's promises (core.h) hold for each way a task can go. Method: events by hand through CoreHarness, which
-// runs check_integrity() after each and checks that streams have no gap and submissions one answer.
+// Goal: the core's promises (core.h) hold for each way a task can go. Method: events by hand
+// through CoreHarness, which runs check_integrity() after each and checks that streams have no gap
+// and submissions one answer.
 #include "control/core.h"
 
 #include <gtest/gtest.h>
@@ -85,7 +86,8 @@ TEST(Core, TheSameKeyGivesTheSameTask) {
   CoreHarness h(test_setup(1));
   h.start();
   TaskSpec first = h.spec(), second = h.spec(), other = h.spec(), stranger = h.spec();
-  first.idempotency_key = second.idempotency_key = other.idempotency_key = stranger.idempotency_key = "k";
+  first.idempotency_key = second.idempotency_key = other.idempotency_key =
+      stranger.idempotency_key = "k";
   first.body_hash = second.body_hash = stranger.body_hash = 1;
   other.body_hash = 2;
   stranger.owner = "somebody else";
@@ -120,7 +122,8 @@ TEST(Core, ADuplicateSharesTheFailureOfTheFirst) {
   h.write(false);
   EXPECT_FALSE(h.submissions.at(a).ok());
   EXPECT_FALSE(h.submissions.at(b).ok());
-  h.write(true);  // The other half of b was on its way: it was accepted, though nobody waits for it any more.
+  h.write(true);  // The other half of b was on its way: it was accepted, though nobody waits for it
+                  // any more.
   EXPECT_TRUE(h.core.task(beside.id).ok());
 }
 
@@ -195,7 +198,8 @@ TEST(Core, KvBlocksOfRunningTasksKeepThePromptWaiting) {
   EXPECT_EQ(a.status, TaskStatus::kRunning);
   EXPECT_EQ(b.status, TaskStatus::kQueued);
   EXPECT_EQ(h.view(b.task).queue_position, 1u);
-  EXPECT_NE(h.core.explain(b.task)->rejected.at(0).reason.find("kv: needs 7 blocks, 3 free"), std::string::npos);
+  EXPECT_NE(h.core.explain(b.task)->rejected.at(0).reason.find("kv: needs 7 blocks, 3 free"),
+            std::string::npos);
   spec.id = TaskId{7, 51};
   spec.prompt.assign(30, 1);  // 2 blocks: passes the one that has to wait.
   EXPECT_EQ(h.one(spec).status, TaskStatus::kRunning);
@@ -257,7 +261,8 @@ TEST(Core, UnhealthyAndHotDevicesTakeNothingAndTheirTasksMove) {
   h.step(DeviceSampled{DeviceId{0}, 50, 0, 90, -1, true});
   for (int i = 0; i < 3; ++i) EXPECT_EQ(h.one(h.spec()).device.value, 1) << i;
   EXPECT_EQ(h.runs.size(), 1u);
-  h.step(DeviceSampled{DeviceId{0}, 50, 0, 60, -1, true});  // Cool again: one that waits elsewhere moves here.
+  h.step(DeviceSampled{DeviceId{0}, 50, 0, 60, -1,
+                       true});  // Cool again: one that waits elsewhere moves here.
   EXPECT_EQ(h.runs.size(), 2u);
   EXPECT_EQ(h.core.devices()[0].task_count, 1u);
   h.step(DeviceSampled{DeviceId{0}, 50, 0, -1, -1, false});
@@ -280,7 +285,8 @@ TEST(Core, CancelInEveryState) {
   const Placed next = h.one(h.spec());
   EXPECT_EQ(next.status, TaskStatus::kQueued);
   h.tokens(h.runs[0], 0, {1});
-  h.step(WorkerReported{h.runs[0].replica, engine::SequenceCanceled{h.runs[0].command.sequence, 1}});
+  h.step(
+      WorkerReported{h.runs[0].replica, engine::SequenceCanceled{h.runs[0].command.sequence, 1}});
   EXPECT_EQ(h.view(next.task).status, TaskStatus::kRunning);
   EXPECT_EQ(h.ends[running.task], 1);
   // While it is on its way to the journal.
@@ -296,7 +302,8 @@ TEST(Core, CancelInEveryState) {
 TEST(Core, DeadlineAndQueueTimeoutFailWithTheReason) {
   CoreSetup setup = test_setup(1, 1);
   setup.queue_timeout_us = 20 * kSecond;
-  setup.deployments[0].health_check_timeout_us = setup.deployments[1].health_check_timeout_us = 3600 * kSecond;
+  setup.deployments[0].health_check_timeout_us = setup.deployments[1].health_check_timeout_us =
+      3600 * kSecond;
   CoreHarness h(setup);
   h.start();
   TaskSpec spec = h.spec();
@@ -329,7 +336,7 @@ TEST(Core, TasksOfALostReplicaGoOnFromTheirLastToken) {
   EXPECT_NE(h.runs[1].replica, dead);
   EXPECT_EQ(h.runs[1].command.generated, (std::vector<int32_t>{5, 6, 7}));
   EXPECT_NE(h.view(placed.task).device, placed.device);
-  h.tokens(h.runs[0], 3, {9});     // Too late: that replica was given up.
+  h.tokens(h.runs[0], 3, {9});           // Too late: that replica was given up.
   h.tokens(h.runs[1], 0, {5, 6, 7, 8});  // Repeats what was said: only the new token is told.
   h.finish(h.runs[1]);
   EXPECT_EQ(h.text[placed.task], "aaaaaaaaaa");
@@ -370,7 +377,7 @@ TEST(Core, BackoffGrowsAndTheDeploymentSaysWhy) {
     EXPECT_EQ(h.core.deployments()[0].replicas[0].state, ReplicaState::kBackoff) << i;
     h.advance(1);
     ASSERT_EQ(h.core.deployments()[0].replicas[0].state, ReplicaState::kStarting) << i;
-    while (h.started.size() > 1 ) h.started.pop_front();
+    while (h.started.size() > 1) h.started.pop_front();
     expected = std::min(expected * 2, kBackoffMaxUs);
   }
   EXPECT_EQ(h.core.health().status, HealthStatus::kUnavailable);
@@ -382,7 +389,8 @@ TEST(Core, AModelThatCanNotLoadFailsItsTasksAndRefusesMore) {
   const Placed waiting = h.one(h.spec());
   EXPECT_EQ(waiting.status, TaskStatus::kQueued);
   EXPECT_EQ(h.core.health().status, HealthStatus::kStarting);
-  h.step(WorkerReported{h.started.front().first, engine::LoadFailed{ErrorCode::kInvalid, "needs 9 GiB, 4 GiB there"}});
+  h.step(WorkerReported{h.started.front().first,
+                        engine::LoadFailed{ErrorCode::kInvalid, "needs 9 GiB, 4 GiB there"}});
   EXPECT_EQ(h.view(waiting.task).status, TaskStatus::kFailed);
   EXPECT_NE(h.view(waiting.task).error.find("needs 9 GiB"), std::string::npos);
   const uint64_t ticket = h.submit({h.spec()});
@@ -445,7 +453,8 @@ TEST(Core, StartupTimeoutRestarts) {
   EXPECT_EQ(h.core.deployments()[0].replicas[0].state, ReplicaState::kLoading);
   h.advance(kSecond);
   EXPECT_EQ(h.stopped.size(), 1u);
-  EXPECT_NE(h.core.deployments()[0].replicas[0].message.find("startup_timeout_s"), std::string::npos);
+  EXPECT_NE(h.core.deployments()[0].replicas[0].message.find("startup_timeout_s"),
+            std::string::npos);
 }
 
 TEST(Core, AReplicaThatLeavesOutTokensIsGivenUp) {
@@ -545,7 +554,8 @@ TEST(Core, RestoredTasksGoOnAndFinishedOnesAreKept) {
   first.start();
   TaskSpec keyed = first.spec();
   keyed.idempotency_key = "k";
-  const Placed done = first.one(keyed), cut = first.one(first.spec()), queued = first.one(first.spec());
+  const Placed done = first.one(keyed), cut = first.one(first.spec()),
+               queued = first.one(first.spec());
   first.finish(first.runs[0]);
   first.tokens(first.runs[1], 0, {4, 5});
   first.advance(kTokenFlushUs);
@@ -560,7 +570,8 @@ TEST(Core, RestoredTasksGoOnAndFinishedOnesAreKept) {
   second.start();
   ASSERT_EQ(second.runs.size(), 2u);
   bool continued = false;
-  for (const auto& run : second.runs) continued |= run.command.generated == std::vector<int32_t>{4, 5};
+  for (const auto& run : second.runs)
+    continued |= run.command.generated == std::vector<int32_t>{4, 5};
   EXPECT_TRUE(continued);
   second.finish(second.runs[0]);
   second.finish(second.runs[1]);
@@ -630,7 +641,8 @@ TEST(Core, DrainingTakesNothingNewAndFinishesTheRest) {
   h.step(StopRequested{});
   EXPECT_EQ(h.stopped.size(), 2u);  // The model's and echo's.
   EXPECT_FALSE(h.stopped[0].kill);
-  for (const StopWorker& stop : std::vector(h.stopped)) h.step(WorkerLost{stop.replica, "exit code 0"});
+  for (const StopWorker& stop : std::vector(h.stopped))
+    h.step(WorkerLost{stop.replica, "exit code 0"});
   h.advance(100 * kSecond);
   EXPECT_TRUE(h.started.empty());
   EXPECT_EQ(h.ends[a.task], 1);
@@ -648,7 +660,8 @@ TEST(Core, StoppingLeavesDurableTasksInTheJournal) {
   EXPECT_EQ(h.view(passing.task).status, TaskStatus::kFailed);
   EXPECT_EQ(ends_in(h.journal, durable.task), 0);
   bool flushed = false;
-  for (const auto& event : h.journal) flushed |= std::holds_alternative<journal::TaskTokens>(event.what);
+  for (const auto& event : h.journal)
+    flushed |= std::holds_alternative<journal::TaskTokens>(event.what);
   EXPECT_TRUE(flushed);
 }
 
@@ -664,7 +677,8 @@ TEST(Core, TasksThatAreNotDurableLeaveNoTraceInTheJournal) {
   EXPECT_EQ(h.runs[0].command.payload, "{}");
   TaskResult result;
   result.text = "{\"echo\":{},\"calls\":1}";
-  h.step(WorkerReported{h.runs[0].replica, engine::SequenceFinished{h.runs[0].command.sequence, result}});
+  h.step(WorkerReported{h.runs[0].replica,
+                        engine::SequenceFinished{h.runs[0].command.sequence, result}});
   EXPECT_EQ(h.view(placed.task).result->text, result.text);
   EXPECT_TRUE(h.journal.empty());
   EXPECT_EQ(h.core.tasks({}).total, 0u);

@@ -11,22 +11,32 @@ namespace altlas::control {
 
 std::string_view to_string(ReplicaState state) {
   switch (state) {
-    case ReplicaState::kStarting: return "STARTING";
-    case ReplicaState::kLoading: return "LOADING";
-    case ReplicaState::kRunning: return "RUNNING";
-    case ReplicaState::kDraining: return "STOPPING";
-    case ReplicaState::kBackoff: return "BACKOFF";
-    case ReplicaState::kStopped: return "STOPPED";
+    case ReplicaState::kStarting:
+      return "STARTING";
+    case ReplicaState::kLoading:
+      return "LOADING";
+    case ReplicaState::kRunning:
+      return "RUNNING";
+    case ReplicaState::kDraining:
+      return "STOPPING";
+    case ReplicaState::kBackoff:
+      return "BACKOFF";
+    case ReplicaState::kStopped:
+      return "STOPPED";
   }
   return "";
 }
 
 std::string_view to_string(HealthStatus status) {
   switch (status) {
-    case HealthStatus::kOk: return "ok";
-    case HealthStatus::kStarting: return "starting";
-    case HealthStatus::kDraining: return "draining";
-    case HealthStatus::kUnavailable: return "unavailable";
+    case HealthStatus::kOk:
+      return "ok";
+    case HealthStatus::kStarting:
+      return "starting";
+    case HealthStatus::kDraining:
+      return "draining";
+    case HealthStatus::kUnavailable:
+      return "unavailable";
   }
   return "";
 }
@@ -55,9 +65,10 @@ Result<Explanation> Core::explain(const TaskId& id) const {
   if (found == nullptr) return not_found(fmt::format("there is no task {}", to_string(id)));
   const auto kept = explanations_.find(found->number);
   if (kept == explanations_.end())
-    return not_found(fmt::format("the choice for task {} is not kept any more: only those of the latest {} tasks of "
-                                 "this server's run are",
-                                 to_string(id), kExplanationsMax));
+    return not_found(fmt::format(
+        "the choice for task {} is not kept any more: only those of the latest {} tasks of "
+        "this server's run are",
+        to_string(id), kExplanationsMax));
   return kept->second;
 }
 
@@ -99,12 +110,14 @@ TaskPage Core::tasks(const TaskFilter& filter) const {
     }
   };
   if (filter.owner) {
-    if (const auto owned = listing_.find(*filter.owner); owned != listing_.end()) add_owner(owned->second);
+    if (const auto owned = listing_.find(*filter.owner); owned != listing_.end())
+      add_owner(owned->second);
   } else {
     for (const auto& [owner, owned] : listing_) add_owner(owned);
   }
   for (uint64_t skipped = 0; out.tasks.size() < filter.limit && !ranges.empty();) {
-    const auto newest = std::ranges::max_element(ranges, {}, [](const auto& range) { return *range.first; });
+    const auto newest =
+        std::ranges::max_element(ranges, {}, [](const auto& range) { return *range.first; });
     const uint64_t number = *newest->first;
     if (++newest->first == newest->second) ranges.erase(newest);
     if (skipped++ < filter.offset) continue;
@@ -130,7 +143,8 @@ std::vector<DeviceView> Core::devices() const {
     one.healthy = device.healthy;
     for (const uint32_t slot : device.slots) {
       const std::string& name = deployments_[slots_[slot].deployment].setup.name;
-      if (std::ranges::find(one.deployments, name) == one.deployments.end()) one.deployments.push_back(name);
+      if (std::ranges::find(one.deployments, name) == one.deployments.end())
+        one.deployments.push_back(name);
     }
   }
   return out;
@@ -206,7 +220,8 @@ HealthView Core::health() const {
     if (message.empty()) message = slot.message;
   }
   if (!running && starting) return is(HealthStatus::kStarting, "the model is being loaded");
-  if (!running) return is(HealthStatus::kUnavailable, message.empty() ? "no replica runs" : message);
+  if (!running)
+    return is(HealthStatus::kUnavailable, message.empty() ? "no replica runs" : message);
   if (held_ + promised_ >= setup_.max_queue_size && free_places(default_deployment_) == 0)
     return is(HealthStatus::kUnavailable, fmt::format("the queue is full: {} tasks wait", held_));
   return is(HealthStatus::kOk, "");
@@ -215,7 +230,8 @@ HealthView Core::health() const {
 const std::string* Core::said_text(const TaskId& id) const {
   const Task* found = find(id);
   if (found == nullptr) return nullptr;
-  return found->phase == Phase::kOver && found->end == TaskStatus::kCompleted ? &found->result.text : &found->text;
+  return found->phase == Phase::kOver && found->end == TaskStatus::kCompleted ? &found->result.text
+                                                                              : &found->text;
 }
 
 const std::vector<int32_t>* Core::said_tokens(const TaskId& id) const {
@@ -235,25 +251,58 @@ size_t Core::running(ReplicaId replica) const {
 
 uint64_t Core::hash() const {
   Hasher hasher;
-  hasher.add(now_).add(epoch_).add(draining_).add(stopping_).add(next_task_).add(next_sequence_).add(next_write_);
-  hasher.add(next_replica_).add(flush_at_).add(retry_at_).add(held_).add(promised_).add(writes_.size());
+  hasher.add(now_)
+      .add(epoch_)
+      .add(draining_)
+      .add(stopping_)
+      .add(next_task_)
+      .add(next_sequence_)
+      .add(next_write_);
+  hasher.add(next_replica_)
+      .add(flush_at_)
+      .add(retry_at_)
+      .add(held_)
+      .add(promised_)
+      .add(writes_.size());
   hasher.add(static_cast<uint8_t>(setup_.strategy)).add(setup_.max_concurrent_tasks);
   for (const Device& device : devices_) {
-    hasher.add(device.utilization).add(device.foreign_utilization).add(device.temperature).add(device.healthy);
+    hasher.add(device.utilization)
+        .add(device.foreign_utilization)
+        .add(device.temperature)
+        .add(device.healthy);
     hasher.add(device.reserved).add(device.running).add(device.queued);
   }
   for (const Deployment& one : deployments_)
-    hasher.add(one.cursor.last ? one.cursor.last->value : -1).add(one.cursor.random.counter).add(one.service_us);
+    hasher.add(one.cursor.last ? one.cursor.last->value : -1)
+        .add(one.cursor.random.counter)
+        .add(one.service_us);
   for (const Slot& slot : slots_) {
-    hasher.add(slot.id.value).add(static_cast<uint8_t>(slot.state)).add(slot.since).add(slot.wake).add(slot.failures);
-    hasher.add(slot.kv_blocks_used).add(slot.reported).add(slot.progressed).add(slot.tokens_per_second);
-    for (const auto& [sequence, run] : slot.runs) hasher.add(sequence.value).add(run.task).add(run.tokens);
+    hasher.add(slot.id.value)
+        .add(static_cast<uint8_t>(slot.state))
+        .add(slot.since)
+        .add(slot.wake)
+        .add(slot.failures);
+    hasher.add(slot.kv_blocks_used)
+        .add(slot.reported)
+        .add(slot.progressed)
+        .add(slot.tokens_per_second);
+    for (const auto& [sequence, run] : slot.runs)
+      hasher.add(sequence.value).add(run.task).add(run.tokens);
   }
   for (const auto& [number, task] : tasks_) {
-    hasher.add(number).add(task.spec.id.high).add(task.spec.id.low).add(static_cast<uint8_t>(task.phase));
-    hasher.add(static_cast<uint8_t>(task.status)).add(task.site).add(task.sequence.value).add(task.crashes);
+    hasher.add(number)
+        .add(task.spec.id.high)
+        .add(task.spec.id.low)
+        .add(static_cast<uint8_t>(task.phase));
+    hasher.add(static_cast<uint8_t>(task.status))
+        .add(task.site)
+        .add(task.sequence.value)
+        .add(task.crashes);
     hasher.add(std::span<const int32_t>(task.generated)).add(task.text_seen).add(task.journaled);
-    hasher.add(task.flushing_to).add(task.reserved).add(std::string_view(task.error)).add(task.finished.value_or(0));
+    hasher.add(task.flushing_to)
+        .add(task.reserved)
+        .add(std::string_view(task.error))
+        .add(task.finished.value_or(0));
   }
   queue_.hash_into(hasher);
   return hasher.value();
@@ -272,8 +321,10 @@ void Core::check_integrity() const {
     ahead[task.site] += task.tokens_ahead;
     unfinished += task.phase != Phase::kOver;
     held += task.held;
-    ALTLAS_CHECK(queue_.contains(number) == (task.phase == Phase::kWaiting), "waiting tasks are in the queue");
-    ALTLAS_CHECK(is_over(task.status) == (task.phase == Phase::kOver), "an end is shown once it is durable");
+    ALTLAS_CHECK(queue_.contains(number) == (task.phase == Phase::kWaiting),
+                 "waiting tasks are in the queue");
+    ALTLAS_CHECK(is_over(task.status) == (task.phase == Phase::kOver),
+                 "an end is shown once it is durable");
     if (task.reserved) reserved[static_cast<size_t>(on.value)] += task.spec.estimated_memory;
     if (task.phase != Phase::kRunning) continue;
     ++runs;
@@ -284,7 +335,8 @@ void Core::check_integrity() const {
   ALTLAS_CHECK(unfinished == unfinished_ && held == held_, "counters agree with tasks");
   ALTLAS_CHECK(held_ <= setup_.max_queue_size, "no more than max_queue_size wait");
   for (size_t i = 0; i < sites_.size(); ++i)
-    ALTLAS_CHECK(sites_[i].running == running[i] && sites_[i].queued == queued[i] && sites_[i].tokens_ahead == ahead[i],
+    ALTLAS_CHECK(sites_[i].running == running[i] && sites_[i].queued == queued[i] &&
+                     sites_[i].tokens_ahead == ahead[i],
                  "sites agree with tasks");
   for (const Device& device : devices_) {
     uint32_t all_running = 0, all_queued = 0;
@@ -292,9 +344,12 @@ void Core::check_integrity() const {
       all_running += sites_[site].running;
       all_queued += sites_[site].queued;
     }
-    ALTLAS_CHECK(device.running == all_running && device.queued == all_queued, "devices agree with sites");
-    ALTLAS_CHECK(device.reserved == reserved[static_cast<size_t>(device.setup.id.value)], "reservations agree");
-    ALTLAS_CHECK(device.reserved <= device.setup.memory_total, "reservations are within the budget");
+    ALTLAS_CHECK(device.running == all_running && device.queued == all_queued,
+                 "devices agree with sites");
+    ALTLAS_CHECK(device.reserved == reserved[static_cast<size_t>(device.setup.id.value)],
+                 "reservations agree");
+    ALTLAS_CHECK(device.reserved <= device.setup.memory_total,
+                 "reservations are within the budget");
   }
   size_t held_by_slots = 0;
   for (const Slot& slot : slots_) {
@@ -305,7 +360,8 @@ void Core::check_integrity() const {
         blocks += (run.tokens + slot.loaded.block_tokens - 1) / slot.loaded.block_tokens;
     }
     ALTLAS_CHECK(blocks == slot.kv_blocks_used, "used blocks agree with tokens");
-    ALTLAS_CHECK(slot.runs.size() <= std::max<size_t>(slot_tasks_max(slot), 1), "no replica holds more than it may");
+    ALTLAS_CHECK(slot.runs.size() <= std::max<size_t>(slot_tasks_max(slot), 1),
+                 "no replica holds more than it may");
   }
   ALTLAS_CHECK(held_by_slots == runs || stopping_, "replicas hold the running tasks");
 }

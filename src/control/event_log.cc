@@ -33,7 +33,8 @@ std::string framed(std::string_view bytes) {
 // Nothing at the end of the file, or where a frame was cut off.
 Result<std::optional<std::string>> read_frame(std::FILE* file) {
   char head_bytes[sizeof(FrameHead)];
-  if (std::fread(head_bytes, 1, sizeof head_bytes, file) != sizeof head_bytes) return std::optional<std::string>();
+  if (std::fread(head_bytes, 1, sizeof head_bytes, file) != sizeof head_bytes)
+    return std::optional<std::string>();
   FrameHead head;
   std::string_view in(head_bytes, sizeof head_bytes);
   codec::read(in, head);
@@ -104,7 +105,8 @@ Result<std::unique_ptr<EventLog>> EventLog::open(Options options, const CoreSetu
     std::filesystem::rename(options.path, options.path + ".1", ignored);
     file = std::fopen(options.path.c_str(), "wbe");
     if (file == nullptr)
-      return io_error(fmt::format("the event log '{}' can't be written: {}", options.path, std::strerror(errno)));
+      return io_error(fmt::format("the event log '{}' can't be written: {}", options.path,
+                                  std::strerror(errno)));
   }
   std::unique_ptr<EventLog> log(new EventLog(std::move(options), file));
   if (file != nullptr) {
@@ -155,17 +157,22 @@ void EventLog::flush() {
   if (file_ != nullptr) std::fflush(file_);
 }
 
-Result<CoreSetup> read_event_log(const std::string& path, const std::function<void(LoggedEvent)>& visit) {
+Result<CoreSetup> read_event_log(const std::string& path,
+                                 const std::function<void(LoggedEvent)>& visit) {
   const auto close = [](std::FILE* file) { std::fclose(file); };
   const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "rbe"), close);
-  if (!file) return io_error(fmt::format("the event log '{}' can't be read: {}", path, std::strerror(errno)));
+  if (!file)
+    return io_error(
+        fmt::format("the event log '{}' can't be read: {}", path, std::strerror(errno)));
   char head[kMagic.size() + sizeof(uint64_t)];
-  if (std::fread(head, 1, sizeof head, file.get()) != sizeof head || std::string_view(head, kMagic.size()) != kMagic)
+  if (std::fread(head, 1, sizeof head, file.get()) != sizeof head ||
+      std::string_view(head, kMagic.size()) != kMagic)
     return invalid(fmt::format("'{}' is not an event log", path));
   uint64_t fingerprint = 0;
   std::memcpy(&fingerprint, head + kMagic.size(), sizeof fingerprint);
   if (fingerprint != event_fingerprint())
-    return invalid(fmt::format("'{}' was written by another version; replay it with that one", path));
+    return invalid(
+        fmt::format("'{}' was written by another version; replay it with that one", path));
   ALTLAS_TRY(const std::optional<std::string> first, read_frame(file.get()));
   if (!first) return invalid(fmt::format("'{}' ends before its setup", path));
   ALTLAS_TRY(CoreSetup setup, decode_setup(*first));

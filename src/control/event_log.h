@@ -1,5 +1,6 @@
-// EventLog: every event that entered the core, with its time: a ring in memory and, with a data directory, a file.
-// A file is a header, the CoreSetup, then frames of (length, hash, time, event); replay() steps them through a fresh core.
+// EventLog: every event that entered the core, with its time: a ring in memory and, with a data
+// directory, a file. A file is a header, the CoreSetup, then frames of (length, hash, time, event);
+// replay() steps them through a fresh core.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@
 
 namespace altlas::control {
 
-// Binary, of this build's event types only: the fingerprint of their layout is in the file's header.
+// Binary, of this build's event types only: the fingerprint of their layout is in the file's
+// header.
 std::string encode(const Event& event);
 Result<Event> decode_event(std::string_view bytes);  // Errors: kInvalid.
 std::string encode(const CoreSetup& setup);
@@ -33,8 +35,9 @@ struct LoggedEvent {
 class EventLog {
  public:
   struct Options {
-    std::string path;                     // Empty: no file. What is there is moved to `path`.1.
-    uint64_t file_bytes_max = 64 << 20;   // Then nothing more is written: a log with its start can be replayed.
+    std::string path;  // Empty: no file. What is there is moved to `path`.1.
+    uint64_t file_bytes_max =
+        64 << 20;  // Then nothing more is written: a log with its start can be replayed.
     size_t ring_bytes_max = 4 << 20;
   };
   // Errors: kIo.
@@ -64,9 +67,10 @@ class EventLog {
   size_t ring_bytes_ = 0;
 };
 
-// The file's setup, then each event in order until its end; a frame that was cut off by a crash is the end.
-// Errors: kIo, kInvalid for a file of another build or a corrupt frame.
-Result<CoreSetup> read_event_log(const std::string& path, const std::function<void(LoggedEvent)>& visit);
+// The file's setup, then each event in order until its end; a frame that was cut off by a crash is
+// the end. Errors: kIo, kInvalid for a file of another build or a corrupt frame.
+Result<CoreSetup> read_event_log(const std::string& path,
+                                 const std::function<void(LoggedEvent)>& visit);
 // Steps the file through a fresh core.  Returns its hash.
 Result<uint64_t> replay_event_log(const std::string& path);
 

@@ -1,4 +1,5 @@
-// Goal: a log replays to the same state; damage is said or is the end. Method: a core under load, its events logged.
+// Goal: a log replays to the same state; damage is said or is the end. Method: a core under load,
+// its events logged.
 #include "control/event_log.h"
 
 #include <gtest/gtest.h>
@@ -11,7 +12,9 @@
 namespace altlas::control {
 namespace {
 
-std::string path_of(const char* name) { return (std::filesystem::path(::testing::TempDir()) / name).string(); }
+std::string path_of(const char* name) {
+  return (std::filesystem::path(::testing::TempDir()) / name).string();
+}
 
 // A few tasks through a core, each event logged before it is stepped. Returns the core's hash.
 uint64_t run_logged(EventLog& log, const CoreSetup& setup) {
@@ -100,7 +103,8 @@ TEST(EventLog, DecodingBadBytesFails) {
   EXPECT_FALSE(decode_event("\xff").ok());
   const std::string good = encode(Event{WorkerLost{ReplicaId{3}, "why"}});
   ASSERT_TRUE(decode_event(good).ok());
-  for (size_t size = 0; size < good.size(); ++size) EXPECT_FALSE(decode_event(good.substr(0, size)).ok()) << size;
+  for (size_t size = 0; size < good.size(); ++size)
+    EXPECT_FALSE(decode_event(good.substr(0, size)).ok()) << size;
   EXPECT_FALSE(decode_event(good + "x").ok());
 }
 

@@ -1,4 +1,5 @@
-// What enters the control core and what it asks the edge to do. Every Event goes, with its time, to the event log first.
+// What enters the control core and what it asks the edge to do. Every Event goes, with its time, to
+// the event log first.
 #pragma once
 
 #include <cstdint>
@@ -18,23 +19,26 @@ namespace altlas::control {
 
 // ---- Events: from the edge to the core ----
 
-// A request asks for `tasks` places in the queue before its text is tokenized. Answered by AnswerAdmission.
+// A request asks for `tasks` places in the queue before its text is tokenized. Answered by
+// AnswerAdmission.
 struct AdmissionRequested {
-  uint64_t ticket = 0;      // Chosen by the edge, unique.
+  uint64_t ticket = 0;  // Chosen by the edge, unique.
   std::string owner;
-  std::string deployment;   // Empty: the default one.
+  std::string deployment;  // Empty: the default one.
   uint32_t tasks = 1;
 };
 // The request goes no further (bad text, client gone): its places are free again.
 struct AdmissionReleased {
   uint64_t ticket = 0;
 };
-// Tokenized tasks take the ticket's places. `split`: a device each; otherwise one device and one engine batch.
+// Tokenized tasks take the ticket's places. `split`: a device each; otherwise one device and one
+// engine batch.
 struct TasksSubmitted {
   uint64_t ticket = 0;
   std::vector<TaskSpec> specs;
   bool split = true;
-  uint32_t min_per_device = 1;  // Of a split batch: neighbours stay together in groups of at least so many.
+  uint32_t min_per_device =
+      1;  // Of a split batch: neighbours stay together in groups of at least so many.
 };
 // The journal has written (or could not write) what AppendJournal{ticket} asked for.
 struct JournalWritten {
@@ -59,7 +63,8 @@ struct WorkerLost {
   ReplicaId replica;
   std::string reason;  // "killed by signal 9".
 };
-// A measured sample of one device. Numbers below 0: not known; utilization then is what the replicas report.
+// A measured sample of one device. Numbers below 0: not known; utilization then is what the
+// replicas report.
 struct DeviceSampled {
   DeviceId device;
   double utilization = 0;          // Percent, of our own work and others'.
@@ -82,14 +87,17 @@ struct Started {};
 struct TasksRestored {
   std::vector<journal::RestoredTask> tasks;
 };
-// The end: workers are stopped, tokens flushed; unfinished durable tasks stay in the journal, others fail.
+// The end: workers are stopped, tokens flushed; unfinished durable tasks stay in the journal,
+// others fail.
 struct StopRequested {};
-// Time has passed; sent when the core's next_deadline() is due, and at least every queue_processing_interval.
+// Time has passed; sent when the core's next_deadline() is due, and at least every
+// queue_processing_interval.
 struct Tick {};
 
-using Event = std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten, CancelRequested,
-                           WorkerConnected, WorkerReported, WorkerLost, DeviceSampled, StrategyChanged,
-                           ConcurrencyChanged, DrainRequested, Started, TasksRestored, StopRequested, Tick>;
+using Event = std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten,
+                           CancelRequested, WorkerConnected, WorkerReported, WorkerLost,
+                           DeviceSampled, StrategyChanged, ConcurrencyChanged, DrainRequested,
+                           Started, TasksRestored, StopRequested, Tick>;
 
 // ---- Actions: from the core to the edge, carried out in order ----
 
@@ -100,7 +108,8 @@ struct AnswerAdmission {
 struct Placed {
   TaskId task;
   DeviceId device;
-  TaskStatus status = TaskStatus::kQueued;  // kQueued or kRunning; of an idempotent repeat, the first one's.
+  TaskStatus status =
+      TaskStatus::kQueued;  // kQueued or kRunning; of an idempotent repeat, the first one's.
 };
 // After the journal's commit: the tasks of one TasksSubmitted, in its order.
 struct AnswerSubmission {
@@ -140,7 +149,8 @@ struct LogWarning {
   std::string text;
 };
 
-using Action = std::variant<AnswerAdmission, AnswerSubmission, AppendJournal, ForgetTasks, StartWorker, StopWorker,
-                            SendCommand, PublishDelta, PublishStatus, LogWarning>;
+using Action =
+    std::variant<AnswerAdmission, AnswerSubmission, AppendJournal, ForgetTasks, StartWorker,
+                 StopWorker, SendCommand, PublishDelta, PublishStatus, LogWarning>;
 
 }  // namespace altlas::control

@@ -1,5 +1,5 @@
-// Launcher: where replicas live. The core's StartWorker, SendCommand and StopWorker end here; what becomes of them comes
-// back as WorkerConnected, WorkerReported and WorkerLost.
+// Launcher: where replicas live. The core's StartWorker, SendCommand and StopWorker end here; what
+// becomes of them comes back as WorkerConnected, WorkerReported and WorkerLost.
 #pragma once
 
 #include <cstdint>
@@ -28,17 +28,19 @@ struct LauncherCallbacks {
 class Launcher {
  public:
   virtual ~Launcher() = default;
-  virtual Result<void> open() = 0;  // Before anything else.  Errors: kIo, kInvalid for a folder that can't be used.
+  virtual Result<void>
+  open() = 0;  // Before anything else.  Errors: kIo, kInvalid for a folder that can't be used.
   virtual void start(ReplicaId replica, engine::LoadReplica load) = 0;
   virtual void send(ReplicaId replica, engine::Command command) = 0;
-  virtual void stop(ReplicaId replica, bool kill) = 0;  // Unless killed, `lost` follows once it has ended.
-  virtual void shutdown() = 0;      // Ends all of them; returns when no callback can come any more.
+  virtual void stop(ReplicaId replica,
+                    bool kill) = 0;  // Unless killed, `lost` follows once it has ended.
+  virtual void shutdown() = 0;  // Ends all of them; returns when no callback can come any more.
 };
 
 // Replicas as threads of this process.
 std::unique_ptr<Launcher> make_inprocess_launcher(LauncherCallbacks callbacks);
 // Replicas as `altlas worker` processes on this machine. `folder`: of the socket, made if absent.
-std::unique_ptr<Launcher> make_process_launcher(boost::asio::io_context& context, std::string folder,
-                                                LauncherCallbacks callbacks);
+std::unique_ptr<Launcher> make_process_launcher(boost::asio::io_context& context,
+                                                std::string folder, LauncherCallbacks callbacks);
 
 }  // namespace altlas::control

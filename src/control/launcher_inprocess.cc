@@ -24,7 +24,9 @@ class InprocessLauncher : public Launcher {
     engine::ReplicaOptions options;
     options.load = std::move(load);
     options.loader = engine::load_replica;
-    options.report = [this, id](engine::Report report) { callbacks_.report(id, std::move(report)); };
+    options.report = [this, id](engine::Report report) {
+      callbacks_.report(id, std::move(report));
+    };
     options.ended = [this, id](const Result<void>& end) {
       if (!end.ok()) callbacks_.lost(id, end.error().message());
     };

@@ -1,4 +1,5 @@
-// Replicas as worker processes of this machine: posix_spawn, a Unix socket, an end that is heard of in any case.
+// Replicas as worker processes of this machine: posix_spawn, a Unix socket, an end that is heard of
+// in any case.
 #include <sys/random.h>
 
 #include <fmt/format.h>
@@ -23,7 +24,8 @@ namespace asio = boost::asio;
 
 std::string random_token() {
   unsigned char bytes[16];
-  ALTLAS_CHECK(::getrandom(bytes, sizeof bytes, 0) == sizeof bytes, "the kernel gives random bytes");
+  ALTLAS_CHECK(::getrandom(bytes, sizeof bytes, 0) == sizeof bytes,
+               "the kernel gives random bytes");
   std::string out;
   for (const unsigned char byte : bytes) out += fmt::format("{:02x}", byte);
   return out;
@@ -50,9 +52,10 @@ class ProcessLauncher : public Launcher {
       worker::SpawnOptions options;
       options.arguments = worker::worker_arguments(link_.socket_path(), id, kEpoch);
       options.environment = {{worker::kTokenVariable, token}};
-      auto spawned = worker::Process::spawn(context_, options, [state = state_, id](worker::ProcessExit end) {
-        asio::post(state->strand, [state, id, end] { exited(*state, id, end); });
-      });
+      auto spawned =
+          worker::Process::spawn(context_, options, [state = state_, id](worker::ProcessExit end) {
+            asio::post(state->strand, [state, id, end] { exited(*state, id, end); });
+          });
       if (spawned.ok()) {
         worker.process = std::move(*spawned);
         return;
@@ -120,7 +123,8 @@ class ProcessLauncher : public Launcher {
     state.workers.erase(found);
     if (worker.quiet) return;
     const bool both = !worker.link_lost.empty() && end.signal == 0;
-    state.callbacks.lost(id, both ? fmt::format("{} ({})", end.reason, worker.link_lost) : end.reason);
+    state.callbacks.lost(id,
+                         both ? fmt::format("{} ({})", end.reason, worker.link_lost) : end.reason);
   }
 
   worker::LinkCallbacks link_callbacks() {
@@ -135,7 +139,8 @@ class ProcessLauncher : public Launcher {
     };
     out.report = [state = state_](ReplicaId id, engine::Report report) {
       asio::post(state->strand, [state, id, report = std::move(report)]() mutable {
-        if (state->open && state->workers.contains(id)) state->callbacks.report(id, std::move(report));
+        if (state->open && state->workers.contains(id))
+          state->callbacks.report(id, std::move(report));
       });
     };
     // Without its link a worker is of no use; its exit then tells the reason.

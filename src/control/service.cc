@@ -70,7 +70,8 @@ class ServiceImpl;
 
 class SubscriptionImpl : public Subscription {
  public:
-  SubscriptionImpl(Strand strand, std::shared_ptr<Inbox> inbox) : strand_(std::move(strand)), inbox_(std::move(inbox)) {}
+  SubscriptionImpl(Strand strand, std::shared_ptr<Inbox> inbox)
+      : strand_(std::move(strand)), inbox_(std::move(inbox)) {}
   awaitable<Result<StreamEvent>> next() override {
     co_return co_await on_strand(strand_, read(inbox_));
   }
@@ -82,7 +83,9 @@ class SubscriptionImpl : public Subscription {
       co_await inbox->wake.async_wait(asio::as_tuple(use_awaitable));
     }
     if (inbox->overflowed)
-      co_return Error(ErrorCode::kBusy, "the stream was not read fast enough and was given up; ask for the task instead");
+      co_return Error(
+          ErrorCode::kBusy,
+          "the stream was not read fast enough and was given up; ask for the task instead");
     StreamEvent event = std::move(inbox->events.front());
     inbox->events.pop_front();
     inbox->bytes -= std::min<uint64_t>(inbox->bytes, event.delta.text.size());
@@ -106,15 +109,20 @@ class ServiceImpl : public Service {
         metrics_(options_.metrics) {
     LauncherCallbacks callbacks;
     callbacks.connected = [this](ReplicaId id, int32_t pid) { post(WorkerConnected{id, pid}); };
-    callbacks.report = [this](ReplicaId id, engine::Report report) { post(WorkerReported{id, std::move(report)}); };
-    callbacks.lost = [this](ReplicaId id, std::string reason) { post(WorkerLost{id, std::move(reason)}); };
+    callbacks.report = [this](ReplicaId id, engine::Report report) {
+      post(WorkerReported{id, std::move(report)});
+    };
+    callbacks.lost = [this](ReplicaId id, std::string reason) {
+      post(WorkerLost{id, std::move(reason)});
+    };
     if (options_.launcher) {
       launcher_ = options_.launcher(std::move(callbacks));
     } else if (options_.in_process_workers) {
       launcher_ = make_inprocess_launcher(std::move(callbacks));
     } else {
-      const std::string folder = options_.folder.empty() ? fmt::format("/tmp/altlas-{:016x}", random_bits())
-                                                         : options_.folder + "/workers";
+      const std::string folder = options_.folder.empty()
+                                     ? fmt::format("/tmp/altlas-{:016x}", random_bits())
+                                     : options_.folder + "/workers";
       launcher_ = make_process_launcher(context, folder, std::move(callbacks));
     }
     health_ = core_.health();
@@ -124,9 +132,10 @@ class ServiceImpl : public Service {
   awaitable<Result<Admission>> admit(AdmissionRequested request) override {
     co_return co_await on_strand(strand_, do_admit(std::move(request)));
   }
-  awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs, bool split,
-                                                uint32_t min_per_device) override {
-    co_return co_await on_strand(strand_, do_submit(admission.take(), std::move(specs), split, min_per_device));
+  awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs,
+                                                bool split, uint32_t min_per_device) override {
+    co_return co_await on_strand(
+        strand_, do_submit(admission.take(), std::move(specs), split, min_per_device));
   }
   awaitable<Result<TaskView>> task(TaskId id) override {
     co_return co_await on_strand(strand_, do_task(id));
@@ -152,10 +161,12 @@ class ServiceImpl : public Service {
   }
   awaitable<Strategy> strategy() override { co_return co_await on_strand(strand_, do_strategy()); }
   awaitable<Result<void>> set_strategy(Strategy strategy) override {
-    co_return co_await on_strand(strand_, do_event(StrategyChanged{strategy}));
+    Event event = StrategyChanged{strategy};
+    co_return co_await on_strand(strand_, do_event(std::move(event)));
   }
   awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) override {
-    co_return co_await on_strand(strand_, do_event(ConcurrencyChanged{value}));
+    Event event = ConcurrencyChanged{value};
+    co_return co_await on_strand(strand_, do_event(std::move(event)));
   }
   awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) override {
     co_return co_await on_strand(strand_, do_subscribe(id));
@@ -167,14 +178,17 @@ class ServiceImpl : public Service {
 
   Result<void> start() override {
     journal::Replay replay;
-    ALTLAS_TRY_VOID(writer_.store().replay([&](journal::Event event) { return replay.add(std::move(event)); }));
+    ALTLAS_TRY_VOID(
+        writer_.store().replay([&](journal::Event event) { return replay.add(std::move(event)); }));
     ALTLAS_TRY_VOID(launcher_->open());
     writer_.start();
     started_ = true;
-    if (options_.metrics != nullptr) collector_ = options_.metrics->add_collector([this] { take_picture(); });
+    if (options_.metrics != nullptr)
+      collector_ = options_.metrics->add_collector([this] { take_picture(); });
     post(TasksRestored{replay.take()});
     post(Started{});
-    if (options_.sample) sampler_ = std::jthread([this](const std::stop_token& stop) { sample(stop); });
+    if (options_.sample)
+      sampler_ = std::jthread([this](const std::stop_token& stop) { sample(stop); });
     return {};
   }
 
@@ -198,7 +212,8 @@ class ServiceImpl : public Service {
       run(StopRequested{});
       ended.set_value();
     });
-    // Were the context not run any more, the strand would not answer; then nothing else runs either.
+    // Were the context not run any more, the strand would not answer; then nothing else runs
+    // either.
     ended.get_future().wait_for(std::chrono::seconds(5));
     launcher_->shutdown();
     writer_.stop();
@@ -255,7 +270,9 @@ class ServiceImpl : public Service {
     });
   }
 
-  void carry_out(AnswerAdmission& what) { admissions_.insert_or_assign(what.ticket, std::move(what.admitted)); }
+  void carry_out(AnswerAdmission& what) {
+    admissions_.insert_or_assign(what.ticket, std::move(what.admitted));
+  }
   void carry_out(AnswerSubmission& what) {
     const auto waiter = submitters_.find(what.ticket);
     submissions_.insert_or_assign(what.ticket, std::move(what.placed));
@@ -280,8 +297,10 @@ class ServiceImpl : public Service {
   void carry_out(LogWarning& what) { log::warn("{}", what.text); }
 
   void carry_out(PublishDelta& what) {
-    if (const auto view = core_.task(what.task); view.ok()) metrics_.delta(what.task, *view, what.delta.ids.size(), clock_.now());
-    for_subscribers(what.task, [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
+    if (const auto view = core_.task(what.task); view.ok())
+      metrics_.delta(what.task, *view, what.delta.ids.size(), clock_.now());
+    for_subscribers(what.task,
+                    [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
   }
   void carry_out(PublishStatus& what) {
     if (!is_over(what.status)) return;
@@ -307,7 +326,8 @@ class ServiceImpl : public Service {
   }
   void push(Inbox& inbox, StreamEvent event) const {
     inbox.bytes += event.delta.text.size();
-    if (inbox.bytes > options_.stream_buffer_bytes_max && !inbox.events.empty()) inbox.overflowed = true;
+    if (inbox.bytes > options_.stream_buffer_bytes_max && !inbox.events.empty())
+      inbox.overflowed = true;
     if (!inbox.overflowed) inbox.events.push_back(std::move(event));
     inbox.wake.cancel();
   }
@@ -321,12 +341,14 @@ class ServiceImpl : public Service {
     const Result<void> admitted = std::move(answer->second);
     admissions_.erase(answer);
     if (!admitted.ok()) co_return admitted.error();
-    std::function<void(uint64_t)> release = [this](uint64_t unused) { post(AdmissionReleased{unused}); };
+    std::function<void(uint64_t)> release = [this](uint64_t unused) {
+      post(AdmissionReleased{unused});
+    };
     co_return Admission(ticket, std::move(release));
   }
 
-  awaitable<Result<std::vector<Placed>>> do_submit(uint64_t ticket, std::vector<TaskSpec> specs, bool split,
-                                                   uint32_t min_per_device) {
+  awaitable<Result<std::vector<Placed>>> do_submit(uint64_t ticket, std::vector<TaskSpec> specs,
+                                                   bool split, uint32_t min_per_device) {
     if (ticket == 0) ticket = next_ticket_++;
     for (TaskSpec& spec : specs) {
       if (spec.id == TaskId{}) spec.id = TaskId{random_bits(), random_bits()};
@@ -365,7 +387,8 @@ class ServiceImpl : public Service {
   awaitable<Result<TaskView>> do_wait(TaskId id, int64_t timeout_ms) {
     Result<TaskView> view = core_.task(id);
     if (!view.ok() || is_over(view->status) || timeout_ms <= 0) co_return view;
-    if (waiters_.size() >= kSubscribersMax) co_return Error(ErrorCode::kBusy, "too many requests wait for tasks");
+    if (waiters_.size() >= kSubscribersMax)
+      co_return Error(ErrorCode::kBusy, "too many requests wait for tasks");
     const auto woken = std::make_shared<Timer>(strand_, std::chrono::milliseconds(timeout_ms));
     const auto entry = waiters_.emplace(id, woken);
     co_await woken->async_wait(asio::as_tuple(use_awaitable));
@@ -376,16 +399,19 @@ class ServiceImpl : public Service {
   awaitable<Result<std::unique_ptr<Subscription>>> do_subscribe(TaskId id) {
     const Result<TaskView> view = core_.task(id);
     if (!view.ok()) co_return view.error();
-    if (inboxes_.size() >= kSubscribersMax) co_return Error(ErrorCode::kBusy, "too many streams are open");
+    if (inboxes_.size() >= kSubscribersMax)
+      co_return Error(ErrorCode::kBusy, "too many streams are open");
     auto inbox = std::make_shared<Inbox>(strand_);
     StreamEvent first;
     first.delta.text = *core_.said_text(id);
     first.delta.ids = *core_.said_tokens(id);
     first.delta.logprobs = *core_.said_logprobs(id);
     if (is_over(view->status)) first.end = *view;
-    if (first.end || !first.delta.text.empty() || !first.delta.ids.empty()) inbox->events.push_back(std::move(first));
+    if (first.end || !first.delta.text.empty() || !first.delta.ids.empty())
+      inbox->events.push_back(std::move(first));
     if (!is_over(view->status)) inboxes_[id].push_back(inbox);
-    std::unique_ptr<Subscription> out = std::make_unique<SubscriptionImpl>(strand_, std::move(inbox));
+    std::unique_ptr<Subscription> out =
+        std::make_unique<SubscriptionImpl>(strand_, std::move(inbox));
     co_return out;
   }
 
@@ -424,8 +450,8 @@ class ServiceImpl : public Service {
   uint64_t next_ticket_ = 1;
   bool started_ = false, stopped_ = false;  // The thread's that starts and stops.
   bool closed_ = false;
-  std::promise<void>* idle_ = nullptr;      // stop() waits for the last task.
-  std::map<uint64_t, Result<void>> admissions_;                     // Answered, not yet taken.
+  std::promise<void>* idle_ = nullptr;           // stop() waits for the last task.
+  std::map<uint64_t, Result<void>> admissions_;  // Answered, not yet taken.
   std::map<uint64_t, Result<std::vector<Placed>>> submissions_;
   std::map<uint64_t, std::shared_ptr<Timer>> submitters_;
   std::multimap<TaskId, std::shared_ptr<Timer>> waiters_;
@@ -443,7 +469,8 @@ Result<std::unique_ptr<Service>> make_service(asio::io_context& context, Service
   if (!options.folder.empty()) log.path = options.folder + "/control.events";
   log.file_bytes_max = options.event_log_bytes_max;
   ALTLAS_TRY(auto opened, EventLog::open(std::move(log), options.setup));
-  std::unique_ptr<Service> out = std::make_unique<ServiceImpl>(context, std::move(options), std::move(opened));
+  std::unique_ptr<Service> out =
+      std::make_unique<ServiceImpl>(context, std::move(options), std::move(opened));
   return out;
 }
 

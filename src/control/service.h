@@ -1,4 +1,5 @@
-// Service: the control core on its strand, with the journal, the workers and the clock around it. What the server talks to.
+// Service: the control core on its strand, with the journal, the workers and the clock around it.
+// What the server talks to.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -30,11 +31,13 @@ class Store;
 
 namespace altlas::control {
 
-// Places in the queue, held while a request's text is tokenized. Gives them back when dropped unused.
+// Places in the queue, held while a request's text is tokenized. Gives them back when dropped
+// unused.
 class Admission {
  public:
   Admission() = default;
-  Admission(uint64_t ticket, std::function<void(uint64_t)> release) : ticket_(ticket), release_(std::move(release)) {}
+  Admission(uint64_t ticket, std::function<void(uint64_t)> release)
+      : ticket_(ticket), release_(std::move(release)) {}
   Admission(Admission&& other) noexcept
       : ticket_(std::exchange(other.ticket_, 0)), release_(std::move(other.release_)) {}
   Admission& operator=(Admission&& other) noexcept {
@@ -55,15 +58,16 @@ class Admission {
 
 // What happens to one task, in order, for a stream.
 struct StreamEvent {
-  TokenDelta delta;                      // May be empty in the last event.
-  std::optional<TaskView> end;           // Set in the last event: the task is over.
+  TokenDelta delta;             // May be empty in the last event.
+  std::optional<TaskView> end;  // Set in the last event: the task is over.
 };
 
 // One reader of one task's text, from its first byte. Dropping it unsubscribes.
 class Subscription {
  public:
   virtual ~Subscription() = default;
-  // Waits for the next event.  Errors: kBusy if the reader fell behind the buffer limit.  One call at a time.
+  // Waits for the next event.  Errors: kBusy if the reader fell behind the buffer limit.  One call
+  // at a time.
   virtual boost::asio::awaitable<Result<StreamEvent>> next() = 0;
 };
 
@@ -72,19 +76,22 @@ class Service {
  public:
   virtual ~Service() = default;
 
-  // Errors: kBusy with retry_after_ms when the queue is full, kUnavailable while draining, kNotFound for a deployment
-  // that is not there.
+  // Errors: kBusy with retry_after_ms when the queue is full, kUnavailable while draining,
+  // kNotFound for a deployment that is not there.
   virtual boost::asio::awaitable<Result<Admission>> admit(AdmissionRequested request) = 0;
   // Durable and placed when it returns. Ids of tasks without one are drawn here.
-  // Errors: kInvalid with the numbers for what can never fit, kConflict for another body under the same idempotency key.
-  // min_per_device: of a split batch, neighbours stay together in groups of at least so many.
-  virtual boost::asio::awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs,
-                                                                     bool split, uint32_t min_per_device = 1) = 0;
+  // Errors: kInvalid with the numbers for what can never fit, kConflict for another body under the
+  // same idempotency key. min_per_device: of a split batch, neighbours stay together in groups of
+  // at least so many.
+  virtual boost::asio::awaitable<Result<std::vector<Placed>>> submit(
+      Admission admission, std::vector<TaskSpec> specs, bool split,
+      uint32_t min_per_device = 1) = 0;
   virtual boost::asio::awaitable<Result<TaskView>> task(TaskId id) = 0;  // Errors: kNotFound.
   // Returns when the task is over or the time has passed.
   virtual boost::asio::awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) = 0;
   virtual boost::asio::awaitable<TaskPage> tasks(TaskFilter filter) = 0;
-  virtual boost::asio::awaitable<Result<void>> cancel(TaskId id) = 0;    // Errors: kNotFound, kConflict when over.
+  virtual boost::asio::awaitable<Result<void>> cancel(
+      TaskId id) = 0;  // Errors: kNotFound, kConflict when over.
   // The same without an answer, for a client that has gone away. Returns at once.
   virtual void cancel_soon(TaskId id) = 0;
   virtual boost::asio::awaitable<Result<Explanation>> explain(TaskId id) = 0;
@@ -95,10 +102,12 @@ class Service {
   virtual boost::asio::awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) = 0;
   // For a task that this process accepted or replayed.  Errors: kNotFound.
   virtual boost::asio::awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) = 0;
-  // As a request sent now would meet. Never waits on the strand: within microseconds also under load.
+  // As a request sent now would meet. Never waits on the strand: within microseconds also under
+  // load.
   virtual HealthView health() const = 0;
 
-  // stop(): no admissions, waits up to timeout_ms for running tasks, then stops workers and closes the journal.
+  // stop(): no admissions, waits up to timeout_ms for running tasks, then stops workers and closes
+  // the journal.
   virtual Result<void> start() = 0;
   virtual void stop(int64_t timeout_ms) = 0;
 };
@@ -106,21 +115,22 @@ class Service {
 struct ServiceOptions {
   CoreSetup setup;
   std::unique_ptr<journal::Store> store;
-  std::string folder;                        // The data directory: the event log is there. Empty: none is kept.
+  std::string folder;  // The data directory: the event log is there. Empty: none is kept.
   bool in_process_workers = false;
-  telemetry::Registry* metrics = nullptr;    // May be null; outlives the service.
-  const Clock* clock = nullptr;              // Null: the system's.
-  uint64_t stream_buffer_bytes_max = 1 << 20;   // Of one subscriber that does not read.
+  telemetry::Registry* metrics = nullptr;      // May be null; outlives the service.
+  const Clock* clock = nullptr;                // Null: the system's.
+  uint64_t stream_buffer_bytes_max = 1 << 20;  // Of one subscriber that does not read.
   uint64_t event_log_bytes_max = 64 << 20;
-  // Measures every device; called on a thread of the service's, once a second. Empty: utilization is what replicas
-  // report, nothing else is known.
+  // Measures every device; called on a thread of the service's, once a second. Empty: utilization
+  // is what replicas report, nothing else is known.
   std::function<std::vector<DeviceSampled>()> sample;
   // Where replicas live; empty: processes, or threads with in_process_workers.
   std::function<std::unique_ptr<Launcher>(LauncherCallbacks)> launcher;
 };
 
-// `context` must be run by at least one thread that lives until stop() has returned, and outlives the service.
-// Errors: kInvalid, kIo for a folder that can't be used.
-Result<std::unique_ptr<Service>> make_service(boost::asio::io_context& context, ServiceOptions options);
+// `context` must be run by at least one thread that lives until stop() has returned, and outlives
+// the service. Errors: kInvalid, kIo for a folder that can't be used.
+Result<std::unique_ptr<Service>> make_service(boost::asio::io_context& context,
+                                              ServiceOptions options);
 
 }  // namespace altlas::control

@@ -3,7 +3,9 @@
 namespace altlas::control {
 namespace {
 
-double seconds(TimeUs from, TimeUs until) { return static_cast<double>(until - from) / static_cast<double>(kSecond); }
+double seconds(TimeUs from, TimeUs until) {
+  return static_cast<double>(until - from) / static_cast<double>(kSecond);
+}
 
 }  // namespace
 
@@ -25,14 +27,20 @@ void ServiceMetrics::ended(const TaskView& task) {
   registry_->counter(kTasksTotal, {task.deployment, to_string(task.status)})->add();
   if (!task.created_at) return;
   const TimeUs from = *task.created_at;
-  if (task.started_at) registry_->histogram(kQueueSeconds, {task.deployment})->observe(seconds(from, *task.started_at));
-  if (task.first_token_at) registry_->histogram(kFirstTokenSeconds, {task.deployment})->observe(seconds(from, *task.first_token_at));
+  if (task.started_at)
+    registry_->histogram(kQueueSeconds, {task.deployment})
+        ->observe(seconds(from, *task.started_at));
+  if (task.first_token_at)
+    registry_->histogram(kFirstTokenSeconds, {task.deployment})
+        ->observe(seconds(from, *task.first_token_at));
   if (!task.finished_at || task.status != TaskStatus::kCompleted) return;
   registry_->histogram(kTaskSeconds, {task.deployment})->observe(seconds(from, *task.finished_at));
-  registry_->histogram(kGpuResponseTime, {std::to_string(task.device.value)})->observe(seconds(from, *task.finished_at) * 1000);
+  registry_->histogram(kGpuResponseTime, {std::to_string(task.device.value)})
+      ->observe(seconds(from, *task.finished_at) * 1000);
 }
 
-void ServiceMetrics::picture(std::span<const DeviceView> devices, std::span<const DeploymentView> deployments, size_t waiting) {
+void ServiceMetrics::picture(std::span<const DeviceView> devices,
+                             std::span<const DeploymentView> deployments, size_t waiting) {
   if (registry_ == nullptr) return;
   registry_->gauge(kQueueTasks)->set(static_cast<double>(waiting));
   for (const DeviceView& device : devices) {
@@ -47,7 +55,8 @@ void ServiceMetrics::picture(std::span<const DeviceView> devices, std::span<cons
     for (int state = 0; state <= static_cast<int>(ReplicaState::kStopped); ++state)
       states[to_string(static_cast<ReplicaState>(state))] = 0;
     for (const ReplicaView& replica : deployment.replicas) ++states[to_string(replica.state)];
-    for (const auto& [state, count] : states) registry_->gauge(kReplicas, {deployment.name, state})->set(count);
+    for (const auto& [state, count] : states)
+      registry_->gauge(kReplicas, {deployment.name, state})->set(count);
   }
 }
 

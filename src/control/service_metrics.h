@@ -1,4 +1,5 @@
-// ServiceMetrics: what the service counts as events pass; pictures of the core become gauges when metrics are written.
+// ServiceMetrics: what the service counts as events pass; pictures of the core become gauges when
+// metrics are written.
 #pragma once
 
 #include <map>
@@ -16,7 +17,8 @@ class ServiceMetrics {
   explicit ServiceMetrics(telemetry::Registry* registry) : registry_(registry) {}
   void delta(const TaskId& id, const TaskView& task, size_t tokens, TimeUs now);
   void ended(const TaskView& task);
-  void picture(std::span<const DeviceView> devices, std::span<const DeploymentView> deployments, size_t waiting);
+  void picture(std::span<const DeviceView> devices, std::span<const DeploymentView> deployments,
+               size_t waiting);
 
  private:
   telemetry::Registry* const registry_;

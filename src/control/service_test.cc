@@ -1,5 +1,6 @@
-// Goal: the service carries a task from admission to its end over a real strand, journal and launcher, and comes back
-// after a restart. Method: the echo deployment in this process, a memory or SQLite journal, a thread for the context.
+// Goal: the service carries a task from admission to its end over a real strand, journal and
+// launcher, and comes back after a restart. Method: the echo deployment in this process, a memory
+// or SQLite journal, a thread for the context.
 #include "control/service.h"
 
 #include <gtest/gtest.h>
@@ -53,7 +54,8 @@ struct Running {
     return std::move(**out);
   }
   template <class T>
-  static asio::awaitable<void> fill(asio::awaitable<T> what, std::shared_ptr<std::optional<T>> out) {
+  static asio::awaitable<void> fill(asio::awaitable<T> what,
+                                    std::shared_ptr<std::optional<T>> out) {
     out->emplace(co_await std::move(what));
   }
   TaskView echo(const std::string& payload, bool durable) {

@@ -28,7 +28,8 @@ engine::LoadReplica load_of(const config::EngineConfig& engine) {
   return load;
 }
 
-std::string model_path(const config::Config& config, const std::string& name, const ModelSetup& model) {
+std::string model_path(const config::Config& config, const std::string& name,
+                       const ModelSetup& model) {
   if (name.empty() || name == model.id) return model.path;
   for (const config::ModelConfig& one : config.models)
     if (one.name == name) return one.path;
@@ -37,7 +38,8 @@ std::string model_path(const config::Config& config, const std::string& name, co
 
 int64_t replica_count(const config::DeploymentConfig& one, int64_t otherwise) {
   if (one.num_replicas) return *one.num_replicas;
-  if (one.autoscaling_config) return one.autoscaling_config->initial_replicas.value_or(one.autoscaling_config->min_replicas);
+  if (one.autoscaling_config)
+    return one.autoscaling_config->initial_replicas.value_or(one.autoscaling_config->min_replicas);
   return otherwise;
 }
 
@@ -52,22 +54,28 @@ DeploymentSetup life_of(const config::DeploymentConfig& one) {
   return out;
 }
 
-Result<DeploymentSetup> model_deployment(const config::Config& config, const config::DeploymentConfig& one,
-                                         const ModelSetup& model, size_t devices, bool every_device) {
+Result<DeploymentSetup> model_deployment(const config::Config& config,
+                                         const config::DeploymentConfig& one,
+                                         const ModelSetup& model, size_t devices,
+                                         bool every_device) {
   const config::EngineConfig engine = config::engine_for(config.engine, one);
   DeploymentSetup out = life_of(one);
   out.model = one.model.empty() || one.model == model.id ? model.id : one.name;
   out.load = load_of(engine);
   out.load.model_path = model_path(config, one.model, model);
-  if (one.num_gpus && *one.num_gpus > 0 && *one.num_gpus < 1) out.load.memory_utilization *= *one.num_gpus;
+  if (one.num_gpus && *one.num_gpus > 0 && *one.num_gpus < 1)
+    out.load.memory_utilization *= *one.num_gpus;
   const size_t ranks = size_t{out.load.tensor_parallel_size} * out.load.pipeline_parallel_size;
   if (ranks > devices)
-    return invalid(fmt::format("deployment '{}' needs {} devices (tensor_parallel_size {} x pipeline_parallel_size {}), "
+    return invalid(fmt::format("deployment '{}' needs {} devices (tensor_parallel_size {} x "
+                               "pipeline_parallel_size {}), "
                                "there are {}",
-                               one.name, ranks, out.load.tensor_parallel_size, out.load.pipeline_parallel_size, devices),
+                               one.name, ranks, out.load.tensor_parallel_size,
+                               out.load.pipeline_parallel_size, devices),
                    "deployments." + one.name + ".tensor_parallel_size");
   const size_t groups = devices / ranks;
-  const auto count = static_cast<size_t>(replica_count(one, every_device ? static_cast<int64_t>(groups) : 1));
+  const auto count =
+      static_cast<size_t>(replica_count(one, every_device ? static_cast<int64_t>(groups) : 1));
   for (size_t i = 0; i < count; ++i) {
     std::vector<DeviceId>& replica = out.replicas.emplace_back();
     for (size_t rank = 0; rank < ranks; ++rank)
@@ -77,7 +85,8 @@ Result<DeploymentSetup> model_deployment(const config::Config& config, const con
 }
 
 // Replicas that share a device share its memory evenly, unless num_gpus says how.
-void share_memory(const config::Config& config, std::vector<DeploymentSetup>& deployments, size_t devices) {
+void share_memory(const config::Config& config, std::vector<DeploymentSetup>& deployments,
+                  size_t devices) {
   std::vector<uint32_t> sharers(devices);
   for (const DeploymentSetup& one : deployments)
     for (const auto& replica : one.replicas)
@@ -85,9 +94,12 @@ void share_memory(const config::Config& config, std::vector<DeploymentSetup>& de
   for (DeploymentSetup& one : deployments) {
     uint32_t most = 1;
     for (const auto& replica : one.replicas)
-      for (const DeviceId device : replica) most = std::max(most, sharers[static_cast<size_t>(device.value)]);
-    const auto configured = std::ranges::find(config.deployments, one.name, &config::DeploymentConfig::name);
-    const bool fraction = configured != config.deployments.end() && configured->num_gpus.value_or(1) < 1;
+      for (const DeviceId device : replica)
+        most = std::max(most, sharers[static_cast<size_t>(device.value)]);
+    const auto configured =
+        std::ranges::find(config.deployments, one.name, &config::DeploymentConfig::name);
+    const bool fraction =
+        configured != config.deployments.end() && configured->num_gpus.value_or(1) < 1;
     if (!fraction) one.load.memory_utilization /= most;
   }
 }
@@ -97,7 +109,8 @@ DeploymentSetup echo_deployment(const config::DeploymentConfig& one, size_t devi
   out.name = kEcho;
   out.load.kind = "echo";
   const auto count = static_cast<size_t>(replica_count(one, 1));
-  for (size_t i = 0; i < count; ++i) out.replicas.push_back({DeviceId{static_cast<int32_t>(i % devices)}});
+  for (size_t i = 0; i < count; ++i)
+    out.replicas.push_back({DeviceId{static_cast<int32_t>(i % devices)}});
   return out;
 }
 
@@ -119,9 +132,10 @@ void take_limits(const config::Config& config, CoreSetup& out) {
 
 }  // namespace
 
-Result<CoreSetup> make_core_setup(const config::Config& config, std::span<const DeviceSetup> devices,
-                                  const ModelSetup& model) {
-  if (devices.empty()) return invalid("there is no device; --devices cpu always works", "engine.devices");
+Result<CoreSetup> make_core_setup(const config::Config& config,
+                                  std::span<const DeviceSetup> devices, const ModelSetup& model) {
+  if (devices.empty())
+    return invalid("there is no device; --devices cpu always works", "engine.devices");
   CoreSetup out;
   out.devices.assign(devices.begin(), devices.end());
   take_limits(config, out);
@@ -132,13 +146,15 @@ Result<CoreSetup> make_core_setup(const config::Config& config, std::span<const 
       echo = one;
       continue;
     }
-    ALTLAS_TRY(DeploymentSetup made, model_deployment(config, one, model, usable, /*every_device=*/false));
+    ALTLAS_TRY(DeploymentSetup made,
+               model_deployment(config, one, model, usable, /*every_device=*/false));
     out.deployments.push_back(std::move(made));
   }
   if (out.deployments.empty()) {
     config::DeploymentConfig one;
     one.name = model.deployment;
-    ALTLAS_TRY(DeploymentSetup made, model_deployment(config, one, model, usable, /*every_device=*/true));
+    ALTLAS_TRY(DeploymentSetup made,
+               model_deployment(config, one, model, usable, /*every_device=*/true));
     out.deployments.push_back(std::move(made));
   }
   share_memory(config, out.deployments, devices.size());
@@ -148,9 +164,10 @@ Result<CoreSetup> make_core_setup(const config::Config& config, std::span<const 
     std::vector<DeviceId> mapped;
     for (const int64_t id : ids) {
       if (id < 0 || id >= static_cast<int64_t>(devices.size()))
-        return invalid(fmt::format("task type '{}' is mapped to device {}, there are devices 0 to {}", type, id,
-                                   devices.size() - 1),
-                       "gpu.multi_gpu.task_specific_mappings." + type);
+        return invalid(
+            fmt::format("task type '{}' is mapped to device {}, there are devices 0 to {}", type,
+                        id, devices.size() - 1),
+            "gpu.multi_gpu.task_specific_mappings." + type);
       mapped.push_back(DeviceId{static_cast<int32_t>(id)});
     }
     out.task_specific.emplace_back(type, std::move(mapped));

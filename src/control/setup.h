@@ -1,4 +1,5 @@
-// From configuration to what the core is told: devices and deployments, replicas laid out over devices.
+// From configuration to what the core is told: devices and deployments, replicas laid out over
+// devices.
 #pragma once
 
 #include <span>
@@ -11,17 +12,19 @@
 
 namespace altlas::control {
 
-// The model that `--model` names, or the default one: what deployments without a model of their own run.
+// The model that `--model` names, or the default one: what deployments without a model of their own
+// run.
 struct ModelSetup {
   std::string id;                      // In the APIs.
   std::string path;                    // A file.
   std::string deployment = "default";  // Name of its deployment where the configuration names none.
 };
 
-// Without `deployments` in the configuration the model gets one, with a replica on every device unless a layout says
-// otherwise. `echo` is always there. Draws the seed of `random` where none is configured.
-// Errors: kInvalid with the numbers and the field: more ranks than devices, a mapping to a device that is not there.
-Result<CoreSetup> make_core_setup(const config::Config& config, std::span<const DeviceSetup> devices,
-                                  const ModelSetup& model);
+// Without `deployments` in the configuration the model gets one, with a replica on every device
+// unless a layout says otherwise. `echo` is always there. Draws the seed of `random` where none is
+// configured. Errors: kInvalid with the numbers and the field: more ranks than devices, a mapping
+// to a device that is not there.
+Result<CoreSetup> make_core_setup(const config::Config& config,
+                                  std::span<const DeviceSetup> devices, const ModelSetup& model);
 
 }  // namespace altlas::control

@@ -1,4 +1,5 @@
-// CoreHarness: drives a Core in tests: a clock by hand, a journal that answers when told, workers that report when told.
+// CoreHarness: drives a Core in tests: a clock by hand, a journal that answers when told, workers
+// that report when told.
 #pragma once
 
 #include <deque>
@@ -17,7 +18,8 @@ namespace altlas::control {
 inline CoreSetup test_setup(int devices, uint32_t sequences_max = 4) {
   CoreSetup setup;
   for (int i = 0; i < devices; ++i)
-    setup.devices.push_back({DeviceId{i}, "device " + std::to_string(i), "sim", 1 << 20, "sim:test:1", 0});
+    setup.devices.push_back(
+        {DeviceId{i}, "device " + std::to_string(i), "sim", 1 << 20, "sim:test:1", 0});
   DeploymentSetup model;
   model.name = "model";
   model.model = "model";
@@ -105,7 +107,8 @@ class CoreHarness {
   // Through admission. The answer is in admissions/submissions.
   uint64_t submit(std::vector<TaskSpec> specs, bool split = true) {
     const uint64_t ticket = next_ticket++;
-    step(AdmissionRequested{ticket, "", specs.empty() ? "" : specs[0].deployment, static_cast<uint32_t>(specs.size())});
+    step(AdmissionRequested{ticket, "", specs.empty() ? "" : specs[0].deployment,
+                            static_cast<uint32_t>(specs.size())});
     if (admissions.at(ticket).ok()) step(TasksSubmitted{ticket, std::move(specs), split, 1});
     return ticket;
   }
@@ -128,7 +131,8 @@ class CoreHarness {
     delta.text_offset = first;
     delta.text = std::string(ids.size(), 'a');
     delta.ids = std::move(ids);
-    step(WorkerReported{run.replica, engine::SequenceTokens{run.command.sequence, std::move(delta)}});
+    step(WorkerReported{run.replica,
+                        engine::SequenceTokens{run.command.sequence, std::move(delta)}});
   }
   void finish(const Run& run, uint32_t tokens = 10) {
     TaskResult result;
@@ -172,7 +176,8 @@ class CoreHarness {
     if (auto* a = std::get_if<AnswerAdmission>(&action)) {
       admissions.emplace(a->ticket, a->admitted);
     } else if (auto* s = std::get_if<AnswerSubmission>(&action)) {
-      ALTLAS_CHECK(submissions.emplace(s->ticket, s->placed).second, "a submission is answered once");
+      ALTLAS_CHECK(submissions.emplace(s->ticket, s->placed).second,
+                   "a submission is answered once");
     } else if (auto* append = std::get_if<AppendJournal>(&action)) {
       appends.push_back(std::move(*append));
     } else if (auto* start = std::get_if<StartWorker>(&action)) {
@@ -181,7 +186,8 @@ class CoreHarness {
       stopped.push_back(*stop);
       live.erase(stop->replica);
     } else if (auto* send = std::get_if<SendCommand>(&action)) {
-      if (auto* run = std::get_if<engine::SubmitSequence>(&send->command)) runs.push_back({send->replica, *run});
+      if (auto* run = std::get_if<engine::SubmitSequence>(&send->command))
+        runs.push_back({send->replica, *run});
       if (auto* cancel = std::get_if<engine::CancelSequence>(&send->command))
         cancels.emplace_back(send->replica, cancel->sequence);
     } else if (auto* delta = std::get_if<PublishDelta>(&action)) {

@@ -24,14 +24,14 @@ struct TaskView {
   std::optional<uint32_t> queue_position;  // From 1, while queued.
   std::optional<TaskResult> result;        // Once completed.
   ErrorCode error_code = ErrorCode::kInternal;
-  std::string error;                       // Once failed; with a note where a fallback was taken.
-  std::string note;                        // "task_specific: no mapping for …, least_loaded was used".
+  std::string error;  // Once failed; with a note where a fallback was taken.
+  std::string note;   // "task_specific: no mapping for …, least_loaded was used".
   uint32_t prompt_tokens = 0;
   uint32_t generated_tokens = 0;
 };
 
 struct TaskFilter {
-  std::optional<std::string> owner;      // Only this key's tasks.
+  std::optional<std::string> owner;  // Only this key's tasks.
   std::optional<TaskStatus> status;
   uint32_t limit = 100;
   uint64_t offset = 0;
@@ -45,14 +45,14 @@ struct TaskPage {
 struct DeviceView {
   DeviceId id;
   std::string name;
-  std::string kind;             // cpu, cuda, sim.
+  std::string kind;  // cpu, cuda, sim.
   double utilization = 0;
-  uint64_t memory_used = 0;     // Weights, used KV blocks, activations, reservations.
+  uint64_t memory_used = 0;  // Weights, used KV blocks, activations, reservations.
   uint64_t memory_total = 0;
-  uint32_t task_count = 0;      // Running and queued.
+  uint32_t task_count = 0;  // Running and queued.
   uint32_t queued_count = 0;
-  double temperature = -1;      // Celsius; below 0: not measured.
-  double power = -1;            // Watt; below 0: not measured.
+  double temperature = -1;  // Celsius; below 0: not measured.
+  double power = -1;        // Watt; below 0: not measured.
   bool healthy = true;
   std::vector<std::string> deployments;
 };
@@ -60,18 +60,19 @@ struct DeviceView {
 // Why a device was not taken.
 struct Rejection {
   DeviceId device;
-  std::string reason;           // "unhealthy", "memory: needs 8589934592, 1234 free", …
+  std::string reason;  // "unhealthy", "memory: needs 8589934592, 1234 free", …
 };
 
 struct Explanation {
   TaskId task;
-  Strategy strategy = Strategy::kLeastLoaded;   // That decided.
+  Strategy strategy = Strategy::kLeastLoaded;  // That decided.
   DeviceId winner;
   std::optional<DeviceId> runner_up;
-  std::string reason;                           // Why the winner won.
+  std::string reason;  // Why the winner won.
   std::vector<Rejection> rejected;
-  std::vector<std::pair<Strategy, std::optional<DeviceId>>> alternatives;  // What each other strategy would have chosen.
-  uint64_t epoch = 0;                           // Of the state the choice was made in: number of events before it.
+  std::vector<std::pair<Strategy, std::optional<DeviceId>>>
+      alternatives;    // What each other strategy would have chosen.
+  uint64_t epoch = 0;  // Of the state the choice was made in: number of events before it.
 };
 
 enum class ReplicaState : uint8_t { kStarting, kLoading, kRunning, kDraining, kBackoff, kStopped };
@@ -81,10 +82,10 @@ struct ReplicaView {
   ReplicaId id;
   std::string deployment;
   ReplicaState state = ReplicaState::kStarting;
-  std::vector<DeviceId> devices;   // Of its ranks; the leading one first.
+  std::vector<DeviceId> devices;  // Of its ranks; the leading one first.
   int32_t pid = 0;
   uint32_t restarts = 0;
-  std::string message;             // Why it is not running.
+  std::string message;                          // Why it is not running.
   ErrorCode error_code = ErrorCode::kInternal;  // Of `message`, where a load failed.
   std::string load_phase;
   double load_fraction = 0;
@@ -97,8 +98,8 @@ struct ReplicaView {
 
 struct DeploymentView {
   std::string name;
-  std::string model;               // Id in the APIs.
-  std::string status;              // UPDATING, HEALTHY, UNHEALTHY, as serve.status() says it.
+  std::string model;   // Id in the APIs.
+  std::string status;  // UPDATING, HEALTHY, UNHEALTHY, as serve.status() says it.
   std::string message;
   std::vector<ReplicaView> replicas;
 };
@@ -108,7 +109,7 @@ std::string_view to_string(HealthStatus status);
 
 struct HealthView {
   HealthStatus status = HealthStatus::kStarting;
-  std::string model;               // Of the default deployment.
+  std::string model;  // Of the default deployment.
   std::string message;
 };
 

@@ -5,19 +5,21 @@
 
 namespace altlas {
 namespace {
-// Peaks are dense figures of the vendor's data sheets; prices are list prices per device of a cloud's on-demand machine
-// (A100: 32 USD / 8, as the product's source document has it).
+// Peaks are dense figures of the vendor's data sheets; prices are list prices per device of a
+// cloud's on-demand machine (A100: 32 USD / 8, as the product's source document has it).
+// clang-format off
 constexpr DeviceKindInfo kKinds[] = {
-    // name         memory                bandwidth  bf16     int8     launch  link     max   idle  USD/h
-    {"a100-40gb", uint64_t{40} << 30, 1.555e12, 312e12, 624e12, 4e-6, 300e9, 400, 55, 4.0},   // NVIDIA A100 data sheet
-    {"a100-80gb", uint64_t{80} << 30, 2.039e12, 312e12, 624e12, 4e-6, 300e9, 400, 60, 4.0},   // NVIDIA A100 data sheet
-    {"h100", uint64_t{80} << 30, 3.35e12, 989e12, 1979e12, 3e-6, 450e9, 700, 70, 8.0},        // H100 SXM data sheet
-    {"h200", uint64_t{141} << 30, 4.8e12, 989e12, 1979e12, 3e-6, 450e9, 700, 75, 10.0},       // H200 SXM data sheet
-    {"b200", uint64_t{180} << 30, 8.0e12, 2250e12, 4500e12, 3e-6, 900e9, 1000, 140, 14.0},    // DGX B200 data sheet
-    {"l4", uint64_t{24} << 30, 0.3e12, 121e12, 242e12, 4e-6, 16e9, 72, 16, 0.8},              // L4 data sheet
-    {"a10g", uint64_t{24} << 30, 0.6e12, 70e12, 140e12, 4e-6, 16e9, 300, 20, 1.4},            // AWS g5, 4 for 5.67 USD
-    {"cpu", uint64_t{16} << 30, 35e9, 0.4e12, 1.1e12, 0, 10e9, 100, 30, 0.1},                 // Two server cores, measured
+    // name       memory               bytes/s   bf16     int8     launch link  max  idle USD/h
+    {"a100-40gb", uint64_t{40} << 30, 1.555e12, 312e12, 624e12, 4e-6, 300e9, 400, 55, 4.0},  // A100 data sheet
+    {"a100-80gb", uint64_t{80} << 30, 2.039e12, 312e12, 624e12, 4e-6, 300e9, 400, 60, 4.0},  // A100 data sheet
+    {"h100", uint64_t{80} << 30, 3.35e12, 989e12, 1979e12, 3e-6, 450e9, 700, 70, 8.0},  // H100 SXM data sheet
+    {"h200", uint64_t{141} << 30, 4.8e12, 989e12, 1979e12, 3e-6, 450e9, 700, 75, 10.0},  // H200 SXM data sheet
+    {"b200", uint64_t{180} << 30, 8.0e12, 2250e12, 4500e12, 3e-6, 900e9, 1000, 140, 14.0},  // DGX B200 data sheet
+    {"l4", uint64_t{24} << 30, 0.3e12, 121e12, 242e12, 4e-6, 16e9, 72, 16, 0.8},  // L4 data sheet
+    {"a10g", uint64_t{24} << 30, 0.6e12, 70e12, 140e12, 4e-6, 16e9, 300, 20, 1.4},  // AWS g5, 4 for 5.67 USD
+    {"cpu", uint64_t{16} << 30, 35e9, 0.4e12, 1.1e12, 0, 10e9, 100, 30, 0.1},  // Two server cores, measured
 };
+// clang-format on
 }  // namespace
 
 std::span<const DeviceKindInfo> device_kinds() { return kKinds; }
@@ -31,7 +33,8 @@ Result<DeviceKindInfo> device_kind(std::string_view name) {
 }
 
 double roofline_seconds(const DeviceKindInfo& kind, const OperatorCost& cost, double efficiency) {
-  return std::max(cost.flops / (kind.bf16_flops * efficiency), cost.bytes / (kind.memory_bytes_per_s * efficiency)) +
-         cost.launches * kind.launch_s;
+  const double compute = cost.flops / (kind.bf16_flops * efficiency);
+  const double memory = cost.bytes / (kind.memory_bytes_per_s * efficiency);
+  return std::max(compute, memory) + cost.launches * kind.launch_s;
 }
 }  // namespace altlas

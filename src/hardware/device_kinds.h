@@ -1,4 +1,5 @@
-// What accelerators are like: memory, speeds and prices of the kinds that `sim` models, and a roofline over them.
+// What accelerators are like: memory, speeds and prices of the kinds that `sim` models, and a
+// roofline over them.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +12,16 @@ namespace altlas {
 
 // Peak figures of one device. Sources stand beside each row of the table in device_kinds.cc.
 struct DeviceKindInfo {
-  std::string_view name;            // "a100-80gb".
+  std::string_view name;  // "a100-80gb".
   uint64_t memory_bytes;
   double memory_bytes_per_s;
   double bf16_flops;
   double int8_ops;
-  double launch_s;                  // One kernel launch.
-  double link_bytes_per_s;          // To a peer in the same node, one direction.
+  double launch_s;          // One kernel launch.
+  double link_bytes_per_s;  // To a peer in the same node, one direction.
   double power_watt_max;
   double power_watt_idle;
-  double price_usd_per_hour;        // On demand.
+  double price_usd_per_hour;  // On demand.
 };
 
 std::span<const DeviceKindInfo> device_kinds();
@@ -30,10 +31,12 @@ Result<DeviceKindInfo> device_kind(std::string_view name);
 // What one operator asks of a device.
 struct OperatorCost {
   double flops = 0;
-  double bytes = 0;      // Read and written.
+  double bytes = 0;  // Read and written.
   double launches = 1;
 };
-// Seconds by the roofline: the slower of compute and memory, plus launches. `efficiency` of each peak is reachable.
-double roofline_seconds(const DeviceKindInfo& kind, const OperatorCost& cost, double efficiency = 0.8);
+// Seconds by the roofline: the slower of compute and memory, plus launches. `efficiency` of each
+// peak is reachable.
+double roofline_seconds(const DeviceKindInfo& kind, const OperatorCost& cost,
+                        double efficiency = 0.8);
 
 }  // namespace altlas

@@ -24,7 +24,8 @@ uint32_t checksum(const TaskId& task, std::string_view body) {
 template <class E>
 Result<E> to_enum(uint32_t value, E last, std::string_view field) {
   if (value > static_cast<uint32_t>(last))
-    return invalid(fmt::format("{} is {}, the last one known is {}", field, value, static_cast<uint32_t>(last)));
+    return invalid(fmt::format("{} is {}, the last one known is {}", field, value,
+                               static_cast<uint32_t>(last)));
   return static_cast<E>(value);
 }
 
@@ -64,7 +65,8 @@ SamplingParams read_sampling(const proto::Sampling& from) {
   to.ignore_eos = from.ignore_eos();
   to.min_tokens = from.min_tokens();
   to.stop.assign(from.stop().begin(), from.stop().end());
-  for (const proto::LogitBias& row : from.logit_bias()) to.logit_bias.emplace_back(row.token(), row.bias());
+  for (const proto::LogitBias& row : from.logit_bias())
+    to.logit_bias.emplace_back(row.token(), row.bias());
   return to;
 }
 
@@ -132,7 +134,8 @@ Result<TaskResult> read_result(const proto::TaskResult& from) {
   TaskResult to;
   to.text = from.text();
   to.tokens = from.tokens();
-  ALTLAS_TRY(to.finish_reason, to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
+  ALTLAS_TRY(to.finish_reason,
+             to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
   to.stop_string = from.stop_string();
   for (const proto::TokenLogprobs& row : from.prompt_logprobs()) {
     TokenLogprobs token{row.id(), row.logprob(), {}};
@@ -156,8 +159,9 @@ Result<Event> read_event(const TaskId& task, const proto::Event& from) {
       to.what = TaskStarted{DeviceId{from.started().device()}};
       return to;
     case proto::Event::kTokens:
-      to.what = TaskTokens{from.tokens().first_index(),
-                           std::vector<int32_t>(from.tokens().ids().begin(), from.tokens().ids().end())};
+      to.what =
+          TaskTokens{from.tokens().first_index(),
+                     std::vector<int32_t>(from.tokens().ids().begin(), from.tokens().ids().end())};
       return to;
     case proto::Event::kCompleted: {
       ALTLAS_TRY(TaskResult result, read_result(from.completed().result()));
@@ -165,7 +169,8 @@ Result<Event> read_event(const TaskId& task, const proto::Event& from) {
       return to;
     }
     case proto::Event::kFailed: {
-      ALTLAS_TRY(const ErrorCode code, to_enum(from.failed().code(), ErrorCode::kInternal, "error code"));
+      ALTLAS_TRY(const ErrorCode code,
+                 to_enum(from.failed().code(), ErrorCode::kInternal, "error code"));
       to.what = TaskFailed{code, from.failed().message()};
       return to;
     }
@@ -187,10 +192,13 @@ std::string encode_event(const Event& event) {
                           write_spec(what.spec, message.mutable_accepted()->mutable_spec());
                           message.mutable_accepted()->set_device(what.device.value);
                         },
-                        [&](const TaskStarted& what) { message.mutable_started()->set_device(what.device.value); },
+                        [&](const TaskStarted& what) {
+                          message.mutable_started()->set_device(what.device.value);
+                        },
                         [&](const TaskTokens& what) {
                           message.mutable_tokens()->set_first_index(what.first_index);
-                          message.mutable_tokens()->mutable_ids()->Add(what.ids.begin(), what.ids.end());
+                          message.mutable_tokens()->mutable_ids()->Add(what.ids.begin(),
+                                                                       what.ids.end());
                         },
                         [&](const TaskCompleted& what) {
                           write_result(what.result, message.mutable_completed()->mutable_result());
@@ -211,16 +219,21 @@ std::string encode_event(const Event& event) {
 
 Result<Event> decode_event(const TaskId& task, std::string_view payload) {
   if (payload.size() < kPayloadHeaderBytes)
-    return invalid(fmt::format("payload of {} bytes, its header alone has {}", payload.size(), kPayloadHeaderBytes));
+    return invalid(fmt::format("payload of {} bytes, its header alone has {}", payload.size(),
+                               kPayloadHeaderBytes));
   const auto version = static_cast<uint8_t>(payload[0]);
   if (version != kPayloadVersion)
-    return invalid(fmt::format("payload of version {}, this altlas reads version {}", version, kPayloadVersion));
+    return invalid(fmt::format("payload of version {}, this altlas reads version {}", version,
+                               kPayloadVersion));
   uint32_t sum = 0;
-  for (int i = 0; i < 4; ++i) sum |= static_cast<uint32_t>(static_cast<uint8_t>(payload[1 + i])) << (8 * i);
+  for (int i = 0; i < 4; ++i)
+    sum |= static_cast<uint32_t>(static_cast<uint8_t>(payload[1 + i])) << (8 * i);
   const std::string_view body = payload.substr(kPayloadHeaderBytes);
-  if (checksum(task, body) != sum) return invalid("payload does not match its checksum: the file is damaged");
+  if (checksum(task, body) != sum)
+    return invalid("payload does not match its checksum: the file is damaged");
   proto::Event message;
-  if (body.size() > INT32_MAX || !message.ParseFromArray(body.data(), static_cast<int>(body.size())))
+  if (body.size() > INT32_MAX ||
+      !message.ParseFromArray(body.data(), static_cast<int>(body.size())))
     return invalid("payload is not a journal event");
   return read_event(task, message);
 }
@@ -235,7 +248,8 @@ std::string encode_task_id(const TaskId& id) {
 }
 
 Result<TaskId> decode_task_id(std::string_view bytes) {
-  if (bytes.size() != 16) return invalid(fmt::format("a task id has 16 bytes, not {}", bytes.size()));
+  if (bytes.size() != 16)
+    return invalid(fmt::format("a task id has 16 bytes, not {}", bytes.size()));
   TaskId id;
   for (int i = 0; i < 8; ++i) {
     id.high = id.high << 8 | static_cast<uint8_t>(bytes[i]);

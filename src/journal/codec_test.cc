@@ -10,13 +10,16 @@ namespace altlas::journal {
 namespace {
 
 std::vector<Event> one_of_each() {
-  return {event_of(1, -5, TaskAccepted{full_spec(1), DeviceId{2}}), event_of(1, 10, TaskStarted{DeviceId{-1}}),
+  return {event_of(1, -5, TaskAccepted{full_spec(1), DeviceId{2}}),
+          event_of(1, 10, TaskStarted{DeviceId{-1}}),
           event_of(1, 20, TaskTokens{7, {1, -1, INT32_MAX, INT32_MIN}}),
           event_of(1, 30, TaskCompleted{full_result(1)}),
-          event_of(1, INT64_MAX, TaskFailed{ErrorCode::kDevice, "lost \xff"}), event_of(1, 0, TaskCanceled{})};
+          event_of(1, INT64_MAX, TaskFailed{ErrorCode::kDevice, "lost \xff"}),
+          event_of(1, 0, TaskCanceled{})};
 }
 
-// Goal: no field is lost. Method: every field of a spec and a result has a value that is not its default.
+// Goal: no field is lost. Method: every field of a spec and a result has a value that is not its
+// default.
 TEST(Codec, EverySpecFieldComesBack) {
   const TaskSpec want = full_spec(9);
   const Result<Event> event =
@@ -49,7 +52,8 @@ TEST(Codec, EverySpecFieldComesBack) {
 TEST(Codec, AbsentOptionalsStayAbsent) {
   TaskSpec spec;
   spec.id = task_id(1);
-  const Result<Event> event = decode_event(spec.id, encode_event(Event{spec.id, 0, TaskAccepted{spec, {}}}));
+  const Result<Event> event =
+      decode_event(spec.id, encode_event(Event{spec.id, 0, TaskAccepted{spec, {}}}));
   ASSERT_TRUE(event.ok()) << event.error().message();
   const TaskSpec& got = std::get<TaskAccepted>(event->what).spec;
   EXPECT_FALSE(got.deadline.has_value());
@@ -59,7 +63,9 @@ TEST(Codec, AbsentOptionalsStayAbsent) {
 }
 
 TEST(Codec, OtherEventsComeBack) {
-  const auto again = [](const Event& event) { return decode_event(event.task, encode_event(event)).value(); };
+  const auto again = [](const Event& event) {
+    return decode_event(event.task, encode_event(event)).value();
+  };
   const std::vector<Event> events = one_of_each();
   EXPECT_EQ(std::get<TaskStarted>(again(events[1]).what).device, DeviceId{-1});
   const auto tokens = std::get<TaskTokens>(again(events[2]).what);
@@ -79,7 +85,8 @@ TEST(Codec, OtherEventsComeBack) {
   EXPECT_TRUE(std::holds_alternative<TaskCanceled>(again(events[5]).what));
 }
 
-// Goal: a damaged row is never taken for an event. Method: flip every bit of each payload, cut it at every length.
+// Goal: a damaged row is never taken for an event. Method: flip every bit of each payload, cut it
+// at every length.
 TEST(Codec, DamageIsFound) {
   for (const Event& event : one_of_each()) {
     const std::string payload = encode_event(event);
@@ -91,7 +98,8 @@ TEST(Codec, DamageIsFound) {
       EXPECT_EQ(got.error().code(), ErrorCode::kInvalid);
     }
     for (size_t size = 0; size < payload.size(); ++size)
-      ASSERT_FALSE(decode_event(event.task, std::string_view(payload).substr(0, size)).ok()) << size;
+      ASSERT_FALSE(decode_event(event.task, std::string_view(payload).substr(0, size)).ok())
+          << size;
     EXPECT_FALSE(decode_event(task_id(2), payload).ok()) << "a payload under another task's id";
   }
 }

@@ -25,7 +25,8 @@ std::vector<Event> make_events(size_t count) {
     spec.id = task_id(i);
     spec.deployment = "qwen";
     spec.prompt.assign(64, static_cast<int32_t>(1000 + i % 1000));
-    events.push_back(event_of(i, static_cast<TimeUs>(i), TaskAccepted{std::move(spec), DeviceId{0}}));
+    events.push_back(
+        event_of(i, static_cast<TimeUs>(i), TaskAccepted{std::move(spec), DeviceId{0}}));
     TaskResult result;
     result.text.assign(200, 'x');
     events.push_back(event_of(i, static_cast<TimeUs>(i), TaskCompleted{std::move(result)}));
@@ -34,7 +35,8 @@ std::vector<Event> make_events(size_t count) {
 }
 
 std::string fresh_folder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "altlas_journal_bench_XXXXXX").string();
+  std::string pattern =
+      (std::filesystem::temp_directory_path() / "altlas_journal_bench_XXXXXX").string();
   ALTLAS_CHECK(::mkdtemp(pattern.data()) != nullptr, "a temporary folder");
   return pattern;
 }
@@ -63,7 +65,13 @@ void append(benchmark::State& state) {
   }
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * total));
 }
-BENCHMARK(append)->Arg(1)->Arg(64)->Arg(1024)->Unit(benchmark::kMillisecond)->Iterations(1)->UseRealTime();
+BENCHMARK(append)
+    ->Arg(1)
+    ->Arg(64)
+    ->Arg(1024)
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(1)
+    ->UseRealTime();
 
 // Single events through the writer: the group commit makes the groups.
 void writer(benchmark::State& state) {

@@ -24,20 +24,23 @@ LockFile::~LockFile() {
 
 Result<LockFile> LockFile::acquire(const std::string& path) {
   LockFile lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (lock.fd_ < 0) return io_error(fmt::format("can't open lock file '{}': {}", path, std::strerror(errno)));
+  if (lock.fd_ < 0)
+    return io_error(fmt::format("can't open lock file '{}': {}", path, std::strerror(errno)));
   if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return io_error(fmt::format("can't lock '{}': {}", path, std::strerror(errno)));
+    if (errno != EWOULDBLOCK)
+      return io_error(fmt::format("can't lock '{}': {}", path, std::strerror(errno)));
     char text[32] = {};
     const ssize_t size = ::pread(lock.fd_, text, sizeof text - 1, 0);
     std::string pid;
     for (ssize_t i = 0; i < size && text[i] >= '0' && text[i] <= '9'; ++i) pid += text[i];
-    return Error(ErrorCode::kConflict,
-                 fmt::format("data directory in use by pid {} (lock file '{}'): stop it, or choose another --data-dir",
-                             pid.empty() ? "?" : pid, path));
+    return Error(ErrorCode::kConflict, fmt::format("data directory in use by pid {} (lock file "
+                                                   "'{}'): stop it, or choose another --data-dir",
+                                                   pid.empty() ? "?" : pid, path));
   }
   const std::string text = fmt::format("{}\n", ::getpid());
   if (::ftruncate(lock.fd_, 0) != 0 || ::pwrite(lock.fd_, text.data(), text.size(), 0) < 0) {
-    // A full disk must not keep the journal from opening: the lock itself holds, only the pid is not shown.
+    // A full disk must not keep the journal from opening: the lock itself holds, only the pid is
+    // not shown.
     return lock;
   }
   return lock;

@@ -27,7 +27,8 @@ Result<void> Replay::add(Event event) {
     return {};
   }
   if (found == index_of_.end())
-    return invalid(fmt::format("gap in the journal: an event of task {}, which was never accepted", to_string(event.task)));
+    return invalid(fmt::format("gap in the journal: an event of task {}, which was never accepted",
+                               to_string(event.task)));
   RestoredTask& task = tasks_[found->second];
   const bool over = is_over(task.status);
   if (const auto* started = std::get_if<TaskStarted>(&event.what)) {
@@ -56,18 +57,22 @@ Result<void> Replay::add(Event event) {
   return {};
 }
 
-Result<void> Replay::add_tokens(const TaskId& id, TimeUs time, const TaskTokens& tokens, RestoredTask& task) {
+Result<void> Replay::add_tokens(const TaskId& id, TimeUs time, const TaskTokens& tokens,
+                                RestoredTask& task) {
   const size_t known = task.generated.size(), first = tokens.first_index;
   if (first > known)
-    return invalid(fmt::format("gap in the journal: task {} has {} tokens, the next ones start at index {}",
-                               to_string(id), known, first));
+    return invalid(
+        fmt::format("gap in the journal: task {} has {} tokens, the next ones start at index {}",
+                    to_string(id), known, first));
   const size_t again = std::min(known - first, tokens.ids.size());
   for (size_t i = 0; i < again; ++i)
     if (tokens.ids[i] != task.generated[first + i])
-      return invalid(fmt::format("the journal has two tokens at index {} of task {}: {} and {}", first + i,
-                                 to_string(id), task.generated[first + i], tokens.ids[i]));
+      return invalid(fmt::format("the journal has two tokens at index {} of task {}: {} and {}",
+                                 first + i, to_string(id), task.generated[first + i],
+                                 tokens.ids[i]));
   counts_.tokens_again += again;
-  task.generated.insert(task.generated.end(), tokens.ids.begin() + static_cast<ptrdiff_t>(again), tokens.ids.end());
+  task.generated.insert(task.generated.end(), tokens.ids.begin() + static_cast<ptrdiff_t>(again),
+                        tokens.ids.end());
   if (!task.first_token_at && !task.generated.empty()) task.first_token_at = time;
   return {};
 }
@@ -79,13 +84,25 @@ void Replay::end(RestoredTask& task, TaskStatus status, TimeUs time) {
 
 uint64_t Replay::hash() const {
   Hasher hash;
-  hash.add(counts_.events).add(counts_.accepted_again).add(counts_.ended_again).add(counts_.after_end);
+  hash.add(counts_.events)
+      .add(counts_.accepted_again)
+      .add(counts_.ended_again)
+      .add(counts_.after_end);
   hash.add(counts_.tokens_again).add(tasks_.size());
   for (const RestoredTask& task : tasks_) {
-    hash.add(task.spec.id.high).add(task.spec.id.low).add(task.spec.body_hash).add(task.spec.sampling.seed);
-    hash.add(std::span<const int32_t>(task.spec.prompt)).add(std::span<const int32_t>(task.generated));
-    hash.add(task.device.value).add(static_cast<uint8_t>(task.status)).add(task.accepted_at).add(task.starts);
-    hash.add(task.started_at.value_or(-1)).add(task.first_token_at.value_or(-1)).add(task.finished_at.value_or(-1));
+    hash.add(task.spec.id.high)
+        .add(task.spec.id.low)
+        .add(task.spec.body_hash)
+        .add(task.spec.sampling.seed);
+    hash.add(std::span<const int32_t>(task.spec.prompt))
+        .add(std::span<const int32_t>(task.generated));
+    hash.add(task.device.value)
+        .add(static_cast<uint8_t>(task.status))
+        .add(task.accepted_at)
+        .add(task.starts);
+    hash.add(task.started_at.value_or(-1))
+        .add(task.first_token_at.value_or(-1))
+        .add(task.finished_at.value_or(-1));
     hash.add(std::string_view(task.result.text)).add(task.result.tokens);
     hash.add(static_cast<uint8_t>(task.error_code)).add(std::string_view(task.error));
   }

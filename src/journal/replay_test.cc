@@ -9,8 +9,9 @@ namespace {
 
 std::vector<Event> life(uint64_t number) {
   return {event_of(number, 100, TaskAccepted{full_spec(number), DeviceId{0}}),
-          event_of(number, 200, TaskStarted{DeviceId{1}}), event_of(number, 300, TaskTokens{0, {5, 6}}),
-          event_of(number, 400, TaskTokens{2, {7}}), event_of(number, 500, TaskCompleted{full_result(number)})};
+          event_of(number, 200, TaskStarted{DeviceId{1}}),
+          event_of(number, 300, TaskTokens{0, {5, 6}}), event_of(number, 400, TaskTokens{2, {7}}),
+          event_of(number, 500, TaskCompleted{full_result(number)})};
 }
 
 Result<std::vector<RestoredTask>> fold(const std::vector<Event>& events) {
@@ -39,11 +40,12 @@ TEST(Replay, FoldsAWholeLife) {
 // Goal: any torn tail gives a state that the task had. Method: every prefix of a life.
 TEST(Replay, ToleratesATornTail) {
   const std::vector<Event> events = life(1);
-  const TaskStatus want[] = {TaskStatus::kQueued, TaskStatus::kRunning, TaskStatus::kRunning, TaskStatus::kRunning,
-                             TaskStatus::kCompleted};
+  const TaskStatus want[] = {TaskStatus::kQueued, TaskStatus::kRunning, TaskStatus::kRunning,
+                             TaskStatus::kRunning, TaskStatus::kCompleted};
   const size_t tokens[] = {0, 0, 2, 3, 3};
   for (size_t size = 1; size <= events.size(); ++size) {
-    const auto tasks = fold({events.begin(), events.begin() + static_cast<ptrdiff_t>(size)}).value();
+    const auto tasks =
+        fold({events.begin(), events.begin() + static_cast<ptrdiff_t>(size)}).value();
     ASSERT_EQ(tasks.size(), 1u);
     EXPECT_EQ(tasks[0].status, want[size - 1]);
     EXPECT_EQ(tasks[0].generated.size(), tokens[size - 1]);
@@ -56,18 +58,21 @@ TEST(Replay, NamesGaps) {
   auto got = fold(events);
   ASSERT_FALSE(got.ok());
   EXPECT_EQ(got.error().code(), ErrorCode::kInvalid);
-  EXPECT_NE(got.error().message().find("has 0 tokens, the next ones start at index 2"), std::string::npos);
+  EXPECT_NE(got.error().message().find("has 0 tokens, the next ones start at index 2"),
+            std::string::npos);
   events = life(1);
   events.erase(events.begin());
   got = fold(events);
   ASSERT_FALSE(got.ok());
-  EXPECT_NE(got.error().message().find(to_string(task_id(1)) + ", which was never accepted"), std::string::npos);
+  EXPECT_NE(got.error().message().find(to_string(task_id(1)) + ", which was never accepted"),
+            std::string::npos);
 }
 
-// Goal: a task ends once. Method: every pair of ends, the first one holds and the second is counted.
+// Goal: a task ends once. Method: every pair of ends, the first one holds and the second is
+// counted.
 TEST(Replay, SecondEndIsIgnoredAndCounted) {
-  const decltype(Event::what) ends[] = {TaskCompleted{full_result(1)}, TaskFailed{ErrorCode::kDevice, "lost"},
-                                        TaskCanceled{}};
+  const decltype(Event::what) ends[] = {TaskCompleted{full_result(1)},
+                                        TaskFailed{ErrorCode::kDevice, "lost"}, TaskCanceled{}};
   const TaskStatus want[] = {TaskStatus::kCompleted, TaskStatus::kFailed, TaskStatus::kCanceled};
   for (size_t first = 0; first < 3; ++first)
     for (size_t second = 0; second < 3; ++second) {

@@ -10,8 +10,8 @@
 namespace altlas::journal {
 namespace {
 
-// `event` is only ever appended to, at the end of its B-tree: no index, so a commit writes as few pages as can be.
-// Which rows a task has is known from memory (see forget()).
+// `event` is only ever appended to, at the end of its B-tree: no index, so a commit writes as few
+// pages as can be. Which rows a task has is known from memory (see forget()).
 constexpr const char* kSchema =
     "CREATE TABLE event(row INTEGER PRIMARY KEY, task BLOB NOT NULL, payload BLOB NOT NULL);"
     "CREATE TABLE value(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
@@ -19,8 +19,8 @@ constexpr const char* kSchema =
 // FULL: every commit is synchronised.
 constexpr const char* kSettings =
     "PRAGMA synchronous=FULL;"
-    "PRAGMA wal_autocheckpoint=1000;"       // Pages; the writing connection checkpoints in its commit.
-    "PRAGMA journal_size_limit=67108864;"   // The WAL file shrinks to 64 MiB after a burst.
+    "PRAGMA wal_autocheckpoint=1000;"  // Pages; the writing connection checkpoints in its commit.
+    "PRAGMA journal_size_limit=67108864;"  // The WAL file shrinks to 64 MiB after a burst.
     "PRAGMA cell_size_check=ON;"
     "PRAGMA trusted_schema=OFF;"
     "PRAGMA temp_store=MEMORY;";
@@ -31,12 +31,14 @@ Result<int64_t> read_pragma(sqlite3* database, const char* sql) {
   return sqlite3_column_int64(statement.get(), 0);
 }
 
-// EXCLUSIVE before WAL: no shared memory file, and no second process.  Errors: where the VFS has no WAL.
+// EXCLUSIVE before WAL: no shared memory file, and no second process.  Errors: where the VFS has no
+// WAL.
 Result<void> use_wal(sqlite3* database, std::string_view doing) {
   ALTLAS_TRY_VOID(execute(database, "PRAGMA locking_mode=EXCLUSIVE", doing));
   ALTLAS_TRY(const Statement statement, prepare(database, "PRAGMA journal_mode=WAL"));
   if (sqlite3_step(statement.get()) != SQLITE_ROW) return sqlite_error(database, doing);
-  if (column_blob(statement, 0) != "wal") return io_error(fmt::format("{}: its file system has no WAL", doing));
+  if (column_blob(statement, 0) != "wal")
+    return io_error(fmt::format("{}: its file system has no WAL", doing));
   return {};
 }
 
@@ -67,7 +69,8 @@ class Transaction {
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(SqliteOptions options, LockFile lock) : options_(std::move(options)), lock_(std::move(lock)) {}
+  SqliteStore(SqliteOptions options, LockFile lock)
+      : options_(std::move(options)), lock_(std::move(lock)) {}
 
   Result<void> open();
   Result<void> append(std::span<const Event> events) override;
@@ -92,22 +95,27 @@ class SqliteStore final : public Store {
 };
 
 Error SqliteStore::failed(std::string_view doing) const {
-  Error error = sqlite_error(database_.get(), fmt::format("journal '{}': {}", options_.path, doing));
+  Error error =
+      sqlite_error(database_.get(), fmt::format("journal '{}': {}", options_.path, doing));
   if (error.code() == ErrorCode::kInvalid) return error;
   return Error(ErrorCode::kIo, error.message());
 }
 
 Result<void> SqliteStore::open() {
   sqlite3* raw = nullptr;
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  const int code = sqlite3_open_v2(options_.path.c_str(), &raw, flags, options_.vfs.empty() ? nullptr : options_.vfs.c_str());
+  const int flags =
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  const int code = sqlite3_open_v2(options_.path.c_str(), &raw, flags,
+                                   options_.vfs.empty() ? nullptr : options_.vfs.c_str());
   database_.reset(raw);
-  if (code != SQLITE_OK) return sqlite_error(raw, fmt::format("can't open journal '{}'", options_.path));
+  if (code != SQLITE_OK)
+    return sqlite_error(raw, fmt::format("can't open journal '{}'", options_.path));
   const std::string opening = fmt::format("can't open journal '{}'", options_.path);
   sqlite3* database = database_.get();
   ALTLAS_TRY_VOID(use_wal(database, opening));
   ALTLAS_TRY_VOID(execute(database, kSettings, opening));
-  // What an earlier process could not synchronise is readable here and lost with the next power: it is written anew.
+  // What an earlier process could not synchronise is readable here and lost with the next power: it
+  // is written anew.
   ALTLAS_TRY_VOID(execute(database, "PRAGMA wal_checkpoint(TRUNCATE)", opening));
   if (options_.pages_max > 0) {
     const std::string limit = fmt::format("PRAGMA max_page_count={}", options_.pages_max);
@@ -116,7 +124,8 @@ Result<void> SqliteStore::open() {
   ALTLAS_TRY_VOID(check_file());
   ALTLAS_TRY(insert_event_, prepare(database, "INSERT INTO event(task, payload) VALUES(?1, ?2)"));
   ALTLAS_TRY(delete_event_, prepare(database, "DELETE FROM event WHERE row = ?1"));
-  ALTLAS_TRY(put_value_, prepare(database, "INSERT OR REPLACE INTO value(name, value) VALUES(?1, ?2)"));
+  ALTLAS_TRY(put_value_,
+             prepare(database, "INSERT OR REPLACE INTO value(name, value) VALUES(?1, ?2)"));
   ALTLAS_TRY(get_value_, prepare(database, "SELECT value FROM value WHERE name = ?1"));
   return {};
 }
@@ -130,17 +139,18 @@ Result<void> SqliteStore::check_file() {
     Transaction transaction(database);
     ALTLAS_TRY_VOID(transaction.begin());
     ALTLAS_TRY_VOID(execute(database, kSchema, "while making a new journal"));
-    const std::string marks = fmt::format("PRAGMA application_id={}; PRAGMA user_version={}", kSqliteApplicationId,
-                                          kSqliteSchemaVersion);
+    const std::string marks = fmt::format("PRAGMA application_id={}; PRAGMA user_version={}",
+                                          kSqliteApplicationId, kSqliteSchemaVersion);
     ALTLAS_TRY_VOID(execute(database, marks.c_str(), "while making a new journal"));
     return transaction.commit();
   }
   if (application != kSqliteApplicationId)
-    return invalid(fmt::format("'{}' is a SQLite file, but not a journal of altlas: choose another --data-dir",
-                               options_.path));
+    return invalid(
+        fmt::format("'{}' is a SQLite file, but not a journal of altlas: choose another --data-dir",
+                    options_.path));
   if (version != kSqliteSchemaVersion)
-    return invalid(fmt::format("journal '{}' has version {}, this altlas reads version {}", options_.path, version,
-                               kSqliteSchemaVersion));
+    return invalid(fmt::format("journal '{}' has version {}, this altlas reads version {}",
+                               options_.path, version, kSqliteSchemaVersion));
   return {};
 }
 
@@ -163,7 +173,8 @@ Result<void> SqliteStore::append(std::span<const Event> events) {
 }
 
 Result<void> SqliteStore::replay(const std::function<Result<void>(Event)>& visit) {
-  ALTLAS_TRY(const Statement select, prepare(database_.get(), "SELECT row, task, payload FROM event ORDER BY row"));
+  ALTLAS_TRY(const Statement select,
+             prepare(database_.get(), "SELECT row, task, payload FROM event ORDER BY row"));
   int64_t row = 0;
   for (;;) {
     const int code = sqlite3_step(select.get());
@@ -180,7 +191,8 @@ Result<void> SqliteStore::replay(const std::function<Result<void>(Event)>& visit
 }
 
 Result<void> SqliteStore::index_rows() {
-  ALTLAS_TRY(const Statement select, prepare(database_.get(), "SELECT row, task FROM event ORDER BY row"));
+  ALTLAS_TRY(const Statement select,
+             prepare(database_.get(), "SELECT row, task FROM event ORDER BY row"));
   rows_of_.clear();
   for (;;) {
     const int code = sqlite3_step(select.get());
@@ -215,7 +227,8 @@ Result<void> SqliteStore::put_value(std::string_view name, std::string_view valu
   const ScopedReset reset(put_value_);
   sqlite3_bind_text64(put_value_.get(), 1, name.data(), name.size(), SQLITE_STATIC, SQLITE_UTF8);
   bind_blob(put_value_, 2, value);
-  if (sqlite3_step(put_value_.get()) != SQLITE_DONE) return failed(fmt::format("while writing value '{}'", name));
+  if (sqlite3_step(put_value_.get()) != SQLITE_DONE)
+    return failed(fmt::format("while writing value '{}'", name));
   return {};
 }
 
@@ -223,7 +236,8 @@ Result<std::string> SqliteStore::get_value(std::string_view name) {
   const ScopedReset reset(get_value_);
   sqlite3_bind_text64(get_value_.get(), 1, name.data(), name.size(), SQLITE_STATIC, SQLITE_UTF8);
   const int code = sqlite3_step(get_value_.get());
-  if (code == SQLITE_DONE) return not_found(fmt::format("no value named '{}' in the journal", name));
+  if (code == SQLITE_DONE)
+    return not_found(fmt::format("no value named '{}' in the journal", name));
   if (code != SQLITE_ROW) return failed(fmt::format("while reading value '{}'", name));
   return std::string(column_blob(get_value_, 0));
 }

@@ -16,8 +16,10 @@ inline constexpr int32_t kSqliteSchemaVersion = 1;
 
 struct SqliteOptions {
   std::string path;
-  std::string vfs;               // A registered SQLite VFS; empty for the default, with a lock file beside the journal.
-  int64_t pages_max = 0;         // 0: no limit; otherwise the file's size in pages of 4096 bytes. Full: kIo.
+  std::string
+      vfs;  // A registered SQLite VFS; empty for the default, with a lock file beside the journal.
+  int64_t pages_max =
+      0;  // 0: no limit; otherwise the file's size in pages of 4096 bytes. Full: kIo.
 };
 
 // As open_sqlite_store(path, vfs).

@@ -1,4 +1,5 @@
-// Store: where journal events live. Synchronous; one thread at a time. JournalWriter (writer.h) puts a thread before it.
+// Store: where journal events live. Synchronous; one thread at a time. JournalWriter (writer.h)
+// puts a thread before it.
 #pragma once
 
 #include <functional>
@@ -14,11 +15,11 @@ namespace altlas::journal {
 class Store {
  public:
   virtual ~Store() = default;
-  // All of `events` or none, durable when it returns ok (SQLite: synchronous=FULL).  Errors: kIo (disk full, …): nothing
-  // was written and a later call may succeed.
+  // All of `events` or none, durable when it returns ok (SQLite: synchronous=FULL).  Errors: kIo
+  // (disk full, …): nothing was written and a later call may succeed.
   virtual Result<void> append(std::span<const Event> events) = 0;
-  // Every event since the last compaction, in the order written.  Errors: kIo, kInvalid for an entry that can't be read,
-  // and what `visit` returns.
+  // Every event since the last compaction, in the order written.  Errors: kIo, kInvalid for an
+  // entry that can't be read, and what `visit` returns.
   virtual Result<void> replay(const std::function<Result<void>(Event)>& visit) = 0;
   // Forgets every event of these tasks (over, and beyond the number kept).
   virtual Result<void> forget(std::span<const TaskId> tasks) = 0;
@@ -29,8 +30,10 @@ class Store {
 
 // Keeps everything in memory: `--data-dir none`, and tests.
 std::unique_ptr<Store> open_memory_store();
-// A SQLite file, locked against a second process.  `vfs`: name of a registered SQLite VFS, empty for the default.
-// Errors: kConflict if another process has it, kIo, kInvalid for a file of another version or kind.
-Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path, const std::string& vfs = "");
+// A SQLite file, locked against a second process.  `vfs`: name of a registered SQLite VFS, empty
+// for the default. Errors: kConflict if another process has it, kIo, kInvalid for a file of another
+// version or kind.
+Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path,
+                                                 const std::string& vfs = "");
 
 }  // namespace altlas::journal

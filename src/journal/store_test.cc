@@ -21,7 +21,8 @@ namespace {
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "altlas_journal_XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "altlas_journal_XXXXXX").string();
     ALTLAS_CHECK(::mkdtemp(pattern.data()) != nullptr, "a temporary folder");
     path_ = pattern;
   }
@@ -96,7 +97,8 @@ TEST_P(AnyStore, VisitorsErrorEndsTheReplay) {
   EXPECT_TRUE(store->append(numbered(1, 3, 1)).ok()) << "no lock is left behind";
 }
 
-// Goal: only the named tasks go, before and after the rows are known. Method: interleave, forget twice, append between.
+// Goal: only the named tasks go, before and after the rows are known. Method: interleave, forget
+// twice, append between.
 TEST_P(AnyStore, ForgetsTasks) {
   const auto store = open();
   ASSERT_TRUE(store->append(numbered(1, 0, 2)).ok());
@@ -142,13 +144,15 @@ TEST(SqliteStore, SecondOpenerIsToldThePid) {
   const auto second = open_sqlite_store(path);
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().code(), ErrorCode::kConflict);
-  EXPECT_NE(second.error().message().find("data directory in use by pid " + std::to_string(::getpid())),
-            std::string::npos)
+  EXPECT_NE(
+      second.error().message().find("data directory in use by pid " + std::to_string(::getpid())),
+      std::string::npos)
       << second.error().message();
   EXPECT_TRUE(store->append(numbered(1, 0, 1)).ok());
 }
 
-// Goal: without the lock file (another program, or a custom VFS) SQLite's own lock still keeps a second one out.
+// Goal: without the lock file (another program, or a custom VFS) SQLite's own lock still keeps a
+// second one out.
 TEST(SqliteStore, SqliteLockKeepsOthersOut) {
   const TemporaryFolder folder;
   const std::string path = folder.file("journal.sqlite");
@@ -161,7 +165,8 @@ TEST(SqliteStore, SqliteLockKeepsOthersOut) {
 
 TEST(SqliteStore, RefusesOtherFiles) {
   const TemporaryFolder folder;
-  const std::string text = folder.file("text"), other = folder.file("other"), newer = folder.file("newer");
+  const std::string text = folder.file("text"), other = folder.file("other"),
+                    newer = folder.file("newer");
   std::ofstream(text) << std::string(8192, 'x');
   EXPECT_EQ(open_sqlite_store(text).error().code(), ErrorCode::kInvalid);
   run_sql(other, "CREATE TABLE t(x)");
@@ -169,11 +174,14 @@ TEST(SqliteStore, RefusesOtherFiles) {
   ASSERT_FALSE(foreign.ok());
   EXPECT_EQ(foreign.error().code(), ErrorCode::kInvalid);
   EXPECT_NE(foreign.error().message().find("not a journal of altlas"), std::string::npos);
-  { ASSERT_TRUE(open_sqlite_store(newer).ok()); }
+  {
+    ASSERT_TRUE(open_sqlite_store(newer).ok());
+  }
   run_sql(newer, "PRAGMA user_version=7");
   const auto version = open_sqlite_store(newer);
   ASSERT_FALSE(version.ok());
-  EXPECT_NE(version.error().message().find("has version 7, this altlas reads version 1"), std::string::npos);
+  EXPECT_NE(version.error().message().find("has version 7, this altlas reads version 1"),
+            std::string::npos);
   const auto nowhere = open_sqlite_store(folder.file("no/such/folder"));
   ASSERT_FALSE(nowhere.ok());
   EXPECT_EQ(nowhere.error().code(), ErrorCode::kIo);
@@ -182,21 +190,27 @@ TEST(SqliteStore, RefusesOtherFiles) {
 TEST(SqliteStore, CorruptRowIsNamed) {
   const TemporaryFolder folder;
   const std::string path = folder.file("journal.sqlite");
-  { ASSERT_TRUE(open_sqlite_store(path).value()->append(numbered(1, 0, 5)).ok()); }
+  {
+    ASSERT_TRUE(open_sqlite_store(path).value()->append(numbered(1, 0, 5)).ok());
+  }
   run_sql(path, "UPDATE event SET payload = zeroblob(length(payload)) WHERE row = 3");
   const auto store = open_sqlite_store(path).value();
   const Result<void> got = store->replay([](Event) { return Result<void>(); });
   ASSERT_FALSE(got.ok());
   EXPECT_EQ(got.error().code(), ErrorCode::kInvalid);
-  EXPECT_NE(got.error().message().find("row 3: payload of version 0"), std::string::npos) << got.error().message();
+  EXPECT_NE(got.error().message().find("row 3: payload of version 0"), std::string::npos)
+      << got.error().message();
 }
 
-// Goal: damage anywhere in the file ends in an error or in intact events, never in a crash or a changed event.
-// Method: overwrite 64 bytes at every 997th byte of a small journal, one place at a time.
+// Goal: damage anywhere in the file ends in an error or in intact events, never in a crash or a
+// changed event. Method: overwrite 64 bytes at every 997th byte of a small journal, one place at a
+// time.
 TEST(SqliteStore, DamagedFileNeverLies) {
   const TemporaryFolder folder;
   const std::string path = folder.file("journal.sqlite");
-  { ASSERT_TRUE(open_sqlite_store(path).value()->append(numbered(1, 0, 400)).ok()); }
+  {
+    ASSERT_TRUE(open_sqlite_store(path).value()->append(numbered(1, 0, 400)).ok());
+  }
   std::string bytes;
   {
     std::ifstream in(path, std::ios::binary);
@@ -206,7 +220,8 @@ TEST(SqliteStore, DamagedFileNeverLies) {
   int refused = 0;
   for (size_t place = 0; place + 64 < bytes.size(); place += 997) {
     std::string damaged = bytes;
-    for (size_t i = 0; i < 64; ++i) damaged[place + i] = static_cast<char>(damaged[place + i] ^ 0x5a);
+    for (size_t i = 0; i < 64; ++i)
+      damaged[place + i] = static_cast<char>(damaged[place + i] ^ 0x5a);
     std::ofstream(path, std::ios::binary | std::ios::trunc) << damaged;
     auto store = open_sqlite_store(path);
     if (!store.ok()) {
@@ -217,7 +232,8 @@ TEST(SqliteStore, DamagedFileNeverLies) {
     const Result<void> read = (*store)->replay([&](Event event) -> Result<void> {
       EXPECT_GE(event.time, next);
       next = event.time + 1;
-      EXPECT_EQ(std::get<TaskTokens>(event.what).ids, std::vector<int32_t>{static_cast<int32_t>(event.time)});
+      EXPECT_EQ(std::get<TaskTokens>(event.what).ids,
+                std::vector<int32_t>{static_cast<int32_t>(event.time)});
       return {};
     });
     refused += !read.ok();
@@ -225,7 +241,8 @@ TEST(SqliteStore, DamagedFileNeverLies) {
   EXPECT_GT(refused, 10);
 }
 
-// Goal: a full disk is kIo, loses nothing, and passes. Method: a page limit; forget makes room again.
+// Goal: a full disk is kIo, loses nothing, and passes. Method: a page limit; forget makes room
+// again.
 TEST(SqliteStore, FullDiskIsAnErrorThatPasses) {
   const TemporaryFolder folder;
   SqliteOptions options;
@@ -236,7 +253,8 @@ TEST(SqliteStore, FullDiskIsAnErrorThatPasses) {
   Result<void> got;
   const auto big = [](uint64_t task) {
     std::vector<Event> events;
-    for (int i = 0; i < 4; ++i) events.push_back(event_of(task, i, TaskTokens{0, std::vector<int32_t>(2000, -1)}));
+    for (int i = 0; i < 4; ++i)
+      events.push_back(event_of(task, i, TaskTokens{0, std::vector<int32_t>(2000, -1)}));
     return events;
   };
   while (got.ok() && tasks < 1000) got = store->append(big(tasks++));
@@ -251,8 +269,9 @@ TEST(SqliteStore, FullDiskIsAnErrorThatPasses) {
   EXPECT_EQ(read_all(*store).size(), (tasks - 2) * 4);
 }
 
-// Goal: after kill -9 in the middle of appends, what was answered is there, and no append is there by half.
-// Method: a child appends groups of 7 and tells each answer through a pipe; it is killed after 1 to 40 answers.
+// Goal: after kill -9 in the middle of appends, what was answered is there, and no append is there
+// by half. Method: a child appends groups of 7 and tells each answer through a pipe; it is killed
+// after 1 to 40 answers.
 TEST(SqliteStore, KillLosesNothingThatWasAnswered) {
   for (const int answers : {1, 3, 12, 40}) {
     const TemporaryFolder folder;
@@ -263,14 +282,16 @@ TEST(SqliteStore, KillLosesNothingThatWasAnswered) {
     ASSERT_GE(child, 0);
     if (child == 0) {
       auto store = open_sqlite_store(path);
-      for (TimeUs group = 0; store.ok() && (*store)->append(numbered(1, group * 7, 7)).ok(); ++group)
+      for (TimeUs group = 0; store.ok() && (*store)->append(numbered(1, group * 7, 7)).ok();
+           ++group)
         if (::write(pipe_ends[1], "a", 1) != 1) break;
       ::_exit(1);
     }
     ::close(pipe_ends[1]);
     size_t answered = 0;
     char byte;
-    while (answered < static_cast<size_t>(answers) && ::read(pipe_ends[0], &byte, 1) == 1) ++answered;
+    while (answered < static_cast<size_t>(answers) && ::read(pipe_ends[0], &byte, 1) == 1)
+      ++answered;
     ASSERT_EQ(::kill(child, SIGKILL), 0);
     while (::read(pipe_ends[0], &byte, 1) == 1) ++answered;
     int status = 0;

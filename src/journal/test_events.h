@@ -1,4 +1,5 @@
-// Events for the journal's tests and benches: seeded, with every field set to something that is not its default.
+// Events for the journal's tests and benches: seeded, with every field set to something that is not
+// its default.
 #pragma once
 
 #include <string>

@@ -34,14 +34,16 @@ Result<void> JournalWriter::enqueue(Request request) {
   const uint64_t waiting = waiting_events_.fetch_add(count) + count;
   if (waiting > options_.events_max && waiting > count) {
     waiting_events_ -= count;
-    return Error(ErrorCode::kBusy, fmt::format("the journal has {} events to write, the limit is {}", waiting - count,
-                                               options_.events_max));
+    return Error(ErrorCode::kBusy,
+                 fmt::format("the journal has {} events to write, the limit is {}", waiting - count,
+                             options_.events_max));
   }
   if (!queue_.try_send(std::move(request))) {
     waiting_events_ -= count;
     if (queue_.closed()) return unavailable("the journal is closed");
-    return Error(ErrorCode::kBusy, fmt::format("the journal has {} requests to write, which is the limit",
-                                               options_.requests_max));
+    return Error(ErrorCode::kBusy,
+                 fmt::format("the journal has {} requests to write, which is the limit",
+                             options_.requests_max));
   }
   return {};
 }
@@ -71,14 +73,16 @@ Result<void> JournalWriter::put_value(std::string name, std::string value, Callb
 
 void JournalWriter::run() {
   for (;;) {
-    const bool closed = queue_.closed();  // Read before the drain: what was sent before close() is in it.
+    const bool closed =
+        queue_.closed();  // Read before the drain: what was sent before close() is in it.
     std::vector<Request> requests = queue_.wait_drain(std::chrono::seconds(1));
     if (requests.empty() && closed) return;
     auto first = requests.begin();
     while (first != requests.end()) {
       auto last = first;
       size_t events = 0;
-      while (last != requests.end() && (last == first || events + last->events.size() <= options_.commit_events_max))
+      while (last != requests.end() &&
+             (last == first || events + last->events.size() <= options_.commit_events_max))
         events += (last++)->events.size();
       write(std::vector<Request>(std::make_move_iterator(first), std::make_move_iterator(last)));
       first = last;

@@ -1,5 +1,6 @@
-// JournalWriter: a thread in front of a Store. Appending never blocks; a commit starts as soon as the last one returned
-// and takes everything that came meanwhile (group commit), so no timer decides between latency and throughput.
+// JournalWriter: a thread in front of a Store. Appending never blocks; a commit starts as soon as
+// the last one returned and takes everything that came meanwhile (group commit), so no timer
+// decides between latency and throughput.
 #pragma once
 
 #include <atomic>
@@ -18,20 +19,20 @@
 namespace altlas::journal {
 
 struct WriterOptions {
-  size_t requests_max = 65536;    // Waiting calls of append, forget and put_value.
-  size_t events_max = 1 << 20;    // Waiting events of all of them.
+  size_t requests_max = 65536;       // Waiting calls of append, forget and put_value.
+  size_t events_max = 1 << 20;       // Waiting events of all of them.
   size_t commit_events_max = 16384;  // Events of one commit; more wait for the next one.
 };
 
 struct WriterStats {
-  uint64_t events = 0;         // Written.
-  uint64_t commits = 0;        // Of events, that succeeded.
-  uint64_t failures = 0;       // Calls of the store that failed.
+  uint64_t events = 0;    // Written.
+  uint64_t commits = 0;   // Of events, that succeeded.
+  uint64_t failures = 0;  // Calls of the store that failed.
   uint64_t waiting_events = 0;
 };
 
-// Threads: every member from any thread, but start() and stop() from one. Callbacks run on the writer's thread, in the
-// order of the calls, and must be short; they may call append.
+// Threads: every member from any thread, but start() and stop() from one. Callbacks run on the
+// writer's thread, in the order of the calls, and must be short; they may call append.
 class JournalWriter {
  public:
   // Called once the request is durable, or with why it is not.
@@ -49,11 +50,13 @@ class JournalWriter {
   void stop();
 
   // All of `events` or none become durable. Calls that share a commit succeed or fail together.
-  // Errors: kBusy when the queue is full, kUnavailable before start() and after stop(); `done` is then not called.
+  // Errors: kBusy when the queue is full, kUnavailable before start() and after stop(); `done` is
+  // then not called.
   [[nodiscard]] Result<void> append(std::vector<Event> events, Callback done);
   // After the appends before it. No append for these tasks may follow.  Errors: as append.
   [[nodiscard]] Result<void> forget(std::vector<TaskId> tasks, Callback done);
-  // The last of several values under one name wins, the earlier ones may never be written.  Errors: as append.
+  // The last of several values under one name wins, the earlier ones may never be written.  Errors:
+  // as append.
   [[nodiscard]] Result<void> put_value(std::string name, std::string value, Callback done);
 
   WriterStats stats() const;

@@ -22,7 +22,9 @@ class GatedStore final : public Store {
     if (fail_) return io_error("disk full");
     return inner_->append(events);
   }
-  Result<void> replay(const std::function<Result<void>(Event)>& visit) override { return inner_->replay(visit); }
+  Result<void> replay(const std::function<Result<void>(Event)>& visit) override {
+    return inner_->replay(visit);
+  }
   Result<void> forget(std::span<const TaskId> tasks) override { return inner_->forget(tasks); }
   Result<void> put_value(std::string_view name, std::string_view value) override {
     return inner_->put_value(name, value);
@@ -65,17 +67,22 @@ std::vector<TimeUs> times(Store& store) {
   return out;
 }
 
-// Goal: what comes while a commit runs shares the next one, in order. Method: hold the first commit, send 100.
+// Goal: what comes while a commit runs shares the next one, in order. Method: hold the first
+// commit, send 100.
 TEST(JournalWriter, GroupsCommitsAndKeepsOrder) {
   auto gated = std::make_unique<GatedStore>(open_memory_store());
   GatedStore& gate = *gated;
   JournalWriter writer(std::move(gated), {});
   writer.start();
   std::vector<int> answers;  // Written by the writer's thread, read after stop().
-  ASSERT_TRUE(writer.append(one(0), [&](Result<void> done) { answers.push_back(done.ok() ? 0 : -1); }).ok());
+  ASSERT_TRUE(
+      writer.append(one(0), [&](Result<void> done) { answers.push_back(done.ok() ? 0 : -1); })
+          .ok());
   gate.wait_for_appends(1);
   for (int i = 1; i <= 100; ++i)
-    ASSERT_TRUE(writer.append(one(i), [&, i](Result<void> done) { answers.push_back(done.ok() ? i : -1); }).ok());
+    ASSERT_TRUE(
+        writer.append(one(i), [&, i](Result<void> done) { answers.push_back(done.ok() ? i : -1); })
+            .ok());
   EXPECT_EQ(writer.stats().waiting_events, 101u);
   gate.open();
   writer.stop();
@@ -120,7 +127,10 @@ TEST(JournalWriter, FailureReachesEveryCallOfTheGroup) {
   writer.start();
   std::vector<std::string> messages;
   for (int i = 0; i < 5; ++i)
-    ASSERT_TRUE(writer.append(one(i), [&](Result<void> done) { messages.push_back(done.error().message()); }).ok());
+    ASSERT_TRUE(
+        writer
+            .append(one(i), [&](Result<void> done) { messages.push_back(done.error().message()); })
+            .ok());
   gate.open(/*fail=*/true);
   writer.stop();
   EXPECT_EQ(messages, std::vector<std::string>(5, "disk full"));
@@ -154,7 +164,8 @@ TEST(JournalWriter, LimitsACommit) {
   writer.start();
   ASSERT_TRUE(writer.append(one(0), {}).ok());
   gate.wait_for_appends(1);
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(writer.append(std::vector<Event>(4, one(i)[0]), {}).ok());
+  for (int i = 0; i < 10; ++i)
+    ASSERT_TRUE(writer.append(std::vector<Event>(4, one(i)[0]), {}).ok());
   gate.open();
   writer.stop();
   EXPECT_EQ(gate.appends(), 6);

@@ -127,7 +127,8 @@ SequenceBlocks KvCache::start(uint64_t salt, const PrefixMatch& match, BlockChan
       table.blocks.push_back(block);
     }
     if (table.blocks.empty()) continue;
-    // Ranks hold tables from the first token on: what the window hides is filled with a block that is there.
+    // Ranks hold tables from the first token on: what the window hides is filled with a block that
+    // is there.
     TableChange whole{g, 0, std::vector<BlockId>(table.first, table.blocks.front())};
     whole.blocks.insert(whole.blocks.end(), table.blocks.begin(), table.blocks.end());
     changes.tables.push_back(std::move(whole));

@@ -23,23 +23,27 @@ uint64_t memory_free(const PlacementDevice& device) {
 // Never: what no waiting would change.
 std::string too_small(const PlacementDevice& d, const PlacementRequest& r) {
   if (r.estimated_memory > d.memory_total)
-    return fmt::format("memory: needs {} bytes, the device has {}", r.estimated_memory, d.memory_total);
+    return fmt::format("memory: needs {} bytes, the device has {}", r.estimated_memory,
+                       d.memory_total);
   if (d.model_len_max > 0 && r.sequence_tokens > d.model_len_max)
-    return fmt::format("length: prompt and max_length make {} tokens, max_model_len is {}", r.sequence_tokens,
-                       d.model_len_max);
+    return fmt::format("length: prompt and max_length make {} tokens, max_model_len is {}",
+                       r.sequence_tokens, d.model_len_max);
   const uint64_t pool = uint64_t{d.kv_blocks_total} * d.block_tokens;
   if (pool > 0 && r.sequence_tokens > pool)
-    return fmt::format("kv: prompt and max_length make {} tokens, the KV pool holds {}", r.sequence_tokens, pool);
+    return fmt::format("kv: prompt and max_length make {} tokens, the KV pool holds {}",
+                       r.sequence_tokens, pool);
   return "";
 }
 
 // Busy: what passes as other tasks end.
-std::string too_full(const PlacementPolicy& policy, const PlacementDevice& d, const PlacementRequest& r) {
+std::string too_full(const PlacementPolicy& policy, const PlacementDevice& d,
+                     const PlacementRequest& r) {
   if (d.tasks_max > 0 && d.tasks >= d.tasks_max)
     return fmt::format("tasks: {} of at most {}", d.tasks, d.tasks_max);
-  if (static_cast<double>(d.memory_used) > policy.memory_threshold * static_cast<double>(d.memory_total))
-    return fmt::format("memory: {} of {} bytes used, memory_threshold is {}", d.memory_used, d.memory_total,
-                       policy.memory_threshold);
+  if (static_cast<double>(d.memory_used) >
+      policy.memory_threshold * static_cast<double>(d.memory_total))
+    return fmt::format("memory: {} of {} bytes used, memory_threshold is {}", d.memory_used,
+                       d.memory_total, policy.memory_threshold);
   if (r.estimated_memory > memory_free(d))
     return fmt::format("memory: needs {} bytes, {} free", r.estimated_memory, memory_free(d));
   const uint32_t need = blocks_for(r.prompt_tokens, d.block_tokens);
@@ -70,7 +74,8 @@ bool more_memory(const PlacementDevice& a, const PlacementDevice& b) {
   return less_loaded(a, b);
 }
 
-// Predicted seconds until a task given to the device now would be through; the unknown rate is one for all.
+// Predicted seconds until a task given to the device now would be through; the unknown rate is one
+// for all.
 double finish_seconds(const PlacementDevice& d, const PlacementRequest& r) {
   const double rate = d.tokens_per_second > 0 ? d.tokens_per_second : 1;
   return (static_cast<double>(d.tokens_ahead) + r.sequence_tokens) / rate;
@@ -106,18 +111,20 @@ const PlacementDevice& device_of(const Candidates& candidates, DeviceId id) {
 void least_loaded(const Candidates& candidates, Placement& out) {
   pick(candidates, less_loaded, out);
   const PlacementDevice& d = device_of(candidates, out.winner);
-  out.reason = fmt::format("fewest tasks: {} running, {} queued, {:.1f} % utilization", d.running, d.queued,
-                           d.utilization);
+  out.reason = fmt::format("fewest tasks: {} running, {} queued, {:.1f} % utilization", d.running,
+                           d.queued, d.utilization);
 }
 
-void memory_optimized(const Candidates& candidates, const PlacementRequest& request, Placement& out) {
+void memory_optimized(const Candidates& candidates, const PlacementRequest& request,
+                      Placement& out) {
   pick(candidates, more_memory, out);
   const uint64_t free = memory_free(device_of(candidates, out.winner));
-  out.reason = fmt::format("most memory free: {} bytes before {} estimated", free, request.estimated_memory);
+  out.reason =
+      fmt::format("most memory free: {} bytes before {} estimated", free, request.estimated_memory);
 }
 
-// The standing that a turn-taking strategy works in: a device that is only busy keeps its turn (the task queues there),
-// one that is hot, down or unhealthy is passed over while another is not.
+// The standing that a turn-taking strategy works in: a device that is only busy keeps its turn (the
+// task queues there), one that is hot, down or unhealthy is passed over while another is not.
 Candidates in_turn(const Candidates& candidates) {
   Standing best = Standing::kNever;
   for (const Candidate& c : candidates) best = std::min(best, c.standing);
@@ -138,7 +145,8 @@ void round_robin(const Candidates& all, PlacementCursor& cursor, Placement& out)
   out.winner = winner.device->id;
   out.standing = winner.standing;
   if (candidates.size() > 1) out.runner_up = candidates[(index + 1) % candidates.size()].device->id;
-  out.reason = cursor.last ? fmt::format("its turn after device {}", cursor.last->value) : "the first turn";
+  out.reason =
+      cursor.last ? fmt::format("its turn after device {}", cursor.last->value) : "the first turn";
   cursor.last = out.winner;
 }
 
@@ -156,65 +164,78 @@ void random_choice(const Candidates& all, PlacementCursor& cursor, Placement& ou
   out.reason = fmt::format("draw {} of seed {}", draw, cursor.random.seed);
 }
 
-// Longest cached prefix among devices whose load is at most 1.25 times the mean, plus one (bounded load, as consistent
-// hashing with bounded loads has it: arXiv:1608.01350).
+// Longest cached prefix among devices whose load is at most 1.25 times the mean, plus one (bounded
+// load, as consistent hashing with bounded loads has it: arXiv:1608.01350).
 void prefix_affinity(const Candidates& candidates, Placement& out) {
   double sum = 0;
   for (const Candidate& c : candidates) sum += load(*c.device);
   const double bound = 1.25 * sum / static_cast<double>(candidates.size()) + 1;
   const auto within = [&](const PlacementDevice& d) { return load(d) <= bound; };
-  pick(candidates,
-       [&](const PlacementDevice& a, const PlacementDevice& b) {
-         if (within(a) != within(b)) return within(a);
-         if (a.cached_prefix_tokens != b.cached_prefix_tokens)
-           return a.cached_prefix_tokens > b.cached_prefix_tokens;
-         return less_loaded(a, b);
-       },
-       out);
+  pick(
+      candidates,
+      [&](const PlacementDevice& a, const PlacementDevice& b) {
+        if (within(a) != within(b)) return within(a);
+        if (a.cached_prefix_tokens != b.cached_prefix_tokens)
+          return a.cached_prefix_tokens > b.cached_prefix_tokens;
+        return less_loaded(a, b);
+      },
+      out);
   out.reason = fmt::format("{} tokens of the prompt cached, load at most {:.1f}",
                            device_of(candidates, out.winner).cached_prefix_tokens, bound);
 }
 
-void earliest_finish(const Candidates& candidates, const PlacementRequest& request, Placement& out) {
-  pick(candidates,
-       [&](const PlacementDevice& a, const PlacementDevice& b) {
-         const double fa = finish_seconds(a, request), fb = finish_seconds(b, request);
-         return fa != fb ? fa < fb : less_loaded(a, b);
-       },
-       out);
+void earliest_finish(const Candidates& candidates, const PlacementRequest& request,
+                     Placement& out) {
+  pick(
+      candidates,
+      [&](const PlacementDevice& a, const PlacementDevice& b) {
+        const double fa = finish_seconds(a, request), fb = finish_seconds(b, request);
+        return fa != fb ? fa < fb : less_loaded(a, b);
+      },
+      out);
   out.reason = fmt::format("{} tokens ahead, {:.2f} s until it would be done",
                            device_of(candidates, out.winner).tokens_ahead,
                            finish_seconds(device_of(candidates, out.winner), request));
 }
 
 // The mapped devices that could run the task; empty, with a note, where least_loaded must stand in.
-Candidates mapped(const PlacementPolicy& policy, const Candidates& candidates, const PlacementRequest& request,
-                  std::string& note) {
+Candidates mapped(const PlacementPolicy& policy, const Candidates& candidates,
+                  const PlacementRequest& request, std::string& note) {
   const auto found = policy.task_specific.find(request.type);
   if (found == policy.task_specific.end()) {
-    note = fmt::format("task_specific: no mapping for type '{}', least_loaded was used", request.type);
+    note =
+        fmt::format("task_specific: no mapping for type '{}', least_loaded was used", request.type);
     return {};
   }
   Candidates out;
   for (const Candidate& c : candidates)
-    if (std::ranges::find(found->second, c.device->id) != found->second.end() && c.standing < Standing::kDown)
+    if (std::ranges::find(found->second, c.device->id) != found->second.end() &&
+        c.standing < Standing::kDown)
       out.push_back(c);
   if (out.empty())
-    note = fmt::format("task_specific: no healthy device for type '{}', least_loaded was used", request.type);
+    note = fmt::format("task_specific: no healthy device for type '{}', least_loaded was used",
+                       request.type);
   return out;
 }
 
-void run_strategy(const PlacementPolicy& policy, const Candidates& candidates, const PlacementRequest& request,
-                  PlacementCursor& cursor, Placement& out) {
+void run_strategy(const PlacementPolicy& policy, const Candidates& candidates,
+                  const PlacementRequest& request, PlacementCursor& cursor, Placement& out) {
   out.strategy = request.strategy;
   switch (request.strategy) {
-    case Strategy::kRoundRobin: return round_robin(candidates, cursor, out);
-    case Strategy::kLeastLoaded: return least_loaded(candidates, out);
-    case Strategy::kMemoryOptimized: return memory_optimized(candidates, request, out);
-    case Strategy::kRandom: return random_choice(candidates, cursor, out);
-    case Strategy::kPrefixAffinity: return prefix_affinity(candidates, out);
-    case Strategy::kEarliestFinish: return earliest_finish(candidates, request, out);
-    case Strategy::kTaskSpecific: break;
+    case Strategy::kRoundRobin:
+      return round_robin(candidates, cursor, out);
+    case Strategy::kLeastLoaded:
+      return least_loaded(candidates, out);
+    case Strategy::kMemoryOptimized:
+      return memory_optimized(candidates, request, out);
+    case Strategy::kRandom:
+      return random_choice(candidates, cursor, out);
+    case Strategy::kPrefixAffinity:
+      return prefix_affinity(candidates, out);
+    case Strategy::kEarliestFinish:
+      return earliest_finish(candidates, request, out);
+    case Strategy::kTaskSpecific:
+      break;
   }
   const Candidates own = mapped(policy, candidates, request, out.note);
   if (own.empty()) out.strategy = Strategy::kLeastLoaded;
@@ -224,7 +245,8 @@ void run_strategy(const PlacementPolicy& policy, const Candidates& candidates, c
 
 std::string id_list(std::span<const PlacementDevice> devices) {
   std::string out;
-  for (const PlacementDevice& d : devices) out += fmt::format("{}{}", out.empty() ? "" : ", ", d.id.value);
+  for (const PlacementDevice& d : devices)
+    out += fmt::format("{}{}", out.empty() ? "" : ", ", d.id.value);
   return out;
 }
 
@@ -238,37 +260,44 @@ Error never_fits(std::span<const PlacementDevice> devices, const PlacementReques
     pool = std::max(pool, uint64_t{d.kv_blocks_total} * d.block_tokens);
   }
   if (request.estimated_memory > memory)
-    return invalid(fmt::format("estimated_memory of {} bytes is more than any device has: at most {}",
-                               request.estimated_memory, memory),
-                   "estimated_memory");
+    return invalid(
+        fmt::format("estimated_memory of {} bytes is more than any device has: at most {}",
+                    request.estimated_memory, memory),
+        "estimated_memory");
   if (length > 0 && request.sequence_tokens > length)
-    return invalid(fmt::format("the prompt and max_length make {} tokens, the model takes at most {}",
-                               request.sequence_tokens, length),
-                   "max_length");
+    return invalid(
+        fmt::format("the prompt and max_length make {} tokens, the model takes at most {}",
+                    request.sequence_tokens, length),
+        "max_length");
   if (pool > 0 && request.sequence_tokens > pool)
-    return invalid(fmt::format("the prompt and max_length make {} tokens, the largest KV pool holds {}",
-                               request.sequence_tokens, pool),
-                   "max_length");
+    return invalid(
+        fmt::format("the prompt and max_length make {} tokens, the largest KV pool holds {}",
+                    request.sequence_tokens, pool),
+        "max_length");
   return invalid("no device is large enough: " + assessments.front().reason);
 }
 
 }  // namespace
 
-Assessment assess(const PlacementPolicy& policy, const PlacementDevice& d, const PlacementRequest& request) {
+Assessment assess(const PlacementPolicy& policy, const PlacementDevice& d,
+                  const PlacementRequest& request) {
   Assessment out{d.id, Standing::kEligible, ""};
   const auto is = [&](Standing standing, std::string reason) {
     out.standing = standing;
     out.reason = std::move(reason);
     return out;
   };
-  if (std::string reason = too_small(d, request); !reason.empty()) return is(Standing::kNever, std::move(reason));
+  if (std::string reason = too_small(d, request); !reason.empty())
+    return is(Standing::kNever, std::move(reason));
   if (!d.healthy) return is(Standing::kUnhealthy, "unhealthy");
   if (!d.replica_running) return is(Standing::kDown, "no running replica");
   if (d.temperature > policy.max_temperature)
-    return is(Standing::kHot, fmt::format("temperature: {:.1f} C, at most {:.1f}", d.temperature, policy.max_temperature));
+    return is(Standing::kHot, fmt::format("temperature: {:.1f} C, at most {:.1f}", d.temperature,
+                                          policy.max_temperature));
   if (d.foreign_utilization > 100 * policy.utilization_threshold)
-    return is(Standing::kHot, fmt::format("utilization: {:.1f} % by other processes, at most {:.1f}",
-                                          d.foreign_utilization, 100 * policy.utilization_threshold));
+    return is(Standing::kHot,
+              fmt::format("utilization: {:.1f} % by other processes, at most {:.1f}",
+                          d.foreign_utilization, 100 * policy.utilization_threshold));
   if (std::string reason = too_full(policy, d, request); !reason.empty())
     return is(Standing::kBusy, std::move(reason));
   return out;
@@ -286,7 +315,8 @@ Result<Placement> choose(const PlacementPolicy& policy, std::span<const Placemen
     known |= asked;
     if (!asked) continue;
     Assessment assessment = assess(policy, device, request);
-    if (assessment.standing != Standing::kNever) candidates.push_back({&device, assessment.standing});
+    if (assessment.standing != Standing::kNever)
+      candidates.push_back({&device, assessment.standing});
     if (assessment.standing != Standing::kEligible) assessments.push_back(std::move(assessment));
   }
   if (!known)
@@ -311,11 +341,9 @@ Result<Placement> choose(const PlacementPolicy& policy, std::span<const Placemen
   return out;
 }
 
-std::vector<std::pair<Strategy, std::optional<DeviceId>>> alternatives(const PlacementPolicy& policy,
-                                                                       std::span<const PlacementDevice> devices,
-                                                                       const PlacementRequest& request,
-                                                                       const PlacementCursor& cursor,
-                                                                       Strategy decided) {
+std::vector<std::pair<Strategy, std::optional<DeviceId>>> alternatives(
+    const PlacementPolicy& policy, std::span<const PlacementDevice> devices,
+    const PlacementRequest& request, const PlacementCursor& cursor, Strategy decided) {
   std::vector<std::pair<Strategy, std::optional<DeviceId>>> out;
   for (size_t i = 0; i < kStrategyCount; ++i) {
     const auto strategy = static_cast<Strategy>(i);

@@ -1,5 +1,6 @@
-// Goal: each strategy distributes as SPEC 3 says, every rejection says why, and a device is always chosen.
-// Method: tables of devices by hand; distributions over sequences of choices as the seeds' programs make them.
+// Goal: each strategy distributes as SPEC 3 says, every rejection says why, and a device is always
+// chosen. Method: tables of devices by hand; distributions over sequences of choices as the seeds'
+// programs make them.
 #include "scheduler/placement.h"
 
 #include <gtest/gtest.h>
@@ -31,8 +32,8 @@ PlacementRequest request(Strategy strategy) {
   r.sequence_tokens = 100;
   return r;
 }
-int32_t winner(const PlacementPolicy& policy, const std::vector<PlacementDevice>& d, const PlacementRequest& r,
-               PlacementCursor& cursor) {
+int32_t winner(const PlacementPolicy& policy, const std::vector<PlacementDevice>& d,
+               const PlacementRequest& r, PlacementCursor& cursor) {
   const auto placed = choose(policy, d, r, cursor);
   return placed.ok() ? placed->winner.value : -1;
 }
@@ -56,7 +57,8 @@ TEST(Placement, RoundRobinPassesOverTheUnhealthy) {
   auto d = devices(3);
   d[1].healthy = false;
   std::vector<int32_t> got;
-  for (int i = 0; i < 4; ++i) got.push_back(winner(policy, d, request(Strategy::kRoundRobin), cursor));
+  for (int i = 0; i < 4; ++i)
+    got.push_back(winner(policy, d, request(Strategy::kRoundRobin), cursor));
   EXPECT_EQ(got, (std::vector<int32_t>{0, 2, 0, 2}));
   d[1].healthy = true;
   d[0].temperature = 90;
@@ -113,7 +115,8 @@ TEST(Placement, TaskSpecificFollowsTheMapAndSaysWhenItCannot) {
   auto placed = choose(policy, d, r, cursor);
   EXPECT_EQ(placed->winner.value, 0);
   EXPECT_EQ(placed->strategy, Strategy::kLeastLoaded);
-  EXPECT_NE(placed->note.find("no healthy device for type 'image_segmentation'"), std::string::npos);
+  EXPECT_NE(placed->note.find("no healthy device for type 'image_segmentation'"),
+            std::string::npos);
   r.type = "other";
   placed = choose(policy, d, r, cursor);
   EXPECT_NE(placed->note.find("no mapping for type 'other'"), std::string::npos);
@@ -241,7 +244,8 @@ TEST(Placement, AlternativesLeaveTheCursorAlone) {
   PlacementPolicy policy;
   PlacementCursor cursor;
   const auto d = devices(2);
-  const auto others = alternatives(policy, d, request(Strategy::kLeastLoaded), cursor, Strategy::kLeastLoaded);
+  const auto others =
+      alternatives(policy, d, request(Strategy::kLeastLoaded), cursor, Strategy::kLeastLoaded);
   EXPECT_EQ(others.size(), kStrategyCount - 1);
   EXPECT_FALSE(cursor.last.has_value());
   EXPECT_EQ(cursor.random.counter, 0u);

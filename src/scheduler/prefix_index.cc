@@ -9,7 +9,8 @@ namespace {
 // The chained hash of each whole block until `visit` says false.
 void blocks(std::span<const int32_t> prompt, auto&& visit) {
   Hasher hasher;
-  const size_t count = std::min(prompt.size() / PrefixIndex::kBlockTokens, PrefixIndex::kBlocksPerPrompt);
+  const size_t count =
+      std::min(prompt.size() / PrefixIndex::kBlockTokens, PrefixIndex::kBlocksPerPrompt);
   for (size_t i = 0; i < count; ++i) {
     hasher.add(prompt.subspan(i * PrefixIndex::kBlockTokens, PrefixIndex::kBlockTokens));
     if (!visit(hasher.value())) return;

@@ -1,4 +1,5 @@
-// PrefixIndex: which device has seen which prompt prefixes lately; what prefix_affinity looks at. Bounded.
+// PrefixIndex: which device has seen which prompt prefixes lately; what prefix_affinity looks at.
+// Bounded.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ namespace altlas::scheduler {
 class PrefixIndex {
  public:
   static constexpr uint32_t kBlockTokens = 16;
-  static constexpr size_t kBlocksPerPrompt = 128;  // Longer prompts are told apart by their first 2,048 tokens.
+  static constexpr size_t kBlocksPerPrompt =
+      128;  // Longer prompts are told apart by their first 2,048 tokens.
 
   explicit PrefixIndex(size_t entries_max = 65536) : entries_max_(entries_max) {}
   // The device computes this prompt now. The oldest entries go beyond entries_max.

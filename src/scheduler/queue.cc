@@ -11,23 +11,25 @@ namespace {
 constexpr int64_t kRetryAfterMinMs = 1000, kRetryAfterMaxMs = 60'000;
 }
 
-Result<void> WaitingQueue::admits(uint64_t held, uint64_t more, uint64_t served_at_once, int64_t service_us) const {
+Result<void> WaitingQueue::admits(uint64_t held, uint64_t more, uint64_t served_at_once,
+                                  int64_t service_us) const {
   const uint64_t room = uint64_t{limits_.tasks_max} + served_at_once;
   if (held + more <= room) return {};
   const auto over = static_cast<int64_t>(std::min<uint64_t>(held + more - room, 1 << 20));
-  const int64_t ms = std::clamp(over * std::max<int64_t>(service_us, 1) / kMillisecond, kRetryAfterMinMs,
-                                kRetryAfterMaxMs);
-  return Error(ErrorCode::kBusy,
-               fmt::format("the queue is full: {} tasks wait and {} more were asked for, max_queue_size is {}; try "
-                           "again in {} s",
-                           held, more, limits_.tasks_max, (ms + 999) / 1000))
+  const int64_t ms = std::clamp(over * std::max<int64_t>(service_us, 1) / kMillisecond,
+                                kRetryAfterMinMs, kRetryAfterMaxMs);
+  return Error(ErrorCode::kBusy, fmt::format("the queue is full: {} tasks wait and {} more were "
+                                             "asked for, max_queue_size is {}; try "
+                                             "again in {} s",
+                                             held, more, limits_.tasks_max, (ms + 999) / 1000))
       .with_retry_after_ms(ms);
 }
 
 void WaitingQueue::push(const QueueEntry& entry) {
   const uint8_t rank = limits_.rank[static_cast<size_t>(entry.priority)];
   const Key key{!entry.front, entry.arrived + rank * limits_.age_step_us, pushed_++, entry.task};
-  const bool added = entries_.emplace(entry.task, Held{key, entry.lane, entry.arrived, entry.expires}).second;
+  const bool added =
+      entries_.emplace(entry.task, Held{key, entry.lane, entry.arrived, entry.expires}).second;
   ALTLAS_CHECK(added, "a task waits once");
   lanes_[entry.lane].insert(key);
   expiries_.emplace(entry.expires, entry.task);
@@ -95,7 +97,8 @@ void WaitingQueue::check_integrity() const {
     sum += keys.size();
     for (const Key& key : keys) {
       const auto found = entries_.find(key.task);
-      ALTLAS_CHECK(found != entries_.end() && found->second.lane == lane, "a lane holds entries of its own");
+      ALTLAS_CHECK(found != entries_.end() && found->second.lane == lane,
+                   "a lane holds entries of its own");
     }
   }
   ALTLAS_CHECK(sum == entries_.size(), "every entry is in one lane");

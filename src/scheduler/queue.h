@@ -1,8 +1,10 @@
-// WaitingQueue: accepted tasks that wait for their device, by lane (one per deployment and device), priority and age.
+// WaitingQueue: accepted tasks that wait for their device, by lane (one per deployment and device),
+// priority and age.
 //
-// Order: a task is served by its virtual arrival, `arrived + rank(priority) * age_step`, first comes first; so a task of
-// the next lower priority waits for later ones at most age_step longer, and none starves. Tasks that come back from a
-// lost replica (`front`) go before all others of their lane, among themselves by the same rule.
+// Order: a task is served by its virtual arrival, `arrived + rank(priority) * age_step`, first
+// comes first; so a task of the next lower priority waits for later ones at most age_step longer,
+// and none starves. Tasks that come back from a lost replica (`front`) go before all others of
+// their lane, among themselves by the same rule.
 #pragma once
 
 #include <array>
@@ -24,17 +26,17 @@
 namespace altlas::scheduler {
 
 struct QueueLimits {
-  uint32_t tasks_max = 1000;                 // max_queue_size.
-  int64_t age_step_us = 30 * kSecond;        // How much later a lower level counts as arrived.
+  uint32_t tasks_max = 1000;           // max_queue_size.
+  int64_t age_step_us = 30 * kSecond;  // How much later a lower level counts as arrived.
   std::array<uint8_t, kPriorityCount> rank = {0, 1, 2};  // By Priority: 0 is served first.
 };
 
 struct QueueEntry {
-  uint64_t task = 0;        // Unique among waiting tasks.
+  uint64_t task = 0;  // Unique among waiting tasks.
   uint32_t lane = 0;
   Priority priority = Priority::kNormal;
   TimeUs arrived = 0;
-  TimeUs expires = 0;       // Queue timeout or deadline, the earlier.
+  TimeUs expires = 0;  // Queue timeout or deadline, the earlier.
   bool front = false;
 };
 
@@ -43,10 +45,11 @@ class WaitingQueue {
  public:
   explicit WaitingQueue(QueueLimits limits) : limits_(limits) {}
 
-  // Whether `more` tasks may come beside the `held` ones that wait or may have to, when `served_at_once` of them would
-  // not wait at all.
-  // Errors: kBusy with retry_after_ms; `service_us` is the predicted time in which one waiting task is served.
-  Result<void> admits(uint64_t held, uint64_t more, uint64_t served_at_once, int64_t service_us) const;
+  // Whether `more` tasks may come beside the `held` ones that wait or may have to, when
+  // `served_at_once` of them would not wait at all. Errors: kBusy with retry_after_ms; `service_us`
+  // is the predicted time in which one waiting task is served.
+  Result<void> admits(uint64_t held, uint64_t more, uint64_t served_at_once,
+                      int64_t service_us) const;
 
   void push(const QueueEntry& entry);       // Must not be in yet.
   void erase(uint64_t task);                // Must be in.

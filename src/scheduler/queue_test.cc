@@ -1,5 +1,5 @@
-// Goal: order by priority and age without starvation, positions, bounds, expiry. Method: by hand, and a model of sorted
-// lists under seeded random operations.
+// Goal: order by priority and age without starvation, positions, bounds, expiry. Method: by hand,
+// and a model of sorted lists under seeded random operations.
 #include "scheduler/queue.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +12,11 @@ namespace altlas::scheduler {
 namespace {
 
 QueueEntry entry(uint64_t task, Priority priority, TimeUs arrived) {
-  return {.task = task, .lane = 0, .priority = priority, .arrived = arrived, .expires = arrived + 3600 * kSecond};
+  return {.task = task,
+          .lane = 0,
+          .priority = priority,
+          .arrived = arrived,
+          .expires = arrived + 3600 * kSecond};
 }
 std::vector<uint64_t> order(const WaitingQueue& queue, uint32_t lane = 0) {
   std::vector<uint64_t> out;
@@ -83,7 +87,8 @@ TEST(WaitingQueue, PositionsAgreeWithAModelUnderRandomOperations) {
   for (uint64_t i = 1; i <= 2000; ++i) {
     const uint64_t what = random.below(3);
     if (what < 2 || in.empty()) {
-      QueueEntry e = entry(i, static_cast<Priority>(random.below(3)), static_cast<TimeUs>(i) * kMillisecond);
+      QueueEntry e =
+          entry(i, static_cast<Priority>(random.below(3)), static_cast<TimeUs>(i) * kMillisecond);
       e.lane = static_cast<uint32_t>(random.below(3));
       queue.push(e);
       in.push_back(i);

@@ -13,7 +13,8 @@ namespace {
 
 std::string sha256(std::string_view text) {
   std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), reinterpret_cast<unsigned char*>(digest.data()));
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
+         reinterpret_cast<unsigned char*>(digest.data()));
   return digest;
 }
 
@@ -21,7 +22,8 @@ std::optional<std::string> base64_decode(std::string_view text) {
   if (text.size() % 4 != 0 || text.size() > 4096) return std::nullopt;
   std::string out(text.size() / 4 * 3, '\0');
   const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                   reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+                                   reinterpret_cast<const unsigned char*>(text.data()),
+                                   static_cast<int>(text.size()));
   if (size < 0) return std::nullopt;
   size_t padding = 0;
   while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
@@ -38,25 +40,38 @@ bool starts_with_scheme(std::string_view header, std::string_view scheme) {
 
 std::string_view trim(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
-  return first == std::string_view::npos ? std::string_view() : text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+  return first == std::string_view::npos
+             ? std::string_view()
+             : text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
 }  // namespace
 
 Result<Auth> Auth::create(const config::AuthConfig& config) {
   Auth auth;
-  const auto add = [&](std::string_view key, std::string name, Role role, std::string_view field) -> Result<void> {
-    if (trim(key).empty()) return invalid(fmt::format("{}: a key is empty: give it at least one character", field), std::string(field));
+  const auto add = [&](std::string_view key, std::string name, Role role,
+                       std::string_view field) -> Result<void> {
+    if (trim(key).empty())
+      return invalid(fmt::format("{}: a key is empty: give it at least one character", field),
+                     std::string(field));
     auth.keys_.push_back({sha256(trim(key)), Identity{std::move(name), role}});
     return {};
   };
-  for (const auto& key : config.keys) ALTLAS_TRY_VOID(add(key.key, key.name, key.role, "auth.keys"));
-  for (const auto& key : config.api_keys) ALTLAS_TRY_VOID(add(key, "api-key", Role::kAdmin, "auth.api_keys"));
+  for (const auto& key : config.keys)
+    ALTLAS_TRY_VOID(add(key.key, key.name, key.role, "auth.keys"));
+  for (const auto& key : config.api_keys)
+    ALTLAS_TRY_VOID(add(key, "api-key", Role::kAdmin, "auth.api_keys"));
   if (!config.keys_file.empty()) {
     std::ifstream file(config.keys_file);
-    if (!file) return invalid(fmt::format("auth.keys_file: '{}' can't be read: name a readable file with one key a line", config.keys_file), "auth.keys_file");
+    if (!file)
+      return invalid(
+          fmt::format(
+              "auth.keys_file: '{}' can't be read: name a readable file with one key a line",
+              config.keys_file),
+          "auth.keys_file");
     for (std::string line; std::getline(file, line);)
-      if (!trim(line).empty() && trim(line).front() != '#') ALTLAS_TRY_VOID(add(line, "api-key", Role::kAdmin, "auth.keys_file"));
+      if (!trim(line).empty() && trim(line).front() != '#')
+        ALTLAS_TRY_VOID(add(line, "api-key", Role::kAdmin, "auth.keys_file"));
   }
   return auth;
 }
@@ -72,22 +87,28 @@ Result<Identity> Auth::identify(std::string_view authorization) const {
     if (colon != std::string::npos) key = decoded->substr(colon + 1);
   }
   if (key.empty())
-    return Error(ErrorCode::kUnauthorized, "no key was sent: send 'Authorization: Bearer KEY', or Basic with the key as password");
+    return Error(
+        ErrorCode::kUnauthorized,
+        "no key was sent: send 'Authorization: Bearer KEY', or Basic with the key as password");
   const std::string digest = sha256(key);
   const Key* found = nullptr;
   for (const Key& known : keys_)
     if (CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0) found = &known;
-  if (found == nullptr) return Error(ErrorCode::kUnauthorized, "the key is not known: send one that the server was started with");
+  if (found == nullptr)
+    return Error(ErrorCode::kUnauthorized,
+                 "the key is not known: send one that the server was started with");
   return found->identity;
 }
 
 Result<void> check_access(const Identity& identity, Access access) {
-  const bool allowed = access == Access::kOpen || access == Access::kMetrics || identity.role == Role::kAdmin ||
+  const bool allowed = access == Access::kOpen || access == Access::kMetrics ||
+                       identity.role == Role::kAdmin ||
                        (access == Access::kUser && identity.role == Role::kUser);
   if (allowed) return {};
-  return Error(ErrorCode::kForbidden,
-               fmt::format("the key '{}' has role {}, this needs {}", identity.name, to_string(identity.role),
-                           access == Access::kAdmin ? "admin" : "user or admin"));
+  return Error(
+      ErrorCode::kForbidden,
+      fmt::format("the key '{}' has role {}, this needs {}", identity.name,
+                  to_string(identity.role), access == Access::kAdmin ? "admin" : "user or admin"));
 }
 
 }  // namespace altlas::server

@@ -16,11 +16,12 @@ namespace altlas::server {
 // Const after create(); any thread.
 class Auth {
  public:
-  // Reads keys_file, if one is named.  Errors: kInvalid for a file that can't be read or an empty key.
+  // Reads keys_file, if one is named.  Errors: kInvalid for a file that can't be read or an empty
+  // key.
   static Result<Auth> create(const config::AuthConfig& config);
   bool has_keys() const { return !keys_.empty(); }
-  // From an Authorization header ("Bearer KEY", or Basic with the key as password). With no key configured everybody is
-  // admin.  Errors: kUnauthorized.
+  // From an Authorization header ("Bearer KEY", or Basic with the key as password). With no key
+  // configured everybody is admin.  Errors: kUnauthorized.
   Result<Identity> identify(std::string_view authorization) const;
 
  private:

@@ -9,8 +9,8 @@
 
 namespace altlas::server {
 
-// The list under `messages`: 1 to 4,096 objects with a role and a content (string, null, or a list of text parts, which
-// are joined).  Errors go into `reader`; then the result is null.
+// The list under `messages`: 1 to 4,096 objects with a role and a content (string, null, or a list
+// of text parts, which are joined).  Errors go into `reader`; then the result is null.
 std::shared_ptr<const boost::json::value> read_messages(JsonReader& reader);
 
 }  // namespace altlas::server

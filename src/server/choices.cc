@@ -14,16 +14,20 @@ struct ChoiceEvent {
   size_t choice = 0;
   Result<control::StreamEvent> event = control::StreamEvent();
 };
-using EventChannel = asio::experimental::channel<void(boost::system::error_code, std::shared_ptr<ChoiceEvent>)>;
+using EventChannel =
+    asio::experimental::channel<void(boost::system::error_code, std::shared_ptr<ChoiceEvent>)>;
 
-// Moves one choice's events into the shared channel until the choice is over or the reader has left.
-awaitable<void> forward(size_t index, std::shared_ptr<control::Subscription> subscription, std::shared_ptr<EventChannel> channel) {
+// Moves one choice's events into the shared channel until the choice is over or the reader has
+// left.
+awaitable<void> forward(size_t index, std::shared_ptr<control::Subscription> subscription,
+                        std::shared_ptr<EventChannel> channel) {
   while (channel->is_open()) {
     auto item = std::make_shared<ChoiceEvent>();
     item->choice = index;
     item->event = co_await subscription->next();
     const bool last = !item->event.ok() || item->event->end.has_value();
-    const auto [error] = co_await channel->async_send(boost::system::error_code(), item, asio::as_tuple(asio::use_awaitable));
+    const auto [error] = co_await channel->async_send(boost::system::error_code(), item,
+                                                      asio::as_tuple(asio::use_awaitable));
     if (error || last) co_return;
   }
 }
@@ -31,14 +35,18 @@ awaitable<void> forward(size_t index, std::shared_ptr<control::Subscription> sub
 Result<void> failure_of(const Result<control::StreamEvent>& event) {
   if (!event.ok()) return event.error();
   if (!event->end) return {};
-  if (event->end->status == TaskStatus::kFailed) return Error(event->end->error_code, event->end->error);
-  if (event->end->status == TaskStatus::kCanceled) return Error(ErrorCode::kCanceled, "the request was cancelled");
+  if (event->end->status == TaskStatus::kFailed)
+    return Error(event->end->error_code, event->end->error);
+  if (event->end->status == TaskStatus::kCanceled)
+    return Error(ErrorCode::kCanceled, "the request was cancelled");
   return {};
 }
 
 }  // namespace
 
-awaitable<Result<std::vector<TaskId>>> start_choices(std::vector<PendingTask> tasks, std::shared_ptr<Disconnect> disconnect, Rooms& rooms) {
+awaitable<Result<std::vector<TaskId>>> start_choices(std::vector<PendingTask> tasks,
+                                                     std::shared_ptr<Disconnect> disconnect,
+                                                     Rooms& rooms) {
   for (PendingTask& task : tasks) task.spec.durable = false;
   ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
   std::vector<TaskId> ids;
@@ -49,7 +57,8 @@ awaitable<Result<std::vector<TaskId>>> start_choices(std::vector<PendingTask> ta
   co_return ids;
 }
 
-awaitable<Result<void>> read_choices(std::vector<TaskId> tasks, OnChoiceEvent on_event, Rooms& rooms) {
+awaitable<Result<void>> read_choices(std::vector<TaskId> tasks, OnChoiceEvent on_event,
+                                     Rooms& rooms) {
   const auto executor = co_await asio::this_coro::executor;
   const auto channel = std::make_shared<EventChannel>(executor, 0);
   size_t open = 0;
@@ -79,10 +88,12 @@ awaitable<Result<void>> read_choices(std::vector<TaskId> tasks, OnChoiceEvent on
 
 awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<TaskId> tasks, Rooms& rooms) {
   std::vector<Choice> choices(tasks.size());
-  const OnChoiceEvent collect = [&choices](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
+  const OnChoiceEvent collect =
+      [&choices](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
     Choice& choice = choices[index];
     choice.text += event.delta.text;
-    choice.logprobs.insert(choice.logprobs.end(), event.delta.logprobs.begin(), event.delta.logprobs.end());
+    choice.logprobs.insert(choice.logprobs.end(), event.delta.logprobs.begin(),
+                           event.delta.logprobs.end());
     if (event.end) {
       choice.view = *event.end;
       if (choice.view.result) choice.text = choice.view.result->text;

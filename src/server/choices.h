@@ -1,4 +1,5 @@
-// Choices: the tasks behind one OpenAI request (prompts × n), read to their ends, one by one or as they come.
+// Choices: the tasks behind one OpenAI request (prompts × n), read to their ends, one by one or as
+// they come.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -18,15 +19,21 @@ struct Choice {
   control::TaskView view;  // With its result; choices that fail end the request.
 };
 
-// Called for every event of every choice, on the caller's strand, in each choice's order.  An error ends the reading.
-using OnChoiceEvent = std::function<boost::asio::awaitable<Result<void>>(size_t choice, const control::StreamEvent& event)>;
+// Called for every event of every choice, on the caller's strand, in each choice's order.  An error
+// ends the reading.
+using OnChoiceEvent = std::function<boost::asio::awaitable<Result<void>>(
+    size_t choice, const control::StreamEvent& event)>;
 
-// Submits the tasks as requests that are answered in the same connection; cancelled when the client goes away.
-boost::asio::awaitable<Result<std::vector<TaskId>>> start_choices(std::vector<PendingTask> tasks,
-                                                                  std::shared_ptr<Disconnect> disconnect, Rooms& rooms);
-// Reads all choices at once until each is over.  Errors: the first choice that failed; the others are cancelled.
-boost::asio::awaitable<Result<void>> read_choices(std::vector<TaskId> tasks, OnChoiceEvent on_event, Rooms& rooms);
+// Submits the tasks as requests that are answered in the same connection; cancelled when the client
+// goes away.
+boost::asio::awaitable<Result<std::vector<TaskId>>> start_choices(
+    std::vector<PendingTask> tasks, std::shared_ptr<Disconnect> disconnect, Rooms& rooms);
+// Reads all choices at once until each is over.  Errors: the first choice that failed; the others
+// are cancelled.
+boost::asio::awaitable<Result<void>> read_choices(std::vector<TaskId> tasks, OnChoiceEvent on_event,
+                                                  Rooms& rooms);
 // As read_choices, collecting.
-boost::asio::awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<TaskId> tasks, Rooms& rooms);
+boost::asio::awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<TaskId> tasks,
+                                                                    Rooms& rooms);
 
 }  // namespace altlas::server

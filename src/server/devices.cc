@@ -13,7 +13,8 @@ using boost::asio::awaitable;
 
 awaitable<Result<Response>> get_gpus(Request, Rooms& rooms) {
   json::array gpus;
-  for (const control::DeviceView& device : co_await rooms.service.devices()) gpus.push_back(device_to_json(device));
+  for (const control::DeviceView& device : co_await rooms.service.devices())
+    gpus.push_back(device_to_json(device));
   const json::object answer{{"gpus", std::move(gpus)}};
   co_return json_response(json::serialize(answer));
 }
@@ -23,19 +24,27 @@ awaitable<Result<Response>> get_gpu(Request request, Rooms& rooms) {
   std::string_view text = request.parameter("id");
   if (text.starts_with("gpu_")) text.remove_prefix(4);
   for (const control::DeviceView& device : devices)
-    if (std::to_string(device.id.value) == text) co_return json_response(json::serialize(device_to_json(device)));
-  co_return not_found(fmt::format("no device '{}': devices are 0 to {}", text.substr(0, 32), devices.size() - 1));
+    if (std::to_string(device.id.value) == text)
+      co_return json_response(json::serialize(device_to_json(device)));
+  co_return not_found(
+      fmt::format("no device '{}': devices are 0 to {}", text.substr(0, 32), devices.size() - 1));
 }
 
 json::object replica_to_json(const control::ReplicaView& replica) {
   json::array devices;
   for (const DeviceId id : replica.devices) devices.emplace_back(id.value);
-  json::object out{{"replica_id", replica.id.value},      {"state", control::to_string(replica.state)},
-                   {"devices", std::move(devices)},       {"pid", replica.pid},
-                   {"restarts", replica.restarts},        {"message", replica.message},
-                   {"running", replica.running},          {"max_sequences", replica.sequences_max},
-                   {"max_model_len", replica.model_len_max}, {"kv_tokens", uint64_t{replica.kv_blocks} * replica.block_tokens},
-                   {"kv_tokens_free", replica.kv_tokens_free}, {"simd", replica.simd}};
+  json::object out{{"replica_id", replica.id.value},
+                   {"state", control::to_string(replica.state)},
+                   {"devices", std::move(devices)},
+                   {"pid", replica.pid},
+                   {"restarts", replica.restarts},
+                   {"message", replica.message},
+                   {"running", replica.running},
+                   {"max_sequences", replica.sequences_max},
+                   {"max_model_len", replica.model_len_max},
+                   {"kv_tokens", uint64_t{replica.kv_blocks} * replica.block_tokens},
+                   {"kv_tokens_free", replica.kv_tokens_free},
+                   {"simd", replica.simd}};
   if (replica.state == control::ReplicaState::kLoading)
     out["loading"] = {{"phase", replica.load_phase}, {"fraction", replica.load_fraction}};
   return out;
@@ -54,8 +63,11 @@ awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
       count = count.is_null() ? 1 : count.to_number<int64_t>() + 1;
       replicas.push_back(replica_to_json(replica));
     }
-    deployments[view.name] = {{"status", view.status}, {"message", view.message}, {"model", view.model},
-                              {"replica_states", std::move(states)}, {"replicas", std::move(replicas)}};
+    deployments[view.name] = {{"status", view.status},
+                              {"message", view.message},
+                              {"model", view.model},
+                              {"replica_states", std::move(states)},
+                              {"replicas", std::move(replicas)}};
   }
   const json::object answer{{"deployments", std::move(deployments)}};
   co_return json_response(json::serialize(answer));
@@ -67,7 +79,9 @@ awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   const auto& allowed = rooms.config.gpu.multi_gpu.strategies;
   std::vector<std::string_view> names;
@@ -81,7 +95,9 @@ awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> post_max_concurrent(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   if (!reader.has("value")) reader.fail("value", "is missing, should be an integer");
   const int64_t value = reader.integer("value", 0, 1, 65536);
@@ -97,10 +113,28 @@ std::vector<Route> device_routes() {
   return {
       {"GET", "/api/v1/gpus", Access::kUser, get_gpus, "Devices", "", "Gpus"},
       {"GET", "/api/v1/gpus/{id}", Access::kUser, get_gpu, "One device", "", "Gpu", {}, {404}},
-      {"GET", "/api/v1/deployments", Access::kUser, get_deployments, "Deployments and their replicas", "", "Deployments"},
-      {"GET", "/api/v1/config/gpu/strategy", Access::kUser, get_strategy, "The default strategy", "", "Strategy"},
-      {"POST", "/api/v1/config/gpu/strategy", Access::kAdmin, post_strategy, "Change the default strategy", "StrategyRequest", "StrategyAnswer", {}, {400, 413, 415}},
-      {"POST", "/api/v1/config/gpu/max_concurrent_tasks", Access::kAdmin, post_max_concurrent, "Change the tasks per device", "ConcurrencyRequest", "ConcurrencyAnswer", {}, {400, 413, 415}},
+      {"GET", "/api/v1/deployments", Access::kUser, get_deployments,
+       "Deployments and their replicas", "", "Deployments"},
+      {"GET", "/api/v1/config/gpu/strategy", Access::kUser, get_strategy, "The default strategy",
+       "", "Strategy"},
+      {"POST",
+       "/api/v1/config/gpu/strategy",
+       Access::kAdmin,
+       post_strategy,
+       "Change the default strategy",
+       "StrategyRequest",
+       "StrategyAnswer",
+       {},
+       {400, 413, 415}},
+      {"POST",
+       "/api/v1/config/gpu/max_concurrent_tasks",
+       Access::kAdmin,
+       post_max_concurrent,
+       "Change the tasks per device",
+       "ConcurrencyRequest",
+       "ConcurrencyAnswer",
+       {},
+       {400, 413, 415}},
   };
 }
 

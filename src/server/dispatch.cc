@@ -18,7 +18,8 @@ bool is_json(std::string_view content_type) {
   const std::string_view type = content_type.substr(0, content_type.find(';'));
   std::string lower(type.substr(0, type.find_last_not_of(" \t") + 1));
   std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  return lower == "application/json" || (lower.starts_with("application/") && lower.ends_with("+json"));
+  return lower == "application/json" ||
+         (lower.starts_with("application/") && lower.ends_with("+json"));
 }
 
 // The Origin if it may call us, else empty.
@@ -36,38 +37,47 @@ void add_cors(const Request& request, const config::ServerConfig& config, Respon
   response.headers.emplace_back("Vary", "Origin");
 }
 
-Response preflight(const Request& request, const config::ServerConfig& config, const std::string& allow) {
+Response preflight(const Request& request, const config::ServerConfig& config,
+                   const std::string& allow) {
   Response response;
   response.status = 204;
   response.headers.emplace_back("Allow", allow + ", OPTIONS");
   if (!allowed_origin(request, config).empty()) {
     response.headers.emplace_back("Access-Control-Allow-Methods", allow);
-    response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id");
+    response.headers.emplace_back("Access-Control-Allow-Headers",
+                                  "Authorization, Content-Type, X-Request-Id");
     response.headers.emplace_back("Access-Control-Max-Age", "600");
   }
   return response;
 }
 
 // Puts `meta` in front of the closing brace of a JSON object.
-void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices, const std::string& request_id,
-              TimeUs received, Response& response) {
-  if (response.stream || response.content_type != "application/json" || !response.body.starts_with('{')) return;
+void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices,
+              const std::string& request_id, TimeUs received, Response& response) {
+  if (response.stream || response.content_type != "application/json" ||
+      !response.body.starts_with('{'))
+    return;
   const TimeUs now = system_clock().now();
   const double total_ms = static_cast<double>(now - received) / 1000.0;
-  json::object meta{{"request_id", request_id},
-                    {"timestamp", to_rfc3339(now)},
-                    {"processing_time", {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}}},
-                    {"trace_id", request_id},
-                    {"version", rooms.version}};
+  json::object meta{
+      {"request_id", request_id},
+      {"timestamp", to_rfc3339(now)},
+      {"processing_time", {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}}},
+      {"trace_id", request_id},
+      {"version", rooms.version}};
   json::array gpus;
   for (const control::DeviceView& device : devices)
-    gpus.push_back({{"gpu_id", device.id.value}, {"utilization", device.utilization}, {"memory_used", device.memory_used}});
+    gpus.push_back({{"gpu_id", device.id.value},
+                    {"utilization", device.utilization},
+                    {"memory_used", device.memory_used}});
   meta["gpu_resources"] = std::move(gpus);
   response.body.pop_back();
-  response.body += (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json::serialize(meta) + "}";
+  response.body +=
+      (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json::serialize(meta) + "}";
 }
 
-boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth, std::string_view& pattern) {
+boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
+                                                   std::string_view& pattern) {
   const RouteMatch match = match_route(routes(), request.method, request.path);
   if (match.route == nullptr || match.route->access != Access::kOpen) {
     auto identity = auth.identify(request.authorization);
@@ -75,11 +85,15 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
     request.identity = *std::move(identity);
   }
   if (match.route == nullptr) {
-    if (match.allow.empty()) co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one", request.path.substr(0, 128)));
+    if (match.allow.empty())
+      co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
+                                      request.path.substr(0, 128)));
     if (request.method == "OPTIONS") {
       co_return preflight(request, rooms.config.server, match.allow);
     }
-    Response answer = problem(invalid(fmt::format("{} is not allowed on {}: use {}", request.method, request.path.substr(0, 128), match.allow)), openai_style(request.path));
+    Response answer = problem(invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
+                                                  request.path.substr(0, 128), match.allow)),
+                              openai_style(request.path));
     answer.status = 405;
     answer.headers.emplace_back("Allow", match.allow);
     co_return answer;
@@ -87,7 +101,9 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
   pattern = match.route->pattern;
   ALTLAS_CO_TRY_VOID(check_access(request.identity, match.route->access));
   if (!match.route->request.empty() && !is_json(request.content_type)) {
-    co_return Error(ErrorCode::kUnsupported, fmt::format("Content-Type is '{}', should be application/json", request.content_type.substr(0, 64)));
+    co_return Error(ErrorCode::kUnsupported,
+                    fmt::format("Content-Type is '{}', should be application/json",
+                                request.content_type.substr(0, 64)));
   }
   request.parameters = match.parameters;
   co_return co_await match.route->handler(std::move(request), rooms);
@@ -106,7 +122,9 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
     auto result = co_await run_route(std::move(request), rooms, auth, pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
   } catch (const std::bad_alloc&) {
-    response = problem(Error(ErrorCode::kUnavailable, "out of memory for this request: send less, or later"), openai_style(path));
+    response = problem(
+        Error(ErrorCode::kUnavailable, "out of memory for this request: send less, or later"),
+        openai_style(path));
   } catch (const std::exception& error) {
     log::error("{} failed: {}", path, error.what());
     response = problem(Error(ErrorCode::kInternal, "internal error, logged"), openai_style(path));
@@ -117,7 +135,8 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   }
   response.headers.emplace_back("X-Request-Id", request_id);
   add_cors(cors, rooms.config.server, response);
-  const double seconds = static_cast<double>(system_clock().now() - received) / static_cast<double>(kSecond);
+  const double seconds =
+      static_cast<double>(system_clock().now() - received) / static_cast<double>(kSecond);
   count_request(rooms.metrics, pattern, response.status, seconds);
   co_return response;
 }

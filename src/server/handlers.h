@@ -32,6 +32,7 @@ std::vector<Route> task_routes();    // predict.cc: /api/v1/predict, task, tasks
 std::vector<Route> device_routes();  // devices.cc: /api/v1/gpus, config, deployments.
 std::vector<Route> llm_routes();     // llm.cc: /llm/generate, /generate, /chat, /echo.
 std::vector<Route> openai_routes();  // openai.cc: /v1/*.
-std::vector<Route> system_routes();  // system.cc: /health, /ready, /metrics, /openapi.json, dashboard.
+std::vector<Route>
+system_routes();  // system.cc: /health, /ready, /metrics, /openapi.json, dashboard.
 
 }  // namespace altlas::server

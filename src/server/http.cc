@@ -32,7 +32,8 @@ bool Disconnect::fired() const {
 }
 
 std::string_view Request::parameter(std::string_view name) const {
-  const auto found = std::ranges::find(parameters, name, &std::pair<std::string, std::string>::first);
+  const auto found =
+      std::ranges::find(parameters, name, &std::pair<std::string, std::string>::first);
   return found == parameters.end() ? std::string_view() : std::string_view(found->second);
 }
 

@@ -27,7 +27,8 @@ struct Identity {
 // Tells a handler that its client has gone away. One per request; the connection fires it.
 class Disconnect {
  public:
-  // Runs `callback` once, on the connection's executor, when the client goes away; at once if it already has.
+  // Runs `callback` once, on the connection's executor, when the client goes away; at once if it
+  // already has.
   void on_disconnect(std::function<void()> callback);
   void fire();
   bool fired() const;
@@ -39,15 +40,16 @@ class Disconnect {
 };
 
 struct Request {
-  std::string method;                  // "GET".
-  std::string path;                    // Decoded, without the query: "/api/v1/task/abc".
-  std::vector<std::pair<std::string, std::string>> query;       // Decoded.
-  std::vector<std::pair<std::string, std::string>> parameters;  // From the route's pattern: {"id", "abc"}.
+  std::string method;  // "GET".
+  std::string path;    // Decoded, without the query: "/api/v1/task/abc".
+  std::vector<std::pair<std::string, std::string>> query;  // Decoded.
+  std::vector<std::pair<std::string, std::string>>
+      parameters;  // From the route's pattern: {"id", "abc"}.
   std::string content_type;
   std::string authorization;
   std::string accept;
   std::string origin;
-  std::string request_id;              // The client's X-Request-Id, or ours.
+  std::string request_id;  // The client's X-Request-Id, or ours.
   std::string body;
   Identity identity;
   TimeUs received = 0;
@@ -68,7 +70,7 @@ struct Response {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  StreamBody stream;                   // When set, `body` is not used and the transfer is chunked.
+  StreamBody stream;  // When set, `body` is not used and the transfer is chunked.
 };
 
 inline Response json_response(std::string body, int status = 200) {

@@ -24,7 +24,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!url) return 0;
   const std::string path = url->path();
   size_t query = 0;
-  for (const auto& parameter : url->params()) query += parameter.key.size() + parameter.value.size();
-  const auto match = altlas::server::match_route(altlas::server::routes(), std::string_view(message.method_string()), path);
+  for (const auto& parameter : url->params())
+    query += parameter.key.size() + parameter.value.size();
+  const auto match = altlas::server::match_route(altlas::server::routes(),
+                                                 std::string_view(message.method_string()), path);
   return match.parameters.size() + query > (size_t{1} << 30) ? 1 : 0;
 }

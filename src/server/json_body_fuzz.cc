@@ -5,7 +5,8 @@
 #include "server/json_reader.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto body = altlas::server::parse_object(std::string_view(reinterpret_cast<const char*>(data), size), 64);
+  const auto body =
+      altlas::server::parse_object(std::string_view(reinterpret_cast<const char*>(data), size), 64);
   if (!body.ok()) return 0;
   altlas::server::JsonReader reader(*body);
   static constexpr std::string_view kNames[] = {"high", "normal", "low"};
@@ -18,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   reader.optional_integer("seed", INT64_MIN, INT64_MAX);
   reader.boolean("stream", false);
   reader.object("gpu_options");
-  if (const auto messages = altlas::server::read_messages(reader)) boost::json::serialize(*messages);
+  if (const auto messages = altlas::server::read_messages(reader))
+    boost::json::serialize(*messages);
   static_cast<void>(reader.status());
   return 0;
 }

@@ -14,14 +14,21 @@ namespace json = boost::json;
 namespace {
 std::string_view kind_name(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: return "null";
-    case json::kind::bool_: return "a boolean";
+    case json::kind::null:
+      return "null";
+    case json::kind::bool_:
+      return "a boolean";
     case json::kind::int64:
-    case json::kind::uint64: return "an integer";
-    case json::kind::double_: return "a number";
-    case json::kind::string: return "a string";
-    case json::kind::array: return "a list";
-    case json::kind::object: return "an object";
+    case json::kind::uint64:
+      return "an integer";
+    case json::kind::double_:
+      return "a number";
+    case json::kind::string:
+      return "a string";
+    case json::kind::array:
+      return "a list";
+    case json::kind::object:
+      return "an object";
   }
   return "a value";
 }
@@ -40,15 +47,17 @@ Result<json::value> parse_json(std::string_view text, size_t depth_max) {
   }
   if (!code) parser.finish(code);
   if (code) {
-    return invalid(fmt::format("the body is not valid JSON: {} near byte {}{}", code.message(), used,
-                               code == json::error::too_deep ? fmt::format(" (at most {} levels)", depth_max) : ""));
+    return invalid(fmt::format(
+        "the body is not valid JSON: {} near byte {}{}", code.message(), used,
+        code == json::error::too_deep ? fmt::format(" (at most {} levels)", depth_max) : ""));
   }
   return parser.release();
 }
 
 Result<json::object> parse_object(std::string_view text, size_t depth_max) {
   ALTLAS_TRY(json::value value, parse_json(text, depth_max));
-  if (!value.is_object()) return invalid(fmt::format("the body is {}: send a JSON object", kind_name(value)));
+  if (!value.is_object())
+    return invalid(fmt::format("the body is {}: send a JSON object", kind_name(value)));
   return std::move(value.get_object());
 }
 
@@ -94,7 +103,8 @@ std::string JsonReader::required_text(std::string_view name) {
   return text(name, "");
 }
 
-std::optional<int64_t> JsonReader::optional_integer(std::string_view name, int64_t min, int64_t max) {
+std::optional<int64_t> JsonReader::optional_integer(std::string_view name, int64_t min,
+                                                    int64_t max) {
   const json::value* found = value(name);
   if (found == nullptr) return std::nullopt;
   std::optional<int64_t> got;
@@ -105,8 +115,9 @@ std::optional<int64_t> JsonReader::optional_integer(std::string_view name, int64
     got = static_cast<int64_t>(found->get_double());
   }
   if (!got) {
-    fail(name, found->is_uint64() ? fmt::format("is {}, should be from {} to {}", found->get_uint64(), min, max)
-                                  : fmt::format("is {}, should be an integer", kind_name(*found)));
+    fail(name, found->is_uint64()
+                   ? fmt::format("is {}, should be from {} to {}", found->get_uint64(), min, max)
+                   : fmt::format("is {}, should be an integer", kind_name(*found)));
     return std::nullopt;
   }
   if (*got < min || *got > max) {
@@ -158,15 +169,22 @@ std::vector<std::string> JsonReader::texts(std::string_view name, size_t max, si
   std::vector<std::string> out;
   if (found == nullptr) return out;
   const auto take = [&](const json::value& item) {
-    if (!item.is_string()) return fail(name, fmt::format("holds {}, should be a string or a list of strings", kind_name(item)));
-    if (item.get_string().empty()) return fail(name, "holds an empty string, each must have at least one character");
+    if (!item.is_string())
+      return fail(
+          name, fmt::format("holds {}, should be a string or a list of strings", kind_name(item)));
+    if (item.get_string().empty())
+      return fail(name, "holds an empty string, each must have at least one character");
     if (item.get_string().size() > length_max)
-      return fail(name, fmt::format("holds a string of {} bytes, at most {} are allowed", item.get_string().size(), length_max));
+      return fail(name, fmt::format("holds a string of {} bytes, at most {} are allowed",
+                                    item.get_string().size(), length_max));
     out.emplace_back(item.get_string());
   };
   if (found->is_array()) {
-    if (found->get_array().size() > max) fail(name, fmt::format("has {} strings, at most {} are allowed", found->get_array().size(), max));
-    else for (const json::value& item : found->get_array()) take(item);
+    if (found->get_array().size() > max)
+      fail(name,
+           fmt::format("has {} strings, at most {} are allowed", found->get_array().size(), max));
+    else
+      for (const json::value& item : found->get_array()) take(item);
   } else {
     take(*found);
   }
@@ -175,19 +193,22 @@ std::vector<std::string> JsonReader::texts(std::string_view name, size_t max, si
 
 const json::object* JsonReader::object(std::string_view name) {
   const json::value* found = value(name);
-  if (found == nullptr || found->is_object()) return found == nullptr ? nullptr : &found->get_object();
+  if (found == nullptr || found->is_object())
+    return found == nullptr ? nullptr : &found->get_object();
   fail(name, fmt::format("is {}, should be an object", kind_name(*found)));
   return nullptr;
 }
 
 const json::array* JsonReader::array(std::string_view name) {
   const json::value* found = value(name);
-  if (found == nullptr || found->is_array()) return found == nullptr ? nullptr : &found->get_array();
+  if (found == nullptr || found->is_array())
+    return found == nullptr ? nullptr : &found->get_array();
   fail(name, fmt::format("is {}, should be a list", kind_name(*found)));
   return nullptr;
 }
 
-size_t JsonReader::choice(std::string_view name, std::span<const std::string_view> names, size_t fallback) {
+size_t JsonReader::choice(std::string_view name, std::span<const std::string_view> names,
+                          size_t fallback) {
   const auto got = optional_text(name);
   if (!got) return fallback;
   std::string all;

@@ -1,4 +1,5 @@
-// JsonReader: typed fields out of a request body; the first thing that is wrong becomes the error, with its field's path.
+// JsonReader: typed fields out of a request body; the first thing that is wrong becomes the error,
+// with its field's path.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -14,17 +15,20 @@
 
 namespace altlas::server {
 
-// Parses one JSON document: UTF-8 only, at most `depth_max` levels.  Errors: kInvalid, saying where.
+// Parses one JSON document: UTF-8 only, at most `depth_max` levels.  Errors: kInvalid, saying
+// where.
 Result<boost::json::value> parse_json(std::string_view text, size_t depth_max);
 // As parse_json, for a body that must be an object.
 Result<boost::json::object> parse_object(std::string_view text, size_t depth_max);
 
-// Reads fields of one object. Fields nobody asks for are ignored; null means absent. After the first error every call
-// returns its default, and status() tells.
+// Reads fields of one object. Fields nobody asks for are ignored; null means absent. After the
+// first error every call returns its default, and status() tells.
 class JsonReader {
  public:
-  // `object` outlives the reader. `path`: where it stands in the body ("batch[3]"), empty for the body itself.
-  explicit JsonReader(const boost::json::object& object, std::string path = "") : object_(object), path_(std::move(path)) {}
+  // `object` outlives the reader. `path`: where it stands in the body ("batch[3]"), empty for the
+  // body itself.
+  explicit JsonReader(const boost::json::object& object, std::string path = "")
+      : object_(object), path_(std::move(path)) {}
 
   bool has(std::string_view name) const;  // Present and not null.
   std::string text(std::string_view name, std::string fallback);
@@ -35,7 +39,8 @@ class JsonReader {
   uint64_t unsigned_integer(std::string_view name, uint64_t fallback);
   double number(std::string_view name, double fallback, double min, double max);
   bool boolean(std::string_view name, bool fallback);
-  // One string, or a list of at most `max` strings, each of at most `length_max` bytes and not empty.
+  // One string, or a list of at most `max` strings, each of at most `length_max` bytes and not
+  // empty.
   std::vector<std::string> texts(std::string_view name, size_t max, size_t length_max);
   // Null if absent or not of the kind (then status() tells).
   const boost::json::object* object(std::string_view name);

@@ -37,7 +37,8 @@ std::chrono::microseconds seconds(double value) {
 
 std::string random_hex() {
   uint64_t words[2];
-  if (getrandom(words, sizeof words, 0) != sizeof words) words[0] = static_cast<uint64_t>(system_clock().now());
+  if (getrandom(words, sizeof words, 0) != sizeof words)
+    words[0] = static_cast<uint64_t>(system_clock().now());
   return fmt::format("{:016x}{:016x}", words[0], words[1]);
 }
 
@@ -57,7 +58,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::atomic<bool> stopping{false};
   // Open sockets by id, so that stop can end idle ones. Locked: sessions live on their own strands.
   std::mutex open_mutex;
-  std::map<uint64_t, std::function<void(bool)>> open;  // Argument: also when a request is being answered.
+  std::map<uint64_t, std::function<void(bool)>>
+      open;  // Argument: also when a request is being answered.
   uint64_t next_id = 0;
 
   const config::ServerConfig& config() const { return rooms.config.server; }
@@ -87,13 +89,17 @@ class Session : public std::enable_shared_from_this<Session<Stream>> {
  private:
   using Parser = http::request_parser<http::string_body>;
   tcp::socket& socket() { return beast::get_lowest_layer(stream_).socket(); }
-  void expire_after(std::chrono::microseconds time) { beast::get_lowest_layer(stream_).expires_after(time); }
+  void expire_after(std::chrono::microseconds time) {
+    beast::get_lowest_layer(stream_).expires_after(time);
+  }
 
   asio::awaitable<bool> read(Parser& parser);
   asio::awaitable<void> refuse(int status, std::string message);
   asio::awaitable<bool> answer(Parser& parser);
-  asio::awaitable<bool> write(const Response& response, unsigned version, bool keep_alive, bool head);
-  asio::awaitable<bool> write_stream(http::response<http::empty_body> header, const StreamBody& body);
+  asio::awaitable<bool> write(const Response& response, unsigned version, bool keep_alive,
+                              bool head);
+  asio::awaitable<bool> write_stream(http::response<http::empty_body> header,
+                                     const StreamBody& body);
   asio::awaitable<void> watch(std::shared_ptr<Disconnect> disconnect);
   Request to_request(http::request<http::string_body>&& message) const;
 
@@ -133,13 +139,15 @@ asio::awaitable<void> Session<Stream>::run() {
   socket().close(ignored);
 }
 
-// Reads one request within the limits; false when the connection is over (an answer has been sent where one is due).
+// Reads one request within the limits; false when the connection is over (an answer has been sent
+// where one is due).
 template <class Stream>
 asio::awaitable<bool> Session<Stream>::read(Parser& parser) {
   const config::ServerConfig& config = server_->config();
   parser.header_limit(static_cast<uint32_t>(config.header_bytes_max));
   parser.body_limit(static_cast<uint64_t>(config.body_bytes_max));
-  if (buffer_.size() == 0) {  // The first byte may take as long as a connection may idle, the rest may not.
+  if (buffer_.size() ==
+      0) {  // The first byte may take as long as a connection may idle, the rest may not.
     expire_after(seconds(config.idle_timeout_s));
     auto space = buffer_.prepare(4096);
     const auto [error, count] = co_await stream_.async_read_some(space, kTuple);
@@ -151,7 +159,8 @@ asio::awaitable<bool> Session<Stream>::read(Parser& parser) {
   const bool waits = !error && beast::iequals(parser.get()[http::field::expect], "100-continue");
   if (waits) {
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    const auto [write_error, written] = co_await asio::async_write(stream_, asio::buffer(kContinue), kTuple);
+    const auto [write_error, written] =
+        co_await asio::async_write(stream_, asio::buffer(kContinue), kTuple);
     if (write_error) co_return false;
   }
   if (!error) {
@@ -165,15 +174,18 @@ asio::awaitable<bool> Session<Stream>::read(Parser& parser) {
       co_return false;
     }
     if (message.target().size() > static_cast<size_t>(config.target_bytes_max)) {
-      co_await refuse(414, fmt::format("the path has {} bytes, at most {} are taken", message.target().size(), config.target_bytes_max));
+      co_await refuse(414, fmt::format("the path has {} bytes, at most {} are taken",
+                                       message.target().size(), config.target_bytes_max));
       co_return false;
     }
     co_return true;
   }
   if (error == http::error::body_limit) {
-    co_await refuse(413, fmt::format("the body is larger than {} bytes: send less at a time", config.body_bytes_max));
+    co_await refuse(413, fmt::format("the body is larger than {} bytes: send less at a time",
+                                     config.body_bytes_max));
   } else if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    co_await refuse(431, fmt::format("the header is larger than {} bytes", config.header_bytes_max));
+    co_await refuse(431,
+                    fmt::format("the header is larger than {} bytes", config.header_bytes_max));
   } else if (error == beast::error::timeout) {
     // Closed without an answer: whoever sends this slowly would not read one either.
   } else if (error.category() == http::make_error_code(http::error::bad_method).category() &&
@@ -213,7 +225,8 @@ Request Session<Stream>::to_request(http::request<http::string_body>&& message) 
   const auto url = boost::urls::parse_origin_form(std::string_view(message.target()));
   if (url) {
     request.path = url->path();
-    for (const auto& parameter : url->params()) request.query.emplace_back(parameter.key, parameter.value);
+    for (const auto& parameter : url->params())
+      request.query.emplace_back(parameter.key, parameter.value);
   }
   request.body = std::move(message.body());
   request.disconnect = std::make_shared<Disconnect>();
@@ -233,12 +246,13 @@ asio::awaitable<bool> Session<Stream>::answer(Parser& parser) {
   }
   const auto disconnect = request.disconnect;
   beast::get_lowest_layer(stream_).expires_never();
-  asio::co_spawn(stream_.get_executor(), watch(disconnect), asio::bind_cancellation_slot(watch_cancel_.slot(), asio::detached));
+  asio::co_spawn(stream_.get_executor(), watch(disconnect),
+                 asio::bind_cancellation_slot(watch_cancel_.slot(), asio::detached));
   const Response response = co_await dispatch(std::move(request), server_->rooms, server_->auth);
   const bool written = co_await write(response, version, keep_alive, head);
   if (!written) disconnect->fire();
   watch_cancel_.emit(asio::cancellation_type::all);
-  co_return written && keep_alive && !disconnect->fired();
+  co_return written&& keep_alive && !disconnect->fired();
 }
 
 // Fires `disconnect` when the client closes while its request is being answered.
@@ -253,7 +267,8 @@ asio::awaitable<void> Session<Stream>::watch(std::shared_ptr<Disconnect> disconn
 }
 
 template <class Stream>
-asio::awaitable<bool> Session<Stream>::write(const Response& response, unsigned version, bool keep_alive, bool head) {
+asio::awaitable<bool> Session<Stream>::write(const Response& response, unsigned version,
+                                             bool keep_alive, bool head) {
   const auto fill = [&](auto& message) {
     message.version(version);
     message.result(static_cast<unsigned>(response.status));
@@ -284,7 +299,8 @@ asio::awaitable<bool> Session<Stream>::write(const Response& response, unsigned 
 }
 
 template <class Stream>
-asio::awaitable<bool> Session<Stream>::write_stream(http::response<http::empty_body> header, const StreamBody& body) {
+asio::awaitable<bool> Session<Stream>::write_stream(http::response<http::empty_body> header,
+                                                    const StreamBody& body) {
   const bool chunked = header.version() >= 11;
   header.chunked(chunked);
   if (!chunked) header.keep_alive(false);
@@ -292,17 +308,20 @@ asio::awaitable<bool> Session<Stream>::write_stream(http::response<http::empty_b
   const auto [error, count] = co_await http::async_write_header(stream_, serializer, kTuple);
   if (error) co_return false;
   bool alive = true;
-  const WriteChunk write_chunk = [this, chunked, &alive](std::string piece) -> asio::awaitable<Result<void>> {
+  const WriteChunk write_chunk = [this, chunked,
+                                  &alive](std::string piece) -> asio::awaitable<Result<void>> {
     if (piece.empty()) co_return Result<void>();
     if (!alive) co_return Error(ErrorCode::kCanceled, "the client has gone away");
     expire_after(seconds(server_->config().slow_reader_timeout_s));
     boost::system::error_code failed;
     if (chunked) {
       const std::string framed = fmt::format("{:x}\r\n{}\r\n", piece.size(), piece);
-      const auto [write_error, written] = co_await asio::async_write(stream_, asio::buffer(framed), kTuple);
+      const auto [write_error, written] =
+          co_await asio::async_write(stream_, asio::buffer(framed), kTuple);
       failed = write_error;
     } else {
-      const auto [write_error, written] = co_await asio::async_write(stream_, asio::buffer(piece), kTuple);
+      const auto [write_error, written] =
+          co_await asio::async_write(stream_, asio::buffer(piece), kTuple);
       failed = write_error;
     }
     if (!failed) co_return Result<void>();
@@ -313,7 +332,8 @@ asio::awaitable<bool> Session<Stream>::write_stream(http::response<http::empty_b
   if (!alive || !chunked) co_return false;
   static constexpr std::string_view kLast = "0\r\n\r\n";
   expire_after(seconds(server_->config().slow_reader_timeout_s));
-  const auto [last_error, last_count] = co_await asio::async_write(stream_, asio::buffer(kLast), kTuple);
+  const auto [last_error, last_count] =
+      co_await asio::async_write(stream_, asio::buffer(kLast), kTuple);
   co_return !last_error;
 }
 
@@ -322,12 +342,20 @@ asio::awaitable<bool> Session<Stream>::write_stream(http::response<http::empty_b
 Result<std::shared_ptr<asio::ssl::context>> Server::Impl::load_tls() const {
   auto context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
   context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
-                       asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1);
+                       asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 |
+                       asio::ssl::context::no_tlsv1_1);
   boost::system::error_code error;
   context->use_certificate_chain_file(config().tls_cert, error);
-  if (error) return invalid(fmt::format("server.tls_cert: '{}' is not a PEM certificate that can be read: {}", config().tls_cert, error.message()), "server.tls_cert");
+  if (error)
+    return invalid(
+        fmt::format("server.tls_cert: '{}' is not a PEM certificate that can be read: {}",
+                    config().tls_cert, error.message()),
+        "server.tls_cert");
   context->use_private_key_file(config().tls_key, asio::ssl::context::pem, error);
-  if (error) return invalid(fmt::format("server.tls_key: '{}' is not the PEM key of the certificate: {}", config().tls_key, error.message()), "server.tls_key");
+  if (error)
+    return invalid(fmt::format("server.tls_key: '{}' is not the PEM key of the certificate: {}",
+                               config().tls_key, error.message()),
+                   "server.tls_key");
   return context;
 }
 
@@ -354,7 +382,8 @@ asio::awaitable<void> Server::Impl::serve(tcp::socket socket) {
     context = tls;
   }
   if (context) {
-    auto session = std::make_shared<Session<TlsStream>>(TlsStream(PlainStream(std::move(socket)), *context), *this);
+    auto session = std::make_shared<Session<TlsStream>>(
+        TlsStream(PlainStream(std::move(socket)), *context), *this);
     co_await run(std::move(session));
   } else {
     auto session = std::make_shared<Session<PlainStream>>(PlainStream(std::move(socket)), *this);
@@ -376,7 +405,8 @@ asio::awaitable<void> Server::Impl::accept_loop() {
     if (connections.fetch_add(1) >= config().connections_max) {
       connections.fetch_sub(1);
       static constexpr std::string_view kFull =
-          "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+          "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: "
+          "1\r\nConnection: close\r\n"
           "Content-Length: 54\r\n\r\n{\"error\": \"too many connections are open: try later.\"}";
       boost::system::error_code ignored;
       socket.non_blocking(true, ignored);
@@ -397,7 +427,8 @@ asio::awaitable<void> Server::Impl::accept_loop() {
   }
 }
 
-Server::Server(asio::io_context& io, Rooms& rooms, const Auth& auth) : impl_(std::make_shared<Impl>(io, rooms, auth)) {}
+Server::Server(asio::io_context& io, Rooms& rooms, const Auth& auth)
+    : impl_(std::make_shared<Impl>(io, rooms, auth)) {}
 
 Server::~Server() { close(); }
 
@@ -408,16 +439,23 @@ Result<void> Server::listen() {
   }
   boost::system::error_code error;
   tcp::resolver resolver(impl_->io);
-  const auto found = resolver.resolve(config.host, std::to_string(config.port), tcp::resolver::passive, error);
-  if (error || found.empty()) return invalid(fmt::format("server.host: '{}' is no address of this machine: {}", config.host, error.message()), "server.host");
+  const auto found =
+      resolver.resolve(config.host, std::to_string(config.port), tcp::resolver::passive, error);
+  if (error || found.empty())
+    return invalid(fmt::format("server.host: '{}' is no address of this machine: {}", config.host,
+                               error.message()),
+                   "server.host");
   const tcp::endpoint endpoint = *found.begin();
   impl_->acceptor.open(endpoint.protocol(), error);
   if (!error) impl_->acceptor.set_option(asio::socket_base::reuse_address(true), error);
   if (!error) impl_->acceptor.bind(endpoint, error);
   if (!error) impl_->acceptor.listen(asio::socket_base::max_listen_connections, error);
   if (error) {
-    return io_error(fmt::format("can't listen on {}:{}: {}{}", config.host, config.port, error.message(),
-                                error == asio::error::address_in_use ? ": end what uses the port, or choose another with --port (0 takes a free one)" : ""));
+    return io_error(fmt::format(
+        "can't listen on {}:{}: {}{}", config.host, config.port, error.message(),
+        error == asio::error::address_in_use
+            ? ": end what uses the port, or choose another with --port (0 takes a free one)"
+            : ""));
   }
   return {};
 }
@@ -430,10 +468,13 @@ uint16_t Server::port() const {
 std::string Server::url() const {
   const std::string& host = impl_->config().host;
   const bool v6 = host.find(':') != std::string::npos;
-  return fmt::format("{}://{}:{}", impl_->tls ? "https" : "http", v6 ? "[" + host + "]" : host, port());
+  return fmt::format("{}://{}:{}", impl_->tls ? "https" : "http", v6 ? "[" + host + "]" : host,
+                     port());
 }
 
-void Server::start() { asio::co_spawn(impl_->acceptor.get_executor(), impl_->accept_loop(), asio::detached); }
+void Server::start() {
+  asio::co_spawn(impl_->acceptor.get_executor(), impl_->accept_loop(), asio::detached);
+}
 
 Result<void> Server::reload_tls() {
   if (impl_->config().tls_cert.empty()) return {};

@@ -1,4 +1,5 @@
-// Server: accepts connections (TCP, TLS), reads requests within limits, and runs the handlers of the route table.
+// Server: accepts connections (TCP, TLS), reads requests within limits, and runs the handlers of
+// the route table.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ class Server {
   Server(boost::asio::io_context& io, Rooms& rooms, const Auth& auth);
   ~Server();
 
-  // Binds and listens.  Errors: kIo when the port is in use or may not be bound, kInvalid for a certificate or key that
-  // can't be read.  Nothing is answered before start().
+  // Binds and listens.  Errors: kIo when the port is in use or may not be bound, kInvalid for a
+  // certificate or key that can't be read.  Nothing is answered before start().
   Result<void> listen();
   // The port that was bound.
   uint16_t port() const;

@@ -19,10 +19,12 @@ struct Defaults {
 };
 
 // Fields that /llm/generate, /generate and /chat share.
-Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, const Rooms& rooms, Defaults defaults) {
+Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, const Rooms& rooms,
+                                  Defaults defaults) {
   PendingTask task;
   const std::string model = reader.text("model", "");
-  task.spec.tokens_max = static_cast<int32_t>(reader.integer("max_tokens", defaults.max_tokens, 1, INT32_MAX));
+  task.spec.tokens_max =
+      static_cast<int32_t>(reader.integer("max_tokens", defaults.max_tokens, 1, INT32_MAX));
   task.spec.sampling.temperature = static_cast<float>(reader.number("temperature", 0.7, 0, 2));
   task.spec.sampling.top_p = static_cast<float>(defaults.top_p);
   const GpuOptions options = read_gpu_options(reader, rooms);
@@ -38,11 +40,15 @@ Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, co
   return task;
 }
 
-awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& rooms, Defaults defaults) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& rooms,
+                                              Defaults defaults) {
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   std::string prompt = reader.required_text("prompt");
-  if (reader.status().ok() && prompt.empty()) reader.fail("prompt", "is empty, should have at least one character");
+  if (reader.status().ok() && prompt.empty())
+    reader.fail("prompt", "is empty, should have at least one character");
   ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
   task.prompt.text = std::move(prompt);
   co_return co_await run_task(std::move(task), request.disconnect, rooms);
@@ -96,7 +102,8 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
       if (!event.ok()) co_return;
       if (!event->end) continue;
       const control::TaskView& view = *event->end;
-      json::object last{{"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
+      json::object last{
+          {"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
       if (view.result) last["usage"] = usage_json(view);
       if (!view.error.empty()) last["error"] = view.error;
       std::string tail = sse_event(json::serialize(last)) + sse_event("[DONE]");
@@ -109,7 +116,9 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
 
 // POST /chat -> {"content", "usage"}.
 awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   auto messages = read_messages(reader);
   const bool stream = reader.boolean("stream", false);
@@ -118,21 +127,25 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   task.prompt.kind = Prompt::Kind::kChat;
   task.prompt.messages = std::move(messages);
   if (stream) co_return co_await stream_chat(std::move(task), std::move(request), rooms);
-  ALTLAS_CO_TRY(const control::TaskView view, co_await run_task(std::move(task), request.disconnect, rooms));
+  ALTLAS_CO_TRY(const control::TaskView view,
+                co_await run_task(std::move(task), request.disconnect, rooms));
   const json::object answer{{"content", view.result->text}, {"usage", usage_json(view)}};
   co_return json_response(json::serialize(answer));
 }
 
-// POST /echo -> {"echo": the body, "calls": the replica's count}: a deployment like any other, without a model.
+// POST /echo -> {"echo": the body, "calls": the replica's count}: a deployment like any other,
+// without a model.
 awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::value body, parse_json(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::value body,
+                parse_json(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   PendingTask task;
   task.spec.type = "echo";
   task.spec.deployment = "echo";
   task.spec.owner = request.identity.name;
   task.spec.tokens_max = 1;
   task.spec.payload = json::serialize(body);
-  ALTLAS_CO_TRY(control::TaskView view, co_await run_task(std::move(task), request.disconnect, rooms));
+  ALTLAS_CO_TRY(control::TaskView view,
+                co_await run_task(std::move(task), request.disconnect, rooms));
   co_return json_response(std::move(view.result->text));
 }
 
@@ -141,10 +154,43 @@ awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
 std::vector<Route> llm_routes() {
   const std::vector<int> errors{400, 404, 413, 415, 429, 503};
   return {
-      {"POST", "/llm/generate", Access::kUser, llm_generate, "Generate text", "GenerateRequest", "GenerateAnswer", {}, errors},
-      {"POST", "/generate", Access::kUser, plain_generate, "Generate text, answered as plain text", "GenerateRequest", "", {}, errors, "text/plain"},
-      {"POST", "/chat", Access::kUser, chat, "One turn of a conversation", "ChatRequest", "ChatAnswer", {}, errors},
-      {"POST", "/echo", Access::kUser, echo, "The body and the replica's count of calls", "Any", "EchoAnswer", {}, {400, 413, 415, 429, 503}},
+      {"POST",
+       "/llm/generate",
+       Access::kUser,
+       llm_generate,
+       "Generate text",
+       "GenerateRequest",
+       "GenerateAnswer",
+       {},
+       errors},
+      {"POST",
+       "/generate",
+       Access::kUser,
+       plain_generate,
+       "Generate text, answered as plain text",
+       "GenerateRequest",
+       "",
+       {},
+       errors,
+       "text/plain"},
+      {"POST",
+       "/chat",
+       Access::kUser,
+       chat,
+       "One turn of a conversation",
+       "ChatRequest",
+       "ChatAnswer",
+       {},
+       errors},
+      {"POST",
+       "/echo",
+       Access::kUser,
+       echo,
+       "The body and the replica's count of calls",
+       "Any",
+       "EchoAnswer",
+       {},
+       {400, 413, 415, 429, 503}},
   };
 }
 

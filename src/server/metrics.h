@@ -7,19 +7,22 @@
 
 namespace altlas::server {
 
-inline constexpr telemetry::MetricDef kRequestsTotal{.name = "altlas_server_requests_total",
-                                                     .kind = telemetry::MetricKind::kCounter,
-                                                     .help = "Requests answered, by route and status.",
-                                                     .unit = "requests",
-                                                     .labels = {"route", "status"}};
-inline constexpr telemetry::MetricDef kRequestSeconds{.name = "altlas_server_request_seconds",
-                                                      .kind = telemetry::MetricKind::kHistogram,
-                                                      .help = "Time from a request read to its answer made, streams excluded.",
-                                                      .unit = "s",
-                                                      .labels = {"route"},
-                                                      .buckets = telemetry::kSecondsBuckets};
+inline constexpr telemetry::MetricDef kRequestsTotal{
+    .name = "altlas_server_requests_total",
+    .kind = telemetry::MetricKind::kCounter,
+    .help = "Requests answered, by route and status.",
+    .unit = "requests",
+    .labels = {"route", "status"}};
+inline constexpr telemetry::MetricDef kRequestSeconds{
+    .name = "altlas_server_request_seconds",
+    .kind = telemetry::MetricKind::kHistogram,
+    .help = "Time from a request read to its answer made, streams excluded.",
+    .unit = "s",
+    .labels = {"route"},
+    .buckets = telemetry::kSecondsBuckets};
 
 // Counts one answered request. `route`: the pattern of the table, so that labels stay few.
-void count_request(telemetry::Registry& registry, std::string_view route, int status, double seconds);
+void count_request(telemetry::Registry& registry, std::string_view route, int status,
+                   double seconds);
 
 }  // namespace altlas::server

@@ -1,4 +1,5 @@
-// OpenAI's routes: /v1/models, /v1/completions, /v1/chat/completions, and /tokenize, /detokenize as vLLM has them.
+// OpenAI's routes: /v1/models, /v1/completions, /v1/chat/completions, and /tokenize, /detokenize as
+// vLLM has them.
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
@@ -27,12 +28,17 @@ struct OpenAiRequest {
 };
 
 json::object model_json(const ServedModel& model, int64_t created) {
-  return {{"id", model.id}, {"object", "model"}, {"created", created}, {"owned_by", "altlas"}, {"max_model_len", model.model_len_max}};
+  return {{"id", model.id},
+          {"object", "model"},
+          {"created", created},
+          {"owned_by", "altlas"},
+          {"max_model_len", model.model_len_max}};
 }
 
 awaitable<Result<Response>> list_models(Request, Rooms& rooms) {
   json::array data;
-  for (const ServedModel& model : rooms.prompts.models()) data.push_back(model_json(model, rooms.started / kSecond));
+  for (const ServedModel& model : rooms.prompts.models())
+    data.push_back(model_json(model, rooms.started / kSecond));
   const json::object answer{{"object", "list"}, {"data", std::move(data)}};
   co_return json_response(json::serialize(answer));
 }
@@ -43,11 +49,16 @@ awaitable<Result<Response>> get_model(Request request, Rooms& rooms) {
 }
 
 // Token ids written as a list in the body.
-Result<std::vector<int32_t>> read_ids(const json::array& list, const ServedModel& model, const std::string& name) {
+Result<std::vector<int32_t>> read_ids(const json::array& list, const ServedModel& model,
+                                      const std::string& name) {
   std::vector<int32_t> ids;
   for (const json::value& item : list) {
-    const bool valid = item.is_int64() && item.get_int64() >= 0 && item.get_int64() < model.tokenizer->vocab_size();
-    if (!valid) return invalid(fmt::format("{}: should hold token ids from 0 to {}", name, model.tokenizer->vocab_size() - 1), name);
+    const bool valid = item.is_int64() && item.get_int64() >= 0 &&
+                       item.get_int64() < model.tokenizer->vocab_size();
+    if (!valid)
+      return invalid(fmt::format("{}: should hold token ids from 0 to {}", name,
+                                 model.tokenizer->vocab_size() - 1),
+                     name);
     ids.push_back(static_cast<int32_t>(item.get_int64()));
   }
   if (ids.empty()) return invalid(name + ": is empty, should have at least one token", name);
@@ -57,12 +68,15 @@ Result<std::vector<int32_t>> read_ids(const json::array& list, const ServedModel
 // `prompt`: a string, a list of strings, a list of ids, or a list of lists of ids.
 Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const ServedModel& model) {
   const json::value* value = reader.value("prompt");
-  if (value == nullptr) return invalid("prompt: is missing, should be a string, a list of strings, or token ids", "prompt");
+  if (value == nullptr)
+    return invalid("prompt: is missing, should be a string, a list of strings, or token ids",
+                   "prompt");
   std::vector<Prompt> prompts;
   const auto add = [&](const json::value& item) -> Result<void> {
     Prompt prompt;
     if (item.is_string()) {
-      if (item.get_string().empty()) return invalid("prompt: is empty, should have at least one character", "prompt");
+      if (item.get_string().empty())
+        return invalid("prompt: is empty, should have at least one character", "prompt");
       prompt.text = std::string(item.get_string());
     } else if (item.is_array()) {
       prompt.kind = Prompt::Kind::kIds;
@@ -73,12 +87,16 @@ Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const ServedModel& 
     prompts.push_back(std::move(prompt));
     return {};
   };
-  const bool many = value->is_array() && !value->get_array().empty() && !value->get_array().front().is_number();
+  const bool many =
+      value->is_array() && !value->get_array().empty() && !value->get_array().front().is_number();
   if (!many) {
     ALTLAS_TRY_VOID(add(*value));
     return prompts;
   }
-  if (value->get_array().size() > kPromptsMax) return invalid(fmt::format("prompt: has {} prompts, at most {} are taken", value->get_array().size(), kPromptsMax), "prompt");
+  if (value->get_array().size() > kPromptsMax)
+    return invalid(fmt::format("prompt: has {} prompts, at most {} are taken",
+                               value->get_array().size(), kPromptsMax),
+                   "prompt");
   for (const json::value& item : value->get_array()) ALTLAS_TRY_VOID(add(item));
   return prompts;
 }
@@ -102,11 +120,13 @@ void read_stream(JsonReader& reader, OpenAiRequest& out) {
   if (options == nullptr) return;
   JsonReader inner(*options, reader.path_of("stream_options"));
   out.include_usage = inner.boolean("include_usage", false);
-  if (const auto status = inner.status(); !status.ok()) reader.fail("stream_options", "include_usage should be true or false");
+  if (const auto status = inner.status(); !status.ok())
+    reader.fail("stream_options", "include_usage should be true or false");
 }
 
 // Fields that both routes have; the task they make is the pattern of every choice.
-Result<PendingTask> read_common(JsonReader& reader, const Request& request, const Rooms& rooms, OpenAiRequest& out) {
+Result<PendingTask> read_common(JsonReader& reader, const Request& request, const Rooms& rooms,
+                                OpenAiRequest& out) {
   PendingTask pattern;
   const bool chat = out.reply.chat;
   const std::string model = reader.text("model", "");
@@ -117,7 +137,8 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   spec.strategy = options.strategy;
   spec.specific_device = options.specific_gpu_id;
   spec.priority = rooms.config.gpu.multi_gpu.default_queue_priority;
-  if (const json::value* priority = reader.value("priority"); priority != nullptr && priority->is_string()) {
+  if (const json::value* priority = reader.value("priority");
+      priority != nullptr && priority->is_string()) {
     std::vector<std::string_view> names;
     for (const EnumName& row : kPriorityNames) names.push_back(row.name);
     spec.priority = static_cast<Priority>(reader.choice("priority", names, 1));
@@ -132,7 +153,8 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
     static constexpr std::string_view kFormats[] = {"text", "json_object", "json_schema"};
     const size_t kind = inner.choice("type", kFormats, 0);
     if (!inner.status().ok()) reader.fail("response_format.type", "should be \"text\"");
-    if (kind != 0) reader.fail("response_format.type", "only \"text\" can be produced by this version");
+    if (kind != 0)
+      reader.fail("response_format.type", "only \"text\" can be produced by this version");
   }
   ALTLAS_TRY_VOID(reader.status());
   ALTLAS_TRY(pattern.model, rooms.prompts.find(model));
@@ -147,15 +169,22 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
 }
 
 // `n` choices of every prompt; choice k draws from seed + k.
-Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts, int64_t n, OpenAiRequest& out) {
-  if (prompts.size() * static_cast<size_t>(n) > kPromptsMax) return invalid(fmt::format("n: {} choices of {} prompts are too many, at most {} in all", n, prompts.size(), kPromptsMax), "n");
+Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts, int64_t n,
+                         OpenAiRequest& out) {
+  if (prompts.size() * static_cast<size_t>(n) > kPromptsMax)
+    return invalid(fmt::format("n: {} choices of {} prompts are too many, at most {} in all", n,
+                               prompts.size(), kPromptsMax),
+                   "n");
   out.prompts = prompts.size();
   for (const Prompt& prompt : prompts) {
     for (int64_t k = 0; k < n; ++k) {
       PendingTask task = pattern;
       task.prompt = prompt;
       task.spec.sampling.seed += static_cast<uint64_t>(k);
-      if (out.reply.echo) out.reply.prompt_texts.push_back(prompt.text);
+      if (out.reply.echo) {
+        out.reply.prompt_texts.push_back(prompt.text);
+        out.reply.first_tokens.push_back(prompt.ids.empty() ? -1 : prompt.ids.front());
+      }
       out.tasks.push_back(std::move(task));
     }
   }
@@ -169,10 +198,12 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
   response.stream = [shared, ids, &rooms](WriteChunk write) -> awaitable<void> {
     std::vector<Choice> choices(ids.size());
     std::vector<char> started(ids.size(), 0);
-    const OnChoiceEvent on_event = [&](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
+    const OnChoiceEvent on_event =
+        [&](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
       const bool first = std::exchange(started[index], 1) == 0;
       if (event.end) choices[index].view = *event.end;
-      if (!first && !event.end && event.delta.text.empty() && event.delta.logprobs.empty()) co_return Result<void>();
+      if (!first && !event.end && event.delta.text.empty() && event.delta.logprobs.empty())
+        co_return Result<void>();
       std::string piece = sse_event(json::serialize(chunk(shared->reply, index, event, first)));
       co_return co_await write(std::move(piece));
     };
@@ -181,7 +212,8 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
     if (!outcome.ok()) {
       tail = sse_event(problem(outcome.error(), true).body);
     } else if (shared->include_usage) {
-      tail = sse_event(json::serialize(usage_chunk(shared->reply, usage_json(choices, shared->prompts))));
+      tail = sse_event(
+          json::serialize(usage_chunk(shared->reply, usage_json(choices, shared->prompts))));
     }
     tail += sse_event("[DONE]");
     static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
@@ -189,7 +221,8 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
   return response;
 }
 
-awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnect> disconnect, Rooms& rooms) {
+awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnect> disconnect,
+                                   Rooms& rooms) {
   std::vector<PendingTask> tasks = std::move(plan.tasks);
   ALTLAS_CO_TRY(auto ids, co_await start_choices(std::move(tasks), std::move(disconnect), rooms));
   plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(ids.front());
@@ -199,7 +232,9 @@ awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnec
 }
 
 awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   OpenAiRequest plan;
   const int64_t n = reader.integer("n", 1, 1, kChoicesMax);
@@ -212,8 +247,13 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(auto prompts, read_prompts(reader, *pattern.model));
   if (plan.reply.echo) {
     for (Prompt& prompt : prompts) {
-      if (prompt.kind != Prompt::Kind::kIds) continue;
-      ALTLAS_CO_TRY(prompt.text, co_await rooms.prompts.decode(*pattern.model, prompt.ids));
+      if (prompt.kind == Prompt::Kind::kIds) {
+        ALTLAS_CO_TRY(prompt.text, co_await rooms.prompts.decode(*pattern.model, prompt.ids));
+      } else if (plan.reply.logprobs >=
+                 0) {  // The first token has no log-probability, but is shown.
+        ALTLAS_CO_TRY(prompt.ids, co_await rooms.prompts.encode(*pattern.model, prompt));
+        prompt.kind = Prompt::Kind::kIds;
+      }
     }
   }
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), n, plan));
@@ -221,28 +261,36 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   OpenAiRequest plan;
   plan.reply.chat = true;
   const int64_t n = reader.integer("n", 1, 1, kChoicesMax);
   const bool newer = reader.has("max_completion_tokens");
-  const auto tokens = reader.optional_integer(newer ? "max_completion_tokens" : "max_tokens", 1, INT32_MAX);
+  const auto tokens =
+      reader.optional_integer(newer ? "max_completion_tokens" : "max_tokens", 1, INT32_MAX);
   Prompt prompt;
   prompt.kind = Prompt::Kind::kChat;
   prompt.messages = read_messages(reader);
-  if (const json::array* tools = reader.array("tools"); tools != nullptr && !tools->empty()) prompt.tools = std::make_shared<json::value>(*tools);
+  if (const json::array* tools = reader.array("tools"); tools != nullptr && !tools->empty())
+    prompt.tools = std::make_shared<json::value>(*tools);
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
-  pattern.spec.tokens_max = static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.
+  pattern.spec.tokens_max =
+      static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.
   std::vector<Prompt> prompts;
   prompts.push_back(std::move(prompt));
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), n, plan));
   co_return co_await answer(std::move(plan), request.disconnect, rooms);
 }
 
-// POST /tokenize {"model", "prompt" | "messages", "add_special_tokens"} -> {"tokens", "count", "max_model_len"}.
+// POST /tokenize {"model", "prompt" | "messages", "add_special_tokens"} -> {"tokens", "count",
+// "max_model_len"}.
 awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   const std::string name = reader.text("model", "");
   Prompt prompt;
@@ -256,12 +304,15 @@ awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name));
   ALTLAS_CO_TRY(const auto ids, co_await rooms.prompts.encode(*model, std::move(prompt)));
   json::array list(ids.begin(), ids.end());
-  const json::object out{{"tokens", std::move(list)}, {"count", ids.size()}, {"max_model_len", model->model_len_max}};
+  const json::object out{
+      {"tokens", std::move(list)}, {"count", ids.size()}, {"max_model_len", model->model_len_max}};
   co_return json_response(json::serialize(out));
 }
 
 awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   const std::string name = reader.text("model", "");
   const json::array* tokens = reader.array("tokens");
@@ -284,10 +335,42 @@ std::vector<Route> openai_routes() {
   return {
       {"GET", "/v1/models", Access::kUser, list_models, "Models", "", "Models"},
       {"GET", "/v1/models/{id}", Access::kUser, get_model, "One model", "", "Model", {}, {404}},
-      {"POST", "/v1/completions", Access::kUser, completions, "Complete a text", "CompletionRequest", "Completion", {}, errors},
-      {"POST", "/v1/chat/completions", Access::kUser, chat_completions, "Answer a conversation", "ChatCompletionRequest", "ChatCompletion", {}, errors},
-      {"POST", "/tokenize", Access::kUser, tokenize, "Text to token ids", "TokenizeRequest", "TokenizeAnswer", {}, errors},
-      {"POST", "/detokenize", Access::kUser, detokenize, "Token ids to text", "DetokenizeRequest", "DetokenizeAnswer", {}, errors},
+      {"POST",
+       "/v1/completions",
+       Access::kUser,
+       completions,
+       "Complete a text",
+       "CompletionRequest",
+       "Completion",
+       {},
+       errors},
+      {"POST",
+       "/v1/chat/completions",
+       Access::kUser,
+       chat_completions,
+       "Answer a conversation",
+       "ChatCompletionRequest",
+       "ChatCompletion",
+       {},
+       errors},
+      {"POST",
+       "/tokenize",
+       Access::kUser,
+       tokenize,
+       "Text to token ids",
+       "TokenizeRequest",
+       "TokenizeAnswer",
+       {},
+       errors},
+      {"POST",
+       "/detokenize",
+       Access::kUser,
+       detokenize,
+       "Token ids to text",
+       "DetokenizeRequest",
+       "DetokenizeAnswer",
+       {},
+       errors},
   };
 }
 

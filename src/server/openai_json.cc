@@ -48,17 +48,22 @@ struct CompletionLogprobs {
     offset += text.size();
   }
   json::value take() {
-    return json::object{{"tokens", std::move(tokens)}, {"token_logprobs", std::move(token_logprobs)},
-                        {"top_logprobs", std::move(top_logprobs)}, {"text_offset", std::move(text_offset)}};
+    return json::object{{"tokens", std::move(tokens)},
+                        {"token_logprobs", std::move(token_logprobs)},
+                        {"top_logprobs", std::move(top_logprobs)},
+                        {"text_offset", std::move(text_offset)}};
   }
 };
 
-json::value completion_logprobs(const OpenAiReply& reply, std::span<const TokenLogprobs> prompt,
+// first_token: of the prompt, -1 where the prompt is not wanted; `prompt`: of the tokens after it.
+json::value completion_logprobs(const OpenAiReply& reply, int32_t first_token,
+                                std::span<const TokenLogprobs> prompt,
                                 std::span<const TokenLogprobs> generated, uint64_t offset) {
   if (reply.logprobs < 0) return nullptr;
   CompletionLogprobs out;
   out.offset = offset;
-  for (size_t i = 0; i < prompt.size(); ++i) out.add(reply, prompt[i], i > 0);
+  if (first_token >= 0) out.add(reply, TokenLogprobs{first_token, 0, {}}, false);
+  for (const TokenLogprobs& one : prompt) out.add(reply, one, true);
   if (!reply.drop_generated)
     for (const TokenLogprobs& one : generated) out.add(reply, one, true);
   return out.take();
@@ -81,10 +86,13 @@ json::object usage_json(std::span<const Choice> choices, size_t prompts) {
     if (i % per_prompt == 0) prompt_tokens += choices[i].view.prompt_tokens;
     completion_tokens += choices[i].view.result ? choices[i].view.result->tokens : 0;
   }
-  return {{"prompt_tokens", prompt_tokens}, {"completion_tokens", completion_tokens}, {"total_tokens", prompt_tokens + completion_tokens}};
+  return {{"prompt_tokens", prompt_tokens},
+          {"completion_tokens", completion_tokens},
+          {"total_tokens", prompt_tokens + completion_tokens}};
 }
 
-json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts) {
+json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices,
+                          size_t prompts) {
   json::object answer = head(reply, reply.chat ? "chat.completion" : "text_completion");
   json::array list;
   for (size_t i = 0; i < choices.size(); ++i) {
@@ -97,9 +105,9 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
       const std::string prefix = reply.echo ? reply.prompt_texts[i] : "";
       out["text"] = prefix + (reply.drop_generated ? std::string() : choice.text);
       const auto& prompt = choice.view.result->prompt_logprobs;
-      const bool with_prompt = reply.echo && !prompt.empty();
-      out["logprobs"] = completion_logprobs(reply, with_prompt ? std::span(prompt) : std::span<const TokenLogprobs>(),
-                                            choice.logprobs, with_prompt ? 0 : prefix.size());
+      const int32_t first = reply.echo ? reply.first_tokens[i] : -1;
+      out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs,
+                                            first >= 0 ? 0 : prefix.size());
     }
     list.push_back(std::move(out));
   }
@@ -108,7 +116,8 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
   return answer;
 }
 
-json::object chunk(const OpenAiReply& reply, size_t index, const control::StreamEvent& event, bool first) {
+json::object chunk(const OpenAiReply& reply, size_t index, const control::StreamEvent& event,
+                   bool first) {
   json::object out = head(reply, reply.chat ? "chat.completion.chunk" : "text_completion");
   json::object choice{{"index", index}};
   if (reply.chat) {
@@ -116,11 +125,14 @@ json::object chunk(const OpenAiReply& reply, size_t index, const control::Stream
     if (first) delta["role"] = "assistant";
     if (first || !event.delta.text.empty()) delta["content"] = event.delta.text;
     choice["delta"] = std::move(delta);
-    choice["logprobs"] = event.delta.logprobs.empty() ? json::value(nullptr) : chat_logprobs(reply, event.delta.logprobs);
+    choice["logprobs"] = event.delta.logprobs.empty() ? json::value(nullptr)
+                                                      : chat_logprobs(reply, event.delta.logprobs);
   } else {
     choice["text"] = (first && reply.echo ? reply.prompt_texts[index] : "") + event.delta.text;
-    choice["logprobs"] = event.delta.logprobs.empty() ? json::value(nullptr)
-                                                      : completion_logprobs(reply, {}, event.delta.logprobs, event.delta.text_offset);
+    choice["logprobs"] =
+        event.delta.logprobs.empty()
+            ? json::value(nullptr)
+            : completion_logprobs(reply, -1, {}, event.delta.logprobs, event.delta.text_offset);
   }
   choice["finish_reason"] = event.end ? json::value(finish_of(*event.end)) : json::value(nullptr);
   json::array choices;

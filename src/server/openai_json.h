@@ -1,4 +1,5 @@
-// The objects of OpenAI's API reference: completions, chat completions, their chunks, logprobs, usage.
+// The objects of OpenAI's API reference: completions, chat completions, their chunks, logprobs,
+// usage.
 #pragma once
 
 #include <boost/json.hpp>
@@ -10,20 +11,25 @@ namespace altlas::server {
 // What one request's answers have in common.
 struct OpenAiReply {
   bool chat = false;
-  std::string id;          // "chatcmpl-…".
+  std::string id;  // "chatcmpl-…".
   std::string model;
-  int64_t created = 0;     // Unix seconds.
-  bool echo = false;       // Completions: the prompt's text goes before each choice's.
+  int64_t created = 0;  // Unix seconds.
+  bool echo = false;    // Completions: the prompt's text goes before each choice's.
   std::vector<std::string> prompt_texts;  // One per choice, where echo.
-  bool drop_generated = false;            // max_tokens 0: only the prompt is wanted.
-  int32_t logprobs = -1;   // As SamplingParams::logprobs.
+  std::vector<int32_t>
+      first_tokens;             // Of the prompts, where echo with logprobs: nothing predicts them.
+  bool drop_generated = false;  // max_tokens 0: only the prompt is wanted.
+  int32_t logprobs = -1;        // As SamplingParams::logprobs.
   const ServedModel* served = nullptr;
 };
 
 boost::json::object usage_json(std::span<const Choice> choices, size_t prompts);
-boost::json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts);
-// A stream chunk with one choice. `first`: the chat role goes along. `finish`: nullptr until the choice is over.
-boost::json::object chunk(const OpenAiReply& reply, size_t index, const control::StreamEvent& event, bool first);
+boost::json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices,
+                                 size_t prompts);
+// A stream chunk with one choice. `first`: the chat role goes along. `finish`: nullptr until the
+// choice is over.
+boost::json::object chunk(const OpenAiReply& reply, size_t index, const control::StreamEvent& event,
+                          bool first);
 // The last chunk of a stream with include_usage: no choices.
 boost::json::object usage_chunk(const OpenAiReply& reply, boost::json::object usage);
 

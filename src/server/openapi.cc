@@ -20,29 +20,48 @@ json::object json_content(json::object schema) {
 
 std::string_view status_text(int status) {
   switch (status) {
-    case 400: return "The input is wrong; the message says what would be right";
-    case 401: return "No key, or a wrong one";
-    case 403: return "The key's role does not allow it";
-    case 404: return "Not there";
-    case 405: return "Another method";
-    case 409: return "The state does not allow it";
-    case 413: return "The body is too large";
-    case 415: return "The body is not JSON";
-    case 429: return "The queue is full; Retry-After says when to try again";
-    case 503: return "Starting, draining or nothing healthy";
-    default: return "Error";
+    case 400:
+      return "The input is wrong; the message says what would be right";
+    case 401:
+      return "No key, or a wrong one";
+    case 403:
+      return "The key's role does not allow it";
+    case 404:
+      return "Not there";
+    case 405:
+      return "Another method";
+    case 409:
+      return "The state does not allow it";
+    case 413:
+      return "The body is too large";
+    case 415:
+      return "The body is not JSON";
+    case 429:
+      return "The queue is full; Retry-After says when to try again";
+    case 503:
+      return "Starting, draining or nothing healthy";
+    default:
+      return "Error";
   }
 }
 
 json::array parameters_of(const Route& route) {
   json::array out;
-  for (size_t at = route.pattern.find('{'); at != std::string_view::npos; at = route.pattern.find('{', at + 1)) {
-    const std::string_view name = route.pattern.substr(at + 1, route.pattern.find('}', at) - at - 1);
-    out.push_back({{"name", name}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}, {"minLength", 1}}}});
+  for (size_t at = route.pattern.find('{'); at != std::string_view::npos;
+       at = route.pattern.find('{', at + 1)) {
+    const std::string_view name =
+        route.pattern.substr(at + 1, route.pattern.find('}', at) - at - 1);
+    out.push_back({{"name", name},
+                   {"in", "path"},
+                   {"required", true},
+                   {"schema", {{"type", "string"}, {"minLength", 1}}}});
   }
   for (const QueryParameter& query : route.query) {
-    out.push_back({{"name", query.name}, {"in", "query"}, {"required", false},
-                   {"schema", json::parse(query.schema)}, {"description", query.help}});
+    out.push_back({{"name", query.name},
+                   {"in", "query"},
+                   {"required", false},
+                   {"schema", json::parse(query.schema)},
+                   {"description", query.help}});
   }
   return out;
 }
@@ -52,8 +71,10 @@ json::object responses_of(const Route& route, bool with_auth) {
   json::object ok{{"description", "OK"}};
   json::object content;
   if (!route.response.empty()) content = json_content(reference(route.response));
-  if (route.response_type != "application/json") content[route.response_type] = {{"schema", {{"type", "string"}}}};
-  if (route.pattern.ends_with("completions") || route.pattern == "/chat") content["text/event-stream"] = {{"schema", {{"type", "string"}}}};
+  if (route.response_type != "application/json")
+    content[route.response_type] = {{"schema", {{"type", "string"}}}};
+  if (route.pattern.ends_with("completions") || route.pattern == "/chat")
+    content["text/event-stream"] = {{"schema", {{"type", "string"}}}};
   if (!content.empty()) ok["content"] = std::move(content);
   out["200"] = std::move(ok);
   std::vector<int> errors = route.errors;
@@ -61,8 +82,10 @@ json::object responses_of(const Route& route, bool with_auth) {
   for (const int status : errors) {
     // /health and /ready answer their own object when they say 503.
     const std::string_view schema = route.access == Access::kOpen ? route.response
-                                    : openai_style(route.pattern) ? std::string_view("OpenAiError") : std::string_view("Error");
-    out[std::to_string(status)] = {{"description", status_text(status)}, {"content", json_content(reference(schema))}};
+                                    : openai_style(route.pattern) ? std::string_view("OpenAiError")
+                                                                  : std::string_view("Error");
+    out[std::to_string(status)] = {{"description", status_text(status)},
+                                   {"content", json_content(reference(schema))}};
   }
   return out;
 }
@@ -72,10 +95,13 @@ json::object responses_of(const Route& route, bool with_auth) {
 std::string openapi_json(std::string_view version, bool with_auth) {
   json::object paths;
   for (const Route& route : routes()) {
-    json::object operation{{"summary", route.summary}, {"responses", responses_of(route, with_auth)}};
-    if (json::array parameters = parameters_of(route); !parameters.empty()) operation["parameters"] = std::move(parameters);
+    json::object operation{{"summary", route.summary},
+                           {"responses", responses_of(route, with_auth)}};
+    if (json::array parameters = parameters_of(route); !parameters.empty())
+      operation["parameters"] = std::move(parameters);
     if (!route.request.empty()) {
-      operation["requestBody"] = {{"required", true}, {"content", json_content(reference(route.request))}};
+      operation["requestBody"] = {{"required", true},
+                                  {"content", json_content(reference(route.request))}};
     }
     if (with_auth && route.access != Access::kOpen) {
       json::array security;
@@ -90,7 +116,8 @@ std::string openapi_json(std::string_view version, bool with_auth) {
     path.get_object()[method] = std::move(operation);
   }
   json::object components{{"schemas", json::parse(openapi_schemas())}};
-  components["securitySchemes"] = {{"bearer", {{"type", "http"}, {"scheme", "bearer"}}}, {"basic", {{"type", "http"}, {"scheme", "basic"}}}};
+  components["securitySchemes"] = {{"bearer", {{"type", "http"}, {"scheme", "bearer"}}},
+                                   {"basic", {{"type", "http"}, {"scheme", "basic"}}}};
   const json::object document{{"openapi", "3.1.0"},
                               {"info", {{"title", "altlas"}, {"version", version}}},
                               {"paths", std::move(paths)},

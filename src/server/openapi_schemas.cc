@@ -2,8 +2,9 @@
 
 namespace altlas::server {
 
-std::string_view openapi_schemas() {
-  static constexpr std::string_view kRequests = R"json(
+namespace {
+
+constexpr std::string_view kRequests = R"json(
 {
 "Any": {"description": "Any JSON value"},
 "GpuOptions": {"type": ["object", "null"], "properties": {
@@ -84,7 +85,7 @@ std::string_view openapi_schemas() {
   "strategy": {"enum": ["round_robin", "least_loaded", "memory_optimized", "task_specific", "random", "prefix_affinity", "earliest_finish"]}}},
 "ConcurrencyRequest": {"type": "object", "required": ["value"], "properties": {"value": {"type": "integer", "minimum": 1, "maximum": 65536}}},)json";
 
-  static constexpr std::string_view kAnswers = R"json(
+constexpr std::string_view kAnswers = R"json(
 "Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
 "OpenAiError": {"type": "object", "required": ["error"], "properties": {"error": {"type": "object", "required": ["message", "type"],
   "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "integer", "null"]}}}}},
@@ -135,6 +136,9 @@ std::string_view openapi_schemas() {
 "OpenApi": {"type": "object", "required": ["openapi"]}
 }
 )json";
+}  // namespace
+
+std::string_view openapi_schemas() {
   static const std::string all = std::string(kRequests) + std::string(kAnswers);
   return all;
 }

@@ -13,16 +13,21 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-// POST /api/v1/predict -> 200 {"task_id", "gpu_id", "status"}.  Errors: kInvalid 400, kNotFound 404 (model), kConflict 409,
-// kBusy 429, kUnavailable 503.  Runs on an io thread: no model work, no blocking call, no lock across co_await.
+// POST /api/v1/predict -> 200 {"task_id", "gpu_id", "status"}.  Errors: kInvalid 400, kNotFound 404
+// (model), kConflict 409, kBusy 429, kUnavailable 503.  Runs on an io thread: no model work, no
+// blocking call, no lock across co_await.
 awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request.identity, rooms));
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
   ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
   const control::Placed& first = placed.front();
-  const json::object answer{{"task_id", to_string(first.task)}, {"gpu_id", first.device.value}, {"status", to_string(first.status)}};
+  const json::object answer{{"task_id", to_string(first.task)},
+                            {"gpu_id", first.device.value},
+                            {"status", to_string(first.status)}};
   co_return json_response(json::serialize(answer));
 }
 
@@ -35,7 +40,9 @@ std::string_view batch_status(const std::vector<control::Placed>& placed, bool s
 
 // POST /api/v1/batch_predict.  All items are checked before any is accepted.
 awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(
+      const json::object body,
+      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   const json::array* batch = reader.array("batch");
   if (batch == nullptr) reader.fail("batch", "is missing, should be a list of /predict bodies");
@@ -43,28 +50,37 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY_VOID(reader.status());
   const auto items_max = static_cast<size_t>(rooms.config.server.batch_items_max);
   if (batch->empty() || batch->size() > items_max)
-    co_return invalid(fmt::format("batch: has {} items, should have 1 to {}", batch->size(), items_max), "batch");
+    co_return invalid(
+        fmt::format("batch: has {} items, should have 1 to {}", batch->size(), items_max), "batch");
   std::vector<PendingTask> tasks;
   for (size_t i = 0; i < batch->size(); ++i) {
     const std::string path = fmt::format("batch[{}]", i);
-    if (!(*batch)[i].is_object()) co_return invalid(path + ": should be an object as /predict takes it", path);
-    ALTLAS_CO_TRY(PendingTask task, read_task((*batch)[i].get_object(), path, request.identity, rooms));
+    if (!(*batch)[i].is_object())
+      co_return invalid(path + ": should be an object as /predict takes it", path);
+    ALTLAS_CO_TRY(PendingTask task,
+                  read_task((*batch)[i].get_object(), path, request.identity, rooms));
     if (options.strategy && !task.spec.strategy) task.spec.strategy = options.strategy;
-    if (options.specific_gpu_id && !task.spec.specific_device) task.spec.specific_device = options.specific_gpu_id;
+    if (options.specific_gpu_id && !task.spec.specific_device)
+      task.spec.specific_device = options.specific_gpu_id;
     if (task.model != (tasks.empty() ? task.model : tasks.front().model))
-      co_return invalid(path + ".model: a batch takes one model for all its items", path + ".model");
+      co_return invalid(path + ".model: a batch takes one model for all its items",
+                        path + ".model");
     tasks.push_back(std::move(task));
   }
   const config::MultiGpuConfig& config = rooms.config.gpu.multi_gpu;
   const bool split = options.batch_split.value_or(config.batch_split);
   // A batch that says how it wants to be split is split so.
-  const auto min_per_device = static_cast<uint32_t>(options.batch_split ? 1 : config.min_batch_size_per_gpu);
-  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), split, rooms, min_per_device));
+  const auto min_per_device =
+      static_cast<uint32_t>(options.batch_split ? 1 : config.min_batch_size_per_gpu);
+  ALTLAS_CO_TRY(const auto placed,
+                co_await submit_tasks(std::move(tasks), split, rooms, min_per_device));
   json::object answer{{"status", batch_status(placed, split)}};
   json::array list;
   for (const control::Placed& one : placed) {
     if (split) {
-      list.push_back({{"task_id", to_string(one.task)}, {"gpu_id", one.device.value}, {"status", to_string(one.status)}});
+      list.push_back({{"task_id", to_string(one.task)},
+                      {"gpu_id", one.device.value},
+                      {"status", to_string(one.status)}});
     } else {
       list.emplace_back(to_string(one.task));
     }
@@ -78,7 +94,8 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
 awaitable<Result<control::TaskView>> own_task(const Request& request, Rooms& rooms) {
   const std::string text(request.parameter("id"));
   const auto id = parse_task_id(text);
-  const Error missing = not_found(fmt::format("no task '{}': it was never accepted, or is older than the tasks kept", text.substr(0, 64)));
+  const Error missing = not_found(fmt::format(
+      "no task '{}': it was never accepted, or is older than the tasks kept", text.substr(0, 64)));
   if (!id) co_return missing;
   const Identity identity = request.identity;
   auto view = co_await rooms.service.task(*id);
@@ -93,10 +110,13 @@ awaitable<Result<Response>> get_task(Request request, Rooms& rooms) {
     double seconds = 0;
     const auto [end, error] = std::from_chars(wait->data(), wait->data() + wait->size(), seconds);
     if (error != std::errc() || end != wait->data() + wait->size() || !(seconds >= 0))
-      co_return invalid(fmt::format("wait: '{}' should be a number of seconds, 0 or more", wait->substr(0, 32)), "wait");
+      co_return invalid(
+          fmt::format("wait: '{}' should be a number of seconds, 0 or more", wait->substr(0, 32)),
+          "wait");
     seconds = std::min(seconds, rooms.config.server.wait_max_s);
     if (!is_over(view.status)) {
-      ALTLAS_CO_TRY(view, co_await rooms.service.wait(view.id, static_cast<int64_t>(seconds * 1000)));
+      ALTLAS_CO_TRY(view,
+                    co_await rooms.service.wait(view.id, static_cast<int64_t>(seconds * 1000)));
     }
   }
   co_return json_response(json::serialize(task_to_json(view)));
@@ -115,7 +135,9 @@ Result<uint64_t> query_number(const Request& request, std::string_view name, uin
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
   if (error != std::errc() || end != text->data() + text->size())
-    return invalid(fmt::format("{}: '{}' should be an integer, 0 or more", name, text->substr(0, 32)), std::string(name));
+    return invalid(
+        fmt::format("{}: '{}' should be an integer, 0 or more", name, text->substr(0, 32)),
+        std::string(name));
   return value;
 }
 
@@ -124,15 +146,21 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
   if (request.identity.role == Role::kUser) filter.owner = request.identity.name;
   if (const auto status = request.query_value("status")) {
     filter.status = parse_task_status(*status);
-    if (!filter.status) co_return invalid(fmt::format("status: '{}' should be one of queued, running, completed, failed, canceled", status->substr(0, 32)), "status");
+    if (!filter.status)
+      co_return invalid(
+          fmt::format("status: '{}' should be one of queued, running, completed, failed, canceled",
+                      status->substr(0, 32)),
+          "status");
   }
   ALTLAS_CO_TRY(const uint64_t limit, query_number(request, "limit", 100));
   ALTLAS_CO_TRY(filter.offset, query_number(request, "offset", 0));
-  filter.limit = static_cast<uint32_t>(std::min<uint64_t>(limit, static_cast<uint64_t>(rooms.config.server.list_limit_max)));
+  filter.limit = static_cast<uint32_t>(
+      std::min<uint64_t>(limit, static_cast<uint64_t>(rooms.config.server.list_limit_max)));
   const control::TaskPage page = co_await rooms.service.tasks(std::move(filter));
   json::object tasks;
   tasks.reserve(page.tasks.size());
-  for (const control::TaskView& view : page.tasks) tasks.emplace(to_string(view.id), task_to_json(view));
+  for (const control::TaskView& view : page.tasks)
+    tasks.emplace(to_string(view.id), task_to_json(view));
   const json::object answer{{"tasks", std::move(tasks)}, {"total", page.total}};
   co_return json_response(json::serialize(answer));
 }
@@ -140,11 +168,14 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
 awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
   ALTLAS_CO_TRY(const control::Explanation why, co_await rooms.service.explain(view.id));
-  json::object answer{{"task_id", to_string(why.task)}, {"strategy", to_string(why.strategy)}, {"reason", why.reason}};
+  json::object answer{{"task_id", to_string(why.task)},
+                      {"strategy", to_string(why.strategy)},
+                      {"reason", why.reason}};
   answer["winner"] = why.winner.value;
   answer["runner_up"] = why.runner_up ? json::value(why.runner_up->value) : json::value(nullptr);
   json::array rejected;
-  for (const control::Rejection& one : why.rejected) rejected.push_back({{"gpu_id", one.device.value}, {"reason", one.reason}});
+  for (const control::Rejection& one : why.rejected)
+    rejected.push_back({{"gpu_id", one.device.value}, {"reason", one.reason}});
   answer["rejected"] = std::move(rejected);
   json::object alternatives;
   for (const auto& [strategy, device] : why.alternatives)
@@ -166,7 +197,8 @@ awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
       auto event = co_await subscription->next();
       if (!event.ok()) {
         const json::object problem{{"error", event.error().message()}};
-        static_cast<void>(co_await write(sse_event(json::serialize(problem))));  // The stream ends either way.
+        static_cast<void>(
+            co_await write(sse_event(json::serialize(problem))));  // The stream ends either way.
         co_return;
       }
       if (!event->delta.ids.empty() || !event->delta.text.empty()) {
@@ -175,7 +207,8 @@ awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
         if (!(co_await write(sse_event(json::serialize(delta)))).ok()) co_return;
       }
       if (event->end) {
-        std::string last = sse_event(json::serialize(task_to_json(*event->end))) + sse_event("[DONE]");
+        std::string last =
+            sse_event(json::serialize(task_to_json(*event->end))) + sse_event("[DONE]");
         static_cast<void>(co_await write(std::move(last)));  // The stream ends either way.
         co_return;
       }
@@ -184,21 +217,84 @@ awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
   co_return response;
 }
 
+constexpr QueryParameter kWait{"wait", R"({"type":"number","minimum":0})",
+                               "Seconds to wait for the task's end."};
+constexpr QueryParameter kStatus{
+    "status", R"({"type":"string","enum":["queued","running","completed","failed","canceled"]})",
+    "Only tasks in this state."};
+constexpr QueryParameter kLimit{"limit", R"({"type":"integer","minimum":0,"default":100})",
+                                "Tasks at most; above 10,000 it is lowered to that."};
+constexpr QueryParameter kOffset{"offset", R"({"type":"integer","minimum":0,"default":0})",
+                                 "Tasks to skip, newest first."};
+
 }  // namespace
 
 std::vector<Route> task_routes() {
-  const QueryParameter wait{"wait", R"({"type":"number","minimum":0})", "Seconds to wait for the task's end."};
-  const QueryParameter status{"status", R"({"type":"string","enum":["queued","running","completed","failed","canceled"]})", "Only tasks in this state."};
-  const QueryParameter limit{"limit", R"({"type":"integer","minimum":0,"default":100})", "Tasks at most; above 10,000 it is lowered to that."};
-  const QueryParameter offset{"offset", R"({"type":"integer","minimum":0,"default":0})", "Tasks to skip, newest first."};
   return {
-      {"POST", "/api/v1/predict", Access::kUser, predict, "Submit one task", "PredictRequest", "Placed", {}, {400, 404, 409, 413, 415, 429, 503}},
-      {"POST", "/api/v1/batch_predict", Access::kUser, batch_predict, "Submit many tasks", "BatchPredictRequest", "BatchPlaced", {}, {400, 404, 409, 413, 415, 429, 503}},
-      {"GET", "/api/v1/task/{id}", Access::kUser, get_task, "Look at a task", "", "Task", {wait}, {400, 404}},
-      {"DELETE", "/api/v1/task/{id}", Access::kUser, delete_task, "Cancel a task", "", "Canceled", {}, {404, 409}},
-      {"GET", "/api/v1/tasks", Access::kUser, list_tasks, "List tasks, newest first", "", "TaskList", {status, limit, offset}, {400}},
-      {"GET", "/api/v1/task/{id}/explain", Access::kUser, explain_task, "Why this device", "", "Explanation", {}, {404}},
-      {"GET", "/api/v1/task/{id}/stream", Access::kUser, stream_task, "A task's text as server-sent events", "", "", {}, {404}, "text/event-stream"},
+      {"POST",
+       "/api/v1/predict",
+       Access::kUser,
+       predict,
+       "Submit one task",
+       "PredictRequest",
+       "Placed",
+       {},
+       {400, 404, 409, 413, 415, 429, 503}},
+      {"POST",
+       "/api/v1/batch_predict",
+       Access::kUser,
+       batch_predict,
+       "Submit many tasks",
+       "BatchPredictRequest",
+       "BatchPlaced",
+       {},
+       {400, 404, 409, 413, 415, 429, 503}},
+      {"GET",
+       "/api/v1/task/{id}",
+       Access::kUser,
+       get_task,
+       "Look at a task",
+       "",
+       "Task",
+       {kWait},
+       {400, 404}},
+      {"DELETE",
+       "/api/v1/task/{id}",
+       Access::kUser,
+       delete_task,
+       "Cancel a task",
+       "",
+       "Canceled",
+       {},
+       {404, 409}},
+      {"GET",
+       "/api/v1/tasks",
+       Access::kUser,
+       list_tasks,
+       "List tasks, newest first",
+       "",
+       "TaskList",
+       {kStatus, kLimit, kOffset},
+       {400}},
+      {"GET",
+       "/api/v1/task/{id}/explain",
+       Access::kUser,
+       explain_task,
+       "Why this device",
+       "",
+       "Explanation",
+       {},
+       {404}},
+      {"GET",
+       "/api/v1/task/{id}/stream",
+       Access::kUser,
+       stream_task,
+       "A task's text as server-sent events",
+       "",
+       "",
+       {},
+       {404},
+       "text/event-stream"},
   };
 }
 

@@ -7,20 +7,34 @@ namespace json = boost::json;
 
 int http_status(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalid: return 400;
-    case ErrorCode::kUnauthorized: return 401;
-    case ErrorCode::kForbidden: return 403;
-    case ErrorCode::kNotFound: return 404;
-    case ErrorCode::kConflict: return 409;
-    case ErrorCode::kTooLarge: return 413;
-    case ErrorCode::kUnsupported: return 415;
-    case ErrorCode::kBusy: return 429;
-    case ErrorCode::kUnavailable: return 503;
-    case ErrorCode::kDeadline: return 504;
-    case ErrorCode::kCanceled: return 499;
-    case ErrorCode::kDevice: return 503;
-    case ErrorCode::kIo: return 503;
-    case ErrorCode::kInternal: return 500;
+    case ErrorCode::kInvalid:
+      return 400;
+    case ErrorCode::kUnauthorized:
+      return 401;
+    case ErrorCode::kForbidden:
+      return 403;
+    case ErrorCode::kNotFound:
+      return 404;
+    case ErrorCode::kConflict:
+      return 409;
+    case ErrorCode::kTooLarge:
+      return 413;
+    case ErrorCode::kUnsupported:
+      return 415;
+    case ErrorCode::kBusy:
+      return 429;
+    case ErrorCode::kUnavailable:
+      return 503;
+    case ErrorCode::kDeadline:
+      return 504;
+    case ErrorCode::kCanceled:
+      return 499;
+    case ErrorCode::kDevice:
+      return 503;
+    case ErrorCode::kIo:
+      return 503;
+    case ErrorCode::kInternal:
+      return 500;
   }
   return 500;
 }
@@ -28,13 +42,22 @@ int http_status(ErrorCode code) {
 namespace {
 std::string_view openai_type(int status) {
   switch (status) {
-    case 400: case 413: case 415: return "invalid_request_error";
-    case 401: return "authentication_error";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 409: return "conflict_error";
-    case 429: return "rate_limit_error";
-    default: return "server_error";
+    case 400:
+    case 413:
+    case 415:
+      return "invalid_request_error";
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+      return "not_found_error";
+    case 409:
+      return "conflict_error";
+    case 429:
+      return "rate_limit_error";
+    default:
+      return "server_error";
   }
 }
 }  // namespace
@@ -45,8 +68,9 @@ Response problem(const Error& error, bool openai_style) {
   if (openai_style) {
     json::object detail{{"message", error.message()}, {"type", openai_type(status)}};
     detail["param"] = error.field().empty() ? json::value(nullptr) : json::value(error.field());
-    detail["code"] = error.code() == ErrorCode::kNotFound && error.field() == "model" ? json::value("model_not_found")
-                                                                                     : json::value(status);
+    detail["code"] = error.code() == ErrorCode::kNotFound && error.field() == "model"
+                         ? json::value("model_not_found")
+                         : json::value(status);
     body["error"] = std::move(detail);
   } else {
     body["error"] = error.message();
@@ -56,7 +80,8 @@ Response problem(const Error& error, bool openai_style) {
     const int64_t seconds = std::max<int64_t>(1, (error.retry_after_ms() + 999) / 1000);
     response.headers.emplace_back("Retry-After", std::to_string(seconds));
   }
-  if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer, Basic realm=\"altlas\"");
+  if (status == 401)
+    response.headers.emplace_back("WWW-Authenticate", "Bearer, Basic realm=\"altlas\"");
   return response;
 }
 }  // namespace altlas::server

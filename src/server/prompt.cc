@@ -18,12 +18,18 @@ namespace {
 // JSON from outside: strings become content. Depth is bounded by the body's parser.
 text::Value to_value(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: return {};
-    case json::kind::bool_: return value.get_bool();
-    case json::kind::int64: return value.get_int64();
-    case json::kind::uint64: return static_cast<double>(value.get_uint64());
-    case json::kind::double_: return value.get_double();
-    case json::kind::string: return std::string(value.get_string());
+    case json::kind::null:
+      return {};
+    case json::kind::bool_:
+      return value.get_bool();
+    case json::kind::int64:
+      return value.get_int64();
+    case json::kind::uint64:
+      return static_cast<double>(value.get_uint64());
+    case json::kind::double_:
+      return value.get_double();
+    case json::kind::string:
+      return std::string(value.get_string());
     case json::kind::array: {
       std::vector<text::Value> items;
       for (const json::value& item : value.get_array()) items.push_back(to_value(item));
@@ -39,15 +45,17 @@ text::Value to_value(const json::value& value) {
   return {};
 }
 
-// Roles were checked against a list, so they count as the template's own: templates compare and print them.
+// Roles were checked against a list, so they count as the template's own: templates compare and
+// print them.
 text::Value to_messages(const json::value& messages) {
   std::vector<text::Value> items;
   for (const json::value& message : messages.get_array()) {
     std::vector<text::Value::Entry> entries;
     for (const auto& [key, item] : message.get_object()) {
       const bool is_role = key == "role" && item.is_string();
-      entries.emplace_back(text::Value::trusted(std::string(key)),
-                           is_role ? text::Value::trusted(std::string(item.get_string())) : to_value(item));
+      entries.emplace_back(
+          text::Value::trusted(std::string(key)),
+          is_role ? text::Value::trusted(std::string(item.get_string())) : to_value(item));
     }
     items.push_back(text::Value::object(std::move(entries)));
   }
@@ -55,12 +63,15 @@ text::Value to_messages(const json::value& messages) {
 }
 
 Error too_long(size_t tokens, uint32_t limit, bool at_least) {
-  return invalid(fmt::format("the prompt has {}{} tokens and the model takes {} with the answer: send a shorter one",
-                             at_least ? "at least " : "", tokens, limit));
+  return invalid(fmt::format(
+      "the prompt has {}{} tokens and the model takes {} with the answer: send a shorter one",
+      at_least ? "at least " : "", tokens, limit));
 }
 
 Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt& prompt) {
-  if (!model.chat_template) return invalid(fmt::format("model '{}' has no chat template: use a completion route", model.id), "model");
+  if (!model.chat_template)
+    return invalid(fmt::format("model '{}' has no chat template: use a completion route", model.id),
+                   "model");
   text::ChatInput input;
   input.messages = to_messages(*prompt.messages);
   if (prompt.tools) input.tools = to_value(*prompt.tools);
@@ -74,7 +85,9 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
 Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& prompt) {
   std::vector<int32_t> ids;
   switch (prompt.kind) {
-    case Prompt::Kind::kIds: ids = prompt.ids; break;
+    case Prompt::Kind::kIds:
+      ids = prompt.ids;
+      break;
     case Prompt::Kind::kChat: {
       ALTLAS_TRY(ids, encode_chat(model, prompt));
       break;
@@ -82,7 +95,8 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
     case Prompt::Kind::kText: {
       // A text whose bytes alone are too many is refused before the work.
       const size_t least = prompt.text.size() / model.tokenizer->token_bytes_max();
-      if (least > size_t{4} * model.model_len_max) return too_long(least, model.model_len_max, true);
+      if (least > size_t{4} * model.model_len_max)
+        return too_long(least, model.model_len_max, true);
       text::EncodeOptions options;
       options.add_special = true;
       ALTLAS_TRY(ids, model.tokenizer->encode(prompt.text, options));
@@ -107,10 +121,14 @@ struct PromptPool::Impl {
   asio::awaitable<Result<T>> run(Work work) {
     if (waiting.fetch_add(1) >= waiting_max) {
       waiting.fetch_sub(1);
-      co_return Error(ErrorCode::kBusy, fmt::format("{} prompts wait to be tokenized already: try later", waiting_max));
+      co_return Error(
+          ErrorCode::kBusy,
+          fmt::format("{} prompts wait to be tokenized already: try later", waiting_max));
     }
     // co_spawn wants a type that can be made empty.
-    const auto job = [](Work todo) -> asio::awaitable<std::optional<Result<T>>> { co_return todo(); };
+    const auto job = [](Work todo) -> asio::awaitable<std::optional<Result<T>>> {
+      co_return todo();
+    };
     auto result = co_await asio::co_spawn(pool, job(std::move(work)), asio::use_awaitable);
     waiting.fetch_sub(1);
     co_return *std::move(result);
@@ -132,7 +150,9 @@ Result<const ServedModel*> PromptPool::find(std::string_view model) const {
     if (one.id == model || one.deployment == model) return &one;
   std::string known;
   for (const ServedModel& one : models_) known += (known.empty() ? "'" : ", '") + one.id + "'";
-  return Error(ErrorCode::kNotFound, fmt::format("model: '{}' is not served here, should be {}", model.substr(0, 128), known)).with_field("model");
+  return Error(ErrorCode::kNotFound, fmt::format("model: '{}' is not served here, should be {}",
+                                                 model.substr(0, 128), known))
+      .with_field("model");
 }
 
 void PromptPool::set_model_len_max(std::string_view deployment, uint32_t tokens) {
@@ -140,12 +160,14 @@ void PromptPool::set_model_len_max(std::string_view deployment, uint32_t tokens)
     if (model.deployment == deployment) model.model_len_max = tokens;
 }
 
-asio::awaitable<Result<std::vector<int32_t>>> PromptPool::encode(const ServedModel& model, Prompt prompt) {
+asio::awaitable<Result<std::vector<int32_t>>> PromptPool::encode(const ServedModel& model,
+                                                                 Prompt prompt) {
   auto work = [&model, prompt = std::move(prompt)] { return encode_now(model, prompt); };
   co_return co_await impl_->run<std::vector<int32_t>>(std::move(work));
 }
 
-asio::awaitable<Result<std::string>> PromptPool::decode(const ServedModel& model, std::vector<int32_t> ids) {
+asio::awaitable<Result<std::string>> PromptPool::decode(const ServedModel& model,
+                                                        std::vector<int32_t> ids) {
   auto work = [&model, ids = std::move(ids)]() -> Result<std::string> {
     return text::decode(*model.tokenizer, ids, /*show_control=*/true);
   };

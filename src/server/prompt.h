@@ -31,8 +31,9 @@ struct Prompt {
   Kind kind = Kind::kText;
   std::string text;
   std::vector<int32_t> ids;
-  std::shared_ptr<const boost::json::value> messages;  // A list of {role, content, …}; checked by the parser of the body.
-  std::shared_ptr<const boost::json::value> tools;     // Null: none.
+  std::shared_ptr<const boost::json::value>
+      messages;  // A list of {role, content, …}; checked by the parser of the body.
+  std::shared_ptr<const boost::json::value> tools;  // Null: none.
 };
 
 class PromptPool {
@@ -41,17 +42,20 @@ class PromptPool {
   PromptPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models);
   ~PromptPool();
 
-  // The model of this id or deployment name; the first one for an empty name.  Errors: kNotFound, field "model".
+  // The model of this id or deployment name; the first one for an empty name.  Errors: kNotFound,
+  // field "model".
   Result<const ServedModel*> find(std::string_view model) const;
   const std::vector<ServedModel>& models() const { return models_; }
   // What a loaded replica of the deployment takes. Before the first request only.
   void set_model_len_max(std::string_view deployment, uint32_t tokens);
 
-  // Token ids of the prompt.  Errors: kInvalid (no chat template, a template's own refusal, longer than the model:
-  // with both numbers), kBusy.
-  boost::asio::awaitable<Result<std::vector<int32_t>>> encode(const ServedModel& model, Prompt prompt);
+  // Token ids of the prompt.  Errors: kInvalid (no chat template, a template's own refusal, longer
+  // than the model: with both numbers), kBusy.
+  boost::asio::awaitable<Result<std::vector<int32_t>>> encode(const ServedModel& model,
+                                                              Prompt prompt);
   // Text of the ids, control tokens as they are spelled.
-  boost::asio::awaitable<Result<std::string>> decode(const ServedModel& model, std::vector<int32_t> ids);
+  boost::asio::awaitable<Result<std::string>> decode(const ServedModel& model,
+                                                     std::vector<int32_t> ids);
 
  private:
   struct Impl;

@@ -35,14 +35,16 @@ bool match_pattern(std::string_view pattern, std::string_view path,
 const std::vector<Route>& routes() {
   static const std::vector<Route> table = [] {
     std::vector<Route> all;
-    for (const auto& part : {task_routes(), device_routes(), llm_routes(), openai_routes(), system_routes()})
+    for (const auto& part :
+         {task_routes(), device_routes(), llm_routes(), openai_routes(), system_routes()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();
   return table;
 }
 
-RouteMatch match_route(std::span<const Route> table, std::string_view method, std::string_view path) {
+RouteMatch match_route(std::span<const Route> table, std::string_view method,
+                       std::string_view path) {
   RouteMatch match;
   const std::string_view wanted = method == "HEAD" ? "GET" : method;
   for (const Route& route : table) {

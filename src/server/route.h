@@ -1,4 +1,5 @@
-// The route table: one row per path and method, from which dispatch, 405's Allow and /openapi.json come.
+// The route table: one row per path and method, from which dispatch, 405's Allow and /openapi.json
+// come.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -32,14 +33,15 @@ struct QueryParameter {
 
 struct Route {
   std::string_view method;
-  std::string_view pattern;       // "/api/v1/task/{id}": a segment in braces takes any one segment.
+  std::string_view pattern;  // "/api/v1/task/{id}": a segment in braces takes any one segment.
   Access access = Access::kUser;
   Handler handler = nullptr;
   std::string_view summary;
-  std::string_view request = "";  // Name of the body's schema in openapi_schemas.cc, empty for none.
-  std::string_view response = ""; // Name of the answer's schema, empty for text or a stream alone.
+  std::string_view request =
+      "";  // Name of the body's schema in openapi_schemas.cc, empty for none.
+  std::string_view response = "";  // Name of the answer's schema, empty for text or a stream alone.
   std::vector<QueryParameter> query = {};
-  std::vector<int> errors = {};   // Statuses beside 200, 401, 403 that the handler gives.
+  std::vector<int> errors = {};  // Statuses beside 200, 401, 403 that the handler gives.
   std::string_view response_type = "application/json";
 };
 
@@ -47,12 +49,13 @@ struct Route {
 const std::vector<Route>& routes();
 
 struct RouteMatch {
-  const Route* route = nullptr;                                  // Null: see `allow`.
+  const Route* route = nullptr;  // Null: see `allow`.
   std::vector<std::pair<std::string, std::string>> parameters;
-  std::string allow;                                             // Methods of the path, where only the method is wrong.
+  std::string allow;  // Methods of the path, where only the method is wrong.
 };
 // HEAD is answered as GET.
-RouteMatch match_route(std::span<const Route> table, std::string_view method, std::string_view path);
+RouteMatch match_route(std::span<const Route> table, std::string_view method,
+                       std::string_view path);
 
 // True for paths whose errors take OpenAI's shape.
 bool openai_style(std::string_view path);

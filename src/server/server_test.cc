@@ -1,5 +1,6 @@
-// Goal: what stands between bytes and the rooms is right at its edges: routes, body fields, keys, error answers, the
-// API description. Method: tables of inputs and what must come out; nothing listens here (tests/ does that).
+// Goal: what stands between bytes and the rooms is right at its edges: routes, body fields, keys,
+// error answers, the API description. Method: tables of inputs and what must come out; nothing
+// listens here (tests/ does that).
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
@@ -25,11 +26,14 @@ TEST(Routes, MatchParametersAndMethods) {
   EXPECT_EQ(wrong.route, nullptr);
   EXPECT_EQ(wrong.allow, "GET, HEAD, DELETE");
   for (const char* missing : {"/", "/api/v1/task/", "/api/v1/task/a/b", "/healthy", "/health/"})
-    EXPECT_TRUE(match_route(routes(), "GET", missing).route == nullptr && match_route(routes(), "GET", missing).allow.empty()) << missing;
+    EXPECT_TRUE(match_route(routes(), "GET", missing).route == nullptr &&
+                match_route(routes(), "GET", missing).allow.empty())
+        << missing;
 }
 
 TEST(JsonReader, NamesTheFieldThatIsWrong) {
-  const json::object body = json::parse(R"({"a": 5, "b": "x", "c": null, "d": 2.0, "e": [1], "f": 1.5})").as_object();
+  const json::object body =
+      json::parse(R"({"a": 5, "b": "x", "c": null, "d": 2.0, "e": [1], "f": 1.5})").as_object();
   JsonReader fine(body, "batch[2]");
   EXPECT_EQ(fine.integer("a", 0, 0, 10), 5);
   EXPECT_EQ(fine.integer("c", 7, 0, 10), 7) << "null means absent";
@@ -64,7 +68,8 @@ TEST(JsonReader, FirstErrorStays) {
 }
 
 TEST(JsonReader, RefusesWhatIsNotJson) {
-  for (const char* bad : {"", " ", "{", "{} x", "[1]", "\"x\"", "{\"a\": \"\xff\"}", "{\"a\": nan}", "{'a': 1}"})
+  for (const char* bad :
+       {"", " ", "{", "{} x", "[1]", "\"x\"", "{\"a\": \"\xff\"}", "{\"a\": nan}", "{'a': 1}"})
     EXPECT_FALSE(parse_object(bad, 64).ok()) << bad;
   const std::string deep = "{\"a\":" + std::string(70, '[') + std::string(70, ']') + "}";
   EXPECT_FALSE(parse_object(deep, 64).ok());
@@ -78,12 +83,17 @@ TEST(Messages, AreCheckedAndPartsJoined) {
     const auto messages = read_messages(reader);
     return messages ? json::serialize(*messages) : reader.status().error().message();
   };
-  EXPECT_EQ(read(R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})"),
-            R"([{"role":"user","content":"ab"}])");
+  EXPECT_EQ(
+      read(
+          R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})"),
+      R"([{"role":"user","content":"ab"}])");
   EXPECT_TRUE(read(R"({"messages": []})").starts_with("messages: has 0 messages"));
-  EXPECT_TRUE(read(R"({"messages": [{"role": "boss", "content": "x"}]})").starts_with("messages[0].role: is 'boss'"));
-  EXPECT_TRUE(read(R"({"messages": [{"role": "user"}]})").starts_with("messages[0].content: is missing"));
-  EXPECT_TRUE(read(R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})").starts_with("messages[0].content: holds a part"));
+  EXPECT_TRUE(read(R"({"messages": [{"role": "boss", "content": "x"}]})")
+                  .starts_with("messages[0].role: is 'boss'"));
+  EXPECT_TRUE(
+      read(R"({"messages": [{"role": "user"}]})").starts_with("messages[0].content: is missing"));
+  EXPECT_TRUE(read(R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})")
+                  .starts_with("messages[0].content: holds a part"));
 }
 
 TEST(Auth, BearerAndBasic) {
@@ -95,7 +105,8 @@ TEST(Auth, BearerAndBasic) {
   EXPECT_EQ(auth->identify("Bearer secret")->name, "anna");
   EXPECT_EQ(auth->identify("bearer root")->role, Role::kAdmin);
   EXPECT_EQ(auth->identify("Basic YW55OnNlY3JldA==")->name, "anna");  // any:secret
-  for (const char* bad : {"", "Bearer", "Bearer ", "Bearer wrong", "Basic !!!", "Basic c2VjcmV0", "Digest secret", "secret"})
+  for (const char* bad : {"", "Bearer", "Bearer ", "Bearer wrong", "Basic !!!", "Basic c2VjcmV0",
+                          "Digest secret", "secret"})
     EXPECT_EQ(auth->identify(bad).error().code(), ErrorCode::kUnauthorized) << bad;
   EXPECT_FALSE(check_access(*auth->identify("Bearer secret"), Access::kAdmin).ok());
   EXPECT_TRUE(check_access(*auth->identify("Bearer secret"), Access::kUser).ok());

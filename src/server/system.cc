@@ -10,12 +10,14 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-// GET /health: as a request sent now would meet. Never waits: it reads what the control strand last published.
+// GET /health: as a request sent now would meet. Never waits: it reads what the control strand last
+// published.
 awaitable<Result<Response>> health(Request, Rooms& rooms) {
   const control::HealthView view = rooms.service.health();
   json::object body{{"status", control::to_string(view.status)}, {"model", view.model}};
   if (!view.message.empty()) body["message"] = view.message;
-  co_return json_response(json::serialize(body), view.status == control::HealthStatus::kOk ? 200 : 503);
+  co_return json_response(json::serialize(body),
+                          view.status == control::HealthStatus::kOk ? 200 : 503);
 }
 
 awaitable<Result<Response>> metrics(Request, Rooms& rooms) {
@@ -25,15 +27,34 @@ awaitable<Result<Response>> metrics(Request, Rooms& rooms) {
   co_return response;
 }
 
-awaitable<Result<Response>> openapi(Request, Rooms& rooms) { co_return json_response(openapi_json(rooms.version, rooms.has_keys)); }
+awaitable<Result<Response>> openapi(Request, Rooms& rooms) {
+  co_return json_response(openapi_json(rooms.version, rooms.has_keys));
+}
 
 }  // namespace
 
 std::vector<Route> system_routes() {
   return {
-      {"GET", "/health", Access::kOpen, health, "Whether a request sent now would be served", "", "Health", {}, {503}},
+      {"GET",
+       "/health",
+       Access::kOpen,
+       health,
+       "Whether a request sent now would be served",
+       "",
+       "Health",
+       {},
+       {503}},
       {"GET", "/ready", Access::kOpen, health, "As /health", "", "Health", {}, {503}},
-      {"GET", "/metrics", Access::kMetrics, metrics, "Prometheus metrics", "", "", {}, {}, "text/plain"},
+      {"GET",
+       "/metrics",
+       Access::kMetrics,
+       metrics,
+       "Prometheus metrics",
+       "",
+       "",
+       {},
+       {},
+       "text/plain"},
       {"GET", "/openapi.json", Access::kUser, openapi, "This description", "", "OpenApi"},
   };
 }

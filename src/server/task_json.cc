@@ -31,23 +31,31 @@ std::vector<std::string_view> enum_names(std::span<const EnumName> table) {
 void read_logit_bias(JsonReader& reader, const ServedModel& model, SamplingParams& sampling) {
   const json::object* bias = reader.object("logit_bias");
   if (bias == nullptr) return;
-  if (bias->size() > kLogitBiasMax) return reader.fail("logit_bias", fmt::format("has {} tokens, at most {} are taken", bias->size(), kLogitBiasMax));
+  if (bias->size() > kLogitBiasMax)
+    return reader.fail("logit_bias", fmt::format("has {} tokens, at most {} are taken",
+                                                 bias->size(), kLogitBiasMax));
   for (const auto& [key, value] : *bias) {
     int32_t id = -1;
     const std::string_view text(key);
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    if (error != std::errc() || end != text.data() + text.size() || id < 0 || id >= model.tokenizer->vocab_size())
-      return reader.fail("logit_bias", fmt::format("names token '{}', should be from 0 to {}", text.substr(0, 32), model.tokenizer->vocab_size() - 1));
+    if (error != std::errc() || end != text.data() + text.size() || id < 0 ||
+        id >= model.tokenizer->vocab_size())
+      return reader.fail("logit_bias",
+                         fmt::format("names token '{}', should be from 0 to {}", text.substr(0, 32),
+                                     model.tokenizer->vocab_size() - 1));
     if (!value.is_number() || !(std::abs(value.to_number<double>()) <= 100))
-      return reader.fail("logit_bias", fmt::format("of token {} should be a number from -100 to 100", id));
+      return reader.fail("logit_bias",
+                         fmt::format("of token {} should be a number from -100 to 100", id));
     sampling.logit_bias.emplace_back(id, static_cast<float>(value.to_number<double>()));
   }
   std::ranges::sort(sampling.logit_bias);
 }
 
-// What the model's context has left after the prompt; at least 1, so that admission can say what is too long.
+// What the model's context has left after the prompt; at least 1, so that admission can say what is
+// too long.
 int32_t remaining_tokens(const PendingTask& task) {
-  const int64_t left = int64_t{task.model->model_len_max} - static_cast<int64_t>(task.spec.prompt.size());
+  const int64_t left =
+      int64_t{task.model->model_len_max} - static_cast<int64_t>(task.spec.prompt.size());
   return static_cast<int32_t>(std::max<int64_t>(1, left));
 }
 
@@ -59,7 +67,8 @@ json::value time_or_null(const std::optional<TimeUs>& time) {
 
 uint64_t draw_seed() {
   uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = static_cast<uint64_t>(system_clock().now());
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+    seed = static_cast<uint64_t>(system_clock().now());
   return seed & INT64_MAX;  // So that every JSON reader can hold it.
 }
 
@@ -72,7 +81,8 @@ std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name) {
     if (text.starts_with("gpu_")) text.remove_prefix(4);
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
     if (error != std::errc() || end != text.data() + text.size() || id < 0) {
-      reader.fail(name, fmt::format("is '{}', should be a device id such as 0 or \"gpu_0\"", std::string_view(value->get_string()).substr(0, 32)));
+      reader.fail(name, fmt::format("is '{}', should be a device id such as 0 or \"gpu_0\"",
+                                    std::string_view(value->get_string()).substr(0, 32)));
       return std::nullopt;
     }
     return DeviceId{id};
@@ -110,9 +120,11 @@ GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms) {
 
 void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams& sampling) {
   sampling.top_p = static_cast<float>(reader.number("top_p", sampling.top_p, 0, 1));
-  sampling.top_k = static_cast<int32_t>(std::max<int64_t>(0, reader.integer("top_k", sampling.top_k, -1, INT32_MAX)));
+  sampling.top_k = static_cast<int32_t>(
+      std::max<int64_t>(0, reader.integer("top_k", sampling.top_k, -1, INT32_MAX)));
   sampling.min_p = static_cast<float>(reader.number("min_p", sampling.min_p, 0, 1));
-  sampling.repetition_penalty = static_cast<float>(reader.number("repetition_penalty", 1, 0.01, 100));
+  sampling.repetition_penalty =
+      static_cast<float>(reader.number("repetition_penalty", 1, 0.01, 100));
   sampling.presence_penalty = static_cast<float>(reader.number("presence_penalty", 0, -2, 2));
   sampling.frequency_penalty = static_cast<float>(reader.number("frequency_penalty", 0, -2, 2));
   const auto seed = reader.optional_integer("seed", INT64_MIN, INT64_MAX);
@@ -123,26 +135,33 @@ void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams&
   read_logit_bias(reader, model, sampling);
 }
 
-Result<PendingTask> read_task(const json::object& body, std::string path, const Identity& identity, const Rooms& rooms) {
+Result<PendingTask> read_task(const json::object& body, std::string path, const Identity& identity,
+                              const Rooms& rooms) {
   JsonReader reader(body, std::move(path));
   PendingTask task;
   TaskSpec& spec = task.spec;
   task.prompt.text = reader.required_text("text");
-  if (reader.status().ok() && task.prompt.text.empty()) reader.fail("text", "is empty, should have at least one character");
+  if (reader.status().ok() && task.prompt.text.empty())
+    reader.fail("text", "is empty, should have at least one character");
   spec.type = reader.text("type", "text_generation");
-  if (spec.type.empty() || spec.type.size() > kNameBytesMax) reader.fail("type", fmt::format("should have 1 to {} bytes", kNameBytesMax));
+  if (spec.type.empty() || spec.type.size() > kNameBytesMax)
+    reader.fail("type", fmt::format("should have 1 to {} bytes", kNameBytesMax));
   const std::string model = reader.text("model", "");
   spec.tokens_max = static_cast<int32_t>(reader.integer("max_length", 128, 1, kTokensMax));
   spec.sampling.temperature = static_cast<float>(reader.number("temperature", 0.7, 0, 2));
   spec.estimated_memory = reader.unsigned_integer("estimated_memory", 0);
-  spec.priority = static_cast<Priority>(reader.choice("priority", enum_names(kPriorityNames),
-      static_cast<size_t>(rooms.config.gpu.multi_gpu.default_queue_priority)));
+  spec.priority = static_cast<Priority>(
+      reader.choice("priority", enum_names(kPriorityNames),
+                    static_cast<size_t>(rooms.config.gpu.multi_gpu.default_queue_priority)));
   if (reader.has("deadline_s")) {
     const double seconds = reader.number("deadline_s", 0, 0.001, kDeadlineMax);
-    spec.deadline = system_clock().now() + static_cast<TimeUs>(seconds * static_cast<double>(kSecond));
+    spec.deadline =
+        system_clock().now() + static_cast<TimeUs>(seconds * static_cast<double>(kSecond));
   }
   spec.idempotency_key = reader.text("idempotency_key", "");
-  if (spec.idempotency_key.size() > kNameBytesMax) reader.fail("idempotency_key", fmt::format("has {} bytes, at most {} are taken", spec.idempotency_key.size(), kNameBytesMax));
+  if (spec.idempotency_key.size() > kNameBytesMax)
+    reader.fail("idempotency_key", fmt::format("has {} bytes, at most {} are taken",
+                                               spec.idempotency_key.size(), kNameBytesMax));
   static constexpr std::string_view kTemplates[] = {"raw", "chat"};
   const bool chat = reader.choice("template", kTemplates, 0) == 1;
   const GpuOptions options = read_gpu_options(reader, rooms);
@@ -175,11 +194,12 @@ json::object task_to_json(const control::TaskView& task) {
   if (task.result) {
     const TimeUs from = task.started_at.value_or(task.created_at.value_or(0));
     const TimeUs until = task.finished_at.value_or(from);
-    out["result"] = {{"text", task.result->text},
-                     {"execution_time", static_cast<double>(until - from) / static_cast<double>(kSecond)},
-                     {"timestamp", to_rfc3339(until)},
-                     {"tokens", task.result->tokens},
-                     {"finish_reason", to_string(task.result->finish_reason)}};
+    out["result"] = {
+        {"text", task.result->text},
+        {"execution_time", static_cast<double>(until - from) / static_cast<double>(kSecond)},
+        {"timestamp", to_rfc3339(until)},
+        {"tokens", task.result->tokens},
+        {"finish_reason", to_string(task.result->finish_reason)}};
   }
   if (!task.error.empty()) out["error"] = task.error;
   if (!task.note.empty()) out["note"] = task.note;
@@ -187,7 +207,9 @@ json::object task_to_json(const control::TaskView& task) {
 }
 
 json::object device_to_json(const control::DeviceView& device) {
-  const auto measured = [](double value) { return value < 0 ? json::value(nullptr) : json::value(value); };
+  const auto measured = [](double value) {
+    return value < 0 ? json::value(nullptr) : json::value(value);
+  };
   json::array deployments;
   for (const std::string& name : device.deployments) deployments.emplace_back(name);
   return {{"id", device.id.value},
@@ -204,8 +226,8 @@ json::object device_to_json(const control::DeviceView& device) {
           {"deployments", std::move(deployments)}};
 }
 
-boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::vector<PendingTask> tasks, bool split, Rooms& rooms,
-                                                                             uint32_t min_per_device) {
+boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
+    std::vector<PendingTask> tasks, bool split, Rooms& rooms, uint32_t min_per_device) {
   control::AdmissionRequested ask;
   ask.owner = tasks.front().spec.owner;
   ask.deployment = tasks.front().spec.deployment;
@@ -227,14 +249,17 @@ boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::v
     }
     specs.push_back(std::move(task.spec));
   }
-  co_return co_await rooms.service.submit(std::move(admission), std::move(specs), split, min_per_device);
+  co_return co_await rooms.service.submit(std::move(admission), std::move(specs), split,
+                                          min_per_device);
 }
 
 void cancel_on_disconnect(const std::shared_ptr<Disconnect>& disconnect, TaskId id, Rooms& rooms) {
   if (disconnect) disconnect->on_disconnect([id, &rooms] { rooms.service.cancel_soon(id); });
 }
 
-boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, std::shared_ptr<Disconnect> disconnect, Rooms& rooms) {
+boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task,
+                                                           std::shared_ptr<Disconnect> disconnect,
+                                                           Rooms& rooms) {
   task.spec.durable = false;
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
@@ -245,7 +270,8 @@ boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, std
     ALTLAS_CO_TRY(control::TaskView view, co_await rooms.service.wait(id, 60'000));
     if (!is_over(view.status)) continue;
     if (view.status == TaskStatus::kFailed) co_return Error(view.error_code, view.error);
-    if (view.status == TaskStatus::kCanceled) co_return Error(ErrorCode::kCanceled, "the request was cancelled");
+    if (view.status == TaskStatus::kCanceled)
+      co_return Error(ErrorCode::kCanceled, "the request was cancelled");
     co_return view;
   }
 }

@@ -29,21 +29,25 @@ uint64_t draw_seed();
 std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name);
 // `gpu_options` of `reader`'s object.  Errors go into `reader`.
 GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms);
-// Sampling fields that every generating route shares: top_p, top_k, min_p, seed, stop, penalties, ignore_eos, min_tokens,
-// logit_bias.
+// Sampling fields that every generating route shares: top_p, top_k, min_p, seed, stop, penalties,
+// ignore_eos, min_tokens, logit_bias.
 void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams& sampling);
 // One /predict body, or one item of a batch (`path`: where it stands).
-Result<PendingTask> read_task(const boost::json::object& body, std::string path, const Identity& identity, const Rooms& rooms);
+Result<PendingTask> read_task(const boost::json::object& body, std::string path,
+                              const Identity& identity, const Rooms& rooms);
 
 boost::json::object task_to_json(const control::TaskView& task);
 boost::json::object device_to_json(const control::DeviceView& device);
 
 // Admits, tokenizes and submits one task; the places are given back on any failure.
-boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(std::vector<PendingTask> tasks, bool split, Rooms& rooms,
-                                                                             uint32_t min_per_device = 1);
+boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
+    std::vector<PendingTask> tasks, bool split, Rooms& rooms, uint32_t min_per_device = 1);
 // Cancels the task when the client goes away; nothing happens if it is over by then.
 void cancel_on_disconnect(const std::shared_ptr<Disconnect>& disconnect, TaskId id, Rooms& rooms);
-// As submit_tasks for one task answered in the same request: its end; cancelled when the client goes away.
-boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, std::shared_ptr<Disconnect> disconnect, Rooms& rooms);
+// As submit_tasks for one task answered in the same request: its end; cancelled when the client
+// goes away.
+boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task,
+                                                           std::shared_ptr<Disconnect> disconnect,
+                                                           Rooms& rooms);
 
 }  // namespace altlas::server

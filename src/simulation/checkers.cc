@@ -14,16 +14,18 @@ void Checkers::submitted(const TaskSpec& spec) {
 
 void Checkers::accepted(const control::Placed& placed) {
   const auto found = tasks_.find(placed.task);
-  if (found == tasks_.end()) return fail(fmt::format("task {} was accepted, nobody asked for it", to_string(placed.task)));
+  if (found == tasks_.end())
+    return fail(fmt::format("task {} was accepted, nobody asked for it", to_string(placed.task)));
   ClientTask& task = found->second;
   task.accepted = true;
   if (task.spec.idempotency_key.empty()) return;
-  const auto [first, added] = accepted_of_.emplace(std::pair(task.spec.owner, task.spec.idempotency_key), placed.task);
+  const auto [first, added] =
+      accepted_of_.emplace(std::pair(task.spec.owner, task.spec.idempotency_key), placed.task);
   if (added || first->second == placed.task) return;
   const ClientTask& other = tasks_.at(first->second);
   if (other.accepted && !other.forgotten)
-    fail(fmt::format("tasks {} and {} were both accepted under idempotency_key '{}'", to_string(first->second),
-                     to_string(placed.task), task.spec.idempotency_key));
+    fail(fmt::format("tasks {} and {} were both accepted under idempotency_key '{}'",
+                     to_string(first->second), to_string(placed.task), task.spec.idempotency_key));
   first->second = placed.task;
 }
 
@@ -31,24 +33,29 @@ void Checkers::cancel_sent(TaskId id) { tasks_[id].cancel_sent = true; }
 
 void Checkers::forgotten(TaskId id, bool restored) {
   const auto found = tasks_.find(id);
-  if (found == tasks_.end()) return fail(fmt::format("task {} was forgotten, nobody asked for it", to_string(id)));
-  if (!found->second.end && !restored) fail(fmt::format("task {} was forgotten before its end", to_string(id)));
+  if (found == tasks_.end())
+    return fail(fmt::format("task {} was forgotten, nobody asked for it", to_string(id)));
+  if (!found->second.end && !restored)
+    fail(fmt::format("task {} was forgotten before its end", to_string(id)));
   found->second.forgotten = true;
 }
 
 void Checkers::delta(TaskId id, const TokenDelta& delta) {
   const auto found = tasks_.find(id);
-  if (found == tasks_.end()) return fail(fmt::format("text for task {}, which nobody asked for", to_string(id)));
+  if (found == tasks_.end())
+    return fail(fmt::format("text for task {}, which nobody asked for", to_string(id)));
   ClientTask& task = found->second;
   if (task.end) fail(fmt::format("text for task {} after its end", to_string(id)));
   const uint64_t said = task.text_said.value_or(delta.text_offset);
   if (delta.text_offset != said)
-    fail(fmt::format("task {}: text at byte {}, {} were said", to_string(id), delta.text_offset, said));
+    fail(fmt::format("task {}: text at byte {}, {} were said", to_string(id), delta.text_offset,
+                     said));
   task.text_said = delta.text_offset + delta.text.size();
   const std::string& want = expected_(task.spec);
-  if (delta.text_offset > want.size() || want.compare(delta.text_offset, delta.text.size(), delta.text) != 0)
-    fail(fmt::format("task {} says '{}' at byte {}, an undisturbed run says '{}'", to_string(id), delta.text,
-                     delta.text_offset, want));
+  if (delta.text_offset > want.size() ||
+      want.compare(delta.text_offset, delta.text.size(), delta.text) != 0)
+    fail(fmt::format("task {} says '{}' at byte {}, an undisturbed run says '{}'", to_string(id),
+                     delta.text, delta.text_offset, want));
 }
 
 void Checkers::check_end(const ClientTask& task, const control::TaskView& view) {
@@ -60,7 +67,8 @@ void Checkers::check_end(const ClientTask& task, const control::TaskView& view) 
         fail(fmt::format("task {} ended with '{}', an undisturbed run gives '{}'", id,
                          view.result ? view.result->text : "", want));
       if (task.ends_told > 0 && task.text_said.value_or(want.size()) != want.size())
-        fail(fmt::format("task {}: the stream ended at byte {} of {}", id, *task.text_said, want.size()));
+        fail(fmt::format("task {}: the stream ended at byte {} of {}", id, *task.text_said,
+                         want.size()));
       return;
     }
     case TaskStatus::kCanceled:
@@ -69,19 +77,21 @@ void Checkers::check_end(const ClientTask& task, const control::TaskView& view) 
     case TaskStatus::kFailed:
       if (view.error.empty()) fail(fmt::format("task {} failed without a reason", id));
       return;
-    default: fail(fmt::format("task {} is told over, its view says {}", id, to_string(view.status)));
+    default:
+      fail(fmt::format("task {} is told over, its view says {}", id, to_string(view.status)));
   }
 }
 
 void Checkers::status(const control::Core& core, TaskId id, TaskStatus status) {
   if (!is_over(status)) return;
   const auto found = tasks_.find(id);
-  if (found == tasks_.end()) return fail(fmt::format("task {} ended, nobody asked for it", to_string(id)));
+  if (found == tasks_.end())
+    return fail(fmt::format("task {} ended, nobody asked for it", to_string(id)));
   ClientTask& task = found->second;
   if (++task.ends_told > 1) fail(fmt::format("task {} ended twice", to_string(id)));
   if (task.end && *task.end != status)
-    fail(fmt::format("task {} was {} before the restart and is {} now", to_string(id), to_string(*task.end),
-                     to_string(status)));
+    fail(fmt::format("task {} was {} before the restart and is {} now", to_string(id),
+                     to_string(*task.end), to_string(status)));
   task.end = status;
   const auto view = core.task(id);
   if (!view.ok()) return fail(fmt::format("task {} is over and not known", to_string(id)));
@@ -104,8 +114,8 @@ void Checkers::check_known(const control::Core& core, const ClientTask& task) {
     return;
   }
   if (task.end && *task.end != view->status)
-    fail(fmt::format("task {} was told {} and is {} now", to_string(task.spec.id), to_string(*task.end),
-                     to_string(view->status)));
+    fail(fmt::format("task {} was told {} and is {} now", to_string(task.spec.id),
+                     to_string(*task.end), to_string(view->status)));
   if (is_over(view->status)) check_end(task, *view);
 }
 
@@ -123,9 +133,12 @@ void Checkers::waiting(uint64_t tasks, uint64_t limit) {
 
 void Checkers::device(const DeviceUse& use) {
   if (use.fixed_bytes + std::max(use.kv_bytes, use.reserved_bytes) > use.total_bytes)
-    fail(fmt::format("device {} has {} bytes; it holds {} of weights and activations, {} of KV blocks, {} are reserved: "
-                     "{}",
-                     use.device.value, use.total_bytes, use.fixed_bytes, use.kv_bytes, use.reserved_bytes, use.what));
+    fail(
+        fmt::format("device {} has {} bytes; it holds {} of weights and activations, {} of KV "
+                    "blocks, {} are reserved: "
+                    "{}",
+                    use.device.value, use.total_bytes, use.fixed_bytes, use.kv_bytes,
+                    use.reserved_bytes, use.what));
 }
 
 std::vector<TaskId> Checkers::unfinished() const {
@@ -137,8 +150,10 @@ std::vector<TaskId> Checkers::unfinished() const {
 
 void Checkers::finish(const control::Core& core, const journal::ReplayCounts& counts,
                       const std::vector<journal::RestoredTask>& journal) {
-  if (counts.ended_again != 0) fail(fmt::format("the journal has {} second ends", counts.ended_again));
-  if (counts.accepted_again != 0) fail(fmt::format("the journal has {} second acceptances", counts.accepted_again));
+  if (counts.ended_again != 0)
+    fail(fmt::format("the journal has {} second ends", counts.ended_again));
+  if (counts.accepted_again != 0)
+    fail(fmt::format("the journal has {} second acceptances", counts.accepted_again));
   std::map<TaskId, TaskStatus> journaled;
   for (const journal::RestoredTask& task : journal) journaled[task.spec.id] = task.status;
   for (const auto& [id, task] : tasks_) {
@@ -153,8 +168,8 @@ void Checkers::finish(const control::Core& core, const journal::ReplayCounts& co
     if (durable == journaled.end())
       fail(fmt::format("task {} is not in the journal", to_string(id)));
     else if (durable->second != view->status)
-      fail(fmt::format("task {} is {} in the journal, {} in the core", to_string(id), to_string(durable->second),
-                       to_string(view->status)));
+      fail(fmt::format("task {} is {} in the journal, {} in the core", to_string(id),
+                       to_string(durable->second), to_string(view->status)));
   }
 }
 

@@ -1,5 +1,6 @@
-// The promises, checked while the simulation runs: each accepted task ends exactly once; no device over its budget; no
-// more waits than the queue's limit; a stream's text has no gap and no repetition, and is what an undisturbed run gives.
+// The promises, checked while the simulation runs: each accepted task ends exactly once; no device
+// over its budget; no more waits than the queue's limit; a stream's text has no gap and no
+// repetition, and is what an undisturbed run gives.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +19,13 @@ namespace altlas::simulation {
 // What the clients know of one task.
 struct ClientTask {
   TaskSpec spec;
-  bool accepted = false;                  // Answered ok.
+  bool accepted = false;  // Answered ok.
   bool cancel_sent = false;
-  bool forgotten = false;                 // Over, and beyond the number kept.
-  std::optional<TaskStatus> end;          // As told, or as found after a restart of the server.
-  uint32_t ends_told = 0;                 // By one server's life.
-  std::optional<uint64_t> text_said;      // Bytes; nothing is known before a restarted server's first words.
+  bool forgotten = false;         // Over, and beyond the number kept.
+  std::optional<TaskStatus> end;  // As told, or as found after a restart of the server.
+  uint32_t ends_told = 0;         // By one server's life.
+  std::optional<uint64_t>
+      text_said;  // Bytes; nothing is known before a restarted server's first words.
 };
 
 // What an undisturbed run of the task gives.
@@ -33,10 +35,11 @@ using ExpectedText = std::function<const std::string&(const TaskSpec& spec)>;
 struct DeviceUse {
   DeviceId device;
   uint64_t total_bytes = 0;
-  uint64_t fixed_bytes = 0;    // Weights and activations of its processes.
-  uint64_t kv_bytes = 0;       // Their used KV blocks.
-  uint64_t reserved_bytes = 0; // For running tasks (estimated_memory). A replica may fill its KV pool beside them.
-  std::string what;            // The same, told apart.
+  uint64_t fixed_bytes = 0;  // Weights and activations of its processes.
+  uint64_t kv_bytes = 0;     // Their used KV blocks.
+  uint64_t reserved_bytes =
+      0;  // For running tasks (estimated_memory). A replica may fill its KV pool beside them.
+  std::string what;  // The same, told apart.
 };
 
 class Checkers {

@@ -1,4 +1,5 @@
-// Goal: each checker can fail. Method: sequences that keep a promise, then the same with one thing broken.
+// Goal: each checker can fail. Method: sequences that keep a promise, then the same with one thing
+// broken.
 #include "simulation/checkers.h"
 
 #include <gtest/gtest.h>
@@ -23,7 +24,8 @@ CoreSetup setup() {
 // A server that restored one task, over or not; and checkers that know it as accepted.
 class CheckersTest : public ::testing::Test {
  protected:
-  CheckersTest() : core_(setup()), checkers_([](const TaskSpec&) -> const std::string& { return text(); }) {
+  CheckersTest()
+      : core_(setup()), checkers_([](const TaskSpec&) -> const std::string& { return text(); }) {
     task_.spec.id = id_;
     task_.spec.deployment = "model";
     task_.spec.prompt = {1, 2};

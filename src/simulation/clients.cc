@@ -22,10 +22,12 @@ void Clients::later(int64_t delay_us, std::function<void()> what) {
 void Clients::schedule(uint32_t requests, int64_t busy_us) {
   while (requests > 0) {
     const auto at = static_cast<int64_t>(random_.below(static_cast<uint64_t>(busy_us)));
-    const auto burst = std::min(requests, static_cast<uint32_t>(1 + random_.below(one_in(random_, 4) ? 12 : 3)));
+    const auto burst =
+        std::min(requests, static_cast<uint32_t>(1 + random_.below(one_in(random_, 4) ? 12 : 3)));
     requests -= burst;
     for (uint32_t i = 0; i < burst; ++i) {
-      later(at + static_cast<int64_t>(random_.below(50 * kMillisecond)), [this] { send(make_request()); });
+      later(at + static_cast<int64_t>(random_.below(50 * kMillisecond)),
+            [this] { send(make_request()); });
     }
   }
 }
@@ -36,10 +38,12 @@ std::vector<int32_t> Clients::make_prompt() {
   std::vector<int32_t> prompt;
   if (one_in(random_, 2)) {  // A beginning that others have too.
     const auto shared = static_cast<int32_t>(random_.below(3));
-    for (int32_t i = 0; i < 33; ++i) prompt.push_back((shared * 31 + i * 7) % static_cast<int32_t>(kVocabulary));
+    for (int32_t i = 0; i < 33; ++i)
+      prompt.push_back((shared * 31 + i * 7) % static_cast<int32_t>(kVocabulary));
   }
   const uint64_t own = 1 + random_.below(one_in(random_, 4) ? 90 : 20);
-  for (uint64_t i = 0; i < own; ++i) prompt.push_back(static_cast<int32_t>(random_.below(kVocabulary)));
+  for (uint64_t i = 0; i < own; ++i)
+    prompt.push_back(static_cast<int32_t>(random_.below(kVocabulary)));
   return prompt;
 }
 
@@ -56,12 +60,14 @@ TaskSpec Clients::make_spec() {
   spec.durable = !one_in(random_, 5);
   spec.sampling.seed = random_.next();
   if (one_in(random_, 4)) spec.sampling.stop = {fmt::format(" t{}", random_.below(10))};
-  if (one_in(random_, 5)) spec.deadline = events_.now() + static_cast<int64_t>(random_.below(8 * kSecond));
+  if (one_in(random_, 5))
+    spec.deadline = events_.now() + static_cast<int64_t>(random_.below(8 * kSecond));
   const uint64_t total = scenario_.setup.devices[0].memory_total;
   if (one_in(random_, 5)) spec.estimated_memory = 1 + random_.below(total / 2);
   if (one_in(random_, 12)) spec.strategy = static_cast<Strategy>(random_.below(7));
   if (one_in(random_, 12))
-    spec.specific_device = DeviceId{static_cast<int32_t>(random_.below(scenario_.setup.devices.size()))};
+    spec.specific_device =
+        DeviceId{static_cast<int32_t>(random_.below(scenario_.setup.devices.size()))};
   if (one_in(random_, 3)) spec.idempotency_key = fmt::format("key {}", next_key_++);
   spec.body_hash = spec.sampling.seed;
   return spec;
@@ -114,7 +120,8 @@ void Clients::on_admission(uint64_t ticket, const Result<void>& admitted) {
     open_.erase(ticket);
     return;
   }
-  later(100 + static_cast<int64_t>(random_.below(20 * kMillisecond)), [this, ticket] { submit(ticket); });
+  later(100 + static_cast<int64_t>(random_.below(20 * kMillisecond)),
+        [this, ticket] { submit(ticket); });
 }
 
 // The text is tokenized by now, or could not be.
@@ -134,7 +141,8 @@ void Clients::submit(uint64_t ticket) {
   event.split = request.split;
   event.min_per_device = request.min_per_device;
   if (!request.specs[0].idempotency_key.empty() && !request.retried && one_in(random_, 3))
-    repeat(request, static_cast<int64_t>(random_.below(one_in(random_, 2) ? 2 * kMillisecond : 5 * kSecond)),
+    repeat(request,
+           static_cast<int64_t>(random_.below(one_in(random_, 2) ? 2 * kMillisecond : 5 * kSecond)),
            one_in(random_, 5));
   if (one_in(random_, 12)) cancel_later(request.specs[0].id);
   step_(std::move(event));
@@ -149,7 +157,8 @@ void Clients::cancel_later(TaskId id) {
 
 void Clients::on_submission(uint64_t ticket, const Result<std::vector<control::Placed>>& placed) {
   const auto found = open_.find(ticket);
-  if (found == open_.end()) return checkers_.fail(fmt::format("ticket {} was answered, it is not open", ticket));
+  if (found == open_.end())
+    return checkers_.fail(fmt::format("ticket {} was answered, it is not open", ticket));
   const size_t asked = found->second.specs.size();
   open_.erase(found);
   if (!placed.ok()) return;

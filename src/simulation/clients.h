@@ -1,4 +1,5 @@
-// Clients: those who ask a simulated server for tasks, cancel some, ask again where they heard no answer.
+// Clients: those who ask a simulated server for tasks, cancel some, ask again where they heard no
+// answer.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,11 @@ class Clients {
   // `step`: gives an event to the server; false if there is none. All outlive this.
   Clients(EventQueue& events, PhiloxStream& random, const Scenario& scenario, Checkers& checkers,
           std::function<bool(control::Event)> step)
-      : events_(events), random_(random), scenario_(scenario), checkers_(checkers), step_(std::move(step)) {}
+      : events_(events),
+        random_(random),
+        scenario_(scenario),
+        checkers_(checkers),
+        step_(std::move(step)) {}
 
   // Spreads so many requests over the time, in bursts.
   void schedule(uint32_t requests, int64_t busy_us);

@@ -29,18 +29,19 @@ struct Change {
 
 void apply_change(const Change& change, std::string& content) {
   if (change.resize) return content.resize(change.offset);
-  if (content.size() < change.offset + change.bytes.size()) content.resize(change.offset + change.bytes.size());
+  if (content.size() < change.offset + change.bytes.size())
+    content.resize(change.offset + change.bytes.size());
   std::memcpy(content.data() + change.offset, change.bytes.data(), change.bytes.size());
 }
 
 struct File {
-  std::string content;           // As programs see it.
-  std::string durable;           // As of the last synchronisation.
-  bool exists_durably = false;   // Its name was synchronised, with its first content.
-  std::vector<Change> changes;   // From durable to content, in order.
+  std::string content;          // As programs see it.
+  std::string durable;          // As of the last synchronisation.
+  bool exists_durably = false;  // Its name was synchronised, with its first content.
+  std::vector<Change> changes;  // From durable to content, in order.
   // Locks: who holds RESERVED or more, and who SHARED or more.
-  uint64_t writer = 0;                 // Number of the handle; 0: none.
-  std::map<uint64_t, int> lock_of;     // By number of the handle.
+  uint64_t writer = 0;              // Number of the handle; 0: none.
+  std::map<uint64_t, int> lock_of;  // By number of the handle.
 };
 
 }  // namespace
@@ -63,9 +64,9 @@ class FaultyVfs::Disk {
   std::string name;
   DiskFaults faults;
   TimeUs now = 0;
-  uint64_t generation = 0;   // Counts power losses: handles of an older one are dead.
+  uint64_t generation = 0;  // Counts power losses: handles of an older one are dead.
   uint64_t errors = 0;
-  uint64_t calls_left = 0;   // Until power_goes(); 0: never.
+  uint64_t calls_left = 0;  // Until power_goes(); 0: never.
   int handles = 0;
   uint64_t handle_last = 0;
   PhiloxStream random_;
@@ -126,9 +127,11 @@ int file_write(sqlite3_file* base, const void* from, int size, sqlite3_int64 off
   Handle& handle = handle_of(base);
   if (handle.dead()) return SQLITE_IOERR_WRITE;
   FaultyVfs::Disk& disk = *handle.disk;
-  Change what{false, static_cast<uint64_t>(offset), std::string(static_cast<const char*>(from), static_cast<size_t>(size))};
+  Change what{false, static_cast<uint64_t>(offset),
+              std::string(static_cast<const char*>(from), static_cast<size_t>(size))};
   const uint64_t end = what.offset + what.bytes.size(), old = handle.file->content.size();
-  if (disk.faults.bytes_max > 0 && end > old && disk.bytes_used() + (end - old) > disk.faults.bytes_max) {
+  if (disk.faults.bytes_max > 0 && end > old &&
+      disk.bytes_used() + (end - old) > disk.faults.bytes_max) {
     ++disk.errors;
     return SQLITE_FULL;
   }
@@ -177,7 +180,8 @@ int file_sync(sqlite3_file* base, int) {
   }
   for (const Change& what : file.changes) apply_change(what, file.durable);
   file.changes.clear();
-  // A new log is synchronised together with its folder, as SQLite's own VFS does it: removals before it are durable too.
+  // A new log is synchronised together with its folder, as SQLite's own VFS does it: removals
+  // before it are durable too.
   if (!file.exists_durably && handle.is_log) disk.removed.clear();
   file.exists_durably = true;
   disk.removed.erase(handle.path);
@@ -227,8 +231,19 @@ int file_sector_size(sqlite3_file*) { return kSectorBytes; }
 int file_characteristics(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
 
 constexpr sqlite3_io_methods kMethods = {
-    1,         file_close,    file_read,     file_write,   file_truncate,    file_sync,           file_size,
-    file_lock, file_unlock,   file_reserved, file_control, file_sector_size, file_characteristics,
+    1,
+    file_close,
+    file_read,
+    file_write,
+    file_truncate,
+    file_sync,
+    file_size,
+    file_lock,
+    file_unlock,
+    file_reserved,
+    file_control,
+    file_sector_size,
+    file_characteristics,
 };
 
 FaultyVfs::Disk& disk_of(sqlite3_vfs* vfs) { return *static_cast<FaultyVfs::Disk*>(vfs->pAppData); }
@@ -285,7 +300,8 @@ FaultyVfs::Disk::Disk(uint64_t seed) : random_{seed} {
   vfs.xCurrentTimeInt64 = vfs_current_time_ms;
   vfs.xGetLastError = vfs_last_error;
   ALTLAS_CHECK(sqlite3_vfs_register(&vfs, 0) == SQLITE_OK, "SQLite takes another VFS");
-  // SQLite draws the salts of its WAL from one generator of the process, which it seeds from the default VFS.
+  // SQLite draws the salts of its WAL from one generator of the process, which it seeds from the
+  // default VFS.
   sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, static_cast<int>(mix64(seed) >> 33) | 1, nullptr);
 }
 
@@ -298,13 +314,19 @@ FaultyVfs::Disk::~Disk() {
 int FaultyVfs::Disk::open(const char* path, sqlite3_file* base, int flags, int* out_flags) {
   base->pMethods = nullptr;
   // A file without a name is temporary.
-  const std::string name_of_file = path != nullptr ? std::string(path) : fmt::format(":temporary:{}", random_.next());
+  const std::string name_of_file =
+      path != nullptr ? std::string(path) : fmt::format(":temporary:{}", random_.next());
   auto found = files.find(name_of_file);
   if (found == files.end()) {
     if ((flags & SQLITE_OPEN_CREATE) == 0) return SQLITE_CANTOPEN;
     found = files.emplace(name_of_file, std::make_shared<File>()).first;
   }
-  new (base) Handle{{&kMethods}, this, found->second, name_of_file, ++handle_last, generation,
+  new (base) Handle{{&kMethods},
+                    this,
+                    found->second,
+                    name_of_file,
+                    ++handle_last,
+                    generation,
                     (flags & SQLITE_OPEN_DELETEONCLOSE) != 0,
                     (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)) != 0};
   ++handles;
@@ -336,11 +358,14 @@ void FaultyVfs::Disk::lose_power() {
     std::string content = file->durable;
     for (Change what : file->changes) {
       switch (random_.below(4)) {
-        case 0: continue;
+        case 0:
+          continue;
         case 1:
-          if (!what.resize) what.bytes.resize(random_.below(what.bytes.size() / kSectorBytes + 1) * kSectorBytes);
+          if (!what.resize)
+            what.bytes.resize(random_.below(what.bytes.size() / kSectorBytes + 1) * kSectorBytes);
           break;
-        default: break;
+        default:
+          break;
       }
       if (what.resize || !what.bytes.empty()) apply_change(what, content);
     }
@@ -369,8 +394,11 @@ uint64_t FaultyVfs::Disk::bytes_used() const {
 uint64_t FaultyVfs::Disk::hash() const {
   Hasher hash;
   for (const auto& [path, file] : files)
-    hash.add(std::string_view(path)).add(std::string_view(file->content)).add(std::string_view(file->durable));
-  for (const auto& [path, content] : removed) hash.add(std::string_view(path)).add(std::string_view(content));
+    hash.add(std::string_view(path))
+        .add(std::string_view(file->content))
+        .add(std::string_view(file->durable));
+  for (const auto& [path, content] : removed)
+    hash.add(std::string_view(path)).add(std::string_view(content));
   return hash.add(random_.counter).add(errors).add(generation).value();
 }
 

@@ -16,8 +16,9 @@ constexpr int kGroup = 3;  // Events of one append.
 std::vector<journal::Event> group(uint64_t number) {
   std::vector<journal::Event> events;
   for (int i = 0; i < kGroup; ++i)
-    events.push_back({TaskId{1, number}, static_cast<TimeUs>(number), journal::TaskTokens{0, std::vector<int32_t>(
-                                                                          20 + number % 300, static_cast<int32_t>(i))}});
+    events.push_back(
+        {TaskId{1, number}, static_cast<TimeUs>(number),
+         journal::TaskTokens{0, std::vector<int32_t>(20 + number % 300, static_cast<int32_t>(i))}});
   return events;
 }
 
@@ -25,7 +26,7 @@ std::vector<journal::Event> group(uint64_t number) {
 struct Tried {
   std::set<uint64_t> durable;    // Answered ok.
   std::set<uint64_t> forgotten;  // forget() answered ok.
-  std::set<uint64_t> open;       // forget() or append() failed, or the power went: all or nothing of it.
+  std::set<uint64_t> open;  // forget() or append() failed, or the power went: all or nothing of it.
   uint64_t next = 1;
 };
 
@@ -43,11 +44,14 @@ void check(journal::Store& store, const Tried& tried) {
   for (size_t i = 0; i < numbers.size(); i += kGroup) {
     ASSERT_LT(last, numbers[i]) << "order";
     last = numbers[i];
-    for (size_t j = 1; j < kGroup; ++j) ASSERT_EQ(numbers[i + j], numbers[i]) << "an append is there by half";
-    ASSERT_TRUE(tried.durable.contains(numbers[i]) || tried.open.contains(numbers[i])) << numbers[i];
+    for (size_t j = 1; j < kGroup; ++j)
+      ASSERT_EQ(numbers[i + j], numbers[i]) << "an append is there by half";
+    ASSERT_TRUE(tried.durable.contains(numbers[i]) || tried.open.contains(numbers[i]))
+        << numbers[i];
     found.insert(numbers[i]);
   }
-  for (const uint64_t number : tried.durable) ASSERT_TRUE(found.contains(number)) << "append " << number << " is lost";
+  for (const uint64_t number : tried.durable)
+    ASSERT_TRUE(found.contains(number)) << "append " << number << " is lost";
 }
 
 struct Outcome {
@@ -92,7 +96,8 @@ Outcome run(uint64_t seed) {
   return {disk.hash(), disk.errors(), disk.power_losses(), tried.next - 1};
 }
 
-// Goal: the journal keeps its promises on a disk that fails in every way. Method: 20 seeds of errors and power losses.
+// Goal: the journal keeps its promises on a disk that fails in every way. Method: 20 seeds of
+// errors and power losses.
 TEST(FaultyVfs, JournalSurvivesErrorsAndPowerLoss) {
   Outcome sum;
   for (uint64_t seed = 1; seed <= 20; ++seed) {
@@ -113,8 +118,8 @@ TEST(FaultyVfs, SameSeedSameDisk) {
   EXPECT_NE(run(3).hash, run(4).hash);
 }
 
-// Goal: the disk really forgets; otherwise the test above would show nothing. Method: a store that is told to
-// synchronise, on a disk that says it did and lost power before.
+// Goal: the disk really forgets; otherwise the test above would show nothing. Method: a store that
+// is told to synchronise, on a disk that says it did and lost power before.
 TEST(FaultyVfs, UnsynchronisedWritesAreLost) {
   FaultyVfs disk(1);
   auto store = journal::open_sqlite_store("journal", disk.name()).value();

@@ -7,20 +7,29 @@ namespace altlas::simulation {
 namespace {
 
 void add_spec(const TaskSpec& spec, Hasher& hash) {
-  hash.add(spec.id.high).add(spec.id.low).add(std::string_view(spec.deployment)).add(static_cast<int>(spec.priority));
-  hash.add(std::span<const int32_t>(spec.prompt)).add(spec.tokens_max).add(spec.estimated_memory).add(spec.durable);
+  hash.add(spec.id.high)
+      .add(spec.id.low)
+      .add(std::string_view(spec.deployment))
+      .add(static_cast<int>(spec.priority));
+  hash.add(std::span<const int32_t>(spec.prompt))
+      .add(spec.tokens_max)
+      .add(spec.estimated_memory)
+      .add(spec.durable);
   hash.add(spec.deadline.value_or(0)).add(spec.body_hash).add(spec.sampling.seed);
 }
 
 void add_report(const engine::Report& report, Hasher& hash) {
   hash.add(report.index());
   if (const auto* one = std::get_if<engine::SequenceTokens>(&report))
-    hash.add(one->sequence.value).add(std::span<const int32_t>(one->delta.ids)).add(std::string_view(one->delta.text));
+    hash.add(one->sequence.value)
+        .add(std::span<const int32_t>(one->delta.ids))
+        .add(std::string_view(one->delta.text));
   if (const auto* one = std::get_if<engine::SequenceFinished>(&report))
     hash.add(one->sequence.value).add(std::string_view(one->result.text));
   if (const auto* one = std::get_if<engine::SequenceFailed>(&report))
     hash.add(one->sequence.value).add(std::string_view(one->message));
-  if (const auto* one = std::get_if<engine::SequenceCanceled>(&report)) hash.add(one->sequence.value).add(one->tokens);
+  if (const auto* one = std::get_if<engine::SequenceCanceled>(&report))
+    hash.add(one->sequence.value).add(one->tokens);
   if (const auto* one = std::get_if<engine::ReplicaStats>(&report))
     hash.add(one->steps).add(one->running).add(one->kv_blocks_free).add(one->preemptions);
 }
@@ -36,28 +45,41 @@ uint64_t hash_event(const control::Event& event, TimeUs now) {
     hash.add(one->replica.value);
     add_report(one->report, hash);
   }
-  if (const auto* one = std::get_if<control::JournalWritten>(&event)) hash.add(one->ticket).add(one->ok);
-  if (const auto* one = std::get_if<control::CancelRequested>(&event)) hash.add(one->task.high).add(one->task.low);
+  if (const auto* one = std::get_if<control::JournalWritten>(&event))
+    hash.add(one->ticket).add(one->ok);
+  if (const auto* one = std::get_if<control::CancelRequested>(&event))
+    hash.add(one->task.high).add(one->task.low);
   if (const auto* one = std::get_if<control::WorkerLost>(&event))
     hash.add(one->replica.value).add(std::string_view(one->reason));
   if (const auto* one = std::get_if<control::DeviceSampled>(&event))
-    hash.add(one->device.value).add(one->temperature).add(one->foreign_utilization).add(one->healthy);
+    hash.add(one->device.value)
+        .add(one->temperature)
+        .add(one->foreign_utilization)
+        .add(one->healthy);
   if (const auto* one = std::get_if<control::TasksRestored>(&event))
     for (const journal::RestoredTask& task : one->tasks)
-      hash.add(task.spec.id.low).add(static_cast<int>(task.status)).add(std::span<const int32_t>(task.generated));
+      hash.add(task.spec.id.low)
+          .add(static_cast<int>(task.status))
+          .add(std::span<const int32_t>(task.generated));
   return hash.value();
 }
 
 }  // namespace
 
-Gateway::Gateway(EventQueue& events, PhiloxStream& random, std::unique_ptr<journal::Store> store, control::CoreSetup setup,
-                 uint64_t epoch, Hasher& hash, GatewayHooks hooks)
-    : events_(events), random_(random), store_(std::move(store)), core_(std::move(setup)), epoch_(epoch), hash_(hash),
+Gateway::Gateway(EventQueue& events, PhiloxStream& random, std::unique_ptr<journal::Store> store,
+                 control::CoreSetup setup, uint64_t epoch, Hasher& hash, GatewayHooks hooks)
+    : events_(events),
+      random_(random),
+      store_(std::move(store)),
+      core_(std::move(setup)),
+      epoch_(epoch),
+      hash_(hash),
       hooks_(std::move(hooks)) {}
 
 Result<void> Gateway::start() {
   journal::Replay replay;
-  ALTLAS_TRY_VOID(store_->replay([&replay](journal::Event event) { return replay.add(std::move(event)); }));
+  ALTLAS_TRY_VOID(
+      store_->replay([&replay](journal::Event event) { return replay.add(std::move(event)); }));
   control::TasksRestored restored;
   restored.tasks = replay.take();
   if (!restored.tasks.empty()) step(std::move(restored));
@@ -81,8 +103,10 @@ void Gateway::step(control::Event event) {
 }
 
 void Gateway::act(control::Action& action) {
-  if (auto* one = std::get_if<control::AnswerAdmission>(&action)) hooks_.admission(one->ticket, one->admitted);
-  if (auto* one = std::get_if<control::AnswerSubmission>(&action)) hooks_.submission(one->ticket, one->placed);
+  if (auto* one = std::get_if<control::AnswerAdmission>(&action))
+    hooks_.admission(one->ticket, one->admitted);
+  if (auto* one = std::get_if<control::AnswerSubmission>(&action))
+    hooks_.submission(one->ticket, one->placed);
   if (auto* one = std::get_if<control::AppendJournal>(&action)) append(std::move(*one));
   if (auto* one = std::get_if<control::ForgetTasks>(&action)) {
     hooks_.forgotten(one->tasks);
@@ -100,7 +124,8 @@ void Gateway::act(control::Action& action) {
     if (link == links_.end()) return;
     link->second.waiting.push_back(std::move(one->command));
     // Not from inside the step that asked for it.
-    events_.after(0, [self = shared_from_this(), replica = one->replica] { self->serve_link(replica); });
+    events_.after(
+        0, [self = shared_from_this(), replica = one->replica] { self->serve_link(replica); });
   }
 }
 
@@ -111,7 +136,8 @@ void Gateway::start_worker(const control::StartWorker& start) {
   options.epoch = epoch_;
   options.token = "token";
   links_.erase(start.replica);
-  links_.emplace(start.replica, Link{worker::Session(options, events_.now()), start.load, false, {}, 0});
+  links_.emplace(start.replica,
+                 Link{worker::Session(options, events_.now()), start.load, false, {}, 0});
   hooks_.start_worker(start.replica, epoch_, start.load);
   serve_link(start.replica);
 }
@@ -123,7 +149,8 @@ void Gateway::append(control::AppendJournal append) {
 
 void Gateway::schedule_commit() {
   committing_ = true;
-  events_.after(50 + static_cast<int64_t>(random_.below(400)), [self = shared_from_this()] { self->commit(); });
+  events_.after(50 + static_cast<int64_t>(random_.below(400)),
+                [self = shared_from_this()] { self->commit(); });
 }
 
 // Writes everything that waits as one commit; its callers hear of it a little later.
@@ -226,14 +253,16 @@ void Gateway::serve_link(ReplicaId replica) {
     std::optional<std::string> failed;
     uint32_t delivered = 0;
     for (worker::SessionAction& action : actions) {
-      if (auto* write = std::get_if<worker::WriteBytes>(&action)) hooks_.write(replica, std::move(write->bytes));
+      if (auto* write = std::get_if<worker::WriteBytes>(&action))
+        hooks_.write(replica, std::move(write->bytes));
       if (auto* up = std::get_if<worker::LinkUp>(&action); up != nullptr && !up->again) {
         link.waiting.push_front(link.load);
         in.emplace_back(control::WorkerConnected{replica, up->pid});
       }
       if (auto* deliver = std::get_if<worker::Deliver>(&action)) {
         ++delivered;
-        if (auto* report = std::get_if<engine::Report>(&deliver->message)) in.emplace_back(control::WorkerReported{replica, std::move(*report)});
+        if (auto* report = std::get_if<engine::Report>(&deliver->message))
+          in.emplace_back(control::WorkerReported{replica, std::move(*report)});
       }
       if (auto* lost = std::get_if<worker::LinkFailed>(&action)) failed = lost->error.message();
     }

@@ -1,4 +1,5 @@
-// A simulated gateway process: the real core and journal; sessions to its workers; what a kill takes away.
+// A simulated gateway process: the real core and journal; sessions to its workers; what a kill
+// takes away.
 #pragma once
 
 #include <deque>
@@ -32,8 +33,8 @@ struct GatewayHooks {
 class Gateway : public std::enable_shared_from_this<Gateway> {
  public:
   // `epoch`: of this start; replicas of an earlier one are fenced.
-  Gateway(EventQueue& events, PhiloxStream& random, std::unique_ptr<journal::Store> store, control::CoreSetup setup,
-          uint64_t epoch, Hasher& hash, GatewayHooks hooks);
+  Gateway(EventQueue& events, PhiloxStream& random, std::unique_ptr<journal::Store> store,
+          control::CoreSetup setup, uint64_t epoch, Hasher& hash, GatewayHooks hooks);
 
   // Replays the journal and starts.  Errors: the journal's.
   Result<void> start();
@@ -79,7 +80,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   Hasher& hash_;
   GatewayHooks hooks_;
   std::map<ReplicaId, Link> links_;
-  std::deque<control::AppendJournal> writes_;   // Wait for the commit under way.
+  std::deque<control::AppendJournal> writes_;  // Wait for the commit under way.
   std::deque<std::vector<TaskId>> forgets_;
   bool committing_ = false;
   bool dead_ = false;

@@ -30,8 +30,9 @@ void Machine::start_worker(ReplicaId replica, uint64_t epoch, const engine::Load
   worker.device = load.device_ids.at(0);
   worker_of_[replica] = number;
   const auto& deployments = scenario_.setup.deployments;
-  const auto found = std::ranges::find(deployments, load.model_path,
-                                       [](const control::DeploymentSetup& one) { return one.load.model_path; });
+  const auto found =
+      std::ranges::find(deployments, load.model_path,
+                        [](const control::DeploymentSetup& one) { return one.load.model_path; });
   const auto deployment = static_cast<size_t>(found - deployments.begin());
   const engine::SimOptions model = scenario_.models.at(deployment).at(worker.device);
   events_.after(static_cast<int64_t>(5 * kMillisecond + random_.below(50 * kMillisecond)),
@@ -48,13 +49,16 @@ void Machine::spawn(uint64_t number, const engine::SimOptions& model) {
   options.token = "token";
   options.pid = static_cast<int32_t>(1000 + number);
   const auto load_us = static_cast<int64_t>(10 * kMillisecond + random_.below(800 * kMillisecond));
-  worker->process = std::make_shared<WorkerProcess>(events_, options, model, load_us, hooks_of(number));
+  worker->process =
+      std::make_shared<WorkerProcess>(events_, options, model, load_us, hooks_of(number));
   connect(number);
 }
 
 WorkerProcess::Hooks Machine::hooks_of(uint64_t number) {
   WorkerProcess::Hooks hooks;
-  hooks.write = [this, number](std::string bytes) { deliver(number, std::move(bytes), /*up=*/true); };
+  hooks.write = [this, number](std::string bytes) {
+    deliver(number, std::move(bytes), /*up=*/true);
+  };
   hooks.exited = [this, number](const std::string& why) { exited(number, why); };
   hooks.may_load = [this, number] { return may_load(number); };
   return hooks;
@@ -108,17 +112,19 @@ void Machine::cut(uint64_t number) {
   if (worker == nullptr || worker->connection == 0) return;
   worker->connection = 0;
   if (gateway_ && worker->epoch == epoch_)
-    events_.after(static_cast<int64_t>(random_.below(50 * kMillisecond)), [this, number, epoch = epoch_] {
-      const Worker* cut = find(number);
-      if (cut != nullptr && cut->connection == 0 && gateway_ && epoch == epoch_)
-        gateway_->worker_disconnected(cut->replica);
-    });
+    events_.after(static_cast<int64_t>(random_.below(50 * kMillisecond)),
+                  [this, number, epoch = epoch_] {
+                    const Worker* cut = find(number);
+                    if (cut != nullptr && cut->connection == 0 && gateway_ && epoch == epoch_)
+                      gateway_->worker_disconnected(cut->replica);
+                  });
   events_.after(static_cast<int64_t>(random_.below(50 * kMillisecond)), [this, number] {
     Worker* cut = find(number);
     if (cut == nullptr || !cut->process) return;
     cut->process->disconnected();
-    const int64_t delay = 10 * kMillisecond + static_cast<int64_t>(random_.below(random_.below(5) == 0 ? 4 * kSecond
-                                                                                                       : kSecond / 2));
+    const int64_t delay =
+        10 * kMillisecond +
+        static_cast<int64_t>(random_.below(random_.below(5) == 0 ? 4 * kSecond : kSecond / 2));
     events_.after(delay, [this, number] { connect(number); });
   });
 }
@@ -139,10 +145,12 @@ void Machine::exited(uint64_t number, const std::string& why) {
   const ReplicaId replica = found->second.replica;
   const uint64_t epoch = found->second.epoch;
   workers_.erase(found);
-  if (const auto own = worker_of_.find(replica); own != worker_of_.end() && own->second == number) worker_of_.erase(own);
-  events_.after(static_cast<int64_t>(kMillisecond + random_.below(20 * kMillisecond)), [this, replica, epoch, why] {
-    if (gateway_ && epoch == epoch_) gateway_->worker_exited(replica, why);
-  });
+  if (const auto own = worker_of_.find(replica); own != worker_of_.end() && own->second == number)
+    worker_of_.erase(own);
+  events_.after(static_cast<int64_t>(kMillisecond + random_.below(20 * kMillisecond)),
+                [this, replica, epoch, why] {
+                  if (gateway_ && epoch == epoch_) gateway_->worker_exited(replica, why);
+                });
 }
 
 void Machine::write(ReplicaId replica, std::string bytes) {
@@ -164,7 +172,8 @@ void Machine::deliver_part(uint64_t number, std::string bytes, bool up) {
   Worker* worker = find(number);
   if (worker == nullptr || worker->connection == 0) return;
   TimeUs& last = up ? worker->last_up : worker->last_down;
-  last = std::max({last, worker->stalled_until, events_.now() + 30 + static_cast<int64_t>(random_.below(2000))});
+  last = std::max({last, worker->stalled_until,
+                   events_.now() + 30 + static_cast<int64_t>(random_.below(2000))});
   events_.at(last, [this, number, connection = worker->connection, up, bytes = std::move(bytes)] {
     const Worker* to = find(number);
     if (to == nullptr || to->connection != connection) return;
@@ -226,7 +235,8 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
     DeviceUse& use = out.at(worker.device);
     use.fixed_bytes += limits.weight_bytes + limits.activation_bytes;
     use.kv_bytes += blocks * limits.block_bytes;
-    use.what += fmt::format("{}replica {} of epoch {}", use.what.empty() ? "" : ", ", worker.replica.value, worker.epoch);
+    use.what += fmt::format("{}replica {} of epoch {}", use.what.empty() ? "" : ", ",
+                            worker.replica.value, worker.epoch);
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// Machine: the worker processes of a simulated server and the links to them, with what goes wrong with either.
+// Machine: the worker processes of a simulated server and the links to them, with what goes wrong
+// with either.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ class Machine {
   Machine(EventQueue& events, PhiloxStream& random, const Scenario& scenario)
       : events_(events), random_(random), scenario_(scenario) {}
 
-  // The server that workers talk to; null: it is gone, its links are cut, and its workers end by themselves.
+  // The server that workers talk to; null: it is gone, its links are cut, and its workers end by
+  // themselves.
   void set_gateway(std::shared_ptr<Gateway> gateway, uint64_t epoch);
   void start_worker(ReplicaId replica, uint64_t epoch, const engine::LoadReplica& load);
   void kill_worker(ReplicaId replica);
@@ -47,7 +49,7 @@ class Machine {
     size_t device = 0;
     std::shared_ptr<WorkerProcess> process;  // Null while it starts.
     uint64_t connection = 0;                 // 0: none.
-    TimeUs last_down = 0, last_up = 0;       // Deliveries under way; they do not overtake one another.
+    TimeUs last_down = 0, last_up = 0;  // Deliveries under way; they do not overtake one another.
     TimeUs stalled_until = 0;
   };
   void spawn(uint64_t number, const engine::SimOptions& model);

@@ -35,7 +35,8 @@ engine::SimShape small_shape() {
 }
 
 // A model with so many KV blocks, on a device that has `share` of its memory for it.
-engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double launch_s, double share) {
+engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double launch_s,
+                              double share) {
   engine::SimOptions model;
   model.shape = small_shape();
   model.sequences_max = sequences_max;
@@ -50,7 +51,8 @@ engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double
   model.kind.link_bytes_per_s = 1e11;
   const auto roomy = engine::sim_limits(model);
   ALTLAS_CHECK(roomy.ok(), roomy.error().message());
-  const uint64_t bytes = roomy->weight_bytes + roomy->activation_bytes + kv_blocks * roomy->block_bytes + 64;
+  const uint64_t bytes =
+      roomy->weight_bytes + roomy->activation_bytes + kv_blocks * roomy->block_bytes + 64;
   model.kind.memory_bytes = static_cast<uint64_t>(static_cast<double>(bytes) / share) + 1;
   return model;
 }
@@ -63,10 +65,12 @@ void make_limits(const WorldOptions& options, PhiloxStream& random, control::Cor
   setup.age_step_us = between(random, 1, 5) * kSecond;
   setup.max_concurrent_tasks = one_in(random, 2) ? 0 : static_cast<uint32_t>(between(random, 1, 6));
   setup.tokens = static_cast<TokenJournal>(random.below(3));
-  setup.tasks_kept_max = one_in(random, 3) ? static_cast<uint64_t>(between(random, 5, 30)) : 100'000;
+  setup.tasks_kept_max =
+      one_in(random, 3) ? static_cast<uint64_t>(between(random, 5, 30)) : 100'000;
   setup.crashes_max = static_cast<uint32_t>(between(random, 2, 6));
   if (one_in(random, 2))
-    setup.task_specific = {{"special", {DeviceId{static_cast<int32_t>(random.below(options.devices))}}}};
+    setup.task_specific = {
+        {"special", {DeviceId{static_cast<int32_t>(random.below(options.devices))}}}};
 }
 
 control::DeploymentSetup make_deployment(size_t index, PhiloxStream& random) {
@@ -105,8 +109,8 @@ Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
       out.models[d].push_back(model);
       if (d == 0 || i % 2 == 0) out.setup.deployments[d].replicas.push_back({device});
     }
-    out.setup.devices.push_back(
-        {device, fmt::format("small {}", i), "sim", model.kind.memory_bytes, fmt::format("sim:small:{}", i), 0});
+    out.setup.devices.push_back({device, fmt::format("small {}", i), "sim", model.kind.memory_bytes,
+                                 fmt::format("sim:small:{}", i), 0});
   }
   if (twice) out.setup.deployments[0].replicas.push_back({DeviceId{0}});
   return out;
@@ -116,7 +120,8 @@ namespace {
 
 std::string run_alone(const TaskSpec& spec) {
   engine::SimOptions model = make_model(kModelLenMax / kBlockTokens + 1, 1, 1e-3, 0.9);
-  auto executor = engine::SimExecutor::create(model, nullptr, engine::SimTime::kVirtual, system_clock());
+  auto executor =
+      engine::SimExecutor::create(model, nullptr, engine::SimTime::kVirtual, system_clock());
   ALTLAS_CHECK(executor.ok(), executor.error().message());
   engine::ReplicaCore core((*executor)->limits(), engine::CoreOptions(), nullptr);
   engine::SubmitSequence command;
@@ -128,7 +133,8 @@ std::string run_alone(const TaskSpec& spec) {
   for (int step = 0; step < 1000; ++step) {
     for (engine::Report& report : core.take_reports()) {
       if (auto* done = std::get_if<engine::SequenceFinished>(&report)) return done->result.text;
-      if (auto* failed = std::get_if<engine::SequenceFailed>(&report)) return "(fails: " + failed->message + ")";
+      if (auto* failed = std::get_if<engine::SequenceFailed>(&report))
+        return "(fails: " + failed->message + ")";
     }
     (*executor)->launch(core.plan());
     const auto result = (*executor)->collect();
@@ -140,7 +146,8 @@ std::string run_alone(const TaskSpec& spec) {
 }  // namespace
 
 ExpectedText make_expected_text() {
-  return [known = std::make_shared<std::map<TaskId, std::string>>()](const TaskSpec& spec) -> const std::string& {
+  return [known = std::make_shared<std::map<TaskId, std::string>>()](
+             const TaskSpec& spec) -> const std::string& {
     const auto [found, added] = known->try_emplace(spec.id);
     if (added) found->second = run_alone(spec);
     return found->second;

@@ -1,4 +1,5 @@
-// Goal: the promises of DESIGN.md 1 hold whatever goes wrong, a seed decides everything, and each checker can fail.
+// Goal: the promises of DESIGN.md 1 hold whatever goes wrong, a seed decides everything, and each
+// checker can fail.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
@@ -36,10 +37,12 @@ pid_t spawn_child(uint64_t first, uint64_t count, const std::string& path) {
   std::vector<char*> environment;
   for (std::string& one : strings) environment.push_back(one.data());
   environment.push_back(nullptr);
-  std::string program = "/proc/self/exe", filter = "--gtest_filter=Simulation.Child", quiet = "--gtest_brief=1";
+  std::string program = "/proc/self/exe", filter = "--gtest_filter=Simulation.Child",
+              quiet = "--gtest_brief=1";
   char* arguments[] = {program.data(), filter.data(), quiet.data(), nullptr};
   pid_t pid = 0;
-  if (posix_spawn(&pid, program.c_str(), nullptr, nullptr, arguments, environment.data()) != 0) return -1;
+  if (posix_spawn(&pid, program.c_str(), nullptr, nullptr, arguments, environment.data()) != 0)
+    return -1;
   return pid;
 }
 
@@ -55,7 +58,8 @@ std::string read_text(const std::string& path) {
 }
 
 std::string output_path(int index) {
-  return ::testing::TempDir() + "altlas_simulation_" + std::to_string(getpid()) + "_" + std::to_string(index);
+  return ::testing::TempDir() + "altlas_simulation_" + std::to_string(getpid()) + "_" +
+         std::to_string(index);
 }
 
 // One line a seed: number, hash, counts; and its failure with the command that shows it again.
@@ -64,11 +68,12 @@ std::string run_seed(uint64_t seed) {
   options.seed = seed;
   const WorldResult got = run_world(options);
   std::ostringstream line;
-  line << seed << " " << got.event_hash << " " << got.events << " " << got.tasks << " " << got.completed << " "
-       << got.server_crashes << " " << got.worker_crashes << " " << got.link_breaks << " " << got.disk_faults << "\n";
+  line << seed << " " << got.event_hash << " " << got.events << " " << got.tasks << " "
+       << got.completed << " " << got.server_crashes << " " << got.worker_crashes << " "
+       << got.link_breaks << " " << got.disk_faults << "\n";
   if (got.failure)
-    line << "FAILED seed " << seed << ": " << *got.failure << "\n  again: altlas simulate seeds --first " << seed
-         << " --count 1\n";
+    line << "FAILED seed " << seed << ": " << *got.failure
+         << "\n  again: altlas simulate seeds --first " << seed << " --count 1\n";
   return line.str();
 }
 
@@ -82,8 +87,8 @@ TEST(Simulation, Child) {
 }
 
 struct Sums {
-  uint64_t seeds = 0, events = 0, tasks = 0, completed = 0, server_crashes = 0, worker_crashes = 0, link_breaks = 0,
-           disk_faults = 0;
+  uint64_t seeds = 0, events = 0, tasks = 0, completed = 0, server_crashes = 0, worker_crashes = 0,
+           link_breaks = 0, disk_faults = 0;
 };
 
 // Adds up a child's lines; what failed becomes a failure of the test.
@@ -121,9 +126,10 @@ TEST(Simulation, ThousandSeeds) {
     const std::string text = read_text(output_path(index));
     add_lines(text, sums);
     if (!text.ends_with('\n') || sums.seeds % (kSeeds / 2) != 0)
-      ADD_FAILURE() << "it aborted after " << sums.seeds << " seeds of " << kSeeds << "; the last were\n"
-                    << text.substr(text.size() - std::min<size_t>(text.size(), 200))
-                    << "  again, the seed after the last: altlas simulate seeds --first N --count 1";
+      ADD_FAILURE()
+          << "it aborted after " << sums.seeds << " seeds of " << kSeeds << "; the last were\n"
+          << text.substr(text.size() - std::min<size_t>(text.size(), 200))
+          << "  again, the seed after the last: altlas simulate seeds --first N --count 1";
     unlink(output_path(index).c_str());
   }
   EXPECT_EQ(sums.seeds, kSeeds);

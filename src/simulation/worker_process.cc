@@ -2,9 +2,12 @@
 
 namespace altlas::simulation {
 
-WorkerProcess::WorkerProcess(EventQueue& events, worker::SessionOptions session, engine::SimOptions model,
-                             int64_t load_us, Hooks hooks)
-    : events_(events), session_(std::move(session), events.now()), model_(std::move(model)), load_us_(load_us),
+WorkerProcess::WorkerProcess(EventQueue& events, worker::SessionOptions session,
+                             engine::SimOptions model, int64_t load_us, Hooks hooks)
+    : events_(events),
+      session_(std::move(session), events.now()),
+      model_(std::move(model)),
+      load_us_(load_us),
       hooks_(std::move(hooks)) {}
 
 void WorkerProcess::connected() {
@@ -33,17 +36,20 @@ void WorkerProcess::exit(const std::string& why) {
 // Does what the session asks, until it asks for nothing.
 void WorkerProcess::carry_out() {
   while (!dead_) {
-    while (!outbox_.empty() && session_.can_send()) static_cast<void>(session_.send(events_.now(), *outbox_.pop()));
+    while (!outbox_.empty() && session_.can_send())
+      static_cast<void>(session_.send(events_.now(), *outbox_.pop()));
     auto actions = session_.take_actions();
     if (actions.empty()) break;
     uint32_t delivered = 0;
     for (worker::SessionAction& action : actions) {
-      if (auto* write = std::get_if<worker::WriteBytes>(&action)) hooks_.write(std::move(write->bytes));
+      if (auto* write = std::get_if<worker::WriteBytes>(&action))
+        hooks_.write(std::move(write->bytes));
       if (auto* deliver = std::get_if<worker::Deliver>(&action)) {
         ++delivered;
         on_message(std::move(deliver->message));
       }
-      if (auto* failed = std::get_if<worker::LinkFailed>(&action)) return exit(failed->error.message());
+      if (auto* failed = std::get_if<worker::LinkFailed>(&action))
+        return exit(failed->error.message());
     }
     if (delivered > 0) session_.consumed(events_.now(), delivered);
   }
@@ -85,10 +91,12 @@ void WorkerProcess::load() {
     outbox_.push(engine::LoadFailed{room.error().code(), room.error().message()});
     return carry_out();
   }
-  auto executor = engine::SimExecutor::create(model_, nullptr, engine::SimTime::kVirtual, system_clock());
+  auto executor =
+      engine::SimExecutor::create(model_, nullptr, engine::SimTime::kVirtual, system_clock());
   ALTLAS_CHECK(executor.ok(), executor.error().message());
   executor_ = *std::move(executor);
-  core_ = std::make_unique<engine::ReplicaCore>(executor_->limits(), engine::CoreOptions(), nullptr);
+  core_ =
+      std::make_unique<engine::ReplicaCore>(executor_->limits(), engine::CoreOptions(), nullptr);
   outbox_.push(core_->loaded("sim"));
   for (engine::Command& command : early_) core_->handle(std::move(command));
   early_.clear();

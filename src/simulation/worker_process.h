@@ -1,4 +1,5 @@
-// A simulated worker process: the real protocol session, the real replica core, and a modelled device in virtual time.
+// A simulated worker process: the real protocol session, the real replica core, and a modelled
+// device in virtual time.
 #pragma once
 
 #include <deque>
@@ -16,11 +17,12 @@ namespace altlas::simulation {
 class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
  public:
   struct Hooks {
-    std::function<void(std::string)> write;             // Bytes to the server.
-    std::function<void(const std::string&)> exited;     // By itself.
-    std::function<Result<void>()> may_load;             // Asked when it would take the device's memory.
+    std::function<void(std::string)> write;          // Bytes to the server.
+    std::function<void(const std::string&)> exited;  // By itself.
+    std::function<Result<void>()> may_load;  // Asked when it would take the device's memory.
   };
-  WorkerProcess(EventQueue& events, worker::SessionOptions session, engine::SimOptions model, int64_t load_us, Hooks hooks);
+  WorkerProcess(EventQueue& events, worker::SessionOptions session, engine::SimOptions model,
+                int64_t load_us, Hooks hooks);
 
   void connected();
   void disconnected();
@@ -51,7 +53,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   Hooks hooks_;
   std::unique_ptr<engine::SimExecutor> executor_;
   std::unique_ptr<engine::ReplicaCore> core_;
-  std::vector<engine::Command> early_;   // Came while loading.
+  std::vector<engine::Command> early_;  // Came while loading.
   bool dead_ = false;
   bool computing_ = false;
   TimeUs stalled_until_ = 0;

@@ -16,16 +16,20 @@ namespace altlas::simulation {
 namespace {
 
 constexpr TimeUs kStart = 1'700'000'000 * kSecond;
-constexpr int64_t kQuietUsMax = 900 * kSecond;      // After the busy time everything is over by then.
-constexpr uint64_t kEventsAtOnceMax = 200'000;      // At one virtual time.
+constexpr int64_t kQuietUsMax = 900 * kSecond;  // After the busy time everything is over by then.
+constexpr uint64_t kEventsAtOnceMax = 200'000;  // At one virtual time.
 
 bool one_in(PhiloxStream& random, uint64_t n) { return random.below(n) == 0; }
 
 class World {
  public:
   explicit World(const WorldOptions& options)
-      : options_(options), random_{options.seed}, disk_(options.seed), events_(kStart),
-        scenario_(make_scenario(options, random_)), checkers_(make_expected_text()),
+      : options_(options),
+        random_{options.seed},
+        disk_(options.seed),
+        events_(kStart),
+        scenario_(make_scenario(options, random_)),
+        checkers_(make_expected_text()),
         machine_(events_, random_, scenario_),
         clients_(events_, random_, scenario_, checkers_,
                  [this](control::Event event) { return step(std::move(event)); }) {}
@@ -67,10 +71,10 @@ class World {
   Clients clients_;
   std::shared_ptr<Gateway> gateway_;  // Null: the server is down.
   uint64_t epoch_ = 0;
-  uint64_t power_losses_ = 0;         // Of the disk, already noticed.
-  bool faulty_ = false;               // Faults are on.
+  uint64_t power_losses_ = 0;  // Of the disk, already noticed.
+  bool faulty_ = false;        // Faults are on.
   bool stopping_ = false;
-  bool booting_ = false;              // The server reads its journal.
+  bool booting_ = false;  // The server reads its journal.
   Hasher hash_;
   WorldResult result_;
 };
@@ -87,12 +91,18 @@ GatewayHooks World::hooks() {
     machine_.start_worker(replica, epoch, load);
   };
   hooks.kill_worker = [this](ReplicaId replica) { machine_.kill_worker(replica); };
-  hooks.write = [this](ReplicaId replica, std::string bytes) { machine_.write(replica, std::move(bytes)); };
-  hooks.admission = [this](uint64_t ticket, const Result<void>& admitted) { clients_.on_admission(ticket, admitted); };
+  hooks.write = [this](ReplicaId replica, std::string bytes) {
+    machine_.write(replica, std::move(bytes));
+  };
+  hooks.admission = [this](uint64_t ticket, const Result<void>& admitted) {
+    clients_.on_admission(ticket, admitted);
+  };
   hooks.submission = [this](uint64_t ticket, const Result<std::vector<control::Placed>>& placed) {
     clients_.on_submission(ticket, placed);
   };
-  hooks.delta = [this](const control::PublishDelta& said) { checkers_.delta(said.task, said.delta); };
+  hooks.delta = [this](const control::PublishDelta& said) {
+    checkers_.delta(said.task, said.delta);
+  };
   hooks.status = [this](const control::PublishStatus& said) {
     checkers_.status(gateway_->core(), said.task, said.status);
   };
@@ -118,7 +128,8 @@ void World::boot() {
     boot_later(500 * kMillisecond);
   };
   if (!store.ok()) return failed(store.error());
-  gateway_ = std::make_shared<Gateway>(events_, random_, std::move(store).value(), scenario_.setup, epoch_, hash_, hooks());
+  gateway_ = std::make_shared<Gateway>(events_, random_, std::move(store).value(), scenario_.setup,
+                                       epoch_, hash_, hooks());
   machine_.set_gateway(gateway_, epoch_);
   booting_ = true;
   const Result<void> started = gateway_->start();
@@ -142,7 +153,8 @@ void World::take_down(bool power_loss) {
   power_losses_ = disk_.power_losses();
   checkers_.server_lost();
   clients_.server_lost();
-  boot_later(static_cast<int64_t>(50 * kMillisecond + random_.below(one_in(random_, 2) ? kSecond : 6 * kSecond)));
+  boot_later(static_cast<int64_t>(50 * kMillisecond +
+                                  random_.below(one_in(random_, 2) ? kSecond : 6 * kSecond)));
 }
 
 void World::lose_power() {
@@ -182,7 +194,8 @@ void World::check_devices() {
     if (task.spec.estimated_memory == 0 || task.end) continue;
     const auto view = gateway_->core().task(id);
     // One whose end is being journalled is shown as running, and holds nothing any more.
-    if (!view.ok() || view->status != TaskStatus::kRunning || !gateway_->core().cancelable(id).ok()) continue;
+    if (!view.ok() || view->status != TaskStatus::kRunning || !gateway_->core().cancelable(id).ok())
+      continue;
     const auto device = static_cast<size_t>(view->device.value);
     reserved[device] += task.spec.estimated_memory;
     whose[device] += fmt::format("; {} for task {}", task.spec.estimated_memory, to_string(id));
@@ -202,7 +215,8 @@ void World::plan_faults() {
   faulty_ = true;
   const uint64_t faults = 3 + random_.below(12);
   for (uint64_t i = 0; i < faults; ++i)
-    events_.after(static_cast<int64_t>(random_.below(static_cast<uint64_t>(options_.busy_us))), [this] { fault(); });
+    events_.after(static_cast<int64_t>(random_.below(static_cast<uint64_t>(options_.busy_us))),
+                  [this] { fault(); });
   events_.after(options_.busy_us, [this] { end_faults(); });
 }
 
@@ -218,12 +232,16 @@ void World::fault() {
   const uint64_t kind = random_.below(14);
   if (kind < 7) return process_fault(kind);
   switch (kind) {
-    case 7: return lose_power();
-    case 8: return disk_.power_loss_after(1 + random_.below(60));
+    case 7:
+      return lose_power();
+    case 8:
+      return disk_.power_loss_after(1 + random_.below(60));
     case 9:
-    case 10: return disk_fault();
+    case 10:
+      return disk_fault();
     case 11:
-    case 12: return device_fault();
+    case 12:
+      return device_fault();
     default:
       if (one_in(random_, 4)) {
         step(control::DrainRequested());
@@ -237,14 +255,23 @@ void World::process_fault(uint64_t kind) {
   const auto time = static_cast<int64_t>(100 * kMillisecond + random_.below(8 * kSecond));
   switch (kind) {
     case 0:
-    case 1: result_.worker_crashes += machine_.crash_worker() ? 1 : 0; return;
-    case 2: machine_.stall_worker(time); return;
+    case 1:
+      result_.worker_crashes += machine_.crash_worker() ? 1 : 0;
+      return;
+    case 2:
+      machine_.stall_worker(time);
+      return;
     case 3:
     case 4:
-      for (uint64_t i = 1 + random_.below(4); i > 0; --i) result_.link_breaks += machine_.break_link() ? 1 : 0;
+      for (uint64_t i = 1 + random_.below(4); i > 0; --i)
+        result_.link_breaks += machine_.break_link() ? 1 : 0;
       return;
-    case 5: machine_.stall_link(time); return;
-    default: machine_.fail_next_load(); result_.worker_crashes += machine_.crash_worker() ? 1 : 0;
+    case 5:
+      machine_.stall_link(time);
+      return;
+    default:
+      machine_.fail_next_load();
+      result_.worker_crashes += machine_.crash_worker() ? 1 : 0;
   }
 }
 
@@ -296,9 +323,10 @@ bool World::over() const {
 void World::finish() {
   gateway_->core().check_integrity();
   journal::Replay replay;
-  const Result<void> read =
-      gateway_->store().replay([&replay](journal::Event event) { return replay.add(std::move(event)); });
-  if (!read.ok()) checkers_.fail(fmt::format("the journal can't be read: {}", read.error().message()));
+  const Result<void> read = gateway_->store().replay(
+      [&replay](journal::Event event) { return replay.add(std::move(event)); });
+  if (!read.ok())
+    checkers_.fail(fmt::format("the journal can't be read: {}", read.error().message()));
   const journal::ReplayCounts counts = replay.counts();
   checkers_.finish(gateway_->core(), counts, replay.take());
 }
@@ -320,8 +348,9 @@ WorldResult World::run() {
     if (at_once > kEventsAtOnceMax) checkers_.fail("time stands still");
     if (last > kStart + options_.busy_us + kQuietUsMax) {
       const std::vector<TaskId> left = checkers_.unfinished();
-      checkers_.fail(fmt::format("{} tasks are not over {} s after the last fault, the first is {}", left.size(),
-                                 kQuietUsMax / kSecond, left.empty() ? "unknown" : to_string(left.front())));
+      checkers_.fail(fmt::format("{} tasks are not over {} s after the last fault, the first is {}",
+                                 left.size(), kQuietUsMax / kSecond,
+                                 left.empty() ? "unknown" : to_string(left.front())));
     }
   }
   if (!checkers_.failure()) finish();

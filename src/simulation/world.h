@@ -1,7 +1,9 @@
-// World: one simulated machine with its gateway, workers, clients and faults, all decided by a seed.
+// World: one simulated machine with its gateway, workers, clients and faults, all decided by a
+// seed.
 //
-// Real: control core, journal codec and SQLite (over a file system that loses what was not synced), worker protocol
-// sessions, replica cores, batch scheduler, KV bookkeeping. Modelled: time, links, processes, devices.
+// Real: control core, journal codec and SQLite (over a file system that loses what was not synced),
+// worker protocol sessions, replica cores, batch scheduler, KV bookkeeping. Modelled: time, links,
+// processes, devices.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,7 @@ struct WorldOptions {
 };
 
 struct WorldResult {
-  uint64_t event_hash = 0;       // Of every event into the core, with its time, and of the core's state.
+  uint64_t event_hash = 0;  // Of every event into the core, with its time, and of the core's state.
   uint64_t events = 0;
   uint64_t tasks = 0, completed = 0, failed = 0, canceled = 0;
   uint64_t server_crashes = 0, worker_crashes = 0, link_breaks = 0, disk_faults = 0;

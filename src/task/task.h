@@ -14,7 +14,8 @@
 
 namespace altlas {
 
-// How the next token is drawn. With the seed and the token ids it decides the whole text (counter-based randomness).
+// How the next token is drawn. With the seed and the token ids it decides the whole text
+// (counter-based randomness).
 struct SamplingParams {
   float temperature = 0.7f;  // 0 is greedy.
   float top_p = 1.0f;
@@ -24,8 +25,9 @@ struct SamplingParams {
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   uint64_t seed = 0;  // Drawn by the server and recorded where the request gave none.
-  int32_t logprobs = -1;          // -1: none; n: the sampled token's and the n most likely tokens' (at most 20).
-  bool prompt_logprobs = false;   // Also for the prompt (`echo` with logprobs).
+  int32_t logprobs =
+      -1;  // -1: none; n: the sampled token's and the n most likely tokens' (at most 20).
+  bool prompt_logprobs = false;  // Also for the prompt (`echo` with logprobs).
   bool ignore_eos = false;
   int32_t min_tokens = 0;  // No end of generation before so many tokens.
   std::vector<std::string> stop;
@@ -34,28 +36,35 @@ struct SamplingParams {
   friend bool operator==(const SamplingParams&, const SamplingParams&) = default;
 };
 
-enum class FinishReason : uint8_t { kNone, kStop, kLength };  // kStop: end of generation or a stop string.
+enum class FinishReason : uint8_t {
+  kNone,
+  kStop,
+  kLength
+};  // kStop: end of generation or a stop string.
 std::string_view to_string(FinishReason reason);
 
-// One unit of work, as accepted. Everything a replica needs is in it, so a task can start again anywhere.
+// One unit of work, as accepted. Everything a replica needs is in it, so a task can start again
+// anywhere.
 struct TaskSpec {
   TaskId id;
-  std::string owner;       // Name of the key that asked; empty where no key is configured.
+  std::string owner;  // Name of the key that asked; empty where no key is configured.
   std::string type = "text_generation";
   std::string deployment;  // Resolved from model or type.
   Priority priority = Priority::kNormal;
-  std::optional<TimeUs> deadline;     // Absolute.
-  std::string idempotency_key;        // Empty: none.
-  uint64_t body_hash = 0;             // Of the parsed request, to tell another body under the same idempotency_key.
-  uint64_t estimated_memory = 0;      // Bytes reserved on the device until the task ends.
-  std::optional<Strategy> strategy;   // Otherwise the configured default.
+  std::optional<TimeUs> deadline;  // Absolute.
+  std::string idempotency_key;     // Empty: none.
+  uint64_t body_hash =
+      0;  // Of the parsed request, to tell another body under the same idempotency_key.
+  uint64_t estimated_memory = 0;     // Bytes reserved on the device until the task ends.
+  std::optional<Strategy> strategy;  // Otherwise the configured default.
   std::optional<DeviceId> specific_device;
-  uint64_t batch_group = 0;           // Tasks of one unsplit batch share it (> 0) and one device.
-  bool durable = true;                // In the journal; false for requests that are answered in the same connection.
-  std::vector<int32_t> prompt;        // Token ids.
-  int32_t tokens_max = 128;           // Generated tokens at most; ≥ 1.
+  uint64_t batch_group = 0;  // Tasks of one unsplit batch share it (> 0) and one device.
+  bool durable =
+      true;  // In the journal; false for requests that are answered in the same connection.
+  std::vector<int32_t> prompt;  // Token ids.
+  int32_t tokens_max = 128;     // Generated tokens at most; ≥ 1.
   SamplingParams sampling;
-  std::string payload;                // JSON body of deployments that are not models (`/echo`); empty otherwise.
+  std::string payload;  // JSON body of deployments that are not models (`/echo`); empty otherwise.
 };
 
 enum class TaskStatus : uint8_t { kQueued, kRunning, kCompleted, kFailed, kCanceled };
@@ -71,20 +80,21 @@ struct TokenLogprobs {
   friend bool operator==(const TokenLogprobs&, const TokenLogprobs&) = default;
 };
 
-// What a replica says about a sequence as it goes on. Text is whole UTF-8 and never holds part of a stop string.
+// What a replica says about a sequence as it goes on. Text is whole UTF-8 and never holds part of a
+// stop string.
 struct TokenDelta {
-  uint32_t first_index = 0;     // Index of ids[0] among the task's generated tokens.
+  uint32_t first_index = 0;  // Index of ids[0] among the task's generated tokens.
   std::vector<int32_t> ids;
-  uint64_t text_offset = 0;     // Bytes of text said before this delta: no gap, no repetition.
+  uint64_t text_offset = 0;  // Bytes of text said before this delta: no gap, no repetition.
   std::string text;
   std::vector<TokenLogprobs> logprobs;  // One per id where asked for, otherwise empty.
 };
 
 struct TaskResult {
-  std::string text;             // All of it; the payload's answer for deployments that are not models.
-  uint32_t tokens = 0;          // Generated.
+  std::string text;     // All of it; the payload's answer for deployments that are not models.
+  uint32_t tokens = 0;  // Generated.
   FinishReason finish_reason = FinishReason::kNone;
-  std::string stop_string;      // The one that ended it, if one did.
+  std::string stop_string;  // The one that ended it, if one did.
   std::vector<TokenLogprobs> prompt_logprobs;
 };
 

@@ -25,8 +25,10 @@ std::vector<uint8_t> bytes(size_t count, uint64_t seed) {
   return out;
 }
 
-::testing::AssertionResult near_all(std::span<const float> got, std::span<const float> want, float rel) {
-  if (got.size() != want.size()) return ::testing::AssertionFailure() << got.size() << " values, want " << want.size();
+::testing::AssertionResult near_all(std::span<const float> got, std::span<const float> want,
+                                    float rel) {
+  if (got.size() != want.size())
+    return ::testing::AssertionFailure() << got.size() << " values, want " << want.size();
   float largest = 0;
   for (const float w : want) largest = std::max(largest, std::fabs(w));
   for (size_t i = 0; i < got.size(); ++i) {
@@ -38,7 +40,8 @@ std::vector<uint8_t> bytes(size_t count, uint64_t seed) {
 }
 
 ::testing::AssertionResult same_bits(std::span<const float> got, std::span<const float> want) {
-  if (got.size() != want.size()) return ::testing::AssertionFailure() << got.size() << " values, want " << want.size();
+  if (got.size() != want.size())
+    return ::testing::AssertionFailure() << got.size() << " values, want " << want.size();
   for (size_t i = 0; i < got.size(); ++i)
     if (std::memcmp(&got[i], &want[i], sizeof(float)) != 0)
       return ::testing::AssertionFailure() << "[" << i << "] is " << got[i] << ", want " << want[i];

@@ -14,7 +14,8 @@ std::vector<float> normals(size_t count, uint64_t seed);
 // `count` random bytes.
 std::vector<uint8_t> bytes(size_t count, uint64_t seed);
 // Every |got - want| ≤ rel * max(1e-6, |want|, largest |want| * 1e-3); names the first that is not.
-::testing::AssertionResult near_all(std::span<const float> got, std::span<const float> want, float rel);
+::testing::AssertionResult near_all(std::span<const float> got, std::span<const float> want,
+                                    float rel);
 // Bit for bit equal; names the first index that is not.
 ::testing::AssertionResult same_bits(std::span<const float> got, std::span<const float> want);
 

@@ -8,14 +8,15 @@ namespace altlas::worker {
 namespace asio = boost::asio;
 
 void Connection::read() {
-  socket_.async_read_some(asio::buffer(buffer_),
-                          [self = shared_from_this()](const boost::system::error_code& error, size_t size) {
-                            if (self->closed_) return;
-                            if (error) return self->ended(error);
-                            const auto handler = self->on_bytes;  // It may replace itself.
-                            if (!self->draining_ && handler) handler({self->buffer_.data(), size});
-                            if (!self->closed_) self->read();
-                          });
+  socket_.async_read_some(
+      asio::buffer(buffer_),
+      [self = shared_from_this()](const boost::system::error_code& error, size_t size) {
+        if (self->closed_) return;
+        if (error) return self->ended(error);
+        const auto handler = self->on_bytes;  // It may replace itself.
+        if (!self->draining_ && handler) handler({self->buffer_.data(), size});
+        if (!self->closed_) self->read();
+      });
 }
 
 void Connection::write(std::string bytes) {
@@ -40,7 +41,8 @@ void Connection::ended(const boost::system::error_code& error) {
   const auto closed = std::exchange(on_closed, nullptr);
   const bool say = !draining_;
   close();
-  if (closed && say) closed(error == asio::error::eof ? "the other end closed the connection" : error.message());
+  if (closed && say)
+    closed(error == asio::error::eof ? "the other end closed the connection" : error.message());
 }
 
 void Connection::close(bool drain) {

@@ -10,7 +10,8 @@
 
 namespace altlas::worker {
 
-// Threads: everything on the socket's executor, which runs one handler at a time. Held by its own operations as well.
+// Threads: everything on the socket's executor, which runs one handler at a time. Held by its own
+// operations as well.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::local::stream_protocol::socket;

@@ -8,7 +8,8 @@ namespace {
 template <class E>
 Result<E> to_enum(uint32_t value, E last, std::string_view field) {
   if (value > static_cast<uint32_t>(last))
-    return invalid(fmt::format("{} is {}, the last one known is {}", field, value, static_cast<uint32_t>(last)));
+    return invalid(fmt::format("{} is {}, the last one known is {}", field, value,
+                               static_cast<uint32_t>(last)));
   return static_cast<E>(value);
 }
 
@@ -57,7 +58,8 @@ SamplingParams read_sampling(const proto::Sampling& from) {
   to.ignore_eos = from.ignore_eos();
   to.min_tokens = from.min_tokens();
   to.stop.assign(from.stop().begin(), from.stop().end());
-  for (const proto::LogitBias& row : from.logit_bias()) to.logit_bias.emplace_back(row.token(), row.bias());
+  for (const proto::LogitBias& row : from.logit_bias())
+    to.logit_bias.emplace_back(row.token(), row.bias());
   return to;
 }
 
@@ -219,7 +221,8 @@ Result<Message> read_finished(const proto::SequenceFinished& from) {
   to.sequence = SequenceId{from.sequence()};
   to.result.text = from.text();
   to.result.tokens = from.tokens();
-  ALTLAS_TRY(to.result.finish_reason, to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
+  ALTLAS_TRY(to.result.finish_reason,
+             to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
   to.result.stop_string = from.stop_string();
   to.result.prompt_logprobs = read_logprobs(from.prompt_logprobs());
   return Message(engine::Report(std::move(to)));
@@ -249,9 +252,14 @@ void write(const engine::ReplicaStats& from, proto::Frame* frame) {
 }
 
 engine::ReplicaStats read_stats(const proto::ReplicaStats& from) {
-  return {from.steps(),         from.running(),          from.waiting(),
-          from.kv_blocks_free(), from.preemptions(),     from.prompt_tokens(),
-          from.generated_tokens(), read_all<int64_t>(from.device_busy_us()),
+  return {from.steps(),
+          from.running(),
+          from.waiting(),
+          from.kv_blocks_free(),
+          from.preemptions(),
+          from.prompt_tokens(),
+          from.generated_tokens(),
+          read_all<int64_t>(from.device_busy_us()),
           read_all<uint64_t>(from.device_memory_used())};
 }
 
@@ -262,10 +270,11 @@ Message report(engine::Report value) { return Message(std::in_place_index<1>, st
 
 Result<Message> read_failure(const proto::Frame& from) {
   const bool load = from.body_case() == proto::Frame::kLoadFailed;
-  ALTLAS_TRY(const ErrorCode code,
-             to_enum(load ? from.load_failed().code() : from.failed().code(), ErrorCode::kInternal, "error code"));
+  ALTLAS_TRY(const ErrorCode code, to_enum(load ? from.load_failed().code() : from.failed().code(),
+                                           ErrorCode::kInternal, "error code"));
   if (load) return report(engine::LoadFailed{code, from.load_failed().message()});
-  return report(engine::SequenceFailed{SequenceId{from.failed().sequence()}, code, from.failed().message()});
+  return report(
+      engine::SequenceFailed{SequenceId{from.failed().sequence()}, code, from.failed().message()});
 }
 
 }  // namespace
@@ -280,22 +289,35 @@ void write_report(const engine::Report& from, proto::Frame* to) {
 
 Result<Message> read_message(const proto::Frame& from) {
   switch (from.body_case()) {
-    case proto::Frame::kLoad: return command(read_load(from.load()));
-    case proto::Frame::kSubmit: return read_submit(from.submit());
-    case proto::Frame::kCancel: return command(engine::CancelSequence{SequenceId{from.cancel().sequence()}});
-    case proto::Frame::kDrain: return command(engine::DrainReplica{});
+    case proto::Frame::kLoad:
+      return command(read_load(from.load()));
+    case proto::Frame::kSubmit:
+      return read_submit(from.submit());
+    case proto::Frame::kCancel:
+      return command(engine::CancelSequence{SequenceId{from.cancel().sequence()}});
+    case proto::Frame::kDrain:
+      return command(engine::DrainReplica{});
     case proto::Frame::kLoadProgress:
-      return report(engine::LoadProgress{from.load_progress().phase(), from.load_progress().fraction()});
-    case proto::Frame::kLoaded: return report(read_loaded(from.loaded()));
+      return report(
+          engine::LoadProgress{from.load_progress().phase(), from.load_progress().fraction()});
+    case proto::Frame::kLoaded:
+      return report(read_loaded(from.loaded()));
     case proto::Frame::kLoadFailed:
-    case proto::Frame::kFailed: return read_failure(from);
-    case proto::Frame::kTokens: return report(read_tokens(from.tokens()));
-    case proto::Frame::kFinished: return read_finished(from.finished());
+    case proto::Frame::kFailed:
+      return read_failure(from);
+    case proto::Frame::kTokens:
+      return report(read_tokens(from.tokens()));
+    case proto::Frame::kFinished:
+      return read_finished(from.finished());
     case proto::Frame::kCanceled:
-      return report(engine::SequenceCanceled{SequenceId{from.canceled().sequence()}, from.canceled().tokens()});
-    case proto::Frame::kStats: return report(read_stats(from.stats()));
-    case proto::Frame::kDrained: return report(engine::ReplicaDrained{});
-    default: return invalid("a frame of a kind that this version does not know");
+      return report(engine::SequenceCanceled{SequenceId{from.canceled().sequence()},
+                                             from.canceled().tokens()});
+    case proto::Frame::kStats:
+      return report(read_stats(from.stats()));
+    case proto::Frame::kDrained:
+      return report(engine::ReplicaDrained{});
+    default:
+      return invalid("a frame of a kind that this version does not know");
   }
 }
 

@@ -1,4 +1,5 @@
-// Engine messages to protobuf and back. Included by frames.cc and convert.cc only: it sees protobuf's types.
+// Engine messages to protobuf and back. Included by frames.cc and convert.cc only: it sees
+// protobuf's types.
 #pragma once
 
 #include "base/result.h"

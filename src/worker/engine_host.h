@@ -8,18 +8,19 @@
 
 namespace altlas::worker {
 
-// start(), command() and stop() come from one thread and must return at once, but for stop(). LoadReplica is given to
-// start(), everything else to command().
+// start(), command() and stop() come from one thread and must return at once, but for stop().
+// LoadReplica is given to start(), everything else to command().
 class EngineHost {
  public:
   using ReportSink = std::function<void(engine::Report)>;
   using EndSink = std::function<void(Error)>;
   virtual ~EngineHost() = default;
-  // Begins to load; LoadProgress, then ReplicaLoaded or LoadFailed follow through `report`. `ended`: the engine is over,
-  // after its last report; this process then ends. Both take calls from any thread, never block, and do nothing once the
-  // worker has ended.
+  // Begins to load; LoadProgress, then ReplicaLoaded or LoadFailed follow through `report`.
+  // `ended`: the engine is over, after its last report; this process then ends. Both take calls
+  // from any thread, never block, and do nothing once the worker has ended.
   virtual void start(engine::LoadReplica load, ReportSink report, EndSink ended) = 0;
-  // Never LoadReplica; not before start(). False, and `command` untouched, when there is no room: it comes again.
+  // Never LoadReplica; not before start(). False, and `command` untouched, when there is no room:
+  // it comes again.
   [[nodiscard]] virtual bool command(engine::Command&& command) = 0;
   // Ends the computation; no report after it. May take as long as one step.
   virtual void stop() = 0;

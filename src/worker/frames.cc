@@ -16,34 +16,35 @@ template <class... F>
 Overloaded(F...) -> Overloaded<F...>;
 
 void write_body(const decltype(Frame::body)& body, proto::Frame* to) {
-  std::visit(Overloaded{[&](const Hello& from) {
-                          proto::Hello* hello = to->mutable_hello();
-                          hello->set_version(from.version);
-                          hello->set_token(from.token);
-                          hello->set_replica(from.replica.value);
-                          hello->set_pid(from.pid);
-                          hello->set_host(from.host);
-                          hello->set_received(from.received);
-                          hello->set_credit(from.credit);
-                        },
-                        [&](const HelloAck& from) {
-                          proto::HelloAck* hello = to->mutable_hello_ack();
-                          hello->set_version(from.version);
-                          hello->set_pid(from.pid);
-                          hello->set_host(from.host);
-                          hello->set_received(from.received);
-                          hello->set_credit(from.credit);
-                        },
-                        [&](const Ack& from) {
-                          to->mutable_ack()->set_received(from.received);
-                          to->mutable_ack()->set_credit(from.credit);
-                        },
-                        [&](const Ping& from) { to->mutable_ping()->set_nonce(from.nonce); },
-                        [&](const Pong& from) { to->mutable_pong()->set_nonce(from.nonce); },
-                        [&](const Goodbye& from) { to->mutable_goodbye()->set_reason(from.reason); },
-                        [&](const engine::Command& from) { write_command(from, to); },
-                        [&](const engine::Report& from) { write_report(from, to); }},
-             body);
+  std::visit(
+      Overloaded{[&](const Hello& from) {
+                   proto::Hello* hello = to->mutable_hello();
+                   hello->set_version(from.version);
+                   hello->set_token(from.token);
+                   hello->set_replica(from.replica.value);
+                   hello->set_pid(from.pid);
+                   hello->set_host(from.host);
+                   hello->set_received(from.received);
+                   hello->set_credit(from.credit);
+                 },
+                 [&](const HelloAck& from) {
+                   proto::HelloAck* hello = to->mutable_hello_ack();
+                   hello->set_version(from.version);
+                   hello->set_pid(from.pid);
+                   hello->set_host(from.host);
+                   hello->set_received(from.received);
+                   hello->set_credit(from.credit);
+                 },
+                 [&](const Ack& from) {
+                   to->mutable_ack()->set_received(from.received);
+                   to->mutable_ack()->set_credit(from.credit);
+                 },
+                 [&](const Ping& from) { to->mutable_ping()->set_nonce(from.nonce); },
+                 [&](const Pong& from) { to->mutable_pong()->set_nonce(from.nonce); },
+                 [&](const Goodbye& from) { to->mutable_goodbye()->set_reason(from.reason); },
+                 [&](const engine::Command& from) { write_command(from, to); },
+                 [&](const engine::Report& from) { write_report(from, to); }},
+      body);
 }
 
 // Everything but commands and reports; false for those.
@@ -51,20 +52,31 @@ bool read_control(const proto::Frame& from, Frame& to) {
   switch (from.body_case()) {
     case proto::Frame::kHello: {
       const proto::Hello& hello = from.hello();
-      to.body = Hello{hello.version(), hello.token(), ReplicaId{hello.replica()}, hello.pid(),
-                      hello.host(),    hello.received(), hello.credit()};
+      to.body = Hello{hello.version(), hello.token(), ReplicaId{hello.replica()},
+                      hello.pid(),     hello.host(),  hello.received(),
+                      hello.credit()};
       return true;
     }
     case proto::Frame::kHelloAck: {
       const proto::HelloAck& hello = from.hello_ack();
-      to.body = HelloAck{hello.version(), hello.pid(), hello.host(), hello.received(), hello.credit()};
+      to.body =
+          HelloAck{hello.version(), hello.pid(), hello.host(), hello.received(), hello.credit()};
       return true;
     }
-    case proto::Frame::kAck: to.body = Ack{from.ack().received(), from.ack().credit()}; return true;
-    case proto::Frame::kPing: to.body = Ping{from.ping().nonce()}; return true;
-    case proto::Frame::kPong: to.body = Pong{from.pong().nonce()}; return true;
-    case proto::Frame::kGoodbye: to.body = Goodbye{from.goodbye().reason()}; return true;
-    default: return false;
+    case proto::Frame::kAck:
+      to.body = Ack{from.ack().received(), from.ack().credit()};
+      return true;
+    case proto::Frame::kPing:
+      to.body = Ping{from.ping().nonce()};
+      return true;
+    case proto::Frame::kPong:
+      to.body = Pong{from.pong().nonce()};
+      return true;
+    case proto::Frame::kGoodbye:
+      to.body = Goodbye{from.goodbye().reason()};
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -77,7 +89,8 @@ Result<std::string> encode_frame(const Frame& frame) {
   write_body(frame.body, &message);
   const size_t size = message.ByteSizeLong();
   if (size > kFrameBytesMax)
-    return Error(ErrorCode::kTooLarge, fmt::format("a frame of {} bytes, the limit is {}", size, kFrameBytesMax));
+    return Error(ErrorCode::kTooLarge,
+                 fmt::format("a frame of {} bytes, the limit is {}", size, kFrameBytesMax));
   std::string bytes(kFrameHeaderBytes, '\0');
   for (size_t i = 0; i < kFrameHeaderBytes; ++i) bytes[i] = static_cast<char>(size >> (8 * i));
   ALTLAS_CHECK(message.AppendToString(&bytes), "a frame below the limit can be written");
@@ -86,7 +99,8 @@ Result<std::string> encode_frame(const Frame& frame) {
 
 Result<Frame> decode_frame(std::string_view bytes) {
   proto::Frame message;
-  if (bytes.size() > kFrameBytesMax || !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+  if (bytes.size() > kFrameBytesMax ||
+      !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return invalid(fmt::format("{} bytes that are no frame of the worker protocol", bytes.size()));
   Frame frame;
   frame.epoch = message.epoch();
@@ -95,7 +109,8 @@ Result<Frame> decode_frame(std::string_view bytes) {
     if (frame.sequence != 0) return invalid("a control frame has no sequence number");
     return frame;
   }
-  if (frame.sequence == 0) return invalid("a message needs a sequence number from 1, or the frame's kind is unknown");
+  if (frame.sequence == 0)
+    return invalid("a message needs a sequence number from 1, or the frame's kind is unknown");
   ALTLAS_TRY(Message read, read_message(message));
   std::visit([&](auto& value) { frame.body = std::move(value); }, read);
   return frame;
@@ -113,9 +128,11 @@ Result<std::optional<std::string_view>> FrameReader::next() {
   const std::string_view rest = std::string_view(buffer_).substr(read_);
   if (rest.size() < kFrameHeaderBytes) return std::optional<std::string_view>();
   size_t size = 0;
-  for (size_t i = 0; i < kFrameHeaderBytes; ++i) size |= size_t{static_cast<uint8_t>(rest[i])} << (8 * i);
+  for (size_t i = 0; i < kFrameHeaderBytes; ++i)
+    size |= size_t{static_cast<uint8_t>(rest[i])} << (8 * i);
   if (size > frame_bytes_max_)
-    return Error(ErrorCode::kTooLarge, fmt::format("a frame of {} bytes, the limit here is {}", size, frame_bytes_max_));
+    return Error(ErrorCode::kTooLarge,
+                 fmt::format("a frame of {} bytes, the limit here is {}", size, frame_bytes_max_));
   if (rest.size() - kFrameHeaderBytes < size) return std::optional<std::string_view>();
   read_ += kFrameHeaderBytes + size;
   return std::optional(rest.substr(kFrameHeaderBytes, size));

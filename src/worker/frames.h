@@ -1,4 +1,5 @@
-// Frames between a server and its workers, and their bytes: 4 bytes of length (little endian), then a protobuf message.
+// Frames between a server and its workers, and their bytes: 4 bytes of length (little endian), then
+// a protobuf message.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace altlas::worker {
 
-// Both ends must speak the same one. Raised with every change of worker.proto that an older end would misread.
+// Both ends must speak the same one. Raised with every change of worker.proto that an older end
+// would misread.
 inline constexpr uint32_t kProtocolVersion = 1;
 inline constexpr size_t kFrameHeaderBytes = 4;
 // Longest frame without its header; a request's body is at most 8 MiB.
@@ -23,12 +25,12 @@ inline constexpr size_t kHelloBytesMax = 4096;
 // The worker's first frame on every connection.
 struct Hello {
   uint32_t version = kProtocolVersion;
-  std::string token;        // Of this replica's start; proves that the server started this worker.
+  std::string token;  // Of this replica's start; proves that the server started this worker.
   ReplicaId replica;
   int32_t pid = 0;
   std::string host;
-  uint64_t received = 0;    // Last sequence number received in order; 0: none.
-  uint64_t credit = 0;      // Last sequence number that the other end may send.
+  uint64_t received = 0;  // Last sequence number received in order; 0: none.
+  uint64_t credit = 0;    // Last sequence number that the other end may send.
 };
 // The server's answer.
 struct HelloAck {
@@ -56,24 +58,27 @@ struct Goodbye {
 using Message = std::variant<engine::Command, engine::Report>;
 
 struct Frame {
-  uint64_t epoch = 0;      // Of the replica's start; a frame of an older one comes from a worker that was replaced.
-  uint64_t sequence = 0;   // From 1 for messages, per direction and epoch; 0 for everything else.
+  uint64_t epoch =
+      0;  // Of the replica's start; a frame of an older one comes from a worker that was replaced.
+  uint64_t sequence = 0;  // From 1 for messages, per direction and epoch; 0 for everything else.
   std::variant<Hello, HelloAck, Ack, Ping, Pong, Goodbye, engine::Command, engine::Report> body;
 };
 
 // Header and message.  Errors: kTooLarge above kFrameBytesMax.
 Result<std::string> encode_frame(const Frame& frame);
-// A message without its header, from anyone.  Errors: kInvalid for what is no frame, for values outside their enums,
-// and for a message without sequence number or anything else with one.
+// A message without its header, from anyone.  Errors: kInvalid for what is no frame, for values
+// outside their enums, and for a message without sequence number or anything else with one.
 Result<Frame> decode_frame(std::string_view bytes);
 
-// Cuts a stream of bytes into frames. Keeps no more than one frame's bytes, and no more than have come.
+// Cuts a stream of bytes into frames. Keeps no more than one frame's bytes, and no more than have
+// come.
 class FrameReader {
  public:
-  explicit FrameReader(size_t frame_bytes_max = kFrameBytesMax) : frame_bytes_max_(frame_bytes_max) {}
+  explicit FrameReader(size_t frame_bytes_max = kFrameBytesMax)
+      : frame_bytes_max_(frame_bytes_max) {}
   void feed(std::string_view bytes);
-  // The next whole frame's message without header, valid until the next call; nothing if more bytes are needed.
-  // Errors: kTooLarge for a frame above the limit; the reader is then of no more use.
+  // The next whole frame's message without header, valid until the next call; nothing if more bytes
+  // are needed. Errors: kTooLarge for a frame above the limit; the reader is then of no more use.
   Result<std::optional<std::string_view>> next();
   void set_frame_bytes_max(size_t bytes) { frame_bytes_max_ = bytes; }
   // Fed and not yet given out; valid until the next call.

@@ -1,5 +1,5 @@
-// Fuzzer: the first byte chooses how the rest is cut into pieces for a FrameReader; whole frames are decoded, and what
-// decodes must encode and decode again to the same bytes.
+// Fuzzer: the first byte chooses how the rest is cut into pieces for a FrameReader; whole frames
+// are decoded, and what decodes must encode and decode again to the same bytes.
 #include <cstddef>
 #include <cstdint>
 
@@ -24,7 +24,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (!frame.ok()) continue;
       const std::string once = encode_frame(*frame).value();
       const Result<Frame> again = decode_frame(std::string_view(once).substr(kFrameHeaderBytes));
-      ALTLAS_CHECK(again.ok() && encode_frame(*again).value() == once, "a frame comes back as it was");
+      ALTLAS_CHECK(again.ok() && encode_frame(*again).value() == once,
+                   "a frame comes back as it was");
     }
   }
   return 0;

@@ -28,12 +28,13 @@ Result<Frame> again(const Frame& frame) {
 
 template <class T>
 T message_again(const auto& message) {
-  using Kind = std::conditional_t<std::is_constructible_v<engine::Command, T>, engine::Command, engine::Report>;
+  using Kind = std::conditional_t<std::is_constructible_v<engine::Command, T>, engine::Command,
+                                  engine::Report>;
   return std::get<T>(std::get<Kind>(again(Frame{1, 1, Kind(message)}).value().body));
 }
 
-// Goal: nothing is lost on the way. Method: what was encoded, decoded and encoded again is the same bytes, and (below)
-// each field is compared.
+// Goal: nothing is lost on the way. Method: what was encoded, decoded and encoded again is the same
+// bytes, and (below) each field is compared.
 TEST(Frames, EveryKindComesBack) {
   for (const Frame& frame : all_frames()) {
     const Result<Frame> got = again(frame);
@@ -129,8 +130,8 @@ TEST(Frames, ReportFieldsComeBack) {
   EXPECT_EQ(stats.device_memory_used, (std::vector<uint64_t>{9, UINT64_MAX}));
 }
 
-// Goal: hostile bytes never crash and never pass for another epoch's message unseen. Method: cut every frame at every
-// length, flip every bit; whatever still decodes must encode to itself.
+// Goal: hostile bytes never crash and never pass for another epoch's message unseen. Method: cut
+// every frame at every length, flip every bit; whatever still decodes must encode to itself.
 TEST(Frames, HostileBytesAreErrorsOrFrames) {
   for (const Frame& frame : all_frames()) {
     const std::string bytes = encode_frame(frame).value().substr(kFrameHeaderBytes);
@@ -145,11 +146,13 @@ TEST(Frames, HostileBytesAreErrorsOrFrames) {
       const std::string once = encode_frame(*got).value();
       EXPECT_EQ(encode_frame(again(*got).value()).value(), once);
     }
-    for (size_t size = 0; size < bytes.size(); ++size) (void)decode_frame(std::string_view(bytes).substr(0, size));
+    for (size_t size = 0; size < bytes.size(); ++size)
+      (void)decode_frame(std::string_view(bytes).substr(0, size));
   }
   for (uint64_t seed = 0; seed < 3000; ++seed) {
     const std::vector<uint8_t> random = testing::bytes(seed % 300, seed);
-    (void)decode_frame(std::string_view(reinterpret_cast<const char*>(random.data()), random.size()));
+    (void)decode_frame(
+        std::string_view(reinterpret_cast<const char*>(random.data()), random.size()));
   }
 }
 
@@ -160,7 +163,8 @@ TEST(Frames, SequenceNumbersBelongToMessages) {
 }
 
 TEST(Frames, TooLargeIsRefusedOnBothSides) {
-  const Result<std::string> got = encode_frame(Frame{1, 0, Goodbye{std::string(kFrameBytesMax, 'x')}});
+  const Result<std::string> got =
+      encode_frame(Frame{1, 0, Goodbye{std::string(kFrameBytesMax, 'x')}});
   ASSERT_FALSE(got.ok());
   EXPECT_EQ(got.error().code(), ErrorCode::kTooLarge);
   FrameReader reader(16);
@@ -170,7 +174,8 @@ TEST(Frames, TooLargeIsRefusedOnBothSides) {
   EXPECT_EQ(next.error().message(), "a frame of 17 bytes, the limit here is 16");
 }
 
-// Goal: the reader finds the same frames however the bytes are cut. Method: pieces of 1 to 50 bytes.
+// Goal: the reader finds the same frames however the bytes are cut. Method: pieces of 1 to 50
+// bytes.
 TEST(FrameReader, AnyPiecesGiveTheSameFrames) {
   std::string stream;
   for (const Frame& frame : all_frames()) stream += encode_frame(frame).value();

@@ -25,25 +25,30 @@ namespace altlas::worker {
 namespace {
 namespace asio = boost::asio;
 
-constexpr size_t kReportsMax = 1 << 16;              // Waiting between the engine's threads and this one, and merged.
-constexpr int64_t kRetry = 2 * kMillisecond;         // A command that the engine had no room for is offered again.
-constexpr int64_t kLastReportsMax = kSecond;         // For the last reports of an engine that ended to be taken.
-constexpr auto kStopMax = std::chrono::milliseconds(900);  // For the engine, so that all is over within 5 s.
+constexpr size_t kReportsMax =
+    1 << 16;  // Waiting between the engine's threads and this one, and merged.
+constexpr int64_t kRetry =
+    2 * kMillisecond;  // A command that the engine had no room for is offered again.
+constexpr int64_t kLastReportsMax =
+    kSecond;  // For the last reports of an engine that ended to be taken.
+constexpr auto kStopMax =
+    std::chrono::milliseconds(900);  // For the engine, so that all is over within 5 s.
 
 std::string host_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
 }
 
-// The way from the engine's threads into the loop. Outlives the loop for as long as a thread holds it.
+// The way from the engine's threads into the loop. Outlives the loop for as long as a thread holds
+// it.
 struct Inlet {
   explicit Inlet(asio::io_context& context) : reports(kReportsMax), ends(1), context(&context) {}
   Channel<engine::Report> reports;
   Channel<Error> ends;
   std::atomic<bool> scheduled = false, overflowed = false;
-  std::function<void()> drain;       // On the loop.
+  std::function<void()> drain;  // On the loop.
   std::atomic<bool> open = true;
-  std::atomic<int> senders = 0;      // Threads inside send(): the context must live until they are out.
+  std::atomic<int> senders = 0;  // Threads inside send(): the context must live until they are out.
   asio::io_context* context;
 
   void send(const std::shared_ptr<Inlet>& self, engine::Report report) {
@@ -69,7 +74,10 @@ struct Inlet {
 class Worker {
  public:
   Worker(const WorkerOptions& options, EngineHost& host)
-      : options_(options), host_(host), session_(session_options(options), system_clock().now()), timer_(context_),
+      : options_(options),
+        host_(host),
+        session_(session_options(options), system_clock().now()),
+        timer_(context_),
         inlet_(std::make_shared<Inlet>(context_)) {
     inlet_->drain = [this] { drain_reports(); };
   }
@@ -110,9 +118,9 @@ class Worker {
   asio::steady_timer timer_;
   std::shared_ptr<Inlet> inlet_;
   Outbox outbox_;
-  std::deque<engine::Command> commands_;   // The engine had no room; at most a window of them.
+  std::deque<engine::Command> commands_;  // The engine had no room; at most a window of them.
   std::optional<Error> engine_end_;
-  TimeUs engine_end_at_ = 0;               // When to wait no longer for its reports to be taken.
+  TimeUs engine_end_at_ = 0;  // When to wait no longer for its reports to be taken.
   std::shared_ptr<Connection> connection_;
   bool started_ = false, ended_ = false;
   int code_ = kExitStopped;
@@ -125,17 +133,24 @@ bool Worker::connect() {
   try {
     socket.connect(asio::local::stream_protocol::endpoint(options_.socket_path), error);
   } catch (const std::exception& e) {  // A path that is too long.
-    return end(kExitConnect, fmt::format("can't use socket '{}': {}", options_.socket_path, e.what())), false;
+    return end(kExitConnect,
+               fmt::format("can't use socket '{}': {}", options_.socket_path, e.what())),
+           false;
   }
   if (error)
-    return end(kExitConnect, fmt::format("can't connect to '{}': {}", options_.socket_path, error.message())), false;
+    return end(kExitConnect,
+               fmt::format("can't connect to '{}': {}", options_.socket_path, error.message())),
+           false;
   connection_ = std::make_shared<Connection>(std::move(socket));
   connection_->on_bytes = [this](std::string_view bytes) {
     session_.on_bytes(system_clock().now(), bytes);
     pump();
   };
-  // On this machine a broken connection means that the server's process has ended: there is nobody to come back to.
-  connection_->on_closed = [this](const std::string& reason) { end(kExitServerGone, "the server is gone: " + reason); };
+  // On this machine a broken connection means that the server's process has ended: there is nobody
+  // to come back to.
+  connection_->on_closed = [this](const std::string& reason) {
+    end(kExitServerGone, "the server is gone: " + reason);
+  };
   connection_->start();
   session_.connected(system_clock().now());
   return true;
@@ -147,7 +162,8 @@ void Worker::deliver(engine::Command command) {
     started_ = true;
     session_.consumed(system_clock().now(), 1);
     return host_.start(
-        std::move(*load), [inlet = inlet_](engine::Report report) { inlet->send(inlet, std::move(report)); },
+        std::move(*load),
+        [inlet = inlet_](engine::Report report) { inlet->send(inlet, std::move(report)); },
         [inlet = inlet_](Error error) { inlet->end(inlet, std::move(error)); });
   }
   if (!started_) return end(kExitProtocol, "the server commands a replica that it did not load");
@@ -167,7 +183,8 @@ void Worker::offer_commands() {
 void Worker::end_with_engine() {
   if (!engine_end_ || ended_) return;
   const bool said = outbox_.empty() && session_.idle();
-  if (said || system_clock().now() >= engine_end_at_) end(kExitEngine, "the engine ended: " + engine_end_->message());
+  if (said || system_clock().now() >= engine_end_at_)
+    end(kExitEngine, "the engine ended: " + engine_end_->message());
 }
 
 void Worker::pump() {
@@ -180,7 +197,8 @@ void Worker::pump() {
     std::vector<SessionAction> actions = session_.take_actions();
     more = !actions.empty();
     for (SessionAction& action : actions) {
-      if (auto* write = std::get_if<WriteBytes>(&action)) connection_->write(std::move(write->bytes));
+      if (auto* write = std::get_if<WriteBytes>(&action))
+        connection_->write(std::move(write->bytes));
       if (auto* failed = std::get_if<LinkFailed>(&action)) fail(failed->error);
       if (auto* delivered = std::get_if<Deliver>(&action)) {
         deliver(std::get<engine::Command>(std::move(delivered->message)));
@@ -188,7 +206,8 @@ void Worker::pump() {
       if (ended_) return;
     }
   }
-  if (outbox_.size() > kReportsMax) return end(kExitOverflow, "the server does not take the reports");
+  if (outbox_.size() > kReportsMax)
+    return end(kExitOverflow, "the server does not take the reports");
   end_with_engine();
   if (!ended_) schedule();
 }
@@ -201,7 +220,8 @@ void Worker::drain_reports() {
     engine_end_ = std::move(error);
     engine_end_at_ = system_clock().now() + kLastReportsMax;
   }
-  if (inlet_->overflowed) return end(kExitOverflow, "the engine reports faster than the link can take it");
+  if (inlet_->overflowed)
+    return end(kExitOverflow, "the engine reports faster than the link can take it");
   pump();
 }
 
@@ -223,12 +243,16 @@ void Worker::schedule() {
 void Worker::fail(const Error& error) {
   switch (error.code()) {
     case ErrorCode::kCanceled:
-      return end(session_.counts().delivered > 0 || started_ ? kExitStopped : kExitRefused, error.message());
-    case ErrorCode::kDeadline: return end(kExitServerGone, error.message());
+      return end(session_.counts().delivered > 0 || started_ ? kExitStopped : kExitRefused,
+                 error.message());
+    case ErrorCode::kDeadline:
+      return end(kExitServerGone, error.message());
     case ErrorCode::kUnsupported:
     case ErrorCode::kUnauthorized:
-    case ErrorCode::kConflict: return end(kExitRefused, error.message());
-    default: return end(kExitProtocol, error.message());
+    case ErrorCode::kConflict:
+      return end(kExitRefused, error.message());
+    default:
+      return end(kExitProtocol, error.message());
   }
 }
 
@@ -240,7 +264,8 @@ void Worker::end(int code, std::string message) {
   session_.goodbye(system_clock().now(), message_);
   if (connection_) {
     for (SessionAction& action : session_.take_actions())
-      if (auto* write = std::get_if<WriteBytes>(&action)) connection_->write(std::move(write->bytes));
+      if (auto* write = std::get_if<WriteBytes>(&action))
+        connection_->write(std::move(write->bytes));
     connection_->close(/*drain=*/true);
   }
   timer_.cancel();

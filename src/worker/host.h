@@ -15,8 +15,9 @@ struct WorkerOptions {
   ReplicaId replica;
   uint64_t epoch = 0;
   std::string token;
-  int32_t parent_pid = 0;     // Not 0: the kernel kills this process when the thread that spawned it ends.
-  int64_t silence_max = 4 * kSecond;   // A server not heard for so long is gone.
+  int32_t parent_pid =
+      0;  // Not 0: the kernel kills this process when the thread that spawned it ends.
+  int64_t silence_max = 4 * kSecond;  // A server not heard for so long is gone.
 };
 
 // What run_worker() returns; the process exits with it.
@@ -30,9 +31,10 @@ enum WorkerExit : int {
   kExitEngine = 15,      // The engine ended: nothing could be loaded, or a device failed.
 };
 
-// Runs until the server is gone or says goodbye, at most 5 s after that. If the engine does not stop in time, this
-// returns while it still computes: the process must then end at once (_exit), and `host` must not be destroyed.
-// `message`: why it ended, for the log.  Threads: uses the calling one and short-lived own ones.
+// Runs until the server is gone or says goodbye, at most 5 s after that. If the engine does not
+// stop in time, this returns while it still computes: the process must then end at once (_exit),
+// and `host` must not be destroyed. `message`: why it ended, for the log.  Threads: uses the
+// calling one and short-lived own ones.
 int run_worker(const WorkerOptions& options, EngineHost& host, std::string* message = nullptr);
 
 }  // namespace altlas::worker

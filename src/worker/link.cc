@@ -30,12 +30,14 @@ namespace {
 // Exists, is ours, and nobody else may enter.
 Result<void> make_private_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-    return io_error(fmt::format("can't make folder '{}' for the workers' socket: {}", path, std::strerror(errno)));
+    return io_error(fmt::format("can't make folder '{}' for the workers' socket: {}", path,
+                                std::strerror(errno)));
   struct stat info;
   if (::lstat(path.c_str(), &info) != 0)
     return io_error(fmt::format("can't read folder '{}': {}", path, std::strerror(errno)));
   if (!S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() || (info.st_mode & 077) != 0)
-    return invalid(fmt::format("'{}' must be a folder that only its owner can enter (chmod 700)", path));
+    return invalid(
+        fmt::format("'{}' must be a folder that only its owner can enter (chmod 700)", path));
   return {};
 }
 
@@ -44,8 +46,12 @@ Result<void> make_private_directory(const std::string& path) {
 class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(asio::io_context& context, LinkOptions options, LinkCallbacks callbacks)
-      : options_(std::move(options)), callbacks_(std::move(callbacks)), context_(context),
-        strand_(asio::make_strand(context)), acceptor_(strand_), path_(options_.directory + "/workers.sock") {}
+      : options_(std::move(options)),
+        callbacks_(std::move(callbacks)),
+        context_(context),
+        strand_(asio::make_strand(context)),
+        acceptor_(strand_),
+        path_(options_.directory + "/workers.sock") {}
 
   Result<void> start();
   void stop();
@@ -66,11 +72,11 @@ class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
     explicit Peer(Impl& impl) : timer(impl.strand_) {}
     ReplicaId replica;
     SessionOptions options;
-    std::optional<Session> session;        // From the first hello on.
+    std::optional<Session> session;  // From the first hello on.
     std::shared_ptr<Connection> connection;
     std::deque<engine::Command> commands;  // Waiting for credit.
     asio::steady_timer timer;
-    bool over = false;                     // Taken out of peers_; a handler may still hold it.
+    bool over = false;  // Taken out of peers_; a handler may still hold it.
   };
   // A connection that has not said who it is.
   struct Unknown {
@@ -108,8 +114,9 @@ class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
 Result<void> LinkServer::Impl::start() {
   ALTLAS_TRY_VOID(make_private_directory(options_.directory));
   if (path_.size() > 107)
-    return invalid(fmt::format("socket path '{}' has {} bytes, 107 is the most: choose a shorter folder", path_,
-                               path_.size()));
+    return invalid(
+        fmt::format("socket path '{}' has {} bytes, 107 is the most: choose a shorter folder",
+                    path_, path_.size()));
   ::unlink(path_.c_str());  // Of a server that was killed; the folder is ours alone.
   boost::system::error_code error;
   acceptor_.open(Protocol(), error);
@@ -144,7 +151,8 @@ void LinkServer::Impl::stop() {
 }
 
 void LinkServer::Impl::accept() {
-  acceptor_.async_accept([self = shared_from_this()](const boost::system::error_code& error, Protocol::socket socket) {
+  acceptor_.async_accept([self = shared_from_this()](const boost::system::error_code& error,
+                                                     Protocol::socket socket) {
     if (self->stopped_) return;
     if (!error) {
       self->greet(std::move(socket));
@@ -175,14 +183,16 @@ void LinkServer::Impl::greet(Protocol::socket socket) {
     }
   };
   unknown->timer.expires_after(std::chrono::microseconds(options_.hello_max));
-  unknown->timer.async_wait([self = shared_from_this(), weak](const boost::system::error_code& error) {
-    const auto held = weak.lock();
-    if (!error && held && !self->stopped_) self->drop(held, "no hello came in time");
-  });
+  unknown->timer.async_wait(
+      [self = shared_from_this(), weak](const boost::system::error_code& error) {
+        const auto held = weak.lock();
+        if (!error && held && !self->stopped_) self->drop(held, "no hello came in time");
+      });
   unknown->connection->start();
 }
 
-void LinkServer::Impl::drop(const UnknownPointer& unknown, const std::string& reason, uint64_t epoch) {
+void LinkServer::Impl::drop(const UnknownPointer& unknown, const std::string& reason,
+                            uint64_t epoch) {
   if (unknown_.erase(unknown) == 0) return;
   unknown->timer.cancel();
   Frame frame;
@@ -199,21 +209,26 @@ void LinkServer::Impl::on_unknown_bytes(const UnknownPointer& unknown, std::stri
   if (!*message) return;
   Result<Frame> frame = decode_frame(**message);
   if (!frame.ok()) return drop(unknown, frame.error().message());
-  if (!std::holds_alternative<Hello>(frame->body)) return drop(unknown, "a worker says hello first");
+  if (!std::holds_alternative<Hello>(frame->body))
+    return drop(unknown, "a worker says hello first");
   adopt(unknown, std::move(frame).value());
 }
 
 void LinkServer::Impl::adopt(const UnknownPointer& unknown, Frame frame) {
   const Hello& hello = std::get<Hello>(frame.body);
   const auto found = peers_.find(hello.replica);
-  if (found == peers_.end()) return drop(unknown, fmt::format("replica {} is not expected", hello.replica.value), frame.epoch);
+  if (found == peers_.end())
+    return drop(unknown, fmt::format("replica {} is not expected", hello.replica.value),
+                frame.epoch);
   const PeerPointer peer = found->second;
   if (frame.epoch != peer->options.epoch)
-    return drop(unknown, fmt::format("replica {} is in epoch {}, not {}: this worker was replaced", hello.replica.value,
-                                     peer->options.epoch, frame.epoch),
+    return drop(unknown,
+                fmt::format("replica {} is in epoch {}, not {}: this worker was replaced",
+                            hello.replica.value, peer->options.epoch, frame.epoch),
                 frame.epoch);
   if (!same_token(hello.token, peer->options.token))
-    return drop(unknown, fmt::format("wrong token for replica {}", hello.replica.value), frame.epoch);
+    return drop(unknown, fmt::format("wrong token for replica {}", hello.replica.value),
+                frame.epoch);
   unknown->timer.cancel();
   unknown_.erase(unknown);
   if (peer->connection) peer->connection->close();
@@ -229,7 +244,8 @@ void LinkServer::Impl::adopt(const UnknownPointer& unknown, Frame frame) {
     const auto held = weak.lock();
     if (!held || held->over) return;
     held->connection = nullptr;
-    held->session->disconnected(system_clock().now());  // silence_max from now on; its exit is seen sooner.
+    held->session->disconnected(
+        system_clock().now());  // silence_max from now on; its exit is seen sooner.
     pump(held);
   };
   const TimeUs now = system_clock().now();
@@ -244,7 +260,8 @@ void LinkServer::Impl::pump(const PeerPointer& peer) {
   const TimeUs now = system_clock().now();
   for (bool more = true; more && !peer->over;) {
     while (!peer->commands.empty() && peer->session->can_send()) {
-      const Result<void> sent = peer->session->send(now, Message(std::move(peer->commands.front())));
+      const Result<void> sent =
+          peer->session->send(now, Message(std::move(peer->commands.front())));
       peer->commands.pop_front();
       if (!sent.ok()) return lose(peer, sent.error().message());
     }
@@ -253,8 +270,10 @@ void LinkServer::Impl::pump(const PeerPointer& peer) {
     for (SessionAction& action : actions) {
       if (auto* write = std::get_if<WriteBytes>(&action); write && peer->connection)
         peer->connection->write(std::move(write->bytes));
-      if (auto* up = std::get_if<LinkUp>(&action); up && !up->again) callbacks_.connected(peer->replica, up->pid);
-      if (auto* failed = std::get_if<LinkFailed>(&action)) return lose(peer, failed->error.message());
+      if (auto* up = std::get_if<LinkUp>(&action); up && !up->again)
+        callbacks_.connected(peer->replica, up->pid);
+      if (auto* failed = std::get_if<LinkFailed>(&action))
+        return lose(peer, failed->error.message());
       if (auto* delivered = std::get_if<Deliver>(&action)) {
         callbacks_.report(peer->replica, std::get<engine::Report>(std::move(delivered->message)));
         peer->session->consumed(now, 1);
@@ -267,13 +286,13 @@ void LinkServer::Impl::pump(const PeerPointer& peer) {
 void LinkServer::Impl::schedule(const PeerPointer& peer) {
   const TimeUs wait = std::max<TimeUs>(0, peer->session->next_deadline() - system_clock().now());
   peer->timer.expires_after(std::chrono::microseconds(wait));
-  peer->timer.async_wait(
-      [self = shared_from_this(), weak = std::weak_ptr<Peer>(peer)](const boost::system::error_code& error) {
-        const auto held = weak.lock();
-        if (error || !held || held->over) return;
-        held->session->tick(system_clock().now());
-        self->pump(held);
-      });
+  peer->timer.async_wait([self = shared_from_this(), weak = std::weak_ptr<Peer>(peer)](
+                             const boost::system::error_code& error) {
+    const auto held = weak.lock();
+    if (error || !held || held->over) return;
+    held->session->tick(system_clock().now());
+    self->pump(held);
+  });
 }
 
 void LinkServer::Impl::close(const PeerPointer& peer, const std::string& reason) {
@@ -283,7 +302,8 @@ void LinkServer::Impl::close(const PeerPointer& peer, const std::string& reason)
   if (peer->session) {
     peer->session->goodbye(system_clock().now(), reason);
     for (SessionAction& action : peer->session->take_actions())
-      if (auto* write = std::get_if<WriteBytes>(&action)) peer->connection->write(std::move(write->bytes));
+      if (auto* write = std::get_if<WriteBytes>(&action))
+        peer->connection->write(std::move(write->bytes));
   }
   peer->connection->close(/*drain=*/true);
 }
@@ -333,13 +353,18 @@ void LinkServer::stop() { impl_->stop(); }
 const std::string& LinkServer::socket_path() const { return impl_->path(); }
 
 void LinkServer::expect(ReplicaId replica, uint64_t epoch, std::string token) {
-  impl_->post([=, token = std::move(token)](Impl& impl) mutable { impl.expect(replica, epoch, std::move(token)); });
+  impl_->post([=, token = std::move(token)](Impl& impl) mutable {
+    impl.expect(replica, epoch, std::move(token));
+  });
 }
 void LinkServer::send(ReplicaId replica, engine::Command command) {
-  impl_->post([replica, command = std::move(command)](Impl& impl) mutable { impl.send(replica, std::move(command)); });
+  impl_->post([replica, command = std::move(command)](Impl& impl) mutable {
+    impl.send(replica, std::move(command));
+  });
 }
 void LinkServer::stop_replica(ReplicaId replica, std::string reason) {
-  impl_->post([replica, reason = std::move(reason)](Impl& impl) { impl.stop_replica(replica, reason); });
+  impl_->post(
+      [replica, reason = std::move(reason)](Impl& impl) { impl.stop_replica(replica, reason); });
 }
 
 }  // namespace altlas::worker

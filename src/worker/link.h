@@ -1,4 +1,5 @@
-// The server's side of its workers' links: a Unix socket in a private folder, a session per replica.
+// The server's side of its workers' links: a Unix socket in a private folder, a session per
+// replica.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +19,15 @@ class io_context;
 namespace altlas::worker {
 
 struct LinkOptions {
-  std::string directory;               // Made with mode 0700; belongs to this server alone. The socket is in it.
-  int64_t silence_max = 4 * kSecond;   // A worker not heard for so long is lost.
-  uint32_t unknown_max = 64;           // Connections that have not said who they are; more are closed.
-  int64_t hello_max = 5 * kSecond;     // They are closed after so long.
-  uint32_t commands_max = 1 << 16;     // Waiting for one worker's credit; more: it is lost.
+  std::string directory;  // Made with mode 0700; belongs to this server alone. The socket is in it.
+  int64_t silence_max = 4 * kSecond;  // A worker not heard for so long is lost.
+  uint32_t unknown_max = 64;        // Connections that have not said who they are; more are closed.
+  int64_t hello_max = 5 * kSecond;  // They are closed after so long.
+  uint32_t commands_max = 1 << 16;  // Waiting for one worker's credit; more: it is lost.
 };
 
-// Called one at a time, on the link's strand; they may call the link. After expect(), a replica's calls are: connected
-// once, reports, then lost once; nothing after lost, nor after stop_replica().
+// Called one at a time, on the link's strand; they may call the link. After expect(), a replica's
+// calls are: connected once, reports, then lost once; nothing after lost, nor after stop_replica().
 struct LinkCallbacks {
   std::function<void(ReplicaId, int32_t pid)> connected;
   std::function<void(ReplicaId, engine::Report)> report;
@@ -48,10 +49,11 @@ class LinkServer {
   void stop();
   const std::string& socket_path() const;
 
-  // From now on a worker with this token and epoch may connect for `replica`. A replica that was expected before is
-  // replaced: its worker is fenced.
+  // From now on a worker with this token and epoch may connect for `replica`. A replica that was
+  // expected before is replaced: its worker is fenced.
   void expect(ReplicaId replica, uint64_t epoch, std::string token);
-  // Sends once the worker is connected and has room. Without a link to come it is dropped: `lost` was called.
+  // Sends once the worker is connected and has room. Without a link to come it is dropped: `lost`
+  // was called.
   void send(ReplicaId replica, engine::Command command);
   // Says goodbye (the worker then exits with kExitStopped) and forgets the replica.
   void stop_replica(ReplicaId replica, std::string reason);

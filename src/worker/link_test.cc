@@ -26,8 +26,8 @@ namespace altlas::worker {
 namespace {
 using namespace std::chrono_literals;
 
-// Answers each sequence with its number of prompt tokens, from the caller's thread. A sequence with payload "flood"
-// reports 20,000 deltas from a thread of its own, "hang" makes stop() hang.
+// Answers each sequence with its number of prompt tokens, from the caller's thread. A sequence with
+// payload "flood" reports 20,000 deltas from a thread of its own, "hang" makes stop() hang.
 class FakeHost final : public EngineHost {
  public:
   ~FakeHost() override {
@@ -51,7 +51,8 @@ class FakeHost final : public EngineHost {
       if (submit->payload == "flood") {
         flood_ = std::thread([report = report_, sequence = submit->sequence] {
           for (uint32_t i = 0; i < 20'000; ++i)
-            report(engine::SequenceTokens{sequence, TokenDelta{i, {static_cast<int32_t>(i)}, i, "x", {}}});
+            report(engine::SequenceTokens{sequence,
+                                          TokenDelta{i, {static_cast<int32_t>(i)}, i, "x", {}}});
           report(engine::SequenceFinished{sequence, {}});
         });
         return true;
@@ -83,11 +84,17 @@ class Seen {
   LinkCallbacks callbacks() {
     LinkCallbacks callbacks;
     callbacks.connected = [this](ReplicaId, int32_t pid) { change([&] { connected_pid = pid; }); };
-    callbacks.report = [this](ReplicaId, engine::Report report) { change([&] { reports.push_back(std::move(report)); }); };
-    callbacks.lost = [this](ReplicaId, std::string reason) { change([&] { lost = std::move(reason); }); };
+    callbacks.report = [this](ReplicaId, engine::Report report) {
+      change([&] { reports.push_back(std::move(report)); });
+    };
+    callbacks.lost = [this](ReplicaId, std::string reason) {
+      change([&] { lost = std::move(reason); });
+    };
     return callbacks;
   }
-  void on_exit(ProcessExit exit) { change([&] { exited = std::move(exit); }); }
+  void on_exit(ProcessExit exit) {
+    change([&] { exited = std::move(exit); });
+  }
   template <class F>
   bool wait(F condition, std::chrono::milliseconds timeout = 20s) {
     std::unique_lock lock(mutex_);
@@ -145,13 +152,14 @@ class Link : public ::testing::Test {
   // This binary again, as a worker: see DISABLED_Main.
   void spawn(uint64_t epoch = 1) {
     SpawnOptions options;
-    options.arguments = {"--gtest_also_run_disabled_tests", "--gtest_filter=WorkerProcess.DISABLED_Main",
-                         "--gtest_brief=1"};
+    options.arguments = {"--gtest_also_run_disabled_tests",
+                         "--gtest_filter=WorkerProcess.DISABLED_Main", "--gtest_brief=1"};
     options.environment = {{kTokenVariable, "secret"},
                            {"ALTLAS_TEST_SOCKET", server_->socket_path()},
                            {"ALTLAS_TEST_EPOCH", std::to_string(epoch)},
                            {"ALTLAS_TEST_PARENT", std::to_string(::getpid())}};
-    auto process = Process::spawn(context_, options, [this](ProcessExit exit) { seen_.on_exit(std::move(exit)); });
+    auto process = Process::spawn(context_, options,
+                                  [this](ProcessExit exit) { seen_.on_exit(std::move(exit)); });
     ASSERT_TRUE(process.ok()) << process.error().message();
     process_ = std::move(process).value();
   }
@@ -164,7 +172,8 @@ class Link : public ::testing::Test {
   }
 
   boost::asio::io_context context_;
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> guard_{context_.get_executor()};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> guard_{
+      context_.get_executor()};
   std::string folder_;
   LinkOptions options_;
   Seen seen_;
@@ -214,7 +223,8 @@ TEST_F(Link, CommandsAndReportsGoThrough) {
   EXPECT_FALSE(seen_.lost) << "nobody is told of an end that was asked for";
 }
 
-// Goal: an engine that outruns the link loses nothing. Method: 20,000 deltas from a thread; no gap in ids or text.
+// Goal: an engine that outruns the link loses nothing. Method: 20,000 deltas from a thread; no gap
+// in ids or text.
 TEST_F(Link, FloodOfTokensArrivesWithoutGap) {
   start();
   server_->expect(ReplicaId{3}, 1, "secret");
@@ -223,7 +233,8 @@ TEST_F(Link, FloodOfTokensArrivesWithoutGap) {
   FakeHost host;
   std::thread worker([&] { run_worker(worker_options(), host); });
   ASSERT_TRUE(seen_.wait([&] {
-    return !seen_.reports.empty() && std::holds_alternative<engine::SequenceFinished>(seen_.reports.back());
+    return !seen_.reports.empty() &&
+           std::holds_alternative<engine::SequenceFinished>(seen_.reports.back());
   }));
   uint32_t next = 0;
   for (const engine::Report& report : seen_.reports)
@@ -248,19 +259,22 @@ TEST_F(Link, StrangersAreTurnedAway) {
     return message;
   };
   auto options = worker_options();
-  EXPECT_EQ(refused(options), "the server ended the link: replica 3 is in epoch 2, not 1: this worker was replaced");
+  EXPECT_EQ(refused(options),
+            "the server ended the link: replica 3 is in epoch 2, not 1: this worker was replaced");
   options.epoch = 2;
   options.token = "guess";
   EXPECT_EQ(refused(options), "the server ended the link: wrong token for replica 3");
   options.replica = ReplicaId{9};
   EXPECT_EQ(refused(options), "the server ended the link: replica 9 is not expected");
-  EXPECT_FALSE(seen_.wait([&] { return seen_.connected_pid.has_value() || seen_.lost.has_value(); }, 50ms));
+  EXPECT_FALSE(
+      seen_.wait([&] { return seen_.connected_pid.has_value() || seen_.lost.has_value(); }, 50ms));
   options.socket_path = folder_ + "/nothing";
   FakeHost host;
   EXPECT_EQ(run_worker(options, host), kExitConnect);
 }
 
-// Goal: bytes from a stranger end its own connection and nothing else. Method: garbage, and silence.
+// Goal: bytes from a stranger end its own connection and nothing else. Method: garbage, and
+// silence.
 TEST_F(Link, GarbageEndsOnlyItself) {
   options_.hello_max = 100 * kMillisecond;
   start();
@@ -275,11 +289,13 @@ TEST_F(Link, GarbageEndsOnlyItself) {
   const auto read_to_end = [](int fd) {
     char buffer[256];
     std::string all;
-    for (ssize_t size; (size = ::read(fd, buffer, sizeof buffer)) > 0;) all.append(buffer, static_cast<size_t>(size));
+    for (ssize_t size; (size = ::read(fd, buffer, sizeof buffer)) > 0;)
+      all.append(buffer, static_cast<size_t>(size));
     ::close(fd);
     return all;
   };
-  for (const std::string& text : {std::string("GET / HTTP/1.1\r\n\r\n"), std::string("\x04\0\0\0abcd", 8)}) {
+  for (const std::string& text :
+       {std::string("GET / HTTP/1.1\r\n\r\n"), std::string("\x04\0\0\0abcd", 8)}) {
     const int fd = connect();
     ASSERT_EQ(::write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
     EXPECT_FALSE(read_to_end(fd).empty());
@@ -349,7 +365,8 @@ TEST_F(Link, EngineThatCannotLoadEndsTheWorker) {
   EXPECT_EQ(std::get<engine::LoadFailed>(seen_.reports.back()).message, "no such file");
 }
 
-// Goal: a worker whose server is gone ends within 5 s, also when its engine hangs. Method: close the socket.
+// Goal: a worker whose server is gone ends within 5 s, also when its engine hangs. Method: close
+// the socket.
 TEST_F(Link, WorkerWithoutServerEnds) {
   start();
   server_->expect(ReplicaId{3}, 1, "secret");
@@ -364,7 +381,8 @@ TEST_F(Link, WorkerWithoutServerEnds) {
   EXPECT_EQ(seen_.exited->signal, 0) << "it ended by itself";
 }
 
-// Goal: a server that hangs (its socket open, nothing said) counts as gone. Method: a listener that never reads.
+// Goal: a server that hangs (its socket open, nothing said) counts as gone. Method: a listener that
+// never reads.
 TEST_F(Link, WorkerOfASilentServerEnds) {
   const std::string path = folder_ + "/silent.sock";
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -407,7 +425,9 @@ TEST_F(Link, KillOnRequestSaysSo) {
   SpawnOptions options;
   options.executable = "/bin/sleep";
   options.arguments = {"100"};
-  process_ = Process::spawn(context_, options, [this](ProcessExit exit) { seen_.on_exit(std::move(exit)); }).value();
+  process_ = Process::spawn(context_, options, [this](ProcessExit exit) {
+               seen_.on_exit(std::move(exit));
+             }).value();
   process_->kill();
   ASSERT_TRUE(seen_.wait([&] { return seen_.exited.has_value(); }));
   EXPECT_EQ(seen_.exited->reason, "killed by signal 9 (asked to)");

@@ -12,7 +12,8 @@ bool Outbox::merge(engine::SequenceTokens& tokens) {
   TokenDelta& next = tokens.delta;
   const bool follows = first.first_index + first.ids.size() == next.first_index &&
                        first.text_offset + first.text.size() == next.text_offset;
-  const bool alike = first.logprobs.empty() == next.logprobs.empty() || first.ids.empty() || next.ids.empty();
+  const bool alike =
+      first.logprobs.empty() == next.logprobs.empty() || first.ids.empty() || next.ids.empty();
   if (!follows || !alike || first.ids.size() + next.ids.size() > kMergedTokensMax) return false;
   first.ids.insert(first.ids.end(), next.ids.begin(), next.ids.end());
   first.text += next.text;
@@ -36,11 +37,16 @@ void Outbox::push(engine::Report report) {
     tokens_[tokens->sequence] = popped_ + waiting_.size();
     return append(std::move(report), nullptr);
   }
-  if (std::holds_alternative<engine::ReplicaStats>(report)) return append(std::move(report), &stats_);
-  if (std::holds_alternative<engine::LoadProgress>(report)) return append(std::move(report), &progress_);
-  if (const auto* finished = std::get_if<engine::SequenceFinished>(&report)) tokens_.erase(finished->sequence);
-  if (const auto* failed = std::get_if<engine::SequenceFailed>(&report)) tokens_.erase(failed->sequence);
-  if (const auto* canceled = std::get_if<engine::SequenceCanceled>(&report)) tokens_.erase(canceled->sequence);
+  if (std::holds_alternative<engine::ReplicaStats>(report))
+    return append(std::move(report), &stats_);
+  if (std::holds_alternative<engine::LoadProgress>(report))
+    return append(std::move(report), &progress_);
+  if (const auto* finished = std::get_if<engine::SequenceFinished>(&report))
+    tokens_.erase(finished->sequence);
+  if (const auto* failed = std::get_if<engine::SequenceFailed>(&report))
+    tokens_.erase(failed->sequence);
+  if (const auto* canceled = std::get_if<engine::SequenceCanceled>(&report))
+    tokens_.erase(canceled->sequence);
   append(std::move(report), nullptr);
 }
 

@@ -6,7 +6,8 @@ namespace altlas::worker {
 namespace {
 
 engine::Report tokens(uint64_t sequence, uint32_t first, uint64_t offset, std::string text) {
-  return engine::SequenceTokens{SequenceId{sequence}, TokenDelta{first, {static_cast<int32_t>(first)}, offset, text, {}}};
+  return engine::SequenceTokens{SequenceId{sequence},
+                                TokenDelta{first, {static_cast<int32_t>(first)}, offset, text, {}}};
 }
 const TokenDelta& delta(const std::optional<engine::Report>& report) {
   return std::get<engine::SequenceTokens>(*report).delta;

@@ -43,7 +43,8 @@ TEST(ReplicaHost, EchoAnswersAndABadModelEnds) {
   submit.payload = "{\"a\": 1}";
   ASSERT_TRUE(echo->command(submit));
   ASSERT_TRUE(wait([&] {
-    return ended || (!reports.empty() && std::holds_alternative<engine::SequenceFinished>(reports.back()));
+    return ended ||
+           (!reports.empty() && std::holds_alternative<engine::SequenceFinished>(reports.back()));
   }));
   ASSERT_FALSE(ended) << ended->message();
   EXPECT_EQ(std::get<engine::SequenceFinished>(reports.back()).sequence, SequenceId{5});

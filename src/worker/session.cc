@@ -18,12 +18,15 @@ std::string_view other_end(Role role) { return role == Role::kServer ? "worker" 
 bool same_token(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   unsigned difference = 0;
-  for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<uint8_t>(a[i]) ^ static_cast<uint8_t>(b[i]);
+  for (size_t i = 0; i < a.size(); ++i)
+    difference |= static_cast<uint8_t>(a[i]) ^ static_cast<uint8_t>(b[i]);
   return difference == 0;
 }
 
-Session::Session(SessionOptions options, TimeUs now) : options_(std::move(options)), heard_at_(now), ping_at_(now) {
-  ALTLAS_CHECK(options_.window_messages > 0 && options_.unacked_messages_max > 0, "a window has room");
+Session::Session(SessionOptions options, TimeUs now)
+    : options_(std::move(options)), heard_at_(now), ping_at_(now) {
+  ALTLAS_CHECK(options_.window_messages > 0 && options_.unacked_messages_max > 0,
+               "a window has room");
   said_credit_ = options_.window_messages;
 }
 
@@ -44,8 +47,8 @@ void Session::write_hello() {
   said_received_ = received_;
   said_credit_ = consumed_ + options_.window_messages;
   if (options_.role == Role::kWorker) {
-    write_control(Hello{options_.version, options_.token, options_.replica, options_.pid, options_.host, received_,
-                        said_credit_});
+    write_control(Hello{options_.version, options_.token, options_.replica, options_.pid,
+                        options_.host, received_, said_credit_});
   } else {
     write_control(HelloAck{options_.version, options_.pid, options_.host, received_, said_credit_});
   }
@@ -99,8 +102,9 @@ void Session::on_frame(TimeUs now, Frame frame) {
     return;
   }
   if (frame.epoch > options_.epoch)
-    return fail(Error(ErrorCode::kConflict, fmt::format("replaced: the {} is in epoch {}, this end in {}",
-                                                        other_end(options_.role), frame.epoch, options_.epoch)),
+    return fail(Error(ErrorCode::kConflict,
+                      fmt::format("replaced: the {} is in epoch {}, this end in {}",
+                                  other_end(options_.role), frame.epoch, options_.epoch)),
                 true);
   heard_at_ = now;
   on_body(now, frame);
@@ -108,13 +112,14 @@ void Session::on_frame(TimeUs now, Frame frame) {
 
 void Session::on_body(TimeUs now, Frame& frame) {
   if (const auto* bye = std::get_if<Goodbye>(&frame.body))
-    return fail(Error(ErrorCode::kCanceled, fmt::format("the {} ended the link: {}", other_end(options_.role),
-                                                        bye->reason)),
+    return fail(Error(ErrorCode::kCanceled, fmt::format("the {} ended the link: {}",
+                                                        other_end(options_.role), bye->reason)),
                 false);
   if (const auto* hello = std::get_if<Hello>(&frame.body)) return on_hello(now, *hello);
   if (const auto* hello = std::get_if<HelloAck>(&frame.body)) return on_hello_ack(now, *hello);
   if (state_ != State::kUp)
-    return fail(invalid(fmt::format("the {} spoke before its hello", other_end(options_.role))), true);
+    return fail(invalid(fmt::format("the {} spoke before its hello", other_end(options_.role))),
+                true);
   if (const auto* ack = std::get_if<Ack>(&frame.body)) {
     const Result<void> applied = apply_ack(ack->received, ack->credit);
     if (!applied.ok()) return fail(applied.error(), true);
@@ -123,7 +128,8 @@ void Session::on_body(TimeUs now, Frame& frame) {
   if (const auto* ping = std::get_if<Ping>(&frame.body)) return write_control(Pong{ping->nonce});
   if (std::holds_alternative<Pong>(frame.body)) return;
   if (auto* command = std::get_if<engine::Command>(&frame.body)) {
-    if (options_.role == Role::kServer) return fail(invalid("a worker does not send commands"), true);
+    if (options_.role == Role::kServer)
+      return fail(invalid("a worker does not send commands"), true);
     return receive(now, frame.sequence, std::move(*command));
   }
   if (options_.role == Role::kWorker) return fail(invalid("a server does not send reports"), true);
@@ -133,31 +139,36 @@ void Session::on_body(TimeUs now, Frame& frame) {
 bool Session::check_version(uint32_t version) {
   if (version == options_.version) return true;
   fail(Error(ErrorCode::kUnsupported,
-             fmt::format("the {} speaks protocol version {}, this end version {}: both must be the same altlas",
+             fmt::format("the {} speaks protocol version {}, this end version {}: both must be the "
+                         "same altlas",
                          other_end(options_.role), version, options_.version)),
        true);
   return false;
 }
 
 void Session::on_hello(TimeUs now, const Hello& hello) {
-  if (options_.role != Role::kServer) return fail(invalid("a server does not say hello first"), true);
+  if (options_.role != Role::kServer)
+    return fail(invalid("a server does not say hello first"), true);
   if (state_ != State::kHello) return fail(invalid("a second hello on one connection"), true);
   if (!check_version(hello.version)) return;
   if (!same_token(hello.token, options_.token) || hello.replica != options_.replica)
     return fail(Error(ErrorCode::kUnauthorized,
-                      fmt::format("wrong token for replica {}", hello.replica.value)), true);
+                      fmt::format("wrong token for replica {}", hello.replica.value)),
+                true);
   write_hello();
   link_up(now, hello.received, hello.credit, hello.pid, hello.host);
 }
 
 void Session::on_hello_ack(TimeUs now, const HelloAck& hello) {
-  if (options_.role != Role::kWorker) return fail(invalid("a worker does not answer a hello"), true);
+  if (options_.role != Role::kWorker)
+    return fail(invalid("a worker does not answer a hello"), true);
   if (state_ != State::kHello) return fail(invalid("a second answer to the hello"), true);
   if (!check_version(hello.version)) return;
   link_up(now, hello.received, hello.credit, hello.pid, hello.host);
 }
 
-void Session::link_up(TimeUs now, uint64_t received, uint64_t credit, int32_t pid, std::string host) {
+void Session::link_up(TimeUs now, uint64_t received, uint64_t credit, int32_t pid,
+                      std::string host) {
   const Result<void> applied = apply_ack(received, credit);
   if (!applied.ok()) return fail(applied.error(), true);
   state_ = State::kUp;
@@ -169,8 +180,9 @@ void Session::link_up(TimeUs now, uint64_t received, uint64_t credit, int32_t pi
 
 Result<void> Session::apply_ack(uint64_t received, uint64_t credit) {
   if (received < acked_ || received > written_most_)
-    return invalid(fmt::format("the {} says it received up to message {}; it acknowledged {} before and was sent {}",
-                               other_end(options_.role), received, acked_, written_most_));
+    return invalid(fmt::format(
+        "the {} says it received up to message {}; it acknowledged {} before and was sent {}",
+        other_end(options_.role), received, acked_, written_most_));
   while (acked_ < received) {
     unacked_bytes_ -= unacked_.front().bytes.size();
     unacked_.pop_front();
@@ -203,9 +215,11 @@ bool Session::can_send() const {
 Result<void> Session::send(TimeUs, Message message) {
   if (state_ == State::kOver) return unavailable("the link is closed");
   if (!can_send())
-    return Error(ErrorCode::kBusy,
-                 fmt::format("{} messages of {} bytes are not acknowledged, the limits are {} and {}", unacked_.size(),
-                             unacked_bytes_, options_.unacked_messages_max, options_.unacked_bytes_max));
+    return Error(
+        ErrorCode::kBusy,
+        fmt::format("{} messages of {} bytes are not acknowledged, the limits are {} and {}",
+                    unacked_.size(), unacked_bytes_, options_.unacked_messages_max,
+                    options_.unacked_bytes_max));
   Frame frame;
   frame.epoch = options_.epoch;
   frame.sequence = sent_last_ + 1;
@@ -224,8 +238,8 @@ void Session::receive(TimeUs now, uint64_t sequence, Message message) {
     return schedule_ack(now);
   }
   if (sequence > received_ + 1)
-    return fail(invalid(fmt::format("messages {} to {} of the {} are missing", received_ + 1, sequence - 1,
-                                    other_end(options_.role))),
+    return fail(invalid(fmt::format("messages {} to {} of the {} are missing", received_ + 1,
+                                    sequence - 1, other_end(options_.role))),
                 true);
   if (sequence > said_credit_)
     return fail(invalid(fmt::format("the {} sent message {} where {} was the last one allowed",
@@ -256,10 +270,11 @@ void Session::consumed(TimeUs now, uint32_t messages) {
 void Session::tick(TimeUs now) {
   if (state_ == State::kOver) return;
   if (now - heard_at_ >= options_.silence_max)
-    return fail(Error(ErrorCode::kDeadline,
-                      fmt::format("nothing was heard from the {} for {:.1f} s", other_end(options_.role),
-                                  static_cast<double>(now - heard_at_) / kSecond)),
-                true);
+    return fail(
+        Error(ErrorCode::kDeadline,
+              fmt::format("nothing was heard from the {} for {:.1f} s", other_end(options_.role),
+                          static_cast<double>(now - heard_at_) / kSecond)),
+        true);
   if (state_ != State::kUp) return;
   if (ack_at_ != 0 && now >= ack_at_) {
     ack_at_ = 0;
@@ -297,12 +312,21 @@ TimeUs Session::next_deadline() const {
 
 uint64_t Session::hash() const {
   Hasher hash;
-  hash.add(static_cast<uint8_t>(state_)).add(options_.epoch).add(options_.replica.value).add(reader_.waiting_bytes());
-  hash.add(acked_).add(sent_last_).add(written_).add(written_most_).add(credit_).add(unacked_bytes_);
+  hash.add(static_cast<uint8_t>(state_))
+      .add(options_.epoch)
+      .add(options_.replica.value)
+      .add(reader_.waiting_bytes());
+  hash.add(acked_)
+      .add(sent_last_)
+      .add(written_)
+      .add(written_most_)
+      .add(credit_)
+      .add(unacked_bytes_);
   hash.add(received_).add(consumed_).add(said_received_).add(said_credit_);
   hash.add(heard_at_).add(ping_at_).add(ack_at_).add(nonce_).add(was_up_);
   hash.add(counts_.resent).add(counts_.duplicates).add(counts_.fenced).add(actions_.size());
-  for (const Unacked& message : unacked_) hash.add(message.sequence).add(std::string_view(message.bytes));
+  for (const Unacked& message : unacked_)
+    hash.add(message.sequence).add(std::string_view(message.bytes));
   return hash.value();
 }
 

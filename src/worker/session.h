@@ -1,5 +1,6 @@
-// Session: one end of a server-worker link as a pure state machine. It sees bytes and times, and says what to write and
-// what was received; it survives broken connections, so that every message arrives exactly once and in order.
+// Session: one end of a server-worker link as a pure state machine. It sees bytes and times, and
+// says what to write and what was received; it survives broken connections, so that every message
+// arrives exactly once and in order.
 #pragma once
 
 #include <cstdint>
@@ -21,16 +22,18 @@ struct SessionOptions {
   Role role = Role::kWorker;
   uint32_t version = kProtocolVersion;
   ReplicaId replica;
-  uint64_t epoch = 0;              // Of this start of the replica.
+  uint64_t epoch = 0;  // Of this start of the replica.
   std::string token;
-  int32_t pid = 0;                 // Of this process, for the other end.
+  int32_t pid = 0;  // Of this process, for the other end.
   std::string host;
-  uint32_t window_messages = 1024; // Messages the other end may send ahead of consumed().
-  uint32_t unacked_messages_max = 4096;          // Sent or waiting, and not known to have arrived: send() says kBusy above.
+  uint32_t window_messages = 1024;  // Messages the other end may send ahead of consumed().
+  uint32_t unacked_messages_max =
+      4096;  // Sent or waiting, and not known to have arrived: send() says kBusy above.
   uint64_t unacked_bytes_max = uint64_t{64} << 20;  // The same; one message may go beyond.
-  int64_t ping_interval = kSecond;               // Both ends ping.
-  int64_t silence_max = 4 * kSecond;             // Without a byte, or without a connection: the link has failed.
-  int64_t ack_delay = 20 * kMillisecond;         // An acknowledgement waits so long for others.
+  int64_t ping_interval = kSecond;                  // Both ends ping.
+  int64_t silence_max =
+      4 * kSecond;  // Without a byte, or without a connection: the link has failed.
+  int64_t ack_delay = 20 * kMillisecond;  // An acknowledgement waits so long for others.
 };
 
 // ---- What the edge must do, in order ----
@@ -39,16 +42,17 @@ struct WriteBytes {
 };
 // Hello was exchanged; messages flow.
 struct LinkUp {
-  int32_t pid = 0;       // Of the other end.
+  int32_t pid = 0;  // Of the other end.
   std::string host;
-  bool again = false;    // After a broken connection; nothing was lost.
+  bool again = false;  // After a broken connection; nothing was lost.
 };
 struct Deliver {
   Message message;
 };
-// The session is over for good: protocol error (kInvalid), another version (kUnsupported), a wrong token (kUnauthorized),
-// replaced by a newer epoch (kConflict), silence (kDeadline), or the other end's goodbye (kCanceled).
-// What precedes it is still to be written; then the connection is to be closed.
+// The session is over for good: protocol error (kInvalid), another version (kUnsupported), a wrong
+// token (kUnauthorized), replaced by a newer epoch (kConflict), silence (kDeadline), or the other
+// end's goodbye (kCanceled). What precedes it is still to be written; then the connection is to be
+// closed.
 struct LinkFailed {
   Error error;
 };
@@ -56,8 +60,8 @@ using SessionAction = std::variant<WriteBytes, LinkUp, Deliver, LinkFailed>;
 
 struct SessionCounts {
   uint64_t sent = 0, delivered = 0, resent = 0;
-  uint64_t duplicates = 0;   // Received again and dropped.
-  uint64_t fenced = 0;       // Frames of an older epoch, dropped.
+  uint64_t duplicates = 0;  // Received again and dropped.
+  uint64_t fenced = 0;      // Frames of an older epoch, dropped.
 };
 
 // Compares in time that does not tell how much of it is right.
@@ -68,7 +72,8 @@ class Session {
  public:
   Session(SessionOptions options, TimeUs now);
 
-  // A new connection stands; the one before it, if any, is gone. The worker says hello, the server waits for it.
+  // A new connection stands; the one before it, if any, is gone. The worker says hello, the server
+  // waits for it.
   void connected(TimeUs now);
   // The connection is gone. What was not acknowledged is kept for the next one.
   void disconnected(TimeUs now);
@@ -76,7 +81,8 @@ class Session {
   void on_frame(TimeUs now, Frame frame);
   // False where send() would say kBusy or kUnavailable.
   bool can_send() const;
-  // Sends now or once connected.  Errors: kBusy when too much is unacknowledged (later works), kTooLarge, kUnavailable after LinkFailed or goodbye().
+  // Sends now or once connected.  Errors: kBusy when too much is unacknowledged (later works),
+  // kTooLarge, kUnavailable after LinkFailed or goodbye().
   Result<void> send(TimeUs now, Message message);
   // The edge is done with so many delivered messages: the other end may send as many more.
   void consumed(TimeUs now, uint32_t messages);
@@ -98,11 +104,13 @@ class Session {
   void check_integrity() const;
 
  private:
-  // kDown: no connection. kHello: connected, the other end's hello is to come. kOver: failed, or goodbye was said.
+  // kDown: no connection. kHello: connected, the other end's hello is to come. kOver: failed, or
+  // goodbye was said.
   enum class State : uint8_t { kDown, kHello, kUp, kOver };
   struct Unacked {
     uint64_t sequence;
-    std::string bytes;  // The frame; cut again on every connection, so that it can be sent as it is.
+    std::string
+        bytes;  // The frame; cut again on every connection, so that it can be sent as it is.
   };
 
   void write_control(decltype(Frame::body) body);
@@ -127,7 +135,8 @@ class Session {
   std::vector<SessionAction> actions_;
   SessionCounts counts_;
   bool was_up_ = false;
-  // Sending: unacked_ holds sequence numbers acked_ + 1 … sent_last_; those up to written_ went to this connection.
+  // Sending: unacked_ holds sequence numbers acked_ + 1 … sent_last_; those up to written_ went to
+  // this connection.
   std::deque<Unacked> unacked_;
   uint64_t unacked_bytes_ = 0, acked_ = 0, sent_last_ = 0, written_ = 0, credit_ = 0;
   uint64_t written_most_ = 0;  // Over all connections.

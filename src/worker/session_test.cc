@@ -38,7 +38,8 @@ struct End {
           delivered.push_back(std::get<engine::CancelSequence>(*c).sequence.value);
         else
           delivered.push_back(
-              std::get<engine::SequenceCanceled>(std::get<engine::Report>(deliver->message)).sequence.value);
+              std::get<engine::SequenceCanceled>(std::get<engine::Report>(deliver->message))
+                  .sequence.value);
         if (consume) session.consumed(now, 1);
       }
     }
@@ -98,8 +99,9 @@ TEST(Session, AnotherVersionIsRefusedByName) {
   Pair pair(options);
   ASSERT_TRUE(pair.server.failure && pair.worker.failure);
   EXPECT_EQ(pair.server.failure->code(), ErrorCode::kUnsupported);
-  EXPECT_EQ(pair.server.failure->message(),
-            "the worker speaks protocol version 2, this end version 1: both must be the same altlas");
+  EXPECT_EQ(
+      pair.server.failure->message(),
+      "the worker speaks protocol version 2, this end version 1: both must be the same altlas");
   EXPECT_EQ(pair.worker.failure->code(), ErrorCode::kCanceled);
   EXPECT_NE(pair.worker.failure->message().find("protocol version 2"), std::string::npos);
 }
@@ -173,7 +175,8 @@ TEST(Session, NothingIsHeardBeforeTheHello) {
   EXPECT_EQ(limited.failure->code(), ErrorCode::kTooLarge);
 }
 
-// Goal: a receiver that does not consume stops the sender, and nothing is lost. Method: a window of 4, 10 messages.
+// Goal: a receiver that does not consume stops the sender, and nothing is lost. Method: a window of
+// 4, 10 messages.
 TEST(Session, CreditsBoundWhatIsSentAhead) {
   auto options = options_of(Role::kServer);
   options.window_messages = 4;
@@ -209,7 +212,8 @@ TEST(Session, SenderThatIgnoresCreditIsAnError) {
   for (uint64_t i = 1; i <= 3; ++i) pair.server.session.on_frame(1, Frame{5, i, report(i)});
   pair.server.pump(1);
   ASSERT_TRUE(pair.server.failure);
-  EXPECT_NE(pair.server.failure->message().find("sent message 3 where 2 was the last one allowed"), std::string::npos);
+  EXPECT_NE(pair.server.failure->message().find("sent message 3 where 2 was the last one allowed"),
+            std::string::npos);
 }
 
 TEST(Session, PingsKeepALinkAndSilenceEndsIt) {
@@ -249,8 +253,8 @@ TEST(Session, GoodbyeEndsBoth) {
   EXPECT_EQ(pair.server.session.send(2, command(1)).error().code(), ErrorCode::kUnavailable);
 }
 
-// Carries a random part of the bytes at each step; sometimes the connection breaks and loses the rest, sometimes an old copy of a
-// frame comes again. Returns the hash of both ends at the end.
+// Carries a random part of the bytes at each step; sometimes the connection breaks and loses the
+// rest, sometimes an old copy of a frame comes again. Returns the hash of both ends at the end.
 uint64_t run_lossy(uint64_t seed, int messages, uint64_t* resent = nullptr) {
   PhiloxStream random{seed};
   auto worker_options = options_of(Role::kWorker), server_options = options_of(Role::kServer);
@@ -271,8 +275,10 @@ uint64_t run_lossy(uint64_t seed, int messages, uint64_t* resent = nullptr) {
   };
   for (int step = 0; step < 200'000; ++step) {
     now += static_cast<TimeUs>(random.below(20 * kMillisecond));
-    if (reports < count && worker.session.can_send()) EXPECT_TRUE(worker.session.send(now, report(++reports)).ok());
-    if (commands < count && server.session.can_send()) EXPECT_TRUE(server.session.send(now, command(++commands)).ok());
+    if (reports < count && worker.session.can_send())
+      EXPECT_TRUE(worker.session.send(now, report(++reports)).ok());
+    if (commands < count && server.session.can_send())
+      EXPECT_TRUE(server.session.send(now, command(++commands)).ok());
     if (connected && random.below(50) == 0) {
       worker.session.disconnected(now);
       server.session.disconnected(now);
@@ -290,7 +296,8 @@ uint64_t run_lossy(uint64_t seed, int messages, uint64_t* resent = nullptr) {
       carry(worker, server);
       carry(server, worker);
       if (server.session.up() && !server.delivered.empty() && random.below(20) == 0)
-        server.session.on_frame(now, Frame{5, 1 + random.below(server.delivered.size()), report(999'999)});
+        server.session.on_frame(
+            now, Frame{5, 1 + random.below(server.delivered.size()), report(999'999)});
     }
     worker.session.tick(now);
     server.session.tick(now);
@@ -299,7 +306,9 @@ uint64_t run_lossy(uint64_t seed, int messages, uint64_t* resent = nullptr) {
     EXPECT_FALSE(worker.failure) << worker.failure->message();
     EXPECT_FALSE(server.failure) << server.failure->message();
     if (worker.failure || server.failure) break;
-    if (server.delivered.size() == count && worker.delivered.size() == count && worker.session.idle()) break;
+    if (server.delivered.size() == count && worker.delivered.size() == count &&
+        worker.session.idle())
+      break;
   }
   std::vector<uint64_t> want;
   for (uint64_t i = 1; i <= count; ++i) want.push_back(i);

@@ -20,7 +20,8 @@ namespace altlas::worker {
 namespace {
 namespace asio = boost::asio;
 
-// Out-of-memory kills that the kernel has counted, on the machine (since 4.13); 0 where it does not say.
+// Out-of-memory kills that the kernel has counted, on the machine (since 4.13); 0 where it does not
+// say.
 uint64_t out_of_memory_kills() {
   std::ifstream file("/proc/vmstat");
   std::string name;
@@ -49,10 +50,12 @@ struct SpawnSettings {
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     int error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, 2, 1);
-    // Asio's sockets are not close-on-exec: a worker that held another's end would keep its link open.
+    // Asio's sockets are not close-on-exec: a worker that held another's end would keep its link
+    // open.
     if (error == 0) error = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     return error;
   }
@@ -85,9 +88,10 @@ std::vector<std::string> child_environment(const SpawnOptions& options) {
 struct Process::State {
   State(asio::io_context& context, int pidfd) : descriptor(context, pidfd) {}
   int32_t pid = 0;
-  asio::posix::stream_descriptor descriptor;  // The pidfd: signals through it never reach another process.
+  asio::posix::stream_descriptor
+      descriptor;  // The pidfd: signals through it never reach another process.
   std::function<void(ProcessExit)> exited;
-  uint64_t oom_kills = 0;            // At the start.
+  uint64_t oom_kills = 0;  // At the start.
   std::atomic<bool> ended = false, killed = false;
 
   void signal(int number) {
@@ -100,14 +104,17 @@ struct Process::State {
 };
 
 void Process::State::watch(std::shared_ptr<State> self) {
-  descriptor.async_wait(asio::posix::descriptor_base::wait_read, [self](const boost::system::error_code& error) {
-    if (!error) self->reap();
-  });
+  descriptor.async_wait(asio::posix::descriptor_base::wait_read,
+                        [self](const boost::system::error_code& error) {
+                          if (!error) self->reap();
+                        });
 }
 
 void Process::State::reap() {
   siginfo_t info = {};
-  if (::waitid(P_PIDFD, static_cast<id_t>(descriptor.native_handle()), &info, WEXITED | WNOHANG) != 0) return;
+  if (::waitid(P_PIDFD, static_cast<id_t>(descriptor.native_handle()), &info, WEXITED | WNOHANG) !=
+      0)
+    return;
   ended = true;
   ProcessExit exit;
   if (info.si_code == CLD_EXITED) {
@@ -124,12 +131,21 @@ void Process::State::reap() {
   if (const auto callback = std::exchange(exited, nullptr)) callback(std::move(exit));
 }
 
-std::vector<std::string> worker_arguments(const std::string& socket_path, ReplicaId replica, uint64_t epoch) {
-  return {"worker",  "--socket", socket_path, "--replica", std::to_string(replica.value),
-          "--epoch", std::to_string(epoch), "--parent", std::to_string(::getpid())};
+std::vector<std::string> worker_arguments(const std::string& socket_path, ReplicaId replica,
+                                          uint64_t epoch) {
+  return {"worker",
+          "--socket",
+          socket_path,
+          "--replica",
+          std::to_string(replica.value),
+          "--epoch",
+          std::to_string(epoch),
+          "--parent",
+          std::to_string(::getpid())};
 }
 
-Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context, const SpawnOptions& options,
+Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,
+                                                const SpawnOptions& options,
                                                 std::function<void(ProcessExit)> exited) {
   SpawnSettings settings;
   std::vector<std::string> arguments{"altlas"}, environment = child_environment(options);
@@ -139,16 +155,18 @@ Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context, const
   pid_t pid = 0;
   int error = settings.prepare();
   if (error == 0)
-    error = ::posix_spawn(&pid, options.executable.c_str(), &settings.actions, &settings.attributes, argv.data(),
-                          envp.data());
+    error = ::posix_spawn(&pid, options.executable.c_str(), &settings.actions, &settings.attributes,
+                          argv.data(), envp.data());
   if (error != 0)
-    return io_error(fmt::format("can't start a worker from '{}': {}", options.executable, std::strerror(error)));
+    return io_error(fmt::format("can't start a worker from '{}': {}", options.executable,
+                                std::strerror(error)));
   const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   if (pidfd < 0) {
     error = errno;
     ::kill(pid, SIGKILL);  // Not reaped yet: the number is still its own.
     ::waitpid(pid, nullptr, 0);
-    return io_error(fmt::format("can't watch a worker (pidfd_open, Linux 5.3): {}", std::strerror(error)));
+    return io_error(
+        fmt::format("can't watch a worker (pidfd_open, Linux 5.3): {}", std::strerror(error)));
   }
   auto state = std::make_shared<State>(context, pidfd);
   state->pid = pid;

@@ -17,35 +17,38 @@ class io_context;
 
 namespace altlas::worker {
 
-// The environment variable that carries a worker's token (argv is readable for everyone on the machine).
+// The environment variable that carries a worker's token (argv is readable for everyone on the
+// machine).
 inline constexpr const char* kTokenVariable = "ALTLAS_WORKER_TOKEN";
 
 // {"worker", "--socket", path, "--replica", "3", "--epoch", "1", "--parent", pid of this process}.
-std::vector<std::string> worker_arguments(const std::string& socket_path, ReplicaId replica, uint64_t epoch);
+std::vector<std::string> worker_arguments(const std::string& socket_path, ReplicaId replica,
+                                          uint64_t epoch);
 
 struct SpawnOptions {
-  std::string executable = "/proc/self/exe";     // This program.
-  std::vector<std::string> arguments;            // Without argv[0].
+  std::string executable = "/proc/self/exe";                     // This program.
+  std::vector<std::string> arguments;                            // Without argv[0].
   std::vector<std::pair<std::string, std::string>> environment;  // Beside this process's own.
 };
 
 struct ProcessExit {
-  int code = 0;         // exit()'s, where signal is 0.
+  int code = 0;  // exit()'s, where signal is 0.
   int signal = 0;
-  // "exited with code 3", "killed by signal 9", "killed by signal 9 (out of memory)" where the kernel counted an
-  // out-of-memory kill in its life, "killed by signal 9 (asked to)".
+  // "exited with code 3", "killed by signal 9", "killed by signal 9 (out of memory)" where the
+  // kernel counted an out-of-memory kill in its life, "killed by signal 9 (asked to)".
   std::string reason;
 };
 
-// One child process. Its standard error is this process's, its input is /dev/null; no other descriptor is inherited.
-// It is in a process group of its own, so that a terminal's Ctrl-C reaches the server alone.
-// Threads: members from any thread. `exited` runs once, on the io_context, also if the handle is gone by then.
-// With the worker's --parent, the kernel kills the child when the thread that spawned it ends: spawn from one that
-// lives as long as the server.
+// One child process. Its standard error is this process's, its input is /dev/null; no other
+// descriptor is inherited. It is in a process group of its own, so that a terminal's Ctrl-C reaches
+// the server alone. Threads: members from any thread. `exited` runs once, on the io_context, also
+// if the handle is gone by then. With the worker's --parent, the kernel kills the child when the
+// thread that spawned it ends: spawn from one that lives as long as the server.
 class Process {
  public:
   // Errors: kIo when it can't be started.
-  static Result<std::unique_ptr<Process>> spawn(boost::asio::io_context& context, const SpawnOptions& options,
+  static Result<std::unique_ptr<Process>> spawn(boost::asio::io_context& context,
+                                                const SpawnOptions& options,
                                                 std::function<void(ProcessExit)> exited);
   ~Process();  // Kills it if it runs.
   Process(const Process&) = delete;

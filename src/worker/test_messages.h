@@ -46,8 +46,9 @@ inline std::vector<engine::Command> all_commands() {
   load.memory_utilization = 0.1;
   load.kv_dtype = "q8_0";
   load.prefix_caching = false;
-  const engine::SubmitSequence submit{SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,
-                                      Priority::kLow,         full_sampling(),    "{\"a\": 1}"};
+  const engine::SubmitSequence submit{
+      SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,
+      Priority::kLow,         full_sampling(),    "{\"a\": 1}"};
   return {load, submit, engine::CancelSequence{SequenceId{7}}, engine::DrainReplica{}};
 }
 
@@ -76,7 +77,8 @@ inline std::vector<engine::Report> all_reports() {
           loaded,
           engine::LoadFailed{ErrorCode::kDevice, "no memory \xff"},
           engine::SequenceTokens{SequenceId{1}, TokenDelta{5, {1, -2}, 9, "\xf0\x9f", logprobs}},
-          engine::SequenceFinished{SequenceId{2}, TaskResult{"text", 3, FinishReason::kLength, "stop", logprobs}},
+          engine::SequenceFinished{SequenceId{2},
+                                   TaskResult{"text", 3, FinishReason::kLength, "stop", logprobs}},
           engine::SequenceFailed{SequenceId{3}, ErrorCode::kTooLarge, "why"},
           engine::SequenceCanceled{SequenceId{4}, 17},
           stats,
