@@ -10,13 +10,13 @@ from conftest import Server
 
 PROGRAMS = seeds.first_programs()
 KEY = "test-key"
-# The order of devices must not matter to the programs; three are what the document's YAML maps to.
+# Three devices are what the document's YAML maps to; one of its programs asks for 8 GiB.
 YAML = next(code for _, language, code in PROGRAMS if language == "yaml")
 
 
 @pytest.fixture(scope="module")
 def server():
-    one = Server("--devices", "cpu:3", "--api-key", KEY, config=YAML)
+    one = Server("--devices", "cpu:3:1:9GiB", "--api-key", KEY, config=YAML)
     yield one
     one.stop()
     one.close()
