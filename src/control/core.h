@@ -130,6 +130,7 @@ class Core {
     double utilization = -1, foreign_utilization = 0, temperature = -1, power = -1;
     bool healthy = true;
     uint64_t reserved = 0;             // Bytes.
+    std::set<uint64_t> promised;       // Tasks with a reservation that do not run.
     uint32_t running = 0, queued = 0;  // Tasks of every site.
     std::vector<uint32_t> sites;
     std::vector<uint32_t> slots;  // With a rank here.
@@ -144,7 +145,8 @@ class Core {
   };
   struct Run {
     uint64_t task = 0;    // 0: given up (cancelled), until the replica says that it is over.
-    uint32_t tokens = 0;  // Prompt + generated.
+    uint32_t tokens = 0;  // Prompt + generated …
+    uint32_t most = 0;    // … and at the end.
   };
   // A place for a replica; each replica that lives in it has its own id.
   struct Slot {
@@ -166,7 +168,9 @@ class Core {
     double tokens_per_second = 0;
     std::vector<double> busy;  // Percent of the time between its last two stats, by rank.
     std::map<SequenceId, Run> runs;
-    uint64_t kv_blocks_used = 0;
+    std::optional<engine::ReplicaLoaded> needs;       // As its last load said, in this life or an
+                                                      // earlier one.
+    uint64_t kv_blocks_used = 0, kv_blocks_most = 0;  // Of its runs, now and at their longest.
   };
   struct Deployment {
     DeploymentSetup setup;
@@ -240,7 +244,11 @@ class Core {
   // core_dispatch.cc: from waiting to running
   std::vector<scheduler::PlacementDevice> picture(uint32_t deployment,
                                                   std::span<const int32_t> prompt) const;
-  scheduler::PlacementDevice picture_of(const Site& site, uint64_t own_reservation = 0) const;
+  scheduler::PlacementDevice picture_of(const Site& site, uint64_t reserved) const;
+  scheduler::PlacementDevice picture_of(const Site& site) const {
+    return picture_of(site, device(site.device).reserved);
+  }
+  scheduler::PlacementRequest request_of(const Task& task) const;
   uint32_t slot_tasks_max(const Slot& slot) const;
   uint32_t free_places(uint32_t deployment) const;
   uint32_t free_places_at(const Site& site) const;
@@ -249,16 +257,31 @@ class Core {
   void dispatch_site(uint32_t site, Out& out);
   bool takes_tasks(const Site& site) const;
   std::optional<uint32_t> slot_for(const Task& task, const Site& site) const;
-  enum class Fit : uint8_t { kNow, kLater, kNever };
+  enum class Fit : uint8_t {
+    kNow,
+    kLater,      // As other tasks end.
+    kNotByEnds,  // Something else must come first: it holds nobody up.
+    kNever
+  };
   Fit fits(const Task& task, uint32_t slot, std::string& why) const;
   std::vector<uint64_t> startable(const Task& head, uint32_t slot) const;
   void start(Task& task, uint32_t slot, Out& out);
   void rebalance(uint32_t deployment, Out& out);
   void move_task(Task& task, uint32_t site);
-  void reserve_if_room(Task& task);
-  uint64_t memory_used(const Device& device) const;
-  void release_reservations(DeviceId device);
   double utilization(const Device& device) const;
+
+  // core_memory.cc: reservations
+  void settle(Out& out);
+  std::optional<uint32_t> site_for_crowded(const Task& task, std::string& why) const;
+  void unsettle_all();
+  void reserve(Task& task);
+  void unreserve(Task& task);
+  void reserve_if_room(Task& task);
+  uint64_t reserved_ahead(const Device& device, uint64_t number) const;
+  uint64_t memory_fixed(const Device& device) const;
+  uint64_t memory_used(const Device& device) const;
+  uint64_t memory_growth(const Device& device) const;
+  void release_reservations(DeviceId device);
 
   // core_tasks.cc: running, ending, journal
   Result<void> tokens(Slot& slot, engine::SequenceTokens& report,
@@ -293,7 +316,7 @@ class Core {
   void check_replicas(Out& out);
   TimeUs hang_at(const Slot& slot) const;
   void fail_unserved(uint32_t deployment, Out& out);
-  void set_run_tokens(Slot& slot, Run& run, uint32_t tokens);
+  void set_run_tokens(Slot& slot, Run& run, uint32_t tokens, uint32_t most);
 
   // core_views.cc
   TaskView view(const Task& task) const;
@@ -335,6 +358,7 @@ class Core {
   std::set<std::pair<TimeUs, uint64_t>> deadlines_;  // Of running tasks.
   std::map<ReplicaId, uint32_t> slot_of_;
   std::set<uint32_t> dirty_sites_;         // To be dispatched at the end of the step.
+  std::set<uint64_t> unsettled_;           // With estimated_memory: may never fit where they wait.
   std::set<uint64_t> dirty_tokens_;        // Tasks with tokens to be journalled.
   std::vector<journal::Event> unflushed_;  // TaskStarted that nobody waits for.
   TimeUs flush_at_ = INT64_MAX;

@@ -302,7 +302,7 @@ void Core::remove_task(Task& task) {
     site.tokens_ahead -= task.tokens_ahead;
     --unfinished_;
     hold(task, false);
-    if (task.reserved) device_of(task).reserved -= task.spec.estimated_memory;
+    unreserve(task);
     if (task.spec.batch_group != 0) {
       std::erase(groups_[task.spec.batch_group], task.number);
       if (groups_[task.spec.batch_group].empty()) groups_.erase(task.spec.batch_group);

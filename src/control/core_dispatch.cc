@@ -26,36 +26,6 @@ uint32_t Core::slot_tasks_max(const Slot& slot) const {
   return asked == 0 ? std::max(engine, 1u) : asked;
 }
 
-// A device's ledger: what its replicas hold, their used KV blocks, and reservations. More than the
-// device has where blocks grew into a reservation.
-uint64_t Core::memory_used(const Device& device) const {
-  uint64_t used = device.reserved;
-  for (const uint32_t index : device.slots) {
-    const Slot& slot = slots_[index];
-    if (slot.given_up) continue;
-    // One that restarts will hold what it held before.
-    const engine::ReplicaLoaded& held =
-        slot.loaded.weight_bytes > 0 ? slot.loaded : deployments_[slot.deployment].limits;
-    used +=
-        held.weight_bytes + held.activation_bytes + slot.kv_blocks_used * slot.loaded.block_bytes;
-  }
-  return used;
-}
-
-// Waiting tasks give up their reservations, the last ones first, until what the replicas hold has
-// room beside them.
-void Core::release_reservations(DeviceId id) {
-  Device& one = devices_[static_cast<size_t>(id.value)];
-  for (auto task = tasks_.rbegin();
-       task != tasks_.rend() && memory_used(one) > one.setup.memory_total; ++task) {
-    if (!task->second.reserved || task->second.phase > Phase::kWaiting ||
-        &device_of(task->second) != &one)
-      continue;
-    one.reserved -= task->second.spec.estimated_memory;
-    task->second.reserved = false;
-  }
-}
-
 // As sampled, or what the replicas say they computed.
 double Core::utilization(const Device& device) const {
   if (device.utilization >= 0) return device.utilization;
@@ -66,8 +36,8 @@ double Core::utilization(const Device& device) const {
   return std::min(sum, 100.0);
 }
 
-// The part that does not depend on the prompt.
-PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) const {
+// The part that does not depend on the prompt. `reserved`: bytes, those that count for who asks.
+PlacementDevice Core::picture_of(const Site& site, uint64_t reserved) const {
   const Device& one = device(site.device);
   PlacementDevice out;
   out.id = site.device;
@@ -77,7 +47,10 @@ PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) con
   out.utilization = utilization(one);
   out.foreign_utilization = one.foreign_utilization;
   out.memory_total = one.setup.memory_total;
-  out.memory_used = memory_used(one) - own_reservation;
+  out.memory_used = memory_used(one) - one.reserved + reserved;
+  out.memory_fixed = memory_fixed(one);
+  out.memory_reserved = reserved;
+  out.memory_growth = memory_growth(one);
   out.running = one.running;
   out.queued = one.queued;
   out.tasks = site.running + site.queued;
@@ -85,9 +58,13 @@ PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) con
   const engine::ReplicaLoaded& limits = deployments_[site.deployment].limits;
   out.block_tokens = limits.block_tokens;
   out.model_len_max = limits.model_len_max;
-  uint64_t block_bytes = limits.block_bytes;
+  uint64_t blocks_max = 0;
   for (const uint32_t index : site.slots) {
     const Slot& slot = slots_[index];
+    if (slot.needs && !slot.given_up) {
+      out.block_bytes = std::max(out.block_bytes, slot.needs->block_bytes);
+      blocks_max = std::max<uint64_t>(blocks_max, slot.needs->kv_blocks);
+    }
     if (slot.state != ReplicaState::kRunning) continue;
     out.replica_running = true;
     out.tasks_max += slot_tasks_max(slot);
@@ -97,14 +74,14 @@ PlacementDevice Core::picture_of(const Site& site, uint64_t own_reservation) con
     out.kv_blocks_total = std::max(out.kv_blocks_total, slot.loaded.kv_blocks);
     out.kv_blocks_free = std::max(out.kv_blocks_free, static_cast<uint32_t>(free));
     out.tokens_per_second += slot.tokens_per_second;
-    block_bytes = std::max(block_bytes, slot.loaded.block_bytes);
   }
-  if (!out.replica_running) out.kv_blocks_total = out.kv_blocks_free = limits.kv_blocks;
+  if (!out.replica_running)
+    out.kv_blocks_total = out.kv_blocks_free = static_cast<uint32_t>(blocks_max);
   // Reservations take free blocks away: a block needs memory that nothing else holds.
-  if (block_bytes > 0)
+  if (out.block_bytes > 0)
     out.kv_blocks_free = static_cast<uint32_t>(std::min<uint64_t>(
         out.kv_blocks_free,
-        (out.memory_total - std::min(out.memory_total, out.memory_used)) / block_bytes));
+        (out.memory_total - std::min(out.memory_total, out.memory_used)) / out.block_bytes));
   // The tighter of the replicas' limit and the device's.
   if (const uint32_t most = setup_.max_concurrent_tasks; most > 0) {
     const int64_t here = int64_t{out.tasks_max} - out.tasks;
@@ -142,18 +119,10 @@ uint32_t Core::free_places(uint32_t deployment) const {
 
 // Whether the device itself may start tasks of the site now, whatever the task.
 bool Core::takes_tasks(const Site& site) const {
-  PlacementDevice seen = picture_of(site);
+  PlacementDevice seen = picture_of(site, reserved_ahead(device(site.device), 0));
   seen.tasks = device(site.device).running;  // Those queued here are who asks.
   seen.tasks_max = setup_.max_concurrent_tasks;
   return scheduler::assess(policy_, seen, {}).standing == scheduler::Standing::kEligible;
-}
-
-void Core::reserve_if_room(Task& task) {
-  const uint64_t bytes = task.spec.estimated_memory;
-  Device& one = device_of(task);
-  if (task.reserved || bytes == 0 || memory_used(one) + bytes > one.setup.memory_total) return;
-  one.reserved += bytes;
-  task.reserved = true;
 }
 
 void Core::enqueue(Task& task, bool front) {
@@ -161,9 +130,11 @@ void Core::enqueue(Task& task, bool front) {
       std::min(now_ + setup_.queue_timeout_us, task.spec.deadline.value_or(INT64_MAX));
   queue_.push({task.number, task.site, task.spec.priority, task.created, expires, front});
   dirty_sites_.insert(task.site);
+  if (task.spec.estimated_memory > 0) unsettled_.insert(task.number);
 }
 
 void Core::dispatch(Out& out) {
+  settle(out);
   std::set<uint32_t> deployments;
   for (int round = 0; round < kDispatchRoundsMax && !dirty_sites_.empty(); ++round) {
     const std::set<uint32_t> sites = std::exchange(dirty_sites_, {});
@@ -189,33 +160,48 @@ std::optional<uint32_t> Core::slot_for(const Task&, const Site& site) const {
   return best;
 }
 
-Core::Fit Core::fits(const Task& task, uint32_t slot, std::string& why) const {
-  const Site& site = sites_[task.site];
-  // Memory is promised to a task once it is known what every replica of the device takes.
-  for (const uint32_t index : device(site.device).slots) {
-    const Slot& other = slots_[index];
-    if (task.spec.estimated_memory == 0 || other.given_up) continue;
-    if (other.loaded.weight_bytes == 0 &&
-        deployments_[other.deployment].limits.sequences_max == 0) {
-      why = "memory: a replica of the device has not said yet what it takes";
-      return Fit::kLater;
-    }
-  }
-  // What is reserved for the task does not stand in its way.
-  PlacementDevice seen = picture_of(site, task.reserved ? task.spec.estimated_memory : 0);
-  seen.tasks = seen.tasks_max = 0;  // Looked at by takes_tasks() and slot_for().
-  const engine::ReplicaLoaded& loaded = slots_[slot].loaded;
-  seen.kv_blocks_total = loaded.kv_blocks;
-  seen.model_len_max = loaded.model_len_max;
-  PlacementRequest request;
-  request.prompt_tokens = task.prompt_tokens + static_cast<uint32_t>(task.generated.size());
-  request.sequence_tokens =
+PlacementRequest Core::request_of(const Task& task) const {
+  PlacementRequest out;
+  out.prompt_tokens = task.prompt_tokens + static_cast<uint32_t>(task.generated.size());
+  out.sequence_tokens =
       task.prompt_tokens + static_cast<uint32_t>(std::max(task.spec.tokens_max, 0));
-  request.estimated_memory = task.spec.estimated_memory;
-  scheduler::Assessment assessment = scheduler::assess(policy_, seen, request);
-  why = std::move(assessment.reason);
-  if (assessment.standing == scheduler::Standing::kEligible) return Fit::kNow;
-  return assessment.standing == scheduler::Standing::kNever ? Fit::kNever : Fit::kLater;
+  out.estimated_memory = task.spec.estimated_memory;
+  return out;
+}
+
+Core::Fit Core::fits(const Task& task, uint32_t index, std::string& why) const {
+  const Site& site = sites_[task.site];
+  const Slot& slot = slots_[index];
+  // Memory is promised to a task once it is known what every replica of the device takes.
+  for (const uint32_t each : device(site.device).slots) {
+    if (task.spec.estimated_memory == 0 || slots_[each].given_up || slots_[each].needs) continue;
+    why = "memory: a replica of the device has not said yet what it takes";
+    return Fit::kNotByEnds;
+  }
+  PlacementRequest request = request_of(task);
+  for (const DeviceId id : slot.devices) {
+    PlacementDevice seen = picture_of(site, reserved_ahead(device(site.device), task.number));
+    seen.tasks = seen.tasks_max = 0;  // Looked at by takes_tasks() and slot_for().
+    seen.kv_blocks_total = slot.loaded.kv_blocks;
+    seen.model_len_max = slot.loaded.model_len_max;
+    if (id != site.device) {  // Of a replica on several devices: no other task's reservation there
+                              // may be grown into either.
+      const Device& one = device(id);
+      seen.memory_total = one.setup.memory_total;
+      seen.memory_reserved = reserved_ahead(one, task.number);
+      if (seen.memory_reserved == 0) continue;
+      seen.memory_used = memory_used(one) - one.reserved + seen.memory_reserved;
+      seen.memory_fixed = memory_fixed(one);
+      seen.memory_growth = memory_growth(one);
+      request.estimated_memory = 0;
+    }
+    scheduler::Assessment assessment = scheduler::assess(policy_, seen, request);
+    why = std::move(assessment.reason);
+    if (assessment.standing == scheduler::Standing::kNever) return Fit::kNever;
+    if (assessment.standing == scheduler::Standing::kCrowded) return Fit::kNotByEnds;
+    if (assessment.standing != scheduler::Standing::kEligible) return Fit::kLater;
+  }
+  return Fit::kNow;
 }
 
 // The tasks that start with `head`: it alone, or the waiting ones of its batch; none if their slot
@@ -248,7 +234,7 @@ std::vector<uint64_t> Core::startable(const Task& head, uint32_t index) const {
 
 // Starts waiting tasks in their order as long as one fits. One that does not fit now (its KV
 // blocks, its memory) is passed over by others, until it has waited kPassedOverMaxUs; then only
-// tasks whose memory is reserved already pass.
+// tasks pass whose reservations it waits for (those of tasks accepted before it).
 void Core::dispatch_site(uint32_t index, Out& out) {
   bool again = true;
   while (again && queue_.size(index) > 0 && !stopping_) {
@@ -259,9 +245,9 @@ void Core::dispatch_site(uint32_t index, Out& out) {
     uint32_t chosen = 0;
     std::string why;
     size_t seen = 0;
-    bool held_up = false;
+    uint64_t held_up_from = std::numeric_limits<uint64_t>::max();
     queue_.for_each(index, [&](uint64_t number) {
-      const Task& task = at(number);
+      Task& task = at(number);
       const auto slot = slot_for(task, site);
       if (!slot || ++seen > kDispatchScanMax) return false;
       const Fit fit = fits(task, *slot, why);
@@ -269,10 +255,15 @@ void Core::dispatch_site(uint32_t index, Out& out) {
         never.push_back(number);
         return false;
       }
-      if (fit == Fit::kNow && (!held_up || task.reserved)) starts = startable(task, *slot);
+      const bool passes = held_up_from == std::numeric_limits<uint64_t>::max() ||
+                          (task.reserved && number < held_up_from);
+      if (fit == Fit::kNow && passes) starts = startable(task, *slot);
       chosen = *slot;
-      if (starts.empty()) held_up |= now_ - queue_.arrived(number) > kPassedOverMaxUs;
-      return starts.empty();
+      if (!starts.empty()) return false;
+      if (fit == Fit::kLater) reserve_if_room(task);
+      if (fit != Fit::kNotByEnds && now_ - queue_.arrived(number) > kPassedOverMaxUs)
+        held_up_from = std::min(held_up_from, number);
+      return true;
     });
     for (const uint64_t number : never) {
       fail_task(at(number), ErrorCode::kInvalid, "the task does not fit its replica: " + why, out);
@@ -291,9 +282,10 @@ void Core::start(Task& task, uint32_t index, Out& out) {
   Slot& slot = slots_[index];
   queue_.erase(task.number);
   hold(task, false);
-  reserve_if_room(task);
   Site& site = site_of(task);
   Device& one = device_of(task);
+  reserve(task);
+  one.promised.erase(task.number);
   --site.queued;
   --one.queued;
   --deployments_[site.deployment].queued;
@@ -306,7 +298,9 @@ void Core::start(Task& task, uint32_t index, Out& out) {
   if (task.spec.deadline) deadlines_.emplace(*task.spec.deadline, task.number);
   Run& run = slot.runs[task.sequence];
   run.task = task.number;
-  set_run_tokens(slot, run, task.prompt_tokens + static_cast<uint32_t>(task.generated.size()));
+  const PlacementRequest request = request_of(task);
+  set_run_tokens(slot, run, request.prompt_tokens, request.sequence_tokens);
+  for (const DeviceId id : slot.devices) release_reservations(id);
   if (slot.runs.size() == 1) slot.progressed = now_;  // It was idle until now.
   deployments_[slot.deployment].prefixes.add(site.device, task.spec.prompt);
   engine::SubmitSequence command;
@@ -343,12 +337,7 @@ void Core::rebalance(uint32_t deployment, Out&) {
       });
       if (moved == 0) continue;
       Task& task = at(moved);
-      PlacementRequest request;
-      request.prompt_tokens = task.prompt_tokens + static_cast<uint32_t>(task.generated.size());
-      request.sequence_tokens =
-          task.prompt_tokens + static_cast<uint32_t>(std::max(task.spec.tokens_max, 0));
-      request.estimated_memory = task.spec.estimated_memory;
-      const auto assessment = scheduler::assess(policy_, picture_of(sites_[to]), request);
+      const auto assessment = scheduler::assess(policy_, picture_of(sites_[to]), request_of(task));
       if (assessment.standing != scheduler::Standing::kEligible) continue;
       move_task(task, to);
       break;
@@ -361,8 +350,7 @@ void Core::move_task(Task& task, uint32_t to) {
   --from.queued;
   --device_of(task).queued;
   from.tokens_ahead -= task.tokens_ahead;
-  if (task.reserved) device_of(task).reserved -= task.spec.estimated_memory;
-  task.reserved = false;
+  unreserve(task);
   queue_.move(task.number, to);
   task.site = to;
   Site& site = sites_[to];
@@ -373,10 +361,12 @@ void Core::move_task(Task& task, uint32_t to) {
   dirty_sites_.insert(to);
 }
 
-void Core::set_run_tokens(Slot& slot, Run& run, uint32_t tokens) {
-  slot.kv_blocks_used += blocks_for(tokens, slot.loaded.block_tokens);
-  slot.kv_blocks_used -= blocks_for(run.tokens, slot.loaded.block_tokens);
+void Core::set_run_tokens(Slot& slot, Run& run, uint32_t tokens, uint32_t most) {
+  const uint32_t each = slot.loaded.block_tokens;
+  slot.kv_blocks_used += blocks_for(tokens, each) - uint64_t{blocks_for(run.tokens, each)};
+  slot.kv_blocks_most += blocks_for(most, each) - uint64_t{blocks_for(run.most, each)};
   run.tokens = tokens;
+  run.most = most;
 }
 
 }  // namespace altlas::control

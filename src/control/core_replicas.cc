@@ -77,7 +77,7 @@ void Core::replica_gone(uint32_t index, const std::string& why, bool tell_worker
   slot.pid = 0;
   slot.loaded = {};
   slot.stats = {};
-  slot.kv_blocks_used = 0;
+  slot.kv_blocks_used = slot.kv_blocks_most = 0;
   slot.tokens_per_second = 0;
   slot.busy.clear();
   deployments_[slot.deployment].prefixes.forget(sites_[slot.site].device);
@@ -110,6 +110,7 @@ void Core::come_back(Task& task, const std::string& why, Out& out) {
   ++deployments_[site.deployment].queued;
   if (task.spec.deadline) deadlines_.erase({*task.spec.deadline, task.number});
   task.phase = Phase::kWaiting;
+  if (task.reserved) one.promised.insert(task.number);
   enqueue(task, /*front=*/true);
   show(task, TaskStatus::kQueued, out);
 }
@@ -142,13 +143,18 @@ void Core::report(uint32_t index, engine::Report& report, Out& out) {
   } else if (auto* loaded = std::get_if<engine::ReplicaLoaded>(&report)) {
     if (slot.state != ReplicaState::kStarting && slot.state != ReplicaState::kLoading) return;
     slot.loaded = *loaded;
+    slot.needs = *loaded;
     slot.state = ReplicaState::kRunning;
     slot.since = slot.progressed = slot.stats_at = now_;
     slot.wake = INT64_MAX;
     slot.message = "";
     deployments_[slot.deployment].limits = std::move(*loaded);
-    for (const DeviceId id : slot.devices) release_reservations(id);
+    for (const DeviceId id : slot.devices) {
+      release_reservations(id);
+      for (const uint32_t site : device(id).sites) dirty_sites_.insert(site);
+    }
     for (const uint32_t site : deployments_[slot.deployment].sites) dirty_sites_.insert(site);
+    unsettle_all();
   } else if (auto* not_loaded = std::get_if<engine::LoadFailed>(&report)) {
     load_failed(index, *not_loaded, out);
   }
@@ -158,6 +164,7 @@ void Core::load_failed(uint32_t index, const engine::LoadFailed& failed, Out& ou
   slots_[index].given_up = for_good(failed.code);
   slots_[index].error_code = failed.code;
   replica_gone(index, failed.message, /*tell_worker=*/true, out);
+  unsettle_all();
 }
 
 void Core::stats(Slot& slot, engine::ReplicaStats& stats) {

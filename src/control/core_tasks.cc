@@ -52,7 +52,7 @@ Result<void> Core::tokens(Slot& slot, engine::SequenceTokens& report, Out& out) 
   const uint64_t progress = std::min<uint64_t>(task.tokens_ahead, total - found->second.tokens);
   task.tokens_ahead -= progress;
   site_of(task).tokens_ahead -= progress;
-  set_run_tokens(slot, found->second, total);
+  set_run_tokens(slot, found->second, total, found->second.most);
   slot.progressed = now_;
   if (task.spec.durable && setup_.tokens == TokenJournal::kSync) {
     task.unpublished.push_back(std::move(delta));
@@ -85,7 +85,7 @@ Core::Task* Core::run_over(Slot& slot, SequenceId sequence) {
   const auto found = slot.runs.find(sequence);
   if (found == slot.runs.end()) return nullptr;
   const uint64_t number = found->second.task;
-  set_run_tokens(slot, found->second, 0);
+  set_run_tokens(slot, found->second, 0, 0);
   slot.runs.erase(found);
   slot.progressed = now_;
   dirty_sites_.insert(slot.site);
@@ -153,8 +153,7 @@ void Core::leave_phase(Task& task, Out& out) {
     }
   }
   site.tokens_ahead -= std::exchange(task.tokens_ahead, 0);
-  if (task.reserved) one.reserved -= task.spec.estimated_memory;
-  task.reserved = false;
+  unreserve(task);
   if (task.spec.batch_group != 0) {
     const auto group = groups_.find(task.spec.batch_group);
     std::erase(group->second, task.number);

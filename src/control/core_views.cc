@@ -134,7 +134,7 @@ std::vector<DeviceView> Core::devices() const {
     one.name = device.setup.name;
     one.kind = device.setup.kind;
     one.utilization = utilization(device);
-    one.memory_used = std::min(memory_used(device), device.setup.memory_total);
+    one.memory_used = memory_used(device);
     one.memory_total = device.setup.memory_total;
     one.task_count = device.running + device.queued;
     one.queued_count = device.queued;
@@ -326,6 +326,9 @@ void Core::check_integrity() const {
     ALTLAS_CHECK(is_over(task.status) == (task.phase == Phase::kOver),
                  "an end is shown once it is durable");
     if (task.reserved) reserved[static_cast<size_t>(on.value)] += task.spec.estimated_memory;
+    ALTLAS_CHECK(
+        device(on).promised.contains(number) == (task.reserved && task.phase < Phase::kRunning),
+        "promised are the reservations of tasks that do not run");
     if (task.phase != Phase::kRunning) continue;
     ++runs;
     const auto run = slots_[task.slot].runs.find(task.sequence);
@@ -353,13 +356,15 @@ void Core::check_integrity() const {
   }
   size_t held_by_slots = 0;
   for (const Slot& slot : slots_) {
-    uint64_t blocks = 0;
+    uint64_t blocks = 0, most = 0;
     for (const auto& [sequence, run] : slot.runs) {
       held_by_slots += run.task != 0;
-      if (slot.loaded.block_tokens > 0)
-        blocks += (run.tokens + slot.loaded.block_tokens - 1) / slot.loaded.block_tokens;
+      const uint32_t each = slot.loaded.block_tokens;
+      blocks += each == 0 ? 0 : (run.tokens + each - 1) / each;
+      most += each == 0 ? 0 : (run.most + each - 1) / each;
     }
-    ALTLAS_CHECK(blocks == slot.kv_blocks_used, "used blocks agree with tokens");
+    ALTLAS_CHECK(blocks == slot.kv_blocks_used && most == slot.kv_blocks_most && blocks <= most,
+                 "used blocks agree with tokens");
     ALTLAS_CHECK(slot.runs.size() <= std::max<size_t>(slot_tasks_max(slot), 1),
                  "no replica holds more than it may");
   }

@@ -35,6 +35,32 @@ std::string too_small(const PlacementDevice& d, const PlacementRequest& r) {
   return "";
 }
 
+// What the sequence takes at its longest.
+uint64_t kv_bytes(const PlacementDevice& d, const PlacementRequest& r) {
+  return blocks_for(r.sequence_tokens, d.block_tokens) * d.block_bytes;
+}
+
+// Crowded: what no task's end would change, only that of a replica.
+std::string too_small_beside_weights(const PlacementDevice& d, const PlacementRequest& r) {
+  const uint64_t free = d.memory_total - std::min(d.memory_total, d.memory_fixed);
+  if (r.estimated_memory == 0 || r.estimated_memory + kv_bytes(d, r) <= free) return "";
+  return fmt::format(
+      "memory: needs {} bytes and {} of KV blocks; beside weights and activations "
+      "the device has {}",
+      r.estimated_memory, kv_bytes(d, r), free);
+}
+
+// A reservation is a promise: KV blocks may not grow into it.
+std::string no_room_beside_reservations(const PlacementDevice& d, const PlacementRequest& r) {
+  if (r.estimated_memory == 0 && d.memory_reserved == 0) return "";
+  const uint64_t free = memory_free(d) - std::min(memory_free(d), d.memory_growth);
+  if (r.estimated_memory + kv_bytes(d, r) <= free) return "";
+  return fmt::format(
+      "memory: needs {} bytes and {} of KV blocks, {} free beside {} reserved and "
+      "{} that running tasks may grow by",
+      r.estimated_memory, kv_bytes(d, r), free, d.memory_reserved, d.memory_growth);
+}
+
 // Busy: what passes as other tasks end.
 std::string too_full(const PlacementPolicy& policy, const PlacementDevice& d,
                      const PlacementRequest& r) {
@@ -46,6 +72,7 @@ std::string too_full(const PlacementPolicy& policy, const PlacementDevice& d,
                        d.memory_total, policy.memory_threshold);
   if (r.estimated_memory > memory_free(d))
     return fmt::format("memory: needs {} bytes, {} free", r.estimated_memory, memory_free(d));
+  if (std::string reason = no_room_beside_reservations(d, r); !reason.empty()) return reason;
   const uint32_t need = blocks_for(r.prompt_tokens, d.block_tokens);
   if (need > d.kv_blocks_free && d.kv_blocks_total > 0)
     return fmt::format("kv: needs {} blocks, {} free", need, d.kv_blocks_free);
@@ -289,6 +316,8 @@ Assessment assess(const PlacementPolicy& policy, const PlacementDevice& d,
   };
   if (std::string reason = too_small(d, request); !reason.empty())
     return is(Standing::kNever, std::move(reason));
+  if (std::string reason = too_small_beside_weights(d, request); !reason.empty())
+    return is(Standing::kCrowded, std::move(reason));
   if (!d.healthy) return is(Standing::kUnhealthy, "unhealthy");
   if (!d.replica_running) return is(Standing::kDown, "no running replica");
   if (d.temperature > policy.max_temperature)

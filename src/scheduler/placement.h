@@ -27,6 +27,10 @@ struct PlacementDevice {
   double foreign_utilization = 0;  // Percent, of other processes alone.
   uint64_t memory_total = 0;       // Bytes.
   uint64_t memory_used = 0;        // Weights, activations, used KV blocks, reservations.
+  uint64_t memory_fixed = 0;       // Of it weights and activations; they never go.
+  uint64_t memory_reserved = 0;    // Of it reservations.
+  uint64_t memory_growth = 0;      // By which KV blocks of running tasks may still grow.
+  uint64_t block_bytes = 0;        // Of a KV block.
   uint32_t running = 0;            // Tasks of every deployment.
   uint32_t queued = 0;
   uint32_t tasks = 0;         // Running and queued tasks that count against tasks_max.
@@ -71,7 +75,9 @@ enum class Standing : uint8_t {
   kHot,   // Too hot, or loaded by other processes.
   kDown,  // No running replica (loading, restarting).
   kUnhealthy,
-  kNever,  // Too small for this task.
+  kCrowded,  // Large enough, but not beside the weights it holds; the task queues where there is
+             // no other.
+  kNever,    // Too small for this task.
 };
 
 struct Assessment {

@@ -132,7 +132,10 @@ void Checkers::waiting(uint64_t tasks, uint64_t limit) {
 }
 
 void Checkers::device(const DeviceUse& use) {
-  if (use.fixed_bytes + std::max(use.kv_bytes, use.reserved_bytes) > use.total_bytes)
+  if (use.shown_bytes > use.total_bytes)
+    fail(fmt::format("device {} has {} bytes, memory_used is {}", use.device.value, use.total_bytes,
+                     use.shown_bytes));
+  if (use.fixed_bytes + use.kv_bytes + use.reserved_bytes > use.total_bytes)
     fail(
         fmt::format("device {} has {} bytes; it holds {} of weights and activations, {} of KV "
                     "blocks, {} are reserved: "

@@ -35,11 +35,11 @@ using ExpectedText = std::function<const std::string&(const TaskSpec& spec)>;
 struct DeviceUse {
   DeviceId device;
   uint64_t total_bytes = 0;
-  uint64_t fixed_bytes = 0;  // Weights and activations of its processes.
-  uint64_t kv_bytes = 0;     // Their used KV blocks.
-  uint64_t reserved_bytes =
-      0;  // For running tasks (estimated_memory). A replica may fill its KV pool beside them.
-  std::string what;  // The same, told apart.
+  uint64_t fixed_bytes = 0;     // Weights and activations of its processes.
+  uint64_t kv_bytes = 0;        // Their used KV blocks.
+  uint64_t reserved_bytes = 0;  // For running tasks (estimated_memory).
+  uint64_t shown_bytes = 0;     // As the server says it (memory_used).
+  std::string what;             // The same, told apart.
 };
 
 class Checkers {

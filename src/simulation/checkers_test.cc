@@ -69,7 +69,7 @@ TEST_F(CheckersTest, AcceptsWhatIsRight) {
   checkers_.status(core_, id_, TaskStatus::kCompleted);
   checkers_.finish(core_, {}, {task_});
   checkers_.waiting(3, 3);
-  checkers_.device({DeviceId{0}, 100, 60, 40, 30, ""});
+  checkers_.device({DeviceId{0}, 100, 30, 40, 30, 100, ""});
   EXPECT_FALSE(checkers_.failure()) << *checkers_.failure();
   EXPECT_TRUE(checkers_.unfinished().empty());
 }
@@ -174,13 +174,25 @@ TEST_F(CheckersTest, SeesAQueueBeyondItsBound) {
 }
 
 TEST_F(CheckersTest, SeesADeviceBeyondItsBudget) {
-  checkers_.device({DeviceId{0}, 100, 60, 41, 0, ""});
+  checkers_.device({DeviceId{0}, 100, 60, 41, 0, 0, ""});
   expect_failure("device 0 has 100 bytes");
 }
 
 TEST_F(CheckersTest, SeesReservationsBeyondABudget) {
-  checkers_.device({DeviceId{0}, 100, 60, 0, 41, ""});
+  checkers_.device({DeviceId{0}, 100, 60, 0, 41, 0, ""});
   expect_failure("device 0 has 100 bytes");
+}
+
+TEST_F(CheckersTest, SeesBlocksThatGrewIntoAReservation) {
+  checkers_.device({DeviceId{0}, 100, 60, 20, 20, 100, ""});
+  EXPECT_FALSE(checkers_.failure());
+  checkers_.device({DeviceId{0}, 100, 60, 21, 20, 100, ""});
+  expect_failure("21 of KV blocks, 20 are reserved");
+}
+
+TEST_F(CheckersTest, SeesMoreMemoryShownThanThereIs) {
+  checkers_.device({DeviceId{0}, 100, 60, 0, 0, 101, ""});
+  expect_failure("memory_used is 101");
 }
 
 }  // namespace

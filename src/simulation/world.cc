@@ -200,7 +200,9 @@ void World::check_devices() {
     reserved[device] += task.spec.estimated_memory;
     whose[device] += fmt::format("; {} for task {}", task.spec.estimated_memory, to_string(id));
   }
+  const std::vector<control::DeviceView> shown = gateway_->core().devices();
   for (DeviceUse& use : machine_.device_use(reserved)) {
+    use.shown_bytes = shown.at(static_cast<size_t>(use.device.value)).memory_used;
     use.what += whose[static_cast<size_t>(use.device.value)];
     checkers_.device(use);
   }
