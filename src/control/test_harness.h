@@ -64,13 +64,14 @@ class CoreHarness {
     load_all();
   }
   void load_all() {
-    while (!started.empty()) {
-      const auto [replica, load] = started.front();
-      started.pop_front();
-      step(WorkerConnected{replica, 1000 + static_cast<int32_t>(replica.value)});
-      step(WorkerReported{replica, loaded(load)});
-      live.insert(replica);
-    }
+    while (!started.empty()) load_one();
+  }
+  void load_one() {
+    const auto [replica, load] = started.front();
+    started.pop_front();
+    step(WorkerConnected{replica, 1000 + static_cast<int32_t>(replica.value)});
+    step(WorkerReported{replica, loaded(load)});
+    live.insert(replica);
   }
   engine::ReplicaLoaded loaded(const engine::LoadReplica& load) const {
     engine::ReplicaLoaded out;
@@ -83,7 +84,8 @@ class CoreHarness {
     out.block_tokens = 16;
     out.kv_blocks = kv_blocks;
     out.block_bytes = 1024;
-    out.weight_bytes = 1 << 18;
+    const auto own = weight_bytes.find(load.device_ids.at(0));
+    out.weight_bytes = own == weight_bytes.end() ? 1 << 18 : own->second;
     out.activation_bytes = 1 << 10;
     return out;
   }
@@ -156,6 +158,7 @@ class CoreHarness {
   TimeUs now = 1'000'000'000;
   bool journal_auto = true;
   uint32_t kv_blocks = 256;
+  std::map<uint32_t, uint64_t> weight_bytes;  // By device; 1 << 18 where there is none.
   uint64_t next_id = 1, next_ticket = 1, steps = 0;
   std::deque<AppendJournal> appends;
   std::vector<journal::Event> journal;

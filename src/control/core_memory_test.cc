@@ -1,0 +1,208 @@
+// Goal: reservations are promises that replicas and KV blocks never break, and a task that fits
+// nowhere holds nobody up. Method: as core_test.cc; a device has 1 MiB, of which weights and
+// activations leave kFree.
+#include <gtest/gtest.h>
+
+#include "control/core.h"
+#include "control/test_harness.h"
+
+namespace altlas::control {
+namespace {
+
+constexpr uint64_t kTotal = 1 << 20;
+constexpr uint64_t kFree = kTotal - (1 << 18) - (1 << 10);
+constexpr uint64_t kBlocks = 2 * 1024;  // For the 30 tokens of spec().
+
+TaskSpec with_memory(CoreHarness& h, uint64_t bytes) {
+  TaskSpec out = h.spec();
+  out.estimated_memory = bytes;
+  return out;
+}
+
+TEST(CoreMemory, AReservationLastsUntilTheTaskEnds) {
+  CoreHarness h(test_setup(2));
+  h.start();
+  const uint64_t used = h.core.devices()[0].memory_used;
+  TaskSpec spec = h.spec();
+  spec.strategy = Strategy::kMemoryOptimized;
+  spec.estimated_memory = 300'000;
+  const Placed a = h.one(spec);
+  spec.id = TaskId{7, 90};
+  const Placed b = h.one(spec);
+  EXPECT_NE(a.device, b.device);
+  // 2 blocks of 1024 bytes for its 20 tokens.
+  EXPECT_EQ(h.core.devices()[a.device.value].memory_used, used + 300'000 + 2048);
+  // 300,000 more would still fit, but the next one goes where it can start.
+  h.finish(h.runs[0]);
+  EXPECT_EQ(h.core.devices()[a.device.value].memory_used, used);
+}
+
+TEST(CoreMemory, WhatJustFitsBesideTheWeightsRuns) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  const Placed placed = h.one(with_memory(h, kFree - kBlocks));
+  EXPECT_EQ(placed.status, TaskStatus::kRunning);
+  EXPECT_EQ(h.core.devices()[0].memory_used, kTotal);
+}
+
+TEST(CoreMemory, WhatNeverFitsBesideTheWeightsEndsWithTheNumbers) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  const Placed large = h.one(with_memory(h, kFree - kBlocks + 1));
+  EXPECT_EQ(h.view(large.task).status, TaskStatus::kFailed);
+  EXPECT_NE(h.view(large.task).error.find("needs 783361 bytes and 2048 of KV blocks"),
+            std::string::npos)
+      << h.view(large.task).error;
+  EXPECT_NE(h.view(large.task).error.find("the device has 785408"), std::string::npos);
+  EXPECT_EQ(h.one(h.spec()).status, TaskStatus::kRunning);
+}
+
+TEST(CoreMemory, WhatNeverFitsOnItsDeviceMovesToOneThatMayTakeIt) {
+  CoreHarness h(test_setup(2));
+  h.weight_bytes = {{0, 400'000}};
+  h.step(Started{});
+  const Placed placed = h.one(with_memory(h, 700'000));
+  EXPECT_EQ(placed.device.value, 0);
+  h.load_one();  // Device 0 is too small beside these weights; nobody knows of device 1.
+  EXPECT_EQ(h.view(placed.task).device.value, 1);
+  EXPECT_EQ(h.view(placed.task).status, TaskStatus::kQueued);
+  h.load_all();
+  EXPECT_EQ(h.view(placed.task).status, TaskStatus::kRunning);
+  // Where all is known it goes to the right one at once, and one that may not move ends.
+  EXPECT_EQ(h.one(with_memory(h, 700'000)).device.value, 1);
+  TaskSpec asked = with_memory(h, 700'000);
+  asked.specific_device = DeviceId{0};
+  const Placed stuck = h.one(asked);
+  EXPECT_EQ(h.view(stuck.task).status, TaskStatus::kFailed);
+}
+
+TEST(CoreMemory, WhatFitsNowhereEndsOnceEveryDeviceHasSaidWhatItHolds) {
+  CoreHarness h(test_setup(2));
+  h.weight_bytes = {{0, 400'000}, {1, 500'000}};
+  h.step(Started{});
+  const Placed placed = h.one(with_memory(h, 700'000));
+  h.load_one();
+  EXPECT_EQ(h.view(placed.task).status, TaskStatus::kQueued);
+  h.load_one();
+  EXPECT_EQ(h.view(placed.task).status, TaskStatus::kFailed);
+  EXPECT_NE(h.view(placed.task).error.find("device 0: memory"), std::string::npos);
+  EXPECT_NE(h.view(placed.task).error.find("device 1: memory"), std::string::npos);
+}
+
+TEST(CoreMemory, AReservedTaskStartsOnceEveryReplicaOfItsDeviceSaidWhatItHolds) {
+  CoreHarness h(test_setup(1));
+  h.step(Started{});
+  h.load_one();  // The model's; echo is on the device too.
+  const Placed reserved = h.one(with_memory(h, 1000));
+  EXPECT_EQ(reserved.status, TaskStatus::kQueued);
+  h.advance(kPassedOverMaxUs + kSecond);
+  EXPECT_EQ(h.one(h.spec()).status, TaskStatus::kRunning);  // It holds nobody up meanwhile.
+  EXPECT_EQ(h.view(reserved.task).status, TaskStatus::kQueued);
+  h.load_all();
+  EXPECT_EQ(h.view(reserved.task).status, TaskStatus::kRunning);
+}
+
+// What the replicas of one device hold says nothing of another's.
+TEST(CoreMemory, AnotherDevicesReplicaDoesNotSayWhatThisOneHolds) {
+  CoreSetup setup = test_setup(2);
+  setup.deployments[1].replicas = {{DeviceId{1}}};
+  CoreHarness h(setup);
+  h.weight_bytes = {{0, 400'000}, {1, 1000}};
+  h.step(Started{});
+  const auto first = h.started.front();
+  h.started.pop_front();
+  h.load_all();  // Device 1 alone.
+  TaskSpec spec = with_memory(h, 600'000);
+  spec.specific_device = DeviceId{0};
+  const Placed placed = h.one(spec);
+  EXPECT_EQ(h.core.devices()[0].memory_used, 600'000u);
+  h.started.push_back(first);
+  h.load_all();
+  EXPECT_EQ(h.view(placed.task).status, TaskStatus::kRunning);
+  // It restarts: its memory is not given away.
+  h.step(WorkerLost{first.first, "killed by signal 9"});
+  EXPECT_EQ(h.core.devices()[0].memory_used, 600'000u + 400'000 + 1024);
+}
+
+TEST(CoreMemory, ReservationsMadeBeforeALoadGiveWayToWhatItTakes) {
+  CoreHarness h(test_setup(1));
+  h.step(Started{});
+  const Placed a = h.one(with_memory(h, 700'000)), b = h.one(with_memory(h, 300'000));
+  EXPECT_EQ(h.core.devices()[0].memory_used, 1'000'000u);
+  h.load_one();
+  EXPECT_EQ(h.core.devices()[0].memory_used, kTotal - kFree + 700'000);
+  h.load_all();
+  EXPECT_EQ(h.view(a.task).status, TaskStatus::kRunning);
+  EXPECT_EQ(h.view(b.task).status, TaskStatus::kQueued);
+  h.finish(h.runs[0]);
+  EXPECT_EQ(h.view(b.task).status, TaskStatus::kRunning);
+  EXPECT_EQ(h.core.devices()[0].memory_used, kTotal - kFree + 300'000 + kBlocks);
+}
+
+TEST(CoreMemory, WaitingReservationsDoNotKeepEachOtherWaiting) {
+  CoreHarness h(test_setup(1));
+  h.step(Started{});
+  // Together they leave no byte for the KV blocks of either.
+  const Placed a = h.one(with_memory(h, kFree / 2)), b = h.one(with_memory(h, kFree / 2));
+  h.load_all();
+  EXPECT_EQ(h.view(a.task).status, TaskStatus::kRunning);
+  EXPECT_EQ(h.view(b.task).status, TaskStatus::kQueued);
+  EXPECT_LE(h.core.devices()[0].memory_used, kTotal);
+  h.finish(h.runs[0]);
+  EXPECT_EQ(h.view(b.task).status, TaskStatus::kRunning);
+}
+
+TEST(CoreMemory, BlocksOfRunningTasksNeverGrowIntoAReservation) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  TaskSpec spec = h.spec();
+  spec.tokens_max = 1000;  // 64 blocks at its end, 2 now.
+  const Placed growing = h.one(spec);
+  EXPECT_EQ(h.core.devices()[0].memory_used, kTotal - kFree + kBlocks);
+  const Placed tight = h.one(with_memory(h, kFree - 64 * 1024 - kBlocks + 1));
+  EXPECT_EQ(tight.status, TaskStatus::kQueued);
+  h.step(CancelRequested{tight.task});
+  const Placed exact = h.one(with_memory(h, kFree - 64 * 1024 - kBlocks));
+  EXPECT_EQ(exact.status, TaskStatus::kRunning);
+  const Placed after = h.one(h.spec());  // Not a byte is left for its blocks.
+  EXPECT_EQ(after.status, TaskStatus::kQueued);
+  h.tokens(h.runs[0], 0, std::vector<int32_t>(1000, 1));
+  EXPECT_EQ(h.core.devices()[0].memory_used, kTotal);
+  // A cancelled one holds its blocks until its replica says otherwise.
+  h.step(CancelRequested{growing.task});
+  EXPECT_EQ(h.view(after.task).status, TaskStatus::kQueued);
+  h.step(WorkerReported{h.runs[0].replica,
+                        engine::SequenceCanceled{h.runs[0].command.sequence, 1000}});
+  EXPECT_EQ(h.view(after.task).status, TaskStatus::kRunning);
+}
+
+TEST(CoreMemory, WithoutReservationsOnlyThePromptCounts) {
+  CoreHarness h(test_setup(1, 8));
+  h.kv_blocks = 64;
+  h.start();
+  for (int i = 0; i < 4; ++i) {
+    TaskSpec spec = h.spec();
+    spec.tokens_max = 1000;  // 64 blocks each, all at once would be four pools.
+    EXPECT_EQ(h.one(spec).status, TaskStatus::kRunning);
+  }
+}
+
+TEST(CoreMemory, OfAnUnsplitBatchEachTaskFitsBeforeItStarts) {
+  CoreHarness h(test_setup(1));
+  h.kv_blocks = 10;
+  h.start();
+  TaskSpec spec = h.spec();
+  spec.prompt.assign(100, 1);  // 7 blocks.
+  h.one(spec);
+  TaskSpec large = h.spec(), small = h.spec();
+  large.prompt.assign(100, 1);
+  small.prompt.assign(30, 1);  // 2 blocks, of 3 that are free.
+  h.submit({large, small}, /*split=*/false);
+  EXPECT_EQ(h.view(large.id).status, TaskStatus::kQueued);
+  EXPECT_EQ(h.view(small.id).status, TaskStatus::kRunning);
+  h.finish(h.runs[0]);
+  EXPECT_EQ(h.view(large.id).status, TaskStatus::kRunning);
+}
+
+}  // namespace
+}  // namespace altlas::control

@@ -1,0 +1,190 @@
+// Goal: tasks survive what replicas and restarts do to them: crashes, hangs, silence, loads that
+// fail. Method: as core_test.cc.
+#include <gtest/gtest.h>
+
+#include "control/core.h"
+#include "control/test_harness.h"
+
+namespace altlas::control {
+namespace {
+
+TEST(CoreReplicas, TasksOfALostReplicaGoOnFromTheirLastToken) {
+  CoreHarness h(test_setup(2));
+  h.start();
+  TaskSpec spec = h.spec();
+  const Placed placed = h.one(spec);
+  h.tokens(h.runs[0], 0, {5, 6, 7});
+  const ReplicaId dead = h.runs[0].replica;
+  h.live.erase(dead);
+  h.step(WorkerLost{dead, "killed by signal 9"});
+  ASSERT_EQ(h.runs.size(), 2u);  // At once on the other device.
+  EXPECT_NE(h.runs[1].replica, dead);
+  EXPECT_EQ(h.runs[1].command.generated, (std::vector<int32_t>{5, 6, 7}));
+  EXPECT_NE(h.view(placed.task).device, placed.device);
+  h.tokens(h.runs[0], 3, {9});           // Too late: that replica was given up.
+  h.tokens(h.runs[1], 0, {5, 6, 7, 8});  // Repeats what was said: only the new token is told.
+  h.finish(h.runs[1]);
+  EXPECT_EQ(h.text[placed.task], "aaaaaaaaaa");
+  EXPECT_EQ(h.ends[placed.task], 1);
+  // The replica starts again after the backoff, under a new id.
+  EXPECT_TRUE(h.started.empty());
+  h.advance(kBackoffMinUs);
+  ASSERT_EQ(h.started.size(), 1u);
+  EXPECT_NE(h.started[0].first, dead);
+  EXPECT_EQ(h.core.deployments()[0].replicas[0].restarts, 1u);
+}
+
+TEST(CoreReplicas, APoisonTaskFailsAfterItsCrashes) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  const Placed placed = h.one(h.spec());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(h.runs.size(), static_cast<size_t>(i) + 1);
+    h.step(WorkerLost{h.runs.back().replica, "killed by signal 11"});
+    h.advance(kBackoffMinUs << i);
+    h.load_all();
+  }
+  EXPECT_EQ(h.view(placed.task).status, TaskStatus::kFailed);
+  EXPECT_NE(h.view(placed.task).error.find("3 crashes"), std::string::npos);
+  EXPECT_EQ(h.one(h.spec()).status, TaskStatus::kRunning);
+}
+
+TEST(CoreReplicas, BackoffGrowsAndTheDeploymentSaysWhy) {
+  CoreHarness h(test_setup(1));
+  h.step(Started{});
+  int64_t expected = kBackoffMinUs;
+  for (int i = 0; i < 10; ++i) {
+    const ReplicaId id = h.started.front().first;
+    h.started.clear();
+    h.step(WorkerLost{id, "exit code 1"});
+    EXPECT_EQ(h.core.deployments()[0].replicas[0].message, "exit code 1");
+    h.advance(expected - 1);
+    EXPECT_EQ(h.core.deployments()[0].replicas[0].state, ReplicaState::kBackoff) << i;
+    h.advance(1);
+    ASSERT_EQ(h.core.deployments()[0].replicas[0].state, ReplicaState::kStarting) << i;
+    while (h.started.size() > 1) h.started.pop_front();
+    expected = std::min(expected * 2, kBackoffMaxUs);
+  }
+  EXPECT_EQ(h.core.health().status, HealthStatus::kUnavailable);
+}
+
+TEST(CoreReplicas, AModelThatCanNotLoadFailsItsTasksAndRefusesMore) {
+  CoreHarness h(test_setup(1));
+  h.step(Started{});
+  const Placed waiting = h.one(h.spec());
+  EXPECT_EQ(waiting.status, TaskStatus::kQueued);
+  EXPECT_EQ(h.core.health().status, HealthStatus::kStarting);
+  h.step(WorkerReported{h.started.front().first,
+                        engine::LoadFailed{ErrorCode::kInvalid, "needs 9 GiB, 4 GiB there"}});
+  EXPECT_EQ(h.view(waiting.task).status, TaskStatus::kFailed);
+  EXPECT_NE(h.view(waiting.task).error.find("needs 9 GiB"), std::string::npos);
+  const uint64_t ticket = h.submit({h.spec()});
+  EXPECT_EQ(h.admissions.at(ticket).error().code(), ErrorCode::kUnavailable);
+  EXPECT_EQ(h.core.health().status, HealthStatus::kUnavailable);
+}
+
+TEST(CoreReplicas, AHungReplicaIsKilledAMerelySlowOneIsNot) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  h.one(h.spec());
+  for (int i = 0; i < 100; ++i) {  // One step a second for a hundred seconds: slow.
+    h.advance(kSecond);
+    h.alive();
+  }
+  EXPECT_TRUE(h.stopped.empty());
+  --h.steps;
+  for (int i = 0; i < 29; ++i) {
+    h.advance(kSecond);
+    --h.steps;
+    ++h.steps;
+    for (const ReplicaId replica : h.live)
+      h.step(WorkerReported{replica, engine::ReplicaStats{.steps = 100, .running = 1}});
+  }
+  EXPECT_TRUE(h.stopped.empty());
+  h.advance(2 * kSecond);  // It reports, but no step in 30 s.
+  ASSERT_FALSE(h.stopped.empty());
+  EXPECT_TRUE(h.stopped[0].kill);
+  EXPECT_EQ(h.stopped[0].replica, h.runs[0].replica);
+}
+
+TEST(CoreReplicas, AnIdleReplicaThatFallsSilentIsKilledToo) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  for (int i = 0; i < 35; ++i) {
+    h.advance(kSecond);
+    // Only echo reports.
+    for (const ReplicaId replica : h.live)
+      if (replica.value == 2) h.step(WorkerReported{replica, engine::ReplicaStats{}});
+  }
+  ASSERT_EQ(h.stopped.size(), 1u);
+  EXPECT_EQ(h.stopped[0].replica.value, 1u);
+}
+
+TEST(CoreReplicas, OurOwnStandstillIsNobodysSilence) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  h.now += 3600 * kSecond;  // Suspended: no tick in between.
+  h.step(Tick{});
+  EXPECT_TRUE(h.stopped.empty());
+}
+
+TEST(CoreReplicas, StartupTimeoutRestarts) {
+  CoreSetup setup = test_setup(1);
+  setup.deployments[0].startup_timeout_us = 10 * kSecond;
+  CoreHarness h(setup);
+  h.step(Started{});
+  h.step(WorkerConnected{ReplicaId{1}, 77});
+  h.advance(9 * kSecond);
+  EXPECT_EQ(h.core.deployments()[0].replicas[0].state, ReplicaState::kLoading);
+  h.advance(kSecond);
+  EXPECT_EQ(h.stopped.size(), 1u);
+  EXPECT_NE(h.core.deployments()[0].replicas[0].message.find("startup_timeout_s"),
+            std::string::npos);
+}
+
+TEST(CoreReplicas, AReplicaThatLeavesOutTokensIsGivenUp) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  const Placed placed = h.one(h.spec());
+  h.tokens(h.runs[0], 0, {1});
+  h.tokens(h.runs[0], 2, {3});
+  ASSERT_EQ(h.stopped.size(), 1u);
+  EXPECT_EQ(h.view(placed.task).status, TaskStatus::kQueued);
+}
+
+TEST(CoreReplicas, RestoredTasksGoOnAndFinishedOnesAreKept) {
+  CoreHarness first(test_setup(2));
+  first.start();
+  TaskSpec keyed = first.spec();
+  keyed.idempotency_key = "k";
+  const Placed done = first.one(keyed), cut = first.one(first.spec()),
+               queued = first.one(first.spec());
+  first.finish(first.runs[0]);
+  first.tokens(first.runs[1], 0, {4, 5});
+  first.advance(kTokenFlushUs);
+  // Power loss: another process replays what was durable.
+  journal::Replay replay;
+  for (const journal::Event& event : first.journal) ASSERT_TRUE(replay.add(event).ok());
+  CoreHarness second(test_setup(2));
+  second.step(TasksRestored{replay.take()});
+  EXPECT_EQ(second.view(done.task).status, TaskStatus::kCompleted);
+  EXPECT_EQ(second.view(done.task).result->tokens, 10u);
+  EXPECT_EQ(second.view(cut.task).status, TaskStatus::kQueued);
+  second.start();
+  ASSERT_EQ(second.runs.size(), 2u);
+  bool continued = false;
+  for (const auto& run : second.runs)
+    continued |= run.command.generated == std::vector<int32_t>{4, 5};
+  EXPECT_TRUE(continued);
+  second.finish(second.runs[0]);
+  second.finish(second.runs[1]);
+  EXPECT_EQ(second.view(cut.task).status, TaskStatus::kCompleted);
+  EXPECT_EQ(second.view(queued.task).status, TaskStatus::kCompleted);
+  EXPECT_EQ(second.ends[done.task], 0);
+  // The key still stands for it.
+  keyed.id = TaskId{8, 1};
+  EXPECT_EQ(second.one(keyed).task, done.task);
+}
+
+}  // namespace
+}  // namespace altlas::control
