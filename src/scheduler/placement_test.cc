@@ -251,5 +251,43 @@ TEST(Placement, AlternativesLeaveTheCursorAlone) {
   EXPECT_EQ(cursor.random.counter, 0u);
 }
 
+TEST(Placement, ADeviceTooSmallBesideItsWeightsIsTheLastChoiceAndNoRefusal) {
+  PlacementPolicy policy;
+  PlacementCursor cursor;
+  auto d = devices(2);
+  d[0].memory_fixed = d[0].memory_used = 600;
+  d[0].block_bytes = 10;
+  PlacementRequest r = request(Strategy::kLeastLoaded);  // 7 blocks at its longest.
+  r.estimated_memory = 330;
+  EXPECT_EQ(assess(policy, d[0], r).standing, Standing::kEligible);
+  r.estimated_memory = 331;
+  const Assessment crowded = assess(policy, d[0], r);
+  EXPECT_EQ(crowded.standing, Standing::kCrowded);
+  EXPECT_NE(crowded.reason.find("needs 331 bytes and 70 of KV blocks"), std::string::npos);
+  EXPECT_NE(crowded.reason.find("the device has 400"), std::string::npos);
+  d[1].healthy = false;
+  for (size_t i = 0; i < kStrategyCount; ++i) {
+    r.strategy = static_cast<Strategy>(i);
+    EXPECT_EQ(winner(policy, d, r, cursor), 1) << i;
+  }
+  d.pop_back();
+  EXPECT_EQ(winner(policy, d, r, cursor), 0);  // It queues.
+}
+
+TEST(Placement, BesideReservationsTheWholeSequenceCounts) {
+  PlacementPolicy policy;
+  auto d = device(0);
+  d.block_bytes = 10;
+  d.memory_used = 700;
+  d.memory_growth = 231;
+  const PlacementRequest r = request(Strategy::kLeastLoaded);  // 1 block now, 7 at its longest.
+  EXPECT_EQ(assess(policy, d, r).standing, Standing::kEligible);
+  d.memory_reserved = 100;
+  EXPECT_EQ(assess(policy, d, r).standing, Standing::kBusy);
+  EXPECT_NE(assess(policy, d, r).reason.find("69 free beside 100 reserved"), std::string::npos);
+  d.memory_growth = 230;
+  EXPECT_EQ(assess(policy, d, r).standing, Standing::kEligible);
+}
+
 }  // namespace
 }  // namespace altlas::scheduler
