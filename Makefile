@@ -7,7 +7,7 @@ test:
 quick:
 	./test quick
 asan tsan:
-	tools/install test && tools/build $@ all && ctest --test-dir build/$@ -L unit --output-on-failure
+	tools/install test && tools/build $@ all && ctest --test-dir build/$@ -LE 'bench|tidy' --output-on-failure
 gcc:
 	tools/install test && cmake --preset gcc && cmake --build build/gcc --target altlas
 format:

@@ -50,7 +50,7 @@ function(altlas_room)
     target_link_libraries(${ROOM_NAME}_test PRIVATE ${room} altlas_testing ${test_links} GTest::gmock GTest::gtest_main)
     target_compile_definitions(${ROOM_NAME}_test PRIVATE ALTLAS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     gtest_discover_tests(${ROOM_NAME}_test DISCOVERY_MODE PRE_TEST
-      TEST_PREFIX "${ROOM_NAME}/" PROPERTIES LABELS "${ROOM_NAME};unit" TIMEOUT 300)
+      TEST_PREFIX "${ROOM_NAME}/" PROPERTIES LABELS "${ROOM_NAME}" TIMEOUT 300)
   endif()
   if(ALTLAS_TESTS AND benches)
     add_executable(${ROOM_NAME}_bench ${benches})

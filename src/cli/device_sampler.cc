@@ -50,9 +50,9 @@ double cpu_temperature(const std::string& folder) {
 }
 
 std::function<std::vector<control::DeviceSampled>()> make_device_sampler(
-    std::vector<control::DeviceSetup> devices) {
+    std::vector<control::DeviceSetup> devices, bool cpu_yields) {
   const auto sampler = std::make_shared<device::UtilizationSampler>();
-  return [devices = std::move(devices), sampler] {
+  return [devices = std::move(devices), sampler, cpu_yields] {
     const device::Load load = sampler->sample(read_small("/proc/stat"), own_ticks());
     const double temperature = cpu_temperature("/sys/class/hwmon");
     std::vector<control::DeviceSampled> samples;
@@ -61,7 +61,7 @@ std::function<std::vector<control::DeviceSampled>()> make_device_sampler(
       sample.device = device.id;
       sample.utilization = -1;
       if (device.kind == "cpu") {
-        sample.foreign_utilization = load.foreign * 100;
+        if (cpu_yields) sample.foreign_utilization = load.foreign * 100;
         sample.temperature = temperature;
       }
       samples.push_back(sample);

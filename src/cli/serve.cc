@@ -39,6 +39,7 @@ struct Serving {
   config::Config config;
   telemetry::Registry metrics;
   std::vector<control::DeviceSetup> devices;
+  bool cpu_yields = false;  // See make_device_sampler().
   std::string model_name;
   std::string model_path;
   asio::thread_pool metrics_thread{1};
@@ -163,6 +164,7 @@ void raise_descriptor_limit() {
 
 Result<void> build(const SettingFlags& flags, Serving& out) {
   ALTLAS_TRY(config::Loaded loaded, load_config(flags));
+  out.cpu_yields = loaded.origins.contains("gpu.utilization_threshold");
   out.config = std::move(loaded.config);
   ALTLAS_TRY(const log::Level level, log::parse_level(out.config.monitoring.log_level));
   log::set_level(level);
@@ -193,7 +195,7 @@ Result<void> connect(Serving& out) {
   ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
   options.in_process_workers = out.config.engine.in_process_workers;
   options.metrics = &out.metrics;
-  options.sample = make_device_sampler(out.devices);
+  options.sample = make_device_sampler(out.devices, out.cpu_yields);
   ALTLAS_TRY(out.service, control::make_service(out.io, std::move(options)));
   std::vector<server::ServedModel> models;
   server::ServedModel served;

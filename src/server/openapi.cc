@@ -66,15 +66,22 @@ json::array parameters_of(const Route& route) {
   return out;
 }
 
+// Text as it is; of an event stream, one event.
+json::object text_content(std::string_view type) {
+  if (type != "text/event-stream") return {{"schema", {{"type", "string"}}}};
+  const json::object data{{"data", {{"type", "string"}}}};
+  return {{"schema", {{"type", "object"}, {"properties", data}}}};
+}
+
 json::object responses_of(const Route& route, bool with_auth) {
   json::object out;
   json::object ok{{"description", "OK"}};
   json::object content;
   if (!route.response.empty()) content = json_content(reference(route.response));
   if (route.response_type != "application/json")
-    content[route.response_type] = {{"schema", {{"type", "string"}}}};
+    content[route.response_type] = text_content(route.response_type);
   if (route.pattern.ends_with("completions") || route.pattern == "/chat")
-    content["text/event-stream"] = {{"schema", {{"type", "string"}}}};
+    content["text/event-stream"] = text_content("text/event-stream");
   if (!content.empty()) ok["content"] = std::move(content);
   out["200"] = std::move(ok);
   std::vector<int> errors = route.errors;

@@ -63,7 +63,8 @@ TaskSpec Clients::make_spec() {
   if (one_in(random_, 5))
     spec.deadline = events_.now() + static_cast<int64_t>(random_.below(8 * kSecond));
   const uint64_t total = scenario_.setup.devices[0].memory_total;
-  if (one_in(random_, 5)) spec.estimated_memory = 1 + random_.below(total / 2);
+  if (one_in(random_, 5))
+    spec.estimated_memory = 1 + random_.below(one_in(random_, 3) ? total + total / 16 : total / 2);
   if (one_in(random_, 12)) spec.strategy = static_cast<Strategy>(random_.below(7));
   if (one_in(random_, 12))
     spec.specific_device =
