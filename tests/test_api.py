@@ -1,11 +1,16 @@
 """The task API as the specification has it: fields, statuses, limits, bad input."""
 import base64
 import json
+import signal
 import socket
+import ssl
+import subprocess
 import time
 
 import pytest
 import requests
+
+from conftest import run_cli
 
 
 def predict(server, **body):
@@ -187,3 +192,69 @@ def test_metrics(sim_server):
     for name in ("gpu_utilization_percent", "gpu_memory_used_mb", "gpu_tasks_count", "altlas_server_requests_total"):
         assert f"# TYPE {name} " in text, name
     assert 'gpu_id="0"' in text
+
+
+def test_tls_and_reload(start_server, tmp_path):
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+
+    def make(name):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                        "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+
+    def subject(server):
+        host, port = server.url.removeprefix("https://").split(":")
+        return ssl.get_server_certificate((host, int(port)))
+
+    make("first")
+    server = start_server("--devices", "sim:h100:1", "--tls-cert", cert, "--tls-key", key)
+    assert server.url.startswith("https://")
+    assert requests.get(server.url + "/health", verify=cert, timeout=30).json()["status"] == "ok"
+    before = subject(server)
+    make("second")
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and subject(server) == before:
+        time.sleep(0.05)
+    assert subject(server) != before
+    assert requests.get(server.url + "/health", verify=cert, timeout=30).status_code == 200
+    server.stop()
+
+
+def test_slow_sender_is_closed(start_server):
+    server = start_server("--devices", "sim:h100:1", config="server: {slow_sender_timeout_s: 1}")
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        started = time.monotonic()
+        assert connection.recv(1) == b""
+        assert time.monotonic() - started < 10
+    server.stop()
+
+
+def test_too_many_connections(start_server):
+    server = start_server("--devices", "sim:h100:1", config="server: {connections_max: 4}")
+    host, port = server.url.removeprefix("http://").split(":")
+    open_ones = [socket.create_connection((host, int(port)), timeout=30) for _ in range(4)]
+    time.sleep(0.3)
+    with socket.create_connection((host, int(port)), timeout=30) as fifth:
+        assert fifth.recv(100).startswith(b"HTTP/1.1 503")
+    for one in open_ones:
+        one.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if server.get("/health").status_code == 200:
+                break
+        except requests.ConnectionError:
+            time.sleep(0.05)
+    assert server.get("/health").status_code == 200
+    server.stop()
+
+
+def test_bad_arguments_leave_with_2():
+    for arguments, says in ((["serve", "--devices", "gpu:1"], "gpu"), (["serve", "--port", "70000"], "65535"), (["serve", "--nonsense"], "nonsense"),
+                            (["serve", "--host", "0.0.0.0", "--port", "0"], "key"), (["serve", "--model", "/does/not/exist.gguf"], "exist"),
+                            (["serve", "--devices", "cpu:1:1:100MiB", "--port", "0", "--data-dir", "none"], "fit")):
+        done = run_cli(*arguments)
+        assert done.returncode == 2 and says in done.stderr, (arguments, done.stderr)
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
