@@ -127,6 +127,9 @@ Result<void> SqliteStore::open() {
   ALTLAS_TRY(put_value_,
              prepare(database, "INSERT OR REPLACE INTO value(name, value) VALUES(?1, ?2)"));
   ALTLAS_TRY(get_value_, prepare(database, "SELECT value FROM value WHERE name = ?1"));
+  // The checkpoint does not synchronise the log that it cut; a commit does, before anything is told
+  // of what is here.
+  ALTLAS_TRY_VOID(put_value("opened", "1"));
   return {};
 }
 
