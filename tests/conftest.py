@@ -114,8 +114,9 @@ def cpu_server():
 
 @pytest.fixture(scope="module")
 def sim_server():
-    """The default model's tokenizer and shape on four simulated devices: fast, deterministic."""
-    server = Server("--devices", "sim:h100:4")
+    """The default model's tokenizer and shape on four simulated devices: fast, deterministic. They never end a text by
+    themselves, so the length is kept short."""
+    server = Server("--devices", "sim:h100:4", "--max-model-len", "512")
     yield server
     server.stop()
     server.close()

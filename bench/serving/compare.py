@@ -51,7 +51,8 @@ class Running:
             try:
                 rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
                 total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M).group(1))
-                waiting += [int(c) for c in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+                for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                    waiting += [int(c) for c in (task / "children").read_text().split()]
             except (OSError, AttributeError):
                 pass
         return total / 1024

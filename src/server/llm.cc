@@ -136,14 +136,14 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
 // POST /echo -> {"echo": the body, "calls": the replica's count}: a deployment like any other,
 // without a model.
 awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::value body,
-                parse_json(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  const auto depth_max = static_cast<size_t>(rooms.config.server.json_depth_max);
+  if (const auto body = parse_json(request.body, depth_max); !body.ok()) co_return body.error();
   PendingTask task;
   task.spec.type = "echo";
   task.spec.deployment = "echo";
   task.spec.owner = request.identity.name;
   task.spec.tokens_max = 1;
-  task.spec.payload = json::serialize(body);
+  task.spec.payload = std::move(request.body);  // As it was sent: numbers keep their digits.
   ALTLAS_CO_TRY(control::TaskView view,
                 co_await run_task(std::move(task), request.disconnect, rooms));
   co_return json_response(std::move(view.result->text));
