@@ -194,11 +194,12 @@ def test_truncated_model_is_refused(model, tmp_path):
     refused(run_cli("generate", "--model", str(cut), "--prompt", "x"), "cut.gguf")
 
 
-def test_status_of_a_server(sim_server):
+def test_status_of_a_server(start_server):
+    sim_server = start_server("--devices", "sim:h100:1")
     result = run_cli("status", "--url", sim_server.url)
     assert result.returncode == 0, result.stderr
     assert "DEVICE" in result.stdout and "REPLICA" in result.stdout and "h100" in result.stdout
-    task = sim_server.post("/api/v1/predict", {"text": "x", "max_length": 2000}).json()
+    task = sim_server.post("/api/v1/predict", {"text": "x", "max_length": 30000}).json()
     canceled = run_cli("cancel", task["task_id"], "--url", sim_server.url)
     assert canceled.returncode == 0 and "canceled" in canceled.stdout, canceled.stderr
     refused(run_cli("cancel", "0" * 32, "--url", sim_server.url), "404")
