@@ -74,7 +74,8 @@ awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
-  const json::object answer{{"strategy", to_string(co_await rooms.service.strategy())}};
+  const Strategy strategy = co_await rooms.service.strategy();
+  const json::object answer{{"strategy", to_string(strategy)}};
   co_return json_response(json::serialize(answer));
 }
 

@@ -112,8 +112,8 @@ std::string openapi_json(std::string_view version, bool with_auth) {
     }
     if (with_auth && route.access != Access::kOpen) {
       json::array security;
-      security.push_back({{"bearer", json::array()}});
-      security.push_back({{"basic", json::array()}});
+      security.push_back(json::object{{"bearer", json::array()}});
+      security.push_back(json::object{{"basic", json::array()}});
       operation["security"] = std::move(security);
     }
     std::string method(route.method);
