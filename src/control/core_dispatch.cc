@@ -310,6 +310,8 @@ void Core::start(Task& task, uint32_t index, Out& out) {
   command.tokens_max = task.spec.tokens_max;
   command.priority = task.spec.priority;
   command.sampling = task.spec.sampling;
+  command.adapter = task.spec.adapter;
+  command.embeds = task.spec.embeds;
   command.payload = task.spec.payload;
   out.push_back(SendCommand{slot.id, std::move(command)});
   if (task.spec.durable) {

@@ -15,6 +15,12 @@ namespace altlas::engine {
 
 // ---- To the replica ----
 
+// A LoRA adapter that requests may name.
+struct AdapterFile {
+  std::string name;
+  std::string path;  // A GGUF or safetensors file that the worker can open.
+};
+
 // What to load. A rank is (worker, device); this worker hosts `devices[i]` as rank `ranks[i]`; rank
 // 0 leads.
 struct LoadReplica {
@@ -37,6 +43,11 @@ struct LoadReplica {
   double memory_utilization = 0.9;
   std::string kv_dtype = "f16";
   bool prefix_caching = true;
+  uint64_t swap_bytes = 0;          // Host memory for the KV of preempted sequences; 0: recompute.
+  uint32_t speculative_tokens = 0;  // Guessed ahead per step and sequence; 0: none.
+  std::string draft_model_path;     // Guesses come from it; empty: from the text so far.
+  std::string repack_folder;        // Where repacked weights are kept; empty: nowhere.
+  std::vector<AdapterFile> adapters;
 };
 
 // Starts, or goes on with, a task. With `generated` set the replica continues after those tokens,
@@ -48,6 +59,8 @@ struct SubmitSequence {
   int32_t tokens_max = 0;
   Priority priority = Priority::kNormal;
   SamplingParams sampling;
+  std::string adapter;  // One of LoadReplica::adapters; empty: the model itself.
+  bool embeds = false;  // The result is the prompt's embedding; tokens_max is ignored.
   std::string payload;  // For `echo`.
 };
 
@@ -76,7 +89,9 @@ struct ReplicaLoaded {
   uint64_t block_bytes = 0;
   uint64_t weight_bytes = 0;
   uint64_t activation_bytes = 0;
-  std::string simd;  // "avx512_vnni".
+  std::string simd;             // "avx512_vnni".
+  uint32_t embedding_size = 0;  // Values of an embedding; 0: this model gives none.
+  bool generates = true;        // False for encoders: they only embed.
 };
 
 struct LoadFailed {
@@ -116,6 +131,11 @@ struct ReplicaStats {
   uint64_t generated_tokens = 0;             // Since load.
   std::vector<int64_t> device_busy_us;       // Since load, one per device of the worker.
   std::vector<uint64_t> device_memory_used;  // Bytes in the ledger, one per device.
+  uint64_t prefix_query_tokens = 0;          // Prompt tokens looked up in the prefix cache.
+  uint64_t prefix_hit_tokens = 0;            // Of them, found.
+  uint64_t swapped_blocks = 0;               // KV blocks written to host memory since load.
+  uint64_t speculative_drafted = 0;          // Tokens guessed ahead since load.
+  uint64_t speculative_accepted = 0;         // Of them, right.
 };
 
 struct ReplicaDrained {};

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include "base/hash.h"
-#include "journal.pb.h"
+#include "journal/journal.pb.h"
+#include "task/convert.h"
 
 namespace altlas::journal {
 namespace {
@@ -18,56 +19,6 @@ Overloaded(F...) -> Overloaded<F...>;
 uint32_t checksum(const TaskId& task, std::string_view body) {
   const uint64_t hash = Hasher().add(task.high).add(task.low).add(body).value();
   return static_cast<uint32_t>(hash ^ (hash >> 32));
-}
-
-// An enum value written as a number.  Errors: kInvalid above `last`.
-template <class E>
-Result<E> to_enum(uint32_t value, E last, std::string_view field) {
-  if (value > static_cast<uint32_t>(last))
-    return invalid(fmt::format("{} is {}, the last one known is {}", field, value,
-                               static_cast<uint32_t>(last)));
-  return static_cast<E>(value);
-}
-
-void write_sampling(const SamplingParams& from, proto::Sampling* to) {
-  to->set_temperature(from.temperature);
-  to->set_top_p(from.top_p);
-  to->set_top_k(from.top_k);
-  to->set_min_p(from.min_p);
-  to->set_repetition_penalty(from.repetition_penalty);
-  to->set_presence_penalty(from.presence_penalty);
-  to->set_frequency_penalty(from.frequency_penalty);
-  to->set_seed(from.seed);
-  to->set_logprobs(from.logprobs);
-  to->set_prompt_logprobs(from.prompt_logprobs);
-  to->set_ignore_eos(from.ignore_eos);
-  to->set_min_tokens(from.min_tokens);
-  for (const std::string& stop : from.stop) to->add_stop(stop);
-  for (const auto& [token, bias] : from.logit_bias) {
-    proto::LogitBias* row = to->add_logit_bias();
-    row->set_token(token);
-    row->set_bias(bias);
-  }
-}
-
-SamplingParams read_sampling(const proto::Sampling& from) {
-  SamplingParams to;
-  to.temperature = from.temperature();
-  to.top_p = from.top_p();
-  to.top_k = from.top_k();
-  to.min_p = from.min_p();
-  to.repetition_penalty = from.repetition_penalty();
-  to.presence_penalty = from.presence_penalty();
-  to.frequency_penalty = from.frequency_penalty();
-  to.seed = from.seed();
-  to.logprobs = from.logprobs();
-  to.prompt_logprobs = from.prompt_logprobs();
-  to.ignore_eos = from.ignore_eos();
-  to.min_tokens = from.min_tokens();
-  to.stop.assign(from.stop().begin(), from.stop().end());
-  for (const proto::LogitBias& row : from.logit_bias())
-    to.logit_bias.emplace_back(row.token(), row.bias());
-  return to;
 }
 
 void write_spec(const TaskSpec& from, proto::Spec* to) {
@@ -87,6 +38,8 @@ void write_spec(const TaskSpec& from, proto::Spec* to) {
   to->set_tokens_max(from.tokens_max);
   write_sampling(from.sampling, to->mutable_sampling());
   to->set_payload(from.payload);
+  to->set_adapter(from.adapter);
+  to->set_embeds(from.embeds);
 }
 
 Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from) {
@@ -108,40 +61,10 @@ Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from) {
   to.durable = from.durable();
   to.prompt.assign(from.prompt().begin(), from.prompt().end());
   to.tokens_max = from.tokens_max();
-  to.sampling = read_sampling(from.sampling());
+  ALTLAS_TRY(to.sampling, read_sampling(from.sampling()));
   to.payload = from.payload();
-  return to;
-}
-
-void write_result(const TaskResult& from, proto::TaskResult* to) {
-  to->set_text(from.text);
-  to->set_tokens(from.tokens);
-  to->set_finish_reason(static_cast<uint32_t>(from.finish_reason));
-  to->set_stop_string(from.stop_string);
-  for (const TokenLogprobs& token : from.prompt_logprobs) {
-    proto::TokenLogprobs* row = to->add_prompt_logprobs();
-    row->set_id(token.id);
-    row->set_logprob(token.logprob);
-    for (const auto& [id, logprob] : token.top) {
-      proto::TopToken* top = row->add_top();
-      top->set_id(id);
-      top->set_logprob(logprob);
-    }
-  }
-}
-
-Result<TaskResult> read_result(const proto::TaskResult& from) {
-  TaskResult to;
-  to.text = from.text();
-  to.tokens = from.tokens();
-  ALTLAS_TRY(to.finish_reason,
-             to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
-  to.stop_string = from.stop_string();
-  for (const proto::TokenLogprobs& row : from.prompt_logprobs()) {
-    TokenLogprobs token{row.id(), row.logprob(), {}};
-    for (const proto::TopToken& top : row.top()) token.top.emplace_back(top.id(), top.logprob());
-    to.prompt_logprobs.push_back(std::move(token));
-  }
+  to.adapter = from.adapter();
+  to.embeds = from.embeds();
   return to;
 }
 

@@ -45,6 +45,9 @@ inline TaskSpec full_spec(uint64_t number) {
   spec.sampling.min_tokens = 5;
   spec.sampling.stop = {"\n\n", "\xff\xfe", ""};
   spec.sampling.logit_bias = {{-1, 0.5f}, {151000, -100.0f}};
+  spec.sampling.grammar = {GrammarKind::kRegex, "[a-z]+\xff"};
+  spec.adapter = "adapter";
+  spec.embeds = true;
   spec.payload = "{\"a\": \"\xc3\x28\"}";
   return spec;
 }
@@ -56,6 +59,7 @@ inline TaskResult full_result(uint64_t number) {
   result.finish_reason = FinishReason::kLength;
   result.stop_string = "stop";
   result.prompt_logprobs = {{1, -0.5f, {{1, -0.5f}, {2, -1.5f}}}, {-7, -2.0f, {}}};
+  result.embedding = {0.25f, -2.0f};
   return result;
 }
 

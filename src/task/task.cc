@@ -2,14 +2,34 @@
 
 namespace altlas {
 namespace {
-constexpr std::string_view kStatusNames[] = {"queued", "running", "completed", "failed", "canceled"};
+constexpr std::string_view kStatusNames[] = {"queued", "running", "completed", "failed",
+                                             "canceled"};
 }
 
 std::string_view to_string(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kNone: return "";
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
+    case FinishReason::kNone:
+      return "";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+  }
+  return "";
+}
+
+std::string_view to_string(GrammarKind kind) {
+  switch (kind) {
+    case GrammarKind::kNone:
+      return "none";
+    case GrammarKind::kJsonObject:
+      return "json_object";
+    case GrammarKind::kJsonSchema:
+      return "json_schema";
+    case GrammarKind::kRegex:
+      return "regex";
+    case GrammarKind::kGbnf:
+      return "gbnf";
   }
   return "";
 }

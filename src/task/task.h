@@ -14,6 +14,18 @@
 
 namespace altlas {
 
+// What the text must be, besides likely.
+enum class GrammarKind : uint8_t { kNone, kJsonObject, kJsonSchema, kRegex, kGbnf };
+std::string_view to_string(GrammarKind kind);
+
+// A language that the generated text is a word of. The same text compiles to the same automaton on
+// every replica.
+struct Grammar {
+  GrammarKind kind = GrammarKind::kNone;
+  std::string text;  // Schema, pattern or rules; empty for kNone and kJsonObject.
+  friend bool operator==(const Grammar&, const Grammar&) = default;
+};
+
 // How the next token is drawn. With the seed and the token ids it decides the whole text
 // (counter-based randomness).
 struct SamplingParams {
@@ -32,6 +44,7 @@ struct SamplingParams {
   int32_t min_tokens = 0;  // No end of generation before so many tokens.
   std::vector<std::string> stop;
   std::vector<std::pair<int32_t, float>> logit_bias;  // Token id, added to its logit. Sorted by id.
+  Grammar grammar;
 
   friend bool operator==(const SamplingParams&, const SamplingParams&) = default;
 };
@@ -64,6 +77,8 @@ struct TaskSpec {
   std::vector<int32_t> prompt;  // Token ids.
   int32_t tokens_max = 128;     // Generated tokens at most; ≥ 1.
   SamplingParams sampling;
+  std::string adapter;  // Name of the LoRA adapter; empty: the model itself.
+  bool embeds = false;  // The answer is the prompt's embedding; nothing is generated.
   std::string payload;  // JSON body of deployments that are not models (`/echo`); empty otherwise.
 };
 
@@ -96,6 +111,7 @@ struct TaskResult {
   FinishReason finish_reason = FinishReason::kNone;
   std::string stop_string;  // The one that ended it, if one did.
   std::vector<TokenLogprobs> prompt_logprobs;
+  std::vector<float> embedding;  // Of length 1 (L2); empty unless the task `embeds`.
 };
 
 }  // namespace altlas

@@ -1,17 +1,9 @@
 #include "worker/convert.h"
 
-#include <fmt/format.h>
+#include "task/convert.h"
 
 namespace altlas::worker {
 namespace {
-
-template <class E>
-Result<E> to_enum(uint32_t value, E last, std::string_view field) {
-  if (value > static_cast<uint32_t>(last))
-    return invalid(fmt::format("{} is {}, the last one known is {}", field, value,
-                               static_cast<uint32_t>(last)));
-  return static_cast<E>(value);
-}
 
 template <class Repeated, class T>
 void write_all(const std::vector<T>& from, Repeated* to) {
@@ -20,72 +12,6 @@ void write_all(const std::vector<T>& from, Repeated* to) {
 template <class T, class Repeated>
 std::vector<T> read_all(const Repeated& from) {
   return std::vector<T>(from.begin(), from.end());
-}
-
-void write_sampling(const SamplingParams& from, proto::Sampling* to) {
-  to->set_temperature(from.temperature);
-  to->set_top_p(from.top_p);
-  to->set_top_k(from.top_k);
-  to->set_min_p(from.min_p);
-  to->set_repetition_penalty(from.repetition_penalty);
-  to->set_presence_penalty(from.presence_penalty);
-  to->set_frequency_penalty(from.frequency_penalty);
-  to->set_seed(from.seed);
-  to->set_logprobs(from.logprobs);
-  to->set_prompt_logprobs(from.prompt_logprobs);
-  to->set_ignore_eos(from.ignore_eos);
-  to->set_min_tokens(from.min_tokens);
-  for (const std::string& stop : from.stop) to->add_stop(stop);
-  for (const auto& [token, bias] : from.logit_bias) {
-    proto::LogitBias* row = to->add_logit_bias();
-    row->set_token(token);
-    row->set_bias(bias);
-  }
-}
-
-SamplingParams read_sampling(const proto::Sampling& from) {
-  SamplingParams to;
-  to.temperature = from.temperature();
-  to.top_p = from.top_p();
-  to.top_k = from.top_k();
-  to.min_p = from.min_p();
-  to.repetition_penalty = from.repetition_penalty();
-  to.presence_penalty = from.presence_penalty();
-  to.frequency_penalty = from.frequency_penalty();
-  to.seed = from.seed();
-  to.logprobs = from.logprobs();
-  to.prompt_logprobs = from.prompt_logprobs();
-  to.ignore_eos = from.ignore_eos();
-  to.min_tokens = from.min_tokens();
-  to.stop.assign(from.stop().begin(), from.stop().end());
-  for (const proto::LogitBias& row : from.logit_bias())
-    to.logit_bias.emplace_back(row.token(), row.bias());
-  return to;
-}
-
-template <class Repeated>
-void write_logprobs(const std::vector<TokenLogprobs>& from, Repeated* to) {
-  for (const TokenLogprobs& token : from) {
-    proto::TokenLogprobs* row = to->Add();
-    row->set_id(token.id);
-    row->set_logprob(token.logprob);
-    for (const auto& [id, logprob] : token.top) {
-      proto::TopToken* top = row->add_top();
-      top->set_id(id);
-      top->set_logprob(logprob);
-    }
-  }
-}
-
-template <class Repeated>
-std::vector<TokenLogprobs> read_logprobs(const Repeated& from) {
-  std::vector<TokenLogprobs> to;
-  for (const proto::TokenLogprobs& row : from) {
-    TokenLogprobs token{row.id(), row.logprob(), {}};
-    for (const proto::TopToken& top : row.top()) token.top.emplace_back(top.id(), top.logprob());
-    to.push_back(std::move(token));
-  }
-  return to;
 }
 
 void write(const engine::LoadReplica& from, proto::Frame* frame) {
@@ -107,6 +33,15 @@ void write(const engine::LoadReplica& from, proto::Frame* frame) {
   to->set_memory_utilization(from.memory_utilization);
   to->set_kv_dtype(from.kv_dtype);
   to->set_prefix_caching(from.prefix_caching);
+  to->set_swap_bytes(from.swap_bytes);
+  to->set_speculative_tokens(from.speculative_tokens);
+  to->set_draft_model_path(from.draft_model_path);
+  to->set_repack_folder(from.repack_folder);
+  for (const engine::AdapterFile& adapter : from.adapters) {
+    proto::AdapterFile* file = to->add_adapters();
+    file->set_name(adapter.name);
+    file->set_path(adapter.path);
+  }
 }
 
 engine::LoadReplica read_load(const proto::LoadReplica& from) {
@@ -128,6 +63,12 @@ engine::LoadReplica read_load(const proto::LoadReplica& from) {
   to.memory_utilization = from.memory_utilization();
   to.kv_dtype = from.kv_dtype();
   to.prefix_caching = from.prefix_caching();
+  to.swap_bytes = from.swap_bytes();
+  to.speculative_tokens = from.speculative_tokens();
+  to.draft_model_path = from.draft_model_path();
+  to.repack_folder = from.repack_folder();
+  for (const proto::AdapterFile& file : from.adapters())
+    to.adapters.push_back({file.name(), file.path()});
   return to;
 }
 
@@ -139,6 +80,8 @@ void write(const engine::SubmitSequence& from, proto::Frame* frame) {
   to->set_tokens_max(from.tokens_max);
   to->set_priority(static_cast<uint32_t>(from.priority));
   write_sampling(from.sampling, to->mutable_sampling());
+  to->set_adapter(from.adapter);
+  to->set_embeds(from.embeds);
   to->set_payload(from.payload);
 }
 
@@ -149,7 +92,9 @@ Result<Message> read_submit(const proto::SubmitSequence& from) {
   to.generated = read_all<int32_t>(from.generated());
   to.tokens_max = from.tokens_max();
   ALTLAS_TRY(to.priority, to_enum(from.priority(), Priority::kLow, "priority"));
-  to.sampling = read_sampling(from.sampling());
+  ALTLAS_TRY(to.sampling, read_sampling(from.sampling()));
+  to.adapter = from.adapter();
+  to.embeds = from.embeds();
   to.payload = from.payload();
   return Message(engine::Command(std::move(to)));
 }
@@ -173,11 +118,21 @@ void write(const engine::ReplicaLoaded& from, proto::Frame* frame) {
   to->set_weight_bytes(from.weight_bytes);
   to->set_activation_bytes(from.activation_bytes);
   to->set_simd(from.simd);
+  to->set_embedding_size(from.embedding_size);
+  to->set_generates(from.generates);
 }
 
 engine::ReplicaLoaded read_loaded(const proto::ReplicaLoaded& from) {
-  return {from.sequences_max(), from.model_len_max(), from.block_tokens(),     from.kv_blocks(),
-          from.block_bytes(),   from.weight_bytes(),  from.activation_bytes(), from.simd()};
+  return {.sequences_max = from.sequences_max(),
+          .model_len_max = from.model_len_max(),
+          .block_tokens = from.block_tokens(),
+          .kv_blocks = from.kv_blocks(),
+          .block_bytes = from.block_bytes(),
+          .weight_bytes = from.weight_bytes(),
+          .activation_bytes = from.activation_bytes(),
+          .simd = from.simd(),
+          .embedding_size = from.embedding_size(),
+          .generates = from.generates()};
 }
 
 void write(const engine::LoadFailed& from, proto::Frame* to) {
@@ -192,7 +147,7 @@ void write(const engine::SequenceTokens& from, proto::Frame* frame) {
   write_all(from.delta.ids, to->mutable_ids());
   to->set_text_offset(from.delta.text_offset);
   to->set_text(from.delta.text);
-  write_logprobs(from.delta.logprobs, to->mutable_logprobs());
+  for (const TokenLogprobs& token : from.delta.logprobs) write_logprobs(token, to->add_logprobs());
 }
 
 engine::SequenceTokens read_tokens(const proto::SequenceTokens& from) {
@@ -202,29 +157,21 @@ engine::SequenceTokens read_tokens(const proto::SequenceTokens& from) {
   to.delta.ids = read_all<int32_t>(from.ids());
   to.delta.text_offset = from.text_offset();
   to.delta.text = from.text();
-  to.delta.logprobs = read_logprobs(from.logprobs());
+  for (const altlas::proto::TokenLogprobs& row : from.logprobs())
+    to.delta.logprobs.push_back(read_logprobs(row));
   return to;
 }
 
 void write(const engine::SequenceFinished& from, proto::Frame* frame) {
   proto::SequenceFinished* to = frame->mutable_finished();
   to->set_sequence(from.sequence.value);
-  to->set_text(from.result.text);
-  to->set_tokens(from.result.tokens);
-  to->set_finish_reason(static_cast<uint32_t>(from.result.finish_reason));
-  to->set_stop_string(from.result.stop_string);
-  write_logprobs(from.result.prompt_logprobs, to->mutable_prompt_logprobs());
+  write_result(from.result, to->mutable_result());
 }
 
 Result<Message> read_finished(const proto::SequenceFinished& from) {
   engine::SequenceFinished to;
   to.sequence = SequenceId{from.sequence()};
-  to.result.text = from.text();
-  to.result.tokens = from.tokens();
-  ALTLAS_TRY(to.result.finish_reason,
-             to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
-  to.result.stop_string = from.stop_string();
-  to.result.prompt_logprobs = read_logprobs(from.prompt_logprobs());
+  ALTLAS_TRY(to.result, read_result(from.result()));
   return Message(engine::Report(std::move(to)));
 }
 
@@ -249,18 +196,28 @@ void write(const engine::ReplicaStats& from, proto::Frame* frame) {
   to->set_generated_tokens(from.generated_tokens);
   write_all(from.device_busy_us, to->mutable_device_busy_us());
   write_all(from.device_memory_used, to->mutable_device_memory_used());
+  to->set_prefix_query_tokens(from.prefix_query_tokens);
+  to->set_prefix_hit_tokens(from.prefix_hit_tokens);
+  to->set_swapped_blocks(from.swapped_blocks);
+  to->set_speculative_drafted(from.speculative_drafted);
+  to->set_speculative_accepted(from.speculative_accepted);
 }
 
 engine::ReplicaStats read_stats(const proto::ReplicaStats& from) {
-  return {from.steps(),
-          from.running(),
-          from.waiting(),
-          from.kv_blocks_free(),
-          from.preemptions(),
-          from.prompt_tokens(),
-          from.generated_tokens(),
-          read_all<int64_t>(from.device_busy_us()),
-          read_all<uint64_t>(from.device_memory_used())};
+  return {.steps = from.steps(),
+          .running = from.running(),
+          .waiting = from.waiting(),
+          .kv_blocks_free = from.kv_blocks_free(),
+          .preemptions = from.preemptions(),
+          .prompt_tokens = from.prompt_tokens(),
+          .generated_tokens = from.generated_tokens(),
+          .device_busy_us = read_all<int64_t>(from.device_busy_us()),
+          .device_memory_used = read_all<uint64_t>(from.device_memory_used()),
+          .prefix_query_tokens = from.prefix_query_tokens(),
+          .prefix_hit_tokens = from.prefix_hit_tokens(),
+          .swapped_blocks = from.swapped_blocks(),
+          .speculative_drafted = from.speculative_drafted(),
+          .speculative_accepted = from.speculative_accepted()};
 }
 
 void write(const engine::ReplicaDrained&, proto::Frame* to) { to->mutable_drained(); }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "worker.pb.h"
+#include "worker/worker.pb.h"
 #include "worker/frames.h"
 
 namespace altlas::worker {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "worker.pb.h"
+#include "worker/worker.pb.h"
 #include "worker/convert.h"
 
 namespace altlas::worker {

@@ -24,6 +24,7 @@ inline SamplingParams full_sampling() {
   sampling.min_tokens = 5;
   sampling.stop = {"\n\n", "\xff\xfe", ""};
   sampling.logit_bias = {{-1, 0.5f}, {151000, -100.0f}};
+  sampling.grammar = {GrammarKind::kJsonSchema, "{}\xff"};
   return sampling;
 }
 
@@ -46,9 +47,14 @@ inline std::vector<engine::Command> all_commands() {
   load.memory_utilization = 0.1;
   load.kv_dtype = "q8_0";
   load.prefix_caching = false;
+  load.swap_bytes = 10;
+  load.speculative_tokens = 11;
+  load.draft_model_path = "/models/draft.gguf";
+  load.repack_folder = "/cache";
+  load.adapters = {{"one", "/a.gguf"}, {"two", "/b.safetensors"}};
   const engine::SubmitSequence submit{
-      SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,
-      Priority::kLow,         full_sampling(),    "{\"a\": 1}"};
+      SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,          Priority::kLow,
+      full_sampling(),        "adapter",          true,           "{\"a\": 1}"};
   return {load, submit, engine::CancelSequence{SequenceId{7}}, engine::DrainReplica{}};
 }
 
@@ -63,6 +69,8 @@ inline std::vector<engine::Report> all_reports() {
   loaded.weight_bytes = UINT64_MAX;
   loaded.activation_bytes = 7;
   loaded.simd = "avx512_vnni";
+  loaded.embedding_size = 8;
+  loaded.generates = false;
   engine::ReplicaStats stats;
   stats.steps = 1;
   stats.running = 2;
@@ -73,12 +81,18 @@ inline std::vector<engine::Report> all_reports() {
   stats.generated_tokens = 7;
   stats.device_busy_us = {-1, 8};
   stats.device_memory_used = {9, UINT64_MAX};
+  stats.prefix_query_tokens = 10;
+  stats.prefix_hit_tokens = 11;
+  stats.swapped_blocks = 12;
+  stats.speculative_drafted = 13;
+  stats.speculative_accepted = 14;
   return {engine::LoadProgress{"weights", 0.75},
           loaded,
           engine::LoadFailed{ErrorCode::kDevice, "no memory \xff"},
           engine::SequenceTokens{SequenceId{1}, TokenDelta{5, {1, -2}, 9, "\xf0\x9f", logprobs}},
-          engine::SequenceFinished{SequenceId{2},
-                                   TaskResult{"text", 3, FinishReason::kLength, "stop", logprobs}},
+          engine::SequenceFinished{
+              SequenceId{2},
+              TaskResult{"text", 3, FinishReason::kLength, "stop", logprobs, {0.5f, -1}}},
           engine::SequenceFailed{SequenceId{3}, ErrorCode::kTooLarge, "why"},
           engine::SequenceCanceled{SequenceId{4}, 17},
           stats,

@@ -1,0 +1,92 @@
+#include "task/convert.h"
+
+namespace altlas {
+
+void write_sampling(const SamplingParams& from, proto::Sampling* to) {
+  to->set_temperature(from.temperature);
+  to->set_top_p(from.top_p);
+  to->set_top_k(from.top_k);
+  to->set_min_p(from.min_p);
+  to->set_repetition_penalty(from.repetition_penalty);
+  to->set_presence_penalty(from.presence_penalty);
+  to->set_frequency_penalty(from.frequency_penalty);
+  to->set_seed(from.seed);
+  to->set_logprobs(from.logprobs);
+  to->set_prompt_logprobs(from.prompt_logprobs);
+  to->set_ignore_eos(from.ignore_eos);
+  to->set_min_tokens(from.min_tokens);
+  for (const std::string& stop : from.stop) to->add_stop(stop);
+  for (const auto& [token, bias] : from.logit_bias) {
+    proto::LogitBias* row = to->add_logit_bias();
+    row->set_token(token);
+    row->set_bias(bias);
+  }
+  if (from.grammar.kind == GrammarKind::kNone) return;
+  to->mutable_grammar()->set_kind(static_cast<uint32_t>(from.grammar.kind));
+  to->mutable_grammar()->set_text(from.grammar.text);
+}
+
+Result<SamplingParams> read_sampling(const proto::Sampling& from) {
+  SamplingParams to;
+  to.temperature = from.temperature();
+  to.top_p = from.top_p();
+  to.top_k = from.top_k();
+  to.min_p = from.min_p();
+  to.repetition_penalty = from.repetition_penalty();
+  to.presence_penalty = from.presence_penalty();
+  to.frequency_penalty = from.frequency_penalty();
+  to.seed = from.seed();
+  to.logprobs = from.logprobs();
+  to.prompt_logprobs = from.prompt_logprobs();
+  to.ignore_eos = from.ignore_eos();
+  to.min_tokens = from.min_tokens();
+  to.stop.assign(from.stop().begin(), from.stop().end());
+  for (const proto::LogitBias& row : from.logit_bias())
+    to.logit_bias.emplace_back(row.token(), row.bias());
+  if (from.has_grammar()) {
+    ALTLAS_TRY(to.grammar.kind, to_enum(from.grammar().kind(), GrammarKind::kGbnf, "grammar"));
+    to.grammar.text = from.grammar().text();
+  }
+  return to;
+}
+
+void write_logprobs(const TokenLogprobs& from, proto::TokenLogprobs* to) {
+  to->set_id(from.id);
+  to->set_logprob(from.logprob);
+  for (const auto& [id, logprob] : from.top) {
+    proto::TopToken* top = to->add_top();
+    top->set_id(id);
+    top->set_logprob(logprob);
+  }
+}
+
+TokenLogprobs read_logprobs(const proto::TokenLogprobs& from) {
+  TokenLogprobs to{from.id(), from.logprob(), {}};
+  for (const proto::TopToken& top : from.top()) to.top.emplace_back(top.id(), top.logprob());
+  return to;
+}
+
+void write_result(const TaskResult& from, proto::TaskResult* to) {
+  to->set_text(from.text);
+  to->set_tokens(from.tokens);
+  to->set_finish_reason(static_cast<uint32_t>(from.finish_reason));
+  to->set_stop_string(from.stop_string);
+  for (const TokenLogprobs& token : from.prompt_logprobs)
+    write_logprobs(token, to->add_prompt_logprobs());
+  to->mutable_embedding()->Add(from.embedding.begin(), from.embedding.end());
+}
+
+Result<TaskResult> read_result(const proto::TaskResult& from) {
+  TaskResult to;
+  to.text = from.text();
+  to.tokens = from.tokens();
+  ALTLAS_TRY(to.finish_reason,
+             to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
+  to.stop_string = from.stop_string();
+  for (const proto::TokenLogprobs& row : from.prompt_logprobs())
+    to.prompt_logprobs.push_back(read_logprobs(row));
+  to.embedding.assign(from.embedding().begin(), from.embedding().end());
+  return to;
+}
+
+}  // namespace altlas

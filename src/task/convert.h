@@ -1,0 +1,30 @@
+// Task parts to and from their protobuf messages, for the journal and the worker protocol.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+#include "base/result.h"
+#include "task/task.h"
+#include "task/task.pb.h"
+
+namespace altlas {
+
+// An enum value written as a number.  Errors: kInvalid above `last`.
+template <class E>
+Result<E> to_enum(uint32_t value, E last, std::string_view field) {
+  if (value > static_cast<uint32_t>(last))
+    return invalid(fmt::format("{} is {}, the last one known is {}", field, value,
+                               static_cast<uint32_t>(last)));
+  return static_cast<E>(value);
+}
+
+void write_sampling(const SamplingParams& from, proto::Sampling* to);
+Result<SamplingParams> read_sampling(const proto::Sampling& from);
+void write_logprobs(const TokenLogprobs& from, proto::TokenLogprobs* to);
+TokenLogprobs read_logprobs(const proto::TokenLogprobs& from);
+void write_result(const TaskResult& from, proto::TaskResult* to);
+Result<TaskResult> read_result(const proto::TaskResult& from);
+
+}  // namespace altlas
