@@ -134,36 +134,50 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
   const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = config_.feed_forward,
                q = config_.q_width();
   const auto own = device::split(tokens, thread, team_.size());
+  OpClock clock(thread == 0 ? times_ : nullptr);
   for (size_t row = own.begin; row < own.end; ++row)
     embed(tokens_[row], work_.x + row * hidden, work_.angles[0] + row * config_.head_dim,
           work_.angles[1] + row * config_.head_dim);
+  clock.lap(Op::kEmbed);
+  const auto lap = [&](Op op, const Linear& linear) {
+    clock.lap(op, linear.bytes, uint64_t{linear.rows} * linear.cols * tokens);
+  };
   const LayerWeights* before = nullptr;
   for (uint32_t l = 0; l < config_.layer_count; ++l) {
     const LayerWeights& layer = weights_.layers[l];
     add_and_norm(thread, before ? before->post_feed_forward_norm : nullptr, layer.attention_norm,
                  layer.qkv, before != nullptr);
     team_.barrier();
+    clock.lap(Op::kNorm);
     multiply(thread, layer.qkv, input(tokens, work_.normed, hidden), work_.qkv, layer.qkv.rows);
     team_.barrier();
+    lap(Op::kQkv, layer.qkv);
     write_kv(thread, entries, layer, l);
     if (thread == 0) next_item_.store(0, std::memory_order_relaxed);
     team_.barrier();
+    clock.lap(Op::kKvWrite);
     attend(thread, entries, l);
     team_.barrier();
+    clock.lap(Op::kAttention);
     if (layer.output.takes_quantized) {
       ops::quantize_rows(work_.attended, q, q, own.begin, own.end, work_.quantized);
       team_.barrier();
     }
     multiply(thread, layer.output, input(tokens, work_.attended, q), work_.delta, hidden);
     team_.barrier();
+    lap(Op::kOutput, layer.output);
     add_and_norm(thread, layer.post_attention_norm, layer.feed_forward_norm, layer.gate_up, true);
     team_.barrier();
+    clock.lap(Op::kNorm);
     multiply(thread, layer.gate_up, input(tokens, work_.normed, hidden), work_.wide, 2 * wide);
     team_.barrier();
+    lap(Op::kGateUp, layer.gate_up);
     gate(thread, layer.down);
     team_.barrier();
+    clock.lap(Op::kGate);
     multiply(thread, layer.down, input(tokens, work_.wide, 2 * wide), work_.delta, hidden);
     team_.barrier();
+    lap(Op::kDown, layer.down);
     before = &layer;
   }
   for (size_t row = own.begin; row < own.end; ++row) {
@@ -172,6 +186,7 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
       norm_heads(delta, 1, hidden, before->post_feed_forward_norm, config_.norm_eps);
     ops::add_cpu(delta, hidden, work_.x + row * hidden);
   }
+  clock.lap(Op::kNorm);
 }
 
 // A token's embedding and its rope angles.
@@ -296,6 +311,7 @@ void Decoder::gate(uint32_t thread, const Linear& next) {
 
 void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
   const size_t hidden = config_.hidden, threads = team_.size();
+  OpClock clock(thread == 0 ? times_ : nullptr);
   ALTLAS_CHECK(rows.size() <= kHeadRowsMax && rows.size() <= tokens_.capacity(),
                "rows that the workspace holds");
   for (size_t i = thread; i < rows.size(); i += threads) {
@@ -306,9 +322,12 @@ void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
       ops::quantize_rows(work_.normed, hidden, hidden, i, i + 1, work_.quantized);
   }
   team_.barrier();
+  clock.lap(Op::kNorm);
   multiply(thread, weights_.head, input(rows.size(), work_.normed, hidden), work_.logits,
            config_.vocab_size);
   team_.barrier();
+  clock.lap(Op::kHead, weights_.head.bytes,
+            uint64_t{weights_.head.rows} * weights_.head.cols * rows.size());
   if (config_.logit_softcap > 0)
     for (size_t i = thread; i < rows.size(); i += threads)
       ops::softcap_cpu(config_.logit_softcap, config_.vocab_size, logits(i));

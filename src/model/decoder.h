@@ -10,6 +10,7 @@
 #include "model/architecture.h"
 #include "model/arena.h"
 #include "model/decoder_weights.h"
+#include "model/op_clock.h"
 #include "ops/attention/attention.h"
 
 namespace altlas::model {
@@ -63,9 +64,13 @@ class Decoder {
   void head(std::span<const uint32_t> rows, Use&& use) {
     team_.run([&](uint32_t thread) {
       head_logits(thread, rows);
+      OpClock clock(thread == 0 ? times_ : nullptr);
       for (size_t i = thread; i < rows.size(); i += team_.size()) use(i, logits(i));
+      clock.lap(Op::kSample);
     });
   }
+  // From now on steps add to `times`; null: none. It outlives the decoder.
+  void measure(OpTimes* times) { times_ = times; }
   float* logits(size_t row) const { return work_.logits + row * config_.vocab_size; }
 
  private:
@@ -139,6 +144,7 @@ class Decoder {
   const std::span<const KvGroup> groups_;
   const ops::KvLayout layout_;
   device::Team& team_;
+  OpTimes* times_ = nullptr;
   std::vector<Single> singles_;  // Per thread.
   const Work work_;
   struct Place {

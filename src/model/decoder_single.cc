@@ -23,32 +23,45 @@ void Decoder::run_single(uint32_t thread, const BatchEntry& entry) {
   const size_t hidden = config_.hidden, wide = config_.feed_forward, q = config_.q_width();
   Single own = singles_[thread];
   if (thread == 0) own.x = work_.x;  // The head reads it there.
+  OpClock clock(thread == 0 ? times_ : nullptr);
   embed(tokens_[0], own.x, own.angles[0], own.angles[1]);
   const auto input = [&](const float* values, size_t cols) {
     return ops::Activations{
         .tokens = 1, .quantized = own.quantized, .values = values, .stride = cols};
+  };
+  clock.lap(Op::kEmbed);
+  const auto lap = [&](Op op, const Linear& linear) {
+    clock.lap(op, linear.bytes, uint64_t{linear.rows} * linear.cols);
   };
   const LayerWeights* before = nullptr;
   for (uint32_t l = 0; l < config_.layer_count; ++l) {
     const LayerWeights& layer = weights_.layers[l];
     if (before != nullptr) add_branch(before->post_feed_forward_norm, own);
     norm_single(layer.attention_norm, layer.qkv, own);
+    clock.lap(Op::kNorm);
     multiply(thread, layer.qkv, input(own.normed, hidden), work_.qkv, layer.qkv.rows);
     team_.barrier();
+    lap(Op::kQkv, layer.qkv);
     attend_single(thread, own, entry, layer, l);
     team_.barrier();
+    clock.lap(Op::kAttention);
     if (layer.output.takes_quantized) ops::quantize_rows(work_.attended, q, q, 0, 1, own.quantized);
     multiply(thread, layer.output, input(work_.attended, q), work_.delta, hidden);
     team_.barrier();
+    lap(Op::kOutput, layer.output);
     add_branch(layer.post_attention_norm, own);
     norm_single(layer.feed_forward_norm, layer.gate_up, own);
+    clock.lap(Op::kNorm);
     multiply(thread, layer.gate_up, input(own.normed, hidden), work_.wide, 2 * wide);
     team_.barrier();
+    lap(Op::kGateUp, layer.gate_up);
     gate_row(work_.wide, own.product);
     if (layer.down.takes_quantized)
       ops::quantize_rows(own.product, wide, wide, 0, 1, own.quantized);
+    clock.lap(Op::kGate);
     multiply(thread, layer.down, input(own.product, wide), work_.delta, hidden);
     team_.barrier();
+    lap(Op::kDown, layer.down);
     before = &layer;
   }
   if (thread == 0) add_branch(before->post_feed_forward_norm, own);

@@ -81,6 +81,7 @@ Result<void> CpuRank::allocate(const weights::GgufModel& file, const LoadOptions
   decoder_ = std::make_unique<Decoder>(plan_.config, weights_, groups_, plan_.layout,
                                        shape.step_tokens_max,
                                        Arena(workspace_.data(), workspace_.size()), device_.team());
+  decoder_->measure(options.times);
   slots_.resize(shape.sequences_max);
   const uint32_t blocks_max = (shape.model_len_max + shape.block_tokens - 1) / shape.block_tokens;
   for (Slot& slot : slots_) {

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "device/cpu/cpu_device.h"
+#include "model/op_clock.h"
 #include "model/step_plan.h"
 
 namespace altlas::model {
@@ -35,6 +36,7 @@ struct LoadOptions {
   std::string kv_dtype = "f16";  // "f16", "bf16" or "f32".
   std::vector<int32_t>
       end_of_generation;  // Tokens that `min_tokens` bans; the tokenizer knows them.
+  OpTimes* times = nullptr;  // Steps add to it: read it between two steps. It outlives the rank.
   // Called from the loading thread with 0 … 1 within a phase ("weights", "kv").
   std::function<void(std::string_view phase, double fraction)> progress;
 };

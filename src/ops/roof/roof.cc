@@ -1,0 +1,150 @@
+#include "ops/roof/roof.h"
+
+#include <cstring>
+
+#include "ops/simd.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace altlas::ops {
+namespace {
+
+constexpr int kChains = 16;      // Independent sums: enough to hide every latency.
+constexpr uint64_t kBlock = 64;  // Instructions of each chain in a round.
+constexpr size_t kAhead = 4096;  // Bytes of linear prefetch.
+
+// Portable forms, for the scalar target and other machines.
+uint64_t read_plain(std::span<const std::byte> memory, uint64_t& sink) {
+  uint64_t sums[8] = {};
+  size_t at = 0;
+  for (; at + 64 <= memory.size(); at += 64) {
+    uint64_t line[8];
+    std::memcpy(line, memory.data() + at, 64);
+    for (int i = 0; i < 8; ++i) sums[i] += line[i];
+  }
+  for (const uint64_t sum : sums) sink += sum;
+  return at;
+}
+uint64_t int8_plain(uint64_t rounds, uint64_t& sink) {
+  int32_t sums[kChains] = {};
+  int8_t a = static_cast<int8_t>(sink), b = static_cast<int8_t>(sink >> 8);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r)
+    for (int32_t& sum : sums) sum += a++ * b;
+  for (const int32_t sum : sums) sink += static_cast<uint32_t>(sum);
+  return rounds * kBlock * kChains;
+}
+uint64_t float_plain(uint64_t rounds, uint64_t& sink) {
+  float sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = static_cast<float>(i);
+  const float a = 0.5f + static_cast<float>(sink & 1), b = 0.25f;
+  for (uint64_t r = 0; r < rounds * kBlock; ++r)
+    for (float& sum : sums) sum = sum * a + b;
+  for (const float sum : sums) sink += static_cast<uint64_t>(sum != 0);
+  return rounds * kBlock * kChains;
+}
+
+#if defined(__x86_64__)
+#define ALTLAS_AVX2 __attribute__((target("avx2,fma")))
+#define ALTLAS_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+
+ALTLAS_AVX2 uint64_t read_avx2(std::span<const std::byte> memory, uint64_t& sink) {
+  __m256i sums[8];
+  for (__m256i& sum : sums) sum = _mm256_setzero_si256();
+  size_t at = 0;
+  for (; at + 256 <= memory.size(); at += 256) {
+    const auto* lines = reinterpret_cast<const __m256i*>(memory.data() + at);
+    for (int i = 0; i < 8; i += 2)
+      _mm_prefetch(reinterpret_cast<const char*>(lines + i) + kAhead, _MM_HINT_T0);
+    for (int i = 0; i < 8; ++i) sums[i] = _mm256_add_epi64(sums[i], _mm256_loadu_si256(lines + i));
+  }
+  for (const __m256i sum : sums) sink += static_cast<uint64_t>(_mm256_extract_epi64(sum, 0));
+  return at;
+}
+// The best case without a dot product instruction: 16-bit sums of many products before one
+// widening.
+ALTLAS_AVX2 uint64_t int8_avx2(uint64_t rounds, uint64_t& sink) {
+  __m256i sums[12];
+  for (__m256i& sum : sums) sum = _mm256_setzero_si256();
+  __m256i a = _mm256_set1_epi8(static_cast<char>(sink & 63));
+  const __m256i b = _mm256_set1_epi8(1);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r) {
+    for (__m256i& sum : sums) {
+      asm volatile("" : "+x"(a));  // Or one product would serve all chains.
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b));
+    }
+  }
+  for (const __m256i sum : sums) sink += static_cast<uint64_t>(_mm256_extract_epi64(sum, 0));
+  return rounds * kBlock * 12 * 32;
+}
+ALTLAS_AVX2 uint64_t float_avx2(uint64_t rounds, uint64_t& sink) {
+  __m256 sums[12];
+  for (int i = 0; i < 12; ++i) sums[i] = _mm256_set1_ps(static_cast<float>(i));
+  const __m256 a = _mm256_set1_ps(0.5f + static_cast<float>(sink & 1)), b = _mm256_set1_ps(0.25f);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r)
+    for (__m256& sum : sums) sum = _mm256_fmadd_ps(sum, a, b);
+  for (const __m256 sum : sums) sink += static_cast<uint64_t>(_mm256_cvtss_f32(sum) != 0);
+  return rounds * kBlock * 12 * 8;
+}
+
+ALTLAS_AVX512 uint64_t read_avx512(std::span<const std::byte> memory, uint64_t& sink) {
+  __m512i sums[8];
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  size_t at = 0;
+  for (; at + 512 <= memory.size(); at += 512) {
+    const std::byte* lines = memory.data() + at;
+    for (int i = 0; i < 8; ++i) {
+      _mm_prefetch(reinterpret_cast<const char*>(lines + 64 * i) + kAhead, _MM_HINT_T0);
+      sums[i] = _mm512_add_epi64(sums[i], _mm512_loadu_si512(lines + 64 * i));
+    }
+  }
+  for (const __m512i sum : sums) sink += static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
+  return at;
+}
+ALTLAS_AVX512 uint64_t int8_avx512(uint64_t rounds, uint64_t& sink) {
+  __m512i sums[kChains];
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  const __m512i a = _mm512_set1_epi8(static_cast<char>(sink & 127)), b = _mm512_set1_epi8(3);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r)
+    for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, a, b);
+  for (const __m512i sum : sums) sink += static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
+  return rounds * kBlock * kChains * 64;
+}
+ALTLAS_AVX512 uint64_t float_avx512(uint64_t rounds, uint64_t& sink) {
+  __m512 sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(i));
+  const __m512 a = _mm512_set1_ps(0.5f + static_cast<float>(sink & 1)), b = _mm512_set1_ps(0.25f);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r)
+    for (__m512& sum : sums) sum = _mm512_fmadd_ps(sum, a, b);
+  for (const __m512 sum : sums) sink += static_cast<uint64_t>(_mm512_cvtss_f32(sum) != 0);
+  return rounds * kBlock * kChains * 16;
+}
+#endif
+
+}  // namespace
+
+uint64_t roof_read(std::span<const std::byte> memory, uint64_t& sink) {
+#if defined(__x86_64__)
+  if (simd_target() == SimdTarget::kAvx512Vnni) return read_avx512(memory, sink);
+  if (simd_target() == SimdTarget::kAvx2) return read_avx2(memory, sink);
+#endif
+  return read_plain(memory, sink);
+}
+
+uint64_t roof_int8(uint64_t rounds, uint64_t& sink) {
+#if defined(__x86_64__)
+  if (simd_target() == SimdTarget::kAvx512Vnni) return int8_avx512(rounds, sink);
+  if (simd_target() == SimdTarget::kAvx2) return int8_avx2(rounds, sink);
+#endif
+  return int8_plain(rounds, sink);
+}
+
+uint64_t roof_float(uint64_t rounds, uint64_t& sink) {
+#if defined(__x86_64__)
+  if (simd_target() == SimdTarget::kAvx512Vnni) return float_avx512(rounds, sink);
+  if (simd_target() == SimdTarget::kAvx2) return float_avx2(rounds, sink);
+#endif
+  return float_plain(rounds, sink);
+}
+
+}  // namespace altlas::ops
