@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "worker/session.h"
 
 #include <gtest/gtest.h>
@@ -95,15 +97,16 @@ TEST(Session, HelloIntroducesBothEnds) {
 
 TEST(Session, AnotherVersionIsRefusedByName) {
   auto options = options_of(Role::kWorker);
-  options.version = 2;
+  options.version = kProtocolVersion + 1;
   Pair pair(options);
   ASSERT_TRUE(pair.server.failure && pair.worker.failure);
   EXPECT_EQ(pair.server.failure->code(), ErrorCode::kUnsupported);
-  EXPECT_EQ(
-      pair.server.failure->message(),
-      "the worker speaks protocol version 2, this end version 1: both must be the same altlas");
+  EXPECT_EQ(pair.server.failure->message(),
+            fmt::format("the worker speaks protocol version {}, this end version {}: both must be "
+                        "the same altlas",
+                        kProtocolVersion + 1, kProtocolVersion));
   EXPECT_EQ(pair.worker.failure->code(), ErrorCode::kCanceled);
-  EXPECT_NE(pair.worker.failure->message().find("protocol version 2"), std::string::npos);
+  EXPECT_NE(pair.worker.failure->message().find(fmt::format("protocol version {}", kProtocolVersion + 1)), std::string::npos);
 }
 
 TEST(Session, WrongTokenOrReplicaIsRefused) {
