@@ -1,7 +1,6 @@
-#include <fmt/format.h>
-
 #include "worker/session.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <optional>
