@@ -4,43 +4,95 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "device/cpu/cpu_device.h"
+#include "model/decoder.h"
 #include "model/rank.h"
+#include "model/shape.h"
+#include "model/test_tiny_model.h"
 #include "ops/simd.h"
-#include "testing/data.h"
+#include "weights/gguf_model.h"
 
 namespace altlas::model {
 namespace {
 
-std::string fixture(const std::string& name) {
-  return std::string(ALTLAS_SOURCE_DIR) + "/src/model/testdata/" + name;
+using testing_support::Golden;
+using testing_support::read_golden;
+
+// The model's file, written once.
+const std::string& tiny(const std::string& name) {
+  static std::map<std::string, std::string> paths;
+  const auto [at, added] = paths.try_emplace(name);
+  if (added) at->second = testing_support::write_tiny_gguf(name);
+  return at->second;
 }
 
-struct Golden {
-  std::vector<int32_t> tokens;
-  size_t vocab = 0;
-  std::vector<float> logits;  // [tokens, vocab]
+// A decoder over memory of its own.
+struct Bench {
+  explicit Bench(const std::string& path, uint32_t threads);
+  // Logits after every token of one sequence, [tokens, vocab], computed in steps of `chunk` tokens.
+  std::vector<float> logits(std::span<const int32_t> tokens, size_t chunk);
+
+  static constexpr uint32_t kStepTokens = 64, kBlocks = 8;
+  device::Team team;
+  RankPlan plan;
+  std::vector<std::vector<float>> memory;  // Weights, workspace, then the KV of each group.
+  DecoderWeights weights;
+  std::unique_ptr<Decoder> decoder;
+
+ private:
+  // 64-byte aligned.
+  std::byte* take(uint64_t bytes) {
+    std::vector<float>& floats = memory.emplace_back(bytes / 4 + 32);
+    const auto address = reinterpret_cast<uintptr_t>(floats.data());
+    return reinterpret_cast<std::byte*>((address + 63) / 64 * 64);
+  }
 };
 
-Golden read_golden(const std::string& name) {
-  std::ifstream file(fixture(name + ".golden"), std::ios::binary);
-  int32_t shape[2] = {};
-  file.read(reinterpret_cast<char*>(shape), sizeof(shape));
-  Golden golden{.tokens = std::vector<int32_t>(static_cast<size_t>(shape[0])),
-                .vocab = static_cast<size_t>(shape[1])};
-  golden.logits.resize(golden.tokens.size() * golden.vocab);
-  file.read(reinterpret_cast<char*>(golden.tokens.data()),
-            static_cast<long>(golden.tokens.size() * 4));
-  file.read(reinterpret_cast<char*>(golden.logits.data()),
-            static_cast<long>(golden.logits.size() * 4));
-  EXPECT_TRUE(file.good()) << name;
-  return golden;
+Bench::Bench(const std::string& path, uint32_t threads) : team({.threads = threads, .pin = false}) {
+  const LoadOptions options{.step_tokens_max = kStepTokens, .kv_dtype = "f32"};
+  const auto file = weights::GgufModel::open(path);
+  ALTLAS_CHECK(file.ok(), "the tiny model opens");
+  auto planned = plan_rank(*file, options, uint64_t{64} << 20, threads);
+  EXPECT_TRUE(planned.ok()) << planned.error().message();
+  if (!planned.ok()) return;
+  plan = std::move(*planned);
+  const uint64_t weight_bytes = plan.shape.weight_bytes, work_bytes = plan.shape.activation_bytes;
+  Arena arena(take(weight_bytes), weight_bytes);
+  auto laid = lay_out_weights(*file, plan.config, arena, &team, {});
+  ALTLAS_CHECK(laid.ok(), "weights that the plan saw");
+  weights = std::move(*laid);
+  for (KvGroup& group : plan.groups) {
+    group.blocks = kBlocks;
+    group.data = take(kBlocks * group.block_bytes(plan.layout));
+  }
+  decoder = std::make_unique<Decoder>(plan.config, weights, plan.groups, plan.layout, kStepTokens,
+                                      Arena(take(work_bytes), work_bytes), team);
+}
+
+std::vector<float> Bench::logits(std::span<const int32_t> tokens, size_t chunk) {
+  std::vector<uint32_t> table;
+  for (uint32_t b = 0; b < kBlocks; ++b) table.push_back(kBlocks - 1 - b);
+  const std::vector<std::vector<uint32_t>> tables(plan.groups.size(), table);
+  const size_t vocab = plan.config.vocab_size;
+  std::vector<float> out(tokens.size() * vocab);
+  for (size_t at = 0; at < tokens.size(); at += chunk) {
+    const size_t count = std::min(chunk, tokens.size() - at);
+    const BatchEntry entry{.tokens = tokens.subspan(at, count),
+                           .position = static_cast<uint32_t>(at),
+                           .tables = tables};
+    decoder->forward({&entry, 1});
+    std::vector<uint32_t> rows(count);
+    for (uint32_t i = 0; i < count; ++i) rows[i] = i;
+    decoder->head(rows, [&](size_t i, const float* logits) {
+      std::copy_n(logits, vocab, &out[(at + i) * vocab]);
+    });
+  }
+  return out;
 }
 
 struct Loaded {
@@ -55,7 +107,7 @@ Loaded load(const std::string& name, uint32_t threads, const std::string& kv_dty
                                 .memory_bytes = uint64_t{64} << 20,
                                 .threads = threads};
   Loaded loaded{std::make_unique<device::CpuDevice>(DeviceId{0}, spec), nullptr};
-  const LoadOptions options{.path = fixture(name + ".gguf"),
+  const LoadOptions options{.path = tiny(name),
                             .sequences_max = 4,
                             .step_tokens_max = 64,
                             .block_tokens = block_tokens,
@@ -66,9 +118,8 @@ Loaded load(const std::string& name, uint32_t threads, const std::string& kv_dty
   return loaded;
 }
 
-// All log-probabilities of one sequence: TokenLogprobs.top names at most 20 tokens, so the logits
-// are asked for by rows of the top list. tokens: the prompt, run in chunks; `neighbour` > 0 puts
-// another sequence with that many tokens beside it.
+// Log-probabilities of one sequence's 20 most likely tokens at every position. tokens: the prompt,
+// run in chunks; `neighbour` > 0 puts another sequence with that many tokens beside it.
 std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, size_t chunk,
                                size_t neighbour, int32_t slot = 1) {
   auto request = std::make_shared<SequenceRequest>();
@@ -124,10 +175,27 @@ std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, s
 
 class Architectures : public ::testing::TestWithParam<const char*> {};
 
-// Goal: the decoder computes what transformers computes in float32. Method: log-probabilities of
-// the 20 most likely tokens after every position of a tiny random model, against the golden logits,
-// with float32 KV.
+// Goal: the decoder computes what transformers computes in float32. Method: all logits after every
+// position of a tiny random model, within 1e-4 of the golden one (of 1 where that is smaller), by
+// prefill at once, in chunks and token by token, with float32 KV.
 TEST_P(Architectures, MatchesGoldenLogits) {
+  const Golden golden = read_golden(GetParam());
+  Bench bench(tiny(GetParam()), 2);
+  ASSERT_NE(bench.decoder, nullptr);
+  ASSERT_EQ(bench.plan.config.vocab_size, golden.vocab);
+  for (const size_t chunk : {golden.tokens.size(), size_t{7}, size_t{1}}) {
+    const std::vector<float> got = bench.logits(golden.tokens, chunk);
+    ASSERT_EQ(got.size(), golden.logits.size());
+    for (size_t i = 0; i < got.size(); ++i)
+      ASSERT_NEAR(got[i], golden.logits[i], 1e-4 * std::max(1.0f, std::fabs(golden.logits[i])))
+          << "chunk " << chunk << ", position " << i / golden.vocab << ", token "
+          << i % golden.vocab;
+  }
+}
+
+// Goal: the log-probabilities that a rank reports are those of the logits. Method: the 20 most
+// likely tokens after every position.
+TEST_P(Architectures, ReportsLogprobs) {
   const Golden golden = read_golden(GetParam());
   Loaded loaded = load(GetParam(), 2, "f32");
   ASSERT_NE(loaded.rank, nullptr);

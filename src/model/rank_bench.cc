@@ -1,6 +1,6 @@
 // Steps of a whole model: decode of n sequences at some length, and prefill. Counters: tokens per
 // second, and for decode the weight bytes read per second. ALTLAS_TEST_MODEL names the model;
-// otherwise a tiny fixture shows that it runs.
+// otherwise a tiny one shows that it runs.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -8,6 +8,7 @@
 #include <string>
 
 #include "model/rank.h"
+#include "model/test_tiny_model.h"
 
 namespace altlas::model {
 namespace {
@@ -28,12 +29,11 @@ Rank* rank_of(uint32_t threads, benchmark::State& state) {
                                 .memory_bytes = uint64_t{2} << 30,
                                 .threads = threads};
   setup.device = std::make_unique<device::CpuDevice>(DeviceId{0}, spec);
-  auto rank = load_rank(
-      {.path = real ? real : std::string(ALTLAS_SOURCE_DIR) + "/src/model/testdata/qwen2_tied.gguf",
-       .model_len_max = 512,
-       .sequences_max = 64,
-       .kv_tokens_max = 64 * 512},
-      *setup.device);
+  auto rank = load_rank({.path = real ? real : testing_support::write_tiny_gguf("qwen2_tied"),
+                         .model_len_max = 512,
+                         .sequences_max = 64,
+                         .kv_tokens_max = 64 * 512},
+                        *setup.device);
   if (!rank.ok()) {
     state.SkipWithError(rank.error().message().c_str());
     return nullptr;

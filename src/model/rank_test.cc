@@ -11,14 +11,16 @@
 #include <numeric>
 #include <string>
 
+#include "model/test_tiny_model.h"
 #include "model/vocabulary.h"
 #include "weights/gguf_model.h"
 
 namespace altlas::model {
 namespace {
 
-std::string tiny() {
-  return std::string(ALTLAS_SOURCE_DIR) + "/src/model/testdata/qwen2_tied.gguf";
+const std::string& tiny() {
+  static const std::string path = testing_support::write_tiny_gguf("qwen2_tied");
+  return path;
 }
 
 device::DeviceSpec cpu(uint64_t memory, uint32_t threads = 1) {
