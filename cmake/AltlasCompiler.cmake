@@ -16,7 +16,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   endif()
 else()
   target_compile_options(altlas_flags INTERFACE -Wno-psabi -Wno-deprecated-declarations -Wno-interference-size -Wno-tsan
-    -Wno-restrict -Wno-stringop-overflow -Wno-maybe-uninitialized)  # g++ 12 -O3 sees ghosts in std::string, fmt, variant.
+    -Wno-restrict -Wno-stringop-overflow -Wno-maybe-uninitialized -Wno-uninitialized)  # g++ 12 -O3 sees ghosts in std::string, fmt, variant.
 endif()
 if(ALTLAS_SANITIZE)
   add_compile_options(-fsanitize=${ALTLAS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
