@@ -201,8 +201,12 @@ void Decoder::embed(const Token& token, float* x, float* angles, float* window_a
   if (config_.architecture.embedding_scale)
     ops::scale_cpu(std::sqrt(static_cast<float>(hidden)), hidden, x);
   const uint32_t position[] = {token.position};
-  ops::rope_angles(position, config_.rope_frequency, angles);
-  if (config_.window != 0) ops::rope_angles(position, config_.window_rope_frequency, window_angles);
+  const auto turn = [&](const RopeTable& rope, float* out) {
+    ops::rope_angles(position, rope.frequency, out);
+    if (rope.scale != 1) ops::scale_cpu(rope.scale, 2 * rope.frequency.size(), out);
+  };
+  turn(config_.rope, angles);
+  if (config_.window != 0) turn(config_.window_rope, window_angles);
 }
 
 // x += delta (normed first where the model asks), normed = norm(x), quantised for the next product.
@@ -251,6 +255,7 @@ void Decoder::write_kv(uint32_t thread, std::span<const BatchEntry> entries,
   const KvGroup& group = groups_[place.group];
   std::byte* blocks = group.layer_data(layout_, place.index);
   const float* angles = work_.angles[group.window != 0 ? 1 : 0];
+  const size_t half = (group.window != 0 ? config_.window_rope : config_.rope).frequency.size();
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
     float* qkv = work_.qkv + row * width;
@@ -259,7 +264,7 @@ void Decoder::write_kv(uint32_t thread, std::span<const BatchEntry> entries,
       norm_heads(qkv, config_.q_heads, dim, layer.q_norm, config_.norm_eps);
     if (layer.k_norm != nullptr)
       norm_heads(qkv + q, config_.kv_heads, dim, layer.k_norm, config_.norm_eps);
-    ops::rope_cpu(qkv, config_.q_heads + config_.kv_heads, dim, dim / 2, angles + row * dim,
+    ops::rope_cpu(qkv, config_.q_heads + config_.kv_heads, dim, half, angles + row * dim,
                   config_.architecture.rope);
     ops::kv_write_cpu(layout_, blocks, layout_.block_bytes(),
                       entries[tokens_[row].entry].tables[place.group].data(), tokens_[row].position,

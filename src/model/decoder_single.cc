@@ -92,6 +92,7 @@ void Decoder::attend_single(uint32_t thread, const Single& own, const BatchEntry
   const KvGroup& kv_group = groups_[place.group];
   const ops::AttentionShape shape = attention_shape(kv_group.window);
   const float* angles = own.angles[kv_group.window != 0 ? 1 : 0];
+  const size_t half = (kv_group.window != 0 ? config_.window_rope : config_.rope).frequency.size();
   std::byte* blocks = kv_group.layer_data(layout_, place.index);
   const uint32_t* table = entry.tables[place.group].data();
   ops::KvLayout one_head = layout_;
@@ -112,8 +113,7 @@ void Decoder::attend_single(uint32_t thread, const Single& own, const BatchEntry
       if (layer.qkv_bias != nullptr) ops::add_cpu(layer.qkv_bias + piece.column, count, x);
       if (piece.norm != nullptr)
         ops::rms_norm_cpu({x, count}, {piece.norm, dim}, config_.norm_eps, {x, count});
-      if (piece.turns)
-        ops::rope_cpu(x, piece.heads, dim, dim / 2, angles, config_.architecture.rope);
+      if (piece.turns) ops::rope_cpu(x, piece.heads, dim, half, angles, config_.architecture.rope);
     }
     ops::kv_write_cpu(one_head, blocks + head * layout_.head_bytes(), layout_.block_bytes(), table,
                       entry.position, work_.qkv + q + head * dim, work_.qkv + q + kv + head * dim);

@@ -11,11 +11,11 @@
 
 #include "device/cpu/cpu_device.h"
 #include "model/decoder.h"
+#include "model/model_file.h"
 #include "model/rank.h"
 #include "model/shape.h"
 #include "model/test_tiny_model.h"
 #include "ops/simd.h"
-#include "weights/gguf_model.h"
 
 namespace altlas::model {
 namespace {
@@ -27,7 +27,10 @@ using testing_support::read_golden;
 const std::string& tiny(const std::string& name) {
   static std::map<std::string, std::string> paths;
   const auto [at, added] = paths.try_emplace(name);
-  if (added) at->second = testing_support::write_tiny_gguf(name);
+  if (added)
+    at->second = testing_support::has_tiny_gguf(name)
+                     ? testing_support::write_tiny_gguf(name)
+                     : testing_support::write_tiny_folder(name, DType::kF32);
   return at->second;
 }
 
@@ -55,7 +58,7 @@ struct Bench {
 
 Bench::Bench(const std::string& path, uint32_t threads) : team({.threads = threads, .pin = false}) {
   const LoadOptions options{.step_tokens_max = kStepTokens, .kv_dtype = "f32"};
-  const auto file = weights::GgufModel::open(path);
+  const auto file = ModelFile::open(path);
   ALTLAS_CHECK(file.ok(), "the tiny model opens");
   auto planned = plan_rank(*file, options, uint64_t{64} << 20, threads);
   EXPECT_TRUE(planned.ok()) << planned.error().message();
@@ -63,7 +66,7 @@ Bench::Bench(const std::string& path, uint32_t threads) : team({.threads = threa
   plan = std::move(*planned);
   const uint64_t weight_bytes = plan.shape.weight_bytes, work_bytes = plan.shape.activation_bytes;
   Arena arena(take(weight_bytes), weight_bytes);
-  auto laid = lay_out_weights(*file, plan.config, arena, &team, {});
+  auto laid = lay_out_weights(file->tensors(), plan.config, arena, &team, {});
   ALTLAS_CHECK(laid.ok(), "weights that the plan saw");
   weights = std::move(*laid);
   for (KvGroup& group : plan.groups) {
@@ -175,12 +178,10 @@ std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, s
 
 class Architectures : public ::testing::TestWithParam<const char*> {};
 
-// Goal: the decoder computes what transformers computes in float32. Method: all logits after every
-// position of a tiny random model, within 1e-4 of the golden one (of 1 where that is smaller), by
+// All logits after every position within 1e-4 of the golden one (of 1 where that is smaller), by
 // prefill at once, in chunks and token by token, with float32 KV.
-TEST_P(Architectures, MatchesGoldenLogits) {
-  const Golden golden = read_golden(GetParam());
-  Bench bench(tiny(GetParam()), 2);
+void expect_golden_logits(const std::string& path, const Golden& golden) {
+  Bench bench(path, 2);
   ASSERT_NE(bench.decoder, nullptr);
   ASSERT_EQ(bench.plan.config.vocab_size, golden.vocab);
   for (const size_t chunk : {golden.tokens.size(), size_t{7}, size_t{1}}) {
@@ -190,6 +191,23 @@ TEST_P(Architectures, MatchesGoldenLogits) {
       ASSERT_NEAR(got[i], golden.logits[i], 1e-4 * std::max(1.0f, std::fabs(golden.logits[i])))
           << "chunk " << chunk << ", position " << i / golden.vocab << ", token "
           << i % golden.vocab;
+  }
+}
+
+// Goal: the decoder computes what transformers computes in float32. Method: a tiny random model of
+// each architecture.
+TEST_P(Architectures, GgufMatchesGoldenLogits) {
+  if (!testing_support::has_tiny_gguf(GetParam())) return;  // Safetensors only.
+  expect_golden_logits(testing_support::write_tiny_gguf(GetParam()), read_golden(GetParam()));
+}
+
+// The same for Hugging Face folders; the weights are the same numbers in every type.
+TEST_P(Architectures, SafetensorsMatchGoldenLogits) {
+  const Golden golden = read_golden(GetParam());
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    SCOPED_TRACE(dtype_info(type).name);
+    expect_golden_logits(
+        testing_support::write_tiny_folder(GetParam(), type, type == DType::kBF16 ? 3 : 1), golden);
   }
 }
 
@@ -248,8 +266,10 @@ TEST_P(Architectures, SameBitsEveryWay) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Architectures,
-                         ::testing::Values("qwen2_tied", "qwen2_untied", "qwen3", "llama",
-                                           "gemma3"),
+                         ::testing::Values("qwen2_tied", "qwen2_untied", "qwen2_window", "qwen3",
+                                           "llama", "llama_linear", "llama_yarn", "llama3",
+                                           "mistral", "mistral_window", "gemma2", "gemma3",
+                                           "gemma3_scaled"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

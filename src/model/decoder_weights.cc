@@ -13,7 +13,7 @@ namespace {
 
 class Builder {
  public:
-  Builder(const weights::GgufModel& file, const ModelConfig& config, Arena& arena,
+  Builder(const weights::TensorSource& file, const ModelConfig& config, Arena& arena,
           device::Team* team, const std::function<void(double)>& progress)
       : file_(file), config_(config), arena_(arena), team_(team), progress_(progress) {}
 
@@ -43,10 +43,12 @@ class Builder {
     return view;
   }
 
-  // A vector as floats.
-  Result<void> floats(const std::string& name, uint64_t count, const float*& out) {
+  // A norm's factors.
+  Result<void> norm(const std::string& name, uint64_t count, const float*& out) {
     float* data = arena_.take_array<float>(count);
     ALTLAS_TRY_VOID(fill_floats(name, count, data));
+    if (data != nullptr && config_.norm_offset != 0)
+      for (uint64_t i = 0; i < count; ++i) data[i] += config_.norm_offset;
     out = data;
     return {};
   }
@@ -108,7 +110,7 @@ class Builder {
       weights.embedding = data;
       ALTLAS_TRY(weights.head, linear({{"output.weight", vocab}}, hidden));
     }
-    return floats("output_norm.weight", hidden, weights.output_norm);
+    return norm("output_norm.weight", hidden, weights.output_norm);
   }
 
   Result<LayerWeights> one_layer(uint32_t index) {
@@ -117,7 +119,7 @@ class Builder {
     const uint32_t hidden = config_.hidden, q = config_.q_width(), kv = config_.kv_width(),
                    wide = config_.feed_forward;
     LayerWeights layer;
-    ALTLAS_TRY_VOID(floats(base + "attn_norm.weight", hidden, layer.attention_norm));
+    ALTLAS_TRY_VOID(norm(base + "attn_norm.weight", hidden, layer.attention_norm));
     ALTLAS_TRY(layer.qkv, linear({{base + "attn_q.weight", q},
                                   {base + "attn_k.weight", kv},
                                   {base + "attn_v.weight", kv}},
@@ -131,23 +133,22 @@ class Builder {
       layer.qkv_bias = bias;
     }
     if (kind.qk_norm) {
-      ALTLAS_TRY_VOID(floats(base + "attn_q_norm.weight", config_.head_dim, layer.q_norm));
-      ALTLAS_TRY_VOID(floats(base + "attn_k_norm.weight", config_.head_dim, layer.k_norm));
+      ALTLAS_TRY_VOID(norm(base + "attn_q_norm.weight", config_.head_dim, layer.q_norm));
+      ALTLAS_TRY_VOID(norm(base + "attn_k_norm.weight", config_.head_dim, layer.k_norm));
     }
     ALTLAS_TRY(layer.output, linear({{base + "attn_output.weight", hidden}}, q));
-    ALTLAS_TRY_VOID(floats(base + "ffn_norm.weight", hidden, layer.feed_forward_norm));
+    ALTLAS_TRY_VOID(norm(base + "ffn_norm.weight", hidden, layer.feed_forward_norm));
     ALTLAS_TRY(layer.gate_up,
                linear({{base + "ffn_gate.weight", wide}, {base + "ffn_up.weight", wide}}, hidden));
     ALTLAS_TRY(layer.down, linear({{base + "ffn_down.weight", hidden}}, wide));
     if (kind.post_norms) {
-      ALTLAS_TRY_VOID(
-          floats(base + "post_attention_norm.weight", hidden, layer.post_attention_norm));
-      ALTLAS_TRY_VOID(floats(base + "post_ffw_norm.weight", hidden, layer.post_feed_forward_norm));
+      ALTLAS_TRY_VOID(norm(base + "post_attention_norm.weight", hidden, layer.post_attention_norm));
+      ALTLAS_TRY_VOID(norm(base + "post_ffw_norm.weight", hidden, layer.post_feed_forward_norm));
     }
     return layer;
   }
 
-  const weights::GgufModel& file_;
+  const weights::TensorSource& file_;
   const ModelConfig& config_;
   Arena& arena_;
   device::Team* team_;
@@ -157,7 +158,7 @@ class Builder {
 
 }  // namespace
 
-Result<DecoderWeights> lay_out_weights(const weights::GgufModel& file, const ModelConfig& config,
+Result<DecoderWeights> lay_out_weights(const weights::TensorSource& file, const ModelConfig& config,
                                        Arena& arena, device::Team* team,
                                        const std::function<void(double)>& progress) {
   return Builder(file, config, arena, team, progress).build();

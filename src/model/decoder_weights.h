@@ -10,6 +10,7 @@
 #include "model/architecture.h"
 #include "model/arena.h"
 #include "ops/matmul/matmul.h"
+#include "weights/tensor_source.h"
 
 namespace altlas::model {
 
@@ -55,7 +56,7 @@ struct DecoderWeights {
 // Takes the pieces from `arena` and, unless it is only measuring, fills them, packing with the
 // whole team. team: may be null while measuring.  progress: 0 … 1, may be empty. Errors: kNotFound
 // for a missing tensor, kInvalid for one of a wrong shape or a type we do not support.
-Result<DecoderWeights> lay_out_weights(const weights::GgufModel& file, const ModelConfig& config,
+Result<DecoderWeights> lay_out_weights(const weights::TensorSource& file, const ModelConfig& config,
                                        Arena& arena, device::Team* team,
                                        const std::function<void(double)>& progress);
 

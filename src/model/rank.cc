@@ -19,7 +19,7 @@ class CpuRank final : public Rank {
   CpuRank(RankPlan plan, const LoadOptions& options, device::CpuDevice& device)
       : plan_(std::move(plan)), end_of_generation_(options.end_of_generation), device_(device) {}
 
-  Result<void> allocate(const weights::GgufModel& file, const LoadOptions& options);
+  Result<void> allocate(const ModelFile& file, const LoadOptions& options);
   const ReplicaShape& shape() const override { return plan_.shape; }
   Result<StepResult> run(const StepPlan& step) override;
 
@@ -61,7 +61,7 @@ class CpuRank final : public Rank {
 
 Error broken(std::string message) { return invalid("step plan: " + std::move(message)); }
 
-Result<void> CpuRank::allocate(const weights::GgufModel& file, const LoadOptions& options) {
+Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options) {
   const ReplicaShape& shape = plan_.shape;
   ALTLAS_TRY(weight_buffer_, device_.allocate("weights", shape.weight_bytes));
   ALTLAS_TRY(workspace_, device_.allocate("activations", shape.activation_bytes));
@@ -77,7 +77,8 @@ Result<void> CpuRank::allocate(const weights::GgufModel& file, const LoadOptions
   const auto progress = [&](double fraction) {
     if (options.progress) options.progress("weights", fraction);
   };
-  ALTLAS_TRY(weights_, lay_out_weights(file, plan_.config, arena, &device_.team(), progress));
+  ALTLAS_TRY(weights_,
+             lay_out_weights(file.tensors(), plan_.config, arena, &device_.team(), progress));
   decoder_ = std::make_unique<Decoder>(plan_.config, weights_, groups_, plan_.layout,
                                        shape.step_tokens_max,
                                        Arena(workspace_.data(), workspace_.size()), device_.team());
@@ -278,7 +279,7 @@ Result<StepResult> CpuRank::run(const StepPlan& step) {
 }  // namespace
 
 Result<std::unique_ptr<Rank>> load_rank(const LoadOptions& options, device::CpuDevice& device) {
-  ALTLAS_TRY(const weights::GgufModel file, weights::GgufModel::open(options.path));
+  ALTLAS_TRY(const ModelFile file, ModelFile::open(options.path));
   const device::MemoryUse use = device.memory_use();
   ALTLAS_TRY(RankPlan plan, plan_rank(file, options, use.total, device.team().size()));
   auto rank = std::make_unique<CpuRank>(std::move(plan), options, device);

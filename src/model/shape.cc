@@ -94,11 +94,11 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
 
 }  // namespace
 
-Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& options,
-                           uint64_t memory_bytes, uint32_t threads) {
+Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, uint64_t memory_bytes,
+                           uint32_t threads) {
   ALTLAS_TRY_VOID(check_options(options));
   RankPlan plan;
-  ALTLAS_TRY(plan.config, read_config(file));
+  plan.config = file.config();
   ALTLAS_TRY(const DType type, kv_type(options.kv_dtype));
   plan.layout = {.type = type,
                  .block_tokens = options.block_tokens,
@@ -106,7 +106,8 @@ Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& op
                  .head_dim = plan.config.head_dim};
   plan.groups = kv_groups(plan.config);
   Arena arena;
-  ALTLAS_TRY(const DecoderWeights weights, lay_out_weights(file, plan.config, arena, nullptr, {}));
+  ALTLAS_TRY(const DecoderWeights weights,
+             lay_out_weights(file.tensors(), plan.config, arena, nullptr, {}));
   ReplicaShape& shape = plan.shape;
   shape.sequences_max = options.sequences_max == 0 ? 64 : options.sequences_max;
   shape.step_tokens_max = options.step_tokens_max == 0 ? 512 : options.step_tokens_max;
@@ -132,7 +133,7 @@ Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& op
 
 Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes,
                                 uint32_t threads) {
-  ALTLAS_TRY(const weights::GgufModel file, weights::GgufModel::open(options.path));
+  ALTLAS_TRY(const ModelFile file, ModelFile::open(options.path));
   ALTLAS_TRY(const RankPlan plan, plan_rank(file, options, memory_bytes, threads));
   return plan.shape;
 }

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "model/architecture.h"
 #include "model/decoder.h"
+#include "model/model_file.h"
 #include "model/rank.h"
 #include "ops/attention/kv_layout.h"
 
@@ -23,7 +24,7 @@ struct RankPlan {
 };
 
 // Errors: as load_shape.
-Result<RankPlan> plan_rank(const weights::GgufModel& file, const LoadOptions& options,
+Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options,
                            uint64_t memory_bytes, uint32_t threads);
 
 }  // namespace altlas::model

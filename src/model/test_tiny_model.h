@@ -18,9 +18,15 @@ struct Golden {
   std::vector<float> logits;  // [tokens, vocab]
 };
 
-// These abort if the description can't be read or the file not be written.
+// These abort if the description can't be read or the files not be written. What they write is gone
+// when the process ends.
 Golden read_golden(const std::string& name);
-// Writes the model's GGUF file (F32); returns its path. It is gone when the process ends.
+// True for a model that GGUF files can express.
+bool has_tiny_gguf(const std::string& name);
+// Writes the model's GGUF file (F32); returns its path.
 std::string write_tiny_gguf(const std::string& name);
+// Writes the model's Hugging Face folder, tensors of F32, F16 or BF16 in `shards` files; returns
+// its path.
+std::string write_tiny_folder(const std::string& name, DType type, size_t shards = 1);
 
 }  // namespace altlas::model::testing_support

@@ -7,10 +7,12 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <span>
 #include <string_view>
 
 #include "base/check.h"
+#include "tensor/half.h"
 #include "weights/gguf_writer.h"
 
 namespace altlas::model::testing_support {
@@ -55,6 +57,7 @@ struct Tensor {
   std::vector<float> values;    // As the Hugging Face checkpoint has them.
   double gguf_add = 0;
   size_t gguf_heads = 0;  // > 0: the rows of each head stand in another order in GGUF.
+  bool expert = false;    // One of a layer's experts, which are one tensor in GGUF.
 };
 
 std::vector<Tensor> tensors(const json::object& model) {
@@ -70,6 +73,7 @@ std::vector<Tensor> tensors(const json::object& model) {
     to.values = recipe(to.name, count, number_or(from, "scale", 0), number_or(from, "offset", 0));
     to.gguf_add = number_or(from, "gguf_add", 0);
     to.gguf_heads = static_cast<size_t>(number_or(from, "gguf_heads", 0));
+    to.expert = from.contains("expert");
   }
   return out;
 }
@@ -99,6 +103,20 @@ void put_metadata(weights::GgufWriter& writer, std::string_view key, const json:
     writer.int32s(key, json::value_to<std::vector<int32_t>>(value));
   else
     writer.uint32(key, value.to_number<uint32_t>());
+}
+
+void put_tensor(weights::GgufWriter& writer, const std::string& name,
+                const std::vector<uint64_t>& dims, const std::vector<float>& values) {
+  writer.tensor(name, DType::kF32, dims,
+                {reinterpret_cast<const uint8_t*>(values.data()), values.size() * 4});
+}
+
+void put_value(DType type, float value, std::string& out) {
+  const uint16_t half = type == DType::kF16 ? f16_from_float(value) : bf16_from_float(value);
+  if (type == DType::kF32)
+    out.append(reinterpret_cast<const char*>(&value), sizeof value);
+  else
+    out.append(reinterpret_cast<const char*>(&half), sizeof half);
 }
 
 // This process's folder for models; gone at its end.
@@ -135,21 +153,71 @@ Golden read_golden(const std::string& name) {
   return golden;
 }
 
+bool has_tiny_gguf(const std::string& name) { return description(name).at("gguf").is_object(); }
+
 std::string write_tiny_gguf(const std::string& name) {
   const json::object model = description(name);
   weights::GgufWriter writer;
   for (const auto& [key, value] : model.at("gguf").as_object()) put_metadata(writer, key, value);
+  std::map<std::string, std::pair<std::vector<uint64_t>, std::vector<float>>> experts;
   for (Tensor& tensor : tensors(model)) {
     if (tensor.gguf_heads > 0) tensor.values = adjacent_pairs(tensor);
     for (float& value : tensor.values) value += static_cast<float>(tensor.gguf_add);
-    const std::vector<uint64_t> dims(tensor.shape.rbegin(), tensor.shape.rend());
-    writer.tensor(
-        tensor.gguf_name, DType::kF32, dims,
-        {reinterpret_cast<const uint8_t*>(tensor.values.data()), tensor.values.size() * 4});
+    std::vector<uint64_t> dims(tensor.shape.rbegin(), tensor.shape.rend());
+    if (!tensor.expert) {
+      put_tensor(writer, tensor.gguf_name, dims, tensor.values);
+      continue;
+    }
+    auto& [all_dims, all] = experts[tensor.gguf_name];
+    all.insert(all.end(), tensor.values.begin(), tensor.values.end());
+    if (all_dims.empty()) {
+      all_dims = dims;
+      all_dims.push_back(0);
+    }
+    ++all_dims[2];
+  }
+  for (const auto& [key, all] : experts) put_tensor(writer, key, all.first, all.second);
+  for (const auto& [key, value] : model.at("gguf_tensors").as_object()) {
+    const auto values = json::value_to<std::vector<float>>(value);
+    put_tensor(writer, key, {values.size()}, values);
   }
   const std::string path = (folder() / (name + ".gguf")).string();
   ALTLAS_CHECK(writer.write(path).ok(), "the temporary folder takes a file");
   return path;
+}
+
+std::string write_tiny_folder(const std::string& name, DType type, size_t shards) {
+  const json::object model = description(name);
+  const fs::path root = folder() / fmt::format("{}_{}_{}", name, dtype_info(type).name, shards);
+  fs::create_directories(root);
+  std::ofstream(root / "config.json") << json::serialize(model.at("config"));
+  const std::vector<Tensor> all = tensors(model);
+  json::object map;
+  for (size_t shard = 0; shard < shards; ++shard) {
+    const std::string file =
+        shards == 1 ? "model.safetensors"
+                    : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, shards);
+    json::object header;
+    std::string data;
+    for (size_t i = shard; i < all.size(); i += shards) {
+      const size_t begin = data.size();
+      for (const float value : all[i].values) put_value(type, value, data);
+      header[all[i].name] = {{"dtype", dtype_info(type).name},
+                             {"shape", json::value_from(all[i].shape)},
+                             {"data_offsets", {begin, data.size()}}};
+      map[all[i].name] = file;
+    }
+    const std::string text = json::serialize(header);
+    const uint64_t length = text.size();
+    std::ofstream out(root / file, std::ios::binary);
+    out.write(reinterpret_cast<const char*>(&length), 8);
+    out << text << data;
+    ALTLAS_CHECK(out.good(), "the temporary folder takes a file");
+  }
+  if (shards > 1)
+    std::ofstream(root / "model.safetensors.index.json")
+        << json::serialize(json::object{{"weight_map", map}});
+  return root.string();
 }
 
 }  // namespace altlas::model::testing_support

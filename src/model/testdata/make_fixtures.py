@@ -4,7 +4,8 @@
 
 NAME.json describes one model completely, without weights: `config` is its Hugging Face config.json, `gguf` the metadata
 of its GGUF file, `tensors` the tensors under both names, and `tokens` and `logits` [tokens][vocab] what transformers
-computes in float32. The weights follow from a recipe (`recipe` here, test_tiny_model.h in C++): element i of a tensor is
+computes in float32; `gguf` is null for a model that GGUF files can't express, `gguf_tensors` are tensors that only GGUF
+files have. The weights follow from a recipe (`recipe` here, test_tiny_model.h in C++): element i of a tensor is
 
     offset + scale * k / 64,   k = top 7 bits of splitmix64(fnv1a64(Hugging Face name) + i), as a signed number
 
@@ -13,10 +14,13 @@ All numbers are chosen so that this is exact in BF16 and F16 too, so one golden 
 import json
 import pathlib
 import sys
+import tempfile
 
 import numpy as np
+import safetensors.numpy
 import torch
 import transformers as tf
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 HERE = pathlib.Path(__file__).parent
 TOKENS = 24
@@ -29,9 +33,14 @@ NAMES = {
     "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    "mlp.gate": "ffn_gate_inp", "block_sparse_moe.gate": "ffn_gate_inp",
+    "mlp.shared_expert_gate": "ffn_gate_inp_shexp", "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_expert.up_proj": "ffn_up_shexp", "mlp.shared_expert.down_proj": "ffn_down_shexp",
 }
 GEMMA_NAMES = NAMES | {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
                        "post_feedforward_layernorm": "post_ffw_norm"}
+EXPERTS = {"gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down", "w1": "ffn_gate", "w3": "ffn_up",
+           "w2": "ffn_down"}
 OUTER = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
          "lm_head.weight": "output.weight"}
 
@@ -50,11 +59,15 @@ def recipe(name, count, scale, offset):
 
 
 def gguf_name(name, names):
+    """(name in GGUF, expert or None)."""
     if name in OUTER:
-        return OUTER[name]
+        return OUTER[name], None
     _, _, layer, rest = name.split(".", 3)
     module, kind = rest.rsplit(".", 1)
-    return f"blk.{layer}.{names[module]}.{kind}"
+    if ".experts." in module:
+        _, expert, part = module.rsplit(".", 2)
+        return f"blk.{layer}.{EXPERTS[part]}_exps.{kind}", int(expert)
+    return f"blk.{layer}.{names[module]}.{kind}", None
 
 
 def power_of_two(value):
@@ -63,7 +76,10 @@ def power_of_two(value):
 
 def describe_tensor(name, shape, config, architecture):
     gemma = architecture.startswith("gemma")
-    tensor = dict(name=name, gguf=gguf_name(name, GEMMA_NAMES if gemma else NAMES), shape=list(shape), scale=0.5)
+    gguf, expert = gguf_name(name, GEMMA_NAMES if gemma else NAMES)
+    tensor = dict(name=name, gguf=gguf, shape=list(shape), scale=0.5)
+    if expert is not None:
+        tensor.update(expert=expert)  # GGUF has a layer's experts in one tensor, in this order.
     if "norm" in name:
         # Gemma stores gamma - 1; converters to GGUF add the 1.
         tensor.update(dict(gguf_add=1.0) if gemma else dict(offset=1.0))
@@ -91,28 +107,36 @@ def gguf_metadata(architecture, config, extra):
         "attention.layer_norm_rms_epsilon": config.rms_norm_eps, "attention.key_length": head_dim,
         "attention.value_length": head_dim, "rope.freq_base": float(rope_base(config)),
     }
+    if sliding := getattr(config, "sliding_window", None):
+        if architecture.startswith("gemma"):
+            values["attention.sliding_window"] = sliding
     return {"general.architecture": architecture} | {f"{architecture}.{key}": v for key, v in (values | extra).items()}
 
 
-def write(name, architecture, model, seed, **extra):
+def write(name, architecture, model, seed, gguf=None, gguf_tensors=None):
+    """gguf: keys beside the usual ones; False if GGUF has no such model."""
     config = model.config
-    parameters = dict(model.named_parameters())  # Without the head where it is the embedding.
-    tensors = [describe_tensor(key, value.shape, config, architecture) for key, value in parameters.items()]
-    with torch.no_grad():
-        for tensor in tensors:
-            value = recipe(tensor["name"], int(np.prod(tensor["shape"])), tensor["scale"], tensor.get("offset", 0.0))
-            parameters[tensor["name"]].copy_(torch.from_numpy(value.reshape(tensor["shape"])))
-    model.eval()
+    with tempfile.TemporaryDirectory() as folder:  # Names, shapes and config.json as a checkpoint has them.
+        model.save_pretrained(folder)
+        path = pathlib.Path(folder) / "model.safetensors"
+        with safetensors.safe_open(path, "np") as file:
+            shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}
+        config_json = json.loads((pathlib.Path(folder) / "config.json").read_text())
+        tensors = [describe_tensor(key, shape, config, architecture) for key, shape in shapes.items()]
+        safetensors.numpy.save_file(
+            {t["name"]: recipe(t["name"], int(np.prod(t["shape"])), t["scale"], t.get("offset", 0.0)).reshape(t["shape"])
+             for t in tensors}, path, {"format": "pt"})
+        model = type(model).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     torch.manual_seed(seed)
     tokens = torch.randint(0, config.vocab_size, (1, TOKENS))
     with torch.no_grad():
         logits = model(tokens).logits[0].float().numpy()
-    config.architectures = [type(model).__name__]
-    lines = [f'"config": {json.dumps(json.loads(config.to_json_string()))}',
-             f'"gguf": {json.dumps(gguf_metadata(architecture, config, extra))}',
+    metadata = None if gguf is False else gguf_metadata(architecture, config, gguf or {})
+    lines = [f'"config": {json.dumps(config_json)}', f'"gguf": {json.dumps(metadata)}',
+             f'"gguf_tensors": {json.dumps(gguf_tensors or {})}',
              '"tensors": [\n' + ",\n".join(json.dumps(tensor) for tensor in tensors) + "]",
              f'"tokens": {tokens[0].tolist()}',
-             '"logits": [\n' + ",\n".join("[" + ",".join(f"{x:.8g}" for x in row) + "]" for row in logits) + "]"]
+             '"logits": [\n' + ",\n".join("[" + ",".join(f"{x:.7g}" for x in row) + "]" for row in logits) + "]"]
     (HERE / f"{name}.json").write_text("{" + ",\n".join(lines) + "}\n")
     top = np.sort(logits, axis=1)
     print(f"{name}: |logit| up to {np.abs(logits).max():.3g}, best before second by {np.median(top[:, -1] - top[:, -2]):.3g}")
@@ -123,31 +147,104 @@ def qwen2(name, tied):
     write(name, "qwen2", model, seed=1)
 
 
+def qwen2_window(name):
+    config = tf.Qwen2Config(**COMMON | dict(num_hidden_layers=3), rope_parameters=ROPE, use_sliding_window=True,
+                            sliding_window=6, max_window_layers=1)
+    write(name, "qwen2", tf.Qwen2ForCausalLM(config), seed=2, gguf=False)
+
+
 def qwen3(name):
     config = tf.Qwen3Config(**COMMON | dict(num_attention_heads=4, num_key_value_heads=2), head_dim=16,
                             tie_word_embeddings=True, rope_parameters=ROPE)
     write(name, "qwen3", tf.Qwen3ForCausalLM(config), seed=3)
 
 
-def llama(name):
-    config = tf.LlamaConfig(**COMMON, tie_word_embeddings=False, rope_parameters=ROPE)
-    write(name, "llama", tf.LlamaForCausalLM(config), seed=4)
+def llama(name, rope=ROPE, gguf=None, gguf_tensors=None, context=512):
+    config = tf.LlamaConfig(**COMMON | dict(max_position_embeddings=context), tie_word_embeddings=False,
+                            rope_parameters=rope)
+    write(name, "llama", tf.LlamaForCausalLM(config), 4, gguf, gguf_tensors)
 
 
-def gemma3(name):
+def llama_linear(name):
+    llama(name, ROPE | dict(rope_type="linear", factor=4.0),
+          {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0})
+
+
+def llama_yarn(name):
+    llama(name, ROPE | dict(rope_type="yarn", factor=8.0, original_max_position_embeddings=64),
+          {"rope.scaling.type": "yarn", "rope.scaling.factor": 8.0, "rope.scaling.original_context_length": 64})
+
+
+def llama3(name):
+    rope = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                original_max_position_embeddings=64)
+    # GGUF files carry the divisors of the frequencies instead.
+    plain = 500000.0 ** (-np.arange(8) / 8)
+    config = tf.LlamaConfig(**COMMON, rope_parameters=rope)
+    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
+    llama(name, rope, None, {"rope_freqs.weight": [float(np.float32(x)) for x in plain / scaled.double().numpy()]})
+
+
+def mistral(name, window):
+    config = tf.MistralConfig(**COMMON | dict(num_attention_heads=4, num_key_value_heads=2), head_dim=16,
+                              sliding_window=window, rope_parameters=ROPE)
+    write(name, "llama", tf.MistralForCausalLM(config), seed=6, gguf=False if window else None)
+
+
+def mixtral(name):
+    config = tf.MixtralConfig(**COMMON, num_local_experts=4, num_experts_per_tok=2, rope_parameters=ROPE)
+    write(name, "llama", tf.MixtralForCausalLM(config), seed=7, gguf={"expert_count": 4, "expert_used_count": 2})
+
+
+def qwen2_moe(name):
+    config = tf.Qwen2MoeConfig(**COMMON, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=16,
+                               shared_expert_intermediate_size=32, rope_parameters=ROPE)
+    write(name, "qwen2moe", tf.Qwen2MoeForCausalLM(config), seed=8, gguf={
+        "expert_count": 6, "expert_used_count": 3, "expert_feed_forward_length": 16,
+        "expert_shared_feed_forward_length": 32})
+
+
+def qwen3_moe(name):
+    config = tf.Qwen3MoeConfig(**COMMON | dict(num_hidden_layers=3), head_dim=16, num_experts=8, num_experts_per_tok=2,
+                               moe_intermediate_size=16, norm_topk_prob=True, mlp_only_layers=[1], rope_parameters=ROPE)
+    write(name, "qwen3moe", tf.Qwen3MoeForCausalLM(config), seed=9, gguf={
+        "expert_count": 8, "expert_used_count": 2, "expert_feed_forward_length": 16})
+
+
+def gemma2(name):
+    config = tf.Gemma2Config(**COMMON | dict(num_hidden_layers=4, intermediate_size=16), head_dim=16,
+                             query_pre_attn_scalar=16, sliding_window=5, attn_logit_softcapping=2.0,
+                             final_logit_softcapping=3.0, rope_parameters=ROPE)
+    write(name, "gemma2", tf.Gemma2ForCausalLM(config), seed=10, gguf={
+        "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0})
+
+
+def gemma3(name, scaled):
+    full = dict(rope_type="linear", factor=8.0, rope_theta=1000000.0) if scaled else ROPE | dict(rope_theta=1000000.0)
     config = tf.Gemma3TextConfig(**COMMON | dict(num_hidden_layers=6, intermediate_size=16), head_dim=16,
                                  query_pre_attn_scalar=16, sliding_window=5, hidden_activation="gelu_pytorch_tanh",
-                                 rope_parameters={"full_attention": ROPE | dict(rope_theta=1000000.0),
-                                                  "sliding_attention": ROPE})
-    write(name, "gemma3", tf.Gemma3ForCausalLM(config), seed=5, **{"attention.sliding_window": config.sliding_window})
+                                 rope_parameters={"full_attention": full, "sliding_attention": ROPE})
+    write(name, "gemma3", tf.Gemma3ForCausalLM(config), seed=5, gguf={
+        "rope.scaling.type": "linear", "rope.scaling.factor": 8.0} if scaled else None)
 
 
 MODELS = {
     "qwen2_tied": lambda name: qwen2(name, True),
     "qwen2_untied": lambda name: qwen2(name, False),
+    "qwen2_window": qwen2_window,
+    "qwen2_moe": qwen2_moe,
     "qwen3": qwen3,
+    "qwen3_moe": qwen3_moe,
     "llama": llama,
-    "gemma3": gemma3,
+    "llama_linear": llama_linear,
+    "llama_yarn": llama_yarn,
+    "llama3": llama3,
+    "mistral": lambda name: mistral(name, None),
+    "mistral_window": lambda name: mistral(name, 7),
+    "mixtral": mixtral,
+    "gemma2": gemma2,
+    "gemma3": lambda name: gemma3(name, False),
+    "gemma3_scaled": lambda name: gemma3(name, True),
 }
 
 
