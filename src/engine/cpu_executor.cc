@@ -36,6 +36,11 @@ ReplicaLimits limits_of(const model::ReplicaShape& shape, size_t devices) {
   limits.weight_bytes = shape.weight_bytes;
   limits.activation_bytes = shape.activation_bytes;
   limits.vocab_size = shape.vocab_size;
+  limits.swap_places = shape.swap_places;
+  limits.draft_model = shape.draft_model;
+  // Only their ratio matters: a core copies some 4 GB/s and computes some 5e11 operations/s.
+  limits.swap_block_ns = shape.block_bytes / 4;
+  limits.prefill_token_ns = shape.parameters * 2 / 500 + 1;
   limits.device_count = static_cast<uint32_t>(devices);
   return limits;
 }

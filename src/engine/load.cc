@@ -26,6 +26,8 @@ CoreOptions core_options(const LoadReplica& load) {
   options.prefix_caching = load.prefix_caching;
   options.cache_salt =
       Hasher().add(std::string_view(load.model_path)).add(std::string_view(load.kv_dtype)).value();
+  options.speculative_tokens = load.speculative_tokens;
+  for (const AdapterFile& adapter : load.adapters) options.adapters.push_back(adapter.name);
   return options;
 }
 
@@ -119,6 +121,8 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   options.kv_value_bytes = load.kv_dtype == "f32" ? 4 : load.kv_dtype.starts_with("q8") ? 1 : 2;
   options.memory_utilization = load.memory_utilization;
   options.depth = load.executor_depth;
+  options.swap_bytes = load.swap_bytes;
+  options.draft_model = !load.draft_model_path.empty();
   ALTLAS_TRY(auto executor,
              SimExecutor::create(options, tokenizer, SimTime::kReal, system_clock()));
   return std::unique_ptr<Executor>(std::move(executor));

@@ -1,6 +1,7 @@
 #include "engine/replica_core.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
@@ -18,6 +19,11 @@ scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOpt
   batch.model_len_max = limits.model_len_max;
   batch.waiting_max = options.sequences_waiting_max;
   batch.cache_salt = options.cache_salt;
+  batch.guesses_max = options.speculative_tokens;
+  batch.draft_model = limits.draft_model;
+  batch.swap_block_ns = limits.swap_block_ns;
+  batch.prefill_token_ns = limits.prefill_token_ns;
+  batch.kv.swap_places = limits.swap_places;
   batch.kv.block_tokens = limits.block_tokens;
   batch.kv.prefix_caching = options.prefix_caching;
   ALTLAS_CHECK(limits.group_blocks.size() == limits.group_window.size(),
@@ -79,12 +85,26 @@ Result<void> ReplicaCore::check_tokens(const SubmitSequence& command) const {
   return {};
 }
 
+// As SequenceRequest::adapter has it.
+Result<uint32_t> ReplicaCore::adapter_index(const std::string& name) const {
+  if (name.empty()) return 0u;
+  const auto found = std::ranges::find(options_.adapters, name);
+  if (found == options_.adapters.end())
+    return invalid(
+        fmt::format("there is no adapter '{}' here; there are: {}", name.substr(0, 100),
+                    options_.adapters.empty() ? "none"
+                                              : fmt::to_string(fmt::join(options_.adapters, ", "))),
+        "model");
+  return static_cast<uint32_t>(found - options_.adapters.begin()) + 1;
+}
+
 // Replays what an earlier run generated, then queues the rest.
 Result<void> ReplicaCore::start(SubmitSequence& command) {
   if (live_.contains(command.sequence))
     return Error(ErrorCode::kConflict, "the sequence is already here");
   if (command.tokens_max < 1) return invalid("max_tokens is at least 1", "max_tokens");
   ALTLAS_TRY_VOID(check_tokens(command));
+  ALTLAS_TRY(const uint32_t adapter, adapter_index(command.adapter));
   ALTLAS_TRY(SequenceOutput output,
              SequenceOutput::create(tokenizer_, command.sampling, command.tokens_max));
   Live live{std::move(output), command.sampling.logprobs >= 0, {}};
@@ -110,6 +130,8 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   work.generated = std::move(command.generated);
   work.tokens_max = command.tokens_max;
   work.sampling = std::move(command.sampling);
+  work.adapter = adapter;
+  work.cache_salt = adapter;
   ALTLAS_TRY_VOID(batch_->admit(std::move(work)));
   live_.emplace(command.sequence, std::move(live));
   return {};
@@ -139,24 +161,28 @@ void ReplicaCore::commit(const StepResult& result) {
   for (scheduler::SampledSequence& sampled : batch_->commit(result)) {
     const auto live = live_.find(sampled.sequence);
     ALTLAS_CHECK(live != live_.end(), "what is in the batch lives");
-    take_token(live, sampled);
+    take_tokens(live, sampled);
   }
   say_drained();
 }
 
-void ReplicaCore::take_token(std::map<SequenceId, Live>::iterator place,
-                             scheduler::SampledSequence& sampled) {
+// What comes behind the token that ends the sequence was computed in vain.
+void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
+                              scheduler::SampledSequence& sampled) {
   Live& live = place->second;
   std::ranges::move(sampled.prompt_logprobs, std::back_inserter(live.prompt_logprobs));
-  if (sampled.token < 0) return;
+  if (sampled.tokens.empty()) return;
   TokenDelta delta{.first_index = live.output.tokens(),
-                   .ids = {sampled.token},
+                   .ids = {},
                    .text_offset = live.output.text().size(),
                    .text = "",
                    .logprobs = {}};
-  live.output.push(sampled.token);
+  for (size_t i = 0; i < sampled.tokens.size() && !live.output.finished(); ++i) {
+    live.output.push(sampled.tokens[i]);
+    delta.ids.push_back(sampled.tokens[i]);
+    if (live.wants_logprobs) delta.logprobs.push_back(std::move(sampled.logprobs[i]));
+  }
   delta.text = live.output.text().substr(delta.text_offset);
-  if (live.wants_logprobs) delta.logprobs.push_back(std::move(sampled.logprobs));
   reports_.push_back(SequenceTokens{sampled.sequence, std::move(delta)});
   if (!live.output.finished()) return;
   finish(sampled.sequence, live);
@@ -219,6 +245,11 @@ ReplicaStats ReplicaCore::stats() const {
     stats.preemptions = counters.preemptions;
     stats.prompt_tokens = counters.prompt_tokens;
     stats.generated_tokens = counters.generated_tokens;
+    stats.prefix_query_tokens = counters.looked_up_tokens;
+    stats.prefix_hit_tokens = counters.cached_tokens;
+    stats.swapped_blocks = counters.swapped_blocks;
+    stats.speculative_drafted = counters.guessed_tokens;
+    stats.speculative_accepted = counters.right_guesses;
     for (uint32_t g = 0; g < limits_.group_block_bytes.size(); ++g) {
       used += batch_->kv().pool(g).used_count() * limits_.group_block_bytes[g];
     }

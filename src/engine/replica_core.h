@@ -22,6 +22,8 @@ struct CoreOptions {
   bool prefix_caching = true;
   uint64_t cache_salt = 0;  // Model and KV type.
   uint32_t sequences_waiting_max = 65'536;
+  uint32_t speculative_tokens = 0;    // Guessed ahead per step and sequence; 0: none.
+  std::vector<std::string> adapters;  // Names, in the order in which the ranks loaded them.
 };
 
 // Pure: no thread, clock or device. One writer: the replica's leading thread, or the simulator.
@@ -66,7 +68,8 @@ class ReplicaCore {
   Result<void> check_tokens(const SubmitSequence& command) const;
   void answer_echo(const SubmitSequence& command);
   void cancel(SequenceId id);
-  void take_token(std::map<SequenceId, Live>::iterator live, scheduler::SampledSequence& sampled);
+  void take_tokens(std::map<SequenceId, Live>::iterator live, scheduler::SampledSequence& sampled);
+  Result<uint32_t> adapter_index(const std::string& name) const;
   void finish(SequenceId id, Live& live);
   uint32_t tightest_group() const;
   void say_drained();

@@ -27,6 +27,7 @@ std::vector<int32_t> printable_ids(const text::Tokenizer& tokenizer, uint32_t vo
   return out;
 }
 constexpr uint64_t kTokenStream = 0x51;  // Apart from the other draws of a seed.
+constexpr uint64_t kGuessStream = 0xA7;
 }  // namespace
 
 Result<std::unique_ptr<SimExecutor>> SimExecutor::create(const SimOptions& options,
@@ -49,6 +50,9 @@ SimExecutor::SimExecutor(const SimOptions& options, ReplicaLimits limits,
 }
 
 int32_t SimExecutor::token_at(const Slot& slot, uint32_t position, uint32_t draw) const {
+  const auto prompt = static_cast<uint32_t>(slot.request->prompt.size());
+  if (options_.text_period > 0 && position > prompt)
+    position = prompt + (position - prompt) % options_.text_period;
   const auto words =
       philox(slot.request->sampling.seed ^ slot.prompt_hash, position, kTokenStream + draw);
   const uint64_t bound = ids_.empty() ? limits_.vocab_size : ids_.size();
@@ -67,10 +71,17 @@ TokenLogprobs SimExecutor::logprobs(const Slot& slot, uint32_t position, int32_t
   return out;
 }
 
+bool SimExecutor::guesses_right(const Slot& slot, int32_t guess, uint32_t position) const {
+  if (guess != kTokenGuessed) return guess == token_at(slot, position, 0);
+  return philox(slot.prompt_hash, position, kGuessStream)[0] % 4 != 0;
+}
+
 SampledToken SimExecutor::sample(const StepEntry& entry) const {
   const Slot& slot = slots_[static_cast<size_t>(entry.slot)];
-  const auto end = entry.position + static_cast<uint32_t>(entry.tokens.size());
-  SampledToken sampled{.slot = entry.slot, .token = -1, .logprobs = {}, .prompt_logprobs = {}};
+  const auto known = static_cast<uint32_t>(entry.tokens.size()) - entry.guesses;
+  const uint32_t end = entry.position + known;
+  SampledToken sampled{
+      .slot = entry.slot, .token = -1, .logprobs = {}, .prompt_logprobs = {}, .following = {}};
   if (entry.prompt_logprobs) {
     const auto& prompt = slot.request->prompt;
     for (uint32_t p = entry.position + 1; p <= end && p < prompt.size(); ++p) {
@@ -78,8 +89,15 @@ SampledToken SimExecutor::sample(const StepEntry& entry) const {
     }
   }
   if (entry.samples) {
+    const bool tells = slot.request->sampling.logprobs >= 0;
     sampled.token = token_at(slot, end, 0);
-    if (slot.request->sampling.logprobs >= 0) sampled.logprobs = logprobs(slot, end, sampled.token);
+    if (tells) sampled.logprobs = logprobs(slot, end, sampled.token);
+    for (uint32_t i = 0; i < entry.guesses; ++i) {
+      if (!guesses_right(slot, entry.tokens[known + i], end + i)) break;
+      FollowingToken& next = sampled.following.emplace_back();
+      next.token = token_at(slot, end + i + 1, 0);
+      if (tells) next.logprobs = logprobs(slot, end + i + 1, next.token);
+    }
   }
   return sampled;
 }

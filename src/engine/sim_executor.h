@@ -53,6 +53,7 @@ class SimExecutor final : public Executor {
   SampledToken sample(const StepEntry& entry) const;
   TokenLogprobs logprobs(const Slot& slot, uint32_t position, int32_t token) const;
   int32_t token_at(const Slot& slot, uint32_t position, uint32_t draw) const;
+  bool guesses_right(const Slot& slot, int32_t guess, uint32_t position) const;
 
   const SimOptions options_;
   const ReplicaLimits limits_;

@@ -79,6 +79,14 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
   const uint64_t held = blocks * o.block_tokens;
   if (length == 0 || length > held) length = held;
   limits.model_len_max = static_cast<uint32_t>(length);
+  limits.swap_places = static_cast<uint32_t>(
+      std::min<uint64_t>(o.swap_bytes / limits.block_bytes, uint64_t{1} << 24));
+  limits.swap_block_ns = static_cast<uint64_t>(
+      std::llround(static_cast<double>(limits.block_bytes) / o.host_bytes_per_s * 1e9));
+  limits.draft_model = o.draft_model;
+  const double flops = 2 * s.active_parameters() / static_cast<double>(ranks);
+  limits.prefill_token_ns =
+      static_cast<uint64_t>(std::llround(flops / (o.kind.bf16_flops * o.efficiency) * 1e9)) + 1;
   return limits;
 }
 
@@ -91,7 +99,7 @@ int64_t sim_step_us(const SimOptions& o, const StepPlan& plan) {
   for (const StepEntry& entry : plan.entries) {
     const auto count = static_cast<double>(entry.tokens.size());
     tokens += count;
-    rows += entry.prompt_logprobs ? count : entry.samples ? 1 : 0;
+    rows += entry.prompt_logprobs ? count : entry.samples ? 1 + entry.guesses : 0;
     pairs += count *
              (entry.position + (count + 1) / 2);  // Each token sees itself and what is before it.
     context += entry.position + count;
@@ -132,6 +140,9 @@ int64_t sim_step_us(const SimOptions& o, const StepPlan& plan) {
     seconds *= (micro + pp - 1) / micro;  // The bubble.
     seconds += (pp - 1) * (row_bytes / micro / o.kind.link_bytes_per_s + o.kind.launch_s);
   }
+  const double swapped = static_cast<double>(plan.swap_out.size() + plan.swap_in.size());
+  seconds += swapped * static_cast<double>(s.kv_values_per_token() * o.kv_value_bytes) *
+             o.block_tokens / (tp * pp) / o.host_bytes_per_s;
   return std::max<int64_t>(1, std::llround(seconds * 1e6));
 }
 

@@ -47,7 +47,11 @@ struct SimOptions {
   uint32_t kv_value_bytes = 2;
   double memory_utilization = 0.9;
   uint32_t depth = 1;
-  double efficiency = 0.8;  // Share of the device's peaks that is reached.
+  double efficiency = 0.8;         // Share of the device's peaks that is reached.
+  uint64_t swap_bytes = 0;         // Host memory for KV blocks.
+  double host_bytes_per_s = 20e9;  // Between device and host memory.
+  bool draft_model = false;        // Guesses cost nothing and are right three times of four.
+  uint32_t text_period = 0;        // Generated text repeats itself after so many tokens; 0: never.
 };
 
 // Bytes are those of one device: weights, heads and so KV are divided over tensor and pipeline

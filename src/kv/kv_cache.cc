@@ -13,7 +13,8 @@ uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
 KvCache::KvCache(KvOptions options)
     : options_(std::move(options)),
-      tree_(static_cast<uint32_t>(options_.groups.size()), options_.block_tokens) {
+      tree_(static_cast<uint32_t>(options_.groups.size()), options_.block_tokens),
+      swap_(static_cast<uint32_t>(options_.groups.size()), options_.swap_places) {
   ALTLAS_CHECK(options_.block_tokens > 0 && !options_.groups.empty(),
                "block_tokens >= 1, at least one group");
   pools_.reserve(options_.groups.size());
@@ -251,6 +252,78 @@ void KvCache::publish(SequenceBlocks& sequence, std::span<const int32_t> tokens,
 void KvCache::forget_copied() {
   for (const BlockCopyChange& copy : copied_) pools_[copy.group].release(copy.from);
   copied_.clear();
+  swap_.forget();
+}
+
+uint32_t KvCache::shared_tokens(const SequenceBlocks& sequence, uint32_t tokens) const {
+  uint32_t blocks = tokens / options_.block_tokens;
+  for (uint32_t g = 0; g < groups(); ++g) {
+    const GroupTable& table = sequence.tables[g];
+    uint32_t shared = table.first;
+    while (shared < std::min(blocks, table.end()) &&
+           pools_[g].users(table.blocks[shared - table.first]) > 1)
+      ++shared;
+    blocks = std::min(blocks, table.first == shared ? 0 : shared);
+  }
+  return blocks * options_.block_tokens;
+}
+
+uint32_t KvCache::swap_blocks(const SequenceBlocks& sequence, uint32_t tokens) const {
+  uint32_t sum = 0;
+  for (uint32_t g = 0; g < groups(); ++g) {
+    const auto end = static_cast<uint32_t>(ceil_div(tokens, options_.block_tokens));
+    const uint32_t first = std::max(first_needed(g, tokens), sequence.tables[g].first);
+    sum += end > first ? end - first : 0;
+  }
+  return sum;
+}
+
+bool KvCache::can_swap_out(const SequenceBlocks& sequence, uint32_t tokens) const {
+  if (tokens == 0 || sequence.tables.empty()) return false;
+  for (uint32_t g = 0; g < groups(); ++g) {
+    const auto end = static_cast<uint32_t>(ceil_div(tokens, options_.block_tokens));
+    const uint32_t first = std::max(first_needed(g, tokens), sequence.tables[g].first);
+    if (end > first && end - first > swap_.free_count(g)) return false;
+  }
+  return true;
+}
+
+SwappedBlocks KvCache::swap_out(const SequenceBlocks& sequence, uint32_t tokens,
+                                std::vector<SwapChange>& changes) {
+  ALTLAS_CHECK(can_swap_out(sequence, tokens), "places for all blocks");
+  SwappedBlocks out{.tokens = tokens, .tables = std::vector<SwappedTable>(groups())};
+  for (uint32_t g = 0; g < groups(); ++g) {
+    const GroupTable& table = sequence.tables[g];
+    const auto end = static_cast<uint32_t>(ceil_div(tokens, options_.block_tokens));
+    out.tables[g].first = std::max(first_needed(g, tokens), table.first);
+    for (uint32_t i = out.tables[g].first; i < end; ++i) {
+      const uint32_t place = swap_.take(g);
+      out.tables[g].places.push_back(place);
+      changes.push_back({g, table.blocks[i - table.first], place});
+    }
+  }
+  return out;
+}
+
+SequenceBlocks KvCache::swap_in(uint64_t salt, const SwappedBlocks& swapped, BlockChanges& changes,
+                                std::vector<SwapChange>& copies) {
+  SequenceBlocks sequence;
+  sequence.salt = salt;
+  sequence.tables.resize(groups());
+  for (uint32_t g = 0; g < groups(); ++g) {
+    GroupTable& table = sequence.tables[g];
+    table.first = swapped.tables[g].first;
+    for (const uint32_t place : swapped.tables[g].places) {
+      table.blocks.push_back(allocate(g));
+      copies.push_back({g, table.blocks.back(), place});
+    }
+    if (table.blocks.empty()) continue;
+    // As in start(): ranks hold tables from the first token on.
+    TableChange whole{g, 0, std::vector<BlockId>(table.first, table.blocks.front())};
+    whole.blocks.insert(whole.blocks.end(), table.blocks.begin(), table.blocks.end());
+    changes.tables.push_back(std::move(whole));
+  }
+  return sequence;
 }
 
 void KvCache::release(SequenceBlocks& sequence) {
@@ -262,7 +335,9 @@ void KvCache::release(SequenceBlocks& sequence) {
   sequence = SequenceBlocks{};
 }
 
-void KvCache::check_integrity(std::span<const SequenceBlocks* const> sequences) const {
+void KvCache::check_integrity(std::span<const SequenceBlocks* const> sequences,
+                              const std::vector<const SwappedBlocks*>& swapped) const {
+  swap_.check_integrity(swapped);
   for (uint32_t g = 0; g < groups(); ++g) {
     std::vector<uint32_t> users(pools_[g].size(), 0);
     for (const SequenceBlocks* sequence : sequences) {
@@ -282,6 +357,7 @@ void KvCache::check_integrity(std::span<const SequenceBlocks* const> sequences) 
 void KvCache::add_to(Hasher& hasher) const {
   for (const BlockPool& pool : pools_) pool.add_to(hasher);
   tree_.add_to(hasher);
+  swap_.add_to(hasher);
 }
 
 }  // namespace altlas::kv

@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "kv/block_pool.h"
 #include "kv/prefix_tree.h"
+#include "kv/swap_space.h"
 
 namespace altlas::kv {
 
@@ -23,6 +24,7 @@ struct KvOptions {
   uint32_t block_tokens = 16;
   std::vector<GroupSpec> groups;  // At least one.
   bool prefix_caching = true;
+  uint32_t swap_places = 0;  // Blocks per group that host memory holds.
 };
 
 // The part of one group's table that a sequence still needs: blocks [first, first + blocks.size())
@@ -104,14 +106,39 @@ class KvCache {
   // the tree knows an equal block already, the sequence moves over to that one.
   void publish(SequenceBlocks& sequence, std::span<const int32_t> tokens, uint32_t computed,
                BlockChanges& changes);
-  // All copies asked for so far come before whatever is reserved from now on.
+  // All copies and swaps asked for so far come before whatever is reserved from now on.
   void forget_copied();
+
+  // Leading tokens whose blocks others use too: they stay when this sequence gives way.
+  uint32_t shared_tokens(const SequenceBlocks& sequence, uint32_t tokens) const;
+  // Blocks of all groups that swap_out would copy.
+  uint32_t swap_blocks(const SequenceBlocks& sequence, uint32_t tokens) const;
+  bool can_swap_out(const SequenceBlocks& sequence, uint32_t tokens) const;
+  // Places for the blocks that a token at position `tokens` (the first without KV) still sees. The
+  // sequence keeps its blocks; the copies must be made before anything else is written.
+  SwappedBlocks swap_out(const SequenceBlocks& sequence, uint32_t tokens,
+                         std::vector<SwapChange>& changes);
+  // Blocks of `group` that swap_in takes out of available().
+  static uint32_t swapped_blocks(const SwappedBlocks& swapped, uint32_t group) {
+    return static_cast<uint32_t>(swapped.tables[group].places.size());
+  }
+  // A sequence with fresh blocks for all that was swapped out; there must be room for it. The
+  // places stay taken until drop_swapped().
+  SequenceBlocks swap_in(uint64_t salt, const SwappedBlocks& swapped, BlockChanges& changes,
+                         std::vector<SwapChange>& copies);
+  void drop_swapped(SwappedBlocks& swapped) {
+    swap_.give_back(swapped);
+    swapped = {};
+  }
+  const SwapSpace& swap() const { return swap_; }
   // Gives everything back; published blocks stay until others need the room, the last ones go
   // first.
   void release(SequenceBlocks& sequence);
 
-  // Aborts unless users of every block are exactly `sequences`' tables.
-  void check_integrity(std::span<const SequenceBlocks* const> sequences) const;
+  // Aborts unless users of every block are exactly `sequences`' tables, and host places those of
+  // `swapped`.
+  void check_integrity(std::span<const SequenceBlocks* const> sequences,
+                       const std::vector<const SwappedBlocks*>& swapped = {}) const;
   void add_to(Hasher& hasher) const;
 
  private:
@@ -126,6 +153,7 @@ class KvCache {
   std::vector<BlockPool> pools_;  // [groups]
   PrefixTree tree_;
   std::vector<BlockCopyChange> copied_;  // Sources, each with one user more.
+  SwapSpace swap_;
 };
 
 }  // namespace altlas::kv

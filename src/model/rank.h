@@ -25,7 +25,11 @@ struct RankShard {
 };
 
 struct LoadOptions {
-  std::string path;  // A GGUF file.
+  std::string path;  // A GGUF file, or a folder with config.json and safetensors.
+  std::vector<std::string>
+      adapters;             // Files of LoRA adapters; SequenceRequest::adapter names them.
+  std::string draft_path;   // Guesses tokens; empty: none.
+  uint64_t swap_bytes = 0;  // Host memory for KV blocks.
   RankShard shard;
   uint32_t model_len_max = 0;    // 0: the model's, capped to what the KV holds.
   uint32_t sequences_max = 0;    // 0: 64.
@@ -35,7 +39,7 @@ struct LoadOptions {
   uint64_t kv_tokens_max = 0;    // 0: what the memory gives, at most sequences_max * model_len_max.
   std::string kv_dtype = "f16";  // "f16", "bf16" or "f32".
   std::vector<int32_t>
-      end_of_generation;  // Tokens that `min_tokens` bans; the tokenizer knows them.
+      end_of_generation;     // Tokens that `min_tokens` bans; the tokenizer knows them.
   OpTimes* times = nullptr;  // Steps add to it: read it between two steps. It outlives the rank.
   // Called from the loading thread with 0 … 1 within a phase ("weights", "kv").
   std::function<void(std::string_view phase, double fraction)> progress;
@@ -51,9 +55,11 @@ struct ReplicaShape {
   std::vector<uint32_t> group_window;       // Sliding window of the group in tokens; 0: all.
   std::vector<uint64_t> group_block_bytes;  // Of one block of the group, all its layers together.
   uint64_t block_bytes = 0;                 // Sum of group_block_bytes.
-  uint64_t weight_bytes = 0;
-  uint64_t activation_bytes = 0;  // Workspace of a step, and sampling.
-  uint32_t vocab_size = 0;        // Rows of the head.
+  uint64_t weight_bytes = 0;                // Model, adapters and draft model.
+  uint64_t activation_bytes = 0;            // Workspace of a step, and sampling.
+  uint32_t swap_places = 0;                 // KV blocks per group that host memory holds.
+  bool draft_model = false;
+  uint32_t vocab_size = 0;  // Rows of the head.
   uint32_t layer_count = 0;
   uint64_t parameters = 0;   // Of the model as a whole.
   std::string architecture;  // "qwen2".

@@ -17,6 +17,8 @@ namespace altlas {
 // Stands for the token that the same slot's previous step samples, not known yet when the plan is
 // made.
 inline constexpr int32_t kTokenPending = -1;
+// Stands for a token that the ranks' draft model guesses.
+inline constexpr int32_t kTokenGuessed = -2;
 
 // What a rank must know of a sequence for as long as it holds a slot. Immutable, shared with the
 // leading thread.
@@ -25,6 +27,7 @@ struct SequenceRequest {
   std::vector<int32_t>
       generated;  // Tokens of earlier runs of the task, on this replica or another.
   SamplingParams sampling;
+  uint32_t adapter = 0;  // 1 + its place in the list that the ranks loaded; 0: none.
 };
 
 struct SlotStart {
@@ -47,23 +50,37 @@ struct BlockCopy {
   BlockId to;
 };
 
-// A run of tokens of one sequence: a chunk of prefill, or one token of decode.
+// Copies a whole KV block to a place in host memory, or back.
+struct BlockSwap {
+  int32_t group = 0;
+  BlockId block;
+  uint32_t place = 0;
+};
+
+// A run of tokens of one sequence: a chunk of prefill, or one token of decode and guesses of what
+// follows it.
 struct StepEntry {
   int32_t slot = 0;
   uint32_t position = 0;        // Of tokens[0] in the sequence (prompt + generated).
   std::vector<int32_t> tokens;  // ≥ 1; only the last may be kTokenPending, then it is the only one.
   bool samples = false;         // The last token's logits give the next token.
+  // The last so many tokens are guesses (all of them kTokenGuessed, or none). `samples` is set
+  // then: each position from the last known token on gives a token, as far as the guess before it
+  // is the token given there. KV written behind the last right guess is void.
+  uint32_t guesses = 0;
   bool prompt_logprobs = false;  // Log-probabilities of tokens position+1 … of this chunk (and the
                                  // next chunk's first) too.
 };
 
 struct StepPlan {
   StepId id;
-  std::vector<SlotStart> starts;   // First.
-  std::vector<SlotBlocks> blocks;  // Then.
-  std::vector<BlockCopy> copies;   // Then, before any write of the step.
-  std::vector<StepEntry> entries;  // Ordered by slot; at most one per slot.
-  std::vector<int32_t> ends;       // Slots free again after this step.
+  std::vector<SlotStart> starts;    // First.
+  std::vector<SlotBlocks> blocks;   // Then.
+  std::vector<BlockSwap> swap_out;  // Then, to host memory, before any write of the step.
+  std::vector<BlockCopy> copies;    // Then.
+  std::vector<BlockSwap> swap_in;   // Then, from host memory.
+  std::vector<StepEntry> entries;   // Ordered by slot; at most one per slot.
+  std::vector<int32_t> ends;        // Slots free again after this step.
 
   bool empty() const { return entries.empty() && starts.empty() && ends.empty() && copies.empty(); }
   uint32_t tokens() const {
@@ -73,11 +90,18 @@ struct StepPlan {
   }
 };
 
+// A token that follows one whose guess was right.
+struct FollowingToken {
+  int32_t token = 0;
+  TokenLogprobs logprobs;
+};
+
 struct SampledToken {
   int32_t slot = 0;
   int32_t token = 0;
   TokenLogprobs logprobs;                      // id and top set where the sequence asks for them.
   std::vector<TokenLogprobs> prompt_logprobs;  // Of this step's chunk, where asked for.
+  std::vector<FollowingToken> following = {};       // One per right guess, in order.
 };
 
 struct StepResult {

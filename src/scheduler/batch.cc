@@ -56,9 +56,11 @@ Result<void> BatchScheduler::admit(SequenceWork work) {
   s.prompt_tokens = static_cast<uint32_t>(work.prompt.size());
   s.tokens_max = static_cast<uint32_t>(work.tokens_max);
   s.salt = Hasher().add(options_.cache_salt).add(work.cache_salt).value();
+  s.pace = GuessPace(options_.guesses_max);
   request->prompt = std::move(work.prompt);
   request->generated = std::move(work.generated);
   request->sampling = std::move(work.sampling);
+  request->adapter = work.adapter;
   s.request = std::move(request);
   const Order order{work.priority, arrivals_++};
   orders_.emplace(s.id, order);
@@ -71,10 +73,13 @@ bool BatchScheduler::end(SequenceId id) {
   if (found == orders_.end()) return false;
   if (const auto place = running_.find(found->second); place != running_.end()) {
     kv_.release(place->second.blocks);
+    kv_.drop_swapped(place->second.swapped);
     ended_slots_.push_back(place->second.slot);
     running_.erase(place);
   } else {
-    waiting_.erase(found->second);
+    const auto waiting = waiting_.find(found->second);
+    kv_.drop_swapped(waiting->second.swapped);
+    waiting_.erase(waiting);
   }
   orders_.erase(found);
   return true;
@@ -82,7 +87,7 @@ bool BatchScheduler::end(SequenceId id) {
 
 // Tokens that could be computed next, known or pending.
 uint32_t BatchScheduler::remaining(const Sequence& s) const {
-  if (generated(s) + s.pending >= s.tokens_max)
+  if (s.guessing || generated(s) + s.pending >= s.tokens_max)
     return 0;  // The last sample's own KV is never needed.
   return static_cast<uint32_t>(s.tokens.size()) + s.pending - s.planned;
 }
@@ -103,6 +108,7 @@ StepPlan BatchScheduler::plan() {
   budget_ = options_.step_tokens_max;
   plan_decodes();
   plan_prefills();
+  plan_guesses();
   return assemble();
 }
 
@@ -140,6 +146,41 @@ void BatchScheduler::plan_prefills() {
       return;
     }
   }
+}
+
+// Guesses take what budget and blocks nobody else wants, in the order of service.
+void BatchScheduler::plan_guesses() {
+  if (options_.guesses_max == 0) return;
+  uint32_t used = options_.step_tokens_max - budget_;
+  for (auto& [order, s] : running_) {
+    if (used >= options_.guess_step_tokens || budget_ == 0) return;
+    const auto draft = drafts_.find(s.slot);
+    if (draft == drafts_.end()) continue;
+    StepEntry& entry = draft->second.entry;
+    const bool decodes = entry.samples && entry.tokens.size() == 1 &&
+                         entry.tokens[0] != kTokenPending && s.in_flight == 1;
+    // The token sampled by each position must be one that may still be generated.
+    const uint32_t left = s.tokens_max - generated(s);
+    if (!decodes || left < 2 || s.request->sampling.grammar.kind != GrammarKind::kNone) continue;
+    guess(s, entry, std::min({left - 1, budget_, options_.guess_step_tokens - used}));
+    used += entry.guesses;
+    budget_ -= entry.guesses;
+  }
+}
+
+void BatchScheduler::guess(Sequence& s, StepEntry& entry, uint32_t most) {
+  most = std::min(most, s.pace.take());
+  for (uint32_t g = 0; g < kv_.groups() && most > 0; ++g)  // Blocks that others will grow into.
+    if (kv_.pool(g).available() < 2 * running_.size()) return;
+  if (most == 0 || (most = kv_.reservable(s.blocks, entry.position, 1 + most) - 1) == 0) return;
+  const std::vector<int32_t> guesses = options_.draft_model
+                                           ? std::vector<int32_t>(most, kTokenGuessed)
+                                           : s.lookup.guess(s.tokens, most);
+  if (guesses.empty()) return;
+  kv_.reserve(s.blocks, entry.position, 1 + static_cast<uint32_t>(guesses.size()), s.changes);
+  entry.tokens.insert(entry.tokens.end(), guesses.begin(), guesses.end());
+  entry.guesses = static_cast<uint32_t>(guesses.size());
+  s.guessing = true;
 }
 
 // Plans up to `want` tokens of a running sequence. False if there is no block for even one.
@@ -194,6 +235,13 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
   while (true) {
     match = kv_.match(s.salt, known);
     const bool any_room = lower_runs();
+    if (s.swapped.tokens > match.tokens) {  // More is in host memory than in the prefix cache.
+      match = {};
+      if (has_room_for_swapped(s, any_room)) break;
+      if (!lower_runs()) return false;
+      preempt_last();
+      continue;
+    }
     if (has_room(s, match, any_room)) break;
     if (match.tokens % kv_.block_tokens() != 0) {  // The copy may be what does not fit.
       match = kv_.shorten(std::move(match));
@@ -229,13 +277,28 @@ bool BatchScheduler::has_room(const Sequence& s, const kv::PrefixMatch& match,
   return true;
 }
 
+bool BatchScheduler::has_room_for_swapped(const Sequence& s, bool any_room) const {
+  const uint32_t grows = s.swapped.tokens % kv_.block_tokens() == 0 ? 1 : 0;
+  for (uint32_t g = 0; g < kv_.groups(); ++g)
+    if (kv::KvCache::swapped_blocks(s.swapped, g) + grows > kv_.pool(g).available()) return false;
+  return any_room || has_room(s, {}, false);
+}
+
 void BatchScheduler::start(Sequences::iterator waiting, const kv::PrefixMatch& match) {
   const auto place = running_.insert(waiting_.extract(waiting)).position;
   Sequence& s = place->second;
   s.slot = *free_slots_.begin();
   free_slots_.erase(free_slots_.begin());
-  s.blocks = kv_.start(s.salt, match, s.changes);
-  s.planned = s.computed = match.tokens;
+  if (s.swapped.tokens > match.tokens) {
+    s.blocks = kv_.swap_in(s.salt, s.swapped, s.changes, s.swap_in);
+    s.planned = s.computed = s.swapped.tokens;
+  } else {
+    kv_.drop_swapped(s.swapped);
+    s.blocks = kv_.start(s.salt, match, s.changes);
+    s.planned = s.computed = match.tokens;
+    counters_.looked_up_tokens += s.tokens.size();
+    counters_.cached_tokens += match.tokens;
+  }
   if (s.request->generated.size() != generated(s)) {
     auto request = std::make_shared<SequenceRequest>(*s.request);
     request->generated.assign(s.tokens.begin() + s.prompt_tokens, s.tokens.end());
@@ -243,7 +306,17 @@ void BatchScheduler::start(Sequences::iterator waiting, const kv::PrefixMatch& m
   }
   ALTLAS_CHECK(schedule(place, budget_), "an admitted sequence has room for a token");
   drafts_[s.slot].starts = true;
-  counters_.cached_tokens += match.tokens;
+}
+
+// Whether copying its KV to host memory and back is possible, and cheaper than computing it again.
+// What others hold too need not be computed again.
+bool BatchScheduler::swap_pays(const Sequence& s) const {
+  if (s.guessing || !s.changes.copies.empty() || !kv_.can_swap_out(s.blocks, s.planned))
+    return false;
+  if (options_.prefill_token_ns == 0) return true;
+  const uint64_t again = s.planned - kv_.shared_tokens(s.blocks, s.planned);
+  return 2 * kv_.swap_blocks(s.blocks, s.planned) * options_.swap_block_ns <
+         again * options_.prefill_token_ns;
 }
 
 // The last in order loses slot and blocks; what this plan had for it is undone.
@@ -257,6 +330,7 @@ void BatchScheduler::preempt_last() {
     --s.in_flight;
     s.logprobs_from = draft->second.logprobs_from_before;
     budget_ += static_cast<uint32_t>(draft->second.entry.tokens.size());
+    s.planned -= static_cast<uint32_t>(draft->second.entry.tokens.size());
     told = !draft->second.starts;
     drafts_.erase(draft);
   }
@@ -265,8 +339,14 @@ void BatchScheduler::preempt_last() {
   } else {
     free_slots_.insert(s.slot);
   }
+  if (s.swapped.tokens == 0 && swap_pays(s)) {
+    const size_t before = swap_out_.size();
+    s.swapped = kv_.swap_out(s.blocks, s.planned, swap_out_);
+    counters_.swapped_blocks += swap_out_.size() - before;
+  }
   kv_.release(s.blocks);
   s.changes = {};
+  s.swap_in.clear();
   s.planned = s.computed = 0;
   s.slot = -1;
   ++counters_.preemptions;
@@ -291,15 +371,21 @@ StepPlan BatchScheduler::assemble() {
       plan.copies.push_back({static_cast<int32_t>(copy.group), copy.from, copy.to});
     }
     s.changes = {};
+    for (const kv::SwapChange& swap : s.swap_in)
+      plan.swap_in.push_back({static_cast<int32_t>(swap.group), swap.block, swap.place});
+    s.swap_in.clear();
+    kv_.drop_swapped(s.swapped);
     const auto count = static_cast<uint32_t>(draft.entry.tokens.size());
     if (draft.entry.position < s.prompt_tokens) {
       counters_.prompt_tokens += std::min(count, s.prompt_tokens - draft.entry.position);
     }
-    step.entries.push_back(
-        {s.id, slot, s.planned, draft.entry.samples, draft.entry.prompt_logprobs});
+    step.entries.push_back({s.id, slot, s.planned, draft.entry.samples, draft.entry.prompt_logprobs,
+                            draft.entry.guesses});
     plan.entries.push_back(std::move(draft.entry));
   }
   drafts_.clear();
+  for (const kv::SwapChange& swap : std::exchange(swap_out_, {}))
+    plan.swap_out.push_back({static_cast<int32_t>(swap.group), swap.block, swap.place});
   std::ranges::sort(ended_slots_);
   free_slots_.insert(ended_slots_.begin(), ended_slots_.end());
   plan.ends = std::exchange(ended_slots_, {});
@@ -320,26 +406,42 @@ std::vector<SampledSequence> BatchScheduler::commit(const StepResult& result) {
     const auto running = running_.find(order->second);
     Sequence& s = running != running_.end() ? running->second : waiting_.at(order->second);
     --s.in_flight;
+    uint32_t end = entry.end;
     if (entry.samples || entry.prompt_logprobs) {
       const auto sampled = std::ranges::find(result.sampled, entry.slot, &SampledToken::slot);
       ALTLAS_CHECK(sampled != result.sampled.end(), "a result for every entry that samples");
       SampledSequence& one = out.emplace_back();
       one.sequence = s.id;
       one.prompt_logprobs = sampled->prompt_logprobs;
-      if (entry.samples) {
-        ALTLAS_CHECK(sampled->token >= 0, "a token for every entry that samples");
-        one.token = sampled->token;
-        one.logprobs = sampled->logprobs;
-        --s.pending;
-        s.tokens.push_back(sampled->token);
-        ++counters_.generated_tokens;
-      }
+      if (entry.samples) take_sample(s, entry, *sampled, one);
+      end += static_cast<uint32_t>(sampled->following.size());
     }
     if (s.slot < 0) continue;  // Gave way meanwhile: its blocks are gone, its samples are not.
-    s.computed = entry.end;
+    if (entry.guesses > 0) s.planned = end;
+    s.computed = end;
     kv_.publish(s.blocks, s.tokens, s.computed, s.changes);
   }
   return out;
+}
+
+void BatchScheduler::take_sample(Sequence& s, const FlyingEntry& entry, const SampledToken& sampled,
+                                 SampledSequence& out) {
+  ALTLAS_CHECK(sampled.token >= 0 && sampled.following.size() <= entry.guesses,
+               "a token for every entry that samples, and one per right guess");
+  --s.pending;
+  out.tokens.push_back(sampled.token);
+  out.logprobs.push_back(sampled.logprobs);
+  for (const FollowingToken& one : sampled.following) {
+    out.tokens.push_back(one.token);
+    out.logprobs.push_back(one.logprobs);
+  }
+  s.tokens.insert(s.tokens.end(), out.tokens.begin(), out.tokens.end());
+  counters_.generated_tokens += out.tokens.size();
+  if (entry.guesses == 0) return;
+  s.guessing = false;
+  s.pace.told(entry.guesses, static_cast<uint32_t>(sampled.following.size()));
+  counters_.guessed_tokens += entry.guesses;
+  counters_.right_guesses += sampled.following.size();
 }
 
 uint64_t BatchScheduler::hash() const {
@@ -354,7 +456,10 @@ uint64_t BatchScheduler::hash() const {
           .add(s.pending)
           .add(s.in_flight)
           .add(s.logprobs_from)
-          .add(s.slot);
+          .add(s.slot)
+          .add(s.swapped.tokens)
+          .add(s.guessing);
+      s.pace.add_to(h);
     }
   }
   h.add(arrivals_).add(steps_).add(in_flight_.size());
@@ -371,6 +476,7 @@ void BatchScheduler::check_integrity() const {
   for (const int32_t slot : ended_slots_)
     ALTLAS_CHECK(slots.insert(slot).second, "a slot ends once");
   std::vector<const kv::SequenceBlocks*> blocks;
+  std::vector<const kv::SwappedBlocks*> swapped;
   std::map<SequenceId, uint32_t> flying;
   for (const FlyingStep& step : in_flight_) {
     for (const FlyingEntry& entry : step.entries) ++flying[entry.sequence];
@@ -388,11 +494,13 @@ void BatchScheduler::check_integrity() const {
                    "entries in flight are counted");
       ALTLAS_CHECK(s.pending <= s.in_flight, "samples in flight are entries in flight");
       ALTLAS_CHECK(generated(s) + s.pending <= s.tokens_max, "no token more than asked for");
+      ALTLAS_CHECK(s.slot < 0 || s.swapped.tokens == 0, "who runs has nothing in host memory");
       blocks.push_back(&s.blocks);
+      swapped.push_back(&s.swapped);
     }
   }
   ALTLAS_CHECK(slots.size() == options_.sequences_max, "every slot is free, ended or used");
-  kv_.check_integrity(blocks);
+  kv_.check_integrity(blocks, swapped);
 }
 
 }  // namespace altlas::scheduler

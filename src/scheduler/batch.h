@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "kv/kv_cache.h"
 #include "model/step_plan.h"
+#include "scheduler/guess.h"
 #include "task/task.h"
 
 namespace altlas::scheduler {
@@ -23,8 +24,15 @@ struct BatchOptions {
   uint32_t step_tokens_max = 512;  // Token budget of one step.
   uint32_t model_len_max =
       0;  // Prompt + generated tokens of one sequence; 0: what the KV pool holds.
-  uint32_t waiting_max = 65'536;  // Sequences without a slot; the next is refused.
-  uint64_t cache_salt = 0;        // Tells models and KV types apart in the prefix cache.
+  uint32_t waiting_max = 65'536;    // Sequences without a slot; the next is refused.
+  uint64_t cache_salt = 0;          // Tells models and KV types apart in the prefix cache.
+  uint32_t guesses_max = 0;         // Tokens guessed ahead per step and sequence; 0: none.
+  uint32_t guess_step_tokens = 32;  // Steps with more tokens than this take no guesses: there a
+                                    // token costs as much as it gives.
+  bool draft_model = false;         // Guesses are the ranks' (kTokenGuessed), not prompt lookup's.
+  uint64_t swap_block_ns = 0;       // To copy a block to host memory or back.
+  uint64_t prefill_token_ns = 0;    // To compute a token again; 0: unknown, whatever fits is
+                                    // swapped.
   kv::KvOptions kv;
 };
 
@@ -35,14 +43,15 @@ struct SequenceWork {
   std::vector<int32_t> generated;  // By an earlier run; fewer than tokens_max.
   int32_t tokens_max = 1;          // Generated tokens at most, `generated` counted.
   SamplingParams sampling;
-  uint64_t cache_salt = 0;  // Adapter.
+  uint32_t adapter = 0;     // As SequenceRequest has it.
+  uint64_t cache_salt = 0;  // The adapter's.
 };
 
 // What a step gave one sequence.
 struct SampledSequence {
   SequenceId sequence;
-  int32_t token = -1;  // -1: none, only prompt_logprobs.
-  TokenLogprobs logprobs;
+  std::vector<int32_t> tokens;          // Empty: only prompt_logprobs.
+  std::vector<TokenLogprobs> logprobs;  // One per token.
   std::vector<TokenLogprobs> prompt_logprobs;
 };
 
@@ -52,15 +61,20 @@ struct BatchCounters {
   uint64_t prompt_tokens = 0;     // Planned for computing, recomputed ones too.
   uint64_t cached_tokens = 0;     // Taken from the prefix cache instead.
   uint64_t generated_tokens = 0;  // Committed.
+  uint64_t looked_up_tokens = 0;  // Of sequences that got a slot: cached_tokens are some of them.
+  uint64_t swapped_blocks = 0;    // Written to host memory.
+  uint64_t guessed_tokens = 0;    // Committed.
+  uint64_t right_guesses = 0;     // Of them.
 };
 
-// Order of service: priority, then arrival. Decode tokens go first, then chunks of prefill; the
-// first in order always gets at least one token. Where blocks run out, the last in order gives its
-// blocks back and is computed again later. Sequences without a slot come in strictly in order: none
-// overtakes one that needs more room. Up to any number of steps may be planned before the first is
-// committed: what is not known yet is kTokenPending. A sequence that sampled all of its tokens must
-// be ended before the next plan(). Pure: no clock, no randomness. One writer: the replica's leading
-// thread.
+// Order of service: priority, then arrival. Decode tokens go first, then chunks of prefill, then
+// guesses of what follows decode tokens; the first in order always gets at least one token. Where
+// blocks run out, the last in order gives its blocks back; later it is computed again, or its KV
+// comes back from host memory, whichever is cheaper. Sequences without a slot come in strictly in
+// order: none overtakes one that needs more room. Up to any number of steps may be planned before
+// the first is committed: what is not known yet is kTokenPending. A sequence that sampled all of
+// its tokens must be ended before the next plan(). Pure: no clock, no randomness. One writer: the
+// replica's leading thread.
 class BatchScheduler {
  public:
   explicit BatchScheduler(BatchOptions options);
@@ -109,7 +123,12 @@ class BatchScheduler {
         0;  // Prompt positions below have given their log-probabilities, or will.
     int32_t slot = -1;
     kv::SequenceBlocks blocks;
-    kv::BlockChanges changes;  // Not told to the ranks yet.
+    kv::BlockChanges changes;             // Not told to the ranks yet.
+    std::vector<kv::SwapChange> swap_in;  // Not told yet.
+    kv::SwappedBlocks swapped;            // While it has something in host memory.
+    bool guessing = false;                // An entry with guesses is in flight.
+    PromptLookup lookup;
+    GuessPace pace;
   };
   using Sequences = std::map<Order, Sequence>;
   struct Draft {  // What the plan in the making does in a slot.
@@ -124,6 +143,7 @@ class BatchScheduler {
     uint32_t end = 0;  // Position after the entry's tokens.
     bool samples = false;
     bool prompt_logprobs = false;
+    uint32_t guesses = 0;  // After `end`.
   };
   struct FlyingStep {
     StepId id;
@@ -138,11 +158,17 @@ class BatchScheduler {
   uint32_t chunk_max(const Sequence& s, uint32_t want) const;
   void plan_decodes();
   void plan_prefills();
+  void plan_guesses();
+  void guess(Sequence& s, StepEntry& entry, uint32_t most);
   bool schedule(Sequences::iterator place, uint32_t want);
   bool try_admit(Sequences::iterator waiting);
   bool has_room(const Sequence& s, const kv::PrefixMatch& match, bool any_room) const;
+  bool has_room_for_swapped(const Sequence& s, bool any_room) const;
+  bool swap_pays(const Sequence& s) const;
   void start(Sequences::iterator waiting, const kv::PrefixMatch& match);
   void preempt_last();
+  void take_sample(Sequence& s, const FlyingEntry& entry, const SampledToken& sampled,
+                   SampledSequence& out);
   StepPlan assemble();
 
   const BatchOptions options_;
@@ -153,7 +179,8 @@ class BatchScheduler {
   uint64_t arrivals_ = 0;
   uint64_t steps_ = 0;
   std::set<int32_t> free_slots_;
-  std::vector<int32_t> ended_slots_;  // The ranks have not been told yet.
+  std::vector<int32_t> ended_slots_;      // The ranks have not been told yet.
+  std::vector<kv::SwapChange> swap_out_;  // Not told either.
   std::deque<FlyingStep> in_flight_;
   std::map<int32_t, Draft> drafts_;  // By slot; empty between plans.
   uint32_t budget_ = 0;              // Tokens left of the step in the making.

@@ -26,9 +26,9 @@ BatchOptions options(uint32_t blocks, uint32_t slots = 8, uint32_t step_tokens =
 // A scheduler and pretended ranks with up to `depth` steps in flight.
 class Bench {
  public:
-  explicit Bench(BatchOptions o, size_t depth = 1)
+  explicit Bench(BatchOptions o, size_t depth = 1, int32_t vocabulary = 1000)
       : scheduler(o),
-        ranks(o.sequences_max, o.kv.block_tokens, windows(o)),
+        ranks(o.sequences_max, o.kv.block_tokens, windows(o), vocabulary),
         depth_(depth),
         step_tokens_(o.step_tokens_max) {}
 
@@ -73,9 +73,9 @@ class Bench {
     for (const SampledSequence& s : scheduler.commit(ranks.run(plan))) {
       for (const auto& logprob : s.prompt_logprobs)
         prompt_logprobs[s.sequence.value].push_back(logprob.id);
-      if (s.token < 0) continue;
+      if (s.tokens.empty()) continue;
       auto& stream = streams.at(s.sequence.value);
-      stream.push_back(s.token);
+      stream.insert(stream.end(), s.tokens.begin(), s.tokens.end());
       if (stream.size() == static_cast<size_t>(works.at(s.sequence.value).tokens_max))
         finish(s.sequence.value);
     }
@@ -389,6 +389,155 @@ TEST(Batch, StateIsAFunctionOfTheCalls) {
     ASSERT_EQ(a.scheduler.hash(), b.scheduler.hash());
   }
   EXPECT_NE(a.scheduler.hash(), begin);
+}
+
+// Goal: guesses, from the text or from a draft model, change nothing but the number of steps.
+// Method: a vocabulary of 3 tokens, where what was said recurs by chance; every depth, chunk size,
+// pressure on blocks, cache and swap.
+TEST(Batch, GuessesChangeNothingButTheSteps) {
+  for (const bool draft_model : {false, true}) {
+    for (const uint32_t blocks : {200u, 16u}) {
+      for (const size_t depth : {1, 2}) {
+        for (const uint32_t swap_places : {0u, 30u}) {
+          SCOPED_TRACE(::testing::Message() << "draft model " << draft_model << " blocks " << blocks
+                                            << " depth " << depth << " swap " << swap_places);
+          BatchOptions o = options(blocks, 4);
+          o.draft_model = draft_model;
+          o.kv.swap_places = swap_places;
+          uint64_t steps[2] = {};
+          for (const uint32_t guesses : {0u, 6u}) {
+            o.guesses_max = guesses;
+            Bench bench(o, depth, draft_model ? 1000 : 3);
+            for (uint64_t id = 1; id <= 9; ++id)
+              bench.admit(Bench::work(id, static_cast<uint32_t>(1 + id * 7 % 20), 30, 50));
+            bench.run();
+            bench.expect_streams_right();
+            EXPECT_EQ(bench.finished.size(), 9u);
+            EXPECT_EQ(bench.scheduler.kv().pool(0).used_count(), 0u);
+            const BatchCounters& counters = bench.scheduler.counters();
+            steps[guesses > 0 ? 1 : 0] = counters.steps;
+            if (depth == 1) EXPECT_EQ(counters.right_guesses > 0, guesses > 0);
+            EXPECT_LE(counters.right_guesses, counters.guessed_tokens);
+            EXPECT_EQ(counters.generated_tokens, 9u * 30);
+          }
+          if (depth == 1) EXPECT_LT(steps[1], steps[0]);
+        }
+      }
+    }
+  }
+}
+
+// Goal: guesses take what is left over: none while a prompt fills the step, none for grammars.
+TEST(Batch, GuessesTakeWhatIsLeft) {
+  BatchOptions o = options(200, 4, 16);
+  o.guesses_max = 8;
+  o.draft_model = true;
+  Bench bench(o);
+  bench.admit(Bench::work(1, 4, 60));
+  bench.step();
+  bench.step();
+  EXPECT_EQ(bench.last.entries.at(0).guesses, 4u);
+  bench.admit(Bench::work(2, 40, 60, 300));
+  bench.step();
+  EXPECT_EQ(bench.last.tokens(), 16u);
+  EXPECT_EQ(bench.last.entries.at(0).guesses, 0u) << "the prompt takes the step";
+  bench.run();
+  bench.expect_streams_right();
+
+  Bench grammar(o);
+  SequenceWork work = Bench::work(1, 4, 20);
+  work.sampling.grammar = {GrammarKind::kRegex, "a*"};
+  grammar.admit(work);
+  grammar.run();
+  EXPECT_EQ(grammar.scheduler.counters().guessed_tokens, 0u);
+}
+
+// Goal: with room in host memory what gives way is not computed again, and says the same; where
+// computing is cheaper, or there is no room, it is computed again.
+TEST(Batch, SwapsWhatGivesWay) {
+  for (const size_t depth : {1, 2, 4}) {
+    for (const bool caching : {true, false}) {
+      SCOPED_TRACE(::testing::Message() << "depth " << depth << " cache " << caching);
+      BatchOptions o = options(14, 6);
+      o.kv.prefix_caching = caching;
+      const auto run = [&](uint32_t places, uint64_t swap_ns, uint64_t token_ns) {
+        o.kv.swap_places = places;
+        o.swap_block_ns = swap_ns;
+        o.prefill_token_ns = token_ns;
+        Bench bench(o, depth);
+        for (uint64_t id = 1; id <= 12; ++id)
+          bench.admit(Bench::work(id, 6, 40, static_cast<int32_t>(id * 100)));
+        bench.run();
+        bench.expect_streams_right();
+        EXPECT_GT(bench.scheduler.counters().preemptions, 0u);
+        EXPECT_EQ(bench.scheduler.kv().swap().free_count(0), places) << "every place is free again";
+        return bench.scheduler.counters();
+      };
+      const BatchCounters again = run(0, 0, 0);
+      EXPECT_EQ(again.swapped_blocks, 0u);
+      const BatchCounters swapped = run(100, 0, 0);
+      EXPECT_GT(swapped.swapped_blocks, 0u);
+      EXPECT_EQ(swapped.prompt_tokens, 12u * 6) << "no prompt is computed twice";
+      EXPECT_EQ(run(100, 1'000'000, 1).swapped_blocks, 0u) << "dear copies";
+      const BatchCounters some = run(4, 0, 0);
+      EXPECT_LT(some.swapped_blocks, swapped.swapped_blocks);
+    }
+  }
+}
+
+// Goal: whoever is ended while it waits with KV in host memory gives the places back.
+TEST(Batch, EndedSequencesGiveHostPlacesBack) {
+  BatchOptions o = options(14, 6);
+  o.kv.swap_places = 50;
+  Bench bench(o);
+  for (uint64_t id = 1; id <= 8; ++id)
+    bench.admit(Bench::work(id, 6, 40, static_cast<int32_t>(id * 100)));
+  while (bench.scheduler.kv().swap().free_count(0) == 50) ASSERT_TRUE(bench.step());
+  for (uint64_t id = 1; id <= 8; ++id) EXPECT_TRUE(bench.scheduler.end(SequenceId{id}));
+  bench.scheduler.check_integrity();
+  bench.works.clear();
+  bench.admit(Bench::work(20, 6, 4));
+  bench.run();
+  EXPECT_EQ(bench.scheduler.kv().swap().free_count(0), 50u);
+  EXPECT_EQ(bench.scheduler.kv().pool(0).used_count(), 0u);
+}
+
+// Goal: random loads with guesses, swap, priorities, cancels and logprobs keep every invariant and
+// every stream. Method: TestRanks abort on any KV value that is not there.
+TEST(Batch, GuessesAndSwapUnderRandomLoads) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    PhiloxStream random{.seed = seed};
+    BatchOptions o = options(static_cast<uint32_t>(12 + random.below(20)),
+                             static_cast<uint32_t>(1 + random.below(6)),
+                             static_cast<uint32_t>(1 + random.below(40)));
+    o.kv.prefix_caching = random.below(2) == 0;
+    o.kv.swap_places = static_cast<uint32_t>(random.below(30));
+    o.guesses_max = static_cast<uint32_t>(random.below(9));
+    o.draft_model = random.below(2) == 0;
+    o.swap_block_ns = random.below(4);
+    o.prefill_token_ns = random.below(3);
+    Bench bench(o, 1 + random.below(3), static_cast<int32_t>(2 + random.below(8)));
+    uint64_t next = 1;
+    for (int event = 0; event < 150; ++event) {
+      const uint64_t what = random.below(10);
+      if (what < 2 && next < 30) {
+        SequenceWork w = Bench::work(next++, static_cast<uint32_t>(1 + random.below(20)),
+                                     static_cast<int32_t>(1 + random.below(20)),
+                                     static_cast<int32_t>(random.below(2) * 30));
+        w.priority = static_cast<Priority>(random.below(3));
+        w.sampling.prompt_logprobs = random.below(5) == 0;
+        bench.admit(w);
+      } else if (what == 2 && next > 1) {
+        const uint64_t id = 1 + random.below(next - 1);
+        if (bench.scheduler.end(SequenceId{id})) bench.works.erase(id);
+      } else {
+        bench.step();
+      }
+    }
+    bench.run();
+    bench.expect_streams_right();
+  }
 }
 
 }  // namespace
