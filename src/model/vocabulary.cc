@@ -34,6 +34,11 @@ Result<void> read_lists(const weights::GgufFile& head, text::Vocabulary& vocabul
     ALTLAS_TRY(const std::vector<std::string_view> merges, head.strings("tokenizer.ggml.merges"));
     vocabulary.merges.assign(merges.begin(), merges.end());
   }
+  constexpr std::string_view kCharsmap = "tokenizer.ggml.precompiled_charsmap";
+  if (head.has(kCharsmap)) {
+    ALTLAS_TRY(const std::vector<int64_t> bytes, head.integers(kCharsmap));
+    for (const int64_t byte : bytes) vocabulary.charsmap += static_cast<char>(byte);
+  }
   for (const size_t size : {vocabulary.types.size(), vocabulary.scores.size()})
     if (size != 0 && size != tokens.size())
       return invalid(
@@ -55,16 +60,25 @@ Result<text::Vocabulary> read_vocabulary(const weights::GgufFile& head) {
   ALTLAS_TRY(vocabulary.eos, token_id(head, "eos_token_id", count));
   ALTLAS_TRY(vocabulary.pad, token_id(head, "padding_token_id", count));
   ALTLAS_TRY(vocabulary.unk, token_id(head, "unknown_token_id", count));
+  ALTLAS_TRY(vocabulary.cls, token_id(head, "cls_token_id", count));
+  ALTLAS_TRY(vocabulary.sep, token_id(head, "seperator_token_id", count));  // GGUF's spelling.
   for (const std::string_view name : {"eot_token_id", "eom_token_id"}) {
     ALTLAS_TRY(const int32_t id, token_id(head, name, count));
     if (id >= 0) vocabulary.end_of_generation.push_back(id);
   }
   // The defaults of a file that does not say are those of its kind of tokenizer.
   const bool sentence_piece = vocabulary.model == "llama";
-  ALTLAS_TRY(vocabulary.add_bos, head.boolean_or("tokenizer.ggml.add_bos_token", sentence_piece));
-  ALTLAS_TRY(vocabulary.add_eos, head.boolean_or("tokenizer.ggml.add_eos_token", false));
+  const bool unigram = vocabulary.model == "t5";
+  const bool adds_bos = sentence_piece || vocabulary.model == "gemma4";
+  ALTLAS_TRY(vocabulary.add_bos, head.boolean_or("tokenizer.ggml.add_bos_token", adds_bos));
+  ALTLAS_TRY(vocabulary.add_eos, head.boolean_or("tokenizer.ggml.add_eos_token", unigram));
   ALTLAS_TRY(vocabulary.add_space_prefix,
-             head.boolean_or("tokenizer.ggml.add_space_prefix", sentence_piece));
+             head.boolean_or("tokenizer.ggml.add_space_prefix", sentence_piece || unigram));
+  ALTLAS_TRY(vocabulary.remove_extra_whitespaces,
+             head.boolean_or("tokenizer.ggml.remove_extra_whitespaces", unigram));
+  ALTLAS_TRY(const std::string_view architecture, head.string_or("general.architecture", ""));
+  ALTLAS_TRY(const std::string_view name, head.string_or("general.name", ""));
+  vocabulary.name = fmt::format("{} {}", architecture, name);
   return vocabulary;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "text/vocabulary.h"
 
 namespace altlas::text::testing_support {
@@ -16,6 +17,10 @@ std::vector<std::string> read_lines(const std::string& file);
 // A byte-level BPE of 645 tokens, pre "qwen2".
 Vocabulary tiny_vocabulary();
 
+// From a GGUF file; nothing if it can't be read.
+std::optional<Vocabulary> gguf_vocabulary(const std::string& path);
+// From a GGUF file or a Hugging Face folder. Errors: kInvalid, kNotFound.
+Result<Vocabulary> open_vocabulary(const std::string& path);
 // From the GGUF file that ALTLAS_TEST_MODEL names; nothing if it is unset or can't be read.
 std::optional<Vocabulary> model_vocabulary();
 

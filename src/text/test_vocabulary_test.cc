@@ -28,6 +28,15 @@ class Header {
   bool ok = false;
   std::map<std::string, std::vector<std::string>> strings;
   std::map<std::string, std::vector<int64_t>> integers;
+  std::map<std::string, std::vector<float>> floats;
+  int64_t integer_or(const std::string& key, int64_t fallback) {
+    const auto it = integers.find(key);
+    return it == integers.end() || it->second.empty() ? fallback : it->second[0];
+  }
+  std::string string_or(const std::string& key, const std::string& fallback) {
+    const auto it = strings.find(key);
+    return it == strings.end() || it->second.empty() ? fallback : it->second[0];
+  }
 
  private:
   template <class T>
@@ -59,7 +68,7 @@ class Header {
         integers[key].push_back(number<int32_t>());
         break;
       case 6:
-        number<float>();
+        floats[key].push_back(number<float>());
         break;
       case 8:
         strings[key].push_back(string());
@@ -109,19 +118,45 @@ Vocabulary tiny_vocabulary() {
   return made;
 }
 
-std::optional<Vocabulary> model_vocabulary() {
-  const char* path = std::getenv("ALTLAS_TEST_MODEL");
-  if (path == nullptr) return std::nullopt;
+std::optional<Vocabulary> gguf_vocabulary(const std::string& path) {
   Header header(path);
   if (!header.ok) return std::nullopt;
+  const auto key = [](const char* name) { return std::string("tokenizer.ggml.") + name; };
+  const auto id = [&](const char* name) {
+    return static_cast<int32_t>(header.integer_or(key(name), -1));
+  };
   Vocabulary made;
-  made.model = header.strings["tokenizer.ggml.model"].at(0);
-  made.pre = header.strings["tokenizer.ggml.pre"].at(0);
-  made.tokens = header.strings["tokenizer.ggml.tokens"];
-  made.merges = header.strings["tokenizer.ggml.merges"];
-  for (const int64_t type : header.integers["tokenizer.ggml.token_type"])
+  made.model = header.string_or(key("model"), "");
+  made.pre = header.string_or(key("pre"), "");
+  made.tokens = header.strings[key("tokens")];
+  made.merges = header.strings[key("merges")];
+  made.scores = header.floats[key("scores")];
+  for (const int64_t type : header.integers[key("token_type")])
     made.types.push_back(static_cast<int32_t>(type));
+  for (const int64_t byte : header.integers[key("precompiled_charsmap")])
+    made.charsmap += static_cast<char>(byte);
+  made.bos = id("bos_token_id"), made.eos = id("eos_token_id");
+  made.unk = id("unknown_token_id"), made.pad = id("padding_token_id");
+  made.cls = id("cls_token_id"), made.sep = id("seperator_token_id");
+  const bool llama = made.model == "llama", unigram = made.model == "t5";
+  made.add_bos = header.integer_or(key("add_bos_token"), llama) != 0;
+  made.add_eos = header.integer_or(key("add_eos_token"), unigram) != 0;
+  made.add_space_prefix = header.integer_or(key("add_space_prefix"), llama || unigram) != 0;
+  made.remove_extra_whitespaces =
+      header.integer_or(key("remove_extra_whitespaces"), unigram) != 0;
+  made.name = header.string_or("general.name", "");
   return made;
+}
+
+Result<Vocabulary> open_vocabulary(const std::string& path) {
+  auto vocabulary = gguf_vocabulary(path);
+  if (!vocabulary) return not_found(path);
+  return *std::move(vocabulary);
+}
+
+std::optional<Vocabulary> model_vocabulary() {
+  const char* path = std::getenv("ALTLAS_TEST_MODEL");
+  return path == nullptr ? std::nullopt : gguf_vocabulary(path);
 }
 
 }  // namespace altlas::text::testing_support

@@ -4,9 +4,14 @@
 
 #include <algorithm>
 
-#include "text/piece_encoder.h"
+#include "text/byte_spelling.h"
+#include "text/families.h"
+#include "text/normalizer.h"
+#include "text/pretokenizer.h"
+#include "text/score_merges.h"
 #include "text/special_tokens.h"
 #include "text/utf8.h"
+#include "text/word_model.h"
 
 namespace altlas::text {
 namespace {
@@ -19,24 +24,53 @@ constexpr std::string_view kEndNames[] = {
     "<|eot|>",    "<|end_of_text|>", "<|return|>", "<｜end▁of▁sentence｜>"};
 constexpr size_t kTokenBytesMax = 4096;
 
+// What WordPiece's decoder takes out before punctuation and contractions.
+constexpr std::string_view kCleanups[] = {" .",  " ?",   " !",  " ,",  " 'm",
+                                          " 's", " 've", " 're", " n't"};
+
 }  // namespace
 
-Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {}
+Tokenizer::Tokenizer(Vocabulary vocabulary, Steps steps)
+    : vocabulary_(std::move(vocabulary)), steps_(std::make_unique<const Steps>(std::move(steps))) {}
 Tokenizer::~Tokenizer() = default;
 
 Result<std::unique_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary) {
-  std::unique_ptr<Tokenizer> made(new Tokenizer(std::move(vocabulary)));
-  ALTLAS_TRY_VOID(made->check());
-  if (made->vocabulary_.model == "gpt2") {
-    ALTLAS_TRY(made->encoder_, make_byte_bpe(made->vocabulary_));
+  Steps steps;
+  if (vocabulary.steps) {
+    steps = *std::move(vocabulary.steps);
+    vocabulary.steps.reset();
   } else {
-    return invalid(
-        fmt::format("unknown tokenizer model '{}'; supported is gpt2", made->vocabulary_.model),
-        "tokenizer.ggml.model");
+    ALTLAS_TRY(steps, steps_of_names(vocabulary));
   }
-  ALTLAS_TRY_VOID(made->index());
+  std::unique_ptr<Tokenizer> made(new Tokenizer(std::move(vocabulary), std::move(steps)));
+  ALTLAS_TRY_VOID(made->check());
+  ALTLAS_TRY_VOID(made->make_parts());
+  made->index();
   made->collect_end_of_generation();
+  made->vocabulary_.scores = {};
+  made->vocabulary_.merges = {};
+  made->vocabulary_.charsmap = {};
   return std::unique_ptr<const Tokenizer>(std::move(made));
+}
+
+Result<void> Tokenizer::make_parts() {
+  ALTLAS_TRY(normalizer_, Normalizer::create(steps_->normalizers));
+  ALTLAS_TRY(pretokenizer_, Pretokenizer::create(steps_->splits));
+  switch (steps_->model) {
+    case ModelKind::kBpe: {
+      ALTLAS_TRY(model_, make_bpe(vocabulary_, *steps_));
+      break;
+    }
+    case ModelKind::kUnigram: {
+      ALTLAS_TRY(model_, make_unigram(vocabulary_, *steps_));
+      break;
+    }
+    case ModelKind::kWordPiece: {
+      ALTLAS_TRY(model_, make_word_piece(vocabulary_, *steps_));
+      break;
+    }
+  }
+  return {};
 }
 
 Result<void> Tokenizer::check() const {
@@ -69,28 +103,104 @@ Result<void> Tokenizer::check() const {
   ALTLAS_TRY_VOID(check_id(vocabulary_.unk, "unknown_token_id"));
   for (const int32_t id : vocabulary_.end_of_generation)
     ALTLAS_TRY_VOID(check_id(id, "eot_token_id"));
+  for (const auto& ids : {steps_->before, steps_->after})
+    for (const int32_t id : ids)
+      if (id < 0 || static_cast<size_t>(id) >= count)
+        return invalid(fmt::format("token {} is to stand around every text; the vocabulary has {}",
+                                   id, count));
   return {};
 }
 
-Result<void> Tokenizer::index() {
-  std::vector<SpecialTokens::Entry> special;
+int32_t Tokenizer::type_of(size_t id) const {
+  return vocabulary_.types.empty() ? int32_t{kTokenNormal} : vocabulary_.types[id];
+}
+
+// The bytes that a token stands for; a control token's spelling.
+std::string Tokenizer::show(size_t id) const {
+  const std::string& token = vocabulary_.tokens[id];
+  const int32_t type = type_of(id);
+  if (type == kTokenControl) return token;
+  if (type == kTokenUnused || type == kTokenUnknown) return "";
+  const int32_t byte = type == kTokenUserDefined ? -1 : byte_of_token(token);
+  if (byte >= 0 && (type == kTokenByte || steps_->byte_fallback))
+    return std::string(1, static_cast<char>(byte));
+  switch (steps_->decoder) {
+    case DecoderKind::kPlain:
+      return token;
+    case DecoderKind::kByteLevel:
+      return type == kTokenUserDefined ? token : bytes_of_letters(token);
+    case DecoderKind::kMetaspace: {
+      std::string out = token;
+      for (size_t at = 0; (at = out.find(steps_->space, at)) != std::string::npos; ++at)
+        out.replace(at, steps_->space.size(), " ");
+      return out;
+    }
+    case DecoderKind::kWordPiece: {
+      const std::string& begins = steps_->word_prefix;
+      if (!begins.empty() && !token.starts_with(begins)) return token;
+      if (begins.empty() && token.starts_with(steps_->subword_prefix))
+        return token.substr(steps_->subword_prefix.size());
+      const std::string out = " " + token.substr(begins.size());
+      for (const std::string_view part : kCleanups)
+        if (steps_->cleanup && out == part) return out.substr(1);
+      return out;
+    }
+  }
+  return token;
+}
+
+// Whether a token may stand for more of a text than its own bytes.
+bool Tokenizer::may_shrink() const {
+  if (steps_->model != ModelKind::kBpe) return true;
+  for (const NormalizerStep& step : steps_->normalizers)
+    if (step.kind != NormalizerStep::kNfc && step.kind != NormalizerStep::kPrepend &&
+        (step.kind != NormalizerStep::kReplace || step.is_regex || step.pattern != " "))
+      return true;
+  for (const SplitStep& step : steps_->splits)
+    if (step.behavior == SplitBehavior::kRemoved) return true;
+  for (const WholeTokenRule& rule : steps_->rules)
+    if (rule.strip_left || rule.strip_right) return true;
+  if (steps_->byte_level) return false;
+  return !steps_->byte_fallback || [&] {
+    const std::vector<int32_t> ids = find_byte_tokens(vocabulary_);
+    return std::ranges::find(ids, -1) != ids.end();
+  }();
+}
+
+void Tokenizer::index() {
+  std::vector<SpecialTokens::Entry> special, normalized;
+  std::vector<WholeTokenRule> rules = steps_->rules;
+  std::ranges::stable_sort(rules, {}, &WholeTokenRule::id);
   text_.reserve(vocabulary_.tokens.size());
   sorted_.reserve(vocabulary_.tokens.size());
   for (size_t i = 0; i < vocabulary_.tokens.size(); ++i) {
     const std::string& token = vocabulary_.tokens[i];
     const auto id = static_cast<int32_t>(i);
     sorted_.emplace_back(token, id);
-    const int32_t type = vocabulary_.types.empty() ? int32_t{kTokenNormal} : vocabulary_.types[i];
-    const bool whole = type == kTokenControl || type == kTokenUserDefined;
-    if (whole && !token.empty()) special.push_back({token, id, type == kTokenControl});
-    text_.push_back(whole                                           ? token
-                    : type == kTokenUnused || type == kTokenUnknown ? ""
-                                                                    : encoder_->bytes_of(token));
+    text_.push_back(show(i));
     token_bytes_max_ = std::max(token_bytes_max_, text_.back().size());
+    const int32_t type = type_of(i);
+    if ((type != kTokenControl && type != kTokenUserDefined) || token.empty()) continue;
+    if (steps_->merges_from_scores && is_blank_piece(vocabulary_, i)) continue;
+    const auto found = std::ranges::lower_bound(rules, id, {}, &WholeTokenRule::id);
+    const WholeTokenRule rule =
+        found != rules.end() && found->id == id ? *found : WholeTokenRule{};
+    SpecialTokens::Entry entry{token,           id,
+                               type == kTokenControl, rule.strip_left,
+                               rule.strip_right, rule.single_word};
+    if (!rule.normalized || type == kTokenControl) {
+      special.push_back(std::move(entry));
+    } else if (const auto text = normalizer_->apply(token); text.ok() && !text->empty()) {
+      entry.text = *text;
+      normalized.push_back(std::move(entry));
+    }
   }
   std::ranges::sort(sorted_);
   specials_ = std::make_unique<SpecialTokens>(std::move(special));
-  return {};
+  normalized_specials_ = std::make_unique<SpecialTokens>(std::move(normalized));
+  if (may_shrink()) token_bytes_max_ = kEncodeBytesMax;
+  strips_first_space_ = steps_->strip_first_space;
+  adds_bos_ = !steps_->before.empty() && steps_->before.front() == vocabulary_.bos;
 }
 
 void Tokenizer::collect_end_of_generation() {
@@ -142,16 +252,45 @@ Result<std::vector<int32_t>> Tokenizer::encode_joined(
                              kEncodeBytesMax));
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3 + 2);
-  if (add_special && vocabulary_.add_bos && vocabulary_.bos >= 0) ids.push_back(vocabulary_.bos);
+  if (add_special) ids = steps_->before;
+  ModelScratch scratch;
   for (size_t at = 0; at < text.size();) {
     const auto match = specials_->find(text, at, plain);
     const size_t end = match ? match->begin : text.size();
-    if (end > at) ALTLAS_TRY_VOID(encoder_->encode(text.substr(at, end - at), at == 0, ids));
+    if (end > at)
+      ALTLAS_TRY_VOID(encode_fragment(text.substr(at, end - at), at == 0, scratch, ids));
     if (match) ids.push_back(match->id);
     at = match ? match->end : end;
   }
-  if (add_special && vocabulary_.add_eos && vocabulary_.eos >= 0) ids.push_back(vocabulary_.eos);
+  if (add_special) ids.insert(ids.end(), steps_->after.begin(), steps_->after.end());
   return ids;
+}
+
+Result<void> Tokenizer::encode_fragment(std::string_view text, bool at_start,
+                                        ModelScratch& scratch, std::vector<int32_t>& out) const {
+  ALTLAS_TRY(std::string normalized, normalizer_->apply(std::string(text)));
+  if (normalized_specials_->empty())
+    return encode_words(std::move(normalized), at_start, scratch, out);
+  for (size_t at = 0; at < normalized.size();) {
+    const auto match = normalized_specials_->find(normalized, at, {});
+    const size_t end = match ? match->begin : normalized.size();
+    if (end > at)
+      ALTLAS_TRY_VOID(
+          encode_words(normalized.substr(at, end - at), at_start && at == 0, scratch, out));
+    if (match) out.push_back(match->id);
+    at = match ? match->end : end;
+  }
+  return {};
+}
+
+Result<void> Tokenizer::encode_words(std::string text, bool at_start, ModelScratch& scratch,
+                                     std::vector<int32_t>& out) const {
+  SplitText split{.text = std::move(text)};
+  ALTLAS_TRY_VOID(pretokenizer_->split(at_start, split));
+  for (const auto& [begin, end] : split.words)
+    ALTLAS_TRY_VOID(model_->encode(std::string_view(split.text).substr(begin, end - begin),
+                                   scratch, out));
+  return {};
 }
 
 std::string_view Tokenizer::token_text(int32_t id) const {

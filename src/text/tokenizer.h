@@ -33,8 +33,12 @@ struct Segment {
   bool operator==(const Segment&) const = default;
 };
 
-class PieceEncoder;
+class Normalizer;
+class Pretokenizer;
 class SpecialTokens;
+class WordModel;
+struct ModelScratch;
+struct Steps;
 
 // Immutable after create; every member may be called from any thread at once.
 class Tokenizer {
@@ -74,34 +78,47 @@ class Tokenizer {
   int32_t bos() const { return vocabulary_.bos; }
   int32_t eos() const { return vocabulary_.eos; }
   int32_t pad() const { return vocabulary_.pad; }
-  bool adds_bos() const { return vocabulary_.add_bos && vocabulary_.bos >= 0; }
+  bool adds_bos() const { return adds_bos_; }
   // Whether the first token's leading space is an artefact of the tokenizer, to be dropped from
   // output.
   bool strips_first_space() const { return strips_first_space_; }
-  // No token has more bytes: a text of n valid bytes takes at least n / this many tokens (before
-  // NFC).
+  // A text of n valid bytes takes at least n / this many tokens (before NFC). kEncodeBytesMax where
+  // a token may stand for any number of bytes.
   size_t token_bytes_max() const { return token_bytes_max_; }
   // Spelling of the BOS and EOS tokens, for chat templates; empty where the model has none.
   std::string_view bos_text() const { return token_text(vocabulary_.bos); }
   std::string_view eos_text() const { return token_text(vocabulary_.eos); }
 
  private:
-  explicit Tokenizer(Vocabulary vocabulary);
+  explicit Tokenizer(Vocabulary vocabulary, Steps steps);
   Result<void> check() const;
-  Result<void> index();
+  Result<void> make_parts();
+  void index();
+  std::string show(size_t id) const;
+  bool may_shrink() const;
   void collect_end_of_generation();
   Result<std::vector<int32_t>> encode_joined(std::string_view text,
                                              std::span<const std::pair<size_t, size_t>> plain,
                                              bool add_special) const;
+  Result<void> encode_fragment(std::string_view text, bool at_start, ModelScratch& scratch,
+                               std::vector<int32_t>& out) const;
+  Result<void> encode_words(std::string text, bool at_start, ModelScratch& scratch,
+                            std::vector<int32_t>& out) const;
+  int32_t type_of(size_t id) const;
 
-  Vocabulary vocabulary_;
+  Vocabulary vocabulary_;  // Without its steps, scores, merges and character map.
+  std::unique_ptr<const Steps> steps_;
   std::vector<std::string> text_;                             // [vocab]: what token_text gives.
   std::vector<std::pair<std::string_view, int32_t>> sorted_;  // Spelling -> id, by spelling.
   std::vector<int32_t> end_of_generation_;                    // Sorted.
   size_t token_bytes_max_ = 1;
   bool strips_first_space_ = false;
-  std::unique_ptr<const PieceEncoder> encoder_;
-  std::unique_ptr<const SpecialTokens> specials_;
+  bool adds_bos_ = false;
+  std::unique_ptr<const SpecialTokens> specials_;             // Looked for before normalization,
+  std::unique_ptr<const SpecialTokens> normalized_specials_;  // and after it.
+  std::unique_ptr<const Normalizer> normalizer_;
+  std::unique_ptr<const Pretokenizer> pretokenizer_;
+  std::unique_ptr<const WordModel> model_;
 };
 
 }  // namespace altlas::text

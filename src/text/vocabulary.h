@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "text/steps.h"
 
 namespace altlas::text {
 
@@ -20,8 +23,10 @@ enum TokenType : int32_t {
 };
 
 struct Vocabulary {
-  std::string model;  // tokenizer.ggml.model: "gpt2" (byte-level BPE) or "llama" (SentencePiece).
-  std::string pre;    // tokenizer.ggml.pre, for "gpt2": "qwen2", "llama-bpe", "gpt-2", ...
+  // tokenizer.ggml.model: "gpt2" (byte-level BPE), "llama" (SentencePiece BPE), "t5" (Unigram),
+  // "bert" (WordPiece), "gemma4" (BPE over characters). Not looked at where `steps` are given.
+  std::string model;
+  std::string pre;  // tokenizer.ggml.pre, for "gpt2": "qwen2", "llama-bpe", "gpt-2", ...
   std::vector<std::string> tokens;  // Text of token i, spelled as the file spells it.
   std::vector<int32_t> types;       // TokenType of token i; empty means all normal.
   std::vector<float> scores;        // SentencePiece only: of token i.
@@ -37,6 +42,12 @@ struct Vocabulary {
   bool add_eos = false;
   bool add_space_prefix =
       false;  // SentencePiece only: a text begins as if a space stood before it.
+  int32_t cls = -1;  // WordPiece only: what add_bos and add_eos stand for.
+  int32_t sep = -1;
+  std::string charsmap;  // Unigram only: tokenizer.ggml.precompiled_charsmap.
+  bool remove_extra_whitespaces = false;  // Unigram only.
+  std::string name;                       // general.name or the architecture: some quirks hang on it.
+  std::optional<Steps> steps;  // As tokenizer.json says them; without, `model` and `pre` do.
 };
 
 }  // namespace altlas::text
