@@ -23,6 +23,8 @@
 #include "journal/store.h"
 #include "model/rank.h"
 #include "ops/simd.h"
+#include "server/batch_runner.h"
+#include "server/file_desk.h"
 #include "server/listener.h"
 #include "telemetry/registry.h"
 
@@ -46,8 +48,10 @@ struct Serving {
   asio::io_context io;
   std::unique_ptr<control::Service> service;
   std::unique_ptr<server::PromptPool> prompts;
+  std::unique_ptr<server::FileDesk> desk;
   std::optional<server::Auth> auth;
   std::optional<server::Rooms> rooms;
+  std::optional<server::BatchRunner> batches;
   std::optional<server::Server> server;
   std::vector<std::thread> threads;
   // Ends the loading screen of the terminal, and says how it ended.
@@ -162,6 +166,20 @@ void raise_descriptor_limit() {
   }
 }
 
+// Of the first deployment that has a model; empty: there is none.
+std::string first_model(const config::Config& config) {
+  for (const config::DeploymentConfig& one : config.deployments)
+    if (one.name != "echo" && !one.model.empty()) return one.model;
+  return "";
+}
+
+// What `models` says where it names the model.
+std::string path_of_model(const config::Config& config, const std::string& name) {
+  for (const config::ModelConfig& one : config.models)
+    if (one.name == name && !one.path.empty()) return one.path;
+  return name;
+}
+
 Result<void> build(const SettingFlags& flags, Serving& out) {
   ALTLAS_TRY(config::Loaded loaded, load_config(flags));
   out.cpu_yields = loaded.origins.contains("gpu.utilization_threshold");
@@ -177,15 +195,36 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   }
   ALTLAS_TRY(out.auth, server::Auth::create(out.config.auth));
   ALTLAS_TRY_VOID(check_bind(out.config, *out.auth));
-  ALTLAS_TRY(out.model_path, model_file(flags.model));
+  const std::string model = flags.model.empty() ? first_model(out.config) : flags.model;
+  ALTLAS_TRY(out.model_path, model_file(path_of_model(out.config, model)));
   out.model_name = !flags.served_model_name.empty() ? flags.served_model_name
-                   : !flags.model.empty()           ? flags.model
+                   : !model.empty()                 ? model
                                                     : std::string(weights::kDefaultModel);
   return check_fit(out);
 }
 
+// Files of the deployments' models, fetched where they are not there, and how the APIs show them.
+Result<std::vector<server::ServedModel>> served_models(
+    const Serving& serving, std::vector<control::DeploymentSetup>& deployments) {
+  std::vector<server::ServedModel> models;
+  for (control::DeploymentSetup& one : deployments) {
+    if (one.model.empty()) continue;
+    if (one.load.model_path != serving.model_path) {
+      ALTLAS_TRY(one.load.model_path, model_file(one.load.model_path));
+    }
+    ALTLAS_TRY(const ModelText text, load_model_text(one.load.model_path));
+    server::ServedModel served;
+    served.id = one.model;
+    served.deployment = one.name;
+    served.tokenizer = text.tokenizer;
+    served.chat_template = text.chat_template;
+    served.task_types = one.task_types;
+    models.push_back(std::move(served));
+  }
+  return models;
+}
+
 Result<void> connect(Serving& out) {
-  ALTLAS_TRY(ModelText text, load_model_text(out.model_path));
   control::ServiceOptions options;
   options.folder = state_folder(out.config);
   ALTLAS_TRY(options.store, open_store(options.folder));
@@ -193,17 +232,12 @@ Result<void> connect(Serving& out) {
   model.id = out.model_name;
   model.path = out.model_path;
   ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
+  ALTLAS_TRY(auto models, served_models(out, options.setup.deployments));
   options.in_process_workers = out.config.engine.in_process_workers;
   options.metrics = &out.metrics;
   options.sample = make_device_sampler(out.devices, out.cpu_yields);
   ALTLAS_TRY(out.service, control::make_service(out.io, std::move(options)));
-  std::vector<server::ServedModel> models;
-  server::ServedModel served;
-  served.id = out.model_name;
-  served.deployment = model.deployment;
-  served.tokenizer = text.tokenizer;
-  served.chat_template = text.chat_template;
-  models.push_back(std::move(served));
+  ALTLAS_TRY(out.desk, server::FileDesk::open(state_folder(out.config), out.config.server));
   out.prompts = std::make_unique<server::PromptPool>(
       thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
   out.rooms.emplace(server::Rooms{out.config,
@@ -214,6 +248,9 @@ Result<void> connect(Serving& out) {
                                   system_clock().now(),
                                   out.auth->has_keys(),
                                   {}});
+  out.batches.emplace(out.io, *out.desk, *out.rooms);
+  out.rooms->desk = out.desk.get();
+  out.rooms->batches = &*out.batches;
   out.rooms->metrics_text = [&out]() -> awaitable<std::string> {
     const auto write = [&out]() -> awaitable<std::string> {
       co_return out.metrics.write_prometheus();
@@ -274,12 +311,17 @@ awaitable<void> open_door(Serving& serving, std::promise<void>& ended) {
     co_return;
   }
   for (const auto& deployment : *deployments) {
-    uint32_t length = 0;
-    for (const auto& replica : deployment.replicas)
+    uint32_t length = 0, embedding = 0;
+    bool generates = true;
+    for (const auto& replica : deployment.replicas) {
       length = length == 0 ? replica.model_len_max : std::min(length, replica.model_len_max);
-    serving.prompts->set_model_len_max(deployment.name, length);
+      embedding = replica.embedding_size;
+      generates = replica.generates;
+    }
+    serving.prompts->set_loaded(deployment.name, length, embedding, generates);
   }
   serving.server->start();
+  serving.batches->start();
   print_banner(serving, *deployments);
 }
 
@@ -305,6 +347,7 @@ int serve(const SettingFlags& flags) {
     ended.get_future().wait();
     if (serving.load_error) code = fail(*serving.load_error);
   }
+  serving.batches->stop();
   const double patience =
       serving.load_error ? 0 : serving.config.server.graceful_shutdown_timeout_s;
   serving.service->stop(static_cast<int64_t>(patience * 1000));

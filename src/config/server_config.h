@@ -25,6 +25,12 @@ struct ServerConfig {
   int64_t json_depth_max = 64;
   int64_t batch_items_max = 1000;
   int64_t list_limit_max = 10000;
+  int64_t file_bytes_max = 64 << 20;
+  int64_t files_max = 1000;
+  int64_t files_bytes_max = int64_t{4} << 30;
+  int64_t batch_lines_max = 50000;
+  int64_t batches_max = 1000;
+  int64_t batch_parallel_max = 32;
   double idle_timeout_s = 60;
   double slow_sender_timeout_s = 60;
   double slow_reader_timeout_s = 60;
@@ -35,6 +41,7 @@ struct ServerConfig {
   static constexpr void fields(auto&& field) {
     listener_fields(field);
     limit_fields(field);
+    file_fields(field);
     time_fields(field);
   }
 
@@ -95,6 +102,38 @@ struct ServerConfig {
               .help = "Tasks that one listing returns at most; a higher limit is lowered to it.",
               .min = 1,
               .max = 1000000});
+  }
+  static constexpr void file_fields(auto& field) {
+    using S = ServerConfig;
+    field("file_bytes_max", &S::file_bytes_max,
+          FieldInfo{.help = "Largest file that /v1/files takes; above it 413.",
+                    .unit = "bytes",
+                    .min = 1024,
+                    .max = 1 << 30,
+                    .form = Form::kBytes});
+    field("files_max", &S::files_max,
+          FieldInfo{.help = "Files of /v1/files at most, results of batches included; the next is "
+                            "refused until one is deleted.",
+                    .min = 1,
+                    .max = 1000000});
+    field("files_bytes_max", &S::files_bytes_max,
+          FieldInfo{.help = "Bytes of all files together, results of batches included.",
+                    .unit = "bytes",
+                    .min = 1 << 20,
+                    .form = Form::kBytes});
+    field("batch_lines_max", &S::batch_lines_max,
+          FieldInfo{.help = "Requests in the file of one /v1/batches batch at most.",
+                    .min = 1,
+                    .max = 1000000});
+    field("batches_max", &S::batches_max,
+          FieldInfo{.help = "Batches of /v1/batches that stay known; when all of them still run, "
+                            "the next is refused, otherwise the oldest ended one goes.",
+                    .min = 1,
+                    .max = 100000});
+    field("batch_parallel_max", &S::batch_parallel_max,
+          FieldInfo{.help = "Requests of all batches in the queue or running at a time.",
+                    .min = 1,
+                    .max = 10000});
   }
   static constexpr void time_fields(auto& field) {
     using S = ServerConfig;

@@ -173,6 +173,8 @@ ReplicaView Core::view(const Slot& slot) const {
   out.prompt_tokens = slot.stats.prompt_tokens;
   out.preemptions = slot.stats.preemptions;
   out.simd = slot.loaded.simd;
+  out.embedding_size = slot.loaded.embedding_size;
+  out.generates = slot.loaded.generates;
   return out;
 }
 

@@ -94,6 +94,8 @@ struct ReplicaView {
   uint64_t kv_tokens_free = 0;
   uint64_t generated_tokens = 0, prompt_tokens = 0, preemptions = 0;
   std::string simd;
+  uint32_t embedding_size = 0;  // Values of an embedding; 0: the model gives none.
+  bool generates = true;        // False: it only embeds.
 };
 
 struct DeploymentView {

@@ -9,7 +9,8 @@ namespace json = boost::json;
 namespace {
 
 constexpr size_t kMessagesMax = 4096;
-constexpr std::string_view kRoles[] = {"system", "user", "assistant", "tool", "developer", "function"};
+constexpr std::string_view kRoles[] = {"system", "user",      "assistant",
+                                       "tool",   "developer", "function"};
 
 // Joins the text parts of a content list. False when a part is not text.
 bool join_parts(const json::array& parts, std::string& out) {
@@ -17,7 +18,9 @@ bool join_parts(const json::array& parts, std::string& out) {
     const json::object* object = part.if_object();
     const json::value* type = object != nullptr ? object->if_contains("type") : nullptr;
     const json::value* text = object != nullptr ? object->if_contains("text") : nullptr;
-    if (type == nullptr || !type->is_string() || type->get_string() != "text" || text == nullptr || !text->is_string()) return false;
+    if (type == nullptr || !type->is_string() || type->get_string() != "text" || text == nullptr ||
+        !text->is_string())
+      return false;
     out += std::string_view(text->get_string());
   }
   return true;
@@ -30,7 +33,8 @@ std::shared_ptr<const json::value> read_messages(JsonReader& reader) {
   if (list == nullptr) reader.fail("messages", "is missing, should be a list of {role, content}");
   if (!reader.status().ok()) return nullptr;
   if (list->empty() || list->size() > kMessagesMax) {
-    reader.fail("messages", fmt::format("has {} messages, should have 1 to {}", list->size(), kMessagesMax));
+    reader.fail("messages",
+                fmt::format("has {} messages, should have 1 to {}", list->size(), kMessagesMax));
     return nullptr;
   }
   json::array messages;
@@ -42,13 +46,22 @@ std::shared_ptr<const json::value> read_messages(JsonReader& reader) {
       break;
     }
     JsonReader inner(*object);
-    if (!inner.has("role")) inner.fail("role", fmt::format("is missing, should be one of system, user, assistant, tool"));
+    if (!inner.has("role"))
+      inner.fail("role", fmt::format("is missing, should be one of system, user, assistant, tool"));
     inner.choice("role", kRoles, 0);
     json::object message = *object;
+    // Newer and older names of roles that every template knows.
+    if (const auto role = inner.optional_text("role"); role == "developer")
+      message["role"] = "system";
+    else if (role == "function")
+      message["role"] = "tool";
     const json::value* content = inner.value("content");
     if (content != nullptr && content->is_array()) {
       std::string joined;
-      if (!join_parts(content->get_array(), joined)) inner.fail("content", "holds a part that is not {\"type\": \"text\", \"text\": …}; only text is taken");
+      if (!join_parts(content->get_array(), joined))
+        inner.fail(
+            "content",
+            "holds a part that is not {\"type\": \"text\", \"text\": …}; only text is taken");
       message["content"] = joined;
     } else if (content != nullptr && !content->is_string()) {
       inner.fail("content", "should be a string or a list of text parts");

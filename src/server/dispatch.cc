@@ -14,12 +14,14 @@ namespace {
 
 namespace json = boost::json;
 
-bool is_json(std::string_view content_type) {
+// Whether a body of `content_type` is what the route takes ("application/json": any JSON).
+bool is_type(std::string_view content_type, std::string_view wanted) {
   const std::string_view type = content_type.substr(0, content_type.find(';'));
   std::string lower(type.substr(0, type.find_last_not_of(" \t") + 1));
   std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  return lower == "application/json" ||
-         (lower.starts_with("application/") && lower.ends_with("+json"));
+  if (lower == wanted) return true;
+  return wanted == "application/json" && lower.starts_with("application/") &&
+         lower.ends_with("+json");
 }
 
 // The Origin if it may call us, else empty.
@@ -91,19 +93,18 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
     if (request.method == "OPTIONS") {
       co_return preflight(request, rooms.config.server, match.allow);
     }
-    Response answer = problem(invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
-                                                  request.path.substr(0, 128), match.allow)),
-                              openai_style(request.path));
-    answer.status = 405;
+    const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
+                                            request.path.substr(0, 128), match.allow));
+    Response answer = problem(wrong, openai_style(request.path), 405);
     answer.headers.emplace_back("Allow", match.allow);
     co_return answer;
   }
   pattern = match.route->pattern;
   ALTLAS_CO_TRY_VOID(check_access(request.identity, match.route->access));
-  if (!match.route->request.empty() && !is_json(request.content_type)) {
+  if (!match.route->request.empty() && !is_type(request.content_type, match.route->request_type)) {
     co_return Error(ErrorCode::kUnsupported,
-                    fmt::format("Content-Type is '{}', should be application/json",
-                                request.content_type.substr(0, 64)));
+                    fmt::format("Content-Type is '{}', should be {}",
+                                request.content_type.substr(0, 64), match.route->request_type));
   }
   request.parameters = match.parameters;
   co_return co_await match.route->handler(std::move(request), rooms);

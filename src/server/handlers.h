@@ -15,6 +15,9 @@
 
 namespace altlas::server {
 
+class BatchRunner;
+class FileDesk;
+
 // The rooms behind the handlers. Owned by Server; outlives every request.
 struct Rooms {
   const config::Config& config;
@@ -26,12 +29,17 @@ struct Rooms {
   bool has_keys = false;
   // All metrics as Prometheus text, written off the io threads.
   std::function<boost::asio::awaitable<std::string>()> metrics_text;
+  FileDesk* desk = nullptr;        // Set before the first request.
+  BatchRunner* batches = nullptr;  // Likewise.
 };
 
-std::vector<Route> task_routes();    // predict.cc: /api/v1/predict, task, tasks, batch_predict.
-std::vector<Route> device_routes();  // devices.cc: /api/v1/gpus, config, deployments.
-std::vector<Route> llm_routes();     // llm.cc: /llm/generate, /generate, /chat, /echo.
-std::vector<Route> openai_routes();  // openai.cc: /v1/*.
+std::vector<Route> task_routes();       // predict.cc: /api/v1/predict, task, tasks, batch_predict.
+std::vector<Route> device_routes();     // devices.cc: /api/v1/gpus, config, deployments.
+std::vector<Route> llm_routes();        // llm.cc: /llm/generate, /generate, /chat, /echo.
+std::vector<Route> openai_routes();     // openai.cc: /v1/models, completions, /tokenize.
+std::vector<Route> embedding_routes();  // embeddings.cc: /v1/embeddings.
+std::vector<Route> file_routes();       // files_api.cc: /v1/files.
+std::vector<Route> batch_routes();      // batches_api.cc: /v1/batches.
 std::vector<Route>
 system_routes();  // system.cc: /health, /ready, /metrics, /openapi.json, dashboard.
 

@@ -54,6 +54,7 @@ struct Request {
   Identity identity;
   TimeUs received = 0;
   std::shared_ptr<Disconnect> disconnect;
+  bool background = false;  // Of a batch: low priority, whatever the body says.
 
   // Empty where there is none.
   std::string_view parameter(std::string_view name) const;

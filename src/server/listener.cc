@@ -1,7 +1,6 @@
 #include "server/listener.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
 #include <boost/asio.hpp>
@@ -16,6 +15,7 @@
 #include "base/log.h"
 #include "server/dispatch.h"
 #include "server/problem.h"
+#include "server/random_hex.h"
 
 namespace altlas::server {
 
@@ -35,11 +35,13 @@ std::chrono::microseconds seconds(double value) {
   return std::chrono::microseconds(static_cast<int64_t>(value * 1e6));
 }
 
-std::string random_hex() {
-  uint64_t words[2];
-  if (getrandom(words, sizeof words, 0) != sizeof words)
-    words[0] = static_cast<uint64_t>(system_clock().now());
-  return fmt::format("{:016x}{:016x}", words[0], words[1]);
+// What a multipart body has beside the file.
+constexpr int64_t kUploadExtraBytes = 64 << 10;
+// Bodies above body_bytes_max that are read at a time.
+constexpr int64_t kUploadsMax = 4;
+
+bool is_upload(std::string_view method, std::string_view target) {
+  return method == "POST" && target.substr(0, target.find('?')) == "/v1/files";
 }
 
 }  // namespace
@@ -55,6 +57,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::mutex tls_mutex;
   std::shared_ptr<asio::ssl::context> tls;
   std::atomic<int64_t> connections{0};
+  std::atomic<int64_t> uploads{0};  // Large bodies that are read now.
   std::atomic<bool> stopping{false};
   // Open sockets by id, so that stop can end idle ones. Locked: sessions live on their own strands.
   std::mutex open_mutex;
@@ -94,7 +97,10 @@ class Session : public std::enable_shared_from_this<Session<Stream>> {
   }
 
   asio::awaitable<bool> read(Parser& parser);
-  asio::awaitable<void> refuse(int status, std::string message);
+  asio::awaitable<bool> check_header(Parser& parser, bool& upload);
+  asio::awaitable<bool> read_body(Parser& parser);
+  asio::awaitable<void> read_failed(const Parser& parser, boost::system::error_code error);
+  asio::awaitable<void> refuse(int status, std::string message, bool openai_style);
   asio::awaitable<bool> answer(Parser& parser);
   asio::awaitable<bool> write(const Response& response, unsigned version, bool keep_alive,
                               bool head);
@@ -145,7 +151,9 @@ template <class Stream>
 asio::awaitable<bool> Session<Stream>::read(Parser& parser) {
   const config::ServerConfig& config = server_->config();
   parser.header_limit(static_cast<uint32_t>(config.header_bytes_max));
-  parser.body_limit(static_cast<uint64_t>(config.body_bytes_max));
+  // The path's own limit is checked once it is known.
+  parser.body_limit(static_cast<uint64_t>(
+      std::max(config.body_bytes_max, config.file_bytes_max + kUploadExtraBytes)));
   if (buffer_.size() ==
       0) {  // The first byte may take as long as a connection may idle, the rest may not.
     expire_after(seconds(config.idle_timeout_s));
@@ -155,51 +163,107 @@ asio::awaitable<bool> Session<Stream>::read(Parser& parser) {
     buffer_.commit(count);
   }
   expire_after(seconds(config.slow_sender_timeout_s));
-  auto [error, header_bytes] = co_await http::async_read_header(stream_, buffer_, parser, kTuple);
-  const bool waits = !error && beast::iequals(parser.get()[http::field::expect], "100-continue");
-  if (waits) {
+  const auto [error, header_bytes] =
+      co_await http::async_read_header(stream_, buffer_, parser, kTuple);
+  if (error) {
+    co_await read_failed(parser, error);
+    co_return false;
+  }
+  bool upload = false;
+  if (!co_await check_header(parser, upload)) co_return false;
+  const bool whole = co_await read_body(parser);
+  if (upload) server_->uploads.fetch_sub(1);
+  co_return whole;
+}
+
+// Refuses what its header says is too much. `upload`: one of the places for large bodies is taken.
+template <class Stream>
+asio::awaitable<bool> Session<Stream>::check_header(Parser& parser, bool& upload) {
+  const config::ServerConfig& config = server_->config();
+  const auto& message = parser.get();
+  const bool openai = openai_style(message.target());
+  if (std::distance(message.begin(), message.end()) > config.header_count_max) {
+    co_await refuse(431, fmt::format("more than {} header lines", config.header_count_max), openai);
+    co_return false;
+  }
+  if (message.target().size() > static_cast<size_t>(config.target_bytes_max)) {
+    co_await refuse(414,
+                    fmt::format("the path has {} bytes, at most {} are taken",
+                                message.target().size(), config.target_bytes_max),
+                    openai);
+    co_return false;
+  }
+  const bool files = is_upload(message.method_string(), message.target());
+  const auto limit = static_cast<uint64_t>(files ? config.file_bytes_max + kUploadExtraBytes
+                                                 : config.body_bytes_max);
+  const auto length = parser.content_length();
+  if (length && *length > limit) {
+    co_await refuse(
+        413, fmt::format("the body is larger than {} bytes: send less at a time", limit), openai);
+    co_return false;
+  }
+  const bool large = length.value_or(limit) > static_cast<uint64_t>(config.body_bytes_max);
+  if (files && large && (length || parser.chunked())) {
+    // Only those who may, and not too many at once: such a body is held in memory.
+    const auto identity = server_->auth.identify(message[http::field::authorization]);
+    if (!identity.ok()) {
+      co_await refuse(401, identity.error().message(), openai);
+      co_return false;
+    }
+    if (server_->uploads.fetch_add(1) >= kUploadsMax) {
+      server_->uploads.fetch_sub(1);
+      co_await refuse(429, fmt::format("{} large files are being read: try later", kUploadsMax),
+                      openai);
+      co_return false;
+    }
+    upload = true;
+  }
+  parser.body_limit(limit);
+  co_return true;
+}
+
+template <class Stream>
+asio::awaitable<bool> Session<Stream>::read_body(Parser& parser) {
+  if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    const auto [write_error, written] =
+    const auto [error, written] =
         co_await asio::async_write(stream_, asio::buffer(kContinue), kTuple);
-    if (write_error) co_return false;
+    if (error) co_return false;
   }
-  if (!error) {
-    auto [body_error, body_bytes] = co_await http::async_read(stream_, buffer_, parser, kTuple);
-    error = body_error;
-  }
-  if (!error) {
-    const auto& message = parser.get();
-    if (std::distance(message.begin(), message.end()) > config.header_count_max) {
-      co_await refuse(431, fmt::format("more than {} header lines", config.header_count_max));
-      co_return false;
-    }
-    if (message.target().size() > static_cast<size_t>(config.target_bytes_max)) {
-      co_await refuse(414, fmt::format("the path has {} bytes, at most {} are taken",
-                                       message.target().size(), config.target_bytes_max));
-      co_return false;
-    }
-    co_return true;
-  }
+  const auto [error, bytes] = co_await http::async_read(stream_, buffer_, parser, kTuple);
+  if (!error) co_return true;
+  co_await read_failed(parser, error);
+  co_return false;
+}
+
+// Says what was wrong with what was read, where somebody would read it.
+template <class Stream>
+asio::awaitable<void> Session<Stream>::read_failed(const Parser& parser,
+                                                   boost::system::error_code error) {
+  const config::ServerConfig& config = server_->config();
+  const auto& message = parser.get();
+  const bool openai = openai_style(message.target());
   if (error == http::error::body_limit) {
-    co_await refuse(413, fmt::format("the body is larger than {} bytes: send less at a time",
-                                     config.body_bytes_max));
+    const int64_t limit = is_upload(message.method_string(), message.target())
+                              ? config.file_bytes_max + kUploadExtraBytes
+                              : config.body_bytes_max;
+    co_await refuse(
+        413, fmt::format("the body is larger than {} bytes: send less at a time", limit), openai);
   } else if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    co_await refuse(431,
-                    fmt::format("the header is larger than {} bytes", config.header_bytes_max));
+    co_await refuse(431, fmt::format("the header is larger than {} bytes", config.header_bytes_max),
+                    openai);
   } else if (error == beast::error::timeout) {
     // Closed without an answer: whoever sends this slowly would not read one either.
   } else if (error.category() == http::make_error_code(http::error::bad_method).category() &&
              error != http::error::end_of_stream && error != http::error::partial_message) {
-    co_await refuse(400, "not a valid HTTP/1.1 request: " + error.message());
+    co_await refuse(400, "not a valid HTTP/1.1 request: " + error.message(), openai);
   }
-  co_return false;
 }
 
 // Answers and closes, without a reset that would take the answer away from a client still sending.
 template <class Stream>
-asio::awaitable<void> Session<Stream>::refuse(int status, std::string message) {
-  Response response = problem(invalid(std::move(message)), false);
-  response.status = status;
+asio::awaitable<void> Session<Stream>::refuse(int status, std::string message, bool openai_style) {
+  const Response response = problem(invalid(std::move(message)), openai_style, status);
   if (!co_await write(response, 11, false, false)) co_return;
   boost::system::error_code ignored;
   socket().shutdown(tcp::socket::shutdown_send, ignored);
@@ -241,7 +305,7 @@ asio::awaitable<bool> Session<Stream>::answer(Parser& parser) {
   const bool keep_alive = message.keep_alive() && !server_->stopping;
   Request request = to_request(std::move(message));
   if (request.path.empty()) {
-    co_await refuse(400, "the request target is not a path such as /health");
+    co_await refuse(400, "the request target is not a path such as /health", false);
     co_return false;
   }
   const auto disconnect = request.disconnect;

@@ -33,7 +33,8 @@ Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, co
   task.spec.owner = request.identity.name;
   task.spec.priority = rooms.config.gpu.multi_gpu.default_queue_priority;
   ALTLAS_TRY_VOID(reader.status());
-  ALTLAS_TRY(task.model, rooms.prompts.find(model));
+  ALTLAS_TRY(task.model, rooms.prompts.find(model, kGenerationType));
+  ALTLAS_TRY_VOID(check_generates(*task.model));
   task.spec.deployment = task.model->deployment;
   read_sampling(reader, *task.model, task.spec.sampling);
   ALTLAS_TRY_VOID(reader.status());

@@ -7,6 +7,7 @@
 #include "server/chat_messages.h"
 #include "server/openai_json.h"
 #include "server/problem.h"
+#include "server/prompt_json.h"
 #include "server/sse.h"
 
 namespace altlas::server {
@@ -16,7 +17,6 @@ namespace json = boost::json;
 using boost::asio::awaitable;
 
 constexpr int64_t kChoicesMax = 128;
-constexpr size_t kPromptsMax = 1000;
 constexpr int64_t kLogprobsMax = 20;
 
 struct OpenAiRequest {
@@ -44,61 +44,9 @@ awaitable<Result<Response>> list_models(Request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> get_model(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(request.parameter("id")));
+  ALTLAS_CO_TRY(const ServedModel* model,
+                rooms.prompts.find(request.parameter("id"), kGenerationType));
   co_return json_response(json::serialize(model_json(*model, rooms.started / kSecond)));
-}
-
-// Token ids written as a list in the body.
-Result<std::vector<int32_t>> read_ids(const json::array& list, const ServedModel& model,
-                                      const std::string& name) {
-  std::vector<int32_t> ids;
-  for (const json::value& item : list) {
-    const bool valid = item.is_int64() && item.get_int64() >= 0 &&
-                       item.get_int64() < model.tokenizer->vocab_size();
-    if (!valid)
-      return invalid(fmt::format("{}: should hold token ids from 0 to {}", name,
-                                 model.tokenizer->vocab_size() - 1),
-                     name);
-    ids.push_back(static_cast<int32_t>(item.get_int64()));
-  }
-  if (ids.empty()) return invalid(name + ": is empty, should have at least one token", name);
-  return ids;
-}
-
-// `prompt`: a string, a list of strings, a list of ids, or a list of lists of ids.
-Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const ServedModel& model) {
-  const json::value* value = reader.value("prompt");
-  if (value == nullptr)
-    return invalid("prompt: is missing, should be a string, a list of strings, or token ids",
-                   "prompt");
-  std::vector<Prompt> prompts;
-  const auto add = [&](const json::value& item) -> Result<void> {
-    Prompt prompt;
-    if (item.is_string()) {
-      if (item.get_string().empty())
-        return invalid("prompt: is empty, should have at least one character", "prompt");
-      prompt.text = std::string(item.get_string());
-    } else if (item.is_array()) {
-      prompt.kind = Prompt::Kind::kIds;
-      ALTLAS_TRY(prompt.ids, read_ids(item.get_array(), model, "prompt"));
-    } else {
-      return invalid("prompt: should be a string, a list of strings, or token ids", "prompt");
-    }
-    prompts.push_back(std::move(prompt));
-    return {};
-  };
-  const bool many =
-      value->is_array() && !value->get_array().empty() && !value->get_array().front().is_number();
-  if (!many) {
-    ALTLAS_TRY_VOID(add(*value));
-    return prompts;
-  }
-  if (value->get_array().size() > kPromptsMax)
-    return invalid(fmt::format("prompt: has {} prompts, at most {} are taken",
-                               value->get_array().size(), kPromptsMax),
-                   "prompt");
-  for (const json::value& item : value->get_array()) ALTLAS_TRY_VOID(add(item));
-  return prompts;
 }
 
 // logprobs: an integer for completions; true with top_logprobs for chat.
@@ -136,16 +84,7 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   const GpuOptions options = read_gpu_options(reader, rooms);
   spec.strategy = options.strategy;
   spec.specific_device = options.specific_gpu_id;
-  spec.priority = rooms.config.gpu.multi_gpu.default_queue_priority;
-  if (const json::value* priority = reader.value("priority");
-      priority != nullptr && priority->is_string()) {
-    std::vector<std::string_view> names;
-    for (const EnumName& row : kPriorityNames) names.push_back(row.name);
-    spec.priority = static_cast<Priority>(reader.choice("priority", names, 1));
-  } else if (priority != nullptr) {  // vLLM's integers: lower is earlier.
-    const int64_t level = reader.integer("priority", 0, INT32_MIN, INT32_MAX);
-    spec.priority = level < 0 ? Priority::kHigh : level > 0 ? Priority::kLow : Priority::kNormal;
-  }
+  spec.priority = read_priority(reader, request, rooms);
   read_logprobs(reader, chat, spec.sampling);
   read_stream(reader, out);
   if (const json::object* format = reader.object("response_format")) {
@@ -157,7 +96,8 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
       reader.fail("response_format.type", "only \"text\" can be produced by this version");
   }
   ALTLAS_TRY_VOID(reader.status());
-  ALTLAS_TRY(pattern.model, rooms.prompts.find(model));
+  ALTLAS_TRY(pattern.model, rooms.prompts.find(model, kGenerationType));
+  ALTLAS_TRY_VOID(check_generates(*pattern.model));
   spec.deployment = pattern.model->deployment;
   read_sampling(reader, *pattern.model, spec.sampling);
   ALTLAS_TRY_VOID(reader.status());
@@ -244,7 +184,7 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
   plan.reply.drop_generated = tokens == 0;
   pattern.spec.tokens_max = static_cast<int32_t>(std::max<int64_t>(tokens, 1));
   pattern.spec.sampling.prompt_logprobs = plan.reply.echo && plan.reply.logprobs >= 0;
-  ALTLAS_CO_TRY(auto prompts, read_prompts(reader, *pattern.model));
+  ALTLAS_CO_TRY(auto prompts, read_prompts(reader, "prompt", *pattern.model));
   if (plan.reply.echo) {
     for (Prompt& prompt : prompts) {
       if (prompt.kind == Prompt::Kind::kIds) {
@@ -301,7 +241,7 @@ awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
     prompt.text = reader.required_text("prompt");
   }
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name));
+  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name, kGenerationType));
   ALTLAS_CO_TRY(const auto ids, co_await rooms.prompts.encode(*model, std::move(prompt)));
   json::array list(ids.begin(), ids.end());
   const json::object out{
@@ -318,7 +258,7 @@ awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
   const json::array* tokens = reader.array("tokens");
   if (tokens == nullptr) reader.fail("tokens", "is missing, should be a list of token ids");
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name));
+  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name, kGenerationType));
   std::vector<int32_t> ids;
   if (!tokens->empty()) {
     ALTLAS_CO_TRY(ids, read_ids(*tokens, *model, "tokens"));

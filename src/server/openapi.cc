@@ -66,7 +66,7 @@ json::array parameters_of(const Route& route) {
   return out;
 }
 
-// Text as it is; of an event stream, one event.
+// Text and bytes as they are; of an event stream, one event.
 json::object text_content(std::string_view type) {
   if (type != "text/event-stream") return {{"schema", {{"type", "string"}}}};
   const json::object data{{"data", {{"type", "string"}}}};
@@ -78,7 +78,7 @@ json::object responses_of(const Route& route, bool with_auth) {
   json::object ok{{"description", "OK"}};
   json::object content;
   if (!route.response.empty()) content = json_content(reference(route.response));
-  if (route.response_type != "application/json")
+  if (route.response_type != "application/json" || route.response.empty())
     content[route.response_type] = text_content(route.response_type);
   if (route.pattern.ends_with("completions") || route.pattern == "/chat")
     content["text/event-stream"] = text_content("text/event-stream");
@@ -107,8 +107,9 @@ std::string openapi_json(std::string_view version, bool with_auth) {
     if (json::array parameters = parameters_of(route); !parameters.empty())
       operation["parameters"] = std::move(parameters);
     if (!route.request.empty()) {
-      operation["requestBody"] = {{"required", true},
-                                  {"content", json_content(reference(route.request))}};
+      json::object content;
+      content[route.request_type] = {{"schema", reference(route.request)}};
+      operation["requestBody"] = {{"required", true}, {"content", std::move(content)}};
     }
     if (with_auth && route.access != Access::kOpen) {
       json::array security;

@@ -43,8 +43,11 @@ namespace {
 std::string_view openai_type(int status) {
   switch (status) {
     case 400:
+    case 405:
     case 413:
+    case 414:
     case 415:
+    case 431:
       return "invalid_request_error";
     case 401:
       return "authentication_error";
@@ -62,8 +65,8 @@ std::string_view openai_type(int status) {
 }
 }  // namespace
 
-Response problem(const Error& error, bool openai_style) {
-  const int status = http_status(error.code());
+Response problem(const Error& error, bool openai_style, int status_or_0) {
+  const int status = status_or_0 != 0 ? status_or_0 : http_status(error.code());
   json::object body;
   if (openai_style) {
     json::object detail{{"message", error.message()}, {"type", openai_type(status)}};

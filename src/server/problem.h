@@ -7,7 +7,8 @@
 namespace altlas::server {
 
 int http_status(ErrorCode code);
-// {"error": "…"}, or OpenAI's error object where `openai_style`. Retry-After set from the error, 1 s for 429 without one.
-Response problem(const Error& error, bool openai_style);
+// {"error": "…"}, or OpenAI's error object where `openai_style`. Retry-After set from the error, 1
+// s for 429 without one. `status`: 0 takes the code's.
+Response problem(const Error& error, bool openai_style, int status = 0);
 
 }  // namespace altlas::server

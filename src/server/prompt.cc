@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio.hpp>
 #include <boost/json.hpp>
 
@@ -68,6 +69,33 @@ Error too_long(size_t tokens, uint32_t limit, bool at_least) {
       at_least ? "at least " : "", tokens, limit));
 }
 
+std::string_view strip(std::string_view text, bool right) {
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  const size_t first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  const size_t end = right ? text.find_last_not_of(kSpace) + 1 : text.size();
+  return text.substr(first, end - first);
+}
+
+// Ends the prompt with the last message's content, as transformers' continue_final_message does:
+// trailing spaces stay where the template kept them.
+Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_view content) {
+  const std::string_view core = strip(content, true), with_tail = strip(content, false);
+  for (size_t i = segments.size(); i-- > 0 && !core.empty();) {
+    if (!segments[i].is_content) continue;
+    const size_t at = segments[i].text.rfind(core);
+    if (at == std::string::npos) continue;
+    const bool tail = std::string_view(segments[i].text).substr(at).starts_with(with_tail);
+    segments[i].text.resize(at + (tail ? with_tail : core).size());
+    segments.resize(i + 1);
+    return {};
+  }
+  return invalid(
+      "continue_final_message: the chat template does not show the last message's text, or it is "
+      "empty: send a last message that can be gone on with",
+      "continue_final_message");
+}
+
 Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt& prompt) {
   if (!model.chat_template)
     return invalid(fmt::format("model '{}' has no chat template: use a completion route", model.id),
@@ -75,10 +103,21 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
   text::ChatInput input;
   input.messages = to_messages(*prompt.messages);
   if (prompt.tools) input.tools = to_value(*prompt.tools);
+  if (prompt.template_values)
+    for (const auto& [key, value] : prompt.template_values->get_object())
+      input.extra.emplace_back(std::string(key), to_value(value));
+  input.add_generation_prompt = prompt.add_generation_prompt && !prompt.continue_final;
   input.bos_token = std::string(model.tokenizer->bos_text());
   input.eos_token = std::string(model.tokenizer->eos_text());
   input.now_us = system_clock().now();
-  ALTLAS_TRY(const auto segments, model.chat_template->render_segments(input));
+  ALTLAS_TRY(auto segments, model.chat_template->render_segments(input));
+  if (prompt.continue_final) {
+    const json::value& last = prompt.messages->get_array().back();
+    const json::value* content = last.get_object().if_contains("content");
+    ALTLAS_TRY_VOID(cut_after_final(segments, content != nullptr && content->is_string()
+                                                  ? std::string_view(content->get_string())
+                                                  : std::string_view()));
+  }
   return model.tokenizer->encode_segments(segments, /*add_special=*/false);
 }
 
@@ -98,13 +137,15 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
       if (least > size_t{4} * model.model_len_max)
         return too_long(least, model.model_len_max, true);
       text::EncodeOptions options;
-      options.add_special = true;
+      options.add_special = prompt.add_special;
+      options.parse_special = prompt.parse_special;
       ALTLAS_TRY(ids, model.tokenizer->encode(prompt.text, options));
       break;
     }
   }
   if (ids.empty()) return invalid("the prompt has no tokens: send at least one character");
-  if (ids.size() >= model.model_len_max) return too_long(ids.size(), model.model_len_max, false);
+  if (ids.size() + (prompt.embeds ? 0 : 1) > model.model_len_max)
+    return too_long(ids.size(), model.model_len_max, false);
   return ids;
 }
 
@@ -143,9 +184,18 @@ PromptPool::~PromptPool() {
   impl_->pool.join();
 }
 
-Result<const ServedModel*> PromptPool::find(std::string_view model) const {
+Result<const ServedModel*> PromptPool::find(std::string_view model, std::string_view type) const {
   if (models_.empty()) return unavailable("no model is served");
-  if (model.empty()) return &models_.front();
+  if (model.empty()) {
+    for (const ServedModel& one : models_)
+      if (std::ranges::find(one.task_types, type) != one.task_types.end()) return &one;
+    // Nobody says who embeds: a model that is made for it before one that also generates.
+    for (const ServedModel& one : models_)
+      if (type == kEmbeddingType && one.embedding_size > 0 && !one.generates) return &one;
+    for (const ServedModel& one : models_)
+      if (type == kEmbeddingType ? one.embedding_size > 0 : one.generates) return &one;
+    return &models_.front();
+  }
   for (const ServedModel& one : models_)
     if (one.id == model || one.deployment == model) return &one;
   std::string known;
@@ -155,9 +205,14 @@ Result<const ServedModel*> PromptPool::find(std::string_view model) const {
       .with_field("model");
 }
 
-void PromptPool::set_model_len_max(std::string_view deployment, uint32_t tokens) {
-  for (ServedModel& model : models_)
-    if (model.deployment == deployment) model.model_len_max = tokens;
+void PromptPool::set_loaded(std::string_view deployment, uint32_t model_len_max,
+                            uint32_t embedding_size, bool generates) {
+  for (ServedModel& model : models_) {
+    if (model.deployment != deployment) continue;
+    model.model_len_max = model_len_max;
+    model.embedding_size = embedding_size;
+    model.generates = generates;
+  }
 }
 
 asio::awaitable<Result<std::vector<int32_t>>> PromptPool::encode(const ServedModel& model,

@@ -22,8 +22,15 @@ struct ServedModel {
   std::string deployment;  // Where its tasks go.
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: the model has none.
+  std::vector<std::string> task_types;  // Whose tasks go here when they name no model.
+  // As loaded:
   uint32_t model_len_max = 0;
+  uint32_t embedding_size = 0;  // Values of an embedding; 0: the model gives none.
+  bool generates = true;        // False: it only embeds.
 };
+
+inline constexpr std::string_view kEmbeddingType = "embedding";
+inline constexpr std::string_view kGenerationType = "text_generation";
 
 // What is to be tokenized: plain text, token ids as they are, or messages for the chat template.
 struct Prompt {
@@ -33,7 +40,13 @@ struct Prompt {
   std::vector<int32_t> ids;
   std::shared_ptr<const boost::json::value>
       messages;  // A list of {role, content, …}; checked by the parser of the body.
-  std::shared_ptr<const boost::json::value> tools;  // Null: none.
+  std::shared_ptr<const boost::json::value> tools;            // Null: none.
+  std::shared_ptr<const boost::json::value> template_values;  // Object of more variables, or null.
+  bool add_generation_prompt = true;
+  bool continue_final = false;  // The last message goes on instead of being answered.
+  bool add_special = true;      // Of text: BOS and EOS as the model asks for.
+  bool parse_special = false;   // Of text: "<|im_end|>" becomes that token.
+  bool embeds = false;          // Nothing follows it: it may fill the model's whole length.
 };
 
 class PromptPool {
@@ -42,12 +55,13 @@ class PromptPool {
   PromptPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models);
   ~PromptPool();
 
-  // The model of this id or deployment name; the first one for an empty name.  Errors: kNotFound,
-  // field "model".
-  Result<const ServedModel*> find(std::string_view model) const;
+  // The model of this id or deployment name; for an empty name the one that takes tasks of `type`,
+  // else the first.  Errors: kNotFound, field "model".
+  Result<const ServedModel*> find(std::string_view model, std::string_view type) const;
   const std::vector<ServedModel>& models() const { return models_; }
-  // What a loaded replica of the deployment takes. Before the first request only.
-  void set_model_len_max(std::string_view deployment, uint32_t tokens);
+  // What a loaded replica of the deployment takes and gives. Before the first request only.
+  void set_loaded(std::string_view deployment, uint32_t model_len_max, uint32_t embedding_size,
+                  bool generates);
 
   // Token ids of the prompt.  Errors: kInvalid (no chat template, a template's own refusal, longer
   // than the model: with both numbers), kBusy.

@@ -35,8 +35,8 @@ bool match_pattern(std::string_view pattern, std::string_view path,
 const std::vector<Route>& routes() {
   static const std::vector<Route> table = [] {
     std::vector<Route> all;
-    for (const auto& part :
-         {task_routes(), device_routes(), llm_routes(), openai_routes(), system_routes()})
+    for (const auto& part : {task_routes(), device_routes(), llm_routes(), openai_routes(),
+                             embedding_routes(), file_routes(), batch_routes(), system_routes()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

@@ -43,6 +43,7 @@ struct Route {
   std::vector<QueryParameter> query = {};
   std::vector<int> errors = {};  // Statuses beside 200, 401, 403 that the handler gives.
   std::string_view response_type = "application/json";
+  std::string_view request_type = "application/json";  // Content-Type of the body.
 };
 
 // Every route, in the order of the docs. One list per handler file.

@@ -118,6 +118,40 @@ GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms) {
   return options;
 }
 
+Priority read_priority(JsonReader& reader, const Request& request, const Rooms& rooms) {
+  Priority priority = rooms.config.gpu.multi_gpu.default_queue_priority;
+  const json::value* value = reader.value("priority");
+  if (value != nullptr && value->is_string()) {
+    priority = static_cast<Priority>(
+        reader.choice("priority", enum_names(kPriorityNames), static_cast<size_t>(priority)));
+  } else if (value != nullptr) {
+    const int64_t level = reader.integer("priority", 0, INT32_MIN, INT32_MAX);
+    priority = level < 0 ? Priority::kHigh : level > 0 ? Priority::kLow : Priority::kNormal;
+  }
+  return request.background ? Priority::kLow : priority;
+}
+
+Result<void> check_generates(const ServedModel& model) {
+  if (model.generates) return {};
+  return invalid(fmt::format("model: '{}' only gives embeddings: use /v1/embeddings, or a model "
+                             "that generates text",
+                             model.id),
+                 "model");
+}
+
+Result<void> check_embeds(const ServedModel& model) {
+  if (model.embedding_size > 0) return {};
+  return invalid(fmt::format("model: '{}' gives no embeddings: name a model that does", model.id),
+                 "model");
+}
+
+void as_embedding(PendingTask& task) {
+  task.spec.type = kEmbeddingType;
+  task.spec.embeds = true;
+  task.spec.tokens_max = 0;
+  task.prompt.embeds = true;
+}
+
 void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams& sampling) {
   sampling.top_p = static_cast<float>(reader.number("top_p", sampling.top_p, 0, 1));
   sampling.top_k = static_cast<int32_t>(
@@ -168,9 +202,12 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   spec.strategy = options.strategy;
   spec.specific_device = options.specific_gpu_id;
   ALTLAS_TRY_VOID(reader.status());
-  ALTLAS_TRY(task.model, rooms.prompts.find(model));
+  ALTLAS_TRY(task.model, rooms.prompts.find(model, spec.type));
+  const bool embeds = spec.type == kEmbeddingType;
+  ALTLAS_TRY_VOID(embeds ? check_embeds(*task.model) : check_generates(*task.model));
   read_sampling(reader, *task.model, spec.sampling);
   ALTLAS_TRY_VOID(reader.status());
+  if (embeds) as_embedding(task);
   if (chat) {
     task.prompt.kind = Prompt::Kind::kChat;
     json::array messages{json::object{{"role", "user"}, {"content", task.prompt.text}}};
@@ -200,6 +237,8 @@ json::object task_to_json(const control::TaskView& task) {
         {"timestamp", to_rfc3339(until)},
         {"tokens", task.result->tokens},
         {"finish_reason", to_string(task.result->finish_reason)}};
+    if (const auto& values = task.result->embedding; !values.empty())
+      out["result"].get_object()["embedding"] = json::array(values.begin(), values.end());
   }
   if (!task.error.empty()) out["error"] = task.error;
   if (!task.note.empty()) out["note"] = task.note;
@@ -245,7 +284,8 @@ boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
         co_return error;
       }
       task.spec.prompt = *std::move(ids);
-      if (task.spec.tokens_max == 0) task.spec.tokens_max = remaining_tokens(task);
+      if (task.spec.tokens_max == 0 && !task.spec.embeds)
+        task.spec.tokens_max = remaining_tokens(task);
     }
     specs.push_back(std::move(task.spec));
   }

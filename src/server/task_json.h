@@ -29,6 +29,15 @@ uint64_t draw_seed();
 std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name);
 // `gpu_options` of `reader`'s object.  Errors go into `reader`.
 GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms);
+// `priority`: a name, or vLLM's integer (lower is earlier); of a batch always low.
+Priority read_priority(JsonReader& reader, const Request& request, const Rooms& rooms);
+// Errors: kInvalid, field "model", for a model that does not generate text, or gives no embeddings.
+Result<void> check_generates(const ServedModel& model);
+Result<void> check_embeds(const ServedModel& model);
+// Makes the task one whose answer is its prompt's embedding.
+void as_embedding(PendingTask& task);
+// The first `size` values of an embedding, of length 1 again (Matryoshka); all of a shorter one.
+void shorten_embedding(std::vector<float>& values, size_t size);
 // Sampling fields that every generating route shares: top_p, top_k, min_p, seed, stop, penalties,
 // ignore_eos, min_tokens, logit_bias.
 void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams& sampling);

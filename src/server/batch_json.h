@@ -1,0 +1,28 @@
+// Batches and files as JSON: what the API shows, what the folder holds, and the lines of results.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include <string>
+#include <string_view>
+
+#include "server/batches.h"
+#include "server/files.h"
+
+namespace altlas::server {
+
+boost::json::object file_to_json(const FileInfo& file);
+boost::json::object batch_to_json(const Batch& batch);
+
+// The state as it is stored.
+std::string batch_to_state(const Batch& batch);
+Result<Batch> batch_from_state(std::string_view text);
+
+// One line of an output file; `body`: JSON.
+std::string answer_line(const Batch& batch, uint32_t line, std::string_view custom_id, int status,
+                        std::string_view request_id, std::string_view body);
+// One line of an error file for a request that never ran to an answer.
+std::string error_line(const Batch& batch, uint32_t line, std::string_view custom_id,
+                       std::string_view code, std::string_view message);
+
+}  // namespace altlas::server

@@ -1,0 +1,38 @@
+#include "server/file_desk.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "server/random_hex.h"
+
+namespace altlas::server {
+
+Result<std::unique_ptr<FileDesk>> FileDesk::open(const std::string& folder,
+                                                 const config::ServerConfig& config) {
+  std::unique_ptr<FileDesk> desk(new FileDesk);
+  std::string place = folder;
+  if (place.empty()) {
+    std::error_code error;
+    place = (std::filesystem::temp_directory_path(error) / ("altlas-" + random_hex())).string();
+    if (error) return io_error(fmt::format("there is no temporary folder: {}", error.message()));
+    desk->temporary_ = place;
+  }
+  FileLimits limits;
+  limits.file_bytes_max = static_cast<uint64_t>(config.file_bytes_max);
+  limits.files_max = static_cast<uint64_t>(config.files_max);
+  limits.total_bytes_max = static_cast<uint64_t>(config.files_bytes_max);
+  ALTLAS_TRY(desk->files_, Files::open(place + "/files", limits));
+  ALTLAS_TRY(desk->batches_, Batches::open(place + "/batches", *desk->files_,
+                                           static_cast<size_t>(config.batches_max)));
+  return desk;
+}
+
+FileDesk::~FileDesk() {
+  thread_.stop();
+  thread_.join();
+  std::error_code ignored;
+  if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,52 @@
+// FileDesk: files and batches on a thread of their own, so that no io thread waits on the disk.
+#pragma once
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "config/server_config.h"
+#include "server/batches.h"
+#include "server/files.h"
+
+namespace altlas::server {
+
+// Any thread.
+class FileDesk {
+ public:
+  // Below `folder`; empty: in a temporary folder that goes with the desk.  Errors: kIo.
+  static Result<std::unique_ptr<FileDesk>> open(const std::string& folder,
+                                                const config::ServerConfig& config);
+  ~FileDesk();
+  FileDesk(const FileDesk&) = delete;
+  FileDesk& operator=(const FileDesk&) = delete;
+
+  // Runs work(files, batches) -> Result<T> on the desk's thread, one after another; the answer
+  // comes back on the caller's executor.
+  template <class T, class Work>
+  boost::asio::awaitable<Result<T>> run(Work work) {
+    // co_spawn wants a type that can be made empty.
+    const auto job = [](FileDesk* desk,
+                        Work todo) -> boost::asio::awaitable<std::optional<Result<T>>> {
+      co_return todo(*desk->files_, *desk->batches_);
+    };
+    auto result = co_await boost::asio::co_spawn(thread_, job(this, std::move(work)),
+                                                 boost::asio::use_awaitable);
+    co_return *std::move(result);
+  }
+
+ private:
+  FileDesk() = default;
+
+  std::string temporary_;  // Removed at the end; empty: none.
+  std::unique_ptr<Files> files_;
+  std::unique_ptr<Batches> batches_;
+  boost::asio::thread_pool thread_{1};
+};
+
+}  // namespace altlas::server
