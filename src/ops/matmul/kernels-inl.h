@@ -43,6 +43,11 @@ constexpr size_t unpacked_block_bytes(const PanelFormat& f) {
   return 512 + 64 * (scale_vectors(f) + min_vectors(f));
 }
 
+// Tokens of an unpacked tile.
+constexpr size_t unpacked_columns(const PanelFormat& f) {
+  return has_halves(f) ? Simd::kUnpackedColumnsOfHalves : Simd::kUnpackedColumns;
+}
+
 // As in matmul_scalar.cc: the s and n of 16 rows.
 struct Params {
   Floats s[2];
@@ -362,7 +367,7 @@ void unpacked_tile(const Job& job, const Chunk& chunk, size_t token, float* sums
 // Tokens [begin, end) times one chunk. The next chunk comes into L2 meanwhile, a piece per tile.
 template <PanelFormat F, size_t NP>
 void chunk_product(const Job& job, const Chunk& chunk, size_t begin, size_t end) {
-  constexpr size_t kMost = Simd::kUnpackedColumns;
+  constexpr size_t kMost = unpacked_columns(F);
   const size_t tiles = (end - begin + kMost - 1) / kMost, lines = chunk.next_bytes / 64;
   for (size_t i = 0; i < tiles; ++i) {
     const size_t from = begin + piece(end - begin, tiles, i),
@@ -379,15 +384,17 @@ void chunk_product(const Job& job, const Chunk& chunk, size_t begin, size_t end)
       unpacked_tile<F, NP, kMost - 1>(job, chunk, from, sums);  // No smaller piece: asserted below.
   }
 }
-static_assert((Simd::kRawTokens + 1) /
-                  ((Simd::kRawTokens + Simd::kUnpackedColumns) / Simd::kUnpackedColumns) >=
-              Simd::kUnpackedColumns - 1);
+constexpr bool tiles_are_whole(size_t most) {
+  return (Simd::kRawTokens + 1) / ((Simd::kRawTokens + most) / most) >= most - 1;
+}
+static_assert(tiles_are_whole(Simd::kUnpackedColumns) &&
+              tiles_are_whole(Simd::kUnpackedColumnsOfHalves));
 
 // Groups of blocks in a chunk: unpacked codes, scales and a tile's quants stay in L1.
 template <PanelFormat F>
 constexpr size_t chunk_groups() {
   const size_t block_bytes =
-      Simd::kUnpackedPanels * unpacked_block_bytes(F) + Simd::kUnpackedColumns * 64;
+      Simd::kUnpackedPanels * unpacked_block_bytes(F) + unpacked_columns(F) * 64;
   const size_t most =
       kL1Budget / block_bytes < kChunkBlocks ? kL1Budget / block_bytes : kChunkBlocks;
   return most / F.group_blocks;

@@ -33,7 +33,8 @@ struct Simd {
   static constexpr bool kSignedBytes = true;
   static constexpr size_t kRawColumns = kSmallTiles ? 2 : 4;
   static constexpr size_t kUnpackedPanels = 1;
-  static constexpr size_t kUnpackedColumns = kSmallTiles ? 2 : 4;
+  static constexpr size_t kUnpackedColumns = 2;
+  static constexpr size_t kUnpackedColumnsOfHalves = kSmallTiles ? 2 : 4;
   static constexpr size_t kFloatColumns = kSmallTiles ? 2 : 3;
   static constexpr size_t kRawTokens = 16;  // Up to here raw tiles are faster.
 
