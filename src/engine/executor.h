@@ -27,6 +27,8 @@ struct ReplicaLimits {
   uint64_t prefill_token_ns = 0;  // To compute one token of a prompt.
   bool draft_model = false;       // The ranks guess tokens themselves (kTokenGuessed).
   uint32_t vocab_size = 0;        // 0: token ids are not checked.
+  uint32_t embedding_size = 0;    // Values of an embedding; 0: the model gives none.
+  bool generates = true;          // False for encoders: they only embed, each prompt in one step.
   uint32_t device_count = 1;      // Of this worker; the bytes are those of each.
 
   uint64_t kv_tokens() const {

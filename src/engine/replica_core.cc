@@ -23,6 +23,7 @@ scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOpt
   batch.draft_model = limits.draft_model;
   batch.swap_block_ns = limits.swap_block_ns;
   batch.prefill_token_ns = limits.prefill_token_ns;
+  batch.whole_prompts = !limits.generates;
   batch.kv.swap_places = limits.swap_places;
   batch.kv.block_tokens = limits.block_tokens;
   batch.kv.prefix_caching = options.prefix_caching;
@@ -98,10 +99,22 @@ Result<uint32_t> ReplicaCore::adapter_index(const std::string& name) const {
   return static_cast<uint32_t>(found - options_.adapters.begin()) + 1;
 }
 
+Result<void> ReplicaCore::check_kind(const SubmitSequence& command) const {
+  if (command.embeds && limits_.embedding_size == 0)
+    return invalid("this model gives no embeddings; ask one that does", "model");
+  if (!command.embeds && !limits_.generates)
+    return invalid("this model only gives embeddings; ask one that generates text", "model");
+  if (command.embeds && !command.generated.empty())
+    return invalid("an embedding has no generated tokens", "generated");
+  return {};
+}
+
 // Replays what an earlier run generated, then queues the rest.
 Result<void> ReplicaCore::start(SubmitSequence& command) {
   if (live_.contains(command.sequence))
     return Error(ErrorCode::kConflict, "the sequence is already here");
+  ALTLAS_TRY_VOID(check_kind(command));
+  if (command.embeds) command.tokens_max = 1;
   if (command.tokens_max < 1) return invalid("max_tokens is at least 1", "max_tokens");
   ALTLAS_TRY_VOID(check_tokens(command));
   ALTLAS_TRY(const uint32_t adapter, adapter_index(command.adapter));
@@ -132,6 +145,7 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   work.sampling = std::move(command.sampling);
   work.adapter = adapter;
   work.cache_salt = adapter;
+  work.embeds = command.embeds;
   ALTLAS_TRY_VOID(batch_->admit(std::move(work)));
   live_.emplace(command.sequence, std::move(live));
   return {};
@@ -171,6 +185,15 @@ void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
                               scheduler::SampledSequence& sampled) {
   Live& live = place->second;
   std::ranges::move(sampled.prompt_logprobs, std::back_inserter(live.prompt_logprobs));
+  if (!sampled.embedding.empty()) {
+    TaskResult result;
+    result.finish_reason = FinishReason::kStop;
+    result.embedding = std::move(sampled.embedding);
+    reports_.push_back(SequenceFinished{sampled.sequence, std::move(result)});
+    ALTLAS_CHECK(batch_->end(sampled.sequence), "what lives is in the batch");
+    live_.erase(place);
+    return;
+  }
   if (sampled.tokens.empty()) return;
   TokenDelta delta{.first_index = live.output.tokens(),
                    .ids = {},
@@ -230,6 +253,8 @@ ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
   loaded.block_bytes = limits_.block_bytes;
   loaded.weight_bytes = limits_.weight_bytes;
   loaded.activation_bytes = limits_.activation_bytes;
+  loaded.embedding_size = limits_.embedding_size;
+  loaded.generates = limits_.generates;
   return loaded;
 }
 

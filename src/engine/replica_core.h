@@ -65,6 +65,7 @@ class ReplicaCore {
   };
   void submit(SubmitSequence command);
   Result<void> start(SubmitSequence& command);
+  Result<void> check_kind(const SubmitSequence& command) const;
   Result<void> check_tokens(const SubmitSequence& command) const;
   void answer_echo(const SubmitSequence& command);
   void cancel(SequenceId id);

@@ -283,6 +283,70 @@ TEST(ReplicaCore, Logprobs) {
     EXPECT_EQ(bench.heard[1].result->prompt_logprobs[i].id, s.prompt[i + 1]);
 }
 
+// Goal: an embedding is drawn from every position of its prompt, whatever the chunks, the prefix
+// cache, preemption and generation beside it; it is the sequence's one answer. Method: prompts that
+// share a prefix, more than the pool holds at once, beside sequences that generate and go first;
+// the ranks abort on a position that is left out.
+TEST(ReplicaCore, Embeddings) {
+  for (const size_t depth : {1, 2}) {
+    ReplicaLimits l = limits(/*blocks=*/24);
+    l.embedding_size = 2;
+    Bench bench(l, depth);
+    for (uint64_t id = 0; id < 12; ++id) {
+      SubmitSequence s = submit(id, 20 + static_cast<uint32_t>(id), 30);
+      s.embeds = id % 3 != 0;
+      s.priority = s.embeds ? Priority::kLow : Priority::kHigh;
+      if (s.embeds) s.tokens_max = 0;
+      bench.core.handle(s);
+      bench.step();
+    }
+    bench.run();
+    for (uint64_t id = 0; id < 12; ++id) {
+      SCOPED_TRACE(id);
+      const Heard& h = bench.heard[id];
+      ASSERT_TRUE(h.result);
+      const bool embeds = id % 3 != 0;
+      EXPECT_EQ(h.result->tokens, embeds ? 0u : 30u);
+      EXPECT_EQ(h.ids.empty(), embeds);
+      if (embeds)
+        EXPECT_EQ(h.result->embedding, (std::vector<float>{20.0f + static_cast<float>(id), 1}));
+      else
+        EXPECT_TRUE(h.result->embedding.empty());
+    }
+    EXPECT_GT(bench.core.stats().preemptions, 0u);
+  }
+}
+
+// Goal: what a model can't give is refused; an encoder computes each prompt in one step. Method:
+// both kinds of sequences on both kinds of models, prompts beside each other that do not fit one
+// step.
+TEST(ReplicaCore, EncodersAndDecoders) {
+  Bench decoder(limits(), 1);
+  SubmitSequence embeds = submit(1, 9, 0);
+  embeds.embeds = true;
+  decoder.core.handle(embeds);
+  decoder.run();
+  EXPECT_THAT(decoder.heard[1].failed->message, HasSubstr("no embeddings"));
+  ReplicaLimits l = limits();
+  l.embedding_size = 2;
+  l.generates = false;
+  Bench encoder(l, 2);
+  encoder.core.handle(submit(1, 9, 5));
+  SubmitSequence longest = submit(2, 17, 0);
+  longest.embeds = true;
+  encoder.core.handle(longest);
+  for (uint64_t id = 3; id < 8; ++id) {
+    SubmitSequence s = submit(id, 9, 0);
+    s.embeds = true;
+    encoder.core.handle(s);
+  }
+  encoder.run();
+  EXPECT_THAT(encoder.heard[1].failed->message, HasSubstr("only gives embeddings"));
+  EXPECT_THAT(encoder.heard[2].failed->message, HasSubstr("17 tokens"));
+  for (uint64_t id = 3; id < 8; ++id) EXPECT_EQ(encoder.heard[id].result->embedding[0], 9.0f);
+  EXPECT_EQ(encoder.core.stats().steps, 5u) << "16 tokens a step hold one prompt of 9";
+}
+
 // Goal: numbers that are shown are true: memory counts weights and used blocks, and falls back when
 // all is over.
 TEST(ReplicaCore, Stats) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <thread>
 #include <utility>
 
@@ -26,6 +27,7 @@ std::vector<int32_t> printable_ids(const text::Tokenizer& tokenizer, uint32_t vo
   }
   return out;
 }
+constexpr uint64_t kEmbeddingStream = 0x52;
 constexpr uint64_t kTokenStream = 0x51;  // Apart from the other draws of a seed.
 constexpr uint64_t kGuessStream = 0xA7;
 }  // namespace
@@ -76,6 +78,23 @@ bool SimExecutor::guesses_right(const Slot& slot, int32_t guess, uint32_t positi
   return philox(slot.prompt_hash, position, kGuessStream)[0] % 4 != 0;
 }
 
+// A direction that follows from the prompt's tokens: texts that share many are near each other.
+std::vector<float> SimExecutor::embedding(const Slot& slot) const {
+  std::vector<float> values(limits_.embedding_size);
+  for (const int32_t token : slot.request->prompt) {
+    for (uint32_t i = 0; i < values.size(); i += 4) {
+      const auto words = philox(static_cast<uint64_t>(token), i, kEmbeddingStream);
+      for (uint32_t k = 0; k < 4 && i + k < values.size(); ++k)
+        values[i + k] += static_cast<float>(words[k]) * 0x1p-31f - 1;
+    }
+  }
+  double sum = 0;
+  for (const float value : values) sum += double{value} * double{value};
+  const auto scale = static_cast<float>(1 / std::sqrt(std::max(sum, 1e-30)));
+  for (float& value : values) value *= scale;
+  return values;
+}
+
 SampledToken SimExecutor::sample(const StepEntry& entry) const {
   const Slot& slot = slots_[static_cast<size_t>(entry.slot)];
   const auto known = static_cast<uint32_t>(entry.tokens.size()) - entry.guesses;
@@ -88,7 +107,9 @@ SampledToken SimExecutor::sample(const StepEntry& entry) const {
       sampled.prompt_logprobs.push_back(logprobs(slot, p, prompt[p]));
     }
   }
-  if (entry.samples) {
+  if (entry.samples && slot.request->embeds) {
+    sampled.embedding = embedding(slot);
+  } else if (entry.samples) {
     const bool tells = slot.request->sampling.logprobs >= 0;
     sampled.token = token_at(slot, end, 0);
     if (tells) sampled.logprobs = logprobs(slot, end, sampled.token);

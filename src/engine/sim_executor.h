@@ -50,6 +50,7 @@ class SimExecutor final : public Executor {
   SimExecutor(const SimOptions& options, ReplicaLimits limits, const text::Tokenizer* tokenizer,
               SimTime time, const Clock& clock);
   StepResult run(const StepPlan& plan);
+  std::vector<float> embedding(const Slot& slot) const;
   SampledToken sample(const StepEntry& entry) const;
   TokenLogprobs logprobs(const Slot& slot, uint32_t position, int32_t token) const;
   int32_t token_at(const Slot& slot, uint32_t position, uint32_t draw) const;

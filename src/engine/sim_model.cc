@@ -47,6 +47,7 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
       std::max(o.step_tokens_max == 0 ? 2048 : o.step_tokens_max, limits.sequences_max + 1);
   limits.block_tokens = o.block_tokens;
   limits.vocab_size = s.vocab;
+  limits.embedding_size = s.hidden;
   limits.device_count = o.device_count;
   limits.weight_bytes = (s.weight_bytes + ranks - 1) / ranks;
   // Two copies of the widest activations in float32, and the logits of the rows that sample.

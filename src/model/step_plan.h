@@ -28,6 +28,7 @@ struct SequenceRequest {
       generated;  // Tokens of earlier runs of the task, on this replica or another.
   SamplingParams sampling;
   uint32_t adapter = 0;  // 1 + its place in the list that the ranks loaded; 0: none.
+  bool embeds = false;   // The entry that `samples` gives the prompt's embedding, and no token.
 };
 
 struct SlotStart {
@@ -101,7 +102,8 @@ struct SampledToken {
   int32_t token = 0;
   TokenLogprobs logprobs;                      // id and top set where the sequence asks for them.
   std::vector<TokenLogprobs> prompt_logprobs;  // Of this step's chunk, where asked for.
-  std::vector<FollowingToken> following = {};       // One per right guess, in order.
+  std::vector<FollowingToken> following = {};  // One per right guess, in order.
+  std::vector<float> embedding = {};  // Of length 1 (L2), where the sequence `embeds`; token is -1.
 };
 
 struct StepResult {

@@ -33,13 +33,20 @@ Result<void> BatchScheduler::admit(SequenceWork work) {
                     work.generated.size(), work.tokens_max),
         "max_tokens");
   }
-  const uint64_t length = work.prompt.size() + static_cast<uint64_t>(work.tokens_max);
+  if (options_.whole_prompts && work.prompt.size() > options_.step_tokens_max)
+    return invalid(fmt::format("prompt of {} tokens; the model takes {}", work.prompt.size(),
+                               options_.step_tokens_max),
+                   "prompt");
+  ALTLAS_CHECK(!work.embeds || (work.generated.empty() && work.tokens_max == 1),
+               "what embeds generates nothing");
+  const uint64_t length =
+      work.prompt.size() + (work.embeds ? 0 : static_cast<uint64_t>(work.tokens_max));
   if (options_.model_len_max > 0 && length > options_.model_len_max) {
     return invalid(fmt::format("prompt of {} tokens + {} to generate = {}; the model takes {}",
                                work.prompt.size(), work.tokens_max, length, options_.model_len_max),
                    "prompt");
   }
-  if (!kv_.fits_alone(length)) {
+  if (!kv_.fits_alone(length + (work.embeds ? 1 : 0))) {
     return invalid(fmt::format("prompt of {} tokens + {} to generate = {}; the KV cache holds {}",
                                work.prompt.size(), work.tokens_max, length, kv_.tokens_max()),
                    "prompt");
@@ -61,6 +68,7 @@ Result<void> BatchScheduler::admit(SequenceWork work) {
   request->generated = std::move(work.generated);
   request->sampling = std::move(work.sampling);
   request->adapter = work.adapter;
+  request->embeds = work.embeds;
   s.request = std::move(request);
   const Order order{work.priority, arrivals_++};
   orders_.emplace(s.id, order);
@@ -229,12 +237,14 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
     if (free_slots_.empty())
       return false;  // Slots that end with this step can start with the next.
   }
+  if (options_.whole_prompts && s.tokens.size() > budget_) return false;
   std::span<const int32_t> known(s.tokens);
   if (wants_logprobs(s)) known = known.first(s.logprobs_from + 1);  // These must be computed.
+  if (s.request->embeds) known = known.first(1);  // An embedding may be drawn from every position.
   kv::PrefixMatch match;
   while (true) {
     match = kv_.match(s.salt, known);
-    const bool any_room = lower_runs();
+    const bool any_room = lower_runs() && !options_.whole_prompts;
     if (s.swapped.tokens > match.tokens) {  // More is in host memory than in the prefix cache.
       match = {};
       if (has_room_for_swapped(s, any_room)) break;
@@ -296,7 +306,7 @@ void BatchScheduler::start(Sequences::iterator waiting, const kv::PrefixMatch& m
     kv_.drop_swapped(s.swapped);
     s.blocks = kv_.start(s.salt, match, s.changes);
     s.planned = s.computed = match.tokens;
-    counters_.looked_up_tokens += s.tokens.size();
+    counters_.looked_up_tokens += s.request->embeds ? 0 : s.tokens.size();
     counters_.cached_tokens += match.tokens;
   }
   if (s.request->generated.size() != generated(s)) {
@@ -311,7 +321,8 @@ void BatchScheduler::start(Sequences::iterator waiting, const kv::PrefixMatch& m
 // Whether copying its KV to host memory and back is possible, and cheaper than computing it again.
 // What others hold too need not be computed again.
 bool BatchScheduler::swap_pays(const Sequence& s) const {
-  if (s.guessing || !s.changes.copies.empty() || !kv_.can_swap_out(s.blocks, s.planned))
+  if (s.guessing || s.request->embeds || !s.changes.copies.empty() ||
+      !kv_.can_swap_out(s.blocks, s.planned))
     return false;
   if (options_.prefill_token_ns == 0) return true;
   const uint64_t again = s.planned - kv_.shared_tokens(s.blocks, s.planned);
@@ -426,6 +437,12 @@ std::vector<SampledSequence> BatchScheduler::commit(const StepResult& result) {
 
 void BatchScheduler::take_sample(Sequence& s, const FlyingEntry& entry, const SampledToken& sampled,
                                  SampledSequence& out) {
+  if (s.request->embeds) {
+    ALTLAS_CHECK(!sampled.embedding.empty(), "an embedding for a sequence that embeds");
+    --s.pending;
+    out.embedding = sampled.embedding;
+    return;
+  }
   ALTLAS_CHECK(sampled.token >= 0 && sampled.following.size() <= entry.guesses,
                "a token for every entry that samples, and one per right guess");
   --s.pending;

@@ -33,6 +33,8 @@ struct BatchOptions {
   uint64_t swap_block_ns = 0;       // To copy a block to host memory or back.
   uint64_t prefill_token_ns = 0;    // To compute a token again; 0: unknown, whatever fits is
                                     // swapped.
+  bool whole_prompts = false;  // A prompt is computed in one step: of encoders, whose tokens see
+                               // those behind them.
   kv::KvOptions kv;
 };
 
@@ -45,6 +47,7 @@ struct SequenceWork {
   SamplingParams sampling;
   uint32_t adapter = 0;     // As SequenceRequest has it.
   uint64_t cache_salt = 0;  // The adapter's.
+  bool embeds = false;      // Its prompt's embedding is wanted: `generated` is empty, tokens_max 1.
 };
 
 // What a step gave one sequence.
@@ -53,6 +56,7 @@ struct SampledSequence {
   std::vector<int32_t> tokens;          // Empty: only prompt_logprobs.
   std::vector<TokenLogprobs> logprobs;  // One per token.
   std::vector<TokenLogprobs> prompt_logprobs;
+  std::vector<float> embedding;  // Of a sequence that embeds: it has to be ended now.
 };
 
 struct BatchCounters {

@@ -86,6 +86,8 @@ class TestRanks {
     std::vector<uint64_t> values;  // [position]
     size_t prompt_tokens = 0;
     uint64_t seed = 0;
+    bool embeds = false;
+    uint32_t pooled = 0;                       // Positions computed since the slot was started.
     std::vector<std::vector<BlockId>> tables;  // [group]
   };
   using Cell = std::tuple<int32_t, uint32_t, uint32_t>;  // Group, block, offset.
@@ -99,6 +101,7 @@ class TestRanks {
     slot.tokens.insert(slot.tokens.end(), start.request->generated.begin(),
                        start.request->generated.end());
     slot.seed = start.request->sampling.seed;
+    slot.embeds = start.request->embeds;
     slot.tables.resize(windows_.size());
   }
   void set_table(const SlotBlocks& change) {
@@ -135,6 +138,9 @@ class TestRanks {
   }
   void read(const StepEntry& entry, StepResult& result) {
     Slot& slot = slots_.at(static_cast<size_t>(entry.slot));
+    ALTLAS_CHECK(!slot.embeds || entry.position == slot.pooled,
+                 "an embedding is drawn from every position, in order");
+    slot.pooled += static_cast<uint32_t>(entry.tokens.size());
     const uint32_t end =
         entry.position + static_cast<uint32_t>(entry.tokens.size()) - entry.guesses;
     for (size_t group = 0; group < windows_.size(); ++group) {
@@ -158,6 +164,10 @@ class TestRanks {
     }
     if (!entry.samples) return;
     ALTLAS_CHECK(end == slot.tokens.size(), "the last token known gives the next");
+    if (slot.embeds) {
+      sampled.embedding = {static_cast<float>(end), 1};
+      return;
+    }
     sampled.token = next_token(slot.values[end - 1], slot.seed);
     slot.tokens.push_back(sampled.token);
     int32_t given = sampled.token;
