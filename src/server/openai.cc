@@ -1,10 +1,10 @@
-// OpenAI's routes: /v1/models, /v1/completions, /v1/chat/completions, and /tokenize, /detokenize as
-// vLLM has them.
+// OpenAI's routes: /v1/models, /v1/completions, /v1/chat/completions.
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
 
 #include "server/chat_messages.h"
+#include "server/openai_fields.h"
 #include "server/openai_json.h"
 #include "server/problem.h"
 #include "server/prompt_json.h"
@@ -25,6 +25,7 @@ struct OpenAiRequest {
   OpenAiReply reply;
   bool stream = false;
   bool include_usage = false;
+  int64_t n = 1;  // Choices per prompt.
 };
 
 json::object model_json(const ServedModel& model, int64_t created) {
@@ -101,7 +102,12 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   spec.deployment = pattern.model->deployment;
   read_sampling(reader, *pattern.model, spec.sampling);
   ALTLAS_TRY_VOID(reader.status());
+  check_known_fields(reader, *pattern.model, out.n);
+  out.reply.include_stop = reader.boolean("include_stop_str_in_output", false);
+  ALTLAS_TRY_VOID(reader.status());
   out.reply.model = pattern.model->id;
+  out.reply.fingerprint = "altlas-" + rooms.version;
+  out.reply.shows_usage = out.include_usage;
   out.reply.served = pattern.model;
   out.reply.logprobs = spec.sampling.logprobs;
   out.reply.created = request.received / kSecond;
@@ -109,8 +115,9 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
 }
 
 // `n` choices of every prompt; choice k draws from seed + k.
-Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts, int64_t n,
+Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts,
                          OpenAiRequest& out) {
+  const int64_t n = out.n;
   if (prompts.size() * static_cast<size_t>(n) > kPromptsMax)
     return invalid(fmt::format("n: {} choices of {} prompts are too many, at most {} in all", n,
                                prompts.size(), kPromptsMax),
@@ -152,8 +159,8 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
     if (!outcome.ok()) {
       tail = sse_event(problem(outcome.error(), true).body);
     } else if (shared->include_usage) {
-      tail = sse_event(
-          json::serialize(usage_chunk(shared->reply, usage_json(choices, shared->prompts))));
+      tail = sse_event(json::serialize(
+          usage_chunk(shared->reply, usage_json(shared->reply, choices, shared->prompts))));
     }
     tail += sse_event("[DONE]");
     static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
@@ -177,7 +184,7 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
       parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
   JsonReader reader(body);
   OpenAiRequest plan;
-  const int64_t n = reader.integer("n", 1, 1, kChoicesMax);
+  plan.n = reader.integer("n", 1, 1, kChoicesMax);
   plan.reply.echo = reader.boolean("echo", false);
   const int64_t tokens = reader.integer("max_tokens", 16, plan.reply.echo ? 0 : 1, INT32_MAX);
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
@@ -196,7 +203,7 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
       }
     }
   }
-  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), n, plan));
+  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
   co_return co_await answer(std::move(plan), request.disconnect, rooms);
 }
 
@@ -207,13 +214,14 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   JsonReader reader(body);
   OpenAiRequest plan;
   plan.reply.chat = true;
-  const int64_t n = reader.integer("n", 1, 1, kChoicesMax);
+  plan.n = reader.integer("n", 1, 1, kChoicesMax);
   const bool newer = reader.has("max_completion_tokens");
   const auto tokens =
       reader.optional_integer(newer ? "max_completion_tokens" : "max_tokens", 1, INT32_MAX);
   Prompt prompt;
   prompt.kind = Prompt::Kind::kChat;
   prompt.messages = read_messages(reader);
+  read_template_fields(reader, prompt);
   if (const json::array* tools = reader.array("tools"); tools != nullptr && !tools->empty())
     prompt.tools = std::make_shared<json::value>(*tools);
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
@@ -221,51 +229,8 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
       static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.
   std::vector<Prompt> prompts;
   prompts.push_back(std::move(prompt));
-  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), n, plan));
+  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
   co_return co_await answer(std::move(plan), request.disconnect, rooms);
-}
-
-// POST /tokenize {"model", "prompt" | "messages", "add_special_tokens"} -> {"tokens", "count",
-// "max_model_len"}.
-awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
-  JsonReader reader(body);
-  const std::string name = reader.text("model", "");
-  Prompt prompt;
-  if (reader.has("messages")) {
-    prompt.kind = Prompt::Kind::kChat;
-    prompt.messages = read_messages(reader);
-  } else {
-    prompt.text = reader.required_text("prompt");
-  }
-  ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name, kGenerationType));
-  ALTLAS_CO_TRY(const auto ids, co_await rooms.prompts.encode(*model, std::move(prompt)));
-  json::array list(ids.begin(), ids.end());
-  const json::object out{
-      {"tokens", std::move(list)}, {"count", ids.size()}, {"max_model_len", model->model_len_max}};
-  co_return json_response(json::serialize(out));
-}
-
-awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
-  JsonReader reader(body);
-  const std::string name = reader.text("model", "");
-  const json::array* tokens = reader.array("tokens");
-  if (tokens == nullptr) reader.fail("tokens", "is missing, should be a list of token ids");
-  ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name, kGenerationType));
-  std::vector<int32_t> ids;
-  if (!tokens->empty()) {
-    ALTLAS_CO_TRY(ids, read_ids(*tokens, *model, "tokens"));
-  }
-  ALTLAS_CO_TRY(const std::string text, co_await rooms.prompts.decode(*model, std::move(ids)));
-  const json::object out{{"prompt", text}};
-  co_return json_response(json::serialize(out));
 }
 
 }  // namespace
@@ -274,7 +239,7 @@ std::vector<Route> openai_routes() {
   const std::vector<int> errors{400, 404, 413, 415, 429, 503};
   return {
       {"GET", "/v1/models", Access::kUser, list_models, "Models", "", "Models"},
-      {"GET", "/v1/models/{id}", Access::kUser, get_model, "One model", "", "Model", {}, {404}},
+      {"GET", "/v1/models/{id*}", Access::kUser, get_model, "One model", "", "Model", {}, {404}},
       {"POST",
        "/v1/completions",
        Access::kUser,
@@ -291,24 +256,6 @@ std::vector<Route> openai_routes() {
        "Answer a conversation",
        "ChatCompletionRequest",
        "ChatCompletion",
-       {},
-       errors},
-      {"POST",
-       "/tokenize",
-       Access::kUser,
-       tokenize,
-       "Text to token ids",
-       "TokenizeRequest",
-       "TokenizeAnswer",
-       {},
-       errors},
-      {"POST",
-       "/detokenize",
-       Access::kUser,
-       detokenize,
-       "Token ids to text",
-       "DetokenizeRequest",
-       "DetokenizeAnswer",
        {},
        errors},
   };

@@ -70,7 +70,16 @@ json::value completion_logprobs(const OpenAiReply& reply, int32_t first_token,
 }
 
 json::object head(const OpenAiReply& reply, std::string_view kind) {
-  return {{"id", reply.id}, {"object", kind}, {"created", reply.created}, {"model", reply.model}};
+  return {{"id", reply.id},
+          {"object", kind},
+          {"created", reply.created},
+          {"model", reply.model},
+          {"system_fingerprint", reply.fingerprint}};
+}
+
+// What include_stop_str_in_output puts behind the text.
+std::string stop_tail(const OpenAiReply& reply, const control::TaskView& view) {
+  return reply.include_stop && view.result ? view.result->stop_string : std::string();
 }
 
 std::string_view finish_of(const control::TaskView& view) {
@@ -79,12 +88,13 @@ std::string_view finish_of(const control::TaskView& view) {
 
 }  // namespace
 
-json::object usage_json(std::span<const Choice> choices, size_t prompts) {
+json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts) {
   uint64_t prompt_tokens = 0, completion_tokens = 0;
   const size_t per_prompt = std::max<size_t>(1, choices.size() / std::max<size_t>(1, prompts));
   for (size_t i = 0; i < choices.size(); ++i) {
     if (i % per_prompt == 0) prompt_tokens += choices[i].view.prompt_tokens;
-    completion_tokens += choices[i].view.result ? choices[i].view.result->tokens : 0;
+    if (choices[i].view.result && !reply.drop_generated)
+      completion_tokens += choices[i].view.result->tokens;
   }
   return {{"prompt_tokens", prompt_tokens},
           {"completion_tokens", completion_tokens},
@@ -99,11 +109,13 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
     const Choice& choice = choices[i];
     json::object out{{"index", i}, {"finish_reason", finish_of(choice.view)}};
     if (reply.chat) {
-      out["message"] = {{"role", "assistant"}, {"content", choice.text}};
+      out["message"] = {{"role", "assistant"},
+                        {"content", choice.text + stop_tail(reply, choice.view)}};
       out["logprobs"] = chat_logprobs(reply, choice.logprobs);
     } else {
       const std::string prefix = reply.echo ? reply.prompt_texts[i] : "";
-      out["text"] = prefix + (reply.drop_generated ? std::string() : choice.text);
+      out["text"] = prefix + (reply.drop_generated ? std::string()
+                                                   : choice.text + stop_tail(reply, choice.view));
       const auto& prompt = choice.view.result->prompt_logprobs;
       const int32_t first = reply.echo ? reply.first_tokens[i] : -1;
       out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs,
@@ -112,7 +124,7 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
     list.push_back(std::move(out));
   }
   answer["choices"] = std::move(list);
-  answer["usage"] = usage_json(choices, prompts);
+  answer["usage"] = usage_json(reply, choices, prompts);
   return answer;
 }
 
@@ -120,24 +132,27 @@ json::object chunk(const OpenAiReply& reply, size_t index, const control::Stream
                    bool first) {
   json::object out = head(reply, reply.chat ? "chat.completion.chunk" : "text_completion");
   json::object choice{{"index", index}};
+  const std::string text = event.delta.text + (event.end ? stop_tail(reply, *event.end) : "");
+  const std::string prefix = reply.echo ? reply.prompt_texts[index] : std::string();
   if (reply.chat) {
     json::object delta;
     if (first) delta["role"] = "assistant";
-    if (first || !event.delta.text.empty()) delta["content"] = event.delta.text;
+    if (first || !text.empty()) delta["content"] = text;
     choice["delta"] = std::move(delta);
     choice["logprobs"] = event.delta.logprobs.empty() ? json::value(nullptr)
                                                       : chat_logprobs(reply, event.delta.logprobs);
   } else {
-    choice["text"] = (first && reply.echo ? reply.prompt_texts[index] : "") + event.delta.text;
-    choice["logprobs"] =
-        event.delta.logprobs.empty()
-            ? json::value(nullptr)
-            : completion_logprobs(reply, -1, {}, event.delta.logprobs, event.delta.text_offset);
+    choice["text"] = (first ? prefix : "") + text;
+    choice["logprobs"] = event.delta.logprobs.empty()
+                             ? json::value(nullptr)
+                             : completion_logprobs(reply, -1, {}, event.delta.logprobs,
+                                                   prefix.size() + event.delta.text_offset);
   }
   choice["finish_reason"] = event.end ? json::value(finish_of(*event.end)) : json::value(nullptr);
   json::array choices;
   choices.push_back(std::move(choice));
   out["choices"] = std::move(choices);
+  if (reply.shows_usage) out["usage"] = nullptr;
   return out;
 }
 

@@ -21,9 +21,13 @@ struct OpenAiReply {
   bool drop_generated = false;  // max_tokens 0: only the prompt is wanted.
   int32_t logprobs = -1;        // As SamplingParams::logprobs.
   const ServedModel* served = nullptr;
+  std::string fingerprint;    // system_fingerprint: the server's version.
+  bool include_stop = false;  // A stop string that ended the text is part of it.
+  bool shows_usage = false;   // Chunks say `usage: null` until the last, as include_usage wants.
 };
 
-boost::json::object usage_json(std::span<const Choice> choices, size_t prompts);
+boost::json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choices,
+                               size_t prompts);
 boost::json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices,
                                  size_t prompts);
 // A stream chunk with one choice. `first`: the chat role goes along. `finish`: nullptr until the

@@ -49,8 +49,8 @@ json::array parameters_of(const Route& route) {
   json::array out;
   for (size_t at = route.pattern.find('{'); at != std::string_view::npos;
        at = route.pattern.find('{', at + 1)) {
-    const std::string_view name =
-        route.pattern.substr(at + 1, route.pattern.find('}', at) - at - 1);
+    std::string_view name = route.pattern.substr(at + 1, route.pattern.find('}', at) - at - 1);
+    if (name.ends_with('*')) name.remove_suffix(1);
     out.push_back({{"name", name},
                    {"in", "path"},
                    {"required", true},
@@ -119,7 +119,9 @@ std::string openapi_json(std::string_view version, bool with_auth) {
     }
     std::string method(route.method);
     for (char& c : method) c = static_cast<char>(std::tolower(c));
-    json::value& path = paths[route.pattern];
+    std::string pattern(route.pattern);
+    std::erase(pattern, '*');
+    json::value& path = paths[pattern];
     if (path.is_null()) path = json::object();
     path.get_object()[method] = std::move(operation);
   }

@@ -78,7 +78,11 @@ constexpr std::string_view kRequests = R"json(
   "max_completion_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 2147483647},
   "logprobs": {"type": ["boolean", "null"]},
   "top_logprobs": {"type": ["integer", "null"], "minimum": 0, "maximum": 20}}}]},
-"TokenizeRequest": {"type": "object", "required": ["prompt"], "properties": {"model": {"type": ["string", "null"]}, "prompt": {"type": "string"}}},
+"TokenizeRequest": {"type": "object", "properties": {"model": {"type": ["string", "null"]},
+  "prompt": {"type": ["string", "null"], "minLength": 1, "description": "vLLM's name"}, "content": {"type": ["string", "null"], "minLength": 1, "description": "llama-server's name"},
+  "add_special_tokens": {"type": ["boolean", "null"], "default": true}, "add_special": {"type": ["boolean", "null"], "default": false}, "parse_special": {"type": ["boolean", "null"], "default": true},
+  "return_token_strs": {"type": ["boolean", "null"]}, "with_pieces": {"type": ["boolean", "null"]}},
+  "description": "One of prompt, content, messages", "anyOf": [{"required": ["prompt"]}, {"required": ["content"]}, {"required": ["messages"], "properties": {"messages": {"$ref": "#/components/schemas/Messages"}}}]},
 "DetokenizeRequest": {"type": "object", "required": ["tokens"], "properties": {"model": {"type": ["string", "null"]},
   "tokens": {"type": "array", "items": {"type": "integer", "minimum": 0}}}},
 "EmbeddingRequest": {"type": "object", "required": ["input"], "properties": {
@@ -158,9 +162,10 @@ constexpr std::string_view kAnswers = R"json(
   "request_counts": {"type": "object", "required": ["total", "completed", "failed"], "properties": {"total": {"type": "integer"}, "completed": {"type": "integer"}, "failed": {"type": "integer"}}},
   "errors": {"type": ["object", "null"]}, "metadata": {"type": ["object", "null"]}}},
 "BatchList": {"type": "object", "required": ["object", "data", "has_more"], "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Batch"}}, "has_more": {"type": "boolean"}}},
-"TokenizeAnswer": {"type": "object", "required": ["tokens", "count", "max_model_len"], "properties": {"tokens": {"type": "array", "items": {"type": "integer"}}, "count": {"type": "integer"}, "max_model_len": {"type": "integer"}}},
-"DetokenizeAnswer": {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+"TokenizeAnswer": {"type": "object", "required": ["tokens", "count", "max_model_len"], "properties": {"tokens": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "object", "required": ["id", "piece"]}]}}, "count": {"type": "integer"}, "max_model_len": {"type": "integer"}}},
+"DetokenizeAnswer": {"type": "object", "required": ["prompt", "content"], "properties": {"prompt": {"type": "string"}, "content": {"type": "string"}}},
 "Health": {"type": "object", "required": ["status", "model"], "properties": {"status": {"enum": ["ok", "starting", "draining", "unavailable"]}, "model": {"type": "string"}, "message": {"type": "string"}}},
+"Version": {"type": "object", "required": ["version"], "properties": {"version": {"type": "string"}}},
 "OpenApi": {"type": "object", "required": ["openapi"]}
 }
 )json";

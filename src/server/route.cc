@@ -19,6 +19,12 @@ bool match_pattern(std::string_view pattern, std::string_view path,
   parameters.clear();
   while (!pattern.empty() && !path.empty()) {
     if (path.front() != '/') return false;
+    if (pattern.ends_with("*}") && pattern.find('/', 1) == std::string_view::npos) {
+      if (path.size() < 2) return false;
+      parameters.emplace_back(std::string(pattern.substr(2, pattern.size() - 4)),
+                              std::string(path.substr(1)));
+      return true;
+    }
     const std::string_view want = next_segment(pattern), got = next_segment(path);
     if (want.starts_with('{')) {
       if (got.empty()) return false;
@@ -35,8 +41,9 @@ bool match_pattern(std::string_view pattern, std::string_view path,
 const std::vector<Route>& routes() {
   static const std::vector<Route> table = [] {
     std::vector<Route> all;
-    for (const auto& part : {task_routes(), device_routes(), llm_routes(), openai_routes(),
-                             embedding_routes(), file_routes(), batch_routes(), system_routes()})
+    for (const auto& part :
+         {task_routes(), device_routes(), llm_routes(), openai_routes(), tokenize_routes(),
+          embedding_routes(), file_routes(), batch_routes(), system_routes()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

@@ -33,7 +33,8 @@ struct QueryParameter {
 
 struct Route {
   std::string_view method;
-  std::string_view pattern;  // "/api/v1/task/{id}": a segment in braces takes any one segment.
+  std::string_view pattern;  // "/api/v1/task/{id}": a segment in braces takes any one segment;
+                             // "{id*}" at the end all that follow.
   Access access = Access::kUser;
   Handler handler = nullptr;
   std::string_view summary;

@@ -27,6 +27,12 @@ awaitable<Result<Response>> metrics(Request, Rooms& rooms) {
   co_return response;
 }
 
+// GET /version, as vLLM has it.
+awaitable<Result<Response>> version(Request, Rooms& rooms) {
+  const json::object answer{{"version", rooms.version}};
+  co_return json_response(json::serialize(answer));
+}
+
 awaitable<Result<Response>> openapi(Request, Rooms& rooms) {
   co_return json_response(openapi_json(rooms.version, rooms.has_keys));
 }
@@ -55,6 +61,7 @@ std::vector<Route> system_routes() {
        {},
        {},
        "text/plain"},
+      {"GET", "/version", Access::kUser, version, "The server's version", "", "Version"},
       {"GET", "/openapi.json", Access::kUser, openapi, "This description", "", "OpenApi"},
   };
 }

@@ -1,0 +1,80 @@
+#include "server/openai_fields.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+namespace altlas::server {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr size_t kTemplateValuesMax = 64;
+// What the server itself hands to a template.
+constexpr std::string_view kTemplateNames[] = {"messages",  "tools",     "add_generation_prompt",
+                                               "bos_token", "eos_token", "continue_final_message"};
+
+void check_stop_tokens(JsonReader& reader, const ServedModel& model) {
+  const json::array* list = reader.array("stop_token_ids");
+  if (list == nullptr) return;
+  for (const json::value& item : *list) {
+    const bool ends = item.is_int64() && item.get_int64() >= 0 &&
+                      item.get_int64() < model.tokenizer->vocab_size() &&
+                      model.tokenizer->is_end_of_generation(static_cast<int32_t>(item.get_int64()));
+    if (!ends)
+      return reader.fail(
+          "stop_token_ids",
+          fmt::format("holds {}, which is not a token that ends this model's answers; give `stop` "
+                      "the text to stop at",
+                      json::serialize(item).substr(0, 32)));
+  }
+}
+
+}  // namespace
+
+void check_known_fields(JsonReader& reader, const ServedModel& model, int64_t n) {
+  if (const auto suffix = reader.optional_text("suffix"); suffix && !suffix->empty())
+    reader.fail("suffix", "can't be filled in between: put all of the text into prompt");
+  if (const auto best = reader.optional_integer("best_of", 1, INT32_MAX); best && *best != n)
+    reader.fail("best_of", fmt::format("is {}, should be n ({}) or left out: every choice that is "
+                                       "generated is answered",
+                                       *best, n));
+  if (reader.boolean("use_beam_search", false))
+    reader.fail("use_beam_search",
+                "is true; only sampling and greedy choice (temperature 0) are "
+                "there");
+  if (!reader.boolean("skip_special_tokens", true))
+    reader.fail("skip_special_tokens",
+                "is false; control tokens are never text: ask for logprobs to see token ids");
+  if (reader.has("prompt_logprobs"))
+    reader.fail("prompt_logprobs", "is vLLM's; echo with logprobs tells the same");
+  check_stop_tokens(reader, model);
+}
+
+void read_template_fields(JsonReader& reader, Prompt& prompt) {
+  if (reader.has("chat_template"))
+    reader.fail("chat_template",
+                "is not taken from requests: the model's own is used; /v1/completions takes a "
+                "prompt that you rendered");
+  prompt.continue_final = reader.boolean("continue_final_message", false);
+  prompt.add_generation_prompt = reader.boolean("add_generation_prompt", !prompt.continue_final);
+  if (prompt.continue_final && prompt.add_generation_prompt)
+    reader.fail("add_generation_prompt",
+                "and continue_final_message can't both be true: the last message is either "
+                "answered or gone on with");
+  const json::object* values = reader.object("chat_template_kwargs");
+  if (values == nullptr) return;
+  if (values->size() > kTemplateValuesMax)
+    return reader.fail("chat_template_kwargs", fmt::format("has {} values, at most {} are taken",
+                                                           values->size(), kTemplateValuesMax));
+  for (const auto& [key, value] : *values)
+    if (std::ranges::find(kTemplateNames, std::string_view(key)) != std::end(kTemplateNames))
+      return reader.fail(
+          "chat_template_kwargs",
+          fmt::format("names '{}', which has a field of its own", std::string_view(key)));
+  prompt.template_values = std::make_shared<json::value>(*values);
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,16 @@
+// Fields that clients of vLLM and llama-server send beside OpenAI's: taken, or refused with a
+// reason where leaving them out would change the answer.
+#pragma once
+
+#include "server/json_reader.h"
+#include "server/prompt.h"
+
+namespace altlas::server {
+
+// Of completions and chat completions; the first that can't be honoured goes into `reader`. `n`:
+// choices per prompt.
+void check_known_fields(JsonReader& reader, const ServedModel& model, int64_t n);
+// Chat only: add_generation_prompt, continue_final_message, chat_template_kwargs.
+void read_template_fields(JsonReader& reader, Prompt& prompt);
+
+}  // namespace altlas::server
