@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <span>
 
+#include "base/units.h"
 #include "model/decoder.h"
+#include "model/load_weights.h"
 #include "model/shape.h"
 #include "model/slot.h"
 #include "ops/sample/sample.h"
@@ -31,15 +34,25 @@ class CpuRank final : public Rank {
     uint32_t position;          // Of the row's token.
     int32_t prompt_index = -1;  // ≥ 0: where in prompt_logprobs.
     bool samples = false;
+    std::span<const int32_t> guessed = {};  // Guesses up to the row's token: as if they were said.
+  };
+  // Guesses of a slot whose tokens are checked when the step is over.
+  struct Guessed {
+    uint32_t result;
+    std::span<const int32_t> tokens;
   };
 
   Result<void> apply_changes(const StepPlan& step);
   Result<void> set_blocks(const SlotBlocks& change);
   Result<void> copy_block(const BlockCopy& copy);
+  Result<void> swap_block(const BlockSwap& swap, bool out);
   Result<void> add_entry(const StepEntry& entry, uint32_t& rows);
-  void want_logits(const StepEntry& entry, uint32_t first_row);
+  Result<void> check_guesses(const StepEntry& entry) const;
+  void want_logits(const StepEntry& entry, std::span<const int32_t> tokens, uint32_t first_row);
+  void run_head();
   void use_logits(const HeadRow& row, float* logits);
-  void sample(const HeadRow& row, float* logits, SampledToken& out);
+  void sample(const HeadRow& row, float* logits, int32_t& token, TokenLogprobs& logprobs);
+  void keep_right_guesses();
   Result<Slot*> slot_at(int32_t slot);
 
   const RankPlan plan_;
@@ -47,6 +60,7 @@ class CpuRank final : public Rank {
   device::CpuDevice& device_;
   device::Buffer weight_buffer_, workspace_;
   std::vector<device::Buffer> kv_;
+  std::vector<std::unique_ptr<std::byte[]>> host_;  // Per KV group: [swap_places][layers][block].
   std::vector<KvGroup> groups_;
   DecoderWeights weights_;
   std::unique_ptr<Decoder> decoder_;
@@ -55,6 +69,7 @@ class CpuRank final : public Rank {
   std::vector<BatchEntry> entries_;
   std::vector<int32_t> pending_tokens_;
   std::vector<HeadRow> head_rows_;
+  std::vector<Guessed> guessed_;
   std::vector<uint32_t> rows_;
   StepResult result_;
 };
@@ -63,7 +78,10 @@ Error broken(std::string message) { return invalid("step plan: " + std::move(mes
 
 Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options) {
   const ReplicaShape& shape = plan_.shape;
-  ALTLAS_TRY(weight_buffer_, device_.allocate("weights", shape.weight_bytes));
+  device_.team().adopt_caller();
+  ALTLAS_TRY(LoadedWeights loaded, load_weights(file, options, shape.weight_bytes, device_));
+  weight_buffer_ = std::move(loaded.buffer);
+  weights_ = std::move(loaded.weights);
   ALTLAS_TRY(workspace_, device_.allocate("activations", shape.activation_bytes));
   groups_ = plan_.groups;
   for (KvGroup& group : groups_) {
@@ -72,13 +90,14 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
     group.data = buffer.data();
     kv_.push_back(std::move(buffer));
   }
-  device_.team().adopt_caller();
-  Arena arena(weight_buffer_.data(), weight_buffer_.size());
-  const auto progress = [&](double fraction) {
-    if (options.progress) options.progress("weights", fraction);
-  };
-  ALTLAS_TRY(weights_,
-             lay_out_weights(file.tensors(), plan_.config, arena, &device_.team(), progress));
+  for (const KvGroup& group : groups_) {
+    const uint64_t bytes = shape.swap_places * group.block_bytes(plan_.layout);
+    host_.emplace_back(bytes == 0 ? nullptr : new (std::nothrow) std::byte[bytes]);
+    if (bytes > 0 && host_.back() == nullptr)
+      return invalid(fmt::format("swap_bytes: the host has no {} for {} KV blocks of a group",
+                                 format_bytes(bytes), shape.swap_places),
+                     "swap_bytes");
+  }
   decoder_ = std::make_unique<Decoder>(plan_.config, weights_, groups_, plan_.layout,
                                        shape.step_tokens_max,
                                        Arena(workspace_.data(), workspace_.size()), device_.team());
@@ -135,6 +154,23 @@ Result<void> CpuRank::copy_block(const BlockCopy& copy) {
   return {};
 }
 
+Result<void> CpuRank::swap_block(const BlockSwap& swap, bool out) {
+  if (swap.group < 0 || static_cast<size_t>(swap.group) >= groups_.size())
+    return broken(fmt::format("there is no KV group {}", swap.group));
+  const KvGroup& group = groups_[static_cast<size_t>(swap.group)];
+  if (swap.block.value >= group.blocks || swap.place >= plan_.shape.swap_places)
+    return broken(fmt::format("there is no KV block {} or no place {} in host memory",
+                              swap.block.value, swap.place));
+  const size_t bytes = plan_.layout.block_bytes();
+  std::byte* host =
+      host_[static_cast<size_t>(swap.group)].get() + swap.place * group.block_bytes(plan_.layout);
+  for (size_t layer = 0; layer < group.layers.size(); ++layer, host += bytes) {
+    std::byte* block = group.layer_data(plan_.layout, layer) + swap.block.value * bytes;
+    std::memcpy(out ? host : block, out ? block : host, bytes);
+  }
+  return {};
+}
+
 Result<void> CpuRank::apply_changes(const StepPlan& step) {
   for (const SlotStart& start : step.starts) {
     ALTLAS_TRY(Slot * slot, slot_at(start.slot));
@@ -143,7 +179,17 @@ Result<void> CpuRank::apply_changes(const StepPlan& step) {
     slot->start(start.request);
   }
   for (const SlotBlocks& change : step.blocks) ALTLAS_TRY_VOID(set_blocks(change));
+  for (const BlockSwap& swap : step.swap_out) ALTLAS_TRY_VOID(swap_block(swap, /*out=*/true));
   for (const BlockCopy& copy : step.copies) ALTLAS_TRY_VOID(copy_block(copy));
+  for (const BlockSwap& swap : step.swap_in) ALTLAS_TRY_VOID(swap_block(swap, /*out=*/false));
+  return {};
+}
+
+Result<void> CpuRank::check_guesses(const StepEntry& entry) const {
+  if (entry.guesses == 0) return {};
+  if (!entry.samples || entry.prompt_logprobs || entry.guesses >= entry.tokens.size())
+    return broken(fmt::format("slot {} has {} guesses among {} tokens", entry.slot, entry.guesses,
+                              entry.tokens.size()));
   return {};
 }
 
@@ -162,6 +208,7 @@ Result<void> CpuRank::add_entry(const StepEntry& entry, uint32_t& rows) {
     if (uint64_t{table.size()} * plan_.shape.block_tokens < end)
       return broken(fmt::format("slot {} has KV for {} of {} tokens", entry.slot,
                                 table.size() * plan_.shape.block_tokens, end));
+  ALTLAS_TRY_VOID(check_guesses(entry));
   std::span<const int32_t> tokens = entry.tokens;
   if (tokens[0] == kTokenPending && tokens.size() == 1) {
     if (slot->last_token < 0)
@@ -174,12 +221,13 @@ Result<void> CpuRank::add_entry(const StepEntry& entry, uint32_t& rows) {
       return broken(
           fmt::format("there is no token {}: the model has {}", id, plan_.config.vocab_size));
   entries_.push_back({.tokens = tokens, .position = entry.position, .tables = slot->tables});
-  want_logits(entry, rows);
+  want_logits(entry, tokens, rows);
   rows += static_cast<uint32_t>(tokens.size());
   return {};
 }
 
-void CpuRank::want_logits(const StepEntry& entry, uint32_t first_row) {
+void CpuRank::want_logits(const StepEntry& entry, std::span<const int32_t> tokens,
+                          uint32_t first_row) {
   if (!entry.samples && !entry.prompt_logprobs) return;
   const auto result = static_cast<uint32_t>(result_.sampled.size());
   SampledToken& out = result_.sampled.emplace_back();
@@ -196,8 +244,13 @@ void CpuRank::want_logits(const StepEntry& entry, uint32_t first_row) {
                             entry.samples && i + 1 == count});
     if (entry.samples && out.prompt_logprobs.size() == count) return;
   }
-  if (entry.samples)
-    head_rows_.push_back({first_row + count - 1, result, entry.position + count - 1, -1, true});
+  if (!entry.samples) return;
+  const uint32_t known = count - entry.guesses;
+  for (uint32_t i = known - 1; i < count; ++i)
+    head_rows_.push_back({first_row + i, result, entry.position + i, -1, true,
+                          tokens.subspan(known, i + 1 - known)});
+  out.following.resize(entry.guesses);
+  if (entry.guesses > 0) guessed_.push_back({result, tokens.subspan(known)});
 }
 
 // Fills in what one row's logits decide. Threads: any of the team, each result by one at a time.
@@ -214,11 +267,14 @@ void CpuRank::use_logits(const HeadRow& row, float* logits) {
     for (const int32_t id : ops::top_ids(logits, vocab, static_cast<size_t>(top)))
       into.top.emplace_back(id, ops::logprob(logits[id], sum));
   }
-  if (row.samples) sample(row, logits, out);
+  if (!row.samples) return;
+  if (row.guessed.empty()) return sample(row, logits, out.token, out.logprobs);
+  FollowingToken& following = out.following[row.guessed.size() - 1];
+  sample(row, logits, following.token, following.logprobs);
 }
 
-void CpuRank::sample(const HeadRow& row, float* logits, SampledToken& out) {
-  const Slot& slot = slots_[static_cast<size_t>(out.slot)];
+void CpuRank::sample(const HeadRow& row, float* logits, int32_t& token, TokenLogprobs& logprobs) {
+  const Slot& slot = slots_[static_cast<size_t>(result_.sampled[row.result].slot)];
   const SamplingParams& s = slot.request->sampling;
   const size_t vocab = plan_.config.vocab_size;
   ops::SampleParams params{.temperature = s.temperature,
@@ -231,6 +287,11 @@ void CpuRank::sample(const HeadRow& row, float* logits, SampledToken& out) {
                            .seed = s.seed,
                            .logit_bias = s.logit_bias,
                            .counts = slot.counts};
+  std::vector<ops::TokenCount> counts;
+  if (!row.guessed.empty() && slot.penalised()) {
+    counts = slot.counts_after(row.guessed);
+    params.counts = counts;
+  }
   const uint64_t next = uint64_t{row.position} + 1;
   if (next < slot.request->prompt.size() + static_cast<uint64_t>(std::max(0, s.min_tokens)))
     params.banned = end_of_generation_;
@@ -238,13 +299,37 @@ void CpuRank::sample(const HeadRow& row, float* logits, SampledToken& out) {
     const ops::LogSum sum = ops::log_sum_cpu(logits, vocab);
     for (const int32_t id : ops::top_ids(
              logits, vocab, static_cast<size_t>(std::min(s.logprobs, ops::kTopLogprobsMax))))
-      out.logprobs.top.emplace_back(id, ops::logprob(logits[id], sum));
+      logprobs.top.emplace_back(id, ops::logprob(logits[id], sum));
     std::vector<float> own(logits, logits + vocab);
-    out.token = ops::sample_cpu(own.data(), vocab, params, next);
-    out.logprobs.id = out.token;
-    out.logprobs.logprob = ops::logprob(logits[out.token], sum);
+    token = ops::sample_cpu(own.data(), vocab, params, next);
+    logprobs.id = token;
+    logprobs.logprob = ops::logprob(logits[token], sum);
   } else {
-    out.token = ops::sample_cpu(logits, vocab, params, next);
+    token = ops::sample_cpu(logits, vocab, params, next);
+  }
+}
+
+void CpuRank::run_head() {
+  const size_t at_once = std::min<size_t>(kHeadRowsMax, plan_.shape.step_tokens_max);
+  for (size_t first = 0; first < head_rows_.size(); first += at_once) {
+    const size_t count = std::min(at_once, head_rows_.size() - first);
+    rows_.clear();
+    for (size_t i = 0; i < count; ++i) rows_.push_back(head_rows_[first + i].row);
+    decoder_->head(rows_,
+                   [&](size_t i, float* logits) { use_logits(head_rows_[first + i], logits); });
+  }
+}
+
+// A token that followed a wrong guess was computed from what nobody said.
+void CpuRank::keep_right_guesses() {
+  for (const Guessed& guessed : guessed_) {
+    SampledToken& out = result_.sampled[guessed.result];
+    size_t right = 0;
+    for (int32_t said = out.token; right < guessed.tokens.size(); ++right) {
+      if (guessed.tokens[right] != said) break;
+      said = out.following[right].token;
+    }
+    out.following.resize(right);
   }
 }
 
@@ -254,20 +339,18 @@ Result<StepResult> CpuRank::run(const StepPlan& step) {
   entries_.clear();
   pending_tokens_.clear();
   head_rows_.clear();
+  guessed_.clear();
   ALTLAS_TRY_VOID(apply_changes(step));
   uint32_t rows = 0;
   for (const StepEntry& entry : step.entries) ALTLAS_TRY_VOID(add_entry(entry, rows));
   if (!entries_.empty()) decoder_->forward(entries_);
-  const size_t at_once = std::min<size_t>(kHeadRowsMax, plan_.shape.step_tokens_max);
-  for (size_t first = 0; first < head_rows_.size(); first += at_once) {
-    const size_t count = std::min(at_once, head_rows_.size() - first);
-    rows_.clear();
-    for (size_t i = 0; i < count; ++i) rows_.push_back(head_rows_[first + i].row);
-    decoder_->head(rows_,
-                   [&](size_t i, float* logits) { use_logits(head_rows_[first + i], logits); });
+  run_head();
+  keep_right_guesses();
+  for (const SampledToken& sampled : result_.sampled) {
+    Slot& slot = slots_[static_cast<size_t>(sampled.slot)];
+    if (sampled.token >= 0) slot.sampled(sampled.token);
+    for (const FollowingToken& following : sampled.following) slot.sampled(following.token);
   }
-  for (const SampledToken& sampled : result_.sampled)
-    if (sampled.token >= 0) slots_[static_cast<size_t>(sampled.slot)].sampled(sampled.token);
   for (const int32_t ended : step.ends) {
     ALTLAS_TRY(Slot * slot, slot_at(ended));
     slot->end();

@@ -124,6 +124,8 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
     shape.group_block_bytes.push_back(group.block_bytes(plan.layout));
     shape.block_bytes += group.block_bytes(plan.layout);
   }
+  shape.swap_places = static_cast<uint32_t>(
+      std::min<uint64_t>(options.swap_bytes / shape.block_bytes, kSwapPlacesMax));
   // Buffers are whole pages.
   shape.weight_bytes = (shape.weight_bytes + 4095) / 4096 * 4096;
   shape.activation_bytes = (shape.activation_bytes + 4095) / 4096 * 4096;

@@ -15,6 +15,7 @@ namespace altlas::model {
 
 inline constexpr uint32_t kSequencesMax = 65536;
 inline constexpr uint32_t kStepTokensMax = 1 << 20;
+inline constexpr uint32_t kSwapPlacesMax = 1 << 24;
 
 struct RankPlan {
   ModelConfig config;

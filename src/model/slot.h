@@ -38,6 +38,12 @@ struct Slot {
     last_token = id;
     if (penalised()) ++count(id).generated;
   }
+  // counts as they are once `tokens` have been sampled too.
+  std::vector<ops::TokenCount> counts_after(std::span<const int32_t> tokens) const {
+    std::vector<ops::TokenCount> after = counts;
+    for (const int32_t id : tokens) ++count(after, id).generated;
+    return after;
+  }
   void end() {
     request.reset();
     counts.clear();
@@ -45,7 +51,8 @@ struct Slot {
   }
 
  private:
-  ops::TokenCount& count(int32_t id) {
+  ops::TokenCount& count(int32_t id) { return count(counts, id); }
+  static ops::TokenCount& count(std::vector<ops::TokenCount>& counts, int32_t id) {
     const auto at = std::ranges::lower_bound(counts, id, {}, &ops::TokenCount::id);
     if (at != counts.end() && at->id == id) return *at;
     return *counts.insert(at, {id, 0});
