@@ -18,12 +18,13 @@ inline constexpr MetricDef kGeneratedTokensTotal{.name = "altlas_control_generat
                                                  .help = "Tokens generated for tasks.",
                                                  .unit = "tokens",
                                                  .labels = {"deployment"}};
-inline constexpr MetricDef kQueueSeconds{.name = "altlas_control_queue_seconds",
-                                         .kind = MetricKind::kHistogram,
-                                         .help = "Time from acceptance to the first start on a device.",
-                                         .unit = "s",
-                                         .labels = {"deployment"},
-                                         .buckets = telemetry::kSecondsBuckets};
+inline constexpr MetricDef kQueueSeconds{
+    .name = "altlas_control_queue_seconds",
+    .kind = MetricKind::kHistogram,
+    .help = "Time from acceptance to the first start on a device.",
+    .unit = "s",
+    .labels = {"deployment"},
+    .buckets = telemetry::kSecondsBuckets};
 inline constexpr MetricDef kFirstTokenSeconds{.name = "altlas_control_time_to_first_token_seconds",
                                               .kind = MetricKind::kHistogram,
                                               .help = "Time from acceptance to the first token.",
@@ -71,11 +72,50 @@ inline constexpr MetricDef kGpuTasks{.name = "gpu_tasks_count",
                                      .help = "Tasks running and queued on a device.",
                                      .unit = "tasks",
                                      .labels = {"gpu_id"}};
-inline constexpr MetricDef kGpuResponseTime{.name = "gpu_response_time_ms",
-                                            .kind = MetricKind::kHistogram,
-                                            .help = "Time from acceptance to the end of the tasks of a device.",
-                                            .unit = "ms",
-                                            .labels = {"gpu_id"},
-                                            .buckets = telemetry::kMillisecondsBuckets};
+inline constexpr MetricDef kGpuResponseTime{
+    .name = "gpu_response_time_ms",
+    .kind = MetricKind::kHistogram,
+    .help = "Time from acceptance to the end of the tasks of a device.",
+    .unit = "ms",
+    .labels = {"gpu_id"},
+    .buckets = telemetry::kMillisecondsBuckets};
+
+// The names of dcgm-exporter, as far as a device's values are known.
+inline constexpr MetricDef kDcgmUtilization{.name = "DCGM_FI_DEV_GPU_UTIL",
+                                            .kind = MetricKind::kGauge,
+                                            .help = "Measured utilization of a device.",
+                                            .unit = "%",
+                                            .labels = {"gpu", "device", "modelName"}};
+inline constexpr MetricDef kDcgmMemoryUsed{.name = "DCGM_FI_DEV_FB_USED",
+                                           .kind = MetricKind::kGauge,
+                                           .help = "Memory of a device in use, in MiB.",
+                                           .unit = "MiB",
+                                           .labels = {"gpu", "device", "modelName"}};
+inline constexpr MetricDef kDcgmMemoryFree{.name = "DCGM_FI_DEV_FB_FREE",
+                                           .kind = MetricKind::kGauge,
+                                           .help = "Memory of a device that is free, in MiB.",
+                                           .unit = "MiB",
+                                           .labels = {"gpu", "device", "modelName"}};
+inline constexpr MetricDef kDcgmTemperature{
+    .name = "DCGM_FI_DEV_GPU_TEMP",
+    .kind = MetricKind::kGauge,
+    .help = "Temperature of a device, where it is measured.",
+    .unit = "degrees Celsius",
+    .labels = {"gpu", "device", "modelName"}};
+inline constexpr MetricDef kDcgmPower{.name = "DCGM_FI_DEV_POWER_USAGE",
+                                      .kind = MetricKind::kGauge,
+                                      .help = "Power that a device takes, where it is measured.",
+                                      .unit = "W",
+                                      .labels = {"gpu", "device", "modelName"}};
+
+inline constexpr const MetricDef* kControlMetrics[] = {&kTasksTotal,        &kGeneratedTokensTotal,
+                                                       &kQueueSeconds,      &kFirstTokenSeconds,
+                                                       &kInterTokenSeconds, &kTaskSeconds,
+                                                       &kQueueTasks,        &kReplicas,
+                                                       &kGpuUtilization,    &kGpuMemoryUsed,
+                                                       &kGpuTemperature,    &kGpuTasks,
+                                                       &kGpuResponseTime,   &kDcgmUtilization,
+                                                       &kDcgmMemoryUsed,    &kDcgmMemoryFree,
+                                                       &kDcgmTemperature,   &kDcgmPower};
 
 }  // namespace altlas::control

@@ -1,5 +1,7 @@
 #include "control/service_metrics.h"
 
+#include <algorithm>
+
 namespace altlas::control {
 namespace {
 
@@ -49,6 +51,16 @@ void ServiceMetrics::picture(std::span<const DeviceView> devices,
     registry_->gauge(kGpuMemoryUsed, {id})->set(static_cast<double>(device.memory_used) / 0x1p20);
     registry_->gauge(kGpuTasks, {id})->set(device.task_count);
     if (device.temperature >= 0) registry_->gauge(kGpuTemperature, {id})->set(device.temperature);
+    const std::string place = device.kind + id;
+    const auto dcgm = [&](const MetricDef& metric, double value) {
+      registry_->gauge(metric, {id, place, device.name})->set(value);
+    };
+    const uint64_t used = std::min(device.memory_used, device.memory_total);
+    dcgm(kDcgmUtilization, device.utilization);
+    dcgm(kDcgmMemoryUsed, static_cast<double>(used) / 0x1p20);
+    dcgm(kDcgmMemoryFree, static_cast<double>(device.memory_total - used) / 0x1p20);
+    if (device.temperature >= 0) dcgm(kDcgmTemperature, device.temperature);
+    if (device.power >= 0) dcgm(kDcgmPower, device.power);
   }
   for (const DeploymentView& deployment : deployments) {
     std::map<std::string_view, double> states;

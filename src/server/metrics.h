@@ -20,6 +20,7 @@ inline constexpr telemetry::MetricDef kRequestSeconds{
     .unit = "s",
     .labels = {"route"},
     .buckets = telemetry::kSecondsBuckets};
+inline constexpr const telemetry::MetricDef* kServerMetrics[] = {&kRequestsTotal, &kRequestSeconds};
 
 // Counts one answered request. `route`: the pattern of the table, so that labels stay few.
 void count_request(telemetry::Registry& registry, std::string_view route, int status,

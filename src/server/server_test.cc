@@ -25,6 +25,11 @@ TEST(Routes, MatchParametersAndMethods) {
   const auto wrong = match_route(routes(), "PUT", "/api/v1/task/abc");
   EXPECT_EQ(wrong.route, nullptr);
   EXPECT_EQ(wrong.allow, "GET, HEAD, DELETE");
+  const auto model = match_route(routes(), "GET", "/v1/models//m/a b.gguf");
+  ASSERT_NE(model.route, nullptr) << "a model's id may be a path";
+  EXPECT_EQ(model.parameters,
+            (std::vector<std::pair<std::string, std::string>>{{"id", "/m/a b.gguf"}}));
+  EXPECT_EQ(match_route(routes(), "GET", "/v1/models").route->pattern, "/v1/models");
   for (const char* missing : {"/", "/api/v1/task/", "/api/v1/task/a/b", "/healthy", "/health/"})
     EXPECT_TRUE(match_route(routes(), "GET", missing).route == nullptr &&
                 match_route(routes(), "GET", missing).allow.empty())

@@ -1,0 +1,57 @@
+// Goal: docs/api.md and docs/metrics.md are what the code says. Method: compare texts; with
+// ALTLAS_UPDATE_DOCS set they are written instead.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "control/metrics.h"
+#include "server/api_reference.h"
+#include "server/metrics.h"
+#include "server/route.h"
+#include "telemetry/metrics.h"
+
+namespace altlas::server {
+namespace {
+
+void expect_file(const std::string& path, const std::string& want) {
+  const std::string full = std::string(ALTLAS_SOURCE_DIR) + "/" + path;
+  if (std::getenv("ALTLAS_UPDATE_DOCS") != nullptr) {
+    std::ofstream(full) << want;
+    return;
+  }
+  std::ifstream in(full);
+  ASSERT_TRUE(in.good()) << path << " is missing: run this test with ALTLAS_UPDATE_DOCS=1";
+  std::stringstream got;
+  got << in.rdbuf();
+  EXPECT_TRUE(got.str() == want) << path
+                                 << " is out of date: run this test with ALTLAS_UPDATE_DOCS=1";
+}
+
+TEST(Reference, ApiIsCurrent) {
+  const std::string text = api_markdown();
+  for (const Route& route : routes()) {
+    std::string path(route.pattern);
+    std::erase(path, '*');
+    EXPECT_NE(text.find("`" + std::string(route.method) + " " + path + "`"), std::string::npos)
+        << path;
+  }
+  expect_file("docs/api.md", text);
+}
+
+TEST(Reference, MetricsAreCurrent) {
+  std::string text =
+      "# Metrics\n\nGenerated from the metric tables; do not edit. `GET /metrics` tells them as "
+      "Prometheus text.\n";
+  const auto add = [&](std::string_view title, std::span<const telemetry::MetricDef* const> list) {
+    text += "\n## " + std::string(title) + "\n\n" + telemetry::metrics_markdown(list);
+  };
+  add("Tasks, replicas, devices", control::kControlMetrics);
+  add("HTTP", kServerMetrics);
+  add("Metrics themselves", telemetry::kTelemetryMetrics);
+  expect_file("docs/metrics.md", text);
+}
+
+}  // namespace
+}  // namespace altlas::server
