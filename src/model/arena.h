@@ -11,9 +11,13 @@ namespace altlas::model {
 class Arena {
  public:
   Arena() = default;
-  Arena(std::byte* base, uint64_t size) : base_(base), size_(size) {}
+  // filled: the pieces hold what they shall hold already.
+  Arena(std::byte* base, uint64_t size, bool filled = false)
+      : base_(base), size_(size), filled_(filled) {}
 
   bool measuring() const { return base_ == nullptr; }
+  // True if who takes a piece writes it; otherwise it may be read-only memory.
+  bool fills() const { return base_ != nullptr && !filled_; }
   // 64-byte aligned; nullptr while measuring.
   std::byte* take(uint64_t bytes) {
     const uint64_t at = used_;
@@ -32,6 +36,7 @@ class Arena {
   std::byte* base_ = nullptr;
   uint64_t size_ = 0;
   uint64_t used_ = 0;
+  bool filled_ = false;
 };
 
 }  // namespace altlas::model

@@ -47,7 +47,7 @@ class Builder {
   Result<void> norm(const std::string& name, uint64_t count, const float*& out) {
     float* data = arena_.take_array<float>(count);
     ALTLAS_TRY_VOID(fill_floats(name, count, data));
-    if (data != nullptr && config_.norm_offset != 0)
+    if (arena_.fills() && config_.norm_offset != 0)
       for (uint64_t i = 0; i < count; ++i) data[i] += config_.norm_offset;
     out = data;
     return {};
@@ -56,7 +56,7 @@ class Builder {
     ALTLAS_TRY(const weights::TensorView view, matrix(name, 1, count));
     if (!ops::dequantize_supports(view.dtype))
       return invalid(name + " has a type that is not supported");
-    if (data != nullptr)
+    if (arena_.fills())
       ops::dequantize_row(view.dtype, reinterpret_cast<const std::byte*>(view.data.data()), count,
                           data);
     return {};
@@ -77,7 +77,7 @@ class Builder {
                         .first_column = out.rows};
       const uint64_t bytes = ops::packed_bytes(view.dtype, source.rows, cols);
       std::byte* data = arena_.take(bytes);
-      if (data != nullptr) pack(view, data);
+      if (arena_.fills()) pack(view, data);
       part.matrix.data = data;
       out.takes_quantized |= ops::takes_quantized_activations(view.dtype);
       out.rows += source.rows;
@@ -106,7 +106,7 @@ class Builder {
         return invalid("token_embd.weight has a type that is not supported");
       weights.embedding_type = view.dtype;
       std::byte* data = arena_.take(view.data.size());
-      if (data != nullptr) std::memcpy(data, view.data.data(), view.data.size());
+      if (arena_.fills()) std::memcpy(data, view.data.data(), view.data.size());
       weights.embedding = data;
       ALTLAS_TRY(weights.head, linear({{"output.weight", vocab}}, hidden));
     }

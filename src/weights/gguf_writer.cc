@@ -90,22 +90,37 @@ GgufWriter& GgufWriter::float32s(std::string_view name, std::span<const float> v
   return *this;
 }
 
-GgufWriter& GgufWriter::tensor(std::string_view name, DType dtype, std::span<const uint64_t> dims,
-                               std::span<const uint8_t> data) {
+// The tensor's bytes.
+uint64_t GgufWriter::describe(std::string_view name, DType dtype, std::span<const uint64_t> dims,
+                              uint64_t offset) {
   ALTLAS_CHECK(dims.size() >= 1 && dims.size() <= 4, "dims: 1 to 4");
   uint64_t rows = 1;
   for (const uint64_t dim : dims.subspan(1)) rows *= dim;
-  ALTLAS_CHECK(data.size() == rows * row_bytes(dtype, dims[0]),
-               "data: as many bytes as the dimensions say");
   put_text(descriptions_, name);
   put(descriptions_, static_cast<uint32_t>(dims.size()));
   for (const uint64_t dim : dims) put(descriptions_, dim);
   put(descriptions_, static_cast<uint32_t>(dtype));
-  put<uint64_t>(descriptions_, data_.size());
+  put<uint64_t>(descriptions_, offset);
+  ++tensor_count_;
+  return rows * row_bytes(dtype, dims[0]);
+}
+
+GgufWriter& GgufWriter::tensor(std::string_view name, DType dtype, std::span<const uint64_t> dims,
+                               std::span<const uint8_t> data) {
+  ALTLAS_CHECK(space_bytes_ == 0, "tensor() or tensor_space(), not both");
+  ALTLAS_CHECK(data.size() == describe(name, dtype, dims, data_.size()),
+               "data: as many bytes as the dimensions say");
   data_.insert(data_.end(), data.begin(), data.end());
   data_.resize((data_.size() + alignment_ - 1) / alignment_ * alignment_);
-  ++tensor_count_;
   return *this;
+}
+
+uint64_t GgufWriter::tensor_space(std::string_view name, DType dtype,
+                                  std::span<const uint64_t> dims) {
+  ALTLAS_CHECK(data_.empty(), "tensor() or tensor_space(), not both");
+  const uint64_t offset = space_bytes_, bytes = describe(name, dtype, dims, offset);
+  space_bytes_ += (bytes + alignment_ - 1) / alignment_ * alignment_;
+  return offset;
 }
 
 GgufWriter& GgufWriter::tensor(std::string_view name, std::initializer_list<uint64_t> dims,
@@ -114,7 +129,7 @@ GgufWriter& GgufWriter::tensor(std::string_view name, std::initializer_list<uint
                 {reinterpret_cast<const uint8_t*>(data.data()), data.size_bytes()});
 }
 
-std::vector<uint8_t> GgufWriter::bytes() const {
+std::vector<uint8_t> GgufWriter::header() const {
   std::vector<uint8_t> out = {'G', 'G', 'U', 'F'};
   put<uint32_t>(out, 3);
   put(out, tensor_count_);
@@ -122,6 +137,11 @@ std::vector<uint8_t> GgufWriter::bytes() const {
   out.insert(out.end(), metadata_.begin(), metadata_.end());
   out.insert(out.end(), descriptions_.begin(), descriptions_.end());
   if (tensor_count_ > 0) out.resize((out.size() + alignment_ - 1) / alignment_ * alignment_);
+  return out;
+}
+
+std::vector<uint8_t> GgufWriter::bytes() const {
+  std::vector<uint8_t> out = header();
   out.insert(out.end(), data_.begin(), data_.end());
   return out;
 }

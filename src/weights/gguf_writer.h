@@ -37,15 +37,24 @@ class GgufWriter {
   GgufWriter& tensor(std::string_view name, std::initializer_list<uint64_t> dims,
                      std::span<const float> data);
 
+  // Describes a tensor whose data the caller writes behind header(), at the offset that this
+  // returns (from the end of the header). Not together with tensor().
+  uint64_t tensor_space(std::string_view name, DType dtype, std::span<const uint64_t> dims);
+  // All that stands before the data, padded to the alignment.
+  std::vector<uint8_t> header() const;
+  uint64_t space_bytes() const { return space_bytes_; }
+
   std::vector<uint8_t> bytes() const;
   // Writes a temporary file beside `path`, then renames it.  Errors: kIo.
   Result<void> write(const std::string& path) const;
 
  private:
   void key(std::string_view key, uint32_t type);
+  uint64_t describe(std::string_view name, DType dtype, std::span<const uint64_t> dims,
+                    uint64_t offset);
 
   uint32_t alignment_;
-  uint64_t key_count_ = 0, tensor_count_ = 0;
+  uint64_t key_count_ = 0, tensor_count_ = 0, space_bytes_ = 0;
   std::vector<uint8_t> metadata_, descriptions_, data_;
 };
 

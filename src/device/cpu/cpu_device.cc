@@ -46,4 +46,9 @@ Result<Buffer> CpuDevice::allocate(std::string_view name, uint64_t bytes) {
   return Buffer(static_cast<std::byte*>(data), bytes, std::string(name), &ledger_);
 }
 
+Result<Buffer> CpuDevice::adopt(std::string_view name, void* mapped, uint64_t bytes) {
+  ALTLAS_TRY_VOID(ledger_.take(name, bytes));
+  return Buffer(static_cast<std::byte*>(mapped), bytes, std::string(name), &ledger_);
+}
+
 }  // namespace altlas::device

@@ -1,0 +1,80 @@
+#include "model/load_weights.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "base/log.h"
+#include "model/panel_cache.h"
+
+namespace altlas::model {
+namespace {
+
+class Loader {
+ public:
+  Loader(const ModelFile& file, const LoadOptions& options, uint64_t bytes,
+         device::CpuDevice& device)
+      : file_(file), options_(options), bytes_(bytes), device_(device) {}
+
+  Result<LoadedWeights> load() {
+    const PanelCacheOptions& cache = panel_cache();
+    if (cache.folder.empty() || bytes_ < cache.bytes_min || options_.path.starts_with("/proc/"))
+      return in_memory();
+    const RankShard& shard = options_.shard;
+    Result<PanelFile> panels = PanelFile::open(
+        cache, options_.path,
+        fmt::format("tp{}of{}pp{}of{}", shard.tp_rank, shard.tp_size, shard.pp_rank, shard.pp_size),
+        bytes_);
+    if (!panels.ok()) return without_cache(panels.error());
+    if (std::optional<PanelMapping> found = panels->find(device_.team()))
+      return mapped(*std::move(found), /*filled=*/true);
+    Result<PanelMapping> made = panels->create();
+    if (!made.ok()) return without_cache(made.error());
+    ALTLAS_TRY(LoadedWeights loaded, mapped(std::move(*made), /*filled=*/false));
+    PanelMapping filled(loaded.buffer.data(), bytes_);
+    const Result<void> published = panels->publish(filled, device_.team());
+    filled.release();
+    if (!published.ok()) log::warn("{}", published.error().message());
+    return loaded;
+  }
+
+ private:
+  Result<LoadedWeights> without_cache(const Error& error) {
+    log::warn("packed weights are not kept for the next start: {}", error.message());
+    return in_memory();
+  }
+  Result<LoadedWeights> in_memory() {
+    ALTLAS_TRY(device::Buffer buffer, device_.allocate("weights", bytes_));
+    return lay_out(std::move(buffer), /*filled=*/false);
+  }
+  Result<LoadedWeights> mapped(PanelMapping mapping, bool filled) {
+    ALTLAS_TRY(device::Buffer buffer, device_.adopt("weights", mapping.data(), mapping.bytes()));
+    mapping.release();
+    return lay_out(std::move(buffer), filled);
+  }
+  Result<LoadedWeights> lay_out(device::Buffer buffer, bool filled) {
+    LoadedWeights out;
+    out.buffer = std::move(buffer);
+    Arena arena(out.buffer.data(), out.buffer.size(), filled);
+    const auto progress = [&](double fraction) {
+      if (options_.progress) options_.progress("weights", fraction);
+    };
+    ALTLAS_TRY(out.weights,
+               lay_out_weights(file_.tensors(), file_.config(), arena, &device_.team(), progress));
+    return out;
+  }
+
+  const ModelFile& file_;
+  const LoadOptions& options_;
+  const uint64_t bytes_;
+  device::CpuDevice& device_;
+};
+
+}  // namespace
+
+Result<LoadedWeights> load_weights(const ModelFile& file, const LoadOptions& options,
+                                   uint64_t bytes, device::CpuDevice& device) {
+  return Loader(file, options, bytes, device).load();
+}
+
+}  // namespace altlas::model

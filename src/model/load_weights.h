@@ -1,0 +1,23 @@
+// A rank's weights in its device's memory: packed now, or mapped as an earlier start packed them.
+#pragma once
+
+#include "base/result.h"
+#include "device/cpu/cpu_device.h"
+#include "model/decoder_weights.h"
+#include "model/model_file.h"
+#include "model/rank.h"
+
+namespace altlas::model {
+
+struct LoadedWeights {
+  device::Buffer buffer;  // What `weights` points into.
+  DecoderWeights weights;
+};
+
+// bytes: of the packed weights. Call it from the leader of the device's team. Uses panel_cache();
+// what goes wrong with it only costs time and is logged.  Errors: as lay_out_weights, kBusy where
+// the device has no room. Each device books all of its bytes, also where several map one file.
+Result<LoadedWeights> load_weights(const ModelFile& file, const LoadOptions& options,
+                                   uint64_t bytes, device::CpuDevice& device);
+
+}  // namespace altlas::model

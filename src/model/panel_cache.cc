@@ -1,0 +1,312 @@
+#include "model/panel_cache.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "weights/model_source.h"
+#include "weights/tensor_source.h"
+
+namespace altlas::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kHeaderBytes = 4096;  // A page: the data after it can be mapped.
+constexpr uint64_t kHashChunk = uint64_t{1} << 20;
+constexpr std::string_view kSuffix = ".panels";
+constexpr auto kLockPatience = std::chrono::minutes(5);
+constexpr auto kLockPeriod = std::chrono::milliseconds(10);
+constexpr size_t kSamples = 16;
+constexpr uint64_t kSampleBytes = 4096;
+constexpr uint64_t kBeginningBytes = uint64_t{1} << 20;
+
+PanelCacheOptions& current() {
+  static PanelCacheOptions options;
+  return options;
+}
+
+// What stands at the file's beginning; the rest of the page is zero.
+struct Header {
+  char magic[8] = {'A', 'L', 'T', 'L', 'P', 'A', 'N', 'L'};
+  uint32_t version = kPanelVersion;
+  uint32_t header_bytes = kHeaderBytes;
+  uint64_t identity = 0;
+  uint64_t bytes = 0;
+  uint64_t data_hash = 0;
+};
+
+Error failed(std::string_view what, const std::string& path) {
+  return io_error(fmt::format("{}: {}: {}", path, what, std::strerror(errno)));
+}
+
+// Four multiplications in flight: as fast as memory is read.
+uint64_t hash_chunk(const std::byte* data, uint64_t bytes) {
+  uint64_t state[4] = {1, 2, 3, 4};
+  uint64_t at = 0;
+  for (; at + 32 <= bytes; at += 32) {
+    uint64_t words[4];
+    std::memcpy(words, data + at, 32);
+    for (int i = 0; i < 4; ++i) state[i] = (state[i] ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+  }
+  Hasher hasher;
+  for (const uint64_t one : state) hasher.add(one ^ one >> 32);
+  hasher.add(std::string_view(reinterpret_cast<const char*>(data + at), bytes - at));
+  return hasher.value();
+}
+
+uint64_t hash_data(const std::byte* data, uint64_t bytes, device::Team& team) {
+  std::vector<uint64_t> chunks((bytes + kHashChunk - 1) / kHashChunk);
+  team.run([&](uint32_t thread) {
+    const auto own = device::split(chunks.size(), thread, team.size());
+    for (size_t i = own.begin; i < own.end; ++i)
+      chunks[i] = hash_chunk(data + i * kHashChunk, std::min(kHashChunk, bytes - i * kHashChunk));
+  });
+  Hasher hasher;
+  for (const uint64_t chunk : chunks) hasher.add(chunk);
+  return hasher.value();
+}
+
+struct Descriptor {
+  explicit Descriptor(int value) : fd(value) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+  int fd;
+};
+
+// Adds to `hasher` what tells this state of a file.
+Result<void> add_file(const std::string& path, Hasher& hasher) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat info = {};
+  if (file.fd < 0 || ::fstat(file.fd, &info) != 0) return failed("cannot be read", path);
+  if (!S_ISREG(info.st_mode)) return invalid(path + ": is no regular file");
+  const auto size = static_cast<uint64_t>(info.st_size);
+  hasher.add(size).add(int64_t{info.st_mtim.tv_sec}).add(int64_t{info.st_mtim.tv_nsec});
+  std::string buffer(std::min(size, kBeginningBytes), '\0');
+  const auto add = [&](uint64_t at, uint64_t count) {
+    const ssize_t got = ::pread(file.fd, buffer.data(), count, static_cast<off_t>(at));
+    if (got > 0) hasher.add(std::string_view(buffer.data(), static_cast<size_t>(got)));
+    return got >= 0;
+  };
+  bool read = add(0, buffer.size());
+  for (size_t i = 1; i <= kSamples && size > 2 * kBeginningBytes; ++i)
+    read = read && add((size - kSampleBytes) / kSamples * i, kSampleBytes);
+  if (!read) return failed("cannot be read", path);
+  return {};
+}
+
+// The files that make a model, by name.
+std::vector<std::string> files_of(const std::string& model) {
+  std::vector<std::string> files;
+  std::error_code error;
+  if (fs::is_directory(model, error)) {
+    for (fs::directory_iterator at(model, error), end; !error && at != end; at.increment(error)) {
+      const std::string name = at->path().filename().string();
+      if (name == "config.json" || name.ends_with(".safetensors")) files.push_back(at->path());
+      if (files.size() > weights::kShardsMax) break;
+    }
+  } else {
+    uint32_t number = 0, count = 0;
+    if (weights::parse_shard_name(model, number, count) && count <= weights::kShardsMax) {
+      const std::string stem =
+          model.substr(0, model.size() - std::string_view("00001-of-00001.gguf").size());
+      for (uint32_t i = 1; i <= count; ++i)
+        files.push_back(fmt::format("{}{:05}-of-{:05}.gguf", stem, i, count));
+    } else {
+      files.push_back(model);
+    }
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+// Takes the lock, waiting for who holds it.
+Result<int> take_lock(const std::string& path) {
+  Descriptor lock(
+      ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  if (lock.fd < 0) return failed("cannot be opened", path);
+  const auto end = std::chrono::steady_clock::now() + kLockPatience;
+  while (::flock(lock.fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return failed("cannot be locked", path);
+    if (std::chrono::steady_clock::now() > end)
+      return Error(ErrorCode::kBusy, path + ": another process has held it for minutes");
+    std::this_thread::sleep_for(kLockPeriod);
+  }
+  return std::exchange(lock.fd, -1);
+}
+
+struct Kept {
+  fs::path path;
+  uint64_t bytes;
+  fs::file_time_type used;
+};
+
+// Deletes the files longest not used until `bytes_max` are left.
+void limit_folder(const std::string& folder, uint64_t bytes_max, const std::string& except) {
+  std::vector<Kept> all;
+  uint64_t total = 0;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    std::error_code one;
+    if (!at->path().string().ends_with(kSuffix) || !at->is_regular_file(one)) continue;
+    all.push_back({at->path(), at->file_size(one), at->last_write_time(one)});
+    total += all.back().bytes;
+  }
+  std::ranges::sort(all, {}, &Kept::used);
+  for (const Kept& kept : all) {
+    if (total <= bytes_max) return;
+    if (kept.path == except) continue;
+    fs::remove(kept.path, error);
+    total -= kept.bytes;
+  }
+}
+
+}  // namespace
+
+void set_panel_cache(PanelCacheOptions options) { current() = std::move(options); }
+const PanelCacheOptions& panel_cache() { return current(); }
+
+PanelMapping::PanelMapping(PanelMapping&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(other.bytes_) {}
+PanelMapping::~PanelMapping() {
+  if (data_ != nullptr) ::munmap(data_, bytes_);
+}
+
+Result<uint64_t> model_identity(const std::string& model) {
+  Hasher hasher;
+  for (const std::string& file : files_of(model)) ALTLAS_TRY_VOID(add_file(file, hasher));
+  return hasher.value();
+}
+
+Result<PanelFile> PanelFile::open(const PanelCacheOptions& options, const std::string& model,
+                                  std::string_view share, uint64_t bytes) {
+  ALTLAS_TRY(const uint64_t state, model_identity(model));
+  std::error_code error;
+  fs::create_directories(options.folder, error);
+  if (error)
+    return io_error(fmt::format("{}: cannot be made: {}", options.folder, error.message()));
+  const fs::path whole = fs::weakly_canonical(model, error);
+  const std::string prefix =
+      fmt::format("{}/{}-{:016x}", options.folder, whole.stem().string().substr(0, 80),
+                  Hasher().add(std::string_view(whole.string())).add(share).value());
+  ALTLAS_TRY(const int lock, take_lock(prefix + ".lock"));
+  const uint64_t identity = Hasher().add(state).add(kPanelVersion).add(bytes).value();
+  return PanelFile(options, prefix, identity, bytes, lock);
+}
+
+PanelFile::PanelFile(PanelFile&& other) noexcept
+    : options_(std::move(other.options_)),
+      prefix_(std::move(other.prefix_)),
+      identity_(other.identity_),
+      bytes_(other.bytes_),
+      lock_(std::exchange(other.lock_, -1)),
+      file_(std::exchange(other.file_, -1)) {}
+
+PanelFile::~PanelFile() {
+  if (file_ >= 0) {
+    ::close(file_);
+    ::unlink(temporary().c_str());
+  }
+  if (lock_ >= 0) ::close(lock_);
+}
+
+std::string PanelFile::path() const {
+  return fmt::format("{}-{:016x}{}", prefix_, identity_, kSuffix);
+}
+
+std::optional<PanelMapping> PanelFile::find(device::Team& team) {
+  const std::string at = path();
+  const Descriptor file(::open(at.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (file.fd < 0) return std::nullopt;
+  struct stat info = {};
+  Header header;
+  const Header wanted{.identity = identity_, .bytes = bytes_};
+  const bool whole =
+      ::fstat(file.fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == ::geteuid() &&
+      static_cast<uint64_t>(info.st_size) == kHeaderBytes + bytes_ &&
+      ::pread(file.fd, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
+      std::memcmp(&header, &wanted, offsetof(Header, data_hash)) == 0;
+  void* data = MAP_FAILED;
+  if (whole) data = ::mmap(nullptr, bytes_, PROT_READ, MAP_SHARED, file.fd, kHeaderBytes);
+  if (data == MAP_FAILED) {
+    ::unlink(at.c_str());
+    return std::nullopt;
+  }
+  PanelMapping mapping(data, bytes_);
+  if (hash_data(mapping.data(), bytes_, team) != header.data_hash) {
+    ::unlink(at.c_str());
+    return std::nullopt;
+  }
+  ::futimens(file.fd, nullptr);  // Used now; a refusal only makes it look older.
+  return mapping;
+}
+
+Result<PanelMapping> PanelFile::create() {
+  ALTLAS_CHECK(file_ < 0, "created once");
+  const std::string at = temporary();
+  ::unlink(at.c_str());  // Of a process that ended while it filled it: we hold the lock.
+  const Descriptor file(
+      ::open(at.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (file.fd < 0) return failed("cannot be made", at);
+  // A hole would end the process when the disk fills up while the memory is written.
+  const uint64_t whole = kHeaderBytes + bytes_;
+  errno = bytes_ > options_.bytes_max ? ENOSPC
+                                      : ::posix_fallocate(file.fd, 0, static_cast<off_t>(whole));
+  void* data = MAP_FAILED;
+  if (errno == 0)
+    data = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, kHeaderBytes);
+  if (data == MAP_FAILED) {
+    Error error = failed(fmt::format("{} bytes", whole), at);
+    ::unlink(at.c_str());
+    return error;
+  }
+  file_ = ::fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
+  return PanelMapping(data, bytes_);
+}
+
+Result<void> PanelFile::publish(const PanelMapping& filled, device::Team& team) {
+  ALTLAS_CHECK(file_ >= 0 && filled.bytes() == bytes_, "what create() gave");
+  const Header header{
+      .identity = identity_, .bytes = bytes_, .data_hash = hash_data(filled.data(), bytes_, team)};
+  ::mprotect(filled.data(), bytes_, PROT_READ);
+  const std::string from = temporary(), to = path();
+  const bool written =
+      ::pwrite(file_, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header);
+  if (!written || ::rename(from.c_str(), to.c_str()) != 0) return failed("cannot be kept", to);
+  ::close(std::exchange(file_, -1));
+  remove_others();
+  limit_folder(options_.folder, options_.bytes_max, to);
+  return {};
+}
+
+// Panels of earlier states of the model.
+void PanelFile::remove_others() const {
+  const std::string own = path();
+  std::error_code error;
+  for (fs::directory_iterator at(options_.folder, error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string name = at->path().string();
+    std::error_code one;
+    if (name != own && name.starts_with(prefix_ + "-") && name.ends_with(kSuffix))
+      fs::remove(name, one);
+  }
+}
+
+}  // namespace altlas::model
