@@ -44,5 +44,6 @@ Run make_status(CLI::App& app);
 Run make_cancel(CLI::App& app);
 Run make_strategy(CLI::App& app);
 Run make_simulate(CLI::App& app);
+Run make_bench(CLI::App& app);
 
 }  // namespace altlas::cli

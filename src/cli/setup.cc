@@ -18,6 +18,7 @@
 #include "config/validate.h"
 #include "device/cuda/nvml.h"
 #include "hardware/device_kinds.h"
+#include "model/panel_cache.h"
 #include "model/vocabulary.h"
 #include "ops/simd.h"
 #include "weights/gguf.h"
@@ -201,6 +202,25 @@ Result<void> apply_simd(const config::Config& config) {
   setenv("ALTLAS_SIMD", name.c_str(), 1);  // For the workers that this process starts.
   return ops::set_simd_target(target);
 }
+
+namespace {
+constexpr const char* kPanelsVariable = "ALTLAS_WORKER_PANELS";
+
+std::string panel_folder() {
+  const std::string own = environment_value("ALTLAS_CACHE");
+  if (!own.empty()) return own + "/panels";
+  const std::string cache = under_home("XDG_CACHE_HOME", ".cache");
+  return cache.empty() ? "/var/cache/altlas/panels" : cache + "/altlas/panels";
+}
+}  // namespace
+
+void apply_panel_cache(const config::Config& config) {
+  const std::string folder = config.engine.repack_cache ? panel_folder() : "";
+  setenv(kPanelsVariable, folder.c_str(), 1);
+  model::set_panel_cache({.folder = folder});
+}
+
+void take_panel_cache() { model::set_panel_cache({.folder = environment_value(kPanelsVariable)}); }
 
 Result<std::string> read_text_file(const std::string& path, std::string_view what,
                                    uint64_t bytes_max) {

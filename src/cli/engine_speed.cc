@@ -1,0 +1,237 @@
+#include "cli/engine_speed.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "model/step_plan.h"
+
+namespace altlas::cli {
+namespace {
+
+constexpr uint32_t kPromptTokens = 16;  // Before a short decode.
+constexpr uint32_t kBlock = 16;
+
+uint64_t whole_blocks(uint64_t tokens) { return (tokens + kBlock - 1) / kBlock; }
+
+// Token ids of a prompt: spread over the vocabulary, the same in every run.
+std::vector<int32_t> prompt_ids(uint32_t count, uint32_t vocab) {
+  std::vector<int32_t> ids(count);
+  for (uint32_t i = 0; i < count; ++i)
+    ids[i] = static_cast<int32_t>((uint64_t{i} * 7919 + 101) % std::max(1u, vocab));
+  return ids;
+}
+
+class Driver {
+ public:
+  explicit Driver(engine::Executor& executor) : executor_(executor) {}
+
+  // Computes `length` tokens of each of `count` sequences, in steps as large as they may be.
+  Result<void> begin(uint32_t first_slot, uint32_t count, uint32_t length, uint32_t room) {
+    const engine::ReplicaLimits& limits = executor_.limits();
+    const uint32_t step_max = limits.step_tokens_max;
+    for (uint32_t s = 0; s < count; ++s) {
+      auto request = std::make_shared<SequenceRequest>();
+      request->sampling.temperature = 0;
+      request->prompt = prompt_ids(length, limits.vocab_size);
+      const auto slot = static_cast<int32_t>(first_slot + s);
+      StepPlan plan;
+      plan.starts.push_back({slot, request});
+      add_blocks(plan, slot, room);
+      for (uint32_t at = 0; at < length; at += step_max) {
+        const uint32_t end = std::min(length, at + step_max);
+        StepEntry& entry = plan.entries.emplace_back();
+        entry.slot = slot;
+        entry.position = at;
+        entry.tokens.assign(request->prompt.begin() + at, request->prompt.begin() + end);
+        entry.samples = end == length;
+        ALTLAS_TRY_VOID(step(std::move(plan)));
+        plan = {};
+      }
+    }
+    return {};
+  }
+  // `tokens` steps in which each sequence decodes one.
+  Result<void> decode(uint32_t first_slot, uint32_t count, uint32_t position, uint32_t tokens) {
+    for (uint32_t i = 0; i < tokens; ++i) {
+      StepPlan plan;
+      for (uint32_t s = 0; s < count; ++s) {
+        StepEntry& entry = plan.entries.emplace_back();
+        entry.slot = static_cast<int32_t>(first_slot + s);
+        entry.position = position + i;
+        entry.tokens = {kTokenPending};
+        entry.samples = true;
+      }
+      ALTLAS_TRY_VOID(step(std::move(plan)));
+    }
+    return {};
+  }
+  // The blocks of sequences that begin() knows from now on start anew.
+  void forget_blocks() { next_block_ = 0; }
+
+ private:
+  void add_blocks(StepPlan& plan, int32_t slot, uint32_t room) {
+    const auto count = static_cast<uint32_t>(whole_blocks(room));
+    for (size_t g = 0; g < executor_.limits().group_blocks.size(); ++g) {
+      SlotBlocks& table = plan.blocks.emplace_back();
+      table.slot = slot;
+      table.group = static_cast<int32_t>(g);
+      for (uint32_t b = 0; b < count; ++b) table.blocks.push_back(BlockId{next_block_ + b});
+    }
+    next_block_ += count;
+  }
+  Result<void> step(StepPlan plan) {
+    executor_.launch(std::move(plan));
+    ALTLAS_TRY(const StepResult result, executor_.collect());
+    static_cast<void>(result);
+    return {};
+  }
+
+  engine::Executor& executor_;
+  uint32_t next_block_ = 0;
+};
+
+// Keys and values that `tokens` decode steps from `position` on read.
+uint64_t kv_bytes_read(const engine::ReplicaLimits& limits, uint32_t position, uint32_t tokens) {
+  uint64_t bytes = 0;
+  for (size_t g = 0; g < limits.group_block_bytes.size(); ++g) {
+    const uint64_t each = limits.group_block_bytes[g] / std::max(1u, limits.block_tokens);
+    const uint64_t window = limits.group_window[g];
+    for (uint32_t i = 1; i <= tokens; ++i) {
+      const uint64_t seen = uint64_t{position} + i;
+      bytes += each * (window == 0 ? seen : std::min(window, seen));
+    }
+  }
+  return bytes;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point from) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+}
+
+void add(const model::OpTimes& from, model::OpTimes& to) {
+  for (size_t i = 0; i < model::kOpCount; ++i) {
+    to.ops[i].ns += from.ops[i].ns;
+    to.ops[i].weight_bytes += from.ops[i].weight_bytes;
+    to.ops[i].products += from.ops[i].products;
+  }
+}
+
+// Everything of one run of the bench.
+struct Bench {
+  engine::Executor& executor;
+  model::OpTimes& times;
+  RoofMeter& meter;
+  const EngineBenchOptions& options;
+  Driver driver{executor};
+  EngineFigures figures;
+
+  // Runs `work` and books its time.
+  template <class Work>
+  Result<void> measure(EngineWork& into, Work&& work) {
+    times = {};
+    const auto from = std::chrono::steady_clock::now();
+    ALTLAS_TRY_VOID(work());
+    into.seconds.push_back(seconds_since(from));
+    add(times, into.times);
+    return {};
+  }
+  uint32_t long_slot() const { return options.sequences_max() - 1; }
+
+  void list_works() {
+    const engine::ReplicaLimits& limits = executor.limits();
+    figures.works.push_back(
+        {.name = fmt::format("prefill {}", options.prefill), .tokens = options.prefill});
+    for (const uint32_t batch : options.batches)
+      figures.works.push_back(
+          {.name = fmt::format("decode {}", batch),
+           .tokens = batch * options.tokens,
+           .kv_bytes = batch * kv_bytes_read(limits, kPromptTokens, options.tokens)});
+    if (options.context > 0)
+      figures.works.push_back({.name = fmt::format("decode 1 at {}", options.context),
+                               .tokens = options.tokens,
+                               .kv_bytes = kv_bytes_read(limits, options.context, options.tokens)});
+  }
+  Result<void> round(const std::function<void(std::string_view)>& say);
+};
+
+Result<void> Bench::round(const std::function<void(std::string_view)>& say) {
+  say("roofs");
+  figures.roofs.raise(meter.measure());
+  EngineWork* work = figures.works.data();
+  say(work->name);
+  driver.forget_blocks();
+  ALTLAS_TRY_VOID(
+      measure(*work, [&] { return driver.begin(0, 1, options.prefill, options.prefill); }));
+  for (const uint32_t batch : options.batches) {
+    ++work;
+    say(work->name);
+    driver.forget_blocks();
+    ALTLAS_TRY_VOID(driver.begin(0, batch, kPromptTokens, kPromptTokens + options.tokens));
+    ALTLAS_TRY_VOID(
+        measure(*work, [&] { return driver.decode(0, batch, kPromptTokens, options.tokens); }));
+  }
+  if (options.context == 0) return {};
+  ++work;
+  say(work->name);
+  driver.forget_blocks();
+  ALTLAS_TRY_VOID(driver.begin(long_slot(), 1, options.context, options.context + options.tokens));
+  return measure(*work,
+                 [&] { return driver.decode(long_slot(), 1, options.context, options.tokens); });
+}
+
+}  // namespace
+
+uint32_t EngineBenchOptions::sequences_max() const {
+  return *std::ranges::max_element(batches) + 1;
+}
+uint32_t EngineBenchOptions::length_max() const {
+  return std::max({prefill, kPromptTokens + tokens, context > 0 ? context + tokens : 0});
+}
+uint64_t EngineBenchOptions::kv_tokens() const {
+  const uint64_t decoding =
+      *std::ranges::max_element(batches) * whole_blocks(kPromptTokens + tokens);
+  return std::max(decoding, whole_blocks(length_max())) * kBlock;
+}
+
+double EngineWork::best_tokens_per_s() const { return tokens / *std::ranges::min_element(seconds); }
+double EngineWork::median_tokens_per_s() const {
+  std::vector<double> sorted = seconds;
+  std::ranges::sort(sorted);
+  return tokens / sorted[sorted.size() / 2];
+}
+double EngineWork::bytes() const {
+  uint64_t sum = 0;
+  for (const model::OpTimes::Sum& op : times.ops) sum += op.weight_bytes;
+  return static_cast<double>(sum) / static_cast<double>(seconds.size()) +
+         static_cast<double>(kv_bytes);
+}
+double EngineWork::products() const {
+  uint64_t sum = 0;
+  for (const model::OpTimes::Sum& op : times.ops) sum += op.products;
+  return static_cast<double>(sum) / static_cast<double>(seconds.size());
+}
+
+RoofShare share_of_roof(const EngineWork& work, const Roofs& roofs) {
+  const double read = work.bytes() / roofs.read_bytes_per_s,
+               multiply = work.products() / roofs.int8_macs_per_s;
+  const double best = *std::ranges::min_element(work.seconds);
+  return read > multiply ? RoofShare{read / best, "read"} : RoofShare{multiply / best, "int8"};
+}
+
+Result<EngineFigures> bench_engine(engine::Executor& executor, model::OpTimes& times,
+                                   RoofMeter& meter, const EngineBenchOptions& options,
+                                   const std::function<void(std::string_view, double)>& say) {
+  Bench bench{executor, times, meter, options};
+  bench.list_works();
+  const auto steps = static_cast<double>(options.rounds * (bench.figures.works.size() + 1));
+  double done = 0;
+  for (uint32_t round = 0; round < options.rounds; ++round)
+    ALTLAS_TRY_VOID(bench.round([&](std::string_view what) { say(what, done++ / steps); }));
+  say("done", 1);
+  return std::move(bench.figures);
+}
+
+}  // namespace altlas::cli

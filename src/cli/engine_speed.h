@@ -1,0 +1,62 @@
+// Measures a loaded executor: prefill, decode at several batch sizes, decode at a long context.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/roofs.h"
+#include "engine/executor.h"
+#include "model/op_clock.h"
+
+namespace altlas::cli {
+
+struct EngineBenchOptions {
+  uint32_t prefill = 512;                      // Prompt tokens.
+  std::vector<uint32_t> batches = {1, 4, 16};  // Sequences that decode together.
+  uint32_t context = 4096;                     // Tokens before the long decode; 0: none.
+  uint32_t tokens = 64;                        // Decoded by each sequence.
+  uint32_t rounds = 3;
+
+  uint32_t sequences_max() const;
+  uint32_t length_max() const;  // Tokens of the longest sequence.
+  uint64_t kv_tokens() const;   // Of all sequences together, whole blocks of 16.
+};
+
+// One kind of work, over all rounds.
+struct EngineWork {
+  std::string name;             // "decode 4".
+  uint32_t tokens = 0;          // Of one round.
+  uint64_t kv_bytes = 0;        // Of keys and values read in one round.
+  std::vector<double> seconds;  // Of each round.
+  model::OpTimes times;         // Of all rounds.
+
+  double best_tokens_per_s() const;
+  double median_tokens_per_s() const;
+  // Weights and KV read, and multiply-adds with weights, of one round.
+  double bytes() const;
+  double products() const;
+};
+
+// What the roof would take for one round over the best round's time, and which roof it is.
+struct RoofShare {
+  double share = 0;
+  std::string_view bound;  // "read" or "int8".
+};
+RoofShare share_of_roof(const EngineWork& work, const Roofs& roofs);
+
+struct EngineFigures {
+  std::vector<EngineWork> works;
+  Roofs roofs;  // Best of all rounds.
+};
+
+// times: what the executor's rank adds to. say(what, 0 … 1): progress.
+// Errors: those of the executor.
+Result<EngineFigures> bench_engine(engine::Executor& executor, model::OpTimes& times,
+                                   RoofMeter& meter, const EngineBenchOptions& options,
+                                   const std::function<void(std::string_view, double)>& say);
+
+}  // namespace altlas::cli
