@@ -48,6 +48,34 @@ size_t attention_scratch_bytes(const AttentionShape& shape);
 // keys at absolute positions are merged in ascending order: the bits depend on the query's position
 // only. Source: online softmax, arXiv:1805.02867. scratch: this thread's own, 64-byte aligned.
 void attention_cpu(const AttentionShape& shape, const AttentionCall& call, std::byte* scratch);
+
+// The same for one token in parts, so that several threads share a long context: each computes some
+// tiles, then each merges some rows. The bits are those of attention_cpu.
+//
+// Tiles [first, last) that a query at `position` sees, by index.
+struct AttentionTiles {
+  size_t first = 0;
+  size_t last = 0;
+};
+AttentionTiles attention_tiles(const AttentionShape& shape, size_t position);
+// Floats that a tile's result for one KV head takes.
+size_t attention_partial_floats(const AttentionShape& shape);
+// Tiles [begin, end) of call.kv_head; partials: of tile `begin`, then the next. call.tokens: 1.
+void attention_partial_cpu(const AttentionShape& shape, const AttentionCall& call, size_t begin,
+                           size_t end, float* partials, std::byte* scratch);
+// Merges `count` tiles in order into row `row` of the group. state: [head_dim + 2] floats of that
+// row, 64-byte aligned, kept between calls; first: begin anew; last: writes the output as well.
+struct AttentionMerge {
+  const float* partials = nullptr;  // Of the first tile.
+  size_t partial_stride = 0;        // Floats between tiles.
+  size_t count = 0;
+  uint32_t row = 0;
+  bool first = true;
+  bool last = true;
+};
+void attention_merge_cpu(const AttentionShape& shape, const AttentionCall& call,
+                         const AttentionMerge& merge, float* state);
+
 // The readable reference, in double.
 void attention_ref(const AttentionShape& shape, const AttentionCall& call);
 

@@ -185,18 +185,32 @@ HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, size_t begin, size
   return largest;
 }
 
-// Merges a row's tile into the tiles before it.
-HWY_INLINE void merge(const Scratch& s, size_t row, size_t dim, float largest, float total) {
+// What the tiles so far come to for one row.
+struct RowState {
+  float* sum;  // [dim]
+  float* largest;
+  float* total;
+};
+
+// Merges a tile into the tiles before it.
+HWY_INLINE void merge(const RowState& row, size_t dim, const float* tile, float largest,
+                      float total) {
   const F32x16 d;
-  const float most = std::max(s.largest[row], largest);
-  const float old_factor = exp_f32(s.largest[row] - most), new_factor = exp_f32(largest - most);
+  const float most = std::max(*row.largest, largest);
+  const float old_factor = exp_f32(*row.largest - most), new_factor = exp_f32(largest - most);
   const Vec16 a = hn::Set(d, old_factor), b = hn::Set(d, new_factor);
-  float* sum = s.sum + row * dim;
-  const float* tile = s.tile + row * dim;
   for (size_t c = 0; c < dim; c += kLanes)
-    hn::Store(fma(hn::Load(d, tile + c), b, hn::Mul(hn::Load(d, sum + c), a)), d, sum + c);
-  s.total[row] = std::fma(total, new_factor, s.total[row] * old_factor);
-  s.largest[row] = most;
+    hn::Store(fma(hn::LoadU(d, tile + c), b, hn::Mul(hn::Load(d, row.sum + c), a)), d, row.sum + c);
+  *row.total = std::fma(total, new_factor, *row.total * old_factor);
+  *row.largest = most;
+}
+
+// The output of a row whose tiles are all merged.
+HWY_INLINE void finish(const RowState& row, size_t dim, float* out) {
+  const F32x16 d;
+  const Vec16 total = hn::Set(d, *row.total);
+  for (size_t c = 0; c < dim; c += kLanes)
+    hn::StoreU(hn::Div(hn::Load(d, row.sum + c), total), d, out + c);
 }
 
 Seen seen_in_tile(size_t position, uint32_t window, size_t edge) {
@@ -206,9 +220,10 @@ Seen seen_in_tile(size_t position, uint32_t window, size_t edge) {
   return {std::max(first, edge) - edge, last - edge};
 }
 
+// One tile of all rows: s.tile, and for rows that see some of it largest and total.
 template <class Load>
 void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t edge,
-                 const Scratch& s) {
+                 const Scratch& s, float* largest, float* total) {
   using T = typename Load::T;
   const KvLayout& kv = shape.layout;
   const size_t dim = kv.head_dim, group = shape.group(), rows = group * call.tokens;
@@ -231,7 +246,6 @@ void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t 
     keys[(all_last + 15) / 16] = keys[(all_last + 15) / 16 - 1];  // Scored, never used.
   for (size_t g = begin / 16; g < (all_last + 15) / 16; g += kPassGroups)
     score_pass<Load>(s.q, rows, dim, keys + g, s.score + g * 16);
-  float largest[kAttentionRowsMax * 4], total[kAttentionRowsMax * 4];
   for (size_t r = 0; r < rows; ++r) {
     const Seen seen = seen_in_tile(call.position + r / group, shape.window, edge);
     if (seen.last != 0)
@@ -256,38 +270,47 @@ void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t 
         weigh_rows<Load, 1>(weight, values, dim, all_first, all_last, out);
     }
   }
-  for (size_t r = 0; r < rows; ++r)
-    if (seen_in_tile(call.position + r / group, shape.window, edge).last != 0)
-      merge(s, r, dim, largest[r], total[r]);
 }
 
-template <class Load>
-void attend(const AttentionShape& shape, const AttentionCall& call, const Scratch& s) {
+void scale_queries(const AttentionShape& shape, const AttentionCall& call, float* scaled) {
   const F32x16 d;
   const size_t dim = shape.layout.head_dim, group = shape.group(), rows = group * call.tokens;
   for (size_t r = 0; r < rows; ++r) {
     const float* q = call.q + r / group * call.q_stride + (call.kv_head * group + r % group) * dim;
     for (size_t c = 0; c < dim; c += kLanes)
-      hn::Store(hn::Mul(hn::LoadU(d, q + c), hn::Set(d, shape.scale)), d, s.q + r * dim + c);
-    s.largest[r] = -std::numeric_limits<float>::infinity();
-    s.total[r] = 0;
+      hn::Store(hn::Mul(hn::LoadU(d, q + c), hn::Set(d, shape.scale)), d, scaled + r * dim + c);
   }
-  std::fill(s.sum, s.sum + rows * dim, 0.0f);
+}
+
+void begin_row(const RowState& row, size_t dim) {
+  *row.largest = -std::numeric_limits<float>::infinity();
+  *row.total = 0;
+  std::fill(row.sum, row.sum + dim, 0.0f);
+}
+
+template <class Load>
+void attend(const AttentionShape& shape, const AttentionCall& call, const Scratch& s) {
+  const size_t dim = shape.layout.head_dim, group = shape.group(), rows = group * call.tokens;
+  const auto row = [&](size_t r) { return RowState{s.sum + r * dim, s.largest + r, s.total + r}; };
+  scale_queries(shape, call, s.q);
+  for (size_t r = 0; r < rows; ++r) begin_row(row(r), dim);
   const size_t last = call.position + call.tokens - 1;
   const size_t first =
       shape.window == 0 || call.position + 1 <= shape.window ? 0 : call.position + 1 - shape.window;
-  for (size_t edge = first / kAttentionTile * kAttentionTile; edge <= last; edge += kAttentionTile)
-    attend_tile<Load>(shape, call, edge, s);
-  for (size_t r = 0; r < rows; ++r) {
-    float* out = call.out + r / group * call.out_stride + (call.kv_head * group + r % group) * dim;
-    const Vec16 total = hn::Set(d, s.total[r]);
-    for (size_t c = 0; c < dim; c += kLanes)
-      hn::StoreU(hn::Div(hn::Load(d, s.sum + r * dim + c), total), d, out + c);
+  for (size_t edge = first / kAttentionTile * kAttentionTile; edge <= last;
+       edge += kAttentionTile) {
+    float largest[kAttentionRowsMax * 4], total[kAttentionRowsMax * 4];
+    attend_tile<Load>(shape, call, edge, s, largest, total);
+    for (size_t r = 0; r < rows; ++r)
+      if (seen_in_tile(call.position + r / group, shape.window, edge).last != 0)
+        merge(row(r), dim, s.tile + r * dim, largest[r], total[r]);
   }
+  for (size_t r = 0; r < rows; ++r)
+    finish(row(r), dim,
+           call.out + r / group * call.out_stride + (call.kv_head * group + r % group) * dim);
 }
-}  // namespace
 
-void attention(const AttentionShape& shape, const AttentionCall& call, std::byte* scratch) {
+Scratch lay_out(const AttentionShape& shape, const AttentionCall& call, std::byte* scratch) {
   const size_t rows = shape.group() * call.tokens, dim = shape.layout.head_dim;
   float* at = reinterpret_cast<float*>(scratch);
   Scratch s{.q = at};
@@ -296,6 +319,25 @@ void attention(const AttentionShape& shape, const AttentionCall& call, std::byte
   s.sum = at += rows * dim;
   s.largest = at += rows * dim;
   s.total = at + rows;
+  return s;
+}
+
+template <class Load>
+void attend_part(const AttentionShape& shape, const AttentionCall& call, size_t begin, size_t end,
+                 float* partials, Scratch s) {
+  const size_t rows = shape.group(), dim = shape.layout.head_dim,
+               stride = attention_partial_floats(shape);
+  scale_queries(shape, call, s.q);
+  for (size_t tile = begin; tile < end; ++tile, partials += stride) {
+    s.tile = partials;
+    attend_tile<Load>(shape, call, tile * kAttentionTile, s, partials + rows * dim,
+                      partials + rows * (dim + 1));
+  }
+}
+}  // namespace
+
+void attention(const AttentionShape& shape, const AttentionCall& call, std::byte* scratch) {
+  const Scratch s = lay_out(shape, call, scratch);
   if (shape.layout.type == DType::kF16)
     attend<LoadF16>(shape, call, s);
   else if (shape.layout.type == DType::kBF16)
@@ -303,11 +345,36 @@ void attention(const AttentionShape& shape, const AttentionCall& call, std::byte
   else
     attend<LoadF32>(shape, call, s);
 }
+
+void attention_partial(const AttentionShape& shape, const AttentionCall& call, size_t begin,
+                       size_t end, float* partials, std::byte* scratch) {
+  const Scratch s = lay_out(shape, call, scratch);
+  if (shape.layout.type == DType::kF16)
+    attend_part<LoadF16>(shape, call, begin, end, partials, s);
+  else if (shape.layout.type == DType::kBF16)
+    attend_part<LoadBf16>(shape, call, begin, end, partials, s);
+  else
+    attend_part<LoadF32>(shape, call, begin, end, partials, s);
+}
+
+void attention_merge(const AttentionShape& shape, const AttentionCall& call,
+                     const AttentionMerge& what, float* state) {
+  const size_t rows = shape.group(), dim = shape.layout.head_dim;
+  const RowState row{state, state + dim, state + dim + 1};
+  if (what.first) begin_row(row, dim);
+  const float* partial = what.partials;
+  for (size_t i = 0; i < what.count; ++i, partial += what.partial_stride)
+    merge(row, dim, partial + what.row * dim, partial[rows * dim + what.row],
+          partial[rows * (dim + 1) + what.row]);
+  if (what.last) finish(row, dim, call.out + (call.kv_head * rows + what.row) * dim);
+}
 }  // namespace altlas::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace altlas::ops {
 HWY_EXPORT(attention);
+HWY_EXPORT(attention_partial);
+HWY_EXPORT(attention_merge);
 
 size_t attention_scratch_bytes(const AttentionShape& shape) {
   const size_t rows = shape.group() * shape.tokens_max();
@@ -319,6 +386,27 @@ void attention_cpu(const AttentionShape& shape, const AttentionCall& call, std::
   ALTLAS_DCHECK(shape.group() <= 4 * kAttentionRowsMax && shape.layout.head_dim % 16 == 0,
                 "a shape that was checked");
   HWY_DYNAMIC_DISPATCH(attention)(shape, call, scratch);
+}
+
+AttentionTiles attention_tiles(const AttentionShape& shape, size_t position) {
+  const size_t first =
+      shape.window == 0 || position + 1 <= shape.window ? 0 : position + 1 - shape.window;
+  return {first / kAttentionTile, position / kAttentionTile + 1};
+}
+
+size_t attention_partial_floats(const AttentionShape& shape) {
+  return (shape.group() * (shape.layout.head_dim + 2) + 15) / 16 * 16;
+}
+
+void attention_partial_cpu(const AttentionShape& shape, const AttentionCall& call, size_t begin,
+                           size_t end, float* partials, std::byte* scratch) {
+  ALTLAS_DCHECK(call.tokens == 1, "one token");
+  HWY_DYNAMIC_DISPATCH(attention_partial)(shape, call, begin, end, partials, scratch);
+}
+
+void attention_merge_cpu(const AttentionShape& shape, const AttentionCall& call,
+                         const AttentionMerge& merge, float* state) {
+  HWY_DYNAMIC_DISPATCH(attention_merge)(shape, call, merge, state);
 }
 
 void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride,

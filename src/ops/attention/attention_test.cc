@@ -106,5 +106,50 @@ TEST(Attention, EveryTargetAndChunking) {
     }
 }
 
+// Goal: tiles computed apart and merged in order give the bits of the whole, however they are cut.
+// Method: every target, full and windowed, parts of 1, 2 and 5 tiles, merged in one or more calls.
+TEST(Attention, PartsGiveTheSameBits) {
+  std::vector<AttentionShape> shapes = {shape_of(14, 2, 64), shape_of(4, 1, 256),
+                                        shape_of(3, 1, 32, DType::kBF16)};
+  shapes.push_back(shape_of(4, 2, 32));
+  shapes.back().window = 500;
+  shapes.back().softcap = 5;
+  for (const AttentionShape& shape : shapes)
+    for (const size_t length : {1, 128, 129, 1000}) {
+      const Fixture fixture(shape, length);
+      const size_t dim = shape.layout.head_dim, stride = attention_partial_floats(shape);
+      for_each_target([&](const std::string& target) {
+        SCOPED_TRACE(target + " length=" + std::to_string(length));
+        std::vector<std::byte> memory(attention_scratch_bytes(shape) + 64, std::byte{0xff});
+        std::byte* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+        const auto want = fixture.run(
+            length - 1, 1, [&](const AttentionCall& call) { attention_cpu(shape, call, scratch); });
+        for (const size_t part : {1, 2, 5}) {
+          const auto got = fixture.run(length - 1, 1, [&](const AttentionCall& call) {
+            const AttentionTiles tiles = attention_tiles(shape, call.position);
+            std::vector<float> partials((tiles.last - tiles.first) * stride);
+            for (size_t t = tiles.first; t < tiles.last; t += part)
+              attention_partial_cpu(shape, call, t, std::min(t + part, tiles.last),
+                                    &partials[(t - tiles.first) * stride], scratch);
+            std::vector<float> states(dim + 2 + 16);
+            float* state =
+                states.data() + (64 - reinterpret_cast<uintptr_t>(states.data()) % 64) / 4;
+            for (uint32_t row = 0; row < shape.group(); ++row)
+              for (size_t t = tiles.first; t < tiles.last; t += part)
+                attention_merge_cpu(shape, call,
+                                    {.partials = &partials[(t - tiles.first) * stride],
+                                     .partial_stride = stride,
+                                     .count = std::min(part, tiles.last - t),
+                                     .row = row,
+                                     .first = t == tiles.first,
+                                     .last = t + part >= tiles.last},
+                                    state);
+          });
+          ASSERT_TRUE(testing::same_bits(got, want)) << part;
+        }
+      });
+    }
+}
+
 }  // namespace
 }  // namespace altlas::ops
