@@ -44,14 +44,16 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
                                const DecoderWeights& weights, const ops::KvLayout& layout,
                                uint32_t tokens, uint32_t threads, std::vector<Single>& singles) {
   const uint64_t q = config.q_width(),
-                 widest = std::max<uint64_t>({config.hidden, q, config.feed_forward});
+                 wide = std::max(config.feed_forward, config.experts.shared_feed_forward),
+                 widest = std::max<uint64_t>({config.hidden, q, wide});
   Work work;
   work.x = arena.take_array<float>(uint64_t{tokens} * config.hidden);
   work.normed = arena.take_array<float>(uint64_t{tokens} * config.hidden);
   work.delta = arena.take_array<float>(uint64_t{tokens} * config.hidden);
   work.qkv = arena.take_array<float>(tokens * (q + 2 * config.kv_width()));
   work.attended = arena.take_array<float>(tokens * q);
-  work.wide = arena.take_array<float>(uint64_t{tokens} * 2 * config.feed_forward);
+  work.wide = arena.take_array<float>(uint64_t{tokens} * 2 * wide);
+  if (config.experts.count > 0) lay_out_experts(arena, config, tokens, work);
   for (float*& angles : work.angles)
     angles = arena.take_array<float>(uint64_t{tokens} * config.head_dim);
   work.quantized = arena.take(ops::quantized_bytes(tokens, widest));
@@ -61,9 +63,19 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
   ops::AttentionShape shape{.q_heads = config.q_heads, .layout = layout};
   work.scratch_bytes =
       std::max<uint64_t>(ops::attention_scratch_bytes(shape), scratch_of(weights.head));
-  for (const LayerWeights& layer : weights.layers)
+  const auto also = [&](const Linear& linear) {
+    work.scratch_bytes = std::max(work.scratch_bytes, scratch_of(linear));
+  };
+  for (const LayerWeights& layer : weights.layers) {
     for (const Linear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
-      work.scratch_bytes = std::max(work.scratch_bytes, scratch_of(*linear));
+      also(*linear);
+    if (!layer.experts) continue;
+    const ExpertWeights& experts = *layer.experts;
+    for (const Linear* linear : {&experts.router, &experts.shared_gate_up, &experts.shared_down})
+      also(*linear);
+    for (const auto* linears : {&experts.gate_up, &experts.down})
+      for (const Linear& linear : *linears) also(linear);
+  }
   work.scratch_bytes = (work.scratch_bytes + 4095) / 4096 * 4096 +
                        64;  // Threads don't share lines, or cache sets alone.
   work.scratch = arena.take(work.scratch_bytes * threads);
@@ -107,9 +119,12 @@ ops::AttentionShape Decoder::attention_shape(uint32_t window) const {
 void Decoder::list_work(std::span<const BatchEntry> entries) {
   tokens_.clear();
   items_.clear();
+  step_entries_ = entries;
+  adapts_ = false;
   const auto at_once = static_cast<uint32_t>(attention_shape(0).tokens_max());
   for (uint32_t e = 0; e < entries.size(); ++e) {
     const auto first_row = static_cast<uint32_t>(tokens_.size());
+    adapts_ = adapts_ || entries[e].adapter != nullptr;
     const auto count = static_cast<uint32_t>(entries[e].tokens.size());
     for (uint32_t i = 0; i < count; ++i)
       tokens_.push_back({entries[e].tokens[i], entries[e].position + i, e});
@@ -123,7 +138,7 @@ void Decoder::list_work(std::span<const BatchEntry> entries) {
 void Decoder::forward(std::span<const BatchEntry> entries) {
   list_work(entries);
   team_.run([&](uint32_t thread) {
-    if (tokens_.size() == 1)
+    if (tokens_.size() == 1 && config_.experts.count == 0 && !adapts_)
       run_single(thread, entries[0]);
     else
       run_layers(thread, entries);
@@ -131,8 +146,8 @@ void Decoder::forward(std::span<const BatchEntry> entries) {
 }
 
 void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
-  const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = config_.feed_forward,
-               q = config_.q_width();
+  const size_t tokens = tokens_.size(), hidden = config_.hidden, q = config_.q_width(),
+               wide = config_.feed_forward;
   const auto own = device::split(tokens, thread, team_.size());
   OpClock clock(thread == 0 ? times_ : nullptr);
   for (size_t row = own.begin; row < own.end; ++row)
@@ -145,13 +160,16 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
   const LayerWeights* before = nullptr;
   for (uint32_t l = 0; l < config_.layer_count; ++l) {
     const LayerWeights& layer = weights_.layers[l];
+    if (before != nullptr)
+      adapt(thread, *before, &LayerAdapter::down, work_.wide, 2 * wide, work_.delta, hidden);
     add_and_norm(thread, before ? before->post_feed_forward_norm : nullptr, layer.attention_norm,
-                 layer.qkv, before != nullptr);
+                 layer.qkv.takes_quantized, before != nullptr);
     team_.barrier();
     clock.lap(Op::kNorm);
     multiply(thread, layer.qkv, input(tokens, work_.normed, hidden), work_.qkv, layer.qkv.rows);
     team_.barrier();
     lap(Op::kQkv, layer.qkv);
+    adapt(thread, layer, &LayerAdapter::qkv, work_.normed, hidden, work_.qkv, layer.qkv.rows);
     write_kv(thread, entries, layer, l);
     if (thread == 0) next_item_.store(0, std::memory_order_relaxed);
     team_.barrier();
@@ -166,20 +184,10 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
     multiply(thread, layer.output, input(tokens, work_.attended, q), work_.delta, hidden);
     team_.barrier();
     lap(Op::kOutput, layer.output);
-    add_and_norm(thread, layer.post_attention_norm, layer.feed_forward_norm, layer.gate_up, true);
-    team_.barrier();
-    clock.lap(Op::kNorm);
-    multiply(thread, layer.gate_up, input(tokens, work_.normed, hidden), work_.wide, 2 * wide);
-    team_.barrier();
-    lap(Op::kGateUp, layer.gate_up);
-    gate(thread, layer.down);
-    team_.barrier();
-    clock.lap(Op::kGate);
-    multiply(thread, layer.down, input(tokens, work_.wide, 2 * wide), work_.delta, hidden);
-    team_.barrier();
-    lap(Op::kDown, layer.down);
+    feed_forward(thread, layer, clock);
     before = &layer;
   }
+  adapt(thread, *before, &LayerAdapter::down, work_.wide, 2 * wide, work_.delta, hidden);
   for (size_t row = own.begin; row < own.end; ++row) {
     float* delta = work_.delta + row * hidden;
     if (before->post_feed_forward_norm != nullptr)
@@ -211,7 +219,7 @@ void Decoder::embed(const Token& token, float* x, float* angles, float* window_a
 
 // x += delta (normed first where the model asks), normed = norm(x), quantised for the next product.
 void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float* norm,
-                           const Linear& next, bool add) {
+                           bool quantize, bool add) {
   const size_t hidden = config_.hidden;
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
@@ -222,8 +230,7 @@ void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float*
       ops::add_cpu(delta, hidden, x);
     }
     ops::rms_norm_cpu(row_of(x, hidden), row_of(norm, hidden), config_.norm_eps, {normed, hidden});
-    if (next.takes_quantized)
-      ops::quantize_rows(work_.normed, hidden, hidden, row, row + 1, work_.quantized);
+    if (quantize) ops::quantize_rows(work_.normed, hidden, hidden, row, row + 1, work_.quantized);
   }
 }
 
@@ -296,8 +303,34 @@ void Decoder::attend(uint32_t thread, std::span<const BatchEntry> entries, uint3
   }
 }
 
-void Decoder::gate_row(const float* gate_up, float* product) const {
-  const size_t wide = config_.feed_forward;
+void Decoder::feed_forward(uint32_t thread, const LayerWeights& layer, OpClock& clock) {
+  const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = config_.feed_forward;
+  const bool quantize = layer.experts ? layer.experts->gate_up[0].takes_quantized ||
+                                            layer.experts->router.takes_quantized ||
+                                            layer.experts->shared_gate_up.takes_quantized
+                                      : layer.gate_up.takes_quantized;
+  adapt(thread, layer, &LayerAdapter::output, work_.attended, config_.q_width(), work_.delta,
+        hidden);
+  add_and_norm(thread, layer.post_attention_norm, layer.feed_forward_norm, quantize, true);
+  team_.barrier();
+  clock.lap(Op::kNorm);
+  if (layer.experts) return run_experts(thread, *layer.experts, clock);
+  const auto lap = [&](Op op, const Linear& linear) {
+    clock.lap(op, linear.bytes, uint64_t{linear.rows} * linear.cols * tokens);
+  };
+  multiply(thread, layer.gate_up, input(tokens, work_.normed, hidden), work_.wide, 2 * wide);
+  team_.barrier();
+  lap(Op::kGateUp, layer.gate_up);
+  adapt(thread, layer, &LayerAdapter::gate_up, work_.normed, hidden, work_.wide, 2 * wide);
+  gate(thread, layer.down);
+  team_.barrier();
+  clock.lap(Op::kGate);
+  multiply(thread, layer.down, input(tokens, work_.wide, 2 * wide), work_.delta, hidden);
+  team_.barrier();
+  lap(Op::kDown, layer.down);
+}
+
+void Decoder::gate_row(const float* gate_up, size_t wide, float* product) const {
   const auto gate_mul =
       config_.architecture.gate == GateKind::kSilu ? ops::silu_mul_cpu : ops::gelu_mul_cpu;
   gate_mul(gate_up, gate_up + wide, wide, product);
@@ -308,7 +341,7 @@ void Decoder::gate(uint32_t thread, const Linear& next) {
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
     float* gate_up = work_.wide + row * 2 * wide;
-    gate_row(gate_up, gate_up);
+    gate_row(gate_up, wide, gate_up);
     if (next.takes_quantized)
       ops::quantize_rows(work_.wide, 2 * wide, wide, row, row + 1, work_.quantized);
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "device/cpu/team.h"
+#include "model/adapter.h"
 #include "model/architecture.h"
 #include "model/arena.h"
 #include "model/decoder_weights.h"
@@ -41,6 +42,7 @@ struct BatchEntry {
   uint32_t position = 0;            // Of tokens[0].
   std::span<const std::vector<uint32_t>>
       tables;  // Per KV group; they cover position + tokens.size().
+  const Adapter* adapter = nullptr;  // Of this model; null: none.
 };
 
 // Threads: one, the team's leader.
@@ -87,6 +89,17 @@ class Decoder {
     float* logits = nullptr;       // [kHeadRowsMax, vocab]
     std::byte* scratch = nullptr;  // [threads, scratch_bytes]
     uint64_t scratch_bytes = 0;
+    // Of layers with experts. S: T * experts used; a token has that many places, those of an expert
+    // lie together.
+    float* router = nullptr;       // [T, experts (+ 1)]
+    uint32_t* chosen = nullptr;    // [T, used]: experts, ascending.
+    float* share = nullptr;        // [T, used]: their weights.
+    uint32_t* place = nullptr;     // [T, used]
+    uint32_t* row_at = nullptr;    // [S]: the token of a place.
+    uint32_t* first = nullptr;     // [experts + 1]: an expert's first place.
+    float* expert_rows = nullptr;  // [S, hidden]: inputs, then outputs.
+    float* expert_wide = nullptr;  // [S, 2 * experts' feed_forward]
+    std::byte* expert_quantized = nullptr;
   };
   // A thread's own copies in a step of one token: every thread computes what has one row for
   // itself, which saves half of the barriers.
@@ -114,6 +127,9 @@ class Decoder {
                       std::vector<Single>& singles);
 
   void list_work(std::span<const BatchEntry> entries);
+  void adapt(uint32_t thread, const LayerWeights& layer,
+             std::vector<LowRank> LayerAdapter::*product, const float* x, size_t x_stride, float* y,
+             size_t y_stride) const;
   void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
   // The same for a step of one token.
   void run_single(uint32_t thread, const BatchEntry& entry);
@@ -123,18 +139,27 @@ class Decoder {
   void add_branch(const float* post_norm, const Single& own) const;
   void norm_single(const float* norm, const Linear& next, const Single& own) const;
   void embed(const Token& token, float* x, float* angles, float* window_angles) const;
-  void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Linear& next,
+  void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, bool quantize,
                     bool add);
   void multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
                 size_t y_stride);
   ops::Activations input(size_t tokens, const float* x, size_t stride) const {
     return {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride};
   }
-  void gate_row(const float* gate_up, float* product) const;
+  void gate_row(const float* gate_up, size_t wide, float* product) const;
   void write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer,
                 uint32_t layer_index);
   void attend(uint32_t thread, std::span<const BatchEntry> entries, uint32_t layer_index);
+  void feed_forward(uint32_t thread, const LayerWeights& layer, OpClock& clock);
   void gate(uint32_t thread, const Linear& next);
+  // The same by experts; all threads, with barriers inside.
+  void run_experts(uint32_t thread, const ExpertWeights& layer, OpClock& clock);
+  static void lay_out_experts(Arena& arena, const ModelConfig& config, uint64_t tokens, Work& work);
+  void choose(const device::Range& own);
+  void sort_places();
+  void gather(uint32_t thread, const Linear& next);
+  void gate_experts(uint32_t thread, const ExpertWeights& layer);
+  void add_experts(const device::Range& own, bool shared);
   void head_logits(uint32_t thread, std::span<const uint32_t> rows);
   std::byte* scratch(uint32_t thread) const { return work_.scratch + thread * work_.scratch_bytes; }
   ops::AttentionShape attention_shape(uint32_t window) const;
@@ -153,6 +178,8 @@ class Decoder {
   };
   std::vector<Place> place_of_layer_;
   std::vector<Token> tokens_;           // Of the step; capacity step_tokens_max.
+  std::span<const BatchEntry> step_entries_;
+  bool adapts_ = false;                 // Some entry of the step has an adapter.
   std::vector<AttentionItem> items_;    // Of the step; capacity step_tokens_max * kv_heads.
   std::atomic<uint32_t> next_item_{0};  // Reset by thread 0 between barriers.
 };

@@ -55,7 +55,7 @@ void Decoder::run_single(uint32_t thread, const BatchEntry& entry) {
     multiply(thread, layer.gate_up, input(own.normed, hidden), work_.wide, 2 * wide);
     team_.barrier();
     lap(Op::kGateUp, layer.gate_up);
-    gate_row(work_.wide, own.product);
+    gate_row(work_.wide, wide, own.product);
     if (layer.down.takes_quantized)
       ops::quantize_rows(own.product, wide, wide, 0, 1, own.quantized);
     clock.lap(Op::kGate);

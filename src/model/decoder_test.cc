@@ -268,8 +268,8 @@ TEST_P(Architectures, SameBitsEveryWay) {
 INSTANTIATE_TEST_SUITE_P(Tiny, Architectures,
                          ::testing::Values("qwen2_tied", "qwen2_untied", "qwen2_window", "qwen3",
                                            "llama", "llama_linear", "llama_yarn", "llama3",
-                                           "mistral", "mistral_window", "gemma2", "gemma3",
-                                           "gemma3_scaled"),
+                                           "mistral", "mistral_window", "mixtral", "qwen2_moe",
+                                           "qwen3_moe", "gemma2", "gemma3", "gemma3_scaled"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

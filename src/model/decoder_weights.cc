@@ -43,6 +43,24 @@ class Builder {
     return view;
   }
 
+  // Of a tensor NAME_exps.weight with all experts, else of NAME.7.weight.
+  template <class Source>
+  Result<weights::TensorView> expert_matrix(const Source& source, uint64_t cols) {
+    const std::string together = source.name + "_exps.weight";
+    if (!file_.has_tensor(together))
+      return matrix(fmt::format("{}.{}.weight", source.name, source.expert), source.rows, cols);
+    ALTLAS_TRY(weights::TensorView view, file_.tensor(together));
+    if (view.dims != std::array<uint64_t, 4>{cols, source.rows, config_.experts.count, 1})
+      return invalid(fmt::format("{} is [{}, {}, {}], but the model's numbers ask for [{}, {}, {}]",
+                                 together, view.dims[2], view.dims[1], view.dims[0],
+                                 config_.experts.count, source.rows, cols));
+    const uint64_t bytes = view.data.size() / config_.experts.count;
+    view.dims[2] = 1;
+    view.data = view.data.subspan(static_cast<uint64_t>(source.expert) * bytes, bytes);
+    parameters_ += source.rows * cols;
+    return view;
+  }
+
   // A norm's factors.
   Result<void> norm(const std::string& name, uint64_t count, const float*& out) {
     float* data = arena_.take_array<float>(count);
@@ -65,11 +83,16 @@ class Builder {
   struct Source {
     std::string name;
     uint32_t rows;
+    int32_t expert = -1;  // >= 0: one of the matrices that the tensor holds.
   };
+  Result<weights::TensorView> matrix_of(const Source& source, uint32_t cols) {
+    if (source.expert < 0) return matrix(source.name, source.rows, cols);
+    return expert_matrix(source, cols);
+  }
   Result<Linear> linear(std::initializer_list<Source> sources, uint32_t cols) {
     Linear out{.cols = cols};
     for (const Source& source : sources) {
-      ALTLAS_TRY(const weights::TensorView view, matrix(source.name, source.rows, cols));
+      ALTLAS_TRY(const weights::TensorView view, matrix_of(source, cols));
       if (!ops::matmul_supports(view.dtype, cols))
         return invalid(fmt::format("{}: a matrix of {} with {} columns is not supported",
                                    source.name, dtype_info(view.dtype).name, cols));
@@ -113,6 +136,32 @@ class Builder {
     return norm("output_norm.weight", hidden, weights.output_norm);
   }
 
+  Result<ExpertWeights> experts(const std::string& base) {
+    const ExpertConfig& config = config_.experts;
+    const uint32_t hidden = config_.hidden, wide = config.feed_forward,
+                   shared = config.shared_feed_forward;
+    ExpertWeights out;
+    if (shared == 0) {
+      ALTLAS_TRY(out.router, linear({{base + "ffn_gate_inp.weight", config.count}}, hidden));
+    } else {
+      ALTLAS_TRY(out.router, linear({{base + "ffn_gate_inp.weight", config.count},
+                                     {base + "ffn_gate_inp_shexp.weight", 1}},
+                                    hidden));
+      ALTLAS_TRY(out.shared_gate_up, linear({{base + "ffn_gate_shexp.weight", shared},
+                                             {base + "ffn_up_shexp.weight", shared}},
+                                            hidden));
+      ALTLAS_TRY(out.shared_down, linear({{base + "ffn_down_shexp.weight", hidden}}, shared));
+    }
+    for (int32_t e = 0; e < static_cast<int32_t>(config.count); ++e) {
+      ALTLAS_TRY(Linear gate_up,
+                 linear({{base + "ffn_gate", wide, e}, {base + "ffn_up", wide, e}}, hidden));
+      ALTLAS_TRY(Linear down, linear({{base + "ffn_down", hidden, e}}, wide));
+      out.gate_up.push_back(std::move(gate_up));
+      out.down.push_back(std::move(down));
+    }
+    return out;
+  }
+
   Result<LayerWeights> one_layer(uint32_t index) {
     const Architecture& kind = config_.architecture;
     const std::string base = fmt::format("blk.{}.", index);
@@ -138,9 +187,14 @@ class Builder {
     }
     ALTLAS_TRY(layer.output, linear({{base + "attn_output.weight", hidden}}, q));
     ALTLAS_TRY_VOID(norm(base + "ffn_norm.weight", hidden, layer.feed_forward_norm));
-    ALTLAS_TRY(layer.gate_up,
-               linear({{base + "ffn_gate.weight", wide}, {base + "ffn_up.weight", wide}}, hidden));
-    ALTLAS_TRY(layer.down, linear({{base + "ffn_down.weight", hidden}}, wide));
+    if (config_.experts.count > 0 && file_.has_tensor(base + "ffn_gate_inp.weight")) {
+      ALTLAS_TRY(layer.experts, experts(base));
+    } else {
+      ALTLAS_TRY(
+          layer.gate_up,
+          linear({{base + "ffn_gate.weight", wide}, {base + "ffn_up.weight", wide}}, hidden));
+      ALTLAS_TRY(layer.down, linear({{base + "ffn_down.weight", hidden}}, wide));
+    }
     if (kind.post_norms) {
       ALTLAS_TRY_VOID(norm(base + "post_attention_norm.weight", hidden, layer.post_attention_norm));
       ALTLAS_TRY_VOID(norm(base + "post_ffw_norm.weight", hidden, layer.post_feed_forward_norm));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -27,6 +28,15 @@ struct Linear {
   uint64_t bytes = 0;
 };
 
+// The feed-forward part of a layer where every token takes some of many.
+struct ExpertWeights {
+  Linear router;  // [experts (+ 1), hidden]; the last row: how much of the shared one.
+  std::vector<Linear> gate_up;  // Per expert. Rows: gate, up.
+  std::vector<Linear> down;
+  Linear shared_gate_up;  // Without rows where there is none.
+  Linear shared_down;
+};
+
 struct LayerWeights {
   const float* attention_norm = nullptr;  // [hidden]
   Linear qkv;                             // Rows: q, k, v.
@@ -38,6 +48,7 @@ struct LayerWeights {
   const float* feed_forward_norm = nullptr;
   Linear gate_up;  // Rows: gate, up.
   Linear down;
+  std::optional<ExpertWeights> experts;  // In place of gate_up and down.
   const float* post_feed_forward_norm = nullptr;
 };
 

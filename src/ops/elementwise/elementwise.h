@@ -7,6 +7,8 @@ namespace altlas::ops {
 
 // y[i] += x[i].
 void add_cpu(const float* x, size_t count, float* y);
+// y[i] += factor * x[i], rounded once.
+void add_scaled_cpu(const float* x, float factor, size_t count, float* y);
 // y[i] *= factor.
 void scale_cpu(float factor, size_t count, float* y);
 // y[i] = cap * tanh(y[i] / cap).

@@ -1,6 +1,7 @@
 #include "ops/elementwise/elementwise.h"
 
 #include <algorithm>
+#include <cmath>
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #define HWY_TARGET_INCLUDE "ops/elementwise/elementwise_cpu.cc"
@@ -59,6 +60,14 @@ void add(const float* x, size_t count, float* y) {
   for (; i < count; ++i) y[i] = x[i] + y[i];
 }
 
+void add_scaled(const float* x, float factor, size_t count, float* y) {
+  const F32x16 d;
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    hn::StoreU(fma(hn::Set(d, factor), hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
+  for (; i < count; ++i) y[i] = std::fma(factor, x[i], y[i]);
+}
+
 void scale(float factor, size_t count, float* y) {
   const F32x16 d;
   size_t i = 0;
@@ -84,9 +93,13 @@ namespace altlas::ops {
 HWY_EXPORT(silu_mul);
 HWY_EXPORT(gelu_mul);
 HWY_EXPORT(add);
+HWY_EXPORT(add_scaled);
 HWY_EXPORT(scale);
 HWY_EXPORT(softcap);
 void add_cpu(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(add)(x, count, y); }
+void add_scaled_cpu(const float* x, float factor, size_t count, float* y) {
+  HWY_DYNAMIC_DISPATCH(add_scaled)(x, factor, count, y);
+}
 void scale_cpu(float factor, size_t count, float* y) {
   HWY_DYNAMIC_DISPATCH(scale)(factor, count, y);
 }

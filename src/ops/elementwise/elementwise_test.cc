@@ -54,6 +54,11 @@ TEST(Elementwise, SoftcapAddScale) {
     add_cpu(x.data(), x.size(), got.data());
     scale_cpu(0.5f, got.size(), got.data());
     EXPECT_TRUE(testing::same_bits(got, x));
+    const auto y = testing::normals(77, 4);
+    got = y;
+    add_scaled_cpu(x.data(), 0.3f, got.size(), got.data());
+    for (size_t i = 0; i < want.size(); ++i) want[i] = std::fma(0.3f, x[i], y[i]);
+    EXPECT_TRUE(testing::same_bits(got, want));
   });
 }
 

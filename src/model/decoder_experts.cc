@@ -1,0 +1,158 @@
+// The feed-forward part of layers with experts. Tokens are sorted by expert, so that each expert's
+// weights are read once for all its tokens; a token's experts are added in ascending order, so its
+// bits do not depend on the others.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "model/decoder.h"
+#include "ops/elementwise/elementwise.h"
+#include "ops/experts/choose.h"
+#include "ops/math/scalar.h"
+
+namespace altlas::model {
+
+void Decoder::lay_out_experts(Arena& arena, const ModelConfig& config, uint64_t tokens,
+                              Work& work) {
+  const ExpertConfig& experts = config.experts;
+  const uint64_t places = tokens * experts.used;
+  work.router = arena.take_array<float>(tokens * (experts.count + 1));
+  work.chosen = arena.take_array<uint32_t>(places);
+  work.share = arena.take_array<float>(places);
+  work.place = arena.take_array<uint32_t>(places);
+  work.row_at = arena.take_array<uint32_t>(places);
+  work.first = arena.take_array<uint32_t>(uint64_t{experts.count} + 1);
+  work.expert_rows = arena.take_array<float>(places * config.hidden);
+  work.expert_wide = arena.take_array<float>(places * 2 * experts.feed_forward);
+  work.expert_quantized =
+      arena.take(ops::quantized_bytes(places, std::max(config.hidden, experts.feed_forward)));
+}
+
+void Decoder::run_experts(uint32_t thread, const ExpertWeights& layer, OpClock& clock) {
+  const ExpertConfig& experts = config_.experts;
+  const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = experts.feed_forward,
+               shared = experts.shared_feed_forward;
+  const auto own = device::split(tokens, thread, team_.size());
+  multiply(thread, layer.router, input(tokens, work_.normed, hidden), work_.router,
+           layer.router.rows);
+  team_.barrier();
+  choose(own);
+  team_.barrier();
+  if (thread == 0) sort_places();
+  team_.barrier();
+  gather(thread, layer.gate_up[0]);
+  team_.barrier();
+  clock.lap(Op::kGate, layer.router.bytes, uint64_t{layer.router.rows} * hidden * tokens);
+  uint64_t bytes = 0;
+  const auto each_expert = [&](const std::vector<Linear>& linears, const float* in, size_t in_width,
+                               float* out, size_t out_width) {
+    bytes = 0;
+    for (uint32_t e = 0; e < experts.count; ++e) {
+      const size_t first = work_.first[e], count = work_.first[e + 1] - first;
+      if (count == 0) continue;
+      bytes += linears[e].bytes;
+      const ops::Activations x{
+          .tokens = count,
+          .quantized = work_.expert_quantized + ops::quantized_bytes(1, linears[e].cols) * first,
+          .values = in + first * in_width,
+          .stride = in_width};
+      multiply(thread, linears[e], x, out + first * out_width, out_width);
+    }
+  };
+  const uint64_t products = uint64_t{tokens} * experts.used * wide * hidden;
+  each_expert(layer.gate_up, work_.expert_rows, hidden, work_.expert_wide, 2 * wide);
+  if (shared > 0)
+    multiply(thread, layer.shared_gate_up, input(tokens, work_.normed, hidden), work_.wide,
+             2 * shared);
+  team_.barrier();
+  clock.lap(Op::kGateUp, bytes + layer.shared_gate_up.bytes,
+            2 * (products + uint64_t{tokens} * shared * hidden));
+  gate_experts(thread, layer);
+  team_.barrier();
+  clock.lap(Op::kGate);
+  each_expert(layer.down, work_.expert_wide, 2 * wide, work_.expert_rows, hidden);
+  if (shared > 0)
+    multiply(thread, layer.shared_down, input(tokens, work_.wide, 2 * shared), work_.delta, hidden);
+  team_.barrier();
+  clock.lap(Op::kDown, bytes + layer.shared_down.bytes,
+            products + uint64_t{tokens} * shared * hidden);
+  add_experts(own, shared > 0);
+  team_.barrier();
+  clock.lap(Op::kGate);
+}
+
+void Decoder::choose(const device::Range& own) {
+  const ExpertConfig& experts = config_.experts;
+  const size_t width = experts.count + (experts.shared_feed_forward > 0 ? 1 : 0);
+  for (size_t row = own.begin; row < own.end; ++row)
+    ops::choose_experts(work_.router + row * width, experts.count, experts.used, experts.normalized,
+                        work_.chosen + row * experts.used, work_.share + row * experts.used);
+}
+
+void Decoder::sort_places() {
+  const ExpertConfig& experts = config_.experts;
+  const size_t places = tokens_.size() * experts.used;
+  uint32_t* first = work_.first;
+  std::fill_n(first, experts.count + 1, 0u);
+  for (size_t i = 0; i < places; ++i) ++first[work_.chosen[i] + 1];
+  for (uint32_t e = 0; e < experts.count; ++e) first[e + 1] += first[e];
+  for (size_t i = 0; i < places; ++i) {  // first[e] moves to the expert's end.
+    const uint32_t place = first[work_.chosen[i]]++;
+    work_.place[i] = place;
+    work_.row_at[place] = static_cast<uint32_t>(i / experts.used);
+  }
+  for (uint32_t e = experts.count; e > 0; --e) first[e] = first[e - 1];
+  first[0] = 0;
+}
+
+// Every place's input, in the form that the experts take.
+void Decoder::gather(uint32_t thread, const Linear& next) {
+  const size_t hidden = config_.hidden, row_bytes = ops::quantized_bytes(1, hidden);
+  const auto own = device::split(tokens_.size() * config_.experts.used, thread, team_.size());
+  for (size_t place = own.begin; place < own.end; ++place) {
+    const size_t row = work_.row_at[place];
+    std::memcpy(work_.expert_rows + place * hidden, work_.normed + row * hidden,
+                hidden * sizeof(float));
+    if (next.takes_quantized)
+      std::memcpy(work_.expert_quantized + place * row_bytes, work_.quantized + row * row_bytes,
+                  row_bytes);
+  }
+}
+
+void Decoder::gate_experts(uint32_t thread, const ExpertWeights& layer) {
+  const size_t wide = config_.experts.feed_forward, shared = config_.experts.shared_feed_forward;
+  const auto places = device::split(tokens_.size() * config_.experts.used, thread, team_.size());
+  for (size_t place = places.begin; place < places.end; ++place) {
+    float* gate_up = work_.expert_wide + place * 2 * wide;
+    gate_row(gate_up, wide, gate_up);
+  }
+  if (layer.down[0].takes_quantized)
+    ops::quantize_rows(work_.expert_wide, 2 * wide, wide, places.begin, places.end,
+                       work_.expert_quantized);
+  if (shared == 0) return;
+  const auto own = device::split(tokens_.size(), thread, team_.size());
+  for (size_t row = own.begin; row < own.end; ++row) {
+    float* gate_up = work_.wide + row * 2 * shared;
+    gate_row(gate_up, shared, gate_up);
+  }
+  if (layer.shared_down.takes_quantized)
+    ops::quantize_rows(work_.wide, 2 * shared, shared, own.begin, own.end, work_.quantized);
+}
+
+// delta = what the token's experts give, by their shares.
+void Decoder::add_experts(const device::Range& own, bool shared) {
+  const size_t hidden = config_.hidden, used = config_.experts.used,
+               width = config_.experts.count + 1;
+  for (size_t row = own.begin; row < own.end; ++row) {
+    float* delta = work_.delta + row * hidden;
+    if (shared)
+      ops::scale_cpu(1 / (1 + ops::exp_f32(-work_.router[row * width + width - 1])), hidden, delta);
+    else
+      std::fill_n(delta, hidden, 0.0f);
+    for (size_t i = row * used; i < (row + 1) * used; ++i)
+      ops::add_scaled_cpu(work_.expert_rows + size_t{work_.place[i]} * hidden, work_.share[i],
+                          hidden, delta);
+  }
+}
+
+}  // namespace altlas::model
