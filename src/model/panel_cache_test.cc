@@ -1,0 +1,229 @@
+// Tests of packed weights on disk: the same answers from the file as from packing, and every way in
+// which the file can be wrong.
+#include "model/panel_cache.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include "base/hash.h"
+#include "model/rank.h"
+#include "model/test_tiny_model.h"
+#include "ops/matmul/matmul.h"
+#include "testing/data.h"
+
+namespace altlas::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A folder of its own as this process's cache while it lives.
+class CacheFolder {
+ public:
+  CacheFolder()
+      : path_(fs::path(::testing::TempDir()) / ("panel_cache_test_" + std::to_string(::getpid()))) {
+    fs::remove_all(path_);
+    use({.folder = path_.string(), .bytes_min = 0});
+  }
+  ~CacheFolder() {
+    set_panel_cache({});
+    fs::remove_all(path_);
+  }
+  void use(PanelCacheOptions options) { set_panel_cache(std::move(options)); }
+  std::vector<fs::path> panels() const {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(path_))
+      if (entry.path().extension() == ".panels") found.push_back(entry.path());
+    return found;
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  const fs::path path_;
+};
+
+ino_t inode_of(const fs::path& path) {
+  struct stat info = {};
+  EXPECT_EQ(::stat(path.c_str(), &info), 0);
+  return info.st_ino;
+}
+
+// Greedy tokens of a model loaded anew; empty where it can't be loaded.
+std::vector<int32_t> answer(const std::string& model, uint32_t threads = 1) {
+  device::CpuDevice device(DeviceId{0}, {.kind = device::DeviceKind::kCpu,
+                                         .name = "cpu",
+                                         .memory_bytes = uint64_t{64} << 20,
+                                         .threads = threads});
+  auto rank = load_rank({.path = model, .sequences_max = 1, .kv_tokens_max = 64}, device);
+  EXPECT_TRUE(rank.ok()) << rank.error().message();
+  if (!rank.ok()) return {};
+  auto request = std::make_shared<SequenceRequest>();
+  request->prompt = {3, 14, 15, 9, 2, 6};
+  request->sampling.temperature = 0;
+  StepPlan plan;
+  plan.starts.push_back({0, request});
+  for (size_t g = 0; g < (*rank)->shape().group_blocks.size(); ++g) {
+    SlotBlocks blocks{.slot = 0, .group = static_cast<int32_t>(g)};
+    for (uint32_t b = 0; b < 4; ++b) blocks.blocks.push_back(BlockId{b});
+    plan.blocks.push_back(blocks);
+  }
+  plan.entries.push_back({.slot = 0, .tokens = request->prompt, .samples = true});
+  std::vector<int32_t> out;
+  for (uint32_t n = 0; n < 20; ++n) {
+    const auto result = (*rank)->run(plan);
+    EXPECT_TRUE(result.ok()) << result.error().message();
+    if (!result.ok()) return {};
+    out.push_back(result->sampled.at(0).token);
+    plan = {};
+    plan.entries.push_back(
+        {.slot = 0, .position = 6 + n, .tokens = {kTokenPending}, .samples = true});
+  }
+  return out;
+}
+
+// Goal: every architecture answers alike from memory, from what it just packed, and from the file;
+// the second start packs nothing. Method: the file stays the same one.
+TEST(PanelCache, SameAnswersFromTheFile) {
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(ALTLAS_SOURCE_DIR) / "src/model/testdata")) {
+    const std::string name = entry.path().stem().string();
+    if (entry.path().extension() != ".json" || !testing_support::has_tiny_gguf(name)) continue;
+    SCOPED_TRACE(name);
+    const std::string model = testing_support::write_tiny_gguf(name);
+    const std::vector<int32_t> want = answer(model);
+    CacheFolder cache;
+    EXPECT_EQ(answer(model), want);
+    ASSERT_EQ(cache.panels().size(), 1u);
+    const ino_t kept = inode_of(cache.panels()[0]);
+    EXPECT_EQ(answer(model, 2), want);
+    ASSERT_EQ(cache.panels().size(), 1u);
+    EXPECT_EQ(inode_of(cache.panels()[0]), kept);
+  }
+}
+
+// Goal: a file that is damaged anywhere is made anew, never used. Method: change one byte of the
+// header, of the data, the length; put a link in its place.
+TEST(PanelCache, DamagedFilesAreMadeAnew) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  CacheFolder cache;
+  const std::vector<int32_t> want = answer(model);
+  ASSERT_EQ(cache.panels().size(), 1u);
+  const fs::path file = cache.panels()[0];
+  const auto size = fs::file_size(file);
+  for (const uint64_t at : {uint64_t{0}, uint64_t{8}, uint64_t{16}, uint64_t{24}, uint64_t{32},
+                            uint64_t{4096}, uint64_t{size / 2}, uint64_t{size - 1}}) {
+    SCOPED_TRACE(at);
+    const ino_t before = inode_of(file);
+    {
+      std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+      bytes.seekg(static_cast<std::streamoff>(at));
+      const char old = static_cast<char>(bytes.get());
+      bytes.seekp(static_cast<std::streamoff>(at));
+      bytes.put(static_cast<char>(old ^ 0x40));
+    }
+    const fs::path old = cache.path() / "old";
+    fs::create_hard_link(file, old);  // Keeps its inode from being used again.
+    EXPECT_EQ(answer(model), want);
+    EXPECT_NE(inode_of(file), before);
+    fs::remove(old);
+  }
+  for (const uint64_t length :
+       {uint64_t{0}, uint64_t{100}, uint64_t{4096}, uint64_t{size - 1}, uint64_t{size + 1}}) {
+    fs::resize_file(file, length);
+    EXPECT_EQ(answer(model), want) << length;
+    EXPECT_EQ(fs::file_size(file), size);
+  }
+  fs::rename(file, cache.path() / "elsewhere");
+  fs::create_symlink(cache.path() / "elsewhere", file);
+  EXPECT_EQ(answer(model), want);
+  EXPECT_FALSE(fs::is_symlink(file));
+}
+
+// Goal: another state of the model gets another file, and the old one goes.
+TEST(PanelCache, StaleFilesGo) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  CacheFolder cache;
+  answer(model);
+  ASSERT_EQ(cache.panels().size(), 1u);
+  const fs::path before = cache.panels()[0];
+  fs::last_write_time(model, fs::last_write_time(model) + std::chrono::seconds(5));
+  answer(model);
+  ASSERT_EQ(cache.panels().size(), 1u);
+  EXPECT_NE(cache.panels()[0], before);
+}
+
+// Goal: the folder keeps its limit, the file longest unused goes first; a file beyond the limit and
+// a folder that can't be made cost the cache only.
+TEST(PanelCache, LimitsAndRefusals) {
+  const std::string first = testing_support::write_tiny_gguf("llama"),
+                    second = testing_support::write_tiny_gguf("qwen2_tied");
+  CacheFolder cache;
+  const std::vector<int32_t> want = answer(first);
+  ASSERT_EQ(cache.panels().size(), 1u);
+  const fs::path old = cache.panels()[0];
+  const uint64_t bytes = fs::file_size(old);
+  cache.use({.folder = cache.path().string(), .bytes_min = 0, .bytes_max = bytes + 100});
+  answer(second);
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_EQ(cache.panels().size(), 1u);
+  cache.use({.folder = cache.path().string(), .bytes_min = 0, .bytes_max = 100});
+  EXPECT_EQ(answer(first), want);
+  EXPECT_FALSE(fs::exists(old));
+  std::ofstream(cache.path() / "file").put('x');
+  cache.use({.folder = (cache.path() / "file").string(), .bytes_min = 0});
+  EXPECT_EQ(answer(first), want);
+  cache.use({.folder = cache.path().string()});  // Too small to be worth a file.
+  fs::remove(cache.panels().at(0));
+  EXPECT_EQ(answer(first), want);
+  EXPECT_TRUE(cache.panels().empty());
+}
+
+// Goal: replicas that start together share one file. Method: four threads load at once; what a
+// process left behind half written is no obstacle.
+TEST(PanelCache, StartsTogether) {
+  const std::string model = testing_support::write_tiny_gguf("qwen3");
+  const std::vector<int32_t> want = answer(model);
+  CacheFolder cache;
+  answer(model);
+  std::string rest = cache.panels().at(0).string();
+  rest.resize(rest.size() - std::string_view("-0123456789abcdef.panels").size());
+  fs::remove(cache.panels()[0]);
+  std::ofstream(rest + ".tmp").put('x');
+  std::array<std::vector<int32_t>, 4> got;
+  {
+    std::vector<std::jthread> threads;
+    for (auto& one : got) threads.emplace_back([&] { one = answer(model); });
+  }
+  for (const auto& one : got) EXPECT_EQ(one, want);
+  EXPECT_EQ(cache.panels().size(), 1u);
+  EXPECT_FALSE(fs::exists(rest + ".tmp"));
+}
+
+// Goal: whoever changes what packing writes raises kPanelVersion, or old files would be misread.
+// Method: a hash of every type's panels of fixed rows. When it fails: raise the version and put the
+// new hash here.
+TEST(PanelCache, VersionFollowsTheLayout) {
+  constexpr DType kTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0, DType::kQ4_1,
+                              DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
+                              DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+  Hasher hasher;
+  for (const DType type : kTypes) {
+    const size_t rows = 35, cols = 512;
+    const std::vector<uint8_t> raw = testing::bytes(rows * row_bytes(type, cols), 7);
+    std::vector<std::byte> packed(ops::packed_bytes(type, rows, cols));
+    ops::pack_panels(type, rows, cols, reinterpret_cast<const std::byte*>(raw.data()), 0,
+                     ops::panel_count(rows), packed.data());
+    hasher.add(std::string_view(reinterpret_cast<const char*>(packed.data()), packed.size()));
+  }
+  EXPECT_EQ(hasher.value(), 370217426761238568u) << "kPanelVersion is " << kPanelVersion;
+}
+
+}  // namespace
+}  // namespace altlas::model
