@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "server/json_reader.h"
+#include "text/utf8.h"
 
 namespace altlas::server {
 
@@ -52,9 +53,11 @@ BatchInput check_batch_input(std::string_view content, std::string_view endpoint
                              BatchInputLimits limits) {
   BatchInput out;
   std::unordered_set<std::string> ids;
-  const auto fail = [&](std::string code, std::string message, std::string param, uint32_t line) {
+  // Messages quote the file, perhaps cut within a character.
+  const auto fail = [&](std::string code, const std::string& message, std::string param,
+                        uint32_t line) {
     if (out.errors.size() < kBatchErrorsMax)
-      out.errors.push_back({std::move(code), std::move(message), std::move(param), line});
+      out.errors.push_back({std::move(code), text::repair_utf8(message), std::move(param), line});
   };
   uint32_t number = 0;
   for (size_t at = 0; at < content.size() && out.errors.size() < kBatchErrorsMax;) {

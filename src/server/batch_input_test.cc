@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "text/utf8.h"
+
 namespace altlas::server {
 namespace {
 
@@ -38,6 +40,8 @@ TEST(BatchInput, Errors) {
       {"{bad\n", "invalid_json_line", "", 1},
       {"[1]\n", "invalid_json_line", "", 1},
       {line("a") + "\n" + line("a"), "duplicate_custom_id", "custom_id", 2},
+      {line(std::string(63, 'x') + "ğ") + "\n" + line(std::string(63, 'x') + "ğ"),
+       "duplicate_custom_id", "custom_id", 2},
       {line(""), "invalid_request", "custom_id", 1},
       {line(std::string(513, 'x')), "invalid_request", "custom_id", 1},
       {line("a", "{}", "/v1/embeddings"), "invalid_request", "url", 1},
@@ -59,6 +63,7 @@ TEST(BatchInput, Errors) {
     EXPECT_EQ(input.errors[0].code, one.code);
     EXPECT_EQ(input.errors[0].param, one.param);
     EXPECT_EQ(input.errors[0].line, one.line);
+    EXPECT_TRUE(text::is_valid_utf8(input.errors[0].message));
   }
 }
 

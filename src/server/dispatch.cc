@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "server/metrics.h"
 #include "server/problem.h"
+#include "text/utf8.h"
 
 namespace altlas::server {
 namespace {
@@ -62,10 +63,10 @@ void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices,
   const TimeUs now = system_clock().now();
   const double total_ms = static_cast<double>(now - received) / 1000.0;
   json::object meta{
-      {"request_id", request_id},
+      {"request_id", text::repair_utf8(request_id)},
       {"timestamp", to_rfc3339(now)},
       {"processing_time", {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}}},
-      {"trace_id", request_id},
+      {"trace_id", text::repair_utf8(request_id)},
       {"version", rooms.version}};
   json::array gpus;
   for (const control::DeviceView& device : devices)

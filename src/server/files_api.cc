@@ -9,6 +9,7 @@
 #include "server/handlers.h"
 #include "server/multipart.h"
 #include "server/page.h"
+#include "text/utf8.h"
 
 namespace altlas::server {
 namespace {
@@ -41,7 +42,7 @@ awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
                       "file");
   FileInfo info;
   info.owner = request.identity.name;
-  info.filename = file->filename.empty() ? "upload.jsonl" : file->filename;
+  info.filename = file->filename.empty() ? "upload.jsonl" : text::repair_utf8(file->filename);
   info.purpose = purpose;
   info.created = system_clock().now();
   const auto offset = static_cast<size_t>(file->body.data() - request.body.data());

@@ -2,6 +2,8 @@
 
 #include <boost/json.hpp>
 
+#include "text/utf8.h"
+
 namespace altlas::server {
 namespace json = boost::json;
 
@@ -68,15 +70,17 @@ std::string_view openai_type(int status) {
 Response problem(const Error& error, bool openai_style, int status_or_0) {
   const int status = status_or_0 != 0 ? status_or_0 : http_status(error.code());
   json::object body;
+  // Messages quote what was sent, perhaps cut within a character.
+  const std::string message = text::repair_utf8(error.message());
   if (openai_style) {
-    json::object detail{{"message", error.message()}, {"type", openai_type(status)}};
+    json::object detail{{"message", message}, {"type", openai_type(status)}};
     detail["param"] = error.field().empty() ? json::value(nullptr) : json::value(error.field());
     detail["code"] = error.code() == ErrorCode::kNotFound && error.field() == "model"
                          ? json::value("model_not_found")
                          : json::value(status);
     body["error"] = std::move(detail);
   } else {
-    body["error"] = error.message();
+    body["error"] = message;
   }
   Response response = json_response(json::serialize(body), status);
   if (status == 429 || error.retry_after_ms() > 0) {

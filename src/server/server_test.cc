@@ -133,6 +133,16 @@ TEST(Problem, ShapesAndRetryAfter) {
   EXPECT_EQ(shaped.at("error").at("param"), "temperature");
 }
 
+// Found by schemathesis: a quotation that was cut within a character made the answer no JSON.
+TEST(Problem, AnswersAreUtf8WhateverTheyQuote) {
+  const std::string half = std::string("no batch '") + "\xf0\x9d\x91" + "'";
+  for (const bool openai : {false, true}) {
+    boost::system::error_code code;
+    json::parse(problem(invalid(half), openai).body, code);
+    EXPECT_FALSE(code) << code.message();
+  }
+}
+
 TEST(OpenApi, EverySchemaThatARouteNamesIsThere) {
   const json::value document = json::parse(openapi_json("1", true));
   const json::object& schemas = document.at("components").at("schemas").as_object();
