@@ -9,6 +9,7 @@
 
 #include "text/byte_spelling.h"
 #include "text/score_merges.h"
+#include "text/spelling_index.h"
 #include "text/utf8.h"
 #include "text/word_model.h"
 
@@ -17,8 +18,6 @@ namespace {
 
 constexpr char32_t kMetaspace = 0x2581;  // "▁".
 constexpr size_t kWholeWordBytesMax = 512;
-
-using Ids = std::unordered_map<std::string_view, int32_t>;
 
 class Bpe final : public WordModel {
  public:
@@ -29,7 +28,7 @@ class Bpe final : public WordModel {
 
  private:
   explicit Bpe(size_t merge_count) : merges_(merge_count) {}
-  Result<void> add_merges(const Vocabulary& vocabulary, const Ids& ids);
+  Result<void> add_merges(const Vocabulary& vocabulary, const SpellingIndex& ids);
   Result<void> add_score_merges(const std::vector<ScoreMerge>& merges);
   void index_characters(const Vocabulary& vocabulary);
   Result<void> begin_bytes(std::string_view word, std::vector<int32_t>& ids) const;
@@ -50,14 +49,6 @@ class Bpe final : public WordModel {
   std::unordered_map<std::string, int32_t> wholes_;   // By bytes; only with ignore_merges.
 };
 
-Ids index_spellings(const Vocabulary& vocabulary) {
-  Ids ids;
-  ids.reserve(vocabulary.tokens.size());
-  for (size_t i = 0; i < vocabulary.tokens.size(); ++i)
-    ids.try_emplace(vocabulary.tokens[i], static_cast<int32_t>(i));
-  return ids;
-}
-
 Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabulary,
                                                      const Steps& steps) {
   std::vector<ScoreMerge> implied;
@@ -69,7 +60,7 @@ Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabular
   made->byte_level_ = steps.byte_level;
   made->fuse_unk_ = steps.fuse_unk;
   made->unk_ = vocabulary.unk;
-  const Ids ids = index_spellings(vocabulary);
+  const SpellingIndex ids(vocabulary.tokens);
   if (steps.merges_from_scores) {
     ALTLAS_TRY_VOID(made->add_score_merges(implied));
   } else {
@@ -98,7 +89,7 @@ Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabular
   return std::unique_ptr<const WordModel>(std::move(made));
 }
 
-Result<void> Bpe::add_merges(const Vocabulary& vocabulary, const Ids& ids) {
+Result<void> Bpe::add_merges(const Vocabulary& vocabulary, const SpellingIndex& ids) {
   std::string joined;
   for (size_t i = 0; i < vocabulary.merges.size(); ++i) {
     const std::string_view merge = vocabulary.merges[i];
