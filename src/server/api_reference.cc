@@ -75,17 +75,22 @@ std::string type_text(const json::object& schema) {
   return name == "array" ? "list" : name;
 }
 
+// As a reader writes it: 0.7, not 7E-1.
+std::string value_text(const json::value& value) {
+  return value.is_double() ? fmt::format("{}", value.get_double()) : json::serialize(value);
+}
+
 std::string limits_text(const json::object& schema) {
   std::string out;
   const auto add = [&](const char* key, std::string_view words) {
     if (const auto* value = schema.if_contains(key))
-      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", words, json::serialize(*value));
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", words, value_text(*value));
   };
   add("minimum", "at least");
   add("maximum", "at most");
-  add("maxLength", "characters at most");
-  add("minItems", "items at least");
-  add("maxItems", "items at most");
+  add("maxLength", "characters: at most");
+  add("minItems", "items: at least");
+  add("maxItems", "items: at most");
   add("default", "default");
   if (const auto* text = schema.if_contains("description"))
     out += (out.empty() ? "" : "; ") + std::string(text->get_string());
@@ -167,7 +172,7 @@ std::string route_text(const json::object& schemas, const Route& route) {
 
 // Objects inside others, that more than one table names.
 std::string shared_text(const json::object& schemas) {
-  constexpr std::string_view kShared[] = {"GpuOptions", "Stop", "Messages", "Usage"};
+  constexpr std::string_view kShared[] = {"GpuOptions", "Stop", "Messages", "Status", "Usage"};
   std::string out = "\n## Shared objects\n";
   for (const std::string_view name : kShared) {
     const json::object& schema = schemas.at(name).get_object();

@@ -50,6 +50,7 @@ Result<EmbeddingRequest> read_request(const json::object& body, const Request& r
     as_embedding(task);
     task.spec.owner = request.identity.name;
     task.spec.deployment = out.model->deployment;
+    task.spec.adapter = out.model->adapter;
     task.spec.strategy = options.strategy;
     task.spec.specific_device = options.specific_gpu_id;
     task.spec.priority = priority;

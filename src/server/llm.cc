@@ -36,6 +36,7 @@ Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, co
   ALTLAS_TRY(task.model, rooms.prompts.find(model, kGenerationType));
   ALTLAS_TRY_VOID(check_generates(*task.model));
   task.spec.deployment = task.model->deployment;
+  task.spec.adapter = task.model->adapter;
   read_sampling(reader, *task.model, task.spec.sampling);
   ALTLAS_TRY_VOID(reader.status());
   return task;

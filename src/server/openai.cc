@@ -29,11 +29,13 @@ struct OpenAiRequest {
 };
 
 json::object model_json(const ServedModel& model, int64_t created) {
-  return {{"id", model.id},
-          {"object", "model"},
-          {"created", created},
-          {"owned_by", "altlas"},
-          {"max_model_len", model.model_len_max}};
+  json::object out{{"id", model.id},
+                   {"object", "model"},
+                   {"created", created},
+                   {"owned_by", "altlas"},
+                   {"max_model_len", model.model_len_max}};
+  if (!model.parent.empty()) out["parent"] = model.parent;
+  return out;
 }
 
 awaitable<Result<Response>> list_models(Request, Rooms& rooms) {
@@ -100,6 +102,7 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   ALTLAS_TRY(pattern.model, rooms.prompts.find(model, kGenerationType));
   ALTLAS_TRY_VOID(check_generates(*pattern.model));
   spec.deployment = pattern.model->deployment;
+  spec.adapter = pattern.model->adapter;
   read_sampling(reader, *pattern.model, spec.sampling);
   ALTLAS_TRY_VOID(reader.status());
   check_known_fields(reader, *pattern.model, out.n);

@@ -73,6 +73,55 @@ json::object text_content(std::string_view type) {
   return {{"schema", {{"type", "object"}, {"properties", data}}}};
 }
 
+// "get_api_v1_task_id_stream".
+std::string operation_id(std::string_view method, std::string_view pattern) {
+  std::string id(method);
+  for (const char c : pattern) {
+    const bool word = std::isalnum(static_cast<unsigned char>(c)) != 0;
+    if (word) id += c;
+    if (!word && id.back() != '_') id += '_';
+  }
+  while (id.back() == '_') id.pop_back();
+  for (char& c : id) c = static_cast<char>(std::tolower(c));
+  return id;
+}
+
+// What an answer's value is good for: a path parameter of other routes, or a field of their body.
+struct Link {
+  std::string_view method, pattern;  // Whose answer.
+  std::string_view value;            // Runtime expression (OpenAPI 3.1, section 4.8.20.4).
+  std::string_view to_method, to_pattern;
+};
+constexpr std::string_view kTaskId = "$response.body#/task_id", kId = "$response.body#/id";
+constexpr Link kLinks[] = {
+    {"POST", "/api/v1/predict", kTaskId, "GET", "/api/v1/task/{id}"},
+    {"POST", "/api/v1/predict", kTaskId, "GET", "/api/v1/task/{id}/explain"},
+    {"POST", "/api/v1/predict", kTaskId, "GET", "/api/v1/task/{id}/stream"},
+    {"POST", "/api/v1/predict", kTaskId, "DELETE", "/api/v1/task/{id}"},
+    {"POST", "/v1/files", kId, "GET", "/v1/files/{id}"},
+    {"POST", "/v1/files", kId, "GET", "/v1/files/{id}/content"},
+    {"POST", "/v1/files", kId, "DELETE", "/v1/files/{id}"},
+    {"POST", "/v1/files", kId, "POST", "/v1/batches"},
+    {"POST", "/v1/batches", kId, "GET", "/v1/batches/{id}"},
+    {"POST", "/v1/batches", kId, "POST", "/v1/batches/{id}/cancel"},
+};
+
+json::object links_of(const Route& route) {
+  json::object out;
+  for (const Link& link : kLinks) {
+    if (link.method != route.method || link.pattern != route.pattern) continue;
+    const std::string target = operation_id(link.to_method, link.to_pattern);
+    json::object one{{"operationId", target}};
+    if (link.to_pattern.ends_with("/batches")) {
+      one["requestBody"] = {{"input_file_id", link.value}, {"endpoint", "/v1/completions"}};
+    } else {
+      one["parameters"] = {{"id", link.value}};
+    }
+    out[target] = std::move(one);
+  }
+  return out;
+}
+
 json::object responses_of(const Route& route, bool with_auth) {
   json::object out;
   json::object ok{{"description", "OK"}};
@@ -83,6 +132,7 @@ json::object responses_of(const Route& route, bool with_auth) {
   if (route.pattern.ends_with("completions") || route.pattern == "/chat")
     content["text/event-stream"] = text_content("text/event-stream");
   if (!content.empty()) ok["content"] = std::move(content);
+  if (json::object links = links_of(route); !links.empty()) ok["links"] = std::move(links);
   out["200"] = std::move(ok);
   std::vector<int> errors = route.errors;
   if (with_auth && route.access != Access::kOpen) errors.insert(errors.end(), {401, 403});
@@ -102,7 +152,8 @@ json::object responses_of(const Route& route, bool with_auth) {
 std::string openapi_json(std::string_view version, bool with_auth) {
   json::object paths;
   for (const Route& route : routes()) {
-    json::object operation{{"summary", route.summary},
+    json::object operation{{"operationId", operation_id(route.method, route.pattern)},
+                           {"summary", route.summary},
                            {"responses", responses_of(route, with_auth)}};
     if (json::array parameters = parameters_of(route); !parameters.empty())
       operation["parameters"] = std::move(parameters);

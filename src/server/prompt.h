@@ -20,6 +20,8 @@ namespace altlas::server {
 struct ServedModel {
   std::string id;          // In /v1/models and in requests.
   std::string deployment;  // Where its tasks go.
+  std::string adapter;     // LoRA adapter of the deployment's model; empty: the model itself.
+  std::string parent;      // Id of that model; empty for the model itself.
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: the model has none.
   std::vector<std::string> task_types;  // Whose tasks go here when they name no model.

@@ -147,9 +147,11 @@ TEST(OpenApi, EverySchemaThatARouteNamesIsThere) {
   const json::value document = json::parse(openapi_json("1", true));
   const json::object& schemas = document.at("components").at("schemas").as_object();
   for (const Route& route : routes()) {
+    std::string path(route.pattern);
+    std::erase(path, '*');
     for (const std::string_view name : {route.request, route.response})
       EXPECT_TRUE(name.empty() || schemas.contains(name)) << route.pattern << " names " << name;
-    EXPECT_TRUE(document.at("paths").as_object().contains(route.pattern));
+    EXPECT_TRUE(document.at("paths").as_object().contains(path));
   }
   // Every $ref leads somewhere.
   const std::string text = json::serialize(document);

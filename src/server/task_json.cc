@@ -215,6 +215,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   }
   spec.owner = identity.name;
   spec.deployment = task.model->deployment;
+  spec.adapter = task.model->adapter;
   spec.body_hash = Hasher().add(json::serialize(body)).value();
   return task;
 }
