@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <new>
 #include <span>
@@ -23,6 +24,7 @@ class CpuRank final : public Rank {
       : plan_(std::move(plan)), end_of_generation_(options.end_of_generation), device_(device) {}
 
   Result<void> allocate(const ModelFile& file, const LoadOptions& options);
+  Result<void> load_adapters();
   const ReplicaShape& shape() const override { return plan_.shape; }
   Result<StepResult> run(const StepPlan& step) override;
 
@@ -46,16 +48,23 @@ class CpuRank final : public Rank {
   Result<void> set_blocks(const SlotBlocks& change);
   Result<void> copy_block(const BlockCopy& copy);
   Result<void> swap_block(const BlockSwap& swap, bool out);
+  const KvGroup* draft_group(int32_t group) const;
+  void run_draft();
+  void keep_draft();
   Result<void> add_entry(const StepEntry& entry, uint32_t& rows);
   Result<void> check_guesses(const StepEntry& entry) const;
   void want_logits(const StepEntry& entry, std::span<const int32_t> tokens, uint32_t first_row);
+  void add_top(const float* logits, size_t count, const ops::LogSum& sum,
+               TokenLogprobs& into) const;
+  bool is_plain(const HeadRow& row) const;
+  void take_best(std::span<const HeadRow> rows);
   void run_head();
   void use_logits(const HeadRow& row, float* logits);
   void sample(const HeadRow& row, float* logits, int32_t& token, TokenLogprobs& logprobs);
   void keep_right_guesses();
   Result<Slot*> slot_at(int32_t slot);
 
-  const RankPlan plan_;
+  RankPlan plan_;  // Const once allocated.
   const std::vector<int32_t> end_of_generation_;
   device::CpuDevice& device_;
   device::Buffer weight_buffer_, workspace_;
@@ -64,13 +73,19 @@ class CpuRank final : public Rank {
   std::vector<KvGroup> groups_;
   DecoderWeights weights_;
   std::unique_ptr<Decoder> decoder_;
+  device::Buffer adapter_buffer_;
+  std::vector<Adapter> adapters_;
+  std::unique_ptr<DraftModel> draft_;  // Null: none.
   std::vector<Slot> slots_;
   // Of the step that runs; kept for their capacity.
   std::vector<BatchEntry> entries_;
   std::vector<int32_t> pending_tokens_;
   std::vector<HeadRow> head_rows_;
   std::vector<Guessed> guessed_;
+  std::vector<int32_t> guess_tokens_;  // Of entries that the draft model completes.
+  std::vector<DraftEntry> draft_entries_;
   std::vector<uint32_t> rows_;
+  std::vector<int32_t> best_;
   StepResult result_;
 };
 
@@ -79,10 +94,10 @@ Error broken(std::string message) { return invalid("step plan: " + std::move(mes
 Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options) {
   const ReplicaShape& shape = plan_.shape;
   device_.team().adopt_caller();
-  ALTLAS_TRY(LoadedWeights loaded, load_weights(file, options, shape.weight_bytes, device_));
+  ALTLAS_TRY(LoadedWeights loaded, load_weights(file, options, plan_.weight_bytes, device_));
   weight_buffer_ = std::move(loaded.buffer);
   weights_ = std::move(loaded.weights);
-  ALTLAS_TRY(workspace_, device_.allocate("activations", shape.activation_bytes));
+  ALTLAS_TRY(workspace_, device_.allocate("activations", plan_.activation_bytes));
   groups_ = plan_.groups;
   for (KvGroup& group : groups_) {
     ALTLAS_TRY(device::Buffer buffer,
@@ -90,8 +105,9 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
     group.data = buffer.data();
     kv_.push_back(std::move(buffer));
   }
-  for (const KvGroup& group : groups_) {
-    const uint64_t bytes = shape.swap_places * group.block_bytes(plan_.layout);
+  ALTLAS_TRY_VOID(load_adapters());
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const uint64_t bytes = shape.swap_places * shape.group_block_bytes[g];
     host_.emplace_back(bytes == 0 ? nullptr : new (std::nothrow) std::byte[bytes]);
     if (bytes > 0 && host_.back() == nullptr)
       return invalid(fmt::format("swap_bytes: the host has no {} for {} KV blocks of a group",
@@ -102,6 +118,11 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
                                        shape.step_tokens_max,
                                        Arena(workspace_.data(), workspace_.size()), device_.team());
   decoder_->measure(options.times);
+  if (plan_.draft) {
+    ALTLAS_TRY(draft_,
+               DraftModel::load(std::move(plan_.draft), options, shape.step_tokens_max, device_));
+    guess_tokens_.reserve(shape.step_tokens_max);
+  }
   slots_.resize(shape.sequences_max);
   const uint32_t blocks_max = (shape.model_len_max + shape.block_tokens - 1) / shape.block_tokens;
   for (Slot& slot : slots_) {
@@ -112,7 +133,20 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
   pending_tokens_.reserve(shape.sequences_max);
   head_rows_.reserve(shape.step_tokens_max);
   rows_.reserve(kHeadRowsMax);
+  best_.reserve(kHeadRowsMax);
   if (options.progress) options.progress("kv", 1);
+  return {};
+}
+
+Result<void> CpuRank::load_adapters() {
+  if (plan_.adapters.empty()) return {};
+  ALTLAS_TRY(adapter_buffer_, device_.allocate("adapters", plan_.adapter_bytes));
+  Arena arena(adapter_buffer_.data(), adapter_buffer_.size());
+  for (const AdapterFile& file : plan_.adapters) {
+    ALTLAS_TRY(Adapter adapter, file.lay_out(arena));
+    adapters_.push_back(std::move(adapter));
+  }
+  plan_.adapters.clear();
   return {};
 }
 
@@ -151,6 +185,14 @@ Result<void> CpuRank::copy_block(const BlockCopy& copy) {
     std::byte* data = group.layer_data(plan_.layout, layer);
     std::memcpy(data + copy.to.value * bytes, data + copy.from.value * bytes, bytes);
   }
+  if (const KvGroup* draft = draft_group(copy.group)) {
+    const size_t draft_bytes = draft_->layout().block_bytes();
+    for (size_t layer = 0; layer < draft->layers.size(); ++layer) {
+      std::byte* data = draft->layer_data(draft_->layout(), layer);
+      std::memcpy(data + copy.to.value * draft_bytes, data + copy.from.value * draft_bytes,
+                  draft_bytes);
+    }
+  }
   return {};
 }
 
@@ -162,13 +204,26 @@ Result<void> CpuRank::swap_block(const BlockSwap& swap, bool out) {
     return broken(fmt::format("there is no KV block {} or no place {} in host memory",
                               swap.block.value, swap.place));
   const size_t bytes = plan_.layout.block_bytes();
-  std::byte* host =
-      host_[static_cast<size_t>(swap.group)].get() + swap.place * group.block_bytes(plan_.layout);
+  std::byte* host = host_[static_cast<size_t>(swap.group)].get() +
+                    swap.place * plan_.shape.group_block_bytes[static_cast<size_t>(swap.group)];
   for (size_t layer = 0; layer < group.layers.size(); ++layer, host += bytes) {
     std::byte* block = group.layer_data(plan_.layout, layer) + swap.block.value * bytes;
     std::memcpy(out ? host : block, out ? block : host, bytes);
   }
+  const KvGroup* draft = draft_group(swap.group);
+  for (size_t layer = 0; draft != nullptr && layer < draft->layers.size(); ++layer) {
+    const size_t draft_bytes = draft_->layout().block_bytes();
+    std::byte* block = draft->layer_data(draft_->layout(), layer) + swap.block.value * draft_bytes;
+    std::memcpy(out ? host : block, out ? block : host, draft_bytes);
+    host += draft_bytes;
+  }
   return {};
+}
+
+// The draft model's part of a KV group's blocks, or null.
+const KvGroup* CpuRank::draft_group(int32_t group) const {
+  const auto index = static_cast<size_t>(group);
+  return draft_ && index < draft_->groups().size() ? &draft_->groups()[index] : nullptr;
 }
 
 Result<void> CpuRank::apply_changes(const StepPlan& step) {
@@ -176,6 +231,8 @@ Result<void> CpuRank::apply_changes(const StepPlan& step) {
     ALTLAS_TRY(Slot * slot, slot_at(start.slot));
     if (start.request == nullptr)
       return broken(fmt::format("slot {} starts without a request", start.slot));
+    if (start.request->adapter > adapters_.size())
+      return broken(fmt::format("there is no adapter {}", start.request->adapter));
     slot->start(start.request);
   }
   for (const SlotBlocks& change : step.blocks) ALTLAS_TRY_VOID(set_blocks(change));
@@ -190,6 +247,11 @@ Result<void> CpuRank::check_guesses(const StepEntry& entry) const {
   if (!entry.samples || entry.prompt_logprobs || entry.guesses >= entry.tokens.size())
     return broken(fmt::format("slot {} has {} guesses among {} tokens", entry.slot, entry.guesses,
                               entry.tokens.size()));
+  const auto open = static_cast<size_t>(std::ranges::count(entry.tokens, kTokenGuessed));
+  if (open > 0 && (!draft_ || open != entry.guesses ||
+                   entry.tokens[entry.tokens.size() - open] != kTokenGuessed))
+    return broken(
+        fmt::format("slot {} has {} tokens for a draft model to guess", entry.slot, open));
   return {};
 }
 
@@ -216,11 +278,25 @@ Result<void> CpuRank::add_entry(const StepEntry& entry, uint32_t& rows) {
     pending_tokens_.push_back(slot->last_token);  // Never reallocates: at most one per slot.
     tokens = {&pending_tokens_.back(), 1};
   }
-  for (const int32_t id : tokens)
+  if (draft_) {  // It writes its guesses there. Never reallocates: at most step_tokens_max.
+    guess_tokens_.insert(guess_tokens_.end(), tokens.begin(), tokens.end());
+    const auto own = std::span<int32_t>(guess_tokens_).last(tokens.size());
+    draft_entries_.push_back({.tokens = own,
+                              .guesses = entry.tokens.back() == kTokenGuessed ? entry.guesses : 0,
+                              .position = entry.position,
+                              .tables = slot->tables});
+    tokens = own;
+  }
+  const size_t open = draft_ ? draft_entries_.back().guesses : 0;
+  for (const int32_t id : tokens.first(tokens.size() - open))
     if (id < 0 || static_cast<uint32_t>(id) >= plan_.config.vocab_size)
       return broken(
           fmt::format("there is no token {}: the model has {}", id, plan_.config.vocab_size));
-  entries_.push_back({.tokens = tokens, .position = entry.position, .tables = slot->tables});
+  const uint32_t adapter = slot->request->adapter;
+  entries_.push_back({.tokens = tokens,
+                      .position = entry.position,
+                      .tables = slot->tables,
+                      .adapter = adapter == 0 ? nullptr : &adapters_[adapter - 1]});
   want_logits(entry, tokens, rows);
   rows += static_cast<uint32_t>(tokens.size());
   return {};
@@ -264,8 +340,7 @@ void CpuRank::use_logits(const HeadRow& row, float* logits) {
     into.id = slot.request->prompt[row.position + 1];
     into.logprob = static_cast<uint32_t>(into.id) < vocab ? ops::logprob(logits[into.id], sum) : 0;
     const int32_t top = std::clamp(slot.request->sampling.logprobs, 1, ops::kTopLogprobsMax);
-    for (const int32_t id : ops::top_ids(logits, vocab, static_cast<size_t>(top)))
-      into.top.emplace_back(id, ops::logprob(logits[id], sum));
+    add_top(logits, static_cast<size_t>(top), sum, into);
   }
   if (!row.samples) return;
   if (row.guessed.empty()) return sample(row, logits, out.token, out.logprobs);
@@ -297,15 +372,42 @@ void CpuRank::sample(const HeadRow& row, float* logits, int32_t& token, TokenLog
     params.banned = end_of_generation_;
   if (s.logprobs >= 0) {  // Of the model's own distribution, before penalties change the logits.
     const ops::LogSum sum = ops::log_sum_cpu(logits, vocab);
-    for (const int32_t id : ops::top_ids(
-             logits, vocab, static_cast<size_t>(std::min(s.logprobs, ops::kTopLogprobsMax))))
-      logprobs.top.emplace_back(id, ops::logprob(logits[id], sum));
-    std::vector<float> own(logits, logits + vocab);
-    token = ops::sample_cpu(own.data(), vocab, params, next);
+    add_top(logits, static_cast<size_t>(std::min(s.logprobs, ops::kTopLogprobsMax)), sum, logprobs);
+    std::vector<float> own;
+    if (params.changes_logits()) own.assign(logits, logits + vocab);
+    token = ops::sample_cpu(own.empty() ? logits : own.data(), vocab, params, next);
     logprobs.id = token;
     logprobs.logprob = ops::logprob(logits[token], sum);
   } else {
     token = ops::sample_cpu(logits, vocab, params, next);
+  }
+}
+
+void CpuRank::add_top(const float* logits, size_t count, const ops::LogSum& sum,
+                      TokenLogprobs& into) const {
+  std::array<int32_t, ops::kTopLogprobsMax> ids;
+  count = ops::top_ids(logits, plan_.config.vocab_size, std::span(ids).first(count));
+  into.top.reserve(count);
+  for (size_t i = 0; i < count; ++i)
+    into.top.emplace_back(ids[i], ops::logprob(logits[ids[i]], sum));
+}
+
+// True where only the likeliest token is wanted: nothing changes the logits and nobody sees them.
+bool CpuRank::is_plain(const HeadRow& row) const {
+  const Slot& slot = slots_[static_cast<size_t>(result_.sampled[row.result].slot)];
+  const SamplingParams& s = slot.request->sampling;
+  return row.samples && row.prompt_index < 0 && s.logprobs < 0 &&
+         (s.temperature <= 0 || s.top_k == 1) && s.logit_bias.empty() && s.min_tokens <= 0 &&
+         !slot.penalised();
+}
+
+void CpuRank::take_best(std::span<const HeadRow> rows) {
+  best_.resize(rows.size());
+  decoder_->best_tokens(rows_, best_);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    SampledToken& out = result_.sampled[rows[i].result];
+    const size_t guesses = rows[i].guessed.size();
+    (guesses == 0 ? out.token : out.following[guesses - 1].token) = best_[i];
   }
 }
 
@@ -315,9 +417,31 @@ void CpuRank::run_head() {
     const size_t count = std::min(at_once, head_rows_.size() - first);
     rows_.clear();
     for (size_t i = 0; i < count; ++i) rows_.push_back(head_rows_[first + i].row);
+    const auto group = std::span<const HeadRow>(head_rows_).subspan(first, count);
+    if (std::ranges::all_of(group, [&](const HeadRow& row) { return is_plain(row); })) {
+      take_best(group);
+      continue;
+    }
     decoder_->head(rows_,
                    [&](size_t i, float* logits) { use_logits(head_rows_[first + i], logits); });
   }
+}
+
+// The draft model follows every step, so that it knows what it must when it guesses.
+void CpuRank::run_draft() {
+  if (draft_ && !draft_entries_.empty()) draft_->guess(draft_entries_);
+}
+
+void CpuRank::keep_draft() {
+  if (!draft_) return;
+  std::erase_if(draft_entries_, [&](const DraftEntry& entry) {
+    const auto guessed = std::ranges::find_if(guessed_, [&](const Guessed& one) {
+      return one.tokens.data() + one.tokens.size() == entry.tokens.data() + entry.tokens.size();
+    });
+    return entry.guesses == 0 || guessed == guessed_.end() ||
+           result_.sampled[guessed->result].following.size() < entry.guesses;
+  });
+  draft_->keep_last(draft_entries_);
 }
 
 // A token that followed a wrong guess was computed from what nobody said.
@@ -340,12 +464,17 @@ Result<StepResult> CpuRank::run(const StepPlan& step) {
   pending_tokens_.clear();
   head_rows_.clear();
   guessed_.clear();
+  guess_tokens_.clear();
+  draft_entries_.clear();
   ALTLAS_TRY_VOID(apply_changes(step));
+  result_.sampled.reserve(step.entries.size());  // The step's one allocation: what it hands out.
   uint32_t rows = 0;
   for (const StepEntry& entry : step.entries) ALTLAS_TRY_VOID(add_entry(entry, rows));
+  run_draft();
   if (!entries_.empty()) decoder_->forward(entries_);
   run_head();
   keep_right_guesses();
+  keep_draft();
   for (const SampledToken& sampled : result_.sampled) {
     Slot& slot = slots_[static_cast<size_t>(sampled.slot)];
     if (sampled.token >= 0) slot.sampled(sampled.token);

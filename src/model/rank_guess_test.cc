@@ -194,5 +194,59 @@ TEST_F(RankGuess, SwappedBlocksComeBackWhole) {
   EXPECT_FALSE(rank_->run(wrong).ok());
 }
 
+// Goal: a draft model's guesses change nothing; a model that drafts for itself is always right.
+// Its bytes are in the shape and in the device's ledger.
+TEST_F(RankGuess, DraftModelGuesses) {
+  const std::string own = testing_support::write_tiny_gguf("qwen2_tied");
+  for (const std::string& draft : {own, testing_support::write_tiny_gguf("qwen2_untied")}) {
+    device::CpuDevice device(DeviceId{1}, {.kind = device::DeviceKind::kCpu,
+                                           .name = "cpu",
+                                           .memory_bytes = uint64_t{16} << 20,
+                                           .threads = 2});
+    LoadOptions options;
+    options.path = own;
+    options.draft_path = draft;
+    options.sequences_max = 2;
+    options.step_tokens_max = 32;
+    auto loaded = load_rank(options, device);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+    const ReplicaShape& shape = (*loaded)->shape();
+    EXPECT_TRUE(shape.draft_model);
+    EXPECT_GT(shape.weight_bytes, rank_->shape().weight_bytes);
+    EXPECT_GT(shape.block_bytes, rank_->shape().block_bytes);
+    EXPECT_GE(device.memory_use().used,
+              shape.weight_bytes + shape.activation_bytes + shape.kv_bytes());
+    std::swap(rank_, *loaded);
+    for (const SamplingParams& sampling : samplings()) {
+      const auto what =
+          std::make_shared<SequenceRequest>(SequenceRequest{{5, 9, 2, 7, 30, 11, 3}, {}, sampling});
+      const Said want = plain(what);
+      Said said;
+      hear(run(first_step(what)), said);
+      size_t guessed = 0, right = 0;
+      while (said.tokens.size() < kTokens) {
+        StepEntry entry = decode(*what, said);
+        entry.guesses =
+            static_cast<uint32_t>(std::min<size_t>(kTokens - said.tokens.size() - 1, 5));
+        entry.tokens.insert(entry.tokens.end(), entry.guesses, kTokenGuessed);
+        StepPlan plan;
+        plan.entries.push_back(entry);
+        const SampledToken sampled = run(plan);
+        guessed += entry.guesses;
+        right += sampled.following.size();
+        hear(sampled, said);
+      }
+      end();
+      EXPECT_EQ(said.tokens, want.tokens);
+      const bool greedy = sampling.temperature == 0 && sampling.repetition_penalty == 1;
+      if (draft == own && greedy) EXPECT_EQ(right, guessed);
+    }
+    std::swap(rank_, *loaded);
+  }
+  LoadOptions options{.path = own};
+  options.draft_path = "/nonexistent.gguf";
+  EXPECT_EQ(load_shape(options, uint64_t{16} << 20, 1).error().code(), ErrorCode::kNotFound);
+}
+
 }  // namespace
 }  // namespace altlas::model

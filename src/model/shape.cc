@@ -89,6 +89,35 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
     group.blocks = blocks;
     shape.group_blocks.push_back(blocks);
   }
+  if (plan.draft)
+    for (KvGroup& group : plan.draft->groups) group.blocks = blocks;
+  return {};
+}
+
+// Adapters and draft model, as far as they add to the shape.
+Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan& plan) {
+  ReplicaShape& shape = plan.shape;
+  plan.weight_bytes = shape.weight_bytes;
+  plan.activation_bytes = shape.activation_bytes;
+  Arena arena;
+  for (const std::string& path : options.adapters) {
+    ALTLAS_TRY(AdapterFile adapter, AdapterFile::open(path, plan.config));
+    ALTLAS_TRY_VOID(adapter.lay_out(arena));
+    plan.adapters.push_back(std::move(adapter));
+  }
+  plan.adapter_bytes = (arena.used() + 4095) / 4096 * 4096;
+  shape.weight_bytes += plan.adapter_bytes;
+  if (options.draft_path.empty()) return {};
+  ALTLAS_TRY(plan.draft, plan_draft(options.draft_path, plan.config.vocab_size, plan.groups,
+                                    plan.layout, shape.step_tokens_max, threads));
+  shape.draft_model = true;
+  shape.weight_bytes += plan.draft->weight_bytes;
+  shape.activation_bytes += plan.draft->activation_bytes;
+  for (size_t g = 0; g < plan.draft->groups.size(); ++g) {
+    const uint64_t bytes = plan.draft->groups[g].block_bytes(plan.draft->layout);
+    shape.group_block_bytes[g] += bytes;
+    shape.block_bytes += bytes;
+  }
   return {};
 }
 
@@ -124,11 +153,12 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
     shape.group_block_bytes.push_back(group.block_bytes(plan.layout));
     shape.block_bytes += group.block_bytes(plan.layout);
   }
-  shape.swap_places = static_cast<uint32_t>(
-      std::min<uint64_t>(options.swap_bytes / shape.block_bytes, kSwapPlacesMax));
   // Buffers are whole pages.
   shape.weight_bytes = (shape.weight_bytes + 4095) / 4096 * 4096;
   shape.activation_bytes = (shape.activation_bytes + 4095) / 4096 * 4096;
+  ALTLAS_TRY_VOID(plan_extras(options, threads, plan));
+  shape.swap_places = static_cast<uint32_t>(
+      std::min<uint64_t>(options.swap_bytes / shape.block_bytes, kSwapPlacesMax));
   ALTLAS_TRY_VOID(size_kv(options, memory_bytes > 8192 ? memory_bytes - 8192 : 0, plan));
   return plan;
 }

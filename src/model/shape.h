@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/result.h"
+#include "model/adapter.h"
 #include "model/architecture.h"
 #include "model/decoder.h"
+#include "model/draft.h"
 #include "model/model_file.h"
 #include "model/rank.h"
 #include "ops/attention/kv_layout.h"
@@ -22,6 +25,11 @@ struct RankPlan {
   ops::KvLayout layout;
   std::vector<KvGroup> groups;  // blocks set, data null.
   ReplicaShape shape;
+  uint64_t weight_bytes = 0;      // The model's own, of shape.weight_bytes.
+  uint64_t activation_bytes = 0;  // Of shape.activation_bytes.
+  std::vector<AdapterFile> adapters;
+  uint64_t adapter_bytes = 0;
+  std::unique_ptr<DraftPlan> draft;  // Null: none. Its groups' blocks are set.
 };
 
 // Errors: as load_shape.

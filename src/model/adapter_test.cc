@@ -1,0 +1,294 @@
+// Tests of LoRA adapters: against weights that were merged, in batches, and refusals.
+#include "model/adapter.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "model/model_file.h"
+#include "model/rank.h"
+#include "model/test_tiny_model.h"
+#include "testing/data.h"
+#include "weights/gguf_writer.h"
+
+namespace altlas::model {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using ::testing::HasSubstr;
+
+constexpr uint32_t kRank = 4;
+constexpr float kAlpha = 6;
+
+struct Matrix {
+  std::string hugging_face, gguf;
+  uint32_t rows, cols;
+  bool turns;               // Rows of q and k, which GGUF files of llama reorder.
+  std::vector<float> a, b;  // [rank, cols], [rows, rank]
+};
+
+std::string folder() {
+  static const std::string made = [] {
+    const std::string path = ::testing::TempDir() + fmt::format("altlas_adapters_{}", getpid());
+    fs::create_directories(path);
+    return path;
+  }();
+  return made;
+}
+
+// Matrices of every kind in both layers of the tiny llama.
+std::vector<Matrix> matrices(uint64_t seed) {
+  struct Kind {
+    const char *hugging_face, *gguf;
+    uint32_t rows, cols;
+    bool turns = false;
+  };
+  constexpr Kind kinds[] = {
+      {"self_attn.q_proj", "attn_q", 32, 32, true}, {"self_attn.k_proj", "attn_k", 16, 32, true},
+      {"self_attn.v_proj", "attn_v", 16, 32},       {"self_attn.o_proj", "attn_output", 32, 32},
+      {"mlp.gate_proj", "ffn_gate", 32, 32},        {"mlp.up_proj", "ffn_up", 32, 32},
+      {"mlp.down_proj", "ffn_down", 32, 32},
+  };
+  std::vector<Matrix> out;
+  for (uint32_t layer = 0; layer < 2; ++layer)
+    for (const Kind& kind : kinds) {
+      Matrix& one = out.emplace_back();
+      one.hugging_face = fmt::format("model.layers.{}.{}", layer, kind.hugging_face);
+      one.gguf = fmt::format("blk.{}.{}", layer, kind.gguf);
+      one.rows = kind.rows, one.cols = kind.cols, one.turns = kind.turns;
+      one.a = testing::normals(kRank * kind.cols, seed++);
+      one.b = testing::normals(kind.rows * kRank, seed++);
+      for (float& value : one.a) value *= 0.2f;
+      for (float& value : one.b) value *= 0.2f;
+    }
+  return out;
+}
+
+void write_file(const std::string& path, std::string_view text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+struct StoredTensor {
+  std::string name;
+  uint32_t rows, cols;
+  std::vector<float> values;
+};
+void write_safetensors(const std::string& path, const std::vector<StoredTensor>& tensors) {
+  json::object header;
+  std::string data;
+  for (const StoredTensor& one : tensors) {
+    const size_t begin = data.size();
+    data.append(reinterpret_cast<const char*>(one.values.data()), one.values.size() * 4);
+    header[one.name] = {
+        {"dtype", "F32"}, {"shape", {one.rows, one.cols}}, {"data_offsets", {begin, data.size()}}};
+  }
+  const std::string text = json::serialize(header);
+  const uint64_t length = text.size();
+  write_file(path, std::string(reinterpret_cast<const char*>(&length), 8) + text + data);
+}
+
+std::string write_peft(const std::string& name, const std::vector<Matrix>& all,
+                       json::object config = {}) {
+  const std::string path = folder() + "/" + name;
+  fs::create_directories(path);
+  std::vector<StoredTensor> tensors;
+  for (const Matrix& one : all) {
+    const std::string base = "base_model.model." + one.hugging_face;
+    tensors.push_back({base + ".lora_A.weight", kRank, one.cols, one.a});
+    tensors.push_back({base + ".lora_B.weight", one.rows, kRank, one.b});
+  }
+  write_safetensors(path + "/adapter_model.safetensors", tensors);
+  json::object whole = {{"peft_type", "LORA"},
+                        {"r", kRank},
+                        {"lora_alpha", kAlpha},
+                        {"bias", "none"},
+                        {"use_dora", false}};
+  for (const auto& [key, value] : config) whole[key] = value;
+  write_file(path + "/adapter_config.json", json::serialize(whole));
+  return path;
+}
+
+// As llama.cpp's converter writes it: rows of q and k pair by pair.
+std::string write_gguf(const std::string& name, const std::vector<Matrix>& all,
+                       const char* architecture = "llama", const char* type = "adapter") {
+  weights::GgufWriter writer;
+  writer.string("general.architecture", architecture)
+      .string("general.type", type)
+      .string("adapter.type", "lora")
+      .float32("adapter.lora.alpha", kAlpha);
+  for (const Matrix& one : all) {
+    std::vector<float> b = one.b;
+    for (uint32_t row = 0; one.turns && row < one.rows; ++row) {
+      const uint32_t head = row / 16 * 16, i = row % 16;
+      const uint32_t to = head + i % 8 * 2 + i / 8;
+      std::copy_n(one.b.begin() + row * kRank, kRank, b.begin() + to * kRank);
+    }
+    writer.tensor(one.gguf + ".weight.lora_a", {one.cols, kRank}, one.a);
+    writer.tensor(one.gguf + ".weight.lora_b", {kRank, one.rows}, b);
+  }
+  const std::string path = folder() + "/" + name + ".gguf";
+  EXPECT_TRUE(writer.write(path).ok());
+  return path;
+}
+
+// A copy of the tiny llama's folder with the adapter added to its weights.
+std::string write_merged(const std::vector<Matrix>& all) {
+  const std::string from = testing_support::write_tiny_folder("llama", DType::kF32);
+  const std::string path = folder() + "/merged";
+  fs::create_directories(path);
+  fs::copy_file(from + "/config.json", path + "/config.json", fs::copy_options::overwrite_existing);
+  std::ifstream file(from + "/model.safetensors", std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  const json::object header = json::parse(bytes.substr(8, length)).as_object();
+  for (const Matrix& one : all) {
+    const auto& offsets = header.at(one.hugging_face + ".weight").at("data_offsets").as_array();
+    char* data = bytes.data() + 8 + length + json::value_to<size_t>(offsets[0]);
+    for (uint32_t row = 0; row < one.rows; ++row)
+      for (uint32_t col = 0; col < one.cols; ++col, data += 4) {
+        float weight = 0;
+        std::memcpy(&weight, data, 4);
+        double sum = 0;
+        for (uint32_t r = 0; r < kRank; ++r)
+          sum += double{one.b[row * kRank + r]} * one.a[r * one.cols + col];
+        weight += static_cast<float>(sum * kAlpha / kRank);
+        std::memcpy(data, &weight, 4);
+      }
+  }
+  write_file(path + "/model.safetensors", bytes);
+  return path;
+}
+
+struct Running {
+  explicit Running(const std::string& path, std::vector<std::string> adapters = {}) {
+    LoadOptions options;
+    options.path = path;
+    options.adapters = std::move(adapters);
+    options.sequences_max = 4;
+    options.step_tokens_max = 64;
+    auto loaded = load_rank(options, device);
+    EXPECT_TRUE(loaded.ok()) << loaded.error().message();
+    if (loaded.ok()) rank = std::move(*loaded);
+  }
+  // One step of a prompt per adapter, with all log-probabilities; then a decode step. [adapters]
+  std::vector<std::vector<float>> run(const std::vector<uint32_t>& adapters) {
+    std::vector<std::vector<float>> out(adapters.size());
+    StepPlan first, second;
+    for (size_t i = 0; i < adapters.size(); ++i) {
+      auto request = std::make_shared<SequenceRequest>();
+      request->prompt = {5, 9, 2, 7, 30, 11, 3, 41, 40, 8, 63};
+      request->sampling.temperature = 0;
+      request->sampling.logprobs = 20;
+      request->adapter = adapters[i];
+      const auto slot = static_cast<int32_t>(i);
+      first.starts.push_back({slot, request});
+      first.blocks.push_back({.slot = slot, .blocks = {BlockId{static_cast<uint32_t>(i)}}});
+      StepEntry entry{.slot = slot, .tokens = request->prompt, .samples = true};
+      entry.prompt_logprobs = true;
+      first.entries.push_back(entry);
+      second.entries.push_back({.slot = slot, .position = 11, .tokens = {17}, .samples = true});
+      second.ends.push_back(slot);
+    }
+    for (const StepPlan* plan : {&first, &second}) {
+      const auto result = rank->run(*plan);
+      EXPECT_TRUE(result.ok()) << result.error().message();
+      for (size_t i = 0; result.ok() && i < adapters.size(); ++i) {
+        for (const TokenLogprobs& one : result->sampled[i].prompt_logprobs)
+          out[i].push_back(one.logprob);
+        for (const auto& [id, value] : result->sampled[i].logprobs.top) out[i].push_back(value);
+      }
+    }
+    return out;
+  }
+  device::CpuDevice device{DeviceId{0},
+                           {.kind = device::DeviceKind::kCpu,
+                            .name = "cpu",
+                            .memory_bytes = uint64_t{16} << 20,
+                            .threads = 2}};
+  std::unique_ptr<Rank> rank;
+};
+
+void expect_near(const std::vector<float>& got, const std::vector<float>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 2e-4f) << i;
+}
+
+// Goal: an adapter gives what merged weights give, from both formats, on both formats of model.
+TEST(Adapter, EqualsMergedWeights) {
+  const auto all = matrices(1);
+  const auto want = Running(write_merged(all)).run({0})[0];
+  const std::string model_folder = testing_support::write_tiny_folder("llama", DType::kF32);
+  const std::string model_gguf = testing_support::write_tiny_gguf("llama");
+  const std::string peft = write_peft("peft", all), gguf = write_gguf("adapter", all);
+  for (const std::string& model : {model_folder, model_gguf})
+    for (const std::string& adapter : {peft, gguf, peft + "/adapter_model.safetensors"}) {
+      SCOPED_TRACE(model + " " + adapter);
+      Running running(model, {adapter});
+      const auto base = running.run({0})[0], adapted = running.run({1})[0];
+      expect_near(adapted, want);
+      EXPECT_GT(std::abs(base[0] - want[0]) + std::abs(base[5] - want[5]), 0.05f)
+          << "the adapter matters";
+    }
+}
+
+// Goal: rows of one batch have their own adapters, and those of the model itself are the same bits
+// as without any.
+TEST(Adapter, RowsOfABatchDoNotTouchEachOther) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  const std::string one = write_gguf("one", matrices(1)), two = write_gguf("two", matrices(50));
+  const auto plain = Running(model).run({0})[0];
+  Running running(model, {one, two});
+  const auto alone_one = running.run({1})[0], alone_two = running.run({2})[0];
+  EXPECT_NE(alone_one, alone_two);
+  const auto mixed = running.run({0, 2, 1, 0});
+  EXPECT_EQ(mixed[0], plain);
+  EXPECT_EQ(mixed[1], alone_two);
+  EXPECT_EQ(mixed[2], alone_one);
+  EXPECT_EQ(mixed[3], plain);
+}
+
+// Goal: what does not fit or is not supported is refused when it is opened, with the numbers.
+TEST(Adapter, Refuses) {
+  const auto file = ModelFile::open(testing_support::write_tiny_gguf("llama"));
+  ASSERT_TRUE(file.ok());
+  const auto error = [&](const std::string& path) {
+    const auto opened = AdapterFile::open(path, file->config());
+    return opened.ok() ? std::string("(it opened)") : opened.error().message();
+  };
+  auto all = matrices(1);
+  EXPECT_THAT(error(write_gguf("r1", all, "qwen2")), HasSubstr("'qwen2', this one is 'llama'"));
+  EXPECT_THAT(error(write_gguf("r2", all, "llama", "model")), HasSubstr("general.type is 'model'"));
+  EXPECT_THAT(error("/nonexistent"), HasSubstr("/nonexistent"));
+  EXPECT_THAT(error(folder()), HasSubstr("adapter_config.json"));
+  EXPECT_THAT(error(write_gguf("r3", {})), HasSubstr("no matrices"));
+  EXPECT_THAT(error(write_peft("r4", all, {{"use_dora", true}})), HasSubstr("use_dora"));
+  EXPECT_THAT(error(write_peft("r5", all, {{"bias", "all"}})), HasSubstr("bias 'none'"));
+  EXPECT_THAT(error(write_peft("r6", all, {{"peft_type", "IA3"}})), HasSubstr("LORA"));
+  EXPECT_THAT(error(write_peft("r7", all, {{"lora_alpha", "x"}})), HasSubstr("lora_alpha"));
+  EXPECT_THAT(error(write_peft("r8", all, {{"lora_alpha", 1e300}})), HasSubstr("scale"));
+  auto damaged = all;
+  damaged[0].rows = 16, damaged[0].b.resize(16 * kRank);
+  EXPECT_THAT(error(write_peft("r9", damaged)),
+              HasSubstr("[4, 32] and its partner [16, 4]; the model asks for [rank, 32] and [32, "
+                        "rank]"));
+  damaged = all;
+  damaged[0].hugging_face = "model.layers.7.self_attn.q_proj";
+  damaged[0].gguf = "blk.7.attn_q";
+  EXPECT_THAT(error(write_peft("r10", damaged)), HasSubstr("of layer 7, the model has 2"));
+  EXPECT_THAT(error(write_gguf("r11", damaged)), HasSubstr("of layer 7, the model has 2"));
+  damaged[0].gguf = "token_embd", damaged[0].hugging_face = "model.embed_tokens";
+  EXPECT_THAT(error(write_gguf("r12", damaged)), HasSubstr("'token_embd.weight.lora_a' is not"));
+  EXPECT_THAT(error(write_peft("r13", damaged)), HasSubstr("embed_tokens.lora_A.weight' is not"));
+  EXPECT_EQ(AdapterFile::open(write_gguf("ok", all), file->config()).ok(), true);
+}
+
+}  // namespace
+}  // namespace altlas::model

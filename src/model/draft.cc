@@ -1,0 +1,128 @@
+#include "model/draft.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "ops/sample/sample.h"
+
+namespace altlas::model {
+
+Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t vocab_size,
+                                              std::span<const KvGroup> groups,
+                                              const ops::KvLayout& layout, uint32_t step_tokens_max,
+                                              uint32_t threads) {
+  ALTLAS_TRY(ModelFile file, ModelFile::open(path));
+  auto plan = std::make_unique<DraftPlan>(std::move(file));
+  const ModelConfig& config = plan->file.config();
+  const auto wrong = [&](const std::string& what) {
+    return invalid(fmt::format("draft model '{}': {}", path.substr(0, 300), what), "draft_model");
+  };
+  if (config.vocab_size != vocab_size)
+    return wrong(fmt::format("its vocabulary has {} tokens, the model's {}; they must be the same",
+                             config.vocab_size, vocab_size));
+  plan->layout = layout;
+  plan->layout.kv_heads = config.kv_heads;
+  plan->layout.head_dim = config.head_dim;
+  plan->groups = kv_groups(config);
+  if (plan->groups.size() > groups.size())
+    return wrong(fmt::format("its layers have {} kinds of windows, the model's {}; it may not have "
+                             "more",
+                             plan->groups.size(), groups.size()));
+  for (size_t g = 0; g < plan->groups.size(); ++g) {
+    const uint32_t own = plan->groups[g].window, kept = groups[g].window;
+    if (kept != 0 && (own == 0 || own > kept))
+      return wrong(fmt::format("its layers see {} tokens, but the model keeps {}; it may not see "
+                               "more",
+                               own == 0 ? "all" : std::to_string(own), kept));
+  }
+  Arena arena;
+  ALTLAS_TRY(const DecoderWeights weights,
+             lay_out_weights(plan->file.tensors(), config, arena, nullptr, {}));
+  plan->weight_bytes = (arena.used() + 4095) / 4096 * 4096;
+  plan->activation_bytes =
+      Decoder::workspace_bytes(config, weights, plan->layout, step_tokens_max, threads);
+  plan->activation_bytes = (plan->activation_bytes + 4095) / 4096 * 4096;
+  return plan;
+}
+
+Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> plan,
+                                                     const LoadOptions& options,
+                                                     uint32_t step_tokens_max,
+                                                     device::CpuDevice& device) {
+  std::unique_ptr<DraftModel> out(new DraftModel(std::move(plan)));
+  DraftPlan& own = *out->plan_;
+  ALTLAS_TRY(out->loaded_, load_weights(own.file, options, own.weight_bytes, device));
+  ALTLAS_TRY(out->workspace_, device.allocate("draft activations", own.activation_bytes));
+  for (KvGroup& group : own.groups) {
+    ALTLAS_TRY(device::Buffer buffer,
+               device.allocate("draft kv", group.blocks * group.block_bytes(own.layout)));
+    group.data = buffer.data();
+    out->kv_.push_back(std::move(buffer));
+  }
+  out->decoder_ = std::make_unique<Decoder>(
+      own.file.config(), out->loaded_.weights, own.groups, own.layout, step_tokens_max,
+      Arena(out->workspace_.data(), out->workspace_.size()), device.team());
+  return out;
+}
+
+BatchEntry DraftModel::one_token(const DraftEntry& entry, uint32_t index) const {
+  return {.tokens = entry.tokens.subspan(index, 1),
+          .position = entry.position + index,
+          .tables = entry.tables.first(plan_->groups.size())};
+}
+
+// The likeliest tokens behind the rows of the step become guess number `guess` of their entries.
+void DraftModel::take_likeliest(std::span<DraftEntry> entries, uint32_t guess) {
+  targets_.clear();
+  for (DraftEntry& entry : entries)
+    if (entry.guesses > guess)
+      targets_.push_back(&entry.tokens[entry.tokens.size() - entry.guesses + guess]);
+  const size_t vocab = plan_->file.config().vocab_size;
+  for (size_t first = 0; first < rows_.size(); first += kHeadRowsMax) {
+    const size_t count = std::min<size_t>(kHeadRowsMax, rows_.size() - first);
+    decoder_->head(std::span<const uint32_t>(rows_).subspan(first, count),
+                   [&](size_t i, float* logits) {
+                     *targets_[first + i] = ops::argmax_cpu(logits, vocab);
+                   });
+  }
+}
+
+void DraftModel::guess(std::span<DraftEntry> entries) {
+  batch_.clear();
+  rows_.clear();
+  uint32_t row = 0, most = 0;
+  for (const DraftEntry& entry : entries) {
+    const size_t known = entry.tokens.size() - entry.guesses;
+    batch_.push_back({.tokens = entry.tokens.first(known),
+                      .position = entry.position,
+                      .tables = entry.tables.first(plan_->groups.size())});
+    row += static_cast<uint32_t>(known);
+    if (entry.guesses > 0) rows_.push_back(row - 1);
+    most = std::max(most, entry.guesses);
+  }
+  decoder_->forward(batch_);
+  take_likeliest(entries, 0);
+  for (uint32_t guess = 1; guess < most; ++guess) {
+    batch_.clear();
+    rows_.clear();
+    for (const DraftEntry& entry : entries) {
+      if (entry.guesses <= guess) continue;
+      rows_.push_back(static_cast<uint32_t>(rows_.size()));
+      const auto known = static_cast<uint32_t>(entry.tokens.size()) - entry.guesses;
+      batch_.push_back(one_token(entry, known + guess - 1));
+    }
+    decoder_->forward(batch_);
+    take_likeliest(entries, guess);
+  }
+}
+
+void DraftModel::keep_last(std::span<const DraftEntry> entries) {
+  batch_.clear();
+  for (const DraftEntry& entry : entries)
+    batch_.push_back(one_token(entry, static_cast<uint32_t>(entry.tokens.size()) - 1));
+  if (!batch_.empty()) decoder_->forward(batch_);
+}
+
+}  // namespace altlas::model

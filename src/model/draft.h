@@ -1,0 +1,76 @@
+// A small model that guesses what the large one says next. Its KV lies in blocks of the same ids.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "device/cpu/cpu_device.h"
+#include "model/decoder.h"
+#include "model/load_weights.h"
+#include "model/model_file.h"
+
+namespace altlas::model {
+
+struct DraftPlan {
+  explicit DraftPlan(ModelFile opened) : file(std::move(opened)) {}
+
+  ModelFile file;
+  ops::KvLayout layout;
+  std::vector<KvGroup> groups;  // Group g's blocks are those of the large model's group g.
+  uint64_t weight_bytes = 0;
+  uint64_t activation_bytes = 0;
+};
+
+// `groups`: of the model that it guesses for, `vocab_size` as well; layout: its types and block
+// size. Errors: as ModelFile::open; kInvalid where the vocabularies or the windows do not fit, with
+// the numbers.
+Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t vocab_size,
+                                              std::span<const KvGroup> groups,
+                                              const ops::KvLayout& layout, uint32_t step_tokens_max,
+                                              uint32_t threads);
+
+// Some tokens of one slot: known ones, then room for guesses.
+struct DraftEntry {
+  std::span<int32_t> tokens;
+  uint32_t guesses = 0;  // The last so many of `tokens` are to be guessed.
+  uint32_t position = 0;
+  std::span<const std::vector<uint32_t>> tables;
+};
+
+// Threads: the rank's.
+class DraftModel {
+ public:
+  // plan: groups' blocks are set. Errors: as load_weights, kBusy.
+  static Result<std::unique_ptr<DraftModel>> load(std::unique_ptr<DraftPlan> plan,
+                                                  const LoadOptions& options,
+                                                  uint32_t step_tokens_max,
+                                                  device::CpuDevice& device);
+
+  // Computes KV of the known tokens and fills in the guesses, the likeliest token each. KV of the
+  // last guess is not there yet.
+  void guess(std::span<DraftEntry> entries);
+  // Computes KV of the last guess of entries whose guesses were all right.
+  void keep_last(std::span<const DraftEntry> entries);
+  const std::vector<KvGroup>& groups() const { return plan_->groups; }
+  const ops::KvLayout& layout() const { return plan_->layout; }
+
+ private:
+  explicit DraftModel(std::unique_ptr<DraftPlan> plan) : plan_(std::move(plan)) {}
+  BatchEntry one_token(const DraftEntry& entry, uint32_t index) const;
+  void take_likeliest(std::span<DraftEntry> entries, uint32_t guess);
+
+  std::unique_ptr<DraftPlan> plan_;
+  LoadedWeights loaded_;
+  device::Buffer workspace_;
+  std::vector<device::Buffer> kv_;
+  std::unique_ptr<Decoder> decoder_;
+  // Of the step that runs.
+  std::vector<BatchEntry> batch_;
+  std::vector<uint32_t> rows_;
+  std::vector<int32_t*> targets_;
+};
+
+}  // namespace altlas::model
