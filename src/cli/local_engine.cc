@@ -84,6 +84,9 @@ Result<engine::LoadReplica> make_load(const config::EngineConfig& config,
   load.memory_utilization = config.gpu_memory_utilization;
   load.kv_dtype = std::string(to_string(config.kv_dtype));
   load.prefix_caching = config.enable_prefix_caching;
+  load.swap_bytes = static_cast<uint64_t>(config.swap_bytes);
+  load.speculative_tokens = static_cast<uint32_t>(config.speculative_tokens);
+  for (const auto& [name, path] : config.lora_modules) load.adapters.push_back({name, path});
   return load;
 }
 
@@ -129,6 +132,9 @@ Result<std::unique_ptr<LocalEngine>> LocalEngine::open(const SettingFlags& flags
   std::unique_ptr<LocalEngine> out(new LocalEngine);
   ALTLAS_TRY(out->load_, make_load(loaded.config.engine, devices));
   ALTLAS_TRY(out->load_.model_path, model_file(flags.model));
+  if (const std::string& draft = loaded.config.engine.draft_model; !draft.empty()) {
+    ALTLAS_TRY(out->load_.draft_model_path, model_file(draft));
+  }
   ALTLAS_TRY(out->text_, load_model_text(out->load_.model_path));
   out->model_name_ = !flags.served_model_name.empty() ? flags.served_model_name
                      : !flags.model.empty()           ? flags.model
@@ -144,6 +150,7 @@ Result<LocalAnswer> LocalEngine::run(engine::SubmitSequence sequence, const Say&
   LocalAnswer answer;
   answer.prompt_tokens = static_cast<uint32_t>(sequence.prompt.size());
   sequence.sequence = SequenceId{next_sequence_++};
+  if (!load_.adapters.empty()) sequence.adapter = load_.adapters.back().name;
   const SequenceId id = sequence.sequence;
   const TimeUs started = system_clock().now();
   TimeUs first = 0;

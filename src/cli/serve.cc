@@ -220,8 +220,21 @@ Result<std::vector<server::ServedModel>> served_models(
     served.tokenizer = text.tokenizer;
     served.chat_template = text.chat_template;
     served.task_types = one.task_types;
-    models.push_back(std::move(served));
+    if (!one.load.draft_model_path.empty()) {
+      ALTLAS_TRY(one.load.draft_model_path, model_file(one.load.draft_model_path));
+    }
+    models.push_back(served);
+    served.task_types.clear();
+    served.parent = one.model;
+    for (const engine::AdapterFile& adapter : one.load.adapters) {
+      served.id = served.adapter = adapter.name;
+      models.push_back(served);
+    }
   }
+  for (size_t i = 0; i < models.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (models[i].id == models[j].id && !(models[i].adapter.empty() && models[j].adapter.empty()))
+        return invalid(fmt::format("lora_modules: '{}' is the name of two models", models[i].id));
   return models;
 }
 

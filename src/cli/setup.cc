@@ -58,6 +58,9 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--kv-dtype", "engine.kv_dtype", FlagSet::kEngine},
     {"--gpu-memory-utilization", "engine.gpu_memory_utilization", FlagSet::kEngine},
     {"--simd", "engine.simd", FlagSet::kEngine},
+    {"--swap-bytes", "engine.swap_bytes", FlagSet::kEngine},
+    {"--speculative-tokens", "engine.speculative_tokens", FlagSet::kEngine},
+    {"--draft-model", "engine.draft_model", FlagSet::kEngine},
 };
 
 // Variables that are ours but no settings: the kernels' switch, the client's server, what a server
@@ -90,6 +93,30 @@ int fail(const Error& error) {
   }
 }
 
+namespace {
+std::string json_text(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
+}
+
+// All values of --lora NAME=PATH as one map.
+Result<std::string> lora_map(const std::vector<std::string>& values) {
+  std::string out = "{";
+  for (const std::string& value : values) {
+    const size_t equals = value.find('=');
+    if (equals == 0 || equals == std::string::npos || equals + 1 == value.size())
+      return invalid(fmt::format("'{}': write NAME=PATH", value));
+    out += json_text(value.substr(0, equals)) + ": " + json_text(value.substr(equals + 1)) + ",";
+  }
+  out.back() = '}';
+  return out;
+}
+}  // namespace
+
 void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set) {
   app.add_option("--config", out.config_file, "Configuration file (YAML)");
   app.add_option("--model", out.model,
@@ -107,6 +134,17 @@ void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set) {
         ->type_name("")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
+  if ((static_cast<uint8_t>(set) & static_cast<uint8_t>(FlagSet::kEngine)) == 0) return;
+  const auto keep_lora = [&out](const std::vector<std::string>& values) {
+    const Result<std::string> map = lora_map(values);
+    if (map.ok()) out.flags.push_back({"engine.lora_modules", *map, "--lora"});
+    return map.ok();
+  };
+  app.add_option("--lora,--lora-modules", keep_lora,
+                 "LoRA adapter NAME=PATH of the default model: a GGUF file or a PEFT folder; "
+                 "requests give NAME as their model")
+      ->type_name("")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 config::LoadInput load_input(const SettingFlags& flags) {

@@ -1,6 +1,7 @@
 // Section `engine`: how a replica computes, unless its deployment says otherwise.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,8 @@ struct EngineConfig {
   bool enable_prefix_caching = true;
   int64_t executor_depth = 1;
   int64_t speculative_tokens = 0;
+  std::string draft_model;
+  std::map<std::string, std::string> lora_modules;
   bool in_process_workers = false;
   bool repack_cache = true;
   std::string simd;
@@ -122,6 +125,12 @@ struct EngineConfig {
             .unit = "tokens",
             .min = 0,
             .max = 64});
+    field("draft_model", &S::draft_model,
+          FieldInfo{.help = "Small model of the same vocabulary that guesses for the default "
+                            "model; empty guesses from the text so far."});
+    field("lora_modules", &S::lora_modules,
+          FieldInfo{.help = "LoRA adapters of the default model: the name that requests give as "
+                            "model, and a GGUF file or a PEFT folder."});
   }
 };
 

@@ -172,6 +172,11 @@ ReplicaView Core::view(const Slot& slot) const {
   out.generated_tokens = slot.stats.generated_tokens;
   out.prompt_tokens = slot.stats.prompt_tokens;
   out.preemptions = slot.stats.preemptions;
+  out.prefix_query_tokens = slot.stats.prefix_query_tokens;
+  out.prefix_hit_tokens = slot.stats.prefix_hit_tokens;
+  out.swapped_blocks = slot.stats.swapped_blocks;
+  out.speculative_drafted = slot.stats.speculative_drafted;
+  out.speculative_accepted = slot.stats.speculative_accepted;
   out.simd = slot.loaded.simd;
   out.embedding_size = slot.loaded.embedding_size;
   out.generates = slot.loaded.generates;

@@ -70,6 +70,31 @@ void ServiceMetrics::picture(std::span<const DeviceView> devices,
     for (const auto& [state, count] : states)
       registry_->gauge(kReplicas, {deployment.name, state})->set(count);
   }
+  std::map<ReplicaId, ReplicaView> now;
+  for (const DeploymentView& deployment : deployments) {
+    for (size_t i = 0; i < deployment.replicas.size(); ++i) {
+      replica(deployment.replicas[i], std::to_string(i));
+      now[deployment.replicas[i].id] = deployment.replicas[i];
+    }
+  }
+  seen_ = std::move(now);
+}
+
+// What its counts grew by since the last picture; a restarted replica counts from 0.
+void ServiceMetrics::replica(const ReplicaView& view, const std::string& place) {
+  const auto found = seen_.find(view.id);
+  const ReplicaView before = found == seen_.end() ? ReplicaView() : found->second;
+  const auto count = [&](const MetricDef& metric, uint64_t ReplicaView::* member) {
+    auto* counter = registry_->counter(metric, {view.deployment, place});
+    const uint64_t from = before.*member, until = view.*member;
+    if (until > from) counter->add(static_cast<double>(until - from));
+  };
+  count(kPrefixQueryTokens, &ReplicaView::prefix_query_tokens);
+  count(kPrefixHitTokens, &ReplicaView::prefix_hit_tokens);
+  count(kPreemptions, &ReplicaView::preemptions);
+  count(kSwappedBlocks, &ReplicaView::swapped_blocks);
+  count(kDraftedTokens, &ReplicaView::speculative_drafted);
+  count(kAcceptedTokens, &ReplicaView::speculative_accepted);
 }
 
 }  // namespace altlas::control

@@ -22,7 +22,10 @@ class ServiceMetrics {
 
  private:
   telemetry::Registry* const registry_;
-  std::map<TaskId, TimeUs> last_token_;  // Of running tasks.
+  void replica(const ReplicaView& view, const std::string& place);
+
+  std::map<TaskId, TimeUs> last_token_;    // Of running tasks.
+  std::map<ReplicaId, ReplicaView> seen_;  // Of replicas in the last picture.
 };
 
 }  // namespace altlas::control

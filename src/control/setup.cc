@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 
 namespace altlas::control {
@@ -25,7 +26,27 @@ engine::LoadReplica load_of(const config::EngineConfig& engine) {
   load.memory_utilization = engine.gpu_memory_utilization;
   load.kv_dtype = std::string(to_string(engine.kv_dtype));
   load.prefix_caching = engine.enable_prefix_caching;
+  load.swap_bytes = static_cast<uint64_t>(engine.swap_bytes);
+  load.speculative_tokens = static_cast<uint32_t>(engine.speculative_tokens);
   return load;
+}
+
+// What the section `models` says of a deployment's model; the default one's is in `engine` too.
+void take_extras(const config::Config& config, const config::DeploymentConfig& one,
+                 const ModelSetup& model, engine::LoadReplica& load) {
+  const bool is_default = one.model.empty() || one.model == model.id;
+  const std::string& name = one.model.empty() ? model.id : one.model;
+  std::map<std::string, std::string> adapters;
+  const auto configured = std::ranges::find(config.models, name, &config::ModelConfig::name);
+  if (configured != config.models.end()) {
+    load.draft_model_path = configured->draft_model;
+    adapters = configured->adapters;
+  }
+  if (is_default) {
+    if (!config.engine.draft_model.empty()) load.draft_model_path = config.engine.draft_model;
+    for (const auto& [adapter, path] : config.engine.lora_modules) adapters[adapter] = path;
+  }
+  for (auto& [adapter, path] : adapters) load.adapters.push_back({adapter, path});
 }
 
 std::string model_path(const config::Config& config, const std::string& name,
@@ -63,6 +84,7 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
   out.model = one.model.empty() || one.model == model.id ? model.id : one.name;
   out.load = load_of(engine);
   out.load.model_path = model_path(config, one.model, model);
+  take_extras(config, one, model, out.load);
   if (one.num_gpus && *one.num_gpus > 0 && *one.num_gpus < 1)
     out.load.memory_utilization *= *one.num_gpus;
   const size_t ranks = size_t{out.load.tensor_parallel_size} * out.load.pipeline_parallel_size;

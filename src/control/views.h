@@ -93,6 +93,8 @@ struct ReplicaView {
   uint32_t sequences_max = 0, model_len_max = 0, kv_blocks = 0, block_tokens = 0;
   uint64_t kv_tokens_free = 0;
   uint64_t generated_tokens = 0, prompt_tokens = 0, preemptions = 0;
+  uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0, swapped_blocks = 0;
+  uint64_t speculative_drafted = 0, speculative_accepted = 0;
   std::string simd;
   uint32_t embedding_size = 0;  // Values of an embedding; 0: the model gives none.
   bool generates = true;        // False: it only embeds.

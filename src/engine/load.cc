@@ -18,6 +18,9 @@ namespace altlas::engine {
 
 namespace {
 
+constexpr uint32_t kSpeculativeTokensMax = 64;
+constexpr size_t kAdaptersMax = 256;
+constexpr size_t kAdapterNameBytesMax = 200;
 constexpr uint32_t kEchoSequencesMax = 1024;  // Answered at once: what waits is in the inbox.
 
 CoreOptions core_options(const LoadReplica& load) {
@@ -45,6 +48,41 @@ Result<std::vector<device::DeviceSpec>> devices_of(const LoadReplica& load) {
   return devices;
 }
 
+Result<void> check_adapters(const LoadReplica& load) {
+  if (load.adapters.size() > kAdaptersMax)
+    return invalid(fmt::format("{} LoRA adapters; at most {} are possible", load.adapters.size(),
+                               kAdaptersMax),
+                   "lora_modules");
+  for (size_t i = 0; i < load.adapters.size(); ++i) {
+    const std::string& name = load.adapters[i].name;
+    if (name.empty() || name.size() > kAdapterNameBytesMax)
+      return invalid(fmt::format("a LoRA adapter's name has 1 to {} bytes", kAdapterNameBytesMax),
+                     "lora_modules");
+    for (size_t j = 0; j < i; ++j)
+      if (load.adapters[j].name == name)
+        return invalid(fmt::format("two LoRA adapters are called '{}'", name), "lora_modules");
+  }
+  return {};
+}
+
+// The draft model spells its tokens as the model does.
+Result<void> check_draft(const LoadReplica& load, const text::Tokenizer& tokenizer) {
+  if (load.speculative_tokens == 0 || load.draft_model_path.empty()) return {};
+  ALTLAS_TRY(const auto draft, open_tokenizer(load.draft_model_path));
+  const auto differ = [&](const std::string& how) {
+    return invalid(fmt::format("draft model '{}': {}; it must have the model's own vocabulary",
+                               load.draft_model_path.substr(0, 300), how),
+                   "draft_model");
+  };
+  if (draft->vocab_size() != tokenizer.vocab_size())
+    return differ(
+        fmt::format("{} tokens, the model has {}", draft->vocab_size(), tokenizer.vocab_size()));
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
+    if (draft->token_bytes(id) != tokenizer.token_bytes(id))
+      return differ(fmt::format("token {} is another one", id));
+  return {};
+}
+
 Result<void> check(const LoadReplica& load) {
   if (load.kind != "model" && load.kind != "echo") {
     return invalid(fmt::format("replica kind '{}'; known are model and echo", load.kind), "kind");
@@ -58,6 +96,17 @@ Result<void> check(const LoadReplica& load) {
     return invalid(fmt::format("kv_block_tokens {}; 1 to 1024 are possible", load.block_tokens),
                    "kv_block_tokens");
   }
+  if (load.speculative_tokens > kSpeculativeTokensMax)
+    return invalid(fmt::format("speculative_tokens {}; at most {} are possible",
+                               load.speculative_tokens, kSpeculativeTokensMax),
+                   "speculative_tokens");
+  if (load.speculative_tokens > 0 && load.executor_depth > 1)
+    return invalid(
+        fmt::format("speculative_tokens needs executor_depth 1, it is {}: guesses follow "
+                    "tokens that are known",
+                    load.executor_depth),
+        "executor_depth");
+  ALTLAS_TRY_VOID(check_adapters(load));
   if (!(load.memory_utilization > 0 && load.memory_utilization <= 1)) {
     return invalid(
         fmt::format("gpu_memory_utilization {}; above 0, at most 1", load.memory_utilization),
@@ -83,6 +132,9 @@ Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
         DeviceId{static_cast<int32_t>(i < load.device_ids.size() ? load.device_ids[i] : i)};
     const uint32_t index = i < load.ranks.size() ? load.ranks[i] : static_cast<uint32_t>(i);
     rank.load.path = load.model_path;
+    for (const AdapterFile& adapter : load.adapters) rank.load.adapters.push_back(adapter.path);
+    rank.load.draft_path = load.speculative_tokens > 0 ? load.draft_model_path : "";
+    rank.load.swap_bytes = load.swap_bytes;
     rank.load.shard = {.tp_rank = index % load.tensor_parallel_size,
                        .tp_size = load.tensor_parallel_size,
                        .pp_rank = index / load.tensor_parallel_size,
@@ -144,6 +196,7 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
   ALTLAS_TRY(const auto devices, devices_of(load));
   if (progress) progress(LoadProgress{"tokenizer", 0});
   ALTLAS_TRY(loaded->tokenizer, open_tokenizer(load.model_path));
+  ALTLAS_TRY_VOID(check_draft(load, *loaded->tokenizer));
   switch (devices.front().kind) {
     case device::DeviceKind::kCpu: {
       ALTLAS_TRY(loaded->executor, open_cpu(load, devices, *loaded->tokenizer, progress));
