@@ -1,0 +1,64 @@
+// Automaton: a deterministic finite automaton over bytes and a few symbols more.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "text/grammar/limits.h"
+
+namespace altlas::text::grammar {
+
+// 0 … 255 are bytes.
+inline constexpr uint32_t kTextBegin = 256;  // Before the first byte of a searched text.
+inline constexpr uint32_t kTextEnd = 257;    // After the last.
+inline constexpr uint32_t kCallBase = 258;   // kCallBase + r: a text of rule r.
+
+struct Edge {
+  uint32_t lo = 0;  // Symbols lo … hi.
+  uint32_t hi = 0;
+  uint32_t to = 0;
+};
+
+// Every state can be reached from state 0 and reaches an accepting one. No state: matches nothing.
+struct Automaton {
+  struct State {
+    std::vector<Edge> edges;  // By symbol; apart.
+    bool accepts = false;
+  };
+  std::vector<State> states;
+
+  bool empty() const { return states.empty(); }
+  // The next state, or -1.
+  int64_t next(uint32_t state, uint32_t symbol) const;
+  bool matches(std::string_view text) const;
+};
+
+// With empty moves; made by expressions.
+struct Nfa {
+  struct State {
+    std::vector<Edge> edges;
+    std::vector<uint32_t> empty_moves;
+  };
+  std::vector<State> states;
+  uint32_t start = 0;
+  uint32_t end = 0;
+
+  uint32_t add() {
+    states.emplace_back();
+    return static_cast<uint32_t>(states.size() - 1);
+  }
+};
+
+Result<Automaton> determinize(const Nfa& nfa, Budget& budget);
+// Fewest states. Only worth it before products.
+Result<Automaton> minimize(const Automaton& automaton, Budget& budget);
+Result<Automaton> intersect(const Automaton& a, const Automaton& b, Budget& budget);
+// Every text of bytes that `a` does not match. a: bytes only.
+Result<Automaton> complement(const Automaton& a, Budget& budget);
+// The texts t for which `a` matches kTextBegin t kTextEnd.
+Result<Automaton> between_marks(const Automaton& a, Budget& budget);
+// Drops states that can't be reached or reach nothing.
+Automaton trim(Automaton automaton);
+
+}  // namespace altlas::text::grammar

@@ -1,0 +1,151 @@
+#include "text/grammar/configurations.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/hash.h"
+
+namespace altlas::text::grammar {
+
+Configurations::Configurations(std::shared_ptr<const Program> program)
+    : program_(std::move(program)) {
+  intern(Configuration());  // kDead.
+}
+
+int32_t Configurations::start() {
+  Configuration made;
+  ++round_;
+  close_over(intern_frame(program_->rules[0].start, 0, kBottom), made);
+  return intern(std::move(made));
+}
+
+int32_t Configurations::start_at(uint32_t state) {
+  Configuration made;
+  ++round_;
+  close_over(intern_frame(state, 0, kOpen), made);
+  return intern(std::move(made));
+}
+
+int32_t Configurations::compute_next(int32_t configuration, uint8_t byte) {
+  Configuration made;
+  ++round_;
+  const std::vector<int32_t> heads = at(configuration).heads;
+  work_ += heads.size();
+  for (const int32_t head : heads) {
+    const Frame frame = frames_[static_cast<size_t>(head)];
+    const auto& edges = program_->states[frame.state].bytes;
+    // Counted rules may have two edges for a byte: one ends the round.
+    for (const Program::ByteEdge& edge : edges) {
+      if (edge.lo > byte || edge.hi < byte) continue;
+      const uint32_t count = frame.count + (program_->states[edge.to].counts ? 1 : 0);
+      close_over(intern_frame(edge.to, count, frame.below), made);
+    }
+  }
+  const int32_t to = intern(std::move(made));
+  next_[static_cast<size_t>(configuration) * 256 + byte] = to;
+  return to;
+}
+
+void Configurations::close_over(int32_t frame, Configuration& into) {
+  open_.assign(1, frame);
+  for (size_t visits = 0; !open_.empty() && into.heads.size() < kHeadsMax; ++visits) {
+    if (visits == 4 * kHeadsMax) return;
+    const int32_t one = open_.back();
+    open_.pop_back();
+    seen_.resize(frames_.size(), 0);
+    if (std::exchange(seen_[static_cast<size_t>(one)], round_) == round_) continue;
+    ++work_;
+    visit(one, into);
+  }
+}
+
+void Configurations::visit(int32_t index, Configuration& into) {
+  const Frame frame = frames_[static_cast<size_t>(index)];
+  const Program::State& state = program_->states[frame.state];
+  const Program::Rule& rule = program_->rules[state.rule];
+  const bool relative = frame.below == kOpen;
+  const bool may_go_on = !state.counts || relative || frame.count < rule.max;
+  if (may_go_on && !state.bytes.empty()) into.heads.push_back(index);
+  if (may_go_on && frame.depth < kStackDepthMax) {
+    for (const Program::Call& call : state.calls) {
+      const Program::State& after = program_->states[call.to];
+      const uint32_t count = frame.count + (after.counts ? 1 : 0);
+      // What has nothing left to do needs no frame; but an open stack's last frame stays.
+      const bool leaves = after.leads_nowhere() && after.accepts && !after.counts && !relative;
+      const int32_t below = leaves ? frame.below : intern_frame(call.to, count, frame.below);
+      open_.push_back(intern_frame(program_->rules[call.rule].start, 0, below));
+    }
+  }
+  const bool may_end = state.accepts && (!state.counts || relative || frame.count >= rule.min);
+  if (!may_end) return;
+  if (frame.below == kBottom)
+    into.is_final = true;
+  else if (frame.below == kOpen)
+    into.opens = true;
+  else
+    open_.push_back(frame.below);
+}
+
+int32_t Configurations::intern_frame(uint32_t state, uint32_t count, int32_t below) {
+  const uint64_t hash = Hasher().add(state).add(count).add(below).value();
+  std::vector<int32_t>& same = frame_ids_[hash];
+  for (const int32_t id : same) {
+    const Frame& frame = frames_[static_cast<size_t>(id)];
+    if (frame.state == state && frame.count == count && frame.below == below) return id;
+  }
+  const uint32_t depth = below < 0 ? 1 : frames_[static_cast<size_t>(below)].depth + 1;
+  same.push_back(static_cast<int32_t>(frames_.size()));
+  frames_.push_back({state, count, below, depth});
+  bytes_ += sizeof(Frame) + 96;
+  return same.back();
+}
+
+int32_t Configurations::intern(Configuration made) {
+  std::ranges::sort(made.heads);
+  Hasher hasher;
+  hasher.add(made.is_final).add(made.opens).add(std::span<const int32_t>(made.heads));
+  std::vector<int32_t>& same = ids_[hasher.value()];
+  for (const int32_t id : same) {
+    const Configuration& one = at(id);
+    if (one.heads == made.heads && one.is_final == made.is_final && one.opens == made.opens)
+      return id;
+  }
+  made.rounds = rounds_of(made);
+  same.push_back(static_cast<int32_t>(configurations_.size()));
+  bytes_ += sizeof(Configuration) + 4 * made.heads.size() + 256 * sizeof(int32_t) + 96;
+  configurations_.push_back(std::move(made));
+  next_.resize(next_.size() + 256, kUnknown);
+  if (same.back() == kDead) std::ranges::fill(next_, kDead);
+  return same.back();
+}
+
+uint32_t Configurations::rounds_of(const Configuration& configuration) const {
+  uint32_t least = UINT32_MAX;
+  for (int32_t index : configuration.heads) {
+    while (frame(index).below >= 0) index = frame(index).below;
+    const Frame& last = frame(index);
+    if (last.below != kOpen) return 0;
+    const Program::State& state = program_->states[last.state];
+    const bool inside = program_->rules[state.rule].counted && !state.counts;
+    least = std::min(least, last.count + (inside ? 1 : 0));
+  }
+  return configuration.heads.empty() ? 0 : least;
+}
+
+int32_t Configurations::take_over(const Configurations& other, int32_t configuration) {
+  const Configuration& theirs = other.at(configuration);
+  Configuration made;
+  made.is_final = theirs.is_final;
+  for (const int32_t head : theirs.heads) {
+    std::vector<Frame> stack;
+    for (int32_t index = head; index >= 0; index = stack.back().below)
+      stack.push_back(other.frame(index));
+    int32_t below = kBottom;
+    for (size_t i = stack.size(); i-- > 0;)
+      below = intern_frame(stack[i].state, stack[i].count, below);
+    made.heads.push_back(below);
+  }
+  return intern(std::move(made));
+}
+
+}  // namespace altlas::text::grammar

@@ -1,0 +1,410 @@
+#include "text/grammar/regex.h"
+
+#include <fmt/format.h>
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "text/grammar/program.h"
+#include "text/utf8.h"
+
+namespace altlas::text::grammar {
+
+namespace {
+
+using Ranges = std::vector<CodeRange>;
+
+const Ranges kDigit{{'0', '9'}};
+const Ranges kWord{{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+const Ranges kSpace{{'\t', '\r'}, {' ', ' '}};
+const Ranges kLineEnds{{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
+
+// Code points whose general category's name starts with one of `names` ("L", "Lu").
+Ranges category_ranges(const std::vector<std::string_view>& names) {
+  Ranges out;
+  for (uint32_t c = 0; c <= kCodePointMax; ++c) {
+    const std::string_view name = utf8proc_category_string(static_cast<utf8proc_int32_t>(c));
+    const auto fits = [&](std::string_view wanted) { return name.starts_with(wanted); };
+    if (!std::ranges::any_of(names, fits)) continue;
+    if (!out.empty() && out.back().hi + 1 == c)
+      out.back().hi = c;
+    else
+      out.push_back({c, c});
+  }
+  return out;
+}
+
+void append(Ranges& to, const Ranges& from) { to.insert(to.end(), from.begin(), from.end()); }
+
+// \D, \W, \S: outside of the class in ASCII and in Unicode.
+Ranges opposite(char name) {
+  static const Ranges kNotDigit = complement(category_ranges({"Nd"}));
+  static const Ranges kNotWord = [] {
+    Ranges all = category_ranges({"L", "N", "M"});
+    append(all, kWord);
+    return complement(all);
+  }();
+  static const Ranges kNotSpace = [] {
+    Ranges all = category_ranges({"Z"});
+    append(all, {{'\t', '\r'}, {0x1C, 0x20}, {0x85, 0x85}, {0xFEFF, 0xFEFF}});
+    return complement(all);
+  }();
+  return name == 'D' ? kNotDigit : name == 'W' ? kNotWord : kNotSpace;
+}
+
+class Reader {
+ public:
+  explicit Reader(std::string_view text) : text_(text) {}
+
+  Result<ExpressionPtr> read() {
+    if (text_.size() > kGrammarBytesMax) return wrong("the pattern is too long");
+    if (!is_valid_utf8(text_)) return wrong("the pattern is not valid UTF-8");
+    ALTLAS_TRY(ExpressionPtr all, alternatives(0));
+    if (at_ < text_.size()) return wrong("')' has no '('");
+    return all;
+  }
+
+ private:
+  Error wrong(std::string_view what) const {
+    return invalid(fmt::format("regular expression, at byte {}: {}", at_, what));
+  }
+  bool more() const { return at_ < text_.size(); }
+  char peek(size_t ahead = 0) const {
+    return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0';
+  }
+  bool take(std::string_view token) {
+    if (!text_.substr(at_).starts_with(token)) return false;
+    at_ += token.size();
+    return true;
+  }
+  uint32_t take_code_point() {
+    const Utf8Char c = decode_utf8(text_.substr(at_));
+    at_ += c.length;
+    return c.code_point;
+  }
+
+  Result<ExpressionPtr> alternatives(size_t depth) {
+    if (depth > kGrammarNestingMax)
+      return wrong(fmt::format("groups lie deeper than {}", kGrammarNestingMax));
+    std::vector<ExpressionPtr> parts;
+    do {
+      std::vector<ExpressionPtr> run;
+      while (more() && peek() != '|' && peek() != ')') {
+        ALTLAS_TRY(ExpressionPtr one, repeated(depth));
+        run.push_back(std::move(one));
+      }
+      parts.push_back(sequence(std::move(run)));
+    } while (take("|"));
+    return choice(std::move(parts));
+  }
+
+  Result<ExpressionPtr> repeated(size_t depth) {
+    ALTLAS_TRY(ExpressionPtr one, atom(depth));
+    size_t levels = 0;
+    while (more()) {
+      uint32_t min = 0, max = kUnlimited;
+      if (take("*")) {
+      } else if (take("+")) {
+        min = 1;
+      } else if (take("?")) {
+        max = 1;
+      } else if (peek() == '{' && peek(1) >= '0' && peek(1) <= '9') {
+        ALTLAS_TRY_VOID(counts(min, max));
+      } else {
+        break;
+      }
+      if (one->kind == Expression::Kind::kSymbol) return wrong("^ and $ can't be repeated");
+      if (++levels > 1) return wrong("a repetition of a repetition needs a group: (a*)*");
+      if (peek() == '+') return wrong("possessive repetitions are not supported");
+      take("?");  // Lazy: the same texts.
+      one = repeat(std::move(one), min, max);
+    }
+    return one;
+  }
+
+  Result<uint32_t> number() {
+    uint64_t value = 0;
+    if (peek() < '0' || peek() > '9') return wrong("a number was expected");
+    while (peek() >= '0' && peek() <= '9') {
+      value = value * 10 + static_cast<uint64_t>(text_[at_++] - '0');
+      if (value > kRepetitionMax)
+        return wrong(fmt::format("repetitions are at most {}", kRepetitionMax));
+    }
+    return static_cast<uint32_t>(value);
+  }
+
+  Result<void> counts(uint32_t& min, uint32_t& max) {
+    ++at_;
+    ALTLAS_TRY(min, number());
+    max = min;
+    if (take(",")) {
+      max = kUnlimited;
+      if (peek() != '}') {
+        ALTLAS_TRY(max, number());
+      }
+    }
+    if (!take("}")) return wrong("'}' is missing");
+    if (min > max) return wrong("a repetition's minimum is above its maximum");
+    return {};
+  }
+
+  Result<ExpressionPtr> atom(size_t depth) {
+    if (take("(")) {
+      if (take("?")) {
+        if (take("P<") || (peek() == '<' && peek(1) != '=' && peek(1) != '!' && take("<"))) {
+          while (more() && peek() != '>') ++at_;
+          if (!take(">")) return wrong("'>' of a group's name is missing");
+        } else if (!take(":")) {
+          return wrong("look-around, flags and atomic groups are not supported; (?:...) is");
+        }
+      }
+      ALTLAS_TRY(ExpressionPtr inside, alternatives(depth + 1));
+      if (!take(")")) return wrong("')' is missing");
+      return inside;
+    }
+    if (take("^")) return symbol(kTextBegin);
+    if (take("$")) return symbol(kTextEnd);
+    if (take(".")) return character(complement(kLineEnds));
+    if (take("[")) {
+      ALTLAS_TRY(const Ranges ranges, char_class());
+      return character(ranges);
+    }
+    if (take("\\")) {
+      ALTLAS_TRY(const Ranges ranges, escape(/*in_class=*/false));
+      return character(ranges);
+    }
+    if (peek() == '*' || peek() == '+' || peek() == '?') return wrong("nothing to repeat");
+    const uint32_t c = take_code_point();
+    return character({{c, c}});
+  }
+
+  Result<uint32_t> hex(size_t digits) {
+    uint32_t value = 0;
+    for (size_t i = 0; i < digits; ++i) {
+      const char c = peek();
+      const int digit = c >= '0' && c <= '9'   ? c - '0'
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                               : -1;
+      if (digit < 0) return wrong("a hexadecimal digit was expected");
+      value = value * 16 + static_cast<uint32_t>(digit);
+      ++at_;
+    }
+    return value;
+  }
+
+  Result<uint32_t> unicode_escape() {
+    uint32_t value = 0;
+    if (take("{")) {
+      size_t digits = 0;
+      while (digits < 6 && digits + at_ < text_.size() && peek(digits) != '}') ++digits;
+      if (digits == 0) return wrong("a code point was expected");
+      ALTLAS_TRY(value, hex(digits));
+      if (!take("}")) return wrong("'}' is missing");
+    } else {
+      ALTLAS_TRY(value, hex(4));
+      if (value >= 0xD800 && value < 0xDC00 && take("\\u")) {
+        ALTLAS_TRY(const uint32_t low, hex(4));
+        if (low < 0xDC00 || low > 0xDFFF) return wrong("half of a surrogate pair");
+        value = 0x10000 + ((value - 0xD800) << 10) + (low - 0xDC00);
+      }
+    }
+    if (value > kCodePointMax) return wrong("code points end at 10FFFF");
+    return value;
+  }
+
+  // What stands after a backslash.
+  Result<Ranges> escape(bool in_class) {
+    if (!more()) return wrong("the pattern ends with a backslash");
+    const auto one = [](uint32_t c) { return Ranges{{c, c}}; };
+    const char c = peek();
+    if (static_cast<uint8_t>(c) >= 0x80) return one(take_code_point());
+    ++at_;
+    switch (c) {
+      case 'd':
+        return kDigit;
+      case 'w':
+        return kWord;
+      case 's':
+        return kSpace;
+      case 'D':
+      case 'W':
+      case 'S':
+        return opposite(c);
+      case 'n':
+        return one('\n');
+      case 'r':
+        return one('\r');
+      case 't':
+        return one('\t');
+      case 'f':
+        return one('\f');
+      case 'v':
+        return one('\v');
+      case '0':
+        return one(0);
+      case 'x': {
+        ALTLAS_TRY(const uint32_t value, hex(2));
+        return one(value);
+      }
+      case 'u': {
+        ALTLAS_TRY(const uint32_t value, unicode_escape());
+        return one(value);
+      }
+      case 'c': {
+        const char letter = peek();
+        if (!((letter | 0x20) >= 'a' && (letter | 0x20) <= 'z')) return wrong("\\c needs a letter");
+        ++at_;
+        return one(static_cast<uint32_t>(letter) % 32);
+      }
+      case 'p':
+      case 'P':
+        return property(c == 'P');
+      case 'b':
+        if (in_class) return one('\b');
+        break;
+      default:
+        break;
+    }
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '1' && c <= '9');
+    if (letter) return wrong(fmt::format("\\{} is not supported", c));
+    return one(static_cast<uint32_t>(c));
+  }
+
+  Result<Ranges> property(bool negated) {
+    if (!take("{")) return wrong("\\p needs a category: \\p{L}");
+    std::string name;
+    while (more() && peek() != '}' && name.size() < 64) name += text_[at_++];
+    if (!take("}")) return wrong("'}' is missing");
+    static const std::map<std::string, std::string, std::less<>> kLong{{"Letter", "L"},
+                                                                       {"Lowercase_Letter", "Ll"},
+                                                                       {"Uppercase_Letter", "Lu"},
+                                                                       {"Number", "N"},
+                                                                       {"Decimal_Number", "Nd"},
+                                                                       {"digit", "Nd"},
+                                                                       {"Punctuation", "P"},
+                                                                       {"Symbol", "S"},
+                                                                       {"Separator", "Z"},
+                                                                       {"Space_Separator", "Zs"},
+                                                                       {"Mark", "M"}};
+    for (const std::string_view prefix : {"General_Category=", "gc="})
+      if (name.starts_with(prefix)) name.erase(0, prefix.size());
+    if (const auto found = kLong.find(name); found != kLong.end()) name = found->second;
+    constexpr std::string_view kMajor = "LMNPSZC";
+    const bool known = !name.empty() && name.size() <= 2 && kMajor.contains(name[0]) &&
+                       (name.size() == 1 || (name[1] >= 'a' && name[1] <= 'z'));
+    if (!known) return wrong("only general categories are supported after \\p: L, Lu, Nd, …");
+    Ranges ranges = category_ranges({name});
+    return negated ? complement(ranges) : ranges;
+  }
+
+  Result<Ranges> char_class() {
+    const bool negated = take("^");
+    Ranges all;
+    bool first = true;
+    while (true) {
+      if (!more()) return wrong("']' is missing");
+      // An empty class is ECMA's; Python takes ] as a literal there. Refused: the two disagree.
+      if (take("]")) {
+        if (first) return wrong("an empty class; write \\] for the bracket");
+        break;
+      }
+      first = false;
+      ALTLAS_TRY(const Ranges low, class_member());
+      const bool range = peek() == '-' && peek(1) != ']' && at_ + 1 < text_.size();
+      if (!range) {
+        append(all, low);
+        continue;
+      }
+      ++at_;
+      ALTLAS_TRY(const Ranges high, class_member());
+      if (low.size() != 1 || low[0].lo != low[0].hi || high.size() != 1 ||
+          high[0].lo != high[0].hi || low[0].lo > high[0].lo)
+        return wrong("a range in a class goes from one character up to another");
+      all.push_back({low[0].lo, high[0].hi});
+    }
+    return negated ? complement(all) : all;
+  }
+
+  Result<Ranges> class_member() {
+    if (take("\\")) return escape(/*in_class=*/true);
+    const uint32_t c = take_code_point();
+    return Ranges{{c, c}};
+  }
+
+  const std::string_view text_;
+  size_t at_ = 0;
+};
+
+bool has_marks(const Expression& e) {
+  return e.kind == Expression::Kind::kSymbol ||
+         std::ranges::any_of(e.parts, [](const ExpressionPtr& part) { return has_marks(*part); });
+}
+
+}  // namespace
+
+Result<ExpressionPtr> read_regex(std::string_view pattern) { return Reader(pattern).read(); }
+
+Result<Automaton> whole_match(std::string_view pattern, Budget& budget) {
+  ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern));
+  // ^ and $ of the pattern itself stand where the marks are.
+  const auto all = sequence({optional(symbol(kTextBegin)), inside, optional(symbol(kTextEnd))});
+  ALTLAS_TRY(const Automaton found, automaton_of(*all, budget));
+  const auto marks =
+      sequence({symbol(kTextBegin), repeat(any_character(), 0, kUnlimited), symbol(kTextEnd)});
+  ALTLAS_TRY(const Automaton framed, automaton_of(*marks, budget));
+  ALTLAS_TRY(const Automaton both, intersect(found, framed, budget));
+  return between_marks(both, budget);
+}
+
+Result<Automaton> search_match(std::string_view pattern, Budget& budget) {
+  ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern));
+  const auto any = repeat(any_character(), 0, kUnlimited);
+  // Before the match: all or nothing of the begin; after it likewise.
+  const auto before = optional(sequence({symbol(kTextBegin), any}));
+  const auto after = optional(sequence({any, symbol(kTextEnd)}));
+  ALTLAS_TRY(const Automaton found, automaton_of(*sequence({before, inside, after}), budget));
+  const auto marks = sequence({symbol(kTextBegin), any, symbol(kTextEnd)});
+  ALTLAS_TRY(const Automaton framed, automaton_of(*marks, budget));
+  ALTLAS_TRY(const Automaton both, intersect(found, framed, budget));
+  ALTLAS_TRY(const Automaton plain, between_marks(both, budget));
+  return minimize(plain, budget);
+}
+
+std::string escape_regex(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::string_view("\\^$.|?*+()[]{}-/").contains(c)) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+Result<std::shared_ptr<const Program>> compile_regex(std::string_view pattern) {
+  Budget budget;
+  ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern));
+  // ^ first and $ last say what holds anyway.
+  if (inside->kind == Expression::Kind::kSequence) {
+    std::vector<ExpressionPtr> parts = inside->parts;
+    const auto is = [](const ExpressionPtr& part, uint32_t mark) {
+      return part->kind == Expression::Kind::kSymbol && part->rule == mark;
+    };
+    if (!parts.empty() && is(parts.front(), kTextBegin)) parts.erase(parts.begin());
+    if (!parts.empty() && is(parts.back(), kTextEnd)) parts.pop_back();
+    inside = sequence(std::move(parts));
+  }
+  Rules rules;
+  rules.add("pattern");
+  // Marks elsewhere can't be held by rules; without any, large repetitions count at run time.
+  if (!has_marks(*inside)) {
+    rules.rules[0].expression = std::move(inside);
+  } else {
+    ALTLAS_TRY(Automaton automaton, whole_match(pattern, budget));
+    rules.rules[0].expression = embed(std::move(automaton));
+  }
+  return compile_rules(std::move(rules), budget);
+}
+
+}  // namespace altlas::text::grammar
