@@ -42,7 +42,7 @@ def in_bash(text, server, folder):
     return ["bash", "-c", script], clean_environment(ALTLAS_URL=server.url)
 
 
-@pytest.mark.parametrize("mark, text", blocks())
+@pytest.mark.parametrize("mark, text", list(blocks()))
 def test_commands_run(mark, text, server, tmp_path):
     if mark.startswith("skip:"):
         pytest.skip(mark.removeprefix("skip:").strip())
