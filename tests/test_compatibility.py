@@ -180,3 +180,19 @@ def test_stream_with_usage(cpu_server):
 
 def test_version(cpu_server):
     assert cpu_server.get("/version").json()["version"]
+
+
+def test_pages_of_allowed_origins_may_ask(start_server):
+    """Browsers ask for leave without a key; the answer itself still needs one."""
+    server = start_server("--devices", "sim:h100:1", "--max-model-len", "512", "--api-key", "k",
+                          config="server: {cors_origins: [\"http://a.example\"]}")
+    ask = {"Origin": "http://a.example", "Access-Control-Request-Method": "POST"}
+    leave = requests.options(server.url + "/v1/completions", headers=ask)
+    assert leave.status_code == 204 and leave.headers["Access-Control-Allow-Origin"] == "http://a.example"
+    assert leave.headers["Access-Control-Allow-Methods"] == "POST" and "Authorization" in leave.headers["Access-Control-Allow-Headers"]
+    assert requests.options(server.url + "/v1/completions", headers={**ask, "Origin": "http://b.example"}).status_code == 401
+    answer = requests.post(server.url + "/v1/completions", json={"prompt": "x"}, headers=ask)
+    assert answer.status_code == 401 and answer.headers["Access-Control-Allow-Origin"] == "http://a.example"
+    assert requests.get(server.url + "/v1/models", headers={"Authorization": "Bearer k", "Origin": "http://b.example"}).headers.get(
+        "Access-Control-Allow-Origin") is None
+    server.stop()

@@ -82,6 +82,11 @@ void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices,
 boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
                                                    std::string_view& pattern) {
   const RouteMatch match = match_route(routes(), request.method, request.path);
+  // Browsers ask without a key what pages of an allowed origin may do.
+  if (match.route == nullptr && request.method == "OPTIONS" && !match.allow.empty() &&
+      !request.origin.empty() && !allowed_origin(request, rooms.config.server).empty()) {
+    co_return preflight(request, rooms.config.server, match.allow);
+  }
   if (match.route == nullptr || match.route->access != Access::kOpen) {
     auto identity = auth.identify(request.authorization);
     if (!identity.ok()) co_return identity.error();
