@@ -242,7 +242,7 @@ class Core {
   void restore(journal::RestoredTask& restored, Out& out);
 
   // core_dispatch.cc: from waiting to running
-  std::vector<scheduler::PlacementDevice> picture(uint32_t deployment,
+  std::vector<scheduler::PlacementDevice> picture(uint32_t deployment, std::string_view adapter,
                                                   std::span<const int32_t> prompt) const;
   scheduler::PlacementDevice picture_of(const Site& site, uint64_t reserved) const;
   scheduler::PlacementDevice picture_of(const Site& site) const {

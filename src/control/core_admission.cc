@@ -217,7 +217,8 @@ Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count
     if (event.specs[i].deployment != event.specs[first].deployment)
       return invalid("tasks that share a device must be of one deployment", "batch");
   Deployment& one = deployments_[deployment];
-  const std::vector<PlacementDevice> seen = picture(deployment, event.specs[first].prompt);
+  const std::vector<PlacementDevice> seen =
+      picture(deployment, event.specs[first].adapter, event.specs[first].prompt);
   const scheduler::PlacementCursor before = one.cursor;
   ALTLAS_TRY(const Placement placement, scheduler::choose(policy_, seen, request, one.cursor));
   uint32_t site = 0;

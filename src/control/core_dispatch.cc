@@ -94,13 +94,14 @@ PlacementDevice Core::picture_of(const Site& site, uint64_t reserved) const {
   return out;
 }
 
-std::vector<PlacementDevice> Core::picture(uint32_t deployment,
+std::vector<PlacementDevice> Core::picture(uint32_t deployment, std::string_view adapter,
                                            std::span<const int32_t> prompt) const {
   std::vector<PlacementDevice> out;
   const Deployment& one = deployments_[deployment];
   for (const uint32_t site : one.sites) {
     out.push_back(picture_of(sites_[site]));
-    out.back().cached_prefix_tokens = one.prefixes.cached_tokens(sites_[site].device, prompt);
+    out.back().cached_prefix_tokens =
+        one.prefixes.cached_tokens(sites_[site].device, adapter, prompt);
   }
   return out;
 }
@@ -302,7 +303,7 @@ void Core::start(Task& task, uint32_t index, Out& out) {
   set_run_tokens(slot, run, request.prompt_tokens, request.sequence_tokens);
   for (const DeviceId id : slot.devices) release_reservations(id);
   if (slot.runs.size() == 1) slot.progressed = now_;  // It was idle until now.
-  deployments_[slot.deployment].prefixes.add(site.device, task.spec.prompt);
+  deployments_[slot.deployment].prefixes.add(site.device, task.spec.adapter, task.spec.prompt);
   engine::SubmitSequence command;
   command.sequence = task.sequence;
   command.prompt = task.spec.prompt;

@@ -7,8 +7,9 @@
 namespace altlas::scheduler {
 namespace {
 // The chained hash of each whole block until `visit` says false.
-void blocks(std::span<const int32_t> prompt, auto&& visit) {
+void blocks(std::string_view adapter, std::span<const int32_t> prompt, auto&& visit) {
   Hasher hasher;
+  hasher.add(adapter);
   const size_t count =
       std::min(prompt.size() / PrefixIndex::kBlockTokens, PrefixIndex::kBlocksPerPrompt);
   for (size_t i = 0; i < count; ++i) {
@@ -18,8 +19,8 @@ void blocks(std::span<const int32_t> prompt, auto&& visit) {
 }
 }  // namespace
 
-void PrefixIndex::add(DeviceId device, std::span<const int32_t> prompt) {
-  blocks(prompt, [&](uint64_t hash) {
+void PrefixIndex::add(DeviceId device, std::string_view adapter, std::span<const int32_t> prompt) {
+  blocks(adapter, prompt, [&](uint64_t hash) {
     if (keys_.emplace(device, hash).second) order_.emplace_back(device, hash);
     return true;
   });
@@ -29,9 +30,10 @@ void PrefixIndex::add(DeviceId device, std::span<const int32_t> prompt) {
   }
 }
 
-uint32_t PrefixIndex::cached_tokens(DeviceId device, std::span<const int32_t> prompt) const {
+uint32_t PrefixIndex::cached_tokens(DeviceId device, std::string_view adapter,
+                                    std::span<const int32_t> prompt) const {
   uint32_t tokens = 0;
-  blocks(prompt, [&](uint64_t hash) {
+  blocks(adapter, prompt, [&](uint64_t hash) {
     if (!keys_.contains({device, hash})) return false;
     tokens += kBlockTokens;
     return true;

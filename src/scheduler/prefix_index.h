@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "base/ids.h"
@@ -20,10 +21,13 @@ class PrefixIndex {
       128;  // Longer prompts are told apart by their first 2,048 tokens.
 
   explicit PrefixIndex(size_t entries_max = 65536) : entries_max_(entries_max) {}
-  // The device computes this prompt now. The oldest entries go beyond entries_max.
-  void add(DeviceId device, std::span<const int32_t> prompt);
-  // Tokens of the longest prefix of `prompt` (whole blocks) that the device has seen.
-  uint32_t cached_tokens(DeviceId device, std::span<const int32_t> prompt) const;
+  // The device computes this prompt now, with an adapter or without (empty). The oldest entries go
+  // beyond entries_max.
+  void add(DeviceId device, std::string_view adapter, std::span<const int32_t> prompt);
+  // Tokens of the longest prefix of `prompt` (whole blocks) that the device has seen with that
+  // adapter.
+  uint32_t cached_tokens(DeviceId device, std::string_view adapter,
+                         std::span<const int32_t> prompt) const;
   // The device's cache is gone.
   void forget(DeviceId device);
 

@@ -12,19 +12,20 @@ TEST(PrefixIndex, FindsTheLongestSeenPrefixOfEachDevice) {
   PrefixIndex index(8);
   std::vector<int32_t> prompt(70);
   std::iota(prompt.begin(), prompt.end(), 0);
-  index.add(DeviceId{1}, prompt);
-  EXPECT_EQ(index.cached_tokens(DeviceId{1}, prompt), 64u);
-  EXPECT_EQ(index.cached_tokens(DeviceId{0}, prompt), 0u);
+  index.add(DeviceId{1}, "", prompt);
+  EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", prompt), 64u);
+  EXPECT_EQ(index.cached_tokens(DeviceId{0}, "", prompt), 0u);
+  EXPECT_EQ(index.cached_tokens(DeviceId{1}, "adapter", prompt), 0u);
   std::vector<int32_t> other = prompt;
   other[40] = -1;
-  EXPECT_EQ(index.cached_tokens(DeviceId{1}, other), 32u);
-  index.add(DeviceId{0}, other);  // Eight entries are held: 4 + 4.
-  EXPECT_EQ(index.cached_tokens(DeviceId{1}, prompt), 64u);
+  EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", other), 32u);
+  index.add(DeviceId{0}, "", other);  // Eight entries are held: 4 + 4.
+  EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", prompt), 64u);
   other[0] = -1;
-  index.add(DeviceId{0}, other);  // Four more: those of device 1 go.
-  EXPECT_EQ(index.cached_tokens(DeviceId{1}, prompt), 0u);
+  index.add(DeviceId{0}, "", other);  // Four more: those of device 1 go.
+  EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", prompt), 0u);
   index.forget(DeviceId{0});
-  EXPECT_EQ(index.cached_tokens(DeviceId{0}, other), 0u);
+  EXPECT_EQ(index.cached_tokens(DeviceId{0}, "", other), 0u);
 }
 
 }  // namespace altlas::scheduler
