@@ -39,7 +39,10 @@ scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOpt
 
 ReplicaCore::ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options,
                          const text::Tokenizer* tokenizer)
-    : limits_(limits), options_(options), tokenizer_(tokenizer) {
+    : limits_(limits),
+      options_(options),
+      tokenizer_(tokenizer),
+      grammars_(tokenizer, limits.vocab_size) {
   if (!options_.echo) batch_.emplace(batch_options(limits_, options_));
 }
 
@@ -121,7 +124,8 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   ALTLAS_TRY(SequenceOutput output,
              SequenceOutput::create(tokenizer_, command.sampling, command.tokens_max));
   Live live{std::move(output), command.sampling.logprobs >= 0, {}};
-  for (const int32_t token : command.generated) live.output.push(token);
+  ALTLAS_TRY_VOID(hold_to_grammar(command, live));
+  for (const int32_t token : command.generated) ALTLAS_TRY_VOID(take_token(live, token));
   if (live.output.finished()) {
     // The earlier run had generated everything, but its end was not heard of.
     const uint64_t said = live.output.bytes_before_end();
@@ -147,7 +151,45 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   work.cache_salt = adapter;
   work.embeds = command.embeds;
   ALTLAS_TRY_VOID(batch_->admit(std::move(work)));
-  live_.emplace(command.sequence, std::move(live));
+  Live& placed = live_.emplace(command.sequence, std::move(live)).first->second;
+  const Result<void> allowed = allow_next(command.sequence, placed);
+  if (allowed.ok()) return {};
+  ALTLAS_CHECK(batch_->end(command.sequence), "what lives is in the batch");
+  live_.erase(command.sequence);
+  return allowed;
+}
+
+Result<void> ReplicaCore::hold_to_grammar(const SubmitSequence& command, Live& live) {
+  if (command.sampling.grammar.kind == GrammarKind::kNone || command.embeds) return {};
+  ALTLAS_TRY(auto grammar, grammars_.get(command.sampling.grammar));
+  live.matcher.emplace(std::move(grammar));
+  live.ignore_eos = command.sampling.ignore_eos;
+  live.min_tokens = static_cast<uint32_t>(std::max(0, command.sampling.min_tokens));
+  return {};
+}
+
+// A text that nothing can follow ends at once: also before min_tokens, and with ignore_eos.
+Result<void> ReplicaCore::take_token(Live& live, int32_t token) {
+  if (live.output.finished()) return {};
+  live.output.push(token);
+  if (!live.matcher || live.output.finished()) return {};
+  if (!live.matcher->accept(token))
+    return Error(ErrorCode::kInternal, fmt::format("token {} does not fit the grammar", token));
+  if (live.matcher->is_final() && !live.matcher->can_go_on()) live.output.end();
+  return {};
+}
+
+// Tells the batch what the grammar allows next.
+Result<void> ReplicaCore::allow_next(SequenceId id, Live& live) {
+  if (!live.matcher || live.output.finished()) return {};
+  const bool may_end = !live.ignore_eos && live.output.tokens() >= live.min_tokens;
+  AllowedTokens allowed = live.matcher->allowed(may_end);
+  if (allowed == nullptr)
+    return invalid("the grammar can be read in too many ways at once: make its alternatives start "
+                   "differently");
+  if (std::ranges::all_of(*allowed, [](uint64_t word) { return word == 0; }))
+    return invalid("the model has no token that the grammar allows next");
+  batch_->allow(id, std::move(allowed));
   return {};
 }
 
@@ -200,15 +242,22 @@ void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
                    .text_offset = live.output.text().size(),
                    .text = "",
                    .logprobs = {}};
-  for (size_t i = 0; i < sampled.tokens.size() && !live.output.finished(); ++i) {
-    live.output.push(sampled.tokens[i]);
+  Result<void> fits;
+  for (size_t i = 0; i < sampled.tokens.size() && !live.output.finished() && fits.ok(); ++i) {
+    fits = take_token(live, sampled.tokens[i]);
     delta.ids.push_back(sampled.tokens[i]);
     if (live.wants_logprobs) delta.logprobs.push_back(std::move(sampled.logprobs[i]));
   }
   delta.text = live.output.text().substr(delta.text_offset);
   reports_.push_back(SequenceTokens{sampled.sequence, std::move(delta)});
-  if (!live.output.finished()) return;
-  finish(sampled.sequence, live);
+  if (fits.ok()) fits = allow_next(sampled.sequence, live);
+  if (fits.ok() && !live.output.finished()) return;
+  if (fits.ok()) {
+    finish(sampled.sequence, live);
+  } else {
+    reports_.push_back(
+        SequenceFailed{sampled.sequence, fits.error().code(), fits.error().message()});
+  }
   ALTLAS_CHECK(batch_->end(sampled.sequence), "what lives is in the batch");
   live_.erase(place);
 }

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "engine/executor.h"
+#include "engine/grammar_cache.h"
 #include "engine/messages.h"
 #include "engine/sequence_output.h"
 #include "scheduler/batch.h"
@@ -62,6 +63,9 @@ class ReplicaCore {
     SequenceOutput output;
     bool wants_logprobs = false;
     std::vector<TokenLogprobs> prompt_logprobs;
+    std::optional<text::grammar::Matcher> matcher = std::nullopt;  // Where it has a grammar.
+    bool ignore_eos = false;
+    uint32_t min_tokens = 0;
   };
   void submit(SubmitSequence command);
   Result<void> start(SubmitSequence& command);
@@ -71,6 +75,9 @@ class ReplicaCore {
   void cancel(SequenceId id);
   void take_tokens(std::map<SequenceId, Live>::iterator live, scheduler::SampledSequence& sampled);
   Result<uint32_t> adapter_index(const std::string& name) const;
+  Result<void> hold_to_grammar(const SubmitSequence& command, Live& live);
+  Result<void> take_token(Live& live, int32_t token);
+  Result<void> allow_next(SequenceId id, Live& live);
   void finish(SequenceId id, Live& live);
   uint32_t tightest_group() const;
   void say_drained();
@@ -79,6 +86,7 @@ class ReplicaCore {
   const CoreOptions options_;
   const text::Tokenizer* const tokenizer_;
   std::optional<scheduler::BatchScheduler> batch_;  // Empty for echo.
+  GrammarCache grammars_;
   std::map<SequenceId, Live> live_;
   std::vector<Report> reports_;
   uint64_t echo_calls_ = 0;

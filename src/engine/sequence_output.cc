@@ -35,6 +35,10 @@ void SequenceOutput::push(int32_t token) {
   }
 }
 
+void SequenceOutput::end() {
+  if (!finished()) finish(FinishReason::kStop);
+}
+
 void SequenceOutput::say(const std::string& piece) {
   if (tokens_ < min_tokens_) {
     text_ += piece;

@@ -27,6 +27,9 @@ class SequenceOutput {
   // strings.
   void push(int32_t token);
 
+  // Ends here, as an end-of-generation token would: nothing can follow.
+  void end();
+
   bool finished() const { return reason_ != FinishReason::kNone; }
   FinishReason finish_reason() const { return reason_; }
   const std::string& stop_string() const { return stop_string_; }

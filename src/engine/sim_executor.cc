@@ -1,6 +1,7 @@
 #include "engine/sim_executor.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <thread>
@@ -62,6 +63,27 @@ int32_t SimExecutor::token_at(const Slot& slot, uint32_t position, uint32_t draw
   return ids_.empty() ? static_cast<int32_t>(index) : ids_[index];
 }
 
+// One of those that a grammar allows, all equally likely. `allowed` has at least one.
+int32_t SimExecutor::allowed_token(const Slot& slot, uint32_t position,
+                                   const std::vector<uint64_t>& allowed) const {
+  uint64_t count = 0;
+  for (const uint64_t word : allowed) count += static_cast<uint64_t>(std::popcount(word));
+  const auto words =
+      philox(slot.request->sampling.seed ^ slot.prompt_hash, position, kTokenStream);
+  uint64_t left = uint64_t{words[0]} * count >> 32;
+  for (size_t w = 0; w < allowed.size(); ++w) {
+    const auto here = static_cast<uint64_t>(std::popcount(allowed[w]));
+    if (left >= here) {
+      left -= here;
+      continue;
+    }
+    uint64_t word = allowed[w];
+    for (; left > 0; --left) word &= word - 1;
+    return static_cast<int32_t>(w * 64) + std::countr_zero(word);
+  }
+  ALTLAS_CHECK(false, "a grammar allows at least one token");
+}
+
 // The sampled token is the most likely one, with probability 1/2; the others follow by halves.
 TokenLogprobs SimExecutor::logprobs(const Slot& slot, uint32_t position, int32_t token) const {
   constexpr float kLn2 = 0.6931472f;
@@ -111,7 +133,8 @@ SampledToken SimExecutor::sample(const StepEntry& entry) const {
     sampled.embedding = embedding(slot);
   } else if (entry.samples) {
     const bool tells = slot.request->sampling.logprobs >= 0;
-    sampled.token = token_at(slot, end, 0);
+    sampled.token = entry.allowed ? allowed_token(slot, end, *entry.allowed)
+                                  : token_at(slot, end, 0);
     if (tells) sampled.logprobs = logprobs(slot, end, sampled.token);
     for (uint32_t i = 0; i < entry.guesses; ++i) {
       if (!guesses_right(slot, entry.tokens[known + i], end + i)) break;

@@ -54,6 +54,8 @@ class SimExecutor final : public Executor {
   SampledToken sample(const StepEntry& entry) const;
   TokenLogprobs logprobs(const Slot& slot, uint32_t position, int32_t token) const;
   int32_t token_at(const Slot& slot, uint32_t position, uint32_t draw) const;
+  int32_t allowed_token(const Slot& slot, uint32_t position,
+                        const std::vector<uint64_t>& allowed) const;
   bool guesses_right(const Slot& slot, int32_t guess, uint32_t position) const;
 
   const SimOptions options_;

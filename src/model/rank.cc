@@ -13,6 +13,7 @@
 #include "model/load_weights.h"
 #include "model/shape.h"
 #include "model/slot.h"
+#include "ops/sample/mask.h"
 #include "ops/sample/sample.h"
 
 namespace altlas::model {
@@ -37,6 +38,7 @@ class CpuRank final : public Rank {
     int32_t prompt_index = -1;  // ≥ 0: where in prompt_logprobs.
     bool samples = false;
     std::span<const int32_t> guessed = {};  // Guesses up to the row's token: as if they were said.
+    const std::vector<uint64_t>* allowed = nullptr;  // As StepEntry::allowed.
   };
   // Guesses of a slot whose tokens are checked when the step is over.
   struct Guessed {
@@ -317,14 +319,14 @@ void CpuRank::want_logits(const StepEntry& entry, std::span<const int32_t> token
     out.prompt_logprobs.resize(std::min<size_t>(count, known));
     for (uint32_t i = 0; i < out.prompt_logprobs.size(); ++i)
       head_rows_.push_back({first_row + i, result, entry.position + i, static_cast<int32_t>(i),
-                            entry.samples && i + 1 == count});
+                            entry.samples && i + 1 == count, {}, entry.allowed.get()});
     if (entry.samples && out.prompt_logprobs.size() == count) return;
   }
   if (!entry.samples) return;
   const uint32_t known = count - entry.guesses;
   for (uint32_t i = known - 1; i < count; ++i)
     head_rows_.push_back({first_row + i, result, entry.position + i, -1, true,
-                          tokens.subspan(known, i + 1 - known)});
+                          tokens.subspan(known, i + 1 - known), entry.allowed.get()});
   out.following.resize(entry.guesses);
   if (entry.guesses > 0) guessed_.push_back({result, tokens.subspan(known)});
 }
@@ -374,11 +376,13 @@ void CpuRank::sample(const HeadRow& row, float* logits, int32_t& token, TokenLog
     const ops::LogSum sum = ops::log_sum_cpu(logits, vocab);
     add_top(logits, static_cast<size_t>(std::min(s.logprobs, ops::kTopLogprobsMax)), sum, logprobs);
     std::vector<float> own;
-    if (params.changes_logits()) own.assign(logits, logits + vocab);
+    if (params.changes_logits() || row.allowed != nullptr) own.assign(logits, logits + vocab);
+    if (row.allowed != nullptr) ops::mask_logits_cpu(own.data(), vocab, *row.allowed);
     token = ops::sample_cpu(own.empty() ? logits : own.data(), vocab, params, next);
     logprobs.id = token;
     logprobs.logprob = ops::logprob(logits[token], sum);
   } else {
+    if (row.allowed != nullptr) ops::mask_logits_cpu(logits, vocab, *row.allowed);
     token = ops::sample_cpu(logits, vocab, params, next);
   }
 }
@@ -396,7 +400,7 @@ void CpuRank::add_top(const float* logits, size_t count, const ops::LogSum& sum,
 bool CpuRank::is_plain(const HeadRow& row) const {
   const Slot& slot = slots_[static_cast<size_t>(result_.sampled[row.result].slot)];
   const SamplingParams& s = slot.request->sampling;
-  return row.samples && row.prompt_index < 0 && s.logprobs < 0 &&
+  return row.samples && row.prompt_index < 0 && row.allowed == nullptr && s.logprobs < 0 &&
          (s.temperature <= 0 || s.top_k == 1) && s.logit_bias.empty() && s.min_tokens <= 0 &&
          !slot.penalised();
 }

@@ -58,6 +58,10 @@ struct BlockSwap {
   uint32_t place = 0;
 };
 
+// A bit per token id, set where a grammar allows it next; ids beyond it are not allowed. Null: all
+// are.
+using AllowedTokens = std::shared_ptr<const std::vector<uint64_t>>;
+
 // A run of tokens of one sequence: a chunk of prefill, or one token of decode and guesses of what
 // follows it.
 struct StepEntry {
@@ -71,6 +75,7 @@ struct StepEntry {
   uint32_t guesses = 0;
   bool prompt_logprobs = false;  // Log-probabilities of tokens position+1 … of this chunk (and the
                                  // next chunk's first) too.
+  AllowedTokens allowed = nullptr;  // With `samples`: where the next token is from.
 };
 
 struct StepPlan {

@@ -93,9 +93,18 @@ bool BatchScheduler::end(SequenceId id) {
   return true;
 }
 
+void BatchScheduler::allow(SequenceId id, AllowedTokens tokens) {
+  const auto order = orders_.find(id);
+  ALTLAS_CHECK(order != orders_.end(), "a known sequence");
+  const auto running = running_.find(order->second);
+  Sequence& s = running != running_.end() ? running->second : waiting_.at(order->second);
+  s.allowed = std::move(tokens);
+}
+
 // Tokens that could be computed next, known or pending.
 uint32_t BatchScheduler::remaining(const Sequence& s) const {
-  if (s.guessing || generated(s) + s.pending >= s.tokens_max)
+  const bool waits = s.pending > 0 && s.request->sampling.grammar.kind != GrammarKind::kNone;
+  if (s.guessing || waits || generated(s) + s.pending >= s.tokens_max)
     return 0;  // The last sample's own KV is never needed.
   return static_cast<uint32_t>(s.tokens.size()) + s.pending - s.planned;
 }
@@ -218,7 +227,10 @@ bool BatchScheduler::schedule(Sequences::iterator place, uint32_t want) {
     s.logprobs_from = s.planned;
   }
   entry.samples = s.planned == s.tokens.size() + s.pending;
-  if (entry.samples) ++s.pending;
+  if (entry.samples) {
+    ++s.pending;
+    entry.allowed = s.allowed;
+  }
   ++s.in_flight;
   budget_ -= count;
   return true;

@@ -88,6 +88,9 @@ class BatchScheduler {
   Result<void> admit(SequenceWork work);
   // The sequence is finished or cancelled; its blocks are free at once. False if it is not known.
   bool end(SequenceId id);
+  // What the sequence's next token must be one of, once its last token is known. Until it is told
+  // of the token that was sampled, a sequence with a grammar computes nothing more.
+  void allow(SequenceId id, AllowedTokens tokens);
   // The next step; empty if there is nothing to do (then it must not be launched).
   StepPlan plan();
   // Results come in the order of the plans. Nothing is said of sequences that ended meanwhile.
@@ -133,6 +136,7 @@ class BatchScheduler {
     bool guessing = false;                // An entry with guesses is in flight.
     PromptLookup lookup;
     GuessPace pace;
+    AllowedTokens allowed;  // For the token after the last known one.
   };
   using Sequences = std::map<Order, Sequence>;
   struct Draft {  // What the plan in the making does in a slot.
