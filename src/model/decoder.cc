@@ -79,6 +79,12 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
   work.scratch_bytes = (work.scratch_bytes + 4095) / 4096 * 4096 +
                        64;  // Threads don't share lines, or cache sets alone.
   work.scratch = arena.take(work.scratch_bytes * threads);
+  work.partials = arena.take_array<float>(uint64_t{config.kv_heads} * kSharedTiles *
+                                          ops::attention_partial_floats(shape));
+  work.attention_state = arena.take_array<float>(config.q_heads * state_stride(config.head_dim));
+  work.head_chunk = arena.take_array<float>(uint64_t{threads} * kHeadRowsMax * kHeadChunkPanels *
+                                            ops::kPanelRows);
+  work.best = arena.take_array<ops::Best>(uint64_t{threads} * kHeadRowsMax);
   return work;
 }
 
@@ -347,9 +353,9 @@ void Decoder::gate(uint32_t thread, const Linear& next) {
   }
 }
 
-void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
+// The head's input: the rows' last norm, quantised.
+void Decoder::norm_head_rows(uint32_t thread, std::span<const uint32_t> rows) {
   const size_t hidden = config_.hidden, threads = team_.size();
-  OpClock clock(thread == 0 ? times_ : nullptr);
   ALTLAS_CHECK(rows.size() <= kHeadRowsMax && rows.size() <= tokens_.capacity(),
                "rows that the workspace holds");
   for (size_t i = thread; i < rows.size(); i += threads) {
@@ -360,6 +366,12 @@ void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
       ops::quantize_rows(work_.normed, hidden, hidden, i, i + 1, work_.quantized);
   }
   team_.barrier();
+}
+
+void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
+  const size_t hidden = config_.hidden, threads = team_.size();
+  OpClock clock(thread == 0 ? times_ : nullptr);
+  norm_head_rows(thread, rows);
   clock.lap(Op::kNorm);
   multiply(thread, weights_.head, input(rows.size(), work_.normed, hidden), work_.logits,
            config_.vocab_size);
@@ -369,6 +381,52 @@ void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
   if (config_.logit_softcap > 0)
     for (size_t i = thread; i < rows.size(); i += threads)
       ops::softcap_cpu(config_.logit_softcap, config_.vocab_size, logits(i));
+}
+
+void Decoder::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
+  team_.run([&](uint32_t thread) {
+    OpClock clock(thread == 0 ? times_ : nullptr);
+    norm_head_rows(thread, rows);
+    clock.lap(Op::kNorm);
+    find_best(thread, rows.size());
+    team_.barrier();
+    clock.lap(Op::kHead, weights_.head.bytes,
+              uint64_t{weights_.head.rows} * weights_.head.cols * rows.size());
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ops::Best best;
+    for (uint32_t t = 0; t < team_.size(); ++t) {  // Ascending ids: of equal ones the lowest.
+      const ops::Best& one = work_.best[t * kHeadRowsMax + i];
+      if (one.logit > best.logit) best = one;
+    }
+    out[i] = best.id;
+  }
+}
+
+// The best of this thread's share of the vocabulary, chunk by chunk while their logits are in its
+// cache.
+void Decoder::find_best(uint32_t thread, size_t rows) {
+  const ops::PackedMatrix& head = weights_.head.parts[0].matrix;
+  const size_t panel_bytes = ops::packed_panel_bytes(head.type, head.cols);
+  constexpr size_t kWidth = size_t{kHeadChunkPanels} * ops::kPanelRows;
+  float* chunk = work_.head_chunk + thread * kHeadRowsMax * kWidth;
+  ops::Best* best = work_.best + thread * kHeadRowsMax;
+  std::fill_n(best, rows, ops::Best{});
+  const auto own = device::split(ops::panel_count(head.rows), thread, team_.size());
+  for (size_t panel = own.begin; panel < own.end; panel += kHeadChunkPanels) {
+    const size_t panels = std::min<size_t>(kHeadChunkPanels, own.end - panel),
+                 first = panel * ops::kPanelRows,
+                 width = std::min<size_t>(panels * ops::kPanelRows, head.rows - first);
+    const ops::PackedMatrix part{head.type, static_cast<uint32_t>(width), head.cols,
+                                 head.data + panel * panel_bytes};
+    ops::matmul(part, input(rows, work_.normed, config_.hidden), 0, panels, chunk, kWidth,
+                scratch(thread));
+    for (size_t i = 0; i < rows; ++i) {
+      float* logits = chunk + i * kWidth;
+      if (config_.logit_softcap > 0) ops::softcap_cpu(config_.logit_softcap, width, logits);
+      ops::best_cpu(logits, width, static_cast<int32_t>(first), best[i]);
+    }
+  }
 }
 
 }  // namespace altlas::model

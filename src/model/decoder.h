@@ -13,10 +13,13 @@
 #include "model/decoder_weights.h"
 #include "model/op_clock.h"
 #include "ops/attention/attention.h"
+#include "ops/sample/sample.h"
 
 namespace altlas::model {
 
-inline constexpr uint32_t kHeadRowsMax = 64;  // Rows of logits computed at once.
+inline constexpr uint32_t kHeadRowsMax = 64;      // Rows of logits computed at once.
+inline constexpr uint32_t kHeadChunkPanels = 32;  // Of the head, between two looks for the best.
+inline constexpr uint32_t kSharedTiles = 64;      // Of one token's attention, between two merges.
 
 // The KV of the layers that share a window.
 struct KvGroup {
@@ -41,7 +44,7 @@ struct BatchEntry {
   std::span<const int32_t> tokens;  // Each in [0, vocab).
   uint32_t position = 0;            // Of tokens[0].
   std::span<const std::vector<uint32_t>>
-      tables;  // Per KV group; they cover position + tokens.size().
+      tables;                        // Per KV group; they cover position + tokens.size().
   const Adapter* adapter = nullptr;  // Of this model; null: none.
 };
 
@@ -71,6 +74,9 @@ class Decoder {
       clock.lap(Op::kSample);
     });
   }
+  // The likeliest token of each row, as ops::argmax_cpu of its logits, which are not kept: at most
+  // kHeadRowsMax.
+  void best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out);
   // From now on steps add to `times`; null: none. It outlives the decoder.
   void measure(OpTimes* times) { times_ = times; }
   float* logits(size_t row) const { return work_.logits + row * config_.vocab_size; }
@@ -86,8 +92,13 @@ class Decoder {
     float* wide = nullptr;      // [T, 2 * feed_forward]: gate, up; the product lies over gate.
     float* angles[2] = {};      // [T, 2, head_dim / 2]: full, window.
     std::byte* quantized = nullptr;
-    float* logits = nullptr;       // [kHeadRowsMax, vocab]
-    std::byte* scratch = nullptr;  // [threads, scratch_bytes]
+    float* logits = nullptr;      // [kHeadRowsMax, vocab]
+    float* head_chunk = nullptr;  // [threads, kHeadRowsMax, kHeadChunkPanels * 16]
+    ops::Best* best = nullptr;    // [threads, kHeadRowsMax]
+    // Of a token's attention that all threads share.
+    float* partials = nullptr;         // [kv_heads, kSharedTiles, attention_partial_floats]
+    float* attention_state = nullptr;  // [q_heads, state_stride()]
+    std::byte* scratch = nullptr;      // [threads, scratch_bytes]
     uint64_t scratch_bytes = 0;
     // Of layers with experts. S: T * experts used; a token has that many places, those of an expert
     // lie together.
@@ -128,14 +139,17 @@ class Decoder {
 
   void list_work(std::span<const BatchEntry> entries);
   void adapt(uint32_t thread, const LayerWeights& layer,
-             std::vector<LowRank> LayerAdapter::*product, const float* x, size_t x_stride, float* y,
-             size_t y_stride) const;
+             std::vector<LowRank> LayerAdapter::* product, const float* x, size_t x_stride,
+             float* y, size_t y_stride) const;
   void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
   // The same for a step of one token.
   void run_single(uint32_t thread, const BatchEntry& entry);
   static Single single_at(Arena& arena, const ModelConfig& config);
   void attend_single(uint32_t thread, const Single& own, const BatchEntry& entry,
                      const LayerWeights& layer, uint32_t layer_index);
+  bool shares_attention(const ops::AttentionShape& shape, size_t position) const;
+  void attend_together(uint32_t thread, const ops::AttentionShape& shape, ops::AttentionCall call);
+  static size_t state_stride(uint32_t head_dim) { return (head_dim + 2 + 15) / 16 * 16; }
   void add_branch(const float* post_norm, const Single& own) const;
   void norm_single(const float* norm, const Linear& next, const Single& own) const;
   void embed(const Token& token, float* x, float* angles, float* window_angles) const;
@@ -160,7 +174,9 @@ class Decoder {
   void gather(uint32_t thread, const Linear& next);
   void gate_experts(uint32_t thread, const ExpertWeights& layer);
   void add_experts(const device::Range& own, bool shared);
+  void norm_head_rows(uint32_t thread, std::span<const uint32_t> rows);
   void head_logits(uint32_t thread, std::span<const uint32_t> rows);
+  void find_best(uint32_t thread, size_t rows);
   std::byte* scratch(uint32_t thread) const { return work_.scratch + thread * work_.scratch_bytes; }
   ops::AttentionShape attention_shape(uint32_t window) const;
 
@@ -177,7 +193,7 @@ class Decoder {
     uint32_t index;
   };
   std::vector<Place> place_of_layer_;
-  std::vector<Token> tokens_;           // Of the step; capacity step_tokens_max.
+  std::vector<Token> tokens_;  // Of the step; capacity step_tokens_max.
   std::span<const BatchEntry> step_entries_;
   bool adapts_ = false;                 // Some entry of the step has an adapter.
   std::vector<AttentionItem> items_;    // Of the step; capacity step_tokens_max * kv_heads.

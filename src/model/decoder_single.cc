@@ -98,6 +98,16 @@ void Decoder::attend_single(uint32_t thread, const Single& own, const BatchEntry
   ops::KvLayout one_head = layout_;
   one_head.kv_heads = 1;
   const size_t heads = shape.group();
+  const bool shared = shares_attention(shape, entry.position);
+  ops::AttentionCall call{.blocks = blocks,
+                          .block_stride = layout_.block_bytes(),
+                          .table = table,
+                          .position = entry.position,
+                          .tokens = 1,
+                          .q = work_.qkv,
+                          .q_stride = q + 2 * kv,
+                          .out = work_.attended,
+                          .out_stride = q};
   for (uint32_t head = thread; head < config_.kv_heads; head += team_.size()) {
     struct Piece {
       size_t column, heads;
@@ -117,17 +127,56 @@ void Decoder::attend_single(uint32_t thread, const Single& own, const BatchEntry
     }
     ops::kv_write_cpu(one_head, blocks + head * layout_.head_bytes(), layout_.block_bytes(), table,
                       entry.position, work_.qkv + q + head * dim, work_.qkv + q + kv + head * dim);
-    const ops::AttentionCall call{.blocks = blocks,
-                                  .block_stride = layout_.block_bytes(),
-                                  .table = table,
-                                  .position = entry.position,
-                                  .tokens = 1,
-                                  .kv_head = head,
-                                  .q = work_.qkv,
-                                  .q_stride = q + 2 * kv,
-                                  .out = work_.attended,
-                                  .out_stride = q};
-    ops::attention_cpu(shape, call, scratch(thread));
+    call.kv_head = head;
+    if (!shared) ops::attention_cpu(shape, call, scratch(thread));
+  }
+  if (shared) attend_together(thread, shape, call);
+}
+
+// Whether sharing tiles is worth two barriers: whole heads would leave threads idle, and there are
+// tiles for all.
+bool Decoder::shares_attention(const ops::AttentionShape& shape, size_t position) const {
+  constexpr size_t kTilesMin = 4;
+  const size_t heads = config_.kv_heads, threads = team_.size(),
+               places = (heads + threads - 1) / threads * threads;
+  const ops::AttentionTiles tiles = ops::attention_tiles(shape, position);
+  return threads > 1 && tiles.last - tiles.first >= kTilesMin && 4 * places > 5 * heads;
+}
+
+// Tiles of all KV heads are split over the threads, then the rows that merge them.
+void Decoder::attend_together(uint32_t thread, const ops::AttentionShape& shape,
+                              ops::AttentionCall call) {
+  const ops::AttentionTiles tiles = ops::attention_tiles(shape, call.position);
+  const size_t stride = ops::attention_partial_floats(shape), heads = config_.kv_heads;
+  for (size_t at = tiles.first; at < tiles.last; at += kSharedTiles) {
+    const size_t count = std::min<size_t>(kSharedTiles, tiles.last - at);
+    const auto partials = [&](size_t head) {
+      return work_.partials + head * kSharedTiles * stride;
+    };
+    team_.barrier();  // Keys and values are written, earlier partials merged.
+    const auto own = device::split(heads * count, thread, team_.size());
+    for (size_t i = own.begin; i < own.end;) {
+      const size_t head = i / count, first = i % count,
+                   last = std::min(count, first + (own.end - i));
+      call.kv_head = static_cast<uint32_t>(head);
+      ops::attention_partial_cpu(shape, call, at + first, at + last,
+                                 partials(head) + first * stride, scratch(thread));
+      i += last - first;
+    }
+    team_.barrier();
+    const auto rows = device::split(config_.q_heads, thread, team_.size());
+    for (size_t row = rows.begin; row < rows.end; ++row) {
+      const size_t head = row / shape.group();
+      call.kv_head = static_cast<uint32_t>(head);
+      ops::attention_merge_cpu(shape, call,
+                               {.partials = partials(head),
+                                .partial_stride = stride,
+                                .count = count,
+                                .row = static_cast<uint32_t>(row % shape.group()),
+                                .first = at == tiles.first,
+                                .last = at + count == tiles.last},
+                               work_.attention_state + row * state_stride(config_.head_dim));
+    }
   }
 }
 

@@ -38,10 +38,18 @@ void change_logits(float* logits, size_t count, const SampleParams& params) {
     if (known(id)) logits[id] = kNever;
 }
 
+// This thread's list, kept for its memory: a step does not allocate. What the functions below
+// return is it, until the next call.
+std::vector<Candidate>& empty_list() {
+  thread_local std::vector<Candidate> list;
+  list.clear();
+  return list;
+}
+
 // The n best, best first. A bounded heap: one vector pass that stops only at values that can enter
 // it.
-std::vector<Candidate> best(const float* logits, size_t count, size_t n) {
-  std::vector<Candidate> heap;  // The worst of the best on top.
+std::vector<Candidate>& best(const float* logits, size_t count, size_t n) {
+  std::vector<Candidate>& heap = empty_list();  // The worst of the best on top.
   n = std::min(n, count);
   if (n == 0) return heap;
   heap.reserve(n);
@@ -70,12 +78,12 @@ double exp_sum(const float* logits, size_t count, float largest, float inverse) 
 
 // The shortest run of best tokens whose weight reaches top_p of the total, best first. Looks at
 // ever more tokens, each time those within some distance of the best, until the run lies inside.
-std::vector<Candidate> nucleus(const float* logits, size_t count, const SampleParams& params,
-                               float largest, float inverse) {
+std::vector<Candidate>& nucleus(const float* logits, size_t count, const SampleParams& params,
+                                float largest, float inverse) {
   const double wanted = params.top_p * exp_sum(logits, count, largest, inverse);
   for (float distance = 4;; distance *= 2) {
     const float bound = distance > 64 ? kNever : largest - distance * params.temperature;
-    std::vector<Candidate> found;
+    std::vector<Candidate>& found = empty_list();
     for (size_t i = scan_above(logits, 0, count, bound); i < count;
          i = scan_above(logits, i + 1, count, bound))
       found.push_back({logits[i], static_cast<int32_t>(i)});
@@ -157,15 +165,21 @@ int32_t argmax_cpu(const float* logits, size_t count) {
   return static_cast<int32_t>(scan_above(logits, 0, count, largest));
 }
 
+void best_cpu(const float* logits, size_t count, int32_t first, Best& best) {
+  const float largest = scan_largest(logits, count);
+  if (!(largest > best.logit)) return;
+  best = {largest, first + static_cast<int32_t>(scan_above(logits, 0, count, largest))};
+}
+
 LogSum log_sum_cpu(const float* logits, size_t count) {
   const float largest = scan_largest(logits, count);
   return {largest, largest + log_f64(exp_sum(logits, count, largest, 1.0f))};
 }
 
-std::vector<int32_t> top_ids(const float* logits, size_t count, size_t n) {
-  std::vector<int32_t> ids;
-  for (const Candidate& candidate : best(logits, count, n)) ids.push_back(candidate.id);
-  return ids;
+size_t top_ids(const float* logits, size_t count, std::span<int32_t> ids) {
+  const std::vector<Candidate>& found = best(logits, count, ids.size());
+  for (size_t i = 0; i < found.size(); ++i) ids[i] = found[i].id;
+  return found.size();
 }
 
 int32_t sample_cpu(float* logits, size_t count, const SampleParams& params, uint64_t position) {
@@ -177,12 +191,12 @@ int32_t sample_cpu(float* logits, size_t count, const SampleParams& params, uint
   const float inverse = 1.0f / params.temperature;
   if (!std::isfinite(largest) || !std::isfinite(inverse)) return argmax_cpu(logits, count);
   const float uniform = philox_uniform(params.seed, position);
-  std::vector<Candidate> candidates;
+  std::vector<Candidate>& candidates = empty_list();  // Those functions fill the same list.
   if (params.top_k > 0 && static_cast<size_t>(params.top_k) < count) {
-    candidates = best(logits, count, static_cast<size_t>(params.top_k));
+    best(logits, count, static_cast<size_t>(params.top_k));
     if (params.top_p < 1) cut_by_top_p(candidates, params.top_p, largest, inverse);
   } else if (params.top_p < 1) {
-    candidates = nucleus(logits, count, params, largest, inverse);
+    nucleus(logits, count, params, largest, inverse);
   } else if (params.min_p > 0) {
     for (size_t i = 0; i < count; ++i)
       if (exp_f32((logits[i] - largest) * inverse) >= params.min_p)

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -41,6 +42,15 @@ struct SampleParams {
 int32_t argmax_cpu(const float* logits, size_t count);
 int32_t argmax_ref(const float* logits, size_t count);
 
+// The largest logit seen so far and its id; of equal ones the lowest. NaN never wins; 0 where there
+// is none above -infinity.
+struct Best {
+  float logit = -std::numeric_limits<float>::infinity();
+  int32_t id = 0;
+};
+// Looks at `count` logits of the ids from `first` on; called with ascending ids.
+void best_cpu(const float* logits, size_t count, int32_t first, Best& best);
+
 // Largest of the logits and log(sum e^logit), summed in one fixed order.
 struct LogSum {
   float largest = 0;
@@ -51,8 +61,9 @@ inline float logprob(float logit, const LogSum& sum) {
   return static_cast<float>(static_cast<double>(logit) - sum.log_sum);
 }
 
-// The n most likely ids, most likely first, equal ones by lowest id; n is cut to count.
-std::vector<int32_t> top_ids(const float* logits, size_t count, size_t n);
+// The ids.size() most likely ids, most likely first, equal ones by lowest id; how many there are
+// (at most count).
+size_t top_ids(const float* logits, size_t count, std::span<int32_t> ids);
 
 // Chooses the token at `position` of the sequence. Order: bias, penalties, temperature, top_k,
 // top_p, min_p, draw. logits: changed by bias and penalties. Ids out of range are ignored.

@@ -68,10 +68,32 @@ TEST(Sample, TopIdsAreSortedPrefix) {
   std::ranges::stable_sort(order, [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
   for (const size_t n : {size_t{0}, size_t{1}, size_t{3}, size_t{20}, kCount, kCount + 5}) {
     order.resize(kCount);
-    const auto got = top_ids(logits.data(), kCount, n);
+    std::vector<int32_t> got(n);
+    got.resize(top_ids(logits.data(), kCount, got));
     EXPECT_EQ(got, std::vector<int32_t>(order.begin(),
                                         order.begin() + static_cast<long>(std::min(n, kCount))));
   }
+}
+
+// Goal: the best of pieces looked at in order is the best of the whole, also among equals, NaN and
+// nothing but -infinity.
+TEST(Sample, BestOfPieces) {
+  for (const uint64_t seed : {1, 2, 3}) {
+    auto logits = logits_of(seed);
+    logits[7] = std::nanf("");
+    const size_t last = logits.size() - 3;
+    logits[last] = logits[static_cast<size_t>(argmax_ref(logits.data(), logits.size()))];
+    for (const size_t piece : {size_t{1}, size_t{5}, size_t{100}, logits.size()}) {
+      Best best;
+      for (size_t i = 0; i < logits.size(); i += piece)
+        best_cpu(&logits[i], std::min(piece, logits.size() - i), static_cast<int32_t>(i), best);
+      EXPECT_EQ(best.id, argmax_ref(logits.data(), logits.size()));
+    }
+  }
+  const std::vector<float> none(20, -std::numeric_limits<float>::infinity());
+  Best best;
+  best_cpu(none.data(), none.size(), 40, best);
+  EXPECT_EQ(best.id, 0);
 }
 
 // Goal: draws follow the distribution that the parameters describe, and only its support is drawn.
