@@ -117,6 +117,20 @@ TEST(Load, Refuses) {
   EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:x:1"; }), HasSubstr("h100"));
   EXPECT_THAT(error([](LoadReplica& l) { l.executor_depth = 0; }), HasSubstr("1 to 16"));
   EXPECT_THAT(error([](LoadReplica& l) { l.block_tokens = 0; }), HasSubstr("1 to 1024"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.speculative_tokens = 65; }), HasSubstr("at most 64"));
+  EXPECT_THAT(error([](LoadReplica& l) {
+                l.speculative_tokens = 4;
+                l.executor_depth = 2;
+              }),
+              HasSubstr("executor_depth 1, it is 2"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.adapters = {{"a", "/x"}, {"a", "/y"}}; }),
+              HasSubstr("two LoRA adapters are called 'a'"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.adapters = {{"", "/x"}}; }), HasSubstr("1 to 200"));
+  EXPECT_THAT(error([](LoadReplica& l) {
+                l.speculative_tokens = 4;
+                l.draft_model_path = "/nonexistent.gguf";
+              }),
+              HasSubstr("/nonexistent.gguf"));
   EXPECT_THAT(error([](LoadReplica& l) { l.memory_utilization = 0; }), HasSubstr("above 0"));
   EXPECT_THAT(error([](LoadReplica& l) { l.memory_utilization = 1e-9; }),
               HasSubstr("does not fit"));
@@ -171,6 +185,50 @@ TEST(Load, RealModelIsBatchIndependent) {
     for (const auto& [id, result] : run(**replica, again))
       EXPECT_EQ(result.text, alone.at(id - 10).text) << id;
     EXPECT_GT((*replica)->core->batch()->counters().cached_tokens, 0u);
+  }
+}
+
+// Goal: with the real model guesses from the text, guesses of a draft model and swapped KV leave
+// every text as it is. Method: greedy and sampled sequences that copy from their prompt, on a KV
+// cache that is too small for them together.
+TEST(Load, RealModelGuessesAndSwaps) {
+  const char* path = std::getenv("ALTLAS_TEST_MODEL");
+  if (path == nullptr) GTEST_SKIP() << "ALTLAS_TEST_MODEL names no GGUF file";
+  LoadReplica load;
+  load.model_path = path;
+  load.device_spec = "cpu:1:2:4GiB";
+  load.model_len_max = 256;
+  load.sequences_max = 4;
+  auto replica = load_replica(load, {});
+  ASSERT_TRUE(replica.ok()) << replica.error().message();
+  std::vector<SubmitSequence> work;
+  for (uint64_t i = 0; i < 6; ++i) {
+    SubmitSequence s;
+    s.sequence = SequenceId{i + 1};
+    s.prompt = (*replica)
+                   ->tokenizer
+                   ->encode(
+                       "x = [1, 2, 3]\ny = [1, 2, 3]\nz = [1, 2, 3]\ndef area(w, h):\n    "
+                       "return w * h\n# the same again:\ndef area(w, h):\n",
+                       {})
+                   .value();
+    s.tokens_max = 40;
+    s.sampling.temperature = i % 2 == 0 ? 0 : 0.7f;
+    s.sampling.repetition_penalty = i == 2 ? 1.1f : 1;
+    s.sampling.seed = i;
+    work.push_back(s);
+  }
+  const auto want = run(**replica, work);
+  for (const bool draft : {false, true}) {
+    load.speculative_tokens = 6;
+    load.draft_model_path = draft ? path : "";
+    load.swap_bytes = 64 << 20;
+    replica = load_replica(load, {});
+    ASSERT_TRUE(replica.ok()) << replica.error().message();
+    const auto got = run(**replica, work);
+    ASSERT_EQ(got.size(), want.size());
+    for (const auto& [id, result] : got) EXPECT_EQ(result.text, want.at(id).text) << id;
+    EXPECT_GT((*replica)->core->stats().speculative_accepted, 20u);
   }
 }
 

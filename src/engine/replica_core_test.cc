@@ -167,6 +167,96 @@ TEST(ReplicaCore, TextDoesNotDependOnTheBatch) {
   }
 }
 
+// Goal: guesses and swapped KV change no text, token, log-probability or end, also where a stop
+// string or the last token lies among guesses. Method: the load with both kinds of guesses, tight
+// and roomy, against each sequence alone.
+TEST(ReplicaCore, TextDoesNotDependOnGuessesOrSwap) {
+  std::vector<SubmitSequence> all = load();
+  for (SubmitSequence& s : all) s.sampling.logprobs = s.sequence.value % 4 == 0 ? 1 : -1;
+  std::map<uint64_t, Heard> alone;
+  for (const SubmitSequence& s : all) alone.merge(run_load(limits(), 1, {s}));
+  uint64_t right = 0, swapped = 0;
+  for (const uint32_t guesses : {1u, 5u, 9u}) {
+    for (const bool draft_model : {false, true}) {
+      for (ReplicaLimits l : {limits(), limits(17), limits(40, 3, 5)}) {
+        l.draft_model = draft_model;
+        l.swap_places = 20;
+        CoreOptions options;
+        options.speculative_tokens = guesses;
+        Bench bench(l, 1, options);
+        for (const SubmitSequence& s : all) bench.core.handle(s);
+        bench.run();
+        ASSERT_EQ(bench.heard.size(), alone.size());
+        for (const auto& [id, h] : bench.heard) {
+          ASSERT_TRUE(h.result) << id;
+          EXPECT_EQ(h.ids, alone[id].ids) << id;
+          EXPECT_EQ(h.text, alone[id].text) << id;
+          EXPECT_EQ(h.result->text, alone[id].result->text) << id;
+          EXPECT_EQ(h.logprobs.size(), alone[id].logprobs.size()) << id;
+          EXPECT_EQ(h.result->stop_string, alone[id].result->stop_string) << id;
+          EXPECT_EQ(h.result->finish_reason, alone[id].result->finish_reason) << id;
+        }
+        const ReplicaStats stats = bench.core.stats();
+        EXPECT_LE(stats.speculative_accepted, stats.speculative_drafted);
+        right += stats.speculative_accepted;
+        swapped += stats.swapped_blocks;
+      }
+    }
+  }
+  EXPECT_GT(right, 0u);
+  EXPECT_GT(swapped, 0u);
+}
+
+// Goal: adapters are told apart in the ranks' requests and in the prefix cache; unknown ones are
+// refused by name.
+TEST(ReplicaCore, Adapters) {
+  CoreOptions options;
+  options.adapters = {"one", "two"};
+  Bench bench(limits(), 1, options);
+  for (uint64_t id = 1; id <= 4; ++id) {
+    SubmitSequence s = submit(3, 20, 4);  // The same prompt each time.
+    s.sequence = SequenceId{id};
+    s.adapter = std::vector<std::string>{"", "two", "one", "two"}[id - 1];
+    bench.core.handle(s);
+    const StepPlan plan = bench.core.plan();
+    ASSERT_EQ(plan.starts.size(), 1u);
+    EXPECT_EQ(plan.starts[0].request->adapter, std::vector<uint32_t>({0, 2, 1, 2})[id - 1]);
+    EXPECT_EQ(plan.entries[0].position > 0, id == 4) << "only the second 'two' finds its prefix";
+    bench.core.commit(bench.ranks.run(plan));
+    bench.run();
+  }
+  EXPECT_EQ(bench.core.stats().prefix_query_tokens, 80u);
+  EXPECT_EQ(bench.core.stats().prefix_hit_tokens, 19u);
+  SubmitSequence wrong = submit(9, 5, 5);
+  wrong.adapter = "three";
+  bench.core.handle(wrong);
+  bench.listen();
+  EXPECT_EQ(bench.heard[9].failed->code, ErrorCode::kInvalid);
+  EXPECT_THAT(bench.heard[9].failed->message,
+              HasSubstr("no adapter 'three' here; there are: one, two"));
+}
+
+// Goal: what never fits the KV cache is refused with the numbers; what fits alone always ends, by
+// giving way, swapped or not.
+TEST(ReplicaCore, OutOfBlocksNeverAborts) {
+  for (const uint32_t places : {0u, 3u, 100u}) {
+    ReplicaLimits l = limits(6, 4, 16);  // 24 tokens.
+    l.swap_places = places;
+    CoreOptions options;
+    options.speculative_tokens = 4;
+    Bench bench(l, 1, options);
+    for (uint64_t id = 1; id <= 6; ++id) bench.core.handle(submit(id, 4, 20));
+    SubmitSequence large = submit(9, 5, 20);
+    bench.core.handle(large);
+    bench.run();
+    EXPECT_THAT(bench.heard[9].failed->message,
+                HasSubstr("prompt of 5 tokens + 20 to generate = 25; the KV cache holds 24"));
+    for (uint64_t id = 1; id <= 6; ++id) EXPECT_EQ(bench.heard[id].result->tokens, 20u) << id;
+    EXPECT_GT(bench.core.stats().preemptions, 0u);
+    EXPECT_EQ(bench.core.stats().swapped_blocks > 0, places > 0);
+  }
+}
+
 // Goal: from any token on, another replica goes on with neither gap nor repetition.
 // Method: each sequence of the load, cut after every token; also after the last, when only the end
 // was not heard.

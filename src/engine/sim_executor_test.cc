@@ -130,6 +130,36 @@ std::pair<std::vector<int32_t>, std::string> run(SubmitSequence s, const text::T
   return out;
 }
 
+// Goal: guesses save steps where text repeats itself, and change none of it; swapping takes time.
+TEST(SimExecutor, GuessesAndSwaps) {
+  SimOptions o = options();
+  o.text_period = 7;
+  std::vector<std::vector<int32_t>> said;
+  std::vector<uint64_t> steps;
+  for (const uint32_t guesses : {0u, 8u}) {
+    auto executor = SimExecutor::create(o, nullptr, SimTime::kVirtual, system_clock()).value();
+    CoreOptions core_options;
+    core_options.speculative_tokens = guesses;
+    ReplicaCore core(executor->limits(), core_options, nullptr);
+    core.handle(submit(1, 60));
+    std::vector<int32_t>& ids = said.emplace_back();
+    for (StepPlan plan = core.plan(); !plan.empty(); plan = core.plan()) {
+      executor->launch(std::move(plan));
+      core.commit(executor->collect().value());
+      for (Report& report : core.take_reports())
+        if (auto* tokens = std::get_if<SequenceTokens>(&report))
+          ids.insert(ids.end(), tokens->delta.ids.begin(), tokens->delta.ids.end());
+    }
+    steps.push_back(core.stats().steps);
+  }
+  EXPECT_EQ(said[1], said[0]);
+  EXPECT_LT(steps[1], steps[0] / 2);
+  StepPlan plan = decode_plan(1, 10);
+  const int64_t before = sim_step_us(o, plan);
+  plan.swap_in.assign(2000, BlockSwap{});
+  EXPECT_GT(sim_step_us(o, plan), before);
+}
+
 // Goal: tokens are a function of prompt, seed and position: the same again, with other depths, and
 // after a resume.
 TEST(SimExecutor, TokensAreDeterministicAndResume) {

@@ -14,6 +14,7 @@ namespace altlas::simulation {
 namespace {
 
 constexpr uint32_t kBlockTokens = 16;
+constexpr uint32_t kTextPeriod = 11;  // Tokens; so that guesses from the text are right at times.
 
 bool one_in(PhiloxStream& random, uint64_t n) { return random.below(n) == 0; }
 int64_t between(PhiloxStream& random, int64_t low, int64_t high) {
@@ -42,6 +43,7 @@ engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double
   model.sequences_max = sequences_max;
   model.step_tokens_max = 64;
   model.block_tokens = kBlockTokens;
+  model.text_period = kTextPeriod;
   model.memory_utilization = share;
   model.kind.name = "small";
   model.kind.memory_bytes = uint64_t{1} << 30;
@@ -83,6 +85,9 @@ control::DeploymentSetup make_deployment(size_t index, PhiloxStream& random) {
   out.max_queued = one_in(random, 3) ? static_cast<uint32_t>(between(random, 2, 20)) : 1000;
   out.health_check_timeout_us = between(random, 2, 6) * kSecond;
   out.startup_timeout_us = between(random, 5, 20) * kSecond;
+  if (one_in(random, 2)) out.load.speculative_tokens = static_cast<uint32_t>(between(random, 1, 8));
+  if (one_in(random, 3)) out.load.draft_model_path = "draft.gguf";
+  if (one_in(random, 2)) out.load.swap_bytes = static_cast<uint64_t>(between(random, 1, 20)) << 12;
   return out;
 }
 

@@ -71,7 +71,10 @@ void WorkerProcess::arm_timer() {
 void WorkerProcess::on_message(worker::Message message) {
   auto* command = std::get_if<engine::Command>(&message);
   if (command == nullptr) return;
-  if (std::holds_alternative<engine::LoadReplica>(*command)) {
+  if (const auto* load = std::get_if<engine::LoadReplica>(command)) {
+    core_options_.speculative_tokens = load->speculative_tokens;
+    model_.swap_bytes = load->swap_bytes;
+    model_.draft_model = !load->draft_model_path.empty();
     outbox_.push(engine::LoadProgress{"weights", 0});
     events_.after(load_us_, [self = shared_from_this()] { self->load(); });
     return;
@@ -95,8 +98,7 @@ void WorkerProcess::load() {
       engine::SimExecutor::create(model_, nullptr, engine::SimTime::kVirtual, system_clock());
   ALTLAS_CHECK(executor.ok(), executor.error().message());
   executor_ = *std::move(executor);
-  core_ =
-      std::make_unique<engine::ReplicaCore>(executor_->limits(), engine::CoreOptions(), nullptr);
+  core_ = std::make_unique<engine::ReplicaCore>(executor_->limits(), core_options_, nullptr);
   outbox_.push(core_->loaded("sim"));
   for (engine::Command& command : early_) core_->handle(std::move(command));
   early_.clear();

@@ -48,7 +48,8 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   EventQueue& events_;
   worker::Session session_;
   worker::Outbox outbox_;
-  const engine::SimOptions model_;
+  engine::SimOptions model_;
+  engine::CoreOptions core_options_;
   const int64_t load_us_;
   Hooks hooks_;
   std::unique_ptr<engine::SimExecutor> executor_;
