@@ -147,6 +147,9 @@ inline constexpr const MetricDef* kControlMetrics[] = {&kTasksTotal,        &kGe
                                                        &kGpuTemperature,    &kGpuTasks,
                                                        &kGpuResponseTime,   &kDcgmUtilization,
                                                        &kDcgmMemoryUsed,    &kDcgmMemoryFree,
-                                                       &kDcgmTemperature,   &kDcgmPower};
+                                                       &kDcgmTemperature,   &kDcgmPower,
+                                                       &kPrefixQueryTokens, &kPrefixHitTokens,
+                                                       &kPreemptions,       &kSwappedBlocks,
+                                                       &kDraftedTokens,     &kAcceptedTokens};
 
 }  // namespace altlas::control
