@@ -26,6 +26,21 @@ bool join_parts(const json::array& parts, std::string& out) {
   return true;
 }
 
+// Clients send a call's arguments as a string of JSON; templates want the object, as transformers
+// hands it to them.
+void unfold_arguments(json::value& calls) {
+  if (!calls.is_array()) return;
+  for (json::value& call : calls.get_array()) {
+    json::value* function = call.is_object() ? call.get_object().if_contains("function") : nullptr;
+    if (function == nullptr || !function->is_object()) continue;
+    json::value* arguments = function->get_object().if_contains("arguments");
+    if (arguments == nullptr || !arguments->is_string()) continue;
+    boost::system::error_code code;
+    json::value read = json::parse(arguments->get_string(), code);
+    if (!code && read.is_object()) *arguments = std::move(read);
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const json::value> read_messages(JsonReader& reader) {
@@ -69,6 +84,7 @@ std::shared_ptr<const json::value> read_messages(JsonReader& reader) {
       if (!inner.has("tool_calls")) inner.fail("content", "is missing, should be a string");
       message["content"] = "";
     }
+    if (json::value* calls = message.if_contains("tool_calls")) unfold_arguments(*calls);
     if (const auto status = inner.status(); !status.ok()) {
       const std::string& text = status.error().message();
       reader.fail(name + "." + status.error().field(), text.substr(text.find(": ") + 2));

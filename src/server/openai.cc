@@ -9,6 +9,7 @@
 #include "server/problem.h"
 #include "server/prompt_json.h"
 #include "server/sse.h"
+#include "server/tool_request.h"
 
 namespace altlas::server {
 namespace {
@@ -26,6 +27,7 @@ struct OpenAiRequest {
   bool stream = false;
   bool include_usage = false;
   int64_t n = 1;  // Choices per prompt.
+  GrammarRequest grammar;  // What the answers are held to.
 };
 
 json::object model_json(const ServedModel& model, int64_t created) {
@@ -90,14 +92,13 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   spec.priority = read_priority(reader, request, rooms);
   read_logprobs(reader, chat, spec.sampling);
   read_stream(reader, out);
-  if (const json::object* format = reader.object("response_format")) {
-    JsonReader inner(*format, "response_format");
-    static constexpr std::string_view kFormats[] = {"text", "json_object", "json_schema"};
-    const size_t kind = inner.choice("type", kFormats, 0);
-    if (!inner.status().ok()) reader.fail("response_format.type", "should be \"text\"");
-    if (kind != 0)
-      reader.fail("response_format.type", "only \"text\" can be produced by this version");
-  }
+  if (const GrammarRequest grammar = read_grammar(reader); !out.grammar.given())
+    out.grammar = grammar;
+  else if (grammar.given())
+    reader.fail("tool_choice", fmt::format("demands a call and {} something else: an answer is "
+                                           "held to one",
+                                           grammar.field));
+  spec.sampling.grammar = out.grammar.grammar;
   ALTLAS_TRY_VOID(reader.status());
   ALTLAS_TRY(pattern.model, rooms.prompts.find(model, kGenerationType));
   ALTLAS_TRY_VOID(check_generates(*pattern.model));
@@ -130,6 +131,7 @@ Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts
     for (int64_t k = 0; k < n; ++k) {
       PendingTask task = pattern;
       task.prompt = prompt;
+      if (out.tasks.empty()) task.prompt.grammar = out.grammar;
       task.spec.sampling.seed += static_cast<uint64_t>(k);
       if (out.reply.echo) {
         out.reply.prompt_texts.push_back(prompt.text);
@@ -147,14 +149,15 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
   const auto shared = std::make_shared<OpenAiRequest>(std::move(plan));
   response.stream = [shared, ids, &rooms](WriteChunk write) -> awaitable<void> {
     std::vector<Choice> choices(ids.size());
-    std::vector<char> started(ids.size(), 0);
+    std::vector<ChunkWriter> writers;
+    for (size_t i = 0; i < ids.size(); ++i) writers.emplace_back(shared->reply, i);
     const OnChoiceEvent on_event =
         [&](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
-      const bool first = std::exchange(started[index], 1) == 0;
       if (event.end) choices[index].view = *event.end;
-      if (!first && !event.end && event.delta.text.empty() && event.delta.logprobs.empty())
-        co_return Result<void>();
-      std::string piece = sse_event(json::serialize(chunk(shared->reply, index, event, first)));
+      std::string piece;
+      for (const json::object& one : writers[index].chunks(event))
+        piece += sse_event(json::serialize(one));
+      if (piece.empty()) co_return Result<void>();
       co_return co_await write(std::move(piece));
     };
     const auto outcome = co_await read_choices(ids, on_event, rooms);
@@ -225,8 +228,12 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   prompt.kind = Prompt::Kind::kChat;
   prompt.messages = read_messages(reader);
   read_template_fields(reader, prompt);
-  if (const json::array* tools = reader.array("tools"); tools != nullptr && !tools->empty())
-    prompt.tools = std::make_shared<json::value>(*tools);
+  ToolRequest tools = read_tools(reader);
+  prompt.tools = std::move(tools.tools);
+  plan.grammar = std::move(tools.grammar);
+  plan.reply.tools = std::move(tools.names);
+  plan.reply.one_call = tools.one_call;
+  plan.reply.forced_call = plan.grammar.given();
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
   pattern.spec.tokens_max =
       static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.

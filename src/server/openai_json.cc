@@ -1,5 +1,9 @@
 #include "server/openai_json.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "text/utf8.h"
 
 namespace altlas::server {
@@ -82,8 +86,78 @@ std::string stop_tail(const OpenAiReply& reply, const control::TaskView& view) {
   return reply.include_stop && view.result ? view.result->stop_string : std::string();
 }
 
-std::string_view finish_of(const control::TaskView& view) {
-  return view.result ? to_string(view.result->finish_reason) : std::string_view("stop");
+std::string_view finish_of(const control::TaskView& view, size_t calls) {
+  if (view.result && view.result->finish_reason != FinishReason::kStop)
+    return to_string(view.result->finish_reason);
+  return calls > 0 ? "tool_calls" : "stop";
+}
+
+AnswerReader::Options reader_options(const OpenAiReply& reply) {
+  AnswerReader::Options options;
+  options.format = reply.served->tool_format;
+  options.tools = reply.tools;
+  options.reasoning = reply.served->reasoning;
+  options.forced = reply.forced_call;
+  options.one_call = reply.one_call;
+  return options;
+}
+
+// Call `number` of choice `index`. `arguments`: of a piece of a stream, else all of it.
+json::object call_json(const OpenAiReply& reply, size_t index, size_t number, const ToolCall& call,
+                       std::string_view arguments) {
+  const std::string task = reply.id.substr(reply.id.find('-') + 1);
+  return {{"id", fmt::format("call_{}_{}_{}", task, index, number)},
+          {"type", "function"},
+          {"function", {{"name", call.name}, {"arguments", arguments}}}};
+}
+
+// Content and reasoning in one delta where they come together; a call's name before its arguments.
+std::vector<json::object> deltas_of(const OpenAiReply& reply, size_t index,
+                                    std::span<const AnswerPiece> pieces, size_t calls, bool first) {
+  std::vector<json::object> deltas;
+  if (first) deltas.push_back({{"role", "assistant"}, {"content", ""}});
+  for (const AnswerPiece& piece : pieces) {
+    if (piece.kind == AnswerPiece::Kind::kCall) {
+      json::object begin = call_json(reply, index, calls, piece.call, "");
+      begin["index"] = calls;
+      const json::object rest{{"index", calls},
+                              {"function", {{"arguments", piece.call.arguments}}}};
+      deltas.push_back({{"tool_calls", json::array{std::move(begin)}}});
+      deltas.push_back({{"tool_calls", json::array{rest}}});
+      ++calls;
+      continue;
+    }
+    const bool reasons = piece.kind == AnswerPiece::Kind::kReasoning;
+    const std::string_view key = reasons ? "reasoning_content" : "content";
+    const bool joins = deltas.size() == 1 && first && !deltas[0].contains("tool_calls");
+    if (!joins) deltas.emplace_back();
+    deltas.back()[key] = piece.text;
+  }
+  return deltas;
+}
+
+// The whole of a choice as OpenAI's message; `calls`: how many are in it.
+json::object message_json(const OpenAiReply& reply, size_t index, const std::string& text,
+                          size_t& calls) {
+  AnswerReader reader(reader_options(reply));
+  std::vector<AnswerPiece> pieces = reader.push(text);
+  std::ranges::move(reader.finish(), std::back_inserter(pieces));
+  std::string content, reasoning;
+  json::array list;
+  for (const AnswerPiece& piece : pieces) {
+    if (piece.kind == AnswerPiece::Kind::kCall)
+      list.push_back(call_json(reply, index, list.size(), piece.call, piece.call.arguments));
+    else
+      (piece.kind == AnswerPiece::Kind::kReasoning ? reasoning : content) += piece.text;
+  }
+  calls = list.size();
+  json::object message{{"role", "assistant"}, {"content", content}};
+  if (!reasoning.empty()) message["reasoning_content"] = reasoning;
+  if (!list.empty()) {
+    if (content.empty()) message["content"] = nullptr;
+    message["tool_calls"] = std::move(list);
+  }
+  return message;
 }
 
 }  // namespace
@@ -107,10 +181,10 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
   json::array list;
   for (size_t i = 0; i < choices.size(); ++i) {
     const Choice& choice = choices[i];
-    json::object out{{"index", i}, {"finish_reason", finish_of(choice.view)}};
+    size_t calls = 0;
+    json::object out{{"index", i}};
     if (reply.chat) {
-      out["message"] = {{"role", "assistant"},
-                        {"content", choice.text + stop_tail(reply, choice.view)}};
+      out["message"] = message_json(reply, i, choice.text + stop_tail(reply, choice.view), calls);
       out["logprobs"] = chat_logprobs(reply, choice.logprobs);
     } else {
       const std::string prefix = reply.echo ? reply.prompt_texts[i] : "";
@@ -121,6 +195,7 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
       out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs,
                                             first >= 0 ? 0 : prefix.size());
     }
+    out["finish_reason"] = finish_of(choice.view, calls);
     list.push_back(std::move(out));
   }
   answer["choices"] = std::move(list);
@@ -128,31 +203,49 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
   return answer;
 }
 
-json::object chunk(const OpenAiReply& reply, size_t index, const control::StreamEvent& event,
-                   bool first) {
-  json::object out = head(reply, reply.chat ? "chat.completion.chunk" : "text_completion");
-  json::object choice{{"index", index}};
-  const std::string text = event.delta.text + (event.end ? stop_tail(reply, *event.end) : "");
-  const std::string prefix = reply.echo ? reply.prompt_texts[index] : std::string();
-  if (reply.chat) {
-    json::object delta;
-    if (first) delta["role"] = "assistant";
-    if (first || !text.empty()) delta["content"] = text;
-    choice["delta"] = std::move(delta);
-    choice["logprobs"] = event.delta.logprobs.empty() ? json::value(nullptr)
-                                                      : chat_logprobs(reply, event.delta.logprobs);
-  } else {
-    choice["text"] = (first ? prefix : "") + text;
-    choice["logprobs"] = event.delta.logprobs.empty()
-                             ? json::value(nullptr)
-                             : completion_logprobs(reply, -1, {}, event.delta.logprobs,
-                                                   prefix.size() + event.delta.text_offset);
-  }
-  choice["finish_reason"] = event.end ? json::value(finish_of(*event.end)) : json::value(nullptr);
+ChunkWriter::ChunkWriter(const OpenAiReply& reply, size_t index) : reply_(&reply), index_(index) {
+  if (reply.chat) reader_.emplace(reader_options(reply));
+}
+
+json::object ChunkWriter::chunk(json::object choice) const {
+  json::object out = head(*reply_, reply_->chat ? "chat.completion.chunk" : "text_completion");
+  choice["index"] = index_;
+  if (!choice.contains("logprobs")) choice["logprobs"] = nullptr;
+  if (!choice.contains("finish_reason")) choice["finish_reason"] = nullptr;
   json::array choices;
   choices.push_back(std::move(choice));
   out["choices"] = std::move(choices);
-  if (reply.shows_usage) out["usage"] = nullptr;
+  if (reply_->shows_usage) out["usage"] = nullptr;
+  return out;
+}
+
+std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event) {
+  const OpenAiReply& reply = *reply_;
+  const bool first = std::exchange(first_, false);
+  const std::string text = event.delta.text + (event.end ? stop_tail(reply, *event.end) : "");
+  std::vector<json::object> choices;
+  if (reply.chat) {
+    size_t calls = reader_->calls();
+    std::vector<AnswerPiece> pieces = reader_->push(text);
+    if (event.end) std::ranges::move(reader_->finish(), std::back_inserter(pieces));
+    for (json::object& delta : deltas_of(reply, index_, pieces, calls, first))
+      choices.push_back({{"delta", std::move(delta)}});
+    const bool says = event.end || !event.delta.logprobs.empty();
+    if (choices.empty() && says) choices.push_back({{"delta", json::object()}});
+    if (!event.delta.logprobs.empty())
+      choices.front()["logprobs"] = chat_logprobs(reply, event.delta.logprobs);
+    if (event.end) choices.back()["finish_reason"] = finish_of(*event.end, reader_->calls());
+  } else if (first || event.end || !text.empty() || !event.delta.logprobs.empty()) {
+    const std::string prefix = reply.echo ? reply.prompt_texts[index_] : std::string();
+    json::object& choice = choices.emplace_back();
+    choice["text"] = (first ? prefix : "") + text;
+    if (!event.delta.logprobs.empty())
+      choice["logprobs"] = completion_logprobs(reply, -1, {}, event.delta.logprobs,
+                                               prefix.size() + event.delta.text_offset);
+    if (event.end) choice["finish_reason"] = finish_of(*event.end, 0);
+  }
+  std::vector<json::object> out;
+  for (json::object& choice : choices) out.push_back(chunk(std::move(choice)));
   return out;
 }
 

@@ -21,19 +21,34 @@ struct OpenAiReply {
   bool drop_generated = false;  // max_tokens 0: only the prompt is wanted.
   int32_t logprobs = -1;        // As SamplingParams::logprobs.
   const ServedModel* served = nullptr;
-  std::string fingerprint;    // system_fingerprint: the server's version.
-  bool include_stop = false;  // A stop string that ended the text is part of it.
-  bool shows_usage = false;   // Chunks say `usage: null` until the last, as include_usage wants.
+  std::string fingerprint;         // system_fingerprint: the server's version.
+  bool include_stop = false;       // A stop string that ended the text is part of it.
+  std::vector<std::string> tools;  // Names of functions that the model may call.
+  bool forced_call = false;        // The answer is calls and nothing else.
+  bool one_call = false;
+  bool shows_usage = false;  // Chunks say `usage: null` until the last, as include_usage wants.
 };
 
 boost::json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choices,
                                size_t prompts);
 boost::json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices,
                                  size_t prompts);
-// A stream chunk with one choice. `first`: the chat role goes along. `finish`: nullptr until the
-// choice is over.
-boost::json::object chunk(const OpenAiReply& reply, size_t index, const control::StreamEvent& event,
-                          bool first);
+// The stream chunks of one choice, event by event.
+class ChunkWriter {
+ public:
+  // reply: outlives it, and is complete.
+  ChunkWriter(const OpenAiReply& reply, size_t index);
+  // None where the event says nothing yet.
+  std::vector<boost::json::object> chunks(const control::StreamEvent& event);
+
+ private:
+  boost::json::object chunk(boost::json::object choice) const;
+
+  const OpenAiReply* reply_;
+  size_t index_;
+  bool first_ = true;
+  std::optional<AnswerReader> reader_;  // Chat only.
+};
 // The last chunk of a stream with include_usage: no choices.
 boost::json::object usage_chunk(const OpenAiReply& reply, boost::json::object usage);
 

@@ -122,6 +122,7 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
 }
 
 Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& prompt) {
+  ALTLAS_TRY_VOID(check_grammar(prompt.grammar));
   std::vector<int32_t> ids;
   switch (prompt.kind) {
     case Prompt::Kind::kIds:

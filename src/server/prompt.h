@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/result.h"
+#include "server/grammar_request.h"
+#include "server/tool_calls.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -27,6 +29,8 @@ struct ServedModel {
   std::vector<std::string> task_types;  // Whose tasks go here when they name no model.
   // As loaded:
   uint32_t model_len_max = 0;
+  ToolFormat tool_format = ToolFormat::kHermes;  // How its template shows tool calls.
+  bool reasoning = false;                        // Its template knows <think>.
   uint32_t embedding_size = 0;  // Values of an embedding; 0: the model gives none.
   bool generates = true;        // False: it only embeds.
 };
@@ -48,6 +52,7 @@ struct Prompt {
   bool continue_final = false;  // The last message goes on instead of being answered.
   bool add_special = true;      // Of text: BOS and EOS as the model asks for.
   bool parse_special = false;   // Of text: "<|im_end|>" becomes that token.
+  GrammarRequest grammar;       // Compiled before the text is tokenized, to be refused with a reason.
   bool embeds = false;          // Nothing follows it: it may fill the model's whole length.
 };
 

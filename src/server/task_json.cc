@@ -206,6 +206,8 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   const bool embeds = spec.type == kEmbeddingType;
   ALTLAS_TRY_VOID(embeds ? check_embeds(*task.model) : check_generates(*task.model));
   read_sampling(reader, *task.model, spec.sampling);
+  task.prompt.grammar = read_grammar(reader);
+  spec.sampling.grammar = task.prompt.grammar.grammar;
   ALTLAS_TRY_VOID(reader.status());
   if (embeds) as_embedding(task);
   if (chat) {

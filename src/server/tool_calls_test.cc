@@ -1,0 +1,209 @@
+// Goal: calls of every family are found, whatever the pieces in which the text comes; what only
+// looks like a call stays text. Method: whole texts, and the same cut at every place.
+#include "server/tool_calls.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "server/tool_request.h"
+#include "text/grammar/program.h"
+
+namespace altlas::server {
+namespace {
+
+std::string show(const std::vector<AnswerPiece>& pieces) {
+  std::string out;
+  AnswerPiece::Kind before = AnswerPiece::Kind::kCall;
+  for (const AnswerPiece& piece : pieces) {
+    const bool joins = piece.kind == before && piece.kind != AnswerPiece::Kind::kCall;
+    if (!joins && !out.empty()) out += "|";
+    before = piece.kind;
+    if (piece.kind == AnswerPiece::Kind::kCall)
+      out += "call " + piece.call.name + piece.call.arguments;
+    else
+      out += (joins                                         ? ""
+              : piece.kind == AnswerPiece::Kind::kReasoning ? "think "
+                                                            : "text ") +
+             piece.text;
+  }
+  return out;
+}
+
+std::string read(AnswerReader::Options options, const std::vector<std::string>& parts) {
+  AnswerReader reader(std::move(options));
+  std::vector<AnswerPiece> all;
+  for (const std::string& part : parts)
+    for (AnswerPiece& piece : reader.push(part)) all.push_back(std::move(piece));
+  for (AnswerPiece& piece : reader.finish()) all.push_back(std::move(piece));
+  return show(all);
+}
+
+// Whole, cut once anywhere, and byte by byte.
+void expect(const AnswerReader::Options& options, const std::string& text,
+            const std::string& want) {
+  EXPECT_EQ(read(options, {text}), want) << text;
+  for (size_t cut = 1; cut < text.size(); ++cut)
+    EXPECT_EQ(read(options, {text.substr(0, cut), text.substr(cut)}), want) << cut << " " << text;
+  std::vector<std::string> bytes;
+  for (const char c : text) bytes.emplace_back(1, c);
+  EXPECT_EQ(read(options, bytes), want) << text;
+}
+
+AnswerReader::Options options(ToolFormat format) {
+  AnswerReader::Options out;
+  out.format = format;
+  out.tools = {"f", "get.x"};
+  return out;
+}
+
+TEST(ToolCalls, Hermes) {
+  const auto o = options(ToolFormat::kHermes);
+  expect(o, "Hello", "text Hello");
+  expect(o, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1, \"x\"]}}\n</tool_call>",
+         R"(call f{"a":[1,"x"]})");
+  expect(o,
+         "I look. \n<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>\n"
+         "<tool_call>{\"name\":\"get.x\",\"arguments\":{\"b\":2}}</tool_call>",
+         R"(text I look.|call f{}|call get.x{"b":2})");
+  expect(o, "<tool_call>{\"name\":\"f\",\"arguments\":{}}", "call f{}");
+  expect(o, "<tool_call>{\"name\":\"unknown\"}</tool_call> end",
+         "text <tool_call>{\"name\":\"unknown\"}</tool_call> end");
+  expect(o, "a <tool_call>{\"name\":</tool_call>", "text a <tool_call>{\"name\":</tool_call>");
+  expect(o, "1 < 2 <tool 3", "text 1 < 2 <tool 3");
+  expect(o, R"({"name": "f", "arguments": {"a": 1}})", R"(call f{"a":1})");
+  expect(o, R"({"name": "g"} is JSON)", R"(text {"name": "g"} is JSON)");
+  expect({.format = ToolFormat::kHermes}, "<tool_call>{\"name\":\"f\"}</tool_call>",
+         "text <tool_call>{\"name\":\"f\"}</tool_call>");
+}
+
+TEST(ToolCalls, OtherFamilies) {
+  expect(options(ToolFormat::kLlama), R"(<|python_tag|>{"name": "f", "parameters": {"a": 1}})",
+         R"(call f{"a":1})");
+  expect(options(ToolFormat::kLlama),
+         R"({"name":"f","parameters":{}}; {"name":"get.x","parameters":{"z":null}})",
+         R"(call f{}|call get.x{"z":null})");
+  expect(options(ToolFormat::kMistral), R"([TOOL_CALLS][{"name":"f","arguments":{"a":1}}])",
+         R"(call f{"a":1})");
+  expect(options(ToolFormat::kMistral), R"([{"name":"f","arguments":{"a":1}}])",
+         R"(call f{"a":1})");
+  expect(options(ToolFormat::kMistral), R"([TOOL_CALLS]f[ARGS]{"a":1})", R"(call f{"a":1})");
+  expect(options(ToolFormat::kMistral), "[1] is a source.", "text [1] is a source.");
+  expect(options(ToolFormat::kDeepSeek),
+         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{\"a\":1}\n"
+         "```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+         R"(call f{"a":1})");
+  expect(options(ToolFormat::kDeepSeek), "functionf\n```json\n{}\n```", "call f{}");
+  expect(options(ToolFormat::kPhi), R"(<|tool_call|>[{"name":"f","arguments":{}}]<|/tool_call|>)",
+         "call f{}");
+  expect(options(ToolFormat::kPythonic),
+         R"([f(a="x\"y", b=[1, 2.5], c={'k': None}), get.x(flag=True)])",
+         R"(call f{"a":"x\"y","b":[1,2.5E0],"c":{"k":null}}|call get.x{"flag":true})");
+  expect(options(ToolFormat::kPythonic), "```tool_code\nf(a=1)\n```", R"(call f{"a":1})");
+  expect(options(ToolFormat::kPythonic), "[f(1)]", "text [f(1)]");
+}
+
+TEST(ToolCalls, ReasoningForcedAndSingleCalls) {
+  auto o = options(ToolFormat::kHermes);
+  o.reasoning = true;
+  expect(o, "<think>\nWell.\n</think>\n\nYes.", "think Well.\n|text Yes.");
+  expect(o, "<think>so</think><tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>",
+         "think so|call f{}");
+  expect(o, "<thin ice", "text <thin ice");
+  o = options(ToolFormat::kPythonic);
+  o.forced = true;
+  expect(o, R"([{"name":"f","arguments":{}},{"name":"f","arguments":{"a":1}}])",
+         R"(call f{}|call f{"a":1})");
+  expect(o, R"([{"name":"f","argu)", R"(text [{"name":"f","argu)");
+  o.one_call = true;
+  expect(o, R"([{"name":"f","arguments":{}},{"name":"f","arguments":{"a":1}}])", "call f{}");
+}
+
+TEST(ToolCalls, FormatsAreToldByTemplates) {
+  EXPECT_EQ(tool_format_of("… <tool_call> …"), ToolFormat::kHermes);
+  EXPECT_EQ(tool_format_of("[AVAILABLE_TOOLS] [TOOL_CALLS]"), ToolFormat::kMistral);
+  EXPECT_EQ(tool_format_of("<｜tool▁calls▁begin｜>"), ToolFormat::kDeepSeek);
+  EXPECT_EQ(tool_format_of("<|start_header_id|> <|python_tag|>"), ToolFormat::kLlama);
+  EXPECT_EQ(tool_format_of("<start_of_turn>"), ToolFormat::kPythonic);
+  EXPECT_EQ(tool_format_of(""), ToolFormat::kHermes);
+}
+
+ToolRequest request(const std::string& body, std::string* error = nullptr) {
+  const auto object = parse_object(body, 64);
+  EXPECT_TRUE(object.ok());
+  JsonReader reader(*object);
+  ToolRequest out = read_tools(reader);
+  if (error != nullptr) *error = reader.status().ok() ? "" : reader.status().error().field();
+  return out;
+}
+
+constexpr std::string_view kTools = R"("tools": [
+  {"type": "function", "function": {"name": "f", "parameters": {"type": "object",
+    "properties": {"a": {"$ref": "#/$defs/n"}}, "required": ["a"], "additionalProperties": false,
+    "$defs": {"n": {"type": "integer"}}}}},
+  {"type": "function", "function": {"name": "g"}}])";
+
+TEST(ToolRequests, DemandedCallsAreGrammars) {
+  const std::string tools(kTools);
+  EXPECT_FALSE(request("{" + tools + "}").grammar.given());
+  EXPECT_EQ(request("{" + tools + R"(, "tool_choice": "none"})").tools, nullptr);
+  for (const std::string more : {R"("tool_choice": "required")",
+                                 R"("tool_choice": "required", "parallel_tool_calls": false)",
+                                 R"("tool_choice": {"type":"function","function":{"name":"f"}})"}) {
+    const ToolRequest made = request("{" + tools + ", " + more + "}");
+    ASSERT_TRUE(made.grammar.given());
+    EXPECT_TRUE(check_grammar(made.grammar).ok()) << made.grammar.grammar.text;
+  }
+  std::string field;
+  request(R"({"tool_choice": "required"})", &field);
+  EXPECT_EQ(field, "tool_choice");
+  request("{" + tools + R"(, "tool_choice": {"type":"function","function":{"name":"h"}}})", &field);
+  EXPECT_EQ(field, "tool_choice");
+  request(R"({"tools": [{"function": {}}]})", &field);
+  EXPECT_EQ(field, "tools[0]");
+  request(R"({"tools": [{"function": {"name": "a b"}}]})", &field);
+  EXPECT_EQ(field, "tools[0].function.name");
+}
+
+TEST(GrammarRequests, FieldsOfEveryDialect) {
+  const auto kind = [](const std::string& body, std::string* error = nullptr) {
+    const auto object = parse_object(body, 64);
+    JsonReader reader(*object);
+    const GrammarRequest made = read_grammar(reader);
+    if (error != nullptr)
+      *error = reader.status().ok()
+                   ? check_grammar(made).ok() ? "" : check_grammar(made).error().field()
+                   : reader.status().error().field();
+    return made.grammar.kind;
+  };
+  EXPECT_EQ(kind("{}"), GrammarKind::kNone);
+  EXPECT_EQ(kind(R"({"response_format": {"type": "text"}})"), GrammarKind::kNone);
+  EXPECT_EQ(kind(R"({"response_format": {"type": "json_object"}})"), GrammarKind::kJsonObject);
+  EXPECT_EQ(kind(R"({"response_format": {"type": "json_schema", "json_schema": {"name": "x",
+                     "schema": {"type": "integer"}}}})"),
+            GrammarKind::kJsonSchema);
+  EXPECT_EQ(kind(R"({"guided_json": {"type": "integer"}})"), GrammarKind::kJsonSchema);
+  EXPECT_EQ(kind(R"({"guided_regex": "a+"})"), GrammarKind::kRegex);
+  EXPECT_EQ(kind(R"({"guided_choice": ["a+", "b"]})"), GrammarKind::kRegex);
+  EXPECT_EQ(kind(R"({"structured_outputs": {"grammar": "root ::= \"x\""}})"), GrammarKind::kGbnf);
+  EXPECT_EQ(kind(R"({"grammar": "root ::= \"x\""})"), GrammarKind::kGbnf);
+  EXPECT_EQ(kind(R"({"json_schema": {}})"), GrammarKind::kJsonSchema);
+  std::string field;
+  kind(R"({"guided_regex": "a", "grammar": "root ::= \"x\""})", &field);
+  EXPECT_EQ(field, "grammar");
+  kind(R"({"response_format": {"type": "yaml"}})", &field);
+  EXPECT_EQ(field, "response_format.type");
+  kind(R"({"response_format": {"type": "json_schema"}})", &field);
+  EXPECT_EQ(field, "response_format.json_schema.schema");
+  kind(R"({"guided_json": {"properties": {"a": {"contains": {}}}}})", &field);
+  EXPECT_EQ(field, "guided_json.properties.a.contains");
+  kind(R"({"guided_regex": "(a"})", &field);
+  EXPECT_EQ(field, "guided_regex");
+  kind(R"({"guided_choice": []})", &field);
+  EXPECT_EQ(field, "guided_choice");
+  kind(R"({"structured_outputs": {"choice": 3}})", &field);
+  EXPECT_EQ(field, "structured_outputs.choice");
+}
+
+}  // namespace
+}  // namespace altlas::server

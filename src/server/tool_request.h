@@ -1,0 +1,26 @@
+// `tools`, `tool_choice` and `parallel_tool_calls` of chat requests.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/grammar_request.h"
+#include "server/json_reader.h"
+
+namespace altlas::server {
+
+struct ToolRequest {
+  // For the chat template; null: none, or tool_choice is "none".
+  std::shared_ptr<const boost::json::value> tools;
+  std::vector<std::string> names;
+  GrammarRequest grammar;  // Where a call is demanded: of its name and its parameters' schema.
+  bool one_call = false;   // parallel_tool_calls is false.
+};
+
+// What is wrong goes into `reader`.
+ToolRequest read_tools(JsonReader& reader);
+
+}  // namespace altlas::server
