@@ -172,7 +172,7 @@ class Reader {
       return character(ranges);
     }
     if (take("\\")) {
-      ALTLAS_TRY(const Ranges ranges, escape(/*in_class=*/false));
+      ALTLAS_TRY(const Ranges ranges, escape(/*in_class=*/false, /*negated=*/false));
       return character(ranges);
     }
     if (peek() == '*' || peek() == '+' || peek() == '?') return wrong("nothing to repeat");
@@ -215,8 +215,8 @@ class Reader {
     return value;
   }
 
-  // What stands after a backslash.
-  Result<Ranges> escape(bool in_class) {
+  // What stands after a backslash. negated: in a class that is: it must leave out more, not less.
+  Result<Ranges> escape(bool in_class, bool negated) {
     if (!more()) return wrong("the pattern ends with a backslash");
     const auto one = [](uint32_t c) { return Ranges{{c, c}}; };
     const char c = peek();
@@ -224,15 +224,17 @@ class Reader {
     ++at_;
     switch (c) {
       case 'd':
-        return kDigit;
+        return negated ? complement(opposite('D')) : kDigit;
       case 'w':
-        return kWord;
+        return negated ? complement(opposite('W')) : kWord;
       case 's':
-        return kSpace;
+        return negated ? complement(opposite('S')) : kSpace;
       case 'D':
+        return negated ? complement(kDigit) : opposite(c);
       case 'W':
+        return negated ? complement(kWord) : opposite(c);
       case 'S':
-        return opposite(c);
+        return negated ? complement(kSpace) : opposite(c);
       case 'n':
         return one('\n');
       case 'r':
@@ -312,14 +314,14 @@ class Reader {
         break;
       }
       first = false;
-      ALTLAS_TRY(const Ranges low, class_member());
+      ALTLAS_TRY(const Ranges low, class_member(negated));
       const bool range = peek() == '-' && peek(1) != ']' && at_ + 1 < text_.size();
       if (!range) {
         append(all, low);
         continue;
       }
       ++at_;
-      ALTLAS_TRY(const Ranges high, class_member());
+      ALTLAS_TRY(const Ranges high, class_member(negated));
       if (low.size() != 1 || low[0].lo != low[0].hi || high.size() != 1 ||
           high[0].lo != high[0].hi || low[0].lo > high[0].lo)
         return wrong("a range in a class goes from one character up to another");
@@ -328,8 +330,8 @@ class Reader {
     return negated ? complement(all) : all;
   }
 
-  Result<Ranges> class_member() {
-    if (take("\\")) return escape(/*in_class=*/true);
+  Result<Ranges> class_member(bool negated) {
+    if (take("\\")) return escape(/*in_class=*/true, negated);
     const uint32_t c = take_code_point();
     return Ranges{{c, c}};
   }
