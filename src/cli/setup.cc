@@ -17,11 +17,10 @@
 #include "config/reference.h"
 #include "config/validate.h"
 #include "device/cuda/nvml.h"
+#include "engine/tokenizer.h"
 #include "hardware/device_kinds.h"
 #include "model/panel_cache.h"
-#include "model/vocabulary.h"
 #include "ops/simd.h"
-#include "weights/gguf.h"
 #include "weights/pull.h"
 
 extern char** environ;
@@ -288,12 +287,12 @@ std::string environment_value(const char* name) {
 }
 
 Result<ModelText> load_model_text(const std::string& path) {
-  ALTLAS_TRY(const weights::GgufFile file, weights::GgufFile::open(path));
-  ALTLAS_TRY(text::Vocabulary vocabulary, model::read_vocabulary(file));
-  ALTLAS_TRY(auto tokenizer, text::Tokenizer::create(std::move(vocabulary)));
+  ALTLAS_TRY(engine::ModelText made, engine::open_model_text(path));
   ModelText out;
-  out.tokenizer = std::move(tokenizer);
-  ALTLAS_TRY(const std::string source, model::read_chat_template(file));
+  out.tokenizer = std::move(made.tokenizer);
+  const std::string& source = made.chat_template;
+  out.tool_format = server::tool_format_of(source);
+  out.reasoning = server::has_reasoning(source);
   if (!source.empty()) {
     auto compiled = text::ChatTemplate::compile(source);
     if (compiled.ok()) {

@@ -1,16 +1,69 @@
 #include "engine/tokenizer.h"
 
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "model/vocabulary.h"
+#include "text/hf_tokenizer.h"
 #include "weights/gguf.h"
 
 namespace altlas::engine {
+namespace {
 
-Result<std::unique_ptr<const text::Tokenizer>> open_tokenizer(const std::string& path) {
+namespace fs = std::filesystem;
+
+// Empty if there is no such file.
+Result<std::string> read_text(const fs::path& path) {
+  std::error_code error;
+  const uintmax_t size = fs::file_size(path, error);
+  if (error) return std::string();
+  if (size > text::kTokenizerJsonBytesMax)
+    return Error(ErrorCode::kTooLarge,
+                 fmt::format("{} has {} bytes; at most {} can be used", path.string(), size,
+                             text::kTokenizerJsonBytesMax));
+  std::ifstream in(path, std::ios::binary);
+  std::string out(size, '\0');
+  in.read(out.data(), static_cast<std::streamsize>(size));
+  if (static_cast<uintmax_t>(in.gcount()) != size)
+    return io_error(fmt::format("{} can't be read", path.string()));
+  return out;
+}
+
+Result<ModelText> open_folder(const std::string& path) {
+  text::HfTokenizerFiles files;
+  const fs::path folder = path;
+  ALTLAS_TRY(files.tokenizer_json, read_text(folder / "tokenizer.json"));
+  ALTLAS_TRY(files.tokenizer_config_json, read_text(folder / "tokenizer_config.json"));
+  ALTLAS_TRY(files.special_tokens_map_json, read_text(folder / "special_tokens_map.json"));
+  ALTLAS_TRY(files.generation_config_json, read_text(folder / "generation_config.json"));
+  ALTLAS_TRY(files.chat_template_jinja, read_text(folder / "chat_template.jinja"));
+  ModelText out;
+  auto read = text::read_hf_tokenizer(files);
+  if (!read.ok()) return Error(read.error()).with_context(path);
+  out.chat_template = std::move(read->chat_template);
+  ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(read->vocabulary)));
+  return out;
+}
+
+}  // namespace
+
+Result<ModelText> open_model_text(const std::string& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return open_folder(path);
   ALTLAS_TRY(const weights::GgufFile file, weights::GgufFile::open(path));
   ALTLAS_TRY(text::Vocabulary vocabulary, model::read_vocabulary(file));
-  return text::Tokenizer::create(std::move(vocabulary));
+  ModelText out;
+  ALTLAS_TRY(out.chat_template, model::read_chat_template(file));
+  ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(vocabulary)));
+  return out;
+}
+
+Result<std::unique_ptr<const text::Tokenizer>> open_tokenizer(const std::string& path) {
+  ALTLAS_TRY(ModelText made, open_model_text(path));
+  return std::move(made.tokenizer);
 }
 
 }  // namespace altlas::engine

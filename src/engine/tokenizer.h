@@ -1,4 +1,4 @@
-// The tokenizer of a model file.
+// The tokenizer and the chat template of a model on disk.
 #pragma once
 
 #include <memory>
@@ -9,8 +9,17 @@
 
 namespace altlas::engine {
 
-// `path`: a GGUF file, or the first of a split model.
-// Errors: as GgufFile::open, model::read_vocabulary and Tokenizer::create.
+struct ModelText {
+  std::unique_ptr<const text::Tokenizer> tokenizer;
+  std::string chat_template;  // Jinja; empty if the model has none.
+};
+
+// `path`: a GGUF file, the first of a split model, or a Hugging Face folder with a tokenizer.json.
+// Errors: as GgufFile::open, model::read_vocabulary, text::read_hf_tokenizer and Tokenizer::create;
+// kTooLarge for a file beyond text::kTokenizerJsonBytesMax.
+Result<ModelText> open_model_text(const std::string& path);
+
+// Its tokenizer alone.
 Result<std::unique_ptr<const text::Tokenizer>> open_tokenizer(const std::string& path);
 
 }  // namespace altlas::engine

@@ -31,9 +31,9 @@ class Bpe final : public WordModel {
   Result<void> add_merges(const Vocabulary& vocabulary, const SpellingIndex& ids);
   Result<void> add_score_merges(const std::vector<ScoreMerge>& merges);
   void index_characters(const Vocabulary& vocabulary);
-  Result<void> begin_bytes(std::string_view word, std::vector<int32_t>& ids) const;
-  Result<void> begin_characters(std::string_view word, std::vector<int32_t>& ids) const;
-  Result<void> begin_unknown(std::string_view c, std::vector<int32_t>& ids) const;
+  void begin_bytes(std::string_view word, std::vector<int32_t>& ids) const;
+  void begin_characters(std::string_view word, std::vector<int32_t>& ids) const;
+  void begin_unknown(std::string_view c, std::vector<int32_t>& ids) const;
   int32_t id_of(char32_t c) const;
   bool may_cut(char32_t before, char32_t c) const;
 
@@ -43,10 +43,10 @@ class Bpe final : public WordModel {
   int32_t unk_ = -1;
   std::vector<int32_t> byte_ids_;  // [256], -1: none.
   // Over characters only:
-  std::vector<int32_t> low_ids_;                      // [0x10000], -1: none.
-  std::unordered_map<char32_t, int32_t> high_ids_;    // Of characters above U+FFFF.
-  std::unordered_set<char32_t> before_space_;         // c of the tokens with "c▁" in them.
-  std::unordered_map<std::string, int32_t> wholes_;   // By bytes; only with ignore_merges.
+  std::vector<int32_t> low_ids_;                     // [0x10000], -1: none.
+  std::unordered_map<char32_t, int32_t> high_ids_;   // Of characters above U+FFFF.
+  std::unordered_set<char32_t> before_space_;        // c of the tokens with "c▁" in them.
+  std::unordered_map<std::string, int32_t> wholes_;  // By bytes; only with ignore_merges.
 };
 
 Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabulary,
@@ -59,7 +59,8 @@ Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabular
       new Bpe(steps.merges_from_scores ? implied.size() : vocabulary.merges.size()));
   made->byte_level_ = steps.byte_level;
   made->fuse_unk_ = steps.fuse_unk;
-  made->unk_ = vocabulary.unk;
+  // What a GGUF file calls unknown is the template's business; its byte-level BPE leaves out.
+  made->unk_ = steps.byte_level && !steps.has_unk ? -1 : vocabulary.unk;
   const SpellingIndex ids(vocabulary.tokens);
   if (steps.merges_from_scores) {
     ALTLAS_TRY_VOID(made->add_score_merges(implied));
@@ -72,7 +73,7 @@ Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabular
       std::string spelled;
       append_utf8(spelled, byte_letter(static_cast<uint8_t>(b)));
       const auto it = ids.find(spelled);
-      made->byte_ids_[b] = it != ids.end() ? it->second : vocabulary.unk;
+      made->byte_ids_[b] = it != ids.end() ? it->second : made->unk_;
     }
   } else {
     made->index_characters(vocabulary);
@@ -82,9 +83,9 @@ Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabular
   if (steps.ignore_merges) {
     for (size_t i = 0; i < vocabulary.tokens.size(); ++i)
       if (vocabulary.types.empty() || vocabulary.types[i] == kTokenNormal)
-        made->wholes_.try_emplace(steps.byte_level ? bytes_of_letters(vocabulary.tokens[i])
-                                                   : vocabulary.tokens[i],
-                                  static_cast<int32_t>(i));
+        made->wholes_.try_emplace(
+            steps.byte_level ? bytes_of_letters(vocabulary.tokens[i]) : vocabulary.tokens[i],
+            static_cast<int32_t>(i));
   }
   return std::unique_ptr<const WordModel>(std::move(made));
 }
@@ -104,6 +105,10 @@ Result<void> Bpe::add_merges(const Vocabulary& vocabulary, const SpellingIndex& 
       return invalid(
           fmt::format("merge {} ('{}') names a token that is not in the vocabulary", i, merge),
           "tokenizer.ggml.merges");
+    // What only the template may write is not to be spelled by a text.
+    if (!vocabulary.types.empty() &&
+        vocabulary.types[static_cast<size_t>(both->second)] == kTokenControl)
+      continue;
     if (!merges_.add(l->second, r->second, static_cast<uint32_t>(i), both->second))
       return invalid(fmt::format("merge {} ('{}') collides with too many others", i, merge),
                      "tokenizer.ggml.merges");
@@ -125,8 +130,7 @@ void Bpe::index_characters(const Vocabulary& vocabulary) {
     const int32_t type = vocabulary.types.empty() ? int32_t{kTokenNormal} : vocabulary.types[i];
     const bool blank = is_blank_piece(vocabulary, i);
     if (type != kTokenNormal && type != kTokenUserDefined && !blank) continue;
-    const std::string token =
-        blank ? piece_spelling(vocabulary.tokens[i]) : vocabulary.tokens[i];
+    const std::string token = blank ? piece_spelling(vocabulary.tokens[i]) : vocabulary.tokens[i];
     char32_t before = 0;
     for (size_t at = 0; at < token.size();) {
       const Utf8Char c = decode_utf8(std::string_view(token).substr(at));
@@ -171,7 +175,7 @@ Result<void> Bpe::encode(std::string_view word, ModelScratch& scratch,
   };
   ids.clear();
   if (byte_level_) {
-    ALTLAS_TRY_VOID(begin_bytes(word, ids));
+    begin_bytes(word, ids);
     finish();
     return {};
   }
@@ -181,61 +185,50 @@ Result<void> Bpe::encode(std::string_view word, ModelScratch& scratch,
   for (size_t at = 0; at < word.size();) {
     const Utf8Char c = decode_utf8(word.substr(at));
     if (may_cut(before, c.code_point)) {
-      ALTLAS_TRY_VOID(begin_characters(word.substr(begin, at - begin), ids));
+      begin_characters(word.substr(begin, at - begin), ids);
       finish();
       begin = at;
     }
     before = c.code_point;
     at += c.length;
   }
-  ALTLAS_TRY_VOID(begin_characters(word.substr(begin), ids));
+  begin_characters(word.substr(begin), ids);
   finish();
   return {};
 }
 
-Result<void> Bpe::begin_bytes(std::string_view word, std::vector<int32_t>& ids) const {
-  for (const char c : word) {
-    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
-    if (id < 0)
-      return invalid(fmt::format(
-          "the model's vocabulary has no token for byte 0x{:02X} and none for unknown text",
-          static_cast<uint8_t>(c)));
-    ids.push_back(id);
-  }
-  return {};
+// As in transformers, a byte that has no token is left out where there is none for unknown text.
+void Bpe::begin_bytes(std::string_view word, std::vector<int32_t>& ids) const {
+  for (const char c : word)
+    if (const int32_t id = byte_ids_[static_cast<uint8_t>(c)]; id >= 0) ids.push_back(id);
 }
 
-Result<void> Bpe::begin_characters(std::string_view word, std::vector<int32_t>& ids) const {
+void Bpe::begin_characters(std::string_view word, std::vector<int32_t>& ids) const {
   bool unknown_before = false;
   for (size_t at = 0; at < word.size();) {
     const Utf8Char c = decode_utf8(word.substr(at));
     const int32_t id = id_of(c.code_point);
     if (id >= 0) {
       ids.push_back(id);
+      unknown_before = false;
     } else {
       const size_t size = ids.size();
-      ALTLAS_TRY_VOID(begin_unknown(word.substr(at, c.length), ids));
+      begin_unknown(word.substr(at, c.length), ids);
       const bool unknown = ids.size() == size + 1 && ids.back() == unk_;
       if (unknown && unknown_before && fuse_unk_) ids.pop_back();
       unknown_before = unknown;
     }
-    if (id >= 0) unknown_before = false;
     at += c.length;
   }
-  return {};
 }
 
-Result<void> Bpe::begin_unknown(std::string_view c, std::vector<int32_t>& ids) const {
+void Bpe::begin_unknown(std::string_view c, std::vector<int32_t>& ids) const {
   const auto byte_id = [&](char byte) { return byte_ids_[static_cast<uint8_t>(byte)]; };
   if (std::ranges::all_of(c, [&](char byte) { return byte_id(byte) >= 0; })) {
     for (const char byte : c) ids.push_back(byte_id(byte));
-    return {};
+  } else if (unk_ >= 0) {
+    ids.push_back(unk_);
   }
-  if (unk_ < 0)
-    return invalid(fmt::format(
-        "the model's vocabulary has no token for '{}' and none for unknown text", c));
-  ids.push_back(unk_);
-  return {};
 }
 
 }  // namespace
@@ -244,9 +237,7 @@ int32_t byte_of_token(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return -1;
   int32_t byte = 0;
   for (const char c : token.substr(3, 2)) {
-    const int32_t digit = c >= '0' && c <= '9'   ? c - '0'
-                          : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                                 : -1;
+    const int32_t digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
     if (digit < 0) return -1;
     byte = byte * 16 + digit;
   }

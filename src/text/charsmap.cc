@@ -13,9 +13,10 @@ Result<std::unique_ptr<const Charsmap>> Charsmap::create(std::string_view bytes)
   uint32_t trie_bytes = 0;
   if (bytes.size() >= 4) std::memcpy(&trie_bytes, bytes.data(), 4);
   if (bytes.size() < 8 || trie_bytes % 4 != 0 || trie_bytes == 0 || trie_bytes > bytes.size() - 4)
-    return invalid(fmt::format("the precompiled character map has {} bytes and says that its trie "
-                               "has {}; that does not fit",
-                               bytes.size(), trie_bytes));
+    return invalid(
+        fmt::format("the precompiled character map has {} bytes and says that its trie "
+                    "has {}; that does not fit",
+                    bytes.size(), trie_bytes));
   std::unique_ptr<Charsmap> made(new Charsmap());
   made->units_.resize(trie_bytes / 4);
   std::memcpy(made->units_.data(), bytes.data() + 4, trie_bytes);

@@ -24,20 +24,33 @@ constexpr std::string_view kQwen35 = ALTLAS_CONTRACTIONS
 constexpr std::string_view kLlama3 = ALTLAS_CONTRACTIONS
     R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)" ALTLAS_BLANKS;
 constexpr std::string_view kTekken =
-    R"([^\r\n\p{L}\p{N}]?)" ALTLAS_UPPER "*" ALTLAS_LOWER
-    R"(+|[^\r\n\p{L}\p{N}]?)" ALTLAS_UPPER "+" ALTLAS_LOWER
-    R"(*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*)" ALTLAS_BLANKS;
+    R"([^\r\n\p{L}\p{N}]?)" ALTLAS_UPPER "*" ALTLAS_LOWER R"(+|[^\r\n\p{L}\p{N}]?)" ALTLAS_UPPER
+    "+" ALTLAS_LOWER R"(*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*)" ALTLAS_BLANKS;
 constexpr std::string_view kGpt4o =
     R"([^\r\n\p{L}\p{N}]?)" ALTLAS_UPPER "*" ALTLAS_LOWER "+" ALTLAS_CONTRACTIONS
     R"(?|[^\r\n\p{L}\p{N}]?)" ALTLAS_UPPER "+" ALTLAS_LOWER "*" ALTLAS_CONTRACTIONS
     R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*)" ALTLAS_BLANKS;
-// Cased letters but modifiers and CJK, as DeepSeek's file spells them out.
+// Cased letters, marks and CJK, as DeepSeek's file lists them.
 constexpr std::string_view kDeepseekWord =
-    R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷ)"
-    R"(ᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻ)"
-    R"(Ȿ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+)";
-constexpr std::string_view kDeepseekMarks = R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)";
-constexpr std::string_view kDeepseekCjk = "[一-龥ࠀ-一가-퟿]+";
+    R"(\s?[A-Za-z\x{B5}\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{1BA}\x{1BC}-\x{1BF}\x{1C4}-\x{293})"
+    R"(\x{295}-\x{2AF}\x{370}-\x{373}\x{376}\x{377}\x{37B}-\x{37D}\x{37F}\x{386}\x{388}-\x{38A})"
+    R"(\x{38C}\x{38E}-\x{3A1}\x{3A3}-\x{3F5}\x{3F7}-\x{481}\x{48A}-\x{52F}\x{531}-\x{556})"
+    R"(\x{10A0}-\x{10C5}\x{13A0}-\x{13F5}\x{13F8}-\x{13FD}\x{1C90}-\x{1CBA}\x{1CBD}-\x{1CBF})"
+    R"(\x{1D00}-\x{1D2B}\x{1D6B}-\x{1D77}\x{1D79}-\x{1D9A}\x{1E00}-\x{1F15}\x{1F18}-\x{1F1D})"
+    R"(\x{1F20}-\x{1F45}\x{1F48}-\x{1F4D}\x{1F50}-\x{1F57}\x{1F59}\x{1F5B}\x{1F5D}\x{1F5F}-)"
+    R"(\x{1F7D}\x{1F80}-\x{1FB4}\x{1FB6}-\x{1FBC}\x{1FBE}\x{1FC2}-\x{1FC4}\x{1FC6}-\x{1FCC})"
+    R"(\x{1FD0}-\x{1FD3}\x{1FD6}-\x{1FDB}\x{1FE0}-\x{1FEC}\x{1FF2}-\x{1FF4}\x{1FF6}-\x{1FFC})"
+    R"(\x{2102}\x{2107}\x{210A}-\x{2113}\x{2115}\x{2119}-\x{211D}\x{2124}\x{2126}\x{2128})"
+    R"(\x{212A}-\x{212D}\x{212F}-\x{2134}\x{2139}\x{213C}-\x{213F}\x{2145}-\x{2149}\x{214E})"
+    R"(\x{2183}\x{2184}\x{2C00}-\x{2C7B}\x{2C7E}-\x{2CE4}\x{2CEB}-\x{2CEE}\x{2CF2}\x{2CF3})"
+    R"(\x{A640}-\x{A66D}\x{A680}-\x{A69B}\x{A722}-\x{A76F}\x{A771}-\x{A787}\x{A78B}-\x{A78E})"
+    R"(\x{AB70}-\x{ABBF}\x{FB00}-\x{FB06}\x{FB13}-\x{FB17}\x{FF21}-\x{FF3A}\x{FF41}-\x{FF5A})"
+    R"(\x{10400}-\x{1044F}\x{104B0}-\x{104D3}\x{104D8}-\x{104FB}\x{10C80}-\x{10CB2}\x{10CC0}-)"
+    R"(\x{10CF2}\x{118A0}-\x{118DF}\x{1E900}-\x{1E943}]+)";
+constexpr std::string_view kDeepseekMarks =
+    R"(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+)";
+constexpr std::string_view kDeepseekCjk =
+    R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
 constexpr std::string_view kDeepseek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
     R"(| ?[\p{P}\p{S}]+[\r\n]*)" ALTLAS_BLANKS;
@@ -53,6 +66,7 @@ struct Pre {
   std::vector<std::string_view> expressions;  // Each on the words that the one before left.
   bool nfc = false;
   bool ignore_merges = false;
+  std::vector<std::string_view> letter_expressions = {};  // The same, on letters for bytes.
 };
 
 std::vector<Pre> known_pres() {
@@ -60,7 +74,7 @@ std::vector<Pre> known_pres() {
       {"gpt-2", {kGpt2}},
       {"mpt", {kGpt2}, true},
       {"qwen2", {kQwen2}, true},
-      {"qwen35", {kQwen35}, true},
+      {"qwen35", {kQwen35}},
       {"llama-bpe", {kLlama3}, false, true},
       {"dbrx", {kLlama3}},
       {"tekken", {kTekken}, false, true},
@@ -68,8 +82,11 @@ std::vector<Pre> known_pres() {
       {"deepseek-llm",
        {"[\r\n]", kDeepseekWord, kDeepseekMarks, R"(\s+$)", kDeepseekCjk, R"(\p{N})"}},
       {"deepseek-coder", {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kDeepseekCjk, R"(\p{N})"}},
-      {"deepseek-v3", {R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepseek3}},
-      {"falcon", {R"([\p{P}$+<=>^~|`]+)", kGpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
+      {"deepseek-v3",
+       {R"(\p{N}{1,3})", R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)", kDeepseek3}},
+      {.name = "falcon",
+       .expressions = {R"([\p{P}$+<=>^~|`]+)", kGpt2},
+       .letter_expressions = {R"(\p{N}+)", "[0-9][0-9][0-9]"}},
       {"starcoder", {R"(\p{N})", kGpt2}},
       {"command-r", {R"(\p{N})", kGpt2}, true},
       {"bloom", {kBloom}},
@@ -152,9 +169,12 @@ Result<Steps> byte_level_steps(const Vocabulary& vocabulary) {
     if (pre.name != name) continue;
     Steps steps{.byte_level = true, .decoder = DecoderKind::kByteLevel};
     steps.ignore_merges = pre.ignore_merges;
+    steps.has_unk = false;
     if (pre.nfc) steps.normalizers.push_back({.kind = NormalizerStep::kNfc});
     for (const std::string_view expression : pre.expressions)
       steps.splits.push_back({.pattern = std::string(expression)});
+    for (const std::string_view expression : pre.letter_expressions)
+      steps.splits.push_back({.pattern = std::string(expression), .on_letters = true});
     return steps;
   }
   for (const Alias& alias : kAliases)
@@ -169,8 +189,7 @@ Steps sentence_piece_steps(const Vocabulary& vocabulary) {
   steps.merges_from_scores = vocabulary.merges.empty();
   if (vocabulary.add_space_prefix)
     steps.normalizers.push_back({.kind = NormalizerStep::kPrepend, .content = "▁"});
-  steps.normalizers.push_back(
-      {.kind = NormalizerStep::kReplace, .pattern = " ", .content = "▁"});
+  steps.normalizers.push_back({.kind = NormalizerStep::kReplace, .pattern = " ", .content = "▁"});
   steps.strip_first_space = vocabulary.add_space_prefix;
   // Phi-3's files leave out that its control tokens take the blanks after them.
   std::string name = vocabulary.name;
@@ -208,9 +227,8 @@ Steps unigram_steps(const Vocabulary& vocabulary) {
 // A GGUF file does not say whether capitals count: a vocabulary without any was made without.
 bool has_capitals(const Vocabulary& vocabulary) {
   return std::ranges::any_of(vocabulary.tokens, [](const std::string& token) {
-    return !token.starts_with('[') && std::ranges::any_of(token, [](char c) {
-      return c >= 'A' && c <= 'Z';
-    });
+    return !token.starts_with('[') &&
+           std::ranges::any_of(token, [](char c) { return c >= 'A' && c <= 'Z'; });
   });
 }
 

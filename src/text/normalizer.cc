@@ -21,9 +21,9 @@ std::string map_characters(std::string_view text, Fn fn) {
   return out;
 }
 
-std::string strip_marks(std::string_view text) {
-  return map_characters(text, [](std::string& out, char32_t c) {
-    if (!is_nonspacing_mark(c)) append_utf8(out, c);
+std::string strip_marks(std::string_view text, bool (*is_stripped)(char32_t)) {
+  return map_characters(text, [is_stripped](std::string& out, char32_t c) {
+    if (!is_stripped(c)) append_utf8(out, c);
   });
 }
 
@@ -44,7 +44,7 @@ std::string apply_bert(const NormalizerStep& step, std::string text) {
       append_utf8(out, c);
       if (apart) out += ' ';
     });
-  if (step.strip_accents) text = strip_marks(to_form(text, NormalForm::kNfd));
+  if (step.strip_accents) text = strip_marks(to_form(text, NormalForm::kNfd), is_nonspacing_mark);
   return step.lowercase ? lowercase(text) : text;
 }
 
@@ -123,6 +123,20 @@ Result<std::string> Normalizer::apply(std::string text) const {
   return text;
 }
 
+bool Normalizer::drops_first(std::string_view text) const {
+  if (text.empty()) return false;
+  std::string first(text.substr(0, decode_utf8(text).length));
+  for (const Step& step : steps_) {
+    const bool only_right = step.step.kind == NormalizerStep::kStrip && !step.step.left;
+    if (only_right || step.step.kind == NormalizerStep::kPrepend) continue;
+    auto next = apply_step(step, std::move(first));
+    if (!next.ok()) return false;
+    first = *std::move(next);
+    if (first.empty()) return true;
+  }
+  return false;
+}
+
 Result<std::string> Normalizer::apply_step(const Step& step, std::string text) {
   switch (step.step.kind) {
     case NormalizerStep::kNfc:
@@ -136,7 +150,7 @@ Result<std::string> Normalizer::apply_step(const Step& step, std::string text) {
     case NormalizerStep::kLowercase:
       return lowercase(text);
     case NormalizerStep::kStripAccents:
-      return strip_marks(text);
+      return strip_marks(text, is_mark);
     case NormalizerStep::kStrip:
       return strip(step.step, text);
     case NormalizerStep::kReplace:

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -21,8 +22,8 @@ class Normalizer {
   // `text`: valid UTF-8. Errors: kTooLarge if a limit on matching is hit, or if the text grows
   // beyond kNormalizedBytesMax.
   Result<std::string> apply(std::string text) const;
-  // True if apply never changes anything.
-  bool is_identity() const { return steps_.empty(); }
+  // Whether apply leaves out the first character of `text`: what follows is no text's begin then.
+  bool drops_first(std::string_view text) const;
 
  private:
   struct Step {

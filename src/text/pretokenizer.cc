@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "text/byte_spelling.h"
+#include "text/utf8.h"
+
 namespace altlas::text {
 namespace {
 
@@ -26,10 +29,28 @@ Result<void> find_cuts(const Regex& regex, std::string_view word, bool invert,
   return {};
 }
 
+// As find_cuts in the word's letters for bytes; the cuts are places in the word itself.
+Result<void> find_letter_cuts(const Regex& regex, std::string_view word, bool invert,
+                              std::vector<Cut>& cuts) {
+  std::string letters;
+  for (const char byte : word) append_utf8(letters, byte_letter(static_cast<uint8_t>(byte)));
+  ALTLAS_TRY_VOID(find_cuts(regex, letters, invert, cuts));
+  size_t at = 0, byte = 0;  // Cuts cover the letters in order.
+  for (Cut& cut : cuts) {
+    const size_t begin = byte;
+    for (; at < cut.range.second; ++at)
+      if ((static_cast<uint8_t>(letters[at]) & 0xC0) != 0x80) ++byte;
+    cut.range = {begin, byte};
+  }
+  return {};
+}
+
 // Appends the words that `behavior` makes of the cuts, moved by `offset`.
 void apply_cuts(const std::vector<Cut>& cuts, SplitBehavior behavior, size_t offset,
                 std::vector<Range>& out) {
-  const auto put = [&](Range range) { out.emplace_back(offset + range.first, offset + range.second); };
+  const auto put = [&](Range range) {
+    out.emplace_back(offset + range.first, offset + range.second);
+  };
   bool previous = false;  // Matched; of the cut before.
   for (size_t i = 0; i < cuts.size(); ++i) {
     const Cut& cut = cuts[i];
@@ -75,8 +96,8 @@ void mark_spaces(const SplitStep& step, bool at_start, SplitText& text) {
     const std::string_view word = std::string_view(text.text).substr(begin, end - begin);
     const bool marked = word.starts_with(' ') || word.starts_with(step.pattern);
     const bool first = at_start && begin == 0;
-    if (!marked && (step.prefix == PrefixScheme::kAlways ||
-                    (step.prefix == PrefixScheme::kFirst && first)))
+    if (!marked &&
+        (step.prefix == PrefixScheme::kAlways || (step.prefix == PrefixScheme::kFirst && first)))
       next.text += step.pattern;
     for (const char c : word) {
       if (c == ' ') {
@@ -133,13 +154,17 @@ Result<void> Pretokenizer::split(bool at_start, SplitText& text) const {
     const bool metaspace = step.step.kind == SplitStep::kMetaspace;
     if (metaspace) mark_spaces(step.step, at_start, text);
     if (metaspace && !step.step.split) continue;
-    const SplitBehavior behavior =
-        metaspace ? SplitBehavior::kMergedWithNext : step.step.behavior;
+    const SplitBehavior behavior = metaspace ? SplitBehavior::kMergedWithNext : step.step.behavior;
     std::vector<Range> words;
     words.reserve(text.text.size() / 4 + 1);
     for (const auto& [begin, end] : text.words) {
       const std::string_view word = std::string_view(text.text).substr(begin, end - begin);
-      ALTLAS_TRY_VOID(find_cuts(*step.regex, word, !metaspace && step.step.invert, cuts));
+      const bool invert = !metaspace && step.step.invert;
+      if (step.step.on_letters) {
+        ALTLAS_TRY_VOID(find_letter_cuts(*step.regex, word, invert, cuts));
+      } else {
+        ALTLAS_TRY_VOID(find_cuts(*step.regex, word, invert, cuts));
+      }
       apply_cuts(cuts, behavior, begin, words);
     }
     text.words = std::move(words);

@@ -50,9 +50,10 @@ class Translator {
 
  private:
   Error refuse(std::string_view what) const {
-    return invalid(fmt::format("expression '{}': {} at byte {} is not supported; supported are "
-                               "classes, \\s \\w \\d \\p{{..}}, groups, look-around and quantifiers",
-                               in_.substr(0, 200), what, at_));
+    return invalid(
+        fmt::format("expression '{}': {} at byte {} is not supported; supported are "
+                    "classes, \\s \\w \\d \\p{{..}}, groups, look-around and quantifiers",
+                    in_.substr(0, 200), what, at_));
   }
   Result<void> step() {
     const char c = in_[at_];
@@ -70,8 +71,7 @@ class Translator {
     return {};
   }
   Result<void> group() {
-    constexpr std::array<std::string_view, 6> kKept = {"(?:",  "(?=",  "(?!",
-                                                       "(?<=", "(?<!", "(?>"};
+    constexpr std::array<std::string_view, 6> kKept = {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>"};
     for (const std::string_view kept : kKept)
       if (in_.substr(at_).starts_with(kept)) return copy(kept.size());
     if (!in_.substr(at_).starts_with("(?")) return copy(1);
@@ -283,9 +283,9 @@ Result<std::optional<std::pair<size_t, size_t>>> Regex::find(std::string_view te
   const size_t steps = kMatchStepsMin + 8 * (text.size() - at);
   pcre2_set_match_limit(mine.context.get(),
                         static_cast<uint32_t>(std::min<size_t>(steps, UINT32_MAX)));
-  const int count = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                                at, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, mine.data.get(),
-                                mine.context.get());
+  const int count =
+      pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
+                  PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, mine.data.get(), mine.context.get());
   if (count == PCRE2_ERROR_NOMATCH) return Found();
   if (count < 0)
     return Error(ErrorCode::kTooLarge,

@@ -82,11 +82,10 @@ void add_merges_of(const std::string& piece, int32_t id, float score, const Subs
     const auto right_chars = static_cast<uint16_t>(chars - left_chars);
     out.push_back({score, left_chars, right_chars, {left, right, id}});
   }
-  std::sort(out.begin() + static_cast<ptrdiff_t>(begin), out.end(),
-            [](const Ranked& a, const Ranked& b) {
-              return std::pair(a.merge.left, a.merge.right) <
-                     std::pair(b.merge.left, b.merge.right);
-            });
+  std::sort(
+      out.begin() + static_cast<ptrdiff_t>(begin), out.end(), [](const Ranked& a, const Ranked& b) {
+        return std::pair(a.merge.left, a.merge.right) < std::pair(b.merge.left, b.merge.right);
+      });
 }
 
 }  // namespace
@@ -130,8 +129,8 @@ Result<std::vector<ScoreMerge>> merges_of_scores(const Vocabulary& vocabulary) {
                                                       : vocabulary.scores[i];
     add_merges_of(spellings[i], static_cast<int32_t>(i), score, pieces, powers, ranked);
     if (ranked.size() > kScoreMergesMax)
-      return Error(ErrorCode::kTooLarge, fmt::format("the vocabulary implies more than {} merges",
-                                                     kScoreMergesMax));
+      return Error(ErrorCode::kTooLarge,
+                   fmt::format("the vocabulary implies more than {} merges", kScoreMergesMax));
   }
   std::ranges::stable_sort(ranked, [](const Ranked& a, const Ranked& b) {
     if (a.score != b.score) return a.score > b.score;

@@ -18,7 +18,7 @@ class SpecialTokens {
     std::string text;  // Not empty.
     int32_t id;
     bool is_control;
-    bool strip_left = false;   // Blanks beside it belong to it.
+    bool strip_left = false;  // Blanks beside it belong to it.
     bool strip_right = false;
     bool single_word = false;  // Only where no word character stands beside it.
   };

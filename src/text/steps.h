@@ -16,7 +16,7 @@ struct NormalizerStep {
     kNfkc,
     kNfkd,
     kLowercase,
-    kStripAccents,  // Drops nonspacing marks; takes effect on decomposed text.
+    kStripAccents,  // Drops combining marks; takes effect on decomposed text.
     kStrip,         // Whitespace at the ends.
     kReplace,       // `pattern` by `content`.
     kPrepend,       // `content` before a text that is not empty.
@@ -48,8 +48,8 @@ enum class PrefixScheme : uint8_t { kNever, kFirst, kAlways };
 
 struct SplitStep {
   enum Kind : uint8_t {
-    kPattern,    // Cuts where `pattern` matches.
-    kMetaspace,  // Spaces become `pattern`, one is put in front by `prefix`; cuts before each.
+    kPattern,      // Cuts where `pattern` matches.
+    kMetaspace,    // Spaces become `pattern`, one is put in front by `prefix`; cuts before each.
     kPrefixSpace,  // A space in front of each word that has none (ByteLevel's add_prefix_space).
   };
   Kind kind = kPattern;
@@ -59,6 +59,7 @@ struct SplitStep {
   bool invert = false;                         // What lies between matches counts as the match.
   PrefixScheme prefix = PrefixScheme::kNever;  // kMetaspace.
   bool split = true;                           // kMetaspace.
+  bool on_letters = false;  // kPattern: sees GPT-2's letter for each byte instead of the text.
 };
 
 enum class ModelKind : uint8_t { kBpe, kUnigram, kWordPiece };
@@ -79,6 +80,7 @@ struct Steps {
   std::vector<SplitStep> splits = {};
   bool byte_level = false;     // BPE: tokens are spelled in GPT-2's letters for bytes.
   bool byte_fallback = false;  // "<0x0A>" stands for a byte that no other token spells.
+  bool has_unk = true;         // BPE: Vocabulary::unk stands for what can't be spelled.
   bool fuse_unk = false;       // Neighbouring unknown characters give one unknown token.
   bool ignore_merges = false;  // A word that is a token is taken whole.
   // BPE without merges: two tokens merge if both joined are one, best score first.
@@ -87,10 +89,11 @@ struct Steps {
   std::string word_prefix = {};       // WordPiece: how one at a word's begin begins.
   size_t word_chars_max = 100;        // WordPiece: a longer word is unknown.
   DecoderKind decoder = DecoderKind::kPlain;
-  std::string space = "▁";          // kMetaspace: what stands for a space in tokens.
-  bool strip_first_space = false;   // The text's first space is an artefact.
-  bool cleanup = false;             // kWordPiece: no space before punctuation.
-  std::vector<int32_t> before = {};  // What add_special puts around a text.
+  std::string space = "▁";                  // kMetaspace: what stands for a space in tokens.
+  bool strip_first_space = false;           // The text's first space is an artefact.
+  std::vector<double> unigram_scores = {};  // [vocab] in place of Vocabulary's, or empty.
+  bool cleanup = false;                     // kWordPiece: no space before punctuation.
+  std::vector<int32_t> before = {};         // What add_special puts around a text.
   std::vector<int32_t> after = {};
   std::vector<WholeTokenRule> rules = {};  // Of the control and user-defined tokens that need one.
 };

@@ -4,10 +4,12 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 
 #include "base/check.h"
+#include "text/hf_tokenizer.h"
 
 namespace altlas::text::testing_support {
 namespace {
@@ -142,13 +144,23 @@ std::optional<Vocabulary> gguf_vocabulary(const std::string& path) {
   made.add_bos = header.integer_or(key("add_bos_token"), llama) != 0;
   made.add_eos = header.integer_or(key("add_eos_token"), unigram) != 0;
   made.add_space_prefix = header.integer_or(key("add_space_prefix"), llama || unigram) != 0;
-  made.remove_extra_whitespaces =
-      header.integer_or(key("remove_extra_whitespaces"), unigram) != 0;
+  made.remove_extra_whitespaces = header.integer_or(key("remove_extra_whitespaces"), unigram) != 0;
   made.name = header.string_or("general.name", "");
   return made;
 }
 
 Result<Vocabulary> open_vocabulary(const std::string& path) {
+  if (std::filesystem::is_directory(path)) {
+    const auto read = [&](const char* name) {
+      std::ifstream in(path + "/" + name, std::ios::binary);
+      return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    ALTLAS_TRY(HfTokenizer made,
+               read_hf_tokenizer({read("tokenizer.json"), read("tokenizer_config.json"),
+                                  read("special_tokens_map.json"), read("generation_config.json"),
+                                  read("chat_template.jinja")}));
+    return std::move(made.vocabulary);
+  }
   auto vocabulary = gguf_vocabulary(path);
   if (!vocabulary) return not_found(path);
   return *std::move(vocabulary);

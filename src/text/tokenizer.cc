@@ -25,7 +25,7 @@ constexpr std::string_view kEndNames[] = {
 constexpr size_t kTokenBytesMax = 4096;
 
 // What WordPiece's decoder takes out before punctuation and contractions.
-constexpr std::string_view kCleanups[] = {" .",  " ?",   " !",  " ,",  " 'm",
+constexpr std::string_view kCleanups[] = {" .",  " ?",   " !",   " ,",  " 'm",
                                           " 's", " 've", " 're", " n't"};
 
 }  // namespace
@@ -180,15 +180,19 @@ void Tokenizer::index() {
     text_.push_back(show(i));
     token_bytes_max_ = std::max(token_bytes_max_, text_.back().size());
     const int32_t type = type_of(i);
-    if ((type != kTokenControl && type != kTokenUserDefined) || token.empty()) continue;
-    if (steps_->merges_from_scores && is_blank_piece(vocabulary_, i)) continue;
+    const bool control = type == kTokenControl || (type == kTokenUnknown && id == vocabulary_.unk);
+    if ((!control && type != kTokenUserDefined) || token.empty()) continue;
     const auto found = std::ranges::lower_bound(rules, id, {}, &WholeTokenRule::id);
-    const WholeTokenRule rule =
-        found != rules.end() && found->id == id ? *found : WholeTokenRule{};
-    SpecialTokens::Entry entry{token,           id,
-                               type == kTokenControl, rule.strip_left,
-                               rule.strip_right, rule.single_word};
-    if (!rule.normalized || type == kTokenControl) {
+    const WholeTokenRule rule = found != rules.end() && found->id == id ? *found : WholeTokenRule{};
+    // A run of spaces is a piece of the text; only one spelled as in the vocabulary is matched.
+    const bool blank = steps_->merges_from_scores && is_blank_piece(vocabulary_, i);
+    SpecialTokens::Entry entry{blank ? piece_spelling(token) : token,
+                               id,
+                               control,
+                               rule.strip_left,
+                               rule.strip_right,
+                               rule.single_word};
+    if (!rule.normalized || control) {
       special.push_back(std::move(entry));
     } else if (const auto text = normalizer_->apply(token); text.ok() && !text->empty()) {
       entry.text = *text;
@@ -266,8 +270,9 @@ Result<std::vector<int32_t>> Tokenizer::encode_joined(
   return ids;
 }
 
-Result<void> Tokenizer::encode_fragment(std::string_view text, bool at_start,
-                                        ModelScratch& scratch, std::vector<int32_t>& out) const {
+Result<void> Tokenizer::encode_fragment(std::string_view text, bool at_start, ModelScratch& scratch,
+                                        std::vector<int32_t>& out) const {
+  at_start = at_start && !normalizer_->drops_first(text);
   ALTLAS_TRY(std::string normalized, normalizer_->apply(std::string(text)));
   if (normalized_specials_->empty())
     return encode_words(std::move(normalized), at_start, scratch, out);
@@ -288,8 +293,8 @@ Result<void> Tokenizer::encode_words(std::string text, bool at_start, ModelScrat
   SplitText split{.text = std::move(text)};
   ALTLAS_TRY_VOID(pretokenizer_->split(at_start, split));
   for (const auto& [begin, end] : split.words)
-    ALTLAS_TRY_VOID(model_->encode(std::string_view(split.text).substr(begin, end - begin),
-                                   scratch, out));
+    ALTLAS_TRY_VOID(
+        model_->encode(std::string_view(split.text).substr(begin, end - begin), scratch, out));
   return {};
 }
 

@@ -52,7 +52,8 @@ class Tokenizer {
 
   // The ids that transformers gives for `text`; invalid UTF-8 counts as U+FFFD. O(n log n) for any
   // text. User-defined tokens are matched always, control tokens with parse_special, longest first.
-  // Errors: kTooLarge over kEncodeBytesMax; kInvalid if the vocabulary can't spell a byte of it.
+  // Errors: kTooLarge over kEncodeBytesMax; kInvalid if a Unigram or WordPiece
+  // vocabulary without an unknown token can't spell it.
   Result<std::vector<int32_t>> encode(std::string_view text, EncodeOptions options) const;
 
   // A rendered chat template: as encode with parse_special on the joined text, but no control token

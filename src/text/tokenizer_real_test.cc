@@ -41,17 +41,16 @@ void check_line(const Tokenizer& tokenizer, const std::string& line, Tally& tall
   std::vector<int32_t> want;
   for (int32_t id; in >> id;) want.push_back(id);
   const auto begin = std::chrono::steady_clock::now();
-  const auto got = tokenizer.encode(
-      text, {.add_special = mode == "special", .parse_special = mode != "plain"});
+  const auto got =
+      tokenizer.encode(text, {.add_special = mode == "special", .parse_special = mode != "plain"});
   tally.encode_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   tally.bytes += text.size();
   ++tally.lines;
   ASSERT_TRUE(got.ok()) << got.error().message();
   if (*got == want) return;
   if (++tally.wrong > 10) return;
-  ADD_FAILURE() << mode << " " << ::testing::PrintToString(text)
-                << "\n got " << ::testing::PrintToString(*got) << "\nwant "
-                << ::testing::PrintToString(want);
+  ADD_FAILURE() << mode << " " << ::testing::PrintToString(text) << "\n got "
+                << ::testing::PrintToString(*got) << "\nwant " << ::testing::PrintToString(want);
 }
 
 TEST(RealTokenizers, GiveTransformersIds) {
@@ -72,11 +71,12 @@ TEST(RealTokenizers, GiveTransformersIds) {
     const auto begin = std::chrono::steady_clock::now();
     const auto tokenizer = Tokenizer::create(*vocabulary);
     const std::chrono::duration<double> made = std::chrono::steady_clock::now() - begin;
-    ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message();
+    EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message();
+    if (!tokenizer.ok()) continue;
     Tally tally;
     for (size_t i = 1; i < lines.size(); ++i) check_line(**tokenizer, lines[i], tally);
-    std::printf("%-40s %zu of %zu lines equal, made in %.0f ms, %.1f MB/s\n",
-                file.stem().c_str(), tally.lines - tally.wrong, tally.lines, made.count() * 1e3,
+    std::printf("%-40s %zu of %zu lines equal, made in %.0f ms, %.1f MB/s\n", file.stem().c_str(),
+                tally.lines - tally.wrong, tally.lines, made.count() * 1e3,
                 static_cast<double>(tally.bytes) / 1e6 / tally.encode_s);
   }
 }

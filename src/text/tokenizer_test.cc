@@ -143,11 +143,11 @@ TEST(Tokenizer, RefusesBadVocabularies) {
               HasSubstr("1048576 bytes"));
 }
 
-TEST(Tokenizer, NamesABytesThatTheVocabularyCannotSpell) {
+TEST(Tokenizer, LeavesOutBytesThatTheVocabularyCannotSpell) {
   Vocabulary vocabulary = {.model = "gpt2", .pre = "gpt-2", .tokens = {"a"}};
   const auto t = Tokenizer::create(vocabulary);
   EXPECT_THAT(*(*t)->encode("aa", {}), ElementsAre(0, 0));
-  EXPECT_THAT((*t)->encode("ab", {}).error().message(), HasSubstr("0x62"));
+  EXPECT_THAT(*(*t)->encode("abba", {}), ElementsAre(0, 0));
 }
 
 TEST(Tokenizer, IdsOutOfRangeAreHarmless) {

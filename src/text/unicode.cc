@@ -23,8 +23,13 @@ bool is_control_char(char32_t c) {
   if (c == '\t' || c == '\n' || c == '\r') return false;
   const auto kind = category(c);
   return kind == UTF8PROC_CATEGORY_CC || kind == UTF8PROC_CATEGORY_CF ||
-         kind == UTF8PROC_CATEGORY_CS || kind == UTF8PROC_CATEGORY_CO ||
-         kind == UTF8PROC_CATEGORY_CN;
+         kind == UTF8PROC_CATEGORY_CS || kind == UTF8PROC_CATEGORY_CO;
+}
+
+bool is_mark(char32_t c) {
+  const auto kind = category(c);
+  return kind == UTF8PROC_CATEGORY_MN || kind == UTF8PROC_CATEGORY_MC ||
+         kind == UTF8PROC_CATEGORY_ME;
 }
 
 bool is_nonspacing_mark(char32_t c) { return category(c) == UTF8PROC_CATEGORY_MN; }

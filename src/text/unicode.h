@@ -7,10 +7,12 @@
 
 namespace altlas::text {
 
-bool is_white_space(char32_t c);   // Unicode White_Space.
-bool is_control_char(char32_t c);  // Category C but tab, line feed, carriage return.
+bool is_white_space(char32_t c);  // Unicode White_Space.
+bool is_control_char(
+    char32_t c);           // Category C but unassigned ones, tab, line feed and carriage return.
+bool is_mark(char32_t c);  // Category M.
 bool is_nonspacing_mark(char32_t c);
-bool is_cjk(char32_t c);   // What BERT puts spaces around.
+bool is_cjk(char32_t c);        // What BERT puts spaces around.
 bool is_word_char(char32_t c);  // Letters, marks, digits, connectors.
 void append_lowercase(std::string& out, char32_t c);
 

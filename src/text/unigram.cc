@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "text/trie.h"
 #include "text/utf8.h"
@@ -26,7 +25,7 @@ class Unigram final : public WordModel {
   Result<void> put_unknown(std::string_view part, std::vector<int32_t>& out) const;
 
   Trie trie_;
-  std::vector<float> scores_;
+  std::vector<double> scores_;
   std::vector<int32_t> byte_ids_;  // [256] or empty.
   double unknown_score_ = 0;
   int32_t unk_ = -1;
@@ -34,13 +33,17 @@ class Unigram final : public WordModel {
 
 Result<std::unique_ptr<const WordModel>> Unigram::create(const Vocabulary& vocabulary,
                                                          const Steps& steps) {
-  if (vocabulary.scores.empty())
+  std::vector<double> scores = steps.unigram_scores;
+  if (scores.empty()) scores.assign(vocabulary.scores.begin(), vocabulary.scores.end());
+  scores.resize(scores.empty() ? 0 : vocabulary.tokens.size(), 0);  // Added tokens have none.
+  if (scores.empty())
     return invalid("a unigram vocabulary needs a score for every token", "tokenizer.ggml.scores");
   std::vector<std::pair<std::string_view, int32_t>> entries;
-  float worst = std::numeric_limits<float>::infinity();
+  const size_t scored = steps.unigram_scores.empty() ? scores.size() : steps.unigram_scores.size();
+  const double worst =
+      *std::min_element(scores.begin(), scores.begin() + static_cast<ptrdiff_t>(scored));
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     const int32_t type = vocabulary.types.empty() ? int32_t{kTokenNormal} : vocabulary.types[i];
-    worst = std::min(worst, vocabulary.scores[i]);
     // What only the template may write is no piece of a text.
     if (type == kTokenControl || type == kTokenUnknown || type == kTokenUnused ||
         type == kTokenByte)
@@ -48,8 +51,8 @@ Result<std::unique_ptr<const WordModel>> Unigram::create(const Vocabulary& vocab
     entries.emplace_back(vocabulary.tokens[i], static_cast<int32_t>(i));
   }
   std::unique_ptr<Unigram> made(new Unigram(Trie(std::move(entries))));
-  made->scores_ = vocabulary.scores;
-  made->unknown_score_ = static_cast<double>(worst) - kUnknownPenalty;
+  made->scores_ = std::move(scores);
+  made->unknown_score_ = worst - kUnknownPenalty;
   made->unk_ = vocabulary.unk;
   if (steps.byte_fallback) made->byte_ids_ = find_byte_tokens(vocabulary);
   if (std::ranges::find(made->byte_ids_, -1) != made->byte_ids_.end()) made->byte_ids_.clear();
@@ -68,7 +71,7 @@ void Unigram::find_best(std::string_view word, std::vector<ModelScratch::Best>& 
       target = {here + score, static_cast<int32_t>(at), id};
     };
     trie_.walk(word.substr(at), [&](size_t length, int32_t id) {
-      offer(length, static_cast<double>(scores_[static_cast<size_t>(id)]), id);
+      offer(length, scores_[static_cast<size_t>(id)], id);
       single |= length == char_bytes;
     });
     if (!single) offer(char_bytes, unknown_score_, -1);
@@ -113,9 +116,9 @@ Result<void> Unigram::put_unknown(std::string_view part, std::vector<int32_t>& o
     return {};
   }
   if (unk_ < 0)
-    return invalid(fmt::format(
-        "the model's vocabulary has no token for '{}' and none for unknown text",
-        part.substr(0, 64)));
+    return invalid(
+        fmt::format("the model's vocabulary has no token for '{}' and none for unknown text",
+                    part.substr(0, 64)));
   out.push_back(unk_);
   return {};
 }

@@ -41,12 +41,12 @@ struct Vocabulary {
   bool add_bos = false;  // What add_special puts before and after a text.
   bool add_eos = false;
   bool add_space_prefix =
-      false;  // SentencePiece only: a text begins as if a space stood before it.
+      false;         // SentencePiece only: a text begins as if a space stood before it.
   int32_t cls = -1;  // WordPiece only: what add_bos and add_eos stand for.
   int32_t sep = -1;
-  std::string charsmap;  // Unigram only: tokenizer.ggml.precompiled_charsmap.
+  std::string charsmap;                   // Unigram only: tokenizer.ggml.precompiled_charsmap.
   bool remove_extra_whitespaces = false;  // Unigram only.
-  std::string name;                       // general.name or the architecture: some quirks hang on it.
+  std::string name;            // general.name or the architecture: some quirks hang on it.
   std::optional<Steps> steps;  // As tokenizer.json says them; without, `model` and `pre` do.
 };
 

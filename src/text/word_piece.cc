@@ -43,9 +43,9 @@ Result<void> WordPiece::encode(std::string_view word, ModelScratch&,
   if (known) return {};
   out.resize(size);
   if (unk_ < 0)
-    return invalid(fmt::format(
-        "the model's vocabulary can't spell '{}' and has no token for unknown text",
-        word.substr(0, 64)));
+    return invalid(
+        fmt::format("the model's vocabulary can't spell '{}' and has no token for unknown text",
+                    word.substr(0, 64)));
   out.push_back(unk_);
   return {};
 }
