@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/hash.h"
+#include "model/model_file.h"
 #include "model/rank.h"
 #include "model/test_tiny_model.h"
 #include "ops/matmul/matmul.h"
@@ -97,6 +98,7 @@ TEST(PanelCache, SameAnswersFromTheFile) {
     if (entry.path().extension() != ".json" || !testing_support::has_tiny_gguf(name)) continue;
     SCOPED_TRACE(name);
     const std::string model = testing_support::write_tiny_gguf(name);
+    if (!ModelFile::open(model).ok()) continue;  // No decoder.
     const std::vector<int32_t> want = answer(model);
     CacheFolder cache;
     EXPECT_EQ(answer(model), want);
