@@ -1,0 +1,211 @@
+// Goal: what a replica generates under a grammar is a text of it, however deep the pipeline, and
+// wherever it was interrupted; it ends where nothing can follow. Method: simulated devices, which
+// draw evenly among the tokens that the mask leaves, over a vocabulary of single characters.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "engine/grammar_cache.h"
+#include "engine/replica_core.h"
+#include "engine/sim_executor.h"
+
+namespace altlas::engine {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int32_t kEnd = 0;
+
+std::unique_ptr<const text::Tokenizer> letters() {
+  text::Vocabulary vocabulary;
+  vocabulary.model = "gpt2";
+  vocabulary.pre = "gpt-2";
+  vocabulary.tokens = {"<|end|>"};
+  vocabulary.types = {text::kTokenControl};
+  vocabulary.eos = kEnd;
+  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.emplace_back(1, c);
+  for (const char* pair : {"ab", "bc", "\":", "12", "}}", ",\""})
+    vocabulary.tokens.emplace_back(pair);
+  vocabulary.types.resize(vocabulary.tokens.size(), text::kTokenNormal);
+  auto made = text::Tokenizer::create(std::move(vocabulary));
+  EXPECT_TRUE(made.ok()) << made.error().message();
+  return *std::move(made);
+}
+
+struct Heard {
+  std::vector<int32_t> ids;
+  std::string text;
+  std::optional<TaskResult> result;
+  std::optional<SequenceFailed> failed;
+};
+
+class Bench {
+ public:
+  explicit Bench(uint32_t depth) : tokenizer(letters()) {
+    SimOptions o;
+    o.kind = device_kind("h100").value();
+    o.shape = {.layers = 2,
+               .hidden = 64,
+               .heads = 2,
+               .kv_heads = 1,
+               .head_dim = 32,
+               .ffn = 128,
+               .vocab = 200,  // More rows than tokens.
+               .model_len_max = 512,
+               .weight_bytes = 1000};
+    o.sequences_max = 3;
+    o.depth = depth;
+    executor = *SimExecutor::create(o, tokenizer.get(), SimTime::kVirtual, system_clock());
+    core = std::make_unique<ReplicaCore>(executor->limits(), CoreOptions{}, tokenizer.get());
+  }
+
+  void run() {
+    while (true) {
+      StepPlan plan = core->plan();
+      const bool idle = plan.empty();
+      if (idle && executor->in_flight() == 0) break;
+      if (!idle) executor->launch(std::move(plan));
+      if (idle || executor->in_flight() >= executor->depth()) core->commit(*executor->collect());
+      core->check_integrity();
+    }
+    for (Report& report : core->take_reports()) {
+      if (auto* said = std::get_if<SequenceTokens>(&report)) {
+        Heard& h = heard[said->sequence.value];
+        h.ids.insert(h.ids.end(), said->delta.ids.begin(), said->delta.ids.end());
+        h.text += said->delta.text;
+      } else if (auto* done = std::get_if<SequenceFinished>(&report)) {
+        heard[done->sequence.value].result = done->result;
+      } else if (auto* failed = std::get_if<SequenceFailed>(&report)) {
+        heard[failed->sequence.value].failed = *failed;
+      }
+    }
+  }
+
+  std::unique_ptr<const text::Tokenizer> tokenizer;
+  std::unique_ptr<SimExecutor> executor;
+  std::unique_ptr<ReplicaCore> core;
+  std::map<uint64_t, Heard> heard;
+};
+
+SubmitSequence submit(uint64_t id, Grammar grammar, int32_t tokens_max = 200) {
+  SubmitSequence s;
+  s.sequence = SequenceId{id};
+  s.prompt = {5, 6, 7, static_cast<int32_t>(id % 20)};
+  s.tokens_max = tokens_max;
+  s.sampling.seed = id;
+  s.sampling.grammar = std::move(grammar);
+  return s;
+}
+
+const Grammar kNumbers{GrammarKind::kRegex, "(ab|bc){2,3}x[0-9]{3}"};
+const Grammar kSchema{GrammarKind::kJsonSchema,
+                      R"({"type":"object","properties":{"a":{"enum":["ab","bc"]},
+                          "b":{"type":"array","items":{"type":"integer","minimum":0,"maximum":99},
+                          "maxItems":4}},"required":["a","b"],"additionalProperties":false})"};
+
+bool fits(const Grammar& grammar, std::string_view text) {
+  text::grammar::Configurations all(*text::grammar::compile(grammar));
+  int32_t at = all.start();
+  for (const char c : text) at = all.next(at, static_cast<uint8_t>(c));
+  return all.at(at).is_final;
+}
+
+TEST(GrammarInReplica, TextsFitAtAnyDepth) {
+  std::map<uint64_t, Heard> first;
+  for (const uint32_t depth : {1u, 2u, 4u}) {
+    Bench bench(depth);
+    for (uint64_t id = 1; id <= 12; ++id)
+      bench.core->handle(submit(id,
+                                id % 3 == 0   ? Grammar()
+                                : id % 3 == 1 ? kNumbers
+                                              : kSchema,
+                                60));
+    bench.run();
+    for (uint64_t id = 1; id <= 12; ++id) {
+      const Heard& h = bench.heard.at(id);
+      ASSERT_TRUE(h.result) << id << (h.failed ? h.failed->message : "");
+      EXPECT_EQ(h.text, h.result->text);
+      if (id % 3 != 0 && h.result->finish_reason == FinishReason::kStop)
+        EXPECT_TRUE(fits(id % 3 == 1 ? kNumbers : kSchema, h.text)) << h.text;
+      if (id % 3 == 1) EXPECT_EQ(h.result->finish_reason, FinishReason::kStop);
+    }
+    if (depth == 1) first = bench.heard;
+    for (const auto& [id, h] : first) EXPECT_EQ(bench.heard.at(id).ids, h.ids) << id;
+  }
+}
+
+TEST(GrammarInReplica, ResumedTextsGoOnAlike) {
+  Bench whole(1);
+  whole.core->handle(submit(4, kSchema));
+  whole.run();
+  const Heard all = whole.heard.at(4);
+  ASSERT_EQ(all.result->finish_reason, FinishReason::kStop);
+  for (size_t cut = 0; cut <= all.ids.size(); ++cut) {
+    Bench rest(2);
+    SubmitSequence again = submit(4, kSchema);
+    again.generated.assign(all.ids.begin(), all.ids.begin() + static_cast<long>(cut));
+    rest.core->handle(std::move(again));
+    rest.run();
+    EXPECT_EQ(rest.heard.at(4).result->text, all.result->text) << cut;
+  }
+}
+
+// An end token may come where the text may end, if min_tokens and ignore_eos let it; a text that
+// nothing can follow ends in any case.
+TEST(GrammarInReplica, Ends) {
+  const Grammar any{GrammarKind::kRegex, "a*"};
+  Bench bench(1);
+  bench.core->handle(submit(1, any, 50));
+  SubmitSequence later = submit(2, any, 50);
+  later.sampling.min_tokens = 20;
+  bench.core->handle(later);
+  SubmitSequence never = submit(3, any, 50);
+  never.sampling.ignore_eos = true;
+  bench.core->handle(never);
+  SubmitSequence closed = submit(4, {GrammarKind::kRegex, "abc"}, 50);
+  closed.sampling.ignore_eos = true;
+  closed.sampling.min_tokens = 40;
+  bench.core->handle(closed);
+  bench.run();
+  EXPECT_EQ(bench.heard.at(1).ids.back(), kEnd);
+  EXPECT_LT(bench.heard.at(1).ids.size(), 50u);
+  EXPECT_GE(bench.heard.at(2).ids.size(), 20u);
+  EXPECT_EQ(bench.heard.at(2).ids.back(), kEnd);
+  EXPECT_EQ(bench.heard.at(3).ids.size(), 50u);
+  EXPECT_EQ(bench.heard.at(3).result->finish_reason, FinishReason::kLength);
+  EXPECT_EQ(bench.heard.at(4).text, "abc");
+  EXPECT_EQ(bench.heard.at(4).result->finish_reason, FinishReason::kStop);
+}
+
+TEST(GrammarInReplica, WhatCantBeHeldFails) {
+  Bench bench(1);
+  bench.core->handle(submit(1, {GrammarKind::kRegex, "(a"}));
+  bench.core->handle(submit(2, {GrammarKind::kRegex, "é"}));  // No token spells it.
+  SubmitSequence wrong = submit(3, kNumbers);
+  wrong.generated = {3};
+  bench.core->handle(wrong);
+  bench.run();
+  EXPECT_THAT(bench.heard.at(1).failed->message, HasSubstr("')' is missing"));
+  EXPECT_THAT(bench.heard.at(2).failed->message, HasSubstr("no token"));
+  EXPECT_THAT(bench.heard.at(3).failed->message, HasSubstr("does not fit"));
+  EXPECT_EQ(bench.core->sequences(), 0u);
+
+  ReplicaCore blind(bench.executor->limits(), CoreOptions{}, nullptr);
+  blind.handle(submit(1, kNumbers));
+  const auto reports = blind.take_reports();
+  EXPECT_TRUE(std::holds_alternative<SequenceFailed>(reports.at(0)));
+}
+
+TEST(GrammarInReplica, TheCacheForgetsTheOldest) {
+  const auto tokenizer = letters();
+  GrammarCache cache(tokenizer.get(), 200);
+  const auto first = *cache.get(kNumbers);
+  EXPECT_EQ(*cache.get(kNumbers), first);
+  for (size_t i = 0; i < kGrammarsMax; ++i)
+    ASSERT_TRUE(cache.get({GrammarKind::kRegex, "a{" + std::to_string(i) + "}"}).ok());
+  EXPECT_NE(*cache.get(kNumbers), first);
+}
+
+}  // namespace
+}  // namespace altlas::engine
