@@ -115,11 +115,10 @@ class Llama:
                    "-c", str(1024 * 16), "-np", "16", "--no-webui", *self.flags[model]["decode"]]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.env)
 
-    def system_info(self, model):
-        command = [self.folder / "llama-batched-bench", "-m", model, "-c", "64", "-npp", "4", "-ntg", "1", "-npl", "1"]
-        done = run(command, self.env)
-        found = re.search(r"system_info:.*", done.stderr + done.stdout)
-        return found.group(0).strip() if found else "system_info: not printed"
+    def system_info(self):
+        ask = ("import ctypes; f = ctypes.CDLL('libllama.so').llama_print_system_info; f.restype = ctypes.c_char_p; "
+               "print(f().decode())")
+        return "system_info " + run([sys.executable, "-c", ask], self.env).stdout.strip(" |\n")
 
 
 def free_port():
@@ -190,10 +189,14 @@ async def serve_once(engine, model, tokens):
     return figures
 
 
-def measure(engines, model, arguments):
-    """[pair][engine] -> figures; and altlas's own reports."""
+def measure(engines, model, arguments, end):
+    """[pair][engine] -> figures, no pair begun that would last beyond `end`; and altlas's own reports."""
     pairs, reports = [], []
     for pair in range(arguments.pairs):
+        began = time.monotonic()
+        if pair and began + lasted > end:
+            say(f"{pathlib.Path(model).name}: no time for another pair")
+            break
         figures = {}
         for engine in engines:
             say(f"{pathlib.Path(model).name}: pair {pair + 1} of {arguments.pairs}, {engine.name}, engine")
@@ -203,6 +206,7 @@ def measure(engines, model, arguments):
             say(f"{pathlib.Path(model).name}: pair {pair + 1} of {arguments.pairs}, {engine.name}, server")
             figures[engine.name].update(asyncio.run(serve_once(engine, model, arguments.tokens)))
         pairs.append(figures)
+        lasted = time.monotonic() - began
     return pairs, reports
 
 
@@ -252,6 +256,7 @@ def main():
     parser.add_argument("--altlas", default=str(ROOT / "build" / "altlas"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--pairs", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=10, help="no pair begins that would last beyond its share of them")
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--context", type=int, default=4096)
     parser.add_argument("--tokens", type=int, default=64)
@@ -262,22 +267,24 @@ def main():
         parser.error("--columns: best, avx2 or both")
     if "avx2" in columns and not arguments.llama_avx2:
         parser.error("--llama-avx2: column avx2 needs it")
-    started, parts = time.monotonic(), []
+    started, parts, done = time.monotonic(), [], 0
     for column in columns:
         altlas = Altlas(arguments, "avx2" if column == "avx2" else "")
         llama = Llama(arguments, arguments.llama_avx2 if column == "avx2" else arguments.llama)
         for model in arguments.model:
             say(f"{pathlib.Path(model).name}: trial of llama.cpp's flags")
             flags = llama.choose(model, arguments.prefill)
-            pairs, reports = measure([altlas, llama], model, arguments)
+            done += 1
+            end = started + arguments.minutes * 60 * done / (len(columns) * len(arguments.model))
+            pairs, reports = measure([altlas, llama], model, arguments, end)
             best = {key: max(report["roofs"][key] for report in reports) for key in reports[0]["roofs"]}
-            parts += [f"### {pathlib.Path(model).name}, {reports[0]['simd']}, {arguments.threads} threads", "",
+            parts += [f"### {pathlib.Path(model).name}, {reports[0]['simd']}, {arguments.threads} threads, {len(pairs)} pairs", "",
                       *table(pairs, reports, column), "",
                       f"Roofs in the same runs: read {best['read_bytes_per_s'] / 1e9:.1f} GB/s, int8 "
                       f"{best['int8_macs_per_s'] / 1e9:.0f} GMAC/s, float {best['float_macs_per_s'] / 1e9:.0f} GMAC/s. llama.cpp: prefill "
-                      f"`{' '.join(flags['prefill'])}`, decode `{' '.join(flags['decode'])}`; {llama.system_info(model)}", ""]
+                      f"`{' '.join(flags['prefill'])}`, decode `{' '.join(flags['decode'])}`; {llama.system_info()}", ""]
             print("\n".join(parts[-len(pairs[0]['altlas']) - 8:]), flush=True)
-    head = [f"{cpu_name()}, {datetime.date.today()}, {arguments.pairs} pairs, {(time.monotonic() - started) / 60:.1f} minutes: "
+    head = [f"{cpu_name()}, {datetime.date.today()}, {(time.monotonic() - started) / 60:.1f} minutes: "
             f"`bench/engine/compare.py --columns {arguments.columns} --pairs {arguments.pairs}`. Tokens per second unless said.", ""]
     if arguments.out:
         write_between_marks(arguments.out, "\n".join(head + parts).rstrip())
