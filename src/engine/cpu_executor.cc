@@ -36,6 +36,8 @@ ReplicaLimits limits_of(const model::ReplicaShape& shape, size_t devices) {
   limits.weight_bytes = shape.weight_bytes;
   limits.activation_bytes = shape.activation_bytes;
   limits.vocab_size = shape.vocab_size;
+  limits.embedding_size = shape.embedding_size;
+  limits.generates = shape.generates;
   limits.swap_places = shape.swap_places;
   limits.draft_model = shape.draft_model;
   // Only their ratio matters: a core copies some 4 GB/s and computes some 5e11 operations/s.

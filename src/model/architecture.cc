@@ -40,6 +40,7 @@ constexpr Architecture kArchitectures[] = {
      .windows = WindowRule::kAllButEachNth,
      .window_period = 6,
      .window_rope_base = 10000},
+    {.name = "bert", .hugging_face = "bert", .encoder = true},
 };
 
 struct Bound {
@@ -107,6 +108,12 @@ Result<void> check_config(const ModelConfig& config) {
   if (uint64_t{config.q_heads} * config.head_dim > kWidthMax)
     return invalid(fmt::format("{} query heads of {} values: up to {} together are supported",
                                config.q_heads, config.head_dim, kWidthMax));
+  if (config.architecture.encoder) {
+    if (config.q_heads != config.kv_heads || config.q_width() != config.hidden)
+      return invalid(fmt::format("an encoder of width {} can't have {} heads of {} values",
+                                 config.hidden, config.q_heads, config.head_dim));
+    return {};
+  }
   if (config.rope.frequency.empty() || config.rope.frequency.size() > config.head_dim / 2)
     return invalid(fmt::format("rope turns {} of a head's {} values: from 2 to all is supported",
                                2 * config.rope.frequency.size(), config.head_dim));

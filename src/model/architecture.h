@@ -14,6 +14,8 @@
 namespace altlas::model {
 
 enum class GateKind : uint8_t { kSilu, kGelu };
+// How a prompt's hidden states become one embedding.
+enum class Pooling : uint8_t { kLast, kMean, kCls };
 // Which layers see only a window where a file gives its size but not the layers.
 enum class WindowRule : uint8_t {
   kNone,           // No layer, whatever the file says.
@@ -28,6 +30,7 @@ struct Architecture {
   // Of the file's q and k: GGUF files of some models have their rows reordered.
   ops::RopeStyle rope = ops::RopeStyle::kNeox;
   GateKind gate = GateKind::kSilu;
+  bool encoder = false;  // BERT's layers: both directions, norms after branches, biases everywhere.
   bool qkv_bias = false;  // attn_q.bias, attn_k.bias, attn_v.bias.
   bool qk_norm = false;   // attn_q_norm, attn_k_norm: RMS norm of each head before rope.
   // post_attention_norm, post_ffw_norm: of each branch before it is added.
@@ -77,7 +80,8 @@ struct ModelConfig {
   uint32_t vocab_size = 0;
   uint32_t context_length = 0;
   float norm_eps = 1e-6f;
-  float norm_offset = 0;  // Added to norm weights as the files have them.
+  uint32_t position_offset = 0;  // Encoders: rows of the position embedding before position 0.
+  float norm_offset = 0;         // Added to norm weights as the files have them.
   float attention_scale = 0;
   float attention_softcap = 0;  // 0: none.
   float logit_softcap = 0;
@@ -86,6 +90,7 @@ struct ModelConfig {
   RopeTable rope;
   RopeTable window_rope;  // Of window layers.
   ExpertConfig experts;
+  Pooling pooling = Pooling::kLast;
 
   bool is_window_layer(uint32_t layer) const { return window != 0 && window_layers[layer] != 0; }
   uint32_t q_width() const { return q_heads * head_dim; }

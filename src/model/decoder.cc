@@ -31,6 +31,7 @@ void norm_heads(float* x, size_t heads, size_t head_dim, const float* gamma, flo
 
 std::vector<KvGroup> kv_groups(const ModelConfig& config) {
   std::vector<KvGroup> groups;
+  if (config.architecture.encoder) return {KvGroup{.layers = {0}}};  // One layer's at a time.
   for (const bool window : {false, true}) {
     KvGroup group{.window = window ? config.window : 0};
     for (uint32_t layer = 0; layer < config.layer_count; ++layer)
@@ -366,6 +367,12 @@ void Decoder::norm_head_rows(uint32_t thread, std::span<const uint32_t> rows) {
       ops::quantize_rows(work_.normed, hidden, hidden, i, i + 1, work_.quantized);
   }
   team_.barrier();
+}
+
+void Decoder::final_hidden(size_t row, std::span<float> out) const {
+  const size_t hidden = config_.hidden;
+  ops::rms_norm_cpu(row_of(work_.x + row * hidden, hidden), row_of(weights_.output_norm, hidden),
+                    config_.norm_eps, out);
 }
 
 void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {

@@ -36,7 +36,7 @@ struct KvGroup {
   }
 };
 
-// Groups of a model: every layer in one; full attention first.
+// Groups of a model: every layer in one; full attention first. Encoders: one layer's, for all.
 std::vector<KvGroup> kv_groups(const ModelConfig& config);
 
 // A run of tokens of one sequence.
@@ -74,6 +74,8 @@ class Decoder {
       clock.lap(Op::kSample);
     });
   }
+  // A row's hidden state as the head takes it, out [hidden]. Of the last forward().
+  void final_hidden(size_t row, std::span<float> out) const;
   // The likeliest token of each row, as ops::argmax_cpu of its logits, which are not kept: at most
   // kHeadRowsMax.
   void best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out);

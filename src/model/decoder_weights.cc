@@ -18,10 +18,11 @@ class Builder {
       : file_(file), config_(config), arena_(arena), team_(team), progress_(progress) {}
 
   Result<DecoderWeights> build() {
+    const bool encoder = config_.architecture.encoder;
     DecoderWeights weights;
-    ALTLAS_TRY_VOID(embedding_and_head(weights));
+    ALTLAS_TRY_VOID(encoder ? encoder_embedding(weights) : embedding_and_head(weights));
     for (uint32_t i = 0; i < config_.layer_count; ++i) {
-      ALTLAS_TRY(LayerWeights layer, one_layer(i));
+      ALTLAS_TRY(LayerWeights layer, encoder ? encoder_layer(i) : one_layer(i));
       weights.layers.push_back(std::move(layer));
       report((i + 1.0) / config_.layer_count);
     }
@@ -124,16 +125,91 @@ class Builder {
     if (weights.tied) {
       ALTLAS_TRY(weights.head, linear({{"token_embd.weight", vocab}}, hidden));
     } else {
-      ALTLAS_TRY(const weights::TensorView view, matrix("token_embd.weight", vocab, hidden));
-      if (!ops::dequantize_supports(view.dtype))
-        return invalid("token_embd.weight has a type that is not supported");
-      weights.embedding_type = view.dtype;
-      std::byte* data = arena_.take(view.data.size());
-      if (arena_.fills()) std::memcpy(data, view.data.data(), view.data.size());
-      weights.embedding = data;
+      ALTLAS_TRY_VOID(raw_embedding(weights));
       ALTLAS_TRY(weights.head, linear({{"output.weight", vocab}}, hidden));
     }
     return norm("output_norm.weight", hidden, weights.output_norm);
+  }
+
+  // The first `rows` rows of a table, as floats.
+  Result<void> table(const std::string& name, uint64_t rows, uint64_t rows_min, const float*& out) {
+    const uint64_t cols = config_.hidden;
+    ALTLAS_TRY(const weights::TensorView view, file_.tensor(name));
+    if (view.cols() != cols || view.rows() < rows_min || !ops::dequantize_supports(view.dtype))
+      return invalid(fmt::format("{} is [{}, {}], but the model's numbers ask for [{}, {}]", name,
+                                 view.rows(), view.cols(), rows_min, cols));
+    float* data = arena_.take_array<float>(rows * cols);
+    parameters_ += view.rows() * cols;
+    if (arena_.fills())
+      for (uint64_t row = 0; row < rows; ++row)
+        ops::dequantize_row(view.dtype,
+                            reinterpret_cast<const std::byte*>(view.data.data()) +
+                                row * row_bytes(view.dtype, cols),
+                            cols, data + row * cols);
+    out = data;
+    return {};
+  }
+  Result<void> vector(const std::string& name, uint64_t count, const float*& out) {
+    float* data = arena_.take_array<float>(count);
+    out = data;
+    return fill_floats(name, count, data);
+  }
+
+  Result<void> encoder_embedding(DecoderWeights& weights) {
+    const uint32_t hidden = config_.hidden;
+    ALTLAS_TRY_VOID(raw_embedding(weights));
+    ALTLAS_TRY_VOID(table("token_types.weight", 1, 1, weights.token_type));
+    ALTLAS_TRY_VOID(table("position_embd.weight", config_.context_length, config_.context_length,
+                          weights.position_embedding));
+    ALTLAS_TRY_VOID(vector("token_embd_norm.weight", hidden, weights.output_norm));
+    return vector("token_embd_norm.bias", hidden, weights.embedding_beta);
+  }
+  Result<void> raw_embedding(DecoderWeights& weights) {
+    ALTLAS_TRY(const weights::TensorView view,
+               matrix("token_embd.weight", config_.vocab_size, config_.hidden));
+    if (!ops::dequantize_supports(view.dtype))
+      return invalid("token_embd.weight has a type that is not supported");
+    weights.embedding_type = view.dtype;
+    std::byte* data = arena_.take(view.data.size());
+    if (arena_.fills()) std::memcpy(data, view.data.data(), view.data.size());
+    weights.embedding = data;
+    return {};
+  }
+
+  Result<LayerWeights> encoder_layer(uint32_t index) {
+    const std::string base = fmt::format("blk.{}.", index);
+    const uint32_t hidden = config_.hidden, wide = config_.feed_forward;
+    LayerWeights layer;
+    ALTLAS_TRY(layer.qkv, linear({{base + "attn_q.weight", hidden},
+                                  {base + "attn_k.weight", hidden},
+                                  {base + "attn_v.weight", hidden}},
+                                 hidden));
+    ALTLAS_TRY(layer.qkv_bias, qkv_bias(base));
+    ALTLAS_TRY(layer.output, linear({{base + "attn_output.weight", hidden}}, hidden));
+    ALTLAS_TRY(layer.gate_up, linear({{base + "ffn_up.weight", wide}}, hidden));
+    ALTLAS_TRY(layer.down, linear({{base + "ffn_down.weight", hidden}}, wide));
+    const struct {
+      const char* name;
+      uint32_t count;
+      const float*& out;
+    } vectors[] = {{"attn_output.bias", hidden, layer.output_bias},
+                   {"attn_output_norm.weight", hidden, layer.post_attention_norm},
+                   {"attn_output_norm.bias", hidden, layer.post_attention_beta},
+                   {"ffn_up.bias", wide, layer.up_bias},
+                   {"ffn_down.bias", hidden, layer.down_bias},
+                   {"layer_output_norm.weight", hidden, layer.post_feed_forward_norm},
+                   {"layer_output_norm.bias", hidden, layer.post_feed_forward_beta}};
+    for (const auto& one : vectors) ALTLAS_TRY_VOID(vector(base + one.name, one.count, one.out));
+    return layer;
+  }
+  Result<const float*> qkv_bias(const std::string& base) {
+    const uint32_t q = config_.q_width(), kv = config_.kv_width();
+    float* bias = arena_.take_array<float>(q + 2 * kv);
+    const bool measuring = bias == nullptr;
+    ALTLAS_TRY_VOID(fill_floats(base + "attn_q.bias", q, bias));
+    ALTLAS_TRY_VOID(fill_floats(base + "attn_k.bias", kv, measuring ? nullptr : bias + q));
+    ALTLAS_TRY_VOID(fill_floats(base + "attn_v.bias", kv, measuring ? nullptr : bias + q + kv));
+    return bias;
   }
 
   Result<ExpertWeights> experts(const std::string& base) {
@@ -174,12 +250,7 @@ class Builder {
                                   {base + "attn_v.weight", kv}},
                                  hidden));
     if (kind.qkv_bias) {
-      float* bias = arena_.take_array<float>(q + 2 * kv);
-      ALTLAS_TRY_VOID(fill_floats(base + "attn_q.bias", q, bias));
-      ALTLAS_TRY_VOID(fill_floats(base + "attn_k.bias", kv, bias == nullptr ? nullptr : bias + q));
-      ALTLAS_TRY_VOID(
-          fill_floats(base + "attn_v.bias", kv, bias == nullptr ? nullptr : bias + q + kv));
-      layer.qkv_bias = bias;
+      ALTLAS_TRY(layer.qkv_bias, qkv_bias(base));
     }
     if (kind.qk_norm) {
       ALTLAS_TRY_VOID(norm(base + "attn_q_norm.weight", config_.head_dim, layer.q_norm));

@@ -50,6 +50,12 @@ struct LayerWeights {
   Linear down;
   std::optional<ExpertWeights> experts;  // In place of gate_up and down.
   const float* post_feed_forward_norm = nullptr;
+  // Encoders have these too; gate_up is the up matrix alone.
+  const float* output_bias = nullptr;
+  const float* post_attention_beta = nullptr;
+  const float* up_bias = nullptr;
+  const float* down_bias = nullptr;
+  const float* post_feed_forward_beta = nullptr;
 };
 
 struct DecoderWeights {
@@ -61,6 +67,10 @@ struct DecoderWeights {
   bool tied = false;
   DType embedding_type{};
   const std::byte* embedding = nullptr;
+  // Encoders only, without a head; output_norm is the embedding's there.
+  const float* embedding_beta = nullptr;
+  const float* token_type = nullptr;          // [hidden]: of the first type.
+  const float* position_embedding = nullptr;  // [context, hidden]
   uint64_t parameters = 0;
 };
 

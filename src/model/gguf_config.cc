@@ -124,7 +124,7 @@ Result<void> read_windows(const Reader& read, ModelConfig& config) {
   return {};
 }
 
-Result<void> read_attention(const Reader& read, ModelConfig& config) {
+Result<void> read_heads(const Reader& read, ModelConfig& config) {
   ALTLAS_TRY(config.q_heads, read.count("attention.head_count", kHeadsMax));
   ALTLAS_TRY(config.kv_heads, read.count("attention.head_count_kv", kHeadsMax, config.q_heads));
   ALTLAS_TRY(config.head_dim, read.count("attention.key_length", kHeadDimMax,
@@ -134,6 +134,11 @@ Result<void> read_attention(const Reader& read, ModelConfig& config) {
   if (value_dim != config.head_dim)
     return invalid(fmt::format("keys of {} and values of {}: one size for both is supported",
                                config.head_dim, value_dim));
+  return {};
+}
+
+Result<void> read_attention(const Reader& read, ModelConfig& config) {
+  ALTLAS_TRY_VOID(read_heads(read, config));
   ALTLAS_TRY(const double scale,
              read.number("attention.scale", 1.0 / std::sqrt(attention_divisor(config)), 1e-6, 1e6));
   config.attention_scale = static_cast<float>(scale);
@@ -165,6 +170,45 @@ Result<void> read_experts(const weights::GgufModel& file, const Reader& read, Mo
   return {};
 }
 
+Result<void> read_pooling(const Reader& read, ModelConfig& config) {
+  const bool encoder = config.architecture.encoder;
+  ALTLAS_TRY(const uint64_t type, read.head.uint64_or(read.key("pooling_type"), encoder ? 1 : 3));
+  switch (type) {
+    case 1:
+      config.pooling = Pooling::kMean;
+      return {};
+    case 2:
+      config.pooling = Pooling::kCls;
+      return {};
+    case 0:  // None: what its kind does.
+      config.pooling = encoder ? Pooling::kMean : Pooling::kLast;
+      return {};
+    case 3:
+      config.pooling = Pooling::kLast;
+      return {};
+    default:
+      return invalid(fmt::format(
+          "{} is {}: 0 (none), 1 (mean), 2 (first token) and 3 (last token) are supported",
+          read.key("pooling_type"), type));
+  }
+}
+
+Result<void> read_decoder(const weights::GgufModel& file, const Reader& read, ModelConfig& config) {
+  ALTLAS_TRY(const double eps, read.number("attention.layer_norm_rms_epsilon", 1e-6, 0, 1));
+  config.norm_eps = static_cast<float>(eps);
+  ALTLAS_TRY_VOID(read_attention(read, config));
+  ALTLAS_TRY_VOID(read_rope(file, read, config));
+  return read_experts(file, read, config);
+}
+
+Result<void> read_encoder(const Reader& read, ModelConfig& config) {
+  ALTLAS_TRY(const double eps, read.number("attention.layer_norm_epsilon", 1e-12, 0, 1));
+  config.norm_eps = static_cast<float>(eps);
+  ALTLAS_TRY_VOID(read_heads(read, config));
+  config.attention_scale = static_cast<float>(1 / std::sqrt(config.head_dim));
+  return {};
+}
+
 }  // namespace
 
 Result<ModelConfig> read_gguf_config(const weights::GgufModel& file) {
@@ -180,15 +224,17 @@ Result<ModelConfig> read_gguf_config(const weights::GgufModel& file) {
   ALTLAS_TRY(config.hidden, read.count("embedding_length", kWidthMax));
   ALTLAS_TRY(config.feed_forward, read.count("feed_forward_length", kWidthMax));
   ALTLAS_TRY(config.context_length, read.count("context_length", kContextMax));
-  ALTLAS_TRY(const double eps, read.number("attention.layer_norm_rms_epsilon", 1e-6, 0, 1));
-  config.norm_eps = static_cast<float>(eps);
-  ALTLAS_TRY_VOID(read_attention(read, config));
-  ALTLAS_TRY_VOID(read_rope(file, read, config));
-  ALTLAS_TRY_VOID(read_experts(file, read, config));
+  if (found->encoder) {
+    ALTLAS_TRY_VOID(read_encoder(read, config));
+  } else {
+    ALTLAS_TRY_VOID(read_decoder(file, read, config));
+  }
+  ALTLAS_TRY_VOID(read_pooling(read, config));
   ALTLAS_TRY(const weights::TensorView embedding, file.tensor("token_embd.weight"));
   config.vocab_size =
       static_cast<uint32_t>(std::min<uint64_t>(embedding.rows(), uint64_t{kVocabMax} + 1));
-  ALTLAS_TRY_VOID(check_config(config));
+  if (const Result<void> checked = check_config(config); !checked.ok())
+    return Error(checked.error()).with_context(head.name());
   return config;
 }
 

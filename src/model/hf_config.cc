@@ -104,7 +104,8 @@ Result<RopeTable> read_table(const Facts& facts, double base, const ModelConfig&
   ALTLAS_TRY(const double part, facts.number_or("partial_rotary_factor", 1, 0, 1));
   ALTLAS_TRY(const RopeScaling scaling, read_scaling(facts, config.context_length));
   const auto dims = static_cast<uint32_t>(part * config.head_dim) / 2 * 2;
-  ALTLAS_TRY(RopeTable table, rope_table(own, dims, scaling));
+  Result<RopeTable> table = rope_table(own, dims, scaling);
+  if (!table.ok()) return Error(table.error()).with_context(facts.path);
   return table;
 }
 
@@ -265,20 +266,68 @@ Result<ModelConfig> read_decoder(const Facts& facts, const Architecture& kind) {
   ALTLAS_TRY_VOID(read_attention(facts, config));
   ALTLAS_TRY_VOID(read_rope(facts, config));
   ALTLAS_TRY_VOID(read_experts(facts, config));
-  ALTLAS_TRY_VOID(check_config(config));
+  if (const Result<void> checked = check_config(config); !checked.ok())
+    return Error(checked.error()).with_context(facts.path);
   return config;
 }
 
-}  // namespace
+Result<ModelConfig> read_encoder(const Facts& facts, const Architecture& kind) {
+  ModelConfig config{.architecture = kind};
+  config.pooling = Pooling::kMean;
+  ALTLAS_TRY(config.layer_count, facts.count("num_hidden_layers", kLayersMax));
+  ALTLAS_TRY(config.hidden, facts.count("hidden_size", kWidthMax));
+  ALTLAS_TRY(config.feed_forward, facts.count("intermediate_size", kWidthMax));
+  ALTLAS_TRY(config.vocab_size, facts.count("vocab_size", kVocabMax));
+  ALTLAS_TRY(config.context_length, facts.count("max_position_embeddings", kContextMax));
+  ALTLAS_TRY(config.q_heads, facts.count("num_attention_heads", kHeadsMax));
+  config.kv_heads = config.q_heads;
+  config.head_dim = config.hidden / config.q_heads;
+  config.attention_scale = static_cast<float>(1 / std::sqrt(std::max(1u, config.head_dim)));
+  ALTLAS_TRY(const double eps, facts.number_or("layer_norm_eps", 1e-12, 0, 1));
+  config.norm_eps = static_cast<float>(eps);
+  ALTLAS_TRY(const std::string_view act, facts.text_or("hidden_act", "gelu"));
+  ALTLAS_TRY(const std::string_view positions,
+             facts.text_or("position_embedding_type", "absolute"));
+  if (act != "gelu" || positions != "absolute")
+    return invalid(
+        facts.path +
+        ": of encoders hidden_act gelu and position_embedding_type absolute are supported");
+  if (const Result<void> checked = check_config(config); !checked.ok())
+    return Error(checked.error()).with_context(facts.path);
+  return config;
+}
 
-Result<HfConfig> read_hf_config(std::string_view text, const std::string& path) {
+Result<json::value> parse_object(std::string_view text, const std::string& path) {
   if (text.size() > kHfConfigBytesMax)
     return invalid(fmt::format("{}: it has {} bytes; at most {} are allowed", path, text.size(),
                                kHfConfigBytesMax));
   json::error_code failed;
-  const json::value root = json::parse(text, failed);
+  json::value root = json::parse(text, failed);
   if (failed) return invalid(fmt::format("{}: its JSON is not valid: {}", path, failed.message()));
   if (!root.is_object()) return invalid(fmt::format("{}: its JSON is not an object", path));
+  return root;
+}
+
+}  // namespace
+
+Result<Pooling> read_hf_pooling(std::string_view text, const std::string& path) {
+  ALTLAS_TRY(const json::value root, parse_object(text, path));
+  const Facts facts{root.get_object(), path};
+  constexpr struct {
+    std::string_view key;
+    Pooling pooling;
+  } kModes[] = {{"pooling_mode_cls_token", Pooling::kCls},
+                {"pooling_mode_mean_tokens", Pooling::kMean},
+                {"pooling_mode_lasttoken", Pooling::kLast}};
+  for (const auto& mode : kModes) {
+    ALTLAS_TRY(const bool set, facts.flag_or(mode.key, false));
+    if (set) return mode.pooling;
+  }
+  return invalid(path + ": pooling by first token, mean or last token is supported");
+}
+
+Result<HfConfig> read_hf_config(std::string_view text, const std::string& path) {
+  ALTLAS_TRY(const json::value root, parse_object(text, path));
   const Facts outer{root.get_object(), path};
   // A model that also sees images keeps its text part's numbers apart.
   const json::value* inner = outer.find("text_config");
@@ -290,6 +339,10 @@ Result<HfConfig> read_hf_config(std::string_view text, const std::string& path) 
     return invalid(fmt::format("{}: model_type '{}' is not supported; {} are", path,
                                type.substr(0, 40), known_architectures(true)));
   HfConfig out;
+  if (kind->encoder) {
+    ALTLAS_TRY(out.model, read_encoder(facts, *kind));
+    return out;
+  }
   ALTLAS_TRY(out.model, read_decoder(facts, *kind));
   ALTLAS_TRY(const bool tied, facts.flag_or("tie_word_embeddings", kind->embedding_scale));
   ALTLAS_TRY(out.tied, outer.flag_or("tie_word_embeddings", tied));

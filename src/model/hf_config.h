@@ -17,6 +17,9 @@ struct HfConfig {
   bool tied = false;  // The head is the embedding.
 };
 
+// 1_Pooling/config.json of a Sentence Transformers folder.  Errors: kInvalid.
+Result<Pooling> read_hf_pooling(std::string_view text, const std::string& path);
+
 // text: the file's content; path: for messages. Whatever the bytes, an error or a checked config.
 // Errors: kInvalid: an architecture or value that we do not support, saying what we do.
 // Source: the configuration classes of transformers; both ways to write rope's numbers are read.

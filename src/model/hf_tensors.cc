@@ -46,6 +46,25 @@ constexpr NamePair kOuter[] = {
     {"lm_head.weight", "output.weight"},
 };
 
+// Of BERT: what stands after "encoder.layer.N." and before ".weight" or ".bias".
+constexpr NamePair kEncoderModules[] = {
+    {"attention.self.query", "attn_q"},
+    {"attention.self.key", "attn_k"},
+    {"attention.self.value", "attn_v"},
+    {"attention.output.dense", "attn_output"},
+    {"attention.output.LayerNorm", "attn_output_norm"},
+    {"intermediate.dense", "ffn_up"},
+    {"output.dense", "ffn_down"},
+    {"output.LayerNorm", "layer_output_norm"},
+};
+constexpr NamePair kEncoderOuter[] = {
+    {"embeddings.word_embeddings.weight", "token_embd.weight"},
+    {"embeddings.position_embeddings.weight", "position_embd.weight"},
+    {"embeddings.token_type_embeddings.weight", "token_types.weight"},
+    {"embeddings.LayerNorm.weight", "token_embd_norm.weight"},
+    {"embeddings.LayerNorm.bias", "token_embd_norm.bias"},
+};
+
 std::string_view find(std::span<const NamePair> pairs, std::string_view name) {
   const auto found = std::ranges::find(pairs, name, &NamePair::hugging_face);
   return found == pairs.end() ? std::string_view() : found->gguf;
@@ -78,9 +97,22 @@ std::string module_name(std::string_view module, const Architecture& kind) {
   return std::string(find(kModules, module));
 }
 
+std::string encoder_name(std::string_view rest) {
+  if (rest.starts_with("bert.")) rest.remove_prefix(5);
+  if (const std::string_view outer = find(kEncoderOuter, rest); !outer.empty())
+    return std::string(outer);
+  if (take_part(rest) != "encoder" || take_part(rest) != "layer") return "";
+  const std::string_view layer = take_part(rest);
+  const size_t dot = rest.rfind('.');
+  if (!is_number(layer) || dot == std::string_view::npos) return "";
+  const std::string_view module = find(kEncoderModules, rest.substr(0, dot));
+  return module.empty() ? "" : fmt::format("blk.{}.{}.{}", layer, module, rest.substr(dot + 1));
+}
+
 }  // namespace
 
 std::string gguf_name_of(std::string_view hugging_face, const Architecture& kind) {
+  if (kind.encoder) return encoder_name(hugging_face);
   std::string_view rest = hugging_face;
   // Of a language model, of one within a model that also sees images, or of a bare decoder.
   for (const std::string_view prefix :
@@ -108,7 +140,7 @@ HfTensors::HfTensors(const weights::TensorSource& files, const Architecture& kin
     std::string ours = gguf_name_of(name, kind);
     if (!ours.empty()) names_.emplace(std::move(ours), name);
   }
-  if (tied)
+  if (tied || kind.encoder)
     names_.erase("output.weight");
   else if (!bare && !names_.contains("output.weight"))
     names_.emplace("output.weight", "lm_head.weight");  // Missing: the source says so.

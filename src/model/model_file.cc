@@ -11,6 +11,11 @@
 #include "weights/safetensors.h"
 
 namespace altlas::model {
+namespace {
+std::string_view text_of(const weights::MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+}  // namespace
 
 bool is_model_folder(const std::string& path) {
   std::error_code failed;
@@ -31,6 +36,12 @@ Result<ModelFile> ModelFile::open(const std::string& path) {
   ALTLAS_TRY(
       HfConfig config,
       read_hf_config({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, config_path));
+  const std::string pooling_path = path + "/1_Pooling/config.json";
+  std::error_code failed;
+  if (std::filesystem::is_regular_file(pooling_path, failed)) {
+    ALTLAS_TRY(const weights::MappedFile pooling, weights::MappedFile::open(pooling_path));
+    ALTLAS_TRY(config.model.pooling, read_hf_pooling(text_of(pooling), pooling_path));
+  }
   ALTLAS_TRY(weights::SafetensorsModel files, weights::SafetensorsModel::open(path));
   out.config_ = std::move(config.model);
   out.files_ = std::make_unique<weights::SafetensorsModel>(std::move(files));

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <bit>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -56,7 +57,8 @@ ino_t inode_of(const fs::path& path) {
   return info.st_ino;
 }
 
-// Greedy tokens of a model loaded anew; empty where it can't be loaded.
+// Greedy tokens of a model loaded anew, or the bits of an encoder's embedding; empty where it can't
+// be loaded.
 std::vector<int32_t> answer(const std::string& model, uint32_t threads = 1) {
   device::CpuDevice device(DeviceId{0}, {.kind = device::DeviceKind::kCpu,
                                          .name = "cpu",
@@ -68,6 +70,7 @@ std::vector<int32_t> answer(const std::string& model, uint32_t threads = 1) {
   auto request = std::make_shared<SequenceRequest>();
   request->prompt = {3, 14, 15, 9, 2, 6};
   request->sampling.temperature = 0;
+  request->embeds = !(*rank)->shape().generates;
   StepPlan plan;
   plan.starts.push_back({0, request});
   for (size_t g = 0; g < (*rank)->shape().group_blocks.size(); ++g) {
@@ -81,6 +84,11 @@ std::vector<int32_t> answer(const std::string& model, uint32_t threads = 1) {
     const auto result = (*rank)->run(plan);
     EXPECT_TRUE(result.ok()) << result.error().message();
     if (!result.ok()) return {};
+    if (request->embeds) {
+      for (const float value : result->sampled.at(0).embedding)
+        out.push_back(std::bit_cast<int32_t>(value));
+      return out;
+    }
     out.push_back(result->sampled.at(0).token);
     plan = {};
     plan.entries.push_back(

@@ -10,6 +10,7 @@
 
 #include "base/units.h"
 #include "model/decoder.h"
+#include "model/encoder.h"
 #include "model/load_weights.h"
 #include "model/shape.h"
 #include "model/slot.h"
@@ -46,6 +47,13 @@ class CpuRank final : public Rank {
     std::span<const int32_t> tokens;
   };
 
+  // Rows of a prompt whose embedding is wanted.
+  struct PooledRows {
+    int32_t slot;
+    uint32_t first_row, count;
+    int32_t result;  // Index in StepResult::sampled once the prompt is whole; -1: not yet.
+  };
+
   Result<void> apply_changes(const StepPlan& step);
   Result<void> set_blocks(const SlotBlocks& change);
   Result<void> copy_block(const BlockCopy& copy);
@@ -64,6 +72,8 @@ class CpuRank final : public Rank {
   void use_logits(const HeadRow& row, float* logits);
   void sample(const HeadRow& row, float* logits, int32_t& token, TokenLogprobs& logprobs);
   void keep_right_guesses();
+  Result<void> want_embedding(const StepEntry& entry, const Slot& slot, uint32_t first_row);
+  void pool_prompts();
   Result<Slot*> slot_at(int32_t slot);
 
   RankPlan plan_;  // Const once allocated.
@@ -74,7 +84,8 @@ class CpuRank final : public Rank {
   std::vector<std::unique_ptr<std::byte[]>> host_;  // Per KV group: [swap_places][layers][block].
   std::vector<KvGroup> groups_;
   DecoderWeights weights_;
-  std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<Decoder> decoder_;  // Null: encoder_ is there.
+  std::unique_ptr<Encoder> encoder_;
   device::Buffer adapter_buffer_;
   std::vector<Adapter> adapters_;
   std::unique_ptr<DraftModel> draft_;  // Null: none.
@@ -84,6 +95,8 @@ class CpuRank final : public Rank {
   std::vector<int32_t> pending_tokens_;
   std::vector<HeadRow> head_rows_;
   std::vector<Guessed> guessed_;
+  std::vector<PooledRows> pooled_;
+  std::vector<float> hidden_;          // One row.
   std::vector<int32_t> guess_tokens_;  // Of entries that the draft model completes.
   std::vector<DraftEntry> draft_entries_;
   std::vector<uint32_t> rows_;
@@ -116,10 +129,16 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
                                  format_bytes(bytes), shape.swap_places),
                      "swap_bytes");
   }
-  decoder_ = std::make_unique<Decoder>(plan_.config, weights_, groups_, plan_.layout,
-                                       shape.step_tokens_max,
-                                       Arena(workspace_.data(), workspace_.size()), device_.team());
-  decoder_->measure(options.times);
+  const Arena workspace(workspace_.data(), workspace_.size());
+  if (shape.generates) {
+    decoder_ = std::make_unique<Decoder>(plan_.config, weights_, groups_, plan_.layout,
+                                         shape.step_tokens_max, workspace, device_.team());
+    decoder_->measure(options.times);
+  } else {
+    encoder_ = std::make_unique<Encoder>(plan_.config, weights_, groups_[0], plan_.layout,
+                                         shape.step_tokens_max, workspace, device_.team());
+  }
+  hidden_.resize(plan_.config.hidden);
   if (plan_.draft) {
     ALTLAS_TRY(draft_,
                DraftModel::load(std::move(plan_.draft), options, shape.step_tokens_max, device_));
@@ -299,9 +318,45 @@ Result<void> CpuRank::add_entry(const StepEntry& entry, uint32_t& rows) {
                       .position = entry.position,
                       .tables = slot->tables,
                       .adapter = adapter == 0 ? nullptr : &adapters_[adapter - 1]});
-  want_logits(entry, tokens, rows);
+  if (slot->request->embeds) {
+    ALTLAS_TRY_VOID(want_embedding(entry, *slot, rows));
+  } else if (encoder_) {
+    return broken(fmt::format("slot {} wants tokens of a model that only embeds", entry.slot));
+  } else {
+    want_logits(entry, tokens, rows);
+  }
   rows += static_cast<uint32_t>(tokens.size());
   return {};
+}
+
+Result<void> CpuRank::want_embedding(const StepEntry& entry, const Slot& slot, uint32_t first_row) {
+  const size_t prompt = slot.request->prompt.size(), end = entry.position + entry.tokens.size();
+  if (entry.position != slot.pool.count() || entry.samples != (end == prompt) || end > prompt ||
+      entry.prompt_logprobs || entry.guesses > 0 || (encoder_ && !entry.samples))
+    return broken(fmt::format("slot {} embeds {} tokens, and computes {} from {}", entry.slot,
+                              prompt, entry.tokens.size(), entry.position));
+  pooled_.push_back({entry.slot, first_row, static_cast<uint32_t>(entry.tokens.size()),
+                     entry.samples ? static_cast<int32_t>(result_.sampled.size()) : -1});
+  if (!entry.samples) return {};
+  SampledToken& out = result_.sampled.emplace_back();
+  out.slot = entry.slot;
+  out.token = -1;
+  return {};
+}
+
+void CpuRank::pool_prompts() {
+  for (const PooledRows& rows : pooled_) {
+    Slot& slot = slots_[static_cast<size_t>(rows.slot)];
+    for (uint32_t row = rows.first_row; row < rows.first_row + rows.count; ++row) {
+      if (encoder_)
+        std::ranges::copy(encoder_->hidden(row), hidden_.begin());
+      else
+        decoder_->final_hidden(row, hidden_);
+      slot.pool.add(plan_.config.pooling, hidden_);
+    }
+    if (rows.result >= 0)
+      result_.sampled[static_cast<size_t>(rows.result)].embedding = slot.pool.take();
+  }
 }
 
 void CpuRank::want_logits(const StepEntry& entry, std::span<const int32_t> tokens,
@@ -318,8 +373,13 @@ void CpuRank::want_logits(const StepEntry& entry, std::span<const int32_t> token
                                                      : 0;  // Tokens that follow the chunk's first.
     out.prompt_logprobs.resize(std::min<size_t>(count, known));
     for (uint32_t i = 0; i < out.prompt_logprobs.size(); ++i)
-      head_rows_.push_back({first_row + i, result, entry.position + i, static_cast<int32_t>(i),
-                            entry.samples && i + 1 == count, {}, entry.allowed.get()});
+      head_rows_.push_back({first_row + i,
+                            result,
+                            entry.position + i,
+                            static_cast<int32_t>(i),
+                            entry.samples && i + 1 == count,
+                            {},
+                            entry.allowed.get()});
     if (entry.samples && out.prompt_logprobs.size() == count) return;
   }
   if (!entry.samples) return;
@@ -468,6 +528,7 @@ Result<StepResult> CpuRank::run(const StepPlan& step) {
   pending_tokens_.clear();
   head_rows_.clear();
   guessed_.clear();
+  pooled_.clear();
   guess_tokens_.clear();
   draft_entries_.clear();
   ALTLAS_TRY_VOID(apply_changes(step));
@@ -475,7 +536,13 @@ Result<StepResult> CpuRank::run(const StepPlan& step) {
   uint32_t rows = 0;
   for (const StepEntry& entry : step.entries) ALTLAS_TRY_VOID(add_entry(entry, rows));
   run_draft();
-  if (!entries_.empty()) decoder_->forward(entries_);
+  if (!entries_.empty()) {
+    if (encoder_)
+      encoder_->forward(entries_);
+    else
+      decoder_->forward(entries_);
+  }
+  pool_prompts();
   run_head();
   keep_right_guesses();
   keep_draft();

@@ -37,7 +37,7 @@ struct LoadOptions {
   uint32_t block_tokens = 16;    // A multiple of 16.
   double memory_utilization = 0.9;
   uint64_t kv_tokens_max = 0;    // 0: what the memory gives, at most sequences_max * model_len_max.
-  std::string kv_dtype = "f16";  // "f16", "bf16" or "f32".
+  std::string kv_dtype = "f16";  // "f16", "bf16", "f32" or "q8_0".
   std::vector<int32_t>
       end_of_generation;     // Tokens that `min_tokens` bans; the tokenizer knows them.
   OpTimes* times = nullptr;  // Steps add to it: read it between two steps. It outlives the rank.
@@ -60,6 +60,8 @@ struct ReplicaShape {
   uint32_t swap_places = 0;                 // KV blocks per group that host memory holds.
   bool draft_model = false;
   uint32_t vocab_size = 0;  // Rows of the head.
+  uint32_t embedding_size = 0;
+  bool generates = true;  // False for encoders, which only embed, each prompt in one step.
   uint32_t layer_count = 0;
   uint64_t parameters = 0;   // Of the model as a whole.
   std::string architecture;  // "qwen2".

@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "config/names.h"
+#include "model/encoder.h"
 
 namespace altlas::model {
 namespace {
@@ -14,8 +15,9 @@ Result<DType> kv_type(const std::string& name) {
   if (name == "f16") return DType::kF16;
   if (name == "bf16") return DType::kBF16;
   if (name == "f32") return DType::kF32;
+  if (name == "q8_0") return DType::kQ8_0;
   return invalid(
-      "kv_dtype '" + name.substr(0, 40) + "' is not supported on cpu: use f16, bf16 or f32",
+      "kv_dtype '" + name.substr(0, 40) + "' is not supported on cpu: use f16, bf16, f32 or q8_0",
       "kv_dtype");
 }
 
@@ -142,8 +144,14 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   shape.step_tokens_max = options.step_tokens_max == 0 ? 512 : options.step_tokens_max;
   shape.block_tokens = options.block_tokens;
   shape.weight_bytes = arena.used();
+  shape.embedding_size = plan.config.hidden;
+  shape.generates = !plan.config.architecture.encoder;
+  // An encoder sees a whole text in one step.
+  if (!shape.generates)
+    shape.step_tokens_max = std::max(shape.step_tokens_max, plan.config.context_length);
+  const auto workspace = shape.generates ? Decoder::workspace_bytes : Encoder::workspace_bytes;
   shape.activation_bytes =
-      Decoder::workspace_bytes(plan.config, weights, plan.layout, shape.step_tokens_max, threads);
+      workspace(plan.config, weights, plan.layout, shape.step_tokens_max, threads);
   shape.vocab_size = plan.config.vocab_size;
   shape.layer_count = plan.config.layer_count;
   shape.parameters = weights.parameters;
@@ -156,6 +164,10 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   // Buffers are whole pages.
   shape.weight_bytes = (shape.weight_bytes + 4095) / 4096 * 4096;
   shape.activation_bytes = (shape.activation_bytes + 4095) / 4096 * 4096;
+  if (!shape.generates && (!options.adapters.empty() || !options.draft_path.empty()))
+    return invalid(
+        "this model only gives embeddings: LoRA adapters and draft models are not "
+        "supported for it");
   ALTLAS_TRY_VOID(plan_extras(options, threads, plan));
   shape.swap_places = static_cast<uint32_t>(
       std::min<uint64_t>(options.swap_bytes / shape.block_bytes, kSwapPlacesMax));

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "model/pooling.h"
 #include "model/step_plan.h"
 #include "ops/sample/sample.h"
 
@@ -18,6 +19,7 @@ struct Slot {
   std::vector<std::vector<uint32_t>> tables;       // Per KV group; capacity for model_len_max.
   int32_t last_token = -1;                         // Sampled by the previous step.
   std::vector<ops::TokenCount> counts;             // By id; only where penalties ask for them.
+  PromptPool pool;                                 // Of a sequence that embeds.
 
   bool penalised() const {
     const SamplingParams& s = request->sampling;
@@ -28,6 +30,7 @@ struct Slot {
     request = std::move(next);
     last_token = -1;
     counts.clear();
+    pool.clear();
     for (auto& table : tables) table.clear();
     if (!penalised()) return;
     for (const int32_t id : request->prompt) count(id).generated += 0;

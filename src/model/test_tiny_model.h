@@ -15,7 +15,9 @@ namespace altlas::model::testing_support {
 struct Golden {
   std::vector<int32_t> tokens;
   size_t vocab = 0;
-  std::vector<float> logits;  // [tokens, vocab]
+  std::vector<float> logits;          // [tokens, vocab]; of a decoder.
+  std::vector<float> embedding;       // Of all tokens, of length 1. A decoder's: the last token's.
+  std::vector<float> mean_embedding;  // Of a decoder.
 };
 
 // These abort if the description can't be read or the files not be written. What they write is gone

@@ -144,6 +144,9 @@ const fs::path& folder() {
 Golden read_golden(const std::string& name) {
   const json::object model = description(name);
   Golden golden{.tokens = json::value_to<std::vector<int32_t>>(model.at("tokens"))};
+  golden.embedding = json::value_to<std::vector<float>>(model.at("embedding"));
+  if (!model.contains("logits")) return golden;  // An encoder.
+  golden.mean_embedding = json::value_to<std::vector<float>>(model.at("mean_embedding"));
   for (const json::value& row : model.at("logits").as_array()) {
     golden.vocab = row.as_array().size();
     for (const json::value& logit : row.as_array())
@@ -191,6 +194,12 @@ std::string write_tiny_folder(const std::string& name, DType type, size_t shards
   const fs::path root = folder() / fmt::format("{}_{}_{}", name, dtype_info(type).name, shards);
   fs::create_directories(root);
   std::ofstream(root / "config.json") << json::serialize(model.at("config"));
+  if (model.contains("pooling")) {
+    fs::create_directories(root / "1_Pooling");
+    const std::string key =
+        model.at("pooling") == "cls" ? "pooling_mode_cls_token" : "pooling_mode_mean_tokens";
+    std::ofstream(root / "1_Pooling" / "config.json") << json::serialize(json::object{{key, true}});
+  }
   const std::vector<Tensor> all = tensors(model);
   json::object map;
   for (size_t shard = 0; shard < shards; ++shard) {

@@ -3,8 +3,8 @@
     python src/model/testdata/make_fixtures.py [NAME…]        (a Python with torch and transformers)
 
 NAME.json describes one model completely, without weights: `config` is its Hugging Face config.json, `gguf` the metadata
-of its GGUF file, `tensors` the tensors under both names, and `tokens` and `logits` [tokens][vocab] what transformers
-computes in float32; `gguf` is null for a model that GGUF files can't express, `gguf_tensors` are tensors that only GGUF
+of its GGUF file, `tensors` the tensors under both names, `tokens`, `logits` [tokens][vocab] and `embedding` (last token;
+`mean_embedding`: mean; of encoders as `pooling` says) what transformers computes in float32; `gguf` is null for a model that GGUF files can't express, `gguf_tensors` are tensors that only GGUF
 files have. The weights follow from a recipe (`recipe` here, test_tiny_model.h in C++): element i of a tensor is
 
     offset + scale * k / 64,   k = top 7 bits of splitmix64(fnv1a64(Hugging Face name) + i), as a signed number
@@ -113,6 +113,24 @@ def gguf_metadata(architecture, config, extra):
     return {"general.architecture": architecture} | {f"{architecture}.{key}": v for key, v in (values | extra).items()}
 
 
+def save(name, config, gguf, gguf_tensors, tensors, tokens, **golden):
+    def numbers(values):
+        return "[" + ",".join(f"{x:.7g}" for x in values) + "]"
+
+    lines = [f'"config": {json.dumps(config)}', f'"gguf": {json.dumps(gguf)}',
+             f'"gguf_tensors": {json.dumps(gguf_tensors)}',
+             '"tensors": [\n' + ",\n".join(json.dumps(tensor) for tensor in tensors) + "]",
+             f'"tokens": {tokens.tolist()}']
+    for key, value in golden.items():
+        if isinstance(value, str):
+            lines.append(f'"{key}": "{value}"')
+        elif value.ndim == 2:
+            lines.append(f'"{key}": [\n' + ",\n".join(map(numbers, value)) + "]")
+        else:
+            lines.append(f'"{key}": {numbers(value)}')
+    (HERE / f"{name}.json").write_text("{" + ",\n".join(lines) + "}\n")
+
+
 def write(name, architecture, model, seed, gguf=None, gguf_tensors=None):
     """gguf: keys beside the usual ones; False if GGUF has no such model."""
     config = model.config
@@ -130,16 +148,70 @@ def write(name, architecture, model, seed, gguf=None, gguf_tensors=None):
     torch.manual_seed(seed)
     tokens = torch.randint(0, config.vocab_size, (1, TOKENS))
     with torch.no_grad():
-        logits = model(tokens).logits[0].float().numpy()
+        out = model(tokens, output_hidden_states=True)
+    logits = out.logits[0].float().numpy()
+    last = out.hidden_states[-1][0]  # After the last norm.
     metadata = None if gguf is False else gguf_metadata(architecture, config, gguf or {})
-    lines = [f'"config": {json.dumps(config_json)}', f'"gguf": {json.dumps(metadata)}',
-             f'"gguf_tensors": {json.dumps(gguf_tensors or {})}',
-             '"tensors": [\n' + ",\n".join(json.dumps(tensor) for tensor in tensors) + "]",
-             f'"tokens": {tokens[0].tolist()}',
-             '"logits": [\n' + ",\n".join("[" + ",".join(f"{x:.7g}" for x in row) + "]" for row in logits) + "]"]
-    (HERE / f"{name}.json").write_text("{" + ",\n".join(lines) + "}\n")
+    mean = last.mean(0)
+    save(name, config_json, metadata, gguf_tensors or {}, tensors, tokens[0], logits=logits,
+         embedding=last[-1] / last[-1].norm(), mean_embedding=mean / mean.norm())
     top = np.sort(logits, axis=1)
     print(f"{name}: |logit| up to {np.abs(logits).max():.3g}, best before second by {np.median(top[:, -1] - top[:, -2]):.3g}")
+
+
+def write_encoder(name, model, pooling, seed):
+    """A BERT; the golden values are the prompt's embedding, of length 1."""
+    config = model.config
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        path = pathlib.Path(folder) / "model.safetensors"
+        with safetensors.safe_open(path, "np") as file:
+            shapes = {key: file.get_slice(key).get_shape() for key in file.keys() if "pooler" not in key}
+        config_json = json.loads((pathlib.Path(folder) / "config.json").read_text())
+        tensors = []
+        for key, shape in shapes.items():
+            tensor = dict(name=key, gguf=encoder_name(key), shape=list(shape), scale=0.5)
+            if key.endswith("LayerNorm.weight"):
+                tensor.update(offset=1.0)
+            elif len(shape) > 1:
+                tensor.update(scale=1.0 if "embeddings" in key else power_of_two(2.6 / shape[1] ** 0.5))
+            tensors.append(tensor)
+        safetensors.numpy.save_file(
+            {t["name"]: recipe(t["name"], int(np.prod(t["shape"])), t["scale"], t.get("offset", 0.0)).reshape(t["shape"])
+             for t in tensors}, path, {"format": "pt"})
+        model = type(model).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    torch.manual_seed(seed)
+    tokens = torch.randint(0, config.vocab_size, (1, TOKENS))
+    with torch.no_grad():
+        hidden = model(tokens).last_hidden_state[0]
+    vector = hidden.mean(0) if pooling == "mean" else hidden[0]
+    keys = {"block_count": config.num_hidden_layers, "context_length": config.max_position_embeddings,
+            "embedding_length": config.hidden_size, "feed_forward_length": config.intermediate_size,
+            "attention.head_count": config.num_attention_heads, "attention.layer_norm_epsilon": config.layer_norm_eps,
+            "attention.causal": False, "pooling_type": {"mean": 1, "cls": 2}[pooling]}
+    save(name, config_json, {"general.architecture": "bert"} | {f"bert.{k}": v for k, v in keys.items()}, {}, tensors,
+         tokens[0], pooling=pooling, embedding=vector / vector.norm())
+
+
+def encoder_name(name):
+    if not name.startswith("encoder."):
+        return {"embeddings.word_embeddings.weight": "token_embd.weight",
+                "embeddings.position_embeddings.weight": "position_embd.weight",
+                "embeddings.token_type_embeddings.weight": "token_types.weight",
+                "embeddings.LayerNorm.weight": "token_embd_norm.weight",
+                "embeddings.LayerNorm.bias": "token_embd_norm.bias"}[name]
+    _, _, layer, rest = name.split(".", 3)
+    module, kind = rest.rsplit(".", 1)
+    return f"blk.{layer}." + {
+        "attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
+        "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
+        "intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm"}[module] + f".{kind}"
+
+
+def bert(name, pooling):
+    config = tf.BertConfig(**{k: v for k, v in COMMON.items() if k not in ("num_key_value_heads", "max_position_embeddings")},
+                           max_position_embeddings=64)
+    write_encoder(name, tf.BertModel(config, add_pooling_layer=False), pooling, seed=11)
 
 
 def qwen2(name, tied):
@@ -242,6 +314,8 @@ MODELS = {
     "mistral": lambda name: mistral(name, None),
     "mistral_window": lambda name: mistral(name, 7),
     "mixtral": mixtral,
+    "bert_mean": lambda name: bert(name, "mean"),
+    "bert_cls": lambda name: bert(name, "cls"),
     "gemma2": gemma2,
     "gemma3": lambda name: gemma3(name, False),
     "gemma3_scaled": lambda name: gemma3(name, True),

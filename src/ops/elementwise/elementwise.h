@@ -17,9 +17,12 @@ void softcap_cpu(float cap, size_t count, float* y);
 void silu_mul_cpu(const float* gate, const float* up, size_t count, float* y);
 // y[i] = gelu(gate[i]) * up[i], in gelu's tanh form (arXiv:1606.08415).  y may be gate or up.
 void gelu_mul_cpu(const float* gate, const float* up, size_t count, float* y);
+// y[i] = gelu(y[i]), in its exact form x/2 (1 + erf(x / sqrt 2)), within 1e-6 absolute.
+void gelu_erf_cpu(size_t count, float* y);
 
 void softcap_ref(float cap, size_t count, float* y);
 void silu_mul_ref(const float* gate, const float* up, size_t count, float* y);
 void gelu_mul_ref(const float* gate, const float* up, size_t count, float* y);
+void gelu_erf_ref(size_t count, float* y);
 
 }  // namespace altlas::ops

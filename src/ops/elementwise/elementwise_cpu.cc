@@ -28,6 +28,24 @@ struct Gelu {  // x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): the same
   }
 };
 
+// erf by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: within 1.5e-7.
+struct GeluErf {
+  HWY_INLINE Vec16 operator()(Vec16 x) const {
+    const F32x16 d;
+    const Vec16 one = hn::Set(d, 1.0f);
+    const Vec16 z = hn::Mul(hn::Abs(x), hn::Set(d, 0.70710678118654752f));
+    const Vec16 t = hn::Div(one, fma(z, hn::Set(d, 0.3275911f), one));
+    Vec16 p = hn::Set(d, 1.061405429f);
+    p = fma(p, t, hn::Set(d, -1.453152027f));
+    p = fma(p, t, hn::Set(d, 1.421413741f));
+    p = fma(p, t, hn::Set(d, -0.284496736f));
+    p = fma(p, t, hn::Set(d, 0.254829592f));
+    const Vec16 erf = hn::Sub(one, hn::Mul(hn::Mul(p, t), exp(hn::Neg(hn::Mul(z, z)))));
+    const Vec16 half = hn::Mul(x, hn::Set(d, 0.5f));
+    return fma(half, hn::CopySign(erf, x), half);
+  }
+};
+
 template <class Gate>
 void gate_mul(const Gate& act, const float* gate, const float* up, size_t count, float* y) {
   const F32x16 d;
@@ -50,6 +68,17 @@ void silu_mul(const float* gate, const float* up, size_t count, float* y) {
 }
 void gelu_mul(const float* gate, const float* up, size_t count, float* y) {
   gate_mul(Gelu(), gate, up, count, y);
+}
+
+void gelu_erf(size_t count, float* y) {
+  const F32x16 d;
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(GeluErf()(hn::LoadU(d, y + i)), d, y + i);
+  if (i == count) return;
+  HWY_ALIGN float a[16] = {};
+  std::copy(y + i, y + count, a);
+  hn::Store(GeluErf()(hn::Load(d, a)), d, a);
+  std::copy(a, a + (count - i), y + i);
 }
 
 void add(const float* x, size_t count, float* y) {
@@ -92,6 +121,7 @@ HWY_AFTER_NAMESPACE();
 namespace altlas::ops {
 HWY_EXPORT(silu_mul);
 HWY_EXPORT(gelu_mul);
+HWY_EXPORT(gelu_erf);
 HWY_EXPORT(add);
 HWY_EXPORT(add_scaled);
 HWY_EXPORT(scale);
@@ -106,6 +136,7 @@ void scale_cpu(float factor, size_t count, float* y) {
 void softcap_cpu(float cap, size_t count, float* y) {
   HWY_DYNAMIC_DISPATCH(softcap)(cap, count, y);
 }
+void gelu_erf_cpu(size_t count, float* y) { HWY_DYNAMIC_DISPATCH(gelu_erf)(count, y); }
 void silu_mul_cpu(const float* gate, const float* up, size_t count, float* y) {
   HWY_DYNAMIC_DISPATCH(silu_mul)(gate, up, count, y);
 }

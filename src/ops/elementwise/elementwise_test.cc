@@ -50,6 +50,12 @@ TEST(Elementwise, SoftcapAddScale) {
     softcap_ref(30, want.size(), want.data());
     softcap_cpu(30, got.size(), got.data());
     EXPECT_TRUE(testing::near_all(got, want, 1e-4f));
+    want = got = x;
+    for (float& v : want) v *= 0.1f;
+    got = want;
+    gelu_erf_ref(want.size(), want.data());
+    gelu_erf_cpu(got.size(), got.data());
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-6) << i;
     got = x;
     add_cpu(x.data(), x.size(), got.data());
     scale_cpu(0.5f, got.size(), got.data());

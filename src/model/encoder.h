@@ -1,0 +1,75 @@
+// Encoder: one forward step of whole texts whose tokens see each other in both directions (BERT).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "device/cpu/team.h"
+#include "model/architecture.h"
+#include "model/arena.h"
+#include "model/decoder.h"
+#include "model/decoder_weights.h"
+#include "ops/attention/attention.h"
+
+namespace altlas::model {
+
+// Keys and values of one layer are in the KV blocks at a time: they serve one step only.
+// Threads: one, the team's leader.
+class Encoder {
+ public:
+  // Everything referred to outlives the encoder. workspace: of workspace_bytes().
+  Encoder(const ModelConfig& config, const DecoderWeights& weights, const KvGroup& group,
+          const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace,
+          device::Team& team);
+
+  static uint64_t workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
+                                  const ops::KvLayout& layout, uint32_t step_tokens_max,
+                                  uint32_t threads);
+
+  // Runs all layers over whole texts: each entry starts at position 0. Their hidden states stay
+  // until the next call: row i is the ith token in order of entries.
+  void forward(std::span<const BatchEntry> entries);
+  std::span<const float> hidden(size_t row) const {
+    return {work_.x + row * config_.hidden, config_.hidden};
+  }
+
+ private:
+  // Pieces of the workspace. T: step_tokens_max.
+  struct Work {
+    float* x = nullptr;         // [T, hidden]
+    float* delta = nullptr;     // [T, hidden]
+    float* qkv = nullptr;       // [T, 3 * hidden]
+    float* attended = nullptr;  // [T, hidden]
+    float* wide = nullptr;      // [T, feed_forward]
+    std::byte* quantized = nullptr;
+    std::byte* scratch = nullptr;  // [threads, scratch_bytes]
+    uint64_t scratch_bytes = 0;
+  };
+  struct Token {
+    int32_t id;
+    uint32_t position;
+    uint32_t entry;
+  };
+  static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
+                      const ops::KvLayout& layout, uint32_t tokens, uint32_t threads);
+  void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
+  void embed(const Token& token, float* x) const;
+  void attend(uint32_t thread, std::span<const BatchEntry> entries);
+  // y = x W + bias for this thread's own rows of W, after all have quantised their rows of x.
+  void product(uint32_t thread, const Linear& linear, const float* x, float* y);
+  // x = norm(x + delta + bias) of this thread's rows.
+  void add_and_norm(const device::Range& own, const float* bias, const float* gamma,
+                    const float* beta);
+  std::byte* scratch(uint32_t thread) const { return work_.scratch + thread * work_.scratch_bytes; }
+
+  const ModelConfig& config_;
+  const DecoderWeights& weights_;
+  const KvGroup& group_;
+  const ops::KvLayout layout_;
+  device::Team& team_;
+  const Work work_;
+  std::vector<Token> tokens_;  // Of the step; capacity step_tokens_max.
+};
+
+}  // namespace altlas::model
