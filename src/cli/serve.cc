@@ -219,6 +219,8 @@ Result<std::vector<server::ServedModel>> served_models(
     served.deployment = one.name;
     served.tokenizer = text.tokenizer;
     served.chat_template = text.chat_template;
+    served.tool_format = text.tool_format;
+    served.reasoning = text.reasoning;
     served.task_types = one.task_types;
     if (!one.load.draft_model_path.empty()) {
       ALTLAS_TRY(one.load.draft_model_path, model_file(one.load.draft_model_path));
