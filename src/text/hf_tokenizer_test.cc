@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <map>
+#include <sstream>
 
 #include "text/detokenizer.h"
 #include "text/test_vocabulary.h"
@@ -175,6 +177,31 @@ TEST(HfTokenizer, SentencePieceDetokenizesInWholeCharacters) {
     }
     EXPECT_EQ(joined + detokenizer.flush(), text);
   }
+}
+
+// Method: parts of encoded lines and the text that transformers gives (tokenizer_decodings.txt),
+// all at once and token by token.
+TEST(HfTokenizer, DecodesAsTransformers) {
+  std::map<std::string, std::unique_ptr<const Tokenizer>> tokenizers;
+  size_t seen = 0;
+  for (const std::string& line : testing_support::read_lines("tokenizer_decodings.txt")) {
+    std::istringstream in(line);
+    std::string name, hex, want;
+    in >> name >> hex;
+    for (size_t i = 0; hex != "-" && i + 1 < hex.size(); i += 2)
+      want += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+    std::vector<int32_t> ids;
+    for (int32_t id; in >> id;) ids.push_back(id);
+    auto& tokenizer = tokenizers[name];
+    if (!tokenizer) tokenizer = trained(name.substr(5));
+    EXPECT_EQ(decode(*tokenizer, ids), want) << line;
+    Detokenizer detokenizer(*tokenizer);
+    std::string joined;
+    for (const int32_t id : ids) joined += detokenizer.push(id);
+    EXPECT_EQ(joined + detokenizer.flush(), want) << line;
+    ++seen;
+  }
+  EXPECT_GE(seen, 300u);
 }
 
 TEST(HfTokenizer, WordPieceDecodesWithSpacesBetweenWords) {

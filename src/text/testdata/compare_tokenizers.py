@@ -5,7 +5,7 @@
 
 Needs `tokenizers`, `transformers` and `gguf` from PyPI. A GGUF file's vocabulary becomes the Hugging Face tokenizer
 that its public tokenizer.json is. Rewrites the lines of tokenizer_hashes.txt that these vocabularies have: key, name,
-and a hash of the ids per 100 lines of tokenizer_lines.py. --cases writes each line with its ids to OUT/NAME.cases, for
+and a hash of the ids per 100 lines of tokenizer_lines.py; and tokenizer_decodings.txt, ids and their text. --cases writes each line with its ids to OUT/NAME.cases, for
 RealTokenizers with ALTLAS_TEST_TOKENIZERS=OUT; --hf-copies saves each GGUF vocabulary as a Hugging Face folder and
 compares that too. The trained vocabularies tiny_*.json of this folder always take part; --train makes them anew.
 """
@@ -202,6 +202,24 @@ def compare(tokenizer, key, name, path, cases, count=LINES):
     return key, f"{key} {name} {' '.join(hashes)}"
 
 
+def decodings(count=80, seed=9):
+    """Parts of encoded lines, from any token on, and their text: what is no whole character is left out, where
+    ByteFallback gives a U+FFFD per byte and bytes.decode one per maximal subpart. A first token from inside a word is
+    left out too: transformers shows its "##"."""
+    random = tokenizer_lines.Random(seed)
+    for folder in sorted(HERE.glob("tiny_*/")):
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        made = 0
+        for _, line in tokenizer_lines.lines(2000):
+            ids = tokenizer.encode(line.decode("utf-8", "replace")).ids[random.below(4):][:1 + random.below(12)]
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            if ids and tokenizer.id_to_token(ids[0]).startswith("##"):
+                continue
+            if made < count and ids and "\ufffd" not in text and random.below(8) == 0:
+                made += 1
+                yield f"{folder.name} {text.encode().hex() or '-'} {' '.join(map(str, ids))}\n"
+
+
 def corpus():
     texts = [f.decode("utf-8", "replace") for f in tokenizer_lines.fragments()]
     return [t for t in texts if not t.startswith(("<", "["))] * 2
@@ -309,6 +327,7 @@ def main():
             folder.mkdir(parents=True, exist_ok=True)
             tokenizer.save(str(folder / "tokenizer.json"))
             key, line = compare(tokenizer, folder_key(folder), name + "-json", folder, options.cases)
+    (HERE / "tokenizer_decodings.txt").write_text("".join(decodings()))
     hash_file.write_text("".join(f"{line}\n" for _, line in sorted(results.items())))
 
 
