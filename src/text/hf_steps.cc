@@ -35,7 +35,7 @@ Result<void> each_step(
 Result<void> read_pattern(const json::object& object, std::string_view where, std::string& pattern,
                           bool& is_regex) {
   const json::value* found = member(object, "pattern");
-  if (found != nullptr && found->is_string()) {
+  if (found != nullptr && found->is_string() && !found->get_string().empty()) {
     pattern = view(found->get_string());
     is_regex = false;
     return {};
@@ -255,6 +255,8 @@ Result<void> read_decoder_step(const json::object& object, std::string_view type
   } else if (type == "Metaspace") {
     steps.decoder = DecoderKind::kMetaspace;
     ALTLAS_TRY(steps.space, string_or(object, "replacement", "▁", kWhere));
+    if (steps.space.empty())
+      return invalid("tokenizer.json: decoder.replacement must be a character");
     ALTLAS_TRY(const PrefixScheme scheme, read_scheme(object, kWhere));
     steps.strip_first_space = scheme != PrefixScheme::kNever;
   } else if (type == "WordPiece") {

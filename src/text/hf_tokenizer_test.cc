@@ -110,6 +110,13 @@ TEST(HfTokenizer, RefusesFilesThatContradictThemselves) {
   EXPECT_THAT(refusal(file(R"("post_processor":{"type":"BertProcessing","sep":["x",77],)"
                            R"("cls":["y",1]})")),
               HasSubstr("token 77"));
+  EXPECT_THAT(refusal(file(R"("decoder":{"type":"Metaspace","replacement":""})")),
+              HasSubstr("decoder.replacement"));
+  EXPECT_THAT(refusal(file(R"("decoder":{"type":"Replace","pattern":{"String":""},)"
+                           R"("content":" "})")),
+              HasSubstr("decoder.pattern"));
+  EXPECT_THAT(refusal(file(R"("pre_tokenizer":{"type":"Metaspace","replacement":""})")),
+              HasSubstr("pattern of 0 bytes"));
   EXPECT_EQ(read_hf_tokenizer({}).error().code(), ErrorCode::kNotFound);
 }
 
