@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "tensor/half.h"
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
 #define HWY_TARGET_INCLUDE "ops/attention/attention_cpu.cc"
@@ -19,10 +20,12 @@ constexpr size_t kTileGroups = kAttentionTile / kKvGroup;
 
 // Stored values as floats: `kLanes` of them at once.
 struct LoadF32 {
+  static constexpr bool kScaled = false;
   using T = float;
   static HWY_INLINE Vec16 load(const float* p) { return hn::LoadU(F32x16(), p); }
 };
 struct LoadF16 {
+  static constexpr bool kScaled = false;
   using T = uint16_t;
   static HWY_INLINE Vec16 load(const uint16_t* p) {
     const hn::Rebind<hwy::float16_t, F32x16> half;
@@ -31,12 +34,32 @@ struct LoadF16 {
   }
 };
 struct LoadBf16 {
+  static constexpr bool kScaled = false;
   using T = uint16_t;
   static HWY_INLINE Vec16 load(const uint16_t* p) {
     const hn::Rebind<uint16_t, F32x16> bits;
     const hn::Rebind<uint32_t, F32x16> wide;
     return hn::BitCast(F32x16(), hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(bits, p))));
   }
+};
+
+struct LoadQ8 {
+  static constexpr bool kScaled = true;  // A stored value is the product of int8 and scale.
+  using T = int8_t;
+  static HWY_INLINE Vec16 load(const int8_t* p) {
+    const hn::Rebind<int8_t, F32x16> bytes;
+    const hn::RebindToSigned<F32x16> ints;
+    return hn::ConvertTo(F32x16(), hn::PromoteTo(ints, hn::LoadU(bytes, p)));
+  }
+};
+
+// Where 16 tokens of a KV head lie.
+template <class T>
+struct Group {
+  const T* keys;                           // [head_dim][16]
+  const T* values;                         // Of the first token; [tokens][head_dim]
+  const uint16_t* key_scales = nullptr;    // [scales][16]
+  const uint16_t* value_scales = nullptr;  // [tokens][scales]
 };
 
 // Key groups that one pass scores, and query rows of one pass: as many sums as the registers hold.
@@ -48,15 +71,24 @@ constexpr size_t kPassRows = kLanes == 16 ? 8 : 4;
 // kAttentionTile.
 template <class Load, size_t R>
 HWY_INLINE void score_rows(const float* HWY_RESTRICT q, size_t dim,
-                           const typename Load::T* const* keys, float* HWY_RESTRICT score) {
+                           const Group<typename Load::T>* groups, float* HWY_RESTRICT score) {
   const F32x16 d;
   Vec16 sum[R][kPassVectors];
+  Vec16 scale[kPassVectors];
   for (size_t r = 0; r < R; ++r)
     for (size_t v = 0; v < kPassVectors; ++v) sum[r][v] = hn::Zero(d);
   for (size_t c = 0; c < dim; ++c) {
     Vec16 k[kPassVectors];
-    for (size_t v = 0; v < kPassVectors; ++v)
-      k[v] = Load::load(keys[v / kParts] + c * 16 + v % kParts * kLanes);
+    for (size_t v = 0; v < kPassVectors; ++v) {
+      const Group<typename Load::T>& group = groups[v / kParts];
+      k[v] = Load::load(group.keys + c * 16 + v % kParts * kLanes);
+      if constexpr (Load::kScaled) {
+        if (c % kKvScaleValues == 0)
+          scale[v] =
+              LoadF16::load(group.key_scales + c / kKvScaleValues * 16 + v % kParts * kLanes);
+        k[v] = hn::Mul(k[v], scale[v]);
+      }
+    }
     for (size_t r = 0; r < R; ++r) {
       const Vec16 x = hn::Set(d, q[r * dim + c]);
       for (size_t v = 0; v < kPassVectors; ++v) sum[r][v] = fma(x, k[v], sum[r][v]);
@@ -68,7 +100,7 @@ HWY_INLINE void score_rows(const float* HWY_RESTRICT q, size_t dim,
 }
 
 template <class Load>
-void score_pass(const float* q, size_t rows, size_t dim, const typename Load::T* const* keys,
+void score_pass(const float* q, size_t rows, size_t dim, const Group<typename Load::T>* keys,
                 float* score) {
   for (size_t r = 0; r < rows;) {
     const size_t left = rows - r;
@@ -103,19 +135,28 @@ void score_pass(const float* q, size_t rows, size_t dim, const typename Load::T*
 // sum[r][0 … V * kLanes) = sum over keys [first, last) of weight[r][j] * value[j]; keys in
 // ascending order.
 template <class Load, size_t R, size_t V>
-HWY_INLINE void weigh(const float* HWY_RESTRICT weight, const typename Load::T* const* values,
+HWY_INLINE void weigh(const float* HWY_RESTRICT weight, const Group<typename Load::T>* groups,
                       size_t dim, size_t column, size_t first, size_t last,
                       float* HWY_RESTRICT out) {
   const F32x16 d;
+  const size_t scales = (dim + kKvScaleValues - 1) / kKvScaleValues;
   Vec16 sum[R][V];
   for (size_t r = 0; r < R; ++r)
     for (size_t v = 0; v < V; ++v) sum[r][v] = hn::Zero(d);
   for (size_t j = first; j < last;) {
     const size_t end = std::min(last, (j / kKvGroup + 1) * kKvGroup);
-    const typename Load::T* value = values[j / kKvGroup] + j % kKvGroup * dim + column;
+    const Group<typename Load::T>& group = groups[j / kKvGroup];
+    const typename Load::T* value = group.values + j % kKvGroup * dim + column;
     for (; j < end; ++j, value += dim) {
       Vec16 x[V];
-      for (size_t v = 0; v < V; ++v) x[v] = Load::load(value + v * kLanes);
+      for (size_t v = 0; v < V; ++v) {
+        x[v] = Load::load(value + v * kLanes);
+        if constexpr (Load::kScaled)
+          x[v] = hn::Mul(
+              x[v], hn::Set(d, float_from_f16(
+                                   group.value_scales[j % kKvGroup * scales +
+                                                      (column + v * kLanes) / kKvScaleValues])));
+      }
       for (size_t r = 0; r < R; ++r) {
         const Vec16 w = hn::Set(d, weight[r * kAttentionTile + j]);
         for (size_t v = 0; v < V; ++v) sum[r][v] = fma(w, x[v], sum[r][v]);
@@ -127,7 +168,7 @@ HWY_INLINE void weigh(const float* HWY_RESTRICT weight, const typename Load::T* 
 }
 
 template <class Load, size_t R>
-void weigh_rows(const float* weight, const typename Load::T* const* values, size_t dim,
+void weigh_rows(const float* weight, const Group<typename Load::T>* values, size_t dim,
                 size_t first, size_t last, float* out) {
   constexpr size_t kWide = kLanes == 16 ? 4 : 2;  // Vectors of columns at once.
   size_t c = 0;
@@ -220,6 +261,23 @@ Seen seen_in_tile(size_t position, uint32_t window, size_t edge) {
   return {std::max(first, edge) - edge, last - edge};
 }
 
+// The 16 tokens from `token` of a block on.
+template <class Load>
+Group<typename Load::T> group_at(const KvLayout& kv, const std::byte* head, size_t token) {
+  using T = typename Load::T;
+  Group<T> group;
+  const size_t dim = kv.head_dim;
+  const std::byte* values = head + kv.half_bytes();
+  group.keys = reinterpret_cast<const T*>(head) + token * dim;
+  group.values = reinterpret_cast<const T*>(values) + token * dim;
+  if constexpr (Load::kScaled) {
+    const size_t quants = kv.block_tokens * dim, scales = token * kv.scales();
+    group.key_scales = reinterpret_cast<const uint16_t*>(head + quants) + scales;
+    group.value_scales = reinterpret_cast<const uint16_t*>(values + quants) + scales;
+  }
+  return group;
+}
+
 // One tile of all rows: s.tile, and for rows that see some of it largest and total.
 template <class Load>
 void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t edge,
@@ -232,20 +290,18 @@ void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t 
   const size_t all_first =
       seen_in_tile(call.position, shape.window, edge).first;  // 0 where it ends before this tile.
   const size_t begin = all_first / 32 * 32, end = (all_last + 31) / 32 * 32;
-  const T* keys[kTileGroups + 1];
-  const T* values[kTileGroups + 1];
+  Group<T> groups[kTileGroups + 1];
   for (size_t g = begin / 16; g < (all_last + 15) / 16; ++g) {
     const size_t at =
         edge + std::max(g * 16, all_first / 16 * 16);  // Blocks before the window may be gone.
     const std::byte* head = call.blocks + call.table[at / kv.block_tokens] * call.block_stride +
                             call.kv_head * kv.head_bytes();
-    keys[g] = reinterpret_cast<const T*>(head) + at % kv.block_tokens * dim;
-    values[g] = keys[g] + size_t{kv.block_tokens} * dim;
+    groups[g] = group_at<Load>(kv, head, at % kv.block_tokens);
   }
   if ((all_last + 15) / 16 % 2 == 1)
-    keys[(all_last + 15) / 16] = keys[(all_last + 15) / 16 - 1];  // Scored, never used.
+    groups[(all_last + 15) / 16] = groups[(all_last + 15) / 16 - 1];  // Scored, never used.
   for (size_t g = begin / 16; g < (all_last + 15) / 16; g += kPassGroups)
-    score_pass<Load>(s.q, rows, dim, keys + g, s.score + g * 16);
+    score_pass<Load>(s.q, rows, dim, groups + g, s.score + g * 16);
   for (size_t r = 0; r < rows; ++r) {
     const Seen seen = seen_in_tile(call.position + r / group, shape.window, edge);
     if (seen.last != 0)
@@ -258,16 +314,16 @@ void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t 
     float* out = s.tile + r * dim;
     switch (std::min<size_t>(4, rows - r)) {
       case 4:
-        weigh_rows<Load, 4>(weight, values, dim, all_first, all_last, out);
+        weigh_rows<Load, 4>(weight, groups, dim, all_first, all_last, out);
         break;
       case 3:
-        weigh_rows<Load, 3>(weight, values, dim, all_first, all_last, out);
+        weigh_rows<Load, 3>(weight, groups, dim, all_first, all_last, out);
         break;
       case 2:
-        weigh_rows<Load, 2>(weight, values, dim, all_first, all_last, out);
+        weigh_rows<Load, 2>(weight, groups, dim, all_first, all_last, out);
         break;
       default:
-        weigh_rows<Load, 1>(weight, values, dim, all_first, all_last, out);
+        weigh_rows<Load, 1>(weight, groups, dim, all_first, all_last, out);
     }
   }
 }
@@ -342,6 +398,8 @@ void attention(const AttentionShape& shape, const AttentionCall& call, std::byte
     attend<LoadF16>(shape, call, s);
   else if (shape.layout.type == DType::kBF16)
     attend<LoadBf16>(shape, call, s);
+  else if (shape.layout.type == DType::kQ8_0)
+    attend<LoadQ8>(shape, call, s);
   else
     attend<LoadF32>(shape, call, s);
 }
@@ -353,6 +411,8 @@ void attention_partial(const AttentionShape& shape, const AttentionCall& call, s
     attend_part<LoadF16>(shape, call, begin, end, partials, s);
   else if (shape.layout.type == DType::kBF16)
     attend_part<LoadBf16>(shape, call, begin, end, partials, s);
+  else if (shape.layout.type == DType::kQ8_0)
+    attend_part<LoadQ8>(shape, call, begin, end, partials, s);
   else
     attend_part<LoadF32>(shape, call, begin, end, partials, s);
 }
@@ -409,6 +469,30 @@ void attention_merge_cpu(const AttentionShape& shape, const AttentionCall& call,
   HWY_DYNAMIC_DISPATCH(attention_merge)(shape, call, merge, state);
 }
 
+namespace {
+
+// One token's values of one head as int8 and scales: element c goes to quants[c * quant_step].
+void store_q8(const float* x, size_t dim, int8_t* quants, size_t quant_step, uint16_t* scales,
+              size_t scale_step) {
+  for (size_t begin = 0; begin < dim; begin += kKvScaleValues, scales += scale_step) {
+    const size_t end = std::min<size_t>(dim, begin + kKvScaleValues);
+    float largest = 0;
+    bool finite = true;
+    for (size_t c = begin; c < end; ++c) {
+      largest = std::max(largest, std::fabs(x[c]));
+      finite = finite && std::isfinite(x[c]);
+    }
+    *scales = f16_from_f32(finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN());
+    const float scale = float_from_f16(*scales);
+    const float inverse = scale > 0 ? 1 / scale : 0;
+    for (size_t c = begin; c < end; ++c)
+      quants[c * quant_step] =
+          static_cast<int8_t>(std::clamp(std::nearbyint(x[c] * inverse), -127.0f, 127.0f));
+  }
+}
+
+}  // namespace
+
 void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride,
                   const uint32_t* table, size_t position, const float* k, const float* v) {
   const size_t dim = layout.head_dim, token = position % layout.block_tokens;
@@ -416,6 +500,17 @@ void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride
   for (size_t h = 0; h < layout.kv_heads; ++h, k += dim, v += dim) {
     const size_t key = token / kKvGroup * dim * kKvGroup + token % kKvGroup;
     const size_t value = (layout.block_tokens + token) * dim;
+    if (layout.type == DType::kQ8_0) {
+      std::byte* head = block + h * layout.head_bytes();
+      const size_t quants = layout.block_tokens * dim, scales = layout.scales();
+      auto* key_scales = reinterpret_cast<uint16_t*>(head + quants);
+      auto* value_scales = reinterpret_cast<uint16_t*>(head + layout.half_bytes() + quants);
+      store_q8(k, dim, reinterpret_cast<int8_t*>(head) + key, kKvGroup,
+               key_scales + token / kKvGroup * kKvGroup * scales + token % kKvGroup, kKvGroup);
+      store_q8(v, dim, reinterpret_cast<int8_t*>(head + layout.half_bytes()) + token * dim, 1,
+               value_scales + token * scales, 1);
+      continue;
+    }
     if (layout.type == DType::kF32) {
       float* head = reinterpret_cast<float*>(block + h * layout.head_bytes());
       for (size_t c = 0; c < dim; ++c) head[key + c * kKvGroup] = k[c];

@@ -26,6 +26,26 @@ double load(const KvLayout& layout, const std::byte* base, size_t index) {
   return layout.type == DType::kF16 ? half_value(bits) : std::bit_cast<float>(uint32_t{bits} << 16);
 }
 
+// Element [token, c] of a half with its scale.
+double load_scaled(const KvLayout& layout, const std::byte* half, bool keys, size_t token,
+                   size_t c) {
+  const size_t dim = layout.head_dim, scales = layout.scales(), group = c / kKvScaleValues;
+  const size_t at = keys ? (token / 16 * dim + c) * 16 + token % 16 : token * dim + c;
+  const size_t scale_at =
+      keys ? (token / 16 * scales + group) * 16 + token % 16 : token * scales + group;
+  uint16_t bits;
+  std::memcpy(&bits, half + layout.block_tokens * dim + 2 * scale_at, 2);
+  return static_cast<double>(static_cast<int8_t>(half[at])) * half_value(bits);
+}
+
+// Element [token, c] of a head's keys or values.
+double element(const KvLayout& layout, const std::byte* head, bool keys, size_t token, size_t c) {
+  const std::byte* half = head + (keys ? 0 : layout.half_bytes());
+  if (layout.type == DType::kQ8_0) return load_scaled(layout, half, keys, token, c);
+  const size_t dim = layout.head_dim;
+  return load(layout, half, keys ? (token / 16 * dim + c) * 16 + token % 16 : token * dim + c);
+}
+
 struct Position {
   const std::byte* head;  // Keys of this block and head; values follow.
   size_t token;           // In the block.
@@ -52,8 +72,7 @@ void attention_ref(const AttentionShape& shape, const AttentionCall& call) {
       for (size_t j = first; j <= last; ++j) {
         const Position at = find(j);
         double dot = 0;
-        for (size_t c = 0; c < dim; ++c)
-          dot += q[c] * load(kv, at.head, (at.token / 16 * dim + c) * 16 + at.token % 16);
+        for (size_t c = 0; c < dim; ++c) dot += q[c] * element(kv, at.head, true, at.token, c);
         dot *= shape.scale;
         if (shape.softcap > 0) dot = shape.softcap * std::tanh(dot / shape.softcap);
         score.push_back(dot);
@@ -64,7 +83,7 @@ void attention_ref(const AttentionShape& shape, const AttentionCall& call) {
         const double weight = std::exp(score[j - first] - largest);
         total += weight;
         for (size_t c = 0; c < dim; ++c)
-          sum[c] += weight * load(kv, at.head, (kv.block_tokens + at.token) * dim + c);
+          sum[c] += weight * element(kv, at.head, false, at.token, c);
       }
       for (size_t c = 0; c < dim; ++c) out[c] = static_cast<float>(sum[c] / total);
     }

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "ops/target_scope.h"
@@ -72,7 +74,10 @@ TEST(Attention, EveryTargetAndChunking) {
                                         shape_of(4, 1, 256),
                                         shape_of(2, 1, 128, DType::kBF16),
                                         shape_of(3, 1, 32, DType::kF32),
-                                        shape_of(40, 1, 16)};
+                                        shape_of(40, 1, 16),
+                                        shape_of(14, 2, 64, DType::kQ8_0),
+                                        shape_of(4, 1, 256, DType::kQ8_0),
+                                        shape_of(4, 2, 80, DType::kQ8_0)};
   shapes.push_back(shape_of(4, 2, 32));
   shapes.back().window = 40;
   shapes.push_back(shape_of(4, 2, 32));
@@ -106,11 +111,49 @@ TEST(Attention, EveryTargetAndChunking) {
     }
 }
 
+// Goal: what Q8_0 keeps is near what was written, and what is not finite shows. Method: one key and
+// value that only their own token sees; the answer is the value.
+TEST(Attention, Q8KeepsValues) {
+  const AttentionShape shape = shape_of(1, 1, 80, DType::kQ8_0);
+  const KvLayout& kv = shape.layout;
+  std::vector<std::byte> block(kv.block_bytes());
+  const uint32_t table[] = {0};
+  const auto k = testing::normals(80, 3);
+  auto v = testing::normals(80, 4);
+  for (size_t c = 0; c < 32; ++c) v[c] *= 1e4f;  // Groups have scales of their own.
+  for (size_t c = 64; c < 80; ++c) v[c] = 0;
+  std::vector<std::byte> memory(attention_scratch_bytes(shape) + 64);
+  std::byte* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+  const auto answer = [&] {
+    kv_write_cpu(kv, block.data(), kv.block_bytes(), table, 0, k.data(), v.data());
+    std::vector<float> out(80);
+    attention_cpu(shape,
+                  {.blocks = block.data(),
+                   .block_stride = kv.block_bytes(),
+                   .table = table,
+                   .tokens = 1,
+                   .q = k.data(),
+                   .q_stride = 80,
+                   .out = out.data(),
+                   .out_stride = 80},
+                  scratch);
+    return out;
+  };
+  const auto out = answer();
+  for (size_t c = 0; c < 80; ++c) {
+    const float group = c < 32 ? 4e4f : 4;  // Above the largest magnitude.
+    EXPECT_NEAR(out[c], v[c], group / 127) << c;
+  }
+  v[40] = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(std::isnan(answer()[40]));
+}
+
 // Goal: tiles computed apart and merged in order give the bits of the whole, however they are cut.
 // Method: every target, full and windowed, parts of 1, 2 and 5 tiles, merged in one or more calls.
 TEST(Attention, PartsGiveTheSameBits) {
   std::vector<AttentionShape> shapes = {shape_of(14, 2, 64), shape_of(4, 1, 256),
-                                        shape_of(3, 1, 32, DType::kBF16)};
+                                        shape_of(3, 1, 32, DType::kBF16),
+                                        shape_of(6, 2, 64, DType::kQ8_0)};
   shapes.push_back(shape_of(4, 2, 32));
   shapes.back().window = 500;
   shapes.back().softcap = 5;

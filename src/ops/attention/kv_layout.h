@@ -10,22 +10,33 @@ namespace altlas::ops {
 
 inline constexpr uint32_t kKvGroup = 16;  // Tokens whose keys are interleaved.
 
+inline constexpr uint32_t kKvScaleValues = 32;  // Of a token and head that share a Q8_0 scale.
+
 // A block of one layer is, per KV head: keys [block_tokens / 16][head_dim][16], then values
 // [block_tokens][head_dim]. Interleaved keys let one vector instruction score 16 tokens.
+// Q8_0: int8, each half followed by its scales in F16, for keys [block_tokens / 16][scales()][16],
+// for values [block_tokens][scales()].
 struct KvLayout {
-  DType type = DType::kF16;    // F16, BF16 or F32.
+  DType type = DType::kF16;    // F16, BF16, F32 or Q8_0.
   uint32_t block_tokens = 16;  // A multiple of kKvGroup.
   uint32_t kv_heads = 1;
   uint32_t head_dim = 64;  // A multiple of 16.
 
-  size_t value_bytes() const { return type == DType::kF32 ? 4 : 2; }
-  size_t head_bytes() const { return size_t{2} * block_tokens * head_dim * value_bytes(); }
+  size_t value_bytes() const { return type == DType::kF32 ? 4 : type == DType::kQ8_0 ? 1 : 2; }
+  size_t scales() const {
+    return type == DType::kQ8_0 ? (head_dim + kKvScaleValues - 1) / kKvScaleValues : 0;
+  }
+  // Keys of a head, or its values.
+  size_t half_bytes() const {
+    return size_t{block_tokens} * (head_dim * value_bytes() + 2 * scales());
+  }
+  size_t head_bytes() const { return 2 * half_bytes(); }
   size_t block_bytes() const { return kv_heads * head_bytes(); }
 };
 
 // Stores one token's keys and values, k, v: [kv_heads, head_dim], at `position` of the sequence
-// whose blocks are `table`, rounded to the layout's type (F16 saturates). blocks: the layer's block
-// 0; block_stride: bytes between blocks.
+// whose blocks are `table`, rounded to the layout's type (F16 saturates; Q8_0: the scale is the
+// largest magnitude / 127). blocks: the layer's block 0; block_stride: bytes between blocks.
 void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride,
                   const uint32_t* table, size_t position, const float* k, const float* v);
 

@@ -1,0 +1,95 @@
+// Goal: a kernel that becomes slow is seen although seconds are noisy. Method: each product is
+// timed against the readable reference in the same run, the least of many turns of both; noise only
+// ever adds time. The bounds are 65 % of what a Zen 5 showed, idle and busy alike.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "ops/matmul/kernels.h"
+#include "ops/simd.h"
+#include "testing/data.h"
+
+namespace altlas::ops {
+namespace {
+
+#if defined(__x86_64__) && defined(ALTLAS_RELEASE)  // Where both are compiled for speed.
+
+constexpr size_t kRows = 64, kCols = 1024;
+
+struct Aligned {
+  explicit Aligned(size_t size) : data(std::aligned_alloc(64, (size + 63) / 64 * 64), std::free) {}
+  std::byte* at() const { return static_cast<std::byte*>(data.get()); }
+  std::unique_ptr<void, void (*)(void*)> data;
+};
+
+// One packed random matrix and `tokens` quantised inputs.
+struct Product {
+  Product(DType type, size_t tokens)
+      : packed(packed_bytes(type, kRows, kCols)),
+        quantized(quantized_bytes(tokens, kCols)),
+        scratch(matmul_scratch_bytes(type, kCols)),
+        y(tokens * kRows),
+        weights{type, kRows, kCols, packed.at()},
+        x{.tokens = tokens, .quantized = quantized.at()} {
+    std::vector<uint8_t> raw = testing::bytes(kRows * row_bytes(type, kCols), 1);
+    for (uint8_t& byte : raw) byte &= 0x3b;  // Finite scales.
+    pack_panels(type, kRows, kCols, reinterpret_cast<const std::byte*>(raw.data()), 0,
+                panel_count(kRows), packed.at());
+    const auto values = testing::normals(tokens * kCols, 2);
+    quantize_rows(values.data(), kCols, kCols, 0, tokens, quantized.at());
+  }
+  double seconds(const MatmulKernels& kernels) {
+    const auto from = std::chrono::steady_clock::now();
+    kernels.matmul(weights, x, 0, panel_count(kRows), y.data(), kRows, scratch.at());
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+  }
+
+  Aligned packed, quantized, scratch;
+  std::vector<float> y;
+  PackedMatrix weights;
+  Activations x;
+};
+
+// How many times as fast as the reference.
+double ratio(const MatmulKernels& kernels, DType type, size_t tokens) {
+  Product product(type, tokens);
+  double reference = std::numeric_limits<double>::infinity(), own = reference;
+  for (int turn = 0; turn < 20; ++turn) {
+    reference = std::min(reference, product.seconds(matmul_kernels_scalar()));
+    for (int i = 0; i < 10; ++i) own = std::min(own, product.seconds(kernels));
+  }
+  return reference / own;
+}
+
+struct Bound {
+  DType type;
+  size_t tokens;
+  double avx2, avx512;
+};
+constexpr Bound kBounds[] = {
+    {DType::kQ5_0, 1, 49, 124},  {DType::kQ8_0, 1, 52, 113},  {DType::kQ4_K, 1, 59, 101},
+    {DType::kQ6_K, 1, 44, 96},   {DType::kQ5_0, 16, 45, 147}, {DType::kQ8_0, 16, 35, 139},
+    {DType::kQ4_K, 16, 50, 137}, {DType::kQ6_K, 16, 40, 127}, {DType::kQ5_0, 96, 54, 159},
+    {DType::kQ8_0, 96, 33, 157}, {DType::kQ4_K, 96, 64, 145}, {DType::kQ6_K, 96, 48, 136}};
+
+TEST(MatmulSpeed, KernelsStayAheadOfTheReference) {
+  if (!simd_supported(SimdTarget::kAvx2)) GTEST_SKIP() << "this CPU has no AVX2";
+  const bool wide = simd_supported(SimdTarget::kAvx512Vnni);
+  for (const Bound& bound : kBounds) {
+    SCOPED_TRACE(std::string(dtype_info(bound.type).name) + ", " + std::to_string(bound.tokens) +
+                 " tokens");
+    const double avx2 = ratio(matmul_kernels_avx2(), bound.type, bound.tokens),
+                 avx512 = wide ? ratio(matmul_kernels_avx512(), bound.type, bound.tokens) : 0;
+    EXPECT_GE(avx2, bound.avx2);
+    if (wide) EXPECT_GE(avx512, bound.avx512);
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace altlas::ops
