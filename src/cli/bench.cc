@@ -33,6 +33,7 @@ struct Options {
   std::string random_weights;
   std::string quant = "q4_k";
   bool context_given = false;
+  bool roofs = true;
   bool ops = false;
   bool json = false;
 };
@@ -123,9 +124,10 @@ void print_text(const std::string& name, const device::DeviceSpec& device, bool 
   const Roofs& roofs = figures.roofs;
   fmt::print("model {}\nsimd {}, {} thread{}\n", name, ops::to_string(ops::simd_target()),
              device.threads, device.threads == 1 ? "" : "s");
-  fmt::print("roofs: read {:.1f} GB/s, int8 {:.0f} GMAC/s, float {:.0f} GMAC/s\n\n",
-             roofs.read_bytes_per_s / 1e9, roofs.int8_macs_per_s / 1e9,
-             roofs.float_macs_per_s / 1e9);
+  if (roofs.read_bytes_per_s > 0)
+    fmt::print("roofs: read {:.1f} GB/s, int8 {:.0f} GMAC/s, float {:.0f} GMAC/s\n\n",
+               roofs.read_bytes_per_s / 1e9, roofs.int8_macs_per_s / 1e9,
+               roofs.float_macs_per_s / 1e9);
   Table table({"WORK", "TOKENS/S", "BEST", "READ", "PRODUCTS", "OF ROOF"});
   for (const EngineWork& work : figures.works) {
     const double best = work.tokens / work.best_tokens_per_s();
@@ -133,7 +135,8 @@ void print_text(const std::string& name, const device::DeviceSpec& device, bool 
     table.add({work.name, fmt::format("{:.1f}", work.median_tokens_per_s()),
                fmt::format("{:.1f}", work.best_tokens_per_s()), rate(work.bytes(), best, "B"),
                rate(work.products(), best, "MAC"),
-               fmt::format("{:.0f} % of {}", 100 * share.share, share.bound)});
+               share.share > 0 ? fmt::format("{:.0f} % of {}", 100 * share.share, share.bound)
+                               : std::string()});
   }
   table.print();
   if (!ops) return;
@@ -199,7 +202,7 @@ Result<void> measure(const Options& options) {
   ALTLAS_TRY(const auto executor,
              open_executor(loaded.config.engine, device, model.path, bench, times, bar));
   model.random.reset();  // The engine holds its own, packed.
-  RoofMeter meter(device.threads, device.cpu_first, kRoofBytes);
+  RoofMeter meter(device.threads, device.cpu_first, options.roofs ? kRoofBytes : 0);
   ALTLAS_TRY(const EngineFigures figures,
              bench_engine(*executor, times, meter, bench, [&](std::string_view what, double part) {
                bar.update_fraction(what, part);
@@ -240,6 +243,7 @@ void add_options(CLI::App& app, Options& out) {
   app.add_option("--random-weights", out.random_weights,
                  "Instead of a model, random weights of this shape: " + names);
   app.add_option("--quant", out.quant, "Type of random weights (default q4_k)");
+  app.add_option("--roofs", out.roofs, "off leaves the machine's roofs out (default on)");
   app.add_flag("--ops", out.ops, "Show what each operation takes");
   app.add_flag("--json", out.json, "Print JSON");
   add_setting_flags(app, out.settings, FlagSet::kEngine);

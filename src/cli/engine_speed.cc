@@ -215,6 +215,7 @@ double EngineWork::products() const {
 }
 
 RoofShare share_of_roof(const EngineWork& work, const Roofs& roofs) {
+  if (roofs.read_bytes_per_s <= 0) return {};
   const double read = work.bytes() / roofs.read_bytes_per_s,
                multiply = work.products() / roofs.int8_macs_per_s;
   const double best = *std::ranges::min_element(work.seconds);

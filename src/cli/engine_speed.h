@@ -43,7 +43,7 @@ struct EngineWork {
 
 // What the roof would take for one round over the best round's time, and which roof it is.
 struct RoofShare {
-  double share = 0;
+  double share = 0;        // 0 where no roof was measured.
   std::string_view bound;  // "read" or "int8".
 };
 RoofShare share_of_roof(const EngineWork& work, const Roofs& roofs);

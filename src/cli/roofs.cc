@@ -61,6 +61,7 @@ Roofs RoofMeter::measure_in(device::Team& team) {
 
 Roofs RoofMeter::measure() {
   Roofs roofs;
+  if (memory_.empty()) return roofs;
   // Its leader is pinned, which the calling thread must not stay.
   std::thread leader([&] {
     device::Team team(options_);

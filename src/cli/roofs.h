@@ -22,7 +22,7 @@ struct Roofs {
 // Threads: one; measure() runs its team in a thread of its own.
 class RoofMeter {
  public:
-  // memory_bytes: more than the caches hold.
+  // memory_bytes: more than the caches hold; 0: measure() leaves the roofs at 0.
   RoofMeter(uint32_t threads, uint32_t cpu_first, uint64_t memory_bytes);
   // Best of several short runs, about a tenth of a second in all.
   Roofs measure();

@@ -1,0 +1,83 @@
+// Tests of the engine's bench: on a tiny random model every work is measured, and what it counts is
+// what the shapes say.
+#include "cli/engine_speed.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/cpu_executor.h"
+#include "model/random_model.h"
+
+namespace altlas::cli {
+namespace {
+
+TEST(EngineSpeed, MeasuresEveryWork) {
+  auto random = model::RandomModel::make("llama-tiny", DType::kQ4_K, uint64_t{1} << 30, 2, {});
+  ASSERT_TRUE(random.ok()) << random.error().message();
+  EngineBenchOptions options{
+      .prefill = 40, .batches = {1, 3}, .context = 100, .tokens = 5, .rounds = 2};
+  EXPECT_EQ(options.sequences_max(), 4u);
+  EXPECT_EQ(options.length_max(), 105u);
+  EXPECT_EQ(options.kv_tokens(), 112u);
+  model::OpTimes times;
+  engine::CpuRankOptions rank;
+  rank.device = {.kind = device::DeviceKind::kCpu,
+                 .name = "cpu",
+                 .memory_bytes = uint64_t{256} << 20,
+                 .threads = 2};
+  rank.load.path = random->path();
+  rank.load.model_len_max = options.length_max();
+  rank.load.sequences_max = options.sequences_max();
+  rank.load.step_tokens_max = 32;
+  rank.load.kv_tokens_max = options.kv_tokens();
+  rank.load.times = &times;
+  auto executor = engine::CpuExecutor::open({rank}, 1, {});
+  ASSERT_TRUE(executor.ok()) << executor.error().message();
+  RoofMeter meter(1, 0, uint64_t{1} << 20);
+  double last = -1;
+  const auto figures =
+      bench_engine(**executor, times, meter, options, [&](std::string_view, double part) {
+        EXPECT_GE(part, last);
+        last = part;
+      });
+  ASSERT_TRUE(figures.ok()) << figures.error().message();
+  EXPECT_EQ(last, 1);
+  ASSERT_EQ(figures->works.size(), 4u);
+  EXPECT_EQ(figures->works[0].name, "prefill 40");
+  EXPECT_EQ(figures->works[3].name, "decode 1 at 100");
+  EXPECT_GT(figures->roofs.read_bytes_per_s, 1e8);
+  EXPECT_GT(figures->roofs.int8_macs_per_s, 1e8);
+  for (const EngineWork& work : figures->works) {
+    EXPECT_EQ(work.seconds.size(), 2u);
+    EXPECT_GT(work.best_tokens_per_s(), 0);
+    EXPECT_GE(work.best_tokens_per_s(), work.median_tokens_per_s());
+    EXPECT_GT(share_of_roof(work, figures->roofs).share, 0);
+  }
+  // Products of a token: two layers of q, k, v, output, gate, up, down, and the head.
+  const double layer = 256 * (256 + 128 + 128) + 256 * 256 + 3 * 256 * 512, head = 1024 * 256;
+  EXPECT_EQ(figures->works[1].products(), 5 * (2 * layer + head));
+  EXPECT_EQ(figures->works[2].products(), 3 * 5 * (2 * layer + head));
+  EXPECT_EQ(figures->works[0].products(), 40 * 2 * layer + head);
+}
+
+TEST(EngineSpeed, RandomModelsByName) {
+  const auto unknown = model::RandomModel::make("gpt-5", DType::kQ4_K, uint64_t{1} << 40, 1, {});
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.error().code(), ErrorCode::kInvalid);
+  EXPECT_NE(unknown.error().message().find("llama-8b"), std::string::npos);
+  const auto large = model::RandomModel::make("llama-70b", DType::kQ4_K, uint64_t{1} << 30, 1, {});
+  ASSERT_FALSE(large.ok());
+  EXPECT_EQ(large.error().code(), ErrorCode::kBusy);
+  EXPECT_TRUE(model::parse_weight_type("Q4_K").ok());
+  EXPECT_FALSE(model::parse_weight_type("q4_k_m").ok());
+  // Every type loads, also where its blocks do not fit the columns.
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ2_K, DType::kQ3_K,
+                           DType::kQ5_K, DType::kQ6_K, DType::kQ8_0, DType::kQ4_0}) {
+    const auto made = model::RandomModel::make("llama-tiny", type, uint64_t{1} << 30, 1, {});
+    ASSERT_TRUE(made.ok());
+    const auto shape = model::load_shape({.path = made->path()}, uint64_t{1} << 30, 1);
+    EXPECT_TRUE(shape.ok()) << shape.error().message();
+  }
+}
+
+}  // namespace
+}  // namespace altlas::cli

@@ -1,0 +1,62 @@
+"""altlas bench engine as a user meets it: figures, JSON, errors and exit codes."""
+import json
+
+import pytest
+
+from conftest import run_cli
+
+TINY = ["bench", "engine", "--random-weights", "llama-tiny", "--devices", "cpu:1:1:256MiB", "--rounds", "1", "--prefill", "20",
+        "--batches", "1,2", "--tokens", "3", "--context", "40"]
+
+
+def test_text():
+    result = run_cli(*TINY, "--ops")
+    assert result.returncode == 0, result.stderr
+    for words in ("model llama-tiny q4_k random", "roofs: read ", "prefill 20", "decode 1 ", "decode 2 ", "decode 1 at 40", "gate_up",
+                  "attention", "% of "):
+        assert words in result.stdout, result.stdout
+    assert "%" in result.stderr  # Progress.
+
+
+def test_json():
+    result = run_cli(*TINY, "--json", "--ops", "--quant", "q8_0", "--simd", "scalar")
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(result.stdout)
+    assert figures["simd"] == "scalar" and figures["threads"] == 1
+    assert [work["name"] for work in figures["works"]] == ["prefill 20", "decode 1", "decode 2", "decode 1 at 40"]
+    assert all(roof > 0 for roof in figures["roofs"].values())
+    for work in figures["works"]:
+        assert work["tokens_per_s_best"] >= work["tokens_per_s"] > 0
+        assert sum(op["seconds"] for op in work["ops"].values()) > 0
+        assert sum(op["weight_bytes"] for op in work["ops"].values()) > 0
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--simd", "sse9"], ["sse9", "avx2"]),
+    (["--random-weights", "llama-9b"], ["llama-9b", "llama-8b"]),
+    (["--quant", "q4_k_m"], ["q4_k_m", "q4_k"]),
+    (["--context", "5000"], ["--context", "5003", "2048"]),
+    (["--prefill", "3000"], ["--prefill", "3000", "2048"]),
+    (["--batches", "0"], ["batches"]),
+    (["--batches", "two"], ["batches", "two"]),
+    (["--tokens", "0"], ["tokens"]),
+    (["--devices", "sim:h100"], ["--devices", "cpu"]),
+    (["--devices", "cpu:1:1:1MiB"], ["does not fit", "weights"]),
+    (["--model", "nowhere.gguf"], ["--random-weights", "--model"]),
+    (["--kv-dtype", "f7"], ["f7"]),
+])
+def test_refuses(arguments, words):
+    flag = arguments[0]
+    rest = TINY if flag not in TINY else TINY[:TINY.index(flag)] + TINY[TINY.index(flag) + 2:]
+    result = run_cli(*rest, *arguments)
+    assert result.returncode == 2, (result.returncode, result.stderr)
+    assert result.stdout == ""
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("altlas: "), result.stderr
+    for word in words:
+        assert word in last, last
+
+
+def test_unknown_simd_in_environment():
+    result = run_cli(*TINY, env={"ALTLAS_SIMD": "avx9"})
+    assert result.returncode == 2 and "avx9" in result.stderr and "avx2" in result.stderr
