@@ -36,7 +36,7 @@ def server():
 
 
 def in_bash(text, server, folder):
-    text = text.replace("http://127.0.0.1:8000", server.url).replace("build/altlas", BINARY).replace("/tmp/", f"{folder}/")
+    text = text.replace("/tmp/", f"{folder}/").replace("http://127.0.0.1:8000", server.url).replace("build/altlas", BINARY)
     # A request that is refused is a failure, too.
     script = "set -euo pipefail\ncurl() { command curl --fail-with-body \"$@\"; }\n" + text
     return ["bash", "-c", script], clean_environment(ALTLAS_URL=server.url)
@@ -56,7 +56,7 @@ def test_commands_run(mark, text, server, tmp_path):
 
 def serves(text, server, folder):
     """One `altlas serve` command: it listens, and ends with 0."""
-    text = re.sub(r"\s+#.*", "", text.strip()) + f" --port 0 --data-dir {folder}/data"
+    text = re.sub(r"\s+#.*", "", text.strip()) + " --port 0 --data-dir /tmp/data"
     command, environment = in_bash("exec " + text, server, folder)
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:

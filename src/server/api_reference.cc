@@ -172,7 +172,8 @@ std::string route_text(const json::object& schemas, const Route& route) {
 
 // Objects inside others, that more than one table names.
 std::string shared_text(const json::object& schemas) {
-  constexpr std::string_view kShared[] = {"GpuOptions", "Stop", "Messages", "Status", "Usage"};
+  constexpr std::string_view kShared[] = {"GpuOptions", "Stop",   "Messages", "ResponseFormat",
+                                          "Tools",      "Status", "Usage"};
   std::string out = "\n## Shared objects\n";
   for (const std::string_view name : kShared) {
     const json::object& schema = schemas.at(name).get_object();
