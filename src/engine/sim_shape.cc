@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "model/model_file.h"
 #include "weights/gguf_model.h"
 
 namespace altlas::engine {
@@ -31,9 +32,32 @@ Result<uint32_t> number(const weights::GgufFile& file, std::string_view architec
   return static_cast<uint32_t>(value);
 }
 
+// Of a Hugging Face folder.
+Result<SimShape> read_folder_shape(const std::string& path) {
+  ALTLAS_TRY(const model::ModelFile file, model::ModelFile::open(path));
+  const model::ModelConfig& config = file.config();
+  const bool experts = config.experts.count > 0;
+  SimShape shape{.layers = config.layer_count,
+                 .hidden = config.hidden,
+                 .heads = config.q_heads,
+                 .kv_heads = config.kv_heads,
+                 .head_dim = config.head_dim,
+                 .ffn = experts ? config.experts.feed_forward : config.feed_forward,
+                 .experts = config.experts.count,
+                 .experts_used = config.experts.used,
+                 .vocab = config.vocab_size,
+                 .model_len_max = config.context_length};
+  for (const std::string_view name : file.tensors().tensor_names()) {
+    ALTLAS_TRY(const weights::TensorView tensor, file.tensors().tensor(name));
+    shape.weight_bytes += tensor.data.size();
+  }
+  return shape;
+}
+
 }  // namespace
 
 Result<SimShape> read_sim_shape(const std::string& path) {
+  if (model::is_model_folder(path)) return read_folder_shape(path);
   ALTLAS_TRY(const weights::GgufModel model, weights::GgufModel::open(path));
   const weights::GgufFile& file = model.head();
   ALTLAS_TRY(const std::string_view a, file.string("general.architecture"));

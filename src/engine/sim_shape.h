@@ -8,7 +8,7 @@
 
 namespace altlas::engine {
 
-// From the metadata of a GGUF file, one of a split model included.
+// From the metadata of a GGUF file, one of a split model included, or of a Hugging Face folder.
 // Errors: as GgufModel::open; kInvalid, kNotFound naming the key that is missing or wrong.
 Result<SimShape> read_sim_shape(const std::string& path);
 
