@@ -15,12 +15,14 @@ namespace {
 
 constexpr std::string_view kHead = R"(# HTTP API
 
-Generated from the route table and its schemas; do not edit. `GET /openapi.json` on a running server is the same as OpenAPI 3.1.
+Generated from the route table and its schemas; do not edit. `GET /openapi.json` on a running
+server is the same as OpenAPI 3.1.
 
-Keys go in `Authorization: Bearer KEY`, or as the password of Basic. Once any key is configured every route needs one, except those
-marked *open*; *admin* routes need a key of that role. Errors are `{"error": "what was wrong and what would be right"}`, on `/v1/*`
-OpenAI's error object. Fields that a route does not know are ignored, `null` means absent. An answer has
-`X-Request-Id`, the request's own where it sent one.
+Keys go in `Authorization: Bearer KEY`, or as the password of Basic. Once any key is configured
+every route needs one, except those marked *open*; *admin* routes need a key of that role. Errors
+are `{"error": "what was wrong and what would be right"}`, on `/v1/*` OpenAI's error object. Fields
+that a route does not know are ignored, `null` means absent. An answer has `X-Request-Id`, the
+request's own where it sent one.
 )";
 
 struct Group {

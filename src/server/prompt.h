@@ -31,8 +31,8 @@ struct ServedModel {
   uint32_t model_len_max = 0;
   ToolFormat tool_format = ToolFormat::kHermes;  // How its template shows tool calls.
   bool reasoning = false;                        // Its template knows <think>.
-  uint32_t embedding_size = 0;  // Values of an embedding; 0: the model gives none.
-  bool generates = true;        // False: it only embeds.
+  uint32_t embedding_size = 0;                   // Values of an embedding; 0: the model gives none.
+  bool generates = true;                         // False: it only embeds.
 };
 
 inline constexpr std::string_view kEmbeddingType = "embedding";
@@ -52,8 +52,8 @@ struct Prompt {
   bool continue_final = false;  // The last message goes on instead of being answered.
   bool add_special = true;      // Of text: BOS and EOS as the model asks for.
   bool parse_special = false;   // Of text: "<|im_end|>" becomes that token.
-  GrammarRequest grammar;       // Compiled before the text is tokenized, to be refused with a reason.
-  bool embeds = false;          // Nothing follows it: it may fill the model's whole length.
+  GrammarRequest grammar;  // Compiled before the text is tokenized, to be refused with a reason.
+  bool embeds = false;     // Nothing follows it: it may fill the model's whole length.
 };
 
 class PromptPool {
