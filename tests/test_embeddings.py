@@ -123,3 +123,18 @@ def test_type_goes_to_its_deployment(start_server):
               if line.startswith("altlas_") and "tasks_total" in line and 'deployment="' in line and 'completed' in line}
     assert counts.get("vectors") == 1, text[:3000]
     server.stop()
+
+
+def test_of_the_default_model_on_cpu(cpu_server):
+    """Real computation: length 1, the same bits whatever else is in the batch and however long its step, near for texts that are near."""
+    texts = ["def add(a, b): return a + b", "def sum_of(x, y): return x + y", "The weather in Izmir is sunny today.", "x " * 900]
+    together = [d["embedding"] for d in embed(cpu_server, input=texts).json()["data"]]
+    for text, values in zip(texts, together):
+        assert length(values) == pytest.approx(1, abs=1e-5) and len(values) == 896
+        assert embed(cpu_server, input=text).json()["data"][0]["embedding"] == values
+
+    def cosine(a, b):
+        return sum(x * y for x, y in zip(a, b))
+    assert cosine(together[0], together[1]) > cosine(together[0], together[2]) + 0.02
+    placed = cpu_server.post("/api/v1/predict", {"text": texts[0], "type": "embedding"}).json()
+    assert cpu_server.wait_task(placed["task_id"])["result"]["embedding"] == pytest.approx(together[0], abs=1e-7)
