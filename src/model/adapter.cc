@@ -87,8 +87,8 @@ class AdapterReader {
                weights::SafetensorsFile::open(file_.path_ + "/adapter_model.safetensors"));
     for (const std::string_view name : opened.tensor_names()) {
       std::string_view module = name;
-      for (const std::string_view prefix : {"base_model.model."})
-        if (module.starts_with(prefix)) module.remove_prefix(prefix.size());
+      constexpr std::string_view kPrefix = "base_model.model.";
+      if (module.starts_with(kPrefix)) module.remove_prefix(kPrefix.size());
       const size_t end = module.rfind(".lora_");
       std::string base;
       if (end != std::string_view::npos)
