@@ -63,10 +63,11 @@ text::Value to_messages(const json::value& messages) {
   return text::Value::list(std::move(items));
 }
 
-Error too_long(size_t tokens, uint32_t limit, bool at_least) {
-  return invalid(fmt::format(
-      "the prompt has {}{} tokens and the model takes {} with the answer: send a shorter one",
-      at_least ? "at least " : "", tokens, limit));
+Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bool at_least) {
+  return invalid(
+      fmt::format("the prompt has {}{} tokens and the model takes {}{}: send a shorter one",
+                  at_least ? "at least " : "", tokens, model.model_len_max,
+                  prompt.embeds ? "" : " with the answer"));
 }
 
 std::string_view strip(std::string_view text, bool right) {
@@ -135,8 +136,7 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
     case Prompt::Kind::kText: {
       // A text whose bytes alone are too many is refused before the work.
       const size_t least = prompt.text.size() / model.tokenizer->token_bytes_max();
-      if (least > size_t{4} * model.model_len_max)
-        return too_long(least, model.model_len_max, true);
+      if (least > size_t{4} * model.model_len_max) return too_long(least, model, prompt, true);
       text::EncodeOptions options;
       options.add_special = prompt.add_special;
       options.parse_special = prompt.parse_special;
@@ -146,7 +146,7 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
   }
   if (ids.empty()) return invalid("the prompt has no tokens: send at least one character");
   if (ids.size() + (prompt.embeds ? 0 : 1) > model.model_len_max)
-    return too_long(ids.size(), model.model_len_max, false);
+    return too_long(ids.size(), model, prompt, false);
   return ids;
 }
 
