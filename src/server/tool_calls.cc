@@ -219,8 +219,10 @@ void AnswerReader::say(AnswerPiece::Kind kind, std::string text, std::vector<Ans
 bool AnswerReader::advance(bool last, std::vector<AnswerPiece>& out) {
   switch (state_) {
     case State::kStart:
-      return start(last, out);
+      return start(last);
     case State::kReasoning: {
+      if (fresh_) drop_line_ends();
+      fresh_ = fresh_ && held_.empty();
       const size_t end = held_.find(kThinkEnd);
       const size_t said = end != std::string::npos ? end
                           : last                   ? held_.size()
@@ -229,7 +231,7 @@ bool AnswerReader::advance(bool last, std::vector<AnswerPiece>& out) {
       held_.erase(0, said + (end != std::string::npos ? kThinkEnd.size() : 0));
       if (end == std::string::npos) return false;
       state_ = State::kStart;
-      held_.erase(0, std::min(held_.find_first_not_of("\n"), held_.size()));
+      reasoned_ = true;
       return true;
     }
     case State::kText:
@@ -247,23 +249,31 @@ bool AnswerReader::advance(bool last, std::vector<AnswerPiece>& out) {
 }
 
 // Decides by the first characters.
-bool AnswerReader::start(bool last, std::vector<AnswerPiece>& out) {
+bool AnswerReader::start(bool last) {
   const size_t first = held_.find_first_not_of(" \t\r\n");
   const std::string_view text =
       first == std::string::npos ? std::string_view() : std::string_view(held_).substr(first);
   if (text.empty() && !last) return false;
-  if (options_.reasoning && text.starts_with(kThink)) {
+  const bool may_reason = options_.reasoning && !reasoned_;
+  if (may_reason && text.starts_with(kThink)) {
     held_.erase(0, first + kThink.size());
-    held_.erase(0, std::min(held_.find_first_not_of("\n"), held_.size()));
     state_ = State::kReasoning;
     return true;
   }
-  if (!last && options_.reasoning && kThink.starts_with(text)) return false;
-  const bool whole = options_.forced || (!options_.tools.empty() && !text.empty() &&
+  if (!last && may_reason && kThink.starts_with(text)) return false;
+  const std::string_view tag = tags_of(options_.format).begin;
+  const bool tagged = !options_.tools.empty() && !text.empty() && !options_.forced &&
+                      tag.starts_with(text.substr(0, tag.size()));
+  if (tagged && !last && text.size() < tag.size()) return false;
+  const bool whole = options_.forced || (!options_.tools.empty() && !text.empty() && !tagged &&
                                          may_be_whole_call(options_.format, text));
   state_ = whole ? State::kWhole : State::kText;
-  static_cast<void>(out);
+  if (reasoned_) drop_line_ends();
   return true;
+}
+
+void AnswerReader::drop_line_ends() {
+  held_.erase(0, std::min(held_.find_first_not_of('\n'), held_.size()));
 }
 
 // Text up to a tag; spaces before it go with the call.

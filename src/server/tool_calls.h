@@ -46,7 +46,7 @@ class AnswerReader {
     ToolFormat format = ToolFormat::kHermes;
     std::vector<std::string> tools;  // Names; none: nothing is a call.
     bool reasoning = false;
-    bool forced = false;  // The answer is nothing but calls, as JSON: a grammar saw to it.
+    bool forced = false;    // The answer is nothing but calls, as JSON: a grammar saw to it.
     bool one_call = false;  // Calls after the first are left out.
   };
   explicit AnswerReader(Options options) : options_(std::move(options)) {}
@@ -60,7 +60,8 @@ class AnswerReader {
  private:
   enum class State : uint8_t { kStart, kReasoning, kText, kCall, kWhole };
   bool advance(bool last, std::vector<AnswerPiece>& out);
-  bool start(bool last, std::vector<AnswerPiece>& out);
+  bool start(bool last);
+  void drop_line_ends();
   bool read_text(bool last, std::vector<AnswerPiece>& out);
   bool read_call(bool last, std::vector<AnswerPiece>& out);
   bool take_calls(std::string_view body, std::vector<AnswerPiece>& out);
@@ -68,8 +69,10 @@ class AnswerReader {
 
   const Options options_;
   State state_ = State::kStart;
-  std::string held_;   // Read, but not said.
-  std::string space_;  // Between text and what may be a call.
+  std::string held_;       // Read, but not said.
+  std::string space_;      // Between text and what may be a call.
+  bool fresh_ = true;      // No reasoning was said yet.
+  bool reasoned_ = false;  // It is over.
   size_t calls_ = 0;
 };
 
