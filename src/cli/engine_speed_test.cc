@@ -69,6 +69,11 @@ TEST(EngineSpeed, RandomModelsByName) {
   EXPECT_EQ(large.error().code(), ErrorCode::kBusy);
   EXPECT_TRUE(model::parse_weight_type("Q4_K").ok());
   EXPECT_FALSE(model::parse_weight_type("q4_k_m").ok());
+  // Experts have their tensors.
+  const auto experts =
+      model::RandomModel::make("qwen3moe-tiny", DType::kQ4_K, uint64_t{1} << 30, 1, {});
+  ASSERT_TRUE(experts.ok());
+  EXPECT_TRUE(model::load_shape({.path = experts->path()}, uint64_t{1} << 30, 1).ok());
   // Every type loads, also where its blocks do not fit the columns.
   for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ2_K, DType::kQ3_K,
                            DType::kQ5_K, DType::kQ6_K, DType::kQ8_0, DType::kQ4_0}) {

@@ -24,6 +24,7 @@ struct Preset {
   bool tied;
   uint32_t window;
   double rope_base;
+  uint32_t experts = 0, experts_used = 0, expert_feed_forward = 0;
 };
 
 // Sources: the models' own configuration files.
@@ -38,6 +39,13 @@ constexpr Preset kPresets[] = {
     {"qwen2-7b", "qwen2", 28, 3584, 18944, 28, 4, 128, 152064, 32768, false, 0, 1e6},
     {"qwen3-0.6b", "qwen3", 28, 1024, 3072, 16, 8, 128, 151936, 40960, true, 0, 1e6},
     {"qwen3-8b", "qwen3", 36, 4096, 12288, 32, 8, 128, 151936, 40960, false, 0, 1e6},
+    {"qwen3moe-tiny", "qwen3moe", 2, 256, 512, 4, 2, 64, 1024, 2048, false, 0, 1e6, 8, 2, 128},
+    {"qwen3-30b-a3b", "qwen3moe", 48, 2048, 6144, 32, 4, 128, 151936, 40960, false, 0, 1e6, 128, 8,
+     768},
+    {"mistral-7b", "mistral", 32, 4096, 14336, 32, 8, 128, 32768, 32768, false, 0, 1e6},
+    {"mixtral-8x7b", "mixtral", 32, 4096, 14336, 32, 8, 128, 32000, 32768, false, 0, 1e6, 8, 2,
+     14336},
+    {"gemma2-2b", "gemma2", 26, 2304, 9216, 8, 4, 256, 256000, 8192, true, 4096, 10000},
     {"gemma3-270m", "gemma3", 18, 640, 2048, 4, 1, 256, 262144, 32768, true, 512, 1e6},
     {"gemma3-1b", "gemma3", 26, 1152, 6912, 4, 1, 256, 262144, 32768, true, 512, 1e6},
     {"gemma3-4b", "gemma3", 34, 2560, 10240, 8, 4, 256, 262208, 131072, true, 1024, 1e6},
@@ -132,13 +140,18 @@ struct Layout {
   std::vector<Piece> pieces;
 
   void add(const std::string& name, DType type, std::vector<uint64_t> dims, bool ones = false) {
-    const uint64_t rows = dims.size() == 1 ? 1 : dims[1];
+    uint64_t rows = 1;
+    for (size_t i = 1; i < dims.size(); ++i) rows *= dims[i];
     pieces.push_back(
         {type, writer.tensor_space(name, type, dims), rows * row_bytes(type, dims[0]), ones});
   }
   void norm(const std::string& name, uint64_t width) { add(name, DType::kF32, {width}, true); }
-  void matrix(const std::string& name, DType type, uint64_t rows, uint64_t cols) {
-    add(name, type_for(type, cols), {cols, rows});
+  // experts: of a tensor that holds one matrix for each; 0: a matrix.
+  void matrix(const std::string& name, DType type, uint64_t rows, uint64_t cols,
+              uint64_t experts = 0) {
+    std::vector<uint64_t> dims = {cols, rows};
+    if (experts != 0) dims.push_back(experts);
+    add(name, type_for(type, cols), std::move(dims));
   }
 };
 
@@ -156,6 +169,10 @@ void write_metadata(const Preset& p, weights::GgufWriter& writer) {
       .uint32(prefix + "context_length", p.context)
       .float32(prefix + "attention.layer_norm_rms_epsilon", 1e-6f)
       .float32(prefix + "rope.freq_base", static_cast<float>(p.rope_base));
+  if (p.experts != 0)
+    writer.uint32(prefix + "expert_count", p.experts)
+        .uint32(prefix + "expert_used_count", p.experts_used)
+        .uint32(prefix + "expert_feed_forward_length", p.expert_feed_forward);
   if (p.window != 0) writer.uint32(prefix + "attention.sliding_window", p.window);
 }
 
@@ -177,9 +194,17 @@ void add_layer(const Preset& p, const Architecture& kind, DType type, uint32_t i
   }
   out.matrix(base + "attn_output.weight", type, p.hidden, q);
   out.norm(base + "ffn_norm.weight", p.hidden);
-  out.matrix(base + "ffn_gate.weight", type, p.feed_forward, p.hidden);
-  out.matrix(base + "ffn_up.weight", type, p.feed_forward, p.hidden);
-  out.matrix(base + "ffn_down.weight", type, p.hidden, p.feed_forward);
+  if (p.experts == 0) {
+    out.matrix(base + "ffn_gate.weight", type, p.feed_forward, p.hidden);
+    out.matrix(base + "ffn_up.weight", type, p.feed_forward, p.hidden);
+    out.matrix(base + "ffn_down.weight", type, p.hidden, p.feed_forward);
+  } else {
+    const uint64_t wide = p.expert_feed_forward;
+    out.matrix(base + "ffn_gate_inp.weight", DType::kF32, p.experts, p.hidden);
+    out.matrix(base + "ffn_gate_exps.weight", type, wide, p.hidden, p.experts);
+    out.matrix(base + "ffn_up_exps.weight", type, wide, p.hidden, p.experts);
+    out.matrix(base + "ffn_down_exps.weight", type, p.hidden, wide, p.experts);
+  }
   if (kind.post_norms) {
     out.norm(base + "post_attention_norm.weight", p.hidden);
     out.norm(base + "post_ffw_norm.weight", p.hidden);
