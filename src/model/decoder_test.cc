@@ -231,7 +231,9 @@ TEST_P(Architectures, ReportsLogprobs) {
           << "position " << t << ", token " << id;
     }
     EXPECT_EQ(got[t].top[0].first, std::max_element(logits, logits + golden.vocab) - logits);
-    if (t + 1 < got.size()) EXPECT_EQ(got[t].id, golden.tokens[t + 1]);
+    if (t + 1 < got.size()) {
+      EXPECT_EQ(got[t].id, golden.tokens[t + 1]);
+    }
   }
 }
 

@@ -127,7 +127,9 @@ TEST(HfConfig, EveryPrefixAndByteChangeIsSafe) {
       std::string changed = kLlama;
       changed[i] = byte;
       const auto config = read_hf_config(changed, "c");
-      if (config.ok()) EXPECT_TRUE(check_config(config->model).ok()) << i;
+      if (config.ok()) {
+        EXPECT_TRUE(check_config(config->model).ok()) << i;
+      }
     }
   }
 }
