@@ -305,6 +305,36 @@ TEST(Grammar, ReplayedTokensLeadToTheSameMasks) {
   });
 }
 
+// Goal: a cache that is full is forgotten and the text goes on. Method: every round of a counted
+// repetition is a configuration of its own.
+TEST(Grammar, ForgottenCachesChangeNothing) {
+  const auto tokenizer = tokenizer_of(testing_support::tiny_vocabulary());
+  const auto trie = std::make_shared<const TokenTrie>(*tokenizer);
+  const auto program = compiled(GrammarKind::kRegex, "a{150000}b");
+  const auto grammar = std::make_shared<TokenGrammar>(program, trie);
+  Matcher matcher(grammar);
+  Matcher copy = matcher;  // Stays where it is while the cache is made anew.
+  for (int i = 0; i < 150; ++i) {
+    ASSERT_TRUE(matcher.accept_bytes(std::string(1000, 'a')));
+    ASSERT_LE(grammar->bytes(), kMatchCacheBytesMax + (4u << 20));
+  }
+  EXPECT_FALSE(matcher.accept_bytes("a"));
+  EXPECT_TRUE(matcher.accept_bytes("b"));
+  EXPECT_TRUE(matcher.is_final() && !matcher.can_go_on());
+  EXPECT_FALSE(copy.accept_bytes("b"));
+  EXPECT_TRUE(copy.accept_bytes("a"));
+}
+
+// Goal: rules in rules end at the limit of depth, and what was opened can be closed.
+TEST(Grammar, DepthHasALimit) {
+  const auto program = compiled(GrammarKind::kGbnf, "root ::= \"(\" root \")\" | \"x\"");
+  const std::string open(kStackDepthMax / 2, '('), close(kStackDepthMax / 2, ')');
+  EXPECT_TRUE(matches(program, open + "x" + close));
+  EXPECT_FALSE(matches(program, open + "x" + close + ")"));
+  const std::string deep(2 * kStackDepthMax, '(');
+  EXPECT_FALSE(matches(program, deep + "x" + std::string(2 * kStackDepthMax, ')')));
+}
+
 // Goal: an ambiguous grammar is given up, not computed for minutes.
 TEST(Grammar, AmbiguityHasALimit) {
   const auto tokenizer = tokenizer_of(testing_support::tiny_vocabulary());
