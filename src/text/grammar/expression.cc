@@ -128,7 +128,7 @@ bool is_nullable(const Expression& e, const std::vector<bool>& known) {
         more = false;
         for (const auto& edge : e.edges)
           if (reached[edge.from] && !reached[edge.to] && nullable(edge.label))
-            more = reached[edge.to] = 1;
+            reached[edge.to] = more = true;
       }
       return std::ranges::any_of(e.ends, [&](uint32_t end) { return reached[end] != 0; });
     }

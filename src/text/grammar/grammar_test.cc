@@ -51,7 +51,9 @@ void expect_refused(GrammarKind kind, const std::string& grammar, const std::str
   ASSERT_FALSE(program.ok()) << grammar.substr(0, 200);
   EXPECT_EQ(program.error().code(), ErrorCode::kInvalid);
   EXPECT_THAT(program.error().message(), HasSubstr(reason)) << grammar.substr(0, 200);
-  if (!field.empty()) EXPECT_EQ(program.error().field(), field);
+  if (!field.empty()) {
+    EXPECT_EQ(program.error().field(), field);
+  }
 }
 
 TEST(Grammar, RegularExpressions) {
