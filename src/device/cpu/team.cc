@@ -59,8 +59,11 @@ void pin_to(uint32_t index) {
 
 void settle(const TeamOptions& options, uint32_t index) {
   if (options.pin) pin_to(options.cpu_first + index);
-  if (options.nice != 0)
-    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), options.nice);
+  // Below what the process was started with, and once: a leader may serve several teams in turn.
+  thread_local bool lowered = false;
+  if (options.nice == 0 || std::exchange(lowered, true)) return;
+  const auto id = static_cast<id_t>(::syscall(SYS_gettid));
+  ::setpriority(PRIO_PROCESS, id, ::getpriority(PRIO_PROCESS, id) + options.nice);
 }
 }  // namespace
 
