@@ -11,7 +11,7 @@ Result<SequenceOutput> SequenceOutput::create(const text::Tokenizer* tokenizer,
                                               const SamplingParams& sampling, int32_t tokens_max) {
   SequenceOutput made;
   made.tokenizer_ = tokenizer;
-  if (tokenizer != nullptr) made.detokenizer_.emplace(*tokenizer);
+  if (tokenizer != nullptr) made.detokenizer_.emplace(*tokenizer, false, true);
   ALTLAS_TRY(made.stops_, text::StopStrings::create(sampling.stop));
   made.stop_texts_ = sampling.stop;
   made.ignore_eos_ = sampling.ignore_eos;

@@ -14,9 +14,10 @@ namespace altlas::text {
 class Detokenizer {
  public:
   // `tokenizer` must outlive it. `show_control`: control tokens give their spelling instead of
-  // nothing.
-  explicit Detokenizer(const Tokenizer& tokenizer, bool show_control = false)
-      : tokenizer_(&tokenizer), show_control_(show_control) {}
+  // nothing. `continues`: the ids follow a prompt, so a space before the first of them is text.
+  explicit Detokenizer(const Tokenizer& tokenizer, bool show_control = false,
+                       bool continues = false)
+      : tokenizer_(&tokenizer), show_control_(show_control), is_first_(!continues) {}
 
   // The text that became certain with this token; may be empty. Always valid UTF-8: bytes that
   // can't become a character give U+FFFD, one per maximal subpart.
@@ -29,7 +30,7 @@ class Detokenizer {
  private:
   const Tokenizer* tokenizer_;
   bool show_control_;
-  bool is_first_ = true;
+  bool is_first_;
   std::string pending_;  // At most 3 bytes between calls.
 };
 

@@ -56,6 +56,21 @@ TEST(Detokenizer, ControlTokensShowOnlyWhenAsked) {
   EXPECT_EQ(Detokenizer(*t).push(t->id_of("<tool_call>")), "<tool_call>");
 }
 
+// A SentencePiece vocabulary drops the space before a text, but not before what follows a prompt.
+TEST(Detokenizer, AContinuationKeepsItsFirstSpace) {
+  Vocabulary vocabulary;
+  vocabulary.model = "llama";
+  vocabulary.tokens = {"<unk>", "<s>", "</s>", "\u2581two", "three"};
+  vocabulary.types = {kTokenUnknown, kTokenControl, kTokenControl, kTokenNormal, kTokenNormal};
+  vocabulary.scores = {0, 0, 0, -1, -2};
+  vocabulary.unk = 0;
+  vocabulary.add_space_prefix = true;
+  auto t = Tokenizer::create(std::move(vocabulary));
+  ASSERT_TRUE(t.ok()) << t.error().message();
+  EXPECT_EQ(Detokenizer(**t).push(3), "two");
+  EXPECT_EQ(Detokenizer(**t, false, true).push(3), " two");
+}
+
 // Expected strings are CPython's bytes.decode("utf-8", "replace").
 TEST(Utf8, RepairReplacesMaximalSubparts) {
   EXPECT_EQ(repair_utf8("a\xFFz"), "a\uFFFDz");
