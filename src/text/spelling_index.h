@@ -1,4 +1,4 @@
-// From a token's spelling to its id, built anew at every start in a fifth of a general map's time.
+// From a token's spelling to its id.
 #pragma once
 
 #include <bit>
