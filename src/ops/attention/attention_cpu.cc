@@ -487,7 +487,8 @@ void store_q8(const float* x, size_t dim, int8_t* quants, size_t quant_step, uin
     const float inverse = scale > 0 ? 1 / scale : 0;
     for (size_t c = begin; c < end; ++c)
       quants[c * quant_step] =
-          static_cast<int8_t>(std::clamp(std::nearbyint(x[c] * inverse), -127.0f, 127.0f));
+          finite ? static_cast<int8_t>(std::clamp(std::nearbyint(x[c] * inverse), -127.0f, 127.0f))
+                 : int8_t{0};
   }
 }
 

@@ -18,9 +18,9 @@ inline constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
 inline constexpr float kExpPoly[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                                      4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
 
-// e^x within 2 ulp for x in [kExpMin, kExpMax]; 0 below (NaN gives kExpMax's value or NaN).
+// e^x within 2 ulp for x in [kExpMin, kExpMax]; 0 below, NaN for NaN.
 inline float exp_f32(float x) {
-  if (x < kExpMin) return 0.0f;
+  if (!(x >= kExpMin)) return x < kExpMin ? 0.0f : x;
   const float c = x > kExpMax ? kExpMax : x;
   const float n = std::fma(c, kLog2e, kRoundMagic) - kRoundMagic;
   const float r = std::fma(n, -kLn2Low, std::fma(n, -kLn2High, c));
