@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 
+import openai
 import pytest
 import requests
 
@@ -76,6 +77,10 @@ class Server:
         if self.process.poll() is None:
             self.kill()
         self.folder.cleanup()
+
+    def openai(self, key="none"):
+        """The official client of this server, without retries that would hide an error."""
+        return openai.OpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0)
 
     def get(self, path, **kwargs):
         return requests.get(self.url + path, timeout=120, **kwargs)

@@ -9,10 +9,6 @@ import requests
 SIM = ["--devices", "sim:h100:2", "--max-model-len", "512", "--served-model-name", "m"]
 
 
-def client_of(server, key="none"):
-    return openai.OpenAI(base_url=server.url + "/v1", api_key=key, max_retries=0)
-
-
 def lines(count, endpoint="/v1/completions", first=0, **body):
     body = {"model": "m", "prompt": "one two", "max_tokens": 4, **body}
     return "".join(json.dumps({"custom_id": f"id-{i}", "method": "POST", "url": endpoint, "body": {**body, "seed": i}}) + "\n"
@@ -46,7 +42,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    return client_of(server)
+    return server.openai()
 
 
 def test_files(client, server):
@@ -157,7 +153,7 @@ def test_expiry(client):
 def test_goes_on_after_kill(start_server):
     """Nothing whose result was written is done again; the results are those of a run without a kill."""
     server = start_server(*SIM)
-    client = client_of(server)
+    client = server.openai()
     count = 1500
     source = upload(client, lines(count, max_tokens=40))
     batch = client.batches.create(input_file_id=source.id, endpoint="/v1/completions", completion_window="24h")
@@ -168,7 +164,7 @@ def test_goes_on_after_kill(start_server):
         seen = client.batches.retrieve(batch.id).request_counts.completed
         server.kill()
         server = start_server(*SIM, data_dir=server.data_dir)
-        client = client_of(server)
+        client = server.openai()
         kills += 1
         assert client.batches.retrieve(batch.id).request_counts.completed >= seen
     batch = wait_over(client, batch)
@@ -185,13 +181,13 @@ def test_goes_on_after_kill(start_server):
 def test_stops_and_goes_on(start_server):
     """SIGTERM in the middle of a batch: exit 0, and the next start finishes it."""
     server = start_server(*SIM)
-    client = client_of(server)
+    client = server.openai()
     batch = client.batches.create(input_file_id=upload(client, lines(800, max_tokens=40)).id, endpoint="/v1/completions", completion_window="24h")
     while client.batches.retrieve(batch.id).request_counts.completed < 50:
         pass
     server.stop()
     server = start_server(*SIM, data_dir=server.data_dir)
-    client = client_of(server)
+    client = server.openai()
     batch = wait_over(client, batch)
     assert batch.status == "completed" and len(results(client, batch.output_file_id)) == 800 and batch.error_file_id is None
     server.stop()
@@ -209,9 +205,9 @@ auth:
 
 def test_limits_and_owners(start_server):
     server = start_server(*SIM, config=LIMITS)
-    ann, bob, root = (client_of(server, name + "-key") for name in ("ann", "bob", "root"))
+    ann, bob, root = (server.openai(name + "-key") for name in ("ann", "bob", "root"))
     with pytest.raises(openai.AuthenticationError):
-        client_of(server, "no").files.list()
+        server.openai("no").files.list()
     with pytest.raises(openai.APIStatusError) as large:
         upload(ann, "x" * (30 << 10))
     assert large.value.status_code == 413
@@ -250,7 +246,7 @@ def test_limits_and_owners(start_server):
 
 def test_without_data_directory(start_server):
     server = start_server(*SIM, data_dir="none")
-    client = client_of(server)
+    client = server.openai()
     batch = wait_over(client, client.batches.create(input_file_id=upload(client, lines(3)).id, endpoint="/v1/completions", completion_window="24h"))
     assert batch.status == "completed" and len(results(client, batch.output_file_id)) == 3
     server.stop()

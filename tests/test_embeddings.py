@@ -3,7 +3,6 @@ import base64
 import math
 import struct
 
-import openai
 import pytest
 import requests
 
@@ -20,7 +19,7 @@ def server():
 
 @pytest.fixture
 def client(server):
-    return openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+    return server.openai()
 
 
 def length(values):

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def client(cpu_server):
-    return openai.OpenAI(base_url=cpu_server.url + "/v1", api_key="none", max_retries=0)
+    return cpu_server.openai()
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def test_errors(client, model):
 
 def test_wrong_key(start_server):
     server = start_server("--devices", "sim:h100:1", "--api-key", "right")
-    wrong = openai.OpenAI(base_url=server.url + "/v1", api_key="wrong", max_retries=0)
+    wrong = server.openai("wrong")
     with pytest.raises(openai.AuthenticationError):
         wrong.models.list()
-    right = openai.OpenAI(base_url=server.url + "/v1", api_key="right", max_retries=0)
+    right = server.openai("right")
     assert right.models.list().data
     server.stop()

@@ -3,7 +3,6 @@ default model."""
 import json
 
 import jsonschema
-import openai
 import pytest
 import requests
 
@@ -19,7 +18,7 @@ ASK = [{"role": "user", "content": "What is the weather in Paris in celsius?"}]
 
 @pytest.fixture(scope="module")
 def client(cpu_server):
-    return openai.OpenAI(base_url=cpu_server.url + "/v1", api_key="none", max_retries=0)
+    return cpu_server.openai()
 
 
 @pytest.fixture(scope="module")

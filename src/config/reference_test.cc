@@ -2,30 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "config/document.h"
 #include "config/load.h"
+#include "testing/generated_file.h"
 
 namespace altlas::config {
 namespace {
 
-// `path` holds `want`; with ALTLAS_UPDATE_DOCS set it is written instead.
 void expect_file(const std::string& path, const std::string& want) {
-  const std::string full = std::string(ALTLAS_SOURCE_DIR) + "/" + path;
-  if (std::getenv("ALTLAS_UPDATE_DOCS") != nullptr) {
-    std::ofstream(full) << want;
-    return;
-  }
-  std::ifstream in(full);
-  ASSERT_TRUE(in.good()) << path << " is missing: run this test with ALTLAS_UPDATE_DOCS=1";
-  std::stringstream got;
-  got << in.rdbuf();
-  EXPECT_TRUE(got.str() == want) << path
-                                 << " is out of date: run this test with ALTLAS_UPDATE_DOCS=1";
+  altlas::testing::expect_generated_file(ALTLAS_SOURCE_DIR, path, want);
 }
 
 // Goal: the committed page and schema are what the metadata says. Method: compare texts.

@@ -2,31 +2,18 @@
 // ALTLAS_UPDATE_DOCS set they are written instead.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
-
 #include "control/metrics.h"
 #include "server/api_reference.h"
 #include "server/metrics.h"
 #include "server/route.h"
 #include "telemetry/metrics.h"
+#include "testing/generated_file.h"
 
 namespace altlas::server {
 namespace {
 
 void expect_file(const std::string& path, const std::string& want) {
-  const std::string full = std::string(ALTLAS_SOURCE_DIR) + "/" + path;
-  if (std::getenv("ALTLAS_UPDATE_DOCS") != nullptr) {
-    std::ofstream(full) << want;
-    return;
-  }
-  std::ifstream in(full);
-  ASSERT_TRUE(in.good()) << path << " is missing: run this test with ALTLAS_UPDATE_DOCS=1";
-  std::stringstream got;
-  got << in.rdbuf();
-  EXPECT_TRUE(got.str() == want) << path
-                                 << " is out of date: run this test with ALTLAS_UPDATE_DOCS=1";
+  altlas::testing::expect_generated_file(ALTLAS_SOURCE_DIR, path, want);
 }
 
 TEST(Reference, ApiIsCurrent) {

@@ -235,9 +235,7 @@ class Lexer {
     const size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
     if (digits > 0) {
       const std::string_view hex = std::string_view(source_).substr(i + 1, digits);
-      const auto is_hex = [](char h) {
-        return is_digit(h) || (h >= 'a' && h <= 'f') || (h >= 'A' && h <= 'F');
-      };
+      const auto is_hex = [](char h) { return hex_digit(h) >= 0; };
       if (hex.size() == digits && std::ranges::all_of(hex, is_hex)) {
         const auto point = static_cast<char32_t>(std::stoul(std::string(hex), nullptr, 16));
         append_utf8(text, point > 0x10FFFF || (point >= 0xD800 && point < 0xE000) ? 0xFFFD : point);

@@ -25,6 +25,9 @@ struct Utf8Char {
 // subparts" (Unicode 3.9, U+FFFD substitution), as Python and WHATWG do.
 Utf8Char decode_utf8(std::string_view text);
 
+// 0 to 15, or -1 where `c` is no hexadecimal digit of either case.
+int hex_digit(char c);
+
 void append_utf8(std::string& out, char32_t code_point);
 
 bool is_valid_utf8(std::string_view text);

@@ -218,10 +218,7 @@ class Reader {
     uint64_t value = 0;
     for (size_t i = 0; i < digits; ++i, ++at_) {
       const char d = peek();
-      const int digit = d >= '0' && d <= '9'   ? d - '0'
-                        : d >= 'a' && d <= 'f' ? d - 'a' + 10
-                        : d >= 'A' && d <= 'F' ? d - 'A' + 10
-                                               : -1;
+      const int digit = hex_digit(d);
       if (digit < 0) return wrong("a hexadecimal digit was expected");
       value = value * 16 + static_cast<uint64_t>(digit);
     }

@@ -184,10 +184,7 @@ class Reader {
     uint32_t value = 0;
     for (size_t i = 0; i < digits; ++i) {
       const char c = peek();
-      const int digit = c >= '0' && c <= '9'   ? c - '0'
-                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                               : -1;
+      const int digit = hex_digit(c);
       if (digit < 0) return wrong("a hexadecimal digit was expected");
       value = value * 16 + static_cast<uint32_t>(digit);
       ++at_;
