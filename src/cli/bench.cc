@@ -91,6 +91,7 @@ Result<std::unique_ptr<engine::CpuExecutor>> open_executor(
   rank.load.kv_tokens_max = bench.kv_tokens();
   rank.load.memory_utilization = config.gpu_memory_utilization;
   rank.load.kv_dtype = std::string(to_string(config.kv_dtype));
+  rank.load.panels.folder = repack_folder(config);
   rank.load.times = &times;
   return engine::CpuExecutor::open(
       {rank}, 1, [&](std::string_view phase, double part) { bar.update_fraction(phase, part); });
@@ -186,7 +187,6 @@ Result<void> measure(const Options& options) {
   ALTLAS_TRY(const config::Loaded loaded, load_config(options.settings));
   log::set_level(log::Level::kWarn);
   ALTLAS_TRY_VOID(apply_simd(loaded.config));
-  apply_panel_cache(loaded.config);
   ALTLAS_TRY(const auto setups, make_devices(loaded.config));
   ALTLAS_TRY(const auto devices,
              device::parse_device_spec(setups.front().spec, device::probe_machine()));

@@ -127,10 +127,10 @@ Result<std::unique_ptr<LocalEngine>> LocalEngine::open(const SettingFlags& flags
   ALTLAS_TRY(const config::Loaded loaded, load_config(flags));
   log::set_level(log::Level::kWarn);
   ALTLAS_TRY_VOID(apply_simd(loaded.config));
-  apply_panel_cache(loaded.config);
   ALTLAS_TRY(const auto devices, make_devices(loaded.config));
   std::unique_ptr<LocalEngine> out(new LocalEngine);
   ALTLAS_TRY(out->load_, make_load(loaded.config.engine, devices));
+  out->load_.repack_folder = repack_folder(loaded.config.engine);
   ALTLAS_TRY(out->load_.model_path, model_file(flags.model));
   if (const std::string& draft = loaded.config.engine.draft_model; !draft.empty()) {
     ALTLAS_TRY(out->load_.draft_model_path, model_file(draft));

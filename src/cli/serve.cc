@@ -187,7 +187,6 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   ALTLAS_TRY(const log::Level level, log::parse_level(out.config.monitoring.log_level));
   log::set_level(level);
   ALTLAS_TRY_VOID(apply_simd(out.config));
-  apply_panel_cache(out.config);
   ALTLAS_TRY(out.devices, make_devices(out.config));
   for (const config::Finding& finding :
        config::validate_devices(out.config, static_cast<int64_t>(out.devices.size()))) {
@@ -248,6 +247,8 @@ Result<void> connect(Serving& out) {
   model.id = out.model_name;
   model.path = out.model_path;
   ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
+  for (control::DeploymentSetup& one : options.setup.deployments)
+    one.load.repack_folder = repack_folder(out.config.engine);
   ALTLAS_TRY(auto models, served_models(out, options.setup.deployments));
   options.in_process_workers = out.config.engine.in_process_workers;
   options.metrics = &out.metrics;

@@ -19,7 +19,6 @@
 #include "device/cuda/nvml.h"
 #include "engine/tokenizer.h"
 #include "hardware/device_kinds.h"
-#include "model/panel_cache.h"
 #include "ops/simd.h"
 #include "weights/pull.h"
 
@@ -240,24 +239,13 @@ Result<void> apply_simd(const config::Config& config) {
   return ops::set_simd_target(target);
 }
 
-namespace {
-constexpr const char* kPanelsVariable = "ALTLAS_WORKER_PANELS";
-
-std::string panel_folder() {
+std::string repack_folder(const config::EngineConfig& config) {
+  if (!config.repack_cache) return "";
   const std::string own = environment_value("ALTLAS_CACHE");
   if (!own.empty()) return own + "/panels";
   const std::string cache = under_home("XDG_CACHE_HOME", ".cache");
   return cache.empty() ? "/var/cache/altlas/panels" : cache + "/altlas/panels";
 }
-}  // namespace
-
-void apply_panel_cache(const config::Config& config) {
-  const std::string folder = config.engine.repack_cache ? panel_folder() : "";
-  setenv(kPanelsVariable, folder.c_str(), 1);
-  model::set_panel_cache({.folder = folder});
-}
-
-void take_panel_cache() { model::set_panel_cache({.folder = environment_value(kPanelsVariable)}); }
 
 Result<std::string> read_text_file(const std::string& path, std::string_view what,
                                    uint64_t bytes_max) {

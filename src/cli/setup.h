@@ -60,11 +60,8 @@ Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& con
 // threads. Errors: kInvalid, kUnsupported.
 Result<void> apply_simd(const config::Config& config);
 
-// Where packed weights are kept, for this process and those it starts (engine.repack_cache). Before
-// there are threads.
-void apply_panel_cache(const config::Config& config);
-// The same in a process that another one started.
-void take_panel_cache();
+// Where packed weights are kept; empty: nowhere (engine.repack_cache).
+std::string repack_folder(const config::EngineConfig& config);
 
 // Tokenizer and chat template of a model file.
 struct ModelText {

@@ -29,7 +29,6 @@ Run make_worker(CLI::App& app) {
           invalid(fmt::format("{} is not set: a worker is started by its server, not by hand",
                               worker::kTokenVariable)));
     if (const auto simd = apply_simd({}); !simd.ok()) return fail(simd.error());
-    take_panel_cache();
     // Never destroyed: when the engine does not stop in time the process ends while it computes.
     worker::EngineHost* host = worker::make_replica_host().release();
     std::string message;

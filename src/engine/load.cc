@@ -135,6 +135,7 @@ Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
     for (const AdapterFile& adapter : load.adapters) rank.load.adapters.push_back(adapter.path);
     rank.load.draft_path = load.speculative_tokens > 0 ? load.draft_model_path : "";
     rank.load.swap_bytes = load.swap_bytes;
+    rank.load.panels.folder = load.repack_folder;
     rank.load.shard = {.tp_rank = index % load.tensor_parallel_size,
                        .tp_size = load.tensor_parallel_size,
                        .pp_rank = index / load.tensor_parallel_size,

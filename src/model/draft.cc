@@ -53,7 +53,10 @@ Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> 
                                                      device::CpuDevice& device) {
   std::unique_ptr<DraftModel> out(new DraftModel(std::move(plan)));
   DraftPlan& own = *out->plan_;
-  ALTLAS_TRY(out->loaded_, load_weights(own.file, options, own.weight_bytes, device));
+  LoadOptions weights = options;
+  weights.path = options.draft_path;
+  weights.shard = {};  // Every rank guesses with all of it.
+  ALTLAS_TRY(out->loaded_, load_weights(own.file, weights, own.weight_bytes, device));
   ALTLAS_TRY(out->workspace_, device.allocate("draft activations", own.activation_bytes));
   for (KvGroup& group : own.groups) {
     ALTLAS_TRY(device::Buffer buffer,

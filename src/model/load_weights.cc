@@ -17,7 +17,7 @@ class Loader {
       : file_(file), options_(options), bytes_(bytes), device_(device) {}
 
   Result<LoadedWeights> load() {
-    const PanelCacheOptions& cache = panel_cache();
+    const PanelCacheOptions& cache = options_.panels;
     if (cache.folder.empty() || bytes_ < cache.bytes_min || options_.path.starts_with("/proc/"))
       return in_memory();
     const RankShard& shard = options_.shard;

@@ -14,8 +14,8 @@ struct LoadedWeights {
   DecoderWeights weights;
 };
 
-// bytes: of the packed weights. Call it from the leader of the device's team. Uses panel_cache();
-// what goes wrong with it only costs time and is logged.  Errors: as lay_out_weights, kBusy where
+// bytes: of the packed weights. Call it from the leader of the device's team. What goes wrong
+// with options.panels only costs time and is logged.  Errors: as lay_out_weights, kBusy where
 // the device has no room. Each device books all of its bytes, also where several map one file.
 Result<LoadedWeights> load_weights(const ModelFile& file, const LoadOptions& options,
                                    uint64_t bytes, device::CpuDevice& device);

@@ -35,11 +35,6 @@ constexpr size_t kSamples = 16;
 constexpr uint64_t kSampleBytes = 4096;
 constexpr uint64_t kBeginningBytes = uint64_t{1} << 20;
 
-PanelCacheOptions& current() {
-  static PanelCacheOptions options;
-  return options;
-}
-
 // What stands at the file's beginning; the rest of the page is zero.
 struct Header {
   char magic[8] = {'A', 'L', 'T', 'L', 'P', 'A', 'N', 'L'};
@@ -179,9 +174,6 @@ void limit_folder(const std::string& folder, uint64_t bytes_max, const std::stri
 }
 
 }  // namespace
-
-void set_panel_cache(PanelCacheOptions options) { current() = std::move(options); }
-const PanelCacheOptions& panel_cache() { return current(); }
 
 PanelMapping::PanelMapping(PanelMapping&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(other.bytes_) {}

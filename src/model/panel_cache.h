@@ -18,14 +18,12 @@ inline constexpr uint32_t kPanelVersion = 1;
 inline constexpr uint64_t kPanelCacheBytesMax = uint64_t{64} << 30;  // Of all files together.
 inline constexpr uint64_t kPanelBytesMin = uint64_t{16} << 20;       // Less is packed at once.
 
-// Where this process keeps them; an empty folder: nowhere. Set it before there are threads.
+// Where they are kept; an empty folder: nowhere.
 struct PanelCacheOptions {
   std::string folder;
   uint64_t bytes_min = kPanelBytesMin;
   uint64_t bytes_max = kPanelCacheBytesMax;
 };
-void set_panel_cache(PanelCacheOptions options);
-const PanelCacheOptions& panel_cache();
 
 // A piece of a file in memory; unmaps itself unless released.
 class PanelMapping {

@@ -26,19 +26,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A folder of its own as this process's cache while it lives.
+// A folder of its own while it lives.
 class CacheFolder {
  public:
   CacheFolder()
       : path_(fs::path(::testing::TempDir()) / ("panel_cache_test_" + std::to_string(::getpid()))) {
     fs::remove_all(path_);
-    use({.folder = path_.string(), .bytes_min = 0});
   }
-  ~CacheFolder() {
-    set_panel_cache({});
-    fs::remove_all(path_);
-  }
-  void use(PanelCacheOptions options) { set_panel_cache(std::move(options)); }
+  ~CacheFolder() { fs::remove_all(path_); }
+  PanelCacheOptions options() const { return {.folder = path_.string(), .bytes_min = 0}; }
   std::vector<fs::path> panels() const {
     std::vector<fs::path> found;
     for (const auto& entry : fs::directory_iterator(path_))
@@ -59,12 +55,12 @@ ino_t inode_of(const fs::path& path) {
 
 // Greedy tokens of a model loaded anew, or the bits of an encoder's embedding; empty where it can't
 // be loaded.
-std::vector<int32_t> answer(const std::string& model, uint32_t threads = 1) {
+std::vector<int32_t> answer(const LoadOptions& options, uint32_t threads = 1) {
   device::CpuDevice device(DeviceId{0}, {.kind = device::DeviceKind::kCpu,
                                          .name = "cpu",
                                          .memory_bytes = uint64_t{64} << 20,
                                          .threads = threads});
-  auto rank = load_rank({.path = model, .sequences_max = 1, .kv_tokens_max = 64}, device);
+  auto rank = load_rank(options, device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();
   if (!rank.ok()) return {};
   auto request = std::make_shared<SequenceRequest>();
@@ -97,6 +93,12 @@ std::vector<int32_t> answer(const std::string& model, uint32_t threads = 1) {
   return out;
 }
 
+std::vector<int32_t> answer(const std::string& model, const PanelCacheOptions& panels,
+                            uint32_t threads = 1) {
+  return answer({.path = model, .panels = panels, .sequences_max = 1, .kv_tokens_max = 64},
+                threads);
+}
+
 // Goal: every architecture answers alike from memory, from what it just packed, and from the file;
 // the second start packs nothing. Method: the file stays the same one.
 TEST(PanelCache, SameAnswersFromTheFile) {
@@ -107,12 +109,12 @@ TEST(PanelCache, SameAnswersFromTheFile) {
     SCOPED_TRACE(name);
     const std::string model = testing_support::write_tiny_gguf(name);
     if (!ModelFile::open(model).ok()) continue;  // No decoder.
-    const std::vector<int32_t> want = answer(model);
+    const std::vector<int32_t> want = answer(model, {});
     CacheFolder cache;
-    EXPECT_EQ(answer(model), want);
+    EXPECT_EQ(answer(model, cache.options()), want);
     ASSERT_EQ(cache.panels().size(), 1u);
     const ino_t kept = inode_of(cache.panels()[0]);
-    EXPECT_EQ(answer(model, 2), want);
+    EXPECT_EQ(answer(model, cache.options(), 2), want);
     ASSERT_EQ(cache.panels().size(), 1u);
     EXPECT_EQ(inode_of(cache.panels()[0]), kept);
   }
@@ -123,7 +125,7 @@ TEST(PanelCache, SameAnswersFromTheFile) {
 TEST(PanelCache, DamagedFilesAreMadeAnew) {
   const std::string model = testing_support::write_tiny_gguf("llama");
   CacheFolder cache;
-  const std::vector<int32_t> want = answer(model);
+  const std::vector<int32_t> want = answer(model, cache.options());
   ASSERT_EQ(cache.panels().size(), 1u);
   const fs::path file = cache.panels()[0];
   const auto size = fs::file_size(file);
@@ -140,19 +142,19 @@ TEST(PanelCache, DamagedFilesAreMadeAnew) {
     }
     const fs::path old = cache.path() / "old";
     fs::create_hard_link(file, old);  // Keeps its inode from being used again.
-    EXPECT_EQ(answer(model), want);
+    EXPECT_EQ(answer(model, cache.options()), want);
     EXPECT_NE(inode_of(file), before);
     fs::remove(old);
   }
   for (const uint64_t length :
        {uint64_t{0}, uint64_t{100}, uint64_t{4096}, uint64_t{size - 1}, uint64_t{size + 1}}) {
     fs::resize_file(file, length);
-    EXPECT_EQ(answer(model), want) << length;
+    EXPECT_EQ(answer(model, cache.options()), want) << length;
     EXPECT_EQ(fs::file_size(file), size);
   }
   fs::rename(file, cache.path() / "elsewhere");
   fs::create_symlink(cache.path() / "elsewhere", file);
-  EXPECT_EQ(answer(model), want);
+  EXPECT_EQ(answer(model, cache.options()), want);
   EXPECT_FALSE(fs::is_symlink(file));
 }
 
@@ -160,13 +162,35 @@ TEST(PanelCache, DamagedFilesAreMadeAnew) {
 TEST(PanelCache, StaleFilesGo) {
   const std::string model = testing_support::write_tiny_gguf("llama");
   CacheFolder cache;
-  answer(model);
+  answer(model, cache.options());
   ASSERT_EQ(cache.panels().size(), 1u);
   const fs::path before = cache.panels()[0];
   fs::last_write_time(model, fs::last_write_time(model) + std::chrono::seconds(5));
-  answer(model);
+  answer(model, cache.options());
   ASSERT_EQ(cache.panels().size(), 1u);
   EXPECT_NE(cache.panels()[0], before);
+}
+
+// Goal: a draft model has panels of its own; neither file pushes out the other, and a second start
+// packs nothing. Method: a draft of the same size as the model, whose panels would fit it too.
+TEST(PanelCache, DraftHasItsOwnFile) {
+  const std::string model = testing_support::write_tiny_gguf("llama"), draft = model + ".draft";
+  fs::copy_file(model, draft, fs::copy_options::overwrite_existing);
+  CacheFolder cache;
+  const LoadOptions options{.path = model,
+                            .draft_path = draft,
+                            .panels = cache.options(),
+                            .sequences_max = 1,
+                            .kv_tokens_max = 64};
+  const std::vector<int32_t> want = answer(options);
+  const std::vector<fs::path> files = cache.panels();
+  ASSERT_EQ(files.size(), 2u);
+  const ino_t first = inode_of(files[0]), second = inode_of(files[1]);
+  EXPECT_EQ(answer(options), want);
+  EXPECT_EQ(cache.panels().size(), 2u);
+  EXPECT_EQ(inode_of(files[0]), first);
+  EXPECT_EQ(inode_of(files[1]), second);
+  fs::remove(draft);
 }
 
 // Goal: the folder keeps its limit, the file longest unused goes first; a file beyond the limit and
@@ -175,23 +199,22 @@ TEST(PanelCache, LimitsAndRefusals) {
   const std::string first = testing_support::write_tiny_gguf("llama"),
                     second = testing_support::write_tiny_gguf("qwen2_tied");
   CacheFolder cache;
-  const std::vector<int32_t> want = answer(first);
+  const std::vector<int32_t> want = answer(first, cache.options());
   ASSERT_EQ(cache.panels().size(), 1u);
   const fs::path old = cache.panels()[0];
   const uint64_t bytes = fs::file_size(old);
-  cache.use({.folder = cache.path().string(), .bytes_min = 0, .bytes_max = bytes + 100});
-  answer(second);
+  PanelCacheOptions limited = cache.options();
+  limited.bytes_max = bytes + 100;
+  answer(second, limited);
   EXPECT_FALSE(fs::exists(old));
   EXPECT_EQ(cache.panels().size(), 1u);
-  cache.use({.folder = cache.path().string(), .bytes_min = 0, .bytes_max = 100});
-  EXPECT_EQ(answer(first), want);
+  limited.bytes_max = 100;
+  EXPECT_EQ(answer(first, limited), want);
   EXPECT_FALSE(fs::exists(old));
   std::ofstream(cache.path() / "file").put('x');
-  cache.use({.folder = (cache.path() / "file").string(), .bytes_min = 0});
-  EXPECT_EQ(answer(first), want);
-  cache.use({.folder = cache.path().string()});  // Too small to be worth a file.
+  EXPECT_EQ(answer(first, {.folder = (cache.path() / "file").string(), .bytes_min = 0}), want);
   fs::remove(cache.panels().at(0));
-  EXPECT_EQ(answer(first), want);
+  EXPECT_EQ(answer(first, {.folder = cache.path().string()}), want);  // Too small for a file.
   EXPECT_TRUE(cache.panels().empty());
 }
 
@@ -199,9 +222,9 @@ TEST(PanelCache, LimitsAndRefusals) {
 // process left behind half written is no obstacle.
 TEST(PanelCache, StartsTogether) {
   const std::string model = testing_support::write_tiny_gguf("qwen3");
-  const std::vector<int32_t> want = answer(model);
+  const std::vector<int32_t> want = answer(model, {});
   CacheFolder cache;
-  answer(model);
+  answer(model, cache.options());
   std::string rest = cache.panels().at(0).string();
   rest.resize(rest.size() - std::string_view("-0123456789abcdef.panels").size());
   fs::remove(cache.panels()[0]);
@@ -209,7 +232,7 @@ TEST(PanelCache, StartsTogether) {
   std::array<std::vector<int32_t>, 4> got;
   {
     std::vector<std::jthread> threads;
-    for (auto& one : got) threads.emplace_back([&] { one = answer(model); });
+    for (auto& one : got) threads.emplace_back([&] { one = answer(model, cache.options()); });
   }
   for (const auto& one : got) EXPECT_EQ(one, want);
   EXPECT_EQ(cache.panels().size(), 1u);

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "device/cpu/cpu_device.h"
 #include "model/op_clock.h"
+#include "model/panel_cache.h"
 #include "model/step_plan.h"
 
 namespace altlas::model {
@@ -27,9 +28,10 @@ struct RankShard {
 struct LoadOptions {
   std::string path;  // A GGUF file, or a folder with config.json and safetensors.
   std::vector<std::string>
-      adapters;             // Files of LoRA adapters; SequenceRequest::adapter names them.
-  std::string draft_path;   // Guesses tokens; empty: none.
-  uint64_t swap_bytes = 0;  // Host memory for KV blocks.
+      adapters;              // Files of LoRA adapters; SequenceRequest::adapter names them.
+  std::string draft_path;    // Guesses tokens; empty: none.
+  uint64_t swap_bytes = 0;   // Host memory for KV blocks.
+  PanelCacheOptions panels;  // Where packed weights are kept for the next start.
   RankShard shard;
   uint32_t model_len_max = 0;    // 0: the model's, capped to what the KV holds.
   uint32_t sequences_max = 0;    // 0: 64.
