@@ -271,8 +271,7 @@ ALTLAS_INLINE size_t rows_of(const Job& job, size_t p) {
 }
 
 ALTLAS_INLINE void prefetch_near(const std::byte* at, size_t lines) {
-  for (size_t i = 0; i < lines; ++i)
-    _mm_prefetch(reinterpret_cast<const char*>(at + 64 * i), _MM_HINT_T0);
+  for (size_t i = 0; i < lines; ++i) __builtin_prefetch(at + 64 * i, 0, 3);
 }
 
 // One panel times NC tokens, straight from the packed bits.
@@ -373,9 +372,9 @@ void chunk_product(const Job& job, const Chunk& chunk, size_t begin, size_t end)
     const size_t from = begin + piece(end - begin, tiles, i),
                  to = begin + piece(end - begin, tiles, i + 1);
     for (size_t p = 0; p < NP; ++p) {
-      const auto* at = reinterpret_cast<const char*>(chunk.next + p * job.panel_bytes);
+      const std::byte* at = chunk.next + p * job.panel_bytes;
       for (size_t l = piece(lines, tiles, i); l < piece(lines, tiles, i + 1); ++l)
-        _mm_prefetch(at + 64 * l, _MM_HINT_T1);
+        __builtin_prefetch(at + 64 * l, 0, 2);
     }
     float* sums = chunk.sums + (from - begin) * NP * kPanelRows;
     if (to - from == kMost)

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kChains = 16;      // Independent sums: enough to hide every latency.
 constexpr uint64_t kBlock = 64;  // Instructions of each chain in a round.
-constexpr size_t kAhead = 4096;  // Bytes of linear prefetch.
+[[maybe_unused]] constexpr size_t kAhead = 4096;  // Bytes of linear prefetch.
 
 // Portable forms, for the scalar target and other machines.
 uint64_t read_plain(std::span<const std::byte> memory, uint64_t& sink) {
