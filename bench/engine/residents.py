@@ -1,0 +1,145 @@
+"""Rivals that are Python packages: the xllamacpp wheel and vLLM. Their engines are loaded once and asked row by row over pipes, their
+servers are started anew each time. A resident engine that is not asked sleeps.
+"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+from engines import Failed, run, start
+
+HERE = pathlib.Path(__file__).resolve().parent
+KV_GIB = 1  # vLLM's KV cache: 16 sequences of 1,024 tokens and one of 4,096 fit many times.
+
+
+class Resident:
+    """A process that answers one JSON line with one JSON line; started by its first question."""
+
+    def __init__(self, command, env):
+        self.command, self.env, self.process, self.greeting, self.log = list(map(str, command)), env, None, None, None
+
+    def open(self):
+        if self.process is None:
+            self.log = tempfile.TemporaryFile("w+", errors="replace")
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+                                            env=self.env)
+            self.greeting = self._line()
+        return self.greeting
+
+    def ask(self, request):
+        self.open()
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # It ended; reading says so.
+        return self._line()
+
+    def _line(self):
+        line = self.process.stdout.readline()
+        if not line:
+            code = self.process.wait()
+            self.log.seek(0)
+            raise Failed(f"{' '.join(self.command)}\nended with {code}: {self.log.read()[-2000:]}")
+        return json.loads(line)
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.stdin.close()
+            try:
+                self.process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def install_xllamacpp(root):
+    """The Python of build/xllamacpp, with the wheel from the package index; made where it is not there."""
+    folder = root / "build" / "xllamacpp"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        run([sys.executable, "-m", "venv", folder])
+    if subprocess.run([python, "-c", "import xllamacpp"], capture_output=True).returncode != 0:
+        run([python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "xllamacpp"])
+    return python
+
+
+class Wheel:
+    """llama.cpp of the xllamacpp wheel."""
+    name = key = "xllamacpp"
+
+    def __init__(self, python, model, options):
+        self.python, self.model, self.options, self.ubatch = python, model, options, 512
+        self.command = [python, HERE / "xllamacpp_engine.py"]
+        self.resident = Resident([*self.command, "engine", model.path, options.threads], dict(os.environ))
+
+    def choose(self, prefill):
+        """Takes the ubatch at which prefill is fastest."""
+        self.ubatch = max((128, 512), key=lambda ubatch: self._speed({"work": "prefill", "tokens": prefill, "ubatch": ubatch}))
+
+    def _speed(self, request):
+        return self.resident.ask(request)["tokens_per_s"]
+
+    def measure(self, row, request):
+        return self._speed({**request, "ubatch": self.ubatch if request["work"] == "prefill" else 512})
+
+    def server(self, port, log):
+        return start([*self.command, "serve", self.model.path, self.options.threads, port], dict(os.environ), log)
+
+    def about(self):
+        said = self.resident.open()
+        return f"xllamacpp {said['version']}: prefill `ubatch {self.ubatch}`; system_info {said['system_info']}"
+
+    def own_bytes(self):
+        return self.model.bytes
+
+    def close(self):
+        self.resident.close()
+
+
+def preload(python):
+    """libtcmalloc and Intel's OpenMP where they are: vLLM's documentation asks for both."""
+    found = sorted(pathlib.Path(python).parent.parent.glob("lib/libiomp5.so"))[:1]
+    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True).stdout
+    tcmalloc = re.search(r"=> (\S*libtcmalloc(?:_minimal)?\.so\.4)", listed)
+    return ":".join([os.environ["LD_PRELOAD"]] * ("LD_PRELOAD" in os.environ) + ([tcmalloc.group(1)] if tcmalloc else []) + [str(f) for f in found])
+
+
+class Vllm:
+    """vLLM on the CPU, on the BF16 folder of the model."""
+    name = key = "vLLM"
+
+    def __init__(self, python, model, options, longest, compiled):
+        self.python, self.model, self.options, self.longest, self.compiled = python, model, options, longest, compiled
+        cpus = sorted(os.sched_getaffinity(0))[:options.threads]
+        # All threads that altlas has: by default vLLM keeps one core for its HTTP process.
+        defaults = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cpus)), "VLLM_CPU_KVCACHE_SPACE": str(KV_GIB), "HF_HUB_OFFLINE": "1",
+                    "VLLM_NO_USAGE_STATS": "1", "LD_PRELOAD": preload(python)}
+        self.env = {**defaults, **os.environ, "LD_PRELOAD": defaults["LD_PRELOAD"]}
+        self.resident = Resident([python, HERE / "vllm_engine.py", model.folder, longest, int(compiled)], self.env)
+
+    def choose(self, prefill):
+        self.resident.open()
+
+    def measure(self, row, request):
+        return self.resident.ask(request)["tokens_per_s"]
+
+    def server(self, port, log):
+        return start([self.python, "-m", "vllm.entrypoints.openai.api_server", "--model", self.model.folder, "--host", "127.0.0.1",
+                      "--port", port, "--dtype", "bfloat16", "--max-model-len", self.longest, "--max-num-seqs", "16",
+                      "--no-enable-prefix-caching", *([] if self.compiled else ["--enforce-eager"])], self.env, log)
+
+    def about(self):
+        said = self.resident.open()
+        return (f"vLLM {said['version']}, torch {said['torch']}, {said['simd']}, BF16, {said['threads']} threads on CPUs {said['cpus']}, "
+                f"{'torch.compile' if said['compiled'] else 'eager'}, {self.env['VLLM_CPU_KVCACHE_SPACE']} GiB KV (not counted as memory)")
+
+    def own_bytes(self):
+        weights = sum(file.stat().st_size for file in pathlib.Path(self.model.folder).glob("*.safetensors"))
+        return weights + int(float(self.env["VLLM_CPU_KVCACHE_SPACE"]) * 2**30)
+
+    def close(self):
+        self.resident.close()
