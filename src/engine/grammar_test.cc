@@ -24,9 +24,9 @@ std::unique_ptr<const text::Tokenizer> letters() {
   vocabulary.tokens = {"<|end|>"};
   vocabulary.types = {text::kTokenControl};
   vocabulary.eos = kEnd;
-  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.emplace_back(1, c);
+  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.push_back(std::string(1, c));
   for (const char* pair : {"ab", "bc", "\":", "12", "}}", ",\""})
-    vocabulary.tokens.emplace_back(pair);
+    vocabulary.tokens.push_back(pair);
   vocabulary.types.resize(vocabulary.tokens.size(), text::kTokenNormal);
   auto made = text::Tokenizer::create(std::move(vocabulary));
   EXPECT_TRUE(made.ok()) << made.error().message();

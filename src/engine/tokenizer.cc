@@ -32,7 +32,7 @@ Result<std::string> read_text(const fs::path& path) {
   return out;
 }
 
-Result<ModelText> open_folder(const std::string& path) {
+Result<ModelText> open_folder(const std::string& path, text::TokenizerUse use) {
   text::HfTokenizerFiles files;
   const fs::path folder = path;
   ALTLAS_TRY(files.tokenizer_json, read_text(folder / "tokenizer.json"));
@@ -44,25 +44,29 @@ Result<ModelText> open_folder(const std::string& path) {
   auto read = text::read_hf_tokenizer(files);
   if (!read.ok()) return Error(read.error()).with_context(path);
   out.chat_template = std::move(read->chat_template);
-  ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(read->vocabulary)));
+  ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(read->vocabulary), use));
+  return out;
+}
+
+Result<ModelText> open_text(const std::string& path, text::TokenizerUse use) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return open_folder(path, use);
+  ALTLAS_TRY(const weights::GgufFile file, weights::GgufFile::open(path));
+  ALTLAS_TRY(text::Vocabulary vocabulary, model::read_vocabulary(file, use));
+  ModelText out;
+  ALTLAS_TRY(out.chat_template, model::read_chat_template(file));
+  ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(vocabulary), use));
   return out;
 }
 
 }  // namespace
 
 Result<ModelText> open_model_text(const std::string& path) {
-  std::error_code error;
-  if (fs::is_directory(path, error)) return open_folder(path);
-  ALTLAS_TRY(const weights::GgufFile file, weights::GgufFile::open(path));
-  ALTLAS_TRY(text::Vocabulary vocabulary, model::read_vocabulary(file));
-  ModelText out;
-  ALTLAS_TRY(out.chat_template, model::read_chat_template(file));
-  ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(vocabulary)));
-  return out;
+  return open_text(path, text::TokenizerUse::kAll);
 }
 
 Result<std::unique_ptr<const text::Tokenizer>> open_tokenizer(const std::string& path) {
-  ALTLAS_TRY(ModelText made, open_model_text(path));
+  ALTLAS_TRY(ModelText made, open_text(path, text::TokenizerUse::kDecode));
   return std::move(made.tokenizer);
 }
 

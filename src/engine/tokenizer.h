@@ -19,7 +19,7 @@ struct ModelText {
 // kTooLarge for a file beyond text::kTokenizerJsonBytesMax.
 Result<ModelText> open_model_text(const std::string& path);
 
-// Its tokenizer alone.
+// Its tokenizer alone, for decoding only.
 Result<std::unique_ptr<const text::Tokenizer>> open_tokenizer(const std::string& path);
 
 }  // namespace altlas::engine

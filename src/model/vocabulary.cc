@@ -19,20 +19,22 @@ Result<int32_t> token_id(const weights::GgufFile& head, std::string_view name, s
   return static_cast<int32_t>(id);
 }
 
-Result<void> read_lists(const weights::GgufFile& head, text::Vocabulary& vocabulary) {
+Result<void> read_lists(const weights::GgufFile& head, text::TokenizerUse use,
+                        text::Vocabulary& vocabulary) {
   ALTLAS_TRY(const std::vector<std::string_view> tokens, head.strings("tokenizer.ggml.tokens"));
   if (tokens.empty()) return invalid("tokenizer.ggml.tokens is empty");
-  vocabulary.tokens.assign(tokens.begin(), tokens.end());
+  vocabulary.tokens = tokens;
   if (head.has("tokenizer.ggml.token_type")) {
     ALTLAS_TRY(const std::vector<int64_t> types, head.integers("tokenizer.ggml.token_type"));
-    for (const int64_t type : types) vocabulary.types.push_back(static_cast<int32_t>(type));
+    vocabulary.types.assign(types.begin(), types.end());
   }
-  if (head.has("tokenizer.ggml.scores")) {
+  const bool encodes = use == text::TokenizerUse::kAll;
+  if (encodes && head.has("tokenizer.ggml.scores")) {
     ALTLAS_TRY(vocabulary.scores, head.floats("tokenizer.ggml.scores"));
   }
-  if (head.has("tokenizer.ggml.merges")) {
+  if (encodes && head.has("tokenizer.ggml.merges")) {
     ALTLAS_TRY(const std::vector<std::string_view> merges, head.strings("tokenizer.ggml.merges"));
-    vocabulary.merges.assign(merges.begin(), merges.end());
+    vocabulary.merges = merges;
   }
   constexpr std::string_view kCharsmap = "tokenizer.ggml.precompiled_charsmap";
   if (head.has(kCharsmap)) {
@@ -48,13 +50,13 @@ Result<void> read_lists(const weights::GgufFile& head, text::Vocabulary& vocabul
 
 }  // namespace
 
-Result<text::Vocabulary> read_vocabulary(const weights::GgufFile& head) {
+Result<text::Vocabulary> read_vocabulary(const weights::GgufFile& head, text::TokenizerUse use) {
   text::Vocabulary vocabulary;
   ALTLAS_TRY(const std::string_view model, head.string("tokenizer.ggml.model"));
   vocabulary.model = model;
   ALTLAS_TRY(const std::string_view pre, head.string_or("tokenizer.ggml.pre", ""));
   vocabulary.pre = pre;
-  ALTLAS_TRY_VOID(read_lists(head, vocabulary));
+  ALTLAS_TRY_VOID(read_lists(head, use, vocabulary));
   const size_t count = vocabulary.tokens.size();
   ALTLAS_TRY(vocabulary.bos, token_id(head, "bos_token_id", count));
   ALTLAS_TRY(vocabulary.eos, token_id(head, "eos_token_id", count));

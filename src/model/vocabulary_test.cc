@@ -36,8 +36,8 @@ TEST(Vocabulary, ReadsWhatTheFileSays) {
   ASSERT_TRUE(vocabulary.ok()) << vocabulary.error().message();
   EXPECT_EQ(vocabulary->model, "gpt2");
   EXPECT_EQ(vocabulary->pre, "qwen2");
-  EXPECT_EQ(vocabulary->tokens, (std::vector<std::string>{"a", "b", "<end>"}));
-  EXPECT_EQ(vocabulary->merges, merges);
+  EXPECT_EQ(vocabulary->tokens, (text::StringList{"a", "b", "<end>"}));
+  EXPECT_EQ(vocabulary->merges, text::StringList(merges));
   EXPECT_EQ(vocabulary->eos, 2);
   EXPECT_EQ(vocabulary->bos, -1);
   EXPECT_EQ(vocabulary->pad, -1);

@@ -132,7 +132,7 @@ const altlas::server::ServedModel& model() {
     altlas::text::Vocabulary vocabulary;
     vocabulary.model = "gpt2";
     vocabulary.pre = "gpt-2";
-    for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.emplace_back(1, c);
+    for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.push_back(std::string(1, c));
     auto tokenizer = altlas::text::Tokenizer::create(std::move(vocabulary));
     ALTLAS_CHECK(tokenizer.ok(), "the fuzzer's vocabulary is sound");
     altlas::server::ServedModel made;

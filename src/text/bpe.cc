@@ -9,28 +9,32 @@
 
 #include "text/byte_spelling.h"
 #include "text/score_merges.h"
-#include "text/spelling_index.h"
 #include "text/utf8.h"
 #include "text/word_model.h"
 
 namespace altlas::text {
 namespace {
 
-constexpr char32_t kMetaspace = 0x2581;  // "▁".
+constexpr char32_t kMetaspace = 0x2581;
+constexpr std::string_view kSpace = "▁";  // kMetaspace.
 constexpr size_t kWholeWordBytesMax = 512;
 
 class Bpe final : public WordModel {
  public:
   static Result<std::unique_ptr<const WordModel>> create(const Vocabulary& vocabulary,
-                                                         const Steps& steps);
+                                                         const Steps& steps,
+                                                         const SpellingIndex& spellings);
   Result<void> encode(std::string_view word, ModelScratch& scratch,
                       std::vector<int32_t>& out) const override;
 
  private:
-  explicit Bpe(size_t merge_count) : merges_(merge_count) {}
-  Result<void> add_merges(const Vocabulary& vocabulary, const SpellingIndex& ids);
+  Bpe(size_t merge_count, const SpellingIndex& spellings)
+      : merges_(merge_count), spellings_(spellings) {}
+  Result<void> add_merges(const Vocabulary& vocabulary);
   Result<void> add_score_merges(const std::vector<ScoreMerge>& merges);
   void index_characters(const Vocabulary& vocabulary);
+  void index_character(std::string_view token, int32_t id);
+  int32_t whole(std::string_view word) const;
   void begin_bytes(std::string_view word, std::vector<int32_t>& ids) const;
   void begin_characters(std::string_view word, std::vector<int32_t>& ids) const;
   void begin_unknown(std::string_view c, std::vector<int32_t>& ids) const;
@@ -38,42 +42,44 @@ class Bpe final : public WordModel {
   bool may_cut(char32_t before, char32_t c) const;
 
   BpeMerges merges_;
+  const SpellingIndex& spellings_;
   bool byte_level_ = false;
   bool fuse_unk_ = false;
   int32_t unk_ = -1;
   std::vector<int32_t> byte_ids_;  // [256], -1: none.
   // Over characters only:
-  std::vector<int32_t> low_ids_;                     // [0x10000], -1: none.
-  std::unordered_map<char32_t, int32_t> high_ids_;   // Of characters above U+FFFF.
-  std::unordered_set<char32_t> before_space_;        // c of the tokens with "c▁" in them.
-  std::unordered_map<std::string, int32_t> wholes_;  // By bytes; only with ignore_merges.
+  std::vector<int32_t> low_ids_;                    // [0x10000], -1: none.
+  std::unordered_map<char32_t, int32_t> high_ids_;  // Of characters above U+FFFF.
+  std::unordered_set<char32_t> before_space_;       // c of the tokens with "c▁" in them.
+  // With ignore_merges only: [vocab], true for the tokens that a word may be as a whole.
+  std::vector<bool> wholes_;
 };
 
 Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabulary,
-                                                     const Steps& steps) {
+                                                     const Steps& steps,
+                                                     const SpellingIndex& spellings) {
   std::vector<ScoreMerge> implied;
   if (steps.merges_from_scores) {
     ALTLAS_TRY(implied, merges_of_scores(vocabulary));
   }
   std::unique_ptr<Bpe> made(
-      new Bpe(steps.merges_from_scores ? implied.size() : vocabulary.merges.size()));
+      new Bpe(steps.merges_from_scores ? implied.size() : vocabulary.merges.size(), spellings));
   made->byte_level_ = steps.byte_level;
   made->fuse_unk_ = steps.fuse_unk;
   // What a GGUF file calls unknown is the template's business; its byte-level BPE leaves out.
   made->unk_ = steps.byte_level && !steps.has_unk ? -1 : vocabulary.unk;
-  const SpellingIndex ids(vocabulary.tokens);
   if (steps.merges_from_scores) {
     ALTLAS_TRY_VOID(made->add_score_merges(implied));
   } else {
-    ALTLAS_TRY_VOID(made->add_merges(vocabulary, ids));
+    ALTLAS_TRY_VOID(made->add_merges(vocabulary));
   }
   if (steps.byte_level) {
     made->byte_ids_.assign(256, -1);
     for (size_t b = 0; b < 256; ++b) {
       std::string spelled;
       append_utf8(spelled, byte_letter(static_cast<uint8_t>(b)));
-      const auto it = ids.find(spelled);
-      made->byte_ids_[b] = it != ids.end() ? it->second : made->unk_;
+      const int32_t id = spellings.find(spelled);
+      made->byte_ids_[b] = id >= 0 ? id : made->unk_;
     }
   } else {
     made->index_characters(vocabulary);
@@ -81,17 +87,16 @@ Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabular
         steps.byte_fallback ? find_byte_tokens(vocabulary) : std::vector<int32_t>(256, -1);
   }
   if (steps.ignore_merges) {
-    for (size_t i = 0; i < vocabulary.tokens.size(); ++i)
-      if (vocabulary.types.empty() || vocabulary.types[i] == kTokenNormal)
-        made->wholes_.try_emplace(
-            steps.byte_level ? bytes_of_letters(vocabulary.tokens[i]) : vocabulary.tokens[i],
-            static_cast<int32_t>(i));
+    made->wholes_.assign(vocabulary.tokens.size(), true);
+    for (size_t i = 0; i < vocabulary.types.size(); ++i)
+      made->wholes_[i] = vocabulary.types[i] == kTokenNormal;
   }
   return std::unique_ptr<const WordModel>(std::move(made));
 }
 
-Result<void> Bpe::add_merges(const Vocabulary& vocabulary, const SpellingIndex& ids) {
+Result<void> Bpe::add_merges(const Vocabulary& vocabulary) {
   std::string joined;
+  int32_t both = -1;
   for (size_t i = 0; i < vocabulary.merges.size(); ++i) {
     const std::string_view merge = vocabulary.merges[i];
     const size_t space = merge.find(' ', 1);
@@ -100,16 +105,19 @@ Result<void> Bpe::add_merges(const Vocabulary& vocabulary, const SpellingIndex& 
                      "tokenizer.ggml.merges");
     const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
     joined.assign(left).append(right);
-    const auto l = ids.find(left), r = ids.find(right), both = ids.find(joined);
-    if (l == ids.end() || r == ids.end() || both == ids.end())
+    const int32_t l = spellings_.find(left), r = spellings_.find(right);
+    // Most vocabularies have their tokens in the order of merges.
+    const size_t next = static_cast<size_t>(both) + 1;
+    const bool in_order = next < vocabulary.tokens.size() && vocabulary.tokens[next] == joined;
+    both = in_order ? static_cast<int32_t>(next) : spellings_.find(joined);
+    if (l < 0 || r < 0 || both < 0)
       return invalid(
           fmt::format("merge {} ('{}') names a token that is not in the vocabulary", i, merge),
           "tokenizer.ggml.merges");
     // What only the template may write is not to be spelled by a text.
-    if (!vocabulary.types.empty() &&
-        vocabulary.types[static_cast<size_t>(both->second)] == kTokenControl)
+    if (!vocabulary.types.empty() && vocabulary.types[static_cast<size_t>(both)] == kTokenControl)
       continue;
-    if (!merges_.add(l->second, r->second, static_cast<uint32_t>(i), both->second))
+    if (!merges_.add(l, r, static_cast<uint32_t>(i), both))
       return invalid(fmt::format("merge {} ('{}') collides with too many others", i, merge),
                      "tokenizer.ggml.merges");
   }
@@ -128,23 +136,32 @@ void Bpe::index_characters(const Vocabulary& vocabulary) {
   low_ids_.assign(0x10000, -1);
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     const int32_t type = vocabulary.types.empty() ? int32_t{kTokenNormal} : vocabulary.types[i];
-    const bool blank = is_blank_piece(vocabulary, i);
-    if (type != kTokenNormal && type != kTokenUserDefined && !blank) continue;
-    const std::string token = blank ? piece_spelling(vocabulary.tokens[i]) : vocabulary.tokens[i];
-    char32_t before = 0;
-    for (size_t at = 0; at < token.size();) {
-      const Utf8Char c = decode_utf8(std::string_view(token).substr(at));
-      if (at == 0 && c.length == token.size() && c.kind == Utf8Char::kValid) {
-        if (c.code_point > 0xFFFF) {
-          high_ids_.try_emplace(c.code_point, static_cast<int32_t>(i));
-        } else if (low_ids_[c.code_point] < 0) {
-          low_ids_[c.code_point] = static_cast<int32_t>(i);
-        }
-      }
-      if (at > 0 && c.code_point == kMetaspace) before_space_.insert(before);
-      before = c.code_point;
-      at += c.length;
+    if (type != kTokenNormal && type != kTokenUserDefined) continue;
+    if (is_blank_piece(vocabulary, i)) {
+      index_character(piece_spelling(vocabulary.tokens[i]), static_cast<int32_t>(i));
+    } else {
+      index_character(vocabulary.tokens[i], static_cast<int32_t>(i));
     }
+  }
+}
+
+// What a token says of characters: that it is one, and which ones stand before a space.
+void Bpe::index_character(std::string_view token, int32_t id) {
+  if (!token.empty() && token.size() <= 4) {
+    const Utf8Char c = decode_utf8(token);
+    if (c.length == token.size() && c.kind == Utf8Char::kValid) {
+      if (c.code_point > 0xFFFF) {
+        high_ids_.try_emplace(c.code_point, id);
+      } else if (low_ids_[c.code_point] < 0) {
+        low_ids_[c.code_point] = id;
+      }
+    }
+  }
+  for (size_t at = 0; (at = token.find(kSpace, at)) != std::string_view::npos; ++at) {
+    if (at == 0) continue;
+    size_t before = at - 1;
+    while (before > 0 && (static_cast<uint8_t>(token[before]) & 0xC0) == 0x80) --before;
+    before_space_.insert(decode_utf8(token.substr(before)).code_point);
   }
 }
 
@@ -159,13 +176,21 @@ bool Bpe::may_cut(char32_t before, char32_t c) const {
   return c == kMetaspace && before != 0 && !before_space_.contains(before) && low_ids_[c] >= 0;
 }
 
+// The token that all of the word is, where that comes before merging; else -1.
+int32_t Bpe::whole(std::string_view word) const {
+  if (wholes_.empty() || word.size() > kWholeWordBytesMax) return -1;
+  std::string letters;
+  if (byte_level_)
+    for (const char c : word) append_utf8(letters, byte_letter(static_cast<uint8_t>(c)));
+  const int32_t id = spellings_.find(byte_level_ ? std::string_view(letters) : word);
+  return id >= 0 && wholes_[static_cast<size_t>(id)] ? id : -1;
+}
+
 Result<void> Bpe::encode(std::string_view word, ModelScratch& scratch,
                          std::vector<int32_t>& out) const {
-  if (!wholes_.empty() && word.size() <= kWholeWordBytesMax) {
-    if (const auto it = wholes_.find(std::string(word)); it != wholes_.end()) {
-      out.push_back(it->second);
-      return {};
-    }
+  if (const int32_t id = whole(word); id >= 0) {
+    out.push_back(id);
+    return {};
   }
   std::vector<int32_t>& ids = scratch.bpe.ids;
   const auto finish = [&] {
@@ -253,9 +278,9 @@ std::vector<int32_t> find_byte_tokens(const Vocabulary& vocabulary) {
   return ids;
 }
 
-Result<std::unique_ptr<const WordModel>> make_bpe(const Vocabulary& vocabulary,
-                                                  const Steps& steps) {
-  return Bpe::create(vocabulary, steps);
+Result<std::unique_ptr<const WordModel>> make_bpe(const Vocabulary& vocabulary, const Steps& steps,
+                                                  const SpellingIndex& ids) {
+  return Bpe::create(vocabulary, steps, ids);
 }
 
 }  // namespace altlas::text

@@ -19,7 +19,7 @@ uint64_t key_of(int32_t left, int32_t right) {
 
 }  // namespace
 
-BpeMerges::BpeMerges(size_t count) : slots_(std::bit_ceil(2 * count + 2)) {}
+BpeMerges::BpeMerges(size_t count) : slots_(std::bit_ceil(count + count / 2 + 2)) {}
 
 bool BpeMerges::add(int32_t left, int32_t right, uint32_t rank, int32_t joined) {
   const uint64_t pair = key_of(left, right);

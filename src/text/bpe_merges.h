@@ -26,7 +26,7 @@ class BpeMerges {
   void merge(Scratch& scratch) const;
 
  private:
-  // (left id, right id) -> (rank, id of both joined); open addressing, at most half full.
+  // (left id, right id) -> (rank, id of both joined); open addressing, at most two thirds full.
   struct Slot {
     uint64_t pair = ~0ULL;
     uint32_t rank = 0;

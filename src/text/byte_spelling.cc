@@ -1,8 +1,7 @@
 #include "text/byte_spelling.h"
 
 #include <array>
-
-#include "text/utf8.h"
+#include <cstddef>
 
 namespace altlas::text {
 namespace {
@@ -34,18 +33,29 @@ const ByteSpelling& byte_spelling() {
 
 char32_t byte_letter(uint8_t byte) { return byte_spelling().to_point[byte]; }
 
-std::string bytes_of_letters(std::string_view spelling) {
-  std::string bytes;
+void append_bytes_of_letters(std::string_view spelling, std::string& out) {
   const ByteSpelling& known = byte_spelling();
-  for (size_t i = 0; i < spelling.size();) {
-    const Utf8Char c = decode_utf8(spelling.substr(i));
-    if (c.kind != Utf8Char::kValid || c.code_point >= known.to_byte.size() ||
-        known.to_byte[c.code_point] < 0)
-      return std::string(spelling);
-    bytes += static_cast<char>(known.to_byte[c.code_point]);
-    i += c.length;
+  const size_t begin = out.size();
+  out.resize(begin + spelling.size());
+  char* to = out.data() + begin;
+  for (size_t i = 0; i < spelling.size(); ++i) {
+    // All letters have one byte or two.
+    size_t point = static_cast<uint8_t>(spelling[i]);
+    if (point >= 0x80) {
+      const uint8_t next = i + 1 < spelling.size() ? static_cast<uint8_t>(spelling[i + 1]) : 0;
+      const bool two = (point & 0xE0) == 0xC0 && (next & 0xC0) == 0x80;
+      point = two ? (point & 0x1F) << 6 | (next & 0x3F) : 0;
+      ++i;
+      if (point < 0x80) point = known.to_byte.size();
+    }
+    if (point >= known.to_byte.size() || known.to_byte[point] < 0) {
+      out.resize(begin);
+      out += spelling;
+      return;
+    }
+    *to++ = static_cast<char>(known.to_byte[point]);
   }
-  return bytes;
+  out.resize(static_cast<size_t>(to - out.data()));
 }
 
 }  // namespace altlas::text

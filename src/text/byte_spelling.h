@@ -12,6 +12,6 @@ char32_t byte_letter(uint8_t byte);
 
 // The bytes that a spelling stands for; one with any other character stands for itself, as in
 // transformers.
-std::string bytes_of_letters(std::string_view spelling);
+void append_bytes_of_letters(std::string_view spelling, std::string& out);
 
 }  // namespace altlas::text

@@ -197,7 +197,7 @@ Steps sentence_piece_steps(const Vocabulary& vocabulary) {
   if (name.find("phi-3") == std::string::npos && name.find("phi3") == std::string::npos)
     return steps;
   for (size_t i = 0; i < vocabulary.types.size() && i < vocabulary.tokens.size(); ++i) {
-    const std::string& token = vocabulary.tokens[i];
+    const std::string_view token = vocabulary.tokens[i];
     const bool control = vocabulary.types[i] == kTokenControl && token != "<unk>" &&
                          token != "<s>" && token != "<|endoftext|>";
     if (control || token == "</s>")
@@ -226,7 +226,7 @@ Steps unigram_steps(const Vocabulary& vocabulary) {
 
 // A GGUF file does not say whether capitals count: a vocabulary without any was made without.
 bool has_capitals(const Vocabulary& vocabulary) {
-  return std::ranges::any_of(vocabulary.tokens, [](const std::string& token) {
+  return std::ranges::any_of(vocabulary.tokens, [](std::string_view token) {
     return !token.starts_with('[') &&
            std::ranges::any_of(token, [](char c) { return c >= 'A' && c <= 'Z'; });
   });
@@ -240,7 +240,7 @@ Steps word_piece_steps(const Vocabulary& vocabulary) {
   steps.splits.push_back({.pattern = R"(\s)", .behavior = SplitBehavior::kRemoved});
   steps.splits.push_back({.pattern = R"([\p{P}!-/:-@\[-`{-~])"});
   const bool marked = std::ranges::any_of(
-      vocabulary.tokens, [](const std::string& token) { return token.starts_with("▁"); });
+      vocabulary.tokens, [](std::string_view token) { return token.starts_with("▁"); });
   if (marked) steps.word_prefix = "▁";
   steps.cleanup = true;
   steps.strip_first_space = true;

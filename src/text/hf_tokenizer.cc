@@ -54,6 +54,8 @@ class Reader {
 
   Vocabulary vocabulary_ = {.model = "tokenizer.json"};
   Steps steps_;
+  // Views of the file's text.
+  std::vector<std::string_view> tokens_;                       // By id.
   std::vector<std::pair<std::string_view, int32_t>> by_text_;  // Of the model's vocabulary, sorted.
   std::string chat_template_;
 };
@@ -63,11 +65,11 @@ Result<void> Reader::put(int64_t id, std::string_view token) {
     return invalid(fmt::format("tokenizer.json: token '{}' has id {}; 0 to {} can be used",
                                token.substr(0, 64), id, kVocabularyTokensMax - 1));
   const auto at = static_cast<size_t>(id);
-  if (at >= vocabulary_.tokens.size()) {
-    vocabulary_.tokens.resize(at + 1);
+  if (at >= tokens_.size()) {
+    tokens_.resize(at + 1);
     vocabulary_.types.resize(at + 1, kTokenUnused);  // Ids that no token has stay so.
   }
-  vocabulary_.tokens[at] = token;
+  tokens_[at] = token;
   vocabulary_.types[at] = kTokenNormal;
   return {};
 }
@@ -101,7 +103,7 @@ Result<void> Reader::read_merges(const json::object& model) {
     return invalid("tokenizer.json: model.merges must be a list");
   for (const json::value& merge : merges->get_array()) {
     if (merge.is_string()) {
-      vocabulary_.merges.emplace_back(view(merge.get_string()));
+      vocabulary_.merges.push_back(view(merge.get_string()));
       continue;
     }
     const json::array* pair = merge.if_array();
@@ -151,7 +153,7 @@ Result<void> Reader::read_unigram(const json::object& model) {
     steps_.unigram_scores.push_back((*pair)[1].to_number<double>());
   }
   ALTLAS_TRY(const int64_t unk, hf::integer_or(model, "unk_id", -1, "model"));
-  if (unk < -1 || unk >= static_cast<int64_t>(vocabulary_.tokens.size()))
+  if (unk < -1 || unk >= static_cast<int64_t>(tokens_.size()))
     return invalid(fmt::format("tokenizer.json: model.unk_id {} is no token", unk));
   vocabulary_.unk = static_cast<int32_t>(unk);
   if (unk >= 0) vocabulary_.types[static_cast<size_t>(unk)] = kTokenUnknown;  // No text spells it.
@@ -183,11 +185,10 @@ Result<void> Reader::read_model(const json::object& model) {
     return invalid(fmt::format(
         "tokenizer.json: unknown model '{}'; supported are BPE, Unigram, WordPiece", type));
   }
-  for (size_t i = 0; i < vocabulary_.tokens.size(); ++i) {
+  for (size_t i = 0; i < tokens_.size(); ++i) {
     if (vocabulary_.types[i] != kTokenNormal) continue;
-    by_text_.emplace_back(vocabulary_.tokens[i], static_cast<int32_t>(i));
-    if (steps_.byte_fallback && byte_of_token(vocabulary_.tokens[i]) >= 0)
-      vocabulary_.types[i] = kTokenByte;
+    by_text_.emplace_back(tokens_[i], static_cast<int32_t>(i));
+    if (steps_.byte_fallback && byte_of_token(tokens_[i]) >= 0) vocabulary_.types[i] = kTokenByte;
   }
   std::ranges::sort(by_text_);
   ALTLAS_TRY(const std::string unk, hf::string_or(model, "unk_token", "", "model"));
@@ -197,7 +198,10 @@ Result<void> Reader::read_model(const json::object& model) {
 
 Result<void> Reader::read_added_token(const json::object& token, int64_t id) {
   constexpr std::string_view kWhere = "added_tokens";
-  ALTLAS_TRY(const std::string content, hf::string_or(token, "content", "", kWhere));
+  ALTLAS_TRY_VOID(hf::string_or(token, "content", "", kWhere));
+  const json::value* spelled = member(token, "content");
+  const std::string_view content =
+      spelled == nullptr ? std::string_view() : view(spelled->get_string());
   ALTLAS_TRY(const bool special, hf::bool_or(token, "special", false, kWhere));
   WholeTokenRule rule;
   ALTLAS_TRY(rule.strip_left, hf::bool_or(token, "lstrip", false, kWhere));
@@ -205,9 +209,9 @@ Result<void> Reader::read_added_token(const json::object& token, int64_t id) {
   ALTLAS_TRY(rule.single_word, hf::bool_or(token, "single_word", false, kWhere));
   ALTLAS_TRY(rule.normalized, hf::bool_or(token, "normalized", !special, kWhere));
   if (content.empty()) return {};
-  if (id > static_cast<int64_t>(vocabulary_.tokens.size()) + 65536)
+  if (id > static_cast<int64_t>(tokens_.size()) + 65536)
     return invalid(fmt::format("tokenizer.json: added token '{}' has id {} after {} tokens",
-                               content.substr(0, 64), id, vocabulary_.tokens.size()));
+                               content.substr(0, 64), id, tokens_.size()));
   ALTLAS_TRY_VOID(put(id, content));
   vocabulary_.types[static_cast<size_t>(id)] = special ? kTokenControl : kTokenUserDefined;
   rule.id = static_cast<int32_t>(id);
@@ -253,7 +257,7 @@ void Reader::read_named_tokens(const json::object& config) {
     if (text.empty()) continue;
     int32_t id = find(text);
     for (const WholeTokenRule& rule : steps_.rules)
-      if (vocabulary_.tokens[static_cast<size_t>(rule.id)] == text) id = rule.id;
+      if (tokens_[static_cast<size_t>(rule.id)] == text) id = rule.id;
     if (id < 0) continue;
     vocabulary_.types[static_cast<size_t>(id)] = kTokenControl;
     if (named.id != nullptr) vocabulary_.*named.id = id;
@@ -278,7 +282,7 @@ void Reader::read_generation_config(const json::object& config) {
   const json::value* eos = member(config, "eos_token_id");
   const auto add = [&](const json::value& id) {
     if (!id.is_int64() || id.get_int64() < 0 ||
-        id.get_int64() >= static_cast<int64_t>(vocabulary_.tokens.size()))
+        id.get_int64() >= static_cast<int64_t>(tokens_.size()))
       return;
     vocabulary_.end_of_generation.push_back(static_cast<int32_t>(id.get_int64()));
     if (vocabulary_.eos < 0) vocabulary_.eos = static_cast<int32_t>(id.get_int64());
@@ -315,6 +319,7 @@ Result<HfTokenizer> Reader::read(const HfTokenizerFiles& files) {
   }
   if (!files.chat_template_jinja.empty()) chat_template_ = files.chat_template_jinja;
   if (!is_valid_utf8(chat_template_)) return invalid("the chat template is not UTF-8");
+  vocabulary_.tokens = tokens_;
   vocabulary_.add_bos = !steps_.before.empty() && steps_.before.front() == vocabulary_.bos;
   vocabulary_.add_eos = !steps_.after.empty() && steps_.after.back() == vocabulary_.eos;
   vocabulary_.steps = std::move(steps_);

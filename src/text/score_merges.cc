@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 
 #include "base/hash.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {
@@ -19,7 +19,7 @@ constexpr size_t kProbesMax = 4096;
 // hash would be taken for each other: only a file made for it has them, and harms itself.
 class Substrings {
  public:
-  explicit Substrings(size_t count) : slots_(std::bit_ceil(2 * count + 2)) {}
+  explicit Substrings(size_t count) : slots_(std::bit_ceil(count + count / 2 + 2)) {}
   void add(uint64_t hash, int32_t id) {
     hash = mix64(hash) | 1;
     size_t at = hash & (slots_.size() - 1);
@@ -29,6 +29,9 @@ class Substrings {
       slots_[at] = {hash, id};
       return;
     }
+  }
+  void expect(uint64_t hash) const {
+    __builtin_prefetch(&slots_[(mix64(hash) | 1) & (slots_.size() - 1)]);
   }
   int32_t find(uint64_t hash) const {
     hash = mix64(hash) | 1;
@@ -47,9 +50,14 @@ class Substrings {
 };
 
 struct Ranked {
-  float score;
   uint16_t left_chars, right_chars;
   ScoreMerge merge;
+};
+
+// A piece of text that merges may make.
+struct Piece {
+  int32_t id;
+  float score;
 };
 
 uint64_t hash_of(std::string_view text) {
@@ -62,40 +70,55 @@ int32_t type_of(const Vocabulary& vocabulary, size_t id) {
   return vocabulary.types.empty() ? int32_t{kTokenNormal} : vocabulary.types[id];
 }
 
-// Appends the merges that make `piece`, ordered by the ids of their parts.
-void add_merges_of(const std::string& piece, int32_t id, float score, const Substrings& pieces,
-                   const std::vector<uint64_t>& powers, std::vector<Ranked>& out) {
-  std::vector<uint64_t> prefix(piece.size() + 1, 0);
-  for (size_t i = 0; i < piece.size(); ++i)
-    prefix[i + 1] = prefix[i] * kBase + static_cast<uint8_t>(piece[i]) + 1;
-  const auto chars = static_cast<uint16_t>(count_code_points(piece));
-  const size_t begin = out.size();
-  uint16_t left_chars = 0;
-  for (size_t i = 1; i < piece.size(); ++i) {
-    if ((static_cast<uint8_t>(piece[i]) & 0xC0) == 0x80) continue;
-    ++left_chars;
-    const int32_t left = pieces.find(prefix[i]);
-    if (left < 0) continue;
-    const size_t rest = piece.size() - i;
-    const int32_t right = pieces.find(prefix.back() - prefix[i] * powers[rest]);
-    if (right < 0) continue;
-    const auto right_chars = static_cast<uint16_t>(chars - left_chars);
-    out.push_back({score, left_chars, right_chars, {left, right, id}});
+// Finds the two pieces that each piece can be made of.
+class Splitter {
+ public:
+  Splitter(const Substrings& pieces, size_t bytes_max)
+      : pieces_(pieces), powers_(bytes_max + 1, 1), prefix_(bytes_max + 1, 0) {
+    for (size_t i = 1; i <= bytes_max; ++i) powers_[i] = powers_[i - 1] * kBase;
   }
-  std::sort(
-      out.begin() + static_cast<ptrdiff_t>(begin), out.end(), [](const Ranked& a, const Ranked& b) {
-        return std::pair(a.merge.left, a.merge.right) < std::pair(b.merge.left, b.merge.right);
-      });
-}
+
+  // Appends the merges that make `piece`, most characters on the left first.
+  void add_merges_of(std::string_view piece, int32_t id, std::vector<Ranked>& out) {
+    cuts_.clear();
+    for (size_t i = 0; i < piece.size(); ++i) {
+      if (i > 0 && (static_cast<uint8_t>(piece[i]) & 0xC0) != 0x80) {
+        cuts_.push_back(i);
+        pieces_.expect(prefix_[i]);
+      }
+      prefix_[i + 1] = prefix_[i] * kBase + static_cast<uint8_t>(piece[i]) + 1;
+    }
+    const uint64_t whole = prefix_[piece.size()];
+    const auto rest_of = [&](size_t at) {
+      return whole - prefix_[at] * powers_[piece.size() - at];
+    };
+    for (const size_t at : cuts_) pieces_.expect(rest_of(at));
+    for (size_t n = cuts_.size(); n-- > 0;) {
+      const int32_t left = pieces_.find(prefix_[cuts_[n]]);
+      if (left < 0) continue;
+      const int32_t right = pieces_.find(rest_of(cuts_[n]));
+      if (right < 0) continue;
+      out.push_back({static_cast<uint16_t>(n + 1),
+                     static_cast<uint16_t>(cuts_.size() - n),
+                     {left, right, id}});
+    }
+  }
+
+ private:
+  const Substrings& pieces_;
+  std::vector<uint64_t> powers_;  // Of kBase.
+  std::vector<uint64_t> prefix_;  // Hashes of the piece's beginnings.
+  std::vector<size_t> cuts_;      // Where its characters begin, but for the first.
+};
 
 }  // namespace
 
 bool is_blank_piece(const Vocabulary& vocabulary, size_t id) {
   return type_of(vocabulary, id) == kTokenUserDefined &&
-         vocabulary.tokens[id].find(' ') != std::string::npos;
+         vocabulary.tokens[id].find(' ') != std::string_view::npos;
 }
 
-std::string piece_spelling(const std::string& token) {
+std::string piece_spelling(std::string_view token) {
   std::string out;
   for (const char c : token) {
     if (c == ' ') {
@@ -109,36 +132,46 @@ std::string piece_spelling(const std::string& token) {
 
 Result<std::vector<ScoreMerge>> merges_of_scores(const Vocabulary& vocabulary) {
   const size_t count = vocabulary.tokens.size();
-  Substrings pieces(count);
+  std::string blanks;
+  const auto spelling = [&](size_t i) -> std::string_view {
+    if (!is_blank_piece(vocabulary, i)) return vocabulary.tokens[i];
+    return blanks = piece_spelling(vocabulary.tokens[i]);
+  };
+  Substrings known(count);
   size_t bytes_max = 1;
-  std::vector<std::string> spellings(count);
+  std::vector<Piece> pieces;
+  pieces.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     const bool blank = is_blank_piece(vocabulary, i);
-    if (type_of(vocabulary, i) != kTokenNormal && !blank) continue;
-    spellings[i] = blank ? piece_spelling(vocabulary.tokens[i]) : vocabulary.tokens[i];
-    bytes_max = std::max(bytes_max, spellings[i].size());
-    if (!spellings[i].empty()) pieces.add(hash_of(spellings[i]), static_cast<int32_t>(i));
+    const std::string_view piece = spelling(i);
+    if ((type_of(vocabulary, i) != kTokenNormal && !blank) || piece.empty()) continue;
+    bytes_max = std::max(bytes_max, piece.size());
+    known.add(hash_of(piece), static_cast<int32_t>(i));
+    float score = vocabulary.scores.empty() ? -static_cast<float>(i) : vocabulary.scores[i];
+    if (blank) score = std::numeric_limits<float>::infinity();
+    if (std::isnan(score)) score = -std::numeric_limits<float>::infinity();
+    pieces.push_back({static_cast<int32_t>(i), score});
   }
-  std::vector<uint64_t> powers(bytes_max + 1, 1);
-  for (size_t i = 1; i <= bytes_max; ++i) powers[i] = powers[i - 1] * kBase;
-  std::vector<Ranked> ranked;
-  for (size_t i = 0; i < count; ++i) {
-    if (spellings[i].empty()) continue;
-    const float score = is_blank_piece(vocabulary, i) ? std::numeric_limits<float>::infinity()
-                        : vocabulary.scores.empty()   ? -static_cast<float>(i)
-                                                      : vocabulary.scores[i];
-    add_merges_of(spellings[i], static_cast<int32_t>(i), score, pieces, powers, ranked);
-    if (ranked.size() > kScoreMergesMax)
-      return Error(ErrorCode::kTooLarge,
-                   fmt::format("the vocabulary implies more than {} merges", kScoreMergesMax));
-  }
-  std::ranges::stable_sort(ranked, [](const Ranked& a, const Ranked& b) {
-    if (a.score != b.score) return a.score > b.score;
-    return std::pair(a.left_chars, a.right_chars) > std::pair(b.left_chars, b.right_chars);
-  });
+  const auto before = [](const Piece& a, const Piece& b) { return a.score > b.score; };
+  if (!std::ranges::is_sorted(pieces, before)) std::ranges::stable_sort(pieces, before);
+  Splitter splitter(known, bytes_max);
   std::vector<ScoreMerge> merges;
-  merges.reserve(ranked.size());
-  for (const Ranked& one : ranked) merges.push_back(one.merge);
+  std::vector<Ranked> ranked;  // Of pieces of one score.
+  for (size_t i = 0; i < pieces.size();) {
+    ranked.clear();
+    const size_t begin = i;
+    for (; i < pieces.size() && (i == begin || pieces[i].score == pieces[begin].score); ++i) {
+      splitter.add_merges_of(spelling(static_cast<size_t>(pieces[i].id)), pieces[i].id, ranked);
+      if (merges.size() + ranked.size() > kScoreMergesMax)
+        return Error(ErrorCode::kTooLarge,
+                     fmt::format("the vocabulary implies more than {} merges", kScoreMergesMax));
+    }
+    if (i - begin > 1)
+      std::ranges::stable_sort(ranked, [](const Ranked& a, const Ranked& b) {
+        return std::pair(a.left_chars, a.right_chars) > std::pair(b.left_chars, b.right_chars);
+      });
+    for (const Ranked& one : ranked) merges.push_back(one.merge);
+  }
   return merges;
 }
 

@@ -26,6 +26,6 @@ Result<std::vector<ScoreMerge>> merges_of_scores(const Vocabulary& vocabulary);
 bool is_blank_piece(const Vocabulary& vocabulary, size_t id);
 
 // The token's spelling with every space as "▁".
-std::string piece_spelling(const std::string& token);
+std::string piece_spelling(std::string_view token);
 
 }  // namespace altlas::text

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "text/byte_spelling.h"
 #include "text/families.h"
 #include "text/normalizer.h"
 #include "text/pretokenizer.h"
 #include "text/score_merges.h"
 #include "text/special_tokens.h"
+#include "text/spelling_index.h"
 #include "text/utf8.h"
 #include "text/word_model.h"
 
@@ -28,13 +30,37 @@ constexpr size_t kTokenBytesMax = 4096;
 constexpr std::string_view kCleanups[] = {" .",  " ?",   " !",   " ,",  " 'm",
                                           " 's", " 've", " 're", " n't"};
 
+// `token` with " " for every `space`.
+void append_with_spaces(std::string_view token, std::string_view space, std::string& out) {
+  for (size_t at; (at = token.find(space)) != std::string_view::npos;) {
+    out += token.substr(0, at);
+    out += ' ';
+    token.remove_prefix(at + space.size());
+  }
+  out += token;
+}
+
+void append_word_piece(std::string_view token, const Steps& steps, std::string& out) {
+  const std::string& begins = steps.word_prefix;
+  if (!begins.empty() && !token.starts_with(begins)) {
+    out += token;
+  } else if (begins.empty() && token.starts_with(steps.subword_prefix)) {
+    out += token.substr(steps.subword_prefix.size());
+  } else {
+    const std::string shown = " " + std::string(token.substr(begins.size()));
+    const bool clean = steps.cleanup && std::ranges::find(kCleanups, shown) != std::end(kCleanups);
+    out += clean ? std::string_view(shown).substr(1) : std::string_view(shown);
+  }
+}
+
 }  // namespace
 
 Tokenizer::Tokenizer(Vocabulary vocabulary, Steps steps)
     : vocabulary_(std::move(vocabulary)), steps_(std::make_unique<const Steps>(std::move(steps))) {}
 Tokenizer::~Tokenizer() = default;
 
-Result<std::unique_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary) {
+Result<std::unique_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary,
+                                                           TokenizerUse use) {
   Steps steps;
   if (vocabulary.steps) {
     steps = *std::move(vocabulary.steps);
@@ -44,21 +70,23 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary
   }
   std::unique_ptr<Tokenizer> made(new Tokenizer(std::move(vocabulary), std::move(steps)));
   ALTLAS_TRY_VOID(made->check());
-  ALTLAS_TRY_VOID(made->make_parts());
-  made->index();
+  if (use == TokenizerUse::kAll) ALTLAS_TRY_VOID(made->make_parts());
+  made->make_texts();
   made->collect_end_of_generation();
   made->vocabulary_.scores = {};
-  made->vocabulary_.merges = {};
+  made->vocabulary_.merges.clear();
   made->vocabulary_.charsmap = {};
   return std::unique_ptr<const Tokenizer>(std::move(made));
 }
 
 Result<void> Tokenizer::make_parts() {
+  ALTLAS_TRY(SpellingIndex spellings, SpellingIndex::create(vocabulary_.tokens));
+  spellings_ = std::make_unique<const SpellingIndex>(std::move(spellings));
   ALTLAS_TRY(normalizer_, Normalizer::create(steps_->normalizers));
   ALTLAS_TRY(pretokenizer_, Pretokenizer::create(steps_->splits));
   switch (steps_->model) {
     case ModelKind::kBpe: {
-      ALTLAS_TRY(model_, make_bpe(vocabulary_, *steps_));
+      ALTLAS_TRY(model_, make_bpe(vocabulary_, *steps_, *spellings_));
       break;
     }
     case ModelKind::kUnigram: {
@@ -70,6 +98,7 @@ Result<void> Tokenizer::make_parts() {
       break;
     }
   }
+  find_special_tokens();
   return {};
 }
 
@@ -115,38 +144,38 @@ int32_t Tokenizer::type_of(size_t id) const {
   return vocabulary_.types.empty() ? int32_t{kTokenNormal} : vocabulary_.types[id];
 }
 
-// The bytes that a token stands for; a control token's spelling.
-std::string Tokenizer::show(size_t id) const {
-  const std::string& token = vocabulary_.tokens[id];
+// Adds the bytes that a token stands for; a control token's spelling.
+void Tokenizer::append_text(size_t id, std::string& out) const {
+  const std::string_view token = vocabulary_.tokens[id];
   const int32_t type = type_of(id);
-  if (type == kTokenControl) return token;
-  if (type == kTokenUnused || type == kTokenUnknown) return "";
+  if (type == kTokenUnused || type == kTokenUnknown) return;
+  if (type == kTokenControl) {
+    out += token;
+    return;
+  }
   const int32_t byte = type == kTokenUserDefined ? -1 : byte_of_token(token);
-  if (byte >= 0 && (type == kTokenByte || steps_->byte_fallback))
-    return std::string(1, static_cast<char>(byte));
+  if (byte >= 0 && (type == kTokenByte || steps_->byte_fallback)) {
+    out += static_cast<char>(byte);
+    return;
+  }
   switch (steps_->decoder) {
     case DecoderKind::kPlain:
-      return token;
+      out += token;
+      return;
     case DecoderKind::kByteLevel:
-      return type == kTokenUserDefined ? token : bytes_of_letters(token);
-    case DecoderKind::kMetaspace: {
-      std::string out = token;
-      for (size_t at = 0; (at = out.find(steps_->space, at)) != std::string::npos; ++at)
-        out.replace(at, steps_->space.size(), " ");
-      return out;
-    }
-    case DecoderKind::kWordPiece: {
-      const std::string& begins = steps_->word_prefix;
-      if (!begins.empty() && !token.starts_with(begins)) return token;
-      if (begins.empty() && token.starts_with(steps_->subword_prefix))
-        return token.substr(steps_->subword_prefix.size());
-      const std::string out = " " + token.substr(begins.size());
-      for (const std::string_view part : kCleanups)
-        if (steps_->cleanup && out == part) return out.substr(1);
-      return out;
-    }
+      if (type == kTokenUserDefined) {
+        out += token;
+      } else {
+        append_bytes_of_letters(token, out);
+      }
+      return;
+    case DecoderKind::kMetaspace:
+      append_with_spaces(token, steps_->space, out);
+      return;
+    case DecoderKind::kWordPiece:
+      append_word_piece(token, *steps_, out);
+      return;
   }
-  return token;
 }
 
 // Whether a token may stand for more of a text than its own bytes.
@@ -167,18 +196,25 @@ bool Tokenizer::may_shrink() const {
   }();
 }
 
-void Tokenizer::index() {
+void Tokenizer::make_texts() {
+  const size_t count = vocabulary_.tokens.size();
+  text_.reserve(count, vocabulary_.tokens.bytes());
+  for (size_t i = 0; i < count; ++i) {
+    text_.append([&](std::string& out) { append_text(i, out); });
+    token_bytes_max_ = std::max(token_bytes_max_, text_[i].size());
+  }
+  if (may_shrink()) token_bytes_max_ = kEncodeBytesMax;
+  strips_first_space_ = steps_->strip_first_space;
+  adds_bos_ = !steps_->before.empty() && steps_->before.front() == vocabulary_.bos;
+}
+
+void Tokenizer::find_special_tokens() {
   std::vector<SpecialTokens::Entry> special, normalized;
   std::vector<WholeTokenRule> rules = steps_->rules;
   std::ranges::stable_sort(rules, {}, &WholeTokenRule::id);
-  text_.reserve(vocabulary_.tokens.size());
-  sorted_.reserve(vocabulary_.tokens.size());
-  for (size_t i = 0; i < vocabulary_.tokens.size(); ++i) {
-    const std::string& token = vocabulary_.tokens[i];
+  for (size_t i = 0; i < vocabulary_.types.size(); ++i) {
+    const std::string_view token = vocabulary_.tokens[i];
     const auto id = static_cast<int32_t>(i);
-    sorted_.emplace_back(token, id);
-    text_.push_back(show(i));
-    token_bytes_max_ = std::max(token_bytes_max_, text_.back().size());
     const int32_t type = type_of(i);
     const bool control = type == kTokenControl || (type == kTokenUnknown && id == vocabulary_.unk);
     if ((!control && type != kTokenUserDefined) || token.empty()) continue;
@@ -186,7 +222,7 @@ void Tokenizer::index() {
     const WholeTokenRule rule = found != rules.end() && found->id == id ? *found : WholeTokenRule{};
     // A run of spaces is a piece of the text; only one spelled as in the vocabulary is matched.
     const bool blank = steps_->merges_from_scores && is_blank_piece(vocabulary_, i);
-    SpecialTokens::Entry entry{blank ? piece_spelling(token) : token,
+    SpecialTokens::Entry entry{blank ? piece_spelling(token) : std::string(token),
                                id,
                                control,
                                rule.strip_left,
@@ -194,25 +230,24 @@ void Tokenizer::index() {
                                rule.single_word};
     if (!rule.normalized || control) {
       special.push_back(std::move(entry));
-    } else if (const auto text = normalizer_->apply(token); text.ok() && !text->empty()) {
+    } else if (const auto text = normalizer_->apply(std::string(token));
+               text.ok() && !text->empty()) {
       entry.text = *text;
       normalized.push_back(std::move(entry));
     }
   }
-  std::ranges::sort(sorted_);
   specials_ = std::make_unique<SpecialTokens>(std::move(special));
   normalized_specials_ = std::make_unique<SpecialTokens>(std::move(normalized));
-  if (may_shrink()) token_bytes_max_ = kEncodeBytesMax;
-  strips_first_space_ = steps_->strip_first_space;
-  adds_bos_ = !steps_->before.empty() && steps_->before.front() == vocabulary_.bos;
 }
 
 void Tokenizer::collect_end_of_generation() {
   auto& ids = end_of_generation_;
   ids = vocabulary_.end_of_generation;
   ids.push_back(vocabulary_.eos);
-  for (const std::string_view name : kEndNames)
-    if (const int32_t id = id_of(name); id >= 0 && is_control(id)) ids.push_back(id);
+  for (size_t i = 0; i < vocabulary_.types.size(); ++i)
+    if (vocabulary_.types[i] == kTokenControl &&
+        std::ranges::find(kEndNames, vocabulary_.tokens[i]) != std::end(kEndNames))
+      ids.push_back(static_cast<int32_t>(i));
   std::erase_if(ids, [](int32_t id) { return id < 0; });
   std::ranges::sort(ids);
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
@@ -250,6 +285,7 @@ Result<std::vector<int32_t>> Tokenizer::encode_segments(std::span<const Segment>
 Result<std::vector<int32_t>> Tokenizer::encode_joined(
     std::string_view text, std::span<const std::pair<size_t, size_t>> plain,
     bool add_special) const {
+  ALTLAS_CHECK(model_ != nullptr, "a tokenizer made to encode");
   if (text.size() > kEncodeBytesMax)
     return Error(ErrorCode::kTooLarge,
                  fmt::format("the text has {} bytes; at most {} can be tokenized", text.size(),
@@ -316,8 +352,8 @@ bool Tokenizer::is_end_of_generation(int32_t id) const {
 }
 
 int32_t Tokenizer::id_of(std::string_view token) const {
-  const auto it = std::ranges::lower_bound(sorted_, std::pair(token, int32_t{0}));
-  return it != sorted_.end() && it->first == token ? it->second : -1;
+  ALTLAS_CHECK(spellings_ != nullptr, "a tokenizer made to encode");
+  return spellings_->find(token);
 }
 
 }  // namespace altlas::text

@@ -33,9 +33,13 @@ struct Segment {
   bool operator==(const Segment&) const = default;
 };
 
+// What a tokenizer is made for. One that only gives text for ids is made much faster.
+enum class TokenizerUse : uint8_t { kAll, kDecode };
+
 class Normalizer;
 class Pretokenizer;
 class SpecialTokens;
+class SpellingIndex;
 class WordModel;
 struct ModelScratch;
 struct Steps;
@@ -43,9 +47,12 @@ struct Steps;
 // Immutable after create; every member may be called from any thread at once.
 class Tokenizer {
  public:
+  // Made with kDecode, encode(), encode_segments() and id_of() must not be called, and the
+  // vocabulary needs no scores and no merges.
   // Errors: kInvalid names the fault of the vocabulary, or the unknown `model` or `pre` with what
   // is supported.
-  static Result<std::unique_ptr<const Tokenizer>> create(Vocabulary vocabulary);
+  static Result<std::unique_ptr<const Tokenizer>> create(Vocabulary vocabulary,
+                                                         TokenizerUse use = TokenizerUse::kAll);
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
@@ -94,8 +101,9 @@ class Tokenizer {
   explicit Tokenizer(Vocabulary vocabulary, Steps steps);
   Result<void> check() const;
   Result<void> make_parts();
-  void index();
-  std::string show(size_t id) const;
+  void make_texts();
+  void find_special_tokens();
+  void append_text(size_t id, std::string& out) const;
   bool may_shrink() const;
   void collect_end_of_generation();
   Result<std::vector<int32_t>> encode_joined(std::string_view text,
@@ -109,12 +117,13 @@ class Tokenizer {
 
   Vocabulary vocabulary_;  // Without its steps, scores, merges and character map.
   std::unique_ptr<const Steps> steps_;
-  std::vector<std::string> text_;                             // [vocab]: what token_text gives.
-  std::vector<std::pair<std::string_view, int32_t>> sorted_;  // Spelling -> id, by spelling.
-  std::vector<int32_t> end_of_generation_;                    // Sorted.
+  StringList text_;                         // [vocab]: what token_text gives.
+  std::vector<int32_t> end_of_generation_;  // Sorted.
   size_t token_bytes_max_ = 1;
   bool strips_first_space_ = false;
   bool adds_bos_ = false;
+  // Null where only text is wanted:
+  std::unique_ptr<const SpellingIndex> spellings_;
   std::unique_ptr<const SpecialTokens> specials_;             // Looked for before normalization,
   std::unique_ptr<const SpecialTokens> normalized_specials_;  // and after it.
   std::unique_ptr<const Normalizer> normalizer_;

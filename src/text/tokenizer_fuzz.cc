@@ -27,12 +27,12 @@ Vocabulary bytes_only(std::string_view pre) {
   for (const char* merge : {"a a", "aa aa", "Ġ a", "t h", "th e"}) {
     const std::string_view text(merge);
     const size_t space = text.find(' ');
-    vocabulary.merges.emplace_back(text);
+    vocabulary.merges.push_back(text);
     vocabulary.tokens.push_back(std::string(text.substr(0, space)) +
                                 std::string(text.substr(space + 1)));
   }
   vocabulary.types.assign(vocabulary.tokens.size(), kTokenNormal);
-  vocabulary.tokens.insert(vocabulary.tokens.end(), {"<|a|>", "<|a|><|b|>", "<x>"});
+  for (const char* token : {"<|a|>", "<|a|><|b|>", "<x>"}) vocabulary.tokens.push_back(token);
   vocabulary.types.insert(vocabulary.types.end(),
                           {kTokenControl, kTokenControl, kTokenUserDefined});
   return vocabulary;
@@ -42,7 +42,7 @@ Vocabulary bytes_only(std::string_view pre) {
 Vocabulary pieces(bool prefix) {
   Vocabulary vocabulary{.model = "llama", .unk = 0, .add_space_prefix = prefix};
   const auto add = [&](std::string token, int32_t type, float score) {
-    vocabulary.tokens.push_back(std::move(token));
+    vocabulary.tokens.push_back(token);
     vocabulary.types.push_back(type);
     vocabulary.scores.push_back(score);
   };

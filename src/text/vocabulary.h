@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "text/steps.h"
+#include "text/string_list.h"
 
 namespace altlas::text {
 
@@ -26,12 +27,12 @@ struct Vocabulary {
   // tokenizer.ggml.model: "gpt2" (byte-level BPE), "llama" (SentencePiece BPE), "t5" (Unigram),
   // "bert" (WordPiece), "gemma4" (BPE over characters). Not looked at where `steps` are given.
   std::string model;
-  std::string pre;  // tokenizer.ggml.pre, for "gpt2": "qwen2", "llama-bpe", "gpt-2", ...
-  std::vector<std::string> tokens;  // Text of token i, spelled as the file spells it.
-  std::vector<int32_t> types;       // TokenType of token i; empty means all normal.
-  std::vector<float> scores;        // SentencePiece only: of token i.
-  std::vector<std::string> merges;  // BPE only: "left right", most important first.
-  int32_t bos = -1;                 // Ids; -1 where the model has none.
+  std::string pre;             // tokenizer.ggml.pre, for "gpt2": "qwen2", "llama-bpe", "gpt-2", ...
+  StringList tokens;           // Text of token i, spelled as the file spells it.
+  std::vector<int32_t> types;  // TokenType of token i; empty means all normal.
+  std::vector<float> scores;   // SentencePiece only: of token i.
+  StringList merges;           // BPE only: "left right", most important first.
+  int32_t bos = -1;            // Ids; -1 where the model has none.
   int32_t eos = -1;
   int32_t pad = -1;
   int32_t unk = -1;

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "text/bpe_merges.h"
+#include "text/spelling_index.h"
 #include "text/vocabulary.h"
 
 namespace altlas::text {
@@ -33,8 +34,10 @@ class WordModel {
                               std::vector<int32_t>& out) const = 0;
 };
 
-// `vocabulary` may go away afterwards. Errors: kInvalid naming what is wrong with it.
-Result<std::unique_ptr<const WordModel>> make_bpe(const Vocabulary& vocabulary, const Steps& steps);
+// `vocabulary` may go away afterwards; `ids` is that of its tokens and outlives the model. Errors:
+// kInvalid naming what is wrong with it.
+Result<std::unique_ptr<const WordModel>> make_bpe(const Vocabulary& vocabulary, const Steps& steps,
+                                                  const SpellingIndex& ids);
 Result<std::unique_ptr<const WordModel>> make_unigram(const Vocabulary& vocabulary,
                                                       const Steps& steps);
 Result<std::unique_ptr<const WordModel>> make_word_piece(const Vocabulary& vocabulary,

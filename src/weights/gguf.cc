@@ -173,10 +173,7 @@ class GgufParser {
   }
 
   Result<void> elements(std::string_view key, const GgufValue& value) {
-    if (value.element == GgufType::kString) {
-      for (uint64_t i = 0; i < value.count; ++i) ALTLAS_TRY_VOID(skip_text(key));
-      return {};
-    }
+    if (value.element == GgufType::kString) return skip_texts(key, value.count);
     // No overflow: the count was bounded above.
     const uint64_t bytes = value.count * kTypeBytes[static_cast<size_t>(value.element)];
     if (bytes > left())
@@ -191,13 +188,15 @@ class GgufParser {
     return {};
   }
 
-  Result<void> skip_text(std::string_view key) {
-    const uint64_t length = left() < 8 ? 0 : load<uint64_t>(bytes_.data() + position_);
-    if (left() < 8 || length > left() - 8)
-      return bad(position_,
-                 fmt::format("a string of metadata {} claims {} bytes, but only {} are left",
-                             shown(key), length, left()));
-    position_ += 8 + length;
+  Result<void> skip_texts(std::string_view key, uint64_t count) {
+    for (uint64_t i = 0; i < count; ++i) {
+      const uint64_t length = left() < 8 ? 0 : load<uint64_t>(bytes_.data() + position_);
+      if (left() < 8 || length > left() - 8)
+        return bad(position_,
+                   fmt::format("a string of metadata {} claims {} bytes, but only {} are left",
+                               shown(key), length, left()));
+      position_ += 8 + length;
+    }
     return {};
   }
 
@@ -437,6 +436,11 @@ Result<std::vector<int64_t>> GgufFile::integers(std::string_view key) const {
   if (value.type != GgufType::kArray || wrong)
     return wrong_type(key, value, "an array of integers");
   std::vector<int64_t> out(value.count);
+  if (value.element == GgufType::kInt32) {  // Types of tokens: as many as a vocabulary has.
+    for (uint64_t i = 0; i < value.count; ++i)
+      out[i] = load<int32_t>(bytes_.data() + value.offset + 4 * i);
+    return out;
+  }
   for (uint64_t i = 0; i < value.count; ++i) {
     ALTLAS_TRY(out[i], integer_at(key, value, i));
   }
