@@ -67,7 +67,7 @@ class Schedule:
         while part := self.next():
             self.take(part)
         self.show("done", 1.0, 0)
-        self.stream.write("\n")
+        self.stream.write("\n" * self.stream.isatty())
 
     def next(self):
         left = self.seconds - self.elapsed()

@@ -89,7 +89,7 @@ def serve_once(engine):
         process = engine.server(port, log)
         try:
             return asyncio.run(_rows(engine, f"http://127.0.0.1:{port}", process, started))
-        except (Failed, aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (Failed, aiohttp.ClientError, asyncio.TimeoutError, KeyError, ValueError) as error:
             log.seek(0)
             raise Failed(f"{engine.key}, server: {error}: {log.read()[-2000:]}") from error
         finally:
