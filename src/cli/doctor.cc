@@ -39,10 +39,10 @@ void say_machine(const device::Machine& machine) {
              machine.cpu_model.empty() ? "unknown" : printable(machine.cpu_model), machine.cores,
              machine.cores == 1 ? "" : "s");
   std::string simd;
-  for (const ops::SimdTarget target :
-       {ops::SimdTarget::kScalar, ops::SimdTarget::kAvx2, ops::SimdTarget::kAvx512Vnni}) {
+  for (const ops::SimdTarget target : ops::simd_targets()) {
     if (!ops::simd_supported(target)) continue;
-    simd += fmt::format("{}{}{}", simd.empty() ? "" : ", ", ops::to_string(target),
+    simd += fmt::format("{}{}{}{}", simd.empty() ? "" : ", ", ops::to_string(target),
+                        ops::simd_keeps_bits(target) ? "" : " (other bits)",
                         target == ops::simd_target() ? " (used)" : "");
   }
   fmt::print("simd       {}\n", simd);

@@ -1,18 +1,30 @@
 #include "ops/simd.h"
 
 #include <hwy/targets.h>
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 #include <atomic>
 #include <string>
 
+#include "ops/amx.h"
+
 namespace altlas::ops {
 namespace {
 
-constexpr SimdTarget kTargets[] = {SimdTarget::kScalar, SimdTarget::kAvx2, SimdTarget::kAvx512Vnni};
+constexpr SimdTarget kTargets[] = {
+    SimdTarget::kScalar, SimdTarget::kAvx2, SimdTarget::kAvx512Vnni, SimdTarget::kAvx512Bf16,
+    SimdTarget::kAmx,    SimdTarget::kNeon, SimdTarget::kNeonDotprod};
+// Chosen unasked, the best first.
+constexpr SimdTarget kAutomatic[] = {SimdTarget::kAvx512Vnni, SimdTarget::kAvx2,
+                                     SimdTarget::kNeonDotprod, SimdTarget::kNeon};
 
 SimdTarget best() {
-  if (simd_supported(SimdTarget::kAvx512Vnni)) return SimdTarget::kAvx512Vnni;
-  return simd_supported(SimdTarget::kAvx2) ? SimdTarget::kAvx2 : SimdTarget::kScalar;
+  for (const SimdTarget target : kAutomatic) {
+    if (simd_supported(target)) return target;
+  }
+  return SimdTarget::kScalar;
 }
 
 std::atomic<SimdTarget>& current() {
@@ -20,21 +32,53 @@ std::atomic<SimdTarget>& current() {
   return target;
 }
 
-// What Highway may use: nothing above the chosen target. The scalar fallback is always in its
-// tables.
+// What Highway may use: nothing above the chosen target. The fallback (the portable code, or the
+// least that the architecture has) is always in its tables.
 int64_t highway_targets(SimdTarget target) {
   constexpr int64_t kFallback = HWY_EMU128 | HWY_SCALAR;
-#if defined(__x86_64__)
   constexpr int64_t kUpToAvx2 = HWY_AVX2 | HWY_SSE4 | HWY_SSSE3 | kFallback;
-  if (target == SimdTarget::kAvx2) return kUpToAvx2;
-  if (target == SimdTarget::kAvx512Vnni) return HWY_AVX3 | HWY_AVX3_DL | kUpToAvx2;
-#else
-  static_cast<void>(target);
-#endif
+  switch (target) {
+    case SimdTarget::kScalar:
+      return kFallback;
+    case SimdTarget::kAvx2:
+      return kUpToAvx2;
+    case SimdTarget::kAvx512Vnni:
+    case SimdTarget::kAvx512Bf16:
+    case SimdTarget::kAmx:
+      return HWY_AVX3 | HWY_AVX3_DL | kUpToAvx2;
+    case SimdTarget::kNeon:
+    case SimdTarget::kNeonDotprod:
+      return HWY_NEON | kFallback;
+  }
   return kFallback;
 }
 
+// "a, b" of those for which supported is `wanted`.
+std::string names(bool wanted) {
+  std::string out;
+  for (const SimdTarget target : kTargets) {
+    if (simd_supported(target) != wanted) continue;
+    if (!out.empty()) out += ", ";
+    out += to_string(target);
+  }
+  return out;
+}
+
+#if defined(__x86_64__)
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+bool has_avx512_vnni() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
 }  // namespace
+
+std::span<const SimdTarget> simd_targets() { return kTargets; }
 
 std::string_view to_string(SimdTarget target) {
   switch (target) {
@@ -44,40 +88,57 @@ std::string_view to_string(SimdTarget target) {
       return "avx2";
     case SimdTarget::kAvx512Vnni:
       return "avx512_vnni";
+    case SimdTarget::kAvx512Bf16:
+      return "avx512_bf16";
+    case SimdTarget::kAmx:
+      return "amx";
+    case SimdTarget::kNeon:
+      return "neon";
+    case SimdTarget::kNeonDotprod:
+      return "neon_dotprod";
   }
   return "?";
 }
+
+std::string supported_simd_targets() { return names(true); }
 
 Result<SimdTarget> parse_simd_target(std::string_view name) {
   for (const SimdTarget target : kTargets) {
     if (name == to_string(target)) return target;
   }
   return invalid("unknown SIMD target \"" + std::string(name.substr(0, 40)) +
-                 "\": scalar, avx2 or avx512_vnni");
+                 "\": this machine can run " + names(true) + "; others can run " + names(false));
 }
 
 bool simd_supported(SimdTarget target) {
   if (target == SimdTarget::kScalar) return true;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
-  if (target == SimdTarget::kAvx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vnni");
-#else
-  return false;
+  if (target == SimdTarget::kAvx2) return has_avx2();
+  if (target == SimdTarget::kAvx512Vnni) return has_avx512_vnni();
+  if (target == SimdTarget::kAvx512Bf16)
+    return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16");
+  if (target == SimdTarget::kAmx) return has_avx512_vnni() && amx_missing().empty();
+#elif defined(__aarch64__)
+  if (target == SimdTarget::kNeon) return true;
+  if (target == SimdTarget::kNeonDotprod) return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif
+  return false;
 }
+
+bool simd_keeps_bits(SimdTarget target) { return target != SimdTarget::kAvx512Bf16; }
 
 SimdTarget simd_target() { return current().load(std::memory_order_relaxed); }
 
 Result<void> set_simd_target(SimdTarget target) {
   if (!simd_supported(target)) {
-    return Error(ErrorCode::kUnsupported, "this CPU cannot run " + std::string(to_string(target)) +
-                                              "; it can run " + std::string(to_string(best())) +
-                                              " and below");
+    std::string message = "this machine cannot run " + std::string(to_string(target)) +
+                          "; it can run " + supported_simd_targets();
+    if (target == SimdTarget::kAmx) message += " (" + amx_missing() + ")";
+    return Error(ErrorCode::kUnsupported, std::move(message));
+  }
+  if (target == SimdTarget::kAmx) {
+    if (Result<void> lent = amx_request(); !lent.ok()) return lent;
   }
   // With the mask set by this call, targets that the CPU lacks must not come in: keep what it has.
   hwy::SetSupportedTargetsForTest(0);

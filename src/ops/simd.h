@@ -2,24 +2,41 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
 
 namespace altlas::ops {
 
-enum class SimdTarget : uint8_t { kScalar, kAvx2, kAvx512Vnni };
+enum class SimdTarget : uint8_t {
+  kScalar,
+  kAvx2,
+  kAvx512Vnni,
+  kAvx512Bf16,   // As kAvx512Vnni; products of BF16 weights by VDPBF16PS.
+  kAmx,          // As kAvx512Vnni; products of quantised weights by tiles.
+  kNeon,         // Every arm64 CPU.
+  kNeonDotprod,  // With SDOT.
+};
 
-// "scalar", "avx2", "avx512_vnni".
+// All of them, those of other machines too.
+std::span<const SimdTarget> simd_targets();
+// "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx", "neon", "neon_dotprod".
 std::string_view to_string(SimdTarget target);
-// Errors: kInvalid, naming the known ones.
+// Errors: kInvalid, naming those that this machine can run and those that others can.
 Result<SimdTarget> parse_simd_target(std::string_view name);
 // True if this CPU and operating system can run it.
 bool simd_supported(SimdTarget target);
-// The best supported one until set_simd_target chose another.
+// "scalar, avx2": what this machine can run.
+std::string supported_simd_targets();
+// True for the targets that give the same bits as kScalar. The others are never chosen unasked.
+bool simd_keeps_bits(SimdTarget target);
+// The best supported one that keeps the bits, until set_simd_target chose another. AMX is left to
+// who asks for it.
 SimdTarget simd_target();
 // Restricts Highway's dispatch as well. Call it while no kernel runs. Errors: kUnsupported if this
-// CPU lacks it.
+// machine cannot run it, naming those that it can.
 Result<void> set_simd_target(SimdTarget target);
 
 }  // namespace altlas::ops

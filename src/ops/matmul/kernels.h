@@ -19,6 +19,9 @@ MatmulKernels matmul_kernels_scalar();  // The reference: it defines the bits.
 #if defined(__x86_64__)
 MatmulKernels matmul_kernels_avx2();
 MatmulKernels matmul_kernels_avx512();
+#elif defined(__aarch64__)
+MatmulKernels matmul_kernels_neon();
+MatmulKernels matmul_kernels_neon_dotprod();
 #endif
 
 // Sanitizers make the large tiles take minutes to compile: there only small ones exist.

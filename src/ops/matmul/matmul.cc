@@ -11,9 +11,16 @@ MatmulKernels kernels() {
   switch (simd_target()) {
 #if defined(__x86_64__)
     case SimdTarget::kAvx512Vnni:
+    case SimdTarget::kAvx512Bf16:
+    case SimdTarget::kAmx:
       return matmul_kernels_avx512();
     case SimdTarget::kAvx2:
       return matmul_kernels_avx2();
+#elif defined(__aarch64__)
+    case SimdTarget::kNeonDotprod:
+      return matmul_kernels_neon_dotprod();
+    case SimdTarget::kNeon:
+      return matmul_kernels_neon();
 #endif
     default:
       return matmul_kernels_scalar();

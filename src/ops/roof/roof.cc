@@ -5,13 +5,15 @@
 #include "ops/simd.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace altlas::ops {
 namespace {
 
-constexpr int kChains = 16;      // Independent sums: enough to hide every latency.
-constexpr uint64_t kBlock = 64;  // Instructions of each chain in a round.
+constexpr int kChains = 16;                       // Independent sums: enough to hide every latency.
+constexpr uint64_t kBlock = 64;                   // Instructions of each chain in a round.
 [[maybe_unused]] constexpr size_t kAhead = 4096;  // Bytes of linear prefetch.
 
 // Portable forms, for the scalar target and other machines.
@@ -119,30 +121,100 @@ ALTLAS_AVX512 uint64_t float_avx512(uint64_t rounds, uint64_t& sink) {
   for (const __m512 sum : sums) sink += static_cast<uint64_t>(_mm512_cvtss_f32(sum) != 0);
   return rounds * kBlock * kChains * 16;
 }
+
+bool wide() {
+  const SimdTarget target = simd_target();
+  return target != SimdTarget::kScalar && target != SimdTarget::kAvx2;
+}
+#elif defined(__aarch64__)
+#if defined(__clang__)
+#define ALTLAS_DOTPROD __attribute__((target("dotprod")))
+#else
+#define ALTLAS_DOTPROD __attribute__((target("+dotprod")))
+#endif
+
+uint64_t read_neon(std::span<const std::byte> memory, uint64_t& sink) {
+  uint64x2_t sums[8];
+  for (uint64x2_t& sum : sums) sum = vdupq_n_u64(0);
+  size_t at = 0;
+  for (; at + 128 <= memory.size(); at += 128) {
+    const auto* lines = reinterpret_cast<const uint64_t*>(memory.data() + at);
+    __builtin_prefetch(memory.data() + at + kAhead, 0, 3);
+    __builtin_prefetch(memory.data() + at + kAhead + 64, 0, 3);
+    for (int i = 0; i < 8; ++i) sums[i] = vaddq_u64(sums[i], vld1q_u64(lines + 2 * i));
+  }
+  for (const uint64x2_t sum : sums) sink += vaddvq_u64(sum);
+  return at;
+}
+// The best case without a dot product instruction: 16-bit sums of many products.
+uint64_t int8_neon(uint64_t rounds, uint64_t& sink) {
+  int16x8_t sums[kChains];
+  for (int16x8_t& sum : sums) sum = vdupq_n_s16(0);
+  int8x8_t a = vdup_n_s8(static_cast<int8_t>(sink & 63));
+  const int8x8_t b = vdup_n_s8(1);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r) {
+    for (int16x8_t& sum : sums) {
+      asm volatile("" : "+w"(a));  // Or one product would serve all chains.
+      sum = vmlal_s8(sum, a, b);
+    }
+  }
+  for (const int16x8_t sum : sums) sink += static_cast<uint16_t>(vaddvq_s16(sum));
+  return rounds * kBlock * kChains * 8;
+}
+ALTLAS_DOTPROD uint64_t int8_dotprod(uint64_t rounds, uint64_t& sink) {
+  int32x4_t sums[kChains];
+  for (int32x4_t& sum : sums) sum = vdupq_n_s32(0);
+  int8x16_t a = vdupq_n_s8(static_cast<int8_t>(sink & 127));
+  const int8x16_t b = vdupq_n_s8(3);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r) {
+    for (int32x4_t& sum : sums) {
+      asm volatile("" : "+w"(a));
+      sum = vdotq_s32(sum, a, b);
+    }
+  }
+  for (const int32x4_t sum : sums) sink += static_cast<uint32_t>(vaddvq_s32(sum));
+  return rounds * kBlock * kChains * 16;
+}
+uint64_t float_neon(uint64_t rounds, uint64_t& sink) {
+  float32x4_t sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = vdupq_n_f32(static_cast<float>(i));
+  const float32x4_t a = vdupq_n_f32(0.5f + static_cast<float>(sink & 1)), b = vdupq_n_f32(0.25f);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r)
+    for (float32x4_t& sum : sums) sum = vfmaq_f32(b, sum, a);
+  for (const float32x4_t sum : sums) sink += static_cast<uint64_t>(vgetq_lane_f32(sum, 0) != 0);
+  return rounds * kBlock * kChains * 4;
+}
 #endif
 
 }  // namespace
 
 uint64_t roof_read(std::span<const std::byte> memory, uint64_t& sink) {
 #if defined(__x86_64__)
-  if (simd_target() == SimdTarget::kAvx512Vnni) return read_avx512(memory, sink);
+  if (wide()) return read_avx512(memory, sink);
   if (simd_target() == SimdTarget::kAvx2) return read_avx2(memory, sink);
+#elif defined(__aarch64__)
+  if (simd_target() != SimdTarget::kScalar) return read_neon(memory, sink);
 #endif
   return read_plain(memory, sink);
 }
 
 uint64_t roof_int8(uint64_t rounds, uint64_t& sink) {
 #if defined(__x86_64__)
-  if (simd_target() == SimdTarget::kAvx512Vnni) return int8_avx512(rounds, sink);
+  if (wide()) return int8_avx512(rounds, sink);
   if (simd_target() == SimdTarget::kAvx2) return int8_avx2(rounds, sink);
+#elif defined(__aarch64__)
+  if (simd_target() == SimdTarget::kNeonDotprod) return int8_dotprod(rounds, sink);
+  if (simd_target() != SimdTarget::kScalar) return int8_neon(rounds, sink);
 #endif
   return int8_plain(rounds, sink);
 }
 
 uint64_t roof_float(uint64_t rounds, uint64_t& sink) {
 #if defined(__x86_64__)
-  if (simd_target() == SimdTarget::kAvx512Vnni) return float_avx512(rounds, sink);
+  if (wide()) return float_avx512(rounds, sink);
   if (simd_target() == SimdTarget::kAvx2) return float_avx2(rounds, sink);
+#elif defined(__aarch64__)
+  if (simd_target() != SimdTarget::kScalar) return float_neon(rounds, sink);
 #endif
   return float_plain(rounds, sink);
 }
