@@ -12,6 +12,7 @@ inline constexpr size_t kAttentionTile =
     128;  // Keys between two merges; tile edges are at its multiples.
 inline constexpr size_t kAttentionRowsMax =
     32;  // Query rows (heads of a group x tokens) of one call, or one token's.
+inline constexpr size_t kAttentionPassRows = 8;  // Rows whose scores a thread holds, at most.
 
 struct AttentionShape {
   uint32_t q_heads = 1;  // A multiple of layout.kv_heads.

@@ -56,30 +56,73 @@ struct LoadQ8 {
 // Where 16 tokens of a KV head lie.
 template <class T>
 struct Group {
-  const T* keys;                           // [head_dim][16]
-  const T* values;                         // Of the first token; [tokens][head_dim]
+  const T* keys = nullptr;                 // [head_dim][16]
+  const T* values = nullptr;               // Of the first token; [tokens][head_dim]
   const uint16_t* key_scales = nullptr;    // [scales][16]
   const uint16_t* value_scales = nullptr;  // [tokens][scales]
 };
 
-// Key groups that one pass scores, and query rows of one pass: as many sums as the registers hold.
-constexpr size_t kPassGroups = kLanes == 16 ? 2 : 1;
-constexpr size_t kPassVectors = kPassGroups * kParts;
-constexpr size_t kPassRows = kLanes == 16 ? 8 : 4;
+// Query rows of one pass: as many sums as the registers hold beside two vectors of keys.
+constexpr size_t kPassRows = kLanes == 16 ? kAttentionPassRows : 6;
+// Key groups that a pass of R rows scores, and vectors of columns that it weighs: fewer rows take
+// more, or each addition would wait for the one before it.
+constexpr size_t pass_groups(size_t rows) {
+  if (kLanes == 16) return rows <= 2 ? 8 : rows <= 4 ? 4 : 2;
+  return rows == 1 ? 4 : rows == 2 ? 2 : 1;
+}
+constexpr size_t pass_columns(size_t rows) {
+  if (kLanes == 16) return rows <= 4 ? 4 : 2;
+  return rows <= 2 ? 4 : 2;
+}
 
-// score[r][j] = q[r] . key j for 16 * kPassGroups keys; q: [R, dim], score: row stride
+// Keys [first, last) of a tile, relative to its edge.
+struct Seen {
+  size_t first = 0;
+  size_t last = 0;  // 0: none.
+};
+
+// A tile's keys and values of one head.
+template <class Load>
+struct Tile {
+  Group<typename Load::T> groups[kTileGroups] =
+      {};  // Those that no row sees repeat one that is seen.
+  size_t dim = 0;
+  size_t scales = 0;
+  const float* value_scales = nullptr;  // [kAttentionTile][scales]
+};
+
+// Rows of a call from one on, kPassRows at most: what they ask, and what the tiles so far, or one
+// alone, come to.
+struct Rows {
+  const float* q;  // [rows, dim], scaled.
+  Seen seen[kPassRows];
+  Seen all;        // Of these rows together.
+  float* score;    // [kPassRows, kAttentionTile]
+  float* sum;      // [rows, dim]
+  float* largest;  // [rows]
+  float* total;    // [rows]
+  bool merges;     // Into what is there.
+};
+
+inline void prefetch(const void* from, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64)
+    __builtin_prefetch(static_cast<const std::byte*>(from) + i);
+}
+
+// score[r][j] = q[r] . key j of G groups of 16 keys; q: [R, dim], score: row stride
 // kAttentionTile.
-template <class Load, size_t R>
-HWY_INLINE void score_rows(const float* HWY_RESTRICT q, size_t dim,
+template <class Load, size_t R, size_t G>
+HWY_INLINE void score_pass(const float* HWY_RESTRICT q, size_t dim,
                            const Group<typename Load::T>* groups, float* HWY_RESTRICT score) {
+  constexpr size_t V = G * kParts;
   const F32x16 d;
-  Vec16 sum[R][kPassVectors];
-  Vec16 scale[kPassVectors];
+  Vec16 sum[R][V];
+  Vec16 scale[V];
   for (size_t r = 0; r < R; ++r)
-    for (size_t v = 0; v < kPassVectors; ++v) sum[r][v] = hn::Zero(d);
+    for (size_t v = 0; v < V; ++v) sum[r][v] = hn::Zero(d);
   for (size_t c = 0; c < dim; ++c) {
-    Vec16 k[kPassVectors];
-    for (size_t v = 0; v < kPassVectors; ++v) {
+    Vec16 k[V];
+    for (size_t v = 0; v < V; ++v) {
       const Group<typename Load::T>& group = groups[v / kParts];
       k[v] = Load::load(group.keys + c * 16 + v % kParts * kLanes);
       if constexpr (Load::kScaled) {
@@ -91,139 +134,160 @@ HWY_INLINE void score_rows(const float* HWY_RESTRICT q, size_t dim,
     }
     for (size_t r = 0; r < R; ++r) {
       const Vec16 x = hn::Set(d, q[r * dim + c]);
-      for (size_t v = 0; v < kPassVectors; ++v) sum[r][v] = fma(x, k[v], sum[r][v]);
+      for (size_t v = 0; v < V; ++v) sum[r][v] = fma(x, k[v], sum[r][v]);
     }
   }
   for (size_t r = 0; r < R; ++r)
-    for (size_t v = 0; v < kPassVectors; ++v)
-      hn::StoreU(sum[r][v], d, score + r * kAttentionTile + v * kLanes);
+    for (size_t v = 0; v < V; ++v) hn::Store(sum[r][v], d, score + r * kAttentionTile + v * kLanes);
 }
 
-template <class Load>
-void score_pass(const float* q, size_t rows, size_t dim, const Group<typename Load::T>* keys,
-                float* score) {
-  for (size_t r = 0; r < rows;) {
-    const size_t left = rows - r;
-    const float* at = q + r * dim;
-    float* to = score + r * kAttentionTile;
-    if constexpr (kPassRows >= 8) {
-      if (left >= 8) {
-        score_rows<Load, 8>(at, dim, keys, to);
-        r += 8;
-        continue;
-      }
-      if (left == 7) return score_rows<Load, 7>(at, dim, keys, to);
-      if (left >= 5) {
-        score_rows<Load, 5>(at, dim, keys, to);
-        r += 5;
-        continue;
-      }
+// Turns one row of scores into weights e^(score - largest); those of keys in `all` that are not
+// seen become 0. Returns the largest; `total` is the weights' sum over 16 virtual lanes.
+HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, Seen all, float softcap,
+                        float& total) {
+  const F32x16 d;
+  const Vec16 none = hn::Set(d, -std::numeric_limits<float>::infinity());
+  const size_t low = seen.first / 16 * 16, high = (seen.last + 15) / 16 * 16;
+  Vec16 most[kParts];
+  for (size_t p = 0; p < kParts; ++p) most[p] = none;
+  for (size_t j = low; j < high; j += 16)
+    for (size_t p = 0; p < kParts; ++p) {
+      const size_t at = j + p * kLanes;
+      Vec16 s = hn::Load(d, score + at);
+      if (softcap > 0) s = capped(s, softcap);
+      if (at < seen.first) s = hn::IfThenElse(hn::FirstN(d, seen.first - at), none, s);
+      if (at + kLanes > seen.last)
+        s = at < seen.last ? hn::IfThenElse(hn::FirstN(d, seen.last - at), s, none) : none;
+      hn::Store(s, d, score + at);
+      most[p] = hn::Max(most[p], s);
     }
-    if (left >= 4) {
-      score_rows<Load, 4>(at, dim, keys, to);
-      r += 4;
-    } else if (left == 3) {
-      return score_rows<Load, 3>(at, dim, keys, to);
-    } else if (left == 2) {
-      return score_rows<Load, 2>(at, dim, keys, to);
-    } else {
-      return score_rows<Load, 1>(at, dim, keys, to);
+  const float largest = largest_of_lanes(most);
+  const Vec16 top = hn::Set(d, largest);
+  Vec16 sums[kParts];
+  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::Zero(d);
+  for (size_t j = low; j < high; j += 16)
+    for (size_t p = 0; p < kParts; ++p) {
+      const Vec16 w = exp_below_max(hn::Sub(hn::Load(d, score + j + p * kLanes), top));
+      hn::Store(w, d, score + j + p * kLanes);
+      sums[p] = hn::Add(sums[p], w);
     }
+  for (size_t j = all.first / 16 * 16; j < low; j += kLanes) hn::Store(hn::Zero(d), d, score + j);
+  for (size_t j = high; j < all.last; j += kLanes) hn::Store(hn::Zero(d), d, score + j);
+  total = sum_of(sums);
+  return largest;
+}
+
+// How a row's tiles so far and the next one count in their sum.
+struct Factors {
+  HWY_ALIGN float old[16];
+  HWY_ALIGN float add[16];
+};
+
+// Merges the largest scores and totals of R rows.
+template <size_t R>
+HWY_INLINE void merge_totals(const Rows& rows, const float* largest, const float* total,
+                             Factors& factors) {
+  const F32x16 d;
+  HWY_ALIGN float before[16] = {};
+  HWY_ALIGN float most[16];
+  std::copy(rows.largest, rows.largest + R, before);
+  for (size_t r = 0; r < R; r += kLanes) {
+    const Vec16 old = hn::Load(d, before + r), add = hn::Load(d, largest + r),
+                top = hn::IfThenElse(hn::Lt(old, add), add, old);
+    hn::Store(exp_below_max(hn::Sub(old, top)), d, factors.old + r);
+    hn::Store(exp_below_max(hn::Sub(add, top)), d, factors.add + r);
+    hn::Store(top, d, most + r);
+  }
+  for (size_t r = 0; r < R; ++r) {
+    if (rows.seen[r].last == 0) continue;
+    rows.total[r] = std::fma(total[r], factors.add[r], rows.total[r] * factors.old[r]);
+    rows.largest[r] = most[r];
   }
 }
 
-// sum[r][0 … V * kLanes) = sum over keys [first, last) of weight[r][j] * value[j]; keys in
-// ascending order.
+// The sum over the keys that the rows see of weight[r][j] * value[j], keys in ascending order, of V
+// vectors of columns. next: groups whose keys are asked for from memory, or null.
 template <class Load, size_t R, size_t V>
-HWY_INLINE void weigh(const float* HWY_RESTRICT weight, const Group<typename Load::T>* groups,
-                      size_t dim, size_t column, size_t first, size_t last,
-                      float* HWY_RESTRICT out) {
+HWY_INLINE void weigh_pass(const Tile<Load>& tile, const Rows& rows, const Factors& factors,
+                           size_t column, const Tile<Load>* next) {
   const F32x16 d;
-  const size_t scales = (dim + kKvScaleValues - 1) / kKvScaleValues;
+  const size_t dim = tile.dim;
   Vec16 sum[R][V];
   for (size_t r = 0; r < R; ++r)
     for (size_t v = 0; v < V; ++v) sum[r][v] = hn::Zero(d);
-  for (size_t j = first; j < last;) {
-    const size_t end = std::min(last, (j / kKvGroup + 1) * kKvGroup);
-    const Group<typename Load::T>& group = groups[j / kKvGroup];
-    const typename Load::T* value = group.values + j % kKvGroup * dim + column;
+  for (size_t j = rows.all.first; j < rows.all.last;) {
+    const size_t end = std::min(rows.all.last, (j / kKvGroup + 1) * kKvGroup);
+    const typename Load::T* value = tile.groups[j / kKvGroup].values + j % kKvGroup * dim + column;
+    if (next != nullptr)
+      prefetch(next->groups[j / kKvGroup].keys, kKvGroup * dim * sizeof(typename Load::T));
     for (; j < end; ++j, value += dim) {
       Vec16 x[V];
       for (size_t v = 0; v < V; ++v) {
         x[v] = Load::load(value + v * kLanes);
         if constexpr (Load::kScaled)
           x[v] = hn::Mul(
-              x[v], hn::Set(d, float_from_f16(
-                                   group.value_scales[j % kKvGroup * scales +
-                                                      (column + v * kLanes) / kKvScaleValues])));
+              x[v],
+              hn::Set(d,
+                      tile.value_scales[j * tile.scales + (column + v * kLanes) / kKvScaleValues]));
       }
       for (size_t r = 0; r < R; ++r) {
-        const Vec16 w = hn::Set(d, weight[r * kAttentionTile + j]);
+        const Vec16 w = hn::Set(d, rows.score[r * kAttentionTile + j]);
         for (size_t v = 0; v < V; ++v) sum[r][v] = fma(w, x[v], sum[r][v]);
       }
     }
   }
-  for (size_t r = 0; r < R; ++r)
-    for (size_t v = 0; v < V; ++v) hn::StoreU(sum[r][v], d, out + r * dim + column + v * kLanes);
-}
-
-template <class Load, size_t R>
-void weigh_rows(const float* weight, const Group<typename Load::T>* values, size_t dim,
-                size_t first, size_t last, float* out) {
-  constexpr size_t kWide = kLanes == 16 ? 4 : 2;  // Vectors of columns at once.
-  size_t c = 0;
-  for (; c + kWide * kLanes <= dim; c += kWide * kLanes)
-    weigh<Load, R, kWide>(weight, values, dim, c, first, last, out);
-  for (; c < dim; c += kLanes) weigh<Load, R, 1>(weight, values, dim, c, first, last, out);
-}
-
-// Scratch of a call. rows = heads of the group x tokens.
-struct Scratch {
-  float* q;        // [rows, dim], scaled.
-  float* score;    // [rows, kAttentionTile]; weights after softening.
-  float* tile;     // [rows, dim]: the tile's weighted sum.
-  float* sum;      // [rows, dim]: of the tiles so far.
-  float* largest;  // [rows]
-  float* total;    // [rows]
-};
-
-// Keys [first, last) of a tile, relative to its edge.
-struct Seen {
-  size_t first;
-  size_t last;
-};
-
-// Turns one row of scores into weights e^(score - largest); those of keys not in `seen` become 0
-// over [begin, end). Returns the largest; `total` is the weights' sum over 16 virtual lanes.
-HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, size_t begin, size_t end,
-                        float softcap, float& total) {
-  const F32x16 d;
-  HWY_ALIGN float lane[16];
-  constexpr float kNone = -std::numeric_limits<float>::infinity();
-  std::fill(score + begin, score + seen.first, kNone);
-  std::fill(score + seen.last, score + end, kNone);
-  const size_t low = seen.first / 16 * 16, high = (seen.last + 15) / 16 * 16;
-  if (softcap > 0) {
-    for (size_t j = low; j < high; j += kLanes)
-      hn::Store(capped(hn::Load(d, score + j), softcap), d, score + j);
-    std::fill(score + low, score + seen.first, kNone);
-    std::fill(score + seen.last, score + high, kNone);
-  }
-  Vec16 most = hn::Set(d, kNone);
-  for (size_t j = low; j < high; j += kLanes) most = hn::Max(most, hn::Load(d, score + j));
-  const float largest = largest_lane(most);
-  const Vec16 top = hn::Set(d, largest);
-  Vec16 sums[kParts];
-  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::Zero(d);
-  for (size_t j = begin; j < end; j += 16)
-    for (size_t p = 0; p < kParts; ++p) {
-      const Vec16 w = exp(hn::Sub(hn::Load(d, score + j + p * kLanes), top));
-      hn::Store(w, d, score + j + p * kLanes);
-      sums[p] = hn::Add(sums[p], w);
+  for (size_t r = 0; r < R; ++r) {
+    float* out = rows.sum + r * dim + column;
+    if (!rows.merges) {
+      for (size_t v = 0; v < V; ++v) hn::StoreU(sum[r][v], d, out + v * kLanes);
+    } else if (rows.seen[r].last != 0) {
+      const Vec16 a = hn::Set(d, factors.old[r]), b = hn::Set(d, factors.add[r]);
+      for (size_t v = 0; v < V; ++v)
+        hn::Store(fma(sum[r][v], b, hn::Mul(hn::Load(d, out + v * kLanes), a)), d,
+                  out + v * kLanes);
     }
-  for (size_t p = 0; p < kParts; ++p) hn::Store(sums[p], d, lane + p * kLanes);
-  total = sum_lanes(lane);
-  return largest;
+  }
+}
+
+// One tile for R rows. next: the tile that follows, to be asked for from memory; null: none of
+// these is.
+template <class Load, size_t R>
+void attend_rows(const Tile<Load>& tile, const Rows& rows, float softcap, const Tile<Load>* next,
+                 bool fetch) {
+  constexpr size_t G = pass_groups(R), V = pass_columns(R);
+  const size_t dim = tile.dim;
+  for (size_t g = rows.all.first / 16 / G * G; g * 16 < rows.all.last; g += G) {
+    if (fetch)
+      for (size_t i = g; i < g + G; ++i)
+        prefetch(tile.groups[i].values, kKvGroup * dim * sizeof(typename Load::T));
+    score_pass<Load, R, G>(rows.q, dim, tile.groups + g, rows.score + g * 16);
+  }
+  HWY_ALIGN float largest[16] = {}, total[16] = {};
+  Factors factors;
+  for (size_t r = 0; r < R; ++r) {
+    float* score = rows.score + r * kAttentionTile;
+    if (rows.seen[r].last != 0)
+      largest[r] = soften(score, rows.seen[r], rows.all, softcap, total[r]);
+    else
+      std::fill(score + rows.all.first / 16 * 16, score + rows.all.last, 0.0f);
+  }
+  if (rows.merges) {
+    merge_totals<R>(rows, largest, total, factors);
+  } else {
+    std::copy(largest, largest + R, rows.largest);
+    std::copy(total, total + R, rows.total);
+  }
+  size_t c = 0;
+  for (; c + V * kLanes <= dim; c += V * kLanes)
+    weigh_pass<Load, R, V>(tile, rows, factors, c, c == 0 ? next : nullptr);
+  for (; c < dim; c += kLanes) weigh_pass<Load, R, 1>(tile, rows, factors, c, nullptr);
+}
+
+template <class Load, size_t R = kPassRows>
+HWY_INLINE void attend_some_rows(size_t count, const Tile<Load>& tile, const Rows& rows,
+                                 float softcap, const Tile<Load>* next, bool fetch) {
+  if (count == R) return attend_rows<Load, R>(tile, rows, softcap, next, fetch);
+  if constexpr (R > 1) attend_some_rows<Load, R - 1>(count, tile, rows, softcap, next, fetch);
 }
 
 // What the tiles so far come to for one row.
@@ -233,7 +297,7 @@ struct RowState {
   float* total;
 };
 
-// Merges a tile into the tiles before it.
+// Merges a tile into the tiles before it, as merge_totals and weigh_pass do.
 HWY_INLINE void merge(const RowState& row, size_t dim, const float* tile, float largest,
                       float total) {
   const F32x16 d;
@@ -278,53 +342,75 @@ Group<typename Load::T> group_at(const KvLayout& kv, const std::byte* head, size
   return group;
 }
 
-// One tile of all rows: s.tile, and for rows that see some of it largest and total.
+// Scratch of a call. rows = heads of the group x tokens.
+struct Scratch {
+  float* q;             // [rows, dim], scaled.
+  float* sum;           // [rows, dim]: of the tiles so far.
+  float* score;         // [kPassRows, kAttentionTile]; weights after softening.
+  float* value_scales;  // [kAttentionTile, scales]
+  float* largest;       // [rows]
+  float* total;         // [rows]
+};
+
+// Where the tile at `edge` lies, as far as some query of the call sees it.
 template <class Load>
-void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t edge,
-                 const Scratch& s, float* largest, float* total) {
-  using T = typename Load::T;
+Tile<Load> tile_at(const AttentionShape& shape, const AttentionCall& call, size_t edge) {
   const KvLayout& kv = shape.layout;
-  const size_t dim = kv.head_dim, group = shape.group(), rows = group * call.tokens;
-  // Keys that some row sees: from the first query's window to the last query, its own window aside.
-  const size_t all_last = std::min(call.position + call.tokens, edge + kAttentionTile) - edge;
-  const size_t all_first =
-      seen_in_tile(call.position, shape.window, edge).first;  // 0 where it ends before this tile.
-  const size_t begin = all_first / 32 * 32, end = (all_last + 31) / 32 * 32;
-  Group<T> groups[kTileGroups + 1];
-  for (size_t g = begin / 16; g < (all_last + 15) / 16; ++g) {
-    const size_t at =
-        edge + std::max(g * 16, all_first / 16 * 16);  // Blocks before the window may be gone.
+  Tile<Load> tile{.dim = kv.head_dim, .scales = kv.scales()};
+  // Blocks before the first query's window may be gone, those behind the last query not there.
+  const size_t last = std::min(call.position + call.tokens, edge + kAttentionTile) - edge - 1;
+  const size_t first = seen_in_tile(call.position, shape.window, edge).first;
+  for (size_t g = 0; g < kTileGroups; ++g) {
+    const size_t at = edge + std::clamp(g, first / 16, last / 16) * 16;
     const std::byte* head = call.blocks + call.table[at / kv.block_tokens] * call.block_stride +
                             call.kv_head * kv.head_bytes();
-    groups[g] = group_at<Load>(kv, head, at % kv.block_tokens);
+    tile.groups[g] = group_at<Load>(kv, head, at % kv.block_tokens);
   }
-  if ((all_last + 15) / 16 % 2 == 1)
-    groups[(all_last + 15) / 16] = groups[(all_last + 15) / 16 - 1];  // Scored, never used.
-  for (size_t g = begin / 16; g < (all_last + 15) / 16; g += kPassGroups)
-    score_pass<Load>(s.q, rows, dim, groups + g, s.score + g * 16);
-  for (size_t r = 0; r < rows; ++r) {
-    const Seen seen = seen_in_tile(call.position + r / group, shape.window, edge);
-    if (seen.last != 0)
-      largest[r] = soften(s.score + r * kAttentionTile, seen, begin, end, shape.softcap, total[r]);
-    else
-      std::fill(s.score + r * kAttentionTile + begin, s.score + r * kAttentionTile + end, 0.0f);
-  }
-  for (size_t r = 0; r < rows; r += 4) {
-    const float* weight = s.score + r * kAttentionTile;
-    float* out = s.tile + r * dim;
-    switch (std::min<size_t>(4, rows - r)) {
-      case 4:
-        weigh_rows<Load, 4>(weight, groups, dim, all_first, all_last, out);
-        break;
-      case 3:
-        weigh_rows<Load, 3>(weight, groups, dim, all_first, all_last, out);
-        break;
-      case 2:
-        weigh_rows<Load, 2>(weight, groups, dim, all_first, all_last, out);
-        break;
-      default:
-        weigh_rows<Load, 1>(weight, groups, dim, all_first, all_last, out);
+  return tile;
+}
+
+template <class Load>
+void load_value_scales(Tile<Load>& tile, float* out) {
+  const F32x16 d;
+  tile.value_scales = out;
+  for (const auto& group : tile.groups)
+    for (size_t i = 0; i < kKvGroup * tile.scales; i += kLanes, out += kLanes)
+      hn::Store(LoadF16::load(group.value_scales + i), d, out);
+}
+
+// Where a call's tiles go: merged into sum, or each for itself.
+struct Into {
+  float* sum;
+  float* largest;
+  float* total;
+  bool merges;
+};
+
+// One tile of all rows. next: the tile after it, or null.
+template <class Load>
+void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t edge,
+                 Tile<Load>& tile, const Tile<Load>* next, const Scratch& s, const Into& into) {
+  const size_t dim = tile.dim, group = shape.group(), count = group * call.tokens;
+  if constexpr (Load::kScaled) load_value_scales(tile, s.value_scales);
+  const size_t passes = (count + kPassRows - 1) / kPassRows;
+  for (size_t pass = 0; pass < passes; ++pass) {
+    const size_t begin = count * pass / passes, end = count * (pass + 1) / passes;
+    Rows rows{.q = s.q + begin * dim,
+              .all = {kAttentionTile, 0},
+              .score = s.score,
+              .sum = into.sum + begin * dim,
+              .largest = into.largest + begin,
+              .total = into.total + begin,
+              .merges = into.merges};
+    for (size_t r = begin; r < end; ++r) {
+      const Seen seen = seen_in_tile(call.position + r / group, shape.window, edge);
+      rows.seen[r - begin] = seen;
+      if (seen.last == 0) continue;
+      rows.all = {std::min(rows.all.first, seen.first), std::max(rows.all.last, seen.last)};
     }
+    if (rows.all.last != 0)
+      attend_some_rows<Load>(end - begin, tile, rows, shape.softcap, pass == 0 ? next : nullptr,
+                             pass == 0);
   }
 }
 
@@ -344,23 +430,29 @@ void begin_row(const RowState& row, size_t dim) {
   std::fill(row.sum, row.sum + dim, 0.0f);
 }
 
+// Tiles [begin, end), one after the other; into(tile) says where each goes.
+template <class Load, class IntoFn>
+void attend_tiles(const AttentionShape& shape, const AttentionCall& call, size_t begin, size_t end,
+                  const Scratch& s, const IntoFn& into) {
+  scale_queries(shape, call, s.q);
+  Tile<Load> tiles[2];
+  for (size_t t = begin; t < end; ++t) {
+    Tile<Load>&tile = tiles[t % 2], &next = tiles[(t + 1) % 2];
+    if (t == begin) tile = tile_at<Load>(shape, call, t * kAttentionTile);
+    const bool more = t + 1 < end;
+    if (more) next = tile_at<Load>(shape, call, (t + 1) * kAttentionTile);
+    attend_tile<Load>(shape, call, t * kAttentionTile, tile, more ? &next : nullptr, s, into(t));
+  }
+}
+
 template <class Load>
 void attend(const AttentionShape& shape, const AttentionCall& call, const Scratch& s) {
   const size_t dim = shape.layout.head_dim, group = shape.group(), rows = group * call.tokens;
   const auto row = [&](size_t r) { return RowState{s.sum + r * dim, s.largest + r, s.total + r}; };
-  scale_queries(shape, call, s.q);
   for (size_t r = 0; r < rows; ++r) begin_row(row(r), dim);
-  const size_t last = call.position + call.tokens - 1;
-  const size_t first =
-      shape.window == 0 || call.position + 1 <= shape.window ? 0 : call.position + 1 - shape.window;
-  for (size_t edge = first / kAttentionTile * kAttentionTile; edge <= last;
-       edge += kAttentionTile) {
-    float largest[kAttentionRowsMax * 4], total[kAttentionRowsMax * 4];
-    attend_tile<Load>(shape, call, edge, s, largest, total);
-    for (size_t r = 0; r < rows; ++r)
-      if (seen_in_tile(call.position + r / group, shape.window, edge).last != 0)
-        merge(row(r), dim, s.tile + r * dim, largest[r], total[r]);
-  }
+  attend_tiles<Load>(shape, call, attention_tiles(shape, call.position).first,
+                     attention_tiles(shape, call.position + call.tokens - 1).last, s,
+                     [&](size_t) { return Into{s.sum, s.largest, s.total, true}; });
   for (size_t r = 0; r < rows; ++r)
     finish(row(r), dim,
            call.out + r / group * call.out_stride + (call.kv_head * group + r % group) * dim);
@@ -370,25 +462,23 @@ Scratch lay_out(const AttentionShape& shape, const AttentionCall& call, std::byt
   const size_t rows = shape.group() * call.tokens, dim = shape.layout.head_dim;
   float* at = reinterpret_cast<float*>(scratch);
   Scratch s{.q = at};
-  s.score = at += rows * dim;
-  s.tile = at += rows * kAttentionTile;
   s.sum = at += rows * dim;
-  s.largest = at += rows * dim;
+  s.score = at += rows * dim;
+  s.value_scales = at += kPassRows * kAttentionTile;
+  s.largest = at += kAttentionTile * shape.layout.scales();
   s.total = at + rows;
   return s;
 }
 
 template <class Load>
 void attend_part(const AttentionShape& shape, const AttentionCall& call, size_t begin, size_t end,
-                 float* partials, Scratch s) {
+                 float* partials, const Scratch& s) {
   const size_t rows = shape.group(), dim = shape.layout.head_dim,
                stride = attention_partial_floats(shape);
-  scale_queries(shape, call, s.q);
-  for (size_t tile = begin; tile < end; ++tile, partials += stride) {
-    s.tile = partials;
-    attend_tile<Load>(shape, call, tile * kAttentionTile, s, partials + rows * dim,
-                      partials + rows * (dim + 1));
-  }
+  attend_tiles<Load>(shape, call, begin, end, s, [&](size_t tile) {
+    float* at = partials + (tile - begin) * stride;
+    return Into{at, at + rows * dim, at + rows * (dim + 1), false};
+  });
 }
 }  // namespace
 
@@ -438,7 +528,9 @@ HWY_EXPORT(attention_merge);
 
 size_t attention_scratch_bytes(const AttentionShape& shape) {
   const size_t rows = shape.group() * shape.tokens_max();
-  return (rows * (3 * shape.layout.head_dim + kAttentionTile + 2) * sizeof(float) + 63) / 64 * 64;
+  const size_t floats = rows * (2 * shape.layout.head_dim + 2) +
+                        kAttentionTile * (kAttentionPassRows + shape.layout.scales());
+  return (floats * sizeof(float) + 63) / 64 * 64;
 }
 
 void attention_cpu(const AttentionShape& shape, const AttentionCall& call, std::byte* scratch) {

@@ -38,14 +38,15 @@ HWY_INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
 #endif
 }
 
-// exp_f32 of each lane.
-HWY_INLINE Vec16 exp(Vec16 x) {
+// exp_f32 of lanes that are at most kExpMax.
+HWY_INLINE Vec16 exp_below_max(Vec16 x) {
   const F32x16 d;
   const hn::RebindToSigned<F32x16> di;
-  const Vec16 magic = hn::Set(d, kRoundMagic);
-  const Vec16 c = hn::IfThenElse(hn::Gt(x, hn::Set(d, kExpMax)), hn::Set(d, kExpMax), x);
-  const Vec16 safe = hn::Max(c, hn::Set(d, kExpMin));
-  const Vec16 n = hn::Sub(fma(safe, hn::Set(d, kLog2e), magic), magic);
+  const Vec16 low = hn::Set(d, kExpMin), magic = hn::Set(d, kRoundMagic);
+  const auto too_low = hn::Lt(x, low);
+  const Vec16 safe = hn::IfThenElse(too_low, low, x);
+  const Vec16 shifted = fma(safe, hn::Set(d, kLog2e), magic);  // n is in its lowest bits.
+  const Vec16 n = hn::Sub(shifted, magic);
   const Vec16 r = fma(n, hn::Set(d, -kLn2Low), fma(n, hn::Set(d, -kLn2High), safe));
   Vec16 p = hn::Set(d, kExpPoly[0]);
   p = fma(p, r, hn::Set(d, kExpPoly[1]));
@@ -54,9 +55,14 @@ HWY_INLINE Vec16 exp(Vec16 x) {
   p = fma(p, r, hn::Set(d, kExpPoly[4]));
   p = fma(p, r, hn::Set(d, kExpPoly[5]));
   p = hn::Add(fma(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
-  const auto power = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
-  const Vec16 y = hn::Mul(p, hn::BitCast(d, power));
-  return hn::IfThenElse(hn::Lt(x, hn::Set(d, kExpMin)), hn::Zero(d), y);
+  const auto power = hn::ShiftLeft<23>(hn::Add(hn::BitCast(di, shifted), hn::Set(di, 127)));
+  return hn::IfThenZeroElse(too_low, hn::Mul(p, hn::BitCast(d, power)));
+}
+
+// exp_f32 of each lane.
+HWY_INLINE Vec16 exp(Vec16 x) {
+  const Vec16 most = hn::Set(F32x16(), kExpMax);
+  return exp_below_max(hn::IfThenElse(hn::Gt(x, most), most, x));
 }
 
 // cap * tanh(x / cap), tanh y = 1 - 2 / (1 + e^2y).
@@ -69,11 +75,23 @@ HWY_INLINE Vec16 capped(Vec16 x, float cap) {
 
 // The largest lane. (Highway 1.0's own answers at least -FLT_MAX on its portable target.)
 HWY_INLINE float largest_lane(Vec16 x) {
+  const F32x16 d;
+#if HWY_TARGET == HWY_EMU128
   HWY_ALIGN float lane[16];
-  hn::Store(x, F32x16(), lane);
+  hn::Store(x, d, lane);
   float largest = lane[0];
   for (size_t i = 1; i < kLanes; ++i) largest = lane[i] > largest ? lane[i] : largest;
   return largest;
+#else
+  return hn::GetLane(hn::MaxOfLanes(d, x));
+#endif
+}
+
+// The largest of 16 virtual lanes.
+HWY_INLINE float largest_of_lanes(const Vec16 (&parts)[kParts]) {
+  Vec16 most = parts[0];
+  for (size_t p = 1; p < kParts; ++p) most = hn::Max(most, parts[p]);
+  return largest_lane(most);
 }
 
 // Sum of 16 virtual lanes in one fixed order: a tree of halves.
@@ -81,6 +99,27 @@ HWY_INLINE float sum_lanes(float* HWY_RESTRICT lane) {
   for (size_t width = 8; width > 0; width /= 2)
     for (size_t k = 0; k < width; ++k) lane[k] += lane[k + width];
   return lane[0];
+}
+
+// The halves' sum, its halves' sum and so on.
+template <class D>
+HWY_INLINE float sum_halves(D d, hn::Vec<D> x) {
+  if constexpr (hn::MaxLanes(d) > 4) {
+    const hn::Half<D> half;
+    return sum_halves(half, hn::Add(hn::LowerHalf(half, x), hn::UpperHalf(half, x)));
+  } else {
+    const auto pairs = hn::Add(x, hn::Shuffle1032(x));
+    return hn::GetLane(hn::Add(pairs, hn::Shuffle2301(pairs)));
+  }
+}
+
+// sum_lanes of 16 virtual lanes in vectors.
+HWY_INLINE float sum_of(const Vec16 (&parts)[kParts]) {
+  Vec16 sum[kParts];
+  for (size_t p = 0; p < kParts; ++p) sum[p] = parts[p];
+  for (size_t width = kParts / 2; width > 0; width /= 2)
+    for (size_t p = 0; p < width; ++p) sum[p] = hn::Add(sum[p], sum[p + width]);
+  return sum_halves(F32x16(), sum[0]);
 }
 
 }  // namespace altlas::ops::HWY_NAMESPACE
