@@ -23,7 +23,7 @@ from engines import Failed, Model  # noqa: E402
 COMPARE = [sys.executable, "-B", str(FOLDER / "compare.py")]
 MODEL = pathlib.Path(os.environ.get("ALTLAS_CACHE", pathlib.Path.home() / ".cache" / "altlas")) / "models" / "qwen2.5-coder-0.5b-instruct.gguf"
 
-# One program that answers like each of llama.cpp's tools, a thousand times slower than anything real: it computes nothing.
+# One program that answers like each of llama.cpp's tools and like a Python with the wheel or vLLM, a thousand times slower than anything real: it computes nothing.
 TOOL = '''#!{python}
 import http.server, json, pathlib, sys
 name, words = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
@@ -35,6 +35,11 @@ elif name == "llama-bench":
     print(json.dumps([dict(samples_ts=[0.25, 0.5])]))
 elif name == "llama-batched-bench":
     print("noise\\n" + json.dumps(dict(pl=int(value("-npl")), speed_tg=0.5)))
+elif name == "python" and words[0].endswith("_engine.py") and "serve" not in words:
+    said = dict(version="1.2", torch="2.3", simd="NONE", threads=1, cpus="0", compiled=True, system_info="WHEEL = 1")
+    print(json.dumps(said), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(dict(tokens_per_s=0.25 if "ubatch" in line else 0.75)), flush=True)
 else:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -45,7 +50,7 @@ else:
             self.send_header("Content-Length", str(len(text))), self.end_headers()
             self.wfile.write(text.encode())
         def log_message(self, *_): pass
-    http.server.ThreadingHTTPServer(("127.0.0.1", int(value("--port"))), Handler).serve_forever()
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(value("--port") if "--port" in words else words[-1])), Handler).serve_forever()
 '''
 
 
@@ -53,7 +58,7 @@ else:
 def tools(tmp_path):
     folder = tmp_path / "tools"
     folder.mkdir()
-    for name in ("llama-bench", "llama-batched-bench", "llama-server"):
+    for name in ("llama-bench", "llama-batched-bench", "llama-server", "python"):
         (folder / name).write_text(TOOL.format(python=sys.executable))
         (folder / name).chmod((folder / name).stat().st_mode | stat.S_IXUSR)
     # system_info comes from a real library in a real folder.
@@ -71,7 +76,8 @@ def test_whole_run(tools, tmp_path):
         pytest.skip(f"no {MODEL}: `altlas pull` brings it")
     page = tmp_path / "page.md"
     page.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
-    done = compare("--altlas", BINARY, "--llama", tools, "--llama-avx2", tools, "--model", MODEL, "--prefill", 8, "--context", 20, "--tokens", 2,
+    done = compare("--altlas", BINARY, "--llama", tools, "--llama-avx2", tools, "--xllamacpp", tools / "python", "--vllm", tools / "python",
+                   "--vllm-model", tools, "--model", MODEL, "--prefill", 8, "--context", 20, "--tokens", 2,
                    "--batches", "1,2", "--clients", "1,2", "--threads", 1, "--minutes", 0.01, "--out", page)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
@@ -84,7 +90,9 @@ def test_whole_run(tools, tmp_path):
         assert len(mine) == 2, (row, text)  # Both columns.
         assert all(line[-1] == "2 |" for line in mine), mine  # Two pairs of each.
     prefill = next(line for line in lines if line[0] == "| prefill 8")
-    assert prefill[2] == "0.5" and float(prefill[3].split()[0]) > 1  # The best sample of the tool; a real engine is faster than it.
+    assert prefill[2:5] == ["0.5", "0.2", "0.8"]  # The best sample of each tool, rounded.
+    assert float(prefill[5].split()[0]) > float(prefill[6].split()[0]) > 1  # A real engine is faster than they say.
+    assert "xllamacpp 1.2: prefill `ubatch 128`; system_info WHEEL = 1." in text and "vLLM 1.2, torch 2.3, NONE, BF16" in text
     assert "prefill `-ub 512 -fa on`, decode `-ub 128 -fa on`; system_info CPU : NONE = 1" in text
 
 

@@ -102,10 +102,11 @@ class Wheel:
 
 def preload(python):
     """libtcmalloc and Intel's OpenMP where they are: vLLM's documentation asks for both."""
-    found = sorted(pathlib.Path(python).parent.parent.glob("lib/libiomp5.so"))[:1]
     listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True).stdout
-    tcmalloc = re.search(r"=> (\S*libtcmalloc(?:_minimal)?\.so\.4)", listed)
-    return ":".join([os.environ["LD_PRELOAD"]] * ("LD_PRELOAD" in os.environ) + ([tcmalloc.group(1)] if tcmalloc else []) + [str(f) for f in found])
+    tcmalloc = re.findall(r"=> (\S*libtcmalloc(?:_minimal)?\.so\.4)$", listed, re.M)[:1]
+    openmp = [str(file) for file in pathlib.Path(python).parent.parent.glob("lib/libiomp5.so")]
+    already = [os.environ["LD_PRELOAD"]] if os.environ.get("LD_PRELOAD") else []
+    return ":".join(already + tcmalloc + openmp)
 
 
 class Vllm:
