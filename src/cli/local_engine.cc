@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/terminal.h"
+#include "control/setup.h"
 
 namespace altlas::cli {
 namespace {
@@ -66,26 +67,14 @@ Result<engine::LoadReplica> make_load(const config::EngineConfig& config,
                     "there {} {}: give --devices cpu:{}",
                     config.tensor_parallel_size, config.pipeline_parallel_size, ranks,
                     devices.size() == 1 ? "is" : "are", devices.size(), ranks));
-  engine::LoadReplica load;
+  engine::LoadReplica load = control::load_of(config);
   for (size_t i = 0; i < ranks; ++i) {
     load.device_spec += (i == 0 ? "" : "+") + devices[i].spec;
     load.device_ids.push_back(static_cast<uint32_t>(devices[i].id.value));
     load.cpu_first.push_back(devices[i].cpu_first);
     load.ranks.push_back(static_cast<uint32_t>(i));
   }
-  load.tensor_parallel_size = static_cast<uint32_t>(config.tensor_parallel_size);
-  load.pipeline_parallel_size = static_cast<uint32_t>(config.pipeline_parallel_size);
-  load.expert_parallel_size = static_cast<uint32_t>(config.expert_parallel_size);
-  load.model_len_max = static_cast<uint32_t>(config.max_model_len);
   load.sequences_max = 1;  // These commands run one sequence at a time.
-  load.step_tokens_max = static_cast<uint32_t>(config.step_tokens_max);
-  load.block_tokens = static_cast<uint32_t>(config.kv_block_tokens);
-  load.executor_depth = static_cast<uint32_t>(config.executor_depth);
-  load.memory_utilization = config.gpu_memory_utilization;
-  load.kv_dtype = std::string(to_string(config.kv_dtype));
-  load.prefix_caching = config.enable_prefix_caching;
-  load.swap_bytes = static_cast<uint64_t>(config.swap_bytes);
-  load.speculative_tokens = static_cast<uint32_t>(config.speculative_tokens);
   for (const auto& [name, path] : config.lora_modules) load.adapters.push_back({name, path});
   return load;
 }

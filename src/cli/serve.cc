@@ -20,8 +20,8 @@
 #include "config/validate.h"
 #include "control/service.h"
 #include "control/setup.h"
+#include "engine/load.h"
 #include "journal/store.h"
-#include "model/rank.h"
 #include "ops/simd.h"
 #include "server/batch_runner.h"
 #include "server/file_desk.h"
@@ -35,6 +35,7 @@ namespace asio = boost::asio;
 using asio::awaitable;
 
 constexpr size_t kPromptsWaitingMax = 4096;
+constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 
 // Everything a running server owns. Members are destroyed last to first.
 struct Serving {
@@ -44,6 +45,7 @@ struct Serving {
   bool cpu_yields = false;  // See make_device_sampler().
   std::string model_name;
   std::string model_path;
+  std::vector<control::DeploymentSetup> deployments;
   asio::thread_pool metrics_thread{1};
   asio::io_context io;
   std::unique_ptr<control::Service> service;
@@ -76,14 +78,10 @@ Result<void> check_bind(const config::Config& config, const server::Auth& auth) 
 Result<void> check_fit(const Serving& serving) {
   for (const control::DeviceSetup& device : serving.devices) {
     if (device.kind != "cpu") continue;
-    model::LoadOptions options;
+    model::LoadOptions options =
+        engine::load_options(control::load_of(serving.config.engine), /*device=*/0);
     options.path = serving.model_path;
-    options.model_len_max = static_cast<uint32_t>(serving.config.engine.max_model_len);
-    options.sequences_max = static_cast<uint32_t>(serving.config.engine.max_sequences);
-    options.step_tokens_max = static_cast<uint32_t>(serving.config.engine.step_tokens_max);
-    options.block_tokens = static_cast<uint32_t>(serving.config.engine.kv_block_tokens);
-    options.memory_utilization = serving.config.engine.gpu_memory_utilization;
-    options.kv_dtype = std::string(to_string(serving.config.engine.kv_dtype));
+    options.shard = {};
     ALTLAS_TRY(const config::DeviceSpec spec, config::parse_device_spec(device.spec));
     const auto threads = static_cast<uint32_t>(spec.parts.front().threads);
     const auto shape = model::load_shape(options, device.memory_total, threads);
@@ -132,7 +130,7 @@ awaitable<Result<std::vector<control::DeploymentView>>> wait_loaded(control::Ser
       co_return deployments;
     }
     bar.update_fraction("weights", fraction / static_cast<double>(std::max<size_t>(all, 1)));
-    timer.expires_after(std::chrono::milliseconds(20));
+    timer.expires_after(kLoadPoll);
     co_await timer.async_wait(asio::use_awaitable);
   }
 }
@@ -203,15 +201,27 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   return check_fit(out);
 }
 
-// Files of the deployments' models, fetched where they are not there, and how the APIs show them.
-Result<std::vector<server::ServedModel>> served_models(
-    const Serving& serving, std::vector<control::DeploymentSetup>& deployments) {
-  std::vector<server::ServedModel> models;
+// Files of the deployments' models, fetched where they are not there.
+Result<void> find_files(const Serving& serving,
+                        std::vector<control::DeploymentSetup>& deployments) {
   for (control::DeploymentSetup& one : deployments) {
+    one.load.repack_folder = repack_folder(serving.config.engine);
     if (one.model.empty()) continue;
     if (one.load.model_path != serving.model_path) {
       ALTLAS_TRY(one.load.model_path, model_file(one.load.model_path));
     }
+    if (one.load.draft_model_path.empty()) continue;
+    ALTLAS_TRY(one.load.draft_model_path, model_file(one.load.draft_model_path));
+  }
+  return {};
+}
+
+// How the APIs show the deployments' models.
+Result<std::vector<server::ServedModel>> served_models(
+    const Serving& serving, const std::vector<control::DeploymentSetup>& deployments) {
+  std::vector<server::ServedModel> models;
+  for (const control::DeploymentSetup& one : deployments) {
+    if (one.model.empty()) continue;
     ALTLAS_TRY(const ModelText text, load_model_text(one.load.model_path));
     server::ServedModel served;
     served.id = one.model;
@@ -221,9 +231,6 @@ Result<std::vector<server::ServedModel>> served_models(
     served.tool_format = text.tool_format;
     served.reasoning = text.reasoning;
     served.task_types = one.task_types;
-    if (!one.load.draft_model_path.empty()) {
-      ALTLAS_TRY(one.load.draft_model_path, model_file(one.load.draft_model_path));
-    }
     models.push_back(served);
     served.task_types.clear();
     served.parent = one.model;
@@ -239,7 +246,8 @@ Result<std::vector<server::ServedModel>> served_models(
   return models;
 }
 
-Result<void> connect(Serving& out) {
+// Replicas begin to load.
+Result<void> start_service(Serving& out) {
   control::ServiceOptions options;
   options.folder = state_folder(out.config);
   ALTLAS_TRY(options.store, open_store(options.folder));
@@ -247,13 +255,18 @@ Result<void> connect(Serving& out) {
   model.id = out.model_name;
   model.path = out.model_path;
   ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
-  for (control::DeploymentSetup& one : options.setup.deployments)
-    one.load.repack_folder = repack_folder(out.config.engine);
-  ALTLAS_TRY(auto models, served_models(out, options.setup.deployments));
+  ALTLAS_TRY_VOID(find_files(out, options.setup.deployments));
+  out.deployments = options.setup.deployments;
   options.in_process_workers = out.config.engine.in_process_workers;
   options.metrics = &out.metrics;
   options.sample = make_device_sampler(out.devices, out.cpu_yields);
   ALTLAS_TRY(out.service, control::make_service(out.io, std::move(options)));
+  return out.service->start();
+}
+
+// What answers requests, made while the replicas load.
+Result<void> make_server(Serving& out) {
+  ALTLAS_TRY(auto models, served_models(out, out.deployments));
   ALTLAS_TRY(out.desk, server::FileDesk::open(state_folder(out.config), out.config.server));
   out.prompts = std::make_unique<server::PromptPool>(
       thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
@@ -342,33 +355,37 @@ awaitable<void> open_door(Serving& serving, std::promise<void>& ended) {
   print_banner(serving, *deployments);
 }
 
+Result<void> start(Serving& serving) {
+  ALTLAS_TRY_VOID(start_service(serving));
+  return make_server(serving);
+}
+
 int serve(const SettingFlags& flags) {
   raise_descriptor_limit();
   Serving serving;
   if (const auto built = build(flags, serving); !built.ok()) return fail(built.error());
-  if (const auto connected = connect(serving); !connected.ok()) {
-    serving.io.stop();  // Nothing will run: what waits for it in destructors ends.
-    return fail(connected.error());
-  }
   std::promise<void> ended;
   auto work = asio::make_work_guard(serving.io);
   for (size_t i = 0; i < thread_count(serving.config.server.io_threads, 4); ++i)
     serving.threads.emplace_back([&serving] { serving.io.run(); });
-  asio::co_spawn(asio::make_strand(serving.io), watch_signals(flags, serving, ended),
-                 asio::detached);
   int code = kExitOk;
-  if (const auto started = serving.service->start(); !started.ok()) {
+  double patience = 0;
+  if (const auto started = start(serving); !started.ok()) {
     code = fail(started.error());
   } else {
+    asio::co_spawn(asio::make_strand(serving.io), watch_signals(flags, serving, ended),
+                   asio::detached);
     asio::co_spawn(serving.io, open_door(serving, ended), asio::detached);
     ended.get_future().wait();
-    if (serving.load_error) code = fail(*serving.load_error);
+    patience = serving.config.server.graceful_shutdown_timeout_s;
+    if (serving.load_error) {
+      code = fail(*serving.load_error);
+      patience = 0;
+    }
   }
-  serving.batches->stop();
-  const double patience =
-      serving.load_error ? 0 : serving.config.server.graceful_shutdown_timeout_s;
-  serving.service->stop(static_cast<int64_t>(patience * 1000));
-  serving.server->close();
+  if (serving.batches) serving.batches->stop();
+  if (serving.service) serving.service->stop(static_cast<int64_t>(patience * 1000));
+  if (serving.server) serving.server->close();
   work.reset();
   serving.io.stop();
   for (std::thread& thread : serving.threads) thread.join();

@@ -7,12 +7,6 @@
 #include <random>
 
 namespace altlas::control {
-namespace {
-
-constexpr std::string_view kEcho = "echo";
-
-int64_t seconds(double value) { return static_cast<int64_t>(value * static_cast<double>(kSecond)); }
-
 engine::LoadReplica load_of(const config::EngineConfig& engine) {
   engine::LoadReplica load;
   load.tensor_parallel_size = static_cast<uint32_t>(engine.tensor_parallel_size);
@@ -22,6 +16,7 @@ engine::LoadReplica load_of(const config::EngineConfig& engine) {
   load.sequences_max = static_cast<uint32_t>(engine.max_sequences);
   load.step_tokens_max = static_cast<uint32_t>(engine.step_tokens_max);
   load.block_tokens = static_cast<uint32_t>(engine.kv_block_tokens);
+  load.kv_tokens_max = static_cast<uint64_t>(engine.kv_tokens_max);
   load.executor_depth = static_cast<uint32_t>(engine.executor_depth);
   load.memory_utilization = engine.gpu_memory_utilization;
   load.kv_dtype = std::string(to_string(engine.kv_dtype));
@@ -30,6 +25,12 @@ engine::LoadReplica load_of(const config::EngineConfig& engine) {
   load.speculative_tokens = static_cast<uint32_t>(engine.speculative_tokens);
   return load;
 }
+
+namespace {
+
+constexpr std::string_view kEcho = "echo";
+
+int64_t seconds(double value) { return static_cast<int64_t>(value * static_cast<double>(kSecond)); }
 
 // What the section `models` says of a deployment's model; the default one's is in `engine` too.
 void take_extras(const config::Config& config, const config::DeploymentConfig& one,

@@ -20,6 +20,9 @@ struct ModelSetup {
   std::string deployment = "default";  // Name of its deployment where the configuration names none.
 };
 
+// What `engine` says of a replica: all but its model, devices and adapters.
+engine::LoadReplica load_of(const config::EngineConfig& engine);
+
 // Without `deployments` in the configuration the model gets one, with a replica on every device
 // unless a layout says otherwise. `echo` is always there. Draws the seed of `random` where none is
 // configured. Errors: kInvalid with the numbers and the field: more ranks than devices, a mapping

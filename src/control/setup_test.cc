@@ -54,6 +54,24 @@ TEST(Setup, ExtrasFollowTheirModel) {
   EXPECT_EQ(big.adapters[0].name, "poet");
 }
 
+// Goal: what `engine` limits reaches every replica.
+TEST(Setup, EngineLimitsReachReplicas) {
+  config::EngineConfig engine;
+  engine.kv_tokens_max = 4096;
+  engine.kv_block_tokens = 32;
+  engine.max_model_len = 512;
+  engine.max_sequences = 7;
+  engine.step_tokens_max = 128;
+  engine.kv_dtype = KvType::kQ8_0;
+  const engine::LoadReplica load = load_of(engine);
+  EXPECT_EQ(load.kv_tokens_max, 4096u);
+  EXPECT_EQ(load.block_tokens, 32u);
+  EXPECT_EQ(load.model_len_max, 512u);
+  EXPECT_EQ(load.sequences_max, 7u);
+  EXPECT_EQ(load.step_tokens_max, 128u);
+  EXPECT_EQ(load.kv_dtype, "q8_0");
+}
+
 // Goal: counters only grow, by what replicas counted, also when one starts anew from 0.
 TEST(ServiceMetrics, ReplicasCountsGrow) {
   telemetry::Registry registry;

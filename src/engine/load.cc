@@ -16,6 +16,29 @@
 
 namespace altlas::engine {
 
+model::LoadOptions load_options(const LoadReplica& load, size_t device) {
+  model::LoadOptions options;
+  const uint32_t index =
+      device < load.ranks.size() ? load.ranks[device] : static_cast<uint32_t>(device);
+  options.path = load.model_path;
+  for (const AdapterFile& adapter : load.adapters) options.adapters.push_back(adapter.path);
+  options.draft_path = load.speculative_tokens > 0 ? load.draft_model_path : "";
+  options.swap_bytes = load.swap_bytes;
+  options.panels.folder = load.repack_folder;
+  options.shard = {.tp_rank = index % load.tensor_parallel_size,
+                   .tp_size = load.tensor_parallel_size,
+                   .pp_rank = index / load.tensor_parallel_size,
+                   .pp_size = load.pipeline_parallel_size};
+  options.model_len_max = load.model_len_max;
+  options.sequences_max = load.sequences_max;
+  options.step_tokens_max = load.step_tokens_max;
+  options.block_tokens = load.block_tokens;
+  options.kv_tokens_max = load.kv_tokens_max;
+  options.memory_utilization = load.memory_utilization;
+  options.kv_dtype = load.kv_dtype;
+  return options;
+}
+
 namespace {
 
 constexpr uint32_t kSpeculativeTokensMax = 64;
@@ -130,22 +153,7 @@ Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
     rank.device = devices[i];
     rank.device_id =
         DeviceId{static_cast<int32_t>(i < load.device_ids.size() ? load.device_ids[i] : i)};
-    const uint32_t index = i < load.ranks.size() ? load.ranks[i] : static_cast<uint32_t>(i);
-    rank.load.path = load.model_path;
-    for (const AdapterFile& adapter : load.adapters) rank.load.adapters.push_back(adapter.path);
-    rank.load.draft_path = load.speculative_tokens > 0 ? load.draft_model_path : "";
-    rank.load.swap_bytes = load.swap_bytes;
-    rank.load.panels.folder = load.repack_folder;
-    rank.load.shard = {.tp_rank = index % load.tensor_parallel_size,
-                       .tp_size = load.tensor_parallel_size,
-                       .pp_rank = index / load.tensor_parallel_size,
-                       .pp_size = load.pipeline_parallel_size};
-    rank.load.model_len_max = load.model_len_max;
-    rank.load.sequences_max = load.sequences_max;
-    rank.load.step_tokens_max = load.step_tokens_max;
-    rank.load.block_tokens = load.block_tokens;
-    rank.load.memory_utilization = load.memory_utilization;
-    rank.load.kv_dtype = load.kv_dtype;
+    rank.load = load_options(load, i);
     rank.load.end_of_generation = tokenizer.end_of_generation();
     ranks.push_back(std::move(rank));
   }
@@ -172,6 +180,7 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   options.model_len_max = load.model_len_max;
   options.block_tokens = load.block_tokens;
   options.kv_value_bytes = load.kv_dtype == "f32" ? 4 : load.kv_dtype.starts_with("q8") ? 1 : 2;
+  options.kv_tokens_max = load.kv_tokens_max;
   options.memory_utilization = load.memory_utilization;
   options.depth = load.executor_depth;
   options.swap_bytes = load.swap_bytes;

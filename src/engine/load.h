@@ -10,6 +10,7 @@
 #include "engine/executor.h"
 #include "engine/messages.h"
 #include "engine/replica_core.h"
+#include "model/rank.h"
 #include "text/tokenizer.h"
 
 namespace altlas::engine {
@@ -21,6 +22,9 @@ struct LoadedReplica {
   std::unique_ptr<ReplicaCore> core;
   std::string simd;  // "avx512_vnni"; empty where the CPU does not compute.
 };
+
+// What the rank on the worker's `device` is told, but for what only the tokenizer knows.
+model::LoadOptions load_options(const LoadReplica& load, size_t device);
 
 // Called from the loading thread.
 using LoadProgressSink = std::function<void(const LoadProgress&)>;

@@ -87,6 +87,43 @@ TEST(Load, SimulatesAModelFile) {
   EXPECT_EQ((*replica)->core->loaded("").model_len_max, 512u);
 }
 
+// Goal: what a load message says reaches each rank.
+TEST(Load, RanksAreToldWhatTheMessageSays) {
+  LoadReplica load;
+  load.model_path = "/m.gguf";
+  load.ranks = {2, 3};
+  load.tensor_parallel_size = 2;
+  load.pipeline_parallel_size = 2;
+  load.kv_tokens_max = 4096;
+  load.swap_bytes = 5;
+  load.draft_model_path = "/draft.gguf";
+  load.repack_folder = "/panels";
+  load.adapters = {{"a", "/a.gguf"}};
+  model::LoadOptions rank = load_options(load, 1);
+  EXPECT_EQ(rank.path, "/m.gguf");
+  EXPECT_EQ(rank.shard.tp_rank, 1u);
+  EXPECT_EQ(rank.shard.pp_rank, 1u);
+  EXPECT_EQ(rank.kv_tokens_max, 4096u);
+  EXPECT_EQ(rank.swap_bytes, 5u);
+  EXPECT_EQ(rank.draft_path, "") << "nothing is guessed";
+  EXPECT_EQ(rank.panels.folder, "/panels");
+  EXPECT_EQ(rank.adapters, std::vector<std::string>{"/a.gguf"});
+  load.speculative_tokens = 2;
+  EXPECT_EQ(load_options(load, 0).draft_path, "/draft.gguf");
+}
+
+// Goal: kv_tokens_max bounds the KV cache, and less than a sequence needs is refused.
+TEST(Load, KvTokensMaxBounds) {
+  LoadReplica load;
+  load.model_path = tiny_model();
+  load.device_spec = "sim:h100:1";
+  load.kv_tokens_max = 256;
+  const auto replica = load_replica(load, {});
+  ASSERT_TRUE(replica.ok()) << replica.error().message();
+  EXPECT_EQ((*replica)->core->loaded("").kv_blocks, 16u);
+  EXPECT_EQ((*replica)->core->loaded("").model_len_max, 256u);
+}
+
 TEST(Load, Echo) {
   LoadReplica load;
   load.kind = "echo";

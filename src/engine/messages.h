@@ -39,6 +39,7 @@ struct LoadReplica {
   uint32_t sequences_max = 0;    // 0: chosen by the engine.
   uint32_t step_tokens_max = 0;  // 0: chosen by the engine.
   uint32_t block_tokens = 16;
+  uint64_t kv_tokens_max = 0;  // Of the KV cache; 0: what the memory gives.
   uint32_t executor_depth = 1;
   double memory_utilization = 0.9;
   std::string kv_dtype = "f16";

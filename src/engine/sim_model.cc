@@ -71,9 +71,11 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
   }
   uint64_t length = o.model_len_max != 0 ? o.model_len_max : s.model_len_max;
   // More than every slot at full length can't be used.
-  const uint64_t useful =
-      length == 0 ? uint64_t{1} << 24
-                  : (length + o.block_tokens - 1) / o.block_tokens * limits.sequences_max;
+  uint64_t useful = length == 0
+                        ? uint64_t{1} << 24
+                        : (length + o.block_tokens - 1) / o.block_tokens * limits.sequences_max;
+  if (o.kv_tokens_max != 0)
+    useful = std::min(useful, (o.kv_tokens_max + o.block_tokens - 1) / o.block_tokens);
   const uint64_t blocks =
       std::min({(budget - fixed) / limits.block_bytes, useful, uint64_t{1} << 24});
   limits.group_blocks = {static_cast<uint32_t>(blocks)};

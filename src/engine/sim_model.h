@@ -44,6 +44,7 @@ struct SimOptions {
   uint32_t step_tokens_max = 0;  // 0: 2048.
   uint32_t model_len_max = 0;    // 0: the model's.
   uint32_t block_tokens = 16;
+  uint64_t kv_tokens_max = 0;  // 0: what the memory gives.
   uint32_t kv_value_bytes = 2;
   double memory_utilization = 0.9;
   uint32_t depth = 1;

@@ -80,6 +80,10 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
   const uint64_t tokens_wanted = options.kv_tokens_max != 0
                                      ? options.kv_tokens_max
                                      : uint64_t{shape.sequences_max} * wanted_len;
+  if (tokens_wanted < needed_len)
+    return invalid(
+        fmt::format("kv_tokens_max is {}: one sequence needs {}", tokens_wanted, needed_len),
+        "kv_tokens_max");
   const uint64_t blocks_wanted = (tokens_wanted + shape.block_tokens - 1) / shape.block_tokens;
   const auto blocks =
       static_cast<uint32_t>(std::min({blocks_there, blocks_wanted, uint64_t{UINT32_MAX / 2}}));

@@ -29,6 +29,7 @@ void write(const engine::LoadReplica& from, proto::Frame* frame) {
   to->set_sequences_max(from.sequences_max);
   to->set_step_tokens_max(from.step_tokens_max);
   to->set_block_tokens(from.block_tokens);
+  to->set_kv_tokens_max(from.kv_tokens_max);
   to->set_executor_depth(from.executor_depth);
   to->set_memory_utilization(from.memory_utilization);
   to->set_kv_dtype(from.kv_dtype);
@@ -59,6 +60,7 @@ engine::LoadReplica read_load(const proto::LoadReplica& from) {
   to.sequences_max = from.sequences_max();
   to.step_tokens_max = from.step_tokens_max();
   to.block_tokens = from.block_tokens();
+  to.kv_tokens_max = from.kv_tokens_max();
   to.executor_depth = from.executor_depth();
   to.memory_utilization = from.memory_utilization();
   to.kv_dtype = from.kv_dtype();

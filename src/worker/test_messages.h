@@ -47,6 +47,7 @@ inline std::vector<engine::Command> all_commands() {
   load.memory_utilization = 0.1;
   load.kv_dtype = "q8_0";
   load.prefix_caching = false;
+  load.kv_tokens_max = uint64_t{1} << 40;
   load.swap_bytes = 10;
   load.speculative_tokens = 11;
   load.draft_model_path = "/models/draft.gguf";
