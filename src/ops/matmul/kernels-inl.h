@@ -17,8 +17,10 @@ using Floats = Simd::Floats;
 
 inline constexpr size_t kPrefetchAhead =
     7168;  // Bytes. 6-8 KiB measured best; hardware prefetch alone is half as fast.
-inline constexpr size_t kL1Budget =
-    36 * 1024;  // Of 48 KiB; a sibling hardware thread may want its share.
+inline constexpr size_t kL1Budget = 34 * 1024;  // Of 48 KiB, for unpacked panels.
+inline constexpr size_t kTokenBlock = 256;      // Tokens that share an unpacked chunk.
+inline constexpr size_t kWholeBlocks = 32;  // Of a token block, so many records a token stay in L2.
+inline constexpr size_t kPanelBlock = 32;   // Panels whose sums of a token block stay in L2.
 
 struct Job {
   PackedMatrix weights;
@@ -326,23 +328,35 @@ void raw_product(const Job& job) {
 struct Chunk {
   size_t panel;
   size_t block_begin, blocks;
-  bool first, last;       // Of the panel.
-  float* sums;            // [tokens][NP][16]: between chunks.
+  bool first;  // Of its panels: the sums begin at zero; else those so far are in y.
+  size_t token_begin, token_end;
   const std::byte* next;  // What is unpacked next, of each panel, for prefetching.
   size_t next_bytes;
 };
 
+ALTLAS_INLINE Floats load_rows(const float* at, size_t rows) {
+  if (rows == kPanelRows) return Simd::loadu(at);
+  alignas(64) float all[kPanelRows] = {};
+  for (size_t r = 0; r < rows; ++r) all[r] = at[r];
+  return Simd::load(all);
+}
+
+// NC tokens from `token` on; the sums of as many from `next_token` on are fetched meanwhile.
 template <PanelFormat F, size_t NP, size_t NC>
-void unpacked_tile(const Job& job, const Chunk& chunk, size_t token, float* sums) {
+void unpacked_tile(const Job& job, const Chunk& chunk, size_t token, size_t next_token) {
   const size_t stride = activation_stride(job.weights.cols);
   const auto* a = reinterpret_cast<const ActivationBlock*>(job.x.quantized) + token * stride +
                   chunk.block_begin;
   const std::byte* at = job.scratch;
   const size_t panel_bytes = chunk.blocks * unpacked_block_bytes(F);
+  float* y = job.y + token * job.y_stride + chunk.panel * kPanelRows;
+  const float* next = job.y + next_token * job.y_stride + chunk.panel * kPanelRows;
   Floats acc[NP][NC];
   ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
     ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
-      acc[p][c] = chunk.first ? Simd::zero() : Simd::load(sums + (c * NP + p) * kPanelRows);
+      const size_t at_row = c * job.y_stride + p * kPanelRows;
+      acc[p][c] = chunk.first ? Simd::zero() : load_rows(y + at_row, rows_of(job, chunk.panel + p));
+      __builtin_prefetch(next + at_row, 1, 3);
     }
   }
   for (size_t b = 0; b < chunk.blocks; ++b, ++a, at += unpacked_block_bytes(F)) {
@@ -352,35 +366,31 @@ void unpacked_tile(const Job& job, const Chunk& chunk, size_t token, float* sums
   }
   ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
     ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
-      if (chunk.last) {
-        const size_t panel = chunk.panel + p;
-        Simd::store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows, acc[p][c],
-                         rows_of(job, panel));
-      } else {
-        Simd::store(sums + (c * NP + p) * kPanelRows, acc[p][c]);
-      }
+      Simd::store_rows(y + c * job.y_stride + p * kPanelRows, acc[p][c],
+                       rows_of(job, chunk.panel + p));
     }
   }
 }
 
-// Tokens [begin, end) times one chunk. The next chunk comes into L2 meanwhile, a piece per tile.
+// The chunk's tokens. The next chunk comes into L2 meanwhile, a piece per tile.
 template <PanelFormat F, size_t NP>
-void chunk_product(const Job& job, const Chunk& chunk, size_t begin, size_t end) {
+void chunk_product(const Job& job, const Chunk& chunk) {
   constexpr size_t kMost = unpacked_columns(F);
-  const size_t tiles = (end - begin + kMost - 1) / kMost, lines = chunk.next_bytes / 64;
+  const size_t tokens = chunk.token_end - chunk.token_begin;
+  const size_t tiles = (tokens + kMost - 1) / kMost, lines = chunk.next_bytes / 64;
   for (size_t i = 0; i < tiles; ++i) {
-    const size_t from = begin + piece(end - begin, tiles, i),
-                 to = begin + piece(end - begin, tiles, i + 1);
+    const size_t from = chunk.token_begin + piece(tokens, tiles, i),
+                 to = chunk.token_begin + piece(tokens, tiles, i + 1);
     for (size_t p = 0; p < NP; ++p) {
       const std::byte* at = chunk.next + p * job.panel_bytes;
       for (size_t l = piece(lines, tiles, i); l < piece(lines, tiles, i + 1); ++l)
         __builtin_prefetch(at + 64 * l, 0, 2);
     }
-    float* sums = chunk.sums + (from - begin) * NP * kPanelRows;
+    const size_t next = to < chunk.token_end ? to : chunk.token_begin;
     if (to - from == kMost)
-      unpacked_tile<F, NP, kMost>(job, chunk, from, sums);
+      unpacked_tile<F, NP, kMost>(job, chunk, from, next);
     else
-      unpacked_tile<F, NP, kMost - 1>(job, chunk, from, sums);  // No smaller piece: asserted below.
+      unpacked_tile<F, NP, kMost - 1>(job, chunk, from, next);  // No smaller: asserted below.
   }
 }
 constexpr bool tiles_are_whole(size_t most) {
@@ -389,57 +399,83 @@ constexpr bool tiles_are_whole(size_t most) {
 static_assert(tiles_are_whole(Simd::kUnpackedColumns) &&
               tiles_are_whole(Simd::kUnpackedColumnsOfHalves));
 
-// Groups of blocks in a chunk: unpacked codes, scales and a tile's quants stay in L1.
+// Groups of blocks in a chunk: unpacked panels and a tile's quants stay in L1.
 template <PanelFormat F>
 constexpr size_t chunk_groups() {
-  const size_t block_bytes =
-      Simd::kUnpackedPanels * unpacked_block_bytes(F) + unpacked_columns(F) * 64;
-  const size_t most =
-      kL1Budget / block_bytes < kChunkBlocks ? kL1Budget / block_bytes : kChunkBlocks;
-  return most / F.group_blocks;
+  const size_t most = kL1Budget / (Simd::kUnpackedPanels * unpacked_block_bytes(F));
+  return (most < kChunkBlocks ? most : kChunkBlocks) / F.group_blocks;
 }
 
 template <PanelFormat F, size_t NP>
-void panels_product(const Job& job, size_t panel) {
-  const std::byte* weights = job.weights.data + panel * job.panel_bytes;
-  const size_t groups = job.panel_bytes / F.group_bytes(),
-               chunks = (groups + chunk_groups<F>() - 1) / chunk_groups<F>();
-  const size_t tokens = job.x.tokens, columns = (tokens + kColumnBlock - 1) / kColumnBlock;
-  auto* sums = reinterpret_cast<float*>(job.scratch + kUnpackedBytes);
-  for (size_t column = 0; column < columns; ++column) {
-    for (size_t k = 0; k < chunks; ++k) {
-      const size_t begin = piece(groups, chunks, k), end = piece(groups, chunks, k + 1);
-      const size_t blocks = (end - begin) * F.group_blocks;
-      for (size_t p = 0; p < NP; ++p) {
-        std::byte* out = job.scratch + p * blocks * unpacked_block_bytes(F);
-        for (size_t g = begin; g < end; ++g) {
-          const std::byte* group = weights + p * job.panel_bytes + g * F.group_bytes();
-          const GroupScales<F> shared(group);
-          for (size_t b = 0; b < F.group_blocks; ++b, out += unpacked_block_bytes(F)) {
-            unpack_block<F>(PackedBlock<F>{group, b, &shared}, out);
-          }
-        }
-      }
-      const bool last = k + 1 == chunks;
-      const std::byte* next =
-          last ? weights + NP * job.panel_bytes : weights + end * F.group_bytes();
-      const size_t next_groups =
-          last ? piece(groups, chunks, 1) : piece(groups, chunks, k + 2) - end;
-      const Chunk chunk{panel, begin * F.group_blocks,       blocks, k == 0, last, sums,
-                        next,  next_groups * F.group_bytes()};
-      chunk_product<F, NP>(job, chunk, piece(tokens, columns, column),
-                           piece(tokens, columns, column + 1));
+void panels_product(const Job& job, const Chunk& chunk) {
+  const std::byte* groups = job.weights.data + chunk.panel * job.panel_bytes +
+                            chunk.block_begin / F.group_blocks * F.group_bytes();
+  for (size_t p = 0; p < NP; ++p) {
+    std::byte* out = job.scratch + p * chunk.blocks * unpacked_block_bytes(F);
+    const std::byte* group = groups + p * job.panel_bytes;
+    for (size_t g = 0; g < chunk.blocks / F.group_blocks; ++g, group += F.group_bytes()) {
+      const GroupScales<F> shared(group);
+      for (size_t b = 0; b < F.group_blocks; ++b, out += unpacked_block_bytes(F))
+        unpack_block<F>(PackedBlock<F>{group, b, &shared}, out);
     }
   }
+  chunk_product<F, NP>(job, chunk);
 }
+
+// The order in which one token block meets the chunks of all panels: panel blocks, in each the
+// chunks, in each the panels, kUnpackedPanels at a time. Where a token block's records of all
+// columns stay in L2, a panel block has that many panels only; else, what a chunk reads of them
+// does, and so do the sums of a panel block.
+struct Order {
+  size_t panel_begin, panel_end, block_panels, chunks;
+
+  // Step `i` of steps().
+  struct Step {
+    size_t panel, chunk;
+  };
+  ALTLAS_INLINE size_t steps() const {
+    return (panel_end - panel_begin + Simd::kUnpackedPanels - 1) / Simd::kUnpackedPanels * chunks;
+  }
+  ALTLAS_INLINE Step at(size_t i) const {
+    const size_t whole = block_panels / Simd::kUnpackedPanels, all = steps() / chunks;
+    const size_t block = i / (whole * chunks), left = i % (whole * chunks);
+    const size_t pairs = all - block * whole < whole ? all - block * whole : whole;
+    return {panel_begin + (block * whole + left % pairs) * Simd::kUnpackedPanels, left / pairs};
+  }
+};
 
 template <PanelFormat F>
 void unpacked_product(const Job& job) {
-  size_t panel = job.panel_begin;
-  for (; panel + Simd::kUnpackedPanels <= job.panel_end; panel += Simd::kUnpackedPanels) {
-    panels_product<F, Simd::kUnpackedPanels>(job, panel);
+  const size_t groups = job.panel_bytes / F.group_bytes(),
+               chunks = (groups + chunk_groups<F>() - 1) / chunk_groups<F>();
+  const bool all_columns = groups * F.group_blocks <= kWholeBlocks;
+  const Order order{job.panel_begin, job.panel_end,
+                    all_columns ? Simd::kUnpackedPanels : kPanelBlock, chunks};
+  const size_t tokens = job.x.tokens, token_blocks = (tokens + kTokenBlock - 1) / kTokenBlock;
+  for (size_t t = 0; t < token_blocks; ++t) {
+    Order::Step step = order.at(0);
+    for (size_t i = 0; i < order.steps(); ++i) {
+      const Order::Step next = order.at(i + 1 < order.steps() ? i + 1 : 0);
+      const size_t begin = piece(groups, chunks, step.chunk),
+                   end = piece(groups, chunks, step.chunk + 1);
+      const size_t next_begin = piece(groups, chunks, next.chunk),
+                   next_end = piece(groups, chunks, next.chunk + 1);
+      const Chunk chunk{
+          step.panel,
+          begin * F.group_blocks,
+          (end - begin) * F.group_blocks,
+          step.chunk == 0,
+          piece(tokens, token_blocks, t),
+          piece(tokens, token_blocks, t + 1),
+          job.weights.data + next.panel * job.panel_bytes + next_begin * F.group_bytes(),
+          (next_end - next_begin) * F.group_bytes()};
+      if (step.panel + Simd::kUnpackedPanels <= job.panel_end)
+        panels_product<F, Simd::kUnpackedPanels>(job, chunk);
+      else
+        panels_product<F, 1>(job, chunk);
+      step = next;
+    }
   }
-  for (; panel < job.panel_end; ++panel) panels_product<F, 1>(job, panel);
 }
 
 // Float weights: [cols][16], even and odd k in two chains.

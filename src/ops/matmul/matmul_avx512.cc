@@ -32,7 +32,7 @@ struct Simd {
   static constexpr size_t kRawColumns = kSmallTiles ? 2 : 8;
   static constexpr size_t kUnpackedPanels = 2;
   static constexpr size_t kUnpackedColumns = kSmallTiles ? 2 : 6;
-  static constexpr size_t kUnpackedColumnsOfHalves = kUnpackedColumns;
+  static constexpr size_t kUnpackedColumnsOfHalves = kSmallTiles ? 2 : 4;
   static constexpr size_t kFloatColumns = kSmallTiles ? 2 : 12;
   static constexpr size_t kRawTokens = 40;  // Up to here raw tiles are faster.
 

@@ -294,6 +294,37 @@ TEST(Matmul, QuantizedTargetsGiveTheReferenceBits) {
     expect_same_bits(type, 35, 2816);
 }
 
+// Goal: as above where tokens and panels come in several blocks. Method: columns that stay whole in
+// cache and columns that do not, more than 256 tokens, more than 32 panels, ranges of an odd number
+// of panels.
+TEST(Matmul, BlocksOfTokensAndPanelsGiveTheReferenceBits) {
+  const size_t rows = 35 * kPanelRows + 5, tokens = 300, middle = 33;
+  const std::pair<DType, size_t> shapes[] = {
+      {DType::kQ5_0, 896}, {DType::kQ8_0, 1152}, {DType::kQ4_K, 1280}, {DType::kQ6_K, 1280}};
+  for (const auto& [type, cols] : shapes) {
+    SCOPED_TRACE(name_of(type));
+    Matrix w(type, rows, cols, 3);
+    Input x(type, tokens, cols, 4);
+    std::vector<float> want;
+    {
+      const ScopedTarget scope(SimdTarget::kScalar);
+      want = product(w, x, tokens, 0, panel_count(rows));
+    }
+    for (const SimdTarget target : exact_targets()) {
+      if (target == SimdTarget::kScalar) continue;
+      SCOPED_TRACE(to_string(target));
+      const ScopedTarget scope(target);
+      const std::vector<float> low = product(w, x, tokens, 0, middle),
+                               high = product(w, x, tokens, middle, panel_count(rows));
+      for (size_t i = 0; i < want.size(); ++i) {
+        const bool first = i % rows < middle * kPanelRows;
+        ASSERT_EQ((first ? low : high)[i], want[i]) << "index " << i;
+        ASSERT_EQ((first ? high : low)[i], kUntouched) << "index " << i;
+      }
+    }
+  }
+}
+
 TEST(Matmul, FloatTargetsGiveTheReferenceBits) {
   for (const DType type : kFloats) {
     for (const size_t cols : {1, 2, 31, 64, 515}) expect_same_bits(type, 37, cols);
