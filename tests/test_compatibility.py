@@ -1,4 +1,6 @@
 """What clients of vLLM and llama-server send beside OpenAI's fields: taken as they mean it, or refused with a reason."""
+import re
+
 import pytest
 import requests
 
@@ -46,8 +48,9 @@ def test_null_is_absent(complete, chat):
     assert chat(**{name: None for name in names + chat_names})["choices"] == chat()["choices"]
 
 
-@pytest.mark.parametrize("field, value", [("suffix", "end"), ("best_of", 2), ("use_beam_search", True), ("skip_special_tokens", False),
-                                          ("prompt_logprobs", 1), ("stop_token_ids", [1]), ("stop_token_ids", ["x"]), ("stop_token_ids", 3),
+@pytest.mark.parametrize("field, value", [("suffix", "end"), ("best_of", 2), ("use_beam_search", True), ("skip_special_tokens", 3),
+                                          ("prompt_logprobs", 21), ("prompt_logprobs", -1), ("stop_token_ids", [-1]), ("stop_token_ids", [1 << 30]),
+                                          ("stop_token_ids", ["x"]), ("stop_token_ids", 3), ("stop_token_ids", [1] * 257),
                                           ("include_stop_str_in_output", "yes"), ("n", 0), ("priority", "urgent"), ("stop", [""]),
                                           ("logit_bias", {"x": 1}), ("logit_bias", {"1": 101}), ("min_tokens", -1), ("top_p", 1.5),
                                           ("presence_penalty", 3), ("repetition_penalty", 0), ("logprobs", 21)])
@@ -75,6 +78,48 @@ def test_stop_tokens_that_end_answers_anyway(complete, ask):
     end = ask("/tokenize", content="<|im_end|>")[1]["tokens"]
     assert len(end) == 1
     assert complete(stop_token_ids=end) == complete()
+
+
+def test_any_token_may_stop(complete, chat, ask):
+    plain = complete(logprobs=0, max_tokens=24)
+    tokens = plain["logprobs"]["tokens"]
+    stop = next(i for i in range(4, len(tokens)) if tokens[i] not in tokens[:i])
+    number, = ask("/tokenize", prompt=tokens[stop], add_special_tokens=False)[1]["tokens"]
+    cut = complete(stop_token_ids=[number, number], max_tokens=24)
+    assert cut["text"] == "".join(tokens[:stop]) and cut["finish_reason"] == "stop" and cut["stop_reason"] == number
+    assert complete(stop_token_ids=[number], max_tokens=24, include_stop_str_in_output=True)["text"] == "".join(tokens[:stop + 1])
+    assert complete(stop_token_ids=[number], max_tokens=24, ignore_eos=True)["stop_reason"] == number
+    late = complete(stop_token_ids=[number], max_tokens=24, min_tokens=stop + 4, logprobs=0)
+    assert late["logprobs"]["tokens"][:stop] == tokens[:stop] and number not in late["logprobs"]["tokens"][:stop + 4]
+    assert len(late["logprobs"]["tokens"]) >= stop + 4
+    assert complete(stop=[tokens[stop]], max_tokens=24)["stop_reason"] == tokens[stop]
+    assert complete(max_tokens=3)["stop_reason"] is None
+    assert chat(stop_token_ids=[number])["choices"]
+
+
+def test_control_tokens_are_shown_where_they_are_asked_for(complete, ask):
+    hidden = complete(prompt="Say hi", ignore_eos=True, max_tokens=60)["text"]
+    shown = complete(prompt="Say hi", ignore_eos=True, max_tokens=60, skip_special_tokens=False)["text"]
+    assert "<|" in shown and "<|" not in hidden
+    assert re.sub(r"<\|[a-z_]+\|>", "", shown) == hidden
+
+
+def test_prompt_logprobs(complete, ask):
+    prompt = "The capital of France is Paris"
+    ids = ask("/tokenize", prompt=prompt)[1]["tokens"]
+    status, answer = ask("/v1/completions", prompt=prompt, max_tokens=1, temperature=0, prompt_logprobs=2)
+    rows = answer["choices"][0]["prompt_logprobs"]
+    assert status == 200 and rows[0] is None and len(rows) == len(ids)
+    echo = ask("/v1/completions", prompt=prompt, max_tokens=1, temperature=0, echo=True, logprobs=0)[1]["choices"][0]["logprobs"]
+    for row, number, p, token in zip(rows[1:], ids[1:], echo["token_logprobs"][1:], echo["tokens"][1:]):
+        own = row[str(number)]
+        assert own["logprob"] == p and own["decoded_token"] == token
+        assert 2 <= len(row) <= 3 and {one["rank"] for one in row.values()} >= {1, 2}
+        assert max(row.values(), key=lambda one: one["logprob"])["rank"] == 1
+    chat = ask("/v1/chat/completions", messages=[{"role": "user", "content": "Hi"}], max_tokens=1, prompt_logprobs=0)[1]
+    assert chat["prompt_logprobs"][0] is None and all(len(row) == 1 for row in chat["prompt_logprobs"][1:])
+    assert "prompt_logprobs" not in complete()
+    assert ask("/v1/completions", prompt=prompt, prompt_logprobs=1, stream=True)[1]["error"]["param"] == "prompt_logprobs"
 
 
 def test_penalties_bias_and_lengths(complete, ask):

@@ -50,6 +50,20 @@ def test_completion_with_logprobs_and_echo(client, model):
         assert max(top.values()) == pytest.approx(p), token
 
 
+@pytest.mark.parametrize("tokens", [8, 0])
+def test_streamed_echo_has_the_prompts_logprobs_first(client, model, cpu_server, tokens):
+    request = dict(model=model, prompt="def fibonacci(n):", max_tokens=tokens, temperature=0, logprobs=2, echo=True)
+    whole = client.completions.create(**request).choices[0]
+    chunks = [chunk.choices[0] for chunk in client.completions.create(stream=True, **request)]
+    assert "".join(chunk.text for chunk in chunks) == whole.text
+    first = chunks[0].logprobs
+    prompt = len(cpu_server.post("/tokenize", {"prompt": request["prompt"]}).json()["tokens"])
+    assert len(first.tokens) >= prompt and first.tokens[:prompt] == whole.logprobs.tokens[:prompt] and first.token_logprobs[0] is None
+    for field in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+        joined = [one for chunk in chunks if chunk.logprobs for one in getattr(chunk.logprobs, field)]
+        assert joined == getattr(whole.logprobs, field), field
+
+
 def test_chat_logprobs(client, model):
     answer = client.chat.completions.create(model=model, temperature=0, max_tokens=4, logprobs=True, top_logprobs=2,
                                             messages=[{"role": "user", "content": "1+1="}])

@@ -47,7 +47,7 @@ Result<Perplexity> measure(LocalEngine& engine, std::vector<int32_t> ids) {
   sequence.tokens_max = 1;
   sequence.sampling.temperature = 0;
   sequence.sampling.logprobs = 1;
-  sequence.sampling.prompt_logprobs = true;
+  sequence.sampling.prompt_logprobs = 0;
   ALTLAS_TRY(const LocalAnswer answer,
              engine.run(std::move(sequence), [](std::string_view) { return true; }));
   if (answer.canceled) return Error(ErrorCode::kCanceled, "stopped by Ctrl-C");

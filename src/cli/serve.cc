@@ -228,7 +228,8 @@ Result<std::vector<server::ServedModel>> served_models(
     served.deployment = one.name;
     served.tokenizer = text.tokenizer;
     served.chat_template = text.chat_template;
-    served.tool_format = text.tool_format;
+    served.tool_format =
+        server::tool_format_of(serving.config.engine.tool_call_parser, text.tool_format);
     served.reasoning = text.reasoning;
     served.task_types = one.task_types;
     models.push_back(served);

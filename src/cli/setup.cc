@@ -59,6 +59,10 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--swap-bytes", "engine.swap_bytes", FlagSet::kEngine},
     {"--speculative-tokens", "engine.speculative_tokens", FlagSet::kEngine},
     {"--draft-model", "engine.draft_model", FlagSet::kEngine},
+    {"--lora-folder", "engine.lora_folders", FlagSet::kServer},
+    {"--max-loras", "engine.max_loras", FlagSet::kServer},
+    {"--max-lora-rank", "engine.max_lora_rank", FlagSet::kEngine},
+    {"--tool-call-parser", "engine.tool_call_parser", FlagSet::kServer},
 };
 
 // Variables that are ours but no settings: the kernels' switch, the client's server, what a server

@@ -32,6 +32,10 @@ struct EngineConfig {
   int64_t speculative_tokens = 0;
   std::string draft_model;
   std::map<std::string, std::string> lora_modules;
+  std::vector<std::string> lora_folders;
+  int64_t max_loras = 32;
+  int64_t max_lora_rank = 256;
+  ToolCallParser tool_call_parser = ToolCallParser::kAuto;
   bool in_process_workers = false;
   bool repack_cache = true;
   std::string simd;
@@ -40,6 +44,7 @@ struct EngineConfig {
     layout_fields(field);
     memory_fields(field);
     step_fields(field);
+    adapter_fields(field);
   }
 
  private:
@@ -128,9 +133,27 @@ struct EngineConfig {
     field("draft_model", &S::draft_model,
           FieldInfo{.help = "Small model of the same vocabulary that guesses for the default "
                             "model; empty guesses from the text so far."});
+  }
+  static constexpr void adapter_fields(auto& field) {
+    using S = EngineConfig;
     field("lora_modules", &S::lora_modules,
           FieldInfo{.help = "LoRA adapters of the default model: the name that requests give as "
                             "model, and a GGUF file or a PEFT folder."});
+    field(
+        "lora_folders", &S::lora_folders,
+        FieldInfo{.help = "Folders below which POST /v1/load_lora_adapter may load adapters; none "
+                          "switches it off.",
+                  .one_or_list = true});
+    field("max_loras", &S::max_loras,
+          FieldInfo{.help = "LoRA adapters of one deployment at most.",
+                    .unit = "adapters",
+                    .min = 1,
+                    .max = 256});
+    field("max_lora_rank", &S::max_lora_rank,
+          FieldInfo{.help = "Rank of a LoRA adapter at most.", .min = 1, .max = 512});
+    field("tool_call_parser", &S::tool_call_parser,
+          FieldInfo{.help = "The notation in which the model writes tool calls; auto is what its "
+                            "chat template shows."});
   }
 };
 

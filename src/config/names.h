@@ -32,6 +32,16 @@ enum class KvType : uint8_t { kF16, kBf16, kF32, kQ8_0 };
 enum class TokenJournal : uint8_t { kAsync, kSync, kOff };
 // How the autoscaler condenses the ongoing requests of its look-back period.
 enum class Aggregation : uint8_t { kMean, kMax, kMin };
+// The notation in which a model writes tool calls; kAuto: what its chat template shows.
+enum class ToolCallParser : uint8_t {
+  kAuto,
+  kHermes,
+  kLlama3Json,
+  kMistral,
+  kDeepSeek,
+  kPhi,
+  kPythonic
+};
 
 // One spelling of one value. The first spelling of a value is the one that is printed.
 struct EnumName {
@@ -51,6 +61,11 @@ inline constexpr EnumName kKvTypeNames[] = {
     {"f16", 0}, {"bf16", 1}, {"f32", 2}, {"q8_0", 3}, {"q8", 3}};
 inline constexpr EnumName kTokenJournalNames[] = {{"async", 0}, {"sync", 1}, {"off", 2}};
 inline constexpr EnumName kAggregationNames[] = {{"mean", 0}, {"max", 1}, {"min", 2}};
+inline constexpr EnumName kToolCallParserNames[] = {
+    {"auto", 0},           {"hermes", 1},         {"llama3_json", 2},
+    {"mistral", 3},        {"deepseek", 4},       {"phi", 5},
+    {"pythonic", 6},       {"llama4_json", 2},    {"deepseek_v3", 4},
+    {"phi4_mini_json", 5}, {"llama4_pythonic", 6}};
 
 // The table of an enum, found by the type of its (unused) argument.
 constexpr std::span<const EnumName> names_of(Strategy) { return kStrategyNames; }
@@ -60,6 +75,7 @@ constexpr std::span<const EnumName> names_of(WeightType) { return kWeightTypeNam
 constexpr std::span<const EnumName> names_of(KvType) { return kKvTypeNames; }
 constexpr std::span<const EnumName> names_of(TokenJournal) { return kTokenJournalNames; }
 constexpr std::span<const EnumName> names_of(Aggregation) { return kAggregationNames; }
+constexpr std::span<const EnumName> names_of(ToolCallParser) { return kToolCallParserNames; }
 
 template <class E>
 concept NamedEnum = requires(E e) { names_of(e); };

@@ -49,6 +49,10 @@ Core::Core(CoreSetup setup)
     deployment.setup = one;
     deployment.cursor.random.seed =
         Hasher().add(setup_.random_seed).add(std::string_view(one.name)).value();
+    for (const engine::AdapterFile& file : one.load.adapters) {
+      Adapter& adapter = deployment.adapters.emplace_back();
+      adapter.file = file;
+    }
     std::map<DeviceId, uint32_t> site_on;
     for (const std::vector<DeviceId>& ranks : one.replicas) site_on.emplace(ranks.front(), 0);
     for (auto& [device, site] : site_on) {
@@ -81,6 +85,7 @@ void Core::step(Event event, TimeUs now, std::vector<Action>& out) {
   std::visit([&](auto& what) { on(what, out); }, event);
   on_time(out);
   dispatch(out);
+  settle_adapters(out);
   if (setup_.tokens == TokenJournal::kSync && !dirty_tokens_.empty()) flush(out);
 }
 
@@ -131,6 +136,9 @@ void Core::on(StopRequested&, Out& out) {
   for (const uint64_t number : passing)
     fail_task(at(number), ErrorCode::kUnavailable, "the server is stopping", out);
   flush(out);
+  for (Deployment& one : deployments_)
+    for (Adapter& adapter : one.adapters)
+      answer_adapter(adapter, unavailable("the server is stopping"), out);
   for (Slot& slot : slots_) {
     slot.wake = INT64_MAX;
     if (slot.state == ReplicaState::kStopped || slot.state == ReplicaState::kBackoff) continue;

@@ -75,6 +75,7 @@ class Core {
   const std::string* said_text(const TaskId& id) const;
   const std::vector<int32_t>* said_tokens(const TaskId& id) const;
   const std::vector<TokenLogprobs>* said_logprobs(const TaskId& id) const;
+  const std::vector<TokenLogprobs>* said_prompt_logprobs(const TaskId& id) const;
 
   size_t waiting() const { return queue_.size(); }
   size_t held() const {
@@ -101,8 +102,9 @@ class Core {
     std::vector<int32_t> generated;  // As seen, also if not yet published (tokens: sync).
     std::string text;                // Published.
     std::vector<TokenLogprobs>
-        logprobs;            // Published, where asked for; dropped when a durable task is over.
-    uint64_t text_seen = 0;  // Bytes seen, published or not.
+        logprobs;  // Published, where asked for; dropped when a durable task is over.
+    std::vector<TokenLogprobs> prompt_logprobs;  // Likewise.
+    uint64_t text_seen = 0;                      // Bytes seen, published or not.
     bool text_unknown =
         false;  // Restored: the text of its first tokens was said before this server started.
     uint32_t prompt_tokens = 0;
@@ -168,13 +170,26 @@ class Core {
     double tokens_per_second = 0;
     std::vector<double> busy;  // Percent of the time between its last two stats, by rank.
     std::map<SequenceId, Run> runs;
+    std::vector<std::string> own_adapters;            // Names that it was started with.
     std::optional<engine::ReplicaLoaded> needs;       // As its last load said, in this life or an
                                                       // earlier one.
     uint64_t kv_blocks_used = 0, kv_blocks_most = 0;  // Of its runs, now and at their longest.
   };
+  // A LoRA adapter of a deployment.
+  struct Adapter {
+    enum class State : uint8_t { kLoading, kReady, kLeaving } state = State::kReady;
+    engine::AdapterFile file;
+    std::map<uint32_t, uint64_t> held;  // Slots that have it, and its bytes there.
+    std::set<uint32_t> asked;           // Slots that were told to load it and have not answered.
+    std::vector<uint64_t> tickets;      // Who waits for what it is doing.
+    std::string error;                  // Of the first slot that could not load it.
+    ErrorCode error_code = ErrorCode::kInternal;
+  };
   struct Deployment {
     DeploymentSetup setup;
-    std::vector<uint32_t> sites;  // By device id.
+    std::vector<Adapter> adapters;                  // In the order of loading; few.
+    std::map<std::string, uint32_t> adapter_tasks;  // Unfinished tasks by adapter.
+    std::vector<uint32_t> sites;                    // By device id.
     std::vector<uint32_t> slots;
     scheduler::PlacementCursor cursor;
     scheduler::PrefixIndex prefixes;
@@ -216,6 +231,8 @@ class Core {
   void on(TasksRestored& event, Out& out);
   void on(StopRequested& event, Out& out);
   void on(Tick& event, Out& out);
+  void on(AdapterLoadRequested& event, Out& out);
+  void on(AdapterUnloadRequested& event, Out& out);
   void on_time(Out& out);
   void forgive_silence(TimeUs gap);
 
@@ -318,6 +335,21 @@ class Core {
   void fail_unserved(uint32_t deployment, Out& out);
   void set_run_tokens(Slot& slot, Run& run, uint32_t tokens, uint32_t most);
 
+  // core_adapters.cc: LoRA adapters that come and go
+  Adapter* find_adapter(uint32_t deployment, std::string_view name);
+  Result<void> check_adapter(uint32_t deployment, const std::string& name);
+  Result<uint32_t> adapter_deployment(const std::string& name) const;
+  void adapter_loaded(uint32_t slot, engine::AdapterLoaded& report, Out& out);
+  void adapters_of_loaded(uint32_t slot, Out& out);
+  void adapters_of_gone(uint32_t slot, Out& out);
+  void conclude_adapter(uint32_t deployment, const std::string& name, Out& out);
+  void lose_adapter(uint32_t deployment, const std::string& name, Out& out);
+  void remove_adapter(uint32_t deployment, const std::string& name, Out& out);
+  void answer_adapter(Adapter& adapter, const Result<void>& outcome, Out& out);
+  void count_adapter_task(const Task& task, bool more);
+  void settle_adapters(Out& out);
+  bool holds_adapter(uint32_t slot, const std::string& name) const;
+
   // core_views.cc
   TaskView view(const Task& task) const;
   ReplicaView view(const Slot& slot) const;
@@ -357,6 +389,7 @@ class Core {
   std::map<uint64_t, Write> writes_;
   std::set<std::pair<TimeUs, uint64_t>> deadlines_;  // Of running tasks.
   std::map<ReplicaId, uint32_t> slot_of_;
+  std::set<std::pair<uint32_t, std::string>> idle_adapters_;  // Whose last task has ended.
   std::set<uint32_t> dirty_sites_;         // To be dispatched at the end of the step.
   std::set<uint64_t> unsettled_;           // With estimated_memory: may never fit where they wait.
   std::set<uint64_t> dirty_tokens_;        // Tasks with tokens to be journalled.

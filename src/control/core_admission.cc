@@ -139,6 +139,7 @@ Result<void> Core::submit(TasksSubmitted& event, Submission& submission,
     const auto deployment = find_deployment(spec.deployment, spec.type);
     if (!deployment) return not_found(fmt::format("there is no deployment '{}'", spec.deployment));
     ALTLAS_TRY_VOID(accepting(*deployment));
+    ALTLAS_TRY_VOID(check_adapter(*deployment, spec.adapter));
     spec.deployment = deployments_[*deployment].setup.name;
     ALTLAS_TRY(numbers[i], known(spec));
     if (numbers[i] != 0) continue;
@@ -271,6 +272,7 @@ uint64_t Core::add_task(TaskSpec spec, uint32_t site, const Placement& placement
   ++deployments_[one.deployment].queued;
   one.tokens_ahead += task.tokens_ahead;
   ++unfinished_;
+  count_adapter_task(task, true);
   hold(task, !promised);
   reserve_if_room(task);
   return number;
@@ -302,6 +304,7 @@ void Core::remove_task(Task& task) {
     --deployments_[site.deployment].queued;
     site.tokens_ahead -= task.tokens_ahead;
     --unfinished_;
+    count_adapter_task(task, false);
     hold(task, false);
     unreserve(task);
     if (task.spec.batch_group != 0) {
@@ -429,6 +432,8 @@ void Core::restore(journal::RestoredTask& restored, Out& out) {
   if (!deployment)
     fail_task(task, ErrorCode::kNotFound,
               fmt::format("deployment '{}' is not served any more", task.spec.deployment), out);
+  else if (const auto there = check_adapter(*deployment, task.spec.adapter); !there.ok())
+    fail_task(task, ErrorCode::kNotFound, there.error().message(), out);
 }
 
 }  // namespace altlas::control

@@ -147,7 +147,7 @@ void Core::dispatch(Out& out) {
   }
 }
 
-std::optional<uint32_t> Core::slot_for(const Task&, const Site& site) const {
+std::optional<uint32_t> Core::slot_for(const Task& task, const Site& site) const {
   std::optional<uint32_t> best;
   const auto key = [&](uint32_t index) {  // Fewest tasks, then most KV blocks free.
     const Slot& slot = slots_[index];
@@ -156,6 +156,7 @@ std::optional<uint32_t> Core::slot_for(const Task&, const Site& site) const {
   for (const uint32_t index : site.slots) {
     const Slot& slot = slots_[index];
     if (slot.state != ReplicaState::kRunning || slot.runs.size() >= slot_tasks_max(slot)) continue;
+    if (!task.spec.adapter.empty() && !holds_adapter(index, task.spec.adapter)) continue;
     if (!best || key(index) < key(*best)) best = index;
   }
   return best;
@@ -250,7 +251,14 @@ void Core::dispatch_site(uint32_t index, Out& out) {
     queue_.for_each(index, [&](uint64_t number) {
       Task& task = at(number);
       const auto slot = slot_for(task, site);
-      if (!slot || ++seen > kDispatchScanMax) return false;
+      if (++seen > kDispatchScanMax) return false;
+      if (!slot && !task.spec.adapter.empty() &&
+          find_adapter(site.deployment, task.spec.adapter) == nullptr) {
+        why = fmt::format("adapter '{}' is not loaded", task.spec.adapter);
+        never.push_back(number);
+        return false;
+      }
+      if (!slot) return !task.spec.adapter.empty();  // Its adapter may still be on the way.
       const Fit fit = fits(task, *slot, why);
       if (fit == Fit::kNever) {
         never.push_back(number);
@@ -342,6 +350,7 @@ void Core::rebalance(uint32_t deployment, Out&) {
       Task& task = at(moved);
       const auto assessment = scheduler::assess(policy_, picture_of(sites_[to]), request_of(task));
       if (assessment.standing != scheduler::Standing::kEligible) continue;
+      if (!task.spec.adapter.empty() && !slot_for(task, sites_[to])) continue;
       move_task(task, to);
       break;
     }

@@ -37,6 +37,8 @@ void Core::start_replica(uint32_t index, Out& out) {
   slot.progress = {};
   ++slot.starts;
   engine::LoadReplica load = setup.load;
+  slot.own_adapters.clear();
+  for (const engine::AdapterFile& file : load.adapters) slot.own_adapters.push_back(file.name);
   for (size_t rank = 0; rank < slot.devices.size(); ++rank) {
     const DeviceSetup& one = device(slot.devices[rank]).setup;
     load.device_spec += (rank == 0 ? "" : "+") + one.spec;
@@ -75,6 +77,7 @@ void Core::replica_gone(uint32_t index, const std::string& why, bool tell_worker
   slot.wake = slot.state == ReplicaState::kBackoff ? now_ + backoff : INT64_MAX;
   slot.message = why;
   slot.pid = 0;
+  adapters_of_gone(index, out);
   slot.loaded = {};
   slot.stats = {};
   slot.kv_blocks_used = slot.kv_blocks_most = 0;
@@ -148,6 +151,7 @@ void Core::report(uint32_t index, engine::Report& report, Out& out) {
     slot.since = slot.progressed = slot.stats_at = now_;
     slot.wake = INT64_MAX;
     slot.message = "";
+    adapters_of_loaded(index, out);
     deployments_[slot.deployment].limits = std::move(*loaded);
     for (const DeviceId id : slot.devices) {
       release_reservations(id);
@@ -155,6 +159,8 @@ void Core::report(uint32_t index, engine::Report& report, Out& out) {
     }
     for (const uint32_t site : deployments_[slot.deployment].sites) dirty_sites_.insert(site);
     unsettle_all();
+  } else if (auto* adapter = std::get_if<engine::AdapterLoaded>(&report)) {
+    adapter_loaded(index, *adapter, out);
   } else if (auto* not_loaded = std::get_if<engine::LoadFailed>(&report)) {
     load_failed(index, *not_loaded, out);
   }

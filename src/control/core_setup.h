@@ -33,6 +33,7 @@ struct DeploymentSetup {
       replicas;              // Devices of each one's ranks, the leading one first. ≥ 1 each.
   uint32_t max_ongoing = 0;  // Tasks in a replica's hands; 0: what its engine can batch.
   uint32_t max_queued = 1000;
+  uint32_t adapters_max = 32;  // Those of `load` included.
   int64_t health_check_timeout_us = 30 * kSecond;
   int64_t startup_timeout_us = 900 * kSecond;
 };

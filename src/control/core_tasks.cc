@@ -19,6 +19,7 @@ bool cut_seen(TokenDelta& delta, size_t tokens_seen, uint64_t text_seen) {
     delta.logprobs.erase(
         delta.logprobs.begin(),
         delta.logprobs.begin() + static_cast<ptrdiff_t>(std::min(ids, delta.logprobs.size())));
+  if (tokens_seen > 0) delta.prompt_logprobs.clear();
   delta.first_index = static_cast<uint32_t>(tokens_seen);
   delta.text.erase(0, std::min<uint64_t>(text_seen - delta.text_offset, delta.text.size()));
   delta.text_offset = text_seen;
@@ -66,6 +67,7 @@ Result<void> Core::tokens(Slot& slot, engine::SequenceTokens& report, Out& out) 
 
 void Core::publish(Task& task, TokenDelta delta, Out& out) {
   task.text += delta.text;
+  if (task.prompt_logprobs.empty()) task.prompt_logprobs = delta.prompt_logprobs;
   task.logprobs.insert(task.logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
   out.push_back(PublishDelta{task.spec.id, std::move(delta)});
 }
@@ -185,11 +187,13 @@ void Core::over(Task& task, Out& out) {
                         ? task.result.tokens
                         : static_cast<uint32_t>(task.generated.size());
   --unfinished_;
+  count_adapter_task(task, false);
   show(task, task.end, out);
   task.generated = {};
   task.spec.prompt = {};
   task.spec.payload = {};
   if (task.spec.durable) task.logprobs = {};
+  task.prompt_logprobs = {};                               // The result has them.
   if (task.end == TaskStatus::kCompleted) task.text = {};  // The result has it.
   (task.spec.durable ? kept_ : passing_).push_back(task.number);
 }

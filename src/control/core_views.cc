@@ -198,6 +198,8 @@ DeploymentView Core::view(const Deployment& deployment) const {
       out.message = slot.message;
     }
   }
+  for (const Adapter& adapter : deployment.adapters)
+    if (adapter.state == Adapter::State::kReady) out.adapters.push_back(adapter.file.name);
   out.status = all_running ? "HEALTHY" : failing ? "UNHEALTHY" : "UPDATING";
   return out;
 }
@@ -251,6 +253,11 @@ const std::vector<TokenLogprobs>* Core::said_logprobs(const TaskId& id) const {
   return found == nullptr ? nullptr : &found->logprobs;
 }
 
+const std::vector<TokenLogprobs>* Core::said_prompt_logprobs(const TaskId& id) const {
+  const Task* found = find(id);
+  return found == nullptr ? nullptr : &found->prompt_logprobs;
+}
+
 size_t Core::running(ReplicaId replica) const {
   const auto slot = slot_of_.find(replica);
   return slot == slot_of_.end() ? 0 : slots_[slot->second].runs.size();
@@ -283,6 +290,13 @@ uint64_t Core::hash() const {
     hasher.add(one.cursor.last ? one.cursor.last->value : -1)
         .add(one.cursor.random.counter)
         .add(one.service_us);
+  for (const Deployment& one : deployments_)
+    for (const Adapter& adapter : one.adapters)
+      hasher.add(std::string_view(adapter.file.name))
+          .add(static_cast<uint8_t>(adapter.state))
+          .add(adapter.held.size())
+          .add(adapter.asked.size())
+          .add(adapter.tickets.size());
   for (const Slot& slot : slots_) {
     hasher.add(slot.id.value)
         .add(static_cast<uint8_t>(slot.state))

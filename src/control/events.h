@@ -79,6 +79,19 @@ struct StrategyChanged {
 struct ConcurrencyChanged {
   uint32_t max_concurrent_tasks = 0;  // Per device; 0: what the engine can batch.
 };
+// A LoRA adapter for every replica of a deployment, now and after its restarts. Answered by
+// AnswerAdapter{ticket}.
+struct AdapterLoadRequested {
+  uint64_t ticket = 0;
+  std::string deployment;
+  engine::AdapterFile adapter;
+};
+// No new tasks name it; once those that do have ended it is gone, and the answer follows.
+struct AdapterUnloadRequested {
+  uint64_t ticket = 0;
+  std::string deployment;
+  std::string name;
+};
 // No new admissions; what is accepted goes on.
 struct DrainRequested {};
 // Replicas may start. The first event but for TasksRestored.
@@ -94,10 +107,11 @@ struct StopRequested {};
 // queue_processing_interval.
 struct Tick {};
 
-using Event = std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten,
-                           CancelRequested, WorkerConnected, WorkerReported, WorkerLost,
-                           DeviceSampled, StrategyChanged, ConcurrencyChanged, DrainRequested,
-                           Started, TasksRestored, StopRequested, Tick>;
+using Event =
+    std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten,
+                 CancelRequested, WorkerConnected, WorkerReported, WorkerLost, DeviceSampled,
+                 StrategyChanged, ConcurrencyChanged, DrainRequested, Started, TasksRestored,
+                 StopRequested, Tick, AdapterLoadRequested, AdapterUnloadRequested>;
 
 // ---- Actions: from the core to the edge, carried out in order ----
 
@@ -135,6 +149,10 @@ struct SendCommand {
   ReplicaId replica;
   engine::Command command;
 };
+struct AnswerAdapter {
+  uint64_t ticket = 0;
+  Result<void> outcome;
+};
 // For those who stream or wait.
 struct PublishDelta {
   TaskId task;
@@ -151,6 +169,6 @@ struct LogWarning {
 
 using Action =
     std::variant<AnswerAdmission, AnswerSubmission, AppendJournal, ForgetTasks, StartWorker,
-                 StopWorker, SendCommand, PublishDelta, PublishStatus, LogWarning>;
+                 StopWorker, SendCommand, PublishDelta, PublishStatus, LogWarning, AnswerAdapter>;
 
 }  // namespace altlas::control

@@ -159,6 +159,15 @@ class ServiceImpl : public Service {
   awaitable<std::vector<DeploymentView>> deployments() override {
     co_return co_await on_strand(strand_, do_deployments());
   }
+  awaitable<Result<void>> load_adapter(std::string deployment,
+                                       engine::AdapterFile adapter) override {
+    AdapterLoadRequested event{0, std::move(deployment), std::move(adapter)};
+    co_return co_await on_strand(strand_, do_adapter(std::move(event)));
+  }
+  awaitable<Result<void>> unload_adapter(std::string deployment, std::string name) override {
+    AdapterUnloadRequested event{0, std::move(deployment), std::move(name)};
+    co_return co_await on_strand(strand_, do_adapter(std::move(event)));
+  }
   awaitable<Strategy> strategy() override { co_return co_await on_strand(strand_, do_strategy()); }
   awaitable<Result<void>> set_strategy(Strategy strategy) override {
     Event event = StrategyChanged{strategy};
@@ -278,6 +287,11 @@ class ServiceImpl : public Service {
     submissions_.insert_or_assign(what.ticket, std::move(what.placed));
     if (waiter != submitters_.end()) waiter->second->cancel();
   }
+  void carry_out(AnswerAdapter& what) {
+    const auto waiter = adapter_waiters_.find(what.ticket);
+    adapter_answers_.insert_or_assign(what.ticket, std::move(what.outcome));
+    if (waiter != adapter_waiters_.end()) waiter->second->cancel();
+  }
   void carry_out(AppendJournal& what) {
     const uint64_t ticket = what.ticket;
     const auto done = [this, ticket](const Result<void>& result) {
@@ -368,6 +382,25 @@ class ServiceImpl : public Service {
     co_return placed;
   }
 
+  template <class Request>
+  awaitable<Result<void>> do_adapter(Request event) {
+    const uint64_t ticket = next_ticket_++;
+    event.ticket = ticket;
+    const auto woken = std::make_shared<Timer>(strand_, Timer::time_point::max());
+    adapter_waiters_[ticket] = woken;
+    run(std::move(event));
+    while (!adapter_answers_.contains(ticket) && !closed_) {
+      woken->expires_at(Timer::time_point::max());
+      co_await woken->async_wait(asio::as_tuple(use_awaitable));
+    }
+    adapter_waiters_.erase(ticket);
+    const auto answer = adapter_answers_.find(ticket);
+    if (answer == adapter_answers_.end()) co_return unavailable("the server is stopping");
+    Result<void> outcome = std::move(answer->second);
+    adapter_answers_.erase(answer);
+    co_return outcome;
+  }
+
   awaitable<Result<TaskView>> do_task(TaskId id) { co_return core_.task(id); }
   awaitable<TaskPage> do_tasks(TaskFilter filter) { co_return core_.tasks(filter); }
   awaitable<Result<Explanation>> do_explain(TaskId id) { co_return core_.explain(id); }
@@ -406,6 +439,7 @@ class ServiceImpl : public Service {
     first.delta.text = *core_.said_text(id);
     first.delta.ids = *core_.said_tokens(id);
     first.delta.logprobs = *core_.said_logprobs(id);
+    first.delta.prompt_logprobs = *core_.said_prompt_logprobs(id);
     if (is_over(view->status)) first.end = *view;
     if (first.end || !first.delta.text.empty() || !first.delta.ids.empty())
       inbox->events.push_back(std::move(first));
@@ -454,6 +488,8 @@ class ServiceImpl : public Service {
   std::map<uint64_t, Result<void>> admissions_;  // Answered, not yet taken.
   std::map<uint64_t, Result<std::vector<Placed>>> submissions_;
   std::map<uint64_t, std::shared_ptr<Timer>> submitters_;
+  std::map<uint64_t, Result<void>> adapter_answers_;
+  std::map<uint64_t, std::shared_ptr<Timer>> adapter_waiters_;
   std::multimap<TaskId, std::shared_ptr<Timer>> waiters_;
   std::map<TaskId, std::vector<std::weak_ptr<Inbox>>> inboxes_;
   mutable std::mutex health_mutex_;

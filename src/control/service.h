@@ -97,6 +97,15 @@ class Service {
   virtual boost::asio::awaitable<Result<Explanation>> explain(TaskId id) = 0;
   virtual boost::asio::awaitable<std::vector<DeviceView>> devices() = 0;
   virtual boost::asio::awaitable<std::vector<DeploymentView>> deployments() = 0;
+  // Returns once every replica of the deployment has it; tasks may name it then, also after
+  // restarts of replicas.  Errors: kInvalid (the file is for another model or shape, cut short, …:
+  // nothing has it then; the name is taken; too many), kNotFound, kConflict, kUnavailable.
+  virtual boost::asio::awaitable<Result<void>> load_adapter(std::string deployment,
+                                                            engine::AdapterFile adapter) = 0;
+  // New tasks can't name it from now on; returns once those that do have ended.
+  // Errors: kNotFound, kConflict while it is being loaded, kUnavailable.
+  virtual boost::asio::awaitable<Result<void>> unload_adapter(std::string deployment,
+                                                              std::string name) = 0;
   virtual boost::asio::awaitable<Strategy> strategy() = 0;  // The default one.
   virtual boost::asio::awaitable<Result<void>> set_strategy(Strategy strategy) = 0;
   virtual boost::asio::awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) = 0;

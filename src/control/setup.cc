@@ -23,6 +23,7 @@ engine::LoadReplica load_of(const config::EngineConfig& engine) {
   load.prefix_caching = engine.enable_prefix_caching;
   load.swap_bytes = static_cast<uint64_t>(engine.swap_bytes);
   load.speculative_tokens = static_cast<uint32_t>(engine.speculative_tokens);
+  load.adapter_rank_max = static_cast<uint32_t>(engine.max_lora_rank);
   return load;
 }
 
@@ -86,6 +87,11 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
   out.load = load_of(engine);
   out.load.model_path = model_path(config, one.model, model);
   take_extras(config, one, model, out.load);
+  out.adapters_max = static_cast<uint32_t>(engine.max_loras);
+  if (out.load.adapters.size() > out.adapters_max)
+    return invalid(fmt::format("deployment '{}' has {} LoRA adapters, engine.max_loras is {}",
+                               one.name, out.load.adapters.size(), out.adapters_max),
+                   "engine.max_loras");
   if (one.num_gpus && *one.num_gpus > 0 && *one.num_gpus < 1)
     out.load.memory_utilization *= *one.num_gpus;
   const size_t ranks = size_t{out.load.tensor_parallel_size} * out.load.pipeline_parallel_size;

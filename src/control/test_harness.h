@@ -169,6 +169,9 @@ class CoreHarness {
   std::vector<StopWorker> stopped;
   std::vector<Run> runs;
   std::vector<std::pair<ReplicaId, SequenceId>> cancels;
+  std::map<uint64_t, Result<void>> adapters;  // Answers, by ticket.
+  std::deque<std::pair<ReplicaId, engine::AdapterFile>> adapter_loads;
+  std::vector<std::pair<ReplicaId, std::string>> adapter_unloads;
   std::map<TaskId, std::string> text;
   std::map<TaskId, int> ends;
   std::vector<TaskId> forgotten;
@@ -193,6 +196,13 @@ class CoreHarness {
         runs.push_back({send->replica, *run});
       if (auto* cancel = std::get_if<engine::CancelSequence>(&send->command))
         cancels.emplace_back(send->replica, cancel->sequence);
+      if (auto* adapter = std::get_if<engine::LoadAdapter>(&send->command))
+        adapter_loads.emplace_back(send->replica, adapter->adapter);
+      if (auto* adapter = std::get_if<engine::UnloadAdapter>(&send->command))
+        adapter_unloads.emplace_back(send->replica, adapter->name);
+    } else if (auto* adapter = std::get_if<AnswerAdapter>(&action)) {
+      ALTLAS_CHECK(adapters.emplace(adapter->ticket, adapter->outcome).second,
+                   "an adapter's request is answered once");
     } else if (auto* delta = std::get_if<PublishDelta>(&action)) {
       ALTLAS_CHECK(delta->delta.text_offset == text[delta->task].size(), "no gap, no repetition");
       text[delta->task] += delta->delta.text;

@@ -106,6 +106,7 @@ struct DeploymentView {
   std::string status;  // UPDATING, HEALTHY, UNHEALTHY, as serve.status() says it.
   std::string message;
   std::vector<ReplicaView> replicas;
+  std::vector<std::string> adapters;  // LoRA adapters that tasks may name.
 };
 
 enum class HealthStatus : uint8_t { kOk, kStarting, kDraining, kUnavailable };

@@ -1,5 +1,6 @@
 #include "engine/cpu_executor.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -62,6 +63,8 @@ class CpuExecutor::RankThread {
     thread_.join();
   }
 
+  // Of the loaded rank; lives as long as this. For its adapters only.
+  model::Rank& rank() { return *rank_; }
   // Waits until the rank is loaded.
   Result<model::ReplicaShape> wait_loaded(const Progress& progress) {
     for (;;) {
@@ -95,6 +98,7 @@ class CpuExecutor::RankThread {
     Result<std::unique_ptr<model::Rank>> rank = model::load_rank(options.load, device);
     Result<model::ReplicaShape> shape = rank.ok() ? Result<model::ReplicaShape>((*rank)->shape())
                                                   : Result<model::ReplicaShape>(rank.error());
+    if (rank.ok()) rank_ = rank->get();
     ALTLAS_CHECK(loading_.try_send(LoadEvent(std::move(shape))),
                  "room for the last loading event is kept");
     if (!rank.ok()) return;
@@ -112,6 +116,7 @@ class CpuExecutor::RankThread {
   Channel<std::shared_ptr<const StepPlan>> plans_;
   Channel<Result<StepResult>> results_;
   std::deque<Result<StepResult>> received_;  // The leading thread's.
+  model::Rank* rank_ = nullptr;              // Set before the last loading event.
   std::thread thread_;                       // Last: it uses the channels.
 };
 
@@ -137,6 +142,19 @@ CpuExecutor::CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, Replica
     : ranks_(std::move(ranks)), limits_(std::move(limits)), depth_(static_cast<int>(depth)) {}
 
 CpuExecutor::~CpuExecutor() = default;
+
+Result<uint64_t> CpuExecutor::load_adapter(uint32_t id, const std::string& path) {
+  uint64_t bytes = 0;
+  for (const auto& rank : ranks_) {
+    ALTLAS_TRY(const uint64_t own, rank->rank().load_adapter(id, path));
+    bytes = std::max(bytes, own);
+  }
+  return bytes;
+}
+
+void CpuExecutor::drop_adapter(uint32_t id) {
+  for (const auto& rank : ranks_) rank->rank().drop_adapter(id);
+}
 
 void CpuExecutor::launch(StepPlan plan) {
   ALTLAS_CHECK(in_flight_ < depth_, "at most depth() steps in flight");

@@ -38,6 +38,8 @@ class CpuExecutor final : public Executor {
   Result<StepResult> collect() override;
   int in_flight() const override { return in_flight_; }
   int depth() const override { return depth_; }
+  Result<uint64_t> load_adapter(uint32_t id, const std::string& path) override;
+  void drop_adapter(uint32_t id) override;
 
  private:
   class RankThread;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -36,7 +37,7 @@ struct ReplicaLimits {
   }
 };
 
-// Threads: all calls from the replica's leading thread.
+// Threads: all calls but load_adapter() from the replica's leading thread.
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -47,6 +48,12 @@ class Executor {
   virtual Result<StepResult> collect() = 0;
   virtual int in_flight() const = 0;
   virtual int depth() const = 0;  // ≥ 1.
+  // Reads a LoRA adapter's file for every rank, beside the steps; SequenceRequest::adapter may name
+  // `id` from then on. Gives its bytes on one device. From one other thread; after an error some
+  // ranks may hold it.  Errors: as model::Rank::load_adapter.
+  virtual Result<uint64_t> load_adapter(uint32_t id, const std::string& path) = 0;
+  // No plan in flight or to come names it. One that is not there is nothing.
+  virtual void drop_adapter(uint32_t id) = 0;
 };
 
 }  // namespace altlas::engine

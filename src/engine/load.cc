@@ -22,6 +22,7 @@ model::LoadOptions load_options(const LoadReplica& load, size_t device) {
       device < load.ranks.size() ? load.ranks[device] : static_cast<uint32_t>(device);
   options.path = load.model_path;
   for (const AdapterFile& adapter : load.adapters) options.adapters.push_back(adapter.path);
+  options.adapter_rank_max = load.adapter_rank_max;
   options.draft_path = load.speculative_tokens > 0 ? load.draft_model_path : "";
   options.swap_bytes = load.swap_bytes;
   options.panels.folder = load.repack_folder;
@@ -42,7 +43,6 @@ model::LoadOptions load_options(const LoadReplica& load, size_t device) {
 namespace {
 
 constexpr uint32_t kSpeculativeTokensMax = 64;
-constexpr size_t kAdaptersMax = 256;
 constexpr size_t kAdapterNameBytesMax = 200;
 constexpr uint32_t kEchoSequencesMax = 1024;  // Answered at once: what waits is in the inbox.
 

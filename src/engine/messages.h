@@ -49,6 +49,7 @@ struct LoadReplica {
   std::string draft_model_path;     // Guesses come from it; empty: from the text so far.
   std::string repack_folder;        // Where repacked weights are kept; empty: nowhere.
   std::vector<AdapterFile> adapters;
+  uint32_t adapter_rank_max = 0;  // Of adapters, now and later; 0: what the kernels take.
 };
 
 // Starts, or goes on with, a task. With `generated` set the replica continues after those tokens,
@@ -60,7 +61,7 @@ struct SubmitSequence {
   int32_t tokens_max = 0;
   Priority priority = Priority::kNormal;
   SamplingParams sampling;
-  std::string adapter;  // One of LoadReplica::adapters; empty: the model itself.
+  std::string adapter;  // One that was loaded; empty: the model itself.
   bool embeds = false;  // The result is the prompt's embedding; tokens_max is ignored.
   std::string payload;  // For `echo`.
 };
@@ -70,10 +71,22 @@ struct CancelSequence {
   SequenceId sequence;
 };
 
+// Reads a LoRA adapter beside the sequences that run; AdapterLoaded follows. From then on sequences
+// may name it.
+struct LoadAdapter {
+  AdapterFile adapter;
+};
+
+// Sequences that have it go on to their ends; then its memory is free. No answer.
+struct UnloadAdapter {
+  std::string name;
+};
+
 // Finish what runs, take nothing more, then say Drained.
 struct DrainReplica {};
 
-using Command = std::variant<LoadReplica, SubmitSequence, CancelSequence, DrainReplica>;
+using Command = std::variant<LoadReplica, SubmitSequence, CancelSequence, DrainReplica, LoadAdapter,
+                             UnloadAdapter>;
 
 // ---- From the replica ----
 
@@ -141,8 +154,16 @@ struct ReplicaStats {
 
 struct ReplicaDrained {};
 
+// The end of a LoadAdapter.
+struct AdapterLoaded {
+  std::string name;
+  uint64_t bytes = 0;                     // That it holds on the device.
+  std::string message;                    // What was wrong; empty: it is there.
+  ErrorCode code = ErrorCode::kInternal;  // Of `message`.
+};
+
 using Report =
     std::variant<LoadProgress, ReplicaLoaded, LoadFailed, SequenceTokens, SequenceFinished,
-                 SequenceFailed, SequenceCanceled, ReplicaStats, ReplicaDrained>;
+                 SequenceFailed, SequenceCanceled, ReplicaStats, ReplicaDrained, AdapterLoaded>;
 
 }  // namespace altlas::engine

@@ -20,7 +20,12 @@ void Replica::start() {
   thread_ = std::thread([this] { run(); });
 }
 
-bool Replica::send(Command&& command) { return inbox_.try_send(std::move(command)); }
+bool Replica::send(Command&& command) {
+  std::optional<Command> boxed(std::move(command));
+  if (inbox_.try_send(std::move(boxed))) return true;
+  command = *std::move(boxed);
+  return false;
+}
 
 void Replica::stop() {
   stopping_ = true;
@@ -49,9 +54,13 @@ void Replica::run() {
 Result<void> Replica::serve(LoadedReplica& loaded) {
   ReplicaCore& core = *loaded.core;
   Executor* executor = loaded.executor.get();
+  std::optional<AdapterLoader> loader;
+  if (executor != nullptr)
+    loader.emplace(*executor, [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
   say_stats(core);
   while (!stopping_) {
     handle(loaded, inbox_.drain());
+    if (loader) move_adapters(loaded, *loader);
     StepPlan plan = core.plan();
     const bool idle = plan.empty();
     const bool flying = executor != nullptr && executor->in_flight() > 0;
@@ -65,6 +74,7 @@ Result<void> Replica::serve(LoadedReplica& loaded) {
     } else if (idle || executor->in_flight() >= executor->depth()) {
       ALTLAS_TRY(const StepResult result, executor->collect());
       core.commit(result);
+      drop_adapters(*executor, /*collected=*/true);
       say(core);
     }
     if (clock_.now() - stats_at_ >= kStatsPeriodUs) say_stats(core);
@@ -72,10 +82,29 @@ Result<void> Replica::serve(LoadedReplica& loaded) {
   return {};
 }
 
-void Replica::handle(LoadedReplica& loaded, std::vector<Command> commands) {
-  for (Command& command : commands) {
-    if (!std::holds_alternative<LoadReplica>(command)) loaded.core->handle(std::move(command));
+void Replica::handle(LoadedReplica& loaded, std::vector<std::optional<Command>> commands) {
+  for (std::optional<Command>& command : commands) {
+    if (command && !std::holds_alternative<LoadReplica>(*command))
+      loaded.core->handle(*std::move(command));
   }
+}
+
+// Between the core, which decides, and the thread that reads.
+void Replica::move_adapters(LoadedReplica& loaded, AdapterLoader& loader) {
+  for (AdapterRead& read : loader.take()) loaded.core->adapter_read(read.id, read.bytes);
+  for (AdapterJob& job : loaded.core->take_adapter_jobs()) loader.read(std::move(job));
+  for (const uint32_t id : loaded.core->take_dropped_adapters())
+    dropped_.emplace_back(id, loaded.executor->in_flight());
+  drop_adapters(*loaded.executor, /*collected=*/false);
+}
+
+void Replica::drop_adapters(Executor& executor, bool collected) {
+  std::erase_if(dropped_, [&](std::pair<uint32_t, int>& one) {
+    if (collected) --one.second;
+    if (one.second > 0) return false;
+    executor.drop_adapter(one.first);
+    return true;
+  });
 }
 
 void Replica::say(ReplicaCore& core) {

@@ -6,11 +6,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/channel.h"
 #include "base/clock.h"
 #include "base/result.h"
+#include "engine/adapter_loader.h"
 #include "engine/load.h"
 #include "engine/messages.h"
 
@@ -53,15 +57,19 @@ class Replica {
  private:
   void run();
   Result<void> serve(LoadedReplica& loaded);
-  void handle(LoadedReplica& loaded, std::vector<Command> commands);
+  void handle(LoadedReplica& loaded, std::vector<std::optional<Command>> commands);
+  void move_adapters(LoadedReplica& loaded, AdapterLoader& loader);
+  void drop_adapters(Executor& executor, bool collected);
   void say(ReplicaCore& core);
   void say_stats(const ReplicaCore& core);
 
   ReplicaOptions options_;
   const Clock& clock_;
-  Channel<Command> inbox_;
+  Channel<std::optional<Command>> inbox_;  // Empty ones only wake the thread.
   std::atomic<bool> stopping_ = false;
   TimeUs stats_at_ = 0;  // The replica's thread's.
+  // Adapters that nothing names any more, and how many steps in flight may still do so. Likewise.
+  std::vector<std::pair<uint32_t, int>> dropped_;
   std::thread thread_;
 };
 

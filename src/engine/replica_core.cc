@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 
+// What concerns adapters is in replica_adapters.cc.
 namespace altlas::engine {
 
 namespace {
@@ -44,6 +45,8 @@ ReplicaCore::ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options
       tokenizer_(tokenizer),
       grammars_(tokenizer, limits.vocab_size) {
   if (!options_.echo) batch_.emplace(batch_options(limits_, options_));
+  for (const std::string& name : options_.adapters)
+    adapters_.push_back({HeldAdapter::State::kReady, next_adapter_++, name, 0, false});
 }
 
 void ReplicaCore::handle(Command command) {
@@ -51,6 +54,10 @@ void ReplicaCore::handle(Command command) {
     submit(std::move(*submitted));
   } else if (const auto* cancelled = std::get_if<CancelSequence>(&command)) {
     cancel(cancelled->sequence);
+  } else if (auto* load = std::get_if<LoadAdapter>(&command)) {
+    load_adapter(std::move(load->adapter));
+  } else if (const auto* unload = std::get_if<UnloadAdapter>(&command)) {
+    unload_adapter(unload->name);
   } else {
     ALTLAS_CHECK(std::holds_alternative<DrainReplica>(command),
                  "a core is loaded once, by its constructor");
@@ -89,19 +96,6 @@ Result<void> ReplicaCore::check_tokens(const SubmitSequence& command) const {
   return {};
 }
 
-// As SequenceRequest::adapter has it.
-Result<uint32_t> ReplicaCore::adapter_index(const std::string& name) const {
-  if (name.empty()) return 0u;
-  const auto found = std::ranges::find(options_.adapters, name);
-  if (found == options_.adapters.end())
-    return invalid(
-        fmt::format("there is no adapter '{}' here; there are: {}", name.substr(0, 100),
-                    options_.adapters.empty() ? "none"
-                                              : fmt::to_string(fmt::join(options_.adapters, ", "))),
-        "model");
-  return static_cast<uint32_t>(found - options_.adapters.begin()) + 1;
-}
-
 Result<void> ReplicaCore::check_kind(const SubmitSequence& command) const {
   if (command.embeds && limits_.embedding_size == 0)
     return invalid("this model gives no embeddings; ask one that does", "model");
@@ -120,10 +114,11 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   if (command.embeds) command.tokens_max = 1;
   if (command.tokens_max < 1) return invalid("max_tokens is at least 1", "max_tokens");
   ALTLAS_TRY_VOID(check_tokens(command));
-  ALTLAS_TRY(const uint32_t adapter, adapter_index(command.adapter));
+  ALTLAS_TRY(const uint32_t adapter, adapter_id(command.adapter));
   ALTLAS_TRY(SequenceOutput output,
              SequenceOutput::create(tokenizer_, command.sampling, command.tokens_max));
   Live live{std::move(output), command.sampling.logprobs >= 0, {}};
+  live.adapter = adapter;
   ALTLAS_TRY_VOID(hold_to_grammar(command, live));
   for (const int32_t token : command.generated) ALTLAS_TRY_VOID(take_token(live, token));
   if (live.output.finished()) {
@@ -134,7 +129,8 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
                       .ids = {},
                       .text_offset = said,
                       .text = live.output.text().substr(said),
-                      .logprobs = {}};
+                      .logprobs = {},
+                      .prompt_logprobs = {}};
       reports_.push_back(SequenceTokens{command.sequence, std::move(rest)});
     }
     finish(command.sequence, live);
@@ -185,8 +181,9 @@ Result<void> ReplicaCore::allow_next(SequenceId id, Live& live) {
   const bool may_end = !live.ignore_eos && live.output.tokens() >= live.min_tokens;
   AllowedTokens allowed = live.matcher->allowed(may_end);
   if (allowed == nullptr)
-    return invalid("the grammar can be read in too many ways at once: make its alternatives start "
-                   "differently");
+    return invalid(
+        "the grammar can be read in too many ways at once: make its alternatives start "
+        "differently");
   if (std::ranges::all_of(*allowed, [](uint64_t word) { return word == 0; }))
     return invalid("the model has no token that the grammar allows next");
   batch_->allow(id, std::move(allowed));
@@ -241,8 +238,10 @@ void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
                    .ids = {},
                    .text_offset = live.output.text().size(),
                    .text = "",
-                   .logprobs = {}};
+                   .logprobs = {},
+                   .prompt_logprobs = {}};
   Result<void> fits;
+  if (delta.first_index == 0) delta.prompt_logprobs = live.prompt_logprobs;
   for (size_t i = 0; i < sampled.tokens.size() && !live.output.finished() && fits.ok(); ++i) {
     fits = take_token(live, sampled.tokens[i]);
     delta.ids.push_back(sampled.tokens[i]);
@@ -268,6 +267,7 @@ void ReplicaCore::finish(SequenceId id, Live& live) {
   result.tokens = live.output.tokens();
   result.finish_reason = live.output.finish_reason();
   result.stop_string = live.output.stop_string();
+  result.stop_token = live.output.stop_token();
   result.prompt_logprobs = std::move(live.prompt_logprobs);
   reports_.push_back(SequenceFinished{id, std::move(result)});
 }
@@ -310,6 +310,7 @@ ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
 ReplicaStats ReplicaCore::stats() const {
   ReplicaStats stats;
   uint64_t used = limits_.weight_bytes + limits_.activation_bytes;
+  for (const HeldAdapter& adapter : adapters_) used += adapter.bytes;
   if (batch_) {
     const scheduler::BatchCounters& counters = batch_->counters();
     stats.steps = counters.steps;
@@ -339,6 +340,8 @@ uint64_t ReplicaCore::hash() const {
   Hasher h;
   if (batch_) h.add(batch_->hash());
   h.add(live_.size()).add(reports_.size()).add(echo_calls_).add(busy_us_).add(draining_);
+  for (const HeldAdapter& one : adapters_)
+    h.add(static_cast<uint8_t>(one.state)).add(one.id).add(std::string_view(one.name));
   for (const auto& [id, live] : live_) {
     h.add(id.value).add(live.output.tokens()).add(std::string_view(live.output.text()));
     h.add(live.prompt_logprobs.size());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "engine/adapter_loader.h"
 #include "engine/executor.h"
 #include "engine/grammar_cache.h"
 #include "engine/messages.h"
@@ -24,7 +25,7 @@ struct CoreOptions {
   uint64_t cache_salt = 0;  // Model and KV type.
   uint32_t sequences_waiting_max = 65'536;
   uint32_t speculative_tokens = 0;    // Guessed ahead per step and sequence; 0: none.
-  std::vector<std::string> adapters;  // Names, in the order in which the ranks loaded them.
+  std::vector<std::string> adapters;  // Names; the ranks loaded them as 1, 2, …
 };
 
 // Pure: no thread, clock or device. One writer: the replica's leading thread, or the simulator.
@@ -46,6 +47,12 @@ class ReplicaCore {
   // What was said since the last call, in order.
   std::vector<Report> take_reports();
 
+  // Adapters: files to be read, each answered by adapter_read(); ids that no plan from here on
+  // names, in flight ones apart.
+  std::vector<AdapterJob> take_adapter_jobs();
+  void adapter_read(uint32_t id, const Result<uint64_t>& bytes);
+  std::vector<uint32_t> take_dropped_adapters();
+
   ReplicaStats stats() const;
   // Sequences that are not over.
   size_t sequences() const { return live_.size(); }
@@ -66,6 +73,14 @@ class ReplicaCore {
     std::optional<text::grammar::Matcher> matcher = std::nullopt;  // Where it has a grammar.
     bool ignore_eos = false;
     uint32_t min_tokens = 0;
+    uint32_t adapter = 0;  // As SequenceRequest has it.
+  };
+  struct HeldAdapter {
+    enum class State : uint8_t { kReading, kReady, kLeaving } state = State::kReady;
+    uint32_t id = 0;  // Never used again: it tells cached prefixes apart, too.
+    std::string name;
+    uint64_t bytes = 0;    // Beside limits_.weight_bytes.
+    bool reading = false;  // Of one that leaves: its file is still being read.
   };
   void submit(SubmitSequence command);
   Result<void> start(SubmitSequence& command);
@@ -74,7 +89,11 @@ class ReplicaCore {
   void answer_echo(const SubmitSequence& command);
   void cancel(SequenceId id);
   void take_tokens(std::map<SequenceId, Live>::iterator live, scheduler::SampledSequence& sampled);
-  Result<uint32_t> adapter_index(const std::string& name) const;
+  Result<uint32_t> adapter_id(const std::string& name) const;
+  HeldAdapter* find_adapter(const std::string& name);
+  void load_adapter(AdapterFile file);
+  void unload_adapter(const std::string& name);
+  void say_adapter(std::string name, uint64_t bytes, const Result<void>& outcome);
   Result<void> hold_to_grammar(const SubmitSequence& command, Live& live);
   Result<void> take_token(Live& live, int32_t token);
   Result<void> allow_next(SequenceId id, Live& live);
@@ -88,6 +107,10 @@ class ReplicaCore {
   std::optional<scheduler::BatchScheduler> batch_;  // Empty for echo.
   GrammarCache grammars_;
   std::map<SequenceId, Live> live_;
+  std::vector<HeldAdapter> adapters_;
+  uint32_t next_adapter_ = 1;
+  std::vector<AdapterJob> adapter_jobs_;
+  std::vector<uint32_t> dropped_adapters_;
   std::vector<Report> reports_;
   uint64_t echo_calls_ = 0;
   int64_t busy_us_ = 0;

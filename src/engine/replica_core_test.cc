@@ -44,7 +44,7 @@ SubmitSequence submit(uint64_t id, uint32_t prompt_tokens, int32_t tokens_max) {
 struct Heard {
   std::vector<int32_t> ids;
   std::string text;
-  std::vector<TokenLogprobs> logprobs;
+  std::vector<TokenLogprobs> logprobs, prompt_logprobs;
   std::optional<TaskResult> result;
   std::optional<SequenceFailed> failed;
   std::optional<uint32_t> cancelled;
@@ -105,6 +105,8 @@ class Bench {
     h.ids.insert(h.ids.end(), delta.ids.begin(), delta.ids.end());
     h.text += delta.text;
     h.logprobs.insert(h.logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
+    EXPECT_TRUE(delta.first_index == 0 || delta.prompt_logprobs.empty());
+    if (delta.first_index == 0) h.prompt_logprobs = delta.prompt_logprobs;
   }
 
   ReplicaCore core;
@@ -362,7 +364,7 @@ TEST(ReplicaCore, Logprobs) {
   Bench bench(limits(), 2);
   SubmitSequence s = submit(1, 30, 6);
   s.sampling.logprobs = 0;
-  s.sampling.prompt_logprobs = true;
+  s.sampling.prompt_logprobs = 0;
   bench.core.handle(s);
   bench.core.handle(submit(2, 9, 6));
   bench.run();

@@ -40,6 +40,8 @@ class FailingExecutor final : public Executor {
     return Error(ErrorCode::kDevice, "the device fell off the bus");
   }
   int in_flight() const override { return inner_->in_flight(); }
+  Result<uint64_t> load_adapter(uint32_t, const std::string&) override { return uint64_t{0}; }
+  void drop_adapter(uint32_t) override {}
   int depth() const override { return inner_->depth(); }
 
  private:

@@ -11,7 +11,11 @@ Result<SequenceOutput> SequenceOutput::create(const text::Tokenizer* tokenizer,
                                               const SamplingParams& sampling, int32_t tokens_max) {
   SequenceOutput made;
   made.tokenizer_ = tokenizer;
-  if (tokenizer != nullptr) made.detokenizer_.emplace(*tokenizer, false, true);
+  if (tokenizer != nullptr)
+    made.detokenizer_.emplace(*tokenizer, /*show_control=*/!sampling.skip_special_tokens,
+                              /*continues=*/true);
+  made.stop_tokens_ = sampling.stop_token_ids;
+  std::ranges::sort(made.stop_tokens_);
   ALTLAS_TRY(made.stops_, text::StopStrings::create(sampling.stop));
   made.stop_texts_ = sampling.stop;
   made.ignore_eos_ = sampling.ignore_eos;
@@ -23,13 +27,16 @@ Result<SequenceOutput> SequenceOutput::create(const text::Tokenizer* tokenizer,
 void SequenceOutput::push(int32_t token) {
   if (finished()) return;
   ++tokens_;
-  const bool ends = tokenizer_ != nullptr && !ignore_eos_ && tokens_ > min_tokens_ &&
-                    tokenizer_->is_end_of_generation(token);
+  const bool late = tokens_ > min_tokens_;
+  const bool stops = late && std::ranges::binary_search(stop_tokens_, token);
+  const bool ends = stops || (tokenizer_ != nullptr && !ignore_eos_ && late &&
+                              tokenizer_->is_end_of_generation(token));
   if (!ends) say(detokenizer_ ? detokenizer_->push(token) : fmt::format(" t{}", token));
   bytes_before_end_ = text_.size();
   if (finished()) return;
   if (ends) {
     finish(FinishReason::kStop);
+    if (stops && stop_string_.empty()) stop_token_ = token;
   } else if (tokens_ >= tokens_max_) {
     finish(FinishReason::kLength);
   }

@@ -33,6 +33,7 @@ class SequenceOutput {
   bool finished() const { return reason_ != FinishReason::kNone; }
   FinishReason finish_reason() const { return reason_; }
   const std::string& stop_string() const { return stop_string_; }
+  int32_t stop_token() const { return stop_token_; }  // As TaskResult has it.
   uint32_t tokens() const { return tokens_; }
   // All text that is certain: whole UTF-8 without any part of a stop string.
   const std::string& text() const { return text_; }
@@ -48,12 +49,14 @@ class SequenceOutput {
   std::optional<text::Detokenizer> detokenizer_;  // Empty without a tokenizer.
   text::StopStrings stops_;
   std::vector<std::string> stop_texts_;
+  std::vector<int32_t> stop_tokens_;  // Sorted.
   bool ignore_eos_ = false;
   uint32_t min_tokens_ = 0;
   uint32_t tokens_max_ = 0;
   uint32_t tokens_ = 0;
   FinishReason reason_ = FinishReason::kNone;
   std::string stop_string_;
+  int32_t stop_token_ = -1;
   std::string text_;
   uint64_t bytes_before_end_ = 0;
 };

@@ -43,6 +43,31 @@ TEST(SequenceOutput, WholeCharactersUntilTheEnd) {
   EXPECT_EQ(o.text(), "a\u00e9");
 }
 
+// Goal: a stop token ends the text without being part of it, also with ignore_eos, not before
+// min_tokens; control tokens are shown where they are asked for.
+TEST(SequenceOutput, StopTokensAndControlTokens) {
+  const auto t = tokenizer();
+  SamplingParams sampling;
+  sampling.stop_token_ids = {kB, kC};
+  sampling.ignore_eos = true;
+  sampling.min_tokens = 2;
+  SequenceOutput o = output(t.get(), sampling, 10);
+  for (const int32_t token : {kB, kA, kEnd, kC}) o.push(token);
+  EXPECT_EQ(o.text(), "ba");
+  EXPECT_EQ(o.finish_reason(), FinishReason::kStop);
+  EXPECT_EQ(o.stop_token(), kC);
+  EXPECT_EQ(o.stop_string(), "");
+  EXPECT_EQ(o.tokens(), 4u);
+  sampling.skip_special_tokens = false;
+  SequenceOutput shown = output(t.get(), sampling, 10);
+  for (const int32_t token : {kA, kEnd, kA, kB}) shown.push(token);
+  EXPECT_EQ(shown.text(), "a<|im_end|>a");
+  EXPECT_EQ(shown.stop_token(), kB);
+  SequenceOutput ended = output(t.get(), {}, 10);
+  ended.push(kEnd);
+  EXPECT_EQ(ended.stop_token(), -1);
+}
+
 // Goal: at tokens_max what was held back comes out, an unfinished character as U+FFFD.
 TEST(SequenceOutput, LengthLetsOutWhatWasHeld) {
   const auto t = tokenizer();

@@ -33,6 +33,9 @@ class SimExecutor final : public Executor {
   void launch(StepPlan plan) override;
   Result<StepResult> collect() override;
   int in_flight() const override { return static_cast<int>(flying_.size()); }
+  // Only shapes are modelled: an adapter takes nothing and changes nothing.
+  Result<uint64_t> load_adapter(uint32_t, const std::string&) override { return uint64_t{0}; }
+  void drop_adapter(uint32_t) override {}
   int depth() const override { return static_cast<int>(options_.depth); }
 
   // What a plan costs; changes nothing.

@@ -40,9 +40,11 @@ inline TaskSpec full_spec(uint64_t number) {
   spec.sampling.frequency_penalty = 0.75f;
   spec.sampling.seed = random.next();
   spec.sampling.logprobs = 0;
-  spec.sampling.prompt_logprobs = true;
+  spec.sampling.prompt_logprobs = 2;
   spec.sampling.ignore_eos = true;
   spec.sampling.min_tokens = 5;
+  spec.sampling.skip_special_tokens = false;
+  spec.sampling.stop_token_ids = {3, 151000};
   spec.sampling.stop = {"\n\n", "\xff\xfe", ""};
   spec.sampling.logit_bias = {{-1, 0.5f}, {151000, -100.0f}};
   spec.sampling.grammar = {GrammarKind::kRegex, "[a-z]+\xff"};
@@ -58,6 +60,7 @@ inline TaskResult full_result(uint64_t number) {
   result.tokens = 12;
   result.finish_reason = FinishReason::kLength;
   result.stop_string = "stop";
+  result.stop_token = 7;
   result.prompt_logprobs = {{1, -0.5f, {{1, -0.5f}, {2, -1.5f}}}, {-7, -2.0f, {}}};
   result.embedding = {0.25f, -2.0f};
   return result;

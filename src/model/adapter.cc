@@ -51,7 +51,8 @@ std::optional<TensorName> parse_name(std::string_view name) {
 // Reads one file into an AdapterFile.
 class AdapterReader {
  public:
-  AdapterReader(std::string path, const ModelConfig& config) {
+  AdapterReader(std::string path, const ModelConfig& config, uint32_t rank_max)
+      : rank_max_(rank_max == 0 ? ops::kLowRankMax : std::min<size_t>(rank_max, ops::kLowRankMax)) {
     file_.path_ = std::move(path);
     file_.config_ = config;
   }
@@ -155,9 +156,9 @@ class AdapterReader {
       for (const weights::TensorView* view : {&a, &b})
         if (!ops::dequantize_supports(view->dtype))
           return wrong(fmt::format("'{}' has a type that is not supported", view->name));
-      if (a.rows() == 0 || a.rows() > ops::kLowRankMax)
-        return wrong(fmt::format("'{}' has rank {}; 1 to {} are possible", pair.a, a.rows(),
-                                 ops::kLowRankMax));
+      if (a.rows() == 0 || a.rows() > rank_max_)
+        return wrong(fmt::format("'{}' has rank {}; 1 to {} are possible (max_lora_rank)", pair.a,
+                                 a.rows(), rank_max_));
       const LowRank want = file_.place(pair, static_cast<uint32_t>(a.rows()));
       if (a.cols() != want.cols || b.rows() != want.rows || b.cols() != a.rows())
         return wrong(
@@ -210,18 +211,21 @@ class AdapterReader {
     return {};
   }
 
+  const size_t rank_max_;
   AdapterFile file_;
   std::map<std::pair<uint32_t, AdapterFile::Target>, AdapterFile::Pair> pairs_;
   double alpha_ = 0;
   bool rank_stabilised_ = false;
 };
 
-Result<AdapterFile> AdapterFile::open(const std::string& path, const ModelConfig& config) {
+Result<AdapterFile> AdapterFile::open(const std::string& path, const ModelConfig& config,
+                                      uint32_t rank_max) {
   std::error_code failed;
-  if (std::filesystem::is_directory(path, failed)) return AdapterReader(path, config).peft();
+  std::string place = path;
   if (path.ends_with("/adapter_model.safetensors") || path.ends_with("/adapter_config.json"))
-    return AdapterReader(path.substr(0, path.rfind('/')), config).peft();
-  return AdapterReader(path, config).gguf();
+    place = path.substr(0, path.rfind('/'));
+  AdapterReader reader(place, config, rank_max);
+  return std::filesystem::is_directory(place, failed) ? reader.peft() : reader.gguf();
 }
 
 // Where the pair's product goes; pointers null.

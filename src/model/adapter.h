@@ -42,8 +42,9 @@ class AdapterFile {
   // path: a GGUF adapter (general.type "adapter"), or PEFT's folder with adapter_config.json and
   // adapter_model.safetensors. Errors: kNotFound, kIo; kInvalid for one that is for another model
   // or shape, with the numbers, and for what we do not support (DoRA, biases, embeddings, experts),
-  // naming it.
-  static Result<AdapterFile> open(const std::string& path, const ModelConfig& config);
+  // naming it. rank_max: 0: what the kernels take.
+  static Result<AdapterFile> open(const std::string& path, const ModelConfig& config,
+                                  uint32_t rank_max = 0);
 
   // Takes its matrices from `arena` and, unless it is only measuring, fills them.
   Result<Adapter> lay_out(Arena& arena) const;

@@ -5,11 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <boost/json.hpp>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
+#include <thread>
 
 #include "model/model_file.h"
 #include "model/rank.h"
@@ -255,6 +258,70 @@ TEST(Adapter, RowsOfABatchDoNotTouchEachOther) {
   EXPECT_EQ(mixed[3], plain);
 }
 
+// Goal: adapters come and go beside steps, give the bits of those that were there from the start,
+// and leave their memory.
+TEST(Adapter, ComesAndGoesBesideSteps) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  const std::string one = write_gguf("late1", matrices(1)), two = write_gguf("late2", matrices(50));
+  const auto want = Running(model, {one, two}).run({0, 1, 2});
+  Running running(model);
+  const uint64_t before = running.device.memory_use().used;
+  Result<uint64_t> loaded = uint64_t{0};
+  std::atomic<bool> over = false;
+  std::thread reader([&] {
+    for (int i = 0; i < 20; ++i) {
+      loaded = running.rank->load_adapter(7, one);
+      running.rank->drop_adapter(7);
+    }
+    loaded = running.rank->load_adapter(8, one);
+    over = true;
+  });
+  do {
+    EXPECT_EQ(running.run({0})[0], want[0]);
+  } while (!over);
+  reader.join();
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  ASSERT_TRUE(running.rank->load_adapter(9, two).ok());
+  EXPECT_EQ(running.run({0, 8, 9}), want);
+  EXPECT_GE(running.device.memory_use().used, before + *loaded);
+  running.rank->drop_adapter(8);
+  running.rank->drop_adapter(9);
+  running.rank->drop_adapter(10);
+  EXPECT_EQ(running.device.memory_use().used, before);
+}
+
+// Goal: what can't be loaded leaves nothing behind, and steps go on.
+TEST(Adapter, LateOnesAreRefusedWithTheReason) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  Running running(model);
+  const uint64_t before = running.device.memory_use().used;
+  const auto plain = running.run({0})[0];
+  const auto error = [&](const std::string& path) {
+    const auto loaded = running.rank->load_adapter(3, path);
+    return loaded.ok() ? std::string("(it loaded)") : loaded.error().message();
+  };
+  auto wide = matrices(1);
+  wide[0].rows = 16, wide[0].b.resize(16 * kRank);
+  EXPECT_THAT(error(write_peft("late3", wide)), HasSubstr("the model asks for [rank, 32]"));
+  EXPECT_THAT(error("/nonexistent"), HasSubstr("/nonexistent"));
+  const std::string whole = write_gguf("late4", matrices(1));
+  std::ifstream in(whole, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  for (size_t cut = 0; cut < bytes.size(); cut += bytes.size() / 97) {
+    write_file(folder() + "/cut.gguf", std::string_view(bytes).substr(0, cut));
+    EXPECT_NE(error(folder() + "/cut.gguf"), "(it loaded)") << cut;
+  }
+  const auto left = running.device.memory_use();
+  const auto hog = running.device.allocate("hog", left.total - left.used - 4096);
+  ASSERT_TRUE(hog.ok());
+  const auto refused = running.rank->load_adapter(3, whole);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kBusy);
+  EXPECT_THAT(refused.error().message(), HasSubstr("the adapter needs"));
+  EXPECT_EQ(running.device.memory_use().used, before + hog->size());
+  EXPECT_EQ(running.run({0})[0], plain);
+}
+
 // Goal: what does not fit or is not supported is refused when it is opened, with the numbers.
 TEST(Adapter, Refuses) {
   const auto file = ModelFile::open(testing_support::write_tiny_gguf("llama"));
@@ -287,7 +354,11 @@ TEST(Adapter, Refuses) {
   damaged[0].gguf = "token_embd", damaged[0].hugging_face = "model.embed_tokens";
   EXPECT_THAT(error(write_gguf("r12", damaged)), HasSubstr("'token_embd.weight.lora_a' is not"));
   EXPECT_THAT(error(write_peft("r13", damaged)), HasSubstr("embed_tokens.lora_A.weight' is not"));
-  EXPECT_EQ(AdapterFile::open(write_gguf("ok", all), file->config()).ok(), true);
+  const std::string whole = write_gguf("ok", all);
+  EXPECT_TRUE(AdapterFile::open(whole, file->config(), kRank).ok());
+  const auto high = AdapterFile::open(whole, file->config(), kRank - 1);
+  ASSERT_FALSE(high.ok());
+  EXPECT_THAT(high.error().message(), HasSubstr("has rank 4; 1 to 3 are possible"));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "base/units.h"
+#include "model/adapter_table.h"
 #include "model/decoder.h"
 #include "model/encoder.h"
 #include "model/load_weights.h"
@@ -23,12 +24,16 @@ namespace {
 class CpuRank final : public Rank {
  public:
   CpuRank(RankPlan plan, const LoadOptions& options, device::CpuDevice& device)
-      : plan_(std::move(plan)), end_of_generation_(options.end_of_generation), device_(device) {}
+      : plan_(std::move(plan)),
+        end_of_generation_(options.end_of_generation),
+        adapter_rank_max_(options.adapter_rank_max),
+        device_(device) {}
 
   Result<void> allocate(const ModelFile& file, const LoadOptions& options);
-  Result<void> load_adapters();
   const ReplicaShape& shape() const override { return plan_.shape; }
   Result<StepResult> run(const StepPlan& step) override;
+  Result<uint64_t> load_adapter(uint32_t id, const std::string& path) override;
+  void drop_adapter(uint32_t id) override { adapters_.drop(id); }
 
  private:
   // A row of the step whose logits somebody wants.
@@ -78,6 +83,7 @@ class CpuRank final : public Rank {
 
   RankPlan plan_;  // Const once allocated.
   const std::vector<int32_t> end_of_generation_;
+  const uint32_t adapter_rank_max_;
   device::CpuDevice& device_;
   device::Buffer weight_buffer_, workspace_;
   std::vector<device::Buffer> kv_;
@@ -86,8 +92,7 @@ class CpuRank final : public Rank {
   DecoderWeights weights_;
   std::unique_ptr<Decoder> decoder_;  // Null: encoder_ is there.
   std::unique_ptr<Encoder> encoder_;
-  device::Buffer adapter_buffer_;
-  std::vector<Adapter> adapters_;
+  AdapterTable adapters_;
   std::unique_ptr<DraftModel> draft_;  // Null: none.
   std::vector<Slot> slots_;
   // Of the step that runs; kept for their capacity.
@@ -120,7 +125,9 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
     group.data = buffer.data();
     kv_.push_back(std::move(buffer));
   }
-  ALTLAS_TRY_VOID(load_adapters());
+  for (size_t i = 0; i < plan_.adapters.size(); ++i)
+    ALTLAS_TRY_VOID(adapters_.keep(static_cast<uint32_t>(i) + 1, plan_.adapters[i], device_));
+  plan_.adapters.clear();
   for (size_t g = 0; g < groups_.size(); ++g) {
     const uint64_t bytes = shape.swap_places * shape.group_block_bytes[g];
     host_.emplace_back(bytes == 0 ? nullptr : new (std::nothrow) std::byte[bytes]);
@@ -159,16 +166,11 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
   return {};
 }
 
-Result<void> CpuRank::load_adapters() {
-  if (plan_.adapters.empty()) return {};
-  ALTLAS_TRY(adapter_buffer_, device_.allocate("adapters", plan_.adapter_bytes));
-  Arena arena(adapter_buffer_.data(), adapter_buffer_.size());
-  for (const AdapterFile& file : plan_.adapters) {
-    ALTLAS_TRY(Adapter adapter, file.lay_out(arena));
-    adapters_.push_back(std::move(adapter));
-  }
-  plan_.adapters.clear();
-  return {};
+Result<uint64_t> CpuRank::load_adapter(uint32_t id, const std::string& path) {
+  if (!plan_.shape.generates)
+    return invalid("this model only gives embeddings: LoRA adapters are not supported for it");
+  ALTLAS_TRY(const AdapterFile file, AdapterFile::open(path, plan_.config, adapter_rank_max_));
+  return adapters_.keep(id, file, device_);
 }
 
 Result<Slot*> CpuRank::slot_at(int32_t slot) {
@@ -252,7 +254,7 @@ Result<void> CpuRank::apply_changes(const StepPlan& step) {
     ALTLAS_TRY(Slot * slot, slot_at(start.slot));
     if (start.request == nullptr)
       return broken(fmt::format("slot {} starts without a request", start.slot));
-    if (start.request->adapter > adapters_.size())
+    if (start.request->adapter != 0 && adapters_.find(start.request->adapter) == nullptr)
       return broken(fmt::format("there is no adapter {}", start.request->adapter));
     slot->start(start.request);
   }
@@ -313,11 +315,10 @@ Result<void> CpuRank::add_entry(const StepEntry& entry, uint32_t& rows) {
     if (id < 0 || static_cast<uint32_t>(id) >= plan_.config.vocab_size)
       return broken(
           fmt::format("there is no token {}: the model has {}", id, plan_.config.vocab_size));
-  const uint32_t adapter = slot->request->adapter;
   entries_.push_back({.tokens = tokens,
                       .position = entry.position,
                       .tables = slot->tables,
-                      .adapter = adapter == 0 ? nullptr : &adapters_[adapter - 1]});
+                      .adapter = adapters_.find(slot->request->adapter)});
   if (slot->request->embeds) {
     ALTLAS_TRY_VOID(want_embedding(entry, *slot, rows));
   } else if (encoder_) {
@@ -401,7 +402,7 @@ void CpuRank::use_logits(const HeadRow& row, float* logits) {
     TokenLogprobs& into = out.prompt_logprobs[static_cast<size_t>(row.prompt_index)];
     into.id = slot.request->prompt[row.position + 1];
     into.logprob = static_cast<uint32_t>(into.id) < vocab ? ops::logprob(logits[into.id], sum) : 0;
-    const int32_t top = std::clamp(slot.request->sampling.logprobs, 1, ops::kTopLogprobsMax);
+    const int32_t top = std::clamp(slot.request->sampling.prompt_logprobs, 1, ops::kTopLogprobsMax);
     add_top(logits, static_cast<size_t>(top), sum, into);
   }
   if (!row.samples) return;
@@ -430,8 +431,14 @@ void CpuRank::sample(const HeadRow& row, float* logits, int32_t& token, TokenLog
     params.counts = counts;
   }
   const uint64_t next = uint64_t{row.position} + 1;
-  if (next < slot.request->prompt.size() + static_cast<uint64_t>(std::max(0, s.min_tokens)))
+  std::vector<int32_t> ends;
+  if (next < slot.request->prompt.size() + static_cast<uint64_t>(std::max(0, s.min_tokens))) {
     params.banned = end_of_generation_;
+    if (!s.stop_token_ids.empty()) {
+      std::ranges::set_union(end_of_generation_, s.stop_token_ids, std::back_inserter(ends));
+      params.banned = ends;
+    }
+  }
   if (s.logprobs >= 0) {  // Of the model's own distribution, before penalties change the logits.
     const ops::LogSum sum = ops::log_sum_cpu(logits, vocab);
     add_top(logits, static_cast<size_t>(std::min(s.logprobs, ops::kTopLogprobsMax)), sum, logprobs);

@@ -26,12 +26,12 @@ struct RankShard {
 };
 
 struct LoadOptions {
-  std::string path;  // A GGUF file, or a folder with config.json and safetensors.
-  std::vector<std::string>
-      adapters;              // Files of LoRA adapters; SequenceRequest::adapter names them.
-  std::string draft_path;    // Guesses tokens; empty: none.
-  uint64_t swap_bytes = 0;   // Host memory for KV blocks.
-  PanelCacheOptions panels;  // Where packed weights are kept for the next start.
+  std::string path;                   // A GGUF file, or a folder with config.json and safetensors.
+  std::vector<std::string> adapters;  // Files of LoRA adapters; their ids are 1, 2, …
+  uint32_t adapter_rank_max = 0;      // 0: what the kernels take.
+  std::string draft_path;             // Guesses tokens; empty: none.
+  uint64_t swap_bytes = 0;            // Host memory for KV blocks.
+  PanelCacheOptions panels;           // Where packed weights are kept for the next start.
   RankShard shard;
   uint32_t model_len_max = 0;    // 0: the model's, capped to what the KV holds.
   uint32_t sequences_max = 0;    // 0: 64.
@@ -80,7 +80,8 @@ struct ReplicaShape {
 Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes,
                                 uint32_t threads);
 
-// Threads: all calls from one thread, the rank's own; it is the first of the device's team.
+// Threads: all calls but those of adapters from one thread, the rank's own; it is the first of the
+// device's team.
 class Rank {
  public:
   virtual ~Rank() = default;
@@ -89,6 +90,12 @@ class Rank {
   // what this rank does not have; memory stays intact, but the rank's slots may be half changed:
   // restart the replica.
   virtual Result<StepResult> run(const StepPlan& plan) = 0;
+  // Reads a LoRA adapter's file and keeps it as `id`, a new one, until it is dropped; gives its
+  // bytes. From any one other thread beside run(): steps go on meanwhile.
+  // Errors: as AdapterFile::open; kBusy where the device has no room for it.
+  virtual Result<uint64_t> load_adapter(uint32_t id, const std::string& path) = 0;
+  // No step from here on names it. One that is not there is nothing. Any thread, beside run().
+  virtual void drop_adapter(uint32_t id) = 0;
 };
 
 // Loads weights and allocates everything a step needs. Call it from the thread that will call

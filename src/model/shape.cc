@@ -105,14 +105,13 @@ Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan&
   ReplicaShape& shape = plan.shape;
   plan.weight_bytes = shape.weight_bytes;
   plan.activation_bytes = shape.activation_bytes;
-  Arena arena;
   for (const std::string& path : options.adapters) {
-    ALTLAS_TRY(AdapterFile adapter, AdapterFile::open(path, plan.config));
+    ALTLAS_TRY(AdapterFile adapter, AdapterFile::open(path, plan.config, options.adapter_rank_max));
+    Arena arena;
     ALTLAS_TRY_VOID(adapter.lay_out(arena));
     plan.adapters.push_back(std::move(adapter));
+    shape.weight_bytes += (arena.used() + 4095) / 4096 * 4096;
   }
-  plan.adapter_bytes = (arena.used() + 4095) / 4096 * 4096;
-  shape.weight_bytes += plan.adapter_bytes;
   if (options.draft_path.empty()) return {};
   ALTLAS_TRY(plan.draft, plan_draft(options.draft_path, plan.config.vocab_size, plan.groups,
                                     plan.layout, shape.step_tokens_max, threads));

@@ -28,7 +28,6 @@ struct RankPlan {
   uint64_t weight_bytes = 0;      // The model's own, of shape.weight_bytes.
   uint64_t activation_bytes = 0;  // Of shape.activation_bytes.
   std::vector<AdapterFile> adapters;
-  uint64_t adapter_bytes = 0;
   std::unique_ptr<DraftPlan> draft;  // Null: none. Its groups' blocks are set.
 };
 

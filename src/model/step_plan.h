@@ -27,7 +27,7 @@ struct SequenceRequest {
   std::vector<int32_t>
       generated;  // Tokens of earlier runs of the task, on this replica or another.
   SamplingParams sampling;
-  uint32_t adapter = 0;  // 1 + its place in the list that the ranks loaded; 0: none.
+  uint32_t adapter = 0;  // Id of a LoRA adapter that the ranks hold; 0: none.
   bool embeds = false;   // The entry that `samples` gives the prompt's embedding, and no token.
 };
 

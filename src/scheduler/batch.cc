@@ -110,7 +110,7 @@ uint32_t BatchScheduler::remaining(const Sequence& s) const {
 }
 
 bool BatchScheduler::wants_logprobs(const Sequence& s) const {
-  return s.request->sampling.prompt_logprobs && s.logprobs_from + 1 < s.prompt_tokens;
+  return s.request->sampling.prompt_logprobs >= 0 && s.logprobs_from + 1 < s.prompt_tokens;
 }
 
 // Log-probabilities of prompt tokens are asked for once each, by chunks that lie within the prompt.

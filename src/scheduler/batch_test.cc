@@ -282,7 +282,7 @@ TEST(Batch, PromptLogprobsOnceEach) {
     Bench bench(options(blocks, 4, 7), 2);
     for (uint64_t id = 1; id <= 5; ++id) {
       auto w = Bench::work(id, 21, 20);
-      w.sampling.prompt_logprobs = true;
+      w.sampling.prompt_logprobs = 2;
       if (id == 3) w.generated = bench.ranks.expected(w.prompt, w.sampling.seed, 5);
       bench.admit(w);
     }

@@ -63,9 +63,11 @@ awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
       count = count.is_null() ? 1 : count.to_number<int64_t>() + 1;
       replicas.push_back(replica_to_json(replica));
     }
+    json::array adapters(view.adapters.begin(), view.adapters.end());
     deployments[view.name] = {{"status", view.status},
                               {"message", view.message},
                               {"model", view.model},
+                              {"adapters", std::move(adapters)},
                               {"replica_states", std::move(states)},
                               {"replicas", std::move(replicas)}};
   }

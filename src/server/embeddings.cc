@@ -21,7 +21,7 @@ constexpr int64_t kDimensionsMax = 1 << 20;
 
 struct EmbeddingRequest {
   std::vector<PendingTask> tasks;
-  const ServedModel* model = nullptr;
+  ServedModelPointer model;
   bool base64 = false;
   std::optional<int64_t> dimensions;
 };

@@ -37,6 +37,7 @@ std::vector<Route> task_routes();       // predict.cc: /api/v1/predict, task, ta
 std::vector<Route> device_routes();     // devices.cc: /api/v1/gpus, config, deployments.
 std::vector<Route> llm_routes();        // llm.cc: /llm/generate, /generate, /chat, /echo.
 std::vector<Route> openai_routes();     // openai.cc: /v1/models, completions, /tokenize.
+std::vector<Route> adapter_routes();    // adapters_api.cc: /v1/load_lora_adapter, its opposite.
 std::vector<Route> tokenize_routes();   // tokenize.cc: /tokenize, /detokenize.
 std::vector<Route> embedding_routes();  // embeddings.cc: /v1/embeddings.
 std::vector<Route> file_routes();       // files_api.cc: /v1/files.

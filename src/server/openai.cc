@@ -18,7 +18,6 @@ namespace json = boost::json;
 using boost::asio::awaitable;
 
 constexpr int64_t kChoicesMax = 128;
-constexpr int64_t kLogprobsMax = 20;
 
 struct OpenAiRequest {
   std::vector<PendingTask> tasks;  // Prompts × n, a prompt's choices together.
@@ -26,7 +25,7 @@ struct OpenAiRequest {
   OpenAiReply reply;
   bool stream = false;
   bool include_usage = false;
-  int64_t n = 1;  // Choices per prompt.
+  int64_t n = 1;           // Choices per prompt.
   GrammarRequest grammar;  // What the answers are held to.
 };
 
@@ -42,14 +41,14 @@ json::object model_json(const ServedModel& model, int64_t created) {
 
 awaitable<Result<Response>> list_models(Request, Rooms& rooms) {
   json::array data;
-  for (const ServedModel& model : rooms.prompts.models())
-    data.push_back(model_json(model, rooms.started / kSecond));
+  for (const ServedModelPointer& model : rooms.prompts.models())
+    data.push_back(model_json(*model, rooms.started / kSecond));
   const json::object answer{{"object", "list"}, {"data", std::move(data)}};
   co_return json_response(json::serialize(answer));
 }
 
 awaitable<Result<Response>> get_model(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const ServedModel* model,
+  ALTLAS_CO_TRY(const ServedModelPointer model,
                 rooms.prompts.find(request.parameter("id"), kGenerationType));
   co_return json_response(json::serialize(model_json(*model, rooms.started / kSecond)));
 }
@@ -106,7 +105,9 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   spec.adapter = pattern.model->adapter;
   read_sampling(reader, *pattern.model, spec.sampling);
   ALTLAS_TRY_VOID(reader.status());
-  check_known_fields(reader, *pattern.model, out.n);
+  check_known_fields(reader, out.n);
+  read_vllm_fields(reader, *pattern.model, out.stream, spec.sampling);
+  out.reply.prompt_logprobs = spec.sampling.prompt_logprobs;
   out.reply.include_stop = reader.boolean("include_stop_str_in_output", false);
   ALTLAS_TRY_VOID(reader.status());
   out.reply.model = pattern.model->id;
@@ -196,7 +197,9 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
   plan.reply.drop_generated = tokens == 0;
   pattern.spec.tokens_max = static_cast<int32_t>(std::max<int64_t>(tokens, 1));
-  pattern.spec.sampling.prompt_logprobs = plan.reply.echo && plan.reply.logprobs >= 0;
+  if (plan.reply.echo)
+    pattern.spec.sampling.prompt_logprobs =
+        std::max(pattern.spec.sampling.prompt_logprobs, plan.reply.logprobs);
   ALTLAS_CO_TRY(auto prompts, read_prompts(reader, "prompt", *pattern.model));
   if (plan.reply.echo) {
     for (Prompt& prompt : prompts) {
@@ -234,6 +237,7 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   plan.reply.tools = std::move(tools.names);
   plan.reply.one_call = tools.one_call;
   plan.reply.forced_call = plan.grammar.given();
+  plan.reply.named_call = tools.named;
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
   pattern.spec.tokens_max =
       static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.

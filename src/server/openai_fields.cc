@@ -12,29 +12,40 @@ namespace json = boost::json;
 namespace {
 
 constexpr size_t kTemplateValuesMax = 64;
+constexpr size_t kStopTokensMax = 256;
 // What the server itself hands to a template.
 constexpr std::string_view kTemplateNames[] = {"messages",  "tools",     "add_generation_prompt",
                                                "bos_token", "eos_token", "continue_final_message"};
 
-void check_stop_tokens(JsonReader& reader, const ServedModel& model) {
+std::vector<int32_t> read_stop_tokens(JsonReader& reader, const ServedModel& model) {
+  std::vector<int32_t> out;
   const json::array* list = reader.array("stop_token_ids");
-  if (list == nullptr) return;
-  for (const json::value& item : *list) {
-    const bool ends = item.is_int64() && item.get_int64() >= 0 &&
-                      item.get_int64() < model.tokenizer->vocab_size() &&
-                      model.tokenizer->is_end_of_generation(static_cast<int32_t>(item.get_int64()));
-    if (!ends)
-      return reader.fail(
-          "stop_token_ids",
-          fmt::format("holds {}, which is not a token that ends this model's answers; give `stop` "
-                      "the text to stop at",
-                      json::serialize(item).substr(0, 32)));
+  if (list == nullptr) return out;
+  if (list->size() > kStopTokensMax) {
+    reader.fail("stop_token_ids",
+                fmt::format("has {} ids, at most {} are taken", list->size(), kStopTokensMax));
+    return out;
   }
+  for (const json::value& item : *list) {
+    const bool there = item.is_int64() && item.get_int64() >= 0 &&
+                       item.get_int64() < model.tokenizer->vocab_size();
+    if (!there) {
+      reader.fail("stop_token_ids", fmt::format("holds {}, should hold token ids from 0 to {}",
+                                                json::serialize(item).substr(0, 32),
+                                                model.tokenizer->vocab_size() - 1));
+      return {};
+    }
+    out.push_back(static_cast<int32_t>(item.get_int64()));
+  }
+  std::ranges::sort(out);
+  const auto doubles = std::ranges::unique(out);
+  out.erase(doubles.begin(), doubles.end());
+  return out;
 }
 
 }  // namespace
 
-void check_known_fields(JsonReader& reader, const ServedModel& model, int64_t n) {
+void check_known_fields(JsonReader& reader, int64_t n) {
   if (const auto suffix = reader.optional_text("suffix"); suffix && !suffix->empty())
     reader.fail("suffix", "can't be filled in between: put all of the text into prompt");
   if (const auto best = reader.optional_integer("best_of", 1, INT32_MAX); best && *best != n)
@@ -45,12 +56,19 @@ void check_known_fields(JsonReader& reader, const ServedModel& model, int64_t n)
     reader.fail("use_beam_search",
                 "is true; only sampling and greedy choice (temperature 0) are "
                 "there");
-  if (!reader.boolean("skip_special_tokens", true))
-    reader.fail("skip_special_tokens",
-                "is false; control tokens are never text: ask for logprobs to see token ids");
-  if (reader.has("prompt_logprobs"))
-    reader.fail("prompt_logprobs", "is vLLM's; echo with logprobs tells the same");
-  check_stop_tokens(reader, model);
+}
+
+void read_vllm_fields(JsonReader& reader, const ServedModel& model, bool stream,
+                      SamplingParams& sampling) {
+  sampling.stop_token_ids = read_stop_tokens(reader, model);
+  sampling.skip_special_tokens = reader.boolean("skip_special_tokens", true);
+  const auto prompt = reader.optional_integer("prompt_logprobs", 0, kLogprobsMax);
+  if (!prompt) return;
+  if (stream)
+    reader.fail("prompt_logprobs",
+                "is not there in streams: leave out stream, or ask "
+                "/v1/completions for echo with logprobs");
+  sampling.prompt_logprobs = static_cast<int32_t>(*prompt);
 }
 
 void read_template_fields(JsonReader& reader, Prompt& prompt) {

@@ -7,9 +7,14 @@
 
 namespace altlas::server {
 
+inline constexpr int64_t kLogprobsMax = 20;  // Most likely tokens shown at one place.
+
 // Of completions and chat completions; the first that can't be honoured goes into `reader`. `n`:
 // choices per prompt.
-void check_known_fields(JsonReader& reader, const ServedModel& model, int64_t n);
+void check_known_fields(JsonReader& reader, int64_t n);
+// stop_token_ids, skip_special_tokens, prompt_logprobs, as vLLM has them.
+void read_vllm_fields(JsonReader& reader, const ServedModel& model, bool stream,
+                      SamplingParams& sampling);
 // Chat only: add_generation_prompt, continue_final_message, chat_template_kwargs.
 void read_template_fields(JsonReader& reader, Prompt& prompt);
 

@@ -73,6 +73,30 @@ json::value completion_logprobs(const OpenAiReply& reply, int32_t first_token,
   return out.take();
 }
 
+// As vLLM has them: by token id, with their places among the most likely ones; nothing predicts the
+// first token.
+json::value prompt_logprobs(const OpenAiReply& reply, std::span<const TokenLogprobs> prompt) {
+  json::array out{nullptr};
+  const auto shown = static_cast<size_t>(reply.prompt_logprobs);
+  for (const TokenLogprobs& one : prompt) {
+    json::object entry;
+    const auto add = [&](int32_t id, float logprob, json::value rank) {
+      entry[std::to_string(id)] = {
+          {"logprob", logprob},
+          {"rank", std::move(rank)},
+          {"decoded_token", printable(reply.served->tokenizer->token_text(id))}};
+    };
+    const auto own =
+        std::ranges::find(one.top, one.id, &std::pair<int32_t, float>::first) - one.top.begin();
+    add(one.id, one.logprob,
+        own < std::ssize(one.top) ? json::value(own + 1) : json::value(nullptr));
+    for (size_t i = 0; i < one.top.size() && i < shown; ++i)
+      add(one.top[i].first, one.top[i].second, json::value(i + 1));
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
 json::object head(const OpenAiReply& reply, std::string_view kind) {
   return {{"id", reply.id},
           {"object", kind},
@@ -83,22 +107,35 @@ json::object head(const OpenAiReply& reply, std::string_view kind) {
 
 // What include_stop_str_in_output puts behind the text.
 std::string stop_tail(const OpenAiReply& reply, const control::TaskView& view) {
-  return reply.include_stop && view.result ? view.result->stop_string : std::string();
+  if (!reply.include_stop || !view.result) return {};
+  if (view.result->stop_token >= 0)
+    return printable(reply.served->tokenizer->token_text(view.result->stop_token));
+  return view.result->stop_string;
 }
 
-std::string_view finish_of(const control::TaskView& view, size_t calls) {
+// The stop string, or the id of stop_token_ids, that ended the text; as vLLM has it.
+json::value stop_reason(const control::TaskView& view) {
+  if (!view.result || view.result->finish_reason != FinishReason::kStop) return nullptr;
+  if (view.result->stop_token >= 0) return view.result->stop_token;
+  if (!view.result->stop_string.empty()) return json::value(view.result->stop_string);
+  return nullptr;
+}
+
+// A call that the request named is no choice of the model: "stop", as OpenAI says it.
+std::string_view finish_of(const OpenAiReply& reply, const control::TaskView& view, size_t calls) {
   if (view.result && view.result->finish_reason != FinishReason::kStop)
     return to_string(view.result->finish_reason);
-  return calls > 0 ? "tool_calls" : "stop";
+  return calls > 0 && !reply.named_call ? "tool_calls" : "stop";
 }
 
-AnswerReader::Options reader_options(const OpenAiReply& reply) {
+AnswerReader::Options reader_options(const OpenAiReply& reply, bool streams) {
   AnswerReader::Options options;
   options.format = reply.served->tool_format;
   options.tools = reply.tools;
   options.reasoning = reply.served->reasoning;
   options.forced = reply.forced_call;
   options.one_call = reply.one_call;
+  options.streams = streams;
   return options;
 }
 
@@ -119,12 +156,13 @@ std::vector<json::object> deltas_of(const OpenAiReply& reply, size_t index,
   for (const AnswerPiece& piece : pieces) {
     if (piece.kind == AnswerPiece::Kind::kCall) {
       json::object begin = call_json(reply, index, calls, piece.call, "");
-      begin["index"] = calls;
-      const json::object rest{{"index", calls},
-                              {"function", {{"arguments", piece.call.arguments}}}};
+      begin["index"] = calls++;
       deltas.push_back({{"tool_calls", json::array{std::move(begin)}}});
-      deltas.push_back({{"tool_calls", json::array{rest}}});
-      ++calls;
+      continue;
+    }
+    if (piece.kind == AnswerPiece::Kind::kArguments) {
+      const json::object more{{"index", calls - 1}, {"function", {{"arguments", piece.text}}}};
+      deltas.push_back({{"tool_calls", json::array{more}}});
       continue;
     }
     const bool reasons = piece.kind == AnswerPiece::Kind::kReasoning;
@@ -139,7 +177,7 @@ std::vector<json::object> deltas_of(const OpenAiReply& reply, size_t index,
 // The whole of a choice as OpenAI's message; `calls`: how many are in it.
 json::object message_json(const OpenAiReply& reply, size_t index, const std::string& text,
                           size_t& calls) {
-  AnswerReader reader(reader_options(reply));
+  AnswerReader reader(reader_options(reply, /*streams=*/false));
   std::vector<AnswerPiece> pieces = reader.push(text);
   std::ranges::move(reader.finish(), std::back_inserter(pieces));
   std::string content, reasoning;
@@ -195,7 +233,11 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
       out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs,
                                             first >= 0 ? 0 : prefix.size());
     }
-    out["finish_reason"] = finish_of(choice.view, calls);
+    out["finish_reason"] = finish_of(reply, choice.view, calls);
+    out["stop_reason"] = stop_reason(choice.view);
+    if (reply.prompt_logprobs >= 0)
+      (reply.chat ? answer : out)["prompt_logprobs"] =
+          prompt_logprobs(reply, choice.view.result->prompt_logprobs);
     list.push_back(std::move(out));
   }
   answer["choices"] = std::move(list);
@@ -204,7 +246,7 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
 }
 
 ChunkWriter::ChunkWriter(const OpenAiReply& reply, size_t index) : reply_(&reply), index_(index) {
-  if (reply.chat) reader_.emplace(reader_options(reply));
+  if (reply.chat) reader_.emplace(reader_options(reply, /*streams=*/true));
 }
 
 json::object ChunkWriter::chunk(json::object choice) const {
@@ -234,15 +276,23 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
     if (choices.empty() && says) choices.push_back({{"delta", json::object()}});
     if (!event.delta.logprobs.empty())
       choices.front()["logprobs"] = chat_logprobs(reply, event.delta.logprobs);
-    if (event.end) choices.back()["finish_reason"] = finish_of(*event.end, reader_->calls());
+    if (event.end) {
+      choices.back()["finish_reason"] = finish_of(reply, *event.end, reader_->whole_calls());
+      choices.back()["stop_reason"] = stop_reason(*event.end);
+    }
   } else if (first || event.end || !text.empty() || !event.delta.logprobs.empty()) {
     const std::string prefix = reply.echo ? reply.prompt_texts[index_] : std::string();
     json::object& choice = choices.emplace_back();
-    choice["text"] = (first ? prefix : "") + text;
+    choice["text"] = (first ? prefix : "") + (reply.drop_generated ? std::string() : text);
+    const int32_t token = first && reply.echo ? reply.first_tokens[index_] : -1;
     if (!event.delta.logprobs.empty())
-      choice["logprobs"] = completion_logprobs(reply, -1, {}, event.delta.logprobs,
-                                               prefix.size() + event.delta.text_offset);
-    if (event.end) choice["finish_reason"] = finish_of(*event.end, 0);
+      choice["logprobs"] =
+          completion_logprobs(reply, token, event.delta.prompt_logprobs, event.delta.logprobs,
+                              token >= 0 ? 0 : prefix.size() + event.delta.text_offset);
+    if (event.end) {
+      choice["finish_reason"] = finish_of(reply, *event.end, 0);
+      choice["stop_reason"] = stop_reason(*event.end);
+    }
   }
   std::vector<json::object> out;
   for (json::object& choice : choices) out.push_back(chunk(std::move(choice)));

@@ -17,15 +17,17 @@ struct OpenAiReply {
   bool echo = false;    // Completions: the prompt's text goes before each choice's.
   std::vector<std::string> prompt_texts;  // One per choice, where echo.
   std::vector<int32_t>
-      first_tokens;             // Of the prompts, where echo with logprobs: nothing predicts them.
-  bool drop_generated = false;  // max_tokens 0: only the prompt is wanted.
-  int32_t logprobs = -1;        // As SamplingParams::logprobs.
-  const ServedModel* served = nullptr;
+      first_tokens;              // Of the prompts, where echo with logprobs: nothing predicts them.
+  bool drop_generated = false;   // max_tokens 0: only the prompt is wanted.
+  int32_t logprobs = -1;         // As SamplingParams::logprobs.
+  int32_t prompt_logprobs = -1;  // Asked for by that name; likewise.
+  ServedModelPointer served;
   std::string fingerprint;         // system_fingerprint: the server's version.
   bool include_stop = false;       // A stop string that ended the text is part of it.
   std::vector<std::string> tools;  // Names of functions that the model may call.
   bool forced_call = false;        // The answer is calls and nothing else.
   bool one_call = false;
+  bool named_call = false;   // They are of one function that the request named.
   bool shows_usage = false;  // Chunks say `usage: null` until the last, as include_usage wants.
 };
 

@@ -22,6 +22,12 @@ constexpr std::string_view kRequests = R"json(
   "type": {"const": "function"}, "function": {"type": "object", "required": ["name"], "properties": {
     "name": {"type": "string", "pattern": "^[A-Za-z0-9_.:/-]{1,128}$"}, "description": {"type": ["string", "null"]},
     "parameters": {"type": ["object", "null"]}}}}}},
+"LoadAdapterRequest": {"type": "object", "required": ["lora_name", "lora_path"], "properties": {
+  "lora_name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Name that requests give as their model"},
+  "lora_path": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "A GGUF file or a PEFT folder below one of engine.lora_folders, absolute or relative to it"},
+  "base_model_name": {"type": ["string", "null"], "description": "The model that it is for; the default one where it is left out"}}},
+"UnloadAdapterRequest": {"type": "object", "required": ["lora_name"], "properties": {
+  "lora_name": {"type": "string", "minLength": 1, "maxLength": 200}}},
 "PredictRequest": {"type": "object", "required": ["text"], "properties": {
   "text": {"type": "string", "minLength": 1},
   "max_length": {"type": ["integer", "null"], "minimum": 1, "maximum": 2147483647, "default": 128, "description": "Generated tokens at most"},
@@ -79,7 +85,9 @@ constexpr std::string_view kRequests = R"json(
   "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": ["boolean", "null"]}}},
   "priority": {"anyOf": [{"enum": ["high", "normal", "low", null]}, {"type": "integer", "minimum": -2147483648, "maximum": 2147483647}], "description": "A number as vLLM has it: lower is earlier"},
   "include_stop_str_in_output": {"type": ["boolean", "null"], "default": false},
-  "stop_token_ids": {"type": ["array", "null"], "items": {"type": "integer"}, "description": "Only ids of tokens that end the model's answers anyway"},
+  "stop_token_ids": {"type": ["array", "null"], "items": {"type": "integer"}, "maxItems": 256, "description": "Tokens that end the answer, beside the model's own"},
+  "skip_special_tokens": {"type": ["boolean", "null"], "default": true, "description": "False: control tokens are shown as they are spelled"},
+  "prompt_logprobs": {"type": ["integer", "null"], "minimum": 0, "maximum": 20, "description": "Log-probabilities of the prompt's tokens, with so many most likely ones; not in streams"},
   "gpu_options": {"$ref": "#/components/schemas/GpuOptions"}}},
 "CompletionRequest": {"allOf": [{"$ref": "#/components/schemas/OpenAiCommon"}, {"type": "object", "required": ["prompt"], "properties": {
   "prompt": {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "string", "minLength": 1}},

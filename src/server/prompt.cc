@@ -178,41 +178,71 @@ struct PromptPool::Impl {
 };
 
 PromptPool::PromptPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models)
-    : models_(std::move(models)), impl_(std::make_unique<Impl>(threads, waiting_max)) {}
+    : impl_(std::make_unique<Impl>(threads, waiting_max)) {
+  for (ServedModel& model : models)
+    models_.push_back(std::make_shared<const ServedModel>(std::move(model)));
+}
 
 PromptPool::~PromptPool() {
   impl_->pool.stop();
   impl_->pool.join();
 }
 
-Result<const ServedModel*> PromptPool::find(std::string_view model, std::string_view type) const {
+std::vector<ServedModelPointer> PromptPool::models() const {
+  const std::lock_guard lock(mutex_);
+  return models_;
+}
+
+Result<ServedModelPointer> PromptPool::find(std::string_view model, std::string_view type) const {
+  const std::lock_guard lock(mutex_);
   if (models_.empty()) return unavailable("no model is served");
   if (model.empty()) {
-    for (const ServedModel& one : models_)
-      if (std::ranges::find(one.task_types, type) != one.task_types.end()) return &one;
+    for (const ServedModelPointer& one : models_)
+      if (std::ranges::find(one->task_types, type) != one->task_types.end()) return one;
     // Nobody says who embeds: a model that is made for it before one that also generates.
-    for (const ServedModel& one : models_)
-      if (type == kEmbeddingType && one.embedding_size > 0 && !one.generates) return &one;
-    for (const ServedModel& one : models_)
-      if (type == kEmbeddingType ? one.embedding_size > 0 : one.generates) return &one;
-    return &models_.front();
+    for (const ServedModelPointer& one : models_)
+      if (type == kEmbeddingType && one->embedding_size > 0 && !one->generates) return one;
+    for (const ServedModelPointer& one : models_)
+      if (type == kEmbeddingType ? one->embedding_size > 0 : one->generates) return one;
+    return models_.front();
   }
-  for (const ServedModel& one : models_)
-    if (one.id == model || one.deployment == model) return &one;
+  for (const ServedModelPointer& one : models_)
+    if (one->id == model || one->deployment == model) return one;
   std::string known;
-  for (const ServedModel& one : models_) known += (known.empty() ? "'" : ", '") + one.id + "'";
+  for (const ServedModelPointer& one : models_)
+    known += (known.empty() ? "'" : ", '") + one->id + "'";
   return Error(ErrorCode::kNotFound, fmt::format("model: '{}' is not served here, should be {}",
                                                  model.substr(0, 128), known))
       .with_field("model");
 }
 
+void PromptPool::add_adapter(const ServedModel& model, const std::string& adapter) {
+  ServedModel made = model;
+  made.task_types.clear();
+  made.parent = model.id;
+  made.id = made.adapter = adapter;
+  remove_adapter(model.deployment, adapter);
+  const std::lock_guard lock(mutex_);
+  models_.push_back(std::make_shared<const ServedModel>(std::move(made)));
+}
+
+void PromptPool::remove_adapter(std::string_view deployment, std::string_view adapter) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(models_, [&](const ServedModelPointer& one) {
+    return one->deployment == deployment && one->adapter == adapter && !adapter.empty();
+  });
+}
+
 void PromptPool::set_loaded(std::string_view deployment, uint32_t model_len_max,
                             uint32_t embedding_size, bool generates) {
-  for (ServedModel& model : models_) {
-    if (model.deployment != deployment) continue;
-    model.model_len_max = model_len_max;
-    model.embedding_size = embedding_size;
-    model.generates = generates;
+  const std::lock_guard lock(mutex_);
+  for (ServedModelPointer& model : models_) {
+    if (model->deployment != deployment) continue;
+    auto changed = std::make_shared<ServedModel>(*model);
+    changed->model_len_max = model_len_max;
+    changed->embedding_size = embedding_size;
+    changed->generates = generates;
+    model = std::move(changed);
   }
 }
 

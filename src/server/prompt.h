@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,9 @@ struct ServedModel {
   uint32_t embedding_size = 0;                   // Values of an embedding; 0: the model gives none.
   bool generates = true;                         // False: it only embeds.
 };
+
+// Requests hold theirs to their end, also when it is not served any more.
+using ServedModelPointer = std::shared_ptr<const ServedModel>;
 
 inline constexpr std::string_view kEmbeddingType = "embedding";
 inline constexpr std::string_view kGenerationType = "text_generation";
@@ -64,9 +68,13 @@ class PromptPool {
 
   // The model of this id or deployment name; for an empty name the one that takes tasks of `type`,
   // else the first.  Errors: kNotFound, field "model".
-  Result<const ServedModel*> find(std::string_view model, std::string_view type) const;
-  const std::vector<ServedModel>& models() const { return models_; }
-  // What a loaded replica of the deployment takes and gives. Before the first request only.
+  Result<ServedModelPointer> find(std::string_view model, std::string_view type) const;
+  std::vector<ServedModelPointer> models() const;
+  // Shows `adapter` of the model's deployment as a model of its own, behind the others; in place of
+  // one of the same name.
+  void add_adapter(const ServedModel& model, const std::string& adapter);
+  void remove_adapter(std::string_view deployment, std::string_view adapter);
+  // What a loaded replica of the deployment takes and gives.
   void set_loaded(std::string_view deployment, uint32_t model_len_max, uint32_t embedding_size,
                   bool generates);
 
@@ -80,7 +88,8 @@ class PromptPool {
 
  private:
   struct Impl;
-  std::vector<ServedModel> models_;
+  mutable std::mutex mutex_;  // Any thread may ask while adapters come and go.
+  std::vector<ServedModelPointer> models_;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -42,8 +42,8 @@ const std::vector<Route>& routes() {
   static const std::vector<Route> table = [] {
     std::vector<Route> all;
     for (const auto& part :
-         {task_routes(), device_routes(), llm_routes(), openai_routes(), tokenize_routes(),
-          embedding_routes(), file_routes(), batch_routes(), system_routes()})
+         {task_routes(), device_routes(), llm_routes(), openai_routes(), adapter_routes(),
+          tokenize_routes(), embedding_routes(), file_routes(), batch_routes(), system_routes()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

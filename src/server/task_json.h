@@ -13,7 +13,7 @@ namespace altlas::server {
 struct PendingTask {
   TaskSpec spec;
   Prompt prompt;
-  const ServedModel* model = nullptr;
+  ServedModelPointer model;
 };
 
 // {"strategy": …, "specific_gpu_id": …, "batch_split": …}.

@@ -55,7 +55,7 @@ awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
   const bool with_pieces = reader.boolean("with_pieces", false);
   const bool with_texts = reader.boolean("return_token_strs", false);
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name, kGenerationType));
+  ALTLAS_CO_TRY(const ServedModelPointer model, rooms.prompts.find(name, kGenerationType));
   ALTLAS_CO_TRY(const auto ids, co_await rooms.prompts.encode(*model, std::move(prompt)));
   json::array tokens, texts;
   for (const int32_t id : ids) {
@@ -84,7 +84,7 @@ awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
   const json::array* tokens = reader.array("tokens");
   if (tokens == nullptr) reader.fail("tokens", "is missing, should be a list of token ids");
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModel* model, rooms.prompts.find(name, kGenerationType));
+  ALTLAS_CO_TRY(const ServedModelPointer model, rooms.prompts.find(name, kGenerationType));
   std::vector<int32_t> ids;
   if (!tokens->empty()) {
     ALTLAS_CO_TRY(ids, read_ids(*tokens, *model, "tokens"));

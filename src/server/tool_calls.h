@@ -2,25 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
+
+#include "server/call_stream.h"
+#include "server/tool_format.h"
 
 namespace altlas::server {
 
-// How a family writes calls.
-enum class ToolFormat : uint8_t {
-  kHermes,    // <tool_call>{"name": …, "arguments": {…}}</tool_call>: Hermes, Qwen.
-  kLlama,     // {"name": …, "parameters": {…}}, perhaps after <|python_tag|>.
-  kMistral,   // [TOOL_CALLS][{"name": …, "arguments": {…}}], or [TOOL_CALLS]name[ARGS]{…}.
-  kDeepSeek,  // function, a separator, the name, and a ```json block.
-  kPhi,       // <|tool_call|>[…]<|/tool_call|>.
-  kPythonic,  // [name(argument="value")]: Gemma, Llama 4.
-};
-
-// By what the template that shows calls to the model says.
-ToolFormat tool_format_of(std::string_view chat_template);
 // Whether the template knows <think> … </think>.
 bool has_reasoning(std::string_view chat_template);
 
@@ -31,15 +22,18 @@ struct ToolCall {
 
 // A piece of an answer, in the order in which it was written.
 struct AnswerPiece {
-  enum class Kind : uint8_t { kContent, kReasoning, kCall };
+  // kCall: a call; in a stream its arguments are empty, and come by kArguments.
+  enum class Kind : uint8_t { kContent, kReasoning, kCall, kArguments };
   Kind kind = Kind::kContent;
   std::string text;
   ToolCall call;
 };
 
-// What of an answer is text, and what is a call. A call comes as a whole, once it is complete;
-// what only looked like one comes back as text. Pieces joined are a function of the whole text,
-// however it was cut. One thread at a time.
+// What of an answer is text, and what is a call. What only looked like a call comes back as text.
+// In a stream a call is told as soon as its name and the begin of its arguments are there, then its
+// arguments as they come; what can't be part of it after that is text, and its arguments stay
+// unfinished. Otherwise calls come whole, at the end, and what is not whole is text. Pieces joined
+// are a function of the whole text, however it was cut. One thread at a time.
 class AnswerReader {
  public:
   struct Options {
@@ -48,14 +42,16 @@ class AnswerReader {
     bool reasoning = false;
     bool forced = false;    // The answer is nothing but calls, as JSON: a grammar saw to it.
     bool one_call = false;  // Calls after the first are left out.
+    bool streams = false;
   };
   explicit AnswerReader(Options options) : options_(std::move(options)) {}
 
   std::vector<AnswerPiece> push(std::string_view text);
   // Once, when the text is over.
   std::vector<AnswerPiece> finish();
-  // Calls so far.
+  // Calls so far, and those that are whole.
   size_t calls() const { return calls_; }
+  size_t whole_calls() const { return whole_calls_; }
 
  private:
   enum class State : uint8_t { kStart, kReasoning, kText, kCall, kWhole };
@@ -63,8 +59,8 @@ class AnswerReader {
   bool start(bool last);
   void drop_line_ends();
   bool read_text(bool last, std::vector<AnswerPiece>& out);
-  bool read_call(bool last, std::vector<AnswerPiece>& out);
-  bool take_calls(std::string_view body, std::vector<AnswerPiece>& out);
+  bool read_calls(bool last, std::vector<AnswerPiece>& out);
+  void say_calls(const std::vector<CallSink::Piece>& pieces, std::vector<AnswerPiece>& out);
   void say(AnswerPiece::Kind kind, std::string text, std::vector<AnswerPiece>& out);
 
   const Options options_;
@@ -73,7 +69,10 @@ class AnswerReader {
   std::string space_;      // Between text and what may be a call.
   bool fresh_ = true;      // No reasoning was said yet.
   bool reasoned_ = false;  // It is over.
-  size_t calls_ = 0;
+  size_t calls_ = 0, whole_calls_ = 0;
+  std::optional<CallStream> stream_;  // In kCall and kWhole.
+  bool muted_ = false;                // The call that goes on is left out.
+  std::string tag_;                   // That began the calls, until one of them is told.
 };
 
 }  // namespace altlas::server

@@ -16,7 +16,8 @@ std::string show(const std::vector<AnswerPiece>& pieces) {
   std::string out;
   AnswerPiece::Kind before = AnswerPiece::Kind::kCall;
   for (const AnswerPiece& piece : pieces) {
-    const bool joins = piece.kind == before && piece.kind != AnswerPiece::Kind::kCall;
+    const bool joins = (piece.kind == before && piece.kind != AnswerPiece::Kind::kCall) ||
+                       piece.kind == AnswerPiece::Kind::kArguments;
     if (!joins && !out.empty()) out += "|";
     before = piece.kind;
     if (piece.kind == AnswerPiece::Kind::kCall)
@@ -40,14 +41,26 @@ std::string read(AnswerReader::Options options, const std::vector<std::string>& 
 }
 
 // Whole, cut once anywhere, and byte by byte.
-void expect(const AnswerReader::Options& options, const std::string& text,
-            const std::string& want) {
+void expect_cut(const AnswerReader::Options& options, const std::string& text,
+                const std::string& want) {
   EXPECT_EQ(read(options, {text}), want) << text;
   for (size_t cut = 1; cut < text.size(); ++cut)
     EXPECT_EQ(read(options, {text.substr(0, cut), text.substr(cut)}), want) << cut << " " << text;
   std::vector<std::string> bytes;
   for (const char c : text) bytes.emplace_back(1, c);
   EXPECT_EQ(read(options, bytes), want) << text;
+}
+
+// The same in a stream, or `streamed` there.
+void expect(AnswerReader::Options options, const std::string& text, const std::string& want,
+            const std::string& streamed) {
+  expect_cut(options, text, want);
+  options.streams = true;
+  expect_cut(options, text, streamed);
+}
+void expect(const AnswerReader::Options& options, const std::string& text,
+            const std::string& want) {
+  expect(options, text, want, want);
 }
 
 AnswerReader::Options options(ToolFormat format) {
@@ -115,8 +128,94 @@ TEST(ToolCalls, ReasoningForcedAndSingleCalls) {
   expect(o, R"([{"name":"f","arguments":{}},{"name":"f","arguments":{"a":1}}])",
          R"(call f{}|call f{"a":1})");
   expect(o, R"([{"name":"f","argu)", R"(text [{"name":"f","argu)");
+  expect(o, R"([{"name":"f","arguments":{"a":)", R"(text [{"name":"f","arguments":{"a":)",
+         R"(call f{"a":)");
   o.one_call = true;
   expect(o, R"([{"name":"f","arguments":{}},{"name":"f","arguments":{"a":1}}])", "call f{}");
+}
+
+TEST(ToolCalls, MoreNotations) {
+  expect(options(ToolFormat::kMistral), R"([TOOL_CALLS]f[ARGS]{"a":1}[TOOL_CALLS]get.x{"b": {}})",
+         R"(call f{"a":1}|call get.x{"b":{}})");
+  expect(options(ToolFormat::kDeepSeek),
+         "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\":1}<｜tool▁call▁end｜>"
+         "<｜tool▁call▁begin｜>get.x<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+         R"(call f{"a":1}|call get.x{})");
+  expect(options(ToolFormat::kPythonic), R"([{"name": "f", "arguments": {"a": 1}}])",
+         R"(call f{"a":1})");
+  expect(options(ToolFormat::kPythonic), "[f(a=1,), get.x()]", R"(call f{"a":1}|call get.x{})");
+  const auto o = options(ToolFormat::kHermes);
+  expect(o, "<tool_call>```json\n{\"name\":\"f\"}\n```</tool_call>", "call f{}");
+  expect(o, R"(<tool_call>{"arguments": {"a": [1.50, true]}, "name": "f"}</tool_call>)",
+         R"(call f{"a":[1.50,true]})");
+  expect(o, R"(<tool_call>{"name": "f", "arguments": "{\"a\": [1, {}]}"}</tool_call>)",
+         R"(call f{"a":[1,{}]})");
+  expect(o,
+         R"(<tool_call>{"type": "function", "id": 7, "function": {"name": "f", "arguments": null}})"
+         "</tool_call>",
+         "call f{}");
+  expect(o,
+         R"(<tool_call>{"name":"f","arguments":{"a":"</tool_call> \u00fc\n\"","b":-1e5}})"
+         "</tool_call>!",
+         R"(call f{"a":"</tool_call> ü\n\"","b":-1e5}|text !)");
+}
+
+TEST(ToolCalls, WhatBreaksIsText) {
+  const auto o = options(ToolFormat::kHermes);
+  for (const std::string bad :
+       {R"({"name": "f", "arguments": [1]})", R"({"name": 1})", R"({"arguments": {}})", "[]", "[1]",
+        R"({"name":"f","name":"f"})", R"({"name":"unknown","arguments":{"a":1}})", "f(a=1)",
+        R"({"arguments":{},"parameters":{},"name":"f"})", R"({"name":"f","arguments":"[]"})",
+        "{"}) {
+    const std::string text = "<tool_call>" + bad + "</tool_call>";
+    expect(o, text, "text " + text);
+  }
+  // Told before it broke: the arguments stay unfinished, the rest is text.
+  expect(o, "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\": 1,, \"b\"}}</tool_call> so",
+         "text <tool_call>{\"name\":\"f\",\"arguments\":{\"a\": 1,, \"b\"}}</tool_call> so",
+         R"(call f{"a":1|text , "b"}}</tool_call> so)");
+  expect(o, R"(<tool_call>[{"name":"f"}, {"name":"unknown"}]</tool_call>)",
+         R"(text <tool_call>[{"name":"f"}, {"name":"unknown"}]</tool_call>)",
+         R"(call f{}|text , {"name":"unknown"}]</tool_call>)");
+  expect(o, "<tool_call>{\"name\":\"f\"}</tool", "call f{}");
+  expect(options(ToolFormat::kMistral), R"([TOOL_CALLS]unknown[ARGS]{"a":1})",
+         R"(text [TOOL_CALLS]unknown[ARGS]{"a":1})");
+  expect(options(ToolFormat::kPythonic), "[f(a=1, 2)]", "text [f(a=1, 2)]",
+         R"(call f{"a":1|text , 2)])");
+  const std::string deep =
+      "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\":" + std::string(80, '[');
+  AnswerReader reader(o);
+  std::vector<AnswerPiece> all = reader.push(deep);
+  for (AnswerPiece& piece : reader.finish()) all.push_back(std::move(piece));
+  EXPECT_EQ(show(all), "text " + deep);
+}
+
+// Goal: arguments are told while they are written, not once they are whole.
+TEST(ToolCalls, ArgumentsComeAsTheyAreWritten) {
+  const auto told = [](ToolFormat format, const std::string& text) {
+    auto o = options(format);
+    o.streams = true;
+    AnswerReader reader(o);
+    return show(reader.push(text));
+  };
+  EXPECT_EQ(told(ToolFormat::kHermes, R"(<tool_call>{"name": "f")"), "");
+  EXPECT_EQ(told(ToolFormat::kHermes, R"(<tool_call>{"name": "f", "arguments": {)"), "call f{");
+  EXPECT_EQ(told(ToolFormat::kHermes, R"(<tool_call>{"name": "f", "arguments": {"city": "Anka)"),
+            R"(call f{"city":"Anka)");
+  EXPECT_EQ(told(ToolFormat::kLlama, R"({"name": "f", "parameters": {"a": [1, )"),
+            R"(call f{"a":[1)");
+  EXPECT_EQ(told(ToolFormat::kMistral, "[TOOL_CALLS]f[ARGS]"), "call f");
+  EXPECT_EQ(told(ToolFormat::kMistral, R"([TOOL_CALLS]f[ARGS]{"a": "x)"), R"(call f{"a":"x)");
+  EXPECT_EQ(told(ToolFormat::kPhi, R"(<|tool_call|>[{"name":"f","arguments":{}}, {"na)"),
+            "call f{}");
+  EXPECT_EQ(told(ToolFormat::kDeepSeek, "functionf\n```json\n{\"a\": 1"), R"(call f{"a":1)");
+  EXPECT_EQ(told(ToolFormat::kPythonic, R"([f(a="x", b=)"), R"(call f{"a":"x")");
+}
+
+TEST(ToolCalls, SettingsNameFormats) {
+  EXPECT_EQ(tool_format_of(ToolCallParser::kAuto, ToolFormat::kPhi), ToolFormat::kPhi);
+  EXPECT_EQ(tool_format_of(ToolCallParser::kMistral, ToolFormat::kPhi), ToolFormat::kMistral);
+  EXPECT_EQ(tool_format_of(ToolCallParser::kHermes, ToolFormat::kPhi), ToolFormat::kHermes);
 }
 
 TEST(ToolCalls, FormatsAreToldByTemplates) {

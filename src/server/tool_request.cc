@@ -147,6 +147,7 @@ ToolRequest read_tools(JsonReader& reader) {
                                              function.substr(0, kToolNameBytesMax)));
       return out;
     }
+    out.named = true;
     among = {list[static_cast<size_t>(found - out.names.begin())]};
   }
   const bool one = out.one_call || demanded == "function";

@@ -18,6 +18,7 @@ struct ToolRequest {
   std::vector<std::string> names;
   GrammarRequest grammar;  // Where a call is demanded: of its name and its parameters' schema.
   bool one_call = false;   // parallel_tool_calls is false.
+  bool named = false;      // tool_choice names the function.
 };
 
 // What is wrong goes into `reader`.

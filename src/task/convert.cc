@@ -1,5 +1,7 @@
 #include "task/convert.h"
 
+#include <algorithm>
+
 namespace altlas {
 
 void write_sampling(const SamplingParams& from, proto::Sampling* to) {
@@ -12,7 +14,10 @@ void write_sampling(const SamplingParams& from, proto::Sampling* to) {
   to->set_frequency_penalty(from.frequency_penalty);
   to->set_seed(from.seed);
   to->set_logprobs(from.logprobs);
-  to->set_prompt_logprobs(from.prompt_logprobs);
+  to->set_prompt_logprobs(from.prompt_logprobs >= 0);
+  if (from.prompt_logprobs >= 0) to->set_prompt_top(from.prompt_logprobs);
+  to->set_keep_special_tokens(!from.skip_special_tokens);
+  to->mutable_stop_token_ids()->Add(from.stop_token_ids.begin(), from.stop_token_ids.end());
   to->set_ignore_eos(from.ignore_eos);
   to->set_min_tokens(from.min_tokens);
   for (const std::string& stop : from.stop) to->add_stop(stop);
@@ -37,7 +42,10 @@ Result<SamplingParams> read_sampling(const proto::Sampling& from) {
   to.frequency_penalty = from.frequency_penalty();
   to.seed = from.seed();
   to.logprobs = from.logprobs();
-  to.prompt_logprobs = from.prompt_logprobs();
+  if (from.prompt_logprobs())
+    to.prompt_logprobs = from.has_prompt_top() ? from.prompt_top() : std::max(to.logprobs, 0);
+  to.skip_special_tokens = !from.keep_special_tokens();
+  to.stop_token_ids.assign(from.stop_token_ids().begin(), from.stop_token_ids().end());
   to.ignore_eos = from.ignore_eos();
   to.min_tokens = from.min_tokens();
   to.stop.assign(from.stop().begin(), from.stop().end());
@@ -71,6 +79,7 @@ void write_result(const TaskResult& from, proto::TaskResult* to) {
   to->set_tokens(from.tokens);
   to->set_finish_reason(static_cast<uint32_t>(from.finish_reason));
   to->set_stop_string(from.stop_string);
+  if (from.stop_token >= 0) to->set_stop_token(from.stop_token);
   for (const TokenLogprobs& token : from.prompt_logprobs)
     write_logprobs(token, to->add_prompt_logprobs());
   to->mutable_embedding()->Add(from.embedding.begin(), from.embedding.end());
@@ -83,6 +92,7 @@ Result<TaskResult> read_result(const proto::TaskResult& from) {
   ALTLAS_TRY(to.finish_reason,
              to_enum(from.finish_reason(), FinishReason::kLength, "finish_reason"));
   to.stop_string = from.stop_string();
+  if (from.has_stop_token()) to.stop_token = from.stop_token();
   for (const proto::TokenLogprobs& row : from.prompt_logprobs())
     to.prompt_logprobs.push_back(read_logprobs(row));
   to.embedding.assign(from.embedding().begin(), from.embedding().end());

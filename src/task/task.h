@@ -39,9 +39,12 @@ struct SamplingParams {
   uint64_t seed = 0;  // Drawn by the server and recorded where the request gave none.
   int32_t logprobs =
       -1;  // -1: none; n: the sampled token's and the n most likely tokens' (at most 20).
-  bool prompt_logprobs = false;  // Also for the prompt (`echo` with logprobs).
+  // Also for the prompt's tokens, with so many most likely ones; -1: none.
+  int32_t prompt_logprobs = -1;
   bool ignore_eos = false;
-  int32_t min_tokens = 0;  // No end of generation before so many tokens.
+  int32_t min_tokens = 0;               // No end of generation before so many tokens.
+  bool skip_special_tokens = true;      // Control tokens are no text; otherwise their spelling is.
+  std::vector<int32_t> stop_token_ids;  // End the text as end-of-generation tokens do. Sorted.
   std::vector<std::string> stop;
   std::vector<std::pair<int32_t, float>> logit_bias;  // Token id, added to its logit. Sorted by id.
   Grammar grammar;
@@ -103,6 +106,8 @@ struct TokenDelta {
   uint64_t text_offset = 0;  // Bytes of text said before this delta: no gap, no repetition.
   std::string text;
   std::vector<TokenLogprobs> logprobs;  // One per id where asked for, otherwise empty.
+  // Before the first token, where asked for: of the prompt's tokens from the second on.
+  std::vector<TokenLogprobs> prompt_logprobs;
 };
 
 struct TaskResult {
@@ -112,6 +117,7 @@ struct TaskResult {
   std::string stop_string;  // The one that ended it, if one did.
   std::vector<TokenLogprobs> prompt_logprobs;
   std::vector<float> embedding;  // Of length 1 (L2); empty unless the task `embeds`.
+  int32_t stop_token = -1;       // Of stop_token_ids, the one that ended it.
 };
 
 }  // namespace altlas

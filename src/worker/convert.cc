@@ -43,6 +43,7 @@ void write(const engine::LoadReplica& from, proto::Frame* frame) {
     file->set_name(adapter.name);
     file->set_path(adapter.path);
   }
+  to->set_adapter_rank_max(from.adapter_rank_max);
 }
 
 engine::LoadReplica read_load(const proto::LoadReplica& from) {
@@ -71,6 +72,7 @@ engine::LoadReplica read_load(const proto::LoadReplica& from) {
   to.repack_folder = from.repack_folder();
   for (const proto::AdapterFile& file : from.adapters())
     to.adapters.push_back({file.name(), file.path()});
+  to.adapter_rank_max = from.adapter_rank_max();
   return to;
 }
 
@@ -105,6 +107,14 @@ void write(const engine::CancelSequence& from, proto::Frame* to) {
   to->mutable_cancel()->set_sequence(from.sequence.value);
 }
 void write(const engine::DrainReplica&, proto::Frame* to) { to->mutable_drain(); }
+void write(const engine::LoadAdapter& from, proto::Frame* to) {
+  proto::AdapterFile* file = to->mutable_load_adapter()->mutable_adapter();
+  file->set_name(from.adapter.name);
+  file->set_path(from.adapter.path);
+}
+void write(const engine::UnloadAdapter& from, proto::Frame* to) {
+  to->mutable_unload_adapter()->set_name(from.name);
+}
 void write(const engine::LoadProgress& from, proto::Frame* to) {
   to->mutable_load_progress()->set_phase(from.phase);
   to->mutable_load_progress()->set_fraction(from.fraction);
@@ -150,6 +160,8 @@ void write(const engine::SequenceTokens& from, proto::Frame* frame) {
   to->set_text_offset(from.delta.text_offset);
   to->set_text(from.delta.text);
   for (const TokenLogprobs& token : from.delta.logprobs) write_logprobs(token, to->add_logprobs());
+  for (const TokenLogprobs& token : from.delta.prompt_logprobs)
+    write_logprobs(token, to->add_prompt_logprobs());
 }
 
 engine::SequenceTokens read_tokens(const proto::SequenceTokens& from) {
@@ -161,6 +173,8 @@ engine::SequenceTokens read_tokens(const proto::SequenceTokens& from) {
   to.delta.text = from.text();
   for (const altlas::proto::TokenLogprobs& row : from.logprobs())
     to.delta.logprobs.push_back(read_logprobs(row));
+  for (const altlas::proto::TokenLogprobs& row : from.prompt_logprobs())
+    to.delta.prompt_logprobs.push_back(read_logprobs(row));
   return to;
 }
 
@@ -223,9 +237,22 @@ engine::ReplicaStats read_stats(const proto::ReplicaStats& from) {
 }
 
 void write(const engine::ReplicaDrained&, proto::Frame* to) { to->mutable_drained(); }
+void write(const engine::AdapterLoaded& from, proto::Frame* frame) {
+  proto::AdapterLoaded* to = frame->mutable_adapter_loaded();
+  to->set_name(from.name);
+  to->set_bytes(from.bytes);
+  to->set_message(from.message);
+  to->set_code(static_cast<uint32_t>(from.code));
+}
 
 Message command(engine::Command value) { return Message(std::in_place_index<0>, std::move(value)); }
 Message report(engine::Report value) { return Message(std::in_place_index<1>, std::move(value)); }
+
+Result<Message> read_adapter(const proto::AdapterLoaded& from) {
+  engine::AdapterLoaded to{from.name(), from.bytes(), from.message(), ErrorCode::kInternal};
+  ALTLAS_TRY(to.code, to_enum(from.code(), ErrorCode::kInternal, "error code"));
+  return report(std::move(to));
+}
 
 Result<Message> read_failure(const proto::Frame& from) {
   const bool load = from.body_case() == proto::Frame::kLoadFailed;
@@ -256,6 +283,13 @@ Result<Message> read_message(const proto::Frame& from) {
       return command(engine::CancelSequence{SequenceId{from.cancel().sequence()}});
     case proto::Frame::kDrain:
       return command(engine::DrainReplica{});
+    case proto::Frame::kLoadAdapter:
+      return command(engine::LoadAdapter{
+          {from.load_adapter().adapter().name(), from.load_adapter().adapter().path()}});
+    case proto::Frame::kUnloadAdapter:
+      return command(engine::UnloadAdapter{from.unload_adapter().name()});
+    case proto::Frame::kAdapterLoaded:
+      return read_adapter(from.adapter_loaded());
     case proto::Frame::kLoadProgress:
       return report(
           engine::LoadProgress{from.load_progress().phase(), from.load_progress().fraction()});

@@ -19,9 +19,11 @@ inline SamplingParams full_sampling() {
   sampling.frequency_penalty = 0.75f;
   sampling.seed = 0xfedcba9876543210;
   sampling.logprobs = 0;
-  sampling.prompt_logprobs = true;
+  sampling.prompt_logprobs = 2;
   sampling.ignore_eos = true;
   sampling.min_tokens = 5;
+  sampling.skip_special_tokens = false;
+  sampling.stop_token_ids = {3, 151000};
   sampling.stop = {"\n\n", "\xff\xfe", ""};
   sampling.logit_bias = {{-1, 0.5f}, {151000, -100.0f}};
   sampling.grammar = {GrammarKind::kJsonSchema, "{}\xff"};
@@ -52,11 +54,17 @@ inline std::vector<engine::Command> all_commands() {
   load.speculative_tokens = 11;
   load.draft_model_path = "/models/draft.gguf";
   load.repack_folder = "/cache";
+  load.adapter_rank_max = 12;
   load.adapters = {{"one", "/a.gguf"}, {"two", "/b.safetensors"}};
   const engine::SubmitSequence submit{
       SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,          Priority::kLow,
       full_sampling(),        "adapter",          true,           "{\"a\": 1}"};
-  return {load, submit, engine::CancelSequence{SequenceId{7}}, engine::DrainReplica{}};
+  return {load,
+          submit,
+          engine::CancelSequence{SequenceId{7}},
+          engine::DrainReplica{},
+          engine::LoadAdapter{{"three", "/c\xff"}},
+          engine::UnloadAdapter{"four"}};
 }
 
 inline std::vector<engine::Report> all_reports() {
@@ -90,14 +98,16 @@ inline std::vector<engine::Report> all_reports() {
   return {engine::LoadProgress{"weights", 0.75},
           loaded,
           engine::LoadFailed{ErrorCode::kDevice, "no memory \xff"},
-          engine::SequenceTokens{SequenceId{1}, TokenDelta{5, {1, -2}, 9, "\xf0\x9f", logprobs}},
+          engine::SequenceTokens{SequenceId{1},
+                                 TokenDelta{5, {1, -2}, 9, "\xf0\x9f", logprobs, {logprobs[1]}}},
           engine::SequenceFinished{
               SequenceId{2},
-              TaskResult{"text", 3, FinishReason::kLength, "stop", logprobs, {0.5f, -1}}},
+              TaskResult{"text", 3, FinishReason::kLength, "stop", logprobs, {0.5f, -1}, 7}},
           engine::SequenceFailed{SequenceId{3}, ErrorCode::kTooLarge, "why"},
           engine::SequenceCanceled{SequenceId{4}, 17},
           stats,
-          engine::ReplicaDrained{}};
+          engine::ReplicaDrained{},
+          engine::AdapterLoaded{"five", UINT64_MAX, "why \xff", ErrorCode::kBusy}};
 }
 
 }  // namespace altlas::worker

@@ -1,0 +1,33 @@
+// AdapterTable: the LoRA adapters that a rank holds. They come and go beside its steps.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "device/cpu/cpu_device.h"
+#include "model/adapter.h"
+
+namespace altlas::model {
+
+// Threads: any.
+class AdapterTable {
+ public:
+  // Reads the file's matrices into memory of the device; gives the bytes.  Errors: kBusy where the
+  // device has no room, and as AdapterFile::lay_out.
+  Result<uint64_t> keep(uint32_t id, const AdapterFile& file, device::CpuDevice& device);
+  void drop(uint32_t id);
+  // Null for 0 and for one that is not there. Stays where it is until it is dropped.
+  const Adapter* find(uint32_t id) const;
+
+ private:
+  struct Held {
+    device::Buffer buffer;
+    Adapter adapter;
+  };
+  mutable std::mutex mutex_;
+  std::map<uint32_t, std::unique_ptr<const Held>> held_;
+};
+
+}  // namespace altlas::model
