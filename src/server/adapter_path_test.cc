@@ -41,7 +41,7 @@ TEST_F(AdapterPath, BelowAFolder) {
 }
 
 TEST_F(AdapterPath, NowhereElse) {
-  for (const std::string path :
+  for (const std::string& path :
        {std::string("../inside-out/secret"), std::string("link/secret"), std::string("."),
         std::string("/etc/passwd"), (root_ / "inside-out").string(), std::string("../none"),
         (root_ / "in").string(), std::string("/nowhere/at/all")}) {
