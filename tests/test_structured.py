@@ -6,6 +6,8 @@ import jsonschema
 import pytest
 import requests
 
+from conftest import run_cli
+
 CITY = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 30}, "people": {"type": "integer", "minimum": 1, "maximum": 99999999}},
         "required": ["name", "people"], "additionalProperties": False}
 WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "Current weather of a city.", "parameters": {
@@ -110,8 +112,9 @@ def test_demanded_calls(client, model, choice):
     jsonschema.validate(arguments, {"get_weather": WEATHER, "add": ADD}[call.function.name]["function"]["parameters"])
 
 
-def test_streamed_calls_are_the_same(client, model):
-    request = dict(model=model, temperature=0, max_tokens=200, messages=ASK, tools=[WEATHER], tool_choice="required", parallel_tool_calls=False)
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_streamed_calls_are_the_same(client, model, choice):
+    request = dict(model=model, temperature=0, max_tokens=200, messages=ASK, tools=[WEATHER], tool_choice=choice, parallel_tool_calls=False)
     whole = client.chat.completions.create(**request).choices[0].message.tool_calls[0].function
     names, arguments, pieces, finish = [], "", 0, None
     for chunk in client.chat.completions.create(stream=True, **request):
@@ -134,6 +137,16 @@ def test_a_conversation_with_a_tool(client, model):
     more = [*ASK, call.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": call.tool_calls[0].id, "content": '{"degrees": 21}'}]
     answer = client.chat.completions.create(model=model, temperature=0, max_tokens=60, messages=more, tools=[WEATHER], tool_choice="none")
     assert "21" in answer.choices[0].message.content
+
+
+def test_another_parser_may_be_named(start_server):
+    """The model writes <tool_call>, which is mere text in Mistral's notation."""
+    server = start_server("--devices", "cpu", "--tool-call-parser", "mistral")
+    client = server.openai()
+    message = client.chat.completions.create(model=client.models.list().data[0].id, temperature=0, max_tokens=200, messages=ASK, tools=[WEATHER])
+    assert message.choices[0].message.tool_calls is None and "get_weather" in message.choices[0].message.content
+    done = run_cli("serve", "--port", "0", "--tool-call-parser", "hermse")
+    assert done.returncode == 2 and "one of auto, hermes, llama3_json" in done.stderr and "did you mean hermes" in done.stderr
 
 
 def test_no_call_where_none_is_wanted(client, model):

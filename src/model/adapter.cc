@@ -225,7 +225,9 @@ Result<AdapterFile> AdapterFile::open(const std::string& path, const ModelConfig
   if (path.ends_with("/adapter_model.safetensors") || path.ends_with("/adapter_config.json"))
     place = path.substr(0, path.rfind('/'));
   AdapterReader reader(place, config, rank_max);
-  return std::filesystem::is_directory(place, failed) ? reader.peft() : reader.gguf();
+  auto opened = std::filesystem::is_directory(place, failed) ? reader.peft() : reader.gguf();
+  if (opened.ok() || opened.error().message().starts_with("adapter ")) return opened;
+  return Error(opened.error()).with_context("adapter");
 }
 
 // Where the pair's product goes; pointers null.
