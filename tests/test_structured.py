@@ -139,12 +139,20 @@ def test_a_conversation_with_a_tool(client, model):
     assert "21" in answer.choices[0].message.content
 
 
-def test_another_parser_may_be_named(start_server):
-    """The model writes <tool_call>, which is mere text in Mistral's notation."""
-    server = start_server("--devices", "cpu", "--tool-call-parser", "mistral")
-    client = server.openai()
-    message = client.chat.completions.create(model=client.models.list().data[0].id, temperature=0, max_tokens=200, messages=ASK, tools=[WEATHER])
-    assert message.choices[0].message.tool_calls is None and "get_weather" in message.choices[0].message.content
+def test_another_parser_may_be_named(start_server, client, model):
+    """What a model writes is a call in its own notation, and mere text in another one."""
+    def says(client, text):
+        answer = client.chat.completions.create(
+            model=client.models.list().data[0].id, temperature=0, max_tokens=100, messages=ASK, tools=[WEATHER], extra_body={"guided_choice": [text]})
+        message = answer.choices[0].message
+        return message.content, [(call.function.name, call.function.arguments) for call in message.tool_calls or []]
+
+    other = start_server("--devices", "cpu", "--tool-call-parser", "mistral").openai()
+    hermes = '<tool_call>{"name": "get_weather", "arguments": {"city": "Ankara"}}</tool_call>'
+    mistral = '[TOOL_CALLS]get_weather[ARGS]{"city": "Ankara"}'
+    call = [("get_weather", '{"city":"Ankara"}')]
+    assert says(client, hermes) == (None, call) and says(client, mistral) == (mistral, [])
+    assert says(other, hermes) == (hermes, []) and says(other, mistral) == (None, call)
     done = run_cli("serve", "--port", "0", "--tool-call-parser", "hermse")
     assert done.returncode == 2 and "one of auto, hermes, llama3_json" in done.stderr and "did you mean hermes" in done.stderr
 
