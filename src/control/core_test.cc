@@ -518,5 +518,44 @@ TEST(Core, TheSameEventsGiveTheSameHash) {
   EXPECT_NE(run(9), run(8));
 }
 
+// Goal: the prompt's log-probabilities come before the first token, once, whatever replica gives
+// them, and to those who ask later.
+TEST(Core, PromptLogprobsComeBeforeTheFirstToken) {
+  CoreHarness h(test_setup(1));
+  h.start();
+  TaskSpec spec = h.spec();
+  spec.sampling.prompt_logprobs = 0;
+  spec.durable = false;
+  const TaskId id = h.one(spec).task;
+  const auto say = [&](uint32_t first) {
+    TokenDelta delta;
+    delta.first_index = delta.text_offset = first;
+    delta.ids = {3};
+    delta.text = "a";
+    if (first == 0) delta.prompt_logprobs = {{5, -1.0f, {}}, {6, -2.0f, {}}};
+    h.step(WorkerReported{h.runs.back().replica,
+                          engine::SequenceTokens{h.runs.back().command.sequence, delta}});
+  };
+  EXPECT_TRUE(h.core.said_prompt_logprobs(id)->empty());
+  say(0);
+  EXPECT_EQ(h.core.said_prompt_logprobs(id)->size(), 2u);
+  const ReplicaId replica = h.runs.back().replica;
+  h.live.erase(replica);
+  h.step(WorkerLost{replica, "gone"});
+  h.advance(kBackoffMinUs);
+  h.load_all();
+  say(0);  // The new one begins anew: what was seen is cut off.
+  say(1);
+  EXPECT_EQ(h.core.said_prompt_logprobs(id)->size(), 2u);
+  TaskResult result;
+  result.text = "aa";
+  result.tokens = 2;
+  result.finish_reason = FinishReason::kStop;
+  result.prompt_logprobs = {{5, -1.0f, {}}, {6, -2.0f, {}}};
+  h.step(WorkerReported{h.runs.back().replica,
+                        engine::SequenceFinished{h.runs.back().command.sequence, result}});
+  EXPECT_EQ(h.core.said_prompt_logprobs(id)->size(), 2u);
+}
+
 }  // namespace
 }  // namespace altlas::control

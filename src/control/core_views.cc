@@ -255,7 +255,8 @@ const std::vector<TokenLogprobs>* Core::said_logprobs(const TaskId& id) const {
 
 const std::vector<TokenLogprobs>* Core::said_prompt_logprobs(const TaskId& id) const {
   const Task* found = find(id);
-  return found == nullptr ? nullptr : &found->prompt_logprobs;
+  if (found == nullptr) return nullptr;
+  return found->phase == Phase::kOver ? &found->result.prompt_logprobs : &found->prompt_logprobs;
 }
 
 size_t Core::running(ReplicaId replica) const {
