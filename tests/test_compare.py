@@ -222,6 +222,12 @@ def test_resident_answers_and_says_why_it_ended(tmp_path):
     wheel.close()
 
 
+def test_resident_that_says_nothing_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(residents, "ANSWER_SECONDS", 0.1)
+    with pytest.raises(Failed, match="ended with -9"):
+        residents.Resident([sys.executable, "-c", "input()"], dict(os.environ)).open()
+
+
 def test_wheel_of_a_python(tmp_path):
     """The real wheel where it is installed (compare.py --xllamacpp makes build/xllamacpp)."""
     python = ROOT / "build" / "xllamacpp" / "bin" / "python"

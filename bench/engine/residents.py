@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import tempfile
 from engines import Failed, run, start
 
 HERE = pathlib.Path(__file__).resolve().parent
+ANSWER_SECONDS = 400  # An engine that says nothing for so long is ended; torch.compile takes minutes.
 KV_GIB = 1  # vLLM's KV cache: 16 sequences of 1,024 tokens and one of 4,096 fit many times.
 
 
@@ -39,6 +41,9 @@ class Resident:
         return self._line()
 
     def _line(self):
+        # An answer is one line, so nothing of it waits in the reader's buffer.
+        if not select.select([self.process.stdout], [], [], ANSWER_SECONDS)[0]:
+            self.process.kill()
         line = self.process.stdout.readline()
         if not line:
             code = self.process.wait()
@@ -131,7 +136,7 @@ class Vllm:
     def server(self, port, log):
         return start([self.python, "-m", "vllm.entrypoints.openai.api_server", "--model", self.model.folder, "--host", "127.0.0.1",
                       "--port", port, "--dtype", "bfloat16", "--max-model-len", self.longest, "--max-num-seqs", "16",
-                      "--no-enable-prefix-caching", *([] if self.compiled else ["--enforce-eager"])], self.env, log)
+                      "--max-num-batched-tokens", max(2048, self.longest), "--no-enable-prefix-caching", *([] if self.compiled else ["--enforce-eager"])], self.env, log)
 
     def about(self):
         said = self.resident.open()

@@ -14,6 +14,7 @@ from engines import Failed
 
 PROMPTS = ["Write a function that sorts a list of numbers.", "Explain what a mutex is.", "def fibonacci(n):",
            "The history of Istanbul begins", "SELECT name FROM users WHERE", "A short poem about the sea:"]
+START_SECONDS = 400
 START, MEMORY = "start to first token", "memory over the file"
 
 
@@ -45,6 +46,8 @@ async def first_token(session, url, process, started):
     """Seconds until a streamed completion gives its first bytes of text, asking until somebody answers."""
     body = {"prompt": PROMPTS[0], "max_tokens": 1, "temperature": 0, "stream": True}
     while process.poll() is None:
+        if time.monotonic() - started > START_SECONDS:
+            raise Failed(f"the server gave no token within {START_SECONDS} s")
         try:
             async with session.post(url + "/v1/completions", json=body) as answer:
                 if answer.status == 200:
