@@ -134,9 +134,10 @@ class Vllm:
         return self.resident.ask(request)["tokens_per_s"]
 
     def server(self, port, log):
-        return start([self.python, "-m", "vllm.entrypoints.openai.api_server", "--model", self.model.folder, "--host", "127.0.0.1",
-                      "--port", port, "--dtype", "bfloat16", "--max-model-len", self.longest, "--max-num-seqs", "16",
-                      "--max-num-batched-tokens", max(2048, self.longest), "--no-enable-prefix-caching", *([] if self.compiled else ["--enforce-eager"])], self.env, log)
+        words = ["--model", self.model.folder, "--host", "127.0.0.1", "--port", port, "--dtype", "bfloat16", "--max-num-seqs", 16,
+                 "--max-model-len", self.longest, "--max-num-batched-tokens", max(2048, self.longest), "--no-enable-prefix-caching"]
+        eager = [] if self.compiled else ["--enforce-eager"]
+        return start([self.python, "-m", "vllm.entrypoints.openai.api_server", *words, *eager], self.env, log)
 
     def about(self):
         said = self.resident.open()
