@@ -87,9 +87,11 @@ bool AnswerReader::start(bool last) {
   const bool tagged = !options_.tools.empty() && !text.empty() && !options_.forced &&
                       tag.starts_with(text.substr(0, tag.size()));
   if (tagged && !last && text.size() < tag.size()) return false;
-  const bool whole = options_.forced || (!options_.tools.empty() && !text.empty() && !tagged &&
-                                         may_be_whole_call(options_.format, text));
-  state_ = whole ? State::kWhole : State::kText;
+  std::optional<bool> whole = options_.forced;
+  if (!options_.forced && !options_.tools.empty() && !text.empty() && !tagged)
+    whole = may_be_whole_call(options_.format, text);
+  if (!whole && !last) return false;
+  state_ = whole.value_or(false) ? State::kWhole : State::kText;
   if (reasoned_) drop_line_ends();
   return true;
 }

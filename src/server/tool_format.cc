@@ -20,14 +20,14 @@ ToolTags tags_of(ToolFormat format) {
   return {};
 }
 
-bool may_be_whole_call(ToolFormat format, std::string_view text) {
-  const auto begins = [&](std::string_view tag) {
-    return tag.starts_with(text.substr(0, tag.size()));
-  };
+std::optional<bool> may_be_whole_call(ToolFormat format, std::string_view text) {
+  constexpr std::string_view kDeepSeekKind = "function";
   if (text.starts_with("{")) return true;
   if (format == ToolFormat::kHermes) return false;
-  if (format == ToolFormat::kDeepSeek) return begins("function");
-  return text.starts_with("[");
+  if (format != ToolFormat::kDeepSeek) return text.starts_with("[");
+  if (text.starts_with(kDeepSeekKind)) return true;
+  if (kDeepSeekKind.starts_with(text)) return std::nullopt;
+  return false;
 }
 
 ToolFormat tool_format_of(std::string_view chat_template) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "config/names.h"
@@ -28,7 +29,8 @@ struct ToolTags {
   std::string_view end;  // Empty: the end of the text.
 };
 ToolTags tags_of(ToolFormat format);
-// Whether an answer without tags that begins with `text` may be calls. `text`: not empty.
-bool may_be_whole_call(ToolFormat format, std::string_view text);
+// Whether an answer without tags that begins with `text` may be calls; nothing: a longer begin will
+// tell. `text`: not empty.
+std::optional<bool> may_be_whole_call(ToolFormat format, std::string_view text);
 
 }  // namespace altlas::server
