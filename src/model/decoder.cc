@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "ops/dequantize/dequantize.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/quantize/quantize.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
 
@@ -46,7 +47,8 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
                                uint32_t tokens, uint32_t threads, std::vector<Single>& singles) {
   const uint64_t q = config.q_width(),
                  wide = std::max(config.feed_forward, config.experts.shared_feed_forward),
-                 widest = std::max<uint64_t>({config.hidden, q, wide});
+                 widest =
+                     std::max<uint64_t>({config.hidden, q, config.experts.shared_feed_forward});
   Work work;
   work.x = arena.take_array<float>(uint64_t{tokens} * config.hidden);
   work.normed = arena.take_array<float>(uint64_t{tokens} * config.hidden);
@@ -58,6 +60,8 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
   for (float*& angles : work.angles)
     angles = arena.take_array<float>(uint64_t{tokens} * config.head_dim);
   work.quantized = arena.take(ops::quantized_bytes(tokens, widest));
+  work.gated = arena.take(ops::quantized_bytes(tokens, config.feed_forward));
+  work.gate_chunk = arena.take_array<float>(uint64_t{threads} * kGateFloats);
   for (uint32_t i = 0; i < threads; ++i) singles.push_back(single_at(arena, config));
   work.logits =
       arena.take_array<float>(uint64_t{std::min(tokens, kHeadRowsMax)} * config.vocab_size);
@@ -170,7 +174,7 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
     if (before != nullptr)
       adapt(thread, *before, &LayerAdapter::down, work_.wide, 2 * wide, work_.delta, hidden);
     add_and_norm(thread, before ? before->post_feed_forward_norm : nullptr, layer.attention_norm,
-                 layer.qkv.takes_quantized, before != nullptr);
+                 forms_of(layer.qkv), before != nullptr);
     team_.barrier();
     clock.lap(Op::kNorm);
     multiply(thread, layer.qkv, input(tokens, work_.normed, hidden), work_.qkv, layer.qkv.rows);
@@ -184,7 +188,7 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
     attend(thread, entries, l);
     team_.barrier();
     clock.lap(Op::kAttention);
-    if (layer.output.takes_quantized) {
+    if (layer.output.takes_quantized && !quantizes_items(layer.output)) {
       ops::quantize_rows(work_.attended, q, q, own.begin, own.end, work_.quantized);
       team_.barrier();
     }
@@ -224,20 +228,31 @@ void Decoder::embed(const Token& token, float* x, float* angles, float* window_a
   if (config_.window != 0) turn(config_.window_rope, window_angles);
 }
 
+Decoder::Forms Decoder::forms_of(const Linear& next) const {
+  const bool some_floats = std::ranges::any_of(next.parts, [](const Linear::Part& part) {
+    return !ops::takes_quantized_activations(part.matrix.type);
+  });
+  return {.quantized = next.takes_quantized, .floats = adapts_ || some_floats};
+}
+
 // x += delta (normed first where the model asks), normed = norm(x), quantised for the next product.
 void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float* norm,
-                           bool quantize, bool add) {
+                           const Forms& forms, bool add) {
   const size_t hidden = config_.hidden;
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
-    float *x = work_.x + row * hidden, *delta = work_.delta + row * hidden,
-          *normed = work_.normed + row * hidden;
+    float *x = work_.x + row * hidden, *delta = work_.delta + row * hidden;
+    float* normed = forms.floats ? work_.normed + row * hidden : singles_[thread].normed;
     if (add) {
       if (post_norm != nullptr) norm_heads(delta, 1, hidden, post_norm, config_.norm_eps);
       ops::add_cpu(delta, hidden, x);
     }
     ops::rms_norm_cpu(row_of(x, hidden), row_of(norm, hidden), config_.norm_eps, {normed, hidden});
-    if (quantize) ops::quantize_rows(work_.normed, hidden, hidden, row, row + 1, work_.quantized);
+    if (forms.quantized)
+      ops::quantize_part_cpu(normed, hidden, 1,
+                             {.out = work_.quantized + ops::quantized_bytes(row, hidden),
+                              .cols = hidden,
+                              .width = hidden});
   }
 }
 
@@ -286,12 +301,18 @@ void Decoder::write_kv(uint32_t thread, std::span<const BatchEntry> entries,
   }
 }
 
+bool Decoder::quantizes_items(const Linear& next) const {
+  return next.takes_quantized && config_.q_width() / config_.kv_heads % ops::kActivationBlock == 0;
+}
+
 // Takes items until none is left; the longest, which come last in a prefill, first.
 void Decoder::attend(uint32_t thread, std::span<const BatchEntry> entries, uint32_t layer_index) {
   const Place place = place_of_layer_[layer_index];
   const KvGroup& group = groups_[place.group];
   const ops::AttentionShape shape = attention_shape(group.window);
-  const size_t q = config_.q_width(), width = q + 2 * config_.kv_width();
+  const size_t q = config_.q_width(), width = q + 2 * config_.kv_width(),
+               own = q / config_.kv_heads;
+  const bool quantizes = quantizes_items(weights_.layers[layer_index].output);
   for (;;) {
     const uint32_t taken = next_item_.fetch_add(1, std::memory_order_relaxed);
     if (taken >= items_.size()) return;
@@ -307,40 +328,52 @@ void Decoder::attend(uint32_t thread, std::span<const BatchEntry> entries, uint3
                                   .out = work_.attended + item.first_row * q,
                                   .out_stride = q};
     ops::attention_cpu(shape, call, scratch(thread));
+    if (quantizes)
+      ops::quantize_part_cpu(call.out + item.kv_head * own, q, item.tokens,
+                             {.out = work_.quantized + ops::quantized_bytes(item.first_row, q),
+                              .cols = q,
+                              .column = item.kv_head * own,
+                              .width = own});
   }
 }
 
 void Decoder::feed_forward(uint32_t thread, const LayerWeights& layer, OpClock& clock) {
   const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = config_.feed_forward;
-  const bool quantize = layer.experts ? layer.experts->gate_up[0].takes_quantized ||
-                                            layer.experts->router.takes_quantized ||
-                                            layer.experts->shared_gate_up.takes_quantized
-                                      : layer.gate_up.takes_quantized;
+  const Forms forms = layer.experts ? Forms{layer.experts->gate_up[0].takes_quantized ||
+                                                layer.experts->router.takes_quantized ||
+                                                layer.experts->shared_gate_up.takes_quantized,
+                                            true}
+                                    : forms_of(layer.gate_up);
   adapt(thread, layer, &LayerAdapter::output, work_.attended, config_.q_width(), work_.delta,
         hidden);
-  add_and_norm(thread, layer.post_attention_norm, layer.feed_forward_norm, quantize, true);
+  add_and_norm(thread, layer.post_attention_norm, layer.feed_forward_norm, forms, true);
   team_.barrier();
   clock.lap(Op::kNorm);
   if (layer.experts) return run_experts(thread, *layer.experts, clock);
   const auto lap = [&](Op op, const Linear& linear) {
     clock.lap(op, linear.bytes, uint64_t{linear.rows} * linear.cols * tokens);
   };
-  multiply(thread, layer.gate_up, input(tokens, work_.normed, hidden), work_.wide, 2 * wide);
+  if (adapts_) {
+    multiply(thread, layer.gate_up, input(tokens, work_.normed, hidden), work_.wide, 2 * wide);
+    team_.barrier();
+    adapt(thread, layer, &LayerAdapter::gate_up, work_.normed, hidden, work_.wide, 2 * wide);
+    gate(thread, layer.down);
+  } else {
+    multiply_gated(thread, layer, input(tokens, work_.normed, hidden), clock);
+  }
   team_.barrier();
   lap(Op::kGateUp, layer.gate_up);
-  adapt(thread, layer, &LayerAdapter::gate_up, work_.normed, hidden, work_.wide, 2 * wide);
-  gate(thread, layer.down);
-  team_.barrier();
-  clock.lap(Op::kGate);
-  multiply(thread, layer.down, input(tokens, work_.wide, 2 * wide), work_.delta, hidden);
+  multiply(thread, layer.down,
+           {.tokens = tokens, .quantized = work_.gated, .values = work_.wide, .stride = 2 * wide},
+           work_.delta, hidden);
   team_.barrier();
   lap(Op::kDown, layer.down);
 }
 
-void Decoder::gate_row(const float* gate_up, size_t wide, float* product) const {
+void Decoder::gate_row(const float* gate, const float* up, size_t wide, float* product) const {
   const auto gate_mul =
       config_.architecture.gate == GateKind::kSilu ? ops::silu_mul_cpu : ops::gelu_mul_cpu;
-  gate_mul(gate_up, gate_up + wide, wide, product);
+  gate_mul(gate, up, wide, product);
 }
 
 void Decoder::gate(uint32_t thread, const Linear& next) {
@@ -348,9 +381,9 @@ void Decoder::gate(uint32_t thread, const Linear& next) {
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
     float* gate_up = work_.wide + row * 2 * wide;
-    gate_row(gate_up, wide, gate_up);
+    gate_row(gate_up, gate_up + wide, wide, gate_up);
     if (next.takes_quantized)
-      ops::quantize_rows(work_.wide, 2 * wide, wide, row, row + 1, work_.quantized);
+      ops::quantize_rows(work_.wide, 2 * wide, wide, row, row + 1, work_.gated);
   }
 }
 

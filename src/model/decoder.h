@@ -20,6 +20,7 @@ namespace altlas::model {
 inline constexpr uint32_t kHeadRowsMax = 64;      // Rows of logits computed at once.
 inline constexpr uint32_t kHeadChunkPanels = 32;  // Of the head, between two looks for the best.
 inline constexpr uint32_t kSharedTiles = 64;      // Of one token's attention, between two merges.
+inline constexpr uint32_t kGateFloats = 1 << 16;  // Of gate and up that a thread holds at once.
 
 // The KV of the layers that share a window.
 struct KvGroup {
@@ -86,14 +87,16 @@ class Decoder {
  private:
   // Pieces of the workspace. T: step_tokens_max.
   struct Work {
-    float* x = nullptr;         // [T, hidden]: the residual stream.
-    float* normed = nullptr;    // [T, hidden]
-    float* delta = nullptr;     // [T, hidden]: what the last branch adds.
-    float* qkv = nullptr;       // [T, q + k + v]
-    float* attended = nullptr;  // [T, q]
-    float* wide = nullptr;      // [T, 2 * feed_forward]: gate, up; the product lies over gate.
-    float* angles[2] = {};      // [T, 2, head_dim / 2]: full, window.
-    std::byte* quantized = nullptr;
+    float* x = nullptr;              // [T, hidden]: the residual stream.
+    float* normed = nullptr;         // [T, hidden]
+    float* delta = nullptr;          // [T, hidden]: what the last branch adds.
+    float* qkv = nullptr;            // [T, q + k + v]
+    float* attended = nullptr;       // [T, q]
+    float* wide = nullptr;           // [T, 2 * feed_forward]: gate, up; the product lies over gate.
+    float* angles[2] = {};           // [T, 2, head_dim / 2]: full, window.
+    std::byte* quantized = nullptr;  // Of the next product's input; of down's:
+    std::byte* gated = nullptr;
+    float* gate_chunk = nullptr;  // [threads, kGateFloats]
     float* logits = nullptr;      // [kHeadRowsMax, vocab]
     float* head_chunk = nullptr;  // [threads, kHeadRowsMax, kHeadChunkPanels * 16]
     ops::Best* best = nullptr;    // [threads, kHeadRowsMax]
@@ -119,7 +122,6 @@ class Decoder {
   struct Single {
     float* x;              // [hidden]; thread 0's is the step's.
     float* normed;         // [hidden]
-    float* product;        // [feed_forward]
     float* angles[2];      // [2, head_dim / 2]
     std::byte* quantized;  // One row of the widest input.
   };
@@ -155,17 +157,30 @@ class Decoder {
   void add_branch(const float* post_norm, const Single& own) const;
   void norm_single(const float* norm, const Linear& next, const Single& own) const;
   void embed(const Token& token, float* x, float* angles, float* window_angles) const;
-  void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, bool quantize,
+  // In which forms a norm's rows are needed: int8 in work_.quantized, floats in work_.normed.
+  struct Forms {
+    bool quantized;
+    bool floats;
+  };
+  Forms forms_of(const Linear& next) const;
+  void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Forms& forms,
                     bool add);
   void multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
                 size_t y_stride);
   ops::Activations input(size_t tokens, const float* x, size_t stride) const {
     return {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride};
   }
-  void gate_row(const float* gate_up, size_t wide, float* product) const;
+  void gate_row(const float* gate, const float* up, size_t wide, float* product) const;
+  // layer.gate_up's product with x, gated: the input of layer.down in the form that it takes.
+  void multiply_gated(uint32_t thread, const LayerWeights& layer, const ops::Activations& x,
+                      OpClock& clock);
+  void gate_chunk(const float* gate, const float* up, const device::Range& rows,
+                  const device::Range& columns, const Linear& next) const;
   void write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer,
                 uint32_t layer_index);
   void attend(uint32_t thread, std::span<const BatchEntry> entries, uint32_t layer_index);
+  // Whether attend() quantises what it attends, an item at a time.
+  bool quantizes_items(const Linear& next) const;
   void feed_forward(uint32_t thread, const LayerWeights& layer, OpClock& clock);
   void gate(uint32_t thread, const Linear& next);
   // The same by experts; all threads, with barriers inside.

@@ -124,7 +124,7 @@ void Decoder::gate_experts(uint32_t thread, const ExpertWeights& layer) {
   const auto places = device::split(tokens_.size() * config_.experts.used, thread, team_.size());
   for (size_t place = places.begin; place < places.end; ++place) {
     float* gate_up = work_.expert_wide + place * 2 * wide;
-    gate_row(gate_up, wide, gate_up);
+    gate_row(gate_up, gate_up + wide, wide, gate_up);
   }
   if (layer.down[0].takes_quantized)
     ops::quantize_rows(work_.expert_wide, 2 * wide, wide, places.begin, places.end,
@@ -133,7 +133,7 @@ void Decoder::gate_experts(uint32_t thread, const ExpertWeights& layer) {
   const auto own = device::split(tokens_.size(), thread, team_.size());
   for (size_t row = own.begin; row < own.end; ++row) {
     float* gate_up = work_.wide + row * 2 * shared;
-    gate_row(gate_up, shared, gate_up);
+    gate_row(gate_up, gate_up + shared, shared, gate_up);
   }
   if (layer.shared_down.takes_quantized)
     ops::quantize_rows(work_.wide, 2 * shared, shared, own.begin, own.end, work_.quantized);

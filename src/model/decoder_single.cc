@@ -10,10 +10,9 @@
 namespace altlas::model {
 
 Decoder::Single Decoder::single_at(Arena& arena, const ModelConfig& config) {
-  const uint64_t widest = std::max({config.hidden, config.q_width(), config.feed_forward});
+  const uint64_t widest = std::max(config.hidden, config.q_width());
   Single own{.x = arena.take_array<float>(config.hidden)};
   own.normed = arena.take_array<float>(config.hidden);
-  own.product = arena.take_array<float>(config.feed_forward);
   for (float*& angles : own.angles) angles = arena.take_array<float>(config.head_dim);
   own.quantized = arena.take(ops::quantized_bytes(1, widest));
   return own;
@@ -52,14 +51,12 @@ void Decoder::run_single(uint32_t thread, const BatchEntry& entry) {
     add_branch(layer.post_attention_norm, own);
     norm_single(layer.feed_forward_norm, layer.gate_up, own);
     clock.lap(Op::kNorm);
-    multiply(thread, layer.gate_up, input(own.normed, hidden), work_.wide, 2 * wide);
+    multiply_gated(thread, layer, input(own.normed, hidden), clock);
     team_.barrier();
     lap(Op::kGateUp, layer.gate_up);
-    gate_row(work_.wide, wide, own.product);
-    if (layer.down.takes_quantized)
-      ops::quantize_rows(own.product, wide, wide, 0, 1, own.quantized);
-    clock.lap(Op::kGate);
-    multiply(thread, layer.down, input(own.product, wide), work_.delta, hidden);
+    multiply(thread, layer.down,
+             {.tokens = 1, .quantized = work_.gated, .values = work_.wide, .stride = 2 * wide},
+             work_.delta, hidden);
     team_.barrier();
     lap(Op::kDown, layer.down);
     before = &layer;

@@ -1,0 +1,27 @@
+// int8 activations straight from the operation before them, so that its floats stay in the cache.
+// The records are those of quantize_rows. Same bits on every SIMD target.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace altlas::ops {
+
+// Where columns [column, column + width) of rows with `cols` columns go: both multiples of 32.
+struct QuantizedPart {
+  std::byte* out = nullptr;  // As quantize_rows' output; starts at row 0.
+  size_t cols = 0;
+  size_t column = 0;
+  size_t width = 0;
+};
+
+// Rows [0, rows) of x [rows, width], row stride in floats. Where the part ends a row, its padding
+// is written as well.
+void quantize_part_cpu(const float* x, size_t stride, size_t rows, const QuantizedPart& part);
+
+enum class GateAct : uint8_t { kSilu, kGelu };
+// The same of act(gate) * up, as silu_mul_cpu and gelu_mul_cpu; gate, up: [rows, part.width].
+void gate_quantize_cpu(GateAct act, const float* gate, const float* up, size_t stride, size_t rows,
+                       const QuantizedPart& part);
+
+}  // namespace altlas::ops

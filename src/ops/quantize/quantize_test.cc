@@ -1,0 +1,94 @@
+#include "ops/quantize/quantize.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "ops/elementwise/elementwise.h"
+#include "ops/matmul/activation.h"
+#include "ops/target_scope.h"
+#include "testing/data.h"
+
+namespace altlas::ops {
+namespace {
+
+constexpr size_t kRows = 5;
+
+// The records of rows [kRows, cols) by the readable definition.
+std::vector<ActivationBlock> records_of(const std::vector<float>& x, size_t cols) {
+  std::vector<ActivationBlock> out(kRows * activation_stride(cols));
+  for (size_t r = 0; r < kRows; ++r)
+    for (size_t b = 0; b < cols / 32; ++b)
+      quantize_block(&x[r * cols + b * 32], out[r * activation_stride(cols) + b]);
+  return out;
+}
+
+// As bytes; what lies between rows is no part of them.
+bool same(const std::vector<ActivationBlock>& a, const std::vector<ActivationBlock>& b,
+          size_t cols) {
+  for (size_t r = 0; r < kRows; ++r)
+    if (std::memcmp(&a[r * activation_stride(cols)], &b[r * activation_stride(cols)],
+                    activation_blocks(cols) * sizeof(ActivationBlock)) != 0)
+      return false;
+  return true;
+}
+
+std::vector<float> values(size_t cols) {
+  auto x = testing::normals(kRows * cols, 7);
+  for (size_t i = 0; i < 32; ++i) x[i] = 0;
+  for (size_t i = 0; i < 32; ++i) x[cols + i] *= 1e-38f;
+  x[2 * cols + 3] = std::numeric_limits<float>::infinity();
+  x[3 * cols + 31] = std::numeric_limits<float>::quiet_NaN();
+  for (size_t i = 0; i < 32; ++i) x[4 * cols + i] = 0.5f * (static_cast<float>(i) - 16);  // Ties.
+  return x;
+}
+
+// Goal: every target gives the records of the readable definition, padding included, however a row
+// is cut into parts; blocks that are zero, tiny, infinite or NaN too.
+TEST(Quantize, PartsAreTheReferencesRecords) {
+  for (const size_t cols : {32, 64, 96, 896}) {
+    const auto x = values(cols);
+    const auto want = records_of(x, cols);
+    for_each_target([&](const std::string& target) {
+      for (const size_t width : {32, 64, 896}) {
+        SCOPED_TRACE(target + " " + std::to_string(cols) + " by " + std::to_string(width));
+        std::vector<ActivationBlock> got(want.size());
+        std::memset(got.data(), 0xff, got.size() * sizeof(ActivationBlock));
+        for (size_t c = 0; c < cols; c += width)
+          quantize_part_cpu(&x[c], cols, kRows,
+                            {.out = reinterpret_cast<std::byte*>(got.data()),
+                             .cols = cols,
+                             .column = c,
+                             .width = std::min(width, cols - c)});
+        EXPECT_TRUE(same(got, want, cols));
+      }
+    });
+  }
+}
+
+// Goal: a gate quantised at once is the gate, then quantised.
+TEST(Quantize, GateAtOnceIsGateThenQuantise) {
+  const size_t cols = 160;
+  const auto gate = values(cols), up = testing::normals(kRows * cols, 8);
+  for_each_target([&](const std::string& target) {
+    for (const GateAct act : {GateAct::kSilu, GateAct::kGelu}) {
+      SCOPED_TRACE(target);
+      std::vector<float> product(gate.size());
+      (act == GateAct::kSilu ? silu_mul_cpu : gelu_mul_cpu)(gate.data(), up.data(), gate.size(),
+                                                            product.data());
+      std::vector<ActivationBlock> got(kRows * activation_stride(cols));
+      gate_quantize_cpu(act, gate.data(), up.data(), cols, kRows,
+                        {.out = reinterpret_cast<std::byte*>(got.data()),
+                         .cols = cols,
+                         .column = 0,
+                         .width = cols});
+      EXPECT_TRUE(same(got, records_of(product, cols), cols));
+    }
+  });
+}
+
+}  // namespace
+}  // namespace altlas::ops
