@@ -117,8 +117,9 @@ CallStatus PythonCalls::push(std::string_view text, bool last, size_t& used) {
       const size_t at = spaces(text);
       if (at == text.size()) return last ? CallStatus::kBad : CallStatus::kMore;
       list_ = text[at] == '[';
-      used = at + (list_ ? 1 : 0);
       state_ = State::kName;
+      if (!list_) return read_name(text, last, used);
+      used = at + 1;
       return CallStatus::kMore;
     }
     case State::kName:

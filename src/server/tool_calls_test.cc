@@ -143,6 +143,8 @@ TEST(ToolCalls, MoreNotations) {
          R"(call f{"a":1}|call get.x{})");
   expect(options(ToolFormat::kPythonic), R"([{"name": "f", "arguments": {"a": 1}}])",
          R"(call f{"a":1})");
+  expect(options(ToolFormat::kPythonic), "```tool_code\nf()\nget.x(a=1)",
+         R"(call f{}|call get.x{"a":1})");
   expect(options(ToolFormat::kPythonic), "[f(a=1,), get.x()]", R"(call f{"a":1}|call get.x{})");
   const auto o = options(ToolFormat::kHermes);
   expect(o, "<tool_call>```json\n{\"name\":\"f\"}\n```</tool_call>", "call f{}");
