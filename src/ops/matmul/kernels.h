@@ -19,6 +19,8 @@ MatmulKernels matmul_kernels_scalar();  // The reference: it defines the bits.
 #if defined(__x86_64__)
 MatmulKernels matmul_kernels_avx2();
 MatmulKernels matmul_kernels_avx512();
+MatmulKernels matmul_kernels_bf16();  // Other bits for BF16 weights.
+MatmulKernels matmul_kernels_amx();   // After amx_request().
 #elif defined(__aarch64__)
 MatmulKernels matmul_kernels_neon();
 MatmulKernels matmul_kernels_neon_dotprod();

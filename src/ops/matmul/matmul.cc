@@ -10,9 +10,11 @@ namespace {
 MatmulKernels kernels() {
   switch (simd_target()) {
 #if defined(__x86_64__)
-    case SimdTarget::kAvx512Vnni:
     case SimdTarget::kAvx512Bf16:
+      return matmul_kernels_bf16();
     case SimdTarget::kAmx:
+      return matmul_kernels_amx();
+    case SimdTarget::kAvx512Vnni:
       return matmul_kernels_avx512();
     case SimdTarget::kAvx2:
       return matmul_kernels_avx2();

@@ -130,10 +130,12 @@ int register_all() {
       {DType::kQ2_K, 896, 4864}, {DType::kQ3_K, 896, 4864}, {DType::kQ4_1, 4864, 896},
       {DType::kQ5_1, 4864, 896}, {DType::kBF16, 4864, 896}, {DType::kF16, 4864, 896},
       {DType::kF32, 4864, 896}};
-  for (const SimdTarget target : {SimdTarget::kAvx512Vnni, SimdTarget::kAvx2}) {
+  for (const SimdTarget target : simd_targets()) {
+    if (target == SimdTarget::kScalar || !simd_supported(target)) continue;
     const std::string simd(to_string(target));
     benchmark::RegisterBenchmark(("quantize/" + simd).c_str(), quantize, target);
     for (const Shape& shape : shapes) {
+      if (target == SimdTarget::kAvx512Bf16 && shape.type != DType::kBF16) continue;
       for (const size_t tokens : {1, 4, 8, 16, 24, 32, 64, 512}) {
         benchmark::RegisterBenchmark(
             ("matmul/" + simd + "/" + std::string(dtype_info(shape.type).name) + "/" +

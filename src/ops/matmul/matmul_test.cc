@@ -12,7 +12,7 @@
 #include "ops/dequantize/dequantize.h"
 #include "ops/matmul/activation.h"
 #include "ops/matmul/kernels.h"
-#include "ops/matmul/panel_format.h"
+#include "ops/matmul/test_matrix.h"
 #include "ops/simd.h"
 #include "tensor/half.h"
 #include "testing/data.h"
@@ -20,26 +20,8 @@
 namespace altlas::ops {
 namespace {
 
-constexpr DType kQuantized[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                                DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K,
-                                DType::kQ5_K, DType::kQ6_K};
 constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
 constexpr size_t kBatches[] = {1, 2, 3, 4, 7, 8, 16, 24, 25, 33, 64, 100};
-
-// 64-byte aligned bytes.
-class Bytes {
- public:
-  explicit Bytes(size_t size) : storage_(size + 64) {
-    void* at = storage_.data();
-    size_t space = storage_.size();
-    data_ = static_cast<std::byte*>(std::align(64, size, at, space));
-  }
-  std::byte* data() { return data_; }
-
- private:
-  std::vector<std::byte> storage_;
-  std::byte* data_;
-};
 
 // Restores the target at the end of a scope.
 class ScopedTarget {
@@ -62,84 +44,6 @@ std::vector<SimdTarget> exact_targets() {
   return targets;
 }
 
-// Offsets of the binary16 fields of a block.
-std::vector<size_t> half_fields(DType type) {
-  switch (type) {
-    case DType::kQ4_1:
-    case DType::kQ5_1:
-    case DType::kQ4_K:
-    case DType::kQ5_K:
-      return {0, 2};
-    case DType::kQ2_K:
-      return {80, 82};
-    case DType::kQ3_K:
-      return {108};
-    case DType::kQ6_K:
-      return {208};
-    default:
-      return {0};
-  }
-}
-
-// Random codes (all bit patterns, so Q8_0's -128 too) with scales of both signs around 0.01.
-std::vector<std::byte> random_weights(DType type, size_t rows, size_t cols, uint64_t seed) {
-  std::vector<std::byte> out(rows * row_bytes(type, cols));
-  if (!takes_quantized_activations(type)) {
-    const std::vector<float> values = testing::normals(rows * cols, seed);
-    for (size_t i = 0; i < values.size(); ++i) {
-      const uint16_t narrow =
-          type == DType::kF16 ? f16_from_float(values[i]) : bf16_from_float(values[i]);
-      if (type == DType::kF32)
-        std::memcpy(out.data() + 4 * i, &values[i], 4);
-      else
-        std::memcpy(out.data() + 2 * i, &narrow, 2);
-    }
-    return out;
-  }
-  const std::vector<uint8_t> codes = testing::bytes(out.size(), seed);
-  std::memcpy(out.data(), codes.data(), codes.size());
-  const size_t block_bytes = dtype_info(type).block_bytes;
-  const std::vector<float> scales = testing::normals(2 * out.size() / block_bytes, seed + 1);
-  for (size_t b = 0, s = 0; b < out.size(); b += block_bytes) {
-    for (const size_t at : half_fields(type)) {
-      const uint16_t half = f16_from_float(0.01f * scales[s++]);
-      std::memcpy(out.data() + b + at, &half, 2);
-    }
-  }
-  return out;
-}
-
-struct Matrix {
-  Matrix(DType type, size_t rows, size_t cols, std::vector<std::byte> from)
-      : row_major(std::move(from)),
-        packed(packed_bytes(type, rows, cols)),
-        view{type, static_cast<uint32_t>(rows), static_cast<uint32_t>(cols), packed.data()} {
-    pack_panels(type, rows, cols, row_major.data(), 0, panel_count(rows), packed.data());
-  }
-  Matrix(DType type, size_t rows, size_t cols, uint64_t seed)
-      : Matrix(type, rows, cols, random_weights(type, rows, cols, seed)) {}
-  std::vector<std::byte> row_major;
-  Bytes packed;
-  PackedMatrix view;
-};
-
-// Activations of `tokens` rows, quantised where the type takes that; x has a stride of cols + 5.
-struct Input {
-  Input(DType type, size_t tokens, size_t cols, uint64_t seed)
-      : stride(cols + 5),
-        x(testing::normals(tokens * stride, seed)),
-        quantized(quantized_bytes(tokens, cols)) {
-    for (size_t k = 0; tokens > 1 && k < cols; ++k)
-      x[stride + k] = k % 64 < 32 ? 0.0f : x[stride + k] * 1e6f;
-    if (takes_quantized_activations(type))
-      quantize_rows(x.data(), stride, cols, 0, tokens, quantized.data());
-  }
-  Activations view(size_t tokens) { return {tokens, quantized.data(), x.data(), stride}; }
-  size_t stride;
-  std::vector<float> x;
-  Bytes quantized;
-};
-
 constexpr float kUntouched = -12345.0f;
 
 std::vector<float> product(Matrix& w, Input& x, size_t tokens, size_t begin, size_t end) {
@@ -148,8 +52,6 @@ std::vector<float> product(Matrix& w, Input& x, size_t tokens, size_t begin, siz
   matmul(w.view, x.view(tokens), begin, end, y.data(), w.view.rows, scratch.data());
   return y;
 }
-
-std::string name_of(DType type) { return std::string(dtype_info(type).name); }
 
 // Goal: packing keeps the bits. Method: unpack_row of every row against the readable dequantising,
 // ragged last panel.
@@ -426,6 +328,76 @@ TEST(Matmul, KeepsToTheOutputStride) {
         const bool inside = r >= 3 && r < 3 + rows;
         ASSERT_EQ(y[i], inside ? want[token * rows + r - 3] : kUntouched) << to_string(target);
       }
+    }
+  }
+}
+
+// Goal: the path of AVX-512 BF16 is right and as steady as the others, though its bits are its own.
+// Method: doubles over activations rounded to bfloat16 (a single-precision sum away) and the
+// reference (a bfloat16 rounding away); the same bits for every batch and range; odd columns,
+// several chunks, ragged rows; weights of other types keep the reference's bits.
+TEST(MatmulBf16, NearTheReferenceAndSteady) {
+  if (!simd_supported(SimdTarget::kAvx512Bf16)) GTEST_SKIP() << "this CPU has no AVX-512 BF16";
+  const ScopedTarget scope(SimdTarget::kAvx512Bf16);
+  const size_t rows = 53, most = std::ranges::max(kBatches);
+  for (const size_t cols : {1, 2, 31, 64, 224, 226, 515, 4100}) {
+    SCOPED_TRACE("cols=" + std::to_string(cols));
+    Matrix w(DType::kBF16, rows, cols, cols);
+    Input x(DType::kBF16, most, cols, 22);
+    const std::vector<float> want = product(w, x, most, 0, panel_count(rows));
+    std::vector<float> exact;
+    {
+      const ScopedTarget reference(SimdTarget::kScalar);
+      exact = product(w, x, most, 0, panel_count(rows));
+    }
+    std::vector<float> row(cols);
+    for (size_t r = 0; r < rows; ++r) {
+      unpack_row(w.view, r, row.data());
+      for (size_t t = 0; t < most; ++t) {
+        double sum = 0, magnitude = 1e-30;
+        for (size_t k = 0; k < cols; ++k) {
+          const float value = float_from_bf16(bf16_from_float(x.x[t * x.stride + k]));
+          sum += double{row[k]} * value;
+          magnitude += std::abs(double{row[k]} * value);
+        }
+        ASSERT_NEAR(want[t * rows + r], sum, 2e-6 * magnitude) << "row " << r << " token " << t;
+        ASSERT_NEAR(want[t * rows + r], exact[t * rows + r], 0x1p-8 * magnitude);
+      }
+    }
+    for (const size_t tokens : kBatches) {
+      SCOPED_TRACE("tokens=" + std::to_string(tokens));
+      std::vector<float> y = product(w, x, tokens, 0, panel_count(rows));
+      ASSERT_TRUE(testing::same_bits(y, std::span(want).first(tokens * rows)));
+      y = product(w, x, tokens, 1, 3);
+      for (size_t i = 0; i < y.size(); ++i) {
+        const bool inside = i % rows >= kPanelRows && i % rows < 3 * kPanelRows;
+        ASSERT_EQ(y[i], inside ? want[i] : kUntouched) << "index " << i;
+      }
+    }
+  }
+  for (const DType type : {DType::kF32, DType::kF16, DType::kQ4_K}) {
+    Matrix w(type, 20, 256, 1);
+    Input x(type, 9, 256, 2);
+    const std::vector<float> y = product(w, x, 9, 0, 2);
+    const ScopedTarget reference(SimdTarget::kScalar);
+    EXPECT_TRUE(testing::same_bits(y, product(w, x, 9, 0, 2))) << name_of(type);
+  }
+}
+
+// Goal: bad activations show there too, in their token alone. Method: a NaN and an infinity, few
+// and many tokens.
+TEST(MatmulBf16, NanStaysInItsToken) {
+  if (!simd_supported(SimdTarget::kAvx512Bf16)) GTEST_SKIP() << "this CPU has no AVX-512 BF16";
+  const ScopedTarget scope(SimdTarget::kAvx512Bf16);
+  for (const size_t tokens : {size_t{3}, size_t{30}}) {
+    Matrix w(DType::kBF16, 16, 300, 4);
+    Input x(DType::kBF16, tokens, 300, 2);
+    x.x[x.stride + 299] = std::nanf("");
+    x.x[2 * x.stride + 7] = std::numeric_limits<float>::infinity();
+    const std::vector<float> y = product(w, x, tokens, 0, 1);
+    for (size_t i = 0; i < y.size(); ++i) {
+      EXPECT_EQ(std::isnan(y[i]), i / 16 == 1) << i;
+      EXPECT_EQ(std::isinf(y[i]), i / 16 == 2) << i;
     }
   }
 }
