@@ -2,10 +2,14 @@
 #include "worker/link.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -14,6 +18,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -193,6 +198,19 @@ TEST(WorkerProcess, DISABLED_Main) {
   options.parent_pid = std::atoi(std::getenv("ALTLAS_TEST_PARENT"));
   auto* host = new FakeHost;
   ::_exit(run_worker(options, *host));
+}
+
+// A server that starts the worker above, then hangs.
+TEST(WorkerProcess, DISABLED_Server) {
+  if (std::getenv("ALTLAS_TEST_SOCKET") == nullptr) GTEST_SKIP() << "only as a child of a test";
+  boost::asio::io_context context;
+  SpawnOptions options;
+  options.arguments = {"--gtest_also_run_disabled_tests",
+                       "--gtest_filter=WorkerProcess.DISABLED_Main", "--gtest_brief=1"};
+  options.environment = {{"ALTLAS_TEST_PARENT", std::to_string(::getpid())}};
+  const auto worker = Process::spawn(context, options, [](const ProcessExit&) {});
+  ASSERT_TRUE(worker.ok()) << worker.error().message();
+  while (true) ::pause();
 }
 
 TEST_F(Link, CommandsAndReportsGoThrough) {
@@ -399,6 +417,74 @@ TEST_F(Link, WorkerOfASilentServerEnds) {
   EXPECT_EQ(run_worker(options, host, &message), kExitServerGone);
   EXPECT_EQ(message, "nothing was heard from the server for 0.2 s");
   ::close(fd);
+}
+
+// Goal: a worker dies with its server at once, however busy it is and whoever holds the socket
+// open. Method: a listener of this process that says nothing, so that only the kernel can tell the
+// worker; the server between them is killed. This process adopts the orphan to see its end.
+TEST_F(Link, WorkerDiesWithItsServer) {
+  const std::string path = folder_ + "/held.sock";
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener, 1), 0);
+  start();
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  SpawnOptions options;
+  options.arguments = {"--gtest_also_run_disabled_tests",
+                       "--gtest_filter=WorkerProcess.DISABLED_Server", "--gtest_brief=1"};
+  options.environment = {
+      {kTokenVariable, "secret"}, {"ALTLAS_TEST_SOCKET", path}, {"ALTLAS_TEST_EPOCH", "1"}};
+  process_ = Process::spawn(context_, options, [this](ProcessExit exit) {
+               seen_.on_exit(std::move(exit));
+             }).value();
+  pollfd ready{.fd = listener, .events = POLLIN, .revents = 0};
+  ASSERT_EQ(::poll(&ready, 1, 30'000), 1) << "no worker connected";
+  const int link = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+  ucred peer = {};
+  socklen_t size = sizeof peer;
+  ASSERT_EQ(::getsockopt(link, SOL_SOCKET, SO_PEERCRED, &peer, &size), 0);
+  const int worker = static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0));
+  ASSERT_GE(worker, 0);
+  process_->kill();
+  pollfd ended{.fd = worker, .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&ended, 1, 5'000), 1) << "the worker outlives its server";
+  ASSERT_TRUE(seen_.wait([&] { return seen_.exited.has_value(); }));
+  siginfo_t info = {};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(peer.pid), &info, WEXITED), 0);
+  EXPECT_EQ(info.si_code, CLD_KILLED);
+  EXPECT_EQ(info.si_status, SIGKILL);
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+  for (const int fd : {worker, link, listener}) ::close(fd);
+}
+
+// Goal: an out-of-memory kill is named, any other SIGKILL is not taken for one. Method: the
+// kernel's count grows in the life of the first worker, and stands still in that of the second.
+TEST_F(Link, OutOfMemoryKillSaysSo) {
+  start();
+  const std::string counts = folder_ + "/vmstat";
+  const auto kills = [&](int number) {
+    std::ofstream(counts) << "nr_free_pages 5\noom_kill " << number << "\nthp_fault_alloc 7\n";
+  };
+  SpawnOptions options;
+  options.executable = "/bin/sleep";
+  options.arguments = {"100"};
+  options.kernel_counts = counts;
+  for (const bool out_of_memory : {true, false}) {
+    kills(3);
+    Seen seen;
+    auto process = Process::spawn(context_, options, [&](ProcessExit exit) {
+                     seen.on_exit(std::move(exit));
+                   }).value();
+    if (out_of_memory) kills(4);
+    ASSERT_EQ(::kill(process->pid(), SIGKILL), 0);
+    ASSERT_TRUE(seen.wait([&] { return seen.exited.has_value(); }));
+    EXPECT_EQ(seen.exited->signal, SIGKILL);
+    EXPECT_EQ(seen.exited->reason,
+              out_of_memory ? "killed by signal 9 (out of memory)" : "killed by signal 9");
+  }
 }
 
 TEST_F(Link, NewerStartReplacesAnOlderOne) {

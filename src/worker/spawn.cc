@@ -22,8 +22,8 @@ namespace asio = boost::asio;
 
 // Out-of-memory kills that the kernel has counted, on the machine (since 4.13); 0 where it does not
 // say.
-uint64_t out_of_memory_kills() {
-  std::ifstream file("/proc/vmstat");
+uint64_t out_of_memory_kills(const std::string& kernel_counts) {
+  std::ifstream file(kernel_counts);
   std::string name;
   for (uint64_t value = 0; file >> name >> value;)
     if (name == "oom_kill") return value;
@@ -91,6 +91,7 @@ struct Process::State {
   asio::posix::stream_descriptor
       descriptor;  // The pidfd: signals through it never reach another process.
   std::function<void(ProcessExit)> exited;
+  std::string kernel_counts;
   uint64_t oom_kills = 0;  // At the start.
   std::atomic<bool> ended = false, killed = false;
 
@@ -125,7 +126,7 @@ void Process::State::reap() {
     exit.reason = fmt::format("killed by signal {}", exit.signal);
     if (exit.signal == SIGKILL && killed)
       exit.reason += " (asked to)";
-    else if (exit.signal == SIGKILL && out_of_memory_kills() > oom_kills)
+    else if (exit.signal == SIGKILL && out_of_memory_kills(kernel_counts) > oom_kills)
       exit.reason += " (out of memory)";
   }
   if (const auto callback = std::exchange(exited, nullptr)) callback(std::move(exit));
@@ -151,7 +152,7 @@ Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,
   std::vector<std::string> arguments{"altlas"}, environment = child_environment(options);
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   const std::vector<char*> argv = pointers(arguments), envp = pointers(environment);
-  const uint64_t oom_kills = out_of_memory_kills();
+  const uint64_t oom_kills = out_of_memory_kills(options.kernel_counts);
   pid_t pid = 0;
   int error = settings.prepare();
   if (error == 0)
@@ -171,6 +172,7 @@ Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,
   auto state = std::make_shared<State>(context, pidfd);
   state->pid = pid;
   state->exited = std::move(exited);
+  state->kernel_counts = options.kernel_counts;
   state->oom_kills = oom_kills;
   state->watch(state);
   return std::unique_ptr<Process>(new Process(std::move(state)));

@@ -29,6 +29,7 @@ struct SpawnOptions {
   std::string executable = "/proc/self/exe";                     // This program.
   std::vector<std::string> arguments;                            // Without argv[0].
   std::vector<std::pair<std::string, std::string>> environment;  // Beside this process's own.
+  std::string kernel_counts = "/proc/vmstat";  // Where the kernel counts out-of-memory kills.
 };
 
 struct ProcessExit {
