@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "config/engine_config.h"
 #include "config/field.h"
 #include "config/names.h"
 
@@ -107,7 +108,16 @@ struct AutoscalingConfig {
   }
 };
 
-// Members that are optional and also stand in `engine` take the engine's value when absent.
+// What `engine` says of its row of this name.
+constexpr FieldInfo engine_row(std::string_view name) {
+  FieldInfo row;
+  EngineConfig::fields([&](std::string_view one, auto, const FieldInfo& info) {
+    if (one == name) row = info;
+  });
+  return row;
+}
+
+// Those of overrides() take the engine's value when absent.
 struct DeploymentConfig {
   std::string name;
   std::string model;
@@ -127,6 +137,10 @@ struct DeploymentConfig {
   std::optional<WeightType> dtype;
   std::optional<KvType> kv_dtype;
   std::optional<bool> enable_prefix_caching;
+  std::optional<int64_t> kv_tokens_max;
+  std::optional<int64_t> swap_bytes;
+  std::optional<int64_t> speculative_tokens;
+  std::optional<std::string> draft_model;
   int64_t max_ongoing_requests = 0;
   int64_t max_queued_requests = 1000;
   double graceful_shutdown_timeout_s = 30;
@@ -137,10 +151,29 @@ struct DeploymentConfig {
   double weight = 1;
   std::string user_config;
 
+  // visit(name, member of EngineConfig, member of DeploymentConfig): what stands in `engine` too.
+  static constexpr void overrides(auto&& visit) {
+    using S = DeploymentConfig;
+    using E = EngineConfig;
+    visit("tensor_parallel_size", &E::tensor_parallel_size, &S::tensor_parallel_size);
+    visit("pipeline_parallel_size", &E::pipeline_parallel_size, &S::pipeline_parallel_size);
+    visit("pipeline_micro_batches", &E::pipeline_micro_batches, &S::pipeline_micro_batches);
+    visit("expert_parallel_size", &E::expert_parallel_size, &S::expert_parallel_size);
+    visit("gpu_memory_utilization", &E::gpu_memory_utilization, &S::gpu_memory_utilization);
+    visit("max_model_len", &E::max_model_len, &S::max_model_len);
+    visit("dtype", &E::dtype, &S::dtype);
+    visit("kv_dtype", &E::kv_dtype, &S::kv_dtype);
+    visit("enable_prefix_caching", &E::enable_prefix_caching, &S::enable_prefix_caching);
+    visit("kv_tokens_max", &E::kv_tokens_max, &S::kv_tokens_max);
+    visit("swap_bytes", &E::swap_bytes, &S::swap_bytes);
+    visit("speculative_tokens", &E::speculative_tokens, &S::speculative_tokens);
+    visit("draft_model", &E::draft_model, &S::draft_model);
+  }
+
   static constexpr void fields(auto&& field) {
     name_fields(field);
     resource_fields(field);
-    layout_fields(field);
+    overrides([&](const char* name, auto, auto member) { field(name, member, engine_row(name)); });
     life_fields(field);
   }
 
@@ -182,30 +215,6 @@ struct DeploymentConfig {
           FieldInfo{.help = "Custom resources that a node must offer, such as spot: 1.",
                     .min = 0,
                     .max = 1e9});
-  }
-  static constexpr void layout_fields(auto& field) {
-    using S = DeploymentConfig;
-    field("tensor_parallel_size", &S::tensor_parallel_size,
-          FieldInfo{.help = "Ranks that share every layer.", .min = 1, .max = 1024});
-    field("pipeline_parallel_size", &S::pipeline_parallel_size,
-          FieldInfo{.help = "Stages that the layers are cut into.", .min = 1, .max = 1024});
-    field("pipeline_micro_batches", &S::pipeline_micro_batches,
-          FieldInfo{
-              .help = "Micro batches in the pipeline; 0 is one per stage.", .min = 0, .max = 1024});
-    field("expert_parallel_size", &S::expert_parallel_size,
-          FieldInfo{.help = "Ranks that the experts are spread over.", .min = 1, .max = 1024});
-    field("gpu_memory_utilization", &S::gpu_memory_utilization,
-          FieldInfo{.help = "Share of a device's memory that may be used.", .min = 0.01, .max = 1});
-    field("max_model_len", &S::max_model_len,
-          FieldInfo{.help = "Prompt and answer at most; 0 is the model's.",
-                    .unit = "tokens",
-                    .min = 0,
-                    .max = 1 << 27});
-    field("dtype", &S::dtype,
-          FieldInfo{.help = "Type of weights and activations; auto keeps the file's."});
-    field("kv_dtype", &S::kv_dtype, FieldInfo{.help = "Type of the KV cache."});
-    field("enable_prefix_caching", &S::enable_prefix_caching,
-          FieldInfo{.help = "Reuse the KV blocks of a prefix seen before."});
   }
   static constexpr void life_fields(auto& field) {
     using S = DeploymentConfig;

@@ -48,6 +48,7 @@ void take_extras(const config::Config& config, const config::DeploymentConfig& o
     if (!config.engine.draft_model.empty()) load.draft_model_path = config.engine.draft_model;
     for (const auto& [adapter, path] : config.engine.lora_modules) adapters[adapter] = path;
   }
+  if (one.draft_model) load.draft_model_path = *one.draft_model;
   for (auto& [adapter, path] : adapters) load.adapters.push_back({adapter, path});
 }
 

@@ -28,11 +28,17 @@ TEST(Setup, ExtrasFollowTheirModel) {
                            .path = "/main.gguf",
                            .draft_model = "/none.gguf",
                            .adapters = {{"other", "/models"}}});
-  config::DeploymentConfig first, second;
+  config::DeploymentConfig first, second, third;
   first.name = "first";
   second.name = "second";
   second.model = "big";
-  config.deployments = {first, second};
+  third.name = "third";
+  third.model = "big";
+  third.speculative_tokens = 2;
+  third.swap_bytes = 0;
+  third.kv_tokens_max = 640;
+  third.draft_model = "/own.gguf";
+  config.deployments = {first, second, third};
   const DeviceSetup devices[] = {device(0)};
   const auto setup =
       make_core_setup(config, devices, {.id = "main", .path = "/main.gguf", .deployment = "d"});
@@ -52,6 +58,12 @@ TEST(Setup, ExtrasFollowTheirModel) {
   EXPECT_EQ(big.draft_model_path, "/draft.gguf");
   ASSERT_EQ(big.adapters.size(), 1u);
   EXPECT_EQ(big.adapters[0].name, "poet");
+  EXPECT_EQ(big.kv_tokens_max, 0u);
+  const engine::LoadReplica& own = setup->deployments.at(2).load;
+  EXPECT_EQ(own.speculative_tokens, 2u) << "a deployment's own rows count before those of engine";
+  EXPECT_EQ(own.swap_bytes, 0u);
+  EXPECT_EQ(own.kv_tokens_max, 640u);
+  EXPECT_EQ(own.draft_model_path, "/own.gguf");
 }
 
 // Goal: what `engine` limits reaches every replica.
