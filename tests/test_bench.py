@@ -57,6 +57,18 @@ def test_refuses(arguments, words):
         assert word in last, last
 
 
+@pytest.mark.parametrize("name", ["scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx", "neon", "neon_dotprod"])
+def test_every_simd_name_runs_or_is_refused_with_those_that_do(name):
+    doctor = run_cli("doctor").stdout
+    here = next(line for line in doctor.splitlines() if line.startswith("simd")).removeprefix("simd").split(", ")
+    names = [entry.split()[0] for entry in here]
+    result = run_cli(*TINY, env={"ALTLAS_SIMD": name})
+    if name in names:
+        assert result.returncode == 0 and f"simd {name}," in result.stdout, result.stderr
+    else:
+        assert result.returncode == 2 and f"cannot run {name}; it can run {', '.join(names)}" in result.stderr, result.stderr
+
+
 def test_unknown_simd_in_environment():
     result = run_cli(*TINY, env={"ALTLAS_SIMD": "avx9"})
     assert result.returncode == 2 and "avx9" in result.stderr and "avx2" in result.stderr
