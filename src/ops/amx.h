@@ -9,7 +9,8 @@ namespace altlas::ops {
 
 // What this machine lacks for int8 tiles, in words; empty if nothing.
 std::string amx_missing();
-// Asks the kernel to lend this process the tile registers; may be called again. Errors: kUnsupported, with the kernel's reason.
+// Asks the kernel to lend this process the tile registers; may be called again. Errors:
+// kUnsupported, with the kernel's reason.
 Result<void> amx_request();
 
 }  // namespace altlas::ops
