@@ -191,6 +191,26 @@ TEST(Grammar, JsonSchemas) {
          {R"({"ab":1})", "{}"}, {R"({"c":1})"});
 }
 
+TEST(Grammar, ItemsThatDifferAndWhatIsNot) {
+  const auto schema = [](const std::string& s, const std::vector<std::string>& in,
+                         const std::vector<std::string>& out) {
+    expect_language(GrammarKind::kJsonSchema, s, in, out);
+  };
+  schema(R"({"type":"array","uniqueItems":true,"items":{"enum":["a","b",1,1.0]},"minItems":1})",
+         {R"(["a"])", R"(["b","a"])", R"([1,"b", "a"])"},
+         {"[]", R"(["a","a"])", R"(["a","b","a"])", R"([1,"a",1])", "[2]"});
+  schema(R"({"type":"array","uniqueItems":true,"items":{"enum":["a","b","c"]},"maxItems":2})",
+         {"[]", R"(["c"])", R"(["c","a"])"}, {R"(["c","c"])", R"(["a","b","c"])"});
+  schema(R"({"type":"array","uniqueItems":true,"items":{"type":"integer"},"maxItems":1})",
+         {"[]", "[5]"}, {"[5,6]"});
+  schema(R"({"uniqueItems":true,"type":"string"})", {"\"a\""}, {"[]"});
+  // No numbers at all: a fraction is not told from 1.0 while it is being written.
+  schema(R"({"not":{"type":["string","integer"]}})", {"null", "[]", "{}", "true"}, {"1", "\"a\""});
+  schema(R"({"type":["string","null"],"not":{"type":"null"}})", {"\"a\""}, {"null"});
+  schema(R"({"enum":["a","b",3],"not":{"const":"b"}})", {"\"a\"", "3"}, {"\"b\""});
+  schema(R"({"enum":["a","b",3],"not":{"enum":[3,"a"]}})", {"\"b\""}, {"\"a\"", "3"});
+}
+
 TEST(Grammar, SchemasThatCantBeHeldAreNamed) {
   const auto refused = [](const std::string& s, const std::string& reason,
                           const std::string& field = "") {
@@ -204,7 +224,15 @@ TEST(Grammar, SchemasThatCantBeHeldAreNamed) {
           "properties.a.uniqueItems");
   refused(R"({"items":{"contains":{}}})", "'contains' is not supported", "items.contains");
   refused(R"({"if":{},"then":{}})", "'if'");
-  refused(R"({"not":{"type":"string"}})", "'not'");
+  refused(R"({"not":{"minLength":3}})", "'not' is supported for types", "not");
+  refused(R"({"not":{"const":3}})", "'not'", "not");
+  refused(R"({"not":{"type":"text"}})", "should be one", "not.type");
+  refused(R"({"type":"array","uniqueItems":true,"items":{"enum":[1,2,3,4,5,6,7,8,9]}})",
+          "at most 8 values", "uniqueItems");
+  refused(R"({"type":"array","uniqueItems":true,"prefixItems":[{"const":1}]})", "prefixItems",
+          "uniqueItems");
+  refused(R"({"type":"array","uniqueItems":true,"items":{"enum":[1,2]},"minItems":3})",
+          "no text matches");
   refused(R"({"multipleOf":0.5})", "whole numbers", "multipleOf");
   refused(R"({"$ref":"http://example.com/x"})", "names nothing");
   refused(R"({"$ref":"#/$defs/none"})", "names nothing");

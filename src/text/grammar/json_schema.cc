@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <limits>
 #include <utility>
@@ -15,6 +16,7 @@ namespace {
 
 constexpr size_t kChoicesMax = 4096;  // Of one anyOf, oneOf or enum.
 constexpr size_t kSchemasMax = 20'000;
+constexpr size_t kDifferentValuesMax = 8;  // Every set of them is a rule.
 
 // Keywords that say something which can't be held to while a text is being written.
 constexpr std::string_view kUnsupported[] = {
@@ -93,6 +95,16 @@ Result<uint32_t> SchemaCompiler::schema_at(const json::value& value, const std::
   return at->second;
 }
 
+// Whether what `negated` excludes can be kept out: types, or values where the schema lists its own.
+bool SchemaCompiler::is_held(const json::value& negated, uint32_t schema) const {
+  if (!negated.is_object()) return false;
+  const bool lists = find(schema, "enum") != nullptr || find(schema, "const") != nullptr;
+  return std::ranges::all_of(negated.get_object(), [&](const auto& entry) {
+    const std::string_view keyword = entry.key();
+    return keyword == "type" || (lists && (keyword == "enum" || keyword == "const"));
+  });
+}
+
 Result<void> SchemaCompiler::check_keywords(uint32_t schema) {
   for (const std::string_view keyword : kUnsupported) {
     const json::value* value = find(schema, keyword);
@@ -102,19 +114,10 @@ Result<void> SchemaCompiler::check_keywords(uint32_t schema) {
     if (!says_nothing)
       return wrong(path_of(schema, keyword), fmt::format("'{}' is not supported", keyword));
   }
-  if (const json::value* unique = find(schema, "uniqueItems");
-      unique != nullptr && unique->is_bool() && unique->get_bool()) {
-    ALTLAS_TRY(const auto most, count_at(schema, "maxItems"));
-    if (!most || *most > 1)
-      return wrong(path_of(schema, "uniqueItems"), "'uniqueItems' is not supported");
-  }
-  if (const json::value* negated = find(schema, "not")) {
-    const bool nothing_fits = negated->is_bool()
-                                  ? negated->get_bool()
-                                  : negated->is_object() && negated->get_object().empty();
-    if (!nothing_fits && !(negated->is_bool() && !negated->get_bool()))
-      return wrong(path_of(schema, "not"), "'not' is not supported");
-  }
+  const json::value* negated = find(schema, "not");
+  if (negated != nullptr && !negated->is_bool() && !is_held(*negated, schema))
+    return wrong(path_of(schema, "not"),
+                 "'not' is supported for types, and beside enum or const, only");
   return {};
 }
 
@@ -170,7 +173,7 @@ Result<void> SchemaCompiler::add(Goal& goal, const json::value& value, const std
   if (at != goal.schemas.end() && *at == id) return {};
   goal.schemas.insert(at, id);
   if (const json::value* negated = find(id, "not"))
-    goal.impossible |= !negated->is_bool() || negated->get_bool();
+    goal.impossible |= negated->is_bool() ? negated->get_bool() : negated->get_object().empty();
   if (const json::value* reference = find(id, "$ref")) {
     const std::string place = path_of(id, "$ref");
     if (!reference->is_string()) return wrong(place, "should be a string");
@@ -260,34 +263,47 @@ Result<ExpressionPtr> SchemaCompiler::any_choice(const Goal& goal) {
   return decided(goal);
 }
 
+Result<std::vector<bool>> SchemaCompiler::named_types(const json::value& type,
+                                                      const std::string& path) const {
+  std::vector<bool> here(kTypes, false);
+  const auto add_name = [&](const json::value& name) {
+    const auto* at = name.is_string()
+                         ? std::ranges::find(kTypeNames, std::string_view(name.get_string()))
+                         : std::end(kTypeNames);
+    if (at == std::end(kTypeNames)) return false;
+    here[static_cast<size_t>(at - kTypeNames)] = true;
+    if (*at == "number") here[kInteger] = true;
+    return true;
+  };
+  const bool fine =
+      type.is_array() ? std::ranges::all_of(type.get_array(), add_name) : add_name(type);
+  if (!fine)
+    return wrong(path,
+                 "should be one or a list of null, boolean, integer, number, string, array, "
+                 "object");
+  return here;
+}
+
 Result<std::vector<bool>> SchemaCompiler::types_of(const Set& set) const {
   std::vector<bool> all(kTypes, true);
   for (const uint32_t s : set) {
-    const json::value* type = find(s, "type");
-    if (type == nullptr) continue;
-    std::vector<bool> here(kTypes, false);
-    const auto add_name = [&](const json::value& name) {
-      const auto* at = name.is_string()
-                           ? std::ranges::find(kTypeNames, std::string_view(name.get_string()))
-                           : std::end(kTypeNames);
-      if (at == std::end(kTypeNames)) return false;
-      here[static_cast<size_t>(at - kTypeNames)] = true;
-      if (*at == "number") here[kInteger] = true;
-      return true;
-    };
-    const bool fine =
-        type->is_array() ? std::ranges::all_of(type->get_array(), add_name) : add_name(*type);
-    if (!fine)
-      return wrong(path_of(s, "type"),
-                   "should be one or a list of null, boolean, integer, number, string, array, "
-                   "object");
-    for (size_t t = 0; t < kTypes; ++t) all[t] = all[t] && here[t];
+    if (const json::value* type = find(s, "type")) {
+      ALTLAS_TRY(const std::vector<bool> here, named_types(*type, path_of(s, "type")));
+      for (size_t t = 0; t < kTypes; ++t) all[t] = all[t] && here[t];
+    }
+    const json::value* negated = find(s, "not");
+    if (negated == nullptr || !negated->is_object() || negated->get_object().size() != 1) continue;
+    if (const json::value* type = negated->get_object().if_contains("type")) {
+      ALTLAS_TRY(const std::vector<bool> out, named_types(*type, path_of(s, "not.type")));
+      for (size_t t = 0; t < kTypes; ++t) all[t] = all[t] && !out[t];
+    }
   }
   return all;
 }
 
-// The values of enum and const that fit everything else; nothing where neither is given.
-Result<std::optional<ExpressionPtr>> SchemaCompiler::listed_values(const Set& set) {
+// The values of enum and const that fit everything else, as JSON, each once; nothing where neither
+// is given.
+Result<std::optional<std::vector<std::string>>> SchemaCompiler::listed_values(const Set& set) {
   std::vector<const json::value*> values;
   bool listed = false;
   for (const uint32_t s : set) {
@@ -303,23 +319,32 @@ Result<std::optional<ExpressionPtr>> SchemaCompiler::listed_values(const Set& se
       listed = true;
     }
   }
-  if (!listed) return std::optional<ExpressionPtr>();
-  std::vector<ExpressionPtr> parts;
+  if (!listed) return std::optional<std::vector<std::string>>();
+  std::vector<const json::value*> kept;
+  std::vector<std::string> texts;
   for (const json::value* value : values) {
-    bool fits = true;
+    bool fits =
+        texts.size() >= kDifferentValuesMax ||  // A text twice is no more than a choice.
+        std::ranges::none_of(kept, [&](const auto* one) { return same_value(*one, *value); });
     for (const uint32_t s : set) {
       ALTLAS_TRY(const bool one, is_valid(*value, *schemas_[s].value, 0));
       fits = fits && one;
     }
-    if (fits) parts.push_back(bytes(canonical_json(*value)));
+    if (!fits) continue;
+    kept.push_back(value);
+    texts.push_back(canonical_json(*value));
   }
-  return std::optional(choice(std::move(parts)));
+  return std::optional(std::move(texts));
 }
 
 Result<ExpressionPtr> SchemaCompiler::decided(const Goal& goal) {
   const Set& set = goal.schemas;
   ALTLAS_TRY(auto listed, listed_values(set));
-  if (listed) return *std::move(listed);
+  if (listed) {
+    std::vector<ExpressionPtr> texts;
+    for (const std::string& text : *listed) texts.push_back(bytes(text));
+    return choice(std::move(texts));
+  }
   ALTLAS_TRY(const std::vector<bool> types, types_of(set));
   std::vector<ExpressionPtr> parts;
   if (types[kNull]) parts.push_back(bytes("null"));
@@ -385,6 +410,14 @@ Result<ExpressionPtr> SchemaCompiler::array(const Set& set) {
   const auto less = [](uint32_t count, uint32_t by) {
     return count == kUnlimited ? count : count - std::min(count, by);
   };
+  for (const uint32_t s : set) {
+    const json::value* unique = find(s, "uniqueItems");
+    if (unique == nullptr || !unique->is_bool() || !unique->get_bool() || max <= 1) continue;
+    if (prefix > 0)
+      return wrong(path_of(s, "uniqueItems"), "'uniqueItems' is not supported with prefixItems");
+    ALTLAS_TRY(const Goal item, item_goal(set, 0));
+    return different_items(s, item, min, max);
+  }
   ALTLAS_TRY(Goal rest_goal, item_goal(set, prefix));
   ALTLAS_TRY(const ExpressionPtr rest, value_of(std::move(rest_goal)));
   // What may follow `done` items; the last of the prefix first.
@@ -407,6 +440,47 @@ Result<ExpressionPtr> SchemaCompiler::array(const Set& set) {
   if (min == 0) forms.push_back(sequence({}));
   if (max > 0) forms.push_back(sequence({space(), std::move(head), std::move(tail), space()}));
   return sequence({bytes("["), choice(std::move(forms)), bytes("]")});
+}
+
+Result<ExpressionPtr> SchemaCompiler::different_items(uint32_t schema, const Goal& item,
+                                                      uint32_t min, uint32_t max) {
+  std::optional<std::vector<std::string>> values;
+  if (!item.impossible) {
+    ALTLAS_TRY(values, listed_values(item.schemas));
+  } else {
+    values.emplace();
+  }
+  if (!values || values->size() > kDifferentValuesMax)
+    return wrong(path_of(schema, "uniqueItems"),
+                 fmt::format("'uniqueItems' is supported for items of at most {} values that enum "
+                             "or const lists",
+                             kDifferentValuesMax));
+  // What may follow once a set of them (a bit each) stands there; supersets first.
+  const auto count = static_cast<uint32_t>(values->size());
+  std::vector<ExpressionPtr> behind(size_t{1} << count);
+  for (size_t used = behind.size(); used-- > 0;) {
+    ALTLAS_TRY_VOID(budget_.spend(1));
+    const auto size = static_cast<uint32_t>(std::popcount(used));
+    std::vector<ExpressionPtr> next;
+    for (uint32_t i = 0; i < count && size < max; ++i) {
+      if ((used >> i & 1) != 0) continue;
+      std::vector<ExpressionPtr> one = {bytes((*values)[i]), behind[used | size_t{1} << i]};
+      if (size > 0) one.insert(one.begin(), comma());
+      next.push_back(sequence(std::move(one)));
+    }
+    ExpressionPtr more = next.empty() ? nothing() : choice(std::move(next));
+    if (size == 0) {
+      std::vector<ExpressionPtr> forms = {sequence({space(), std::move(more), space()})};
+      if (min == 0) forms.push_back(sequence({}));
+      return sequence({bytes("["), choice(std::move(forms)), bytes("]")});
+    }
+    if (rules_.rules.size() >= kGrammarRulesMax)
+      return wrong("", fmt::format("needs more than {} rules", kGrammarRulesMax));
+    const uint32_t index = rules_.add("different items");
+    rules_.rules[index].expression = size >= min ? optional(std::move(more)) : std::move(more);
+    behind[used] = rule(index);
+  }
+  return nothing();
 }
 
 Result<std::shared_ptr<const Program>> compile_json_schema(std::string_view schema) {

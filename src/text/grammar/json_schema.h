@@ -45,6 +45,8 @@ Automaton integer_multiples(uint32_t n);
 Automaton json_spelling(const Automaton& values);
 // `value` as compact JSON.
 std::string canonical_json(const json::value& value);
+// Numbers by value, objects without order.
+bool same_value(const json::value& a, const json::value& b);
 // A string in quotes.
 std::string json_string(std::string_view text);
 
@@ -77,6 +79,7 @@ class SchemaCompiler {
   Result<uint32_t> schema_at(const json::value& value, const std::string& path);
   Result<void> add(Goal& goal, const json::value& value, const std::string& path);
   Result<void> add_inner(Goal& goal, const json::value& value, const std::string& path);
+  bool is_held(const json::value& negated, uint32_t schema) const;
   Result<void> check_keywords(uint32_t schema);
   Result<const json::value*> resolve(std::string_view reference, const std::string& path) const;
   Result<uint32_t> rule_of(Goal goal);
@@ -86,14 +89,18 @@ class SchemaCompiler {
   // A value of the goal; anyOf and oneOf are decided one after another.
   Result<ExpressionPtr> any_choice(const Goal& goal);
   Result<ExpressionPtr> decided(const Goal& goal);
+  Result<std::vector<bool>> named_types(const json::value& type, const std::string& path) const;
   Result<std::vector<bool>> types_of(const Set& set) const;
-  Result<std::optional<ExpressionPtr>> listed_values(const Set& set);
+  Result<std::optional<std::vector<std::string>>> listed_values(const Set& set);
 
   Result<ExpressionPtr> number(const Set& set, bool fractions);
   Result<ExpressionPtr> string(const Set& set);
   // Values of strings that the set allows; nothing where it allows all.
   Result<std::optional<Automaton>> string_values(const Set& set);
   Result<ExpressionPtr> array(const Set& set);
+  // Items that all differ: of a few listed values.
+  Result<ExpressionPtr> different_items(uint32_t schema, const Goal& item, uint32_t min,
+                                        uint32_t max);
   Result<Goal> item_goal(const Set& set, size_t index);
   Result<ExpressionPtr> object(const Set& set);
   struct Members;

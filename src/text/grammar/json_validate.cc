@@ -6,25 +6,24 @@
 
 namespace altlas::text::grammar {
 
-namespace {
-
-// Numbers by value, objects without order.
-bool equal(const json::value& a, const json::value& b) {
+bool same_value(const json::value& a, const json::value& b) {
   if (a.is_number() && b.is_number()) return compare(decimal_of(a), decimal_of(b)) == 0;
   if (a.kind() != b.kind()) return false;
   if (a.is_array()) {
     const json::array &x = a.get_array(), &y = b.get_array();
-    return std::equal(x.begin(), x.end(), y.begin(), y.end(), equal);
+    return std::equal(x.begin(), x.end(), y.begin(), y.end(), same_value);
   }
   if (!a.is_object()) return a == b;
   const json::object &x = a.get_object(), &y = b.get_object();
   if (x.size() != y.size()) return false;
   for (const auto& [key, one] : x) {
     const json::value* other = y.if_contains(key);
-    if (other == nullptr || !equal(one, *other)) return false;
+    if (other == nullptr || !same_value(one, *other)) return false;
   }
   return true;
 }
+
+namespace {
 
 bool has_type(const json::value& value, std::string_view type) {
   if (type == "null") return value.is_null();
@@ -168,10 +167,11 @@ Result<bool> SchemaCompiler::is_valid(const json::value& value, const json::valu
     const bool fine = type->is_array() ? std::ranges::any_of(type->get_array(), fits) : fits(*type);
     if (!fine) return false;
   }
-  if (const json::value* one = rules.if_contains("const"); one != nullptr && !equal(*one, value))
+  if (const json::value* one = rules.if_contains("const");
+      one != nullptr && !same_value(*one, value))
     return false;
   if (const json::value* list = rules.if_contains("enum"); list != nullptr && list->is_array()) {
-    const auto same = [&](const json::value& one) { return equal(one, value); };
+    const auto same = [&](const json::value& one) { return same_value(one, value); };
     if (std::ranges::none_of(list->get_array(), same)) return false;
   }
   bool fine = true;
