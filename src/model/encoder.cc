@@ -51,13 +51,22 @@ Encoder::Encoder(const ModelConfig& config, const DecoderWeights& weights, const
       team_(team),
       work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size())) {
   tokens_.reserve(step_tokens_max);
+  items_.reserve(uint64_t{step_tokens_max} * config.kv_heads);
 }
 
 void Encoder::forward(std::span<const BatchEntry> entries) {
   tokens_.clear();
-  for (uint32_t e = 0; e < entries.size(); ++e)
-    for (uint32_t i = 0; i < entries[e].tokens.size(); ++i)
-      tokens_.push_back({entries[e].tokens[i], i, e});
+  items_.clear();
+  const ops::AttentionShape shape{.q_heads = config_.q_heads, .layout = layout_};
+  const auto at_once = static_cast<uint32_t>(shape.tokens_max());
+  for (uint32_t e = 0; e < entries.size(); ++e) {
+    const auto first = static_cast<uint32_t>(tokens_.size()),
+               count = static_cast<uint32_t>(entries[e].tokens.size());
+    for (uint32_t i = 0; i < count; ++i) tokens_.push_back({entries[e].tokens[i], i, e});
+    for (uint32_t i = 0; i < count; i += at_once)
+      for (uint32_t head = 0; head < config_.kv_heads; ++head)
+        items_.push_back({e, first + i, std::min(at_once, count - i), head});
+  }
   ALTLAS_CHECK(tokens_.size() <= tokens_.capacity(), "a step within its token budget");
   team_.run([&](uint32_t thread) { run_layers(thread, entries); });
 }
@@ -75,6 +84,7 @@ void Encoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
                         entries[tokens_[row].entry].tables[0].data(), tokens_[row].position,
                         qkv + hidden, qkv + 2 * hidden);
     }
+    if (thread == 0) next_item_.store(0, std::memory_order_relaxed);
     team_.barrier();
     attend(thread, entries);
     team_.barrier();
@@ -135,19 +145,21 @@ void Encoder::attend(uint32_t thread, std::span<const BatchEntry> entries) {
   const size_t hidden = config_.hidden;
   const ops::AttentionShape shape{
       .q_heads = config_.q_heads, .scale = config_.attention_scale, .layout = layout_};
-  const auto own = device::split(tokens_.size() * config_.kv_heads, thread, team_.size());
-  for (size_t item = own.begin; item < own.end; ++item) {
-    const size_t row = item / config_.kv_heads;
-    const BatchEntry& entry = entries[tokens_[row].entry];
+  for (;;) {
+    const uint32_t taken = next_item_.fetch_add(1, std::memory_order_relaxed);
+    if (taken >= items_.size()) return;
+    const AttentionItem& item = items_[taken];
+    const BatchEntry& entry = entries[item.entry];
     const ops::AttentionCall call{.blocks = group_.data,
                                   .block_stride = layout_.block_bytes(),
                                   .table = entry.tables[0].data(),
                                   .position = entry.tokens.size() - 1,
-                                  .tokens = 1,
-                                  .kv_head = static_cast<uint32_t>(item % config_.kv_heads),
-                                  .q = work_.qkv + row * 3 * hidden,
+                                  .tokens = item.tokens,
+                                  .sees_same = true,
+                                  .kv_head = item.kv_head,
+                                  .q = work_.qkv + item.first_row * 3 * hidden,
                                   .q_stride = 3 * hidden,
-                                  .out = work_.attended + row * hidden,
+                                  .out = work_.attended + item.first_row * hidden,
                                   .out_stride = hidden};
     ops::attention_cpu(shape, call, scratch(thread));
   }

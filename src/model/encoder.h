@@ -1,6 +1,7 @@
 // Encoder: one forward step of whole texts whose tokens see each other in both directions (BERT).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -51,6 +52,13 @@ class Encoder {
     uint32_t position;
     uint32_t entry;
   };
+  // Queries of one text and head that one thread attends at once.
+  struct AttentionItem {
+    uint32_t entry;
+    uint32_t first_row;
+    uint32_t tokens;
+    uint32_t kv_head;
+  };
   static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
                       const ops::KvLayout& layout, uint32_t tokens, uint32_t threads);
   void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
@@ -69,7 +77,9 @@ class Encoder {
   const ops::KvLayout layout_;
   device::Team& team_;
   const Work work_;
-  std::vector<Token> tokens_;  // Of the step; capacity step_tokens_max.
+  std::vector<Token> tokens_;           // Of the step; capacity step_tokens_max.
+  std::vector<AttentionItem> items_;    // Of the step; capacity step_tokens_max * kv_heads.
+  std::atomic<uint32_t> next_item_{0};  // Reset by thread 0 between barriers.
 };
 
 }  // namespace altlas::model

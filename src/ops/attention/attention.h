@@ -36,11 +36,14 @@ struct AttentionCall {
   size_t position =
       0;              // Of the first query token; keys up to each query's own are written already.
   size_t tokens = 0;  // 1 … tokens_max().
+  bool sees_same = false;  // All queries see what one at `position` sees (encoders).
   uint32_t kv_head = 0;
   const float* q = nullptr;  // Row of the first token: [q_heads, head_dim].
   size_t q_stride = 0;       // Floats between tokens.
   float* out = nullptr;      // As q.
   size_t out_stride = 0;
+
+  size_t position_of(size_t token) const { return sees_same ? position : position + token; }
 };
 
 // Bytes of scratch that a thread needs.

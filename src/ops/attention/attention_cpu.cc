@@ -358,7 +358,7 @@ Tile<Load> tile_at(const AttentionShape& shape, const AttentionCall& call, size_
   const KvLayout& kv = shape.layout;
   Tile<Load> tile{.dim = kv.head_dim, .scales = kv.scales()};
   // Blocks before the first query's window may be gone, those behind the last query not there.
-  const size_t last = std::min(call.position + call.tokens, edge + kAttentionTile) - edge - 1;
+  const size_t last = std::min(call.position_of(call.tokens - 1), edge + kAttentionTile - 1) - edge;
   const size_t first = seen_in_tile(call.position, shape.window, edge).first;
   for (size_t g = 0; g < kTileGroups; ++g) {
     const size_t at = edge + std::clamp(g, first / 16, last / 16) * 16;
@@ -403,7 +403,7 @@ void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t 
               .total = into.total + begin,
               .merges = into.merges};
     for (size_t r = begin; r < end; ++r) {
-      const Seen seen = seen_in_tile(call.position + r / group, shape.window, edge);
+      const Seen seen = seen_in_tile(call.position_of(r / group), shape.window, edge);
       rows.seen[r - begin] = seen;
       if (seen.last == 0) continue;
       rows.all = {std::min(rows.all.first, seen.first), std::max(rows.all.last, seen.last)};
@@ -451,7 +451,7 @@ void attend(const AttentionShape& shape, const AttentionCall& call, const Scratc
   const auto row = [&](size_t r) { return RowState{s.sum + r * dim, s.largest + r, s.total + r}; };
   for (size_t r = 0; r < rows; ++r) begin_row(row(r), dim);
   attend_tiles<Load>(shape, call, attention_tiles(shape, call.position).first,
-                     attention_tiles(shape, call.position + call.tokens - 1).last, s,
+                     attention_tiles(shape, call.position_of(call.tokens - 1)).last, s,
                      [&](size_t) { return Into{s.sum, s.largest, s.total, true}; });
   for (size_t r = 0; r < rows; ++r)
     finish(row(r), dim,
@@ -561,62 +561,5 @@ void attention_merge_cpu(const AttentionShape& shape, const AttentionCall& call,
   HWY_DYNAMIC_DISPATCH(attention_merge)(shape, call, merge, state);
 }
 
-namespace {
-
-// One token's values of one head as int8 and scales: element c goes to quants[c * quant_step].
-void store_q8(const float* x, size_t dim, int8_t* quants, size_t quant_step, uint16_t* scales,
-              size_t scale_step) {
-  for (size_t begin = 0; begin < dim; begin += kKvScaleValues, scales += scale_step) {
-    const size_t end = std::min<size_t>(dim, begin + kKvScaleValues);
-    float largest = 0;
-    bool finite = true;
-    for (size_t c = begin; c < end; ++c) {
-      largest = std::max(largest, std::fabs(x[c]));
-      finite = finite && std::isfinite(x[c]);
-    }
-    *scales = f16_from_f32(finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN());
-    const float scale = float_from_f16(*scales);
-    const float inverse = scale > 0 ? 1 / scale : 0;
-    for (size_t c = begin; c < end; ++c)
-      quants[c * quant_step] =
-          finite ? static_cast<int8_t>(std::clamp(std::nearbyint(x[c] * inverse), -127.0f, 127.0f))
-                 : int8_t{0};
-  }
-}
-
-}  // namespace
-
-void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride,
-                  const uint32_t* table, size_t position, const float* k, const float* v) {
-  const size_t dim = layout.head_dim, token = position % layout.block_tokens;
-  std::byte* block = blocks + table[position / layout.block_tokens] * block_stride;
-  for (size_t h = 0; h < layout.kv_heads; ++h, k += dim, v += dim) {
-    const size_t key = token / kKvGroup * dim * kKvGroup + token % kKvGroup;
-    const size_t value = (layout.block_tokens + token) * dim;
-    if (layout.type == DType::kQ8_0) {
-      std::byte* head = block + h * layout.head_bytes();
-      const size_t quants = layout.block_tokens * dim, scales = layout.scales();
-      auto* key_scales = reinterpret_cast<uint16_t*>(head + quants);
-      auto* value_scales = reinterpret_cast<uint16_t*>(head + layout.half_bytes() + quants);
-      store_q8(k, dim, reinterpret_cast<int8_t*>(head) + key, kKvGroup,
-               key_scales + token / kKvGroup * kKvGroup * scales + token % kKvGroup, kKvGroup);
-      store_q8(v, dim, reinterpret_cast<int8_t*>(head + layout.half_bytes()) + token * dim, 1,
-               value_scales + token * scales, 1);
-      continue;
-    }
-    if (layout.type == DType::kF32) {
-      float* head = reinterpret_cast<float*>(block + h * layout.head_bytes());
-      for (size_t c = 0; c < dim; ++c) head[key + c * kKvGroup] = k[c];
-      for (size_t c = 0; c < dim; ++c) head[value + c] = v[c];
-      continue;
-    }
-    uint16_t* head = reinterpret_cast<uint16_t*>(block + h * layout.head_bytes());
-    const bool half = layout.type == DType::kF16;
-    for (size_t c = 0; c < dim; ++c)
-      head[key + c * kKvGroup] = half ? f16_from_f32(k[c]) : bf16_from_f32(k[c]);
-    for (size_t c = 0; c < dim; ++c)
-      head[value + c] = half ? f16_from_f32(v[c]) : bf16_from_f32(v[c]);
-  }
-}
 }  // namespace altlas::ops
 #endif

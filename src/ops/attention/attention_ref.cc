@@ -64,7 +64,7 @@ void attention_ref(const AttentionShape& shape, const AttentionCall& call) {
     for (size_t h = 0; h < group; ++h) {
       const float* q = call.q + t * call.q_stride + (call.kv_head * group + h) * dim;
       float* out = call.out + t * call.out_stride + (call.kv_head * group + h) * dim;
-      const size_t last = call.position + t;
+      const size_t last = call.position_of(t);
       const size_t first =
           shape.window == 0 || last + 1 <= shape.window ? 0 : last + 1 - shape.window;
       std::vector<double> score, sum(dim, 0.0);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "ops/math/scalar.h"
 #include "ops/target_scope.h"
 #include "testing/data.h"
 
@@ -109,6 +110,69 @@ TEST(Attention, EveryTargetAndChunking) {
         }
       });
     }
+}
+
+// Goal: every target stores the bits of the scalar conversions: ties, subnormals, values too large,
+// NaNs. Method: keys and values of two heads at positions of two groups.
+TEST(Attention, EveryTargetStoresTheSameBits) {
+  for (const DType type : {DType::kF16, DType::kBF16}) {
+    const KvLayout kv{.type = type, .block_tokens = 32, .kv_heads = 2, .head_dim = 48};
+    auto k = testing::normals(96, 5), v = testing::normals(96, 6);
+    const float odd[] = {
+        0.0f,    -0.0f,     1e-8f, -3e-8f, 6.1e-5f,         65504.0f,        65519.0f, -65520.0f,
+        3.0e38f, -INFINITY, NAN,   -NAN,   1.0f + 0x1p-11f, 1.0f + 0x3p-11f, 0x1p-24f, 0x1p-25f};
+    std::copy(std::begin(odd), std::end(odd), &k[40]);
+    std::copy(std::begin(odd), std::end(odd), &v[60]);
+    const auto convert = type == DType::kF16 ? f16_from_f32 : bf16_from_f32;
+    for_each_target([&](const std::string& target) {
+      const uint32_t table[] = {0};
+      std::vector<std::byte> block(kv.block_bytes());
+      for (const size_t position : {3, 17}) {
+        SCOPED_TRACE(target + " " + std::to_string(position));
+        kv_write_cpu(kv, block.data(), kv.block_bytes(), table, position, k.data(), v.data());
+        for (size_t h = 0; h < 2; ++h) {
+          const auto* keys = reinterpret_cast<const uint16_t*>(block.data() + h * kv.head_bytes());
+          const uint16_t* values = keys + 32 * 48 + position * 48;
+          for (size_t c = 0; c < 48; ++c) {
+            EXPECT_EQ(keys[(position / 16 * 48 + c) * 16 + position % 16], convert(k[h * 48 + c]));
+            EXPECT_EQ(values[c], convert(v[h * 48 + c])) << v[h * 48 + c];
+          }
+        }
+      }
+    });
+  }
+}
+
+// Goal: queries that see the same answer as each does alone.
+TEST(Attention, QueriesThatSeeTheSame) {
+  const AttentionShape shape = shape_of(6, 3, 32);
+  const Fixture fixture(shape, 200);
+  const size_t width = 6 * 32;
+  std::vector<std::byte> memory(attention_scratch_bytes(shape) + 64);
+  std::byte* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+  for_each_target([&](const std::string& target) {
+    SCOPED_TRACE(target);
+    const auto answers = [&](size_t tokens) {
+      std::vector<float> out(12 * width);
+      for (size_t t = 0; t < 12; t += tokens)
+        for (uint32_t head = 0; head < 3; ++head)
+          attention_cpu(shape,
+                        {.blocks = fixture.blocks.data(),
+                         .block_stride = shape.layout.block_bytes(),
+                         .table = fixture.table.data(),
+                         .position = 199,
+                         .tokens = tokens,
+                         .sees_same = true,
+                         .kv_head = head,
+                         .q = &fixture.q[t * width],
+                         .q_stride = width,
+                         .out = &out[t * width],
+                         .out_stride = width},
+                        scratch);
+      return out;
+    };
+    EXPECT_TRUE(testing::same_bits(answers(12), answers(1)));
+  });
 }
 
 // Goal: what Q8_0 keeps is near what was written, and what is not finite shows. Method: one key and

@@ -15,16 +15,20 @@ namespace {
 
 // Sum of (x - mean) ^ power, power 1 or 2, over 16 virtual lanes.
 template <int kPower>
-float sum_of(const float* x, size_t cols, float mean) {
+float power_sum(const float* x, size_t cols, float mean) {
   const F32x16 d;
   const size_t body = cols - cols % 16;
-  alignas(64) float lane[16] = {};
+  const Vec16 shift = hn::Set(d, mean);
+  Vec16 sums[kParts];
+  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::Zero(d);
   for (size_t c = 0; c < body; c += 16)
-    for (size_t k = 0; k < 16; k += kLanes) {
-      const auto v = hn::Sub(hn::LoadU(d, x + c + k), hn::Set(d, mean));
-      const auto before = hn::Load(d, lane + k);
-      hn::Store(kPower == 1 ? hn::Add(v, before) : fma(v, v, before), d, lane + k);
+    for (size_t p = 0; p < kParts; ++p) {
+      const auto v = hn::Sub(hn::LoadU(d, x + c + p * kLanes), shift);
+      sums[p] = kPower == 1 ? hn::Add(v, sums[p]) : fma(v, v, sums[p]);
     }
+  if (body == cols) return sum_of(sums);
+  HWY_ALIGN float lane[16];
+  for (size_t p = 0; p < kParts; ++p) hn::Store(sums[p], d, lane + p * kLanes);
   for (size_t c = body; c < cols; ++c) {
     const float v = x[c] - mean;
     lane[c - body] = kPower == 1 ? v + lane[c - body] : std::fma(v, v, lane[c - body]);
@@ -38,8 +42,8 @@ void layer_norm_rows(const float* x, const float* gamma, const float* beta, floa
   const F32x16 d;
   const size_t body = cols - cols % kLanes;
   for (size_t r = 0; r < rows; ++r, x += cols, y += cols) {
-    const float mean = sum_of<1>(x, cols, 0) / static_cast<float>(cols);
-    const float variance = sum_of<2>(x, cols, mean) / static_cast<float>(cols);
+    const float mean = power_sum<1>(x, cols, 0) / static_cast<float>(cols);
+    const float variance = power_sum<2>(x, cols, mean) / static_cast<float>(cols);
     const float inverse = 1.0f / std::sqrt(variance + eps);
     for (size_t c = 0; c < body; c += kLanes) {
       const auto v = hn::Mul(hn::Sub(hn::LoadU(d, x + c), hn::Set(d, mean)), hn::Set(d, inverse));

@@ -46,18 +46,20 @@ inline double log_f64(double x) {
   return 2.0 * t * sum + exponent * 0.69314718055994530942;
 }
 
+// pi/2 in three parts whose products with k are exact (Cody and Waite), shared with the vector form
+// (rope_cpu.cc).
+inline constexpr double kHalfPi[] = {0x1.921fb54p+0, 0x1.10b4610p-30, 0x1.a62633145c06ep-58};
+inline constexpr double kTwoOverPi = 0.63661977236758134308;
+inline constexpr double kSinCosMagic = 6755399441055744.0;  // 1.5 * 2^52
+
 struct SinCos {
   double sin;
   double cos;
 };
 // For |x| < 2^30, within 1e-9 absolute (1e-13 for |x| < 2^20).
 inline SinCos sin_cos_f64(double x) {
-  // pi/2 in three parts whose products with k are exact (Cody and Waite).
-  constexpr double kPart1 = 0x1.921fb54p+0, kPart2 = 0x1.10b4610p-30,
-                   kPart3 = 0x1.a62633145c06ep-58;
-  constexpr double kMagic = 6755399441055744.0;  // 1.5 * 2^52
-  const double k = (x * 0.63661977236758134308 + kMagic) - kMagic;
-  const double r = ((x - k * kPart1) - k * kPart2) - k * kPart3, r2 = r * r;
+  const double k = (x * kTwoOverPi + kSinCosMagic) - kSinCosMagic;
+  const double r = ((x - k * kHalfPi[0]) - k * kHalfPi[1]) - k * kHalfPi[2], r2 = r * r;
   double s = 0.0, c = 0.0;
   for (int i = 15; i >= 3; i -= 2) s = (1.0 - s) * r2 / (i * (i - 1));
   for (int i = 16; i >= 2; i -= 2) c = (1.0 - c) * r2 / (i * (i - 1));

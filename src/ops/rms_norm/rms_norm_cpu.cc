@@ -18,14 +18,22 @@ void rms_norm_rows(const float* x, const float* gamma, float eps, float* y, size
   const F32x16 d;  // 16 virtual lanes on every target: the same bits everywhere.
   const size_t body = cols - cols % 16;
   for (size_t r = 0; r < rows; ++r, x += cols, y += cols) {
-    alignas(64) float lane[16] = {};
+    Vec16 sums[kParts];
+    for (size_t p = 0; p < kParts; ++p) sums[p] = hn::Zero(d);
     for (size_t c = 0; c < body; c += 16)
-      for (size_t k = 0; k < 16; k += kLanes) {
-        const auto v = hn::LoadU(d, x + c + k);
-        hn::Store(fma(v, v, hn::Load(d, lane + k)), d, lane + k);
+      for (size_t p = 0; p < kParts; ++p) {
+        const auto v = hn::LoadU(d, x + c + p * kLanes);
+        sums[p] = fma(v, v, sums[p]);
       }
-    for (size_t c = body; c < cols; ++c) lane[c - body] = std::fma(x[c], x[c], lane[c - body]);
-    const float sum = sum_lanes(lane);
+    float sum;
+    if (body == cols) {
+      sum = sum_of(sums);
+    } else {
+      HWY_ALIGN float lane[16];
+      for (size_t p = 0; p < kParts; ++p) hn::Store(sums[p], d, lane + p * kLanes);
+      for (size_t c = body; c < cols; ++c) lane[c - body] = std::fma(x[c], x[c], lane[c - body]);
+      sum = sum_lanes(lane);
+    }
     const float inv_rms = 1.0f / std::sqrt(sum / static_cast<float>(cols) + eps);
     for (size_t c = 0; c < body; c += kLanes)
       hn::StoreU(

@@ -14,6 +14,8 @@ enum class RopeStyle : uint8_t { kNeox, kAdjacent };
 // half = frequency.size(). Computed in double by own code. Source: arXiv:2104.09864, eq. 34.
 void rope_angles(std::span<const uint32_t> positions, std::span<const double> frequency,
                  float* cos_sin);
+void rope_angles_ref(std::span<const uint32_t> positions, std::span<const double> frequency,
+                     float* cos_sin);
 
 // Turns the first 2 * half values of each of `heads` heads of one token, in place; heads lie
 // `head_dim` apart. cos_sin: that token's row [2, half].

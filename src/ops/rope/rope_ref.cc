@@ -3,8 +3,8 @@
 
 namespace altlas::ops {
 
-void rope_angles(std::span<const uint32_t> positions, std::span<const double> frequency,
-                 float* cos_sin) {
+void rope_angles_ref(std::span<const uint32_t> positions, std::span<const double> frequency,
+                     float* cos_sin) {
   const size_t half = frequency.size();
   for (const uint32_t position : positions) {
     for (size_t i = 0; i < half; ++i) {

@@ -26,6 +26,25 @@ TEST(Rope, AnglesMatchLibrary) {
     }
 }
 
+// Goal: every target gives the reference's angles, bit for bit. Method: all quarters, ragged
+// halves.
+TEST(Rope, EveryTargetSameAngles) {
+  for (const size_t half : {1, 3, 8, 21}) {
+    const std::vector<uint32_t> positions = {0, 1, 2, 3, 4, 5, 6, 77, 4095, 131071};
+    std::vector<double> frequency;
+    for (size_t i = 0; i < half; ++i)
+      frequency.push_back(std::pow(1e4, -0.1 * static_cast<double>(i)));
+    std::vector<float> want(positions.size() * 2 * half);
+    rope_angles_ref(positions, frequency, want.data());
+    for_each_target([&](const std::string& target) {
+      SCOPED_TRACE(target + " half=" + std::to_string(half));
+      std::vector<float> got(want.size());
+      rope_angles(positions, frequency, got.data());
+      EXPECT_TRUE(testing::same_bits(got, want));
+    });
+  }
+}
+
 // Goal: every target gives the reference's bits, for whole and partial heads of both styles.
 TEST(Rope, EveryTargetSameBits) {
   for (const auto style : {RopeStyle::kNeox, RopeStyle::kAdjacent})
