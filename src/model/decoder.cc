@@ -47,8 +47,7 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
                                uint32_t tokens, uint32_t threads, std::vector<Single>& singles) {
   const uint64_t q = config.q_width(),
                  wide = std::max(config.feed_forward, config.experts.shared_feed_forward),
-                 widest =
-                     std::max<uint64_t>({config.hidden, q, config.experts.shared_feed_forward});
+                 widest = std::max<uint64_t>(config.hidden, q);
   Work work;
   work.x = arena.take_array<float>(uint64_t{tokens} * config.hidden);
   work.normed = arena.take_array<float>(uint64_t{tokens} * config.hidden);
@@ -60,7 +59,7 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
   for (float*& angles : work.angles)
     angles = arena.take_array<float>(uint64_t{tokens} * config.head_dim);
   work.quantized = arena.take(ops::quantized_bytes(tokens, widest));
-  work.gated = arena.take(ops::quantized_bytes(tokens, config.feed_forward));
+  work.gated = arena.take(ops::quantized_bytes(tokens, wide));
   work.gate_chunk = arena.take_array<float>(uint64_t{threads} * kGateFloats);
   for (uint32_t i = 0; i < threads; ++i) singles.push_back(single_at(arena, config));
   work.logits =
@@ -149,7 +148,7 @@ void Decoder::list_work(std::span<const BatchEntry> entries) {
 void Decoder::forward(std::span<const BatchEntry> entries) {
   list_work(entries);
   team_.run([&](uint32_t thread) {
-    if (tokens_.size() == 1 && config_.experts.count == 0 && !adapts_)
+    if (tokens_.size() == 1 && !adapts_)
       run_single(thread, entries[0]);
     else
       run_layers(thread, entries);
@@ -233,6 +232,14 @@ Decoder::Forms Decoder::forms_of(const Linear& next) const {
     return !ops::takes_quantized_activations(part.matrix.type);
   });
   return {.quantized = next.takes_quantized, .floats = adapts_ || some_floats};
+}
+
+Decoder::Forms Decoder::feed_forward_forms(const LayerWeights& layer) const {
+  if (!layer.experts) return forms_of(layer.gate_up);
+  const ExpertWeights& experts = *layer.experts;
+  return {experts.gate_up[0].takes_quantized || experts.router.takes_quantized ||
+              experts.shared_gate_up.takes_quantized,
+          true};
 }
 
 // x += delta (normed first where the model asks), normed = norm(x), quantised for the next product.
@@ -339,11 +346,7 @@ void Decoder::attend(uint32_t thread, std::span<const BatchEntry> entries, uint3
 
 void Decoder::feed_forward(uint32_t thread, const LayerWeights& layer, OpClock& clock) {
   const size_t tokens = tokens_.size(), hidden = config_.hidden, wide = config_.feed_forward;
-  const Forms forms = layer.experts ? Forms{layer.experts->gate_up[0].takes_quantized ||
-                                                layer.experts->router.takes_quantized ||
-                                                layer.experts->shared_gate_up.takes_quantized,
-                                            true}
-                                    : forms_of(layer.gate_up);
+  const Forms forms = feed_forward_forms(layer);
   adapt(thread, layer, &LayerAdapter::output, work_.attended, config_.q_width(), work_.delta,
         hidden);
   add_and_norm(thread, layer.post_attention_norm, layer.feed_forward_norm, forms, true);
@@ -359,13 +362,12 @@ void Decoder::feed_forward(uint32_t thread, const LayerWeights& layer, OpClock& 
     adapt(thread, layer, &LayerAdapter::gate_up, work_.normed, hidden, work_.wide, 2 * wide);
     gate(thread, layer.down);
   } else {
-    multiply_gated(thread, layer, input(tokens, work_.normed, hidden), clock);
+    multiply_gated(thread, layer.gate_up, input(tokens, work_.normed, hidden),
+                   gated_for(layer.down), clock);
   }
   team_.barrier();
   lap(Op::kGateUp, layer.gate_up);
-  multiply(thread, layer.down,
-           {.tokens = tokens, .quantized = work_.gated, .values = work_.wide, .stride = 2 * wide},
-           work_.delta, hidden);
+  multiply(thread, layer.down, gated_for(layer.down).input(tokens), work_.delta, hidden);
   team_.barrier();
   lap(Op::kDown, layer.down);
 }

@@ -107,15 +107,16 @@ class Decoder {
     uint64_t scratch_bytes = 0;
     // Of layers with experts. S: T * experts used; a token has that many places, those of an expert
     // lie together.
-    float* router = nullptr;       // [T, experts (+ 1)]
-    uint32_t* chosen = nullptr;    // [T, used]: experts, ascending.
-    float* share = nullptr;        // [T, used]: their weights.
-    uint32_t* place = nullptr;     // [T, used]
-    uint32_t* row_at = nullptr;    // [S]: the token of a place.
-    uint32_t* first = nullptr;     // [experts + 1]: an expert's first place.
-    float* expert_rows = nullptr;  // [S, hidden]: inputs, then outputs.
-    float* expert_wide = nullptr;  // [S, 2 * experts' feed_forward]
-    std::byte* expert_quantized = nullptr;
+    float* router = nullptr;                // [T, experts (+ 1)]
+    uint32_t* chosen = nullptr;             // [T, used]: experts, ascending.
+    float* share = nullptr;                 // [T, used]: their weights.
+    uint32_t* place = nullptr;              // [T, used]
+    uint32_t* row_at = nullptr;             // [S]: the token of a place.
+    uint32_t* first = nullptr;              // [experts + 1]: an expert's first place.
+    float* expert_rows = nullptr;           // [S, hidden]: inputs, then outputs.
+    float* expert_wide = nullptr;           // [S, 2 * experts' feed_forward]
+    std::byte* expert_quantized = nullptr;  // [S], rows of `hidden`.
+    std::byte* expert_gated = nullptr;      // [S], rows of the experts' feed_forward.
   };
   // A thread's own copies in a step of one token: every thread computes what has one row for
   // itself, which saves half of the barriers.
@@ -124,6 +125,8 @@ class Decoder {
     float* normed;         // [hidden]
     float* angles[2];      // [2, head_dim / 2]
     std::byte* quantized;  // One row of the widest input.
+    uint32_t* chosen;      // [experts used]
+    float* share;          // [experts used]
   };
   struct Token {
     int32_t id;
@@ -155,7 +158,9 @@ class Decoder {
   void attend_together(uint32_t thread, const ops::AttentionShape& shape, ops::AttentionCall call);
   static size_t state_stride(uint32_t head_dim) { return (head_dim + 2 + 15) / 16 * 16; }
   void add_branch(const float* post_norm, const Single& own) const;
-  void norm_single(const float* norm, const Linear& next, const Single& own) const;
+  void norm_single(const float* norm, bool quantize, const Single& own) const;
+  void run_experts_single(uint32_t thread, const Single& own, const ExpertWeights& layer,
+                          const ops::Activations& x, OpClock& clock);
   void embed(const Token& token, float* x, float* angles, float* window_angles) const;
   // In which forms a norm's rows are needed: int8 in work_.quantized, floats in work_.normed.
   struct Forms {
@@ -163,6 +168,7 @@ class Decoder {
     bool floats;
   };
   Forms forms_of(const Linear& next) const;
+  Forms feed_forward_forms(const LayerWeights& layer) const;
   void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Forms& forms,
                     bool add);
   void multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
@@ -171,11 +177,31 @@ class Decoder {
     return {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride};
   }
   void gate_row(const float* gate, const float* up, size_t wide, float* product) const;
-  // layer.gate_up's product with x, gated: the input of layer.down in the form that it takes.
-  void multiply_gated(uint32_t thread, const LayerWeights& layer, const ops::Activations& x,
-                      OpClock& clock);
+  // Where a gated product goes: the next product's input, in the form that it takes.
+  struct Gated {
+    size_t wide;
+    bool takes_quantized;
+    std::byte* quantized;  // [tokens], rows of `wide`.
+    float* values;         // [tokens, 2 * wide], of which the first half of a row is used.
+
+    ops::Activations input(size_t tokens) const {
+      return {.tokens = tokens, .quantized = quantized, .values = values, .stride = 2 * wide};
+    }
+  };
+  Gated gated_for(const Linear& down) const {
+    return {down.cols, down.takes_quantized, work_.gated, work_.wide};
+  }
+  // The same of experts, from a place on.
+  Gated expert_gated_for(const Linear& down, size_t place) const {
+    return {down.cols, down.takes_quantized,
+            work_.expert_gated + place * ops::quantized_bytes(1, down.cols),
+            work_.expert_wide + place * 2 * down.cols};
+  }
+  // This thread's share of the product of gate and up with x, gated.
+  void multiply_gated(uint32_t thread, const Linear& gate_up, const ops::Activations& x,
+                      const Gated& to, OpClock& clock);
   void gate_chunk(const float* gate, const float* up, const device::Range& rows,
-                  const device::Range& columns, const Linear& next) const;
+                  const device::Range& columns, const Gated& to) const;
   void write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer,
                 uint32_t layer_index);
   void attend(uint32_t thread, std::span<const BatchEntry> entries, uint32_t layer_index);
@@ -189,7 +215,6 @@ class Decoder {
   void choose(const device::Range& own);
   void sort_places();
   void gather(uint32_t thread, const Linear& next);
-  void gate_experts(uint32_t thread, const ExpertWeights& layer);
   void add_experts(const device::Range& own, bool shared);
   void norm_head_rows(uint32_t thread, std::span<const uint32_t> rows);
   void head_logits(uint32_t thread, std::span<const uint32_t> rows);

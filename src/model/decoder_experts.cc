@@ -24,8 +24,8 @@ void Decoder::lay_out_experts(Arena& arena, const ModelConfig& config, uint64_t 
   work.first = arena.take_array<uint32_t>(uint64_t{experts.count} + 1);
   work.expert_rows = arena.take_array<float>(places * config.hidden);
   work.expert_wide = arena.take_array<float>(places * 2 * experts.feed_forward);
-  work.expert_quantized =
-      arena.take(ops::quantized_bytes(places, std::max(config.hidden, experts.feed_forward)));
+  work.expert_quantized = arena.take(ops::quantized_bytes(places, config.hidden));
+  work.expert_gated = arena.take(ops::quantized_bytes(places, experts.feed_forward));
 }
 
 void Decoder::run_experts(uint32_t thread, const ExpertWeights& layer, OpClock& clock) {
@@ -43,39 +43,39 @@ void Decoder::run_experts(uint32_t thread, const ExpertWeights& layer, OpClock& 
   gather(thread, layer.gate_up[0]);
   team_.barrier();
   clock.lap(Op::kGate, layer.router.bytes, uint64_t{layer.router.rows} * hidden * tokens);
-  uint64_t bytes = 0;
-  const auto each_expert = [&](const std::vector<Linear>& linears, const float* in, size_t in_width,
-                               float* out, size_t out_width) {
-    bytes = 0;
+  const auto each_expert = [&](const std::vector<Linear>& linears, const auto& run) {
+    uint64_t bytes = 0;
     for (uint32_t e = 0; e < experts.count; ++e) {
       const size_t first = work_.first[e], count = work_.first[e + 1] - first;
       if (count == 0) continue;
       bytes += linears[e].bytes;
-      const ops::Activations x{
-          .tokens = count,
-          .quantized = work_.expert_quantized + ops::quantized_bytes(1, linears[e].cols) * first,
-          .values = in + first * in_width,
-          .stride = in_width};
-      multiply(thread, linears[e], x, out + first * out_width, out_width);
+      run(e, first, count);
     }
+    return bytes;
   };
-  const uint64_t products = uint64_t{tokens} * experts.used * wide * hidden;
-  each_expert(layer.gate_up, work_.expert_rows, hidden, work_.expert_wide, 2 * wide);
+  const uint64_t products = tokens * (experts.used * wide + shared) * hidden;
+  uint64_t bytes = each_expert(layer.gate_up, [&](uint32_t e, size_t first, size_t count) {
+    multiply_gated(thread, layer.gate_up[e],
+                   {.tokens = count,
+                    .quantized = work_.expert_quantized + ops::quantized_bytes(first, hidden),
+                    .values = work_.expert_rows + first * hidden,
+                    .stride = hidden},
+                   expert_gated_for(layer.down[e], first), clock);
+  });
   if (shared > 0)
-    multiply(thread, layer.shared_gate_up, input(tokens, work_.normed, hidden), work_.wide,
-             2 * shared);
+    multiply_gated(thread, layer.shared_gate_up, input(tokens, work_.normed, hidden),
+                   gated_for(layer.shared_down), clock);
   team_.barrier();
-  clock.lap(Op::kGateUp, bytes + layer.shared_gate_up.bytes,
-            2 * (products + uint64_t{tokens} * shared * hidden));
-  gate_experts(thread, layer);
-  team_.barrier();
-  clock.lap(Op::kGate);
-  each_expert(layer.down, work_.expert_wide, 2 * wide, work_.expert_rows, hidden);
+  clock.lap(Op::kGateUp, bytes + layer.shared_gate_up.bytes, 2 * products);
+  bytes = each_expert(layer.down, [&](uint32_t e, size_t first, size_t count) {
+    multiply(thread, layer.down[e], expert_gated_for(layer.down[e], first).input(count),
+             work_.expert_rows + first * hidden, hidden);
+  });
   if (shared > 0)
-    multiply(thread, layer.shared_down, input(tokens, work_.wide, 2 * shared), work_.delta, hidden);
+    multiply(thread, layer.shared_down, gated_for(layer.shared_down).input(tokens), work_.delta,
+             hidden);
   team_.barrier();
-  clock.lap(Op::kDown, bytes + layer.shared_down.bytes,
-            products + uint64_t{tokens} * shared * hidden);
+  clock.lap(Op::kDown, bytes + layer.shared_down.bytes, products);
   add_experts(own, shared > 0);
   team_.barrier();
   clock.lap(Op::kGate);
@@ -119,26 +119,6 @@ void Decoder::gather(uint32_t thread, const Linear& next) {
   }
 }
 
-void Decoder::gate_experts(uint32_t thread, const ExpertWeights& layer) {
-  const size_t wide = config_.experts.feed_forward, shared = config_.experts.shared_feed_forward;
-  const auto places = device::split(tokens_.size() * config_.experts.used, thread, team_.size());
-  for (size_t place = places.begin; place < places.end; ++place) {
-    float* gate_up = work_.expert_wide + place * 2 * wide;
-    gate_row(gate_up, gate_up + wide, wide, gate_up);
-  }
-  if (layer.down[0].takes_quantized)
-    ops::quantize_rows(work_.expert_wide, 2 * wide, wide, places.begin, places.end,
-                       work_.expert_quantized);
-  if (shared == 0) return;
-  const auto own = device::split(tokens_.size(), thread, team_.size());
-  for (size_t row = own.begin; row < own.end; ++row) {
-    float* gate_up = work_.wide + row * 2 * shared;
-    gate_row(gate_up, gate_up + shared, shared, gate_up);
-  }
-  if (layer.shared_down.takes_quantized)
-    ops::quantize_rows(work_.wide, 2 * shared, shared, own.begin, own.end, work_.quantized);
-}
-
 // delta = what the token's experts give, by their shares.
 void Decoder::add_experts(const device::Range& own, bool shared) {
   const size_t hidden = config_.hidden, used = config_.experts.used,
@@ -153,6 +133,53 @@ void Decoder::add_experts(const device::Range& own, bool shared) {
       ops::add_scaled_cpu(work_.expert_rows + size_t{work_.place[i]} * hidden, work_.share[i],
                           hidden, delta);
   }
+}
+
+// One token: every thread chooses for itself, then adds what its own rows of all experts' products
+// give. The bits are those of run_experts.
+void Decoder::run_experts_single(uint32_t thread, const Single& own, const ExpertWeights& layer,
+                                 const ops::Activations& x, OpClock& clock) {
+  const ExpertConfig& experts = config_.experts;
+  const size_t hidden = config_.hidden, used = experts.used;
+  const bool shared = experts.shared_feed_forward > 0;
+  multiply(thread, layer.router, x, work_.router, layer.router.rows);
+  team_.barrier();
+  ops::choose_experts(work_.router, experts.count, used, experts.normalized, own.chosen, own.share);
+  clock.lap(Op::kGate, layer.router.bytes, uint64_t{layer.router.rows} * hidden);
+  uint64_t gate_up_bytes = layer.shared_gate_up.bytes, down_bytes = layer.shared_down.bytes;
+  for (size_t i = 0; i < used; ++i) {
+    const uint32_t e = own.chosen[i];
+    multiply_gated(thread, layer.gate_up[e], x, expert_gated_for(layer.down[e], i), clock);
+    gate_up_bytes += layer.gate_up[e].bytes;
+    down_bytes += layer.down[e].bytes;
+  }
+  if (shared) multiply_gated(thread, layer.shared_gate_up, x, gated_for(layer.shared_down), clock);
+  team_.barrier();
+  const uint64_t products =
+      (uint64_t{used} * experts.feed_forward + experts.shared_feed_forward) * hidden;
+  clock.lap(Op::kGateUp, gate_up_bytes, 2 * products);
+  const auto panels = device::split(ops::panel_count(hidden), thread, team_.size());
+  const size_t first = std::min(hidden, panels.begin * ops::kPanelRows),
+               count = std::min(hidden, panels.end * ops::kPanelRows) - first;
+  const auto down = [&](const Linear& linear, const Gated& from, float* y) {
+    ops::matmul(linear.parts[0].matrix, from.input(1), panels.begin, panels.end, y, hidden,
+                scratch(thread));
+  };
+  float* delta = work_.delta + first;
+  if (shared) {
+    down(layer.shared_down, gated_for(layer.shared_down), work_.delta);
+    ops::scale_cpu(1 / (1 + ops::exp_f32(-work_.router[experts.count])), count, delta);
+  } else {
+    std::fill_n(delta, count, 0.0f);
+  }
+  for (size_t i = 0; i < used; ++i) {
+    const Linear& linear = layer.down[own.chosen[i]];
+    float* y = work_.expert_rows + i * hidden;
+    down(linear, expert_gated_for(linear, i), y);
+    ops::add_scaled_cpu(y + first, own.share[i], count, delta);
+  }
+  team_.barrier();
+  clock.lap(Op::kDown, down_bytes, products);
 }
 
 }  // namespace altlas::model

@@ -21,9 +21,9 @@ ops::PackedMatrix slice(const ops::PackedMatrix& matrix, size_t first, size_t ro
 
 }  // namespace
 
-void Decoder::multiply_gated(uint32_t thread, const LayerWeights& layer, const ops::Activations& x,
-                             OpClock& clock) {
-  const size_t wide = config_.feed_forward, hidden = config_.hidden;
+void Decoder::multiply_gated(uint32_t thread, const Linear& gate_up, const ops::Activations& x,
+                             const Gated& to, OpClock& clock) {
+  const size_t wide = to.wide, hidden = config_.hidden;
   const auto own =
       device::split((ops::panel_count(wide) + kUnitPanels - 1) / kUnitPanels, thread, team_.size());
   const size_t pieces = (x.tokens + kTokensAtOnce - 1) / kTokensAtOnce;
@@ -43,30 +43,29 @@ void Decoder::multiply_gated(uint32_t thread, const LayerWeights& layer, const o
       outs[0] = work_.gate_chunk + size_t{thread} * kGateFloats;
       outs[1] = outs[0] + count * width;
       for (size_t i = 0; i < 2; ++i)
-        ops::matmul(slice(layer.gate_up.parts[i].matrix, panel, width), in, 0,
-                    ops::panel_count(width), outs[i], width, scratch(thread));
+        ops::matmul(slice(gate_up.parts[i].matrix, panel, width), in, 0, ops::panel_count(width),
+                    outs[i], width, scratch(thread));
       clock.lap(Op::kGateUp);
-      gate_chunk(outs[0], outs[1], rows, {first, first + width}, layer.down);
+      gate_chunk(outs[0], outs[1], rows, {first, first + width}, to);
       clock.lap(Op::kGate);
     }
   }
 }
 
 void Decoder::gate_chunk(const float* gate, const float* up, const device::Range& rows,
-                         const device::Range& columns, const Linear& next) const {
-  const size_t wide = config_.feed_forward, width = columns.end - columns.begin,
-               count = rows.end - rows.begin;
-  if (next.takes_quantized)
+                         const device::Range& columns, const Gated& to) const {
+  const size_t wide = to.wide, width = columns.end - columns.begin, count = rows.end - rows.begin;
+  if (to.takes_quantized)
     return ops::gate_quantize_cpu(
         config_.architecture.gate == GateKind::kSilu ? ops::GateAct::kSilu : ops::GateAct::kGelu,
         gate, up, width, count,
-        {.out = work_.gated + ops::quantized_bytes(rows.begin, wide),
+        {.out = to.quantized + ops::quantized_bytes(rows.begin, wide),
          .cols = wide,
          .column = columns.begin,
          .width = width});
   for (size_t row = 0; row < count; ++row)
     gate_row(gate + row * width, up + row * width, width,
-             work_.wide + (rows.begin + row) * 2 * wide + columns.begin);
+             to.values + (rows.begin + row) * 2 * wide + columns.begin);
 }
 
 }  // namespace altlas::model

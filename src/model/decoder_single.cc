@@ -15,11 +15,13 @@ Decoder::Single Decoder::single_at(Arena& arena, const ModelConfig& config) {
   own.normed = arena.take_array<float>(config.hidden);
   for (float*& angles : own.angles) angles = arena.take_array<float>(config.head_dim);
   own.quantized = arena.take(ops::quantized_bytes(1, widest));
+  own.chosen = arena.take_array<uint32_t>(config.experts.used);
+  own.share = arena.take_array<float>(config.experts.used);
   return own;
 }
 
 void Decoder::run_single(uint32_t thread, const BatchEntry& entry) {
-  const size_t hidden = config_.hidden, wide = config_.feed_forward, q = config_.q_width();
+  const size_t hidden = config_.hidden, q = config_.q_width();
   Single own = singles_[thread];
   if (thread == 0) own.x = work_.x;  // The head reads it there.
   OpClock clock(thread == 0 ? times_ : nullptr);
@@ -36,7 +38,7 @@ void Decoder::run_single(uint32_t thread, const BatchEntry& entry) {
   for (uint32_t l = 0; l < config_.layer_count; ++l) {
     const LayerWeights& layer = weights_.layers[l];
     if (before != nullptr) add_branch(before->post_feed_forward_norm, own);
-    norm_single(layer.attention_norm, layer.qkv, own);
+    norm_single(layer.attention_norm, layer.qkv.takes_quantized, own);
     clock.lap(Op::kNorm);
     multiply(thread, layer.qkv, input(own.normed, hidden), work_.qkv, layer.qkv.rows);
     team_.barrier();
@@ -49,16 +51,19 @@ void Decoder::run_single(uint32_t thread, const BatchEntry& entry) {
     team_.barrier();
     lap(Op::kOutput, layer.output);
     add_branch(layer.post_attention_norm, own);
-    norm_single(layer.feed_forward_norm, layer.gate_up, own);
+    norm_single(layer.feed_forward_norm, feed_forward_forms(layer).quantized, own);
     clock.lap(Op::kNorm);
-    multiply_gated(thread, layer, input(own.normed, hidden), clock);
-    team_.barrier();
-    lap(Op::kGateUp, layer.gate_up);
-    multiply(thread, layer.down,
-             {.tokens = 1, .quantized = work_.gated, .values = work_.wide, .stride = 2 * wide},
-             work_.delta, hidden);
-    team_.barrier();
-    lap(Op::kDown, layer.down);
+    if (layer.experts) {
+      run_experts_single(thread, own, *layer.experts, input(own.normed, hidden), clock);
+    } else {
+      multiply_gated(thread, layer.gate_up, input(own.normed, hidden), gated_for(layer.down),
+                     clock);
+      team_.barrier();
+      lap(Op::kGateUp, layer.gate_up);
+      multiply(thread, layer.down, gated_for(layer.down).input(1), work_.delta, hidden);
+      team_.barrier();
+      lap(Op::kDown, layer.down);
+    }
     before = &layer;
   }
   if (thread == 0) add_branch(before->post_feed_forward_norm, own);
@@ -75,10 +80,10 @@ void Decoder::add_branch(const float* post_norm, const Single& own) const {
   ops::add_cpu(delta, hidden, own.x);
 }
 
-void Decoder::norm_single(const float* norm, const Linear& next, const Single& own) const {
+void Decoder::norm_single(const float* norm, bool quantize, const Single& own) const {
   const size_t hidden = config_.hidden;
   ops::rms_norm_cpu({own.x, hidden}, {norm, hidden}, config_.norm_eps, {own.normed, hidden});
-  if (next.takes_quantized) ops::quantize_rows(own.normed, hidden, hidden, 0, 1, own.quantized);
+  if (quantize) ops::quantize_rows(own.normed, hidden, hidden, 0, 1, own.quantized);
 }
 
 // Every team.size()th KV head, from its bias to its attention.
