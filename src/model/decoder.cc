@@ -13,6 +13,8 @@
 namespace altlas::model {
 namespace {
 
+constexpr size_t kReadingTokens = 40;  // Products of more are bound by arithmetic, not by memory.
+
 uint64_t scratch_of(const Linear& linear) {
   uint64_t bytes = 0;
   for (const Linear::Part& part : linear.parts)
@@ -263,22 +265,31 @@ void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float*
   }
 }
 
-// This thread's share of the panels of all parts, by bytes.
+// This thread's share of the panels of all parts: by bytes where reading them takes the time; of
+// more tokens by rows, in the pairs of panels that a product takes at once.
 void Decoder::multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
                        size_t y_stride) {
-  const uint64_t first = linear.bytes * thread / team_.size(),
-                 last = linear.bytes * (thread + 1) / team_.size();
-  uint64_t offset = 0;
+  const bool reading = x.tokens <= kReadingTokens;
+  const auto panel_cost = [&](const Linear::Part& part) -> uint64_t {
+    return reading ? ops::packed_panel_bytes(part.matrix.type, part.matrix.cols) : 1;
+  };
+  uint64_t total = 0, offset = 0;
+  for (const Linear::Part& part : linear.parts)
+    total += ops::panel_count(part.matrix.rows) * panel_cost(part);
+  const auto share = [&](uint64_t of) {
+    const uint64_t cost = total * of / team_.size();
+    return reading || of == team_.size() ? cost : cost / 2 * 2;
+  };
+  const uint64_t first = share(thread), last = share(thread + 1);
   for (const Linear::Part& part : linear.parts) {
-    const uint64_t panels = ops::panel_count(part.matrix.rows);
-    const uint64_t panel_bytes = ops::packed_panel_bytes(part.matrix.type, part.matrix.cols);
-    const auto panel_at = [&](uint64_t byte) {
-      return byte <= offset ? 0 : std::min(panels, (byte - offset + panel_bytes - 1) / panel_bytes);
+    const uint64_t panels = ops::panel_count(part.matrix.rows), cost = panel_cost(part);
+    const auto panel_at = [&](uint64_t position) {
+      return position <= offset ? 0 : std::min(panels, (position - offset + cost - 1) / cost);
     };
     const uint64_t begin = panel_at(first), end = panel_at(last);
     if (begin < end)
       ops::matmul(part.matrix, x, begin, end, y + part.first_column, y_stride, scratch(thread));
-    offset += panels * panel_bytes;
+    offset += panels * cost;
   }
 }
 
