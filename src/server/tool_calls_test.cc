@@ -85,6 +85,9 @@ TEST(ToolCalls, Hermes) {
   expect(o, "a <tool_call>{\"name\":</tool_call>", "text a <tool_call>{\"name\":</tool_call>");
   expect(o, "1 < 2 <tool 3", "text 1 < 2 <tool 3");
   expect(o, R"({"name": "f", "arguments": {"a": 1}})", R"(call f{"a":1})");
+  expect(o, "```json\n{\"name\": \"f\",\n \"arguments\": {\"a\": 1}}\n```\n", R"(call f{"a":1})");
+  expect(o, "```json\n{\"a\": 1}\n```", "text ```json\n{\"a\": 1}\n```");
+  expect(o, "``` json", "text ``` json");
   expect(o, R"({"name": "g"} is JSON)", R"(text {"name": "g"} is JSON)");
   expect({.format = ToolFormat::kHermes}, "<tool_call>{\"name\":\"f\"}</tool_call>",
          "text <tool_call>{\"name\":\"f\"}</tool_call>");

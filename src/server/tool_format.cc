@@ -21,8 +21,9 @@ ToolTags tags_of(ToolFormat format) {
 }
 
 std::optional<bool> may_be_whole_call(ToolFormat format, std::string_view text) {
-  constexpr std::string_view kDeepSeekKind = "function";
-  if (text.starts_with("{")) return true;
+  constexpr std::string_view kDeepSeekKind = "function", kFence = "```json";
+  if (text.starts_with("{") || text.starts_with(kFence)) return true;
+  if (kFence.starts_with(text)) return std::nullopt;
   if (format == ToolFormat::kHermes) return false;
   if (format != ToolFormat::kDeepSeek) return text.starts_with("[");
   if (text.starts_with(kDeepSeekKind)) return true;
