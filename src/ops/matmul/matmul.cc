@@ -1,6 +1,9 @@
 #include "ops/matmul/matmul.h"
 
+#include <algorithm>
+
 #include "base/check.h"
+#include "ops/matmul/bf16.h"
 #include "ops/matmul/kernels.h"
 #include "ops/simd.h"
 
@@ -47,7 +50,15 @@ void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begi
   }
 }
 
-size_t matmul_scratch_bytes(DType, size_t) { return kScratchBytes; }
+size_t matmul_scratch_bytes(DType type, size_t cols) {
+#if defined(__x86_64__)
+  if (type == DType::kBF16 && simd_supported(SimdTarget::kAvx512Bf16))
+    return std::max(kScratchBytes, bf16_scratch_bytes(cols));
+#endif
+  static_cast<void>(type);
+  static_cast<void>(cols);
+  return kScratchBytes;
+}
 
 void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end,
             float* y, size_t y_stride, std::byte* scratch) {

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/matmul/bf16.h"
 #include "ops/matmul/kernels.h"
 
 #if defined(__clang__)
@@ -26,16 +27,19 @@
 namespace altlas::ops {
 namespace {
 
-constexpr size_t kChunk = 224;  // Columns: two panels of it and a tile's tokens stay in L1.
-constexpr size_t kChunkTokens = 96;
+constexpr size_t kChunk = 224;       // Columns: two panels of it and a tile's tokens stay in L1.
+constexpr size_t kBlockTokens = 96;  // Tokens that share an unpacked chunk.
 constexpr size_t kTile = kSmallTiles ? 2 : 6;     // Tokens of two panels.
 constexpr size_t kRawTile = kSmallTiles ? 2 : 8;  // Tokens of one panel, from the packed bits.
+constexpr size_t kRawTokens = 32;                 // Up to here raw tiles are faster.
 constexpr size_t kRowBytes = 2 * kPanelRows;      // Of one column of a panel.
 constexpr size_t kChunkBytes = kChunk * kRowBytes;
-constexpr size_t kAhead = 7168;                            // Bytes of linear prefetch.
-constexpr size_t kValueBytes = kChunkTokens * kChunk * 2;  // Of the scratch: activations first.
-static_assert(kChunk % 2 == 0 && kValueBytes + 2 * kChunkBytes <= kScratchBytes);
+constexpr size_t kAhead = 7168;  // Bytes of linear prefetch.
+constexpr size_t kSumBytes = kBlockTokens * 2 * kPanelRows * sizeof(float);
+static_assert(kChunk % 2 == 0 && kRawTokens <= kBlockTokens);
 
+// The scratch: sums that wait for the next chunk [kBlockTokens][2][16], two unpacked chunks, then a
+// block of tokens as bfloat16 [kBlockTokens][value_stride].
 struct Job {
   PackedMatrix weights;
   Activations x;
@@ -44,7 +48,15 @@ struct Job {
   float* y;
   size_t y_stride;
   std::byte* scratch;
+  float* sums() const { return reinterpret_cast<float*>(scratch); }
+  std::byte* pairs() const { return scratch + kSumBytes; }
+  uint16_t* values() const {
+    return reinterpret_cast<uint16_t*>(scratch + kSumBytes + 2 * kChunkBytes);
+  }
 };
+
+// An odd number of cache lines: tokens do not fall into the same sets.
+size_t value_stride(size_t cols) { return ((cols + 31) / 32 | 1) * 32; }
 
 size_t rows_of(const Job& job, size_t panel) {
   const size_t left = job.weights.rows - panel * kPanelRows;
@@ -53,24 +65,23 @@ size_t rows_of(const Job& job, size_t panel) {
 // `parts` nearly equal pieces of `total`: where piece `i` begins.
 size_t piece(size_t total, size_t parts, size_t i) { return total * i / parts; }
 
-// Columns [begin, end) of tokens [token, token + count) as bfloat16, `stride` values apart; an odd
-// last column gets a zero beside it.
-void narrow(const Job& job, size_t token, size_t count, size_t begin, size_t end, uint16_t* out,
-            size_t stride) {
-  for (size_t t = 0; t < count; ++t, out += stride) {
-    const float* x = job.x.values + (token + t) * job.x.stride;
-    size_t k = begin;
-    for (; k + 32 <= end; k += 32) {
+// Tokens [begin, end) as bfloat16; an odd last column gets a zero beside it.
+void narrow(const Job& job, size_t begin, size_t end) {
+  const size_t cols = job.weights.cols;
+  uint16_t* out = job.values();
+  for (size_t t = begin; t < end; ++t, out += value_stride(cols)) {
+    const float* x = job.x.values + t * job.x.stride;
+    size_t k = 0;
+    for (; k + 32 <= cols; k += 32) {
       const __m512bh both =
           _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + k + 16), _mm512_loadu_ps(x + k));
-      _mm512_storeu_si512(out + (k - begin), reinterpret_cast<__m512i>(both));
+      _mm512_storeu_si512(out + k, reinterpret_cast<__m512i>(both));
     }
-    for (; k < end; k += 16) {
-      const size_t left = end - k < 16 ? end - k : 16, even = (left + 1) / 2 * 2;
-      const auto mask = static_cast<__mmask16>((1u << left) - 1);
-      const __m256bh values = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x + k));
-      _mm256_mask_storeu_epi16(out + (k - begin), static_cast<__mmask16>((1u << even) - 1),
-                               reinterpret_cast<__m256i>(values));
+    for (; k < cols; k += 16) {
+      const size_t left = cols - k < 16 ? cols - k : 16;
+      const __m256bh values = _mm512_cvtneps_pbh(
+          _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << left) - 1), x + k));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + k), reinterpret_cast<__m256i>(values));
     }
   }
 }
@@ -101,16 +112,13 @@ __m512 dot(__m512 sum, __m512i weights, const uint16_t* pair) {
 void store_rows(float* at, __m512 v, size_t rows) {
   _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << rows) - 1), v);
 }
-__m512 load_rows(const float* at, size_t rows) {
-  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << rows) - 1), at);
-}
 
-// One panel times NC tokens whose values lie whole in the scratch.
+// One panel times NC tokens.
 template <size_t NC>
-void raw_tile(const Job& job, size_t panel) {
+void raw_tile(const Job& job, size_t panel, size_t token, bool prefetch) {
   const Pairs pairs;
-  const size_t cols = job.weights.cols, stride = (cols + 1) / 2 * 2;
-  const auto* values = reinterpret_cast<const uint16_t*>(job.scratch);
+  const size_t cols = job.weights.cols, stride = value_stride(cols);
+  const uint16_t* values = job.values() + token * stride;
   const std::byte* w = job.weights.data + panel * job.panel_bytes;
   __m512 y[NC];
   ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) y[c] = _mm512_setzero_ps();
@@ -120,8 +128,10 @@ void raw_tile(const Job& job, size_t panel) {
     ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) even[c] = odd[c] = _mm512_setzero_ps();
     size_t k = begin;
     for (; k + 2 < end; k += 4, w += 4 * kRowBytes) {
-      __builtin_prefetch(w + kAhead, 0, 3);
-      __builtin_prefetch(w + kAhead + 64, 0, 3);
+      if (prefetch) {
+        __builtin_prefetch(w + kAhead, 0, 3);
+        __builtin_prefetch(w + kAhead + 64, 0, 3);
+      }
       const __m512i first = pairs.load(w), second = pairs.load(w + 2 * kRowBytes);
       ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
         even[c] = dot(even[c], first, values + c * stride + k);
@@ -137,36 +147,47 @@ void raw_tile(const Job& job, size_t panel) {
     ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) y[c] =
         _mm512_add_ps(y[c], _mm512_add_ps(even[c], odd[c]));
   }
-  for (size_t c = 0; c < NC; ++c)
-    store_rows(job.y + c * job.y_stride + panel * kPanelRows, y[c], rows_of(job, panel));
+  for (size_t c = 0; c < NC; ++c) {
+    store_rows(job.y + (token + c) * job.y_stride + panel * kPanelRows, y[c], rows_of(job, panel));
+  }
 }
 
 template <size_t NC>
-void raw_panels(const Job& job) {
-  if (job.x.tokens != NC) {
-    if constexpr (NC > 1) raw_panels<NC - 1>(job);
-    return;
-  }
-  for (size_t panel = job.panel_begin; panel < job.panel_end; ++panel) raw_tile<NC>(job, panel);
+void raw_tile_of(size_t count, const Job& job, size_t panel, size_t token, bool prefetch) {
+  if (count == NC) return raw_tile<NC>(job, panel, token, prefetch);
+  if constexpr (NC > 1) raw_tile_of<NC - 1>(count, job, panel, token, prefetch);
 }
 
-// Where one chunk of NP panels and a block of tokens stand.
+void raw_product(const Job& job) {
+  const size_t tokens = job.x.tokens, tiles = (tokens + kRawTile - 1) / kRawTile;
+  narrow(job, 0, tokens);
+  for (size_t panel = job.panel_begin; panel < job.panel_end; ++panel) {
+    for (size_t i = 0; i < tiles; ++i) {
+      const size_t begin = piece(tokens, tiles, i), end = piece(tokens, tiles, i + 1);
+      raw_tile_of<kRawTile>(end - begin, job, panel, begin, i == 0);
+    }
+  }
+}
+
+// A chunk of NP unpacked panels and the block of tokens that uses it.
 struct Chunk {
   size_t panel;
   size_t begin, end;  // Columns.
-  const uint16_t* values;
-  const std::byte* pairs;
+  bool last;          // Of the panels: sums go to y.
+  size_t token_begin, tokens;
 };
 
-// NP unpacked panels times NC tokens, added to y.
+// NP unpacked panels times NC tokens from `token` of the block on.
 template <size_t NP, size_t NC>
-void chunk_tile(const Job& job, const Chunk& chunk, size_t token, const uint16_t* values) {
+void chunk_tile(const Job& job, const Chunk& chunk, size_t token) {
+  const size_t stride = value_stride(job.weights.cols);
+  const uint16_t* values = job.values() + token * stride + chunk.begin;
   __m512 even[NP][NC], odd[NP][NC];
   ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
     ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) even[p][c] = odd[p][c] = _mm512_setzero_ps();
   }
   const size_t count = (chunk.end - chunk.begin + 1) / 2;
-  const std::byte* w = chunk.pairs;
+  const std::byte* w = job.pairs();
   size_t i = 0;
   for (; i + 1 < count; i += 2, w += 128) {
     __m512i first[NP], second[NP];
@@ -176,78 +197,83 @@ void chunk_tile(const Job& job, const Chunk& chunk, size_t token, const uint16_t
     }
     ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
       ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) even[p][c] =
-          dot(even[p][c], first[p], values + c * kChunk + 2 * i);
+          dot(even[p][c], first[p], values + c * stride + 2 * i);
     }
     ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
       ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) odd[p][c] =
-          dot(odd[p][c], second[p], values + c * kChunk + 2 * i + 2);
+          dot(odd[p][c], second[p], values + c * stride + 2 * i + 2);
     }
   }
   if (i < count) {
     ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
       const __m512i first = _mm512_load_si512(w + p * kChunkBytes);
       ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) even[p][c] =
-          dot(even[p][c], first, values + c * kChunk + 2 * i);
+          dot(even[p][c], first, values + c * stride + 2 * i);
     }
   }
   ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
-    const size_t rows = rows_of(job, chunk.panel + p);
+    const size_t panel = chunk.panel + p, rows = rows_of(job, panel);
     ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
-      float* y = job.y + (token + c) * job.y_stride + (chunk.panel + p) * kPanelRows;
-      const __m512 before = chunk.begin == 0 ? _mm512_setzero_ps() : load_rows(y, rows);
-      store_rows(y, _mm512_add_ps(before, _mm512_add_ps(even[p][c], odd[p][c])), rows);
+      float* kept = job.sums() + ((token + c) * 2 + p) * kPanelRows;
+      const __m512 before = chunk.begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(kept);
+      const __m512 sum = _mm512_add_ps(before, _mm512_add_ps(even[p][c], odd[p][c]));
+      if (chunk.last)
+        store_rows(job.y + (chunk.token_begin + token + c) * job.y_stride + panel * kPanelRows, sum,
+                   rows);
+      else
+        _mm512_store_ps(kept, sum);
     }
   }
 }
 
 template <size_t NP, size_t NC>
-void chunk_tile_of(size_t count, const Job& job, const Chunk& chunk, size_t token,
-                   const uint16_t* values) {
-  if (count == NC) return chunk_tile<NP, NC>(job, chunk, token, values);
-  if constexpr (NC > 1) chunk_tile_of<NP, NC - 1>(count, job, chunk, token, values);
+void chunk_tile_of(size_t count, const Job& job, const Chunk& chunk, size_t token) {
+  if (count == NC) return chunk_tile<NP, NC>(job, chunk, token);
+  if constexpr (NC > 1) chunk_tile_of<NP, NC - 1>(count, job, chunk, token);
 }
 
-// NP panels: unpacked into L1, then times tokens [begin, end). The next panels come into L2
-// meanwhile, a piece per tile.
+// NP panels of a chunk: unpacked into L1, then times the tokens. What follows in memory, or the
+// next panels, comes into L2 meanwhile, a piece per tile.
 template <size_t NP>
-void chunk_panels(const Job& job, const Chunk& chunk, size_t begin, size_t end) {
+void chunk_product(const Job& job, const Chunk& chunk) {
   const Pairs pairs;
   const std::byte* weights =
       job.weights.data + chunk.panel * job.panel_bytes + chunk.begin * kRowBytes;
-  auto* out = job.scratch + kValueBytes;
   const size_t count = (chunk.end - chunk.begin + 1) / 2;
   for (size_t p = 0; p < NP; ++p) {
     for (size_t i = 0; i < count; ++i) {
-      _mm512_store_si512(out + p * kChunkBytes + 64 * i,
+      _mm512_store_si512(job.pairs() + p * kChunkBytes + 64 * i,
                          pairs.load(weights + p * job.panel_bytes + 64 * i));
     }
   }
-  const size_t tiles = (end - begin + kTile - 1) / kTile;
+  const std::byte* next =
+      chunk.last ? job.weights.data + (chunk.panel + NP) * job.panel_bytes : weights + 64 * count;
+  const size_t tiles = (chunk.tokens + kTile - 1) / kTile;
   for (size_t i = 0; i < tiles; ++i) {
     for (size_t p = 0; p < NP; ++p) {
-      const std::byte* next = weights + (NP + p) * job.panel_bytes;
-      for (size_t l = piece(count, tiles, i); l < piece(count, tiles, i + 1); ++l)
-        __builtin_prefetch(next + 64 * l, 0, 2);
+      for (size_t l = piece(kChunk / 2, tiles, i); l < piece(kChunk / 2, tiles, i + 1); ++l)
+        __builtin_prefetch(next + p * job.panel_bytes + 64 * l, 0, 2);
     }
-    const size_t from = begin + piece(end - begin, tiles, i),
-                 to = begin + piece(end - begin, tiles, i + 1);
-    chunk_tile_of<NP, kTile>(to - from, job, chunk, from, chunk.values + (from - begin) * kChunk);
+    const size_t from = piece(chunk.tokens, tiles, i), to = piece(chunk.tokens, tiles, i + 1);
+    chunk_tile_of<NP, kTile>(to - from, job, chunk, from);
   }
 }
 
 void chunked_product(const Job& job) {
-  auto* values = reinterpret_cast<uint16_t*>(job.scratch);
   const size_t tokens = job.x.tokens, cols = job.weights.cols;
-  const size_t columns = (tokens + kChunkTokens - 1) / kChunkTokens;
-  for (size_t column = 0; column < columns; ++column) {
-    const size_t begin = piece(tokens, columns, column), end = piece(tokens, columns, column + 1);
-    for (size_t k = 0; k < cols; k += kChunk) {
-      const size_t stop = k + kChunk < cols ? k + kChunk : cols;
-      narrow(job, begin, end - begin, k, stop, values, kChunk);
-      Chunk chunk{job.panel_begin, k, stop, values, job.scratch + kValueBytes};
-      for (; chunk.panel + 2 <= job.panel_end; chunk.panel += 2)
-        chunk_panels<2>(job, chunk, begin, end);
-      if (chunk.panel < job.panel_end) chunk_panels<1>(job, chunk, begin, end);
+  const size_t blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
+  for (size_t block = 0; block < blocks; ++block) {
+    const size_t begin = piece(tokens, blocks, block), end = piece(tokens, blocks, block + 1);
+    narrow(job, begin, end);
+    for (size_t panel = job.panel_begin; panel < job.panel_end; panel += 2) {
+      for (size_t k = 0; k < cols; k += kChunk) {
+        const bool last = k + kChunk >= cols;
+        const Chunk chunk{panel, k, last ? cols : k + kChunk, last, begin, end - begin};
+        if (panel + 2 <= job.panel_end)
+          chunk_product<2>(job, chunk);
+        else
+          chunk_product<1>(job, chunk);
+      }
     }
   }
 }
@@ -260,13 +286,15 @@ void matmul_bf16(const PackedMatrix& weights, const Activations& x, size_t panel
   const Job job{weights,     x,         packed_panel_bytes(weights.type, weights.cols),
                 panel_begin, panel_end, y,
                 y_stride,    scratch};
-  const size_t stride = (weights.cols + size_t{1}) / 2 * 2;
-  if (x.tokens > kRawTile || x.tokens * stride * 2 > kScratchBytes) return chunked_product(job);
-  narrow(job, 0, x.tokens, 0, weights.cols, reinterpret_cast<uint16_t*>(scratch), stride);
-  raw_panels<kRawTile>(job);
+  if (x.tokens <= kRawTokens) return raw_product(job);
+  chunked_product(job);
 }
 
 }  // namespace
+
+size_t bf16_scratch_bytes(size_t cols) {
+  return kSumBytes + 2 * kChunkBytes + kBlockTokens * value_stride(cols) * sizeof(uint16_t);
+}
 
 MatmulKernels matmul_kernels_bf16() { return {matmul_kernels_avx512().quantize_row, matmul_bf16}; }
 
