@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "engine/sim_executor.h"
 
@@ -91,6 +92,7 @@ class Heard {
   std::map<uint64_t, std::string> text;
   std::map<uint64_t, TaskResult> results;
   std::map<uint64_t, uint32_t> cancelled;
+  std::vector<AdapterLoaded> adapters;
   std::optional<LoadFailed> failed;
   std::optional<Result<void>> ended;
   bool drained = false;
@@ -106,6 +108,7 @@ class Heard {
     if (auto* one = std::get_if<SequenceCanceled>(&report))
       cancelled[one->sequence.value] = one->tokens;
     if (auto* one = std::get_if<LoadFailed>(&report)) failed = *one;
+    if (auto* one = std::get_if<AdapterLoaded>(&report)) adapters.push_back(*one);
     if (auto* one = std::get_if<ReplicaStats>(&report)) {
       ++stats;
       last_stats = *one;
@@ -207,6 +210,103 @@ TEST(Replica, FullInboxAnswers) {
   EXPECT_EQ(sent, kInboxMax);
   gate.unlock();
   EXPECT_TRUE(heard.wait([&] { return heard.results.size() == sent; }));
+}
+
+// Reads slowly: until a step has been collected meanwhile; remembers what it holds.
+class AdapterExecutor final : public Executor {
+ public:
+  struct Held {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int steps = 0;
+    std::set<uint32_t> ids;
+    std::vector<uint32_t> dropped;
+  };
+  AdapterExecutor(std::unique_ptr<Executor> inner, Held& held)
+      : inner_(std::move(inner)), held_(held) {}
+  const ReplicaLimits& limits() const override { return inner_->limits(); }
+  void launch(StepPlan plan) override {
+    for (const SlotStart& start : plan.starts) {
+      const std::lock_guard lock(held_.mutex);
+      EXPECT_TRUE(start.request->adapter == 0 || held_.ids.contains(start.request->adapter));
+    }
+    inner_->launch(std::move(plan));
+  }
+  Result<StepResult> collect() override {
+    auto result = inner_->collect();
+    const std::lock_guard lock(held_.mutex);
+    ++held_.steps;
+    held_.changed.notify_all();
+    return result;
+  }
+  int in_flight() const override { return inner_->in_flight(); }
+  int depth() const override { return inner_->depth(); }
+  Result<uint64_t> load_adapter(uint32_t id, const std::string& path) override {
+    std::unique_lock lock(held_.mutex);
+    const int before = held_.steps;
+    EXPECT_TRUE(held_.changed.wait_for(lock, std::chrono::seconds(20), [&] {
+      return held_.steps > before + 2;
+    })) << "steps go on while a file is read";
+    if (path == "bad") return invalid("it is cut short");
+    held_.ids.insert(id);
+    return uint64_t{64};
+  }
+  void drop_adapter(uint32_t id) override {
+    const std::lock_guard lock(held_.mutex);
+    held_.ids.erase(id);
+    held_.dropped.push_back(id);
+    held_.changed.notify_all();
+  }
+
+ private:
+  std::unique_ptr<Executor> inner_;
+  Held& held_;
+};
+
+// Goal: files are read beside steps; what nobody names any more is dropped, not before.
+TEST(Replica, AdaptersComeAndGoBesideSteps) {
+  for (const uint32_t depth : {1u, 3u}) {
+    AdapterExecutor::Held held;
+    const Loader inner = sim_loader(SimTime::kVirtual);
+    const Loader loader =
+        [&](const LoadReplica& load,
+            const LoadProgressSink& progress) -> Result<std::unique_ptr<LoadedReplica>> {
+      ALTLAS_TRY(auto loaded, inner(load, progress));
+      loaded->executor = std::make_unique<AdapterExecutor>(std::move(loaded->executor), held);
+      return loaded;
+    };
+    LoadReplica load;
+    load.executor_depth = depth;
+    Heard heard(loader, load);
+    ASSERT_TRUE(heard.wait([&] { return heard.loaded; }));
+    ASSERT_TRUE(heard.replica().send(LoadAdapter{{"good", "good"}}));
+    ASSERT_TRUE(heard.replica().send(LoadAdapter{{"bad", "bad"}}));
+    bool both = false;
+    for (uint64_t id = 10; !both; ++id) {  // Work enough for both.
+      ASSERT_TRUE(heard.replica().send(submit(id, 50)));
+      ASSERT_TRUE(heard.wait([&] {
+        both = heard.adapters.size() == 2;
+        return heard.results.contains(id);
+      }));
+    }
+    EXPECT_EQ(heard.adapters[0].message, "");
+    EXPECT_EQ(heard.adapters[1].message, "it is cut short");
+    SubmitSequence named;
+    named.sequence = SequenceId{2};
+    named.prompt = {1, 2, 3};
+    named.tokens_max = 50;
+    named.adapter = "good";
+    ASSERT_TRUE(heard.replica().send(std::move(named)));
+    ASSERT_TRUE(heard.replica().send(UnloadAdapter{"good"}));
+    ASSERT_TRUE(heard.wait([&] { return heard.results.contains(2); }));
+    EXPECT_EQ(heard.results[2].tokens, 50u);
+    std::unique_lock lock(held.mutex);
+    ASSERT_TRUE(held.changed.wait_for(lock, std::chrono::seconds(20),
+                                      [&] { return held.dropped.size() == 2; }));
+    EXPECT_EQ(held.dropped, (std::vector<uint32_t>{2, 1}));
+    lock.unlock();
+    heard.replica().stop();
+  }
 }
 
 }  // namespace
