@@ -73,13 +73,19 @@ def gpu(server, number):
     return {"gpu_options": {"specific_gpu_id": number}}
 
 
+def memory(server):
+    return [device["memory_used"] for device in server.get("/api/v1/gpus", headers=ADMIN).json()["gpus"]]
+
+
 def test_load_choose_unload(server, client, folder):
     base = models(client)[0]
     plain = complete(client, base)
+    used = memory(server)
     done = load(server, "poet", "poet")
     assert done.status_code == 200 and "'poet' added" in done.text, done.text
     assert models(client) == [base, "poet"] and client.models.retrieve("poet").parent == base
-    assert server.get("/api/v1/deployments", headers=ADMIN).json()["deployments"]
+    assert all(after > before for after, before in zip(memory(server), used))
+    assert server.get("/api/v1/deployments", headers=ADMIN).json()["deployments"]["default"]["adapters"] == ["poet"]
     texts = {client.completions.create(model="poet", prompt=PROMPT, max_tokens=24, temperature=0, extra_body={"ignore_eos": True, **gpu(server, n)})
              .choices[0].text for n in (0, 1)}
     assert len(texts) == 1 and plain not in texts, "both replicas have it"
@@ -88,7 +94,7 @@ def test_load_choose_unload(server, client, folder):
     assert again.status_code == 400 and "loaded already" in again.json()["error"]["message"]
     assert load(server, base, "lawyer").status_code == 400
     assert unload(server, "poet").status_code == 200
-    assert models(client) == [base]
+    assert models(client) == [base] and memory(server) == used
     with pytest.raises(openai.NotFoundError):
         complete(client, "poet")
     missing = unload(server, "poet")
