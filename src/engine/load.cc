@@ -91,7 +91,7 @@ Result<void> check_adapters(const LoadReplica& load) {
 // The draft model spells its tokens as the model does.
 Result<void> check_draft(const LoadReplica& load, const text::Tokenizer& tokenizer) {
   if (load.speculative_tokens == 0 || load.draft_model_path.empty()) return {};
-  ALTLAS_TRY(const auto draft, open_tokenizer(load.draft_model_path));
+  ALTLAS_TRY(const auto draft, open_detokenizer(load.draft_model_path));
   const auto differ = [&](const std::string& how) {
     return invalid(fmt::format("draft model '{}': {}; it must have the model's own vocabulary",
                                load.draft_model_path.substr(0, 300), how),
@@ -205,7 +205,7 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
   }
   ALTLAS_TRY(const auto devices, devices_of(load));
   if (progress) progress(LoadProgress{"tokenizer", 0});
-  ALTLAS_TRY(loaded->tokenizer, open_tokenizer(load.model_path));
+  ALTLAS_TRY(loaded->tokenizer, open_detokenizer(load.model_path));
   ALTLAS_TRY_VOID(check_draft(load, *loaded->tokenizer));
   switch (devices.front().kind) {
     case device::DeviceKind::kCpu: {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "engine/sim_shape.h"
+#include "engine/tokenizer.h"
 #include "weights/gguf_writer.h"
 
 namespace altlas::engine {
@@ -191,6 +192,8 @@ TEST(Load, RealModelIsBatchIndependent) {
   load.sequences_max = 4;
   auto replica = load_replica(load, {});
   ASSERT_TRUE(replica.ok()) << replica.error().message();
+  const auto text = open_model_text(path);  // The replica's own only decodes.
+  ASSERT_TRUE(text.ok()) << text.error().message();
   std::vector<SubmitSequence> work;
   const std::vector<std::string> prompts = {"def fibonacci(n):\n", "The capital of France is",
                                             "def fibonacci(n):\n    # Returns the n-th Fibonacci "
@@ -198,7 +201,7 @@ TEST(Load, RealModelIsBatchIndependent) {
   for (size_t i = 0; i < prompts.size(); ++i) {
     SubmitSequence s;
     s.sequence = SequenceId{i + 1};
-    s.prompt = (*replica)->tokenizer->encode(prompts[i], {}).value();
+    s.prompt = text->tokenizer->encode(prompts[i], {}).value();
     s.tokens_max = 24;
     s.sampling.temperature = i == 0 ? 0 : 0.8f;
     s.sampling.seed = i;

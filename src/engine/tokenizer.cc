@@ -65,7 +65,7 @@ Result<ModelText> open_model_text(const std::string& path) {
   return open_text(path, text::TokenizerUse::kAll);
 }
 
-Result<std::unique_ptr<const text::Tokenizer>> open_tokenizer(const std::string& path) {
+Result<std::unique_ptr<const text::Tokenizer>> open_detokenizer(const std::string& path) {
   ALTLAS_TRY(ModelText made, open_text(path, text::TokenizerUse::kDecode));
   return std::move(made.tokenizer);
 }

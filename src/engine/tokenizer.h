@@ -20,6 +20,6 @@ struct ModelText {
 Result<ModelText> open_model_text(const std::string& path);
 
 // Its tokenizer alone, for decoding only.
-Result<std::unique_ptr<const text::Tokenizer>> open_tokenizer(const std::string& path);
+Result<std::unique_ptr<const text::Tokenizer>> open_detokenizer(const std::string& path);
 
 }  // namespace altlas::engine

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstddef>
+#include <utility>
 
 namespace altlas::text {
 namespace {
@@ -36,8 +37,8 @@ char32_t byte_letter(uint8_t byte) { return byte_spelling().to_point[byte]; }
 void append_bytes_of_letters(std::string_view spelling, std::string& out) {
   const ByteSpelling& known = byte_spelling();
   const size_t begin = out.size();
-  out.resize(begin + spelling.size());
-  char* to = out.data() + begin;
+  std::array<char, 256> bytes;
+  size_t count = 0;
   for (size_t i = 0; i < spelling.size(); ++i) {
     // All letters have one byte or two.
     size_t point = static_cast<uint8_t>(spelling[i]);
@@ -53,9 +54,10 @@ void append_bytes_of_letters(std::string_view spelling, std::string& out) {
       out += spelling;
       return;
     }
-    *to++ = static_cast<char>(known.to_byte[point]);
+    if (count == bytes.size()) out.append(bytes.data(), std::exchange(count, 0));
+    bytes[count++] = static_cast<char>(known.to_byte[point]);
   }
-  out.resize(static_cast<size_t>(to - out.data()));
+  out.append(bytes.data(), count);
 }
 
 }  // namespace altlas::text

@@ -7,8 +7,6 @@
 #include <cmath>
 #include <limits>
 
-#include "base/hash.h"
-
 namespace altlas::text {
 namespace {
 
@@ -19,34 +17,34 @@ constexpr size_t kProbesMax = 4096;
 // hash would be taken for each other: only a file made for it has them, and harms itself.
 class Substrings {
  public:
-  explicit Substrings(size_t count) : slots_(std::bit_ceil(count + count / 2 + 2)) {}
+  explicit Substrings(size_t count)
+      : slots_(std::bit_ceil(count + count / 2 + 2)), shift_(std::countl_zero(slots_.size()) + 1) {}
   void add(uint64_t hash, int32_t id) {
-    hash = mix64(hash) | 1;
-    size_t at = hash & (slots_.size() - 1);
+    size_t at = place(hash);
     for (size_t probe = 0; probe < kProbesMax; ++probe, at = (at + 1) & (slots_.size() - 1)) {
+      if (slots_[at].id < 0) {
+        slots_[at] = {hash, id};
+        return;
+      }
       if (slots_[at].hash == hash) return;  // The first of equal spellings counts.
-      if (slots_[at].hash != 0) continue;
-      slots_[at] = {hash, id};
-      return;
     }
   }
-  void expect(uint64_t hash) const {
-    __builtin_prefetch(&slots_[(mix64(hash) | 1) & (slots_.size() - 1)]);
-  }
+  void expect(uint64_t hash) const { __builtin_prefetch(&slots_[place(hash)]); }
   int32_t find(uint64_t hash) const {
-    hash = mix64(hash) | 1;
-    for (size_t at = hash & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
+    for (size_t at = place(hash); slots_[at].id >= 0; at = (at + 1) & (slots_.size() - 1))
       if (slots_[at].hash == hash) return slots_[at].id;
-      if (slots_[at].hash == 0) return -1;
-    }
+    return -1;
   }
 
  private:
   struct Slot {
     uint64_t hash = 0;
-    int32_t id = -1;
+    int32_t id = -1;  // -1: free.
   };
+  size_t place(uint64_t hash) const { return (hash * 0xff51afd7ed558ccdULL) >> shift_; }
+
   std::vector<Slot> slots_;
+  int shift_;  // Leaves as many bits as there are slots.
 };
 
 struct Ranked {
