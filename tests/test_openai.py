@@ -64,6 +64,26 @@ def test_streamed_echo_has_the_prompts_logprobs_first(client, model, cpu_server,
         assert joined == getattr(whole.logprobs, field), field
 
 
+def test_logprobs_name_the_token_and_count_characters(client, model):
+    """A sampled token is among its place's log-probabilities however unlikely; offsets cut the text where tokens begin."""
+    request = dict(model=model, prompt="Türkçe: ağaç,", max_tokens=12, temperature=2, seed=3, logprobs=1, echo=True)
+    whole = client.completions.create(**request).choices[0]
+    pieces, stream = "", {"tokens": [], "text_offset": [], "top_logprobs": []}
+    for chunk in client.completions.create(stream=True, **request):
+        for choice in chunk.choices:
+            pieces += choice.text
+            for name, values in stream.items():
+                values += getattr(choice.logprobs, name, None) or []
+    assert pieces == whole.text
+    for got in (whole.logprobs.model_dump(), stream):
+        assert len(got["tokens"]) == len(got["text_offset"]) == len(got["top_logprobs"])
+        assert all(token in top for token, top in list(zip(got["tokens"], got["top_logprobs"]))[1:])
+        if "\ufffd" not in "".join(got["tokens"]):
+            assert all(whole.text[at:].startswith(token) for token, at in zip(got["tokens"], got["text_offset"]))
+    client_zero = client.completions.create(model=model, prompt="1, 2,", max_tokens=2, temperature=0, logprobs=0).choices[0]
+    assert all(list(top) == [token] for token, top in zip(client_zero.logprobs.tokens, client_zero.logprobs.top_logprobs))
+
+
 def test_chat_logprobs(client, model):
     answer = client.chat.completions.create(model=model, temperature=0, max_tokens=4, logprobs=True, top_logprobs=2,
                                             messages=[{"role": "user", "content": "1+1="}])

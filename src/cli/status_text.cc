@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "cli/terminal.h"
+#include "server/json_text.h"
 
 namespace altlas::cli {
 namespace {
@@ -23,7 +24,7 @@ std::string show(const json::object& object, std::string_view name) {
   if (value->is_string())
     return value->get_string().empty() ? "-" : std::string(value->get_string().c_str());
   if (value->is_bool()) return value->get_bool() ? "yes" : "no";
-  if (value->is_number()) return json::serialize(*value);
+  if (value->is_number()) return server::json_text(*value);
   return "-";
 }
 
@@ -48,7 +49,7 @@ std::string show_list(const json::object& object, std::string_view name) {
   if (list != nullptr)
     for (const json::value& item : *list)
       out += (out.empty() ? "" : ", ") +
-             (item.is_string() ? std::string(item.get_string().c_str()) : json::serialize(item));
+             (item.is_string() ? std::string(item.get_string().c_str()) : server::json_text(item));
   return out.empty() ? "-" : out;
 }
 

@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 
+#include "server/json_text.h"
 #include "server/openapi.h"
 #include "server/route.h"
 
@@ -53,7 +54,7 @@ std::string joined(const json::array& parts) {
 std::string list_of(const json::array& values) {
   std::string out;
   for (const json::value& value : values)
-    if (!value.is_null()) out += (out.empty() ? "" : ", ") + json::serialize(value);
+    if (!value.is_null()) out += (out.empty() ? "" : ", ") + json_text(value);
   return out;
 }
 
@@ -64,7 +65,7 @@ std::string type_text(const json::object& schema) {
     return joined(any->get_array());
   if (const auto* values = schema.if_contains("enum"))
     return "one of " + list_of(values->get_array());
-  if (const auto* value = schema.if_contains("const")) return json::serialize(*value);
+  if (const auto* value = schema.if_contains("const")) return json_text(*value);
   const json::value* type = schema.if_contains("type");
   if (type == nullptr) return "any value";
   std::string name(type->is_string() ? type->get_string() : "");
@@ -79,7 +80,7 @@ std::string type_text(const json::object& schema) {
 
 // As a reader writes it: 0.7, not 7E-1.
 std::string value_text(const json::value& value) {
-  return value.is_double() ? fmt::format("{}", value.get_double()) : json::serialize(value);
+  return value.is_double() ? fmt::format("{}", value.get_double()) : json_text(value);
 }
 
 std::string limits_text(const json::object& schema) {

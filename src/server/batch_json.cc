@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "server/json_reader.h"
+#include "server/json_text.h"
 
 namespace altlas::server {
 
@@ -115,7 +116,7 @@ std::string batch_to_state(const Batch& batch) {
                    {"metadata", metadata_json(batch)},
                    {"errors", errors_json(batch.errors)}};
   for (const TimeField& field : kTimes) out[field.name] = batch.*field.member;
-  return json::serialize(out);
+  return json_text(out);
 }
 
 Result<Batch> batch_from_state(std::string_view text) {
@@ -148,16 +149,16 @@ std::string answer_line(const Batch& batch, uint32_t line, std::string_view cust
                         std::string_view request_id, std::string_view body) {
   return fmt::format(
       R"({{"id":"{}","custom_id":{},"response":{{"status_code":{},"request_id":{},"body":{}}},"error":null}})",
-      result_id(batch.id, line), json::serialize(json::value(custom_id)), status,
-      json::serialize(json::value(request_id)), body);
+      result_id(batch.id, line), json_text(json::value(custom_id)), status,
+      json_text(json::value(request_id)), body);
 }
 
 std::string error_line(const Batch& batch, uint32_t line, std::string_view custom_id,
                        std::string_view code, std::string_view message) {
   const json::object error{{"code", code}, {"message", message}};
   return fmt::format(R"({{"id":"{}","custom_id":{},"response":null,"error":{}}})",
-                     result_id(batch.id, line), json::serialize(json::value(custom_id)),
-                     json::serialize(error));
+                     result_id(batch.id, line), json_text(json::value(custom_id)),
+                     json_text(error));
 }
 
 }  // namespace altlas::server

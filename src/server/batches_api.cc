@@ -8,6 +8,7 @@
 #include "server/file_desk.h"
 #include "server/handlers.h"
 #include "server/json_reader.h"
+#include "server/json_text.h"
 #include "server/page.h"
 
 namespace altlas::server {
@@ -67,7 +68,7 @@ awaitable<Result<Response>> create_batch(Request request, Rooms& rooms) {
   };
   ALTLAS_CO_TRY(const Batch made, co_await rooms.desk->run<Batch>(std::move(work)));
   rooms.batches->submit(made.id);
-  co_return json_response(json::serialize(batch_to_json(made)));
+  co_return json_response(json_text(batch_to_json(made)));
 }
 
 awaitable<Result<Response>> list_batches(Request request, Rooms& rooms) {
@@ -79,7 +80,7 @@ awaitable<Result<Response>> list_batches(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const Page<Batch> page, page_of(std::move(all), request, 100));
   json::array data;
   for (const Batch& batch : page.items) data.push_back(batch_to_json(batch));
-  co_return json_response(json::serialize(page_json(page, std::move(data))));
+  co_return json_response(json_text(page_json(page, std::move(data))));
 }
 
 Result<Batch> own_batch(const std::string& id, const Identity& identity, const Batches& batches) {
@@ -94,7 +95,7 @@ awaitable<Result<Response>> get_batch(Request request, Rooms& rooms) {
   auto work = [id = std::string(request.parameter("id")), identity = request.identity](
                   Files&, Batches& batches) { return own_batch(id, identity, batches); };
   ALTLAS_CO_TRY(const Batch batch, co_await rooms.desk->run<Batch>(std::move(work)));
-  co_return json_response(json::serialize(batch_to_json(batch)));
+  co_return json_response(json_text(batch_to_json(batch)));
 }
 
 // POST /v1/batches/{id}/cancel: its requests end, what is answered stays.
@@ -113,7 +114,7 @@ awaitable<Result<Response>> cancel_batch(Request request, Rooms& rooms) {
   };
   ALTLAS_CO_TRY(const Batch batch, co_await rooms.desk->run<Batch>(std::move(work)));
   rooms.batches->cancel(batch.id);
-  co_return json_response(json::serialize(batch_to_json(batch)));
+  co_return json_response(json_text(batch_to_json(batch)));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "base/log.h"
+#include "server/json_text.h"
 #include "server/metrics.h"
 #include "server/problem.h"
 #include "text/utf8.h"
@@ -76,7 +77,7 @@ void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices,
   meta["gpu_resources"] = std::move(gpus);
   response.body.pop_back();
   response.body +=
-      (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json::serialize(meta) + "}";
+      (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json_text(meta) + "}";
 }
 
 boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "server/choices.h"
+#include "server/json_text.h"
 #include "server/prompt_json.h"
 
 namespace altlas::server {
@@ -100,7 +101,7 @@ awaitable<Result<Response>> embeddings(Request request, Rooms& rooms) {
                             {"data", std::move(data)},
                             {"model", asked.model->id},
                             {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "server/durable_file.h"
 #include "server/json_reader.h"
+#include "server/json_text.h"
 #include "server/random_hex.h"
 
 namespace altlas::server {
@@ -22,7 +23,7 @@ constexpr uint64_t kInfoBytesMax = 64 << 10;
 constexpr size_t kDepthMax = 8;
 
 std::string info_json(const FileInfo& info) {
-  return json::serialize(json::object{{"id", info.id},
+  return json_text(json::object{{"id", info.id},
                                       {"owner", info.owner},
                                       {"filename", info.filename},
                                       {"purpose", info.purpose},

@@ -7,6 +7,7 @@
 #include "server/batch_json.h"
 #include "server/file_desk.h"
 #include "server/handlers.h"
+#include "server/json_text.h"
 #include "server/multipart.h"
 #include "server/page.h"
 #include "text/utf8.h"
@@ -52,7 +53,7 @@ awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
                         std::string_view(body).substr(size == 0 ? 0 : offset, size));
   };
   ALTLAS_CO_TRY(const FileInfo kept, co_await rooms.desk->run<FileInfo>(std::move(work)));
-  co_return json_response(json::serialize(file_to_json(kept)));
+  co_return json_response(json_text(file_to_json(kept)));
 }
 
 awaitable<Result<Response>> list_files(Request request, Rooms& rooms) {
@@ -67,7 +68,7 @@ awaitable<Result<Response>> list_files(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const Page<FileInfo> page, page_of(std::move(all), request, 10'000));
   json::array data;
   for (const FileInfo& file : page.items) data.push_back(file_to_json(file));
-  co_return json_response(json::serialize(page_json(page, std::move(data))));
+  co_return json_response(json_text(page_json(page, std::move(data))));
 }
 
 // The file of the path, if the asker may see it.
@@ -85,7 +86,7 @@ awaitable<Result<FileInfo>> own_file(const Request& request, Rooms& rooms) {
 
 awaitable<Result<Response>> get_file(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const FileInfo file, co_await own_file(request, rooms));
-  co_return json_response(json::serialize(file_to_json(file)));
+  co_return json_response(json_text(file_to_json(file)));
 }
 
 awaitable<Result<Response>> get_content(Request request, Rooms& rooms) {
@@ -117,7 +118,7 @@ awaitable<Result<Response>> delete_file(Request request, Rooms& rooms) {
   };
   ALTLAS_CO_TRY_VOID(co_await rooms.desk->run<void>(std::move(work)));
   const json::object answer{{"id", file.id}, {"object", "file"}, {"deleted", true}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 constexpr QueryParameter kPurposeQuery{"purpose", R"({"type":"string"})",

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "server/chat_messages.h"
+#include "server/json_text.h"
 #include "server/sse.h"
 #include "server/task_json.h"
 
@@ -61,7 +62,7 @@ awaitable<Result<Response>> llm_generate(Request request, Rooms& rooms) {
   const Defaults defaults;
   ALTLAS_CO_TRY(const control::TaskView view, co_await generate(request, rooms, defaults));
   const json::object answer{{"text", view.result->text}, {"tokens", view.result->tokens}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 // POST /generate -> the text, as the source document's pipeline returns it.
@@ -100,7 +101,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
       } else if (!event->delta.text.empty()) {
         piece["content"] = event->delta.text;
       }
-      if (!piece.empty() && !(co_await write(sse_event(json::serialize(piece)))).ok()) co_return;
+      if (!piece.empty() && !(co_await write(sse_event(json_text(piece)))).ok()) co_return;
       if (!event.ok()) co_return;
       if (!event->end) continue;
       const control::TaskView& view = *event->end;
@@ -108,7 +109,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
           {"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
       if (view.result) last["usage"] = usage_json(view);
       if (!view.error.empty()) last["error"] = view.error;
-      std::string tail = sse_event(json::serialize(last)) + sse_event("[DONE]");
+      std::string tail = sse_event(json_text(last)) + sse_event("[DONE]");
       static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
       co_return;
     }
@@ -132,7 +133,7 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const control::TaskView view,
                 co_await run_task(std::move(task), request.disconnect, rooms));
   const json::object answer{{"content", view.result->text}, {"usage", usage_json(view)}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 // POST /echo -> {"echo": the body, "calls": the replica's count}: a deployment like any other,

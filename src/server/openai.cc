@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "server/chat_messages.h"
+#include "server/json_text.h"
 #include "server/openai_fields.h"
 #include "server/openai_json.h"
 #include "server/problem.h"
@@ -44,13 +45,13 @@ awaitable<Result<Response>> list_models(Request, Rooms& rooms) {
   for (const ServedModelPointer& model : rooms.prompts.models())
     data.push_back(model_json(*model, rooms.started / kSecond));
   const json::object answer{{"object", "list"}, {"data", std::move(data)}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 awaitable<Result<Response>> get_model(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const ServedModelPointer model,
                 rooms.prompts.find(request.parameter("id"), kGenerationType));
-  co_return json_response(json::serialize(model_json(*model, rooms.started / kSecond)));
+  co_return json_response(json_text(model_json(*model, rooms.started / kSecond)));
 }
 
 // logprobs: an integer for completions; true with top_logprobs for chat.
@@ -157,7 +158,7 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
       if (event.end) choices[index].view = *event.end;
       std::string piece;
       for (const json::object& one : writers[index].chunks(event))
-        piece += sse_event(json::serialize(one));
+        piece += sse_event(json_text(one));
       if (piece.empty()) co_return Result<void>();
       co_return co_await write(std::move(piece));
     };
@@ -166,7 +167,7 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
     if (!outcome.ok()) {
       tail = sse_event(problem(outcome.error(), true).body);
     } else if (shared->include_usage) {
-      tail = sse_event(json::serialize(
+      tail = sse_event(json_text(
           usage_chunk(shared->reply, usage_json(shared->reply, choices, shared->prompts))));
     }
     tail += sse_event("[DONE]");
@@ -182,7 +183,7 @@ awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnec
   plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(ids.front());
   if (plan.stream) co_return stream_choices(std::move(plan), std::move(ids), rooms);
   ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(ids), rooms));
-  co_return json_response(json::serialize(whole_answer(plan.reply, choices, plan.prompts)));
+  co_return json_response(json_text(whole_answer(plan.reply, choices, plan.prompts)));
 }
 
 awaitable<Result<Response>> completions(Request request, Rooms& rooms) {

@@ -1,4 +1,5 @@
 #include "server/openai_fields.h"
+#include "server/json_text.h"
 
 #include <fmt/format.h>
 
@@ -31,7 +32,7 @@ std::vector<int32_t> read_stop_tokens(JsonReader& reader, const ServedModel& mod
                        item.get_int64() < model.tokenizer->vocab_size();
     if (!there) {
       reader.fail("stop_token_ids", fmt::format("holds {}, should hold token ids from 0 to {}",
-                                                json::serialize(item).substr(0, 32),
+                                                json_text(item).substr(0, 32),
                                                 model.tokenizer->vocab_size() - 1));
       return {};
     }

@@ -38,7 +38,7 @@ json::value chat_logprobs(const OpenAiReply& reply, std::span<const TokenLogprob
 
 struct CompletionLogprobs {
   json::array tokens, token_logprobs, top_logprobs, text_offset;
-  uint64_t offset = 0;
+  uint64_t offset = 0;  // Characters, as clients cut their text.
 
   void add(const OpenAiReply& reply, const TokenLogprobs& one, bool known) {
     const std::string text = printable(reply.served->tokenizer->token_text(one.id));
@@ -47,9 +47,10 @@ struct CompletionLogprobs {
     json::object top;
     for (size_t i = 0; i < one.top.size() && i < static_cast<size_t>(reply.logprobs); ++i)
       top[printable(reply.served->tokenizer->token_text(one.top[i].first))] = one.top[i].second;
+    top.emplace(text, one.logprob);  // The token itself always, so there may be one more.
     top_logprobs.push_back(known ? json::value(std::move(top)) : json::value(nullptr));
     text_offset.emplace_back(offset);
-    offset += text.size();
+    offset += text::count_code_points(text);
   }
   json::value take() {
     return json::object{{"tokens", std::move(tokens)},
@@ -60,9 +61,10 @@ struct CompletionLogprobs {
 };
 
 // first_token: of the prompt, -1 where the prompt is not wanted; `prompt`: of the tokens after it.
+// offset: characters before these tokens; moves behind them.
 json::value completion_logprobs(const OpenAiReply& reply, int32_t first_token,
                                 std::span<const TokenLogprobs> prompt,
-                                std::span<const TokenLogprobs> generated, uint64_t offset) {
+                                std::span<const TokenLogprobs> generated, uint64_t& offset) {
   if (reply.logprobs < 0) return nullptr;
   CompletionLogprobs out;
   out.offset = offset;
@@ -70,6 +72,7 @@ json::value completion_logprobs(const OpenAiReply& reply, int32_t first_token,
   for (const TokenLogprobs& one : prompt) out.add(reply, one, true);
   if (!reply.drop_generated)
     for (const TokenLogprobs& one : generated) out.add(reply, one, true);
+  offset = out.offset;
   return out.take();
 }
 
@@ -230,8 +233,8 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
                                                    : choice.text + stop_tail(reply, choice.view));
       const auto& prompt = choice.view.result->prompt_logprobs;
       const int32_t first = reply.echo ? reply.first_tokens[i] : -1;
-      out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs,
-                                            first >= 0 ? 0 : prefix.size());
+      uint64_t offset = 0;
+      out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs, offset);
     }
     out["finish_reason"] = finish_of(reply, choice.view, calls);
     out["stop_reason"] = stop_reason(choice.view);
@@ -286,9 +289,8 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
     choice["text"] = (first ? prefix : "") + (reply.drop_generated ? std::string() : text);
     const int32_t token = first && reply.echo ? reply.first_tokens[index_] : -1;
     if (!event.delta.logprobs.empty())
-      choice["logprobs"] =
-          completion_logprobs(reply, token, event.delta.prompt_logprobs, event.delta.logprobs,
-                              token >= 0 ? 0 : prefix.size() + event.delta.text_offset);
+      choice["logprobs"] = completion_logprobs(reply, token, event.delta.prompt_logprobs,
+                                               event.delta.logprobs, logprobs_offset_);
     if (event.end) {
       choice["finish_reason"] = finish_of(reply, *event.end, 0);
       choice["stop_reason"] = stop_reason(*event.end);

@@ -49,6 +49,7 @@ class ChunkWriter {
   const OpenAiReply* reply_;
   size_t index_;
   bool first_ = true;
+  uint64_t logprobs_offset_ = 0;  // Characters of the tokens whose log-probabilities were told.
   std::optional<AnswerReader> reader_;  // Chat only.
 };
 // The last chunk of a stream with include_usage: no choices.

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "server/json_text.h"
 #include "server/route.h"
 
 namespace altlas::server {
@@ -183,7 +184,7 @@ std::string openapi_json(std::string_view version, bool with_auth) {
                               {"info", {{"title", "altlas"}, {"version", version}}},
                               {"paths", std::move(paths)},
                               {"components", std::move(components)}};
-  return json::serialize(document);
+  return json_text(document);
 }
 
 }  // namespace altlas::server

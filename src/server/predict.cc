@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "server/json_text.h"
 #include "server/sse.h"
 #include "server/task_json.h"
 
@@ -28,7 +29,7 @@ awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
   const json::object answer{{"task_id", to_string(first.task)},
                             {"gpu_id", first.device.value},
                             {"status", to_string(first.status)}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 std::string_view batch_status(const std::vector<control::Placed>& placed, bool split) {
@@ -87,7 +88,7 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
   }
   if (!split) answer["gpu_id"] = placed.front().device.value;
   answer[split ? "tasks" : "task_ids"] = std::move(list);
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 // The task of the path, if the asker may see it.
@@ -119,14 +120,14 @@ awaitable<Result<Response>> get_task(Request request, Rooms& rooms) {
                     co_await rooms.service.wait(view.id, static_cast<int64_t>(seconds * 1000)));
     }
   }
-  co_return json_response(json::serialize(task_to_json(view)));
+  co_return json_response(json_text(task_to_json(view)));
 }
 
 awaitable<Result<Response>> delete_task(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
   ALTLAS_CO_TRY_VOID(co_await rooms.service.cancel(view.id));
   const json::object answer{{"task_id", to_string(view.id)}, {"status", "canceled"}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 Result<uint64_t> query_number(const Request& request, std::string_view name, uint64_t fallback) {
@@ -162,7 +163,7 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
   for (const control::TaskView& view : page.tasks)
     tasks.emplace(to_string(view.id), task_to_json(view));
   const json::object answer{{"tasks", std::move(tasks)}, {"total", page.total}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
@@ -183,7 +184,7 @@ awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
   answer["alternatives"] = std::move(alternatives);
   answer["epoch"] = why.epoch;
   if (!view.note.empty()) answer["note"] = view.note;
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 // GET /api/v1/task/{id}/stream: the task's text from its first byte, then the task itself.
@@ -198,17 +199,17 @@ awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
       if (!event.ok()) {
         const json::object problem{{"error", event.error().message()}};
         static_cast<void>(
-            co_await write(sse_event(json::serialize(problem))));  // The stream ends either way.
+            co_await write(sse_event(json_text(problem))));  // The stream ends either way.
         co_return;
       }
       if (!event->delta.ids.empty() || !event->delta.text.empty()) {
         json::array ids(event->delta.ids.begin(), event->delta.ids.end());
         const json::object delta{{"text", event->delta.text}, {"tokens", std::move(ids)}};
-        if (!(co_await write(sse_event(json::serialize(delta)))).ok()) co_return;
+        if (!(co_await write(sse_event(json_text(delta)))).ok()) co_return;
       }
       if (event->end) {
         std::string last =
-            sse_event(json::serialize(task_to_json(*event->end))) + sse_event("[DONE]");
+            sse_event(json_text(task_to_json(*event->end))) + sse_event("[DONE]");
         static_cast<void>(co_await write(std::move(last)));  // The stream ends either way.
         co_return;
       }

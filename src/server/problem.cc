@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "text/utf8.h"
+#include "server/json_text.h"
 
 namespace altlas::server {
 namespace json = boost::json;
@@ -82,7 +83,7 @@ Response problem(const Error& error, bool openai_style, int status_or_0) {
   } else {
     body["error"] = message;
   }
-  Response response = json_response(json::serialize(body), status);
+  Response response = json_response(json_text(body), status);
   if (status == 429 || error.retry_after_ms() > 0) {
     const int64_t seconds = std::max<int64_t>(1, (error.retry_after_ms() + 999) / 1000);
     response.headers.emplace_back("Retry-After", std::to_string(seconds));

@@ -2,6 +2,7 @@
 #include <boost/json.hpp>
 
 #include "server/handlers.h"
+#include "server/json_text.h"
 #include "server/openapi.h"
 
 namespace altlas::server {
@@ -16,7 +17,7 @@ awaitable<Result<Response>> health(Request, Rooms& rooms) {
   const control::HealthView view = rooms.service.health();
   json::object body{{"status", control::to_string(view.status)}, {"model", view.model}};
   if (!view.message.empty()) body["message"] = view.message;
-  co_return json_response(json::serialize(body),
+  co_return json_response(json_text(body),
                           view.status == control::HealthStatus::kOk ? 200 : 503);
 }
 
@@ -30,7 +31,7 @@ awaitable<Result<Response>> metrics(Request, Rooms& rooms) {
 // GET /version, as vLLM has it.
 awaitable<Result<Response>> version(Request, Rooms& rooms) {
   const json::object answer{{"version", rooms.version}};
-  co_return json_response(json::serialize(answer));
+  co_return json_response(json_text(answer));
 }
 
 awaitable<Result<Response>> openapi(Request, Rooms& rooms) {

@@ -3,6 +3,7 @@
 
 #include "server/chat_messages.h"
 #include "server/handlers.h"
+#include "server/json_text.h"
 #include "server/openai_fields.h"
 #include "server/prompt_json.h"
 #include "text/utf8.h"
@@ -71,7 +72,7 @@ awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
                    {"count", ids.size()},
                    {"max_model_len", model->model_len_max}};
   if (with_texts) out["token_strs"] = std::move(texts);
-  co_return json_response(json::serialize(out));
+  co_return json_response(json_text(out));
 }
 
 // POST /detokenize {"tokens"} -> the text, under both servers' names.
@@ -91,7 +92,7 @@ awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
   }
   ALTLAS_CO_TRY(const std::string text, co_await rooms.prompts.decode(*model, std::move(ids)));
   const json::object out{{"prompt", text}, {"content", text}};
-  co_return json_response(json::serialize(out));
+  co_return json_response(json_text(out));
 }
 
 }  // namespace
