@@ -10,6 +10,7 @@
 #include <climits>
 
 #include "base/check.h"
+#include "device/cpu/topology.h"
 
 namespace altlas::device {
 namespace {
@@ -30,31 +31,30 @@ int64_t now_ns() {
       .count();
 }
 
-// Pins the calling thread to the core at `index` of those that this process may use. Failure costs
-// only speed.
-void pin_to(uint32_t index) {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  // The process's first thread may be pinned already as somebody's leader, so ask what the process
-  // began with.
-  static const cpu_set_t whole = [] {
+// The CPUs that this process began with: its first thread may be pinned already, as somebody's
+// leader.
+const std::vector<int>& own_cpus() {
+  static const std::vector<int> cpus = [] {
     cpu_set_t set;
     CPU_ZERO(&set);
     ::sched_getaffinity(0, sizeof(set), &set);
-    return set;
+    std::vector<int> allowed;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      if (CPU_ISSET(cpu, &set)) allowed.push_back(cpu);
+    return cpu_order(allowed);
   }();
-  allowed = whole;
-  const int count = CPU_COUNT(&allowed);
-  if (count <= 0) return;
-  int left = static_cast<int>(index % static_cast<uint32_t>(count));
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (!CPU_ISSET(core, &allowed) || left-- > 0) continue;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(core, &one);
-    ::sched_setaffinity(0, sizeof(one), &one);
-    return;
-  }
+  return cpus;
+}
+
+// Pins the calling thread to the CPU at `index` of those that this process may use. Failure costs
+// only speed.
+void pin_to(uint32_t index) {
+  const std::vector<int>& cpus = own_cpus();
+  if (cpus.empty()) return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<size_t>(cpus[index % cpus.size()]), &one);
+  ::sched_setaffinity(0, sizeof(one), &one);
 }
 
 void settle(const TeamOptions& options, uint32_t index) {

@@ -27,8 +27,8 @@ class Gate {
 
 struct TeamOptions {
   uint32_t threads = 1;  // The caller of run() is one of them.
-  uint32_t cpu_first =
-      0;  // Thread i runs on core cpu_first + i, modulo the cores this process may use.
+  // Thread i runs on CPU cpu_first + i of cpu_order(), modulo the CPUs this process may use.
+  uint32_t cpu_first = 0;
   bool pin = true;
   int nice = 1;  // io threads come first; more would starve the team beside other programs.
 };
