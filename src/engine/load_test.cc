@@ -241,12 +241,13 @@ TEST(Load, RealModelGuessesAndSwaps) {
   load.sequences_max = 4;
   auto replica = load_replica(load, {});
   ASSERT_TRUE(replica.ok()) << replica.error().message();
+  const auto text = open_model_text(path);  // The replica's own only decodes.
+  ASSERT_TRUE(text.ok()) << text.error().message();
   std::vector<SubmitSequence> work;
   for (uint64_t i = 0; i < 6; ++i) {
     SubmitSequence s;
     s.sequence = SequenceId{i + 1};
-    s.prompt = (*replica)
-                   ->tokenizer
+    s.prompt = text->tokenizer
                    ->encode(
                        "x = [1, 2, 3]\ny = [1, 2, 3]\nz = [1, 2, 3]\ndef area(w, h):\n    "
                        "return w * h\n# the same again:\ndef area(w, h):\n",
