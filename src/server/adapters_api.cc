@@ -75,15 +75,19 @@ awaitable<Result<Response>> unload_adapter(Request request, Rooms& rooms) {
   JsonReader reader(body);
   const std::string name = read_text(reader, "lora_name", kNameBytesMax);
   ALTLAS_CO_TRY_VOID(reader.status());
-  ServedModelPointer found;
-  for (const ServedModelPointer& one : rooms.prompts.models())
-    if (one->adapter == name) found = one;
-  if (!found)
-    co_return not_found(fmt::format("lora_name: adapter '{}' is not loaded", name))
-        .with_field("lora_name");
-  // First of all nobody finds it any more; requests that have it go on to their ends.
-  rooms.prompts.remove_adapter(found->deployment, name);
-  const Result<void> unloaded = co_await rooms.service.unload_adapter(found->deployment, name);
+  // One that is not shown yet, or any more, is looked for with every model.
+  std::vector<std::string> deployments;
+  for (const ServedModelPointer& one : rooms.prompts.models()) {
+    if (one->adapter == name) deployments.insert(deployments.begin(), one->deployment);
+    if (one->adapter.empty()) deployments.push_back(one->deployment);
+  }
+  Result<void> unloaded = unavailable("no model is served");
+  for (const std::string& deployment : deployments) {
+    // First of all nobody finds it any more; requests that have it go on to their ends.
+    rooms.prompts.remove_adapter(deployment, name);
+    unloaded = co_await rooms.service.unload_adapter(deployment, name);
+    if (unloaded.ok() || unloaded.error().code() != ErrorCode::kNotFound) break;
+  }
   if (!unloaded.ok()) co_return unloaded.error();
   co_return success(fmt::format("LoRA adapter '{}' removed successfully.", name));
 }
