@@ -33,14 +33,10 @@ inline constexpr bool kSmallTiles = true;
 inline constexpr bool kSmallTiles = false;
 #endif
 
-// A thread's scratch: two unpacked panels of a chunk of blocks, then sums that wait for the next
-// chunk.
-inline constexpr size_t kChunkBlocks = 32;  // At most.
-inline constexpr size_t kUnpackedBlockBytes =
-    512 + 4 * 64;                           // Codes, up to four vectors of 16 floats.
-inline constexpr size_t kColumnBlock = 96;  // Tokens that share an unpacked chunk.
+// A thread's scratch: two unpacked panels of a chunk of blocks, then what some targets keep.
+inline constexpr size_t kChunkBlocks = 32;                   // At most.
+inline constexpr size_t kUnpackedBlockBytes = 512 + 4 * 64;  // Codes, up to four vectors of floats.
 inline constexpr size_t kUnpackedBytes = 2 * kChunkBlocks * kUnpackedBlockBytes;
-inline constexpr size_t kScratchBytes =
-    kUnpackedBytes + kColumnBlock * 2 * kPanelRows * sizeof(float);
+inline constexpr size_t kScratchBytes = kUnpackedBytes + 12 * 1024;
 
 }  // namespace altlas::ops
