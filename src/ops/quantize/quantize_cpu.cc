@@ -1,5 +1,8 @@
 #include "ops/quantize/quantize.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "base/check.h"
 #include "ops/matmul/activation.h"
 
@@ -14,66 +17,114 @@ HWY_BEFORE_NAMESPACE();
 namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 constexpr size_t kVectors = kActivationBlock / kLanes;
+constexpr size_t kBlocksAtOnce = 16;
 
+// What up to kBlocksAtOnce blocks of a row become, step by step for all of them.
+struct Batch {
+  HWY_ALIGN float x[kBlocksAtOnce][kActivationBlock];
+  HWY_ALIGN int32_t largest[kBlocksAtOnce];  // Bits of the largest magnitude.
+  HWY_ALIGN float scale[kBlocksAtOnce];
+  HWY_ALIGN float inverse[kBlocksAtOnce];
+};
+
+HWY_INLINE int32_t largest_bits(const Vec16 (&x)[kVectors]) {
+  const hn::RebindToSigned<F32x16> di;
+  auto largest = hn::BitCast(di, hn::Abs(x[0]));
+  for (size_t v = 1; v < kVectors; ++v) largest = hn::Max(largest, hn::BitCast(di, hn::Abs(x[v])));
 #if HWY_TARGET == HWY_EMU128
-HWY_INLINE void quantize(const Vec16 (&x)[kVectors], ActivationBlock& out) {
-  HWY_ALIGN float values[kActivationBlock];
-  for (size_t v = 0; v < kVectors; ++v) hn::Store(x[v], F32x16(), values + v * kLanes);
-  quantize_block(values, out);
-}
+  HWY_ALIGN int32_t lanes[16];
+  hn::Store(largest, di, lanes);
+  return *std::max_element(lanes, lanes + kLanes);
 #else
-// As quantize_block; zero and non-finite blocks go there.
-HWY_INLINE void quantize(const Vec16 (&x)[kVectors], ActivationBlock& out) {
+  return hn::GetLane(hn::MaxOfLanes(di, largest));
+#endif
+}
+
+// Sums of quants 0-15 and 16-31.
+HWY_INLINE void sum_quants(const int8_t* quants, int32_t (&sums)[2]) {
+#if HWY_TARGET == HWY_EMU128
+  for (size_t half = 0; half < 2; ++half) {
+    sums[half] = 0;
+    for (size_t k = 0; k < 16; ++k) sums[half] += quants[half * 16 + k];
+  }
+#else
+  const hn::CappedTag<uint8_t, 32> bytes;
+  const hn::Repartition<uint64_t, decltype(bytes)> eights;
+  constexpr size_t kBytes = hn::MaxLanes(bytes);
+  HWY_ALIGN uint64_t eight[4];
+  for (size_t k = 0; k < 32; k += kBytes)  // As unsigned: each 128 more.
+    hn::Store(hn::SumsOf8(hn::Xor(hn::LoadU(bytes, reinterpret_cast<const uint8_t*>(quants) + k),
+                                  hn::Set(bytes, 0x80))),
+              eights, eight + k / 8);
+  sums[0] = static_cast<int32_t>(eight[0] + eight[1]) - 16 * 128;
+  sums[1] = static_cast<int32_t>(eight[2] + eight[3]) - 16 * 128;
+#endif
+}
+
+// As quantize_block of each; zero and non-finite blocks go there.
+HWY_INLINE void quantize(Batch& batch, size_t count, ActivationBlock* out) {
   const F32x16 d;
   const hn::RebindToSigned<F32x16> di;
   const hn::Rebind<int8_t, F32x16> bytes;
-  auto largest = hn::BitCast(di, hn::Abs(x[0]));
-  for (size_t v = 1; v < kVectors; ++v) largest = hn::Max(largest, hn::BitCast(di, hn::Abs(x[v])));
-  const int32_t bits = hn::GetLane(hn::MaxOfLanes(di, largest));
-  const float amax = std::bit_cast<float>(bits);
-  if (bits >= 0x7f800000 || amax < kSmallestAmax) {
-    HWY_ALIGN float values[kActivationBlock];
-    for (size_t v = 0; v < kVectors; ++v) hn::Store(x[v], d, values + v * kLanes);
-    return quantize_block(values, out);
+  for (size_t b = 0; b < count; b += kLanes) {
+    const Vec16 amax = hn::BitCast(d, hn::Load(di, batch.largest + b));
+    hn::Store(hn::Div(amax, hn::Set(d, 127.0f)), d, batch.scale + b);
+    hn::Store(hn::Div(hn::Set(d, 127.0f), amax), d, batch.inverse + b);
   }
-  const Vec16 inverse = hn::Set(d, 127.0f / amax);
-  int32_t sums[2];
-  for (size_t half = 0; half < 2; ++half) {
-    auto sum = hn::Zero(di);
-    for (size_t v = half * kVectors / 2; v < (half + 1) * kVectors / 2; ++v) {
-      const auto quants = hn::NearestInt(hn::Mul(x[v], inverse));
-      hn::StoreU(hn::DemoteTo(bytes, quants), bytes, out.quants + v * kLanes);
-      sum = hn::Add(sum, quants);
+  const auto is_odd = [&](size_t b) {
+    return batch.largest[b] >= 0x7f800000 ||
+           batch.largest[b] < std::bit_cast<int32_t>(kSmallestAmax);
+  };
+  for (size_t b = 0; b < count; ++b) {
+    if (is_odd(b)) {
+      quantize_block(batch.x[b], out[b]);
+      continue;
     }
-    sums[half] = hn::GetLane(hn::SumOfLanes(di, sum));
+    const Vec16 inverse = hn::Set(d, batch.inverse[b]);
+    for (size_t v = 0; v < kVectors; ++v)
+      hn::StoreU(hn::DemoteTo(
+                     bytes, hn::NearestInt(hn::Mul(hn::Load(d, batch.x[b] + v * kLanes), inverse))),
+                 bytes, out[b].quants + v * kLanes);
   }
-  const int32_t sum = sums[0] + sums[1];
-  out.scale = amax / 127.0f;
-  out.scaled_sum = out.scale * static_cast<float>(sum);
-  out.minus_16_sum = -16 * sum;
-  out.minus_128_sum = -128 * sum;
-  out.minus_32_sum[0] = -32 * sums[0];
-  out.minus_32_sum[1] = -32 * sums[1];
-  out.unused[0] = out.unused[1] = 0;
+  for (size_t b = 0; b < count; ++b) {
+    if (is_odd(b)) continue;
+    int32_t sums[2];
+    sum_quants(out[b].quants, sums);
+    const int32_t sum = sums[0] + sums[1];
+    out[b].scale = batch.scale[b];
+    out[b].scaled_sum = batch.scale[b] * static_cast<float>(sum);
+    out[b].minus_16_sum = -16 * sum;
+    out[b].minus_128_sum = -128 * sum;
+    out[b].minus_32_sum[0] = -32 * sums[0];
+    out[b].minus_32_sum[1] = -32 * sums[1];
+    out[b].unused[0] = out[b].unused[1] = 0;
+  }
 }
-#endif
 
 // value(row, column) gives a vector of the part.
 template <class Value>
 HWY_INLINE void quantize_rows_of(size_t rows, const QuantizedPart& part, const Value& value) {
-  const size_t stride = activation_stride(part.cols);
+  const F32x16 d;
+  const size_t stride = activation_stride(part.cols), blocks = part.width / kActivationBlock;
   const size_t padding = part.column + part.width == part.cols
                              ? activation_blocks(part.cols) - part.cols / kActivationBlock
                              : 0;
-  auto* row_out = reinterpret_cast<ActivationBlock*>(part.out) + part.column / kActivationBlock;
-  for (size_t row = 0; row < rows; ++row, row_out += stride) {
-    ActivationBlock* out = row_out;
-    for (size_t c = 0; c < part.width; c += kActivationBlock, ++out) {
-      Vec16 x[kVectors];
-      for (size_t v = 0; v < kVectors; ++v) x[v] = value(row, c + v * kLanes);
-      quantize(x, *out);
+  auto* out = reinterpret_cast<ActivationBlock*>(part.out) + part.column / kActivationBlock;
+  Batch batch = {};
+  for (size_t row = 0; row < rows; ++row, out += stride) {
+    for (size_t first = 0; first < blocks; first += kBlocksAtOnce) {
+      const size_t count = std::min(kBlocksAtOnce, blocks - first);
+      for (size_t b = 0; b < count; ++b) {
+        Vec16 x[kVectors];
+        for (size_t v = 0; v < kVectors; ++v) {
+          x[v] = value(row, (first + b) * kActivationBlock + v * kLanes);
+          hn::Store(x[v], d, batch.x[b] + v * kLanes);
+        }
+        batch.largest[b] = largest_bits(x);
+      }
+      quantize(batch, count, out + first);
     }
-    for (size_t i = 0; i < padding; ++i) out[i] = {};
+    for (size_t i = 0; i < padding; ++i) out[blocks + i] = {};
   }
 }
 
