@@ -2,6 +2,8 @@
 // its namespace and its compiler attributes, after immintrin.h.
 #pragma once
 
+#include "ops/matmul/fields-inl.h"
+
 struct Simd {
   using Codes = __m512i;  // 16 rows x 4 bytes.
   using Ints = __m512i;
@@ -71,29 +73,21 @@ struct Simd {
   static Floats load_f16(const std::byte* at) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
   }
-  static __m128i load_16(const std::byte* at) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-  }
   static Floats load_i8(const std::byte* at) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_16(at)));
   }
   static Floats widen_u8(__m128i v) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(v)); }
   static void nibbles(const std::byte* at, Floats& low, Floats& high) {
-    const __m128i both = load_16(at), mask = _mm_set1_epi8(15);
-    low = widen_u8(_mm_and_si128(both, mask));
-    high = widen_u8(_mm_and_si128(_mm_srli_epi16(both, 4), mask));
+    __m128i a, b;
+    nibble_fields(at, a, b);
+    low = widen_u8(a);
+    high = widen_u8(b);
   }
   // PanelScales::kSixBit: the two fields of block `index`, plus kOffset.
   template <int kOffset>
   static void six_bits(const std::byte* at, size_t index, Floats& first, Floats& second) {
-    const __m128i low = load_16(at + 16 * index);
-    const __m128i high = _mm_srl_epi16(load_16(at + 128 + 16 * (index % 4)),
-                                       _mm_cvtsi32_si128(static_cast<int>(index / 4 * 4)));
-    const __m128i nibble = _mm_set1_epi8(15), top = _mm_set1_epi8(0x30);
-    const __m128i a =
-        _mm_or_si128(_mm_and_si128(low, nibble), _mm_and_si128(_mm_slli_epi16(high, 4), top));
-    const __m128i b = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(low, 4), nibble),
-                                   _mm_and_si128(_mm_slli_epi16(high, 2), top));
+    __m128i a, b;
+    six_bit_fields(at, index, a, b);
     first = widen_u8(a);
     second = widen_u8(b);
     if constexpr (kOffset != 0) {
