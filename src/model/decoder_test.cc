@@ -129,7 +129,7 @@ std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, s
                                size_t neighbour, int32_t slot = 1) {
   auto request = std::make_shared<SequenceRequest>();
   request->prompt = tokens;
-  request->sampling.logprobs = 20;
+  request->sampling.logprobs = request->sampling.prompt_logprobs = 20;
   request->sampling.temperature = 0;
   auto other = std::make_shared<SequenceRequest>();
   other->prompt.assign(64, 3);
@@ -254,14 +254,14 @@ uint64_t hash_of(const std::vector<TokenLogprobs>& all) {
 // here.
 uint64_t bits_of(const std::string& model) {
   static const std::map<std::string, uint64_t> bits = {
-      {"qwen2_tied", 8806071455837831052u},    {"qwen2_untied", 3213796716340744904u},
-      {"qwen2_window", 13192017996816354991u}, {"qwen3", 8190507749326142250u},
-      {"llama", 10279086630121129972u},        {"llama_linear", 12363441303849717706u},
-      {"llama_yarn", 9166698103230282560u},    {"llama3", 9226510855677637670u},
-      {"mistral", 15001074520629237924u},      {"mistral_window", 4170064418647020666u},
-      {"mixtral", 944791139283001680u},        {"qwen2_moe", 8892614618023435734u},
-      {"qwen3_moe", 14281912989898353765u},    {"gemma2", 13256453746841320185u},
-      {"gemma3", 12289095521480221919u},       {"gemma3_scaled", 554160219413193335u}};
+      {"qwen2_tied", 15157966657911931885u},   {"qwen2_untied", 3881062021606827511u},
+      {"qwen2_window", 10602262256391332494u}, {"qwen3", 10427995567710079828u},
+      {"llama", 19464111877740564u},           {"llama_linear", 1459547190996173058u},
+      {"llama_yarn", 3822361403861525086u},    {"llama3", 847297321958573671u},
+      {"mistral", 3374532756213842628u},       {"mistral_window", 15071038309237311285u},
+      {"mixtral", 3905245074125713158u},       {"qwen2_moe", 1858877941050618055u},
+      {"qwen3_moe", 11780587631958255132u},    {"gemma2", 12967461142407392699u},
+      {"gemma3", 1883684303358250520u},        {"gemma3_scaled", 9523341771459754322u}};
   const auto found = bits.find(model);
   return found == bits.end() ? 0 : found->second;
 }
