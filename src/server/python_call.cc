@@ -3,6 +3,8 @@
 #include <boost/json.hpp>
 #include <optional>
 
+#include "server/json_text.h"
+
 namespace altlas::server {
 
 namespace json = boost::json;
@@ -188,8 +190,8 @@ CallStatus PythonCalls::read_argument(std::string_view text, bool last, size_t& 
   if (reader.short_of_text()) return wrong();  // A number may go on.
   if (text[reader.at()] != ',' && text[reader.at()] != ')') return CallStatus::kBad;
   if (begin() == CallStatus::kBad) return CallStatus::kBad;
-  sink_->arguments(std::string(first_ ? "{" : ",") + json::serialize(json::string(argument)) + ":" +
-                   json::serialize(*value));
+  sink_->arguments(std::string(first_ ? "{" : ",") + json_text(json::string(argument)) + ":" +
+                   json_text(*value));
   first_ = false;
   tried_ = 0;
   used = end;

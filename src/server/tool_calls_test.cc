@@ -114,7 +114,7 @@ TEST(ToolCalls, OtherFamilies) {
          "call f{}");
   expect(options(ToolFormat::kPythonic),
          R"([f(a="x\"y", b=[1, 2.5], c={'k': None}), get.x(flag=True)])",
-         R"(call f{"a":"x\"y","b":[1,2.5E0],"c":{"k":null}}|call get.x{"flag":true})");
+         R"(call f{"a":"x\"y","b":[1,2.5],"c":{"k":null}}|call get.x{"flag":true})");
   expect(options(ToolFormat::kPythonic), "```tool_code\nf(a=1)\n```", R"(call f{"a":1})");
   expect(options(ToolFormat::kPythonic), "[f(1)]", "text [f(1)]");
 }
