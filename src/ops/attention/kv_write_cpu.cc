@@ -20,7 +20,7 @@ using Halves = hn::Rebind<uint16_t, F32x16>;
 
 // As f16_from_f32 of each lane.
 HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
-#if HWY_TARGET == HWY_EMU128
+#if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   HWY_ALIGN float in[16];
   HWY_ALIGN uint16_t out[16];
   hn::Store(x, F32x16(), in);

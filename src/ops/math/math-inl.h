@@ -76,7 +76,7 @@ HWY_INLINE Vec16 capped(Vec16 x, float cap) {
 // The largest lane. (Highway 1.0's own answers at least -FLT_MAX on its portable target.)
 HWY_INLINE float largest_lane(Vec16 x) {
   const F32x16 d;
-#if HWY_TARGET == HWY_EMU128
+#if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   HWY_ALIGN float lane[16];
   hn::Store(x, d, lane);
   float largest = lane[0];
@@ -101,6 +101,7 @@ HWY_INLINE float sum_lanes(float* HWY_RESTRICT lane) {
   return lane[0];
 }
 
+#if HWY_TARGET != HWY_SCALAR
 // The halves' sum, its halves' sum and so on.
 template <class D>
 HWY_INLINE float sum_halves(D d, hn::Vec<D> x) {
@@ -112,6 +113,7 @@ HWY_INLINE float sum_halves(D d, hn::Vec<D> x) {
     return hn::GetLane(hn::Add(pairs, hn::Shuffle2301(pairs)));
   }
 }
+#endif
 
 // sum_lanes of 16 virtual lanes in vectors.
 HWY_INLINE float sum_of(const Vec16 (&parts)[kParts]) {
@@ -119,7 +121,11 @@ HWY_INLINE float sum_of(const Vec16 (&parts)[kParts]) {
   for (size_t p = 0; p < kParts; ++p) sum[p] = parts[p];
   for (size_t width = kParts / 2; width > 0; width /= 2)
     for (size_t p = 0; p < width; ++p) sum[p] = hn::Add(sum[p], sum[p + width]);
+#if HWY_TARGET == HWY_SCALAR
+  return hn::GetLane(sum[0]);
+#else
   return sum_halves(F32x16(), sum[0]);
+#endif
 }
 
 }  // namespace altlas::ops::HWY_NAMESPACE

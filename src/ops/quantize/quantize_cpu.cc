@@ -31,7 +31,7 @@ HWY_INLINE int32_t largest_bits(const Vec16 (&x)[kVectors]) {
   const hn::RebindToSigned<F32x16> di;
   auto largest = hn::BitCast(di, hn::Abs(x[0]));
   for (size_t v = 1; v < kVectors; ++v) largest = hn::Max(largest, hn::BitCast(di, hn::Abs(x[v])));
-#if HWY_TARGET == HWY_EMU128
+#if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   HWY_ALIGN int32_t lanes[16];
   hn::Store(largest, di, lanes);
   return *std::max_element(lanes, lanes + kLanes);
@@ -42,7 +42,7 @@ HWY_INLINE int32_t largest_bits(const Vec16 (&x)[kVectors]) {
 
 // Sums of quants 0-15 and 16-31.
 HWY_INLINE void sum_quants(const int8_t* quants, int32_t (&sums)[2]) {
-#if HWY_TARGET == HWY_EMU128
+#if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   for (size_t half = 0; half < 2; ++half) {
     sums[half] = 0;
     for (size_t k = 0; k < 16; ++k) sums[half] += quants[half * 16 + k];
