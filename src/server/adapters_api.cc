@@ -43,9 +43,7 @@ Result<ServedModelPointer> base_model(const std::string& name, const Rooms& room
 }
 
 awaitable<Result<Response>> load_adapter(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   engine::AdapterFile adapter;
   adapter.name = read_text(reader, "lora_name", kNameBytesMax);
@@ -69,9 +67,7 @@ awaitable<Result<Response>> load_adapter(Request request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> unload_adapter(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   const std::string name = read_text(reader, "lora_name", kNameBytesMax);
   ALTLAS_CO_TRY_VOID(reader.status());

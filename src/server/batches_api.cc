@@ -38,9 +38,7 @@ void read_metadata(JsonReader& reader, Batch& batch) {
 
 // POST /v1/batches {"input_file_id", "endpoint", "completion_window", "metadata"} -> the batch.
 awaitable<Result<Response>> create_batch(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   Batch batch;
   batch.owner = request.identity.name;

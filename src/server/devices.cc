@@ -83,9 +83,7 @@ awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   const auto& allowed = rooms.config.gpu.multi_gpu.strategies;
   std::vector<std::string_view> names;
@@ -99,9 +97,7 @@ awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> post_max_concurrent(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   if (!reader.has("value")) reader.fail("value", "is missing, should be an integer");
   const int64_t value = reader.integer("value", 0, 1, 65536);

@@ -81,9 +81,7 @@ json::value embedding_json(std::vector<float> values, const EmbeddingRequest& as
 // POST /v1/embeddings {"input", "model", "encoding_format", "dimensions"} -> one vector per input,
 // of length 1.
 awaitable<Result<Response>> embeddings(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   ALTLAS_CO_TRY(EmbeddingRequest asked, read_request(body, request, rooms));
   std::vector<PendingTask> tasks = std::move(asked.tasks);
   ALTLAS_CO_TRY(auto ids, co_await start_choices(std::move(tasks), request.disconnect, rooms));

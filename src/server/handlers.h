@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <boost/json/fwd.hpp>
+
 #include "config/config.h"
 #include "control/service.h"
 #include "server/prompt.h"
@@ -32,6 +34,10 @@ struct Rooms {
   FileDesk* desk = nullptr;        // Set before the first request.
   BatchRunner* batches = nullptr;  // Likewise.
 };
+
+// The request's body, which must be an object, no deeper than server.json_depth_max.
+// Errors: kInvalid, saying where.
+Result<boost::json::object> read_body(const Request& request, const Rooms& rooms);
 
 std::vector<Route> task_routes();       // predict.cc: /api/v1/predict, task, tasks, batch_predict.
 std::vector<Route> device_routes();     // devices.cc: /api/v1/gpus, config, deployments.

@@ -45,9 +45,7 @@ Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, co
 
 awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& rooms,
                                               Defaults defaults) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   std::string prompt = reader.required_text("prompt");
   if (reader.status().ok() && prompt.empty())
@@ -119,9 +117,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
 
 // POST /chat -> {"content", "usage"}.
 awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   auto messages = read_messages(reader);
   const bool stream = reader.boolean("stream", false);

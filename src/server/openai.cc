@@ -187,9 +187,7 @@ awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnec
 }
 
 awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   OpenAiRequest plan;
   plan.n = reader.integer("n", 1, 1, kChoicesMax);
@@ -218,9 +216,7 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   OpenAiRequest plan;
   plan.reply.chat = true;

@@ -18,9 +18,7 @@ using boost::asio::awaitable;
 // (model), kConflict 409, kBusy 429, kUnavailable 503.  Runs on an io thread: no model work, no
 // blocking call, no lock across co_await.
 awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request.identity, rooms));
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
@@ -41,9 +39,7 @@ std::string_view batch_status(const std::vector<control::Placed>& placed, bool s
 
 // POST /api/v1/batch_predict.  All items are checked before any is accepted.
 awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   const json::array* batch = reader.array("batch");
   if (batch == nullptr) reader.fail("batch", "is missing, should be a list of /predict bodies");
@@ -208,8 +204,7 @@ awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
         if (!(co_await write(sse_event(json_text(delta)))).ok()) co_return;
       }
       if (event->end) {
-        std::string last =
-            sse_event(json_text(task_to_json(*event->end))) + sse_event("[DONE]");
+        std::string last = sse_event(json_text(task_to_json(*event->end))) + sse_event("[DONE]");
         static_cast<void>(co_await write(std::move(last)));  // The stream ends either way.
         co_return;
       }

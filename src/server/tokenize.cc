@@ -47,9 +47,7 @@ Prompt read_text(JsonReader& reader) {
 
 // POST /tokenize -> {"tokens", "count", "max_model_len"}.
 awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   const std::string name = reader.text("model", "");
   Prompt prompt = read_text(reader);
@@ -77,9 +75,7 @@ awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
 
 // POST /detokenize {"tokens"} -> the text, under both servers' names.
 awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(
-      const json::object body,
-      parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max)));
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
   const std::string name = reader.text("model", "");
   const json::array* tokens = reader.array("tokens");
