@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def tools(tmp_path):
         (folder / name).chmod((folder / name).stat().st_mode | stat.S_IXUSR)
     # system_info comes from a real library in a real folder.
     (folder / "info.c").write_text('const char * llama_print_system_info(void) { return "CPU : NONE = 1 | "; }\n')
-    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-o", folder / "libllama.so", folder / "info.c"], check=True)
+    subprocess.run([os.environ.get("CC") or shutil.which("cc") or "clang-19", "-shared", "-fPIC", "-o", folder / "libllama.so", folder / "info.c"], check=True)
     return folder
 
 
