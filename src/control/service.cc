@@ -283,14 +283,12 @@ class ServiceImpl : public Service {
     admissions_.insert_or_assign(what.ticket, std::move(what.admitted));
   }
   void carry_out(AnswerSubmission& what) {
-    const auto waiter = submitters_.find(what.ticket);
     submissions_.insert_or_assign(what.ticket, std::move(what.placed));
-    if (waiter != submitters_.end()) waiter->second->cancel();
+    wake(what.ticket);
   }
   void carry_out(AnswerAdapter& what) {
-    const auto waiter = adapter_waiters_.find(what.ticket);
     adapter_answers_.insert_or_assign(what.ticket, std::move(what.outcome));
-    if (waiter != adapter_waiters_.end()) waiter->second->cancel();
+    wake(what.ticket);
   }
   void carry_out(AppendJournal& what) {
     const uint64_t ticket = what.ticket;
@@ -367,38 +365,39 @@ class ServiceImpl : public Service {
     for (TaskSpec& spec : specs) {
       if (spec.id == TaskId{}) spec.id = TaskId{random_bits(), random_bits()};
     }
-    const auto woken = std::make_shared<Timer>(strand_, Timer::time_point::max());
-    submitters_[ticket] = woken;
-    run(TasksSubmitted{ticket, std::move(specs), split, min_per_device});
-    while (!submissions_.contains(ticket) && !closed_) {
-      woken->expires_at(Timer::time_point::max());
-      co_await woken->async_wait(asio::as_tuple(use_awaitable));
-    }
-    submitters_.erase(ticket);
-    const auto answer = submissions_.find(ticket);
-    if (answer == submissions_.end()) co_return unavailable("the server is stopping");
-    Result<std::vector<Placed>> placed = std::move(answer->second);
-    submissions_.erase(answer);
-    co_return placed;
+    TasksSubmitted event{ticket, std::move(specs), split, min_per_device};
+    co_return co_await run_for_answer(std::move(event), submissions_);
   }
 
   template <class Request>
   awaitable<Result<void>> do_adapter(Request event) {
-    const uint64_t ticket = next_ticket_++;
-    event.ticket = ticket;
+    event.ticket = next_ticket_++;
+    co_return co_await run_for_answer(std::move(event), adapter_answers_);
+  }
+
+  // Gives the core an event with a ticket, and waits until `answers`, a member, holds the ticket's.
+  template <class Event, class Answer>
+  awaitable<Result<Answer>> run_for_answer(Event event,
+                                           std::map<uint64_t, Result<Answer>>& answers) {
+    const uint64_t ticket = event.ticket;
     const auto woken = std::make_shared<Timer>(strand_, Timer::time_point::max());
-    adapter_waiters_[ticket] = woken;
+    ticket_waiters_[ticket] = woken;
     run(std::move(event));
-    while (!adapter_answers_.contains(ticket) && !closed_) {
+    while (!answers.contains(ticket) && !closed_) {
       woken->expires_at(Timer::time_point::max());
       co_await woken->async_wait(asio::as_tuple(use_awaitable));
     }
-    adapter_waiters_.erase(ticket);
-    const auto answer = adapter_answers_.find(ticket);
-    if (answer == adapter_answers_.end()) co_return unavailable("the server is stopping");
-    Result<void> outcome = std::move(answer->second);
-    adapter_answers_.erase(answer);
-    co_return outcome;
+    ticket_waiters_.erase(ticket);
+    const auto found = answers.find(ticket);
+    if (found == answers.end()) co_return unavailable("the server is stopping");
+    Result<Answer> answer = std::move(found->second);
+    answers.erase(found);
+    co_return answer;
+  }
+
+  void wake(uint64_t ticket) {
+    const auto waiter = ticket_waiters_.find(ticket);
+    if (waiter != ticket_waiters_.end()) waiter->second->cancel();
   }
 
   awaitable<Result<TaskView>> do_task(TaskId id) { co_return core_.task(id); }
@@ -487,9 +486,8 @@ class ServiceImpl : public Service {
   std::promise<void>* idle_ = nullptr;           // stop() waits for the last task.
   std::map<uint64_t, Result<void>> admissions_;  // Answered, not yet taken.
   std::map<uint64_t, Result<std::vector<Placed>>> submissions_;
-  std::map<uint64_t, std::shared_ptr<Timer>> submitters_;
   std::map<uint64_t, Result<void>> adapter_answers_;
-  std::map<uint64_t, std::shared_ptr<Timer>> adapter_waiters_;
+  std::map<uint64_t, std::shared_ptr<Timer>> ticket_waiters_;  // For their answers.
   std::multimap<TaskId, std::shared_ptr<Timer>> waiters_;
   std::map<TaskId, std::vector<std::weak_ptr<Inbox>>> inboxes_;
   mutable std::mutex health_mutex_;
