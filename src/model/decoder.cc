@@ -258,10 +258,8 @@ void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float*
     }
     ops::rms_norm_cpu(row_of(x, hidden), row_of(norm, hidden), config_.norm_eps, {normed, hidden});
     if (forms.quantized)
-      ops::quantize_part_cpu(normed, hidden, 1,
-                             {.out = work_.quantized + ops::quantized_bytes(row, hidden),
-                              .cols = hidden,
-                              .width = hidden});
+      ops::quantize_rows(normed, hidden, hidden, 0, 1,
+                         work_.quantized + ops::quantized_bytes(row, hidden));
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "model/decoder.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/quantize/quantize.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
 

@@ -6,6 +6,7 @@
 #include "ops/dequantize/dequantize.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/layer_norm/layer_norm.h"
+#include "ops/quantize/quantize.h"
 
 namespace altlas::model {
 

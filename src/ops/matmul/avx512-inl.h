@@ -107,17 +107,4 @@ struct Simd {
       return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
     }
   }
-
-  static uint32_t largest_magnitude(Floats a, Floats b) {
-    const __m512i mask = _mm512_set1_epi32(0x7fffffff);
-    return _mm512_reduce_max_epu32(
-        _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(a), mask),
-                         _mm512_and_si512(_mm512_castps_si512(b), mask)));
-  }
-  // Rounds to nearest even; the sum of the 16 quants.
-  static int store_quants(int8_t* at, Floats v) {
-    const __m512i wide = _mm512_cvtps_epi32(v);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm512_cvtepi32_epi8(wide));
-    return _mm512_reduce_add_epi32(wide);
-  }
 };

@@ -30,7 +30,7 @@ using Tiles = EmulatedTiles;
 #include "ops/matmul/amx-inl.h"
 }  // namespace
 
-MatmulKernels matmul_kernels_emulated_amx_avx512() { return {quantize_row_simd, matmul_amx}; }
+MatmulKernel matmul_kernel_emulated_amx_avx512() { return matmul_amx; }
 
 }  // namespace altlas::ops
 

@@ -1,7 +1,5 @@
 // The products as loops, and by emulated tiles: what the tests of matmul_amx_test.cc run
 // everywhere.
-#include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +21,7 @@ using Tiles = EmulatedTiles;
 #include "ops/matmul/amx-inl.h"
 }  // namespace
 
-MatmulKernels matmul_kernels_plain() { return {quantize_row_simd, matmul_simd}; }
-MatmulKernels matmul_kernels_emulated_amx() { return {quantize_row_simd, matmul_amx}; }
+MatmulKernel matmul_kernel_plain() { return matmul_simd; }
+MatmulKernel matmul_kernel_emulated_amx() { return matmul_amx; }
 
 }  // namespace altlas::ops

@@ -327,28 +327,3 @@ void matmul_simd(const PackedMatrix& weights, const Activations& x, size_t panel
       break;
   }
 }
-
-// As quantize_block, 32 values at once; zero and non-finite blocks go there.
-void quantize_row_simd(const float* x, size_t cols, ActivationBlock* out) {
-  for (size_t b = 0; b < cols / kActivationBlock; ++b, x += kActivationBlock, ++out) {
-    const Floats low = Simd::loadu(x), high = Simd::loadu(x + 16);
-    const uint32_t largest = Simd::largest_magnitude(low, high);
-    const float amax = __builtin_bit_cast(float, largest);
-    if (largest >= 0x7f800000 || amax < kSmallestAmax) {
-      quantize_block(x, *out);
-      continue;
-    }
-    const float scale = amax / 127.0f;
-    const Floats inverse = Simd::set1(127.0f / amax);
-    const int first = Simd::store_quants(out->quants, Simd::mul(low, inverse));
-    const int second = Simd::store_quants(out->quants + 16, Simd::mul(high, inverse));
-    const int sum = first + second;
-    out->scale = scale;
-    out->scaled_sum = scale * static_cast<float>(sum);
-    out->minus_16_sum = -16 * sum;
-    out->minus_128_sum = -128 * sum;
-    out->minus_32_sum[0] = -32 * first;
-    out->minus_32_sum[1] = -32 * second;
-    out->unused[0] = out->unused[1] = 0;
-  }
-}

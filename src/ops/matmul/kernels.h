@@ -1,29 +1,23 @@
-// The functions that each SIMD target provides.
+// The product that each SIMD target provides.
 #pragma once
 
-#include "ops/matmul/activation.h"
 #include "ops/matmul/matmul.h"
 
 namespace altlas::ops {
 
-struct MatmulKernels {
-  // Quantises one token: x [cols] into activation_blocks(cols) records; the padding is the
-  // caller's.
-  void (*quantize_row)(const float* x, size_t cols, ActivationBlock* out);
-  // As matmul(); sizes are checked.
-  void (*matmul)(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                 size_t panel_end, float* y, size_t y_stride, std::byte* scratch);
-};
+// As matmul(); sizes are checked.
+using MatmulKernel = void (*)(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
+                              size_t panel_end, float* y, size_t y_stride, std::byte* scratch);
 
-MatmulKernels matmul_kernels_scalar();  // The reference: it defines the bits.
+MatmulKernel matmul_kernel_scalar();  // The reference: it defines the bits.
 #if defined(__x86_64__)
-MatmulKernels matmul_kernels_avx2();
-MatmulKernels matmul_kernels_avx512();
-MatmulKernels matmul_kernels_bf16();  // Other bits for BF16 weights.
-MatmulKernels matmul_kernels_amx();   // After amx_request().
+MatmulKernel matmul_kernel_avx2();
+MatmulKernel matmul_kernel_avx512();
+MatmulKernel matmul_kernel_bf16();  // Other bits for BF16 weights.
+MatmulKernel matmul_kernel_amx();   // After amx_request().
 #elif defined(__aarch64__)
-MatmulKernels matmul_kernels_neon();
-MatmulKernels matmul_kernels_neon_dotprod();
+MatmulKernel matmul_kernel_neon();
+MatmulKernel matmul_kernel_neon_dotprod();
 #endif
 
 // Sanitizers make the large tiles take minutes to compile: there only small ones exist.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ops/matmul/activation.h"
 #include "ops/matmul/bf16.h"
 #include "ops/matmul/kernels.h"
 #include "ops/simd.h"
@@ -10,25 +11,25 @@
 namespace altlas::ops {
 namespace {
 
-MatmulKernels kernels() {
+MatmulKernel kernel() {
   switch (simd_target()) {
 #if defined(__x86_64__)
     case SimdTarget::kAvx512Bf16:
-      return matmul_kernels_bf16();
+      return matmul_kernel_bf16();
     case SimdTarget::kAmx:
-      return matmul_kernels_amx();
+      return matmul_kernel_amx();
     case SimdTarget::kAvx512Vnni:
-      return matmul_kernels_avx512();
+      return matmul_kernel_avx512();
     case SimdTarget::kAvx2:
-      return matmul_kernels_avx2();
+      return matmul_kernel_avx2();
 #elif defined(__aarch64__)
     case SimdTarget::kNeonDotprod:
-      return matmul_kernels_neon_dotprod();
+      return matmul_kernel_neon_dotprod();
     case SimdTarget::kNeon:
-      return matmul_kernels_neon();
+      return matmul_kernel_neon();
 #endif
     default:
-      return matmul_kernels_scalar();
+      return matmul_kernel_scalar();
   }
 }
 
@@ -36,18 +37,6 @@ MatmulKernels kernels() {
 
 size_t quantized_bytes(size_t tokens, size_t cols) {
   return tokens * activation_stride(cols) * sizeof(ActivationBlock);
-}
-
-void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begin, size_t token_end,
-                   std::byte* out) {
-  ALTLAS_CHECK(cols % kActivationBlock == 0, "cols: whole blocks of 32");
-  const auto quantize_row = kernels().quantize_row;
-  const size_t blocks = cols / kActivationBlock, record_stride = activation_stride(cols);
-  for (size_t t = token_begin; t < token_end; ++t) {
-    auto* records = reinterpret_cast<ActivationBlock*>(out) + t * record_stride;
-    quantize_row(x + t * stride, cols, records);
-    for (size_t b = blocks; b < activation_blocks(cols); ++b) records[b] = {};
-  }
 }
 
 size_t matmul_scratch_bytes(DType type, size_t cols) {
@@ -68,7 +57,7 @@ void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begi
   ALTLAS_CHECK(x.tokens == 0 || (quantized ? x.quantized != nullptr : x.values != nullptr),
                "quantised activations for quantised weights, floats for float weights");
   if (x.tokens == 0 || panel_begin >= panel_end) return;
-  kernels().matmul(weights, x, panel_begin, panel_end, y, y_stride, scratch);
+  kernel()(weights, x, panel_begin, panel_end, y, y_stride, scratch);
 }
 
 }  // namespace altlas::ops

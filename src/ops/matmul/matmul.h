@@ -43,13 +43,8 @@ void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_majo
 // One row of a packed matrix as floats: out [cols]. For embeddings that share the head's panels.
 void unpack_row(const PackedMatrix& weights, size_t row, float* out);
 
-// Bytes of `tokens` quantised activation rows.
+// Bytes of `tokens` quantised activation rows (ops/quantize makes them).
 size_t quantized_bytes(size_t tokens, size_t cols);
-// Quantises rows [token_begin, token_end) of x [tokens, cols] (row stride in floats) into `out`
-// (which starts at row 0).
-void quantize_rows(const float* x, size_t stride, size_t cols, size_t token_begin, size_t token_end,
-                   std::byte* out);
-
 // The input of a product; the form that the weights' type takes must be set.
 struct Activations {
   size_t tokens = 0;

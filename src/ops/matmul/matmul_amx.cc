@@ -73,7 +73,7 @@ struct Tiles {
 
 }  // namespace
 
-MatmulKernels matmul_kernels_amx() { return {quantize_row_simd, matmul_amx}; }
+MatmulKernel matmul_kernel_amx() { return matmul_amx; }
 
 }  // namespace altlas::ops
 

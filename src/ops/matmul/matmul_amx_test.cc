@@ -10,6 +10,7 @@
 #include "ops/matmul/kernels.h"
 #include "ops/matmul/test_matrix.h"
 #include "ops/matmul/test_tiles.h"
+#include "ops/quantize/quantize.h"
 #include "ops/simd.h"
 #include "testing/data.h"
 
@@ -19,43 +20,43 @@ namespace {
 constexpr size_t kBatches[] = {1, 15, 16, 17, 31, 32, 50, 270};
 constexpr float kUntouched = -12345.0f;
 
-std::vector<float> product(const MatmulKernels& kernels, Matrix& w, Input& x, size_t tokens,
-                           size_t begin, size_t end) {
+std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t tokens, size_t begin,
+                           size_t end) {
   Bytes scratch(matmul_scratch_bytes(w.view.type, w.view.cols));
   std::vector<float> y(tokens * w.view.rows, kUntouched);
-  kernels.matmul(w.view, x.view(tokens), begin, end, y.data(), w.view.rows, scratch.data());
+  kernel(w.view, x.view(tokens), begin, end, y.data(), w.view.rows, scratch.data());
   return y;
 }
 
 // Every batch, whole and in a range of panels, against the reference.
-void expect_reference_bits(const MatmulKernels& kernels, DType type, size_t rows, size_t cols) {
+void expect_reference_bits(MatmulKernel kernel, DType type, size_t rows, size_t cols) {
   SCOPED_TRACE(name_of(type) + " rows=" + std::to_string(rows) + " cols=" + std::to_string(cols));
   const size_t most = std::ranges::max(kBatches), panels = panel_count(rows);
   Matrix w(type, rows, cols, rows + cols);
   Input x(type, most, cols, 21);
-  const std::vector<float> want = product(matmul_kernels_scalar(), w, x, most, 0, panels);
+  const std::vector<float> want = product(matmul_kernel_scalar(), w, x, most, 0, panels);
   for (const size_t tokens : kBatches) {
     SCOPED_TRACE("tokens=" + std::to_string(tokens));
-    std::vector<float> y = product(kernels, w, x, tokens, 0, panels);
+    std::vector<float> y = product(kernel, w, x, tokens, 0, panels);
     ASSERT_TRUE(testing::same_bits(y, std::span(want).first(tokens * rows)));
-    y = product(kernels, w, x, tokens, panels / 2, panels);
+    y = product(kernel, w, x, tokens, panels / 2, panels);
     for (size_t i = 0; i < y.size(); ++i)
       ASSERT_EQ(y[i], i % rows < panels / 2 * kPanelRows ? kUntouched : want[i]) << "index " << i;
   }
 }
 
 // All formats, over padding blocks, ragged rows and several chunks.
-void expect_reference_bits(const MatmulKernels& kernels) {
+void expect_reference_bits(MatmulKernel kernel) {
   for (const DType type : kQuantized) {
-    expect_reference_bits(kernels, type, 16, dtype_info(type).block_values);
-    expect_reference_bits(kernels, type, 37, 1280);
+    expect_reference_bits(kernel, type, 16, dtype_info(type).block_values);
+    expect_reference_bits(kernel, type, 37, 1280);
   }
-  expect_reference_bits(kernels, DType::kQ5_0, 20, 2080);
-  expect_reference_bits(kernels, DType::kF16, 20, 33);
+  expect_reference_bits(kernel, DType::kQ5_0, 20, 2080);
+  expect_reference_bits(kernel, DType::kF16, 20, 33);
 }
 
 // Codes and quants at their extremes, Q8_0 at -128 too.
-void expect_exact_extremes(const MatmulKernels& kernels) {
+void expect_exact_extremes(MatmulKernel kernel) {
   for (const DType type : kQuantized) {
     for (const uint8_t fill : {0x00, 0x80, 0x7f, 0xff}) {
       SCOPED_TRACE(name_of(type) + " fill=" + std::to_string(fill));
@@ -69,28 +70,28 @@ void expect_exact_extremes(const MatmulKernels& kernels) {
       for (size_t i = 0; i < x.x.size(); ++i)
         x.x[i] = i / x.stride % 2 != 0 && i % 3 == 0 ? -1.0f : 1.0f;
       quantize_rows(x.x.data(), x.stride, cols, 0, tokens, x.quantized.data());
-      EXPECT_TRUE(testing::same_bits(product(kernels, w, x, tokens, 0, 1),
-                                     product(matmul_kernels_scalar(), w, x, tokens, 0, 1)));
+      EXPECT_TRUE(testing::same_bits(product(kernel, w, x, tokens, 0, 1),
+                                     product(matmul_kernel_scalar(), w, x, tokens, 0, 1)));
     }
   }
 }
 
 // Goal: the loop structure that all targets share is right by itself. Method: over plain loops,
 // against the reference, on every machine.
-TEST(MatmulPlain, GivesTheReferenceBits) { expect_reference_bits(matmul_kernels_plain()); }
+TEST(MatmulPlain, GivesTheReferenceBits) { expect_reference_bits(matmul_kernel_plain()); }
 
 // Goal: the tile kernel is right on machines without AMX: what it configures, loads, multiplies and
 // adds. Method: its code over emulated tiles that fault as the CPU does, against the reference.
 TEST(MatmulAmx, EmulatedTilesGiveTheReferenceBits) {
-  expect_reference_bits(matmul_kernels_emulated_amx());
-  expect_exact_extremes(matmul_kernels_emulated_amx());
+  expect_reference_bits(matmul_kernel_emulated_amx());
+  expect_exact_extremes(matmul_kernel_emulated_amx());
 }
 
 TEST(MatmulAmx, EmulatedTilesWithAvx512GiveTheReferenceBits) {
 #if defined(__x86_64__)
   if (!simd_supported(SimdTarget::kAvx512Vnni)) GTEST_SKIP() << "this CPU has no AVX-512 VNNI";
-  expect_reference_bits(matmul_kernels_emulated_amx_avx512());
-  expect_exact_extremes(matmul_kernels_emulated_amx_avx512());
+  expect_reference_bits(matmul_kernel_emulated_amx_avx512());
+  expect_exact_extremes(matmul_kernel_emulated_amx_avx512());
 #else
   GTEST_SKIP() << "this is no x86-64 machine";
 #endif
@@ -104,7 +105,7 @@ TEST(MatmulAmx, ManyTokensRunOnTiles) {
     Input x(type, 50, 512, 6);
     for (const size_t tokens : {15, 16, 50}) {
       EmulatedTiles::state().products = 0;
-      product(matmul_kernels_emulated_amx(), w, x, tokens, 0, 3);
+      product(matmul_kernel_emulated_amx(), w, x, tokens, 0, 3);
       EXPECT_EQ(EmulatedTiles::state().products,
                 tokens < 16 ? 0 : (tokens + 15) / 16 * 16 * 48 * 512)
           << name_of(type);
@@ -118,8 +119,8 @@ TEST(MatmulAmx, RealTilesGiveTheReferenceBits) {
   if (!simd_supported(SimdTarget::kAmx)) GTEST_SKIP() << amx_missing();
 #if defined(__x86_64__)
   ASSERT_TRUE(amx_request().ok());
-  expect_reference_bits(matmul_kernels_amx());
-  expect_exact_extremes(matmul_kernels_amx());
+  expect_reference_bits(matmul_kernel_amx());
+  expect_exact_extremes(matmul_kernel_amx());
 #endif
 }
 

@@ -186,38 +186,13 @@ struct Simd {
     else
       return {widen_bf16(load_16(at)), widen_bf16(load_16(at + 16))};
   }
-
-  static __m256i magnitudes(__m256 v) {
-    return _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(0x7fffffff));
-  }
-  static uint32_t largest_magnitude(Floats a, Floats b) {
-    const __m256i four = _mm256_max_epu32(_mm256_max_epu32(magnitudes(a.lo), magnitudes(a.hi)),
-                                          _mm256_max_epu32(magnitudes(b.lo), magnitudes(b.hi)));
-    __m128i v = _mm_max_epu32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
-    v = _mm_max_epu32(v, _mm_shuffle_epi32(v, 0x4e));
-    v = _mm_max_epu32(v, _mm_shuffle_epi32(v, 0xb1));
-    return static_cast<uint32_t>(_mm_cvtsi128_si32(v));
-  }
-  // Rounds to nearest even; the sum of the 16 quants.
-  static int store_quants(int8_t* at, Floats v) {
-    const __m256i lo = _mm256_cvtps_epi32(v.lo), hi = _mm256_cvtps_epi32(v.hi);
-    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(lo, hi), 0xd8);
-    _mm_storeu_si128(
-        reinterpret_cast<__m128i*>(at),
-        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
-    const __m256i both = _mm256_add_epi32(lo, hi);
-    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-    return _mm_cvtsi128_si32(sum);
-  }
 };
 
 #include "ops/matmul/kernels-inl.h"
 
 }  // namespace
 
-MatmulKernels matmul_kernels_avx2() { return {quantize_row_simd, matmul_simd}; }
+MatmulKernel matmul_kernel_avx2() { return matmul_simd; }
 
 }  // namespace altlas::ops
 

@@ -28,7 +28,7 @@ namespace {
 
 }  // namespace
 
-MatmulKernels matmul_kernels_avx512() { return {quantize_row_simd, matmul_simd}; }
+MatmulKernel matmul_kernel_avx512() { return matmul_simd; }
 
 }  // namespace altlas::ops
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/matmul/matmul.h"
+#include "ops/quantize/quantize.h"
 #include "ops/simd.h"
 #include "testing/data.h"
 
@@ -84,19 +85,6 @@ void product(benchmark::State& state, SimdTarget target, Shape shape, size_t tok
   state.counters["y0"] = y[0];
 }
 
-void quantize(benchmark::State& state, SimdTarget target) {
-  if (auto set = set_simd_target(target); !set.ok())
-    return state.SkipWithError(set.error().message().c_str());
-  const size_t cols = 896, tokens = 64;
-  const std::vector<float> x = testing::normals(tokens * cols, 2);
-  AlignedBytes quantized(quantized_bytes(tokens, cols));
-  for (auto _ : state) {
-    quantize_rows(x.data(), cols, cols, 0, tokens, quantized.data);
-    benchmark::ClobberMemory();
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(cols * tokens));
-}
-
 // The roof of batch 1: one thread reading 256 MB once.
 void read_roof(benchmark::State& state) {
   const std::vector<uint64_t> words(tiny() ? 1 << 10 : 1 << 25, 1);
@@ -133,7 +121,6 @@ int register_all() {
   for (const SimdTarget target : simd_targets()) {
     if (target == SimdTarget::kScalar || !simd_supported(target)) continue;
     const std::string simd(to_string(target));
-    benchmark::RegisterBenchmark(("quantize/" + simd).c_str(), quantize, target);
     for (const Shape& shape : shapes) {
       if (target == SimdTarget::kAvx512Bf16 && shape.type != DType::kBF16) continue;
       for (const size_t tokens : {1, 4, 8, 16, 24, 32, 64, 512}) {

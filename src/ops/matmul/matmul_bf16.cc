@@ -281,7 +281,7 @@ void chunked_product(const Job& job) {
 void matmul_bf16(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
                  size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
   if (weights.type != DType::kBF16) {
-    return matmul_kernels_avx512().matmul(weights, x, panel_begin, panel_end, y, y_stride, scratch);
+    return matmul_kernel_avx512()(weights, x, panel_begin, panel_end, y, y_stride, scratch);
   }
   const Job job{weights,     x,         packed_panel_bytes(weights.type, weights.cols),
                 panel_begin, panel_end, y,
@@ -296,7 +296,7 @@ size_t bf16_scratch_bytes(size_t cols) {
   return kSumBytes + 2 * kChunkBytes + kBlockTokens * value_stride(cols) * sizeof(uint16_t);
 }
 
-MatmulKernels matmul_kernels_bf16() { return {matmul_kernels_avx512().quantize_row, matmul_bf16}; }
+MatmulKernel matmul_kernel_bf16() { return matmul_bf16; }
 
 }  // namespace altlas::ops
 

@@ -14,7 +14,7 @@ namespace {
 #include "ops/matmul/neon-inl.h"
 }  // namespace
 
-MatmulKernels matmul_kernels_neon() { return {quantize_row_simd, matmul_simd}; }
+MatmulKernel matmul_kernel_neon() { return matmul_simd; }
 
 }  // namespace altlas::ops
 #endif

@@ -23,7 +23,7 @@ namespace {
 #include "ops/matmul/neon-inl.h"
 }  // namespace
 
-MatmulKernels matmul_kernels_neon_dotprod() { return {quantize_row_simd, matmul_simd}; }
+MatmulKernel matmul_kernel_neon_dotprod() { return matmul_simd; }
 
 }  // namespace altlas::ops
 

@@ -15,6 +15,7 @@
 #include <cmath>
 
 #include "ops/dequantize/dequantize.h"
+#include "ops/matmul/activation.h"
 #include "ops/matmul/kernels.h"
 #include "ops/matmul/panel_format.h"
 #include "tensor/half.h"
@@ -116,13 +117,8 @@ void matmul_scalar(const PackedMatrix& weights, const Activations& x, size_t pan
   }
 }
 
-void quantize_row_scalar(const float* x, size_t cols, ActivationBlock* out) {
-  for (size_t b = 0; b < cols / kActivationBlock; ++b)
-    quantize_block(x + b * kActivationBlock, out[b]);
-}
-
 }  // namespace
 
-MatmulKernels matmul_kernels_scalar() { return {quantize_row_scalar, matmul_scalar}; }
+MatmulKernel matmul_kernel_scalar() { return matmul_scalar; }
 
 }  // namespace altlas::ops

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/matmul/kernels.h"
+#include "ops/quantize/quantize.h"
 #include "ops/simd.h"
 #include "testing/data.h"
 
@@ -42,9 +43,9 @@ struct Product {
     const auto values = testing::normals(tokens * kCols, 2);
     quantize_rows(values.data(), kCols, kCols, 0, tokens, quantized.at());
   }
-  double seconds(const MatmulKernels& kernels) {
+  double seconds(MatmulKernel kernel) {
     const auto from = std::chrono::steady_clock::now();
-    kernels.matmul(weights, x, 0, panel_count(kRows), y.data(), kRows, scratch.at());
+    kernel(weights, x, 0, panel_count(kRows), y.data(), kRows, scratch.at());
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
   }
 
@@ -55,12 +56,12 @@ struct Product {
 };
 
 // How many times as fast as the reference.
-double ratio(const MatmulKernels& kernels, DType type, size_t tokens) {
+double ratio(MatmulKernel kernel, DType type, size_t tokens) {
   Product product(type, tokens);
   double reference = std::numeric_limits<double>::infinity(), own = reference;
   for (int turn = 0; turn < 20; ++turn) {
-    reference = std::min(reference, product.seconds(matmul_kernels_scalar()));
-    for (int i = 0; i < 10; ++i) own = std::min(own, product.seconds(kernels));
+    reference = std::min(reference, product.seconds(matmul_kernel_scalar()));
+    for (int i = 0; i < 10; ++i) own = std::min(own, product.seconds(kernel));
   }
   return reference / own;
 }
@@ -82,8 +83,8 @@ TEST(MatmulSpeed, KernelsStayAheadOfTheReference) {
   for (const Bound& bound : kBounds) {
     SCOPED_TRACE(std::string(dtype_info(bound.type).name) + ", " + std::to_string(bound.tokens) +
                  " tokens");
-    const double avx2 = ratio(matmul_kernels_avx2(), bound.type, bound.tokens),
-                 avx512 = wide ? ratio(matmul_kernels_avx512(), bound.type, bound.tokens) : 0;
+    const double avx2 = ratio(matmul_kernel_avx2(), bound.type, bound.tokens),
+                 avx512 = wide ? ratio(matmul_kernel_avx512(), bound.type, bound.tokens) : 0;
     EXPECT_GE(avx2, bound.avx2);
     if (wide) EXPECT_GE(avx512, bound.avx512);
   }

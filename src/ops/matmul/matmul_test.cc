@@ -13,6 +13,7 @@
 #include "ops/matmul/activation.h"
 #include "ops/matmul/kernels.h"
 #include "ops/matmul/test_matrix.h"
+#include "ops/quantize/quantize.h"
 #include "ops/simd.h"
 #include "tensor/half.h"
 #include "testing/data.h"
@@ -88,42 +89,6 @@ TEST(MatmulPack, RangesAreIndependent) {
       pack_panels(type, 70, 256, w.row_major.data(), p, p + 1, pieces.data());
     }
     EXPECT_EQ(std::memcmp(pieces.data(), w.packed.data(), bytes), 0) << name_of(type);
-  }
-}
-
-// Goal: every target quantises to the same bytes as the definition, and the error is at most half a
-// step. Method: normals, zeros, tiny, huge, exact ties, infinities and NaN.
-TEST(MatmulQuantize, EveryTargetMatchesDefinition) {
-  const size_t cols = 32 * 11;
-  std::vector<float> x = testing::normals(cols, 5);
-  for (size_t k = 0; k < 32; ++k) {
-    x[32 + k] = 0;
-    x[64 + k] *= 1e-33f;
-    x[96 + k] *= 1e36f;
-    x[128 + k] = static_cast<float>(k) + 0.5f;
-    x[192 + k] *= 1e-20f;
-  }
-  x[128] = 127.0f;
-  x[160] = std::numeric_limits<float>::infinity();
-  x[225] = -std::nanf("");
-  x[256] = -0.0f;
-  std::vector<ActivationBlock> want(cols / 32);
-  for (size_t b = 0; b < want.size(); ++b) quantize_block(x.data() + 32 * b, want[b]);
-  EXPECT_TRUE(std::isnan(want[5].scale) && std::isnan(want[7].scale));
-  EXPECT_EQ(want[1].scale, 0);
-  EXPECT_EQ(want[2].scale, 0);
-  EXPECT_EQ(want[4].quants[1], 2);  // 1.5 to even.
-  for (const size_t b : {0, 3, 4, 6, 8, 9, 10}) {
-    for (size_t k = 0; k < 32; ++k) {
-      EXPECT_NEAR(want[b].quants[k], x[32 * b + k] / want[b].scale, 0.5001);
-    }
-  }
-  for (const SimdTarget target : exact_targets()) {
-    SCOPED_TRACE(std::string(to_string(target)));
-    const ScopedTarget scope(target);
-    Bytes got(quantized_bytes(1, cols));
-    quantize_rows(x.data(), cols, cols, 0, 1, got.data());
-    EXPECT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(ActivationBlock)), 0);
   }
 }
 

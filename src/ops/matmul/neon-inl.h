@@ -202,25 +202,6 @@ struct Simd {
       return out;
     }
   }
-
-  static uint32_t largest_magnitude(Floats a, Floats b) {
-    const uint32x4_t mask = vdupq_n_u32(0x7fffffff);
-    uint32x4_t most = vdupq_n_u32(0);
-    ALTLAS_EACH {
-      most = vmaxq_u32(most, vandq_u32(vreinterpretq_u32_f32(a.v[i]), mask));
-      most = vmaxq_u32(most, vandq_u32(vreinterpretq_u32_f32(b.v[i]), mask));
-    }
-    return vmaxvq_u32(most);
-  }
-  // Rounds to nearest even; the sum of the 16 quants.
-  static int store_quants(int8_t* at, Floats v) {
-    int32x4_t wide[4];
-    ALTLAS_EACH wide[i] = vcvtnq_s32_f32(v.v[i]);
-    const int16x8_t low = vcombine_s16(vmovn_s32(wide[0]), vmovn_s32(wide[1])),
-                    high = vcombine_s16(vmovn_s32(wide[2]), vmovn_s32(wide[3]));
-    vst1q_s8(at, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
-    return vaddvq_s32(vaddq_s32(vaddq_s32(wide[0], wide[1]), vaddq_s32(wide[2], wide[3])));
-  }
 };
 
 #undef ALTLAS_EACH

@@ -158,21 +158,4 @@ struct Simd {
     }
     return out;
   }
-
-  static uint32_t largest_magnitude(const Floats& a, const Floats& b) {
-    uint32_t largest = 0;
-    for (int i = 0; i < 16; ++i) {
-      largest = std::max({largest, std::bit_cast<uint32_t>(a.v[i]) & 0x7fffffff,
-                          std::bit_cast<uint32_t>(b.v[i]) & 0x7fffffff});
-    }
-    return largest;
-  }
-  static int store_quants(int8_t* at, const Floats& v) {
-    int sum = 0;
-    for (int i = 0; i < 16; ++i) {
-      at[i] = static_cast<int8_t>(std::nearbyint(v.v[i]));
-      sum += at[i];
-    }
-    return sum;
-  }
 };

@@ -1,6 +1,7 @@
 // Random packed matrices and activations for tests of products.
 #include "ops/matmul/test_matrix.h"
 
+#include "ops/quantize/quantize.h"
 #include "tensor/half.h"
 #include "testing/data.h"
 

@@ -100,10 +100,10 @@ struct EmulatedTiles {
 
 // The tile kernel over emulated tiles and loops; over emulated tiles and AVX-512 with VNNI. And the
 // products of kernels-inl.h over loops.
-MatmulKernels matmul_kernels_emulated_amx();
-MatmulKernels matmul_kernels_plain();
+MatmulKernel matmul_kernel_emulated_amx();
+MatmulKernel matmul_kernel_plain();
 #if defined(__x86_64__)
-MatmulKernels matmul_kernels_emulated_amx_avx512();
+MatmulKernel matmul_kernel_emulated_amx_avx512();
 #endif
 
 }  // namespace altlas::ops

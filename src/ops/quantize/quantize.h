@@ -1,5 +1,6 @@
-// int8 activations straight from the operation before them, so that its floats stay in the cache.
-// The records are those of quantize_rows. Same bits on every SIMD target.
+// int8 activations: the records that products with quantised weights take
+// (ops/matmul/activation.h). Straight from the operation before them, so that its floats stay in
+// the cache. Same bits on every SIMD target.
 #pragma once
 
 #include <cstddef>
@@ -7,9 +8,14 @@
 
 namespace altlas::ops {
 
+// Rows [begin, end) of x [rows, cols], row stride in floats, into `out` (which starts at row 0).
+// cols: whole blocks of 32.
+void quantize_rows(const float* x, size_t stride, size_t cols, size_t begin, size_t end,
+                   std::byte* out);
+
 // Where columns [column, column + width) of rows with `cols` columns go: both multiples of 32.
 struct QuantizedPart {
-  std::byte* out = nullptr;  // As quantize_rows' output; starts at row 0.
+  std::byte* out = nullptr;  // Of row 0, as quantize_rows'.
   size_t cols = 0;
   size_t column = 0;
   size_t width = 0;

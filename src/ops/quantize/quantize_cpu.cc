@@ -160,11 +160,16 @@ HWY_EXPORT(quantize_part);
 HWY_EXPORT(gate_quantize);
 namespace {
 void check(const QuantizedPart& part) {
-  ALTLAS_DCHECK(part.cols % kActivationBlock == 0 && part.column % kActivationBlock == 0 &&
-                    part.width % kActivationBlock == 0 && part.column + part.width <= part.cols,
-                "whole blocks of 32 within the row");
+  ALTLAS_CHECK(part.cols % kActivationBlock == 0 && part.column % kActivationBlock == 0 &&
+                   part.width % kActivationBlock == 0 && part.column + part.width <= part.cols,
+               "whole blocks of 32 within the row");
 }
 }  // namespace
+void quantize_rows(const float* x, size_t stride, size_t cols, size_t begin, size_t end,
+                   std::byte* out) {
+  quantize_part_cpu(x + begin * stride, stride, end - begin,
+                    {.out = out + quantized_bytes(begin, cols), .cols = cols, .width = cols});
+}
 void quantize_part_cpu(const float* x, size_t stride, size_t rows, const QuantizedPart& part) {
   check(part);
   HWY_DYNAMIC_DISPATCH(quantize_part)(x, stride, rows, part);

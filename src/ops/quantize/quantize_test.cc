@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -44,6 +45,47 @@ std::vector<float> values(size_t cols) {
   x[3 * cols + 31] = std::numeric_limits<float>::quiet_NaN();
   for (size_t i = 0; i < 32; ++i) x[4 * cols + i] = 0.5f * (static_cast<float>(i) - 16);  // Ties.
   return x;
+}
+
+// Goal: the readable definition rounds to the nearest step, ties to even, keeps huge and tiny
+// values, and shows infinities and NaN as NaN.
+TEST(Quantize, DefinitionIsWithinHalfAStep) {
+  std::vector<float> x = testing::normals(32 * 8, 5);
+  for (size_t k = 0; k < 32; ++k) {
+    x[k] = 0;
+    x[32 + k] *= 1e-33f;
+    x[64 + k] *= 1e36f;
+    x[96 + k] *= 1e-20f;
+    x[128 + k] = static_cast<float>(k) + 0.5f;
+  }
+  x[128] = 127.0f;
+  x[160] = std::numeric_limits<float>::infinity();
+  x[193] = -std::nanf("");
+  x[224] = -0.0f;
+  ActivationBlock got[8];
+  for (size_t b = 0; b < 8; ++b) quantize_block(&x[32 * b], got[b]);
+  EXPECT_EQ(got[0].scale, 0);
+  EXPECT_EQ(got[1].scale, 0);
+  EXPECT_EQ(got[4].quants[1], 2);  // 1.5 to even.
+  EXPECT_TRUE(std::isnan(got[5].scale) && std::isnan(got[6].scale));
+  for (const size_t b : {2, 3, 4, 7})
+    for (size_t k = 0; k < 32; ++k)
+      EXPECT_NEAR(got[b].quants[k], x[32 * b + k] / got[b].scale, 0.5001) << b << " " << k;
+}
+
+// Goal: rows from the middle of strided floats go to their own records; others are left alone.
+TEST(Quantize, RowsKeepTheirPlaces) {
+  const size_t cols = 96, stride = cols + 5;
+  const auto x = values(cols);
+  std::vector<float> strided(kRows * stride, 1e30f);
+  for (size_t r = 0; r < kRows; ++r) std::copy_n(&x[r * cols], cols, &strided[r * stride]);
+  auto want = records_of(x, cols);
+  std::vector<ActivationBlock> got(want.size());
+  for (const size_t r : {0, 4})
+    std::fill_n(want.begin() + static_cast<ptrdiff_t>(r * activation_stride(cols)),
+                activation_stride(cols), ActivationBlock{});
+  quantize_rows(strided.data(), stride, cols, 1, 4, reinterpret_cast<std::byte*>(got.data()));
+  EXPECT_TRUE(same(got, want, cols));
 }
 
 // Goal: every target gives the records of the readable definition, padding included, however a row
