@@ -22,7 +22,7 @@ constexpr size_t kBlocksAtOnce = 16;
 // What up to kBlocksAtOnce blocks of a row become, step by step for all of them.
 struct Batch {
   HWY_ALIGN float x[kBlocksAtOnce][kActivationBlock];
-  HWY_ALIGN int32_t largest[kBlocksAtOnce];  // Bits of the largest magnitude.
+  HWY_ALIGN int32_t largest[kBlocksAtOnce] = {};  // Bits of the largest magnitude.
   HWY_ALIGN float scale[kBlocksAtOnce];
   HWY_ALIGN float inverse[kBlocksAtOnce];
 };
@@ -110,7 +110,7 @@ HWY_INLINE void quantize_rows_of(size_t rows, const QuantizedPart& part, const V
                              ? activation_blocks(part.cols) - part.cols / kActivationBlock
                              : 0;
   auto* out = reinterpret_cast<ActivationBlock*>(part.out) + part.column / kActivationBlock;
-  Batch batch = {};
+  Batch batch;
   for (size_t row = 0; row < rows; ++row, out += stride) {
     for (size_t first = 0; first < blocks; first += kBlocksAtOnce) {
       const size_t count = std::min(kBlocksAtOnce, blocks - first);
