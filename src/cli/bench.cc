@@ -33,6 +33,7 @@ struct Options {
   EngineBenchOptions bench;
   std::string random_weights;
   std::string quant = "q4_k";
+  std::vector<std::string> samplings;
   bool context_given = false;
   bool roofs = true;
   bool ops = false;
@@ -197,6 +198,10 @@ Result<void> measure(const Options& options) {
                  "--devices: only cpu devices are measured: give cpu:1:THREADS");
   ProgressBar bar("bench");
   EngineBenchOptions bench = options.bench;
+  if (!options.samplings.empty()) bench.samplings.clear();
+  for (const std::string& text : options.samplings) {
+    ALTLAS_TRY(bench.samplings.emplace_back(), parse_bench_sampling(text));
+  }
   ALTLAS_TRY(Model model, find_model(options, device.threads, bar));
   ALTLAS_TRY_VOID(fit_context(model.path, options.context_given, bench));
   model::OpTimes times;
@@ -238,6 +243,11 @@ void add_options(CLI::App& app, Options& out) {
       ->check(CLI::Range(1u, 65536u));
   app.add_option("--rounds", bench.rounds, "Every work is measured so often (default 3)")
       ->check(CLI::Range(1u, 1000u));
+  app.add_option("--sampling", out.samplings,
+                 "How decoding sequences choose tokens: greedy (default), or fields of a request, "
+                 "as temperature=0.8,top_p=0.95; several, in words of their own, are measured in "
+                 "turn")
+      ->expected(1, 16);
   std::string names;
   for (const std::string_view name : model::random_model_names())
     names += (names.empty() ? "" : ", ") + std::string(name);

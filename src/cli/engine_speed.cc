@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <memory>
 
 #include "model/step_plan.h"
+#include "ops/sample/sample.h"
 
 namespace altlas::cli {
 namespace {
@@ -29,12 +31,14 @@ class Driver {
   explicit Driver(engine::Executor& executor) : executor_(executor) {}
 
   // Computes `length` tokens of each of `count` sequences, in steps as large as they may be.
-  Result<void> begin(uint32_t first_slot, uint32_t count, uint32_t length, uint32_t room) {
+  Result<void> begin(uint32_t first_slot, uint32_t count, uint32_t length, uint32_t room,
+                     const SamplingParams& sampling) {
     const engine::ReplicaLimits& limits = executor_.limits();
     const uint32_t step_max = limits.step_tokens_max;
     for (uint32_t s = 0; s < count; ++s) {
       auto request = std::make_shared<SequenceRequest>();
-      request->sampling.temperature = 0;
+      request->sampling = sampling;
+      request->sampling.seed = s;
       request->prompt = prompt_ids(length, limits.vocab_size);
       const auto slot = static_cast<int32_t>(first_slot + s);
       StepPlan plan;
@@ -119,6 +123,8 @@ void add(const model::OpTimes& from, model::OpTimes& to) {
   }
 }
 
+const SamplingParams kGreedy{.temperature = 0};
+
 // Everything of one run of the bench.
 struct Bench {
   engine::Executor& executor;
@@ -145,10 +151,13 @@ struct Bench {
     figures.works.push_back(
         {.name = fmt::format("prefill {}", options.prefill), .tokens = options.prefill});
     for (const uint32_t batch : options.batches)
-      figures.works.push_back(
-          {.name = fmt::format("decode {}", batch),
-           .tokens = batch * options.tokens,
-           .kv_bytes = batch * kv_bytes_read(limits, kPromptTokens, options.tokens)});
+      for (const BenchSampling& sampling : options.samplings)
+        figures.works.push_back(
+            {.name = options.samplings.size() == 1 && sampling.name == "greedy"
+                         ? fmt::format("decode {}", batch)
+                         : fmt::format("decode {} {}", batch, sampling.name),
+             .tokens = batch * options.tokens,
+             .kv_bytes = batch * kv_bytes_read(limits, kPromptTokens, options.tokens)});
     if (options.context > 0)
       figures.works.push_back({.name = fmt::format("decode 1 at {}", options.context),
                                .tokens = options.tokens,
@@ -163,26 +172,94 @@ Result<void> Bench::round(const std::function<void(std::string_view)>& say) {
   EngineWork* work = figures.works.data();
   say(work->name);
   driver.forget_blocks();
-  ALTLAS_TRY_VOID(
-      measure(*work, [&] { return driver.begin(0, 1, options.prefill, options.prefill); }));
-  for (const uint32_t batch : options.batches) {
-    ++work;
-    say(work->name);
-    driver.forget_blocks();
-    ALTLAS_TRY_VOID(driver.begin(0, batch, kPromptTokens, kPromptTokens + options.tokens));
-    ALTLAS_TRY_VOID(
-        measure(*work, [&] { return driver.decode(0, batch, kPromptTokens, options.tokens); }));
-  }
+  ALTLAS_TRY_VOID(measure(
+      *work, [&] { return driver.begin(0, 1, options.prefill, options.prefill, kGreedy); }));
+  for (const uint32_t batch : options.batches)
+    for (const BenchSampling& sampling : options.samplings) {
+      ++work;
+      say(work->name);
+      driver.forget_blocks();
+      ALTLAS_TRY_VOID(
+          driver.begin(0, batch, kPromptTokens, kPromptTokens + options.tokens, sampling.params));
+      ALTLAS_TRY_VOID(
+          measure(*work, [&] { return driver.decode(0, batch, kPromptTokens, options.tokens); }));
+    }
   if (options.context == 0) return {};
   ++work;
   say(work->name);
   driver.forget_blocks();
-  ALTLAS_TRY_VOID(driver.begin(long_slot(), 1, options.context, options.context + options.tokens));
+  ALTLAS_TRY_VOID(
+      driver.begin(long_slot(), 1, options.context, options.context + options.tokens, kGreedy));
   return measure(*work,
                  [&] { return driver.decode(long_slot(), 1, options.context, options.tokens); });
 }
 
+template <class T>
+struct SamplingField {
+  std::string_view name;
+  T SamplingParams::* member;
+  T least, most;
+};
+constexpr SamplingField<float> kFloatFields[] = {
+    {"temperature", &SamplingParams::temperature, 0, 100},
+    {"top_p", &SamplingParams::top_p, 0, 1},
+    {"min_p", &SamplingParams::min_p, 0, 1},
+    {"repetition_penalty", &SamplingParams::repetition_penalty, 0.01f, 100},
+    {"presence_penalty", &SamplingParams::presence_penalty, -2, 2},
+    {"frequency_penalty", &SamplingParams::frequency_penalty, -2, 2},
+};
+constexpr SamplingField<int32_t> kIntFields[] = {
+    {"top_k", &SamplingParams::top_k, 0, 1 << 30},
+    {"logprobs", &SamplingParams::logprobs, -1, ops::kTopLogprobsMax},
+};
+
+// Whether `field` is the one that is named; then its value is read, or the error says why not.
+template <class T>
+Result<bool> read_field(const SamplingField<T>& field, std::string_view name,
+                        std::string_view value, SamplingParams& into) {
+  if (field.name != name) return false;
+  T number{};
+  const char* end = value.data() + value.size();
+  const auto read = std::from_chars(value.data(), end, number);
+  if (read.ec != std::errc{} || read.ptr != end || !(number >= field.least) ||
+      !(number <= field.most))
+    return invalid(fmt::format("--sampling: {} is a number from {} to {}, not \"{}\"", name,
+                               field.least, field.most, value));
+  into.*field.member = number;
+  return true;
+}
+
+Result<void> read_sampling_field(std::string_view name, std::string_view value,
+                                 SamplingParams& into) {
+  for (const auto& field : kFloatFields) {
+    ALTLAS_TRY(const bool is, read_field(field, name, value, into));
+    if (is) return {};
+  }
+  for (const auto& field : kIntFields) {
+    ALTLAS_TRY(const bool is, read_field(field, name, value, into));
+    if (is) return {};
+  }
+  std::string names;
+  for (const auto& field : kFloatFields) names += std::string(field.name) + ", ";
+  for (const auto& field : kIntFields) names += std::string(field.name) + ", ";
+  return invalid(fmt::format("--sampling: \"{}\" is none of {}greedy", name, names));
+}
+
 }  // namespace
+
+Result<BenchSampling> parse_bench_sampling(std::string_view text) {
+  BenchSampling out{std::string(text), kGreedy};
+  if (text == "greedy") return out;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    const std::string_view pair = text.substr(at, end - at);
+    const size_t equals = std::min(pair.find('='), pair.size());
+    ALTLAS_TRY_VOID(read_sampling_field(
+        pair.substr(0, equals), pair.substr(std::min(equals + 1, pair.size())), out.params));
+    at = end + 1;
+  }
+  return out;
+}
 
 uint32_t EngineBenchOptions::sequences_max() const {
   return *std::ranges::max_element(batches) + 1;

@@ -11,8 +11,18 @@
 #include "cli/roofs.h"
 #include "engine/executor.h"
 #include "model/op_clock.h"
+#include "task/task.h"
 
 namespace altlas::cli {
+
+// How the decoding sequences choose their tokens.
+struct BenchSampling {
+  std::string name;  // As the user wrote it: "temperature=0.8,top_p=0.95"; "greedy".
+  SamplingParams params;
+};
+// "greedy", or fields of SamplingParams with their values: "temperature=1,logprobs=5".
+// Errors: kInvalid for a field that is not known, and a value out of range.
+Result<BenchSampling> parse_bench_sampling(std::string_view text);
 
 struct EngineBenchOptions {
   uint32_t prefill = 512;                      // Prompt tokens.
@@ -20,6 +30,8 @@ struct EngineBenchOptions {
   uint32_t context = 4096;                     // Tokens before the long decode; 0: none.
   uint32_t tokens = 64;                        // Decoded by each sequence.
   uint32_t rounds = 3;
+  // Every batch decodes once with each; the rest of the work is greedy.
+  std::vector<BenchSampling> samplings = {{"greedy", {.temperature = 0}}};
 
   uint32_t sequences_max() const;
   uint32_t length_max() const;  // Tokens of the longest sequence.
@@ -28,7 +40,7 @@ struct EngineBenchOptions {
 
 // One kind of work, over all rounds.
 struct EngineWork {
-  std::string name;             // "decode 4".
+  std::string name;             // "decode 4", "decode 4 temperature=1".
   uint32_t tokens = 0;          // Of one round.
   uint64_t kv_bytes = 0;        // Of keys and values read in one round.
   std::vector<double> seconds;  // Of each round.

@@ -15,6 +15,7 @@ TEST(EngineSpeed, MeasuresEveryWork) {
   ASSERT_TRUE(random.ok()) << random.error().message();
   EngineBenchOptions options{
       .prefill = 40, .batches = {1, 3}, .context = 100, .tokens = 5, .rounds = 2};
+  options.samplings.push_back(*parse_bench_sampling("temperature=1"));
   EXPECT_EQ(options.sequences_max(), 4u);
   EXPECT_EQ(options.length_max(), 105u);
   EXPECT_EQ(options.kv_tokens(), 112u);
@@ -41,9 +42,11 @@ TEST(EngineSpeed, MeasuresEveryWork) {
       });
   ASSERT_TRUE(figures.ok()) << figures.error().message();
   EXPECT_EQ(last, 1);
-  ASSERT_EQ(figures->works.size(), 4u);
+  ASSERT_EQ(figures->works.size(), 6u);
   EXPECT_EQ(figures->works[0].name, "prefill 40");
-  EXPECT_EQ(figures->works[3].name, "decode 1 at 100");
+  EXPECT_EQ(figures->works[1].name, "decode 1 greedy");
+  EXPECT_EQ(figures->works[4].name, "decode 3 temperature=1");
+  EXPECT_EQ(figures->works[5].name, "decode 1 at 100");
   EXPECT_GT(figures->roofs.read_bytes_per_s, 1e8);
   EXPECT_GT(figures->roofs.int8_macs_per_s, 1e8);
   for (const EngineWork& work : figures->works) {
@@ -55,8 +58,21 @@ TEST(EngineSpeed, MeasuresEveryWork) {
   // Products of a token: two layers of q, k, v, output, gate, up, down, and the head.
   const double layer = 256 * (256 + 128 + 128) + 256 * 256 + 3 * 256 * 512, head = 1024 * 256;
   EXPECT_EQ(figures->works[1].products(), 5 * (2 * layer + head));
-  EXPECT_EQ(figures->works[2].products(), 3 * 5 * (2 * layer + head));
+  EXPECT_EQ(figures->works[4].products(), 3 * 5 * (2 * layer + head));
   EXPECT_EQ(figures->works[0].products(), 40 * 2 * layer + head);
+}
+
+TEST(EngineSpeed, SamplingsByTheirFields) {
+  EXPECT_EQ(parse_bench_sampling("greedy")->params.temperature, 0);
+  const auto some = parse_bench_sampling("temperature=0.8,top_p=0.95,top_k=40,logprobs=5");
+  ASSERT_TRUE(some.ok()) << some.error().message();
+  EXPECT_EQ(some->params.temperature, 0.8f);
+  EXPECT_EQ(some->params.top_p, 0.95f);
+  EXPECT_EQ(some->params.top_k, 40);
+  EXPECT_EQ(some->params.logprobs, 5);
+  for (const char* wrong : {"", "hot", "temperature", "temperature=", "temperature=nan",
+                            "temperature=1,", "top_p=2", "logprobs=21", "top_k=1.5", "=1"})
+    EXPECT_FALSE(parse_bench_sampling(wrong).ok()) << wrong;
 }
 
 TEST(EngineSpeed, RandomModelsByName) {
