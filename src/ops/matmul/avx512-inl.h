@@ -4,7 +4,7 @@
 
 #include "ops/matmul/fields-inl.h"
 
-struct Simd {
+struct Simd : NarrowFields<Simd> {
   using Codes = __m512i;  // 16 rows x 4 bytes.
   using Ints = __m512i;
   using Floats = __m512;
@@ -77,24 +77,6 @@ struct Simd {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_16(at)));
   }
   static Floats widen_u8(__m128i v) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(v)); }
-  static void nibbles(const std::byte* at, Floats& low, Floats& high) {
-    __m128i a, b;
-    nibble_fields(at, a, b);
-    low = widen_u8(a);
-    high = widen_u8(b);
-  }
-  // PanelScales::kSixBit: the two fields of block `index`, plus kOffset.
-  template <int kOffset>
-  static void six_bits(const std::byte* at, size_t index, Floats& first, Floats& second) {
-    __m128i a, b;
-    six_bit_fields(at, index, a, b);
-    first = widen_u8(a);
-    second = widen_u8(b);
-    if constexpr (kOffset != 0) {
-      first = _mm512_add_ps(first, _mm512_set1_ps(kOffset));
-      second = _mm512_add_ps(second, _mm512_set1_ps(kOffset));
-    }
-  }
 
   template <DType T>
   static Floats load_weights(const std::byte* at) {

@@ -23,3 +23,27 @@ inline void six_bit_fields(const std::byte* at, size_t index, __m128i& first, __
   second = _mm_or_si128(_mm_and_si128(_mm_srli_epi16(low, 4), nibble),
                         _mm_and_si128(_mm_slli_epi16(high, 2), top));
 }
+
+// The same as Simd's floats.
+template <class Simd>
+struct NarrowFields {
+  template <class Floats>
+  static void nibbles(const std::byte* at, Floats& low, Floats& high) {
+    __m128i a, b;
+    nibble_fields(at, a, b);
+    low = Simd::widen_u8(a);
+    high = Simd::widen_u8(b);
+  }
+  // Plus kOffset.
+  template <int kOffset, class Floats>
+  static void six_bits(const std::byte* at, size_t index, Floats& first, Floats& second) {
+    __m128i a, b;
+    six_bit_fields(at, index, a, b);
+    first = Simd::widen_u8(a);
+    second = Simd::widen_u8(b);
+    if constexpr (kOffset != 0) {
+      first = Simd::add(first, Simd::set1(kOffset));
+      second = Simd::add(second, Simd::set1(kOffset));
+    }
+  }
+};

@@ -7,20 +7,12 @@
 #include <cstdint>
 
 #include "ops/matmul/activation.h"
+#include "ops/matmul/compile_for.h"
 #include "ops/matmul/kernels.h"
 #include "ops/matmul/panel_format.h"
 #include "ops/matmul/tile_config.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(                                                                      \
-    __attribute__((                                                                                \
-        target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8"))), \
-    apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8")
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own _mm512_undefined_*.
-#endif
+ALTLAS_COMPILE_FOR(ALTLAS_AVX512_VNNI ",amx-tile,amx-int8")
 
 namespace altlas::ops {
 namespace {
@@ -77,9 +69,5 @@ MatmulKernel matmul_kernel_amx() { return matmul_amx; }
 
 }  // namespace altlas::ops
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+ALTLAS_COMPILE_FOR_END
 #endif

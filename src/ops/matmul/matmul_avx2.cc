@@ -7,15 +7,11 @@
 #include <cstdint>
 
 #include "ops/matmul/activation.h"
+#include "ops/matmul/compile_for.h"
 #include "ops/matmul/kernels.h"
 #include "ops/matmul/panel_format.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
-#endif
+ALTLAS_COMPILE_FOR(ALTLAS_AVX2)
 
 namespace altlas::ops {
 namespace {
@@ -23,7 +19,7 @@ namespace {
 #include "ops/matmul/fields-inl.h"
 
 // 16 lanes as two registers: rows 0-7 and 8-15.
-struct Simd {
+struct Simd : NarrowFields<Simd> {
   struct Codes {
     __m256i lo, hi;
   };
@@ -155,24 +151,6 @@ struct Simd {
     return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v)),
             _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(v, v)))};
   }
-  static void nibbles(const std::byte* at, Floats& low, Floats& high) {
-    __m128i a, b;
-    nibble_fields(at, a, b);
-    low = widen_u8(a);
-    high = widen_u8(b);
-  }
-  // PanelScales::kSixBit: the two fields of block `index`, plus kOffset.
-  template <int kOffset>
-  static void six_bits(const std::byte* at, size_t index, Floats& first, Floats& second) {
-    __m128i a, b;
-    six_bit_fields(at, index, a, b);
-    first = widen_u8(a);
-    second = widen_u8(b);
-    if constexpr (kOffset != 0) {
-      first = add(first, set1(kOffset));
-      second = add(second, set1(kOffset));
-    }
-  }
 
   static __m256 widen_bf16(__m128i v) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
@@ -196,9 +174,5 @@ MatmulKernel matmul_kernel_avx2() { return matmul_simd; }
 
 }  // namespace altlas::ops
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+ALTLAS_COMPILE_FOR_END
 #endif

@@ -11,18 +11,10 @@
 #include <cstdint>
 
 #include "ops/matmul/bf16.h"
+#include "ops/matmul/compile_for.h"
 #include "ops/matmul/kernels.h"
 
-#if defined(__clang__)
-#pragma clang attribute push( \
-    __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512bf16"))), apply_to = function)
-#define ALTLAS_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512bf16")
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own _mm512_undefined_*.
-#define ALTLAS_UNROLL _Pragma("GCC unroll 16")
-#endif
+ALTLAS_COMPILE_FOR(ALTLAS_AVX512_VNNI ",avx512bf16")
 
 namespace altlas::ops {
 namespace {
@@ -300,9 +292,5 @@ MatmulKernel matmul_kernel_bf16() { return matmul_bf16; }
 
 }  // namespace altlas::ops
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+ALTLAS_COMPILE_FOR_END
 #endif

@@ -7,15 +7,11 @@
 #include <cstdint>
 
 #include "ops/matmul/activation.h"
+#include "ops/matmul/compile_for.h"
 #include "ops/matmul/kernels.h"
 #include "ops/matmul/panel_format.h"
 
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("+dotprod")
-#endif
+ALTLAS_COMPILE_FOR("+dotprod")
 
 namespace altlas::ops {
 namespace {
@@ -27,9 +23,5 @@ MatmulKernel matmul_kernel_neon_dotprod() { return matmul_simd; }
 
 }  // namespace altlas::ops
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+ALTLAS_COMPILE_FOR_END
 #endif
