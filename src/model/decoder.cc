@@ -64,8 +64,8 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
   work.gated = arena.take(ops::quantized_bytes(tokens, wide));
   work.gate_chunk = arena.take_array<float>(uint64_t{threads} * kGateFloats);
   for (uint32_t i = 0; i < threads; ++i) singles.push_back(single_at(arena, config));
-  work.logits =
-      arena.take_array<float>(uint64_t{std::min(tokens, kHeadRowsMax)} * config.vocab_size);
+  work.samplers = arena.take(std::min(tokens, kSampledRowsMax) *
+                             ops::RowSampler::bytes(config.vocab_size, threads));
   ops::AttentionShape shape{.q_heads = config.q_heads, .layout = layout};
   work.scratch_bytes =
       std::max<uint64_t>(ops::attention_scratch_bytes(shape), scratch_of(weights.head));
@@ -419,19 +419,42 @@ void Decoder::final_hidden(size_t row, std::span<float> out) const {
                     config_.norm_eps, out);
 }
 
-void Decoder::head_logits(uint32_t thread, std::span<const uint32_t> rows) {
-  const size_t hidden = config_.hidden, threads = team_.size();
-  OpClock clock(thread == 0 ? times_ : nullptr);
-  norm_head_rows(thread, rows);
-  clock.lap(Op::kNorm);
-  multiply(thread, weights_.head, input(rows.size(), work_.normed, hidden), work_.logits,
-           config_.vocab_size);
-  team_.barrier();
-  clock.lap(Op::kHead, weights_.head.bytes,
-            uint64_t{weights_.head.rows} * weights_.head.cols * rows.size());
+// The ids whose logits this thread computes: whole runs.
+device::Range Decoder::head_share(uint32_t thread) const {
+  const size_t vocab = config_.vocab_size, runs = (vocab + ops::kSampleRun - 1) / ops::kSampleRun;
+  const auto own = device::split(runs, thread, team_.size());
+  return {std::min(vocab, own.begin * ops::kSampleRun), std::min(vocab, own.end * ops::kSampleRun)};
+}
+
+// Rows of logits of ids [first, first + count), at most as many as kHeadChunkPanels hold; valid
+// until this thread's next call. first: of a panel.
+float* Decoder::head_chunk(uint32_t thread, size_t rows, size_t first, size_t count) {
+  const ops::PackedMatrix& head = weights_.head.parts[0].matrix;
+  constexpr size_t kWidth = size_t{kHeadChunkPanels} * ops::kPanelRows;
+  const size_t panel = first / ops::kPanelRows;
+  float* chunk = work_.head_chunk + thread * kHeadRowsMax * kWidth;
+  const ops::PackedMatrix part{head.type, static_cast<uint32_t>(count), head.cols,
+                               head.data + panel * ops::packed_panel_bytes(head.type, head.cols)};
+  ops::matmul(part, input(rows, work_.normed, config_.hidden), 0, ops::panel_count(count), chunk,
+              kWidth, scratch(thread));
   if (config_.logit_softcap > 0)
-    for (size_t i = thread; i < rows.size(); i += threads)
-      ops::softcap_cpu(config_.logit_softcap, config_.vocab_size, logits(i));
+    for (size_t i = 0; i < rows; ++i)
+      ops::softcap_cpu(config_.logit_softcap, count, chunk + i * kWidth);
+  return chunk;
+}
+
+void Decoder::logits_again(uint32_t thread, size_t i, size_t first, size_t count,
+                           float* out) const {
+  const ops::PackedMatrix& head = weights_.head.parts[0].matrix;
+  const size_t panel = first / ops::kPanelRows, hidden = config_.hidden;
+  const ops::PackedMatrix part{head.type, static_cast<uint32_t>(count), head.cols,
+                               head.data + panel * ops::packed_panel_bytes(head.type, head.cols)};
+  const ops::Activations x{.tokens = 1,
+                           .quantized = work_.quantized + ops::quantized_bytes(i, hidden),
+                           .values = work_.normed + i * hidden,
+                           .stride = hidden};
+  ops::matmul(part, x, 0, ops::panel_count(count), out, ops::kSampleRun, scratch(thread));
+  if (config_.logit_softcap > 0) ops::softcap_cpu(config_.logit_softcap, count, out);
 }
 
 void Decoder::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
@@ -457,26 +480,17 @@ void Decoder::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out
 // The best of this thread's share of the vocabulary, chunk by chunk while their logits are in its
 // cache.
 void Decoder::find_best(uint32_t thread, size_t rows) {
-  const ops::PackedMatrix& head = weights_.head.parts[0].matrix;
-  const size_t panel_bytes = ops::packed_panel_bytes(head.type, head.cols);
   constexpr size_t kWidth = size_t{kHeadChunkPanels} * ops::kPanelRows;
-  float* chunk = work_.head_chunk + thread * kHeadRowsMax * kWidth;
+  const size_t vocab = config_.vocab_size;
   ops::Best* best = work_.best + thread * kHeadRowsMax;
   std::fill_n(best, rows, ops::Best{});
-  const auto own = device::split(ops::panel_count(head.rows), thread, team_.size());
-  for (size_t panel = own.begin; panel < own.end; panel += kHeadChunkPanels) {
-    const size_t panels = std::min<size_t>(kHeadChunkPanels, own.end - panel),
-                 first = panel * ops::kPanelRows,
-                 width = std::min<size_t>(panels * ops::kPanelRows, head.rows - first);
-    const ops::PackedMatrix part{head.type, static_cast<uint32_t>(width), head.cols,
-                                 head.data + panel * panel_bytes};
-    ops::matmul(part, input(rows, work_.normed, config_.hidden), 0, panels, chunk, kWidth,
-                scratch(thread));
-    for (size_t i = 0; i < rows; ++i) {
-      float* logits = chunk + i * kWidth;
-      if (config_.logit_softcap > 0) ops::softcap_cpu(config_.logit_softcap, width, logits);
-      ops::best_cpu(logits, width, static_cast<int32_t>(first), best[i]);
-    }
+  const auto own = device::split(ops::panel_count(vocab), thread, team_.size());
+  const size_t end = std::min(vocab, own.end * ops::kPanelRows);
+  for (size_t first = own.begin * ops::kPanelRows; first < end; first += kWidth) {
+    const size_t count = std::min(kWidth, end - first);
+    const float* chunk = head_chunk(thread, rows, first, count);
+    for (size_t i = 0; i < rows; ++i)
+      ops::best_cpu(chunk + i * kWidth, count, static_cast<int32_t>(first), best[i]);
   }
 }
 

@@ -1,6 +1,7 @@
 // Decoder: one forward step of a batch over packed weights and paged KV, on one team of threads.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -13,11 +14,14 @@
 #include "model/decoder_weights.h"
 #include "model/op_clock.h"
 #include "ops/attention/attention.h"
+#include "ops/matmul/matmul.h"
+#include "ops/sample/row_sampler.h"
 #include "ops/sample/sample.h"
 
 namespace altlas::model {
 
 inline constexpr uint32_t kHeadRowsMax = 64;      // Rows of logits computed at once.
+inline constexpr uint32_t kSampledRowsMax = 32;   // Rows with a sampler's memory.
 inline constexpr uint32_t kHeadChunkPanels = 32;  // Of the head, between two looks for the best.
 inline constexpr uint32_t kSharedTiles = 64;      // Of one token's attention, between two merges.
 inline constexpr uint32_t kGateFloats = 1 << 16;  // Of gate and up that a thread holds at once.
@@ -64,16 +68,40 @@ class Decoder {
   // Runs the layers over all tokens (at most step_tokens_max together), writing their KV. Their
   // hidden states stay until the next call: row i is the ith token in order of entries.
   void forward(std::span<const BatchEntry> entries);
-  // Logits of some rows, at most kHeadRowsMax; [rows.size(), vocab], valid until the next call.
-  // use(i) is called once for each row by some thread of the team.
-  template <class Use>
-  void head(std::span<const uint32_t> rows, Use&& use) {
+  // Computes the logits of some rows, at most kHeadRowsMax, piece by piece: look(thread, i, first,
+  // logits, count) sees those of ids [first, first + count) of row i while they are in its thread's
+  // cache, and may change them. Pieces begin at multiples of ops::kSampleRun; a thread's share of
+  // the ids comes in order, and shares ascend with the thread. Once all have been seen,
+  // finish(thread, i) is called once for each row by some thread of the team.
+  template <class Look, class Finish>
+  void head(std::span<const uint32_t> rows, Look&& look, Finish&& finish) {
     team_.run([&](uint32_t thread) {
-      head_logits(thread, rows);
       OpClock clock(thread == 0 ? times_ : nullptr);
-      for (size_t i = thread; i < rows.size(); i += team_.size()) use(i, logits(i));
+      norm_head_rows(thread, rows);
+      clock.lap(Op::kNorm);
+      constexpr size_t kWidth = size_t{kHeadChunkPanels} * ops::kPanelRows;
+      const auto own = head_share(thread);
+      for (size_t first = own.begin; first < own.end; first += kWidth) {
+        const size_t count = std::min(kWidth, own.end - first);
+        float* logits = head_chunk(thread, rows.size(), first, count);
+        clock.lap(Op::kHead);
+        for (size_t i = 0; i < rows.size(); ++i) look(thread, i, first, logits + i * kWidth, count);
+        clock.lap(Op::kSample);
+      }
+      team_.barrier();
+      clock.lap(Op::kHead, weights_.head.bytes,
+                uint64_t{weights_.head.rows} * weights_.head.cols * rows.size());
+      for (size_t i = thread; i < rows.size(); i += team_.size()) finish(thread, i);
       clock.lap(Op::kSample);
     });
+  }
+  // From finish(), for the row it is called with: the logits of ids [first, first + count) once
+  // more, with the same bits. first: a multiple of ops::kAgainStep; out: room for whole such steps,
+  // at most ops::kSampleRun.
+  void logits_again(uint32_t thread, size_t i, size_t first, size_t count, float* out) const;
+  // What a sampler of row i may use, i < kSampledRowsMax.
+  std::byte* sampler_memory(size_t i) const {
+    return work_.samplers + i * ops::RowSampler::bytes(config_.vocab_size, team_.size());
   }
   // A row's hidden state as the head takes it, out [hidden]. Of the last forward().
   void final_hidden(size_t row, std::span<float> out) const;
@@ -82,7 +110,6 @@ class Decoder {
   void best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out);
   // From now on steps add to `times`; null: none. It outlives the decoder.
   void measure(OpTimes* times) { times_ = times; }
-  float* logits(size_t row) const { return work_.logits + row * config_.vocab_size; }
 
  private:
   // Pieces of the workspace. T: step_tokens_max.
@@ -96,10 +123,10 @@ class Decoder {
     float* angles[2] = {};           // [T, 2, head_dim / 2]: full, window.
     std::byte* quantized = nullptr;  // Of the next product's input; of down's:
     std::byte* gated = nullptr;
-    float* gate_chunk = nullptr;  // [threads, kGateFloats]
-    float* logits = nullptr;      // [kHeadRowsMax, vocab]
-    float* head_chunk = nullptr;  // [threads, kHeadRowsMax, kHeadChunkPanels * 16]
-    ops::Best* best = nullptr;    // [threads, kHeadRowsMax]
+    float* gate_chunk = nullptr;    // [threads, kGateFloats]
+    std::byte* samplers = nullptr;  // [kSampledRowsMax]: of ops::RowSampler.
+    float* head_chunk = nullptr;    // [threads, kHeadRowsMax, kHeadChunkPanels * 16]
+    ops::Best* best = nullptr;      // [threads, kHeadRowsMax]
     // Of a token's attention that all threads share.
     float* partials = nullptr;         // [kv_heads, kSharedTiles, attention_partial_floats]
     float* attention_state = nullptr;  // [q_heads, state_stride()]
@@ -217,7 +244,8 @@ class Decoder {
   void gather(uint32_t thread, const Linear& next);
   void add_experts(const device::Range& own, bool shared);
   void norm_head_rows(uint32_t thread, std::span<const uint32_t> rows);
-  void head_logits(uint32_t thread, std::span<const uint32_t> rows);
+  device::Range head_share(uint32_t thread) const;
+  float* head_chunk(uint32_t thread, size_t rows, size_t first, size_t count);
   void find_best(uint32_t thread, size_t rows);
   std::byte* scratch(uint32_t thread) const { return work_.scratch + thread * work_.scratch_bytes; }
   ops::AttentionShape attention_shape(uint32_t window) const;

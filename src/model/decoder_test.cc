@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <string>
@@ -93,9 +94,20 @@ std::vector<float> Bench::logits(std::span<const int32_t> tokens, size_t chunk) 
     decoder->forward({&entry, 1});
     std::vector<uint32_t> rows(count);
     for (uint32_t i = 0; i < count; ++i) rows[i] = i;
-    decoder->head(rows, [&](size_t i, const float* logits) {
-      std::copy_n(logits, vocab, &out[(at + i) * vocab]);
-    });
+    decoder->head(
+        rows,
+        [&](uint32_t, size_t i, size_t first, const float* logits, size_t seen) {
+          std::copy_n(logits, seen, &out[(at + i) * vocab + first]);
+        },
+        [&](uint32_t thread, size_t i) {  // Logits that are asked for again are the same.
+          alignas(64) float again[ops::kSampleRun];
+          for (size_t first = 0; first < vocab; first += ops::kAgainStep) {
+            const size_t more =
+                std::min(first % 64 == 0 ? ops::kSampleRun : ops::kAgainStep, vocab - first);
+            decoder->logits_again(thread, i, first, more, again);
+            EXPECT_EQ(std::memcmp(again, &out[(at + i) * vocab + first], more * sizeof(float)), 0);
+          }
+        });
   }
   return out;
 }

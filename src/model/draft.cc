@@ -27,15 +27,17 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
   plan->layout.head_dim = config.head_dim;
   plan->groups = kv_groups(config);
   if (plan->groups.size() > groups.size())
-    return wrong(fmt::format("its layers have {} kinds of windows, the model's {}; it may not have "
-                             "more",
-                             plan->groups.size(), groups.size()));
+    return wrong(
+        fmt::format("its layers have {} kinds of windows, the model's {}; it may not have "
+                    "more",
+                    plan->groups.size(), groups.size()));
   for (size_t g = 0; g < plan->groups.size(); ++g) {
     const uint32_t own = plan->groups[g].window, kept = groups[g].window;
     if (kept != 0 && (own == 0 || own > kept))
-      return wrong(fmt::format("its layers see {} tokens, but the model keeps {}; it may not see "
-                               "more",
-                               own == 0 ? "all" : std::to_string(own), kept));
+      return wrong(
+          fmt::format("its layers see {} tokens, but the model keeps {}; it may not see "
+                      "more",
+                      own == 0 ? "all" : std::to_string(own), kept));
   }
   Arena arena;
   ALTLAS_TRY(const DecoderWeights weights,
@@ -82,13 +84,11 @@ void DraftModel::take_likeliest(std::span<DraftEntry> entries, uint32_t guess) {
   for (DraftEntry& entry : entries)
     if (entry.guesses > guess)
       targets_.push_back(&entry.tokens[entry.tokens.size() - entry.guesses + guess]);
-  const size_t vocab = plan_->file.config().vocab_size;
   for (size_t first = 0; first < rows_.size(); first += kHeadRowsMax) {
     const size_t count = std::min<size_t>(kHeadRowsMax, rows_.size() - first);
-    decoder_->head(std::span<const uint32_t>(rows_).subspan(first, count),
-                   [&](size_t i, float* logits) {
-                     *targets_[first + i] = ops::argmax_cpu(logits, vocab);
-                   });
+    const auto likeliest = std::span(likeliest_).first(count);
+    decoder_->best_tokens(std::span<const uint32_t>(rows_).subspan(first, count), likeliest);
+    for (size_t i = 0; i < count; ++i) *targets_[first + i] = likeliest[i];
   }
 }
 

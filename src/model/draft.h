@@ -1,6 +1,7 @@
 // A small model that guesses what the large one says next. Its KV lies in blocks of the same ids.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -71,6 +72,7 @@ class DraftModel {
   std::vector<BatchEntry> batch_;
   std::vector<uint32_t> rows_;
   std::vector<int32_t*> targets_;
+  std::array<int32_t, kHeadRowsMax> likeliest_{};
 };
 
 }  // namespace altlas::model

@@ -15,7 +15,7 @@
 #include "model/load_weights.h"
 #include "model/shape.h"
 #include "model/slot.h"
-#include "ops/sample/mask.h"
+#include "ops/sample/row_sampler.h"
 #include "ops/sample/sample.h"
 
 namespace altlas::model {
@@ -27,7 +27,9 @@ class CpuRank final : public Rank {
       : plan_(std::move(plan)),
         end_of_generation_(options.end_of_generation),
         adapter_rank_max_(options.adapter_rank_max),
-        device_(device) {}
+        device_(device) {
+    std::ranges::sort(end_of_generation_);
+  }
 
   Result<void> allocate(const ModelFile& file, const LoadOptions& options);
   const ReplicaShape& shape() const override { return plan_.shape; }
@@ -45,6 +47,12 @@ class CpuRank final : public Rank {
     bool samples = false;
     std::span<const int32_t> guessed = {};  // Guesses up to the row's token: as if they were said.
     const std::vector<uint64_t>* allowed = nullptr;  // As StepEntry::allowed.
+  };
+  // Looks at a row's logits, and the lists it is asked with.
+  struct Sampled {
+    ops::RowSampler sampler;
+    std::vector<ops::TokenCount> counts;
+    std::vector<int32_t> banned;
   };
   // Guesses of a slot whose tokens are checked when the step is over.
   struct Guessed {
@@ -69,20 +77,18 @@ class CpuRank final : public Rank {
   Result<void> add_entry(const StepEntry& entry, uint32_t& rows);
   Result<void> check_guesses(const StepEntry& entry) const;
   void want_logits(const StepEntry& entry, std::span<const int32_t> tokens, uint32_t first_row);
-  void add_top(const float* logits, size_t count, const ops::LogSum& sum,
-               TokenLogprobs& into) const;
   bool is_plain(const HeadRow& row) const;
   void take_best(std::span<const HeadRow> rows);
   void run_head();
-  void use_logits(const HeadRow& row, float* logits);
-  void sample(const HeadRow& row, float* logits, int32_t& token, TokenLogprobs& logprobs);
+  void ask(const HeadRow& row, Sampled& sampled);
+  void take(const HeadRow& row, uint32_t thread, size_t place);
   void keep_right_guesses();
   Result<void> want_embedding(const StepEntry& entry, const Slot& slot, uint32_t first_row);
   void pool_prompts();
   Result<Slot*> slot_at(int32_t slot);
 
-  RankPlan plan_;  // Const once allocated.
-  const std::vector<int32_t> end_of_generation_;
+  RankPlan plan_;                           // Const once allocated.
+  std::vector<int32_t> end_of_generation_;  // Sorted.
   const uint32_t adapter_rank_max_;
   device::CpuDevice& device_;
   device::Buffer weight_buffer_, workspace_;
@@ -106,6 +112,7 @@ class CpuRank final : public Rank {
   std::vector<DraftEntry> draft_entries_;
   std::vector<uint32_t> rows_;
   std::vector<int32_t> best_;
+  std::vector<Sampled> sampled_;  // Of as many rows as are sampled at once.
   StepResult result_;
 };
 
@@ -141,6 +148,11 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
     decoder_ = std::make_unique<Decoder>(plan_.config, weights_, groups_, plan_.layout,
                                          shape.step_tokens_max, workspace, device_.team());
     decoder_->measure(options.times);
+    for (size_t i = 0; i < std::min(kSampledRowsMax, shape.step_tokens_max); ++i)
+      sampled_.push_back({ops::RowSampler(decoder_->sampler_memory(i), plan_.config.vocab_size,
+                                          device_.team().size()),
+                          {},
+                          {}});
   } else {
     encoder_ = std::make_unique<Encoder>(plan_.config, weights_, groups_[0], plan_.layout,
                                          shape.step_tokens_max, workspace, device_.team());
@@ -392,75 +404,73 @@ void CpuRank::want_logits(const StepEntry& entry, std::span<const int32_t> token
   if (entry.guesses > 0) guessed_.push_back({result, tokens.subspan(known)});
 }
 
-// Fills in what one row's logits decide. Threads: any of the team, each result by one at a time.
-void CpuRank::use_logits(const HeadRow& row, float* logits) {
-  SampledToken& out = result_.sampled[row.result];
-  const Slot& slot = slots_[static_cast<size_t>(out.slot)];
-  const size_t vocab = plan_.config.vocab_size;
-  if (row.prompt_index >= 0) {
-    const ops::LogSum sum = ops::log_sum_cpu(logits, vocab);
-    TokenLogprobs& into = out.prompt_logprobs[static_cast<size_t>(row.prompt_index)];
-    into.id = slot.request->prompt[row.position + 1];
-    into.logprob = static_cast<uint32_t>(into.id) < vocab ? ops::logprob(logits[into.id], sum) : 0;
-    const int32_t top = std::clamp(slot.request->sampling.prompt_logprobs, 1, ops::kTopLogprobsMax);
-    add_top(logits, static_cast<size_t>(top), sum, into);
-  }
-  if (!row.samples) return;
-  if (row.guessed.empty()) return sample(row, logits, out.token, out.logprobs);
-  FollowingToken& following = out.following[row.guessed.size() - 1];
-  sample(row, logits, following.token, following.logprobs);
-}
-
-void CpuRank::sample(const HeadRow& row, float* logits, int32_t& token, TokenLogprobs& logprobs) {
+// What a row wants of its logits.
+void CpuRank::ask(const HeadRow& row, Sampled& sampled) {
   const Slot& slot = slots_[static_cast<size_t>(result_.sampled[row.result].slot)];
   const SamplingParams& s = slot.request->sampling;
-  const size_t vocab = plan_.config.vocab_size;
-  ops::SampleParams params{.temperature = s.temperature,
-                           .top_k = s.top_k,
-                           .top_p = s.top_p,
-                           .min_p = s.min_p,
-                           .repetition_penalty = s.repetition_penalty,
-                           .presence_penalty = s.presence_penalty,
-                           .frequency_penalty = s.frequency_penalty,
-                           .seed = s.seed,
-                           .logit_bias = s.logit_bias,
-                           .counts = slot.counts};
-  std::vector<ops::TokenCount> counts;
+  ops::SampleAsk ask{.params = slot.sample_params(),
+                     .position = uint64_t{row.position} + 1,
+                     .samples = row.samples,
+                     .masked = row.allowed != nullptr};
+  if (row.allowed != nullptr) ask.allowed = *row.allowed;
   if (!row.guessed.empty() && slot.penalised()) {
-    counts = slot.counts_after(row.guessed);
-    params.counts = counts;
+    slot.counts_after(row.guessed, sampled.counts);
+    ask.params.counts = sampled.counts;
   }
-  const uint64_t next = uint64_t{row.position} + 1;
-  std::vector<int32_t> ends;
-  if (next < slot.request->prompt.size() + static_cast<uint64_t>(std::max(0, s.min_tokens))) {
-    params.banned = end_of_generation_;
-    if (!s.stop_token_ids.empty()) {
-      std::ranges::set_union(end_of_generation_, s.stop_token_ids, std::back_inserter(ends));
-      params.banned = ends;
-    }
+  const size_t prompt = slot.request->prompt.size();
+  if (ask.position < prompt + static_cast<uint64_t>(std::max(0, s.min_tokens))) {
+    sampled.banned.clear();
+    std::ranges::set_union(end_of_generation_, s.stop_token_ids,
+                           std::back_inserter(sampled.banned));
+    ask.params.banned = sampled.banned;
   }
-  if (s.logprobs >= 0) {  // Of the model's own distribution, before penalties change the logits.
-    const ops::LogSum sum = ops::log_sum_cpu(logits, vocab);
-    add_top(logits, static_cast<size_t>(std::min(s.logprobs, ops::kTopLogprobsMax)), sum, logprobs);
-    std::vector<float> own;
-    if (params.changes_logits() || row.allowed != nullptr) own.assign(logits, logits + vocab);
-    if (row.allowed != nullptr) ops::mask_logits_cpu(own.data(), vocab, *row.allowed);
-    token = ops::sample_cpu(own.empty() ? logits : own.data(), vocab, params, next);
-    logprobs.id = token;
-    logprobs.logprob = ops::logprob(logits[token], sum);
-  } else {
-    if (row.allowed != nullptr) ops::mask_logits_cpu(logits, vocab, *row.allowed);
-    token = ops::sample_cpu(logits, vocab, params, next);
+  if (row.samples) ask.likely = s.logprobs;
+  if (row.prompt_index >= 0) {
+    ask.known = slot.request->prompt[row.position + 1];
+    ask.likely = std::max({ask.likely, s.prompt_logprobs, 1});
   }
+  sampled.sampler.begin(ask);
 }
 
-void CpuRank::add_top(const float* logits, size_t count, const ops::LogSum& sum,
-                      TokenLogprobs& into) const {
-  std::array<int32_t, ops::kTopLogprobsMax> ids;
-  count = ops::top_ids(logits, plan_.config.vocab_size, std::span(ids).first(count));
-  into.top.reserve(count);
-  for (size_t i = 0; i < count; ++i)
-    into.top.emplace_back(ids[i], ops::logprob(logits[ids[i]], sum));
+// Fills in what the logits of row `place` of those at once decide. Threads: any of the team, each
+// row by one.
+void CpuRank::take(const HeadRow& row, uint32_t thread, size_t place) {
+  ops::RowSampler& sampler = sampled_[place].sampler;
+  SampledToken& out = result_.sampled[row.result];
+  const SamplingParams& s = slots_[static_cast<size_t>(out.slot)].request->sampling;
+  const bool reports = row.samples && s.logprobs >= 0;
+  ops::LogSum sum;
+  std::array<ops::TokenLogit, ops::kTopLogprobsMax> likely;
+  size_t found = 0;
+  if (reports || row.prompt_index >= 0) {
+    sum = sampler.log_sum();
+    found = sampler.likeliest(likely);
+  }
+  const auto add_top = [&](int32_t count, TokenLogprobs& into) {
+    const auto top = std::span(likely).first(std::min(found, static_cast<size_t>(count)));
+    into.top.reserve(top.size());
+    for (const ops::TokenLogit& one : top)
+      into.top.emplace_back(one.id, ops::logprob(one.logit, sum));
+  };
+  if (row.prompt_index >= 0) {
+    TokenLogprobs& into = out.prompt_logprobs[static_cast<size_t>(row.prompt_index)];
+    into.id = slots_[static_cast<size_t>(out.slot)].request->prompt[row.position + 1];
+    if (static_cast<uint32_t>(into.id) < plan_.config.vocab_size)
+      into.logprob = ops::logprob(sampler.known_logit(), sum);
+    add_top(std::max(s.prompt_logprobs, 1), into);
+  }
+  if (!row.samples) return;
+  const size_t guesses = row.guessed.size();
+  const auto again = [&](size_t first, size_t count, float* logits) {
+    decoder_->logits_again(thread, place, first, count, logits);
+  };
+  const int32_t token = sampler.choose(again);
+  (guesses == 0 ? out.token : out.following[guesses - 1].token) = token;
+  if (!reports) return;  // Of the model's own distribution, before anything changed the logits.
+  TokenLogprobs& into = guesses == 0 ? out.logprobs : out.following[guesses - 1].logprobs;
+  into.id = token;
+  into.logprob = ops::logprob(sampler.logit_of(token, again), sum);
+  add_top(s.logprobs, into);
 }
 
 // True where only the likeliest token is wanted: nothing changes the logits and nobody sees them.
@@ -483,18 +493,26 @@ void CpuRank::take_best(std::span<const HeadRow> rows) {
 }
 
 void CpuRank::run_head() {
-  const size_t at_once = std::min<size_t>(kHeadRowsMax, plan_.shape.step_tokens_max);
-  for (size_t first = 0; first < head_rows_.size(); first += at_once) {
-    const size_t count = std::min(at_once, head_rows_.size() - first);
+  const auto is_plain_row = [&](const HeadRow& row) { return is_plain(row); };
+  for (auto rest = std::span<const HeadRow>(head_rows_); !rest.empty();) {
+    auto group =
+        rest.first(std::min<size_t>({rest.size(), kHeadRowsMax, plan_.shape.step_tokens_max}));
+    const bool plain = std::ranges::all_of(group, is_plain_row);
+    if (!plain) group = group.first(std::min(group.size(), sampled_.size()));
+    rest = rest.subspan(group.size());
     rows_.clear();
-    for (size_t i = 0; i < count; ++i) rows_.push_back(head_rows_[first + i].row);
-    const auto group = std::span<const HeadRow>(head_rows_).subspan(first, count);
-    if (std::ranges::all_of(group, [&](const HeadRow& row) { return is_plain(row); })) {
+    for (const HeadRow& row : group) rows_.push_back(row.row);
+    if (plain) {
       take_best(group);
       continue;
     }
-    decoder_->head(rows_,
-                   [&](size_t i, float* logits) { use_logits(head_rows_[first + i], logits); });
+    for (size_t i = 0; i < group.size(); ++i) ask(group[i], sampled_[i]);
+    decoder_->head(
+        rows_,
+        [&](uint32_t thread, size_t i, size_t first, float* logits, size_t count) {
+          sampled_[i].sampler.look(thread, first, logits, count);
+        },
+        [&](uint32_t thread, size_t i) { take(group[i], thread, i); });
   }
 }
 

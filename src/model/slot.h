@@ -26,6 +26,19 @@ struct Slot {
     return s.repetition_penalty != 1.0f || s.presence_penalty != 0.0f ||
            s.frequency_penalty != 0.0f;
   }
+  ops::SampleParams sample_params() const {
+    const SamplingParams& s = request->sampling;
+    return {.temperature = s.temperature,
+            .top_k = s.top_k,
+            .top_p = s.top_p,
+            .min_p = s.min_p,
+            .repetition_penalty = s.repetition_penalty,
+            .presence_penalty = s.presence_penalty,
+            .frequency_penalty = s.frequency_penalty,
+            .seed = s.seed,
+            .logit_bias = s.logit_bias,
+            .counts = counts};
+  }
   void start(std::shared_ptr<const SequenceRequest> next) {
     request = std::move(next);
     last_token = -1;
@@ -42,10 +55,9 @@ struct Slot {
     if (penalised()) ++count(id).generated;
   }
   // counts as they are once `tokens` have been sampled too.
-  std::vector<ops::TokenCount> counts_after(std::span<const int32_t> tokens) const {
-    std::vector<ops::TokenCount> after = counts;
+  void counts_after(std::span<const int32_t> tokens, std::vector<ops::TokenCount>& after) const {
+    after = counts;
     for (const int32_t id : tokens) ++count(after, id).generated;
-    return after;
   }
   void end() {
     request.reset();

@@ -18,6 +18,8 @@ struct TokenCount {
   int32_t generated = 0;  // 0: only in the prompt.
 };
 
+// How a token is chosen. Order: bias, penalties, temperature, top_k, top_p (of what top_k left),
+// min_p, draw by Philox(seed, position). Ids out of range are ignored; lists are sorted by id.
 struct SampleParams {
   float temperature = 0.0f;  // 0: greedy.
   int32_t top_k = 0;         // 0: all.
@@ -51,22 +53,21 @@ struct Best {
 // Looks at `count` logits of the ids from `first` on; called with ascending ids.
 void best_cpu(const float* logits, size_t count, int32_t first, Best& best);
 
-// Largest of the logits and log(sum e^logit), summed in one fixed order.
+// Largest of a row's logits and log(sum e^logit).
 struct LogSum {
   float largest = 0;
   double log_sum = 0;
 };
-LogSum log_sum_cpu(const float* logits, size_t count);
 inline float logprob(float logit, const LogSum& sum) {
   return static_cast<float>(static_cast<double>(logit) - sum.log_sum);
 }
 
-// The ids.size() most likely ids, most likely first, equal ones by lowest id; how many there are
-// (at most count).
-size_t top_ids(const float* logits, size_t count, std::span<int32_t> ids);
+struct TokenLogit {
+  float logit;
+  int32_t id;
+};
 
-// Chooses the token at `position` of the sequence. Order: bias, penalties, temperature, top_k,
-// top_p, min_p, draw. logits: changed by bias and penalties. Ids out of range are ignored.
-int32_t sample_cpu(float* logits, size_t count, const SampleParams& params, uint64_t position);
+// Bias, then penalties, then bans to the logits of ids [first, first + count).
+void change_logits(const SampleParams& params, size_t first, float* logits, size_t count);
 
 }  // namespace altlas::ops

@@ -1,7 +1,8 @@
-// The passes over a whole vocabulary: largest, sum of exponentials, those above a bound.
+// The passes over logits: largest, sums of exponentials, those above a bound.
 #include <algorithm>
 #include <limits>
 
+#include "ops/sample/row_sampler.h"
 #include "ops/sample/scan.h"
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4)
@@ -39,9 +40,8 @@ size_t find_above(const float* x, size_t begin, size_t count, float bound) {
   return count;
 }
 
-// Sum of e^((x - largest) * inverse) over a run of at most kScanRun values: 16 virtual lanes, then
-// a tree.
-float exp_sum_run(const float* x, size_t count, float largest, float inverse) {
+// Sum of e^((x - largest) * inverse) of a run: 16 virtual lanes, then a tree.
+HWY_INLINE float run_sum(const float* x, size_t count, float largest, float inverse) {
   const F32x16 d;
   const Vec16 top = hn::Set(d, largest), factor = hn::Set(d, inverse);
   Vec16 sums[kParts];
@@ -49,12 +49,62 @@ float exp_sum_run(const float* x, size_t count, float largest, float inverse) {
   size_t i = 0;
   for (; i + 16 <= count; i += 16)
     for (size_t p = 0; p < kParts; ++p)
-      sums[p] =
-          hn::Add(sums[p], exp(hn::Mul(hn::Sub(hn::LoadU(d, x + i + p * kLanes), top), factor)));
+      sums[p] = hn::Add(
+          sums[p], exp_below_max(hn::Mul(hn::Sub(hn::LoadU(d, x + i + p * kLanes), top), factor)));
   HWY_ALIGN float lane[16];
   for (size_t p = 0; p < kParts; ++p) hn::Store(sums[p], d, lane + p * kLanes);
   for (size_t k = 0; i + k < count; ++k) lane[k] += exp_f32((x[i + k] - largest) * inverse);
   return sum_lanes(lane);
+}
+
+void sum_runs(const float* x, size_t count, float inverse, float* largest, float* sum) {
+  for (size_t i = 0, run = 0; i < count; i += kSampleRun, ++run) {
+    const size_t own = std::min(kSampleRun, count - i);
+    largest[run] = largest_of(x + i, own);
+    if (sum == nullptr) continue;
+    sum[run] = largest[run] > -std::numeric_limits<float>::infinity()
+                   ? run_sum(x + i, own, largest[run], inverse)
+                   : 0;
+  }
+}
+
+size_t keep_above(const float* x, size_t count, size_t first, float bound, float* values,
+                  int32_t* ids) {
+  const F32x16 d;
+  const hn::RebindToSigned<F32x16> di;
+  const Vec16 limit = hn::Set(d, bound);
+  size_t kept = 0, i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Vec16 v = hn::LoadU(d, x + i);
+    const auto above = hn::Ge(v, limit);
+    const size_t more = hn::CountTrue(d, above);
+    if (more == 0) continue;
+    const auto id = hn::Iota(di, static_cast<int32_t>(first + i));
+    hn::BlendedStore(hn::Compress(v, above), hn::FirstN(d, more), d, values + kept);
+    hn::BlendedStore(hn::Compress(id, hn::RebindMask(di, above)), hn::FirstN(di, more), di,
+                     ids + kept);
+    kept += more;
+  }
+  for (; i < count; ++i) {
+    if (!(x[i] >= bound)) continue;
+    values[kept] = x[i];
+    ids[kept++] = static_cast<int32_t>(first + i);
+  }
+  return kept;
+}
+
+void exp_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
+                 float* weights) {
+  const F32x16 d;
+  const Vec16 top = hn::Set(d, largest), factor = hn::Set(d, inverse);
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    Vec16 w = exp_below_max(hn::Mul(hn::Sub(hn::LoadU(d, x + i), top), factor));
+    if (scale != nullptr) w = hn::Mul(w, hn::LoadU(d, scale + i));
+    hn::StoreU(w, d, weights + i);
+  }
+  for (; i < count; ++i)
+    weights[i] = exp_f32((x[i] - largest) * inverse) * (scale != nullptr ? scale[i] : 1.0f);
 }
 }  // namespace altlas::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -62,7 +112,9 @@ HWY_AFTER_NAMESPACE();
 namespace altlas::ops {
 HWY_EXPORT(largest_of);
 HWY_EXPORT(find_above);
-HWY_EXPORT(exp_sum_run);
+HWY_EXPORT(sum_runs);
+HWY_EXPORT(keep_above);
+HWY_EXPORT(exp_weights);
 
 float scan_largest(const float* x, size_t count) {
   return HWY_DYNAMIC_DISPATCH(largest_of)(x, count);
@@ -70,8 +122,16 @@ float scan_largest(const float* x, size_t count) {
 size_t scan_above(const float* x, size_t begin, size_t count, float bound) {
   return HWY_DYNAMIC_DISPATCH(find_above)(x, begin, count, bound);
 }
-float scan_exp_sum(const float* x, size_t count, float largest, float inverse) {
-  return HWY_DYNAMIC_DISPATCH(exp_sum_run)(x, count, largest, inverse);
+void scan_runs(const float* x, size_t count, float inverse, float* largest, float* sum) {
+  HWY_DYNAMIC_DISPATCH(sum_runs)(x, count, inverse, largest, sum);
+}
+size_t scan_keep(const float* x, size_t count, size_t first, float bound, float* values,
+                 int32_t* ids) {
+  return HWY_DYNAMIC_DISPATCH(keep_above)(x, count, first, bound, values, ids);
+}
+void scan_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
+                  float* weights) {
+  HWY_DYNAMIC_DISPATCH(exp_weights)(x, count, largest, inverse, scale, weights);
 }
 }  // namespace altlas::ops
 #endif

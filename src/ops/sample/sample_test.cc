@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <numeric>
 #include <vector>
 
+#include "ops/sample/row_sampler.h"
+#include "ops/sample/test_row.h"
 #include "ops/target_scope.h"
 #include "testing/data.h"
 
@@ -53,25 +56,41 @@ TEST(Sample, LogSumNearLibraryAndSameBits) {
   for (const float l : logits) want += std::exp(static_cast<double>(l));
   double first = 0;
   for_each_target([&](const std::string& target) {
-    const LogSum sum = log_sum_cpu(logits.data(), logits.size());
+    TestRow row(kCount, /*threads=*/2);
+    row.sample(logits, {.samples = false, .likely = 0, .known = 77});
+    const LogSum sum = row.sampler().log_sum();
+    EXPECT_EQ(sum.largest, *std::ranges::max_element(logits));
     EXPECT_NEAR(sum.log_sum, std::log(want), 1e-6) << target;
     if (first == 0) first = sum.log_sum;
     EXPECT_EQ(first, sum.log_sum) << target;
+    EXPECT_EQ(row.sampler().known_logit(), logits[77]);
   });
 }
 
-TEST(Sample, TopIdsAreSortedPrefix) {
+TEST(Sample, LikeliestAreSorted) {
   auto logits = logits_of(2);
   logits[17] = logits[4000] = logits[3000] = 50;  // Ties by lowest id.
-  std::vector<int32_t> order(kCount);
-  std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
-  for (const size_t n : {size_t{0}, size_t{1}, size_t{3}, size_t{20}, kCount, kCount + 5}) {
-    order.resize(kCount);
-    std::vector<int32_t> got(n);
-    got.resize(top_ids(logits.data(), kCount, got));
-    EXPECT_EQ(got, std::vector<int32_t>(order.begin(),
-                                        order.begin() + static_cast<long>(std::min(n, kCount))));
+  logits[5] = std::nanf("");
+  std::vector<float> equal(kCount, 1.5f);
+  equal[3] = -std::numeric_limits<float>::infinity();
+  for (const auto& some : {logits, equal}) {
+    std::vector<int32_t> order(kCount);
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, [&](int32_t a, int32_t b) {
+      const auto of = [&](int32_t id) {
+        const float l = some[static_cast<size_t>(id)];
+        return std::isnan(l) ? -INFINITY : l;
+      };
+      return of(a) > of(b);
+    });
+    for (const uint32_t threads : {1u, 3u})
+      for (const int32_t n : {0, 1, 3, kTopLogprobsMax}) {
+        TestRow row(kCount, threads);
+        row.sample(some, {.params = {.temperature = 1}, .likely = n});
+        std::array<TokenLogit, kTopLogprobsMax> got;
+        ASSERT_EQ(row.sampler().likeliest(got), static_cast<size_t>(n));
+        for (size_t i = 0; i < static_cast<size_t>(n); ++i) EXPECT_EQ(got[i].id, order[i]);
+      }
   }
 }
 
@@ -128,10 +147,9 @@ TEST(Sample, DrawsFollowDistribution) {
     for (size_t i = 0; i < keep; ++i) mass += p[order[i]];
     std::map<int32_t, int> drawn;
     constexpr int kDraws = 20000;
-    for (int n = 0; n < kDraws; ++n) {
-      auto copy = logits;
-      ++drawn[sample_cpu(copy.data(), kCount, params, static_cast<uint64_t>(n))];
-    }
+    TestRow row(kCount, /*threads=*/2);
+    for (int n = 0; n < kDraws; ++n)
+      ++drawn[row.sample(logits, {.params = params, .position = static_cast<uint64_t>(n)})];
     for (const auto& [id, n] : drawn)
       EXPECT_LT(std::ranges::find(order, static_cast<size_t>(id)) - order.begin(),
                 static_cast<long>(keep))
@@ -144,41 +162,86 @@ TEST(Sample, DrawsFollowDistribution) {
   }
 }
 
-// Goal: every target draws the same token.
-TEST(Sample, SameTokenOnEveryTarget) {
-  const auto logits = logits_of(4);
-  for (const float top_p : {1.0f, 0.9f})
-    for (uint64_t position = 0; position < 20; ++position) {
+// Goal: a token depends on logits, question and position alone. Method: every way to draw, with and
+// without reports, on every target, for several teams and pieces.
+TEST(Sample, SameTokenOnEveryTargetForEveryTeam) {
+  auto logits = logits_of(4);
+  for (size_t i = 0; i < logits.size(); i += 3) logits[i] = std::round(logits[i]);  // Ties.
+  logits[9] = std::nanf("");
+  const std::vector<TokenCount> counts = {{3, 2}, {200, 0}, {4096, 1}};
+  std::vector<uint64_t> allowed((kCount + 63) / 64 - 3, 0x5555'5555'5555'7777u);
+  std::vector<SampleAsk> asks;
+  for (const float temperature : {0.0f, 0.7f, 1.0f, 40.0f})
+    for (const int32_t top_k : {0, 2, 40, 3000})
+      for (const float top_p : {1.0f, 0.95f, 0.01f, 0.0f})
+        asks.push_back({.params = {.temperature = temperature, .top_k = top_k, .top_p = top_p}});
+  asks.push_back({.params = {.temperature = 1, .min_p = 0.01f}});
+  asks.push_back({.params = {.temperature = 1, .frequency_penalty = 1, .counts = counts}});
+  asks.push_back({.params = {.temperature = 1, .top_p = 0.9f}, .masked = true, .allowed = allowed});
+  asks.push_back({.params = {.temperature = 1e-30f}});
+  for (SampleAsk& ask : asks)
+    for (uint64_t position = 0; position < 3; ++position) {
+      ask.params.seed = 5;
+      ask.position = position;
+      ask.likely = position == 2 ? 5 : -1;
       int32_t first = -1;
       for_each_target([&](const std::string& target) {
-        auto copy = logits;
-        const int32_t id = sample_cpu(copy.data(), kCount,
-                                      {.temperature = 1, .top_p = top_p, .seed = 5}, position);
-        if (first < 0) first = id;
-        EXPECT_EQ(id, first) << target;
+        for (const uint32_t threads : {1u, 2u, 7u, 30u}) {
+          const int32_t id = TestRow(kCount, threads).sample(logits, ask, 1 + threads % 3);
+          if (first < 0) first = id;
+          EXPECT_EQ(id, first) << target << " " << threads << " top_k " << ask.params.top_k
+                               << " top_p " << ask.params.top_p;
+        }
       });
+      if (ask.masked) EXPECT_TRUE(allowed[static_cast<size_t>(first) / 64] >> (first % 64) & 1);
     }
 }
 
+// Goal: logits without a distribution give the likeliest token, the lowest id where there is none.
+TEST(Sample, DegenerateLogits) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  std::vector<float> none(300, -kInfinity), one = none, infinite = none, broken = none;
+  one[299] = -5;
+  infinite[40] = infinite[270] = kInfinity;
+  broken.assign(300, std::nanf(""));
+  for (const SampleParams& params :
+       {SampleParams{.temperature = 1}, SampleParams{.temperature = 1, .top_k = 3},
+        SampleParams{.temperature = 1, .top_p = 0.9f},
+        SampleParams{.temperature = 1, .min_p = 0.1f}}) {
+    TestRow row(300, 2);
+    EXPECT_EQ(row.sample(none, {.params = params}), 0);
+    EXPECT_EQ(row.sample(one, {.params = params}), 299);
+    EXPECT_EQ(row.sample(infinite, {.params = params}), 40);
+    EXPECT_EQ(row.sample(broken, {.params = params}), 0);
+  }
+  TestRow row(300, 2);
+  row.sample(none, {.likely = 5});
+  std::array<TokenLogit, kTopLogprobsMax> likely;
+  EXPECT_EQ(row.sampler().likeliest(likely), 0u);
+}
+
 TEST(Sample, BiasPenaltiesAndBans) {
-  std::vector<float> logits = {1, 5, 4, -2, 3};
+  const std::vector<float> logits = {1, 5, 4, -2, 3};
+  TestRow row(5);
   const std::vector<std::pair<int32_t, float>> bias = {{-1, 9.0f}, {0, 3.5f}, {99, 9.0f}};
-  EXPECT_EQ(sample_cpu(logits.data(), 5, {.logit_bias = bias}, 0), 1);
-  EXPECT_FLOAT_EQ(logits[0], 4.5f);
+  auto changed = logits;
+  change_logits({.logit_bias = bias}, 0, changed.data(), 5);
+  EXPECT_EQ(changed, (std::vector<float>{4.5f, 5, 4, -2, 3}));
+  EXPECT_EQ(row.sample(logits, {.params = {.logit_bias = bias}}), 1);
   const std::vector<TokenCount> counts = {{1, 2}, {3, 0}};
-  logits = {1, 5, 4, -2, 3};
-  EXPECT_EQ(sample_cpu(logits.data(), 5,
-                       {.repetition_penalty = 2,
-                        .presence_penalty = 0.25f,
-                        .frequency_penalty = 0.5f,
-                        .counts = counts},
-                       0),
-            2);
-  EXPECT_FLOAT_EQ(logits[1], 1.25f);
-  EXPECT_FLOAT_EQ(logits[3], -4);
-  const std::vector<int32_t> banned = {2, 0, 1, -7};
-  logits = {1, 5, 4, -2, 3};
-  EXPECT_EQ(sample_cpu(logits.data(), 5, {.banned = banned}, 0), 4);
+  const SampleParams penalised{.repetition_penalty = 2,
+                               .presence_penalty = 0.25f,
+                               .frequency_penalty = 0.5f,
+                               .counts = counts};
+  changed = logits;
+  change_logits(penalised, 0, changed.data(), 5);
+  EXPECT_EQ(changed, (std::vector<float>{1, 1.25f, 4, -4, 3}));
+  changed = {-2, 3};  // Ids 3 and 4.
+  change_logits(penalised, 3, changed.data(), 2);
+  EXPECT_EQ(changed, (std::vector<float>{-4, 3}));
+  EXPECT_EQ(row.sample(logits, {.params = penalised}), 2);
+  const std::vector<int32_t> banned = {-7, 0, 1, 2};
+  EXPECT_EQ(row.sample(logits, {.params = {.banned = banned}}), 4);
 }
 
 }  // namespace

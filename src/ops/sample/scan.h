@@ -1,18 +1,24 @@
-// Passes over a whole vocabulary; the same bits on every SIMD target.
+// Passes over logits; the same bits on every SIMD target.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace altlas::ops {
-
-inline constexpr size_t kScanRun =
-    1024;  // Values summed in float before the sum goes on in double.
 
 // The largest value, -infinity if there is none but NaN.
 float scan_largest(const float* x, size_t count);
 // The first index >= begin with x[index] >= bound, count if there is none.
 size_t scan_above(const float* x, size_t begin, size_t count, float bound);
-// Sum of e^((x - largest) * inverse) of count <= kScanRun values.
-float scan_exp_sum(const float* x, size_t count, float largest, float inverse);
+// Of every kSampleRun values, the last ones may be fewer: the largest, and unless sum is null the
+// sum of e^((x - largest) * inverse), 0 where the largest is -infinity.
+void scan_runs(const float* x, size_t count, float inverse, float* largest, float* sum);
+// Values >= bound and their ids, first + index, in order; how many there are. Nothing behind them
+// is written.
+size_t scan_keep(const float* x, size_t count, size_t first, float bound, float* values,
+                 int32_t* ids);
+// weights[i] = e^((x[i] - largest) * inverse), times scale[i] unless that is null; x <= largest.
+void scan_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
+                  float* weights);
 
 }  // namespace altlas::ops

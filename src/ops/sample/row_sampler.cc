@@ -1,0 +1,339 @@
+#include "ops/sample/row_sampler.h"
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "base/check.h"
+#include "base/philox.h"
+#include "ops/math/scalar.h"
+#include "ops/sample/mask.h"
+#include "ops/sample/scan.h"
+
+namespace altlas::ops {
+namespace {
+
+constexpr float kLeast = std::numeric_limits<float>::lowest();  // Less is never drawn.
+constexpr size_t kKeptMin = 512;                  // Kept before a choice of the best among them.
+constexpr size_t kLikelyRoom = 512 + kSampleRun;  // Of a thread's.
+constexpr float kSlack = 0.25f;                   // Of distances, for what rounding does.
+
+size_t run_count(size_t vocab) { return (vocab + kSampleRun - 1) / kSampleRun; }
+uint64_t lines(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// Likeliest first, equal ones by lowest id: a total order, so every selection is unique.
+bool before(const TokenLogit& a, const TokenLogit& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+// This thread's lists, kept for their memory: a step does not allocate.
+struct Lists {
+  std::vector<float> floats;
+  std::vector<TokenLogit> tokens;
+};
+Lists& lists() {
+  thread_local Lists own;
+  return own;
+}
+
+// Weights of runs beside the largest of all; in this thread's floats.
+struct RunWeights {
+  float largest;
+  double total;
+  std::span<const float> weights;
+};
+RunWeights weigh_runs(const float* largest, const float* sum, size_t runs, float inverse) {
+  std::vector<float>& weights = lists().floats;
+  weights.resize(std::max(weights.size(), runs));
+  RunWeights out{scan_largest(largest, runs), 0, std::span(weights).first(runs)};
+  scan_weights(largest, runs, out.largest, inverse, sum, weights.data());
+  for (const float weight : out.weights) out.total += weight;
+  return out;
+}
+
+// Weights of at most 1 by eighths of an octave, heavier ones first.
+constexpr uint32_t kOne = std::bit_cast<uint32_t>(1.0f), kBucketShift = 20;
+constexpr size_t kBuckets = (kOne >> kBucketShift) + 1;
+size_t bucket_of(float weight) {
+  return (kOne - std::min(kOne, std::bit_cast<uint32_t>(weight))) >> kBucketShift;
+}
+
+// The last token, in order of likelihood, of the shortest run of likeliest ones whose weight
+// reaches `wanted`; the least possible one where rounding keeps all of them below. Weights are
+// summed by bucket, and only the tokens of one bucket sorted.
+TokenLogit last_within(std::span<const float> logits, const int32_t* ids, const float* weights,
+                       double wanted) {
+  std::array<double, kBuckets> buckets{};
+  for (size_t i = 0; i < logits.size(); ++i) buckets[bucket_of(weights[i])] += weights[i];
+  double sum = 0;
+  size_t bucket = 0;
+  for (; bucket < buckets.size() && sum + buckets[bucket] < wanted; ++bucket)
+    sum += buckets[bucket];
+  std::vector<TokenLogit>& tokens = lists().tokens;
+  tokens.clear();
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (bucket_of(weights[i]) == bucket) tokens.push_back({logits[i], static_cast<int32_t>(i)});
+  if (tokens.empty()) return {kLeast, std::numeric_limits<int32_t>::max()};
+  std::ranges::sort(tokens, before);  // Indices are in order of ids.
+  size_t last = 0;
+  for (; last + 1 < tokens.size(); ++last)
+    if ((sum += weights[static_cast<size_t>(tokens[last].id)]) >= wanted) break;
+  return {tokens[last].logit, ids[static_cast<size_t>(tokens[last].id)]};
+}
+
+}  // namespace
+
+uint64_t RowSampler::bytes(size_t vocab, uint32_t threads) {
+  return 4 * lines(run_count(vocab) * 4) + 2 * lines(vocab * 4) +
+         threads * (sizeof(Part) + 2 * kLikelyRoom * 4);
+}
+
+RowSampler::RowSampler(std::byte* memory, size_t vocab, uint32_t threads)
+    : vocab_(vocab), threads_(threads) {
+  const auto take = [&](uint64_t size) {
+    std::byte* at = memory;
+    memory += lines(size);
+    return at;
+  };
+  const auto floats = [&](size_t count) { return reinterpret_cast<float*>(take(count * 4)); };
+  const size_t runs = run_count(vocab);
+  for (Runs* of : {&own_, &changed_}) {
+    of->largest = floats(runs);
+    of->sum = floats(runs);
+  }
+  kept_logits_ = floats(vocab);
+  kept_ids_ = reinterpret_cast<int32_t*>(take(vocab * 4));
+  parts_ = reinterpret_cast<Part*>(take(threads * sizeof(Part)));
+  for (uint32_t t = 0; t < threads; ++t) {
+    Part* part = new (&parts_[t]) Part{};
+    part->likely.logits = floats(kLikelyRoom);
+    part->likely.ids = reinterpret_cast<int32_t*>(take(kLikelyRoom * 4));
+  }
+}
+
+void RowSampler::begin(const SampleAsk& ask) {
+  const SampleParams& params = ask.params;
+  ask_ = ask;
+  ask_.likely = std::min(ask.likely, kTopLogprobsMax);
+  changes_ = params.changes_logits() || ask.masked;
+  inverse_ = 1.0f / params.temperature;
+  known_logit_ = 0;
+  for (uint32_t t = 0; t < threads_; ++t) {
+    Part& part = parts_[t];
+    part.best = {};
+    part.drawn = {nullptr, nullptr, 0, kLeast};
+    part.likely.count = 0;
+    part.likely.bound = kLeast;
+  }
+  drawn_ = ask.likely >= 0 && !changes_ && inverse_ == 1 ? own_ : changed_;
+  weighs_ = false;
+  // At a temperature so low only the best remains.
+  if (params.temperature <= 0 || params.top_k == 1 || !std::isfinite(inverse_)) {
+    way_ = Way::kBest;
+  } else if (params.top_k > 0 && static_cast<size_t>(params.top_k) < vocab_) {
+    way_ = Way::kTopK;
+  } else if (params.top_p < 1 || params.min_p > 0) {
+    way_ = Way::kWithin;
+    weighs_ = params.top_p < 1;
+    // What lies below log(vocab / (1 - top_p)) from the best weighs less than 1 - top_p together.
+    double distance = std::numeric_limits<double>::infinity();
+    if (params.top_p < 1)
+      distance = log_f64(static_cast<double>(vocab_) / (1.0 - std::max(0.0f, params.top_p)));
+    if (params.min_p > 0)
+      distance = std::min(distance, -log_f64(std::clamp(params.min_p, 1e-30f, 1.0f)));
+    distance_ = (static_cast<float>(distance) + kSlack) * params.temperature;
+  } else {
+    way_ = Way::kAll;
+    weighs_ = true;
+  }
+}
+
+void RowSampler::change(size_t first, float* logits, size_t count) const {
+  if (!changes_) return;
+  change_logits(ask_.params, first, logits, count);
+  if (!ask_.masked) return;
+  const size_t word = std::min(first / 64, ask_.allowed.size());
+  mask_logits_cpu(logits, count, ask_.allowed.subspan(word));
+}
+
+// Makes `kept` the `most` likeliest of it; of what comes behind only likelier ones are kept, since
+// of equal ones the lowest id wins.
+void RowSampler::keep_best(Kept& kept, size_t most) {
+  if (kept.count <= most) return;
+  std::vector<float>& order = lists().floats;
+  order.assign(kept.logits, kept.logits + kept.count);
+  const auto place = order.begin() + static_cast<ptrdiff_t>(most) - 1;
+  std::nth_element(order.begin(), place, order.end(), std::greater<>());
+  const float least = *place;
+  size_t equal = most - static_cast<size_t>(std::count_if(
+                            order.begin(), place, [&](float logit) { return logit > least; }));
+  size_t count = 0;
+  for (size_t i = 0; i < kept.count; ++i) {
+    const float logit = kept.logits[i];
+    if (logit < least || (logit == least && equal == 0)) continue;
+    if (logit == least) --equal;
+    kept.logits[count] = logit;
+    kept.ids[count++] = kept.ids[i];
+  }
+  kept.count = count;
+  kept.bound = std::nextafter(least, std::numeric_limits<float>::infinity());
+}
+
+// most: so many are wanted; 0: all down to the bound.
+void RowSampler::keep(size_t first, const float* logits, size_t count, float largest, size_t most,
+                      Kept& kept) {
+  if (!(largest >= kept.bound)) return;
+  kept.count +=
+      scan_keep(logits, count, first, kept.bound, kept.logits + kept.count, kept.ids + kept.count);
+  if (most > 0 && kept.count >= std::max(2 * most, kKeptMin)) keep_best(kept, most);
+}
+
+void RowSampler::look(uint32_t thread, size_t first, float* logits, size_t count) {
+  ALTLAS_DCHECK(first % kSampleRun == 0 && first + count <= vocab_, "whole runs of the vocabulary");
+  Part& part = parts_[thread];
+  if (part.drawn.logits == nullptr) {
+    part.drawn.logits = kept_logits_ + first;
+    part.drawn.ids = kept_ids_ + first;
+  }
+  const size_t run = first / kSampleRun;
+  const auto for_each_run = [&](const Runs& runs, auto use) {
+    for (size_t i = 0; i < count; i += kSampleRun)
+      use(first + i, logits + i, std::min(kSampleRun, count - i),
+          runs.largest[run + i / kSampleRun]);
+  };
+  if (ask_.likely >= 0) {
+    scan_runs(logits, count, 1.0f, own_.largest + run, own_.sum + run);
+    if (ask_.likely > 0)
+      for_each_run(own_, [&](size_t at, const float* x, size_t n, float largest) {
+        keep(at, x, n, largest, static_cast<size_t>(ask_.likely), part.likely);
+      });
+    if (ask_.known >= 0 && static_cast<size_t>(ask_.known) - first < count)
+      known_logit_ = logits[static_cast<size_t>(ask_.known) - first];
+  }
+  if (!ask_.samples) return;
+  change(first, logits, count);
+  if (way_ == Way::kBest) return best_cpu(logits, count, static_cast<int32_t>(first), part.best);
+  if (drawn_.largest != own_.largest)
+    scan_runs(logits, count, inverse_, drawn_.largest + run, weighs_ ? drawn_.sum + run : nullptr);
+  for_each_run(drawn_, [&](size_t at, const float* x, size_t n, float largest) {
+    if (largest > part.best.logit)
+      part.best = {largest, static_cast<int32_t>(at + scan_above(x, 0, n, largest))};
+    if (way_ == Way::kAll) return;
+    if (way_ == Way::kWithin) part.drawn.bound = std::max(kLeast, part.best.logit - distance_);
+    keep(at, x, n, largest, way_ == Way::kTopK ? static_cast<size_t>(ask_.params.top_k) : 0,
+         part.drawn);
+  });
+}
+
+LogSum RowSampler::log_sum() const {
+  const RunWeights runs = weigh_runs(own_.largest, own_.sum, run_count(vocab_), 1.0f);
+  if (!(runs.total > 0) || !std::isfinite(runs.total)) return {runs.largest, runs.largest};
+  return {runs.largest, runs.largest + log_f64(runs.total)};
+}
+
+size_t RowSampler::likeliest(std::span<TokenLogit> out) const {
+  std::vector<TokenLogit>& tokens = lists().tokens;
+  tokens.clear();
+  for (uint32_t t = 0; t < threads_; ++t) {
+    const Kept& kept = parts_[t].likely;
+    for (size_t i = 0; i < kept.count; ++i) tokens.push_back({kept.logits[i], kept.ids[i]});
+  }
+  const size_t count =
+      std::min({tokens.size(), out.size(), static_cast<size_t>(std::max(0, ask_.likely))});
+  std::ranges::partial_sort(tokens, tokens.begin() + static_cast<ptrdiff_t>(count), before);
+  std::copy_n(tokens.begin(), count, out.begin());
+  return count;
+}
+
+RowSampler::Pick RowSampler::pick() {
+  best_ = {};
+  for (uint32_t t = 0; t < threads_; ++t)  // Ascending ids: of equal ones the lowest.
+    if (parts_[t].best.logit > best_.logit) best_ = parts_[t].best;
+  if (way_ == Way::kBest || !std::isfinite(best_.logit)) return {.id = best_.id};
+  const float uniform = philox_uniform(ask_.params.seed, ask_.position);
+  return way_ == Way::kAll ? pick_run(uniform) : Pick{.id = pick_kept(uniform)};
+}
+
+RowSampler::Pick RowSampler::pick_run(float uniform) const {
+  const RunWeights runs = weigh_runs(drawn_.largest, drawn_.sum, run_count(vocab_), inverse_);
+  double left = uniform * runs.total;
+  Pick last{.id = best_.id};
+  for (size_t run = 0; run < runs.weights.size(); ++run) {
+    const double weight = runs.weights[run];
+    if (weight > 0) last = {.run = static_cast<int64_t>(run), .left = weight};
+    if (left < weight) return {.run = static_cast<int64_t>(run), .left = left};
+    left -= weight;
+  }
+  return last;  // Rounding at the very end.
+}
+
+int32_t RowSampler::pick_in_run(const float* logits, size_t first, size_t count,
+                                double left) const {
+  float weights[kSampleRun];
+  scan_weights(logits, count, best_.logit, inverse_, nullptr, weights);
+  int32_t last = best_.id;
+  for (size_t i = 0; i < count; ++i) {
+    if (!(weights[i] > 0)) continue;
+    last = static_cast<int32_t>(first + i);
+    left -= weights[i];
+    if (left < 0) break;
+  }
+  return last;  // The run's tokens may sum to a little less in this order.
+}
+
+// What may be drawn, of all threads, in order of ids.
+RowSampler::Kept RowSampler::gather() {
+  const bool within = way_ == Way::kWithin;
+  const float bound = within ? std::max(kLeast, best_.logit - distance_) : kLeast;
+  Kept all{kept_logits_, kept_ids_, 0, bound};
+  for (uint32_t t = 0; t < threads_; ++t) {  // What is written is never behind what is read.
+    const Kept& kept = parts_[t].drawn;
+    for (size_t i = 0; i < kept.count; ++i) {
+      if (kept.logits[i] < bound) continue;
+      all.logits[all.count] = kept.logits[i];
+      all.ids[all.count++] = kept.ids[i];
+    }
+  }
+  if (!within) keep_best(all, static_cast<size_t>(ask_.params.top_k));
+  return all;
+}
+
+int32_t RowSampler::pick_kept(float uniform) {
+  const SampleParams& params = ask_.params;
+  double wanted = 0;
+  if (way_ == Way::kWithin && params.top_p < 1)
+    wanted =
+        params.top_p * weigh_runs(drawn_.largest, drawn_.sum, run_count(vocab_), inverse_).total;
+  const Kept kept = gather();
+  std::vector<float>& weights = lists().floats;
+  weights.resize(std::max(weights.size(), kept.count));
+  scan_weights(kept.logits, kept.count, best_.logit, inverse_, nullptr, weights.data());
+  double sum = 0;
+  TokenLogit last{kLeast, std::numeric_limits<int32_t>::max()};
+  if (params.top_p < 1) {
+    if (way_ == Way::kTopK) {
+      for (size_t i = 0; i < kept.count; ++i) sum += weights[i];
+      wanted = params.top_p * sum;
+    }
+    last = last_within({kept.logits, kept.count}, kept.ids, weights.data(), wanted);
+  }
+  size_t count = 0;
+  sum = 0;
+  for (size_t i = 0; i < kept.count; ++i) {
+    if (before(last, {kept.logits[i], kept.ids[i]}) || weights[i] < params.min_p) continue;
+    sum += weights[i];
+    weights[count] = weights[i];
+    kept.ids[count++] = kept.ids[i];
+  }
+  double left = uniform * sum;
+  for (size_t i = 0; i < count; ++i) {
+    left -= weights[i];
+    if (left < 0) return kept.ids[i];
+  }
+  return best_.id;  // Rounding at the very end.
+}
+
+}  // namespace altlas::ops
