@@ -9,6 +9,7 @@
 #include "config/device_spec.h"
 #include "config/reference.h"
 #include "config/validate.h"
+#include "ops/simd.h"
 
 namespace altlas::cli {
 namespace {
@@ -23,6 +24,19 @@ int64_t devices_named(const config::Config& config) {
     count += part.count;
   }
   return count;
+}
+
+// Errors: kInvalid for a name that no machine knows. Another machine's is only warned of.
+Result<void> check_simd(const std::string& file, const std::string& name) {
+  if (name.empty()) return {};
+  const auto target = ops::parse_simd_target(name);
+  if (!target.ok())
+    return invalid(fmt::format("{}: engine.simd: {}", file, target.error().message()));
+  if (!ops::simd_supported(*target))
+    fmt::print(stderr,
+               "altlas: warning: {}: engine.simd: this machine cannot run {}; it can run {}\n",
+               file, name, ops::supported_simd_targets());
+  return {};
 }
 
 }  // namespace
@@ -40,6 +54,8 @@ int check_config(const SettingFlags& flags) {
     }
     if (wrong) return kExitUsage;
   }
+  if (const auto simd = check_simd(name, loaded->config.engine.simd); !simd.ok())
+    return fail(simd.error());
   fmt::print("{}: valid\n", name);
   return kExitOk;
 }

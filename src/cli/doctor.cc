@@ -158,6 +158,7 @@ void say_models(const weights::ModelFolders& folders, Missing& missing) {
 
 Run make_doctor(CLI::App&) {
   return [] {
+    if (const auto simd = apply_simd({}); !simd.ok()) return fail(simd.error());
     Missing missing;
     const device::Machine machine = device::probe_machine();
     say_machine(machine);
