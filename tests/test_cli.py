@@ -3,10 +3,14 @@ import json
 import math
 import os
 import pathlib
+import platform
+import signal
+import subprocess
 
 import pytest
+import requests
 
-from conftest import run_cli
+from conftest import BINARY, run_cli
 
 MODEL = os.environ.get("ALTLAS_TEST_MODEL", "qwen2.5-coder-0.5b-instruct")
 
@@ -61,6 +65,58 @@ def refused(result, *words, code=2):
 ])
 def test_bad_usage_is_one_line(arguments, words):
     refused(run_cli(*arguments), *words)
+
+
+@pytest.mark.parametrize("arguments, hint", [
+    (["bench", "nonsense"], "of altlas bench"),
+    (["bench", "engin"], "did you mean engine?"),
+    (["bench", "engine", "--nonsense"], "altlas bench engine --help"),
+    (["simulate", "seeds", "--count", "x"], "altlas simulate seeds --help"),
+])
+def test_bad_usage_names_the_command(arguments, hint):
+    refused(run_cli(*arguments), hint)
+
+
+@pytest.mark.parametrize("redirected, code, said", [
+    ("models >/dev/full", 1, "No space left"),
+    ("validate-config --schema >/dev/full", 1, "No space left"),  # More than one buffer.
+    ("models >&-", 0, ""),
+    ("validate-config --schema >&-", 0, ""),
+    ("nonsense 2>/dev/full", 2, ""),
+    ("nonsense 2>&-", 2, ""),
+])
+def test_output_that_cannot_be_written(redirected, code, said):
+    result = subprocess.run(["bash", "-c", f'"$0" {redirected}', BINARY], capture_output=True, text=True, timeout=60)
+    assert result.returncode == code and said in result.stderr, (result.returncode, result.stderr)
+    assert len(result.stderr.splitlines()) == (1 if said else 0), result.stderr
+
+
+def test_server_outlives_the_reader_of_its_output():
+    read, write = os.pipe()
+    os.close(read)
+    command = [BINARY, "serve", "--port", "0", "--devices", "sim:h100:1", "--data-dir", "none"]
+    server = subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    try:
+        line = next((line for line in server.stderr if "listening on" in line), "")
+        assert "standard output" in line, line
+        assert requests.get(line.split("listening on ")[1].strip() + "/health", timeout=30).status_code == 200
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.stderr.read()
+    assert server.wait(60) == 0
+
+
+@pytest.mark.parametrize("name, code, said", [
+    ("avx9", 2, "engine.simd: unknown SIMD target"),
+    ("avx2" if platform.machine() == "aarch64" else "neon", 0, "warning"),
+    ("scalar", 0, "valid"),
+])
+def test_validate_config_knows_simd_names(tmp_path, name, code, said):
+    file = tmp_path / "altlas.yaml"
+    file.write_text(f"engine:\n  simd: {name}\n")
+    result = run_cli("validate-config", str(file))
+    assert result.returncode == code and said in result.stdout + result.stderr, result
 
 
 def test_help_and_version():
@@ -127,6 +183,9 @@ def test_doctor_says_what_there_is():
     titles = {line[:11].strip() for line in result.stdout.splitlines()}
     assert {"system", "cpu", "simd", "memory", "libraries", "models", "missing"} <= titles, result.stdout
     assert "(used)" in result.stdout and "GB/s" in result.stdout
+    forced = run_cli("doctor", env={"ALTLAS_SIMD": "scalar"})
+    assert "scalar (used)" in forced.stdout, forced.stdout
+    refused(run_cli("doctor", env={"ALTLAS_SIMD": "avx9"}), "avx9", "scalar")
 
 
 def test_generate(model):

@@ -53,6 +53,23 @@ TEST(Table, CellsArePrintable) {
   EXPECT_EQ(table.text().find('\033'), std::string::npos);
 }
 
+// Goal: a progress line never breaks in a narrow terminal and fills a wide one. Method: how many
+// characters it has for every width, and what is left of it.
+TEST(Progress, FitsTheTerminal) {
+  const auto line = [](size_t columns) {
+    return progress_line("bench", "größer", 0.5, "1 MiB / 2 MiB", columns);
+  };
+  const auto characters = [](std::string_view text) {
+    return std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; });
+  };
+  for (size_t columns = 1; columns < 120; ++columns)
+    EXPECT_LT(characters(line(columns)), static_cast<std::ptrdiff_t>(columns)) << line(columns);
+  EXPECT_EQ(line(47), "bench  größer  █████░░░░░  50 %  1 MiB / 2 MiB");
+  EXPECT_EQ(line(36), "bench  größer   50 %  1 MiB / 2 MiB");
+  EXPECT_EQ(line(12), "bench  größ");
+  EXPECT_EQ(line(100), line(500));
+}
+
 json::object object(std::string_view text) {
   return json::parse(json::string_view(text.data(), text.size())).as_object();
 }

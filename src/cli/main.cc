@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <system_error>
 
 #include "base/units.h"
 #include "cli/command.h"
@@ -28,42 +29,52 @@ constexpr altlas::cli::Command kCommands[] = {
     {"worker", "A worker process; the server starts it", altlas::cli::make_worker},
 };
 
-// CLI11 would only say that a command is missing.
-int unknown_command(std::string_view given) {
-  std::vector<std::string_view> names;
-  std::string known;
-  for (const auto& command : kCommands) {
-    names.emplace_back(command.name);
-    known += (known.empty() ? "" : ", ") + std::string(command.name);
-  }
-  const std::string_view near = altlas::did_you_mean(given, names.data(), names.size());
-  const std::string hint = near.empty() ? "" : " (did you mean " + std::string(near) + "?)";
-  return altlas::cli::fail(altlas::invalid("'" + altlas::cli::printable(given, 64) +
-                                           "' is no command" + hint + ": use one of " + known));
+std::string path_of(const CLI::App& app) {
+  return (app.get_parent() != nullptr ? path_of(*app.get_parent()) + " " : std::string()) +
+         app.get_name();
 }
 
-}  // namespace
+std::string failure_message(const CLI::App* failed, const CLI::Error& error) {
+  while (!failed->get_subcommands().empty()) failed = failed->get_subcommands().front();
+  return "altlas: " + std::string(error.what()) + "; see " + path_of(*failed) + " --help\n";
+}
 
-int main(int argc, char** argv) {
+// What is said of a command that is none; empty: `given` is one, or `app` takes no commands.
+// CLI11 would only say that a command is missing.
+std::string unknown_command(const CLI::App& app, std::string_view given) {
+  std::vector<std::string_view> names;
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == given) return "";
+    names.emplace_back(command->get_name());
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  if (names.empty() || given.starts_with('-')) return "";
+  const std::string_view near = altlas::did_you_mean(given, names.data(), names.size());
+  const std::string hint = near.empty() ? "" : " (did you mean " + std::string(near) + "?)";
+  return "'" + altlas::cli::printable(given, 64) + "' is no command" +
+         (app.get_parent() == nullptr ? "" : " of " + path_of(app)) + hint + ": use one of " +
+         known;
+}
+
+int run_program(int argc, char** argv) {
   CLI::App app("altlas serves AI models on the GPUs of one machine or many.", "altlas");
   app.require_subcommand(1);
   app.set_version_flag("--version", ALTLAS_VERSION);
-  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
-    const CLI::App* shown =
-        failed->get_subcommands().empty() ? failed : failed->get_subcommands().front();
-    return "altlas: " + std::string(error.what()) + "; see altlas " +
-           (shown->get_parent() != nullptr ? shown->get_name() + " " : std::string()) + "--help\n";
-  });
+  app.failure_message(failure_message);
   std::vector<std::pair<CLI::App*, altlas::cli::Run>> commands;
   for (const auto& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.help);
     commands.emplace_back(sub, command.make(*sub));
   }
-  const auto is_given = [&](const altlas::cli::Command& command) {
-    return std::string_view(argv[1]) == command.name;
-  };
-  if (argc > 1 && argv[1][0] != '-' && std::ranges::none_of(kCommands, is_given))
-    return unknown_command(argv[1]);
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc && i <= 2 && at != nullptr; ++i) {
+    if (const std::string wrong = unknown_command(*at, argv[i]); !wrong.empty())
+      return altlas::cli::fail(altlas::invalid(wrong));
+    const auto chosen = at->get_subcommands(
+        [&](const CLI::App* command) { return command->get_name() == argv[i]; });
+    at = chosen.empty() ? nullptr : chosen.front();
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -72,4 +83,16 @@ int main(int argc, char** argv) {
   for (const auto& [sub, run] : commands)
     if (sub->parsed()) return run();
   return altlas::cli::kExitUsage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  altlas::cli::open_standard_streams();
+  try {
+    return altlas::cli::end_output(run_program(argc, argv));
+  } catch (const std::system_error& error) {  // fmt, where it can't write.
+    std::fputs(("altlas: " + std::string(error.what()) + "\n").c_str(), stderr);
+    return altlas::cli::kExitFailed;
+  }
 }

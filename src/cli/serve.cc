@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/asio.hpp>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <future>
 #include <thread>
@@ -136,12 +138,12 @@ awaitable<Result<std::vector<control::DeploymentView>>> wait_loaded(control::Ser
 }
 
 void print_banner(const Serving& serving, const std::vector<control::DeploymentView>& deployments) {
-  fmt::print("listening on {}\n", serving.server->url());
+  std::string text = fmt::format("listening on {}\n", serving.server->url());
   std::string devices;
   for (const auto& device : serving.devices)
     devices += fmt::format("{}{}: {}, {}", devices.empty() ? "" : "; ", device.id.value,
                            device.name, format_bytes(device.memory_total));
-  fmt::print("model {}\ndevices {}\n", serving.model_name, devices);
+  text += fmt::format("model {}\ndevices {}\n", serving.model_name, devices);
   uint64_t kv_tokens = 0, sequences = 0;
   std::string simd;
   for (const auto& deployment : deployments) {
@@ -151,9 +153,12 @@ void print_banner(const Serving& serving, const std::vector<control::DeploymentV
       if (!replica.simd.empty()) simd = replica.simd;
     }
   }
-  if (!simd.empty()) fmt::print("simd {}\n", simd);
-  fmt::print("kv tokens {}\nsequences at most {}\n", kv_tokens, sequences);
-  std::fflush(stdout);
+  if (!simd.empty()) text += fmt::format("simd {}\n", simd);
+  text += fmt::format("kv tokens {}\nsequences at most {}\n", kv_tokens, sequences);
+  // Who started the server may read no further, or may have left.
+  if (::write(STDOUT_FILENO, text.data(), text.size()) < 0)
+    log::warn("standard output can't be written ({}): listening on {}", std::strerror(errno),
+              serving.server->url());
 }
 
 void raise_descriptor_limit() {
@@ -363,6 +368,7 @@ Result<void> start(Serving& serving) {
 
 int serve(const SettingFlags& flags) {
   raise_descriptor_limit();
+  signal(SIGPIPE, SIG_IGN);  // Who reads standard output may leave; the server stays.
   Serving serving;
   if (const auto built = build(flags, serving); !built.ok()) return fail(built.error());
   std::promise<void> ended;

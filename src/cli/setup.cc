@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -83,7 +84,8 @@ std::string under_home(const char* variable, const char* fallback) {
 }  // namespace
 
 int fail(const Error& error) {
-  if (!error.message().empty()) fmt::print(stderr, "altlas: {}\n", error.message());
+  // Not by fmt::print, which throws where standard error can't be written.
+  if (!error.message().empty()) std::fputs(("altlas: " + error.message() + "\n").c_str(), stderr);
   switch (error.code()) {
     case ErrorCode::kInvalid:
     case ErrorCode::kNotFound:

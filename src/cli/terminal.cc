@@ -1,11 +1,17 @@
 #include "cli/terminal.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 
 #include "base/units.h"
+#include "cli/command.h"
 
 namespace altlas::cli {
 namespace {
@@ -15,7 +21,28 @@ size_t width_of(std::string_view text) {
       text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
+size_t terminal_columns() {
+  winsize size{};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 80;
+}
+
+// fmt::print would throw where standard error can't be written.
+void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
+
 }  // namespace
+
+void open_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+      static_cast<void>(open("/dev/null", O_RDWR));  // The lowest free number: this one.
+}
+
+int end_output(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  say(fmt::format("altlas: standard output can't be written: {}\n", std::strerror(errno)));
+  return code == kExitOk ? kExitFailed : code;
+}
 
 std::string printable(std::string_view text, size_t characters_max) {
   std::string out;
@@ -54,6 +81,26 @@ std::string Table::text() const {
 
 void Table::print() const { fmt::print("{}", text()); }
 
+std::string progress_line(std::string_view title, std::string_view stage, double part,
+                          std::string_view amount, size_t columns) {
+  constexpr size_t kBarMax = 30, kBarMin = 4;
+  const std::string before = fmt::format("{}  {:<7} ", title, stage);
+  const std::string after = fmt::format("{:3.0f} %  {}", part * 100, amount);
+  const size_t room = columns > 0 ? columns - 1 : 0, text = width_of(before) + width_of(after);
+  const size_t width = room > text ? std::min(kBarMax, room - text - 1) : 0;
+  std::string bar;
+  if (width >= kBarMin)
+    for (size_t i = 0; i < width; ++i)
+      bar += i < static_cast<size_t>(part * static_cast<double>(width)) ? "█" : "░";
+  std::string line = before + bar + (bar.empty() ? "" : " ") + after;
+  // Characters, not bytes, count.
+  size_t end = 0;
+  for (size_t characters = 0; end < line.size(); ++end)
+    if ((static_cast<unsigned char>(line[end]) & 0xC0) != 0x80 && ++characters > room) break;
+  line.resize(end);
+  return line;
+}
+
 ProgressBar::ProgressBar(std::string title)
     : title_(std::move(title)),
       terminal_(isatty(STDERR_FILENO) != 0),
@@ -82,19 +129,16 @@ void ProgressBar::draw(std::string_view stage, double part, std::string_view amo
     const int tenth = static_cast<int>(part * 10);
     if (tenth == tenth_ && !new_stage) return;
     tenth_ = tenth;
-    fmt::print(stderr, "{}: {} {:3.0f} %  {}\n", title_, stage, part * 100, amount);
+    say(fmt::format("{}: {} {:3.0f} %  {}\n", title_, stage, part * 100, amount));
     return;
   }
   if (!new_stage && now - drawn_ < 100 * kMillisecond && part < 1) return;
   drawn_ = now;
-  constexpr int kWidth = 30;
-  std::string bar;
-  for (int i = 0; i < kWidth; ++i) bar += i < static_cast<int>(part * kWidth) ? "█" : "░";
-  fmt::print(stderr, "\r\033[K{}  {:<7} {} {:3.0f} %  {}", title_, stage, bar, part * 100, amount);
+  say("\r\033[K" + progress_line(title_, stage, part, amount, terminal_columns()));
 }
 
 void ProgressBar::finish() {
-  if (terminal_ && !stage_.empty()) fmt::print(stderr, "\n");
+  if (terminal_ && !stage_.empty()) say("\n");
 }
 
 }  // namespace altlas::cli

@@ -10,6 +10,13 @@
 
 namespace altlas::cli {
 
+// Standard streams that the caller closed become /dev/null, so that no file opened later takes
+// their numbers and gets what is printed. Call it first.
+void open_standard_streams();
+// Writes out what was printed. `code`, or where it can't be written (a full disk), says so on
+// standard error and turns 0 into kExitFailed.
+int end_output(int code);
+
 // `text` fit for a terminal: control characters as '?', at most `characters_max` characters ("..."
 // where it was cut).
 std::string printable(std::string_view text, size_t characters_max = 200);
@@ -27,6 +34,11 @@ class Table {
  private:
   std::vector<std::vector<std::string>> rows_;
 };
+
+// "pull  weights ████░░░░  50 %  1 MiB / 2 MiB": at most `columns` - 1 characters, so that a
+// terminal of so many does not break it. The bar gives way first.
+std::string progress_line(std::string_view title, std::string_view stage, double part,
+                          std::string_view amount, size_t columns);
 
 // One line on standard error that is written over while work goes on; on a pipe, a line at every
 // tenth.
