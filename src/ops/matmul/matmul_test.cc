@@ -61,7 +61,7 @@ TEST(MatmulPack, UnpackRowIsExact) {
                            DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
                            DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     const size_t unit = dtype_info(type).block_values;
-    for (const size_t cols : {unit, 3 * unit, 8 * unit}) {
+    for (const size_t cols : {unit, 3 * unit, 8 * unit, 75 * unit}) {
       SCOPED_TRACE(name_of(type) + " cols=" + std::to_string(cols));
       ASSERT_TRUE(matmul_supports(type, cols));
       Matrix w(type, 19, cols, 7);
@@ -346,6 +346,25 @@ TEST(MatmulBf16, NearTheReferenceAndSteady) {
     const std::vector<float> y = product(w, x, 9, 0, 2);
     const ScopedTarget reference(SimdTarget::kScalar);
     EXPECT_TRUE(testing::same_bits(y, product(w, x, 9, 0, 2))) << name_of(type);
+  }
+}
+
+// Goal: sums that wait for the next columns come back to their own panels. Method: more panels and
+// columns than are multiplied at a time, whole and in ranges of panels that one turn holds.
+TEST(MatmulBf16, PanelsThatTakeTurnsKeepTheirSums) {
+  if (!simd_supported(SimdTarget::kAvx512Bf16)) GTEST_SKIP() << "this CPU has no AVX-512 BF16";
+  const ScopedTarget scope(SimdTarget::kAvx512Bf16);
+  const size_t rows = 1100, cols = 1501, tokens = 100;
+  Matrix w(DType::kBF16, rows, cols, 8);
+  Input x(DType::kBF16, tokens, cols, 9);
+  const std::vector<float> all = product(w, x, tokens, 0, panel_count(rows));
+  for (const auto [begin, end] : {std::pair{0, 31}, {31, 33}, {33, 69}}) {
+    const std::vector<float> y = product(w, x, tokens, begin, end);
+    for (size_t i = 0; i < y.size(); ++i) {
+      const size_t panel = i % rows / kPanelRows;
+      const bool inside = panel >= static_cast<size_t>(begin) && panel < static_cast<size_t>(end);
+      ASSERT_EQ(y[i], inside ? all[i] : kUntouched) << "index " << i;
+    }
   }
 }
 
