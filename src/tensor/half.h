@@ -6,19 +6,15 @@
 
 namespace altlas {
 
-// Exact; a signalling NaN becomes quiet, as VCVTPH2PS makes it.
+// Exact; a signalling NaN becomes quiet, as VCVTPH2PS makes it. Without branches: loops of it
+// become vector code.
 constexpr float float_from_f16(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1f, fraction = half & 0x3ff;
-  if (exponent == 0x1f) {
-    return std::bit_cast<float>(sign | 0x7f800000 | fraction << 13 |
-                                (fraction != 0 ? 0x00400000u : 0u));
-  }
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
-  }
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, magnitude = half & 0x7fff;
+  const auto subnormal = std::bit_cast<uint32_t>(static_cast<float>(magnitude) * 0x1p-24f);
+  const uint32_t finite = magnitude < 0x400 ? subnormal : (magnitude << 13) + (112u << 23);
+  const uint32_t special =
+      (magnitude >= 0x7c00 ? 0x7f800000u : 0u) | (magnitude > 0x7c00 ? 0x00400000u : 0u);
+  return std::bit_cast<float>(sign | finite | special);
 }
 
 // Round to nearest even; too large becomes infinity; NaN stays a quiet NaN.

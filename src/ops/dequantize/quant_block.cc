@@ -209,26 +209,18 @@ void dequantize_block(DType type, const QuantBlock& block, float* out) {
   const BlockScheme scheme = block_scheme(type);
   const int bias = block_bias(type);
   const float d = float_from_f16(block.d), m = float_from_f16(block.m);
-  for (size_t k = 0; k < kBlockValues; ++k) {
-    const auto q = static_cast<float>(block.code[k] - bias);
-    const size_t h = k / 16;
-    switch (scheme) {
-      case BlockScheme::kScale:
-        out[k] = d * q;
-        break;
-      case BlockScheme::kScaleMin:
-        out[k] = d * q + m;
-        break;
-      case BlockScheme::kSubScaleMin:
-        out[k] = d * static_cast<float>(block.scale[0]) * q - m * static_cast<float>(block.min[0]);
-        break;
-      case BlockScheme::kHalfScale:
-        out[k] = d * static_cast<float>(block.scale[h]) * q;
-        break;
-      case BlockScheme::kHalfScaleMin:
-        out[k] = d * static_cast<float>(block.scale[h]) * q - m * static_cast<float>(block.min[h]);
-        break;
-    }
+  const bool halves = scheme == BlockScheme::kHalfScale || scheme == BlockScheme::kHalfScaleMin,
+             scales = halves || scheme == BlockScheme::kSubScaleMin;
+  for (size_t h = 0; h < 2; ++h, out += 16) {
+    const size_t i = halves ? h : 0;
+    const float scale = scales ? d * static_cast<float>(block.scale[i]) : d,
+                min = scales ? m * static_cast<float>(block.min[i]) : m;
+    for (size_t k = 0; k < 16; ++k)
+      out[k] = scale * static_cast<float>(block.code[16 * h + k] - bias);
+    if (scheme == BlockScheme::kScaleMin)
+      for (size_t k = 0; k < 16; ++k) out[k] += min;
+    if (scheme == BlockScheme::kSubScaleMin || scheme == BlockScheme::kHalfScaleMin)
+      for (size_t k = 0; k < 16; ++k) out[k] -= min;
   }
 }
 

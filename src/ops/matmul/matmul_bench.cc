@@ -4,29 +4,18 @@
 // shapes, for the test suite.
 #include <benchmark/benchmark.h>
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "ops/matmul/matmul.h"
 #include "ops/quantize/quantize.h"
+#include "ops/roof/bench_counters.h"
 #include "ops/simd.h"
 #include "testing/data.h"
 
 namespace altlas::ops {
 namespace {
-
-bool tiny() { return std::getenv("ALTLAS_BENCH_TINY") != nullptr; }
-
-struct AlignedBytes {
-  explicit AlignedBytes(size_t size)
-      : data(static_cast<std::byte*>(std::aligned_alloc(64, (size + 63) / 64 * 64))) {}
-  ~AlignedBytes() { std::free(data); }
-  AlignedBytes(const AlignedBytes&) = delete;
-  AlignedBytes& operator=(const AlignedBytes&) = delete;
-  std::byte* data;
-};
 
 struct Shape {
   DType type;
@@ -37,12 +26,12 @@ struct Shape {
 // to finite values.
 struct Weights {
   explicit Weights(const Shape& shape) : bytes(packed_bytes(shape.type, shape.rows, shape.cols)) {
-    copies = tiny() ? 1 : 1 + 200'000'000 / bytes;
+    copies = bench_tiny() ? 1 : 1 + 200'000'000 / bytes;
     const size_t raw = shape.rows * row_bytes(shape.type, shape.cols);
     std::vector<uint8_t> row_major = testing::bytes(raw, 1);
     for (uint8_t& byte : row_major) byte &= 0x3b;
     for (size_t i = 0; i < copies; ++i) {
-      all.push_back(std::make_unique<AlignedBytes>(bytes));
+      all.push_back(std::make_unique<BenchBytes>(bytes));
       if (i == 0) {
         pack_panels(shape.type, shape.rows, shape.cols,
                     reinterpret_cast<const std::byte*>(row_major.data()), 0,
@@ -53,16 +42,16 @@ struct Weights {
     }
   }
   size_t bytes, copies;
-  std::vector<std::unique_ptr<AlignedBytes>> all;
+  std::vector<std::unique_ptr<BenchBytes>> all;
 };
 
 void product(benchmark::State& state, SimdTarget target, Shape shape, size_t tokens) {
   if (auto set = set_simd_target(target); !set.ok())
     return state.SkipWithError(set.error().message().c_str());
-  if (tiny()) shape = {shape.type, 40, 512};
+  if (bench_tiny()) shape = {shape.type, 40, 512};
   const Weights weights(shape);
   const std::vector<float> x = testing::normals(tokens * shape.cols, 2);
-  AlignedBytes quantized(quantized_bytes(tokens, shape.cols)),
+  BenchBytes quantized(quantized_bytes(tokens, shape.cols)),
       scratch(matmul_scratch_bytes(shape.type, shape.cols));
   if (takes_quantized_activations(shape.type)) {
     quantize_rows(x.data(), shape.cols, shape.cols, 0, tokens, quantized.data);
@@ -87,7 +76,7 @@ void product(benchmark::State& state, SimdTarget target, Shape shape, size_t tok
 
 // The roof of batch 1: one thread reading 256 MB once.
 void read_roof(benchmark::State& state) {
-  const std::vector<uint64_t> words(tiny() ? 1 << 10 : 1 << 25, 1);
+  const std::vector<uint64_t> words(bench_tiny() ? 1 << 10 : 1 << 25, 1);
   for (auto _ : state) {
     uint64_t sum[16] = {};
     for (size_t i = 0; i < words.size(); i += 16) {
@@ -99,15 +88,33 @@ void read_roof(benchmark::State& state) {
 }
 
 void pack(benchmark::State& state, DType type) {
-  const size_t rows = tiny() ? 16 : 256, cols = 1024;
+  const size_t rows = bench_tiny() ? 16 : 256, cols = 1024;
   const std::vector<uint8_t> raw = testing::bytes(rows * row_bytes(type, cols), 1);
-  AlignedBytes packed(packed_bytes(type, rows, cols));
+  BenchBytes packed(packed_bytes(type, rows, cols));
   for (auto _ : state) {
     pack_panels(type, rows, cols, reinterpret_cast<const std::byte*>(raw.data()), 0,
                 panel_count(rows), packed.data);
     benchmark::ClobberMemory();
   }
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(raw.size()));
+}
+
+// Embeddings out of a packed head: rows of all over a matrix larger than the caches.
+void unpack(benchmark::State& state, DType type) {
+  const Shape shape{type, bench_tiny() ? 16u : 65'536u, 1024};
+  const size_t rows = bench_tiny() ? 1 : 512;
+  BenchBytes packed(packed_bytes(type, shape.rows, shape.cols));
+  std::fill_n(packed.data, packed_bytes(type, shape.rows, shape.cols), std::byte{0x21});
+  const PackedMatrix matrix{type, static_cast<uint32_t>(shape.rows),
+                            static_cast<uint32_t>(shape.cols), packed.data};
+  std::vector<float> out(shape.cols);
+  size_t row = 0;
+  for (auto _ : state) {
+    for (size_t i = 0; i < rows; ++i, row = (row + 40'503) % shape.rows)
+      unpack_row(matrix, row, out.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(rows * shape.cols));
 }
 
 int register_all() {
@@ -136,6 +143,8 @@ int register_all() {
   for (const DType type : {DType::kQ5_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K, DType::kF16}) {
     benchmark::RegisterBenchmark(("pack/" + std::string(dtype_info(type).name)).c_str(), pack,
                                  type);
+    benchmark::RegisterBenchmark(("unpack_row/" + std::string(dtype_info(type).name)).c_str(),
+                                 unpack, type);
   }
   return 0;
 }

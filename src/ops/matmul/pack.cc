@@ -10,17 +10,36 @@
 namespace altlas::ops {
 namespace {
 
+constexpr size_t kPrefetchAhead = 4096;  // Bytes; of 2, 4 and 8 KiB the fastest.
+
 size_t float_bytes(DType type) { return type == DType::kF32 ? 4 : 2; }
+
+// Copies `count` values to every to_step'th place from every from_step'th one.
+template <class Value>
+void copy_values(const std::byte* from, size_t from_step, size_t count, std::byte* to,
+                 size_t to_step) {
+  constexpr size_t kBytes = sizeof(Value);
+  for (size_t i = 0; i < count; ++i)
+    std::memcpy(to + i * to_step * kBytes, from + i * from_step * kBytes, kBytes);
+}
+auto copy_of(DType type) {
+  return type == DType::kF32 ? copy_values<uint32_t> : copy_values<uint16_t>;
+}
 
 // Float panels: [cols][16 rows], rounded up to 64 bytes.
 void pack_float_panel(DType type, size_t rows, size_t cols, const std::byte* row_major,
                       size_t first, std::byte* panel) {
   const size_t bytes = float_bytes(type);
-  for (size_t r = 0; r < std::min(kPanelRows, rows - first); ++r) {
-    const std::byte* row = row_major + (first + r) * cols * bytes;
-    for (size_t k = 0; k < cols; ++k)
-      std::memcpy(panel + (k * kPanelRows + r) * bytes, row + k * bytes, bytes);
-  }
+  for (size_t r = 0; r < std::min(kPanelRows, rows - first); ++r)
+    copy_of(type)(row_major + (first + r) * cols * bytes, 1, cols, panel + r * bytes, kPanelRows);
+}
+
+// Values [k, k + count) of a float panel's row, at most kBlockValues.
+void unpack_floats(DType type, const std::byte* panel, size_t k, size_t count, size_t row,
+                   float* out) {
+  std::byte picked[kBlockValues * sizeof(float)];
+  copy_of(type)(panel + (k * kPanelRows + row) * float_bytes(type), kPanelRows, count, picked, 1);
+  dequantize_row(type, picked, count, out);
 }
 
 }  // namespace
@@ -67,19 +86,19 @@ void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_majo
 
 void unpack_row(const PackedMatrix& weights, size_t row, float* out) {
   ALTLAS_CHECK(row < weights.rows, "a row of this matrix");
-  const std::byte* panel =
-      weights.data + row / kPanelRows * packed_panel_bytes(weights.type, weights.cols);
-  const size_t r = row % kPanelRows;
-  if (!takes_quantized_activations(weights.type)) {
-    const size_t bytes = float_bytes(weights.type);
-    for (size_t k = 0; k < weights.cols; ++k) {
-      dequantize_row(weights.type, panel + (k * kPanelRows + r) * bytes, 1, out + k);
-    }
-    return;
-  }
+  const size_t panel_bytes = packed_panel_bytes(weights.type, weights.cols), r = row % kPanelRows;
+  const std::byte* panel = weights.data + row / kPanelRows * panel_bytes;
+  const bool quantized = takes_quantized_activations(weights.type);
   const PanelFormat format = panel_format(weights.type);
-  for (size_t b = 0; b < weights.cols / kBlockValues; ++b) {
-    dequantize_block(weights.type, load_panel_block(format, panel, b, r), out + b * kBlockValues);
+  size_t fetched = 0;
+  for (size_t k = 0; k < weights.cols; k += kBlockValues) {
+    // Every line of a panel has bits of the row, and they are seldom in a cache.
+    const size_t wanted = std::min(panel_bytes, k * panel_bytes / weights.cols + kPrefetchAhead);
+    for (; fetched < wanted; fetched += 64) __builtin_prefetch(panel + fetched);
+    if (quantized)
+      dequantize_block(weights.type, load_panel_block(format, panel, k / kBlockValues, r), out + k);
+    else
+      unpack_floats(weights.type, panel, k, std::min(kBlockValues, weights.cols - k), r, out + k);
   }
 }
 
