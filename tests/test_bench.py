@@ -44,10 +44,15 @@ def test_json():
     (["--devices", "cpu:1:1:1MiB"], ["does not fit", "weights"]),
     (["--model", "nowhere.gguf"], ["--random-weights", "--model"]),
     (["--kv-dtype", "f7"], ["f7"]),
+    (["--random-weights", ""], ["random weights named ''", "llama-8b"]),
+    (["--tensor-parallel-size", "2"], ["--tensor-parallel-size", "without it"]),
+    (["--devices", "cpu:2"], ["one device", "cpu:1:THREADS"]),
+    (["--batches", "1024", "--tokens", "1500"], ["KV cache", "1556480"]),
 ])
 def test_refuses(arguments, words):
-    flag = arguments[0]
-    rest = TINY if flag not in TINY else TINY[:TINY.index(flag)] + TINY[TINY.index(flag) + 2:]
+    rest = list(TINY)
+    for flag in (one for one in arguments if one in rest):
+        del rest[rest.index(flag):rest.index(flag) + 2]
     result = run_cli(*rest, *arguments)
     assert result.returncode == 2, (result.returncode, result.stderr)
     assert result.stdout == ""
@@ -67,6 +72,11 @@ def test_every_simd_name_runs_or_is_refused_with_those_that_do(name):
         assert result.returncode == 0 and f"simd {name}," in result.stdout, result.stderr
     else:
         assert result.returncode == 2 and f"cannot run {name}; it can run {', '.join(names)}" in result.stderr, result.stderr
+
+
+def test_quant_is_of_random_weights():
+    result = run_cli("bench", "engine", "--quant", "q8_0")
+    assert result.returncode == 2 and "--random-weights" in result.stderr, result.stderr
 
 
 def test_unknown_simd_in_environment():

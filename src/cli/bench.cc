@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <memory>
 
@@ -35,6 +36,8 @@ struct Options {
   std::string quant = "q4_k";
   std::vector<std::string> samplings;
   bool context_given = false;
+  bool random_given = false;
+  bool quant_given = false;
   bool roofs = true;
   bool ops = false;
   bool json = false;
@@ -48,7 +51,9 @@ struct Model {
 
 Result<Model> find_model(const Options& options, uint32_t threads, ProgressBar& bar) {
   Model out;
-  if (options.random_weights.empty()) {
+  if (!options.random_given) {
+    if (options.quant_given)
+      return invalid("--quant: it is the type of --random-weights; files have their own");
     ALTLAS_TRY(out.path, model_file(options.settings.model));
     out.name = options.settings.model.empty() ? std::string(weights::kDefaultModel)
                                               : options.settings.model;
@@ -99,6 +104,27 @@ Result<std::unique_ptr<engine::CpuExecutor>> open_executor(
       {rank}, 1, [&](std::string_view phase, double part) { bar.update_fraction(phase, part); });
 }
 
+// Settings that are read here; with others the figures would be what they are without.
+Result<void> check_settings(const SettingFlags& settings) {
+  constexpr std::string_view kRead[] = {"engine.devices", "engine.step_tokens_max",
+                                        "engine.kv_dtype", "engine.gpu_memory_utilization",
+                                        "engine.simd"};
+  for (const config::Flag& flag : settings.flags)
+    if (std::ranges::find(kRead, flag.path) == std::end(kRead))
+      return invalid(fmt::format("{}: bench engine computes without it; leave it out", flag.spelling));
+  return {};
+}
+
+Result<void> check_kv(const engine::ReplicaLimits& limits, const EngineBenchOptions& bench) {
+  for (const uint32_t blocks : limits.group_blocks)
+    if (const uint64_t there = uint64_t{blocks} * limits.block_tokens; there < bench.kv_tokens())
+      return Error(ErrorCode::kTooLarge,
+                   fmt::format("--batches, --context or --tokens: the KV cache needs room for {} "
+                               "tokens, the device's memory holds {}",
+                               bench.kv_tokens(), there));
+  return {};
+}
+
 // "12.3 GB/s" or "456.7 GMAC/s"; empty for none.
 std::string rate(double amount, double seconds, std::string_view unit) {
   if (amount <= 0 || seconds <= 0) return "";
@@ -108,7 +134,8 @@ std::string rate(double amount, double seconds, std::string_view unit) {
 void print_ops(const EngineWork& work) {
   double total = 0;
   for (const auto& op : work.times.ops) total += static_cast<double>(op.ns) * 1e-9;
-  Table table({work.name, "MS", "SHARE", "WEIGHTS", "PRODUCTS"});
+  Table table(
+      {fmt::format("{}: {} tokens", work.name, work.tokens), "MS", "SHARE", "WEIGHTS", "PRODUCTS"});
   for (size_t i = 0; i < model::kOpCount; ++i) {
     const auto& op = work.times.ops[i];
     const double seconds = static_cast<double>(op.ns) * 1e-9;
@@ -186,6 +213,7 @@ void print_json(const std::string& name, const device::DeviceSpec& device, bool 
 }
 
 Result<void> measure(const Options& options) {
+  ALTLAS_TRY_VOID(check_settings(options.settings));
   ALTLAS_TRY(const config::Loaded loaded, load_config(options.settings));
   log::set_level(log::Level::kWarn);
   ALTLAS_TRY_VOID(apply_simd(loaded.config));
@@ -196,6 +224,10 @@ Result<void> measure(const Options& options) {
   if (device.kind != device::DeviceKind::kCpu)
     return Error(ErrorCode::kUnsupported,
                  "--devices: only cpu devices are measured: give cpu:1:THREADS");
+  if (setups.size() > 1)
+    return Error(ErrorCode::kUnsupported,
+                 fmt::format("--devices: one device is measured, not {}: give cpu:1:THREADS",
+                             setups.size()));
   ProgressBar bar("bench");
   EngineBenchOptions bench = options.bench;
   if (!options.samplings.empty()) bench.samplings.clear();
@@ -207,6 +239,7 @@ Result<void> measure(const Options& options) {
   model::OpTimes times;
   ALTLAS_TRY(const auto executor,
              open_executor(loaded.config.engine, device, model.path, bench, times, bar));
+  ALTLAS_TRY_VOID(check_kv(executor->limits(), bench));
   model.random.reset();  // The engine holds its own, packed.
   RoofMeter meter(device.threads, device.cpu_first, options.roofs ? kRoofBytes : 0);
   ALTLAS_TRY(const EngineFigures figures,
@@ -270,6 +303,8 @@ Run make_bench(CLI::App& app) {
   add_options(*engine, *options);
   return [options, engine] {
     options->context_given = engine->count("--context") > 0;
+    options->random_given = engine->count("--random-weights") > 0;
+    options->quant_given = engine->count("--quant") > 0;
     return run(*options);
   };
 }

@@ -139,6 +139,7 @@ void ProgressBar::draw(std::string_view stage, double part, std::string_view amo
 
 void ProgressBar::finish() {
   if (terminal_ && !stage_.empty()) say("\n");
+  stage_.clear();
 }
 
 }  // namespace altlas::cli

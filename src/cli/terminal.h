@@ -45,10 +45,13 @@ std::string progress_line(std::string_view title, std::string_view stage, double
 class ProgressBar {
  public:
   explicit ProgressBar(std::string title);
+  ~ProgressBar() { finish(); }
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
   void update(std::string_view stage, uint64_t done, uint64_t total);
   // The same without bytes: 0 … 1.
   void update_fraction(std::string_view stage, double part);
-  // Ends the line.
+  // Ends the line, so that what is printed next, an error perhaps, stands on its own.
   void finish();
 
  private:
