@@ -293,12 +293,12 @@ Error never_fits(std::span<const PlacementDevice> devices, const PlacementReques
         "estimated_memory");
   if (length > 0 && request.sequence_tokens > length)
     return invalid(
-        fmt::format("the prompt and max_length make {} tokens, the model takes at most {}",
+        fmt::format("the prompt and the answer make {} tokens, the model takes at most {}",
                     request.sequence_tokens, length),
         "max_length");
   if (pool > 0 && request.sequence_tokens > pool)
     return invalid(
-        fmt::format("the prompt and max_length make {} tokens, the largest KV pool holds {}",
+        fmt::format("the prompt and the answer make {} tokens, the largest KV pool holds {}",
                     request.sequence_tokens, pool),
         "max_length");
   return invalid("no device is large enough: " + assessments.front().reason);

@@ -66,6 +66,11 @@ std::string_view openai_type(int status) {
       return "server_error";
   }
 }
+
+// What these requests call the task's field that `field` names.
+std::string_view openai_field(std::string_view field) {
+  return field == "max_length" ? "max_tokens" : field;
+}
 }  // namespace
 
 Response problem(const Error& error, bool openai_style, int status_or_0) {
@@ -75,7 +80,8 @@ Response problem(const Error& error, bool openai_style, int status_or_0) {
   const std::string message = text::repair_utf8(error.message());
   if (openai_style) {
     json::object detail{{"message", message}, {"type", openai_type(status)}};
-    detail["param"] = error.field().empty() ? json::value(nullptr) : json::value(error.field());
+    const std::string_view field = openai_field(error.field());
+    detail["param"] = field.empty() ? json::value(nullptr) : json::value(field);
     detail["code"] = error.code() == ErrorCode::kNotFound && error.field() == "model"
                          ? json::value("model_not_found")
                          : json::value(status);

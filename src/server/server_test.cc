@@ -131,6 +131,8 @@ TEST(Problem, ShapesAndRetryAfter) {
   const json::value shaped = json::parse(problem(invalid("bad", "temperature"), true).body);
   EXPECT_EQ(shaped.at("error").at("type"), "invalid_request_error");
   EXPECT_EQ(shaped.at("error").at("param"), "temperature");
+  const json::value renamed = json::parse(problem(invalid("long", "max_length"), true).body);
+  EXPECT_EQ(renamed.at("error").at("param"), "max_tokens");
 }
 
 // Found by schemathesis: a quotation that was cut within a character made the answer no JSON.
