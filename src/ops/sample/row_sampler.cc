@@ -1,7 +1,5 @@
 #include "ops/sample/row_sampler.h"
 
-#include <array>
-#include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -12,14 +10,17 @@
 #include "ops/math/scalar.h"
 #include "ops/sample/mask.h"
 #include "ops/sample/scan.h"
+#include "ops/sample/weighted.h"
 
 namespace altlas::ops {
 namespace {
 
 constexpr float kLeast = std::numeric_limits<float>::lowest();  // Less is never drawn.
+constexpr double kLn2 = 0.69314718055994530942;
 constexpr size_t kKeptMin = 512;                  // Kept before a choice of the best among them.
 constexpr size_t kLikelyRoom = 512 + kSampleRun;  // Of a thread's.
-constexpr float kSlack = 0.25f;                   // Of distances, for what rounding does.
+// Of distances, for what rounding does; while not all is seen more is kept than in the end.
+constexpr float kSlack = 0.1f, kSlackBefore = 0.2f;
 
 size_t run_count(size_t vocab) { return (vocab + kSampleRun - 1) / kSampleRun; }
 uint64_t lines(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -52,36 +53,6 @@ RunWeights weigh_runs(const float* largest, const float* sum, size_t runs, float
   scan_weights(largest, runs, out.largest, inverse, sum, weights.data());
   for (const float weight : out.weights) out.total += weight;
   return out;
-}
-
-// Weights of at most 1 by eighths of an octave, heavier ones first.
-constexpr uint32_t kOne = std::bit_cast<uint32_t>(1.0f), kBucketShift = 20;
-constexpr size_t kBuckets = (kOne >> kBucketShift) + 1;
-size_t bucket_of(float weight) {
-  return (kOne - std::min(kOne, std::bit_cast<uint32_t>(weight))) >> kBucketShift;
-}
-
-// The last token, in order of likelihood, of the shortest run of likeliest ones whose weight
-// reaches `wanted`; the least possible one where rounding keeps all of them below. Weights are
-// summed by bucket, and only the tokens of one bucket sorted.
-TokenLogit last_within(std::span<const float> logits, const int32_t* ids, const float* weights,
-                       double wanted) {
-  std::array<double, kBuckets> buckets{};
-  for (size_t i = 0; i < logits.size(); ++i) buckets[bucket_of(weights[i])] += weights[i];
-  double sum = 0;
-  size_t bucket = 0;
-  for (; bucket < buckets.size() && sum + buckets[bucket] < wanted; ++bucket)
-    sum += buckets[bucket];
-  std::vector<TokenLogit>& tokens = lists().tokens;
-  tokens.clear();
-  for (size_t i = 0; i < logits.size(); ++i)
-    if (bucket_of(weights[i]) == bucket) tokens.push_back({logits[i], static_cast<int32_t>(i)});
-  if (tokens.empty()) return {kLeast, std::numeric_limits<int32_t>::max()};
-  std::ranges::sort(tokens, before);  // Indices are in order of ids.
-  size_t last = 0;
-  for (; last + 1 < tokens.size(); ++last)
-    if ((sum += weights[static_cast<size_t>(tokens[last].id)]) >= wanted) break;
-  return {tokens[last].logit, ids[static_cast<size_t>(tokens[last].id)]};
 }
 
 }  // namespace
@@ -124,6 +95,7 @@ void RowSampler::begin(const SampleAsk& ask) {
   for (uint32_t t = 0; t < threads_; ++t) {
     Part& part = parts_[t];
     part.best = {};
+    part.sum = 0;
     part.drawn = {nullptr, nullptr, 0, kLeast};
     part.likely.count = 0;
     part.likely.bound = kLeast;
@@ -138,13 +110,13 @@ void RowSampler::begin(const SampleAsk& ask) {
   } else if (params.top_p < 1 || params.min_p > 0) {
     way_ = Way::kWithin;
     weighs_ = params.top_p < 1;
-    // What lies below log(vocab / (1 - top_p)) from the best weighs less than 1 - top_p together.
-    double distance = std::numeric_limits<double>::infinity();
+    // Tokens of less than (1 - top_p) / vocab of all weight have less than 1 - top_p together.
+    top_p_distance_ = min_p_distance_ = std::numeric_limits<float>::infinity();
     if (params.top_p < 1)
-      distance = log_f64(static_cast<double>(vocab_) / (1.0 - std::max(0.0f, params.top_p)));
+      top_p_distance_ = static_cast<float>(
+          log_f64(static_cast<double>(vocab_) / (1.0 - std::max(0.0f, params.top_p))));
     if (params.min_p > 0)
-      distance = std::min(distance, -log_f64(std::clamp(params.min_p, 1e-30f, 1.0f)));
-    distance_ = (static_cast<float>(distance) + kSlack) * params.temperature;
+      min_p_distance_ = static_cast<float>(-log_f64(std::clamp(params.min_p, 1e-30f, 1.0f)));
   } else {
     way_ = Way::kAll;
     weighs_ = true;
@@ -191,6 +163,25 @@ void RowSampler::keep(size_t first, const float* logits, size_t count, float lar
   if (most > 0 && kept.count >= std::max(2 * most, kKeptMin)) keep_best(kept, most);
 }
 
+// log_sum: of the weights beside the largest logit.
+float RowSampler::least_within(float largest, double log_sum, float slack) const {
+  const float distance =
+      std::min(min_p_distance_, top_p_distance_ - static_cast<float>(log_sum)) + slack;
+  return std::max(kLeast, largest - distance * ask_.params.temperature);
+}
+
+// Adds a run to what the part knows of its share.
+void RowSampler::see_run(size_t first, const float* logits, size_t count, size_t run,
+                         Part& part) const {
+  const float largest = drawn_.largest[run];
+  if (largest > part.best.logit) {
+    part.sum *= exp_f32((part.best.logit - largest) * inverse_);
+    part.best = {largest, static_cast<int32_t>(first + scan_above(logits, 0, count, largest))};
+  }
+  if (way_ != Way::kWithin || !weighs_) return;
+  part.sum += drawn_.sum[run] * exp_f32((largest - part.best.logit) * inverse_);
+}
+
 void RowSampler::look(uint32_t thread, size_t first, float* logits, size_t count) {
   ALTLAS_DCHECK(first % kSampleRun == 0 && first + count <= vocab_, "whole runs of the vocabulary");
   Part& part = parts_[thread];
@@ -219,10 +210,11 @@ void RowSampler::look(uint32_t thread, size_t first, float* logits, size_t count
   if (drawn_.largest != own_.largest)
     scan_runs(logits, count, inverse_, drawn_.largest + run, weighs_ ? drawn_.sum + run : nullptr);
   for_each_run(drawn_, [&](size_t at, const float* x, size_t n, float largest) {
-    if (largest > part.best.logit)
-      part.best = {largest, static_cast<int32_t>(at + scan_above(x, 0, n, largest))};
-    if (way_ == Way::kAll) return;
-    if (way_ == Way::kWithin) part.drawn.bound = std::max(kLeast, part.best.logit - distance_);
+    see_run(at, x, n, at / kSampleRun, part);
+    if (way_ == Way::kAll || !(part.best.logit > kLeast)) return;
+    if (way_ == Way::kWithin)  // The logarithm, or a little less.
+      part.drawn.bound = least_within(
+          part.best.logit, std::max(0, std::ilogb(std::max(1.0, part.sum))) * kLn2, kSlackBefore);
     keep(at, x, n, largest, way_ == Way::kTopK ? static_cast<size_t>(ask_.params.top_k) : 0,
          part.drawn);
   });
@@ -259,6 +251,7 @@ RowSampler::Pick RowSampler::pick() {
 
 RowSampler::Pick RowSampler::pick_run(float uniform) const {
   const RunWeights runs = weigh_runs(drawn_.largest, drawn_.sum, run_count(vocab_), inverse_);
+  if (!std::isfinite(runs.total)) return {.id = best_.id};  // Some logit is NaN.
   double left = uniform * runs.total;
   Pick last{.id = best_.id};
   for (size_t run = 0; run < runs.weights.size(); ++run) {
@@ -284,56 +277,33 @@ int32_t RowSampler::pick_in_run(const float* logits, size_t first, size_t count,
   return last;  // The run's tokens may sum to a little less in this order.
 }
 
-// What may be drawn, of all threads, in order of ids.
-RowSampler::Kept RowSampler::gather() {
-  const bool within = way_ == Way::kWithin;
-  const float bound = within ? std::max(kLeast, best_.logit - distance_) : kLeast;
+// What may be drawn, of all threads, in order of ids; at least `bound`.
+RowSampler::Kept RowSampler::gather(float bound) {
   Kept all{kept_logits_, kept_ids_, 0, bound};
   for (uint32_t t = 0; t < threads_; ++t) {  // What is written is never behind what is read.
     const Kept& kept = parts_[t].drawn;
-    for (size_t i = 0; i < kept.count; ++i) {
-      if (kept.logits[i] < bound) continue;
-      all.logits[all.count] = kept.logits[i];
-      all.ids[all.count++] = kept.ids[i];
-    }
+    all.count += scan_filter(kept.logits, kept.ids, kept.count, bound, all.logits + all.count,
+                             all.ids + all.count);
   }
-  if (!within) keep_best(all, static_cast<size_t>(ask_.params.top_k));
   return all;
 }
 
 int32_t RowSampler::pick_kept(float uniform) {
   const SampleParams& params = ask_.params;
-  double wanted = 0;
-  if (way_ == Way::kWithin && params.top_p < 1)
-    wanted =
-        params.top_p * weigh_runs(drawn_.largest, drawn_.sum, run_count(vocab_), inverse_).total;
-  const Kept kept = gather();
-  std::vector<float>& weights = lists().floats;
-  weights.resize(std::max(weights.size(), kept.count));
-  scan_weights(kept.logits, kept.count, best_.logit, inverse_, nullptr, weights.data());
-  double sum = 0;
-  TokenLogit last{kLeast, std::numeric_limits<int32_t>::max()};
-  if (params.top_p < 1) {
-    if (way_ == Way::kTopK) {
-      for (size_t i = 0; i < kept.count; ++i) sum += weights[i];
-      wanted = params.top_p * sum;
-    }
-    last = last_within({kept.logits, kept.count}, kept.ids, weights.data(), wanted);
+  float bound = kLeast;
+  double total = 1;
+  if (way_ == Way::kWithin) {
+    if (weighs_) total = weigh_runs(drawn_.largest, drawn_.sum, run_count(vocab_), inverse_).total;
+    bound = least_within(best_.logit, total > 1 ? log_f64(total) : 0, kSlack);
   }
-  size_t count = 0;
-  sum = 0;
-  for (size_t i = 0; i < kept.count; ++i) {
-    if (before(last, {kept.logits[i], kept.ids[i]}) || weights[i] < params.min_p) continue;
-    sum += weights[i];
-    weights[count] = weights[i];
-    kept.ids[count++] = kept.ids[i];
-  }
-  double left = uniform * sum;
-  for (size_t i = 0; i < count; ++i) {
-    left -= weights[i];
-    if (left < 0) return kept.ids[i];
-  }
-  return best_.id;  // Rounding at the very end.
+  Kept kept = gather(bound);
+  if (way_ == Way::kTopK) keep_best(kept, static_cast<size_t>(params.top_k));
+  scan_weights(kept.logits, kept.count, best_.logit, inverse_, nullptr, kept.logits);
+  WeightedTokens tokens{kept.logits, kept.ids, kept.count};
+  if (way_ == Way::kTopK) total = tokens.total();
+  if (params.top_p < 1) tokens.keep_heaviest(params.top_p * total);
+  if (params.min_p > 0) tokens.keep_from(params.min_p);
+  return tokens.draw(uniform, best_.id);
 }
 
 }  // namespace altlas::ops

@@ -72,6 +72,7 @@ class RowSampler {
   };
   struct alignas(64) Part {  // A thread's.
     Best best;
+    double sum;  // kWithin: of weights beside `best`.
     Kept drawn, likely;
   };
   // What a draw came to: an id, or where logits must be looked at again.
@@ -84,12 +85,14 @@ class RowSampler {
   static void keep_best(Kept& kept, size_t most);
   static void keep(size_t first, const float* logits, size_t count, float largest, size_t most,
                    Kept& kept);
+  void see_run(size_t first, const float* logits, size_t count, size_t run, Part& part) const;
+  float least_within(float largest, double log_sum, float slack) const;
   void change(size_t first, float* logits, size_t count) const;
   Pick pick();
   Pick pick_run(float uniform) const;
   int32_t pick_in_run(const float* logits, size_t first, size_t count, double left) const;
   int32_t pick_kept(float uniform);
-  Kept gather();
+  Kept gather(float bound);
 
   size_t vocab_;
   uint32_t threads_;
@@ -103,8 +106,10 @@ class RowSampler {
   bool changes_ = false;
   bool weighs_ = false;  // Sums of drawn_ are wanted.
   float inverse_ = 1;    // Of the temperature.
-  float distance_ = 0;   // kWithin: of the least logit that may be drawn from the largest.
-  Best best_;            // Of all threads; pick() sets it.
+  // kWithin, in units of the temperature: what may be drawn is no farther from the largest than
+  // this, and than this less the logarithm of all weights beside it.
+  float min_p_distance_ = 0, top_p_distance_ = 0;
+  Best best_;  // Of all threads; pick() sets it.
   float known_logit_ = 0;
 };
 

@@ -68,8 +68,10 @@ void sum_runs(const float* x, size_t count, float inverse, float* largest, float
   }
 }
 
-size_t keep_above(const float* x, size_t count, size_t first, float bound, float* values,
-                  int32_t* ids) {
+// ids_at(d, i): of the lanes from i on; id_at(i): of one.
+template <class IdsAt, class IdAt>
+HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, IdsAt ids_at, IdAt id_at,
+                             float* values, int32_t* ids) {
   const F32x16 d;
   const hn::RebindToSigned<F32x16> di;
   const Vec16 limit = hn::Set(d, bound);
@@ -79,7 +81,7 @@ size_t keep_above(const float* x, size_t count, size_t first, float bound, float
     const auto above = hn::Ge(v, limit);
     const size_t more = hn::CountTrue(d, above);
     if (more == 0) continue;
-    const auto id = hn::Iota(di, static_cast<int32_t>(first + i));
+    const auto id = ids_at(di, i);
     hn::BlendedStore(hn::Compress(v, above), hn::FirstN(d, more), d, values + kept);
     hn::BlendedStore(hn::Compress(id, hn::RebindMask(di, above)), hn::FirstN(di, more), di,
                      ids + kept);
@@ -87,10 +89,26 @@ size_t keep_above(const float* x, size_t count, size_t first, float bound, float
   }
   for (; i < count; ++i) {
     if (!(x[i] >= bound)) continue;
+    const int32_t id = id_at(i);
     values[kept] = x[i];
-    ids[kept++] = static_cast<int32_t>(first + i);
+    ids[kept++] = id;
   }
   return kept;
+}
+
+size_t keep_above(const float* x, size_t count, size_t first, float bound, float* values,
+                  int32_t* ids) {
+  return keep_those(
+      x, count, bound,
+      [&](auto d, size_t i) { return hn::Iota(d, static_cast<int32_t>(first + i)); },
+      [&](size_t i) { return static_cast<int32_t>(first + i); }, values, ids);
+}
+
+size_t filter_above(const float* x, const int32_t* from, size_t count, float bound, float* values,
+                    int32_t* ids) {
+  return keep_those(
+      x, count, bound, [&](auto d, size_t i) { return hn::LoadU(d, from + i); },
+      [&](size_t i) { return from[i]; }, values, ids);
 }
 
 void exp_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
@@ -106,6 +124,46 @@ void exp_weights(const float* x, size_t count, float largest, float inverse, con
   for (; i < count; ++i)
     weights[i] = exp_f32((x[i] - largest) * inverse) * (scale != nullptr ? scale[i] : 1.0f);
 }
+
+// 16 virtual lanes, then a tree; as below.
+float sum_values(const float* x, size_t count) {
+  const F32x16 d;
+  Vec16 sums[kParts];
+  for (size_t p = 0; p < kParts; ++p) sums[p] = hn::Zero(d);
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16)
+    for (size_t p = 0; p < kParts; ++p)
+      sums[p] = hn::Add(sums[p], hn::LoadU(d, x + i + p * kLanes));
+  HWY_ALIGN float lane[16];
+  for (size_t p = 0; p < kParts; ++p) hn::Store(sums[p], d, lane + p * kLanes);
+  for (size_t k = 0; i + k < count; ++k) lane[k] += x[i + k];
+  return sum_lanes(lane);
+}
+
+void sums_from(const float* x, size_t count, const float* thresholds, float* sums) {
+  const F32x16 d;
+  HWY_ALIGN float lanes[kThresholds][16];
+  for (size_t p = 0; p < kParts; ++p) {  // A pass for each, so that its sums stay in registers.
+    Vec16 least[kThresholds], sum[kThresholds];
+    for (size_t t = 0; t < kThresholds; ++t) {
+      least[t] = hn::Set(d, thresholds[t]);
+      sum[t] = hn::Zero(d);
+    }
+    for (size_t i = 0; i + 16 <= count; i += 16) {
+      const Vec16 v = hn::LoadU(d, x + i + p * kLanes);
+      for (size_t t = 0; t < kThresholds; ++t)
+        sum[t] = hn::Add(sum[t], hn::IfThenElseZero(hn::Ge(v, least[t]), v));
+    }
+    for (size_t t = 0; t < kThresholds; ++t) hn::Store(sum[t], d, lanes[t] + p * kLanes);
+  }
+  const size_t whole = count / 16 * 16;
+  for (size_t t = 0; t < kThresholds; ++t) {
+    for (size_t k = 0; whole + k < count; ++k)
+      if (x[whole + k] >= thresholds[t]) lanes[t][k] += x[whole + k];
+    sums[t] = sum_lanes(lanes[t]);
+  }
+}
+
 }  // namespace altlas::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
@@ -114,7 +172,10 @@ HWY_EXPORT(largest_of);
 HWY_EXPORT(find_above);
 HWY_EXPORT(sum_runs);
 HWY_EXPORT(keep_above);
+HWY_EXPORT(filter_above);
 HWY_EXPORT(exp_weights);
+HWY_EXPORT(sum_values);
+HWY_EXPORT(sums_from);
 
 float scan_largest(const float* x, size_t count) {
   return HWY_DYNAMIC_DISPATCH(largest_of)(x, count);
@@ -129,9 +190,17 @@ size_t scan_keep(const float* x, size_t count, size_t first, float bound, float*
                  int32_t* ids) {
   return HWY_DYNAMIC_DISPATCH(keep_above)(x, count, first, bound, values, ids);
 }
+size_t scan_filter(const float* x, const int32_t* ids, size_t count, float bound, float* values,
+                   int32_t* kept_ids) {
+  return HWY_DYNAMIC_DISPATCH(filter_above)(x, ids, count, bound, values, kept_ids);
+}
 void scan_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
                   float* weights) {
   HWY_DYNAMIC_DISPATCH(exp_weights)(x, count, largest, inverse, scale, weights);
+}
+float scan_sum(const float* x, size_t count) { return HWY_DYNAMIC_DISPATCH(sum_values)(x, count); }
+void scan_sums_from(const float* x, size_t count, const float* thresholds, float* sums) {
+  HWY_DYNAMIC_DISPATCH(sums_from)(x, count, thresholds, sums);
 }
 }  // namespace altlas::ops
 #endif

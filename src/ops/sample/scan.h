@@ -17,8 +17,17 @@ void scan_runs(const float* x, size_t count, float inverse, float* largest, floa
 // is written.
 size_t scan_keep(const float* x, size_t count, size_t first, float bound, float* values,
                  int32_t* ids);
+// The same of values with ids, which may be where they go or behind it.
+size_t scan_filter(const float* x, const int32_t* ids, size_t count, float bound, float* values,
+                   int32_t* kept_ids);
 // weights[i] = e^((x[i] - largest) * inverse), times scale[i] unless that is null; x <= largest.
 void scan_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
                   float* weights);
+
+// Sum of at most kSampleRun values.
+float scan_sum(const float* x, size_t count);
+inline constexpr size_t kThresholds = 8;
+// sums[i]: of the values >= thresholds[i].
+void scan_sums_from(const float* x, size_t count, const float* thresholds, float* sums);
 
 }  // namespace altlas::ops
