@@ -38,6 +38,17 @@ std::string amx_missing() {
   return {};
 }
 
+std::string amx_bf16_missing() {
+  if (std::string missing = amx_missing(); !missing.empty()) return missing;
+  unsigned a, b, c, d;
+  constexpr unsigned kTileBf16 = 1u << 22, kAvx512Bf16 = 1u << 5;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & kTileBf16) == 0)
+    return "the CPU has no amx_bf16";
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a & kAvx512Bf16) == 0)
+    return "the CPU has no avx512_bf16";
+  return {};
+}
+
 Result<void> amx_request() {
   if (syscall(SYS_arch_prctl, kRequestState, kTileData) == 0) return {};
   return Error(ErrorCode::kUnsupported,
@@ -45,6 +56,7 @@ Result<void> amx_request() {
 }
 #else
 std::string amx_missing() { return "this is no x86-64 machine"; }
+std::string amx_bf16_missing() { return amx_missing(); }
 Result<void> amx_request() { return Error(ErrorCode::kUnsupported, amx_missing()); }
 #endif
 

@@ -14,8 +14,8 @@ namespace altlas::ops {
 namespace {
 
 constexpr SimdTarget kTargets[] = {
-    SimdTarget::kScalar, SimdTarget::kAvx2, SimdTarget::kAvx512Vnni, SimdTarget::kAvx512Bf16,
-    SimdTarget::kAmx,    SimdTarget::kNeon, SimdTarget::kNeonDotprod};
+    SimdTarget::kScalar, SimdTarget::kAvx2,    SimdTarget::kAvx512Vnni, SimdTarget::kAvx512Bf16,
+    SimdTarget::kAmx,    SimdTarget::kAmxBf16, SimdTarget::kNeon,       SimdTarget::kNeonDotprod};
 // Chosen unasked, the best first.
 constexpr SimdTarget kAutomatic[] = {SimdTarget::kAvx512Vnni, SimdTarget::kAvx2,
                                      SimdTarget::kNeonDotprod, SimdTarget::kNeon};
@@ -45,6 +45,7 @@ int64_t highway_targets(SimdTarget target) {
     case SimdTarget::kAvx512Vnni:
     case SimdTarget::kAvx512Bf16:
     case SimdTarget::kAmx:
+    case SimdTarget::kAmxBf16:
       return HWY_AVX3 | HWY_AVX3_DL | kUpToAvx2;
     case SimdTarget::kNeon:
     case SimdTarget::kNeonDotprod:
@@ -92,6 +93,8 @@ std::string_view to_string(SimdTarget target) {
       return "avx512_bf16";
     case SimdTarget::kAmx:
       return "amx";
+    case SimdTarget::kAmxBf16:
+      return "amx_bf16";
     case SimdTarget::kNeon:
       return "neon";
     case SimdTarget::kNeonDotprod:
@@ -119,6 +122,7 @@ bool simd_supported(SimdTarget target) {
   if (target == SimdTarget::kAvx512Bf16)
     return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16");
   if (target == SimdTarget::kAmx) return has_avx512_vnni() && amx_missing().empty();
+  if (target == SimdTarget::kAmxBf16) return has_avx512_vnni() && amx_bf16_missing().empty();
 #elif defined(__aarch64__)
   if (target == SimdTarget::kNeon) return true;
   if (target == SimdTarget::kNeonDotprod) return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
@@ -126,7 +130,16 @@ bool simd_supported(SimdTarget target) {
   return false;
 }
 
-bool simd_keeps_bits(SimdTarget target) { return target != SimdTarget::kAvx512Bf16; }
+bool simd_keeps_bits(SimdTarget target) {
+  return target != SimdTarget::kAvx512Bf16 && target != SimdTarget::kAmxBf16;
+}
+
+std::string simd_notice(SimdTarget target) {
+  if (simd_keeps_bits(target)) return {};
+  return "SIMD target " + std::string(to_string(target)) +
+         " leaves the promise of equal bits: it rounds the inputs of products with BF16 weights to "
+         "bfloat16, so texts may differ from those of other targets and machines";
+}
 
 SimdTarget simd_target() { return current().load(std::memory_order_relaxed); }
 
@@ -135,9 +148,10 @@ Result<void> set_simd_target(SimdTarget target) {
     std::string message = "this machine cannot run " + std::string(to_string(target)) +
                           "; it can run " + supported_simd_targets();
     if (target == SimdTarget::kAmx) message += " (" + amx_missing() + ")";
+    if (target == SimdTarget::kAmxBf16) message += " (" + amx_bf16_missing() + ")";
     return Error(ErrorCode::kUnsupported, std::move(message));
   }
-  if (target == SimdTarget::kAmx) {
+  if (target == SimdTarget::kAmx || target == SimdTarget::kAmxBf16) {
     if (Result<void> lent = amx_request(); !lent.ok()) return lent;
   }
   // With the mask set by this call, targets that the CPU lacks must not come in: keep what it has.

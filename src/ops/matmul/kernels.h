@@ -13,8 +13,9 @@ MatmulKernel matmul_kernel_scalar();  // The reference: it defines the bits.
 #if defined(__x86_64__)
 MatmulKernel matmul_kernel_avx2();
 MatmulKernel matmul_kernel_avx512();
-MatmulKernel matmul_kernel_bf16();  // Other bits for BF16 weights.
-MatmulKernel matmul_kernel_amx();   // After amx_request().
+MatmulKernel matmul_kernel_bf16();      // Other bits for BF16 weights.
+MatmulKernel matmul_kernel_amx();       // After amx_request().
+MatmulKernel matmul_kernel_amx_bf16();  // Likewise; other bits for BF16 weights.
 #elif defined(__aarch64__)
 MatmulKernel matmul_kernel_neon();
 MatmulKernel matmul_kernel_neon_dotprod();

@@ -18,6 +18,8 @@ MatmulKernel kernel() {
       return matmul_kernel_bf16();
     case SimdTarget::kAmx:
       return matmul_kernel_amx();
+    case SimdTarget::kAmxBf16:
+      return matmul_kernel_amx_bf16();
     case SimdTarget::kAvx512Vnni:
       return matmul_kernel_avx512();
     case SimdTarget::kAvx2:

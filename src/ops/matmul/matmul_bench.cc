@@ -129,7 +129,7 @@ int register_all() {
     if (target == SimdTarget::kScalar || !simd_supported(target)) continue;
     const std::string simd(to_string(target));
     for (const Shape& shape : shapes) {
-      if (target == SimdTarget::kAvx512Bf16 && shape.type != DType::kBF16) continue;
+      if (!simd_keeps_bits(target) && shape.type != DType::kBF16) continue;
       for (const size_t tokens : {1, 4, 8, 16, 24, 32, 64, 512}) {
         benchmark::RegisterBenchmark(
             ("matmul/" + simd + "/" + std::string(dtype_info(shape.type).name) + "/" +

@@ -428,5 +428,18 @@ TEST(Simd, NamesRoundTripAndOthersAreRefused) {
 // Goal: nothing that changes bits is chosen unasked.
 TEST(Simd, TheDefaultKeepsTheBits) { EXPECT_TRUE(simd_keeps_bits(simd_target())); }
 
+// Goal: who chooses a target with bits of its own is told so, by its name, and nobody else is.
+TEST(Simd, TargetsWithOtherBitsSaySo) {
+  for (const SimdTarget target : simd_targets()) {
+    const std::string name(to_string(target)), notice = simd_notice(target);
+    const bool other = name == "avx512_bf16" || name == "amx_bf16";
+    EXPECT_EQ(simd_keeps_bits(target), !other) << name;
+    EXPECT_EQ(notice.empty(), !other) << name;
+    if (other) {
+      EXPECT_TRUE(notice.find("target " + name + " leaves the promise") != notice.npos) << notice;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace altlas::ops

@@ -1,7 +1,9 @@
 // The tile instructions of AMX in plain C++, faults included (Intel 64 Manual, volume 2: LDTILECFG,
-// TILELOADD, TILESTORED, TILEZERO, TDPBSUD). Only tests include it.
+// TILELOADD, TILESTORED, TILEZERO, TDPBSUD, TDPBF16PS). Only tests include it.
 #pragma once
 
+#include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -9,6 +11,7 @@
 #include "base/check.h"
 #include "ops/matmul/kernels.h"
 #include "ops/matmul/tile_config.h"
+#include "tensor/half.h"
 
 namespace altlas::ops {
 
@@ -21,7 +24,7 @@ struct EmulatedTiles {
     bool configured = false;
     TileConfig config;
     Tile tile[8];
-    uint64_t products = 0;  // TDPBSUD's multiply-adds.
+    uint64_t products = 0;  // Multiply-adds.
   };
   static State& state() {
     thread_local State of_thread;
@@ -96,13 +99,50 @@ struct EmulatedTiles {
     }
     state().products += m * n * 4 * k;
   }
+
+  // As instructions of bfloat16 see them: subnormals are zeros.
+  static float flushed(float value) {
+    const uint32_t bits = std::bit_cast<uint32_t>(value);
+    return (bits & 0x7f800000) == 0 ? std::bit_cast<float>(bits & 0x80000000) : value;
+  }
+  // TDPBF16PS C, A, B.
+  template <int C, int A, int B>
+  static void dot_bf16() {
+    Tile& sums = used<C>();
+    const Tile &a = used<A>(), &b = used<B>();
+    const TileConfig& config = state().config;
+    const size_t m = config.rows[A], k = config.row_bytes[A] / 4, n = config.row_bytes[B] / 4;
+    ALTLAS_CHECK(config.rows[C] == m && config.row_bytes[C] == 4 * n && config.rows[B] == k &&
+                     config.row_bytes[A] % 4 == 0 && config.row_bytes[B] % 4 == 0,
+                 "shapes that fit, or the instruction faults");
+    const auto value = [](const Tile& tile, size_t row, size_t at) {
+      uint16_t word;
+      std::memcpy(&word, &tile.row[row][2 * at], 2);
+      return flushed(float_from_bf16(word));
+    };
+    for (size_t i = 0; i < m; ++i) {
+      for (size_t j = 0; j < n; ++j) {
+        float of_pair[2] = {0, 0}, sum;
+        for (size_t l = 0; l < 2 * k; ++l)
+          of_pair[l % 2] =
+              flushed(std::fma(value(a, i, l), value(b, l / 2, 2 * j + l % 2), of_pair[l % 2]));
+        std::memcpy(&sum, &sums.row[i][4 * j], 4);
+        sum = flushed(flushed(sum) + flushed(of_pair[0] + of_pair[1]));
+        std::memcpy(&sums.row[i][4 * j], &sum, 4);
+      }
+    }
+    state().products += m * n * 2 * k;
+  }
 };
 
 // The tile kernel over emulated tiles and loops; over emulated tiles and AVX-512 with VNNI. And the
 // products of kernels-inl.h over loops.
 MatmulKernel matmul_kernel_emulated_amx();
 MatmulKernel matmul_kernel_plain();
+// The same of BF16 weights by bfloat16 tiles; other weights are not for them.
+MatmulKernel matmul_kernel_emulated_amx_bf16();
 #if defined(__x86_64__)
+MatmulKernel matmul_kernel_emulated_amx_bf16_avx512();
 MatmulKernel matmul_kernel_emulated_amx_avx512();
 #endif
 
