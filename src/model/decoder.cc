@@ -13,16 +13,6 @@
 namespace altlas::model {
 namespace {
 
-constexpr size_t kReadingTokens = 40;  // Products of more are bound by arithmetic, not by memory.
-
-uint64_t scratch_of(const Linear& linear) {
-  uint64_t bytes = 0;
-  for (const Linear::Part& part : linear.parts)
-    bytes =
-        std::max<uint64_t>(bytes, ops::matmul_scratch_bytes(part.matrix.type, part.matrix.cols));
-  return bytes;
-}
-
 std::span<const float> row_of(const float* x, size_t cols) { return {x, cols}; }
 
 // In place, each of `heads` heads.
@@ -68,9 +58,9 @@ Decoder::Work Decoder::lay_out(Arena& arena, const ModelConfig& config,
                              ops::RowSampler::bytes(config.vocab_size, threads));
   ops::AttentionShape shape{.q_heads = config.q_heads, .layout = layout};
   work.scratch_bytes =
-      std::max<uint64_t>(ops::attention_scratch_bytes(shape), scratch_of(weights.head));
+      std::max<uint64_t>(ops::attention_scratch_bytes(shape), weights.head.scratch_bytes());
   const auto also = [&](const Linear& linear) {
-    work.scratch_bytes = std::max(work.scratch_bytes, scratch_of(linear));
+    work.scratch_bytes = std::max(work.scratch_bytes, linear.scratch_bytes());
   };
   for (const LayerWeights& layer : weights.layers) {
     for (const Linear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
@@ -112,12 +102,11 @@ Decoder::Decoder(const ModelConfig& config, const DecoderWeights& weights,
       layout_(layout),
       team_(team),
       work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size(), singles_)),
-      place_of_layer_(config.layer_count) {
+      place_of_layer_(config.layer_count),
+      tokens_(step_tokens_max, config.kv_heads) {
   for (uint32_t g = 0; g < groups.size(); ++g)
     for (uint32_t i = 0; i < groups[g].layers.size(); ++i)
       place_of_layer_[groups[g].layers[i]] = {g, i};
-  tokens_.reserve(step_tokens_max);
-  items_.reserve(uint64_t{step_tokens_max} * config.kv_heads);
 }
 
 ops::AttentionShape Decoder::attention_shape(uint32_t window) const {
@@ -128,27 +117,10 @@ ops::AttentionShape Decoder::attention_shape(uint32_t window) const {
           .layout = layout_};
 }
 
-void Decoder::list_work(std::span<const BatchEntry> entries) {
-  tokens_.clear();
-  items_.clear();
-  step_entries_ = entries;
-  adapts_ = false;
-  const auto at_once = static_cast<uint32_t>(attention_shape(0).tokens_max());
-  for (uint32_t e = 0; e < entries.size(); ++e) {
-    const auto first_row = static_cast<uint32_t>(tokens_.size());
-    adapts_ = adapts_ || entries[e].adapter != nullptr;
-    const auto count = static_cast<uint32_t>(entries[e].tokens.size());
-    for (uint32_t i = 0; i < count; ++i)
-      tokens_.push_back({entries[e].tokens[i], entries[e].position + i, e});
-    for (uint32_t i = 0; i < count; i += at_once)
-      for (uint32_t head = 0; head < config_.kv_heads; ++head)
-        items_.push_back({e, first_row + i, std::min(at_once, count - i), head});
-  }
-  ALTLAS_CHECK(tokens_.size() <= tokens_.capacity(), "a step within its token budget");
-}
-
 void Decoder::forward(std::span<const BatchEntry> entries) {
-  list_work(entries);
+  tokens_.list(entries, attention_shape(0).tokens_max());
+  step_entries_ = entries;
+  adapts_ = std::ranges::any_of(entries, &BatchEntry::adapter);
   team_.run([&](uint32_t thread) {
     if (tokens_.size() == 1 && !adapts_)
       run_single(thread, entries[0]);
@@ -183,7 +155,7 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
     lap(Op::kQkv, layer.qkv);
     adapt(thread, layer, &LayerAdapter::qkv, work_.normed, hidden, work_.qkv, layer.qkv.rows);
     write_kv(thread, entries, layer, l);
-    if (thread == 0) next_item_.store(0, std::memory_order_relaxed);
+    if (thread == 0) tokens_.put_back();
     team_.barrier();
     clock.lap(Op::kKvWrite);
     attend(thread, entries, l);
@@ -210,7 +182,7 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
 }
 
 // A token's embedding and its rope angles.
-void Decoder::embed(const Token& token, float* x, float* angles, float* window_angles) const {
+void Decoder::embed(const StepToken& token, float* x, float* angles, float* window_angles) const {
   const size_t hidden = config_.hidden, id = static_cast<size_t>(token.id);
   if (weights_.tied)
     ops::unpack_row(weights_.head.parts[0].matrix, id, x);
@@ -263,34 +235,6 @@ void Decoder::add_and_norm(uint32_t thread, const float* post_norm, const float*
   }
 }
 
-// This thread's share of the panels of all parts: by bytes where reading them takes the time; of
-// more tokens by rows, in the pairs of panels that a product takes at once.
-void Decoder::multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
-                       size_t y_stride) {
-  const bool reading = x.tokens <= kReadingTokens;
-  const auto panel_cost = [&](const Linear::Part& part) -> uint64_t {
-    return reading ? ops::packed_panel_bytes(part.matrix.type, part.matrix.cols) : 1;
-  };
-  uint64_t total = 0, offset = 0;
-  for (const Linear::Part& part : linear.parts)
-    total += ops::panel_count(part.matrix.rows) * panel_cost(part);
-  const auto share = [&](uint64_t of) {
-    const uint64_t cost = total * of / team_.size();
-    return reading || of == team_.size() ? cost : cost / 2 * 2;
-  };
-  const uint64_t first = share(thread), last = share(thread + 1);
-  for (const Linear::Part& part : linear.parts) {
-    const uint64_t panels = ops::panel_count(part.matrix.rows), cost = panel_cost(part);
-    const auto panel_at = [&](uint64_t position) {
-      return position <= offset ? 0 : std::min(panels, (position - offset + cost - 1) / cost);
-    };
-    const uint64_t begin = panel_at(first), end = panel_at(last);
-    if (begin < end)
-      ops::matmul(part.matrix, x, begin, end, y + part.first_column, y_stride, scratch(thread));
-    offset += panels * cost;
-  }
-}
-
 // Bias, head norms and rope of q and k; k and v into the cache.
 void Decoder::write_kv(uint32_t thread, std::span<const BatchEntry> entries,
                        const LayerWeights& layer, uint32_t layer_index) {
@@ -321,7 +265,6 @@ bool Decoder::quantizes_items(const Linear& next) const {
   return next.takes_quantized && config_.q_width() / config_.kv_heads % ops::kActivationBlock == 0;
 }
 
-// Takes items until none is left; the longest, which come last in a prefill, first.
 void Decoder::attend(uint32_t thread, std::span<const BatchEntry> entries, uint32_t layer_index) {
   const Place place = place_of_layer_[layer_index];
   const KvGroup& group = groups_[place.group];
@@ -329,10 +272,8 @@ void Decoder::attend(uint32_t thread, std::span<const BatchEntry> entries, uint3
   const size_t q = config_.q_width(), width = q + 2 * config_.kv_width(),
                own = q / config_.kv_heads;
   const bool quantizes = quantizes_items(weights_.layers[layer_index].output);
-  for (;;) {
-    const uint32_t taken = next_item_.fetch_add(1, std::memory_order_relaxed);
-    if (taken >= items_.size()) return;
-    const AttentionItem& item = items_[items_.size() - 1 - taken];
+  while (const AttentionItem* taken = tokens_.take()) {
+    const AttentionItem& item = *taken;
     const ops::AttentionCall call{.blocks = group.layer_data(layout_, place.index),
                                   .block_stride = layout_.block_bytes(),
                                   .table = entries[item.entry].tables[place.group].data(),

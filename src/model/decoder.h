@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "model/arena.h"
 #include "model/decoder_weights.h"
 #include "model/op_clock.h"
+#include "model/step_tokens.h"
 #include "ops/attention/attention.h"
 #include "ops/matmul/matmul.h"
 #include "ops/sample/row_sampler.h"
@@ -43,15 +43,6 @@ struct KvGroup {
 
 // Groups of a model: every layer in one; full attention first. Encoders: one layer's, for all.
 std::vector<KvGroup> kv_groups(const ModelConfig& config);
-
-// A run of tokens of one sequence.
-struct BatchEntry {
-  std::span<const int32_t> tokens;  // Each in [0, vocab).
-  uint32_t position = 0;            // Of tokens[0].
-  std::span<const std::vector<uint32_t>>
-      tables;                        // Per KV group; they cover position + tokens.size().
-  const Adapter* adapter = nullptr;  // Of this model; null: none.
-};
 
 // Threads: one, the team's leader.
 class Decoder {
@@ -155,23 +146,10 @@ class Decoder {
     uint32_t* chosen;      // [experts used]
     float* share;          // [experts used]
   };
-  struct Token {
-    int32_t id;
-    uint32_t position;
-    uint32_t entry;
-  };
-  // Queries of one entry and KV head that one thread attends at once.
-  struct AttentionItem {
-    uint32_t entry;
-    uint32_t first_row;
-    uint32_t tokens;
-    uint32_t kv_head;
-  };
   static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
                       const ops::KvLayout& layout, uint32_t step_tokens_max, uint32_t threads,
                       std::vector<Single>& singles);
 
-  void list_work(std::span<const BatchEntry> entries);
   void adapt(uint32_t thread, const LayerWeights& layer,
              std::vector<LowRank> LayerAdapter::* product, const float* x, size_t x_stride,
              float* y, size_t y_stride) const;
@@ -188,7 +166,7 @@ class Decoder {
   void norm_single(const float* norm, bool quantize, const Single& own) const;
   void run_experts_single(uint32_t thread, const Single& own, const ExpertWeights& layer,
                           const ops::Activations& x, OpClock& clock);
-  void embed(const Token& token, float* x, float* angles, float* window_angles) const;
+  void embed(const StepToken& token, float* x, float* angles, float* window_angles) const;
   // In which forms a norm's rows are needed: int8 in work_.quantized, floats in work_.normed.
   struct Forms {
     bool quantized;
@@ -198,8 +176,11 @@ class Decoder {
   Forms feed_forward_forms(const LayerWeights& layer) const;
   void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Forms& forms,
                     bool add);
+  // This thread's share of a product.
   void multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
-                size_t y_stride);
+                size_t y_stride) {
+    linear.multiply(x, y, y_stride, thread, team_.size(), scratch(thread));
+  }
   ops::Activations input(size_t tokens, const float* x, size_t stride) const {
     return {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride};
   }
@@ -263,11 +244,9 @@ class Decoder {
     uint32_t index;
   };
   std::vector<Place> place_of_layer_;
-  std::vector<Token> tokens_;  // Of the step; capacity step_tokens_max.
+  StepTokens tokens_;
   std::span<const BatchEntry> step_entries_;
-  bool adapts_ = false;                 // Some entry of the step has an adapter.
-  std::vector<AttentionItem> items_;    // Of the step; capacity step_tokens_max * kv_heads.
-  std::atomic<uint32_t> next_item_{0};  // Reset by thread 0 between barriers.
+  bool adapts_ = false;  // Some entry of the step has an adapter.
 };
 
 }  // namespace altlas::model

@@ -10,23 +10,10 @@
 #include "device/cpu/team.h"
 #include "model/architecture.h"
 #include "model/arena.h"
-#include "ops/matmul/matmul.h"
+#include "model/linear.h"
 #include "weights/tensor_source.h"
 
 namespace altlas::model {
-
-// Matrices that take the same input, side by side in one output row; their types may differ.
-struct Linear {
-  struct Part {
-    ops::PackedMatrix matrix;
-    uint32_t first_column = 0;  // Of its output in the row.
-  };
-  std::vector<Part> parts;
-  uint32_t rows = 0;  // Of all parts.
-  uint32_t cols = 0;
-  bool takes_quantized = false;  // Some part does.
-  uint64_t bytes = 0;
-};
 
 // The feed-forward part of a layer where every token takes some of many.
 struct ExpertWeights {

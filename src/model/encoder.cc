@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
 #include "ops/dequantize/dequantize.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/layer_norm/layer_norm.h"
@@ -26,9 +25,7 @@ Encoder::Work Encoder::lay_out(Arena& arena, const ModelConfig& config,
   work.scratch_bytes = ops::attention_scratch_bytes(shape);
   for (const LayerWeights& layer : weights.layers)
     for (const Linear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
-      for (const Linear::Part& part : linear->parts)
-        work.scratch_bytes = std::max<uint64_t>(
-            work.scratch_bytes, ops::matmul_scratch_bytes(part.matrix.type, part.matrix.cols));
+      work.scratch_bytes = std::max(work.scratch_bytes, linear->scratch_bytes());
   work.scratch_bytes = (work.scratch_bytes + 4095) / 4096 * 4096 + 64;
   work.scratch = arena.take(work.scratch_bytes * threads);
   return work;
@@ -50,25 +47,12 @@ Encoder::Encoder(const ModelConfig& config, const DecoderWeights& weights, const
       group_(group),
       layout_(layout),
       team_(team),
-      work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size())) {
-  tokens_.reserve(step_tokens_max);
-  items_.reserve(uint64_t{step_tokens_max} * config.kv_heads);
-}
+      work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size())),
+      tokens_(step_tokens_max, config.kv_heads) {}
 
 void Encoder::forward(std::span<const BatchEntry> entries) {
-  tokens_.clear();
-  items_.clear();
   const ops::AttentionShape shape{.q_heads = config_.q_heads, .layout = layout_};
-  const auto at_once = static_cast<uint32_t>(shape.tokens_max());
-  for (uint32_t e = 0; e < entries.size(); ++e) {
-    const auto first = static_cast<uint32_t>(tokens_.size()),
-               count = static_cast<uint32_t>(entries[e].tokens.size());
-    for (uint32_t i = 0; i < count; ++i) tokens_.push_back({entries[e].tokens[i], i, e});
-    for (uint32_t i = 0; i < count; i += at_once)
-      for (uint32_t head = 0; head < config_.kv_heads; ++head)
-        items_.push_back({e, first + i, std::min(at_once, count - i), head});
-  }
-  ALTLAS_CHECK(tokens_.size() <= tokens_.capacity(), "a step within its token budget");
+  tokens_.list(entries, shape.tokens_max());
   team_.run([&](uint32_t thread) { run_layers(thread, entries); });
 }
 
@@ -85,7 +69,7 @@ void Encoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
                         entries[tokens_[row].entry].tables[0].data(), tokens_[row].position,
                         qkv + hidden, qkv + 2 * hidden);
     }
-    if (thread == 0) next_item_.store(0, std::memory_order_relaxed);
+    if (thread == 0) tokens_.put_back();
     team_.barrier();
     attend(thread, entries);
     team_.barrier();
@@ -101,7 +85,7 @@ void Encoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
   }
 }
 
-void Encoder::embed(const Token& token, float* x) const {
+void Encoder::embed(const StepToken& token, float* x) const {
   const size_t hidden = config_.hidden;
   ops::dequantize_row(weights_.embedding_type,
                       weights_.embedding + static_cast<size_t>(token.id) *
@@ -118,14 +102,9 @@ void Encoder::product(uint32_t thread, const Linear& linear, const float* x, flo
   if (linear.takes_quantized)
     ops::quantize_rows(x, linear.cols, linear.cols, own.begin, own.end, work_.quantized);
   team_.barrier();
-  const ops::Activations in{
-      .tokens = tokens_.size(), .quantized = work_.quantized, .values = x, .stride = linear.cols};
-  for (const Linear::Part& part : linear.parts) {
-    const auto panels = device::split(ops::panel_count(part.matrix.rows), thread, team_.size());
-    if (panels.begin < panels.end)
-      ops::matmul(part.matrix, in, panels.begin, panels.end, y + part.first_column, linear.rows,
-                  scratch(thread));
-  }
+  linear.multiply(
+      {.tokens = tokens_.size(), .quantized = work_.quantized, .values = x, .stride = linear.cols},
+      y, linear.rows, thread, team_.size(), scratch(thread));
   team_.barrier();
 }
 
@@ -146,10 +125,8 @@ void Encoder::attend(uint32_t thread, std::span<const BatchEntry> entries) {
   const size_t hidden = config_.hidden;
   const ops::AttentionShape shape{
       .q_heads = config_.q_heads, .scale = config_.attention_scale, .layout = layout_};
-  for (;;) {
-    const uint32_t taken = next_item_.fetch_add(1, std::memory_order_relaxed);
-    if (taken >= items_.size()) return;
-    const AttentionItem& item = items_[taken];
+  while (const AttentionItem* taken = tokens_.take()) {
+    const AttentionItem& item = *taken;
     const BatchEntry& entry = entries[item.entry];
     const ops::AttentionCall call{.blocks = group_.data,
                                   .block_stride = layout_.block_bytes(),

@@ -1,10 +1,8 @@
 // Encoder: one forward step of whole texts whose tokens see each other in both directions (BERT).
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "device/cpu/team.h"
 #include "model/architecture.h"
@@ -47,24 +45,12 @@ class Encoder {
     std::byte* scratch = nullptr;  // [threads, scratch_bytes]
     uint64_t scratch_bytes = 0;
   };
-  struct Token {
-    int32_t id;
-    uint32_t position;
-    uint32_t entry;
-  };
-  // Queries of one text and head that one thread attends at once.
-  struct AttentionItem {
-    uint32_t entry;
-    uint32_t first_row;
-    uint32_t tokens;
-    uint32_t kv_head;
-  };
   static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
                       const ops::KvLayout& layout, uint32_t tokens, uint32_t threads);
   void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
-  void embed(const Token& token, float* x) const;
+  void embed(const StepToken& token, float* x) const;
   void attend(uint32_t thread, std::span<const BatchEntry> entries);
-  // y = x W + bias for this thread's own rows of W, after all have quantised their rows of x.
+  // This thread's share of y = x W, after all have quantised their rows of x.
   void product(uint32_t thread, const Linear& linear, const float* x, float* y);
   // x = norm(x + delta + bias) of this thread's rows.
   void add_and_norm(const device::Range& own, const float* bias, const float* gamma,
@@ -77,9 +63,7 @@ class Encoder {
   const ops::KvLayout layout_;
   device::Team& team_;
   const Work work_;
-  std::vector<Token> tokens_;           // Of the step; capacity step_tokens_max.
-  std::vector<AttentionItem> items_;    // Of the step; capacity step_tokens_max * kv_heads.
-  std::atomic<uint32_t> next_item_{0};  // Reset by thread 0 between barriers.
+  StepTokens tokens_;
 };
 
 }  // namespace altlas::model
