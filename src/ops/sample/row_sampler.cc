@@ -1,5 +1,6 @@
 #include "ops/sample/row_sampler.h"
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -16,9 +17,9 @@ namespace altlas::ops {
 namespace {
 
 constexpr float kLeast = std::numeric_limits<float>::lowest();  // Less is never drawn.
-constexpr double kLn2 = 0.69314718055994530942;
-constexpr size_t kKeptMin = 512;                  // Kept before a choice of the best among them.
-constexpr size_t kLikelyRoom = 512 + kSampleRun;  // Of a thread's.
+constexpr size_t kSummedAtOnce = 8;  // Runs whose sums change a thread's bound.
+constexpr size_t kKeptMin = 512;     // Kept before a choice of the best among them.
+constexpr size_t kLikelyRoom = 512 + kSampleRun + kScanPadding;  // Of a thread's.
 // Of distances, for what rounding does; while not all is seen more is kept than in the end.
 constexpr float kSlack = 0.1f, kSlackBefore = 0.2f;
 
@@ -58,7 +59,7 @@ RunWeights weigh_runs(const float* largest, const float* sum, size_t runs, float
 }  // namespace
 
 uint64_t RowSampler::bytes(size_t vocab, uint32_t threads) {
-  return 4 * lines(run_count(vocab) * 4) + 2 * lines(vocab * 4) +
+  return 4 * lines(run_count(vocab) * 4) + 2 * lines((vocab + threads * kScanPadding) * 4) +
          threads * (sizeof(Part) + 2 * kLikelyRoom * 4);
 }
 
@@ -75,8 +76,9 @@ RowSampler::RowSampler(std::byte* memory, size_t vocab, uint32_t threads)
     of->largest = floats(runs);
     of->sum = floats(runs);
   }
-  kept_logits_ = floats(vocab);
-  kept_ids_ = reinterpret_cast<int32_t*>(take(vocab * 4));
+  const size_t room = vocab + threads * kScanPadding;
+  kept_logits_ = floats(room);
+  kept_ids_ = reinterpret_cast<int32_t*>(take(room * 4));
   parts_ = reinterpret_cast<Part*>(take(threads * sizeof(Part)));
   for (uint32_t t = 0; t < threads; ++t) {
     Part* part = new (&parts_[t]) Part{};
@@ -96,6 +98,7 @@ void RowSampler::begin(const SampleAsk& ask) {
     Part& part = parts_[t];
     part.best = {};
     part.sum = 0;
+    part.sum_beside = kLeast;
     part.drawn = {nullptr, nullptr, 0, kLeast};
     part.likely.count = 0;
     part.likely.bound = kLeast;
@@ -170,24 +173,41 @@ float RowSampler::least_within(float largest, double log_sum, float slack) const
   return std::max(kLeast, largest - distance * ask_.params.temperature);
 }
 
-// Adds a run to what the part knows of its share.
-void RowSampler::see_run(size_t first, const float* logits, size_t count, size_t run,
-                         Part& part) const {
+// A run that the part's thread has seen, its last one so far.
+void RowSampler::see_run(size_t first, const float* logits, size_t count, Part& part) const {
+  const size_t run = first / kSampleRun;
   const float largest = drawn_.largest[run];
   if (largest > part.best.logit) {
-    part.sum *= exp_f32((part.best.logit - largest) * inverse_);
     part.best = {largest, static_cast<int32_t>(first + scan_above(logits, 0, count, largest))};
+    if (way_ == Way::kWithin) part.drawn.bound = part_bound(part);
   }
-  if (way_ != Way::kWithin || !weighs_) return;
-  part.sum += drawn_.sum[run] * exp_f32((largest - part.best.logit) * inverse_);
+  if (way_ != Way::kWithin || !weighs_ || run - part.summed + 1 < kSummedAtOnce) return;
+  if (!(part.best.logit > kLeast)) return;
+  std::array<float, kSummedAtOnce> weights;
+  part.sum *= exp_f32((part.sum_beside - part.best.logit) * inverse_);
+  part.sum_beside = part.best.logit;
+  scan_weights(drawn_.largest + part.summed, kSummedAtOnce, part.best.logit, inverse_,
+               drawn_.sum + part.summed, weights.data());
+  for (const float weight : weights) part.sum += weight;
+  part.summed = run + 1;
+  part.drawn.bound = part_bound(part);
+}
+
+// What may be drawn as far as the part's thread knows: weights beside an earlier largest logit were
+// more beside it than they are now, so their logarithm less its distance is what counts.
+float RowSampler::part_bound(const Part& part) const {
+  const double beside = (part.best.logit - part.sum_beside) * inverse_;
+  const double log_sum = part.sum > 1 ? std::max(0.0, log_f64(part.sum) - beside) : 0.0;
+  return least_within(part.best.logit, log_sum, kSlackBefore);
 }
 
 void RowSampler::look(uint32_t thread, size_t first, float* logits, size_t count) {
   ALTLAS_DCHECK(first % kSampleRun == 0 && first + count <= vocab_, "whole runs of the vocabulary");
   Part& part = parts_[thread];
   if (part.drawn.logits == nullptr) {
-    part.drawn.logits = kept_logits_ + first;
-    part.drawn.ids = kept_ids_ + first;
+    part.drawn.logits = kept_logits_ + first + thread * kScanPadding;
+    part.drawn.ids = kept_ids_ + first + thread * kScanPadding;
+    part.summed = first / kSampleRun;
   }
   const size_t run = first / kSampleRun;
   const auto for_each_run = [&](const Runs& runs, auto use) {
@@ -210,11 +230,8 @@ void RowSampler::look(uint32_t thread, size_t first, float* logits, size_t count
   if (drawn_.largest != own_.largest)
     scan_runs(logits, count, inverse_, drawn_.largest + run, weighs_ ? drawn_.sum + run : nullptr);
   for_each_run(drawn_, [&](size_t at, const float* x, size_t n, float largest) {
-    see_run(at, x, n, at / kSampleRun, part);
-    if (way_ == Way::kAll || !(part.best.logit > kLeast)) return;
-    if (way_ == Way::kWithin)  // The logarithm, or a little less.
-      part.drawn.bound = least_within(
-          part.best.logit, std::max(0, std::ilogb(std::max(1.0, part.sum))) * kLn2, kSlackBefore);
+    see_run(at, x, n, part);
+    if (way_ == Way::kAll) return;
     keep(at, x, n, largest, way_ == Way::kTopK ? static_cast<size_t>(ask_.params.top_k) : 0,
          part.drawn);
   });

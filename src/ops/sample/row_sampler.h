@@ -72,7 +72,10 @@ class RowSampler {
   };
   struct alignas(64) Part {  // A thread's.
     Best best;
-    double sum;  // kWithin: of weights beside `best`.
+    // kWithin: of the weights of runs before `summed` beside that logit.
+    double sum;
+    float sum_beside;
+    size_t summed;
     Kept drawn, likely;
   };
   // What a draw came to: an id, or where logits must be looked at again.
@@ -85,7 +88,8 @@ class RowSampler {
   static void keep_best(Kept& kept, size_t most);
   static void keep(size_t first, const float* logits, size_t count, float largest, size_t most,
                    Kept& kept);
-  void see_run(size_t first, const float* logits, size_t count, size_t run, Part& part) const;
+  void see_run(size_t first, const float* logits, size_t count, Part& part) const;
+  float part_bound(const Part& part) const;
   float least_within(float largest, double log_sum, float slack) const;
   void change(size_t first, float* logits, size_t count) const;
   Pick pick();
@@ -97,10 +101,10 @@ class RowSampler {
   size_t vocab_;
   uint32_t threads_;
   Runs own_, changed_;  // Of the logits as they came, and as they are drawn from.
-  float* kept_logits_;  // [vocab]: those of a thread lie from the place of its first id on.
-  int32_t* kept_ids_;   // [vocab]
-  Part* parts_;         // [threads]
-  Runs drawn_{};        // One of the two above.
+  float* kept_logits_;  // [vocab + padding]: those of a thread lie from its first id's place on.
+  int32_t* kept_ids_;
+  Part* parts_;   // [threads]
+  Runs drawn_{};  // One of the two above.
   SampleAsk ask_;
   Way way_ = Way::kBest;
   bool changes_ = false;

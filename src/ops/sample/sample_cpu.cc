@@ -51,6 +51,7 @@ HWY_INLINE float run_sum(const float* x, size_t count, float largest, float inve
     for (size_t p = 0; p < kParts; ++p)
       sums[p] = hn::Add(
           sums[p], exp_below_max(hn::Mul(hn::Sub(hn::LoadU(d, x + i + p * kLanes), top), factor)));
+  if (i == count) return sum_of(sums);
   HWY_ALIGN float lane[16];
   for (size_t p = 0; p < kParts; ++p) hn::Store(sums[p], d, lane + p * kLanes);
   for (size_t k = 0; i + k < count; ++k) lane[k] += exp_f32((x[i + k] - largest) * inverse);
@@ -82,9 +83,8 @@ HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, IdsAt id
     const size_t more = hn::CountTrue(d, above);
     if (more == 0) continue;
     const auto id = ids_at(di, i);
-    hn::BlendedStore(hn::Compress(v, above), hn::FirstN(d, more), d, values + kept);
-    hn::BlendedStore(hn::Compress(id, hn::RebindMask(di, above)), hn::FirstN(di, more), di,
-                     ids + kept);
+    hn::StoreU(hn::Compress(v, above), d, values + kept);
+    hn::StoreU(hn::Compress(id, hn::RebindMask(di, above)), di, ids + kept);
     kept += more;
   }
   for (; i < count; ++i) {
@@ -134,6 +134,7 @@ float sum_values(const float* x, size_t count) {
   for (; i + 16 <= count; i += 16)
     for (size_t p = 0; p < kParts; ++p)
       sums[p] = hn::Add(sums[p], hn::LoadU(d, x + i + p * kLanes));
+  if (i == count) return sum_of(sums);
   HWY_ALIGN float lane[16];
   for (size_t p = 0; p < kParts; ++p) hn::Store(sums[p], d, lane + p * kLanes);
   for (size_t k = 0; i + k < count; ++k) lane[k] += x[i + k];

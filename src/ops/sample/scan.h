@@ -13,11 +13,13 @@ size_t scan_above(const float* x, size_t begin, size_t count, float bound);
 // Of every kSampleRun values, the last ones may be fewer: the largest, and unless sum is null the
 // sum of e^((x - largest) * inverse), 0 where the largest is -infinity.
 void scan_runs(const float* x, size_t count, float inverse, float* largest, float* sum);
-// Values >= bound and their ids, first + index, in order; how many there are. Nothing behind them
-// is written.
+// Values >= bound and their ids, first + index, in order; how many there are. So many places behind
+// them may be written to.
+inline constexpr size_t kScanPadding = 16;
 size_t scan_keep(const float* x, size_t count, size_t first, float bound, float* values,
                  int32_t* ids);
-// The same of values with ids, which may be where they go or behind it.
+// The same of values with ids, which may lie where the kept ones go or behind it; then nothing is
+// written to behind them.
 size_t scan_filter(const float* x, const int32_t* ids, size_t count, float bound, float* values,
                    int32_t* kept_ids);
 // weights[i] = e^((x[i] - largest) * inverse), times scale[i] unless that is null; x <= largest.
