@@ -62,7 +62,7 @@ def test_refuses(arguments, words):
         assert word in last, last
 
 
-@pytest.mark.parametrize("name", ["scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx", "neon", "neon_dotprod"])
+@pytest.mark.parametrize("name", ["scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx", "amx_bf16", "neon", "neon_dotprod"])
 def test_every_simd_name_runs_or_is_refused_with_those_that_do(name):
     doctor = run_cli("doctor").stdout
     here = next(line for line in doctor.splitlines() if line.startswith("simd")).removeprefix("simd").split(", ")
@@ -70,6 +70,8 @@ def test_every_simd_name_runs_or_is_refused_with_those_that_do(name):
     result = run_cli(*TINY, env={"ALTLAS_SIMD": name})
     if name in names:
         assert result.returncode == 0 and f"simd {name}," in result.stdout, result.stderr
+        notices = result.stderr.count(f"SIMD target {name} leaves the promise of equal bits")
+        assert notices == (1 if name in ("avx512_bf16", "amx_bf16") else 0), result.stderr
     else:
         assert result.returncode == 2 and f"cannot run {name}; it can run {', '.join(names)}" in result.stderr, result.stderr
 

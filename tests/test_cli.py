@@ -197,6 +197,17 @@ def test_generate(model):
     assert "tokens/s" in first.stderr.splitlines()[-1]
 
 
+def test_a_target_with_other_bits_is_named_once_at_the_start(model, start_server):
+    notice = "SIMD target avx512_bf16 leaves the promise of equal bits"
+    if "avx512_bf16" not in run_cli("doctor").stdout:
+        pytest.skip("this CPU has no AVX-512 BF16")
+    arguments = ["generate", "--model", model, "--prompt", "1, 2", "--max-tokens", "2"]
+    assert run_cli(*arguments, env={"ALTLAS_SIMD": "avx512_bf16"}).stderr.count(notice) == 1
+    assert notice not in run_cli(*arguments, env={"ALTLAS_SIMD": ""}).stderr
+    served = start_server("--model", model, "--devices", "cpu:1", "--simd", "avx512_bf16")
+    assert served.log().count(notice) == 1, served.log()
+
+
 def test_generate_seed_and_stop(model):
     arguments = ["generate", "--model", model, "--prompt", "Once upon a time", "--max-tokens", "16", "--seed", "7"]
     one, two = run_cli(*arguments), run_cli(*arguments)

@@ -217,6 +217,7 @@ Result<void> measure(const Options& options) {
   ALTLAS_TRY(const config::Loaded loaded, load_config(options.settings));
   log::set_level(log::Level::kWarn);
   ALTLAS_TRY_VOID(apply_simd(loaded.config));
+  warn_of_simd();
   ALTLAS_TRY(const auto setups, make_devices(loaded.config));
   ALTLAS_TRY(const auto devices,
              device::parse_device_spec(setups.front().spec, device::probe_machine()));

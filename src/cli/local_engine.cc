@@ -116,6 +116,7 @@ Result<std::unique_ptr<LocalEngine>> LocalEngine::open(const SettingFlags& flags
   ALTLAS_TRY(const config::Loaded loaded, load_config(flags));
   log::set_level(log::Level::kWarn);
   ALTLAS_TRY_VOID(apply_simd(loaded.config));
+  warn_of_simd();
   ALTLAS_TRY(const auto devices, make_devices(loaded.config));
   std::unique_ptr<LocalEngine> out(new LocalEngine);
   ALTLAS_TRY(out->load_, make_load(loaded.config.engine, devices));

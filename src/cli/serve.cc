@@ -190,6 +190,7 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   ALTLAS_TRY(const log::Level level, log::parse_level(out.config.monitoring.log_level));
   log::set_level(level);
   ALTLAS_TRY_VOID(apply_simd(out.config));
+  warn_of_simd();
   ALTLAS_TRY(out.devices, make_devices(out.config));
   for (const config::Finding& finding :
        config::validate_devices(out.config, static_cast<int64_t>(out.devices.size()))) {

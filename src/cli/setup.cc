@@ -245,6 +245,11 @@ Result<void> apply_simd(const config::Config& config) {
   return ops::set_simd_target(target);
 }
 
+void warn_of_simd() {
+  if (const std::string notice = ops::simd_notice(ops::simd_target()); !notice.empty())
+    log::warn("{}", notice);
+}
+
 std::string repack_folder(const config::EngineConfig& config) {
   if (!config.repack_cache) return "";
   const std::string own = environment_value("ALTLAS_CACHE");

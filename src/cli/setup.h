@@ -59,6 +59,8 @@ Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& con
 // Applies engine.simd, or ALTLAS_SIMD, to this process and those it starts. Before there are
 // threads. Errors: kInvalid, kUnsupported.
 Result<void> apply_simd(const config::Config& config);
+// Logs, as a warning, if the chosen SIMD target has bits of its own.
+void warn_of_simd();
 
 // Where packed weights are kept; empty: nowhere (engine.repack_cache).
 std::string repack_folder(const config::EngineConfig& config);

@@ -72,9 +72,9 @@ struct EngineConfig {
                             "the server along."});
     field("simd", &S::simd,
           FieldInfo{.help = "Instruction set of the CPU kernels (scalar, avx2, avx512_vnni, amx, "
-                            "neon, neon_dotprod: all the same bits; avx512_bf16: other bits for "
-                            "BF16 weights); empty takes the best of the same bits, amx only when "
-                            "named."});
+                            "neon, neon_dotprod: all the same bits; avx512_bf16, amx_bf16: other "
+                            "bits for BF16 weights); empty takes the best of the same bits, amx "
+                            "only when named."});
   }
   static constexpr void memory_fields(auto& field) {
     using S = EngineConfig;
