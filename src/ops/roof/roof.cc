@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "ops/matmul/compile_for.h"
 #include "ops/simd.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -47,10 +48,8 @@ uint64_t float_plain(uint64_t rounds, uint64_t& sink) {
 }
 
 #if defined(__x86_64__)
-#define ALTLAS_AVX2 __attribute__((target("avx2,fma")))
-#define ALTLAS_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
-
-ALTLAS_AVX2 uint64_t read_avx2(std::span<const std::byte> memory, uint64_t& sink) {
+ALTLAS_COMPILE_FOR(ALTLAS_AVX2)
+uint64_t read_avx2(std::span<const std::byte> memory, uint64_t& sink) {
   __m256i sums[8];
   for (__m256i& sum : sums) sum = _mm256_setzero_si256();
   size_t at = 0;
@@ -65,7 +64,7 @@ ALTLAS_AVX2 uint64_t read_avx2(std::span<const std::byte> memory, uint64_t& sink
 }
 // The best case without a dot product instruction: 16-bit sums of many products before one
 // widening.
-ALTLAS_AVX2 uint64_t int8_avx2(uint64_t rounds, uint64_t& sink) {
+uint64_t int8_avx2(uint64_t rounds, uint64_t& sink) {
   __m256i sums[12];
   for (__m256i& sum : sums) sum = _mm256_setzero_si256();
   __m256i a = _mm256_set1_epi8(static_cast<char>(sink & 63));
@@ -79,7 +78,7 @@ ALTLAS_AVX2 uint64_t int8_avx2(uint64_t rounds, uint64_t& sink) {
   for (const __m256i sum : sums) sink += static_cast<uint64_t>(_mm256_extract_epi64(sum, 0));
   return rounds * kBlock * 12 * 32;
 }
-ALTLAS_AVX2 uint64_t float_avx2(uint64_t rounds, uint64_t& sink) {
+uint64_t float_avx2(uint64_t rounds, uint64_t& sink) {
   __m256 sums[12];
   for (int i = 0; i < 12; ++i) sums[i] = _mm256_set1_ps(static_cast<float>(i));
   const __m256 a = _mm256_set1_ps(0.5f + static_cast<float>(sink & 1)), b = _mm256_set1_ps(0.25f);
@@ -88,8 +87,10 @@ ALTLAS_AVX2 uint64_t float_avx2(uint64_t rounds, uint64_t& sink) {
   for (const __m256 sum : sums) sink += static_cast<uint64_t>(_mm256_cvtss_f32(sum) != 0);
   return rounds * kBlock * 12 * 8;
 }
+ALTLAS_COMPILE_FOR_END
 
-ALTLAS_AVX512 uint64_t read_avx512(std::span<const std::byte> memory, uint64_t& sink) {
+ALTLAS_COMPILE_FOR(ALTLAS_AVX512_VNNI)
+uint64_t read_avx512(std::span<const std::byte> memory, uint64_t& sink) {
   __m512i sums[8];
   for (__m512i& sum : sums) sum = _mm512_setzero_si512();
   size_t at = 0;
@@ -103,7 +104,7 @@ ALTLAS_AVX512 uint64_t read_avx512(std::span<const std::byte> memory, uint64_t& 
   for (const __m512i sum : sums) sink += static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
   return at;
 }
-ALTLAS_AVX512 uint64_t int8_avx512(uint64_t rounds, uint64_t& sink) {
+uint64_t int8_avx512(uint64_t rounds, uint64_t& sink) {
   __m512i sums[kChains];
   for (__m512i& sum : sums) sum = _mm512_setzero_si512();
   const __m512i a = _mm512_set1_epi8(static_cast<char>(sink & 127)), b = _mm512_set1_epi8(3);
@@ -112,7 +113,7 @@ ALTLAS_AVX512 uint64_t int8_avx512(uint64_t rounds, uint64_t& sink) {
   for (const __m512i sum : sums) sink += static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
   return rounds * kBlock * kChains * 64;
 }
-ALTLAS_AVX512 uint64_t float_avx512(uint64_t rounds, uint64_t& sink) {
+uint64_t float_avx512(uint64_t rounds, uint64_t& sink) {
   __m512 sums[kChains];
   for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(i));
   const __m512 a = _mm512_set1_ps(0.5f + static_cast<float>(sink & 1)), b = _mm512_set1_ps(0.25f);
@@ -121,18 +122,8 @@ ALTLAS_AVX512 uint64_t float_avx512(uint64_t rounds, uint64_t& sink) {
   for (const __m512 sum : sums) sink += static_cast<uint64_t>(_mm512_cvtss_f32(sum) != 0);
   return rounds * kBlock * kChains * 16;
 }
-
-bool wide() {
-  const SimdTarget target = simd_target();
-  return target != SimdTarget::kScalar && target != SimdTarget::kAvx2;
-}
+ALTLAS_COMPILE_FOR_END
 #elif defined(__aarch64__)
-#if defined(__clang__)
-#define ALTLAS_DOTPROD __attribute__((target("dotprod")))
-#else
-#define ALTLAS_DOTPROD __attribute__((target("+dotprod")))
-#endif
-
 uint64_t read_neon(std::span<const std::byte> memory, uint64_t& sink) {
   uint64x2_t sums[8];
   for (uint64x2_t& sum : sums) sum = vdupq_n_u64(0);
@@ -161,7 +152,8 @@ uint64_t int8_neon(uint64_t rounds, uint64_t& sink) {
   for (const int16x8_t sum : sums) sink += static_cast<uint16_t>(vaddvq_s16(sum));
   return rounds * kBlock * kChains * 8;
 }
-ALTLAS_DOTPROD uint64_t int8_dotprod(uint64_t rounds, uint64_t& sink) {
+ALTLAS_COMPILE_FOR("+dotprod")
+uint64_t int8_dotprod(uint64_t rounds, uint64_t& sink) {
   int32x4_t sums[kChains];
   for (int32x4_t& sum : sums) sum = vdupq_n_s32(0);
   int8x16_t a = vdupq_n_s8(static_cast<int8_t>(sink & 127));
@@ -175,6 +167,7 @@ ALTLAS_DOTPROD uint64_t int8_dotprod(uint64_t rounds, uint64_t& sink) {
   for (const int32x4_t sum : sums) sink += static_cast<uint32_t>(vaddvq_s32(sum));
   return rounds * kBlock * kChains * 16;
 }
+ALTLAS_COMPILE_FOR_END
 uint64_t float_neon(uint64_t rounds, uint64_t& sink) {
   float32x4_t sums[kChains];
   for (int i = 0; i < kChains; ++i) sums[i] = vdupq_n_f32(static_cast<float>(i));
@@ -186,37 +179,38 @@ uint64_t float_neon(uint64_t rounds, uint64_t& sink) {
 }
 #endif
 
+struct Roofs {
+  uint64_t (*read)(std::span<const std::byte> memory, uint64_t& sink);
+  uint64_t (*int8)(uint64_t rounds, uint64_t& sink);
+  uint64_t (*floats)(uint64_t rounds, uint64_t& sink);
+};
+
+Roofs roofs() {
+  switch (simd_target()) {
+#if defined(__x86_64__)
+    case SimdTarget::kAvx512Vnni:
+    case SimdTarget::kAvx512Bf16:
+    case SimdTarget::kAmx:
+      return {read_avx512, int8_avx512, float_avx512};
+    case SimdTarget::kAvx2:
+      return {read_avx2, int8_avx2, float_avx2};
+#elif defined(__aarch64__)
+    case SimdTarget::kNeonDotprod:
+      return {read_neon, int8_dotprod, float_neon};
+    case SimdTarget::kNeon:
+      return {read_neon, int8_neon, float_neon};
+#endif
+    default:
+      return {read_plain, int8_plain, float_plain};
+  }
+}
+
 }  // namespace
 
 uint64_t roof_read(std::span<const std::byte> memory, uint64_t& sink) {
-#if defined(__x86_64__)
-  if (wide()) return read_avx512(memory, sink);
-  if (simd_target() == SimdTarget::kAvx2) return read_avx2(memory, sink);
-#elif defined(__aarch64__)
-  if (simd_target() != SimdTarget::kScalar) return read_neon(memory, sink);
-#endif
-  return read_plain(memory, sink);
+  return roofs().read(memory, sink);
 }
-
-uint64_t roof_int8(uint64_t rounds, uint64_t& sink) {
-#if defined(__x86_64__)
-  if (wide()) return int8_avx512(rounds, sink);
-  if (simd_target() == SimdTarget::kAvx2) return int8_avx2(rounds, sink);
-#elif defined(__aarch64__)
-  if (simd_target() == SimdTarget::kNeonDotprod) return int8_dotprod(rounds, sink);
-  if (simd_target() != SimdTarget::kScalar) return int8_neon(rounds, sink);
-#endif
-  return int8_plain(rounds, sink);
-}
-
-uint64_t roof_float(uint64_t rounds, uint64_t& sink) {
-#if defined(__x86_64__)
-  if (wide()) return float_avx512(rounds, sink);
-  if (simd_target() == SimdTarget::kAvx2) return float_avx2(rounds, sink);
-#elif defined(__aarch64__)
-  if (simd_target() != SimdTarget::kScalar) return float_neon(rounds, sink);
-#endif
-  return float_plain(rounds, sink);
-}
+uint64_t roof_int8(uint64_t rounds, uint64_t& sink) { return roofs().int8(rounds, sink); }
+uint64_t roof_float(uint64_t rounds, uint64_t& sink) { return roofs().floats(rounds, sink); }
 
 }  // namespace altlas::ops
