@@ -211,11 +211,7 @@ struct Running {
     }
     return out;
   }
-  device::CpuDevice device{DeviceId{0},
-                           {.kind = device::DeviceKind::kCpu,
-                            .name = "cpu",
-                            .memory_bytes = uint64_t{16} << 20,
-                            .threads = 2}};
+  device::CpuDevice device{DeviceId{0}, testing_support::cpu(uint64_t{16} << 20, 2)};
   std::unique_ptr<Rank> rank;
 };
 

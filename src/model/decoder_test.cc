@@ -119,10 +119,7 @@ struct Loaded {
 
 Loaded load(const std::string& name, uint32_t threads, const std::string& kv_dtype,
             uint32_t block_tokens = 16) {
-  const device::DeviceSpec spec{.kind = device::DeviceKind::kCpu,
-                                .name = "cpu",
-                                .memory_bytes = uint64_t{64} << 20,
-                                .threads = threads};
+  const device::DeviceSpec spec = testing_support::cpu(uint64_t{64} << 20, threads);
   Loaded loaded{std::make_unique<device::CpuDevice>(DeviceId{0}, spec), nullptr};
   const LoadOptions options{.path = tiny(name),
                             .sequences_max = 4,

@@ -22,10 +22,7 @@ using testing_support::Golden;
 struct Loaded {
   explicit Loaded(const std::string& path, const std::string& kv_dtype = "f32",
                   uint32_t threads = 2)
-      : device(DeviceId{0}, {.kind = device::DeviceKind::kCpu,
-                             .name = "cpu",
-                             .memory_bytes = uint64_t{64} << 20,
-                             .threads = threads}) {
+      : device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads)) {
     auto loaded = load_rank(
         {.path = path, .sequences_max = 4, .step_tokens_max = 48, .kv_dtype = kv_dtype}, device);
     EXPECT_TRUE(loaded.ok()) << loaded.error().message();

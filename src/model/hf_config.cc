@@ -247,6 +247,15 @@ Result<void> check_activation(const Facts& facts, const ModelConfig& config) {
   return {};
 }
 
+Result<void> read_sizes(const Facts& facts, ModelConfig& config) {
+  ALTLAS_TRY(config.layer_count, facts.count("num_hidden_layers", kLayersMax));
+  ALTLAS_TRY(config.hidden, facts.count("hidden_size", kWidthMax));
+  ALTLAS_TRY(config.feed_forward, facts.count("intermediate_size", kWidthMax));
+  ALTLAS_TRY(config.vocab_size, facts.count("vocab_size", kVocabMax));
+  ALTLAS_TRY(config.context_length, facts.count("max_position_embeddings", kContextMax));
+  return {};
+}
+
 Result<ModelConfig> read_decoder(const Facts& facts, const Architecture& kind) {
   ModelConfig config{.architecture = kind};
   config.architecture.rope = ops::RopeStyle::kNeox;  // Checkpoints keep q and k as trained.
@@ -255,11 +264,7 @@ Result<ModelConfig> read_decoder(const Facts& facts, const Architecture& kind) {
     return invalid(facts.path +
                    ": quantised safetensors are not supported; F32, F16 and BF16 are, and "
                    "quantised GGUF files");
-  ALTLAS_TRY(config.layer_count, facts.count("num_hidden_layers", kLayersMax));
-  ALTLAS_TRY(config.hidden, facts.count("hidden_size", kWidthMax));
-  ALTLAS_TRY(config.feed_forward, facts.count("intermediate_size", kWidthMax));
-  ALTLAS_TRY(config.vocab_size, facts.count("vocab_size", kVocabMax));
-  ALTLAS_TRY(config.context_length, facts.count("max_position_embeddings", kContextMax));
+  ALTLAS_TRY_VOID(read_sizes(facts, config));
   ALTLAS_TRY(const double eps, facts.number_or("rms_norm_eps", 1e-6, 0, 1));
   config.norm_eps = static_cast<float>(eps);
   ALTLAS_TRY_VOID(check_activation(facts, config));
@@ -274,11 +279,7 @@ Result<ModelConfig> read_decoder(const Facts& facts, const Architecture& kind) {
 Result<ModelConfig> read_encoder(const Facts& facts, const Architecture& kind) {
   ModelConfig config{.architecture = kind};
   config.pooling = Pooling::kMean;
-  ALTLAS_TRY(config.layer_count, facts.count("num_hidden_layers", kLayersMax));
-  ALTLAS_TRY(config.hidden, facts.count("hidden_size", kWidthMax));
-  ALTLAS_TRY(config.feed_forward, facts.count("intermediate_size", kWidthMax));
-  ALTLAS_TRY(config.vocab_size, facts.count("vocab_size", kVocabMax));
-  ALTLAS_TRY(config.context_length, facts.count("max_position_embeddings", kContextMax));
+  ALTLAS_TRY_VOID(read_sizes(facts, config));
   ALTLAS_TRY(config.q_heads, facts.count("num_attention_heads", kHeadsMax));
   config.kv_heads = config.q_heads;
   config.head_dim = config.hidden / config.q_heads;

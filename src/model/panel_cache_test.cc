@@ -56,10 +56,7 @@ ino_t inode_of(const fs::path& path) {
 // Greedy tokens of a model loaded anew, or the bits of an encoder's embedding; empty where it can't
 // be loaded.
 std::vector<int32_t> answer(const LoadOptions& options, uint32_t threads = 1) {
-  device::CpuDevice device(DeviceId{0}, {.kind = device::DeviceKind::kCpu,
-                                         .name = "cpu",
-                                         .memory_bytes = uint64_t{64} << 20,
-                                         .threads = threads});
+  device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads));
   auto rank = load_rank(options, device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();
   if (!rank.ok()) return {};

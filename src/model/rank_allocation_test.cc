@@ -88,10 +88,7 @@ uint64_t allocations_of_step(Rank& rank, const SamplingParams& sampling, int32_t
 TEST(RankAllocation, AStepAllocatesOnlyItsResult) {
   const std::string path = testing_support::write_tiny_gguf("qwen2_tied");
   for (const uint32_t threads : {1u, 2u}) {
-    device::CpuDevice device(DeviceId{0}, {.kind = device::DeviceKind::kCpu,
-                                           .name = "cpu",
-                                           .memory_bytes = uint64_t{64} << 20,
-                                           .threads = threads});
+    device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads));
     auto rank = load_rank({.path = path, .sequences_max = 4, .kv_tokens_max = 256}, device);
     ASSERT_TRUE(rank.ok()) << rank.error().message();
     const SamplingParams greedy{.temperature = 0};

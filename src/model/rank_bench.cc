@@ -24,10 +24,7 @@ Rank* rank_of(uint32_t threads, benchmark::State& state) {
   Setup& setup = setups[threads];
   if (setup.rank) return setup.rank.get();
   const char* real = std::getenv("ALTLAS_TEST_MODEL");
-  const device::DeviceSpec spec{.kind = device::DeviceKind::kCpu,
-                                .name = "cpu",
-                                .memory_bytes = uint64_t{2} << 30,
-                                .threads = threads};
+  const device::DeviceSpec spec = testing_support::cpu(uint64_t{2} << 30, threads);
   setup.device = std::make_unique<device::CpuDevice>(DeviceId{0}, spec);
   auto rank = load_rank({.path = real ? real : testing_support::write_tiny_gguf("qwen2_tied"),
                          .model_len_max = 512,

@@ -80,11 +80,7 @@ class RankGuess : public ::testing::Test {
     run(last);
   }
 
-  device::CpuDevice device_{DeviceId{0},
-                            {.kind = device::DeviceKind::kCpu,
-                             .name = "cpu",
-                             .memory_bytes = uint64_t{16} << 20,
-                             .threads = 2}};
+  device::CpuDevice device_{DeviceId{0}, testing_support::cpu(uint64_t{16} << 20, 2)};
   std::unique_ptr<Rank> rank_;
 };
 
@@ -199,10 +195,7 @@ TEST_F(RankGuess, SwappedBlocksComeBackWhole) {
 TEST_F(RankGuess, DraftModelGuesses) {
   const std::string own = testing_support::write_tiny_gguf("qwen2_tied");
   for (const std::string& draft : {own, testing_support::write_tiny_gguf("qwen2_untied")}) {
-    device::CpuDevice device(DeviceId{1}, {.kind = device::DeviceKind::kCpu,
-                                           .name = "cpu",
-                                           .memory_bytes = uint64_t{16} << 20,
-                                           .threads = 2});
+    device::CpuDevice device(DeviceId{1}, testing_support::cpu(uint64_t{16} << 20, 2));
     LoadOptions options;
     options.path = own;
     options.draft_path = draft;

@@ -19,10 +19,7 @@ struct Said {
 // Nine greedy tokens; with `logprobs` their probabilities.
 Said say(const std::string& path, uint32_t threads, bool logprobs) {
   constexpr uint32_t kPrompt = 440, kDecoded = 8, kStep = 64;
-  device::CpuDevice device(DeviceId{0}, {.kind = device::DeviceKind::kCpu,
-                                         .name = "cpu",
-                                         .memory_bytes = uint64_t{128} << 20,
-                                         .threads = threads});
+  device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{128} << 20, threads));
   auto rank = load_rank(
       {.path = path, .sequences_max = 1, .step_tokens_max = kStep, .kv_tokens_max = 512}, device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();

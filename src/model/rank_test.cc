@@ -23,10 +23,7 @@ const std::string& tiny() {
   return path;
 }
 
-device::DeviceSpec cpu(uint64_t memory, uint32_t threads = 1) {
-  return {
-      .kind = device::DeviceKind::kCpu, .name = "cpu", .memory_bytes = memory, .threads = threads};
-}
+using testing_support::cpu;
 
 std::shared_ptr<const SequenceRequest> request(std::vector<int32_t> prompt,
                                                SamplingParams sampling = {.temperature = 0}) {

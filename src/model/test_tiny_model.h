@@ -7,9 +7,17 @@
 #include <string>
 #include <vector>
 
+#include "device/spec.h"
 #include "tensor/dtype.h"
 
 namespace altlas::model::testing_support {
+
+inline device::DeviceSpec cpu(uint64_t memory_bytes, uint32_t threads = 1) {
+  return {.kind = device::DeviceKind::kCpu,
+          .name = "cpu",
+          .memory_bytes = memory_bytes,
+          .threads = threads};
+}
 
 // What transformers computes for the model in float32.
 struct Golden {
