@@ -27,20 +27,20 @@ struct Aligned {
   std::unique_ptr<void, void (*)(void*)> data;
 };
 
-// One packed random matrix and `tokens` quantised inputs.
+// One packed random matrix and `tokens` inputs.
 struct Product {
   Product(DType type, size_t tokens)
       : packed(packed_bytes(type, kRows, kCols)),
         quantized(quantized_bytes(tokens, kCols)),
         scratch(matmul_scratch_bytes(type, kCols)),
+        values(testing::normals(tokens * kCols, 2)),
         y(tokens * kRows),
         weights{type, kRows, kCols, packed.at()},
-        x{.tokens = tokens, .quantized = quantized.at()} {
+        x{.tokens = tokens, .quantized = quantized.at(), .values = values.data(), .stride = kCols} {
     std::vector<uint8_t> raw = testing::bytes(kRows * row_bytes(type, kCols), 1);
     for (uint8_t& byte : raw) byte &= 0x3b;  // Finite scales.
     pack_panels(type, kRows, kCols, reinterpret_cast<const std::byte*>(raw.data()), 0,
                 panel_count(kRows), packed.at());
-    const auto values = testing::normals(tokens * kCols, 2);
     quantize_rows(values.data(), kCols, kCols, 0, tokens, quantized.at());
   }
   double seconds(MatmulKernel kernel) {
@@ -50,7 +50,7 @@ struct Product {
   }
 
   Aligned packed, quantized, scratch;
-  std::vector<float> y;
+  std::vector<float> values, y;
   PackedMatrix weights;
   Activations x;
 };
@@ -76,6 +76,20 @@ constexpr Bound kBounds[] = {
     {DType::kQ6_K, 1, 44, 96},   {DType::kQ5_0, 16, 45, 147}, {DType::kQ8_0, 16, 35, 139},
     {DType::kQ4_K, 16, 50, 137}, {DType::kQ6_K, 16, 40, 127}, {DType::kQ5_0, 96, 54, 159},
     {DType::kQ8_0, 96, 33, 157}, {DType::kQ4_K, 96, 64, 145}, {DType::kQ6_K, 96, 48, 136}};
+
+struct Bf16Bound {
+  size_t tokens;
+  double ratio;
+};
+constexpr Bf16Bound kBf16Bounds[] = {{1, 150}, {8, 430}, {16, 600}, {96, 560}};
+
+TEST(MatmulSpeed, Bf16StaysAheadOfTheReference) {
+  if (!simd_supported(SimdTarget::kAvx512Bf16)) GTEST_SKIP() << "this CPU has no AVX-512 BF16";
+  for (const Bf16Bound& bound : kBf16Bounds) {
+    EXPECT_GE(ratio(matmul_kernel_bf16(), DType::kBF16, bound.tokens), bound.ratio)
+        << bound.tokens << " tokens";
+  }
+}
 
 TEST(MatmulSpeed, KernelsStayAheadOfTheReference) {
   if (!simd_supported(SimdTarget::kAvx2)) GTEST_SKIP() << "this CPU has no AVX2";
