@@ -101,6 +101,9 @@ def test_server_outlives_the_reader_of_its_output():
         line = next((line for line in server.stderr if "listening on" in line), "")
         assert "standard output" in line, line
         assert requests.get(line.split("listening on ")[1].strip() + "/health", timeout=30).status_code == 200
+        tasks = pathlib.Path(f"/proc/{server.pid}/task").iterdir()
+        children = [child for task in tasks for child in (task / "children").read_text().split()]
+        assert {pathlib.Path(f"/proc/{child}/comm").read_text().strip() for child in children} == {"altlas-worker"}
     finally:
         server.send_signal(signal.SIGTERM)
         server.stderr.read()

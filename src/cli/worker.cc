@@ -1,5 +1,6 @@
 // altlas worker: started by the server, one per replica.
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -29,6 +30,7 @@ Run make_worker(CLI::App& app) {
           invalid(fmt::format("{} is not set: a worker is started by its server, not by hand",
                               worker::kTokenVariable)));
     if (const auto simd = apply_simd({}); !simd.ok()) return fail(simd.error());
+    prctl(PR_SET_NAME, "altlas-worker");  // `ps` and `top` would say "exe", as it was started.
     // Never destroyed: when the engine does not stop in time the process ends while it computes.
     worker::EngineHost* host = worker::make_replica_host().release();
     std::string message;
