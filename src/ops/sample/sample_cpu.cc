@@ -71,15 +71,15 @@ void sum_runs(const float* x, size_t count, float inverse, float* largest, float
 
 // ids_at(d, i): of the lanes from i on; id_at(i): of one.
 template <class IdsAt, class IdAt>
-HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, IdsAt ids_at, IdAt id_at,
-                             float* values, int32_t* ids) {
+HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, float limit, IdsAt ids_at,
+                             IdAt id_at, float* values, int32_t* ids) {
   const F32x16 d;
   const hn::RebindToSigned<F32x16> di;
-  const Vec16 limit = hn::Set(d, bound);
+  const Vec16 least = hn::Set(d, bound), end = hn::Set(d, limit);
   size_t kept = 0, i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const Vec16 v = hn::LoadU(d, x + i);
-    const auto above = hn::Ge(v, limit);
+    const auto above = hn::And(hn::Ge(v, least), hn::Lt(v, end));
     const size_t more = hn::CountTrue(d, above);
     if (more == 0) continue;
     const auto id = ids_at(di, i);
@@ -88,7 +88,7 @@ HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, IdsAt id
     kept += more;
   }
   for (; i < count; ++i) {
-    if (!(x[i] >= bound)) continue;
+    if (!(x[i] >= bound && x[i] < limit)) continue;
     const int32_t id = id_at(i);
     values[kept] = x[i];
     ids[kept++] = id;
@@ -99,15 +99,15 @@ HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, IdsAt id
 size_t keep_above(const float* x, size_t count, size_t first, float bound, float* values,
                   int32_t* ids) {
   return keep_those(
-      x, count, bound,
+      x, count, bound, kNoLimit,
       [&](auto d, size_t i) { return hn::Iota(d, static_cast<int32_t>(first + i)); },
       [&](size_t i) { return static_cast<int32_t>(first + i); }, values, ids);
 }
 
-size_t filter_above(const float* x, const int32_t* from, size_t count, float bound, float* values,
-                    int32_t* ids) {
+size_t filter_between(const float* x, const int32_t* from, size_t count, float bound, float limit,
+                      float* values, int32_t* ids) {
   return keep_those(
-      x, count, bound, [&](auto d, size_t i) { return hn::LoadU(d, from + i); },
+      x, count, bound, limit, [&](auto d, size_t i) { return hn::LoadU(d, from + i); },
       [&](size_t i) { return from[i]; }, values, ids);
 }
 
@@ -125,7 +125,7 @@ void exp_weights(const float* x, size_t count, float largest, float inverse, con
     weights[i] = exp_f32((x[i] - largest) * inverse) * (scale != nullptr ? scale[i] : 1.0f);
 }
 
-// 16 virtual lanes, then a tree; as below.
+// 16 virtual lanes, then a tree; as run_sum.
 float sum_values(const float* x, size_t count) {
   const F32x16 d;
   Vec16 sums[kParts];
@@ -173,7 +173,7 @@ HWY_EXPORT(largest_of);
 HWY_EXPORT(find_above);
 HWY_EXPORT(sum_runs);
 HWY_EXPORT(keep_above);
-HWY_EXPORT(filter_above);
+HWY_EXPORT(filter_between);
 HWY_EXPORT(exp_weights);
 HWY_EXPORT(sum_values);
 HWY_EXPORT(sums_from);
@@ -193,7 +193,11 @@ size_t scan_keep(const float* x, size_t count, size_t first, float bound, float*
 }
 size_t scan_filter(const float* x, const int32_t* ids, size_t count, float bound, float* values,
                    int32_t* kept_ids) {
-  return HWY_DYNAMIC_DISPATCH(filter_above)(x, ids, count, bound, values, kept_ids);
+  return scan_between(x, ids, count, bound, kNoLimit, values, kept_ids);
+}
+size_t scan_between(const float* x, const int32_t* ids, size_t count, float bound, float limit,
+                    float* values, int32_t* kept_ids) {
+  return HWY_DYNAMIC_DISPATCH(filter_between)(x, ids, count, bound, limit, values, kept_ids);
 }
 void scan_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
                   float* weights) {

@@ -3,8 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace altlas::ops {
+
+inline constexpr float kNoLimit = std::numeric_limits<float>::infinity();
 
 // The largest value, -infinity if there is none but NaN.
 float scan_largest(const float* x, size_t count);
@@ -22,6 +25,9 @@ size_t scan_keep(const float* x, size_t count, size_t first, float bound, float*
 // written to behind them.
 size_t scan_filter(const float* x, const int32_t* ids, size_t count, float bound, float* values,
                    int32_t* kept_ids);
+// The same of those below `limit` as well.
+size_t scan_between(const float* x, const int32_t* ids, size_t count, float bound, float limit,
+                    float* values, int32_t* kept_ids);
 // weights[i] = e^((x[i] - largest) * inverse), times scale[i] unless that is null; x <= largest.
 void scan_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
                   float* weights);

@@ -12,29 +12,29 @@
 namespace altlas::ops {
 namespace {
 
-using Thresholds = std::array<float, kThresholds>;
-// Of 1, by quarters of an octave.
-constexpr Thresholds kQuarters = {0.84089642f, 0.70710678f, 0.59460356f, 0.5f,
-                                  0.42044821f, 0.35355339f, 0.29730178f, 0.25f};
+constexpr size_t kSortedMax = 256;  // Of more, a narrower band is looked for.
+constexpr int kLooksMax = 6;
 
+using Thresholds = std::array<float, kThresholds>;
 // Weights from `least` on and below `limit`, and the weight of those from `limit` on.
 struct Band {
   float least = 0, limit = std::numeric_limits<float>::infinity();
   double above = 0;
 };
 
-// The part of `band` in which the heaviest tokens reach `wanted`, by descending thresholds in it.
-// True if it is one of those; otherwise it is what lies below them.
+// The part of `band` in which the heaviest of `tokens`, and what is above the band, reach `wanted`,
+// by descending thresholds in it. True if it is one of those; otherwise it is what lies below them.
 bool narrow(const WeightedTokens& tokens, const Thresholds& thresholds, double wanted, Band& band) {
   std::array<float, kThresholds> sums;
   scan_sums_from(tokens.weights, tokens.count, thresholds.data(), sums.data());
+  const double above = band.above;
   for (size_t i = 0; i < kThresholds; ++i) {
-    if (sums[i] >= wanted) {
+    if (above + sums[i] >= wanted) {
       band.least = thresholds[i];
       return true;
     }
     band.limit = thresholds[i];
-    band.above = sums[i];
+    band.above = above + sums[i];
   }
   return false;
 }
@@ -43,6 +43,33 @@ struct Token {
   float weight;
   int32_t id;
 };
+
+// This thread's lists, kept for their memory: a step does not allocate.
+struct Lists {
+  std::vector<float> weights;
+  std::vector<int32_t> ids;
+  std::vector<Token> sorted;
+};
+thread_local Lists lists;
+
+// The band's tokens as a list of their own, after whole looks that narrow it to a few.
+WeightedTokens inside(const WeightedTokens& tokens, double wanted, Band& band) {
+  lists.weights.resize(std::max(lists.weights.size(), tokens.count + kScanPadding));
+  lists.ids.resize(std::max(lists.ids.size(), tokens.count + kScanPadding));
+  WeightedTokens out{lists.weights.data(), lists.ids.data(), 0};
+  out.count = scan_between(tokens.weights, tokens.ids, tokens.count, band.least, band.limit,
+                           out.weights, out.ids);
+  for (int looks = 0; looks < kLooksMax && out.count > kSortedMax; ++looks) {
+    Thresholds thresholds;
+    const float least = band.least, limit = std::min(1.0f, band.limit);
+    for (size_t i = 0; i < kThresholds; ++i)
+      thresholds[i] = limit - (limit - least) * (static_cast<float>(i + 1) / kThresholds);
+    if (!narrow(out, thresholds, wanted, band)) band.least = least;
+    out.count =
+        scan_between(out.weights, out.ids, out.count, band.least, band.limit, out.weights, out.ids);
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -58,31 +85,26 @@ void WeightedTokens::keep_from(float least) {
 }
 
 void WeightedTokens::keep_heaviest(double wanted) {
-  // First by whole octaves, which leaves few; then a narrow band of those is looked at one by one.
+  // First by pairs of octaves, which leaves few; then a narrow band of those is looked at one by
+  // one.
   Thresholds thresholds;
   for (size_t i = 0; i < kThresholds; ++i) thresholds[i] = std::ldexp(1.0f, -2 * int(i + 1));
   Band band;
-  const bool found = narrow(*this, thresholds, wanted, band);
-  if (found) keep_from(band.least);
-  const float from = std::min(1.0f, band.limit);
-  for (size_t i = 0; i < kThresholds; ++i)
-    thresholds[i] = found ? from * kQuarters[i] : std::ldexp(from, -int(i + 1));
-  const float least = band.least;
-  if (!narrow(*this, thresholds, wanted, band)) band.least = least;
-  thread_local std::vector<Token> inside;  // Kept for its memory: a step does not allocate.
-  inside.clear();
-  for (size_t i = 0; i < count; ++i)
-    if (weights[i] >= band.least && weights[i] < band.limit) inside.push_back({weights[i], ids[i]});
-  std::ranges::sort(inside, [](const Token& a, const Token& b) {
+  if (narrow(*this, thresholds, wanted, band)) keep_from(band.least);
+  const WeightedTokens few = inside(*this, wanted, band);
+  std::vector<Token>& sorted = lists.sorted;
+  sorted.clear();
+  for (size_t i = 0; i < few.count; ++i) sorted.push_back({few.weights[i], few.ids[i]});
+  std::ranges::sort(sorted, [](const Token& a, const Token& b) {
     return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
   });
   size_t last = 0;
-  for (double sum = band.above; last < inside.size(); ++last)
-    if ((sum += inside[last].weight) >= wanted) break;
-  if (last >= inside.size()) return keep_from(band.least);
-  const Token end = inside[last];
+  for (double sum = band.above; last < sorted.size(); ++last)
+    if ((sum += sorted[last].weight) >= wanted) break;
+  if (last >= sorted.size()) return keep_from(band.least);
+  const Token end = sorted[last];
   keep_from(end.weight);
-  if (last + 1 == inside.size() || inside[last + 1].weight != end.weight) return;
+  if (last + 1 == sorted.size() || sorted[last + 1].weight != end.weight) return;
   size_t kept = 0;
   for (size_t i = 0; i < count; ++i) {
     if (weights[i] == end.weight && ids[i] > end.id) continue;
