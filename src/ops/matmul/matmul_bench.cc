@@ -11,6 +11,7 @@
 #include "ops/matmul/matmul.h"
 #include "ops/quantize/quantize.h"
 #include "ops/roof/bench_counters.h"
+#include "ops/roof/roof.h"
 #include "ops/simd.h"
 #include "testing/data.h"
 
@@ -87,6 +88,15 @@ void read_roof(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(words.size() * 8));
 }
 
+// The roof of many tokens where the target is avx512_bf16.
+void bf16_roof(benchmark::State& state) {
+  uint64_t done = 0, sink = 0;
+  for (auto _ : state) done += roof_bf16(bench_tiny() ? 1 : 1000, sink);
+  benchmark::DoNotOptimize(sink);
+  state.counters["MAC"] =
+      benchmark::Counter(static_cast<double>(done), benchmark::Counter::kIsRate);
+}
+
 void pack(benchmark::State& state, DType type) {
   const size_t rows = bench_tiny() ? 16 : 256, cols = 1024;
   const std::vector<uint8_t> raw = testing::bytes(rows * row_bytes(type, cols), 1);
@@ -119,6 +129,7 @@ void unpack(benchmark::State& state, DType type) {
 
 int register_all() {
   benchmark::RegisterBenchmark("read_roof", read_roof);
+  if (simd_supported(SimdTarget::kAvx512Bf16)) benchmark::RegisterBenchmark("bf16_roof", bf16_roof);
   const Shape shapes[] = {
       {DType::kQ5_0, 4864, 896}, {DType::kQ8_0, 4864, 896}, {DType::kQ4_K, 896, 4864},
       {DType::kQ6_K, 896, 4864}, {DType::kQ4_0, 4864, 896}, {DType::kQ5_K, 896, 4864},

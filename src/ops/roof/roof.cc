@@ -123,6 +123,19 @@ uint64_t float_avx512(uint64_t rounds, uint64_t& sink) {
   return rounds * kBlock * kChains * 16;
 }
 ALTLAS_COMPILE_FOR_END
+
+ALTLAS_COMPILE_FOR(ALTLAS_AVX512_VNNI ",avx512bf16")
+uint64_t bf16_avx512(uint64_t rounds, uint64_t& sink) {
+  __m512 sums[kChains];
+  for (__m512& sum : sums) sum = _mm512_setzero_ps();
+  const auto a = reinterpret_cast<__m512bh>(_mm512_set1_epi16(static_cast<int16_t>(sink & 127))),
+             b = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80));
+  for (uint64_t r = 0; r < rounds * kBlock; ++r)
+    for (__m512& sum : sums) sum = _mm512_dpbf16_ps(sum, a, b);
+  for (const __m512 sum : sums) sink += static_cast<uint64_t>(_mm512_cvtss_f32(sum) != 0);
+  return rounds * kBlock * kChains * 32;
+}
+ALTLAS_COMPILE_FOR_END
 #elif defined(__aarch64__)
 uint64_t read_neon(std::span<const std::byte> memory, uint64_t& sink) {
   uint64x2_t sums[8];
@@ -191,6 +204,7 @@ Roofs roofs() {
     case SimdTarget::kAvx512Vnni:
     case SimdTarget::kAvx512Bf16:
     case SimdTarget::kAmx:
+    case SimdTarget::kAmxBf16:
       return {read_avx512, int8_avx512, float_avx512};
     case SimdTarget::kAvx2:
       return {read_avx2, int8_avx2, float_avx2};
@@ -212,5 +226,13 @@ uint64_t roof_read(std::span<const std::byte> memory, uint64_t& sink) {
 }
 uint64_t roof_int8(uint64_t rounds, uint64_t& sink) { return roofs().int8(rounds, sink); }
 uint64_t roof_float(uint64_t rounds, uint64_t& sink) { return roofs().floats(rounds, sink); }
+uint64_t roof_bf16(uint64_t rounds, uint64_t& sink) {
+#if defined(__x86_64__)
+  if (simd_supported(SimdTarget::kAvx512Bf16)) return bf16_avx512(rounds, sink);
+#endif
+  static_cast<void>(rounds);
+  static_cast<void>(sink);
+  return 0;
+}
 
 }  // namespace altlas::ops

@@ -16,5 +16,8 @@ uint64_t roof_read(std::span<const std::byte> memory, uint64_t& sink);
 uint64_t roof_int8(uint64_t rounds, uint64_t& sink);
 // Multiply-adds of float, in registers.
 uint64_t roof_float(uint64_t rounds, uint64_t& sink);
+// Multiply-adds of bfloat16 by VDPBF16PS, sums in float, in registers, whatever the target is; 0 on
+// a CPU without it.
+uint64_t roof_bf16(uint64_t rounds, uint64_t& sink);
 
 }  // namespace altlas::ops
