@@ -13,6 +13,7 @@ struct TileProducts {
   static constexpr size_t kTokens = 16;
   static constexpr size_t kStep = 32;  // Columns of one product.
   static size_t panels(size_t) { return 2; }
+  static size_t chunk(size_t) { return kChunk; }
 
   static TileConfig config() {
     TileConfig config{};

@@ -4,7 +4,8 @@
 // not carry the target's attributes.
 //
 // A Kernel has kChunk (columns whose two panels stay in L1; whole 32), kTokens (it reads whole
-// multiples of so many), panels(tokens) (1 or 2 at a time) and product<NP>(job, chunk), which adds
+// multiples of so many), panels(tokens) (1 or 2 at a time), chunk(panels) (columns that it takes at
+// once of so many panels: kChunk for two) and product<NP>(job, chunk), which adds
 // the chunk's products to the sums, begins them at the first column, and hands them to y at the
 // last.
 #pragma once
@@ -76,10 +77,11 @@ inline void narrow(const Job& job, Part tokens, Part columns, size_t unit) {
 template <class Kernel>
 void panels_product(const Job& job, Part tokens, Part panels, Part columns) {
   const size_t stride = value_stride(columns.size()), at_once = Kernel::panels(tokens.size());
+  const size_t most = Kernel::chunk(at_once);
   const size_t after = panels.end < job.panels.end ? panels.end : job.panels.begin;
   for (size_t panel = panels.begin; panel < panels.end; panel += at_once) {
-    for (size_t begin = columns.begin; begin < columns.end; begin += Kernel::kChunk) {
-      const size_t end = least(begin + Kernel::kChunk, columns.end);
+    for (size_t begin = columns.begin; begin < columns.end; begin += most) {
+      const size_t end = least(begin + most, columns.end);
       const std::byte* next = end < columns.end ? job.weights_at(panel, end)
                               : panel + at_once < panels.end
                                   ? job.weights_at(panel + at_once, columns.begin)

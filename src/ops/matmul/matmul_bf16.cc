@@ -40,9 +40,12 @@ void store_rows(float* at, __m512 v, size_t rows) {
 struct DotProducts {
   static constexpr size_t kChunk = 224;
   static constexpr size_t kTokens = 1;
+  static constexpr size_t kAhead = 7168;  // Bytes of linear prefetch, of a panel alone.
   static constexpr size_t kFew = kSmallTiles ? 2 : 8;   // Tokens of a tile of one panel.
   static constexpr size_t kMany = kSmallTiles ? 2 : 6;  // Of two.
   static size_t panels(size_t tokens) { return tokens <= kFew ? 1 : 2; }
+  // A panel alone is multiplied in one go, with the sums in registers.
+  static size_t chunk(size_t panels) { return panels == 1 ? kBf16Values : kChunk; }
 
   // The tile of a chunk that is being multiplied.
   struct Tile {
@@ -60,52 +63,60 @@ struct DotProducts {
     const bool first = chunk.first(job), last = chunk.last(job);
     float* sums = chunk.sums + of.token * NP * kPanelRows;
     float* y = job.y + (chunk.tokens.begin + of.token) * job.y_stride + chunk.panel * kPanelRows;
-    __m512 even[NP][NC], odd[NP][NC];
+    __m512 sum[NP][NC];
     ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
       ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
-        even[p][c] = odd[p][c] = _mm512_setzero_ps();
+        sum[p][c] = first ? _mm512_setzero_ps() : _mm512_load_ps(sums + (c * NP + p) * kPanelRows);
         if (NP > 1 && last) __builtin_prefetch(y + c * job.y_stride + p * kPanelRows, 1, 3);
-        if (NP > 1 && !first) __builtin_prefetch(sums + (c * NP + p) * kPanelRows, 1, 3);
       }
     }
     const size_t step = (4 * kRowBytes + of.count - 1) / of.count;  // Of `ahead`, for 4 columns.
     const std::byte* w = job.weights_at(chunk.panel, chunk.columns.begin);
-    const std::byte* ahead = chunk.next + of.index * (kChunk / 4) * step;
+    const std::byte* ahead = NP == 1 ? w + kAhead : chunk.next + of.index * (kChunk / 4) * step;
     size_t k = 0;
-    for (; k + 2 < columns; k += 4, w += 4 * kRowBytes, ahead += step) {
-      __m512i one[NP], two[NP];
+    do {
+      const size_t end = NP == 1 ? least(k + kChunk, columns) : columns;
+      __m512 even[NP][NC], odd[NP][NC];
       ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
-        __builtin_prefetch(ahead + p * job.panel_bytes, 0, 3);
-        if (of.count == 1) __builtin_prefetch(ahead + p * job.panel_bytes + 64, 0, 3);
-        one[p] = pairs.load(w + p * job.panel_bytes);
-        two[p] = pairs.load(w + p * job.panel_bytes + 2 * kRowBytes);
+        ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) even[p][c] = odd[p][c] = _mm512_setzero_ps();
       }
-      ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
-        ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) even[p][c] =
-            dot(even[p][c], one[p], values + c * stride + k);
+      for (; k + 2 < end; k += 4, w += 4 * kRowBytes, ahead += NP == 1 ? 4 * kRowBytes : step) {
+        __m512i one[NP], two[NP];
+        ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+          __builtin_prefetch(ahead + p * job.panel_bytes, 0, 3);
+          if (NP == 1) __builtin_prefetch(ahead + 64, 0, 3);
+          one[p] = pairs.load(w + p * job.panel_bytes);
+          two[p] = pairs.load(w + p * job.panel_bytes + 2 * kRowBytes);
+        }
+        ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+          ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) even[p][c] =
+              dot(even[p][c], one[p], values + c * stride + k);
+        }
+        ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
+          ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) odd[p][c] =
+              dot(odd[p][c], two[p], values + c * stride + k + 2);
+        }
       }
-      ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
-        ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) odd[p][c] =
-            dot(odd[p][c], two[p], values + c * stride + k + 2);
+      if (k < end) {
+        ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
+          const __m512i one = pairs.load(w + p * job.panel_bytes);
+          ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) even[p][c] =
+              dot(even[p][c], one, values + c * stride + k);
+        }
+        k = end;
       }
-    }
-    if (k < columns) {
       ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
-        const __m512i one = pairs.load(w + p * job.panel_bytes);
-        ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) even[p][c] =
-            dot(even[p][c], one, values + c * stride + k);
+        ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) sum[p][c] =
+            _mm512_add_ps(sum[p][c], _mm512_add_ps(even[p][c], odd[p][c]));
       }
-    }
+    } while (NP == 1 && k < columns);
     ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) {
       const size_t rows = rows_of(job, chunk.panel + p);
       ALTLAS_UNROLL for (size_t c = 0; c < NC; ++c) {
-        float* kept = sums + (c * NP + p) * kPanelRows;
-        const __m512 before = first ? _mm512_setzero_ps() : _mm512_load_ps(kept);
-        const __m512 sum = _mm512_add_ps(before, _mm512_add_ps(even[p][c], odd[p][c]));
         if (last)
-          store_rows(y + c * job.y_stride + p * kPanelRows, sum, rows);
+          store_rows(y + c * job.y_stride + p * kPanelRows, sum[p][c], rows);
         else
-          _mm512_store_ps(kept, sum);
+          _mm512_store_ps(sums + (c * NP + p) * kPanelRows, sum[p][c]);
       }
     }
   }
