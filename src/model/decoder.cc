@@ -121,6 +121,7 @@ void Decoder::forward(std::span<const BatchEntry> entries) {
   tokens_.list(entries, attention_shape(0).tokens_max());
   step_entries_ = entries;
   adapts_ = std::ranges::any_of(entries, &BatchEntry::adapter);
+  shares_tokens_ = team_.size() > 1 && tokens_.size() >= size_t{team_.size()} * kOwnTokens;
   team_.run([&](uint32_t thread) {
     if (tokens_.size() == 1 && !adapts_)
       run_single(thread, entries[0]);
@@ -133,6 +134,7 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
   const size_t tokens = tokens_.size(), hidden = config_.hidden, q = config_.q_width(),
                wide = config_.feed_forward;
   const auto own = device::split(tokens, thread, team_.size());
+  const Share share = share_of_step(thread);
   OpClock clock(thread == 0 ? times_ : nullptr);
   for (size_t row = own.begin; row < own.end; ++row)
     embed(tokens_[row], work_.x + row * hidden, work_.angles[0] + row * config_.head_dim,
@@ -148,10 +150,10 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
       adapt(thread, *before, &LayerAdapter::down, work_.wide, 2 * wide, work_.delta, hidden);
     add_and_norm(thread, before ? before->post_feed_forward_norm : nullptr, layer.attention_norm,
                  forms_of(layer.qkv), before != nullptr);
-    team_.barrier();
+    meet();
     clock.lap(Op::kNorm);
-    multiply(thread, layer.qkv, input(tokens, work_.normed, hidden), work_.qkv, layer.qkv.rows);
-    team_.barrier();
+    multiply(share, layer.qkv, input(tokens, work_.normed, hidden), work_.qkv, layer.qkv.rows);
+    meet();
     lap(Op::kQkv, layer.qkv);
     adapt(thread, layer, &LayerAdapter::qkv, work_.normed, hidden, work_.qkv, layer.qkv.rows);
     write_kv(thread, entries, layer, l);
@@ -163,10 +165,10 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
     clock.lap(Op::kAttention);
     if (layer.output.takes_quantized && !quantizes_items(layer.output)) {
       ops::quantize_rows(work_.attended, q, q, own.begin, own.end, work_.quantized);
-      team_.barrier();
+      meet();
     }
-    multiply(thread, layer.output, input(tokens, work_.attended, q), work_.delta, hidden);
-    team_.barrier();
+    multiply(share, layer.output, input(tokens, work_.attended, q), work_.delta, hidden);
+    meet();
     lap(Op::kOutput, layer.output);
     feed_forward(thread, layer, clock);
     before = &layer;
@@ -300,25 +302,30 @@ void Decoder::feed_forward(uint32_t thread, const LayerWeights& layer, OpClock& 
   adapt(thread, layer, &LayerAdapter::output, work_.attended, config_.q_width(), work_.delta,
         hidden);
   add_and_norm(thread, layer.post_attention_norm, layer.feed_forward_norm, forms, true);
-  team_.barrier();
+  if (layer.experts) {
+    team_.barrier();
+    clock.lap(Op::kNorm);
+    return run_experts(thread, *layer.experts, clock);
+  }
+  meet();
   clock.lap(Op::kNorm);
-  if (layer.experts) return run_experts(thread, *layer.experts, clock);
+  const Share share = share_of_step(thread);
   const auto lap = [&](Op op, const Linear& linear) {
     clock.lap(op, linear.bytes, uint64_t{linear.rows} * linear.cols * tokens);
   };
   if (adapts_) {
-    multiply(thread, layer.gate_up, input(tokens, work_.normed, hidden), work_.wide, 2 * wide);
-    team_.barrier();
+    multiply(share, layer.gate_up, input(tokens, work_.normed, hidden), work_.wide, 2 * wide);
+    meet();
     adapt(thread, layer, &LayerAdapter::gate_up, work_.normed, hidden, work_.wide, 2 * wide);
     gate(thread, layer.down);
   } else {
-    multiply_gated(thread, layer.gate_up, input(tokens, work_.normed, hidden),
-                   gated_for(layer.down), clock);
+    multiply_gated(share, layer.gate_up, input(tokens, work_.normed, hidden), gated_for(layer.down),
+                   clock);
   }
-  team_.barrier();
+  meet();
   lap(Op::kGateUp, layer.gate_up);
-  multiply(thread, layer.down, gated_for(layer.down).input(tokens), work_.delta, hidden);
-  team_.barrier();
+  multiply(share, layer.down, gated_for(layer.down).input(tokens), work_.delta, hidden);
+  meet();
   lap(Op::kDown, layer.down);
 }
 

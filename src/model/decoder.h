@@ -25,6 +25,8 @@ inline constexpr uint32_t kSampledRowsMax = 32;   // Rows with a sampler's memor
 inline constexpr uint32_t kHeadChunkPanels = 32;  // Of the head, between two looks for the best.
 inline constexpr uint32_t kSharedTiles = 64;      // Of one token's attention, between two merges.
 inline constexpr uint32_t kGateFloats = 1 << 16;  // Of gate and up that a thread holds at once.
+inline constexpr uint32_t kOwnTokens = 64;  // From so many per thread on, threads share a step's
+                                            // tokens, below the rows of its weights.
 
 // The KV of the layers that share a window.
 struct KvGroup {
@@ -176,10 +178,33 @@ class Decoder {
   Forms feed_forward_forms(const LayerWeights& layer) const;
   void add_and_norm(uint32_t thread, const float* post_norm, const float* norm, const Forms& forms,
                     bool add);
-  // This thread's share of a product.
+  // What a thread multiplies of a product: share `index` of `count` of the rows, for some tokens.
+  struct Share {
+    uint32_t thread;
+    device::Range tokens;
+    uint32_t index, count;
+  };
+  Share share_of_rows(uint32_t thread, size_t tokens) const {
+    return {thread, {0, tokens}, thread, team_.size()};
+  }
+  Share share_of_step(uint32_t thread) const {
+    if (!shares_tokens_) return share_of_rows(thread, tokens_.size());
+    return {thread, device::split(tokens_.size(), thread, team_.size()), 0, 1};
+  }
+  // Before a thread reads what the others made of their share_of_step().
+  void meet() {
+    if (!shares_tokens_) team_.barrier();
+  }
+  // x and y: of all tokens.
+  void multiply(const Share& share, const Linear& linear, const ops::Activations& x, float* y,
+                size_t y_stride) {
+    linear.multiply(x.rows(share.tokens.begin, share.tokens.end, linear.cols),
+                    y + share.tokens.begin * y_stride, y_stride, share.index, share.count,
+                    scratch(share.thread));
+  }
   void multiply(uint32_t thread, const Linear& linear, const ops::Activations& x, float* y,
                 size_t y_stride) {
-    linear.multiply(x, y, y_stride, thread, team_.size(), scratch(thread));
+    multiply(share_of_rows(thread, x.tokens), linear, x, y, y_stride);
   }
   ops::Activations input(size_t tokens, const float* x, size_t stride) const {
     return {.tokens = tokens, .quantized = work_.quantized, .values = x, .stride = stride};
@@ -205,9 +230,13 @@ class Decoder {
             work_.expert_gated + place * ops::quantized_bytes(1, down.cols),
             work_.expert_wide + place * 2 * down.cols};
   }
-  // This thread's share of the product of gate and up with x, gated.
-  void multiply_gated(uint32_t thread, const Linear& gate_up, const ops::Activations& x,
+  // A share of the product of gate and up with x, gated.
+  void multiply_gated(const Share& share, const Linear& gate_up, const ops::Activations& x,
                       const Gated& to, OpClock& clock);
+  void multiply_gated(uint32_t thread, const Linear& gate_up, const ops::Activations& x,
+                      const Gated& to, OpClock& clock) {
+    multiply_gated(share_of_rows(thread, x.tokens), gate_up, x, to, clock);
+  }
   void gate_chunk(const float* gate, const float* up, const device::Range& rows,
                   const device::Range& columns, const Gated& to) const;
   void write_kv(uint32_t thread, std::span<const BatchEntry> entries, const LayerWeights& layer,
@@ -246,7 +275,8 @@ class Decoder {
   std::vector<Place> place_of_layer_;
   StepTokens tokens_;
   std::span<const BatchEntry> step_entries_;
-  bool adapts_ = false;  // Some entry of the step has an adapter.
+  bool shares_tokens_ = false;  // In this step; see kOwnTokens.
+  bool adapts_ = false;         // Some entry of the step has an adapter.
 };
 
 }  // namespace altlas::model

@@ -1,10 +1,12 @@
-// Goal: a long context gives the same bits on one thread and on three that share its attention, and
-// the likeliest token is the same whether its logits are kept or not. Method: 440 tokens of prompt,
-// 8 decoded, in models with few KV heads, with and without windows.
+// Goal: a long context gives the same bits on one thread, on three that share its attention and the
+// rows of its weights, and on three that share the tokens of its prompt; the likeliest token is the
+// same whether its logits are kept or not. Method: 440 tokens of prompt in small steps and in large
+// ones, 8 decoded, in models with few KV heads, with and without windows, with experts.
 #include <gtest/gtest.h>
 
 #include <memory>
 
+#include "model/decoder.h"
 #include "model/rank.h"
 #include "model/test_tiny_model.h"
 
@@ -16,12 +18,15 @@ struct Said {
   std::vector<float> logprobs;
 };
 
+constexpr uint32_t kSmallStep = 64, kLargeStep = 300;
+static_assert(kSmallStep < 3 * kOwnTokens && kLargeStep > 3 * kOwnTokens);
+
 // Nine greedy tokens; with `logprobs` their probabilities.
-Said say(const std::string& path, uint32_t threads, bool logprobs) {
-  constexpr uint32_t kPrompt = 440, kDecoded = 8, kStep = 64;
+Said say(const std::string& path, uint32_t threads, uint32_t step, bool logprobs) {
+  constexpr uint32_t kPrompt = 440, kDecoded = 8;
   device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{128} << 20, threads));
   auto rank = load_rank(
-      {.path = path, .sequences_max = 1, .step_tokens_max = kStep, .kv_tokens_max = 512}, device);
+      {.path = path, .sequences_max = 1, .step_tokens_max = step, .kv_tokens_max = 512}, device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();
   if (!rank.ok()) return {};
   auto request = std::make_shared<SequenceRequest>();
@@ -39,7 +44,7 @@ Said say(const std::string& path, uint32_t threads, bool logprobs) {
   Said said;
   for (uint32_t at = 0; at < kPrompt + kDecoded;) {
     const bool decodes = at >= kPrompt;
-    const uint32_t end = decodes ? at + 1 : std::min(kPrompt, at + kStep);
+    const uint32_t end = decodes ? at + 1 : std::min(kPrompt, at + step);
     StepEntry& entry = plan.entries.emplace_back();
     entry.position = at;
     if (decodes)
@@ -61,14 +66,17 @@ Said say(const std::string& path, uint32_t threads, bool logprobs) {
 }
 
 TEST(RankLongContext, SameBitsOnManyThreads) {
-  for (const std::string name : {"qwen2_tied", "gemma3", "gemma2"}) {
+  for (const std::string name : {"qwen2_tied", "gemma3", "gemma2", "qwen2_moe"}) {
     SCOPED_TRACE(name);
     const std::string path = testing_support::write_tiny_gguf(name);
-    const Said one = say(path, 1, true), three = say(path, 3, true), plain = say(path, 3, false);
+    const Said one = say(path, 1, kSmallStep, true);
     ASSERT_EQ(one.ids.size(), 9u);
-    EXPECT_EQ(three.ids, one.ids);
-    EXPECT_EQ(three.logprobs, one.logprobs);
-    EXPECT_EQ(plain.ids, one.ids);
+    for (const uint32_t step : {kSmallStep, kLargeStep}) {
+      const Said three = say(path, 3, step, true);
+      EXPECT_EQ(three.ids, one.ids) << step;
+      EXPECT_EQ(three.logprobs, one.logprobs) << step;
+      EXPECT_EQ(say(path, 3, step, false).ids, one.ids) << step;
+    }
   }
 }
 

@@ -15,7 +15,8 @@ struct Simd : NarrowFields<Simd> {
   static constexpr size_t kUnpackedColumns = kSmallTiles ? 2 : 6;
   static constexpr size_t kUnpackedColumnsOfHalves = kSmallTiles ? 2 : 4;
   static constexpr size_t kFloatColumns = kSmallTiles ? 2 : 12;
-  static constexpr size_t kRawTokens = 40;  // Up to here raw tiles are faster.
+  // Up to here raw tiles are faster.
+  static constexpr size_t raw_tokens(const PanelFormat&) { return 40; }
 
   static constexpr size_t run_length(unsigned) { return 8; }
 

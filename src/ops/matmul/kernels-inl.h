@@ -129,10 +129,16 @@ void unpacked_tile(const Job& job, const Chunk& chunk, size_t token, size_t next
   }
 }
 
+// The tiles of any number of tokens over `least` have `most` columns, or one less.
+constexpr bool tiles_are_whole(size_t least, size_t most) {
+  return (least + 1) / ((least + most) / most) >= most - 1;
+}
+
 // The chunk's tokens. The next chunk comes into L2 meanwhile, a piece per tile.
 template <PanelFormat F, size_t NP>
 void chunk_product(const Job& job, const Chunk& chunk) {
   constexpr size_t kMost = unpacked_columns(F);
+  static_assert(tiles_are_whole(Simd::raw_tokens(F), kMost));
   const size_t tokens = chunk.token_end - chunk.token_begin;
   const size_t tiles = (tokens + kMost - 1) / kMost, lines = chunk.next_bytes / 64;
   for (size_t i = 0; i < tiles; ++i) {
@@ -147,15 +153,9 @@ void chunk_product(const Job& job, const Chunk& chunk) {
     if (to - from == kMost)
       unpacked_tile<F, NP, kMost>(job, chunk, from, next);
     else
-      unpacked_tile<F, NP, kMost - 1>(job, chunk, from, next);  // No smaller: asserted below.
+      unpacked_tile<F, NP, kMost - 1>(job, chunk, from, next);
   }
 }
-constexpr bool tiles_are_whole(size_t most) {
-  return (Simd::kRawTokens + 1) / ((Simd::kRawTokens + most) / most) >= most - 1;
-}
-static_assert(tiles_are_whole(Simd::kUnpackedColumns) &&
-              tiles_are_whole(Simd::kUnpackedColumnsOfHalves));
-
 // Groups of blocks in a chunk: unpacked panels and a tile's quants stay in L1.
 template <PanelFormat F>
 constexpr size_t chunk_groups() {
@@ -212,11 +212,13 @@ void unpacked_product(const Job& job) {
   for (size_t t = 0; t < token_blocks; ++t) {
     Order::Step step = order.at(0);
     for (size_t i = 0; i < order.steps(); ++i) {
-      const Order::Step next = order.at(i + 1 < order.steps() ? i + 1 : 0);
+      const bool last = i + 1 == order.steps();
+      const Order::Step next = order.at(last ? 0 : i + 1);
       const size_t begin = piece(groups, chunks, step.chunk),
                    end = piece(groups, chunks, step.chunk + 1);
       const size_t next_begin = piece(groups, chunks, next.chunk),
                    next_end = piece(groups, chunks, next.chunk + 1);
+      const bool leaves = last && t + 1 == token_blocks && job.weights.next != nullptr;
       const Chunk chunk{
           step.panel,
           begin * F.group_blocks,
@@ -224,7 +226,8 @@ void unpacked_product(const Job& job) {
           step.chunk == 0,
           piece(tokens, token_blocks, t),
           piece(tokens, token_blocks, t + 1),
-          job.weights.data + next.panel * job.panel_bytes + next_begin * F.group_bytes(),
+          leaves ? job.weights.next
+                 : job.weights.data + next.panel * job.panel_bytes + next_begin * F.group_bytes(),
           (next_end - next_begin) * F.group_bytes()};
       if (step.panel + Simd::kUnpackedPanels <= job.panel_end)
         panels_product<F, Simd::kUnpackedPanels>(job, chunk);
@@ -285,7 +288,7 @@ void float_product(const Job& job) {
 
 template <DType T>
 void quantized_product(const Job& job) {
-  if (job.x.tokens <= Simd::kRawTokens)
+  if (job.x.tokens <= Simd::raw_tokens(panel_format(T)))
     raw_product<panel_format(T)>(job);
   else
     unpacked_product<panel_format(T)>(job);

@@ -24,6 +24,9 @@ struct PackedMatrix {
   uint32_t rows = 0;
   uint32_t cols = 0;
   const std::byte* data = nullptr;
+  // Panels of the same kind that the thread multiplies after the last of these: fetched meanwhile;
+  // null: none that is known.
+  const std::byte* next = nullptr;
 };
 
 // True for the types that `pack_panels` takes with this many columns.
@@ -51,6 +54,12 @@ struct Activations {
   const std::byte* quantized = nullptr;  // quantize_rows' output.
   const float* values = nullptr;         // [tokens, cols] with row stride `stride`.
   size_t stride = 0;
+
+  // Tokens [begin, end) of rows of `cols` values.
+  Activations rows(size_t begin, size_t end, size_t cols) const {
+    return {end - begin, quantized == nullptr ? nullptr : quantized + quantized_bytes(begin, cols),
+            values == nullptr ? nullptr : values + begin * stride, stride};
+  }
 };
 
 // Bytes of scratch that one thread needs.

@@ -34,7 +34,10 @@ struct Simd : NarrowFields<Simd> {
   static constexpr size_t kUnpackedColumns = 2;
   static constexpr size_t kUnpackedColumnsOfHalves = kSmallTiles ? 2 : 4;
   static constexpr size_t kFloatColumns = kSmallTiles ? 2 : 3;
-  static constexpr size_t kRawTokens = 16;  // Up to here raw tiles are faster.
+  // Up to here raw tiles are faster: five bits and six-bit scales take longest to unpack.
+  static constexpr size_t raw_tokens(const PanelFormat& f) {
+    return f.high == 1 || f.scales == PanelScales::kSixBit ? 10 : 16;
+  }
 
   // Each VPMADDUBSW adds up to 2 * max_code * 127 to a 16-bit sum.
   static constexpr size_t run_length(unsigned max_code) {

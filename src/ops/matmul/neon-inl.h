@@ -21,7 +21,7 @@ struct Simd {
   static constexpr size_t kUnpackedColumns = 2;
   static constexpr size_t kUnpackedColumnsOfHalves = 2;
   static constexpr size_t kFloatColumns = 2;
-  static constexpr size_t kRawTokens = 16;  // Up to here raw tiles.
+  static constexpr size_t raw_tokens(const PanelFormat&) { return 16; }  // Up to here raw tiles.
 
 #ifdef ALTLAS_NEON_DOTPROD
   struct Partial {};  // SDOT needs no narrow sums.

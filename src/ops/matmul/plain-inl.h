@@ -19,7 +19,7 @@ struct Simd {
   static constexpr size_t kUnpackedColumns = 2;
   static constexpr size_t kUnpackedColumnsOfHalves = 2;
   static constexpr size_t kFloatColumns = 2;
-  static constexpr size_t kRawTokens = 16;
+  static constexpr size_t raw_tokens(const PanelFormat&) { return 16; }
   static constexpr size_t run_length(unsigned) { return 8; }
 
   static Codes load_codes(const std::byte* at) {
