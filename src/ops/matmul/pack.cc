@@ -1,5 +1,6 @@
 // Packing rows into panels, and rows back out of them.
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "base/check.h"
@@ -40,6 +41,15 @@ void unpack_floats(DType type, const std::byte* panel, size_t k, size_t count, s
   std::byte picked[kBlockValues * sizeof(float)];
   copy_of(type)(panel + (k * kPanelRows + row) * float_bytes(type), kPanelRows, count, picked, 1);
   dequantize_row(type, picked, count, out);
+}
+
+// Asks for a line that is read soon. The first of a page is read at once: no line comes of a page
+// that the process has not touched yet, and every try would walk the page tables again.
+void fetch_line(const std::byte* line, bool first) {
+  constexpr uintptr_t kPageBytes = 4096;
+  if (first || reinterpret_cast<uintptr_t>(line) % kPageBytes == 0)
+    static_cast<void>(*static_cast<const volatile std::byte*>(line));
+  __builtin_prefetch(line);
 }
 
 }  // namespace
@@ -94,7 +104,7 @@ void unpack_row(const PackedMatrix& weights, size_t row, float* out) {
   for (size_t k = 0; k < weights.cols; k += kBlockValues) {
     // Every line of a panel has bits of the row, and they are seldom in a cache.
     const size_t wanted = std::min(panel_bytes, k * panel_bytes / weights.cols + kPrefetchAhead);
-    for (; fetched < wanted; fetched += 64) __builtin_prefetch(panel + fetched);
+    for (; fetched < wanted; fetched += 64) fetch_line(panel + fetched, fetched == 0);
     if (quantized)
       dequantize_block(weights.type, load_panel_block(format, panel, k / kBlockValues, r), out + k);
     else
