@@ -1,6 +1,5 @@
 // Packing rows into panels, and rows back out of them.
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
 
 #include "base/check.h"
@@ -10,8 +9,6 @@
 
 namespace altlas::ops {
 namespace {
-
-constexpr size_t kPrefetchAhead = 4096;  // Bytes; of 2, 4 and 8 KiB the fastest.
 
 size_t float_bytes(DType type) { return type == DType::kF32 ? 4 : 2; }
 
@@ -41,15 +38,6 @@ void unpack_floats(DType type, const std::byte* panel, size_t k, size_t count, s
   std::byte picked[kBlockValues * sizeof(float)];
   copy_of(type)(panel + (k * kPanelRows + row) * float_bytes(type), kPanelRows, count, picked, 1);
   dequantize_row(type, picked, count, out);
-}
-
-// Asks for a line that is read soon. The first of a page is read at once: no line comes of a page
-// that the process has not touched yet, and every try would walk the page tables again.
-void fetch_line(const std::byte* line, bool first) {
-  constexpr uintptr_t kPageBytes = 4096;
-  if (first || reinterpret_cast<uintptr_t>(line) % kPageBytes == 0)
-    static_cast<void>(*static_cast<const volatile std::byte*>(line));
-  __builtin_prefetch(line);
 }
 
 }  // namespace
@@ -96,15 +84,12 @@ void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_majo
 
 void unpack_row(const PackedMatrix& weights, size_t row, float* out) {
   ALTLAS_CHECK(row < weights.rows, "a row of this matrix");
-  const size_t panel_bytes = packed_panel_bytes(weights.type, weights.cols), r = row % kPanelRows;
-  const std::byte* panel = weights.data + row / kPanelRows * panel_bytes;
+  const std::byte* panel =
+      weights.data + row / kPanelRows * packed_panel_bytes(weights.type, weights.cols);
   const bool quantized = takes_quantized_activations(weights.type);
   const PanelFormat format = panel_format(weights.type);
-  size_t fetched = 0;
+  const size_t r = row % kPanelRows;
   for (size_t k = 0; k < weights.cols; k += kBlockValues) {
-    // Every line of a panel has bits of the row, and they are seldom in a cache.
-    const size_t wanted = std::min(panel_bytes, k * panel_bytes / weights.cols + kPrefetchAhead);
-    for (; fetched < wanted; fetched += 64) fetch_line(panel + fetched, fetched == 0);
     if (quantized)
       dequantize_block(weights.type, load_panel_block(format, panel, k / kBlockValues, r), out + k);
     else
