@@ -111,7 +111,8 @@ Result<void> check_settings(const SettingFlags& settings) {
                                         "engine.simd"};
   for (const config::Flag& flag : settings.flags)
     if (std::ranges::find(kRead, flag.path) == std::end(kRead))
-      return invalid(fmt::format("{}: bench engine computes without it; leave it out", flag.spelling));
+      return invalid(
+          fmt::format("{}: bench engine computes without it; leave it out", flag.spelling));
   return {};
 }
 
@@ -161,7 +162,7 @@ void print_text(const std::string& name, const device::DeviceSpec& device, bool 
   Table table({"WORK", "TOKENS/S", "BEST", "READ", "PRODUCTS", "OF ROOF"});
   for (const EngineWork& work : figures.works) {
     const double best = work.tokens / work.best_tokens_per_s();
-    const RoofShare share = share_of_roof(work, roofs);
+    const RoofShare share = share_of_roof(work, figures.round_roofs);
     table.add({work.name, fmt::format("{:.1f}", work.median_tokens_per_s()),
                fmt::format("{:.1f}", work.best_tokens_per_s()), rate(work.bytes(), best, "B"),
                rate(work.products(), best, "MAC"),
@@ -196,7 +197,7 @@ void print_json(const std::string& name, const device::DeviceSpec& device, bool 
                                           {"float_macs_per_s", figures.roofs.float_macs_per_s}}}};
   json::array works;
   for (const EngineWork& work : figures.works) {
-    const RoofShare share = share_of_roof(work, figures.roofs);
+    const RoofShare share = share_of_roof(work, figures.round_roofs);
     json::object one{{"name", work.name},
                      {"tokens", work.tokens},
                      {"tokens_per_s", work.median_tokens_per_s()},

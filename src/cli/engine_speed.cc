@@ -123,6 +123,13 @@ void add(const model::OpTimes& from, model::OpTimes& to) {
   }
 }
 
+// Of an even number the mean of both in the middle.
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
 const SamplingParams kGreedy{.temperature = 0};
 
 // Everything of one run of the bench.
@@ -168,7 +175,7 @@ struct Bench {
 
 Result<void> Bench::round(const std::function<void(std::string_view)>& say) {
   say("roofs");
-  figures.roofs.raise(meter.measure());
+  figures.roofs.raise(figures.round_roofs.emplace_back(meter.measure()));
   EngineWork* work = figures.works.data();
   say(work->name);
   driver.forget_blocks();
@@ -274,11 +281,7 @@ uint64_t EngineBenchOptions::kv_tokens() const {
 }
 
 double EngineWork::best_tokens_per_s() const { return tokens / *std::ranges::min_element(seconds); }
-double EngineWork::median_tokens_per_s() const {
-  std::vector<double> sorted = seconds;
-  std::ranges::sort(sorted);
-  return tokens / sorted[sorted.size() / 2];
-}
+double EngineWork::median_tokens_per_s() const { return tokens / median(seconds); }
 double EngineWork::bytes() const {
   uint64_t sum = 0;
   for (const model::OpTimes::Sum& op : times.ops) sum += op.weight_bytes;
@@ -291,12 +294,16 @@ double EngineWork::products() const {
   return static_cast<double>(sum) / static_cast<double>(seconds.size());
 }
 
-RoofShare share_of_roof(const EngineWork& work, const Roofs& roofs) {
-  if (roofs.read_bytes_per_s <= 0) return {};
-  const double read = work.bytes() / roofs.read_bytes_per_s,
-               multiply = work.products() / roofs.int8_macs_per_s;
-  const double best = *std::ranges::min_element(work.seconds);
-  return read > multiply ? RoofShare{read / best, "read"} : RoofShare{multiply / best, "int8"};
+RoofShare share_of_roof(const EngineWork& work, std::span<const Roofs> round_roofs) {
+  std::vector<double> read, multiply;
+  for (size_t round = 0; round < work.seconds.size(); ++round) {
+    const Roofs& roofs = round_roofs[round];
+    if (roofs.read_bytes_per_s <= 0) return {};
+    read.push_back(work.bytes() / roofs.read_bytes_per_s / work.seconds[round]);
+    multiply.push_back(work.products() / roofs.int8_macs_per_s / work.seconds[round]);
+  }
+  const double of_read = median(read), of_int8 = median(multiply);
+  return of_read > of_int8 ? RoofShare{of_read, "read"} : RoofShare{of_int8, "int8"};
 }
 
 Result<EngineFigures> bench_engine(engine::Executor& executor, model::OpTimes& times,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,16 +54,19 @@ struct EngineWork {
   double products() const;
 };
 
-// What the roof would take for one round over the best round's time, and which roof it is.
+// What the roof of a round would take for it over the time that it took, the median of the rounds,
+// and which roof it is.
 struct RoofShare {
   double share = 0;        // 0 where no roof was measured.
   std::string_view bound;  // "read" or "int8".
 };
-RoofShare share_of_roof(const EngineWork& work, const Roofs& roofs);
+// round_roofs: of each round of the work.
+RoofShare share_of_roof(const EngineWork& work, std::span<const Roofs> round_roofs);
 
 struct EngineFigures {
   std::vector<EngineWork> works;
-  Roofs roofs;  // Best of all rounds.
+  std::vector<Roofs> round_roofs;  // Measured at the beginning of each round.
+  Roofs roofs;                     // Best of all rounds.
 };
 
 // times: what the executor's rank adds to. say(what, 0 … 1): progress.

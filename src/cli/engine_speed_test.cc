@@ -53,13 +53,26 @@ TEST(EngineSpeed, MeasuresEveryWork) {
     EXPECT_EQ(work.seconds.size(), 2u);
     EXPECT_GT(work.best_tokens_per_s(), 0);
     EXPECT_GE(work.best_tokens_per_s(), work.median_tokens_per_s());
-    EXPECT_GT(share_of_roof(work, figures->roofs).share, 0);
+    EXPECT_GT(share_of_roof(work, figures->round_roofs).share, 0);
   }
   // Products of a token: two layers of q, k, v, output, gate, up, down, and the head.
   const double layer = 256 * (256 + 128 + 128) + 256 * 256 + 3 * 256 * 512, head = 1024 * 256;
   EXPECT_EQ(figures->works[1].products(), 5 * (2 * layer + head));
   EXPECT_EQ(figures->works[4].products(), 3 * 5 * (2 * layer + head));
   EXPECT_EQ(figures->works[0].products(), 40 * 2 * layer + head);
+}
+
+// Each round is compared with its own roof: one that the neighbours slowed down is no worse for it.
+TEST(EngineSpeed, ShareOfTheRoundsRoofs) {
+  EngineWork work{.tokens = 10, .kv_bytes = 1000, .seconds = {2, 4, 2, 8}};
+  const Roofs fast{.read_bytes_per_s = 1000, .int8_macs_per_s = 1},
+      slow{.read_bytes_per_s = 500, .int8_macs_per_s = 1};
+  const std::vector<Roofs> roofs = {fast, slow, fast, fast};
+  const RoofShare share = share_of_roof(work, roofs);
+  EXPECT_EQ(share.bound, "read");
+  EXPECT_DOUBLE_EQ(share.share, 0.5);
+  EXPECT_DOUBLE_EQ(work.median_tokens_per_s(), 10.0 / 3);
+  EXPECT_EQ(share_of_roof(work, std::vector<Roofs>(4)).share, 0);
 }
 
 TEST(EngineSpeed, SamplingsByTheirFields) {
