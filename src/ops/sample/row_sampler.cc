@@ -31,13 +31,16 @@ bool before(const TokenLogit& a, const TokenLogit& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-// This thread's lists, kept for their memory: a step does not allocate.
+// This thread's lists, with room for a whole vocabulary from their first use on: later steps do not
+// allocate, whatever they keep. What is never written takes no memory.
 struct Lists {
   std::vector<float> floats;
   std::vector<TokenLogit> tokens;
 };
-Lists& lists() {
+Lists& lists(size_t vocab) {
   thread_local Lists own;
+  own.floats.reserve(vocab);
+  own.tokens.reserve(vocab);
   return own;
 }
 
@@ -47,8 +50,9 @@ struct RunWeights {
   double total;
   std::span<const float> weights;
 };
-RunWeights weigh_runs(const float* largest, const float* sum, size_t runs, float inverse) {
-  std::vector<float>& weights = lists().floats;
+RunWeights weigh_runs(const float* largest, const float* sum, size_t vocab, float inverse) {
+  const size_t runs = run_count(vocab);
+  std::vector<float>& weights = lists(vocab).floats;
   weights.resize(std::max(weights.size(), runs));
   RunWeights out{scan_largest(largest, runs), 0, std::span(weights).first(runs)};
   scan_weights(largest, runs, out.largest, inverse, sum, weights.data());
@@ -136,9 +140,9 @@ void RowSampler::change(size_t first, float* logits, size_t count) const {
 
 // Makes `kept` the `most` likeliest of it; of what comes behind only likelier ones are kept, since
 // of equal ones the lowest id wins.
-void RowSampler::keep_best(Kept& kept, size_t most) {
+void RowSampler::keep_best(Kept& kept, size_t most) const {
   if (kept.count <= most) return;
-  std::vector<float>& order = lists().floats;
+  std::vector<float>& order = lists(vocab_).floats;
   order.assign(kept.logits, kept.logits + kept.count);
   const auto place = order.begin() + static_cast<ptrdiff_t>(most) - 1;
   std::nth_element(order.begin(), place, order.end(), std::greater<>());
@@ -159,7 +163,7 @@ void RowSampler::keep_best(Kept& kept, size_t most) {
 
 // most: so many are wanted; 0: all down to the bound.
 void RowSampler::keep(size_t first, const float* logits, size_t count, float largest, size_t most,
-                      Kept& kept) {
+                      Kept& kept) const {
   if (!(largest >= kept.bound)) return;
   kept.count +=
       scan_keep(logits, count, first, kept.bound, kept.logits + kept.count, kept.ids + kept.count);
@@ -238,13 +242,13 @@ void RowSampler::look(uint32_t thread, size_t first, float* logits, size_t count
 }
 
 LogSum RowSampler::log_sum() const {
-  const RunWeights runs = weigh_runs(own_.largest, own_.sum, run_count(vocab_), 1.0f);
+  const RunWeights runs = weigh_runs(own_.largest, own_.sum, vocab_, 1.0f);
   if (!(runs.total > 0) || !std::isfinite(runs.total)) return {runs.largest, runs.largest};
   return {runs.largest, runs.largest + log_f64(runs.total)};
 }
 
 size_t RowSampler::likeliest(std::span<TokenLogit> out) const {
-  std::vector<TokenLogit>& tokens = lists().tokens;
+  std::vector<TokenLogit>& tokens = lists(vocab_).tokens;
   tokens.clear();
   for (uint32_t t = 0; t < threads_; ++t) {
     const Kept& kept = parts_[t].likely;
@@ -267,7 +271,7 @@ RowSampler::Pick RowSampler::pick() {
 }
 
 RowSampler::Pick RowSampler::pick_run(float uniform) const {
-  const RunWeights runs = weigh_runs(drawn_.largest, drawn_.sum, run_count(vocab_), inverse_);
+  const RunWeights runs = weigh_runs(drawn_.largest, drawn_.sum, vocab_, inverse_);
   if (!std::isfinite(runs.total)) return {.id = best_.id};  // Some logit is NaN.
   double left = uniform * runs.total;
   Pick last{.id = best_.id};
@@ -310,13 +314,13 @@ int32_t RowSampler::pick_kept(float uniform) {
   float bound = kLeast;
   double total = 1;
   if (way_ == Way::kWithin) {
-    if (weighs_) total = weigh_runs(drawn_.largest, drawn_.sum, run_count(vocab_), inverse_).total;
+    if (weighs_) total = weigh_runs(drawn_.largest, drawn_.sum, vocab_, inverse_).total;
     bound = least_within(best_.logit, total > 1 ? log_f64(total) : 0, kSlack);
   }
   Kept kept = gather(bound);
   if (way_ == Way::kTopK) keep_best(kept, static_cast<size_t>(params.top_k));
   scan_weights(kept.logits, kept.count, best_.logit, inverse_, nullptr, kept.logits);
-  WeightedTokens tokens{kept.logits, kept.ids, kept.count};
+  WeightedTokens tokens{kept.logits, kept.ids, kept.count, vocab_};
   if (way_ == Way::kTopK) total = tokens.total();
   if (params.top_p < 1) tokens.keep_heaviest(params.top_p * total);
   if (params.min_p > 0) tokens.keep_from(params.min_p);

@@ -85,9 +85,9 @@ class RowSampler {
     double left = 0;   // so much weight behind its beginning.
   };
 
-  static void keep_best(Kept& kept, size_t most);
-  static void keep(size_t first, const float* logits, size_t count, float largest, size_t most,
-                   Kept& kept);
+  void keep_best(Kept& kept, size_t most) const;
+  void keep(size_t first, const float* logits, size_t count, float largest, size_t most,
+            Kept& kept) const;
   void see_run(size_t first, const float* logits, size_t count, Part& part) const;
   float part_bound(const Part& part) const;
   float least_within(float largest, double log_sum, float slack) const;

@@ -54,6 +54,10 @@ thread_local Lists lists;
 
 // The band's tokens as a list of their own, after whole looks that narrow it to a few.
 WeightedTokens inside(const WeightedTokens& tokens, double wanted, Band& band) {
+  const size_t most = std::max(tokens.count, tokens.most) + kScanPadding;
+  lists.weights.reserve(most);
+  lists.ids.reserve(most);
+  lists.sorted.reserve(most);
   lists.weights.resize(std::max(lists.weights.size(), tokens.count + kScanPadding));
   lists.ids.resize(std::max(lists.ids.size(), tokens.count + kScanPadding));
   WeightedTokens out{lists.weights.data(), lists.ids.data(), 0};

@@ -11,6 +11,8 @@ struct WeightedTokens {
   float* weights;  // [count], each from 0 to 1.
   int32_t* ids;    // [count]
   size_t count;
+  // More there never are: from a thread's first call on it allocates for no more.
+  size_t most = 0;
 
   double total() const;
   // Leaves those with at least `least`.
