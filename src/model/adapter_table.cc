@@ -12,7 +12,7 @@ Result<uint64_t> AdapterTable::keep(uint32_t id, const AdapterFile& file,
                                     device::CpuDevice& device) {
   Arena measure;
   ALTLAS_TRY_VOID(file.lay_out(measure));
-  auto held = std::make_unique<Held>();
+  auto held = std::make_shared<Held>();
   auto buffer = device.allocate("adapters", measure.used());
   if (!buffer.ok())
     return Error(buffer.error().code(),
@@ -28,15 +28,20 @@ Result<uint64_t> AdapterTable::keep(uint32_t id, const AdapterFile& file,
 }
 
 void AdapterTable::drop(uint32_t id) {
+  std::shared_ptr<const Held> dropped;  // Freed without the lock.
   const std::lock_guard lock(mutex_);
-  held_.erase(id);
+  const auto found = held_.find(id);
+  if (found == held_.end()) return;
+  dropped = std::move(found->second);
+  held_.erase(found);
 }
 
-const Adapter* AdapterTable::find(uint32_t id) const {
+std::shared_ptr<const Adapter> AdapterTable::find(uint32_t id) const {
   if (id == 0) return nullptr;
   const std::lock_guard lock(mutex_);
   const auto found = held_.find(id);
-  return found == held_.end() ? nullptr : &found->second->adapter;
+  if (found == held_.end()) return nullptr;
+  return {found->second, &found->second->adapter};
 }
 
 }  // namespace altlas::model

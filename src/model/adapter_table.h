@@ -18,8 +18,9 @@ class AdapterTable {
   // device has no room, and as AdapterFile::lay_out.
   Result<uint64_t> keep(uint32_t id, const AdapterFile& file, device::CpuDevice& device);
   void drop(uint32_t id);
-  // Null for 0 and for one that is not there. Stays where it is until it is dropped.
-  const Adapter* find(uint32_t id) const;
+  // Null for 0 and for one that is not there. Its memory leaves once it is dropped here and by all
+  // who were given it.
+  std::shared_ptr<const Adapter> find(uint32_t id) const;
 
  private:
   struct Held {
@@ -27,7 +28,7 @@ class AdapterTable {
     Adapter adapter;
   };
   mutable std::mutex mutex_;
-  std::map<uint32_t, std::unique_ptr<const Held>> held_;
+  std::map<uint32_t, std::shared_ptr<const Held>> held_;
 };
 
 }  // namespace altlas::model

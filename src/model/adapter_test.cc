@@ -286,6 +286,45 @@ TEST(Adapter, ComesAndGoesBesideSteps) {
   EXPECT_EQ(running.device.memory_use().used, before);
 }
 
+// Goal: a sequence keeps the adapter it began with, and its memory leaves with the last that has
+// it.
+TEST(Adapter, IsHeldByItsSequence) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  const std::string file = write_gguf("held", matrices(1));
+  Running running(model);
+  const uint64_t before = running.device.memory_use().used;
+  ASSERT_TRUE(running.rank->load_adapter(4, file).ok());
+  const uint64_t with = running.device.memory_use().used;
+  auto request = std::make_shared<SequenceRequest>();
+  request->prompt = {3, 1, 4};
+  request->sampling.temperature = 0;
+  request->sampling.logprobs = 3;
+  request->adapter = 4;
+  const auto step = [&](bool starts) {
+    StepPlan plan;
+    if (starts) plan.starts.push_back({0, request});
+    if (starts) plan.blocks.push_back({0, 0, 0, {BlockId{0}}});
+    plan.entries.push_back({.slot = 0, .tokens = request->prompt, .samples = true});
+    const auto result = running.rank->run(plan);
+    EXPECT_TRUE(result.ok()) << result.error().message();
+    return result.ok() ? result->sampled.at(0).logprobs.top
+                       : std::vector<std::pair<int32_t, float>>();
+  };
+  const auto want = step(true);
+  running.rank->drop_adapter(4);
+  EXPECT_EQ(running.device.memory_use().used, with);
+  EXPECT_EQ(step(false), want);
+  StepPlan end;
+  end.ends.push_back(0);
+  EXPECT_TRUE(running.rank->run(end).ok());
+  EXPECT_EQ(running.device.memory_use().used, before);
+  StepPlan late;
+  late.starts.push_back({0, request});
+  const auto refused = running.rank->run(late);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message(), HasSubstr("there is no adapter 4"));
+}
+
 // Goal: what can't be loaded leaves nothing behind, and steps go on.
 TEST(Adapter, LateOnesAreRefusedWithTheReason) {
   const std::string model = testing_support::write_tiny_gguf("llama");

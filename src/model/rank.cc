@@ -48,12 +48,6 @@ class CpuRank final : public Rank {
     std::span<const int32_t> guessed = {};  // Guesses up to the row's token: as if they were said.
     const std::vector<uint64_t>* allowed = nullptr;  // As StepEntry::allowed.
   };
-  // Looks at a row's logits, and the lists it is asked with.
-  struct Sampled {
-    ops::RowSampler sampler;
-    std::vector<ops::TokenCount> counts;
-    std::vector<int32_t> banned;
-  };
   // Guesses of a slot whose tokens are checked when the step is over.
   struct Guessed {
     uint32_t result;
@@ -80,7 +74,7 @@ class CpuRank final : public Rank {
   bool is_plain(const HeadRow& row) const;
   void take_best(std::span<const HeadRow> rows);
   void run_head();
-  void ask(const HeadRow& row, Sampled& sampled);
+  void ask(const HeadRow& row, SampledRow& sampled);
   void take(const HeadRow& row, uint32_t thread, size_t place);
   void keep_right_guesses();
   Result<void> want_embedding(const StepEntry& entry, const Slot& slot, uint32_t first_row);
@@ -112,7 +106,7 @@ class CpuRank final : public Rank {
   std::vector<DraftEntry> draft_entries_;
   std::vector<uint32_t> rows_;
   std::vector<int32_t> best_;
-  std::vector<Sampled> sampled_;  // Of as many rows as are sampled at once.
+  std::vector<SampledRow> sampled_;  // Of as many rows as are sampled at once.
   StepResult result_;
 };
 
@@ -266,9 +260,12 @@ Result<void> CpuRank::apply_changes(const StepPlan& step) {
     ALTLAS_TRY(Slot * slot, slot_at(start.slot));
     if (start.request == nullptr)
       return broken(fmt::format("slot {} starts without a request", start.slot));
-    if (start.request->adapter != 0 && adapters_.find(start.request->adapter) == nullptr)
+    auto adapter = adapters_.find(start.request->adapter);
+    if (start.request->adapter != 0 && adapter == nullptr)
       return broken(fmt::format("there is no adapter {}", start.request->adapter));
-    slot->start(start.request);
+    slot->start(start.request, std::move(adapter),
+                std::min(plan_.shape.model_len_max, plan_.config.vocab_size));
+    for (SampledRow& row : sampled_) row.make_room(*slot, end_of_generation_.size());
   }
   for (const SlotBlocks& change : step.blocks) ALTLAS_TRY_VOID(set_blocks(change));
   for (const BlockSwap& swap : step.swap_out) ALTLAS_TRY_VOID(swap_block(swap, /*out=*/true));
@@ -330,7 +327,7 @@ Result<void> CpuRank::add_entry(const StepEntry& entry, uint32_t& rows) {
   entries_.push_back({.tokens = tokens,
                       .position = entry.position,
                       .tables = slot->tables,
-                      .adapter = adapters_.find(slot->request->adapter)});
+                      .adapter = slot->adapter.get()});
   if (slot->request->embeds) {
     ALTLAS_TRY_VOID(want_embedding(entry, *slot, rows));
   } else if (encoder_) {
@@ -405,7 +402,7 @@ void CpuRank::want_logits(const StepEntry& entry, std::span<const int32_t> token
 }
 
 // What a row wants of its logits.
-void CpuRank::ask(const HeadRow& row, Sampled& sampled) {
+void CpuRank::ask(const HeadRow& row, SampledRow& sampled) {
   const Slot& slot = slots_[static_cast<size_t>(result_.sampled[row.result].slot)];
   const SamplingParams& s = slot.request->sampling;
   ops::SampleAsk ask{.params = slot.sample_params(),

@@ -7,8 +7,10 @@
 #include <span>
 #include <vector>
 
+#include "model/adapter.h"
 #include "model/pooling.h"
 #include "model/step_plan.h"
+#include "ops/sample/row_sampler.h"
 #include "ops/sample/sample.h"
 
 namespace altlas::model {
@@ -19,7 +21,8 @@ struct Slot {
   std::vector<std::vector<uint32_t>> tables;       // Per KV group; capacity for model_len_max.
   int32_t last_token = -1;                         // Sampled by the previous step.
   std::vector<ops::TokenCount> counts;             // By id; only where penalties ask for them.
-  PromptPool pool;                                 // Of a sequence that embeds.
+  std::shared_ptr<const Adapter> adapter;  // Null: none. Held to the end: no lock in a step.
+  PromptPool pool;                         // Of a sequence that embeds.
 
   bool penalised() const {
     const SamplingParams& s = request->sampling;
@@ -39,13 +42,17 @@ struct Slot {
             .logit_bias = s.logit_bias,
             .counts = counts};
   }
-  void start(std::shared_ptr<const SequenceRequest> next) {
+  // ids_max: more different tokens it will never have; steps allocate nothing for their counts.
+  void start(std::shared_ptr<const SequenceRequest> next, std::shared_ptr<const Adapter> own,
+             size_t ids_max) {
     request = std::move(next);
+    adapter = std::move(own);
     last_token = -1;
     counts.clear();
     pool.clear();
     for (auto& table : tables) table.clear();
     if (!penalised()) return;
+    counts.reserve(ids_max);
     for (const int32_t id : request->prompt) count(id).generated += 0;
     for (const int32_t id : request->generated) ++count(id).generated;
   }
@@ -61,6 +68,7 @@ struct Slot {
   }
   void end() {
     request.reset();
+    adapter.reset();
     counts.clear();
     for (auto& table : tables) table.clear();
   }
@@ -71,6 +79,20 @@ struct Slot {
     const auto at = std::ranges::lower_bound(counts, id, {}, &ops::TokenCount::id);
     if (at != counts.end() && at->id == id) return *at;
     return *counts.insert(at, {id, 0});
+  }
+};
+
+// Looks at the logits of one of a step's rows, and the lists it is asked with.
+struct SampledRow {
+  ops::RowSampler sampler;
+  std::vector<ops::TokenCount> counts;
+  std::vector<int32_t> banned;
+
+  // For rows of the slot's sequence, so that no step has to. end_ids: ids that end any generation.
+  void make_room(const Slot& slot, size_t end_ids) {
+    const SamplingParams& s = slot.request->sampling;
+    if (slot.penalised()) counts.reserve(slot.counts.capacity());
+    if (s.min_tokens > 0) banned.reserve(end_ids + s.stop_token_ids.size());
   }
 };
 
