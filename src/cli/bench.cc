@@ -63,7 +63,7 @@ Result<Model> find_model(const Options& options, uint32_t threads, ProgressBar& 
     return invalid("--random-weights: it takes the place of --model; give one of them");
   ALTLAS_TRY(const DType type, model::parse_weight_type(options.quant));
   auto made = model::RandomModel::make(
-      options.random_weights, type, device::probe_machine().memory_available / 2, threads,
+      options.random_weights, type, device::probe_machine().memory_available, threads,
       [&](double part) { bar.update_fraction("random weights", part); });
   if (!made.ok()) return made.error();
   out.random = std::make_unique<model::RandomModel>(std::move(*made));

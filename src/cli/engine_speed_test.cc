@@ -96,6 +96,14 @@ TEST(EngineSpeed, RandomModelsByName) {
   const auto large = model::RandomModel::make("llama-70b", DType::kQ4_K, uint64_t{1} << 30, 1, {});
   ASSERT_FALSE(large.ok());
   EXPECT_EQ(large.error().code(), ErrorCode::kBusy);
+  EXPECT_NE(large.error().message().find("1.00 GiB are free"), std::string::npos)
+      << large.error().message();
+  // The file and as much again: a byte less is too little.
+  const auto tiny = model::RandomModel::make("llama-tiny", DType::kQ4_K, uint64_t{1} << 30, 1, {});
+  ASSERT_TRUE(tiny.ok());
+  const uint64_t need = 2 * tiny->bytes();
+  EXPECT_TRUE(model::RandomModel::make("llama-tiny", DType::kQ4_K, need, 1, {}).ok());
+  EXPECT_FALSE(model::RandomModel::make("llama-tiny", DType::kQ4_K, need - 1, 1, {}).ok());
   EXPECT_TRUE(model::parse_weight_type("Q4_K").ok());
   EXPECT_FALSE(model::parse_weight_type("q4_k_m").ok());
   // Experts have their tensors.

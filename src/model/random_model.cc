@@ -288,19 +288,19 @@ Result<DType> parse_weight_type(std::string_view name) {
       fmt::format("there is no weight type '{}': {} are known", name.substr(0, 40), known));
 }
 
-Result<RandomModel> RandomModel::make(std::string_view name, DType type, uint64_t memory_bytes,
+Result<RandomModel> RandomModel::make(std::string_view name, DType type, uint64_t memory_free,
                                       uint32_t threads,
                                       const std::function<void(double)>& progress) {
   ALTLAS_TRY(const Preset preset, find_preset(name));
   const Layout layout = lay_out(preset, type);
   const std::vector<uint8_t> header = layout.writer.header();
   const uint64_t bytes = header.size() + layout.writer.space_bytes();
-  if (bytes > memory_bytes)
-    return Error(
-        ErrorCode::kBusy,
-        fmt::format("{} in {} takes {} and as much again while it is loaded; {} are free: "
-                    "choose a smaller model or type",
-                    name, dtype_info(type).name, format_bytes(bytes), format_bytes(memory_bytes)));
+  if (bytes > memory_free / 2)
+    return Error(ErrorCode::kBusy,
+                 fmt::format("{} in {} takes {}, {} as a file and as much packed; {} are free: "
+                             "choose a smaller model or type",
+                             name, dtype_info(type).name, format_bytes(2 * bytes),
+                             format_bytes(bytes), format_bytes(memory_free)));
   RandomModel model(::memfd_create("altlas-random-model", MFD_CLOEXEC), bytes);
   if (model.fd_ < 0) return refused("memfd_create", bytes);
   if (::ftruncate(model.fd_, static_cast<off_t>(bytes)) != 0) return refused("ftruncate", bytes);

@@ -22,8 +22,9 @@ class RandomModel {
  public:
   // Every matrix is of `type`, or of the nearest one that its columns can be cut into. Uses
   // `threads` threads. progress: 0 … 1, may be empty.  Errors: kInvalid for an unknown name,
-  // kBusy if the file does not fit into memory_bytes, kIo if the system refuses.
-  static Result<RandomModel> make(std::string_view name, DType type, uint64_t memory_bytes,
+  // kBusy if the file, and as much again for its packed weights, do not fit into memory_free bytes;
+  // kIo if the system refuses.
+  static Result<RandomModel> make(std::string_view name, DType type, uint64_t memory_free,
                                   uint32_t threads, const std::function<void(double)>& progress);
   RandomModel(RandomModel&& other) noexcept;
   RandomModel& operator=(RandomModel&&) = delete;
