@@ -62,7 +62,7 @@ def test_refuses(arguments, words):
         assert word in last, last
 
 
-@pytest.mark.parametrize("name", ["scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx", "amx_bf16", "neon", "neon_dotprod"])
+@pytest.mark.parametrize("name", ["scalar", "avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx", "amx_bf16", "neon", "neon_dotprod"])
 def test_every_simd_name_runs_or_is_refused_with_those_that_do(name):
     doctor = run_cli("doctor").stdout
     here = next(line for line in doctor.splitlines() if line.startswith("simd")).removeprefix("simd").split(", ")

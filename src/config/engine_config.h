@@ -71,10 +71,10 @@ struct EngineConfig {
           FieldInfo{.help = "Compute in the server's process: lowest latency, but a crash takes "
                             "the server along."});
     field("simd", &S::simd,
-          FieldInfo{.help = "Instruction set of the CPU kernels (scalar, avx2, avx512_vnni, amx, "
-                            "neon, neon_dotprod: all the same bits; avx512_bf16, amx_bf16: other "
-                            "bits for BF16 weights); empty takes the best of the same bits, amx "
-                            "only when named."});
+          FieldInfo{.help = "Instruction set of the CPU kernels (scalar, avx2, avx_vnni, "
+                            "avx512_vnni, amx, neon, neon_dotprod: all the same bits; avx512_bf16, "
+                            "amx_bf16: other bits for BF16 weights); empty takes the best of the "
+                            "same bits, amx only when named."});
   }
   static constexpr void memory_fields(auto& field) {
     using S = EngineConfig;

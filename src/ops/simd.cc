@@ -1,7 +1,9 @@
 #include "ops/simd.h"
 
 #include <hwy/targets.h>
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
@@ -14,11 +16,13 @@ namespace altlas::ops {
 namespace {
 
 constexpr SimdTarget kTargets[] = {
-    SimdTarget::kScalar, SimdTarget::kAvx2,    SimdTarget::kAvx512Vnni, SimdTarget::kAvx512Bf16,
-    SimdTarget::kAmx,    SimdTarget::kAmxBf16, SimdTarget::kNeon,       SimdTarget::kNeonDotprod};
+    SimdTarget::kScalar,     SimdTarget::kAvx2,       SimdTarget::kAvxVnni,
+    SimdTarget::kAvx512Vnni, SimdTarget::kAvx512Bf16, SimdTarget::kAmx,
+    SimdTarget::kAmxBf16,    SimdTarget::kNeon,       SimdTarget::kNeonDotprod};
 // Chosen unasked, the best first.
-constexpr SimdTarget kAutomatic[] = {SimdTarget::kAvx512Vnni, SimdTarget::kAvx2,
-                                     SimdTarget::kNeonDotprod, SimdTarget::kNeon};
+constexpr SimdTarget kAutomatic[] = {SimdTarget::kAvx512Vnni, SimdTarget::kAvxVnni,
+                                     SimdTarget::kAvx2, SimdTarget::kNeonDotprod,
+                                     SimdTarget::kNeon};
 
 SimdTarget best() {
   for (const SimdTarget target : kAutomatic) {
@@ -41,6 +45,7 @@ int64_t highway_targets(SimdTarget target) {
     case SimdTarget::kScalar:
       return kFallback;
     case SimdTarget::kAvx2:
+    case SimdTarget::kAvxVnni:
       return kUpToAvx2;
     case SimdTarget::kAvx512Vnni:
     case SimdTarget::kAvx512Bf16:
@@ -70,6 +75,12 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("f16c");
 }
+// Asked of the CPU: compilers' lists of names differ here.
+bool has_avx_vnni() {
+  unsigned a, b, c, d;
+  constexpr unsigned kAvxVnni = 1u << 4;
+  return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
+}
 bool has_avx512_vnni() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -87,6 +98,8 @@ std::string_view to_string(SimdTarget target) {
       return "scalar";
     case SimdTarget::kAvx2:
       return "avx2";
+    case SimdTarget::kAvxVnni:
+      return "avx_vnni";
     case SimdTarget::kAvx512Vnni:
       return "avx512_vnni";
     case SimdTarget::kAvx512Bf16:
@@ -118,6 +131,7 @@ bool simd_supported(SimdTarget target) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (target == SimdTarget::kAvx2) return has_avx2();
+  if (target == SimdTarget::kAvxVnni) return has_avx_vnni();
   if (target == SimdTarget::kAvx512Vnni) return has_avx512_vnni();
   if (target == SimdTarget::kAvx512Bf16)
     return has_avx512_vnni() && __builtin_cpu_supports("avx512bf16");

@@ -13,6 +13,7 @@ namespace altlas::ops {
 enum class SimdTarget : uint8_t {
   kScalar,
   kAvx2,
+  kAvxVnni,  // As kAvx2, with the VEX-coded VPDPBUSD: many CPUs have it and no AVX-512.
   kAvx512Vnni,
   kAvx512Bf16,   // As kAvx512Vnni; products of BF16 weights by VDPBF16PS.
   kAmx,          // As kAvx512Vnni; products of quantised weights by tiles.
@@ -23,7 +24,8 @@ enum class SimdTarget : uint8_t {
 
 // All of them, those of other machines too.
 std::span<const SimdTarget> simd_targets();
-// "scalar", "avx2", "avx512_vnni", "avx512_bf16", "amx", "amx_bf16", "neon", "neon_dotprod".
+// "scalar", "avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx", "amx_bf16", "neon",
+// "neon_dotprod".
 std::string_view to_string(SimdTarget target);
 // Errors: kInvalid, naming those that this machine can run and those that others can.
 Result<SimdTarget> parse_simd_target(std::string_view name);

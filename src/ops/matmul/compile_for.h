@@ -16,6 +16,7 @@
 #define ALTLAS_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-// What SimdTarget::kAvx2 and kAvx512Vnni stand for.
+// What SimdTarget::kAvx2, kAvxVnni and kAvx512Vnni stand for.
 #define ALTLAS_AVX2 "avx2,fma,f16c"
+#define ALTLAS_AVX_VNNI ALTLAS_AVX2 ",avxvnni"
 #define ALTLAS_AVX512_VNNI ALTLAS_AVX2 ",avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"

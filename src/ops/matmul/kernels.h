@@ -12,6 +12,7 @@ using MatmulKernel = void (*)(const PackedMatrix& weights, const Activations& x,
 MatmulKernel matmul_kernel_scalar();  // The reference: it defines the bits.
 #if defined(__x86_64__)
 MatmulKernel matmul_kernel_avx2();
+MatmulKernel matmul_kernel_avx_vnni();
 MatmulKernel matmul_kernel_avx512();
 MatmulKernel matmul_kernel_bf16();      // Other bits for BF16 weights.
 MatmulKernel matmul_kernel_amx();       // After amx_request().

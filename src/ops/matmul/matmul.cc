@@ -22,6 +22,8 @@ MatmulKernel kernel() {
       return matmul_kernel_amx_bf16();
     case SimdTarget::kAvx512Vnni:
       return matmul_kernel_avx512();
+    case SimdTarget::kAvxVnni:
+      return matmul_kernel_avx_vnni();
     case SimdTarget::kAvx2:
       return matmul_kernel_avx2();
 #elif defined(__aarch64__)

@@ -394,8 +394,11 @@ TEST(Simd, RestrictsHighway) {
     EXPECT_EQ(hwy::SupportedTargets() & (avx2_and_up | HWY_SSE4 | HWY_SSSE3), 0);
   }
   if (!simd_supported(SimdTarget::kAvx2)) GTEST_SKIP() << "this CPU has no AVX2";
-  const ScopedTarget scope(SimdTarget::kAvx2);
-  EXPECT_EQ(hwy::SupportedTargets() & avx2_and_up, HWY_AVX2);
+  for (const SimdTarget target : {SimdTarget::kAvx2, SimdTarget::kAvxVnni}) {
+    if (!simd_supported(target)) continue;
+    const ScopedTarget scope(target);
+    EXPECT_EQ(hwy::SupportedTargets() & avx2_and_up, HWY_AVX2) << to_string(target);
+  }
 }
 
 // Goal: a name that is unknown or not for this machine is refused with those that are. Method: all

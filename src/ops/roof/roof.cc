@@ -89,6 +89,18 @@ uint64_t float_avx2(uint64_t rounds, uint64_t& sink) {
 }
 ALTLAS_COMPILE_FOR_END
 
+ALTLAS_COMPILE_FOR(ALTLAS_AVX_VNNI)
+uint64_t int8_avx_vnni(uint64_t rounds, uint64_t& sink) {
+  __m256i sums[12];
+  for (__m256i& sum : sums) sum = _mm256_setzero_si256();
+  const __m256i a = _mm256_set1_epi8(static_cast<char>(sink & 127)), b = _mm256_set1_epi8(3);
+  for (uint64_t r = 0; r < rounds * kBlock; ++r)
+    for (__m256i& sum : sums) sum = _mm256_dpbusd_avx_epi32(sum, a, b);
+  for (const __m256i sum : sums) sink += static_cast<uint64_t>(_mm256_extract_epi64(sum, 0));
+  return rounds * kBlock * 12 * 32;
+}
+ALTLAS_COMPILE_FOR_END
+
 ALTLAS_COMPILE_FOR(ALTLAS_AVX512_VNNI)
 uint64_t read_avx512(std::span<const std::byte> memory, uint64_t& sink) {
   __m512i sums[8];
@@ -206,6 +218,8 @@ Roofs roofs() {
     case SimdTarget::kAmx:
     case SimdTarget::kAmxBf16:
       return {read_avx512, int8_avx512, float_avx512};
+    case SimdTarget::kAvxVnni:
+      return {read_avx2, int8_avx_vnni, float_avx2};
     case SimdTarget::kAvx2:
       return {read_avx2, int8_avx2, float_avx2};
 #elif defined(__aarch64__)
