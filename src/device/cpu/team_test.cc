@@ -1,10 +1,18 @@
-// Tests of the team: every thread runs once per round, barriers order memory, sleeping threads
-// wake.
+// Tests of the team: every thread runs once per round, barriers order memory, waiting threads
+// park and wake, and all come after io threads.
 #include "device/cpu/team.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#include <chrono>
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <ctime>
 #include <numeric>
 #include <thread>
 
@@ -33,19 +41,90 @@ TEST(Team, RoundsAndBarriers) {
   }
 }
 
-// Goal: threads that went to sleep wake for the next round. Method: pauses longer than spinning and
-// yielding take.
-TEST(Team, WakesSleepers) {
-  Team team({.threads = 2});
+// CPU time that a thread has used.
+int64_t used_ns(clockid_t clock) {
+  timespec time{};
+  EXPECT_EQ(::clock_gettime(clock, &time), 0);
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
+
+// True once the thread uses no CPU while this one uses 50 ms of it. A thread that spins or yields
+// always does, whatever else runs: then false, after so many windows that parking was long due.
+bool parks(clockid_t clock) {
+  for (int window = 0; window < 40; ++window) {
+    const int64_t before = used_ns(clock), own = used_ns(CLOCK_THREAD_CPUTIME_ID);
+    while (used_ns(CLOCK_THREAD_CPUTIME_ID) - own < 50'000'000) {
+    }
+    if (used_ns(clock) == before) return true;
+  }
+  return false;
+}
+
+// Goal: threads that wait for a round, or for others in a barrier, park in the kernel and wake for
+// what comes. Method: the clocks of their CPU time stand still, and each round still has them all.
+TEST(Team, WaitingThreadsPark) {
+  constexpr uint32_t kThreads = 3;
+  Team team({.threads = kThreads});
+  std::array<clockid_t, kThreads> clocks{};
   std::atomic<int> runs{0};
-  for (int round = 0; round < 3; ++round) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  team.run([&](uint32_t i) { EXPECT_EQ(pthread_getcpuclockid(pthread_self(), &clocks[i]), 0); });
+  for (int round = 0; round < 2; ++round) {
+    for (uint32_t i = 1; i < kThreads; ++i) EXPECT_TRUE(parks(clocks[i])) << "before a round " << i;
     team.run([&](uint32_t i) {
-      if (i == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      ++runs;
+      for (uint32_t other = 1; i == 0 && other < kThreads; ++other)
+        EXPECT_TRUE(parks(clocks[other])) << "in a barrier " << other;
+      team.barrier();
       ++runs;
     });
   }
-  EXPECT_EQ(runs, 6);
+  EXPECT_EQ(runs, 2 * 2 * static_cast<int>(kThreads));
+}
+
+// Goal: the check above can fail. Method: a thread that only spins.
+TEST(Team, ASpinningThreadDoesNotPark) {
+  std::atomic<bool> over{false}, ready{false};
+  clockid_t clock{};
+  std::thread spins([&] {
+    EXPECT_EQ(pthread_getcpuclockid(pthread_self(), &clock), 0);
+    ready = true;
+    while (!over) {
+    }
+  });
+  while (!ready) std::this_thread::yield();
+  const int64_t before = used_ns(clock), own = used_ns(CLOCK_THREAD_CPUTIME_ID);
+  while (used_ns(CLOCK_THREAD_CPUTIME_ID) - own < 50'000'000) {
+  }
+  EXPECT_GT(used_ns(clock), before);
+  over = true;
+  spins.join();
+}
+
+// Goal: threads of a team, and its leader from adopt_caller() on, come after the others of the
+// process and stay on one CPU each. Method: ask the kernel; a leader that serves two teams sinks
+// once.
+TEST(Team, ComesAfterIoThreads) {
+  const auto priority = [] {
+    return ::getpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)));
+  };
+  const auto cpus = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    EXPECT_EQ(::sched_getaffinity(0, sizeof(set), &set), 0);
+    return CPU_COUNT(&set);
+  };
+  const int io = priority(), lower = std::min(io + 1, 19);
+  std::thread([&] {
+    Team first({.threads = 2}), second({.threads = 2});
+    for (Team* team : {&first, &second}) {
+      team->adopt_caller();
+      team->run([&](uint32_t i) {
+        EXPECT_EQ(priority(), lower) << "thread " << i;
+        EXPECT_EQ(cpus(), 1) << "thread " << i;
+      });
+    }
+  }).join();
+  EXPECT_EQ(priority(), io);
 }
 
 TEST(Team, SplitCoversEverything) {
