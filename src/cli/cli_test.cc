@@ -177,6 +177,20 @@ TEST(LocalEngine, Layout) {
   EXPECT_EQ(make_devices(config).error().code(), ErrorCode::kNotFound);
 }
 
+// Goal: threads that could only wait for each other are named with the CPUs there are.
+TEST(Setup, MoreThreadsThanCpusAreWarnedOf) {
+  const device::Machine machine{.cores = 2, .memory_total = uint64_t{4} << 30};
+  const auto notice = [&](const char* spec) {
+    const auto devices = device::parse_device_spec(spec, machine);
+    return devices.ok() ? threads_notice(*devices, machine.cores) : devices.error().message();
+  };
+  EXPECT_EQ(notice("cpu:1:99"),
+            "--devices: 99 threads of a cpu device share 2 CPUs and wait for each other, which is "
+            "much slower than cpu:1:2");
+  for (const char* fine : {"cpu", "cpu:1:2", "cpu:4", "cpu:2:1", "sim:h100:8"})
+    EXPECT_EQ(notice(fine), "") << fine;
+}
+
 // Goal: rates are what the times say, and no time is no rate. Method: round figures.
 TEST(LocalEngine, SpeedLine) {
   LocalAnswer answer;

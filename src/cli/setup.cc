@@ -203,6 +203,16 @@ std::string state_folder(const config::Config& config) {
   return base.empty() ? "/var/lib/altlas" : base + "/altlas";
 }
 
+std::string threads_notice(std::span<const device::DeviceSpec> devices, uint32_t cpus) {
+  uint32_t most = 0;
+  for (const device::DeviceSpec& one : devices) most = std::max(most, one.threads);
+  if (most <= cpus) return "";
+  return fmt::format(
+      "--devices: {} threads of a cpu device share {} CPU{} and wait for each other, which is much "
+      "slower than cpu:1:{}",
+      most, cpus, cpus == 1 ? "" : "s", cpus);
+}
+
 Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config) {
   device::Machine machine = device::probe_machine();
   machine.cuda_count = static_cast<uint32_t>(device::nvml_inventory().gpus.size());
@@ -210,6 +220,8 @@ Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& con
   if (spec.empty())
     spec = "cpu";  // CUDA GPUs can't compute in this build; `altlas doctor` lists them.
   ALTLAS_TRY(const auto parts, device::parse_device_spec(spec, machine));
+  if (const std::string notice = threads_notice(parts, machine.cores); !notice.empty())
+    log::warn("{}", notice);
   std::vector<control::DeviceSetup> devices;
   for (const device::DeviceSpec& part : parts) {
     control::DeviceSetup setup;

@@ -52,9 +52,12 @@ Result<std::string> read_text_file(const std::string& path, std::string_view wha
 weights::ModelFolders model_folders();
 std::string state_folder(const config::Config& config);  // Empty: keep nothing.
 
-// The devices of engine.devices; without it one cpu.
+// The devices of engine.devices; without it one cpu. Logs threads_notice() as a warning.
 // Errors: kInvalid, kNotFound, kUnsupported for cuda.
 Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config);
+
+// Of cpu devices with more threads than there are CPUs; empty: there are none.
+std::string threads_notice(std::span<const device::DeviceSpec> devices, uint32_t cpus);
 
 // Applies engine.simd, or ALTLAS_SIMD, to this process and those it starts. Before there are
 // threads. Errors: kInvalid, kUnsupported.
