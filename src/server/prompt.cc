@@ -65,7 +65,8 @@ text::Value to_messages(const json::value& messages) {
 
 Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bool at_least) {
   return invalid(
-      fmt::format("the prompt has {}{} tokens and the model takes {}{}: send a shorter one",
+      fmt::format("the prompt has {}{} tokens and this deployment takes {}{} (what the model, "
+                  "engine.max_model_len and its KV cache allow): send a shorter one",
                   at_least ? "at least " : "", tokens, model.model_len_max,
                   prompt.embeds ? "" : " with the answer"));
 }
