@@ -62,11 +62,12 @@ inline void report_rates(benchmark::State& state, double bytes, double macs) {
   const auto runs = static_cast<double>(state.iterations());
   if (bytes > 0) {
     state.counters["bytes"] = Counter(runs * bytes, Counter::kIsRate, Counter::kIs1000);
-    state.counters["read_roof"] = Counter(bench_roofs().read, Counter::kDefaults, Counter::kIs1000);
+    state.counters["read_roof/s"] =
+        Counter(bench_roofs().read, Counter::kDefaults, Counter::kIs1000);
   }
   if (macs > 0) {
     state.counters["MAC"] = Counter(runs * macs, Counter::kIsRate, Counter::kIs1000);
-    state.counters["MAC_roof"] = Counter(bench_roofs().mac, Counter::kDefaults, Counter::kIs1000);
+    state.counters["MAC_roof/s"] = Counter(bench_roofs().mac, Counter::kDefaults, Counter::kIs1000);
   }
 }
 
