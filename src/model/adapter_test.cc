@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <boost/json.hpp>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include <map>
 #include <thread>
 
+#include "model/decoder.h"
 #include "model/model_file.h"
 #include "model/rank.h"
 #include "model/test_tiny_model.h"
@@ -175,8 +177,8 @@ struct Running {
     LoadOptions options;
     options.path = path;
     options.adapters = std::move(adapters);
-    options.sequences_max = 4;
-    options.step_tokens_max = 64;
+    options.sequences_max = 12;
+    options.step_tokens_max = 144;
     auto loaded = load_rank(options, device);
     EXPECT_TRUE(loaded.ok()) << loaded.error().message();
     if (loaded.ok()) rank = std::move(*loaded);
@@ -252,6 +254,11 @@ TEST(Adapter, RowsOfABatchDoNotTouchEachOther) {
   EXPECT_EQ(mixed[1], alone_two);
   EXPECT_EQ(mixed[2], alone_one);
   EXPECT_EQ(mixed[3], plain);
+  const std::vector<uint32_t> twelve = {0, 2, 1, 0, 1, 2, 2, 1, 0, 0, 1, 2};
+  static_assert(12 * 11 >= 2 * kOwnTokens, "a step whose tokens the threads share");
+  const auto many = running.run(twelve);
+  for (size_t i = 0; i < twelve.size(); ++i)
+    EXPECT_EQ(many[i], (std::array{plain, alone_one, alone_two}[twelve[i]])) << i;
 }
 
 // Goal: adapters come and go beside steps, give the bits of those that were there from the start,
