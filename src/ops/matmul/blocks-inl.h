@@ -2,12 +2,9 @@
 // kernels-inl.h, as that is by a target's .cc.
 #pragma once
 
+#include "ops/matmul/compile_for.h"
+
 #define ALTLAS_INLINE __attribute__((always_inline)) inline
-#if defined(__clang__)
-#define ALTLAS_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define ALTLAS_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 using Codes = Simd::Codes;
 using Ints = Simd::Ints;
