@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <memory>
+#include <span>
 
 #include "base/log.h"
 #include "base/units.h"
@@ -135,8 +136,8 @@ std::string rate(double amount, double seconds, std::string_view unit) {
 void print_ops(const EngineWork& work) {
   double total = 0;
   for (const auto& op : work.times.ops) total += static_cast<double>(op.ns) * 1e-9;
-  Table table(
-      {fmt::format("{}: {} tokens", work.name, work.tokens), "MS", "SHARE", "WEIGHTS", "PRODUCTS"});
+  Table table({fmt::format("{}: {} tokens", work.name, work.tokens), "MS", "SHARE", "WEIGHTS/S",
+               "PRODUCTS/S"});
   for (size_t i = 0; i < model::kOpCount; ++i) {
     const auto& op = work.times.ops[i];
     const double seconds = static_cast<double>(op.ns) * 1e-9;
@@ -144,7 +145,9 @@ void print_ops(const EngineWork& work) {
                fmt::format("{:.3f}", seconds * 1e3 / static_cast<double>(work.seconds.size())),
                fmt::format("{:.1f} %", total > 0 ? 100 * seconds / total : 0),
                rate(static_cast<double>(op.weight_bytes), seconds, "B"),
-               rate(static_cast<double>(op.products), seconds, "MAC")});
+               op.float_products > 0
+                   ? rate(static_cast<double>(op.float_products), seconds, "MAC") + " float"
+                   : rate(static_cast<double>(op.products), seconds, "MAC")});
   }
   fmt::print("\n");
   table.print();
@@ -159,7 +162,7 @@ void print_text(const std::string& name, const device::DeviceSpec& device, bool 
     fmt::print("roofs: read {:.1f} GB/s, int8 {:.0f} GMAC/s, float {:.0f} GMAC/s\n\n",
                roofs.read_bytes_per_s / 1e9, roofs.int8_macs_per_s / 1e9,
                roofs.float_macs_per_s / 1e9);
-  Table table({"WORK", "TOKENS/S", "BEST", "READ", "PRODUCTS", "OF ROOF"});
+  Table table({"WORK", "TOKENS/S", "BEST", "READ/S", "PRODUCTS/S", "OF ROOF"});
   for (const EngineWork& work : figures.works) {
     const double best = work.tokens / work.best_tokens_per_s();
     const RoofShare share = share_of_roof(work, figures.round_roofs);
@@ -182,7 +185,8 @@ json::object ops_json(const EngineWork& work) {
     out[model::kOpNames[i]] =
         json::object{{"seconds", static_cast<double>(op.ns) * 1e-9 / rounds},
                      {"weight_bytes", static_cast<double>(op.weight_bytes) / rounds},
-                     {"products", static_cast<double>(op.products) / rounds}};
+                     {"products", static_cast<double>(op.products) / rounds},
+                     {"float_products", static_cast<double>(op.float_products) / rounds}};
   }
   return out;
 }
@@ -261,6 +265,12 @@ int run(const Options& options) {
   return measured.ok() ? kExitOk : fail(measured.error());
 }
 
+// Settings in the help: check_settings() lets them pass, and refuses the others with a reason.
+constexpr std::string_view kShown[] = {"--config",   "--model",
+                                       "--devices",  "--max-num-batched-tokens",
+                                       "--kv-dtype", "--gpu-memory-utilization",
+                                       "--simd"};
+
 void add_options(CLI::App& app, Options& out) {
   EngineBenchOptions& bench = out.bench;
   app.add_option("--prefill", bench.prefill, "Prompt tokens (default 512)")
@@ -292,7 +302,11 @@ void add_options(CLI::App& app, Options& out) {
   app.add_option("--roofs", out.roofs, "off leaves the machine's roofs out (default on)");
   app.add_flag("--ops", out.ops, "Show what each operation takes");
   app.add_flag("--json", out.json, "Print JSON");
+  const size_t own = app.get_options().size();
   add_setting_flags(app, out.settings, FlagSet::kEngine);
+  const auto all = app.get_options();
+  for (CLI::Option* option : std::span(all).subspan(own))
+    if (std::ranges::find(kShown, option->get_name()) == std::end(kShown)) option->group("");
 }
 
 }  // namespace

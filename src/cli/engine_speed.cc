@@ -120,6 +120,7 @@ void add(const model::OpTimes& from, model::OpTimes& to) {
     to.ops[i].ns += from.ops[i].ns;
     to.ops[i].weight_bytes += from.ops[i].weight_bytes;
     to.ops[i].products += from.ops[i].products;
+    to.ops[i].float_products += from.ops[i].float_products;
   }
 }
 

@@ -60,6 +60,13 @@ TEST(EngineSpeed, MeasuresEveryWork) {
   EXPECT_EQ(figures->works[1].products(), 5 * (2 * layer + head));
   EXPECT_EQ(figures->works[4].products(), 3 * 5 * (2 * layer + head));
   EXPECT_EQ(figures->works[0].products(), 40 * 2 * layer + head);
+  // Attention of a prompt: each of two layers, each token and those before it, twice 256 wide.
+  const auto attention = static_cast<size_t>(model::Op::kAttention);
+  EXPECT_EQ(figures->works[0].times.ops[attention].float_products,
+            2u /*rounds*/ * 2 * (40 * 41 / 2) * 2 * 256);
+  EXPECT_EQ(model::keys_seen(3, 4, 0), 4u + 5 + 6 + 7);
+  EXPECT_EQ(model::keys_seen(3, 4, 5), 4u + 5 + 5 + 5);
+  EXPECT_EQ(model::keys_seen(9, 4, 5), 4u * 5);
 }
 
 // Each round is compared with its own roof: one that the neighbours slowed down is no worse for it.

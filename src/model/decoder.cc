@@ -162,7 +162,11 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
     clock.lap(Op::kKvWrite);
     attend(thread, entries, l);
     team_.barrier();
-    clock.lap(Op::kAttention);
+    const uint32_t window = config_.is_window_layer(l) ? config_.window : 0;
+    uint64_t seen = 0;
+    for (const BatchEntry& entry : entries)
+      seen += keys_seen(entry.position, entry.tokens.size(), window);
+    clock.lap(Op::kAttention, 0, 0, 2 * seen * q);
     if (layer.output.takes_quantized && !quantizes_items(layer.output)) {
       ops::quantize_rows(work_.attended, q, q, own.begin, own.end, work_.quantized);
       meet();

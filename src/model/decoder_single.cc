@@ -46,7 +46,8 @@ void Decoder::run_single(uint32_t thread, const BatchEntry& entry) {
     lap(Op::kQkv, layer.qkv);
     attend_single(thread, own, entry, layer, l);
     team_.barrier();
-    clock.lap(Op::kAttention);
+    const uint32_t window = config_.is_window_layer(l) ? config_.window : 0;
+    clock.lap(Op::kAttention, 0, 0, 2 * keys_seen(entry.position, 1, window) * q);
     if (layer.output.takes_quantized) ops::quantize_rows(work_.attended, q, q, 0, 1, own.quantized);
     multiply(thread, layer.output, input(work_.attended, q), work_.delta, hidden);
     team_.barrier();

@@ -2,6 +2,7 @@
 // the team.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -34,9 +35,19 @@ struct OpTimes {
     int64_t ns = 0;
     uint64_t weight_bytes = 0;  // Of products: the packed weights read.
     uint64_t products = 0;      // Multiply-adds with weights.
+    uint64_t float_products =
+        0;  // Of attention, in floats: a query and a key, a weight and a value.
   };
   std::array<Sum, kOpCount> ops;
 };
+
+// Keys that `tokens` queries from `position` on see together. window: as KvGroup::window.
+constexpr uint64_t keys_seen(uint64_t position, uint64_t tokens, uint64_t window) {
+  const uint64_t growing = window == 0         ? tokens
+                           : window > position ? std::min(tokens, window - position)
+                                               : 0;
+  return growing * position + growing * (growing + 1) / 2 + (tokens - growing) * window;
+}
 
 // One thread's, between two steps the owner's of the times. Waiting at a barrier counts as the
 // operation before it. Without times it costs a branch.
@@ -47,13 +58,14 @@ class OpClock {
     if (times_ != nullptr) last_ = now();
   }
   // What passed since the last call was `op`.
-  void lap(Op op, uint64_t weight_bytes = 0, uint64_t products = 0) {
+  void lap(Op op, uint64_t weight_bytes = 0, uint64_t products = 0, uint64_t float_products = 0) {
     if (times_ == nullptr) return;
     const int64_t at = now();
     OpTimes::Sum& sum = times_->ops[static_cast<size_t>(op)];
     sum.ns += at - last_;
     sum.weight_bytes += weight_bytes;
     sum.products += products;
+    sum.float_products += float_products;
     last_ = at;
   }
 
