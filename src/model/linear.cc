@@ -12,8 +12,7 @@ constexpr size_t kReadingTokens = 40;  // Products of more are bound by arithmet
 uint64_t Linear::scratch_bytes() const {
   uint64_t bytes = 0;
   for (const Part& part : parts)
-    bytes =
-        std::max<uint64_t>(bytes, ops::matmul_scratch_bytes(part.matrix.type, part.matrix.cols));
+    bytes = std::max<uint64_t>(bytes, ops::matmul_scratch_bytes(part.matrix.type));
   return bytes;
 }
 

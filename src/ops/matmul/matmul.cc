@@ -43,13 +43,12 @@ size_t quantized_bytes(size_t tokens, size_t cols) {
   return tokens * activation_stride(cols) * sizeof(ActivationBlock);
 }
 
-size_t matmul_scratch_bytes(DType type, size_t cols) {
+size_t matmul_scratch_bytes(DType type) {
 #if defined(__x86_64__)
   if (type == DType::kBF16 && simd_supported(SimdTarget::kAvx512Bf16))
     return std::max(kScratchBytes, kBf16ScratchBytes);
 #endif
   static_cast<void>(type);
-  static_cast<void>(cols);
   return kScratchBytes;
 }
 

@@ -63,7 +63,7 @@ struct Activations {
 };
 
 // Bytes of scratch that one thread needs.
-size_t matmul_scratch_bytes(DType type, size_t cols);
+size_t matmul_scratch_bytes(DType type);
 // y[t, r] for all tokens and the rows of panels [panel_begin, panel_end). y: row stride y_stride
 // floats, starts at row 0. scratch: this thread's own, 64-byte aligned.
 void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end,

@@ -22,7 +22,7 @@ constexpr float kUntouched = -12345.0f;
 
 std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t tokens, size_t begin,
                            size_t end) {
-  Bytes scratch(matmul_scratch_bytes(w.view.type, w.view.cols));
+  Bytes scratch(matmul_scratch_bytes(w.view.type));
   std::vector<float> y(tokens * w.view.rows, kUntouched);
   kernel(w.view, x.view(tokens), begin, end, y.data(), w.view.rows, scratch.data());
   return y;

@@ -53,7 +53,7 @@ void product(benchmark::State& state, SimdTarget target, Shape shape, size_t tok
   const Weights weights(shape);
   const std::vector<float> x = testing::normals(tokens * shape.cols, 2);
   BenchBytes quantized(quantized_bytes(tokens, shape.cols)),
-      scratch(matmul_scratch_bytes(shape.type, shape.cols));
+      scratch(matmul_scratch_bytes(shape.type));
   if (takes_quantized_activations(shape.type)) {
     quantize_rows(x.data(), shape.cols, shape.cols, 0, tokens, quantized.data);
   }

@@ -32,7 +32,7 @@ struct Product {
   Product(DType type, size_t tokens)
       : packed(packed_bytes(type, kRows, kCols)),
         quantized(quantized_bytes(tokens, kCols)),
-        scratch(matmul_scratch_bytes(type, kCols)),
+        scratch(matmul_scratch_bytes(type)),
         values(testing::normals(tokens * kCols, 2)),
         y(tokens * kRows),
         weights{type, kRows, kCols, packed.at()},
