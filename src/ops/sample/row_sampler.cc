@@ -84,11 +84,8 @@ RowSampler::RowSampler(std::byte* memory, size_t vocab, uint32_t threads)
   kept_logits_ = floats(room);
   kept_ids_ = reinterpret_cast<int32_t*>(take(room * 4));
   parts_ = reinterpret_cast<Part*>(take(threads * sizeof(Part)));
-  for (uint32_t t = 0; t < threads; ++t) {
-    Part* part = new (&parts_[t]) Part{};
-    part->likely.logits = floats(kLikelyRoom);
-    part->likely.ids = reinterpret_cast<int32_t*>(take(kLikelyRoom * 4));
-  }
+  likely_logits_ = floats(threads * kLikelyRoom);
+  likely_ids_ = reinterpret_cast<int32_t*>(take(threads * kLikelyRoom * 4));
 }
 
 void RowSampler::begin(const SampleAsk& ask) {
@@ -99,13 +96,10 @@ void RowSampler::begin(const SampleAsk& ask) {
   inverse_ = 1.0f / params.temperature;
   known_logit_ = 0;
   for (uint32_t t = 0; t < threads_; ++t) {
-    Part& part = parts_[t];
-    part.best = {};
-    part.sum = 0;
+    Part& part = *new (&parts_[t]) Part{};
     part.sum_beside = kLeast;
     part.drawn = {nullptr, nullptr, 0, kLeast};
-    part.likely.count = 0;
-    part.likely.bound = kLeast;
+    part.likely = {likely_logits_ + t * kLikelyRoom, likely_ids_ + t * kLikelyRoom, 0, kLeast};
   }
   drawn_ = ask.likely >= 0 && !changes_ && inverse_ == 1 ? own_ : changed_;
   weighs_ = false;

@@ -34,7 +34,8 @@ struct SampleAsk {
 // order; shares ascend with the index. Then the rest by one.
 class RowSampler {
  public:
-  // memory: of bytes(vocab, threads), 64-byte aligned, not initialised; outlives the sampler.
+  // memory: of bytes(vocab, threads), 64-byte aligned, not initialised; outlives the sampler, and
+  // is touched by begin() first: of what is never asked for no page is taken.
   RowSampler(std::byte* memory, size_t vocab, uint32_t threads);
   static uint64_t bytes(size_t vocab, uint32_t threads);
 
@@ -103,7 +104,9 @@ class RowSampler {
   Runs own_, changed_;  // Of the logits as they came, and as they are drawn from.
   float* kept_logits_;  // [vocab + padding]: those of a thread lie from its first id's place on.
   int32_t* kept_ids_;
-  Part* parts_;   // [threads]
+  Part* parts_;           // [threads]; from begin() on.
+  float* likely_logits_;  // [threads, kLikelyRoom]
+  int32_t* likely_ids_;
   Runs drawn_{};  // One of the two above.
   SampleAsk ask_;
   Way way_ = Way::kBest;

@@ -1,6 +1,7 @@
 #include "ops/sample/sample.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -244,6 +245,17 @@ TEST(Sample, BiasPenaltiesAndBans) {
   EXPECT_EQ(row.sample(logits, {.params = penalised}), 2);
   const std::vector<int32_t> banned = {-7, 0, 1, 2};
   EXPECT_EQ(row.sample(logits, {.params = {.banned = banned}}), 4);
+}
+
+// Goal: the samplers of rows that never ask cost no memory. Method: one over memory that must not
+// be touched.
+TEST(RowSampler, TouchesNothingBeforeItBegins) {
+  const size_t bytes = RowSampler::bytes(200'000, 2);
+  void* memory = ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  const RowSampler sampler(static_cast<std::byte*>(memory), 200'000, 2);
+  EXPECT_EQ(sampler.known_logit(), 0);
+  ::munmap(memory, bytes);
 }
 
 }  // namespace
