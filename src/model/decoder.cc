@@ -172,7 +172,7 @@ void Decoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
       meet();
     }
     multiply(share, layer.output, input(tokens, work_.attended, q), work_.delta, hidden);
-    meet();
+    team_.barrier();  // Rows of q and of hidden lie differently in work_.quantized.
     lap(Op::kOutput, layer.output);
     feed_forward(thread, layer, clock);
     before = &layer;
