@@ -1,7 +1,8 @@
 // Goal: a long context gives the same bits on one thread, on three that share its attention and the
 // rows of its weights, and on three that share the tokens of its prompt; the likeliest token is the
 // same whether its logits are kept or not. Method: 440 tokens of prompt in small steps and in large
-// ones, 8 decoded, in models with few KV heads, with and without windows, with experts.
+// ones, 8 decoded, in models with few KV heads, with and without windows, with experts, with more
+// columns of q than of the residual stream.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -66,7 +67,8 @@ Said say(const std::string& path, uint32_t threads, uint32_t step, bool logprobs
 }
 
 TEST(RankLongContext, SameBitsOnManyThreads) {
-  for (const std::string name : {"qwen2_tied", "gemma3", "gemma2", "qwen2_moe"}) {
+  for (const std::string name :
+       {"qwen2_tied", "gemma3", "gemma2", "qwen2_moe", "qwen3", "mistral"}) {
     SCOPED_TRACE(name);
     const std::string path = testing_support::write_tiny_gguf(name);
     const Said one = say(path, 1, kSmallStep, true);
