@@ -1,10 +1,34 @@
-# altlas_room(NAME kv DEPS base config [LIBS PkgConfig::HWY ...] [TEST_DEPS ...])
+# altlas_room(NAME kv DEPS base config [LIBS PkgConfig::HWY ...] [TEST_DEPS ...] [PCH std|asio|none])
 # makes library altlas_kv of every *.cc in the folder, test kv_test of every *_test.cc, benches and fuzzers of
 # *_bench.cc and *_fuzz.cc. DEPS are rooms above this one: naming another is a configure error.
 set_property(GLOBAL PROPERTY ALTLAS_ROOMS "")
 
+# Precompiled headers, each compiled once: std and fmt for rooms, Asio and JSON too for those that
+# say PCH asio, GoogleTest for tests. They hold no header of ours, so editing one rebuilds what it did before.
+set(pch_std <algorithm> <array> <bit> <charconv> <chrono> <cmath> <cstdint> <cstring> <deque> <filesystem> <fstream>
+  <functional> <limits> <map> <memory> <mutex> <optional> <set> <span> <sstream> <string> <string_view> <thread> <utility>
+  <variant> <vector> <fmt/format.h>)
+set(pch_asio <boost/asio.hpp> <boost/json.hpp>)
+file(WRITE ${CMAKE_BINARY_DIR}/pch.cc "")
+function(altlas_pch name)
+  add_library(altlas_pch_${name} OBJECT ${CMAKE_BINARY_DIR}/pch.cc)
+  target_link_libraries(altlas_pch_${name} PRIVATE altlas_flags fmt::fmt Boost::json)
+  target_precompile_headers(altlas_pch_${name} PRIVATE ${ARGN})
+  # Without the time of the headers in it, the same headers give the same bytes, which ccache needs.
+  target_compile_options(altlas_pch_${name} PRIVATE $<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>)
+endfunction()
+altlas_pch(std ${pch_std})
+altlas_pch(asio ${pch_std} ${pch_asio})
+if(ALTLAS_TESTS)
+  altlas_pch(test ${pch_std} <gmock/gmock.h> <gtest/gtest.h>)
+  altlas_pch(asio_test ${pch_std} ${pch_asio} <gmock/gmock.h> <gtest/gtest.h>)
+endif()
+
 function(altlas_room)
-  cmake_parse_arguments(ROOM "" "NAME" "DEPS;LIBS;TEST_DEPS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "NAME;PCH" "DEPS;LIBS;TEST_DEPS" ${ARGN})
+  if(NOT ROOM_PCH)
+    set(ROOM_PCH std)
+  endif()
   get_property(known GLOBAL PROPERTY ALTLAS_ROOMS)
   foreach(dep ${ROOM_DEPS} ${ROOM_TEST_DEPS})
     if(NOT dep IN_LIST known)
@@ -31,6 +55,9 @@ function(altlas_room)
   if(sources OR protos)
     add_library(${room} STATIC ${sources})
     target_link_libraries(${room} PUBLIC altlas_flags ${links} ${ROOM_LIBS})
+    if(NOT ROOM_PCH STREQUAL "none")
+      target_precompile_headers(${room} REUSE_FROM altlas_pch_${ROOM_PCH})
+    endif()
     # room/x.proto becomes gen/room/x.pb.h and .cc; protos import each other as "room/x.proto".
     foreach(proto ${protos})
       file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR}/src ${proto})
@@ -52,6 +79,11 @@ function(altlas_room)
       list(APPEND test_links altlas_${dep})
     endforeach()
     target_link_libraries(${ROOM_NAME}_test PRIVATE ${room} altlas_testing ${test_links} GTest::gmock GTest::gtest_main)
+    if(ROOM_PCH STREQUAL "std")
+      target_precompile_headers(${ROOM_NAME}_test REUSE_FROM altlas_pch_test)
+    elseif(ROOM_PCH STREQUAL "asio")
+      target_precompile_headers(${ROOM_NAME}_test REUSE_FROM altlas_pch_asio_test)
+    endif()
     target_compile_definitions(${ROOM_NAME}_test PRIVATE ALTLAS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     gtest_discover_tests(${ROOM_NAME}_test DISCOVERY_MODE PRE_TEST
       TEST_PREFIX "${ROOM_NAME}/" PROPERTIES LABELS "${ROOM_NAME}" TIMEOUT 300)
