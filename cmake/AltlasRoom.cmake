@@ -4,7 +4,7 @@
 set_property(GLOBAL PROPERTY ALTLAS_ROOMS "")
 
 # Precompiled headers, each compiled once: std and fmt for rooms, Asio and JSON too for those that
-# say PCH asio, GoogleTest for tests. They hold no header of ours, so editing one rebuilds what it did before.
+# say PCH asio. They hold no header of ours, so editing one rebuilds what it did before.
 set(pch_std <algorithm> <array> <bit> <charconv> <chrono> <cmath> <cstdint> <cstring> <deque> <filesystem> <fstream>
   <functional> <limits> <map> <memory> <mutex> <optional> <set> <span> <sstream> <string> <string_view> <thread> <utility>
   <variant> <vector> <fmt/format.h>)
@@ -19,10 +19,6 @@ function(altlas_pch name)
 endfunction()
 altlas_pch(std ${pch_std})
 altlas_pch(asio ${pch_std} ${pch_asio})
-if(ALTLAS_TESTS)
-  altlas_pch(test ${pch_std} <gmock/gmock.h> <gtest/gtest.h>)
-  altlas_pch(asio_test ${pch_std} ${pch_asio} <gmock/gmock.h> <gtest/gtest.h>)
-endif()
 
 function(altlas_room)
   cmake_parse_arguments(ROOM "" "NAME;PCH" "DEPS;LIBS;TEST_DEPS" ${ARGN})
@@ -79,11 +75,6 @@ function(altlas_room)
       list(APPEND test_links altlas_${dep})
     endforeach()
     target_link_libraries(${ROOM_NAME}_test PRIVATE ${room} altlas_testing ${test_links} GTest::gmock GTest::gtest_main)
-    if(ROOM_PCH STREQUAL "std")
-      target_precompile_headers(${ROOM_NAME}_test REUSE_FROM altlas_pch_test)
-    elseif(ROOM_PCH STREQUAL "asio")
-      target_precompile_headers(${ROOM_NAME}_test REUSE_FROM altlas_pch_asio_test)
-    endif()
     target_compile_definitions(${ROOM_NAME}_test PRIVATE ALTLAS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     gtest_discover_tests(${ROOM_NAME}_test DISCOVERY_MODE PRE_TEST
       TEST_PREFIX "${ROOM_NAME}/" PROPERTIES LABELS "${ROOM_NAME}" TIMEOUT 300)
