@@ -44,7 +44,7 @@ def room_deps():
         words = call.group(1).split() if call else []
         name, mode, found = None, None, {"DEPS": [], "TEST_DEPS": []}
         for word in words:
-            if word in ("NAME", "DEPS", "LIBS", "TEST_DEPS"):
+            if word in ("NAME", "DEPS", "LIBS", "TEST_DEPS", "PCH"):
                 mode = word
             elif mode == "NAME":
                 name = word
