@@ -24,7 +24,7 @@ namespace {
 
 #if defined(__x86_64__) && defined(ALTLAS_RELEASE)  // Where both are compiled for speed.
 
-// The share of a recorded bound that this CPU must reach: all of it on the chip of the record, AMD's
+// The share of a recorded bound that this CPU must reach: all on the chip of the record, AMD's
 // family 1Ah.
 double share_of_record() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
