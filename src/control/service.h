@@ -71,6 +71,14 @@ class Subscription {
   virtual boost::asio::awaitable<Result<StreamEvent>> next() = 0;
 };
 
+// A task that is answered in the request that made it, with its only certain answer: the
+// subscription was open before the task could begin, so what it says is there however many other
+// tasks have ended meanwhile. Dropped before the task's end was taken, it cancels the task.
+struct OwnedTask {
+  TaskId id;
+  std::shared_ptr<Subscription> answer;
+};
+
 // Threads: every member from any thread; answers come back on the caller's executor.
 class Service {
  public:
@@ -86,8 +94,13 @@ class Service {
   virtual boost::asio::awaitable<Result<std::vector<Placed>>> submit(
       Admission admission, std::vector<TaskSpec> specs, bool split,
       uint32_t min_per_device = 1) = 0;
+  // The same for tasks whose answers go to this caller and nobody else; in the order of the specs.
+  // Errors also: kBusy when too many streams are open.
+  virtual boost::asio::awaitable<Result<std::vector<OwnedTask>>> submit_owned(
+      Admission admission, std::vector<TaskSpec> specs) = 0;
   virtual boost::asio::awaitable<Result<TaskView>> task(TaskId id) = 0;  // Errors: kNotFound.
-  // Returns when the task is over or the time has passed.
+  // Returns when the task is over or the time has passed. A task that was there at the call is
+  // never kNotFound.
   virtual boost::asio::awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) = 0;
   virtual boost::asio::awaitable<TaskPage> tasks(TaskFilter filter) = 0;
   virtual boost::asio::awaitable<Result<void>> cancel(
