@@ -34,6 +34,7 @@ namespace asio = boost::asio;
 using asio::awaitable;
 using asio::use_awaitable;
 
+constexpr int64_t kCancelWaitMs = 30'000;   // For the journal to hold the end.
 constexpr size_t kSubscribersMax = 65'536;  // Of all tasks together, waiters included.
 
 uint64_t random_bits() {
@@ -406,8 +407,19 @@ class ServiceImpl : public Service {
     co_return Result<void>();
   }
   awaitable<Result<void>> do_cancel(TaskId id) {
-    const Result<void> possible = core_.cancelable(id);
+    Result<void> possible = core_.cancelable(id);
+    if (!possible.ok() && possible.error().code() == ErrorCode::kNotFound) co_return possible;
     if (possible.ok()) run(CancelRequested{id});
+    // A durable task's end shows once the journal has it: no answer may be ahead of what others
+    // see.
+    const Result<TaskView> view = co_await do_wait(id, kCancelWaitMs);
+    if (!view.ok()) co_return view.error();
+    if (!is_over(view->status))
+      co_return unavailable(
+          fmt::format("task {} ends once the journal can be written", to_string(id)));
+    if (possible.ok() && view->status != TaskStatus::kCanceled)
+      co_return Error(ErrorCode::kConflict,
+                      fmt::format("task {} is over: {}", to_string(id), to_string(view->status)));
     co_return possible;
   }
 

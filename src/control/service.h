@@ -103,8 +103,10 @@ class Service {
   // never kNotFound.
   virtual boost::asio::awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) = 0;
   virtual boost::asio::awaitable<TaskPage> tasks(TaskFilter filter) = 0;
-  virtual boost::asio::awaitable<Result<void>> cancel(
-      TaskId id) = 0;  // Errors: kNotFound, kConflict when over.
+  // Returns once everybody sees that the task is cancelled: in the journal, where it is durable.
+  // Errors: kNotFound, kConflict when it ended otherwise or earlier (then everybody sees that),
+  // kUnavailable while the journal can't be written.
+  virtual boost::asio::awaitable<Result<void>> cancel(TaskId id) = 0;
   // The same without an answer, for a client that has gone away. Returns at once.
   virtual void cancel_soon(TaskId id) = 0;
   virtual boost::asio::awaitable<Result<Explanation>> explain(TaskId id) = 0;

@@ -10,6 +10,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_future.hpp>
 
+#include <algorithm>
+#include <condition_variable>
 #include <filesystem>
 #include <future>
 #include <mutex>
@@ -76,6 +78,36 @@ class HeldReplicas : public Launcher {
   std::vector<SequenceId> runs_;
 };
 
+// A memory journal that holds every task's end back until it is told.
+class HeldStore : public journal::Store {
+ public:
+  Result<void> append(std::span<const journal::Event> events) override {
+    std::unique_lock lock(mutex_);
+    const auto is_end = [](const journal::Event& event) { return event.what.index() >= 3; };
+    if (std::ranges::any_of(events, is_end)) open_.wait(lock, [&] { return !held_; });
+    return inner_->append(events);
+  }
+  Result<void> replay(const std::function<Result<void>(journal::Event)>& visit) override {
+    return inner_->replay(visit);
+  }
+  Result<void> forget(std::span<const TaskId> tasks) override { return inner_->forget(tasks); }
+  Result<void> put_value(std::string_view name, std::string_view value) override {
+    return inner_->put_value(name, value);
+  }
+  Result<std::string> get_value(std::string_view name) override { return inner_->get_value(name); }
+  void hold(bool held) {
+    const std::lock_guard lock(mutex_);
+    held_ = held;
+    open_.notify_all();
+  }
+
+ private:
+  std::unique_ptr<journal::Store> inner_ = journal::open_memory_store();
+  std::mutex mutex_;
+  std::condition_variable open_;
+  bool held_ = false;
+};
+
 struct Running {
   // `held`: in place of replicas of this process; the service owns it.
   explicit Running(std::unique_ptr<journal::Store> store, std::string folder = "",
@@ -96,7 +128,7 @@ struct Running {
     ALTLAS_CHECK(service->start().ok(), "it starts");
   }
   ~Running() {
-    service->stop(5000);
+    service->stop(patience_ms);
     guard.reset();
     context.stop();
     thread.join();
@@ -152,6 +184,7 @@ struct Running {
   asio::io_context context;
   asio::executor_work_guard<asio::io_context::executor_type> guard{context.get_executor()};
   std::unique_ptr<Service> service;
+  int64_t patience_ms = 5000;  // For tasks that run at the end of the test.
   std::thread thread{[this] { context.run(); }};
 };
 
@@ -270,6 +303,44 @@ TEST(Service, AWaiterIsToldTheEndOfATaskThatIsForgotten) {
       EXPECT_EQ((**view)->status, TaskStatus::kCompleted);
     }
     EXPECT_EQ(running.get(running.service->task(ids.front())).error().code(), ErrorCode::kNotFound);
+  }
+}
+
+// Goal: what a cancellation answers is what everybody sees next. Method: the end is held back on
+// its way to the journal, of tasks that run, wait, have finished, or are cancelled twice.
+TEST(Service, ACancellationIsAnsweredWhenItShows) {
+  enum class Before { kRuns, kWaits, kFinished, kCanceled };
+  for (const Before before :
+       {Before::kRuns, Before::kWaits, Before::kFinished, Before::kCanceled}) {
+    auto* store = new HeldStore;
+    auto* replicas = new HeldReplicas;
+    replicas->sequences_max = 1;
+    Running running(std::unique_ptr<journal::Store>(store), "", replicas);
+    running.patience_ms = 0;
+    std::vector<TaskId> ids;
+    for (int i = 0; i < 2; ++i) {
+      Admission place = running.admission();
+      const auto placed =
+          running.get(running.service->submit(std::move(place), {Running::spec("{}", true)}, true));
+      ASSERT_TRUE(placed.ok());
+      ids.push_back(placed->front().task);
+    }
+    const TaskId id = ids[before == Before::kWaits ? 1 : 0];
+    store->hold(true);
+    if (before == Before::kFinished) EXPECT_EQ(replicas->finish_all(), 1u);
+    if (before == Before::kCanceled) running.service->cancel_soon(id);
+    const auto answer = std::make_shared<std::optional<Result<void>>>();
+    auto done = asio::co_spawn(running.context, Running::fill(running.service->cancel(id), answer),
+                               asio::use_future);
+    EXPECT_FALSE(is_over(running.get(running.service->task(id))->status));
+    EXPECT_FALSE(answer->has_value()) << "answered before it shows";
+    store->hold(false);
+    done.get();
+    const TaskStatus status = running.get(running.service->task(id))->status;
+    EXPECT_EQ(status, before == Before::kFinished ? TaskStatus::kCompleted : TaskStatus::kCanceled);
+    const bool first = before == Before::kRuns || before == Before::kWaits;
+    EXPECT_EQ((*answer)->ok(), first);
+    if (!first) EXPECT_EQ((*answer)->error().code(), ErrorCode::kConflict);
   }
 }
 
