@@ -82,13 +82,11 @@ json::object usage_json(const control::TaskView& view) {
 
 // Streams {"content": "…"} events, then one with the usage, then [DONE].
 awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
-  task.spec.durable = false;
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
-  cancel_on_disconnect(request.disconnect, placed.front().task, rooms);
-  ALTLAS_CO_TRY(auto opened, co_await rooms.service.subscribe(placed.front().task));
-  const std::shared_ptr<control::Subscription> subscription = std::move(opened);
+  ALTLAS_CO_TRY(const auto owned,
+                co_await submit_owned(std::move(tasks), request.disconnect, rooms));
+  const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
   Response response = sse_response();
   response.stream = [subscription](WriteChunk write) -> awaitable<void> {
     while (true) {
