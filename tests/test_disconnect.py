@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
 import urllib.parse
@@ -17,15 +16,6 @@ import requests
 # A simulated device gives some 100 tokens a second: these would take minutes.
 LONG = {"prompt": "Count:", "max_tokens": 30000, "ignore_eos": True}
 SHORT = {"prompt": "Count:", "max_tokens": 40, "ignore_eos": True}
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
-                    "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
-    return cert, key
 
 
 @pytest.fixture(scope="module", params=["plain", "tls"])
