@@ -303,7 +303,7 @@ Result<ModelText> load_model_text(const std::string& path) {
   out.tokenizer = std::move(made.tokenizer);
   const std::string& source = made.chat_template;
   out.tool_format = server::tool_format_of(source);
-  out.reasoning = server::has_reasoning(source);
+  out.reasoning = server::reasoning_of(source);
   if (!source.empty()) {
     auto compiled = text::ChatTemplate::compile(source);
     if (compiled.ok()) {

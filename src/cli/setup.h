@@ -73,7 +73,7 @@ struct ModelText {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: none.
   server::ToolFormat tool_format = server::ToolFormat::kHermes;
-  bool reasoning = false;
+  server::ReasoningTags reasoning;
 };
 Result<ModelText> load_model_text(const std::string& path);
 

@@ -309,6 +309,15 @@ awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
   co_return co_await answer(std::move(plan), request.disconnect, rooms);
 }
 
+// What tells reasoning and calls from the answer is text, also where it is a control token.
+void show_marks(const OpenAiReply& reply, PendingTask& pattern) {
+  const ServedModel& model = *pattern.model;
+  std::vector<std::string_view> marks = model.reasoning.all();
+  if (!reply.tools.empty())
+    std::ranges::move(marks_of(model.tool_format), std::back_inserter(marks));
+  pattern.spec.sampling.shown_tokens = control_tokens_of(*model.tokenizer, marks);
+}
+
 awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
@@ -330,6 +339,9 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   plan.reply.named_call = tools.named;
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
   set_tokens_max(tokens, pattern, plan.reply);
+  show_marks(plan.reply, pattern);
+  prompt.reasoning = std::make_shared<ReasoningStart>();
+  plan.reply.reasoning = prompt.reasoning;
   std::vector<Prompt> prompts;
   prompts.push_back(std::move(prompt));
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));

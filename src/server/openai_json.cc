@@ -144,6 +144,7 @@ AnswerReader::Options reader_options(const OpenAiReply& reply, bool streams) {
   options.format = reply.served->tool_format;
   options.tools = reply.tools;
   options.reasoning = reply.served->reasoning;
+  options.in_reasoning = *reply.reasoning == ReasoningStart::kUnderway;
   options.forced = reply.forced_call;
   options.one_call = reply.one_call;
   options.streams = streams;

@@ -186,7 +186,7 @@ constexpr std::string_view kAnswers = R"json(
 "Usage": {"type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"], "properties": {
   "prompt_tokens": {"type": "integer"}, "completion_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}}},
 "GenerateAnswer": {"type": "object", "required": ["text", "tokens"], "properties": {"text": {"type": "string"}, "tokens": {"type": "integer"}}},
-"ChatAnswer": {"type": "object", "required": ["content", "usage"], "properties": {"content": {"type": "string"}, "usage": {"$ref": "#/components/schemas/Usage"}}},
+"ChatAnswer": {"type": "object", "required": ["content", "usage"], "properties": {"content": {"type": "string"}, "reasoning_content": {"type": "string"}, "seed": {"type": "integer", "description": "Gives the same text again"}, "usage": {"$ref": "#/components/schemas/Usage"}}},
 "InfillAnswer": {"type": "object", "required": ["index", "content", "stop", "model", "tokens_predicted", "tokens_evaluated", "stop_type", "timings"], "properties": {
   "index": {"type": "integer"}, "content": {"type": "string"}, "stop": {"type": "boolean"}, "model": {"type": "string"}, "tokens_predicted": {"type": "integer"},
   "tokens_evaluated": {"type": "integer"}, "stop_type": {"enum": ["eos", "limit", "word"]}, "stopping_word": {"type": "string"}, "seed": {"type": "integer"}, "timings": {"type": "object"}}},

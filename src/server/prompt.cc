@@ -98,6 +98,19 @@ Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_v
       "continue_final_message");
 }
 
+// By what the template wrote at the end, never by what a message quotes; except the message
+// that goes on.
+ReasoningStart start_of(const ServedModel& model, const std::vector<text::Segment>& segments,
+                        const Prompt& prompt, std::string_view final_message) {
+  size_t end = segments.size();
+  if (prompt.continue_final)
+    while (end > 0 && segments[end - 1].is_content) --end;
+  const bool written = end > 0 && !segments[end - 1].is_content;
+  const std::string_view last = written ? std::string_view(segments[end - 1].text) : "";
+  if (prompt.continue_final) return reasoning_start(model.reasoning, last, final_message);
+  return reasoning_start(model.reasoning, last);
+}
+
 Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt& prompt) {
   if (!model.chat_template)
     return invalid(fmt::format("model '{}' has no chat template: use a completion route", model.id),
@@ -113,13 +126,15 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
   input.eos_token = std::string(model.tokenizer->eos_text());
   input.now_us = system_clock().now();
   ALTLAS_TRY(auto segments, model.chat_template->render_segments(input));
+  std::string_view content;
   if (prompt.continue_final) {
     const json::value& last = prompt.messages->get_array().back();
-    const json::value* content = last.get_object().if_contains("content");
-    ALTLAS_TRY_VOID(cut_after_final(segments, content != nullptr && content->is_string()
-                                                  ? std::string_view(content->get_string())
-                                                  : std::string_view()));
+    if (const json::value* found = last.get_object().if_contains("content");
+        found != nullptr && found->is_string())
+      content = found->get_string();
+    ALTLAS_TRY_VOID(cut_after_final(segments, content));
   }
+  if (prompt.reasoning) *prompt.reasoning = start_of(model, segments, prompt, content);
   return model.tokenizer->encode_segments(segments, /*add_special=*/false);
 }
 
@@ -146,6 +161,10 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
     }
     case Prompt::Kind::kText: {
       ALTLAS_TRY(ids, encode_text(model, prompt));
+      // A prompt that its sender rendered; one that is none may hold anything.
+      if (prompt.reasoning && prompt.parse_special &&
+          reasoning_start(model.reasoning, prompt.text) == ReasoningStart::kUnderway)
+        *prompt.reasoning = ReasoningStart::kUnderway;
       break;
     }
   }

@@ -33,7 +33,7 @@ struct ServedModel {
   // As loaded:
   uint32_t model_len_max = 0;
   ToolFormat tool_format = ToolFormat::kHermes;  // How its template shows tool calls.
-  bool reasoning = false;                        // Its template knows <think>.
+  ReasoningTags reasoning;                       // As its template marks it.
   uint32_t embedding_size = 0;                   // Values of an embedding; 0: the model gives none.
   bool generates = true;                         // False: it only embeds.
 };
@@ -58,6 +58,7 @@ struct Prompt {
   bool continue_final = false;  // The last message goes on instead of being answered.
   bool add_special = true;      // Of text: BOS and EOS as the model asks for.
   bool parse_special = false;   // Of text: "<|im_end|>" becomes that token.
+  std::shared_ptr<ReasoningStart> reasoning;  // Where not null, encode() tells here.
   std::optional<Gap> gap;       // Of text and ids: the answer stands between them and its suffix.
   GrammarRequest grammar;  // Compiled before the text is tokenized, to be refused with a reason.
   bool embeds = false;     // Nothing follows it: it may fill the model's whole length.

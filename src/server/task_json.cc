@@ -281,6 +281,9 @@ boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
   for (size_t i = 0; i < tasks.size(); ++i) {
     PendingTask& task = tasks[i];
     if (task.model != nullptr) {
+      if (task.prompt.reasoning == nullptr)
+        task.prompt.reasoning = std::make_shared<ReasoningStart>();
+      const auto reasoning = task.prompt.reasoning;
       auto ids = co_await rooms.prompts.encode(*task.model, std::move(task.prompt));
       if (!ids.ok()) {
         Error error = ids.error();
@@ -288,6 +291,8 @@ boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
         co_return error;
       }
       task.spec.prompt = *std::move(ids);
+      free_reasoning(*reasoning, task.model->reasoning, *task.model->tokenizer,
+                     task.spec.sampling.grammar);
       if (task.spec.tokens_max == 0 && !task.spec.embeds)
         task.spec.tokens_max = remaining_tokens(task);
     }
