@@ -56,6 +56,7 @@ awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& roo
   ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
   read_special(reader, task.prompt, /*parse_special=*/true);
   ALTLAS_CO_TRY_VOID(reader.status());
+  task.prompt.field = "prompt";
   task.prompt.text = std::move(prompt);
   co_return co_await run_task(std::move(task), request.disconnect, rooms);
 }
@@ -156,6 +157,7 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   const Defaults defaults;
   ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
   task.prompt.kind = Prompt::Kind::kChat;
+  task.prompt.field = "messages";
   task.prompt.messages = std::move(messages);
   task.prompt.reasoning = std::make_shared<ReasoningStart>();
   task.spec.sampling.shown_tokens =

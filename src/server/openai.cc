@@ -292,6 +292,7 @@ awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
   OpenAiRequest plan;
   plan.reply.infill = true;
   std::vector<Prompt> prompts(1);
+  prompts[0].field = "input_prefix";
   prompts[0].text = reader.required_text("input_prefix");
   Gap gap;
   gap.suffix = reader.required_text("input_suffix");
@@ -328,6 +329,7 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
       read_tokens_max(reader, {"max_completion_tokens", "max_tokens", "n_predict"}, 1, std::nullopt);
   Prompt prompt;
   prompt.kind = Prompt::Kind::kChat;
+  prompt.field = "messages";
   prompt.messages = read_messages(reader);
   read_template_fields(reader, prompt);
   ToolRequest tools = read_tools(reader);

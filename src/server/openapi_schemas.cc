@@ -151,8 +151,8 @@ constexpr std::string_view kRequests = R"json(
 
 constexpr std::string_view kAnswers = R"json(
 "Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
-"OpenAiError": {"type": "object", "required": ["error"], "properties": {"error": {"type": "object", "required": ["message", "type"],
-  "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "integer", "null"]}}}}},
+"OpenAiError": {"type": "object", "required": ["error"], "properties": {"error": {"type": "object", "required": ["message", "type", "param", "code"],
+  "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": "string"}}}}},
 "Status": {"enum": ["queued", "running", "completed", "failed", "canceled"]},
 "Placed": {"type": "object", "required": ["task_id", "gpu_id", "status"], "properties": {
   "task_id": {"type": "string"}, "gpu_id": {"type": "integer"}, "status": {"$ref": "#/components/schemas/Status"}}},

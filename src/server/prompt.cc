@@ -63,12 +63,16 @@ text::Value to_messages(const json::value& messages) {
   return text::Value::list(std::move(items));
 }
 
+// In OpenAI's words, which programs look for.
 Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bool at_least) {
-  return invalid(
-      fmt::format("the prompt has {}{} tokens and this deployment takes {}{} (what the model, "
-                  "engine.max_model_len and its KV cache allow): send a shorter one",
-                  at_least ? "at least " : "", tokens, model.model_len_max,
-                  prompt.embeds ? "" : " with the answer"));
+  const std::string_view field = prompt.field;
+  return invalid(fmt::format("This model's maximum context length is {} tokens{}, however your {} "
+                             "resulted in {}{} tokens: send a shorter one (what the model, "
+                             "engine.max_model_len and its KV cache allow)",
+                             model.model_len_max, prompt.embeds ? "" : " with the answer",
+                             field.empty() ? "prompt" : field, at_least ? "at least " : "", tokens),
+                 std::string(field))
+      .with_reason(kContextLengthExceeded);
 }
 
 std::string_view strip(std::string_view text, bool right) {
@@ -240,7 +244,8 @@ Result<ServedModelPointer> PromptPool::find(std::string_view model, std::string_
     known += (known.empty() ? "'" : ", '") + one->id + "'";
   return Error(ErrorCode::kNotFound, fmt::format("model: '{}' is not served here, should be {}",
                                                  model.substr(0, 128), known))
-      .with_field("model");
+      .with_field("model")
+      .with_reason("model_not_found");
 }
 
 void PromptPool::add_adapter(const ServedModel& model, const std::string& adapter) {

@@ -48,6 +48,7 @@ inline constexpr std::string_view kGenerationType = "text_generation";
 struct Prompt {
   enum class Kind : uint8_t { kText, kIds, kChat };
   Kind kind = Kind::kText;
+  std::string field;  // Of the request that it comes from, for messages.
   std::string text;
   std::vector<int32_t> ids;
   std::shared_ptr<const boost::json::value>

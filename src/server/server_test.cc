@@ -135,6 +135,81 @@ TEST(Problem, ShapesAndRetryAfter) {
   EXPECT_EQ(renamed.at("error").at("param"), "max_tokens");
 }
 
+// Method: errors as rooms make them, and statuses that the listener chooses itself.
+TEST(Problem, ProgramsCanTellOpenAiErrorsApart) {
+  struct Row {
+    Error error;
+    int status;  // 0: the error's own.
+    const char *type, *code;
+  };
+  const auto error_of = [](ErrorCode code) { return Error(code, "x"); };
+  const Row rows[] = {
+      {invalid("x"), 0, "invalid_request_error", "invalid_request"},
+      {invalid("x", "top_p"), 0, "invalid_request_error", "invalid_value"},
+      {invalid("x", "stop").with_reason("r"), 0, "invalid_request_error", "r"},
+      {error_of(ErrorCode::kUnauthorized), 0, "invalid_request_error", "invalid_api_key"},
+      {error_of(ErrorCode::kForbidden), 0, "permission_error", "insufficient_permissions"},
+      {not_found("x"), 0, "invalid_request_error", "not_found"},
+      {invalid("x"), 405, "invalid_request_error", "method_not_supported"},
+      {error_of(ErrorCode::kConflict), 0, "invalid_request_error", "conflict"},
+      {error_of(ErrorCode::kTooLarge), 0, "invalid_request_error", "request_too_large"},
+      {invalid("x"), 413, "invalid_request_error", "request_too_large"},
+      {invalid("x"), 414, "invalid_request_error", "uri_too_long"},
+      {error_of(ErrorCode::kUnsupported), 0, "invalid_request_error", "unsupported_media_type"},
+      {invalid("x"), 418, "invalid_request_error", "invalid_request"},
+      {error_of(ErrorCode::kBusy), 0, "rate_limit_error", "rate_limit_exceeded"},
+      {invalid("x"), 431, "invalid_request_error", "headers_too_large"},
+      {error_of(ErrorCode::kCanceled), 0, "invalid_request_error", "request_cancelled"},
+      {error_of(ErrorCode::kInternal), 0, "server_error", "internal_error"},
+      {error_of(ErrorCode::kUnavailable), 0, "server_error", "service_unavailable"},
+      {error_of(ErrorCode::kDevice), 0, "server_error", "service_unavailable"},
+      {error_of(ErrorCode::kIo), 0, "server_error", "service_unavailable"},
+      {error_of(ErrorCode::kDeadline), 0, "server_error", "timeout"},
+      {invalid("x"), 599, "server_error", "internal_error"},
+  };
+  for (const Row& row : rows) {
+    const json::value answer = json::parse(problem(row.error, true, row.status).body).at("error");
+    EXPECT_EQ(answer.at("type"), row.type) << row.code;
+    EXPECT_EQ(answer.at("code"), row.code);
+    EXPECT_TRUE(answer.as_object().contains("param"));
+  }
+}
+
+// Method: requests that lack something or have it of another kind, by field and word.
+TEST(JsonReader, ReasonsOfWhatIsWrong) {
+  const auto reason = [](const char* text) {
+    const auto object = parse_object(text, 8);
+    if (!object.ok()) return std::string(object.error().reason());
+    JsonReader reader(*object);
+    reader.required_text("text");
+    reader.integer("count", 1, 0, 9);
+    reader.number("part", 0, 0, 1);
+    reader.boolean("flag", false);
+    reader.texts("stop", 2, 3);
+    reader.object("map");
+    reader.array("list");
+    return reader.status().ok() ? "" : std::string(reader.status().error().reason());
+  };
+  const std::pair<const char*, std::string_view> rows[] = {
+      {"", kInvalidJson},
+      {"[1]", kInvalidJson},
+      {"{\"text\": ", kInvalidJson},
+      {"{}", kMissingParameter},
+      {R"({"text": null})", kMissingParameter},
+      {R"({"text": 3})", kInvalidType},
+      {R"({"text": "a", "count": "1"})", kInvalidType},
+      {R"({"text": "a", "count": 1.5})", kInvalidType},
+      {R"({"text": "a", "part": []})", kInvalidType},
+      {R"({"text": "a", "flag": 0})", kInvalidType},
+      {R"({"text": "a", "stop": [1]})", kInvalidType},
+      {R"({"text": "a", "map": []})", kInvalidType},
+      {R"({"text": "a", "list": {}})", kInvalidType},
+      {R"({"text": "a", "count": 10})", ""},
+      {R"({"text": "a", "stop": ["abcd"]})", ""},
+  };
+  for (const auto& [text, want] : rows) EXPECT_EQ(reason(text), want) << text;
+}
+
 // Found by schemathesis: a quotation that was cut within a character made the answer no JSON.
 TEST(Problem, AnswersAreUtf8WhateverTheyQuote) {
   const std::string half = std::string("no batch '") + "\xf0\x9d\x91" + "'";

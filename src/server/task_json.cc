@@ -174,6 +174,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   JsonReader reader(body, std::move(path));
   PendingTask task;
   TaskSpec& spec = task.spec;
+  task.prompt.field = "text";
   task.prompt.text = reader.required_text("text");
   if (reader.status().ok() && task.prompt.text.empty())
     reader.fail("text", "is empty, should have at least one character");
