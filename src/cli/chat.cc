@@ -146,8 +146,10 @@ Run make_chat(CLI::App& app) {
     if (!engine.ok()) return fail(engine.error());
     if ((*engine)->chat_template() == nullptr)
       return fail(invalid(
-          fmt::format("model '{}' has no chat template that can be used: try altlas generate",
-                      (*engine)->model_name())));
+          fmt::format("model '{}' has no chat template that can be used{}{}: try altlas generate",
+                      (*engine)->model_name(),
+                      (*engine)->chat_template_error().empty() ? "" : ": ",
+                      (*engine)->chat_template_error())));
     if (const auto loaded = (*engine)->load(); !loaded.ok()) return fail(loaded.error());
     return talk(**engine, *options);
   };

@@ -309,6 +309,7 @@ Result<ModelText> load_model_text(const std::string& path) {
     if (compiled.ok()) {
       out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(compiled));
     } else {
+      out.chat_template_error = compiled.error().message();
       log::warn("{}: its chat template can't be used, chat routes will refuse: {}", path,
                 compiled.error().message());
     }

@@ -74,6 +74,7 @@ struct ModelText {
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: none.
   server::ToolFormat tool_format = server::ToolFormat::kHermes;
   server::ReasoningTags reasoning;
+  std::string chat_template_error;  // Why it can't be used.
 };
 Result<ModelText> load_model_text(const std::string& path);
 

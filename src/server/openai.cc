@@ -38,6 +38,7 @@ json::object model_json(const ServedModel& model, int64_t created) {
                    {"owned_by", "altlas"},
                    {"max_model_len", model.model_len_max}};
   if (!model.parent.empty()) out["parent"] = model.parent;
+  if (!model.chat_template_error.empty()) out["chat_template_error"] = model.chat_template_error;
   return out;
 }
 

@@ -117,7 +117,12 @@ ReasoningStart start_of(const ServedModel& model, const std::vector<text::Segmen
 
 Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt& prompt) {
   if (!model.chat_template)
-    return invalid(fmt::format("model '{}' has no chat template: use a completion route", model.id),
+    return invalid(model.chat_template_error.empty()
+                       ? fmt::format("model '{}' has no chat template: use a completion route",
+                                     model.id)
+                       : fmt::format("model '{}' has a chat template that can't be used: {}; use a "
+                                     "completion route",
+                                     model.id, model.chat_template_error),
                    "model");
   text::ChatInput input;
   input.messages = to_messages(*prompt.messages);

@@ -30,6 +30,7 @@ struct ServedModel {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: the model has none.
   std::vector<std::string> task_types;  // Whose tasks go here when they name no model.
+  std::string chat_template_error;  // Why its template can't be used; then that is null.
   // As loaded:
   uint32_t model_len_max = 0;
   ToolFormat tool_format = ToolFormat::kHermes;  // How its template shows tool calls.

@@ -26,7 +26,10 @@ ServedModel model(const std::string& chat_template) {
   out.model_len_max = 100;
   out.tokenizer = *text::Tokenizer::create(std::move(vocabulary));
   auto made = text::ChatTemplate::compile(chat_template);
-  out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(made));
+  if (made.ok())
+    out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(made));
+  else
+    out.chat_template_error = made.error().message();
   return out;
 }
 
@@ -93,6 +96,25 @@ TEST(Prompt, AModelThatIsNotThereHasItsCode) {
     EXPECT_EQ(answer.at("error").at("code"), "model_not_found");
     EXPECT_EQ(answer.at("error").at("param"), "model");
   }
+}
+
+TEST(Prompt, ATemplateThatCantBeUsedIsNotAbsent) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"{% for m in messages %}{{ m.content }}", "can't be used: "},
+      {"{{ messages[0", "can't be used: "},
+      {"{% frobnicate %}", "can't be used: "},
+  };
+  for (const auto& [source, want] : rows) {
+    const auto refused = encode(model(source), chat("x"));
+    ASSERT_FALSE(refused.ok());
+    EXPECT_TRUE(refused.error().message().contains(want)) << refused.error().message();
+    EXPECT_FALSE(refused.error().message().contains("no chat template"));
+    EXPECT_TRUE(refused.error().message().contains(
+        text::ChatTemplate::compile(source).error().message()));
+  }
+  ServedModel bare = model(kTemplate);
+  bare.chat_template = nullptr;
+  EXPECT_TRUE(encode(bare, chat("x")).error().message().contains("has no chat template"));
 }
 
 }  // namespace
