@@ -308,6 +308,7 @@ Result<ModelText> load_model_text(const std::string& path) {
     auto compiled = text::ChatTemplate::compile(source);
     if (compiled.ok()) {
       out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(compiled));
+      out.part_roles = server::part_roles_of(*out.chat_template);
     } else {
       out.chat_template_error = compiled.error().message();
       log::warn("{}: its chat template can't be used, chat routes will refuse: {}", path,

@@ -75,6 +75,7 @@ struct ModelText {
   server::ToolFormat tool_format = server::ToolFormat::kHermes;
   server::ReasoningTags reasoning;
   std::string chat_template_error;  // Why it can't be used.
+  server::PartRoles part_roles;
 };
 Result<ModelText> load_model_text(const std::string& path);
 

@@ -58,8 +58,11 @@ constexpr std::string_view kRequests = R"json(
   "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2, "default": 0.7},
   "top_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1, "default": 0.95},
   "stop": {"$ref": "#/components/schemas/Stop"}}},
-"Messages": {"type": "array", "minItems": 1, "maxItems": 4096, "items": {"type": "object", "required": ["role", "content"], "properties": {
-  "role": {"enum": ["system", "user", "assistant", "tool", "developer", "function"]}, "content": {"type": "string"}}}},
+"Messages": {"type": "array", "minItems": 1, "maxItems": 4096, "items": {"type": "object", "required": ["role"], "properties": {
+  "role": {"enum": ["system", "user", "assistant", "tool", "developer", "function"]}, "content": {"description": "A text, or a list of text parts; null where an assistant or a tool says nothing"}},
+  "anyOf": [{"properties": {"role": {"enum": ["assistant", "tool", "function"]}, "content": {"type": ["string", "null"]}}},
+    {"required": ["content"], "properties": {"content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object", "required": ["type", "text"],
+      "properties": {"type": {"const": "text"}, "text": {"type": "string"}}}}]}}}]}},
 "ChatRequest": {"type": "object", "required": ["messages"], "properties": {
   "messages": {"$ref": "#/components/schemas/Messages"},
   "model": {"type": ["string", "null"]},

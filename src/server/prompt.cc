@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include "base/clock.h"
+#include "server/template_values.h"
 #include "text/detokenizer.h"
 
 namespace altlas::server {
@@ -15,53 +16,6 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 
 namespace {
-
-// JSON from outside: strings become content. Depth is bounded by the body's parser.
-text::Value to_value(const json::value& value) {
-  switch (value.kind()) {
-    case json::kind::null:
-      return {};
-    case json::kind::bool_:
-      return value.get_bool();
-    case json::kind::int64:
-      return value.get_int64();
-    case json::kind::uint64:
-      return static_cast<double>(value.get_uint64());
-    case json::kind::double_:
-      return value.get_double();
-    case json::kind::string:
-      return std::string(value.get_string());
-    case json::kind::array: {
-      std::vector<text::Value> items;
-      for (const json::value& item : value.get_array()) items.push_back(to_value(item));
-      return text::Value::list(std::move(items));
-    }
-    case json::kind::object: {
-      std::vector<text::Value::Entry> entries;
-      for (const auto& [key, item] : value.get_object())
-        entries.emplace_back(text::Value(std::string(key)), to_value(item));
-      return text::Value::object(std::move(entries));
-    }
-  }
-  return {};
-}
-
-// Roles were checked against a list, so they count as the template's own: templates compare and
-// print them.
-text::Value to_messages(const json::value& messages) {
-  std::vector<text::Value> items;
-  for (const json::value& message : messages.get_array()) {
-    std::vector<text::Value::Entry> entries;
-    for (const auto& [key, item] : message.get_object()) {
-      const bool is_role = key == "role" && item.is_string();
-      entries.emplace_back(
-          text::Value::trusted(std::string(key)),
-          is_role ? text::Value::trusted(std::string(item.get_string())) : to_value(item));
-    }
-    items.push_back(text::Value::object(std::move(entries)));
-  }
-  return text::Value::list(std::move(items));
-}
 
 // In OpenAI's words, which programs look for.
 Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bool at_least) {
@@ -124,8 +78,10 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
                                      "completion route",
                                      model.id, model.chat_template_error),
                    "model");
+  json::value messages = *prompt.messages;
+  fit_parts(messages, model.part_roles);
   text::ChatInput input;
-  input.messages = to_messages(*prompt.messages);
+  input.messages = to_messages(messages);
   if (prompt.tools) input.tools = to_value(*prompt.tools);
   if (prompt.template_values)
     for (const auto& [key, value] : prompt.template_values->get_object())
@@ -137,10 +93,11 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
   ALTLAS_TRY(auto segments, model.chat_template->render_segments(input));
   std::string_view content;
   if (prompt.continue_final) {
-    const json::value& last = prompt.messages->get_array().back();
-    if (const json::value* found = last.get_object().if_contains("content");
-        found != nullptr && found->is_string())
-      content = found->get_string();
+    const json::value& last = messages.get_array().back().get_object().at("content");
+    if (last.is_string())
+      content = last.get_string();
+    else if (!last.get_array().empty())
+      content = last.get_array().back().get_object().at("text").get_string();
     ALTLAS_TRY_VOID(cut_after_final(segments, content));
   }
   if (prompt.reasoning) *prompt.reasoning = start_of(model, segments, prompt, content);

@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "server/fim_prompt.h"
 #include "server/grammar_request.h"
+#include "server/template_values.h"
 #include "server/tool_calls.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -31,6 +32,7 @@ struct ServedModel {
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: the model has none.
   std::vector<std::string> task_types;  // Whose tasks go here when they name no model.
   std::string chat_template_error;  // Why its template can't be used; then that is null.
+  PartRoles part_roles;             // As its template takes contents,
   // As loaded:
   uint32_t model_len_max = 0;
   ToolFormat tool_format = ToolFormat::kHermes;  // How its template shows tool calls.

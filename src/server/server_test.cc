@@ -81,24 +81,53 @@ TEST(JsonReader, RefusesWhatIsNotJson) {
   EXPECT_TRUE(parse_object(" {\"a\": [1, 2]} \n", 64).ok());
 }
 
-TEST(Messages, AreCheckedAndPartsJoined) {
-  const auto read = [](const char* text) {
-    const json::object body = json::parse(text).as_object();
-    JsonReader reader(body);
-    const auto messages = read_messages(reader);
-    return messages ? json::serialize(*messages) : reader.status().error().message();
+std::string read_one(const std::string& message) {
+  const json::object body = json::parse("{\"messages\": [" + message + "]}").as_object();
+  JsonReader reader(body);
+  const auto messages = read_messages(reader);
+  return messages ? json::serialize(messages->as_array().front())
+                  : reader.status().error().message();
+}
+
+TEST(Messages, ComeOutInOneForm) {
+  const std::pair<const char*, const char*> rows[] = {
+      {R"({"role": "user", "content": [{"type": "text", "text": "a"}, "b"]})",
+       R"({"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]})"},
+      {R"({"role": "developer", "content": [{"type": "input_text", "text": "a", "x": 1}]})",
+       R"({"role":"system","content":[{"type":"text","text":"a"}]})"},
+      {R"({"role": "assistant", "content": null})", R"({"role":"assistant","content":""})"},
+      {R"({"role": "assistant"})", R"({"role":"assistant","content":""})"},
+      {R"({"role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": null})",
+       R"({"role":"assistant","reasoning_content":"r","content":""})"},
+      {R"({"role": "assistant", "content": null, "refusal": "no", "audio": null})",
+       R"({"role":"assistant","refusal":"no","content":"no"})"},
+      {R"({"role": "assistant", "content": "x", "tool_calls": []})",
+       R"({"role":"assistant","content":"x"})"},
+      {R"({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"a\": 1}"}})",
+       R"({"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"a":1}}}],"content":""})"},
+      {R"({"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}, {"type": "output_text", "text": "x"}]})",
+       R"({"role":"assistant","content":[{"type":"text","text":"x"}],"reasoning_content":"t"})"},
+      {R"({"role": "tool", "content": null, "tool_call_id": "c"})",
+       R"({"role":"tool","tool_call_id":"c","content":""})"},
+      {R"({"role": "function", "name": "f", "content": []})",
+       R"({"role":"tool","name":"f","content":""})"},
   };
-  EXPECT_EQ(
-      read(
-          R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})"),
-      R"([{"role":"user","content":"ab"}])");
-  EXPECT_TRUE(read(R"({"messages": []})").starts_with("messages: has 0 messages"));
-  EXPECT_TRUE(read(R"({"messages": [{"role": "boss", "content": "x"}]})")
-                  .starts_with("messages[0].role: is 'boss'"));
-  EXPECT_TRUE(
-      read(R"({"messages": [{"role": "user"}]})").starts_with("messages[0].content: is missing"));
-  EXPECT_TRUE(read(R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})")
-                  .starts_with("messages[0].content: holds a part"));
+  for (const auto& [sent, want] : rows)
+    EXPECT_EQ(json::parse(read_one(sent)), json::parse(want)) << sent;
+}
+
+TEST(Messages, AreRefusedWithThePlace) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"", "messages: has 0 messages"},
+      {R"({"role": "boss", "content": "x"})", "messages[0].role: is 'boss'"},
+      {R"({"role": "user"})", "messages[0].content: is missing"},
+      {R"({"role": "system", "content": null})", "messages[0].content: is missing"},
+      {R"({"role": "user", "content": [{"type": "image_url"}]})",
+       "messages[0].content: holds a part"},
+      {R"({"role": "user", "content": [{"type": "text"}]})", "messages[0].content: holds a part"},
+      {R"({"role": "assistant", "content": 3})", "messages[0].content: should be a string"},
+  };
+  for (const auto& [sent, want] : rows) EXPECT_TRUE(read_one(sent).starts_with(want)) << sent;
 }
 
 TEST(Auth, BearerAndBasic) {
