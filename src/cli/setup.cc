@@ -21,6 +21,7 @@
 #include "engine/tokenizer.h"
 #include "hardware/device_kinds.h"
 #include "ops/simd.h"
+#include "server/call_id.h"
 #include "weights/pull.h"
 
 extern char** environ;
@@ -304,6 +305,7 @@ Result<ModelText> load_model_text(const std::string& path) {
   const std::string& source = made.chat_template;
   out.tool_format = server::tool_format_of(source);
   out.reasoning = server::reasoning_of(source);
+  out.call_id_size = server::call_id_size(source, out.tool_format);
   if (!source.empty()) {
     auto compiled = text::ChatTemplate::compile(source);
     if (compiled.ok()) {

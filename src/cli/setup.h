@@ -76,6 +76,7 @@ struct ModelText {
   server::ReasoningTags reasoning;
   std::string chat_template_error;  // Why it can't be used.
   server::PartRoles part_roles;
+  uint32_t call_id_size = 0;
 };
 Result<ModelText> load_model_text(const std::string& path);
 

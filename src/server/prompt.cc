@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include "base/clock.h"
+#include "server/call_id.h"
 #include "server/template_values.h"
 #include "text/detokenizer.h"
 
@@ -80,6 +81,7 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
                    "model");
   json::value messages = *prompt.messages;
   fit_parts(messages, model.part_roles);
+  if (model.call_id_size > 0) fit_call_ids(messages, model.call_id_size);
   text::ChatInput input;
   input.messages = to_messages(messages);
   if (prompt.tools) input.tools = to_value(*prompt.tools);

@@ -33,6 +33,7 @@ struct ServedModel {
   std::vector<std::string> task_types;  // Whose tasks go here when they name no model.
   std::string chat_template_error;  // Why its template can't be used; then that is null.
   PartRoles part_roles;             // As its template takes contents,
+  uint32_t call_id_size = 0;        // and ids of calls.
   // As loaded:
   uint32_t model_len_max = 0;
   ToolFormat tool_format = ToolFormat::kHermes;  // How its template shows tool calls.
