@@ -12,7 +12,7 @@ constexpr std::string_view kRequests = R"json(
   "specific_gpu_id": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 2147483647}, {"type": "string", "pattern": "^(gpu_)?[0-9]{1,5}$"}, {"type": "null"}]},
   "batch_split": {"type": ["boolean", "null"]}}},
 "Stop": {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 256}, {"type": "null"},
-  {"type": "array", "maxItems": 16, "items": {"type": "string", "minLength": 1, "maxLength": 256}}]},
+  {"type": "array", "maxItems": 1024, "items": {"type": "string", "minLength": 1, "maxLength": 64}}], "description": "Each of at most 4,096 bytes, 65,536 in all"},
 "ResponseFormat": {"type": ["object", "null"], "required": ["type"],
   "description": "What the text is held to. One of it and guided_json, guided_regex, guided_choice, guided_grammar, structured_outputs, grammar (GBNF) and json_schema may be given",
   "anyOf": [{"properties": {"type": {"enum": ["text", "json_object"]}}},

@@ -11,6 +11,8 @@
 #include "server/json_reader.h"
 #include "server/openapi.h"
 #include "server/problem.h"
+#include "server/task_json.h"
+#include "text/stop.h"
 
 namespace altlas::server {
 namespace {
@@ -128,6 +130,43 @@ TEST(Messages, AreRefusedWithThePlace) {
       {R"({"role": "assistant", "content": 3})", "messages[0].content: should be a string"},
   };
   for (const auto& [sent, want] : rows) EXPECT_TRUE(read_one(sent).starts_with(want)) << sent;
+}
+
+// Method: what a sampling field says, and the parameters that come of it, by what is left unsaid in
+// them.
+TEST(Sampling, SentinelsAndLongLists) {
+  text::Vocabulary vocabulary;
+  vocabulary.model = "gpt2";
+  vocabulary.pre = "qwen2";
+  for (const char* token : {"a", "b", "ab"}) vocabulary.tokens.push_back(token);
+  vocabulary.merges.push_back("a b");
+  ServedModel model;
+  model.tokenizer = *text::Tokenizer::create(std::move(vocabulary));
+  const auto read = [&](const std::string& fields, std::string* error = nullptr) {
+    const json::object body = json::parse("{" + fields + "}").as_object();
+    JsonReader reader(body);
+    SamplingParams sampling;
+    read_sampling(reader, model, sampling);
+    if (error != nullptr) *error = reader.status().ok() ? "" : reader.status().error().field();
+    return sampling;
+  };
+  for (const char* all : {R"("top_k": -1)", R"("top_k": 0)", R"("top_k": null)"})
+    EXPECT_EQ(read(all).top_k, 0);
+  EXPECT_EQ(read(R"("repeat_penalty": 1.5)").repetition_penalty, 1.5f);
+  const auto list = [](size_t count, size_t size) {
+    json::array stops;
+    for (size_t i = 0; i < count; ++i) stops.push_back(json::string(std::string(size, 'x')));
+    return "\"stop\": " + json::serialize(stops);
+  };
+  std::string error;
+  for (const auto& [count, size, taken] :
+       {std::tuple<size_t, size_t, bool>{17, 3, true}, {64, 200, true}, {1024, 60, true},
+        {1025, 1, false}, {1, 4096, true}, {1, 4097, false}, {17, 4096, false}}) {
+    EXPECT_EQ(read(list(count, size), &error).stop.size() == count && error.empty(), taken)
+        << count << " " << size;
+    EXPECT_EQ(error, taken ? "" : "stop");
+    if (taken) EXPECT_TRUE(text::StopStrings::create(read(list(count, size)).stop).ok());
+  }
 }
 
 TEST(Auth, BearerAndBasic) {
