@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <utility>
 
+#include "base/byte_order_mark.h"
 #include "base/clock.h"
 #include "cli/command.h"
 #include "cli/local_engine.h"
@@ -98,6 +100,7 @@ int talk(LocalEngine& engine, const Options& options) {
   const SamplingParams sampling = to_sampling(options.sampling);
   std::vector<Turn> turns;
   begin(options, turns);
+  bool first = true;
   for (std::string line;;) {
     clear_interrupt();
     if (terminal) fmt::print(stderr, "> ");
@@ -110,6 +113,11 @@ int talk(LocalEngine& engine, const Options& options) {
     if (end == LineEnd::kTooLong)
       return fail(
           Error(ErrorCode::kTooLarge, fmt::format("a line has more than {} bytes", kLineBytesMax)));
+    if (std::exchange(first, false) && !terminal) {
+      const auto plain = skip_byte_order_mark(line, "the input");
+      if (!plain.ok()) return fail(plain.error());
+      line = std::string(*plain);
+    }
     if (line == "/new") begin(options, turns);
     if (line.empty() || line == "/new") continue;
     if (!config::is_utf8(line)) {

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/byte_order_mark.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -290,7 +291,9 @@ Result<std::string> read_text_file(const std::string& path, std::string_view wha
     if (size == text.size()) text.resize(text.size() * 2);
   }
   text.resize(size);
-  return text;
+  ALTLAS_TRY(const std::string_view plain,
+             skip_byte_order_mark(text, fmt::format("{}: '{}'", what, path)));
+  return std::string(plain);
 }
 
 std::string environment_value(const char* name) {

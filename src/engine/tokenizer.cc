@@ -6,6 +6,7 @@
 #include <fstream>
 #include <utility>
 
+#include "base/byte_order_mark.h"
 #include "model/vocabulary.h"
 #include "text/hf_tokenizer.h"
 #include "weights/gguf.h"
@@ -29,7 +30,8 @@ Result<std::string> read_text(const fs::path& path) {
   in.read(out.data(), static_cast<std::streamsize>(size));
   if (static_cast<uintmax_t>(in.gcount()) != size)
     return io_error(fmt::format("{} can't be read", path.string()));
-  return out;
+  ALTLAS_TRY(const std::string_view plain, skip_byte_order_mark(out, path.string()));
+  return std::string(plain);
 }
 
 Result<text::HfTokenizer> read_folder(const std::string& path) {

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "base/byte_order_mark.h"
 #include "base/units.h"
 
 namespace altlas::server {
@@ -35,6 +36,7 @@ std::string_view kind_name(const json::value& value) {
 }  // namespace
 
 Result<json::value> parse_json(std::string_view text, size_t depth_max) {
+  ALTLAS_TRY(text, skip_byte_order_mark(text, "the body"));
   if (text.empty()) return invalid("the body is empty: send a JSON object").with_reason(kInvalidJson);
   json::parse_options options;
   options.max_depth = depth_max;

@@ -20,8 +20,8 @@ inline constexpr std::string_view kInvalidJson = "invalid_json";
 inline constexpr std::string_view kInvalidType = "invalid_type";
 inline constexpr std::string_view kMissingParameter = "missing_required_parameter";
 
-// Parses one JSON document: UTF-8 only, at most `depth_max` levels.  Errors: kInvalid, saying
-// where.
+// Parses one JSON document: UTF-8 only, at most `depth_max` levels; a byte order mark before it is
+// skipped.  Errors: kInvalid, saying where.
 Result<boost::json::value> parse_json(std::string_view text, size_t depth_max);
 // As parse_json, for a body that must be an object.
 Result<boost::json::object> parse_object(std::string_view text, size_t depth_max);

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
 
 #include "server/auth.h"
 #include "server/chat_messages.h"
@@ -81,6 +83,10 @@ TEST(JsonReader, RefusesWhatIsNotJson) {
   const std::string deep = "{\"a\":" + std::string(70, '[') + std::string(70, ']') + "}";
   EXPECT_FALSE(parse_object(deep, 64).ok());
   EXPECT_TRUE(parse_object(" {\"a\": [1, 2]} \n", 64).ok());
+  EXPECT_TRUE(parse_object("\xEF\xBB\xBF{\"a\": \"\xEF\xBB\xBF\"}", 64).ok());
+  for (const std::string_view text : {std::string_view("\xFF\xFE{\0}\0", 6),
+                                      std::string_view("\0{\0}", 4), std::string_view("{\0}\0", 4)})
+    EXPECT_TRUE(parse_object(text, 64).error().message().contains("is UTF-16")) << text.size();
 }
 
 std::string read_one(const std::string& message) {
@@ -183,6 +189,30 @@ TEST(Auth, BearerAndBasic) {
     EXPECT_EQ(auth->identify(bad).error().code(), ErrorCode::kUnauthorized) << bad;
   EXPECT_FALSE(check_access(*auth->identify("Bearer secret"), Access::kAdmin).ok());
   EXPECT_TRUE(check_access(*auth->identify("Bearer secret"), Access::kUser).ok());
+}
+
+// Method: one key in files as editors save them.
+TEST(Auth, KeysFilesOfEveryEncoding) {
+  const std::string path = testing::TempDir() + "altlas_keys";
+  config::AuthConfig config;
+  config.keys_file = path;
+  const auto make = [&](const std::string& text) {
+    std::ofstream(path, std::ios::binary) << text;
+    return Auth::create(config);
+  };
+  for (const char* text : {"\xEF\xBB\xBFsecret\r\n", "\xEF\xBB\xBF# keys\nsecret", "secret"}) {
+    const auto auth = make(text);
+    ASSERT_TRUE(auth.ok()) << text;
+    EXPECT_TRUE(auth->identify("Bearer secret").ok()) << text;
+  }
+  using namespace std::string_literals;
+  for (const std::string& text : {"\xFF\xFEs\0e\0c\0"s, "\xFE\xFF\0s\0e\0c"s, "s\0e\0c\0"s}) {
+    const auto auth = make(text);
+    ASSERT_FALSE(auth.ok());
+    EXPECT_EQ(auth.error().field(), "auth.keys_file");
+    EXPECT_TRUE(auth.error().message().contains("UTF-16")) << auth.error().message();
+  }
+  std::filesystem::remove(path);
 }
 
 TEST(Auth, WithoutKeysEverybodyIsAdmin) {
