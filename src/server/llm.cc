@@ -110,16 +110,14 @@ json::object pieces_json(AnswerReader& reader, std::string_view text, bool last)
 
 // Streams {"content": "…"} events, then one with the usage, then [DONE].
 awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
-  task.spec.durable = false;
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
   const int64_t seed = static_cast<int64_t>(task.spec.sampling.seed);
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
-  cancel_on_disconnect(request.disconnect, placed.front().task, rooms);
-  ALTLAS_CO_TRY(auto opened, co_await rooms.service.subscribe(placed.front().task));
-  const std::shared_ptr<control::Subscription> subscription = std::move(opened);
+  ALTLAS_CO_TRY(const auto owned,
+                co_await submit_owned(std::move(tasks), request.disconnect, rooms));
+  const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
   Response response = sse_response();
   const Reader reader = reader_of(*model, *start);
   response.stream = [subscription, reader, seed](WriteChunk write) -> awaitable<void> {

@@ -170,13 +170,13 @@ Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts
 }
 
 // Streams every choice's chunks as they come.
-Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& rooms) {
+Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> tasks, Rooms& rooms) {
   Response response = sse_response();
   const auto shared = std::make_shared<OpenAiRequest>(std::move(plan));
-  response.stream = [shared, ids, &rooms](WriteChunk write) -> awaitable<void> {
-    std::vector<Choice> choices(ids.size());
+  response.stream = [shared, tasks, &rooms](WriteChunk write) -> awaitable<void> {
+    std::vector<Choice> choices(tasks.size());
     std::vector<ChunkWriter> writers;
-    for (size_t i = 0; i < ids.size(); ++i) writers.emplace_back(shared->reply, i);
+    for (size_t i = 0; i < tasks.size(); ++i) writers.emplace_back(shared->reply, i);
     const OnChoiceEvent on_event =
         [&](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
       if (event.end) choices[index].view = *event.end;
@@ -186,7 +186,7 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
       if (piece.empty()) co_return Result<void>();
       co_return co_await write(std::move(piece));
     };
-    const auto outcome = co_await read_choices(ids, on_event, rooms);
+    const auto outcome = co_await read_choices(tasks, on_event, rooms);
     std::string tail;
     if (!outcome.ok()) {
       tail = sse_event(problem(outcome.error(), true).body);
@@ -204,10 +204,10 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
 awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnect> disconnect,
                                    Rooms& rooms) {
   std::vector<PendingTask> tasks = std::move(plan.tasks);
-  ALTLAS_CO_TRY(auto ids, co_await start_choices(std::move(tasks), std::move(disconnect), rooms));
-  plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(ids.front());
-  if (plan.stream) co_return stream_choices(std::move(plan), std::move(ids), rooms);
-  ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(ids), rooms));
+  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), std::move(disconnect), rooms));
+  plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(owned.front().id);
+  if (plan.stream) co_return stream_choices(std::move(plan), std::move(owned), rooms);
+  ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(owned), rooms));
   co_return json_response(json_text(whole_answer(plan.reply, choices, plan.prompts)));
 }
 

@@ -142,10 +142,13 @@ constexpr std::string_view kRequests = R"json(
   "encoding_format": {"enum": ["float", "base64", null]},
   "dimensions": {"type": ["integer", "null"], "minimum": 1, "description": "Values kept of each embedding, from its front; made length 1 again"},
   "gpu_options": {"$ref": "#/components/schemas/GpuOptions"}}},
-"FileUpload": {"type": "object", "required": ["purpose", "file"], "properties": {"purpose": {"enum": ["batch"]}, "file": {"type": "string", "contentMediaType": "application/octet-stream"}}},
+"FileUpload": {"type": "object", "required": ["purpose", "file"], "properties": {"purpose": {"enum": ["batch"]}, "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+  "expires_after": {"$ref": "#/components/schemas/ExpiresAfter"}}},
+"ExpiresAfter": {"type": ["object", "null"], "required": ["anchor", "seconds"], "properties": {"anchor": {"enum": ["created_at"]}, "seconds": {"type": "integer", "minimum": 1, "maximum": 2592000}}},
 "BatchRequest": {"type": "object", "required": ["input_file_id", "endpoint"], "properties": {
   "input_file_id": {"type": "string", "minLength": 1},
   "endpoint": {"enum": ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]},
+  "output_expires_after": {"$ref": "#/components/schemas/ExpiresAfter"},
   "completion_window": {"type": ["string", "null"], "pattern": "^[1-7]d|[1-9][0-9]?[hms]$", "default": "24h"},
   "metadata": {"type": ["object", "null"], "maxProperties": 16, "additionalProperties": {"type": "string", "maxLength": 128}, "propertyNames": {"maxLength": 16}}}},
 "StrategyRequest": {"type": "object", "required": ["strategy"], "properties": {
@@ -206,7 +209,7 @@ constexpr std::string_view kAnswers = R"json(
     "embedding": {"anyOf": [{"type": "array", "items": {"type": "number"}}, {"type": "string"}]}}}},
   "usage": {"type": "object", "required": ["prompt_tokens", "total_tokens"], "properties": {"prompt_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}}}}},
 "File": {"type": "object", "required": ["id", "object", "bytes", "created_at", "filename", "purpose"], "properties": {"id": {"type": "string"}, "object": {"const": "file"},
-  "bytes": {"type": "integer"}, "created_at": {"type": "integer"}, "filename": {"type": "string"}, "purpose": {"type": "string"}}},
+  "bytes": {"type": "integer"}, "created_at": {"type": "integer"}, "expires_at": {"type": ["integer", "null"]}, "filename": {"type": "string"}, "purpose": {"type": "string"}}},
 "FileList": {"type": "object", "required": ["object", "data", "has_more"], "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/File"}}, "has_more": {"type": "boolean"}}},
 "FileDeleted": {"type": "object", "required": ["id", "object", "deleted"], "properties": {"id": {"type": "string"}, "object": {"const": "file"}, "deleted": {"const": true}}},
 "Batch": {"type": "object", "required": ["id", "object", "endpoint", "input_file_id", "completion_window", "status", "created_at", "request_counts"], "properties": {

@@ -21,8 +21,8 @@ inline constexpr size_t kEncodeBytesMax = 64u << 20;
 inline constexpr size_t kVocabularyTokensMax = 1u << 24;
 
 struct EncodeOptions {
-  // BOS and EOS as the model asks for. A text whose first token is BOS, by parse_special, gets no
-  // second one.
+  // BOS and EOS as the model asks for. A text that begins with the BOS token, by parse_special,
+  // gets no second one.
   bool add_special = false;
   bool parse_special =
       false;  // "<|im_end|>" in the text becomes that token; else it is plain text.
