@@ -15,14 +15,14 @@ import pytest
 from conftest import Server
 from test_folder import write_decoder
 
-# Requests of a run: some in ./test, 2,000 on each server in ./test all.
+# Requests of a run: some in ./test, 2,000 in ./test all; the real model is slow.
 COUNT = int(os.environ.get("ALTLAS_LOAD_REQUESTS", "350"))
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
 SERVERS = {
     # name: devices, requests at most, threads, longest text, texts in a list, choices
     "simulated": ("sim:h100:8", COUNT, 24, 24, 64, 64),
     "small model": ("cpu:2", COUNT, 16, 16, 32, 32),
-    "real model": ("cpu:2", 48, 8, 6, 8, 6),
+    "real model": ("cpu:2", COUNT // 7, 8, 6, 8, 6),
 }
 
 
@@ -110,6 +110,7 @@ def test_no_wrong_answer_under_load(name, tmp_path):
         client = server.openai()
         kinds = make_requests(client.models.list().data[0].id, tokens, listed, n)
         right = {what: ask(client, request) for what, ask, request in kinds if ask not in GOES}
+        assert len({json.dumps(answer) for answer in right.values()}) > len(right) // 2, "answers can be told apart"
         chosen = random.Random(5)
         plan = [kinds[i % len(kinds)] for i in range(count)]
         chosen.shuffle(plan)

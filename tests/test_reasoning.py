@@ -64,13 +64,18 @@ def test_the_thinking_is_told_apart(thinker):
 
 
 def test_plain_chat_tells_it_apart_too(thinker):
-    body = dict(messages=[{"role": "user", "content": "x"}], temperature=1, top_p=1, seed=5, max_tokens=40, logit_bias={**NEVER_END, **LETTERS, "258": 31})
-    answer = thinker.post("/chat", body).json()
-    whole = thinker.post("/v1/chat/completions", body).json()["choices"][0]["message"]
-    assert answer["content"] == whole["content"] and answer["reasoning_content"] == whole["reasoning_content"] != ""
-    events = [json.loads(line[6:]) for line in thinker.post("/chat", {**body, "stream": True}).iter_lines() if line.startswith(b"data: {")]
-    for key in ("content", "reasoning_content"):
-        assert "".join(event.get(key, "") for event in events) == answer[key]
+    body = dict(messages=[{"role": "user", "content": "x"}], temperature=1, top_p=1, max_tokens=40, logit_bias={**NEVER_END, **LETTERS, "258": 31})
+    both = 0
+    for seed in range(6):
+        body["seed"] = seed
+        answer = thinker.post("/chat", body).json()
+        whole = thinker.post("/v1/chat/completions", body).json()["choices"][0]["message"]
+        assert answer["content"] == (whole["content"] or "") and answer.get("reasoning_content") == whole.get("reasoning_content")
+        both += bool(answer["content"] and answer.get("reasoning_content"))
+        events = [json.loads(line[6:]) for line in thinker.post("/chat", {**body, "stream": True}).iter_lines() if line.startswith(b"data: {")]
+        for key in ("content", "reasoning_content"):
+            assert "".join(event.get(key, "") for event in events) == answer.get(key, "")
+    assert both, "a draw that thinks and answers"
 
 
 def test_cut_within_the_thinking(thinker):
