@@ -230,9 +230,9 @@ def test_files_that_editors_saved(start_server, tmp_path):
 
 
 def test_a_model_whose_files_editors_saved(start_server, tmp_path):
-    folder = write_decoder(tmp_path / "model")
+    folder = write_decoder(tmp_path / "model", shards=2)
     (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+    for name in ("model.safetensors.index.json", "config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (folder / name).write_bytes(MARK + (folder / name).read_bytes())
     server = start_server("--devices", "cpu:1", "--model", str(folder))
     prompt = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "abc"}], "max_tokens": 1}).json()["usage"]
@@ -240,6 +240,27 @@ def test_a_model_whose_files_editors_saved(start_server, tmp_path):
     (folder / "config.json").write_bytes((folder / "config.json").read_bytes()[3:].decode().encode("utf-16"))
     refused = run_cli("generate", "--model", str(folder), "--prompt", "a", "--devices", "cpu:1")
     assert refused.returncode != 0 and "UTF-16" in refused.stderr
+
+
+def test_texts_that_editors_saved(tmp_path):
+    folder, file = write_decoder(tmp_path / "model"), tmp_path / "text"
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+
+    def run(text, *command, **kwargs):
+        file.write_bytes(text)
+        return run_cli(*command, "--model", str(folder), "--devices", "cpu:1", **kwargs)
+    perplexity = ["perplexity", "--file", str(file), "--json"]
+    chat = ["chat", "--max-tokens", "8", "--temperature", "0"]
+    for text in ("hello", "größe\r\nx", "[1, 2, 3]"):
+        marked, plain = (run(mark + text.encode(), *perplexity) for mark in (MARK, b""))
+        assert marked.returncode == 0 and marked.stdout == plain.stdout, marked.stderr
+        marked, plain = (run(b"", *chat, input=mark + text, errors="replace") for mark in ("\ufeff", ""))
+        assert marked.returncode == 0 and marked.stdout == plain.stdout, marked.stderr
+        for encoding in ("utf-16", "utf-16-be"):
+            refused = run(text.encode(encoding), *perplexity)
+            assert refused.returncode != 0 and "UTF-16" in refused.stderr, refused.stderr
+    marked = run(MARK + b"[1, 2, 3]", *perplexity, "--ids")
+    assert marked.returncode == 0 and '"ids":[1,2,3]' in marked.stdout, marked.stderr
 
 
 # As Mistral's: other ids are refused.
