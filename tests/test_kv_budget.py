@@ -45,7 +45,7 @@ def test_what_never_fits_is_refused_with_the_numbers(start_server):
     answer = server.post("/v1/completions", {"prompt": "a", "max_tokens": TOKENS + 300})
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
-    assert error["param"] == "max_tokens" and f"{TOKENS + 301} tokens" in error["message"] and f"most {TOKENS}" in error["message"], error
+    assert error["param"] == "max_tokens" and f"{TOKENS + 301} tokens" in error["message"] and f"maximum context length is {TOKENS}" in error["message"], error
     answer = server.post("/api/v1/predict", {"text": long})
     assert answer.status_code == 400 and str(TOKENS) in answer.json()["error"], answer.text
     server.stop()

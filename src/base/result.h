@@ -34,22 +34,32 @@ enum class ErrorCode : uint8_t {
 
 std::string_view to_string(ErrorCode code);
 
+// Error::reason() of a prompt that is too long, alone or with its answer; OpenAI's word for it.
+inline constexpr std::string_view kContextLengthExceeded = "context_length_exceeded";
+
 // What was wrong and what would be right. One pointer in size; copyable.
 class Error {
  public:
   Error(ErrorCode code, std::string message)
-      : detail_(std::make_shared<Detail>(Detail{code, std::move(message), "", 0})) {}
+      : detail_(std::make_shared<Detail>(Detail{code, std::move(message), "", "", 0})) {}
 
   ErrorCode code() const { return detail_->code; }
   const std::string& message() const { return detail_->message; }
   // Dotted path of the offending field ("gpu_options.strategy"), or empty.
   const std::string& field() const { return detail_->field; }
+  // A word for programs where the code says too little ("context_length_exceeded"), or empty.
+  const std::string& reason() const { return detail_->reason; }
   // When to try again, 0 if unknown.
   int64_t retry_after_ms() const { return detail_->retry_after_ms; }
 
   Error with_field(std::string field) && {
     detail_ = std::make_shared<Detail>(*detail_);
     detail_->field = std::move(field);
+    return std::move(*this);
+  }
+  Error with_reason(std::string_view reason) && {
+    detail_ = std::make_shared<Detail>(*detail_);
+    detail_->reason = reason;
     return std::move(*this);
   }
   Error with_retry_after_ms(int64_t ms) && {
@@ -69,6 +79,7 @@ class Error {
     ErrorCode code;
     std::string message;
     std::string field;
+    std::string reason;
     int64_t retry_after_ms;
   };
   std::shared_ptr<Detail> detail_;

@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <utility>
 
+#include "base/byte_order_mark.h"
 #include "base/clock.h"
 #include "cli/command.h"
 #include "cli/local_engine.h"
@@ -98,6 +100,7 @@ int talk(LocalEngine& engine, const Options& options) {
   const SamplingParams sampling = to_sampling(options.sampling);
   std::vector<Turn> turns;
   begin(options, turns);
+  bool first = true;
   for (std::string line;;) {
     clear_interrupt();
     if (terminal) fmt::print(stderr, "> ");
@@ -110,6 +113,11 @@ int talk(LocalEngine& engine, const Options& options) {
     if (end == LineEnd::kTooLong)
       return fail(
           Error(ErrorCode::kTooLarge, fmt::format("a line has more than {} bytes", kLineBytesMax)));
+    if (std::exchange(first, false) && !terminal) {
+      const auto plain = skip_byte_order_mark(line, "the input");
+      if (!plain.ok()) return fail(plain.error());
+      line = std::string(*plain);
+    }
     if (line == "/new") begin(options, turns);
     if (line.empty() || line == "/new") continue;
     if (!config::is_utf8(line)) {
@@ -146,8 +154,10 @@ Run make_chat(CLI::App& app) {
     if (!engine.ok()) return fail(engine.error());
     if ((*engine)->chat_template() == nullptr)
       return fail(invalid(
-          fmt::format("model '{}' has no chat template that can be used: try altlas generate",
-                      (*engine)->model_name())));
+          fmt::format("model '{}' has no chat template that can be used{}{}: try altlas generate",
+                      (*engine)->model_name(),
+                      (*engine)->chat_template_error().empty() ? "" : ": ",
+                      (*engine)->chat_template_error())));
     if (const auto loaded = (*engine)->load(); !loaded.ok()) return fail(loaded.error());
     return talk(**engine, *options);
   };

@@ -1,5 +1,6 @@
 // Tests of what commands print and read, apart from a server and a model; tests/test_cli.py runs
 // the program.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
@@ -95,6 +96,21 @@ TEST(Status, ShowsWhatTheServerSays) {
        {"ok, model qwen", "42 %", "1.00 GiB", "2.00 GiB", "65 W", "default, echo", "UPDATING",
         "loading 25 %", "0, 1", "1 of 12 tasks", "00ff", "deadline"})
     EXPECT_NE(text.find(want), std::string::npos) << want << "\n" << text;
+}
+
+// Goal: a template that can't be used is told where people look, beside what the deployment says.
+TEST(Status, ShowsTemplatesThatCantBeUsed) {
+  const auto shown = [](std::string_view deployment) {
+    const std::string all = fmt::format(R"({{"deployments": {{"a": {}}}}})", deployment);
+    return status_text({{}, {}, object(all), {}});
+  };
+  const std::string want = "its chat template can't be used: line 3: why";
+  EXPECT_TRUE(shown(R"({"message": "", "chat_template_error": "line 3: why"})").contains(want));
+  EXPECT_TRUE(shown(R"({"message": "late", "chat_template_error": "line 3: why"})")
+                  .contains("late; " + want));
+  for (const char* none : {R"({"message": "late"})", R"({"chat_template_error": null})",
+                           R"({"chat_template_error": {"a": 1}})"})
+    EXPECT_FALSE(shown(none).contains("template")) << none;
 }
 
 // Goal: an answer of another shape shows "-", it does not end the program. Method: wrong types

@@ -18,8 +18,10 @@
 #include "cli/terminal.h"
 #include "device/cuda/nvml.h"
 #include "device/probe.h"
+#include "engine/tokenizer.h"
 #include "hardware/device_kinds.h"
 #include "ops/simd.h"
+#include "text/chat_template.h"
 #include "weights/process.h"
 
 namespace altlas::cli {
@@ -147,9 +149,17 @@ void say_folder(const char* title, const std::string& folder, Missing& missing) 
 
 void say_models(const weights::ModelFolders& folders, Missing& missing) {
   std::string names;
-  for (const weights::ModelSource& model : weights::list_models(folders))
+  const std::vector<weights::ModelSource> models = weights::list_models(folders);
+  for (const weights::ModelSource& model : models)
     if (model.present) names += (names.empty() ? "" : ", ") + model.name;
   fmt::print("           {}\n", names.empty() ? "no model yet" : printable(names, 1000));
+  for (const weights::ModelSource& model : models) {
+    const auto source = model.present ? engine::open_chat_template(model.path) : std::string();
+    if (!source.ok() || source->empty()) continue;
+    if (const auto made = text::ChatTemplate::compile(*source); !made.ok())
+      fmt::print("           {}: its chat template can't be used: {}\n", printable(model.name),
+                 printable(made.error().message(), 300));
+  }
   if (names.empty())
     missing.push_back(fmt::format("a model: altlas pull {}", weights::kDefaultModel));
 }

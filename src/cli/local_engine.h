@@ -45,6 +45,7 @@ class LocalEngine {
 
   const text::Tokenizer& tokenizer() const { return *text_.tokenizer; }
   const text::ChatTemplate* chat_template() const { return text_.chat_template.get(); }
+  const std::string& chat_template_error() const { return text_.chat_template_error; }
   const std::string& model_name() const { return model_name_; }
   uint32_t model_len_max() const { return loaded_.model_len_max; }  // Once loaded.
 

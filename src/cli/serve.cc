@@ -234,6 +234,9 @@ Result<std::vector<server::ServedModel>> served_models(
     served.deployment = one.name;
     served.tokenizer = text.tokenizer;
     served.chat_template = text.chat_template;
+    served.chat_template_error = text.chat_template_error;
+    served.part_roles = text.part_roles;
+    served.call_id_size = text.call_id_size;
     served.tool_format =
         server::tool_format_of(serving.config.engine.tool_call_parser, text.tool_format);
     served.reasoning = text.reasoning;

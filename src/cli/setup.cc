@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/byte_order_mark.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -21,6 +22,7 @@
 #include "engine/tokenizer.h"
 #include "hardware/device_kinds.h"
 #include "ops/simd.h"
+#include "server/call_id.h"
 #include "weights/pull.h"
 
 extern char** environ;
@@ -289,7 +291,9 @@ Result<std::string> read_text_file(const std::string& path, std::string_view wha
     if (size == text.size()) text.resize(text.size() * 2);
   }
   text.resize(size);
-  return text;
+  ALTLAS_TRY(const std::string_view plain,
+             skip_byte_order_mark(text, fmt::format("{}: '{}'", what, path)));
+  return std::string(plain);
 }
 
 std::string environment_value(const char* name) {
@@ -303,12 +307,15 @@ Result<ModelText> load_model_text(const std::string& path) {
   out.tokenizer = std::move(made.tokenizer);
   const std::string& source = made.chat_template;
   out.tool_format = server::tool_format_of(source);
-  out.reasoning = server::has_reasoning(source);
+  out.reasoning = server::reasoning_of(source);
+  out.call_id_size = server::call_id_size(source, out.tool_format);
   if (!source.empty()) {
     auto compiled = text::ChatTemplate::compile(source);
     if (compiled.ok()) {
       out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(compiled));
+      out.part_roles = server::part_roles_of(*out.chat_template);
     } else {
+      out.chat_template_error = compiled.error().message();
       log::warn("{}: its chat template can't be used, chat routes will refuse: {}", path,
                 compiled.error().message());
     }

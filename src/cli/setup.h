@@ -73,7 +73,10 @@ struct ModelText {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: none.
   server::ToolFormat tool_format = server::ToolFormat::kHermes;
-  bool reasoning = false;
+  server::ReasoningTags reasoning;
+  std::string chat_template_error;  // Why it can't be used.
+  server::PartRoles part_roles;
+  uint32_t call_id_size = 0;
 };
 Result<ModelText> load_model_text(const std::string& path);
 

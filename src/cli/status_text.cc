@@ -88,7 +88,10 @@ std::string deployment_table(const json::object& answer) {
   Table replicas({"REPLICA", "DEPLOYMENT", "STATE", "DEVICES", "PID", "RUNNING", "AT MOST",
                   "KV TOKENS", "FREE", "RESTARTS", "MESSAGE"});
   each_named(answer, "deployments", [&](const std::string& name, const json::object& one) {
-    deployments.add({name, show(one, "status"), show(one, "model"), show(one, "message")});
+    std::string message = show(one, "message");
+    if (const std::string why = show(one, "chat_template_error"); why != "-")
+      message = (message == "-" ? "" : message + "; ") + "its chat template can't be used: " + why;
+    deployments.add({name, show(one, "status"), show(one, "model"), message});
     each(one, "replicas", [&](const json::object& replica) {
       std::string state = show(replica, "state");
       if (const json::value* loading = field(replica, "loading");

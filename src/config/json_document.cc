@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/byte_order_mark.h"
 #include "config/document.h"
 
 namespace altlas::config {
@@ -41,6 +42,7 @@ Result<Node> parse_json(std::string_view text) {
     return Error(ErrorCode::kTooLarge, fmt::format("the text has {} bytes, at most {} are read",
                                                    text.size(), kTextBytesMax));
   }
+  ALTLAS_TRY(text, skip_byte_order_mark(text, "the text"));
   if (!is_utf8(text)) return invalid("the text is not UTF-8");
   json::parse_options options;
   options.max_depth = kDepthMax;

@@ -320,7 +320,7 @@ TEST(Load, CrossRules) {
 // size, and non-YAML.
 TEST(Load, HostileText) {
   EXPECT_THAT(only_error("server: {port: 1"), HasSubstr("not YAML"));
-  EXPECT_THAT(only_error("\xff\xfe: 1"), HasSubstr("not UTF-8"));
+  EXPECT_THAT(only_error("\xff: 1"), HasSubstr("not UTF-8"));
   EXPECT_THAT(only_error("a: &a [*a]"), HasSubstr("contains it"));
   EXPECT_THAT(only_error("server: {port: 1, port: 2}"),
               HasSubstr("a.yaml:1:19: key 'port' is already on line 1"));
@@ -342,6 +342,30 @@ TEST(Load, HostileText) {
   std::string unknown;
   for (int i = 0; i < 5000; ++i) unknown += fmt::format("k{}: 1\n", i);
   EXPECT_EQ(load_report(file(unknown)).errors.size(), kProblemsMax);
+}
+
+// Goal: a file as Windows' editors save it loads, and UTF-16 is called that. Method: one setting in
+// YAML and JSON, in several encodings.
+TEST(Load, ByteOrderMarks) {
+  for (const char* text : {"\xEF\xBB\xBFserver: {port: 81}", "\xEF\xBB\xBF{\"server\": {\"port\": 81}}",
+                           "\xEF\xBB\xBF# a comment\r\nserver:\r\n  port: 81\r\n"}) {
+    const auto loaded = load(file(text));
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+    EXPECT_EQ(loaded->config.server.port, 81);
+  }
+  EXPECT_TRUE(load(file("\xEF\xBB\xBF")).ok());
+  const std::string yaml = "server: {port: 81}";
+  std::string little, big;
+  for (const char c : yaml) {
+    (little += c) += '\0';
+    (big += '\0') += c;
+  }
+  EXPECT_THAT(only_error("\xFF\xFE" + little), HasSubstr("is UTF-16, little-endian"));
+  EXPECT_THAT(only_error("\xFE\xFF" + big), HasSubstr("is UTF-16, big-endian"));
+  EXPECT_THAT(only_error(little), HasSubstr("is UTF-16, little-endian"));
+  EXPECT_THAT(only_error(big), HasSubstr("is UTF-16, big-endian"));
+  EXPECT_TRUE(parse_json("\xEF\xBB\xBF{\"a\": 1}").ok());
+  EXPECT_THAT(parse_json("\xFF\xFE{").error().message(), HasSubstr("UTF-16"));
 }
 
 // Goal: aliases in use work. Method: one mapping used twice.

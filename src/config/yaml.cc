@@ -6,6 +6,7 @@
 #include <map>
 #include <sstream>
 
+#include "base/byte_order_mark.h"
 #include "config/document.h"
 
 namespace altlas::config {
@@ -163,6 +164,12 @@ Parsed parse_yaml(std::string_view text) {
          fmt::format("the text has {} bytes, at most {} are read", text.size(), kTextBytesMax)});
     return out;
   }
+  const auto plain = skip_byte_order_mark(text, "the text");
+  if (!plain.ok()) {
+    out.errors.push_back({1, 1, plain.error().message()});
+    return out;
+  }
+  text = *plain;
   if (!is_utf8(text) || text.find('\0') != text.npos) {
     out.errors.push_back({1, 1, "the text is not UTF-8"});
     return out;

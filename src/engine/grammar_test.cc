@@ -178,6 +178,49 @@ TEST(GrammarInReplica, Ends) {
   EXPECT_EQ(bench.heard.at(4).result->finish_reason, FinishReason::kStop);
 }
 
+// Method: models that think before (from the first token, or by a mark of their own), the mark one
+// token or many; then whole texts and every cut of them.
+TEST(GrammarInReplica, HoldsWhatComesBehindTheThinking) {
+  struct Row {
+    std::string begin, end;
+    Grammar grammar;
+  };
+  for (const Row& row : {Row{"", "}}", kNumbers}, Row{"", "bc", kSchema}, Row{"=~", "ab", kNumbers},
+                         Row{"", "12", {GrammarKind::kRegex, "[0-9]{3}"}}, Row{"#", "z", kSchema}}) {
+    Bench whole(1);
+    Grammar grammar = row.grammar;
+    if (!row.begin.empty()) grammar.think_begin = *whole.tokenizer->encode(row.begin, {});
+    grammar.think_end = row.end;
+    size_t thought = 0, stopped = 0;
+    for (uint64_t id = 1; id <= 40; ++id) whole.core->handle(submit(id, grammar, 400));
+    whole.run();
+    for (const auto& [id, h] : whole.heard) {
+      ASSERT_TRUE(h.result) << id << (h.failed ? h.failed->message : "");
+      const bool begins = h.text.starts_with(row.begin);
+      const size_t end = begins ? h.text.find(row.end) : std::string::npos;
+      thought += begins;
+      if (h.result->finish_reason != FinishReason::kStop) continue;
+      if (begins && end == std::string::npos) continue;  // Ended within the thinking.
+      ++stopped;
+      EXPECT_TRUE(fits(row.grammar, begins ? h.text.substr(end + row.end.size()) : h.text))
+          << h.text;
+    }
+    EXPECT_GT(stopped, 3u) << row.end;
+    EXPECT_TRUE(row.begin.empty() ? thought == 40 : thought > 0 && thought < 40) << thought;
+    for (const uint64_t id : {3u, 8u}) {
+      const Heard& all = whole.heard.at(id);
+      for (size_t cut = 0; cut < all.ids.size(); cut += 1 + all.ids.size() / 20) {
+        Bench rest(2);
+        SubmitSequence again = submit(id, grammar, 400);
+        again.generated.assign(all.ids.begin(), all.ids.begin() + static_cast<long>(cut));
+        rest.core->handle(std::move(again));
+        rest.run();
+        EXPECT_EQ(rest.heard.at(id).result->text, all.result->text) << cut;
+      }
+    }
+  }
+}
+
 TEST(GrammarInReplica, WhatCantBeHeldFails) {
   Bench bench(1);
   bench.core->handle(submit(1, {GrammarKind::kRegex, "(a"}));

@@ -159,6 +159,8 @@ Result<void> ReplicaCore::hold_to_grammar(const SubmitSequence& command, Live& l
   if (command.sampling.grammar.kind == GrammarKind::kNone || command.embeds) return {};
   ALTLAS_TRY(auto grammar, grammars_.get(command.sampling.grammar));
   live.matcher.emplace(std::move(grammar));
+  if (!command.sampling.grammar.think_end.empty())
+    live.thinking.emplace(*tokenizer_, command.sampling.grammar, limits_.vocab_size);
   live.ignore_eos = command.sampling.ignore_eos;
   live.min_tokens = static_cast<uint32_t>(std::max(0, command.sampling.min_tokens));
   return {};
@@ -169,7 +171,12 @@ Result<void> ReplicaCore::take_token(Live& live, int32_t token) {
   if (live.output.finished()) return {};
   live.output.push(token);
   if (!live.matcher || live.output.finished()) return {};
-  if (!live.matcher->accept(token))
+  std::optional<std::string_view> rest;
+  if (live.thinking && !live.thinking->over()) {
+    rest = live.thinking->take(token);
+    if (rest && !live.thinking->over()) return {};
+  }
+  if (rest ? !live.matcher->accept_bytes(*rest) : !live.matcher->accept(token))
     return Error(ErrorCode::kInternal, fmt::format("token {} does not fit the grammar", token));
   if (live.matcher->is_final() && !live.matcher->can_go_on()) live.output.end();
   return {};
@@ -178,6 +185,11 @@ Result<void> ReplicaCore::take_token(Live& live, int32_t token) {
 // Tells the batch what the grammar allows next.
 Result<void> ReplicaCore::allow_next(SequenceId id, Live& live) {
   if (!live.matcher || live.output.finished()) return {};
+  const Thinking* thinks = live.thinking && !live.thinking->over() ? &*live.thinking : nullptr;
+  if (thinks != nullptr && thinks->begun()) {
+    batch_->allow(id, thinks->allowed(*live.matcher));
+    return {};
+  }
   const bool may_end = !live.ignore_eos && live.output.tokens() >= live.min_tokens;
   AllowedTokens allowed = live.matcher->allowed(may_end);
   if (allowed == nullptr)
@@ -186,6 +198,7 @@ Result<void> ReplicaCore::allow_next(SequenceId id, Live& live) {
         "differently");
   if (std::ranges::all_of(*allowed, [](uint64_t word) { return word == 0; }))
     return invalid("the model has no token that the grammar allows next");
+  if (thinks != nullptr) allowed = thinks->or_begin(std::move(allowed));
   batch_->allow(id, std::move(allowed));
   return {};
 }

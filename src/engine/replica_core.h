@@ -14,6 +14,7 @@
 #include "engine/grammar_cache.h"
 #include "engine/messages.h"
 #include "engine/sequence_output.h"
+#include "engine/thinking.h"
 #include "scheduler/batch.h"
 #include "text/tokenizer.h"
 
@@ -71,6 +72,7 @@ class ReplicaCore {
     bool wants_logprobs = false;
     std::vector<TokenLogprobs> prompt_logprobs;
     std::optional<text::grammar::Matcher> matcher = std::nullopt;  // Where it has a grammar.
+    std::optional<Thinking> thinking = std::nullopt;  // Before what the grammar holds.
     bool ignore_eos = false;
     uint32_t min_tokens = 0;
     uint32_t adapter = 0;  // As SequenceRequest has it.

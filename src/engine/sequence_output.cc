@@ -13,7 +13,7 @@ Result<SequenceOutput> SequenceOutput::create(const text::Tokenizer* tokenizer,
   made.tokenizer_ = tokenizer;
   if (tokenizer != nullptr)
     made.detokenizer_.emplace(*tokenizer, /*show_control=*/!sampling.skip_special_tokens,
-                              /*continues=*/true);
+                              /*continues=*/true, sampling.shown_tokens);
   made.stop_tokens_ = sampling.stop_token_ids;
   std::ranges::sort(made.stop_tokens_);
   ALTLAS_TRY(made.stops_, text::StopStrings::create(sampling.stop));

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <utility>
 
+#include "base/byte_order_mark.h"
 #include "model/vocabulary.h"
 #include "text/hf_tokenizer.h"
 #include "weights/gguf.h"
@@ -29,10 +30,11 @@ Result<std::string> read_text(const fs::path& path) {
   in.read(out.data(), static_cast<std::streamsize>(size));
   if (static_cast<uintmax_t>(in.gcount()) != size)
     return io_error(fmt::format("{} can't be read", path.string()));
-  return out;
+  ALTLAS_TRY(const std::string_view plain, skip_byte_order_mark(out, path.string()));
+  return std::string(plain);
 }
 
-Result<ModelText> open_folder(const std::string& path, text::TokenizerUse use) {
+Result<text::HfTokenizer> read_folder(const std::string& path) {
   text::HfTokenizerFiles files;
   const fs::path folder = path;
   ALTLAS_TRY(files.tokenizer_json, read_text(folder / "tokenizer.json"));
@@ -40,11 +42,16 @@ Result<ModelText> open_folder(const std::string& path, text::TokenizerUse use) {
   ALTLAS_TRY(files.special_tokens_map_json, read_text(folder / "special_tokens_map.json"));
   ALTLAS_TRY(files.generation_config_json, read_text(folder / "generation_config.json"));
   ALTLAS_TRY(files.chat_template_jinja, read_text(folder / "chat_template.jinja"));
-  ModelText out;
   auto read = text::read_hf_tokenizer(files);
   if (!read.ok()) return Error(read.error()).with_context(path);
-  out.chat_template = std::move(read->chat_template);
-  ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(read->vocabulary), use));
+  return read;
+}
+
+Result<ModelText> open_folder(const std::string& path, text::TokenizerUse use) {
+  ALTLAS_TRY(text::HfTokenizer read, read_folder(path));
+  ModelText out;
+  out.chat_template = std::move(read.chat_template);
+  ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(read.vocabulary), use));
   return out;
 }
 
@@ -63,6 +70,16 @@ Result<ModelText> open_text(const std::string& path, text::TokenizerUse use) {
 
 Result<ModelText> open_model_text(const std::string& path) {
   return open_text(path, text::TokenizerUse::kAll);
+}
+
+Result<std::string> open_chat_template(const std::string& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) {
+    ALTLAS_TRY(text::HfTokenizer read, read_folder(path));
+    return std::move(read.chat_template);
+  }
+  ALTLAS_TRY(const weights::GgufFile file, weights::GgufFile::open(path));
+  return model::read_chat_template(file);
 }
 
 Result<std::unique_ptr<const text::Tokenizer>> open_detokenizer(const std::string& path) {

@@ -19,6 +19,9 @@ struct ModelText {
 // kTooLarge for a file beyond text::kTokenizerJsonBytesMax.
 Result<ModelText> open_model_text(const std::string& path);
 
+// Its chat template alone.
+Result<std::string> open_chat_template(const std::string& path);
+
 // Its tokenizer alone, for decoding only.
 Result<std::unique_ptr<const text::Tokenizer>> open_detokenizer(const std::string& path);
 

@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/byte_order_mark.h"
 #include "model/hf_tensors.h"
 #include "ops/dequantize/dequantize.h"
 #include "ops/low_rank/low_rank.h"
@@ -180,9 +181,11 @@ class AdapterReader {
     if (bytes.size() > kAdapterConfigBytesMax)
       return wrong(fmt::format("adapter_config.json has {} bytes; at most {} are allowed",
                                bytes.size(), kAdapterConfigBytesMax));
+    ALTLAS_TRY(const std::string_view text,
+               skip_byte_order_mark({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                                    file_.path_ + "/adapter_config.json"));
     json::error_code failed;
-    const json::value root =
-        json::parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, failed);
+    const json::value root = json::parse({text.data(), text.size()}, failed);
     if (failed || !root.is_object()) return wrong("adapter_config.json is not a JSON object");
     const json::object& config = root.get_object();
     const auto is_on = [&](std::string_view key) {

@@ -364,6 +364,28 @@ TEST(Adapter, LateOnesAreRefusedWithTheReason) {
   EXPECT_EQ(running.run({0})[0], plain);
 }
 
+// Goal: a configuration that an editor saved is read, and UTF-16 is called that.
+TEST(Adapter, ByteOrderMarks) {
+  const auto file = ModelFile::open(testing_support::write_tiny_gguf("llama"));
+  ASSERT_TRUE(file.ok());
+  const std::string path = write_peft("marked", matrices(1));
+  std::ifstream in(path + "/adapter_config.json", std::ios::binary);
+  const std::string config(std::istreambuf_iterator<char>(in), {});
+  write_file(path + "/adapter_config.json", "\xEF\xBB\xBF" + config);
+  EXPECT_TRUE(AdapterFile::open(path, file->config()).ok());
+  std::string little, big;
+  for (const char c : config) {
+    (little += c) += '\0';
+    (big += '\0') += c;
+  }
+  for (const std::string& text : {"\xFF\xFE" + little, "\xFE\xFF" + big, little, big}) {
+    write_file(path + "/adapter_config.json", text);
+    const auto opened = AdapterFile::open(path, file->config());
+    ASSERT_FALSE(opened.ok());
+    EXPECT_THAT(opened.error().message(), HasSubstr("adapter_config.json is UTF-16"));
+  }
+}
+
 // Goal: what does not fit or is not supported is refused when it is opened, with the numbers.
 TEST(Adapter, Refuses) {
   const auto file = ModelFile::open(testing_support::write_tiny_gguf("llama"));

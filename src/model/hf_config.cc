@@ -6,6 +6,8 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "base/byte_order_mark.h"
+
 namespace altlas::model {
 namespace {
 namespace json = boost::json;
@@ -302,6 +304,7 @@ Result<json::value> parse_object(std::string_view text, const std::string& path)
   if (text.size() > kHfConfigBytesMax)
     return invalid(fmt::format("{}: it has {} bytes; at most {} are allowed", path, text.size(),
                                kHfConfigBytesMax));
+  ALTLAS_TRY(text, skip_byte_order_mark(text, path));
   json::error_code failed;
   json::value root = json::parse(text, failed);
   if (failed) return invalid(fmt::format("{}: its JSON is not valid: {}", path, failed.message()));

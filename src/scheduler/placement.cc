@@ -292,15 +292,17 @@ Error never_fits(std::span<const PlacementDevice> devices, const PlacementReques
                     request.estimated_memory, memory),
         "estimated_memory");
   if (length > 0 && request.sequence_tokens > length)
-    return invalid(
-        fmt::format("the prompt and the answer make {} tokens, the model takes at most {}",
-                    request.sequence_tokens, length),
-        "max_length");
+    return invalid(fmt::format("the prompt and the answer make {} tokens, but this model's maximum "
+                               "context length is {} tokens",
+                               request.sequence_tokens, length),
+                   "max_length")
+        .with_reason(kContextLengthExceeded);
   if (pool > 0 && request.sequence_tokens > pool)
-    return invalid(
-        fmt::format("the prompt and the answer make {} tokens, the largest KV pool holds {}",
-                    request.sequence_tokens, pool),
-        "max_length");
+    return invalid(fmt::format("the prompt and the answer make {} tokens, but the maximum context "
+                               "length here is {} tokens: what the largest KV pool holds",
+                               request.sequence_tokens, pool),
+                   "max_length")
+        .with_reason(kContextLengthExceeded);
   return invalid("no device is large enough: " + assessments.front().reason);
 }
 

@@ -21,9 +21,12 @@ server is the same as OpenAPI 3.1.
 
 Keys go in `Authorization: Bearer KEY`, or as the password of Basic. Once any key is configured
 every route needs one, except those marked *open*; *admin* routes need a key of that role. Errors
-are `{"error": "what was wrong and what would be right"}`, on `/v1/*` OpenAI's error object. Fields
-that a route does not know are ignored, `null` means absent. An answer has `X-Request-Id`, the
-request's own where it sent one.
+are `{"error": "what was wrong and what would be right"}`, on `/v1/*` OpenAI's error object, whose
+`code` is a word for programs: `context_length_exceeded`, `model_not_found`, `unknown_url`,
+`invalid_json`, `unsupported_encoding`, `missing_required_parameter`, `invalid_type`,
+`invalid_value`, or one by status such as `invalid_api_key`; `param` names the field. Bodies
+are UTF-8, a byte order mark before one is skipped. Fields that a route does not know are ignored,
+`null` means absent. An answer has `X-Request-Id`, the request's own where it sent one.
 )";
 
 struct Group {

@@ -4,9 +4,13 @@
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
-#include <fstream>
-
 #include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "base/byte_order_mark.h"
+#include "config/load.h"
 
 namespace altlas::server {
 namespace {
@@ -69,9 +73,12 @@ Result<Auth> Auth::create(const config::AuthConfig& config) {
               "auth.keys_file: '{}' can't be read: name a readable file with one key a line",
               config.keys_file),
           "auth.keys_file");
-    for (std::string line; std::getline(file, line);)
-      if (!trim(line).empty() && trim(line).front() != '#')
-        ALTLAS_TRY_VOID(add(line, "api-key", Role::kAdmin, "auth.keys_file"));
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    const std::string name = fmt::format("auth.keys_file: '{}'", config.keys_file);
+    const auto plain = skip_byte_order_mark(text, name);
+    if (!plain.ok()) return Error(plain.error()).with_field("auth.keys_file");
+    for (const std::string& key : config::parse_keys_file(*plain))
+      ALTLAS_TRY_VOID(add(key, "api-key", Role::kAdmin, "auth.keys_file"));
   }
   return auth;
 }

@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 #include <unordered_set>
 
+#include "base/byte_order_mark.h"
 #include "server/json_reader.h"
 #include "text/utf8.h"
 
@@ -17,6 +18,13 @@ namespace {
 constexpr std::string_view kEndpoints[] = {"/v1/chat/completions", "/v1/completions",
                                            "/v1/embeddings"};
 constexpr std::string_view kMethods[] = {"POST"};
+
+// Files that were put together have a byte order mark before any of their lines.
+bool is_blank(std::string_view line) {
+  const auto text = skip_byte_order_mark(line, "the line");
+  return text.ok() && text->find_first_not_of(" \t\r") == std::string_view::npos;
+}
+
 }  // namespace
 
 bool is_batch_endpoint(std::string_view url) {
@@ -59,13 +67,18 @@ BatchInput check_batch_input(std::string_view content, std::string_view endpoint
     if (out.errors.size() < kBatchErrorsMax)
       out.errors.push_back({std::move(code), text::repair_utf8(message), std::move(param), line});
   };
+  // Told of the whole file, for its lines end within characters.
+  if (const auto text = skip_byte_order_mark(content, "the file"); !text.ok()) {
+    fail(text.error().reason(), text.error().message(), "", 0);
+    return out;
+  }
   uint32_t number = 0;
   for (size_t at = 0; at < content.size() && out.errors.size() < kBatchErrorsMax;) {
     const size_t end = std::min(content.find('\n', at), content.size());
     const std::string_view line = content.substr(at, end - at);
     const size_t offset = std::exchange(at, end + 1);
     ++number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    if (is_blank(line)) continue;
     if (out.lines.size() >= limits.lines_max) {
       fail("too_many_lines",
            fmt::format("the file has more than {} requests: send it in parts", limits.lines_max),

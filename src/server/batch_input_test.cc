@@ -29,6 +29,35 @@ TEST(BatchInput, Lines) {
   EXPECT_EQ(second->body, R"({"prompt":"x"})");
 }
 
+// Goal: byte order marks are no part of a request, and UTF-16 is called that once. Method: files
+// that editors saved, and that were put together.
+TEST(BatchInput, ByteOrderMarks) {
+  const std::string mark = "\xEF\xBB\xBF";
+  for (const std::string& content :
+       {mark + line("a") + "\n" + line("b"), mark + line("a") + "\r\n" + mark + line("b") + "\n",
+        mark + "\n" + line("a") + "\n" + mark + " \r\n" + line("b") + "\n" + mark}) {
+    const BatchInput input = check_batch_input(content, "/v1/completions", {});
+    ASSERT_TRUE(input.errors.empty()) << input.errors[0].message;
+    ASSERT_EQ(input.lines.size(), 2u);
+    const BatchLine& one = input.lines[0];
+    const auto first = read_batch_request(std::string_view(content).substr(one.offset, one.size),
+                                          "/v1/completions", 64);
+    ASSERT_TRUE(first.ok());
+    EXPECT_EQ(first->custom_id, "a");
+  }
+  std::string little, big;
+  for (const char c : line("a") + "\n" + line("b")) {
+    (little += c) += '\0';
+    (big += '\0') += c;
+  }
+  for (const std::string& content : {"\xFF\xFE" + little, little, "\xFE\xFF" + big, big}) {
+    const BatchInput input = check_batch_input(content, "/v1/completions", {});
+    ASSERT_EQ(input.errors.size(), 1u);
+    EXPECT_EQ(input.errors[0].code, "unsupported_encoding");
+    EXPECT_TRUE(input.errors[0].message.contains("UTF-16")) << input.errors[0].message;
+  }
+}
+
 // Goal: each wrong line is named with what is wrong. Method: one fault a line.
 TEST(BatchInput, Errors) {
   struct Case {

@@ -72,6 +72,10 @@ awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
                               {"replica_states", std::move(states)},
                               {"replicas", std::move(replicas)}};
   }
+  for (const ServedModelPointer& model : rooms.prompts.models())
+    if (json::value* one = deployments.if_contains(model->deployment);
+        one != nullptr && !model->chat_template_error.empty())
+      one->get_object()["chat_template_error"] = model->chat_template_error;
   const json::object answer{{"deployments", std::move(deployments)}};
   co_return json_response(json_text(answer));
 }

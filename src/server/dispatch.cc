@@ -78,7 +78,8 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
   if (match.route == nullptr) {
     if (match.allow.empty())
       co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
-                                      request.path.substr(0, 128)));
+                                      request.path.substr(0, 128)))
+          .with_reason("unknown_url");
     if (request.method == "OPTIONS") {
       co_return preflight(rooms.config.server, request, match.allow);
     }

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "base/byte_order_mark.h"
 #include "base/units.h"
 
 namespace altlas::server {
@@ -35,7 +36,8 @@ std::string_view kind_name(const json::value& value) {
 }  // namespace
 
 Result<json::value> parse_json(std::string_view text, size_t depth_max) {
-  if (text.empty()) return invalid("the body is empty: send a JSON object");
+  ALTLAS_TRY(text, skip_byte_order_mark(text, "the body"));
+  if (text.empty()) return invalid("the body is empty: send a JSON object").with_reason(kInvalidJson);
   json::parse_options options;
   options.max_depth = depth_max;
   json::stream_parser parser({}, options);
@@ -49,7 +51,8 @@ Result<json::value> parse_json(std::string_view text, size_t depth_max) {
   if (code) {
     return invalid(fmt::format(
         "the body is not valid JSON: {} near byte {}{}", code.message(), used,
-        code == json::error::too_deep ? fmt::format(" (at most {} levels)", depth_max) : ""));
+        code == json::error::too_deep ? fmt::format(" (at most {} levels)", depth_max) : ""))
+        .with_reason(kInvalidJson);
   }
   return parser.release();
 }
@@ -57,7 +60,8 @@ Result<json::value> parse_json(std::string_view text, size_t depth_max) {
 Result<json::object> parse_object(std::string_view text, size_t depth_max) {
   ALTLAS_TRY(json::value value, parse_json(text, depth_max));
   if (!value.is_object())
-    return invalid(fmt::format("the body is {}: send a JSON object", kind_name(value)));
+    return invalid(fmt::format("the body is {}: send a JSON object", kind_name(value)))
+        .with_reason(kInvalidJson);
   return std::move(value.get_object());
 }
 
@@ -72,10 +76,10 @@ std::string JsonReader::path_of(std::string_view name) const {
   return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
 }
 
-void JsonReader::fail(std::string_view name, std::string message) {
+void JsonReader::fail(std::string_view name, std::string message, std::string_view reason) {
   if (error_) return;
   const std::string path = path_of(name);
-  error_ = invalid(fmt::format("{}: {}", path, message), path);
+  error_ = invalid(fmt::format("{}: {}", path, message), path).with_reason(reason);
 }
 
 Result<void> JsonReader::status() const {
@@ -87,7 +91,7 @@ std::optional<std::string> JsonReader::optional_text(std::string_view name) {
   const json::value* found = value(name);
   if (found == nullptr) return std::nullopt;
   if (!found->is_string()) {
-    fail(name, fmt::format("is {}, should be a string", kind_name(*found)));
+    fail(name, fmt::format("is {}, should be a string", kind_name(*found)), kInvalidType);
     return std::nullopt;
   }
   return std::string(found->get_string());
@@ -99,7 +103,7 @@ std::string JsonReader::text(std::string_view name, std::string fallback) {
 }
 
 std::string JsonReader::required_text(std::string_view name) {
-  if (!has(name)) fail(name, "is missing, should be a string");
+  if (!has(name)) fail(name, "is missing, should be a string", kMissingParameter);
   return text(name, "");
 }
 
@@ -115,9 +119,10 @@ std::optional<int64_t> JsonReader::optional_integer(std::string_view name, int64
     got = static_cast<int64_t>(found->get_double());
   }
   if (!got) {
-    fail(name, found->is_uint64()
-                   ? fmt::format("is {}, should be from {} to {}", found->get_uint64(), min, max)
-                   : fmt::format("is {}, should be an integer", kind_name(*found)));
+    if (found->is_uint64())
+      fail(name, fmt::format("is {}, should be from {} to {}", found->get_uint64(), min, max));
+    else
+      fail(name, fmt::format("is {}, should be an integer", kind_name(*found)), kInvalidType);
     return std::nullopt;
   }
   if (*got < min || *got > max) {
@@ -143,7 +148,7 @@ double JsonReader::number(std::string_view name, double fallback, double min, do
   const json::value* found = value(name);
   if (found == nullptr) return fallback;
   if (!found->is_number()) {
-    fail(name, fmt::format("is {}, should be a number", kind_name(*found)));
+    fail(name, fmt::format("is {}, should be a number", kind_name(*found)), kInvalidType);
     return fallback;
   }
   const double got = found->to_number<double>();
@@ -158,7 +163,7 @@ bool JsonReader::boolean(std::string_view name, bool fallback) {
   const json::value* found = value(name);
   if (found == nullptr) return fallback;
   if (!found->is_bool()) {
-    fail(name, fmt::format("is {}, should be true or false", kind_name(*found)));
+    fail(name, fmt::format("is {}, should be true or false", kind_name(*found)), kInvalidType);
     return fallback;
   }
   return found->get_bool();
@@ -171,7 +176,8 @@ std::vector<std::string> JsonReader::texts(std::string_view name, size_t max, si
   const auto take = [&](const json::value& item) {
     if (!item.is_string())
       return fail(
-          name, fmt::format("holds {}, should be a string or a list of strings", kind_name(item)));
+          name, fmt::format("holds {}, should be a string or a list of strings", kind_name(item)),
+          kInvalidType);
     if (item.get_string().empty())
       return fail(name, "holds an empty string, each must have at least one character");
     if (item.get_string().size() > length_max)
@@ -195,7 +201,7 @@ const json::object* JsonReader::object(std::string_view name) {
   const json::value* found = value(name);
   if (found == nullptr || found->is_object())
     return found == nullptr ? nullptr : &found->get_object();
-  fail(name, fmt::format("is {}, should be an object", kind_name(*found)));
+  fail(name, fmt::format("is {}, should be an object", kind_name(*found)), kInvalidType);
   return nullptr;
 }
 
@@ -203,7 +209,7 @@ const json::array* JsonReader::array(std::string_view name) {
   const json::value* found = value(name);
   if (found == nullptr || found->is_array())
     return found == nullptr ? nullptr : &found->get_array();
-  fail(name, fmt::format("is {}, should be a list", kind_name(*found)));
+  fail(name, fmt::format("is {}, should be a list", kind_name(*found)), kInvalidType);
   return nullptr;
 }
 

@@ -15,8 +15,13 @@
 
 namespace altlas::server {
 
-// Parses one JSON document: UTF-8 only, at most `depth_max` levels.  Errors: kInvalid, saying
-// where.
+// Error::reason() of what a request lacks or has of the wrong kind; OpenAI's words.
+inline constexpr std::string_view kInvalidJson = "invalid_json";
+inline constexpr std::string_view kInvalidType = "invalid_type";
+inline constexpr std::string_view kMissingParameter = "missing_required_parameter";
+
+// Parses one JSON document: UTF-8 only, at most `depth_max` levels; a byte order mark before it is
+// skipped.  Errors: kInvalid, saying where.
 Result<boost::json::value> parse_json(std::string_view text, size_t depth_max);
 // As parse_json, for a body that must be an object.
 Result<boost::json::object> parse_object(std::string_view text, size_t depth_max);
@@ -50,7 +55,8 @@ class JsonReader {
   size_t choice(std::string_view name, std::span<const std::string_view> names, size_t fallback);
 
   std::string path_of(std::string_view name) const;
-  void fail(std::string_view name, std::string message);
+  // `reason`: Error::reason(), empty for a wrong value.
+  void fail(std::string_view name, std::string message, std::string_view reason = "");
   Result<void> status() const;
 
  private:

@@ -6,9 +6,14 @@
 
 #include <boost/asio.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 
+#include "base/byte_order_mark.h"
 #include "base/log.h"
 #include "server/hangups.h"
 #include "server/session.h"
@@ -36,6 +41,19 @@ void set_options(tcp::socket& socket) {
   set(TCP_KEEPIDLE, 30);
   set(TCP_KEEPINTVL, 10);
   set(TCP_KEEPCNT, 3);
+}
+
+// OpenSSL finds no certificate behind a byte order mark.
+Result<std::string> read_pem(const std::string& path, const std::string& field) {
+  const auto wrong = [&](std::string_view why) {
+    return invalid(fmt::format("{}: '{}' can't be read: {}", field, path, why), field);
+  };
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return wrong(std::strerror(errno));
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const auto plain = skip_byte_order_mark(text, fmt::format("{}: '{}'", field, path));
+  if (!plain.ok()) return Error(plain.error()).with_field(field);
+  return std::string(*plain);
 }
 
 }  // namespace
@@ -97,13 +115,15 @@ Result<std::shared_ptr<asio::ssl::context>> Server::Impl::load_tls() const {
                        asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 |
                        asio::ssl::context::no_tlsv1_1);
   boost::system::error_code error;
-  context->use_certificate_chain_file(config().tls_cert, error);
+  ALTLAS_TRY(const std::string certificates, read_pem(config().tls_cert, "server.tls_cert"));
+  context->use_certificate_chain(asio::buffer(certificates), error);
   if (error)
     return invalid(
         fmt::format("server.tls_cert: '{}' is not a PEM certificate that can be read: {}",
                     config().tls_cert, error.message()),
         "server.tls_cert");
-  context->use_private_key_file(config().tls_key, asio::ssl::context::pem, error);
+  ALTLAS_TRY(const std::string key, read_pem(config().tls_key, "server.tls_key"));
+  context->use_private_key(asio::buffer(key), asio::ssl::context::pem, error);
   if (error)
     return invalid(fmt::format("server.tls_key: '{}' is not the PEM key of the certificate: {}",
                                config().tls_key, error.message()),

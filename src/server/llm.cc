@@ -1,6 +1,7 @@
 // The second source document's routes (/llm/generate, /generate, /chat) and /echo.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "server/chat_messages.h"
@@ -55,6 +56,7 @@ awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& roo
   ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
   read_special(reader, task.prompt, /*parse_special=*/true);
   ALTLAS_CO_TRY_VOID(reader.status());
+  task.prompt.field = "prompt";
   task.prompt.text = std::move(prompt);
   co_return co_await run_task(std::move(task), request.disconnect, rooms);
 }
@@ -84,22 +86,48 @@ json::object usage_json(const control::TaskView& view) {
           {"total_tokens", view.prompt_tokens + view.result->tokens}};
 }
 
+// What is reasoning in a text, and what the answer.
+using Reader = std::shared_ptr<AnswerReader>;
+Reader reader_of(const ServedModel& model, ReasoningStart start) {
+  AnswerReader::Options options;
+  options.reasoning = model.reasoning;
+  options.in_reasoning = start == ReasoningStart::kUnderway;
+  return std::make_shared<AnswerReader>(std::move(options));
+}
+
+// {"reasoning_content", "content"}, each where there is some.
+json::object pieces_json(AnswerReader& reader, std::string_view text, bool last) {
+  std::vector<AnswerPiece> pieces = reader.push(text);
+  if (last) std::ranges::move(reader.finish(), std::back_inserter(pieces));
+  std::string content, reasoning;
+  for (const AnswerPiece& piece : pieces)
+    (piece.kind == AnswerPiece::Kind::kReasoning ? reasoning : content) += piece.text;
+  json::object out;
+  if (!reasoning.empty()) out["reasoning_content"] = reasoning;
+  if (!content.empty()) out["content"] = content;
+  return out;
+}
+
 // Streams {"content": "…"} events, then one with the usage, then [DONE].
 awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
+  const ServedModelPointer model = task.model;
+  const auto start = task.prompt.reasoning;
+  const int64_t seed = static_cast<int64_t>(task.spec.sampling.seed);
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
   ALTLAS_CO_TRY(const auto owned,
                 co_await submit_owned(std::move(tasks), request.disconnect, rooms));
   const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
   Response response = sse_response();
-  response.stream = [subscription](WriteChunk write) -> awaitable<void> {
+  const Reader reader = reader_of(*model, *start);
+  response.stream = [subscription, reader, seed](WriteChunk write) -> awaitable<void> {
     while (true) {
       auto event = co_await subscription->next();
       json::object piece;
       if (!event.ok()) {
         piece["error"] = event.error().message();
-      } else if (!event->delta.text.empty()) {
-        piece["content"] = event->delta.text;
+      } else {
+        piece = pieces_json(*reader, event->delta.text, event->end.has_value());
       }
       if (!piece.empty() && !(co_await write(sse_event(json_text(piece)))).ok()) co_return;
       if (!event.ok()) co_return;
@@ -108,6 +136,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
       json::object last{
           {"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
       if (view.result) last["usage"] = usage_json(view);
+      last["seed"] = seed;
       if (!view.error.empty()) last["error"] = view.error;
       std::string tail = sse_event(json_text(last)) + sse_event("[DONE]");
       static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
@@ -117,7 +146,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
   co_return response;
 }
 
-// POST /chat -> {"content", "usage"}.
+// POST /chat -> {"content", "usage", "seed"}, and "reasoning_content" where there is some.
 awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
@@ -126,11 +155,21 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   const Defaults defaults;
   ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
   task.prompt.kind = Prompt::Kind::kChat;
+  task.prompt.field = "messages";
   task.prompt.messages = std::move(messages);
+  task.prompt.reasoning = std::make_shared<ReasoningStart>();
+  task.spec.sampling.shown_tokens =
+      control_tokens_of(*task.model->tokenizer, task.model->reasoning.all());
   if (stream) co_return co_await stream_chat(std::move(task), std::move(request), rooms);
+  const ServedModelPointer model = task.model;
+  const auto start = task.prompt.reasoning;
+  const auto seed = static_cast<int64_t>(task.spec.sampling.seed);
   ALTLAS_CO_TRY(const control::TaskView view,
                 co_await run_task(std::move(task), request.disconnect, rooms));
-  const json::object answer{{"content", view.result->text}, {"usage", usage_json(view)}};
+  json::object answer = pieces_json(*reader_of(*model, *start), view.result->text, true);
+  answer.emplace("content", "");
+  answer["usage"] = usage_json(view);
+  answer["seed"] = seed;
   co_return json_response(json_text(answer));
 }
 

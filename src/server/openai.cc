@@ -38,6 +38,7 @@ json::object model_json(const ServedModel& model, int64_t created) {
                    {"owned_by", "altlas"},
                    {"max_model_len", model.model_len_max}};
   if (!model.parent.empty()) out["parent"] = model.parent;
+  if (!model.chat_template_error.empty()) out["chat_template_error"] = model.chat_template_error;
   return out;
 }
 
@@ -292,6 +293,7 @@ awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
   OpenAiRequest plan;
   plan.reply.infill = true;
   std::vector<Prompt> prompts(1);
+  prompts[0].field = "input_prefix";
   prompts[0].text = reader.required_text("input_prefix");
   Gap gap;
   gap.suffix = reader.required_text("input_suffix");
@@ -309,6 +311,15 @@ awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
   co_return co_await answer(std::move(plan), request.disconnect, rooms);
 }
 
+// What tells reasoning and calls from the answer is text, also where it is a control token.
+void show_marks(const OpenAiReply& reply, PendingTask& pattern) {
+  const ServedModel& model = *pattern.model;
+  std::vector<std::string_view> marks = model.reasoning.all();
+  if (!reply.tools.empty())
+    std::ranges::move(marks_of(model.tool_format), std::back_inserter(marks));
+  pattern.spec.sampling.shown_tokens = control_tokens_of(*model.tokenizer, marks);
+}
+
 awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
@@ -319,6 +330,7 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
       read_tokens_max(reader, {"max_completion_tokens", "max_tokens", "n_predict"}, 1, std::nullopt);
   Prompt prompt;
   prompt.kind = Prompt::Kind::kChat;
+  prompt.field = "messages";
   prompt.messages = read_messages(reader);
   read_template_fields(reader, prompt);
   ToolRequest tools = read_tools(reader);
@@ -330,6 +342,9 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   plan.reply.named_call = tools.named;
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
   set_tokens_max(tokens, pattern, plan.reply);
+  show_marks(plan.reply, pattern);
+  prompt.reasoning = std::make_shared<ReasoningStart>();
+  plan.reply.reasoning = prompt.reasoning;
   std::vector<Prompt> prompts;
   prompts.push_back(std::move(prompt));
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));

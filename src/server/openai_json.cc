@@ -1,9 +1,8 @@
 #include "server/openai_json.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
+#include "server/call_id.h"
 #include "text/utf8.h"
 
 namespace altlas::server {
@@ -144,6 +143,7 @@ AnswerReader::Options reader_options(const OpenAiReply& reply, bool streams) {
   options.format = reply.served->tool_format;
   options.tools = reply.tools;
   options.reasoning = reply.served->reasoning;
+  options.in_reasoning = *reply.reasoning == ReasoningStart::kUnderway;
   options.forced = reply.forced_call;
   options.one_call = reply.one_call;
   options.streams = streams;
@@ -153,8 +153,7 @@ AnswerReader::Options reader_options(const OpenAiReply& reply, bool streams) {
 // Call `number` of choice `index`. `arguments`: of a piece of a stream, else all of it.
 json::object call_json(const OpenAiReply& reply, size_t index, size_t number, const ToolCall& call,
                        std::string_view arguments) {
-  const std::string task = reply.id.substr(reply.id.find('-') + 1);
-  return {{"id", fmt::format("call_{}_{}_{}", task, index, number)},
+  return {{"id", call_id(reply.id, index, number, reply.served->call_id_size)},
           {"type", "function"},
           {"function", {{"name", call.name}, {"arguments", arguments}}}};
 }

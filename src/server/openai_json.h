@@ -28,7 +28,8 @@ struct OpenAiReply {
   std::string fingerprint;         // system_fingerprint: the server's version.
   bool include_stop = false;       // A stop string that ended the text is part of it.
   std::vector<std::string> tools;  // Names of functions that the model may call.
-  bool forced_call = false;        // The answer is calls and nothing else.
+  std::shared_ptr<const ReasoningStart> reasoning;  // Chat: known once it is submitted.
+  bool forced_call = false;                         // The answer is calls and nothing else.
   bool one_call = false;
   bool named_call = false;   // They are of one function that the request named.
   bool shows_usage = false;  // Chunks say `usage: null` until the last, as include_usage wants.

@@ -12,7 +12,7 @@ constexpr std::string_view kRequests = R"json(
   "specific_gpu_id": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 2147483647}, {"type": "string", "pattern": "^(gpu_)?[0-9]{1,5}$"}, {"type": "null"}]},
   "batch_split": {"type": ["boolean", "null"]}}},
 "Stop": {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 256}, {"type": "null"},
-  {"type": "array", "maxItems": 16, "items": {"type": "string", "minLength": 1, "maxLength": 256}}]},
+  {"type": "array", "maxItems": 1024, "items": {"type": "string", "minLength": 1, "maxLength": 64}}], "description": "Each of at most 4,096 bytes, 65,536 in all"},
 "ResponseFormat": {"type": ["object", "null"], "required": ["type"],
   "description": "What the text is held to. One of it and guided_json, guided_regex, guided_choice, guided_grammar, structured_outputs, grammar (GBNF) and json_schema may be given",
   "anyOf": [{"properties": {"type": {"enum": ["text", "json_object"]}}},
@@ -58,8 +58,11 @@ constexpr std::string_view kRequests = R"json(
   "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2, "default": 0.7},
   "top_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1, "default": 0.95},
   "stop": {"$ref": "#/components/schemas/Stop"}}},
-"Messages": {"type": "array", "minItems": 1, "maxItems": 4096, "items": {"type": "object", "required": ["role", "content"], "properties": {
-  "role": {"enum": ["system", "user", "assistant", "tool", "developer", "function"]}, "content": {"type": "string"}}}},
+"Messages": {"type": "array", "minItems": 1, "maxItems": 4096, "items": {"type": "object", "required": ["role"], "properties": {
+  "role": {"enum": ["system", "user", "assistant", "tool", "developer", "function"]}, "content": {"description": "A text, or a list of text parts; null where an assistant or a tool says nothing"}},
+  "anyOf": [{"properties": {"role": {"enum": ["assistant", "tool", "function"]}, "content": {"type": ["string", "null"]}}},
+    {"required": ["content"], "properties": {"content": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object", "required": ["type", "text"],
+      "properties": {"type": {"const": "text"}, "text": {"type": "string"}}}}]}}}]}},
 "ChatRequest": {"type": "object", "required": ["messages"], "properties": {
   "messages": {"$ref": "#/components/schemas/Messages"},
   "model": {"type": ["string", "null"]},
@@ -154,8 +157,8 @@ constexpr std::string_view kRequests = R"json(
 
 constexpr std::string_view kAnswers = R"json(
 "Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
-"OpenAiError": {"type": "object", "required": ["error"], "properties": {"error": {"type": "object", "required": ["message", "type"],
-  "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "integer", "null"]}}}}},
+"OpenAiError": {"type": "object", "required": ["error"], "properties": {"error": {"type": "object", "required": ["message", "type", "param", "code"],
+  "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": "string"}}}}},
 "Status": {"enum": ["queued", "running", "completed", "failed", "canceled"]},
 "Placed": {"type": "object", "required": ["task_id", "gpu_id", "status"], "properties": {
   "task_id": {"type": "string"}, "gpu_id": {"type": "integer"}, "status": {"$ref": "#/components/schemas/Status"}}},
@@ -189,12 +192,13 @@ constexpr std::string_view kAnswers = R"json(
 "Usage": {"type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"], "properties": {
   "prompt_tokens": {"type": "integer"}, "completion_tokens": {"type": "integer"}, "total_tokens": {"type": "integer"}}},
 "GenerateAnswer": {"type": "object", "required": ["text", "tokens"], "properties": {"text": {"type": "string"}, "tokens": {"type": "integer"}}},
-"ChatAnswer": {"type": "object", "required": ["content", "usage"], "properties": {"content": {"type": "string"}, "usage": {"$ref": "#/components/schemas/Usage"}}},
+"ChatAnswer": {"type": "object", "required": ["content", "usage"], "properties": {"content": {"type": "string"}, "reasoning_content": {"type": "string"}, "seed": {"type": "integer", "description": "Gives the same text again"}, "usage": {"$ref": "#/components/schemas/Usage"}}},
 "InfillAnswer": {"type": "object", "required": ["index", "content", "stop", "model", "tokens_predicted", "tokens_evaluated", "stop_type", "timings"], "properties": {
   "index": {"type": "integer"}, "content": {"type": "string"}, "stop": {"type": "boolean"}, "model": {"type": "string"}, "tokens_predicted": {"type": "integer"},
   "tokens_evaluated": {"type": "integer"}, "stop_type": {"enum": ["eos", "limit", "word"]}, "stopping_word": {"type": "string"}, "seed": {"type": "integer"}, "timings": {"type": "object"}}},
 "EchoAnswer": {"type": "object", "required": ["echo", "calls"], "properties": {"echo": {}, "calls": {"type": "integer"}}},
-"Model": {"type": "object", "required": ["id", "object"], "properties": {"id": {"type": "string"}, "object": {"const": "model"}}},
+"Model": {"type": "object", "required": ["id", "object"], "properties": {"id": {"type": "string"}, "object": {"const": "model"},
+  "chat_template_error": {"type": "string", "description": "Why its chat template can't be used, where it has such a one"}}},
 "Models": {"type": "object", "required": ["object", "data"], "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}}},
 "Completion": {"type": "object", "required": ["id", "object", "created", "model", "choices", "usage"], "properties": {"object": {"const": "text_completion"},
   "choices": {"type": "array"}, "usage": {"$ref": "#/components/schemas/Usage"}}},

@@ -1,9 +1,11 @@
 #include "server/problem.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <iterator>
 
-#include "text/utf8.h"
 #include "server/json_text.h"
+#include "text/utf8.h"
 
 namespace altlas::server {
 namespace json = boost::json;
@@ -43,28 +45,39 @@ int http_status(ErrorCode code) {
 }
 
 namespace {
-std::string_view openai_type(int status) {
-  switch (status) {
-    case 400:
-    case 405:
-    case 413:
-    case 414:
-    case 415:
-    case 431:
-      return "invalid_request_error";
-    case 401:
-      return "authentication_error";
-    case 403:
-      return "permission_error";
-    case 404:
-      return "not_found_error";
-    case 409:
-      return "conflict_error";
-    case 429:
-      return "rate_limit_error";
-    default:
-      return "server_error";
-  }
+
+// What OpenAI calls an error of a status; `code` where the error itself has no word for programs.
+struct OpenAiKind {
+  int status;
+  std::string_view type, code;
+};
+constexpr OpenAiKind kOpenAiKinds[] = {
+    {400, "invalid_request_error", "invalid_request"},
+    {401, "invalid_request_error", "invalid_api_key"},
+    {403, "permission_error", "insufficient_permissions"},
+    {404, "invalid_request_error", "not_found"},
+    {405, "invalid_request_error", "method_not_supported"},
+    {408, "invalid_request_error", "request_timeout"},
+    {409, "invalid_request_error", "conflict"},
+    {411, "invalid_request_error", "length_required"},
+    {413, "invalid_request_error", "request_too_large"},
+    {414, "invalid_request_error", "uri_too_long"},
+    {415, "invalid_request_error", "unsupported_media_type"},
+    {417, "invalid_request_error", "expectation_failed"},
+    {429, "rate_limit_error", "rate_limit_exceeded"},
+    {431, "invalid_request_error", "headers_too_large"},
+    {499, "invalid_request_error", "request_cancelled"},
+    {501, "invalid_request_error", "not_implemented"},
+    {503, "server_error", "service_unavailable"},
+    {504, "server_error", "timeout"},
+    {505, "invalid_request_error", "http_version_not_supported"},
+};
+
+OpenAiKind openai_kind(int status) {
+  const auto found = std::ranges::find(kOpenAiKinds, status, &OpenAiKind::status);
+  if (found != std::end(kOpenAiKinds)) return *found;
+  if (status >= 500) return {status, "server_error", "internal_error"};
+  return {status, "invalid_request_error", "invalid_request"};
 }
 
 // What these requests call the task's field that `field` names.
@@ -79,13 +92,14 @@ Response problem(const Error& error, bool openai_style, int status_or_0) {
   // Messages quote what was sent, perhaps cut within a character.
   const std::string message = text::repair_utf8(error.message());
   if (openai_style) {
-    json::object detail{{"message", message}, {"type", openai_type(status)}};
+    const OpenAiKind kind = openai_kind(status);
     const std::string_view field = openai_field(error.field());
-    detail["param"] = field.empty() ? json::value(nullptr) : json::value(field);
-    detail["code"] = error.code() == ErrorCode::kNotFound && error.field() == "model"
-                         ? json::value("model_not_found")
-                         : json::value(status);
-    body["error"] = std::move(detail);
+    std::string_view code = error.reason().empty() ? kind.code : error.reason();
+    if (error.reason().empty() && status == 400 && !field.empty()) code = "invalid_value";
+    body["error"] = {{"message", message},
+                     {"type", kind.type},
+                     {"param", field.empty() ? json::value(nullptr) : json::value(field)},
+                     {"code", code}};
   } else {
     body["error"] = message;
   }

@@ -7,6 +7,8 @@
 #include <boost/json.hpp>
 
 #include "base/clock.h"
+#include "server/call_id.h"
+#include "server/template_values.h"
 #include "text/detokenizer.h"
 
 namespace altlas::server {
@@ -16,59 +18,16 @@ namespace json = boost::json;
 
 namespace {
 
-// JSON from outside: strings become content. Depth is bounded by the body's parser.
-text::Value to_value(const json::value& value) {
-  switch (value.kind()) {
-    case json::kind::null:
-      return {};
-    case json::kind::bool_:
-      return value.get_bool();
-    case json::kind::int64:
-      return value.get_int64();
-    case json::kind::uint64:
-      return static_cast<double>(value.get_uint64());
-    case json::kind::double_:
-      return value.get_double();
-    case json::kind::string:
-      return std::string(value.get_string());
-    case json::kind::array: {
-      std::vector<text::Value> items;
-      for (const json::value& item : value.get_array()) items.push_back(to_value(item));
-      return text::Value::list(std::move(items));
-    }
-    case json::kind::object: {
-      std::vector<text::Value::Entry> entries;
-      for (const auto& [key, item] : value.get_object())
-        entries.emplace_back(text::Value(std::string(key)), to_value(item));
-      return text::Value::object(std::move(entries));
-    }
-  }
-  return {};
-}
-
-// Roles were checked against a list, so they count as the template's own: templates compare and
-// print them.
-text::Value to_messages(const json::value& messages) {
-  std::vector<text::Value> items;
-  for (const json::value& message : messages.get_array()) {
-    std::vector<text::Value::Entry> entries;
-    for (const auto& [key, item] : message.get_object()) {
-      const bool is_role = key == "role" && item.is_string();
-      entries.emplace_back(
-          text::Value::trusted(std::string(key)),
-          is_role ? text::Value::trusted(std::string(item.get_string())) : to_value(item));
-    }
-    items.push_back(text::Value::object(std::move(entries)));
-  }
-  return text::Value::list(std::move(items));
-}
-
+// In OpenAI's words, which programs look for.
 Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bool at_least) {
-  return invalid(
-      fmt::format("the prompt has {}{} tokens and this deployment takes {}{} (what the model, "
-                  "engine.max_model_len and its KV cache allow): send a shorter one",
-                  at_least ? "at least " : "", tokens, model.model_len_max,
-                  prompt.embeds ? "" : " with the answer"));
+  const std::string_view field = prompt.field;
+  return invalid(fmt::format("This model's maximum context length is {} tokens{}, however your {} "
+                             "resulted in {}{} tokens: send a shorter one (what the model, "
+                             "engine.max_model_len and its KV cache allow)",
+                             model.model_len_max, prompt.embeds ? "" : " with the answer",
+                             field.empty() ? "prompt" : field, at_least ? "at least " : "", tokens),
+                 std::string(field))
+      .with_reason(kContextLengthExceeded);
 }
 
 std::string_view strip(std::string_view text, bool right) {
@@ -98,12 +57,33 @@ Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_v
       "continue_final_message");
 }
 
+// By what the template wrote at the end, never by what a message quotes; except the message
+// that goes on.
+ReasoningStart start_of(const ServedModel& model, const std::vector<text::Segment>& segments,
+                        const Prompt& prompt, std::string_view final_message) {
+  size_t end = segments.size();
+  if (prompt.continue_final)
+    while (end > 0 && segments[end - 1].is_content) --end;
+  const bool written = end > 0 && !segments[end - 1].is_content;
+  const std::string_view last = written ? std::string_view(segments[end - 1].text) : "";
+  if (prompt.continue_final) return reasoning_start(model.reasoning, last, final_message);
+  return reasoning_start(model.reasoning, last);
+}
+
 Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt& prompt) {
   if (!model.chat_template)
-    return invalid(fmt::format("model '{}' has no chat template: use a completion route", model.id),
+    return invalid(model.chat_template_error.empty()
+                       ? fmt::format("model '{}' has no chat template: use a completion route",
+                                     model.id)
+                       : fmt::format("model '{}' has a chat template that can't be used: {}; use a "
+                                     "completion route",
+                                     model.id, model.chat_template_error),
                    "model");
+  json::value messages = *prompt.messages;
+  fit_parts(messages, model.part_roles);
+  if (model.call_id_size > 0) fit_call_ids(messages, model.call_id_size);
   text::ChatInput input;
-  input.messages = to_messages(*prompt.messages);
+  input.messages = to_messages(messages);
   if (prompt.tools) input.tools = to_value(*prompt.tools);
   if (prompt.template_values)
     for (const auto& [key, value] : prompt.template_values->get_object())
@@ -113,13 +93,16 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
   input.eos_token = std::string(model.tokenizer->eos_text());
   input.now_us = system_clock().now();
   ALTLAS_TRY(auto segments, model.chat_template->render_segments(input));
+  std::string_view content;
   if (prompt.continue_final) {
-    const json::value& last = prompt.messages->get_array().back();
-    const json::value* content = last.get_object().if_contains("content");
-    ALTLAS_TRY_VOID(cut_after_final(segments, content != nullptr && content->is_string()
-                                                  ? std::string_view(content->get_string())
-                                                  : std::string_view()));
+    const json::value& last = messages.get_array().back().get_object().at("content");
+    if (last.is_string())
+      content = last.get_string();
+    else if (!last.get_array().empty())
+      content = last.get_array().back().get_object().at("text").get_string();
+    ALTLAS_TRY_VOID(cut_after_final(segments, content));
   }
+  if (prompt.reasoning) *prompt.reasoning = start_of(model, segments, prompt, content);
   return model.tokenizer->encode_segments(segments, /*add_special=*/false);
 }
 
@@ -146,6 +129,10 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
     }
     case Prompt::Kind::kText: {
       ALTLAS_TRY(ids, encode_text(model, prompt));
+      // A prompt that its sender rendered; one that is none may hold anything.
+      if (prompt.reasoning && prompt.parse_special &&
+          reasoning_start(model.reasoning, prompt.text) == ReasoningStart::kUnderway)
+        *prompt.reasoning = ReasoningStart::kUnderway;
       break;
     }
   }
@@ -221,7 +208,8 @@ Result<ServedModelPointer> PromptPool::find(std::string_view model, std::string_
     known += (known.empty() ? "'" : ", '") + one->id + "'";
   return Error(ErrorCode::kNotFound, fmt::format("model: '{}' is not served here, should be {}",
                                                  model.substr(0, 128), known))
-      .with_field("model");
+      .with_field("model")
+      .with_reason("model_not_found");
 }
 
 void PromptPool::add_adapter(const ServedModel& model, const std::string& adapter) {

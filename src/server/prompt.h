@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "server/fim_prompt.h"
 #include "server/grammar_request.h"
+#include "server/template_values.h"
 #include "server/tool_calls.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -30,10 +31,13 @@ struct ServedModel {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: the model has none.
   std::vector<std::string> task_types;  // Whose tasks go here when they name no model.
+  std::string chat_template_error;  // Why its template can't be used; then that is null.
+  PartRoles part_roles;             // As its template takes contents,
+  uint32_t call_id_size = 0;        // and ids of calls.
   // As loaded:
   uint32_t model_len_max = 0;
   ToolFormat tool_format = ToolFormat::kHermes;  // How its template shows tool calls.
-  bool reasoning = false;                        // Its template knows <think>.
+  ReasoningTags reasoning;                       // As its template marks it.
   uint32_t embedding_size = 0;                   // Values of an embedding; 0: the model gives none.
   bool generates = true;                         // False: it only embeds.
 };
@@ -48,6 +52,7 @@ inline constexpr std::string_view kGenerationType = "text_generation";
 struct Prompt {
   enum class Kind : uint8_t { kText, kIds, kChat };
   Kind kind = Kind::kText;
+  std::string field;  // Of the request that it comes from, for messages.
   std::string text;
   std::vector<int32_t> ids;
   std::shared_ptr<const boost::json::value>
@@ -58,6 +63,7 @@ struct Prompt {
   bool continue_final = false;  // The last message goes on instead of being answered.
   bool add_special = true;      // Of text: BOS and EOS as the model asks for.
   bool parse_special = false;   // Of text: "<|im_end|>" becomes that token.
+  std::shared_ptr<ReasoningStart> reasoning;  // Where not null, encode() tells here.
   std::optional<Gap> gap;       // Of text and ids: the answer stands between them and its suffix.
   GrammarRequest grammar;  // Compiled before the text is tokenized, to be refused with a reason.
   bool embeds = false;     // Nothing follows it: it may fill the model's whole length.

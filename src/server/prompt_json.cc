@@ -33,11 +33,12 @@ Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const std::string& 
                                          const ServedModel& model) {
   const json::value* value = reader.value(name);
   if (value == nullptr)
-    return invalid(name + ": is missing, should be a string, a list of strings, or token ids",
-                   name);
+    return invalid(name + ": is missing, should be a string, a list of strings, or token ids", name)
+        .with_reason(kMissingParameter);
   std::vector<Prompt> prompts;
   const auto add = [&](const json::value& item) -> Result<void> {
     Prompt prompt;
+    prompt.field = name;
     if (item.is_string()) {
       if (item.get_string().empty())
         return invalid(name + ": is empty, should have at least one character", name);
@@ -46,7 +47,8 @@ Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const std::string& 
       prompt.kind = Prompt::Kind::kIds;
       ALTLAS_TRY(prompt.ids, read_ids(item.get_array(), model, name));
     } else {
-      return invalid(name + ": should be a string, a list of strings, or token ids", name);
+      return invalid(name + ": should be a string, a list of strings, or token ids", name)
+          .with_reason(kInvalidType);
     }
     prompts.push_back(std::move(prompt));
     return {};

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
 
 #include "server/auth.h"
 #include "server/chat_messages.h"
@@ -11,6 +13,8 @@
 #include "server/json_reader.h"
 #include "server/openapi.h"
 #include "server/problem.h"
+#include "server/task_json.h"
+#include "text/stop.h"
 
 namespace altlas::server {
 namespace {
@@ -79,26 +83,96 @@ TEST(JsonReader, RefusesWhatIsNotJson) {
   const std::string deep = "{\"a\":" + std::string(70, '[') + std::string(70, ']') + "}";
   EXPECT_FALSE(parse_object(deep, 64).ok());
   EXPECT_TRUE(parse_object(" {\"a\": [1, 2]} \n", 64).ok());
+  EXPECT_TRUE(parse_object("\xEF\xBB\xBF{\"a\": \"\xEF\xBB\xBF\"}", 64).ok());
+  for (const std::string_view text : {std::string_view("\xFF\xFE{\0}\0", 6),
+                                      std::string_view("\0{\0}", 4), std::string_view("{\0}\0", 4)})
+    EXPECT_TRUE(parse_object(text, 64).error().message().contains("is UTF-16")) << text.size();
 }
 
-TEST(Messages, AreCheckedAndPartsJoined) {
-  const auto read = [](const char* text) {
-    const json::object body = json::parse(text).as_object();
-    JsonReader reader(body);
-    const auto messages = read_messages(reader);
-    return messages ? json::serialize(*messages) : reader.status().error().message();
+std::string read_one(const std::string& message) {
+  const json::object body = json::parse("{\"messages\": [" + message + "]}").as_object();
+  JsonReader reader(body);
+  const auto messages = read_messages(reader);
+  return messages ? json::serialize(messages->as_array().front())
+                  : reader.status().error().message();
+}
+
+TEST(Messages, ComeOutInOneForm) {
+  const std::pair<const char*, const char*> rows[] = {
+      {R"({"role": "user", "content": [{"type": "text", "text": "a"}, "b"]})",
+       R"({"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]})"},
+      {R"({"role": "developer", "content": [{"type": "input_text", "text": "a", "x": 1}]})",
+       R"({"role":"system","content":[{"type":"text","text":"a"}]})"},
+      {R"({"role": "assistant", "content": null})", R"({"role":"assistant","content":""})"},
+      {R"({"role": "assistant"})", R"({"role":"assistant","content":""})"},
+      {R"({"role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": null})",
+       R"({"role":"assistant","reasoning_content":"r","content":""})"},
+      {R"({"role": "assistant", "content": null, "refusal": "no", "audio": null})",
+       R"({"role":"assistant","refusal":"no","content":"no"})"},
+      {R"({"role": "assistant", "content": "x", "tool_calls": []})",
+       R"({"role":"assistant","content":"x"})"},
+      {R"({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"a\": 1}"}})",
+       R"({"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"a":1}}}],"content":""})"},
+      {R"({"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}, {"type": "output_text", "text": "x"}]})",
+       R"({"role":"assistant","content":[{"type":"text","text":"x"}],"reasoning_content":"t"})"},
+      {R"({"role": "tool", "content": null, "tool_call_id": "c"})",
+       R"({"role":"tool","tool_call_id":"c","content":""})"},
+      {R"({"role": "function", "name": "f", "content": []})",
+       R"({"role":"tool","name":"f","content":""})"},
   };
-  EXPECT_EQ(
-      read(
-          R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})"),
-      R"([{"role":"user","content":"ab"}])");
-  EXPECT_TRUE(read(R"({"messages": []})").starts_with("messages: has 0 messages"));
-  EXPECT_TRUE(read(R"({"messages": [{"role": "boss", "content": "x"}]})")
-                  .starts_with("messages[0].role: is 'boss'"));
-  EXPECT_TRUE(
-      read(R"({"messages": [{"role": "user"}]})").starts_with("messages[0].content: is missing"));
-  EXPECT_TRUE(read(R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})")
-                  .starts_with("messages[0].content: holds a part"));
+  for (const auto& [sent, want] : rows)
+    EXPECT_EQ(json::parse(read_one(sent)), json::parse(want)) << sent;
+}
+
+TEST(Messages, AreRefusedWithThePlace) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"", "messages: has 0 messages"},
+      {R"({"role": "boss", "content": "x"})", "messages[0].role: is 'boss'"},
+      {R"({"role": "user"})", "messages[0].content: is missing"},
+      {R"({"role": "system", "content": null})", "messages[0].content: is missing"},
+      {R"({"role": "user", "content": [{"type": "image_url"}]})",
+       "messages[0].content: holds a part"},
+      {R"({"role": "user", "content": [{"type": "text"}]})", "messages[0].content: holds a part"},
+      {R"({"role": "assistant", "content": 3})", "messages[0].content: should be a string"},
+  };
+  for (const auto& [sent, want] : rows) EXPECT_TRUE(read_one(sent).starts_with(want)) << sent;
+}
+
+// Method: what a sampling field says, and the parameters that come of it, by what is left unsaid in
+// them.
+TEST(Sampling, SentinelsAndLongLists) {
+  text::Vocabulary vocabulary;
+  vocabulary.model = "gpt2";
+  vocabulary.pre = "qwen2";
+  for (const char* token : {"a", "b", "ab"}) vocabulary.tokens.push_back(token);
+  vocabulary.merges.push_back("a b");
+  ServedModel model;
+  model.tokenizer = *text::Tokenizer::create(std::move(vocabulary));
+  const auto read = [&](const std::string& fields, std::string* error = nullptr) {
+    const json::object body = json::parse("{" + fields + "}").as_object();
+    JsonReader reader(body);
+    SamplingParams sampling;
+    read_sampling(reader, model, sampling);
+    if (error != nullptr) *error = reader.status().ok() ? "" : reader.status().error().field();
+    return sampling;
+  };
+  for (const char* all : {R"("top_k": -1)", R"("top_k": 0)", R"("top_k": null)"})
+    EXPECT_EQ(read(all).top_k, 0);
+  EXPECT_EQ(read(R"("repeat_penalty": 1.5)").repetition_penalty, 1.5f);
+  const auto list = [](size_t count, size_t size) {
+    json::array stops;
+    for (size_t i = 0; i < count; ++i) stops.push_back(json::string(std::string(size, 'x')));
+    return "\"stop\": " + json::serialize(stops);
+  };
+  std::string error;
+  for (const auto& [count, size, taken] :
+       {std::tuple<size_t, size_t, bool>{17, 3, true}, {64, 200, true}, {1024, 60, true},
+        {1025, 1, false}, {1, 4096, true}, {1, 4097, false}, {17, 4096, false}}) {
+    EXPECT_EQ(read(list(count, size), &error).stop.size() == count && error.empty(), taken)
+        << count << " " << size;
+    EXPECT_EQ(error, taken ? "" : "stop");
+    if (taken) EXPECT_TRUE(text::StopStrings::create(read(list(count, size)).stop).ok());
+  }
 }
 
 TEST(Auth, BearerAndBasic) {
@@ -117,6 +191,30 @@ TEST(Auth, BearerAndBasic) {
   EXPECT_TRUE(check_access(*auth->identify("Bearer secret"), Access::kUser).ok());
 }
 
+// Method: one key in files as editors save them.
+TEST(Auth, KeysFilesOfEveryEncoding) {
+  const std::string path = testing::TempDir() + "altlas_keys";
+  config::AuthConfig config;
+  config.keys_file = path;
+  const auto make = [&](const std::string& text) {
+    std::ofstream(path, std::ios::binary) << text;
+    return Auth::create(config);
+  };
+  for (const char* text : {"\xEF\xBB\xBFsecret\r\n", "\xEF\xBB\xBF# keys\nsecret", "secret"}) {
+    const auto auth = make(text);
+    ASSERT_TRUE(auth.ok()) << text;
+    EXPECT_TRUE(auth->identify("Bearer secret").ok()) << text;
+  }
+  using namespace std::string_literals;
+  for (const std::string& text : {"\xFF\xFEs\0e\0c\0"s, "\xFE\xFF\0s\0e\0c"s, "s\0e\0c\0"s}) {
+    const auto auth = make(text);
+    ASSERT_FALSE(auth.ok());
+    EXPECT_EQ(auth.error().field(), "auth.keys_file");
+    EXPECT_TRUE(auth.error().message().contains("UTF-16")) << auth.error().message();
+  }
+  std::filesystem::remove(path);
+}
+
 TEST(Auth, WithoutKeysEverybodyIsAdmin) {
   const auto auth = Auth::create(config::AuthConfig());
   EXPECT_EQ(auth->identify("Bearer whatever")->role, Role::kAdmin);
@@ -133,6 +231,81 @@ TEST(Problem, ShapesAndRetryAfter) {
   EXPECT_EQ(shaped.at("error").at("param"), "temperature");
   const json::value renamed = json::parse(problem(invalid("long", "max_length"), true).body);
   EXPECT_EQ(renamed.at("error").at("param"), "max_tokens");
+}
+
+// Method: errors as rooms make them, and statuses that the listener chooses itself.
+TEST(Problem, ProgramsCanTellOpenAiErrorsApart) {
+  struct Row {
+    Error error;
+    int status;  // 0: the error's own.
+    const char *type, *code;
+  };
+  const auto error_of = [](ErrorCode code) { return Error(code, "x"); };
+  const Row rows[] = {
+      {invalid("x"), 0, "invalid_request_error", "invalid_request"},
+      {invalid("x", "top_p"), 0, "invalid_request_error", "invalid_value"},
+      {invalid("x", "stop").with_reason("r"), 0, "invalid_request_error", "r"},
+      {error_of(ErrorCode::kUnauthorized), 0, "invalid_request_error", "invalid_api_key"},
+      {error_of(ErrorCode::kForbidden), 0, "permission_error", "insufficient_permissions"},
+      {not_found("x"), 0, "invalid_request_error", "not_found"},
+      {invalid("x"), 405, "invalid_request_error", "method_not_supported"},
+      {error_of(ErrorCode::kConflict), 0, "invalid_request_error", "conflict"},
+      {error_of(ErrorCode::kTooLarge), 0, "invalid_request_error", "request_too_large"},
+      {invalid("x"), 413, "invalid_request_error", "request_too_large"},
+      {invalid("x"), 414, "invalid_request_error", "uri_too_long"},
+      {error_of(ErrorCode::kUnsupported), 0, "invalid_request_error", "unsupported_media_type"},
+      {invalid("x"), 418, "invalid_request_error", "invalid_request"},
+      {error_of(ErrorCode::kBusy), 0, "rate_limit_error", "rate_limit_exceeded"},
+      {invalid("x"), 431, "invalid_request_error", "headers_too_large"},
+      {error_of(ErrorCode::kCanceled), 0, "invalid_request_error", "request_cancelled"},
+      {error_of(ErrorCode::kInternal), 0, "server_error", "internal_error"},
+      {error_of(ErrorCode::kUnavailable), 0, "server_error", "service_unavailable"},
+      {error_of(ErrorCode::kDevice), 0, "server_error", "service_unavailable"},
+      {error_of(ErrorCode::kIo), 0, "server_error", "service_unavailable"},
+      {error_of(ErrorCode::kDeadline), 0, "server_error", "timeout"},
+      {invalid("x"), 599, "server_error", "internal_error"},
+  };
+  for (const Row& row : rows) {
+    const json::value answer = json::parse(problem(row.error, true, row.status).body).at("error");
+    EXPECT_EQ(answer.at("type"), row.type) << row.code;
+    EXPECT_EQ(answer.at("code"), row.code);
+    EXPECT_TRUE(answer.as_object().contains("param"));
+  }
+}
+
+// Method: requests that lack something or have it of another kind, by field and word.
+TEST(JsonReader, ReasonsOfWhatIsWrong) {
+  const auto reason = [](const char* text) {
+    const auto object = parse_object(text, 8);
+    if (!object.ok()) return std::string(object.error().reason());
+    JsonReader reader(*object);
+    reader.required_text("text");
+    reader.integer("count", 1, 0, 9);
+    reader.number("part", 0, 0, 1);
+    reader.boolean("flag", false);
+    reader.texts("stop", 2, 3);
+    reader.object("map");
+    reader.array("list");
+    return reader.status().ok() ? "" : std::string(reader.status().error().reason());
+  };
+  const std::pair<const char*, std::string_view> rows[] = {
+      {"", kInvalidJson},
+      {"[1]", kInvalidJson},
+      {"{\"text\": ", kInvalidJson},
+      {"{}", kMissingParameter},
+      {R"({"text": null})", kMissingParameter},
+      {R"({"text": 3})", kInvalidType},
+      {R"({"text": "a", "count": "1"})", kInvalidType},
+      {R"({"text": "a", "count": 1.5})", kInvalidType},
+      {R"({"text": "a", "part": []})", kInvalidType},
+      {R"({"text": "a", "flag": 0})", kInvalidType},
+      {R"({"text": "a", "stop": [1]})", kInvalidType},
+      {R"({"text": "a", "map": []})", kInvalidType},
+      {R"({"text": "a", "list": {}})", kInvalidType},
+      {R"({"text": "a", "count": 10})", ""},
+      {R"({"text": "a", "stop": ["abcd"]})", ""},
+  };
+  for (const auto& [text, want] : rows) EXPECT_EQ(reason(text), want) << text;
 }
 
 // Found by schemathesis: a quotation that was cut within a character made the answer no JSON.

@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "base/hash.h"
+#include "text/stop.h"
 
 namespace altlas::server {
 
@@ -16,9 +17,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr int64_t kTokensMax = INT32_MAX;
-constexpr size_t kStopsMax = 16;
-constexpr size_t kStopBytesMax = 1024;
-constexpr size_t kLogitBiasMax = 1024;
+constexpr size_t kLogitBiasMax = 16'384;
 constexpr size_t kNameBytesMax = 256;
 constexpr double kDeadlineMax = 366.0 * 86400;
 
@@ -157,13 +156,19 @@ void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams&
   sampling.top_k = static_cast<int32_t>(
       std::max<int64_t>(0, reader.integer("top_k", sampling.top_k, -1, INT32_MAX)));
   sampling.min_p = static_cast<float>(reader.number("min_p", sampling.min_p, 0, 1));
-  sampling.repetition_penalty =
-      static_cast<float>(reader.number("repetition_penalty", 1, 0.01, 100));
+  const std::string_view repetition =  // llama-server's name is the shorter one.
+      reader.has("repetition_penalty") ? "repetition_penalty" : "repeat_penalty";
+  sampling.repetition_penalty = static_cast<float>(reader.number(repetition, 1, 0.01, 100));
   sampling.presence_penalty = static_cast<float>(reader.number("presence_penalty", 0, -2, 2));
   sampling.frequency_penalty = static_cast<float>(reader.number("frequency_penalty", 0, -2, 2));
   const auto seed = reader.optional_integer("seed", INT64_MIN, INT64_MAX);
   sampling.seed = seed ? static_cast<uint64_t>(*seed) : draw_seed();
-  sampling.stop = reader.texts("stop", kStopsMax, kStopBytesMax);
+  sampling.stop = reader.texts("stop", text::kStopStringsMax, text::kStopStringBytesMax);
+  size_t stop_bytes = 0;
+  for (const std::string& stop : sampling.stop) stop_bytes += stop.size();
+  if (stop_bytes > text::kStopBytesMax)
+    reader.fail("stop", fmt::format("has {} bytes in all, at most {} are allowed", stop_bytes,
+                                    text::kStopBytesMax));
   sampling.ignore_eos = reader.boolean("ignore_eos", false);
   sampling.min_tokens = static_cast<int32_t>(reader.integer("min_tokens", 0, 0, kTokensMax));
   read_logit_bias(reader, model, sampling);
@@ -174,6 +179,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   JsonReader reader(body, std::move(path));
   PendingTask task;
   TaskSpec& spec = task.spec;
+  task.prompt.field = "text";
   task.prompt.text = reader.required_text("text");
   if (reader.status().ok() && task.prompt.text.empty())
     reader.fail("text", "is empty, should have at least one character");
@@ -288,6 +294,9 @@ boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks,
   for (size_t i = 0; i < tasks.size(); ++i) {
     PendingTask& task = tasks[i];
     if (task.model != nullptr) {
+      if (task.prompt.reasoning == nullptr)
+        task.prompt.reasoning = std::make_shared<ReasoningStart>();
+      const auto reasoning = task.prompt.reasoning;
       auto ids = co_await rooms.prompts.encode(*task.model, std::move(task.prompt));
       if (!ids.ok()) {
         Error error = ids.error();
@@ -295,6 +304,8 @@ boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks,
         co_return error;
       }
       task.spec.prompt = *std::move(ids);
+      free_reasoning(*reasoning, task.model->reasoning, *task.model->tokenizer,
+                     task.spec.sampling.grammar);
       if (task.spec.tokens_max == 0 && !task.spec.embeds)
         task.spec.tokens_max = remaining_tokens(task);
     }

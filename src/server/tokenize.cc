@@ -27,6 +27,7 @@ Prompt read_text(JsonReader& reader) {
   Prompt prompt;
   if (reader.has("messages")) {
     prompt.kind = Prompt::Kind::kChat;
+    prompt.field = "messages";
     prompt.messages = read_messages(reader);
     read_template_fields(reader, prompt);
     if (const json::array* tools = reader.array("tools"); tools != nullptr && !tools->empty())

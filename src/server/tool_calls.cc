@@ -7,7 +7,6 @@ namespace altlas::server {
 
 namespace {
 
-constexpr std::string_view kThink = "<think>", kThinkEnd = "</think>";
 // The longest end of `text` that `tag` may begin with.
 size_t begun(std::string_view text, std::string_view tag) {
   for (size_t n = std::min(text.size(), tag.size() - 1); n > 0; --n)
@@ -16,8 +15,6 @@ size_t begun(std::string_view text, std::string_view tag) {
 }
 
 }  // namespace
-
-bool has_reasoning(std::string_view chat_template) { return chat_template.contains(kThinkEnd); }
 
 std::vector<AnswerPiece> AnswerReader::push(std::string_view text) {
   held_ += text;
@@ -50,12 +47,13 @@ bool AnswerReader::advance(bool last, std::vector<AnswerPiece>& out) {
     case State::kReasoning: {
       if (fresh_) drop_line_ends();
       fresh_ = fresh_ && held_.empty();
-      const size_t end = held_.find(kThinkEnd);
+      const std::string_view tag = options_.reasoning.end;
+      const size_t end = held_.find(tag);
       const size_t said = end != std::string::npos ? end
                           : last                   ? held_.size()
-                                                   : held_.size() - begun(held_, kThinkEnd);
+                                                   : held_.size() - begun(held_, tag);
       say(AnswerPiece::Kind::kReasoning, held_.substr(0, said), out);
-      held_.erase(0, said + (end != std::string::npos ? kThinkEnd.size() : 0));
+      held_.erase(0, said + (end != std::string::npos ? tag.size() : 0));
       if (end == std::string::npos) return false;
       state_ = State::kStart;
       reasoned_ = true;
@@ -76,13 +74,8 @@ bool AnswerReader::start(bool last) {
   const std::string_view text =
       first == std::string::npos ? std::string_view() : std::string_view(held_).substr(first);
   if (text.empty() && !last) return false;
-  const bool may_reason = options_.reasoning && !reasoned_;
-  if (may_reason && text.starts_with(kThink)) {
-    held_.erase(0, first + kThink.size());
-    state_ = State::kReasoning;
-    return true;
-  }
-  if (!last && may_reason && kThink.starts_with(text)) return false;
+  if (options_.reasoning.given() && !reasoned_)
+    if (const auto decided = begin_reasoning(text, last)) return *decided;
   const std::string_view tag = tags_of(options_.format).begin;
   const bool tagged = !options_.tools.empty() && !text.empty() && !options_.forced &&
                       tag.starts_with(text.substr(0, tag.size()));
@@ -93,6 +86,25 @@ bool AnswerReader::start(bool last) {
   if (!whole && !last) return false;
   state_ = whole.value_or(false) ? State::kWhole : State::kText;
   if (reasoned_) drop_line_ends();
+  return true;
+}
+
+// Whether there is reasoning, by the first characters that are no spaces; nothing: there is none.
+std::optional<bool> AnswerReader::begin_reasoning(std::string_view text, bool last) {
+  const ReasoningTags& tags = options_.reasoning;
+  const bool tagged = text.starts_with(tags.begin);
+  const bool answers = !tags.answer.empty() && text.starts_with(tags.answer);
+  if (!tagged && !answers && !last &&
+      (tags.begin.starts_with(text) || tags.answer.starts_with(text)))
+    return false;
+  if (tagged || answers) {  // Some models write the mark again that the prompt has.
+    const size_t mark = (tagged ? tags.begin : tags.answer).size();
+    held_.erase(0, static_cast<size_t>(text.data() - held_.data()) + mark);
+  } else if (!options_.in_reasoning) {
+    return std::nullopt;
+  }
+  state_ = answers ? State::kStart : State::kReasoning;
+  reasoned_ = answers;
   return true;
 }
 

@@ -8,12 +8,10 @@
 #include <vector>
 
 #include "server/call_stream.h"
+#include "server/reasoning.h"
 #include "server/tool_format.h"
 
 namespace altlas::server {
-
-// Whether the template knows <think> … </think>.
-bool has_reasoning(std::string_view chat_template);
 
 struct ToolCall {
   std::string name;
@@ -39,7 +37,8 @@ class AnswerReader {
   struct Options {
     ToolFormat format = ToolFormat::kHermes;
     std::vector<std::string> tools;  // Names; none: nothing is a call.
-    bool reasoning = false;
+    ReasoningTags reasoning;
+    bool in_reasoning = false;  // The prompt has begun it.
     bool forced = false;    // The answer is nothing but calls, as JSON: a grammar saw to it.
     bool one_call = false;  // Calls after the first are left out.
     bool streams = false;
@@ -57,6 +56,7 @@ class AnswerReader {
   enum class State : uint8_t { kStart, kReasoning, kText, kCall, kWhole };
   bool advance(bool last, std::vector<AnswerPiece>& out);
   bool start(bool last);
+  std::optional<bool> begin_reasoning(std::string_view text, bool last);
   void drop_line_ends();
   bool read_text(bool last, std::vector<AnswerPiece>& out);
   bool read_calls(bool last, std::vector<AnswerPiece>& out);

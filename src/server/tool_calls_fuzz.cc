@@ -46,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   AnswerReader::Options options;
   options.format = static_cast<altlas::server::ToolFormat>(data[0] % 6);
   options.tools = {"f", "get.x"};
-  options.reasoning = (data[0] & 64) != 0;
+  if ((data[0] & 64) != 0) options.reasoning = altlas::server::reasoning_of("<think>");
   options.forced = (data[1] & 64) != 0;
   options.one_call = (data[1] & 128) != 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 2, size - 2);

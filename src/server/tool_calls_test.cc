@@ -119,9 +119,38 @@ TEST(ToolCalls, OtherFamilies) {
   expect(options(ToolFormat::kPythonic), "[f(1)]", "text [f(1)]");
 }
 
+// Method: every family's marks, with the prompt ending in the first of them.
+TEST(ToolCalls, ReasoningThatThePromptBegan) {
+  for (const char* name : {"<think>", "<seed:think>", "[THINK]", "<|START_THINKING|>", "<thought>",
+                           "<|channel|>analysis<|message|>"}) {
+    auto o = options(ToolFormat::kHermes);
+    o.reasoning = reasoning_of(name);
+    o.in_reasoning = true;
+    const std::string begin(o.reasoning.begin), end(o.reasoning.end);
+    expect(o, "abc" + end + "def", "think abc|text def");
+    expect(o, "\nabc\n" + end + "\n\ndef", "think abc\n|text def");
+    expect(o, begin + "abc" + end + "def", "think abc|text def");
+    expect(o, "abc", "think abc");
+    expect(o, "a" + end.substr(0, end.size() - 1), "think a" + end.substr(0, end.size() - 1));
+    expect(o, end + "def", "text def");
+    expect(o, "", "");
+    expect(o, "a {\"name\": 1}" + end + R"(<tool_call>{"name":"f","arguments":{"a":1}}</tool_call>)",
+           R"(think a {"name": 1}|call f{"a":1})");
+    o.in_reasoning = false;
+    expect(o, "abc" + end + "def", "text abc" + end + "def");
+    expect(o, begin + "abc" + end + "def", "think abc|text def");
+    o.in_reasoning = o.forced = true;
+    expect(o, "I [call] it." + end + R"([{"name":"f","arguments":{}}])",
+           R"(think I [call] it.|call f{})");
+  }
+  auto o = options(ToolFormat::kHermes);
+  o.reasoning = reasoning_of("<|channel|>analysis<|message|>");
+  expect(o, "<|channel|>final<|message|>Yes.", "text Yes.");
+}
+
 TEST(ToolCalls, ReasoningForcedAndSingleCalls) {
   auto o = options(ToolFormat::kHermes);
-  o.reasoning = true;
+  o.reasoning = reasoning_of("</think>");
   expect(o, "<think>\nWell.\n</think>\n\nYes.", "think Well.\n|text Yes.");
   expect(o, "<think>so</think><tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>",
          "think so|call f{}");

@@ -20,6 +20,18 @@ ToolTags tags_of(ToolFormat format) {
   return {};
 }
 
+std::vector<std::string_view> marks_of(ToolFormat format) {
+  const ToolTags tags = tags_of(format);
+  std::vector<std::string_view> marks{tags.begin};
+  if (!tags.end.empty()) marks.push_back(tags.end);
+  if (format == ToolFormat::kMistral) marks.push_back("[ARGS]");
+  if (format == ToolFormat::kDeepSeek)
+    for (const std::string_view mark :
+         {"<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"})
+      marks.push_back(mark);
+  return marks;
+}
+
 std::optional<bool> may_be_whole_call(ToolFormat format, std::string_view text) {
   constexpr std::string_view kDeepSeekKind = "function", kFence = "```json";
   if (text.starts_with("{") || text.starts_with(kFence)) return true;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "config/names.h"
 
@@ -29,6 +30,8 @@ struct ToolTags {
   std::string_view end;  // Empty: the end of the text.
 };
 ToolTags tags_of(ToolFormat format);
+// All that stands around calls and within them, as far as it may be control tokens.
+std::vector<std::string_view> marks_of(ToolFormat format);
 // Whether an answer without tags that begins with `text` may be calls; nothing: a longer begin will
 // tell. `text`: not empty.
 std::optional<bool> may_be_whole_call(ToolFormat format, std::string_view text);

@@ -17,6 +17,7 @@ void write_sampling(const SamplingParams& from, proto::Sampling* to) {
   to->set_prompt_logprobs(from.prompt_logprobs >= 0);
   if (from.prompt_logprobs >= 0) to->set_prompt_top(from.prompt_logprobs);
   to->set_keep_special_tokens(!from.skip_special_tokens);
+  to->mutable_shown_tokens()->Add(from.shown_tokens.begin(), from.shown_tokens.end());
   to->mutable_stop_token_ids()->Add(from.stop_token_ids.begin(), from.stop_token_ids.end());
   to->set_ignore_eos(from.ignore_eos);
   to->set_min_tokens(from.min_tokens);
@@ -29,6 +30,9 @@ void write_sampling(const SamplingParams& from, proto::Sampling* to) {
   if (from.grammar.kind == GrammarKind::kNone) return;
   to->mutable_grammar()->set_kind(static_cast<uint32_t>(from.grammar.kind));
   to->mutable_grammar()->set_text(from.grammar.text);
+  to->mutable_grammar()->mutable_think_begin()->Add(from.grammar.think_begin.begin(),
+                                                    from.grammar.think_begin.end());
+  to->mutable_grammar()->set_think_end(from.grammar.think_end);
 }
 
 Result<SamplingParams> read_sampling(const proto::Sampling& from) {
@@ -45,6 +49,7 @@ Result<SamplingParams> read_sampling(const proto::Sampling& from) {
   if (from.prompt_logprobs())
     to.prompt_logprobs = from.has_prompt_top() ? from.prompt_top() : std::max(to.logprobs, 0);
   to.skip_special_tokens = !from.keep_special_tokens();
+  to.shown_tokens.assign(from.shown_tokens().begin(), from.shown_tokens().end());
   to.stop_token_ids.assign(from.stop_token_ids().begin(), from.stop_token_ids().end());
   to.ignore_eos = from.ignore_eos();
   to.min_tokens = from.min_tokens();
@@ -54,6 +59,9 @@ Result<SamplingParams> read_sampling(const proto::Sampling& from) {
   if (from.has_grammar()) {
     ALTLAS_TRY(to.grammar.kind, to_enum(from.grammar().kind(), GrammarKind::kGbnf, "grammar"));
     to.grammar.text = from.grammar().text();
+    to.grammar.think_begin.assign(from.grammar().think_begin().begin(),
+                                  from.grammar().think_begin().end());
+    to.grammar.think_end = from.grammar().think_end();
   }
   return to;
 }

@@ -23,6 +23,10 @@ std::string_view to_string(GrammarKind kind);
 struct Grammar {
   GrammarKind kind = GrammarKind::kNone;
   std::string text;  // Schema, pattern or rules; empty for kNone and kJsonObject.
+  // What comes before the first `think_end` is free: from the first token on, or, with think_begin,
+  // only where the text begins with those tokens. Empty: the whole text is held to the grammar.
+  std::vector<int32_t> think_begin = {};
+  std::string think_end = {};
   friend bool operator==(const Grammar&, const Grammar&) = default;
 };
 
@@ -44,6 +48,7 @@ struct SamplingParams {
   bool ignore_eos = false;
   int32_t min_tokens = 0;               // No end of generation before so many tokens.
   bool skip_special_tokens = true;      // Control tokens are no text; otherwise their spelling is.
+  std::vector<int32_t> shown_tokens;    // Control tokens that are text all the same. Sorted.
   std::vector<int32_t> stop_token_ids;  // End the text as end-of-generation tokens do. Sorted.
   std::vector<std::string> stop;
   std::vector<std::pair<int32_t, float>> logit_bias;  // Token id, added to its logit. Sorted by id.

@@ -1,11 +1,14 @@
 #include "text/detokenizer.h"
 
+#include <algorithm>
+
 #include "text/utf8.h"
 
 namespace altlas::text {
 
 std::string Detokenizer::push(int32_t id) {
-  std::string_view bytes = show_control_ ? tokenizer_->token_text(id) : tokenizer_->token_bytes(id);
+  const bool show = show_control_ || std::ranges::binary_search(shown_, id);
+  std::string_view bytes = show ? tokenizer_->token_text(id) : tokenizer_->token_bytes(id);
   if (bytes.empty()) return "";
   if (is_first_ && tokenizer_->strips_first_space() && bytes.starts_with(' '))
     bytes.remove_prefix(1);

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "text/tokenizer.h"
 
@@ -15,9 +17,13 @@ class Detokenizer {
  public:
   // `tokenizer` must outlive it. `show_control`: control tokens give their spelling instead of
   // nothing. `continues`: the ids follow a prompt, so a space before the first of them is text.
+  // `shown`: control tokens, sorted, that give their spelling all the same.
   explicit Detokenizer(const Tokenizer& tokenizer, bool show_control = false,
-                       bool continues = false)
-      : tokenizer_(&tokenizer), show_control_(show_control), is_first_(!continues) {}
+                       bool continues = false, std::vector<int32_t> shown = {})
+      : tokenizer_(&tokenizer),
+        show_control_(show_control),
+        is_first_(!continues),
+        shown_(std::move(shown)) {}
 
   // The text that became certain with this token; may be empty. Always valid UTF-8: bytes that
   // can't become a character give U+FFFD, one per maximal subpart.
@@ -31,6 +37,7 @@ class Detokenizer {
   const Tokenizer* tokenizer_;
   bool show_control_;
   bool is_first_;
+  std::vector<int32_t> shown_;
   std::string pending_;  // At most 3 bytes between calls.
 };
 

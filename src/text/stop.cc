@@ -13,6 +13,12 @@ Result<StopStrings> StopStrings::create(std::vector<std::string> strings) {
     return invalid(
         fmt::format("{} stop strings; at most {} are allowed", strings.size(), kStopStringsMax),
         "stop");
+  size_t bytes = 0;
+  for (const std::string& text : strings) bytes += text.size();
+  if (bytes > kStopBytesMax)
+    return invalid(fmt::format("stop strings of {} bytes in all; at most {} are allowed", bytes,
+                               kStopBytesMax),
+                   "stop");
   StopStrings made;
   for (std::string& text : strings) {
     if (text.empty()) return invalid("a stop string must not be empty", "stop");

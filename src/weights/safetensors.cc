@@ -9,6 +9,7 @@
 #include <set>
 #include <system_error>
 
+#include "base/byte_order_mark.h"
 #include "weights/messages.h"
 
 namespace altlas::weights {
@@ -251,8 +252,10 @@ Result<void> SafetensorsModel::add_indexed(const std::string& folder,
   if (bytes.size() > kSafetensorsIndexBytesMax)
     return invalid(fmt::format("{}: it has {} bytes; at most {} are allowed", index_path,
                                bytes.size(), kSafetensorsIndexBytesMax));
-  ALTLAS_TRY(const json::value root,
-             parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, index_path));
+  ALTLAS_TRY(const std::string_view text,
+             skip_byte_order_mark({reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                                  index_path));
+  ALTLAS_TRY(const json::value root, parse_json(text, index_path));
   const json::value* map = root.get_object().if_contains("weight_map");
   if (map == nullptr || !map->is_object())
     return invalid(fmt::format("{}: it lacks an object weight_map", index_path));

@@ -26,7 +26,8 @@ inline SamplingParams full_sampling() {
   sampling.stop_token_ids = {3, 151000};
   sampling.stop = {"\n\n", "\xff\xfe", ""};
   sampling.logit_bias = {{-1, 0.5f}, {151000, -100.0f}};
-  sampling.grammar = {GrammarKind::kJsonSchema, "{}\xff"};
+  sampling.shown_tokens = {4, 151001};
+  sampling.grammar = {GrammarKind::kJsonSchema, "{}\xff", {151002, 7}, "</t\xff>"};
   return sampling;
 }
 
