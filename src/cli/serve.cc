@@ -2,17 +2,18 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <boost/asio.hpp>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <future>
 #include <thread>
 
 #include "base/log.h"
+#include "base/private_file.h"
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/device_sampler.h"
@@ -95,11 +96,7 @@ Result<void> check_fit(const Serving& serving) {
 
 Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder) {
   if (folder.empty()) return journal::open_memory_store();
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error)
-    return io_error(fmt::format("--data-dir: '{}' can't be made: {}", folder, error.message()));
-  std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+  ALTLAS_TRY_VOID(make_private_folder(folder, "--data-dir"));
   auto store = journal::open_sqlite_store(folder + "/journal.db");
   if (!store.ok())
     return Error(store.error()).with_context(fmt::format("data directory '{}'", folder));
@@ -369,6 +366,7 @@ Result<void> start(Serving& serving) {
 
 int serve(const SettingFlags& flags) {
   raise_descriptor_limit();
+  umask(077);                // Nothing that the server makes is for others.
   signal(SIGPIPE, SIG_IGN);  // Who reads standard output may leave; the server stays.
   Serving serving;
   if (const auto built = build(flags, serving); !built.ok()) return fail(built.error());

@@ -1,8 +1,12 @@
 #include "journal/sqlite_store.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <map>
 #include <vector>
 
+#include "base/private_file.h"
 #include "journal/codec.h"
 #include "journal/lock_file.h"
 #include "journal/sqlite_handle.h"
@@ -80,6 +84,7 @@ class SqliteStore final : public Store {
   Result<std::string> get_value(std::string_view name) override;
 
  private:
+  Result<void> close_to_others() const;
   Result<void> check_file();
   Result<void> index_rows();
   // Where it happened, and as kIo unless the file is damaged.
@@ -101,7 +106,25 @@ Error SqliteStore::failed(std::string_view doing) const {
   return Error(ErrorCode::kIo, error.message());
 }
 
+// Makes the file, and closes it and what SQLite puts beside it to others: SQLite itself would make
+// them as the umask has it, and follow links. The log gets the mode of the file.
+Result<void> SqliteStore::close_to_others() const {
+  if (!options_.vfs.empty()) return {};
+  for (const char* suffix : {"", "-wal", "-journal", "-shm"}) {
+    const int make = *suffix == 0 ? O_CREAT : 0;
+    const Result<int> file = open_private_file(options_.path + suffix, O_RDWR | make);
+    if (file.ok())
+      ::close(*file);
+    else if (make != 0 || file.error().code() != ErrorCode::kNotFound)
+      return Error(
+          file.error().code() == ErrorCode::kInvalid ? ErrorCode::kInvalid : ErrorCode::kIo,
+          "journal: " + file.error().message());
+  }
+  return {};
+}
+
 Result<void> SqliteStore::open() {
+  ALTLAS_TRY_VOID(close_to_others());
   sqlite3* raw = nullptr;
   const int flags =
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;

@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/private_file.h"
 #include "weights/model_source.h"
 #include "weights/tensor_source.h"
 
@@ -190,10 +191,8 @@ Result<uint64_t> model_identity(const std::string& model) {
 Result<PanelFile> PanelFile::open(const PanelCacheOptions& options, const std::string& model,
                                   std::string_view share, uint64_t bytes) {
   ALTLAS_TRY(const uint64_t state, model_identity(model));
+  ALTLAS_TRY_VOID(make_private_folder(options.folder, "cache of packed weights"));
   std::error_code error;
-  fs::create_directories(options.folder, error);
-  if (error)
-    return io_error(fmt::format("{}: cannot be made: {}", options.folder, error.message()));
   const fs::path whole = fs::weakly_canonical(model, error);
   const std::string prefix =
       fmt::format("{}/{}-{:016x}", options.folder, whole.stem().string().substr(0, 80),

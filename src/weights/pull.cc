@@ -14,6 +14,7 @@
 #include <memory>
 #include <system_error>
 
+#include "base/private_file.h"
 #include "base/units.h"
 #include "weights/process.h"
 
@@ -130,11 +131,9 @@ class Puller {
 
   Result<std::string> run() {
     std::error_code failed;
-    fs::create_directories(cache_dir_, failed);
-    if (failed)
-      return io_error(fmt::format("{}: cannot make the folder: {}", cache_dir_, failed.message()));
-    const FileDescriptor file(::open(part_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-    if (file.get() < 0) return errno_error("open", part_path_);
+    ALTLAS_TRY_VOID(make_private_folder(cache_dir_, "cache of models"));
+    ALTLAS_TRY(const int opened, open_private_file(part_path_, O_RDWR | O_CREAT));
+    const FileDescriptor file(opened);
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
       return Error(ErrorCode::kBusy,
                    fmt::format("{} is being pulled by another process", entry_.name));
