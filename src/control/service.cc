@@ -156,9 +156,16 @@ class ServiceImpl : public Service {
   awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) override {
     co_return co_await on_strand(strand_, do_subscribe(id));
   }
+  // Durable tasks are refused while the journal can't be written.
   HealthView health() const override {
-    const std::lock_guard lock(health_mutex_);
-    return health_;
+    std::unique_lock lock(health_mutex_);
+    HealthView out = health_;
+    lock.unlock();
+    const std::string failure = writer_.failure();
+    if (out.status != HealthStatus::kOk || failure.empty()) return out;
+    out.status = HealthStatus::kUnavailable;
+    out.message = "the journal can't be written: " + failure;
+    return out;
   }
 
   Result<void> start() override {
