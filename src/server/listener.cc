@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "base/private_file.h"
 #include "server/hangups.h"
 #include "server/session.h"
 #include "server/transport.h"
@@ -129,6 +130,8 @@ Result<std::shared_ptr<asio::ssl::context>> Server::Impl::load_tls() const {
         fmt::format("server.tls_cert: '{}' is not a PEM certificate that can be read: {}",
                     config().tls_cert, error.message()),
         "server.tls_cert");
+  if (const auto closed = check_secret_file(config().tls_key, "server.tls_key"); !closed.ok())
+    return Error(closed.error()).with_field("server.tls_key");
   context->use_private_key_file(config().tls_key, asio::ssl::context::pem, error);
   if (error)
     return invalid(fmt::format("server.tls_key: '{}' is not the PEM key of the certificate: {}",
