@@ -34,6 +34,16 @@ std::string folder_above(const std::string& path) {
   return whole.parent_path().string();
 }
 
+// The folders above one that is to be made; never open to all, whatever the umask.
+Result<void> make_above(const std::string& path, std::string_view what) {
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) == 0) return {};
+  const std::string above = folder_above(path);
+  if (above != path) ALTLAS_TRY_VOID(make_above(above, what));
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) return failed(what, "make", path);
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_private_folder(const std::string& path, std::string_view what) {
@@ -70,10 +80,7 @@ Result<void> check_private_folder(const std::string& path, std::string_view what
 }
 
 Result<void> make_private_folder(const std::string& path, std::string_view what) {
-  std::error_code error;
-  const std::string above = folder_above(path);
-  if (!above.empty()) fs::create_directories(above, error);
-  if (error) return io_error(fmt::format("{}: can't make '{}': {}", what, above, error.message()));
+  ALTLAS_TRY_VOID(make_above(folder_above(path), what));
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return failed(what, "make", path);
   return check_private_folder(path, what);
 }

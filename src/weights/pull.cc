@@ -14,6 +14,7 @@
 #include <memory>
 #include <system_error>
 
+#include "base/log.h"
 #include "base/private_file.h"
 #include "base/units.h"
 #include "weights/process.h"
@@ -76,6 +77,47 @@ uint64_t folder_bytes(const fs::path& folder) {
     if (at->is_regular_file(gone) && !gone) sum += file_bytes(at->path().string());
   }
   return sum;
+}
+
+// What a file that has this sum looks like from outside: changed bytes change it, too.
+std::string record_of(const std::string& path, std::string_view sha256) {
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) != 0) return "";
+  return fmt::format("{} {} {}.{:09} {}.{:09} {}:{}\n", sha256, info.st_size, info.st_mtim.tv_sec,
+                     info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec, info.st_dev,
+                     info.st_ino);
+}
+
+std::string record_path(const std::string& path) { return path + ".sha256"; }
+
+int64_t nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+// Empty where there is none, one that others could have written, or one that is hardly younger than
+// the file: within a tick of the kernel's clock a file can change and keep its times.
+std::string read_record(const std::string& path) {
+  constexpr int64_t kTickNs = 20'000'000;
+  if (!check_secret_file(record_path(path), "record").ok()) return "";
+  const FileDescriptor file(
+      ::open(record_path(path).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  struct stat model = {}, record = {};
+  if (file.get() < 0 || ::fstat(file.get(), &record) != 0 || ::stat(path.c_str(), &model) != 0 ||
+      nanoseconds(record.st_mtim) - nanoseconds(model.st_ctim) < kTickNs)
+    return "";
+  std::string text(512, '\0');
+  const ssize_t got = ::read(file.get(), text.data(), text.size());
+  text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  return text;
+}
+
+// Where it can't be written the sum is taken again the next time.
+void write_record(const std::string& path, const std::string& record) {
+  const Result<int> opened = open_private_file(record_path(path), O_WRONLY | O_CREAT | O_TRUNC);
+  if (!opened.ok()) return;
+  const FileDescriptor file(*opened);
+  if (::write(file.get(), record.data(), record.size()) != static_cast<ssize_t>(record.size()))
+    log::warn("{}: can't be written: {}", record_path(path), std::strerror(errno));
 }
 
 Error pip_error(const CataloguePart& part, const ProcessEnd& end) {
@@ -270,6 +312,7 @@ class Puller {
       return errno_error("rename", part_path_);
     const FileDescriptor folder(::open(cache_dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.get() < 0 || ::fsync(folder.get()) != 0) return errno_error("sync", cache_dir_);
+    write_record(final_path_, record_of(final_path_, entry_.sha256));
     return final_path_;
   }
 
@@ -316,7 +359,18 @@ std::string cached_path(const CatalogueEntry& entry, const std::string& cache_di
 }
 
 bool is_cached(const CatalogueEntry& entry, const std::string& cache_dir) {
-  return file_bytes(cached_path(entry, cache_dir)) == entry.bytes;
+  const std::string path = cached_path(entry, cache_dir);
+  if (file_bytes(path) != entry.bytes) return false;
+  const std::string before = record_of(path, entry.sha256);
+  if (!before.empty() && read_record(path) == before) return true;
+  const Result<std::string> sum = sha256_of_file(path, nullptr);
+  if (!sum.ok() || *sum != entry.sha256) {
+    log::warn("{}: is not what the catalogue says ({} bytes with sha256 {}): it is not used", path,
+              entry.bytes, entry.sha256);
+    return false;
+  }
+  write_record(path, before);
+  return true;
 }
 
 Result<std::string> pull(const CatalogueEntry& entry, const std::string& cache_dir,

@@ -7,8 +7,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -77,6 +79,19 @@ class PullTest : public ::testing::Test {
     fs::permissions(path, fs::perms::owner_all);
     return path;
   }
+  static void write(const std::string& path, const std::string& text) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+  }
+  // As if it had been written an hour after everything else.
+  static void age(const std::string& path) {
+    fs::last_write_time(path, fs::last_write_time(path) + std::chrono::hours(1));
+  }
+  // Waits until a file that is written now has later times than `path`.
+  void next_tick(const std::string& path) {
+    const auto before = fs::last_write_time(path);
+    do write(root_ / "tick", "x");
+    while (fs::last_write_time(root_ / "tick") <= before);
+  }
   std::string content(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -108,10 +123,68 @@ TEST_F(PullTest, FetchesVerifiesAndPutsInPlace) {
   EXPECT_EQ(stages.front(), PullStage::kFetch);
   EXPECT_EQ(stages.back(), PullStage::kVerify);
   EXPECT_TRUE(is_cached(entry_, cache_));
-  EXPECT_EQ(std::distance(fs::directory_iterator(cache_), {}), 1)
-      << "nothing but the model is left behind";
+  EXPECT_EQ(std::distance(fs::directory_iterator(cache_), {}), 2)
+      << "nothing but the model and its record is left behind";
   options_.python = "/nonexistent/python3";  // Not needed any more.
   EXPECT_TRUE(pull(entry_, cache_, options_).ok());
+}
+
+// Goal: a file of the right size with other bytes is no cached model, whatever its record and its
+// times say; the right one stays one without a record. Method: harm to the file and to the record.
+TEST_F(PullTest, WhatIsCachedIsKnownByItsBytes) {
+  fs::create_directories(cache_);
+  const std::string path = cached_path(entry_, cache_), record = path + ".sha256";
+  const std::string right = kFirst + kSecond;
+  std::string flipped = right;
+  flipped[3000] ^= 1;
+  EXPECT_FALSE(is_cached(entry_, cache_));
+  write(path, flipped);
+  EXPECT_FALSE(is_cached(entry_, cache_)) << "the size is right";
+  write(path, right);
+  EXPECT_TRUE(is_cached(entry_, cache_));
+  const std::string kept = content(record);
+  EXPECT_THAT(kept, HasSubstr(entry_.sha256));
+  age(record);
+  EXPECT_TRUE(is_cached(entry_, cache_));
+  const auto time = fs::last_write_time(path);
+  next_tick(path);
+  write(path, flipped);
+  fs::last_write_time(path, time);
+  EXPECT_FALSE(is_cached(entry_, cache_)) << "the time was put back";
+  for (const std::string& text : {std::string(), kept.substr(0, 30), std::string(4096, 'x')}) {
+    write(path, right);
+    write(record, text);
+    EXPECT_TRUE(is_cached(entry_, cache_));
+    write(path, flipped);
+    write(record, text);
+    age(record);
+    EXPECT_FALSE(is_cached(entry_, cache_));
+  }
+  if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
+  make_first();
+  make_second();
+  ASSERT_TRUE(pull(entry_, cache_, options_).ok());
+  EXPECT_EQ(content(path), right) << "what was wrong is replaced";
+}
+
+// A record that others may write to proves nothing; one that only its owner may is believed.
+TEST_F(PullTest, AForgedRecordIsNotBelieved) {
+  fs::create_directories(cache_);
+  const std::string path = cached_path(entry_, cache_), record = path + ".sha256";
+  std::string flipped = kFirst + kSecond;
+  flipped[0] ^= 1;
+  write(path, flipped);
+  CatalogueEntry other = entry_;
+  other.sha256 = *sha256_of_file(path, nullptr);
+  ASSERT_TRUE(is_cached(other, cache_));
+  std::string forged = content(record);
+  forged.replace(0, other.sha256.size(), entry_.sha256);
+  for (const mode_t mode : {0600, 0666, 0620}) {
+    write(record, forged);
+    ASSERT_EQ(::chmod(record.c_str(), mode), 0);
+    age(record);
+    EXPECT_EQ(is_cached(entry_, cache_), mode == 0600) << std::oct << mode;
+  }
 }
 
 TEST_F(PullTest, GoesOnAfterTheLastWholePart) {

@@ -207,7 +207,8 @@ TEST(WorkerProcess, DISABLED_Server) {
   SpawnOptions options;
   options.arguments = {"--gtest_also_run_disabled_tests",
                        "--gtest_filter=WorkerProcess.DISABLED_Main", "--gtest_brief=1"};
-  options.environment = {{"ALTLAS_TEST_PARENT", std::to_string(::getpid())}};
+  options.environment = {{"ALTLAS_TEST_PARENT", std::to_string(::getpid())},
+                         {kTokenVariable, std::getenv(kTokenVariable)}};
   const auto worker = Process::spawn(context, options, [](const ProcessExit&) {});
   ASSERT_TRUE(worker.ok()) << worker.error().message();
   while (true) ::pause();
