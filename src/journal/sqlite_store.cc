@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <vector>
 
@@ -386,6 +387,8 @@ bool SqliteStore::room_is_low() const {
 Result<std::unique_ptr<Store>> open_sqlite_store(const SqliteOptions& options) {
   LockFile lock;
   if (options.vfs.empty()) {
+    const std::string folder = std::filesystem::path(options.path).parent_path().string();
+    ALTLAS_TRY_VOID(check_private_folder(folder.empty() ? "." : folder, "journal"));
     ALTLAS_TRY(lock, LockFile::acquire(options.path + ".lock"));
   }
   auto store = std::make_unique<SqliteStore>(options, std::move(lock));

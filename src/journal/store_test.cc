@@ -186,6 +186,9 @@ TEST(SqliteStore, TakesNoPlaceOfOthers) {
   }
   const TemporaryFolder folder;
   const std::string path = folder.file("journal.sqlite");
+  ASSERT_EQ(::chmod(folder.file(".").c_str(), 01777), 0);
+  EXPECT_EQ(open_sqlite_store(path).error().code(), ErrorCode::kInvalid) << "others may write";
+  ASSERT_EQ(::chmod(folder.file(".").c_str(), 0700), 0);
   std::ofstream(path).flush();
   ASSERT_EQ(::chmod(path.c_str(), 0644), 0);  // Of an earlier version.
   const mode_t before = ::umask(0);
