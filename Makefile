@@ -15,6 +15,6 @@ gcc:
 format:
 	tools/install dev && find src -name '*.h' -o -name '*.cc' | xargs clang-format-19 -i
 tidy:
-	python3 tools/tidy.py
+	python3 -I tools/tidy.py
 clean:
 	rm -rf build

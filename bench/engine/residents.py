@@ -66,9 +66,9 @@ def install_xllamacpp(root):
     folder = root / "build" / "xllamacpp"
     python = folder / "bin" / "python"
     if not python.exists():
-        run([sys.executable, "-m", "venv", folder])
-    if subprocess.run([python, "-c", "import xllamacpp"], capture_output=True).returncode != 0:
-        run([python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "xllamacpp"])
+        run([sys.executable, "-I", "-m", "venv", folder])
+    if subprocess.run([python, "-I", "-c", "import xllamacpp"], capture_output=True).returncode != 0:
+        run([python, "-I", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "xllamacpp"])
     return python
 
 

@@ -20,6 +20,9 @@ class Clock {
   virtual TimeUs now() const = 0;
 };
 
+// From one time to a later one; 0 where the clock was set back between two starts of the server.
+constexpr int64_t elapsed_us(TimeUs from, TimeUs until) { return until > from ? until - from : 0; }
+
 // The machine's clock. Lives for the whole process.
 const Clock& system_clock();
 

@@ -2,17 +2,18 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <boost/asio.hpp>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <future>
 #include <thread>
 
 #include "base/log.h"
+#include "base/private_file.h"
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/device_sampler.h"
@@ -23,7 +24,7 @@
 #include "control/service.h"
 #include "control/setup.h"
 #include "engine/load.h"
-#include "journal/store.h"
+#include "journal/sqlite_store.h"
 #include "ops/simd.h"
 #include "server/batch_runner.h"
 #include "server/file_desk.h"
@@ -42,6 +43,7 @@ constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 // Everything a running server owns. Members are destroyed last to first.
 struct Serving {
   config::Config config;
+  bool accept_loss = false;  // Of events that the journal should have.
   telemetry::Registry metrics;
   std::vector<control::DeviceSetup> devices;
   bool cpu_yields = false;  // See make_device_sampler().
@@ -93,14 +95,13 @@ Result<void> check_fit(const Serving& serving) {
   return {};
 }
 
-Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder) {
+Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder, bool accept_loss) {
   if (folder.empty()) return journal::open_memory_store();
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error)
-    return io_error(fmt::format("--data-dir: '{}' can't be made: {}", folder, error.message()));
-  std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
-  auto store = journal::open_sqlite_store(folder + "/journal.db");
+  ALTLAS_TRY_VOID(make_private_folder(folder, "--data-dir"));
+  journal::SqliteOptions options;
+  options.path = folder + "/journal.db";
+  options.accept_loss = accept_loss;
+  auto store = journal::open_sqlite_store(options);
   if (!store.ok())
     return Error(store.error()).with_context(fmt::format("data directory '{}'", folder));
   return store;
@@ -260,7 +261,7 @@ Result<std::vector<server::ServedModel>> served_models(
 Result<void> start_service(Serving& out) {
   control::ServiceOptions options;
   options.folder = state_folder(out.config);
-  ALTLAS_TRY(options.store, open_store(options.folder));
+  ALTLAS_TRY(options.store, open_store(options.folder, out.accept_loss));
   control::ModelSetup model;
   model.id = out.model_name;
   model.path = out.model_path;
@@ -370,10 +371,12 @@ Result<void> start(Serving& serving) {
   return make_server(serving);
 }
 
-int serve(const SettingFlags& flags) {
+int serve(const SettingFlags& flags, bool accept_loss) {
   raise_descriptor_limit();
+  umask(077);                // Nothing that the server makes is for others.
   signal(SIGPIPE, SIG_IGN);  // Who reads standard output may leave; the server stays.
   Serving serving;
+  serving.accept_loss = accept_loss;
   if (const auto built = build(flags, serving); !built.ok()) return fail(built.error());
   std::promise<void> ended;
   auto work = asio::make_work_guard(serving.io);
@@ -409,9 +412,12 @@ Run make_serve(CLI::App& app) {
   auto flags = std::make_shared<SettingFlags>();
   auto only_check = std::make_shared<bool>(false);
   add_setting_flags(app, *flags, FlagSet::kAll);
+  auto accept_loss = std::make_shared<bool>(false);
   app.add_flag("--validate-config", *only_check, "Check the configuration and end");
-  return [flags, only_check] {
-    if (!*only_check) return serve(*flags);
+  app.add_flag("--accept-loss", *accept_loss,
+               "Start although events that were written are gone from the journal");
+  return [flags, only_check, accept_loss] {
+    if (!*only_check) return serve(*flags, *accept_loss);
     return check_config(*flags);
   };
 }

@@ -13,6 +13,11 @@ namespace {
 
 constexpr size_t kTextValueBytesMax = 64 << 10;
 
+// Where a value that is in the wrong place may be a key: whatever stands there is not shown.
+bool may_be_secret(std::string_view path) {
+  return path.starts_with("auth") && (path.size() == 4 || path[4] == '.' || path[4] == '[');
+}
+
 // The scalar as messages show it.
 std::string shown(const Node& node, const FieldInfo& info) {
   if (info.secret) return "the value";
@@ -119,13 +124,18 @@ void Decoder::unknown_key(const Node& key, const Type& type, std::string_view pa
     what += fmt::format(" (did you mean {}?)", near);
   else if (!elsewhere.empty())
     what += fmt::format(" (did you mean {}?)", elsewhere);
-  error(key_place(key), join(path, key.key.substr(0, 128)), what + "; known here: " + allowed);
+  const bool hidden = may_be_secret(path) && near.empty() && elsewhere.empty();
+  error(key_place(key), hidden ? std::string(path) : join(path, key.key.substr(0, 128)),
+        what + "; known here: " + allowed);
 }
 
 void Decoder::section(const Node& node, const Type& type, std::string_view path, void* section) {
   if (node.kind == Node::Kind::kNull) return;
   if (node.kind != Node::Kind::kMap) {
-    const FieldInfo no_info;
+    FieldInfo no_info;
+    no_info.secret =
+        may_be_secret(path) ||
+        std::ranges::any_of(type.members, [](const Member& one) { return one.info.secret; });
     return error(node, std::string(path), shown(node, no_info) + " is not a map of settings");
   }
   for (const Node& child : node.children) {
@@ -162,7 +172,9 @@ void Decoder::member(const Node& node, const Member& member, const std::string& 
     forget(path);
     if (member.type->clear != nullptr) member.type->clear(at);
   }
-  value(node, *member.type, member.info, path, at);
+  FieldInfo info = member.info;
+  info.secret |= may_be_secret(path);
+  value(node, *member.type, info, path, at);
 }
 
 void Decoder::value(const Node& node, const Type& type, const FieldInfo& info,
@@ -233,9 +245,10 @@ void Decoder::list(const Node& node, const Type& type, const FieldInfo& info,
       *static_cast<std::string*>(name->in(made)) = child.key;
       if (std::ranges::any_of(child.children,
                               [&info](const Node& other) { return other.key == info.key; })) {
-        error(
-            child, join(item, info.key),
-            fmt::format("the map's key '{}' is the {} already", child.key.substr(0, 64), info.key));
+        error(child, join(item, info.key),
+              fmt::format("the map's key{} is the {} already",
+                          info.secret ? "" : " '" + std::string(child.key.substr(0, 64)) + "'",
+                          info.key));
       }
     }
     if (child.kind == Node::Kind::kNull && !keyed)
@@ -283,6 +296,8 @@ void Decoder::scalar(const Node& node, const Type& type, const FieldInfo& info,
       const Result<size_t> row = find_name(type.names, node.text);
       if (row.ok())
         *static_cast<uint8_t*>(at) = type.names[*row].value;
+      else if (info.secret)
+        error(node, path, shown(node, info) + " is not one of " + list_names(type.names));
       else
         error(node, path, row.error().message());
       return;

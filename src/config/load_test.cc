@@ -234,6 +234,31 @@ TEST(Load, SecretsAreMasked) {
   EXPECT_EQ(wrong.error().message().find("hidden"), std::string::npos) << wrong.error().message();
 }
 
+// Goal: a key in the wrong place is echoed by no message. Method: every place under `auth`, by
+// file, variable and flag; a word that is nearly a setting's name is shown, since it helps.
+TEST(Load, KeysInWrongPlacesAreNotEchoed) {
+  for (const char* text :
+       {"auth: hidden", "auth: [hidden]", "auth: {hidden: admin}", "auth: {keys: hidden}",
+        "auth: {keys: [hidden]}", "auth: {keys: {hidden: admin}}", "auth: {keys: {a: hidden}}",
+        "auth: {keys: [{hidden: a}]}", "auth: {keys: {hidden: {name: hidden, key: x}}}",
+        "auth: {keys: {a: {key: x, role: hidden}}}", "auth: {keys: {a: {key: {hidden: x}}}}",
+        "auth: {keys_file: [hidden]}", "auth: {api_keys: {hidden: x}}",
+        "auth: {api_keys: [[hidden]]}", "store: 'postgresql://u:hidden@h/d'"}) {
+    SCOPED_TRACE(text);
+    const auto wrong = load(file(std::string(text) + "\n"));
+    ASSERT_FALSE(wrong.ok());
+    EXPECT_EQ(wrong.error().message().find("hidden"), std::string::npos) << wrong.error().message();
+  }
+  LoadInput input;
+  input.environment = {{"ALTLAS_AUTH_KEYS", "hidden"}, {"ALTLAS_AUTH_KEYS_FILE", "/none"}};
+  input.flags = {{"auth.keys", "[hidden]", "--key"}};
+  const auto wrong = load(input);
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.error().message().find("hidden"), std::string::npos) << wrong.error().message();
+  EXPECT_THAT(load(file("auth: {api_key: hidden}\n")).error().message(),
+              HasSubstr("auth.api_key: unknown key (did you mean api_keys?)"));
+}
+
 // Goal: deployments as list or map, with the seed's older names, and their rules. Method: the
 // second seed's numbers.
 TEST(Load, Deployments) {

@@ -288,7 +288,7 @@ void Core::not_written(const Write& write, const std::string& why, Out& out) {
 void Core::expire(Out& out) {
   while (const auto number = queue_.expired(now_)) {
     Task& task = at(*number);
-    const double waited = static_cast<double>(now_ - task.created) / kSecond;
+    const double waited = static_cast<double>(elapsed_us(task.created, now_)) / kSecond;
     if (task.spec.deadline && *task.spec.deadline <= now_) {
       fail_task(task, ErrorCode::kDeadline,
                 fmt::format("its deadline passed after {:.3f} s in the queue", waited), out);

@@ -1,12 +1,15 @@
 #include "control/event_log.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <stdio.h>
 
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <utility>
 
+#include "base/private_file.h"
 #include "control/codec.h"
 #include "control/core.h"
 
@@ -103,7 +106,9 @@ Result<std::unique_ptr<EventLog>> EventLog::open(Options options, const CoreSetu
   if (!options.path.empty()) {
     std::error_code ignored;  // The first start has none.
     std::filesystem::rename(options.path, options.path + ".1", ignored);
-    file = std::fopen(options.path.c_str(), "wbe");
+    const auto opened = open_private_file(options.path, O_WRONLY | O_CREAT | O_TRUNC);
+    if (!opened.ok()) return Error(opened.error()).with_context("the event log");
+    file = ::fdopen(*opened, "wb");
     if (file == nullptr)
       return io_error(fmt::format("the event log '{}' can't be written: {}", options.path,
                                   std::strerror(errno)));

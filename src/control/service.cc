@@ -20,6 +20,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/scratch_folder.h"
 #include "control/core.h"
 #include "control/event_log.h"
 #include "control/service_metrics.h"
@@ -60,11 +61,14 @@ struct Waiter {
 // Everything but health() happens on strand_.
 class ServiceImpl : public Service {
  public:
-  ServiceImpl(asio::io_context& context, ServiceOptions options, std::unique_ptr<EventLog> log)
+  // Sockets of worker processes lie in the options' folder, or in `scratch`.
+  ServiceImpl(asio::io_context& context, ServiceOptions options, std::unique_ptr<EventLog> log,
+              std::optional<ScratchFolder> scratch)
       : strand_(asio::make_strand(context)),
         options_(std::move(options)),
         clock_(options_.clock != nullptr ? *options_.clock : system_clock()),
         log_(std::move(log)),
+        scratch_(std::move(scratch)),
         core_(options_.setup),
         writer_(std::move(options_.store), journal::WriterOptions{}),
         timer_(strand_),
@@ -82,10 +86,8 @@ class ServiceImpl : public Service {
     } else if (options_.in_process_workers) {
       launcher_ = make_inprocess_launcher(std::move(callbacks));
     } else {
-      const std::string folder = options_.folder.empty()
-                                     ? fmt::format("/tmp/altlas-{:016x}", random_bits())
-                                     : options_.folder + "/workers";
-      launcher_ = make_process_launcher(context, folder, std::move(callbacks));
+      const std::string& folder = scratch_ ? scratch_->path() : options_.folder;
+      launcher_ = make_process_launcher(context, folder + "/workers", std::move(callbacks));
     }
     health_ = core_.health();
   }
@@ -154,9 +156,16 @@ class ServiceImpl : public Service {
   awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) override {
     co_return co_await on_strand(strand_, do_subscribe(id));
   }
+  // Durable tasks are refused while the journal can't be written.
   HealthView health() const override {
-    const std::lock_guard lock(health_mutex_);
-    return health_;
+    std::unique_lock lock(health_mutex_);
+    HealthView out = health_;
+    lock.unlock();
+    const std::string failure = writer_.failure();
+    if (out.status != HealthStatus::kOk || failure.empty()) return out;
+    out.status = HealthStatus::kUnavailable;
+    out.message = "the journal can't be written: " + failure;
+    return out;
   }
 
   Result<void> start() override {
@@ -298,9 +307,8 @@ class ServiceImpl : public Service {
   void carry_out(PublishDelta& what) {
     if (const auto view = core_.task(what.task); view.ok())
       metrics_.delta(what.task, *view, what.delta.ids.size(), clock_.now());
-    for_subscribers(what.task, [&](Inbox& inbox) {
-      push(inbox, StreamEvent{what.delta, std::nullopt});
-    });
+    for_subscribers(what.task,
+                    [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
   }
   void carry_out(PublishStatus& what) {
     if (!is_over(what.status)) return;
@@ -489,6 +497,7 @@ class ServiceImpl : public Service {
   ServiceOptions options_;
   const Clock& clock_;
   std::unique_ptr<EventLog> log_;
+  std::optional<ScratchFolder> scratch_;  // Outlives the launcher, which has sockets in it.
   Core core_;
   journal::JournalWriter writer_;
   std::unique_ptr<Launcher> launcher_;
@@ -520,8 +529,13 @@ Result<std::unique_ptr<Service>> make_service(asio::io_context& context, Service
   if (!options.folder.empty()) log.path = options.folder + "/control.events";
   log.file_bytes_max = options.event_log_bytes_max;
   ALTLAS_TRY(auto opened, EventLog::open(std::move(log), options.setup));
-  std::unique_ptr<Service> out =
-      std::make_unique<ServiceImpl>(context, std::move(options), std::move(opened));
+  std::optional<ScratchFolder> scratch;
+  if (options.folder.empty() && !options.launcher && !options.in_process_workers) {
+    ALTLAS_TRY(ScratchFolder made, ScratchFolder::make());
+    scratch.emplace(std::move(made));
+  }
+  std::unique_ptr<Service> out = std::make_unique<ServiceImpl>(
+      context, std::move(options), std::move(opened), std::move(scratch));
   return out;
 }
 

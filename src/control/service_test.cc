@@ -11,6 +11,8 @@
 #include <boost/asio/use_future.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <future>
@@ -106,6 +108,21 @@ class HeldStore : public journal::Store {
   std::mutex mutex_;
   std::condition_variable open_;
   bool held_ = false;
+};
+
+// A memory journal whose disk is full while it is told so.
+class FullStore : public HeldStore {
+ public:
+  explicit FullStore(std::shared_ptr<std::atomic<bool>> full) : full_(std::move(full)) {}
+  Result<void> append(std::span<const journal::Event> events) override {
+    return *full_ ? io_error("disk full") : HeldStore::append(events);
+  }
+  Result<void> put_value(std::string_view name, std::string_view value) override {
+    return *full_ ? io_error("disk full") : HeldStore::put_value(name, value);
+  }
+
+ private:
+  const std::shared_ptr<std::atomic<bool>> full_;
 };
 
 struct Running {
@@ -222,6 +239,27 @@ TEST(Service, AFinishedTaskIsKnownAfterARestartAndTheLogReplays) {
   const auto event = running.get((*stream)->next());
   EXPECT_TRUE(event->end.has_value());
   EXPECT_TRUE(replay_event_log((folder / "control.events.1").string()).ok());
+}
+
+// Goal: health is what a request meets. Method: a journal that can't be written, then can again.
+TEST(Service, HealthIsWhatADurableTaskMeets) {
+  const auto full = std::make_shared<std::atomic<bool>>(false);
+  Running running(std::make_unique<FullStore>(full));
+  EXPECT_EQ(running.echo("{}", /*durable=*/true).status, TaskStatus::kCompleted);
+  *full = true;
+  Admission place = running.admission();
+  EXPECT_FALSE(
+      running.get(running.service->submit(std::move(place), {Running::spec("{}", true)}, true))
+          .ok());
+  EXPECT_EQ(running.service->health().status, HealthStatus::kUnavailable);
+  EXPECT_NE(running.service->health().message.find("disk full"), std::string::npos);
+  *full = false;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (running.service->health().status != HealthStatus::kOk &&
+         std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
+  EXPECT_EQ(running.service->health().status, HealthStatus::kOk);
+  EXPECT_EQ(running.echo("{}", /*durable=*/true).status, TaskStatus::kCompleted);
 }
 
 // Goal: an answer stays until its owner has taken it, whatever has ended meanwhile. Method: more

@@ -5,16 +5,23 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
-#include <iterator>
 
+#include "device/cgroup.h"
 #include "device/cuda/nvml.h"
 
 namespace altlas::device {
 namespace {
 constexpr size_t kFileBytesMax = 1 << 20;
 
-// At most kFileBytesMax bytes of a file; empty if it can't be read.
-std::string read_text(const char* path) {
+uint32_t affinity_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return static_cast<uint32_t>(std::max(1, CPU_COUNT(&set)));
+}
+}  // namespace
+
+std::string read_small_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string text(kFileBytesMax, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
@@ -22,7 +29,6 @@ std::string read_text(const char* path) {
   return text;
 }
 
-// The digits that `text` begins with, after spaces.
 bool leading_number(std::string_view text, uint64_t& value) {
   const size_t first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return false;
@@ -30,7 +36,6 @@ bool leading_number(std::string_view text, uint64_t& value) {
   return std::from_chars(text.data(), text.data() + text.size(), value).ec == std::errc();
 }
 
-// The rest of the first line that begins with `key`.
 std::string_view line_after(std::string_view text, std::string_view key) {
   while (!text.empty()) {
     const size_t end = text.find('\n');
@@ -41,14 +46,6 @@ std::string_view line_after(std::string_view text, std::string_view key) {
   }
   return {};
 }
-
-uint32_t affinity_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return static_cast<uint32_t>(std::max(1, CPU_COUNT(&set)));
-}
-}  // namespace
 
 uint64_t meminfo_bytes(std::string_view meminfo, std::string_view key) {
   std::string_view rest = line_after(meminfo, key);
@@ -72,28 +69,21 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
   return static_cast<uint32_t>(std::clamp<uint64_t>((quota + period - 1) / period, 1, 65536));
 }
 
-Machine probe_machine() {
+Machine probe_machine(const std::string& root) {
   Machine machine;
   static const uint32_t cores =
       affinity_cores();  // A leader's pinning later must not shrink the machine.
   machine.cores = cores;
-  if (const uint32_t limit = cgroup_cpu_limit(read_text("/sys/fs/cgroup/cpu.max")))
-    machine.cores = std::min(cores, limit);
-  const std::string meminfo = read_text("/proc/meminfo");
+  const CgroupLimits limits = read_cgroup_limits(root);
+  if (limits.cores != 0) machine.cores = std::min(cores, limits.cores);
+  const std::string meminfo = read_small_file(root + "/proc/meminfo");
   machine.memory_total = meminfo_bytes(meminfo, "MemTotal");
   machine.memory_available = meminfo_bytes(meminfo, "MemAvailable");
-  for (const char* base : {"/sys/fs/cgroup/memory.", "/sys/fs/cgroup/memory/memory."}) {
-    const bool v2 = std::string_view(base) == "/sys/fs/cgroup/memory.";
-    const uint64_t limit = cgroup_memory_limit(
-        read_text((std::string(base) + (v2 ? "max" : "limit_in_bytes")).c_str()));
-    if (limit == 0 || limit >= machine.memory_total) continue;
-    uint64_t used = 0;
-    leading_number(read_text((std::string(base) + (v2 ? "current" : "usage_in_bytes")).c_str()),
-                   used);
-    machine.memory_total = limit;
-    machine.memory_available = std::min(machine.memory_available, limit - std::min(used, limit));
-  }
-  const std::string cpuinfo = read_text("/proc/cpuinfo");
+  if (limits.memory_total != 0)
+    machine.memory_total = std::min(machine.memory_total, limits.memory_total);
+  machine.memory_available =
+      std::min({machine.memory_available, limits.memory_available, machine.memory_total});
+  const std::string cpuinfo = read_small_file(root + "/proc/cpuinfo");
   std::string_view model = line_after(cpuinfo, "model name");
   model.remove_prefix(std::min(model.size(), model.find_first_not_of(" \t:")));
   machine.cpu_model = model;

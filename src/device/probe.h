@@ -18,13 +18,20 @@ struct Machine {
   std::string cpu_model;  // "AMD EPYC 9575F", empty if unknown.
 };
 
-// Reads /proc, the cgroup files and sched_getaffinity. Facts that can't be read are 0, cores 1.
-Machine probe_machine();
+// Reads ROOT/proc, the cgroup files below ROOT and sched_getaffinity. Facts that can't be read are
+// 0, cores 1.
+Machine probe_machine(const std::string& root = "");
 
-// ---- The parsers, for tests ----
+// ---- The parsers ----
 
 // "MemTotal", "MemAvailable" of /proc/meminfo in bytes, 0 if absent.
 uint64_t meminfo_bytes(std::string_view meminfo, std::string_view key);
+// The rest of the first line that begins with `key`.
+std::string_view line_after(std::string_view text, std::string_view key);
+// The digits that `text` begins with, after spaces. False where it begins otherwise.
+bool leading_number(std::string_view text, uint64_t& value);
+// The beginning of a file, up to 1 MiB; empty if it can't be read.
+std::string read_small_file(const std::string& path);
 // Bytes of cgroup v2 `memory.max` or v1 `memory.limit_in_bytes`; 0: no limit.
 uint64_t cgroup_memory_limit(std::string_view text);
 // Cores of cgroup v2 `cpu.max` ("200000 100000" is 2), rounded up; 0: no limit.

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/private_file.h"
+
 namespace altlas::journal {
 
 LockFile::LockFile(LockFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -23,9 +25,13 @@ LockFile::~LockFile() {
 }
 
 Result<LockFile> LockFile::acquire(const std::string& path) {
-  LockFile lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (lock.fd_ < 0)
-    return io_error(fmt::format("can't open lock file '{}': {}", path, std::strerror(errno)));
+  Result<int> opened = open_private_file(path, O_RDWR | O_CREAT);
+  if (!opened.ok()) {
+    if (opened.error().code() == ErrorCode::kInvalid)
+      return Error(opened.error()).with_context("lock file");
+    return io_error("lock file: " + opened.error().message());
+  }
+  LockFile lock(*opened);
   if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK)
       return io_error(fmt::format("can't lock '{}': {}", path, std::strerror(errno)));

@@ -34,7 +34,8 @@ class MemoryStore final : public Store {
   }
   Result<std::string> get_value(std::string_view name) override {
     const auto found = values_.find(name);
-    if (found == values_.end()) return not_found("no value named '" + std::string(name) + "' in the journal");
+    if (found == values_.end())
+      return not_found("no value named '" + std::string(name) + "' in the journal");
     return found->second;
   }
 

@@ -1,10 +1,21 @@
 #include "journal/sqlite_store.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
 #include <map>
 #include <vector>
 
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/private_file.h"
 #include "journal/codec.h"
 #include "journal/lock_file.h"
+#include "journal/mark.h"
 #include "journal/sqlite_handle.h"
 
 namespace altlas::journal {
@@ -24,6 +35,13 @@ constexpr const char* kSettings =
     "PRAGMA cell_size_check=ON;"
     "PRAGMA trusted_schema=OFF;"
     "PRAGMA temp_store=MEMORY;";
+
+constexpr uint64_t kLowRoomBytes = uint64_t{16} << 20;
+
+// Never 0, which stands for no row.
+uint64_t row_hash(std::string_view task, std::string_view payload) {
+  return Hasher().add(task).add(payload).value() | 1;
+}
 
 Result<int64_t> read_pragma(sqlite3* database, const char* sql) {
   ALTLAS_TRY(const Statement statement, prepare(database, sql));
@@ -78,15 +96,27 @@ class SqliteStore final : public Store {
   Result<void> forget(std::span<const TaskId> tasks) override;
   Result<void> put_value(std::string_view name, std::string_view value) override;
   Result<std::string> get_value(std::string_view name) override;
+  bool room_is_low() const override;
 
  private:
-  Result<void> check_file();
+  Result<void> open_mark();
+  Result<void> close_to_others() const;
+  // True for a file without tables.
+  Result<bool> check_file();
+  Result<void> make_tables();
+  Result<void> check_loss(bool empty);
+  // A row's hash; 0 where there is none.
+  Result<uint64_t> hash_of_row(int64_t row);
+  void move_mark(const Mark& mark);
   Result<void> index_rows();
   // Where it happened, and as kIo unless the file is damaged.
   Error failed(std::string_view doing) const;
 
   SqliteOptions options_;
   LockFile lock_;
+  MarkFile mark_;  // Without a VFS of one's own only.
+  bool mark_failed_ = false;
+  int64_t last_row_ = 0;  // The highest ever used, also by events that are forgotten.
   Database database_;
   Statement insert_event_, delete_event_, put_value_, get_value_;
   // Rows of each task, once forget() was first called; before that it costs nothing.
@@ -101,7 +131,36 @@ Error SqliteStore::failed(std::string_view doing) const {
   return Error(ErrorCode::kIo, error.message());
 }
 
+// Makes the file, and closes it and what SQLite puts beside it to others: SQLite itself would make
+// them as the umask has it, and follow links. The log gets the mode of the file.
+Result<void> SqliteStore::close_to_others() const {
+  if (!options_.vfs.empty()) return {};
+  for (const char* suffix : {"", "-wal", "-journal", "-shm"}) {
+    const int make = *suffix == 0 ? O_CREAT : 0;
+    const Result<int> file = open_private_file(options_.path + suffix, O_RDWR | make);
+    if (file.ok())
+      ::close(*file);
+    else if (make != 0 || file.error().code() != ErrorCode::kNotFound)
+      return Error(
+          file.error().code() == ErrorCode::kInvalid ? ErrorCode::kInvalid : ErrorCode::kIo,
+          "journal: " + file.error().message());
+  }
+  return {};
+}
+
+// A journal that is gone altogether must not be made anew unnoticed.
+Result<void> SqliteStore::open_mark() {
+  if (!options_.vfs.empty()) return {};
+  ALTLAS_TRY(mark_, MarkFile::open(options_.path + ".mark"));
+  struct stat info = {};
+  if (mark_.last() && mark_.last()->row > 0 && ::stat(options_.path.c_str(), &info) != 0)
+    return check_loss(/*empty=*/true);
+  return {};
+}
+
 Result<void> SqliteStore::open() {
+  ALTLAS_TRY_VOID(open_mark());
+  ALTLAS_TRY_VOID(close_to_others());
   sqlite3* raw = nullptr;
   const int flags =
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
@@ -112,7 +171,12 @@ Result<void> SqliteStore::open() {
     return sqlite_error(raw, fmt::format("can't open journal '{}'", options_.path));
   const std::string opening = fmt::format("can't open journal '{}'", options_.path);
   sqlite3* database = database_.get();
+  // A log that is refused stays as it is: it may be repaired, or its end be looked for elsewhere.
+  sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   ALTLAS_TRY_VOID(use_wal(database, opening));
+  ALTLAS_TRY(const bool empty, check_file());
+  ALTLAS_TRY_VOID(check_loss(empty));
+  sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
   ALTLAS_TRY_VOID(execute(database, kSettings, opening));
   // What an earlier process could not synchronise is readable here and lost with the next power: it
   // is written anew.
@@ -121,8 +185,9 @@ Result<void> SqliteStore::open() {
     const std::string limit = fmt::format("PRAGMA max_page_count={}", options_.pages_max);
     ALTLAS_TRY_VOID(execute(database, limit.c_str(), opening));
   }
-  ALTLAS_TRY_VOID(check_file());
-  ALTLAS_TRY(insert_event_, prepare(database, "INSERT INTO event(task, payload) VALUES(?1, ?2)"));
+  if (empty) ALTLAS_TRY_VOID(make_tables());
+  ALTLAS_TRY(insert_event_,
+             prepare(database, "INSERT INTO event(row, task, payload) VALUES(?1, ?2, ?3)"));
   ALTLAS_TRY(delete_event_, prepare(database, "DELETE FROM event WHERE row = ?1"));
   ALTLAS_TRY(put_value_,
              prepare(database, "INSERT OR REPLACE INTO value(name, value) VALUES(?1, ?2)"));
@@ -133,20 +198,12 @@ Result<void> SqliteStore::open() {
   return {};
 }
 
-Result<void> SqliteStore::check_file() {
+Result<bool> SqliteStore::check_file() {
   sqlite3* database = database_.get();
   ALTLAS_TRY(const int64_t tables, read_pragma(database, "SELECT count(*) FROM sqlite_master"));
   ALTLAS_TRY(const int64_t application, read_pragma(database, "PRAGMA application_id"));
   ALTLAS_TRY(const int64_t version, read_pragma(database, "PRAGMA user_version"));
-  if (tables == 0 && application == 0 && version == 0) {
-    Transaction transaction(database);
-    ALTLAS_TRY_VOID(transaction.begin());
-    ALTLAS_TRY_VOID(execute(database, kSchema, "while making a new journal"));
-    const std::string marks = fmt::format("PRAGMA application_id={}; PRAGMA user_version={}",
-                                          kSqliteApplicationId, kSqliteSchemaVersion);
-    ALTLAS_TRY_VOID(execute(database, marks.c_str(), "while making a new journal"));
-    return transaction.commit();
-  }
+  if (tables == 0 && application == 0 && version == 0) return true;
   if (application != kSqliteApplicationId)
     return invalid(
         fmt::format("'{}' is a SQLite file, but not a journal of altlas: choose another --data-dir",
@@ -154,24 +211,94 @@ Result<void> SqliteStore::check_file() {
   if (version != kSqliteSchemaVersion)
     return invalid(fmt::format("journal '{}' has version {}, this altlas reads version {}",
                                options_.path, version, kSqliteSchemaVersion));
-  return {};
+  return false;
+}
+
+Result<void> SqliteStore::make_tables() {
+  Transaction transaction(database_.get());
+  ALTLAS_TRY_VOID(transaction.begin());
+  ALTLAS_TRY_VOID(execute(database_.get(), kSchema, "while making a new journal"));
+  const std::string marks = fmt::format("PRAGMA application_id={}; PRAGMA user_version={}",
+                                        kSqliteApplicationId, kSqliteSchemaVersion);
+  ALTLAS_TRY_VOID(execute(database_.get(), marks.c_str(), "while making a new journal"));
+  return transaction.commit();
+}
+
+Result<uint64_t> SqliteStore::hash_of_row(int64_t row) {
+  ALTLAS_TRY(const Statement select,
+             prepare(database_.get(), "SELECT task, payload FROM event WHERE row = ?1"));
+  sqlite3_bind_int64(select.get(), 1, row);
+  const int code = sqlite3_step(select.get());
+  if (code == SQLITE_DONE) return 0;
+  if (code != SQLITE_ROW) return failed(fmt::format("while reading row {}", row));
+  return row_hash(column_blob(select, 0), column_blob(select, 1));
+}
+
+// Sets last_row_. The events that the mark tells of must be there, or have been forgotten.
+Result<void> SqliteStore::check_loss(bool empty) {
+  uint64_t marked_hash = 0;
+  const Mark mark = mark_.last().value_or(Mark{});
+  if (!empty) {
+    sqlite3* database = database_.get();
+    ALTLAS_TRY(const int64_t last,
+               read_pragma(database, "SELECT coalesce(max(row), 0) FROM event"));
+    ALTLAS_TRY(const int64_t forgotten,
+               read_pragma(database,
+                           "SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM value "
+                           "WHERE name = 'forgotten_row'"));
+    last_row_ = std::max(last, forgotten);
+    ALTLAS_TRY(marked_hash, hash_of_row(mark.row));
+  }
+  const bool short_of = last_row_ < mark.row;
+  if (!short_of && (marked_hash == 0 || marked_hash == mark.hash)) return {};
+  const std::string what =
+      short_of ? fmt::format(
+                     "journal '{}' ends at event {}, but event {} was written: {} events "
+                     "are lost (its file or its -wal was cut, changed, removed or "
+                     "replaced by an older one)",
+                     options_.path, last_row_, mark.row, mark.row - last_row_)
+               : fmt::format(
+                     "journal '{}' has another event {} than was written last: it was "
+                     "replaced by another one",
+                     options_.path, mark.row);
+  if (!options_.accept_loss)
+    return io_error(what +
+                    "; put the right files back, or accept that tasks are lost with "
+                    "--accept-loss");
+  log::error("{}; accepted (--accept-loss)", what);
+  ALTLAS_TRY(const uint64_t hash, empty ? Result<uint64_t>(0) : hash_of_row(last_row_));
+  return mark_.write({last_row_, hash});
+}
+
+// A journal whose mark can't be moved is as good as one without.
+void SqliteStore::move_mark(const Mark& mark) {
+  if (!options_.vfs.empty()) return;
+  const Result<void> written = mark_.write(mark);
+  if (!written.ok() && !mark_failed_) log::warn("{}", written.error().message());
+  mark_failed_ = !written.ok();
 }
 
 Result<void> SqliteStore::append(std::span<const Event> events) {
   if (events.empty()) return {};
   Transaction transaction(database_.get());
   if (!transaction.begin().ok()) return failed("while appending");
-  std::vector<int64_t> rows;
+  Mark mark{last_row_, 0};
   for (const Event& event : events) {
     const std::string task = encode_task_id(event.task), payload = encode_event(event);
     const ScopedReset reset(insert_event_);
-    bind_blob(insert_event_, 1, task);
-    bind_blob(insert_event_, 2, payload);
+    sqlite3_bind_int64(insert_event_.get(), 1, ++mark.row);
+    bind_blob(insert_event_, 2, task);
+    bind_blob(insert_event_, 3, payload);
     if (sqlite3_step(insert_event_.get()) != SQLITE_DONE) return failed("while appending");
-    if (rows_known_) rows.push_back(sqlite3_last_insert_rowid(database_.get()));
+    if (mark.row == last_row_ + static_cast<int64_t>(events.size()))
+      mark.hash = row_hash(task, payload);
   }
   if (!transaction.commit().ok()) return failed("while committing");
-  for (size_t i = 0; i < rows.size(); ++i) rows_of_[events[i].task].push_back(rows[i]);
+  for (const Event& event : events) {
+    ++last_row_;
+    if (rows_known_) rows_of_[event.task].push_back(last_row_);
+  }
+  move_mark(mark);
   return {};
 }
 
@@ -212,6 +339,7 @@ Result<void> SqliteStore::forget(std::span<const TaskId> tasks) {
   if (!rows_known_) ALTLAS_TRY_VOID(index_rows());
   Transaction transaction(database_.get());
   if (!transaction.begin().ok()) return failed("while forgetting");
+  bool last_goes = false;
   for (const TaskId& task : tasks) {
     const auto found = rows_of_.find(task);
     if (found == rows_of_.end()) continue;
@@ -219,8 +347,11 @@ Result<void> SqliteStore::forget(std::span<const TaskId> tasks) {
       const ScopedReset reset(delete_event_);
       sqlite3_bind_int64(delete_event_.get(), 1, row);
       if (sqlite3_step(delete_event_.get()) != SQLITE_DONE) return failed("while forgetting");
+      last_goes |= row == last_row_;
     }
   }
+  // Without its last row the journal would look as if its end were lost.
+  if (last_goes) ALTLAS_TRY_VOID(put_value("forgotten_row", std::to_string(last_row_)));
   if (!transaction.commit().ok()) return failed("while forgetting");
   for (const TaskId& task : tasks) rows_of_.erase(task);
   return {};
@@ -245,11 +376,19 @@ Result<std::string> SqliteStore::get_value(std::string_view name) {
   return std::string(column_blob(get_value_, 0));
 }
 
+bool SqliteStore::room_is_low() const {
+  struct statvfs info = {};
+  return options_.vfs.empty() && ::statvfs(options_.path.c_str(), &info) == 0 &&
+         uint64_t{info.f_bavail} * info.f_frsize < kLowRoomBytes;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Store>> open_sqlite_store(const SqliteOptions& options) {
   LockFile lock;
   if (options.vfs.empty()) {
+    const std::string folder = std::filesystem::path(options.path).parent_path().string();
+    ALTLAS_TRY_VOID(check_private_folder(folder.empty() ? "." : folder, "journal"));
     ALTLAS_TRY(lock, LockFile::acquire(options.path + ".lock"));
   }
   auto store = std::make_unique<SqliteStore>(options, std::move(lock));

@@ -26,13 +26,15 @@ class Store {
   // Named small values that survive (counters, checkpoints).
   virtual Result<void> put_value(std::string_view name, std::string_view value) = 0;
   virtual Result<std::string> get_value(std::string_view name) = 0;  // Errors: kNotFound.
+  // Whether its disk is nearly full: the next append may fail.
+  virtual bool room_is_low() const { return false; }
 };
 
 // Keeps everything in memory: `--data-dir none`, and tests.
 std::unique_ptr<Store> open_memory_store();
 // A SQLite file, locked against a second process.  `vfs`: name of a registered SQLite VFS, empty
-// for the default. Errors: kConflict if another process has it, kIo, kInvalid for a file of another
-// version or kind.
+// for the default. Errors: kConflict if another process has it, kIo also when events that were
+// durable are gone (mark.h), kInvalid for a file of another version or kind.
 Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& path,
                                                  const std::string& vfs = "");
 

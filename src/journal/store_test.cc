@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -161,6 +162,47 @@ TEST(SqliteStore, SqliteLockKeepsOthersOut) {
   const auto second = open_sqlite_store(path, "unix");
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().code(), ErrorCode::kConflict) << second.error().message();
+}
+
+// Goal: a place that somebody else prepared is neither followed nor overwritten, and nothing that
+// is made is for others. Method: a link, a second name and a pipe at every name that the store
+// opens.
+TEST(SqliteStore, TakesNoPlaceOfOthers) {
+  for (const char* suffix : {"", ".lock", "-wal"}) {
+    for (const int kind : {0, 1, 2}) {
+      SCOPED_TRACE(std::string(suffix) + " " + std::to_string(kind));
+      const TemporaryFolder folder;
+      const std::string path = folder.file("journal.sqlite"), place = path + suffix,
+                        victim = folder.file("victim");
+      std::ofstream(victim) << "kept";
+      if (kind == 0) ASSERT_EQ(::symlink(victim.c_str(), place.c_str()), 0);
+      if (kind == 1) ASSERT_EQ(::link(victim.c_str(), place.c_str()), 0);
+      if (kind == 2) ASSERT_EQ(::mkfifo(place.c_str(), 0600), 0);
+      EXPECT_FALSE(open_sqlite_store(path).ok());
+      std::string text;
+      std::ifstream(victim) >> text;
+      EXPECT_EQ(text, "kept");
+    }
+  }
+  const TemporaryFolder folder;
+  const std::string path = folder.file("journal.sqlite");
+  ASSERT_EQ(::chmod(folder.file(".").c_str(), 01777), 0);
+  EXPECT_EQ(open_sqlite_store(path).error().code(), ErrorCode::kInvalid) << "others may write";
+  ASSERT_EQ(::chmod(folder.file(".").c_str(), 0700), 0);
+  std::ofstream(path).flush();
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);  // Of an earlier version.
+  const mode_t before = ::umask(0);
+  const auto store = open_sqlite_store(path).value();
+  ASSERT_TRUE(store->append(numbered(1, 0, 3)).ok());
+  ::umask(before);
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.file("."))) {
+    struct stat info = {};
+    ASSERT_EQ(::lstat(entry.path().c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07777, 0600u) << entry.path();
+    ++files;
+  }
+  EXPECT_GE(files, 3u) << "journal, its log and the lock";
 }
 
 TEST(SqliteStore, RefusesOtherFiles) {

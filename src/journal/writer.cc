@@ -8,6 +8,12 @@
 #include <utility>
 
 namespace altlas::journal {
+namespace {
+
+// As large as a request's events may be: less could find room where they would not.
+constexpr size_t kTrialBytes = 64 << 10;
+
+}  // namespace
 
 JournalWriter::JournalWriter(std::unique_ptr<Store> store, const WriterOptions& options)
     : options_(options), store_(std::move(store)), queue_(options.requests_max) {
@@ -71,12 +77,28 @@ Result<void> JournalWriter::put_value(std::string name, std::string value, Callb
   return enqueue(std::move(request));
 }
 
+std::string JournalWriter::failure() const {
+  const std::lock_guard lock(failure_mutex_);
+  return failure_;
+}
+
+void JournalWriter::note(const Result<void>& written) {
+  const std::lock_guard lock(failure_mutex_);
+  failure_ = written.ok() ? "" : written.error().message();
+}
+
+void JournalWriter::try_write() {
+  if (failure().empty() && !store_->room_is_low()) return;
+  note(store_->put_value("trial", std::string(kTrialBytes, '\0')));
+}
+
 void JournalWriter::run() {
   for (;;) {
     const bool closed =
         queue_.closed();  // Read before the drain: what was sent before close() is in it.
     std::vector<Request> requests = queue_.wait_drain(std::chrono::seconds(1));
     if (requests.empty() && closed) return;
+    if (requests.empty()) try_write();
     auto first = requests.begin();
     while (first != requests.end()) {
       auto last = first;
@@ -110,6 +132,7 @@ void JournalWriter::write(std::vector<Request> group) {
   const Result<void> appended = events.empty() ? Result<void>() : store_->append(events);
   const Result<void> forgot = forgotten.empty() ? Result<void>() : store_->forget(forgotten);
   const Result<void> valued = write_values(group);
+  if (!events.empty()) note(appended);
   failures_ += uint64_t{!appended.ok()} + uint64_t{!forgot.ok()} + uint64_t{!valued.ok()};
   if (appended.ok() && count > 0) {
     events_ += count;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -60,6 +61,9 @@ class JournalWriter {
   [[nodiscard]] Result<void> put_value(std::string name, std::string value, Callback done);
 
   WriterStats stats() const;
+  // Why the last write failed; empty: it did not. While it did, or the store's room is low, the
+  // writer tries a write of its own every second that brings none: it recovers without requests.
+  std::string failure() const;
 
  private:
   struct Request {
@@ -70,6 +74,8 @@ class JournalWriter {
   };
   Result<void> enqueue(Request request);
   void run();
+  void try_write();
+  void note(const Result<void>& written);
   // Writes a group of at least one request and answers each.
   void write(std::vector<Request> group);
   Result<void> write_values(const std::vector<Request>& group);
@@ -81,6 +87,8 @@ class JournalWriter {
   std::atomic<bool> open_ = false;
   std::atomic<uint64_t> waiting_events_ = 0;
   std::atomic<uint64_t> events_ = 0, commits_ = 0, failures_ = 0;
+  mutable std::mutex failure_mutex_;
+  std::string failure_;
 };
 
 }  // namespace altlas::journal

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <future>
 #include <mutex>
+#include <thread>
 
 #include "journal/test_events.h"
 
@@ -136,6 +140,56 @@ TEST(JournalWriter, FailureReachesEveryCallOfTheGroup) {
   EXPECT_EQ(messages, std::vector<std::string>(5, "disk full"));
   EXPECT_EQ(writer.stats().events, 0u);
   EXPECT_GE(writer.stats().failures, 1u);
+}
+
+// A disk that is full and gets room again, told from outside.
+class FullStore : public Store {
+ public:
+  Result<void> append(std::span<const Event> events) override {
+    return full ? io_error("disk full") : inner_->append(events);
+  }
+  Result<void> replay(const std::function<Result<void>(Event)>& visit) override {
+    return inner_->replay(visit);
+  }
+  Result<void> forget(std::span<const TaskId> tasks) override { return inner_->forget(tasks); }
+  Result<void> put_value(std::string_view name, std::string_view value) override {
+    return full ? io_error("no room for a value") : inner_->put_value(name, value);
+  }
+  Result<std::string> get_value(std::string_view name) override { return inner_->get_value(name); }
+  bool room_is_low() const override { return low; }
+
+  std::atomic<bool> full = false, low = false;
+
+ private:
+  std::unique_ptr<Store> inner_ = open_memory_store();
+};
+
+// Goal: the failure of the last write is known until a write succeeds, requests or not; where room
+// is low also before a request meets it.
+TEST(JournalWriter, KnowsItsFailureAndRecoversWithoutRequests) {
+  auto made = std::make_unique<FullStore>();
+  FullStore& store = *made;
+  JournalWriter writer(std::move(made), {});
+  writer.start();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto becomes = [&](std::string_view failure) {
+    while (writer.failure() != failure && std::chrono::steady_clock::now() < end)
+      std::this_thread::yield();
+    return writer.failure() == failure;
+  };
+  std::promise<std::string> told;
+  store.full = true;
+  ASSERT_TRUE(writer.append(one(1), [&](Result<void>) { told.set_value(writer.failure()); }).ok());
+  EXPECT_EQ(told.get_future().get(), "disk full") << "known before the request is answered";
+  EXPECT_TRUE(becomes("no room for a value")) << "tried again";
+  store.full = false;
+  EXPECT_TRUE(becomes(""));
+  store.full = true;
+  store.low = true;
+  EXPECT_TRUE(becomes("no room for a value")) << "nobody asked";
+  store.full = false;
+  EXPECT_TRUE(becomes(""));
+  writer.stop();
 }
 
 TEST(JournalWriter, ForgetsAndKeepsTheLastValue) {

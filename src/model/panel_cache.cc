@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/private_file.h"
 #include "weights/model_source.h"
 #include "weights/tensor_source.h"
 
@@ -132,19 +133,27 @@ std::vector<std::string> files_of(const std::string& model) {
   return files;
 }
 
+nlink_t links_of(int fd) {
+  struct stat info = {};
+  return ::fstat(fd, &info) == 0 ? info.st_nlink : 0;
+}
+
 // Takes the lock, waiting for who holds it.
 Result<int> take_lock(const std::string& path) {
-  Descriptor lock(
-      ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-  if (lock.fd < 0) return failed("cannot be opened", path);
   const auto end = std::chrono::steady_clock::now() + kLockPatience;
-  while (::flock(lock.fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return failed("cannot be locked", path);
-    if (std::chrono::steady_clock::now() > end)
-      return Error(ErrorCode::kBusy, path + ": another process has held it for minutes");
-    std::this_thread::sleep_for(kLockPeriod);
+  while (true) {
+    Descriptor lock(
+        ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+    if (lock.fd < 0) return failed("cannot be opened", path);
+    while (::flock(lock.fd, LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK && errno != EINTR) return failed("cannot be locked", path);
+      if (std::chrono::steady_clock::now() > end)
+        return Error(ErrorCode::kBusy, path + ": another process has held it for minutes");
+      std::this_thread::sleep_for(kLockPeriod);
+    }
+    // Who held it may have deleted it: then another file has the name, or none.
+    if (links_of(lock.fd) > 0) return std::exchange(lock.fd, -1);
   }
-  return std::exchange(lock.fd, -1);
 }
 
 struct Kept {
@@ -153,8 +162,36 @@ struct Kept {
   fs::file_time_type used;
 };
 
-// Deletes the files longest not used until `bytes_max` are left.
-void limit_folder(const std::string& folder, uint64_t bytes_max, const std::string& except) {
+// Whether any panels begin with `prefix`.
+bool has_panels(const fs::path& folder, const std::string& prefix) {
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name.starts_with(prefix + "-") && name.ends_with(kSuffix)) return true;
+  }
+  return false;
+}
+
+// Deletes what processes that were killed left half written, and locks of panels that are gone. A
+// lock that is held is left, with what belongs to it.
+void remove_abandoned(const std::string& folder, const std::string& own_lock) {
+  std::vector<fs::path> locks;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (at->path().extension() == ".lock" && at->path() != own_lock) locks.push_back(at->path());
+  for (const fs::path& path : locks) {
+    const Descriptor lock(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (lock.fd < 0 || ::flock(lock.fd, LOCK_EX | LOCK_NB) != 0 || links_of(lock.fd) == 0) continue;
+    const std::string prefix = path.stem().string();
+    fs::remove(fs::path(folder) / (prefix + ".tmp"), error);
+    if (!has_panels(folder, prefix)) fs::remove(path, error);
+  }
+}
+
+// Deletes the files longest not used until `bytes_max` are left, or half of what the disk would
+// have free without them where that is less. Returns what may be there.
+uint64_t limit_folder(const std::string& folder, uint64_t bytes_max, uint64_t bytes_new,
+                      const std::string& except) {
   std::vector<Kept> all;
   uint64_t total = 0;
   std::error_code error;
@@ -165,12 +202,16 @@ void limit_folder(const std::string& folder, uint64_t bytes_max, const std::stri
     total += all.back().bytes;
   }
   std::ranges::sort(all, {}, &Kept::used);
+  const fs::space_info space = fs::space(folder, error);
+  if (!error) bytes_max = std::min<uint64_t>(bytes_max, (space.available + total) / 2);
+  if (bytes_new > bytes_max) return bytes_max;
   for (const Kept& kept : all) {
-    if (total <= bytes_max) return;
+    if (total + bytes_new <= bytes_max) break;
     if (kept.path == except) continue;
     fs::remove(kept.path, error);
     total -= kept.bytes;
   }
+  return bytes_max;
 }
 
 }  // namespace
@@ -190,10 +231,8 @@ Result<uint64_t> model_identity(const std::string& model) {
 Result<PanelFile> PanelFile::open(const PanelCacheOptions& options, const std::string& model,
                                   std::string_view share, uint64_t bytes) {
   ALTLAS_TRY(const uint64_t state, model_identity(model));
+  ALTLAS_TRY_VOID(make_private_folder(options.folder, "cache of packed weights"));
   std::error_code error;
-  fs::create_directories(options.folder, error);
-  if (error)
-    return io_error(fmt::format("{}: cannot be made: {}", options.folder, error.message()));
   const fs::path whole = fs::weakly_canonical(model, error);
   const std::string prefix =
       fmt::format("{}/{}-{:016x}", options.folder, whole.stem().string().substr(0, 80),
@@ -259,8 +298,9 @@ Result<PanelMapping> PanelFile::create() {
   if (file.fd < 0) return failed("cannot be made", at);
   // A hole would end the process when the disk fills up while the memory is written.
   const uint64_t whole = kHeaderBytes + bytes_;
-  errno = bytes_ > options_.bytes_max ? ENOSPC
-                                      : ::posix_fallocate(file.fd, 0, static_cast<off_t>(whole));
+  remove_abandoned(options_.folder, prefix_ + ".lock");
+  const uint64_t possible = limit_folder(options_.folder, options_.bytes_max, whole, path());
+  errno = whole > possible ? ENOSPC : ::posix_fallocate(file.fd, 0, static_cast<off_t>(whole));
   void* data = MAP_FAILED;
   if (errno == 0)
     data = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, kHeaderBytes);
@@ -284,7 +324,7 @@ Result<void> PanelFile::publish(const PanelMapping& filled, device::Team& team) 
   if (!written || ::rename(from.c_str(), to.c_str()) != 0) return failed("cannot be kept", to);
   ::close(std::exchange(file_, -1));
   remove_others();
-  limit_folder(options_.folder, options_.bytes_max, to);
+  limit_folder(options_.folder, options_.bytes_max, 0, to);
   return {};
 }
 

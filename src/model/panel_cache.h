@@ -15,8 +15,9 @@ namespace altlas::model {
 // Raise it when the bytes that packing writes change: panel_format.h, pack.cc, the order in
 // decoder_weights.cc. A test fails when they do.
 inline constexpr uint32_t kPanelVersion = 1;
-inline constexpr uint64_t kPanelCacheBytesMax = uint64_t{64} << 30;  // Of all files together.
-inline constexpr uint64_t kPanelBytesMin = uint64_t{16} << 20;       // Less is packed at once.
+// Of all files together; never more than half of what the disk would have free without them.
+inline constexpr uint64_t kPanelCacheBytesMax = uint64_t{64} << 30;
+inline constexpr uint64_t kPanelBytesMin = uint64_t{16} << 20;  // Less is packed at once.
 
 // Where they are kept; an empty folder: nowhere.
 struct PanelCacheOptions {

@@ -3,6 +3,8 @@
 #include "model/panel_cache.h"
 
 #include <gtest/gtest.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -213,6 +215,46 @@ TEST(PanelCache, LimitsAndRefusals) {
   fs::remove(cache.panels().at(0));
   EXPECT_EQ(answer(first, {.folder = cache.path().string()}), want);  // Too small for a file.
   EXPECT_TRUE(cache.panels().empty());
+}
+
+// Goal: what killed processes left goes with the next file that is made, whatever model it was of;
+// what a living one holds stays. Method: leftovers with free, held and no locks.
+TEST(PanelCache, LeftoversOfOtherModelsGo) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  CacheFolder cache;
+  fs::create_directories(cache.path());
+  const auto put = [&](const std::string& name) { std::ofstream(cache.path() / name).put('x'); };
+  for (const char* name : {"dead-1.lock", "dead-1.tmp", "gone-2.lock", "kept-3.lock",
+                           "kept-3-0123.panels", "held-4.lock", "held-4.tmp", "other.txt"})
+    put(name);
+  const int held = ::open((cache.path() / "held-4.lock").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(held, LOCK_EX | LOCK_NB), 0);
+  answer(model, cache.options());
+  ::close(held);
+  for (const auto& [name, stays] : {std::pair<const char*, bool>{"dead-1.lock", false},
+                                    {"dead-1.tmp", false},
+                                    {"gone-2.lock", false},
+                                    {"kept-3.lock", true},
+                                    {"kept-3-0123.panels", true},
+                                    {"held-4.lock", true},
+                                    {"held-4.tmp", true},
+                                    {"other.txt", true}})
+    EXPECT_EQ(fs::exists(cache.path() / name), stays) << name;
+  EXPECT_EQ(cache.panels().size(), 2u);
+}
+
+// Goal: old files go before a new one is written, not after: both together never exceed the limit.
+TEST(PanelCache, RoomIsMadeBeforeItIsTaken) {
+  const std::string first = testing_support::write_tiny_gguf("llama"),
+                    second = testing_support::write_tiny_gguf("qwen2_tied");
+  CacheFolder cache;
+  answer(first, cache.options());
+  PanelCacheOptions limited = cache.options();
+  limited.bytes_max = fs::file_size(cache.panels().at(0)) + 100;
+  auto file = PanelFile::open(limited, second, "tp0of1", 4096);
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE(file->create().ok());
+  EXPECT_TRUE(cache.panels().empty()) << "before publish()";
 }
 
 // Goal: replicas that start together share one file. Method: four threads load at once; what a

@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "base/byte_order_mark.h"
+#include "base/private_file.h"
 #include "config/load.h"
 
 namespace altlas::server {
@@ -66,6 +67,8 @@ Result<Auth> Auth::create(const config::AuthConfig& config) {
   for (const auto& key : config.api_keys)
     ALTLAS_TRY_VOID(add(key, "api-key", Role::kAdmin, "auth.api_keys"));
   if (!config.keys_file.empty()) {
+    if (const auto closed = check_secret_file(config.keys_file, "auth.keys_file"); !closed.ok())
+      return Error(closed.error()).with_field("auth.keys_file");
     std::ifstream file(config.keys_file);
     if (!file)
       return invalid(

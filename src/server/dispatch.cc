@@ -50,8 +50,7 @@ void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices,
                     {"memory_used", device.memory_used}});
   meta["gpu_resources"] = std::move(gpus);
   response.body.pop_back();
-  response.body +=
-      (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json_text(meta) + "}";
+  response.body += (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json_text(meta) + "}";
 }
 
 // A coding that is not taken is answered with those that are (RFC 9110, section 12.5.3).
@@ -117,6 +116,10 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   try {
     auto result = co_await run_route(std::move(request), rooms, auth, pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
+    // The log has the files' whole paths, the answer has not.
+    if (!result.ok() && response.status >= 500 &&
+        without_folders(result.error().message()) != result.error().message())
+      log::warn("{}: {}", path, result.error().message());
   } catch (const std::bad_alloc&) {
     response = problem(
         Error(ErrorCode::kUnavailable, "out of memory for this request: send less, or later"),

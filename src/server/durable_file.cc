@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/private_file.h"
+
 namespace altlas::server {
 namespace {
 
@@ -19,7 +21,7 @@ Error failed(std::string_view what, const std::string& path) {
 class Descriptor {
  public:
   Descriptor(const std::string& path, int flags)
-      : value_(::open(path.c_str(), flags | O_CLOEXEC, 0600)) {}
+      : value_(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600)) {}
   ~Descriptor() {
     if (value_ >= 0) ::close(value_);
   }
@@ -95,7 +97,7 @@ Result<void> append_durable(const std::string& path, std::string_view content) {
 }
 
 Result<std::shared_ptr<const OpenFile>> OpenFile::open(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (descriptor < 0) return failed("open", path);
   return std::shared_ptr<const OpenFile>(new OpenFile(path, descriptor));
 }
@@ -130,12 +132,6 @@ Result<void> remove_durable(const std::string& path) {
   return sync_folder_of(path);
 }
 
-Result<void> make_folder(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) return io_error(fmt::format("can't make '{}': {}", path, error.message()));
-  std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
-  return {};
-}
+Result<void> make_folder(const std::string& path) { return make_private_folder(path, "files"); }
 
 }  // namespace altlas::server

@@ -1,12 +1,7 @@
 #include "server/file_desk.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-
-#include "server/random_hex.h"
 
 namespace altlas::server {
 
@@ -15,10 +10,9 @@ Result<std::unique_ptr<FileDesk>> FileDesk::open(const std::string& folder,
   std::unique_ptr<FileDesk> desk(new FileDesk);
   std::string place = folder;
   if (place.empty()) {
-    std::error_code error;
-    place = (std::filesystem::temp_directory_path(error) / ("altlas-" + random_hex())).string();
-    if (error) return io_error(fmt::format("there is no temporary folder: {}", error.message()));
-    desk->temporary_ = place;
+    ALTLAS_TRY(ScratchFolder made, ScratchFolder::make());
+    desk->temporary_.emplace(std::move(made));
+    place = desk->temporary_->path();
   }
   FileLimits limits;
   limits.file_bytes_max = static_cast<uint64_t>(config.file_bytes_max);
@@ -58,8 +52,6 @@ void FileDesk::watch_expiry() {
 FileDesk::~FileDesk() {
   thread_.stop();
   thread_.join();
-  std::error_code ignored;
-  if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
 }
 
 }  // namespace altlas::server

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "base/scratch_folder.h"
 #include "config/server_config.h"
 #include "server/batches.h"
 #include "server/files.h"
@@ -51,7 +52,7 @@ class FileDesk {
   void expire_files();
   void watch_expiry();
 
-  std::string temporary_;  // Removed at the end; empty: none.
+  std::optional<ScratchFolder> temporary_;  // Removed at the end.
   std::unique_ptr<Files> files_;
   std::unique_ptr<Batches> batches_;
   boost::asio::thread_pool thread_{1};

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <boost/asio.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -15,6 +17,7 @@
 
 #include "base/byte_order_mark.h"
 #include "base/log.h"
+#include "base/private_file.h"
 #include "server/hangups.h"
 #include "server/session.h"
 #include "server/transport.h"
@@ -28,6 +31,28 @@ namespace {
 
 // co_await returns (error_code, …) instead of throwing.
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+
+// Descriptors that journal, batches, workers that start anew and reads of /proc may need at once.
+constexpr int64_t kDescriptorsReserved = 16;
+// A socket, and the file whose content is being sent.
+constexpr int64_t kDescriptorsEach = 2;
+
+struct Descriptors {
+  int64_t limit = INT64_MAX;  // RLIMIT_NOFILE, soft.
+  int64_t used = 0;
+};
+
+Descriptors descriptors() {
+  Descriptors out;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    out.limit = static_cast<int64_t>(limit.rlim_cur);
+  std::error_code error;
+  for (std::filesystem::directory_iterator at("/proc/self/fd", error), end; !error && at != end;
+       at.increment(error))
+    ++out.used;
+  return out;
+}
 
 // Answers go out at once; a peer that vanished without a word is noticed within a minute.
 void set_options(tcp::socket& socket) {
@@ -70,6 +95,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::mutex tls_mutex;
   std::shared_ptr<asio::ssl::context> tls;
   std::atomic<int64_t> connections{0};
+  std::atomic<int64_t> connections_possible{INT64_MAX};  // As the limit of descriptors allows.
   // Open connections by id, so that stop can end idle ones. Locked: sessions live on their own
   // strands.
   std::mutex open_mutex;
@@ -81,6 +107,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   asio::awaitable<void> accept_loop();
   asio::awaitable<void> serve(tcp::socket socket);
   void turn_away(tcp::socket socket) const;
+  void limit_connections();
   void stop_sessions(bool also_busy);
 };
 
@@ -122,6 +149,8 @@ Result<std::shared_ptr<asio::ssl::context>> Server::Impl::load_tls() const {
         fmt::format("server.tls_cert: '{}' is not a PEM certificate that can be read: {}",
                     config().tls_cert, error.message()),
         "server.tls_cert");
+  if (const auto closed = check_secret_file(config().tls_key, "server.tls_key"); !closed.ok())
+    return Error(closed.error()).with_field("server.tls_key");
   ALTLAS_TRY(const std::string key, read_pem(config().tls_key, "server.tls_key"));
   context->use_private_key(asio::buffer(key), asio::ssl::context::pem, error);
   if (error)
@@ -145,11 +174,25 @@ asio::awaitable<void> Server::Impl::serve(tcp::socket socket) {
   co_await session->run();
 }
 
+// What the others open is open by now; connections share the rest.
+void Server::Impl::limit_connections() {
+  const Descriptors now = descriptors();
+  const int64_t possible =
+      std::max<int64_t>((now.limit - now.used - kDescriptorsReserved) / kDescriptorsEach, 1);
+  connections_possible = possible;
+  if (possible >= config().connections_max) return;
+  log::warn(
+      "at most {} connections are served, not {} (server.connections_max): this process may open "
+      "{} files (ulimit -n), has {} open and keeps {} for journal, batches and workers",
+      possible, config().connections_max, now.limit, now.used, kDescriptorsReserved);
+}
+
 // Answers a connection that is one too many.
 void Server::Impl::turn_away(tcp::socket socket) const {
   static constexpr std::string_view kBody =
       R"({"error": "too many connections are open: try later"})";
-  const bool any_page = std::ranges::find(config().cors_origins, "*") != config().cors_origins.end();
+  const bool any_page =
+      std::ranges::find(config().cors_origins, "*") != config().cors_origins.end();
   const std::string answer = fmt::format(
       "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n{}"
       "Connection: close\r\nContent-Length: {}\r\n\r\n{}",
@@ -170,7 +213,8 @@ asio::awaitable<void> Server::Impl::accept_loop() {
       co_await pause.async_wait(kTuple);
       continue;
     }
-    if (connections.fetch_add(1) >= config().connections_max) {
+    if (connections.fetch_add(1) >=
+        std::min(config().connections_max, connections_possible.load())) {
       connections.fetch_sub(1);
       turn_away(std::move(socket));
       continue;
@@ -242,6 +286,7 @@ std::string Server::url() const {
 
 void Server::start() {
   impl_->share->hangups->start();
+  impl_->limit_connections();
   asio::co_spawn(impl_->acceptor.get_executor(), impl_->accept_loop(), asio::detached);
 }
 

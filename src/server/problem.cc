@@ -86,11 +86,37 @@ std::string_view openai_field(std::string_view field) {
 }
 }  // namespace
 
+std::string without_folders(std::string_view text) {
+  constexpr std::string_view kBefore = " \t\n'\"`(=[,;:";
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const char before = i == 0 ? ' ' : text[i - 1];
+    // "http://" is no path.
+    const bool starts = text[i] == '/' && kBefore.find(before) != std::string_view::npos &&
+                        !text.substr(i).starts_with("//");
+    if (!starts) {
+      out += text[i++];
+      continue;
+    }
+    // In quotes a path may hold spaces.
+    const bool quoted = std::string_view("'\"`").find(before) != std::string_view::npos;
+    size_t end = quoted ? text.find(before, i) : text.find_first_of(" \t\n'\"`()[],;:", i);
+    if (end == std::string_view::npos) end = text.size();
+    const std::string_view path = text.substr(i, end - i);
+    const size_t last = path.find_last_of('/', path.size() > 1 ? path.size() - 2 : 0);
+    // "/health" stays: one part alone gives no folder away.
+    out += last == 0 ? path : path.substr(last + 1);
+    i = end;
+  }
+  return out;
+}
+
 Response problem(const Error& error, bool openai_style, int status_or_0) {
   const int status = status_or_0 != 0 ? status_or_0 : http_status(error.code());
   json::object body;
   // Messages quote what was sent, perhaps cut within a character.
-  const std::string message = text::repair_utf8(error.message());
+  std::string message = text::repair_utf8(error.message());
+  if (status >= 500) message = without_folders(message);
   if (openai_style) {
     const OpenAiKind kind = openai_kind(status);
     const std::string_view field = openai_field(error.field());

@@ -3,6 +3,8 @@
 // listens here (tests/ does that).
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
@@ -218,6 +220,61 @@ TEST(Auth, KeysFilesOfEveryEncoding) {
 TEST(Auth, WithoutKeysEverybodyIsAdmin) {
   const auto auth = Auth::create(config::AuthConfig());
   EXPECT_EQ(auth->identify("Bearer whatever")->role, Role::kAdmin);
+}
+
+// Goal: whoever may write to the file makes the keys: such a file is refused, by its mode alone.
+TEST(Auth, AKeyFileThatOthersMayWriteToIsRefused) {
+  const std::string path = ::testing::TempDir() + "/auth_test_keys";
+  std::ofstream(path) << "secret\n";
+  config::AuthConfig config;
+  config.keys_file = path;
+  for (const auto& [mode, taken] : {std::pair<mode_t, bool>{0600, true},
+                                    {0440, true},
+                                    {0666, false},
+                                    {0660, false},
+                                    {0602, false}}) {
+    ASSERT_EQ(::chmod(path.c_str(), mode), 0);
+    const auto auth = Auth::create(config);
+    EXPECT_EQ(auth.ok(), taken) << std::oct << mode;
+    if (!auth.ok()) EXPECT_EQ(auth.error().field(), "auth.keys_file");
+  }
+  std::filesystem::remove(path);
+}
+
+TEST(Problem, ServersFoldersAreNotTold) {
+  const std::pair<const char*, const char*> kCases[] = {
+      {"journal '/home/ann/data dir/journal.db': while committing: disk is full",
+       "journal 'journal.db': while committing: disk is full"},
+      {"/srv/models/m.gguf: can't open: no such file", "m.gguf: can't open: no such file"},
+      {"can't make \"/var/lib/altlas/files/x.tmp\", path=/root/a/b (/opt/c/)",
+       "can't make \"x.tmp\", path=b (c/)"},
+      {"ask /health, or http://host/v1/x", "ask /health, or http://host/v1/x"},
+      {"3/4 of a/b are /", "3/4 of a/b are /"},
+      {"'/unended/quote", "'quote"},
+      {"", ""}};
+  for (const auto& [text, told] : kCases) {
+    EXPECT_EQ(without_folders(text), told);
+    for (const ErrorCode code :
+         {ErrorCode::kIo, ErrorCode::kDevice, ErrorCode::kInternal, ErrorCode::kUnavailable}) {
+      const json::value body = json::parse(problem(Error(code, text), false).body);
+      EXPECT_EQ(body.at("error"), told);
+    }
+  }
+  const json::value own = json::parse(problem(invalid("'/a/b' is no file"), false).body);
+  EXPECT_EQ(own.at("error"), "'/a/b' is no file") << "what the client sent comes back";
+}
+
+// The clock can be set back between two starts of the server.
+TEST(TaskJson, DurationsAreNeverNegative) {
+  control::TaskView task;
+  task.created_at = 5 * kSecond;
+  task.started_at = 9 * kSecond;
+  task.finished_at = 7 * kSecond;
+  task.status = TaskStatus::kCompleted;
+  task.result.emplace();
+  EXPECT_EQ(task_to_json(task).at("result").at("execution_time"), 0.0);
+  task.finished_at = 10 * kSecond;
+  EXPECT_EQ(task_to_json(task).at("result").at("execution_time"), 1.0);
 }
 
 TEST(Problem, ShapesAndRetryAfter) {

@@ -4,6 +4,7 @@
 #include "server/handlers.h"
 #include "server/json_text.h"
 #include "server/openapi.h"
+#include "server/problem.h"
 
 namespace altlas::server {
 namespace {
@@ -15,10 +16,10 @@ using boost::asio::awaitable;
 // published.
 awaitable<Result<Response>> health(Request, Rooms& rooms) {
   const control::HealthView view = rooms.service.health();
-  json::object body{{"status", control::to_string(view.status)}, {"model", view.model}};
-  if (!view.message.empty()) body["message"] = view.message;
-  co_return json_response(json_text(body),
-                          view.status == control::HealthStatus::kOk ? 200 : 503);
+  json::object body{{"status", control::to_string(view.status)},
+                    {"model", without_folders(view.model)}};
+  if (!view.message.empty()) body["message"] = without_folders(view.message);
+  co_return json_response(json_text(body), view.status == control::HealthStatus::kOk ? 200 : 503);
 }
 
 awaitable<Result<Response>> metrics(Request, Rooms& rooms) {

@@ -241,12 +241,12 @@ json::object task_to_json(const control::TaskView& task) {
   if (task.result) {
     const TimeUs from = task.started_at.value_or(task.created_at.value_or(0));
     const TimeUs until = task.finished_at.value_or(from);
-    out["result"] = {
-        {"text", task.result->text},
-        {"execution_time", static_cast<double>(until - from) / static_cast<double>(kSecond)},
-        {"timestamp", to_rfc3339(until)},
-        {"tokens", task.result->tokens},
-        {"finish_reason", to_string(task.result->finish_reason)}};
+    out["result"] = {{"text", task.result->text},
+                     {"execution_time",
+                      static_cast<double>(elapsed_us(from, until)) / static_cast<double>(kSecond)},
+                     {"timestamp", to_rfc3339(until)},
+                     {"tokens", task.result->tokens},
+                     {"finish_reason", to_string(task.result->finish_reason)}};
     if (const auto& values = task.result->embedding; !values.empty())
       out["result"].get_object()["embedding"] = json::array(values.begin(), values.end());
   }

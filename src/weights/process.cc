@@ -8,10 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
+
+#include "base/child_environment.h"
 
 namespace altlas::weights {
 namespace {
@@ -25,28 +27,24 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return out;
 }
 
-// What the child inherits (search path, proxies, pip's settings) with `added` in place of its
-// namesakes.
-std::vector<std::string> child_environment(
-    const std::vector<std::pair<std::string, std::string>>& added) {
-  std::vector<std::string> out;
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const std::string_view name = text.substr(0, text.find('='));
-    if (std::ranges::find(added, name, [](const auto& pair) -> std::string_view {
-          return pair.first;
-        }) == added.end())
-      out.emplace_back(text);
-  }
-  for (const auto& [name, value] : added) out.push_back(name + "=" + value);
-  return out;
-}
+// How packages are reached. PYTHON* is not among them: it names code.
+constexpr std::string_view kPackageVariables[] = {
+    "PIP_*",        "http_proxy",         "https_proxy",    "no_proxy",  "all_proxy",
+    "HTTP_PROXY",   "HTTPS_PROXY",        "NO_PROXY",       "ALL_PROXY", "SSL_CERT_FILE",
+    "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC",     "XDG_CONFIG_*"};
 
 // Spawns with standard output and error on `output`.  Returns the process id, or -errno.
 pid_t spawn(const ProcessSpec& spec, int output) {
-  std::vector<std::string> arguments = spec.argv, environment = child_environment(spec.environment);
+  std::vector<std::string> arguments = spec.argv, environment = child_environment(
+                                                      environ, kPackageVariables, spec.environment);
+  // A relative path means the same before and after the change of folder.
+  std::string program = spec.argv[0];
+  std::error_code ignored;
+  if (program.find('/') != std::string::npos)
+    program = std::filesystem::absolute(program, ignored).string();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
+  if (!spec.folder.empty()) posix_spawn_file_actions_addchdir_np(&actions, spec.folder.c_str());
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
@@ -61,7 +59,7 @@ pid_t spawn(const ProcessSpec& spec, int output) {
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   pid_t pid = 0;
-  const int failed = ::posix_spawnp(&pid, spec.argv[0].c_str(), &actions, &attributes,
+  const int failed = ::posix_spawnp(&pid, program.c_str(), &actions, &attributes,
                                     pointers(arguments).data(), pointers(environment).data());
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);

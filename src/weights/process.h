@@ -14,8 +14,11 @@ inline constexpr size_t kProcessOutputBytesMax = 16 << 10;
 
 struct ProcessSpec {
   std::vector<std::string> argv;  // argv[0] is looked up in PATH unless it holds a '/'.
-  // Set for the child on top of what it inherits.
+  // Set for the child beside the few variables that it inherits: where programs and homes are, the
+  // language, and how packages are reached (pip's settings, proxies, certificates).
   std::vector<std::pair<std::string, std::string>> environment;
+  // Where the child runs; empty: where this process does. Python and others take code from there.
+  std::string folder;
   // Called a few times a second while it runs; false ends it. May be empty.
   std::function<bool()> tick;
 };

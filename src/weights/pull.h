@@ -37,7 +37,9 @@ struct PullOptions {
 
 // Where the entry's file lies in the cache once pulled.
 std::string cached_path(const CatalogueEntry& entry, const std::string& cache_dir);
-// True if it is there with the size that the catalogue says (it got there only verified).
+// True if it is there with the bytes that the catalogue says. A record beside it (NAME.gguf.sha256)
+// tells of which state of the file the sum was taken; without one, or of another state, it is taken
+// again, which reads all of the file, and recorded where the folder can be written.
 bool is_cached(const CatalogueEntry& entry, const std::string& cache_dir);
 
 // Returns the path of the complete, verified file; at once if it is there. Parts go one by one to

@@ -7,8 +7,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -54,8 +56,10 @@ class PullTest : public ::testing::Test {
   void TearDown() override { fs::remove_all(root_); }
 
   bool have_pip() {
-    const auto end =
-        run_process({.argv = {"python3", "-m", "pip", "--version"}, .environment = {}, .tick = {}});
+    const auto end = run_process({.argv = {"python3", "-m", "pip", "--version"},
+                                  .environment = {},
+                                  .folder = {},
+                                  .tick = {}});
     return end.ok() && end->ok();
   }
   void make_wheel(const std::string& name, const std::string& member, const std::string& content) {
@@ -63,6 +67,7 @@ class PullTest : public ::testing::Test {
         {.argv = {"python3", "-c", kWheelScript, root_ / "index" / (name + "-1.0-py3-none-any.whl"),
                   name, member, content},
          .environment = {},
+         .folder = {},
          .tick = {}});
     ASSERT_TRUE(end.ok() && end->ok()) << end->output;
   }
@@ -73,6 +78,19 @@ class PullTest : public ::testing::Test {
     std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
     fs::permissions(path, fs::perms::owner_all);
     return path;
+  }
+  static void write(const std::string& path, const std::string& text) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+  }
+  // As if it had been written an hour after everything else.
+  static void age(const std::string& path) {
+    fs::last_write_time(path, fs::last_write_time(path) + std::chrono::hours(1));
+  }
+  // Waits until a file that is written now has later times than `path`.
+  void next_tick(const std::string& path) {
+    const auto before = fs::last_write_time(path);
+    do write(root_ / "tick", "x");
+    while (fs::last_write_time(root_ / "tick") <= before);
   }
   std::string content(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
@@ -105,10 +123,68 @@ TEST_F(PullTest, FetchesVerifiesAndPutsInPlace) {
   EXPECT_EQ(stages.front(), PullStage::kFetch);
   EXPECT_EQ(stages.back(), PullStage::kVerify);
   EXPECT_TRUE(is_cached(entry_, cache_));
-  EXPECT_EQ(std::distance(fs::directory_iterator(cache_), {}), 1)
-      << "nothing but the model is left behind";
+  EXPECT_EQ(std::distance(fs::directory_iterator(cache_), {}), 2)
+      << "nothing but the model and its record is left behind";
   options_.python = "/nonexistent/python3";  // Not needed any more.
   EXPECT_TRUE(pull(entry_, cache_, options_).ok());
+}
+
+// Goal: a file of the right size with other bytes is no cached model, whatever its record and its
+// times say; the right one stays one without a record. Method: harm to the file and to the record.
+TEST_F(PullTest, WhatIsCachedIsKnownByItsBytes) {
+  fs::create_directories(cache_);
+  const std::string path = cached_path(entry_, cache_), record = path + ".sha256";
+  const std::string right = kFirst + kSecond;
+  std::string flipped = right;
+  flipped[3000] ^= 1;
+  EXPECT_FALSE(is_cached(entry_, cache_));
+  write(path, flipped);
+  EXPECT_FALSE(is_cached(entry_, cache_)) << "the size is right";
+  write(path, right);
+  EXPECT_TRUE(is_cached(entry_, cache_));
+  const std::string kept = content(record);
+  EXPECT_THAT(kept, HasSubstr(entry_.sha256));
+  age(record);
+  EXPECT_TRUE(is_cached(entry_, cache_));
+  const auto time = fs::last_write_time(path);
+  next_tick(path);
+  write(path, flipped);
+  fs::last_write_time(path, time);
+  EXPECT_FALSE(is_cached(entry_, cache_)) << "the time was put back";
+  for (const std::string& text : {std::string(), kept.substr(0, 30), std::string(4096, 'x')}) {
+    write(path, right);
+    write(record, text);
+    EXPECT_TRUE(is_cached(entry_, cache_));
+    write(path, flipped);
+    write(record, text);
+    age(record);
+    EXPECT_FALSE(is_cached(entry_, cache_));
+  }
+  if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
+  make_first();
+  make_second();
+  ASSERT_TRUE(pull(entry_, cache_, options_).ok());
+  EXPECT_EQ(content(path), right) << "what was wrong is replaced";
+}
+
+// A record that others may write to proves nothing; one that only its owner may is believed.
+TEST_F(PullTest, AForgedRecordIsNotBelieved) {
+  fs::create_directories(cache_);
+  const std::string path = cached_path(entry_, cache_), record = path + ".sha256";
+  std::string flipped = kFirst + kSecond;
+  flipped[0] ^= 1;
+  write(path, flipped);
+  CatalogueEntry other = entry_;
+  other.sha256 = *sha256_of_file(path, nullptr);
+  ASSERT_TRUE(is_cached(other, cache_));
+  std::string forged = content(record);
+  forged.replace(0, other.sha256.size(), entry_.sha256);
+  for (const mode_t mode : {0600, 0666, 0620}) {
+    write(record, forged);
+    ASSERT_EQ(::chmod(record.c_str(), mode), 0);
+    age(record);
+    EXPECT_EQ(is_cached(entry_, cache_), mode == 0600) << std::oct << mode;
+  }
 }
 
 TEST_F(PullTest, GoesOnAfterTheLastWholePart) {
@@ -191,6 +267,55 @@ TEST_F(PullTest, StopsWhenAskedAndOnlyOneRunsAtATime) {
   EXPECT_FALSE(fs::exists(cached_path(entry_, cache_)));
 }
 
+// Goal: nothing in the current folder, in PYTHONPATH or in the cache runs, and no key reaches pip.
+// Method: modules of the names that pip and the unpacking import leave a mark when they are run.
+TEST_F(PullTest, RunsNoCodeOfOthers) {
+  if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
+  make_first();
+  make_second();
+  const fs::path mark = root_ / "ran", here = root_ / "here", path = root_ / "path";
+  for (const fs::path& folder : {here, path}) {
+    fs::create_directories(folder);
+    for (const char* module : {"pip", "zipfile", "os", "sitecustomize", "usercustomize", "typing"})
+      std::ofstream(folder / (std::string(module) + ".py"))
+          << "open(" << mark << ", 'a').write(__file__)\n";
+  }
+  const fs::path before = fs::current_path();
+  fs::current_path(here);
+  ::setenv("PYTHONPATH", path.c_str(), 1);
+  ::setenv("PYTHONSTARTUP", (path / "os.py").c_str(), 1);
+  const auto got = pull(entry_, "../cache", options_);
+  ::unsetenv("PYTHONPATH");
+  ::unsetenv("PYTHONSTARTUP");
+  fs::current_path(before);
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  EXPECT_EQ(content(*got), kFirst + kSecond);
+  EXPECT_FALSE(fs::exists(mark)) << content(mark);
+}
+
+TEST_F(PullTest, PipLearnsNoKeysAndRunsInTheScratchFolder) {
+  const std::pair<const char*, bool> kVariables[] = {
+      {"ALTLAS_API_KEY", false}, {"HF_TOKEN", false},         {"AWS_SESSION_TOKEN", false},
+      {"PYTHONHOME", false},     {"LD_AUDIT", false},         {"PIP_RETRIES", true},
+      {"https_proxy", true},     {"REQUESTS_CA_BUNDLE", true}};
+  for (const auto& [name, passed] : kVariables) ::setenv(name, "told", 1);
+  const auto end = run_process(
+      {.argv = {script("env; pwd; exit 7")}, .environment = {}, .folder = root_, .tick = {}});
+  options_.python = script("env > " + (root_ / "seen").string() + "; pwd >> " +
+                           (root_ / "seen").string() + "; exit 7");
+  EXPECT_FALSE(pull(entry_, cache_, options_).ok());
+  for (const auto& [name, passed] : kVariables) ::unsetenv(name);
+  ASSERT_TRUE(end.ok());
+  const std::string seen = content(root_ / "seen");
+  for (const auto& [name, passed] : kVariables) {
+    const std::string entry = std::string(name) + "=told";
+    EXPECT_EQ(end->output.find(entry) != std::string::npos, passed) << name;
+    EXPECT_EQ(seen.find(entry) != std::string::npos, passed) << name;
+  }
+  EXPECT_EQ(end->last_line(), root_.string());
+  EXPECT_THAT(seen, HasSubstr(cache_ + "/tiny.pull\n"));
+}
+
 TEST(Sha256, MatchesTheStandardsVector) {
   const std::string path =
       fs::temp_directory_path() / ("sha256_test_" + std::to_string(::getpid()));
@@ -203,7 +328,7 @@ TEST(Sha256, MatchesTheStandardsVector) {
 
 TEST(Process, ExitCodesOutputAndBounds) {
   const auto run = [](std::vector<std::string> argv) {
-    return run_process({.argv = std::move(argv), .environment = {}, .tick = {}});
+    return run_process({.argv = std::move(argv), .environment = {}, .folder = {}, .tick = {}});
   };
   EXPECT_TRUE(run({"true"})->ok());
   EXPECT_EQ(run({"sh", "-c", "exit 3"})->exit_code, 3);
@@ -213,8 +338,10 @@ TEST(Process, ExitCodesOutputAndBounds) {
   const auto loud = run({"sh", "-c", "yes | head -c 1000000; echo end"});
   EXPECT_LE(loud->output.size(), 2 * kProcessOutputBytesMax);
   EXPECT_EQ(loud->last_line(), "end");
-  const auto set = run_process(
-      {.argv = {"sh", "-c", "echo $ALTLAS_X"}, .environment = {{"ALTLAS_X", "a b"}}, .tick = {}});
+  const auto set = run_process({.argv = {"sh", "-c", "echo $ALTLAS_X"},
+                                .environment = {{"ALTLAS_X", "a b"}},
+                                .folder = {},
+                                .tick = {}});
   EXPECT_EQ(set->last_line(), "a b");
 }
 

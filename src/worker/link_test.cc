@@ -207,10 +207,35 @@ TEST(WorkerProcess, DISABLED_Server) {
   SpawnOptions options;
   options.arguments = {"--gtest_also_run_disabled_tests",
                        "--gtest_filter=WorkerProcess.DISABLED_Main", "--gtest_brief=1"};
-  options.environment = {{"ALTLAS_TEST_PARENT", std::to_string(::getpid())}};
+  options.environment = {{"ALTLAS_TEST_PARENT", std::to_string(::getpid())},
+                         {kTokenVariable, std::getenv(kTokenVariable)}};
   const auto worker = Process::spawn(context, options, [](const ProcessExit&) {});
   ASSERT_TRUE(worker.ok()) << worker.error().message();
   while (true) ::pause();
+}
+
+// Goal: a worker learns its token and none of the server's keys.
+TEST_F(Link, AWorkerLearnsNoKeys) {
+  const char* const kKeys[] = {"ALTLAS_API_KEY", "ALTLAS_AUTH__KEYS", "HF_TOKEN", "PIP_INDEX_URL"};
+  for (const char* name : kKeys) ::setenv(name, "secret", 1);
+  ::setenv("ALTLAS_SIMD", "avx2", 1);
+  const std::string seen = folder_ + "/seen";
+  SpawnOptions options;
+  options.executable = "/bin/sh";
+  options.arguments = {"-c", "env > " + seen};
+  options.environment = {{kTokenVariable, "token"}};
+  io_ = std::thread([this] { context_.run(); });
+  const auto process = Process::spawn(context_, options,
+                                      [this](ProcessExit exit) { seen_.on_exit(std::move(exit)); });
+  for (const char* name : kKeys) ::unsetenv(name);
+  ::unsetenv("ALTLAS_SIMD");
+  ASSERT_TRUE(process.ok()) << process.error().message();
+  ASSERT_TRUE(seen_.wait([&] { return seen_.exited.has_value(); }));
+  std::ifstream file(seen);
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  for (const char* name : kKeys) EXPECT_EQ(text.find(name), std::string::npos) << text;
+  EXPECT_NE(text.find("ALTLAS_SIMD=avx2\n"), std::string::npos) << text;
+  EXPECT_NE(text.find(std::string(kTokenVariable) + "=token\n"), std::string::npos) << text;
 }
 
 TEST_F(Link, CommandsAndReportsGoThrough) {

@@ -14,6 +14,8 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/child_environment.h"
+
 extern char** environ;  // POSIX: the variables that a child inherits.
 
 namespace altlas::worker {
@@ -70,18 +72,11 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return out;
 }
 
-std::vector<std::string> child_environment(const SpawnOptions& options) {
-  std::vector<std::string> out;
-  for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) {
-    const std::string_view text = *variable;
-    bool replaced = false;
-    for (const auto& [name, value] : options.environment)
-      replaced |= text.size() > name.size() && text.starts_with(name) && text[name.size()] == '=';
-    if (!replaced) out.emplace_back(text);
-  }
-  for (const auto& [name, value] : options.environment) out.push_back(name + "=" + value);
-  return out;
-}
+// What a worker's computation may depend on: the kernels' switch, libraries of the loader and of
+// GPUs, allocators and sanitizers, what tests hand on. No key is among them.
+constexpr std::string_view kWorkerVariables[] = {
+    "ALTLAS_SIMD", "ALTLAS_TEST_*", "LD_LIBRARY_PATH", "CUDA_*",  "NVIDIA_*", "GLIBC_TUNABLES",
+    "MALLOC_*",    "ASAN_*",        "TSAN_*",          "UBSAN_*", "LSAN_*",   "LLVM_PROFILE_FILE"};
 
 }  // namespace
 
@@ -149,7 +144,8 @@ Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,
                                                 const SpawnOptions& options,
                                                 std::function<void(ProcessExit)> exited) {
   SpawnSettings settings;
-  std::vector<std::string> arguments{"altlas"}, environment = child_environment(options);
+  std::vector<std::string> arguments{"altlas"},
+      environment = child_environment(environ, kWorkerVariables, options.environment);
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   const std::vector<char*> argv = pointers(arguments), envp = pointers(environment);
   const uint64_t oom_kills = out_of_memory_kills(options.kernel_counts);
