@@ -78,11 +78,61 @@ TEST(Grammar, RegularExpressions) {
   regex("", {""}, {"a"});
   regex("\\S\\W", {"a ", "a-"}, {" a", "ab", "aé"});
   regex("[^\\s][^\\W]", {"ab", "-1"}, {" a", "\u00A0a", "aé", "a-"});
-  for (const std::string bad : {"(a", "a)", "[a", "a**", "*a", "(?=a)b", "(a)\\1", "\\bx", "a{2,1}",
-                                "a{3000000}", "[b-a]", "\xFF", "\\p{Greek}", "^*", "[]"})
+  for (const std::string bad :
+       {"(a",     "a)",         "[a",           "a**",     "*a",         "(a)\\1", "a{2,1}",
+        "\\b*",   "(?=a)+",     "(?<=^(?=a))b", "(?=^a)a", "(?>a)",      "(?x)a",  "a(?i)b",
+        "(?P=n)", "a{3000000}", "[b-a]",        "\xFF",    "\\p{Greek}", "^*",     "[]"})
     expect_refused(GrammarKind::kRegex, bad, "regular expression");
   EXPECT_TRUE(matches(compiled(GrammarKind::kRegex, escape_regex("a.b[c]\\{}^$|\n/-")),
                       "a.b[c]\\{}^$|\n/-"));
+}
+
+// Goal: word edges, look-around and flags are held exactly, where Python and ECMA-262 agree.
+// Method: texts that re.search takes (checked by tests/test_structured.py, too) and texts that it
+// does not.
+TEST(Grammar, LookAroundWordEdgesAndFlags) {
+  struct Row {
+    std::string pattern;
+    std::vector<std::string> in, out;
+  };
+  const Row rows[] = {
+      {"\\bcat\\b",
+       {"cat", "a cat.", "“cat”", "cat\n"},
+       {"cats", "concat", "_cat", "1cat", "écat", "ca t"}},
+      {"^\\w+\\b \\b\\w+$", {"two words", "a b"}, {"two  words", "two", "two "}},
+      {"o\\B", {"ox", "foo bar"}, {"o", "fo", "o o"}},
+      {"^\\B", {" a", "-"}, {"a", ""}},
+      {"\\b\\b\\bx(?:\\b|y)\\b", {"x", "xy", "a x b"}, {"xz", "ax"}},
+      {"(?i)straße", {"STRAßE", "straße"}, {"STRASSE", "trase"}},
+      {"(?i)^[a-c]K$", {"ak", "BK", "ck"}, {"dk", "a\u212A"}},
+      {"(?i)^[^k]$", {"a", "Z", "é"}, {"k", "K", "\u212A"}},
+      {"(?i:ab)c", {"ABc", "aBc"}, {"ABC"}},
+      {"^(?i:x)(?-i:y)$", {"Xy", "xy"}, {"XY"}},
+      {"(?s)^a.b$", {"a\nb", "axb"}, {"ab"}},
+      {"(?m)^b$", {"b", "a\nb\nc", "a\nb"}, {"ab", "bc"}},
+      {"^(?=.*[A-Z])(?=.*\\d)[A-Za-z\\d]{4,6}$",
+       {"aB1c", "1AAAAA"},
+       {"abc1", "ABCD", "aB1", "aB1cdef", "aB1!"}},
+      {"^(?!.*--)[a-z-]+$", {"a-b", "-a-"}, {"a--b", "--", ""}},
+      {"^(?!(?:foo|bar)$)\\w+$", {"foot", "ba", "x"}, {"foo", "bar"}},
+      {"^(?:(?!ab).)*$", {"", "ba", "aa"}, {"ab", "xaby"}},
+      {"\\d+(?= EUR)", {"12 EUR", "x 3 EUR"}, {"12 USD", " EUR"}},
+      {"(?<=\\$)\\d+", {"$5", "a $12"}, {"5", "€5"}},
+      {"(?<!\\d)7(?!\\d)", {"7", "a7b", "17 7"}, {"17", "77", "071"}},
+      {"^(?=(?!b).)(?=\\w\\b)", {"a", "c d"}, {"b", "ab", ""}},
+      {"\\A[ab]+\\Z", {"ab"}, {"abc", ""}},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.pattern);
+    Budget budget;
+    const auto made = search_match(row.pattern, budget);
+    ASSERT_TRUE(made.ok()) << made.error().message();
+    for (const std::string& text : row.in) EXPECT_TRUE(made->matches(text)) << text;
+    for (const std::string& text : row.out) EXPECT_FALSE(made->matches(text)) << text;
+  }
+  // As a whole, and in rules.
+  expect_language(GrammarKind::kRegex, "(?=.*\\d)[a-z\\d]{1,3}", {"a1", "1"}, {"ab", "abc1", ""});
+  expect_language(GrammarKind::kRegex, "(?i)yes|no", {"YES", "No"}, {"maybe"});
 }
 
 TEST(Grammar, SearchFindsMatchesAnywhere) {
@@ -236,7 +286,7 @@ TEST(Grammar, SchemasThatCantBeHeldAreNamed) {
   refused(R"({"multipleOf":0.5})", "whole numbers", "multipleOf");
   refused(R"({"$ref":"http://example.com/x"})", "names nothing");
   refused(R"({"$ref":"#/$defs/none"})", "names nothing");
-  refused(R"x({"pattern":"(?=x)"})x", "not supported", "pattern");
+  refused(R"x({"pattern":"(x)\\1"})x", "not supported", "pattern");
   refused(R"({"properties":[]})", "should be an object", "properties");
   refused(R"({"minLength":-1})", "whole number", "minLength");
   refused(R"({"type":"integer","minimum":5,"maximum":3})", "no text matches");
