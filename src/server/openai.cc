@@ -181,9 +181,16 @@ awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnec
   std::vector<PendingTask> tasks = std::move(plan.tasks);
   ALTLAS_CO_TRY(auto ids, co_await start_choices(std::move(tasks), std::move(disconnect), rooms));
   plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(ids.front());
-  if (plan.stream) co_return stream_choices(std::move(plan), std::move(ids), rooms);
-  ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(ids), rooms));
-  co_return json_response(json_text(whole_answer(plan.reply, choices, plan.prompts)));
+  const auto ignored = plan.grammar.ignored;
+  Response response;
+  if (plan.stream) {
+    response = stream_choices(std::move(plan), std::move(ids), rooms);
+  } else {
+    ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(ids), rooms));
+    response = json_response(json_text(whole_answer(plan.reply, choices, plan.prompts)));
+  }
+  add_ignored(*ignored, response);
+  co_return response;
 }
 
 awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
