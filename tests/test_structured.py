@@ -1,8 +1,10 @@
 """Text held to schemas, expressions and grammars, and tool calls, as the official openai client sees them, with the real
 default model."""
 import json
+import typing
 
 import jsonschema
+import pydantic
 import pytest
 import requests
 
@@ -90,7 +92,9 @@ def test_predict(cpu_server):
     ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_choice"),
     ({"grammar": "root ::= root"}, "grammar"),
     ({"guided_json": {"$ref": "#/nowhere"}}, "guided_json.$ref"),
-    ({"guided_json": {"pattern": ".*a.{20}b", "type": "string", "maxLength": 3000}}, "guided_json.pattern"),
+    ({"response_format": schema_format({"pattern": ".*a.{20}b", "type": "string", "maxLength": 3000})}, "response_format.json_schema.schema.pattern"),
+    ({"tools": [{**ADD, "function": {**ADD["function"], "strict": True, "parameters": {"not": {"const": [1]}}}}], "tool_choice": "required"},
+     "tools[0].function.parameters.not"),
     ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "none"}}}, "tool_choice"),
     ({"tools": [{}]}, "tools[0]"),
 ])
@@ -98,6 +102,33 @@ def test_refusals_name_the_field(cpu_server, body, field):
     answer = requests.post(cpu_server.url + "/v1/chat/completions", json={"messages": ASK, **body}, timeout=60)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"] == field, answer.text
+
+
+def test_strict_parse(client, model):
+    class Answer(pydantic.BaseModel):
+        colours: set[typing.Literal["red", "green", "blue"]]
+        sizes: pydantic.conset(int, min_length=2, max_length=2)
+        price: typing.Annotated[float, pydantic.Field(multiple_of=0.25, ge=0, le=9)]
+        flags: dict[typing.Literal["new", "used"], bool]
+        code: typing.Annotated[str, pydantic.Field(max_length=8, pattern=r"(?i)^\bx[a-z]+\b$")]
+    for seed in range(3):
+        answer = client.chat.completions.parse(model=model, temperature=1, seed=seed, max_tokens=300, response_format=Answer,
+                                               messages=[{"role": "user", "content": "Describe a thing."}])
+        assert isinstance(answer.choices[0].message.parsed, Answer)
+
+
+@pytest.mark.parametrize("body, names", [
+    ({"guided_json": {"type": "object", "properties": {"a": {"enum": [1]}, "b": {"uniqueItems": True, "maxItems": 2}}}},
+     "guided_json#/properties/b/uniqueItems"),
+    ({"tools": [{**ADD, "function": {**ADD["function"], "parameters": {"properties": {"é": {"const": 1, "type": "strnig"}}}}}, WEATHER],
+      "tool_choice": "required"}, "tools[0].function.parameters#/properties/%C3%A9/type"),
+    ({"guided_json": {"enum": ["a"]}}, None),
+])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_left_out_is_named(cpu_server, body, names, stream):
+    answer = requests.post(cpu_server.url + "/v1/chat/completions", json={"messages": ASK, "max_tokens": 20, "stream": stream, **body}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers.get("X-Altlas-Ignored") == names
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])

@@ -34,6 +34,14 @@ Result<std::string> read_text(const fs::path& path) {
   return std::string(plain);
 }
 
+// WordPiece models embed; all others answer, and must know when to end.
+Result<void> check_ends(const text::Tokenizer& tokenizer, std::string_view key) {
+  if (!tokenizer.end_of_generation().empty()) return {};
+  return invalid(
+      fmt::format("{} is missing, and no token is a known end: no answer would ever end", key),
+      std::string(key));
+}
+
 Result<text::HfTokenizer> read_folder(const std::string& path) {
   text::HfTokenizerFiles files;
   const fs::path folder = path;
@@ -51,7 +59,9 @@ Result<ModelText> open_folder(const std::string& path, text::TokenizerUse use) {
   ALTLAS_TRY(text::HfTokenizer read, read_folder(path));
   ModelText out;
   out.chat_template = std::move(read.chat_template);
+  const bool answers = read.vocabulary.steps->model != text::ModelKind::kWordPiece;
   ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(read.vocabulary), use));
+  if (answers) ALTLAS_TRY_VOID(check_ends(*out.tokenizer, "tokenizer_config.json: eos_token"));
   return out;
 }
 
@@ -62,7 +72,9 @@ Result<ModelText> open_text(const std::string& path, text::TokenizerUse use) {
   ALTLAS_TRY(text::Vocabulary vocabulary, model::read_vocabulary(file, use));
   ModelText out;
   ALTLAS_TRY(out.chat_template, model::read_chat_template(file));
+  const bool answers = vocabulary.model != "bert";
   ALTLAS_TRY(out.tokenizer, text::Tokenizer::create(std::move(vocabulary), use));
+  if (answers) ALTLAS_TRY_VOID(check_ends(*out.tokenizer, "tokenizer.ggml.eos_token_id"));
   return out;
 }
 

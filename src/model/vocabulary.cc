@@ -37,7 +37,7 @@ Result<void> read_fim(const weights::GgufFile& head, size_t count, text::FimToke
 Result<void> read_lists(const weights::GgufFile& head, text::TokenizerUse use,
                         text::Vocabulary& vocabulary) {
   ALTLAS_TRY(const std::vector<std::string_view> tokens, head.strings("tokenizer.ggml.tokens"));
-  if (tokens.empty()) return invalid("tokenizer.ggml.tokens is empty");
+  if (tokens.empty()) return invalid("tokenizer.ggml.tokens is empty", "tokenizer.ggml.tokens");
   vocabulary.tokens = tokens;
   if (head.has("tokenizer.ggml.token_type")) {
     ALTLAS_TRY(const std::vector<int64_t> types, head.integers("tokenizer.ggml.token_type"));
@@ -61,6 +61,40 @@ Result<void> read_lists(const weights::GgufFile& head, text::TokenizerUse use,
       return invalid(
           fmt::format("the vocabulary has {} tokens, but {} types or scores", tokens.size(), size));
   return {};
+}
+
+// What a kind of tokenizer can't do without: absent or empty it would count as "none", and the model
+// would be asked nonsense.
+Result<void> check_needed(const weights::GgufFile& head, const text::Vocabulary& vocabulary,
+                          bool encodes) {
+  const auto need = [&](bool given, std::string_view name, std::string_view why) -> Result<void> {
+    if (given) return {};
+    const std::string key = fmt::format("tokenizer.ggml.{}", name);
+    return invalid(fmt::format("{} {}: {}", key, head.has(key) ? "is empty" : "is missing", why),
+                   key);
+  };
+  const std::string& model = vocabulary.model;
+  const bool merges = !vocabulary.merges.empty(), scores = !vocabulary.scores.empty();
+  ALTLAS_TRY_VOID(need(!vocabulary.types.empty(), "token_type",
+                       "which tokens steer the model can't be told without"));
+  if (encodes && (model == "gpt2" || model == "gemma4"))
+    ALTLAS_TRY_VOID(need(merges, "merges", "no word can be made of its letters without"));
+  if (encodes && (model == "t5" || (model == "llama" && !merges)))
+    ALTLAS_TRY_VOID(need(scores, "scores", "which tokens a word is made of can't be told without"));
+  if (model == "gpt2")
+    ALTLAS_TRY_VOID(need(!vocabulary.pre.empty(), "pre",
+                         "how a text is split into words can't be told without"));
+  if (model == "bert") {
+    ALTLAS_TRY_VOID(need(vocabulary.cls >= 0 || vocabulary.bos >= 0, "cls_token_id",
+                         "every text begins with it"));
+    ALTLAS_TRY_VOID(need(vocabulary.sep >= 0 || vocabulary.eos >= 0, "seperator_token_id",
+                         "every text ends with it"));
+    return need(vocabulary.unk >= 0, "unknown_token_id", "it stands for unknown words");
+  }
+  ALTLAS_TRY_VOID(need(!vocabulary.add_bos || vocabulary.bos >= 0, "bos_token_id",
+                       "every text begins with it"));
+  return need(!vocabulary.add_eos || vocabulary.eos >= 0, "eos_token_id",
+              "every text ends with it");
 }
 
 }  // namespace
@@ -94,6 +128,7 @@ Result<text::Vocabulary> read_vocabulary(const weights::GgufFile& head, text::To
              head.boolean_or("tokenizer.ggml.add_space_prefix", sentence_piece || unigram));
   ALTLAS_TRY(vocabulary.remove_extra_whitespaces,
              head.boolean_or("tokenizer.ggml.remove_extra_whitespaces", unigram));
+  ALTLAS_TRY_VOID(check_needed(head, vocabulary, use == text::TokenizerUse::kAll));
   ALTLAS_TRY(const std::string_view architecture, head.string_or("general.architecture", ""));
   ALTLAS_TRY(const std::string_view name, head.string_or("general.name", ""));
   vocabulary.name = fmt::format("{} {}", architecture, name);

@@ -18,8 +18,10 @@ Result<text::Vocabulary> read(const Fill& more, size_t types = 3) {
   weights::GgufWriter writer;
   const std::vector<std::string> tokens = {"a", "b", "<end>"};
   const std::vector<int32_t> kinds(types, 1);
+  const std::vector<std::string> merges = {"a b"};
   writer.string("tokenizer.ggml.model", "gpt2").string("tokenizer.ggml.pre", "qwen2");
   writer.strings("tokenizer.ggml.tokens", tokens).int32s("tokenizer.ggml.token_type", kinds);
+  writer.strings("tokenizer.ggml.merges", merges);
   more(writer);
   const std::vector<uint8_t> bytes = writer.bytes();
   ALTLAS_TRY(const weights::GgufFile file, weights::GgufFile::open_bytes(bytes, "test"));
@@ -29,7 +31,7 @@ Result<text::Vocabulary> read(const Fill& more, size_t types = 3) {
 TEST(Vocabulary, ReadsWhatTheFileSays) {
   const std::vector<std::string> merges = {"a b"};
   const auto vocabulary = read([&](weights::GgufWriter& writer) {
-    writer.uint32("tokenizer.ggml.eos_token_id", 2).strings("tokenizer.ggml.merges", merges);
+    writer.uint32("tokenizer.ggml.eos_token_id", 2).uint32("tokenizer.ggml.bos_token_id", 0);
     writer.uint32("tokenizer.ggml.eot_token_id", 1).boolean("tokenizer.ggml.add_bos_token", true);
     writer.uint32("tokenizer.ggml.padding_token_id", 0xffffffff);
   });
@@ -39,7 +41,7 @@ TEST(Vocabulary, ReadsWhatTheFileSays) {
   EXPECT_EQ(vocabulary->tokens, (text::StringList{"a", "b", "<end>"}));
   EXPECT_EQ(vocabulary->merges, text::StringList(merges));
   EXPECT_EQ(vocabulary->eos, 2);
-  EXPECT_EQ(vocabulary->bos, -1);
+  EXPECT_EQ(vocabulary->bos, 0);
   EXPECT_EQ(vocabulary->pad, -1);
   EXPECT_EQ(vocabulary->end_of_generation, std::vector<int32_t>{1});
   EXPECT_TRUE(vocabulary->add_bos);
@@ -77,6 +79,65 @@ TEST(Vocabulary, RefusesContradictions) {
       read([](weights::GgufWriter& w) { w.uint32("tokenizer.ggml.eos_token_id", 3); }).ok());
   EXPECT_FALSE(
       read([](weights::GgufWriter& w) { w.string("tokenizer.ggml.eos_token_id", "x"); }).ok());
+}
+
+// Goal: what a kind of tokenizer can't do without is not taken as empty. Method: for every kind, a
+// file that has all of it, and files where one key is missing, empty or names no token.
+TEST(Vocabulary, NamesTheKeyThatIsMissingOrEmpty) {
+  using Keys = std::vector<std::string>;
+  struct Row {
+    std::string model;
+    Keys needed;
+  };
+  const Row rows[] = {
+      {"gpt2", {"tokens", "token_type", "merges", "pre", "bos_token_id", "eos_token_id"}},
+      {"llama", {"tokens", "token_type", "scores", "bos_token_id", "eos_token_id"}},
+      {"t5", {"tokens", "token_type", "scores", "bos_token_id", "eos_token_id"}},
+      {"gemma4", {"tokens", "token_type", "merges", "bos_token_id", "eos_token_id"}},
+      {"bert",
+       {"tokens", "token_type", "cls_token_id", "seperator_token_id", "unknown_token_id"}},
+  };
+  enum Form { kWhole, kMissing, kEmpty };
+  const auto read_with = [](const Row& row, const std::string& broken, Form form) {
+    weights::GgufWriter writer;
+    writer.string("tokenizer.ggml.model", row.model);
+    if (row.model != "bert")
+      writer.boolean("tokenizer.ggml.add_bos_token", true).boolean("tokenizer.ggml.add_eos_token",
+                                                                   true);
+    for (const std::string& name : row.needed) {
+      const std::string key = "tokenizer.ggml." + name;
+      const bool empty = name == broken && form == kEmpty;
+      if (name == broken && form == kMissing) continue;
+      const auto of = [&](auto list) {
+        if (empty) list.clear();
+        return list;
+      };
+      if (name == "tokens")
+        writer.strings(key, of(std::vector<std::string>{"a", "b", "ab"}));
+      else if (name == "token_type")
+        writer.int32s(key, of(std::vector<int32_t>{1, 1, 1}));
+      else if (name == "scores")
+        writer.float32s(key, of(std::vector<float>{-1, -2, -3}));
+      else if (name == "merges")
+        writer.strings(key, of(std::vector<std::string>{"a b"}));
+      else if (name == "pre")
+        writer.string(key, empty ? "" : "qwen2");
+      else
+        writer.uint32(key, empty ? 0xffffffff : 1);
+    }
+    const std::vector<uint8_t> bytes = writer.bytes();
+    const auto file = weights::GgufFile::open_bytes(bytes, "test");
+    EXPECT_TRUE(file.ok());
+    const auto read = read_vocabulary(*file);
+    return read.ok() ? std::string() : read.error().message();
+  };
+  for (const Row& row : rows) {
+    EXPECT_EQ(read_with(row, "", kWhole), "") << row.model;
+    for (const std::string& name : row.needed)
+      for (const Form form : {kMissing, kEmpty})
+        EXPECT_NE(read_with(row, name, form).find("tokenizer.ggml." + name), std::string::npos)
+            << row.model << " " << name << " " << form << ": " << read_with(row, name, form);
+  }
 }
 
 }  // namespace

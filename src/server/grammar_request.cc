@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "text/grammar/program.h"
@@ -72,22 +73,27 @@ class Reader {
       inner.fail("type", "is missing, should be text, json_object or json_schema");
     const size_t kind = inner.choice("type", kFormats, 0);
     const json::value* schema = nullptr;
+    bool strict = false;
     std::string field = "response_format.schema";  // llama-server's place for it.
     if (kind == 2) {
       if (const json::object* named = inner.object("json_schema")) {
         field = "response_format.json_schema.schema";
         schema = named->if_contains("schema");
+        const json::value* flag = named->if_contains("strict");
+        strict = flag != nullptr && flag->is_bool() && flag->get_bool();
       }
     }
     if (schema == nullptr && kind != 0) schema = inner.value("schema");
     adopt(inner, "response_format");
     if (!inner.status().ok() || kind == 0) return;
-    if (schema != nullptr && !schema->is_null())
+    if (schema != nullptr && !schema->is_null()) {
       give_schema(*schema, field);
-    else if (kind == 1)
+      out_.strict = strict;
+    } else if (kind == 1) {
       give(GrammarKind::kJsonObject, "", "response_format");
-    else
+    } else {
       body_.fail("response_format.json_schema.schema", "is missing, should be a JSON schema");
+    }
   }
 
   void fields(JsonReader& from, const std::string& prefix, std::string_view schema,
@@ -127,14 +133,70 @@ class Reader {
 
 GrammarRequest read_grammar(JsonReader& reader) { return Reader(reader).read(); }
 
+namespace {
+
+constexpr size_t kIgnoredNamesMax = 32;
+constexpr size_t kIgnoredBytesMax = 2'048;
+
+// The part that a place in the schema belongs to, and the place within it.
+std::pair<GrammarPart, std::string> part_at(const GrammarRequest& request,
+                                            const std::string& pointer) {
+  for (const GrammarPart& part : request.parts) {
+    const std::string& prefix = part.pointer;
+    if (pointer == prefix || pointer.starts_with(prefix + "/"))
+      return {part, pointer.substr(prefix.size())};
+  }
+  return {{"", request.field, request.strict}, pointer};
+}
+
+// A name of X-Altlas-Ignored: what a header or the list of names can't hold is percent-encoded.
+std::string ignored_name(const std::string& field, const std::string& pointer) {
+  std::string out = field + "#";
+  for (const char c : pointer) {
+    const bool plain = c > ' ' && c < 0x7F && c != ',' && c != '%' && c != '"';
+    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<uint8_t>(c));
+  }
+  return out;
+}
+
+std::string field_of(const std::string& field, const std::string& dotted) {
+  return dotted.empty() ? field : field + (dotted.starts_with("[") ? "" : ".") + dotted;
+}
+
+}  // namespace
+
 Result<void> check_grammar(const GrammarRequest& request) {
   if (!request.given()) return {};
   const auto program = text::grammar::compile(request.grammar);
-  if (program.ok()) return {};
-  const Error& error = program.error();
-  const std::string field =
-      error.field().empty() ? request.field : request.field + "." + error.field();
-  return invalid(fmt::format("{}: {}", request.field, error.message()), field);
+  if (!program.ok()) {
+    const Error& error = program.error();
+    return invalid(fmt::format("{}: {}", request.field, error.message()),
+                   field_of(request.field, error.field()));
+  }
+  request.ignored->clear();
+  for (const text::grammar::Unheld& one : (*program)->unheld) {
+    const auto [part, pointer] = part_at(request, one.pointer);
+    const bool is_whole = part.pointer.empty();
+    const bool malformed = one.why == text::grammar::Unheld::Why::kMalformed;
+    if (part.strict || (is_whole && malformed))
+      return invalid(fmt::format("{}: schema, at {}: {}", part.field, pointer, one.reason),
+                     field_of(part.field, text::grammar::dotted_pointer(pointer)));
+    request.ignored->push_back(ignored_name(part.field, pointer));
+  }
+  return {};
+}
+
+void add_ignored(const std::vector<std::string>& ignored, Response& response) {
+  if (ignored.empty()) return;
+  std::string names;
+  size_t named = 0;
+  for (; named < std::min(ignored.size(), kIgnoredNamesMax); ++named) {
+    if (names.size() + ignored[named].size() > kIgnoredBytesMax) break;
+    names.append(named > 0 ? ", " : "").append(ignored[named]);
+  }
+  if (named < ignored.size())
+    names += fmt::format("{}{} more", named > 0 ? ", " : "", ignored.size() - named);
+  response.headers.emplace_back("X-Altlas-Ignored", std::move(names));
 }
 
 }  // namespace altlas::server

@@ -206,9 +206,16 @@ awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnec
   std::vector<PendingTask> tasks = std::move(plan.tasks);
   ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), std::move(disconnect), rooms));
   plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(owned.front().id);
-  if (plan.stream) co_return stream_choices(std::move(plan), std::move(owned), rooms);
-  ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(owned), rooms));
-  co_return json_response(json_text(whole_answer(plan.reply, choices, plan.prompts)));
+  const auto ignored = plan.grammar.ignored;
+  Response response;
+  if (plan.stream) {
+    response = stream_choices(std::move(plan), std::move(owned), rooms);
+  } else {
+    ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(owned), rooms));
+    response = json_response(json_text(whole_answer(plan.reply, choices, plan.prompts)));
+  }
+  add_ignored(*ignored, response);
+  co_return response;
 }
 
 void set_tokens_max(std::optional<int64_t> tokens, PendingTask& pattern, OpenAiReply& reply) {

@@ -20,6 +20,7 @@ using boost::asio::awaitable;
 awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request.identity, rooms));
+  const auto ignored = task.prompt.grammar.ignored;
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
   ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
@@ -27,7 +28,9 @@ awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
   const json::object answer{{"task_id", to_string(first.task)},
                             {"gpu_id", first.device.value},
                             {"status", to_string(first.status)}};
-  co_return json_response(json_text(answer));
+  Response response = json_response(json_text(answer));
+  add_ignored(*ignored, response);
+  co_return response;
 }
 
 std::string_view batch_status(const std::vector<control::Placed>& placed, bool split) {
@@ -50,6 +53,7 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
     co_return invalid(
         fmt::format("batch: has {} items, should have 1 to {}", batch->size(), items_max), "batch");
   std::vector<PendingTask> tasks;
+  std::vector<std::shared_ptr<std::vector<std::string>>> ignored;
   for (size_t i = 0; i < batch->size(); ++i) {
     const std::string path = fmt::format("batch[{}]", i);
     if (!(*batch)[i].is_object())
@@ -62,6 +66,7 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
     if (task.model != (tasks.empty() ? task.model : tasks.front().model))
       co_return invalid(path + ".model: a batch takes one model for all its items",
                         path + ".model");
+    ignored.push_back(task.prompt.grammar.ignored);
     tasks.push_back(std::move(task));
   }
   const config::MultiGpuConfig& config = rooms.config.gpu.multi_gpu;
@@ -84,7 +89,12 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
   }
   if (!split) answer["gpu_id"] = placed.front().device.value;
   answer[split ? "tasks" : "task_ids"] = std::move(list);
-  co_return json_response(json_text(answer));
+  std::vector<std::string> names;
+  for (size_t i = 0; i < ignored.size(); ++i)
+    for (const std::string& name : *ignored[i]) names.push_back(fmt::format("batch[{}].{}", i, name));
+  Response response = json_response(json_text(answer));
+  add_ignored(names, response);
+  co_return response;
 }
 
 // The task of the path, if the asker may see it.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <numeric>
 
 namespace altlas::server {
 
@@ -23,27 +24,16 @@ bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kToolNameBytesMax && std::ranges::all_of(name, fits);
 }
 
-// A schema's references start at its own root, which now stands at `prefix`.
-void move_references(json::value& value, const std::string& prefix) {
-  if (value.is_array())
-    for (json::value& one : value.get_array()) move_references(one, prefix);
-  if (!value.is_object()) return;
-  for (auto& entry : value.get_object()) {
-    json::value& inner = entry.value();
-    if (entry.key() == "$ref" && inner.is_string() && inner.get_string().starts_with("#"))
-      inner = "#" + prefix + std::string(inner.get_string().subview(1));
-    else
-      move_references(inner, prefix);
-  }
-}
-
-// {"name": …, "arguments": …} of one function; `place`: where it will stand.
-json::object call_schema(const json::object& function, const std::string& place) {
+// {"name": …, "arguments": …} of one function. The parameters keep their references: they stay a
+// resource of their own, by their $id or one that is made.
+json::object call_schema(const json::object& function, size_t index) {
   const json::value* parameters = function.if_contains("parameters");
-  json::value arguments =
-      parameters != nullptr && parameters->is_object() ? *parameters : json::value(json::object());
-  move_references(arguments, place + "/properties/arguments");
-  if (!arguments.get_object().contains("type")) arguments.get_object()["type"] = "object";
+  json::object arguments =
+      parameters != nullptr && parameters->is_object() ? parameters->get_object() : json::object();
+  const json::value* id = arguments.if_contains("$id");
+  if (id == nullptr || !id->is_string() || id->get_string().starts_with("#"))
+    arguments["$id"] = fmt::format("altlas:tool:{}", index);
+  if (!arguments.contains("type")) arguments["type"] = "object";
   return {{"type", "object"},
           {"properties",
            {{"name", {{"const", function.at("name")}}}, {"arguments", std::move(arguments)}}},
@@ -51,12 +41,19 @@ json::object call_schema(const json::object& function, const std::string& place)
           {"additionalProperties", false}};
 }
 
-// One of the functions, or a list of calls of them.
-json::object calls_schema(const json::array& tools, bool one_call) {
+// One of the functions, or a list of calls of them; parts: where each one's parameters stand.
+// `indices`: of the functions among `tools`.
+json::object calls_schema(const json::array& tools, const std::vector<size_t>& indices,
+                          bool one_call, std::vector<GrammarPart>& parts) {
   json::array choices;
-  for (size_t i = 0; i < tools.size(); ++i) {
-    const std::string place = fmt::format("{}/anyOf/{}", one_call ? "" : "/items", i);
-    choices.push_back(call_schema(tools[i].at("function").get_object(), place));
+  for (const size_t index : indices) {
+    const json::object& function = tools[index].at("function").get_object();
+    const json::value* strict = function.if_contains("strict");
+    parts.push_back({fmt::format("{}/anyOf/{}/properties/arguments", one_call ? "" : "/items",
+                                 choices.size()),
+                     fmt::format("tools[{}].function.parameters", index),
+                     strict != nullptr && strict->is_bool() && strict->get_bool()});
+    choices.push_back(call_schema(function, index));
   }
   json::object any{{"anyOf", std::move(choices)}};
   if (one_call) return any;
@@ -139,7 +136,8 @@ ToolRequest read_tools(JsonReader& reader) {
   out.tools = std::make_shared<json::value>(list);
   if (demanded == "auto") return out;
   out.grammar.field = "tools";
-  json::array among = list;
+  std::vector<size_t> among(list.size());
+  std::iota(among.begin(), among.end(), size_t{0});
   if (demanded == "function") {
     const auto found = std::ranges::find(out.names, function);
     if (found == out.names.end()) {
@@ -148,10 +146,11 @@ ToolRequest read_tools(JsonReader& reader) {
       return out;
     }
     out.named = true;
-    among = {list[static_cast<size_t>(found - out.names.begin())]};
+    among = {static_cast<size_t>(found - out.names.begin())};
   }
   const bool one = out.one_call || demanded == "function";
-  out.grammar.grammar = {GrammarKind::kJsonSchema, json::serialize(calls_schema(among, one))};
+  const json::object schema = calls_schema(list, among, one, out.grammar.parts);
+  out.grammar.grammar = {GrammarKind::kJsonSchema, json::serialize(schema)};
   return out;
 }
 

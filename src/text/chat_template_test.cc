@@ -164,6 +164,72 @@ TEST(ChatTemplate, EndlessTemplatesAreStopped) {
   }
 }
 
+// Goal: no operation does more, or asks for more memory, than is spent before it, with the limits
+// that models get. Method: one of each kind, which would take minutes or gigabytes.
+TEST(ChatTemplate, CostlyOperationsAreStoppedBeforeTheWork) {
+  const std::string doubled =
+      "{% set ns = namespace(s='ab', all=[]) %}{% for i in range(40) %}{% set ns.s = ";
+  const std::string sources[] = {
+      "{{ range(10 ** 9) | length }}",
+      "{{ range(10 ** 18, 0, -7) | list | length }}",
+      "{{ range(9000000) | map('string') | list | length }}",
+      doubled + "ns.s + ns.s %}{% endfor %}",
+      doubled + "ns.s ~ ns.s %}{% endfor %}",
+      doubled + "'%s%s' % (ns.s, ns.s) %}{% endfor %}",
+      doubled + "'{}{}'.format(ns.s, ns.s) %}{% endfor %}",
+      doubled + "ns.s.replace('a', 'aa').replace('b', 'bb') %}{% endfor %}",
+      doubled + "ns.s.join([ns.s, ns.s]) %}{% endfor %}",
+      doubled + "[ns.s, ns.s] | join %}{% endfor %}",
+      doubled + "(ns.s ~ '\\n' ~ ns.s) | indent(1000, true) %}{% endfor %}",
+      "{% set s = 'a' * 8000000 %}{% set ns = namespace(l=[]) %}{% for i in range(1000) %}"
+      "{% set ns.l = ns.l + [s ~ i] %}{% endfor %}",
+      "{% set s = 'a' * 8000000 %}{% for c in s %}{% endfor %}",
+      "{{ ('a,' * 4000000).split(',') | length }}",
+      "{{ ('a\n' * 4000000).splitlines() | length }}",
+      "{{ ('a ' * 4000000).rsplit(',') | batch(1000000000, 'x') | list | length }}",
+      "{{ 'a'.ljust(1000000, 'b' * 1000000) }}",
+      "{{ ('a' * 4000000).strip('b' * 4000000 + 'a') }}",
+      "{{ {'a': {'b': 1}} | tojson(indent=1000000000) }}",
+      "{{ range(1000) | list | tojson(separators=(':' * 1000000, ',')) }}",
+      "{% set s = 'a' * 8000000 %}{% for i in range(100000) %}{% if s.lower() == i %}{% endif %}"
+      "{% endfor %}",
+      "{% set s = 'a' * 8000000 %}{% for i in range(100000) %}{{ s.find('b') }}{% endfor %}",
+  };
+  for (const std::string& source : sources) {
+    const auto got = render(source, hi(), {});
+    ASSERT_FALSE(got.ok()) << source;
+    EXPECT_THAT(got.error().message(), HasSubstr("line 1")) << source;
+  }
+}
+
+// Goal: a long needle takes one pass, not the product of lengths. Method: numbers for which that
+// would take minutes.
+TEST(ChatTemplate, LongNeedlesAreFoundInOnePass) {
+  const std::string begin =
+      "{% set s = 'a' * 4000000 %}{% set n = 'a' * 1000000 + 'b' %}{% set m = 'b' + 'a' * 1000000 "
+      "%}";
+  const std::pair<std::string, std::string> rows[] = {
+      {"{{ s.find(n) }}", "-1"},
+      {"{{ s.rfind(m) }}", "-1"},
+      {"{{ s.count(n) }}", "0"},
+      {"{{ n in s }}", "False"},
+      {"{{ s.split(n) | length }}", "1"},
+      {"{{ s.rsplit(m) | length }}", "1"},
+      {"{{ s.replace(n, '') == s }}", "True"},
+      {"{{ (s + n).rfind(n) }}", "4000000"},
+      {"{{ s.partition(n)[2] }}", ""},
+      {"{{ s.rpartition(m)[0] }}", ""},
+      {"{{ ('xabab' * 3).rfind('abab') }} {{ 'aabaab'.rfind('aab') }} {{ 'ab'.rfind('') }}",
+       "11 3 2"},
+      {"{{ 'a-b-c'.rsplit('-', 1) }} {{ 'a-b'.rpartition('-') }}", "['a-b', 'c'] ('a', '-', 'b')"},
+  };
+  for (const auto& [source, want] : rows) {
+    const auto got = render(begin + source, hi(), {});
+    ASSERT_TRUE(got.ok()) << source << got.error().message();
+    EXPECT_EQ(*got, want) << source;
+  }
+}
+
 TEST(ChatTemplate, DeepSourcesAreRefused) {
   const auto repeat = [](std::string_view part, int count) {
     std::string text;

@@ -75,16 +75,17 @@ std::string strip(const NormalizerStep& step, std::string_view text) {
   return std::string(text);
 }
 
-Result<std::string> replace(const Regex& regex, const std::string& content, std::string text) {
+Result<std::string> replace(const Regex& regex, const std::string& content, std::string text,
+                            WorkBudget& budget) {
   std::string out;
   out.reserve(text.size());
   size_t at = 0;
   for (;;) {
-    ALTLAS_TRY(const auto match, regex.find(text, at));
+    ALTLAS_TRY(const auto match, regex.find(text, at, budget));
     if (!match) break;
+    ALTLAS_TRY_VOID(budget.spend(content.size() + 1));
     out.append(text, at, match->first - at).append(content);
     at = match->second;
-    if (out.size() > kNormalizedBytesMax) break;
   }
   if (at == 0) return text;
   return out.append(text, at, std::string::npos);
@@ -113,23 +114,20 @@ Result<std::unique_ptr<const Normalizer>> Normalizer::create(
   return std::unique_ptr<const Normalizer>(std::move(made));
 }
 
-Result<std::string> Normalizer::apply(std::string text) const {
+Result<std::string> Normalizer::apply(std::string text, WorkBudget& budget) const {
   for (const Step& step : steps_) {
-    ALTLAS_TRY(text, apply_step(step, std::move(text)));
-    if (text.size() > kNormalizedBytesMax)
-      return Error(ErrorCode::kTooLarge,
-                   fmt::format("the normalized text has over {} bytes", kNormalizedBytesMax));
+    ALTLAS_TRY(text, apply_step(step, std::move(text), budget));
   }
   return text;
 }
 
-bool Normalizer::drops_first(std::string_view text) const {
+bool Normalizer::drops_first(std::string_view text, WorkBudget& budget) const {
   if (text.empty()) return false;
   std::string first(text.substr(0, decode_utf8(text).length));
   for (const Step& step : steps_) {
     const bool only_right = step.step.kind == NormalizerStep::kStrip && !step.step.left;
     if (only_right || step.step.kind == NormalizerStep::kPrepend) continue;
-    auto next = apply_step(step, std::move(first));
+    auto next = apply_step(step, std::move(first), budget);
     if (!next.ok()) return false;
     first = *std::move(next);
     if (first.empty()) return true;
@@ -137,7 +135,8 @@ bool Normalizer::drops_first(std::string_view text) const {
   return false;
 }
 
-Result<std::string> Normalizer::apply_step(const Step& step, std::string text) {
+Result<std::string> Normalizer::apply_step(const Step& step, std::string text, WorkBudget& budget) {
+  ALTLAS_TRY_VOID(budget.spend(text.size() + step.step.content.size()));
   switch (step.step.kind) {
     case NormalizerStep::kNfc:
       return is_surely_nfc(text) ? std::move(text) : to_form(text, NormalForm::kNfc);
@@ -154,7 +153,7 @@ Result<std::string> Normalizer::apply_step(const Step& step, std::string text) {
     case NormalizerStep::kStrip:
       return strip(step.step, text);
     case NormalizerStep::kReplace:
-      return replace(*step.regex, step.step.content, std::move(text));
+      return replace(*step.regex, step.step.content, std::move(text), budget);
     case NormalizerStep::kPrepend:
       return text.empty() ? text : step.step.content + text;
     case NormalizerStep::kBert:

@@ -10,6 +10,7 @@
 #include "text/charsmap.h"
 #include "text/regex.h"
 #include "text/steps.h"
+#include "text/work_budget.h"
 
 namespace altlas::text {
 
@@ -19,11 +20,10 @@ class Normalizer {
   // Errors: kInvalid for an expression or a character map that can't be used.
   static Result<std::unique_ptr<const Normalizer>> create(const std::vector<NormalizerStep>& steps);
 
-  // `text`: valid UTF-8. Errors: kTooLarge if a limit on matching is hit, or if the text grows
-  // beyond kNormalizedBytesMax.
-  Result<std::string> apply(std::string text) const;
+  // `text`: valid UTF-8. Errors: kTooLarge if the budget is spent.
+  Result<std::string> apply(std::string text, WorkBudget& budget) const;
   // Whether apply leaves out the first character of `text`: what follows is no text's begin then.
-  bool drops_first(std::string_view text) const;
+  bool drops_first(std::string_view text, WorkBudget& budget) const;
 
  private:
   struct Step {
@@ -31,11 +31,9 @@ class Normalizer {
     std::unique_ptr<const Regex> regex;
     std::unique_ptr<const Charsmap> charsmap;
   };
-  static Result<std::string> apply_step(const Step& step, std::string text);
+  static Result<std::string> apply_step(const Step& step, std::string text, WorkBudget& budget);
   Normalizer() = default;
   std::vector<Step> steps_;
 };
-
-inline constexpr size_t kNormalizedBytesMax = 256u << 20;
 
 }  // namespace altlas::text

@@ -1,5 +1,6 @@
 #include "text/pretokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "text/byte_spelling.h"
@@ -16,11 +17,11 @@ struct Cut {
   bool matched;
 };
 
-Result<void> find_cuts(const Regex& regex, std::string_view word, bool invert,
+Result<void> find_cuts(const Regex& regex, std::string_view word, bool invert, WorkBudget& budget,
                        std::vector<Cut>& cuts) {
   cuts.clear();
   for (size_t at = 0; at < word.size();) {
-    ALTLAS_TRY(const auto match, regex.find(word, at));
+    ALTLAS_TRY(const auto match, regex.find(word, at, budget));
     const size_t begin = match ? match->first : word.size();
     if (begin > at) cuts.push_back({{at, begin}, invert});
     if (match) cuts.push_back({*match, !invert});
@@ -31,10 +32,10 @@ Result<void> find_cuts(const Regex& regex, std::string_view word, bool invert,
 
 // As find_cuts in the word's letters for bytes; the cuts are places in the word itself.
 Result<void> find_letter_cuts(const Regex& regex, std::string_view word, bool invert,
-                              std::vector<Cut>& cuts) {
+                              WorkBudget& budget, std::vector<Cut>& cuts) {
   std::string letters;
   for (const char byte : word) append_utf8(letters, byte_letter(static_cast<uint8_t>(byte)));
-  ALTLAS_TRY_VOID(find_cuts(regex, letters, invert, cuts));
+  ALTLAS_TRY_VOID(find_cuts(regex, letters, invert, budget, cuts));
   size_t at = 0, byte = 0;  // Cuts cover the letters in order.
   for (Cut& cut : cuts) {
     const size_t begin = byte;
@@ -88,8 +89,11 @@ void apply_cuts(const std::vector<Cut>& cuts, SplitBehavior behavior, size_t off
 }
 
 // Spaces become `mark`, and one is put before the words that `scheme` names.
-void mark_spaces(const SplitStep& step, bool at_start, SplitText& text) {
+Result<void> mark_spaces(const SplitStep& step, bool at_start, WorkBudget& budget,
+                         SplitText& text) {
   SplitText next;
+  const auto spaces = static_cast<size_t>(std::ranges::count(text.text, ' '));
+  ALTLAS_TRY_VOID(budget.spend((spaces + text.words.size()) * step.pattern.size()));
   next.text.reserve(text.text.size() + text.text.size() / 2);
   for (const auto& [begin, end] : text.words) {
     const size_t from = next.text.size();
@@ -109,6 +113,7 @@ void mark_spaces(const SplitStep& step, bool at_start, SplitText& text) {
     next.words.emplace_back(from, next.text.size());
   }
   text = std::move(next);
+  return {};
 }
 
 void prefix_spaces(SplitText& text) {
@@ -142,17 +147,18 @@ Result<std::unique_ptr<const Pretokenizer>> Pretokenizer::create(
   return std::unique_ptr<const Pretokenizer>(std::move(made));
 }
 
-Result<void> Pretokenizer::split(bool at_start, SplitText& text) const {
+Result<void> Pretokenizer::split(bool at_start, SplitText& text, WorkBudget& budget) const {
   text.words.clear();
   if (!text.text.empty()) text.words.emplace_back(0, text.text.size());
   std::vector<Cut> cuts;
   for (const Step& step : steps_) {
+    ALTLAS_TRY_VOID(budget.spend(text.text.size()));
     if (step.step.kind == SplitStep::kPrefixSpace) {
       prefix_spaces(text);
       continue;
     }
     const bool metaspace = step.step.kind == SplitStep::kMetaspace;
-    if (metaspace) mark_spaces(step.step, at_start, text);
+    if (metaspace) ALTLAS_TRY_VOID(mark_spaces(step.step, at_start, budget, text));
     if (metaspace && !step.step.split) continue;
     const SplitBehavior behavior = metaspace ? SplitBehavior::kMergedWithNext : step.step.behavior;
     std::vector<Range> words;
@@ -161,9 +167,9 @@ Result<void> Pretokenizer::split(bool at_start, SplitText& text) const {
       const std::string_view word = std::string_view(text.text).substr(begin, end - begin);
       const bool invert = !metaspace && step.step.invert;
       if (step.step.on_letters) {
-        ALTLAS_TRY_VOID(find_letter_cuts(*step.regex, word, invert, cuts));
+        ALTLAS_TRY_VOID(find_letter_cuts(*step.regex, word, invert, budget, cuts));
       } else {
-        ALTLAS_TRY_VOID(find_cuts(*step.regex, word, invert, cuts));
+        ALTLAS_TRY_VOID(find_cuts(*step.regex, word, invert, budget, cuts));
       }
       apply_cuts(cuts, behavior, begin, words);
     }

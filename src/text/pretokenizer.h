@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "text/regex.h"
 #include "text/steps.h"
+#include "text/work_budget.h"
 
 namespace altlas::text {
 
@@ -28,8 +29,8 @@ class Pretokenizer {
   ~Pretokenizer();
 
   // `text`: valid UTF-8. `at_start`: nothing stands before it in the prompt.
-  // Errors: kTooLarge if a limit on matching is hit.
-  Result<void> split(bool at_start, SplitText& text) const;
+  // Errors: kTooLarge if the budget is spent.
+  Result<void> split(bool at_start, SplitText& text, WorkBudget& budget) const;
 
  private:
   struct Step {

@@ -5,12 +5,14 @@
 #include <pcre2.h>
 
 #include <array>
+#include <cstring>
 
 namespace altlas::text {
 namespace {
 
-// Steps of one match: an expression that backtracks without end meets this limit.
-constexpr uint32_t kMatchStepsMin = 1'000'000;
+constexpr size_t kFreeSteps = 1'000;  // Of one match, before they are spent.
+constexpr size_t kFreeBytes = 256;    // The same, of what one match looks at.
+constexpr size_t kGrowth = 4;         // Of both, where they were too few.
 constexpr uint32_t kMatchDepthMax = 1'000'000;
 constexpr size_t kJitStackBytesMax = 4u << 20;
 constexpr int kNestingMax = 64;
@@ -247,17 +249,19 @@ Result<std::unique_ptr<const Regex>> Regex::create(std::string_view pattern) {
   pcre2_set_parens_nest_limit(context.get(), kNestingMax);
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(
-      reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE,
-      &error, &offset, context.get());
+  pcre2_code* code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
+                        PCRE2_NO_AUTO_CAPTURE | PCRE2_USE_OFFSET_LIMIT,
+                    &error, &offset, context.get());
   if (code == nullptr) {
     std::array<PCRE2_UCHAR, 256> message = {};
     pcre2_get_error_message(error, message.data(), message.size());
     return invalid(fmt::format("expression '{}' can't be compiled: {}", pattern.substr(0, 200),
                                reinterpret_cast<const char*>(message.data())));
   }
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // Where there is no JIT the interpreter runs.
+  // Where there is no JIT the interpreter runs.
+  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
   std::unique_ptr<Regex> made(new Regex());
   made->code_.reset(new Code{code});
   return std::unique_ptr<const Regex>(std::move(made));
@@ -272,28 +276,86 @@ Result<std::unique_ptr<const Regex>> Regex::literal(std::string_view text) {
   return std::unique_ptr<const Regex>(std::move(made));
 }
 
-Result<std::optional<std::pair<size_t, size_t>>> Regex::find(std::string_view text,
-                                                             size_t at) const {
+namespace {
+
+// At most `bytes` behind `at`, at a character's end.
+size_t window_end(std::string_view text, size_t at, size_t bytes) {
+  if (text.size() - at <= bytes) return text.size();
+  size_t end = at + bytes;
+  while ((static_cast<uint8_t>(text[end]) & 0xC0) == 0x80) --end;
+  return end;
+}
+
+size_t next_character(std::string_view text, size_t at) {
+  do ++at;
+  while (at < text.size() && (static_cast<uint8_t>(text[at]) & 0xC0) == 0x80);
+  return at;
+}
+
+}  // namespace
+
+Result<int> Regex::match(std::string_view text, size_t at, size_t end, WorkBudget& budget) const {
+  const Workspace& mine = workspace();
+  const uint32_t partial = end < text.size() ? PCRE2_PARTIAL_HARD : 0;
+  for (size_t steps = kFreeSteps;; steps *= kGrowth) {
+    pcre2_set_match_limit(mine.context.get(),
+                          static_cast<uint32_t>(std::min<size_t>(steps, UINT32_MAX)));
+    const int count = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), end, at,
+                                  PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY | partial, mine.data.get(),
+                                  mine.context.get());
+    if (count > 0 || count == PCRE2_ERROR_NOMATCH || count == PCRE2_ERROR_PARTIAL) return count;
+    if (count != PCRE2_ERROR_MATCHLIMIT)
+      return Error(ErrorCode::kTooLarge,
+                   fmt::format("the text can't be matched within the limits (PCRE2 {})", count));
+    ALTLAS_TRY_VOID(budget.spend(steps * kGrowth));
+  }
+}
+
+Result<int> Regex::match_here(std::string_view text, size_t at, WorkBudget& budget) const {
+  pcre2_match_context* const context = workspace().context.get();
+  pcre2_set_offset_limit(context, at);
+  Result<int> count = PCRE2_ERROR_PARTIAL;
+  for (size_t bytes = kGrowth * kFreeBytes; count.ok() && *count == PCRE2_ERROR_PARTIAL;
+       bytes *= kGrowth) {
+    const size_t end = window_end(text, at, bytes);
+    const auto spent = budget.spend(end - at);
+    count = spent.ok() ? match(text, at, end, budget) : Result<int>(spent.error());
+  }
+  pcre2_set_offset_limit(context, PCRE2_UNSET);
+  return count;
+}
+
+// An expression may look at the whole text for each match, which PCRE2 does not count. So it sees
+// a window only, and tells (PARTIAL_HARD) if what lies behind may matter; then that one place is
+// tried with more and more of the text.
+Result<std::optional<std::pair<size_t, size_t>>> Regex::find(std::string_view text, size_t at,
+                                                             WorkBudget& budget) const {
   using Found = std::optional<std::pair<size_t, size_t>>;
   if (!literal_.empty()) {
-    const size_t found = text.find(literal_, at);
-    return found == std::string_view::npos ? Found() : Found({found, found + literal_.size()});
+    // Not string_view::find, which takes the product of both lengths.
+    const void* found =
+        memmem(text.data() + at, text.size() - at, literal_.data(), literal_.size());
+    if (found == nullptr) return Found();
+    const auto begin = static_cast<size_t>(static_cast<const char*>(found) - text.data());
+    return Found({begin, begin + literal_.size()});
   }
-  const Workspace& mine = workspace();
-  const size_t steps = kMatchStepsMin + 8 * (text.size() - at);
-  pcre2_set_match_limit(mine.context.get(),
-                        static_cast<uint32_t>(std::min<size_t>(steps, UINT32_MAX)));
-  const int count =
-      pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
-                  PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, mine.data.get(), mine.context.get());
-  if (count == PCRE2_ERROR_NOMATCH) return Found();
-  if (count < 0)
-    return Error(ErrorCode::kTooLarge,
-                 fmt::format("the text can't be matched within the limits (PCRE2 {})", count));
-  const PCRE2_SIZE* const range = pcre2_get_ovector_pointer(mine.data.get());
-  if (range[0] > range[1])
-    return invalid("an expression's match ends before it begins");  // \K in a look-ahead.
-  return Found({range[0], range[1]});
+  const PCRE2_SIZE* const range = pcre2_get_ovector_pointer(workspace().data.get());
+  while (at < text.size()) {
+    const size_t end = window_end(text, at, kFreeBytes);
+    ALTLAS_TRY(int count, match(text, at, end, budget));
+    if (count == PCRE2_ERROR_PARTIAL) {
+      at = std::max(at, range[0]);  // No match begins before.
+      ALTLAS_TRY(count, match_here(text, at, budget));
+      if (count == PCRE2_ERROR_NOMATCH) at = next_character(text, at);
+    } else if (count == PCRE2_ERROR_NOMATCH) {
+      at = end;
+    }
+    if (count == PCRE2_ERROR_NOMATCH) continue;
+    if (range[0] > range[1])
+      return invalid("an expression's match ends before it begins");  // \K in a look-ahead.
+    return Found({range[0], range[1]});
+  }
+  return Found();
 }
 
 }  // namespace altlas::text

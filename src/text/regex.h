@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "text/work_budget.h"
 
 namespace altlas::text {
 
@@ -28,13 +29,19 @@ class Regex {
   static Result<std::unique_ptr<const Regex>> literal(std::string_view text);
   ~Regex();
 
-  // The first match that is not empty, at or after `at`. `text` is valid UTF-8.
-  // Errors: kTooLarge if a limit on matching steps or memory is hit.
-  Result<std::optional<std::pair<size_t, size_t>>> find(std::string_view text, size_t at) const;
+  // The first match that is not empty, at or after `at`. `text` is valid UTF-8. What a match looks
+  // at beyond the next few hundred bytes is spent, and so are its steps back.
+  // Errors: kTooLarge if the budget or a limit on depth or memory is hit.
+  Result<std::optional<std::pair<size_t, size_t>>> find(std::string_view text, size_t at,
+                                                        WorkBudget& budget) const;
 
  private:
   struct Code;
   Regex();
+  // pcre2_match of text[0, end) from `at`. PCRE2_ERROR_PARTIAL: what lies behind `end` may matter.
+  Result<int> match(std::string_view text, size_t at, size_t end, WorkBudget& budget) const;
+  // A match that begins at `at`.
+  Result<int> match_here(std::string_view text, size_t at, WorkBudget& budget) const;
   std::unique_ptr<const Code> code_;
   std::string literal_;
 };

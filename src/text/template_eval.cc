@@ -56,6 +56,10 @@ Error Evaluator::fail(std::string_view what) const {
 }
 
 Result<void> Evaluator::check_budget() const {
+  if (budget_.is_full())
+    return Error(ErrorCode::kTooLarge,
+                 fmt::format("chat template, line {}: its texts and lists take more than {} bytes",
+                             line_, limits_.bytes));
   if (budget_.exhausted())
     return Error(ErrorCode::kTooLarge,
                  fmt::format("chat template, line {}: stopped after {} steps; a template "
@@ -77,8 +81,15 @@ Result<void> Evaluator::check_size(size_t bytes) const {
 }
 
 Result<void> Evaluator::reserve_text(size_t bytes) {
-  budget_.spend(bytes / 64);
-  return check_size(bytes);
+  ALTLAS_TRY_VOID(check_size(bytes));
+  budget_.take(bytes);
+  return check_budget();
+}
+
+Result<void> Evaluator::reserve_items(size_t count) {
+  budget_.spend(count);
+  budget_.take(std::min(count, limits_.bytes) * sizeof(Value));
+  return check_budget();
 }
 
 Result<Value> Evaluator::text_value(TaggedText text) {
@@ -89,7 +100,7 @@ Result<Value> Evaluator::text_value(TaggedText text) {
 Result<TaggedText> Evaluator::to_text(const Value& value) {
   TaggedText text;
   append_str(text, value, budget_);
-  ALTLAS_TRY_VOID(reserve_text(text.bytes.size()));
+  ALTLAS_TRY_VOID(check_size(text.bytes.size()));
   return text;
 }
 Result<std::string> Evaluator::to_str(const Value& value) {
@@ -106,7 +117,7 @@ Result<TaggedText> Evaluator::run(const Body& body, Variables globals) {
 }
 
 Result<void> Evaluator::print(const TaggedText& text) {
-  budget_.spend(text.bytes.size() / 64);
+  budget_.take(text.bytes.size());
   ALTLAS_TRY_VOID(check_size(out_->bytes.size() + text.bytes.size()));
   out_->append(text);
   return {};
@@ -306,6 +317,7 @@ Result<Value> Evaluator::make_macro(const Stmt& stmt) {
   Macro macro{&stmt, {}};
   for (size_t i = std::max<size_t>(frame_, 1); i < scopes_.size(); ++i) {
     budget_.spend(scopes_[i].variables.size() * (1 + macro.captured.variables.size() / 8));
+    budget_.take(scopes_[i].variables.size() * sizeof(Variables::value_type));
     ALTLAS_TRY_VOID(check_budget());
     for (const auto& [name, value] : scopes_[i].variables) macro.captured.set(name, value);
   }
@@ -418,6 +430,8 @@ Result<Value> Evaluator::call(const Value& callee, const Arguments& arguments) {
       }
     }
     for (const auto& [name, value] : arguments.named) space.set(name, value);
+    budget_.take(sizeof(Scope) + space.variables.size() * sizeof(Variables::value_type));
+    ALTLAS_TRY_VOID(check_budget());
     namespaces_.push_back(std::move(space));
     return Value::name_space(namespaces_.size() - 1);
   }

@@ -33,7 +33,7 @@ class Evaluator {
   using Variables = std::vector<std::pair<std::string, Value>>;
 
   Evaluator(const TemplateLimits& limits, int64_t now_us)
-      : limits_(limits), now_us_(now_us), budget_(limits.steps) {}
+      : limits_(limits), now_us_(now_us), budget_(limits.steps, limits.bytes) {}
   Result<TaggedText> run(const Body& body, Variables globals);
 
   // For operators, functions and filters, which stand in files of their own:
@@ -44,6 +44,8 @@ class Evaluator {
   // Errors: kTooLarge if a string of `bytes` would be too long; reserve_text also spends for it.
   Result<void> check_size(size_t bytes) const;
   Result<void> reserve_text(size_t bytes);
+  // Spends for a list of `count` items.  Errors: kTooLarge if they are too many.
+  Result<void> reserve_items(size_t count);
   Result<Value> text_value(TaggedText text);
   // The items a loop over `value` visits. Errors: kInvalid if it can't be iterated.
   Result<std::vector<Value>> iterate(const Value& value);

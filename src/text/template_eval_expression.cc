@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "text/template_eval.h"
+#include "text/template_text.h"
 #include "text/utf8.h"
 
 namespace altlas::text {
@@ -193,17 +194,16 @@ Result<std::vector<Value>> Evaluator::iterate(const Value& value) {
     case VKind::kUndefined:
       break;
     case VKind::kList:
-      budget_.spend(value.items().size());
-      ALTLAS_TRY_VOID(check_budget());
+      ALTLAS_TRY_VOID(reserve_items(value.items().size()));
       items = value.items();
       break;
     case VKind::kObject:
-      budget_.spend(value.entries().size());
-      ALTLAS_TRY_VOID(check_budget());
+      ALTLAS_TRY_VOID(reserve_items(value.entries().size()));
       for (const auto& [key, item] : value.entries()) items.push_back(key);
       break;
     case VKind::kString: {
-      budget_.spend(value.view().size());
+      ALTLAS_TRY_VOID(reserve_items(value.view().size()));
+      budget_.take(value.view().size() * sizeof(TaggedText));
       ALTLAS_TRY_VOID(check_budget());
       for (size_t i = 0; i < value.view().size();) {
         const size_t length = decode_utf8(value.view().substr(i)).length;
@@ -253,6 +253,7 @@ Result<Value> Evaluator::slice(const Value& value, const Value& begin, const Val
   std::vector<size_t> starts;  // Byte offsets of characters, and the end.
   if (value.is_string()) {
     budget_.spend(value.view().size() / 4);
+    ALTLAS_TRY_VOID(check_budget());
     for (size_t i = 0; i < value.view().size(); i += decode_utf8(value.view().substr(i)).length)
       starts.push_back(i);
     starts.push_back(value.view().size());
@@ -274,8 +275,7 @@ Result<Value> Evaluator::slice(const Value& value, const Value& begin, const Val
                                          starts[static_cast<size_t>(std::max(from, to))]));
   for (int64_t i = from; stride > 0 ? i < to : i > to;) {
     const auto at = static_cast<size_t>(i);
-    budget_.spend(1);
-    ALTLAS_TRY_VOID(check_budget());
+    ALTLAS_TRY_VOID(reserve_items(1));
     if (value.is_list()) {
       items.push_back(value.items()[at]);
     } else {
@@ -296,7 +296,8 @@ Result<bool> Evaluator::compare(std::string_view op, const Value& left, const Va
       if (!left.is_string())
         return fail(fmt::format("'in <str>' needs a str on its left, not {}", left.kind_name()));
       budget_.spend(right.view().size() / 16 + left.view().size() / 16);
-      found = right.view().find(left.view()) != std::string_view::npos;
+      ALTLAS_TRY_VOID(check_budget());
+      found = find_text(right.view(), left.view()) != std::string_view::npos;
     } else if (right.is_object()) {
       found = right.find_key(left) != nullptr;
     } else if (right.is_list()) {

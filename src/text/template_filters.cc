@@ -30,7 +30,8 @@ Result<Value> to_json(Evaluator& evaluator, const Value& value, const Arguments&
   TaggedText out;
   if (!append_json(out, value, style, evaluator.budget()))
     return evaluator.fail(fmt::format("tojson can't write a {}", value.kind_name()));
-  return evaluator.text_value(std::move(out));
+  ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size()));
+  return Value(std::move(out));
 }
 
 // Lines after the first get `width` blanks (or the given text); blank ones only with `blank`.
@@ -44,15 +45,17 @@ Result<Value> indent(Evaluator& evaluator, const TaggedText& text, const Argumen
   const bool first = arguments.truth(1, "first", false), blank = arguments.truth(2, "blank", false);
   TaggedText out;
   bool is_first = true;
-  std::vector<Value> lines = split_lines(text, false);
+  std::vector<Value> lines = split_lines(text, false, evaluator.budget());
   if (text.bytes.empty() || text.bytes.ends_with('\n')) lines.push_back(Value::trusted(""));
   evaluator.budget().spend(text.bytes.size());
   for (const Value& line : lines) {
+    ALTLAS_TRY_VOID(
+        evaluator.check_size(out.bytes.size() + unit.bytes.size() + line.view().size() + 1));
+    ALTLAS_TRY_VOID(evaluator.reserve_text(unit.bytes.size() + line.view().size() + 1));
     if (!is_first) out.append("\n", false);
     if (is_first ? first : blank || !line.view().empty()) out.append(unit);
     out.append(line.text());
     is_first = false;
-    ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size()));
   }
   return Value(std::move(out));
 }
@@ -151,7 +154,9 @@ Result<Value> text_filter(Evaluator& evaluator, std::string_view name, const Val
   }
   if (name == "trim") return evaluator.call_string_method(text, "strip", arguments);
   if (name == "indent") return indent(evaluator, text, arguments);
-  if (name == "wordcount") return Value(static_cast<int64_t>(split(text, "", -1, false).size()));
+  if (name == "wordcount")
+    return Value(static_cast<int64_t>(split(text, "", -1, false, evaluator.budget()).size()));
+  ALTLAS_TRY_VOID(evaluator.reserve_text(2 * text.bytes.size()));
   return evaluator.text_value(escape_html(text));
 }
 

@@ -1,7 +1,9 @@
 // Global functions of chat templates, and the methods of strings, lists and objects.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
+#include <initializer_list>
 
 #include "text/template_eval.h"
 #include "text/template_text.h"
@@ -22,10 +24,14 @@ Result<Value> range(Evaluator& evaluator, const Arguments& arguments) {
   const int64_t to = given.size() > 1 ? given[1].as_int() : given[0].as_int();
   const int64_t step = given.size() > 2 ? given[2].as_int() : 1;
   if (step == 0) return evaluator.fail("range()'s step must not be 0");
+  const bool any = step > 0 ? from < to : from > to;
+  const uint64_t distance = any ? step > 0 ? static_cast<uint64_t>(to) - static_cast<uint64_t>(from)
+                                           : static_cast<uint64_t>(from) - static_cast<uint64_t>(to)
+                                : 0;
+  const uint64_t stride = step > 0 ? static_cast<uint64_t>(step) : 0 - static_cast<uint64_t>(step);
+  ALTLAS_TRY_VOID(evaluator.reserve_items(any ? (distance - 1) / stride + 1 : 0));
   std::vector<Value> items;
   for (int64_t i = from; step > 0 ? i < to : i > to;) {
-    evaluator.budget().spend(1);
-    ALTLAS_TRY_VOID(evaluator.check_budget());
     items.emplace_back(i);
     if (__builtin_add_overflow(i, step, &i)) break;
   }
@@ -51,7 +57,7 @@ Result<Value> make_object(Evaluator& evaluator, const Arguments& arguments) {
   std::vector<Value::Entry> entries;
   for (const Value& value : arguments.positional) {
     if (!value.is_object()) return evaluator.fail("dict() takes objects and named values");
-    evaluator.budget().spend(value.entries().size());
+    ALTLAS_TRY_VOID(evaluator.reserve_items(2 * value.entries().size()));
     entries.insert(entries.end(), value.entries().begin(), value.entries().end());
   }
   for (const auto& [name, value] : arguments.named)
@@ -69,7 +75,7 @@ Result<Value> object_method(Evaluator& evaluator, const Value& object, std::stri
     return found != nullptr ? *found : fallback != nullptr ? *fallback : Value();
   }
   if (name == "copy") return object;
-  evaluator.budget().spend(object.entries().size());
+  ALTLAS_TRY_VOID(evaluator.reserve_items(4 * object.entries().size()));
   std::vector<Value> items;
   for (const auto& [key, value] : object.entries())
     items.push_back(name == "keys"     ? key
@@ -101,7 +107,10 @@ Result<Value> has_affix(Evaluator& evaluator, std::string_view text, std::string
   if (affix != nullptr && affix->is_list()) options = affix->items();
   if (affix == nullptr || (!affix->is_string() && !affix->is_list()))
     return evaluator.fail(fmt::format("{}() takes a str or a tuple of them", name));
+  evaluator.budget().spend(options.size());
   for (const Value& option : options) {
+    evaluator.budget().spend(option.is_string() ? option.view().size() / 64 : 0);
+    ALTLAS_TRY_VOID(evaluator.check_budget());
     if (!option.is_string())
       return evaluator.fail(fmt::format("{}() takes str, not {}", name, option.kind_name()));
     if (name == "startswith" ? text.starts_with(option.view()) : text.ends_with(option.view()))
@@ -118,9 +127,11 @@ Result<Value> join(Evaluator& evaluator, const TaggedText& glue, const Arguments
   for (size_t i = 0; i < items.size(); ++i) {
     if (!items[i].is_string())
       return evaluator.fail(fmt::format("join() takes str, not {}", items[i].kind_name()));
+    const size_t more = items[i].view().size() + (i > 0 ? glue.bytes.size() : 0);
+    ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size() + more));
+    ALTLAS_TRY_VOID(evaluator.reserve_text(more));
     if (i > 0) out.append(glue);
     out.append(items[i].text());
-    ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size()));
   }
   return Value(std::move(out));
 }
@@ -130,8 +141,10 @@ Result<Value> partition(Evaluator& evaluator, const TaggedText& text, bool from_
   const TaggedText* separator = arguments.text(0, "sep");
   if (separator == nullptr || separator->bytes.empty())
     return evaluator.fail("partition() takes a separator");
-  const size_t at =
-      from_right ? text.bytes.rfind(separator->bytes) : text.bytes.find(separator->bytes);
+  evaluator.budget().spend(text.bytes.size() / (from_right ? 4 : 16));
+  ALTLAS_TRY_VOID(evaluator.reserve_text(text.bytes.size()));
+  const size_t at = from_right ? find_last_text(text.bytes, separator->bytes)
+                               : find_text(text.bytes, separator->bytes);
   const Value empty = Value::trusted("");
   if (at == std::string::npos)
     return from_right ? Value::list({empty, empty, Value(text)}, true)
@@ -170,8 +183,8 @@ Result<Value> format_braces(Evaluator& evaluator, const TaggedText& text,
     if (value == nullptr)
       return evaluator.fail(fmt::format("format(): no value for '{{{}}}'", field));
     ALTLAS_TRY(const TaggedText piece, evaluator.to_text(*value));
+    ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size() + piece.bytes.size()));
     out.append(piece);
-    ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size()));
     at = end + 1;
   }
   return Value(std::move(out));
@@ -186,16 +199,43 @@ Result<Value> pad(Evaluator& evaluator, const TaggedText& text, std::string_view
   const TaggedText unit = name == "zfill"   ? TaggedText::of("0", false)
                           : fill != nullptr ? *fill
                                             : TaggedText::of(" ", false);
+  if (count_code_points(unit.bytes) != 1)
+    return evaluator.fail(fmt::format("{}() fills with one character", name));
   const int64_t blanks = width - size;
   const int64_t left = name == "ljust"    ? 0
                        : name == "center" ? blanks / 2 + (blanks & width & 1)
                                           : blanks;
-  ALTLAS_TRY_VOID(evaluator.reserve_text(static_cast<size_t>(width)));
+  ALTLAS_TRY_VOID(evaluator.check_size(static_cast<size_t>(width)));
+  ALTLAS_TRY_VOID(
+      evaluator.reserve_text(text.bytes.size() + static_cast<size_t>(blanks) * unit.bytes.size()));
   TaggedText out;
   for (int64_t i = 0; i < left; ++i) out.append(unit);
   out.append(text);
   for (int64_t i = left; i < blanks; ++i) out.append(unit);
-  return evaluator.text_value(std::move(out));
+  return Value(std::move(out));
+}
+
+bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+// Looks for `part` in `text`: count(), find(), rfind(), index().
+Result<Value> search(Evaluator& evaluator, std::string_view text, std::string_view part,
+                     std::string_view name) {
+  evaluator.budget().spend((text.size() + part.size()) / (name == "rfind" ? 4 : 16));
+  ALTLAS_TRY_VOID(evaluator.check_budget());
+  if (name == "count") {
+    if (part.empty()) return Value(static_cast<int64_t>(count_code_points(text)) + 1);
+    int64_t count = 0;
+    for (size_t at = 0; (at = find_text(text, part, at)) != std::string_view::npos;
+         at += part.size())
+      ++count;
+    return Value(count);
+  }
+  const size_t at = name == "rfind" ? find_last_text(text, part) : find_text(text, part);
+  if (at == std::string_view::npos)
+    return name == "index" ? Result<Value>(evaluator.fail("index(): not found")) : Value(-1);
+  return Value(static_cast<int64_t>(count_code_points(text.substr(0, at))));
 }
 
 }  // namespace
@@ -229,25 +269,37 @@ Result<Value> Evaluator::call_string_method(const TaggedText& text, std::string_
   const TaggedText* first = arguments.text(0, "sep");
   const std::string_view chars =
       first != nullptr ? std::string_view(first->bytes) : std::string_view();
+  const bool strips = name.ends_with("strip");
+  if (strips || is_one_of(name, {"upper", "lower", "title", "capitalize"})) {
+    // Character by character; of each that strip() drops, all that it may be are looked at.
+    budget_.spend(bytes.size() / 4 * (strips ? 1 + chars.size() / 64 : 1));
+    budget_.take(2 * bytes.size());
+  } else if (name.starts_with("is") || name.starts_with("remove")) {
+    budget_.spend(bytes.size() / 4);
+  }
+  ALTLAS_TRY_VOID(check_budget());
   if (name == "strip" || name == "lstrip" || name == "rstrip")
     return Value(strip(text, chars, name != "rstrip", name != "lstrip"));
   if (name == "split" || name == "rsplit") {
     if (first != nullptr && chars.empty())
       return fail("split() needs a separator that is not empty");
-    budget_.spend(bytes.size());
+    std::vector<Value> parts =
+        split(text, chars, arguments.integer(1, "maxsplit", -1), name == "rsplit", budget_);
     ALTLAS_TRY_VOID(check_budget());
-    return Value::list(split(text, chars, arguments.integer(1, "maxsplit", -1), name == "rsplit"));
+    return Value::list(std::move(parts));
   }
   if (name == "splitlines") {
-    budget_.spend(bytes.size());
+    std::vector<Value> lines = split_lines(text, arguments.truth(0, "keepends", false), budget_);
     ALTLAS_TRY_VOID(check_budget());
-    return Value::list(split_lines(text, arguments.truth(0, "keepends", false)));
+    return Value::list(std::move(lines));
   }
   if (name == "replace") {
     const TaggedText *from = arguments.text(0, "old"), *to = arguments.text(1, "new");
     if (from == nullptr || to == nullptr) return fail("replace() takes two str");
-    return text_value(
-        replace(text, from->bytes, *to, arguments.integer(2, "count", -1), limits_.output_bytes));
+    TaggedText out = replace(text, from->bytes, *to, arguments.integer(2, "count", -1),
+                             limits_.output_bytes, budget_);
+    ALTLAS_TRY_VOID(check_size(out.bytes.size()));
+    return Value(std::move(out));
   }
   if (name == "upper") return Value(change_case(text, Case::kUpper));
   if (name == "lower") return Value(change_case(text, Case::kLower));
@@ -277,18 +329,7 @@ Result<Value> Evaluator::call_string_method(const TaggedText& text, std::string_
     if (name == "removesuffix")
       return bytes.ends_with(chars) ? Value(text.slice(0, bytes.size() - chars.size()))
                                     : Value(text);
-    if (name == "count") {
-      if (chars.empty()) return Value(static_cast<int64_t>(count_code_points(bytes)) + 1);
-      int64_t count = 0;
-      for (size_t at = 0; (at = bytes.find(chars, at)) != std::string_view::npos;
-           at += chars.size())
-        ++count;
-      return Value(count);
-    }
-    const size_t at = name == "rfind" ? bytes.rfind(chars) : bytes.find(chars);
-    if (at == std::string_view::npos)
-      return name == "index" ? Result<Value>(fail("index(): not found")) : Value(-1);
-    return Value(static_cast<int64_t>(count_code_points(bytes.substr(0, at))));
+    return search(*this, bytes, chars, name);
   }
   return fail(fmt::format("str has no method '{}' that templates may call", name));
 }

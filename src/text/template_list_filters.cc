@@ -38,7 +38,10 @@ Result<Value> sort_key(Evaluator& evaluator, const Value& item, const TaggedText
   if (attribute != nullptr) {
     ALTLAS_TRY(key, path(evaluator, item, attribute->bytes));
   }
-  if (key.is_string() && !case_sensitive) return Value(change_case(key.text(), Case::kLower));
+  if (key.is_string() && !case_sensitive) {
+    ALTLAS_TRY_VOID(evaluator.reserve_text(key.view().size()));
+    return Value(change_case(key.text(), Case::kLower));
+  }
   return key;
 }
 
@@ -49,6 +52,7 @@ struct Keyed {
 Result<std::vector<Keyed>> keyed(Evaluator& evaluator, const std::vector<Value>& items,
                                  const TaggedText* attribute, bool case_sensitive) {
   std::vector<Keyed> made;
+  ALTLAS_TRY_VOID(evaluator.reserve_items(2 * items.size()));
   for (const Value& item : items) {
     ALTLAS_TRY(Value key, sort_key(evaluator, item, attribute, case_sensitive));
     made.push_back({std::move(key), item});
@@ -89,6 +93,7 @@ Result<Value> sort_object(Evaluator& evaluator, const Value& object, const Argum
   const TaggedText* by = arguments.text(1, "by");
   const bool by_value = by != nullptr && by->bytes == "value";
   std::vector<Keyed> all;
+  ALTLAS_TRY_VOID(evaluator.reserve_items(4 * object.entries().size()));
   for (const auto& [key, value] : object.entries()) {
     ALTLAS_TRY(Value sorts_by, sort_key(evaluator, by_value ? value : key, nullptr,
                                         arguments.truth(0, "case_sensitive", false)));
@@ -171,11 +176,13 @@ Result<Value> join(Evaluator& evaluator, const std::vector<Value>& items,
       ALTLAS_TRY(item, path(evaluator, item, attribute->bytes));
     }
     ALTLAS_TRY(const TaggedText text, evaluator.to_text(item));
-    if (i > 0 && glue != nullptr) out.append(*glue);
+    const size_t glued = i > 0 && glue != nullptr ? glue->bytes.size() : 0;
+    ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size() + glued + text.bytes.size()));
+    ALTLAS_TRY_VOID(evaluator.reserve_text(glued + text.bytes.size()));
+    if (glued > 0) out.append(*glue);
     out.append(text);
-    ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size()));
   }
-  return evaluator.text_value(std::move(out));
+  return Value(std::move(out));
 }
 
 // map(attribute="a", default=x) or map("filter", args...).
@@ -247,8 +254,7 @@ Result<Value> batch(Evaluator& evaluator, const std::vector<Value>& items,
   }
   if (row.empty()) return Value::list(std::move(batches));
   while (fill != nullptr && static_cast<int64_t>(row.size()) < size) {
-    evaluator.budget().spend(1);
-    ALTLAS_TRY_VOID(evaluator.check_budget());
+    ALTLAS_TRY_VOID(evaluator.reserve_items(1));
     row.push_back(*fill);
   }
   batches.push_back(Value::list(std::move(row)));
@@ -279,8 +285,7 @@ Result<Value> Evaluator::list_filter(std::string_view name, const Value& input,
   if ((" " + std::string(kFilters) + " ").find(" " + std::string(name) + " ") == std::string::npos)
     return fail(fmt::format("unknown filter '{}'; known are {}", name, kFilters));
   ALTLAS_TRY(std::vector<Value> items, iterate(input));
-  budget_.spend(items.size());
-  ALTLAS_TRY_VOID(check_budget());
+  ALTLAS_TRY_VOID(reserve_items(items.size()));
   if (name == "list") return Value::list(std::move(items));
   if (name == "first")
     return items.empty() ? Value::undefined("first of an empty list") : items.front();

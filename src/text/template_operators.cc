@@ -67,6 +67,8 @@ class Formatter {
     const size_t blanks = static_cast<size_t>(width) > text.bytes.size()
                               ? static_cast<size_t>(width) - text.bytes.size()
                               : 0;
+    ALTLAS_TRY_VOID(evaluator_.check_size(out_.bytes.size() + blanks + text.bytes.size()));
+    ALTLAS_TRY_VOID(evaluator_.reserve_text(blanks + text.bytes.size()));
     const std::string pad(blanks, zero && !left ? '0' : ' ');
     if (!left) out_.append(pad, false);
     out_.append(text);
@@ -167,8 +169,7 @@ Result<Value> Evaluator::binary(std::string_view op, const Value& left, const Va
     return Value(std::move(joined));
   }
   if (op == "+" && left.is_list() && right.is_list()) {
-    budget_.spend(left.items().size() + right.items().size());
-    ALTLAS_TRY_VOID(check_budget());
+    ALTLAS_TRY_VOID(reserve_items(left.items().size() + right.items().size()));
     std::vector<Value> items = left.items();
     items.insert(items.end(), right.items().begin(), right.items().end());
     return Value::list(std::move(items), left.is_tuple());
@@ -186,10 +187,12 @@ Result<Value> Evaluator::binary(std::string_view op, const Value& left, const Va
       return Value(std::move(text));
     }
     if (many.is_list()) {
+      size_t total = 0;
+      if (__builtin_mul_overflow(many.items().size(), static_cast<size_t>(count), &total))
+        total = ~size_t{0};
+      ALTLAS_TRY_VOID(reserve_items(total));
       std::vector<Value> items;
       for (int64_t i = 0; i < count && !many.items().empty(); ++i) {
-        budget_.spend(many.items().size());
-        ALTLAS_TRY_VOID(check_budget());
         items.insert(items.end(), many.items().begin(), many.items().end());
       }
       return Value::list(std::move(items), many.is_tuple());

@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "text/utf8.h"
 
@@ -92,10 +93,45 @@ TaggedText strip(const TaggedText& text, std::string_view drop, bool left, bool 
   return text.slice(begin, end);
 }
 
+size_t find_text(std::string_view text, std::string_view part, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  if (part.empty()) return from;
+  const void* at = memmem(text.data() + from, text.size() - from, part.data(), part.size());
+  return at == nullptr ? std::string_view::npos
+                       : static_cast<size_t>(static_cast<const char*>(at) - text.data());
+}
+
+// Knuth, Morris and Pratt's, from behind.
+size_t find_last_text(std::string_view text, std::string_view part) {
+  if (part.size() > text.size()) return std::string_view::npos;
+  const auto of_part = [&](size_t i) { return part[part.size() - 1 - i]; };
+  std::vector<size_t> borders(part.size(), 0);
+  for (size_t i = 1, k = 0; i < part.size(); ++i) {
+    while (k > 0 && of_part(i) != of_part(k)) k = borders[k - 1];
+    if (of_part(i) == of_part(k)) ++k;
+    borders[i] = k;
+  }
+  size_t matched = 0, at = text.size();
+  while (matched < part.size() && at > 0) {
+    --at;
+    while (matched > 0 && text[at] != of_part(matched)) matched = borders[matched - 1];
+    if (text[at] == of_part(matched)) ++matched;
+  }
+  return matched == part.size() ? at : std::string_view::npos;
+}
+
 namespace {
 
+// A part of a text as a value of its own.
+void put_part(const TaggedText& text, size_t begin, size_t end, Budget& budget,
+              std::vector<Value>& parts) {
+  if (budget.take(sizeof(Value) + sizeof(TaggedText) + (end - begin)))
+    parts.emplace_back(text.slice(begin, end));
+}
+
 // At most `count` cuts; what is left keeps its white space at the far side.
-std::vector<Value> split_blank(const TaggedText& text, int64_t count, bool from_right) {
+std::vector<Value> split_blank(const TaggedText& text, int64_t count, bool from_right,
+                               Budget& budget) {
   std::vector<Value> parts;
   const std::string_view bytes = text.bytes;
   size_t begin = 0, end = bytes.size();  // What is not cut yet.
@@ -108,28 +144,28 @@ std::vector<Value> split_blank(const TaggedText& text, int64_t count, bool from_
   for (;;) {
     while (!from_right && blank_first()) begin = point_at(bytes, begin).end;
     while (from_right && blank_last()) end = point_before(bytes, end).begin;
-    if (begin == end) break;
+    if (begin == end || budget.exhausted()) break;
     const size_t first = begin, last = end;
     if (static_cast<int64_t>(parts.size()) >= count) {
-      parts.emplace_back(text.slice(first, last));
+      put_part(text, first, last, budget, parts);
       break;
     }
     while (!from_right && begin < end && !blank_first()) begin = point_at(bytes, begin).end;
     while (from_right && begin < end && !blank_last()) end = point_before(bytes, end).begin;
-    parts.emplace_back(from_right ? text.slice(end, last) : text.slice(first, begin));
+    put_part(text, from_right ? end : first, from_right ? last : begin, budget, parts);
   }
   if (from_right) std::ranges::reverse(parts);
   return parts;
 }
 
 // All words in one pass.
-std::vector<Value> split_blank_all(const TaggedText& text) {
+std::vector<Value> split_blank_all(const TaggedText& text, Budget& budget) {
   std::vector<Value> parts;
   size_t begin = 0;
-  for (size_t i = 0; i <= text.bytes.size();) {
+  for (size_t i = 0; i <= text.bytes.size() && !budget.exhausted();) {
     const Point p = i < text.bytes.size() ? point_at(text.bytes, i) : Point{' ', i, i + 1};
     if (is_space_point(p.code)) {
-      if (i > begin) parts.emplace_back(text.slice(begin, i));
+      if (i > begin) put_part(text, begin, i, budget, parts);
       begin = p.end;
     }
     i = p.end;
@@ -140,63 +176,63 @@ std::vector<Value> split_blank_all(const TaggedText& text) {
 }  // namespace
 
 std::vector<Value> split(const TaggedText& text, std::string_view separator, int64_t count,
-                         bool from_right) {
+                         bool from_right, Budget& budget) {
   if (separator.empty())
-    return count < 0 ? split_blank_all(text) : split_blank(text, count, from_right);
+    return count < 0 ? split_blank_all(text, budget) : split_blank(text, count, from_right, budget);
   std::vector<Value> parts;
   const std::string_view bytes = text.bytes;
   if (from_right) {
     size_t end = bytes.size();
-    while (count < 0 || static_cast<int64_t>(parts.size()) < count) {
-      if (end < separator.size()) break;
-      const size_t at = bytes.substr(0, end).rfind(separator);
+    while ((count < 0 || static_cast<int64_t>(parts.size()) < count) && !budget.exhausted()) {
+      const size_t at = find_last_text(bytes.substr(0, end), separator);
       if (at == std::string_view::npos) break;
-      parts.emplace_back(text.slice(at + separator.size(), end));
+      put_part(text, at + separator.size(), end, budget, parts);
       end = at;
     }
-    parts.emplace_back(text.slice(0, end));
+    put_part(text, 0, end, budget, parts);
     std::ranges::reverse(parts);
     return parts;
   }
   size_t begin = 0;
-  while (count < 0 || static_cast<int64_t>(parts.size()) < count) {
-    const size_t at = bytes.find(separator, begin);
+  while ((count < 0 || static_cast<int64_t>(parts.size()) < count) && !budget.exhausted()) {
+    const size_t at = find_text(bytes, separator, begin);
     if (at == std::string_view::npos) break;
-    parts.emplace_back(text.slice(begin, at));
+    put_part(text, begin, at, budget, parts);
     begin = at + separator.size();
   }
-  parts.emplace_back(text.slice(begin, bytes.size()));
+  put_part(text, begin, bytes.size(), budget, parts);
   return parts;
 }
 
-std::vector<Value> split_lines(const TaggedText& text, bool keep_ends) {
+std::vector<Value> split_lines(const TaggedText& text, bool keep_ends, Budget& budget) {
   std::vector<Value> lines;
   const std::string_view bytes = text.bytes;
   size_t begin = 0;
-  for (size_t i = 0; i < bytes.size();) {
+  for (size_t i = 0; i < bytes.size() && !budget.exhausted();) {
     const Point p = point_at(bytes, i);
     const bool ends = (p.code >= 10 && p.code <= 13) || (p.code >= 0x1C && p.code <= 0x1E) ||
                       p.code == 0x85 || p.code == 0x2028 || p.code == 0x2029;
     size_t after = p.end;
     if (p.code == '\r' && after < bytes.size() && bytes[after] == '\n') ++after;
     if (ends) {
-      lines.emplace_back(text.slice(begin, keep_ends ? after : p.begin));
+      put_part(text, begin, keep_ends ? after : p.begin, budget, lines);
       begin = after;
     }
     i = after;
   }
-  if (begin < bytes.size()) lines.emplace_back(text.slice(begin, bytes.size()));
+  if (begin < bytes.size()) put_part(text, begin, bytes.size(), budget, lines);
   return lines;
 }
 
 TaggedText replace(const TaggedText& text, std::string_view from, const TaggedText& to,
-                   int64_t count, size_t bytes_max) {
+                   int64_t count, size_t bytes_max, Budget& budget) {
   TaggedText out;
   const std::string_view bytes = text.bytes;
   size_t at = 0;
   while (count != 0 && out.bytes.size() <= bytes_max) {
-    size_t found = from.empty() ? at : bytes.find(from, at);
+    const size_t found = find_text(bytes, from, at);
     if (found == std::string_view::npos) break;
+    if (!budget.take(found - at + to.bytes.size()) || !budget.spend(1)) break;
     out.append(text, at, found);
     out.append(to);
     --count;

@@ -236,8 +236,10 @@ void Tokenizer::find_special_tokens() {
                                rule.single_word};
     if (!rule.normalized || control) {
       special.push_back(std::move(entry));
-    } else if (const auto text = normalizer_->apply(std::string(token));
-               text.ok() && !text->empty()) {
+    } else {
+      WorkBudget budget(token.size());
+      const auto text = normalizer_->apply(std::string(token), budget);
+      if (!text.ok() || text->empty()) continue;
       entry.text = *text;
       normalized.push_back(std::move(entry));
     }
@@ -270,6 +272,12 @@ void Tokenizer::find_fim_tokens() {
   };
   complete_fim(find, vocabulary_.fim);
 }
+
+// What encoding one text needs on the way.
+struct Tokenizer::Scratch {
+  WorkBudget budget;
+  ModelScratch model;
+};
 
 Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
   std::string repaired;
@@ -312,13 +320,13 @@ Result<std::vector<int32_t>> Tokenizer::encode_joined(
   ids.reserve(text.size() / 3 + 2);
   const bool parsed = plain.empty() || plain.front().first > 0;
   bool begins_with_token = false;
-  ModelScratch scratch;
+  Scratch scratch{.budget = WorkBudget(text.size()), .model = {}};
   for (size_t at = 0; at < text.size();) {
     const auto match = specials_->find(text, at, plain);
     const size_t end = match ? match->begin : text.size();
     if (end > at)
-      ALTLAS_TRY_VOID(encode_fragment(text.substr(at, end - at), at == 0 && !options.continues,
-                                      scratch, ids));
+      ALTLAS_TRY_VOID(
+          encode_fragment(text.substr(at, end - at), at == 0 && !options.continues, scratch, ids));
     if (match) ids.push_back(match->id);
     begins_with_token |= match && match->begin == 0 && parsed;
     at = match ? match->end : end;
@@ -336,10 +344,10 @@ void Tokenizer::put_around(bool begins_with_token, std::vector<int32_t>& ids) co
   ids.insert(ids.end(), steps_->after.begin(), steps_->after.end());
 }
 
-Result<void> Tokenizer::encode_fragment(std::string_view text, bool at_start, ModelScratch& scratch,
+Result<void> Tokenizer::encode_fragment(std::string_view text, bool at_start, Scratch& scratch,
                                         std::vector<int32_t>& out) const {
-  at_start = at_start && !normalizer_->drops_first(text);
-  ALTLAS_TRY(std::string normalized, normalizer_->apply(std::string(text)));
+  at_start = at_start && !normalizer_->drops_first(text, scratch.budget);
+  ALTLAS_TRY(std::string normalized, normalizer_->apply(std::string(text), scratch.budget));
   if (normalized_specials_->empty())
     return encode_words(std::move(normalized), at_start, scratch, out);
   for (size_t at = 0; at < normalized.size();) {
@@ -354,13 +362,13 @@ Result<void> Tokenizer::encode_fragment(std::string_view text, bool at_start, Mo
   return {};
 }
 
-Result<void> Tokenizer::encode_words(std::string text, bool at_start, ModelScratch& scratch,
+Result<void> Tokenizer::encode_words(std::string text, bool at_start, Scratch& scratch,
                                      std::vector<int32_t>& out) const {
   SplitText split{.text = std::move(text)};
-  ALTLAS_TRY_VOID(pretokenizer_->split(at_start, split));
+  ALTLAS_TRY_VOID(pretokenizer_->split(at_start, split, scratch.budget));
+  const std::string_view whole = split.text;
   for (const auto& [begin, end] : split.words)
-    ALTLAS_TRY_VOID(
-        model_->encode(std::string_view(split.text).substr(begin, end - begin), scratch, out));
+    ALTLAS_TRY_VOID(model_->encode(whole.substr(begin, end - begin), scratch.model, out));
   return {};
 }
 

@@ -25,7 +25,7 @@ struct EncodeOptions {
   // gets no second one.
   bool add_special = false;
   bool parse_special =
-      false;  // "<|im_end|>" in the text becomes that token; else it is plain text.
+      false;               // "<|im_end|>" in the text becomes that token; else it is plain text.
   bool continues = false;  // The text goes on behind another: no space is put in front of it.
 };
 
@@ -103,6 +103,7 @@ class Tokenizer {
   std::string_view eos_text() const { return token_text(vocabulary_.eos); }
 
  private:
+  struct Scratch;
   explicit Tokenizer(Vocabulary vocabulary, Steps steps);
   Result<void> check() const;
   Result<void> make_parts();
@@ -116,9 +117,9 @@ class Tokenizer {
                                              std::span<const std::pair<size_t, size_t>> plain,
                                              EncodeOptions options) const;
   void put_around(bool begins_with_token, std::vector<int32_t>& ids) const;
-  Result<void> encode_fragment(std::string_view text, bool at_start, ModelScratch& scratch,
+  Result<void> encode_fragment(std::string_view text, bool at_start, Scratch& scratch,
                                std::vector<int32_t>& out) const;
-  Result<void> encode_words(std::string text, bool at_start, ModelScratch& scratch,
+  Result<void> encode_words(std::string text, bool at_start, Scratch& scratch,
                             std::vector<int32_t>& out) const;
   int32_t type_of(size_t id) const;
 

@@ -32,21 +32,30 @@ struct TaggedText {
   bool has_content() const { return !content.empty(); }
 };
 
-// Work that a rendering may still do. Operations on values spend it, and give up where nothing is
-// left.
+// Work that a rendering may still do, and memory it may still ask for. Operations on values spend
+// it before they begin, and give up where nothing is left.
 class Budget {
  public:
-  explicit Budget(int64_t steps) : left_(steps) {}
+  Budget(int64_t steps, size_t bytes) : left_(steps), bytes_left_(bytes) {}
+  // For what is made of `bytes`.
+  bool take(size_t bytes) {
+    is_full_ = is_full_ || bytes > bytes_left_;
+    bytes_left_ -= is_full_ ? 0 : bytes;
+    return spend(bytes / 64) && !is_full_;
+  }
   bool spend(size_t steps) {
     left_ -= static_cast<int64_t>(steps < kMost ? steps : kMost);
     if (left_ < -static_cast<int64_t>(kMost)) left_ = -static_cast<int64_t>(kMost);
     return left_ >= 0;
   }
-  bool exhausted() const { return left_ < 0; }
+  bool exhausted() const { return left_ < 0 || is_full_; }
+  bool is_full() const { return is_full_; }
 
  private:
   static constexpr size_t kMost = 1u << 30;
   int64_t left_;
+  size_t bytes_left_;
+  bool is_full_ = false;
 };
 
 struct ListData;

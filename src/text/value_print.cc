@@ -112,7 +112,7 @@ class JsonWriter {
         write_double(value.as_double());
         return true;
       case Value::Kind::kString:
-        budget_.spend(value.view().size() / 16);
+        if (!budget_.take(2 * value.view().size())) return true;
         append_json_string(out_, value.text(), style_.ensure_ascii);
         return true;
       case Value::Kind::kList:
@@ -134,14 +134,17 @@ class JsonWriter {
   void new_line(int level) {
     if (style_.indent < 0) return;
     const auto blanks = static_cast<size_t>(style_.indent) * static_cast<size_t>(level);
-    budget_.spend(blanks / 16);
+    budget_.take(blanks);
     out_.append("\n" + std::string(budget_.exhausted() ? 0 : blanks, ' '), false);
+  }
+  void separate(const std::string& separator) {
+    if (budget_.take(separator.size())) out_.append(separator, false);
   }
   bool write_list(const Value& value, int level) {
     if (value.items().empty()) return out_.append("[]", false), true;
     out_.append("[", false);
     for (size_t i = 0; i < value.items().size(); ++i) {
-      if (i > 0) out_.append(style_.item_separator, false);
+      if (i > 0) separate(style_.item_separator);
       new_line(level + 1);
       if (!write(value.items()[i], level + 1)) return false;
       if (budget_.exhausted()) return true;
@@ -160,15 +163,16 @@ class JsonWriter {
       });
     out_.append("{", false);
     for (size_t i = 0; i < order.size(); ++i) {
-      if (i > 0) out_.append(style_.item_separator, false);
+      if (i > 0) separate(style_.item_separator);
       new_line(level + 1);
       const Value& key = order[i]->first;
       if (key.is_string()) {
+        if (!budget_.take(2 * key.view().size())) return true;
         append_json_string(out_, key.text(), style_.ensure_ascii);
       } else {
         out_.append(fmt::format("\"{}\"", key.as_int()), false);
       }
-      out_.append(style_.key_separator, false);
+      separate(style_.key_separator);
       if (!write(order[i]->second, level + 1)) return false;
       if (budget_.exhausted()) return true;
     }
@@ -204,7 +208,7 @@ void append_repr(TaggedText& out, const Value& value, Budget& budget) {
   if (!budget.spend(1)) return;
   switch (value.kind()) {
     case Value::Kind::kString:
-      budget.spend(value.view().size() / 16);
+      if (!budget.take(2 * value.view().size())) return;
       append_string_repr(out, value.text());
       return;
     case Value::Kind::kList: {
@@ -255,8 +259,7 @@ void append_str(TaggedText& out, const Value& value, Budget& budget) {
       out.append(format_double(value.as_double()), false);
       return;
     case Value::Kind::kString:
-      budget.spend(value.view().size() / 64);
-      out.append(value.text());
+      if (budget.take(value.view().size())) out.append(value.text());
       return;
     case Value::Kind::kList:
     case Value::Kind::kObject:

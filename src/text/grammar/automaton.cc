@@ -149,6 +149,41 @@ Automaton trim(Automaton automaton) {
   return out;
 }
 
+std::vector<uint32_t> text_counts(const Automaton& a) {
+  constexpr uint32_t kNoEnd = UINT32_MAX;
+  // Depth first, without recursion: what is on the path and reached again has no end.
+  enum Color : char { kNew, kOnPath, kDone };
+  std::vector<uint32_t> counts(a.states.size(), 0);
+  std::vector<char> color(a.states.size(), kNew);
+  const auto add = [](uint32_t x, uint64_t y) {
+    return static_cast<uint32_t>(std::min<uint64_t>(x + y, kNoEnd));
+  };
+  std::vector<std::pair<uint32_t, size_t>> path;
+  if (!a.empty()) path.emplace_back(0, 0);
+  while (!path.empty()) {
+    const uint32_t s = path.back().first;
+    size_t& next = path.back().second;
+    const Automaton::State& state = a.states[s];
+    if (color[s] == kNew) counts[s] = state.accepts;
+    color[s] = kOnPath;
+    if (next > 0) {  // Back from an edge.
+      const Edge& edge = state.edges[next - 1];
+      counts[s] = add(counts[s], counts[edge.to] * (uint64_t{edge.hi} - edge.lo + 1));
+    }
+    if (next == state.edges.size()) {
+      color[s] = kDone;
+      path.pop_back();
+      continue;
+    }
+    const uint32_t to = state.edges[next++].to;
+    if (color[to] == kNew)
+      path.emplace_back(to, 0);
+    else if (color[to] == kOnPath)
+      counts[to] = counts[s] = kNoEnd;
+  }
+  return counts;
+}
+
 Result<Automaton> minimize(const Automaton& automaton, Budget& budget) {
   const size_t count = automaton.states.size();
   std::vector<uint32_t> classes(count);
@@ -221,7 +256,7 @@ Result<Automaton> intersect(const Automaton& a, const Automaton& b, Budget& budg
   return trim(std::move(out));
 }
 
-Result<Automaton> complement(const Automaton& a, Budget& budget) {
+Result<Automaton> complement(const Automaton& a, Budget& budget, uint32_t last) {
   Automaton out;
   const auto sink = static_cast<uint32_t>(a.states.size());
   ALTLAS_TRY_VOID(budget.add_states(a.states.size() + 1));
@@ -234,12 +269,12 @@ Result<Automaton> complement(const Automaton& a, Budget& budget) {
       append_edge(state.edges, edge);
       next = edge.hi + 1;
     }
-    if (next <= 255) append_edge(state.edges, {next, 255, sink});
+    if (next <= last) append_edge(state.edges, {next, last, sink});
     out.states.push_back(std::move(state));
   }
   Automaton::State all;
   all.accepts = true;
-  all.edges.push_back({0, 255, sink});
+  all.edges.push_back({0, last, sink});
   out.states.push_back(std::move(all));
   return trim(std::move(out));
 }

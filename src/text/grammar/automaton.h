@@ -34,12 +34,31 @@ struct Automaton {
   bool matches(std::string_view text) const;
 };
 
+struct Expression;
+
+// What must hold between two characters, without reading any.
+enum class Assertion : uint8_t {
+  kWordEdge,    // \b
+  kNoWordEdge,  // \B
+  kAhead,       // (?=…)
+  kNotAhead,    // (?!…)
+  kBehind,      // (?<=…)
+  kNotBehind,   // (?<!…)
+};
+
 // With empty moves; made by expressions.
 struct Nfa {
+  struct AssertedMove {
+    uint32_t to = 0;
+    Assertion kind = Assertion::kWordEdge;
+    const Expression* part = nullptr;  // Of look-around.
+  };
   struct State {
     std::vector<Edge> edges;
     std::vector<uint32_t> empty_moves;
+    std::vector<AssertedMove> asserted_moves;
   };
+  bool asserts = false;  // Some state has asserted moves.
   std::vector<State> states;
   uint32_t start = 0;
   uint32_t end = 0;
@@ -54,10 +73,12 @@ Result<Automaton> determinize(const Nfa& nfa, Budget& budget);
 // Fewest states. Only worth it before products.
 Result<Automaton> minimize(const Automaton& automaton, Budget& budget);
 Result<Automaton> intersect(const Automaton& a, const Automaton& b, Budget& budget);
-// Every text of bytes that `a` does not match. a: bytes only.
-Result<Automaton> complement(const Automaton& a, Budget& budget);
+// Every text of symbols up to `last` that `a` does not match. a: of such symbols only.
+Result<Automaton> complement(const Automaton& a, Budget& budget, uint32_t last = 255);
 // The texts t for which `a` matches kTextBegin t kTextEnd.
 Result<Automaton> between_marks(const Automaton& a, Budget& budget);
+// How many texts go on from each state; UINT32_MAX: without end, or as many.
+std::vector<uint32_t> text_counts(const Automaton& a);
 // Drops states that can't be reached or reach nothing.
 Automaton trim(Automaton automaton);
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "text/grammar/program.h"
+#include "text/grammar/remembered.h"
 
 namespace altlas::text::grammar {
 
@@ -35,6 +36,9 @@ class Configurations {
     uint32_t count = 0;
     int32_t below = 0;  // Another frame, kBottom or kOpen.
     uint32_t depth = 0;
+    // Of a distinct rule the text so far; of a rule that calls one, the set of its texts before.
+    uint32_t memory = 0;
+    bool repeats = false;  // Of a distinct rule: a text of the set below begins so.
   };
   static constexpr int32_t kBottom = -1;
   static constexpr int32_t kOpen = -2;
@@ -49,18 +53,29 @@ class Configurations {
   }
   const Frame& frame(int32_t frame) const { return frames_[static_cast<size_t>(frame)]; }
   const Program& program() const { return *program_; }
-  uint64_t bytes() const { return bytes_; }
+  uint64_t bytes() const { return bytes_ + remembered_.bytes(); }
   // Frames looked at since the object was made: what next() cost.
   uint64_t work() const { return work_; }
 
-  // A configuration out of `other`, which is of the same program.
+  // A configuration out of `other`, which is of the same program; or one of its heads alone.
   int32_t take_over(const Configurations& other, int32_t configuration);
+  int32_t take_over_head(const Configurations& other, int32_t head);
+  // How the texts go on that the frame's text must not become.
+  const std::vector<std::string>& repetitions(int32_t frame);
 
  private:
   static constexpr int32_t kUnknown = -1;
 
   int32_t compute_next(int32_t configuration, uint8_t byte);
-  int32_t intern_frame(uint32_t state, uint32_t count, int32_t below);
+  int32_t intern_frame(uint32_t state, uint32_t count, int32_t below, uint32_t memory = 0,
+                       bool repeats = false);
+  int32_t take_over_frame(const Configurations& other, int32_t frame);
+  // Whether a distinct rule's text can still become, or is, one that the set below has not.
+  struct Outlook {
+    bool goes_on = true;
+    bool ends = true;
+  };
+  Outlook outlook_of(int32_t frame);
   int32_t intern(Configuration configuration);
   // Adds what `frame` leads to without reading a byte.
   void close_over(int32_t frame, Configuration& into);
@@ -75,6 +90,7 @@ class Configurations {
   std::vector<int32_t> next_;   // [configuration, 256]
   std::vector<int32_t> open_;   // Frames to visit.
   std::vector<uint32_t> seen_;  // [frame]: the round it was seen in.
+  RememberedTexts remembered_;
   uint32_t round_ = 0;
   uint64_t bytes_ = 0;
   uint64_t work_ = 0;

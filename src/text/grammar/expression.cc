@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "text/grammar/look_around.h"
+
 namespace altlas::text::grammar {
 
 using Kind = Expression::Kind;
@@ -82,6 +84,14 @@ ExpressionPtr rule(uint32_t index) {
   return made;
 }
 
+ExpressionPtr assertion(Assertion kind, ExpressionPtr part) {
+  auto made = std::make_shared<Expression>();
+  made->kind = Kind::kAssertion;
+  made->assertion = kind;
+  if (part != nullptr) made->parts.push_back(std::move(part));
+  return made;
+}
+
 ExpressionPtr embed(Automaton automaton) {
   auto made = std::make_shared<Expression>();
   made->kind = Kind::kAutomaton;
@@ -119,6 +129,8 @@ bool is_nullable(const Expression& e, const std::vector<bool>& known) {
       return e.min == 0 || nullable(e.parts[0]);
     case Kind::kRule:
       return e.rule < known.size() && known[e.rule];
+    case Kind::kAssertion:
+      return true;
     case Kind::kAutomaton:
       return !e.automaton->empty() && e.automaton->states[0].accepts;
     case Kind::kGraph: {
@@ -186,6 +198,11 @@ class NfaBuilder {
         break;
       case Kind::kRepeat:
         return add_repeat(e, from, to);
+      case Kind::kAssertion:
+        nfa_.asserts = true;
+        nfa_.states[from].asserted_moves.push_back(
+            {to, e.assertion, e.parts.empty() ? nullptr : e.parts[0].get()});
+        break;
       case Kind::kRule:
         edge(from, kCallBase + e.rule, kCallBase + e.rule, to);
         break;
@@ -323,8 +340,12 @@ class NfaBuilder {
 }  // namespace
 
 Result<Automaton> automaton_of(const Expression& expression, Budget& budget) {
-  ALTLAS_TRY(const Nfa nfa, NfaBuilder(nullptr, nullptr, budget).build(expression));
-  return determinize(nfa, budget);
+  ALTLAS_TRY(const Nfa nfa, nfa_of(expression, budget));
+  return nfa.asserts ? determinize_asserting(nfa, budget) : determinize(nfa, budget);
+}
+
+Result<Nfa> nfa_of(const Expression& expression, Budget& budget) {
+  return NfaBuilder(nullptr, nullptr, budget).build(expression);
 }
 
 Result<Automaton> automaton_of_rule(Rules& rules, uint32_t index, std::vector<bool>& nullable,

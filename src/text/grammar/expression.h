@@ -36,6 +36,7 @@ struct Expression {
     kRule,       // Another rule.
     kAutomaton,  // `automaton`.
     kGraph,      // From node 0 along `edges` to a node of `ends`.
+    kAssertion,  // `assertion`, of parts[0] if it is look-around. In automaton_of only.
   };
   struct GraphEdge {
     uint32_t from = 0;
@@ -50,6 +51,7 @@ struct Expression {
   uint32_t min = 0;
   uint32_t max = 0;
   uint32_t rule = 0;
+  Assertion assertion = Assertion::kWordEdge;
   std::shared_ptr<const Automaton> automaton;
   std::vector<GraphEdge> edges;
   std::vector<uint32_t> ends;
@@ -69,6 +71,7 @@ ExpressionPtr rule(uint32_t rule);
 ExpressionPtr embed(Automaton automaton);
 ExpressionPtr graph(uint32_t nodes, std::vector<Expression::GraphEdge> edges,
                     std::vector<uint32_t> ends);
+ExpressionPtr assertion(Assertion kind, ExpressionPtr part = nullptr);
 // Any code point.
 ExpressionPtr any_character();
 
@@ -78,6 +81,8 @@ std::vector<CodeRange> complement(std::vector<CodeRange> ranges);
 // The automaton of an expression without rules; repetitions are written out.
 // Errors: kInvalid over the budget.
 Result<Automaton> automaton_of(const Expression& expression, Budget& budget);
+// Its NFA. The expression outlives it.
+Result<Nfa> nfa_of(const Expression& expression, Budget& budget);
 
 // Rules that call each other; rule 0 is the root.
 struct Rules {
@@ -88,12 +93,13 @@ struct Rules {
     bool counted = false;
     uint32_t min = 0;
     uint32_t max = 0;
+    bool distinct = false;  // See Program::Rule.
   };
   std::vector<Rule> rules;
 
   // Its expression is to be set before compiling.
   uint32_t add(std::string name) {
-    rules.push_back({std::move(name), nullptr, false, 0, 0});
+    rules.push_back({std::move(name), nullptr, false, 0, 0, false});
     return static_cast<uint32_t>(rules.size() - 1);
   }
 };

@@ -183,20 +183,80 @@ Result<Automaton> number_range(const std::optional<NumberBound>& low,
   return *std::move(all);
 }
 
-Automaton integer_multiples(uint32_t n) {
-  // States: 0 start, 1 after '-', 2 after a leading zero, 3 + r with remainder r.
-  Automaton out;
-  out.states.resize(n + 3);
-  const auto digits = [&](uint32_t from, uint32_t first, uint32_t remainder) {
-    for (uint32_t d = first; d <= 9; ++d)
-      out.states[from].edges.push_back({'0' + d, '0' + d, 3 + (remainder * 10 + d) % n});
+// Digits of n and states of its automaton at most.
+namespace {
+constexpr size_t kDivisorDigitsMax = 9;
+constexpr size_t kDivisorStatesMax = 60'000;
+}  // namespace
+
+bool is_multiple(const Decimal& number, const Decimal& n) {
+  // Both as whole numbers of the last place of either; long division digit by digit.
+  const size_t places = std::max(number.fraction.size(), n.fraction.size());
+  const auto whole = [&](const Decimal& d) {
+    return d.whole + d.fraction + std::string(places - d.fraction.size(), '0');
   };
-  out.states[0].edges.push_back({'-', '-', 1});
-  out.states[0].edges.push_back({'0', '0', 2});
-  digits(0, 1, 0);
-  digits(1, 1, 0);
-  for (uint32_t r = 0; r < n; ++r) digits(3 + r, 0, r);
-  out.states[2].accepts = out.states[3].accepts = true;
+  const std::string divisor = whole(n);
+  const Decimal m{false, divisor.substr(std::min(divisor.find_first_not_of('0'), divisor.size())),
+                  ""};
+  if (m.whole.size() > 17) return true;  // Not told: as good as valid.
+  const uint64_t by = std::stoull(m.whole);
+  uint64_t rest = 0;
+  for (const char digit : whole(number))
+    rest = (rest * 10 + static_cast<uint64_t>(digit - '0')) % by;
+  return rest == 0;
+}
+
+std::optional<Automaton> multiples(const Decimal& n, bool integer) {
+  const size_t places = n.fraction.size();
+  std::string digits = n.whole + n.fraction;
+  digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
+  if (digits.size() > kDivisorDigitsMax) return std::nullopt;
+  const uint64_t by = std::stoull(digits);
+  if (by * (places + 2) > kDivisorStatesMax) return std::nullopt;
+  const auto m = static_cast<uint32_t>(by);
+  // States: 0 start, 1 after '-', then per remainder: the whole part (first a lone zero), and
+  // with `p` places of the fraction. What is left of n's places counts as zeros.
+  const auto zero = uint32_t{2};
+  const auto whole = [&](uint32_t r) { return 3 + r; };
+  const auto point = [&](uint32_t r) { return 3 + m + r; };
+  const auto fraction = [&](size_t p, uint32_t r) {
+    return 3 + m * static_cast<uint32_t>(p + 1) + r;  // p from 1.
+  };
+  Automaton out;
+  const auto last = static_cast<uint32_t>(std::max<size_t>(places, 1));
+  out.states.resize(3 + size_t{m} * (last + 2));
+  const auto fits = [&](uint64_t r, size_t p) {
+    for (; p < places; ++p) r = r * 10 % m;
+    return r % m == 0;
+  };
+  const auto edges = [&](uint32_t from, uint32_t first, auto&& to) {
+    for (uint32_t d = first; d <= 9; ++d)
+      out.states[from].edges.push_back({'0' + d, '0' + d, to(d)});
+  };
+  const auto step = [&](uint32_t r, uint32_t d) {
+    return static_cast<uint32_t>((uint64_t{r} * 10 + d) % m);
+  };
+  out.states[0].edges = {{'-', '-', 1}};
+  for (const uint32_t from : {0u, 1u}) {
+    out.states[from].edges.push_back({'0', '0', zero});
+    edges(from, 1, [&](uint32_t d) { return whole(d % m); });
+  }
+  if (!integer) out.states[zero].edges.push_back({'.', '.', point(0)});
+  out.states[zero].accepts = true;
+  for (uint32_t r = 0; r < m; ++r) {
+    if (!integer) out.states[whole(r)].edges.push_back({'.', '.', point(r)});
+    edges(whole(r), 0, [&](uint32_t d) { return whole(step(r, d)); });
+    out.states[whole(r)].accepts = fits(r, 0);
+    for (size_t p = 0; p <= last; ++p) {
+      const uint32_t from = p == 0 ? point(r) : fraction(p, r);
+      if (p > 0) out.states[from].accepts = fits(r, std::min(p, places));
+      // Beyond n's places there are zeros only.
+      if (p >= places)
+        out.states[from].edges.push_back({'0', '0', fraction(std::max<size_t>(p, 1), r)});
+      else
+        edges(from, 0, [&](uint32_t d) { return fraction(p + 1, step(r, d)); });
+    }
+  }
   return trim(std::move(out));
 }
 
@@ -216,57 +276,88 @@ void tighten(std::optional<NumberBound>& bound, NumberBound next, bool low) {
 
 }  // namespace
 
-Result<ExpressionPtr> SchemaCompiler::number(const Set& set, bool fractions) {
+// What bounds, multipleOf and made schemas leave of the numbers without exponent; nothing: all.
+Result<std::optional<Automaton>> SchemaCompiler::number_conditions(const Set& set, bool integer) {
   std::optional<NumberBound> low, high;
-  std::vector<uint32_t> divisors;
+  std::optional<Automaton> all;
+  const auto narrow = [&](const Automaton& by) -> Result<void> {
+    if (!all) {
+      all = by;
+      return {};
+    }
+    ALTLAS_TRY(all, intersect(*all, by, budget_));
+    return {};
+  };
   for (const uint32_t s : set) {
     for (const bool is_low : {true, false}) {
-      const std::string_view inclusive = is_low ? "minimum" : "maximum";
-      const std::string_view exclusive = is_low ? "exclusiveMinimum" : "exclusiveMaximum";
-      const json::value* bound = find(s, inclusive);
-      const json::value* strict = find(s, exclusive);
+      const json::value* bound = find(s, is_low ? "minimum" : "maximum");
+      const json::value* strict = find(s, is_low ? "exclusiveMinimum" : "exclusiveMaximum");
       const bool flag = strict != nullptr && strict->is_bool();  // Draft 4.
       for (const json::value* one : {bound, flag ? nullptr : strict}) {
         if (one == nullptr) continue;
-        if (!one->is_number())
-          return wrong(path_of(s, one == bound ? inclusive : exclusive), "should be a number");
         const bool open = one == strict || (flag && strict->get_bool());
         tighten(is_low ? low : high, {decimal_of(*one), open}, is_low);
       }
     }
-    if (const json::value* divisor = find(s, "multipleOf")) {
-      const Decimal n = divisor->is_number() ? decimal_of(*divisor) : Decimal();
-      if (n.negative || n.is_zero() || !n.fraction.empty() || n.whole.size() > 4)
-        return wrong(path_of(s, "multipleOf"), "only whole numbers from 1 to 9999 are supported");
-      divisors.push_back(static_cast<uint32_t>(std::stoul(n.whole)));
+  }
+  if (low || high) {
+    ALTLAS_TRY(all, number_range(low, high, integer, budget_));
+  }
+  for (const uint32_t s : set) {
+    for (const std::string_view keyword : {std::string_view("multipleOf"), kNotMultipleOf}) {
+      const json::value* divisor = find(s, keyword);
+      if (divisor == nullptr) continue;
+      auto one = multiples(decimal_of(*divisor), integer);
+      if (!one) {
+        leave_out(Unheld::Why::kUnsupported, path_of(s, keyword),
+                  "'multipleOf' is supported up to 60000 times the last decimal place");
+        continue;
+      }
+      ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(one->states.size()) * 8));
+      ALTLAS_TRY_VOID(budget_.add_states(one->states.size()));
+      if (keyword == kNotMultipleOf) {
+        ALTLAS_TRY(one, complement(*one, budget_));
+      }
+      ALTLAS_TRY_VOID(narrow(*one));
+    }
+    const json::value* out = find(s, kNotEnum);
+    if (out == nullptr) continue;
+    for (const json::value& value : out->get_array()) {
+      if (!value.is_number()) continue;
+      const NumberBound at{decimal_of(value), false};
+      ALTLAS_TRY(const Automaton same, number_range(at, at, /*integer=*/false, budget_));
+      ALTLAS_TRY(const Automaton others, complement(same, budget_));
+      ALTLAS_TRY_VOID(narrow(others));
     }
   }
-  if (!low && !high && divisors.empty()) {
-    const auto digit = character({{'0', '9'}});
-    const auto digits = repeat(digit, 1, kUnlimited);
-    const auto whole = sequence(
-        {optional(bytes("-")),
-         choice({bytes("0"), sequence({character({{'1', '9'}}), repeat(digit, 0, kUnlimited)})})});
+  return all;
+}
+
+Result<ExpressionPtr> SchemaCompiler::number(const Set& set, bool integers, bool fractions) {
+  ALTLAS_TRY(std::optional<Automaton> all, number_conditions(set, /*integer=*/!fractions));
+  const auto digit = character({{'0', '9'}});
+  const auto digits = repeat(digit, 0, kUnlimited);
+  const auto whole = sequence(
+      {optional(bytes("-")), choice({bytes("0"), sequence({character({{'1', '9'}}), digits})})});
+  if (!all && integers) {
     if (!fractions) return whole;
     // Exponents that a 64-bit float holds with any such digits.
     const auto exponent =
         sequence({character({{'E', 'E'}, {'e', 'e'}}),
                   optional(character({{'+', '+'}, {'-', '-'}})), repeat(digit, 1, 2)});
-    return sequence({whole, optional(sequence({bytes("."), digits})), optional(exponent)});
+    return sequence({whole, optional(sequence({bytes("."), digit, digits})), optional(exponent)});
   }
-  const bool integer = !fractions || !divisors.empty();
-  std::optional<Automaton> all;
-  if (low || high) {
-    ALTLAS_TRY(all, number_range(low, high, integer, budget_));
-  }
-  for (const uint32_t n : divisors) {
-    Automaton one = integer_multiples(n);
-    if (all) {
-      ALTLAS_TRY(one, intersect(*all, one, budget_));
-    }
-    all = std::move(one);
-  }
-  return embed(*std::move(all));
+  // A fraction that is not zero, where whole numbers are left out.
+  const auto more = sequence({bytes("."), digits, character({{'1', '9'}}), digits});
+  std::vector<ExpressionPtr> forms;
+  if (integers) forms.push_back(whole);
+  if (integers && fractions) forms.push_back(sequence({whole, bytes("."), digit, digits}));
+  if (!integers) forms.push_back(sequence({whole, more}));
+  const ExpressionPtr form = choice(std::move(forms));
+  if (!all) return form;
+  ALTLAS_TRY(const Automaton spelled, automaton_of(*form, budget_));
+  ALTLAS_TRY(Automaton both, intersect(*all, spelled, budget_));
+  return embed(std::move(both));
 }
 
 }  // namespace altlas::text::grammar

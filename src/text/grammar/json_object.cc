@@ -2,6 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <tuple>
 
 #include "text/grammar/json_schema.h"
 
@@ -9,7 +13,8 @@ namespace altlas::text::grammar {
 
 namespace {
 
-constexpr size_t kPatternsMax = 5;  // Name patterns: every subset of them is a case.
+constexpr size_t kNameClassesMax = 64;   // Of patternProperties: what they tell apart.
+constexpr size_t kListedNamesMax = 256;  // Of propertyNames: declared one by one.
 constexpr uint32_t kCountedMembersMax = 64;
 
 }  // namespace
@@ -21,8 +26,10 @@ struct SchemaCompiler::Members {
   };
   std::vector<Declared> declared;
   ExpressionPtr free;  // Any other member; null: there may be none.
-  uint32_t min = 0;
-  uint32_t max = kUnlimited;
+  // Names of other members differ, and there are so many; else they may be written again.
+  bool distinct = false;
+  uint32_t free_names = 0;
+  Counts counts;
 };
 
 Result<ExpressionPtr> SchemaCompiler::member(ExpressionPtr key, Goal value) {
@@ -30,30 +37,76 @@ Result<ExpressionPtr> SchemaCompiler::member(ExpressionPtr key, Goal value) {
   return sequence({std::move(key), bytes(":"), optional(bytes(" ")), std::move(held)});
 }
 
+// The schemas that tell which members or items `schema`'s unevaluated… leaves; null, and it is
+// named as left out, where that depends on the value.
+Result<const SchemaCompiler::Set*> SchemaCompiler::evaluated_by(uint32_t schema,
+                                                                std::string_view keyword) {
+  const auto known = closures_.find({schema, std::string(keyword)});
+  if (known != closures_.end()) return known->second.empty() ? nullptr : &known->second;
+  Goal all;
+  ALTLAS_TRY_VOID(add(all, *schemas_[schema].value, schemas_[schema].path));
+  for (const uint32_t s : all.schemas) {
+    const bool depends = find(s, "anyOf") != nullptr || find(s, "oneOf") != nullptr ||
+                         find(s, "if") != nullptr ||
+                         (keyword == "unevaluatedItems" && find(s, "contains") != nullptr);
+    if (!depends && schemas_[s].pending.empty()) continue;
+    leave_out(Unheld::Why::kUnsupported, path_of(schema, keyword),
+              fmt::format("'{}' is supported beside $ref and allOf, not beside what depends on the "
+                          "value",
+                          keyword));
+    all.schemas.clear();
+    break;
+  }
+  const Set& set = closures_[{schema, std::string(keyword)}] = std::move(all.schemas);
+  return set.empty() ? nullptr : &set;
+}
+
+// Whether one of the schemas says something of a member; `matches`: of a pattern.
+template <class Matches>
+bool SchemaCompiler::evaluates_member(const Set& set, uint32_t asking, std::string_view name,
+                                      Matches&& matches) const {
+  return std::ranges::any_of(set, [&](uint32_t s) {
+    const json::object* properties = object_at(s, "properties");
+    return find(s, "additionalProperties") != nullptr ||
+           (s != asking && find(s, "unevaluatedProperties") != nullptr) ||
+           (properties != nullptr && !name.empty() && properties->contains(name)) || matches(s);
+  });
+}
+
 // What a member of this name must be, by every schema of the set.
 Result<void> SchemaCompiler::add_property(const Set& set, std::string_view name, Goal& value) {
+  const auto matches = [&](uint32_t s) {
+    const json::object* patterns = object_at(s, "patternProperties");
+    return patterns != nullptr && std::ranges::any_of(*patterns, [&](const auto& entry) {
+             const Automaton* automaton = pattern(entry.key(), path_of(s, "patternProperties"));
+             return automaton != nullptr && automaton->matches(name);
+           });
+  };
   for (const uint32_t s : set) {
     bool known = false;
-    ALTLAS_TRY(const json::object* properties, object_at(s, "properties"));
-    if (properties != nullptr) {
+    if (const json::object* properties = object_at(s, "properties")) {
       if (const json::value* one = properties->if_contains(name)) {
         known = true;
-        ALTLAS_TRY_VOID(add(value, *one, path_of(s, "properties") + "." + std::string(name)));
+        ALTLAS_TRY_VOID(add(value, *one, path_of(s, "properties") + pointer_step(name)));
       }
     }
-    ALTLAS_TRY(const json::object* patterns, object_at(s, "patternProperties"));
-    if (patterns != nullptr) {
+    if (const json::object* patterns = object_at(s, "patternProperties")) {
       const std::string place = path_of(s, "patternProperties");
       for (const auto& [text, one] : *patterns) {
-        ALTLAS_TRY(const Automaton* automaton, pattern(text, place));
-        if (!automaton->matches(name)) continue;
+        const Automaton* automaton = pattern(text, place);
+        if (automaton == nullptr || !automaton->matches(name)) continue;
         known = true;
-        ALTLAS_TRY_VOID(add(value, one, place + "." + std::string(text)));
+        ALTLAS_TRY_VOID(add(value, one, place + pointer_step(text)));
       }
     }
     const json::value* others = find(s, "additionalProperties");
     if (!known && others != nullptr)
       ALTLAS_TRY_VOID(add(value, *others, path_of(s, "additionalProperties")));
+    const json::value* left = find(s, "unevaluatedProperties");
+    if (left == nullptr) continue;
+    ALTLAS_TRY(const Set* by, evaluated_by(s, "unevaluatedProperties"));
+    if (by == nullptr || evaluates_member(*by, s, name, matches)) continue;
+    ALTLAS_TRY_VOID(add(value, *left, path_of(s, "unevaluatedProperties")));
   }
   return {};
 }
@@ -62,134 +115,194 @@ Result<bool> SchemaCompiler::name_fits(std::string_view name, const Set& set) {
   for (const uint32_t s : set) {
     const json::value* names = find(s, "propertyNames");
     if (names == nullptr) continue;
-    ALTLAS_TRY(const bool fits, is_valid(json::value(name), *names, 0));
+    ALTLAS_TRY(const bool fits,
+               is_valid(json::value(name), *names, path_of(s, "propertyNames"), 0));
     if (!fits) return false;
   }
   return true;
 }
 
-// A name pattern, of one of a set's schemas.
-struct SchemaCompiler::NamePattern {
-  uint32_t schema = 0;
-  std::string text;
-  const json::value* value = nullptr;
-  const Automaton* automaton = nullptr;
+// Names of one kind for the schemas of a set: those that match just these patterns.
+struct SchemaCompiler::NameClass {
+  std::optional<Automaton> names;  // Nothing: any.
+  // (schema, pattern, what it says).
+  std::vector<std::tuple<uint32_t, std::string, const json::value*>> matched;
 };
 
-Result<std::vector<SchemaCompiler::NamePattern>> SchemaCompiler::name_patterns(const Set& set) {
-  std::vector<NamePattern> patterns;
-  for (const uint32_t s : set) {
-    ALTLAS_TRY(const json::object* texts, object_at(s, "patternProperties"));
-    if (texts == nullptr) continue;
-    for (const auto& [text, one] : *texts) {
-      ALTLAS_TRY(const Automaton* automaton, pattern(text, path_of(s, "patternProperties")));
-      patterns.push_back({s, std::string(text), &one, automaton});
-    }
+// Patterns that can't be read leave the schema without them, and without what depends on them.
+void SchemaCompiler::drop_patterns(uint32_t schema, Unheld::Why why, const std::string& reason) {
+  for (const std::string_view keyword : {"additionalProperties", "unevaluatedProperties"}) {
+    if (find(schema, keyword) == nullptr) continue;
+    leave_out(why, path_of(schema, keyword), reason);
+    schemas_[schema].dropped.push_back(keyword);
   }
-  if (patterns.size() > kPatternsMax)
-    return wrong(path_of(set.back(), "patternProperties"),
-                 fmt::format("more than {} patterns are not supported", kPatternsMax));
-  return patterns;
+  leave_out(why, path_of(schema, "patternProperties"), reason);
+  schemas_[schema].dropped.push_back("patternProperties");
+}
+
+// Splits `names` pattern by pattern; what no name is in is dropped.
+Result<std::vector<SchemaCompiler::NameClass>> SchemaCompiler::name_classes(
+    const Set& set, std::optional<Automaton> names) {
+  std::vector<NameClass> classes{{std::move(names), {}}};
+  for (const uint32_t s : set) {
+    const json::object* patterns = object_at(s, "patternProperties");
+    if (patterns == nullptr) continue;
+    const std::vector<NameClass> before = classes;
+    for (const auto& [text, value] : *patterns) {
+      const Automaton* one = pattern(text, path_of(s, "patternProperties"));
+      if (one == nullptr) continue;
+      ALTLAS_TRY(const Automaton others, grammar::complement(*one, budget_));
+      std::vector<NameClass> split;
+      for (NameClass& whole : classes) {
+        if (!whole.names) {
+          ALTLAS_TRY(whole.names, automaton_of(*repeat(any_character(), 0, kUnlimited), budget_));
+        }
+        ALTLAS_TRY(Automaton in, intersect(*whole.names, *one, budget_));
+        ALTLAS_TRY(Automaton out, intersect(*whole.names, others, budget_));
+        NameClass matched{std::move(in), whole.matched};
+        matched.matched.emplace_back(s, std::string(text), &value);
+        if (!out.empty()) split.push_back({std::move(out), std::move(whole.matched)});
+        if (!matched.names->empty()) split.push_back(std::move(matched));
+      }
+      classes = std::move(split);
+    }
+    if (classes.size() <= kNameClassesMax) continue;
+    drop_patterns(s, Unheld::Why::kTooComplex, "the patterns overlap in too many ways");
+    classes = before;
+  }
+  return classes;
+}
+
+// The goal of all that propertyNames says.
+Result<SchemaCompiler::Goal> SchemaCompiler::names_goal(const Set& set) {
+  Goal names;
+  for (const uint32_t s : set)
+    if (const json::value* one = find(s, "propertyNames"))
+      ALTLAS_TRY_VOID(add(names, *one, path_of(s, "propertyNames")));
+  return names;
 }
 
 // The names that members beyond `declared` may have, patterns aside; nothing: any name.
 Result<std::optional<Automaton>> SchemaCompiler::free_names(
     const Set& set, const std::vector<std::string>& declared) {
-  Goal names;
-  for (const uint32_t s : set)
-    if (const json::value* one = find(s, "propertyNames"))
-      ALTLAS_TRY_VOID(add(names, *one, path_of(s, "propertyNames")));
-  if (names.impossible) return std::optional(Automaton());
-  for (const uint32_t s : names.schemas)
-    for (const std::string_view keyword : {"anyOf", "oneOf", "enum", "const"})
-      if (find(s, keyword) != nullptr)
-        return wrong(path_of(s, keyword),
-                     fmt::format("'{}' is not supported in propertyNames", keyword));
-  ALTLAS_TRY(std::optional<Automaton> allowed, string_values(names.schemas));
-  ALTLAS_TRY(const auto least, tightest(names.schemas, "minLength", true));
-  ALTLAS_TRY(const auto most, tightest(names.schemas, "maxLength", false));
-  if (!allowed && !least && !most && declared.empty()) return std::optional<Automaton>();
-  const auto any = repeat(any_character(), least.value_or(0), most.value_or(kUnlimited));
-  ALTLAS_TRY(Automaton names_left, automaton_of(*any, budget_));
-  if (allowed) {
-    ALTLAS_TRY(names_left, intersect(names_left, *allowed, budget_));
+  ALTLAS_TRY(const Goal names, names_goal(set));
+  ALTLAS_TRY(std::optional<Automaton> left, text_values(names, 0));
+  if (declared.empty()) return left;
+  if (!left) {
+    ALTLAS_TRY(left, automaton_of(*repeat(any_character(), 0, kUnlimited), budget_));
   }
-  if (!declared.empty()) {
-    std::vector<ExpressionPtr> texts;
-    for (const std::string& name : declared) texts.push_back(bytes(name));
-    ALTLAS_TRY(const Automaton taken, automaton_of(*choice(std::move(texts)), budget_));
-    ALTLAS_TRY(const Automaton others, grammar::complement(taken, budget_));
-    ALTLAS_TRY(names_left, intersect(names_left, others, budget_));
-  }
-  return std::optional(std::move(names_left));
+  std::vector<ExpressionPtr> texts;
+  for (const std::string& name : declared) texts.push_back(bytes(name));
+  ALTLAS_TRY(const Automaton taken, automaton_of(*choice(std::move(texts)), budget_));
+  ALTLAS_TRY(const Automaton others, grammar::complement(taken, budget_));
+  ALTLAS_TRY(left, intersect(*left, others, budget_));
+  return left;
 }
 
-// Members whose names are not declared: every combination of name patterns is a case of its own.
-Result<ExpressionPtr> SchemaCompiler::free_member(const Set& set,
-                                                  const std::vector<std::string>& declared) {
-  ALTLAS_TRY(const std::vector<NamePattern> patterns, name_patterns(set));
+// What a member of a class of names must be.
+Result<SchemaCompiler::Goal> SchemaCompiler::free_value(const Set& set, const NameClass& names) {
+  const auto matches = [&](uint32_t s) {
+    return std::ranges::any_of(names.matched, [&](const auto& m) { return std::get<0>(m) == s; });
+  };
+  Goal value;
+  for (const auto& [s, text, schema] : names.matched)
+    ALTLAS_TRY_VOID(add(value, *schema, path_of(s, "patternProperties") + pointer_step(text)));
+  for (const uint32_t s : set) {
+    const json::value* others = find(s, "additionalProperties");
+    if (others != nullptr && !matches(s))
+      ALTLAS_TRY_VOID(add(value, *others, path_of(s, "additionalProperties")));
+    const json::value* left = find(s, "unevaluatedProperties");
+    if (left == nullptr) continue;
+    ALTLAS_TRY(const Set* by, evaluated_by(s, "unevaluatedProperties"));
+    if (by != nullptr && !evaluates_member(*by, s, "", matches))
+      ALTLAS_TRY_VOID(add(value, *left, path_of(s, "unevaluatedProperties")));
+  }
+  return value;
+}
+
+// Members whose names are not declared: every class of names is a case of its own.
+Result<void> SchemaCompiler::add_free_member(const Set& set,
+                                             const std::vector<std::string>& declared,
+                                             Members& members) {
   ALTLAS_TRY(std::optional<Automaton> names, free_names(set, declared));
-  if (!names && !patterns.empty()) {
+  if (!names && members.distinct) {
     ALTLAS_TRY(names, automaton_of(*repeat(any_character(), 0, kUnlimited), budget_));
   }
+  ALTLAS_TRY(const std::vector<NameClass> classes, name_classes(set, std::move(names)));
   std::vector<ExpressionPtr> cases;
-  for (uint32_t chosen = 0; chosen < 1u << patterns.size(); ++chosen) {
-    Goal value;
-    for (const uint32_t s : set) {
-      bool known = false;
-      for (size_t p = 0; p < patterns.size(); ++p) {
-        if (patterns[p].schema != s || (chosen >> p & 1) == 0) continue;
-        known = true;
-        ALTLAS_TRY_VOID(add(value, *patterns[p].value,
-                            path_of(s, "patternProperties") + "." + patterns[p].text));
-      }
-      const json::value* others = find(s, "additionalProperties");
-      if (!known && others != nullptr)
-        ALTLAS_TRY_VOID(add(value, *others, path_of(s, "additionalProperties")));
-    }
-    if (value.impossible) continue;
+  uint64_t count = 0;
+  for (const NameClass& one : classes) {
+    ALTLAS_TRY(Goal value, free_value(set, one));
+    if (value.impossible || (one.names && one.names->empty())) continue;
     ExpressionPtr key;
-    if (!names) {
+    if (!one.names) {
       ALTLAS_TRY(key, string({}));
     } else {
-      Automaton fitting = *names;
-      for (size_t p = 0; p < patterns.size(); ++p) {
-        Automaton one = *patterns[p].automaton;
-        if ((chosen >> p & 1) == 0) {
-          ALTLAS_TRY(one, grammar::complement(one, budget_));
-        }
-        ALTLAS_TRY(fitting, intersect(fitting, one, budget_));
-      }
-      if (fitting.empty()) continue;
-      key = sequence({bytes("\""), embed(json_spelling(fitting)), bytes("\"")});
+      key = sequence({bytes("\""), embed(json_spelling(*one.names)), bytes("\"")});
     }
-    ALTLAS_TRY(ExpressionPtr one, member(std::move(key), std::move(value)));
-    cases.push_back(std::move(one));
+    if (members.distinct) {
+      ALTLAS_TRY(Automaton spelled, automaton_of(*key, budget_));
+      count += spelled.empty() ? 0 : text_counts(spelled)[0];
+      ALTLAS_TRY(const uint32_t index, distinct_rule(embed(std::move(spelled))));
+      key = rule(index);
+    }
+    ALTLAS_TRY(ExpressionPtr held, member(std::move(key), std::move(value)));
+    cases.push_back(std::move(held));
   }
-  return cases.empty() ? ExpressionPtr() : choice(std::move(cases));
+  if (!cases.empty()) members.free = choice(std::move(cases));
+  members.free_names = static_cast<uint32_t>(std::min<uint64_t>(count, kUnlimited));
+  return {};
+}
+
+// Whether there may be no members but the declared.
+Result<bool> SchemaCompiler::is_closed(const Set& set, const std::vector<std::string>& declared) {
+  Members members;
+  ALTLAS_TRY_VOID(add_free_member(set, declared, members));
+  return members.free == nullptr;
+}
+
+// The names that are written in this order: of properties (made schemas' last), of required, and
+// those that propertyNames lists.
+Result<std::vector<std::string>> SchemaCompiler::declared_names(
+    const Set& set, std::set<std::string, std::less<>>& required) {
+  std::vector<std::string> order;
+  std::set<std::string, std::less<>> known;
+  const auto declare = [&](std::string_view name) {
+    if (known.emplace(name).second) order.emplace_back(name);
+  };
+  for (const bool made : {false, true})
+    for (const uint32_t s : set)
+      if (const json::object* properties = object_at(s, "properties"))
+        if (schemas_[s].made == made)
+          for (const auto& [name, one] : *properties) declare(name);
+  for (const uint32_t s : set) {
+    const json::value* names = find(s, "required");
+    if (names == nullptr || !names->is_array()) continue;
+    for (const json::value& name : names->get_array()) {
+      required.emplace(name.get_string());
+      declare(name.get_string());
+    }
+  }
+  ALTLAS_TRY(const Goal names, names_goal(set));
+  ALTLAS_TRY(const auto listed, listed_values(names.schemas));
+  if (!names.impossible && listed && listed->size() <= kListedNamesMax)
+    for (const json::value* name : *listed)
+      if (name->is_string()) declare(name->get_string());
+  return order;
 }
 
 Result<SchemaCompiler::Members> SchemaCompiler::members_of(const Set& set) {
+  for (const uint32_t s : set) {
+    const json::object* patterns = object_at(s, "patternProperties");
+    if (patterns == nullptr) continue;
+    const std::string place = path_of(s, "patternProperties");
+    const auto unread = [&](const auto& entry) { return pattern(entry.key(), place) == nullptr; };
+    if (std::ranges::any_of(*patterns, unread))
+      drop_patterns(s, Unheld::Why::kUnsupported, "one of the patterns can't be held");
+  }
   Members members;
-  std::vector<std::string> order, required;
-  for (const uint32_t s : set) {
-    ALTLAS_TRY(const json::object* properties, object_at(s, "properties"));
-    if (properties != nullptr)
-      for (const auto& [name, one] : *properties)
-        if (std::ranges::find(order, std::string_view(name)) == order.end())
-          order.emplace_back(name);
-  }
-  for (const uint32_t s : set) {
-    const json::value* names = find(s, "required");
-    if (names == nullptr || names->is_bool()) continue;  // Draft 3 had a flag.
-    if (!names->is_array()) return wrong(path_of(s, "required"), "should be a list of names");
-    for (const json::value& name : names->get_array()) {
-      if (!name.is_string()) return wrong(path_of(s, "required"), "should be a list of names");
-      required.emplace_back(name.get_string());
-      if (std::ranges::find(order, required.back()) == order.end())
-        order.push_back(required.back());
-    }
-  }
+  std::set<std::string, std::less<>> required;
+  ALTLAS_TRY(const std::vector<std::string> order, declared_names(set, required));
   for (const std::string& name : order) {
     ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(order.size())));
     Goal value;
@@ -198,14 +311,42 @@ Result<SchemaCompiler::Members> SchemaCompiler::members_of(const Set& set) {
     value.impossible |= !fits;
     Members::Declared& one = members.declared.emplace_back();
     ALTLAS_TRY(one.expression, member(bytes(json_string(name)), std::move(value)));
-    one.required = std::ranges::find(required, name) != required.end();
+    one.required = required.contains(name);
   }
-  ALTLAS_TRY(members.free, free_member(set, order));
-  ALTLAS_TRY(const auto min, tightest(set, "minProperties", true));
-  ALTLAS_TRY(const auto max, tightest(set, "maxProperties", false));
-  members.min = min.value_or(0);
-  members.max = max.value_or(kUnlimited);
+  members.counts = counts_of(set, "minProperties", "maxProperties");
+  members.distinct = expands_ && members.counts.min > order.size() + 1;
+  ALTLAS_TRY_VOID(add_free_member(set, order, members));
+  hold_counts(set, members);
   return members;
+}
+
+// minProperties and maxProperties as far as they can be held.
+void SchemaCompiler::hold_counts(const Set& set, Members& members) {
+  auto& [min, max] = members.counts;
+  const auto declared = static_cast<uint32_t>(members.declared.size());
+  const auto give_up = [&](std::string_view keyword, std::string reason) {
+    for (const uint32_t s : set)
+      if (find(s, keyword) != nullptr)
+        leave_out(Unheld::Why::kUnsupported, path_of(s, keyword), reason);
+  };
+  if (members.free == nullptr) {
+    if (max >= declared) max = kUnlimited;
+    return;
+  }
+  if (max != kUnlimited && max > kCountedMembersMax) {
+    max = kUnlimited;
+    give_up("maxProperties",
+            fmt::format("more than {} counted members are not supported", kCountedMembersMax));
+  }
+  if (members.distinct && members.free_names < kCountedMembersMax)
+    max = std::min({max, declared + members.free_names, kCountedMembersMax});
+  // Free names may repeat each other, and then they are one member: only the first counts
+  // towards the minimum.
+  const uint32_t sure =
+      members.distinct ? kCountedMembersMax : std::min(declared + 1, kCountedMembersMax);
+  if (min <= sure) return;
+  min = sure;
+  give_up("minProperties", fmt::format("at most {} members can be asked for here", sure));
 }
 
 namespace {
@@ -232,17 +373,10 @@ class Nodes {
 Result<ExpressionPtr> SchemaCompiler::object(const Set& set) {
   ALTLAS_TRY(const Members members, members_of(set));
   const auto declared = static_cast<uint32_t>(members.declared.size());
-  if (members.min > members.max) return nothing();
-  const bool counts = members.min > 1 || members.max != kUnlimited;
-  const uint32_t counted = members.max == kUnlimited ? members.min : members.max;
-  if (counts && counted > kCountedMembersMax)
-    return wrong(path_of(set.back(), "maxProperties"),
-                 fmt::format("more than {} counted members are not supported", kCountedMembersMax));
-  // Free names may repeat each other, and then they are one member: only the first counts
-  // towards the minimum.
-  if (members.min > declared + (members.free != nullptr ? 1 : 0) && members.free != nullptr)
-    return wrong(path_of(set.back(), "minProperties"),
-                 "more than one member beyond the declared properties can't be asked for");
+  const auto [min, max] = members.counts;
+  if (min > max || (members.free == nullptr && min > declared)) return nothing();
+  const bool counts = min > 1 || max != kUnlimited;
+  const uint32_t counted = max == kUnlimited ? min : max;
   const uint32_t written_max = counts ? counted : 1;  // Beyond it nothing changes.
   Nodes nodes;
   std::vector<Expression::GraphEdge> edges;
@@ -252,7 +386,7 @@ Result<ExpressionPtr> SchemaCompiler::object(const Set& set) {
     ALTLAS_TRY_VOID(budget_.spend(4));
     const auto [looked, written, free] = nodes.order()[i];
     const auto write = [&](const ExpressionPtr& one, uint32_t next, bool is_free) {
-      if (members.max != kUnlimited && written >= members.max) return;
+      if (max != kUnlimited && written >= max) return;
       const uint32_t to = nodes.at(next, std::min(written + 1, written_max),
                                    is_free ? std::min(free + 1, written_max) : free);
       edges.push_back({i, to, written == 0 ? one : sequence({comma(), one})});
@@ -263,12 +397,18 @@ Result<ExpressionPtr> SchemaCompiler::object(const Set& set) {
       write(one.expression, looked + 1, false);
       continue;
     }
-    if (written - free + std::min(free, 1u) >= members.min) ends.push_back(i);
-    if (members.free != nullptr) write(members.free, looked, true);
+    const uint32_t sure = members.distinct ? written : written - free + std::min(free, 1u);
+    if (sure >= min) ends.push_back(i);
+    if (members.free != nullptr && (!members.distinct || free < members.free_names))
+      write(members.free, looked, true);
   }
   const auto count = static_cast<uint32_t>(nodes.order().size());
   const ExpressionPtr inside = graph(count, std::move(edges), std::move(ends));
-  return sequence({bytes("{"), space(), inside, space(), bytes("}")});
+  ExpressionPtr all = sequence({bytes("{"), space(), inside, space(), bytes("}")});
+  if (!members.distinct) return all;
+  const uint32_t index = rules_.add("different members");  // It remembers the names.
+  rules_.rules[index].expression = std::move(all);
+  return rule(index);
 }
 
 }  // namespace altlas::text::grammar

@@ -3,9 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
-#include <charconv>
-#include <limits>
 #include <utility>
 
 #include "text/grammar/program.h"
@@ -14,69 +11,16 @@ namespace altlas::text::grammar {
 
 namespace {
 
-constexpr size_t kChoicesMax = 4096;  // Of one anyOf, oneOf or enum.
 constexpr size_t kSchemasMax = 20'000;
-constexpr size_t kDifferentValuesMax = 8;  // Every set of them is a rule.
-
-// Keywords that say something which can't be held to while a text is being written.
-constexpr std::string_view kUnsupported[] = {
-    "if",          "contains",      "dependentRequired", "dependentSchemas",     "dependencies",
-    "$dynamicRef", "$recursiveRef", "unevaluatedItems",  "unevaluatedProperties"};
-
-constexpr std::string_view kTypeNames[] = {"null",   "boolean", "integer", "number",
-                                           "string", "array",   "object"};
-
-std::string joined(const std::string& path, std::string_view step) {
-  return path.empty() ? std::string(step) : path + "." + std::string(step);
-}
+constexpr size_t kListedApartMax = 8;  // Of more, equal values may be listed twice.
+constexpr size_t kOneOfPairsMax = 128;
 
 }  // namespace
 
 Error SchemaCompiler::wrong(std::string_view path, std::string_view what) const {
-  return invalid(
-      fmt::format("schema{}{}: {}", path.empty() ? "" : ", at ", path.substr(0, 256), what),
-      std::string(path.substr(0, 256)));
-}
-
-std::string SchemaCompiler::path_of(uint32_t schema, std::string_view keyword) const {
-  return joined(schemas_[schema].path, keyword);
-}
-
-const json::value* SchemaCompiler::find(uint32_t schema, std::string_view keyword) const {
-  return schemas_[schema].value->get_object().if_contains(keyword);
-}
-
-Result<const json::object*> SchemaCompiler::object_at(uint32_t schema,
-                                                      std::string_view keyword) const {
-  const json::value* value = find(schema, keyword);
-  if (value != nullptr && !value->is_object())
-    return wrong(path_of(schema, keyword), "should be an object");
-  return value == nullptr ? nullptr : &value->get_object();
-}
-
-Result<std::optional<uint32_t>> SchemaCompiler::count_at(uint32_t schema,
-                                                         std::string_view keyword) const {
-  const json::value* value = find(schema, keyword);
-  if (value == nullptr) return std::optional<uint32_t>();
-  const double number = value->is_number() ? value->to_number<double>() : -1;
-  if (!(number >= 0) || number != std::floor(number))
-    return wrong(path_of(schema, keyword), "should be a whole number from 0");
-  const bool upper = keyword.starts_with("max");
-  if (number > kRepetitionMax) {
-    if (upper) return std::optional<uint32_t>();  // Longer than any answer.
-    return wrong(path_of(schema, keyword), fmt::format("is more than {}", kRepetitionMax));
-  }
-  return std::optional<uint32_t>(static_cast<uint32_t>(number));
-}
-
-Result<std::optional<uint32_t>> SchemaCompiler::tightest(const Set& set, std::string_view keyword,
-                                                         bool largest) const {
-  std::optional<uint32_t> all;
-  for (const uint32_t s : set) {
-    ALTLAS_TRY(const std::optional<uint32_t> one, count_at(s, keyword));
-    if (one) all = !all ? *one : largest ? std::max(*all, *one) : std::min(*all, *one);
-  }
-  return all;
+  const std::string_view place = path.substr(0, 256);
+  return invalid(fmt::format("schema{}{}: {}", place.empty() ? "" : ", at ", place, what),
+                 dotted_pointer(place));
 }
 
 // `{}` may stand after a "{" or ",": nothing, a blank, or a line's end and its indentation.
@@ -86,78 +30,42 @@ ExpressionPtr SchemaCompiler::space() const {
 
 Result<uint32_t> SchemaCompiler::schema_at(const json::value& value, const std::string& path) {
   const auto [at, fresh] = ids_.try_emplace(&value, static_cast<uint32_t>(schemas_.size()));
-  if (fresh) {
-    if (schemas_.size() >= kSchemasMax)
-      return wrong(path, fmt::format("more than {} schemas", kSchemasMax));
-    schemas_.push_back({&value, path});
-    ALTLAS_TRY_VOID(check_keywords(at->second));
-  }
-  return at->second;
+  if (!fresh) return at->second;
+  if (schemas_.size() >= kSchemasMax)
+    return wrong(path, fmt::format("more than {} schemas", kSchemasMax));
+  ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(path.size() / 2) + 32));
+  const uint32_t id = at->second;
+  schemas_.push_back({&value, path, value.get_object().contains(kMade), {}, {}, {}});
+  check_keywords(id);
+  ALTLAS_TRY_VOID(derive(id));
+  return id;
 }
 
-// Whether what `negated` excludes can be kept out: types, or values where the schema lists its own.
-bool SchemaCompiler::is_held(const json::value& negated, uint32_t schema) const {
-  if (!negated.is_object()) return false;
-  const bool lists = find(schema, "enum") != nullptr || find(schema, "const") != nullptr;
-  return std::ranges::all_of(negated.get_object(), [&](const auto& entry) {
-    const std::string_view keyword = entry.key();
-    return keyword == "type" || (lists && (keyword == "enum" || keyword == "const"));
-  });
+const json::value* SchemaCompiler::resolve(std::string_view keyword, const json::value& reference,
+                                           const std::string& path, std::string& target) {
+  const std::string_view text = reference.get_string();
+  const size_t cut = path.rfind('/');  // The schema's own place is asked for.
+  const std::string_view schema = std::string_view(path).substr(0, cut);
+  auto found = keyword == "$ref" ? references_.resolve(text, schema)
+                                 : references_.resolve_dynamic(text, schema);
+  if (found.ok()) {
+    target = std::move(found->pointer);
+    return found->value;
+  }
+  const bool other = found.error().code() == ErrorCode::kNotFound;
+  leave_out(other ? Unheld::Why::kUnsupported : Unheld::Why::kMalformed, path,
+            fmt::format("'{}' names nothing in this schema{}", text.substr(0, 128),
+                        other ? "; references to other documents are not supported" : ""));
+  return nullptr;
 }
 
-Result<void> SchemaCompiler::check_keywords(uint32_t schema) {
-  for (const std::string_view keyword : kUnsupported) {
-    const json::value* value = find(schema, keyword);
-    const bool says_nothing =
-        value == nullptr || (value->is_bool() && value->get_bool()) ||
-        (keyword == "if" && find(schema, "then") == nullptr && find(schema, "else") == nullptr);
-    if (!says_nothing)
-      return wrong(path_of(schema, keyword), fmt::format("'{}' is not supported", keyword));
-  }
-  const json::value* negated = find(schema, "not");
-  if (negated != nullptr && !negated->is_bool() && !is_held(*negated, schema))
-    return wrong(path_of(schema, "not"),
-                 "'not' is supported for types, and beside enum or const, only");
-  return {};
-}
-
-// The value that "#", "#/$defs/a" or "#name" names.
-Result<const json::value*> SchemaCompiler::resolve(std::string_view reference,
-                                                   const std::string& path) const {
-  const auto none = [&] {
-    return wrong(path, fmt::format("'{}' names nothing in this schema; only references within it "
-                                   "(#/$defs/…) are supported",
-                                   reference.substr(0, 128)));
-  };
-  if (!reference.starts_with("#")) return none();
-  std::string pointer;  // Percent-decoded.
-  for (size_t i = 1; i < reference.size(); ++i) {
-    int code = 0;
-    if (reference[i] == '%' && i + 2 < reference.size() &&
-        std::from_chars(&reference[i + 1], &reference[i + 1] + 2, code, 16).ec == std::errc()) {
-      pointer += static_cast<char>(code);
-      i += 2;
-    } else {
-      pointer += reference[i];
-    }
-  }
-  if (!pointer.empty() && pointer[0] != '/') {  // "$anchor", looked for where definitions stand.
-    for (const std::string_view place : {"$defs", "definitions"}) {
-      const json::value* all = root_.get_object().if_contains(place);
-      if (all == nullptr || !all->is_object()) continue;
-      for (const auto& [name, one] : all->get_object()) {
-        const json::value* anchor =
-            one.is_object() ? one.get_object().if_contains("$anchor") : nullptr;
-        if (anchor != nullptr && anchor->is_string() && anchor->get_string() == pointer)
-          return &one;
-      }
-    }
-    return none();
-  }
-  boost::system::error_code code;
-  const json::value* found = root_.find_pointer(pointer, code);
-  if (found == nullptr || code) return none();
-  return found;
+Result<void> SchemaCompiler::add_reference(Goal& goal, uint32_t schema, std::string_view keyword) {
+  const json::value* reference = find(schema, keyword);
+  if (reference == nullptr) return {};
+  std::string pointer;
+  const json::value* target = resolve(keyword, *reference, path_of(schema, keyword), pointer);
+  if (target == nullptr) return {};
+  return add_inner(goal, *target, pointer);
 }
 
 // Adds a schema, what it refers to and its allOf to the goal.
@@ -167,25 +75,31 @@ Result<void> SchemaCompiler::add(Goal& goal, const json::value& value, const std
     goal.impossible |= !value.get_bool();
     return {};
   }
-  if (!value.is_object()) return wrong(path, "a schema should be an object, true or false");
+  if (!value.is_object()) {
+    leave_out(Unheld::Why::kMalformed, path, "a schema should be an object, true or false");
+    return {};
+  }
+  if (const json::value* at = value.get_object().if_contains(kAt)) {
+    const Literal literal = literals_[at->to_number<size_t>()];
+    if (!literal.negated) return add_inner(goal, *literal.value, literal.path);
+    ALTLAS_TRY(const json::value* made, negation(*literal.value, literal.path));
+    return add_inner(goal, *made, literal.path);
+  }
   ALTLAS_TRY(const uint32_t id, schema_at(value, path));
   const auto at = std::ranges::lower_bound(goal.schemas, id);
   if (at != goal.schemas.end() && *at == id) return {};
   goal.schemas.insert(at, id);
   if (const json::value* negated = find(id, "not"))
-    goal.impossible |= negated->is_bool() ? negated->get_bool() : negated->get_object().empty();
-  if (const json::value* reference = find(id, "$ref")) {
-    const std::string place = path_of(id, "$ref");
-    if (!reference->is_string()) return wrong(place, "should be a string");
-    ALTLAS_TRY(const json::value* target, resolve(reference->get_string(), place));
-    ALTLAS_TRY_VOID(add_inner(goal, *target, std::string(reference->get_string())));
-  }
+    goal.impossible |= negated->is_bool() ? negated->get_bool()
+                                          : negated->is_object() && negated->get_object().empty();
+  for (const std::string_view keyword : {"$ref", "$dynamicRef", "$recursiveRef"})
+    ALTLAS_TRY_VOID(add_reference(goal, id, keyword));
   if (const json::value* all = find(id, "allOf")) {
-    const std::string place = path_of(id, "allOf");
-    if (!all->is_array()) return wrong(place, "should be a list of schemas");
     for (size_t i = 0; i < all->get_array().size(); ++i)
-      ALTLAS_TRY_VOID(add_inner(goal, all->get_array()[i], fmt::format("{}[{}]", place, i)));
+      ALTLAS_TRY_VOID(add_inner(goal, all->get_array()[i], path_of(id, "allOf", i)));
   }
+  const auto derived = schemas_[id].derived;
+  for (const auto& [made, place] : derived) ALTLAS_TRY_VOID(add_inner(goal, *made, place));
   return {};
 }
 
@@ -233,108 +147,131 @@ Result<Rules> SchemaCompiler::compile() {
   return std::move(rules_);
 }
 
+std::string SchemaCompiler::path_of(uint32_t schema, std::string_view keyword, size_t index) const {
+  const std::string place = path_of(schema, keyword);
+  return schemas_[schema].made ? place : fmt::format("{}/{}", place, index);
+}
+
+Result<std::vector<SchemaCompiler::Goal>> SchemaCompiler::alternatives_of(const Goal& goal,
+                                                                          uint32_t schema,
+                                                                          bool one) {
+  const std::string_view keyword = one ? "oneOf" : "anyOf";
+  const json::array& list = find(schema, keyword)->get_array();
+  const uint32_t mark = 2 * schema + (one ? 1 : 0);
+  const bool apart = !one || are_different_values(list);
+  std::vector<Goal> out;
+  for (size_t i = 0; i < list.size(); ++i) {
+    Goal alternative;
+    ALTLAS_TRY_VOID(add(alternative, list[i], path_of(schema, keyword, i)));
+    if (!apart) ALTLAS_TRY_VOID(exclude_others(alternative, list, i, schema));
+    // Leading back to this choice it would add nothing.
+    if (alternative.impossible || std::ranges::binary_search(alternative.schemas, schema)) continue;
+    Goal more = goal;
+    more.decided.insert(std::ranges::upper_bound(more.decided, mark), mark);
+    Set all;
+    std::ranges::set_union(more.schemas, alternative.schemas, std::back_inserter(all));
+    more.schemas = std::move(all);
+    out.push_back(std::move(more));
+  }
+  return out;
+}
+
+Result<void> SchemaCompiler::exclude_others(Goal& goal, const json::array& list, size_t kept,
+                                            uint32_t schema) {
+  const std::string place = path_of(schema, "oneOf");
+  if (list.size() > kOneOfPairsMax) {
+    leave_out(Unheld::Why::kTooComplex, place,
+              fmt::format("is held as anyOf: it has more than {} schemas", kOneOfPairsMax));
+    return {};
+  }
+  for (size_t i = 0; i < list.size(); ++i) {
+    const std::string path = path_of(schema, "oneOf", i);
+    if (i == kept || are_alternatives(list[kept], path_of(schema, "oneOf", kept), list[i], path))
+      continue;
+    ALTLAS_TRY_VOID(budget_.spend(16));
+    ALTLAS_TRY(const bool can, can_negate(list[i], path, 0));
+    if (can && expands_) {
+      ALTLAS_TRY(const json::value* other, negation(list[i], path));
+      ALTLAS_TRY_VOID(add(goal, *other, path));
+      continue;
+    }
+    leave_out(can ? Unheld::Why::kTooComplex : Unheld::Why::kUnsupported, place,
+              fmt::format("is held as anyOf: what fits both schema {} and schema {} can't be kept "
+                          "out",
+                          std::min(i, kept), std::max(i, kept)));
+  }
+  return {};
+}
+
+Result<std::optional<std::vector<SchemaCompiler::Goal>>> SchemaCompiler::alternatives(
+    const Goal& goal) {
+  for (const uint32_t s : goal.schemas) {
+    for (const bool one : {false, true}) {
+      if (find(s, one ? "oneOf" : "anyOf") == nullptr) continue;
+      if (std::ranges::binary_search(goal.decided, 2 * s + (one ? 1 : 0))) continue;
+      ALTLAS_TRY(auto all, alternatives_of(goal, s, one));
+      return std::optional(std::move(all));
+    }
+  }
+  return std::optional<std::vector<Goal>>();
+}
+
 Result<ExpressionPtr> SchemaCompiler::any_choice(const Goal& goal) {
   ALTLAS_TRY_VOID(budget_.spend(16));
-  for (const uint32_t s : goal.schemas) {
-    for (const uint32_t kind : {0u, 1u}) {
-      const std::string_view keyword = kind == 0 ? "anyOf" : "oneOf";
-      const json::value* list = find(s, keyword);
-      if (list == nullptr || std::ranges::binary_search(goal.decided, 2 * s + kind)) continue;
-      const std::string place = path_of(s, keyword);
-      if (!list->is_array() || list->get_array().empty() || list->get_array().size() > kChoicesMax)
-        return wrong(place, fmt::format("should be a list of 1 to {} schemas", kChoicesMax));
-      std::vector<ExpressionPtr> parts;
-      for (size_t i = 0; i < list->get_array().size(); ++i) {
-        Goal alternative;
-        ALTLAS_TRY_VOID(add(alternative, list->get_array()[i], fmt::format("{}[{}]", place, i)));
-        // Leading back to this choice it would add nothing.
-        if (alternative.impossible || std::ranges::binary_search(alternative.schemas, s)) continue;
-        Goal more = goal;
-        more.decided.insert(std::ranges::upper_bound(more.decided, 2 * s + kind), 2 * s + kind);
-        Set all;
-        std::ranges::set_union(more.schemas, alternative.schemas, std::back_inserter(all));
-        more.schemas = std::move(all);
-        ALTLAS_TRY(ExpressionPtr one, value_of(std::move(more)));
-        parts.push_back(std::move(one));
-      }
-      return choice(std::move(parts));
-    }
+  if (is_listed(goal.schemas)) return decided(goal);  // Each value is judged by the choices, too.
+  ALTLAS_TRY(auto goals, alternatives(goal));
+  if (!goals) return decided(goal);
+  std::vector<ExpressionPtr> parts;
+  for (Goal& one : *goals) {
+    ALTLAS_TRY(ExpressionPtr part, value_of(std::move(one)));
+    parts.push_back(std::move(part));
   }
-  return decided(goal);
+  return choice(std::move(parts));
 }
 
-Result<std::vector<bool>> SchemaCompiler::named_types(const json::value& type,
-                                                      const std::string& path) const {
-  std::vector<bool> here(kTypes, false);
-  const auto add_name = [&](const json::value& name) {
-    const auto* at = name.is_string()
-                         ? std::ranges::find(kTypeNames, std::string_view(name.get_string()))
-                         : std::end(kTypeNames);
-    if (at == std::end(kTypeNames)) return false;
-    here[static_cast<size_t>(at - kTypeNames)] = true;
-    if (*at == "number") here[kInteger] = true;
-    return true;
-  };
-  const bool fine =
-      type.is_array() ? std::ranges::all_of(type.get_array(), add_name) : add_name(type);
-  if (!fine)
-    return wrong(path,
-                 "should be one or a list of null, boolean, integer, number, string, array, "
-                 "object");
-  return here;
+bool SchemaCompiler::is_listed(const Set& set) const {
+  return std::ranges::any_of(
+      set, [&](uint32_t s) { return find(s, "const") != nullptr || find(s, "enum") != nullptr; });
 }
 
-Result<std::vector<bool>> SchemaCompiler::types_of(const Set& set) const {
-  std::vector<bool> all(kTypes, true);
-  for (const uint32_t s : set) {
-    if (const json::value* type = find(s, "type")) {
-      ALTLAS_TRY(const std::vector<bool> here, named_types(*type, path_of(s, "type")));
-      for (size_t t = 0; t < kTypes; ++t) all[t] = all[t] && here[t];
-    }
-    const json::value* negated = find(s, "not");
-    if (negated == nullptr || !negated->is_object() || negated->get_object().size() != 1) continue;
-    if (const json::value* type = negated->get_object().if_contains("type")) {
-      ALTLAS_TRY(const std::vector<bool> out, named_types(*type, path_of(s, "not.type")));
-      for (size_t t = 0; t < kTypes; ++t) all[t] = all[t] && !out[t];
-    }
-  }
-  return all;
-}
-
-// The values of enum and const that fit everything else, as JSON, each once; nothing where neither
-// is given.
-Result<std::optional<std::vector<std::string>>> SchemaCompiler::listed_values(const Set& set) {
+// The values of enum and const that fit everything else, each once; nothing where neither is given.
+Result<std::optional<std::vector<const json::value*>>> SchemaCompiler::listed_values(
+    const Set& set) {
+  if (!is_listed(set)) return std::optional<std::vector<const json::value*>>();
   std::vector<const json::value*> values;
-  bool listed = false;
   for (const uint32_t s : set) {
-    if (listed) break;
-    if (const json::value* one = find(s, "const")) {
+    const json::value* one = find(s, "const");
+    const json::value* list = find(s, "enum");
+    if (one != nullptr)
       values.push_back(one);
-      listed = true;
-    } else if (const json::value* list = find(s, "enum")) {
-      if (!list->is_array() || list->get_array().size() > kChoicesMax)
-        return wrong(path_of(s, "enum"),
-                     fmt::format("should be a list of at most {} values", kChoicesMax));
-      for (const json::value& one : list->get_array()) values.push_back(&one);
-      listed = true;
-    }
+    else if (list != nullptr)
+      for (const json::value& value : list->get_array()) values.push_back(&value);
+    if (one != nullptr || list != nullptr) break;
   }
-  if (!listed) return std::optional<std::vector<std::string>>();
   std::vector<const json::value*> kept;
-  std::vector<std::string> texts;
   for (const json::value* value : values) {
     bool fits =
-        texts.size() >= kDifferentValuesMax ||  // A text twice is no more than a choice.
+        kept.size() >= kListedApartMax ||  // A text twice is no more than a choice.
         std::ranges::none_of(kept, [&](const auto* one) { return same_value(*one, *value); });
     for (const uint32_t s : set) {
-      ALTLAS_TRY(const bool one, is_valid(*value, *schemas_[s].value, 0));
-      fits = fits && one;
+      if (!fits) break;
+      ALTLAS_TRY(fits, is_valid(*value, *schemas_[s].value, schemas_[s].path, 0));
     }
-    if (!fits) continue;
-    kept.push_back(value);
-    texts.push_back(canonical_json(*value));
+    if (fits) kept.push_back(value);
   }
-  return std::optional(std::move(texts));
+  return std::optional(std::move(kept));
+}
+
+bool SchemaCompiler::is_left(const Set& set, const json::value& value) const {
+  return std::ranges::none_of(set, [&](uint32_t s) {
+    const json::value* out = find(s, kNotEnum);
+    return out != nullptr && std::ranges::find(out->get_array(), value) != out->get_array().end();
+  });
+}
+
+void SchemaCompiler::name_pending(const Set& set) {
+  for (const uint32_t s : set)
+    for (const Unheld& one : schemas_[s].pending) leave_out(one.why, one.pointer, one.reason);
 }
 
 Result<ExpressionPtr> SchemaCompiler::decided(const Goal& goal) {
@@ -342,15 +279,17 @@ Result<ExpressionPtr> SchemaCompiler::decided(const Goal& goal) {
   ALTLAS_TRY(auto listed, listed_values(set));
   if (listed) {
     std::vector<ExpressionPtr> texts;
-    for (const std::string& text : *listed) texts.push_back(bytes(text));
+    for (const json::value* one : *listed) texts.push_back(bytes(canonical_json(*one)));
     return choice(std::move(texts));
   }
-  ALTLAS_TRY(const std::vector<bool> types, types_of(set));
+  name_pending(set);
+  const Types types = types_of(set);
   std::vector<ExpressionPtr> parts;
-  if (types[kNull]) parts.push_back(bytes("null"));
-  if (types[kBoolean]) parts.push_back(choice({bytes("true"), bytes("false")}));
-  if (types[kInteger]) {
-    ALTLAS_TRY(ExpressionPtr one, number(set, types[kNumber]));
+  if (types[kNull] && is_left(set, nullptr)) parts.push_back(bytes("null"));
+  for (const bool value : {true, false})
+    if (types[kBoolean] && is_left(set, value)) parts.push_back(bytes(value ? "true" : "false"));
+  if (types[kInteger] || types[kNumber]) {
+    ALTLAS_TRY(ExpressionPtr one, number(set, types[kInteger], types[kNumber]));
     parts.push_back(std::move(one));
   }
   if (types[kString]) {
@@ -368,121 +307,6 @@ Result<ExpressionPtr> SchemaCompiler::decided(const Goal& goal) {
   return choice(std::move(parts));
 }
 
-Result<SchemaCompiler::Goal> SchemaCompiler::item_goal(const Set& set, size_t index) {
-  Goal goal;
-  for (const uint32_t s : set) {
-    const json::value* items = find(s, "items");
-    const json::value* prefix = find(s, "prefixItems");
-    std::string_view list_name = "prefixItems", rest_name = "items";
-    const json::value* rest = items;
-    if (prefix == nullptr && items != nullptr && items->is_array()) {  // As before 2020-12.
-      prefix = items;
-      list_name = "items";
-      rest_name = "additionalItems";
-      rest = find(s, rest_name);
-    }
-    if (prefix != nullptr && !prefix->is_array())
-      return wrong(path_of(s, list_name), "should be a list of schemas");
-    if (prefix != nullptr && index < prefix->get_array().size()) {
-      ALTLAS_TRY_VOID(add(goal, prefix->get_array()[index],
-                          fmt::format("{}[{}]", path_of(s, list_name), index)));
-    } else if (rest != nullptr) {
-      ALTLAS_TRY_VOID(add(goal, *rest, path_of(s, rest_name)));
-    }
-  }
-  return goal;
-}
-
-Result<ExpressionPtr> SchemaCompiler::array(const Set& set) {
-  size_t prefix = 0;
-  for (const uint32_t s : set)
-    for (const std::string_view keyword : {"prefixItems", "items"})
-      if (const json::value* list = find(s, keyword); list != nullptr && list->is_array())
-        prefix = std::max(prefix, list->get_array().size());
-  if (prefix > 4 * kGrammarNestingMax)
-    return wrong(path_of(set.back(), "prefixItems"),
-                 fmt::format("has more than {} items", 4 * kGrammarNestingMax));
-  ALTLAS_TRY(const auto min_items, tightest(set, "minItems", true));
-  ALTLAS_TRY(const auto max_items, tightest(set, "maxItems", false));
-  const uint32_t min = min_items.value_or(0);
-  const uint32_t max = max_items.value_or(kUnlimited);
-  if (min > max) return nothing();
-  const auto less = [](uint32_t count, uint32_t by) {
-    return count == kUnlimited ? count : count - std::min(count, by);
-  };
-  for (const uint32_t s : set) {
-    const json::value* unique = find(s, "uniqueItems");
-    if (unique == nullptr || !unique->is_bool() || !unique->get_bool() || max <= 1) continue;
-    if (prefix > 0)
-      return wrong(path_of(s, "uniqueItems"), "'uniqueItems' is not supported with prefixItems");
-    ALTLAS_TRY(const Goal item, item_goal(set, 0));
-    return different_items(s, item, min, max);
-  }
-  ALTLAS_TRY(Goal rest_goal, item_goal(set, prefix));
-  ALTLAS_TRY(const ExpressionPtr rest, value_of(std::move(rest_goal)));
-  // What may follow `done` items; the last of the prefix first.
-  const auto done = static_cast<uint32_t>(std::max<size_t>(prefix, 1));
-  ExpressionPtr tail = repeat(sequence({comma(), rest}), less(min, done), less(max, done));
-  ExpressionPtr head = rest;
-  for (size_t i = prefix; i-- > 0;) {
-    ALTLAS_TRY(Goal goal, item_goal(set, i));
-    ALTLAS_TRY(ExpressionPtr one, value_of(std::move(goal)));
-    if (i == 0) {
-      head = std::move(one);
-    } else if (i >= max) {
-      tail = sequence({});
-    } else {
-      tail = sequence({comma(), std::move(one), std::move(tail)});
-      if (i >= min) tail = optional(std::move(tail));
-    }
-  }
-  std::vector<ExpressionPtr> forms;
-  if (min == 0) forms.push_back(sequence({}));
-  if (max > 0) forms.push_back(sequence({space(), std::move(head), std::move(tail), space()}));
-  return sequence({bytes("["), choice(std::move(forms)), bytes("]")});
-}
-
-Result<ExpressionPtr> SchemaCompiler::different_items(uint32_t schema, const Goal& item,
-                                                      uint32_t min, uint32_t max) {
-  std::optional<std::vector<std::string>> values;
-  if (!item.impossible) {
-    ALTLAS_TRY(values, listed_values(item.schemas));
-  } else {
-    values.emplace();
-  }
-  if (!values || values->size() > kDifferentValuesMax)
-    return wrong(path_of(schema, "uniqueItems"),
-                 fmt::format("'uniqueItems' is supported for items of at most {} values that enum "
-                             "or const lists",
-                             kDifferentValuesMax));
-  // What may follow once a set of them (a bit each) stands there; supersets first.
-  const auto count = static_cast<uint32_t>(values->size());
-  std::vector<ExpressionPtr> behind(size_t{1} << count);
-  for (size_t used = behind.size(); used-- > 0;) {
-    ALTLAS_TRY_VOID(budget_.spend(1));
-    const auto size = static_cast<uint32_t>(std::popcount(used));
-    std::vector<ExpressionPtr> next;
-    for (uint32_t i = 0; i < count && size < max; ++i) {
-      if ((used >> i & 1) != 0) continue;
-      std::vector<ExpressionPtr> one = {bytes((*values)[i]), behind[used | size_t{1} << i]};
-      if (size > 0) one.insert(one.begin(), comma());
-      next.push_back(sequence(std::move(one)));
-    }
-    ExpressionPtr more = next.empty() ? nothing() : choice(std::move(next));
-    if (size == 0) {
-      std::vector<ExpressionPtr> forms = {sequence({space(), std::move(more), space()})};
-      if (min == 0) forms.push_back(sequence({}));
-      return sequence({bytes("["), choice(std::move(forms)), bytes("]")});
-    }
-    if (rules_.rules.size() >= kGrammarRulesMax)
-      return wrong("", fmt::format("needs more than {} rules", kGrammarRulesMax));
-    const uint32_t index = rules_.add("different items");
-    rules_.rules[index].expression = size >= min ? optional(std::move(more)) : std::move(more);
-    behind[used] = rule(index);
-  }
-  return nothing();
-}
-
 Result<std::shared_ptr<const Program>> compile_json_schema(std::string_view schema) {
   json::parse_options options;
   options.max_depth = kGrammarNestingMax;
@@ -495,9 +319,20 @@ Result<std::shared_ptr<const Program>> compile_json_schema(std::string_view sche
     if (!root.get_bool()) return invalid("schema: false allows no value");
     root = json::object();
   }
-  SchemaCompiler compiler(root);
-  ALTLAS_TRY(Rules rules, compiler.compile());
-  return compile_rules(std::move(rules), compiler.budget());
+  const auto attempt = [&](bool expands, bool& again) -> Result<std::shared_ptr<const Program>> {
+    SchemaCompiler compiler(root, expands);
+    auto rules = compiler.compile();
+    again = expands && compiler.expanded();
+    if (!rules.ok()) return rules.error();
+    auto program = compile_rules(*std::move(rules), compiler.budget(), compiler.take_unheld());
+    again = again && !program.ok() && compiler.budget().is_spent();
+    return program;
+  };
+  // What multiplies cases is given up where it takes the whole over a limit.
+  bool again = false;
+  auto program = attempt(true, again);
+  if (!program.ok() && again) program = attempt(false, again);
+  return program;
 }
 
 }  // namespace altlas::text::grammar

@@ -169,11 +169,29 @@ std::optional<std::string> format_pattern(std::string_view format) {
   return std::nullopt;
 }
 
-Result<const Automaton*> SchemaCompiler::pattern(std::string_view text, const std::string& path) {
-  if (const auto known = patterns_.find(text); known != patterns_.end()) return &known->second;
-  auto made = search_match(text, budget_);
-  if (!made.ok()) return wrong(path, made.error().message());
-  return &patterns_.emplace(std::string(text), *std::move(made)).first->second;
+const Automaton* SchemaCompiler::pattern(std::string_view text, const std::string& path) {
+  const auto known = patterns_.find(text);
+  if (known != patterns_.end() && known->second) return &*known->second;
+  const auto read = read_regex(text);
+  Unheld::Why why = Unheld::Why::kTooComplex;
+  std::string reason;
+  if (!read.ok()) {
+    const bool valid = read.error().code() == ErrorCode::kUnsupported;
+    why = valid ? Unheld::Why::kUnsupported : Unheld::Why::kMalformed;
+    reason = read.error().message();
+  } else if (known != patterns_.end()) {
+    reason = "the pattern is too complex";
+  } else {
+    // A pattern that is too much leaves enough for the rest.
+    Budget part = budget_.share();
+    auto made = search_match(*read, part);
+    budget_.settle(part, !made.ok());
+    if (made.ok()) return &*patterns_.emplace(std::string(text), *std::move(made)).first->second;
+    reason = made.error().message();
+  }
+  patterns_.try_emplace(std::string(text), std::nullopt);
+  leave_out(why, path, std::move(reason));
+  return nullptr;
 }
 
 Result<std::optional<Automaton>> SchemaCompiler::string_values(const Set& set) {
@@ -187,34 +205,106 @@ Result<std::optional<Automaton>> SchemaCompiler::string_values(const Set& set) {
     return {};
   };
   for (const uint32_t s : set) {
-    if (const json::value* text = find(s, "pattern")) {
-      if (!text->is_string()) return wrong(path_of(s, "pattern"), "should be a string");
-      ALTLAS_TRY(const Automaton* one, pattern(text->get_string(), path_of(s, "pattern")));
-      ALTLAS_TRY_VOID(narrow(*one));
+    for (const std::string_view keyword : {std::string_view("pattern"), kNotPattern}) {
+      const json::value* text = find(s, keyword);
+      if (text == nullptr) continue;
+      const Automaton* one = pattern(text->get_string(), path_of(s, keyword));
+      if (one == nullptr) continue;
+      if (keyword == "pattern") {
+        ALTLAS_TRY_VOID(narrow(*one));
+        continue;
+      }
+      ALTLAS_TRY(const Automaton others, grammar::complement(*one, budget_));
+      ALTLAS_TRY_VOID(narrow(others));
     }
     if (const json::value* format = find(s, "format")) {
-      if (!format->is_string()) return wrong(path_of(s, "format"), "should be a string");
       if (const auto written = format_pattern(format->get_string())) {
         ALTLAS_TRY(const Automaton one, whole_match(*written, budget_));
         ALTLAS_TRY_VOID(narrow(one));
       }
     }
+    const json::value* out = find(s, kNotEnum);
+    if (out == nullptr) continue;
+    std::vector<ExpressionPtr> texts;
+    for (const json::value& value : out->get_array())
+      if (value.is_string()) texts.push_back(bytes(std::string(value.get_string())));
+    if (texts.empty()) continue;
+    ALTLAS_TRY(const Automaton listed, automaton_of(*choice(std::move(texts)), budget_));
+    ALTLAS_TRY(const Automaton others, grammar::complement(listed, budget_));
+    ALTLAS_TRY_VOID(narrow(others));
   }
+  // A complement is of bytes; texts are UTF-8.
+  if (!all) return all;
+  ALTLAS_TRY(const Automaton any, automaton_of(*repeat(any_character(), 0, kUnlimited), budget_));
+  ALTLAS_TRY(all, intersect(*all, any, budget_));
   return all;
 }
 
-Result<ExpressionPtr> SchemaCompiler::string(const Set& set) {
-  ALTLAS_TRY(const auto least, tightest(set, "minLength", true));
-  ALTLAS_TRY(const auto most, tightest(set, "maxLength", false));
+// With lengths. Where they and the rest together are too much, the lengths stay.
+Result<std::optional<Automaton>> SchemaCompiler::string_language(const Set& set) {
+  const Counts length = counts_of(set, "minLength", "maxLength");
   ALTLAS_TRY(std::optional<Automaton> values, string_values(set));
-  const uint32_t min = least.value_or(0);
-  const uint32_t max = most.value_or(kUnlimited);
-  if (min > max) return nothing();
-  if (!values) return sequence({bytes("\""), repeat(any_json_character(), min, max), bytes("\"")});
-  if (least || most) {
-    ALTLAS_TRY(const Automaton length, automaton_of(*repeat(any_character(), min, max), budget_));
-    ALTLAS_TRY(values, intersect(*values, length, budget_));
+  if (length.min > length.max) return std::optional(Automaton());
+  if (length.min == 0 && length.max == kUnlimited) return values;
+  const auto any = repeat(any_character(), length.min, length.max);
+  Budget part = budget_.share();
+  auto both = [&]() -> Result<Automaton> {
+    ALTLAS_TRY(Automaton lengths, automaton_of(*any, part));
+    if (!values) return lengths;
+    return intersect(*values, lengths, part);
+  }();
+  budget_.settle(part, !both.ok());
+  if (both.ok()) return std::optional(*std::move(both));
+  // Named where it stands; without any of them it could not have been too much.
+  for (const uint32_t s : set)
+    for (const std::string_view keyword : {"pattern", "format", "maxLength", "minLength"})
+      if (find(s, keyword) != nullptr) {
+        leave_out(Unheld::Why::kTooComplex, path_of(s, keyword), both.error().message());
+        return values;
+      }
+  return both.error();
+}
+
+Result<std::optional<Automaton>> SchemaCompiler::text_values(const Goal& goal, size_t depth) {
+  if (goal.impossible) return std::optional(Automaton());
+  if (depth > kGrammarNestingMax) return wrong("", "choices lie too deep");
+  ALTLAS_TRY_VOID(budget_.spend(16));
+  ALTLAS_TRY(const auto listed, listed_values(goal.schemas));
+  std::vector<ExpressionPtr> parts;
+  if (listed) {
+    for (const json::value* one : *listed)
+      if (one->is_string()) parts.push_back(bytes(std::string(one->get_string())));
+  } else {
+    ALTLAS_TRY(const auto goals, alternatives(goal));
+    if (!goals) {
+      if (!types_of(goal.schemas)[kString]) return std::optional(Automaton());
+      return string_language(goal.schemas);
+    }
+    for (const Goal& one : *goals) {
+      ALTLAS_TRY(std::optional<Automaton> part, text_values(one, depth + 1));
+      if (!part) return part;
+      parts.push_back(embed(*std::move(part)));
+    }
   }
+  ALTLAS_TRY(Automaton all, automaton_of(*choice(std::move(parts)), budget_));
+  return std::optional(std::move(all));
+}
+
+Result<ExpressionPtr> SchemaCompiler::string(const Set& set) {
+  const Counts length = counts_of(set, "minLength", "maxLength");
+  if (length.min > length.max) return nothing();
+  const auto restricts = [&](uint32_t s) {
+    const json::value* format = find(s, "format");
+    return find(s, "pattern") != nullptr || find(s, kNotPattern) != nullptr ||
+           find(s, kNotEnum) != nullptr ||
+           (format != nullptr && format_pattern(format->get_string()));
+  };
+  if (std::ranges::none_of(set, restricts))
+    return sequence(
+        {bytes("\""), repeat(any_json_character(), length.min, length.max), bytes("\"")});
+  ALTLAS_TRY(const std::optional<Automaton> values, string_language(set));
+  if (!values)
+    return sequence({bytes("\""), repeat(any_json_character(), 0, kUnlimited), bytes("\"")});
   return sequence({bytes("\""), embed(json_spelling(*values)), bytes("\"")});
 }
 

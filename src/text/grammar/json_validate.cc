@@ -1,7 +1,10 @@
 // Validation of values that a schema lists (enum, const) by the rest of the schema.
-#include <cmath>
+#include <fmt/format.h>
+
+#include <algorithm>
 
 #include "text/grammar/json_schema.h"
+#include "text/grammar/regex.h"
 #include "text/utf8.h"
 
 namespace altlas::text::grammar {
@@ -51,9 +54,12 @@ bool number_is_valid(const json::value& value, const json::object& schema) {
   if (high && (*high > 0 || (*high == 0 && is_true("exclusiveMaximum")))) return false;
   const auto above = against("exclusiveMinimum"), below = against("exclusiveMaximum");
   if ((above && *above <= 0) || (below && *below >= 0)) return false;
-  const json::value* divisor = schema.if_contains("multipleOf");
-  if (divisor == nullptr || !divisor->is_number()) return true;
-  return std::fmod(value.to_number<double>(), divisor->to_number<double>()) == 0;
+  for (const std::string_view keyword : {std::string_view("multipleOf"), kNotMultipleOf}) {
+    const json::value* divisor = schema.if_contains(keyword);
+    if (divisor == nullptr || !divisor->is_number() || divisor->to_number<double>() <= 0) continue;
+    if (is_multiple(number, decimal_of(*divisor)) != (keyword == "multipleOf")) return false;
+  }
+  return true;
 }
 
 bool within(size_t count, const json::object& schema, std::string_view min, std::string_view max) {
@@ -65,36 +71,87 @@ bool within(size_t count, const json::object& schema, std::string_view min, std:
 
 }  // namespace
 
-Result<bool> SchemaCompiler::string_is_valid(std::string_view value, const json::object& schema) {
+Result<bool> SchemaCompiler::string_is_valid(std::string_view value, const json::object& schema,
+                                             const std::string& path) {
   if (!within(count_code_points(value), schema, "minLength", "maxLength")) return false;
-  const json::value* text = schema.if_contains("pattern");
-  if (text == nullptr || !text->is_string()) return true;
-  ALTLAS_TRY(const Automaton* automaton, pattern(text->get_string(), "pattern"));
-  return automaton->matches(value);
+  for (const std::string_view keyword : {std::string_view("pattern"), kNotPattern}) {
+    const json::value* text = schema.if_contains(keyword);
+    if (text == nullptr || !text->is_string()) continue;
+    const Automaton* automaton = pattern(text->get_string(), path + pointer_step(keyword));
+    if (automaton != nullptr && automaton->matches(value) != (keyword == "pattern")) return false;
+  }
+  const json::value* format = schema.if_contains("format");
+  if (format == nullptr || !format->is_string()) return true;
+  const auto written = format_pattern(format->get_string());
+  if (!written) return true;
+  ALTLAS_TRY(const Automaton automaton, whole_match(*written, budget_));
+  return automaton.matches(value);
 }
 
 Result<bool> SchemaCompiler::list_is_valid(const json::array& list, const json::object& schema,
-                                           size_t depth) {
+                                           const std::string& path, size_t depth) {
   if (!within(list.size(), schema, "minItems", "maxItems")) return false;
   const json::value* items = schema.if_contains("items");
   const json::value* prefix = schema.if_contains("prefixItems");
   const json::value* rest = items;
+  std::string prefix_path = path + "/prefixItems", rest_path = path + "/items";
   if (prefix == nullptr && items != nullptr && items->is_array()) {
     prefix = items;
+    prefix_path = rest_path;
     rest = schema.if_contains("additionalItems");
+    rest_path = path + "/additionalItems";
   }
+  const json::value* contains = schema.if_contains("contains");
+  size_t found = 0;
   for (size_t i = 0; i < list.size(); ++i) {
     const bool first = prefix != nullptr && prefix->is_array() && i < prefix->get_array().size();
     const json::value* one = first ? &prefix->get_array()[i] : rest;
-    if (one == nullptr) continue;
-    ALTLAS_TRY(const bool fits, is_valid(list[i], *one, depth + 1));
-    if (!fits) return false;
+    if (one != nullptr) {
+      ALTLAS_TRY(const bool fits,
+                 is_valid(list[i], *one, first ? fmt::format("{}/{}", prefix_path, i) : rest_path,
+                          depth + 1));
+      if (!fits) return false;
+    }
+    if (contains == nullptr) continue;
+    ALTLAS_TRY(const bool fits, is_valid(list[i], *contains, path + "/contains", depth + 1));
+    found += fits;
+  }
+  if (contains != nullptr && !within(found, schema, "minContains", "maxContains")) return false;
+  if (contains != nullptr && found == 0 && !schema.contains("minContains")) return false;
+  const json::value* unique = schema.if_contains("uniqueItems");
+  if (unique == nullptr || !unique->is_bool() || !unique->get_bool()) return true;
+  for (size_t i = 0; i < list.size(); ++i) {
+    ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(i)));
+    for (size_t j = 0; j < i; ++j)
+      if (same_value(list[i], list[j])) return false;
+  }
+  return true;
+}
+
+// dependentRequired, dependentSchemas and dependencies.
+Result<bool> SchemaCompiler::dependents_are_valid(const json::object& value,
+                                                  const json::object& schema,
+                                                  const std::string& path, size_t depth) {
+  for (const std::string_view keyword : {"dependentRequired", "dependentSchemas", "dependencies"}) {
+    const json::value* all = schema.if_contains(keyword);
+    if (all == nullptr || !all->is_object()) continue;
+    for (const auto& [name, asked] : all->get_object()) {
+      if (!value.contains(name)) continue;
+      if (!asked.is_array()) {
+        const std::string place = path + pointer_step(keyword) + pointer_step(name);
+        ALTLAS_TRY(const bool fits, is_valid(json::value(value), asked, place, depth + 1));
+        if (!fits) return false;
+        continue;
+      }
+      for (const json::value& other : asked.get_array())
+        if (other.is_string() && !value.contains(other.get_string())) return false;
+    }
   }
   return true;
 }
 
 Result<bool> SchemaCompiler::object_is_valid(const json::object& value, const json::object& schema,
-                                             size_t depth) {
+                                             const std::string& path, size_t depth) {
   if (!within(value.size(), schema, "minProperties", "maxProperties")) return false;
   if (const json::value* required = schema.if_contains("required");
       required != nullptr && required->is_array())
@@ -103,39 +160,41 @@ Result<bool> SchemaCompiler::object_is_valid(const json::object& value, const js
   const json::value* properties = schema.if_contains("properties");
   const json::value* patterns = schema.if_contains("patternProperties");
   for (const auto& [key, one] : value) {
-    std::vector<const json::value*> held;
+    std::vector<std::pair<const json::value*, std::string>> held;
     if (properties != nullptr && properties->is_object())
       if (const json::value* known = properties->get_object().if_contains(key))
-        held.push_back(known);
+        held.emplace_back(known, path + "/properties" + pointer_step(key));
     if (patterns != nullptr && patterns->is_object())
       for (const auto& [text, known] : patterns->get_object()) {
-        ALTLAS_TRY(const Automaton* automaton, pattern(text, "patternProperties"));
-        if (automaton->matches(key)) held.push_back(&known);
+        const Automaton* automaton = pattern(text, path + "/patternProperties");
+        if (automaton != nullptr && automaton->matches(key))
+          held.emplace_back(&known, path + "/patternProperties" + pointer_step(text));
       }
     if (held.empty())
       if (const json::value* others = schema.if_contains("additionalProperties"))
-        held.push_back(others);
-    if (const json::value* names = schema.if_contains("propertyNames")) {
-      ALTLAS_TRY(const bool fits, is_valid(json::value(key), *names, depth + 1));
-      if (!fits) return false;
-    }
-    for (const json::value* part : held) {
-      ALTLAS_TRY(const bool fits, is_valid(one, *part, depth + 1));
+        held.emplace_back(others, path + "/additionalProperties");
+    if (const json::value* names = schema.if_contains("propertyNames"))
+      held.emplace_back(names, path + "/propertyNames");
+    for (const auto& [part, place] : held) {
+      const bool named = part == schema.if_contains("propertyNames");
+      ALTLAS_TRY(const bool fits,
+                 is_valid(named ? json::value(key) : one, *part, place, depth + 1));
       if (!fits) return false;
     }
   }
-  return true;
+  return dependents_are_valid(value, schema, path, depth);
 }
 
-// allOf, anyOf, oneOf, not and $ref.
+// allOf, anyOf, oneOf, not, if and references.
 Result<bool> SchemaCompiler::parts_are_valid(const json::value& value, const json::object& schema,
-                                             size_t depth) {
+                                             const std::string& path, size_t depth) {
   for (const std::string_view keyword : {"allOf", "anyOf", "oneOf"}) {
     const json::value* list = schema.if_contains(keyword);
     if (list == nullptr || !list->is_array()) continue;
     size_t fitting = 0;
-    for (const json::value& one : list->get_array()) {
-      ALTLAS_TRY(const bool fits, is_valid(value, one, depth + 1));
+    for (size_t i = 0; i < list->get_array().size(); ++i) {
+      ALTLAS_TRY(const bool fits, is_valid(value, list->get_array()[i],
+                                           fmt::format("{}/{}/{}", path, keyword, i), depth + 1));
       fitting += fits;
     }
     const bool fine = keyword == "allOf"   ? fitting == list->get_array().size()
@@ -143,23 +202,44 @@ Result<bool> SchemaCompiler::parts_are_valid(const json::value& value, const jso
                                            : fitting == 1;
     if (!fine) return false;
   }
-  if (const json::value* negated = schema.if_contains("not")) {
-    ALTLAS_TRY(const bool fits, is_valid(value, *negated, depth + 1));
+  const auto part_is_valid = [&](std::string_view keyword) -> Result<bool> {
+    const json::value* part = schema.if_contains(keyword);
+    if (part == nullptr) return true;
+    return is_valid(value, *part, path + pointer_step(keyword), depth + 1);
+  };
+  if (schema.contains("not")) {
+    ALTLAS_TRY(const bool fits, part_is_valid("not"));
     if (fits) return false;
   }
-  const json::value* reference = schema.if_contains("$ref");
-  if (reference == nullptr || !reference->is_string()) return true;
-  ALTLAS_TRY(const json::value* target, resolve(reference->get_string(), "$ref"));
-  return is_valid(value, *target, depth + 1);
+  if (schema.contains("if")) {
+    ALTLAS_TRY(const bool holds, part_is_valid("if"));
+    ALTLAS_TRY(const bool fits, part_is_valid(holds ? "then" : "else"));
+    if (!fits) return false;
+  }
+  for (const std::string_view keyword : {"$ref", "$dynamicRef", "$recursiveRef"}) {
+    const json::value* reference = schema.if_contains(keyword);
+    if (reference == nullptr || !reference->is_string()) continue;
+    std::string pointer;
+    const json::value* target = resolve(keyword, *reference, path + pointer_step(keyword), pointer);
+    if (target == nullptr) continue;
+    ALTLAS_TRY(const bool fits, is_valid(value, *target, pointer, depth + 1));
+    if (!fits) return false;
+  }
+  return true;
 }
 
 Result<bool> SchemaCompiler::is_valid(const json::value& value, const json::value& schema,
-                                      size_t depth) {
-  ALTLAS_TRY_VOID(budget_.spend(8));
-  if (depth > kGrammarNestingMax) return wrong("", "references lead to themselves");
+                                      const std::string& path, size_t depth) {
+  ALTLAS_TRY_VOID(budget_.spend(8 + static_cast<int64_t>(path.size() / 16)));
   if (schema.is_bool()) return schema.get_bool();
-  if (!schema.is_object()) return wrong("", "a schema should be an object, true or false");
+  // References that lead to themselves say nothing more.
+  if (depth > kGrammarNestingMax || !schema.is_object()) return true;
   const json::object& rules = schema.get_object();
+  if (const json::value* at = rules.if_contains(kAt)) {
+    const Literal literal = literals_[at->to_number<size_t>()];
+    ALTLAS_TRY(const bool fits, is_valid(value, *literal.value, literal.path, depth + 1));
+    return fits != literal.negated;
+  }
   if (const json::value* type = rules.if_contains("type")) {
     const auto fits = [&](const json::value& name) {
       return name.is_string() && has_type(value, name.get_string());
@@ -170,22 +250,25 @@ Result<bool> SchemaCompiler::is_valid(const json::value& value, const json::valu
   if (const json::value* one = rules.if_contains("const");
       one != nullptr && !same_value(*one, value))
     return false;
-  if (const json::value* list = rules.if_contains("enum"); list != nullptr && list->is_array()) {
+  for (const std::string_view keyword : {std::string_view("enum"), kNotEnum}) {
+    const json::value* list = rules.if_contains(keyword);
+    if (list == nullptr || !list->is_array()) continue;
     const auto same = [&](const json::value& one) { return same_value(one, value); };
-    if (std::ranges::none_of(list->get_array(), same)) return false;
+    ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(list->get_array().size())));
+    if (std::ranges::any_of(list->get_array(), same) != (keyword == "enum")) return false;
   }
   bool fine = true;
   if (value.is_number()) {
     fine = number_is_valid(value, rules);
   } else if (value.is_string()) {
-    ALTLAS_TRY(fine, string_is_valid(value.get_string(), rules));
+    ALTLAS_TRY(fine, string_is_valid(value.get_string(), rules, path));
   } else if (value.is_array()) {
-    ALTLAS_TRY(fine, list_is_valid(value.get_array(), rules, depth));
+    ALTLAS_TRY(fine, list_is_valid(value.get_array(), rules, path, depth));
   } else if (value.is_object()) {
-    ALTLAS_TRY(fine, object_is_valid(value.get_object(), rules, depth));
+    ALTLAS_TRY(fine, object_is_valid(value.get_object(), rules, path, depth));
   }
   if (!fine) return false;
-  return parts_are_valid(value, rules, depth);
+  return parts_are_valid(value, rules, path, depth);
 }
 
 }  // namespace altlas::text::grammar

@@ -11,6 +11,8 @@ namespace altlas::text::grammar {
 inline constexpr size_t kGrammarBytesMax = 256u << 10;    // Of a schema, a pattern or rules.
 inline constexpr size_t kGrammarNestingMax = 96;          // Groups in groups, schemas in schemas.
 inline constexpr size_t kGrammarRulesMax = 4'096;         // Made ones counted.
+inline constexpr size_t kReferencesBytesMax = 4u << 20;   // Of a schema's $id and $anchor.
+inline constexpr size_t kUnheldMax = 256;                 // Keywords named as left out.
 inline constexpr size_t kGrammarStatesMax = 200'000;      // Of all rules' automata together.
 inline constexpr int64_t kCompileStepsMax = 30'000'000;   // About a quarter of a second.
 inline constexpr uint32_t kRepetitionMax = 1'000'000;     // The largest n of {m,n}.
@@ -38,6 +40,20 @@ class Budget {
           "the grammar needs more than 200000 states: use smaller repetitions or fewer "
           "alternatives");
     return {};
+  }
+  bool is_spent() const { return steps_ < 0 || states_ > kGrammarStatesMax; }
+  // For a part that may fail without failing the whole: three quarters of what is left.
+  Budget share() const {
+    Budget part = *this;
+    part.steps_ = steps_ / 4 * 3;
+    part.states_ = states_ + (kGrammarStatesMax - states_) / 4;
+    return part;
+  }
+  // What a share used since it was given; one that failed gives its states back.
+  void settle(const Budget& part, bool failed) {
+    const int64_t kept = steps_ - steps_ / 4 * 3;
+    steps_ = kept + part.steps_;
+    if (!failed) states_ = part.states_ - (kGrammarStatesMax - states_) / 4;
   }
 
  private:

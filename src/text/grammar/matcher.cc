@@ -12,6 +12,11 @@ void set(TokenMask& mask, int32_t token) {
   mask[id / 64] |= uint64_t{1} << (id % 64);
 }
 
+void clear(TokenMask& mask, int32_t token) {
+  const auto id = static_cast<uint32_t>(token);
+  mask[id / 64] &= ~(uint64_t{1} << (id % 64));
+}
+
 }  // namespace
 
 // What is known of a state whatever its stack.
@@ -154,18 +159,76 @@ void walk(Configurations& all, std::span<const TokenTrie::Node> nodes,
 
 }  // namespace
 
-void TokenGrammar::walk_pending(Store& store, const Base& base, int32_t configuration,
-                                TokenMask& out) const {
+void TokenGrammar::walk_pending(Configurations& all, uint64_t work_max, const Base& base,
+                                int32_t configuration, TokenMask& out) const {
   if (base.pending.empty()) return;
   std::vector<int32_t> levels(trie_->depth_max() + 1);
   levels[0] = configuration;
-  walk(store.configurations, base.pending, trie_->tokens(), store.work_max, levels, out);
+  walk(all, base.pending, trie_->tokens(), work_max, levels, out);
 }
 
-void TokenGrammar::walk_all(Store& store, int32_t configuration, TokenMask& out) const {
+void TokenGrammar::walk_all(Configurations& all, uint64_t work_max, int32_t configuration,
+                            TokenMask& out) const {
   std::vector<int32_t> levels(trie_->depth_max() + 1);
   levels[0] = configuration;
-  walk(store.configurations, trie_->nodes(), trie_->tokens(), store.work_max, levels, out);
+  walk(all, trie_->nodes(), trie_->tokens(), work_max, levels, out);
+}
+
+// Takes out what the state's base has and the head has not: only what lies along a text that must
+// not be repeated.
+void TokenGrammar::drop_repetitions(Configurations& all, const Configurations& from, int32_t head,
+                                    TokenMask& out) const {
+  const int32_t start = all.take_over_head(from, head);
+  const auto nodes = trie_->nodes();
+  const std::vector<std::string> rests = all.repetitions(all.at(start).heads[0]);
+  for (const std::string& rest : rests) {
+    int32_t at = start;
+    uint32_t begin = 0, end = static_cast<uint32_t>(nodes.size());
+    for (const char c : rest) {
+      uint32_t child = begin;
+      while (child < end && nodes[child].byte != static_cast<uint8_t>(c)) child = nodes[child].end;
+      if (child >= end || all.work() > kRememberingWorkMax) break;
+      at = all.next(at, static_cast<uint8_t>(c));
+      if (at == Configurations::kDead) {
+        for (uint32_t i = child; i < nodes[child].end; ++i)
+          for (uint32_t t = 0; t < nodes[i].token_count; ++t)
+            clear(out, trie_->tokens()[nodes[i].first_token + t]);
+        break;
+      }
+      begin = child + 1;
+      end = nodes[child].end;
+    }
+  }
+}
+
+bool TokenGrammar::fill_remembering(Store& store, int32_t configuration, TokenMask& out) {
+  const Configurations& known = store.configurations;
+  Configurations walked(program_);
+  const int32_t start = walked.take_over(known, configuration);
+  const std::vector<int32_t> heads = known.at(configuration).heads;
+  const auto all_walked = [&] {
+    walk_all(walked, kRememberingWorkMax, start, out);
+    return walked.work() <= kRememberingWorkMax;
+  };
+  for (const int32_t head : heads) {
+    const Configurations::Frame frame = known.frame(head);
+    const Program::Rule& rule = program_->rules[program_->states[frame.state].rule];
+    if (rule.remembers) return all_walked();  // Its base is of an unknown set.
+    const Base& base = base_at(store, frame.state);
+    const uint32_t left = rule.counted ? rule.max - frame.count : UINT32_MAX;
+    if (!base.rounds.empty() && base.rounds.back().first > left && !rule.ends_clearly)
+      return all_walked();
+    TokenMask one(out.size());
+    add_base(base, left, one);
+    if (frame.repeats) drop_repetitions(walked, known, head, one);
+    for (size_t w = 0; w < out.size(); ++w) out[w] |= one[w];
+    walk_pending(walked, kRememberingWorkMax, base, start, out);
+    if (store.configurations.work() > store.work_max) {
+      store.bases.erase(frame.state);  // It may be incomplete.
+      return false;
+    }
+  }
+  return walked.work() <= kRememberingWorkMax;
 }
 
 // False: too much work.
@@ -173,6 +236,13 @@ bool TokenGrammar::fill(Store& store, int32_t configuration, TokenMask& out) {
   Configurations& all = store.configurations;
   store.work_max = all.work() + kMaskWorkMax;
   const std::vector<int32_t> heads = all.at(configuration).heads;
+  const auto remembers = [&](int32_t head) {
+    for (; head >= 0; head = all.frame(head).below)
+      if (program_->rules[program_->states[all.frame(head).state].rule].remembers) return true;
+    return false;
+  };
+  if (program_->remembers && std::ranges::any_of(heads, remembers))
+    return fill_remembering(store, configuration, out);
   std::vector<uint32_t> states;
   for (const int32_t head : heads) {
     const Configurations::Frame frame = all.frame(head);
@@ -181,14 +251,14 @@ bool TokenGrammar::fill(Store& store, int32_t configuration, TokenMask& out) {
     const Base& base = base_at(store, frame.state);
     const uint32_t left = rule.counted ? rule.max - frame.count : UINT32_MAX;
     if (!base.rounds.empty() && base.rounds.back().first > left && !rule.ends_clearly) {
-      walk_all(store, configuration, out);
+      walk_all(all, store.work_max, configuration, out);
       return all.work() <= store.work_max;
     }
     add_base(base, left, out);
     // The same pending tokens need one walk: it is the configuration's.
     if (std::ranges::find(states, frame.state) == states.end()) {
       states.push_back(frame.state);
-      walk_pending(store, base, configuration, out);
+      walk_pending(all, store.work_max, base, configuration, out);
     }
     if (all.work() > store.work_max) {
       store.bases.erase(frame.state);  // It may be incomplete.

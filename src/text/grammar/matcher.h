@@ -22,6 +22,8 @@ inline bool allows(const TokenMask& mask, int32_t token) {
 
 // Work of one mask that is not in a cache; a grammar that needs more is too ambiguous to use.
 inline constexpr uint64_t kMaskWorkMax = 2'000'000;
+// The same where texts are remembered: every step is a configuration that is used once.
+inline constexpr uint64_t kRememberingWorkMax = 100'000;
 
 // A program over a vocabulary, with what was found out about it so far: masks per automaton state
 // that hold whatever lies below it on the stack, and masks per configuration. One thread at a time.
@@ -40,10 +42,16 @@ class TokenGrammar {
   // The mask without ends of generation, or with them too. Null: too ambiguous.
   TokenMaskPtr mask(Store& store, int32_t configuration, bool with_end);
   bool fill(Store& store, int32_t configuration, TokenMask& out);
+  // The same where texts are remembered: what is walked is as good as never met again.
+  bool fill_remembering(Store& store, int32_t configuration, TokenMask& out);
+  void drop_repetitions(Configurations& all, const Configurations& from, int32_t head,
+                        TokenMask& out) const;
   const Base& base_at(Store& store, uint32_t state);
   void add_base(const Base& base, uint32_t rounds_left, TokenMask& out) const;
-  void walk_pending(Store& store, const Base& base, int32_t configuration, TokenMask& out) const;
-  void walk_all(Store& store, int32_t configuration, TokenMask& out) const;
+  void walk_pending(Configurations& all, uint64_t work_max, const Base& base, int32_t configuration,
+                    TokenMask& out) const;
+  void walk_all(Configurations& all, uint64_t work_max, int32_t configuration,
+                TokenMask& out) const;
   void make_room();
 
   const std::shared_ptr<const Program> program_;

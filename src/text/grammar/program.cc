@@ -141,10 +141,19 @@ Result<void> check_left_recursion(const std::vector<Automaton>& automata, const 
 void append_rule(Program& program, const Automaton& automaton, uint32_t index,
                  const Rules::Rule& rule) {
   const auto base = static_cast<uint32_t>(program.states.size());
-  program.rules[index] = {base, rule.counted, false, rule.min, rule.max, {}};
+  Program::Rule& made = program.rules[index];
+  made.start = base;
+  made.counted = rule.counted;
+  made.distinct = rule.distinct;
+  made.min = rule.min;
+  made.max = rule.max;
+  program.remembers |= rule.distinct;
+  const std::vector<uint32_t> texts =
+      rule.distinct ? text_counts(automaton) : std::vector<uint32_t>(automaton.states.size(), 0);
   for (size_t s = 0; s < automaton.states.size(); ++s) {
     Program::State state;
     state.rule = index;
+    state.texts = texts[s];
     state.counts = rule.counted && s == 0;
     state.accepts = rule.counted ? s == 0 : automaton.states[s].accepts;
     for (const Edge& edge : automaton.states[s].edges) {
@@ -205,7 +214,8 @@ Result<void> find_follows(Program& program, Budget& budget) {
 
 }  // namespace
 
-Result<std::shared_ptr<const Program>> compile_rules(Rules rules, Budget& budget) {
+Result<std::shared_ptr<const Program>> compile_rules(Rules rules, Budget& budget,
+                                                     std::vector<Unheld> unheld) {
   std::vector<bool> nullable = nullable_rules(rules);
   std::vector<Automaton> automata;
   for (uint32_t r = 0; r < rules.rules.size(); ++r) {  // Repetitions add rules on the way.
@@ -221,9 +231,13 @@ Result<std::shared_ptr<const Program>> compile_rules(Rules rules, Budget& budget
     return invalid("no text matches: the constraints contradict each other or never end");
   ALTLAS_TRY_VOID(check_left_recursion(automata, rules, budget));
   auto program = std::make_shared<Program>();
+  program->unheld = std::move(unheld);
   program->rules.resize(rules.rules.size());
   for (uint32_t r = 0; r < automata.size(); ++r)
     append_rule(*program, automata[r], r, rules.rules[r]);
+  for (const Program::State& state : program->states)
+    for (const Program::Call& call : state.calls)
+      program->rules[state.rule].remembers |= program->rules[call.rule].distinct;
   ALTLAS_TRY_VOID(find_follows(*program, budget));
   program->bytes += program->rules.size() * sizeof(Program::Rule);
   return std::shared_ptr<const Program>(std::move(program));

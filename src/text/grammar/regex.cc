@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "text/grammar/program.h"
@@ -54,6 +56,47 @@ Ranges opposite(char name) {
   return name == 'D' ? kNotDigit : name == 'W' ? kNotWord : kNotSpace;
 }
 
+using CasePairs = std::vector<std::pair<uint32_t, uint32_t>>;
+
+// Pairs of code points that differ in case only, both ways, sorted: in every dialect, or (`wide`)
+// in one.
+CasePairs case_pairs(bool wide) {
+  std::map<uint32_t, std::set<uint32_t>> others;
+  for (uint32_t c = 0; c <= kCodePointMax; ++c) {
+    const auto code = static_cast<utf8proc_int32_t>(c);
+    for (const utf8proc_int32_t other : {utf8proc_tolower(code), utf8proc_toupper(code)}) {
+      if (other == code || other < 0) continue;
+      const bool same = utf8proc_tolower(other) == utf8proc_tolower(code) &&
+                        utf8proc_toupper(other) == utf8proc_toupper(code) &&
+                        (code < 0x80) == (other < 0x80);
+      if (!same && !wide) continue;
+      others[c].insert(static_cast<uint32_t>(other));
+      others[static_cast<uint32_t>(other)].insert(c);
+    }
+  }
+  CasePairs out;
+  for (const auto& [c, near] : others) {
+    std::set<uint32_t> all = near;  // K, k and the Kelvin sign are three.
+    for (const uint32_t other : near) all.insert(others[other].begin(), others[other].end());
+    for (const uint32_t other : all) out.emplace_back(c, other);
+  }
+  return out;
+}
+
+// The ranges with what differs from them in case only.
+Ranges with_other_case(const Ranges& ranges, bool wide) {
+  static const CasePairs kNarrow = case_pairs(false);
+  static const CasePairs kWide = case_pairs(true);
+  const CasePairs& pairs = wide ? kWide : kNarrow;
+  Ranges out = ranges;
+  for (const CodeRange& range : ranges) {
+    auto at = std::ranges::lower_bound(pairs, range.lo, {}, &CasePairs::value_type::first);
+    for (; at != pairs.end() && at->first <= range.hi; ++at)
+      out.push_back({at->second, at->second});
+  }
+  return out;
+}
+
 class Reader {
  public:
   explicit Reader(std::string_view text) : text_(text) {}
@@ -61,6 +104,17 @@ class Reader {
   Result<ExpressionPtr> read() {
     if (text_.size() > kGrammarBytesMax) return wrong("the pattern is too long");
     if (!is_valid_utf8(text_)) return wrong("the pattern is not valid UTF-8");
+    // Python's flags for the whole pattern stand at its start.
+    while (peek() == '(' && peek(1) == '?' && is_flag(peek(2))) {
+      const size_t start = at_;
+      const Flags before = flags_;
+      at_ += 2;
+      ALTLAS_TRY_VOID(flags());
+      if (take(")")) continue;
+      at_ = start;  // (?i:…), a group.
+      flags_ = before;
+      break;
+    }
     ALTLAS_TRY(ExpressionPtr all, alternatives(0));
     if (at_ < text_.size()) return wrong("')' has no '('");
     return all;
@@ -69,6 +123,10 @@ class Reader {
  private:
   Error wrong(std::string_view what) const {
     return invalid(fmt::format("regular expression, at byte {}: {}", at_, what));
+  }
+  // Valid, but not held here.
+  Error unsupported(std::string_view what) const {
+    return Error(ErrorCode::kUnsupported, wrong(what).message());
   }
   bool more() const { return at_ < text_.size(); }
   char peek(size_t ahead = 0) const {
@@ -83,6 +141,81 @@ class Reader {
     const Utf8Char c = decode_utf8(text_.substr(at_));
     at_ += c.length;
     return c.code_point;
+  }
+
+  struct Flags {
+    bool any_case = false;    // i
+    bool dot_is_all = false;  // s
+    bool lines = false;       // m
+  };
+  static bool is_flag(char c) { return std::string_view("aimsux-").contains(c) && c != '\0'; }
+
+  // Letters up to ")" or ":".
+  Result<void> flags() {
+    bool on = true;
+    while (is_flag(peek())) {
+      const char c = text_[at_++];
+      if (c == '-') on = false;
+      if (c == 'i') flags_.any_case = on;
+      if (c == 's') flags_.dot_is_all = on;
+      if (c == 'm') flags_.lines = on;
+      if (c == 'x') return unsupported("the flag x is not supported");
+    }
+    return {};
+  }
+
+  // Behind "(?": a group's kind, its inside, and ")".
+  Result<ExpressionPtr> special_group(size_t depth) {
+    const Flags before = flags_;
+    std::optional<Assertion> look;
+    if (take("#")) {
+      while (more() && peek() != ')') ++at_;
+      if (!take(")")) return wrong("')' is missing");
+      return sequence({});
+    }
+    if (take("=")) {
+      look = Assertion::kAhead;
+    } else if (take("!")) {
+      look = Assertion::kNotAhead;
+    } else if (take("<=")) {
+      look = Assertion::kBehind;
+    } else if (take("<!")) {
+      look = Assertion::kNotBehind;
+    } else if (take("P<") || take("<")) {
+      while (more() && peek() != '>') ++at_;
+      if (!take(">")) return wrong("'>' of a group's name is missing");
+    } else if (is_flag(peek())) {
+      ALTLAS_TRY_VOID(flags());
+      if (peek() == ')')
+        return unsupported("flags without a group are not supported but at the start");
+      if (!take(":")) return wrong("':' is missing after flags");
+    } else if (!take(":")) {
+      return unsupported("back-references by name, conditions and atomic groups are not supported");
+    }
+    if (look && in_look_ > 0 && in_look_behind_)
+      return unsupported("look-around in look-behind is not supported");
+    const bool behind = look == Assertion::kBehind || look == Assertion::kNotBehind;
+    if (behind && in_look_ > 0) return unsupported("look-behind in look-ahead is not supported");
+    in_look_ += look.has_value();
+    in_look_behind_ = in_look_behind_ || behind;
+    ALTLAS_TRY(ExpressionPtr inside, alternatives(depth + 1));
+    in_look_ -= look.has_value();
+    if (behind) in_look_behind_ = false;
+    flags_ = before;
+    if (!take(")")) return wrong("')' is missing");
+    return look ? assertion(*look, std::move(inside)) : inside;
+  }
+
+  // ^ and $; with the flag m also at line ends.
+  Result<ExpressionPtr> text_mark(bool begin) {
+    if (begin && in_look_ > 0 && !in_look_behind_)
+      return unsupported("^ in look-ahead is not supported");
+    if (!begin && in_look_behind_) return unsupported("$ in look-behind is not supported");
+    const ExpressionPtr mark = symbol(begin ? kTextBegin : kTextEnd);
+    if (!flags_.lines) return mark;
+    if (in_look_ > 0) return unsupported("the flag m in look-around is not supported");
+    const auto line_end = character({{'\n', '\n'}});
+    return choice({mark, assertion(begin ? Assertion::kBehind : Assertion::kAhead, line_end)});
   }
 
   Result<ExpressionPtr> alternatives(size_t depth) {
@@ -115,9 +248,10 @@ class Reader {
       } else {
         break;
       }
-      if (one->kind == Expression::Kind::kSymbol) return wrong("^ and $ can't be repeated");
+      if (one->kind == Expression::Kind::kSymbol || one->kind == Expression::Kind::kAssertion)
+        return wrong("^, $, \\b and look-around can't be repeated");
       if (++levels > 1) return wrong("a repetition of a repetition needs a group: (a*)*");
-      if (peek() == '+') return wrong("possessive repetitions are not supported");
+      if (peek() == '+') return unsupported("possessive repetitions are not supported");
       take("?");  // Lazy: the same texts.
       one = repeat(std::move(one), min, max);
     }
@@ -151,33 +285,45 @@ class Reader {
   }
 
   Result<ExpressionPtr> atom(size_t depth) {
+    if (take("(?")) return special_group(depth);
     if (take("(")) {
-      if (take("?")) {
-        if (take("P<") || (peek() == '<' && peek(1) != '=' && peek(1) != '!' && take("<"))) {
-          while (more() && peek() != '>') ++at_;
-          if (!take(">")) return wrong("'>' of a group's name is missing");
-        } else if (!take(":")) {
-          return wrong("look-around, flags and atomic groups are not supported; (?:...) is");
-        }
-      }
+      const Flags before = flags_;
       ALTLAS_TRY(ExpressionPtr inside, alternatives(depth + 1));
+      flags_ = before;
       if (!take(")")) return wrong("')' is missing");
       return inside;
     }
-    if (take("^")) return symbol(kTextBegin);
-    if (take("$")) return symbol(kTextEnd);
-    if (take(".")) return character(complement(kLineEnds));
+    if (take("^") || take("\\A")) return text_mark(/*begin=*/true);
+    if (take("\\Z") || take("\\z")) return text_end();
+    if (take("$")) return text_mark(/*begin=*/false);
+    for (const char kind : {'b', 'B'}) {
+      if (peek() != '\\' || peek(1) != kind) continue;
+      if (in_look_behind_) return unsupported("\\b in look-behind is not supported");
+      at_ += 2;
+      return assertion(kind == 'b' ? Assertion::kWordEdge : Assertion::kNoWordEdge);
+    }
+    if (take(".")) return flags_.dot_is_all ? any_character() : character(complement(kLineEnds));
     if (take("[")) {
       ALTLAS_TRY(const Ranges ranges, char_class());
       return character(ranges);
     }
     if (take("\\")) {
       ALTLAS_TRY(const Ranges ranges, escape(/*in_class=*/false, /*negated=*/false));
-      return character(ranges);
+      return character(in_any_case(ranges, /*negated=*/false));
     }
     if (peek() == '*' || peek() == '+' || peek() == '?') return wrong("nothing to repeat");
     const uint32_t c = take_code_point();
-    return character({{c, c}});
+    return character(in_any_case({{c, c}}, /*negated=*/false));
+  }
+
+  Result<ExpressionPtr> text_end() {
+    if (in_look_behind_) return unsupported("\\Z in look-behind is not supported");
+    return symbol(kTextEnd);
+  }
+
+  // With the flag i; negated: a class that is leaves out more, not less.
+  Ranges in_any_case(Ranges ranges, bool negated) const {
+    return flags_.any_case ? with_other_case(ranges, negated) : ranges;
   }
 
   Result<uint32_t> hex(size_t digits) {
@@ -268,7 +414,7 @@ class Reader {
         break;
     }
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '1' && c <= '9');
-    if (letter) return wrong(fmt::format("\\{} is not supported", c));
+    if (letter) return unsupported(fmt::format("\\{} is not supported", c));
     return one(static_cast<uint32_t>(c));
   }
 
@@ -294,7 +440,7 @@ class Reader {
     constexpr std::string_view kMajor = "LMNPSZC";
     const bool known = !name.empty() && name.size() <= 2 && kMajor.contains(name[0]) &&
                        (name.size() == 1 || (name[1] >= 'a' && name[1] <= 'z'));
-    if (!known) return wrong("only general categories are supported after \\p: L, Lu, Nd, …");
+    if (!known) return unsupported("only general categories are supported after \\p: L, Lu, Nd, …");
     Ranges ranges = category_ranges({name});
     return negated ? complement(ranges) : ranges;
   }
@@ -324,6 +470,7 @@ class Reader {
         return wrong("a range in a class goes from one character up to another");
       all.push_back({low[0].lo, high[0].hi});
     }
+    all = in_any_case(std::move(all), negated);
     return negated ? complement(all) : all;
   }
 
@@ -335,10 +482,14 @@ class Reader {
 
   const std::string_view text_;
   size_t at_ = 0;
+  Flags flags_;
+  size_t in_look_ = 0;
+  bool in_look_behind_ = false;
 };
 
+// Of the text's ends or of what is around: a rule can't be held to it.
 bool has_marks(const Expression& e) {
-  return e.kind == Expression::Kind::kSymbol ||
+  return e.kind == Expression::Kind::kSymbol || e.kind == Expression::Kind::kAssertion ||
          std::ranges::any_of(e.parts, [](const ExpressionPtr& part) { return has_marks(*part); });
 }
 
@@ -359,7 +510,11 @@ Result<Automaton> whole_match(std::string_view pattern, Budget& budget) {
 }
 
 Result<Automaton> search_match(std::string_view pattern, Budget& budget) {
-  ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern));
+  ALTLAS_TRY(const ExpressionPtr inside, read_regex(pattern));
+  return search_match(inside, budget);
+}
+
+Result<Automaton> search_match(const ExpressionPtr& inside, Budget& budget) {
   const auto any = repeat(any_character(), 0, kUnlimited);
   // Before the match: all or nothing of the begin; after it likewise.
   const auto before = optional(sequence({symbol(kTextBegin), any}));
@@ -383,7 +538,9 @@ std::string escape_regex(std::string_view text) {
 
 Result<std::shared_ptr<const Program>> compile_regex(std::string_view pattern) {
   Budget budget;
-  ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern));
+  const auto read = read_regex(pattern);
+  if (!read.ok()) return invalid(read.error().message());
+  ExpressionPtr inside = *read;
   // ^ first and $ last say what holds anyway.
   if (inside->kind == Expression::Kind::kSequence) {
     std::vector<ExpressionPtr> parts = inside->parts;

@@ -8,14 +8,17 @@
 namespace altlas::text::grammar {
 
 // Literals, ., [classes], \d \w \s and their opposites, \p{L} and other general categories, groups,
-// |, * + ? {m,n} (lazy ones too: the language is the same), ^ and $ as marks of the text's ends.
-// Opposites leave out what either dialect leaves out.
-// Errors: kInvalid names what is not supported (look-around, back-references, \b) or wrong.
+// |, * + ? {m,n} (lazy ones too: the language is the same), ^ $ \A \Z as marks of the text's ends,
+// \b \B, look-ahead and look-behind, the flags i, s and m, of the whole ((?i)…) or a group (?i:…).
+// Where the dialects differ, what either leaves out is left out.
+// Errors: kUnsupported names what is not supported (back-references, possessive repetitions, atomic
+// groups), kInvalid what is wrong.
 Result<ExpressionPtr> read_regex(std::string_view pattern);
 
 // The texts that the pattern matches as a whole.
 Result<Automaton> whole_match(std::string_view pattern, Budget& budget);
 // The texts that hold a match.
+Result<Automaton> search_match(const ExpressionPtr& pattern, Budget& budget);
 Result<Automaton> search_match(std::string_view pattern, Budget& budget);
 
 // The pattern that matches just `text`.

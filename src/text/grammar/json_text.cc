@@ -1,0 +1,222 @@
+// Values of a schema as texts, each in one spelling, without rules: so that two values are the same
+// if and only if their texts are. For items that all differ, and for names.
+#include <algorithm>
+
+#include "text/grammar/json_schema.h"
+
+namespace altlas::text::grammar {
+
+namespace {
+
+constexpr size_t kTextDepthMax = 6;
+constexpr uint32_t kTextItemsMax = 32;     // Of a list that is an item.
+constexpr uint32_t kListItemsMax = 1'024;  // Of a list whose items differ.
+
+// Whole numbers; fractions of so few digits that a 64-bit float tells them apart.
+ExpressionPtr one_spelling(bool integers, bool fractions) {
+  const auto digit = character({{'0', '9'}});
+  const auto first = character({{'1', '9'}});
+  const auto minus = optional(bytes("-"));
+  std::vector<ExpressionPtr> forms;
+  if (integers) {
+    forms.push_back(bytes("0"));
+    forms.push_back(sequence({minus, first, repeat(digit, 0, kUnlimited)}));
+  }
+  if (fractions)
+    forms.push_back(sequence({minus, choice({bytes("0"), sequence({first, repeat(digit, 0, 7)})}),
+                              bytes("."), repeat(digit, 0, 6), first}));
+  return choice(std::move(forms));
+}
+
+}  // namespace
+
+Result<std::optional<ExpressionPtr>> SchemaCompiler::texts(const Goal& goal, size_t depth) {
+  ALTLAS_TRY_VOID(budget_.spend(16));
+  if (goal.impossible) return std::optional(nothing());
+  if (depth > kTextDepthMax) return std::optional<ExpressionPtr>();
+  ALTLAS_TRY(const auto listed, listed_values(goal.schemas));
+  std::vector<ExpressionPtr> parts;
+  if (listed) {
+    for (const json::value* one : *listed) parts.push_back(bytes(canonical_json(*one)));
+    return std::optional(choice(std::move(parts)));
+  }
+  ALTLAS_TRY(const auto goals, alternatives(goal));
+  if (!goals) return decided_texts(goal, depth);
+  for (const Goal& one : *goals) {
+    ALTLAS_TRY(std::optional<ExpressionPtr> part, texts(one, depth + 1));
+    if (!part) return part;
+    parts.push_back(*std::move(part));
+  }
+  return std::optional(choice(std::move(parts)));
+}
+
+Result<std::optional<ExpressionPtr>> SchemaCompiler::decided_texts(const Goal& goal, size_t depth) {
+  const Set& set = goal.schemas;
+  const Types types = types_of(set);
+  name_pending(set);
+  std::vector<ExpressionPtr> parts;
+  if (types[kNull] && is_left(set, nullptr)) parts.push_back(bytes("null"));
+  for (const bool value : {true, false})
+    if (types[kBoolean] && is_left(set, value)) parts.push_back(bytes(value ? "true" : "false"));
+  if (types[kInteger] || types[kNumber]) {
+    ExpressionPtr spelled = one_spelling(types[kInteger], types[kNumber]);
+    ALTLAS_TRY(const auto held, number_conditions(set, /*integer=*/!types[kNumber]));
+    if (held) {
+      ALTLAS_TRY(const Automaton any, automaton_of(*spelled, budget_));
+      ALTLAS_TRY(Automaton both, intersect(*held, any, budget_));
+      spelled = embed(std::move(both));
+    }
+    parts.push_back(std::move(spelled));
+  }
+  if (types[kString]) {
+    ALTLAS_TRY(std::optional<Automaton> values, string_language(set));
+    if (!values) {
+      ALTLAS_TRY(values, automaton_of(*repeat(any_character(), 0, kUnlimited), budget_));
+    }
+    parts.push_back(sequence({bytes("\""), embed(json_spelling(*values)), bytes("\"")}));
+  }
+  if (types[kArray]) {
+    ALTLAS_TRY(std::optional<ExpressionPtr> one, list_texts(set, depth));
+    if (!one) return one;
+    parts.push_back(*std::move(one));
+  }
+  if (types[kObject]) {
+    ALTLAS_TRY(std::optional<ExpressionPtr> one, object_texts(set, depth));
+    if (!one) return one;
+    parts.push_back(*std::move(one));
+  }
+  return std::optional(choice(std::move(parts)));
+}
+
+// Without whitespace. Nothing: too long, or more than items and lengths is asked for.
+Result<std::optional<ExpressionPtr>> SchemaCompiler::list_texts(const Set& set, size_t depth) {
+  const std::optional<ExpressionPtr> none;
+  for (const uint32_t s : set)
+    for (const std::string_view keyword : {"contains", "uniqueItems"})
+      if (find(s, keyword) != nullptr) return none;
+  const size_t prefix = prefix_of(set);
+  const Counts counts = counts_of(set, "minItems", "maxItems");
+  const auto last = static_cast<uint32_t>(std::max<size_t>(prefix, counts.min));
+  const uint32_t most = counts.max == kUnlimited ? last + 1 : counts.max;
+  if (most > kTextItemsMax) return none;
+  // From the last item to the first: each behind those before.
+  ExpressionPtr tail = sequence({});
+  for (uint32_t i = most; i-- > 0;) {
+    ALTLAS_TRY(const Goal goal, item_goal(set, i));
+    ALTLAS_TRY(std::optional<ExpressionPtr> item, texts(goal, depth + 1));
+    if (!item) return none;
+    ExpressionPtr one = i == 0 ? *item : sequence({bytes(","), *item});
+    if (counts.max == kUnlimited && i + 1 == most)
+      tail = repeat(sequence({bytes(","), *item}), 0, kUnlimited);
+    tail = sequence({std::move(one), std::move(tail)});
+    if (i >= counts.min) tail = optional(std::move(tail));
+  }
+  return std::optional(sequence({bytes("["), std::move(tail), bytes("]")}));
+}
+
+// Members in their order, without whitespace. Nothing: other members may be there.
+Result<std::optional<ExpressionPtr>> SchemaCompiler::object_texts(const Set& set, size_t depth) {
+  const std::optional<ExpressionPtr> none;
+  for (const uint32_t s : set)
+    for (const std::string_view keyword : {"minProperties", "maxProperties"})
+      if (find(s, keyword) != nullptr) return none;
+  std::set<std::string, std::less<>> required;
+  ALTLAS_TRY(const std::vector<std::string> order, declared_names(set, required));
+  ALTLAS_TRY(const bool closed, is_closed(set, order));
+  if (!closed) return none;
+  // Node 2 i + (something was written).
+  std::vector<Expression::GraphEdge> edges;
+  for (uint32_t i = 0; i < order.size(); ++i) {
+    Goal value;
+    ALTLAS_TRY_VOID(add_property(set, order[i], value));
+    ALTLAS_TRY(const bool fits, name_fits(order[i], set));
+    value.impossible |= !fits;
+    ALTLAS_TRY(std::optional<ExpressionPtr> held, texts(value, depth + 1));
+    if (!held) return none;
+    const ExpressionPtr member = sequence({bytes(json_string(order[i]) + ":"), *held});
+    for (const uint32_t written : {0u, 1u}) {
+      edges.push_back(
+          {2 * i + written, 2 * i + 3, written == 0 ? member : sequence({bytes(","), member})});
+      if (!required.contains(order[i]))
+        edges.push_back({2 * i + written, 2 * i + 2 + written, sequence({})});
+    }
+  }
+  const auto end = static_cast<uint32_t>(2 * order.size());
+  return std::optional(
+      sequence({bytes("{"), graph(end + 2, std::move(edges), {end, end + 1}), bytes("}")}));
+}
+
+Result<std::optional<uint32_t>> SchemaCompiler::distinct_rule(const Goal& goal, uint32_t& count) {
+  const auto known = distinct_.find(goal);
+  if (known != distinct_.end()) {
+    count = known->second.second;
+    return std::optional(known->second.first);
+  }
+  Budget part = budget_.share();
+  std::swap(part, budget_);
+  auto made = [&]() -> Result<std::optional<Automaton>> {
+    ALTLAS_TRY(const auto expression, texts(goal, 0));
+    if (!expression) return std::optional<Automaton>();
+    ALTLAS_TRY(Automaton automaton, automaton_of(**expression, budget_));
+    return std::optional(std::move(automaton));
+  }();
+  std::swap(part, budget_);
+  budget_.settle(part, !made.ok());
+  if (!made.ok() || !*made) return std::optional<uint32_t>();
+  count = (**made).empty() ? 0 : text_counts(**made)[0];
+  ALTLAS_TRY(const uint32_t index, distinct_rule(embed(**std::move(made))));
+  distinct_.emplace(goal, std::pair(index, count));
+  return std::optional(index);
+}
+
+Result<uint32_t> SchemaCompiler::distinct_rule(ExpressionPtr text) {
+  if (rules_.rules.size() >= kGrammarRulesMax) return wrong("", "needs too many rules");
+  expanded_ = true;
+  const uint32_t index = rules_.add("different text");
+  rules_.rules[index].expression = std::move(text);
+  rules_.rules[index].distinct = true;
+  return index;
+}
+
+// A list whose items all differ: a rule of its own, which remembers them. Null: the items can't be
+// told apart by their texts.
+Result<ExpressionPtr> SchemaCompiler::different_items(const Set& set, size_t prefix,
+                                                      Counts counts) {
+  uint32_t most = std::min(counts.max, kListItemsMax);
+  const auto last = static_cast<uint32_t>(std::max<size_t>({prefix, counts.min, 1}));
+  if (last > kListItemsMax) return ExpressionPtr();
+  const bool open = counts.max > kListItemsMax;
+  // Items beyond the prefix are alike: a node each as long as they are counted.
+  std::vector<Expression::GraphEdge> edges;
+  std::vector<uint32_t> ends;
+  uint32_t rule_index = 0, count = 0;
+  uint32_t nodes = 1;
+  for (uint32_t i = 0; i < most; ++i) {
+    if (i <= prefix) {
+      ALTLAS_TRY(const Goal goal, item_goal(set, i));
+      ALTLAS_TRY(const auto found, distinct_rule(goal, count));
+      if (!found) return ExpressionPtr();
+      rule_index = *found;
+    }
+    if (count <= i) {  // There is no further text that differs for sure.
+      most = i;
+      break;
+    }
+    const ExpressionPtr item = rule(rule_index);
+    const bool loops = open && count == UINT32_MAX && i >= last;
+    edges.push_back({i, loops ? i : i + 1, i == 0 ? item : sequence({comma(), item})});
+    if (loops) break;
+    nodes = i + 2;
+  }
+  if (counts.min > most) return nothing();
+  for (uint32_t i = std::max(counts.min, 1u); i < nodes; ++i) ends.push_back(i);
+  std::vector<ExpressionPtr> forms;
+  if (counts.min == 0) forms.push_back(sequence({}));
+  if (!ends.empty())
+    forms.push_back(sequence({space(), graph(nodes, std::move(edges), std::move(ends)), space()}));
+  const uint32_t list = rules_.add("different items");
+  rules_.rules[list].expression = sequence({bytes("["), choice(std::move(forms)), bytes("]")});
+  return rule(list);
+}
+
+}  // namespace altlas::text::grammar
