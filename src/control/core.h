@@ -257,6 +257,8 @@ class Core {
   void not_accepted(const std::vector<uint64_t>& tasks, const std::string& why, Out& out);
   void answer(uint64_t ticket, Out& out);
   void restore(journal::RestoredTask& restored, Out& out);
+  std::optional<uint32_t> site_on(uint32_t deployment, DeviceId device) const;
+  uint32_t site_for_restored(uint32_t deployment, const journal::RestoredTask& restored);
 
   // core_dispatch.cc: from waiting to running
   std::vector<scheduler::PlacementDevice> picture(uint32_t deployment, std::string_view adapter,

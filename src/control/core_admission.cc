@@ -222,9 +222,9 @@ Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count
       picture(deployment, event.specs[first].adapter, event.specs[first].prompt);
   const scheduler::PlacementCursor before = one.cursor;
   ALTLAS_TRY(const Placement placement, scheduler::choose(policy_, seen, request, one.cursor));
-  uint32_t site = 0;
-  for (const uint32_t each : one.sites)
-    if (sites_[each].device == placement.winner) site = each;
+  const auto site_of_winner = site_on(deployment, placement.winner);
+  ALTLAS_CHECK(site_of_winner.has_value(), "placement chooses among the deployment's sites");
+  const uint32_t site = *site_of_winner;
   const bool grouped = !event.split && count > 1;
   const uint64_t group = grouped ? Hasher().add(event.ticket).add(epoch_).value() | 1 : 0;
   std::string type(request.type);
@@ -394,13 +394,35 @@ void Core::on(TasksRestored& event, Out& out) {
   for (journal::RestoredTask& restored : event.tasks) this->restore(restored, out);
 }
 
+std::optional<uint32_t> Core::site_on(uint32_t deployment, DeviceId device) const {
+  for (const uint32_t site : deployments_[deployment].sites)
+    if (sites_[site].device == device) return site;
+  return std::nullopt;
+}
+
+// Where a restored task is shown and, unless it is over, goes on. A site without replicas holds it
+// where its deployment has none for it: nothing starts there.
+uint32_t Core::site_for_restored(uint32_t deployment, const journal::RestoredTask& restored) {
+  if (const auto site = site_on(deployment, restored.device)) return *site;
+  const DeviceId was = restored.device;
+  const bool there = was.value >= 0 && static_cast<size_t>(was.value) < devices_.size();
+  const std::vector<uint32_t>& sites = deployments_[deployment].sites;
+  if (!sites.empty() && !(there && is_over(restored.status))) return sites.front();
+  const DeviceId device = there ? was : DeviceId{0};
+  for (uint32_t site = 0; site < sites_.size(); ++site)
+    if (sites_[site].slots.empty() && sites_[site].deployment == deployment &&
+        sites_[site].device == device)
+      return site;
+  const auto site = static_cast<uint32_t>(sites_.size());
+  sites_.push_back({.deployment = deployment, .device = device});
+  devices_[static_cast<size_t>(device.value)].sites.push_back(site);
+  return site;
+}
+
 void Core::restore(journal::RestoredTask& restored, Out& out) {
   if (number_of_.contains(restored.spec.id)) return;
   const auto deployment = find_deployment(restored.spec.deployment, "");
-  const std::vector<uint32_t>& sites = deployments_[deployment.value_or(default_deployment_)].sites;
-  uint32_t site = sites.empty() ? 0 : sites.front();
-  for (const uint32_t each : sites)
-    if (sites_[each].device == restored.device) site = each;
+  const uint32_t site = site_for_restored(deployment.value_or(default_deployment_), restored);
   const bool moved = sites_[site].device != restored.device;
   Placement placement;
   if (moved && is_over(restored.status))
@@ -432,6 +454,9 @@ void Core::restore(journal::RestoredTask& restored, Out& out) {
   if (!deployment)
     fail_task(task, ErrorCode::kNotFound,
               fmt::format("deployment '{}' is not served any more", task.spec.deployment), out);
+  else if (deployments_[*deployment].slots.empty())
+    fail_task(task, ErrorCode::kUnavailable,
+              fmt::format("deployment '{}' has no replica any more", task.spec.deployment), out);
   else if (const auto there = check_adapter(*deployment, task.spec.adapter); !there.ok())
     fail_task(task, ErrorCode::kNotFound, there.error().message(), out);
 }
