@@ -198,6 +198,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
                                                spec.idempotency_key.size(), kNameBytesMax));
   static constexpr std::string_view kTemplates[] = {"raw", "chat"};
   const bool chat = reader.choice("template", kTemplates, 0) == 1;
+  task.prompt.parse_special = reader.boolean("parse_special", false);  // Of raw texts alone.
   const GpuOptions options = read_gpu_options(reader, rooms);
   spec.strategy = options.strategy;
   spec.specific_device = options.specific_gpu_id;
