@@ -168,6 +168,23 @@ def test_every_line_of_lists_is_answered(client):
             assert len(found["data" if endpoint == "/v1/embeddings" else "choices"]) == (40 if "n" in body else 48)
 
 
+def test_a_long_batch_does_not_hold_up_short_ones(start_server):
+    server = start_server(*SIM, config="server: {batch_parallel_max: 2}")
+    client = server.openai()
+
+    def begin(count):
+        return client.batches.create(input_file_id=upload(client, lines(count, max_tokens=100)).id, endpoint="/v1/completions", completion_window="24h")
+
+    long = begin(300)
+    while client.batches.retrieve(long.id).status == "validating":
+        pass
+    for _ in range(4):
+        assert wait_over(client, begin(4)).status == "completed"
+        assert client.batches.retrieve(long.id).status == "in_progress"
+    client.batches.cancel(long.id)
+    server.stop()
+
+
 def test_wrong_input_fails_the_batch(client):
     text = lines(1) + "{bad\n" + lines(1) + lines(1, first=5, endpoint="/v1/embeddings")
     batch = wait_over(client, client.batches.create(input_file_id=upload(client, text).id, endpoint="/v1/completions", completion_window="24h"))

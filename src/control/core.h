@@ -276,6 +276,7 @@ class Core {
   void dispatch_site(uint32_t site, Out& out);
   bool takes_tasks(const Site& site) const;
   std::optional<uint32_t> slot_for(const Task& task, const Site& site) const;
+  static TimeUs arrived(const Task& task);
   enum class Fit : uint8_t {
     kNow,
     kLater,      // As other tasks end.

@@ -88,6 +88,18 @@ TEST(Setup, EngineLimitsReachReplicas) {
   EXPECT_EQ(load.kv_dtype, "q8_0");
 }
 
+TEST(Setup, TheAgingRuleIsTheConfiguredOne) {
+  const DeviceSetup devices[] = {device(0)};
+  const ModelSetup model{.id = "main", .path = "/m.gguf", .deployment = "d"};
+  EXPECT_EQ(make_core_setup(config::Config(), devices, model)->age_step_us, 30 * kSecond);
+  for (const double seconds : {0.0, 0.25, 1.0, 3600.0}) {
+    config::Config config;
+    config.gpu.multi_gpu.priority_aging_s = seconds;
+    EXPECT_EQ(make_core_setup(config, devices, model)->age_step_us,
+              static_cast<int64_t>(seconds * static_cast<double>(kSecond)));
+  }
+}
+
 struct SharingDeployment {
   std::optional<double> num_gpus;
   int64_t replicas = 1, ranks = 1;

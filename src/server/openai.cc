@@ -98,6 +98,7 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   spec.specific_device = options.specific_gpu_id;
   spec.priority = read_priority(reader, request, rooms);
   read_logprobs(reader, chat, spec.sampling);
+  spec.asked = request.received;
   read_stream(reader, out);
   if (const GrammarRequest grammar = read_grammar(reader); !out.grammar.given())
     out.grammar = grammar;
