@@ -37,6 +37,41 @@ Result<void> Core::accepting(uint32_t deployment) const {
   return {};
 }
 
+// Tasks that run at once where nothing else does; none: a replica has never told what it takes.
+std::optional<uint64_t> Core::places_at_most(const Site& site) const {
+  uint64_t sum = 0;
+  for (const uint32_t index : site.slots) {
+    const Slot& slot = slots_[index];
+    if (slot.given_up) continue;
+    const uint32_t asked = deployments_[slot.deployment].setup.max_ongoing;
+    if (asked == 0 && !slot.needs) return std::nullopt;
+    sum += asked > 0 ? asked : std::max(slot.needs->sequences_max, 1u);
+  }
+  const uint32_t most = setup_.max_concurrent_tasks;
+  return most == 0 ? sum : std::min<uint64_t>(sum, most);
+}
+
+// Whether so many tasks of one request could ever be here at once.  Errors: kInvalid with the
+// limit, as trying again can't help; whether there is room now is for others to say.
+Result<void> Core::fits_at_all(uint32_t deployment, uint64_t tasks, Spread spread,
+                               std::optional<DeviceId> device) const {
+  const Deployment& one = deployments_[deployment];
+  uint64_t places = 0;
+  for (const uint32_t site : one.sites) {
+    if (device && sites_[site].device != *device) continue;
+    const auto here = places_at_most(sites_[site]);
+    if (!here) return {};
+    places = spread == Spread::kAll ? places + *here : std::max(places, *here);
+  }
+  const uint64_t waiting = std::min(setup_.max_queue_size, one.setup.max_queued);
+  if (tasks <= waiting + places) return {};
+  return invalid(fmt::format(
+      "the request makes {} tasks, at most {} are possible at once: {} run "
+      "{}, and {} wait ({}); send it in parts",
+      tasks, waiting + places, places, spread == Spread::kAll ? "on all devices" : "on one device",
+      waiting, waiting == setup_.max_queue_size ? "max_queue_size" : "max_queued_requests"));
+}
+
 void Core::on(AdmissionRequested& event, Out& out) {
   const auto refuse = [&](Error error) {
     out.push_back(AnswerAdmission{event.ticket, std::move(error)});
@@ -47,6 +82,8 @@ void Core::on(AdmissionRequested& event, Out& out) {
   if (auto ok = accepting(*deployment); !ok.ok()) return refuse(ok.error());
   if (tickets_.contains(event.ticket))
     return refuse(Error(ErrorCode::kInternal, "a ticket was used twice"));
+  if (auto ok = fits_at_all(*deployment, event.tasks, Spread::kAll); !ok.ok())
+    return refuse(ok.error());
   Deployment& one = deployments_[*deployment];
   const uint32_t places = free_places(*deployment);
   const auto slots = static_cast<int64_t>(std::max<size_t>(one.slots.size(), 1));
@@ -159,6 +196,13 @@ Result<void> Core::submit(TasksSubmitted& event, Submission& submission,
   TasksSubmitted todo{event.ticket, {}, event.split, event.min_per_device};
   for (const size_t i : place_of) todo.specs.push_back(std::move(specs[i]));
   const size_t count = todo.specs.size();
+  if (count > 0) {
+    const TaskSpec& head = todo.specs.front();
+    const bool one_device = !event.split || head.specific_device.has_value();
+    ALTLAS_TRY_VOID(fits_at_all(*find_deployment(head.deployment, ""), count,
+                                one_device ? Spread::kOneDevice : Spread::kAll,
+                                head.specific_device));
+  }
   const size_t groups =
       !event.split ? 1 : std::max<size_t>(1, count / std::max<uint32_t>(1, event.min_per_device));
   for (size_t group = 0, first = 0; group < groups && count > 0; ++group) {
@@ -233,6 +277,12 @@ Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count
     spec.batch_group = group;
     const bool waits =
         placement.standing != scheduler::Standing::kEligible || free_places_at(sites_[site]) == 0;
+    if (waits && held_ >= setup_.max_queue_size && nothing_else(deployment, fresh.size()))
+      return invalid(
+          fmt::format("the request makes {} tasks, they don't fit where they are to run "
+                      "though nothing else is here: max_queue_size is {}; send it in "
+                      "parts",
+                      event.specs.size(), setup_.max_queue_size));
     if (waits && held_ >= setup_.max_queue_size)
       return Error(ErrorCode::kBusy,
                    fmt::format("device {} is full and the queue too: {} tasks wait, max_queue_size "
@@ -249,6 +299,16 @@ Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count
     keep_explanation(task, placement, seen, asked, before);
   }
   return {};
+}
+
+// Whether all that is unfinished are `own` tasks and every replica of the deployment runs: then
+// waiting frees no more room.
+bool Core::nothing_else(uint32_t deployment, size_t own) const {
+  return unfinished_ == own && tickets_.empty() &&
+         std::ranges::all_of(deployments_[deployment].slots, [&](uint32_t index) {
+           const Slot& slot = slots_[index];
+           return slot.given_up || (slot.state == ReplicaState::kRunning && slot.runs.empty());
+         });
 }
 
 uint64_t Core::add_task(TaskSpec spec, uint32_t site, const Placement& placement, bool promised) {
