@@ -59,11 +59,16 @@ awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& roo
   co_return co_await run_task(std::move(task), request.disconnect, rooms);
 }
 
-// POST /llm/generate -> {"text", "tokens"}.
+json::value seed_of(const control::TaskView& view) {
+  return view.seed ? json::value(shown_seed(*view.seed)) : json::value(nullptr);
+}
+
+// POST /llm/generate -> {"text", "tokens", "seed"}.
 awaitable<Result<Response>> llm_generate(Request request, Rooms& rooms) {
   const Defaults defaults;
   ALTLAS_CO_TRY(const control::TaskView view, co_await generate(request, rooms, defaults));
-  const json::object answer{{"text", view.result->text}, {"tokens", view.result->tokens}};
+  const json::object answer{
+      {"text", view.result->text}, {"tokens", view.result->tokens}, {"seed", seed_of(view)}};
   co_return json_response(json_text(answer));
 }
 
@@ -74,6 +79,7 @@ awaitable<Result<Response>> plain_generate(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, rooms, defaults));
   Response response;
   response.content_type = "text/plain; charset=utf-8";
+  if (view.seed) response.headers.emplace_back("X-Altlas-Seed", std::to_string(shown_seed(*view.seed)));
   response.body = std::move(view.result->text);
   co_return response;
 }
@@ -108,6 +114,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
       json::object last{
           {"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
       if (view.result) last["usage"] = usage_json(view);
+      last["seed"] = seed_of(view);
       if (!view.error.empty()) last["error"] = view.error;
       std::string tail = sse_event(json_text(last)) + sse_event("[DONE]");
       static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
@@ -117,7 +124,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
   co_return response;
 }
 
-// POST /chat -> {"content", "usage"}.
+// POST /chat -> {"content", "usage", "seed"}.
 awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
@@ -130,7 +137,8 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   if (stream) co_return co_await stream_chat(std::move(task), std::move(request), rooms);
   ALTLAS_CO_TRY(const control::TaskView view,
                 co_await run_task(std::move(task), request.disconnect, rooms));
-  const json::object answer{{"content", view.result->text}, {"usage", usage_json(view)}};
+  const json::object answer{
+      {"content", view.result->text}, {"usage", usage_json(view)}, {"seed", seed_of(view)}};
   co_return json_response(json_text(answer));
 }
 

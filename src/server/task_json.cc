@@ -69,7 +69,19 @@ uint64_t draw_seed() {
   uint64_t seed = 0;
   if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
     seed = static_cast<uint64_t>(system_clock().now());
-  return seed & INT64_MAX;  // So that every JSON reader can hold it.
+  return seed & ((uint64_t{1} << 52) - 1);
+}
+
+std::optional<uint64_t> given_seed(JsonReader& reader) {
+  const auto seed = reader.optional_integer("seed", INT64_MIN, INT64_MAX);
+  if (!seed || *seed == -1) return std::nullopt;
+  return static_cast<uint64_t>(*seed);
+}
+
+uint64_t choice_seed(uint64_t seed, uint64_t index) {
+  const uint64_t own = seed + index;
+  const bool passes = seed > INT64_MAX && (own == UINT64_MAX || own < seed);
+  return passes ? own + 1 : own;
 }
 
 std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name) {
@@ -161,8 +173,8 @@ void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams&
       static_cast<float>(reader.number("repetition_penalty", 1, 0.01, 100));
   sampling.presence_penalty = static_cast<float>(reader.number("presence_penalty", 0, -2, 2));
   sampling.frequency_penalty = static_cast<float>(reader.number("frequency_penalty", 0, -2, 2));
-  const auto seed = reader.optional_integer("seed", INT64_MIN, INT64_MAX);
-  sampling.seed = seed ? static_cast<uint64_t>(*seed) : draw_seed();
+  const auto seed = given_seed(reader);
+  sampling.seed = seed ? *seed : draw_seed();
   sampling.stop = reader.texts("stop", kStopsMax, kStopBytesMax);
   sampling.ignore_eos = reader.boolean("ignore_eos", false);
   sampling.min_tokens = static_cast<int32_t>(reader.integer("min_tokens", 0, 0, kTokensMax));
@@ -208,6 +220,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   ALTLAS_TRY_VOID(embeds ? check_embeds(*task.model) : check_generates(*task.model));
   read_sampling(reader, *task.model, spec.sampling);
   task.prompt.grammar = read_grammar(reader);
+  task.seed_drawn = !given_seed(reader);
   spec.sampling.grammar = task.prompt.grammar.grammar;
   ALTLAS_TRY_VOID(reader.status());
   if (embeds) as_embedding(task);
@@ -232,6 +245,7 @@ json::object task_to_json(const control::TaskView& task) {
                    {"started_at", time_or_null(task.started_at)},
                    {"finished_at", time_or_null(task.finished_at)}};
   if (task.queue_position) out["queue_position"] = *task.queue_position;
+  if (task.seed) out["seed"] = shown_seed(*task.seed);
   if (task.result) {
     const TimeUs from = task.started_at.value_or(task.created_at.value_or(0));
     const TimeUs until = task.finished_at.value_or(from);
@@ -241,6 +255,8 @@ json::object task_to_json(const control::TaskView& task) {
         {"timestamp", to_rfc3339(until)},
         {"tokens", task.result->tokens},
         {"finish_reason", to_string(task.result->finish_reason)}};
+    json::object& result = out["result"].get_object();
+    if (task.seed) result["seed"] = shown_seed(*task.seed);
     if (const auto& values = task.result->embedding; !values.empty())
       out["result"].get_object()["embedding"] = json::array(values.begin(), values.end());
   }
