@@ -7,7 +7,8 @@
 #include <boost/json.hpp>
 #include <charconv>
 
-#include "base/hash.h"
+#include "server/body_hash.h"
+#include "text/utf8.h"
 
 namespace altlas::server {
 
@@ -19,7 +20,7 @@ constexpr int64_t kTokensMax = INT32_MAX;
 constexpr size_t kStopsMax = 16;
 constexpr size_t kStopBytesMax = 1024;
 constexpr size_t kLogitBiasMax = 1024;
-constexpr size_t kNameBytesMax = 256;
+constexpr size_t kNameMax = 256;  // Characters, as the API's reference says.
 constexpr double kDeadlineMax = 366.0 * 86400;
 
 std::vector<std::string_view> enum_names(std::span<const EnumName> table) {
@@ -190,8 +191,8 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   if (reader.status().ok() && task.prompt.text.empty())
     reader.fail("text", "is empty, should have at least one character");
   spec.type = reader.text("type", "text_generation");
-  if (spec.type.empty() || spec.type.size() > kNameBytesMax)
-    reader.fail("type", fmt::format("should have 1 to {} bytes", kNameBytesMax));
+  if (spec.type.empty() || text::count_code_points(spec.type) > kNameMax)
+    reader.fail("type", fmt::format("should have 1 to {} characters", kNameMax));
   const std::string model = reader.text("model", "");
   spec.tokens_max = static_cast<int32_t>(reader.integer("max_length", 128, 1, kTokensMax));
   spec.sampling.temperature = static_cast<float>(reader.number("temperature", 0.7, 0, 2));
@@ -201,13 +202,13 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
                     static_cast<size_t>(rooms.config.gpu.multi_gpu.default_queue_priority)));
   if (reader.has("deadline_s")) {
     const double seconds = reader.number("deadline_s", 0, 0.001, kDeadlineMax);
-    spec.deadline =
-        system_clock().now() + static_cast<TimeUs>(seconds * static_cast<double>(kSecond));
+    task.deadline_after = static_cast<TimeUs>(seconds * static_cast<double>(kSecond));
+    spec.deadline = system_clock().now() + *task.deadline_after;
   }
   spec.idempotency_key = reader.text("idempotency_key", "");
-  if (spec.idempotency_key.size() > kNameBytesMax)
-    reader.fail("idempotency_key", fmt::format("has {} bytes, at most {} are taken",
-                                               spec.idempotency_key.size(), kNameBytesMax));
+  if (const size_t length = text::count_code_points(spec.idempotency_key); length > kNameMax)
+    reader.fail("idempotency_key",
+                fmt::format("has {} characters, at most {} are taken", length, kNameMax));
   static constexpr std::string_view kTemplates[] = {"raw", "chat"};
   const bool chat = reader.choice("template", kTemplates, 0) == 1;
   task.prompt.parse_special = reader.boolean("parse_special", false);  // Of raw texts alone.
@@ -219,8 +220,8 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   const bool embeds = spec.type == kEmbeddingType;
   ALTLAS_TRY_VOID(embeds ? check_embeds(*task.model) : check_generates(*task.model));
   read_sampling(reader, *task.model, spec.sampling);
-  task.prompt.grammar = read_grammar(reader);
   task.seed_drawn = !given_seed(reader);
+  task.prompt.grammar = read_grammar(reader);
   spec.sampling.grammar = task.prompt.grammar.grammar;
   ALTLAS_TRY_VOID(reader.status());
   if (embeds) as_embedding(task);
@@ -232,7 +233,6 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   spec.owner = identity.name;
   spec.deployment = task.model->deployment;
   spec.adapter = task.model->adapter;
-  spec.body_hash = Hasher().add(json::serialize(body)).value();
   return task;
 }
 
@@ -258,7 +258,7 @@ json::object task_to_json(const control::TaskView& task) {
     json::object& result = out["result"].get_object();
     if (task.seed) result["seed"] = shown_seed(*task.seed);
     if (const auto& values = task.result->embedding; !values.empty())
-      out["result"].get_object()["embedding"] = json::array(values.begin(), values.end());
+      result["embedding"] = json::array(values.begin(), values.end());
   }
   if (!task.error.empty()) out["error"] = task.error;
   if (!task.note.empty()) out["note"] = task.note;
