@@ -215,8 +215,13 @@ def test_cancel(client):
     assert client.batches.cancel(batch.id).status in ("cancelling", "cancelled")
     batch = wait_over(client, batch)
     assert batch.status == "cancelled" and batch.cancelled_at and batch.request_counts.completed < 2000
-    if batch.output_file_id:
-        assert len(results(client, batch.output_file_id)) == batch.request_counts.completed
+    counts = batch.request_counts
+    assert counts.completed + counts.failed == counts.total == 2000
+    done = results(client, batch.output_file_id) if batch.output_file_id else []
+    rest = results(client, batch.error_file_id)
+    assert (len(done), len(rest)) == (counts.completed, counts.failed)
+    assert {line["error"]["code"] for line in rest} == {"batch_cancelled"}
+    assert {line["custom_id"] for line in done + rest} == {f"id-{i}" for i in range(2000)}
     with pytest.raises(openai.ConflictError):
         client.batches.cancel(batch.id)
     assert client.files.delete(source.id).deleted

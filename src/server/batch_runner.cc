@@ -171,7 +171,10 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
     co_await run_lines(one, *lines);
     one->expiry.cancel();
     if (stopping) co_return;
-    if (one->expired && !one->cancelled) {
+    if (one->cancelled) {
+      co_await write_rest(one, *lines, "batch_cancelled",
+                          "the batch was cancelled before this request was carried out");
+    } else if (one->expired) {
       co_await write_rest(one, *lines, "batch_expired",
                           "the completion window passed before this request was carried out");
     } else if (!one->ends()) {
@@ -185,8 +188,6 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
                finished.error().message());
 }
 
-awaitable<void> BatchRunner::Impl::run_lines(ActivePtr one, std::vector<BatchLine> lines) {
-  for (const BatchLine& line : lines) {
 // A place goes to the batch that has the fewest, so that a long one does not hold up those after
 // it.
 bool BatchRunner::Impl::may_begin(const Active& one) const {
@@ -196,15 +197,17 @@ bool BatchRunner::Impl::may_begin(const Active& one) const {
   });
 }
 
+awaitable<void> BatchRunner::Impl::run_lines(ActivePtr one, std::vector<BatchLine> lines) {
+  for (const BatchLine& line : lines) {
     while (!may_begin(*one) && may_go_on(*one)) {
       one->wants = true;
       never_expire(one->wake);
       co_await one->wake.async_wait(asio::as_tuple(asio::use_awaitable));
     }
+    if (std::exchange(one->wants, false)) wake_all();  // Others may have let this one go first.
     if (!may_go_on(*one)) break;
     ++running;
     ++one->running;
-    if (std::exchange(one->wants, false)) wake_all();  // Others may have let this one go first.
     asio::co_spawn(strand, run_line(one, line),
                    [self = shared_from_this(), one](std::exception_ptr bad) {
                      if (bad) log::error("a request of batch {} failed", one->batch.id);
@@ -256,10 +259,10 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     co_return;
   }
   const std::string request_id = random_hex();
+  const TimeUs asked_first = system_clock().now();
   asio::steady_timer pause(strand);
   for (int64_t wait_ms = kRetryMsMin; may_go_on(*one);
        wait_ms = std::min(wait_ms * 2, kRetryMsMax)) {
-  const TimeUs asked_first = system_clock().now();
     Request request;
     request.method = "POST";
     request.path = one->batch.endpoint;
