@@ -168,6 +168,23 @@ def test_every_line_of_lists_is_answered(client):
             assert len(found["data" if endpoint == "/v1/embeddings" else "choices"]) == (40 if "n" in body else 48)
 
 
+def test_a_long_batch_does_not_hold_up_short_ones(start_server):
+    server = start_server(*SIM, config="server: {batch_parallel_max: 2}")
+    client = server.openai()
+
+    def begin(count):
+        return client.batches.create(input_file_id=upload(client, lines(count, max_tokens=100)).id, endpoint="/v1/completions", completion_window="24h")
+
+    long = begin(300)
+    while client.batches.retrieve(long.id).status == "validating":
+        pass
+    for _ in range(4):
+        assert wait_over(client, begin(4)).status == "completed"
+        assert client.batches.retrieve(long.id).status == "in_progress"
+    client.batches.cancel(long.id)
+    server.stop()
+
+
 def test_wrong_input_fails_the_batch(client):
     text = lines(1) + "{bad\n" + lines(1) + lines(1, first=5, endpoint="/v1/embeddings")
     batch = wait_over(client, client.batches.create(input_file_id=upload(client, text).id, endpoint="/v1/completions", completion_window="24h"))
@@ -198,8 +215,13 @@ def test_cancel(client):
     assert client.batches.cancel(batch.id).status in ("cancelling", "cancelled")
     batch = wait_over(client, batch)
     assert batch.status == "cancelled" and batch.cancelled_at and batch.request_counts.completed < 2000
-    if batch.output_file_id:
-        assert len(results(client, batch.output_file_id)) == batch.request_counts.completed
+    counts = batch.request_counts
+    assert counts.completed + counts.failed == counts.total == 2000
+    done = results(client, batch.output_file_id) if batch.output_file_id else []
+    rest = results(client, batch.error_file_id)
+    assert (len(done), len(rest)) == (counts.completed, counts.failed)
+    assert {line["error"]["code"] for line in rest} == {"batch_cancelled"}
+    assert {line["custom_id"] for line in done + rest} == {f"id-{i}" for i in range(2000)}
     with pytest.raises(openai.ConflictError):
         client.batches.cancel(batch.id)
     assert client.files.delete(source.id).deleted

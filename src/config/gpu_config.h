@@ -27,6 +27,7 @@ struct MultiGpuConfig {
   Priority default_queue_priority = Priority::kNormal;
   int64_t max_queue_size = 1000;
   double queue_timeout = 3600;
+  double priority_aging_s = 30;
   int64_t random_seed = 0;
 
   static constexpr void fields(auto&& field) {
@@ -84,6 +85,12 @@ struct MultiGpuConfig {
                     .min = 0,
                     .max = 31536000,
                     .reload = true});
+    field("priority_aging_s", &S::priority_aging_s,
+          FieldInfo{.help = "How much later a task of the next lower priority counts as come, in the "
+                            "queue and in a replica's batch; 0 serves all levels alike.",
+                    .unit = "s",
+                    .min = 0,
+                    .max = 31536000});
     field("random_seed", &S::random_seed,
           FieldInfo{.help = "Seed of strategy random; 0 draws one at start.", .min = 0});
   }

@@ -239,6 +239,11 @@ class Core {
   // core_admission.cc: the way in
   std::optional<uint32_t> find_deployment(std::string_view name, std::string_view type) const;
   Result<void> accepting(uint32_t deployment) const;
+  enum class Spread : uint8_t { kAll, kOneDevice };
+  std::optional<uint64_t> places_at_most(const Site& site) const;
+  Result<void> fits_at_all(uint32_t deployment, uint64_t tasks, Spread spread,
+                           std::optional<DeviceId> device = std::nullopt) const;
+  bool nothing_else(uint32_t deployment, size_t own) const;
   Result<void> submit(TasksSubmitted& event, Submission& submission, std::vector<uint64_t>& fresh);
   Result<uint64_t> known(const TaskSpec& spec) const;  // 0: not known.
   Result<void> place_group(TasksSubmitted& event, size_t first, size_t count,
@@ -257,6 +262,8 @@ class Core {
   void not_accepted(const std::vector<uint64_t>& tasks, const std::string& why, Out& out);
   void answer(uint64_t ticket, Out& out);
   void restore(journal::RestoredTask& restored, Out& out);
+  std::optional<uint32_t> site_on(uint32_t deployment, DeviceId device) const;
+  uint32_t site_for_restored(uint32_t deployment, const journal::RestoredTask& restored);
 
   // core_dispatch.cc: from waiting to running
   std::vector<scheduler::PlacementDevice> picture(uint32_t deployment, std::string_view adapter,
@@ -269,6 +276,7 @@ class Core {
   uint32_t slot_tasks_max(const Slot& slot) const;
   uint32_t free_places(uint32_t deployment) const;
   uint32_t free_places_at(const Site& site) const;
+  static TimeUs arrived(const Task& task);
   void enqueue(Task& task, bool front);
   void dispatch(Out& out);
   void dispatch_site(uint32_t site, Out& out);

@@ -37,6 +37,41 @@ Result<void> Core::accepting(uint32_t deployment) const {
   return {};
 }
 
+// Tasks that run at once where nothing else does; none: a replica has never told what it takes.
+std::optional<uint64_t> Core::places_at_most(const Site& site) const {
+  uint64_t sum = 0;
+  for (const uint32_t index : site.slots) {
+    const Slot& slot = slots_[index];
+    if (slot.given_up) continue;
+    const uint32_t asked = deployments_[slot.deployment].setup.max_ongoing;
+    if (asked == 0 && !slot.needs) return std::nullopt;
+    sum += asked > 0 ? asked : std::max(slot.needs->sequences_max, 1u);
+  }
+  const uint32_t most = setup_.max_concurrent_tasks;
+  return most == 0 ? sum : std::min<uint64_t>(sum, most);
+}
+
+// Whether so many tasks of one request could ever be here at once.  Errors: kInvalid with the
+// limit, as trying again can't help; whether there is room now is for others to say.
+Result<void> Core::fits_at_all(uint32_t deployment, uint64_t tasks, Spread spread,
+                               std::optional<DeviceId> device) const {
+  const Deployment& one = deployments_[deployment];
+  uint64_t places = 0;
+  for (const uint32_t site : one.sites) {
+    if (device && sites_[site].device != *device) continue;
+    const auto here = places_at_most(sites_[site]);
+    if (!here) return {};
+    places = spread == Spread::kAll ? places + *here : std::max(places, *here);
+  }
+  const uint64_t waiting = std::min(setup_.max_queue_size, one.setup.max_queued);
+  if (tasks <= waiting + places) return {};
+  return invalid(fmt::format(
+      "the request makes {} tasks, at most {} are possible at once: {} run "
+      "{}, and {} wait ({}); send it in parts",
+      tasks, waiting + places, places, spread == Spread::kAll ? "on all devices" : "on one device",
+      waiting, waiting == setup_.max_queue_size ? "max_queue_size" : "max_queued_requests"));
+}
+
 void Core::on(AdmissionRequested& event, Out& out) {
   const auto refuse = [&](Error error) {
     out.push_back(AnswerAdmission{event.ticket, std::move(error)});
@@ -47,6 +82,8 @@ void Core::on(AdmissionRequested& event, Out& out) {
   if (auto ok = accepting(*deployment); !ok.ok()) return refuse(ok.error());
   if (tickets_.contains(event.ticket))
     return refuse(Error(ErrorCode::kInternal, "a ticket was used twice"));
+  if (auto ok = fits_at_all(*deployment, event.tasks, Spread::kAll); !ok.ok())
+    return refuse(ok.error());
   Deployment& one = deployments_[*deployment];
   const uint32_t places = free_places(*deployment);
   const auto slots = static_cast<int64_t>(std::max<size_t>(one.slots.size(), 1));
@@ -159,6 +196,13 @@ Result<void> Core::submit(TasksSubmitted& event, Submission& submission,
   TasksSubmitted todo{event.ticket, {}, event.split, event.min_per_device};
   for (const size_t i : place_of) todo.specs.push_back(std::move(specs[i]));
   const size_t count = todo.specs.size();
+  if (count > 0) {
+    const TaskSpec& head = todo.specs.front();
+    const bool one_device = !event.split || head.specific_device.has_value();
+    ALTLAS_TRY_VOID(fits_at_all(*find_deployment(head.deployment, ""), count,
+                                one_device ? Spread::kOneDevice : Spread::kAll,
+                                head.specific_device));
+  }
   const size_t groups =
       !event.split ? 1 : std::max<size_t>(1, count / std::max<uint32_t>(1, event.min_per_device));
   for (size_t group = 0, first = 0; group < groups && count > 0; ++group) {
@@ -222,9 +266,9 @@ Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count
       picture(deployment, event.specs[first].adapter, event.specs[first].prompt);
   const scheduler::PlacementCursor before = one.cursor;
   ALTLAS_TRY(const Placement placement, scheduler::choose(policy_, seen, request, one.cursor));
-  uint32_t site = 0;
-  for (const uint32_t each : one.sites)
-    if (sites_[each].device == placement.winner) site = each;
+  const auto site_of_winner = site_on(deployment, placement.winner);
+  ALTLAS_CHECK(site_of_winner.has_value(), "placement chooses among the deployment's sites");
+  const uint32_t site = *site_of_winner;
   const bool grouped = !event.split && count > 1;
   const uint64_t group = grouped ? Hasher().add(event.ticket).add(epoch_).value() | 1 : 0;
   std::string type(request.type);
@@ -233,6 +277,12 @@ Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count
     spec.batch_group = group;
     const bool waits =
         placement.standing != scheduler::Standing::kEligible || free_places_at(sites_[site]) == 0;
+    if (waits && held_ >= setup_.max_queue_size && nothing_else(deployment, fresh.size()))
+      return invalid(
+          fmt::format("the request makes {} tasks, they don't fit where they are to run "
+                      "though nothing else is here: max_queue_size is {}; send it in "
+                      "parts",
+                      event.specs.size(), setup_.max_queue_size));
     if (waits && held_ >= setup_.max_queue_size)
       return Error(ErrorCode::kBusy,
                    fmt::format("device {} is full and the queue too: {} tasks wait, max_queue_size "
@@ -249,6 +299,16 @@ Result<void> Core::place_group(TasksSubmitted& event, size_t first, size_t count
     keep_explanation(task, placement, seen, asked, before);
   }
   return {};
+}
+
+// Whether all that is unfinished are `own` tasks and every replica of the deployment runs: then
+// waiting frees no more room.
+bool Core::nothing_else(uint32_t deployment, size_t own) const {
+  return unfinished_ == own && tickets_.empty() &&
+         std::ranges::all_of(deployments_[deployment].slots, [&](uint32_t index) {
+           const Slot& slot = slots_[index];
+           return slot.given_up || (slot.state == ReplicaState::kRunning && slot.runs.empty());
+         });
 }
 
 uint64_t Core::add_task(TaskSpec spec, uint32_t site, const Placement& placement, bool promised) {
@@ -394,13 +454,35 @@ void Core::on(TasksRestored& event, Out& out) {
   for (journal::RestoredTask& restored : event.tasks) this->restore(restored, out);
 }
 
+std::optional<uint32_t> Core::site_on(uint32_t deployment, DeviceId device) const {
+  for (const uint32_t site : deployments_[deployment].sites)
+    if (sites_[site].device == device) return site;
+  return std::nullopt;
+}
+
+// Where a restored task is shown and, unless it is over, goes on. A site without replicas holds it
+// where its deployment has none for it: nothing starts there.
+uint32_t Core::site_for_restored(uint32_t deployment, const journal::RestoredTask& restored) {
+  if (const auto site = site_on(deployment, restored.device)) return *site;
+  const DeviceId was = restored.device;
+  const bool there = was.value >= 0 && static_cast<size_t>(was.value) < devices_.size();
+  const std::vector<uint32_t>& sites = deployments_[deployment].sites;
+  if (!sites.empty() && !(there && is_over(restored.status))) return sites.front();
+  const DeviceId device = there ? was : DeviceId{0};
+  for (uint32_t site = 0; site < sites_.size(); ++site)
+    if (sites_[site].slots.empty() && sites_[site].deployment == deployment &&
+        sites_[site].device == device)
+      return site;
+  const auto site = static_cast<uint32_t>(sites_.size());
+  sites_.push_back({.deployment = deployment, .device = device});
+  devices_[static_cast<size_t>(device.value)].sites.push_back(site);
+  return site;
+}
+
 void Core::restore(journal::RestoredTask& restored, Out& out) {
   if (number_of_.contains(restored.spec.id)) return;
   const auto deployment = find_deployment(restored.spec.deployment, "");
-  const std::vector<uint32_t>& sites = deployments_[deployment.value_or(default_deployment_)].sites;
-  uint32_t site = sites.empty() ? 0 : sites.front();
-  for (const uint32_t each : sites)
-    if (sites_[each].device == restored.device) site = each;
+  const uint32_t site = site_for_restored(deployment.value_or(default_deployment_), restored);
   const bool moved = sites_[site].device != restored.device;
   Placement placement;
   if (moved && is_over(restored.status))
@@ -432,6 +514,9 @@ void Core::restore(journal::RestoredTask& restored, Out& out) {
   if (!deployment)
     fail_task(task, ErrorCode::kNotFound,
               fmt::format("deployment '{}' is not served any more", task.spec.deployment), out);
+  else if (deployments_[*deployment].slots.empty())
+    fail_task(task, ErrorCode::kUnavailable,
+              fmt::format("deployment '{}' has no replica any more", task.spec.deployment), out);
   else if (const auto there = check_adapter(*deployment, task.spec.adapter); !there.ok())
     fail_task(task, ErrorCode::kNotFound, there.error().message(), out);
 }

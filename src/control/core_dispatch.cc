@@ -126,10 +126,15 @@ bool Core::takes_tasks(const Site& site) const {
   return scheduler::assess(policy_, seen, {}).standing == scheduler::Standing::kEligible;
 }
 
+// From when on it counts as waiting.
+TimeUs Core::arrived(const Task& task) {
+  return task.spec.asked == 0 ? task.created : std::min(task.spec.asked, task.created);
+}
+
 void Core::enqueue(Task& task, bool front) {
   const TimeUs expires =
       std::min(now_ + setup_.queue_timeout_us, task.spec.deadline.value_or(INT64_MAX));
-  queue_.push({task.number, task.site, task.spec.priority, task.created, expires, front});
+  queue_.push({task.number, task.site, task.spec.priority, arrived(task), expires, front});
   dirty_sites_.insert(task.site);
   if (task.spec.estimated_memory > 0) unsettled_.insert(task.number);
 }
@@ -317,7 +322,8 @@ void Core::start(Task& task, uint32_t index, Out& out) {
   command.prompt = task.spec.prompt;
   command.generated = task.generated;
   command.tokens_max = task.spec.tokens_max;
-  command.priority = task.spec.priority;
+  command.level = queue_.limits().rank[static_cast<size_t>(task.spec.priority)];
+  command.turn = scheduler::turn_of(queue_.limits(), task.spec.priority, arrived(task));
   command.sampling = task.spec.sampling;
   command.adapter = task.spec.adapter;
   command.embeds = task.spec.embeds;

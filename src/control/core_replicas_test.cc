@@ -186,5 +186,82 @@ TEST(CoreReplicas, RestoredTasksGoOnAndFinishedOnesAreKept) {
   EXPECT_EQ(second.one(keyed).task, done.task);
 }
 
+// Deployments of one replica on each of the given devices.
+CoreSetup setup_of(int devices, const std::vector<std::pair<std::string, std::vector<int>>>& list) {
+  CoreSetup setup = test_setup(devices);
+  const DeploymentSetup pattern = setup.deployments[0];
+  const DeploymentSetup echo = setup.deployments[1];
+  setup.deployments.clear();
+  for (const auto& [name, on] : list) {
+    DeploymentSetup one = pattern;
+    one.name = one.model = name;
+    one.replicas.clear();
+    for (const int device : on) one.replicas.push_back({DeviceId{device}});
+    setup.deployments.push_back(one);
+  }
+  setup.deployments.push_back(echo);
+  setup.default_deployment = list.front().first;
+  return setup;
+}
+
+// Goal: a task runs on its own deployment's model or not at all, and what is over is shown where it
+// ran. Method: tasks of two deployments, finished, running and waiting, are restored under other
+// configurations.
+TEST(CoreReplicas, ARestoredTaskStaysWithItsDeployment) {
+  struct Case {
+    const char* name;
+    CoreSetup then;
+    bool b_runs;
+    ErrorCode error;  // Of b's tasks otherwise.
+  };
+  using Code = ErrorCode;
+  const Case cases[] = {
+      {"as before", setup_of(3, {{"a", {0}}, {"b", {1}}}), true, Code::kInternal},
+      {"on another device", setup_of(3, {{"a", {0}}, {"b", {2}}}), true, Code::kInternal},
+      {"in another order", setup_of(3, {{"b", {0}}, {"a", {1}}}), true, Code::kInternal},
+      {"no replica", setup_of(3, {{"a", {0}}, {"b", {}}}), false, Code::kUnavailable},
+      {"no replica, first", setup_of(3, {{"b", {}}, {"a", {0, 1, 2}}}), false, Code::kUnavailable},
+      {"none has a replica", setup_of(3, {{"a", {}}, {"b", {}}}), false, Code::kUnavailable},
+      {"not served", setup_of(3, {{"a", {0}}}), false, Code::kNotFound},
+      {"not served, default without replica", setup_of(3, {{"c", {}}, {"a", {2}}}), false,
+       Code::kNotFound},
+      {"fewer devices", setup_of(1, {{"a", {0}}, {"b", {}}}), false, Code::kUnavailable},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    CoreHarness first(setup_of(3, {{"a", {0}}, {"b", {1}}}));
+    first.start();
+    std::vector<TaskId> ids;
+    for (int i = 0; i < 7; ++i) {  // Of b: one is over, four run, the others wait.
+      TaskSpec spec = first.spec();
+      spec.deployment = "b";
+      ids.push_back(first.one(spec).task);
+    }
+    first.finish(first.runs[0]);
+    journal::Replay replay;
+    for (const journal::Event& event : first.journal) ASSERT_TRUE(replay.add(event).ok());
+    CoreHarness second(one.then);
+    second.step(TasksRestored{replay.take()});
+    second.core.check_integrity();
+    EXPECT_EQ(second.view(ids[0]).status, TaskStatus::kCompleted);
+    if (one.then.devices.size() == 3) {
+      EXPECT_EQ(second.view(ids[0]).device, DeviceId{1}) << "where it ran";
+      EXPECT_EQ(second.view(ids[0]).note, "");
+    }
+    second.start();
+    std::map<std::string, uint32_t> running;
+    for (const DeploymentView& deployment : second.core.deployments())
+      for (const ReplicaView& replica : deployment.replicas)
+        if (replica.running > 0) running[deployment.name] += replica.running;
+    using Running = std::map<std::string, uint32_t>;
+    EXPECT_EQ(running, one.b_runs ? Running({{"b", 4}}) : Running());
+    for (size_t i = 1; i < ids.size(); ++i) {
+      const TaskView view = second.view(ids[i]);
+      EXPECT_EQ(view.status == TaskStatus::kFailed, !one.b_runs);
+      if (view.status == TaskStatus::kFailed) EXPECT_EQ(view.error_code, one.error) << view.error;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace altlas::control

@@ -94,6 +94,7 @@ TaskView Core::view(const Task& task) const {
   out.prompt_tokens = task.prompt_tokens;
   out.generated_tokens =
       task.phase == Phase::kOver ? task.tokens_end : static_cast<uint32_t>(task.generated.size());
+  if (!task.spec.embeds && task.spec.payload.empty()) out.seed = task.spec.sampling.seed;
   return out;
 }
 

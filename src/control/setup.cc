@@ -6,6 +6,8 @@
 #include <map>
 #include <random>
 
+#include "control/share_book.h"
+
 namespace altlas::control {
 engine::LoadReplica load_of(const config::EngineConfig& engine) {
   engine::LoadReplica load;
@@ -93,8 +95,6 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
     return invalid(fmt::format("deployment '{}' has {} LoRA adapters, engine.max_loras is {}",
                                one.name, out.load.adapters.size(), out.adapters_max),
                    "engine.max_loras");
-  if (one.num_gpus && *one.num_gpus > 0 && *one.num_gpus < 1)
-    out.load.memory_utilization *= *one.num_gpus;
   const size_t ranks = size_t{out.load.tensor_parallel_size} * out.load.pipeline_parallel_size;
   if (ranks > devices)
     return invalid(fmt::format("deployment '{}' needs {} devices (tensor_parallel_size {} x "
@@ -106,32 +106,40 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
   const size_t groups = devices / ranks;
   const auto count =
       static_cast<size_t>(replica_count(one, every_device ? static_cast<int64_t>(groups) : 1));
-  for (size_t i = 0; i < count; ++i) {
-    std::vector<DeviceId>& replica = out.replicas.emplace_back();
-    for (size_t rank = 0; rank < ranks; ++rank)
-      replica.push_back(DeviceId{static_cast<int32_t>(i % groups * ranks + rank)});
-  }
+  if (one.num_gpus && *one.num_gpus >= 1 && *one.num_gpus != static_cast<double>(ranks))
+    return invalid(fmt::format("deployment '{}' has num_gpus {}, its layout takes {} device{} "
+                               "(tensor_parallel_size x pipeline_parallel_size)",
+                               one.name, *one.num_gpus, ranks, ranks == 1 ? "" : "s"),
+                   "deployments." + one.name + ".num_gpus");
+  out.replicas.assign(count, std::vector<DeviceId>(ranks));  // share_devices() says which.
   return out;
 }
 
-// Replicas that share a device share its memory evenly, unless num_gpus says how.
-void share_memory(const config::Config& config, std::vector<DeploymentSetup>& deployments,
-                  size_t devices) {
-  std::vector<uint32_t> sharers(devices);
-  for (const DeploymentSetup& one : deployments)
-    for (const auto& replica : one.replicas)
-      for (const DeviceId device : replica) ++sharers[static_cast<size_t>(device.value)];
-  for (DeploymentSetup& one : deployments) {
-    uint32_t most = 1;
-    for (const auto& replica : one.replicas)
-      for (const DeviceId device : replica)
-        most = std::max(most, sharers[static_cast<size_t>(device.value)]);
+// Gives every replica its devices, and every deployment the part of their memory that it may use.
+Result<void> share_devices(const config::Config& config, std::vector<DeploymentSetup>& deployments,
+                           size_t devices) {
+  std::vector<ShareRequest> requests;
+  std::vector<double> shares;
+  for (const DeploymentSetup& one : deployments) {
     const auto configured =
         std::ranges::find(config.deployments, one.name, &config::DeploymentConfig::name);
-    const bool fraction =
-        configured != config.deployments.end() && configured->num_gpus.value_or(1) < 1;
-    if (!fraction) one.load.memory_utilization /= most;
+    const bool found = configured != config.deployments.end();
+    shares.push_back(found ? std::min(configured->num_gpus.value_or(0), 1.0) : 0);
+    for (const auto& replica : one.replicas)
+      requests.push_back({one.name, replica.size(), shares.back()});
   }
+  ShareBook book(devices);
+  ALTLAS_TRY(auto placed, book.place(requests));
+  size_t next = 0;
+  for (DeploymentSetup& one : deployments)
+    for (auto& replica : one.replicas) replica = std::move(placed[next++]);
+  for (size_t i = 0; i < deployments.size(); ++i) {
+    double least = 1;
+    for (const auto& replica : deployments[i].replicas)
+      least = std::min(least, book.share_of(replica, shares[i]));
+    deployments[i].load.memory_utilization *= least;
+  }
+  return {};
 }
 
 DeploymentSetup echo_deployment(const config::DeploymentConfig& one, size_t devices) {
@@ -153,6 +161,7 @@ void take_limits(const config::Config& config, CoreSetup& out) {
   out.max_concurrent_tasks = static_cast<uint32_t>(multi.max_concurrent_tasks_per_gpu);
   out.max_queue_size = static_cast<uint32_t>(multi.max_queue_size);
   out.queue_timeout_us = seconds(multi.queue_timeout);
+  out.age_step_us = seconds(multi.priority_aging_s);
   out.priority_levels = multi.queue_priority_levels;
   out.random_seed = static_cast<uint64_t>(multi.random_seed);
   if (out.random_seed == 0) out.random_seed = std::random_device{}() | 1u;
@@ -187,7 +196,7 @@ Result<CoreSetup> make_core_setup(const config::Config& config,
                model_deployment(config, one, model, usable, /*every_device=*/true));
     out.deployments.push_back(std::move(made));
   }
-  share_memory(config, out.deployments, devices.size());
+  ALTLAS_TRY_VOID(share_devices(config, out.deployments, usable));
   out.default_deployment = out.deployments.front().name;
   out.deployments.push_back(echo_deployment(echo, devices.size()));
   for (const auto& [type, ids] : config.gpu.multi_gpu.task_specific_mappings) {

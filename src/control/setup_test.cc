@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "control/service_metrics.h"
 
 namespace altlas::control {
@@ -82,6 +86,99 @@ TEST(Setup, EngineLimitsReachReplicas) {
   EXPECT_EQ(load.sequences_max, 7u);
   EXPECT_EQ(load.step_tokens_max, 128u);
   EXPECT_EQ(load.kv_dtype, "q8_0");
+}
+
+TEST(Setup, TheAgingRuleIsTheConfiguredOne) {
+  const DeviceSetup devices[] = {device(0)};
+  const ModelSetup model{.id = "main", .path = "/m.gguf", .deployment = "d"};
+  EXPECT_EQ(make_core_setup(config::Config(), devices, model)->age_step_us, 30 * kSecond);
+  for (const double seconds : {0.0, 0.25, 1.0, 3600.0}) {
+    config::Config config;
+    config.gpu.multi_gpu.priority_aging_s = seconds;
+    EXPECT_EQ(make_core_setup(config, devices, model)->age_step_us,
+              static_cast<int64_t>(seconds * static_cast<double>(kSecond)));
+  }
+}
+
+struct SharingDeployment {
+  std::optional<double> num_gpus;
+  int64_t replicas = 1, ranks = 1;
+};
+struct SharingCase {
+  const char* name;
+  size_t devices;
+  std::vector<SharingDeployment> deployments;
+  std::vector<std::vector<std::vector<int>>> on;  // By deployment, replica, rank.
+  std::vector<double> parts;                      // By deployment, of a device.
+  std::vector<std::string> error;                 // What it says.
+};
+constexpr auto kNone = std::nullopt;
+const SharingCase kSharing[] = {
+    {"two large parts", 2, {{0.75}, {0.75}}, {{{0}}, {{1}}}, {0.75, 0.75}, {}},
+    {"two halves of one", 1, {{0.5}, {0.5}}, {{{0}}, {{0}}}, {0.5, 0.5}, {}},
+    {"thirds", 1, {{1.0 / 3, 3}}, {{{0}, {0}, {0}}}, {1.0 / 3}, {}},
+    {"a part and the rest", 1, {{0.25}, {kNone}}, {{{0}}, {{0}}}, {0.25, 0.75}, {}},
+    {"nobody says how", 2, {{kNone}, {kNone}}, {{{0}}, {{1}}}, {1, 1}, {}},
+    {"more than devices", 2, {{kNone}, {kNone}, {kNone}}, {{{0}}, {{1}}, {{0}}}, {0.5, 1, 0.5}, {}},
+    {"replicas spread", 4, {{kNone, 2}, {kNone, 2}}, {{{0}, {1}}, {{2}, {3}}}, {1, 1}, {}},
+    {"replicas of halves", 2, {{0.5, 4}}, {{{0}, {1}, {0}, {1}}}, {0.5}, {}},
+    {"the whole comes first", 3, {{0.5}, {1}, {0.5}}, {{{1}}, {{0}}, {{2}}}, {0.5, 1, 0.5}, {}},
+    {"together, that all fit", 2, {{0.5}, {0.5}, {1}}, {{{1}}, {{1}}, {{0}}}, {0.5, 0.5, 1}, {}},
+    {"a rest elsewhere", 2, {{0.9}, {kNone}, {kNone}}, {{{0}}, {{1}}, {{1}}}, {0.9, 0.5, 0.5}, {}},
+    {"ranks", 4, {{kNone, 1, 2}, {kNone, 1, 2}}, {{{0, 1}}, {{2, 3}}}, {1, 1}, {}},
+    {"ranks come first", 3, {{kNone}, {kNone, 1, 2}}, {{{2}}, {{0, 1}}}, {1, 1}, {}},
+    {"ranks and a part", 4, {{2, 1, 2}, {0.5}}, {{{0, 1}}, {{2}}}, {1, 0.5}, {}},
+    {"no replica", 1, {{1, 0}, {1}}, {{}, {{0}}}, {1, 1}, {}},
+    {"too much of one", 1, {{0.75}, {0.75}}, {}, {}, {"'d1'", "0.75", "0 has 0.25", "1.5"}},
+    {"too much of all", 2, {{0.6, 3}}, {}, {}, {"'d0'", "0.6", "1 has 0.4", "1.8", "2 devices"}},
+    {"nothing is left", 1, {{1}, {kNone}}, {}, {}, {"'d1'", "device 0 has 0"}},
+    {"too many ranks", 2, {{2, 1, 2}, {0.5}}, {}, {}, {"'d1'", "0.5", "2.5"}},
+    {"another layout", 4, {{3, 1, 2}}, {}, {}, {"num_gpus 3", "2 devices"}},
+};
+
+// Goal: no device is promised twice and deployments are spread. Method: a table of deployments,
+// with the devices and the part of them that each gets, or the numbers of the error.
+TEST(Setup, DevicesAreShared) {
+  for (const SharingCase& one : kSharing) {
+    SCOPED_TRACE(one.name);
+    config::Config config;
+    config.engine.gpu_memory_utilization = 0.8;
+    for (size_t i = 0; i < one.deployments.size(); ++i) {
+      config::DeploymentConfig& made = config.deployments.emplace_back();
+      made.name = "d" + std::to_string(i);
+      made.model = "/m.gguf";
+      made.num_gpus = one.deployments[i].num_gpus;
+      made.num_replicas = one.deployments[i].replicas;
+      made.tensor_parallel_size = one.deployments[i].ranks;
+    }
+    std::vector<DeviceSetup> devices;
+    for (size_t i = 0; i < one.devices; ++i) devices.push_back(device(static_cast<int32_t>(i)));
+    const auto setup =
+        make_core_setup(config, devices, {.id = "main", .path = "/m.gguf", .deployment = "d"});
+    ASSERT_EQ(setup.ok(), one.error.empty()) << (setup.ok() ? "" : setup.error().message());
+    if (!setup.ok()) {
+      EXPECT_EQ(setup.error().code(), ErrorCode::kInvalid);
+      for (const std::string& part : one.error)
+        EXPECT_NE(setup.error().message().find(part), std::string::npos)
+            << part << " is not in: " << setup.error().message();
+      continue;
+    }
+    std::vector<double> used(one.devices);
+    for (size_t i = 0; i < one.deployments.size(); ++i) {
+      const DeploymentSetup& made = setup->deployments.at(i);
+      std::vector<std::vector<int>> on;
+      for (const auto& replica : made.replicas) {
+        std::vector<int>& ranks = on.emplace_back();
+        for (const DeviceId id : replica) {
+          ranks.push_back(id.value);
+          used[static_cast<size_t>(id.value)] += made.load.memory_utilization;
+        }
+      }
+      EXPECT_EQ(on, one.on[i]) << i;
+      EXPECT_NEAR(made.load.memory_utilization, 0.8 * one.parts[i], 1e-9) << i;
+    }
+    for (const double sum : used) EXPECT_LE(sum, 0.8 + 1e-9) << "promised twice";
+  }
 }
 
 // Goal: counters only grow, by what replicas counted, also when one starts anew from 0.

@@ -28,6 +28,7 @@ struct TaskView {
   std::string note;   // "task_specific: no mapping for …, least_loaded was used".
   uint32_t prompt_tokens = 0;
   uint32_t generated_tokens = 0;
+  std::optional<uint64_t> seed;  // Of what it draws; none where nothing is generated.
 };
 
 struct TaskFilter {

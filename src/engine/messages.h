@@ -59,7 +59,8 @@ struct SubmitSequence {
   std::vector<int32_t> prompt;
   std::vector<int32_t> generated;
   int32_t tokens_max = 0;
-  Priority priority = Priority::kNormal;
+  uint8_t level = 0;  // Of its priority, 0 is served first.
+  TimeUs turn = 0;    // When it is to be served: scheduler/queue.h.
   SamplingParams sampling;
   std::string adapter;  // One that was loaded; empty: the model itself.
   bool embeds = false;  // The result is the prompt's embedding; tokens_max is ignored.

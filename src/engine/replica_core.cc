@@ -138,7 +138,8 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   }
   scheduler::SequenceWork work;
   work.id = command.sequence;
-  work.priority = command.priority;
+  work.level = command.level;
+  work.turn = command.turn;
   work.prompt = std::move(command.prompt);
   work.generated = std::move(command.generated);
   work.tokens_max = command.tokens_max;

@@ -387,7 +387,8 @@ TEST(ReplicaCore, Embeddings) {
     for (uint64_t id = 0; id < 12; ++id) {
       SubmitSequence s = submit(id, 20 + static_cast<uint32_t>(id), 30);
       s.embeds = id % 3 != 0;
-      s.priority = s.embeds ? Priority::kLow : Priority::kHigh;
+      s.level = s.embeds ? 2 : 0;
+      s.turn = s.level * 1000;
       if (s.embeds) s.tokens_max = 0;
       bench.core.handle(s);
       bench.step();
@@ -471,7 +472,8 @@ TEST(ReplicaCore, RandomLife) {
       ++id;
       SubmitSequence s = submit(id, static_cast<uint32_t>(1 + random.below(40)),
                                 static_cast<int32_t>(1 + random.below(40)));
-      s.priority = static_cast<Priority>(random.below(3));
+      s.level = static_cast<uint8_t>(random.below(3));
+      s.turn = static_cast<TimeUs>(id * 7) + s.level * 100;
       if (random.below(2) == 0) s.sampling.stop = {" t3 t1", "t19"};
       sent[id] = s;
       bench.core.handle(s);

@@ -40,6 +40,7 @@ void write_spec(const TaskSpec& from, proto::Spec* to) {
   to->set_payload(from.payload);
   to->set_adapter(from.adapter);
   to->set_embeds(from.embeds);
+  to->set_asked(from.asked);
 }
 
 Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from) {
@@ -65,6 +66,7 @@ Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from) {
   to.payload = from.payload();
   to.adapter = from.adapter();
   to.embeds = from.embeds();
+  to.asked = from.asked();
   return to;
 }
 

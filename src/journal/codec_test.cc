@@ -35,6 +35,7 @@ TEST(Codec, EverySpecFieldComesBack) {
   EXPECT_EQ(got.type, want.type);
   EXPECT_EQ(got.deployment, want.deployment);
   EXPECT_EQ(got.priority, want.priority);
+  EXPECT_EQ(got.asked, want.asked);
   EXPECT_EQ(got.deadline, want.deadline);
   EXPECT_EQ(got.idempotency_key, want.idempotency_key);
   EXPECT_EQ(got.body_hash, want.body_hash);

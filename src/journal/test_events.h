@@ -21,6 +21,7 @@ inline TaskSpec full_spec(uint64_t number) {
   spec.type = "embedding";
   spec.deployment = "qwen";
   spec.priority = Priority::kLow;
+  spec.asked = 77;
   spec.deadline = -static_cast<int64_t>(random.below(1'000'000)) - 1;
   spec.idempotency_key = std::string("key\0with zero", 13);
   spec.body_hash = random.next();

@@ -58,6 +58,7 @@ Result<void> BatchScheduler::admit(SequenceWork work) {
   auto request = std::make_shared<SequenceRequest>();
   Sequence s;
   s.id = work.id;
+  s.level = work.level;
   s.tokens = work.prompt;
   s.tokens.insert(s.tokens.end(), work.generated.begin(), work.generated.end());
   s.prompt_tokens = static_cast<uint32_t>(work.prompt.size());
@@ -70,7 +71,7 @@ Result<void> BatchScheduler::admit(SequenceWork work) {
   request->adapter = work.adapter;
   request->embeds = work.embeds;
   s.request = std::move(request);
-  const Order order{work.priority, arrivals_++};
+  const Order order{work.turn, arrivals_++};
   orders_.emplace(s.id, order);
   waiting_.emplace(order, std::move(s));
   return {};
@@ -207,7 +208,7 @@ bool BatchScheduler::schedule(Sequences::iterator place, uint32_t want) {
   uint32_t count = 0;
   while ((count = kv_.reservable(s.blocks, s.planned, want)) == 0) {
     if (std::prev(running_.end()) == place) return false;
-    preempt_last();
+    preempt(std::prev(running_.end()));
   }
   kv_.reserve(s.blocks, s.planned, count, s.changes);
   Draft& draft = drafts_[s.slot];
@@ -241,11 +242,18 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
   Sequence& s = waiting->second;
   if (s.in_flight > 0) return false;  // It gave way with samples in flight: they come first.
   const Order order = waiting->first;
-  const auto lower_runs = [&] {
-    return !running_.empty() && running_.rbegin()->first.priority > order.priority;
+  // The last running one that makes place for it.
+  const auto lower = [&] {
+    for (auto one = running_.end(); one != running_.begin();) {
+      --one;
+      if (one->first.turn <= order.turn) break;
+      if (one->second.level > s.level) return one;
+    }
+    return running_.end();
   };
+  const auto lower_runs = [&] { return lower() != running_.end(); };
   if (free_slots_.empty()) {
-    if (ended_slots_.empty() && lower_runs()) preempt_last();
+    if (ended_slots_.empty() && lower_runs()) preempt(lower());
     if (free_slots_.empty())
       return false;  // Slots that end with this step can start with the next.
   }
@@ -261,7 +269,7 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
       match = {};
       if (has_room_for_swapped(s, any_room)) break;
       if (!lower_runs()) return false;
-      preempt_last();
+      preempt(lower());
       continue;
     }
     if (has_room(s, match, any_room)) break;
@@ -270,7 +278,7 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
       if (has_room(s, match, any_room)) break;
     }
     if (!lower_runs()) return false;
-    preempt_last();
+    preempt(lower());
   }
   start(waiting, match);
   return true;
@@ -343,8 +351,7 @@ bool BatchScheduler::swap_pays(const Sequence& s) const {
 }
 
 // The last in order loses slot and blocks; what this plan had for it is undone.
-void BatchScheduler::preempt_last() {
-  const auto place = std::prev(running_.end());
+void BatchScheduler::preempt(Sequences::iterator place) {
   Sequence& s = place->second;
   const auto draft = drafts_.find(s.slot);
   bool told = true;
@@ -478,7 +485,7 @@ uint64_t BatchScheduler::hash() const {
   for (const Sequences* sequences : {&running_, &waiting_}) {
     h.add(sequences->size());
     for (const auto& [order, s] : *sequences) {
-      h.add(static_cast<uint8_t>(order.priority)).add(order.arrival).add(s.id.value);
+      h.add(order.turn).add(order.arrival).add(s.level).add(s.id.value);
       h.add(std::span<const int32_t>(s.tokens)).add(s.prompt_tokens).add(s.tokens_max).add(s.salt);
       h.add(s.planned)
           .add(s.computed)

@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/ids.h"
 #include "base/result.h"
@@ -40,7 +41,8 @@ struct BatchOptions {
 
 struct SequenceWork {
   SequenceId id;
-  Priority priority = Priority::kNormal;
+  TimeUs turn = 0;                 // Served in this order (scheduler/queue.h: turn_of()).
+  uint8_t level = 0;               // Of its priority, 0 is served first.
   std::vector<int32_t> prompt;     // At least one token.
   std::vector<int32_t> generated;  // By an earlier run; fewer than tokens_max.
   int32_t tokens_max = 1;          // Generated tokens at most, `generated` counted.
@@ -71,14 +73,17 @@ struct BatchCounters {
   uint64_t right_guesses = 0;     // Of them.
 };
 
-// Order of service: priority, then arrival. Decode tokens go first, then chunks of prefill, then
-// guesses of what follows decode tokens; the first in order always gets at least one token. Where
-// blocks run out, the last in order gives its blocks back; later it is computed again, or its KV
-// comes back from host memory, whichever is cheaper. Sequences without a slot come in strictly in
-// order: none overtakes one that needs more room. Up to any number of steps may be planned before
-// the first is committed: what is not known yet is kTokenPending. A sequence that sampled all of
-// its tokens must be ended before the next plan(). Pure: no clock, no randomness. One writer: the
-// replica's leading thread.
+// Order of service: the turn, as the queue before the replicas has it, then arrival; so one of a
+// low level is served before those of a higher one that came age_step later, and none starves. One
+// that gives way keeps its turn. A waiting sequence takes the place of the last running one of a
+// lower level whose turn is later, never of its own level's. Decode tokens go first, then chunks of
+// prefill, then guesses of what follows decode tokens; the first in order always gets at least one
+// token. Where blocks run out, the last in order gives its blocks back; later it is computed again,
+// or its KV comes back from host memory, whichever is cheaper. Sequences without a slot come in
+// strictly in order: none overtakes one that needs more room. Up to any number of steps may be
+// planned before the first is committed: what is not known yet is kTokenPending. A sequence that
+// sampled all of its tokens must be ended before the next plan(). Pure: no clock, no randomness.
+// One writer: the replica's leading thread.
 class BatchScheduler {
  public:
   explicit BatchScheduler(BatchOptions options);
@@ -111,12 +116,13 @@ class BatchScheduler {
 
  private:
   struct Order {
-    Priority priority = Priority::kNormal;
+    TimeUs turn = 0;
     uint64_t arrival = 0;
     friend auto operator<=>(const Order&, const Order&) = default;
   };
   struct Sequence {
     SequenceId id;
+    uint8_t level = 0;
     std::shared_ptr<const SequenceRequest> request;  // As the slot was started.
     std::vector<int32_t> tokens;                     // Prompt and generated, as far as committed.
     uint32_t prompt_tokens = 0;
@@ -174,7 +180,7 @@ class BatchScheduler {
   bool has_room_for_swapped(const Sequence& s, bool any_room) const;
   bool swap_pays(const Sequence& s) const;
   void start(Sequences::iterator waiting, const kv::PrefixMatch& match);
-  void preempt_last();
+  void preempt(Sequences::iterator place);
   void take_sample(Sequence& s, const FlyingEntry& entry, const SampledToken& sampled,
                    SampledSequence& out);
   StepPlan assemble();

@@ -3,111 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <deque>
-
 #include "base/philox.h"
-#include "scheduler/test_ranks.h"
+#include "scheduler/test_batch.h"
 
 namespace altlas::scheduler {
 namespace {
 
 using ::testing::HasSubstr;
-
-BatchOptions options(uint32_t blocks, uint32_t slots = 8, uint32_t step_tokens = 32) {
-  return {.sequences_max = slots,
-          .step_tokens_max = step_tokens,
-          .model_len_max = 0,
-          .waiting_max = 1000,
-          .cache_salt = 1,
-          .kv = {.block_tokens = 4,
-                 .groups = {{.blocks = blocks, .window = 0}, {.blocks = blocks, .window = 10}}}};
-}
-
-// A scheduler and pretended ranks with up to `depth` steps in flight.
-class Bench {
- public:
-  explicit Bench(BatchOptions o, size_t depth = 1, int32_t vocabulary = 1000)
-      : scheduler(o),
-        ranks(o.sequences_max, o.kv.block_tokens, windows(o), vocabulary),
-        depth_(depth),
-        step_tokens_(o.step_tokens_max) {}
-
-  static std::vector<uint32_t> windows(const BatchOptions& o) {
-    std::vector<uint32_t> out;
-    for (const auto& group : o.kv.groups) out.push_back(group.window);
-    return out;
-  }
-  static SequenceWork work(uint64_t id, uint32_t prompt_tokens, int32_t tokens_max,
-                           int32_t first = 0) {
-    SequenceWork w;
-    w.id = SequenceId{id};
-    for (uint32_t i = 0; i < prompt_tokens; ++i)
-      w.prompt.push_back(first + static_cast<int32_t>(i));
-    w.tokens_max = tokens_max;
-    w.sampling.seed = id;
-    return w;
-  }
-  void admit(SequenceWork w) {
-    ASSERT_TRUE(scheduler.admit(w).ok());
-    streams[w.id.value] = w.generated;
-    works[w.id.value] = std::move(w);
-  }
-  // Plans one step, and commits the oldest when `depth` are in flight or nothing could be planned.
-  // False when idle.
-  bool step() {
-    last = scheduler.plan();
-    const bool idle = last.empty();
-    if (!idle) {
-      EXPECT_LE(last.tokens(), step_tokens_);
-      flying_.push_back(last);
-    } else if (flying_.empty()) {
-      return false;
-    }
-    if (idle || flying_.size() >= depth_) commit();
-    scheduler.check_integrity();
-    return true;
-  }
-  void commit() {
-    const StepPlan plan = std::move(flying_.front());
-    flying_.pop_front();
-    for (const SampledSequence& s : scheduler.commit(ranks.run(plan))) {
-      for (const auto& logprob : s.prompt_logprobs)
-        prompt_logprobs[s.sequence.value].push_back(logprob.id);
-      if (s.tokens.empty()) continue;
-      auto& stream = streams.at(s.sequence.value);
-      stream.insert(stream.end(), s.tokens.begin(), s.tokens.end());
-      if (stream.size() == static_cast<size_t>(works.at(s.sequence.value).tokens_max))
-        finish(s.sequence.value);
-    }
-  }
-  void finish(uint64_t id) {
-    EXPECT_TRUE(scheduler.end(SequenceId{id}));
-    finished.push_back(id);
-  }
-  void run(int steps_max = 100'000) {
-    while (step()) ASSERT_GT(--steps_max, 0) << "no end in sight";
-  }
-  void expect_streams_right() {
-    for (const auto& [id, w] : works) {
-      EXPECT_EQ(streams[id],
-                ranks.expected(w.prompt, w.sampling.seed, static_cast<size_t>(w.tokens_max)))
-          << "sequence " << id;
-    }
-  }
-
-  BatchScheduler scheduler;
-  TestRanks ranks;
-  std::map<uint64_t, SequenceWork> works;
-  std::map<uint64_t, std::vector<int32_t>> streams;
-  std::map<uint64_t, std::vector<int32_t>> prompt_logprobs;
-  std::vector<uint64_t> finished;
-  StepPlan last;
-
- private:
-  const size_t depth_;
-  const uint32_t step_tokens_;
-  std::deque<StepPlan> flying_;
-};
 
 // Goal: a sequence's tokens do not depend on the batch, the chunk size, the steps in flight or the
 // cache. Method: one load under every combination, against tokens computed without an engine.
@@ -224,24 +126,6 @@ TEST(Batch, CancelsWithinOneStep) {
   bench.expect_streams_right();
 }
 
-// Goal: a higher priority takes the slot of a lower one at once, equal ones go by arrival.
-TEST(Batch, PriorityThenArrival) {
-  Bench bench(options(50, 1));
-  auto low = Bench::work(1, 5, 20), normal = Bench::work(2, 5, 5, 100),
-       high = Bench::work(3, 5, 5, 200);
-  low.priority = Priority::kLow;
-  high.priority = Priority::kHigh;
-  bench.admit(low);
-  for (int i = 0; i < 3; ++i) bench.step();
-  bench.admit(normal);
-  bench.admit(high);
-  bench.admit(Bench::work(4, 5, 5, 300));
-  bench.run();
-  EXPECT_EQ(bench.finished, (std::vector<uint64_t>{3, 2, 4, 1}));
-  EXPECT_EQ(bench.scheduler.counters().preemptions, 1u);
-  bench.expect_streams_right();
-}
-
 // Goal: decode tokens go before chunks of prefill, which take what is left of the budget.
 TEST(Batch, DecodeBeforePrefill) {
   Bench bench(options(100, 8, 16));
@@ -311,7 +195,7 @@ TEST(Batch, RandomLife) {
         auto w = Bench::work(++id, static_cast<uint32_t>(1 + random.below(60)),
                              static_cast<int32_t>(1 + random.below(40)),
                              static_cast<int32_t>(random.below(3)) * 1000);
-        w.priority = static_cast<Priority>(random.below(3));
+        set_level(w, static_cast<uint8_t>(random.below(3)), static_cast<TimeUs>(id * 7));
         w.sampling.prompt_logprobs = random.below(10) == 0;
         w.generated = bench.ranks.expected(w.prompt, w.sampling.seed,
                                            random.below(static_cast<uint64_t>(w.tokens_max)));
@@ -343,15 +227,15 @@ TEST(Batch, FirstInOrderAlwaysMovesOn) {
   PhiloxStream random{9};
   uint64_t id = 0;
   std::map<uint64_t, int32_t> slots;
-  std::map<std::pair<Priority, uint64_t>, uint64_t> order;
+  std::map<std::pair<uint8_t, uint64_t>, uint64_t> order;
   uint64_t stalled = 0;
   for (int i = 0; i < 5'000; ++i) {
     if (bench.scheduler.waiting() < 5) {
       auto w = Bench::work(++id, static_cast<uint32_t>(1 + random.below(40)),
                            static_cast<int32_t>(1 + random.below(30)));
       w.prompt[0] = static_cast<int32_t>(random.below(4));
-      w.priority = static_cast<Priority>(random.below(3));
-      order[{w.priority, id}] = id;
+      set_level(w, static_cast<uint8_t>(random.below(3)));
+      order[{w.level, id}] = id;
       bench.admit(w);
     }
     ASSERT_TRUE(bench.step());
@@ -525,7 +409,7 @@ TEST(Batch, GuessesAndSwapUnderRandomLoads) {
         SequenceWork w = Bench::work(next++, static_cast<uint32_t>(1 + random.below(20)),
                                      static_cast<int32_t>(1 + random.below(20)),
                                      static_cast<int32_t>(random.below(2) * 30));
-        w.priority = static_cast<Priority>(random.below(3));
+        set_level(w, static_cast<uint8_t>(random.below(3)), static_cast<TimeUs>(next * 7));
         w.sampling.prompt_logprobs = random.below(5) == 0;
         bench.admit(w);
       } else if (what == 2 && next > 1) {

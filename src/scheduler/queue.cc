@@ -25,9 +25,13 @@ Result<void> WaitingQueue::admits(uint64_t held, uint64_t more, uint64_t served_
       .with_retry_after_ms(ms);
 }
 
+TimeUs turn_of(const QueueLimits& limits, Priority priority, TimeUs arrived) {
+  return arrived + limits.rank[static_cast<size_t>(priority)] * limits.age_step_us;
+}
+
 void WaitingQueue::push(const QueueEntry& entry) {
-  const uint8_t rank = limits_.rank[static_cast<size_t>(entry.priority)];
-  const Key key{!entry.front, entry.arrived + rank * limits_.age_step_us, pushed_++, entry.task};
+  const Key key{!entry.front, turn_of(limits_, entry.priority, entry.arrived), pushed_++,
+                entry.task};
   const bool added =
       entries_.emplace(entry.task, Held{key, entry.lane, entry.arrived, entry.expires}).second;
   ALTLAS_CHECK(added, "a task waits once");
@@ -87,7 +91,7 @@ void WaitingQueue::hash_into(Hasher& hasher) const {
   hasher.add(entries_.size());
   for (const auto& [lane, keys] : lanes_) {
     hasher.add(lane);
-    for (const Key& key : keys) hasher.add(key.back).add(key.virtual_arrival).add(key.task);
+    for (const Key& key : keys) hasher.add(key.back).add(key.turn).add(key.task);
   }
 }
 

@@ -1,10 +1,10 @@
 // WaitingQueue: accepted tasks that wait for their device, by lane (one per deployment and device),
 // priority and age.
 //
-// Order: a task is served by its virtual arrival, `arrived + rank(priority) * age_step`, first
-// comes first; so a task of the next lower priority waits for later ones at most age_step longer,
-// and none starves. Tasks that come back from a lost replica (`front`) go before all others of
-// their lane, among themselves by the same rule.
+// Order: a task is served by its turn (turn_of()), first comes first; so a task of the next lower
+// priority waits for later ones at most age_step longer, and none starves. A replica's batch goes
+// by the same turn (scheduler/batch.h). Tasks that come back from a lost replica (`front`) go
+// before all others of their lane, among themselves by the same rule.
 #pragma once
 
 #include <array>
@@ -31,6 +31,9 @@ struct QueueLimits {
   std::array<uint8_t, kPriorityCount> rank = {0, 1, 2};  // By Priority: 0 is served first.
 };
 
+// When a task's turn comes: its arrival, later by age_step for each level below the first.
+TimeUs turn_of(const QueueLimits& limits, Priority priority, TimeUs arrived);
+
 struct QueueEntry {
   uint64_t task = 0;  // Unique among waiting tasks.
   uint32_t lane = 0;
@@ -44,6 +47,7 @@ struct QueueEntry {
 class WaitingQueue {
  public:
   explicit WaitingQueue(QueueLimits limits) : limits_(limits) {}
+  const QueueLimits& limits() const { return limits_; }
 
   // Whether `more` tasks may come beside the `held` ones that wait or may have to, when
   // `served_at_once` of them would not wait at all. Errors: kBusy with retry_after_ms; `service_us`
@@ -75,7 +79,7 @@ class WaitingQueue {
  private:
   struct Key {
     bool back = true;  // False: front.
-    TimeUs virtual_arrival = 0;
+    TimeUs turn = 0;
     uint64_t order = 0;
     uint64_t task = 0;
     friend auto operator<=>(const Key&, const Key&) = default;

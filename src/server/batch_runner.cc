@@ -39,6 +39,7 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
     asio::steady_timer expiry;  // Runs out when the completion window has passed.
     std::set<std::shared_ptr<Disconnect>> open;
     size_t running = 0;
+    bool wants = false;  // Waits for a place.
     bool cancelled = false, expired = false;
     std::string full;  // Why no more results can be written.
 
@@ -71,6 +72,7 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
                              std::string why);
   awaitable<Result<Batch>> finish(ActivePtr one);
   awaitable<Result<BatchRequest>> read_line(ActivePtr one, BatchLine line);
+  bool may_begin(const Active& one) const;
   bool may_go_on(const Active& one) const { return !stopping && !one.ends(); }
 };
 
@@ -169,7 +171,10 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
     co_await run_lines(one, *lines);
     one->expiry.cancel();
     if (stopping) co_return;
-    if (one->expired && !one->cancelled) {
+    if (one->cancelled) {
+      co_await write_rest(one, *lines, "batch_cancelled",
+                          "the batch was cancelled before this request was carried out");
+    } else if (one->expired) {
       co_await write_rest(one, *lines, "batch_expired",
                           "the completion window passed before this request was carried out");
     } else if (!one->ends()) {
@@ -183,13 +188,23 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
                finished.error().message());
 }
 
+// A place goes to the batch that has the fewest, so that a long one does not hold up those after
+// it.
+bool BatchRunner::Impl::may_begin(const Active& one) const {
+  if (running >= static_cast<size_t>(rooms.config.server.batch_parallel_max)) return false;
+  return std::ranges::none_of(active, [&](const auto& other) {
+    return other.second->wants && other.second->running < one.running;
+  });
+}
+
 awaitable<void> BatchRunner::Impl::run_lines(ActivePtr one, std::vector<BatchLine> lines) {
-  const auto places = static_cast<size_t>(rooms.config.server.batch_parallel_max);
   for (const BatchLine& line : lines) {
-    while (running >= places && may_go_on(*one)) {
+    while (!may_begin(*one) && may_go_on(*one)) {
+      one->wants = true;
       never_expire(one->wake);
       co_await one->wake.async_wait(asio::as_tuple(asio::use_awaitable));
     }
+    if (std::exchange(one->wants, false)) wake_all();  // Others may have let this one go first.
     if (!may_go_on(*one)) break;
     ++running;
     ++one->running;
@@ -244,6 +259,7 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     co_return;
   }
   const std::string request_id = random_hex();
+  const TimeUs asked_first = system_clock().now();
   asio::steady_timer pause(strand);
   for (int64_t wait_ms = kRetryMsMin; may_go_on(*one);
        wait_ms = std::min(wait_ms * 2, kRetryMsMax)) {
@@ -254,7 +270,7 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     request.body = asked->body;
     request.request_id = request_id;
     request.identity = Identity{one->batch.owner, Role::kUser};
-    request.received = system_clock().now();
+    request.received = asked_first;  // What was refused for want of room keeps its age.
     request.disconnect = std::make_shared<Disconnect>();
     request.background = true;
     const auto answer = co_await call(one, std::move(request));

@@ -7,7 +7,7 @@ namespace altlas::server {
 namespace {
 
 // Pages may read these of an answer, beside what every page may.
-constexpr std::string_view kExposed = "Retry-After, X-Altlas-Ignored, X-Request-Id";
+constexpr std::string_view kExposed = "Retry-After, X-Altlas-Ignored, X-Altlas-Seed, X-Request-Id";
 constexpr std::string_view kUsualHeaders = "Authorization, Content-Type, X-Request-Id";
 constexpr size_t kHeaderNamesMax = 64;
 constexpr size_t kHeaderNameBytesMax = 128;

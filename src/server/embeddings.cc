@@ -55,6 +55,7 @@ Result<EmbeddingRequest> read_request(const json::object& body, const Request& r
     task.spec.strategy = options.strategy;
     task.spec.specific_device = options.specific_gpu_id;
     task.spec.priority = priority;
+    task.spec.asked = request.received;
     out.tasks.push_back(std::move(task));
   }
   return out;

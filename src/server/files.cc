@@ -92,6 +92,12 @@ Result<FileInfo> Files::create(FileInfo info, std::string_view content) {
                  fmt::format("file: has {} bytes, at most {} are taken (server.file_bytes_max)",
                              content.size(), limits_.file_bytes_max))
         .with_field("file");
+  if (content.size() > limits_.total_bytes_max)
+    return Error(ErrorCode::kTooLarge,
+                 fmt::format("file: has {} bytes, all files together may have {} "
+                             "(server.files_bytes_max)",
+                             content.size(), limits_.total_bytes_max))
+        .with_field("file");
   if (files_.size() >= limits_.files_max)
     return Error(ErrorCode::kBusy,
                  fmt::format("{} files are kept already (server.files_max): delete some first",

@@ -82,6 +82,9 @@ TEST(Files, Limits) {
   auto files = Files::open(folder / "files", limits);
   ASSERT_TRUE(files.ok());
   EXPECT_EQ((*files)->create(info("a"), std::string(11, 'x')).error().code(), ErrorCode::kTooLarge);
+  auto small = Files::open(folder / "small", {.file_bytes_max = 30, .total_bytes_max = 15});
+  EXPECT_EQ((*small)->create(info("a"), std::string(16, 'x')).error().code(), ErrorCode::kTooLarge)
+      << "it will never fit";
   EXPECT_TRUE((*files)->create(info("a"), std::string(10, 'x')).ok());
   EXPECT_EQ((*files)->create(info("a"), std::string(6, 'x')).error().code(), ErrorCode::kBusy);
   EXPECT_TRUE((*files)->create(info("a"), "").ok());

@@ -107,17 +107,19 @@ std::string JsonReader::required_text(std::string_view name) {
   return text(name, "");
 }
 
+std::optional<int64_t> whole_number(const json::value& value) {
+  if (value.is_int64()) return value.get_int64();
+  if (value.is_double() && value.get_double() == std::floor(value.get_double()) &&
+      std::fabs(value.get_double()) < 0x1p53)
+    return static_cast<int64_t>(value.get_double());
+  return std::nullopt;
+}
+
 std::optional<int64_t> JsonReader::optional_integer(std::string_view name, int64_t min,
                                                     int64_t max) {
   const json::value* found = value(name);
   if (found == nullptr) return std::nullopt;
-  std::optional<int64_t> got;
-  if (found->is_int64()) {
-    got = found->get_int64();
-  } else if (found->is_double() && found->get_double() == std::floor(found->get_double()) &&
-             std::fabs(found->get_double()) < 0x1p53) {
-    got = static_cast<int64_t>(found->get_double());
-  }
+  const std::optional<int64_t> got = whole_number(*found);
   if (!got) {
     if (found->is_uint64())
       fail(name, fmt::format("is {}, should be from {} to {}", found->get_uint64(), min, max));
@@ -156,7 +158,7 @@ double JsonReader::number(std::string_view name, double fallback, double min, do
     fail(name, fmt::format("is {}, should be from {} to {}", got, min, max));
     return fallback;
   }
-  return got;
+  return got + 0.0;  // -0 is 0.
 }
 
 bool JsonReader::boolean(std::string_view name, bool fallback) {

@@ -26,6 +26,9 @@ Result<boost::json::value> parse_json(std::string_view text, size_t depth_max);
 // As parse_json, for a body that must be an object.
 Result<boost::json::object> parse_object(std::string_view text, size_t depth_max);
 
+// 2.0 and 2e0 are 2; none of what is no whole number, or one that doubles do not tell apart.
+std::optional<int64_t> whole_number(const boost::json::value& value);
+
 // Reads fields of one object. Fields nobody asks for are ignored; null means absent. After the
 // first error every call returns its default, and status() tells.
 class JsonReader {

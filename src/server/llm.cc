@@ -61,11 +61,16 @@ awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& roo
   co_return co_await run_task(std::move(task), request.disconnect, rooms);
 }
 
-// POST /llm/generate -> {"text", "tokens"}.
+json::value seed_of(const control::TaskView& view) {
+  return view.seed ? json::value(shown_seed(*view.seed)) : json::value(nullptr);
+}
+
+// POST /llm/generate -> {"text", "tokens", "seed"}.
 awaitable<Result<Response>> llm_generate(Request request, Rooms& rooms) {
   const Defaults defaults;
   ALTLAS_CO_TRY(const control::TaskView view, co_await generate(request, rooms, defaults));
-  const json::object answer{{"text", view.result->text}, {"tokens", view.result->tokens}};
+  const json::object answer{
+      {"text", view.result->text}, {"tokens", view.result->tokens}, {"seed", seed_of(view)}};
   co_return json_response(json_text(answer));
 }
 
@@ -76,6 +81,7 @@ awaitable<Result<Response>> plain_generate(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, rooms, defaults));
   Response response;
   response.content_type = "text/plain; charset=utf-8";
+  if (view.seed) response.headers.emplace_back("X-Altlas-Seed", std::to_string(shown_seed(*view.seed)));
   response.body = std::move(view.result->text);
   co_return response;
 }
@@ -112,7 +118,6 @@ json::object pieces_json(AnswerReader& reader, std::string_view text, bool last)
 awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
-  const int64_t seed = static_cast<int64_t>(task.spec.sampling.seed);
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
   ALTLAS_CO_TRY(const auto owned,
@@ -120,7 +125,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
   const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
   Response response = sse_response();
   const Reader reader = reader_of(*model, *start);
-  response.stream = [subscription, reader, seed](WriteChunk write) -> awaitable<void> {
+  response.stream = [subscription, reader](WriteChunk write) -> awaitable<void> {
     while (true) {
       auto event = co_await subscription->next();
       json::object piece;
@@ -136,7 +141,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
       json::object last{
           {"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
       if (view.result) last["usage"] = usage_json(view);
-      last["seed"] = seed;
+      last["seed"] = seed_of(view);
       if (!view.error.empty()) last["error"] = view.error;
       std::string tail = sse_event(json_text(last)) + sse_event("[DONE]");
       static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
@@ -163,13 +168,12 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   if (stream) co_return co_await stream_chat(std::move(task), std::move(request), rooms);
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
-  const auto seed = static_cast<int64_t>(task.spec.sampling.seed);
   ALTLAS_CO_TRY(const control::TaskView view,
                 co_await run_task(std::move(task), request.disconnect, rooms));
   json::object answer = pieces_json(*reader_of(*model, *start), view.result->text, true);
   answer.emplace("content", "");
   answer["usage"] = usage_json(view);
-  answer["seed"] = seed;
+  answer["seed"] = seed_of(view);
   co_return json_response(json_text(answer));
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <map>
 
 #include "server/chat_messages.h"
 #include "server/json_text.h"
@@ -98,6 +99,7 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   spec.strategy = options.strategy;
   spec.specific_device = options.specific_gpu_id;
   spec.priority = read_priority(reader, request, rooms);
+  spec.asked = request.received;
   read_logprobs(reader, chat, spec.sampling);
   read_stream(reader, out);
   if (const GrammarRequest grammar = read_grammar(reader); !out.grammar.given())
@@ -125,7 +127,8 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   out.reply.served = pattern.model;
   out.reply.logprobs = spec.sampling.logprobs;
   out.reply.created = request.received / kSecond;
-  out.reply.seed = static_cast<int64_t>(spec.sampling.seed);
+  out.reply.seed = shown_seed(spec.sampling.seed);
+  pattern.seed_drawn = !given_seed(reader);
   return pattern;
 }
 
@@ -144,7 +147,8 @@ Result<void> fill_gap(const std::string& field, const Gap& gap, std::vector<Prom
   return {};
 }
 
-// `n` choices of every prompt; choice k draws from seed + k.
+// `n` choices of every prompt; choice k draws from seed + k. Where the seed was drawn, a prompt
+// that comes again goes on counting.
 Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts,
                          OpenAiRequest& out) {
   const int64_t n = out.n;
@@ -153,18 +157,22 @@ Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts
                                prompts.size(), kPromptsMax),
                    "n");
   out.prompts = prompts.size();
+  std::map<std::pair<std::string, std::vector<int32_t>>, uint64_t> drawn;  // Choices of a prompt.
   for (const Prompt& prompt : prompts) {
+    uint64_t index = pattern.seed_drawn ? drawn[{prompt.text, prompt.ids}] : 0;
     for (int64_t k = 0; k < n; ++k) {
       PendingTask task = pattern;
       task.prompt = prompt;
       if (out.tasks.empty()) task.prompt.grammar = out.grammar;
-      task.spec.sampling.seed += static_cast<uint64_t>(k);
+      task.spec.sampling.seed = choice_seed(pattern.spec.sampling.seed, index++);
+      out.reply.seeds.push_back(shown_seed(task.spec.sampling.seed));
       if (out.reply.echo) {
         out.reply.prompt_texts.push_back(prompt.text);
         out.reply.first_tokens.push_back(prompt.ids.empty() ? -1 : prompt.ids.front());
       }
       out.tasks.push_back(std::move(task));
     }
+    if (pattern.seed_drawn) drawn[{prompt.text, prompt.ids}] = index;
   }
   return {};
 }

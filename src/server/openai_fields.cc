@@ -28,15 +28,14 @@ std::vector<int32_t> read_stop_tokens(JsonReader& reader, const ServedModel& mod
     return out;
   }
   for (const json::value& item : *list) {
-    const bool there = item.is_int64() && item.get_int64() >= 0 &&
-                       item.get_int64() < model.tokenizer->vocab_size();
-    if (!there) {
+    const auto id = whole_number(item);
+    if (!id || *id < 0 || *id >= model.tokenizer->vocab_size()) {
       reader.fail("stop_token_ids", fmt::format("holds {}, should hold token ids from 0 to {}",
                                                 json_text(item).substr(0, 32),
                                                 model.tokenizer->vocab_size() - 1));
       return {};
     }
-    out.push_back(static_cast<int32_t>(item.get_int64()));
+    out.push_back(static_cast<int32_t>(*id));
   }
   std::ranges::sort(out);
   const auto doubles = std::ranges::unique(out);

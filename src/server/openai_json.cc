@@ -104,7 +104,13 @@ json::object head(const OpenAiReply& reply, std::string_view kind) {
           {"object", kind},
           {"created", reply.created},
           {"model", reply.model},
-          {"system_fingerprint", reply.fingerprint}};
+          {"system_fingerprint", reply.fingerprint},
+          {"seed", reply.seed}};
+}
+
+// Of one of several choices; an only one's stands beside `usage`.
+void add_seed(const OpenAiReply& reply, size_t index, json::object& choice) {
+  if (reply.seeds.size() > 1) choice["seed"] = reply.seeds[index];
 }
 
 // The token that ended the text is the model's own end of a gap, not one that the request named.
@@ -246,6 +252,7 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
     }
     out["finish_reason"] = finish_of(reply, choice.view, calls);
     out["stop_reason"] = stop_reason(reply, choice.view);
+    add_seed(reply, i, out);
     if (reply.prompt_logprobs >= 0)
       (reply.chat ? answer : out)["prompt_logprobs"] =
           prompt_logprobs(reply, choice.view.result->prompt_logprobs);
@@ -253,7 +260,6 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
   }
   answer["choices"] = std::move(list);
   answer["usage"] = usage_json(reply, choices, prompts);
-  answer["seed"] = reply.seed;
   return answer;
 }
 
@@ -298,6 +304,7 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
     if (event.end) {
       choices.back()["finish_reason"] = finish_of(reply, *event.end, reader_->whole_calls());
       choices.back()["stop_reason"] = stop_reason(reply, *event.end);
+      add_seed(reply, index_, choices.back());
     }
   } else if (first || event.end || !text.empty() || !event.delta.logprobs.empty()) {
     const std::string prefix = reply.echo ? reply.prompt_texts[index_] : std::string();
@@ -310,6 +317,7 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
     if (event.end) {
       choice["finish_reason"] = finish_of(reply, *event.end, 0);
       choice["stop_reason"] = stop_reason(reply, *event.end);
+      add_seed(reply, index_, choice);
     }
   }
   std::vector<json::object> out;
@@ -321,7 +329,6 @@ json::object usage_chunk(const OpenAiReply& reply, json::object usage) {
   json::object out = head(reply, reply.chat ? "chat.completion.chunk" : "text_completion");
   out["choices"] = json::array();
   out["usage"] = std::move(usage);
-  out["seed"] = reply.seed;
   return out;
 }
 

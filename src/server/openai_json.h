@@ -16,6 +16,7 @@ struct OpenAiReply {
   std::string model;
   int64_t created = 0;  // Unix seconds.
   int64_t seed = 0;     // The first choice's.
+  std::vector<int64_t> seeds;  // One per choice; told beside each where there are several.
   bool fills = false;   // A gap: the model's tokens for gaps end it, and are no stop_reason.
   bool echo = false;    // Completions: the prompt's text goes before each choice's.
   std::vector<std::string> prompt_texts;  // One per choice, where echo.

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "server/body_hash.h"
 #include "server/json_text.h"
 #include "server/sse.h"
 #include "server/task_json.h"
@@ -21,6 +22,7 @@ awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request.identity, rooms));
   const auto ignored = task.prompt.grammar.ignored;
+  task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
   ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
@@ -67,6 +69,7 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
       co_return invalid(path + ".model: a batch takes one model for all its items",
                         path + ".model");
     ignored.push_back(task.prompt.grammar.ignored);
+    task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
     tasks.push_back(std::move(task));
   }
   const config::MultiGpuConfig& config = rooms.config.gpu.multi_gpu;

@@ -12,13 +12,12 @@ Result<std::vector<int32_t>> read_ids(const json::array& list, const ServedModel
                                       const std::string& name) {
   std::vector<int32_t> ids;
   for (const json::value& item : list) {
-    const bool valid = item.is_int64() && item.get_int64() >= 0 &&
-                       item.get_int64() < model.tokenizer->vocab_size();
-    if (!valid)
+    const auto id = whole_number(item);
+    if (!id || *id < 0 || *id >= model.tokenizer->vocab_size())
       return invalid(fmt::format("{}: should hold token ids from 0 to {}", name,
                                  model.tokenizer->vocab_size() - 1),
                      name);
-    ids.push_back(static_cast<int32_t>(item.get_int64()));
+    ids.push_back(static_cast<int32_t>(*id));
   }
   if (ids.empty()) return invalid(name + ": is empty, should have at least one token", name);
   return ids;

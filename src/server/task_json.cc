@@ -7,8 +7,9 @@
 #include <boost/json.hpp>
 #include <charconv>
 
-#include "base/hash.h"
+#include "server/body_hash.h"
 #include "text/stop.h"
+#include "text/utf8.h"
 
 namespace altlas::server {
 
@@ -18,7 +19,7 @@ namespace {
 
 constexpr int64_t kTokensMax = INT32_MAX;
 constexpr size_t kLogitBiasMax = 16'384;
-constexpr size_t kNameBytesMax = 256;
+constexpr size_t kNameMax = 256;  // Characters, as the API's reference says.
 constexpr double kDeadlineMax = 366.0 * 86400;
 
 std::vector<std::string_view> enum_names(std::span<const EnumName> table) {
@@ -68,7 +69,19 @@ uint64_t draw_seed() {
   uint64_t seed = 0;
   if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
     seed = static_cast<uint64_t>(system_clock().now());
-  return seed & INT64_MAX;  // So that every JSON reader can hold it.
+  return seed & ((uint64_t{1} << 52) - 1);
+}
+
+std::optional<uint64_t> given_seed(JsonReader& reader) {
+  const auto seed = reader.optional_integer("seed", INT64_MIN, INT64_MAX);
+  if (!seed || *seed == -1) return std::nullopt;
+  return static_cast<uint64_t>(*seed);
+}
+
+uint64_t choice_seed(uint64_t seed, uint64_t index) {
+  const uint64_t own = seed + index;
+  const bool passes = seed > INT64_MAX && (own == UINT64_MAX || own < seed);
+  return passes ? own + 1 : own;
 }
 
 std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name) {
@@ -161,8 +174,8 @@ void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams&
   sampling.repetition_penalty = static_cast<float>(reader.number(repetition, 1, 0.01, 100));
   sampling.presence_penalty = static_cast<float>(reader.number("presence_penalty", 0, -2, 2));
   sampling.frequency_penalty = static_cast<float>(reader.number("frequency_penalty", 0, -2, 2));
-  const auto seed = reader.optional_integer("seed", INT64_MIN, INT64_MAX);
-  sampling.seed = seed ? static_cast<uint64_t>(*seed) : draw_seed();
+  const auto seed = given_seed(reader);
+  sampling.seed = seed ? *seed : draw_seed();
   sampling.stop = reader.texts("stop", text::kStopStringsMax, text::kStopStringBytesMax);
   size_t stop_bytes = 0;
   for (const std::string& stop : sampling.stop) stop_bytes += stop.size();
@@ -184,8 +197,8 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   if (reader.status().ok() && task.prompt.text.empty())
     reader.fail("text", "is empty, should have at least one character");
   spec.type = reader.text("type", "text_generation");
-  if (spec.type.empty() || spec.type.size() > kNameBytesMax)
-    reader.fail("type", fmt::format("should have 1 to {} bytes", kNameBytesMax));
+  if (spec.type.empty() || text::count_code_points(spec.type) > kNameMax)
+    reader.fail("type", fmt::format("should have 1 to {} characters", kNameMax));
   const std::string model = reader.text("model", "");
   spec.tokens_max = static_cast<int32_t>(reader.integer("max_length", 128, 1, kTokensMax));
   spec.sampling.temperature = static_cast<float>(reader.number("temperature", 0.7, 0, 2));
@@ -195,13 +208,13 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
                     static_cast<size_t>(rooms.config.gpu.multi_gpu.default_queue_priority)));
   if (reader.has("deadline_s")) {
     const double seconds = reader.number("deadline_s", 0, 0.001, kDeadlineMax);
-    spec.deadline =
-        system_clock().now() + static_cast<TimeUs>(seconds * static_cast<double>(kSecond));
+    task.deadline_after = static_cast<TimeUs>(seconds * static_cast<double>(kSecond));
+    spec.deadline = system_clock().now() + *task.deadline_after;
   }
   spec.idempotency_key = reader.text("idempotency_key", "");
-  if (spec.idempotency_key.size() > kNameBytesMax)
-    reader.fail("idempotency_key", fmt::format("has {} bytes, at most {} are taken",
-                                               spec.idempotency_key.size(), kNameBytesMax));
+  if (const size_t length = text::count_code_points(spec.idempotency_key); length > kNameMax)
+    reader.fail("idempotency_key",
+                fmt::format("has {} characters, at most {} are taken", length, kNameMax));
   static constexpr std::string_view kTemplates[] = {"raw", "chat"};
   const bool chat = reader.choice("template", kTemplates, 0) == 1;
   task.prompt.parse_special = reader.boolean("parse_special", false);  // Of raw texts alone.
@@ -213,6 +226,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   const bool embeds = spec.type == kEmbeddingType;
   ALTLAS_TRY_VOID(embeds ? check_embeds(*task.model) : check_generates(*task.model));
   read_sampling(reader, *task.model, spec.sampling);
+  task.seed_drawn = !given_seed(reader);
   task.prompt.grammar = read_grammar(reader);
   spec.sampling.grammar = task.prompt.grammar.grammar;
   ALTLAS_TRY_VOID(reader.status());
@@ -225,7 +239,6 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   spec.owner = identity.name;
   spec.deployment = task.model->deployment;
   spec.adapter = task.model->adapter;
-  spec.body_hash = Hasher().add(json::serialize(body)).value();
   return task;
 }
 
@@ -238,6 +251,7 @@ json::object task_to_json(const control::TaskView& task) {
                    {"started_at", time_or_null(task.started_at)},
                    {"finished_at", time_or_null(task.finished_at)}};
   if (task.queue_position) out["queue_position"] = *task.queue_position;
+  if (task.seed) out["seed"] = shown_seed(*task.seed);
   if (task.result) {
     const TimeUs from = task.started_at.value_or(task.created_at.value_or(0));
     const TimeUs until = task.finished_at.value_or(from);
@@ -247,8 +261,10 @@ json::object task_to_json(const control::TaskView& task) {
                      {"timestamp", to_rfc3339(until)},
                      {"tokens", task.result->tokens},
                      {"finish_reason", to_string(task.result->finish_reason)}};
+    json::object& result = out["result"].get_object();
+    if (task.seed) result["seed"] = shown_seed(*task.seed);
     if (const auto& values = task.result->embedding; !values.empty())
-      out["result"].get_object()["embedding"] = json::array(values.begin(), values.end());
+      result["embedding"] = json::array(values.begin(), values.end());
   }
   if (!task.error.empty()) out["error"] = task.error;
   if (!task.note.empty()) out["note"] = task.note;

@@ -14,6 +14,8 @@ struct PendingTask {
   TaskSpec spec;
   Prompt prompt;
   ServedModelPointer model;
+  std::optional<TimeUs> deadline_after;  // Of its reading, as spec.deadline says absolutely.
+  bool seed_drawn = false;               // The request gave none.
 };
 
 // {"strategy": …, "specific_gpu_id": …, "batch_split": …}.
@@ -23,8 +25,15 @@ struct GpuOptions {
   std::optional<bool> batch_split;
 };
 
-// A seed from the machine's random source, for requests that give none.
+// A seed from the machine's random source, for requests that give none. Small enough that readers
+// who hold numbers as doubles send back the same, and of every choice.
 uint64_t draw_seed();
+// `seed`; none where it is left out, null or -1, which all ask for one to be drawn.
+std::optional<uint64_t> given_seed(JsonReader& reader);
+// Of choice `index` of a request with this seed: another for each, and never -1.
+uint64_t choice_seed(uint64_t seed, uint64_t index);
+// As answers say it, and requests take it.
+inline int64_t shown_seed(uint64_t seed) { return static_cast<int64_t>(seed); }
 // A device as an API names it: 0, "0" or "gpu_0".
 std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name);
 // `gpu_options` of `reader`'s object.  Errors go into `reader`.

@@ -73,6 +73,7 @@ struct TaskSpec {
   std::string deployment;  // Resolved from model or type.
   Priority priority = Priority::kNormal;
   std::optional<TimeUs> deadline;  // Absolute.
+  TimeUs asked = 0;  // First asked for, where it was refused for want of room: it waits since then.
   std::string idempotency_key;     // Empty: none.
   uint64_t body_hash =
       0;  // Of the parsed request, to tell another body under the same idempotency_key.

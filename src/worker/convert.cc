@@ -82,7 +82,8 @@ void write(const engine::SubmitSequence& from, proto::Frame* frame) {
   write_all(from.prompt, to->mutable_prompt());
   write_all(from.generated, to->mutable_generated());
   to->set_tokens_max(from.tokens_max);
-  to->set_priority(static_cast<uint32_t>(from.priority));
+  to->set_level(from.level);
+  to->set_turn(from.turn);
   write_sampling(from.sampling, to->mutable_sampling());
   to->set_adapter(from.adapter);
   to->set_embeds(from.embeds);
@@ -95,7 +96,8 @@ Result<Message> read_submit(const proto::SubmitSequence& from) {
   to.prompt = read_all<int32_t>(from.prompt());
   to.generated = read_all<int32_t>(from.generated());
   to.tokens_max = from.tokens_max();
-  ALTLAS_TRY(to.priority, to_enum(from.priority(), Priority::kLow, "priority"));
+  to.level = static_cast<uint8_t>(std::min<uint32_t>(from.level(), UINT8_MAX));
+  to.turn = from.turn();
   ALTLAS_TRY(to.sampling, read_sampling(from.sampling()));
   to.adapter = from.adapter();
   to.embeds = from.embeds();

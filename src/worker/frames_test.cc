@@ -84,7 +84,8 @@ TEST(Frames, CommandFieldsComeBack) {
   EXPECT_EQ(sequence.prompt, submit.prompt);
   EXPECT_EQ(sequence.generated, submit.generated);
   EXPECT_EQ(sequence.tokens_max, submit.tokens_max);
-  EXPECT_EQ(sequence.priority, submit.priority);
+  EXPECT_EQ(sequence.level, submit.level);
+  EXPECT_EQ(sequence.turn, submit.turn);
   EXPECT_EQ(sequence.sampling, submit.sampling);
   EXPECT_EQ(sequence.payload, submit.payload);
   EXPECT_EQ(message_again<engine::CancelSequence>(commands[2]).sequence, SequenceId{7});

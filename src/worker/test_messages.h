@@ -58,7 +58,7 @@ inline std::vector<engine::Command> all_commands() {
   load.adapter_rank_max = 12;
   load.adapters = {{"one", "/a.gguf"}, {"two", "/b.safetensors"}};
   const engine::SubmitSequence submit{
-      SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,          Priority::kLow,
+      SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,          2, -5,
       full_sampling(),        "adapter",          true,           "{\"a\": 1}"};
   return {load,
           submit,
