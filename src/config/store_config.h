@@ -36,9 +36,12 @@ struct StoreConfig {
                     .min = 0,
                     .max = 100000000,
                     .reload = true});
-    field(
-        "checkpoint_interval_s", &S::checkpoint_interval_s,
-        FieldInfo{.help = "Period of counter checkpoints.", .unit = "s", .min = 0.1, .max = 3600});
+    field("checkpoint_interval_s", &S::checkpoint_interval_s,
+          FieldInfo{.help = "Period of counter checkpoints.",
+                    .unit = "s",
+                    .min = 0.1,
+                    .max = 3600,
+                    .not_yet = "remove it"});
     field("event_log_bytes_max", &S::event_log_bytes_max,
           FieldInfo{.help = "Size of the event log that explain and replay read.",
                     .unit = "bytes",

@@ -7,6 +7,7 @@
 
 #include "config/decode.h"
 #include "config/device_spec.h"
+#include "config/not_yet.h"
 
 namespace altlas::config {
 namespace {
@@ -191,10 +192,7 @@ void check_routes(const std::vector<DeploymentConfig>& deployments, Findings& ou
   }
 }
 
-}  // namespace
-
-std::vector<Finding> validate(const DeploymentConfig& deployment, const std::string& path) {
-  Findings out;
+void check_deployment(const DeploymentConfig& deployment, const std::string& path, Findings& out) {
   if (deployment.model.empty() && deployment.name != "echo") {
     out.error(join(path, "model"),
               "the model is missing: a name of `models`, a file, a folder, or a catalogue name");
@@ -214,11 +212,20 @@ std::vector<Finding> validate(const DeploymentConfig& deployment, const std::str
       *deployment.num_gpus != static_cast<double>(static_cast<int64_t>(*deployment.num_gpus))) {
     out.error(join(path, "num_gpus"), "above 1 it is a whole number; a fraction shares one device");
   }
+}
+
+}  // namespace
+
+std::vector<Finding> validate(const DeploymentConfig& deployment, const std::string& path) {
+  Findings out;
+  out.append(not_yet_findings(deployment_type(), path, &deployment));
+  check_deployment(deployment, path, out);
   return out.take();
 }
 
 std::vector<Finding> validate(const Config& config) {
   Findings out;
+  out.append(not_yet_findings(config_type(), "", &config));
   check_gpu(config.gpu, out);
   check_server(config, out);
   check_keys(config.auth, out);
@@ -237,7 +244,7 @@ std::vector<Finding> validate(const Config& config) {
   }
   unique(config.deployments, &DeploymentConfig::name, "deployments", out);
   for (size_t i = 0; i < config.deployments.size(); ++i) {
-    out.append(validate(config.deployments[i], fmt::format("deployments[{}]", i)));
+    check_deployment(config.deployments[i], fmt::format("deployments[{}]", i), out);
   }
   check_routes(config.deployments, out);
   check_store(config, out);
