@@ -76,6 +76,19 @@ def test_cancel(cpu_server):
     assert requests.delete(f"{cpu_server.api}/task/{task}", timeout=30).status_code == 409
 
 
+def test_what_a_cancellation_says_is_what_others_see(sim_server):
+    """Tasks that wait, run or end just then: whatever DELETE answers, the next look agrees, also through the list."""
+    seen = set()
+    for i in range(60):
+        task = predict(sim_server, text=f"t {i}", max_length=400 if i % 3 else 1).json()["task_id"]
+        answer = requests.delete(f"{sim_server.api}/task/{task}", timeout=30)
+        status = sim_server.get(f"/api/v1/task/{task}").json()["status"]
+        assert status == ("canceled" if answer.status_code == 200 else "completed"), (i, answer.text, status)
+        assert task in sim_server.get(f"/api/v1/tasks?status={status}").json()["tasks"]
+        seen.add(answer.status_code)
+    assert 200 in seen and seen <= {200, 409}
+
+
 def test_disconnect_cancels(cpu_server):
     body = json.dumps({"prompt": "Count: 1 2 3", "max_tokens": 4000, "ignore_eos": True}).encode()
     host, port = cpu_server.url.removeprefix("http://").split(":")

@@ -103,6 +103,71 @@ def test_batch_of_chats_with_faults(client):
     assert [a["custom_id"] for a in results(client, batch.output_file_id)] == ["good"]
 
 
+def wait_gone(client, file_id, seconds=30):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            client.files.retrieve(file_id)
+        except openai.NotFoundError:
+            return
+        assert time.monotonic() < deadline, f"{file_id} has not expired"
+
+
+def test_files_expire(client, server):
+    keep = {"anchor": "created_at", "seconds": 3600}
+    kept = client.files.create(file=("a", b"x"), purpose="batch", expires_after=keep)
+    assert kept.expires_at == kept.created_at + 3600
+    assert upload(client, "x").expires_at is None
+    short = client.files.create(file=("a", b"x"), purpose="batch", expires_after={**keep, "seconds": 1})
+    source = upload(client, lines(2))
+    batch = client.batches.create(input_file_id=source.id, endpoint="/v1/completions", completion_window="24h",
+                                  extra_body={"output_expires_after": {**keep, "seconds": 2}})
+    wait_gone(client, short.id)
+    assert short.id not in [f.id for f in client.files.list()]
+    for call in (client.files.content, client.files.delete):
+        with pytest.raises(openai.NotFoundError):
+            call(short.id)
+    batch = wait_over(client, batch)
+    assert batch.status == "completed" and batch.request_counts.completed == 2
+    wait_gone(client, batch.output_file_id)
+    assert client.files.retrieve(kept.id).id == kept.id and client.files.retrieve(source.id).id == source.id
+    form = {"purpose": (None, "batch"), "file": ("x", "x")}
+    whole = requests.post(server.url + "/v1/files", files={**form, "expires_after": (None, json.dumps(keep))}).json()
+    assert whole["expires_at"] == whole["created_at"] + 3600
+    for change, param in (({"expires_after[anchor]": "now", "expires_after[seconds]": "60"}, "expires_after.anchor"),
+                          ({"expires_after[anchor]": "created_at", "expires_after[seconds]": "soon"}, "expires_after.seconds"),
+                          ({"expires_after[seconds]": "60"}, "expires_after.anchor"), ({"expires_after": "60 s"}, "expires_after")):
+        answer = requests.post(server.url + "/v1/files", files={**form, **{name: (None, text) for name, text in change.items()}})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), change
+    with pytest.raises(openai.BadRequestError) as wrong:
+        client.batches.create(input_file_id=source.id, endpoint="/v1/completions", completion_window="24h",
+                              extra_body={"output_expires_after": {"anchor": "created_at", "seconds": 2592001}})
+    assert wrong.value.param == "output_expires_after.seconds"
+
+
+def test_a_download_ends_whole_though_the_file_is_deleted(client, server):
+    text = lines(40_000)
+    made = upload(client, text)
+    with requests.get(f"{server.url}/v1/files/{made.id}/content", stream=True, timeout=60) as answer:
+        pieces = answer.iter_content(1 << 16)
+        first = next(pieces)
+        assert client.files.delete(made.id).deleted
+        assert (first + b"".join(pieces)).decode() == text
+
+
+def test_every_line_of_lists_is_answered(client):
+    """More tasks end at once than a server keeps finished ones for."""
+    words = [f"w {i}" for i in range(48)]
+    for endpoint, body, count in (("/v1/embeddings", {"input": words}, 30), ("/v1/completions", {"prompt": words, "max_tokens": 1}, 20),
+                                  ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "n": 40, "max_tokens": 1}, 20)):
+        text = "".join(json.dumps({"custom_id": str(i), "method": "POST", "url": endpoint, "body": {"model": "m", **body}}) + "\n" for i in range(count))
+        batch = wait_over(client, client.batches.create(input_file_id=upload(client, text).id, endpoint=endpoint, completion_window="24h"))
+        assert batch.status == "completed" and batch.request_counts.completed == batch.request_counts.total == count, batch
+        for answer in results(client, batch.output_file_id):
+            found = answer["response"]["body"]
+            assert len(found["data" if endpoint == "/v1/embeddings" else "choices"]) == (40 if "n" in body else 48)
+
+
 def test_wrong_input_fails_the_batch(client):
     text = lines(1) + "{bad\n" + lines(1) + lines(1, first=5, endpoint="/v1/embeddings")
     batch = wait_over(client, client.batches.create(input_file_id=upload(client, text).id, endpoint="/v1/completions", completion_window="24h"))

@@ -46,7 +46,7 @@ def test_null_is_absent(complete, chat):
     assert chat(**{name: None for name in names + chat_names})["choices"] == chat()["choices"]
 
 
-@pytest.mark.parametrize("field, value", [("suffix", "end"), ("best_of", 2), ("use_beam_search", True), ("skip_special_tokens", 3),
+@pytest.mark.parametrize("field, value", [("suffix", 3), ("best_of", 2), ("use_beam_search", True), ("skip_special_tokens", 3),
                                           ("prompt_logprobs", 21), ("prompt_logprobs", -1), ("stop_token_ids", [-1]), ("stop_token_ids", [1 << 30]),
                                           ("stop_token_ids", ["x"]), ("stop_token_ids", 3), ("stop_token_ids", [1] * 257),
                                           ("include_stop_str_in_output", "yes"), ("n", 0), ("priority", "urgent"), ("stop", [""]),

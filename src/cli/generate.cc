@@ -22,7 +22,7 @@ Result<LocalAnswer> generate(LocalEngine& engine, const Options& options,
                              const SamplingParams& sampling) {
   engine::SubmitSequence sequence;
   text::EncodeOptions encode;
-  encode.add_special = true;
+  encode.add_special = encode.parse_special = true;
   ALTLAS_TRY(sequence.prompt, engine.tokenizer().encode(options.prompt, encode));
   if (sequence.prompt.empty())
     return invalid("--prompt: it has no tokens: write at least one character");

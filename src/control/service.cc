@@ -8,16 +8,14 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <future>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/check.h"
@@ -25,6 +23,7 @@
 #include "control/core.h"
 #include "control/event_log.h"
 #include "control/service_metrics.h"
+#include "control/subscription.h"
 #include "journal/replay.h"
 #include "journal/writer.h"
 
@@ -34,9 +33,8 @@ namespace {
 namespace asio = boost::asio;
 using asio::awaitable;
 using asio::use_awaitable;
-using Strand = asio::strand<asio::io_context::executor_type>;
-using Timer = asio::steady_timer;
 
+constexpr int64_t kCancelWaitMs = 30'000;   // For the journal to hold the end.
 constexpr size_t kSubscribersMax = 65'536;  // Of all tasks together, waiters included.
 
 uint64_t random_bits() {
@@ -45,54 +43,18 @@ uint64_t random_bits() {
   return out;
 }
 
-// co_spawn wants results that are made from nothing, which a Result is not.
-template <class T>
-awaitable<std::optional<T>> boxed(awaitable<T> inner) {
-  co_return std::optional<T>(co_await std::move(inner));
-}
-// Runs `inner` on the strand; the answer comes back on the caller's executor.
-template <class T>
-awaitable<T> on_strand(Strand strand, awaitable<T> inner) {
-  std::optional<T> out = co_await asio::co_spawn(strand, boxed(std::move(inner)), use_awaitable);
-  co_return std::move(*out);
-}
-
-// What one reader has not read yet. Touched on the strand only.
-struct Inbox {
-  explicit Inbox(const Strand& strand) : wake(strand, Timer::time_point::max()) {}
-  std::deque<StreamEvent> events;
-  uint64_t bytes = 0;
-  bool overflowed = false;
-  Timer wake;
+// What a submission is answered with.
+struct Submitted {
+  std::vector<Placed> placed;
+  std::vector<OwnedTask> owned;  // Of submit_owned.
 };
 
-class ServiceImpl;
-
-class SubscriptionImpl : public Subscription {
- public:
-  SubscriptionImpl(Strand strand, std::shared_ptr<Inbox> inbox)
-      : strand_(std::move(strand)), inbox_(std::move(inbox)) {}
-  awaitable<Result<StreamEvent>> next() override {
-    co_return co_await on_strand(strand_, read(inbox_));
-  }
-
- private:
-  static awaitable<Result<StreamEvent>> read(std::shared_ptr<Inbox> inbox) {
-    while (inbox->events.empty() && !inbox->overflowed) {
-      inbox->wake.expires_at(Timer::time_point::max());
-      co_await inbox->wake.async_wait(asio::as_tuple(use_awaitable));
-    }
-    if (inbox->overflowed)
-      co_return Error(
-          ErrorCode::kBusy,
-          "the stream was not read fast enough and was given up; ask for the task instead");
-    StreamEvent event = std::move(inbox->events.front());
-    inbox->events.pop_front();
-    inbox->bytes -= std::min<uint64_t>(inbox->bytes, event.delta.text.size());
-    co_return event;
-  }
-  const Strand strand_;
-  const std::shared_ptr<Inbox> inbox_;  // The service holds it weakly.
+// Who waits for a task's end.
+struct Waiter {
+  Waiter(const Strand& strand, int64_t timeout_ms)
+      : wake(strand, std::chrono::milliseconds(timeout_ms)) {}
+  Timer wake;
+  std::optional<TaskView> end;  // Kept here: the core may have forgotten the task at the wake.
 };
 
 // Everything but health() happens on strand_.
@@ -127,15 +89,27 @@ class ServiceImpl : public Service {
     }
     health_ = core_.health();
   }
-  ~ServiceImpl() override { stop(0); }
+  ~ServiceImpl() override {
+    door_->close();
+    stop(0);
+  }
 
   awaitable<Result<Admission>> admit(AdmissionRequested request) override {
     co_return co_await on_strand(strand_, do_admit(std::move(request)));
   }
   awaitable<Result<std::vector<Placed>>> submit(Admission admission, std::vector<TaskSpec> specs,
                                                 bool split, uint32_t min_per_device) override {
-    co_return co_await on_strand(
-        strand_, do_submit(admission.take(), std::move(specs), split, min_per_device));
+    Result<Submitted> out = co_await on_strand(
+        strand_, do_submit(admission.take(), std::move(specs), split, min_per_device, false));
+    if (!out.ok()) co_return out.error();
+    co_return std::move(out->placed);
+  }
+  awaitable<Result<std::vector<OwnedTask>>> submit_owned(Admission admission,
+                                                         std::vector<TaskSpec> specs) override {
+    Result<Submitted> out =
+        co_await on_strand(strand_, do_submit(admission.take(), std::move(specs), true, 1, true));
+    if (!out.ok()) co_return out.error();
+    co_return std::move(out->owned);
   }
   awaitable<Result<TaskView>> task(TaskId id) override {
     co_return co_await on_strand(strand_, do_task(id));
@@ -282,8 +256,21 @@ class ServiceImpl : public Service {
   void carry_out(AnswerAdmission& what) {
     admissions_.insert_or_assign(what.ticket, std::move(what.admitted));
   }
+  // Owned tasks are subscribed to here, before any other event: none of them can be forgotten yet.
   void carry_out(AnswerSubmission& what) {
-    submissions_.insert_or_assign(what.ticket, std::move(what.placed));
+    const bool owned = owners_.erase(what.ticket) > 0;
+    Result<Submitted> answer = Submitted{};
+    if (what.placed.ok()) {
+      answer->placed = *std::move(what.placed);
+      for (const Placed& one : answer->placed) {
+        if (!owned) break;
+        answer->owned.push_back({one.task, std::make_shared<SubscriptionImpl>(
+                                               strand_, open_inbox(one.task), one.task, door_)});
+      }
+    } else {
+      answer = what.placed.error();
+    }
+    submissions_.insert_or_assign(what.ticket, std::move(answer));
     wake(what.ticket);
   }
   void carry_out(AnswerAdapter& what) {
@@ -311,8 +298,9 @@ class ServiceImpl : public Service {
   void carry_out(PublishDelta& what) {
     if (const auto view = core_.task(what.task); view.ok())
       metrics_.delta(what.task, *view, what.delta.ids.size(), clock_.now());
-    for_subscribers(what.task,
-                    [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
+    for_subscribers(what.task, [&](Inbox& inbox) {
+      push(inbox, StreamEvent{what.delta, std::nullopt});
+    });
   }
   void carry_out(PublishStatus& what) {
     if (!is_over(what.status)) return;
@@ -325,7 +313,10 @@ class ServiceImpl : public Service {
       inboxes_.erase(what.task);
     }
     const auto waiting = waiters_.equal_range(what.task);
-    for (auto it = waiting.first; it != waiting.second; ++it) it->second->cancel();
+    for (auto it = waiting.first; it != waiting.second; ++it) {
+      if (view.ok()) it->second->end = *view;
+      it->second->wake.cancel();
+    }
   }
 
   void for_subscribers(const TaskId& id, auto&& visit) {
@@ -353,15 +344,20 @@ class ServiceImpl : public Service {
     const Result<void> admitted = std::move(answer->second);
     admissions_.erase(answer);
     if (!admitted.ok()) co_return admitted.error();
-    std::function<void(uint64_t)> release = [this](uint64_t unused) {
-      post(AdmissionReleased{unused});
+    std::function<void(uint64_t)> release = [door = door_](uint64_t unused) {
+      door->post(AdmissionReleased{unused});
     };
     co_return Admission(ticket, std::move(release));
   }
 
-  awaitable<Result<std::vector<Placed>>> do_submit(uint64_t ticket, std::vector<TaskSpec> specs,
-                                                   bool split, uint32_t min_per_device) {
+  awaitable<Result<Submitted>> do_submit(uint64_t ticket, std::vector<TaskSpec> specs, bool split,
+                                         uint32_t min_per_device, bool owned) {
+    if (owned && inboxes_.size() + specs.size() > kSubscribersMax) {
+      run(AdmissionReleased{ticket});
+      co_return Error(ErrorCode::kBusy, "too many streams are open").with_retry_after_ms(1000);
+    }
     if (ticket == 0) ticket = next_ticket_++;
+    if (owned) owners_.insert(ticket);
     for (TaskSpec& spec : specs) {
       if (spec.id == TaskId{}) spec.id = TaskId{random_bits(), random_bits()};
     }
@@ -411,8 +407,19 @@ class ServiceImpl : public Service {
     co_return Result<void>();
   }
   awaitable<Result<void>> do_cancel(TaskId id) {
-    const Result<void> possible = core_.cancelable(id);
+    Result<void> possible = core_.cancelable(id);
+    if (!possible.ok() && possible.error().code() == ErrorCode::kNotFound) co_return possible;
     if (possible.ok()) run(CancelRequested{id});
+    // A durable task's end shows once the journal has it: no answer may be ahead of what others
+    // see.
+    const Result<TaskView> view = co_await do_wait(id, kCancelWaitMs);
+    if (!view.ok()) co_return view.error();
+    if (!is_over(view->status))
+      co_return unavailable(
+          fmt::format("task {} ends once the journal can be written", to_string(id)));
+    if (possible.ok() && view->status != TaskStatus::kCanceled)
+      co_return Error(ErrorCode::kConflict,
+                      fmt::format("task {} is over: {}", to_string(id), to_string(view->status)));
     co_return possible;
   }
 
@@ -421,10 +428,11 @@ class ServiceImpl : public Service {
     if (!view.ok() || is_over(view->status) || timeout_ms <= 0) co_return view;
     if (waiters_.size() >= kSubscribersMax)
       co_return Error(ErrorCode::kBusy, "too many requests wait for tasks");
-    const auto woken = std::make_shared<Timer>(strand_, std::chrono::milliseconds(timeout_ms));
-    const auto entry = waiters_.emplace(id, woken);
-    co_await woken->async_wait(asio::as_tuple(use_awaitable));
+    const auto waiter = std::make_shared<Waiter>(strand_, timeout_ms);
+    const auto entry = waiters_.emplace(id, waiter);
+    co_await waiter->wake.async_wait(asio::as_tuple(use_awaitable));
     waiters_.erase(entry);
+    if (waiter->end) co_return *std::move(waiter->end);
     co_return core_.task(id);
   }
 
@@ -433,6 +441,14 @@ class ServiceImpl : public Service {
     if (!view.ok()) co_return view.error();
     if (inboxes_.size() >= kSubscribersMax)
       co_return Error(ErrorCode::kBusy, "too many streams are open");
+    std::unique_ptr<Subscription> out = std::make_unique<SubscriptionImpl>(strand_, open_inbox(id));
+    co_return out;
+  }
+
+  // What the core knows of the task, and all that comes from now on.
+  std::shared_ptr<Inbox> open_inbox(TaskId id) {
+    const Result<TaskView> view = core_.task(id);
+    ALTLAS_CHECK(view.ok(), "a task that is subscribed to is there");
     auto inbox = std::make_shared<Inbox>(strand_);
     StreamEvent first;
     first.delta.text = *core_.said_text(id);
@@ -443,9 +459,7 @@ class ServiceImpl : public Service {
     if (first.end || !first.delta.text.empty() || !first.delta.ids.empty())
       inbox->events.push_back(std::move(first));
     if (!is_over(view->status)) inboxes_[id].push_back(inbox);
-    std::unique_ptr<Subscription> out =
-        std::make_unique<SubscriptionImpl>(strand_, std::move(inbox));
-    co_return out;
+    return inbox;
   }
 
   // On the thread that writes the metrics: waits for the strand, but not for long.
@@ -470,6 +484,8 @@ class ServiceImpl : public Service {
   }
 
   const Strand strand_;
+  const std::shared_ptr<Door> door_ =
+      std::make_shared<Door>([this](Event event) { post(std::move(event)); });
   ServiceOptions options_;
   const Clock& clock_;
   std::unique_ptr<EventLog> log_;
@@ -485,10 +501,11 @@ class ServiceImpl : public Service {
   bool closed_ = false;
   std::promise<void>* idle_ = nullptr;           // stop() waits for the last task.
   std::map<uint64_t, Result<void>> admissions_;  // Answered, not yet taken.
-  std::map<uint64_t, Result<std::vector<Placed>>> submissions_;
+  std::map<uint64_t, Result<Submitted>> submissions_;
+  std::set<uint64_t> owners_;  // Tickets whose tasks are owned, not yet answered.
   std::map<uint64_t, Result<void>> adapter_answers_;
   std::map<uint64_t, std::shared_ptr<Timer>> ticket_waiters_;  // For their answers.
-  std::multimap<TaskId, std::shared_ptr<Timer>> waiters_;
+  std::multimap<TaskId, std::shared_ptr<Waiter>> waiters_;
   std::map<TaskId, std::vector<std::weak_ptr<Inbox>>> inboxes_;
   mutable std::mutex health_mutex_;
   HealthView health_;

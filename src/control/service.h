@@ -71,6 +71,14 @@ class Subscription {
   virtual boost::asio::awaitable<Result<StreamEvent>> next() = 0;
 };
 
+// A task that is answered in the request that made it, with its only certain answer: the
+// subscription was open before the task could begin, so what it says is there however many other
+// tasks have ended meanwhile. Dropped before the task's end was taken, it cancels the task.
+struct OwnedTask {
+  TaskId id;
+  std::shared_ptr<Subscription> answer;
+};
+
 // Threads: every member from any thread; answers come back on the caller's executor.
 class Service {
  public:
@@ -86,12 +94,19 @@ class Service {
   virtual boost::asio::awaitable<Result<std::vector<Placed>>> submit(
       Admission admission, std::vector<TaskSpec> specs, bool split,
       uint32_t min_per_device = 1) = 0;
+  // The same for tasks whose answers go to this caller and nobody else; in the order of the specs.
+  // Errors also: kBusy when too many streams are open.
+  virtual boost::asio::awaitable<Result<std::vector<OwnedTask>>> submit_owned(
+      Admission admission, std::vector<TaskSpec> specs) = 0;
   virtual boost::asio::awaitable<Result<TaskView>> task(TaskId id) = 0;  // Errors: kNotFound.
-  // Returns when the task is over or the time has passed.
+  // Returns when the task is over or the time has passed. A task that was there at the call is
+  // never kNotFound.
   virtual boost::asio::awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) = 0;
   virtual boost::asio::awaitable<TaskPage> tasks(TaskFilter filter) = 0;
-  virtual boost::asio::awaitable<Result<void>> cancel(
-      TaskId id) = 0;  // Errors: kNotFound, kConflict when over.
+  // Returns once everybody sees that the task is cancelled: in the journal, where it is durable.
+  // Errors: kNotFound, kConflict when it ended otherwise or earlier (then everybody sees that),
+  // kUnavailable while the journal can't be written.
+  virtual boost::asio::awaitable<Result<void>> cancel(TaskId id) = 0;
   // The same without an answer, for a client that has gone away. Returns at once.
   virtual void cancel_soon(TaskId id) = 0;
   virtual boost::asio::awaitable<Result<Explanation>> explain(TaskId id) = 0;

@@ -10,7 +10,11 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_future.hpp>
 
+#include <algorithm>
+#include <condition_variable>
 #include <filesystem>
+#include <future>
+#include <mutex>
 #include <thread>
 
 #include "control/event_log.h"
@@ -29,20 +33,102 @@ CoreSetup echo_setup() {
   return setup;
 }
 
+// Replicas that load at once and answer when told.
+class HeldReplicas : public Launcher {
+ public:
+  Result<void> open() override { return {}; }
+  void start(ReplicaId replica, engine::LoadReplica) override {
+    replica_ = replica;
+    callbacks.connected(replica, 0);
+    engine::ReplicaLoaded loaded;
+    loaded.sequences_max = sequences_max;
+    callbacks.report(replica, loaded);
+  }
+  void send(ReplicaId, engine::Command command) override {
+    if (const auto* run = std::get_if<engine::SubmitSequence>(&command)) {
+      const std::lock_guard lock(mutex_);
+      runs_.push_back(run->sequence);
+    }
+  }
+  void stop(ReplicaId replica, bool kill) override {
+    if (!kill) callbacks.lost(replica, "stopped");
+  }
+  void shutdown() override {}
+  // All that run end, in the order of their starts.
+  size_t finish_all() {
+    std::vector<SequenceId> runs;
+    {
+      const std::lock_guard lock(mutex_);
+      runs.swap(runs_);
+    }
+    for (const SequenceId sequence : runs) {
+      TaskResult result;
+      result.text = "done";
+      result.finish_reason = FinishReason::kStop;
+      callbacks.report(replica_, engine::SequenceFinished{sequence, result});
+    }
+    return runs.size();
+  }
+  LauncherCallbacks callbacks;
+  uint32_t sequences_max = 0;
+
+ private:
+  ReplicaId replica_;
+  std::mutex mutex_;
+  std::vector<SequenceId> runs_;
+};
+
+// A memory journal that holds every task's end back until it is told.
+class HeldStore : public journal::Store {
+ public:
+  Result<void> append(std::span<const journal::Event> events) override {
+    std::unique_lock lock(mutex_);
+    const auto is_end = [](const journal::Event& event) { return event.what.index() >= 3; };
+    if (std::ranges::any_of(events, is_end)) open_.wait(lock, [&] { return !held_; });
+    return inner_->append(events);
+  }
+  Result<void> replay(const std::function<Result<void>(journal::Event)>& visit) override {
+    return inner_->replay(visit);
+  }
+  Result<void> forget(std::span<const TaskId> tasks) override { return inner_->forget(tasks); }
+  Result<void> put_value(std::string_view name, std::string_view value) override {
+    return inner_->put_value(name, value);
+  }
+  Result<std::string> get_value(std::string_view name) override { return inner_->get_value(name); }
+  void hold(bool held) {
+    const std::lock_guard lock(mutex_);
+    held_ = held;
+    open_.notify_all();
+  }
+
+ private:
+  std::unique_ptr<journal::Store> inner_ = journal::open_memory_store();
+  std::mutex mutex_;
+  std::condition_variable open_;
+  bool held_ = false;
+};
+
 struct Running {
-  explicit Running(std::unique_ptr<journal::Store> store, std::string folder = "") {
+  // `held`: in place of replicas of this process; the service owns it.
+  explicit Running(std::unique_ptr<journal::Store> store, std::string folder = "",
+                   HeldReplicas* held = nullptr, CoreSetup setup = echo_setup()) {
     ServiceOptions options;
-    options.setup = echo_setup();
+    options.setup = std::move(setup);
     options.store = std::move(store);
     options.folder = std::move(folder);
     options.in_process_workers = true;
+    if (held != nullptr)
+      options.launcher = [held](LauncherCallbacks callbacks) {
+        held->callbacks = std::move(callbacks);
+        return std::unique_ptr<Launcher>(held);
+      };
     auto made = make_service(context, std::move(options));
     ALTLAS_CHECK(made.ok(), made.error().message());
     service = std::move(*made);
     ALTLAS_CHECK(service->start().ok(), "it starts");
   }
   ~Running() {
-    service->stop(5000);
+    service->stop(patience_ms);
     guard.reset();
     context.stop();
     thread.join();
@@ -58,15 +144,37 @@ struct Running {
                                     std::shared_ptr<std::optional<T>> out) {
     out->emplace(co_await std::move(what));
   }
-  TaskView echo(const std::string& payload, bool durable) {
+  Admission admission(uint32_t tasks = 1) {
     AdmissionRequested request;
-    auto admission = get(service->admit(request));
-    ALTLAS_CHECK(admission.ok(), admission.error().message());
-    TaskSpec spec;
-    spec.deployment = "echo";
-    spec.payload = payload;
-    spec.durable = durable;
-    auto placed = get(service->submit(std::move(*admission), {spec}, true));
+    request.tasks = tasks;
+    auto out = get(service->admit(request));
+    ALTLAS_CHECK(out.ok(), out.error().message());
+    return std::move(*out);
+  }
+  static TaskSpec spec(const std::string& payload, bool durable) {
+    TaskSpec out;
+    out.deployment = "echo";
+    out.payload = payload;
+    out.durable = durable;
+    return out;
+  }
+  std::vector<OwnedTask> own(std::vector<TaskSpec> specs) {
+    Admission places = admission(static_cast<uint32_t>(specs.size()));
+    auto owned = get(service->submit_owned(std::move(places), std::move(specs)));
+    ALTLAS_CHECK(owned.ok(), owned.error().message());
+    return std::move(*owned);
+  }
+  // The end of an owned task.
+  Result<TaskView> end_of(const OwnedTask& task) {
+    while (true) {
+      auto event = get(task.answer->next());
+      if (!event.ok()) return event.error();
+      if (event->end) return *event->end;
+    }
+  }
+  TaskView echo(const std::string& payload, bool durable) {
+    Admission place = admission();
+    auto placed = get(service->submit(std::move(place), {spec(payload, durable)}, true));
     ALTLAS_CHECK(placed.ok(), placed.error().message());
     auto view = get(service->wait(placed->at(0).task, 10'000));
     ALTLAS_CHECK(view.ok(), view.error().message());
@@ -76,6 +184,7 @@ struct Running {
   asio::io_context context;
   asio::executor_work_guard<asio::io_context::executor_type> guard{context.get_executor()};
   std::unique_ptr<Service> service;
+  int64_t patience_ms = 5000;  // For tasks that run at the end of the test.
   std::thread thread{[this] { context.run(); }};
 };
 
@@ -113,6 +222,126 @@ TEST(Service, AFinishedTaskIsKnownAfterARestartAndTheLogReplays) {
   const auto event = running.get((*stream)->next());
   EXPECT_TRUE(event->end.has_value());
   EXPECT_TRUE(replay_event_log((folder / "control.events.1").string()).ok());
+}
+
+// Goal: an answer stays until its owner has taken it, whatever has ended meanwhile. Method: more
+// answers left unread than finished tasks are kept, one by one and in lists of other sizes.
+TEST(Service, AnOwnedAnswerStaysUntilItIsTaken) {
+  Running running(journal::open_memory_store());
+  for (const size_t list : {1u, 7u, 50u}) {
+    std::vector<std::vector<OwnedTask>> unread;
+    for (size_t made = 0; made < 2 * kPassingTasksMax; made += list) {
+      std::vector<TaskSpec> specs;
+      for (size_t i = 0; i < list; ++i)
+        specs.push_back(Running::spec(std::to_string(1'000'000 + made + i), false));
+      unread.push_back(running.own(std::move(specs)));
+    }
+    // Others pass by, durable or not.
+    for (int i = 0; i < 20; ++i) running.echo("{}", i % 2 == 0);
+    size_t number = 0;
+    for (const auto& tasks : unread) {
+      for (const OwnedTask& task : tasks) {
+        const auto view = running.end_of(task);
+        ASSERT_TRUE(view.ok()) << view.error().message();
+        ASSERT_EQ(view->status, TaskStatus::kCompleted) << view->error;
+        EXPECT_NE(view->result->text.find(std::to_string(1'000'000 + number++)), std::string::npos);
+      }
+    }
+  }
+}
+
+// Goal: what nobody will read is not computed. Method: owned tasks that run until they are told;
+// some are dropped, the others go on.
+TEST(Service, AnOwnedTaskEndsWithItsOwner) {
+  auto* replicas = new HeldReplicas;
+  replicas->sequences_max = 2;  // The third waits.
+  Running running(journal::open_memory_store(), "", replicas);
+  auto kept = running.own({Running::spec("{}", false), Running::spec("{}", false)});
+  const auto dropped = running.own({Running::spec("{}", false)}).front().id;
+  const auto view = running.get(running.service->wait(dropped, 10'000));
+  ASSERT_TRUE(view.ok());
+  EXPECT_EQ(view->status, TaskStatus::kCanceled);
+  const TaskId second = kept[1].id;
+  kept.pop_back();
+  EXPECT_EQ(running.get(running.service->wait(second, 10'000))->status, TaskStatus::kCanceled);
+  EXPECT_FALSE(is_over(running.get(running.service->task(kept[0].id))->status));
+  replicas->finish_all();
+  EXPECT_EQ(running.end_of(kept[0])->result->text, "done");
+}
+
+// Goal: who waits for a task is told its end, though the core forgets it at once. Method: hundreds
+// end in one go where none that are over are kept; the waiters were there before.
+TEST(Service, AWaiterIsToldTheEndOfATaskThatIsForgotten) {
+  for (const bool durable : {true, false}) {
+    CoreSetup setup = echo_setup();
+    setup.tasks_kept_max = 0;
+    const uint32_t count = 3 * kPassingTasksMax;
+    auto* replicas = new HeldReplicas;
+    replicas->sequences_max = count;
+    Running running(journal::open_memory_store(), "", replicas, setup);
+    std::vector<TaskId> ids;
+    for (uint32_t i = 0; i < count; ++i) {
+      Admission place = running.admission();
+      const auto placed = running.get(
+          running.service->submit(std::move(place), {Running::spec("{}", durable)}, true));
+      ASSERT_TRUE(placed.ok()) << placed.error().message();
+      ids.push_back(placed->front().task);
+    }
+    std::vector<std::future<void>> waits;
+    std::vector<std::shared_ptr<std::optional<Result<TaskView>>>> views;
+    for (const TaskId id : ids) {
+      views.push_back(std::make_shared<std::optional<Result<TaskView>>>());
+      waits.push_back(asio::co_spawn(running.context,
+                                     Running::fill(running.service->wait(id, 60'000), views.back()),
+                                     asio::use_future));
+    }
+    running.get(running.service->strategy());  // Behind the waits on the strand.
+    EXPECT_EQ(replicas->finish_all(), count);
+    for (std::future<void>& wait : waits) wait.get();
+    for (const auto& view : views) {
+      ASSERT_TRUE((*view)->ok()) << (*view)->error().message();
+      EXPECT_EQ((**view)->status, TaskStatus::kCompleted);
+    }
+    EXPECT_EQ(running.get(running.service->task(ids.front())).error().code(), ErrorCode::kNotFound);
+  }
+}
+
+// Goal: what a cancellation answers is what everybody sees next. Method: the end is held back on
+// its way to the journal, of tasks that run, wait, have finished, or are cancelled twice.
+TEST(Service, ACancellationIsAnsweredWhenItShows) {
+  enum class Before { kRuns, kWaits, kFinished, kCanceled };
+  for (const Before before :
+       {Before::kRuns, Before::kWaits, Before::kFinished, Before::kCanceled}) {
+    auto* store = new HeldStore;
+    auto* replicas = new HeldReplicas;
+    replicas->sequences_max = 1;
+    Running running(std::unique_ptr<journal::Store>(store), "", replicas);
+    running.patience_ms = 0;
+    std::vector<TaskId> ids;
+    for (int i = 0; i < 2; ++i) {
+      Admission place = running.admission();
+      const auto placed =
+          running.get(running.service->submit(std::move(place), {Running::spec("{}", true)}, true));
+      ASSERT_TRUE(placed.ok());
+      ids.push_back(placed->front().task);
+    }
+    const TaskId id = ids[before == Before::kWaits ? 1 : 0];
+    store->hold(true);
+    if (before == Before::kFinished) EXPECT_EQ(replicas->finish_all(), 1u);
+    if (before == Before::kCanceled) running.service->cancel_soon(id);
+    const auto answer = std::make_shared<std::optional<Result<void>>>();
+    auto done = asio::co_spawn(running.context, Running::fill(running.service->cancel(id), answer),
+                               asio::use_future);
+    EXPECT_FALSE(is_over(running.get(running.service->task(id))->status));
+    EXPECT_FALSE(answer->has_value()) << "answered before it shows";
+    store->hold(false);
+    done.get();
+    const TaskStatus status = running.get(running.service->task(id))->status;
+    EXPECT_EQ(status, before == Before::kFinished ? TaskStatus::kCompleted : TaskStatus::kCanceled);
+    const bool first = before == Before::kRuns || before == Before::kWaits;
+    EXPECT_EQ((*answer)->ok(), first);
+    if (!first) EXPECT_EQ((*answer)->error().code(), ErrorCode::kConflict);
+  }
 }
 
 }  // namespace

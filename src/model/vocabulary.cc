@@ -19,6 +19,21 @@ Result<int32_t> token_id(const weights::GgufFile& head, std::string_view name, s
   return static_cast<int32_t>(id);
 }
 
+// Each token under its name, or under the one that older files have for it.
+Result<void> read_fim(const weights::GgufFile& head, size_t count, text::FimTokens& fim) {
+  const auto read = [&](std::string_view name, std::string_view older) -> Result<int32_t> {
+    ALTLAS_TRY(const int32_t id, token_id(head, name, count));
+    return id >= 0 || older.empty() ? id : token_id(head, older, count);
+  };
+  ALTLAS_TRY(fim.prefix, read("fim_pre_token_id", "prefix_token_id"));
+  ALTLAS_TRY(fim.suffix, read("fim_suf_token_id", "suffix_token_id"));
+  ALTLAS_TRY(fim.middle, read("fim_mid_token_id", "middle_token_id"));
+  ALTLAS_TRY(fim.pad, read("fim_pad_token_id", ""));
+  ALTLAS_TRY(fim.repository, read("fim_rep_token_id", ""));
+  ALTLAS_TRY(fim.file, read("fim_sep_token_id", ""));
+  return {};
+}
+
 Result<void> read_lists(const weights::GgufFile& head, text::TokenizerUse use,
                         text::Vocabulary& vocabulary) {
   ALTLAS_TRY(const std::vector<std::string_view> tokens, head.strings("tokenizer.ggml.tokens"));
@@ -68,6 +83,7 @@ Result<text::Vocabulary> read_vocabulary(const weights::GgufFile& head, text::To
     ALTLAS_TRY(const int32_t id, token_id(head, name, count));
     if (id >= 0) vocabulary.end_of_generation.push_back(id);
   }
+  ALTLAS_TRY_VOID(read_fim(head, count, vocabulary.fim));
   // The defaults of a file that does not say are those of its kind of tokenizer.
   const bool sentence_piece = vocabulary.model == "llama";
   const bool unigram = vocabulary.model == "t5";

@@ -46,6 +46,29 @@ TEST(Vocabulary, ReadsWhatTheFileSays) {
   EXPECT_FALSE(vocabulary->add_space_prefix);
 }
 
+TEST(Vocabulary, ReadsTheTokensThatFillAGap) {
+  const auto fim = [](const std::string& pre, const std::string& suf, const std::string& mid) {
+    const auto vocabulary = read([&](weights::GgufWriter& writer) {
+      writer.uint32("tokenizer.ggml." + pre, 2).uint32("tokenizer.ggml." + suf, 0);
+      writer.uint32("tokenizer.ggml." + mid, 1);
+    });
+    return std::vector{vocabulary->fim.prefix, vocabulary->fim.suffix, vocabulary->fim.middle};
+  };
+  const std::vector<int32_t> all = {2, 0, 1}, none = {-1, -1, -1};
+  EXPECT_EQ(fim("fim_pre_token_id", "fim_suf_token_id", "fim_mid_token_id"), all);
+  EXPECT_EQ(fim("prefix_token_id", "suffix_token_id", "middle_token_id"), all);
+  EXPECT_EQ(fim("x_token_id", "y_token_id", "z_token_id"), none);
+  const auto more = read([](weights::GgufWriter& writer) {
+    writer.uint32("tokenizer.ggml.fim_pad_token_id", 1).uint32("tokenizer.ggml.fim_sep_token_id", 2);
+    writer.uint32("tokenizer.ggml.fim_rep_token_id", 0);
+  });
+  EXPECT_EQ(more->fim.pad, 1);
+  EXPECT_EQ(more->fim.file, 2);
+  EXPECT_EQ(more->fim.repository, 0);
+  EXPECT_FALSE(
+      read([](weights::GgufWriter& w) { w.uint32("tokenizer.ggml.fim_pre_token_id", 3); }).ok());
+}
+
 TEST(Vocabulary, RefusesContradictions) {
   const Fill nothing = [](weights::GgufWriter&) {};
   EXPECT_TRUE(read(nothing).ok());

@@ -19,6 +19,9 @@ constexpr size_t kDepthMax = 8;
 constexpr std::string_view kStatusNames[] = {"validating", "failed",  "in_progress", "finalizing",
                                              "completed",  "expired", "cancelling",  "cancelled"};
 
+constexpr std::string_view kAnchors[] = {"created_at"};
+constexpr int64_t kLifetimeSecondsMax = 30 * 86400;
+
 json::value seconds_or_null(TimeUs time) {
   return time == 0 ? json::value(nullptr) : json::value(time / kSecond);
 }
@@ -29,7 +32,7 @@ json::value text_or_null(const std::string& text) {
 
 struct TimeField {
   const char* name;
-  TimeUs Batch::* member;
+  TimeUs Batch::*member;
 };
 constexpr TimeField kTimes[] = {
     {"created_at", &Batch::created},     {"in_progress_at", &Batch::in_progress},
@@ -74,11 +77,32 @@ void read_errors(JsonReader& reader, Batch& batch) {
 
 std::string_view to_string(BatchStatus status) { return kStatusNames[static_cast<size_t>(status)]; }
 
+TimeUs read_lifetime(JsonReader& reader, std::string_view name) {
+  const json::object* object = reader.object(name);
+  if (object == nullptr) return 0;
+  JsonReader inner(*object, reader.path_of(name));
+  if (!inner.has("anchor")) inner.fail("anchor", "is missing, should be created_at");
+  inner.choice("anchor", kAnchors, 0);
+  if (!inner.has("seconds"))
+    inner.fail("seconds", fmt::format("is missing, should be 1 to {}", kLifetimeSecondsMax));
+  const int64_t seconds = inner.integer("seconds", 1, 1, kLifetimeSecondsMax);
+  if (const auto status = inner.status(); !status.ok()) {
+    // The inner message begins with its whole path.
+    const std::string& text = status.error().message();
+    reader.fail(status.error().field(), text.substr(text.find(": ") + 2));
+  }
+  return seconds * kSecond;
+}
+
 json::object file_to_json(const FileInfo& file) {
-  return {{"id", file.id},           {"object", "file"},
-          {"bytes", file.bytes},     {"created_at", file.created / kSecond},
-          {"expires_at", nullptr},   {"filename", file.filename},
-          {"purpose", file.purpose}, {"status", "processed"}};
+  return {{"id", file.id},
+          {"object", "file"},
+          {"bytes", file.bytes},
+          {"created_at", file.created / kSecond},
+          {"expires_at", seconds_or_null(file.expires)},
+          {"filename", file.filename},
+          {"purpose", file.purpose},
+          {"status", "processed"}};
 }
 
 json::object batch_to_json(const Batch& batch) {
@@ -113,6 +137,7 @@ std::string batch_to_state(const Batch& batch) {
                    {"faulty", batch.faulty},
                    {"output_file", batch.output_file},
                    {"error_file", batch.error_file},
+                   {"output_lifetime", batch.output_lifetime},
                    {"metadata", metadata_json(batch)},
                    {"errors", errors_json(batch.errors)}};
   for (const TimeField& field : kTimes) out[field.name] = batch.*field.member;
@@ -135,6 +160,7 @@ Result<Batch> batch_from_state(std::string_view text) {
   batch.total = static_cast<uint32_t>(reader.integer("total", 0, 0, UINT32_MAX));
   batch.done = static_cast<uint32_t>(reader.integer("done", 0, 0, UINT32_MAX));
   batch.faulty = static_cast<uint32_t>(reader.integer("faulty", 0, 0, UINT32_MAX));
+  batch.output_lifetime = reader.integer("output_lifetime", 0, 0, INT64_MAX);
   batch.output_file = reader.text("output_file", "");
   batch.error_file = reader.text("error_file", "");
   if (const json::object* metadata = reader.object("metadata"))

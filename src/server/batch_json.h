@@ -8,8 +8,13 @@
 
 #include "server/batches.h"
 #include "server/files.h"
+#include "server/json_reader.h"
 
 namespace altlas::server {
+
+// `name`: {"anchor": "created_at", "seconds"}, as OpenAI's files and batches take it; the time that
+// a file is kept, 0 where the object has no such member. Errors go into `reader`.
+TimeUs read_lifetime(JsonReader& reader, std::string_view name);
 
 boost::json::object file_to_json(const FileInfo& file);
 boost::json::object batch_to_json(const Batch& batch);

@@ -67,7 +67,8 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
   awaitable<void> run_lines(ActivePtr one, std::vector<BatchLine> lines);
   awaitable<void> run_line(ActivePtr one, BatchLine line);
   awaitable<Result<Response>> call(ActivePtr one, Request request);
-  awaitable<void> write_expired(ActivePtr one, std::vector<BatchLine> lines);
+  awaitable<void> write_rest(ActivePtr one, std::vector<BatchLine> lines, std::string code,
+                             std::string why);
   awaitable<Result<Batch>> finish(ActivePtr one);
   awaitable<Result<BatchRequest>> read_line(ActivePtr one, BatchLine line);
   bool may_go_on(const Active& one) const { return !stopping && !one.ends(); }
@@ -168,7 +169,13 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
     co_await run_lines(one, *lines);
     one->expiry.cancel();
     if (stopping) co_return;
-    if (one->expired && !one->cancelled) co_await write_expired(one, *lines);
+    if (one->expired && !one->cancelled) {
+      co_await write_rest(one, *lines, "batch_expired",
+                          "the completion window passed before this request was carried out");
+    } else if (!one->ends()) {
+      co_await write_rest(one, *lines, "internal_error",
+                          "the server could not carry this request out, its log says why");
+    }
   }
   const auto finished = co_await finish(one);
   if (!finished.ok())
@@ -274,14 +281,18 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
   }
 }
 
-// What never ran is said in the error file.
-awaitable<void> BatchRunner::Impl::write_expired(ActivePtr one, std::vector<BatchLine> lines) {
+// What has no result is said in the error file, so that every request of the input has its line.
+awaitable<void> BatchRunner::Impl::write_rest(ActivePtr one, std::vector<BatchLine> lines,
+                                              std::string code, std::string why) {
+  auto find = [id = one->batch.id](Files&, Batches& batches) -> Result<std::vector<uint32_t>> {
+    return batches.lines_done(id);
+  };
+  const auto done = co_await desk.run<std::vector<uint32_t>>(std::move(find));
   for (const BatchLine& line : lines) {
+    if (done.ok() && std::ranges::binary_search(*done, line.number)) continue;
     const auto asked = co_await read_line(one, line);
-    if (!asked.ok()) continue;
     std::string text =
-        error_line(one->batch, line.number, asked->custom_id, "batch_expired",
-                   "the completion window passed before this request was carried out");
+        error_line(one->batch, line.number, asked.ok() ? asked->custom_id : "", code, why);
     auto write = [id = one->batch.id, line, text = std::move(text)](Files&, Batches& batches) {
       return batches.add_result(id, line.number, false, text);  // Answered ones stay as they are.
     };
@@ -313,6 +324,14 @@ awaitable<Result<Batch>> BatchRunner::Impl::finish(ActivePtr one) {
       batch.failed = now;
     } else if (batch.expired != 0) {
       batch.status = BatchStatus::kExpired;
+    } else if (uint64_t{batch.done} + batch.faulty != batch.total) {
+      batch.status = BatchStatus::kFailed;
+      batch.failed = now;
+      batch.errors.push_back(
+          {"results_missing",
+           fmt::format("{} of {} requests have no result",
+                       int64_t{batch.total} - batch.done - batch.faulty, batch.total),
+           "", 0});
     } else {
       batch.status = BatchStatus::kCompleted;
       batch.completed = now;

@@ -240,6 +240,7 @@ Result<std::string> Batches::hand_over(const Batch& batch, bool ok) {
     info.filename = batch.id + (ok ? "_output.jsonl" : "_error.jsonl");
     info.purpose = "batch_output";
     info.created = batch.finalizing;
+    if (batch.output_lifetime != 0) info.expires = info.created + batch.output_lifetime;
     ALTLAS_TRY_VOID(files_.adopt(info, path));
   }
   return files_.find(id).ok() ? id : std::string();

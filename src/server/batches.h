@@ -42,6 +42,7 @@ struct Batch {
          expired = 0, cancelling = 0, cancelled = 0;  // 0: not yet.
   uint32_t total = 0, done = 0, faulty = 0;           // Requests: all, answered 200, others.
   std::string output_file, error_file;                // Empty: none.
+  TimeUs output_lifetime = 0;                         // From their making; 0: for ever.
   std::vector<BatchError> errors;
 };
 

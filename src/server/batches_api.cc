@@ -49,6 +49,7 @@ awaitable<Result<Response>> create_batch(Request request, Rooms& rooms) {
                                         "or /v1/embeddings",
                                         batch.endpoint.substr(0, 64)));
   batch.window = reader.text("completion_window", "24h");
+  batch.output_lifetime = read_lifetime(reader, "output_expires_after");
   read_metadata(reader, batch);
   ALTLAS_CO_TRY_VOID(reader.status());
   ALTLAS_CO_TRY(const TimeUs window, parse_window(batch.window));

@@ -44,35 +44,17 @@ Result<void> failure_of(const Result<control::StreamEvent>& event) {
 
 }  // namespace
 
-awaitable<Result<std::vector<TaskId>>> start_choices(std::vector<PendingTask> tasks,
-                                                     std::shared_ptr<Disconnect> disconnect,
-                                                     Rooms& rooms) {
-  for (PendingTask& task : tasks) task.spec.durable = false;
-  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
-  std::vector<TaskId> ids;
-  for (const control::Placed& one : placed) {
-    ids.push_back(one.task);
-    cancel_on_disconnect(disconnect, one.task, rooms);
-  }
-  co_return ids;
-}
-
-awaitable<Result<void>> read_choices(std::vector<TaskId> tasks, OnChoiceEvent on_event,
+awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnChoiceEvent on_event,
                                      Rooms& rooms) {
   const auto executor = co_await asio::this_coro::executor;
   const auto channel = std::make_shared<EventChannel>(executor, 0);
-  size_t open = 0;
-  Result<void> outcome;
-  for (; open < tasks.size(); ++open) {
-    auto subscription = co_await rooms.service.subscribe(tasks[open]);
-    if (!subscription.ok()) {
-      outcome = subscription.error();
-      break;
-    }
-    const std::shared_ptr<control::Subscription> shared = *std::move(subscription);
-    asio::co_spawn(executor, forward(open, shared, channel), asio::detached);
+  std::vector<TaskId> ids;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    ids.push_back(tasks[i].id);
+    asio::co_spawn(executor, forward(i, std::move(tasks[i].answer), channel), asio::detached);
   }
-  while (outcome.ok() && open > 0) {
+  Result<void> outcome;
+  for (size_t open = ids.size(); outcome.ok() && open > 0;) {
     const auto [error, item] = co_await channel->async_receive(asio::as_tuple(asio::use_awaitable));
     if (error) break;
     outcome = failure_of(item->event);
@@ -81,12 +63,13 @@ awaitable<Result<void>> read_choices(std::vector<TaskId> tasks, OnChoiceEvent on
     open -= item->event->end.has_value();
   }
   channel->close();
-  if (!outcome.ok())
-    for (const TaskId id : tasks) rooms.service.cancel_soon(id);
+  if (!outcome.ok())  // Those that read them wait for a word: they end with the tasks.
+    for (const TaskId id : ids) rooms.service.cancel_soon(id);
   co_return outcome;
 }
 
-awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<TaskId> tasks, Rooms& rooms) {
+awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<control::OwnedTask> tasks,
+                                                       Rooms& rooms) {
   std::vector<Choice> choices(tasks.size());
   const OnChoiceEvent collect =
       [&choices](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {

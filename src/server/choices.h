@@ -24,16 +24,12 @@ struct Choice {
 using OnChoiceEvent = std::function<boost::asio::awaitable<Result<void>>(
     size_t choice, const control::StreamEvent& event)>;
 
-// Submits the tasks as requests that are answered in the same connection; cancelled when the client
-// goes away.
-boost::asio::awaitable<Result<std::vector<TaskId>>> start_choices(
-    std::vector<PendingTask> tasks, std::shared_ptr<Disconnect> disconnect, Rooms& rooms);
 // Reads all choices at once until each is over.  Errors: the first choice that failed; the others
 // are cancelled.
-boost::asio::awaitable<Result<void>> read_choices(std::vector<TaskId> tasks, OnChoiceEvent on_event,
-                                                  Rooms& rooms);
+boost::asio::awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks,
+                                                  OnChoiceEvent on_event, Rooms& rooms);
 // As read_choices, collecting.
-boost::asio::awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<TaskId> tasks,
-                                                                    Rooms& rooms);
+boost::asio::awaitable<Result<std::vector<Choice>>> collect_choices(
+    std::vector<control::OwnedTask> tasks, Rooms& rooms);
 
 }  // namespace altlas::server

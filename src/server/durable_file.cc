@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 namespace altlas::server {
 namespace {
@@ -93,24 +94,35 @@ Result<void> append_durable(const std::string& path, std::string_view content) {
   return before == 0 ? sync_folder_of(path) : Result<void>();
 }
 
-Result<std::string> read_part(const std::string& path, uint64_t offset, uint64_t count) {
-  const Descriptor file(path, O_RDONLY);
-  if (!file.open()) return failed("open", path);
-  const off_t size = ::lseek(file.get(), 0, SEEK_END);
-  if (size < 0) return failed("read", path);
+Result<std::shared_ptr<const OpenFile>> OpenFile::open(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return failed("open", path);
+  return std::shared_ptr<const OpenFile>(new OpenFile(path, descriptor));
+}
+
+OpenFile::~OpenFile() { ::close(descriptor_); }
+
+Result<std::string> OpenFile::read(uint64_t offset, uint64_t count) const {
+  const off_t size = ::lseek(descriptor_, 0, SEEK_END);
+  if (size < 0) return failed("read", path_);
   if (offset >= static_cast<uint64_t>(size)) return std::string();
   std::string out(std::min(count, static_cast<uint64_t>(size) - offset), '\0');
   size_t got = 0;
   while (got < out.size()) {
     const ssize_t part =
-        ::pread(file.get(), out.data() + got, out.size() - got, static_cast<off_t>(offset + got));
+        ::pread(descriptor_, out.data() + got, out.size() - got, static_cast<off_t>(offset + got));
     if (part < 0 && errno == EINTR) continue;
-    if (part < 0) return failed("read", path);
+    if (part < 0) return failed("read", path_);
     if (part == 0) break;
     got += static_cast<size_t>(part);
   }
   out.resize(got);
   return out;
+}
+
+Result<std::string> read_part(const std::string& path, uint64_t offset, uint64_t count) {
+  ALTLAS_TRY(const std::shared_ptr<const OpenFile> file, OpenFile::open(path));
+  return file->read(offset, count);
 }
 
 Result<void> remove_durable(const std::string& path) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "server/random_hex.h"
@@ -26,6 +28,31 @@ Result<std::unique_ptr<FileDesk>> FileDesk::open(const std::string& folder,
   ALTLAS_TRY(desk->batches_, Batches::open(place + "/batches", *desk->files_,
                                            static_cast<size_t>(config.batches_max)));
   return desk;
+}
+
+void FileDesk::expire_files() {
+  files_->expire(system_clock().now(),
+                 [&](std::string_view id) { return batches_->uses_file(id); });
+}
+
+// Expired files give their room back also when nobody asks. One that a batch still reads is looked
+// at again after a second; a clock that is set is noticed within an hour.
+void FileDesk::watch_expiry() {
+  const TimeUs next = files_->next_expiry();
+  if (next == watched_) return;
+  watched_ = next;
+  if (next == INT64_MAX) {
+    expiry_.cancel();
+    return;
+  }
+  const TimeUs left = std::clamp<TimeUs>(next - system_clock().now(), kSecond, 3600 * kSecond);
+  expiry_.expires_after(std::chrono::microseconds(left));
+  expiry_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    watched_ = INT64_MAX;
+    expire_files();
+    watch_expiry();
+  });
 }
 
 FileDesk::~FileDesk() {

@@ -1,7 +1,9 @@
 // FileDesk: files and batches on a thread of their own, so that no io thread waits on the disk.
+// Files that have expired go before anybody can ask for them.
 #pragma once
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -33,7 +35,10 @@ class FileDesk {
     // co_spawn wants a type that can be made empty.
     const auto job = [](FileDesk* desk,
                         Work todo) -> boost::asio::awaitable<std::optional<Result<T>>> {
-      co_return todo(*desk->files_, *desk->batches_);
+      desk->expire_files();
+      auto out = todo(*desk->files_, *desk->batches_);
+      desk->watch_expiry();
+      co_return out;
     };
     auto result = co_await boost::asio::co_spawn(thread_, job(this, std::move(work)),
                                                  boost::asio::use_awaitable);
@@ -42,11 +47,16 @@ class FileDesk {
 
  private:
   FileDesk() = default;
+  // Both on the desk's thread.
+  void expire_files();
+  void watch_expiry();
 
   std::string temporary_;  // Removed at the end; empty: none.
   std::unique_ptr<Files> files_;
   std::unique_ptr<Batches> batches_;
   boost::asio::thread_pool thread_{1};
+  boost::asio::steady_timer expiry_{thread_};
+  TimeUs watched_ = INT64_MAX;  // What expiry_ waits for.
 };
 
 }  // namespace altlas::server

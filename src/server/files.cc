@@ -7,7 +7,6 @@
 #include <filesystem>
 
 #include "base/log.h"
-#include "server/durable_file.h"
 #include "server/json_reader.h"
 #include "server/json_text.h"
 #include "server/random_hex.h"
@@ -24,11 +23,12 @@ constexpr size_t kDepthMax = 8;
 
 std::string info_json(const FileInfo& info) {
   return json_text(json::object{{"id", info.id},
-                                      {"owner", info.owner},
-                                      {"filename", info.filename},
-                                      {"purpose", info.purpose},
-                                      {"bytes", info.bytes},
-                                      {"created_us", info.created}});
+                                {"owner", info.owner},
+                                {"filename", info.filename},
+                                {"purpose", info.purpose},
+                                {"bytes", info.bytes},
+                                {"created_us", info.created},
+                                {"expires_us", info.expires}});
 }
 
 Result<FileInfo> read_info(const std::string& path) {
@@ -42,6 +42,7 @@ Result<FileInfo> read_info(const std::string& path) {
   info.purpose = reader.text("purpose", "");
   info.bytes = reader.unsigned_integer("bytes", 0);
   info.created = reader.integer("created_us", 0, 0, INT64_MAX);
+  info.expires = reader.integer("expires_us", 0, 0, INT64_MAX);
   ALTLAS_TRY_VOID(reader.status());
   return info;
 }
@@ -121,8 +122,8 @@ Result<FileInfo> Files::adopt(FileInfo info, const std::string& path) {
 Result<FileInfo> Files::find(std::string_view id) const {
   const auto found = files_.find(id);
   if (found != files_.end()) return found->second;
-  return not_found(
-      fmt::format("no file '{}': it was never sent, or was deleted", id.substr(0, 64)));
+  return not_found(fmt::format("no file '{}': it was never sent, was deleted, or has expired",
+                               id.substr(0, 64)));
 }
 
 std::vector<FileInfo> Files::list() const {
@@ -137,6 +138,27 @@ std::vector<FileInfo> Files::list() const {
 Result<std::string> Files::read(std::string_view id, uint64_t offset, uint64_t count) const {
   ALTLAS_TRY(const FileInfo info, find(id));
   return read_part(path_of(info.id, ".data"), offset, count);
+}
+
+Result<std::shared_ptr<const OpenFile>> Files::open_content(std::string_view id) const {
+  ALTLAS_TRY(const FileInfo info, find(id));
+  return OpenFile::open(path_of(info.id, ".data"));
+}
+
+void Files::expire(TimeUs now, const std::function<bool(std::string_view id)>& in_use) {
+  std::vector<std::string> over;
+  for (const auto& [id, info] : files_)
+    if (info.expires != 0 && info.expires <= now && !in_use(id)) over.push_back(id);
+  for (const std::string& id : over)
+    if (const auto removed = remove(id); !removed.ok())
+      log::warn("{}: has expired and can't be removed: {}", id, removed.error().message());
+}
+
+TimeUs Files::next_expiry() const {
+  TimeUs next = INT64_MAX;
+  for (const auto& [id, info] : files_)
+    if (info.expires != 0) next = std::min(next, info.expires);
+  return next;
 }
 
 Result<void> Files::remove(std::string_view id) {

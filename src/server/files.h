@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "server/durable_file.h"
 
 namespace altlas::server {
 
@@ -20,6 +22,7 @@ struct FileInfo {
   std::string purpose;  // "batch", "batch_output".
   uint64_t bytes = 0;
   TimeUs created = 0;
+  TimeUs expires = 0;  // 0: never.
 };
 
 struct FileLimits {
@@ -44,7 +47,13 @@ class Files {
   // Newest first.
   std::vector<FileInfo> list() const;
   Result<std::string> read(std::string_view id, uint64_t offset, uint64_t count) const;
+  // To be read piece by piece, to its end also when it is removed meanwhile.
+  Result<std::shared_ptr<const OpenFile>> open_content(std::string_view id) const;
   Result<void> remove(std::string_view id);
+  // Removes what has expired by `now`, but for files in use, which wait for the next call.
+  void expire(TimeUs now, const std::function<bool(std::string_view id)>& in_use);
+  // Of those that are to expire, the first one's time; INT64_MAX: none.
+  TimeUs next_expiry() const;
   uint64_t bytes() const { return bytes_; }
   const FileLimits& limits() const { return limits_; }
 

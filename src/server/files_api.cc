@@ -22,7 +22,37 @@ constexpr uint64_t kPieceBytes = 256 << 10;
 constexpr size_t kFilenameBytesMax = 256;
 constexpr std::string_view kPurpose = "batch";
 
-// POST /v1/files (multipart/form-data: purpose, file) -> the file.
+// A form has no objects: `expires_after[seconds]` is a part of its own, or the whole is one part as
+// JSON text.  Errors: kInvalid, field expires_after or a member of it.
+Result<TimeUs> read_form_lifetime(const std::vector<FormPart>& parts) {
+  constexpr std::string_view kName = "expires_after";
+  json::object body;
+  for (const FormPart& part : parts) {
+    if (part.name == kName) {
+      boost::system::error_code error;
+      body[kName] = json::parse(part.body, error);
+      if (error) body[kName] = part.body;
+      continue;
+    }
+    if (!part.name.starts_with(kName) || !part.name.ends_with(']')) continue;
+    const std::string_view rest = std::string_view(part.name).substr(kName.size());
+    if (!rest.starts_with('[')) continue;
+    json::value value(part.body);
+    int64_t number = 0;
+    const auto [end, error] =
+        std::from_chars(part.body.data(), part.body.data() + part.body.size(), number);
+    if (error == std::errc() && end == part.body.data() + part.body.size()) value = number;
+    if (!body.contains(kName)) body[kName] = json::object();
+    if (json::object* object = body[kName].if_object())
+      (*object)[rest.substr(1, rest.size() - 2)] = std::move(value);
+  }
+  JsonReader reader(body);
+  const TimeUs lifetime = read_lifetime(reader, kName);
+  ALTLAS_TRY_VOID(reader.status());
+  return lifetime;
+}
+
+// POST /v1/files (multipart/form-data: purpose, file, expires_after) -> the file.
 awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const auto parts, parse_multipart(request.content_type, request.body));
   const FormPart* file = nullptr;
@@ -46,6 +76,8 @@ awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
   info.filename = file->filename.empty() ? "upload.jsonl" : text::repair_utf8(file->filename);
   info.purpose = purpose;
   info.created = system_clock().now();
+  ALTLAS_CO_TRY(const TimeUs lifetime, read_form_lifetime(parts));
+  if (lifetime != 0) info.expires = info.created + lifetime;
   const auto offset = static_cast<size_t>(file->body.data() - request.body.data());
   const size_t size = file->body.size();
   auto work = [info, body = std::move(request.body), offset, size](Files& files, Batches&) mutable {
@@ -78,7 +110,8 @@ awaitable<Result<FileInfo>> own_file(const Request& request, Rooms& rooms) {
                                                                     Batches&) -> Result<FileInfo> {
     auto found = files.find(id);
     if (found.ok() && !may_see(identity, found->owner))
-      return not_found(fmt::format("no file '{}': it was never sent, or was deleted", id));
+      return not_found(
+          fmt::format("no file '{}': it was never sent, was deleted, or has expired", id));
     return found;
   };
   co_return co_await rooms.desk->run<FileInfo>(std::move(work));
@@ -93,10 +126,13 @@ awaitable<Result<Response>> get_content(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const FileInfo file, co_await own_file(request, rooms));
   Response response;
   response.content_type = "application/octet-stream";
-  response.stream = [id = file.id, size = file.bytes, &rooms](WriteChunk write) -> awaitable<void> {
+  auto open = [id = file.id](Files& files, Batches&) { return files.open_content(id); };
+  using Content = std::shared_ptr<const OpenFile>;
+  ALTLAS_CO_TRY(const Content content, co_await rooms.desk->run<Content>(std::move(open)));
+  response.stream = [content, size = file.bytes, &rooms](WriteChunk write) -> awaitable<void> {
     for (uint64_t offset = 0; offset < size; offset += kPieceBytes) {
-      auto work = [id, offset](Files& files, Batches&) {
-        return files.read(id, offset, kPieceBytes);
+      auto work = [content, offset](Files&, Batches&) {
+        return content->read(offset, kPieceBytes);
       };
       auto piece = co_await rooms.desk->run<std::string>(std::move(work));
       if (!piece.ok()) throw std::runtime_error(piece.error().message());  // Ends the connection.

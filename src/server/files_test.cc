@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "server/batch_json.h"
 #include "server/batches.h"
@@ -84,6 +86,92 @@ TEST(Files, Limits) {
   EXPECT_EQ((*files)->create(info("a"), std::string(6, 'x')).error().code(), ErrorCode::kBusy);
   EXPECT_TRUE((*files)->create(info("a"), "").ok());
   EXPECT_EQ((*files)->create(info("a"), "").error().code(), ErrorCode::kBusy);
+}
+
+// Goal: a file is there until its time, not after it, and one that is read stays until then.
+// Method: files of several times, asked for at each.
+TEST(Files, ExpireAtTheirTime) {
+  const Folder folder;
+  auto files = Files::open(folder / "files", {});
+  ASSERT_TRUE(files.ok());
+  const auto none_in_use = [](std::string_view) { return false; };
+  std::map<TimeUs, std::string> ids;
+  for (const TimeUs expires : {0, 10, 20, 30}) {
+    FileInfo made = info("a");
+    made.expires = expires;
+    ids[expires] = (*files)->create(made, "text")->id;
+  }
+  EXPECT_EQ((*files)->next_expiry(), 10);
+  (*files)->expire(9, none_in_use);
+  EXPECT_EQ((*files)->list().size(), 4u);
+  (*files)->expire(10, none_in_use);
+  EXPECT_EQ((*files)->find(ids[10]).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ((*files)->bytes(), 12u);
+  files = Files::open(folder / "files", {});  // What is left is known after a restart.
+  EXPECT_EQ((*files)->next_expiry(), 20);
+  (*files)->expire(25, [&](std::string_view id) { return id == ids[20]; });
+  EXPECT_TRUE((*files)->find(ids[20]).ok()) << "a batch still reads it";
+  (*files)->expire(25, none_in_use);
+  EXPECT_FALSE((*files)->find(ids[20]).ok());
+  (*files)->expire(INT64_MAX, none_in_use);
+  ASSERT_EQ((*files)->list().size(), 1u);
+  EXPECT_EQ((*files)->list()[0].id, ids[0]);
+  EXPECT_EQ((*files)->next_expiry(), INT64_MAX);
+}
+
+// Goal: who has begun to read a file gets all of it. Method: removed and expired between two
+// pieces.
+TEST(Files, ContentStaysForItsReader) {
+  const Folder folder;
+  auto files = Files::open(folder / "files", {});
+  ASSERT_TRUE(files.ok());
+  for (const bool expires : {false, true}) {
+    FileInfo made = info("a");
+    made.expires = 10;
+    const std::string id = (*files)->create(made, "0123456789")->id;
+    const auto content = *(*files)->open_content(id);
+    EXPECT_EQ(*content->read(0, 4), "0123");
+    if (expires)
+      (*files)->expire(10, [](std::string_view) { return false; });
+    else
+      EXPECT_TRUE((*files)->remove(id).ok());
+    EXPECT_FALSE((*files)->open_content(id).ok());
+    EXPECT_EQ(*content->read(4, 100), "456789");
+    EXPECT_EQ(*content->read(10, 1), "");
+  }
+}
+
+// Goal: a lifetime is taken as it is meant or refused with its place. Method: a table.
+TEST(Files, Lifetimes) {
+  struct Case {
+    const char* json;
+    TimeUs lifetime;
+    const char* field;  // Of the error; empty: none.
+  };
+  const Case cases[] = {
+      {R"({})", 0, ""},
+      {R"({"keep": null})", 0, ""},
+      {R"({"keep": {"anchor": "created_at", "seconds": 3600}})", 3600 * kSecond, ""},
+      {R"({"keep": {"anchor": "created_at", "seconds": 2592000}})", 2592000 * kSecond, ""},
+      {R"({"keep": {"anchor": "created_at", "seconds": 2592001}})", 0, "keep.seconds"},
+      {R"({"keep": {"anchor": "created_at", "seconds": 0}})", 0, "keep.seconds"},
+      {R"({"keep": {"anchor": "created_at", "seconds": "1h"}})", 0, "keep.seconds"},
+      {R"({"keep": {"anchor": "created_at"}})", 0, "keep.seconds"},
+      {R"({"keep": {"anchor": "last_active_at", "seconds": 60}})", 0, "keep.anchor"},
+      {R"({"keep": {"seconds": 60}})", 0, "keep.anchor"},
+      {R"({"keep": 60})", 0, "keep"},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.json);
+    const boost::json::object body = boost::json::parse(one.json).as_object();
+    JsonReader reader(body);
+    const TimeUs lifetime = read_lifetime(reader, "keep");
+    EXPECT_EQ(reader.status().ok(), *one.field == '\0');
+    if (reader.status().ok())
+      EXPECT_EQ(lifetime, one.lifetime);
+    else
+      EXPECT_EQ(reader.status().error().field(), one.field);
+  }
 }
 
 Batch batch() {
@@ -179,6 +267,7 @@ TEST(Batches, StateComesBackWhole) {
   full.total = 9;
   full.errors = {{"code", "mess\"age", "", 0}, {"c", "m", "body.x", 12}};
   full.cancelled = 77;
+  full.output_lifetime = 3;
   const auto back = batch_from_state(batch_to_state(full));
   ASSERT_TRUE(back.ok()) << back.error().message();
   EXPECT_EQ(batch_to_state(*back), batch_to_state(full));

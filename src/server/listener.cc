@@ -106,13 +106,12 @@ class Session : public std::enable_shared_from_this<Session<Stream>> {
                               bool head);
   asio::awaitable<bool> write_stream(http::response<http::empty_body> header,
                                      const StreamBody& body);
-  asio::awaitable<void> watch(std::shared_ptr<Disconnect> disconnect);
+  void watch(std::shared_ptr<Disconnect> disconnect);
   Request to_request(http::request<http::string_body>&& message) const;
 
   Stream stream_;
   std::shared_ptr<Server::Impl> server_;
   beast::flat_buffer buffer_;
-  asio::cancellation_signal watch_cancel_;
   bool busy_ = false;
   bool closing_ = false;
 };
@@ -310,24 +309,28 @@ asio::awaitable<bool> Session<Stream>::answer(Parser& parser) {
   }
   const auto disconnect = request.disconnect;
   beast::get_lowest_layer(stream_).expires_never();
-  asio::co_spawn(stream_.get_executor(), watch(disconnect),
-                 asio::bind_cancellation_slot(watch_cancel_.slot(), asio::detached));
+  watch(disconnect);
   const Response response = co_await dispatch(std::move(request), server_->rooms, server_->auth);
   const bool written = co_await write(response, version, keep_alive, head);
   if (!written) disconnect->fire();
-  watch_cancel_.emit(asio::cancellation_type::all);
   co_return written&& keep_alive && !disconnect->fired();
 }
 
-// Fires `disconnect` when the client closes while its request is being answered.
+// Fires `disconnect` when the client closes while its request is being answered. Every request has
+// a wait of its own that shares nothing with the next: it ends with the socket's next bytes, or
+// with the socket. (One cancellation slot for all, bound again for a request while the wait of the
+// one before had not ended, left that wait with memory that was given back.)
 template <class Stream>
-asio::awaitable<void> Session<Stream>::watch(std::shared_ptr<Disconnect> disconnect) {
-  const auto self = this->shared_from_this();
-  const auto [error] = co_await socket().async_wait(tcp::socket::wait_read, kTuple);
-  if (error) co_return;
-  char byte;
-  const ssize_t got = ::recv(socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)) disconnect->fire();
+void Session<Stream>::watch(std::shared_ptr<Disconnect> disconnect) {
+  socket().async_wait(tcp::socket::wait_read, [self = this->shared_from_this(),
+                                               disconnect = std::move(disconnect)](
+                                                  boost::system::error_code error) {
+    if (error || !self->socket().is_open()) return;
+    char byte;
+    const ssize_t got =
+        ::recv(self->socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)) disconnect->fire();
+  });
 }
 
 template <class Stream>

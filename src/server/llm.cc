@@ -5,6 +5,8 @@
 
 #include "server/chat_messages.h"
 #include "server/json_text.h"
+#include "server/openai_fields.h"
+#include "server/prompt_json.h"
 #include "server/sse.h"
 #include "server/task_json.h"
 
@@ -24,8 +26,8 @@ Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, co
                                   Defaults defaults) {
   PendingTask task;
   const std::string model = reader.text("model", "");
-  task.spec.tokens_max =
-      static_cast<int32_t>(reader.integer("max_tokens", defaults.max_tokens, 1, INT32_MAX));
+  const auto tokens = read_tokens_max(reader, {"max_tokens"}, 1, defaults.max_tokens);
+  task.spec.tokens_max = static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.
   task.spec.sampling.temperature = static_cast<float>(reader.number("temperature", 0.7, 0, 2));
   task.spec.sampling.top_p = static_cast<float>(defaults.top_p);
   const GpuOptions options = read_gpu_options(reader, rooms);
@@ -51,6 +53,8 @@ awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& roo
   if (reader.status().ok() && prompt.empty())
     reader.fail("prompt", "is empty, should have at least one character");
   ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
+  read_special(reader, task.prompt, /*parse_special=*/true);
+  ALTLAS_CO_TRY_VOID(reader.status());
   task.prompt.text = std::move(prompt);
   co_return co_await run_task(std::move(task), request.disconnect, rooms);
 }
@@ -82,13 +86,11 @@ json::object usage_json(const control::TaskView& view) {
 
 // Streams {"content": "…"} events, then one with the usage, then [DONE].
 awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
-  task.spec.durable = false;
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
-  cancel_on_disconnect(request.disconnect, placed.front().task, rooms);
-  ALTLAS_CO_TRY(auto opened, co_await rooms.service.subscribe(placed.front().task));
-  const std::shared_ptr<control::Subscription> subscription = std::move(opened);
+  ALTLAS_CO_TRY(const auto owned,
+                co_await submit_owned(std::move(tasks), request.disconnect, rooms));
+  const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
   Response response = sse_response();
   response.stream = [subscription](WriteChunk write) -> awaitable<void> {
     while (true) {

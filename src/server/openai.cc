@@ -1,6 +1,7 @@
-// OpenAI's routes: /v1/models, /v1/completions, /v1/chat/completions.
+// OpenAI's routes: /v1/models, /v1/completions, /v1/chat/completions; and llama-server's /infill.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "server/chat_messages.h"
@@ -84,7 +85,13 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   const bool chat = out.reply.chat;
   const std::string model = reader.text("model", "");
   TaskSpec& spec = pattern.spec;
-  spec.sampling.temperature = static_cast<float>(reader.number("temperature", 1, 0, 2));
+  if (out.reply.infill) {  // llama-server's defaults.
+    spec.sampling.top_k = 40;
+    spec.sampling.top_p = 0.95f;
+    spec.sampling.min_p = 0.05f;
+  }
+  spec.sampling.temperature =
+      static_cast<float>(reader.number("temperature", out.reply.infill ? 0.8 : 1, 0, 2));
   spec.owner = request.identity.name;
   const GpuOptions options = read_gpu_options(reader, rooms);
   spec.strategy = options.strategy;
@@ -106,7 +113,7 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   spec.adapter = pattern.model->adapter;
   read_sampling(reader, *pattern.model, spec.sampling);
   ALTLAS_TRY_VOID(reader.status());
-  check_known_fields(reader, out.n);
+  check_known_fields(reader, chat, out.n);
   read_vllm_fields(reader, *pattern.model, out.stream, spec.sampling);
   out.reply.prompt_logprobs = spec.sampling.prompt_logprobs;
   out.reply.include_stop = reader.boolean("include_stop_str_in_output", false);
@@ -117,7 +124,23 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   out.reply.served = pattern.model;
   out.reply.logprobs = spec.sampling.logprobs;
   out.reply.created = request.received / kSecond;
+  out.reply.seed = static_cast<int64_t>(spec.sampling.seed);
   return pattern;
+}
+
+// The answer stands in a gap of every prompt, and ends where the model ends gaps.
+Result<void> fill_gap(const std::string& field, const Gap& gap, std::vector<Prompt>& prompts,
+                      PendingTask& pattern, OpenAiReply& reply) {
+  const text::Tokenizer& tokenizer = *pattern.model->tokenizer;
+  ALTLAS_TRY_VOID(check_fills(tokenizer, pattern.model->id, field));
+  for (Prompt& prompt : prompts) prompt.gap = gap;
+  reply.fills = true;
+  SamplingParams& sampling = pattern.spec.sampling;
+  if (sampling.ignore_eos) return {};
+  std::vector<int32_t> ends;
+  std::ranges::set_union(sampling.stop_token_ids, tokenizer.fim().ends, std::back_inserter(ends));
+  sampling.stop_token_ids = std::move(ends);
+  return {};
 }
 
 // `n` choices of every prompt; choice k draws from seed + k.
@@ -146,13 +169,13 @@ Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts
 }
 
 // Streams every choice's chunks as they come.
-Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& rooms) {
+Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> tasks, Rooms& rooms) {
   Response response = sse_response();
   const auto shared = std::make_shared<OpenAiRequest>(std::move(plan));
-  response.stream = [shared, ids, &rooms](WriteChunk write) -> awaitable<void> {
-    std::vector<Choice> choices(ids.size());
+  response.stream = [shared, tasks, &rooms](WriteChunk write) -> awaitable<void> {
+    std::vector<Choice> choices(tasks.size());
     std::vector<ChunkWriter> writers;
-    for (size_t i = 0; i < ids.size(); ++i) writers.emplace_back(shared->reply, i);
+    for (size_t i = 0; i < tasks.size(); ++i) writers.emplace_back(shared->reply, i);
     const OnChoiceEvent on_event =
         [&](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
       if (event.end) choices[index].view = *event.end;
@@ -162,7 +185,7 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
       if (piece.empty()) co_return Result<void>();
       co_return co_await write(std::move(piece));
     };
-    const auto outcome = co_await read_choices(ids, on_event, rooms);
+    const auto outcome = co_await read_choices(tasks, on_event, rooms);
     std::string tail;
     if (!outcome.ok()) {
       tail = sse_event(problem(outcome.error(), true).body);
@@ -170,7 +193,8 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
       tail = sse_event(json_text(
           usage_chunk(shared->reply, usage_json(shared->reply, choices, shared->prompts))));
     }
-    tail += sse_event("[DONE]");
+    if (!shared->reply.infill) tail += sse_event("[DONE]");
+    if (tail.empty()) co_return;
     static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
   };
   return response;
@@ -179,11 +203,32 @@ Response stream_choices(OpenAiRequest plan, std::vector<TaskId> ids, Rooms& room
 awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnect> disconnect,
                                    Rooms& rooms) {
   std::vector<PendingTask> tasks = std::move(plan.tasks);
-  ALTLAS_CO_TRY(auto ids, co_await start_choices(std::move(tasks), std::move(disconnect), rooms));
-  plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(ids.front());
-  if (plan.stream) co_return stream_choices(std::move(plan), std::move(ids), rooms);
-  ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(ids), rooms));
+  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), std::move(disconnect), rooms));
+  plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(owned.front().id);
+  if (plan.stream) co_return stream_choices(std::move(plan), std::move(owned), rooms);
+  ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(owned), rooms));
   co_return json_response(json_text(whole_answer(plan.reply, choices, plan.prompts)));
+}
+
+void set_tokens_max(std::optional<int64_t> tokens, PendingTask& pattern, OpenAiReply& reply) {
+  reply.drop_generated = tokens == 0;
+  // 0: what the model has left.
+  pattern.spec.tokens_max =
+      tokens ? static_cast<int32_t>(std::max<int64_t>(*tokens, 1)) : int32_t{0};
+}
+
+// What echo shows of the prompts, and their log-probabilities with it.
+awaitable<Result<std::vector<Prompt>>> prepare_echo(ServedModelPointer model, int32_t logprobs,
+                                                    std::vector<Prompt> prompts, Rooms& rooms) {
+  for (Prompt& prompt : prompts) {
+    if (prompt.kind == Prompt::Kind::kIds) {
+      ALTLAS_CO_TRY(prompt.text, co_await rooms.prompts.decode(*model, prompt.ids));
+    } else if (logprobs >= 0) {  // The first token has no log-probability, but is shown.
+      ALTLAS_CO_TRY(prompt.ids, co_await rooms.prompts.encode(*model, prompt));
+      prompt.kind = Prompt::Kind::kIds;
+    }
+  }
+  co_return prompts;
 }
 
 awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
@@ -192,25 +237,74 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
   OpenAiRequest plan;
   plan.n = reader.integer("n", 1, 1, kChoicesMax);
   plan.reply.echo = reader.boolean("echo", false);
-  const int64_t tokens = reader.integer("max_tokens", 16, plan.reply.echo ? 0 : 1, INT32_MAX);
+  const auto tokens = read_tokens_max(reader, {"max_tokens", "n_predict"}, 0, 16);
+  const std::string suffix = reader.text("suffix", "");
+  Prompt reading;  // A text beside a suffix is a file that is edited: what it quotes is no token.
+  read_special(reader, reading, suffix.empty());
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
-  plan.reply.drop_generated = tokens == 0;
-  pattern.spec.tokens_max = static_cast<int32_t>(std::max<int64_t>(tokens, 1));
+  set_tokens_max(tokens, pattern, plan.reply);
   if (plan.reply.echo)
     pattern.spec.sampling.prompt_logprobs =
         std::max(pattern.spec.sampling.prompt_logprobs, plan.reply.logprobs);
   ALTLAS_CO_TRY(auto prompts, read_prompts(reader, "prompt", *pattern.model));
-  if (plan.reply.echo) {
-    for (Prompt& prompt : prompts) {
-      if (prompt.kind == Prompt::Kind::kIds) {
-        ALTLAS_CO_TRY(prompt.text, co_await rooms.prompts.decode(*pattern.model, prompt.ids));
-      } else if (plan.reply.logprobs >=
-                 0) {  // The first token has no log-probability, but is shown.
-        ALTLAS_CO_TRY(prompt.ids, co_await rooms.prompts.encode(*pattern.model, prompt));
-        prompt.kind = Prompt::Kind::kIds;
-      }
-    }
+  for (Prompt& prompt : prompts) {
+    prompt.parse_special = reading.parse_special;
+    prompt.add_special = reading.add_special;
   }
+  if (!suffix.empty()) {
+    Gap gap;
+    gap.suffix = suffix;
+    if (plan.reply.echo && plan.reply.logprobs >= 0)
+      co_return invalid("suffix: can't be echoed with logprobs: leave one of the three out",
+                        "suffix");
+    ALTLAS_CO_TRY_VOID(fill_gap("suffix", gap, prompts, pattern, plan.reply));
+  }
+  if (plan.reply.echo) {
+    ALTLAS_CO_TRY(prompts, co_await prepare_echo(pattern.model, plan.reply.logprobs,
+                                                 std::move(prompts), rooms));
+  }
+  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
+  co_return co_await answer(std::move(plan), request.disconnect, rooms);
+}
+
+// [{"filename", "text"}].
+std::vector<FimFile> read_files(JsonReader& reader) {
+  std::vector<FimFile> files;
+  const json::array* list = reader.array("input_extra");
+  for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    const std::string name = fmt::format("input_extra[{}]", i);
+    if (!(*list)[i].is_object()) {
+      reader.fail(name, "should be an object with filename and text");
+      break;
+    }
+    JsonReader inner((*list)[i].get_object());
+    files.push_back({inner.text("filename", "tmp"), inner.required_text("text")});
+    if (const auto status = inner.status(); !status.ok())
+      reader.fail(name + "." + status.error().field(), "should be a string");
+  }
+  return files;
+}
+
+// llama-server's POST /infill {"input_prefix", "input_suffix", "input_extra", "prompt", …}.
+awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
+  JsonReader reader(body);
+  OpenAiRequest plan;
+  plan.reply.infill = true;
+  std::vector<Prompt> prompts(1);
+  prompts[0].text = reader.required_text("input_prefix");
+  Gap gap;
+  gap.suffix = reader.required_text("input_suffix");
+  gap.begun = reader.text("prompt", "");
+  gap.files = read_files(reader);
+  const auto tokens = read_tokens_max(reader, {"n_predict", "max_tokens"}, 0, std::nullopt);
+  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
+  set_tokens_max(tokens, pattern, plan.reply);
+  // Where nobody says how long the answer may be, it gets a quarter.
+  gap.answer_tokens = std::min(static_cast<uint32_t>(pattern.spec.tokens_max),
+                               pattern.model->model_len_max);
+  if (!tokens) gap.answer_tokens = pattern.model->model_len_max / 4;
+  ALTLAS_CO_TRY_VOID(fill_gap("input_suffix", gap, prompts, pattern, plan.reply));
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
   co_return co_await answer(std::move(plan), request.disconnect, rooms);
 }
@@ -221,9 +315,8 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   OpenAiRequest plan;
   plan.reply.chat = true;
   plan.n = reader.integer("n", 1, 1, kChoicesMax);
-  const bool newer = reader.has("max_completion_tokens");
   const auto tokens =
-      reader.optional_integer(newer ? "max_completion_tokens" : "max_tokens", 1, INT32_MAX);
+      read_tokens_max(reader, {"max_completion_tokens", "max_tokens", "n_predict"}, 1, std::nullopt);
   Prompt prompt;
   prompt.kind = Prompt::Kind::kChat;
   prompt.messages = read_messages(reader);
@@ -236,8 +329,7 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   plan.reply.forced_call = plan.grammar.given();
   plan.reply.named_call = tools.named;
   ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
-  pattern.spec.tokens_max =
-      static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.
+  set_tokens_max(tokens, pattern, plan.reply);
   std::vector<Prompt> prompts;
   prompts.push_back(std::move(prompt));
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
@@ -267,6 +359,15 @@ std::vector<Route> openai_routes() {
        "Answer a conversation",
        "ChatCompletionRequest",
        "ChatCompletion",
+       {},
+       errors},
+      {"POST",
+       "/infill",
+       Access::kUser,
+       infill,
+       "What stands between two texts, in llama-server's form",
+       "InfillRequest",
+       "InfillAnswer",
        {},
        errors},
   };

@@ -46,9 +46,9 @@ std::vector<int32_t> read_stop_tokens(JsonReader& reader, const ServedModel& mod
 
 }  // namespace
 
-void check_known_fields(JsonReader& reader, int64_t n) {
-  if (const auto suffix = reader.optional_text("suffix"); suffix && !suffix->empty())
-    reader.fail("suffix", "can't be filled in between: put all of the text into prompt");
+void check_known_fields(JsonReader& reader, bool chat, int64_t n) {
+  if (const auto suffix = reader.optional_text("suffix"); chat && suffix && !suffix->empty())
+    reader.fail("suffix", "has no place in a conversation: /v1/completions fills in between");
   if (const auto best = reader.optional_integer("best_of", 1, INT32_MAX); best && *best != n)
     reader.fail("best_of", fmt::format("is {}, should be n ({}) or left out: every choice that is "
                                        "generated is answered",
@@ -57,6 +57,21 @@ void check_known_fields(JsonReader& reader, int64_t n) {
     reader.fail("use_beam_search",
                 "is true; only sampling and greedy choice (temperature 0) are "
                 "there");
+}
+
+std::optional<int64_t> read_tokens_max(JsonReader& reader,
+                                       std::initializer_list<std::string_view> names, int64_t least,
+                                       std::optional<int64_t> fallback) {
+  for (const std::string_view name : names) {
+    const auto tokens = reader.optional_integer(name, -2, INT32_MAX);
+    if (!tokens) continue;
+    if (*tokens < 0) return std::nullopt;
+    if (*tokens < least)
+      reader.fail(name, fmt::format("is {}, should be from {} to {}, or -1: what the model has left",
+                                    *tokens, least, INT32_MAX));
+    return tokens;
+  }
+  return fallback;
 }
 
 void read_vllm_fields(JsonReader& reader, const ServedModel& model, bool stream,

@@ -2,6 +2,8 @@
 // reason where leaving them out would change the answer.
 #pragma once
 
+#include <initializer_list>
+
 #include "server/json_reader.h"
 #include "server/prompt.h"
 
@@ -11,7 +13,12 @@ inline constexpr int64_t kLogprobsMax = 20;  // Most likely tokens shown at one 
 
 // Of completions and chat completions; the first that can't be honoured goes into `reader`. `n`:
 // choices per prompt.
-void check_known_fields(JsonReader& reader, int64_t n);
+void check_known_fields(JsonReader& reader, bool chat, int64_t n);
+// Tokens that are generated at most: the first of `names` that is there, else `fallback`. Nothing:
+// what the model has left, as llama-server's clients ask for by -1 (and -2).
+std::optional<int64_t> read_tokens_max(JsonReader& reader,
+                                       std::initializer_list<std::string_view> names, int64_t least,
+                                       std::optional<int64_t> fallback);
 // stop_token_ids, skip_special_tokens, prompt_logprobs, as vLLM has them.
 void read_vllm_fields(JsonReader& reader, const ServedModel& model, bool stream,
                       SamplingParams& sampling);

@@ -108,17 +108,25 @@ json::object head(const OpenAiReply& reply, std::string_view kind) {
           {"system_fingerprint", reply.fingerprint}};
 }
 
+// The token that ended the text is the model's own end of a gap, not one that the request named.
+bool ends_gap(const OpenAiReply& reply, const control::TaskView& view) {
+  return reply.fills && view.result && view.result->stop_token >= 0 &&
+         std::ranges::binary_search(reply.served->tokenizer->fim().ends, view.result->stop_token);
+}
+
 // What include_stop_str_in_output puts behind the text.
 std::string stop_tail(const OpenAiReply& reply, const control::TaskView& view) {
   if (!reply.include_stop || !view.result) return {};
+  if (ends_gap(reply, view)) return {};
   if (view.result->stop_token >= 0)
     return printable(reply.served->tokenizer->token_text(view.result->stop_token));
   return view.result->stop_string;
 }
 
 // The stop string, or the id of stop_token_ids, that ended the text; as vLLM has it.
-json::value stop_reason(const control::TaskView& view) {
+json::value stop_reason(const OpenAiReply& reply, const control::TaskView& view) {
   if (!view.result || view.result->finish_reason != FinishReason::kStop) return nullptr;
+  if (ends_gap(reply, view)) return nullptr;
   if (view.result->stop_token >= 0) return view.result->stop_token;
   if (!view.result->stop_string.empty()) return json::value(view.result->stop_string);
   return nullptr;
@@ -218,6 +226,7 @@ json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choice
 
 json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices,
                           size_t prompts) {
+  if (reply.infill) return infill_answer(reply, choices.front().text, choices.front().view);
   json::object answer = head(reply, reply.chat ? "chat.completion" : "text_completion");
   json::array list;
   for (size_t i = 0; i < choices.size(); ++i) {
@@ -237,7 +246,7 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
       out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs, offset);
     }
     out["finish_reason"] = finish_of(reply, choice.view, calls);
-    out["stop_reason"] = stop_reason(choice.view);
+    out["stop_reason"] = stop_reason(reply, choice.view);
     if (reply.prompt_logprobs >= 0)
       (reply.chat ? answer : out)["prompt_logprobs"] =
           prompt_logprobs(reply, choice.view.result->prompt_logprobs);
@@ -245,6 +254,7 @@ json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choi
   }
   answer["choices"] = std::move(list);
   answer["usage"] = usage_json(reply, choices, prompts);
+  answer["seed"] = reply.seed;
   return answer;
 }
 
@@ -267,6 +277,13 @@ json::object ChunkWriter::chunk(json::object choice) const {
 std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event) {
   const OpenAiReply& reply = *reply_;
   const bool first = std::exchange(first_, false);
+  if (reply.infill) {
+    std::vector<json::object> pieces;
+    if (!reply.drop_generated && !(event.delta.ids.empty() && event.delta.text.empty()))
+      pieces.push_back(infill_piece(event.delta));
+    if (event.end) pieces.push_back(infill_answer(reply, "", *event.end));
+    return pieces;
+  }
   const std::string text = event.delta.text + (event.end ? stop_tail(reply, *event.end) : "");
   std::vector<json::object> choices;
   if (reply.chat) {
@@ -281,7 +298,7 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
       choices.front()["logprobs"] = chat_logprobs(reply, event.delta.logprobs);
     if (event.end) {
       choices.back()["finish_reason"] = finish_of(reply, *event.end, reader_->whole_calls());
-      choices.back()["stop_reason"] = stop_reason(*event.end);
+      choices.back()["stop_reason"] = stop_reason(reply, *event.end);
     }
   } else if (first || event.end || !text.empty() || !event.delta.logprobs.empty()) {
     const std::string prefix = reply.echo ? reply.prompt_texts[index_] : std::string();
@@ -293,7 +310,7 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
                                                event.delta.logprobs, logprobs_offset_);
     if (event.end) {
       choice["finish_reason"] = finish_of(reply, *event.end, 0);
-      choice["stop_reason"] = stop_reason(*event.end);
+      choice["stop_reason"] = stop_reason(reply, *event.end);
     }
   }
   std::vector<json::object> out;
@@ -305,6 +322,7 @@ json::object usage_chunk(const OpenAiReply& reply, json::object usage) {
   json::object out = head(reply, reply.chat ? "chat.completion.chunk" : "text_completion");
   out["choices"] = json::array();
   out["usage"] = std::move(usage);
+  out["seed"] = reply.seed;
   return out;
 }
 

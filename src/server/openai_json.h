@@ -11,9 +11,12 @@ namespace altlas::server {
 // What one request's answers have in common.
 struct OpenAiReply {
   bool chat = false;
+  bool infill = false;  // llama-server's /infill: its answer's form.
   std::string id;  // "chatcmpl-…".
   std::string model;
   int64_t created = 0;  // Unix seconds.
+  int64_t seed = 0;     // The first choice's.
+  bool fills = false;   // A gap: the model's tokens for gaps end it, and are no stop_reason.
   bool echo = false;    // Completions: the prompt's text goes before each choice's.
   std::vector<std::string> prompt_texts;  // One per choice, where echo.
   std::vector<int32_t>
@@ -52,6 +55,10 @@ class ChunkWriter {
   uint64_t logprobs_offset_ = 0;  // Characters of the tokens whose log-probabilities were told.
   std::optional<AnswerReader> reader_;  // Chat only.
 };
+// As llama-server answers /infill: all of it, or a piece of a stream.
+boost::json::object infill_answer(const OpenAiReply& reply, const std::string& text,
+                                  const control::TaskView& view);
+boost::json::object infill_piece(const TokenDelta& delta);
 // The last chunk of a stream with include_usage: no choices.
 boost::json::object usage_chunk(const OpenAiReply& reply, boost::json::object usage);
 

@@ -130,7 +130,8 @@ json::object responses_of(const Route& route, bool with_auth) {
   if (!route.response.empty()) content = json_content(reference(route.response));
   if (route.response_type != "application/json" || route.response.empty())
     content[route.response_type] = text_content(route.response_type);
-  if (route.pattern.ends_with("completions") || route.pattern == "/chat")
+  if (route.pattern.ends_with("completions") || route.pattern == "/chat" ||
+      route.pattern == "/infill")
     content["text/event-stream"] = text_content("text/event-stream");
   if (!content.empty()) ok["content"] = std::move(content);
   if (json::object links = links_of(route); !links.empty()) ok["links"] = std::move(links);

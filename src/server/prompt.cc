@@ -123,6 +123,16 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
   return model.tokenizer->encode_segments(segments, /*add_special=*/false);
 }
 
+// A text whose bytes alone are too many is refused before the work.
+Result<std::vector<int32_t>> encode_text(const ServedModel& model, const Prompt& prompt) {
+  const size_t least = prompt.text.size() / model.tokenizer->token_bytes_max();
+  if (least > size_t{4} * model.model_len_max) return too_long(least, model, prompt, true);
+  text::EncodeOptions options;
+  options.add_special = prompt.add_special && !prompt.gap;
+  options.parse_special = prompt.parse_special;
+  return model.tokenizer->encode(prompt.text, options);
+}
+
 Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& prompt) {
   ALTLAS_TRY_VOID(check_grammar(prompt.grammar));
   std::vector<int32_t> ids;
@@ -135,15 +145,12 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
       break;
     }
     case Prompt::Kind::kText: {
-      // A text whose bytes alone are too many is refused before the work.
-      const size_t least = prompt.text.size() / model.tokenizer->token_bytes_max();
-      if (least > size_t{4} * model.model_len_max) return too_long(least, model, prompt, true);
-      text::EncodeOptions options;
-      options.add_special = prompt.add_special;
-      options.parse_special = prompt.parse_special;
-      ALTLAS_TRY(ids, model.tokenizer->encode(prompt.text, options));
+      ALTLAS_TRY(ids, encode_text(model, prompt));
       break;
     }
+  }
+  if (prompt.gap) {
+    ALTLAS_TRY(ids, encode_gap(*model.tokenizer, std::move(ids), *prompt.gap, model.model_len_max));
   }
   if (ids.empty()) return invalid("the prompt has no tokens: send at least one character");
   if (ids.size() + (prompt.embeds ? 0 : 1) > model.model_len_max)

@@ -7,11 +7,13 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "server/fim_prompt.h"
 #include "server/grammar_request.h"
 #include "server/tool_calls.h"
 #include "text/chat_template.h"
@@ -56,6 +58,7 @@ struct Prompt {
   bool continue_final = false;  // The last message goes on instead of being answered.
   bool add_special = true;      // Of text: BOS and EOS as the model asks for.
   bool parse_special = false;   // Of text: "<|im_end|>" becomes that token.
+  std::optional<Gap> gap;       // Of text and ids: the answer stands between them and its suffix.
   GrammarRequest grammar;  // Compiled before the text is tokenized, to be refused with a reason.
   bool embeds = false;     // Nothing follows it: it may fill the model's whole length.
 };

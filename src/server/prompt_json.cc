@@ -24,6 +24,11 @@ Result<std::vector<int32_t>> read_ids(const json::array& list, const ServedModel
   return ids;
 }
 
+void read_special(JsonReader& reader, Prompt& prompt, bool parse_special) {
+  prompt.parse_special = reader.boolean("parse_special", parse_special);
+  prompt.add_special = reader.boolean("add_special_tokens", true);
+}
+
 Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const std::string& name,
                                          const ServedModel& model) {
   const json::value* value = reader.value(name);

@@ -198,6 +198,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
                                                spec.idempotency_key.size(), kNameBytesMax));
   static constexpr std::string_view kTemplates[] = {"raw", "chat"};
   const bool chat = reader.choice("template", kTemplates, 0) == 1;
+  task.prompt.parse_special = reader.boolean("parse_special", false);  // Of raw texts alone.
   const GpuOptions options = read_gpu_options(reader, rooms);
   spec.strategy = options.strategy;
   spec.specific_device = options.specific_gpu_id;
@@ -268,15 +269,22 @@ json::object device_to_json(const control::DeviceView& device) {
           {"deployments", std::move(deployments)}};
 }
 
-boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
-    std::vector<PendingTask> tasks, bool split, Rooms& rooms, uint32_t min_per_device) {
+namespace {
+
+// Tasks that have their places and their token ids.
+struct ReadyTasks {
+  control::Admission admission;
+  std::vector<TaskSpec> specs;
+};
+
+boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks, Rooms& rooms) {
   control::AdmissionRequested ask;
   ask.owner = tasks.front().spec.owner;
   ask.deployment = tasks.front().spec.deployment;
   ask.tasks = static_cast<uint32_t>(tasks.size());
-  ALTLAS_CO_TRY(control::Admission admission, co_await rooms.service.admit(std::move(ask)));
-  std::vector<TaskSpec> specs;
-  specs.reserve(tasks.size());
+  ReadyTasks out;
+  ALTLAS_CO_TRY(out.admission, co_await rooms.service.admit(std::move(ask)));
+  out.specs.reserve(tasks.size());
   for (size_t i = 0; i < tasks.size(); ++i) {
     PendingTask& task = tasks[i];
     if (task.model != nullptr) {
@@ -290,32 +298,47 @@ boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
       if (task.spec.tokens_max == 0 && !task.spec.embeds)
         task.spec.tokens_max = remaining_tokens(task);
     }
-    specs.push_back(std::move(task.spec));
+    out.specs.push_back(std::move(task.spec));
   }
-  co_return co_await rooms.service.submit(std::move(admission), std::move(specs), split,
+  co_return out;
+}
+
+}  // namespace
+
+boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
+    std::vector<PendingTask> tasks, bool split, Rooms& rooms, uint32_t min_per_device) {
+  ALTLAS_CO_TRY(ReadyTasks all, co_await ready(std::move(tasks), rooms));
+  co_return co_await rooms.service.submit(std::move(all.admission), std::move(all.specs), split,
                                           min_per_device);
 }
 
-void cancel_on_disconnect(const std::shared_ptr<Disconnect>& disconnect, TaskId id, Rooms& rooms) {
-  if (disconnect) disconnect->on_disconnect([id, &rooms] { rooms.service.cancel_soon(id); });
+boost::asio::awaitable<Result<std::vector<control::OwnedTask>>> submit_owned(
+    std::vector<PendingTask> tasks, std::shared_ptr<Disconnect> disconnect, Rooms& rooms) {
+  for (PendingTask& task : tasks) task.spec.durable = false;
+  ALTLAS_CO_TRY(ReadyTasks all, co_await ready(std::move(tasks), rooms));
+  ALTLAS_CO_TRY(auto owned, co_await rooms.service.submit_owned(std::move(all.admission),
+                                                                std::move(all.specs)));
+  if (disconnect != nullptr)
+    for (const control::OwnedTask& one : owned)
+      disconnect->on_disconnect([id = one.id, &rooms] { rooms.service.cancel_soon(id); });
+  co_return owned;
 }
 
 boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task,
                                                            std::shared_ptr<Disconnect> disconnect,
                                                            Rooms& rooms) {
-  task.spec.durable = false;
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
-  const TaskId id = placed.front().task;
-  cancel_on_disconnect(disconnect, id, rooms);
+  ALTLAS_CO_TRY(const auto owned,
+                co_await submit_owned(std::move(tasks), std::move(disconnect), rooms));
   while (true) {
-    ALTLAS_CO_TRY(control::TaskView view, co_await rooms.service.wait(id, 60'000));
-    if (!is_over(view.status)) continue;
-    if (view.status == TaskStatus::kFailed) co_return Error(view.error_code, view.error);
-    if (view.status == TaskStatus::kCanceled)
+    ALTLAS_CO_TRY(const control::StreamEvent event, co_await owned.front().answer->next());
+    if (!event.end) continue;
+    if (event.end->status == TaskStatus::kFailed)
+      co_return Error(event.end->error_code, event.end->error);
+    if (event.end->status == TaskStatus::kCanceled)
       co_return Error(ErrorCode::kCanceled, "the request was cancelled");
-    co_return view;
+    co_return *event.end;
   }
 }
 

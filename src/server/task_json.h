@@ -51,10 +51,11 @@ boost::json::object device_to_json(const control::DeviceView& device);
 // Admits, tokenizes and submits one task; the places are given back on any failure.
 boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
     std::vector<PendingTask> tasks, bool split, Rooms& rooms, uint32_t min_per_device = 1);
-// Cancels the task when the client goes away; nothing happens if it is over by then.
-void cancel_on_disconnect(const std::shared_ptr<Disconnect>& disconnect, TaskId id, Rooms& rooms);
-// As submit_tasks for one task answered in the same request: its end; cancelled when the client
-// goes away.
+// As submit_tasks for tasks that are answered in the same request and are not durable: each with
+// its answer, cancelled when the client goes away.
+boost::asio::awaitable<Result<std::vector<control::OwnedTask>>> submit_owned(
+    std::vector<PendingTask> tasks, std::shared_ptr<Disconnect> disconnect, Rooms& rooms);
+// As submit_owned for one task: its end.
 boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task,
                                                            std::shared_ptr<Disconnect> disconnect,
                                                            Rooms& rooms);

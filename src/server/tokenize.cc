@@ -39,7 +39,7 @@ Prompt read_text(JsonReader& reader) {
     if (!reader.has("prompt"))
       reader.fail("prompt", "is missing, should be a string; or send content, or messages");
     prompt.text = reader.text("prompt", "");
-    prompt.add_special = reader.boolean("add_special_tokens", true);
+    read_special(reader, prompt, /*parse_special=*/true);  // As /v1/completions reads it.
   }
   prompt.embeds = true;  // Nothing is generated after it.
   return prompt;

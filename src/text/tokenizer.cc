@@ -70,7 +70,10 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary
   }
   std::unique_ptr<Tokenizer> made(new Tokenizer(std::move(vocabulary), std::move(steps)));
   ALTLAS_TRY_VOID(made->check());
-  if (use == TokenizerUse::kAll) ALTLAS_TRY_VOID(made->make_parts());
+  if (use == TokenizerUse::kAll) {
+    ALTLAS_TRY_VOID(made->make_parts());
+    made->find_fim_tokens();
+  }
   made->make_texts();
   made->collect_end_of_generation();
   made->vocabulary_.scores = {};
@@ -132,6 +135,9 @@ Result<void> Tokenizer::check() const {
   ALTLAS_TRY_VOID(check_id(vocabulary_.unk, "unknown_token_id"));
   for (const int32_t id : vocabulary_.end_of_generation)
     ALTLAS_TRY_VOID(check_id(id, "eot_token_id"));
+  const FimTokens& fim = vocabulary_.fim;
+  for (const int32_t id : {fim.prefix, fim.suffix, fim.middle, fim.repository, fim.file, fim.pad})
+    ALTLAS_TRY_VOID(check_id(id, "fim token id"));
   for (const auto& ids : {steps_->before, steps_->after})
     for (const int32_t id : ids)
       if (id < 0 || static_cast<size_t>(id) >= count)
@@ -253,6 +259,18 @@ void Tokenizer::collect_end_of_generation() {
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
 }
 
+// A name counts where the file says that its token stands for no ordinary text; Code Llama's files
+// type theirs as ordinary.
+void Tokenizer::find_fim_tokens() {
+  const auto find = [&](std::string_view name) {
+    const int32_t id = spellings_->find(name);
+    if (id < 0 || vocabulary_.types.empty() || name.starts_with("▁<")) return id;
+    const int32_t type = type_of(static_cast<size_t>(id));
+    return type == kTokenControl || type == kTokenUserDefined ? id : -1;
+  };
+  complete_fim(find, vocabulary_.fim);
+}
+
 Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
   std::string repaired;
   if (text.size() <= kEncodeBytesMax && !is_valid_utf8(text)) {
@@ -261,7 +279,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
   }
   const std::pair<size_t, size_t> all(0, text.size());
   return encode_joined(text, options.parse_special ? std::span(&all, 0) : std::span(&all, 1),
-                       options.add_special);
+                       options);
 }
 
 Result<std::vector<int32_t>> Tokenizer::encode_segments(std::span<const Segment> segments,
@@ -279,12 +297,12 @@ Result<std::vector<int32_t>> Tokenizer::encode_segments(std::span<const Segment>
       plain.emplace_back(begin, text.size());
     }
   }
-  return encode_joined(text, plain, add_special);
+  return encode_joined(text, plain, {.add_special = add_special});
 }
 
 Result<std::vector<int32_t>> Tokenizer::encode_joined(
     std::string_view text, std::span<const std::pair<size_t, size_t>> plain,
-    bool add_special) const {
+    EncodeOptions options) const {
   ALTLAS_CHECK(model_ != nullptr, "a tokenizer made to encode");
   if (text.size() > kEncodeBytesMax)
     return Error(ErrorCode::kTooLarge,
@@ -292,18 +310,30 @@ Result<std::vector<int32_t>> Tokenizer::encode_joined(
                              kEncodeBytesMax));
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3 + 2);
-  if (add_special) ids = steps_->before;
+  const bool parsed = plain.empty() || plain.front().first > 0;
+  bool begins_with_token = false;
   ModelScratch scratch;
   for (size_t at = 0; at < text.size();) {
     const auto match = specials_->find(text, at, plain);
     const size_t end = match ? match->begin : text.size();
     if (end > at)
-      ALTLAS_TRY_VOID(encode_fragment(text.substr(at, end - at), at == 0, scratch, ids));
+      ALTLAS_TRY_VOID(encode_fragment(text.substr(at, end - at), at == 0 && !options.continues,
+                                      scratch, ids));
     if (match) ids.push_back(match->id);
+    begins_with_token |= match && match->begin == 0 && parsed;
     at = match ? match->end : end;
   }
-  if (add_special) ids.insert(ids.end(), steps_->after.begin(), steps_->after.end());
+  if (options.add_special) put_around(begins_with_token, ids);
   return ids;
+}
+
+// What the text begins with already is not put there again.
+void Tokenizer::put_around(bool begins_with_token, std::vector<int32_t>& ids) const {
+  const auto& before = steps_->before;
+  auto end = before.end();
+  if (begins_with_token) end = std::ranges::find(before, ids.front());
+  ids.insert(ids.begin(), before.begin(), end);
+  ids.insert(ids.end(), steps_->after.begin(), steps_->after.end());
 }
 
 Result<void> Tokenizer::encode_fragment(std::string_view text, bool at_start, ModelScratch& scratch,

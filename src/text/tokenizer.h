@@ -21,9 +21,12 @@ inline constexpr size_t kEncodeBytesMax = 64u << 20;
 inline constexpr size_t kVocabularyTokensMax = 1u << 24;
 
 struct EncodeOptions {
-  bool add_special = false;  // BOS and EOS as the model asks for.
+  // BOS and EOS as the model asks for. A text that begins with the BOS token, by parse_special,
+  // gets no second one.
+  bool add_special = false;
   bool parse_special =
       false;  // "<|im_end|>" in the text becomes that token; else it is plain text.
+  bool continues = false;  // The text goes on behind another: no space is put in front of it.
 };
 
 // A part of a rendered prompt. Control tokens are recognised only where is_content is false.
@@ -86,6 +89,8 @@ class Tokenizer {
   int32_t bos() const { return vocabulary_.bos; }
   int32_t eos() const { return vocabulary_.eos; }
   int32_t pad() const { return vocabulary_.pad; }
+  // Of a tokenizer made to encode.
+  const FimTokens& fim() const { return vocabulary_.fim; }
   bool adds_bos() const { return adds_bos_; }
   // Whether the first token's leading space is an artefact of the tokenizer, to be dropped from
   // output.
@@ -106,9 +111,11 @@ class Tokenizer {
   void append_text(size_t id, std::string& out) const;
   bool may_shrink() const;
   void collect_end_of_generation();
+  void find_fim_tokens();
   Result<std::vector<int32_t>> encode_joined(std::string_view text,
                                              std::span<const std::pair<size_t, size_t>> plain,
-                                             bool add_special) const;
+                                             EncodeOptions options) const;
+  void put_around(bool begins_with_token, std::vector<int32_t>& ids) const;
   Result<void> encode_fragment(std::string_view text, bool at_start, ModelScratch& scratch,
                                std::vector<int32_t>& out) const;
   Result<void> encode_words(std::string text, bool at_start, ModelScratch& scratch,

@@ -112,6 +112,76 @@ TEST(Tokenizer, SegmentsKeepContentPlainAndMergeOverBorders) {
   EXPECT_EQ(encode({{"\xE2\x82", true}, {"\xAC", true}}), *t->encode("\uFFFD\uFFFD", {}));
 }
 
+// Method: what stands before every text, texts that begin with it, and what must come out.
+TEST(Tokenizer, ATextThatBeginsWithBosGetsNoSecondOne) {
+  Vocabulary vocabulary = tiny_vocabulary();
+  vocabulary.bos = (*Tokenizer::create(vocabulary))->id_of("<|im_start|>");
+  vocabulary.add_bos = true;
+  const auto t = *Tokenizer::create(vocabulary);
+  const std::string bos(t->bos_text());
+  const auto encode = [&](const std::string& text, bool parse) {
+    return *t->encode(text, {.add_special = true, .parse_special = parse});
+  };
+  const std::vector<int32_t> plain = *t->encode("the quick", {});
+  struct Row {
+    std::string text;
+    bool parse;
+    size_t bos_tokens;
+  };
+  for (const Row& row : {Row{"the quick", true, 1}, Row{bos + "the quick", true, 1},
+                         Row{bos + bos + "the quick", true, 2}, Row{"the" + bos, true, 2},
+                         Row{bos + "the quick", false, 1}, Row{bos, true, 1}}) {
+    const auto ids = encode(row.text, row.parse);
+    EXPECT_EQ(ids.front(), t->bos()) << row.text;
+    EXPECT_EQ(static_cast<size_t>(std::ranges::count(ids, t->bos())), row.bos_tokens) << row.text;
+  }
+  EXPECT_EQ(encode(bos + "the quick", true), encode("the quick", true));
+  EXPECT_EQ(encode("the quick", true).size(), plain.size() + 1);
+}
+
+// Method: every family's names at the end of a vocabulary, in an order of their own.
+TEST(Tokenizer, FindsTheTokensThatFillAGap) {
+  struct Row {
+    std::vector<std::string> names;  // Suffix, prefix, middle; then others.
+    int32_t type;
+    bool known, suffix_first;
+    size_t ends;
+  };
+  const std::vector<Row> rows = {
+      {{"<|fim_suffix|>", "<|fim_prefix|>", "<|fim_middle|>", "<|file_sep|>", "<|fim_pad|>"},
+       kTokenControl, true, false, 5},
+      {{"<fim_suffix>", "<fim_prefix>", "<fim_middle>", "<reponame>"}, kTokenUserDefined, true,
+       false, 4},
+      {{"<｜fim▁hole｜>", "<｜fim▁begin｜>", "<｜fim▁end｜>"}, kTokenControl, true, false, 3},
+      {{"▁<SUF>", "▁<PRE>", "▁<MID>", "▁<EOT>"}, kTokenNormal, true, false, 4},
+      {{"[SUFFIX]", "[PREFIX]"}, kTokenControl, true, true, 2},
+      {{"<fim_suffix>", "<fim_prefix>", "<fim_middle>"}, kTokenNormal, false, false, 0},
+      {{"<fim_suffix>", "<|fim_prefix|>", "<fim_middle>"}, kTokenControl, false, false, 0},
+  };
+  for (const Row& row : rows) {
+    Vocabulary vocabulary = tiny_vocabulary();
+    const auto first = static_cast<int32_t>(vocabulary.tokens.size());
+    for (const std::string& name : row.names) {
+      vocabulary.tokens.push_back(name);
+      vocabulary.types.push_back(row.type);
+    }
+    const auto t = *Tokenizer::create(std::move(vocabulary));
+    const FimTokens& fim = t->fim();
+    EXPECT_EQ(fim.known(), row.known) << row.names[0];
+    EXPECT_EQ(fim.ends.size(), row.ends) << row.names[0];
+    if (!row.known) continue;
+    EXPECT_EQ(fim.suffix, first);
+    EXPECT_EQ(fim.prefix, first + 1);
+    EXPECT_EQ(fim.middle, row.suffix_first ? -1 : first + 2);
+    EXPECT_EQ(fim.suffix_first, row.suffix_first);
+  }
+  Vocabulary named = tiny_vocabulary();  // What the file says stands over names.
+  named.fim.prefix = 7, named.fim.suffix = 5, named.fim.middle = 6;
+  EXPECT_THAT((*Tokenizer::create(named))->fim().ends, ElementsAre(5, 6, 7));
+  named.fim.middle = 1 << 20;
+  EXPECT_FALSE(Tokenizer::create(named).ok());
+}
+
 TEST(Tokenizer, AddsSpecialTokensAsTheModelAsks) {
   Vocabulary vocabulary = tiny_vocabulary();
   vocabulary.bos = 0, vocabulary.eos = 1, vocabulary.add_bos = true, vocabulary.add_eos = true;

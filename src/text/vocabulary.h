@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "text/fim.h"
 #include "text/steps.h"
 #include "text/string_list.h"
 
@@ -39,6 +40,7 @@ struct Vocabulary {
   // Tokens that end an answer, besides `eos` and the control tokens known by name (<|im_end|>,
   // <|eot_id|>, ...).
   std::vector<int32_t> end_of_generation;
+  FimTokens fim;         // As the file names them; those that have known names are found without.
   bool add_bos = false;  // What add_special puts before and after a text.
   bool add_eos = false;
   bool add_space_prefix =
