@@ -16,6 +16,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/device_sampler.h"
+#include "cli/model_checks.h"
 #include "cli/setup.h"
 #include "cli/terminal.h"
 #include "config/device_spec.h"
@@ -45,7 +46,8 @@ struct Serving {
   telemetry::Registry metrics;
   std::vector<control::DeviceSetup> devices;
   bool cpu_yields = false;  // See make_device_sampler().
-  std::string model_name;
+  std::string model_key;    // Of the default model in `models` and `deployments`.
+  std::string model_name;   // Its id in the APIs.
   std::string model_path;
   std::vector<control::DeploymentSetup> deployments;
   asio::thread_pool metrics_thread{1};
@@ -201,10 +203,35 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   ALTLAS_TRY_VOID(check_bind(out.config, *out.auth));
   const std::string model = flags.model.empty() ? first_model(out.config) : flags.model;
   ALTLAS_TRY(out.model_path, model_file(path_of_model(out.config, model)));
+  out.model_key = model;
   out.model_name = !flags.served_model_name.empty() ? flags.served_model_name
                    : !model.empty()                 ? model
                                                     : std::string(weights::kDefaultModel);
   return check_fit(out);
+}
+
+const config::DeploymentConfig* find_deployment(const config::Config& config,
+                                                const std::string& name) {
+  const auto found = std::ranges::find(config.deployments, name, &config::DeploymentConfig::name);
+  return found == config.deployments.end() ? nullptr : &*found;
+}
+
+// What section `models` says of a deployment's model; null: nothing.
+const config::ModelConfig* model_of(const Serving& serving, const std::string& deployment) {
+  const config::DeploymentConfig* one = find_deployment(serving.config, deployment);
+  return find_model(serving.config,
+                    one == nullptr || one->model.empty() ? serving.model_key : one->model);
+}
+
+// The model's files are what the configuration says they are.
+Result<void> check_files(const Serving& serving, const control::DeploymentSetup& one) {
+  if (const config::ModelConfig* model = model_of(serving, one.name); model != nullptr) {
+    ALTLAS_TRY_VOID(check_sha256(*model, one.load.model_path));
+  }
+  const config::DeploymentConfig* own = find_deployment(serving.config, one.name);
+  const config::EngineConfig engine =
+      own == nullptr ? serving.config.engine : config::engine_for(serving.config.engine, *own);
+  return check_dtype(engine.dtype, one.load.model_path);
 }
 
 // Files of the deployments' models, fetched where they are not there.
@@ -216,6 +243,7 @@ Result<void> find_files(const Serving& serving,
     if (one.load.model_path != serving.model_path) {
       ALTLAS_TRY(one.load.model_path, model_file(one.load.model_path));
     }
+    ALTLAS_TRY_VOID(check_files(serving, one));
     if (one.load.draft_model_path.empty()) continue;
     ALTLAS_TRY(one.load.draft_model_path, model_file(one.load.draft_model_path));
   }
@@ -228,7 +256,8 @@ Result<std::vector<server::ServedModel>> served_models(
   std::vector<server::ServedModel> models;
   for (const control::DeploymentSetup& one : deployments) {
     if (one.model.empty()) continue;
-    ALTLAS_TRY(const ModelText text, load_model_text(one.load.model_path));
+    ALTLAS_TRY(const ModelText text,
+               load_model_text(one.load.model_path, model_of(serving, one.name)));
     server::ServedModel served;
     served.id = one.model;
     served.deployment = one.name;
@@ -260,6 +289,7 @@ Result<void> start_service(Serving& out) {
   ALTLAS_TRY(options.store, open_store(options.folder));
   control::ModelSetup model;
   model.id = out.model_name;
+  model.name = out.model_key;
   model.path = out.model_path;
   ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
   ALTLAS_TRY_VOID(find_files(out, options.setup.deployments));

@@ -29,13 +29,17 @@ struct ModelConfig {
           FieldInfo{
               .help = "A file, a folder, a catalogue name, a cached Hugging Face or Ollama name."});
     field("tokenizer", &S::tokenizer,
-          FieldInfo{.help = "Folder of the tokenizer; empty takes the model's own."});
+          FieldInfo{
+              .help =
+                  "Folder of the tokenizer, with a tokenizer.json; empty takes the model's own."});
     field("chat_template", &S::chat_template,
           FieldInfo{.help = "File of a Jinja chat template; empty takes the model's own."});
     field("draft_model", &S::draft_model,
           FieldInfo{.help = "Small model of the same vocabulary for speculative decoding."});
-    field("sha256", &S::sha256,
-          FieldInfo{.help = "Checksum that the file must have; empty checks none."});
+    field(
+        "sha256", &S::sha256,
+        FieldInfo{
+            .help = "SHA-256 that the file must have, in hexadecimal digits; empty checks none."});
     field("adapters", &S::adapters, FieldInfo{.help = "LoRA adapters: name to folder."});
   }
 };

@@ -93,8 +93,11 @@ struct EngineConfig {
               .unit = "tokens",
               .min = 0,
               .max = 1 << 27});
-    field("dtype", &S::dtype,
-          FieldInfo{.help = "Type of weights and activations; auto keeps the file's."});
+    field(
+        "dtype", &S::dtype,
+        FieldInfo{
+            .help = "Type that the file's weights must have, as they are not converted; auto takes "
+                    "any."});
     field("kv_dtype", &S::kv_dtype, FieldInfo{.help = "Type of the KV cache."});
     field("kv_block_tokens", &S::kv_block_tokens,
           FieldInfo{.help = "Tokens of one KV block.", .unit = "tokens", .min = 1, .max = 1024});

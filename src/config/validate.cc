@@ -241,6 +241,11 @@ std::vector<Finding> validate(const Config& config) {
   for (size_t i = 0; i < config.models.size(); ++i) {
     if (config.models[i].path.empty())
       out.error(fmt::format("models[{}].path", i), "the path is missing");
+    const std::string& sum = config.models[i].sha256;
+    const bool hex =
+        std::ranges::all_of(sum, [](unsigned char c) { return std::isxdigit(c) != 0; });
+    if (!sum.empty() && (sum.size() != 64 || !hex))
+      out.error(fmt::format("models[{}].sha256", i), "a SHA-256 is 64 hexadecimal digits");
   }
   unique(config.deployments, &DeploymentConfig::name, "deployments", out);
   for (size_t i = 0; i < config.deployments.size(); ++i) {

@@ -33,18 +33,24 @@ constexpr std::string_view kEcho = "echo";
 
 int64_t seconds(double value) { return static_cast<int64_t>(value * static_cast<double>(kSecond)); }
 
+// The deployment runs the model of --model, or the default one.
+bool is_default(const config::DeploymentConfig& one, const ModelSetup& model) {
+  return one.model.empty() || one.model == model.id || one.model == model.name;
+}
+
 // What the section `models` says of a deployment's model; the default one's is in `engine` too.
 void take_extras(const config::Config& config, const config::DeploymentConfig& one,
                  const ModelSetup& model, engine::LoadReplica& load) {
-  const bool is_default = one.model.empty() || one.model == model.id;
-  const std::string& name = one.model.empty() ? model.id : one.model;
+  const std::string& otherwise = model.name.empty() ? model.id : model.name;
+  const std::string& name = one.model.empty() ? otherwise : one.model;
   std::map<std::string, std::string> adapters;
   const auto configured = std::ranges::find(config.models, name, &config::ModelConfig::name);
   if (configured != config.models.end()) {
     load.draft_model_path = configured->draft_model;
+    load.tokenizer_path = configured->tokenizer;
     adapters = configured->adapters;
   }
-  if (is_default) {
+  if (is_default(one, model)) {
     if (!config.engine.draft_model.empty()) load.draft_model_path = config.engine.draft_model;
     for (const auto& [adapter, path] : config.engine.lora_modules) adapters[adapter] = path;
   }
@@ -52,12 +58,12 @@ void take_extras(const config::Config& config, const config::DeploymentConfig& o
   for (auto& [adapter, path] : adapters) load.adapters.push_back({adapter, path});
 }
 
-std::string model_path(const config::Config& config, const std::string& name,
+std::string model_path(const config::Config& config, const config::DeploymentConfig& one,
                        const ModelSetup& model) {
-  if (name.empty() || name == model.id) return model.path;
-  for (const config::ModelConfig& one : config.models)
-    if (one.name == name) return one.path;
-  return name;
+  if (is_default(one, model)) return model.path;
+  for (const config::ModelConfig& known : config.models)
+    if (known.name == one.model) return known.path;
+  return one.model;
 }
 
 int64_t replica_count(const config::DeploymentConfig& one, int64_t otherwise) {
@@ -84,9 +90,9 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
                                          bool every_device) {
   const config::EngineConfig engine = config::engine_for(config.engine, one);
   DeploymentSetup out = life_of(one);
-  out.model = one.model.empty() || one.model == model.id ? model.id : one.name;
+  out.model = is_default(one, model) ? model.id : one.name;
   out.load = load_of(engine);
-  out.load.model_path = model_path(config, one.model, model);
+  out.load.model_path = model_path(config, one, model);
   take_extras(config, one, model, out.load);
   out.adapters_max = static_cast<uint32_t>(engine.max_loras);
   if (out.load.adapters.size() > out.adapters_max)

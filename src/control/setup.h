@@ -16,6 +16,7 @@ namespace altlas::control {
 // run.
 struct ModelSetup {
   std::string id;                      // In the APIs.
+  std::string name = "";               // In `models` and `deployments`, where it is another.
   std::string path;                    // A file.
   std::string deployment = "default";  // Name of its deployment where the configuration names none.
 };
