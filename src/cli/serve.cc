@@ -16,6 +16,7 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/device_sampler.h"
+#include "cli/live_settings.h"
 #include "cli/model_checks.h"
 #include "cli/setup.h"
 #include "cli/terminal.h"
@@ -29,7 +30,9 @@
 #include "server/batch_runner.h"
 #include "server/file_desk.h"
 #include "server/listener.h"
+#include "server/metrics.h"
 #include "telemetry/registry.h"
+#include "telemetry/trace.h"
 
 namespace altlas::cli {
 namespace {
@@ -44,6 +47,7 @@ constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 struct Serving {
   config::Config config;
   telemetry::Registry metrics;
+  std::unique_ptr<telemetry::Tracer> tracer;  // Null: monitoring.enabled is off.
   std::vector<control::DeviceSetup> devices;
   bool cpu_yields = false;  // See make_device_sampler().
   std::string model_key;    // Of the default model in `models` and `deployments`.
@@ -95,7 +99,15 @@ Result<void> check_fit(const Serving& serving) {
   return {};
 }
 
-Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder) {
+// The journal: where store.url says, else in the data directory.
+Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder,
+                                                   const std::string& url) {
+  if (url == "memory") return journal::open_memory_store();
+  if (url.starts_with("sqlite:")) {
+    auto store = journal::open_sqlite_store(url.substr(std::string_view("sqlite:").size()));
+    if (!store.ok()) return Error(store.error()).with_context("store.url");
+    return store;
+  }
   if (folder.empty()) return journal::open_memory_store();
   std::error_code error;
   std::filesystem::create_directories(folder, error);
@@ -201,6 +213,7 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   }
   ALTLAS_TRY(out.auth, server::Auth::create(out.config.auth));
   ALTLAS_TRY_VOID(check_bind(out.config, *out.auth));
+  ALTLAS_TRY_VOID(server::check_metrics_path(out.config.monitoring));
   const std::string model = flags.model.empty() ? first_model(out.config) : flags.model;
   ALTLAS_TRY(out.model_path, model_file(path_of_model(out.config, model)));
   out.model_key = model;
@@ -286,7 +299,7 @@ Result<std::vector<server::ServedModel>> served_models(
 Result<void> start_service(Serving& out) {
   control::ServiceOptions options;
   options.folder = state_folder(out.config);
-  ALTLAS_TRY(options.store, open_store(options.folder));
+  ALTLAS_TRY(options.store, open_store(options.folder, out.config.store.url));
   control::ModelSetup model;
   model.id = out.model_name;
   model.name = out.model_key;
@@ -295,8 +308,19 @@ Result<void> start_service(Serving& out) {
   ALTLAS_TRY_VOID(find_files(out, options.setup.deployments));
   out.deployments = options.setup.deployments;
   options.in_process_workers = out.config.engine.in_process_workers;
-  options.metrics = &out.metrics;
-  options.sample = make_device_sampler(out.devices, out.cpu_yields);
+  options.event_log_bytes_max = static_cast<uint64_t>(out.config.store.event_log_bytes_max);
+  options.stream_buffer_bytes_max =
+      static_cast<uint64_t>(out.config.server.stream_buffer_bytes_max);
+  const config::MonitoringConfig& monitoring = out.config.monitoring;
+  if (monitoring.enabled) {
+    out.tracer =
+        std::make_unique<telemetry::Tracer>(static_cast<size_t>(monitoring.trace_spans_max));
+    options.metrics = &out.metrics;
+    options.tracer = out.tracer.get();
+    options.sample = make_device_sampler(out.devices, out.cpu_yields);
+    options.sample_interval_us = static_cast<int64_t>(monitoring.interval * kSecond);
+    show_metrics(monitoring, out.metrics);
+  }
   ALTLAS_TRY(out.service, control::make_service(out.io, std::move(options)));
   return out.service->start();
 }
@@ -314,6 +338,8 @@ Result<void> make_server(Serving& out) {
                                   ALTLAS_VERSION,
                                   system_clock().now(),
                                   out.auth->has_keys(),
+                                  {},
+                                  out.tracer.get(),
                                   {}});
   out.batches.emplace(out.io, *out.desk, *out.rooms);
   out.rooms->desk = out.desk.get();
@@ -321,6 +347,14 @@ Result<void> make_server(Serving& out) {
   out.rooms->metrics_text = [&out]() -> awaitable<std::string> {
     const auto write = [&out]() -> awaitable<std::string> {
       co_return out.metrics.write_prometheus();
+    };
+    co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
+  };
+  out.rooms->trace_text = [&out](double seconds) -> awaitable<std::string> {
+    const auto write = [&out, seconds]() -> awaitable<std::string> {
+      const TimeUs now = system_clock().now();
+      co_return out.tracer->write_chrome_trace(
+          now - static_cast<TimeUs>(seconds * static_cast<double>(kSecond)), now);
     };
     co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
   };

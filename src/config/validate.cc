@@ -145,10 +145,13 @@ void check_autoscaling(const AutoscalingConfig& scaling, const std::string& path
 
 void check_store(const Config& config, Findings& out) {
   const std::string& url = config.store.url;
-  const bool known = url.empty() || url == "memory" || url.starts_with("sqlite:") ||
-                     url.starts_with("postgresql://") || url.starts_with("postgres://");
-  if (!known)
-    out.error("store.url", "write sqlite:PATH, postgresql://USER@HOST/DATABASE, or memory");
+  if (url.starts_with("postgresql:") || url.starts_with("postgres:"))
+    out.error(
+        "store.url",
+        "PostgreSQL is not there yet: write sqlite:PATH or memory, or remove it for SQLite in "
+        "the data directory");
+  else if (!url.empty() && url != "memory" && (!url.starts_with("sqlite:") || url.size() < 8))
+    out.error("store.url", "write sqlite:PATH or memory");
   unique(config.spot.pools, &PoolConfig::name, "spot.pools", out);
   for (size_t i = 0; i < config.spot.pools.size(); ++i) {
     const PoolConfig& pool = config.spot.pools[i];
@@ -190,6 +193,20 @@ void check_routes(const std::vector<DeploymentConfig>& deployments, Findings& ou
                   fmt::format("another deployment takes '{}' already", type.substr(0, 64)));
     }
   }
+}
+
+// A whole number of devices is what the layout takes.
+void check_ranks(const Config& config, const DeploymentConfig& deployment, const std::string& path,
+                 Findings& out) {
+  const EngineConfig engine = engine_for(config.engine, deployment);
+  const int64_t ranks = engine.tensor_parallel_size * engine.pipeline_parallel_size;
+  const double devices = deployment.num_gpus.value_or(0);
+  if (devices >= 1 && devices != static_cast<double>(ranks))
+    out.error(
+        join(path, "num_gpus"),
+        fmt::format("is {}, but tensor_parallel_size {} x pipeline_parallel_size {} take {}: "
+                    "make them equal, or remove it",
+                    devices, engine.tensor_parallel_size, engine.pipeline_parallel_size, ranks));
 }
 
 void check_deployment(const DeploymentConfig& deployment, const std::string& path, Findings& out) {
@@ -249,7 +266,9 @@ std::vector<Finding> validate(const Config& config) {
   }
   unique(config.deployments, &DeploymentConfig::name, "deployments", out);
   for (size_t i = 0; i < config.deployments.size(); ++i) {
-    check_deployment(config.deployments[i], fmt::format("deployments[{}]", i), out);
+    const std::string path = fmt::format("deployments[{}]", i);
+    check_deployment(config.deployments[i], path, out);
+    check_ranks(config, config.deployments[i], path, out);
   }
   check_routes(config.deployments, out);
   check_store(config, out);

@@ -93,7 +93,10 @@ void Core::on(Tick&, Out&) {}
 
 // What is due, whatever the event was.
 void Core::on_time(Out& out) {
-  expire(out);
+  if (now_ >= expire_at_) {
+    expire(out);
+    expire_at_ = now_ + setup_.queue_interval_us;
+  }
   check_replicas(out);
   if (now_ >= flush_at_) flush(out);
   if (now_ >= retry_at_) {
@@ -113,8 +116,9 @@ void Core::forgive_silence(TimeUs gap) {
 
 TimeUs Core::next_deadline() const {
   TimeUs next = std::min(flush_at_, retry_at_);
-  if (const auto expiry = queue_.next_expiry()) next = std::min(next, *expiry);
-  if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
+  if (const auto expiry = queue_.next_expiry())
+    next = std::min(next, std::max(*expiry, expire_at_));
+  if (!deadlines_.empty()) next = std::min(next, std::max(deadlines_.begin()->first, expire_at_));
   for (const Slot& slot : slots_) next = std::min({next, slot.wake, hang_at(slot)});
   return next;
 }

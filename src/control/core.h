@@ -395,6 +395,7 @@ class Core {
   std::set<uint64_t> dirty_tokens_;        // Tasks with tokens to be journalled.
   std::vector<journal::Event> unflushed_;  // TaskStarted that nobody waits for.
   TimeUs flush_at_ = INT64_MAX;
+  TimeUs expire_at_ = 0;  // Deadlines are not looked at before.
   std::vector<uint64_t> ends_to_retry_;
   TimeUs retry_at_ = INT64_MAX;
   std::deque<uint64_t> kept_, passing_;  // Over: durable ones, others.

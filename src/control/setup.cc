@@ -159,6 +159,7 @@ void take_limits(const config::Config& config, CoreSetup& out) {
   out.max_concurrent_tasks = static_cast<uint32_t>(multi.max_concurrent_tasks_per_gpu);
   out.max_queue_size = static_cast<uint32_t>(multi.max_queue_size);
   out.queue_timeout_us = seconds(multi.queue_timeout);
+  out.queue_interval_us = seconds(multi.queue_processing_interval);
   out.priority_levels = multi.queue_priority_levels;
   out.random_seed = static_cast<uint64_t>(multi.random_seed);
   if (out.random_seed == 0) out.random_seed = std::random_device{}() | 1u;

@@ -55,26 +55,44 @@ Response preflight(const Request& request, const config::ServerConfig& config,
   return response;
 }
 
+// What the route table calls `path`: the metrics' path is a setting.
+std::string_view table_path(std::string_view path, const config::MonitoringConfig& config) {
+  if (path == metrics_path(config)) return kMetricsPattern;
+  return path == kMetricsPattern ? std::string_view("/") : path;
+}
+
+// A span of the trace, named by its route, in group 0.
+void record_request(const Rooms& rooms, std::string_view pattern, int status, TimeUs from,
+                    TimeUs until) {
+  if (rooms.tracer == nullptr) return;
+  telemetry::Span span{
+      .name = pattern, .category = "server", .start = from, .end = until, .track = {}};
+  span.args[0] = {"status", status};
+  rooms.tracer->record_beside(span, "requests");
+}
+
 // Puts `meta` in front of the closing brace of a JSON object.
-void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices,
-              const std::string& request_id, TimeUs received, Response& response) {
+boost::asio::awaitable<void> add_meta(Rooms& rooms, std::string request_id, TimeUs received,
+                                      Response& response) {
+  const config::ApiMetadataConfig& wanted = rooms.config.api_metadata;
   if (response.stream || response.content_type != "application/json" ||
       !response.body.starts_with('{'))
-    return;
+    co_return;
   const TimeUs now = system_clock().now();
   const double total_ms = static_cast<double>(now - received) / 1000.0;
-  json::object meta{
-      {"request_id", text::repair_utf8(request_id)},
-      {"timestamp", to_rfc3339(now)},
-      {"processing_time", {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}}},
-      {"trace_id", text::repair_utf8(request_id)},
-      {"version", rooms.version}};
-  json::array gpus;
-  for (const control::DeviceView& device : devices)
-    gpus.push_back({{"gpu_id", device.id.value},
-                    {"utilization", device.utilization},
-                    {"memory_used", device.memory_used}});
-  meta["gpu_resources"] = std::move(gpus);
+  json::object meta{{"request_id", text::repair_utf8(request_id)}, {"timestamp", to_rfc3339(now)}};
+  if (wanted.processing_time)
+    meta["processing_time"] = {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}};
+  if (wanted.trace_id) meta["trace_id"] = text::repair_utf8(request_id);
+  if (wanted.version) meta["version"] = rooms.version;
+  if (wanted.gpu_resources) {
+    json::array gpus;
+    for (const control::DeviceView& device : co_await rooms.service.devices())
+      gpus.push_back({{"gpu_id", device.id.value},
+                      {"utilization", device.utilization},
+                      {"memory_used", device.memory_used}});
+    meta["gpu_resources"] = std::move(gpus);
+  }
   response.body.pop_back();
   response.body +=
       (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json_text(meta) + "}";
@@ -82,7 +100,8 @@ void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices,
 
 boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
                                                    std::string_view& pattern) {
-  const RouteMatch match = match_route(routes(), request.method, request.path);
+  const RouteMatch match =
+      match_route(routes(), request.method, table_path(request.path, rooms.config.monitoring));
   // Browsers ask without a key what pages of an allowed origin may do.
   if (match.route == nullptr && request.method == "OPTIONS" && !match.allow.empty() &&
       !request.origin.empty() && !allowed_origin(request, rooms.config.server).empty()) {
@@ -137,15 +156,13 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
     log::error("{} failed: {}", path, error.what());
     response = problem(Error(ErrorCode::kInternal, "internal error, logged"), openai_style(path));
   }
-  if (rooms.config.api_metadata.enabled) {
-    const auto devices = co_await rooms.service.devices();
-    add_meta(rooms, devices, request_id, received, response);
-  }
+  if (rooms.config.api_metadata.enabled) co_await add_meta(rooms, request_id, received, response);
   response.headers.emplace_back("X-Request-Id", request_id);
   add_cors(cors, rooms.config.server, response);
-  const double seconds =
-      static_cast<double>(system_clock().now() - received) / static_cast<double>(kSecond);
+  const TimeUs answered = std::max(received, system_clock().now());
+  const double seconds = static_cast<double>(answered - received) / static_cast<double>(kSecond);
   count_request(rooms.metrics, pattern, response.status, seconds);
+  record_request(rooms, pattern, response.status, received, answered);
   co_return response;
 }
 

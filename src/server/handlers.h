@@ -14,6 +14,7 @@
 #include "server/prompt.h"
 #include "server/route.h"
 #include "telemetry/registry.h"
+#include "telemetry/trace.h"
 
 namespace altlas::server {
 
@@ -31,6 +32,9 @@ struct Rooms {
   bool has_keys = false;
   // All metrics as Prometheus text, written off the io threads.
   std::function<boost::asio::awaitable<std::string>()> metrics_text;
+  telemetry::Tracer* tracer = nullptr;  // May be null: no spans are kept.
+  // Its spans of the last seconds as a Chrome trace, written off the io threads; with `tracer`.
+  std::function<boost::asio::awaitable<std::string>(double seconds)> trace_text;
   FileDesk* desk = nullptr;        // Set before the first request.
   BatchRunner* batches = nullptr;  // Likewise.
 };

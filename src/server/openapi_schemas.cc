@@ -218,6 +218,7 @@ constexpr std::string_view kAnswers = R"json(
 "TokenizeAnswer": {"type": "object", "required": ["tokens", "count", "max_model_len"], "properties": {"tokens": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "object", "required": ["id", "piece"]}]}}, "count": {"type": "integer"}, "max_model_len": {"type": "integer"}}},
 "DetokenizeAnswer": {"type": "object", "required": ["prompt", "content"], "properties": {"prompt": {"type": "string"}, "content": {"type": "string"}}},
 "Health": {"type": "object", "required": ["status", "model"], "properties": {"status": {"enum": ["ok", "starting", "draining", "unavailable"]}, "model": {"type": "string"}, "message": {"type": "string"}}},
+"Trace": {"type": "object", "required": ["traceEvents"], "properties": {"traceEvents": {"type": "array"}, "displayTimeUnit": {"type": "string"}}},
 "Version": {"type": "object", "required": ["version"], "properties": {"version": {"type": "string"}}},
 "OpenApi": {"type": "object", "required": ["openapi"]}
 }
