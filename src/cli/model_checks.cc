@@ -34,11 +34,11 @@ Result<std::map<DType, uint64_t>> types_of(const std::string& path) {
   return matrix_types(file);
 }
 
-DType wanted_type(config::WeightType dtype) {
+DType wanted_type(WeightType dtype) {
   switch (dtype) {
-    case config::WeightType::kF16:
+    case WeightType::kF16:
       return DType::kF16;
-    case config::WeightType::kBf16:
+    case WeightType::kBf16:
       return DType::kBF16;
     default:
       return DType::kF32;
@@ -73,8 +73,8 @@ Result<void> check_sha256(const config::ModelConfig& model, const std::string& p
   return {};
 }
 
-Result<void> check_dtype(config::WeightType dtype, const std::string& path) {
-  if (dtype == config::WeightType::kAuto) return {};
+Result<void> check_dtype(WeightType dtype, const std::string& path) {
+  if (dtype == WeightType::kAuto) return {};
   ALTLAS_TRY(const auto types, types_of(path));
   const DType wanted = wanted_type(dtype);
   for (const auto& [type, bytes] : types)

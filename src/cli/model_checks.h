@@ -17,6 +17,6 @@ Result<void> check_sha256(const config::ModelConfig& model, const std::string& p
 
 // engine.dtype: weights are computed with as they are in the file, so it must be what they are.
 // Errors: kUnsupported for another one; as opening the file.
-Result<void> check_dtype(config::WeightType dtype, const std::string& path);
+Result<void> check_dtype(WeightType dtype, const std::string& path);
 
 }  // namespace altlas::cli

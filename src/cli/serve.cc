@@ -45,11 +45,12 @@ constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 
 // Everything a running server owns. Members are destroyed last to first.
 struct Serving {
-  config::Config config;
+  config::Config config;                      // As at the start.
+  server::LiveConfig live{config::Config()};  // As SIGHUP has left it.
   telemetry::Registry metrics;
   std::unique_ptr<telemetry::Tracer> tracer;  // Null: monitoring.enabled is off.
   std::vector<control::DeviceSetup> devices;
-  bool cpu_yields = false;  // See make_device_sampler().
+  std::atomic<bool> cpu_yields = false;  // See make_device_sampler().
   std::string model_key;    // Of the default model in `models` and `deployments`.
   std::string model_name;   // Its id in the APIs.
   std::string model_path;
@@ -73,15 +74,6 @@ size_t thread_count(int64_t configured, size_t most) {
   return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, most);
 }
 
-Result<void> check_bind(const config::Config& config, const server::Auth& auth) {
-  if (auth.has_keys() || config::is_loopback(config.server.host)) return {};
-  return invalid(fmt::format("server.host: {} is reachable from other machines and no key is set: "
-                             "give --api-key KEY, or "
-                             "listen on 127.0.0.1",
-                             config.server.host),
-                 "server.host");
-}
-
 // Before anything is accepted: what can't be loaded is said with its numbers.
 Result<void> check_fit(const Serving& serving) {
   for (const control::DeviceSetup& device : serving.devices) {
@@ -99,24 +91,29 @@ Result<void> check_fit(const Serving& serving) {
   return {};
 }
 
-// The journal: where store.url says, else in the data directory.
-Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder,
-                                                   const std::string& url) {
-  if (url == "memory") return journal::open_memory_store();
-  if (url.starts_with("sqlite:")) {
-    auto store = journal::open_sqlite_store(url.substr(std::string_view("sqlite:").size()));
-    if (!store.ok()) return Error(store.error()).with_context("store.url");
-    return store;
-  }
-  if (folder.empty()) return journal::open_memory_store();
+// The data directory; nothing where it is empty.
+Result<void> make_folder(const std::string& folder) {
+  if (folder.empty()) return {};
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
     return io_error(fmt::format("--data-dir: '{}' can't be made: {}", folder, error.message()));
   std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
-  auto store = journal::open_sqlite_store(folder + "/journal.db");
+  return {};
+}
+
+// The journal: where store.url says, else in the data directory.
+Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder,
+                                                   const std::string& url) {
+  constexpr std::string_view kFile = "sqlite:";
+  if (url == "memory" || (url.empty() && folder.empty())) return journal::open_memory_store();
+  const bool named = url.starts_with(kFile);
+  auto store =
+      journal::open_sqlite_store(named ? url.substr(kFile.size()) : folder + "/journal.db");
   if (!store.ok())
-    return Error(store.error()).with_context(fmt::format("data directory '{}'", folder));
+    return Error(store.error())
+        .with_context(named ? std::string("store.url")
+                            : fmt::format("data directory '{}'", folder));
   return store;
 }
 
@@ -213,6 +210,7 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   }
   ALTLAS_TRY(out.auth, server::Auth::create(out.config.auth));
   ALTLAS_TRY_VOID(check_bind(out.config, *out.auth));
+  out.live.set(out.config);
   ALTLAS_TRY_VOID(server::check_metrics_path(out.config.monitoring));
   const std::string model = flags.model.empty() ? first_model(out.config) : flags.model;
   ALTLAS_TRY(out.model_path, model_file(path_of_model(out.config, model)));
@@ -299,6 +297,7 @@ Result<std::vector<server::ServedModel>> served_models(
 Result<void> start_service(Serving& out) {
   control::ServiceOptions options;
   options.folder = state_folder(out.config);
+  ALTLAS_TRY_VOID(make_folder(options.folder));
   ALTLAS_TRY(options.store, open_store(options.folder, out.config.store.url));
   control::ModelSetup model;
   model.id = out.model_name;
@@ -331,16 +330,14 @@ Result<void> make_server(Serving& out) {
   ALTLAS_TRY(out.desk, server::FileDesk::open(state_folder(out.config), out.config.server));
   out.prompts = std::make_unique<server::PromptPool>(
       thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
-  out.rooms.emplace(server::Rooms{out.config,
-                                  *out.service,
-                                  *out.prompts,
-                                  out.metrics,
-                                  ALTLAS_VERSION,
-                                  system_clock().now(),
-                                  out.auth->has_keys(),
-                                  {},
-                                  out.tracer.get(),
-                                  {}});
+  out.rooms.emplace(server::Rooms{.config = out.config,
+                                  .live = out.live,
+                                  .service = *out.service,
+                                  .prompts = *out.prompts,
+                                  .metrics = out.metrics,
+                                  .version = ALTLAS_VERSION,
+                                  .started = system_clock().now(),
+                                  .tracer = out.tracer.get()});
   out.batches.emplace(out.io, *out.desk, *out.rooms);
   out.rooms->desk = out.desk.get();
   out.rooms->batches = &*out.batches;
@@ -362,27 +359,39 @@ Result<void> make_server(Serving& out) {
   return out.server->listen();
 }
 
-// What SIGHUP can change: certificate, strategy, limit per device, log level. The rest is named and
-// needs a restart.
 awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
   const auto loaded = load_config(flags);
-  if (!loaded.ok()) {
-    log::error("SIGHUP: the new configuration is not taken, the old one goes on");
+  auto plan = loaded.ok() ? plan_reload(*serving.live.get(), loaded->config, serving.devices.size())
+                          : Result<Reload>(loaded.error());
+  if (!plan.ok()) {
+    log::error("SIGHUP: the new configuration is not taken, the old one goes on{}{}",
+               plan.error().message().empty() ? "" : ": ", plan.error().message());
     co_return;
   }
-  const config::Config& fresh = loaded->config;
-  for (const config::Change& change : config::changes(serving.config, fresh))
-    if (!change.reload) log::warn("SIGHUP: {} changes with a restart only", change.path);
-  if (const auto level = log::parse_level(fresh.monitoring.log_level); level.ok())
-    log::set_level(*level);
-  const auto tls = serving.server->reload_tls();
-  if (!tls.ok()) log::error("SIGHUP: {}", tls.error().message());
-  const auto strategy =
-      co_await serving.service->set_strategy(fresh.gpu.multi_gpu.default_strategy);
-  const auto limit = co_await serving.service->set_max_concurrent_tasks(
-      static_cast<uint32_t>(fresh.gpu.multi_gpu.max_concurrent_tasks_per_gpu));
-  if (!strategy.ok() || !limit.ok()) log::error("SIGHUP: the strategy or the limit was not taken");
-  log::info("SIGHUP: configuration read again");
+  const config::Config old = *serving.live.get();
+  const config::MultiGpuConfig& gpu = plan->config.gpu.multi_gpu;
+  // The doors first: a revoked key is answered no more once the rest is under way.
+  const bool keys = serving.auth->take(plan->auth);
+  serving.live.set(plan->config);
+  Result<void> taken = co_await serving.service->set_limits(plan->limits);
+  if (taken.ok() && gpu.default_strategy != old.gpu.multi_gpu.default_strategy)
+    taken = co_await serving.service->set_strategy(gpu.default_strategy);
+  if (taken.ok() &&
+      gpu.max_concurrent_tasks_per_gpu != old.gpu.multi_gpu.max_concurrent_tasks_per_gpu)
+    taken = co_await serving.service->set_max_concurrent_tasks(
+        static_cast<uint32_t>(gpu.max_concurrent_tasks_per_gpu));
+  if (!taken.ok()) log::error("SIGHUP: limits of the queue: {}", taken.error().message());
+  serving.cpu_yields = loaded->origins.contains("gpu.utilization_threshold");
+  const config::MonitoringConfig& monitoring = plan->config.monitoring;
+  serving.service->set_sample_interval(static_cast<int64_t>(monitoring.interval * kSecond));
+  show_metrics(monitoring, serving.metrics);
+  if (const auto tls = serving.server->reload_tls(); !tls.ok())
+    log::error("SIGHUP: {}", tls.error().message());
+  // Said where either level shows it.
+  const auto before = log::parse_level(old.monitoring.log_level);
+  log::set_level(before.ok() ? std::min(*before, plan->level) : plan->level);
+  log_reload(*plan, keys);
+  log::set_level(plan->level);
 }
 
 // Sets `ended` at the first SIGTERM or SIGINT; a second one ends the process at once.
@@ -395,7 +404,7 @@ awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving,
       co_await reload(flags, serving);
     } else if (++stops == 1) {
       log::info("stopping: no new tasks, up to {} s for those that run",
-                serving.config.server.graceful_shutdown_timeout_s);
+                serving.live.get()->server.graceful_shutdown_timeout_s);
       ended.set_value();
     } else {
       _exit(kExitFailed);
@@ -449,7 +458,7 @@ int serve(const SettingFlags& flags) {
                    asio::detached);
     asio::co_spawn(serving.io, open_door(serving, ended), asio::detached);
     ended.get_future().wait();
-    patience = serving.config.server.graceful_shutdown_timeout_s;
+    patience = serving.live.get()->server.graceful_shutdown_timeout_s;
     if (serving.load_error) {
       code = fail(*serving.load_error);
       patience = 0;

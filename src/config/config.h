@@ -39,7 +39,6 @@ struct Config {
           FieldInfo{.help = "Models by name: a list, or a map of name to model.", .key = "name"});
     field("deployments", &S::deployments,
           FieldInfo{.help = "What is served: a list, or a map of name to deployment.",
-                    .reload = true,
                     .key = "name"});
     field("engine", &S::engine,
           FieldInfo{.help = "How replicas compute, unless a deployment says otherwise."});

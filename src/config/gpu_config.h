@@ -128,7 +128,6 @@ struct GpuConfig {
                     .unit = "s",
                     .min = 0.1,
                     .max = 86400,
-                    .reload = true,
                     .not_yet = "remove it: devices are checked at each monitoring.interval"});
     field("multi_gpu", &S::multi_gpu,
           FieldInfo{.help = "Choice among several devices, and the queue before them."});

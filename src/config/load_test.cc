@@ -231,7 +231,7 @@ TEST(Load, FlagAndEnvironmentErrors) {
 TEST(Load, SecretsAreMasked) {
   const auto loaded =
       load(file("auth: {keys: {ann: {key: hidden1, role: admin}}, api_keys: [hidden2]}\n"
-                "store: {url: 'postgresql://u:hidden3@h/d'}\n"));
+                "store: {url: 'sqlite:/hidden3/journal.db'}\n"));
   ASSERT_TRUE(loaded.ok()) << loaded.error().message();
   EXPECT_EQ(loaded->config.auth.keys[0].name, "ann");
   EXPECT_EQ(loaded->config.auth.keys[0].role, Role::kAdmin);

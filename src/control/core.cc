@@ -30,7 +30,10 @@ scheduler::PlacementPolicy placement_policy(const CoreSetup& setup) {
 }  // namespace
 
 Core::Core(CoreSetup setup)
-    : setup_(std::move(setup)), policy_(placement_policy(setup_)), queue_(queue_limits(setup_)) {
+    : setup_(std::move(setup)),
+      policy_(placement_policy(setup_)),
+      queue_(queue_limits(setup_)),
+      queue_most_(setup_.max_queue_size) {
   ALTLAS_CHECK(!setup_.devices.empty() && !setup_.deployments.empty(),
                "devices and deployments are there");
   for (const DeviceSetup& device : setup_.devices) {
@@ -156,6 +159,20 @@ void Core::on(StrategyChanged& event, Out&) { setup_.strategy = event.strategy; 
 
 void Core::on(ConcurrencyChanged& event, Out&) {
   setup_.max_concurrent_tasks = event.max_concurrent_tasks;
+  for (uint32_t site = 0; site < sites_.size(); ++site) dirty_sites_.insert(site);
+}
+
+void Core::on(LimitsChanged& event, Out&) {
+  setup_.memory_threshold = event.memory_threshold;
+  setup_.utilization_threshold = event.utilization_threshold;
+  setup_.max_temperature = event.max_temperature;
+  setup_.task_specific = std::move(event.task_specific);
+  setup_.max_queue_size = event.max_queue_size;
+  setup_.queue_timeout_us = event.queue_timeout_us;
+  setup_.tasks_kept_max = event.tasks_kept_max;
+  queue_most_ = std::max(queue_most_, setup_.max_queue_size);
+  policy_ = placement_policy(setup_);
+  queue_.set_tasks_max(setup_.max_queue_size);
   for (uint32_t site = 0; site < sites_.size(); ++site) dirty_sites_.insert(site);
 }
 

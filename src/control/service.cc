@@ -151,6 +151,10 @@ class ServiceImpl : public Service {
     Event event = ConcurrencyChanged{value};
     co_return co_await on_strand(strand_, do_event(std::move(event)));
   }
+  awaitable<Result<void>> set_limits(LimitsChanged limits) override {
+    Event event = std::move(limits);
+    co_return co_await on_strand(strand_, do_event(std::move(event)));
+  }
   void set_sample_interval(int64_t us) override {
     {
       const std::lock_guard lock(sample_mutex_);

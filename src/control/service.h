@@ -125,6 +125,7 @@ class Service {
   virtual boost::asio::awaitable<Strategy> strategy() = 0;  // The default one.
   virtual boost::asio::awaitable<Result<void>> set_strategy(Strategy strategy) = 0;
   virtual boost::asio::awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) = 0;
+  virtual boost::asio::awaitable<Result<void>> set_limits(LimitsChanged limits) = 0;
   // Devices are measured once in so long from now on.
   virtual void set_sample_interval(int64_t us) = 0;
   // For a task that this process accepted or replayed.  Errors: kNotFound.

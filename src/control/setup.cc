@@ -153,21 +153,38 @@ DeploymentSetup echo_deployment(const config::DeploymentConfig& one, size_t devi
 void take_limits(const config::Config& config, CoreSetup& out) {
   const config::MultiGpuConfig& multi = config.gpu.multi_gpu;
   out.strategy = multi.default_strategy;
-  out.memory_threshold = config.gpu.memory_threshold;
-  out.utilization_threshold = config.gpu.utilization_threshold;
-  out.max_temperature = config.gpu.max_temperature;
   out.max_concurrent_tasks = static_cast<uint32_t>(multi.max_concurrent_tasks_per_gpu);
-  out.max_queue_size = static_cast<uint32_t>(multi.max_queue_size);
-  out.queue_timeout_us = seconds(multi.queue_timeout);
   out.queue_interval_us = seconds(multi.queue_processing_interval);
   out.priority_levels = multi.queue_priority_levels;
   out.random_seed = static_cast<uint64_t>(multi.random_seed);
   if (out.random_seed == 0) out.random_seed = std::random_device{}() | 1u;
   out.tokens = config.store.tokens;
-  out.tasks_kept_max = static_cast<uint64_t>(config.store.tasks_kept_max);
 }
 
 }  // namespace
+
+Result<LimitsChanged> limits_of(const config::Config& config, size_t devices) {
+  LimitsChanged out;
+  out.memory_threshold = config.gpu.memory_threshold;
+  out.utilization_threshold = config.gpu.utilization_threshold;
+  out.max_temperature = config.gpu.max_temperature;
+  out.max_queue_size = static_cast<uint32_t>(config.gpu.multi_gpu.max_queue_size);
+  out.queue_timeout_us = seconds(config.gpu.multi_gpu.queue_timeout);
+  out.tasks_kept_max = static_cast<uint64_t>(config.store.tasks_kept_max);
+  for (const auto& [type, ids] : config.gpu.multi_gpu.task_specific_mappings) {
+    std::vector<DeviceId> mapped;
+    for (const int64_t id : ids) {
+      if (id < 0 || id >= static_cast<int64_t>(devices))
+        return invalid(
+            fmt::format("task type '{}' is mapped to device {}, there are devices 0 to {}", type,
+                        id, devices - 1),
+            "gpu.multi_gpu.task_specific_mappings." + type);
+      mapped.push_back(DeviceId{static_cast<int32_t>(id)});
+    }
+    out.task_specific.emplace_back(type, std::move(mapped));
+  }
+  return out;
+}
 
 Result<CoreSetup> make_core_setup(const config::Config& config,
                                   std::span<const DeviceSetup> devices, const ModelSetup& model) {
@@ -176,6 +193,14 @@ Result<CoreSetup> make_core_setup(const config::Config& config,
   CoreSetup out;
   out.devices.assign(devices.begin(), devices.end());
   take_limits(config, out);
+  ALTLAS_TRY(LimitsChanged limits, limits_of(config, devices.size()));
+  out.memory_threshold = limits.memory_threshold;
+  out.utilization_threshold = limits.utilization_threshold;
+  out.max_temperature = limits.max_temperature;
+  out.max_queue_size = limits.max_queue_size;
+  out.queue_timeout_us = limits.queue_timeout_us;
+  out.tasks_kept_max = limits.tasks_kept_max;
+  out.task_specific = std::move(limits.task_specific);
   const size_t usable = config.gpu.multi_gpu.enabled ? devices.size() : 1;
   config::DeploymentConfig echo;
   for (const config::DeploymentConfig& one : config.deployments) {
@@ -197,18 +222,6 @@ Result<CoreSetup> make_core_setup(const config::Config& config,
   share_memory(config, out.deployments, devices.size());
   out.default_deployment = out.deployments.front().name;
   out.deployments.push_back(echo_deployment(echo, devices.size()));
-  for (const auto& [type, ids] : config.gpu.multi_gpu.task_specific_mappings) {
-    std::vector<DeviceId> mapped;
-    for (const int64_t id : ids) {
-      if (id < 0 || id >= static_cast<int64_t>(devices.size()))
-        return invalid(
-            fmt::format("task type '{}' is mapped to device {}, there are devices 0 to {}", type,
-                        id, devices.size() - 1),
-            "gpu.multi_gpu.task_specific_mappings." + type);
-      mapped.push_back(DeviceId{static_cast<int32_t>(id)});
-    }
-    out.task_specific.emplace_back(type, std::move(mapped));
-  }
   return out;
 }
 

@@ -85,7 +85,8 @@ awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
 awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
-  const auto& allowed = rooms.config.gpu.multi_gpu.strategies;
+  const auto config = rooms.now();
+  const auto& allowed = config->gpu.multi_gpu.strategies;
   std::vector<std::string_view> names;
   for (const Strategy strategy : allowed) names.push_back(to_string(strategy));
   if (!reader.has("strategy")) reader.fail("strategy", "is missing, should name a strategy");

@@ -72,9 +72,8 @@ void record_request(const Rooms& rooms, std::string_view pattern, int status, Ti
 }
 
 // Puts `meta` in front of the closing brace of a JSON object.
-boost::asio::awaitable<void> add_meta(Rooms& rooms, std::string request_id, TimeUs received,
-                                      Response& response) {
-  const config::ApiMetadataConfig& wanted = rooms.config.api_metadata;
+boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wanted,
+                                      std::string request_id, TimeUs received, Response& response) {
   if (response.stream || response.content_type != "application/json" ||
       !response.body.starts_with('{'))
     co_return;
@@ -99,13 +98,14 @@ boost::asio::awaitable<void> add_meta(Rooms& rooms, std::string request_id, Time
 }
 
 boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
+                                                   const config::ServerConfig& server,
                                                    std::string_view& pattern) {
   const RouteMatch match =
       match_route(routes(), request.method, table_path(request.path, rooms.config.monitoring));
   // Browsers ask without a key what pages of an allowed origin may do.
   if (match.route == nullptr && request.method == "OPTIONS" && !match.allow.empty() &&
-      !request.origin.empty() && !allowed_origin(request, rooms.config.server).empty()) {
-    co_return preflight(request, rooms.config.server, match.allow);
+      !request.origin.empty() && !allowed_origin(request, server).empty()) {
+    co_return preflight(request, server, match.allow);
   }
   if (match.route == nullptr || match.route->access != Access::kOpen) {
     auto identity = auth.identify(request.authorization);
@@ -117,7 +117,7 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
       co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
                                       request.path.substr(0, 128)));
     if (request.method == "OPTIONS") {
-      co_return preflight(request, rooms.config.server, match.allow);
+      co_return preflight(request, server, match.allow);
     }
     const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
                                             request.path.substr(0, 128), match.allow));
@@ -143,10 +143,11 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   const TimeUs received = request.received;
   Request cors;  // What add_cors reads, kept after the handler has taken the request.
   cors.origin = request.origin;
+  const auto config = rooms.now();  // One state for the whole request.
   Response response;
   std::string_view pattern = "none";
   try {
-    auto result = co_await run_route(std::move(request), rooms, auth, pattern);
+    auto result = co_await run_route(std::move(request), rooms, auth, config->server, pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
   } catch (const std::bad_alloc&) {
     response = problem(
@@ -156,9 +157,10 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
     log::error("{} failed: {}", path, error.what());
     response = problem(Error(ErrorCode::kInternal, "internal error, logged"), openai_style(path));
   }
-  if (rooms.config.api_metadata.enabled) co_await add_meta(rooms, request_id, received, response);
+  if (config->api_metadata.enabled)
+    co_await add_meta(rooms, config->api_metadata, request_id, received, response);
   response.headers.emplace_back("X-Request-Id", request_id);
-  add_cors(cors, rooms.config.server, response);
+  add_cors(cors, config->server, response);
   const TimeUs answered = std::max(received, system_clock().now());
   const double seconds = static_cast<double>(answered - received) / static_cast<double>(kSecond);
   count_request(rooms.metrics, pattern, response.status, seconds);

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "config/validate.h"
 #include "server/handlers.h"
 #include "server/json_text.h"
 #include "server/metrics.h"
@@ -39,8 +40,8 @@ awaitable<Result<Response>> version(Request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> openapi(Request, Rooms& rooms) {
-  co_return json_response(
-      openapi_json(rooms.version, rooms.has_keys, metrics_path(rooms.config.monitoring)));
+  co_return json_response(openapi_json(rooms.version, config::has_keys(*rooms.now()),
+                                       metrics_path(rooms.config.monitoring)));
 }
 
 // GET /api/v1/trace?seconds=60: the last spans of requests and tasks in Chrome's format.

@@ -1,6 +1,7 @@
 #include "telemetry/trace.h"
 
 #include <gmock/gmock.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <thread>
