@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/missing.h"
 #include "cli/setup.h"
 #include "config/device_spec.h"
 #include "config/not_yet.h"
@@ -46,6 +47,10 @@ int check_config(const SettingFlags& flags) {
   const auto loaded = load_config(flags);
   if (!loaded.ok()) return fail(loaded.error());
   const std::string name = flags.config_file.empty() ? "the configuration" : flags.config_file;
+  const auto missing = missing_here(loaded->config);
+  for (const config::Finding& one : missing)
+    fmt::print(stderr, "altlas: {}: {}: {}\n", name, one.path, one.what);
+  if (!missing.empty()) return kExitUsage;
   if (const int64_t devices = devices_named(loaded->config); devices > 0) {
     bool wrong = false;
     for (const config::Finding& finding : config::validate_devices(loaded->config, devices)) {

@@ -17,6 +17,7 @@
 #include "cli/command.h"
 #include "cli/device_sampler.h"
 #include "cli/live_settings.h"
+#include "cli/missing.h"
 #include "cli/model_checks.h"
 #include "cli/setup.h"
 #include "cli/terminal.h"
@@ -51,6 +52,7 @@ struct Serving {
   std::unique_ptr<telemetry::Tracer> tracer;  // Null: monitoring.enabled is off.
   std::vector<control::DeviceSetup> devices;
   std::atomic<bool> cpu_yields = false;  // See make_device_sampler().
+  std::string notice;                    // GPUs that are left alone.
   std::string model_key;    // Of the default model in `models` and `deployments`.
   std::string model_name;   // Its id in the APIs.
   std::string model_path;
@@ -202,6 +204,12 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   log::set_level(level);
   ALTLAS_TRY_VOID(apply_simd(out.config));
   warn_of_simd();
+  if (const auto missing = missing_here(out.config); !missing.empty()) {
+    for (const config::Finding& one : missing)
+      fmt::print(stderr, "altlas: {}: {}\n", one.path, one.what);
+    return invalid("");
+  }
+  if (out.notice = unused_gpus(out.config); !out.notice.empty()) log::warn("{}", out.notice);
   ALTLAS_TRY(out.devices, make_devices(out.config));
   for (const config::Finding& finding :
        config::validate_devices(out.config, static_cast<int64_t>(out.devices.size()))) {
@@ -337,6 +345,7 @@ Result<void> make_server(Serving& out) {
                                   .metrics = out.metrics,
                                   .version = ALTLAS_VERSION,
                                   .started = system_clock().now(),
+                                  .notice = out.notice,
                                   .tracer = out.tracer.get()});
   out.batches.emplace(out.io, *out.desk, *out.rooms);
   out.rooms->desk = out.desk.get();

@@ -16,7 +16,8 @@ awaitable<Result<Response>> get_gpus(Request, Rooms& rooms) {
   json::array gpus;
   for (const control::DeviceView& device : co_await rooms.service.devices())
     gpus.push_back(device_to_json(device));
-  const json::object answer{{"gpus", std::move(gpus)}};
+  json::object answer{{"gpus", std::move(gpus)}};
+  if (!rooms.notice.empty()) answer["notice"] = rooms.notice;
   co_return json_response(json_text(answer));
 }
 

@@ -31,6 +31,7 @@ struct Rooms {
   telemetry::Registry& metrics;
   std::string version;
   TimeUs started = 0;
+  std::string notice;  // Of the devices, for people; may be empty.
   // All metrics as Prometheus text, written off the io threads.
   std::function<boost::asio::awaitable<std::string>()> metrics_text;
   telemetry::Tracer* tracer = nullptr;  // May be null: no spans are kept.

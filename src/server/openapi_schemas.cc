@@ -181,7 +181,7 @@ constexpr std::string_view kAnswers = R"json(
   "utilization": {"type": "number", "minimum": 0, "maximum": 100}, "memory_used": {"type": "integer"}, "memory_total": {"type": "integer"},
   "task_count": {"type": "integer"}, "queued_count": {"type": "integer"}, "temperature": {"type": ["number", "null"]},
   "power": {"type": ["number", "null"]}, "healthy": {"type": "boolean"}, "deployments": {"type": "array", "items": {"type": "string"}}}},
-"Gpus": {"type": "object", "required": ["gpus"], "properties": {"gpus": {"type": "array", "items": {"$ref": "#/components/schemas/Gpu"}}}},
+"Gpus": {"type": "object", "required": ["gpus"], "properties": {"gpus": {"type": "array", "items": {"$ref": "#/components/schemas/Gpu"}}, "notice": {"type": "string"}}},
 "Deployments": {"type": "object", "required": ["deployments"], "properties": {"deployments": {"type": "object"}}},
 "Strategy": {"type": "object", "required": ["strategy"], "properties": {"strategy": {"type": "string"}}},
 "StrategyAnswer": {"type": "object", "required": ["status", "strategy"], "properties": {"status": {"const": "success"}, "strategy": {"type": "string"}}},
