@@ -92,7 +92,7 @@ boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wa
                       {"memory_used", device.memory_used}});
     meta["gpu_resources"] = std::move(gpus);
   }
-  response.body.pop_back();
+  response.body.resize(response.body.rfind('}'));  // A text file's line end may follow it.
   response.body +=
       (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json_text(meta) + "}";
 }
