@@ -1,17 +1,19 @@
 # What is not ./run or ./test. `make build` gives build/altlas.
-.PHONY: build test quick asan tsan gcc format tidy clean
+.PHONY: build test test-all asan tsan fuzz gcc format tidy clean
 build:
 	tools/install && tools/build release altlas
 test:
 	./test
-quick:
-	./test quick
+test-all:
+	./test all
 asan tsan:
 	tools/install test && tools/build $@ all && ctest --test-dir build/$@ -LE 'bench|tidy' --output-on-failure
+fuzz:
+	tools/install test && tools/build fuzz fuzzers && ctest --test-dir build/fuzz --output-on-failure
 gcc:
-	tools/install test && cmake --preset gcc && cmake --build build/gcc --target altlas
+	tools/install dev && cmake --preset gcc && cmake --build build/gcc --target altlas
 format:
-	git ls-files 'src/*.h' 'src/*.cc' | xargs clang-format-19 -i
+	tools/install dev && find src -name '*.h' -o -name '*.cc' | xargs clang-format-19 -i
 tidy:
 	python3 tools/tidy.py
 clean:

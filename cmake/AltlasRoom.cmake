@@ -2,6 +2,9 @@
 # makes library altlas_kv of every *.cc in the folder, test kv_test of every *_test.cc, benches and fuzzers of
 # *_bench.cc and *_fuzz.cc. DEPS are rooms above this one: naming another is a configure error.
 set_property(GLOBAL PROPERTY ALTLAS_ROOMS "")
+if(ALTLAS_FUZZ)
+  add_custom_target(fuzzers)
+endif()
 
 # Precompiled headers, each compiled once: std and fmt for rooms, Asio and JSON too for those that
 # say PCH asio. They hold no header of ours, so editing one rebuilds what it did before.
@@ -70,21 +73,31 @@ function(altlas_room)
 
   if(ALTLAS_TESTS AND tests)
     add_executable(${ROOM_NAME}_test ${tests})
+    if("ops" IN_LIST ROOM_DEPS)
+      target_sources(${ROOM_NAME}_test PRIVATE ${CMAKE_SOURCE_DIR}/src/ops/simd_environment_test.cc)
+    endif()
     set(test_links)
     foreach(dep ${ROOM_TEST_DEPS})
       list(APPEND test_links altlas_${dep})
     endforeach()
     target_link_libraries(${ROOM_NAME}_test PRIVATE ${room} altlas_testing ${test_links} GTest::gmock GTest::gtest_main)
     target_compile_definitions(${ROOM_NAME}_test PRIVATE ALTLAS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    gtest_discover_tests(${ROOM_NAME}_test DISCOVERY_MODE PRE_TEST
-      TEST_PREFIX "${ROOM_NAME}/" PROPERTIES LABELS "${ROOM_NAME}" TIMEOUT 300)
+    set(discover DISCOVERY_MODE PRE_TEST TEST_PREFIX "${ROOM_NAME}/"
+      PROPERTIES LABELS "${ROOM_NAME}" TIMEOUT 300)
+    if(tests MATCHES "_speed_test\\.cc")  # What is timed has the machine to itself.
+      gtest_discover_tests(${ROOM_NAME}_test TEST_FILTER "*Speed.*" ${discover} RUN_SERIAL ON)
+      gtest_discover_tests(${ROOM_NAME}_test TEST_FILTER "-*Speed.*" ${discover})
+    else()
+      gtest_discover_tests(${ROOM_NAME}_test ${discover})
+    endif()
   endif()
   if(ALTLAS_TESTS AND benches)
     add_executable(${ROOM_NAME}_bench ${benches})
     target_link_libraries(${ROOM_NAME}_bench PRIVATE ${room} altlas_testing benchmark::benchmark_main)
     # Benches run with tiny inputs in every test run, so that they cannot rot.
     add_test(NAME ${ROOM_NAME}/bench_smoke COMMAND ${ROOM_NAME}_bench --benchmark_min_time=0.001)
-    set_tests_properties(${ROOM_NAME}/bench_smoke PROPERTIES LABELS "${ROOM_NAME};bench" ENVIRONMENT ALTLAS_BENCH_TINY=1)
+    set_tests_properties(${ROOM_NAME}/bench_smoke PROPERTIES LABELS "${ROOM_NAME};bench" ENVIRONMENT ALTLAS_BENCH_TINY=1
+      FAIL_REGULAR_EXPRESSION "ERROR OCCURRED")  # A bench that gives up ends with 0.
   endif()
   if(ALTLAS_FUZZ)
     foreach(fuzzer ${fuzzers})
@@ -92,6 +105,11 @@ function(altlas_room)
       add_executable(${name} ${fuzzer})
       target_link_libraries(${name} PRIVATE ${room})
       target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+      add_dependencies(fuzzers ${name})
+      # A smoke test: the same inputs each time, as many as take some seconds.
+      add_test(NAME ${ROOM_NAME}/${name} COMMAND ${name} -seed=1 -runs=20000 -max_len=2048 -timeout=20)
+      set_tests_properties(${ROOM_NAME}/${name} PROPERTIES LABELS "fuzz" TIMEOUT 300
+        WORKING_DIRECTORY ${CMAKE_BINARY_DIR})  # What it finds lies there.
     endforeach()
   endif()
 endfunction()
@@ -101,10 +119,4 @@ function(altlas_binary name main)
   get_filename_component(room ${CMAKE_CURRENT_SOURCE_DIR} NAME)
   add_executable(${name} ${main})
   target_link_libraries(${name} PRIVATE altlas_${room})
-  if(NOT ALTLAS_SANITIZE)
-    find_package(mimalloc QUIET)
-    if(TARGET mimalloc)
-      target_link_libraries(${name} PRIVATE mimalloc)
-    endif()
-  endif()
 endfunction()

@@ -94,6 +94,19 @@ class Server:
         return answer
 
 
+def certificate_for(folder):
+    """A self-signed certificate of 127.0.0.1 and its key: two paths."""
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                    "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    return cert, key
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    return certificate_for(tmp_path_factory.mktemp("tls"))
+
+
 @pytest.fixture
 def start_server():
     """Starts servers that end with the test."""

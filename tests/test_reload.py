@@ -201,6 +201,8 @@ for part in ("processing_time", "gpu_resources", "trace_id", "version"):
 def cors_origins(one):
     answer = one.get("/version", headers={"Origin": "https://a.example"})
     assert answer.headers.get("Access-Control-Allow-Origin") == "https://a.example"
+    early = one.get("/" + "x" * 10000, headers={"Origin": "https://a.example"})
+    assert early.status_code == 414 and early.headers.get("Access-Control-Allow-Origin") == "https://a.example"
 
 
 @row("server.graceful_shutdown_timeout_s", 0.25)

@@ -6,9 +6,12 @@
 #include <boost/json.hpp>
 
 #include "base/log.h"
+#include "server/content_encoding.h"
+#include "server/cors.h"
 #include "server/json_text.h"
 #include "server/metrics.h"
 #include "server/problem.h"
+#include "server/request_reader.h"
 #include "text/utf8.h"
 
 namespace altlas::server {
@@ -24,35 +27,6 @@ bool is_type(std::string_view content_type, std::string_view wanted) {
   if (lower == wanted) return true;
   return wanted == "application/json" && lower.starts_with("application/") &&
          lower.ends_with("+json");
-}
-
-// The Origin if it may call us, else empty.
-std::string allowed_origin(const Request& request, const config::ServerConfig& config) {
-  for (const std::string& origin : config.cors_origins)
-    if (origin == "*" || origin == request.origin) return origin == "*" ? "*" : request.origin;
-  return "";
-}
-
-void add_cors(const Request& request, const config::ServerConfig& config, Response& response) {
-  if (request.origin.empty()) return;
-  const std::string origin = allowed_origin(request, config);
-  if (origin.empty()) return;
-  response.headers.emplace_back("Access-Control-Allow-Origin", origin);
-  response.headers.emplace_back("Vary", "Origin");
-}
-
-Response preflight(const Request& request, const config::ServerConfig& config,
-                   const std::string& allow) {
-  Response response;
-  response.status = 204;
-  response.headers.emplace_back("Allow", allow + ", OPTIONS");
-  if (!allowed_origin(request, config).empty()) {
-    response.headers.emplace_back("Access-Control-Allow-Methods", allow);
-    response.headers.emplace_back("Access-Control-Allow-Headers",
-                                  "Authorization, Content-Type, X-Request-Id");
-    response.headers.emplace_back("Access-Control-Max-Age", "600");
-  }
-  return response;
 }
 
 // What the route table calls `path`: the metrics' path is a setting.
@@ -97,6 +71,14 @@ boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wa
       (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json_text(meta) + "}";
 }
 
+// A coding that is not taken is answered with those that are (RFC 9110, section 12.5.3).
+Response undecoded(const Error& error, std::string_view path) {
+  Response response = problem(error, openai_style(path));
+  if (error.code() == ErrorCode::kUnsupported)
+    response.headers.emplace_back("Accept-Encoding", kAcceptedEncodings);
+  return response;
+}
+
 boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
                                                    const config::ServerConfig& server,
                                                    std::string_view& pattern) {
@@ -104,8 +86,8 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
       match_route(routes(), request.method, table_path(request.path, rooms.config.monitoring));
   // Browsers ask without a key what pages of an allowed origin may do.
   if (match.route == nullptr && request.method == "OPTIONS" && !match.allow.empty() &&
-      !request.origin.empty() && !allowed_origin(request, server).empty()) {
-    co_return preflight(request, server, match.allow);
+      origin_allowed(server, request.origin)) {
+    co_return preflight(server, request, match.allow);
   }
   if (match.route == nullptr || match.route->access != Access::kOpen) {
     auto identity = auth.identify(request.authorization);
@@ -117,7 +99,7 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
       co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
                                       request.path.substr(0, 128)));
     if (request.method == "OPTIONS") {
-      co_return preflight(request, server, match.allow);
+      co_return preflight(server, request, match.allow);
     }
     const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
                                             request.path.substr(0, 128), match.allow));
@@ -132,6 +114,12 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
                     fmt::format("Content-Type is '{}', should be {}",
                                 request.content_type.substr(0, 64), match.route->request_type));
   }
+  if (!request.body.empty() && !request.content_encoding.empty()) {
+    const uint64_t bytes_max = body_limit(rooms.config.server, request.method, request.path);
+    auto plain = decode_content(request.content_encoding, std::move(request.body), bytes_max);
+    if (!plain.ok()) co_return undecoded(plain.error(), request.path);
+    request.body = *std::move(plain);
+  }
   request.parameters = match.parameters;
   co_return co_await match.route->handler(std::move(request), rooms);
 }
@@ -141,8 +129,7 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
 boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const Auth& auth) {
   const std::string path = request.path, request_id = request.request_id;
   const TimeUs received = request.received;
-  Request cors;  // What add_cors reads, kept after the handler has taken the request.
-  cors.origin = request.origin;
+  const std::string origin = request.origin;
   const auto config = rooms.now();  // One state for the whole request.
   Response response;
   std::string_view pattern = "none";
@@ -160,7 +147,7 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   if (config->api_metadata.enabled)
     co_await add_meta(rooms, config->api_metadata, request_id, received, response);
   response.headers.emplace_back("X-Request-Id", request_id);
-  add_cors(cors, config->server, response);
+  add_cors(config->server, origin, response);
   const TimeUs answered = std::max(received, system_clock().now());
   const double seconds = static_cast<double>(answered - received) / static_cast<double>(kSecond);
   count_request(rooms.metrics, pattern, response.status, seconds);

@@ -5,14 +5,17 @@
 namespace altlas::server {
 
 void Disconnect::on_disconnect(std::function<void()> callback) {
+  std::function<void()> first;
   {
     const std::lock_guard lock(mutex_);
     if (!fired_) {
       callbacks_.push_back(std::move(callback));
-      return;
+      first = std::exchange(on_first_, nullptr);
+      callback = nullptr;
     }
   }
-  callback();
+  if (callback) return callback();
+  if (first) first();
 }
 
 void Disconnect::fire() {

@@ -27,6 +27,9 @@ struct Identity {
 // Tells a handler that its client has gone away. One per request; the connection fires it.
 class Disconnect {
  public:
+  Disconnect() = default;
+  // `on_first` runs when the first callback is added: before, nobody needs to watch.
+  explicit Disconnect(std::function<void()> on_first) : on_first_(std::move(on_first)) {}
   // Runs `callback` once, on the connection's executor, when the client goes away; at once if it
   // already has.
   void on_disconnect(std::function<void()> callback);
@@ -36,6 +39,7 @@ class Disconnect {
  private:
   mutable std::mutex mutex_;
   bool fired_ = false;
+  std::function<void()> on_first_;
   std::vector<std::function<void()>> callbacks_;
 };
 
@@ -46,9 +50,11 @@ struct Request {
   std::vector<std::pair<std::string, std::string>>
       parameters;  // From the route's pattern: {"id", "abc"}.
   std::string content_type;
+  std::string content_encoding;
   std::string authorization;
   std::string accept;
   std::string origin;
+  std::string cors_headers;  // Access-Control-Request-Headers.
   std::string request_id;  // The client's X-Request-Id, or ours.
   std::string body;
   Identity identity;
@@ -71,7 +77,9 @@ struct Response {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  StreamBody stream;  // When set, `body` is not used and the transfer is chunked.
+  StreamBody stream;  // When set, `body` is not used.
+  // What `stream` writes in all, where it is known before; else the transfer is chunked.
+  std::optional<uint64_t> stream_bytes;
 };
 
 inline Response json_response(std::string body, int status = 200) {

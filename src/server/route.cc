@@ -1,6 +1,7 @@
 #include "server/route.h"
 
 #include "server/handlers.h"
+#include "server/target.h"
 
 namespace altlas::server {
 namespace {
@@ -68,6 +69,6 @@ RouteMatch match_route(std::span<const Route> table, std::string_view method,
   return match;
 }
 
-bool openai_style(std::string_view path) { return path.starts_with("/v1/"); }
+bool openai_style(std::string_view target) { return origin_form(target).starts_with("/v1/"); }
 
 }  // namespace altlas::server

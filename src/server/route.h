@@ -62,7 +62,7 @@ struct RouteMatch {
 RouteMatch match_route(std::span<const Route> table, std::string_view method,
                        std::string_view path);
 
-// True for paths whose errors take OpenAI's shape.
-bool openai_style(std::string_view path);
+// True for paths, or targets as they were sent, whose errors take OpenAI's shape.
+bool openai_style(std::string_view target);
 
 }  // namespace altlas::server

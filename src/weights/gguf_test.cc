@@ -274,10 +274,10 @@ TEST(Gguf, OpenSaysWhatAPathIs) {
   EXPECT_THAT(GgufFile::open("/dev/null").error().message(), HasSubstr("device or pipe"));
 }
 
-// A real model, when ALTLAS_TEST_GGUF names one.
+// A real model, when ALTLAS_TEST_MODEL names one.
 TEST(Gguf, ReadsARealModel) {
-  const char* path = std::getenv("ALTLAS_TEST_GGUF");
-  if (path == nullptr) GTEST_SKIP() << "ALTLAS_TEST_GGUF names no model file";
+  const char* path = std::getenv("ALTLAS_TEST_MODEL");
+  if (path == nullptr) GTEST_SKIP() << "ALTLAS_TEST_MODEL names no model file";
   const auto file = GgufFile::open(path);
   ASSERT_TRUE(file.ok()) << file.error().message();
   EXPECT_FALSE(file->string("general.architecture")->empty());
