@@ -1,6 +1,9 @@
 """One row per setting that is marked as changed by SIGHUP: a new value in the file, the signal, and what then differs."""
 import json
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import yaml
@@ -9,7 +12,6 @@ from conftest import run_cli
 from settings_servers import Files, Group, until
 
 BASE = {
-    "gpu": {"utilization_threshold": 1},
     "auth": {"api_keys": ["root"], "keys": [{"name": "anna", "key": "key-of-anna"}]},
     "engine": {"devices": "cpu:2:1:1GiB"},
 }
@@ -69,12 +71,19 @@ def memory_threshold(one):
 
 @row("gpu.utilization_threshold", 0)
 def utilization_threshold(one):
+    """Foreign load counts on a cpu device from the reload on that names the threshold."""
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+
     def waits():
         answer = one.predict(max_length=1).json()
         if answer["status"] == "queued":
             one.cancel(answer["task_id"])
         return answer["status"] == "queued"
-    until(waits)
+    try:
+        until(waits)
+    finally:
+        busy.kill()
+        busy.wait()
 
 
 @row("gpu.max_temperature", 30)
@@ -119,7 +128,7 @@ def max_concurrent_tasks(one):
 @row("gpu.multi_gpu.default_queue_priority", "high")
 def default_queue_priority(one):
     closed = one.changed("gpu.multi_gpu.default_queue_priority", "high")
-    closed["gpu"]["memory_threshold"] = 0
+    closed.setdefault("gpu", {})["memory_threshold"] = 0
     one.reload(closed)
     normal, own = queued(one, priority="normal", gpu_options={"specific_gpu_id": 0}), queued(one, gpu_options={"specific_gpu_id": 0})
     assert one.task(own, 0)["queue_position"] == 1
@@ -129,7 +138,7 @@ def default_queue_priority(one):
 @row("gpu.multi_gpu.max_queue_size", 1)
 def max_queue_size(one):
     closed = one.changed("gpu.multi_gpu.max_queue_size", 1)
-    closed["gpu"]["memory_threshold"] = 0
+    closed.setdefault("gpu", {})["memory_threshold"] = 0
     one.reload(closed)
     first = queued(one)
     assert one.predict().status_code == 429
@@ -139,16 +148,19 @@ def max_queue_size(one):
 @row("gpu.multi_gpu.queue_timeout", 0.2)
 def queue_timeout(one):
     closed = one.changed("gpu.multi_gpu.queue_timeout", 0.2)
-    closed["gpu"]["memory_threshold"] = 0
+    closed.setdefault("gpu", {})["memory_threshold"] = 0
     one.reload(closed)
     assert "the limit is 0.200 s" in one.task(queued(one))["error"]
 
 
 @row("monitoring.interval", 0.05)
 def interval(one):
-    for celsius in (51, 52, 53, 40):
+    """Six changes of a sensor, each seen before the next: at one a second that takes over 5 s."""
+    begin = time.monotonic()
+    for celsius in (51, 52, 53, 54, 55, 40):
         one.files.heat(celsius)
-        until(lambda: one.get("/api/v1/gpus").json()["gpus"][0]["temperature"] == celsius, 0.7)
+        until(lambda: one.get("/api/v1/gpus").json()["gpus"][0]["temperature"] == celsius)
+    assert time.monotonic() - begin < 4
 
 
 @row("monitoring.log_level", "debug")
