@@ -5,8 +5,10 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/missing.h"
 #include "cli/setup.h"
 #include "config/device_spec.h"
+#include "config/not_yet.h"
 #include "config/reference.h"
 #include "config/validate.h"
 #include "ops/simd.h"
@@ -45,6 +47,10 @@ int check_config(const SettingFlags& flags) {
   const auto loaded = load_config(flags);
   if (!loaded.ok()) return fail(loaded.error());
   const std::string name = flags.config_file.empty() ? "the configuration" : flags.config_file;
+  const auto missing = missing_here(loaded->config);
+  for (const config::Finding& one : missing)
+    fmt::print(stderr, "altlas: {}: {}: {}\n", name, one.path, one.what);
+  if (!missing.empty()) return kExitUsage;
   if (const int64_t devices = devices_named(loaded->config); devices > 0) {
     bool wrong = false;
     for (const config::Finding& finding : config::validate_devices(loaded->config, devices)) {
@@ -64,11 +70,20 @@ Run make_validate_config(CLI::App& app) {
   struct Options {
     std::string file;
     bool schema = false;
+    bool not_yet = false;
   };
   auto options = std::make_shared<Options>();
   app.add_option("file", options->file, "The YAML file");
   app.add_flag("--schema", options->schema, "Print the JSON Schema of the file instead");
+  app.add_flag("--not-yet", options->not_yet,
+               "List the settings that nothing reads yet instead: away from its default each is an "
+               "error");
   return [options] {
+    if (options->not_yet) {
+      for (const config::NotYet& one : config::not_yet_settings())
+        fmt::print("{}: {}\n", one.path, one.instead);
+      return kExitOk;
+    }
     if (options->schema) {
       fmt::print("{}\n", config::json_schema());
       return kExitOk;

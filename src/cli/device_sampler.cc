@@ -1,5 +1,6 @@
 #include "cli/device_sampler.h"
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -50,11 +51,13 @@ double cpu_temperature(const std::string& folder) {
 }
 
 std::function<std::vector<control::DeviceSampled>()> make_device_sampler(
-    std::vector<control::DeviceSetup> devices, bool cpu_yields) {
+    std::vector<control::DeviceSetup> devices, const std::atomic<bool>& cpu_yields) {
   const auto sampler = std::make_shared<device::UtilizationSampler>();
-  return [devices = std::move(devices), sampler, cpu_yields] {
+  const char* own = std::getenv("ALTLAS_TEST_HWMON");  // A test's own sensors.
+  const std::string sensors = own == nullptr ? "/sys/class/hwmon" : own;
+  return [sensors, devices = std::move(devices), sampler, &cpu_yields] {
     const device::Load load = sampler->sample(read_small("/proc/stat"), own_ticks());
-    const double temperature = cpu_temperature("/sys/class/hwmon");
+    const double temperature = cpu_temperature(sensors);
     std::vector<control::DeviceSampled> samples;
     for (const control::DeviceSetup& device : devices) {
       control::DeviceSampled sample;

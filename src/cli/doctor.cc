@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "cli/bandwidth.h"
 #include "cli/command.h"
+#include "cli/missing.h"
 #include "cli/setup.h"
 #include "cli/terminal.h"
 #include "device/cuda/nvml.h"
@@ -70,6 +71,8 @@ void say_gpus(Missing& missing) {
                gpu.index, printable(gpu.name), format_bytes(gpu.memory_used),
                format_bytes(gpu.memory_total), gpu.compute_capability, gpu.temperature,
                gpu.power_watt);
+  if (const std::string notice = unused_gpus({}); !notice.empty())
+    fmt::print("           {}\n", notice);
   if (inventory.gpus.empty()) {
     fmt::print("gpu        none: {}\n", printable(inventory.reason));
     return;  // None is needed.

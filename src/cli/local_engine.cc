@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/model_checks.h"
 #include "cli/terminal.h"
 #include "control/setup.h"
 
@@ -121,11 +122,17 @@ Result<std::unique_ptr<LocalEngine>> LocalEngine::open(const SettingFlags& flags
   std::unique_ptr<LocalEngine> out(new LocalEngine);
   ALTLAS_TRY(out->load_, make_load(loaded.config.engine, devices));
   out->load_.repack_folder = repack_folder(loaded.config.engine);
-  ALTLAS_TRY(out->load_.model_path, model_file(flags.model));
+  const config::ModelConfig* entry = find_model(loaded.config, flags.model);
+  ALTLAS_TRY(out->load_.model_path, model_file(entry == nullptr ? flags.model : entry->path));
+  ALTLAS_TRY_VOID(check_dtype(loaded.config.engine.dtype, out->load_.model_path));
+  if (entry != nullptr) {
+    ALTLAS_TRY_VOID(check_sha256(*entry, out->load_.model_path));
+    out->load_.tokenizer_path = entry->tokenizer;
+  }
   if (const std::string& draft = loaded.config.engine.draft_model; !draft.empty()) {
     ALTLAS_TRY(out->load_.draft_model_path, model_file(draft));
   }
-  ALTLAS_TRY(out->text_, load_model_text(out->load_.model_path));
+  ALTLAS_TRY(out->text_, load_model_text(out->load_.model_path, entry));
   out->model_name_ = !flags.served_model_name.empty() ? flags.served_model_name
                      : !flags.model.empty()           ? flags.model
                                                       : std::string(weights::kDefaultModel);

@@ -17,6 +17,9 @@
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/device_sampler.h"
+#include "cli/live_settings.h"
+#include "cli/missing.h"
+#include "cli/model_checks.h"
 #include "cli/setup.h"
 #include "cli/terminal.h"
 #include "config/device_spec.h"
@@ -29,7 +32,9 @@
 #include "server/batch_runner.h"
 #include "server/file_desk.h"
 #include "server/listener.h"
+#include "server/metrics.h"
 #include "telemetry/registry.h"
+#include "telemetry/trace.h"
 
 namespace altlas::cli {
 namespace {
@@ -42,12 +47,16 @@ constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 
 // Everything a running server owns. Members are destroyed last to first.
 struct Serving {
-  config::Config config;
-  bool accept_loss = false;  // Of events that the journal should have.
+  config::Config config;                      // As at the start.
+  server::LiveConfig live{config::Config()};  // As SIGHUP has left it.
+  bool accept_loss = false;                   // Of events that the journal should have.
   telemetry::Registry metrics;
+  std::unique_ptr<telemetry::Tracer> tracer;  // Null: monitoring.enabled is off.
   std::vector<control::DeviceSetup> devices;
-  bool cpu_yields = false;  // See make_device_sampler().
-  std::string model_name;
+  std::atomic<bool> cpu_yields = false;  // See make_device_sampler().
+  std::string notice;                    // GPUs that are left alone.
+  std::string model_key;    // Of the default model in `models` and `deployments`.
+  std::string model_name;   // Its id in the APIs.
   std::string model_path;
   std::vector<control::DeploymentSetup> deployments;
   asio::thread_pool metrics_thread{1};
@@ -69,15 +78,6 @@ size_t thread_count(int64_t configured, size_t most) {
   return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, most);
 }
 
-Result<void> check_bind(const config::Config& config, const server::Auth& auth) {
-  if (auth.has_keys() || config::is_loopback(config.server.host)) return {};
-  return invalid(fmt::format("server.host: {} is reachable from other machines and no key is set: "
-                             "give --api-key KEY, or "
-                             "listen on 127.0.0.1",
-                             config.server.host),
-                 "server.host");
-}
-
 // Before anything is accepted: what can't be loaded is said with its numbers.
 Result<void> check_fit(const Serving& serving) {
   for (const control::DeviceSetup& device : serving.devices) {
@@ -95,15 +95,21 @@ Result<void> check_fit(const Serving& serving) {
   return {};
 }
 
-Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder, bool accept_loss) {
-  if (folder.empty()) return journal::open_memory_store();
-  ALTLAS_TRY_VOID(make_private_folder(folder, "--data-dir"));
+// The journal: where store.url says, else in the data directory.
+Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder,
+                                                   const std::string& url, bool accept_loss) {
+  constexpr std::string_view kFile = "sqlite:";
+  if (!folder.empty()) ALTLAS_TRY_VOID(make_private_folder(folder, "--data-dir"));
+  if (url == "memory" || (url.empty() && folder.empty())) return journal::open_memory_store();
+  const bool named = url.starts_with(kFile);
   journal::SqliteOptions options;
-  options.path = folder + "/journal.db";
+  options.path = named ? url.substr(kFile.size()) : folder + "/journal.db";
   options.accept_loss = accept_loss;
   auto store = journal::open_sqlite_store(options);
   if (!store.ok())
-    return Error(store.error()).with_context(fmt::format("data directory '{}'", folder));
+    return Error(store.error())
+        .with_context(named ? std::string("store.url")
+                            : fmt::format("data directory '{}'", folder));
   return store;
 }
 
@@ -192,6 +198,12 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   log::set_level(level);
   ALTLAS_TRY_VOID(apply_simd(out.config));
   warn_of_simd();
+  if (const auto missing = missing_here(out.config); !missing.empty()) {
+    for (const config::Finding& one : missing)
+      fmt::print(stderr, "altlas: {}: {}\n", one.path, one.what);
+    return invalid("");
+  }
+  if (out.notice = unused_gpus(out.config); !out.notice.empty()) log::warn("{}", out.notice);
   ALTLAS_TRY(out.devices, make_devices(out.config));
   for (const config::Finding& finding :
        config::validate_devices(out.config, static_cast<int64_t>(out.devices.size()))) {
@@ -200,12 +212,39 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   }
   ALTLAS_TRY(out.auth, server::Auth::create(out.config.auth));
   ALTLAS_TRY_VOID(check_bind(out.config, *out.auth));
+  out.live.set(out.config);
+  ALTLAS_TRY_VOID(server::check_metrics_path(out.config.monitoring));
   const std::string model = flags.model.empty() ? first_model(out.config) : flags.model;
   ALTLAS_TRY(out.model_path, model_file(path_of_model(out.config, model)));
+  out.model_key = model;
   out.model_name = !flags.served_model_name.empty() ? flags.served_model_name
                    : !model.empty()                 ? model
                                                     : std::string(weights::kDefaultModel);
   return check_fit(out);
+}
+
+const config::DeploymentConfig* find_deployment(const config::Config& config,
+                                                const std::string& name) {
+  const auto found = std::ranges::find(config.deployments, name, &config::DeploymentConfig::name);
+  return found == config.deployments.end() ? nullptr : &*found;
+}
+
+// What section `models` says of a deployment's model; null: nothing.
+const config::ModelConfig* model_of(const Serving& serving, const std::string& deployment) {
+  const config::DeploymentConfig* one = find_deployment(serving.config, deployment);
+  return find_model(serving.config,
+                    one == nullptr || one->model.empty() ? serving.model_key : one->model);
+}
+
+// The model's files are what the configuration says they are.
+Result<void> check_files(const Serving& serving, const control::DeploymentSetup& one) {
+  if (const config::ModelConfig* model = model_of(serving, one.name); model != nullptr) {
+    ALTLAS_TRY_VOID(check_sha256(*model, one.load.model_path));
+  }
+  const config::DeploymentConfig* own = find_deployment(serving.config, one.name);
+  const config::EngineConfig engine =
+      own == nullptr ? serving.config.engine : config::engine_for(serving.config.engine, *own);
+  return check_dtype(engine.dtype, one.load.model_path);
 }
 
 // Files of the deployments' models, fetched where they are not there.
@@ -217,6 +256,7 @@ Result<void> find_files(const Serving& serving,
     if (one.load.model_path != serving.model_path) {
       ALTLAS_TRY(one.load.model_path, model_file(one.load.model_path));
     }
+    ALTLAS_TRY_VOID(check_files(serving, one));
     if (one.load.draft_model_path.empty()) continue;
     ALTLAS_TRY(one.load.draft_model_path, model_file(one.load.draft_model_path));
   }
@@ -229,7 +269,8 @@ Result<std::vector<server::ServedModel>> served_models(
   std::vector<server::ServedModel> models;
   for (const control::DeploymentSetup& one : deployments) {
     if (one.model.empty()) continue;
-    ALTLAS_TRY(const ModelText text, load_model_text(one.load.model_path));
+    ALTLAS_TRY(const ModelText text,
+               load_model_text(one.load.model_path, model_of(serving, one.name)));
     server::ServedModel served;
     served.id = one.model;
     served.deployment = one.name;
@@ -261,16 +302,29 @@ Result<std::vector<server::ServedModel>> served_models(
 Result<void> start_service(Serving& out) {
   control::ServiceOptions options;
   options.folder = state_folder(out.config);
-  ALTLAS_TRY(options.store, open_store(options.folder, out.accept_loss));
+  ALTLAS_TRY(options.store,
+             open_store(options.folder, out.config.store.url, out.accept_loss));
   control::ModelSetup model;
   model.id = out.model_name;
+  model.name = out.model_key;
   model.path = out.model_path;
   ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
   ALTLAS_TRY_VOID(find_files(out, options.setup.deployments));
   out.deployments = options.setup.deployments;
   options.in_process_workers = out.config.engine.in_process_workers;
-  options.metrics = &out.metrics;
-  options.sample = make_device_sampler(out.devices, out.cpu_yields);
+  options.event_log_bytes_max = static_cast<uint64_t>(out.config.store.event_log_bytes_max);
+  options.stream_buffer_bytes_max =
+      static_cast<uint64_t>(out.config.server.stream_buffer_bytes_max);
+  const config::MonitoringConfig& monitoring = out.config.monitoring;
+  if (monitoring.enabled) {
+    out.tracer =
+        std::make_unique<telemetry::Tracer>(static_cast<size_t>(monitoring.trace_spans_max));
+    options.metrics = &out.metrics;
+    options.tracer = out.tracer.get();
+    options.sample = make_device_sampler(out.devices, out.cpu_yields);
+    options.sample_interval_us = static_cast<int64_t>(monitoring.interval * kSecond);
+    show_metrics(monitoring, out.metrics);
+  }
   ALTLAS_TRY(out.service, control::make_service(out.io, std::move(options)));
   return out.service->start();
 }
@@ -281,14 +335,15 @@ Result<void> make_server(Serving& out) {
   ALTLAS_TRY(out.desk, server::FileDesk::open(state_folder(out.config), out.config.server));
   out.prompts = std::make_unique<server::PromptPool>(
       thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
-  out.rooms.emplace(server::Rooms{out.config,
-                                  *out.service,
-                                  *out.prompts,
-                                  out.metrics,
-                                  ALTLAS_VERSION,
-                                  system_clock().now(),
-                                  out.auth->has_keys(),
-                                  {}});
+  out.rooms.emplace(server::Rooms{.config = out.config,
+                                  .live = out.live,
+                                  .service = *out.service,
+                                  .prompts = *out.prompts,
+                                  .metrics = out.metrics,
+                                  .version = ALTLAS_VERSION,
+                                  .started = system_clock().now(),
+                                  .notice = out.notice,
+                                  .tracer = out.tracer.get()});
   out.batches.emplace(out.io, *out.desk, *out.rooms);
   out.rooms->desk = out.desk.get();
   out.rooms->batches = &*out.batches;
@@ -298,31 +353,51 @@ Result<void> make_server(Serving& out) {
     };
     co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
   };
+  out.rooms->trace_text = [&out](double seconds) -> awaitable<std::string> {
+    const auto write = [&out, seconds]() -> awaitable<std::string> {
+      const TimeUs now = system_clock().now();
+      co_return out.tracer->write_chrome_trace(
+          now - static_cast<TimeUs>(seconds * static_cast<double>(kSecond)), now);
+    };
+    co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
+  };
   out.server.emplace(out.io, *out.rooms, *out.auth);
   return out.server->listen();
 }
 
-// What SIGHUP can change: certificate, strategy, limit per device, log level. The rest is named and
-// needs a restart.
 awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
   const auto loaded = load_config(flags);
-  if (!loaded.ok()) {
-    log::error("SIGHUP: the new configuration is not taken, the old one goes on");
+  auto plan = loaded.ok() ? plan_reload(*serving.live.get(), loaded->config, serving.devices.size())
+                          : Result<Reload>(loaded.error());
+  if (!plan.ok()) {
+    log::error("SIGHUP: the new configuration is not taken, the old one goes on{}{}",
+               plan.error().message().empty() ? "" : ": ", plan.error().message());
     co_return;
   }
-  const config::Config& fresh = loaded->config;
-  for (const config::Change& change : config::changes(serving.config, fresh))
-    if (!change.reload) log::warn("SIGHUP: {} changes with a restart only", change.path);
-  if (const auto level = log::parse_level(fresh.monitoring.log_level); level.ok())
-    log::set_level(*level);
-  const auto tls = serving.server->reload_tls();
-  if (!tls.ok()) log::error("SIGHUP: {}", tls.error().message());
-  const auto strategy =
-      co_await serving.service->set_strategy(fresh.gpu.multi_gpu.default_strategy);
-  const auto limit = co_await serving.service->set_max_concurrent_tasks(
-      static_cast<uint32_t>(fresh.gpu.multi_gpu.max_concurrent_tasks_per_gpu));
-  if (!strategy.ok() || !limit.ok()) log::error("SIGHUP: the strategy or the limit was not taken");
-  log::info("SIGHUP: configuration read again");
+  const config::Config old = *serving.live.get();
+  const config::MultiGpuConfig& gpu = plan->config.gpu.multi_gpu;
+  // The doors first: a revoked key is answered no more once the rest is under way.
+  const bool keys = serving.auth->take(plan->auth);
+  serving.live.set(plan->config);
+  Result<void> taken = co_await serving.service->set_limits(plan->limits);
+  if (taken.ok() && gpu.default_strategy != old.gpu.multi_gpu.default_strategy)
+    taken = co_await serving.service->set_strategy(gpu.default_strategy);
+  if (taken.ok() &&
+      gpu.max_concurrent_tasks_per_gpu != old.gpu.multi_gpu.max_concurrent_tasks_per_gpu)
+    taken = co_await serving.service->set_max_concurrent_tasks(
+        static_cast<uint32_t>(gpu.max_concurrent_tasks_per_gpu));
+  if (!taken.ok()) log::error("SIGHUP: limits of the queue: {}", taken.error().message());
+  serving.cpu_yields = loaded->origins.contains("gpu.utilization_threshold");
+  const config::MonitoringConfig& monitoring = plan->config.monitoring;
+  serving.service->set_sample_interval(static_cast<int64_t>(monitoring.interval * kSecond));
+  show_metrics(monitoring, serving.metrics);
+  if (const auto tls = serving.server->reload_tls(); !tls.ok())
+    log::error("SIGHUP: {}", tls.error().message());
+  // Said where either level shows it.
+  const auto before = log::parse_level(old.monitoring.log_level);
+  log::set_level(before.ok() ? std::min(*before, plan->level) : plan->level);
+  log_reload(*plan, keys);
+  log::set_level(plan->level);
 }
 
 // Sets `ended` at the first SIGTERM or SIGINT; a second one ends the process at once.
@@ -335,7 +410,7 @@ awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving,
       co_await reload(flags, serving);
     } else if (++stops == 1) {
       log::info("stopping: no new tasks, up to {} s for those that run",
-                serving.config.server.graceful_shutdown_timeout_s);
+                serving.live.get()->server.graceful_shutdown_timeout_s);
       ended.set_value();
     } else {
       _exit(kExitFailed);
@@ -391,7 +466,7 @@ int serve(const SettingFlags& flags, bool accept_loss) {
                    asio::detached);
     asio::co_spawn(serving.io, open_door(serving, ended), asio::detached);
     ended.get_future().wait();
-    patience = serving.config.server.graceful_shutdown_timeout_s;
+    patience = serving.live.get()->server.graceful_shutdown_timeout_s;
     if (serving.load_error) {
       code = fail(*serving.load_error);
       patience = 0;

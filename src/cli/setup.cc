@@ -31,6 +31,7 @@ namespace altlas::cli {
 namespace {
 
 constexpr uint64_t kConfigBytesMax = uint64_t{16} << 20;
+constexpr uint64_t kTemplateBytesMax = uint64_t{1} << 20;
 
 struct SettingFlag {
   const char* flag;
@@ -301,24 +302,49 @@ std::string environment_value(const char* name) {
   return value == nullptr ? std::string() : std::string(value);
 }
 
-Result<ModelText> load_model_text(const std::string& path) {
-  ALTLAS_TRY(engine::ModelText made, engine::open_model_text(path));
+namespace {
+
+// The template that `entry` names, else the tokenizer's, else the model's own.
+Result<std::string> chat_template_of(const std::string& path, const config::ModelConfig& entry,
+                                     std::string found) {
+  if (!entry.chat_template.empty())
+    return read_text_file(entry.chat_template,
+                          fmt::format("models: '{}': chat_template", entry.name),
+                          kTemplateBytesMax);
+  if (!found.empty() || entry.tokenizer.empty()) return found;
+  auto own = engine::open_model_text(path);
+  return own.ok() ? std::move(own->chat_template) : std::string();
+}
+
+}  // namespace
+
+Result<ModelText> load_model_text(const std::string& path, const config::ModelConfig* entry) {
+  static const config::ModelConfig kNone;
+  const config::ModelConfig& said = entry == nullptr ? kNone : *entry;
+  auto made = engine::open_model_text(said.tokenizer.empty() ? path : said.tokenizer);
+  if (!made.ok() && !said.tokenizer.empty())
+    return Error(made.error()).with_context(fmt::format("models: '{}': tokenizer", said.name));
+  if (!made.ok()) return made.error();
   ModelText out;
-  out.tokenizer = std::move(made.tokenizer);
-  const std::string& source = made.chat_template;
+  out.tokenizer = std::move(made->tokenizer);
+  ALTLAS_TRY(const std::string source,
+             chat_template_of(path, said, std::move(made->chat_template)));
   out.tool_format = server::tool_format_of(source);
   out.reasoning = server::reasoning_of(source);
   out.call_id_size = server::call_id_size(source, out.tool_format);
-  if (!source.empty()) {
-    auto compiled = text::ChatTemplate::compile(source);
-    if (compiled.ok()) {
-      out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(compiled));
-      out.part_roles = server::part_roles_of(*out.chat_template);
-    } else {
-      out.chat_template_error = compiled.error().message();
-      log::warn("{}: its chat template can't be used, chat routes will refuse: {}", path,
-                compiled.error().message());
-    }
+  if (source.empty()) return out;
+  auto compiled = text::ChatTemplate::compile(source);
+  if (compiled.ok()) {
+    out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(compiled));
+    out.part_roles = server::part_roles_of(*out.chat_template);
+  } else if (!said.chat_template.empty()) {
+    return Error(compiled.error())
+        .with_context(
+            fmt::format("models: '{}': chat_template '{}'", said.name, said.chat_template));
+  } else {
+    out.chat_template_error = compiled.error().message();
+    log::warn("{}: its chat template can't be used, chat routes will refuse: {}", path,
+              compiled.error().message());
   }
   return out;
 }

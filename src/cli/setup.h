@@ -78,7 +78,10 @@ struct ModelText {
   server::PartRoles part_roles;
   uint32_t call_id_size = 0;
 };
-Result<ModelText> load_model_text(const std::string& path);
+// `entry`: what section `models` says of it, may be null. Errors: as engine::open_model_text;
+// kInvalid for a tokenizer or a chat template of `entry` that can't be used.
+Result<ModelText> load_model_text(const std::string& path,
+                                  const config::ModelConfig* entry = nullptr);
 
 // Pulls a catalogue entry into the cache, with a progress bar on standard error.
 Result<std::string> pull_with_progress(const weights::CatalogueEntry& entry,

@@ -130,11 +130,13 @@ std::string task_table(const json::object& answer) {
 
 std::string status_text(const StatusAnswers& answers) {
   const std::string message = show(answers.health, "message");
+  const std::string notice = show(answers.gpus, "notice");
   return printable(fmt::format("{}, model {}{}", show(answers.health, "status"),
                                show(answers.health, "model"),
                                message == "-" ? "" : ": " + message)) +
-         "\n\n" + device_table(answers.gpus) + "\n" + deployment_table(answers.deployments) + "\n" +
-         task_table(answers.tasks);
+         "\n\n" + device_table(answers.gpus) +
+         (notice == "-" ? "" : printable(notice, 1000) + "\n") + "\n" +
+         deployment_table(answers.deployments) + "\n" + task_table(answers.tasks);
 }
 
 }  // namespace altlas::cli

@@ -39,14 +39,15 @@ struct Config {
           FieldInfo{.help = "Models by name: a list, or a map of name to model.", .key = "name"});
     field("deployments", &S::deployments,
           FieldInfo{.help = "What is served: a list, or a map of name to deployment.",
-                    .reload = true,
                     .key = "name"});
     field("engine", &S::engine,
           FieldInfo{.help = "How replicas compute, unless a deployment says otherwise."});
     field("store", &S::store, FieldInfo{.help = "The journal and the data directory."});
     field("spot", &S::spot,
-          FieldInfo{.help = "Machines that may be taken away, and pools of them."});
-    field("cluster", &S::cluster, FieldInfo{.help = "Workers on other machines."});
+          FieldInfo{.help = "Machines that may be taken away, and pools of them.",
+                    .not_yet = "remove it"});
+    field("cluster", &S::cluster,
+          FieldInfo{.help = "Workers on other machines.", .not_yet = "remove it"});
   }
 };
 

@@ -29,13 +29,17 @@ struct ModelConfig {
           FieldInfo{
               .help = "A file, a folder, a catalogue name, a cached Hugging Face or Ollama name."});
     field("tokenizer", &S::tokenizer,
-          FieldInfo{.help = "Folder of the tokenizer; empty takes the model's own."});
+          FieldInfo{
+              .help =
+                  "Folder of the tokenizer, with a tokenizer.json; empty takes the model's own."});
     field("chat_template", &S::chat_template,
           FieldInfo{.help = "File of a Jinja chat template; empty takes the model's own."});
     field("draft_model", &S::draft_model,
           FieldInfo{.help = "Small model of the same vocabulary for speculative decoding."});
-    field("sha256", &S::sha256,
-          FieldInfo{.help = "Checksum that the file must have; empty checks none."});
+    field(
+        "sha256", &S::sha256,
+        FieldInfo{
+            .help = "SHA-256 that the file must have, in hexadecimal digits; empty checks none."});
     field("adapters", &S::adapters, FieldInfo{.help = "LoRA adapters: name to folder."});
   }
 };
@@ -195,7 +199,8 @@ struct DeploymentConfig {
                   .min = 0,
                   .max = 4096});
     field("autoscaling_config", &S::autoscaling_config,
-          FieldInfo{.help = "Let the number of replicas follow the load."});
+          FieldInfo{.help = "Let the number of replicas follow the load.",
+                    .not_yet = "give num_replicas"});
   }
   static constexpr void resource_fields(auto& field) {
     using S = DeploymentConfig;
@@ -205,16 +210,21 @@ struct DeploymentConfig {
               .min = 0,
               .max = 4096});
     field("num_cpus", &S::num_cpus,
-          FieldInfo{.help = "Cores that a replica takes; 0 shares.", .min = 0, .max = 4096});
+          FieldInfo{.help = "Cores that a replica takes; 0 shares.",
+                    .min = 0,
+                    .max = 4096,
+                    .not_yet = "remove it"});
     field("memory", &S::memory,
           FieldInfo{.help = "Host memory that a replica takes; 0 is unaccounted.",
                     .unit = "bytes",
                     .min = 0,
-                    .form = Form::kBytes});
+                    .form = Form::kBytes,
+                    .not_yet = "remove it"});
     field("resources", &S::resources,
           FieldInfo{.help = "Custom resources that a node must offer, such as spot: 1.",
                     .min = 0,
-                    .max = 1e9});
+                    .max = 1e9,
+                    .not_yet = "remove it"});
   }
   static constexpr void life_fields(auto& field) {
     using S = DeploymentConfig;
@@ -231,11 +241,14 @@ struct DeploymentConfig {
           FieldInfo{.help = "Time for a replica to finish when it is stopped.",
                     .unit = "s",
                     .min = 0,
-                    .max = 86400});
-    field(
-        "health_check_period_s", &S::health_check_period_s,
-        FieldInfo{
-            .help = "Period of the replica health check.", .unit = "s", .min = 0.1, .max = 86400});
+                    .max = 86400,
+                    .not_yet = "set server.graceful_shutdown_timeout_s"});
+    field("health_check_period_s", &S::health_check_period_s,
+          FieldInfo{.help = "Period of the replica health check.",
+                    .unit = "s",
+                    .min = 0.1,
+                    .max = 86400,
+                    .not_yet = "remove it"});
     field("health_check_timeout_s", &S::health_check_timeout_s,
           FieldInfo{.help = "A replica without progress for so long is restarted.",
                     .unit = "s",
@@ -245,13 +258,17 @@ struct DeploymentConfig {
           FieldInfo{
               .help = "A replica must be ready within it.", .unit = "s", .min = 1, .max = 86400});
     field("route_prefix", &S::route_prefix,
-          FieldInfo{.help = "Path that leads to this deployment, starting with '/'."});
+          FieldInfo{.help = "Path that leads to this deployment, starting with '/'.",
+                    .not_yet = "requests name the deployment as their model"});
     field("weight", &S::weight,
           FieldInfo{.help = "Share of the traffic among deployments of one model (canary).",
                     .min = 0,
-                    .max = 1e6});
+                    .max = 1e6,
+                    .not_yet = "remove it"});
     field("user_config", &S::user_config,
-          FieldInfo{.help = "Any value, handed to the deployment as it is.", .form = Form::kJson});
+          FieldInfo{.help = "Any value, handed to the deployment as it is.",
+                    .form = Form::kJson,
+                    .not_yet = "remove it"});
   }
 };
 

@@ -59,14 +59,20 @@ struct EngineConfig {
     field("pipeline_parallel_size", &S::pipeline_parallel_size,
           FieldInfo{.help = "Stages that the layers are cut into.", .min = 1, .max = 1024});
     field("pipeline_micro_batches", &S::pipeline_micro_batches,
-          FieldInfo{
-              .help = "Micro batches in the pipeline; 0 is one per stage.", .min = 0, .max = 1024});
+          FieldInfo{.help = "Micro batches in the pipeline; 0 is one per stage.",
+                    .min = 0,
+                    .max = 1024,
+                    .not_yet = "remove it"});
     field("expert_parallel_size", &S::expert_parallel_size,
-          FieldInfo{.help = "Ranks that the experts are spread over.", .min = 1, .max = 1024});
+          FieldInfo{.help = "Ranks that the experts are spread over.",
+                    .min = 1,
+                    .max = 1024,
+                    .not_yet = "remove it"});
     field("tensor_parallel_shares", &S::tensor_parallel_shares,
           FieldInfo{.help = "Relative share of each tensor-parallel rank; empty is even.",
                     .min = 0.001,
-                    .max = 1000});
+                    .max = 1000,
+                    .not_yet = "remove it"});
     field("in_process_workers", &S::in_process_workers,
           FieldInfo{.help = "Compute in the server's process: lowest latency, but a crash takes "
                             "the server along."});
@@ -87,8 +93,11 @@ struct EngineConfig {
               .unit = "tokens",
               .min = 0,
               .max = 1 << 27});
-    field("dtype", &S::dtype,
-          FieldInfo{.help = "Type of weights and activations; auto keeps the file's."});
+    field(
+        "dtype", &S::dtype,
+        FieldInfo{
+            .help = "Type that the file's weights must have, as they are not converted; auto takes "
+                    "any."});
     field("kv_dtype", &S::kv_dtype, FieldInfo{.help = "Type of the KV cache."});
     field("kv_block_tokens", &S::kv_block_tokens,
           FieldInfo{.help = "Tokens of one KV block.", .unit = "tokens", .min = 1, .max = 1024});

@@ -32,6 +32,9 @@ struct FieldInfo {
   std::string_view key = "";       // A list of sections may be a map whose keys fill this member.
   std::string_view old_name = "";  // Accepted with a warning.
   std::string_view environment = "";  // A variable besides the one made from the path.
+  // Nothing reads it yet, nor what is inside it: set away from its default it is an error. What to
+  // do instead, as an order ("remove it"); empty: it is read.
+  std::string_view not_yet = "";
 };
 
 }  // namespace altlas::config

@@ -108,11 +108,14 @@ struct GpuConfig {
   static constexpr void fields(auto&& field) {
     using S = GpuConfig;
     field("enabled", &S::enabled,
-          FieldInfo{.help = "Use CUDA GPUs when the devices are not named and some are there."});
+          FieldInfo{
+              .help = "Use CUDA GPUs when the devices are not named and some are there; this build "
+                      "can't, and says so unless it is false."});
     field("min_compute_capability", &S::min_compute_capability,
           FieldInfo{.help = "CUDA GPUs below this compute capability are left alone.",
                     .min = 1,
-                    .max = 99});
+                    .max = 99,
+                    .not_yet = "remove it: this build computes on cpu and sim"});
     field("memory_threshold", &S::memory_threshold,
           FieldInfo{.help = "Share of its memory in use above which a device takes no new task.",
                     .min = 0,
@@ -135,7 +138,7 @@ struct GpuConfig {
                     .unit = "s",
                     .min = 0.1,
                     .max = 86400,
-                    .reload = true});
+                    .not_yet = "remove it: devices are checked at each monitoring.interval"});
     field("multi_gpu", &S::multi_gpu,
           FieldInfo{.help = "Choice among several devices, and the queue before them."});
   }

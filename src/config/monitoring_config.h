@@ -24,7 +24,10 @@ struct MonitoringConfig {
 
   static constexpr void fields(auto&& field) {
     using S = MonitoringConfig;
-    field("enabled", &S::enabled, FieldInfo{.help = "Measure devices, tasks and queues."});
+    field("enabled", &S::enabled,
+          FieldInfo{
+              .help = "Measure devices, tasks and queues; otherwise there are neither metrics nor "
+                      "a trace, and no device is closed for its temperature or load."});
     field("interval", &S::interval,
           FieldInfo{.help = "Period of device sampling.",
                     .unit = "s",
@@ -32,22 +35,24 @@ struct MonitoringConfig {
                     .max = 3600,
                     .reload = true});
     field("prometheus_metrics", &S::prometheus_metrics,
-          FieldInfo{.help = "Serve metrics in Prometheus' text format."});
+          FieldInfo{.help =
+                        "Serve metrics in Prometheus' text format; otherwise their path is 404."});
     field("prometheus_endpoint", &S::prometheus_endpoint,
-          FieldInfo{.help = "Path of the metrics, starting with '/'."});
+          FieldInfo{.help = "Path of the metrics, starting with '/'; no other route's."});
     field("log_level", &S::log_level,
           FieldInfo{
               .help = "Least severe level that is logged.", .choices = kLogLevels, .reload = true});
-    field(
-        "detailed_gpu_metrics", &S::detailed_gpu_metrics,
-        FieldInfo{.help = "Clocks, link traffic and memory bandwidth too, where the device tells.",
-                  .reload = true});
+    field("detailed_gpu_metrics", &S::detailed_gpu_metrics,
+          FieldInfo{.help = "Each device under the names of dcgm-exporter too (DCGM_FI_DEV_...).",
+                    .reload = true});
     field("task_metrics", &S::task_metrics,
-          FieldInfo{.help = "Latency and token metrics per task type.", .reload = true});
+          FieldInfo{.help = "Counts, latencies and tokens of tasks, by deployment and device.",
+                    .reload = true});
     field("queue_metrics", &S::queue_metrics,
           FieldInfo{.help = "Queue length and wait metrics.", .reload = true});
     field("trace_spans_max", &S::trace_spans_max,
-          FieldInfo{.help = "Spans kept for the Chrome trace; the oldest go first.",
+          FieldInfo{.help = "Spans of requests and tasks kept for /api/v1/trace; the oldest go "
+                            "first, 0 keeps none.",
                     .unit = "spans",
                     .min = 0,
                     .max = 1 << 24});
@@ -64,7 +69,7 @@ struct ApiMetadataConfig {
   static constexpr void fields(auto&& field) {
     using S = ApiMetadataConfig;
     field("enabled", &S::enabled,
-          FieldInfo{.help = "Add `meta` to every answer of /api/v1.", .reload = true});
+          FieldInfo{.help = "Add `meta` to every JSON answer.", .reload = true});
     field("processing_time", &S::processing_time,
           FieldInfo{.help = "Time per component in `meta`.", .reload = true});
     field("gpu_resources", &S::gpu_resources,

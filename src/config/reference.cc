@@ -46,7 +46,8 @@ std::string variable(std::string_view path) {
   return out;
 }
 
-SettingRow make_row(const std::string& path, const Member& member, const void* value) {
+SettingRow make_row(const std::string& path, const Member& member, const void* value,
+                    std::string_view not_yet = "") {
   SettingRow row;
   row.path = path;
   row.environment = path.find('[') == path.npos ? variable(path) : "";
@@ -59,7 +60,14 @@ SettingRow make_row(const std::string& path, const Member& member, const void* v
   row.old_name = member.info.old_name;
   row.reload = member.info.reload;
   row.secret = member.info.secret;
+  row.not_yet = member.info.not_yet.empty() ? not_yet : member.info.not_yet;
   return row;
+}
+
+// The mark of a section that `path` stands in; empty: there is none.
+std::string_view mark_above(std::string_view path) {
+  const Member* section = config_type().find(path.substr(0, path.find('.')));
+  return section == nullptr ? "" : section->info.not_yet;
 }
 
 // A cell of a Markdown table.
@@ -79,35 +87,56 @@ void write_row(const SettingRow& row, std::string& out) {
   if (!row.old_name.empty()) notes += fmt::format(" Old name: `{}`.", row.old_name);
   if (!row.environment_too.empty()) notes += fmt::format(" Also from `{}`.", row.environment_too);
   if (row.secret) notes += " Secret: never shown.";
+  if (!row.not_yet.empty())
+    notes += fmt::format(" **Not yet**: nothing reads it, so another value is an error; {}.",
+                         row.not_yet);
   out += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", row.path, cell(row.type),
                      cell(row.default_value), row.reload ? "yes" : "", cell(notes));
 }
 
-void write_members(const Type& type, const std::string& path, const void* section,
-                   std::string& out) {
+void list_members(const Type& type, const std::string& path, const void* section,
+                  std::string_view not_yet, std::vector<SettingRow>& out) {
   for (const Member& member : type.members) {
     const std::string at = join(path, member.name);
     const void* value = member.in(section);
+    const std::string_view mark = member.info.not_yet.empty() ? not_yet : member.info.not_yet;
     if (member.type->kind == Type::Kind::kSection) {
-      write_members(*member.type, at, value, out);
+      list_members(*member.type, at, value, mark, out);
       continue;
     }
-    write_row(make_row(at, member, value), out);
+    out.push_back(make_row(at, member, value, mark));
     if (!holds_section(*member.type)) continue;
     const Type& element = *member.type->element;
     const bool list = member.type->kind == Type::Kind::kList;
-    write_members(element, list ? at + "[]" : at, element.fresh, out);
+    list_members(element, list ? at + "[]" : at, element.fresh, mark, out);
   }
 }
 
+// The settings of one of Config's sections.
+std::vector<SettingRow> section_rows(const Member& section) {
+  std::vector<SettingRow> rows;
+  const bool list = section.type->kind == Type::Kind::kList;
+  const Type& type = list ? *section.type->element : *section.type;
+  list_members(type, std::string(section.name) + (list ? "[]" : ""),
+               list ? type.fresh : section.in(config_type().fresh), section.info.not_yet, rows);
+  return rows;
+}
+
 }  // namespace
+
+std::vector<SettingRow> reference_rows() {
+  std::vector<SettingRow> rows;
+  for (const Member& section : config_type().members)
+    for (SettingRow& row : section_rows(section)) rows.push_back(std::move(row));
+  return rows;
+}
 
 const std::vector<SettingRow>& setting_rows() {
   static const std::vector<SettingRow> rows = [] {
     std::vector<SettingRow> made;
     walk_settings(config_type(), "", config_type().fresh,
                   [&made](const std::string& path, const Member& member, const void* value) {
-                    made.push_back(make_row(path, member, value));
+                    made.push_back(make_row(path, member, value, mark_above(path)));
                   });
     return made;
   }();
@@ -130,6 +159,7 @@ std::string flag_help(const SettingRow& row) {
   if (!empty) notes += (notes.empty() ? "default " : "; default ") + row.default_value;
   const std::string& name = row.environment_too.empty() ? row.environment : row.environment_too;
   notes += fmt::format("{}{}; {}", notes.empty() ? "" : "; ", name, row.path);
+  if (!row.not_yet.empty()) notes += "; not yet: nothing reads it";
   return fmt::format("{} ({})", row.help, notes);
 }
 
@@ -146,17 +176,13 @@ std::string markdown_reference() {
       "replaces the weaker one's. Unknown keys are errors. Sizes are bytes or carry a unit "
       "(`4GiB`). *Reload* says whether\n"
       "SIGHUP can change the setting. `altlas validate-config FILE` reports everything that is "
-      "wrong, with its line.\n";
+      "wrong, with its line;\n"
+      "`altlas validate-config --not-yet` lists the settings that nothing reads yet.\n";
   for (const Member& section : config_type().members) {
     out += fmt::format(
         "\n## {}\n\n{}\n\n| Setting | Type | Default | Reload | Meaning |\n|---|---|---|---|---|\n",
         section.name, section.info.help);
-    const Type& type = *section.type;
-    const void* value = section.in(config_type().fresh);
-    if (type.kind == Type::Kind::kSection)
-      write_members(type, std::string(section.name), value, out);
-    else
-      write_members(*type.element, std::string(section.name) + "[]", type.element->fresh, out);
+    for (const SettingRow& row : section_rows(section)) write_row(row, out);
   }
   return out;
 }

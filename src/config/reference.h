@@ -20,10 +20,13 @@ struct SettingRow {
   std::string old_name;
   bool reload = false;
   bool secret = false;
+  std::string_view not_yet;  // Nothing reads it yet; what to do instead.
 };
 
 // Every setting that a flag or a variable can set, in the order of the sections.
 const std::vector<SettingRow>& setting_rows();
+// Those and the ones inside lists, as docs/config.md has them.
+std::vector<SettingRow> reference_rows();
 // The row of one path, nullptr if there is none.
 const SettingRow* find_setting(std::string_view path);
 // Text of a flag's line in --help: "Port to listen on ... (0 to 65535; default 8000;

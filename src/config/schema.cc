@@ -83,6 +83,8 @@ std::string list_schema(const Type& type, const FieldInfo& info,
 }
 
 std::string section_schema(const Type& type, std::map<const Type*, std::string>& definitions) {
+  // `x-not-yet` says that nothing reads the setting, nor what stands in it, and what to do instead,
+  // `x-reload` that SIGHUP can change it.
   Object properties;
   for (const Member& member : type.members) {
     Object property;
@@ -90,6 +92,8 @@ std::string section_schema(const Type& type, std::map<const Type*, std::string>&
     if (member.type->kind != Type::Kind::kSection && !member.info.secret) {
       property.add("default", encode(*member.type, member.info, member.in(type.fresh)));
     }
+    if (member.info.reload) property.add("x-reload", "true");
+    if (!member.info.not_yet.empty()) property.add("x-not-yet", json_quote(member.info.not_yet));
     property.add("anyOf", "[" + schema_of(*member.type, member.info, definitions) +
                               ", {\"type\": \"null\"}]");
     const std::string text = property.take();

@@ -21,8 +21,9 @@ struct StoreConfig {
   static constexpr void fields(auto&& field) {
     using S = StoreConfig;
     field("url", &S::url,
-          FieldInfo{.help = "Journal: empty for SQLite in the data directory, sqlite:PATH, "
-                            "postgresql://..., or memory.",
+          FieldInfo{.help =
+                        "Journal: empty for SQLite in the data directory, sqlite:PATH, or memory; "
+                        "PostgreSQL is not there yet.",
                     .secret = true});
     field(
         "data_dir", &S::data_dir,
@@ -36,14 +37,20 @@ struct StoreConfig {
                     .min = 0,
                     .max = 100000000,
                     .reload = true});
+    field("checkpoint_interval_s", &S::checkpoint_interval_s,
+          FieldInfo{.help = "Period of counter checkpoints.",
+                    .unit = "s",
+                    .min = 0.1,
+                    .max = 3600,
+                    .not_yet = "remove it"});
     field(
-        "checkpoint_interval_s", &S::checkpoint_interval_s,
-        FieldInfo{.help = "Period of counter checkpoints.", .unit = "s", .min = 0.1, .max = 3600});
-    field("event_log_bytes_max", &S::event_log_bytes_max,
-          FieldInfo{.help = "Size of the event log that explain and replay read.",
-                    .unit = "bytes",
-                    .min = 0,
-                    .form = Form::kBytes});
+        "event_log_bytes_max", &S::event_log_bytes_max,
+        FieldInfo{
+            .help =
+                "Size of the event log in the data directory at most; then nothing more is added.",
+            .unit = "bytes",
+            .min = 0,
+            .form = Form::kBytes});
   }
 };
 

@@ -7,6 +7,7 @@
 
 #include "config/decode.h"
 #include "config/device_spec.h"
+#include "config/not_yet.h"
 
 namespace altlas::config {
 namespace {
@@ -144,10 +145,13 @@ void check_autoscaling(const AutoscalingConfig& scaling, const std::string& path
 
 void check_store(const Config& config, Findings& out) {
   const std::string& url = config.store.url;
-  const bool known = url.empty() || url == "memory" || url.starts_with("sqlite:") ||
-                     url.starts_with("postgresql://") || url.starts_with("postgres://");
-  if (!known)
-    out.error("store.url", "write sqlite:PATH, postgresql://USER@HOST/DATABASE, or memory");
+  if (url.starts_with("postgresql:") || url.starts_with("postgres:"))
+    out.error(
+        "store.url",
+        "PostgreSQL is not there yet: write sqlite:PATH or memory, or remove it for SQLite in "
+        "the data directory");
+  else if (!url.empty() && url != "memory" && (!url.starts_with("sqlite:") || url.size() < 8))
+    out.error("store.url", "write sqlite:PATH or memory");
   unique(config.spot.pools, &PoolConfig::name, "spot.pools", out);
   for (size_t i = 0; i < config.spot.pools.size(); ++i) {
     const PoolConfig& pool = config.spot.pools[i];
@@ -191,10 +195,21 @@ void check_routes(const std::vector<DeploymentConfig>& deployments, Findings& ou
   }
 }
 
-}  // namespace
+// A whole number of devices is what the layout takes.
+void check_ranks(const Config& config, const DeploymentConfig& deployment, const std::string& path,
+                 Findings& out) {
+  const EngineConfig engine = engine_for(config.engine, deployment);
+  const int64_t ranks = engine.tensor_parallel_size * engine.pipeline_parallel_size;
+  const double devices = deployment.num_gpus.value_or(0);
+  if (devices >= 1 && devices != static_cast<double>(ranks))
+    out.error(
+        join(path, "num_gpus"),
+        fmt::format("is {}, but tensor_parallel_size {} x pipeline_parallel_size {} take {}: "
+                    "make them equal, or remove it",
+                    devices, engine.tensor_parallel_size, engine.pipeline_parallel_size, ranks));
+}
 
-std::vector<Finding> validate(const DeploymentConfig& deployment, const std::string& path) {
-  Findings out;
+void check_deployment(const DeploymentConfig& deployment, const std::string& path, Findings& out) {
   if (deployment.model.empty() && deployment.name != "echo") {
     out.error(join(path, "model"),
               "the model is missing: a name of `models`, a file, a folder, or a catalogue name");
@@ -214,11 +229,20 @@ std::vector<Finding> validate(const DeploymentConfig& deployment, const std::str
       *deployment.num_gpus != static_cast<double>(static_cast<int64_t>(*deployment.num_gpus))) {
     out.error(join(path, "num_gpus"), "above 1 it is a whole number; a fraction shares one device");
   }
+}
+
+}  // namespace
+
+std::vector<Finding> validate(const DeploymentConfig& deployment, const std::string& path) {
+  Findings out;
+  out.append(not_yet_findings(deployment_type(), path, &deployment));
+  check_deployment(deployment, path, out);
   return out.take();
 }
 
 std::vector<Finding> validate(const Config& config) {
   Findings out;
+  out.append(not_yet_findings(config_type(), "", &config));
   check_gpu(config.gpu, out);
   check_server(config, out);
   check_keys(config.auth, out);
@@ -234,10 +258,17 @@ std::vector<Finding> validate(const Config& config) {
   for (size_t i = 0; i < config.models.size(); ++i) {
     if (config.models[i].path.empty())
       out.error(fmt::format("models[{}].path", i), "the path is missing");
+    const std::string& sum = config.models[i].sha256;
+    const bool hex =
+        std::ranges::all_of(sum, [](unsigned char c) { return std::isxdigit(c) != 0; });
+    if (!sum.empty() && (sum.size() != 64 || !hex))
+      out.error(fmt::format("models[{}].sha256", i), "a SHA-256 is 64 hexadecimal digits");
   }
   unique(config.deployments, &DeploymentConfig::name, "deployments", out);
   for (size_t i = 0; i < config.deployments.size(); ++i) {
-    out.append(validate(config.deployments[i], fmt::format("deployments[{}]", i)));
+    const std::string path = fmt::format("deployments[{}]", i);
+    check_deployment(config.deployments[i], path, out);
+    check_ranks(config, config.deployments[i], path, out);
   }
   check_routes(config.deployments, out);
   check_store(config, out);

@@ -30,7 +30,10 @@ scheduler::PlacementPolicy placement_policy(const CoreSetup& setup) {
 }  // namespace
 
 Core::Core(CoreSetup setup)
-    : setup_(std::move(setup)), policy_(placement_policy(setup_)), queue_(queue_limits(setup_)) {
+    : setup_(std::move(setup)),
+      policy_(placement_policy(setup_)),
+      queue_(queue_limits(setup_)),
+      queue_most_(setup_.max_queue_size) {
   ALTLAS_CHECK(!setup_.devices.empty() && !setup_.deployments.empty(),
                "devices and deployments are there");
   for (const DeviceSetup& device : setup_.devices) {
@@ -93,7 +96,10 @@ void Core::on(Tick&, Out&) {}
 
 // What is due, whatever the event was.
 void Core::on_time(Out& out) {
-  expire(out);
+  if (now_ >= expire_at_) {
+    expire(out);
+    expire_at_ = now_ + setup_.queue_interval_us;
+  }
   check_replicas(out);
   if (now_ >= flush_at_) flush(out);
   if (now_ >= retry_at_) {
@@ -113,8 +119,9 @@ void Core::forgive_silence(TimeUs gap) {
 
 TimeUs Core::next_deadline() const {
   TimeUs next = std::min(flush_at_, retry_at_);
-  if (const auto expiry = queue_.next_expiry()) next = std::min(next, *expiry);
-  if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
+  if (const auto expiry = queue_.next_expiry())
+    next = std::min(next, std::max(*expiry, expire_at_));
+  if (!deadlines_.empty()) next = std::min(next, std::max(deadlines_.begin()->first, expire_at_));
   for (const Slot& slot : slots_) next = std::min({next, slot.wake, hang_at(slot)});
   return next;
 }
@@ -152,6 +159,20 @@ void Core::on(StrategyChanged& event, Out&) { setup_.strategy = event.strategy; 
 
 void Core::on(ConcurrencyChanged& event, Out&) {
   setup_.max_concurrent_tasks = event.max_concurrent_tasks;
+  for (uint32_t site = 0; site < sites_.size(); ++site) dirty_sites_.insert(site);
+}
+
+void Core::on(LimitsChanged& event, Out&) {
+  setup_.memory_threshold = event.memory_threshold;
+  setup_.utilization_threshold = event.utilization_threshold;
+  setup_.max_temperature = event.max_temperature;
+  setup_.task_specific = std::move(event.task_specific);
+  setup_.max_queue_size = event.max_queue_size;
+  setup_.queue_timeout_us = event.queue_timeout_us;
+  setup_.tasks_kept_max = event.tasks_kept_max;
+  queue_most_ = std::max(queue_most_, setup_.max_queue_size);
+  policy_ = placement_policy(setup_);
+  queue_.set_tasks_max(setup_.max_queue_size);
   for (uint32_t site = 0; site < sites_.size(); ++site) dirty_sites_.insert(site);
 }
 

@@ -226,6 +226,7 @@ class Core {
   void on(DeviceSampled& event, Out& out);
   void on(StrategyChanged& event, Out& out);
   void on(ConcurrencyChanged& event, Out& out);
+  void on(LimitsChanged& event, Out& out);
   void on(DrainRequested& event, Out& out);
   void on(Started& event, Out& out);
   void on(TasksRestored& event, Out& out);
@@ -403,6 +404,8 @@ class Core {
   std::set<uint64_t> dirty_tokens_;        // Tasks with tokens to be journalled.
   std::vector<journal::Event> unflushed_;  // TaskStarted that nobody waits for.
   TimeUs flush_at_ = INT64_MAX;
+  TimeUs expire_at_ = 0;     // Deadlines are not looked at before.
+  uint32_t queue_most_ = 0;  // The largest max_queue_size so far.
   std::vector<uint64_t> ends_to_retry_;
   TimeUs retry_at_ = INT64_MAX;
   std::deque<uint64_t> kept_, passing_;  // Over: durable ones, others.

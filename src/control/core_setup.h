@@ -50,6 +50,7 @@ struct CoreSetup {
   uint32_t max_concurrent_tasks = 0;  // Per device; 0: what the engine can batch.
   uint32_t max_queue_size = 1000;
   int64_t queue_timeout_us = 3600 * kSecond;
+  int64_t queue_interval_us = 0;  // Deadlines in the queue are looked at once in so long.
   int64_t age_step_us = 30 * kSecond;  // Of a priority level.
   std::vector<Priority> priority_levels = {Priority::kHigh, Priority::kNormal,
                                            Priority::kLow};  // First served first.

@@ -223,6 +223,33 @@ TEST(Core, ConcurrencyLimitChangesAtRunTime) {
   EXPECT_EQ(h.runs.size(), 3u);
 }
 
+// Goal: limits hold from the change on, and what waits beyond a smaller queue goes on. Method: a
+// queue of three shrinks to one, then opens; the thresholds close and open the device.
+TEST(Core, LimitsChangeAtRunTime) {
+  CoreSetup setup = test_setup(1, 1);
+  setup.max_queue_size = 3;
+  CoreHarness h(setup);
+  h.start();
+  LimitsChanged limits{.max_queue_size = 1, .queue_timeout_us = 5 * kSecond, .tasks_kept_max = 100};
+  for (int i = 0; i < 4; ++i) h.one(h.spec());
+  EXPECT_EQ(h.core.held(), 3u);
+  h.step(LimitsChanged(limits));
+  h.core.check_integrity();
+  EXPECT_FALSE(h.admissions.at(h.submit({h.spec()})).ok());
+  for (size_t i = 0; i < 3; ++i) h.finish(h.runs[i]);
+  EXPECT_EQ(h.runs.size(), 4u);
+  h.finish(h.runs[3]);
+  limits.max_temperature = 50;
+  h.step(LimitsChanged(limits));
+  h.step(DeviceSampled{.device = DeviceId{0}, .temperature = 60});
+  h.one(h.spec());
+  EXPECT_EQ(h.runs.size(), 4u) << "hotter than it may be";
+  limits.max_temperature = 70;
+  h.step(LimitsChanged(limits));
+  EXPECT_EQ(h.runs.size(), 5u);
+  h.finish(h.runs[4]);
+}
+
 TEST(Core, StrategyChangesAtRunTime) {
   CoreHarness h(test_setup(3));
   h.start();

@@ -281,6 +281,13 @@ uint64_t Core::hash() const {
       .add(promised_)
       .add(writes_.size());
   hasher.add(static_cast<uint8_t>(setup_.strategy)).add(setup_.max_concurrent_tasks);
+  hasher.add(setup_.memory_threshold)
+      .add(setup_.utilization_threshold)
+      .add(setup_.max_temperature)
+      .add(setup_.max_queue_size)
+      .add(setup_.queue_timeout_us)
+      .add(setup_.tasks_kept_max)
+      .add(expire_at_);
   for (const Device& device : devices_) {
     hasher.add(device.utilization)
         .add(device.foreign_utilization)
@@ -359,7 +366,7 @@ void Core::check_integrity() const {
                  "a running task is in its replica");
   }
   ALTLAS_CHECK(unfinished == unfinished_ && held == held_, "counters agree with tasks");
-  ALTLAS_CHECK(held_ <= setup_.max_queue_size, "no more than max_queue_size wait");
+  ALTLAS_CHECK(held_ <= queue_most_, "no more than max_queue_size wait");
   for (size_t i = 0; i < sites_.size(); ++i)
     ALTLAS_CHECK(sites_[i].running == running[i] && sites_[i].queued == queued[i] &&
                      sites_[i].tokens_ahead == ahead[i],

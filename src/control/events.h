@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -79,6 +80,17 @@ struct StrategyChanged {
 struct ConcurrencyChanged {
   uint32_t max_concurrent_tasks = 0;  // Per device; 0: what the engine can batch.
 };
+// What a reload of the configuration may change, beside the two above. Deadlines of tasks that wait
+// already stay; a smaller queue lets what waits in it go on.
+struct LimitsChanged {
+  double memory_threshold = 0.95;
+  double utilization_threshold = 0.95;
+  double max_temperature = 85;
+  std::vector<std::pair<std::string, std::vector<DeviceId>>> task_specific;  // Type to devices.
+  uint32_t max_queue_size = 1000;
+  int64_t queue_timeout_us = 0;
+  uint64_t tasks_kept_max = 0;
+};
 // A LoRA adapter for every replica of a deployment, now and after its restarts. Answered by
 // AnswerAdapter{ticket}.
 struct AdapterLoadRequested {
@@ -111,7 +123,7 @@ using Event =
     std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten,
                  CancelRequested, WorkerConnected, WorkerReported, WorkerLost, DeviceSampled,
                  StrategyChanged, ConcurrencyChanged, DrainRequested, Started, TasksRestored,
-                 StopRequested, Tick, AdapterLoadRequested, AdapterUnloadRequested>;
+                 StopRequested, Tick, AdapterLoadRequested, AdapterUnloadRequested, LimitsChanged>;
 
 // ---- Actions: from the core to the edge, carried out in order ----
 

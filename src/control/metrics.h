@@ -139,6 +139,13 @@ inline constexpr MetricDef kDcgmPower{.name = "DCGM_FI_DEV_POWER_USAGE",
                                       .unit = "W",
                                       .labels = {"gpu", "device", "modelName"}};
 
+// Those of monitoring.task_metrics, queue_metrics and detailed_gpu_metrics.
+inline constexpr const MetricDef* kTaskMetrics[] = {&kTasksTotal,        &kGeneratedTokensTotal,
+                                                    &kFirstTokenSeconds, &kInterTokenSeconds,
+                                                    &kTaskSeconds,       &kGpuResponseTime};
+inline constexpr const MetricDef* kQueueMetrics[] = {&kQueueTasks, &kQueueSeconds};
+inline constexpr const MetricDef* kDetailedGpuMetrics[] = {
+    &kDcgmUtilization, &kDcgmMemoryUsed, &kDcgmMemoryFree, &kDcgmTemperature, &kDcgmPower};
 inline constexpr const MetricDef* kControlMetrics[] = {&kTasksTotal,        &kGeneratedTokensTotal,
                                                        &kQueueSeconds,      &kFirstTokenSeconds,
                                                        &kInterTokenSeconds, &kTaskSeconds,

@@ -72,7 +72,7 @@ class ServiceImpl : public Service {
         core_(options_.setup),
         writer_(std::move(options_.store), journal::WriterOptions{}),
         timer_(strand_),
-        metrics_(options_.metrics) {
+        metrics_(options_.metrics, options_.tracer) {
     LauncherCallbacks callbacks;
     callbacks.connected = [this](ReplicaId id, int32_t pid) { post(WorkerConnected{id, pid}); };
     callbacks.report = [this](ReplicaId id, engine::Report report) {
@@ -152,6 +152,17 @@ class ServiceImpl : public Service {
   awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) override {
     Event event = ConcurrencyChanged{value};
     co_return co_await on_strand(strand_, do_event(std::move(event)));
+  }
+  awaitable<Result<void>> set_limits(LimitsChanged limits) override {
+    Event event = std::move(limits);
+    co_return co_await on_strand(strand_, do_event(std::move(event)));
+  }
+  void set_sample_interval(int64_t us) override {
+    {
+      const std::lock_guard lock(sample_mutex_);
+      options_.sample_interval_us = us;
+    }
+    sample_wake_.notify_all();
   }
   awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) override {
     co_return co_await on_strand(strand_, do_subscribe(id));
@@ -482,12 +493,12 @@ class ServiceImpl : public Service {
 
   // On sampler_: reads the machine, never the core.
   void sample(const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any wake;
     while (!stop.stop_requested()) {
       for (DeviceSampled& one : options_.sample()) post(one);
-      std::unique_lock lock(mutex);
-      wake.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
+      std::unique_lock lock(sample_mutex_);
+      const int64_t interval = options_.sample_interval_us;
+      sample_wake_.wait_for(lock, stop, std::chrono::microseconds(interval),
+                            [&] { return options_.sample_interval_us != interval; });
     }
   }
 
@@ -518,6 +529,8 @@ class ServiceImpl : public Service {
   std::map<TaskId, std::vector<std::weak_ptr<Inbox>>> inboxes_;
   mutable std::mutex health_mutex_;
   HealthView health_;
+  std::mutex sample_mutex_;  // Guards options_.sample_interval_us.
+  std::condition_variable_any sample_wake_;
   std::jthread sampler_;
 };
 

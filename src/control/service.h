@@ -24,7 +24,8 @@ class io_context;
 
 namespace altlas::telemetry {
 class Registry;
-}
+class Tracer;
+}  // namespace altlas::telemetry
 namespace altlas::journal {
 class Store;
 }
@@ -124,6 +125,9 @@ class Service {
   virtual boost::asio::awaitable<Strategy> strategy() = 0;  // The default one.
   virtual boost::asio::awaitable<Result<void>> set_strategy(Strategy strategy) = 0;
   virtual boost::asio::awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) = 0;
+  virtual boost::asio::awaitable<Result<void>> set_limits(LimitsChanged limits) = 0;
+  // Devices are measured once in so long from now on.
+  virtual void set_sample_interval(int64_t us) = 0;
   // For a task that this process accepted or replayed.  Errors: kNotFound.
   virtual boost::asio::awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) = 0;
   // As a request sent now would meet. Never waits on the strand: within microseconds also under
@@ -145,7 +149,9 @@ struct ServiceOptions {
   const Clock* clock = nullptr;                // Null: the system's.
   uint64_t stream_buffer_bytes_max = 1 << 20;  // Of one subscriber that does not read.
   uint64_t event_log_bytes_max = 64 << 20;
-  // Measures every device; called on a thread of the service's, once a second. Empty: utilization
+  telemetry::Tracer* tracer = nullptr;  // Gets a span for each task's wait and run. Likewise.
+  int64_t sample_interval_us = kSecond;
+  // Measures every device; called on a thread of the service's. Empty: utilization
   // is what replicas report, nothing else is known.
   std::function<std::vector<DeviceSampled>()> sample;
   // Where replicas live; empty: processes, or threads with in_process_workers.

@@ -1,5 +1,7 @@
 #include "control/service_metrics.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace altlas::control {
@@ -23,8 +25,29 @@ void ServiceMetrics::delta(const TaskId& id, const TaskView& task, size_t tokens
   registry_->counter(kGeneratedTokensTotal, {task.deployment})->add(static_cast<double>(tokens));
 }
 
+// Its wait in the queue and its run on a device, as rows of the trace: group 1 is the queue, group
+// 2 + n the device n.
+void ServiceMetrics::record(const TaskView& task) {
+  if (tracer_ == nullptr || !tracer_->enabled() || !task.created_at || !task.finished_at) return;
+  const TimeUs started = task.started_at.value_or(*task.finished_at);
+  const auto span = [&](uint32_t group, const std::string& row, TimeUs from, TimeUs until) {
+    telemetry::Span one{.name = task.deployment,
+                        .category = "control",
+                        .start = from,
+                        .end = std::max(from, until),
+                        .track = {.group = group, .lane = 0}};
+    one.args[0] = {"generated_tokens", task.generated_tokens};
+    tracer_->record_beside(one, row);
+  };
+  span(1, "queue", *task.created_at, started);
+  if (task.started_at)
+    span(2 + static_cast<uint32_t>(task.device.value), fmt::format("gpu_{}", task.device.value),
+         started, *task.finished_at);
+}
+
 void ServiceMetrics::ended(const TaskView& task) {
   last_token_.erase(task.id);
+  record(task);
   if (registry_ == nullptr) return;
   registry_->counter(kTasksTotal, {task.deployment, to_string(task.status)})->add();
   if (!task.created_at) return;

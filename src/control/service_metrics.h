@@ -7,14 +7,16 @@
 
 #include "control/metrics.h"
 #include "control/views.h"
+#include "telemetry/trace.h"
 
 namespace altlas::control {
 
 // Threads: the service's strand.
 class ServiceMetrics {
  public:
-  // `registry` may be null: then nothing is counted.
-  explicit ServiceMetrics(telemetry::Registry* registry) : registry_(registry) {}
+  // Both may be null: then nothing is counted, or no span recorded.
+  explicit ServiceMetrics(telemetry::Registry* registry, telemetry::Tracer* tracer = nullptr)
+      : registry_(registry), tracer_(tracer) {}
   void delta(const TaskId& id, const TaskView& task, size_t tokens, TimeUs now);
   void ended(const TaskView& task);
   void picture(std::span<const DeviceView> devices, std::span<const DeploymentView> deployments,
@@ -22,6 +24,8 @@ class ServiceMetrics {
 
  private:
   telemetry::Registry* const registry_;
+  telemetry::Tracer* const tracer_;
+  void record(const TaskView& task);
   void replica(const ReplicaView& view, const std::string& place);
 
   std::map<TaskId, TimeUs> last_token_;    // Of running tasks.

@@ -71,6 +71,17 @@ class HeldReplicas : public Launcher {
     }
     return runs.size();
   }
+  // Every one that runs says `count` pieces of `text`.
+  void say(const std::string& text, uint32_t count) {
+    const std::lock_guard lock(mutex_);
+    for (const SequenceId sequence : runs_)
+      for (uint32_t i = 0; i < count; ++i)
+        callbacks.report(
+            replica_,
+            engine::SequenceTokens{
+                sequence,
+                {.first_index = i, .ids = {1}, .text_offset = i * text.size(), .text = text}});
+  }
   LauncherCallbacks callbacks;
   uint32_t sequences_max = 0;
 
@@ -128,8 +139,10 @@ class FullStore : public HeldStore {
 struct Running {
   // `held`: in place of replicas of this process; the service owns it.
   explicit Running(std::unique_ptr<journal::Store> store, std::string folder = "",
-                   HeldReplicas* held = nullptr, CoreSetup setup = echo_setup()) {
+                   HeldReplicas* held = nullptr, CoreSetup setup = echo_setup(),
+                   uint64_t stream_buffer_bytes_max = 1 << 20) {
     ServiceOptions options;
+    options.stream_buffer_bytes_max = stream_buffer_bytes_max;
     options.setup = std::move(setup);
     options.store = std::move(store);
     options.folder = std::move(folder);
@@ -305,6 +318,25 @@ TEST(Service, AnOwnedTaskEndsWithItsOwner) {
   EXPECT_FALSE(is_over(running.get(running.service->task(kept[0].id))->status));
   replicas->finish_all();
   EXPECT_EQ(running.end_of(kept[0])->result->text, "done");
+}
+
+// Goal: a stream that is not read is given up beyond its limit, not before. Method: 40 pieces of
+// 100 bytes against limits on both sides of their sum.
+TEST(Service, AStreamThatIsNotReadIsGivenUp) {
+  for (const auto& [limit, kept] : {std::pair<uint64_t, bool>{3000, false}, {100'000, true}}) {
+    auto* replicas = new HeldReplicas;
+    Running running(journal::open_memory_store(), "", replicas, echo_setup(), limit);
+    const auto owned = running.own({Running::spec("{}", false)});
+    auto stream = running.get(running.service->subscribe(owned[0].id));
+    ASSERT_TRUE(stream.ok()) << stream.error().message();
+    replicas->say(std::string(100, 'x'), 40);
+    replicas->finish_all();
+    ASSERT_TRUE(running.get(running.service->wait(owned[0].id, 10'000)).ok());
+    Result<StreamEvent> event = running.get((*stream)->next());
+    while (event.ok() && !event->end) event = running.get((*stream)->next());
+    EXPECT_EQ(event.ok(), kept) << limit;
+    if (!kept) EXPECT_EQ(event.error().code(), ErrorCode::kBusy);
+  }
 }
 
 // Goal: who waits for a task is told its end, though the core forgets it at once. Method: hundreds

@@ -35,18 +35,24 @@ constexpr std::string_view kEcho = "echo";
 
 int64_t seconds(double value) { return static_cast<int64_t>(value * static_cast<double>(kSecond)); }
 
+// The deployment runs the model of --model, or the default one.
+bool is_default(const config::DeploymentConfig& one, const ModelSetup& model) {
+  return one.model.empty() || one.model == model.id || one.model == model.name;
+}
+
 // What the section `models` says of a deployment's model; the default one's is in `engine` too.
 void take_extras(const config::Config& config, const config::DeploymentConfig& one,
                  const ModelSetup& model, engine::LoadReplica& load) {
-  const bool is_default = one.model.empty() || one.model == model.id;
-  const std::string& name = one.model.empty() ? model.id : one.model;
+  const std::string& otherwise = model.name.empty() ? model.id : model.name;
+  const std::string& name = one.model.empty() ? otherwise : one.model;
   std::map<std::string, std::string> adapters;
   const auto configured = std::ranges::find(config.models, name, &config::ModelConfig::name);
   if (configured != config.models.end()) {
     load.draft_model_path = configured->draft_model;
+    load.tokenizer_path = configured->tokenizer;
     adapters = configured->adapters;
   }
-  if (is_default) {
+  if (is_default(one, model)) {
     if (!config.engine.draft_model.empty()) load.draft_model_path = config.engine.draft_model;
     for (const auto& [adapter, path] : config.engine.lora_modules) adapters[adapter] = path;
   }
@@ -54,12 +60,12 @@ void take_extras(const config::Config& config, const config::DeploymentConfig& o
   for (auto& [adapter, path] : adapters) load.adapters.push_back({adapter, path});
 }
 
-std::string model_path(const config::Config& config, const std::string& name,
+std::string model_path(const config::Config& config, const config::DeploymentConfig& one,
                        const ModelSetup& model) {
-  if (name.empty() || name == model.id) return model.path;
-  for (const config::ModelConfig& one : config.models)
-    if (one.name == name) return one.path;
-  return name;
+  if (is_default(one, model)) return model.path;
+  for (const config::ModelConfig& known : config.models)
+    if (known.name == one.model) return known.path;
+  return one.model;
 }
 
 int64_t replica_count(const config::DeploymentConfig& one, int64_t otherwise) {
@@ -86,9 +92,9 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
                                          bool every_device) {
   const config::EngineConfig engine = config::engine_for(config.engine, one);
   DeploymentSetup out = life_of(one);
-  out.model = one.model.empty() || one.model == model.id ? model.id : one.name;
+  out.model = is_default(one, model) ? model.id : one.name;
   out.load = load_of(engine);
-  out.load.model_path = model_path(config, one.model, model);
+  out.load.model_path = model_path(config, one, model);
   take_extras(config, one, model, out.load);
   out.adapters_max = static_cast<uint32_t>(engine.max_loras);
   if (out.load.adapters.size() > out.adapters_max)
@@ -155,21 +161,39 @@ DeploymentSetup echo_deployment(const config::DeploymentConfig& one, size_t devi
 void take_limits(const config::Config& config, CoreSetup& out) {
   const config::MultiGpuConfig& multi = config.gpu.multi_gpu;
   out.strategy = multi.default_strategy;
-  out.memory_threshold = config.gpu.memory_threshold;
-  out.utilization_threshold = config.gpu.utilization_threshold;
-  out.max_temperature = config.gpu.max_temperature;
   out.max_concurrent_tasks = static_cast<uint32_t>(multi.max_concurrent_tasks_per_gpu);
-  out.max_queue_size = static_cast<uint32_t>(multi.max_queue_size);
-  out.queue_timeout_us = seconds(multi.queue_timeout);
+  out.queue_interval_us = seconds(multi.queue_processing_interval);
   out.age_step_us = seconds(multi.priority_aging_s);
   out.priority_levels = multi.queue_priority_levels;
   out.random_seed = static_cast<uint64_t>(multi.random_seed);
   if (out.random_seed == 0) out.random_seed = std::random_device{}() | 1u;
   out.tokens = config.store.tokens;
-  out.tasks_kept_max = static_cast<uint64_t>(config.store.tasks_kept_max);
 }
 
 }  // namespace
+
+Result<LimitsChanged> limits_of(const config::Config& config, size_t devices) {
+  LimitsChanged out;
+  out.memory_threshold = config.gpu.memory_threshold;
+  out.utilization_threshold = config.gpu.utilization_threshold;
+  out.max_temperature = config.gpu.max_temperature;
+  out.max_queue_size = static_cast<uint32_t>(config.gpu.multi_gpu.max_queue_size);
+  out.queue_timeout_us = seconds(config.gpu.multi_gpu.queue_timeout);
+  out.tasks_kept_max = static_cast<uint64_t>(config.store.tasks_kept_max);
+  for (const auto& [type, ids] : config.gpu.multi_gpu.task_specific_mappings) {
+    std::vector<DeviceId> mapped;
+    for (const int64_t id : ids) {
+      if (id < 0 || id >= static_cast<int64_t>(devices))
+        return invalid(
+            fmt::format("task type '{}' is mapped to device {}, there are devices 0 to {}", type,
+                        id, devices - 1),
+            "gpu.multi_gpu.task_specific_mappings." + type);
+      mapped.push_back(DeviceId{static_cast<int32_t>(id)});
+    }
+    out.task_specific.emplace_back(type, std::move(mapped));
+  }
+  return out;
+}
 
 Result<CoreSetup> make_core_setup(const config::Config& config,
                                   std::span<const DeviceSetup> devices, const ModelSetup& model) {
@@ -178,6 +202,14 @@ Result<CoreSetup> make_core_setup(const config::Config& config,
   CoreSetup out;
   out.devices.assign(devices.begin(), devices.end());
   take_limits(config, out);
+  ALTLAS_TRY(LimitsChanged limits, limits_of(config, devices.size()));
+  out.memory_threshold = limits.memory_threshold;
+  out.utilization_threshold = limits.utilization_threshold;
+  out.max_temperature = limits.max_temperature;
+  out.max_queue_size = limits.max_queue_size;
+  out.queue_timeout_us = limits.queue_timeout_us;
+  out.tasks_kept_max = limits.tasks_kept_max;
+  out.task_specific = std::move(limits.task_specific);
   const size_t usable = config.gpu.multi_gpu.enabled ? devices.size() : 1;
   config::DeploymentConfig echo;
   for (const config::DeploymentConfig& one : config.deployments) {
@@ -199,18 +231,6 @@ Result<CoreSetup> make_core_setup(const config::Config& config,
   ALTLAS_TRY_VOID(share_devices(config, out.deployments, usable));
   out.default_deployment = out.deployments.front().name;
   out.deployments.push_back(echo_deployment(echo, devices.size()));
-  for (const auto& [type, ids] : config.gpu.multi_gpu.task_specific_mappings) {
-    std::vector<DeviceId> mapped;
-    for (const int64_t id : ids) {
-      if (id < 0 || id >= static_cast<int64_t>(devices.size()))
-        return invalid(
-            fmt::format("task type '{}' is mapped to device {}, there are devices 0 to {}", type,
-                        id, devices.size() - 1),
-            "gpu.multi_gpu.task_specific_mappings." + type);
-      mapped.push_back(DeviceId{static_cast<int32_t>(id)});
-    }
-    out.task_specific.emplace_back(type, std::move(mapped));
-  }
   return out;
 }
 

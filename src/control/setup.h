@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "config/config.h"
 #include "control/core_setup.h"
+#include "control/events.h"
 
 namespace altlas::control {
 
@@ -16,6 +17,7 @@ namespace altlas::control {
 // run.
 struct ModelSetup {
   std::string id;                      // In the APIs.
+  std::string name = "";               // In `models` and `deployments`, where it is another.
   std::string path;                    // A file.
   std::string deployment = "default";  // Name of its deployment where the configuration names none.
 };
@@ -29,5 +31,9 @@ engine::LoadReplica load_of(const config::EngineConfig& engine);
 // to a device that is not there.
 Result<CoreSetup> make_core_setup(const config::Config& config,
                                   std::span<const DeviceSetup> devices, const ModelSetup& model);
+
+// What a reload may change of the core's limits. `devices`: their number. Errors: kInvalid for
+// a mapping to a device that is not there.
+Result<LimitsChanged> limits_of(const config::Config& config, size_t devices);
 
 }  // namespace altlas::control

@@ -106,6 +106,18 @@ Result<void> check_draft(const LoadReplica& load, const text::Tokenizer& tokeniz
   return {};
 }
 
+// A tokenizer from elsewhere has no tokens that the model does not know.
+Result<void> check_tokenizer(const LoadReplica& load, const text::Tokenizer& tokenizer,
+                             const ReplicaLimits& limits) {
+  const auto tokens = static_cast<uint32_t>(tokenizer.vocab_size());
+  if (load.tokenizer_path.empty() || limits.vocab_size == 0 || tokens <= limits.vocab_size)
+    return {};
+  return invalid(fmt::format("models.tokenizer: '{}' has {} tokens, the model has {}: it is "
+                             "another model's tokenizer",
+                             load.tokenizer_path, tokens, limits.vocab_size),
+                 "models.tokenizer");
+}
+
 Result<void> check(const LoadReplica& load) {
   if (load.kind != "model" && load.kind != "echo") {
     return invalid(fmt::format("replica kind '{}'; known are model and echo", load.kind), "kind");
@@ -205,7 +217,8 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
   }
   ALTLAS_TRY(const auto devices, devices_of(load));
   if (progress) progress(LoadProgress{"tokenizer", 0});
-  ALTLAS_TRY(loaded->tokenizer, open_detokenizer(load.model_path));
+  ALTLAS_TRY(loaded->tokenizer,
+             open_detokenizer(load.tokenizer_path.empty() ? load.model_path : load.tokenizer_path));
   ALTLAS_TRY_VOID(check_draft(load, *loaded->tokenizer));
   switch (devices.front().kind) {
     case device::DeviceKind::kCpu: {
@@ -221,6 +234,7 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
       return Error(ErrorCode::kUnsupported,
                    "cuda devices can't run models in this build; use cpu or sim:KIND");
   }
+  ALTLAS_TRY_VOID(check_tokenizer(load, *loaded->tokenizer, loaded->executor->limits()));
   loaded->core = std::make_unique<ReplicaCore>(loaded->executor->limits(), core_options(load),
                                                loaded->tokenizer.get());
   return loaded;

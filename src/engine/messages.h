@@ -26,6 +26,7 @@ struct AdapterFile {
 struct LoadReplica {
   std::string kind = "model";        // "model", or "echo": answers payloads, no model.
   std::string model_path;            // A file that the worker can open.
+  std::string tokenizer_path;        // A folder with a tokenizer.json; empty: the model's own.
   std::string device_spec;           // One part per device of this worker, as --devices has it:
                                      // "cpu:1:1:4GiB+cpu:1:1:4GiB".
   std::vector<uint32_t> device_ids;  // Their ids in the server.

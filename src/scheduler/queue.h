@@ -55,6 +55,8 @@ class WaitingQueue {
   Result<void> admits(uint64_t held, uint64_t more, uint64_t served_at_once,
                       int64_t service_us) const;
 
+  // Those that wait already stay.
+  void set_tasks_max(uint32_t tasks_max) { limits_.tasks_max = tasks_max; }
   void push(const QueueEntry& entry);       // Must not be in yet.
   void erase(uint64_t task);                // Must be in.
   void move(uint64_t task, uint32_t lane);  // To another lane; keeps its arrival.

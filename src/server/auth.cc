@@ -53,13 +53,13 @@ std::string_view trim(std::string_view text) {
 }  // namespace
 
 Result<Auth> Auth::create(const config::AuthConfig& config) {
-  Auth auth;
+  std::vector<Key> keys;
   const auto add = [&](std::string_view key, std::string name, Role role,
                        std::string_view field) -> Result<void> {
     if (trim(key).empty())
       return invalid(fmt::format("{}: a key is empty: give it at least one character", field),
                      std::string(field));
-    auth.keys_.push_back({sha256(trim(key)), Identity{std::move(name), role}});
+    keys.push_back({sha256(trim(key)), Identity{std::move(name), role}});
     return {};
   };
   for (const auto& key : config.keys)
@@ -83,11 +83,22 @@ Result<Auth> Auth::create(const config::AuthConfig& config) {
     for (const std::string& key : config::parse_keys_file(*plain))
       ALTLAS_TRY_VOID(add(key, "api-key", Role::kAdmin, "auth.keys_file"));
   }
+  Auth auth;
+  auth.cell_->keys = std::make_shared<const std::vector<Key>>(std::move(keys));
   return auth;
 }
 
+bool Auth::take(const Auth& fresh) {
+  const Keys from = fresh.keys();
+  const std::lock_guard lock(cell_->mutex);
+  const bool changed = *cell_->keys != *from;
+  cell_->keys = from;
+  return changed;
+}
+
 Result<Identity> Auth::identify(std::string_view authorization) const {
-  if (keys_.empty()) return Identity{};
+  const Keys keys = this->keys();
+  if (keys->empty()) return Identity{};
   std::string key;
   if (starts_with_scheme(authorization, "Bearer")) {
     key = trim(authorization.substr(7));
@@ -102,7 +113,7 @@ Result<Identity> Auth::identify(std::string_view authorization) const {
         "no key was sent: send 'Authorization: Bearer KEY', or Basic with the key as password");
   const std::string digest = sha256(key);
   const Key* found = nullptr;
-  for (const Key& known : keys_)
+  for (const Key& known : *keys)
     if (CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0) found = &known;
   if (found == nullptr)
     return Error(ErrorCode::kUnauthorized,

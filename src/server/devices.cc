@@ -16,7 +16,8 @@ awaitable<Result<Response>> get_gpus(Request, Rooms& rooms) {
   json::array gpus;
   for (const control::DeviceView& device : co_await rooms.service.devices())
     gpus.push_back(device_to_json(device));
-  const json::object answer{{"gpus", std::move(gpus)}};
+  json::object answer{{"gpus", std::move(gpus)}};
+  if (!rooms.notice.empty()) answer["notice"] = rooms.notice;
   co_return json_response(json_text(answer));
 }
 
@@ -89,7 +90,8 @@ awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
 awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   JsonReader reader(body);
-  const auto& allowed = rooms.config.gpu.multi_gpu.strategies;
+  const auto config = rooms.now();
+  const auto& allowed = config->gpu.multi_gpu.strategies;
   std::vector<std::string_view> names;
   for (const Strategy strategy : allowed) names.push_back(to_string(strategy));
   if (!reader.has("strategy")) reader.fail("strategy", "is missing, should name a strategy");

@@ -29,28 +29,46 @@ bool is_type(std::string_view content_type, std::string_view wanted) {
          lower.ends_with("+json");
 }
 
+// What the route table calls `path`: the metrics' path is a setting.
+std::string_view table_path(std::string_view path, const config::MonitoringConfig& config) {
+  if (path == metrics_path(config)) return kMetricsPattern;
+  return path == kMetricsPattern ? std::string_view("/") : path;
+}
+
+// A span of the trace, named by its route, in group 0.
+void record_request(const Rooms& rooms, std::string_view pattern, int status, TimeUs from,
+                    TimeUs until) {
+  if (rooms.tracer == nullptr) return;
+  telemetry::Span span{
+      .name = pattern, .category = "server", .start = from, .end = until, .track = {}};
+  span.args[0] = {"status", status};
+  rooms.tracer->record_beside(span, "requests");
+}
+
 // Puts `meta` in front of the closing brace of a JSON object.
-void add_meta(const Rooms& rooms, std::span<const control::DeviceView> devices,
-              const std::string& request_id, TimeUs received, Response& response) {
+boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wanted,
+                                      std::string request_id, TimeUs received, Response& response) {
   if (response.stream || response.content_type != "application/json" ||
       !response.body.starts_with('{'))
-    return;
+    co_return;
   const TimeUs now = system_clock().now();
   const double total_ms = static_cast<double>(now - received) / 1000.0;
-  json::object meta{
-      {"request_id", text::repair_utf8(request_id)},
-      {"timestamp", to_rfc3339(now)},
-      {"processing_time", {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}}},
-      {"trace_id", text::repair_utf8(request_id)},
-      {"version", rooms.version}};
-  json::array gpus;
-  for (const control::DeviceView& device : devices)
-    gpus.push_back({{"gpu_id", device.id.value},
-                    {"utilization", device.utilization},
-                    {"memory_used", device.memory_used}});
-  meta["gpu_resources"] = std::move(gpus);
-  response.body.pop_back();
-  response.body += (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json_text(meta) + "}";
+  json::object meta{{"request_id", text::repair_utf8(request_id)}, {"timestamp", to_rfc3339(now)}};
+  if (wanted.processing_time)
+    meta["processing_time"] = {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}};
+  if (wanted.trace_id) meta["trace_id"] = text::repair_utf8(request_id);
+  if (wanted.version) meta["version"] = rooms.version;
+  if (wanted.gpu_resources) {
+    json::array gpus;
+    for (const control::DeviceView& device : co_await rooms.service.devices())
+      gpus.push_back({{"gpu_id", device.id.value},
+                      {"utilization", device.utilization},
+                      {"memory_used", device.memory_used}});
+    meta["gpu_resources"] = std::move(gpus);
+  }
+  response.body.resize(response.body.rfind('}'));  // A text file's line end may follow it.
+  response.body +=
+      (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + json_text(meta) + "}";
 }
 
 // A coding that is not taken is answered with those that are (RFC 9110, section 12.5.3).
@@ -62,12 +80,14 @@ Response undecoded(const Error& error, std::string_view path) {
 }
 
 boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
+                                                   const config::ServerConfig& server,
                                                    std::string_view& pattern) {
-  const RouteMatch match = match_route(routes(), request.method, request.path);
+  const RouteMatch match =
+      match_route(routes(), request.method, table_path(request.path, rooms.config.monitoring));
   // Browsers ask without a key what pages of an allowed origin may do.
   if (match.route == nullptr && request.method == "OPTIONS" && !match.allow.empty() &&
-      origin_allowed(rooms.config.server, request.origin)) {
-    co_return preflight(rooms.config.server, request, match.allow);
+      origin_allowed(server, request.origin)) {
+    co_return preflight(server, request, match.allow);
   }
   if (match.route == nullptr || match.route->access != Access::kOpen) {
     auto identity = auth.identify(request.authorization);
@@ -80,7 +100,7 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
                                       request.path.substr(0, 128)))
           .with_reason("unknown_url");
     if (request.method == "OPTIONS") {
-      co_return preflight(rooms.config.server, request, match.allow);
+      co_return preflight(server, request, match.allow);
     }
     const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
                                             request.path.substr(0, 128), match.allow));
@@ -111,10 +131,11 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   const std::string path = request.path, request_id = request.request_id;
   const TimeUs received = request.received;
   const std::string origin = request.origin;
+  const auto config = rooms.now();  // One state for the whole request.
   Response response;
   std::string_view pattern = "none";
   try {
-    auto result = co_await run_route(std::move(request), rooms, auth, pattern);
+    auto result = co_await run_route(std::move(request), rooms, auth, config->server, pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
     // The log has the files' whole paths, the answer has not.
     if (!result.ok() && response.status >= 500 &&
@@ -128,15 +149,14 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
     log::error("{} failed: {}", path, error.what());
     response = problem(Error(ErrorCode::kInternal, "internal error, logged"), openai_style(path));
   }
-  if (rooms.config.api_metadata.enabled) {
-    const auto devices = co_await rooms.service.devices();
-    add_meta(rooms, devices, request_id, received, response);
-  }
+  if (config->api_metadata.enabled)
+    co_await add_meta(rooms, config->api_metadata, request_id, received, response);
   response.headers.emplace_back("X-Request-Id", request_id);
-  add_cors(rooms.config.server, origin, response);
-  const double seconds =
-      static_cast<double>(system_clock().now() - received) / static_cast<double>(kSecond);
+  add_cors(config->server, origin, response);
+  const TimeUs answered = std::max(received, system_clock().now());
+  const double seconds = static_cast<double>(answered - received) / static_cast<double>(kSecond);
   count_request(rooms.metrics, pattern, response.status, seconds);
+  record_request(rooms, pattern, response.status, received, answered);
   co_return response;
 }
 

@@ -11,9 +11,11 @@
 
 #include "config/config.h"
 #include "control/service.h"
+#include "server/live_config.h"
 #include "server/prompt.h"
 #include "server/route.h"
 #include "telemetry/registry.h"
+#include "telemetry/trace.h"
 
 namespace altlas::server {
 
@@ -22,17 +24,23 @@ class FileDesk;
 
 // The rooms behind the handlers. Owned by Server; outlives every request.
 struct Rooms {
-  const config::Config& config;
+  const config::Config& config;  // As at the start; what SIGHUP changes is in now().
+  const LiveConfig& live;
   control::Service& service;
   PromptPool& prompts;
   telemetry::Registry& metrics;
   std::string version;
   TimeUs started = 0;
-  bool has_keys = false;
+  std::string notice;  // Of the devices, for people; may be empty.
   // All metrics as Prometheus text, written off the io threads.
   std::function<boost::asio::awaitable<std::string>()> metrics_text;
+  telemetry::Tracer* tracer = nullptr;  // May be null: no spans are kept.
+  // Its spans of the last seconds as a Chrome trace, written off the io threads; with `tracer`.
+  std::function<boost::asio::awaitable<std::string>(double seconds)> trace_text;
   FileDesk* desk = nullptr;        // Set before the first request.
   BatchRunner* batches = nullptr;  // Likewise.
+  // The configuration as it is now: to be read for settings that SIGHUP may change.
+  std::shared_ptr<const config::Config> now() const { return live.get(); }
 };
 
 // The request's body, which must be an object, no deeper than server.json_depth_max.

@@ -191,8 +191,9 @@ void Server::Impl::limit_connections() {
 void Server::Impl::turn_away(tcp::socket socket) const {
   static constexpr std::string_view kBody =
       R"({"error": "too many connections are open: try later"})";
-  const bool any_page =
-      std::ranges::find(config().cors_origins, "*") != config().cors_origins.end();
+  const auto now = share->rooms.now();
+  const std::vector<std::string>& origins = now->server.cors_origins;
+  const bool any_page = std::ranges::find(origins, "*") != origins.end();
   const std::string answer = fmt::format(
       "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n{}"
       "Connection: close\r\nContent-Length: {}\r\n\r\n{}",

@@ -35,7 +35,7 @@ Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, co
   task.spec.strategy = options.strategy;
   task.spec.specific_device = options.specific_gpu_id;
   task.spec.owner = request.identity.name;
-  task.spec.priority = rooms.config.gpu.multi_gpu.default_queue_priority;
+  task.spec.priority = rooms.now()->gpu.multi_gpu.default_queue_priority;
   ALTLAS_TRY_VOID(reader.status());
   ALTLAS_TRY(task.model, rooms.prompts.find(model, kGenerationType));
   ALTLAS_TRY_VOID(check_generates(*task.model));

@@ -3,6 +3,8 @@
 
 #include <string_view>
 
+#include "base/result.h"
+#include "config/monitoring_config.h"
 #include "telemetry/registry.h"
 
 namespace altlas::server {
@@ -21,6 +23,11 @@ inline constexpr telemetry::MetricDef kRequestSeconds{
     .labels = {"route"},
     .buckets = telemetry::kSecondsBuckets};
 inline constexpr const telemetry::MetricDef* kServerMetrics[] = {&kRequestsTotal, &kRequestSeconds};
+
+// Where the metrics are served; empty: nowhere.
+std::string_view metrics_path(const config::MonitoringConfig& config);
+// Errors: kInvalid for a path that another route has.
+Result<void> check_metrics_path(const config::MonitoringConfig& config);
 
 // Counts one answered request. `route`: the pattern of the table, so that labels stay few.
 void count_request(telemetry::Registry& registry, std::string_view route, int status,

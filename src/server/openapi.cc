@@ -151,9 +151,10 @@ json::object responses_of(const Route& route, bool with_auth) {
 
 }  // namespace
 
-std::string openapi_json(std::string_view version, bool with_auth) {
+std::string openapi_json(std::string_view version, bool with_auth, std::string_view metrics_path) {
   json::object paths;
   for (const Route& route : routes()) {
+    if (route.pattern == kMetricsPattern && metrics_path.empty()) continue;
     json::object operation{{"operationId", operation_id(route.method, route.pattern)},
                            {"summary", route.summary},
                            {"responses", responses_of(route, with_auth)}};
@@ -172,7 +173,7 @@ std::string openapi_json(std::string_view version, bool with_auth) {
     }
     std::string method(route.method);
     for (char& c : method) c = static_cast<char>(std::tolower(c));
-    std::string pattern(route.pattern);
+    std::string pattern(route.pattern == kMetricsPattern ? metrics_path : route.pattern);
     std::erase(pattern, '*');
     json::value& path = paths[pattern];
     if (path.is_null()) path = json::object();

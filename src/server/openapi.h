@@ -7,7 +7,9 @@
 namespace altlas::server {
 
 // OpenAPI 3.1 of every route. `with_auth`: keys are configured, so requests need one.
-std::string openapi_json(std::string_view version, bool with_auth);
+// `metrics_path`: where /metrics is; empty: nowhere.
+std::string openapi_json(std::string_view version, bool with_auth,
+                         std::string_view metrics_path = "/metrics");
 
 // Named JSON Schemas, as one JSON object; the names are those that the route table uses.
 std::string_view openapi_schemas();

@@ -72,7 +72,8 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
     task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
     tasks.push_back(std::move(task));
   }
-  const config::MultiGpuConfig& config = rooms.config.gpu.multi_gpu;
+  const auto now = rooms.now();
+  const config::MultiGpuConfig& config = now->gpu.multi_gpu;
   const bool split = options.batch_split.value_or(config.batch_split);
   // A batch that says how it wants to be split is split so.
   const auto min_per_device =

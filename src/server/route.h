@@ -47,6 +47,9 @@ struct Route {
   std::string_view request_type = "application/json";  // Content-Type of the body.
 };
 
+// The pattern of the metrics, whose path is a setting.
+inline constexpr std::string_view kMetricsPattern = "/metrics";
+
 // Every route, in the order of the docs. One list per handler file.
 const std::vector<Route>& routes();
 

@@ -277,6 +277,19 @@ TEST(TaskJson, DurationsAreNeverNegative) {
   EXPECT_EQ(task_to_json(task).at("result").at("execution_time"), 1.0);
 }
 
+// Goal: other keys take the place of all the old ones. Method: what each key is answered, before
+// and after, and whether the change is told.
+TEST(Auth, KeysAreReplaced) {
+  auto auth = Auth::create({.keys = {{"anna", "old", Role::kUser}}, .api_keys = {"root"}});
+  const auto fresh = Auth::create({.keys = {{"anna", "new", Role::kUser}}, .api_keys = {"root"}});
+  EXPECT_TRUE(auth->take(*fresh));
+  EXPECT_FALSE(auth->take(*fresh)) << "the same keys again";
+  EXPECT_FALSE(auth->identify("Bearer old").ok());
+  EXPECT_EQ(auth->identify("Bearer new")->name, "anna");
+  EXPECT_TRUE(auth->identify("Bearer root").ok());
+  EXPECT_EQ(auth->key_count(), 2u);
+}
+
 TEST(Problem, ShapesAndRetryAfter) {
   const Error busy = Error(ErrorCode::kBusy, "full").with_retry_after_ms(2500);
   const Response plain = problem(busy, false);

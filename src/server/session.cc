@@ -156,7 +156,7 @@ awaitable<bool> Session::refuse(const RequestReader& reader, int status, std::st
     const auto bytes = buffer_.data();
     origin = find_origin({static_cast<const char*>(bytes.data()), bytes.size()});
   }
-  add_cors(config(), origin, response);
+  add_cors(share_->rooms.now()->server, origin, response);
   count_request(share_->rooms.metrics, "none", status, 0);
   HeadOptions options;
   options.keep_alive = false;

@@ -1,8 +1,13 @@
 // Health, readiness, metrics, and the API description.
-#include <boost/json.hpp>
+#include <fmt/format.h>
 
+#include <boost/json.hpp>
+#include <charconv>
+
+#include "config/validate.h"
 #include "server/handlers.h"
 #include "server/json_text.h"
+#include "server/metrics.h"
 #include "server/openapi.h"
 #include "server/problem.h"
 
@@ -36,8 +41,30 @@ awaitable<Result<Response>> version(Request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> openapi(Request, Rooms& rooms) {
-  co_return json_response(openapi_json(rooms.version, rooms.has_keys));
+  co_return json_response(openapi_json(rooms.version, config::has_keys(*rooms.now()),
+                                       metrics_path(rooms.config.monitoring)));
 }
+
+// GET /api/v1/trace?seconds=60: the last spans of requests and tasks in Chrome's format.
+awaitable<Result<Response>> trace(Request request, Rooms& rooms) {
+  double seconds = 60;
+  if (const auto text = request.query_value("seconds")) {
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
+    if (error != std::errc() || end != text->data() + text->size() || !(seconds > 0) ||
+        seconds > 1e9)
+      co_return invalid(
+          fmt::format("seconds: '{}' should be a number above 0, at most 1e9", text->substr(0, 32)),
+          "seconds");
+  }
+  if (rooms.tracer == nullptr || !rooms.tracer->enabled())
+    co_return not_found(
+        "no trace is kept: monitoring.enabled is off, or monitoring.trace_spans_max is 0");
+  co_return json_response(co_await rooms.trace_text(seconds));
+}
+
+constexpr QueryParameter kSeconds{"seconds",
+                                  R"({"type":"number","exclusiveMinimum":0,"maximum":1e9})",
+                                  "How far back it goes; 60 if absent."};
 
 }  // namespace
 
@@ -54,7 +81,7 @@ std::vector<Route> system_routes() {
        {503}},
       {"GET", "/ready", Access::kOpen, health, "As /health", "", "Health", {}, {503}},
       {"GET",
-       "/metrics",
+       kMetricsPattern,
        Access::kMetrics,
        metrics,
        "Prometheus metrics",
@@ -63,6 +90,15 @@ std::vector<Route> system_routes() {
        {},
        {},
        "text/plain"},
+      {"GET",
+       "/api/v1/trace",
+       Access::kAdmin,
+       trace,
+       "The last requests and tasks as a Chrome trace (chrome://tracing, Perfetto)",
+       "",
+       "Trace",
+       {kSeconds},
+       {400, 404}},
       {"GET", "/version", Access::kUser, version, "The server's version", "", "Version"},
       {"GET", "/openapi.json", Access::kUser, openapi, "This description", "", "OpenApi"},
   };

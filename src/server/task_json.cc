@@ -110,7 +110,8 @@ GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms) {
   if (object == nullptr) return options;
   JsonReader inner(*object, reader.path_of("gpu_options"));
   if (inner.has("strategy")) {
-    const auto& allowed = rooms.config.gpu.multi_gpu.strategies;
+    const auto config = rooms.now();
+    const auto& allowed = config->gpu.multi_gpu.strategies;
     std::vector<std::string_view> names;
     for (const Strategy strategy : allowed) names.push_back(to_string(strategy));
     const size_t index = inner.choice("strategy", names, 0);
@@ -131,7 +132,7 @@ GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms) {
 }
 
 Priority read_priority(JsonReader& reader, const Request& request, const Rooms& rooms) {
-  Priority priority = rooms.config.gpu.multi_gpu.default_queue_priority;
+  Priority priority = rooms.now()->gpu.multi_gpu.default_queue_priority;
   const json::value* value = reader.value("priority");
   if (value != nullptr && value->is_string()) {
     priority = static_cast<Priority>(
@@ -205,7 +206,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   spec.estimated_memory = reader.unsigned_integer("estimated_memory", 0);
   spec.priority = static_cast<Priority>(
       reader.choice("priority", enum_names(kPriorityNames),
-                    static_cast<size_t>(rooms.config.gpu.multi_gpu.default_queue_priority)));
+                    static_cast<size_t>(rooms.now()->gpu.multi_gpu.default_queue_priority)));
   if (reader.has("deadline_s")) {
     const double seconds = reader.number("deadline_s", 0, 0.001, kDeadlineMax);
     task.deadline_after = static_cast<TimeUs>(seconds * static_cast<double>(kSecond));

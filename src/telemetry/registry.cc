@@ -256,6 +256,14 @@ void Registry::remove(const MetricDef& def, Labels labels) {
   if (found != families_.end()) found->second->series.erase(values);
 }
 
+void Registry::show(const MetricDef& def, bool shown) {
+  const std::lock_guard lock(mutex_);
+  if (shown)
+    hidden_.erase(std::string(def.name));
+  else
+    hidden_.emplace(def.name);
+}
+
 Registry::CollectorId Registry::add_collector(std::function<void()> collect) {
   const std::lock_guard lock(collectors_mutex_);
   collectors_[next_collector_] = std::move(collect);
@@ -272,7 +280,8 @@ std::string Registry::write_prometheus() {
   for (const auto& [id, collect] : collectors_) collect();
   const std::lock_guard lock(mutex_);
   std::string out;
-  for (const auto& [name, one] : families_) one->write(out);
+  for (const auto& [name, one] : families_)
+    if (!hidden_.contains(name)) one->write(out);
   return out;
 }
 

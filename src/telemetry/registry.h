@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -111,6 +112,10 @@ class Registry {
     remove(def, Labels(labels.begin(), labels.size()));
   }
 
+  // Whether write_prometheus() has the metric; it is counted all the same. Shown unless said
+  // otherwise.
+  void show(const MetricDef& def, bool shown);
+
   // `collect` runs before each write, on the writing thread, to set gauges that nobody updates
   // otherwise. It may use this registry, except to write it or to add and remove collectors.
   using CollectorId = uint64_t;
@@ -128,8 +133,9 @@ class Registry {
   Series& series(const MetricDef& def, MetricKind kind, Labels labels);
   Family& family(const MetricDef& def, MetricKind kind);
 
-  std::mutex mutex_;  // Guards families_ and what is in them, not the values.
+  std::mutex mutex_;  // Guards families_ and what is in them, not the values; hidden_.
   std::map<std::string, std::unique_ptr<Family>, std::less<>> families_;
+  std::set<std::string, std::less<>> hidden_;  // Names.
   std::mutex collectors_mutex_;
   std::map<CollectorId, std::function<void()>> collectors_;
   CollectorId next_collector_ = 1;

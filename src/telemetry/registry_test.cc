@@ -314,5 +314,34 @@ TEST(Registry, Markdown) {
       "| `altlas_test_latency_seconds` | histogram | `gpu_id` | s | Latency. |\n");
 }
 
+// Goal: a hidden metric is written no more, and has counted on when it is shown again. Method: one
+// of each kind beside one that stays.
+TEST(Registry, HiddenMetrics) {
+  Registry registry;
+  static constexpr double kBounds[] = {1, 2};
+  static constexpr MetricDef kCount{.name = "altlas_test_hidden_total", .help = "A."};
+  static constexpr MetricDef kLevel{
+      .name = "altlas_test_hidden_level", .kind = MetricKind::kGauge, .help = "B."};
+  static constexpr MetricDef kTimes{.name = "altlas_test_hidden_seconds",
+                                    .kind = MetricKind::kHistogram,
+                                    .help = "C.",
+                                    .buckets = kBounds};
+  static constexpr MetricDef kStays{.name = "altlas_test_hidden_not_total", .help = "D."};
+  const MetricDef* const hidden[] = {&kCount, &kLevel, &kTimes};
+  for (const MetricDef* one : hidden) registry.show(*one, false);
+  registry.counter(kCount)->add(3);
+  registry.gauge(kLevel)->set(4);
+  registry.histogram(kTimes)->observe(1.5);
+  registry.counter(kStays)->add(5);
+  EXPECT_EQ(registry.write_prometheus(),
+            "# HELP altlas_test_hidden_not_total D.\n"
+            "# TYPE altlas_test_hidden_not_total counter\naltlas_test_hidden_not_total 5\n");
+  for (const MetricDef* one : hidden) registry.show(*one, true);
+  const std::string text = registry.write_prometheus();
+  EXPECT_THAT(text, HasSubstr("altlas_test_hidden_total 3\n"));
+  EXPECT_THAT(text, HasSubstr("altlas_test_hidden_level 4\n"));
+  EXPECT_THAT(text, HasSubstr("altlas_test_hidden_seconds_count 1\n"));
+}
+
 }  // namespace
 }  // namespace altlas::telemetry

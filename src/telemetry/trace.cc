@@ -79,6 +79,21 @@ void Tracer::record(const Span& span) {
   overwritten_.fetch_add(1, std::memory_order_relaxed);
 }
 
+void Tracer::record_beside(Span span, std::string_view name) {
+  if (!enabled()) return;
+  {
+    const std::lock_guard lock(lanes_mutex_);
+    std::vector<TimeUs>& free_from = lanes_[span.track.group];
+    uint32_t lane = 0;
+    while (lane < free_from.size() && lane + 1 < kLanesMax && free_from[lane] > span.start) ++lane;
+    if (lane == free_from.size()) free_from.push_back(0);
+    free_from[lane] = std::max(free_from[lane], span.end);
+    span.track.lane = lane;
+  }
+  name_track(span.track, name, name);
+  record(span);
+}
+
 void Tracer::name_track(Track track, std::string_view group_name, std::string_view lane_name) {
   const std::lock_guard lock(names_mutex_);
   if (names_.size() >= kTracksMax && !names_.contains(track)) return;

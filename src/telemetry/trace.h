@@ -17,6 +17,7 @@ namespace altlas::telemetry {
 
 inline constexpr size_t kSpanNameBytesMax = 47;  // Longer names are cut.
 inline constexpr size_t kSpanArgsMax = 3;
+inline constexpr uint32_t kLanesMax = 64;   // Of record_beside(), in one group.
 inline constexpr size_t kTracksMax = 4096;  // Named tracks; further names are not kept.
 
 // A row of the picture: lanes (threads, devices) inside a group (process, replica).
@@ -58,6 +59,10 @@ class Tracer {
   bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
 
   void record(const Span& span);
+  // Likewise in the first lane of its track's group where it lies over no other span; beyond
+  // kLanesMax they share the last one. `name`: the picture's for the group. Spans of a group come
+  // in the order of their ends, more or less.
+  void record_beside(Span span, std::string_view name);
   // Names that the picture shows for a track.
   void name_track(Track track, std::string_view group_name, std::string_view lane_name);
 
@@ -80,6 +85,8 @@ class Tracer {
   std::unique_ptr<Stripe[]> stripes_;
   mutable std::mutex names_mutex_;
   std::map<Track, std::pair<std::string, std::string>> names_;
+  std::mutex lanes_mutex_;
+  std::map<uint32_t, std::vector<TimeUs>> lanes_;  // Of a group: from when on each is free.
 };
 
 // Records the time from here to the end of the block, if the tracer is there and on.

@@ -1,6 +1,7 @@
 #include "telemetry/trace.h"
 
 #include <gmock/gmock.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -146,6 +147,28 @@ TEST(Trace, ManyThreads) {
   }
   EXPECT_EQ(spans_in(tracer.write_chrome_trace(0, 2000)), 4000u);
   EXPECT_EQ(tracer.overwritten(), 0u);
+}
+
+// Goal: spans that lie over each other stand in lanes of their own, a free lane is taken again, and
+// their number has an end. Method: spans in the order of their ends, then more at once than lanes.
+TEST(Trace, SpansBesideEachOther) {
+  Tracer tracer(1000);
+  const auto lane_of = [&](TimeUs start, TimeUs end) {
+    Span span{.name = "s", .category = "c", .start = start, .end = end, .track = {7, 0}};
+    tracer.record_beside(span, "row");
+    const std::string text = tracer.write_chrome_trace(start, end);
+    const std::string key =
+        fmt::format("\"ts\":{},\"dur\":{},\"pid\":7,\"tid\":", start, end - start);
+    const size_t at = text.rfind(key);
+    return at == text.npos ? -1 : std::atoi(text.c_str() + at + key.size());
+  };
+  EXPECT_EQ(lane_of(5, 6), 0);
+  EXPECT_EQ(lane_of(0, 10), 1);
+  EXPECT_EQ(lane_of(7, 12), 0);
+  EXPECT_EQ(lane_of(1, 13), 2);
+  EXPECT_EQ(lane_of(12, 14), 0);
+  for (TimeUs i = 0; i < 200; ++i) EXPECT_LT(lane_of(3, 1000 + i), static_cast<int>(kLanesMax));
+  EXPECT_EQ(lane_of(4, 2000), static_cast<int>(kLanesMax) - 1);
 }
 
 }  // namespace

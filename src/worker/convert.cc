@@ -18,6 +18,7 @@ void write(const engine::LoadReplica& from, proto::Frame* frame) {
   proto::LoadReplica* to = frame->mutable_load();
   to->set_kind(from.kind);
   to->set_model_path(from.model_path);
+  to->set_tokenizer_path(from.tokenizer_path);
   to->set_device_spec(from.device_spec);
   write_all(from.device_ids, to->mutable_device_ids());
   write_all(from.cpu_first, to->mutable_cpu_first());
@@ -50,6 +51,7 @@ engine::LoadReplica read_load(const proto::LoadReplica& from) {
   engine::LoadReplica to;
   to.kind = from.kind();
   to.model_path = from.model_path();
+  to.tokenizer_path = from.tokenizer_path();
   to.device_spec = from.device_spec();
   to.device_ids = read_all<uint32_t>(from.device_ids());
   to.cpu_first = read_all<uint32_t>(from.cpu_first());

@@ -35,6 +35,7 @@ inline std::vector<engine::Command> all_commands() {
   engine::LoadReplica load;
   load.kind = "echo";
   load.model_path = "/models/\xff.gguf";
+  load.tokenizer_path = "/models/tokenizer";
   load.device_spec = "cpu:1:1:4GiB+cpu:1:1:4GiB";
   load.device_ids = {3, 4};
   load.cpu_first = {0, 8};
