@@ -33,6 +33,7 @@ struct Rooms {
   std::function<boost::asio::awaitable<std::string>()> metrics_text;
   FileDesk* desk = nullptr;        // Set before the first request.
   BatchRunner* batches = nullptr;  // Likewise.
+  std::shared_ptr<RequestMemory> request_memory;  // Likewise.
 };
 
 // The request's body, which must be an object, no deeper than server.json_depth_max.
