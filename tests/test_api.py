@@ -93,7 +93,7 @@ def test_disconnect_cancels(cpu_server):
     body = json.dumps({"prompt": "Count: 1 2 3", "max_tokens": 4000, "ignore_eos": True}).encode()
     host, port = cpu_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(b"POST /llm/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        connection.sendall(b"POST /llm/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and not any(g["task_count"] for g in cpu_server.get("/api/v1/gpus").json()["gpus"]):
             time.sleep(0.05)
@@ -237,7 +237,7 @@ def test_slow_sender_is_closed(start_server):
     server = start_server("--devices", "sim:h100:1", config="server: {slow_sender_timeout_s: 1}")
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         started = time.monotonic()
         assert connection.recv(1) == b""
         assert time.monotonic() - started < 10

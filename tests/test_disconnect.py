@@ -44,7 +44,7 @@ def connect(server, address=None):
 
 def post(path, body):
     data = json.dumps(body).encode()
-    return b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(data), data)
+    return b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(data), data)
 
 
 def running(server):
@@ -66,7 +66,7 @@ def shut(connection):
     connection.shutdown(socket.SHUT_RDWR)
 
 
-GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LEAVING = {
     "close": (b"", lambda c: c.close()),
     "empty line, close": (b"\r\n", lambda c: c.close()),

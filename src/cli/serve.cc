@@ -346,6 +346,9 @@ Result<void> make_server(Serving& out) {
                                   .tracer = out.tracer.get()});
   out.batches.emplace(out.io, *out.desk, *out.rooms);
   out.rooms->desk = out.desk.get();
+  out.rooms->request_memory = std::make_shared<server::RequestMemory>(server::request_bytes_max(
+      out.config.server.request_bytes_max,
+      static_cast<int64_t>(device::probe_machine().memory_total)));
   out.rooms->batches = &*out.batches;
   out.rooms->metrics_text = [&out]() -> awaitable<std::string> {
     const auto write = [&out]() -> awaitable<std::string> {

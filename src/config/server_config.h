@@ -15,9 +15,12 @@ struct ServerConfig {
   std::string tls_cert;
   std::string tls_key;
   std::vector<std::string> cors_origins;
+  std::vector<std::string> allowed_hosts;
   int64_t io_threads = 0;
   int64_t text_threads = 0;
   int64_t connections_max = 4096;
+  int64_t connections_per_address_max = 2048;
+  int64_t request_bytes_max = 0;
   int64_t body_bytes_max = 8 << 20;
   int64_t header_bytes_max = 32 << 10;
   int64_t header_count_max = 100;
@@ -59,6 +62,10 @@ struct ServerConfig {
           FieldInfo{.help = "Origins whose pages may call the API, or '*'.",
                     .reload = true,
                     .one_or_list = true});
+    field("allowed_hosts", &S::allowed_hosts,
+          FieldInfo{.help = "Names, beside loopback ones and its own address, under which a server "
+                            "without keys may be asked (Host); '*' allows every one.",
+                    .one_or_list = true});
     field("io_threads", &S::io_threads,
           FieldInfo{.help = "Threads for the network; 0 chooses by the number of cores.",
                     .min = 0,
@@ -73,6 +80,17 @@ struct ServerConfig {
     field("connections_max", &S::connections_max,
           FieldInfo{
               .help = "Connections at a time.", .unit = "connections", .min = 1, .max = 1 << 20});
+    field("connections_per_address_max", &S::connections_per_address_max,
+          FieldInfo{.help = "Connections of one address (IPv6: of one /64 network) at a time.",
+                    .unit = "connections",
+                    .min = 1,
+                    .max = 1 << 20});
+    field("request_bytes_max", &S::request_bytes_max,
+          FieldInfo{.help = "Memory of all requests in hand, bodies that are being read included; "
+                            "above it 429. 0: a quarter of the memory, at most 512 MiB.",
+                    .unit = "bytes",
+                    .min = 0,
+                    .form = Form::kBytes});
     field("body_bytes_max", &S::body_bytes_max,
           FieldInfo{.help = "Largest request body; above it 413.",
                     .unit = "bytes",

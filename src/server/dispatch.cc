@@ -117,9 +117,14 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
   }
   if (!request.body.empty() && !request.content_encoding.empty()) {
     const uint64_t bytes_max = body_limit(rooms.config.server, request.method, request.path);
+    const auto packed_bytes = static_cast<int64_t>(request.body.size());
+    if (request.memory)
+      ALTLAS_CO_TRY_VOID(request.memory->hold(packed_bytes + static_cast<int64_t>(bytes_max)));
     auto plain = decode_content(request.content_encoding, std::move(request.body), bytes_max);
     if (!plain.ok()) co_return undecoded(plain.error(), request.path);
     request.body = *std::move(plain);
+    if (request.memory)
+      ALTLAS_CO_TRY_VOID(request.memory->hold(static_cast<int64_t>(request.body.size())));
   }
   request.parameters = match.parameters;
   co_return co_await match.route->handler(std::move(request), rooms);

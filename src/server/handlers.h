@@ -39,6 +39,7 @@ struct Rooms {
   std::function<boost::asio::awaitable<std::string>(double seconds)> trace_text;
   FileDesk* desk = nullptr;        // Set before the first request.
   BatchRunner* batches = nullptr;  // Likewise.
+  std::shared_ptr<RequestMemory> request_memory;  // Likewise.
   // The configuration as it is now: to be read for settings that SIGHUP may change.
   std::shared_ptr<const config::Config> now() const { return live.get(); }
 };

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "config/names.h"
+#include "server/request_memory.h"
 
 namespace altlas::server {
 
@@ -53,6 +54,7 @@ struct Request {
   std::string content_encoding;
   std::string authorization;
   std::string accept;
+  std::string host;  // Of the target or of Host; empty in HTTP/1.0 that names none.
   std::string origin;
   std::string cors_headers;  // Access-Control-Request-Headers.
   std::string request_id;  // The client's X-Request-Id, or ours.
@@ -60,6 +62,7 @@ struct Request {
   Identity identity;
   TimeUs received = 0;
   std::shared_ptr<Disconnect> disconnect;
+  std::shared_ptr<MemoryLease> memory;  // What the request takes of all requests' memory.
   bool background = false;  // Of a batch: low priority, whatever the body says.
 
   // Empty where there is none.

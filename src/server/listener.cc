@@ -81,6 +81,15 @@ Result<std::string> read_pem(const std::string& path, const std::string& field) 
   return std::string(*plain);
 }
 
+// Whose connection it is: the address, of IPv6 the network, for one machine has a whole /64.
+std::string network_of(const boost::system::error_code& error, const tcp::endpoint& end) {
+  if (error) return "";
+  if (end.address().is_v4()) return end.address().to_string();
+  const auto v6 = end.address().to_v6();
+  if (v6.is_v4_mapped()) return asio::ip::make_address_v4(asio::ip::v4_mapped, v6).to_string();
+  return asio::ip::network_v6(v6, 64).canonical().to_string();
+}
+
 }  // namespace
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
@@ -94,18 +103,21 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   tcp::acceptor acceptor;
   std::mutex tls_mutex;
   std::shared_ptr<asio::ssl::context> tls;
-  std::atomic<int64_t> connections{0};
-  std::atomic<int64_t> connections_possible{INT64_MAX};  // As the limit of descriptors allows.
+  int64_t connections = 0;  // With open_mutex, as the next one.
+  int64_t connections_possible = INT64_MAX;  // As the limit of descriptors allows.
   // Open connections by id, so that stop can end idle ones. Locked: sessions live on their own
   // strands.
   std::mutex open_mutex;
   std::map<uint64_t, std::weak_ptr<Session>> open;
+  std::map<std::string, int64_t> of_address;  // Connections.
   uint64_t next_id = 0;
 
   const config::ServerConfig& config() const { return share->rooms.config.server; }
   Result<std::shared_ptr<asio::ssl::context>> load_tls() const;
   asio::awaitable<void> accept_loop();
   asio::awaitable<void> serve(tcp::socket socket);
+  bool enter(const std::string& address);
+  void leave(const std::string& address);
   void turn_away(tcp::socket socket) const;
   void limit_connections();
   void stop_sessions(bool also_busy);
@@ -141,6 +153,9 @@ Result<std::shared_ptr<asio::ssl::context>> Server::Impl::load_tls() const {
   context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
                        asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 |
                        asio::ssl::context::no_tlsv1_1);
+  // Keys of TLS 1.2 that a certificate stolen later does not open.
+  if (SSL_CTX_set_cipher_list(context->native_handle(), "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
+    return Error(ErrorCode::kInternal, "this OpenSSL has no ECDHE");
   boost::system::error_code error;
   ALTLAS_TRY(const std::string certificates, read_pem(config().tls_cert, "server.tls_cert"));
   context->use_certificate_chain(asio::buffer(certificates), error);
@@ -179,12 +194,32 @@ void Server::Impl::limit_connections() {
   const Descriptors now = descriptors();
   const int64_t possible =
       std::max<int64_t>((now.limit - now.used - kDescriptorsReserved) / kDescriptorsEach, 1);
-  connections_possible = possible;
+  {
+    const std::lock_guard lock(open_mutex);
+    connections_possible = possible;
+  }
   if (possible >= config().connections_max) return;
   log::warn(
       "at most {} connections are served, not {} (server.connections_max): this process may open "
       "{} files (ulimit -n), has {} open and keeps {} for journal, batches and workers",
       possible, config().connections_max, now.limit, now.used, kDescriptorsReserved);
+}
+
+// Takes a place among all connections and those of the address; false when there is none.
+bool Server::Impl::enter(const std::string& address) {
+  const std::lock_guard lock(open_mutex);
+  if (connections >= std::min(config().connections_max, connections_possible)) return false;
+  int64_t& same = of_address[address];
+  if (same >= config().connections_per_address_max) return false;
+  ++same;
+  ++connections;
+  return true;
+}
+
+void Server::Impl::leave(const std::string& address) {
+  const std::lock_guard lock(open_mutex);
+  --connections;
+  if (--of_address[address] == 0) of_address.erase(address);
 }
 
 // Answers a connection that is one too many.
@@ -214,15 +249,16 @@ asio::awaitable<void> Server::Impl::accept_loop() {
       co_await pause.async_wait(kTuple);
       continue;
     }
-    if (connections.fetch_add(1) >=
-        std::min(config().connections_max, connections_possible.load())) {
-      connections.fetch_sub(1);
+    boost::system::error_code gone;
+    const auto peer = socket.remote_endpoint(gone);
+    const std::string address = network_of(gone, peer);
+    if (!enter(address)) {
       turn_away(std::move(socket));
       continue;
     }
     const auto executor = socket.get_executor();
-    asio::co_spawn(executor, serve(std::move(socket)), [self](std::exception_ptr failed) {
-      self->connections.fetch_sub(1);
+    asio::co_spawn(executor, serve(std::move(socket)), [self, address](std::exception_ptr failed) {
+      self->leave(address);
       if (!failed) return;
       try {
         std::rethrow_exception(failed);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/beast/http.hpp>
 
+#include "server/host.h"
 #include "server/target.h"
 
 namespace altlas::server {
@@ -50,6 +51,23 @@ std::string framing_fault(const Fields& message) {
   if (lengths == 1 && !is_number(message[http::field::content_length]))
     return "Content-Length is not a number";
   return "";
+}
+
+// What is wrong with how the message names the host that it asks (RFC 9112, section 3.2).
+std::string host_fault(const Fields& message, std::string_view target) {
+  const size_t hosts = message.count(http::field::host);
+  if (hosts > 1) return "more than one Host: send one";
+  if (hosts == 0 && message.version() >= 11) return "no Host: HTTP/1.1 needs one";
+  const auto fault = [](std::string_view host) {
+    return parse_authority(host) ? std::string()
+                                 : fmt::format("'{}' is not a host: send a name or an address, "
+                                               "with a port or without",
+                                               host.substr(0, 128));
+  };
+  const std::string_view named = authority_of(target);
+  std::string found = named.empty() ? "" : fault(named);
+  if (found.empty() && hosts > 0) found = fault(message[http::field::host]);
+  return found;
 }
 
 // The target in a request line that is not, or not yet, a valid one.
@@ -145,6 +163,10 @@ void RequestReader::read_head() {
   if (!target)
     return refuse(400, "the request target is not a path such as /health, or has a '%' without two "
                        "hexadecimal digits");
+  if (const std::string fault = host_fault(message, target_); !fault.empty())
+    return refuse(400, fault);
+  head_.host = authority_of(target_);  // It rules over Host (RFC 9112, section 3.2.2).
+  if (head_.host.empty()) head_.host = field(http::field::host);
   head_.path = std::move(target->path);
   head_.query = std::move(target->query);
   body_bytes_max_ = body_limit(config_, head_.method, head_.path);
@@ -176,6 +198,10 @@ size_t RequestReader::put_body(std::string_view bytes) {
                             config_.header_bytes_max));
   }
   return used;
+}
+
+int64_t RequestReader::body_bytes() const {
+  return static_cast<int64_t>(parser_->get().body().size());
 }
 
 Request RequestReader::take() {

@@ -52,6 +52,7 @@ class RequestReader {
   unsigned version() const { return version_; }        // 10 or 11.
   bool keep_alive() const { return keep_alive_; }
   bool expects_continue() const { return expects_continue_; }
+  int64_t body_bytes() const;  // Of what has been read.
   // Whether the body is, or may become, larger than body_bytes_max.
   bool large() const { return large_; }
 

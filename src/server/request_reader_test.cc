@@ -69,24 +69,24 @@ TEST(RequestReader, TakesWhatIsARequest) {
   const struct {
     std::string bytes, path, body, rest;
   } cases[] = {
-      {"GET /health HTTP/1.1\r\n\r\n", "/health", "", ""},
+      {"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", "/health", "", ""},
       {"\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n", "/health", "", ""},
-      {"\r\n\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", "/echo", "{}", ""},
-      {"GET http://a.example:8000/v1/models?x=1 HTTP/1.1\r\n\r\n", "/v1/models", "", ""},
-      {"GET HTTPS://[::1]:8000 HTTP/1.1\r\n\r\n", "/", "", ""},
-      {"GET http://a?q HTTP/1.1\r\n\r\n", "/", "", ""},
+      {"\r\n\r\n\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", "/echo", "{}", ""},
+      {"GET http://a.example:8000/v1/models?x=1 HTTP/1.1\r\nHost: a\r\n\r\n", "/v1/models", "", ""},
+      {"GET HTTPS://[::1]:8000 HTTP/1.1\r\nHost: a\r\n\r\n", "/", "", ""},
+      {"GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n", "/", "", ""},
       {"GET /a%20b|c{d} HTTP/1.0\r\n\r\n", "/a b|c{d}", "", ""},
-      {"OPTIONS * HTTP/1.1\r\n\r\n", "*", "", ""},
-      {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+      {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "*", "", ""},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
        "3\r\nabc\r\n2;x=\"y\"\r\nde\r\n0\r\n\r\n",
        "/echo", "abcde", ""},
-      {"POST /echo HTTP/1.1\r\nTransfer-Encoding:\t CHUNKED \r\n\r\n"
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\t CHUNKED \r\n\r\n"
        "1\r\na\r\n0\r\nX: y\r\n\r\nGET /",
        "/echo", "a", "GET /"},
-      {"POST /echo HTTP/1.1\r\nContent-Length: 1\r\n\r\naGET /next HTTP/1.1\r\n\r\n", "/echo", "a",
-       "GET /next HTTP/1.1\r\n\r\n"},
-      {"GET /a HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET /b HTTP/1.1\r\n\r\n", "/a", "",
-       "GET /b HTTP/1.1\r\n\r\n"},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\naGET /next HTTP/1.1\r\nHost: a\r\n\r\n", "/echo", "a",
+       "GET /next HTTP/1.1\r\nHost: a\r\n\r\n"},
+      {"GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", "/a", "",
+       "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"},
   };
   for (const auto& one : cases) {
     const Outcome whole = read(one.bytes, one.bytes.size());
@@ -130,7 +130,7 @@ TEST(RequestReader, RefusesUnclearBodies) {
   };
   for (const std::string_view field : fields) {
     const std::string bytes = "POST /echo HTTP/1.1\r\nHost: a\r\n" + std::string(field) +
-                              "\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\n\r\n";
+                              "\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n";
     const Outcome whole = read(bytes, bytes.size());
     EXPECT_EQ(whole.state, State::kRefused) << field;
     EXPECT_EQ(whole.status, 400) << field;
@@ -138,9 +138,24 @@ TEST(RequestReader, RefusesUnclearBodies) {
   }
   for (const std::string_view old : {"Transfer-Encoding: chunked", "Transfer-Encoding: x"}) {
     const std::string bytes = "POST /echo HTTP/1.0\r\n" + std::string(old) +
-                              "\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\n\r\n";
+                              "\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n";
     EXPECT_EQ(read(bytes, bytes.size()).status, 400) << old;
   }
+}
+
+// One name of one host, so that nobody in front of the server can mean another one.
+TEST(RequestReader, RefusesUnclearHosts) {
+  for (const std::string_view fields :
+       {"", "Host:\r\n", "Host: a\r\nHost: a\r\n", "Host: a\r\nhOST: b\r\n", "Host: a b\r\n",
+        "Host: u@a\r\n", "Host: a:b\r\n", "Host: a/b\r\n", "Host: [::1\r\n", "Host: a,b:c\r\n"}) {
+    const std::string bytes = "GET /health HTTP/1.1\r\n" + std::string(fields) + "\r\n";
+    const Outcome whole = read(bytes, bytes.size());
+    EXPECT_EQ(whole.status, 400) << fields;
+    expect_same_in_pieces(bytes, whole);
+  }
+  for (const std::string_view target : {"http://u@a/", "http://a:b/", "http://[::1/", "http://a b/"})
+    EXPECT_EQ(read("GET " + std::string(target) + " HTTP/1.1\r\nHost: a\r\n\r\n", 1000).status, 400)
+        << target;
 }
 
 TEST(RequestReader, RefusesWhatIsNoRequest) {
@@ -149,29 +164,29 @@ TEST(RequestReader, RefusesWhatIsNoRequest) {
     std::string bytes;
     int status;
   } cases[] = {
-      {"GET  /health HTTP/1.1\r\n\r\n", 400},
+      {"GET  /health HTTP/1.1\r\nHost: a\r\n\r\n", 400},
       {"GET /health\r\n\r\n", 400},
-      {"GET /hea lth HTTP/1.1\r\n\r\n", 400},
+      {"GET /hea lth HTTP/1.1\r\nHost: a\r\n\r\n", 400},
       {"GET /health HTTP/2.0\r\n\r\n", 400},
-      {"GET health HTTP/1.1\r\n\r\n", 400},
-      {"GET ftp://a/health HTTP/1.1\r\n\r\n", 400},
-      {"GET http:///health HTTP/1.1\r\n\r\n", 400},
-      {"CONNECT a.example:443 HTTP/1.1\r\n\r\n", 400},
-      {"GET /a%2 HTTP/1.1\r\n\r\n", 400},
-      {"GET /a?b=%zz HTTP/1.1\r\n\r\n", 400},
-      {"GET /a#b HTTP/1.1\r\n\r\n", 400},
-      {"GET /a HTTP/1.1\r\nno colon\r\n\r\n", 400},
-      {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
-      {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 400},
-      {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 400},
-      {"GET /" + x + " HTTP/1.1\r\n\r\n", 414},
-      {"GET /" + y + " HTTP/1.1\r\n\r\n", 414},
-      {"GET / HTTP/1.1\r\nX: " + y + "\r\n\r\n", 431},
-      {"GET / HTTP/1.1\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\n\r\n", 431},
-      {"POST /echo HTTP/1.1\r\nContent-Length: 65\r\n\r\n", 413},
-      {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n" + x, 413},
-      {"POST /v1/files?x HTTP/1.1\r\nContent-Length: 999999\r\n\r\n", 413},
-      {"POST http://a/v1/files HTTP/1.1\r\nContent-Length: 999999\r\n\r\n", 413},
+      {"GET health HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"GET ftp://a/health HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"GET http:///health HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"GET /a%2 HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"GET /a?b=%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+      {"GET /a HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 400},
+      {"GET /" + x + " HTTP/1.1\r\nHost: a\r\n\r\n", 414},
+      {"GET /" + y + " HTTP/1.1\r\nHost: a\r\n\r\n", 414},
+      {"GET / HTTP/1.1\r\nHost: a\r\nX: " + y + "\r\n\r\n", 431},
+      {"GET / HTTP/1.1\r\nHost: a\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\nh:\r\ni:\r\n\r\n", 431},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 65\r\n\r\n", 413},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n" + x, 413},
+      {"POST /v1/files?x HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n", 413},
+      {"POST http://a/v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n", 413},
   };
   for (const auto& one : cases) {
     const Outcome whole = read(one.bytes, one.bytes.size());
@@ -188,11 +203,11 @@ TEST(RequestReader, StopsBehindTheHeadAndKnowsWhatIsLarge) {
     std::string head;
     bool large;
   } cases[] = {
-      {"POST /v1/files HTTP/1.1\r\nContent-Length: 65\r\n\r\n", true},
-      {"POST /v1/files HTTP/1.1\r\nContent-Length: 64\r\n\r\n", false},
-      {"POST /v1/files HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", true},
-      {"POST http://a/v1/files?b HTTP/1.1\r\nContent-Length: 65\r\n\r\n", true},
-      {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", false},
+      {"POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 65\r\n\r\n", true},
+      {"POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 64\r\n\r\n", false},
+      {"POST /v1/files HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", true},
+      {"POST http://a/v1/files?b HTTP/1.1\r\nHost: a\r\nContent-Length: 65\r\n\r\n", true},
+      {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", false},
   };
   for (const auto& one : cases) {
     RequestReader reader(config);
@@ -209,7 +224,7 @@ TEST(RequestReader, KeepsTheHeadersThatHandlersRead) {
   const config::ServerConfig config;
   RequestReader reader(config);
   reader.put(
-      "POST /echo HTTP/1.1\r\nContent-Encoding: gzip\r\nOrigin: http://a\r\n"
+      "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nOrigin: http://a\r\n"
       "content-encoding: br\r\nAccess-Control-Request-Headers: a,b\r\nX-Request-Id: 7\r\nExpect: 100-Continue\r\n"
       "Connection: close\r\nContent-Length: 5\r\n\r\n");
   EXPECT_EQ(reader.head().content_encoding, "gzip, br");

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "server/cors.h"
 #include "server/dispatch.h"
+#include "server/host.h"
 #include "server/metrics.h"
 #include "server/problem.h"
 #include "server/random_hex.h"
@@ -36,6 +37,21 @@ std::string request_id(const std::string& sent) {
 
 std::string chunk(std::string_view bytes) {
   return fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
+}
+
+// "127.0.0.1"; empty when the socket has gone.
+std::string address_text(const boost::system::error_code& error, const tcp::endpoint& end) {
+  return error ? std::string() : end.address().to_string();
+}
+std::string local_address(const tcp::socket& socket) {
+  boost::system::error_code error;
+  const auto end = socket.local_endpoint(error);
+  return address_text(error, end);
+}
+std::string peer_address(const tcp::socket& socket) {
+  boost::system::error_code error;
+  const auto end = socket.remote_endpoint(error);
+  return address_text(error, end);
 }
 
 }  // namespace
@@ -68,7 +84,10 @@ class Session::UploadPlace {
 };
 
 Session::Session(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share)
-    : transport_(std::move(transport)), share_(std::move(share)) {}
+    : transport_(std::move(transport)),
+      share_(std::move(share)),
+      local_address_(local_address(transport_->socket())),
+      peer_address_(peer_address(transport_->socket())) {}
 
 void Session::stop(bool also_busy) {
   asio::post(transport_->socket().get_executor(), [self = shared_from_this(), also_busy] {
@@ -84,6 +103,8 @@ awaitable<void> Session::run() {
   if (co_await transport_->open()) co_return;
   while (!closing_) {
     RequestReader reader(config());
+    if (const auto& memory = share_->rooms.request_memory)
+      memory_ = std::make_shared<MemoryLease>(memory);
     if (!co_await read(reader)) break;
     busy_ = true;
     const bool go_on = co_await answer(reader);
@@ -118,19 +139,31 @@ awaitable<bool> Session::read(RequestReader& reader) {
       transport_->expire_after(seconds(config().slow_sender_timeout_s));
     if (reader.state() == RequestReader::State::kHead && !co_await fill()) co_return false;
   }
-  if (reader.state() == RequestReader::State::kBody) {
-    if (!reader.large()) co_return co_await read_body(reader);
-    // Only those who may, and not too many at once: such a body is held in memory.
-    const auto identity = share_->auth.identify(reader.head().authorization);
-    if (!identity.ok()) co_return co_await refuse(reader, 401, identity.error().message());
-    const UploadPlace place(share_);
-    if (!place.held())
-      co_return co_await refuse(
-          reader, 429, fmt::format("{} large files are being read: try later", kUploadsMax));
-    co_return co_await read_body(reader);
-  }
+  if (reader.state() == RequestReader::State::kRefused)
+    co_return co_await refuse(reader, invalid(reader.refusal().message), reader.refusal().status);
+  if (const auto checked = check_head(reader); !checked.ok())
+    co_return co_await refuse(reader, checked.error());
   if (reader.state() == RequestReader::State::kDone) co_return true;
-  co_return co_await refuse(reader, reader.refusal().status, reader.refusal().message);
+  if (!reader.large()) co_return co_await read_body(reader);
+  const UploadPlace place(share_);
+  if (!place.held()) {
+    Error busy(ErrorCode::kBusy,
+               fmt::format("{} large files are being read: try later", kUploadsMax));
+    co_return co_await refuse(reader, std::move(busy));
+  }
+  co_return co_await read_body(reader);
+}
+
+// What the head alone decides, before memory is spent on a body.
+Result<void> Session::check_head(const RequestReader& reader) const {
+  const Request& head = reader.head();
+  ALTLAS_TRY_VOID(check_page(config(), head, share_->auth.has_keys(), local_address_));
+  if (reader.state() != RequestReader::State::kBody) return {};  // dispatch() asks for the key.
+  const RouteMatch match = match_route(routes(), head.method, head.path);
+  if (match.route != nullptr && match.route->access == Access::kOpen) return {};
+  ALTLAS_TRY(const Identity identity, share_->auth.identify(head.authorization));
+  if (match.route == nullptr) return {};
+  return check_access(identity, match.route->access);
 }
 
 awaitable<bool> Session::read_body(RequestReader& reader) {
@@ -141,15 +174,19 @@ awaitable<bool> Session::read_body(RequestReader& reader) {
     const auto bytes = buffer_.data();
     const size_t used = reader.put({static_cast<const char*>(bytes.data()), bytes.size()});
     buffer_.consume(used);
+    if (memory_)
+      if (const auto held = memory_->hold(reader.body_bytes()); !held.ok())
+        co_return co_await refuse(reader, held.error());
     if (reader.state() == RequestReader::State::kBody && !co_await fill()) co_return false;
   }
   if (reader.state() == RequestReader::State::kDone) co_return true;
-  co_return co_await refuse(reader, reader.refusal().status, reader.refusal().message);
+  co_return co_await refuse(reader, invalid(reader.refusal().message), reader.refusal().status);
 }
 
 // Answers and closes, without a reset that would take the answer away from a client still sending.
-awaitable<bool> Session::refuse(const RequestReader& reader, int status, std::string message) {
-  Response response = problem(invalid(std::move(message)), openai_style(reader.target()), status);
+awaitable<bool> Session::refuse(const RequestReader& reader, Error error, int status) {
+  memory_ = nullptr;
+  Response response = problem(error, openai_style(reader.target()), status);
   response.headers.emplace_back("X-Request-Id", request_id(reader.head().request_id));
   std::string origin = reader.head().origin;
   if (origin.empty()) {  // It may stand in what was too long to be read.
@@ -157,7 +194,8 @@ awaitable<bool> Session::refuse(const RequestReader& reader, int status, std::st
     origin = find_origin({static_cast<const char*>(bytes.data()), bytes.size()});
   }
   add_cors(share_->rooms.now()->server, origin, response);
-  count_request(share_->rooms.metrics, "none", status, 0);
+  count_request(share_->rooms.metrics, "none", response.status, 0);
+  if (response.status == 401 && !reader.head().authorization.empty()) co_await slow_down();
   HeadOptions options;
   options.keep_alive = false;
   options.version = reader.version();
@@ -182,12 +220,25 @@ awaitable<bool> Session::answer(RequestReader& reader) {
       [this] { return probe(); });
   const auto disconnect = request.disconnect = watch->disconnect();
   transport_->expire_after({});
+  const auto memory = request.memory = std::exchange(memory_, nullptr);  // Until it is sent.
+  const bool key_sent = !request.authorization.empty();
   const Response response = co_await dispatch(std::move(request), share_->rooms, share_->auth);
+  if (response.status == 401 && key_sent) co_await slow_down();
   options.keep_alive = options.keep_alive && !closing_;
   const bool go_on = co_await send_answer(response, options);
   watch->end();
   if (!go_on) disconnect->fire();
   co_return go_on;
+}
+
+// Wrong keys are told of, and answered the later the more there were.
+awaitable<void> Session::slow_down() {
+  const auto verdict = share_->wrong_keys.note(peer_address_, system_clock().now());
+  if (verdict.log) log::warn("wrong keys from {}: {} so far", peer_address_, verdict.count);
+  if (verdict.delay == 0) co_return;
+  asio::steady_timer timer(transport_->socket().get_executor(),
+                           std::chrono::microseconds(verdict.delay));
+  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 // Sends a byte of the answer early: the client's system says with a reset if nobody is there.

@@ -16,6 +16,7 @@
 #include "server/request_reader.h"
 #include "server/response_head.h"
 #include "server/transport.h"
+#include "server/wrong_keys.h"
 
 namespace altlas::server {
 
@@ -25,6 +26,7 @@ struct SessionShare {
   const Auth& auth;
   const std::shared_ptr<Hangups> hangups;
   std::atomic<int64_t> uploads{0};  // Large bodies that are read now.
+  WrongKeys wrong_keys;
   std::atomic<bool> stopping{false};
 };
 
@@ -50,14 +52,17 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<bool> send_stream(const Response& response, HeadOptions options);
   boost::asio::awaitable<Result<void>> send_piece(std::shared_ptr<Stream> stream,
                                                   std::string piece);
-  boost::asio::awaitable<bool> refuse(const RequestReader& reader, int status,
-                                      std::string message);
+  boost::asio::awaitable<bool> refuse(const RequestReader& reader, Error error, int status = 0);
+  Result<void> check_head(const RequestReader& reader) const;
+  boost::asio::awaitable<void> slow_down();
   bool probe();
   void take_prefix(std::string& head);
 
   const std::unique_ptr<Transport> transport_;
   const std::shared_ptr<SessionShare> share_;
+  const std::string local_address_, peer_address_;
   boost::beast::flat_buffer buffer_;  // What is read and not yet used.
+  std::shared_ptr<MemoryLease> memory_;  // Of the request that is being read.
   bool busy_ = false;
   bool closing_ = false;
   // Of the answer that is going out:

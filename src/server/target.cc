@@ -46,6 +46,13 @@ std::string_view origin_form(std::string_view target) {
   return target;
 }
 
+std::string_view authority_of(std::string_view target) {
+  const size_t origin_bytes = origin_form(target).size();
+  if (origin_bytes == target.size()) return {};
+  const std::string_view front = target.substr(0, target.size() - origin_bytes);
+  return front.substr(front.find("://") + 3);
+}
+
 std::optional<Target> parse_target(std::string_view target) {
   Target out;
   if (target == "*") {

@@ -22,4 +22,7 @@ std::optional<Target> parse_target(std::string_view target);
 // The path and query of a target as they were sent: those of "http://host/a?b" are "/a?b".
 std::string_view origin_form(std::string_view target);
 
+// "host:8000" of "http://host:8000/path"; empty in the other forms.
+std::string_view authority_of(std::string_view target);
+
 }  // namespace altlas::server

@@ -1,0 +1,163 @@
+"""Goal: what the head of a request decides costs no memory, and pages of other sites can't use a server that has no key.
+Method: raw sockets against the real binary; its memory is read from /proc."""
+import contextlib
+import json
+import re
+import socket
+import time
+import urllib.parse
+
+import pytest
+
+KEYS = "auth: {keys: [{name: ada, key: right, role: user}]}\n"
+
+
+def connect(server):
+    url = urllib.parse.urlsplit(server.url)
+    return socket.create_connection((url.hostname, url.port), timeout=60)
+
+
+def exchange(server, data):
+    """The status of the answer to these bytes, and all of it."""
+    with connect(server) as connection:
+        connection.sendall(data)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while not re.search(rb"\r\n\r\n.*[}\n]", answer, re.S) and (more := connection.recv(65536)):
+                answer += more
+    return int(answer.split()[1]), answer
+
+
+def resident_mib(server):
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1]) >> 10
+
+
+def request(method, path, host, body=b"", **headers):
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    lines += [f"Host: {host}"] * (host is not None) + [f"Content-Length: {len(body)}", "Connection: close"]
+    return f"{method} {path} HTTP/1.1\r\n".encode() + "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture(scope="module")
+def open_server():
+    from conftest import Server
+    server = Server("--devices", "sim:h100:1", config="server: {allowed_hosts: [gpu.example], cors_origins: ['https://ui.example']}")
+    yield server
+    server.stop()
+    server.close()
+
+
+FILE = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; ' \
+       b'name="file"; filename="f"\r\n\r\n{}\r\n--b--\r\n'
+
+
+@pytest.mark.parametrize("host, status", [
+    ("evil.example", 403), ("evil.example:8000", 403), ("127.0.0.1.evil.example", 403), ("localhost.evil", 403), ("10.1.2.3", 403),
+    ("localhost", 200), ("LOCALHOST.:1", 200), ("127.0.0.1", 200), ("127.3.3.3:80", 200), ("[::1]:80", 200), ("gpu.example", 200),
+    ("", 400), (None, 400), ("a b", 400), ("u@localhost", 400), ("localhost\r\nHost: localhost", 400), ("localhost:x", 400)])
+def test_names_without_keys(open_server, host, status):
+    """Before: every name was taken, so a page whose name was made to point here had the whole API."""
+    got, answer = exchange(open_server, request("GET", "/v1/models", host))
+    assert got == status, answer
+    body = json.dumps({"text": "x", "max_length": 1}).encode()
+    assert exchange(open_server, request("POST", "/api/v1/predict", host, body, Content_Type="application/json"))[0] == status
+
+
+@pytest.mark.parametrize("origin, status", [
+    ("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:1", 403), ("https://127.0.0.1", 403), ("file://", 403),
+    ("chrome-extension://abc", 403), (None, 200), ("own", 200), ("https://ui.example", 200)])
+def test_pages_of_other_sites(open_server, origin, status):
+    """Before: forms of any site could upload files, since multipart needs no preflight."""
+    netloc = urllib.parse.urlsplit(open_server.url).netloc
+    headers = {"Content_Type": "multipart/form-data; boundary=b"}
+    if origin:
+        headers["Origin"] = "http://" + netloc if origin == "own" else origin
+    got, answer = exchange(open_server, request("POST", "/v1/files", netloc, FILE, **headers))
+    assert got == status, answer
+    assert exchange(open_server, request("GET", "/v1/files", netloc, **headers))[0] == 200
+
+
+def test_keys_come_before_bodies(start_server):
+    """Before: 100 bodies of 8 MiB without a key took 800 MB."""
+    server = start_server("--devices", "sim:h100:1", config=KEYS)
+    before = resident_mib(server)
+    body = b" " * (8 << 20)
+    for count, path, headers, status in ((20, "/v1/completions", {}, 401), (20, "/v1/files", {}, 401), (20, "/nowhere", {}, 401),
+                                         (3, "/api/v1/predict", {"Authorization": "Bearer wrong"}, 401),
+                                         (2, "/v1/files", {"Authorization": "Basic Og=="}, 401),
+                                         (20, "/v1/load_lora_adapter", {"Authorization": "Bearer right"}, 403)):
+        connections = []
+        for _ in range(count):
+            connections.append(connect(server))
+            head = request("POST", path, "x", **headers).replace(b"Content-Length: 0", b"Content-Length: %d" % len(body))
+            with contextlib.suppress(ConnectionError):  # Closed while we send.
+                connections[-1].sendall(head)
+                connections[-1].sendall(body)
+        answers = []
+        for connection in connections:
+            with contextlib.suppress(ConnectionError):
+                answers.append(connection.recv(4096))
+            connection.close()
+        assert any(answers) and all(int(one.split()[1]) == status for one in answers if one), (path, answers[:2])
+        assert resident_mib(server) - before < 60
+    assert re.search(r"wrong keys from 127\.0\.0\.1: 1 so far", server.log())
+    assert server.get("/v1/models", headers={"Authorization": "Bearer right"}).status_code == 200
+    server.stop()
+
+
+def test_bodies_of_all_requests_are_bounded(start_server):
+    """Bodies that never end: those that find no room are told so, and the room comes back."""
+    server = start_server("--devices", "sim:h100:1", config="server: {request_bytes_max: 16777216}")
+    before = resident_mib(server)
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 8388608\r\n\r\n"
+    connections = [connect(server) for _ in range(12)]
+    answers = {}
+    for connection in connections:
+        connection.setblocking(False)
+        rest = head + b" " * (4 << 20)
+        deadline = time.monotonic() + 20
+        while rest and time.monotonic() < deadline:
+            try:
+                rest = rest[connection.send(rest):]
+            except BlockingIOError:
+                pass
+            except ConnectionError:
+                break
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                answers[connection] = connection.recv(4096)
+                break
+    for connection in connections:  # Held ones get no answer.
+        connection.settimeout(0.3)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            answers[connection] = answers.get(connection) or connection.recv(4096)
+    refused = [answer for answer in answers.values() if answer]
+    assert len(refused) >= 6
+    assert all(b" 429 " in answer.split(b"\r\n")[0] and b"Retry-After" in answer for answer in refused), refused
+    assert resident_mib(server) - before < 60
+    for connection in connections:
+        connection.close()
+    body = json.dumps({"prompt": "a" * 100, "max_tokens": 1}).encode()
+    deadline = time.monotonic() + 10
+    while server.post("/v1/completions", json.loads(body)).status_code != 200:
+        assert time.monotonic() < deadline
+    many = {"prompt": "a", "max_tokens": 1, "x": [1] * 1000000}  # 2 MB of text, 32 MB of values.
+    assert server.post("/v1/completions", many).status_code == 413
+    server.stop()
+
+
+def test_connections_of_one_address(start_server):
+    server = start_server("--devices", "sim:h100:1", config="server: {connections_per_address_max: 3}")
+    url = urllib.parse.urlsplit(server.url)
+    ones = [connect(server) for _ in range(3)]
+    for one in ones:
+        one.sendall(request("GET", "/health", "localhost").replace(b"Connection: close\r\n", b""))
+        assert one.recv(100).startswith(b"HTTP/1.1 200")
+    with connect(server) as fourth:
+        assert fourth.recv(100).startswith(b"HTTP/1.1 503")
+    with socket.create_connection((url.hostname, url.port), source_address=("127.0.0.2", 0), timeout=60) as other:
+        other.sendall(request("GET", "/health", "localhost"))
+        assert other.recv(100).startswith(b"HTTP/1.1 200")
+    for one in ones:
+        one.close()
+    server.stop()
