@@ -272,6 +272,8 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     request.identity = Identity{one->batch.owner, Role::kUser};
     request.received = asked_first;  // What was refused for want of room keeps its age.
     request.disconnect = std::make_shared<Disconnect>();
+    if (rooms.request_memory)
+      request.memory = std::make_shared<MemoryLease>(rooms.request_memory);
     request.background = true;
     const auto answer = co_await call(one, std::move(request));
     const int status = answer.ok() ? answer->status : http_status(answer.error().code());

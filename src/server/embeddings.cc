@@ -85,7 +85,7 @@ awaitable<Result<Response>> embeddings(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
   ALTLAS_CO_TRY(EmbeddingRequest asked, read_request(body, request, rooms));
   std::vector<PendingTask> tasks = std::move(asked.tasks);
-  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), request.disconnect, rooms));
+  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), request.asker(), rooms));
   ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), rooms));
   json::array data;
   uint64_t tokens = 0;

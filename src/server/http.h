@@ -44,6 +44,12 @@ class Disconnect {
   std::vector<std::function<void()>> callbacks_;
 };
 
+// Who waits for an answer, as far as the work for it goes on.
+struct Asker {
+  std::shared_ptr<Disconnect> disconnect;  // Null: nobody goes away.
+  std::shared_ptr<MemoryLease> memory;     // Null: nothing is counted.
+};
+
 struct Request {
   std::string method;  // "GET".
   std::string path;    // Decoded, without the query: "/api/v1/task/abc".
@@ -65,6 +71,7 @@ struct Request {
   std::shared_ptr<MemoryLease> memory;  // What the request takes of all requests' memory.
   bool background = false;  // Of a batch: low priority, whatever the body says.
 
+  Asker asker() const { return {disconnect, memory}; }
   // Empty where there is none.
   std::string_view parameter(std::string_view name) const;
   std::optional<std::string> query_value(std::string_view name) const;

@@ -58,7 +58,7 @@ awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& roo
   ALTLAS_CO_TRY_VOID(reader.status());
   task.prompt.field = "prompt";
   task.prompt.text = std::move(prompt);
-  co_return co_await run_task(std::move(task), request.disconnect, rooms);
+  co_return co_await run_task(std::move(task), request.asker(), rooms);
 }
 
 json::value seed_of(const control::TaskView& view) {
@@ -121,7 +121,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
   ALTLAS_CO_TRY(const auto owned,
-                co_await submit_owned(std::move(tasks), request.disconnect, rooms));
+                co_await submit_owned(std::move(tasks), request.asker(), rooms));
   const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
   Response response = sse_response();
   const Reader reader = reader_of(*model, *start);
@@ -169,7 +169,7 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
   ALTLAS_CO_TRY(const control::TaskView view,
-                co_await run_task(std::move(task), request.disconnect, rooms));
+                co_await run_task(std::move(task), request.asker(), rooms));
   json::object answer = pieces_json(*reader_of(*model, *start), view.result->text, true);
   answer.emplace("content", "");
   answer["usage"] = usage_json(view);
@@ -189,7 +189,7 @@ awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
   task.spec.tokens_max = 1;
   task.spec.payload = std::move(request.body);  // As it was sent: numbers keep their digits.
   ALTLAS_CO_TRY(control::TaskView view,
-                co_await run_task(std::move(task), request.disconnect, rooms));
+                co_await run_task(std::move(task), request.asker(), rooms));
   co_return json_response(std::move(view.result->text));
 }
 

@@ -21,6 +21,7 @@ namespace json = boost::json;
 using boost::asio::awaitable;
 
 constexpr int64_t kChoicesMax = 128;
+constexpr size_t kWholeLogprobsMax = 20'000;  // Answers with more are sent piece by piece.
 
 struct OpenAiRequest {
   std::vector<PendingTask> tasks;  // Prompts × n, a prompt's choices together.
@@ -157,22 +158,24 @@ Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts
                                prompts.size(), kPromptsMax),
                    "n");
   out.prompts = prompts.size();
+  out.reply.choices_per_prompt = static_cast<size_t>(n);
   std::map<std::pair<std::string, std::vector<int32_t>>, uint64_t> drawn;  // Choices of a prompt.
-  for (const Prompt& prompt : prompts) {
-    uint64_t index = pattern.seed_drawn ? drawn[{prompt.text, prompt.ids}] : 0;
+  for (Prompt& prompt : prompts) {
+    uint64_t first = 0;
+    uint64_t& index = pattern.seed_drawn ? drawn[{prompt.text, prompt.ids}] : first;
+    if (out.reply.echo) {
+      out.reply.prompt_texts.push_back(prompt.text);
+      out.reply.first_tokens.push_back(prompt.ids.empty() ? -1 : prompt.ids.front());
+    }
     for (int64_t k = 0; k < n; ++k) {
       PendingTask task = pattern;
-      task.prompt = prompt;
+      task.same_prompt = k > 0;
+      if (k == 0) task.prompt = std::move(prompt);
       if (out.tasks.empty()) task.prompt.grammar = out.grammar;
       task.spec.sampling.seed = choice_seed(pattern.spec.sampling.seed, index++);
       out.reply.seeds.push_back(shown_seed(task.spec.sampling.seed));
-      if (out.reply.echo) {
-        out.reply.prompt_texts.push_back(prompt.text);
-        out.reply.first_tokens.push_back(prompt.ids.empty() ? -1 : prompt.ids.front());
-      }
       out.tasks.push_back(std::move(task));
     }
-    if (pattern.seed_drawn) drawn[{prompt.text, prompt.ids}] = index;
   }
   return {};
 }
@@ -209,18 +212,48 @@ Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> task
   return response;
 }
 
-awaitable<Result<Response>> answer(OpenAiRequest plan, std::shared_ptr<Disconnect> disconnect,
+// One piece after the other, so that only one is in memory beside what the choices hold.
+Response stream_answer(OpenAiReply reply, std::vector<Choice> choices, size_t prompts) {
+  struct Answer {
+    OpenAiReply reply;
+    std::vector<Choice> choices;
+  };
+  const auto whole = std::make_shared<Answer>(Answer{std::move(reply), std::move(choices)});
+  Response response;
+  response.stream = [whole, prompts](WriteChunk write) -> awaitable<void> {
+    for (size_t i = 0; i < answer_pieces(whole->choices); ++i) {
+      std::string piece = answer_piece(whole->reply, whole->choices, prompts, i);
+      if (!(co_await write(std::move(piece))).ok()) co_return;
+    }
+  };
+  return response;
+}
+
+// `background`: of a batch, which wants it whole.
+Response whole_answer(OpenAiRequest plan, std::vector<Choice> choices, bool background) {
+  if (plan.reply.infill)
+    return json_response(
+        json_text(infill_answer(plan.reply, choices.front().text, choices.front().view)));
+  if (!background && logprob_count(choices) > kWholeLogprobsMax)
+    return stream_answer(std::move(plan.reply), std::move(choices), plan.prompts);
+  std::string body;
+  for (size_t i = 0; i < answer_pieces(choices); ++i)
+    body += answer_piece(plan.reply, choices, plan.prompts, i);
+  return json_response(std::move(body));
+}
+
+awaitable<Result<Response>> answer(OpenAiRequest plan, Asker asker, bool background,
                                    Rooms& rooms) {
   std::vector<PendingTask> tasks = std::move(plan.tasks);
-  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), std::move(disconnect), rooms));
+  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), std::move(asker), rooms));
   plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(owned.front().id);
   const auto ignored = plan.grammar.ignored;
   Response response;
   if (plan.stream) {
     response = stream_choices(std::move(plan), std::move(owned), rooms);
   } else {
-    ALTLAS_CO_TRY(const auto choices, co_await collect_choices(std::move(owned), rooms));
-    response = json_response(json_text(whole_answer(plan.reply, choices, plan.prompts)));
+    ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), rooms));
+    response = whole_answer(std::move(plan), std::move(choices), background);
   }
   add_ignored(*ignored, response);
   co_return response;
@@ -280,7 +313,7 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
                                                  std::move(prompts), rooms));
   }
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
-  co_return co_await answer(std::move(plan), request.disconnect, rooms);
+  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
 }
 
 // [{"filename", "text"}].
@@ -323,7 +356,7 @@ awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
   if (!tokens) gap.answer_tokens = pattern.model->model_len_max / 4;
   ALTLAS_CO_TRY_VOID(fill_gap("input_suffix", gap, prompts, pattern, plan.reply));
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
-  co_return co_await answer(std::move(plan), request.disconnect, rooms);
+  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
 }
 
 // What tells reasoning and calls from the answer is text, also where it is a control token.
@@ -363,7 +396,7 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   std::vector<Prompt> prompts;
   prompts.push_back(std::move(prompt));
   ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
-  co_return co_await answer(std::move(plan), request.disconnect, rooms);
+  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
 }
 
 }  // namespace

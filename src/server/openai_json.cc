@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/call_id.h"
+#include "server/json_text.h"
 #include "text/utf8.h"
 
 namespace altlas::server {
@@ -214,6 +215,31 @@ json::object message_json(const OpenAiReply& reply, size_t index, const std::str
   return message;
 }
 
+// Choice `i` of a whole answer.
+json::object choice_json(const OpenAiReply& reply, size_t i, const Choice& choice) {
+  size_t calls = 0;
+  json::object out{{"index", i}};
+  if (reply.chat) {
+    out["message"] = message_json(reply, i, choice.text + stop_tail(reply, choice.view), calls);
+    out["logprobs"] = chat_logprobs(reply, choice.logprobs);
+  } else {
+    const size_t prompt_index = i / reply.choices_per_prompt;
+    const std::string prefix = reply.echo ? reply.prompt_texts[prompt_index] : "";
+    out["text"] = prefix + (reply.drop_generated ? std::string()
+                                                 : choice.text + stop_tail(reply, choice.view));
+    const auto& prompt = choice.view.result->prompt_logprobs;
+    const int32_t first = reply.echo ? reply.first_tokens[prompt_index] : -1;
+    uint64_t offset = 0;
+    out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs, offset);
+  }
+  out["finish_reason"] = finish_of(reply, choice.view, calls);
+  out["stop_reason"] = stop_reason(reply, choice.view);
+  add_seed(reply, i, out);
+  if (reply.prompt_logprobs >= 0 && !reply.chat)
+    out["prompt_logprobs"] = prompt_logprobs(reply, choice.view.result->prompt_logprobs);
+  return out;
+}
+
 }  // namespace
 
 json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts) {
@@ -229,38 +255,31 @@ json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choice
           {"total_tokens", prompt_tokens + completion_tokens}};
 }
 
-json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices,
-                          size_t prompts) {
-  if (reply.infill) return infill_answer(reply, choices.front().text, choices.front().view);
-  json::object answer = head(reply, reply.chat ? "chat.completion" : "text_completion");
-  json::array list;
-  for (size_t i = 0; i < choices.size(); ++i) {
-    const Choice& choice = choices[i];
-    size_t calls = 0;
-    json::object out{{"index", i}};
-    if (reply.chat) {
-      out["message"] = message_json(reply, i, choice.text + stop_tail(reply, choice.view), calls);
-      out["logprobs"] = chat_logprobs(reply, choice.logprobs);
-    } else {
-      const std::string prefix = reply.echo ? reply.prompt_texts[i] : "";
-      out["text"] = prefix + (reply.drop_generated ? std::string()
-                                                   : choice.text + stop_tail(reply, choice.view));
-      const auto& prompt = choice.view.result->prompt_logprobs;
-      const int32_t first = reply.echo ? reply.first_tokens[i] : -1;
-      uint64_t offset = 0;
-      out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs, offset);
-    }
-    out["finish_reason"] = finish_of(reply, choice.view, calls);
-    out["stop_reason"] = stop_reason(reply, choice.view);
-    add_seed(reply, i, out);
-    if (reply.prompt_logprobs >= 0)
-      (reply.chat ? answer : out)["prompt_logprobs"] =
-          prompt_logprobs(reply, choice.view.result->prompt_logprobs);
-    list.push_back(std::move(out));
+std::string answer_piece(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts,
+                         size_t piece) {
+  if (piece == 0) {
+    std::string out = json_text(head(reply, reply.chat ? "chat.completion" : "text_completion"));
+    out.pop_back();
+    return out + ",\"choices\":[";
   }
-  answer["choices"] = std::move(list);
-  answer["usage"] = usage_json(reply, choices, prompts);
-  return answer;
+  if (piece <= choices.size())
+    return (piece > 1 ? "," : "") + json_text(choice_json(reply, piece - 1, choices[piece - 1]));
+  json::object end{{"usage", usage_json(reply, choices, prompts)}};
+  if (reply.prompt_logprobs >= 0 && reply.chat)
+    end["prompt_logprobs"] =
+        prompt_logprobs(reply, choices.back().view.result->prompt_logprobs);
+  return "]," + json_text(end).substr(1);
+}
+
+size_t logprob_count(std::span<const Choice> choices) {
+  size_t count = 0;
+  for (const Choice& choice : choices) {
+    for (const TokenLogprobs& one : choice.logprobs) count += 1 + one.top.size();
+    if (choice.view.result)
+      for (const TokenLogprobs& one : choice.view.result->prompt_logprobs)
+        count += 1 + one.top.size();
+  }
+  return count;
 }
 
 ChunkWriter::ChunkWriter(const OpenAiReply& reply, size_t index) : reply_(&reply), index_(index) {
@@ -307,10 +326,11 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
       add_seed(reply, index_, choices.back());
     }
   } else if (first || event.end || !text.empty() || !event.delta.logprobs.empty()) {
-    const std::string prefix = reply.echo ? reply.prompt_texts[index_] : std::string();
+    const size_t prompt = index_ / reply.choices_per_prompt;
+    const std::string prefix = reply.echo ? reply.prompt_texts[prompt] : std::string();
     json::object& choice = choices.emplace_back();
     choice["text"] = (first ? prefix : "") + (reply.drop_generated ? std::string() : text);
-    const int32_t token = first && reply.echo ? reply.first_tokens[index_] : -1;
+    const int32_t token = first && reply.echo ? reply.first_tokens[prompt] : -1;
     if (!event.delta.logprobs.empty())
       choice["logprobs"] = completion_logprobs(reply, token, event.delta.prompt_logprobs,
                                                event.delta.logprobs, logprobs_offset_);

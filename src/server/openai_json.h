@@ -19,7 +19,8 @@ struct OpenAiReply {
   std::vector<int64_t> seeds;  // One per choice; told beside each where there are several.
   bool fills = false;   // A gap: the model's tokens for gaps end it, and are no stop_reason.
   bool echo = false;    // Completions: the prompt's text goes before each choice's.
-  std::vector<std::string> prompt_texts;  // One per choice, where echo.
+  size_t choices_per_prompt = 1;
+  std::vector<std::string> prompt_texts;  // One per prompt, where echo.
   std::vector<int32_t>
       first_tokens;              // Of the prompts, where echo with logprobs: nothing predicts them.
   bool drop_generated = false;   // max_tokens 0: only the prompt is wanted.
@@ -38,8 +39,12 @@ struct OpenAiReply {
 
 boost::json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choices,
                                size_t prompts);
-boost::json::object whole_answer(const OpenAiReply& reply, std::span<const Choice> choices,
-                                 size_t prompts);
+// The text of the whole answer in pieces that follow each other: its head, each choice, its end.
+inline size_t answer_pieces(std::span<const Choice> choices) { return choices.size() + 2; }
+std::string answer_piece(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts,
+                         size_t piece);
+// Log-probabilities in the choices, alternatives included.
+size_t logprob_count(std::span<const Choice> choices);
 // The stream chunks of one choice, event by event.
 class ChunkWriter {
  public:

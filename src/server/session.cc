@@ -157,7 +157,8 @@ awaitable<bool> Session::read(RequestReader& reader) {
 // What the head alone decides, before memory is spent on a body.
 Result<void> Session::check_head(const RequestReader& reader) const {
   const Request& head = reader.head();
-  ALTLAS_TRY_VOID(check_page(config(), head, share_->auth.has_keys(), local_address_));
+  const auto now = share_->rooms.now();
+  ALTLAS_TRY_VOID(check_page(now->server, head, share_->auth.has_keys(), local_address_));
   if (reader.state() != RequestReader::State::kBody) return {};  // dispatch() asks for the key.
   const RouteMatch match = match_route(routes(), head.method, head.path);
   if (match.route != nullptr && match.route->access == Access::kOpen) return {};

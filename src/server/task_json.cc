@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "server/answer_size.h"
 #include "server/body_hash.h"
 #include "text/stop.h"
 #include "text/utf8.h"
@@ -300,7 +301,19 @@ struct ReadyTasks {
   std::vector<TaskSpec> specs;
 };
 
-boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks, Rooms& rooms) {
+// Tokenizes the task's prompt into its spec, once its deployment has room for it.
+boost::asio::awaitable<Result<void>> read_prompt(PendingTask& task, Rooms& rooms) {
+  if (task.prompt.reasoning == nullptr) task.prompt.reasoning = std::make_shared<ReasoningStart>();
+  const auto reasoning = task.prompt.reasoning;
+  ALTLAS_CO_TRY(task.spec.prompt,
+                co_await rooms.prompts.encode(*task.model, std::move(task.prompt)));
+  free_reasoning(*reasoning, task.model->reasoning, *task.model->tokenizer,
+                 task.spec.sampling.grammar);
+  co_return Result<void>();
+}
+
+boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks, Rooms& rooms,
+                                                 MemoryLease* memory = nullptr) {
   control::AdmissionRequested ask;
   ask.owner = tasks.front().spec.owner;
   ask.deployment = tasks.front().spec.deployment;
@@ -308,25 +321,25 @@ boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks,
   ReadyTasks out;
   ALTLAS_CO_TRY(out.admission, co_await rooms.service.admit(std::move(ask)));
   out.specs.reserve(tasks.size());
+  AnswerSize size;
   for (size_t i = 0; i < tasks.size(); ++i) {
     PendingTask& task = tasks[i];
-    if (task.model != nullptr) {
-      if (task.prompt.reasoning == nullptr)
-        task.prompt.reasoning = std::make_shared<ReasoningStart>();
-      const auto reasoning = task.prompt.reasoning;
-      auto ids = co_await rooms.prompts.encode(*task.model, std::move(task.prompt));
-      if (!ids.ok()) {
-        Error error = ids.error();
+    if (task.same_prompt) {
+      task.spec.prompt = out.specs.back().prompt;
+      task.spec.sampling.grammar = out.specs.back().sampling.grammar;
+    } else if (task.model != nullptr) {
+      const auto read = co_await read_prompt(task, rooms);
+      if (!read.ok()) {
+        Error error = read.error();
         if (tasks.size() > 1) error = std::move(error).with_context(fmt::format("batch[{}]", i));
         co_return error;
       }
-      task.spec.prompt = *std::move(ids);
-      free_reasoning(*reasoning, task.model->reasoning, *task.model->tokenizer,
-                     task.spec.sampling.grammar);
-      if (task.spec.tokens_max == 0 && !task.spec.embeds)
-        task.spec.tokens_max = remaining_tokens(task);
     }
+    size.add(task.spec);
+    if (task.model != nullptr && task.spec.tokens_max == 0 && !task.spec.embeds)
+      task.spec.tokens_max = remaining_tokens(task);
     out.specs.push_back(std::move(task.spec));
+    if (memory != nullptr) ALTLAS_CO_TRY_VOID(size.hold(*memory));
   }
   co_return out;
 }
@@ -341,24 +354,22 @@ boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
 }
 
 boost::asio::awaitable<Result<std::vector<control::OwnedTask>>> submit_owned(
-    std::vector<PendingTask> tasks, std::shared_ptr<Disconnect> disconnect, Rooms& rooms) {
+    std::vector<PendingTask> tasks, Asker asker, Rooms& rooms) {
   for (PendingTask& task : tasks) task.spec.durable = false;
-  ALTLAS_CO_TRY(ReadyTasks all, co_await ready(std::move(tasks), rooms));
+  ALTLAS_CO_TRY(ReadyTasks all, co_await ready(std::move(tasks), rooms, asker.memory.get()));
   ALTLAS_CO_TRY(auto owned, co_await rooms.service.submit_owned(std::move(all.admission),
                                                                 std::move(all.specs)));
-  if (disconnect != nullptr)
+  if (asker.disconnect != nullptr)
     for (const control::OwnedTask& one : owned)
-      disconnect->on_disconnect([id = one.id, &rooms] { rooms.service.cancel_soon(id); });
+      asker.disconnect->on_disconnect([id = one.id, &rooms] { rooms.service.cancel_soon(id); });
   co_return owned;
 }
 
-boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task,
-                                                           std::shared_ptr<Disconnect> disconnect,
+boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, Asker asker,
                                                            Rooms& rooms) {
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto owned,
-                co_await submit_owned(std::move(tasks), std::move(disconnect), rooms));
+  ALTLAS_CO_TRY(const auto owned, co_await submit_owned(std::move(tasks), std::move(asker), rooms));
   while (true) {
     ALTLAS_CO_TRY(const control::StreamEvent event, co_await owned.front().answer->next());
     if (!event.end) continue;

@@ -16,6 +16,7 @@ struct PendingTask {
   ServedModelPointer model;
   std::optional<TimeUs> deadline_after;  // Of its reading, as spec.deadline says absolutely.
   bool seed_drawn = false;               // The request gave none.
+  bool same_prompt = false;  // As the task's before it, whose ids it takes; `prompt` is not used.
 };
 
 // {"strategy": …, "specific_gpu_id": …, "batch_split": …}.
@@ -61,12 +62,12 @@ boost::json::object device_to_json(const control::DeviceView& device);
 boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
     std::vector<PendingTask> tasks, bool split, Rooms& rooms, uint32_t min_per_device = 1);
 // As submit_tasks for tasks that are answered in the same request and are not durable: each with
-// its answer, cancelled when the client goes away.
+// its answer, cancelled when the client goes away. What they and their answers will hold is counted
+// before.  Errors: also those of MemoryLease::hold.
 boost::asio::awaitable<Result<std::vector<control::OwnedTask>>> submit_owned(
-    std::vector<PendingTask> tasks, std::shared_ptr<Disconnect> disconnect, Rooms& rooms);
+    std::vector<PendingTask> tasks, Asker asker, Rooms& rooms);
 // As submit_owned for one task: its end.
-boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task,
-                                                           std::shared_ptr<Disconnect> disconnect,
+boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, Asker asker,
                                                            Rooms& rooms);
 
 }  // namespace altlas::server
