@@ -119,6 +119,12 @@ class Group:
     def replica(self, name):
         return self.deployment(name)["replicas"][0]
 
+    def worker(self, name):
+        """The process of its replica, for signals: never 0, which would be everybody."""
+        pid = until(lambda: self.replica(name)["pid"])
+        assert pid > 1 and pid != self.pid
+        return pid
+
     def log(self):
         return self.server.log()
 

@@ -831,7 +831,7 @@ def draft_models(files):
 @row("layouts", "deployments[].max_ongoing_requests", "deployments[].max_queued_requests")
 def own_requests(one):
     """One runs, one waits, the third is one too many; the worker stands still meanwhile."""
-    pid = one.replica("one")["pid"]
+    pid = one.worker("one")
     os.kill(pid, signal.SIGSTOP)
     try:
         answers = [one.predict(model="one") for _ in range(3)]
@@ -845,7 +845,7 @@ def own_requests(one):
 
 @row("layouts", "deployments[].health_check_timeout_s")
 def health_check_timeout(one):
-    pid = one.replica("stuck")["pid"]
+    pid = one.worker("stuck")
     os.kill(pid, signal.SIGSTOP)
     try:
         until(lambda: one.replica("stuck")["restarts"] > 0, 15)
