@@ -89,3 +89,9 @@ def test_sigterm_hands_over(start_server, tmp_path):
     done = again.wait_task(task)
     assert done["status"] == "completed" and done["result"]["text"] == want
     again.stop()
+
+
+def test_a_stop_at_the_banner_is_a_stop(start_server):
+    """Whoever waits for the banner may end the server at once; it used to die of the signal now and then."""
+    for _ in range(5):
+        start_server("--devices", "sim:h100:1", "--max-model-len", "128").stop(expect=0)

@@ -403,10 +403,14 @@ awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
   log::set_level(plan->level);
 }
 
+awaitable<void> open_door(Serving& serving, std::promise<void>& ended);
+
 // Sets `ended` at the first SIGTERM or SIGINT; a second one ends the process at once.
 awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving,
                               std::promise<void>& ended) {
   asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT, SIGHUP);
+  // Whoever reads the banner may stop the server at once: the signals are taken by then.
+  asio::co_spawn(serving.io, open_door(serving, ended), asio::detached);
   for (int stops = 0;;) {
     const int signal = co_await signals.async_wait(asio::use_awaitable);
     if (signal == SIGHUP) {
@@ -467,7 +471,6 @@ int serve(const SettingFlags& flags, bool accept_loss) {
   } else {
     asio::co_spawn(asio::make_strand(serving.io), watch_signals(flags, serving, ended),
                    asio::detached);
-    asio::co_spawn(serving.io, open_door(serving, ended), asio::detached);
     ended.get_future().wait();
     patience = serving.live.get()->server.graceful_shutdown_timeout_s;
     if (serving.load_error) {
