@@ -52,8 +52,12 @@ def walk(schema, path="", mark=None):
 
 SETTINGS = {path: (field, mark) for path, field, mark in walk(SCHEMA)}
 ROWS = {}     # Path: group, check.
-ELSEWHERE = {  # No client sees it: who tests it instead.
+ELSEWHERE = {  # No client sees it here: who tests it instead.
     "engine.executor_depth": ("src/engine/grammar_test.cc", "for (const uint32_t depth : {1u, 2u, 4u})"),
+    "gpu.multi_gpu.priority_aging_s": ("src/control/setup_test.cc", "config.gpu.multi_gpu.priority_aging_s = seconds"),
+    "server.allowed_hosts": ("tests/test_admission.py", "allowed_hosts: [gpu.example]"),
+    "server.connections_per_address_max": ("tests/test_admission.py", "connections_per_address_max: 3"),
+    "server.request_bytes_max": ("tests/test_admission.py", "request_bytes_max: 16777216"),
     "server.stream_buffer_bytes_max": ("src/control/service_test.cc", "AStreamThatIsNotReadIsGivenUp"),
 }
 
@@ -462,7 +466,7 @@ def connections_max(one):
     try:
         def is_full():
             with socket.create_connection(address(one), timeout=30) as more:
-                more.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                more.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 return more.recv(100).startswith(b"HTTP/1.1 503")
         until(is_full, 5)
     finally:
@@ -590,7 +594,7 @@ def idle_timeout(one):
 
 @row("limits", "server.slow_sender_timeout_s")
 def slow_sender_timeout(one):
-    assert 0.5 < closed_after(one, b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{") < 10
+    assert 0.5 < closed_after(one, b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{") < 10
 
 
 @row("alone", "server.slow_reader_timeout_s")
