@@ -272,7 +272,7 @@ Result<Value> Evaluator::call_string_method(const TaggedText& text, std::string_
   const bool strips = name.ends_with("strip");
   if (strips || is_one_of(name, {"upper", "lower", "title", "capitalize"})) {
     // Character by character; of each that strip() drops, all that it may be are looked at.
-    budget_.spend(bytes.size() / 4 * (strips ? 1 + chars.size() / 64 : 1));
+    budget_.spend(bytes.size() * (strips ? 1 + chars.size() / 64 : 1));
     budget_.take(2 * bytes.size());
   } else if (name.starts_with("is") || name.starts_with("remove")) {
     budget_.spend(bytes.size() / 4);
