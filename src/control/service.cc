@@ -347,10 +347,7 @@ class ServiceImpl : public Service {
     if (found->second.empty()) inboxes_.erase(found);
   }
   void push(Inbox& inbox, StreamEvent event) const {
-    inbox.bytes += event.delta.text.size();
-    if (inbox.bytes > options_.stream_buffer_bytes_max && !inbox.events.empty())
-      inbox.overflowed = true;
-    if (!inbox.overflowed) inbox.events.push_back(std::move(event));
+    inbox.put(std::move(event), options_.stream_buffer_bytes_max);
     inbox.wake.cancel();
   }
 
@@ -476,7 +473,7 @@ class ServiceImpl : public Service {
     first.delta.prompt_logprobs = *core_.said_prompt_logprobs(id);
     if (is_over(view->status)) first.end = *view;
     if (first.end || !first.delta.text.empty() || !first.delta.ids.empty())
-      inbox->events.push_back(std::move(first));
+      inbox->put(std::move(first), options_.stream_buffer_bytes_max);
     if (!is_over(view->status)) inboxes_[id].push_back(inbox);
     return inbox;
   }

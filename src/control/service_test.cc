@@ -2,6 +2,7 @@
 // launcher, and comes back after a restart. Method: the echo deployment in this process, a memory
 // or SQLite journal, a thread for the context.
 #include "control/service.h"
+#include "control/subscription.h"
 
 #include <gtest/gtest.h>
 
@@ -337,6 +338,44 @@ TEST(Service, AStreamThatIsNotReadIsGivenUp) {
     EXPECT_EQ(event.ok(), kept) << limit;
     if (!kept) EXPECT_EQ(event.error().code(), ErrorCode::kBusy);
   }
+}
+
+// Goal: all that an unread stream holds counts. Method: deltas of each kind until the reader is
+// given up, which gives their memory back; one that keeps up takes any number, and a large one.
+TEST(Service, EverythingThatAnUnreadStreamHoldsCounts) {
+  asio::io_context context;
+  const Strand strand = asio::make_strand(context);
+  constexpr uint64_t kLimit = 100'000;
+  TokenLogprobs likely;
+  likely.top.resize(20);
+  StreamEvent texts, ids, logprobs, prompts;
+  texts.delta.text = std::string(500, 'x');
+  ids.delta.ids.resize(300);
+  logprobs.delta.logprobs = {likely, likely};
+  prompts.delta.prompt_logprobs.assign(10, likely);
+  for (const StreamEvent* each : {&texts, &ids, &logprobs, &prompts}) {
+    Inbox unread(strand);
+    uint64_t most = 0;
+    for (int i = 0; i < 1000 && !unread.overflowed; ++i) {
+      unread.put(*each, kLimit);
+      most = std::max(most, unread.bytes);
+    }
+    EXPECT_TRUE(unread.overflowed);
+    EXPECT_LE(most, kLimit + held_bytes(*each));
+    EXPECT_TRUE(unread.events.empty());
+    Inbox read(strand);
+    for (int i = 0; i < 1000; ++i) {
+      read.put(*each, kLimit);
+      read.take();
+    }
+    EXPECT_FALSE(read.overflowed);
+    EXPECT_EQ(read.bytes, 0u);
+  }
+  Inbox large(strand);
+  prompts.delta.prompt_logprobs.assign(10'000, likely);
+  large.put(texts, kLimit);
+  large.put(prompts, kLimit);
+  EXPECT_FALSE(large.overflowed);
 }
 
 // Goal: who waits for a task is told its end, though the core forgets it at once. Method: hundreds

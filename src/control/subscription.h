@@ -37,10 +37,38 @@ boost::asio::awaitable<T> on_strand(Strand strand, boost::asio::awaitable<T> inn
 }
 
 // What one reader has not read yet. Touched on the strand only.
+// Memory that an event takes while nobody has read it.
+inline uint64_t held_bytes(const StreamEvent& event) {
+  uint64_t bytes = sizeof event + event.delta.text.size();
+  bytes += event.delta.ids.size() * sizeof event.delta.ids.front();
+  for (const auto* list : {&event.delta.logprobs, &event.delta.prompt_logprobs})
+    for (const TokenLogprobs& one : *list)
+      bytes += sizeof one + one.top.size() * sizeof one.top.front();
+  return bytes;
+}
+
 struct Inbox {
   explicit Inbox(const Strand& strand) : wake(strand, Timer::time_point::max()) {}
+  // Gives the reader up when more than `bytes_max` wait already: one event may be larger.
+  void put(StreamEvent event, uint64_t bytes_max) {
+    if (bytes > bytes_max) {
+      overflowed = true;
+      events = {};
+      bytes = 0;
+    }
+    if (overflowed) return;
+    bytes += held_bytes(event);
+    events.push_back(std::move(event));
+  }
+  StreamEvent take() {
+    StreamEvent event = std::move(events.front());
+    events.pop_front();
+    bytes -= held_bytes(event);
+    return event;
+  }
+
   std::deque<StreamEvent> events;
-  uint64_t bytes = 0;
+  uint64_t bytes = 0;  // Of them.
   bool overflowed = false;
   Timer wake;
 };
@@ -94,10 +122,7 @@ class SubscriptionImpl : public Subscription {
       co_return Error(
           ErrorCode::kBusy,
           "the stream was not read fast enough and was given up; ask for the task instead");
-    StreamEvent event = std::move(inbox->events.front());
-    inbox->events.pop_front();
-    inbox->bytes -= std::min<uint64_t>(inbox->bytes, event.delta.text.size());
-    co_return event;
+    co_return inbox->take();
   }
   const Strand strand_;
   const std::shared_ptr<Inbox> inbox_;  // The service holds it weakly.
