@@ -28,6 +28,7 @@
 
 #include "control/core_setup.h"
 #include "control/events.h"
+#include "control/kept_tasks.h"
 #include "control/views.h"
 #include "scheduler/placement.h"
 #include "scheduler/prefix_index.h"
@@ -46,6 +47,7 @@ inline constexpr size_t kExplanationsMax = 10'000;  // Of the latest tasks.
 inline constexpr size_t kRejectionsMax = 64;        // In one explanation.
 inline constexpr size_t kPassingTasksMax =
     256;  // Tasks that are over and not durable, still readable.
+inline constexpr uint64_t kPassingBytesMax = 4 << 20;  // Of their texts and log-probabilities.
 inline constexpr size_t kDispatchScanMax = 256;  // Waiting tasks looked at for one that fits now.
 inline constexpr int64_t kPassedOverMaxUs =
     10 * kSecond;  // Then a task that does not fit holds up those behind it.
@@ -322,6 +324,7 @@ class Core {
   void fail_task(Task& task, ErrorCode code, std::string message, Out& out);
   void leave_phase(Task& task, Out& out);
   void append_end(Task& task, Out& out);
+  static uint64_t held_bytes(const Task& task);
   void over(Task& task, Out& out);
   void show(Task& task, TaskStatus status, Out& out);
   void mark_dirty(Task& task);
@@ -408,7 +411,7 @@ class Core {
   uint32_t queue_most_ = 0;  // The largest max_queue_size so far.
   std::vector<uint64_t> ends_to_retry_;
   TimeUs retry_at_ = INT64_MAX;
-  std::deque<uint64_t> kept_, passing_;  // Over: durable ones, others.
+  KeptTasks kept_, passing_;  // Over: durable ones, others.
   std::map<uint64_t, Explanation> explanations_;
   uint32_t promised_ = 0;  // Places of open tickets.
   uint32_t held_ = 0;      // Unfinished tasks with `held`.

@@ -178,6 +178,16 @@ void Core::append_end(Task& task, Out& out) {
   writes_[next_write_++] = {Write::Kind::kEnd, {task.number}};
 }
 
+// What an ended task keeps that grows with its request.
+uint64_t Core::held_bytes(const Task& task) {
+  uint64_t bytes = task.text.size() + task.result.text.size();
+  bytes += task.result.embedding.size() * sizeof(float);
+  for (const auto* list : {&task.logprobs, &task.result.prompt_logprobs})
+    for (const TokenLogprobs& one : *list)
+      bytes += sizeof one + one.top.size() * sizeof one.top.front();
+  return bytes;
+}
+
 // From here on everybody may know.
 void Core::over(Task& task, Out& out) {
   for (TokenDelta& delta : task.unpublished) publish(task, std::move(delta), out);
@@ -195,7 +205,7 @@ void Core::over(Task& task, Out& out) {
   if (task.spec.durable) task.logprobs = {};
   task.prompt_logprobs = {};                               // The result has them.
   if (task.end == TaskStatus::kCompleted) task.text = {};  // The result has it.
-  (task.spec.durable ? kept_ : passing_).push_back(task.number);
+  (task.spec.durable ? kept_ : passing_).push(task.spec.owner, task.number, held_bytes(task));
 }
 
 void Core::show(Task& task, TaskStatus status, Out& out) {
@@ -308,14 +318,11 @@ void Core::expire(Out& out) {
 }
 
 void Core::forget_old(Out& out) {
-  while (passing_.size() > kPassingTasksMax) {
-    remove_task(at(passing_.front()));
-    passing_.pop_front();
-  }
+  while (passing_.size() > kPassingTasksMax || passing_.bytes() > kPassingBytesMax)
+    remove_task(at(passing_.pop()));
   ForgetTasks forget;
   while (kept_.size() > setup_.tasks_kept_max && forget.tasks.size() < 1000) {
-    Task& task = at(kept_.front());
-    kept_.pop_front();
+    Task& task = at(kept_.pop());
     forget.tasks.push_back(task.spec.id);
     remove_task(task);
   }

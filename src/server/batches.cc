@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 #include <filesystem>
+#include <map>
 
 #include "base/log.h"
 #include "server/batch_json.h"
@@ -147,29 +148,40 @@ Result<void> Batches::count_results(Entry& entry, bool ok) {
 }
 
 Result<Batch> Batches::create(Batch batch) {
-  ALTLAS_TRY_VOID(make_room());
+  ALTLAS_TRY_VOID(make_room(batch.owner));
   batch.id = "batch_" + random_hex();
   ALTLAS_TRY_VOID(write_durable(path_of(batch.id, ".json"), batch_to_state(batch)));
   entries_[batch.id].batch = batch;
   return batch;
 }
 
-Result<void> Batches::make_room() {
-  while (entries_.size() >= batches_max_) {
+// Whose oldest ended batch goes: the owner's who has most of them. One owner has at most three
+// quarters of the places, so that there is room for others.
+Result<void> Batches::make_room(const std::string& owner) {
+  while (true) {
+    std::map<std::string_view, size_t> of_owner;
+    for (const auto& [id, entry] : entries_) ++of_owner[entry.batch.owner];
+    const bool full = entries_.size() >= batches_max_;
+    const bool has_most = of_owner[owner] >= std::max<size_t>(1, batches_max_ - batches_max_ / 4);
+    if (!full && (!has_most || of_owner.size() == 1)) return {};
     const Entry* oldest = nullptr;
+    const auto goes_before = [&](const Entry& one, const Entry& other) {
+      const size_t mine = of_owner[one.batch.owner], others = of_owner[other.batch.owner];
+      return mine != others ? mine > others : one.batch.created < other.batch.created;
+    };
     for (const auto& [id, entry] : entries_)
-      if (is_over(entry.batch.status) &&
-          (oldest == nullptr || entry.batch.created < oldest->batch.created))
+      if (is_over(entry.batch.status) && (full || entry.batch.owner == owner) &&
+          (oldest == nullptr || goes_before(entry, *oldest)))
         oldest = &entry;
     if (oldest == nullptr)
       return Error(ErrorCode::kBusy,
-                   fmt::format("{} batches wait or run already (server.batches_max): try later",
-                               entries_.size()));
+                   fmt::format("{} batches wait or run already, {} of them this key's "
+                               "(server.batches_max): try later",
+                               entries_.size(), of_owner[owner]));
     const std::string id = oldest->batch.id;
     ALTLAS_TRY_VOID(remove_durable(path_of(id, ".json")));
     entries_.erase(id);
   }
-  return {};
 }
 
 Result<Batch> Batches::find(std::string_view id) const {

@@ -87,7 +87,7 @@ class Batches {
   Result<void> restore(const std::string& path);
   Result<void> count_results(Entry& entry, bool ok);
   Result<std::string> hand_over(const Batch& batch, bool ok);
-  Result<void> make_room();
+  Result<void> make_room(const std::string& owner);
 
   std::string folder_;
   Files& files_;

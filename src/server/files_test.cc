@@ -291,6 +291,32 @@ TEST(Batches, OldestEndedGoes) {
   EXPECT_FALSE(desk.batches->find(first.id).ok());
 }
 
+// Goal: nobody's many batches make another's unknown, or keep others from making one.
+TEST(Batches, EachOwnerLosesItsOwn) {
+  const Folder folder;
+  Desk desk(folder, 8);
+  const auto make = [&](const std::string& owner, bool over, TimeUs created) {
+    Batch one = batch();
+    one.owner = owner;
+    one.created = created;
+    auto made = desk.batches->create(one);
+    if (made.ok() && over) {
+      made->status = BatchStatus::kFailed;
+      EXPECT_TRUE(desk.batches->update(*made).ok());
+    }
+    return made;
+  };
+  const std::string anns = make("ann", true, 1)->id;
+  for (TimeUs created = 2; created < 50; ++created) ASSERT_TRUE(make("eve", true, created).ok());
+  EXPECT_TRUE(desk.batches->find(anns).ok());
+  EXPECT_EQ(desk.batches->list().size(), 7u);
+  while (make("eve", false, 100).ok()) {
+  }
+  EXPECT_EQ(make("eve", false, 100).error().code(), ErrorCode::kBusy);
+  EXPECT_TRUE(make("bob", false, 101).ok());
+  EXPECT_TRUE(desk.batches->find(anns).ok());
+}
+
 TEST(Batches, Window) {
   EXPECT_EQ(parse_window("24h").value(), 86400 * kSecond);
   EXPECT_EQ(parse_window("90m").value(), 5400 * kSecond);

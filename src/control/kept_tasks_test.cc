@@ -1,0 +1,33 @@
+#include "control/kept_tasks.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace altlas::control {
+namespace {
+
+TEST(KeptTasks, WhoHasMostLosesTheOldest) {
+  KeptTasks kept;
+  kept.push("ada", 1, 10);
+  for (uint64_t number = 2; number < 7; ++number) kept.push("bob", number, 10);
+  kept.push("eve", 7, 10);
+  kept.push("eve", 8, 10);
+  EXPECT_EQ(kept.bytes(), 80u);
+  std::vector<uint64_t> gone;
+  while (kept.size() > 3) gone.push_back(kept.pop());
+  EXPECT_EQ(gone, (std::vector<uint64_t>{2, 3, 4, 5, 7}));  // Bob's, then of two who have two.
+  kept.push("ada", 9, 10);
+  EXPECT_EQ(kept.pop(), 1u);
+}
+
+TEST(KeptTasks, OneOwnersAreForgottenInOrder) {
+  KeptTasks kept;
+  for (uint64_t number = 0; number < 100; ++number) kept.push("", number, 10);
+  for (uint64_t number = 0; number < 100; ++number) EXPECT_EQ(kept.pop(), number);
+  EXPECT_EQ(kept.size(), 0u);
+  EXPECT_EQ(kept.bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace altlas::control
