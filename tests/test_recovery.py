@@ -44,6 +44,22 @@ def test_killed_worker(start_server):
     server.stop()
 
 
+def test_a_server_that_stood_still_keeps_its_replicas(start_server):
+    """Before: after 4 s either side took the other for gone, and every model was loaded again."""
+    server = start_server("--devices", "cpu:2")
+    want = expected_text(server)
+    tasks = [server.post("/api/v1/predict", BODY).json()["task_id"] for _ in range(3)]
+    running(server, tasks[0], tokens_after=0)
+    pids = worker_pids(server)
+    server.process.send_signal(signal.SIGSTOP)
+    time.sleep(6)  # Longer than a silence that counts.
+    server.process.send_signal(signal.SIGCONT)
+    for task in tasks:
+        assert server.wait_task(task)["result"]["text"] == want
+    assert sorted(worker_pids(server)) == sorted(pids) and pids
+    server.stop()
+
+
 def test_killed_server(start_server, tmp_path):
     data = str(tmp_path / "data")
     server = start_server("--devices", "cpu:2", data_dir=data)

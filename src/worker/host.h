@@ -17,7 +17,9 @@ struct WorkerOptions {
   std::string token;
   int32_t parent_pid =
       0;  // Not 0: the kernel kills this process when the thread that spawned it ends.
-  int64_t silence_max = 4 * kSecond;  // A server not heard for so long is gone.
+  // A server not heard for so long is gone. One that ended is seen at once, by its socket; one that
+  // is stopped or very busy comes back to loaded models.
+  int64_t silence_max = 60 * kSecond;
 };
 
 // What run_worker() returns; the process exits with it.

@@ -13,6 +13,10 @@ namespace {
 
 std::string_view other_end(Role role) { return role == Role::kServer ? "worker" : "server"; }
 
+// A tick so much after its time says that this process stood still.
+constexpr TimeUs kLate = kSecond / 2;
+constexpr uint32_t kForgivenMax = 8;
+
 }  // namespace
 
 bool same_token(std::string_view a, std::string_view b) {
@@ -107,6 +111,7 @@ void Session::on_frame(TimeUs now, Frame frame) {
                                   other_end(options_.role), frame.epoch, options_.epoch)),
                 true);
   heard_at_ = now;
+  forgiven_ = 0;
   on_body(now, frame);
 }
 
@@ -267,8 +272,18 @@ void Session::consumed(TimeUs now, uint32_t messages) {
   }
 }
 
+// Called later than was asked for: this process stood still meanwhile, or had no time, and what
+// came is still unread. That is not the other end's silence; it gets half of its time again. Not
+// for ever, so that an end that is gone is seen by one that is always late, too.
+void Session::forgive_lateness(TimeUs now) {
+  if (now - next_deadline() < kLate || forgiven_ == kForgivenMax) return;
+  ++forgiven_;
+  heard_at_ = std::max(heard_at_, now - options_.silence_max / 2);
+}
+
 void Session::tick(TimeUs now) {
   if (state_ == State::kOver) return;
+  forgive_lateness(now);
   if (now - heard_at_ >= options_.silence_max)
     return fail(
         Error(ErrorCode::kDeadline,
@@ -323,7 +338,7 @@ uint64_t Session::hash() const {
       .add(credit_)
       .add(unacked_bytes_);
   hash.add(received_).add(consumed_).add(said_received_).add(said_credit_);
-  hash.add(heard_at_).add(ping_at_).add(ack_at_).add(nonce_).add(was_up_);
+  hash.add(forgiven_).add(heard_at_).add(ping_at_).add(ack_at_).add(nonce_).add(was_up_);
   hash.add(counts_.resent).add(counts_.duplicates).add(counts_.fenced).add(actions_.size());
   for (const Unacked& message : unacked_)
     hash.add(message.sequence).add(std::string_view(message.bytes));

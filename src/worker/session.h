@@ -116,6 +116,7 @@ class Session {
   void write_control(decltype(Frame::body) body);
   void write_hello();
   void fail(Error error, bool tell);
+  void forgive_lateness(TimeUs now);
   // The other end is known: `received` and `credit` are what it said.
   void link_up(TimeUs now, uint64_t received, uint64_t credit, int32_t pid, std::string host);
   // Errors: numbers that can't be.
@@ -143,6 +144,7 @@ class Session {
   // Receiving.
   uint64_t received_ = 0, consumed_ = 0;
   uint64_t said_received_ = 0, said_credit_ = 0;  // Last told to the other end.
+  uint32_t forgiven_ = 0;  // Late ticks since the other end was heard.
   TimeUs heard_at_ = 0, ping_at_ = 0;
   TimeUs ack_at_ = 0;  // 0: none is due.
   uint64_t nonce_ = 0;

@@ -218,6 +218,29 @@ TEST(Session, SenderThatIgnoresCreditIsAnError) {
             std::string::npos);
 }
 
+// Goal: a process that stood still does not take its own sleep for the other end's silence. Method:
+// ticks that come late, with and without what the other end had sent meanwhile.
+TEST(Session, TheOwnSleepIsNobodysSilence) {
+  for (const TimeUs gap : {5 * kSecond, 60 * kSecond, 24 * 3600 * kSecond}) {
+    Pair pair;
+    TimeUs now = std::max(pair.server.session.next_deadline(), TimeUs{kSecond}) + gap;
+    pair.server.session.tick(now);
+    pair.server.pump(now);
+    EXPECT_FALSE(pair.server.failure) << gap;
+    pair.worker.session.tick(now);  // It was there all the time.
+    settle(pair.worker, pair.server, now);
+    EXPECT_TRUE(pair.server.session.up() && pair.worker.session.up());
+    const TimeUs alone_from = now;
+    while (!pair.server.failure && now < alone_from + 60 * kSecond) {  // Nothing comes any more.
+      now = pair.server.session.next_deadline() + kSecond;              // And it is always late.
+      pair.server.session.tick(now);
+      pair.server.pump(now);
+    }
+    ASSERT_TRUE(pair.server.failure);
+    EXPECT_EQ(pair.server.failure->code(), ErrorCode::kDeadline);
+  }
+}
+
 TEST(Session, PingsKeepALinkAndSilenceEndsIt) {
   Pair pair;
   TimeUs now = 0;
