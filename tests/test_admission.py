@@ -1,5 +1,6 @@
 """Goal: what the head of a request decides costs no memory, and pages of other sites can't use a server that has no key.
 Method: raw sockets against the real binary; its memory is read from /proc."""
+import concurrent.futures
 import contextlib
 import json
 import re
@@ -206,4 +207,21 @@ def test_large_answers_are_sent_in_pieces(start_server):
     assert answer.json()["usage"]["completion_tokens"] == 150
     assert len(answer.content) > 2 << 20
     assert peak_mib(server) - before < 60
+    server.stop()
+
+
+def test_memory_goes_back(start_server):
+    """Before: what large requests had taken stayed for good."""
+    server = start_server("--devices", "sim:h100:1")
+    for _ in range(3):
+        server.post("/echo", {"x": ["a" * 40] * 1000})
+    before = resident_mib(server)
+    many = json.dumps({"x": [[str(i)] * 3 for i in range(250000)]})
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for answer in pool.map(lambda _: server.post("/echo", data=many, headers={"Content-Type": "application/json"}), range(8)):
+            assert answer.status_code in (200, 429), answer.text[:200]
+    assert peak_mib(server) > before + 100
+    deadline = time.monotonic() + 20
+    while resident_mib(server) > before * 1.2 + 8:
+        assert time.monotonic() < deadline, (before, resident_mib(server))
     server.stop()

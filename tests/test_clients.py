@@ -158,8 +158,12 @@ def test_every_error_has_a_code(keyed_server, method, path, sent, status, code, 
 
 def test_a_full_server_says_rate_limit(start_server):
     server = start_server("--devices", "sim:h100:1", config="gpu: {multi_gpu: {max_queue_size: 1, max_concurrent_tasks_per_gpu: 1}}")
+    client = server.openai()
+    busy = client.completions.create(model="", prompt=["a", "b"], max_tokens=2000, stream=True, extra_body={"ignore_eos": True})
+    next(iter(busy))
     with pytest.raises(openai.RateLimitError) as refused:
-        server.openai().completions.create(model="", prompt=["a", "b", "c", "d"], max_tokens=4)
+        client.completions.create(model="", prompt="c", max_tokens=4)
+    busy.close()
     assert (refused.value.code, refused.value.type) == ("rate_limit_exceeded", "rate_limit_error")
 
 

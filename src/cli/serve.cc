@@ -349,6 +349,8 @@ Result<void> make_server(Serving& out) {
   out.rooms->request_memory = std::make_shared<server::RequestMemory>(server::request_bytes_max(
       out.config.server.request_bytes_max,
       static_cast<int64_t>(device::probe_machine().memory_total)));
+  asio::co_spawn(out.metrics_thread, server::trim_memory(out.rooms->request_memory),
+                 asio::detached);
   out.rooms->batches = &*out.batches;
   out.rooms->metrics_text = [&out]() -> awaitable<std::string> {
     const auto write = [&out]() -> awaitable<std::string> {

@@ -274,6 +274,7 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     request.disconnect = std::make_shared<Disconnect>();
     if (rooms.request_memory)
       request.memory = std::make_shared<MemoryLease>(rooms.request_memory);
+    if (request.memory) request.memory->set_owner(one->batch.owner);
     request.background = true;
     const auto answer = co_await call(one, std::move(request));
     const int status = answer.ok() ? answer->status : http_status(answer.error().code());

@@ -25,6 +25,24 @@ TEST(RequestMemory, BoundsWhatAllHold) {
   EXPECT_EQ(memory->held(), 10);
 }
 
+TEST(RequestMemory, OneOwnerLeavesRoomForOthers) {
+  const auto memory = std::make_shared<RequestMemory>(1000);
+  MemoryLease a(memory), b(memory), c(memory);
+  a.set_owner("ada");
+  b.set_owner("ada");
+  c.set_owner("bob");
+  EXPECT_TRUE(a.hold(500).ok());
+  EXPECT_EQ(b.hold(300).error().code(), ErrorCode::kBusy);
+  EXPECT_EQ(b.hold(800).error().code(), ErrorCode::kTooLarge);
+  EXPECT_TRUE(b.hold(250).ok());
+  EXPECT_TRUE(c.hold(250).ok());
+  EXPECT_EQ(c.hold(251).error().code(), ErrorCode::kBusy);
+  EXPECT_EQ(memory->take_returned(), 0);
+  EXPECT_TRUE(a.hold(100).ok());
+  EXPECT_EQ(memory->take_returned(), 400);
+  EXPECT_TRUE(b.hold(650).ok());
+}
+
 TEST(RequestMemory, ManyThreadsGiveAllBack) {
   const auto memory = std::make_shared<RequestMemory>(100);
   std::vector<std::thread> threads;

@@ -174,8 +174,6 @@ void RequestReader::read_head() {
   if (length && *length > body_bytes_max_)
     return refuse(413, fmt::format("the body is larger than {} bytes: send less at a time",
                                    body_bytes_max_));
-  const bool body = length ? *length > 0 : parser_->chunked();
-  large_ = body && length.value_or(body_bytes_max_) > static_cast<uint64_t>(config_.body_bytes_max);
   parser_->body_limit(body_bytes_max_);
   parser_->eager(true);
   state_ = parser_->is_done() ? State::kDone : State::kBody;

@@ -53,8 +53,6 @@ class RequestReader {
   bool keep_alive() const { return keep_alive_; }
   bool expects_continue() const { return expects_continue_; }
   int64_t body_bytes() const;  // Of what has been read.
-  // Whether the body is, or may become, larger than body_bytes_max.
-  bool large() const { return large_; }
 
   // The request, once kDone.
   Request take();
@@ -76,7 +74,6 @@ class RequestReader {
   unsigned version_ = 11;
   bool keep_alive_ = false;
   bool expects_continue_ = false;
-  bool large_ = false;
   uint64_t body_bytes_max_ = 0;
 };
 

@@ -23,7 +23,6 @@ namespace {
 constexpr size_t kReadBytes = 64 << 10;
 constexpr size_t kWriteBytes = 256 << 10;   // The client takes so much within the time allowed.
 constexpr size_t kRequestIdBytesMax = 128;  // Longer ones are replaced.
-constexpr int64_t kUploadsMax = 4;          // Bodies above body_bytes_max that are read at a time.
 constexpr auto kDrainTime = std::chrono::seconds(2);
 constexpr uint64_t kDrainBytes = 64 << 20;
 
@@ -62,25 +61,6 @@ struct Session::Stream {
   bool chunked = false;
   bool events = false;  // Server-sent ones, which may have comments between them.
   bool open = true;
-};
-
-// One of the places for large bodies, while it is held.
-class Session::UploadPlace {
- public:
-  explicit UploadPlace(std::shared_ptr<SessionShare> share) : share_(std::move(share)) {
-    held_ = share_->uploads.fetch_add(1) < kUploadsMax;
-    if (!held_) share_->uploads.fetch_sub(1);
-  }
-  UploadPlace(const UploadPlace&) = delete;
-  UploadPlace& operator=(const UploadPlace&) = delete;
-  ~UploadPlace() {
-    if (held_) share_->uploads.fetch_sub(1);
-  }
-  bool held() const { return held_; }
-
- private:
-  const std::shared_ptr<SessionShare> share_;
-  bool held_ = false;
 };
 
 Session::Session(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share)
@@ -144,18 +124,11 @@ awaitable<bool> Session::read(RequestReader& reader) {
   if (const auto checked = check_head(reader); !checked.ok())
     co_return co_await refuse(reader, checked.error());
   if (reader.state() == RequestReader::State::kDone) co_return true;
-  if (!reader.large()) co_return co_await read_body(reader);
-  const UploadPlace place(share_);
-  if (!place.held()) {
-    Error busy(ErrorCode::kBusy,
-               fmt::format("{} large files are being read: try later", kUploadsMax));
-    co_return co_await refuse(reader, std::move(busy));
-  }
   co_return co_await read_body(reader);
 }
 
 // What the head alone decides, before memory is spent on a body.
-Result<void> Session::check_head(const RequestReader& reader) const {
+Result<void> Session::check_head(const RequestReader& reader) {
   const Request& head = reader.head();
   const auto now = share_->rooms.now();
   ALTLAS_TRY_VOID(check_page(now->server, head, share_->auth.has_keys(), local_address_));
@@ -163,6 +136,7 @@ Result<void> Session::check_head(const RequestReader& reader) const {
   const RouteMatch match = match_route(routes(), head.method, head.path);
   if (match.route != nullptr && match.route->access == Access::kOpen) return {};
   ALTLAS_TRY(const Identity identity, share_->auth.identify(head.authorization));
+  if (memory_) memory_->set_owner(identity.name);
   if (match.route == nullptr) return {};
   return check_access(identity, match.route->access);
 }

@@ -25,7 +25,6 @@ struct SessionShare {
   Rooms& rooms;
   const Auth& auth;
   const std::shared_ptr<Hangups> hangups;
-  std::atomic<int64_t> uploads{0};  // Large bodies that are read now.
   WrongKeys wrong_keys;
   std::atomic<bool> stopping{false};
 };
@@ -40,7 +39,6 @@ class Session : public std::enable_shared_from_this<Session> {
 
  private:
   struct Stream;
-  class UploadPlace;
 
   const config::ServerConfig& config() const { return share_->rooms.config.server; }
   boost::asio::awaitable<bool> fill();
@@ -53,7 +51,7 @@ class Session : public std::enable_shared_from_this<Session> {
   boost::asio::awaitable<Result<void>> send_piece(std::shared_ptr<Stream> stream,
                                                   std::string piece);
   boost::asio::awaitable<bool> refuse(const RequestReader& reader, Error error, int status = 0);
-  Result<void> check_head(const RequestReader& reader) const;
+  Result<void> check_head(const RequestReader& reader);
   boost::asio::awaitable<void> slow_down();
   bool probe();
   void take_prefix(std::string& head);
