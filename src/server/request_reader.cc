@@ -113,6 +113,7 @@ size_t RequestReader::put_head(std::string_view bytes) {
     if (used == bytes.size() || bytes.substr(used) == "\r") return used;
     begun_ = true;
   }
+  if (used == bytes.size()) return used;  // The parser looks behind the null of nothing.
   boost::system::error_code error;
   parser_->eager(false);
   used += parser_->put(boost::asio::buffer(bytes.substr(used)), error);
