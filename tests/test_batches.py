@@ -1,5 +1,6 @@
 """/v1/files and /v1/batches with the official client: results, faults, cancelling, expiry, restarts, limits, owners."""
 import json
+import pathlib
 import time
 
 import openai
@@ -183,6 +184,24 @@ def test_a_long_batch_does_not_hold_up_short_ones(start_server):
         assert client.batches.retrieve(long.id).status == "in_progress"
     client.batches.cancel(long.id)
     server.stop()
+
+
+@pytest.mark.parametrize("away_s", [0.1, 0.5, 1.5])
+def test_an_input_that_cant_be_read_for_a_while(client, server, away_s):
+    """Before: the lines that came meanwhile were gone, and the batch said completed."""
+    made = upload(client, lines(300))
+    path = next(pathlib.Path(server.data_dir).rglob(f"{made.id}.data"))
+    batch = client.batches.create(input_file_id=made.id, endpoint="/v1/completions", completion_window="24h")
+    deadline = time.monotonic() + 30
+    while client.batches.retrieve(batch.id).request_counts.completed < 5:
+        assert time.monotonic() < deadline
+    path.rename(path.with_suffix(".away"))
+    time.sleep(away_s)  # So long it is away.
+    path.with_suffix(".away").rename(path)
+    batch = wait_over(client, batch)
+    counts = batch.request_counts
+    assert (batch.status, counts.completed, counts.failed) == ("completed", 300, 0), batch
+    assert {one["custom_id"] for one in results(client, batch.output_file_id)} == {f"id-{i}" for i in range(300)}
 
 
 def test_wrong_input_fails_the_batch(client):

@@ -72,6 +72,7 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
                              std::string why);
   awaitable<Result<Batch>> finish(ActivePtr one);
   awaitable<Result<BatchRequest>> read_line(ActivePtr one, BatchLine line);
+  awaitable<Result<BatchRequest>> read_patiently(ActivePtr one, BatchLine line);
   bool may_begin(const Active& one) const;
   bool may_go_on(const Active& one) const { return !stopping && !one.ends(); }
 };
@@ -222,6 +223,21 @@ awaitable<void> BatchRunner::Impl::run_lines(ActivePtr one, std::vector<BatchLin
   }
 }
 
+// A file that can't be read now (too many are open, a disk that comes back) is tried again.
+awaitable<Result<BatchRequest>> BatchRunner::Impl::read_patiently(ActivePtr one, BatchLine line) {
+  asio::steady_timer pause(strand);
+  auto read = co_await read_line(one, line);
+  for (int64_t wait_ms = kRetryMsMin;
+       !read.ok() && read.error().code() == ErrorCode::kIo && wait_ms <= kRetryMsMax &&
+       may_go_on(*one);
+       wait_ms *= 2) {
+    pause.expires_after(std::chrono::milliseconds(wait_ms));
+    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+    read = co_await read_line(one, line);
+  }
+  co_return read;
+}
+
 awaitable<Result<BatchRequest>> BatchRunner::Impl::read_line(ActivePtr one, BatchLine line) {
   auto read = [file = one->batch.input_file, line](Files& files, Batches&) {
     return files.read(file, line.offset, line.size);
@@ -253,7 +269,7 @@ awaitable<Result<Response>> BatchRunner::Impl::call(ActivePtr one, Request reque
 }
 
 awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
-  const auto asked = co_await read_line(one, line);
+  const auto asked = co_await read_patiently(one, line);
   if (!asked.ok()) {
     log::error("batch {}, line {}: {}", one->batch.id, line.number, asked.error().message());
     co_return;
