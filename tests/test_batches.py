@@ -186,18 +186,22 @@ def test_a_long_batch_does_not_hold_up_short_ones(start_server):
     server.stop()
 
 
-@pytest.mark.parametrize("away_s", [0.1, 0.5, 1.5])
-def test_an_input_that_cant_be_read_for_a_while(client, server, away_s):
+@pytest.mark.parametrize("away_s, done_before", [(0.1, 5), (0.5, 5), (1.5, 5), (1.0, 0)])
+def test_an_input_that_cant_be_read_for_a_while(client, server, away_s, done_before):
     """Before: the lines that came meanwhile were gone, and the batch said completed."""
     made = upload(client, lines(300))
     path = next(pathlib.Path(server.data_dir).rglob(f"{made.id}.data"))
+    away = path.with_suffix(".away")
+    if done_before == 0:
+        path.rename(away)
     batch = client.batches.create(input_file_id=made.id, endpoint="/v1/completions", completion_window="24h")
     deadline = time.monotonic() + 30
-    while client.batches.retrieve(batch.id).request_counts.completed < 5:
+    while client.batches.retrieve(batch.id).request_counts.completed < done_before:
         assert time.monotonic() < deadline
-    path.rename(path.with_suffix(".away"))
+    if done_before > 0:
+        path.rename(away)
     time.sleep(away_s)  # So long it is away.
-    path.with_suffix(".away").rename(path)
+    away.rename(path)
     batch = wait_over(client, batch)
     counts = batch.request_counts
     assert (batch.status, counts.completed, counts.failed) == ("completed", 300, 0), batch

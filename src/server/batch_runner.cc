@@ -64,7 +64,9 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
   void end_requests(Active& one);
   awaitable<void> restore();
   awaitable<void> run_batch(ActivePtr one);
-  awaitable<Result<std::vector<BatchLine>>> prepare(ActivePtr one);
+  awaitable<Result<std::vector<BatchLine>>> prepare(ActivePtr one, bool last);
+  template <class T>
+  awaitable<Result<T>> patiently(std::function<awaitable<Result<T>>(bool last)> work);
   awaitable<void> run_lines(ActivePtr one, std::vector<BatchLine> lines);
   awaitable<void> run_line(ActivePtr one, BatchLine line);
   awaitable<Result<Response>> call(ActivePtr one, Request request);
@@ -113,19 +115,21 @@ awaitable<void> BatchRunner::Impl::restore() {
 }
 
 // Reads and checks the input; the requests that have no result yet. Errors: the batch is over, or
-// its input can't be read.
-awaitable<Result<std::vector<BatchLine>>> BatchRunner::Impl::prepare(ActivePtr one) {
+// its input can't be read: kIo where that may pass, unless it is the `last` try.
+awaitable<Result<std::vector<BatchLine>>> BatchRunner::Impl::prepare(ActivePtr one, bool last) {
   BatchInputLimits limits;
   limits.lines_max = static_cast<size_t>(rooms.config.server.batch_lines_max);
   limits.line_bytes_max = static_cast<size_t>(rooms.config.server.body_bytes_max);
   limits.depth_max = static_cast<size_t>(rooms.config.server.json_depth_max);
-  auto work = [id = one->batch.id, limits](Files& files,
-                                           Batches& batches) -> Result<std::vector<BatchLine>> {
+  using Lines = Result<std::vector<BatchLine>>;
+  auto work = [id = one->batch.id, limits, last](Files& files, Batches& batches) -> Lines {
     ALTLAS_TRY(Batch batch, batches.find(id));
     if (is_over(batch.status)) return Error(ErrorCode::kConflict, "the batch is over");
     std::vector<BatchLine> todo;
     if (batch.finalizing != 0) return todo;
     auto content = files.read(batch.input_file, 0, files.limits().file_bytes_max);
+    if (!content.ok() && content.error().code() == ErrorCode::kIo && !last)
+      return content.error();
     BatchInput input;
     if (content.ok()) {
       input = check_batch_input(*content, batch.endpoint, limits);
@@ -157,8 +161,22 @@ awaitable<Result<std::vector<BatchLine>>> BatchRunner::Impl::prepare(ActivePtr o
   co_return lines;
 }
 
+// Does `work` again while it fails for a reason that may pass.
+template <class T>
+awaitable<Result<T>> BatchRunner::Impl::patiently(
+    std::function<awaitable<Result<T>>(bool last)> work) {
+  asio::steady_timer pause(strand);
+  for (int64_t wait_ms = kRetryMsMin;; wait_ms = std::min(2 * wait_ms, kRetryMsMax)) {
+    auto done = co_await work(wait_ms == kRetryMsMax);
+    if (done.ok() || done.error().code() != ErrorCode::kIo || stopping) co_return done;
+    pause.expires_after(std::chrono::milliseconds(wait_ms));
+    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+}
+
 awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
-  const auto lines = co_await prepare(one);
+  std::function prepared = [this, one](bool last) { return prepare(one, last); };
+  const auto lines = co_await patiently(std::move(prepared));
   if (!lines.ok()) co_return;
   const bool runs = one->batch.finalizing == 0;
   if (runs) {
@@ -183,7 +201,8 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
                           "the server could not carry this request out, its log says why");
     }
   }
-  const auto finished = co_await finish(one);
+  std::function ended = [this, one](bool) { return finish(one); };
+  const auto finished = co_await patiently(std::move(ended));
   if (!finished.ok())
     log::error("batch {}: {}; it is finished after the next start", one->batch.id,
                finished.error().message());
