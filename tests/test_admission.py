@@ -220,8 +220,9 @@ def test_memory_goes_back(start_server):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for answer in pool.map(lambda _: server.post("/echo", data=many, headers={"Content-Type": "application/json"}), range(8)):
             assert answer.status_code in (200, 429), answer.text[:200]
-    assert peak_mib(server) > before + 100
+    taken = peak_mib(server) - before
+    assert taken > 100
     deadline = time.monotonic() + 20
-    while resident_mib(server) > before * 1.2 + 8:
-        assert time.monotonic() < deadline, (before, resident_mib(server))
+    while resident_mib(server) > before + taken / 5:  # Allocators keep a little for each thread.
+        assert time.monotonic() < deadline, (before, taken, resident_mib(server))
     server.stop()
