@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "control/core.h"
+#include "control/held_bytes.h"
 
 namespace altlas::control {
 namespace {
@@ -182,9 +183,7 @@ void Core::append_end(Task& task, Out& out) {
 uint64_t Core::held_bytes(const Task& task) {
   uint64_t bytes = task.text.size() + task.result.text.size();
   bytes += task.result.embedding.size() * sizeof(float);
-  for (const auto* list : {&task.logprobs, &task.result.prompt_logprobs})
-    for (const TokenLogprobs& one : *list)
-      bytes += sizeof one + one.top.size() * sizeof one.top.front();
+  bytes += control::held_bytes(task.logprobs) + control::held_bytes(task.result.prompt_logprobs);
   return bytes;
 }
 

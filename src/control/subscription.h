@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "control/held_bytes.h"
 #include "control/service.h"
 
 namespace altlas::control {
@@ -41,9 +42,7 @@ boost::asio::awaitable<T> on_strand(Strand strand, boost::asio::awaitable<T> inn
 inline uint64_t held_bytes(const StreamEvent& event) {
   uint64_t bytes = sizeof event + event.delta.text.size();
   bytes += event.delta.ids.size() * sizeof event.delta.ids.front();
-  for (const auto* list : {&event.delta.logprobs, &event.delta.prompt_logprobs})
-    for (const TokenLogprobs& one : *list)
-      bytes += sizeof one + one.top.size() * sizeof one.top.front();
+  bytes += held_bytes(event.delta.logprobs) + held_bytes(event.delta.prompt_logprobs);
   return bytes;
 }
 

@@ -66,7 +66,8 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
   awaitable<void> run_batch(ActivePtr one);
   awaitable<Result<std::vector<BatchLine>>> prepare(ActivePtr one, bool last);
   template <class T>
-  awaitable<Result<T>> patiently(std::function<awaitable<Result<T>>(bool last)> work);
+  awaitable<Result<T>> patiently(std::function<awaitable<Result<T>>(bool last)> work,
+                                 std::function<bool(bool last)> goes_on);
   awaitable<void> run_lines(ActivePtr one, std::vector<BatchLine> lines);
   awaitable<void> run_line(ActivePtr one, BatchLine line);
   awaitable<Result<Response>> call(ActivePtr one, Request request);
@@ -74,7 +75,6 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
                              std::string why);
   awaitable<Result<Batch>> finish(ActivePtr one);
   awaitable<Result<BatchRequest>> read_line(ActivePtr one, BatchLine line);
-  awaitable<Result<BatchRequest>> read_patiently(ActivePtr one, BatchLine line);
   bool may_begin(const Active& one) const;
   bool may_go_on(const Active& one) const { return !stopping && !one.ends(); }
 };
@@ -161,22 +161,25 @@ awaitable<Result<std::vector<BatchLine>>> BatchRunner::Impl::prepare(ActivePtr o
   co_return lines;
 }
 
-// Does `work` again while it fails for a reason that may pass.
+// Does `work` again while it fails for a reason that may pass (too many files are open, a disk that
+// comes back) and `goes_on` says so. The `last` try comes after six seconds; more may follow it.
 template <class T>
 awaitable<Result<T>> BatchRunner::Impl::patiently(
-    std::function<awaitable<Result<T>>(bool last)> work) {
+    std::function<awaitable<Result<T>>(bool last)> work, std::function<bool(bool last)> goes_on) {
   asio::steady_timer pause(strand);
   for (int64_t wait_ms = kRetryMsMin;; wait_ms = std::min(2 * wait_ms, kRetryMsMax)) {
-    auto done = co_await work(wait_ms == kRetryMsMax);
-    if (done.ok() || done.error().code() != ErrorCode::kIo || stopping) co_return done;
+    const bool last = wait_ms == kRetryMsMax;
+    auto done = co_await work(last);
+    if (done.ok() || done.error().code() != ErrorCode::kIo || !goes_on(last)) co_return done;
     pause.expires_after(std::chrono::milliseconds(wait_ms));
     co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
   }
 }
 
 awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
+  const auto until_stop = [this](bool) { return !stopping; };
   std::function prepared = [this, one](bool last) { return prepare(one, last); };
-  const auto lines = co_await patiently(std::move(prepared));
+  const auto lines = co_await patiently(std::move(prepared), until_stop);
   if (!lines.ok()) co_return;
   const bool runs = one->batch.finalizing == 0;
   if (runs) {
@@ -202,7 +205,7 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
     }
   }
   std::function ended = [this, one](bool) { return finish(one); };
-  const auto finished = co_await patiently(std::move(ended));
+  const auto finished = co_await patiently(std::move(ended), until_stop);
   if (!finished.ok())
     log::error("batch {}: {}; it is finished after the next start", one->batch.id,
                finished.error().message());
@@ -242,21 +245,6 @@ awaitable<void> BatchRunner::Impl::run_lines(ActivePtr one, std::vector<BatchLin
   }
 }
 
-// A file that can't be read now (too many are open, a disk that comes back) is tried again.
-awaitable<Result<BatchRequest>> BatchRunner::Impl::read_patiently(ActivePtr one, BatchLine line) {
-  asio::steady_timer pause(strand);
-  auto read = co_await read_line(one, line);
-  for (int64_t wait_ms = kRetryMsMin;
-       !read.ok() && read.error().code() == ErrorCode::kIo && wait_ms <= kRetryMsMax &&
-       may_go_on(*one);
-       wait_ms *= 2) {
-    pause.expires_after(std::chrono::milliseconds(wait_ms));
-    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
-    read = co_await read_line(one, line);
-  }
-  co_return read;
-}
-
 awaitable<Result<BatchRequest>> BatchRunner::Impl::read_line(ActivePtr one, BatchLine line) {
   auto read = [file = one->batch.input_file, line](Files& files, Batches&) {
     return files.read(file, line.offset, line.size);
@@ -288,7 +276,9 @@ awaitable<Result<Response>> BatchRunner::Impl::call(ActivePtr one, Request reque
 }
 
 awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
-  const auto asked = co_await read_patiently(one, line);
+  std::function read = [this, one, line](bool) { return read_line(one, line); };
+  const auto goes_on = [this, one](bool last) { return !last && may_go_on(*one); };
+  const auto asked = co_await patiently(std::move(read), goes_on);
   if (!asked.ok()) {
     log::error("batch {}, line {}: {}", one->batch.id, line.number, asked.error().message());
     co_return;

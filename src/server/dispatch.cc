@@ -9,6 +9,7 @@
 #include "server/content_encoding.h"
 #include "server/cors.h"
 #include "server/json_text.h"
+#include "server/lower.h"
 #include "server/metrics.h"
 #include "server/problem.h"
 #include "server/request_reader.h"
@@ -22,11 +23,10 @@ namespace json = boost::json;
 // Whether a body of `content_type` is what the route takes ("application/json": any JSON).
 bool is_type(std::string_view content_type, std::string_view wanted) {
   const std::string_view type = content_type.substr(0, content_type.find(';'));
-  std::string lower(type.substr(0, type.find_last_not_of(" \t") + 1));
-  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (lower == wanted) return true;
-  return wanted == "application/json" && lower.starts_with("application/") &&
-         lower.ends_with("+json");
+  const std::string name = lower(type.substr(0, type.find_last_not_of(" \t") + 1));
+  if (name == wanted) return true;
+  return wanted == "application/json" && name.starts_with("application/") &&
+         name.ends_with("+json");
 }
 
 // What the route table calls `path`: the metrics' path is a setting.

@@ -8,25 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "server/test_vocabulary.h"
+
 namespace altlas::server {
 namespace {
 
-// Byte-level BPE without merges: every byte below 128 that these tests use is a token.
 std::unique_ptr<const text::Tokenizer> tokenizer(const std::vector<std::string>& controls,
                                                  bool bos = false) {
-  text::Vocabulary vocabulary;
-  vocabulary.model = "gpt2";
-  vocabulary.pre = "qwen2";
-  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.push_back(std::string(1, c));
-  vocabulary.tokens.push_back("Ġ");  // A space, and a line end.
-  vocabulary.tokens.push_back("Ċ");
-  vocabulary.merges.push_back("! !");
-  vocabulary.tokens.push_back("!!");
-  vocabulary.types.assign(vocabulary.tokens.size(), text::kTokenNormal);
-  for (const std::string& name : controls) {
-    vocabulary.tokens.push_back(name);
-    vocabulary.types.push_back(text::kTokenControl);
-  }
+  text::Vocabulary vocabulary = letter_vocabulary(controls);
   if (bos) vocabulary.bos = static_cast<int32_t>(vocabulary.tokens.size()) - 1;
   vocabulary.add_bos = bos;
   auto made = text::Tokenizer::create(std::move(vocabulary));

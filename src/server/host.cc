@@ -9,17 +9,12 @@
 #include <cctype>
 
 #include "server/cors.h"
+#include "server/lower.h"
 
 namespace altlas::server {
 namespace {
 
 constexpr size_t kHostBytesMax = 255;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
 
 // unreserved and sub-delims of RFC 3986; international names come as punycode.
 bool is_name(std::string_view text) {

@@ -6,18 +6,14 @@
 #include <cctype>
 #include <optional>
 
+#include "server/lower.h"
+
 namespace altlas::server {
 namespace {
 
 constexpr size_t kPartsMax = 32;
 constexpr size_t kPartHeaderBytesMax = 8 << 10;
 constexpr size_t kBoundaryBytesMax = 70;  // RFC 2046, section 5.1.1.
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
 
 std::string_view trim(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t");

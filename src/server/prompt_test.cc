@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 
 #include "server/problem.h"
+#include "server/test_vocabulary.h"
 
 namespace altlas::server {
 namespace {
@@ -15,16 +16,10 @@ namespace {
 namespace json = boost::json;
 
 ServedModel model(const std::string& chat_template) {
-  text::Vocabulary vocabulary;
-  vocabulary.model = "gpt2";
-  vocabulary.pre = "qwen2";
-  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.push_back(std::string(1, c));
-  for (const char* token : {"Ġ", "Ċ", "!!"}) vocabulary.tokens.push_back(token);
-  vocabulary.merges.push_back("! !");
   ServedModel out;
   out.id = out.deployment = "m";
   out.model_len_max = 100;
-  out.tokenizer = *text::Tokenizer::create(std::move(vocabulary));
+  out.tokenizer = *text::Tokenizer::create(letter_vocabulary());
   auto made = text::ChatTemplate::compile(chat_template);
   if (made.ok())
     out.chat_template = std::make_shared<const text::ChatTemplate>(*std::move(made));

@@ -9,6 +9,7 @@
 #include <boost/json.hpp>
 
 #include "server/prompt.h"
+#include "server/test_vocabulary.h"
 
 namespace altlas::server {
 namespace {
@@ -54,18 +55,7 @@ TEST(Reasoning, OfAMessageThatGoesOn) {
 }
 
 std::shared_ptr<const text::Tokenizer> letters() {
-  text::Vocabulary vocabulary;
-  vocabulary.model = "gpt2";
-  vocabulary.pre = "qwen2";
-  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.push_back(std::string(1, c));
-  for (const char* token : {"Ġ", "Ċ", "!!"}) vocabulary.tokens.push_back(token);
-  vocabulary.merges.push_back("! !");
-  vocabulary.types.assign(vocabulary.tokens.size(), text::kTokenNormal);
-  for (const char* token : {"[THINK]", "[/THINK]", "<think>"}) {
-    vocabulary.tokens.push_back(token);
-    vocabulary.types.push_back(text::kTokenControl);
-  }
-  return *text::Tokenizer::create(std::move(vocabulary));
+  return *text::Tokenizer::create(letter_vocabulary({"[THINK]", "[/THINK]", "<think>"}));
 }
 
 // Through the pool, as requests go.
