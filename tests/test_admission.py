@@ -217,8 +217,8 @@ def test_memory_goes_back(start_server):
         server.post("/echo", {"x": ["a" * 40] * 1000})
     before = resident_mib(server)
     many = json.dumps({"x": [[str(i)] * 3 for i in range(250000)]})
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for answer in pool.map(lambda _: server.post("/echo", data=many, headers={"Content-Type": "application/json"}), range(8)):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for answer in pool.map(lambda _: server.post("/echo", data=many, headers={"Content-Type": "application/json"}), range(24)):
             assert answer.status_code in (200, 429), answer.text[:200]
     taken = peak_mib(server) - before
     assert taken > 100
