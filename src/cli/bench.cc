@@ -20,7 +20,7 @@
 #include "model/model_file.h"
 #include "model/random_model.h"
 #include "ops/simd.h"
-#include "server/json_text.h"
+#include "text/json_text.h"
 
 namespace altlas::cli {
 namespace {
@@ -214,7 +214,7 @@ void print_json(const std::string& name, const device::DeviceSpec& device, bool 
     works.push_back(std::move(one));
   }
   out["works"] = std::move(works);
-  fmt::print("{}\n", server::json_text(out));
+  fmt::print("{}\n", text::json_text(out));
 }
 
 Result<void> measure(const Options& options) {

@@ -22,7 +22,7 @@
 #include "engine/tokenizer.h"
 #include "hardware/device_kinds.h"
 #include "ops/simd.h"
-#include "text/chat_template.h"
+#include "text/template/chat_template.h"
 #include "weights/process.h"
 
 namespace altlas::cli {

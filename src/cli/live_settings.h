@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "config/load.h"
 #include "control/events.h"
-#include "server/auth.h"
+#include "server/http/auth.h"
 #include "telemetry/registry.h"
 
 namespace altlas::cli {

@@ -29,9 +29,9 @@
 #include "engine/load.h"
 #include "journal/sqlite_store.h"
 #include "ops/simd.h"
-#include "server/batch_runner.h"
-#include "server/file_desk.h"
-#include "server/listener.h"
+#include "server/batches/batch_runner.h"
+#include "server/batches/file_desk.h"
+#include "server/connection/listener.h"
 #include "server/metrics.h"
 #include "telemetry/registry.h"
 #include "telemetry/trace.h"
@@ -280,7 +280,7 @@ Result<std::vector<server::ServedModel>> served_models(
     served.part_roles = text.part_roles;
     served.call_id_size = text.call_id_size;
     served.tool_format =
-        server::tool_format_of(serving.config.engine.tool_call_parser, text.tool_format);
+        text::tool_format_of(serving.config.engine.tool_call_parser, text.tool_format);
     served.reasoning = text.reasoning;
     served.task_types = one.task_types;
     models.push_back(served);

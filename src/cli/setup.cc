@@ -22,7 +22,7 @@
 #include "engine/tokenizer.h"
 #include "hardware/device_kinds.h"
 #include "ops/simd.h"
-#include "server/call_id.h"
+#include "server/prompt/call_id.h"
 #include "weights/pull.h"
 
 extern char** environ;
@@ -329,8 +329,8 @@ Result<ModelText> load_model_text(const std::string& path, const config::ModelCo
   out.tokenizer = std::move(made->tokenizer);
   ALTLAS_TRY(const std::string source,
              chat_template_of(path, said, std::move(made->chat_template)));
-  out.tool_format = server::tool_format_of(source);
-  out.reasoning = server::reasoning_of(source);
+  out.tool_format = text::tool_format_of(source);
+  out.reasoning = text::reasoning_of(source);
   out.call_id_size = server::call_id_size(source, out.tool_format);
   if (source.empty()) return out;
   auto compiled = text::ChatTemplate::compile(source);

@@ -9,7 +9,7 @@
 #include "config/load.h"
 #include "control/core_setup.h"
 #include "device/spec.h"
-#include "server/prompt.h"
+#include "server/prompt/prompt.h"
 #include "weights/model_source.h"
 
 namespace CLI {
@@ -72,8 +72,8 @@ std::string repack_folder(const config::EngineConfig& config);
 struct ModelText {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: none.
-  server::ToolFormat tool_format = server::ToolFormat::kHermes;
-  server::ReasoningTags reasoning;
+  text::ToolFormat tool_format = text::ToolFormat::kHermes;
+  text::ReasoningTags reasoning;
   std::string chat_template_error;  // Why it can't be used.
   server::PartRoles part_roles;
   uint32_t call_id_size = 0;

@@ -6,7 +6,7 @@
 
 #include "base/units.h"
 #include "cli/terminal.h"
-#include "server/json_text.h"
+#include "text/json_text.h"
 
 namespace altlas::cli {
 namespace {
@@ -24,7 +24,7 @@ std::string show(const json::object& object, std::string_view name) {
   if (value->is_string())
     return value->get_string().empty() ? "-" : std::string(value->get_string().c_str());
   if (value->is_bool()) return value->get_bool() ? "yes" : "no";
-  if (value->is_number()) return server::json_text(*value);
+  if (value->is_number()) return text::json_text(*value);
   return "-";
 }
 
@@ -49,7 +49,7 @@ std::string show_list(const json::object& object, std::string_view name) {
   if (list != nullptr)
     for (const json::value& item : *list)
       out += (out.empty() ? "" : ", ") +
-             (item.is_string() ? std::string(item.get_string().c_str()) : server::json_text(item));
+             (item.is_string() ? std::string(item.get_string().c_str()) : text::json_text(item));
   return out.empty() ? "-" : out;
 }
 

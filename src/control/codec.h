@@ -1,6 +1,6 @@
 // A binary codec of plain structs by reflection, for the event log: numbers little-endian as they
 // are, text and lists with their length before them, variants with their index. Only event_log.cc
-// and server/body_hash.cc include it.
+// and server/tasks/body_hash.cc include it.
 #pragma once
 
 #include <boost/pfr.hpp>

@@ -9,7 +9,7 @@
 #include "base/result.h"
 #include "task/task.h"
 #include "text/grammar/matcher.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace altlas::engine {
 

@@ -11,7 +11,7 @@
 #include "engine/messages.h"
 #include "engine/replica_core.h"
 #include "model/rank.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace altlas::engine {
 

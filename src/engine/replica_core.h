@@ -16,7 +16,7 @@
 #include "engine/sequence_output.h"
 #include "engine/thinking.h"
 #include "scheduler/batch.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace altlas::engine {
 

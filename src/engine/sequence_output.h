@@ -9,7 +9,7 @@
 #include "task/task.h"
 #include "text/detokenizer.h"
 #include "text/stop.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace altlas::engine {
 

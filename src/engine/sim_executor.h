@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "engine/executor.h"
 #include "engine/sim_model.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace altlas::engine {
 

@@ -10,7 +10,7 @@
 #include "model/step_plan.h"
 #include "task/task.h"
 #include "text/grammar/matcher.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace altlas::engine {
 

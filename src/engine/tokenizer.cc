@@ -8,7 +8,7 @@
 
 #include "base/byte_order_mark.h"
 #include "model/vocabulary.h"
-#include "text/hf_tokenizer.h"
+#include "text/tokenizer/hf_tokenizer.h"
 #include "weights/gguf.h"
 
 namespace altlas::engine {

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "base/result.h"
-#include "text/tokenizer.h"
-#include "text/vocabulary.h"
+#include "text/tokenizer/tokenizer.h"
+#include "text/tokenizer/vocabulary.h"
 #include "weights/gguf.h"
 
 namespace altlas::model {

@@ -3,8 +3,9 @@
 
 #include <boost/json.hpp>
 
-#include "server/json_text.h"
-#include "server/task_json.h"
+#include "server/routes.h"
+#include "server/tasks/task_json.h"
+#include "text/json_text.h"
 
 namespace altlas::server {
 namespace {
@@ -18,7 +19,7 @@ awaitable<Result<Response>> get_gpus(Request, Rooms& rooms) {
     gpus.push_back(device_to_json(device));
   json::object answer{{"gpus", std::move(gpus)}};
   if (!rooms.notice.empty()) answer["notice"] = rooms.notice;
-  co_return json_response(json_text(answer));
+  co_return json_response(text::json_text(answer));
 }
 
 awaitable<Result<Response>> get_gpu(Request request, Rooms& rooms) {
@@ -27,7 +28,7 @@ awaitable<Result<Response>> get_gpu(Request request, Rooms& rooms) {
   if (text.starts_with("gpu_")) text.remove_prefix(4);
   for (const control::DeviceView& device : devices)
     if (std::to_string(device.id.value) == text)
-      co_return json_response(json_text(device_to_json(device)));
+      co_return json_response(text::json_text(device_to_json(device)));
   co_return not_found(
       fmt::format("no device '{}': devices are 0 to {}", text.substr(0, 32), devices.size() - 1));
 }
@@ -78,13 +79,13 @@ awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
         one != nullptr && !model->chat_template_error.empty())
       one->get_object()["chat_template_error"] = model->chat_template_error;
   const json::object answer{{"deployments", std::move(deployments)}};
-  co_return json_response(json_text(answer));
+  co_return json_response(text::json_text(answer));
 }
 
 awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
   const Strategy strategy = co_await rooms.service.strategy();
   const json::object answer{{"strategy", to_string(strategy)}};
-  co_return json_response(json_text(answer));
+  co_return json_response(text::json_text(answer));
 }
 
 awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
@@ -99,7 +100,7 @@ awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY_VOID(reader.status());
   ALTLAS_CO_TRY_VOID(co_await rooms.service.set_strategy(allowed[index]));
   const json::object answer{{"status", "success"}, {"strategy", to_string(allowed[index])}};
-  co_return json_response(json_text(answer));
+  co_return json_response(text::json_text(answer));
 }
 
 awaitable<Result<Response>> post_max_concurrent(Request request, Rooms& rooms) {
@@ -110,7 +111,7 @@ awaitable<Result<Response>> post_max_concurrent(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY_VOID(reader.status());
   ALTLAS_CO_TRY_VOID(co_await rooms.service.set_max_concurrent_tasks(static_cast<uint32_t>(value)));
   const json::object answer{{"status", "success"}, {"max_concurrent_tasks", value}};
-  co_return json_response(json_text(answer));
+  co_return json_response(text::json_text(answer));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What handlers work with (Rooms), and the route lists that make up the table.
+// What handlers work with: Rooms.
 #pragma once
 
 #include <atomic>
@@ -11,9 +11,9 @@
 
 #include "config/config.h"
 #include "control/service.h"
+#include "server/http/http.h"
 #include "server/live_config.h"
-#include "server/prompt.h"
-#include "server/route.h"
+#include "server/prompt/prompt.h"
 #include "telemetry/registry.h"
 #include "telemetry/trace.h"
 
@@ -47,17 +47,5 @@ struct Rooms {
 // The request's body, which must be an object, no deeper than server.json_depth_max.
 // Errors: kInvalid, saying where.
 Result<boost::json::object> read_body(const Request& request, const Rooms& rooms);
-
-std::vector<Route> task_routes();       // predict.cc: /api/v1/predict, task, tasks, batch_predict.
-std::vector<Route> device_routes();     // devices.cc: /api/v1/gpus, config, deployments.
-std::vector<Route> llm_routes();        // llm.cc: /llm/generate, /generate, /chat, /echo.
-std::vector<Route> openai_routes();     // openai.cc: /v1/models, completions, /tokenize.
-std::vector<Route> adapter_routes();    // adapters_api.cc: /v1/load_lora_adapter, its opposite.
-std::vector<Route> tokenize_routes();   // tokenize.cc: /tokenize, /detokenize.
-std::vector<Route> embedding_routes();  // embeddings.cc: /v1/embeddings.
-std::vector<Route> file_routes();       // files_api.cc: /v1/files.
-std::vector<Route> batch_routes();      // batches_api.cc: /v1/batches.
-std::vector<Route>
-system_routes();  // system.cc: /health, /ready, /metrics, /openapi.json, dashboard.
 
 }  // namespace altlas::server

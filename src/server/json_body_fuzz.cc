@@ -5,11 +5,11 @@
 #include <array>
 #include <string>
 
-#include "server/chat_messages.h"
 #include "server/json_reader.h"
-#include "server/openai_fields.h"
-#include "server/prompt_json.h"
-#include "server/task_json.h"
+#include "server/openai/fields.h"
+#include "server/prompt/chat_messages.h"
+#include "server/prompt/prompt_json.h"
+#include "server/tasks/task_json.h"
 
 namespace {
 

@@ -4,7 +4,8 @@
 
 #include <string>
 
-#include "server/route.h"
+#include "server/http/route.h"
+#include "server/routes.h"
 
 namespace altlas::server {
 

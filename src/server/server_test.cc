@@ -9,13 +9,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "server/auth.h"
-#include "server/chat_messages.h"
 #include "server/handlers.h"
+#include "server/http/auth.h"
+#include "server/http/problem.h"
 #include "server/json_reader.h"
-#include "server/openapi.h"
-#include "server/problem.h"
-#include "server/task_json.h"
+#include "server/prompt/chat_messages.h"
+#include "server/reference/openapi.h"
+#include "server/routes.h"
+#include "server/tasks/task_json.h"
 #include "text/stop.h"
 
 namespace altlas::server {

@@ -6,10 +6,11 @@
 
 #include "config/validate.h"
 #include "server/handlers.h"
-#include "server/json_text.h"
+#include "server/http/problem.h"
 #include "server/metrics.h"
-#include "server/openapi.h"
-#include "server/problem.h"
+#include "server/reference/openapi.h"
+#include "server/routes.h"
+#include "text/json_text.h"
 
 namespace altlas::server {
 namespace {
@@ -24,7 +25,8 @@ awaitable<Result<Response>> health(Request, Rooms& rooms) {
   json::object body{{"status", control::to_string(view.status)},
                     {"model", without_folders(view.model)}};
   if (!view.message.empty()) body["message"] = without_folders(view.message);
-  co_return json_response(json_text(body), view.status == control::HealthStatus::kOk ? 200 : 503);
+  co_return json_response(text::json_text(body),
+                          view.status == control::HealthStatus::kOk ? 200 : 503);
 }
 
 awaitable<Result<Response>> metrics(Request, Rooms& rooms) {
@@ -37,7 +39,7 @@ awaitable<Result<Response>> metrics(Request, Rooms& rooms) {
 // GET /version, as vLLM has it.
 awaitable<Result<Response>> version(Request, Rooms& rooms) {
   const json::object answer{{"version", rooms.version}};
-  co_return json_response(json_text(answer));
+  co_return json_response(text::json_text(answer));
 }
 
 awaitable<Result<Response>> openapi(Request, Rooms& rooms) {

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/philox.h"
-#include "text/test_vocabulary.h"
+#include "text/tokenizer/test_vocabulary.h"
 #include "text/utf8.h"
 
 namespace altlas::text {

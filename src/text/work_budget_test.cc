@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "text/normalizer.h"
-#include "text/pretokenizer.h"
 #include "text/regex.h"
+#include "text/tokenizer/normalizer.h"
+#include "text/tokenizer/pretokenizer.h"
 
 namespace altlas::text {
 namespace {

@@ -15,8 +15,8 @@
 #include "text/grammar/matcher.h"
 #include "text/grammar/program.h"
 #include "text/grammar/regex.h"
-#include "text/test_vocabulary.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/test_vocabulary.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace altlas::text::grammar {
 namespace {

@@ -1,0 +1,33 @@
+// Batches and files as JSON: what the API shows, what the folder holds, and the lines of results.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include <string>
+#include <string_view>
+
+#include "server/batches/batches.h"
+#include "server/batches/files.h"
+#include "server/json_reader.h"
+
+namespace altlas::server {
+
+// `name`: {"anchor": "created_at", "seconds"}, as OpenAI's files and batches take it; the time that
+// a file is kept, 0 where the object has no such member. Errors go into `reader`.
+TimeUs read_lifetime(JsonReader& reader, std::string_view name);
+
+boost::json::object file_to_json(const FileInfo& file);
+boost::json::object batch_to_json(const Batch& batch);
+
+// The state as it is stored.
+std::string batch_to_state(const Batch& batch);
+Result<Batch> batch_from_state(std::string_view text);
+
+// One line of an output file; `body`: JSON.
+std::string answer_line(const Batch& batch, uint32_t line, std::string_view custom_id, int status,
+                        std::string_view request_id, std::string_view body);
+// One line of an error file for a request that never ran to an answer.
+std::string error_line(const Batch& batch, uint32_t line, std::string_view custom_id,
+                       std::string_view code, std::string_view message);
+
+}  // namespace altlas::server

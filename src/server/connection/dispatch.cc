@@ -1,0 +1,169 @@
+#include "server/connection/dispatch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "base/log.h"
+#include "server/http/content_encoding.h"
+#include "server/http/cors.h"
+#include "server/http/lower.h"
+#include "server/http/problem.h"
+#include "server/http/request_reader.h"
+#include "server/metrics.h"
+#include "server/routes.h"
+#include "text/json_text.h"
+#include "text/utf8.h"
+
+namespace altlas::server {
+namespace {
+
+namespace json = boost::json;
+
+// Whether a body of `content_type` is what the route takes ("application/json": any JSON).
+bool is_type(std::string_view content_type, std::string_view wanted) {
+  const std::string_view type = content_type.substr(0, content_type.find(';'));
+  const std::string name = lower(type.substr(0, type.find_last_not_of(" \t") + 1));
+  if (name == wanted) return true;
+  return wanted == "application/json" && name.starts_with("application/") &&
+         name.ends_with("+json");
+}
+
+// What the route table calls `path`: the metrics' path is a setting.
+std::string_view table_path(std::string_view path, const config::MonitoringConfig& config) {
+  if (path == metrics_path(config)) return kMetricsPattern;
+  return path == kMetricsPattern ? std::string_view("/") : path;
+}
+
+// A span of the trace, named by its route, in group 0.
+void record_request(const Rooms& rooms, std::string_view pattern, int status, TimeUs from,
+                    TimeUs until) {
+  if (rooms.tracer == nullptr) return;
+  telemetry::Span span{
+      .name = pattern, .category = "server", .start = from, .end = until, .track = {}};
+  span.args[0] = {"status", status};
+  rooms.tracer->record_beside(span, "requests");
+}
+
+// Puts `meta` in front of the closing brace of a JSON object.
+boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wanted,
+                                      std::string request_id, TimeUs received, Response& response) {
+  if (response.stream || response.content_type != "application/json" ||
+      !response.body.starts_with('{'))
+    co_return;
+  const TimeUs now = system_clock().now();
+  const double total_ms = static_cast<double>(now - received) / 1000.0;
+  json::object meta{{"request_id", text::repair_utf8(request_id)}, {"timestamp", to_rfc3339(now)}};
+  if (wanted.processing_time)
+    meta["processing_time"] = {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}};
+  if (wanted.trace_id) meta["trace_id"] = text::repair_utf8(request_id);
+  if (wanted.version) meta["version"] = rooms.version;
+  if (wanted.gpu_resources) {
+    json::array gpus;
+    for (const control::DeviceView& device : co_await rooms.service.devices())
+      gpus.push_back({{"gpu_id", device.id.value},
+                      {"utilization", device.utilization},
+                      {"memory_used", device.memory_used}});
+    meta["gpu_resources"] = std::move(gpus);
+  }
+  response.body.resize(response.body.rfind('}'));  // A text file's line end may follow it.
+  response.body +=
+      (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + text::json_text(meta) + "}";
+}
+
+// A coding that is not taken is answered with those that are (RFC 9110, section 12.5.3).
+Response undecoded(const Error& error, std::string_view path) {
+  Response response = problem(error, openai_style(path));
+  if (error.code() == ErrorCode::kUnsupported)
+    response.headers.emplace_back("Accept-Encoding", kAcceptedEncodings);
+  return response;
+}
+
+boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
+                                                   const config::ServerConfig& server,
+                                                   std::string_view& pattern) {
+  const RouteMatch match =
+      match_route(routes(), request.method, table_path(request.path, rooms.config.monitoring));
+  // Browsers ask without a key what pages of an allowed origin may do.
+  if (match.route == nullptr && request.method == "OPTIONS" && !match.allow.empty() &&
+      origin_allowed(server, request.origin)) {
+    co_return preflight(server, request, match.allow);
+  }
+  if (match.route == nullptr || match.route->access != Access::kOpen) {
+    auto identity = auth.identify(request.authorization);
+    if (!identity.ok()) co_return identity.error();
+    request.identity = *std::move(identity);
+  }
+  if (match.route == nullptr) {
+    if (match.allow.empty())
+      co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
+                                      request.path.substr(0, 128)))
+          .with_reason("unknown_url");
+    if (request.method == "OPTIONS") {
+      co_return preflight(server, request, match.allow);
+    }
+    const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
+                                            request.path.substr(0, 128), match.allow));
+    Response answer = problem(wrong, openai_style(request.path), 405);
+    answer.headers.emplace_back("Allow", match.allow);
+    co_return answer;
+  }
+  pattern = match.route->pattern;
+  ALTLAS_CO_TRY_VOID(check_access(request.identity, match.route->access));
+  if (!match.route->request.empty() && !is_type(request.content_type, match.route->request_type)) {
+    co_return Error(ErrorCode::kUnsupported,
+                    fmt::format("Content-Type is '{}', should be {}",
+                                request.content_type.substr(0, 64), match.route->request_type));
+  }
+  if (!request.body.empty() && !request.content_encoding.empty()) {
+    const uint64_t bytes_max = body_limit(rooms.config.server, request.method, request.path);
+    const auto packed_bytes = static_cast<int64_t>(request.body.size());
+    if (request.memory)
+      ALTLAS_CO_TRY_VOID(request.memory->hold(packed_bytes + static_cast<int64_t>(bytes_max)));
+    auto plain = decode_content(request.content_encoding, std::move(request.body), bytes_max);
+    if (!plain.ok()) co_return undecoded(plain.error(), request.path);
+    request.body = *std::move(plain);
+    if (request.memory)
+      ALTLAS_CO_TRY_VOID(request.memory->hold(static_cast<int64_t>(request.body.size())));
+  }
+  request.parameters = match.parameters;
+  co_return co_await match.route->handler(std::move(request), rooms);
+}
+
+}  // namespace
+
+boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const Auth& auth) {
+  const std::string path = request.path, request_id = request.request_id;
+  const TimeUs received = request.received;
+  const std::string origin = request.origin;
+  const auto config = rooms.now();  // One state for the whole request.
+  Response response;
+  std::string_view pattern = "none";
+  try {
+    auto result = co_await run_route(std::move(request), rooms, auth, config->server, pattern);
+    response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
+    // The log has the files' whole paths, the answer has not.
+    if (!result.ok() && response.status >= 500 &&
+        without_folders(result.error().message()) != result.error().message())
+      log::warn("{}: {}", path, result.error().message());
+  } catch (const std::bad_alloc&) {
+    response = problem(
+        Error(ErrorCode::kUnavailable, "out of memory for this request: send less, or later"),
+        openai_style(path));
+  } catch (const std::exception& error) {
+    log::error("{} failed: {}", path, error.what());
+    response = problem(Error(ErrorCode::kInternal, "internal error, logged"), openai_style(path));
+  }
+  if (config->api_metadata.enabled)
+    co_await add_meta(rooms, config->api_metadata, request_id, received, response);
+  response.headers.emplace_back("X-Request-Id", request_id);
+  add_cors(config->server, origin, response);
+  const TimeUs answered = std::max(received, system_clock().now());
+  const double seconds = static_cast<double>(answered - received) / static_cast<double>(kSecond);
+  count_request(rooms.metrics, pattern, response.status, seconds);
+  record_request(rooms, pattern, response.status, received, answered);
+  co_return response;
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,92 @@
+#include "server/http/cors.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace altlas::server {
+namespace {
+
+// Pages may read these of an answer, beside what every page may.
+constexpr std::string_view kExposed = "Retry-After, X-Altlas-Ignored, X-Altlas-Seed, X-Request-Id";
+constexpr std::string_view kUsualHeaders = "Authorization, Content-Type, X-Request-Id";
+constexpr size_t kHeaderNamesMax = 64;
+constexpr size_t kHeaderNameBytesMax = 128;
+
+bool is_token(std::string_view text) {  // RFC 9110, section 5.6.2.
+  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
+    return std::isalnum(c) || std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) !=
+                                  std::string_view::npos;
+  });
+}
+
+std::string_view trim(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\r");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+}
+
+// The names of headers in a list, as far as they are some.
+std::string header_names(std::string_view list) {
+  std::string out;
+  for (size_t count = 0; !list.empty() && count < kHeaderNamesMax;) {
+    const size_t end = std::min(list.find(','), list.size());
+    const std::string_view name = trim(list.substr(0, end));
+    list.remove_prefix(std::min(end + 1, list.size()));
+    if (!is_token(name) || name.size() > kHeaderNameBytesMax) continue;
+    if (!out.empty()) out += ", ";
+    out += name;
+    ++count;
+  }
+  return out;
+}
+
+bool any_origin(const config::ServerConfig& config) {
+  return std::ranges::find(config.cors_origins, "*") != config.cors_origins.end();
+}
+
+}  // namespace
+
+bool origin_allowed(const config::ServerConfig& config, std::string_view origin) {
+  if (origin.empty()) return false;
+  return any_origin(config) ||
+         std::ranges::find(config.cors_origins, origin) != config.cors_origins.end();
+}
+
+void add_cors(const config::ServerConfig& config, std::string_view origin, Response& response) {
+  if (!origin_allowed(config, origin)) return;
+  const bool any = any_origin(config);
+  response.headers.emplace_back("Access-Control-Allow-Origin", any ? "*" : std::string(origin));
+  response.headers.emplace_back("Access-Control-Expose-Headers", kExposed);
+  if (!any) response.headers.emplace_back("Vary", "Origin");
+}
+
+Response preflight(const config::ServerConfig& config, const Request& request,
+                   const std::string& allow) {
+  Response response;
+  response.status = 204;
+  response.headers.emplace_back("Allow", allow + ", OPTIONS");
+  if (!origin_allowed(config, request.origin)) return response;
+  const std::string asked = header_names(request.cors_headers);
+  response.headers.emplace_back("Access-Control-Allow-Methods", allow);
+  response.headers.emplace_back("Access-Control-Allow-Headers",
+                                asked.empty() ? std::string(kUsualHeaders) : asked);
+  response.headers.emplace_back("Access-Control-Max-Age", "600");
+  response.headers.emplace_back("Vary", "Access-Control-Request-Headers");
+  return response;
+}
+
+std::string_view find_origin(std::string_view header) {
+  static constexpr std::string_view kName = "origin:";
+  constexpr size_t kNone = std::string_view::npos;
+  for (size_t at = header.find('\n'), end = 0; at != kNone && end != kNone; at = end) {
+    end = header.find('\n', at + 1);
+    if (end == kNone || end - at <= kName.size()) continue;
+    const std::string_view line = header.substr(at + 1, end - at - 1);
+    if (std::ranges::equal(line.substr(0, kName.size()), kName, {},
+                           [](unsigned char c) { return std::tolower(c); }))
+      return trim(line.substr(kName.size()));
+  }
+  return {};
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,119 @@
+// /v1/load_lora_adapter and /v1/unload_lora_adapter, as vLLM has them.
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <filesystem>
+
+#include "server/handlers.h"
+#include "server/json_reader.h"
+#include "server/openai/adapter_path.h"
+#include "server/routes.h"
+
+namespace altlas::server {
+namespace {
+
+namespace json = boost::json;
+using boost::asio::awaitable;
+
+constexpr size_t kNameBytesMax = 200;
+constexpr size_t kPathBytesMax = 4096;
+
+Response success(std::string text) {
+  Response response;
+  response.content_type = "text/plain; charset=utf-8";
+  response.body = "Success: " + std::move(text);
+  return response;
+}
+
+std::string read_text(JsonReader& reader, const std::string& name, size_t bytes_max) {
+  std::string value = reader.required_text(name);
+  if (reader.status().ok() && (value.empty() || value.size() > bytes_max ||
+                               value.find_first_of(std::string_view("\0\n\r", 3)) != value.npos))
+    reader.fail(name, fmt::format("should have 1 to {} bytes in one line", bytes_max));
+  return value;
+}
+
+// The model that the adapter is for: `base_model_name`, else the one that requests without a model
+// get.
+Result<ServedModelPointer> base_model(const std::string& name, const Rooms& rooms) {
+  ALTLAS_TRY(ServedModelPointer model, rooms.prompts.find(name, kGenerationType));
+  if (!model->adapter.empty())
+    return invalid(fmt::format("base_model_name: '{}' is an adapter itself", name),
+                   "base_model_name");
+  return model;
+}
+
+awaitable<Result<Response>> load_adapter(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
+  JsonReader reader(body);
+  engine::AdapterFile adapter;
+  adapter.name = read_text(reader, "lora_name", kNameBytesMax);
+  const std::string path = read_text(reader, "lora_path", kPathBytesMax);
+  const std::string base = reader.text("base_model_name", "");
+  ALTLAS_CO_TRY_VOID(reader.status());
+  ALTLAS_CO_TRY(adapter.path, adapter_path(path, rooms.config.engine.lora_folders));
+  ALTLAS_CO_TRY(const ServedModelPointer model, base_model(base, rooms));
+  for (const ServedModelPointer& one : rooms.prompts.models()) {
+    if (one->id != adapter.name && one->deployment != adapter.name) continue;
+    if (one->adapter != adapter.name || one->deployment != model->deployment)
+      co_return invalid(fmt::format("lora_name: '{}' is the name of a model", adapter.name),
+                        "lora_name");
+  }
+  const Result<void> loaded = co_await rooms.service.load_adapter(model->deployment, adapter);
+  if (!loaded.ok() && loaded.error().code() == ErrorCode::kIo)  // It can't be opened.
+    co_return invalid(loaded.error().message(), "lora_path");
+  if (!loaded.ok()) co_return loaded.error();
+  rooms.prompts.add_adapter(*model, adapter.name);
+  co_return success(fmt::format("LoRA adapter '{}' added successfully.", adapter.name));
+}
+
+awaitable<Result<Response>> unload_adapter(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
+  JsonReader reader(body);
+  const std::string name = read_text(reader, "lora_name", kNameBytesMax);
+  ALTLAS_CO_TRY_VOID(reader.status());
+  // One that is not shown yet, or any more, is looked for with every model.
+  std::vector<std::string> deployments;
+  for (const ServedModelPointer& one : rooms.prompts.models()) {
+    if (one->adapter == name) deployments.insert(deployments.begin(), one->deployment);
+    if (one->adapter.empty()) deployments.push_back(one->deployment);
+  }
+  Result<void> unloaded = unavailable("no model is served");
+  for (const std::string& deployment : deployments) {
+    // First of all nobody finds it any more; requests that have it go on to their ends.
+    rooms.prompts.remove_adapter(deployment, name);
+    unloaded = co_await rooms.service.unload_adapter(deployment, name);
+    if (unloaded.ok() || unloaded.error().code() != ErrorCode::kNotFound) break;
+  }
+  if (!unloaded.ok()) co_return unloaded.error();
+  co_return success(fmt::format("LoRA adapter '{}' removed successfully.", name));
+}
+
+}  // namespace
+
+std::vector<Route> adapter_routes() {
+  return {
+      {"POST",
+       "/v1/load_lora_adapter",
+       Access::kAdmin,
+       load_adapter,
+       "Load a LoRA adapter into every replica of a model; requests name it as their model",
+       "LoadAdapterRequest",
+       "",
+       {},
+       {400, 403, 404, 409, 413, 415, 429, 503},
+       "text/plain"},
+      {"POST",
+       "/v1/unload_lora_adapter",
+       Access::kAdmin,
+       unload_adapter,
+       "Take a LoRA adapter away once the requests that name it have ended",
+       "UnloadAdapterRequest",
+       "",
+       {},
+       {400, 404, 409, 413, 415, 503},
+       "text/plain"},
+  };
+}
+
+}  // namespace altlas::server

@@ -1,0 +1,90 @@
+#include "server/openai/choices.h"
+
+#include <boost/asio.hpp>
+#include <boost/asio/experimental/channel.hpp>
+
+namespace altlas::server {
+
+namespace asio = boost::asio;
+using asio::awaitable;
+
+namespace {
+
+struct ChoiceEvent {
+  size_t choice = 0;
+  Result<control::StreamEvent> event = control::StreamEvent();
+};
+using EventChannel =
+    asio::experimental::channel<void(boost::system::error_code, std::shared_ptr<ChoiceEvent>)>;
+
+// Moves one choice's events into the shared channel until the choice is over or the reader has
+// left.
+awaitable<void> forward(size_t index, std::shared_ptr<control::Subscription> subscription,
+                        std::shared_ptr<EventChannel> channel) {
+  while (channel->is_open()) {
+    auto item = std::make_shared<ChoiceEvent>();
+    item->choice = index;
+    item->event = co_await subscription->next();
+    const bool last = !item->event.ok() || item->event->end.has_value();
+    const auto [error] = co_await channel->async_send(boost::system::error_code(), item,
+                                                      asio::as_tuple(asio::use_awaitable));
+    if (error || last) co_return;
+  }
+}
+
+Result<void> failure_of(const Result<control::StreamEvent>& event) {
+  if (!event.ok()) return event.error();
+  if (!event->end) return {};
+  if (event->end->status == TaskStatus::kFailed)
+    return Error(event->end->error_code, event->end->error);
+  if (event->end->status == TaskStatus::kCanceled)
+    return Error(ErrorCode::kCanceled, "the request was cancelled");
+  return {};
+}
+
+}  // namespace
+
+awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnChoiceEvent on_event,
+                                     Rooms& rooms) {
+  const auto executor = co_await asio::this_coro::executor;
+  const auto channel = std::make_shared<EventChannel>(executor, 0);
+  std::vector<TaskId> ids;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    ids.push_back(tasks[i].id);
+    asio::co_spawn(executor, forward(i, std::move(tasks[i].answer), channel), asio::detached);
+  }
+  Result<void> outcome;
+  for (size_t open = ids.size(); outcome.ok() && open > 0;) {
+    const auto [error, item] = co_await channel->async_receive(asio::as_tuple(asio::use_awaitable));
+    if (error) break;
+    outcome = failure_of(item->event);
+    if (!outcome.ok()) break;
+    outcome = co_await on_event(item->choice, *item->event);
+    open -= item->event->end.has_value();
+  }
+  channel->close();
+  if (!outcome.ok())  // Those that read them wait for a word: they end with the tasks.
+    for (const TaskId id : ids) rooms.service.cancel_soon(id);
+  co_return outcome;
+}
+
+awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<control::OwnedTask> tasks,
+                                                       Rooms& rooms) {
+  std::vector<Choice> choices(tasks.size());
+  const OnChoiceEvent collect =
+      [&choices](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
+    Choice& choice = choices[index];
+    choice.text += event.delta.text;
+    choice.logprobs.insert(choice.logprobs.end(), event.delta.logprobs.begin(),
+                           event.delta.logprobs.end());
+    if (event.end) {
+      choice.view = *event.end;
+      if (choice.view.result) choice.text = choice.view.result->text;
+    }
+    co_return Result<void>();
+  };
+  ALTLAS_CO_TRY_VOID(co_await read_choices(std::move(tasks), collect, rooms));
+  co_return choices;
+}
+
+}  // namespace altlas::server

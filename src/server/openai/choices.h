@@ -1,0 +1,35 @@
+// Choices: the tasks behind one OpenAI request (prompts × n), read to their ends, one by one or as
+// they come.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "server/tasks/task_json.h"
+
+namespace altlas::server {
+
+// All of one choice, once it is over.
+struct Choice {
+  std::string text;
+  std::vector<TokenLogprobs> logprobs;
+  control::TaskView view;  // With its result; choices that fail end the request.
+};
+
+// Called for every event of every choice, on the caller's strand, in each choice's order.  An error
+// ends the reading.
+using OnChoiceEvent = std::function<boost::asio::awaitable<Result<void>>(
+    size_t choice, const control::StreamEvent& event)>;
+
+// Reads all choices at once until each is over.  Errors: the first choice that failed; the others
+// are cancelled.
+boost::asio::awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks,
+                                                  OnChoiceEvent on_event, Rooms& rooms);
+// As read_choices, collecting.
+boost::asio::awaitable<Result<std::vector<Choice>>> collect_choices(
+    std::vector<control::OwnedTask> tasks, Rooms& rooms);
+
+}  // namespace altlas::server

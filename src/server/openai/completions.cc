@@ -1,0 +1,440 @@
+// OpenAI's routes: /v1/models, /v1/completions, /v1/chat/completions; and llama-server's /infill.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <map>
+
+#include "server/http/problem.h"
+#include "server/http/sse.h"
+#include "server/openai/answers.h"
+#include "server/openai/fields.h"
+#include "server/prompt/chat_messages.h"
+#include "server/prompt/prompt_json.h"
+#include "server/prompt/tool_request.h"
+#include "server/routes.h"
+#include "text/json_text.h"
+
+namespace altlas::server {
+namespace {
+
+namespace json = boost::json;
+using boost::asio::awaitable;
+
+constexpr int64_t kChoicesMax = 128;
+constexpr size_t kWholeLogprobsMax = 20'000;  // Answers with more are sent piece by piece.
+
+struct OpenAiRequest {
+  std::vector<PendingTask> tasks;  // Prompts × n, a prompt's choices together.
+  size_t prompts = 1;
+  OpenAiReply reply;
+  bool stream = false;
+  bool include_usage = false;
+  int64_t n = 1;           // Choices per prompt.
+  GrammarRequest grammar;  // What the answers are held to.
+};
+
+json::object model_json(const ServedModel& model, int64_t created) {
+  json::object out{{"id", model.id},
+                   {"object", "model"},
+                   {"created", created},
+                   {"owned_by", "altlas"},
+                   {"max_model_len", model.model_len_max}};
+  if (!model.parent.empty()) out["parent"] = model.parent;
+  if (!model.chat_template_error.empty()) out["chat_template_error"] = model.chat_template_error;
+  return out;
+}
+
+awaitable<Result<Response>> list_models(Request, Rooms& rooms) {
+  json::array data;
+  for (const ServedModelPointer& model : rooms.prompts.models())
+    data.push_back(model_json(*model, rooms.started / kSecond));
+  const json::object answer{{"object", "list"}, {"data", std::move(data)}};
+  co_return json_response(text::json_text(answer));
+}
+
+awaitable<Result<Response>> get_model(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const ServedModelPointer model,
+                rooms.prompts.find(request.parameter("id"), kGenerationType));
+  co_return json_response(text::json_text(model_json(*model, rooms.started / kSecond)));
+}
+
+// logprobs: an integer for completions; true with top_logprobs for chat.
+void read_logprobs(JsonReader& reader, bool chat, SamplingParams& sampling) {
+  if (!chat) {
+    const auto count = reader.optional_integer("logprobs", 0, kLogprobsMax);
+    if (count) sampling.logprobs = static_cast<int32_t>(*count);
+    return;
+  }
+  const bool wanted = reader.boolean("logprobs", false);
+  const auto top = reader.optional_integer("top_logprobs", 0, kLogprobsMax);
+  if (top && *top > 0 && !wanted) reader.fail("top_logprobs", "needs logprobs: true");
+  if (wanted) sampling.logprobs = static_cast<int32_t>(top.value_or(0));
+}
+
+void read_stream(JsonReader& reader, OpenAiRequest& out) {
+  out.stream = reader.boolean("stream", false);
+  const json::object* options = reader.object("stream_options");
+  if (options == nullptr) return;
+  JsonReader inner(*options, reader.path_of("stream_options"));
+  out.include_usage = inner.boolean("include_usage", false);
+  if (const auto status = inner.status(); !status.ok())
+    reader.fail("stream_options", "include_usage should be true or false");
+}
+
+// Fields that both routes have; the task they make is the pattern of every choice.
+Result<PendingTask> read_common(JsonReader& reader, const Request& request, const Rooms& rooms,
+                                OpenAiRequest& out) {
+  PendingTask pattern;
+  const bool chat = out.reply.chat;
+  const std::string model = reader.text("model", "");
+  TaskSpec& spec = pattern.spec;
+  if (out.reply.infill) {  // llama-server's defaults.
+    spec.sampling.top_k = 40;
+    spec.sampling.top_p = 0.95f;
+    spec.sampling.min_p = 0.05f;
+  }
+  spec.sampling.temperature =
+      static_cast<float>(reader.number("temperature", out.reply.infill ? 0.8 : 1, 0, 2));
+  spec.owner = request.identity.name;
+  const GpuOptions options = read_gpu_options(reader, rooms);
+  spec.strategy = options.strategy;
+  spec.specific_device = options.specific_gpu_id;
+  spec.priority = read_priority(reader, request, rooms);
+  spec.asked = request.received;
+  read_logprobs(reader, chat, spec.sampling);
+  read_stream(reader, out);
+  if (const GrammarRequest grammar = read_grammar(reader); !out.grammar.given())
+    out.grammar = grammar;
+  else if (grammar.given())
+    reader.fail("tool_choice", fmt::format("demands a call and {} something else: an answer is "
+                                           "held to one",
+                                           grammar.field));
+  spec.sampling.grammar = out.grammar.grammar;
+  ALTLAS_TRY_VOID(reader.status());
+  ALTLAS_TRY(pattern.model, rooms.prompts.find(model, kGenerationType));
+  ALTLAS_TRY_VOID(check_generates(*pattern.model));
+  spec.deployment = pattern.model->deployment;
+  spec.adapter = pattern.model->adapter;
+  read_sampling(reader, *pattern.model, spec.sampling);
+  ALTLAS_TRY_VOID(reader.status());
+  check_known_fields(reader, chat, out.n);
+  read_vllm_fields(reader, *pattern.model, out.stream, spec.sampling);
+  out.reply.prompt_logprobs = spec.sampling.prompt_logprobs;
+  out.reply.include_stop = reader.boolean("include_stop_str_in_output", false);
+  ALTLAS_TRY_VOID(reader.status());
+  out.reply.model = pattern.model->id;
+  out.reply.fingerprint = "altlas-" + rooms.version;
+  out.reply.shows_usage = out.include_usage;
+  out.reply.served = pattern.model;
+  out.reply.logprobs = spec.sampling.logprobs;
+  out.reply.created = request.received / kSecond;
+  out.reply.seed = shown_seed(spec.sampling.seed);
+  pattern.seed_drawn = !given_seed(reader);
+  return pattern;
+}
+
+// The answer stands in a gap of every prompt, and ends where the model ends gaps.
+Result<void> fill_gap(const std::string& field, const Gap& gap, std::vector<Prompt>& prompts,
+                      PendingTask& pattern, OpenAiReply& reply) {
+  const text::Tokenizer& tokenizer = *pattern.model->tokenizer;
+  ALTLAS_TRY_VOID(check_fills(tokenizer, pattern.model->id, field));
+  for (Prompt& prompt : prompts) prompt.gap = gap;
+  reply.fills = true;
+  SamplingParams& sampling = pattern.spec.sampling;
+  if (sampling.ignore_eos) return {};
+  std::vector<int32_t> ends;
+  std::ranges::set_union(sampling.stop_token_ids, tokenizer.fim().ends, std::back_inserter(ends));
+  sampling.stop_token_ids = std::move(ends);
+  return {};
+}
+
+// `n` choices of every prompt; choice k draws from seed + k. Where the seed was drawn, a prompt
+// that comes again goes on counting.
+Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts,
+                         OpenAiRequest& out) {
+  const int64_t n = out.n;
+  if (prompts.size() * static_cast<size_t>(n) > kPromptsMax)
+    return invalid(fmt::format("n: {} choices of {} prompts are too many, at most {} in all", n,
+                               prompts.size(), kPromptsMax),
+                   "n");
+  out.prompts = prompts.size();
+  out.reply.choices_per_prompt = static_cast<size_t>(n);
+  std::map<std::pair<std::string, std::vector<int32_t>>, uint64_t> drawn;  // Choices of a prompt.
+  for (Prompt& prompt : prompts) {
+    uint64_t first = 0;
+    uint64_t& index = pattern.seed_drawn ? drawn[{prompt.text, prompt.ids}] : first;
+    if (out.reply.echo) {
+      out.reply.prompt_texts.push_back(prompt.text);
+      out.reply.first_tokens.push_back(prompt.ids.empty() ? -1 : prompt.ids.front());
+    }
+    for (int64_t k = 0; k < n; ++k) {
+      PendingTask task = pattern;
+      task.same_prompt = k > 0;
+      if (k == 0) task.prompt = std::move(prompt);
+      if (out.tasks.empty()) task.prompt.grammar = out.grammar;
+      task.spec.sampling.seed = choice_seed(pattern.spec.sampling.seed, index++);
+      out.reply.seeds.push_back(shown_seed(task.spec.sampling.seed));
+      out.tasks.push_back(std::move(task));
+    }
+  }
+  return {};
+}
+
+// Streams every choice's chunks as they come.
+Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> tasks, Rooms& rooms) {
+  Response response = sse_response();
+  const auto shared = std::make_shared<OpenAiRequest>(std::move(plan));
+  response.stream = [shared, tasks, &rooms](WriteChunk write) -> awaitable<void> {
+    std::vector<Choice> choices(tasks.size());
+    std::vector<ChunkWriter> writers;
+    for (size_t i = 0; i < tasks.size(); ++i) writers.emplace_back(shared->reply, i);
+    const OnChoiceEvent on_event =
+        [&](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
+      if (event.end) choices[index].view = *event.end;
+      std::string piece;
+      for (const json::object& one : writers[index].chunks(event))
+        piece += sse_event(text::json_text(one));
+      if (piece.empty()) co_return Result<void>();
+      co_return co_await write(std::move(piece));
+    };
+    const auto outcome = co_await read_choices(tasks, on_event, rooms);
+    std::string tail;
+    if (!outcome.ok()) {
+      tail = sse_event(problem(outcome.error(), true).body);
+    } else if (shared->include_usage) {
+      tail = sse_event(text::json_text(
+          usage_chunk(shared->reply, usage_json(shared->reply, choices, shared->prompts))));
+    }
+    if (!shared->reply.infill) tail += sse_event("[DONE]");
+    if (tail.empty()) co_return;
+    static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
+  };
+  return response;
+}
+
+// One piece after the other, so that only one is in memory beside what the choices hold.
+Response stream_answer(OpenAiReply reply, std::vector<Choice> choices, size_t prompts) {
+  struct Answer {
+    OpenAiReply reply;
+    std::vector<Choice> choices;
+  };
+  const auto whole = std::make_shared<Answer>(Answer{std::move(reply), std::move(choices)});
+  Response response;
+  response.stream = [whole, prompts](WriteChunk write) -> awaitable<void> {
+    for (size_t i = 0; i < answer_pieces(whole->choices); ++i) {
+      std::string piece = answer_piece(whole->reply, whole->choices, prompts, i);
+      if (!(co_await write(std::move(piece))).ok()) co_return;
+    }
+  };
+  return response;
+}
+
+// `background`: of a batch, which wants it whole.
+Response whole_answer(OpenAiRequest plan, std::vector<Choice> choices, bool background) {
+  if (plan.reply.infill)
+    return json_response(
+        text::json_text(infill_answer(plan.reply, choices.front().text, choices.front().view)));
+  if (!background && logprob_count(choices) > kWholeLogprobsMax)
+    return stream_answer(std::move(plan.reply), std::move(choices), plan.prompts);
+  std::string body;
+  for (size_t i = 0; i < answer_pieces(choices); ++i)
+    body += answer_piece(plan.reply, choices, plan.prompts, i);
+  return json_response(std::move(body));
+}
+
+awaitable<Result<Response>> answer(OpenAiRequest plan, Asker asker, bool background,
+                                   Rooms& rooms) {
+  std::vector<PendingTask> tasks = std::move(plan.tasks);
+  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), std::move(asker), rooms));
+  plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(owned.front().id);
+  const auto ignored = plan.grammar.ignored;
+  Response response;
+  if (plan.stream) {
+    response = stream_choices(std::move(plan), std::move(owned), rooms);
+  } else {
+    ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), rooms));
+    response = whole_answer(std::move(plan), std::move(choices), background);
+  }
+  add_ignored(*ignored, response);
+  co_return response;
+}
+
+void set_tokens_max(std::optional<int64_t> tokens, PendingTask& pattern, OpenAiReply& reply) {
+  reply.drop_generated = tokens == 0;
+  // 0: what the model has left.
+  pattern.spec.tokens_max =
+      tokens ? static_cast<int32_t>(std::max<int64_t>(*tokens, 1)) : int32_t{0};
+}
+
+// What echo shows of the prompts, and their log-probabilities with it.
+awaitable<Result<std::vector<Prompt>>> prepare_echo(ServedModelPointer model, int32_t logprobs,
+                                                    std::vector<Prompt> prompts, Rooms& rooms) {
+  for (Prompt& prompt : prompts) {
+    if (prompt.kind == Prompt::Kind::kIds) {
+      ALTLAS_CO_TRY(prompt.text, co_await rooms.prompts.decode(*model, prompt.ids));
+    } else if (logprobs >= 0) {  // The first token has no log-probability, but is shown.
+      ALTLAS_CO_TRY(prompt.ids, co_await rooms.prompts.encode(*model, prompt));
+      prompt.kind = Prompt::Kind::kIds;
+    }
+  }
+  co_return prompts;
+}
+
+awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
+  JsonReader reader(body);
+  OpenAiRequest plan;
+  plan.n = reader.integer("n", 1, 1, kChoicesMax);
+  plan.reply.echo = reader.boolean("echo", false);
+  const auto tokens = read_tokens_max(reader, {"max_tokens", "n_predict"}, 0, 16);
+  const std::string suffix = reader.text("suffix", "");
+  Prompt reading;  // A text beside a suffix is a file that is edited: what it quotes is no token.
+  read_special(reader, reading, suffix.empty());
+  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
+  set_tokens_max(tokens, pattern, plan.reply);
+  if (plan.reply.echo)
+    pattern.spec.sampling.prompt_logprobs =
+        std::max(pattern.spec.sampling.prompt_logprobs, plan.reply.logprobs);
+  ALTLAS_CO_TRY(auto prompts, read_prompts(reader, "prompt", *pattern.model));
+  for (Prompt& prompt : prompts) {
+    prompt.parse_special = reading.parse_special;
+    prompt.add_special = reading.add_special;
+  }
+  if (!suffix.empty()) {
+    Gap gap;
+    gap.suffix = suffix;
+    if (plan.reply.echo && plan.reply.logprobs >= 0)
+      co_return invalid("suffix: can't be echoed with logprobs: leave one of the three out",
+                        "suffix");
+    ALTLAS_CO_TRY_VOID(fill_gap("suffix", gap, prompts, pattern, plan.reply));
+  }
+  if (plan.reply.echo) {
+    ALTLAS_CO_TRY(prompts, co_await prepare_echo(pattern.model, plan.reply.logprobs,
+                                                 std::move(prompts), rooms));
+  }
+  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
+  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
+}
+
+// [{"filename", "text"}].
+std::vector<FimFile> read_files(JsonReader& reader) {
+  std::vector<FimFile> files;
+  const json::array* list = reader.array("input_extra");
+  for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    const std::string name = fmt::format("input_extra[{}]", i);
+    if (!(*list)[i].is_object()) {
+      reader.fail(name, "should be an object with filename and text");
+      break;
+    }
+    JsonReader inner((*list)[i].get_object());
+    files.push_back({inner.text("filename", "tmp"), inner.required_text("text")});
+    if (const auto status = inner.status(); !status.ok())
+      reader.fail(name + "." + status.error().field(), "should be a string");
+  }
+  return files;
+}
+
+// llama-server's POST /infill {"input_prefix", "input_suffix", "input_extra", "prompt", …}.
+awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
+  JsonReader reader(body);
+  OpenAiRequest plan;
+  plan.reply.infill = true;
+  std::vector<Prompt> prompts(1);
+  prompts[0].field = "input_prefix";
+  prompts[0].text = reader.required_text("input_prefix");
+  Gap gap;
+  gap.suffix = reader.required_text("input_suffix");
+  gap.begun = reader.text("prompt", "");
+  gap.files = read_files(reader);
+  const auto tokens = read_tokens_max(reader, {"n_predict", "max_tokens"}, 0, std::nullopt);
+  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
+  set_tokens_max(tokens, pattern, plan.reply);
+  // Where nobody says how long the answer may be, it gets a quarter.
+  gap.answer_tokens = std::min(static_cast<uint32_t>(pattern.spec.tokens_max),
+                               pattern.model->model_len_max);
+  if (!tokens) gap.answer_tokens = pattern.model->model_len_max / 4;
+  ALTLAS_CO_TRY_VOID(fill_gap("input_suffix", gap, prompts, pattern, plan.reply));
+  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
+  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
+}
+
+// What tells reasoning and calls from the answer is text, also where it is a control token.
+void show_marks(const OpenAiReply& reply, PendingTask& pattern) {
+  const ServedModel& model = *pattern.model;
+  std::vector<std::string_view> marks = model.reasoning.all();
+  if (!reply.tools.empty())
+    std::ranges::move(text::marks_of(model.tool_format), std::back_inserter(marks));
+  pattern.spec.sampling.shown_tokens = text::control_tokens_of(*model.tokenizer, marks);
+}
+
+awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
+  JsonReader reader(body);
+  OpenAiRequest plan;
+  plan.reply.chat = true;
+  plan.n = reader.integer("n", 1, 1, kChoicesMax);
+  const auto tokens =
+      read_tokens_max(reader, {"max_completion_tokens", "max_tokens", "n_predict"}, 1, std::nullopt);
+  Prompt prompt;
+  prompt.kind = Prompt::Kind::kChat;
+  prompt.field = "messages";
+  prompt.messages = read_messages(reader);
+  read_template_fields(reader, prompt);
+  ToolRequest tools = read_tools(reader);
+  prompt.tools = std::move(tools.tools);
+  plan.grammar = std::move(tools.grammar);
+  plan.reply.tools = std::move(tools.names);
+  plan.reply.one_call = tools.one_call;
+  plan.reply.forced_call = plan.grammar.given();
+  plan.reply.named_call = tools.named;
+  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
+  set_tokens_max(tokens, pattern, plan.reply);
+  show_marks(plan.reply, pattern);
+  prompt.reasoning = std::make_shared<text::ReasoningStart>();
+  plan.reply.reasoning = prompt.reasoning;
+  std::vector<Prompt> prompts;
+  prompts.push_back(std::move(prompt));
+  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
+  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
+}
+
+}  // namespace
+
+std::vector<Route> openai_routes() {
+  const std::vector<int> errors{400, 404, 413, 415, 429, 503};
+  return {
+      {"GET", "/v1/models", Access::kUser, list_models, "Models", "", "Models"},
+      {"GET", "/v1/models/{id*}", Access::kUser, get_model, "One model", "", "Model", {}, {404}},
+      {"POST",
+       "/v1/completions",
+       Access::kUser,
+       completions,
+       "Complete a text",
+       "CompletionRequest",
+       "Completion",
+       {},
+       errors},
+      {"POST",
+       "/v1/chat/completions",
+       Access::kUser,
+       chat_completions,
+       "Answer a conversation",
+       "ChatCompletionRequest",
+       "ChatCompletion",
+       {},
+       errors},
+      {"POST",
+       "/infill",
+       Access::kUser,
+       infill,
+       "What stands between two texts, in llama-server's form",
+       "InfillRequest",
+       "InfillAnswer",
+       {},
+       errors},
+  };
+}
+
+}  // namespace altlas::server

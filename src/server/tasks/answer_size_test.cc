@@ -1,0 +1,50 @@
+#include "server/tasks/answer_size.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace altlas::server {
+namespace {
+
+TaskSpec task(size_t prompt, int32_t tokens, int32_t logprobs, int32_t prompt_logprobs) {
+  TaskSpec out;
+  out.prompt.resize(prompt);
+  out.tokens_max = tokens;
+  out.sampling.logprobs = logprobs;
+  out.sampling.prompt_logprobs = prompt_logprobs;
+  return out;
+}
+
+TEST(AnswerSize, GrowsWithTheProductOfItsFields) {
+  struct Row {
+    int64_t tasks;
+    TaskSpec each;
+    bool fits;  // In 512 MiB.
+  };
+  const Row rows[] = {
+      {1, task(30000, 2000, 20, 20), true},      {128, task(500, 1000, -1, -1), true},
+      {1000, task(480, 1, -1, 20), true},        {128, task(100, 0, 20, -1), true},
+      {1000, task(2000, 1, -1, 20), false},      {128, task(100, 32000, 5, -1), false},
+      {1000, task(32000, 1, -1, -1), false},     {2048, task(10, 30000, -1, -1), false},
+  };
+  for (const Row& row : rows) {
+    const auto memory = std::make_shared<RequestMemory>(int64_t{512} << 20);
+    MemoryLease lease(memory);
+    AnswerSize size;
+    bool fits = true;
+    for (int64_t i = 0; i < row.tasks && fits; ++i) {
+      size.add(row.each);
+      const auto held = size.hold(lease);
+      fits = held.ok();
+      if (fits) continue;
+      EXPECT_EQ(held.error().code(), ErrorCode::kTooLarge);
+      EXPECT_NE(held.error().message().find(std::to_string(i + 1) + " answers"), std::string::npos)
+          << held.error().message();
+    }
+    EXPECT_EQ(fits, row.fits) << row.tasks << " of " << row.each.prompt.size();
+  }
+}
+
+}  // namespace
+}  // namespace altlas::server

@@ -1,0 +1,124 @@
+// Goal: bodies that ask for the same are equal however they are written, others are not. Method:
+// tables of values and of tasks. How bodies become tasks: tests/test_same_request.py.
+#include "server/tasks/body_hash.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <functional>
+#include <set>
+#include <vector>
+
+#include "server/tasks/task_json.h"
+
+namespace altlas::server {
+namespace {
+
+namespace json = boost::json;
+
+TEST(BodyHash, ValuesCountNotTheirSpelling) {
+  const std::vector<const char*> same[] = {
+      {R"({"a": 1, "b": {"c": null, "d": [1, 2]}})", R"({"b":{"d":[1,2],"c":null},"a":1})",
+       R"({"b": {"d": [1.0, 2e0], "c": null}, "a": 10e-1})"},
+      {"0", "-0", "0.0", "-0.0", "0e5"},
+      {"4503599627370497", "4503599627370497.0", "45035996273704970e-1"},
+      {"18446744073709551615", "18446744073709551615"},
+      {R"("ağ")", R"("a\u011f")"},
+      {"[]", "[ ]"},
+      {"0.1", "1e-1", "0.10"},
+      {"[1, 2]"},
+      {"[2, 1]"},
+      {"{}"},
+      {"null"},
+      {"false"},
+      {"true"},
+      {R"("1")"},
+      {"1"},
+      {"[1]"},
+      {"[[1]]"},
+      {R"({"a": 1})"},
+      {R"({"a": {"b": 1}})"},
+      {R"({"a": {}, "b": 1})"},
+      {R"([{"a": 1}, {}])"},
+      {"9007199254740993"},
+      {"9007199254740992"},
+  };
+  std::set<uint64_t> hashes;
+  for (const auto& spellings : same) {
+    const uint64_t hash = value_hash(json::parse(spellings.front()));
+    for (const char* one : spellings) EXPECT_EQ(value_hash(json::parse(one)), hash) << one;
+    EXPECT_TRUE(hashes.insert(hash).second) << spellings.front() << " is like another";
+  }
+}
+
+PendingTask task() {
+  PendingTask out;
+  out.spec.deployment = "d";
+  out.prompt.text = "text";
+  return out;
+}
+
+uint64_t hash_of(const std::function<void(PendingTask&)>& change) {
+  PendingTask one = task();
+  change(one);
+  return body_hash(one, Strategy::kLeastLoaded);
+}
+
+TEST(BodyHash, WhatTheServerAddsDoesNotCount) {
+  const std::function<void(PendingTask&)> changes[] = {
+      [](PendingTask& t) { t.spec.id = TaskId{1, 2}; },
+      [](PendingTask& t) { t.spec.owner = "somebody"; },
+      [](PendingTask& t) { t.spec.idempotency_key = "key"; },
+      [](PendingTask& t) { t.spec.strategy = Strategy::kLeastLoaded; },
+      [](PendingTask& t) { t.spec.deadline = 77; },
+      [](PendingTask& t) { t.spec.body_hash = 3; },
+      [](PendingTask& t) { t.spec.asked = 3; },
+  };
+  for (size_t i = 0; i < std::size(changes); ++i)
+    EXPECT_EQ(hash_of(changes[i]), hash_of([](PendingTask&) {})) << i;
+  const auto drawn = [](uint64_t seed) {
+    return hash_of([seed](PendingTask& t) { t.spec.sampling.seed = seed, t.seed_drawn = true; });
+  };
+  EXPECT_EQ(drawn(1), drawn(2));
+  const auto schema = [](const char* text) {
+    return hash_of([text](PendingTask& t) {
+      t.spec.sampling.grammar = {GrammarKind::kJsonSchema, text};
+    });
+  };
+  EXPECT_EQ(schema(R"({"type": "string", "maxLength": 3})"),
+            schema(R"({"maxLength": 3.0, "type": "string"})"));
+  EXPECT_NE(schema(R"({"maxLength": 3})"), schema(R"({"maxLength": 4})"));
+}
+
+TEST(BodyHash, WhatIsAskedCounts) {
+  const std::function<void(PendingTask&)> changes[] = {
+      [](PendingTask&) {},
+      [](PendingTask& t) { t.prompt.text = "other"; },
+      [](PendingTask& t) { t.prompt.kind = Prompt::Kind::kChat; },
+      [](PendingTask& t) { t.prompt.parse_special = true; },
+      [](PendingTask& t) { t.spec.type = "embedding"; },
+      [](PendingTask& t) { t.spec.deployment = "e"; },
+      [](PendingTask& t) { t.spec.adapter = "e"; },
+      [](PendingTask& t) { t.spec.priority = Priority::kLow; },
+      [](PendingTask& t) { t.spec.tokens_max = 129; },
+      [](PendingTask& t) { t.spec.estimated_memory = 1; },
+      [](PendingTask& t) { t.spec.strategy = Strategy::kRandom; },
+      [](PendingTask& t) { t.spec.specific_device = DeviceId{0}; },
+      [](PendingTask& t) { t.deadline_after = 1; },
+      [](PendingTask& t) { t.spec.sampling.seed = 1; },
+      [](PendingTask& t) { t.seed_drawn = true; },
+      [](PendingTask& t) { t.spec.sampling.temperature = 0.5f; },
+      [](PendingTask& t) { t.spec.sampling.stop = {"a"}; },
+      [](PendingTask& t) { t.spec.sampling.stop = {"a", ""}; },
+      [](PendingTask& t) { t.spec.sampling.logit_bias = {{1, 1}}; },
+      [](PendingTask& t) { t.spec.sampling.grammar = {GrammarKind::kRegex, "a"}; },
+      [](PendingTask& t) { t.spec.sampling.grammar = {GrammarKind::kGbnf, "a"}; },
+      [](PendingTask& t) { t.spec.sampling.grammar = {GrammarKind::kJsonObject, ""}; },
+  };
+  std::set<uint64_t> hashes;
+  for (size_t i = 0; i < std::size(changes); ++i)
+    EXPECT_TRUE(hashes.insert(hash_of(changes[i])).second) << i;
+}
+
+}  // namespace
+}  // namespace altlas::server

@@ -1,0 +1,313 @@
+// The task API: submit, batch, look at, list, cancel, explain, stream.
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <charconv>
+
+#include "server/http/sse.h"
+#include "server/routes.h"
+#include "server/tasks/body_hash.h"
+#include "server/tasks/task_json.h"
+#include "text/json_text.h"
+
+namespace altlas::server {
+namespace {
+
+namespace json = boost::json;
+using boost::asio::awaitable;
+
+// POST /api/v1/predict -> 200 {"task_id", "gpu_id", "status"}.  Errors: kInvalid 400, kNotFound 404
+// (model), kConflict 409, kBusy 429, kUnavailable 503.  Runs on an io thread: no model work, no
+// blocking call, no lock across co_await.
+awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
+  ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request.identity, rooms));
+  const auto ignored = task.prompt.grammar.ignored;
+  task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
+  std::vector<PendingTask> tasks;
+  tasks.push_back(std::move(task));
+  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
+  const control::Placed& first = placed.front();
+  const json::object answer{{"task_id", to_string(first.task)},
+                            {"gpu_id", first.device.value},
+                            {"status", to_string(first.status)}};
+  Response response = json_response(text::json_text(answer));
+  add_ignored(*ignored, response);
+  co_return response;
+}
+
+std::string_view batch_status(const std::vector<control::Placed>& placed, bool split) {
+  const auto queued = std::ranges::count(placed, TaskStatus::kQueued, &control::Placed::status);
+  if (queued == 0) return split ? "all_distributed" : "running";
+  if (static_cast<size_t>(queued) == placed.size()) return split ? "all_queued" : "queued";
+  return "mixed";
+}
+
+// POST /api/v1/batch_predict.  All items are checked before any is accepted.
+awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
+  JsonReader reader(body);
+  const json::array* batch = reader.array("batch");
+  if (batch == nullptr) reader.fail("batch", "is missing, should be a list of /predict bodies");
+  const GpuOptions options = read_gpu_options(reader, rooms);
+  ALTLAS_CO_TRY_VOID(reader.status());
+  const auto items_max = static_cast<size_t>(rooms.config.server.batch_items_max);
+  if (batch->empty() || batch->size() > items_max)
+    co_return invalid(
+        fmt::format("batch: has {} items, should have 1 to {}", batch->size(), items_max), "batch");
+  std::vector<PendingTask> tasks;
+  std::vector<std::shared_ptr<std::vector<std::string>>> ignored;
+  for (size_t i = 0; i < batch->size(); ++i) {
+    const std::string path = fmt::format("batch[{}]", i);
+    if (!(*batch)[i].is_object())
+      co_return invalid(path + ": should be an object as /predict takes it", path);
+    ALTLAS_CO_TRY(PendingTask task,
+                  read_task((*batch)[i].get_object(), path, request.identity, rooms));
+    if (options.strategy && !task.spec.strategy) task.spec.strategy = options.strategy;
+    if (options.specific_gpu_id && !task.spec.specific_device)
+      task.spec.specific_device = options.specific_gpu_id;
+    if (task.model != (tasks.empty() ? task.model : tasks.front().model))
+      co_return invalid(path + ".model: a batch takes one model for all its items",
+                        path + ".model");
+    ignored.push_back(task.prompt.grammar.ignored);
+    task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
+    tasks.push_back(std::move(task));
+  }
+  const auto now = rooms.now();
+  const config::MultiGpuConfig& config = now->gpu.multi_gpu;
+  const bool split = options.batch_split.value_or(config.batch_split);
+  // A batch that says how it wants to be split is split so.
+  const auto min_per_device =
+      static_cast<uint32_t>(options.batch_split ? 1 : config.min_batch_size_per_gpu);
+  ALTLAS_CO_TRY(const auto placed,
+                co_await submit_tasks(std::move(tasks), split, rooms, min_per_device));
+  json::object answer{{"status", batch_status(placed, split)}};
+  json::array list;
+  for (const control::Placed& one : placed) {
+    if (split) {
+      list.push_back({{"task_id", to_string(one.task)},
+                      {"gpu_id", one.device.value},
+                      {"status", to_string(one.status)}});
+    } else {
+      list.emplace_back(to_string(one.task));
+    }
+  }
+  if (!split) answer["gpu_id"] = placed.front().device.value;
+  answer[split ? "tasks" : "task_ids"] = std::move(list);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < ignored.size(); ++i)
+    for (const std::string& name : *ignored[i]) names.push_back(fmt::format("batch[{}].{}", i, name));
+  Response response = json_response(text::json_text(answer));
+  add_ignored(names, response);
+  co_return response;
+}
+
+// The task of the path, if the asker may see it.
+awaitable<Result<control::TaskView>> own_task(const Request& request, Rooms& rooms) {
+  const std::string text(request.parameter("id"));
+  const auto id = parse_task_id(text);
+  const Error missing = not_found(fmt::format(
+      "no task '{}': it was never accepted, or is older than the tasks kept", text.substr(0, 64)));
+  if (!id) co_return missing;
+  const Identity identity = request.identity;
+  auto view = co_await rooms.service.task(*id);
+  if (!view.ok()) co_return missing;
+  if (identity.role == Role::kUser && view->owner != identity.name) co_return missing;
+  co_return view;
+}
+
+awaitable<Result<Response>> get_task(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(control::TaskView view, co_await own_task(request, rooms));
+  if (const auto wait = request.query_value("wait")) {
+    double seconds = 0;
+    const auto [end, error] = std::from_chars(wait->data(), wait->data() + wait->size(), seconds);
+    if (error != std::errc() || end != wait->data() + wait->size() || !(seconds >= 0))
+      co_return invalid(
+          fmt::format("wait: '{}' should be a number of seconds, 0 or more", wait->substr(0, 32)),
+          "wait");
+    seconds = std::min(seconds, rooms.config.server.wait_max_s);
+    if (!is_over(view.status)) {
+      ALTLAS_CO_TRY(view,
+                    co_await rooms.service.wait(view.id, static_cast<int64_t>(seconds * 1000)));
+    }
+  }
+  co_return json_response(text::json_text(task_to_json(view)));
+}
+
+awaitable<Result<Response>> delete_task(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
+  ALTLAS_CO_TRY_VOID(co_await rooms.service.cancel(view.id));
+  const json::object answer{{"task_id", to_string(view.id)}, {"status", "canceled"}};
+  co_return json_response(text::json_text(answer));
+}
+
+Result<uint64_t> query_number(const Request& request, std::string_view name, uint64_t fallback) {
+  const auto text = request.query_value(name);
+  if (!text) return fallback;
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error != std::errc() || end != text->data() + text->size())
+    return invalid(
+        fmt::format("{}: '{}' should be an integer, 0 or more", name, text->substr(0, 32)),
+        std::string(name));
+  return value;
+}
+
+awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
+  control::TaskFilter filter;
+  if (request.identity.role == Role::kUser) filter.owner = request.identity.name;
+  if (const auto status = request.query_value("status")) {
+    filter.status = parse_task_status(*status);
+    if (!filter.status)
+      co_return invalid(
+          fmt::format("status: '{}' should be one of queued, running, completed, failed, canceled",
+                      status->substr(0, 32)),
+          "status");
+  }
+  ALTLAS_CO_TRY(const uint64_t limit, query_number(request, "limit", 100));
+  ALTLAS_CO_TRY(filter.offset, query_number(request, "offset", 0));
+  filter.limit = static_cast<uint32_t>(
+      std::min<uint64_t>(limit, static_cast<uint64_t>(rooms.config.server.list_limit_max)));
+  const control::TaskPage page = co_await rooms.service.tasks(std::move(filter));
+  json::object tasks;
+  tasks.reserve(page.tasks.size());
+  for (const control::TaskView& view : page.tasks)
+    tasks.emplace(to_string(view.id), task_to_json(view));
+  const json::object answer{{"tasks", std::move(tasks)}, {"total", page.total}};
+  co_return json_response(text::json_text(answer));
+}
+
+awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
+  ALTLAS_CO_TRY(const control::Explanation why, co_await rooms.service.explain(view.id));
+  json::object answer{{"task_id", to_string(why.task)},
+                      {"strategy", to_string(why.strategy)},
+                      {"reason", why.reason}};
+  answer["winner"] = why.winner.value;
+  answer["runner_up"] = why.runner_up ? json::value(why.runner_up->value) : json::value(nullptr);
+  json::array rejected;
+  for (const control::Rejection& one : why.rejected)
+    rejected.push_back({{"gpu_id", one.device.value}, {"reason", one.reason}});
+  answer["rejected"] = std::move(rejected);
+  json::object alternatives;
+  for (const auto& [strategy, device] : why.alternatives)
+    alternatives[to_string(strategy)] = device ? json::value(device->value) : json::value(nullptr);
+  answer["alternatives"] = std::move(alternatives);
+  answer["epoch"] = why.epoch;
+  if (!view.note.empty()) answer["note"] = view.note;
+  co_return json_response(text::json_text(answer));
+}
+
+// GET /api/v1/task/{id}/stream: the task's text from its first byte, then the task itself.
+awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
+  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
+  ALTLAS_CO_TRY(auto opened, co_await rooms.service.subscribe(view.id));
+  const std::shared_ptr<control::Subscription> subscription = std::move(opened);
+  Response response = sse_response();
+  response.stream = [subscription](WriteChunk write) -> awaitable<void> {
+    while (true) {
+      auto event = co_await subscription->next();
+      if (!event.ok()) {
+        const json::object problem{{"error", event.error().message()}};
+        static_cast<void>(
+            co_await write(sse_event(text::json_text(problem))));  // The stream ends either way.
+        co_return;
+      }
+      if (!event->delta.ids.empty() || !event->delta.text.empty()) {
+        json::array ids(event->delta.ids.begin(), event->delta.ids.end());
+        const json::object delta{{"text", event->delta.text}, {"tokens", std::move(ids)}};
+        if (!(co_await write(sse_event(text::json_text(delta)))).ok()) co_return;
+      }
+      if (event->end) {
+        std::string last =
+            sse_event(text::json_text(task_to_json(*event->end))) + sse_event("[DONE]");
+        static_cast<void>(co_await write(std::move(last)));  // The stream ends either way.
+        co_return;
+      }
+    }
+  };
+  co_return response;
+}
+
+constexpr QueryParameter kWait{"wait", R"({"type":"number","minimum":0})",
+                               "Seconds to wait for the task's end."};
+constexpr QueryParameter kStatus{
+    "status", R"({"type":"string","enum":["queued","running","completed","failed","canceled"]})",
+    "Only tasks in this state."};
+constexpr QueryParameter kLimit{"limit", R"({"type":"integer","minimum":0,"default":100})",
+                                "Tasks at most; above 10,000 it is lowered to that."};
+constexpr QueryParameter kOffset{"offset", R"({"type":"integer","minimum":0,"default":0})",
+                                 "Tasks to skip, newest first."};
+
+}  // namespace
+
+std::vector<Route> task_routes() {
+  return {
+      {"POST",
+       "/api/v1/predict",
+       Access::kUser,
+       predict,
+       "Submit one task",
+       "PredictRequest",
+       "Placed",
+       {},
+       {400, 404, 409, 413, 415, 429, 503}},
+      {"POST",
+       "/api/v1/batch_predict",
+       Access::kUser,
+       batch_predict,
+       "Submit many tasks",
+       "BatchPredictRequest",
+       "BatchPlaced",
+       {},
+       {400, 404, 409, 413, 415, 429, 503}},
+      {"GET",
+       "/api/v1/task/{id}",
+       Access::kUser,
+       get_task,
+       "Look at a task",
+       "",
+       "Task",
+       {kWait},
+       {400, 404}},
+      {"DELETE",
+       "/api/v1/task/{id}",
+       Access::kUser,
+       delete_task,
+       "Cancel a task",
+       "",
+       "Canceled",
+       {},
+       {404, 409}},
+      {"GET",
+       "/api/v1/tasks",
+       Access::kUser,
+       list_tasks,
+       "List tasks, newest first",
+       "",
+       "TaskList",
+       {kStatus, kLimit, kOffset},
+       {400}},
+      {"GET",
+       "/api/v1/task/{id}/explain",
+       Access::kUser,
+       explain_task,
+       "Why this device",
+       "",
+       "Explanation",
+       {},
+       {404}},
+      {"GET",
+       "/api/v1/task/{id}/stream",
+       Access::kUser,
+       stream_task,
+       "A task's text as server-sent events",
+       "",
+       "",
+       {},
+       {404},
+       "text/event-stream"},
+  };
+}
+
+}  // namespace altlas::server
