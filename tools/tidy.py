@@ -24,7 +24,7 @@ DROPPED_AWAIT = re.compile(r"^\s*co_await\s+[\w.:>-]*\b(admit|submit|cancel|set_
 
 
 def files():
-    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*") if path.suffix in (".h", ".cc", ".cu"))
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*") if path.suffix in (".h", ".cc", ".cu", ".proto"))
 
 
 def strip_comments(text):
@@ -64,6 +64,14 @@ def check_includes(path, text, deps, report):
         found = re.match(r'\s*#include "(\w+)/', line)
         if found and found.group(1) in deps and found.group(1) not in allowed:
             report(path, number, "includes", f"includes room {found.group(1)}, which is not in the DEPS of {room}")
+
+
+def check_deps(deps, used, report):
+    """Every room that DEPS names is included by some file that isn't a test."""
+    for room, named in deps.items():
+        for dep in named["DEPS"]:
+            if dep not in used.get(room, ()):
+                report(f"src/{room}/CMakeLists.txt", 1, "deps", f"DEPS names {dep}, and nothing of {room} includes it")
 
 
 def check_decisions(path, code, report):
@@ -145,7 +153,7 @@ def check_text(path, text, report):
 def main():
     problems = []
     report = lambda path, line, kind, message: problems.append((path, line, kind, message))
-    deps = room_deps()
+    deps, used = room_deps(), {}
     for path in files():
         text = (ROOT / path).read_text()
         code = strip_comments(text)
@@ -154,6 +162,9 @@ def main():
         check_awaits(path, code, report)
         check_functions(path, code, report)
         check_text(path, text, report)
+        if not re.search(r"_(test|bench|fuzz)\.cc$", path):
+            used.setdefault(path.split("/")[1], set()).update(re.findall(r'^\s*(?:#include|import) "(\w+)/', text, re.M))
+    check_deps(deps, used, report)
     excused = {}
     if EXCEPTIONS.exists():
         for line in EXCEPTIONS.read_text().splitlines():
