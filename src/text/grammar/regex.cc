@@ -9,8 +9,8 @@
 #include <set>
 #include <string>
 
+#include "base/utf8.h"
 #include "text/grammar/program.h"
-#include "text/utf8.h"
 
 namespace altlas::text::grammar {
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 
+#include "base/utf8.h"
 #include "text/tokenizer/hf_json.h"
 #include "text/tokenizer/hf_steps.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/tokenizer/word_model.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {
