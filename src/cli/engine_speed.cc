@@ -7,8 +7,8 @@
 #include <chrono>
 #include <memory>
 
-#include "model/step_plan.h"
 #include "ops/sample/sample.h"
+#include "step/step_plan.h"
 
 namespace altlas::cli {
 namespace {
@@ -78,10 +78,11 @@ class Driver {
  private:
   void add_blocks(StepPlan& plan, int32_t slot, uint32_t room) {
     const auto count = static_cast<uint32_t>(whole_blocks(room));
-    for (size_t g = 0; g < executor_.limits().group_blocks.size(); ++g) {
-      SlotBlocks& table = plan.blocks.emplace_back();
-      table.slot = slot;
-      table.group = static_cast<int32_t>(g);
+    SlotTables& tables = plan.tables.emplace_back();
+    tables.slot = slot;
+    for (uint32_t g = 0; g < executor_.limits().group_blocks.size(); ++g) {
+      kv::TableChange& table = tables.changes.emplace_back();
+      table.group = g;
       for (uint32_t b = 0; b < count; ++b) table.blocks.push_back(BlockId{next_block_ + b});
     }
     next_block_ += count;

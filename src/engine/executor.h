@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "model/step_plan.h"
+#include "step/step_plan.h"
 
 namespace altlas::engine {
 

@@ -156,7 +156,7 @@ TEST(SimExecutor, GuessesAndSwaps) {
   EXPECT_LT(steps[1], steps[0] / 2);
   StepPlan plan = decode_plan(1, 10);
   const int64_t before = sim_step_us(o, plan);
-  plan.swap_in.assign(2000, BlockSwap{});
+  plan.swap_in.assign(2000, kv::BlockSwap{});
   EXPECT_GT(sim_step_us(o, plan), before);
 }
 

@@ -250,7 +250,7 @@ void KvCache::publish(SequenceBlocks& sequence, std::span<const int32_t> tokens,
 }
 
 void KvCache::forget_copied() {
-  for (const BlockCopyChange& copy : copied_) pools_[copy.group].release(copy.from);
+  for (const BlockCopy& copy : copied_) pools_[copy.group].release(copy.from);
   copied_.clear();
   swap_.forget();
 }
@@ -289,7 +289,7 @@ bool KvCache::can_swap_out(const SequenceBlocks& sequence, uint32_t tokens) cons
 }
 
 SwappedBlocks KvCache::swap_out(const SequenceBlocks& sequence, uint32_t tokens,
-                                std::vector<SwapChange>& changes) {
+                                std::vector<BlockSwap>& changes) {
   ALTLAS_CHECK(can_swap_out(sequence, tokens), "places for all blocks");
   SwappedBlocks out{.tokens = tokens, .tables = std::vector<SwappedTable>(groups())};
   for (uint32_t g = 0; g < groups(); ++g) {
@@ -305,8 +305,8 @@ SwappedBlocks KvCache::swap_out(const SequenceBlocks& sequence, uint32_t tokens,
   return out;
 }
 
-SequenceBlocks KvCache::swap_in(uint64_t salt, const SwappedBlocks& swapped, BlockChanges& changes,
-                                std::vector<SwapChange>& copies) {
+SequenceBlocks KvCache::swap_in(uint64_t salt, const SwappedBlocks& swapped,
+                                BlockChanges& changes) {
   SequenceBlocks sequence;
   sequence.salt = salt;
   sequence.tables.resize(groups());
@@ -315,7 +315,7 @@ SequenceBlocks KvCache::swap_in(uint64_t salt, const SwappedBlocks& swapped, Blo
     table.first = swapped.tables[g].first;
     for (const uint32_t place : swapped.tables[g].places) {
       table.blocks.push_back(allocate(g));
-      copies.push_back({g, table.blocks.back(), place});
+      changes.swap_in.push_back({g, table.blocks.back(), place});
     }
     if (table.blocks.empty()) continue;
     // As in start(): ranks hold tables from the first token on.
@@ -344,7 +344,7 @@ void KvCache::check_integrity(std::span<const SequenceBlocks* const> sequences,
       if (sequence->tables.empty()) continue;
       for (const BlockId block : sequence->tables[g].blocks) ++users[block.value];
     }
-    for (const BlockCopyChange& copy : copied_) users[copy.from.value] += copy.group == g ? 1 : 0;
+    for (const BlockCopy& copy : copied_) users[copy.from.value] += copy.group == g ? 1 : 0;
     for (uint32_t b = 0; b < pools_[g].size(); ++b) {
       ALTLAS_CHECK(users[b] == pools_[g].users(BlockId{b}),
                    "users of a block are the tables that name it");

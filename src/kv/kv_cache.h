@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "kv/block_pool.h"
+#include "kv/changes.h"
 #include "kv/prefix_tree.h"
 #include "kv/swap_space.h"
 
@@ -41,24 +42,6 @@ struct SequenceBlocks {
   uint64_t salt = 0;
   uint32_t published = 0;   // Full blocks that the tree knows, from the front.
   uint32_t node = kNoNode;  // The tree's node of the last of them; pinned.
-};
-
-// table[group][first_index …] becomes `blocks`.
-struct TableChange {
-  uint32_t group = 0;
-  uint32_t first_index = 0;
-  std::vector<BlockId> blocks;
-};
-// `from`'s content must be copied to `to` before the sequence's tokens are computed.
-struct BlockCopyChange {
-  uint32_t group = 0;
-  BlockId from;
-  BlockId to;
-};
-// What a rank must be told about one sequence's blocks.
-struct BlockChanges {
-  std::vector<TableChange> tables;
-  std::vector<BlockCopyChange> copies;
 };
 
 // The longest prefix of a sequence whose KV values are there. Valid until the cache changes.
@@ -117,15 +100,14 @@ class KvCache {
   // Places for the blocks that a token at position `tokens` (the first without KV) still sees. The
   // sequence keeps its blocks; the copies must be made before anything else is written.
   SwappedBlocks swap_out(const SequenceBlocks& sequence, uint32_t tokens,
-                         std::vector<SwapChange>& changes);
+                         std::vector<BlockSwap>& changes);
   // Blocks of `group` that swap_in takes out of available().
   static uint32_t swapped_blocks(const SwappedBlocks& swapped, uint32_t group) {
     return static_cast<uint32_t>(swapped.tables[group].places.size());
   }
   // A sequence with fresh blocks for all that was swapped out; there must be room for it. The
   // places stay taken until drop_swapped().
-  SequenceBlocks swap_in(uint64_t salt, const SwappedBlocks& swapped, BlockChanges& changes,
-                         std::vector<SwapChange>& copies);
+  SequenceBlocks swap_in(uint64_t salt, const SwappedBlocks& swapped, BlockChanges& changes);
   void drop_swapped(SwappedBlocks& swapped) {
     swap_.give_back(swapped);
     swapped = {};
@@ -152,7 +134,7 @@ class KvCache {
   const KvOptions options_;
   std::vector<BlockPool> pools_;  // [groups]
   PrefixTree tree_;
-  std::vector<BlockCopyChange> copied_;  // Sources, each with one user more.
+  std::vector<BlockCopy> copied_;  // Sources, each with one user more.
   SwapSpace swap_;
 };
 

@@ -62,10 +62,10 @@ class CpuRank final : public Rank {
   };
 
   Result<void> apply_changes(const StepPlan& step);
-  Result<void> set_blocks(const SlotBlocks& change);
-  Result<void> copy_block(const BlockCopy& copy);
-  Result<void> swap_block(const BlockSwap& swap, bool out);
-  const KvGroup* draft_group(int32_t group) const;
+  Result<void> set_table(Slot& slot, const kv::TableChange& change);
+  Result<void> copy_block(const kv::BlockCopy& copy);
+  Result<void> swap_block(const kv::BlockSwap& swap, bool out);
+  const KvGroup* draft_group(uint32_t group) const;
   void run_draft();
   void keep_draft();
   Result<void> add_entry(const StepEntry& entry, uint32_t& rows);
@@ -185,28 +185,27 @@ Result<Slot*> CpuRank::slot_at(int32_t slot) {
   return &slots_[static_cast<size_t>(slot)];
 }
 
-Result<void> CpuRank::set_blocks(const SlotBlocks& change) {
-  ALTLAS_TRY(Slot * slot, slot_at(change.slot));
-  if (change.group < 0 || static_cast<size_t>(change.group) >= groups_.size())
+Result<void> CpuRank::set_table(Slot& slot, const kv::TableChange& change) {
+  if (change.group >= groups_.size())
     return broken(fmt::format("there is no KV group {}", change.group));
-  auto& table = slot->tables[static_cast<size_t>(change.group)];
+  auto& table = slot.tables[change.group];
   const size_t end = size_t{change.first_index} + change.blocks.size();
   if (change.first_index > table.size() || end > table.capacity())
     return broken(
         fmt::format("blocks {} to {} of a table of {}", change.first_index, end, table.size()));
   table.resize(std::max(table.size(), end));
   for (size_t i = 0; i < change.blocks.size(); ++i) {
-    if (change.blocks[i].value >= groups_[static_cast<size_t>(change.group)].blocks)
+    if (change.blocks[i].value >= groups_[change.group].blocks)
       return broken(fmt::format("there is no KV block {}", change.blocks[i].value));
     table[change.first_index + i] = change.blocks[i].value;
   }
   return {};
 }
 
-Result<void> CpuRank::copy_block(const BlockCopy& copy) {
-  if (copy.group < 0 || static_cast<size_t>(copy.group) >= groups_.size())
+Result<void> CpuRank::copy_block(const kv::BlockCopy& copy) {
+  if (copy.group >= groups_.size())
     return broken(fmt::format("there is no KV group {}", copy.group));
-  const KvGroup& group = groups_[static_cast<size_t>(copy.group)];
+  const KvGroup& group = groups_[copy.group];
   if (copy.from.value >= group.blocks || copy.to.value >= group.blocks)
     return broken(fmt::format("there is no KV block {}", std::max(copy.from.value, copy.to.value)));
   const size_t bytes = plan_.layout.block_bytes();
@@ -225,16 +224,16 @@ Result<void> CpuRank::copy_block(const BlockCopy& copy) {
   return {};
 }
 
-Result<void> CpuRank::swap_block(const BlockSwap& swap, bool out) {
-  if (swap.group < 0 || static_cast<size_t>(swap.group) >= groups_.size())
+Result<void> CpuRank::swap_block(const kv::BlockSwap& swap, bool out) {
+  if (swap.group >= groups_.size())
     return broken(fmt::format("there is no KV group {}", swap.group));
-  const KvGroup& group = groups_[static_cast<size_t>(swap.group)];
+  const KvGroup& group = groups_[swap.group];
   if (swap.block.value >= group.blocks || swap.place >= plan_.shape.swap_places)
     return broken(fmt::format("there is no KV block {} or no place {} in host memory",
                               swap.block.value, swap.place));
   const size_t bytes = plan_.layout.block_bytes();
-  std::byte* host = host_[static_cast<size_t>(swap.group)].get() +
-                    swap.place * plan_.shape.group_block_bytes[static_cast<size_t>(swap.group)];
+  std::byte* host =
+      host_[swap.group].get() + swap.place * plan_.shape.group_block_bytes[swap.group];
   for (size_t layer = 0; layer < group.layers.size(); ++layer, host += bytes) {
     std::byte* block = group.layer_data(plan_.layout, layer) + swap.block.value * bytes;
     std::memcpy(out ? host : block, out ? block : host, bytes);
@@ -250,9 +249,8 @@ Result<void> CpuRank::swap_block(const BlockSwap& swap, bool out) {
 }
 
 // The draft model's part of a KV group's blocks, or null.
-const KvGroup* CpuRank::draft_group(int32_t group) const {
-  const auto index = static_cast<size_t>(group);
-  return draft_ && index < draft_->groups().size() ? &draft_->groups()[index] : nullptr;
+const KvGroup* CpuRank::draft_group(uint32_t group) const {
+  return draft_ && group < draft_->groups().size() ? &draft_->groups()[group] : nullptr;
 }
 
 Result<void> CpuRank::apply_changes(const StepPlan& step) {
@@ -267,10 +265,13 @@ Result<void> CpuRank::apply_changes(const StepPlan& step) {
                 std::min(plan_.shape.model_len_max, plan_.config.vocab_size));
     for (SampledRow& row : sampled_) row.make_room(*slot, end_of_generation_.size());
   }
-  for (const SlotBlocks& change : step.blocks) ALTLAS_TRY_VOID(set_blocks(change));
-  for (const BlockSwap& swap : step.swap_out) ALTLAS_TRY_VOID(swap_block(swap, /*out=*/true));
-  for (const BlockCopy& copy : step.copies) ALTLAS_TRY_VOID(copy_block(copy));
-  for (const BlockSwap& swap : step.swap_in) ALTLAS_TRY_VOID(swap_block(swap, /*out=*/false));
+  for (const SlotTables& tables : step.tables) {
+    ALTLAS_TRY(Slot * slot, slot_at(tables.slot));
+    for (const kv::TableChange& change : tables.changes) ALTLAS_TRY_VOID(set_table(*slot, change));
+  }
+  for (const kv::BlockSwap& swap : step.swap_out) ALTLAS_TRY_VOID(swap_block(swap, /*out=*/true));
+  for (const kv::BlockCopy& copy : step.copies) ALTLAS_TRY_VOID(copy_block(copy));
+  for (const kv::BlockSwap& swap : step.swap_in) ALTLAS_TRY_VOID(swap_block(swap, /*out=*/false));
   return {};
 }
 

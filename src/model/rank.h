@@ -13,7 +13,7 @@
 #include "device/cpu/cpu_device.h"
 #include "model/op_clock.h"
 #include "model/panel_cache.h"
-#include "model/step_plan.h"
+#include "step/step_plan.h"
 
 namespace altlas::model {
 

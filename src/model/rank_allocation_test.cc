@@ -80,13 +80,11 @@ StepPlan start_plan(const SamplingParams& sampling, uint32_t adapter, size_t kv_
     request->sampling = sampling;
     request->adapter = adapter;
     plan.starts.push_back({s, request});
-    SlotBlocks blocks{.slot = s};
+    kv::TableChange table;
     for (uint32_t b = 0; b < kBlocks; ++b)
-      blocks.blocks.push_back(BlockId{static_cast<uint32_t>(s) * kBlocks + b});
-    for (size_t group = 0; group < kv_groups; ++group) {
-      blocks.group = static_cast<int32_t>(group);
-      plan.blocks.push_back(blocks);
-    }
+      table.blocks.push_back(BlockId{static_cast<uint32_t>(s) * kBlocks + b});
+    for (; table.group < kv_groups; ++table.group)
+      plan.tables.push_back({.slot = s, .changes = {table}});
     plan.entries.push_back({.slot = s, .tokens = request->prompt, .samples = true});
   }
   return plan;

@@ -34,9 +34,9 @@ std::shared_ptr<const SequenceRequest> request(std::vector<int32_t> prompt,
 StepPlan first_step(std::shared_ptr<const SequenceRequest> what, uint32_t blocks) {
   StepPlan plan;
   plan.starts.push_back({0, what});
-  SlotBlocks table{.slot = 0};
+  kv::TableChange table;
   for (uint32_t b = 0; b < blocks; ++b) table.blocks.push_back(BlockId{b});
-  plan.blocks.push_back(table);
+  plan.tables.push_back({.slot = 0, .changes = {table}});
   plan.entries.push_back({.slot = 0, .tokens = what->prompt, .samples = true});
   return plan;
 }
@@ -140,10 +140,11 @@ TEST_F(TinyRank, RefusesWrongPlans) {
   expect_refused("no tokens", [](StepPlan& p) { p.entries[0].tokens.clear(); });
   expect_refused("no KV", [](StepPlan& p) { p.entries[0].position = 14; });
   expect_refused("past the end", [](StepPlan& p) { p.entries[0].position = 4000000000u; });
-  expect_refused("block", [](StepPlan& p) { p.blocks[0].blocks[0] = BlockId{1 << 30}; });
-  expect_refused("gap in the table", [](StepPlan& p) { p.blocks[0].first_index = 1; });
-  expect_refused("group", [](StepPlan& p) { p.blocks[0].group = 1; });
-  expect_refused("long table", [](StepPlan& p) { p.blocks[0].blocks.assign(1000, BlockId{0}); });
+  const auto table = [](StepPlan& p) -> kv::TableChange& { return p.tables[0].changes[0]; };
+  expect_refused("block", [&](StepPlan& p) { table(p).blocks[0] = BlockId{1 << 30}; });
+  expect_refused("gap in the table", [&](StepPlan& p) { table(p).first_index = 1; });
+  expect_refused("group", [&](StepPlan& p) { table(p).group = 1; });
+  expect_refused("long table", [&](StepPlan& p) { table(p).blocks.assign(1000, BlockId{0}); });
   expect_refused("copy",
                  [](StepPlan& p) { p.copies.push_back({0, BlockId{0}, BlockId{1 << 30}}); });
   expect_refused("step budget", [](StepPlan& p) { p.entries[0].tokens.assign(33, 1); });
@@ -179,7 +180,7 @@ TEST_F(TinyRank, CopiesBlocks) {
   ASSERT_TRUE(rank_->run(first_step(what, 1)).ok());
   StepPlan plan;
   plan.copies.push_back({0, BlockId{0}, BlockId{9}});
-  plan.blocks.push_back({.slot = 0, .blocks = {BlockId{9}}});
+  plan.tables.push_back({.slot = 0, .changes = {{.blocks = {BlockId{9}}}}});
   plan.entries.push_back({.slot = 0, .position = 4, .tokens = {want[0]}, .samples = true});
   const auto result = rank_->run(plan);
   ASSERT_TRUE(result.ok());

@@ -9,9 +9,9 @@
 
 #include "model/adapter.h"
 #include "model/pooling.h"
-#include "model/step_plan.h"
 #include "ops/sample/row_sampler.h"
 #include "ops/sample/sample.h"
+#include "step/step_plan.h"
 
 namespace altlas::model {
 

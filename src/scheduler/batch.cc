@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -320,7 +321,7 @@ void BatchScheduler::start(Sequences::iterator waiting, const kv::PrefixMatch& m
   s.slot = *free_slots_.begin();
   free_slots_.erase(free_slots_.begin());
   if (s.swapped.tokens > match.tokens) {
-    s.blocks = kv_.swap_in(s.salt, s.swapped, s.changes, s.swap_in);
+    s.blocks = kv_.swap_in(s.salt, s.swapped, s.changes);
     s.planned = s.computed = s.swapped.tokens;
   } else {
     kv_.drop_swapped(s.swapped);
@@ -376,7 +377,6 @@ void BatchScheduler::preempt(Sequences::iterator place) {
   }
   kv_.release(s.blocks);
   s.changes = {};
-  s.swap_in.clear();
   s.planned = s.computed = 0;
   s.slot = -1;
   ++counters_.preemptions;
@@ -393,17 +393,10 @@ StepPlan BatchScheduler::assemble() {
   for (auto& [slot, draft] : drafts_) {
     Sequence& s = *draft.sequence;
     if (draft.starts) plan.starts.push_back({slot, s.request});
-    for (kv::TableChange& change : s.changes.tables) {
-      plan.blocks.push_back(
-          {slot, static_cast<int32_t>(change.group), change.first_index, std::move(change.blocks)});
-    }
-    for (const kv::BlockCopyChange& copy : s.changes.copies) {
-      plan.copies.push_back({static_cast<int32_t>(copy.group), copy.from, copy.to});
-    }
-    s.changes = {};
-    for (const kv::SwapChange& swap : s.swap_in)
-      plan.swap_in.push_back({static_cast<int32_t>(swap.group), swap.block, swap.place});
-    s.swap_in.clear();
+    kv::BlockChanges changes = std::exchange(s.changes, {});
+    if (!changes.tables.empty()) plan.tables.push_back({slot, std::move(changes.tables)});
+    std::ranges::copy(changes.copies, std::back_inserter(plan.copies));
+    std::ranges::copy(changes.swap_in, std::back_inserter(plan.swap_in));
     kv_.drop_swapped(s.swapped);
     const auto count = static_cast<uint32_t>(draft.entry.tokens.size());
     if (draft.entry.position < s.prompt_tokens) {
@@ -414,8 +407,7 @@ StepPlan BatchScheduler::assemble() {
     plan.entries.push_back(std::move(draft.entry));
   }
   drafts_.clear();
-  for (const kv::SwapChange& swap : std::exchange(swap_out_, {}))
-    plan.swap_out.push_back({static_cast<int32_t>(swap.group), swap.block, swap.place});
+  plan.swap_out = std::exchange(swap_out_, {});
   std::ranges::sort(ended_slots_);
   free_slots_.insert(ended_slots_.begin(), ended_slots_.end());
   plan.ends = std::exchange(ended_slots_, {});

@@ -14,8 +14,8 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "kv/kv_cache.h"
-#include "model/step_plan.h"
 #include "scheduler/guess.h"
+#include "step/step_plan.h"
 #include "task/task.h"
 
 namespace altlas::scheduler {
@@ -136,10 +136,9 @@ class BatchScheduler {
         0;  // Prompt positions below have given their log-probabilities, or will.
     int32_t slot = -1;
     kv::SequenceBlocks blocks;
-    kv::BlockChanges changes;             // Not told to the ranks yet.
-    std::vector<kv::SwapChange> swap_in;  // Not told yet.
-    kv::SwappedBlocks swapped;            // While it has something in host memory.
-    bool guessing = false;                // An entry with guesses is in flight.
+    kv::BlockChanges changes;   // Not told to the ranks yet.
+    kv::SwappedBlocks swapped;  // While it has something in host memory.
+    bool guessing = false;      // An entry with guesses is in flight.
     PromptLookup lookup;
     GuessPace pace;
     AllowedTokens allowed;  // For the token after the last known one.
@@ -193,8 +192,8 @@ class BatchScheduler {
   uint64_t arrivals_ = 0;
   uint64_t steps_ = 0;
   std::set<int32_t> free_slots_;
-  std::vector<int32_t> ended_slots_;      // The ranks have not been told yet.
-  std::vector<kv::SwapChange> swap_out_;  // Not told either.
+  std::vector<int32_t> ended_slots_;     // The ranks have not been told yet.
+  std::vector<kv::BlockSwap> swap_out_;  // Not told either.
   std::deque<FlyingStep> in_flight_;
   std::map<int32_t, Draft> drafts_;  // By slot; empty between plans.
   uint32_t budget_ = 0;              // Tokens left of the step in the making.

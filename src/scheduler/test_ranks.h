@@ -12,7 +12,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
-#include "model/step_plan.h"
+#include "step/step_plan.h"
 
 namespace altlas::scheduler {
 
@@ -50,16 +50,17 @@ class TestRanks {
   StepResult run(const StepPlan& plan) {
     StepResult result{.id = plan.id, .sampled = {}, .busy_us = 1};
     for (const SlotStart& start : plan.starts) begin(start);
-    for (const SlotBlocks& change : plan.blocks) set_table(change);
-    for (const BlockSwap& swap : plan.swap_out)
+    for (const SlotTables& tables : plan.tables)
+      for (const kv::TableChange& change : tables.changes) set_table(tables.slot, change);
+    for (const kv::BlockSwap& swap : plan.swap_out)
       for (uint32_t i = 0; i < block_tokens_; ++i)
         host_[{swap.group, swap.place, i}] = memory_[{swap.group, swap.block.value, i}];
-    for (const BlockCopy& copy : plan.copies) {
+    for (const kv::BlockCopy& copy : plan.copies) {
       for (uint32_t i = 0; i < block_tokens_; ++i) {
         memory_[{copy.group, copy.to.value, i}] = memory_[{copy.group, copy.from.value, i}];
       }
     }
-    for (const BlockSwap& swap : plan.swap_in)
+    for (const kv::BlockSwap& swap : plan.swap_in)
       for (uint32_t i = 0; i < block_tokens_; ++i)
         memory_[{swap.group, swap.block.value, i}] = host_[{swap.group, swap.place, i}];
     int32_t before = -1;
@@ -90,7 +91,7 @@ class TestRanks {
     uint32_t pooled = 0;                       // Positions computed since the slot was started.
     std::vector<std::vector<BlockId>> tables;  // [group]
   };
-  using Cell = std::tuple<int32_t, uint32_t, uint32_t>;  // Group, block, offset.
+  using Cell = std::tuple<uint32_t, uint32_t, uint32_t>;  // Group, block, offset.
 
   void begin(const SlotStart& start) {
     Slot& slot = slots_.at(static_cast<size_t>(start.slot));
@@ -104,15 +105,15 @@ class TestRanks {
     slot.embeds = start.request->embeds;
     slot.tables.resize(windows_.size());
   }
-  void set_table(const SlotBlocks& change) {
-    Slot& slot = slots_.at(static_cast<size_t>(change.slot));
+  void set_table(int32_t at, const kv::TableChange& change) {
+    Slot& slot = slots_.at(static_cast<size_t>(at));
     ALTLAS_CHECK(slot.used, "blocks go to a started slot");
-    auto& table = slot.tables.at(static_cast<size_t>(change.group));
+    auto& table = slot.tables.at(change.group);
     table.resize(std::max(table.size(), change.first_index + change.blocks.size()));
     std::ranges::copy(change.blocks, table.begin() + change.first_index);
   }
   Cell cell(const Slot& slot, size_t group, uint32_t position) const {
-    return {static_cast<int32_t>(group), slot.tables[group].at(position / block_tokens_).value,
+    return {static_cast<uint32_t>(group), slot.tables[group].at(position / block_tokens_).value,
             position % block_tokens_};
   }
   void write(const StepEntry& entry) {
