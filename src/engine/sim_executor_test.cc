@@ -52,7 +52,7 @@ TEST(SimModel, MemoryIsAccounted) {
   const auto limits = sim_limits(options());
   ASSERT_TRUE(limits.ok());
   EXPECT_EQ(limits->block_bytes, 2ull * 32 * 8 * 128 * 2 * 16);
-  const uint64_t kv = limits->block_bytes * limits->group_blocks[0];
+  const uint64_t kv = limits->block_bytes * limits->groups[0].blocks;
   const auto budget = static_cast<uint64_t>(0.9 * (80ull << 30));
   EXPECT_LE(limits->weight_bytes + limits->activation_bytes + kv, budget);
   EXPECT_GT(limits->weight_bytes + limits->activation_bytes + kv, budget - 2 * limits->block_bytes);

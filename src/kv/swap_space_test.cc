@@ -35,7 +35,7 @@ TEST(SwapSpace, PlacesAreFreeAfterForget) {
 // window group, by hand.
 TEST(KvCache, SwapsWhatTheNextTokenSees) {
   KvCache cache({.block_tokens = 4,
-                 .groups = {{.blocks = 12}, {.blocks = 12, .window = 6}},
+                 .groups = {{.blocks = 12}, {GroupKind::kWindow, 12, 6}},
                  .swap_places = 5});
   std::vector<int32_t> ids(18);
   std::iota(ids.begin(), ids.end(), 0);

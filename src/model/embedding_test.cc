@@ -44,7 +44,7 @@ StepPlan start(Rank& rank, int32_t slot, std::shared_ptr<const SequenceRequest> 
   plan.starts.push_back({slot, std::move(request)});
   SlotTables& tables = plan.tables.emplace_back(SlotTables{.slot = slot});
   const uint32_t first = static_cast<uint32_t>(2 * slot);
-  for (uint32_t g = 0; g < rank.shape().group_blocks.size(); ++g)
+  for (uint32_t g = 0; g < rank.shape().groups.size(); ++g)
     tables.changes.push_back({.group = g, .blocks = {BlockId{first + 1}, BlockId{first}}});
   return plan;
 }

@@ -130,7 +130,7 @@ Result<void> CpuRank::allocate(const ModelFile& file, const LoadOptions& options
     ALTLAS_TRY_VOID(adapters_.keep(static_cast<uint32_t>(i) + 1, plan_.adapters[i], device_));
   plan_.adapters.clear();
   for (size_t g = 0; g < groups_.size(); ++g) {
-    const uint64_t bytes = shape.swap_places * shape.group_block_bytes[g];
+    const uint64_t bytes = shape.swap_places * shape.groups[g].block_bytes;
     host_.emplace_back(bytes == 0 ? nullptr : new (std::nothrow) std::byte[bytes]);
     if (bytes > 0 && host_.back() == nullptr)
       return invalid(fmt::format("swap_bytes: the host has no {} for {} KV blocks of a group",
@@ -233,7 +233,7 @@ Result<void> CpuRank::swap_block(const kv::BlockSwap& swap, bool out) {
                               swap.block.value, swap.place));
   const size_t bytes = plan_.layout.block_bytes();
   std::byte* host =
-      host_[swap.group].get() + swap.place * plan_.shape.group_block_bytes[swap.group];
+      host_[swap.group].get() + swap.place * plan_.shape.groups[swap.group].block_bytes;
   for (size_t layer = 0; layer < group.layers.size(); ++layer, host += bytes) {
     std::byte* block = group.layer_data(plan_.layout, layer) + swap.block.value * bytes;
     std::memcpy(out ? host : block, out ? block : host, bytes);

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "device/cpu/cpu_device.h"
+#include "kv/group.h"
 #include "model/op_clock.h"
 #include "model/panel_cache.h"
 #include "step/step_plan.h"
@@ -53,13 +54,11 @@ struct ReplicaShape {
   uint32_t model_len_max = 0;
   uint32_t step_tokens_max = 0;
   uint32_t block_tokens = 0;
-  std::vector<uint32_t> group_blocks;       // KV blocks per attention group.
-  std::vector<uint32_t> group_window;       // Sliding window of the group in tokens; 0: all.
-  std::vector<uint64_t> group_block_bytes;  // Of one block of the group, all its layers together.
-  uint64_t block_bytes = 0;                 // Sum of group_block_bytes.
-  uint64_t weight_bytes = 0;                // Model, adapters and draft model.
-  uint64_t activation_bytes = 0;            // Workspace of a step, and sampling.
-  uint32_t swap_places = 0;                 // KV blocks per group that host memory holds.
+  std::vector<kv::GroupSpec> groups;  // What layers keep of a sequence.
+  uint64_t block_bytes = 0;           // Of one KV block of every group together.
+  uint64_t weight_bytes = 0;          // Model, adapters and draft model.
+  uint64_t activation_bytes = 0;      // Workspace of a step, and sampling.
+  uint32_t swap_places = 0;           // KV blocks per group that host memory holds.
   bool draft_model = false;
   uint32_t vocab_size = 0;  // Rows of the head.
   uint32_t embedding_size = 0;
@@ -70,7 +69,7 @@ struct ReplicaShape {
 
   uint64_t kv_bytes() const {
     uint64_t sum = 0;
-    for (size_t g = 0; g < group_blocks.size(); ++g) sum += group_blocks[g] * group_block_bytes[g];
+    for (const kv::GroupSpec& group : groups) sum += group.blocks * group.block_bytes;
     return sum;
   }
 };

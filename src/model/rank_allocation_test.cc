@@ -101,7 +101,7 @@ StepPlan decode_plan(int32_t sequences, uint32_t position) {
 // The most allocations of a decode step of `sequences` once others have warmed the rank up.
 uint64_t allocations_of_step(Rank& rank, const SamplingParams& sampling, int32_t sequences,
                              uint32_t adapter = 0) {
-  EXPECT_TRUE(rank.run(start_plan(sampling, adapter, rank.shape().group_block_bytes.size())).ok());
+  EXPECT_TRUE(rank.run(start_plan(sampling, adapter, rank.shape().groups.size())).ok());
   for (uint32_t n = 0; n < 4; ++n) EXPECT_TRUE(rank.run(decode_plan(kSequences, kPrompt + n)).ok());
   uint64_t most = 0;
   for (uint32_t n = 4; n < kSteps; ++n) {

@@ -72,7 +72,7 @@ TEST(RankShape, SizesAndRefusals) {
   EXPECT_EQ(shape->vocab_size, 64u);
   EXPECT_EQ(shape->model_len_max, 512u);
   EXPECT_EQ(shape->block_bytes, 2u * 2 * 16 * 16 * 2);  // Layers, k and v, tokens, head_dim, bytes.
-  EXPECT_EQ(shape->kv_bytes(), shape->block_bytes * shape->group_blocks.at(0));
+  EXPECT_EQ(shape->kv_bytes(), shape->block_bytes * shape->groups.at(0).blocks);
   EXPECT_GT(shape->parameters, 10000u);
   device::CpuDevice device(DeviceId{0}, cpu(uint64_t{16} << 20));
   {
@@ -145,8 +145,9 @@ TEST_F(TinyRank, RefusesWrongPlans) {
   expect_refused("gap in the table", [&](StepPlan& p) { table(p).first_index = 1; });
   expect_refused("group", [&](StepPlan& p) { table(p).group = 1; });
   expect_refused("long table", [&](StepPlan& p) { table(p).blocks.assign(1000, BlockId{0}); });
-  expect_refused("copy",
-                 [](StepPlan& p) { p.copies.push_back({0, BlockId{0}, BlockId{1 << 30}}); });
+  expect_refused("copy", [](StepPlan& p) {
+    p.copies.push_back({0, BlockId{0}, BlockId{1 << 30}});
+  });
   expect_refused("step budget", [](StepPlan& p) { p.entries[0].tokens.assign(33, 1); });
   expect_refused("end", [](StepPlan& p) { p.ends = {7}; });
   EXPECT_TRUE(rank_->run(first_step(what, 1)).ok());

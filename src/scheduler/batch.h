@@ -25,13 +25,15 @@ struct BatchOptions {
   uint32_t step_tokens_max = 512;  // Token budget of one step.
   uint32_t model_len_max =
       0;  // Prompt + generated tokens of one sequence; 0: what the KV pool holds.
-  uint32_t waiting_max = 65'536;    // Sequences without a slot; the next is refused.
-  uint64_t cache_salt = 0;          // Tells models and KV types apart in the prefix cache.
-  uint32_t guesses_max = 0;         // Tokens guessed ahead per step and sequence; 0: none.
+  uint32_t waiting_max = 65'536;  // Sequences without a slot; the next is refused.
+  uint64_t cache_salt = 0;        // Tells models and KV types apart in the prefix cache.
+  uint32_t guesses_max = 0;  // Tokens guessed ahead per step and sequence; 0: none. Models that
+                             // keep state take none: a state can't forget a wrong guess.
   uint32_t guess_step_tokens = 32;  // Steps with more tokens than this take no guesses: there a
                                     // token costs as much as it gives.
   bool draft_model = false;         // Guesses are the ranks' (kTokenGuessed), not prompt lookup's.
   uint64_t swap_block_ns = 0;       // To copy a block to host memory or back.
+  uint64_t swap_state_ns = 0;       // To copy a sequence's states there or back.
   uint64_t prefill_token_ns = 0;    // To compute a token again; 0: unknown, whatever fits is
                                     // swapped.
   bool whole_prompts = false;  // A prompt is computed in one step: of encoders, whose tokens see

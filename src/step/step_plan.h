@@ -47,6 +47,9 @@ struct SlotTables {
 // are.
 using AllowedTokens = std::shared_ptr<const std::vector<uint64_t>>;
 
+// Of groups that keep state (kv::GroupKind::kState) a slot's table has one entry, whose state the
+// slot's tokens change one after the other. It begins anew with position 0, whatever lies there.
+//
 // A run of tokens of one sequence: a chunk of prefill, or one token of decode and guesses of what
 // follows it.
 struct StepEntry {
