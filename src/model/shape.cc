@@ -154,6 +154,7 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   shape.activation_bytes =
       workspace(plan.config, weights, plan.layout, shape.step_tokens_max, threads);
   shape.vocab_size = plan.config.vocab_size;
+  shape.kv_type = type;
   shape.layer_count = plan.config.layer_count;
   shape.parameters = weights.parameters;
   shape.architecture = plan.config.architecture.name;
