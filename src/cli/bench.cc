@@ -118,8 +118,9 @@ Result<void> check_settings(const SettingFlags& settings) {
 }
 
 Result<void> check_kv(const engine::ReplicaLimits& limits, const EngineBenchOptions& bench) {
-  for (const uint32_t blocks : limits.group_blocks)
-    if (const uint64_t there = uint64_t{blocks} * limits.block_tokens; there < bench.kv_tokens())
+  for (const kv::GroupSpec& group : limits.groups)
+    if (const uint64_t there = uint64_t{group.blocks} * limits.block_tokens;
+        there < bench.kv_tokens())
       return Error(ErrorCode::kTooLarge,
                    fmt::format("--batches, --context or --tokens: the KV cache needs room for {} "
                                "tokens, the device's memory holds {}",

@@ -30,9 +30,7 @@ ReplicaLimits limits_of(const model::ReplicaShape& shape, size_t devices) {
   limits.model_len_max = shape.model_len_max;
   limits.step_tokens_max = shape.step_tokens_max;
   limits.block_tokens = shape.block_tokens;
-  limits.group_blocks = shape.group_blocks;
-  limits.group_window = shape.group_window;
-  limits.group_block_bytes = shape.group_block_bytes;
+  limits.groups = shape.groups;
   limits.block_bytes = shape.block_bytes;
   limits.weight_bytes = shape.weight_bytes;
   limits.activation_bytes = shape.activation_bytes;

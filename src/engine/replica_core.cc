@@ -28,11 +28,10 @@ scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOpt
   batch.kv.swap_places = limits.swap_places;
   batch.kv.block_tokens = limits.block_tokens;
   batch.kv.prefix_caching = options.prefix_caching;
-  ALTLAS_CHECK(limits.group_blocks.size() == limits.group_window.size(),
-               "a window per attention group");
-  for (size_t g = 0; g < limits.group_blocks.size(); ++g) {
-    batch.kv.groups.push_back({limits.group_blocks[g], limits.group_window[g]});
-  }
+  batch.kv.groups = limits.groups;
+  for (const kv::GroupSpec& group : limits.groups)  // At the speed of blocks.
+    if (group.kind == kv::GroupKind::kState && limits.block_bytes > 0)
+      batch.swap_state_ns += limits.swap_block_ns * group.block_bytes / limits.block_bytes;
   return batch;
 }
 
@@ -294,13 +293,20 @@ void ReplicaCore::say_drained() {
 
 std::vector<Report> ReplicaCore::take_reports() { return std::exchange(reports_, {}); }
 
-// The group whose blocks hold the fewest tokens of one growing sequence.
-uint32_t ReplicaCore::tightest_group() const {
-  uint32_t best = 0;
-  for (uint32_t g = 1; g < limits_.group_blocks.size(); ++g) {
-    const bool more_open = limits_.group_window[g] == 0 && limits_.group_window[best] != 0;
-    const bool alike = (limits_.group_window[g] == 0) == (limits_.group_window[best] == 0);
-    if (more_open || (alike && limits_.group_blocks[g] < limits_.group_blocks[best])) best = g;
+// The group whose blocks hold the fewest tokens of one growing sequence; none where all keep state.
+std::optional<uint32_t> ReplicaCore::tightest_group() const {
+  std::optional<uint32_t> best;
+  for (uint32_t g = 0; g < limits_.groups.size(); ++g) {
+    const kv::GroupSpec& group = limits_.groups[g];
+    if (group.kind == kv::GroupKind::kState) continue;
+    if (!best) {
+      best = g;
+      continue;
+    }
+    const kv::GroupSpec& other = limits_.groups[*best];
+    const bool more_open =
+        group.kind == kv::GroupKind::kFull && other.kind == kv::GroupKind::kWindow;
+    if (more_open || (group.kind == other.kind && group.blocks < other.blocks)) best = g;
   }
   return best;
 }
@@ -311,9 +317,11 @@ ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
   loaded.simd = std::move(simd);
   if (!batch_) return loaded;
   loaded.model_len_max = static_cast<uint32_t>(batch_->sequence_tokens_max());
-  loaded.block_tokens = limits_.block_tokens;
-  loaded.kv_blocks = limits_.group_blocks[tightest_group()];
-  loaded.block_bytes = limits_.block_bytes;
+  if (const auto group = tightest_group()) {
+    loaded.block_tokens = limits_.block_tokens;
+    loaded.kv_blocks = limits_.groups[*group].blocks;
+    loaded.block_bytes = limits_.block_bytes;
+  }
   loaded.weight_bytes = limits_.weight_bytes;
   loaded.activation_bytes = limits_.activation_bytes;
   loaded.embedding_size = limits_.embedding_size;
@@ -330,7 +338,8 @@ ReplicaStats ReplicaCore::stats() const {
     stats.steps = counters.steps;
     stats.running = static_cast<uint32_t>(batch_->running());
     stats.waiting = static_cast<uint32_t>(batch_->waiting());
-    stats.kv_blocks_free = batch_->kv().pool(tightest_group()).available();
+    if (const auto group = tightest_group())
+      stats.kv_blocks_free = batch_->kv().pool(*group).available();
     stats.preemptions = counters.preemptions;
     stats.prompt_tokens = counters.prompt_tokens;
     stats.generated_tokens = counters.generated_tokens;
@@ -339,9 +348,9 @@ ReplicaStats ReplicaCore::stats() const {
     stats.swapped_blocks = counters.swapped_blocks;
     stats.speculative_drafted = counters.guessed_tokens;
     stats.speculative_accepted = counters.right_guesses;
-    for (uint32_t g = 0; g < limits_.group_block_bytes.size(); ++g) {
-      used += batch_->kv().pool(g).used_count() * limits_.group_block_bytes[g];
-    }
+    for (uint32_t g = 0; g < limits_.groups.size(); ++g)  // States are among the activations.
+      if (limits_.groups[g].kind != kv::GroupKind::kState)
+        used += batch_->kv().pool(g).used_count() * limits_.groups[g].block_bytes;
   } else {
     stats.steps = echo_calls_;
   }

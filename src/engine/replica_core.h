@@ -72,7 +72,7 @@ class ReplicaCore {
     bool wants_logprobs = false;
     std::vector<TokenLogprobs> prompt_logprobs;
     std::optional<text::grammar::Matcher> matcher = std::nullopt;  // Where it has a grammar.
-    std::optional<Thinking> thinking = std::nullopt;  // Before what the grammar holds.
+    std::optional<Thinking> thinking = std::nullopt;               // Before what the grammar holds.
     bool ignore_eos = false;
     uint32_t min_tokens = 0;
     uint32_t adapter = 0;  // As SequenceRequest has it.
@@ -100,7 +100,7 @@ class ReplicaCore {
   Result<void> take_token(Live& live, int32_t token);
   Result<void> allow_next(SequenceId id, Live& live);
   void finish(SequenceId id, Live& live);
-  uint32_t tightest_group() const;
+  std::optional<uint32_t> tightest_group() const;
   void say_drained();
 
   const ReplicaLimits limits_;

@@ -150,14 +150,13 @@ std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, s
     if (at == 0) {
       plan.starts.push_back({slot, request});
       if (neighbour > 0) plan.starts.push_back({0, other});
-      for (int32_t group = 0; group < static_cast<int32_t>(rank.shape().group_blocks.size());
-           ++group) {
-        SlotBlocks mine{.slot = slot, .group = group};
+      for (uint32_t group = 0; group < rank.shape().groups.size(); ++group) {
+        kv::TableChange mine{.group = group};
         for (uint32_t b = 0; b < blocks; ++b) mine.blocks.push_back(BlockId{2 * (blocks - b)});
-        plan.blocks.push_back(mine);
-        plan.blocks.push_back({.slot = 0,
-                               .group = group,
-                               .blocks = {BlockId{1}, BlockId{3}, BlockId{5}, BlockId{7}}});
+        plan.tables.push_back({.slot = slot, .changes = {mine}});
+        const kv::TableChange others{.group = group,
+                                     .blocks = {BlockId{1}, BlockId{3}, BlockId{5}, BlockId{7}}};
+        plan.tables.push_back({.slot = 0, .changes = {others}});
       }
     }
     if (neighbour > 0 && at / chunk * neighbour + neighbour <= 64)

@@ -52,7 +52,7 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
 Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> plan,
                                                      const LoadOptions& options,
                                                      uint32_t step_tokens_max,
-                                                     device::CpuDevice& device) {
+                                                     device::Device& device) {
   std::unique_ptr<DraftModel> out(new DraftModel(std::move(plan)));
   DraftPlan& own = *out->plan_;
   LoadOptions weights = options;

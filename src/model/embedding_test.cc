@@ -42,11 +42,10 @@ std::shared_ptr<SequenceRequest> embeds(const std::vector<int32_t>& prompt) {
 StepPlan start(Rank& rank, int32_t slot, std::shared_ptr<const SequenceRequest> request) {
   StepPlan plan;
   plan.starts.push_back({slot, std::move(request)});
-  for (int32_t g = 0; g < static_cast<int32_t>(rank.shape().group_blocks.size()); ++g)
-    plan.blocks.push_back({.slot = slot,
-                           .group = g,
-                           .blocks = {BlockId{static_cast<uint32_t>(2 * slot) + 1},
-                                      BlockId{static_cast<uint32_t>(2 * slot)}}});
+  SlotTables& tables = plan.tables.emplace_back(SlotTables{.slot = slot});
+  const uint32_t first = static_cast<uint32_t>(2 * slot);
+  for (uint32_t g = 0; g < rank.shape().groups.size(); ++g)
+    tables.changes.push_back({.group = g, .blocks = {BlockId{first + 1}, BlockId{first}}});
   return plan;
 }
 
@@ -127,7 +126,7 @@ TEST(Embedding, EncoderBatchesGiveTheSameBits) {
   StepPlan plan = start(*together.rank, 0, embeds(other));
   StepPlan second = start(*together.rank, 1, embeds(golden.tokens));
   plan.starts.push_back(second.starts[0]);
-  plan.blocks.push_back(second.blocks[0]);
+  plan.tables.push_back(second.tables[0]);
   plan.entries = {chunk(other, 0, 0, other.size()),
                   chunk(golden.tokens, 1, 0, golden.tokens.size())};
   const auto result = together.rank->run(plan);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "device/cpu/team.h"
 #include "model/panel_cache.h"
 
 namespace altlas::model {
@@ -13,7 +14,7 @@ namespace {
 class Loader {
  public:
   Loader(const ModelFile& file, const LoadOptions& options, uint64_t bytes,
-         device::CpuDevice& device)
+         device::Device& device)
       : file_(file), options_(options), bytes_(bytes), device_(device) {}
 
   Result<LoadedWeights> load() {
@@ -67,13 +68,13 @@ class Loader {
   const ModelFile& file_;
   const LoadOptions& options_;
   const uint64_t bytes_;
-  device::CpuDevice& device_;
+  device::Device& device_;
 };
 
 }  // namespace
 
 Result<LoadedWeights> load_weights(const ModelFile& file, const LoadOptions& options,
-                                   uint64_t bytes, device::CpuDevice& device) {
+                                   uint64_t bytes, device::Device& device) {
   return Loader(file, options, bytes, device).load();
 }
 

@@ -68,10 +68,10 @@ std::vector<int32_t> answer(const LoadOptions& options, uint32_t threads = 1) {
   request->embeds = !(*rank)->shape().generates;
   StepPlan plan;
   plan.starts.push_back({0, request});
-  for (size_t g = 0; g < (*rank)->shape().group_blocks.size(); ++g) {
-    SlotBlocks blocks{.slot = 0, .group = static_cast<int32_t>(g)};
-    for (uint32_t b = 0; b < 4; ++b) blocks.blocks.push_back(BlockId{b});
-    plan.blocks.push_back(blocks);
+  for (uint32_t g = 0; g < (*rank)->shape().groups.size(); ++g) {
+    kv::TableChange table{.group = g};
+    for (uint32_t b = 0; b < 4; ++b) table.blocks.push_back(BlockId{b});
+    plan.tables.push_back({.slot = 0, .changes = {table}});
   }
   plan.entries.push_back({.slot = 0, .tokens = request->prompt, .samples = true});
   std::vector<int32_t> out;

@@ -5,15 +5,19 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
-#include "device/cpu/cpu_device.h"
+#include "device/device.h"
+#include "kv/group.h"
+#include "model/kv_bytes.h"
 #include "model/op_clock.h"
 #include "model/panel_cache.h"
-#include "model/step_plan.h"
+#include "step/step_plan.h"
+#include "tensor/dtype.h"
 
 namespace altlas::model {
 
@@ -53,13 +57,12 @@ struct ReplicaShape {
   uint32_t model_len_max = 0;
   uint32_t step_tokens_max = 0;
   uint32_t block_tokens = 0;
-  std::vector<uint32_t> group_blocks;       // KV blocks per attention group.
-  std::vector<uint32_t> group_window;       // Sliding window of the group in tokens; 0: all.
-  std::vector<uint64_t> group_block_bytes;  // Of one block of the group, all its layers together.
-  uint64_t block_bytes = 0;                 // Sum of group_block_bytes.
-  uint64_t weight_bytes = 0;                // Model, adapters and draft model.
-  uint64_t activation_bytes = 0;            // Workspace of a step, and sampling.
-  uint32_t swap_places = 0;                 // KV blocks per group that host memory holds.
+  std::vector<kv::GroupSpec> groups;  // What layers keep of a sequence.
+  uint64_t block_bytes = 0;           // Of one KV block of every group together.
+  DType kv_type = DType::kF16;
+  uint64_t weight_bytes = 0;      // Model, adapters and draft model.
+  uint64_t activation_bytes = 0;  // Workspace of a step, and sampling.
+  uint32_t swap_places = 0;       // KV blocks per group that host memory holds.
   bool draft_model = false;
   uint32_t vocab_size = 0;  // Rows of the head.
   uint32_t embedding_size = 0;
@@ -70,7 +73,7 @@ struct ReplicaShape {
 
   uint64_t kv_bytes() const {
     uint64_t sum = 0;
-    for (size_t g = 0; g < group_blocks.size(); ++g) sum += group_blocks[g] * group_block_bytes[g];
+    for (const kv::GroupSpec& group : groups) sum += group.blocks * group.block_bytes;
     return sum;
   }
 };
@@ -96,11 +99,25 @@ class Rank {
   virtual Result<uint64_t> load_adapter(uint32_t id, const std::string& path) = 0;
   // No step from here on names it. One that is not there is nothing. Any thread, beside run().
   virtual void drop_adapter(uint32_t id) = 0;
+
+  // All layers and KV heads that this rank holds.
+  virtual KvRange kv_range() const = 0;
+  // KV blocks of a group as bytes, computed with `adapter` (0: none), a part of kv_range(). What
+  // steps before have written is in them.  Errors: kInvalid for a group, block or range that is not
+  // there, and for encoders, whose KV serves one step; kNotFound for an unknown adapter.
+  virtual Result<KvBytes> export_kv(uint32_t adapter, uint32_t group, const KvRange& range,
+                                    std::span<const BlockId> blocks) const = 0;
+  // The reverse, into blocks that no step in flight names: a sequence whose tables name them goes
+  // on behind their tokens with the same bits.  Errors: as export_kv; kConflict, with words, where
+  // the bytes are of another model, adapter, KV type or block size; kInvalid where their number is
+  // wrong. Then nothing was written.
+  virtual Result<void> import_kv(uint32_t adapter, const KvBytes& kv,
+                                 std::span<const BlockId> blocks) = 0;
 };
 
 // Loads weights and allocates everything a step needs. Call it from the thread that will call
-// run(): that thread is pinned. device: outlives the rank.  Errors: as load_shape, and kBusy where
-// the device's budget is taken by others.
-Result<std::unique_ptr<Rank>> load_rank(const LoadOptions& options, device::CpuDevice& device);
+// run(): that thread is pinned. device: outlives the rank.  Errors: as load_shape; kBusy where the
+// device's budget is taken by others; kUnsupported for a kind of device that can't compute here.
+Result<std::unique_ptr<Rank>> load_rank(const LoadOptions& options, device::Device& device);
 
 }  // namespace altlas::model

@@ -48,10 +48,10 @@ StepPlan start(Rank& rank, int32_t sequences, size_t length) {
     for (size_t i = 0; i < length; ++i)
       request->prompt.push_back(static_cast<int32_t>((i * 7 + 3) % 60));
     plan.starts.push_back({s, request});
-    SlotBlocks table{.slot = s};
+    kv::TableChange table;
     for (uint32_t b = 0; b < blocks; ++b)
       table.blocks.push_back(BlockId{static_cast<uint32_t>(s) * blocks + b});
-    plan.blocks.push_back(table);
+    plan.tables.push_back({.slot = s, .changes = {table}});
   }
   return plan;
 }

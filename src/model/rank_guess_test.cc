@@ -37,9 +37,9 @@ class RankGuess : public ::testing::Test {
                              uint32_t first_block = 0) {
     StepPlan plan;
     plan.starts.push_back({slot, what});
-    SlotBlocks table{.slot = slot};
+    kv::TableChange table;
     for (uint32_t b = 0; b < kBlocks; ++b) table.blocks.push_back(BlockId{first_block + b});
-    plan.blocks.push_back(table);
+    plan.tables.push_back({.slot = slot, .changes = {table}});
     plan.entries.push_back({.slot = slot, .tokens = what->prompt, .samples = true});
     return plan;
   }

@@ -37,10 +37,10 @@ Said say(const std::string& path, uint32_t threads, uint32_t step, bool logprobs
   request->sampling.logprobs = logprobs ? 1 : -1;
   StepPlan plan;
   plan.starts.push_back({0, request});
-  for (size_t g = 0; g < (*rank)->shape().group_blocks.size(); ++g) {
-    SlotBlocks blocks{.slot = 0, .group = static_cast<int32_t>(g)};
-    for (uint32_t b = 0; b < 32; ++b) blocks.blocks.push_back(BlockId{31 - b});
-    plan.blocks.push_back(blocks);
+  for (uint32_t g = 0; g < (*rank)->shape().groups.size(); ++g) {
+    kv::TableChange table{.group = g};
+    for (uint32_t b = 0; b < 32; ++b) table.blocks.push_back(BlockId{31 - b});
+    plan.tables.push_back({.slot = 0, .changes = {table}});
   }
   Said said;
   for (uint32_t at = 0; at < kPrompt + kDecoded;) {

@@ -63,7 +63,7 @@ Error does_not_fit(const ReplicaShape& shape, uint64_t memory_bytes, double util
       "memory");
 }
 
-// Sets group_blocks and model_len_max by what the memory leaves.
+// Sets the groups' blocks and model_len_max by what the memory leaves.
 Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
   const auto usable =
@@ -91,10 +91,8 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
     return does_not_fit(shape, memory_bytes, options.memory_utilization, needed_len);
   shape.model_len_max =
       static_cast<uint32_t>(std::min<uint64_t>(wanted_len, uint64_t{blocks} * shape.block_tokens));
-  for (KvGroup& group : plan.groups) {
-    group.blocks = blocks;
-    shape.group_blocks.push_back(blocks);
-  }
+  for (KvGroup& group : plan.groups) group.blocks = blocks;
+  for (kv::GroupSpec& group : shape.groups) group.blocks = blocks;
   if (plan.draft)
     for (KvGroup& group : plan.draft->groups) group.blocks = blocks;
   return {};
@@ -120,7 +118,7 @@ Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan&
   shape.activation_bytes += plan.draft->activation_bytes;
   for (size_t g = 0; g < plan.draft->groups.size(); ++g) {
     const uint64_t bytes = plan.draft->groups[g].block_bytes(plan.draft->layout);
-    shape.group_block_bytes[g] += bytes;
+    shape.groups[g].block_bytes += bytes;
     shape.block_bytes += bytes;
   }
   return {};
@@ -156,12 +154,12 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   shape.activation_bytes =
       workspace(plan.config, weights, plan.layout, shape.step_tokens_max, threads);
   shape.vocab_size = plan.config.vocab_size;
+  shape.kv_type = type;
   shape.layer_count = plan.config.layer_count;
   shape.parameters = weights.parameters;
   shape.architecture = plan.config.architecture.name;
   for (const KvGroup& group : plan.groups) {
-    shape.group_window.push_back(group.window);
-    shape.group_block_bytes.push_back(group.block_bytes(plan.layout));
+    shape.groups.push_back(kv::GroupSpec::attention(group.window, group.block_bytes(plan.layout)));
     shape.block_bytes += group.block_bytes(plan.layout);
   }
   // Buffers are whole pages.

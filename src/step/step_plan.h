@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "kv/changes.h"
 #include "task/task.h"
 
 namespace altlas {
@@ -36,32 +37,19 @@ struct SlotStart {
   std::shared_ptr<const SequenceRequest> request;
 };
 
-// table[group][first_index …] of the slot becomes `blocks`.
-struct SlotBlocks {
+// How a slot's block tables change, in this order.
+struct SlotTables {
   int32_t slot = 0;
-  int32_t group = 0;
-  uint32_t first_index = 0;
-  std::vector<BlockId> blocks;
-};
-
-// Copies a whole KV block before the step computes (copy on write).
-struct BlockCopy {
-  int32_t group = 0;
-  BlockId from;
-  BlockId to;
-};
-
-// Copies a whole KV block to a place in host memory, or back.
-struct BlockSwap {
-  int32_t group = 0;
-  BlockId block;
-  uint32_t place = 0;
+  std::vector<kv::TableChange> changes;
 };
 
 // A bit per token id, set where a grammar allows it next; ids beyond it are not allowed. Null: all
 // are.
 using AllowedTokens = std::shared_ptr<const std::vector<uint64_t>>;
 
+// Of groups that keep state (kv::GroupKind::kState) a slot's table has one entry, whose state the
+// slot's tokens change one after the other. It begins anew with position 0, whatever lies there.
+//
 // A run of tokens of one sequence: a chunk of prefill, or one token of decode and guesses of what
 // follows it.
 struct StepEntry {
@@ -80,13 +68,13 @@ struct StepEntry {
 
 struct StepPlan {
   StepId id;
-  std::vector<SlotStart> starts;    // First.
-  std::vector<SlotBlocks> blocks;   // Then.
-  std::vector<BlockSwap> swap_out;  // Then, to host memory, before any write of the step.
-  std::vector<BlockCopy> copies;    // Then.
-  std::vector<BlockSwap> swap_in;   // Then, from host memory.
-  std::vector<StepEntry> entries;   // Ordered by slot; at most one per slot.
-  std::vector<int32_t> ends;        // Slots free again after this step.
+  std::vector<SlotStart> starts;        // First.
+  std::vector<SlotTables> tables;       // Then.
+  std::vector<kv::BlockSwap> swap_out;  // Then, to host memory, before any write of the step.
+  std::vector<kv::BlockCopy> copies;    // Then.
+  std::vector<kv::BlockSwap> swap_in;   // Then, from host memory.
+  std::vector<StepEntry> entries;       // Ordered by slot; at most one per slot.
+  std::vector<int32_t> ends;            // Slots free again after this step.
 
   bool empty() const { return entries.empty() && starts.empty() && ends.empty() && copies.empty(); }
   uint32_t tokens() const {
