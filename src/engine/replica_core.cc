@@ -306,18 +306,11 @@ uint32_t ReplicaCore::tightest_group() const {
 }
 
 ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
-  ReplicaLoaded loaded;
-  loaded.sequences_max = limits_.sequences_max;
+  ReplicaLoaded loaded{limits_};
   loaded.simd = std::move(simd);
   if (!batch_) return loaded;
   loaded.model_len_max = static_cast<uint32_t>(batch_->sequence_tokens_max());
-  loaded.block_tokens = limits_.block_tokens;
   loaded.kv_blocks = limits_.group_blocks[tightest_group()];
-  loaded.block_bytes = limits_.block_bytes;
-  loaded.weight_bytes = limits_.weight_bytes;
-  loaded.activation_bytes = limits_.activation_bytes;
-  loaded.embedding_size = limits_.embedding_size;
-  loaded.generates = limits_.generates;
   return loaded;
 }
 

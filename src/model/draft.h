@@ -44,7 +44,7 @@ struct DraftEntry {
 // Threads: the rank's.
 class DraftModel {
  public:
-  // plan: of options.draft_path; groups' blocks are set. Errors: as load_weights, kBusy.
+  // plan: of options.draft_model_path; groups' blocks are set. Errors: as load_weights, kBusy.
   static Result<std::unique_ptr<DraftModel>> load(std::unique_ptr<DraftPlan> plan,
                                                   const LoadOptions& options,
                                                   uint32_t step_tokens_max,

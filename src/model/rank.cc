@@ -584,7 +584,7 @@ Result<StepResult> CpuRank::run(const StepPlan& step) {
 }  // namespace
 
 Result<std::unique_ptr<Rank>> load_rank(const LoadOptions& options, device::CpuDevice& device) {
-  ALTLAS_TRY(const ModelFile file, ModelFile::open(options.path));
+  ALTLAS_TRY(const ModelFile file, ModelFile::open(options.model_path));
   const device::MemoryUse use = device.memory_use();
   ALTLAS_TRY(RankPlan plan, plan_rank(file, options, use.total, device.team().size()));
   auto rank = std::make_unique<CpuRank>(std::move(plan), options, device);
