@@ -270,8 +270,9 @@ awaitable<Result<Response>> BatchRunner::Impl::call(ActivePtr one, Request reque
       co_return Error(ErrorCode::kInternal, "internal error, logged");
     }
   };
-  auto answer = co_await asio::co_spawn(
-      asio::make_strand(io), job(match.route, std::move(request), rooms), asio::use_awaitable);
+  const asio::any_io_executor executor = executor_for(request, rooms, asio::make_strand(io));
+  auto answer = co_await asio::co_spawn(executor, job(match.route, std::move(request), rooms),
+                                        asio::use_awaitable);
   one->open.erase(disconnect);
   co_return *std::move(answer);
 }

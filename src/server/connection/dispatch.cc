@@ -72,6 +72,12 @@ boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wa
       (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + text::json_text(meta) + "}";
 }
 
+// co_spawn wants results that are made from nothing, which a Result is not.
+boost::asio::awaitable<std::optional<Result<Response>>> optional_of(
+    boost::asio::awaitable<Result<Response>> answer) {
+  co_return co_await std::move(answer);
+}
+
 // A coding that is not taken is answered with those that are (RFC 9110, section 12.5.3).
 Response undecoded(const Error& error, std::string_view path) {
   Response response = problem(error, openai_style(path));
@@ -128,7 +134,12 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
       ALTLAS_CO_TRY_VOID(request.memory->hold(static_cast<int64_t>(request.body.size())));
   }
   request.parameters = match.parameters;
-  co_return co_await match.route->handler(std::move(request), rooms);
+  if (!rooms.large || request.body.size() < kLargeBody)
+    co_return co_await match.route->handler(std::move(request), rooms);
+  // Named here: GCC destroys temporaries of a co_await twice.
+  auto answer = optional_of(match.route->handler(std::move(request), rooms));
+  co_return *co_await boost::asio::co_spawn(*rooms.large, std::move(answer),
+                                            boost::asio::use_awaitable);
 }
 
 }  // namespace
