@@ -24,7 +24,7 @@ struct AdapterFile {
 // What to load. A rank is (worker, device); this worker hosts `devices[i]` as rank `ranks[i]`; rank
 // 0 leads.
 struct LoadReplica {
-  std::string kind = "model";        // "model", or "echo": answers payloads, no model.
+  std::string kind = "model";        // Of engine/hosts.h: "model", or "echo", which has no model.
   std::string model_path;            // A file that the worker can open.
   std::string tokenizer_path;        // A folder with a tokenizer.json; empty: the model's own.
   std::string device_spec;           // One part per device of this worker, as --devices has it:
@@ -65,7 +65,7 @@ struct SubmitSequence {
   SamplingParams sampling;
   std::string adapter;  // One that was loaded; empty: the model itself.
   bool embeds = false;  // The result is the prompt's embedding; tokens_max is ignored.
-  std::string payload;  // For `echo`.
+  std::string payload;  // For engines that answer payloads.
 };
 
 // The sequence ends within one step; no answer follows if it was not known any more.
