@@ -33,11 +33,9 @@ namespace {
 
 constexpr uint32_t kSpeculativeTokensMax = 64;
 constexpr size_t kAdapterNameBytesMax = 200;
-constexpr uint32_t kEchoSequencesMax = 1024;  // Answered at once: what waits is in the inbox.
 
 CoreOptions core_options(const LoadReplica& load) {
   CoreOptions options;
-  options.echo = load.kind == "echo";
   options.prefix_caching = load.prefix_caching;
   options.cache_salt =
       Hasher().add(std::string_view(load.model_path)).add(to_string(load.kv_dtype)).value();
@@ -108,10 +106,6 @@ Result<void> check_tokenizer(const LoadReplica& load, const text::Tokenizer& tok
 }
 
 Result<void> check(const LoadReplica& load) {
-  if (load.kind != "model" && load.kind != "echo") {
-    return invalid(fmt::format("replica kind '{}'; known are model and echo", load.kind), "kind");
-  }
-  if (load.kind == "echo") return {};
   if (load.executor_depth < 1 || load.executor_depth > 16) {
     return invalid(fmt::format("executor_depth {}; 1 to 16 are possible", load.executor_depth),
                    "executor_depth");
@@ -199,13 +193,6 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
                                                     const LoadProgressSink& progress) {
   ALTLAS_TRY_VOID(check(load));
   auto loaded = std::make_unique<LoadedReplica>();
-  if (load.kind == "echo") {
-    ReplicaLimits limits;
-    limits.sequences_max = load.sequences_max == 0 ? kEchoSequencesMax : load.sequences_max;
-    limits.device_count = static_cast<uint32_t>(std::max<size_t>(1, load.device_ids.size()));
-    loaded->core = std::make_unique<ReplicaCore>(limits, core_options(load), nullptr);
-    return loaded;
-  }
   ALTLAS_TRY(const auto devices, devices_of(load));
   if (progress) progress(LoadProgress{"tokenizer", 0});
   ALTLAS_TRY(loaded->tokenizer,

@@ -150,18 +150,6 @@ TEST(Load, KvTokensMaxBounds) {
   EXPECT_EQ((*replica)->core->loaded("").model_len_max, 256u);
 }
 
-TEST(Load, Echo) {
-  LoadReplica load;
-  load.kind = "echo";
-  auto replica = load_replica(load, {});
-  ASSERT_TRUE(replica.ok());
-  SubmitSequence s;
-  s.sequence = SequenceId{1};
-  s.payload = "7";
-  EXPECT_EQ(run(**replica, {s}).at(1).text, R"({"echo": 7, "calls": 1})");
-  EXPECT_EQ((*replica)->core->loaded("").kv_blocks, 0u);
-}
-
 // Goal: each bad request says what would be right.
 TEST(Load, Refuses) {
   LoadReplica good;
@@ -174,7 +162,6 @@ TEST(Load, Refuses) {
     EXPECT_FALSE(result.ok());
     return result.ok() ? std::string() : result.error().message();
   };
-  EXPECT_THAT(error([](LoadReplica& l) { l.kind = "x"; }), HasSubstr("known are model and echo"));
   EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:h100:1+cpu:1:1:1GiB"; }),
               HasSubstr("of one kind"));
   EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:x:1"; }), HasSubstr("h100"));
@@ -249,7 +236,7 @@ TEST(Load, RealModelIsBatchIndependent) {
     }
     for (const auto& [id, result] : run(**replica, again))
       EXPECT_EQ(result.text, alone.at(id - 10).text) << id;
-    EXPECT_GT((*replica)->core->batch()->counters().cached_tokens, 0u);
+    EXPECT_GT((*replica)->core->batch().counters().cached_tokens, 0u);
   }
 }
 

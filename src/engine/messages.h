@@ -42,7 +42,7 @@ struct SubmitSequence {
   SamplingParams sampling;
   std::string adapter;  // One that was loaded; empty: the model itself.
   bool embeds = false;  // The result is the prompt's embedding; tokens_max is ignored.
-  std::string payload;  // For `echo`.
+  std::string payload;  // For engines that answer payloads.
 };
 
 // The sequence ends within one step; no answer follows if it was not known any more.

@@ -341,22 +341,6 @@ TEST(ReplicaCore, Drains) {
   EXPECT_TRUE(bench.core.drained());
 }
 
-TEST(ReplicaCore, EchoAnswersPayloads) {
-  CoreOptions options;
-  options.echo = true;
-  Bench bench(ReplicaLimits{}, 1, options);
-  for (uint64_t id = 1; id <= 2; ++id) {
-    SubmitSequence s;
-    s.sequence = SequenceId{id};
-    s.payload = R"({"x": [1, 2]})";
-    bench.core.handle(s);
-  }
-  EXPECT_TRUE(bench.core.plan().empty());
-  bench.listen();
-  EXPECT_EQ(bench.heard[1].result->text, R"({"echo": {"x": [1, 2]}, "calls": 1})");
-  EXPECT_EQ(bench.heard[2].result->text, R"({"echo": {"x": [1, 2]}, "calls": 2})");
-}
-
 // Goal: log-probabilities come one per token where asked for, those of the prompt with the result.
 TEST(ReplicaCore, Logprobs) {
   Bench bench(limits(), 2);

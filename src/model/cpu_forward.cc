@@ -74,7 +74,7 @@ Result<void> CpuForward::allocate(const ModelFile& file, RankPlan& plan,
                                          workspace, team);
     decoder_->measure(options.times);
     for (size_t i = 0; i < std::min(kSampledRowsMax, shape.step_tokens_max); ++i)
-      samplers_.emplace_back(decoder_->sampler_memory(i), config_.vocab_size, team.size());
+      samplers_.emplace_back(decoder_->head().sampler_memory(i), config_.vocab_size, team.size());
   } else {
     encoder_ = std::make_unique<Encoder>(config_, weights_, groups_[0], layout_,
                                          shape.step_tokens_max, workspace, team);
@@ -116,11 +116,11 @@ void CpuForward::final_hidden(uint32_t row, std::span<float> out) {
   if (encoder_)
     std::ranges::copy(encoder_->hidden(row), out.begin());
   else
-    decoder_->final_hidden(row, out);
+    decoder_->head().final_hidden(row, out);
 }
 
 void CpuForward::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
-  decoder_->best_tokens(rows, out);
+  decoder_->head().best_tokens(rows, out);
 }
 
 void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answers) {
@@ -129,7 +129,7 @@ void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answe
     rows_.push_back(rows[i].row);
     samplers_[i].begin(rows[i].ask);
   }
-  decoder_->head(
+  decoder_->head().run(
       rows_,
       [&](uint32_t thread, size_t i, size_t first, float* logits, size_t count) {
         samplers_[i].look(thread, first, logits, count);
@@ -142,7 +142,7 @@ void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answe
 void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place, HeadAnswer& out) {
   ops::RowSampler& sampler = samplers_[place];
   const auto again = [&](size_t first, size_t count, float* logits) {
-    decoder_->logits_again(thread, place, first, count, logits);
+    decoder_->head().logits_again(thread, place, first, count, logits);
   };
   out.likely_count = 0;
   ops::LogSum sum;

@@ -87,7 +87,7 @@ void DraftModel::take_likeliest(std::span<DraftEntry> entries, uint32_t guess) {
   for (size_t first = 0; first < rows_.size(); first += kHeadRowsMax) {
     const size_t count = std::min<size_t>(kHeadRowsMax, rows_.size() - first);
     const auto likeliest = std::span(likeliest_).first(count);
-    decoder_->best_tokens(std::span<const uint32_t>(rows_).subspan(first, count), likeliest);
+    decoder_->head().best_tokens(std::span<const uint32_t>(rows_).subspan(first, count), likeliest);
     for (size_t i = 0; i < count; ++i) *targets_[first + i] = likeliest[i];
   }
 }

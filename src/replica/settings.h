@@ -25,7 +25,7 @@ struct GivenElsewhere {};
 inline constexpr GivenElsewhere kGivenElsewhere;
 
 struct ReplicaSettings {
-  std::string kind = "model";         // "model", or "echo": answers payloads, no model.
+  std::string kind = "model";         // Of engine/hosts.h: "model", or "echo", without a model.
   std::string model_path;             // A GGUF file, or a folder with config.json and safetensors.
   std::string tokenizer_path;         // A folder with a tokenizer.json; empty: the model's own.
   std::vector<AdapterFile> adapters;  // Loaded with the model; the ranks know them as 1, 2, …
