@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/drop.h"
 #include "control/core.h"
 #include "control/held_bytes.h"
 
@@ -190,7 +191,7 @@ uint64_t Core::held_bytes(const Task& task) {
 // From here on everybody may know.
 void Core::over(Task& task, Out& out) {
   for (TokenDelta& delta : task.unpublished) publish(task, std::move(delta), out);
-  task.unpublished = {};
+  drop(task.unpublished);
   task.phase = Phase::kOver;
   task.tokens_end = task.end == TaskStatus::kCompleted
                         ? task.result.tokens
@@ -198,12 +199,15 @@ void Core::over(Task& task, Out& out) {
   --unfinished_;
   count_adapter_task(task, false);
   show(task, task.end, out);
-  task.generated = {};
-  task.spec.prompt = {};
-  task.spec.payload = {};
-  if (task.spec.durable) task.logprobs = {};
-  task.prompt_logprobs = {};                               // The result has them.
-  if (task.end == TaskStatus::kCompleted) task.text = {};  // The result has it.
+  drop(task.generated);
+  drop(task.spec.prompt);
+  drop(task.spec.payload);
+  const uint64_t seed = task.spec.sampling.seed;  // Views show it; the rest may be as large as a
+  drop(task.spec.sampling);                       // request: grammars, biases, stop strings.
+  task.spec.sampling.seed = seed;
+  if (task.spec.durable) drop(task.logprobs);
+  drop(task.prompt_logprobs);                               // The result has them.
+  if (task.end == TaskStatus::kCompleted) drop(task.text);  // The result has it.
   (task.spec.durable ? kept_ : passing_).push(task.spec.owner, task.number, held_bytes(task));
 }
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "base/drop.h"
 #include "base/log.h"
 #include "server/batch_json.h"
 #include "server/durable_file.h"
@@ -264,7 +265,7 @@ Result<Batch> Batches::finish(Batch batch) {
   ALTLAS_TRY_VOID(update(batch));
   Entry& entry = entries_.find(batch.id)->second;
   bytes_ -= std::exchange(entry.bytes, 0);
-  entry.done = {};
+  drop(entry.done);
   return batch;
 }
 
