@@ -323,12 +323,27 @@ void Core::expire(Out& out) {
 void Core::forget_old(Out& out) {
   while (passing_.size() > kPassingTasksMax || passing_.bytes() > kPassingBytesMax)
     remove_task(at(passing_.pop()));
-  ForgetTasks forget;
-  while (kept_.size() > setup_.tasks_kept_max && forget.tasks.size() < 1000) {
-    Task& task = at(kept_.pop());
-    forget.tasks.push_back(task.spec.id);
+  ForgetTasks forget, with_key{.key_kept = true};
+  const auto too_many = [&] { return kept_.size() > setup_.tasks_kept_max; };
+  const auto too_large = [&] { return kept_.bytes() > setup_.tasks_kept_bytes_max; };
+  for (int i = 0; i < 1000 && (too_many() || too_large()); ++i) {
+    Task& task = at(too_many() ? kept_.pop() : kept_.pop_of_largest());
+    const TaskId id = task.spec.id;
+    (holds_key(task) ? with_key : forget).tasks.push_back(id);
+    if (holds_key(task)) {
+      const KeyRecord left{id, task.spec.body_hash, sites_[task.site].device, task.status,
+                           task.created};
+      if (const auto older = keys_.add(task.spec.owner, task.spec.idempotency_key, left))
+        forget.tasks.push_back(*older);
+    }
     remove_task(task);
   }
+  if (!with_key.tasks.empty() || now_ - keys_trimmed_ >= kSecond) {
+    keys_trimmed_ = now_;
+    for (const TaskId& id : keys_.trim(now_ - setup_.idempotency_key_ttl_us + 1, kKeysMax))
+      forget.tasks.push_back(id);
+  }
+  if (!with_key.tasks.empty()) out.push_back(std::move(with_key));
   if (!forget.tasks.empty()) out.push_back(std::move(forget));
 }
 
