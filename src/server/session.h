@@ -6,11 +6,13 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "server/auth.h"
 #include "server/client_watch.h"
+#include "server/dispatch.h"
 #include "server/handlers.h"
 #include "server/hangups.h"
 #include "server/request_reader.h"
@@ -60,7 +62,9 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::shared_ptr<SessionShare> share_;
   const std::string local_address_, peer_address_;
   boost::beast::flat_buffer buffer_;  // What is read and not yet used.
-  std::shared_ptr<MemoryLease> memory_;  // Of the request that is being read.
+  // Of the request that is being read:
+  std::shared_ptr<MemoryLease> memory_;
+  std::optional<Result<Admitted>> admitted_;  // Once its head is known.
   bool busy_ = false;
   bool closing_ = false;
   // Of the answer that is going out:
