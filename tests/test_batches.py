@@ -304,7 +304,7 @@ def test_stops_and_goes_on(start_server):
 
 
 LIMITS = """
-server: {file_bytes_max: 20KiB, body_bytes_max: 4KiB, files_max: 3, files_bytes_max: 1MiB, batch_lines_max: 5, batches_max: 2}
+server: {file_bytes_max: 20KiB, body_bytes_max: 4KiB, files_max: 4, files_bytes_max: 1MiB, batch_lines_max: 5, batches_max: 2}
 auth:
   keys:
     - {name: ann, key: ann-key, role: user}

@@ -273,7 +273,7 @@ uint64_t Core::hash() const {
       .add(held_)
       .add(promised_)
       .add(writes_.size());
-  hasher.add(static_cast<uint8_t>(setup_.strategy)).add(setup_.max_concurrent_tasks);
+  hasher.add(static_cast<uint8_t>(setup_.strategy)).add(setup_.max_concurrent_tasks + keys_.size());
   hasher.add(setup_.memory_threshold)
       .add(setup_.utilization_threshold)
       .add(setup_.max_temperature)

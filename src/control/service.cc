@@ -299,6 +299,7 @@ class ServiceImpl : public Service {
     if (const auto taken = writer_.append(std::move(what.events), done); !taken.ok()) done(taken);
   }
   void carry_out(ForgetTasks& what) {
+    if (what.key_kept) return;
     const auto taken = writer_.forget(std::move(what.tasks), [](const Result<void>& result) {
       if (!result.ok()) log::warn("old tasks stay in the journal: {}", result.error().message());
     });

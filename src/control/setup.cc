@@ -153,6 +153,8 @@ void take_limits(const config::Config& config, CoreSetup& out) {
   out.random_seed = static_cast<uint64_t>(multi.random_seed);
   if (out.random_seed == 0) out.random_seed = std::random_device{}() | 1u;
   out.tokens = config.store.tokens;
+  out.tasks_kept_bytes_max = static_cast<uint64_t>(config.store.tasks_kept_bytes_max);
+  out.idempotency_key_ttl_us = seconds(config.store.idempotency_key_ttl_s);
 }
 
 }  // namespace

@@ -86,37 +86,29 @@ Response undecoded(const Error& error, std::string_view path) {
   return response;
 }
 
-boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
-                                                   const config::ServerConfig& server,
+// What is answered where no route takes the request: a preflight, 404, 405.
+Result<Response> without_route(const Request& request, const std::string& allow,
+                               const config::ServerConfig& server) {
+  if (allow.empty())
+    return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
+                                 request.path.substr(0, 128)))
+        .with_reason("unknown_url");
+  if (request.method == "OPTIONS") return preflight(server, request, allow);
+  const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
+                                          request.path.substr(0, 128), allow));
+  Response answer = problem(wrong, openai_style(request.path), 405);
+  answer.headers.emplace_back("Allow", allow);
+  return answer;
+}
+
+boost::asio::awaitable<Result<Response>> run_route(Request request, Result<Admitted> admitted,
+                                                   Rooms& rooms, const config::ServerConfig& server,
                                                    std::string_view& pattern) {
-  const RouteMatch match =
-      match_route(routes(), request.method, table_path(request.path, rooms.config.monitoring));
-  // Browsers ask without a key what pages of an allowed origin may do.
-  if (match.route == nullptr && request.method == "OPTIONS" && !match.allow.empty() &&
-      origin_allowed(server, request.origin)) {
-    co_return preflight(server, request, match.allow);
-  }
-  if (match.route == nullptr || match.route->access != Access::kOpen) {
-    auto identity = auth.identify(request.authorization);
-    if (!identity.ok()) co_return identity.error();
-    request.identity = *std::move(identity);
-  }
-  if (match.route == nullptr) {
-    if (match.allow.empty())
-      co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
-                                      request.path.substr(0, 128)))
-          .with_reason("unknown_url");
-    if (request.method == "OPTIONS") {
-      co_return preflight(server, request, match.allow);
-    }
-    const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
-                                            request.path.substr(0, 128), match.allow));
-    Response answer = problem(wrong, openai_style(request.path), 405);
-    answer.headers.emplace_back("Allow", match.allow);
-    co_return answer;
-  }
+  if (!admitted.ok()) co_return admitted.error();
+  request.identity = std::move(admitted->identity);
+  const RouteMatch match = std::move(admitted->match);
+  if (match.route == nullptr) co_return without_route(request, match.allow, server);
   pattern = match.route->pattern;
-  ALTLAS_CO_TRY_VOID(check_access(request.identity, match.route->access));
   if (!match.route->request.empty() && !is_type(request.content_type, match.route->request_type)) {
     co_return Error(ErrorCode::kUnsupported,
                     fmt::format("Content-Type is '{}', should be {}",
@@ -144,7 +136,22 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
 
 }  // namespace
 
-boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const Auth& auth) {
+Result<Admitted> admit(const Request& head, const Rooms& rooms, const Auth& auth) {
+  Admitted out;
+  out.match = match_route(routes(), head.method, table_path(head.path, rooms.config.monitoring));
+  const Route* route = out.match.route;
+  if (route != nullptr && route->access == Access::kOpen) return out;
+  // Browsers ask without a key what pages of an allowed origin may do.
+  if (route == nullptr && head.method == "OPTIONS" && !out.match.allow.empty() &&
+      origin_allowed(rooms.now()->server, head.origin))
+    return out;
+  ALTLAS_TRY(out.identity, auth.identify(head.authorization));
+  if (route != nullptr) ALTLAS_TRY_VOID(check_access(out.identity, route->access));
+  return out;
+}
+
+boost::asio::awaitable<Response> dispatch(Request request, Result<Admitted> admitted,
+                                          Rooms& rooms) {
   const std::string path = request.path, request_id = request.request_id;
   const TimeUs received = request.received;
   const std::string origin = request.origin;
@@ -152,7 +159,8 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   Response response;
   std::string_view pattern = "none";
   try {
-    auto result = co_await run_route(std::move(request), rooms, auth, config->server, pattern);
+    auto result = co_await run_route(std::move(request), std::move(admitted), rooms, config->server,
+                                     pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
     // The log has the files' whole paths, the answer has not.
     if (!result.ok() && response.status >= 500 &&
