@@ -22,6 +22,10 @@ struct DeviceKindInfo {
   double power_watt_max;
   double power_watt_idle;
   double price_usd_per_hour;  // On demand.
+  double price_spot_usd_per_hour;
+  double fp8_flops = 0;  // 0: computes in BF16 instead.
+  double fp4_flops = 0;
+  uint32_t devices_per_node = 8;  // Joined by links of link_bytes_per_s.
 };
 
 std::span<const DeviceKindInfo> device_kinds();
