@@ -35,6 +35,14 @@ std::string_view table_path(std::string_view path, const config::MonitoringConfi
   return path == kMetricsPattern ? std::string_view("/") : path;
 }
 
+// "OPTIONS *": what the server as a whole takes (RFC 9110, section 9.3.7).
+Response server_options() {
+  Response response;
+  response.status = 204;
+  response.headers.emplace_back("Allow", "GET, HEAD, POST, DELETE, OPTIONS");
+  return response;
+}
+
 // A span of the trace, named by its route, in group 0.
 void record_request(const Rooms& rooms, std::string_view pattern, int status, TimeUs from,
                     TimeUs until) {
@@ -95,6 +103,7 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
     request.identity = *std::move(identity);
   }
   if (match.route == nullptr) {
+    if (request.method == "OPTIONS" && request.path == "*") co_return server_options();
     if (match.allow.empty())
       co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
                                       request.path.substr(0, 128)))
