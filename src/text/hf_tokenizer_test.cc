@@ -120,8 +120,8 @@ TEST(HfTokenizer, RefusesFilesThatContradictThemselves) {
   EXPECT_EQ(read_hf_tokenizer({}).error().code(), ErrorCode::kNotFound);
 }
 
-// Goal: a BPE without merges is refused where a token could only be made by them. Method: members of
-// the file and of the model beside an empty list, and what comes of it.
+// Goal: a BPE without merges is refused where a token could only be made by them. Method: members
+// of the file and of the model beside an empty list, and what comes of it.
 TEST(HfTokenizer, ABpeWithoutMergesIsRefusedUnlessItNeedsNone) {
   std::string bytes;
   for (int b = 0; b < 256; ++b)
