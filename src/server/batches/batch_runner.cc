@@ -25,6 +25,12 @@ namespace {
 constexpr size_t kBatchesAtOnce = 4;
 constexpr int64_t kRetryMsMin = 200, kRetryMsMax = 5000;
 
+std::string_view header_of(const Response& response, std::string_view name) {
+  for (const auto& [key, value] : response.headers)
+    if (key == name) return value;
+  return {};
+}
+
 // Ends a wait by cancel(): never by itself.
 void never_expire(asio::steady_timer& timer) {
   timer.expires_at(asio::steady_timer::time_point::max());
@@ -314,7 +320,8 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     }
     const std::string body = answer.ok() ? answer->body : problem(answer.error(), true).body;
     std::string text =
-        answer_line(one->batch, line.number, asked->custom_id, status, request_id, body);
+        answer_line(one->batch, line.number, asked->custom_id, status, request_id, body,
+                    answer.ok() ? header_of(*answer, "X-Altlas-Ignored") : "");
     auto write = [id = one->batch.id, line, ok, text = std::move(text)](Files&, Batches& batches) {
       return batches.add_result(id, line.number, ok, text);
     };

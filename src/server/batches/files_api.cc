@@ -130,6 +130,7 @@ awaitable<Result<Response>> get_content(Request request, Rooms& rooms) {
   auto open = [id = file.id](Files& files, Batches&) { return files.open_content(id); };
   using Content = std::shared_ptr<const OpenFile>;
   ALTLAS_CO_TRY(const Content content, co_await rooms.desk->run<Content>(std::move(open)));
+  response.stream_bytes = file.bytes;  // Clients see how far they are, and whether all came.
   response.stream = [content, size = file.bytes, &rooms](WriteChunk write) -> awaitable<void> {
     for (uint64_t offset = 0; offset < size; offset += kPieceBytes) {
       auto work = [content, offset](Files&, Batches&) {

@@ -36,6 +36,14 @@ std::string_view table_path(std::string_view path, const config::MonitoringConfi
   return path == kMetricsPattern ? std::string_view("/") : path;
 }
 
+// "OPTIONS *": what the server as a whole takes (RFC 9110, section 9.3.7).
+Response server_options() {
+  Response response;
+  response.status = 204;
+  response.headers.emplace_back("Allow", "GET, HEAD, POST, DELETE, OPTIONS");
+  return response;
+}
+
 // A span of the trace, named by its route, in group 0.
 void record_request(const Rooms& rooms, std::string_view pattern, int status, TimeUs from,
                     TimeUs until) {
@@ -89,6 +97,7 @@ Response undecoded(const Error& error, std::string_view path) {
 // What is answered where no route takes the request: a preflight, 404, 405.
 Result<Response> without_route(const Request& request, const std::string& allow,
                                const config::ServerConfig& server) {
+  if (request.method == "OPTIONS" && request.path == "*") return server_options();
   if (allow.empty())
     return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
                                  request.path.substr(0, 128)))

@@ -48,11 +48,12 @@ bool origin_allowed(const config::ServerConfig& config, std::string_view origin)
 }
 
 void add_cors(const config::ServerConfig& config, std::string_view origin, Response& response) {
-  if (!origin_allowed(config, origin)) return;
   const bool any = any_origin(config);
+  // Caches must not give a page what was answered to another one, or to none.
+  if (!any && !config.cors_origins.empty()) response.headers.emplace_back("Vary", "Origin");
+  if (!origin_allowed(config, origin)) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", any ? "*" : std::string(origin));
   response.headers.emplace_back("Access-Control-Expose-Headers", kExposed);
-  if (!any) response.headers.emplace_back("Vary", "Origin");
 }
 
 Response preflight(const config::ServerConfig& config, const Request& request,
@@ -65,6 +66,8 @@ Response preflight(const config::ServerConfig& config, const Request& request,
   response.headers.emplace_back("Access-Control-Allow-Methods", allow);
   response.headers.emplace_back("Access-Control-Allow-Headers",
                                 asked.empty() ? std::string(kUsualHeaders) : asked);
+  if (request.cors_private_network)
+    response.headers.emplace_back("Access-Control-Allow-Private-Network", "true");
   response.headers.emplace_back("Access-Control-Max-Age", "600");
   response.headers.emplace_back("Vary", "Access-Control-Request-Headers");
   return response;

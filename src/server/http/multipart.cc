@@ -79,10 +79,13 @@ Result<std::vector<FormPart>> parse_multipart(std::string_view content_type,
                  fmt::format("Content-Type is '{}', should be multipart/form-data; boundary=…",
                              content_type.substr(0, 64)));
   const std::string first = "--" + *boundary, next = "\r\n--" + *boundary;
-  if (!body.starts_with(first)) return not_parts("it does not start with the boundary");
+  // What stands before the first boundary is no part (RFC 2046, section 5.1.1).
+  size_t at = body.starts_with(first) ? first.size() : body.find(next);
+  if (at == std::string_view::npos) return not_parts("the boundary is nowhere");
+  if (!body.starts_with(first)) at += next.size();
   std::vector<FormPart> parts;
-  size_t at = first.size();
   while (!body.substr(at).starts_with("--")) {
+    at += std::min(body.substr(at).find_first_not_of(" \t"), body.size() - at);
     if (!body.substr(at).starts_with("\r\n")) return not_parts("a boundary's line does not end");
     if (parts.size() >= kPartsMax)
       return not_parts(fmt::format("it has more than {} parts", kPartsMax));

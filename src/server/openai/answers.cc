@@ -207,7 +207,7 @@ json::object message_json(const OpenAiReply& reply, size_t index, const std::str
       (piece.kind == text::AnswerPiece::Kind::kReasoning ? reasoning : content) += piece.text;
   }
   calls = list.size();
-  json::object message{{"role", "assistant"}, {"content", content}};
+  json::object message{{"role", "assistant"}, {"content", content}, {"refusal", nullptr}};
   if (!reasoning.empty()) message["reasoning_content"] = reasoning;
   if (!list.empty()) {
     if (content.empty()) message["content"] = nullptr;
