@@ -92,13 +92,13 @@ Result<std::unique_ptr<engine::CpuExecutor>> open_executor(
     const EngineBenchOptions& bench, model::OpTimes& times, ProgressBar& bar) {
   engine::CpuRankOptions rank;
   rank.device = device;
-  rank.load.path = path;
+  rank.load.model_path = path;
   rank.load.model_len_max = bench.length_max();
   rank.load.sequences_max = bench.sequences_max();
   rank.load.step_tokens_max = static_cast<uint32_t>(config.step_tokens_max);
   rank.load.kv_tokens_max = bench.kv_tokens();
   rank.load.memory_utilization = config.gpu_memory_utilization;
-  rank.load.kv_dtype = std::string(to_string(config.kv_dtype));
+  rank.load.kv_dtype = config.kv_dtype;
   rank.load.panels.folder = repack_folder(config);
   rank.load.times = &times;
   return engine::CpuExecutor::open(

@@ -100,7 +100,7 @@ Result<void> check_fit(const Serving& serving) {
     if (device.kind != "cpu") continue;
     model::LoadOptions options =
         engine::load_options(control::load_of(serving.config.engine), /*device=*/0);
-    options.path = serving.model_path;
+    options.model_path = serving.model_path;
     options.shard = {};
     ALTLAS_TRY(const config::DeviceSpec spec, config::parse_device_spec(device.spec));
     const auto threads = static_cast<uint32_t>(spec.parts.front().threads);

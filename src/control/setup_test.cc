@@ -85,7 +85,7 @@ TEST(Setup, EngineLimitsReachReplicas) {
   EXPECT_EQ(load.model_len_max, 512u);
   EXPECT_EQ(load.sequences_max, 7u);
   EXPECT_EQ(load.step_tokens_max, 128u);
-  EXPECT_EQ(load.kv_dtype, "q8_0");
+  EXPECT_EQ(load.kv_dtype, KvType::kQ8_0);
 }
 
 TEST(Setup, TheAgingRuleIsTheConfiguredOne) {

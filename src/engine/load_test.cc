@@ -126,16 +126,16 @@ TEST(Load, RanksAreToldWhatTheMessageSays) {
   load.repack_folder = "/panels";
   load.adapters = {{"a", "/a.gguf"}};
   model::LoadOptions rank = load_options(load, 1);
-  EXPECT_EQ(rank.path, "/m.gguf");
+  EXPECT_EQ(rank.model_path, "/m.gguf");
   EXPECT_EQ(rank.shard.tp_rank, 1u);
   EXPECT_EQ(rank.shard.pp_rank, 1u);
   EXPECT_EQ(rank.kv_tokens_max, 4096u);
   EXPECT_EQ(rank.swap_bytes, 5u);
-  EXPECT_EQ(rank.draft_path, "") << "nothing is guessed";
+  EXPECT_EQ(rank.draft_model_path, "") << "nothing is guessed";
   EXPECT_EQ(rank.panels.folder, "/panels");
-  EXPECT_EQ(rank.adapters, std::vector<std::string>{"/a.gguf"});
+  EXPECT_EQ(rank.adapters, load.adapters);
   load.speculative_tokens = 2;
-  EXPECT_EQ(load_options(load, 0).draft_path, "/draft.gguf");
+  EXPECT_EQ(load_options(load, 0).draft_model_path, "/draft.gguf");
 }
 
 // Goal: kv_tokens_max bounds the KV cache, and less than a sequence needs is refused.

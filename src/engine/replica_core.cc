@@ -299,19 +299,10 @@ std::optional<uint32_t> ReplicaCore::tightest_group() const {
 }
 
 ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
-  ReplicaLoaded loaded;
-  loaded.sequences_max = limits_.sequences_max;
+  ReplicaLoaded loaded{limits_};
   loaded.simd = std::move(simd);
   loaded.model_len_max = static_cast<uint32_t>(batch_.sequence_tokens_max());
-  if (const auto group = tightest_group()) {
-    loaded.block_tokens = limits_.block_tokens;
-    loaded.kv_blocks = limits_.groups[*group].blocks;
-    loaded.block_bytes = limits_.block_bytes;
-  }
-  loaded.weight_bytes = limits_.weight_bytes;
-  loaded.activation_bytes = limits_.activation_bytes;
-  loaded.embedding_size = limits_.embedding_size;
-  loaded.generates = limits_.generates;
+  if (const auto group = tightest_group()) loaded.kv_blocks = limits_.groups[*group].blocks;
   return loaded;
 }
 

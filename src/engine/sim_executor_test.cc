@@ -5,8 +5,8 @@
 
 #include <map>
 
+#include "base/utf8.h"
 #include "engine/replica_core.h"
-#include "text/utf8.h"
 
 namespace altlas::engine {
 namespace {
@@ -191,7 +191,7 @@ TEST(SimExecutor, SaysPrintableText) {
   EXPECT_EQ(counts.size(), 2u);
   EXPECT_GT(counts[0], 50);
   EXPECT_GT(counts[4], 50);
-  EXPECT_TRUE(text::is_valid_utf8(said.second));
+  EXPECT_TRUE(is_valid_utf8(said.second));
 }
 
 // A clock that the test moves; sleeping does not.

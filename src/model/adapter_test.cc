@@ -175,8 +175,8 @@ std::string write_merged(const std::vector<Matrix>& all) {
 struct Running {
   explicit Running(const std::string& path, std::vector<std::string> adapters = {}) {
     LoadOptions options;
-    options.path = path;
-    options.adapters = std::move(adapters);
+    options.model_path = path;
+    for (std::string& file : adapters) options.adapters.push_back({file, std::move(file)});
     options.sequences_max = 12;
     options.step_tokens_max = 144;
     auto loaded = load_rank(options, device);

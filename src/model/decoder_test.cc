@@ -60,7 +60,7 @@ struct Bench {
 };
 
 Bench::Bench(const std::string& path, uint32_t threads) : team({.threads = threads, .pin = false}) {
-  const LoadOptions options{.step_tokens_max = kStepTokens, .kv_dtype = "f32"};
+  const LoadOptions options{{.step_tokens_max = kStepTokens, .kv_dtype = KvType::kF32}};
   const auto file = ModelFile::open(path);
   ALTLAS_CHECK(file.ok(), "the tiny model opens");
   auto planned = plan_rank(*file, options, uint64_t{64} << 20, threads);
@@ -117,15 +117,15 @@ struct Loaded {
   std::unique_ptr<Rank> rank;
 };
 
-Loaded load(const std::string& name, uint32_t threads, const std::string& kv_dtype,
+Loaded load(const std::string& name, uint32_t threads, KvType kv_dtype,
             uint32_t block_tokens = 16) {
   const device::DeviceSpec spec = testing_support::cpu(uint64_t{64} << 20, threads);
   Loaded loaded{std::make_unique<device::CpuDevice>(DeviceId{0}, spec), nullptr};
-  const LoadOptions options{.path = tiny(name),
+  const LoadOptions options{{.model_path = tiny(name),
                             .sequences_max = 4,
                             .step_tokens_max = 64,
                             .block_tokens = block_tokens,
-                            .kv_dtype = kv_dtype};
+                            .kv_dtype = kv_dtype}};
   auto rank = load_rank(options, *loaded.device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();
   if (rank.ok()) loaded.rank = std::move(*rank);
@@ -225,7 +225,7 @@ TEST_P(Architectures, SafetensorsMatchGoldenLogits) {
 // likely tokens after every position.
 TEST_P(Architectures, ReportsLogprobs) {
   const Golden golden = read_golden(GetParam());
-  Loaded loaded = load(GetParam(), 2, "f32");
+  Loaded loaded = load(GetParam(), 2, KvType::kF32);
   ASSERT_NE(loaded.rank, nullptr);
   EXPECT_EQ(loaded.rank->shape().vocab_size, golden.vocab);
   const auto got = run(*loaded.rank, golden.tokens, 7, 0);
@@ -286,7 +286,7 @@ TEST_P(Architectures, SameBitsEveryWay) {
     ASSERT_TRUE(ops::set_simd_target(target).ok());
     for (const uint32_t threads : {1u, 2u, 3u}) {
       const uint32_t block_tokens = threads == 2 ? 32 : 16;
-      Loaded loaded = load(GetParam(), threads, "f16", block_tokens);
+      Loaded loaded = load(GetParam(), threads, KvType::kF16, block_tokens);
       ASSERT_NE(loaded.rank, nullptr);
       for (const size_t chunk : {size_t{1}, size_t{3}, size_t{7}, golden.tokens.size()}) {
         const size_t neighbour = chunk == 1 ? 0 : chunk == 7 ? 5 : 1;

@@ -56,7 +56,7 @@ Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> 
   std::unique_ptr<DraftModel> out(new DraftModel(std::move(plan)));
   DraftPlan& own = *out->plan_;
   LoadOptions weights = options;
-  weights.path = options.draft_path;
+  weights.model_path = options.draft_model_path;
   weights.shard = {};  // Every rank guesses with all of it.
   ALTLAS_TRY(out->loaded_, load_weights(own.file, weights, own.weight_bytes, device));
   ALTLAS_TRY(out->workspace_, device.allocate("draft activations", own.activation_bytes));

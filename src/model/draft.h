@@ -37,7 +37,7 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
 // Threads: the rank's.
 class DraftModel {
  public:
-  // plan: of options.draft_path; groups' blocks are set. Errors: as load_weights, kBusy.
+  // plan: of options.draft_model_path; groups' blocks are set. Errors: as load_weights, kBusy.
   static Result<std::unique_ptr<DraftModel>> load(std::unique_ptr<DraftPlan> plan,
                                                   const LoadOptions& options,
                                                   uint32_t step_tokens_max, device::Device& device);

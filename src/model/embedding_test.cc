@@ -20,11 +20,12 @@ using ::testing::HasSubstr;
 using testing_support::Golden;
 
 struct Loaded {
-  explicit Loaded(const std::string& path, const std::string& kv_dtype = "f32",
+  explicit Loaded(const std::string& path, KvType kv_dtype = KvType::kF32,
                   uint32_t threads = 2)
       : device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads)) {
     auto loaded = load_rank(
-        {.path = path, .sequences_max = 4, .step_tokens_max = 48, .kv_dtype = kv_dtype}, device);
+        {{.model_path = path, .sequences_max = 4, .step_tokens_max = 48, .kv_dtype = kv_dtype}},
+        device);
     EXPECT_TRUE(loaded.ok()) << loaded.error().message();
     if (loaded.ok()) rank = std::move(*loaded);
   }
@@ -107,7 +108,7 @@ TEST(Embedding, EncodersMatchTransformers) {
       expect_close(embed(*loaded.rank, golden.tokens, golden.tokens.size()), golden.embedding);
     }
     // As served: 16-bit keys and values.
-    Loaded loaded(testing_support::write_tiny_gguf(name), "f16");
+    Loaded loaded(testing_support::write_tiny_gguf(name), KvType::kF16);
     ASSERT_NE(loaded.rank, nullptr);
     EXPECT_GE(cosine(embed(*loaded.rank, golden.tokens, golden.tokens.size()), golden.embedding),
               0.9999);
@@ -118,7 +119,7 @@ TEST(Embedding, EncodersMatchTransformers) {
 TEST(Embedding, EncoderBatchesGiveTheSameBits) {
   const Golden golden = testing_support::read_golden("bert_mean");
   const std::string path = testing_support::write_tiny_gguf("bert_mean");
-  Loaded alone(path, "f32", 1), together(path, "f32", 3);
+  Loaded alone(path, KvType::kF32, 1), together(path, KvType::kF32, 3);
   ASSERT_NE(alone.rank, nullptr);
   ASSERT_NE(together.rank, nullptr);
   const auto want = embed(*alone.rank, golden.tokens, golden.tokens.size());

@@ -19,11 +19,11 @@ class Loader {
 
   Result<LoadedWeights> load() {
     const PanelCacheOptions& cache = options_.panels;
-    if (cache.folder.empty() || bytes_ < cache.bytes_min || options_.path.starts_with("/proc/"))
+    if (cache.folder.empty() || bytes_ < cache.bytes_min || options_.model_path.starts_with("/proc/"))
       return in_memory();
     const RankShard& shard = options_.shard;
     Result<PanelFile> panels = PanelFile::open(
-        cache, options_.path,
+        cache, options_.model_path,
         fmt::format("tp{}of{}pp{}of{}", shard.tp_rank, shard.tp_size, shard.pp_rank, shard.pp_size),
         bytes_);
     if (!panels.ok()) return without_cache(panels.error());

@@ -16,6 +16,8 @@
 #include "model/kv_bytes.h"
 #include "model/op_clock.h"
 #include "model/panel_cache.h"
+#include "replica/limits.h"
+#include "replica/settings.h"
 #include "step/step_plan.h"
 #include "tensor/dtype.h"
 
@@ -29,21 +31,10 @@ struct RankShard {
   uint32_t pp_size = 1;
 };
 
-struct LoadOptions {
-  std::string path;                   // A GGUF file, or a folder with config.json and safetensors.
-  std::vector<std::string> adapters;  // Files of LoRA adapters; their ids are 1, 2, …
-  uint32_t adapter_rank_max = 0;      // 0: what the kernels take.
-  std::string draft_path;             // Guesses tokens; empty: none.
-  uint64_t swap_bytes = 0;            // Host memory for KV blocks.
-  PanelCacheOptions panels;           // Where packed weights are kept for the next start.
+// What a rank is told: the replica's settings, and what is this rank's alone.
+struct LoadOptions : replica::ReplicaSettings {
   RankShard shard;
-  uint32_t model_len_max = 0;    // 0: the model's, capped to what the KV holds.
-  uint32_t sequences_max = 0;    // 0: 64.
-  uint32_t step_tokens_max = 0;  // 0: 512.
-  uint32_t block_tokens = 16;    // A multiple of 16.
-  double memory_utilization = 0.9;
-  uint64_t kv_tokens_max = 0;    // 0: what the memory gives, at most sequences_max * model_len_max.
-  std::string kv_dtype = "f16";  // "f16", "bf16", "f32" or "q8_0".
+  PanelCacheOptions panels;  // Where packed weights are kept; repack_folder is not looked at.
   std::vector<int32_t>
       end_of_generation;     // Tokens that `min_tokens` bans; the tokenizer knows them.
   OpTimes* times = nullptr;  // Steps add to it: read it between two steps. It outlives the rank.
@@ -51,31 +42,12 @@ struct LoadOptions {
   std::function<void(std::string_view phase, double fraction)> progress;
 };
 
-// What a replica holds; known before anything is allocated.
-struct ReplicaShape {
-  uint32_t sequences_max = 0;
-  uint32_t model_len_max = 0;
-  uint32_t step_tokens_max = 0;
-  uint32_t block_tokens = 0;
-  std::vector<kv::GroupSpec> groups;  // What layers keep of a sequence.
-  uint64_t block_bytes = 0;           // Of one KV block of every group together.
+// What a rank holds; known before anything is allocated.
+struct ReplicaShape : replica::ReplicaLimits {
   DType kv_type = DType::kF16;
-  uint64_t weight_bytes = 0;      // Model, adapters and draft model.
-  uint64_t activation_bytes = 0;  // Workspace of a step, and sampling.
-  uint32_t swap_places = 0;       // KV blocks per group that host memory holds.
-  bool draft_model = false;
-  uint32_t vocab_size = 0;  // Rows of the head.
-  uint32_t embedding_size = 0;
-  bool generates = true;  // False for encoders, which only embed, each prompt in one step.
   uint32_t layer_count = 0;
   uint64_t parameters = 0;   // Of the model as a whole.
   std::string architecture;  // "qwen2".
-
-  uint64_t kv_bytes() const {
-    uint64_t sum = 0;
-    for (const kv::GroupSpec& group : groups) sum += group.blocks * group.block_bytes;
-    return sum;
-  }
 };
 
 // Reads only the file's metadata.  memory_bytes: the device's budget; threads: of its team.

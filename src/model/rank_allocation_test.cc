@@ -141,7 +141,8 @@ TEST(RankAllocation, AStepAllocatesOnlyItsResult) {
     const std::string path = testing_support::write_tiny_gguf(model);
     for (const uint32_t threads : {1u, 2u}) {
       device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads));
-      auto rank = load_rank({.path = path, .sequences_max = 4, .kv_tokens_max = 256}, device);
+      auto rank =
+          load_rank({{.model_path = path, .sequences_max = 4, .kv_tokens_max = 256}}, device);
       ASSERT_TRUE(rank.ok()) << rank.error().message();
       for (const int32_t sequences : {1, kSequences}) {
         for (const auto& [name, sampling] : ways())
@@ -171,7 +172,9 @@ TEST(RankAllocation, NorWithAdapters) {
   ASSERT_TRUE(writer.write(adapter).ok());
   device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, 2));
   auto rank = load_rank(
-      {.path = testing_support::write_tiny_gguf("llama"), .sequences_max = 4, .kv_tokens_max = 256},
+      {{.model_path = testing_support::write_tiny_gguf("llama"),
+        .sequences_max = 4,
+        .kv_tokens_max = 256}},
       device);
   ASSERT_TRUE(rank.ok()) << rank.error().message();
   locks = 0;

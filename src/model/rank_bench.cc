@@ -26,10 +26,10 @@ Rank* rank_of(uint32_t threads, benchmark::State& state) {
   const char* real = std::getenv("ALTLAS_TEST_MODEL");
   const device::DeviceSpec spec = testing_support::cpu(uint64_t{2} << 30, threads);
   setup.device = std::make_unique<device::CpuDevice>(DeviceId{0}, spec);
-  auto rank = load_rank({.path = real ? real : testing_support::write_tiny_gguf("qwen2_tied"),
+  auto rank = load_rank({{.model_path = real ? real : testing_support::write_tiny_gguf("qwen2_tied"),
                          .model_len_max = 512,
                          .sequences_max = 64,
-                         .kv_tokens_max = 64 * 512},
+                         .kv_tokens_max = 64 * 512}},
                         *setup.device);
   if (!rank.ok()) {
     state.SkipWithError(rank.error().message().c_str());

@@ -27,7 +27,8 @@ Said say(const std::string& path, uint32_t threads, uint32_t step, bool logprobs
   constexpr uint32_t kPrompt = 440, kDecoded = 8;
   device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{128} << 20, threads));
   auto rank = load_rank(
-      {.path = path, .sequences_max = 1, .step_tokens_max = step, .kv_tokens_max = 512}, device);
+      {{.model_path = path, .sequences_max = 1, .step_tokens_max = step, .kv_tokens_max = 512}},
+      device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();
   if (!rank.ok()) return {};
   auto request = std::make_shared<SequenceRequest>();

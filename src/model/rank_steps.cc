@@ -460,7 +460,7 @@ Result<void> RankSteps::import_kv(uint32_t adapter, const KvBytes& kv,
 }
 
 Result<std::unique_ptr<Rank>> load_rank(const LoadOptions& options, device::Device& device) {
-  ALTLAS_TRY(const ModelFile file, ModelFile::open(options.path));
+  ALTLAS_TRY(const ModelFile file, ModelFile::open(options.model_path));
   ALTLAS_TRY(RankPlan plan,
              plan_rank(file, options, device.memory_use().total, device.team().size()));
   ReplicaShape shape = plan.shape;

@@ -66,7 +66,7 @@ std::vector<int32_t> generate(Rank& rank, std::shared_ptr<const SequenceRequest>
 // Goal: sizes are exact, the ledger holds what was said, and what does not fit is refused with
 // numbers before loading.
 TEST(RankShape, SizesAndRefusals) {
-  LoadOptions options{.path = tiny(), .sequences_max = 2, .step_tokens_max = 32};
+  LoadOptions options{{.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32}};
   const auto shape = load_shape(options, uint64_t{16} << 20, 1);
   ASSERT_TRUE(shape.ok()) << shape.error().message();
   EXPECT_EQ(shape->vocab_size, 64u);
@@ -96,7 +96,7 @@ TEST(RankShape, SizesAndRefusals) {
   options.shard.tp_size = 1;
   options.block_tokens = 8;
   EXPECT_FALSE(load_shape(options, uint64_t{16} << 20, 1).ok());
-  options.path = "/nonexistent.gguf";
+  options.model_path = "/nonexistent.gguf";
   EXPECT_EQ(load_shape(options, uint64_t{16} << 20, 1).error().code(), ErrorCode::kNotFound);
 }
 
@@ -148,7 +148,7 @@ TEST(RankShape, TakesADeviceByItsInterface) {
 // Goal: a capped KV shortens the longest sequence instead of refusing.
 TEST(RankShape, LengthIsCapped) {
   LoadOptions options{
-      .path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .kv_tokens_max = 100};
+      {.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .kv_tokens_max = 100}};
   const auto shape = load_shape(options, uint64_t{16} << 20, 1);
   ASSERT_TRUE(shape.ok());
   EXPECT_EQ(shape->model_len_max, 112u);
@@ -157,9 +157,9 @@ TEST(RankShape, LengthIsCapped) {
 class TinyRank : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto loaded = load_rank(
-        {.path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .end_of_generation = {0}},
-        device_);
+    LoadOptions options{{.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32}};
+    options.end_of_generation = {0};
+    auto loaded = load_rank(options, device_);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     rank_ = std::move(*loaded);
   }
@@ -253,7 +253,8 @@ TEST(RealModel, GreedyFibonacci) {
   if (real_model().empty())
     GTEST_SKIP() << "set ALTLAS_TEST_MODEL to qwen2.5-coder-0.5b-instruct's GGUF file";
   device::CpuDevice device(DeviceId{0}, cpu(uint64_t{2} << 30, 2));
-  auto rank = load_rank({.path = real_model(), .model_len_max = 1024, .sequences_max = 2}, device);
+  auto rank = load_rank(
+      {{.model_path = real_model(), .model_len_max = 1024, .sequences_max = 2}}, device);
   ASSERT_TRUE(rank.ok()) << rank.error().message();
   const auto file = weights::GgufModel::open(real_model());
   ASSERT_TRUE(file.ok());

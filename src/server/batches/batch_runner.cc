@@ -9,11 +9,11 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/file_desk.h"
 #include "server/handlers.h"
 #include "server/http/problem.h"
-#include "server/random_hex.h"
 #include "server/routes.h"
 
 namespace altlas::server {

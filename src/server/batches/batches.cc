@@ -9,10 +9,10 @@
 #include <map>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/durable_file.h"
 #include "server/json_reader.h"
-#include "server/random_hex.h"
 
 namespace altlas::server {
 

@@ -7,8 +7,8 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "server/json_reader.h"
-#include "server/random_hex.h"
 #include "text/json_text.h"
 
 namespace altlas::server {

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "base/utf8.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/file_desk.h"
 #include "server/handlers.h"
@@ -11,7 +12,6 @@
 #include "server/http/page.h"
 #include "server/routes.h"
 #include "text/json_text.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 namespace {
@@ -74,7 +74,7 @@ awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
                       "file");
   FileInfo info;
   info.owner = request.identity.name;
-  info.filename = file->filename.empty() ? "upload.jsonl" : text::repair_utf8(file->filename);
+  info.filename = file->filename.empty() ? "upload.jsonl" : repair_utf8(file->filename);
   info.purpose = purpose;
   info.created = system_clock().now();
   ALTLAS_CO_TRY(const TimeUs lifetime, read_form_lifetime(parts));

@@ -6,15 +6,15 @@
 #include <boost/json.hpp>
 
 #include "base/log.h"
+#include "base/strings.h"
+#include "base/utf8.h"
 #include "server/http/content_encoding.h"
 #include "server/http/cors.h"
-#include "server/http/lower.h"
 #include "server/http/problem.h"
 #include "server/http/request_reader.h"
 #include "server/metrics.h"
 #include "server/routes.h"
 #include "text/json_text.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 namespace {
@@ -54,10 +54,10 @@ boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wa
     co_return;
   const TimeUs now = system_clock().now();
   const double total_ms = static_cast<double>(now - received) / 1000.0;
-  json::object meta{{"request_id", text::repair_utf8(request_id)}, {"timestamp", to_rfc3339(now)}};
+  json::object meta{{"request_id", repair_utf8(request_id)}, {"timestamp", to_rfc3339(now)}};
   if (wanted.processing_time)
     meta["processing_time"] = {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}};
-  if (wanted.trace_id) meta["trace_id"] = text::repair_utf8(request_id);
+  if (wanted.trace_id) meta["trace_id"] = repair_utf8(request_id);
   if (wanted.version) meta["version"] = rooms.version;
   if (wanted.gpu_resources) {
     json::array gpus;

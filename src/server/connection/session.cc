@@ -5,12 +5,12 @@
 #include <boost/asio.hpp>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "server/connection/dispatch.h"
 #include "server/http/cors.h"
 #include "server/http/host.h"
 #include "server/http/problem.h"
 #include "server/metrics.h"
-#include "server/random_hex.h"
 #include "server/routes.h"
 
 namespace altlas::server {

@@ -1,3 +1,4 @@
+#include "base/strings.h"
 #include "server/http/cors.h"
 
 #include <algorithm>
@@ -19,18 +20,12 @@ bool is_token(std::string_view text) {  // RFC 9110, section 5.6.2.
   });
 }
 
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
-
 // The names of headers in a list, as far as they are some.
 std::string header_names(std::string_view list) {
   std::string out;
   for (size_t count = 0; !list.empty() && count < kHeaderNamesMax;) {
     const size_t end = std::min(list.find(','), list.size());
-    const std::string_view name = trim(list.substr(0, end));
+    const std::string_view name = trim(list.substr(0, end), " \t\r");
     list.remove_prefix(std::min(end + 1, list.size()));
     if (!is_token(name) || name.size() > kHeaderNameBytesMax) continue;
     if (!out.empty()) out += ", ";

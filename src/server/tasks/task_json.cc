@@ -1,16 +1,16 @@
 #include "server/tasks/task_json.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "base/random.h"
+#include "base/utf8.h"
 #include "server/tasks/answer_size.h"
 #include "server/tasks/body_hash.h"
 #include "text/stop.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 
@@ -67,10 +67,7 @@ json::value time_or_null(const std::optional<TimeUs>& time) {
 }  // namespace
 
 uint64_t draw_seed() {
-  uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-    seed = static_cast<uint64_t>(system_clock().now());
-  return seed & ((uint64_t{1} << 52) - 1);
+  return random_bits() & ((uint64_t{1} << 52) - 1);
 }
 
 std::optional<uint64_t> given_seed(JsonReader& reader) {
@@ -199,7 +196,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
   if (reader.status().ok() && task.prompt.text.empty())
     reader.fail("text", "is empty, should have at least one character");
   spec.type = reader.text("type", "text_generation");
-  if (spec.type.empty() || text::count_code_points(spec.type) > kNameMax)
+  if (spec.type.empty() || count_code_points(spec.type) > kNameMax)
     reader.fail("type", fmt::format("should have 1 to {} characters", kNameMax));
   const std::string model = reader.text("model", "");
   spec.tokens_max = static_cast<int32_t>(reader.integer("max_length", 128, 1, kTokensMax));
@@ -214,7 +211,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
     spec.deadline = system_clock().now() + *task.deadline_after;
   }
   spec.idempotency_key = reader.text("idempotency_key", "");
-  if (const size_t length = text::count_code_points(spec.idempotency_key); length > kNameMax)
+  if (const size_t length = count_code_points(spec.idempotency_key); length > kNameMax)
     reader.fail("idempotency_key",
                 fmt::format("has {} characters, at most {} are taken", length, kNameMax));
   static constexpr std::string_view kTemplates[] = {"raw", "chat"};

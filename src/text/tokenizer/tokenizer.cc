@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "text/tokenizer/byte_spelling.h"
 #include "text/tokenizer/families.h"
 #include "text/tokenizer/normalizer.h"
@@ -13,7 +14,6 @@
 #include "text/tokenizer/special_tokens.h"
 #include "text/tokenizer/spelling_index.h"
 #include "text/tokenizer/word_model.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

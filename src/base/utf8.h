@@ -1,4 +1,4 @@
-// UTF-8: decoding, repair of invalid bytes, and NFC.
+// UTF-8: decoding, checking, and repair of invalid bytes.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace altlas::text {
+namespace altlas {
 
 inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD.
 
@@ -38,14 +38,4 @@ std::string repair_utf8(std::string_view text);
 // Number of code points of valid UTF-8.
 size_t count_code_points(std::string_view text);
 
-// Canonical composition of valid UTF-8. O(n log n) also where one base carries all marks.
-std::string to_nfc(std::string_view text);
-
-// Unicode's normalization forms of valid UTF-8, as to_nfc.
-enum class NormalForm : uint8_t { kNfc, kNfd, kNfkc, kNfkd };
-std::string to_form(std::string_view text, NormalForm form);
-
-// False only if to_nfc could change `text`: looks at bytes alone.
-bool is_surely_nfc(std::string_view text);
-
-}  // namespace altlas::text
+}  // namespace altlas
