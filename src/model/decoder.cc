@@ -13,9 +13,6 @@
 namespace altlas::model {
 namespace {
 
-constexpr uint32_t kOwnTokens = 64;  // From so many per thread on, threads share a step's tokens,
-                                     // below the rows of its weights.
-
 // Threads don't share lines.
 size_t line_floats(size_t values) { return (values + 15) / 16 * 16; }
 

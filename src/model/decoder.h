@@ -22,6 +22,9 @@
 
 namespace altlas::model {
 
+inline constexpr uint32_t kOwnTokens = 64;  // From so many per thread on, threads share a step's
+                                            // tokens, below the rows of its weights.
+
 // Threads: one, the team's leader.
 class Decoder {
  public:

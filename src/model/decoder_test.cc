@@ -94,7 +94,7 @@ std::vector<float> Bench::logits(std::span<const int32_t> tokens, size_t chunk) 
     decoder->forward({&entry, 1});
     std::vector<uint32_t> rows(count);
     for (uint32_t i = 0; i < count; ++i) rows[i] = i;
-    decoder->head(
+    decoder->head().run(
         rows,
         [&](uint32_t, size_t i, size_t first, const float* logits, size_t seen) {
           std::copy_n(logits, seen, &out[(at + i) * vocab + first]);
@@ -104,7 +104,7 @@ std::vector<float> Bench::logits(std::span<const int32_t> tokens, size_t chunk) 
           for (size_t first = 0; first < vocab; first += ops::kAgainStep) {
             const size_t more =
                 std::min(first % 64 == 0 ? ops::kSampleRun : ops::kAgainStep, vocab - first);
-            decoder->logits_again(thread, i, first, more, again);
+            decoder->head().logits_again(thread, i, first, more, again);
             EXPECT_EQ(std::memcmp(again, &out[(at + i) * vocab + first], more * sizeof(float)), 0);
           }
         });
@@ -122,10 +122,10 @@ Loaded load(const std::string& name, uint32_t threads, KvType kv_dtype,
   const device::DeviceSpec spec = testing_support::cpu(uint64_t{64} << 20, threads);
   Loaded loaded{std::make_unique<device::CpuDevice>(DeviceId{0}, spec), nullptr};
   const LoadOptions options{{.model_path = tiny(name),
-                            .sequences_max = 4,
-                            .step_tokens_max = 64,
-                            .block_tokens = block_tokens,
-                            .kv_dtype = kv_dtype}};
+                             .sequences_max = 4,
+                             .step_tokens_max = 64,
+                             .block_tokens = block_tokens,
+                             .kv_dtype = kv_dtype}};
   auto rank = load_rank(options, *loaded.device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();
   if (rank.ok()) loaded.rank = std::move(*rank);

@@ -17,6 +17,15 @@ namespace {
 
 using ::testing::HasSubstr;
 
+LoadOptions options_of(const std::string& path, KvType type = KvType::kF16,
+                       uint32_t block_tokens = 16) {
+  LoadOptions options;
+  options.model_path = path;
+  options.kv_dtype = type;
+  options.block_tokens = block_tokens;
+  return options;
+}
+
 struct Loaded {
   explicit Loaded(LoadOptions options, uint32_t threads = 1)
       : device(DeviceId{0}, testing_support::cpu(uint64_t{32} << 20, threads)) {
@@ -119,9 +128,9 @@ Said handed_over(Rank& from, Rank& to, uint32_t adapter, size_t count) {
 // before is overwritten.
 TEST(KvBytes, ContinuationHasTheSameBits) {
   for (const char* model : {"qwen2_tied", "gemma3"})
-    for (const char* type : {"f16", "f32", "q8_0"}) {
-      SCOPED_TRACE(::testing::Message() << model << " " << type);
-      const LoadOptions options{.path = testing_support::write_tiny_gguf(model), .kv_dtype = type};
+    for (const KvType type : {KvType::kF16, KvType::kF32, KvType::kQ8_0}) {
+      SCOPED_TRACE(::testing::Message() << model << " " << to_string(type));
+      const LoadOptions options = options_of(testing_support::write_tiny_gguf(model), type);
       Loaded a(options), b(options, 2);
       ASSERT_TRUE(a.rank && b.rank);
       const Said want = undisturbed(*a.rank, 0, 12);
@@ -146,10 +155,10 @@ struct Sender : Loaded {
 // nothing was written then.
 TEST(KvBytes, RefusesWhatMeansSomethingElse) {
   const std::string path = testing_support::write_tiny_gguf("qwen2_tied");
-  Sender sender({.path = path});
-  Loaded other_model({.path = testing_support::write_tiny_gguf("llama")}),
-      other_type({.path = path, .kv_dtype = "bf16"}),
-      other_blocks({.path = path, .block_tokens = 32}), same({.path = path});
+  Sender sender(options_of(path));
+  Loaded other_model(options_of(testing_support::write_tiny_gguf("llama"))),
+      other_type(options_of(path, KvType::kBf16)), other_blocks(options_of(path, KvType::kF16, 32)),
+      same(options_of(path));
   const auto blocks = blocks_from(10);
   const auto refused = [&](Rank& rank, const KvBytes& bytes, const char* words,
                            std::span<const BlockId> to) {

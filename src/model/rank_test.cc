@@ -129,7 +129,7 @@ class OtherDevice final : public device::Device {
 // that nothing is written for before it allocates.
 TEST(RankShape, TakesADeviceByItsInterface) {
   device::CpuDevice memory(DeviceId{0}, cpu(uint64_t{16} << 20));
-  const LoadOptions options{.path = tiny(), .sequences_max = 2, .step_tokens_max = 32};
+  const LoadOptions options{{.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32}};
   OtherDevice host(device::DeviceKind::kCpu, memory);
   {
     auto rank = load_rank(options, host);
@@ -253,8 +253,8 @@ TEST(RealModel, GreedyFibonacci) {
   if (real_model().empty())
     GTEST_SKIP() << "set ALTLAS_TEST_MODEL to qwen2.5-coder-0.5b-instruct's GGUF file";
   device::CpuDevice device(DeviceId{0}, cpu(uint64_t{2} << 30, 2));
-  auto rank = load_rank(
-      {{.model_path = real_model(), .model_len_max = 1024, .sequences_max = 2}}, device);
+  auto rank =
+      load_rank({{.model_path = real_model(), .model_len_max = 1024, .sequences_max = 2}}, device);
   ASSERT_TRUE(rank.ok()) << rank.error().message();
   const auto file = weights::GgufModel::open(real_model());
   ASSERT_TRUE(file.ok());
