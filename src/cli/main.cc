@@ -26,6 +26,8 @@ constexpr altlas::cli::Command kCommands[] = {
     {"simulate", "Run the server's decisions against simulated faults, many seeds",
      altlas::cli::make_simulate},
     {"bench", "Measure speeds beside what the machine can do", altlas::cli::make_bench},
+    {"collectives", "Measure all_reduce and its kin between ranks, as nccl-tests does",
+     altlas::cli::make_collectives},
     {"worker", "A worker process; the server starts it", altlas::cli::make_worker},
 };
 
