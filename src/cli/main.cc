@@ -25,6 +25,8 @@ constexpr altlas::cli::Command kCommands[] = {
     {"validate-config", "Check a configuration file", altlas::cli::make_validate_config},
     {"simulate", "Run the server's decisions against simulated faults, many seeds",
      altlas::cli::make_simulate},
+    {"plan", "Which layout a model needs on devices, its speed and price",
+     altlas::cli::make_plan},
     {"bench", "Measure speeds beside what the machine can do", altlas::cli::make_bench},
     {"collectives", "Measure all_reduce and its kin between ranks, as nccl-tests does",
      altlas::cli::make_collectives},

@@ -32,7 +32,8 @@ Result<DeviceKindInfo> device_kind(std::string_view name) {
   if (found != std::end(kKinds)) return *found;
   std::string known;
   for (const auto& kind : kKinds) known += (known.empty() ? "" : ", ") + std::string(kind.name);
-  return not_found("'" + std::string(name) + "' is not a simulated device kind: use one of " + known);
+  return not_found("'" + std::string(name) + "' is not a simulated device kind: use one of " +
+                   known);
 }
 
 double roofline_seconds(const DeviceKindInfo& kind, const OperatorCost& cost, double efficiency) {

@@ -29,8 +29,8 @@ constexpr Relative kRelatives[] = {
     {"gb200", "b200", 148},           // Blackwell.
 };
 
-constexpr double kTile = 128;               // Rows and columns of a tile of a product.
-constexpr double kRowsMin = 16;             // A tensor core's least rows.
+constexpr double kTile = 128;                   // Rows and columns of a tile of a product.
+constexpr double kRowsMin = 16;                 // A tensor core's least rows.
 constexpr double kBetweenNodesShare = 1.0 / 9;  // Of a link in the node: 400 Gb/s beside NVLink.
 constexpr double kSendShare = 0.7;
 
@@ -106,22 +106,20 @@ double gemm_seconds(const DeviceModel& device, const GemmShape& s) {
   const double rows = std::max(s.rows, kRowsMin * s.experts);
   const double processors = device.operators.processors;
   // The last wave of tiles fills only some processors.
-  const double tiles = s.experts * std::ceil(s.rows / s.experts / kTile) *
-                       std::ceil(s.columns / kTile) / processors;
+  const double tiles =
+      s.experts * std::ceil(s.rows / s.experts / kTile) * std::ceil(s.columns / kTile) / processors;
   const double waves = tiles + std::min(model.wave_share, 1.0) * (std::ceil(tiles) - tiles);
-  const double flops = 2 * rows * s.columns * s.depth * (waves / tiles) *
-                       (1 + model.k_half / s.depth);
+  const double flops =
+      2 * rows * s.columns * s.depth * (waves / tiles) * (1 + model.k_half / s.depth);
   const double input = activation_bytes(s.type);
   const double bytes = s.experts * (s.columns + model.n_half) * s.depth * s.weight_bytes_per_value +
                        s.rows * s.depth * input + s.rows * s.columns * 2;
   const double quantised = s.rows * s.depth * (2 + input) * model.quantise;
-  const double before =
-      s.quantised_before ? std::min(model.fixed_s, device.operators.bf16.fixed_s)
-                         : model.fixed_s + model.row_s * s.rows +
-                               quantised / device.kind.memory_bytes_per_s;
-  return before +
-         norm3(flops / (model.flops_share * peak_flops(device.kind, s.type)),
-               bytes / (model.memory_share * device.kind.memory_bytes_per_s));
+  const double before = s.quantised_before ? std::min(model.fixed_s, device.operators.bf16.fixed_s)
+                                           : model.fixed_s + model.row_s * s.rows +
+                                                 quantised / device.kind.memory_bytes_per_s;
+  return before + norm3(flops / (model.flops_share * peak_flops(device.kind, s.type)),
+                        bytes / (model.memory_share * device.kind.memory_bytes_per_s));
 }
 
 double prefill_seconds(const DeviceModel& device, const PrefillShape& s) {
@@ -136,8 +134,7 @@ double prefill_seconds(const DeviceModel& device, const PrefillShape& s) {
 double decode_seconds(const DeviceModel& device, const DecodeShape& s) {
   if (s.sequences <= 0) return 0;
   const bool narrow = s.kv_bytes_per_value < 2 && device.operators.decode_fp8.memory_share > 0;
-  const DecodeModel& model =
-      narrow ? device.operators.decode_fp8 : device.operators.decode_bf16;
+  const DecodeModel& model = narrow ? device.operators.decode_fp8 : device.operators.decode_bf16;
   const double bytes = s.context * s.kv_heads * s.head_dim * 2 * s.kv_bytes_per_value;
   return model.fixed_s + norm2(s.sequences * s.kv_heads * model.head_s,
                                bytes / (model.memory_share * device.kind.memory_bytes_per_s));
@@ -157,8 +154,7 @@ double all_reduce_seconds(const DeviceModel& device, int32_t ranks, double bytes
 }
 
 double send_seconds(const DeviceModel& device, double bytes) {
-  return device.operators.all_reduce.fixed_s +
-         bytes / (kSendShare * device.kind.link_bytes_per_s);
+  return device.operators.all_reduce.fixed_s + bytes / (kSendShare * device.kind.link_bytes_per_s);
 }
 
 double elementwise_seconds(const DeviceModel& device, double bytes) {

@@ -39,13 +39,17 @@ Result<std::string> CsvReader::quoted() {
       ++at_;
     }
     if (out.size() > kCsvFieldBytesMax)
-      return invalid(fmt::format("line {}: a field in quotes is longer than {} bytes: is its "
-                                 "closing quote missing?", opened, kCsvFieldBytesMax));
+      return invalid(
+          fmt::format("line {}: a field in quotes is longer than {} bytes: is its "
+                      "closing quote missing?",
+                      opened, kCsvFieldBytesMax));
   }
   if (!closed) return invalid(fmt::format("line {}: a quote is not closed", opened));
   if (!at_end() && std::string_view(",\r\n").find(text_[at_]) == std::string_view::npos)
-    return invalid(fmt::format("line {}: text follows a closing quote; a quote inside a field is "
-                               "written twice", line_));
+    return invalid(
+        fmt::format("line {}: text follows a closing quote; a quote inside a field is "
+                    "written twice",
+                    line_));
   return out;
 }
 

@@ -10,9 +10,9 @@
 namespace altlas::plan {
 
 enum class PrefillPolicy : uint8_t {
-  kMixed,    // Chunks of prompts fill the step that decodes.
-  kFirst,    // Waiting prompts are computed before anything is decoded.
-  kWhole,    // Whole prompts join the step that decodes.
+  kMixed,  // Chunks of prompts fill the step that decodes.
+  kFirst,  // Waiting prompts are computed before anything is decoded.
+  kWhole,  // Whole prompts join the step that decodes.
 };
 
 // When keys and values are kept in the narrower type that a checkpoint names.
@@ -28,7 +28,8 @@ struct EngineModel {
   // preempted and computed again.
   double answer_reserved = 0;
   KvChoice kv = KvChoice::kNever;
-  // Fitted by bench/simulation/fit_engines.py: the host's share of every step, and of every request.
+  // Fitted by bench/simulation/fit_engines.py: the host's share of every step, and of every
+  // request.
   double step_s = 0;
   double request_s = 0;
 };

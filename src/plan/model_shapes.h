@@ -43,8 +43,9 @@ struct ModelShape {
 };
 
 std::span<const ModelShape> model_shapes();
-// By a name as people and Hugging Face write it: "llama-3-70b", "meta-llama/Llama-3.1-70B-Instruct",
-// "Qwen3-32B-FP8". Errors: kNotFound, with the nearest name or all of them.
+// By a name as people and Hugging Face write it: "llama-3-70b",
+// "meta-llama/Llama-3.1-70B-Instruct", "Qwen3-32B-FP8". Errors: kNotFound, with the nearest name or
+// all of them.
 Result<ModelShape> model_shape(std::string_view name);
 
 }  // namespace altlas::plan

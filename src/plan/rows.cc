@@ -20,7 +20,16 @@ constexpr int64_t kTokensMax = 10'000'000;
 constexpr size_t kKnownMax = 100'000;  // Predictions that are kept for rows to come.
 
 enum Column : uint8_t {
-  kModel, kGpu, kEngine, kDtype, kTensor, kPipeline, kReplicas, kConcurrency, kInput, kOutput,
+  kModel,
+  kGpu,
+  kEngine,
+  kDtype,
+  kTensor,
+  kPipeline,
+  kReplicas,
+  kConcurrency,
+  kInput,
+  kOutput,
   kColumns
 };
 constexpr std::array<std::string_view, kColumns> kColumnNames = {
@@ -61,8 +70,8 @@ Result<ColumnPlaces> find_columns(const CsvRecord& header) {
   return places;
 }
 
-Result<int64_t> number(const CsvRecord& record, Column column, std::string_view text,
-                       int64_t least, int64_t most) {
+Result<int64_t> number(const CsvRecord& record, Column column, std::string_view text, int64_t least,
+                       int64_t most) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < least || value > most)
@@ -75,14 +84,14 @@ Result<PointSpec> read_point(const CsvRecord& record, const ColumnPlaces& places
   const auto text = [&](Column column) -> const std::string& {
     return record.fields[places[column]];
   };
-  PointSpec point{.model = text(kModel), .gpu = text(kGpu), .engine = text(kEngine),
-                  .dtype = text(kDtype)};
+  PointSpec point{
+      .model = text(kModel), .gpu = text(kGpu), .engine = text(kEngine), .dtype = text(kDtype)};
   const auto ranks = [&](Column column) -> Result<int64_t> {
     if (text(column).empty()) return 1;
     ALTLAS_TRY(const int64_t value, number(record, column, text(column), 0, kRanksMax));
     if (value == 0 && column != kReplicas)
-      return invalid(fmt::format("line {}: {} is 0; at least 1 is needed", record.line,
-                                 kColumnNames[column]));
+      return invalid(
+          fmt::format("line {}: {} is 0; at least 1 is needed", record.line, kColumnNames[column]));
     return std::max<int64_t>(value, 1);
   };
   ALTLAS_TRY(point.tensor, ranks(kTensor));
@@ -119,8 +128,7 @@ Result<StepModel> step_model(const PointSpec& point) {
                                shape.layers, shape.name));
   if (point.input_tokens + point.output_tokens > shape.context)
     return invalid(fmt::format("isl {} + osl {} exceed the context of {}, {} tokens",
-                               point.input_tokens, point.output_tokens, shape.name,
-                               shape.context));
+                               point.input_tokens, point.output_tokens, shape.name, shape.context));
   StepModel model{.shape = shape, .device = device, .layout = {}, .weights = weights};
   model.layout.tensor_parallel_size = static_cast<int32_t>(point.tensor);
   model.layout.pipeline_parallel_size = static_cast<int32_t>(point.pipeline);
@@ -149,8 +157,7 @@ Result<ServingFigures> predict_point(const PointSpec& point, const OverheadOverr
                               .input_tokens = static_cast<int32_t>(point.input_tokens),
                               .output_tokens = static_cast<int32_t>(point.output_tokens),
                               .length_share_min = length_share_min(point)}));
-  figures.output_tokens_per_s *=
-      static_cast<double>(point.concurrency) / static_cast<double>(each);
+  figures.output_tokens_per_s *= static_cast<double>(point.concurrency) / static_cast<double>(each);
   return figures;
 }
 
@@ -171,17 +178,15 @@ Result<void> predict_rows(std::string_view csv, const OverheadOverride& overhead
       return invalid(fmt::format("line {}: {} fields where the header has {}", record.line,
                                  record.fields.size(), columns));
     ALTLAS_TRY(const PointSpec p, read_point(record, places));
-    const std::string key =
-        fmt::format("{}\n{}\n{}\n{}\n{} {} {} {} {} {}", p.model, p.gpu, p.engine, p.dtype,
-                    p.tensor, p.pipeline, p.replicas, p.concurrency, p.input_tokens,
-                    p.output_tokens);
+    const std::string key = fmt::format("{}\n{}\n{}\n{}\n{} {} {} {} {} {}", p.model, p.gpu,
+                                        p.engine, p.dtype, p.tensor, p.pipeline, p.replicas,
+                                        p.concurrency, p.input_tokens, p.output_tokens);
     auto found = known.find(key);
     if (found == known.end()) {
       const auto figures = predict_point(p, overheads);
-      std::string cells =
-          figures.ok() ? fmt::format("{:.1f},{:.3f},{:.1f},", figures->ttft_ms, figures->tpot_ms,
-                                     figures->output_tokens_per_s)
-                       : ",,," + csv_field(printable(figures.error().message()));
+      std::string cells = figures.ok() ? fmt::format("{:.1f},{:.3f},{:.1f},", figures->ttft_ms,
+                                                     figures->tpot_ms, figures->output_tokens_per_s)
+                                       : ",,," + csv_field(printable(figures.error().message()));
       if (known.size() >= kKnownMax) known.clear();
       found = known.emplace(key, std::move(cells)).first;
     }

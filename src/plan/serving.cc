@@ -16,17 +16,17 @@ constexpr int32_t kRequestsUseful = 4096;  // Above so many, two rounds do.
 // Steps of sequences that fill an interval evenly, whatever their length.
 constexpr double kGolden = 0.6180339887498949;
 constexpr double kPlastic = 0.7548776662466927;
-constexpr double kActivationRowBytes = 2;    // Values of a row between operators are BF16.
-constexpr double kReservedBytes = 2.5e9;     // Context, graphs and communication buffers.
+constexpr double kActivationRowBytes = 2;  // Values of a row between operators are BF16.
+constexpr double kReservedBytes = 2.5e9;   // Context, graphs and communication buffers.
 
 struct Request {
   double arrived = 0;
-  double first = -1;      // When its first token came; -1: not yet.
-  int32_t input = 0;      // Tokens to prefill: the prompt, and after a preemption its answer so far.
-  int32_t output = 0;     // Tokens to generate in all.
+  double first = -1;   // When its first token came; -1: not yet.
+  int32_t input = 0;   // Tokens to prefill: the prompt, and after a preemption its answer so far.
+  int32_t output = 0;  // Tokens to generate in all.
   int32_t prefilled = 0;
-  int32_t left = 0;       // Tokens to generate after the first of this prefill.
-  int64_t ends_at = 0;    // The count of decode steps at which it is answered.
+  int32_t left = 0;     // Tokens to generate after the first of this prefill.
+  int64_t ends_at = 0;  // The count of decode steps at which it is answered.
 };
 
 class ClosedLoop {
@@ -101,9 +101,8 @@ class ClosedLoop {
     const bool decodes = engine_.policy != PrefillPolicy::kFirst;
     const double batch = decodes ? static_cast<double>(decoding_.size()) : 0;
     double budget = std::max(1.0, engine_.step_tokens_max - batch);
-    StepLoad step{.decode_sequences = batch,
-                  .decode_context = decodes ? context_ : 0,
-                  .sampled = batch};
+    StepLoad step{
+        .decode_sequences = batch, .decode_context = decodes ? context_ : 0, .sampled = batch};
     std::vector<std::pair<size_t, double>> taken;
     for (size_t i = 0; i < prefilling_.size() && budget > 0; ++i) {
       Request& r = prefilling_[i];
@@ -217,9 +216,9 @@ class ClosedLoop {
 }  // namespace
 
 double kv_bytes_per_value(const StepModel& model, const EngineModel& engine) {
-  const bool narrow = engine.kv == KvChoice::kCheckpoint ||
-                      (engine.kv == KvChoice::kCheckpointOnFp4Devices &&
-                       model.device.computes(MathType::kFp4));
+  const bool narrow =
+      engine.kv == KvChoice::kCheckpoint ||
+      (engine.kv == KvChoice::kCheckpointOnFp4Devices && model.device.computes(MathType::kFp4));
   return narrow ? model.weights.kv_bytes_per_value : 2;
 }
 
@@ -233,7 +232,8 @@ MemoryPlan memory_plan(const StepModel& model, const EngineModel& engine) {
   // Embedding and head stay in BF16; with stages they lie on different devices.
   const double vocabulary = s.vocabulary_parameters() * 2 / tensor / std::min(stages, 2.0);
   plan.weights = body * model.weights.bytes_per_value / tensor * layers_share + vocabulary;
-  const double widest = std::max(2.0 * s.ffn * std::max(1, s.experts_used), 1.0 * s.hidden) / tensor;
+  const double widest =
+      std::max(2.0 * s.ffn * std::max(1, s.experts_used), 1.0 * s.hidden) / tensor;
   plan.activations = engine.step_tokens_max * (3.0 * s.hidden + widest) * kActivationRowBytes +
                      256.0 * s.vocab * 4 / tensor + kReservedBytes;
   plan.budget = static_cast<double>(model.device.kind.memory_bytes) * engine.memory_share;

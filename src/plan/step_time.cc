@@ -8,9 +8,9 @@ namespace altlas::plan {
 namespace {
 
 constexpr WeightType kWeightTypes[] = {
-    {"bf16", 2, MathType::kBf16, 2},   {"fp16", 2, MathType::kBf16, 2},
-    {"fp8", 1, MathType::kFp8, 1},     {"fp4", 0.5625, MathType::kFp4, 1},
-    {"int8", 1, MathType::kBf16, 2},   {"int4", 0.5625, MathType::kBf16, 2},
+    {"bf16", 2, MathType::kBf16, 2}, {"fp16", 2, MathType::kBf16, 2},
+    {"fp8", 1, MathType::kFp8, 1},   {"fp4", 0.5625, MathType::kFp4, 1},
+    {"int8", 1, MathType::kBf16, 2}, {"int4", 0.5625, MathType::kBf16, 2},
 };
 constexpr double kActivationBytes = 2;  // Between operators.
 
@@ -71,8 +71,8 @@ struct LayerTimer {
   }
 
   double gated(double rows, double ffn, double experts) const {
-    return product(rows, 2 * ffn, model.shape.hidden, experts) +
-           elementwise(3 * rows * ffn) + product(rows, model.shape.hidden, ffn, experts);
+    return product(rows, 2 * ffn, model.shape.hidden, experts) + elementwise(3 * rows * ffn) +
+           product(rows, model.shape.hidden, ffn, experts);
   }
   double feed_forward(bool dense) const {
     const ModelShape& s = model.shape;
@@ -87,8 +87,7 @@ struct LayerTimer {
     // rank reads one share of the weights.
     const double parallel = std::max(1, model.layout.expert_parallel_size);
     const double here = std::max(1.0, touched / parallel);
-    return seconds +
-           gated(tokens * s.experts_used / parallel, s.ffn * parallel / tensor, here);
+    return seconds + gated(tokens * s.experts_used / parallel, s.ffn * parallel / tensor, here);
   }
 };
 }  // namespace
