@@ -372,11 +372,12 @@ boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks,
       task.spec.prompt = out.specs.back().prompt;
       task.spec.sampling.grammar = out.specs.back().sampling.grammar;
     } else if (task.model != nullptr) {
+      const std::string field = task.prompt.field;  // Reading takes the prompt.
       const auto read = co_await read_prompt(task, rooms);
       if (!read.ok()) {
         Error error = read.error();
         std::string place = task.item;
-        if (place.empty() && error.field() == task.prompt.field) place = task.place;
+        if (place.empty() && error.field() == field) place = task.place;
         if (!place.empty()) error = std::move(error).with_context(place);
         co_return error;
       }
