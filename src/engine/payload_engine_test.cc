@@ -24,7 +24,9 @@ Result<std::string> shout(const std::string& payload, uint64_t call) {
 
 // Goal: payloads are answered in order, each once; one that can't be answered fails alone.
 TEST(PayloadCore, AnswersEachPayload) {
-  PayloadCore core({.device_ids = {3, 4}}, shout);
+  LoadReplica load;
+  load.device_ids = {3, 4};
+  PayloadCore core(load, shout);
   EXPECT_EQ(core.loaded().sequences_max, 1024u);
   EXPECT_EQ(core.loaded().kv_blocks, 0u);
   for (const auto& [id, payload] : {std::pair{7, "a"}, {8, "bad"}, {9, "c"}})
@@ -45,7 +47,9 @@ TEST(PayloadCore, AnswersEachPayload) {
 
 // Goal: after a drain nothing more is taken, and it is said once; adapters are for models.
 TEST(PayloadCore, DrainsAndTakesNoAdapters) {
-  PayloadCore core({.sequences_max = 5}, shout);
+  LoadReplica load;
+  load.sequences_max = 5;
+  PayloadCore core(load, shout);
   EXPECT_EQ(core.loaded().sequences_max, 5u);
   core.handle(LoadAdapter{{"french", "/x"}});
   core.handle(UnloadAdapter{"french"});

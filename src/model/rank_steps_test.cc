@@ -57,7 +57,7 @@ class PretendedForward final : public Forward {
       answers[i].logprob = static_cast<float>(-id);
       answers[i].known_logprob = static_cast<float>(-rows[i].ask.known);
       answers[i].likely_count = 1;
-      answers[i].likely[0] = {id + 1, static_cast<float>(-id)};
+      answers[i].likely[0] = {static_cast<float>(-id), id + 1};
     }
   }
   void guess(std::span<DraftEntry>) override {}
