@@ -9,7 +9,7 @@ import pytest
 
 from conftest import BINARY, clean_environment, run_cli
 
-HEADING = ["size", "count", "type", "redop", "root", "time", "algbw", "busbw", "wrong", "time", "algbw", "busbw", "wrong"]
+HEADING = ["size", "count", "type", "redop", "root", "time", "algbw", "busbw", "#wrong", "time", "algbw", "busbw", "#wrong"]
 
 
 def free_port():
@@ -140,7 +140,7 @@ def test_a_rank_that_is_killed_or_stopped_is_named(arguments, sent, words):
     (["-o", "mean"], {}, ["mean", "avg"]),
     (["-b", "9", "-e", "8"], {}, ["-b 9", "-e 8"]),
     (["-f", "0.5"], {}, ["-f", "more than 1"]),
-    (["-g", "0"], {}, ["-g"]),
+    (["-g", "0"], {}, ["--ranks"]),
     (["-b", "many"], {}, ["many"]),
     (["--root", "2"], {}, ["--root 2", "0 to 1"]),
     (["--transport", "ib"], {}, ["--transport ib", "shm"]),

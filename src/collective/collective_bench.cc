@@ -22,9 +22,8 @@ Groups groups_of(int kind) {
     return make_tcp_groups(2, std::move(join), {}).value();
   }
   Groups groups(2);
-  std::jthread other([&] {
-    groups[1] = join_shared_memory({.rank = 1, .size = 2, .name = "bench"}, {}).value();
-  });
+  std::jthread other(
+      [&] { groups[1] = join_shared_memory({.rank = 1, .size = 2, .name = "bench"}, {}).value(); });
   groups[0] = join_shared_memory({.rank = 0, .size = 2, .name = "bench"}, {}).value();
   other.join();
   return groups;
@@ -61,8 +60,8 @@ double copy_bandwidth(uint64_t bytes) {
 // arguments: transport, gather or reduce, bytes of the whole vector.
 void pair_of_ranks(benchmark::State& state) {
   const bool gather = state.range(1) != 0;
-  const auto bytes = static_cast<uint64_t>(tiny() ? std::min<int64_t>(state.range(2), 65536)
-                                                  : state.range(2));
+  const auto bytes =
+      static_cast<uint64_t>(tiny() ? std::min<int64_t>(state.range(2), 65536) : state.range(2));
   const int calls = bytes > 1'000'000 ? 8 : 2'000;
   Groups groups = groups_of(static_cast<int>(state.range(0)));
   std::vector<double> times;

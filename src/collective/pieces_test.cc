@@ -216,7 +216,7 @@ TcpJoin tcp(int rank, int size, const Listener& listener) {
 // and the other way round, another number of sockets: refused with words.
 TEST(Join, TcpTurnsStrangersAway) {
   const GroupOptions options{.timeout = milliseconds(1'500)};
-  const auto attempt = [&](const std::function<void(TcpJoin& host, TcpJoin& guest)>& change) {
+  const auto attempt = [&](const std::function<void(TcpJoin & host, TcpJoin & guest)>& change) {
     const Listener listener = listen_anywhere("127.0.0.1").value();
     TcpJoin host = tcp(0, 2, listener), guest = tcp(1, 2, listener);
     change(host, guest);
@@ -234,14 +234,12 @@ TEST(Join, TcpTurnsStrangersAway) {
   });
   expect_words(c, "certificate");
   expect_words(d, "certificate");
-  const auto [e, f] = attempt([](TcpJoin& host, TcpJoin&) {
-    host.identity = TlsIdentity::make_ephemeral().value();
-  });
+  const auto [e, f] = attempt(
+      [](TcpJoin& host, TcpJoin&) { host.identity = TlsIdentity::make_ephemeral().value(); });
   expect_words(e, "speaks no TLS");
   EXPECT_FALSE(f.ok());
-  const auto [g, h] = attempt([](TcpJoin&, TcpJoin& guest) {
-    guest.identity = TlsIdentity::make_ephemeral().value();
-  });
+  const auto [g, h] = attempt(
+      [](TcpJoin&, TcpJoin& guest) { guest.identity = TlsIdentity::make_ephemeral().value(); });
   expect_words(g, "it is no rank of a group");
   EXPECT_FALSE(h.ok());
   const auto [i, j] = attempt([](TcpJoin&, TcpJoin& guest) { guest.sockets_per_thread = 2; });
@@ -265,7 +263,8 @@ TEST(Join, AGroupFormsBesideStrangers) {
     }
     TcpJoin host = tcp(0, 2, listener), guest = tcp(1, 2, listener);
     if (secure) host.identity = guest.identity = identity;
-    const auto [a, b] = both([&] { return join_tcp(host, {}); }, [&] { return join_tcp(guest, {}); });
+    const auto [a, b] =
+        both([&] { return join_tcp(host, {}); }, [&] { return join_tcp(guest, {}); });
     EXPECT_TRUE(a.ok()) << a.error().message();
     EXPECT_TRUE(b.ok()) << b.error().message();
   }

@@ -91,11 +91,16 @@ template <class Kind>
 void reduce_kind(ReduceOp op, std::span<const std::byte* const> parts, std::byte* out,
                  uint64_t count, bool average) {
   switch (op) {
-    case ReduceOp::kProd: return reduce_tiles<Kind, ReduceOp::kProd>(parts, out, count, false);
-    case ReduceOp::kMin: return reduce_tiles<Kind, ReduceOp::kMin>(parts, out, count, false);
-    case ReduceOp::kMax: return reduce_tiles<Kind, ReduceOp::kMax>(parts, out, count, false);
-    case ReduceOp::kSum: return reduce_tiles<Kind, ReduceOp::kSum>(parts, out, count, false);
-    case ReduceOp::kAvg: return reduce_tiles<Kind, ReduceOp::kSum>(parts, out, count, average);
+    case ReduceOp::kProd:
+      return reduce_tiles<Kind, ReduceOp::kProd>(parts, out, count, false);
+    case ReduceOp::kMin:
+      return reduce_tiles<Kind, ReduceOp::kMin>(parts, out, count, false);
+    case ReduceOp::kMax:
+      return reduce_tiles<Kind, ReduceOp::kMax>(parts, out, count, false);
+    case ReduceOp::kSum:
+      return reduce_tiles<Kind, ReduceOp::kSum>(parts, out, count, false);
+    case ReduceOp::kAvg:
+      return reduce_tiles<Kind, ReduceOp::kSum>(parts, out, count, average);
   }
 }
 
@@ -103,16 +108,26 @@ void reduce_kind(ReduceOp op, std::span<const std::byte* const> parts, std::byte
 template <class Use>
 void with_kind(ElementType type, const Use& use) {
   switch (type) {
-    case ElementType::kI8: return use(Plain<int8_t, int8_t>{});
-    case ElementType::kU8: return use(Plain<uint8_t, uint8_t>{});
-    case ElementType::kI32: return use(Plain<int32_t, int32_t>{});
-    case ElementType::kU32: return use(Plain<uint32_t, uint32_t>{});
-    case ElementType::kI64: return use(Plain<int64_t, int64_t>{});
-    case ElementType::kU64: return use(Plain<uint64_t, uint64_t>{});
-    case ElementType::kF16: return use(Half{});
-    case ElementType::kF32: return use(Plain<float, float>{});
-    case ElementType::kF64: return use(Plain<double, double>{});
-    case ElementType::kBF16: return use(BFloat{});
+    case ElementType::kI8:
+      return use(Plain<int8_t, int8_t>{});
+    case ElementType::kU8:
+      return use(Plain<uint8_t, uint8_t>{});
+    case ElementType::kI32:
+      return use(Plain<int32_t, int32_t>{});
+    case ElementType::kU32:
+      return use(Plain<uint32_t, uint32_t>{});
+    case ElementType::kI64:
+      return use(Plain<int64_t, int64_t>{});
+    case ElementType::kU64:
+      return use(Plain<uint64_t, uint64_t>{});
+    case ElementType::kF16:
+      return use(Half{});
+    case ElementType::kF32:
+      return use(Plain<float, float>{});
+    case ElementType::kF64:
+      return use(Plain<double, double>{});
+    case ElementType::kBF16:
+      return use(BFloat{});
   }
 }
 
