@@ -194,7 +194,7 @@ Result<void> SharedTransport::all_gather_staged() {
 // meeting in between has read it.
 Result<void> SharedTransport::all_reduce_staged() {
   const size_t unit = element_bytes(call_->type);
-  std::vector<const std::byte*> parts(static_cast<size_t>(ranks()));
+  const std::span<const std::byte*> parts(parts_.data(), static_cast<size_t>(ranks()));
   uint64_t at = 0;
   do {
     const uint64_t size = std::min(kSlotBytes, call_->bytes - at);
@@ -227,7 +227,7 @@ Result<void> SharedTransport::all_reduce_direct() {
   const uint64_t count = call_->bytes / unit;
   ALTLAS_TRY_VOID(meet());
   const Range mine = part_of(count, ranks(), rank());
-  std::vector<const std::byte*> parts(static_cast<size_t>(ranks()));
+  const std::span<const std::byte*> parts(parts_.data(), static_cast<size_t>(ranks()));
   for (int r = 0; r < ranks(); ++r) parts[static_cast<size_t>(r)] = shown_in(r) + mine.begin * unit;
   reduce_in_order(call_->type, call_->op, parts, call_->out.data() + mine.begin * unit,
                   mine.size());
@@ -263,7 +263,7 @@ Result<void> SharedTransport::broadcast_staged() {
 
 Result<void> SharedTransport::reduce_scatter_direct() {
   ALTLAS_TRY_VOID(meet());
-  std::vector<const std::byte*> parts(static_cast<size_t>(ranks()));
+  const std::span<const std::byte*> parts(parts_.data(), static_cast<size_t>(ranks()));
   for (int r = 0; r < ranks(); ++r)
     parts[static_cast<size_t>(r)] = shown_in(r) + static_cast<uint64_t>(rank()) * call_->bytes;
   reduce_in_order(call_->type, call_->op, parts, call_->out.data(),
@@ -275,7 +275,7 @@ Result<void> SharedTransport::blocks_staged() {
   const auto n = static_cast<uint64_t>(ranks());
   const uint64_t block = call_->bytes, share = kSlotBytes / n / 64 * 64;  // Whole elements.
   const bool reduces = call_->collective == Collective::kReduceScatter;
-  std::vector<const std::byte*> parts(n);
+  const std::span<const std::byte*> parts(parts_.data(), n);
   uint64_t at = 0;
   do {
     const uint64_t size = std::min(share, block - at);
