@@ -51,8 +51,8 @@ Result<int> whole_number(std::string_view name, const std::string& text, int mos
   const char* const end = text.data() + text.size();
   const auto [at, code] = std::from_chars(text.data(), end, value);
   if (code == std::errc() && at == end && value >= 0 && value <= most) return value;
-  return invalid(fmt::format("{}={}: wanted a whole number from 0 to {}", name,
-                             printable(text, 40), most));
+  return invalid(
+      fmt::format("{}={}: wanted a whole number from 0 to {}", name, printable(text, 40), most));
 }
 
 // The flag, else torchrun's variable; -1: neither.
@@ -89,10 +89,10 @@ Result<std::optional<Place>> find_place(const Options& options) {
   ALTLAS_TRY(const int size, flag_or_variable(options.world_size, "WORLD_SIZE"));
   if (rank < 0 && size < 0) return std::optional<Place>();
   if (rank < 0 || size < 0)
-    return invalid(fmt::format("{} is given and {} is not: a rank needs both, by --rank and "
-                               "--world-size or RANK and WORLD_SIZE",
-                               rank < 0 ? "the world size" : "a rank",
-                               rank < 0 ? "a rank" : "the world size"));
+    return invalid(fmt::format(
+        "{} is given and {} is not: a rank needs both, by --rank and "
+        "--world-size or RANK and WORLD_SIZE",
+        rank < 0 ? "the world size" : "a rank", rank < 0 ? "a rank" : "the world size"));
   ALTLAS_TRY_VOID(collective::check_rank(rank, size));
   Place place{.rank = rank, .size = size};
   ALTLAS_TRY_VOID(find_master(options, place));
@@ -125,18 +125,18 @@ Result<std::string> choose_transport(const Options& options, const std::optional
 Result<std::shared_ptr<const collective::TlsIdentity>> find_identity(const Options& options,
                                                                      bool one_process) {
   using Identity = std::shared_ptr<const collective::TlsIdentity>;
-  const bool files = !options.tls_cert.empty() || !options.tls_key.empty() ||
-                     !options.tls_ca.empty();
-  if (files && options.plain_tcp)
-    return invalid("--plain-tcp and certificates exclude each other");
+  const bool files =
+      !options.tls_cert.empty() || !options.tls_key.empty() || !options.tls_ca.empty();
+  if (files && options.plain_tcp) return invalid("--plain-tcp and certificates exclude each other");
   if (options.plain_tcp) return Identity();
   if (files && (options.tls_cert.empty() || options.tls_key.empty() || options.tls_ca.empty()))
     return invalid("--tls-cert, --tls-key and --tls-ca are given together");
   if (files)
     return collective::TlsIdentity::load({options.tls_cert, options.tls_key, options.tls_ca});
   if (one_process) return collective::TlsIdentity::make_ephemeral();
-  return invalid("TCP between processes needs --tls-cert, --tls-key and --tls-ca, or --plain-tcp, "
-                 "which anybody on the way can read and change");
+  return invalid(
+      "TCP between processes needs --tls-cert, --tls-key and --tls-ca, or --plain-tcp, "
+      "which anybody on the way can read and change");
 }
 
 Result<CollectiveBench> read_bench(const Options& options) {
@@ -191,8 +191,8 @@ Result<Plan> make_plan(const Options& options) {
   plan.ranks = plan.place ? plan.place->size : options.ranks;
   ALTLAS_TRY_VOID(collective::check_rank(0, plan.ranks));
   if (plan.bench.root < 0 || plan.bench.root >= plan.ranks)
-    return invalid(fmt::format("--root {}: there are ranks 0 to {}", plan.bench.root,
-                               plan.ranks - 1));
+    return invalid(
+        fmt::format("--root {}: there are ranks 0 to {}", plan.bench.root, plan.ranks - 1));
   if (!(options.timeout_s >= 0.001 && options.timeout_s <= 86'400))
     return invalid(fmt::format("--timeout {}: 0.001 to 86400 seconds", options.timeout_s));
   plan.group.timeout = std::chrono::milliseconds(static_cast<int64_t>(options.timeout_s * 1000));
@@ -200,8 +200,8 @@ Result<Plan> make_plan(const Options& options) {
     ALTLAS_TRY(plan.identity, find_identity(options, !plan.place));
   }
   if (!plan.nccl.socket_ifname.empty() && plan.transport == "tcp")
-    if (const auto found = collective::choose_interface(plan.nccl.socket_ifname,
-                                                        collective::interfaces());
+    if (const auto found =
+            collective::choose_interface(plan.nccl.socket_ifname, collective::interfaces());
         !found)
       return invalid("NCCL_SOCKET_IFNAME: " + found.error().message());
   return plan;
@@ -226,14 +226,12 @@ Result<std::unique_ptr<Group>> join_shared(const Plan& plan, const std::string& 
 // Processes' shared memory, with threads for processes.
 Result<Groups> make_shared_groups(const Plan& plan) {
   const std::string name = fmt::format("process-{}", ::getpid());
-  std::vector<std::optional<Result<std::unique_ptr<Group>>>> made(
-      static_cast<size_t>(plan.ranks));
+  std::vector<std::optional<Result<std::unique_ptr<Group>>>> made(static_cast<size_t>(plan.ranks));
   {
     std::vector<std::jthread> threads;
     for (int rank = 0; rank < plan.ranks; ++rank)
-      threads.emplace_back([&, rank] {
-        made[static_cast<size_t>(rank)].emplace(join_shared(plan, name, rank));
-      });
+      threads.emplace_back(
+          [&, rank] { made[static_cast<size_t>(rank)].emplace(join_shared(plan, name, rank)); });
   }
   Groups groups;
   for (auto& one : made) {
@@ -270,13 +268,13 @@ Result<Groups> make_groups(const Plan& plan, const collective::FabricOptions& fa
 }
 
 void print_preamble(const Plan& plan, const std::string& transport) {
-  fmt::print("# ranks {} minBytes {} maxBytes {} step: {} warmup iters: {} iters: {} "
-             "validation: {}\n# {} over {}\n",
-             plan.ranks, plan.bench.bytes_min, plan.bench.bytes_max,
-             plan.bench.factor > 0 ? fmt::format("{:g}(factor)", plan.bench.factor)
-                                   : fmt::format("{}(bytes)", plan.bench.step_bytes),
-             plan.bench.warmup, plan.bench.iterations, plan.bench.check ? 1 : 0, plan.bench.op,
-             transport);
+  fmt::print(
+      "# ranks {} minBytes {} maxBytes {} step: {} warmup iters: {} iters: {} "
+      "validation: {}\n# {} over {}\n",
+      plan.ranks, plan.bench.bytes_min, plan.bench.bytes_max,
+      plan.bench.factor > 0 ? fmt::format("{:g}(factor)", plan.bench.factor)
+                            : fmt::format("{}(bytes)", plan.bench.step_bytes),
+      plan.bench.warmup, plan.bench.iterations, plan.bench.check ? 1 : 0, plan.bench.op, transport);
   for (const auto& one : plan.nccl.read)
     fmt::print("# {}={}: {}\n", one.name, one.value, one.effect);
   fmt::print("{}", collective_heading());
@@ -287,15 +285,16 @@ int run_collectives(const Options& options) {
   const Result<Plan> plan = make_plan(options);
   if (!plan) return fail(plan.error());
   if (plan->transport == "tcp" && !plan->identity)
-    fmt::print(stderr, "altlas: plain TCP: whoever is on the way can read and change what the "
-                       "ranks exchange\n");
+    fmt::print(stderr,
+               "altlas: plain TCP: whoever is on the way can read and change what the "
+               "ranks exchange\n");
   Result<Groups> groups = make_groups(*plan, options.fabric);
   if (!groups) return fail(groups.error());
   const std::string transport = groups->front()->describe();
   if (plan->nccl.debug >= collective::NcclDebug::kInfo)
     for (const auto& group : *groups)
-      fmt::print(stderr, "altlas: rank {} of {}: {}, timeout {} ms\n", group->rank(),
-                 group->size(), transport, group->timeout().count());
+      fmt::print(stderr, "altlas: rank {} of {}: {}, timeout {} ms\n", group->rank(), group->size(),
+                 transport, group->timeout().count());
   const bool first = groups->front()->rank() == 0;
   if (first && !plan->bench.json) print_preamble(*plan, transport);
   std::vector<std::optional<Result<std::vector<CollectiveRow>>>> results(groups->size());
@@ -317,9 +316,9 @@ int run_collectives(const Options& options) {
   uint64_t wrong = 0;
   for (const CollectiveRow& row : rows) wrong += row.out_of_place.wrong + row.in_place.wrong;
   if (first)
-    fmt::print("{}", plan->bench.json ? collective_json(rows, plan->bench, plan->ranks, transport,
-                                                        plan->nccl)
-                                      : collective_footer(rows));
+    fmt::print("{}", plan->bench.json
+                         ? collective_json(rows, plan->bench, plan->ranks, transport, plan->nccl)
+                         : collective_footer(rows));
   return wrong == 0 ? kExitOk : kExitFailed;
 }
 

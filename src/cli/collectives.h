@@ -17,7 +17,7 @@ struct CollectiveBench {
   collective::Algorithm algorithm = collective::Algorithm::kAuto;
   int root = 0;
   uint64_t bytes_min = 0, bytes_max = 0;
-  double factor = 0;    // From one size to the next, > 1; 0: `step_bytes` is added.
+  double factor = 0;  // From one size to the next, > 1; 0: `step_bytes` is added.
   uint64_t step_bytes = 0;
   int iterations = 20, warmup = 5;
   bool check = true;

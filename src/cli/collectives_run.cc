@@ -84,8 +84,7 @@ class Run {
       return group_.all_gather(type, in_place ? block_of(receive) : send, receive);
     if (bench_.op == "reduce_scatter")
       return group_.reduce_scatter(type, bench_.reduce, send, in_place ? block_of(send) : receive);
-    if (bench_.op == "alltoall")
-      return group_.all_to_all(type, in_place ? receive : send, receive);
+    if (bench_.op == "alltoall") return group_.all_to_all(type, in_place ? receive : send, receive);
     if (bench_.op == "broadcast") return broadcast(in_place);
     const int n = group_.size(), rank = group_.rank();
     if (n == 1) {
@@ -126,8 +125,7 @@ class Run {
     const auto pattern_of = [&](uint64_t rank) {
       return collective::rank_pattern(bench_.type, bench_.reduce, static_cast<int>(rank));
     };
-    const auto reduced =
-        collective::reduced_pattern(bench_.type, bench_.reduce, group_.size());
+    const auto reduced = collective::reduced_pattern(bench_.type, bench_.reduce, group_.size());
     if (bench_.op == "all_reduce") return collective::count_wrong(reduced, 0, receive_);
     if (bench_.op == "reduce_scatter")
       return collective::count_wrong(
@@ -154,7 +152,7 @@ class Run {
 
 std::string half_line(const CollectiveTime& time, bool check) {
   const int digits = time.time_us < 100 ? 2 : time.time_us < 1000 ? 1 : 0;
-  return fmt::format("  {:>8.{}f}  {:>6.2f}  {:>6.2f}  {:>5}", time.time_us, digits, time.algbw,
+  return fmt::format("  {:>8.{}f}  {:>6.2f}  {:>6.2f}  {:>6}", time.time_us, digits, time.algbw,
                      time.busbw, check ? fmt::format("{}", time.wrong) : "N/A");
 }
 
@@ -192,14 +190,14 @@ Result<std::vector<CollectiveRow>> run_collective_bench(Group& group, const Coll
 
 std::string collective_heading() {
   return fmt::format(
-      "#\n#{:>57}{:^33}  {:^33}\n"
-      "#{:>11}  {:>12}  {:>8}  {:>6}  {:>6}",
-      "", "out-of-place", "in-place", "size", "count", "type", "redop", "root") +
-         fmt::format("{0}{0}\n", fmt::format("  {:>8}  {:>6}  {:>6}  {:>5}", "time", "algbw",
-                                             "busbw", "wrong")) +
+             "#\n#{:>49}{:^34}{:^34}\n"
+             "#{:>11}  {:>12}  {:>8}  {:>6}  {:>6}",
+             "", "out-of-place", "in-place", "size", "count", "type", "redop", "root") +
+         fmt::format("{0}{0}\n", fmt::format("  {:>8}  {:>6}  {:>6}  {:>6}", "time", "algbw",
+                                             "busbw", "#wrong")) +
          fmt::format("#{:>11}  {:>12}  {:>8}  {:>6}  {:>6}", "(B)", "(elements)", "", "", "") +
-         fmt::format("{0}{0}\n", fmt::format("  {:>8}  {:>6}  {:>6}  {:>5}", "(us)", "(GB/s)",
-                                             "(GB/s)", ""));
+         fmt::format("{0}{0}\n",
+                     fmt::format("  {:>8}  {:>6}  {:>6}  {:>6}", "(us)", "(GB/s)", "(GB/s)", ""));
 }
 
 std::string collective_line(const CollectiveRow& row, const CollectiveBench& bench) {
@@ -209,7 +207,7 @@ std::string collective_line(const CollectiveRow& row, const CollectiveBench& ben
                      to_string(bench.type), op, root, half_line(row.out_of_place, bench.check),
                      row.has_in_place
                          ? half_line(row.in_place, bench.check)
-                         : fmt::format("  {:>8}  {:>6}  {:>6}  {:>5}", "N/A", "N/A", "N/A", "N/A"));
+                         : fmt::format("  {:>8}  {:>6}  {:>6}  {:>6}", "N/A", "N/A", "N/A", "N/A"));
 }
 
 namespace {
@@ -248,15 +246,13 @@ std::string collective_json(const std::vector<CollectiveRow>& rows, const Collec
     lines.push_back(std::move(line));
   }
   for (const auto& one : settings.read)
-    variables.push_back(json::object{{"name", one.name},
-                                     {"value", one.value},
-                                     {"acts", one.acts},
-                                     {"effect", one.effect}});
+    variables.push_back(json::object{
+        {"name", one.name}, {"value", one.value}, {"acts", one.acts}, {"effect", one.effect}});
   const Sum sum = sum_of(rows);
   json::object out{{"op", bench.op}, {"ranks", ranks}, {"transport", transport}};
   out["type"] = std::string(to_string(bench.type));
-  out["redop"] = reduces(bench) ? json::value(std::string(to_string(bench.reduce)))
-                                : json::value(nullptr);
+  out["redop"] =
+      reduces(bench) ? json::value(std::string(to_string(bench.reduce))) : json::value(nullptr);
   out["variables"] = std::move(variables);
   out["rows"] = std::move(lines);
   out["wrong"] = sum.wrong;

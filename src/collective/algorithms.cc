@@ -40,7 +40,8 @@ class Algorithms {
     const uint64_t block = call_.bytes;
     return reduce_block(
         [&](int part) {
-          return Range{static_cast<uint64_t>(part) * block, static_cast<uint64_t>(part + 1) * block};
+          return Range{static_cast<uint64_t>(part) * block,
+                       static_cast<uint64_t>(part + 1) * block};
         },
         call_.out.data());
   }
@@ -180,12 +181,18 @@ class Algorithms {
 Result<void> run_by_exchanges(Wire& wire, int rank, int ranks, const Call& call) {
   Algorithms algorithms(wire, rank, ranks, call);
   switch (call.collective) {
-    case Collective::kAllGather: return algorithms.all_gather();
-    case Collective::kReduceScatter: return algorithms.reduce_scatter();
-    case Collective::kBroadcast: return algorithms.broadcast();
-    case Collective::kAllToAll: return algorithms.all_to_all();
-    case Collective::kBarrier: return algorithms.barrier();
-    case Collective::kSendReceive: break;
+    case Collective::kAllGather:
+      return algorithms.all_gather();
+    case Collective::kReduceScatter:
+      return algorithms.reduce_scatter();
+    case Collective::kBroadcast:
+      return algorithms.broadcast();
+    case Collective::kAllToAll:
+      return algorithms.all_to_all();
+    case Collective::kBarrier:
+      return algorithms.barrier();
+    case Collective::kSendReceive:
+      break;
     case Collective::kAllReduce:
       if (call.algorithm == Algorithm::kRing) return algorithms.all_reduce_ring();
       if (call.algorithm == Algorithm::kTree) return algorithms.all_reduce_tree();
@@ -201,8 +208,7 @@ void run_alone(const Call& call) {
 }
 
 double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace altlas::collective

@@ -14,8 +14,8 @@ namespace altlas::collective {
 namespace {
 
 constexpr uint32_t kReasonBytes = 480;
-constexpr uint32_t kYields = 200;               // Before a rank sleeps.
-constexpr long kSleepNs = 10'000'000;           // Then it looks at the clock and at its peers.
+constexpr uint32_t kYields = 200;      // Before a rank sleeps.
+constexpr long kSleepNs = 10'000'000;  // Then it looks at the clock and at its peers.
 constexpr uint32_t kNone = 0, kWriting = 1, kWritten = 2;
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(std::atomic<uint32_t>) == 4);

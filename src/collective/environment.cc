@@ -32,8 +32,7 @@ class Reader {
     return value;
   }
   void note(const char* name, std::string_view value, bool acts, std::string effect) {
-    out_.read.push_back(
-        {name, printable_words(value, kShownBytesMax), std::move(effect), acts});
+    out_.read.push_back({name, printable_words(value, kShownBytesMax), std::move(effect), acts});
   }
 
   Result<std::optional<bool>> flag(const char* name) const {
@@ -62,12 +61,12 @@ Result<void> read_debug(Reader& reader, NcclSettings& out) {
   const auto value = reader.text("NCCL_DEBUG");
   if (!value) return {};
   std::string name = *value;
-  std::ranges::transform(name, name.begin(),
-                         [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+  std::ranges::transform(name, name.begin(), [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+  });
   constexpr std::string_view kNames[] = {"NONE", "VERSION", "WARN", "INFO", "TRACE"};
   const auto* found = std::ranges::find(kNames, name);
-  if (found == std::end(kNames))
-    return wrong("NCCL_DEBUG", *value, "VERSION, WARN, INFO or TRACE");
+  if (found == std::end(kNames)) return wrong("NCCL_DEBUG", *value, "VERSION, WARN, INFO or TRACE");
   out.debug = static_cast<NcclDebug>(found - std::begin(kNames));
   reader.note("NCCL_DEBUG", *value, true,
               out.debug >= NcclDebug::kInfo ? "how the group is made is told" : "little is told");

@@ -12,10 +12,10 @@ namespace altlas::collective {
 enum class NcclDebug : uint8_t { kNone, kVersion, kWarn, kInfo, kTrace };
 
 struct NcclSettings {
-  bool shm_disable = false;    // NCCL_SHM_DISABLE: TCP instead.
-  std::string socket_ifname;   // NCCL_SOCKET_IFNAME; empty: any.
-  int socket_nthreads = 1;     // NCCL_SOCKET_NTHREADS.
-  int nsocks_perthread = 1;    // NCCL_NSOCKS_PERTHREAD.
+  bool shm_disable = false;            // NCCL_SHM_DISABLE: TCP instead.
+  std::string socket_ifname;           // NCCL_SOCKET_IFNAME; empty: any.
+  int socket_nthreads = 1;             // NCCL_SOCKET_NTHREADS.
+  int nsocks_perthread = 1;            // NCCL_NSOCKS_PERTHREAD.
   NcclDebug debug = NcclDebug::kNone;  // NCCL_DEBUG.
 
   struct Read {

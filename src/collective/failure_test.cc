@@ -1,8 +1,10 @@
-// Ranks that die, stop, leave, come late or call something else: the group ends in time, with words.
+// Ranks that die, stop, leave, come late or call something else: the group ends in time, with
+// words.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "collective/test_worlds.h"
@@ -72,18 +74,16 @@ void expect_named(const Result<void>& result, const Op& op, std::initializer_lis
 
 // Goal: a rank that never comes ends every op within the timeout, and its name is said.
 TEST_P(Failures, ARankThatStalls) {
-  for (const Op& op : ops()) {
+  const auto stall = [](const Op& op) {
     Groups groups = make_world(GetParam(), 3, {.timeout = milliseconds(2'000)});
-    on_ranks(groups, [](Group& group) { ASSERT_TRUE(group.barrier().ok()); });
-    std::jthread others[] = {std::jthread([&] {
-                               expect_named(op.run(*groups[0], 100), op, {ErrorCode::kDeadline});
-                             }),
-                             std::jthread([&] {
-                               expect_named(op.run(*groups[2], 100), op, {ErrorCode::kDeadline});
-                             })};
-    for (auto& one : others) one.join();
+    on_ranks(groups, [&](Group& group) {
+      ASSERT_TRUE(group.barrier().ok());
+      if (group.rank() != 1) expect_named(op.run(group, 100), op, {ErrorCode::kDeadline});
+    });
     EXPECT_FALSE(groups[1]->barrier().ok()) << op.name << ": the group has ended for all";
-  }
+  };
+  std::vector<std::jthread> all;  // Side by side: each waits for its timeout.
+  for (const Op& op : ops()) all.emplace_back([&stall, &op] { stall(op); });
 }
 
 // Goal: a rank that leaves is noticed long before the timeout.
@@ -99,7 +99,8 @@ TEST_P(Failures, ARankThatLeaves) {
 }
 
 // Goal: another size, type or collective on one rank is an error on all and named; no rank hangs.
-// Method: after the call itself, one barrier: a rank that could not see it then (it only sent) does.
+// Method: after the call itself, one barrier: a rank that could not see it then (it only sent)
+// does.
 TEST_P(Failures, ARankThatCallsSomethingElse) {
   for (const Op& op : ops())
     for (const bool other_op : {false, true}) {
@@ -109,8 +110,8 @@ TEST_P(Failures, ARankThatCallsSomethingElse) {
       std::atomic<int> failed{0};
       on_ranks(groups, [&](Group& group) {
         const bool odd = group.rank() == 1;
-        Result<void> done = odd && other_op ? another.run(group, 100)
-                                            : op.run(group, odd && !other_op ? 200 : 100);
+        Result<void> done =
+            odd && other_op ? another.run(group, 100) : op.run(group, odd && !other_op ? 200 : 100);
         if (op.name == std::string("barrier") && !other_op) return void(++failed);
         if (done.ok()) done = group.barrier();
         ASSERT_FALSE(done.ok()) << op.name;
@@ -164,71 +165,88 @@ TEST_P(Failures, ARankThatIsLate) {
 INSTANTIATE_TEST_SUITE_P(Worlds, Failures, ::testing::ValuesIn(kWorlds),
                          [](const auto& info) { return name_of(info.param); });
 
-// A process for each of three ranks; rank 1 gets `signal` where the others call `op`. What each
-// survivor's call returned, by rank.
-std::vector<std::string> with_processes(bool tcp, const Op& op, int signal, milliseconds timeout) {
-  const auto identity = TlsIdentity::make_ephemeral().value();
-  const Listener listener = listen_anywhere("127.0.0.1").value();
-  const std::string name = unique_name();
-  int pipes[3][2];
-  pid_t pids[3];
-  for (int rank = 0; rank < 3; ++rank) {
-    if (::pipe(pipes[rank]) != 0) return {};
-    pids[rank] = ::fork();
-    if (pids[rank] != 0) {
-      ::close(pipes[rank][1]);
-      continue;
+// A process for each of three ranks; rank 1 gets `signal` where the others call `op`.
+class Processes {
+ public:
+  Processes(bool tcp, const Op& op, int signal, milliseconds timeout)
+      : name_((tcp ? "tcp " : "shared memory ") + std::string(op.name)),
+        listener_(listen_anywhere("127.0.0.1").value()) {
+    const auto identity = TlsIdentity::make_ephemeral().value();
+    const std::string group = unique_name();
+    for (int rank = 0; rank < 3; ++rank) {
+      ALTLAS_CHECK(::pipe(pipes_[rank]) == 0, "a pipe");
+      pids_[rank] = ::fork();
+      if (pids_[rank] != 0) {
+        ::close(pipes_[rank][1]);
+        continue;
+      }
+      const TcpJoin by_tcp{.rank = rank,
+                           .size = 3,
+                           .port = listener_.port,
+                           .identity = identity,
+                           .listener = rank == 0 ? listener_.fd.get() : -1};
+      const GroupOptions options{.timeout = timeout};
+      const auto joined =
+          tcp ? join_tcp(by_tcp, options)
+              : join_shared_memory({.rank = rank, .size = 3, .name = group}, options);
+      const std::string words = joined ? call(**joined, op, signal) : joined.error().message();
+      ::_exit(::write(pipes_[rank][1], words.data(), words.size()) < 0 ? 1 : 0);
     }
-    const GroupOptions options{.timeout = timeout};
-    const TcpJoin by_tcp{.rank = rank,
-                         .size = 3,
-                         .port = listener.port,
-                         .identity = identity,
-                         .listener = rank == 0 ? listener.fd.get() : -1};
-    auto first = tcp ? join_tcp(by_tcp, options)
-                     : join_shared_memory({.rank = rank, .size = 3, .name = name}, options);
-    std::string words = first ? "" : first.error().message();
-    if (first && (*first)->barrier().ok()) {
-      if (rank == 1) ::raise(signal);
-      const Result<void> done = op.run(**first, 100);
-      words = done.ok() ? "ok" : done.error().message();
-    }
-    if (::write(pipes[rank][1], words.data(), words.size()) < 0) ::_exit(1);
-    ::_exit(0);
   }
-  std::vector<std::string> said(3);
-  for (const int rank : {0, 2, 1}) {
-    if (rank == 1) ::kill(pids[1], SIGKILL);
+
+  // What rank 0 and rank 2 got.
+  std::vector<std::string> survivors() {
+    std::vector<std::string> said{read_all(0), read_all(2)};
+    ::kill(pids_[1], SIGKILL);
+    read_all(1);
+    for (const pid_t pid : pids_) ::waitpid(pid, nullptr, 0);
+    return said;
+  }
+  const std::string& name() const { return name_; }
+
+ private:
+  static std::string call(Group& group, const Op& op, int signal) {
+    if (const auto here = group.barrier(); !here) return "barrier: " + here.error().message();
+    if (group.rank() == 1) ::raise(signal);
+    const Result<void> done = op.run(group, 100);
+    return done.ok() ? "ok" : done.error().message();
+  }
+  std::string read_all(int rank) {
+    std::string out;
     char buffer[1024];
-    for (ssize_t size; (size = ::read(pipes[rank][0], buffer, sizeof(buffer))) > 0;)
-      said[static_cast<size_t>(rank)].append(buffer, static_cast<size_t>(size));
-    ::close(pipes[rank][0]);
-    ::waitpid(pids[rank], nullptr, 0);
+    for (ssize_t size; (size = ::read(pipes_[rank][0], buffer, sizeof(buffer))) > 0;)
+      out.append(buffer, static_cast<size_t>(size));
+    ::close(pipes_[rank][0]);
+    return out;
   }
-  return said;
+
+  const std::string name_;
+  const Listener listener_;
+  int pipes_[3][2] = {};
+  pid_t pids_[3] = {};
+};
+
+// Every op over both transports, side by side; `words` is what each survivor must say.
+void expect_of_survivors(int signal, milliseconds timeout, std::string_view words) {
+  std::vector<std::pair<const Op*, std::unique_ptr<Processes>>> all;
+  for (const bool tcp : {false, true})
+    for (const Op& op : ops())
+      all.emplace_back(&op, std::make_unique<Processes>(tcp, op, signal, timeout));
+  for (auto& [op, processes] : all)
+    for (const std::string& said : processes->survivors())
+      EXPECT_TRUE(said.contains(words) && said.contains(op->name))
+          << processes->name() << ": " << said;
 }
 
 // Goal: the others of a killed process learn at once that it died, whatever they do.
-TEST(Processes, AKilledRank) {
-  for (const bool tcp : {false, true})
-    for (const Op& op : ops()) {
-      const auto said = with_processes(tcp, op, SIGKILL, milliseconds(30'000));
-      for (const size_t rank : {0, 2})
-        EXPECT_TRUE(said[rank].contains("rank 1 died") && said[rank].contains(op.name))
-            << (tcp ? "tcp " : "shared memory ") << op.name << ": " << said[rank];
-    }
+TEST(FailuresOfProcesses, AKilledRank) {
+  expect_of_survivors(SIGKILL, milliseconds(30'000), "rank 1 died");
 }
 
 // Goal: the others of a stopped process end at their timeout and name it, though rings make some of
 // them wait for one another.
-TEST(Processes, AStoppedRank) {
-  for (const bool tcp : {false, true})
-    for (const Op& op : ops()) {
-      const auto said = with_processes(tcp, op, SIGSTOP, milliseconds(3'000));
-      for (const size_t rank : {0, 2})
-        EXPECT_TRUE(said[rank].contains("rank 1 did not come") && said[rank].contains(op.name))
-            << (tcp ? "tcp " : "shared memory ") << op.name << ": " << said[rank];
-    }
+TEST(FailuresOfProcesses, AStoppedRank) {
+  expect_of_survivors(SIGSTOP, milliseconds(5'000), "rank 1 did not come");
 }
 
 }  // namespace

@@ -36,8 +36,7 @@ class Reader {
   T number() {
     uint64_t value = 0;
     if (!has(sizeof(T))) return 0;
-    for (size_t i = 0; i < sizeof(T); ++i)
-      value |= static_cast<uint64_t>(bytes_[at_ + i]) << 8 * i;
+    for (size_t i = 0; i < sizeof(T); ++i) value |= static_cast<uint64_t>(bytes_[at_ + i]) << 8 * i;
     at_ += sizeof(T);
     return static_cast<T>(value);
   }

@@ -54,9 +54,9 @@ struct Hello {
   int16_t size = 0;
   uint16_t lane = 0;
   uint16_t lanes = 0;
-  uint16_t port = 0;                      // kJoin: where this rank listens.
-  std::array<uint8_t, 16> address{};      // kJoin: IPv6, or IPv4 mapped into it.
-  std::array<uint8_t, 16> group{};        // Else: the group that rank 0 named.
+  uint16_t port = 0;                  // kJoin: where this rank listens.
+  std::array<uint8_t, 16> address{};  // kJoin: IPv6, or IPv4 mapped into it.
+  std::array<uint8_t, 16> group{};    // Else: the group that rank 0 named.
   std::string token;
   friend bool operator==(const Hello&, const Hello&) = default;
 };

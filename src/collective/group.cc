@@ -24,8 +24,8 @@ Result<void> check_vectors(const Call& call, uint64_t in_bytes, uint64_t out_byt
                                to_string(call.collective), call.in.size(), call.out.size(),
                                in_bytes, out_bytes));
   if (call.bytes % element_bytes(call.type) != 0)
-    return invalid(fmt::format("{}: {} bytes are no whole number of {}",
-                               to_string(call.collective), call.bytes, to_string(call.type)));
+    return invalid(fmt::format("{}: {} bytes are no whole number of {}", to_string(call.collective),
+                               call.bytes, to_string(call.type)));
   const std::byte* smaller = in_bytes <= out_bytes ? call.in.data() : call.out.data();
   if (overlap(call.in, call.out) && smaller != in_place)
     return invalid(fmt::format("{}: input and output overlap, and not as in place means",
@@ -77,14 +77,10 @@ Result<void> Group::all_reduce(ElementType type, ReduceOp op, ConstBytes in, Byt
 }
 
 Result<void> Group::all_gather(ElementType type, ConstBytes in, Bytes out) {
-  Call call{.collective = Collective::kAllGather,
-            .type = type,
-            .bytes = in.size(),
-            .in = in,
-            .out = out};
+  Call call{
+      .collective = Collective::kAllGather, .type = type, .bytes = in.size(), .in = in, .out = out};
   const auto size = static_cast<uint64_t>(size_), rank = static_cast<uint64_t>(rank_);
-  ALTLAS_TRY_VOID(
-      check_vectors(call, in.size(), size * in.size(), out.data() + rank * in.size()));
+  ALTLAS_TRY_VOID(check_vectors(call, in.size(), size * in.size(), out.data() + rank * in.size()));
   return run(call);
 }
 

@@ -12,14 +12,10 @@ namespace {
 // protocol: NVLink 0.6 us, PCIe 1.0 us, network 2.7 us; TCP's is a kernel's round trip halved).
 // Bandwidths are data-sheet rates of one direction: PCIe x16 with its 128b/130b code.
 constexpr Link kLinks[] = {
-    {"nvlink", 0.6e-6, 0, false},
-    {"nvswitch", 0.6e-6, 0, true},
-    {"pcie4", 1.0e-6, 31.5e9, false},
-    {"pcie5", 1.0e-6, 63.0e9, false},
-    {"infiniband-hdr", 2.7e-6, 25e9, true},
-    {"infiniband-ndr", 2.7e-6, 50e9, true},
-    {"ethernet-10g", 15e-6, 1.25e9, true},
-    {"ethernet-25g", 15e-6, 3.125e9, true},
+    {"nvlink", 0.6e-6, 0, false},           {"nvswitch", 0.6e-6, 0, true},
+    {"pcie4", 1.0e-6, 31.5e9, false},       {"pcie5", 1.0e-6, 63.0e9, false},
+    {"infiniband-hdr", 2.7e-6, 25e9, true}, {"infiniband-ndr", 2.7e-6, 50e9, true},
+    {"ethernet-10g", 15e-6, 1.25e9, true},  {"ethernet-25g", 15e-6, 3.125e9, true},
     {"ethernet-100g", 15e-6, 12.5e9, true},
 };
 
@@ -51,11 +47,16 @@ Traffic traffic_of(const Call& call, int ranks, bool switched) {
         return {switched ? 2 : 2 * (n - 1), 2 * (n - 1) / n * bytes};
       return {2 * (n - 1), 2 * (n - 1) / n * bytes};
     case Collective::kAllGather:
-    case Collective::kReduceScatter: return {n - 1, (n - 1) * bytes};
-    case Collective::kAllToAll: return {switched ? 1 : n - 1, (n - 1) * bytes};
-    case Collective::kBroadcast: return {rounds, bytes};
-    case Collective::kSendReceive: return {1, bytes};
-    case Collective::kBarrier: return {rounds, 0};
+    case Collective::kReduceScatter:
+      return {n - 1, (n - 1) * bytes};
+    case Collective::kAllToAll:
+      return {switched ? 1 : n - 1, (n - 1) * bytes};
+    case Collective::kBroadcast:
+      return {rounds, bytes};
+    case Collective::kSendReceive:
+      return {1, bytes};
+    case Collective::kBarrier:
+      return {rounds, 0};
   }
   return {0, 0};
 }
@@ -81,10 +82,10 @@ double Fabric::seconds(const Call& call, int ranks) const {
   const bool switched = inside_.switched && (!crosses || between_.switched);
   const Traffic traffic = traffic_of(call, ranks, switched);
   // The slowest hop holds up every step, and the narrowest link all bytes.
-  const double latency = crosses ? std::max(inside_.latency_s, between_.latency_s)
-                                 : inside_.latency_s;
-  const double rate = crosses ? std::min(inside_.bytes_per_s, between_.bytes_per_s)
-                              : inside_.bytes_per_s;
+  const double latency =
+      crosses ? std::max(inside_.latency_s, between_.latency_s) : inside_.latency_s;
+  const double rate =
+      crosses ? std::min(inside_.bytes_per_s, between_.bytes_per_s) : inside_.bytes_per_s;
   return device_.launch_s + traffic.hops * latency + traffic.bytes / (rate * kReachable);
 }
 
@@ -92,8 +93,7 @@ Algorithm Fabric::choose(uint64_t bytes, int ranks) const {
   Algorithm best = Algorithm::kFixed;
   double least = 0;
   for (const Algorithm algorithm : {Algorithm::kFixed, Algorithm::kRing, Algorithm::kTree}) {
-    const Call call{
-        .collective = Collective::kAllReduce, .algorithm = algorithm, .bytes = bytes};
+    const Call call{.collective = Collective::kAllReduce, .algorithm = algorithm, .bytes = bytes};
     const double takes = seconds(call, ranks);
     if (algorithm != Algorithm::kFixed && takes >= least) continue;
     best = algorithm;

@@ -9,7 +9,8 @@ namespace altlas::collective {
 namespace {
 
 int64_t value_of(ReduceOp op, int rank, uint64_t i) {
-  const auto mixed = static_cast<int64_t>((i * 2 + static_cast<uint64_t>(rank) * 3) % kPatternPeriod);
+  const auto mixed =
+      static_cast<int64_t>((i * 2 + static_cast<uint64_t>(rank) * 3) % kPatternPeriod);
   if (op != ReduceOp::kProd) return mixed;
   return rank < 7 ? 1 + mixed % 2 : 1;  // 2^7 is exact in every type, or wraps as it should.
 }
@@ -19,11 +20,19 @@ int64_t reduce_values(ReduceOp op, int ranks, uint64_t i) {
   for (int rank = 1; rank < ranks; ++rank) {
     const int64_t next = value_of(op, rank, i);
     switch (op) {
-      case ReduceOp::kProd: out *= next; break;
-      case ReduceOp::kMin: out = std::min(out, next); break;
-      case ReduceOp::kMax: out = std::max(out, next); break;
+      case ReduceOp::kProd:
+        out *= next;
+        break;
+      case ReduceOp::kMin:
+        out = std::min(out, next);
+        break;
+      case ReduceOp::kMax:
+        out = std::max(out, next);
+        break;
       case ReduceOp::kSum:
-      case ReduceOp::kAvg: out += next; break;
+      case ReduceOp::kAvg:
+        out += next;
+        break;
     }
   }
   return out;
@@ -42,16 +51,26 @@ void put_value(std::vector<std::byte>& out, uint64_t i, ElementType type, int64_
                int divisor) {
   const float quotient = static_cast<float>(value) / static_cast<float>(divisor);
   switch (type) {
-    case ElementType::kI8: return put_integer<int8_t>(out, i, value, divisor);
-    case ElementType::kU8: return put_integer<uint8_t>(out, i, value, divisor);
-    case ElementType::kI32: return put_integer<int32_t>(out, i, value, divisor);
-    case ElementType::kU32: return put_integer<uint32_t>(out, i, value, divisor);
-    case ElementType::kI64: return put_integer<int64_t>(out, i, value, divisor);
-    case ElementType::kU64: return put_integer<uint64_t>(out, i, value, divisor);
-    case ElementType::kF16: return put(out, i, f16_from_float(quotient));
-    case ElementType::kBF16: return put(out, i, bf16_from_float(quotient));
-    case ElementType::kF32: return put(out, i, quotient);
-    case ElementType::kF64: return put(out, i, static_cast<double>(value) / divisor);
+    case ElementType::kI8:
+      return put_integer<int8_t>(out, i, value, divisor);
+    case ElementType::kU8:
+      return put_integer<uint8_t>(out, i, value, divisor);
+    case ElementType::kI32:
+      return put_integer<int32_t>(out, i, value, divisor);
+    case ElementType::kU32:
+      return put_integer<uint32_t>(out, i, value, divisor);
+    case ElementType::kI64:
+      return put_integer<int64_t>(out, i, value, divisor);
+    case ElementType::kU64:
+      return put_integer<uint64_t>(out, i, value, divisor);
+    case ElementType::kF16:
+      return put(out, i, f16_from_float(quotient));
+    case ElementType::kBF16:
+      return put(out, i, bf16_from_float(quotient));
+    case ElementType::kF32:
+      return put(out, i, quotient);
+    case ElementType::kF64:
+      return put(out, i, static_cast<double>(value) / divisor);
   }
 }
 

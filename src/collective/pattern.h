@@ -1,4 +1,5 @@
-// Vectors whose reduction is known beforehand, so that a bench can count wrong elements of any size.
+// Vectors whose reduction is known beforehand, so that a bench can count wrong elements of any
+// size.
 #pragma once
 
 #include <span>

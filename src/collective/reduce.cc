@@ -49,18 +49,23 @@ T combine(T a, T b) {
 
 constexpr uint64_t kTile = 1024;  // Elements that are reckoned with before the next.
 
-// memcpy, since buffers may lie anywhere; compilers make plain vector loads of it.
+// memcpy, since buffers may lie anywhere; compilers make vector loads and stores of it.
 template <class Kind>
-void load_tile(const std::byte* from, typename Kind::Work* to, uint64_t count) {
-  typename Kind::Stored raw[kTile];
-  std::memcpy(raw, from, count * sizeof(raw[0]));
-  for (uint64_t i = 0; i < count; ++i) to[i] = Kind::load(raw[i]);
+typename Kind::Work load_at(const std::byte* from, uint64_t i) {
+  typename Kind::Stored raw;
+  std::memcpy(&raw, from + i * sizeof(raw), sizeof(raw));
+  return Kind::load(raw);
 }
 template <class Kind>
 void store_tile(const typename Kind::Work* from, std::byte* to, uint64_t count) {
-  typename Kind::Stored raw[kTile];
-  for (uint64_t i = 0; i < count; ++i) raw[i] = Kind::store(from[i]);
-  std::memcpy(to, raw, count * sizeof(raw[0]));
+  using Stored = typename Kind::Stored;
+  if constexpr (std::is_same_v<Stored, typename Kind::Work>) {
+    std::memcpy(to, from, count * sizeof(Stored));
+  } else {
+    Stored raw[kTile];
+    for (uint64_t i = 0; i < count; ++i) raw[i] = Kind::store(from[i]);
+    std::memcpy(to, raw, count * sizeof(Stored));
+  }
 }
 
 template <class Kind>
@@ -69,21 +74,29 @@ void divide_tile(typename Kind::Work* values, uint64_t count, int by) {
   for (uint64_t i = 0; i < count; ++i) values[i] = static_cast<Kind::Work>(values[i] / divisor);
 }
 
+// The sum is kept apart from all buffers, which may be one another: so loops become vector code.
 template <class Kind, ReduceOp Op>
 void reduce_tiles(std::span<const std::byte* const> parts, std::byte* out, uint64_t count,
                   bool average) {
   using Work = typename Kind::Work;
-  Work sum[kTile], more[kTile];
+  Work sum[kTile];
   constexpr size_t bytes = sizeof(typename Kind::Stored);
   for (uint64_t at = 0; at < count; at += kTile) {
-    const uint64_t size = std::min(kTile, count - at);
-    load_tile<Kind>(parts[0] + at * bytes, sum, size);
+    const uint64_t size = std::min(kTile, count - at), from = at * bytes;
+    const std::byte* const first = parts[0] + from;
+    if (parts.size() == 1)
+      for (uint64_t i = 0; i < size; ++i) sum[i] = load_at<Kind>(first, i);
     for (size_t p = 1; p < parts.size(); ++p) {
-      load_tile<Kind>(parts[p] + at * bytes, more, size);
-      for (uint64_t i = 0; i < size; ++i) sum[i] = combine<Op, Work>(sum[i], more[i]);
+      const std::byte* const next = parts[p] + from;
+      if (p == 1)
+        for (uint64_t i = 0; i < size; ++i)
+          sum[i] = combine<Op, Work>(load_at<Kind>(first, i), load_at<Kind>(next, i));
+      else
+        for (uint64_t i = 0; i < size; ++i)
+          sum[i] = combine<Op, Work>(sum[i], load_at<Kind>(next, i));
     }
     if (average) divide_tile<Kind>(sum, size, static_cast<int>(parts.size()));
-    store_tile<Kind>(sum, out + at * bytes, size);
+    store_tile<Kind>(sum, out + from, size);
   }
 }
 
@@ -91,11 +104,16 @@ template <class Kind>
 void reduce_kind(ReduceOp op, std::span<const std::byte* const> parts, std::byte* out,
                  uint64_t count, bool average) {
   switch (op) {
-    case ReduceOp::kProd: return reduce_tiles<Kind, ReduceOp::kProd>(parts, out, count, false);
-    case ReduceOp::kMin: return reduce_tiles<Kind, ReduceOp::kMin>(parts, out, count, false);
-    case ReduceOp::kMax: return reduce_tiles<Kind, ReduceOp::kMax>(parts, out, count, false);
-    case ReduceOp::kSum: return reduce_tiles<Kind, ReduceOp::kSum>(parts, out, count, false);
-    case ReduceOp::kAvg: return reduce_tiles<Kind, ReduceOp::kSum>(parts, out, count, average);
+    case ReduceOp::kProd:
+      return reduce_tiles<Kind, ReduceOp::kProd>(parts, out, count, false);
+    case ReduceOp::kMin:
+      return reduce_tiles<Kind, ReduceOp::kMin>(parts, out, count, false);
+    case ReduceOp::kMax:
+      return reduce_tiles<Kind, ReduceOp::kMax>(parts, out, count, false);
+    case ReduceOp::kSum:
+      return reduce_tiles<Kind, ReduceOp::kSum>(parts, out, count, false);
+    case ReduceOp::kAvg:
+      return reduce_tiles<Kind, ReduceOp::kSum>(parts, out, count, average);
   }
 }
 
@@ -103,16 +121,26 @@ void reduce_kind(ReduceOp op, std::span<const std::byte* const> parts, std::byte
 template <class Use>
 void with_kind(ElementType type, const Use& use) {
   switch (type) {
-    case ElementType::kI8: return use(Plain<int8_t, int8_t>{});
-    case ElementType::kU8: return use(Plain<uint8_t, uint8_t>{});
-    case ElementType::kI32: return use(Plain<int32_t, int32_t>{});
-    case ElementType::kU32: return use(Plain<uint32_t, uint32_t>{});
-    case ElementType::kI64: return use(Plain<int64_t, int64_t>{});
-    case ElementType::kU64: return use(Plain<uint64_t, uint64_t>{});
-    case ElementType::kF16: return use(Half{});
-    case ElementType::kF32: return use(Plain<float, float>{});
-    case ElementType::kF64: return use(Plain<double, double>{});
-    case ElementType::kBF16: return use(BFloat{});
+    case ElementType::kI8:
+      return use(Plain<int8_t, int8_t>{});
+    case ElementType::kU8:
+      return use(Plain<uint8_t, uint8_t>{});
+    case ElementType::kI32:
+      return use(Plain<int32_t, int32_t>{});
+    case ElementType::kU32:
+      return use(Plain<uint32_t, uint32_t>{});
+    case ElementType::kI64:
+      return use(Plain<int64_t, int64_t>{});
+    case ElementType::kU64:
+      return use(Plain<uint64_t, uint64_t>{});
+    case ElementType::kF16:
+      return use(Half{});
+    case ElementType::kF32:
+      return use(Plain<float, float>{});
+    case ElementType::kF64:
+      return use(Plain<double, double>{});
+    case ElementType::kBF16:
+      return use(BFloat{});
   }
 }
 
@@ -141,7 +169,7 @@ void divide(ElementType type, std::byte* values, uint64_t count, int by) {
     constexpr size_t bytes = sizeof(typename Kind::Stored);
     for (uint64_t at = 0; at < count; at += kTile) {
       const uint64_t size = std::min(kTile, count - at);
-      load_tile<Kind>(values + at * bytes, work, size);
+      for (uint64_t i = 0; i < size; ++i) work[i] = load_at<Kind>(values + at * bytes, i);
       divide_tile<Kind>(work, size, by);
       store_tile<Kind>(work, values + at * bytes, size);
     }

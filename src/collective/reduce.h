@@ -7,9 +7,9 @@
 
 namespace altlas::collective {
 
-// out[i] = parts[0][i] op parts[1][i] op ..., from the left; 16-bit floats in float32, rounded once;
-// kAvg divides by parts.size(). All of `count` elements, of any alignment; `out` may be any of the
-// parts, and must not overlap one otherwise. At least one part.
+// out[i] = parts[0][i] op parts[1][i] op ..., from the left; 16-bit floats in float32, rounded
+// once; kAvg divides by parts.size(). All of `count` elements, of any alignment; `out` may be any
+// of the parts, and must not overlap one otherwise. At least one part.
 void reduce_in_order(ElementType type, ReduceOp op, std::span<const std::byte* const> parts,
                      std::byte* out, uint64_t count);
 

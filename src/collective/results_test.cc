@@ -21,16 +21,26 @@ void put(Data& data, uint64_t i, T value) {
 // Element i of `data` from a number that the type holds exactly, or rounds as its values do.
 void store(Data& data, uint64_t i, ElementType type, double value) {
   switch (type) {
-    case ElementType::kI8: return put(data, i, static_cast<int8_t>(static_cast<int64_t>(value)));
-    case ElementType::kU8: return put(data, i, static_cast<uint8_t>(static_cast<int64_t>(value)));
-    case ElementType::kI32: return put(data, i, static_cast<int32_t>(value));
-    case ElementType::kU32: return put(data, i, static_cast<uint32_t>(static_cast<int64_t>(value)));
-    case ElementType::kI64: return put(data, i, static_cast<int64_t>(value));
-    case ElementType::kU64: return put(data, i, static_cast<uint64_t>(static_cast<int64_t>(value)));
-    case ElementType::kF16: return put(data, i, f16_from_float(static_cast<float>(value)));
-    case ElementType::kF32: return put(data, i, static_cast<float>(value));
-    case ElementType::kF64: return put(data, i, value);
-    case ElementType::kBF16: return put(data, i, bf16_from_float(static_cast<float>(value)));
+    case ElementType::kI8:
+      return put(data, i, static_cast<int8_t>(static_cast<int64_t>(value)));
+    case ElementType::kU8:
+      return put(data, i, static_cast<uint8_t>(static_cast<int64_t>(value)));
+    case ElementType::kI32:
+      return put(data, i, static_cast<int32_t>(value));
+    case ElementType::kU32:
+      return put(data, i, static_cast<uint32_t>(static_cast<int64_t>(value)));
+    case ElementType::kI64:
+      return put(data, i, static_cast<int64_t>(value));
+    case ElementType::kU64:
+      return put(data, i, static_cast<uint64_t>(static_cast<int64_t>(value)));
+    case ElementType::kF16:
+      return put(data, i, f16_from_float(static_cast<float>(value)));
+    case ElementType::kF32:
+      return put(data, i, static_cast<float>(value));
+    case ElementType::kF64:
+      return put(data, i, value);
+    case ElementType::kBF16:
+      return put(data, i, bf16_from_float(static_cast<float>(value)));
   }
 }
 
@@ -44,10 +54,14 @@ double reduced(int ranks, uint64_t i, ReduceOp op) {
   double out = value_of(0, i, op);
   for (int rank = 1; rank < ranks; ++rank) {
     const double next = value_of(rank, i, op);
-    if (op == ReduceOp::kProd) out *= next;
-    else if (op == ReduceOp::kMin) out = std::min(out, next);
-    else if (op == ReduceOp::kMax) out = std::max(out, next);
-    else out += next;
+    if (op == ReduceOp::kProd)
+      out *= next;
+    else if (op == ReduceOp::kMin)
+      out = std::min(out, next);
+    else if (op == ReduceOp::kMax)
+      out = std::max(out, next);
+    else
+      out += next;
   }
   return out;
 }
@@ -65,9 +79,8 @@ Data expected(ElementType type, ReduceOp op, int ranks, uint64_t begin, uint64_t
     const double all = reduced(ranks, begin + i, op);
     if (op != ReduceOp::kAvg) return all;
     if (is_integer(type)) return std::trunc(all / ranks);
-    return type == ElementType::kF64
-               ? all / ranks
-               : double{static_cast<float>(all) / static_cast<float>(ranks)};
+    return type == ElementType::kF64 ? all / ranks
+                                     : double{static_cast<float>(all) / static_cast<float>(ranks)};
   });
 }
 
@@ -132,7 +145,9 @@ void check_moves(Group& group, const Case& c) {
     });
   };
   Data gathered, sent, received;
-  const auto append = [](Data& to, const Data& more) { to.insert(to.end(), more.begin(), more.end()); };
+  const auto append = [](Data& to, const Data& more) {
+    to.insert(to.end(), more.begin(), more.end());
+  };
   for (uint64_t r = 0; r < n; ++r) {
     append(gathered, of(r, 0));
     append(sent, of(rank, r));
@@ -143,7 +158,8 @@ void check_moves(Group& group, const Case& c) {
   expect_equal(out, gathered, "all_gather", group);
   Odd place(Data(gathered.size()));
   std::ranges::copy(in.span(), place.span().begin() + std::ptrdiff_t(rank * block));
-  ASSERT_TRUE(group.all_gather(c.type, place.span().subspan(rank * block, block), place.span()).ok());
+  ASSERT_TRUE(
+      group.all_gather(c.type, place.span().subspan(rank * block, block), place.span()).ok());
   expect_equal(place, gathered, "all_gather in place", group);
 
   Odd send(sent), receive(Data(sent.size()));
@@ -255,7 +271,8 @@ TEST_P(Results, RingAndTreeAgreeOverRanks) {
       const auto rank = static_cast<size_t>(group.rank());
       const auto mine = testing::normals(777, rank);
       const Data in = vector_of(ElementType::kF32, 777, [&](uint64_t i) { return mine[i]; });
-      ASSERT_TRUE(group.all_reduce(ElementType::kF32, ReduceOp::kSum, in, out[rank], algorithm).ok());
+      ASSERT_TRUE(
+          group.all_reduce(ElementType::kF32, ReduceOp::kSum, in, out[rank], algorithm).ok());
     });
     for (const Data& one : out) EXPECT_TRUE(one == out[0]) << to_string(algorithm);
   }
@@ -278,8 +295,8 @@ TEST_P(Results, WrongSizesAreRefusedAndTheGroupGoesOn) {
     EXPECT_TRUE(refused(group.send(ElementType::kU8, a, group.rank())));
     EXPECT_TRUE(refused(group.receive(ElementType::kU8, a, -1)));
     const std::span all(c);
-    EXPECT_TRUE(refused(group.all_reduce(ElementType::kU8, ReduceOp::kSum, all.first(20),
-                                         all.subspan(4, 20))));
+    EXPECT_TRUE(refused(
+        group.all_reduce(ElementType::kU8, ReduceOp::kSum, all.first(20), all.subspan(4, 20))));
     EXPECT_TRUE(group.barrier().ok());
   });
 }
@@ -311,13 +328,13 @@ TEST(Simulated, TimeIsTheModels) {
   for (const char* link : {"nvswitch", "pcie4", "ethernet-10g"}) {
     const FabricOptions options{.inside = link};
     Groups groups = make_simulated_groups(4, options, {}).value();
-    const Call call{.collective = Collective::kAllReduce,
-                    .algorithm = Algorithm::kRing,
-                    .bytes = 1 << 20};
+    const Call call{
+        .collective = Collective::kAllReduce, .algorithm = Algorithm::kRing, .bytes = 1 << 20};
     const double want = Fabric::make(options).value().seconds(call, 4);
     on_ranks(groups, [&](Group& group) {
       Data data(1 << 20);
-      ASSERT_TRUE(group.all_reduce(ElementType::kF32, ReduceOp::kSum, data, data, Algorithm::kRing).ok());
+      ASSERT_TRUE(
+          group.all_reduce(ElementType::kF32, ReduceOp::kSum, data, data, Algorithm::kRing).ok());
       EXPECT_DOUBLE_EQ(group.seconds(), want);
     });
     EXPECT_GT(want, before);

@@ -140,11 +140,11 @@ Result<Fd> receive_with_fd(int socket, Answer& answer) {
     return Error(ErrorCode::kUnavailable, size == 0 ? "rank 0 left while the group formed"
                                                     : "rank 0 answered what no rank 0 answers");
   if (answer.code != 0)
-    return Error(error_code_of(answer.code - 1),
-                 "rank 0 refused: " +
-                     printable_words({answer.words, std::min<size_t>(answer.words_size,
-                                                                     kWordsBytesMax)},
-                                     kWordsBytesMax));
+    return Error(
+        error_code_of(answer.code - 1),
+        "rank 0 refused: " +
+            printable_words({answer.words, std::min<size_t>(answer.words_size, kWordsBytesMax)},
+                            kWordsBytesMax));
   if (!fd) return Error(ErrorCode::kUnavailable, "rank 0 sent no memory");
   return fd;
 }
@@ -162,9 +162,9 @@ Result<std::shared_ptr<std::byte>> map_memory(int fd, uint64_t bytes) {
   const off_t size = ::lseek(fd, 0, SEEK_END);
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (size != static_cast<off_t>(bytes) || seals < 0 || (seals & F_SEAL_SHRINK) == 0)
-    return Error(ErrorCode::kUnauthorized,
-                 fmt::format("rank 0 sent memory of {} bytes, wanted {} bytes, sealed", size,
-                             bytes));
+    return Error(
+        ErrorCode::kUnauthorized,
+        fmt::format("rank 0 sent memory of {} bytes, wanted {} bytes, sealed", size, bytes));
   void* const at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return errno_error("shared memory for a group");
   return std::shared_ptr<std::byte>(static_cast<std::byte*>(at),
@@ -186,10 +186,10 @@ Board::ProcessEnded watch_processes(std::span<const int32_t> pids) {
 Result<std::unique_ptr<Group>> make_group(const SharedJoin& join, const GroupOptions& options,
                                           int memory_fd, std::span<const int32_t> pids) {
   ALTLAS_TRY(auto memory, map_memory(memory_fd, Board::bytes_needed(join.size)));
-  auto board = std::make_unique<Board>(std::move(memory), join.rank, join.size,
-                                       watch_processes(pids));
-  auto transport = std::make_unique<SharedTransport>(std::move(board), SharedKind::kProcesses,
-                                                     std::nullopt);
+  auto board =
+      std::make_unique<Board>(std::move(memory), join.rank, join.size, watch_processes(pids));
+  auto transport =
+      std::make_unique<SharedTransport>(std::move(board), SharedKind::kProcesses, std::nullopt);
   return std::make_unique<Group>(join.rank, join.size, std::move(transport), options);
 }
 
@@ -207,8 +207,8 @@ class Host {
     if (!listener_) return errno_error("a Unix socket");
     if (::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0)
       return errno == EADDRINUSE
-                 ? Error(ErrorCode::kConflict, fmt::format("another rank 0 of group '{}' is there",
-                                                           join_.name))
+                 ? Error(ErrorCode::kConflict,
+                         fmt::format("another rank 0 of group '{}' is there", join_.name))
                  : errno_error("a Unix socket");
     if (::listen(listener_.get(), kRanksMax) != 0) return errno_error("a Unix socket");
     while (missing() > 0) ALTLAS_TRY_VOID(wait_for_guests());
@@ -284,12 +284,11 @@ class Host {
                    fmt::format("process {} wants a group of {} ranks, this one has {}", peer.pid,
                                hello.size, join_.size));
     if (hello.rank < 1 || hello.rank >= join_.size)
-      return invalid(fmt::format("process {} wants to be rank {} of {}", peer.pid, hello.rank,
-                                 join_.size));
+      return invalid(
+          fmt::format("process {} wants to be rank {} of {}", peer.pid, hello.rank, join_.size));
     if (members_[static_cast<size_t>(hello.rank)])
-      return Error(ErrorCode::kConflict,
-                   fmt::format("rank {} is there twice, as process {} and {}", hello.rank,
-                               pids_[hello.rank], peer.pid));
+      return Error(ErrorCode::kConflict, fmt::format("rank {} is there twice, as process {} and {}",
+                                                     hello.rank, pids_[hello.rank], peer.pid));
     pids_[hello.rank] = peer.pid;
     return hello.rank;
   }
@@ -337,8 +336,7 @@ Result<std::unique_ptr<Group>> join_as_guest(const SharedJoin& join, const Group
                  fmt::format("group '{}' was not complete within the timeout", join.name));
   Answer answer{};
   ALTLAS_TRY(const Fd memory, receive_with_fd(fd.get(), answer));
-  return make_group(join, options, memory.get(),
-                    {answer.pids, static_cast<size_t>(join.size)});
+  return make_group(join, options, memory.get(), {answer.pids, static_cast<size_t>(join.size)});
 }
 
 }  // namespace
@@ -372,8 +370,8 @@ Result<std::unique_ptr<Group>> join_shared_memory(const SharedJoin& join,
                                                   const GroupOptions& options) {
   ALTLAS_TRY_VOID(check_rank(join.rank, join.size));
   if (join.token.size() > kTokenBytesMax)
-    return invalid(fmt::format("a token of {} bytes: at most {}", join.token.size(),
-                               kTokenBytesMax));
+    return invalid(
+        fmt::format("a token of {} bytes: at most {}", join.token.size(), kTokenBytesMax));
   if (join.name.empty() || join.name.size() > 60)
     return invalid("a group's name has 1 to 60 bytes");
   const Deadline deadline = std::chrono::steady_clock::now() + options.timeout;

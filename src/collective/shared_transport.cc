@@ -45,9 +45,12 @@ double SharedTransport::seconds() const { return fabric_ ? virtual_s_ : steady_s
 
 std::string SharedTransport::describe() const {
   switch (kind_) {
-    case SharedKind::kThreads: return "threads of one process";
-    case SharedKind::kProcesses: return "shared memory";
-    case SharedKind::kSimulated: return "simulated: " + fabric_->describe();
+    case SharedKind::kThreads:
+      return "threads of one process";
+    case SharedKind::kProcesses:
+      return "shared memory";
+    case SharedKind::kSimulated:
+      return "simulated: " + fabric_->describe();
   }
   return "";
 }
@@ -70,18 +73,23 @@ Result<void> SharedTransport::run(const Call& call, Deadline deadline) {
 Result<void> SharedTransport::run_collective() {
   const bool small = call_->bytes <= kSlotBytes;
   switch (call_->collective) {
-    case Collective::kBarrier: return meet();
-    case Collective::kAllGather: return in_threads() ? all_gather_direct() : all_gather_staged();
-    case Collective::kBroadcast: return in_threads() ? broadcast_direct() : broadcast_staged();
+    case Collective::kBarrier:
+      return meet();
+    case Collective::kAllGather:
+      return in_threads() ? all_gather_direct() : all_gather_staged();
+    case Collective::kBroadcast:
+      return in_threads() ? broadcast_direct() : broadcast_staged();
     case Collective::kReduceScatter:
       return in_threads() && !small ? reduce_scatter_direct() : blocks_staged();
-    case Collective::kAllToAll: return blocks_staged();
+    case Collective::kAllToAll:
+      return blocks_staged();
     case Collective::kAllReduce:
       if (call_->algorithm == Algorithm::kFixed)
         return in_threads() && !small ? all_reduce_direct() : all_reduce_staged();
       ALTLAS_TRY_VOID(meet());
       return run_by_exchanges(*this, rank(), ranks(), *call_);
-    case Collective::kSendReceive: break;
+    case Collective::kSendReceive:
+      break;
   }
   return {};
 }
@@ -135,18 +143,17 @@ Result<void> SharedTransport::compare() {
       return board_->failure();
     }
     if (fabric_)
-      latest = std::max(latest,
-                        std::bit_cast<double>(call.time.load(std::memory_order_relaxed)));
+      latest = std::max(latest, std::bit_cast<double>(call.time.load(std::memory_order_relaxed)));
   }
   if (fabric_) virtual_s_ = latest + fabric_->seconds(*call_, ranks());
   return {};
 }
 
 Error SharedTransport::conflict(int other, const Signature& theirs, const Signature& mine) const {
-  return Error(ErrorCode::kConflict,
-               fmt::format("{}: rank {} called {}, rank {} called {}", place_of(*call_), other,
-                           collective::describe(theirs), board_->rank(),
-                           collective::describe(mine)));
+  return Error(
+      ErrorCode::kConflict,
+      fmt::format("{}: rank {} called {}, rank {} called {}", place_of(*call_), other,
+                  collective::describe(theirs), board_->rank(), collective::describe(mine)));
 }
 
 Result<void> SharedTransport::all_gather_direct() {
@@ -176,7 +183,7 @@ Result<void> SharedTransport::all_gather_staged() {
     for (int k = 1; k < ranks(); ++k) {
       const int other = (rank() + k) % ranks();
       copy_bytes(board_->slot(other, turn),
-           call_->out.data() + static_cast<uint64_t>(other) * block + at, size);
+                 call_->out.data() + static_cast<uint64_t>(other) * block + at, size);
     }
     at += size;
   } while (at < block);
@@ -187,7 +194,7 @@ Result<void> SharedTransport::all_gather_staged() {
 // meeting in between has read it.
 Result<void> SharedTransport::all_reduce_staged() {
   const size_t unit = element_bytes(call_->type);
-  std::vector<const std::byte*> parts(static_cast<size_t>(ranks()));
+  const std::span<const std::byte*> parts(parts_.data(), static_cast<size_t>(ranks()));
   uint64_t at = 0;
   do {
     const uint64_t size = std::min(kSlotBytes, call_->bytes - at);
@@ -195,8 +202,7 @@ Result<void> SharedTransport::all_reduce_staged() {
     copy_bytes(call_->in.data() + at, board_->slot(rank(), turn), size);
     ALTLAS_TRY_VOID(meet());
     const bool whole = ranks() == 2 || size <= kWholeBytesMax;
-    const Range mine =
-        whole ? Range{0, size / unit} : part_of(size / unit, ranks(), rank());
+    const Range mine = whole ? Range{0, size / unit} : part_of(size / unit, ranks(), rank());
     for (int r = 0; r < ranks(); ++r)
       parts[static_cast<size_t>(r)] = board_->slot(r, turn) + mine.begin * unit;
     std::byte* const out = whole ? call_->out.data() + at : board_->slot(rank(), turn);
@@ -206,7 +212,7 @@ Result<void> SharedTransport::all_reduce_staged() {
       for (int r = 0; r < ranks(); ++r) {
         const Range part = part_of(size / unit, ranks(), r);
         copy_bytes(board_->slot(r, turn) + part.begin * unit,
-             call_->out.data() + at + part.begin * unit, part.size() * unit);
+                   call_->out.data() + at + part.begin * unit, part.size() * unit);
       }
     }
     at += size;
@@ -221,9 +227,8 @@ Result<void> SharedTransport::all_reduce_direct() {
   const uint64_t count = call_->bytes / unit;
   ALTLAS_TRY_VOID(meet());
   const Range mine = part_of(count, ranks(), rank());
-  std::vector<const std::byte*> parts(static_cast<size_t>(ranks()));
-  for (int r = 0; r < ranks(); ++r)
-    parts[static_cast<size_t>(r)] = shown_in(r) + mine.begin * unit;
+  const std::span<const std::byte*> parts(parts_.data(), static_cast<size_t>(ranks()));
+  for (int r = 0; r < ranks(); ++r) parts[static_cast<size_t>(r)] = shown_in(r) + mine.begin * unit;
   reduce_in_order(call_->type, call_->op, parts, call_->out.data() + mine.begin * unit,
                   mine.size());
   ALTLAS_TRY_VOID(meet());
@@ -231,7 +236,7 @@ Result<void> SharedTransport::all_reduce_direct() {
     const int other = (rank() + k) % ranks();
     const Range part = part_of(count, ranks(), other);
     copy_bytes(shown_out(other) + part.begin * unit, call_->out.data() + part.begin * unit,
-         part.size() * unit);
+               part.size() * unit);
   }
   return meet();
 }
@@ -258,7 +263,7 @@ Result<void> SharedTransport::broadcast_staged() {
 
 Result<void> SharedTransport::reduce_scatter_direct() {
   ALTLAS_TRY_VOID(meet());
-  std::vector<const std::byte*> parts(static_cast<size_t>(ranks()));
+  const std::span<const std::byte*> parts(parts_.data(), static_cast<size_t>(ranks()));
   for (int r = 0; r < ranks(); ++r)
     parts[static_cast<size_t>(r)] = shown_in(r) + static_cast<uint64_t>(rank()) * call_->bytes;
   reduce_in_order(call_->type, call_->op, parts, call_->out.data(),
@@ -270,7 +275,7 @@ Result<void> SharedTransport::blocks_staged() {
   const auto n = static_cast<uint64_t>(ranks());
   const uint64_t block = call_->bytes, share = kSlotBytes / n / 64 * 64;  // Whole elements.
   const bool reduces = call_->collective == Collective::kReduceScatter;
-  std::vector<const std::byte*> parts(n);
+  const std::span<const std::byte*> parts(parts_.data(), n);
   uint64_t at = 0;
   do {
     const uint64_t size = std::min(share, block - at);
@@ -319,7 +324,7 @@ bool SharedTransport::try_send(const Exchange& move, uint64_t& slots_sent) {
   if (written - box.read.count.load(std::memory_order_acquire) >= kSlots) return false;
   const uint64_t at = slots_sent * kMailSlotBytes;
   copy_bytes(move.out.data() + at, board_->mail_slot(rank(), move.to, written),
-       std::min(kMailSlotBytes, move.out.size() - at));
+             std::min(kMailSlotBytes, move.out.size() - at));
   CallBoard& message = box.written.message[written % kSlots];
   message.what.store(message_word(), std::memory_order_relaxed);
   message.bytes.store(move.out.size(), std::memory_order_relaxed);
@@ -343,11 +348,11 @@ Result<bool> SharedTransport::try_receive(const Exchange& move, uint64_t& slots_
   }
   // Only send/recv: of a collective the ranks' times are known from their meeting.
   if (fabric_ && call_->collective == Collective::kSendReceive)
-    virtual_s_ = std::max(virtual_s_,
-                          std::bit_cast<double>(message.time.load(std::memory_order_relaxed)));
+    virtual_s_ =
+        std::max(virtual_s_, std::bit_cast<double>(message.time.load(std::memory_order_relaxed)));
   const uint64_t at = slots_received * kMailSlotBytes;
   copy_bytes(board_->mail_slot(move.from, rank(), read), move.in.data() + at,
-       std::min(kMailSlotBytes, move.in.size() - at));
+             std::min(kMailSlotBytes, move.in.size() - at));
   box.read.count.exchange(++read, std::memory_order_seq_cst);
   ++slots_received;
   board_->ring(move.from);

@@ -2,6 +2,7 @@
 // machine, and simulated devices, whose ranks are threads with a virtual clock.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <vector>
 
@@ -66,6 +67,8 @@ class SharedTransport final : public Transport, private Wire {
   bool compared_ = false;
   uint32_t turn_ = 0;  // Which slot is written next.
   double virtual_s_ = 0;
+  std::array<const std::byte*, kRanksMax>
+      parts_{};  // Where each rank's part lies, for a reduction.
   // Slots written to and read from each other rank, and messages: never read back from the board.
   std::vector<uint32_t> written_, read_;
   std::vector<uint64_t> messages_out_, messages_in_;

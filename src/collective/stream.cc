@@ -60,9 +60,9 @@ Error tls_error(long verified) {
   if (words == nullptr) return closed();
   const std::string_view said = words;
   if (said.find("alert") != said.npos || said.find("certificate") != said.npos)
-    return Error(ErrorCode::kUnauthorized,
-                 fmt::format("the other side refused this rank's certificate, or showed none: {}",
-                             said));
+    return Error(
+        ErrorCode::kUnauthorized,
+        fmt::format("the other side refused this rank's certificate, or showed none: {}", said));
   return Error(ErrorCode::kUnauthorized, fmt::format("the other side speaks no TLS: {}", said));
 }
 
@@ -117,8 +117,7 @@ Result<size_t> Stream::write_some(std::span<const std::byte> from) {
   if (size == 0) return size_t{0};
   if (tls_) {
     ERR_clear_error();
-    return tls_result(SSL_write(tls_.get(), from.data(), static_cast<int>(size)),
-                      write_waits_for_);
+    return tls_result(SSL_write(tls_.get(), from.data(), static_cast<int>(size)), write_waits_for_);
   }
   const ssize_t moved = ::send(fd_.get(), from.data(), size, MSG_NOSIGNAL);
   if (moved >= 0) return static_cast<size_t>(moved);

@@ -61,8 +61,7 @@ Result<Fd> connect_to(const Endpoint& endpoint, const Address* own, Deadline dea
     if (own != nullptr) {
       const SocketAddress from = to_socket_address({*own, 0});
       if (::bind(fd.get(), from.get(), from.bytes) != 0)
-        return errno_error(fmt::format("from {} to {}", to_string({*own, 0}),
-                                       to_string(endpoint)));
+        return errno_error(fmt::format("from {} to {}", to_string({*own, 0}), to_string(endpoint)));
     }
     int code = ::connect(fd.get(), address.get(), address.bytes) == 0 ? 0 : errno;
     if (code == EINPROGRESS) {
@@ -76,8 +75,8 @@ Result<Fd> connect_to(const Endpoint& endpoint, const Address* own, Deadline dea
     const int left = milliseconds_until(deadline);
     if (left == 0)
       return Error(ErrorCode::kDeadline,
-                   fmt::format("nobody listened at {} within the timeout ({})",
-                               to_string(endpoint), std::strerror(code)));
+                   fmt::format("nobody listened at {} within the timeout ({})", to_string(endpoint),
+                               std::strerror(code)));
     if (code != ECONNREFUSED && code != ETIMEDOUT && code != EHOSTUNREACH) {
       errno = code;
       return errno_error(fmt::format("to reach {}", to_string(endpoint)));
@@ -112,9 +111,9 @@ Result<Greeted> greet(Fd fd, const Hello& hello, const TlsIdentity* identity, De
   if (!answer) return context(answer.error());
   out.answer = std::move(*answer);
   if (out.answer.code != 0)
-    return Error(error_code_of(out.answer.code - 1u),
-                 fmt::format("{} refused: {}", whom,
-                             printable_words(out.answer.words, kWordsBytesMax)));
+    return Error(
+        error_code_of(out.answer.code - 1u),
+        fmt::format("{} refused: {}", whom, printable_words(out.answer.words, kWordsBytesMax)));
   return out;
 }
 
@@ -192,7 +191,8 @@ class Joiner {
     const auto bytes = encode(answer);
     for (size_t rank = 1; rank < members.size(); ++rank)
       if (const auto sent = members[rank].write_all(bytes, deadline_); !sent)
-        return Error(sent.error()).with_context(fmt::format("rank {} left as the group formed", rank));
+        return Error(sent.error())
+            .with_context(fmt::format("rank {} left as the group formed", rank));
     return {};
   }
 
@@ -207,8 +207,8 @@ class Joiner {
     hello.port = own_endpoint(listener_.get()).port;
     ALTLAS_TRY(Greeted greeted, greet(std::move(fd), hello, identity(), deadline_, "rank 0"));
     if (greeted.answer.places.size() != peers_.size())
-      return invalid(fmt::format("rank 0 knows {} ranks, this one {}",
-                                 greeted.answer.places.size(), peers_.size()));
+      return invalid(fmt::format("rank 0 knows {} ranks, this one {}", greeted.answer.places.size(),
+                                 peers_.size()));
     group_ = greeted.answer.group;
     places_ = std::move(greeted.answer.places);
     return {};
@@ -223,10 +223,9 @@ class Joiner {
       const Hello hello =
           hello_for(control ? Hello::Purpose::kControl : Hello::Purpose::kLane, lane);
       ALTLAS_TRY(Fd fd, connect_to(there, own(), deadline_));
-      ALTLAS_TRY(Greeted greeted, greet(std::move(fd), hello, identity(), deadline_,
-                                        fmt::format("rank {}", rank)));
-      (control ? peer.control : peer.lanes[static_cast<size_t>(lane)]) =
-          std::move(greeted.stream);
+      ALTLAS_TRY(Greeted greeted,
+                 greet(std::move(fd), hello, identity(), deadline_, fmt::format("rank {}", rank)));
+      (control ? peer.control : peer.lanes[static_cast<size_t>(lane)]) = std::move(greeted.stream);
     }
     return {};
   }
@@ -247,8 +246,8 @@ class Joiner {
       TcpPeer& peer = peers_[static_cast<size_t>(hello.rank)];
       Stream& place = control ? peer.control : peer.lanes[hello.lane];
       if (place.is_open()) {
-        refuse(stream, Error(ErrorCode::kConflict,
-                             fmt::format("rank {} is there twice", hello.rank)));
+        refuse(stream,
+               Error(ErrorCode::kConflict, fmt::format("rank {} is there twice", hello.rank)));
         continue;
       }
       if (!stream.write_all(encode(Answer{.group = group_}), greeting_deadline())) continue;
@@ -267,19 +266,20 @@ class Joiner {
   // Nothing: it was none of this group and was sent away. Errors: kDeadline.
   Result<std::optional<Guest>> accept_one(const std::vector<bool>& in, std::string_view what) {
     pollfd waiting{listener_.get(), POLLIN, 0};
-    if (::poll(&waiting, 1, milliseconds_until(deadline_)) == 0)
+    const int left = milliseconds_until(deadline_);
+    if (left == 0 || ::poll(&waiting, 1, left) == 0)
       return Error(ErrorCode::kDeadline, fmt::format("rank {} did not {} within the timeout{}",
                                                      missing_ranks(in), what, refused_));
     SocketAddress from;
     socklen_t size = sizeof(from.storage);
-    Fd fd(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(from.storage), &size,
-                    SOCK_CLOEXEC));
+    Fd fd(
+        ::accept4(listener_.get(), reinterpret_cast<sockaddr*>(from.storage), &size, SOCK_CLOEXEC));
     if (!fd) return std::optional<Guest>();
     const std::string who = to_string(from_socket_address(from.get()));
     Stream stream(std::move(fd), identity(), TlsSide::kServer);
     const auto send_away = [&](const Error& why) {
       refused_ = fmt::format("; {} was refused: {}", who, why.message());
-      refuse(stream, why);
+      if (why.code() != ErrorCode::kDeadline) refuse(stream, why);
       return std::optional<Guest>();
     };
     const auto bytes = read_message(stream, greeting_deadline());
@@ -294,9 +294,8 @@ class Joiner {
     if (!same_secret(hello.token, join_.token))
       return Error(ErrorCode::kUnauthorized, "its token is not this group's");
     if (hello.size != join_.size || hello.rank < 0 || hello.rank >= join_.size)
-      return Error(ErrorCode::kConflict,
-                   fmt::format("it is rank {} of {}, this group has {} ranks", hello.rank,
-                               hello.size, join_.size));
+      return Error(ErrorCode::kConflict, fmt::format("it is rank {} of {}, this group has {} ranks",
+                                                     hello.rank, hello.size, join_.size));
     if (hello.lanes != lanes_)
       return Error(ErrorCode::kConflict,
                    fmt::format("it has {} sockets, this rank {}: NCCL_SOCKET_NTHREADS x "
@@ -328,9 +327,9 @@ Result<void> check_join(const TcpJoin& join) {
   ALTLAS_TRY_VOID(check_rank(join.rank, join.size));
   if (join.threads < 1 || join.threads > kTcpThreadsMax || join.sockets_per_thread < 1 ||
       join.threads * join.sockets_per_thread > kTcpSocketsMax)
-    return invalid(fmt::format(
-        "{} threads with {} sockets each: 1 to {} threads and {} sockets in all can be",
-        join.threads, join.sockets_per_thread, kTcpThreadsMax, kTcpSocketsMax));
+    return invalid(
+        fmt::format("{} threads with {} sockets each: 1 to {} threads and {} sockets in all can be",
+                    join.threads, join.sockets_per_thread, kTcpThreadsMax, kTcpSocketsMax));
   if (join.token.size() > 256)
     return invalid(fmt::format("a token of {} bytes: at most 256", join.token.size()));
   return {};
@@ -368,8 +367,8 @@ Result<Groups> make_tcp_groups(int ranks, TcpJoin join, const GroupOptions& opti
   if (!join.interface.empty()) {
     ALTLAS_TRY(const Interface chosen, choose_interface(join.interface, interfaces()));
     const std::string text = to_string(Endpoint{chosen.address, 0});
-    join.host = text.starts_with('[') ? text.substr(1, text.find(']') - 1)
-                                      : text.substr(0, text.find(':'));
+    join.host =
+        text.starts_with('[') ? text.substr(1, text.find(']') - 1) : text.substr(0, text.find(':'));
   }
   ALTLAS_TRY(const Listener listener, listen_anywhere(join.host));
   join.port = listener.port;

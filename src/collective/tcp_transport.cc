@@ -37,7 +37,8 @@ class TcpTransport::Helpers {
   using Work = std::function<void(size_t helper)>;
   explicit Helpers(int count) {
     for (int i = 1; i <= count; ++i)
-      threads_.emplace_back([this, i](std::stop_token stop) { serve(stop, static_cast<size_t>(i)); });
+      threads_.emplace_back(
+          [this, i](std::stop_token stop) { serve(stop, static_cast<size_t>(i)); });
   }
   void start(Work work) {
     {
@@ -81,7 +82,8 @@ Result<std::unique_ptr<TcpTransport>> TcpTransport::make(Setup setup) {
   return std::unique_ptr<TcpTransport>(new TcpTransport(std::move(setup), std::move(wake)));
 }
 
-TcpTransport::TcpTransport(Setup setup, Fd wake) : setup_(std::move(setup)), wake_(std::move(wake)) {
+TcpTransport::TcpTransport(Setup setup, Fd wake)
+    : setup_(std::move(setup)), wake_(std::move(wake)) {
   const size_t n = setup_.peers.size();
   incoming_.resize(n);
   for (size_t rank = 0; rank < n; ++rank) incoming_[rank].resize(setup_.peers[rank].lanes.size());
@@ -157,8 +159,7 @@ std::vector<TcpTransport::Stripe> TcpTransport::stripes_of(const Exchange& move,
 Result<void> TcpTransport::exchange(const Exchange& move) {
   FrameHeader header = header_for(move.out.size());
   const bool message = call_->collective == Collective::kSendReceive;
-  if (message && move.to != kNobody)
-    header.step = ++messages_out_[static_cast<size_t>(move.to)];
+  if (message && move.to != kNobody) header.step = ++messages_out_[static_cast<size_t>(move.to)];
   if (message && move.from != kNobody) ++messages_in_[static_cast<size_t>(move.from)];
   std::vector<Stripe> stripes = stripes_of(move, header);
   const bool shared = helpers_ && stripes.size() > 1;
@@ -255,12 +256,11 @@ Result<void> TcpTransport::check_expected(int rank, size_t lane, const FrameHead
     wanted.step = messages_in_[static_cast<size_t>(rank)];
   if (header == wanted) return {};
   const Signature mine = wanted.call;
-  return fail(Error(
-      ErrorCode::kConflict,
-      fmt::format("{}, step {}: rank {} called {} (step {}), rank {} called {}",
-                  to_string(call_->collective), wanted.step, rank,
-                  collective::describe(header.call), header.step, setup_.rank,
-                  collective::describe(mine))));
+  return fail(Error(ErrorCode::kConflict,
+                    fmt::format("{}, step {}: rank {} called {} (step {}), rank {} called {}",
+                                to_string(call_->collective), wanted.step, rank,
+                                collective::describe(header.call), header.step, setup_.rank,
+                                collective::describe(mine))));
 }
 
 // A rank that this one does not hear now may be a step ahead, or still to be heard in this one.
@@ -292,8 +292,7 @@ Result<void> TcpTransport::wait(const Exchange& move, std::span<Stripe> stripes,
     const Incoming& incoming = incoming_[static_cast<size_t>(rank)][0];
     if (!incoming.closed && !incoming.header && rank != move.from)
       waiting.push_back({peer(rank).lanes[0].fd(), POLLIN, 0});
-    if (!control_closed(rank))
-      waiting.push_back({peer(rank).control.fd(), POLLIN, 0});
+    if (!control_closed(rank)) waiting.push_back({peer(rank).control.fd(), POLLIN, 0});
   }
   const auto now = std::chrono::steady_clock::now();
   const bool tells = helper == 0 && !told_ && told_at_ < deadline_;
@@ -303,8 +302,8 @@ Result<void> TcpTransport::wait(const Exchange& move, std::span<Stripe> stripes,
   ::poll(waiting.data(), waiting.size(),
          static_cast<int>(std::clamp<int64_t>(left.count(), 0, 60'000)));
   if (helper != 0) return {};
-  const bool around = std::any_of(waiting.begin() + static_cast<std::ptrdiff_t>(own),
-                                  waiting.end(), [](const pollfd& p) { return p.revents != 0; });
+  const bool around = std::any_of(waiting.begin() + static_cast<std::ptrdiff_t>(own), waiting.end(),
+                                  [](const pollfd& p) { return p.revents != 0; });
   if (around) ALTLAS_TRY_VOID(look_around(move));
   if (tells && std::chrono::steady_clock::now() >= told_at_) {
     const std::lock_guard lock(mutex_);
@@ -357,10 +356,12 @@ Result<void> TcpTransport::read_notices(int rank) {
 Result<void> TcpTransport::take_notice(Control& control, const Notice& notice) {
   switch (notice.kind) {
     case NoticeKind::kFailed:  // Its sender tells all ranks itself.
-      return fail_locked(Error(error_code_of(notice.code),
-                               printable_words(notice.words, kWordsBytesMax)),
-                         /*tells=*/false);
-    case NoticeKind::kLeft: control.left = true; break;
+      return fail_locked(
+          Error(error_code_of(notice.code), printable_words(notice.words, kWordsBytesMax)),
+          /*tells=*/false);
+    case NoticeKind::kLeft:
+      control.left = true;
+      break;
     case NoticeKind::kWaiting:
       control.waits_for = notice.rank;
       control.waits_in = notice.step;
@@ -376,10 +377,10 @@ Error TcpTransport::gone(int rank, const Error& how) {
   const bool left = controls_[static_cast<size_t>(rank)].left;
   const std::string what =
       left ? "left the group" : fmt::format("died or was cut off ({})", how.message());
-  return fail_locked(Error(ErrorCode::kUnavailable,
-                           fmt::format("{}, step {}: rank {} {}", to_string(call_->collective),
-                                       step_, rank, what)),
-                     /*tells=*/true);
+  return fail_locked(
+      Error(ErrorCode::kUnavailable, fmt::format("{}, step {}: rank {} {}",
+                                                 to_string(call_->collective), step_, rank, what)),
+      /*tells=*/true);
 }
 
 // Who holds up `waited_for`, if that one said whom it waits for.

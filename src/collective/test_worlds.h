@@ -43,9 +43,12 @@ inline Groups make_process_groups(int ranks, const GroupOptions& options) {
 
 inline Groups make_world(World world, int ranks, const GroupOptions& options = {}) {
   switch (world) {
-    case World::kThreads: return make_thread_groups(ranks, options).value();
-    case World::kProcesses: return make_process_groups(ranks, options);
-    case World::kSimulated: return make_simulated_groups(ranks, {}, options).value();
+    case World::kThreads:
+      return make_thread_groups(ranks, options).value();
+    case World::kProcesses:
+      return make_process_groups(ranks, options);
+    case World::kSimulated:
+      return make_simulated_groups(ranks, {}, options).value();
     case World::kTls:
       return make_tcp_groups(ranks, {.identity = TlsIdentity::make_ephemeral().value()}, options)
           .value();

@@ -31,6 +31,8 @@ SSL_CTX* make_context() {
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
+  // Every message has its size before it, so an end in the middle of one is seen all the same.
+  SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
   return context;
 }
 
@@ -66,8 +68,8 @@ Result<std::shared_ptr<const TlsIdentity>> TlsIdentity::load(const Files& files)
   if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) != 1)
     return invalid(fmt::format("key '{}': {}", files.key, openssl_words()));
   if (SSL_CTX_check_private_key(context) != 1)
-    return invalid(fmt::format("key '{}' is not of certificate '{}'", files.key,
-                               files.certificate));
+    return invalid(
+        fmt::format("key '{}' is not of certificate '{}'", files.key, files.certificate));
   if (SSL_CTX_load_verify_file(context, files.authority.c_str()) != 1)
     return invalid(fmt::format("authority '{}': {}", files.authority, openssl_words()));
   return identity;

@@ -7,8 +7,9 @@
 namespace altlas::collective {
 namespace {
 
-constexpr std::string_view kCollectiveNames[] = {
-    "all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_to_all", "send/recv", "barrier"};
+constexpr std::string_view kCollectiveNames[] = {"all_reduce", "all_gather", "reduce_scatter",
+                                                 "broadcast",  "all_to_all", "send/recv",
+                                                 "barrier"};
 constexpr std::string_view kTypeNames[] = {"int8",   "uint8", "int32", "uint32", "int64",
                                            "uint64", "half",  "float", "double", "bfloat16"};
 constexpr std::string_view kTypeShortNames[] = {"i8",  "u8",  "i32", "u32", "i64",

@@ -23,7 +23,16 @@ enum class Collective : uint8_t {
 
 // Named as nccl-tests names them: "float", "half", "bfloat16", "int8", ...
 enum class ElementType : uint8_t {
-  kI8, kU8, kI32, kU32, kI64, kU64, kF16, kF32, kF64, kBF16,
+  kI8,
+  kU8,
+  kI32,
+  kU32,
+  kI64,
+  kU64,
+  kF16,
+  kF32,
+  kF64,
+  kBF16,
 };
 
 // kAvg is the sum divided by the number of ranks; of integers it is cut towards zero. Sums and
@@ -35,10 +44,10 @@ enum class ReduceOp : uint8_t { kSum, kProd, kMin, kMax, kAvg };
 // kRing and kTree give every rank the same bits too, in an order of their own, rounded at each hop.
 enum class Algorithm : uint8_t { kAuto, kFixed, kRing, kTree };
 
-inline constexpr Collective kCollectives[] = {
-    Collective::kAllReduce, Collective::kAllGather, Collective::kReduceScatter,
-    Collective::kBroadcast, Collective::kAllToAll,  Collective::kSendReceive,
-    Collective::kBarrier};
+inline constexpr Collective kCollectives[] = {Collective::kAllReduce,     Collective::kAllGather,
+                                              Collective::kReduceScatter, Collective::kBroadcast,
+                                              Collective::kAllToAll,      Collective::kSendReceive,
+                                              Collective::kBarrier};
 inline constexpr ElementType kElementTypes[] = {
     ElementType::kI8,  ElementType::kU8,  ElementType::kI32, ElementType::kU32, ElementType::kI64,
     ElementType::kU64, ElementType::kF16, ElementType::kF32, ElementType::kF64, ElementType::kBF16};
