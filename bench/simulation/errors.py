@@ -71,7 +71,7 @@ def serving_table(rows, answers, other):
 def mlperf_point(row):
     model = next((name for name in MLPERF_LENGTHS if row["model"].startswith(name)), None)
     gpu = next((name for name in ("h100", "h200", "b200", "l40s")
-                if name.upper() in row["gpu"].replace("GB200", "").replace("NVL", "-")), None)
+                if name.upper() in row["gpu"]), None)
     if model is None or gpu is None or "GB200" in row["gpu"]:
         return None
     name, isl, osl = MLPERF_LENGTHS[model]

@@ -35,12 +35,11 @@ struct PlanOptions {
 };
 
 constexpr std::string_view kExplanation =
-    R"(strategy              what is divided   when                                     difficulty
-data parallelism      requests          the model fits one device, the load is   low: independent copies
-                                        high
-tensor parallelism    weight matrices   the model does not fit one device        medium: all-reduce per layer
-pipeline parallelism  layers            deep models, slow links between nodes    high: bubble
-expert parallelism    experts           mixture-of-experts models                high: load balance
+    R"(strategy              what is divided   when                                difficulty
+data parallelism      requests          fits one device, the load is high   low: independent copies
+tensor parallelism    weight matrices   does not fit one device             medium: all-reduce
+pipeline parallelism  layers            deep models, slow links             high: bubble
+expert parallelism    experts           mixture-of-experts models           high: load balance
 
 rule 1  fits one device   -> data parallelism: one replica per device
 rule 2  needs 2 to 4      -> tensor parallelism of 2 or 4, replicas on the rest

@@ -10,7 +10,8 @@ namespace {
 // machines cost 8 to 12 USD, so spot is 10/32 of the on-demand price where no other is known).
 // clang-format off
 constexpr DeviceKindInfo kKinds[] = {
-    // name       memory               bytes/s   bf16     int8     launch link  max  idle USD/h spot   fp8 fp4 per node
+    // name       memory               bytes/s   bf16     int8     launch link  max  idle USD/h
+    // spot, fp8, fp4, devices per node
     {"a100-40gb", uint64_t{40} << 30, 1.555e12, 312e12, 624e12, 4e-6, 300e9, 400, 55, 4.0, 1.25},  // A100 data sheet
     {"a100-80gb", uint64_t{80} << 30, 2.039e12, 312e12, 624e12, 4e-6, 300e9, 400, 60, 4.0, 1.25},  // A100 data sheet
     {"h100", uint64_t{80} << 30, 3.35e12, 989e12, 1979e12, 3e-6, 450e9, 700, 70, 8.0, 2.5, 1979e12},  // H100 SXM data sheet
