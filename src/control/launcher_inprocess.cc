@@ -18,9 +18,9 @@ class InprocessLauncher : public Launcher {
   explicit InprocessLauncher(LauncherCallbacks callbacks) : callbacks_(std::move(callbacks)) {}
   ~InprocessLauncher() override { shutdown(); }
 
-  Result<void> open() override { return {}; }
+  Result<void> open(uint64_t) override { return {}; }
 
-  void start(ReplicaId id, engine::LoadReplica load) override {
+  void start(WorkerId id, engine::LoadReplica load) override {
     engine::ReplicaOptions options;
     options.load = std::move(load);
     options.loader = engine::load_replica;
@@ -37,7 +37,7 @@ class InprocessLauncher : public Launcher {
     started.start();
   }
 
-  void send(ReplicaId id, engine::Command command) override {
+  void send(WorkerId id, engine::Command command) override {
     const auto found = replicas_.find(id);
     if (found == replicas_.end()) return;
     if (found->second->send(std::move(command))) return;
@@ -46,7 +46,7 @@ class InprocessLauncher : public Launcher {
   }
 
   // A step, or a load, may have to end first: a thread of its own waits for that.
-  void stop(ReplicaId id, bool kill) override {
+  void stop(WorkerId id, bool kill) override {
     const auto found = replicas_.find(id);
     if (found == replicas_.end()) return;
     auto replica = std::move(found->second);
@@ -65,7 +65,7 @@ class InprocessLauncher : public Launcher {
 
  private:
   const LauncherCallbacks callbacks_;
-  std::map<ReplicaId, std::unique_ptr<engine::Replica>> replicas_;
+  std::map<WorkerId, std::unique_ptr<engine::Replica>> replicas_;
   std::vector<std::thread> stopping_;  // One per stopped replica: as many as there were restarts.
 };
 
