@@ -108,7 +108,7 @@ void WorkerProcess::load(const engine::LoadReplica& load) {
 
 // While a step is under way nothing is said; its end says what is due.
 void WorkerProcess::arm_stats() {
-  events_.at(std::max(events_.now() + kMillisecond, loop_->stats_due()),
+  events_.at(std::max(events_.now() + 50 * kMillisecond, loop_->stats_due()),
              [self = shared_from_this()] {
                if (self->dead_) return;
                self->carry_out();
