@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 namespace altlas::journal {
@@ -10,8 +11,9 @@ namespace {
 // Goal: every start has a larger number than all before it, also over restarts of the process.
 // Method: a SQLite store that is closed and opened again; and what stands there is no number.
 TEST(BootEpoch, GrowsWithEveryStart) {
-  const std::string path = ::testing::TempDir() + "altlas_boot_epoch_" +
-                           std::to_string(::getpid()) + ".db";
+  std::string folder = ::testing::TempDir() + "altlas_boot_epoch_XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);  // Others may not write to it.
+  const std::string path = folder + "/journal.db";
   for (uint64_t start = 1; start <= 4; ++start) {
     auto store = open_sqlite_store(path);
     ASSERT_TRUE(store.ok()) << store.error().message();
@@ -29,8 +31,7 @@ TEST(BootEpoch, GrowsWithEveryStart) {
     ASSERT_TRUE((*store)->put_value("boot_epoch", "41").ok());
     EXPECT_EQ(next_boot_epoch(**store)->epoch, 42u);
   }
-  for (const auto& entry : std::filesystem::directory_iterator(::testing::TempDir()))
-    if (entry.path().string().starts_with(path)) std::filesystem::remove(entry.path());
+  std::filesystem::remove_all(folder);
 }
 
 TEST(BootEpoch, StartsAtOneInMemory) {
