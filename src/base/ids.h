@@ -17,6 +17,12 @@ struct StrongId {
 
 using DeviceId = StrongId<struct DeviceTag>;                // 0, 1, … in the order of --devices.
 using ReplicaId = StrongId<struct ReplicaTag, uint32_t>;    // Never reused within a server's life.
+// One of the processes that a replica consists of: worker 0 leads.
+struct WorkerId {
+  ReplicaId replica;
+  uint32_t index = 0;
+  friend constexpr auto operator<=>(const WorkerId&, const WorkerId&) = default;
+};
 using SequenceId = StrongId<struct SequenceTag, uint64_t>;  // One run of a task on a replica; never
                                                             // reused within a server's life.
 using StepId = StrongId<struct StepTag, uint64_t>;          // One engine step.

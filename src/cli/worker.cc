@@ -19,7 +19,9 @@ namespace altlas::cli {
 Run make_worker(CLI::App& app) {
   auto options = std::make_shared<worker::WorkerOptions>();
   app.add_option("--socket", options->socket_path, "The server's Unix socket")->required();
-  app.add_option("--replica", options->replica.value, "The replica to be")->required();
+  app.add_option("--replica", options->worker.replica.value, "The replica to be part of")
+      ->required();
+  app.add_option("--worker", options->worker.index, "Which of the replica's workers to be");
   app.add_option("--epoch", options->epoch, "The start of it that this is")->required();
   app.add_option("--parent", options->parent_pid, "The server's process id");
   return [options] {
@@ -36,7 +38,8 @@ Run make_worker(CLI::App& app) {
     std::string message;
     const int code = worker::run_worker(*options, *host, &message);
     if (code != worker::kExitStopped)
-      log::warn("worker of replica {}: {}", options->replica.value, message);
+      log::warn("worker {} of replica {}: {}", options->worker.index, options->worker.replica.value,
+                message);
     std::fflush(nullptr);
     _exit(code);
     return code;

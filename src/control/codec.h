@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -22,6 +23,20 @@ template <class T, template <class...> class Of>
 inline constexpr bool kIs = false;
 template <template <class...> class Of, class... Args>
 inline constexpr bool kIs<Of<Args...>, Of> = true;
+
+// A struct that describes its members by rows of fields().
+template <class T>
+concept HasFields = requires { T::fields([](auto&&...) {}); };
+// Members that a struct adds to a base with fields(): pointers to them in a tuple. To be
+// specialized where there are any.
+template <class T>
+inline constexpr auto kOwnMembers = std::tuple<>();
+// Calls visit(pointer to member) for each member of a struct with fields().
+template <HasFields T>
+constexpr void for_each_member(auto&& visit) {
+  T::fields([&](const char*, auto member, auto&&...) { visit(member); });
+  std::apply([&](auto... member) { (visit(member), ...); }, kOwnMembers<T>);
+}
 
 template <class T>
 void write(std::string& out, const T& value) {
@@ -45,6 +60,8 @@ void write(std::string& out, const T& value) {
   } else if constexpr (kIs<T, std::pair>) {
     write(out, value.first);
     write(out, value.second);
+  } else if constexpr (HasFields<T>) {
+    for_each_member<T>([&](auto member) { write(out, value.*member); });
   } else {
     boost::pfr::for_each_field(value, [&](const auto& field) { write(out, field); });
   }
@@ -96,6 +113,10 @@ bool read(std::string_view& in, T& value) {
     return read(in, index) && read_alternative<0>(in, value, index);
   } else if constexpr (kIs<T, std::pair>) {
     return read(in, value.first) && read(in, value.second);
+  } else if constexpr (HasFields<T>) {
+    bool ok = true;
+    for_each_member<T>([&](auto member) { ok = ok && read(in, value.*member); });
+    return ok;
   } else {
     bool ok = true;
     boost::pfr::for_each_field(value, [&](auto& field) { ok = ok && read(in, field); });
@@ -121,6 +142,8 @@ void fingerprint(Hasher& hasher) {
   } else if constexpr (kIs<T, std::pair>) {
     fingerprint<typename T::first_type>(hasher);
     fingerprint<typename T::second_type>(hasher);
+  } else if constexpr (HasFields<T>) {
+    for_each_member<T>([&]<class M, class Base>(M Base::*) { fingerprint<M>(hasher.add(106)); });
   } else {
     hasher.add(105).add(boost::pfr::tuple_size_v<T>);
     [&]<size_t... I>(std::index_sequence<I...>) {

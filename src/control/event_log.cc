@@ -14,6 +14,18 @@
 #include "control/core.h"
 
 namespace altlas::control {
+
+template <>
+inline constexpr auto codec::kOwnMembers<engine::LoadReplica> =
+    std::tuple(&engine::LoadReplica::device_spec, &engine::LoadReplica::device_ids,
+               &engine::LoadReplica::cpu_first, &engine::LoadReplica::ranks);
+static_assert(sizeof(engine::LoadReplica) == sizeof(replica::ReplicaSettings) +
+                                                 sizeof(std::string) +
+                                                 3 * sizeof(std::vector<uint32_t>),
+              "name every member of LoadReplica above");
+static_assert(sizeof(engine::ReplicaLoaded) == sizeof(replica::ReplicaLimits),
+              "ReplicaLoaded adds no member to its rows");
+
 namespace {
 
 constexpr std::string_view kMagic = "altlas-events-1\n";

@@ -17,22 +17,24 @@ class io_context;
 
 namespace altlas::control {
 
-// From any thread, one at a time for each replica: connected, reports, lost. None after shutdown().
+// From any thread, one at a time for each worker: connected, reports, lost. None after shutdown().
 struct LauncherCallbacks {
-  std::function<void(ReplicaId, int32_t pid)> connected;
-  std::function<void(ReplicaId, engine::Report)> report;
-  std::function<void(ReplicaId, std::string reason)> lost;
+  std::function<void(WorkerId, int32_t pid)> connected;
+  std::function<void(WorkerId, engine::Report)> report;
+  std::function<void(WorkerId, std::string reason)> lost;
 };
 
 // Threads: one caller at a time; no call waits, but shutdown().
 class Launcher {
  public:
   virtual ~Launcher() = default;
-  virtual Result<void>
-  open() = 0;  // Before anything else.  Errors: kIo, kInvalid for a folder that can't be used.
-  virtual void start(ReplicaId replica, engine::LoadReplica load) = 0;
-  virtual void send(ReplicaId replica, engine::Command command) = 0;
-  virtual void stop(ReplicaId replica,
+  // Before anything else. `boot_epoch`: of this start of the server, larger than that of every one
+  // before it; workers of an earlier one are fenced.  Errors: kIo, kInvalid for a folder that can't
+  // be used.
+  virtual Result<void> open(uint64_t boot_epoch) = 0;
+  virtual void start(WorkerId worker, engine::LoadReplica load) = 0;
+  virtual void send(WorkerId worker, engine::Command command) = 0;
+  virtual void stop(WorkerId worker,
                     bool kill) = 0;  // Unless killed, `lost` follows once it has ended.
   virtual void shutdown() = 0;  // Ends all of them; returns when no callback can come any more.
 };

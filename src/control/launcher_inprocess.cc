@@ -18,9 +18,9 @@ class InprocessLauncher : public Launcher {
   explicit InprocessLauncher(LauncherCallbacks callbacks) : callbacks_(std::move(callbacks)) {}
   ~InprocessLauncher() override { shutdown(); }
 
-  Result<void> open() override { return {}; }
+  Result<void> open(uint64_t) override { return {}; }
 
-  void start(ReplicaId id, engine::LoadReplica load) override {
+  void start(WorkerId id, engine::LoadReplica load) override {
     auto host = engine::make_host();
     engine::EngineHost& started = *host;
     hosts_[id] = std::move(host);
@@ -31,7 +31,7 @@ class InprocessLauncher : public Launcher {
         [this, id](const Error& end) { callbacks_.lost(id, end.message()); });
   }
 
-  void send(ReplicaId id, engine::Command command) override {
+  void send(WorkerId id, engine::Command command) override {
     const auto found = hosts_.find(id);
     if (found == hosts_.end()) return;
     if (found->second->command(std::move(command))) return;
@@ -40,7 +40,7 @@ class InprocessLauncher : public Launcher {
   }
 
   // A step, or a load, may have to end first: a thread of its own waits for that.
-  void stop(ReplicaId id, bool kill) override {
+  void stop(WorkerId id, bool kill) override {
     const auto found = hosts_.find(id);
     if (found == hosts_.end()) return;
     auto host = std::move(found->second);
@@ -59,7 +59,7 @@ class InprocessLauncher : public Launcher {
 
  private:
   const LauncherCallbacks callbacks_;
-  std::map<ReplicaId, std::unique_ptr<engine::EngineHost>> hosts_;
+  std::map<WorkerId, std::unique_ptr<engine::EngineHost>> hosts_;
   std::vector<std::thread> stopping_;  // One per stopped host: as many as there were restarts.
 };
 

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "control/launch_book.h"
 #include "control/launcher.h"
 #include "worker/link.h"
 #include "worker/spawn.h"
@@ -31,43 +32,21 @@ class ProcessLauncher : public Launcher {
         link_(context, link_options(std::move(folder)), link_callbacks()) {}
   ~ProcessLauncher() override { shutdown(); }
 
-  Result<void> open() override { return link_.start(); }
-
-  void start(ReplicaId id, engine::LoadReplica load) override {
-    const std::string token = random_hex();
-    link_.expect(id, kEpoch, token);
-    asio::post(state_->strand, [this, id, token, load = std::move(load)]() mutable {
-      if (!state_->open) return;
-      Worker& worker = state_->workers[id];
-      worker.load = std::move(load);
-      worker::SpawnOptions options;
-      options.arguments = worker::worker_arguments(link_.socket_path(), id, kEpoch);
-      options.environment = {{worker::kTokenVariable, token}};
-      auto spawned =
-          worker::Process::spawn(context_, options, [state = state_, id](worker::ProcessExit end) {
-            asio::post(state->strand, [state, id, end] { exited(*state, id, end); });
-          });
-      if (spawned.ok()) {
-        worker.process = std::move(*spawned);
-        return;
-      }
-      const std::string why = spawned.error().message();
-      state_->workers.erase(id);
-      link_.stop_replica(id, why);
-      state_->callbacks.lost(id, why);
-    });
+  Result<void> open(uint64_t boot_epoch) override {
+    boot_epoch_ = boot_epoch;
+    return link_.start();
   }
 
-  void send(ReplicaId id, engine::Command command) override { link_.send(id, std::move(command)); }
-
-  void stop(ReplicaId id, bool kill) override {
-    link_.stop_replica(id, "stopped by the server");
-    asio::post(state_->strand, [state = state_, id, kill] {
-      const auto found = state->workers.find(id);
-      if (found == state->workers.end() || !found->second.process) return;
-      found->second.quiet = kill;
-      if (kill) found->second.process->kill();
+  void start(WorkerId worker, engine::LoadReplica load) override {
+    drive([worker, load = std::move(load)](LaunchBook& book) mutable {
+      book.start(worker, std::move(load));
     });
+  }
+  void send(WorkerId worker, engine::Command command) override {
+    link_.send(worker, std::move(command));
+  }
+  void stop(WorkerId worker, bool kill) override {
+    drive([worker, kill](LaunchBook& book) { book.stop(worker, kill); });
   }
 
   void shutdown() override {
@@ -76,29 +55,69 @@ class ProcessLauncher : public Launcher {
     const bool runs = !context_.stopped();
     asio::post(state_->strand, [state = state_, done] {
       state->open = false;
-      state->workers.clear();  // Kills those that still run.
+      state->processes.clear();  // Kills those that still run.
       done->set_value();
     });
     if (runs) done->get_future().wait_for(std::chrono::seconds(5));
   }
 
  private:
-  static constexpr uint64_t kEpoch = 1;  // A ReplicaId stands for one start only.
-
-  struct Worker {
-    engine::LoadReplica load;
-    std::unique_ptr<worker::Process> process;
-    std::string link_lost;  // Why, where the link went first.
-    bool quiet = false;     // Nobody wants to know of its end.
-  };
   struct State {
     State(asio::strand<asio::io_context::executor_type> strand_in, LauncherCallbacks callbacks_in)
         : strand(std::move(strand_in)), callbacks(std::move(callbacks_in)) {}
     asio::strand<asio::io_context::executor_type> strand;
     const LauncherCallbacks callbacks;
-    std::map<ReplicaId, Worker> workers;
+    LaunchBook book;
+    std::map<WorkerId, std::unique_ptr<worker::Process>> processes;
     bool open = true;
   };
+
+  // Hands an event to the book, on the strand, and does what it asks for.
+  template <class F>
+  void drive(F f) {
+    drive(this, state_, std::move(f));
+  }
+  // `self` is there for as long as `state` is open.
+  template <class F>
+  static void drive(ProcessLauncher* self, const std::shared_ptr<State>& state, F f) {
+    asio::post(state->strand, [self, state, f = std::move(f)]() mutable {
+      if (!state->open) return;
+      f(state->book);
+      for (auto actions = state->book.take_actions(); !actions.empty();
+           actions = state->book.take_actions())
+        for (LaunchAction& action : actions)
+          std::visit([self](auto& what) { self->carry_out(what); }, action);
+    });
+  }
+
+  void carry_out(SpawnProcess& what) {
+    const std::string token = random_hex();
+    link_.expect(what.worker, boot_epoch_, token);
+    worker::SpawnOptions options;
+    options.arguments = worker::worker_arguments(link_.socket_path(), what.worker, boot_epoch_);
+    options.environment = {{worker::kTokenVariable, token}};
+    auto spawned = worker::Process::spawn(
+        context_, options,
+        [self = this, state = state_, id = what.worker](const worker::ProcessExit& end) {
+          drive(self, state, [id, end, &processes = state->processes](LaunchBook& book) {
+            processes.erase(id);
+            book.exited(id, end.reason, end.signal != 0);
+          });
+        });
+    if (!spawned.ok()) return state_->book.not_spawned(what.worker, spawned.error().message());
+    state_->processes[what.worker] = std::move(*spawned);
+  }
+  void carry_out(KillProcess& what) {
+    const auto found = state_->processes.find(what.worker);
+    if (found != state_->processes.end()) found->second->kill();
+  }
+  void carry_out(DropLink& what) { link_.stop_worker(what.worker, std::move(what.reason)); }
+  void carry_out(LoadOverLink& what) { link_.send(what.worker, std::move(what.load)); }
+  void carry_out(SayConnected& what) { state_->callbacks.connected(what.worker, what.pid); }
+  void carry_out(SayReported& what) {
+    state_->callbacks.report(what.worker, std::move(what.report));
+  }
+  void carry_out(SayLost& what) { state_->callbacks.lost(what.worker, std::move(what.reason)); }
 
   static worker::LinkOptions link_options(std::string folder) {
     worker::LinkOptions options;
@@ -106,47 +125,26 @@ class ProcessLauncher : public Launcher {
     return options;
   }
 
-  // The process is gone: that is the end, however the link sees it.
-  static void exited(State& state, ReplicaId id, const worker::ProcessExit& end) {
-    const auto found = state.workers.find(id);
-    if (!state.open || found == state.workers.end()) return;
-    const Worker worker = std::move(found->second);
-    state.workers.erase(found);
-    if (worker.quiet) return;
-    const bool both = !worker.link_lost.empty() && end.signal == 0;
-    state.callbacks.lost(id,
-                         both ? fmt::format("{} ({})", end.reason, worker.link_lost) : end.reason);
-  }
-
   worker::LinkCallbacks link_callbacks() {
     worker::LinkCallbacks out;
-    out.connected = [this, state = state_](ReplicaId id, int32_t pid) {
-      asio::post(state->strand, [this, state, id, pid] {
-        const auto found = state->workers.find(id);
-        if (!state->open || found == state->workers.end()) return;
-        link_.send(id, std::move(found->second.load));
-        state->callbacks.connected(id, pid);
+    out.connected = [this](WorkerId worker, int32_t pid) {
+      drive([worker, pid](LaunchBook& book) { book.link_opened(worker, pid); });
+    };
+    out.report = [this](WorkerId worker, engine::Report report) {
+      drive([worker, report = std::move(report)](LaunchBook& book) mutable {
+        book.reported(worker, std::move(report));
       });
     };
-    out.report = [state = state_](ReplicaId id, engine::Report report) {
-      asio::post(state->strand, [state, id, report = std::move(report)]() mutable {
-        if (state->open && state->workers.contains(id))
-          state->callbacks.report(id, std::move(report));
-      });
-    };
-    // Without its link a worker is of no use; its exit then tells the reason.
-    out.lost = [state = state_](ReplicaId id, std::string reason) {
-      asio::post(state->strand, [state, id, reason = std::move(reason)] {
-        const auto found = state->workers.find(id);
-        if (found == state->workers.end()) return;
-        found->second.link_lost = reason;
-        if (found->second.process) found->second.process->kill();
+    out.lost = [this](WorkerId worker, std::string reason) {
+      drive([worker, reason = std::move(reason)](LaunchBook& book) mutable {
+        book.link_lost(worker, std::move(reason));
       });
     };
     return out;
   }
 
   asio::io_context& context_;
+  uint64_t boot_epoch_ = 0;  // Set before the first start().
   const std::shared_ptr<State> state_;
   worker::LinkServer link_;
 };

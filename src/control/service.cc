@@ -25,6 +25,7 @@
 #include "control/event_log.h"
 #include "control/service_metrics.h"
 #include "control/subscription.h"
+#include "journal/boot_epoch.h"
 #include "journal/replay.h"
 #include "journal/writer.h"
 
@@ -68,12 +69,14 @@ class ServiceImpl : public Service {
         timer_(strand_),
         metrics_(options_.metrics, options_.tracer) {
     LauncherCallbacks callbacks;
-    callbacks.connected = [this](ReplicaId id, int32_t pid) { post(WorkerConnected{id, pid}); };
-    callbacks.report = [this](ReplicaId id, engine::Report report) {
-      post(WorkerReported{id, std::move(report)});
+    callbacks.connected = [this](WorkerId id, int32_t pid) {
+      post(WorkerConnected{id.replica, pid});
     };
-    callbacks.lost = [this](ReplicaId id, std::string reason) {
-      post(WorkerLost{id, std::move(reason)});
+    callbacks.report = [this](WorkerId id, engine::Report report) {
+      post(WorkerReported{id.replica, std::move(report)});
+    };
+    callbacks.lost = [this](WorkerId id, std::string reason) {
+      post(WorkerLost{id.replica, std::move(reason)});
     };
     if (options_.launcher) {
       launcher_ = options_.launcher(std::move(callbacks));
@@ -177,7 +180,10 @@ class ServiceImpl : public Service {
     journal::Replay replay;
     ALTLAS_TRY_VOID(
         writer_.store().replay([&](journal::Event event) { return replay.add(std::move(event)); }));
-    ALTLAS_TRY_VOID(launcher_->open());
+    ALTLAS_TRY(const journal::BootEpoch boot, journal::next_boot_epoch(writer_.store()));
+    if (!boot.kept.ok())
+      log::warn("the boot epoch can't be kept: {}", boot.kept.error().message());
+    ALTLAS_TRY_VOID(launcher_->open(boot.epoch));
     writer_.start();
     started_ = true;
     if (options_.metrics != nullptr)
@@ -305,9 +311,13 @@ class ServiceImpl : public Service {
     });
     if (!taken.ok()) log::warn("old tasks stay in the journal: {}", taken.error().message());
   }
-  void carry_out(StartWorker& what) { launcher_->start(what.replica, std::move(what.load)); }
-  void carry_out(StopWorker& what) { launcher_->stop(what.replica, what.kill); }
-  void carry_out(SendCommand& what) { launcher_->send(what.replica, std::move(what.command)); }
+  void carry_out(StartWorker& what) {
+    launcher_->start(WorkerId{what.replica}, std::move(what.load));
+  }
+  void carry_out(StopWorker& what) { launcher_->stop(WorkerId{what.replica}, what.kill); }
+  void carry_out(SendCommand& what) {
+    launcher_->send(WorkerId{what.replica}, std::move(what.command));
+  }
   void carry_out(LogWarning& what) { log::warn("{}", what.text); }
 
   void carry_out(PublishDelta& what) {

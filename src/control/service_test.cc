@@ -39,22 +39,22 @@ CoreSetup echo_setup() {
 // Replicas that load at once and answer when told.
 class HeldReplicas : public Launcher {
  public:
-  Result<void> open() override { return {}; }
-  void start(ReplicaId replica, engine::LoadReplica) override {
-    replica_ = replica;
-    callbacks.connected(replica, 0);
+  Result<void> open(uint64_t) override { return {}; }
+  void start(WorkerId worker, engine::LoadReplica) override {
+    worker_ = worker;
+    callbacks.connected(worker, 0);
     engine::ReplicaLoaded loaded;
     loaded.sequences_max = sequences_max;
-    callbacks.report(replica, loaded);
+    callbacks.report(worker, loaded);
   }
-  void send(ReplicaId, engine::Command command) override {
+  void send(WorkerId, engine::Command command) override {
     if (const auto* run = std::get_if<engine::SubmitSequence>(&command)) {
       const std::lock_guard lock(mutex_);
       runs_.push_back(run->sequence);
     }
   }
-  void stop(ReplicaId replica, bool kill) override {
-    if (!kill) callbacks.lost(replica, "stopped");
+  void stop(WorkerId worker, bool kill) override {
+    if (!kill) callbacks.lost(worker, "stopped");
   }
   void shutdown() override {}
   // All that run end, in the order of their starts.
@@ -68,7 +68,7 @@ class HeldReplicas : public Launcher {
       TaskResult result;
       result.text = "done";
       result.finish_reason = FinishReason::kStop;
-      callbacks.report(replica_, engine::SequenceFinished{sequence, result});
+      callbacks.report(worker_, engine::SequenceFinished{sequence, result});
     }
     return runs.size();
   }
@@ -78,7 +78,7 @@ class HeldReplicas : public Launcher {
     for (const SequenceId sequence : runs_)
       for (uint32_t i = 0; i < count; ++i)
         callbacks.report(
-            replica_,
+            worker_,
             engine::SequenceTokens{
                 sequence,
                 {.first_index = i, .ids = {1}, .text_offset = i * text.size(), .text = text}});
@@ -87,7 +87,7 @@ class HeldReplicas : public Launcher {
   uint32_t sequences_max = 0;
 
  private:
-  ReplicaId replica_;
+  WorkerId worker_;
   std::mutex mutex_;
   std::vector<SequenceId> runs_;
 };

@@ -29,11 +29,6 @@ model::LoadOptions load_options(const LoadReplica& load, size_t device) {
   return options;
 }
 
-namespace {
-
-constexpr uint32_t kSpeculativeTokensMax = 64;
-constexpr size_t kAdapterNameBytesMax = 200;
-
 CoreOptions core_options(const LoadReplica& load) {
   CoreOptions options;
   options.prefix_caching = load.prefix_caching;
@@ -43,6 +38,11 @@ CoreOptions core_options(const LoadReplica& load) {
   for (const AdapterFile& adapter : load.adapters) options.adapters.push_back(adapter.name);
   return options;
 }
+
+namespace {
+
+constexpr uint32_t kSpeculativeTokensMax = 64;
+constexpr size_t kAdapterNameBytesMax = 200;
 
 Result<std::vector<device::DeviceSpec>> devices_of(const LoadReplica& load) {
   ALTLAS_TRY(auto devices, device::parse_device_spec(load.device_spec, device::probe_machine()));

@@ -27,6 +27,9 @@ struct LoadedReplica {
 // What the rank on the worker's `device` is told, but for what only the tokenizer knows.
 model::LoadOptions load_options(const LoadReplica& load, size_t device);
 
+// What the replica's core is told.
+CoreOptions core_options(const LoadReplica& load);
+
 // Called from the loading thread.
 using LoadProgressSink = std::function<void(const LoadProgress&)>;
 using Loader = std::function<Result<std::unique_ptr<LoadedReplica>>(const LoadReplica&,

@@ -52,66 +52,36 @@ void Replica::run() {
 
 // Only this thread touches core and executor, so neither has a lock.
 Result<void> Replica::serve(LoadedReplica& loaded) {
-  ReplicaCore& core = *loaded.core;
-  Executor& executor = *loaded.executor;
-  AdapterLoader loader(executor, [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
-  say_stats(core);
+  ReplicaLoop loop(*loaded.core, loaded.executor.get());
+  AdapterLoader loader(*loaded.executor,
+                       [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
   while (!stopping_) {
-    handle(loaded, inbox_.drain());
-    move_adapters(loaded, loader);
-    StepPlan plan = core.plan();
-    const bool idle = plan.empty();
-    const bool flying = executor.in_flight() > 0;
-    if (!idle) executor.launch(std::move(plan));
-    say(core);
-    if (idle && !flying) {
-      const TimeUs left = stats_at_ + kStatsPeriodUs - clock_.now();
-      handle(loaded, inbox_.wait_drain(
-                         std::chrono::microseconds(std::clamp<TimeUs>(left, 0, kStatsPeriodUs))));
-      say(core);
-    } else if (idle || executor.in_flight() >= executor.depth()) {
-      ALTLAS_TRY(const StepResult result, executor.collect());
-      core.commit(result);
-      drop_adapters(executor, /*collected=*/true);
-      say(core);
+    if (auto stats = loop.stats(clock_.now())) options_.report(*std::move(stats));
+    handle(loop, inbox_.drain());
+    for (const AdapterRead& read : loader.take()) loop.adapter_read(read);
+    for (AdapterJob& job : loop.take_adapter_jobs()) loader.read(std::move(job));
+    loop.drop_adapters();
+    const ReplicaLoop::Next next = loop.turn();
+    say(loop);
+    if (next == ReplicaLoop::Next::kCollect) {
+      ALTLAS_TRY_VOID(loop.collect());
+      say(loop);
+    } else if (next == ReplicaLoop::Next::kWait) {
+      const TimeUs left = std::clamp<TimeUs>(loop.stats_due() - clock_.now(), 0, kStatsPeriodUs);
+      handle(loop, inbox_.wait_drain(std::chrono::microseconds(left)));
+      say(loop);
     }
-    if (clock_.now() - stats_at_ >= kStatsPeriodUs) say_stats(core);
   }
   return {};
 }
 
-void Replica::handle(LoadedReplica& loaded, std::vector<std::optional<Command>> commands) {
-  for (std::optional<Command>& command : commands) {
-    if (command && !std::holds_alternative<LoadReplica>(*command))
-      loaded.core->handle(*std::move(command));
-  }
+void Replica::handle(ReplicaLoop& loop, std::vector<std::optional<Command>> commands) {
+  for (std::optional<Command>& command : commands)
+    if (command) loop.handle(*std::move(command));
 }
 
-// Between the core, which decides, and the thread that reads.
-void Replica::move_adapters(LoadedReplica& loaded, AdapterLoader& loader) {
-  for (AdapterRead& read : loader.take()) loaded.core->adapter_read(read.id, read.bytes);
-  for (AdapterJob& job : loaded.core->take_adapter_jobs()) loader.read(std::move(job));
-  for (const uint32_t id : loaded.core->take_dropped_adapters())
-    dropped_.emplace_back(id, loaded.executor->in_flight());
-  drop_adapters(*loaded.executor, /*collected=*/false);
-}
-
-void Replica::drop_adapters(Executor& executor, bool collected) {
-  std::erase_if(dropped_, [&](std::pair<uint32_t, int>& one) {
-    if (collected) --one.second;
-    if (one.second > 0) return false;
-    executor.drop_adapter(one.first);
-    return true;
-  });
-}
-
-void Replica::say(ReplicaCore& core) {
-  for (Report& report : core.take_reports()) options_.report(std::move(report));
-}
-
-void Replica::say_stats(const ReplicaCore& core) {
-  stats_at_ = clock_.now();
-  options_.report(core.stats());
+void Replica::say(ReplicaLoop& loop) {
+  for (Report& report : loop.take_reports()) options_.report(std::move(report));
 }
 
 }  // namespace altlas::engine

@@ -17,12 +17,11 @@
 #include "engine/adapter_loader.h"
 #include "engine/load.h"
 #include "engine/messages.h"
+#include "engine/replica_loop.h"
 
 namespace altlas::engine {
 
 inline constexpr size_t kInboxMax = 4096;  // Commands waiting; then send() is false.
-inline constexpr int64_t kStatsPeriodUs =
-    kSecond / 2;  // ReplicaStats at least so often, and at ends of steps only.
 
 struct ReplicaOptions {
   LoadReplica load;
@@ -57,19 +56,13 @@ class Replica {
  private:
   void run();
   Result<void> serve(LoadedReplica& loaded);
-  void handle(LoadedReplica& loaded, std::vector<std::optional<Command>> commands);
-  void move_adapters(LoadedReplica& loaded, AdapterLoader& loader);
-  void drop_adapters(Executor& executor, bool collected);
-  void say(ReplicaCore& core);
-  void say_stats(const ReplicaCore& core);
+  void handle(ReplicaLoop& loop, std::vector<std::optional<Command>> commands);
+  void say(ReplicaLoop& loop);
 
   ReplicaOptions options_;
   const Clock& clock_;
   Channel<std::optional<Command>> inbox_;  // Empty ones only wake the thread.
   std::atomic<bool> stopping_ = false;
-  TimeUs stats_at_ = 0;  // The replica's thread's.
-  // Adapters that nothing names any more, and how many steps in flight may still do so. Likewise.
-  std::vector<std::pair<uint32_t, int>> dropped_;
   std::thread thread_;
 };
 

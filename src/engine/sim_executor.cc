@@ -165,9 +165,7 @@ StepResult SimExecutor::run(const StepPlan& plan) {
 void SimExecutor::launch(StepPlan plan) {
   ALTLAS_CHECK(in_flight() < depth(), "at most depth() steps in flight");
   Flying flying{run(plan), 0};
-  if (time_ == SimTime::kReal) {
-    last_due_ = flying.due = std::max(last_due_, clock_.now()) + flying.result.busy_us;
-  }
+  last_due_ = flying.due = std::max(last_due_, clock_.now()) + flying.result.busy_us;
   flying_.push_back(std::move(flying));
 }
 

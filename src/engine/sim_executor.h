@@ -24,7 +24,7 @@ enum class SimTime : uint8_t {
 class SimExecutor final : public Executor {
  public:
   // tokenizer: only read here; null: any id of the vocabulary. With one, ids that are whole
-  // printable text. clock: outlives it; read only in kReal. Errors: as sim_limits.
+  // printable text. clock: outlives it. Errors: as sim_limits.
   static Result<std::unique_ptr<SimExecutor>> create(const SimOptions& options,
                                                      const text::Tokenizer* tokenizer, SimTime time,
                                                      const Clock& clock);
@@ -36,6 +36,8 @@ class SimExecutor final : public Executor {
   // Only shapes are modelled: an adapter takes nothing and changes nothing.
   Result<uint64_t> load_adapter(uint32_t, const std::string&) override { return uint64_t{0}; }
   void drop_adapter(uint32_t) override {}
+  // When the oldest step in flight is done; the devices carry out one after the other.
+  TimeUs oldest_due() const { return flying_.front().due; }
   int depth() const override { return static_cast<int>(options_.depth); }
 
   // What a plan costs; changes nothing.

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <iterator>
-#include <map>
 #include <utility>
 
 namespace altlas::journal {
@@ -36,7 +34,7 @@ void JournalWriter::stop() {
 
 Result<void> JournalWriter::enqueue(Request request) {
   if (!open_) return unavailable("the journal is closed");
-  const uint64_t count = request.events.size();
+  const uint64_t count = request.count = request.events.size();
   const uint64_t waiting = waiting_events_.fetch_add(count) + count;
   if (waiting > options_.events_max && waiting > count) {
     waiting_events_ -= count;
@@ -99,49 +97,29 @@ void JournalWriter::run() {
     std::vector<Request> requests = queue_.wait_drain(std::chrono::seconds(1));
     if (requests.empty() && closed) return;
     if (requests.empty()) try_write();
-    auto first = requests.begin();
-    while (first != requests.end()) {
-      auto last = first;
-      size_t events = 0;
-      while (last != requests.end() &&
-             (last == first || events + last->events.size() <= options_.commit_events_max))
-        events += (last++)->events.size();
-      write(std::vector<Request>(std::make_move_iterator(first), std::make_move_iterator(last)));
-      first = last;
+    for (size_t first = 0, last = 0; first < requests.size(); first = last) {
+      CommitGroup group(options_.commit_events_max);
+      while (last < requests.size() && group.add(requests[last])) ++last;
+      write(group, std::span(requests).subspan(first, last - first));
     }
   }
 }
 
-Result<void> JournalWriter::write_values(const std::vector<Request>& group) {
-  std::map<std::string_view, std::string_view> values;
-  for (const Request& request : group)
-    if (!request.name.empty()) values[request.name] = request.value;
-  for (const auto& [name, value] : values) ALTLAS_TRY_VOID(store_->put_value(name, value));
-  return {};
-}
-
-void JournalWriter::write(std::vector<Request> group) {
-  std::vector<Event> events;
-  std::vector<TaskId> forgotten;
-  for (Request& request : group) {
-    events.insert(events.end(), std::make_move_iterator(request.events.begin()),
-                  std::make_move_iterator(request.events.end()));
-    forgotten.insert(forgotten.end(), request.forgotten.begin(), request.forgotten.end());
-  }
-  const uint64_t count = events.size();
-  const Result<void> appended = events.empty() ? Result<void>() : store_->append(events);
-  const Result<void> forgot = forgotten.empty() ? Result<void>() : store_->forget(forgotten);
-  const Result<void> valued = write_values(group);
-  if (!events.empty()) note(appended);
-  failures_ += uint64_t{!appended.ok()} + uint64_t{!forgot.ok()} + uint64_t{!valued.ok()};
-  if (appended.ok() && count > 0) {
+void JournalWriter::write(const CommitGroup& group, std::span<const Request> requests) {
+  const CommitGroup::Outcome outcome = group.write(*store_);
+  const uint64_t count = group.events();
+  if (count > 0) note(outcome.appended);
+  failures_ += outcome.failures();
+  if (outcome.appended.ok() && count > 0) {
     events_ += count;
     ++commits_;
   }
   waiting_events_ -= count;
-  for (const Request& request : group) {
+  for (const Request& request : requests) {
     if (!request.done) continue;
-    request.done(!request.name.empty() ? valued : !request.forgotten.empty() ? forgot : appended);
+    request.done(!request.name.empty()        ? outcome.valued
+                 : !request.forgotten.empty() ? outcome.forgot
+                                              : outcome.appended);
   }
 }
 

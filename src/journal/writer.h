@@ -8,12 +8,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/channel.h"
 #include "base/result.h"
+#include "journal/commit_group.h"
 #include "journal/events.h"
 #include "journal/store.h"
 
@@ -66,19 +68,16 @@ class JournalWriter {
   std::string failure() const;
 
  private:
-  struct Request {
-    std::vector<Event> events;
-    std::vector<TaskId> forgotten;
-    std::string name, value;  // Of put_value; an empty name is none.
+  struct Request : WriteRequest {
+    uint64_t count = 0;  // Of its events.
     Callback done;
   };
   Result<void> enqueue(Request request);
   void run();
   void try_write();
   void note(const Result<void>& written);
-  // Writes a group of at least one request and answers each.
-  void write(std::vector<Request> group);
-  Result<void> write_values(const std::vector<Request>& group);
+  // Writes a group of at least one request, those given, and answers each.
+  void write(const CommitGroup& group, std::span<const Request> requests);
 
   const WriterOptions options_;
   const std::unique_ptr<Store> store_;

@@ -33,4 +33,14 @@ class EventQueue {
   std::map<std::pair<TimeUs, uint64_t>, std::function<void()>> waiting_;
 };
 
+// Virtual time for what reads a Clock.
+class EventClock final : public Clock {
+ public:
+  explicit EventClock(const EventQueue& events) : events_(events) {}
+  TimeUs now() const override { return events_.now(); }
+
+ private:
+  const EventQueue& events_;
+};
+
 }  // namespace altlas::simulation

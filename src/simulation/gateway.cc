@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "journal/writer.h"
+
 namespace altlas::simulation {
 
 namespace {
@@ -74,7 +78,8 @@ Gateway::Gateway(EventQueue& events, PhiloxStream& random, std::unique_ptr<journ
       core_(std::move(setup)),
       epoch_(epoch),
       hash_(hash),
-      hooks_(std::move(hooks)) {}
+      hooks_(std::move(hooks)),
+      links_(worker::LinkPumpOptions()) {}
 
 Result<void> Gateway::start() {
   journal::Replay replay;
@@ -99,7 +104,9 @@ void Gateway::step(control::Event event) {
     hash_.add(core_.hash());
   }
   hooks_.stepped();
+  if (dead_) return;
   arm_tick();
+  serve();
 }
 
 void Gateway::act(control::Action& action) {
@@ -107,43 +114,72 @@ void Gateway::act(control::Action& action) {
     hooks_.admission(one->ticket, one->admitted);
   if (auto* one = std::get_if<control::AnswerSubmission>(&action))
     hooks_.submission(one->ticket, one->placed);
-  if (auto* one = std::get_if<control::AppendJournal>(&action)) append(std::move(*one));
+  if (auto* one = std::get_if<control::AppendJournal>(&action))
+    write({{.events = std::move(one->events)}, one->ticket});
   if (auto* one = std::get_if<control::ForgetTasks>(&action)) {
     hooks_.forgotten(one->tasks);
-    if (!one->key_kept) forgets_.push_back(std::move(one->tasks));
+    if (!one->key_kept) write({{.forgotten = std::move(one->tasks)}, 0});
   }
   if (auto* one = std::get_if<control::PublishDelta>(&action)) hooks_.delta(*one);
   if (auto* one = std::get_if<control::PublishStatus>(&action)) hooks_.status(*one);
-  if (auto* one = std::get_if<control::StartWorker>(&action)) start_worker(*one);
-  if (auto* one = std::get_if<control::StopWorker>(&action)) {
-    links_.erase(one->replica);
-    hooks_.kill_worker(one->replica);
-  }
-  if (auto* one = std::get_if<control::SendCommand>(&action)) {
-    const auto link = links_.find(one->replica);
-    if (link == links_.end()) return;
-    link->second.waiting.push_back(std::move(one->command));
-    // Not from inside the step that asked for it.
-    events_.after(
-        0, [self = shared_from_this(), replica = one->replica] { self->serve_link(replica); });
-  }
+  if (auto* one = std::get_if<control::StartWorker>(&action))
+    book_.start(WorkerId{one->replica}, std::move(one->load));
+  if (auto* one = std::get_if<control::StopWorker>(&action))
+    book_.stop(WorkerId{one->replica}, one->kill);
+  if (auto* one = std::get_if<control::SendCommand>(&action))
+    links_.send(events_.now(), WorkerId{one->replica}, std::move(one->command));
 }
 
-void Gateway::start_worker(const control::StartWorker& start) {
-  worker::SessionOptions options;
-  options.role = worker::Role::kServer;
-  options.replica = start.replica;
-  options.epoch = epoch_;
-  options.token = "token";
-  links_.erase(start.replica);
-  links_.emplace(start.replica,
-                 Link{worker::Session(options, events_.now()), start.load, false, {}, 0});
-  hooks_.start_worker(start.replica, epoch_, start.load);
-  serve_link(start.replica);
+// Does what the launch book and the links ask for, until neither asks for anything. Events go into
+// the core, which may ask for more meanwhile.
+void Gateway::serve() {
+  if (std::exchange(serving_, true)) return;
+  while (!dead_) {
+    auto launches = book_.take_actions();
+    auto links = links_.take_actions();
+    if (launches.empty() && links.empty()) break;
+    for (control::LaunchAction& action : launches)
+      if (!dead_) carry_out(action);
+    for (worker::LinkAction& action : links)
+      if (!dead_) carry_out(action);
+  }
+  serving_ = false;
+  if (!dead_) arm_links();
 }
 
-void Gateway::append(control::AppendJournal append) {
-  writes_.push_back(std::move(append));
+void Gateway::carry_out(control::LaunchAction& action) {
+  const TimeUs now = events_.now();
+  if (auto* one = std::get_if<control::SpawnProcess>(&action)) {
+    links_.expect(now, one->worker, epoch_, "token");
+    hooks_.start_worker(one->worker, epoch_);
+  }
+  if (auto* one = std::get_if<control::KillProcess>(&action)) hooks_.kill_worker(one->worker);
+  if (auto* one = std::get_if<control::DropLink>(&action))
+    links_.stop_worker(now, one->worker, one->reason);
+  if (auto* one = std::get_if<control::LoadOverLink>(&action))
+    links_.send(now, one->worker, std::move(one->load));
+  if (auto* one = std::get_if<control::SayConnected>(&action))
+    step(control::WorkerConnected{one->worker.replica, one->pid});
+  if (auto* one = std::get_if<control::SayReported>(&action))
+    step(control::WorkerReported{one->worker.replica, std::move(one->report)});
+  if (auto* one = std::get_if<control::SayLost>(&action))
+    step(control::WorkerLost{one->worker.replica, std::move(one->reason)});
+}
+
+void Gateway::carry_out(worker::LinkAction& action) {
+  if (auto* one = std::get_if<worker::LinkWrite>(&action))
+    hooks_.write(one->connection, std::move(one->bytes));
+  if (auto* one = std::get_if<worker::LinkClose>(&action)) hooks_.close(one->connection);
+  if (auto* one = std::get_if<worker::LinkOpened>(&action))
+    book_.link_opened(one->worker, one->pid);
+  if (auto* one = std::get_if<worker::LinkReport>(&action))
+    book_.reported(one->worker, std::move(one->report));
+  if (auto* one = std::get_if<worker::LinkLost>(&action))
+    book_.link_lost(one->worker, std::move(one->reason));
+}
+
+void Gateway::write(Write write) {
+  writes_.push_back(std::move(write));
   if (!committing_) schedule_commit();
 }
 
@@ -153,26 +189,18 @@ void Gateway::schedule_commit() {
                 [self = shared_from_this()] { self->commit(); });
 }
 
-// Writes everything that waits as one commit; its callers hear of it a little later.
+// Writes what waits as one commit; its callers hear of it a little later.
 void Gateway::commit() {
   if (dead_) return;
-  std::vector<journal::Event> all;
+  journal::CommitGroup group(journal::WriterOptions().commit_events_max);
   std::vector<uint64_t> tickets;
-  for (control::AppendJournal& write : writes_) {
-    tickets.push_back(write.ticket);
-    for (journal::Event& event : write.events) all.push_back(std::move(event));
+  while (!writes_.empty() && group.add(writes_.front().request)) {
+    tickets.push_back(writes_.front().ticket);
+    writes_.pop_front();
   }
-  writes_.clear();
-  const Result<void> written = store_->append(all);
+  const journal::CommitGroup::Outcome outcome = group.write(*store_);
   hooks_.committed();
-  if (dead_) return;
-  if (written.ok() && !forgets_.empty()) {
-    for (const auto& tasks : forgets_) static_cast<void>(store_->forget(tasks));
-    forgets_.clear();
-    hooks_.committed();
-    if (dead_) return;
-  }
-  tell_written(tickets, written);
+  if (!dead_) tell_written(tickets, outcome.appended);
 }
 
 void Gateway::tell_written(const std::vector<uint64_t>& tickets, const Result<void>& written) {
@@ -204,87 +232,40 @@ void Gateway::arm_tick() {
   });
 }
 
-void Gateway::worker_connected(ReplicaId replica) {
-  const auto link = links_.find(replica);
-  if (dead_ || link == links_.end()) return;
-  link->second.session.connected(events_.now());
-  serve_link(replica);
+void Gateway::connected(worker::ConnectionId connection) {
+  if (dead_) return;
+  links_.connected(events_.now(), connection);
+  serve();
 }
 
-void Gateway::worker_disconnected(ReplicaId replica) {
-  const auto link = links_.find(replica);
-  if (dead_ || link == links_.end()) return;
-  link->second.session.disconnected(events_.now());
-  serve_link(replica);
+void Gateway::disconnected(worker::ConnectionId connection) {
+  if (dead_) return;
+  links_.disconnected(events_.now(), connection);
+  serve();
 }
 
-void Gateway::worker_bytes(ReplicaId replica, std::string_view bytes) {
-  const auto link = links_.find(replica);
-  if (dead_ || link == links_.end()) return;
-  link->second.session.on_bytes(events_.now(), bytes);
-  serve_link(replica);
+void Gateway::received(worker::ConnectionId connection, std::string_view bytes) {
+  if (dead_) return;
+  links_.on_bytes(events_.now(), connection, bytes);
+  links_.check_integrity();
+  serve();
 }
 
-void Gateway::worker_exited(ReplicaId replica, const std::string& why) {
-  if (!dead_ && links_.contains(replica)) lose(replica, why);
+void Gateway::worker_exited(WorkerId worker, const std::string& why, bool signaled) {
+  if (dead_) return;
+  book_.exited(worker, why, signaled);
+  serve();
 }
 
-void Gateway::lose(ReplicaId replica, const std::string& why) {
-  links_.erase(replica);
-  control::WorkerLost event;
-  event.replica = replica;
-  event.reason = why;
-  step(std::move(event));
-}
-
-// Does what the session asks; events go into the core, which may close the link meanwhile.
-void Gateway::serve_link(ReplicaId replica) {
-  while (!dead_) {
-    const auto found = links_.find(replica);
-    if (found == links_.end()) return;
-    Link& link = found->second;
-    while (!link.waiting.empty() && link.session.can_send()) {
-      static_cast<void>(link.session.send(events_.now(), std::move(link.waiting.front())));
-      link.waiting.pop_front();
-    }
-    auto actions = link.session.take_actions();
-    if (actions.empty()) return arm_link(replica, link);
-    std::vector<control::Event> in;
-    std::optional<std::string> failed;
-    uint32_t delivered = 0;
-    for (worker::SessionAction& action : actions) {
-      if (auto* write = std::get_if<worker::WriteBytes>(&action))
-        hooks_.write(replica, std::move(write->bytes));
-      if (auto* up = std::get_if<worker::LinkUp>(&action); up != nullptr && !up->again) {
-        link.waiting.push_front(link.load);
-        in.emplace_back(control::WorkerConnected{replica, up->pid});
-      }
-      if (auto* deliver = std::get_if<worker::Deliver>(&action)) {
-        ++delivered;
-        if (auto* report = std::get_if<engine::Report>(&deliver->message))
-          in.emplace_back(control::WorkerReported{replica, std::move(*report)});
-      }
-      if (auto* lost = std::get_if<worker::LinkFailed>(&action)) failed = lost->error.message();
-    }
-    if (delivered > 0) link.session.consumed(events_.now(), delivered);
-    for (control::Event& event : in) step(std::move(event));
-    if (failed && links_.contains(replica)) {
-      hooks_.kill_worker(replica);
-      return lose(replica, *failed);
-    }
-  }
-}
-
-void Gateway::arm_link(ReplicaId replica, Link& link) {
-  const TimeUs due = link.session.next_deadline();
-  if (due == INT64_MAX || (link.timer_at > events_.now() && link.timer_at <= due)) return;
-  link.timer_at = due;
-  events_.at(due, [self = shared_from_this(), replica, due] {
-    const auto found = self->links_.find(replica);
-    if (self->dead_ || found == self->links_.end() || found->second.timer_at != due) return;
-    found->second.timer_at = 0;
-    found->second.session.tick(self->events_.now());
-    self->serve_link(replica);
+void Gateway::arm_links() {
+  const TimeUs due = links_.next_deadline();
+  if (due == INT64_MAX || (links_at_ > events_.now() && links_at_ <= due)) return;
+  links_at_ = due;
+  events_.at(due, [self = shared_from_this(), due] {
+    if (self->dead_ || self->links_at_ != due) return;
+    self->links_at_ = INT64_MAX;
+    self->links_.tick(self->events_.now());
+    self->serve();
   });
 }
 

@@ -1,5 +1,5 @@
-// A simulated gateway process: the real core and journal; sessions to its workers; what a kill
-// takes away.
+// A simulated gateway process: the real core, launch book, link pump and journal; what a kill takes
+// away.
 #pragma once
 
 #include <deque>
@@ -10,17 +10,20 @@
 #include "base/hash.h"
 #include "base/philox.h"
 #include "control/core.h"
+#include "control/launch_book.h"
+#include "journal/commit_group.h"
 #include "journal/store.h"
 #include "simulation/event_queue.h"
-#include "worker/session.h"
+#include "worker/link_pump.h"
 
 namespace altlas::simulation {
 
 // What a gateway needs of the world around it.
 struct GatewayHooks {
-  std::function<void(ReplicaId, uint64_t epoch, const engine::LoadReplica&)> start_worker;
-  std::function<void(ReplicaId)> kill_worker;
-  std::function<void(ReplicaId, std::string bytes)> write;
+  std::function<void(WorkerId, uint64_t epoch)> start_worker;
+  std::function<void(WorkerId)> kill_worker;  // gateway's worker_exited() follows.
+  std::function<void(worker::ConnectionId, std::string bytes)> write;
+  std::function<void(worker::ConnectionId)> close;  // After what was written.
   std::function<void(uint64_t ticket, const Result<void>&)> admission;
   std::function<void(uint64_t ticket, const Result<std::vector<control::Placed>>&)> submission;
   std::function<void(const control::PublishDelta&)> delta;
@@ -39,11 +42,11 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   // Replays the journal and starts.  Errors: the journal's.
   Result<void> start();
   void step(control::Event event);
-  // A worker's link: connection, bytes, loss of it; the worker's process ended.
-  void worker_connected(ReplicaId replica);
-  void worker_disconnected(ReplicaId replica);
-  void worker_bytes(ReplicaId replica, std::string_view bytes);
-  void worker_exited(ReplicaId replica, const std::string& why);
+  // Connections of workers of any epoch; a worker's process ended.
+  void connected(worker::ConnectionId connection);
+  void disconnected(worker::ConnectionId connection);
+  void received(worker::ConnectionId connection, std::string_view bytes);
+  void worker_exited(WorkerId worker, const std::string& why, bool signaled);
   // Power is gone: nothing happens any more.
   std::unique_ptr<journal::Store> kill();
   bool dead() const { return dead_; }
@@ -54,23 +57,21 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   bool idle() const { return !committing_ && writes_.empty(); }
 
  private:
-  struct Link {
-    worker::Session session;
-    engine::LoadReplica load;
-    bool load_sent = false;
-    std::deque<engine::Command> waiting;  // The session is full.
-    TimeUs timer_at = 0;
+  // A call of the journal's writer.
+  struct Write {
+    journal::WriteRequest request;
+    uint64_t ticket = 0;  // 0: nobody waits for it.
   };
   void act(control::Action& action);
-  void start_worker(const control::StartWorker& start);
-  void append(control::AppendJournal append);
+  void carry_out(control::LaunchAction& action);
+  void carry_out(worker::LinkAction& action);
+  void write(Write write);
   void schedule_commit();
   void commit();
   void tell_written(const std::vector<uint64_t>& tickets, const Result<void>& written);
-  void serve_link(ReplicaId replica);
-  void lose(ReplicaId replica, const std::string& why);
+  void serve();
   void arm_tick();
-  void arm_link(ReplicaId replica, Link& link);
+  void arm_links();
 
   EventQueue& events_;
   PhiloxStream& random_;
@@ -79,12 +80,13 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   const uint64_t epoch_;
   Hasher& hash_;
   GatewayHooks hooks_;
-  std::map<ReplicaId, Link> links_;
-  std::deque<control::AppendJournal> writes_;  // Wait for the commit under way.
-  std::deque<std::vector<TaskId>> forgets_;
+  control::LaunchBook book_;
+  worker::LinkPump links_;
+  std::deque<Write> writes_;  // Wait for the commit under way.
   bool committing_ = false;
   bool dead_ = false;
-  TimeUs tick_at_ = INT64_MAX;
+  bool serving_ = false;  // serve() is running.
+  TimeUs tick_at_ = INT64_MAX, links_at_ = INT64_MAX;
   uint64_t stepped_ = 0;
 };
 

@@ -22,35 +22,27 @@ void Machine::set_gateway(std::shared_ptr<Gateway> gateway, uint64_t epoch) {
   for (const uint64_t number : all) cut(number);
 }
 
-void Machine::start_worker(ReplicaId replica, uint64_t epoch, const engine::LoadReplica& load) {
+void Machine::start_worker(WorkerId id, uint64_t epoch) {
   const uint64_t number = next_number_++;
   Worker& worker = workers_[number];
-  worker.replica = replica;
+  worker.worker = id;
   worker.epoch = epoch;
-  worker.device = load.device_ids.at(0);
-  worker_of_[replica] = number;
-  const auto& deployments = scenario_.setup.deployments;
-  const auto found =
-      std::ranges::find(deployments, load.model_path,
-                        [](const control::DeploymentSetup& one) { return one.load.model_path; });
-  const auto deployment = static_cast<size_t>(found - deployments.begin());
-  const engine::SimOptions model = scenario_.models.at(deployment).at(worker.device);
+  worker_of_[id] = number;
   events_.after(static_cast<int64_t>(5 * kMillisecond + random_.below(50 * kMillisecond)),
-                [this, number, model] { spawn(number, model); });
+                [this, number] { spawn(number); });
 }
 
-void Machine::spawn(uint64_t number, const engine::SimOptions& model) {
+void Machine::spawn(uint64_t number) {
   Worker* worker = find(number);
   if (worker == nullptr) return;
   worker::SessionOptions options;
   options.role = worker::Role::kWorker;
-  options.replica = worker->replica;
+  options.worker = worker->worker;
   options.epoch = worker->epoch;
   options.token = "token";
   options.pid = static_cast<int32_t>(1000 + number);
   const auto load_us = static_cast<int64_t>(10 * kMillisecond + random_.below(800 * kMillisecond));
-  worker->process =
-      std::make_shared<WorkerProcess>(events_, options, model, load_us, hooks_of(number));
+  worker->process = std::make_shared<WorkerProcess>(events_, options, load_us, hooks_of(number));
   connect(number);
 }
 
@@ -59,65 +51,70 @@ WorkerProcess::Hooks Machine::hooks_of(uint64_t number) {
   hooks.write = [this, number](std::string bytes) {
     deliver(number, std::move(bytes), /*up=*/true);
   };
-  hooks.exited = [this, number](const std::string& why) { exited(number, why); };
-  hooks.may_load = [this, number] { return may_load(number); };
+  hooks.exited = [this, number](int code, const std::string&) {
+    exited(number, fmt::format("exited with code {}", code), /*signaled=*/false);
+  };
+  hooks.load = [this, number](const engine::LoadReplica& what) { return load(number, what); };
   return hooks;
 }
 
-// A worker of the server before this one holds the device's memory until it has ended.
-Result<void> Machine::may_load(uint64_t number) {
-  const Worker* own = find(number);
-  if (own == nullptr) return {};
+// What the load finds on its devices. A worker of the server before this one holds their memory
+// until it has ended.
+Result<engine::SimOptions> Machine::load(uint64_t number, const engine::LoadReplica& load) {
+  Worker& own = workers_.at(number);
+  std::vector<size_t> devices(load.device_ids.begin(), load.device_ids.end());
   for (const auto& [other, worker] : workers_)
-    if (worker.epoch < own->epoch && worker.device == own->device && worker.process)
-      return Error(ErrorCode::kBusy, "the device's memory is held by another process");
-  if (loads_to_fail_ == 0) return {};
-  --loads_to_fail_;
-  return Error(ErrorCode::kIo, "the model's file can't be read");
+    for (const size_t device : devices)
+      if (worker.epoch < own.epoch && std::ranges::count(worker.devices, device) > 0)
+        return Error(ErrorCode::kBusy, "the device's memory is held by another process");
+  if (loads_to_fail_ > 0) {
+    --loads_to_fail_;
+    return Error(ErrorCode::kIo, "the model's file can't be read");
+  }
+  own.devices = std::move(devices);
+  const auto& deployments = scenario_.setup.deployments;
+  const auto found =
+      std::ranges::find(deployments, load.model_path,
+                        [](const control::DeploymentSetup& one) { return one.load.model_path; });
+  const auto deployment = static_cast<size_t>(found - deployments.begin());
+  engine::SimOptions model = scenario_.models.at(deployment).at(own.devices.at(0));
+  model.swap_bytes = load.swap_bytes;
+  model.draft_model = !load.draft_model_path.empty();
+  model.depth = load.executor_depth;
+  return model;
 }
 
 void Machine::connect(uint64_t number) {
   Worker* worker = find(number);
   if (worker == nullptr || !worker->process || worker->connection != 0) return;
-  if (!gateway_ || worker->epoch != epoch_) {
-    if (gateway_ && random_.below(3) == 0) intrude(number);
+  if (!gateway_) {
     // Its session gives up after a time of silence.
     events_.after(200 * kMillisecond, [this, number] { connect(number); });
     return;
   }
   worker->connection = next_connection_++;
+  of_connection_[worker->connection] = number;
   const auto process = worker->process;
-  gateway_->worker_connected(worker->replica);
+  gateway_->connected(worker::ConnectionId{worker->connection});
   process->connected();
-}
-
-// One of an earlier epoch speaks on the link of its successor.
-void Machine::intrude(uint64_t number) {
-  Worker& worker = workers_.at(number);
-  const auto present = worker_of_.find(worker.replica);
-  if (present == worker_of_.end() || workers_.at(present->second).connection != 0) return;
-  worker::Frame hello;
-  hello.epoch = worker.epoch;
-  hello.body = worker::Hello{worker::kProtocolVersion, "token", worker.replica, 1, "", 0, 100};
-  const auto bytes = worker::encode_frame(hello);
-  const ReplicaId replica = worker.replica;
-  gateway_->worker_connected(replica);
-  gateway_->worker_bytes(replica, *bytes);
-  gateway_->worker_disconnected(replica);
 }
 
 // The connection is gone; both ends hear of it, the worker then connects again.
 void Machine::cut(uint64_t number) {
   Worker* worker = find(number);
   if (worker == nullptr || worker->connection == 0) return;
-  worker->connection = 0;
-  if (gateway_ && worker->epoch == epoch_)
-    events_.after(static_cast<int64_t>(random_.below(50 * kMillisecond)),
-                  [this, number, epoch = epoch_] {
-                    const Worker* cut = find(number);
-                    if (cut != nullptr && cut->connection == 0 && gateway_ && epoch == epoch_)
-                      gateway_->worker_disconnected(cut->replica);
-                  });
+  const uint64_t connection = std::exchange(worker->connection, 0);
+  of_connection_.erase(connection);
+  events_.after(static_cast<int64_t>(random_.below(50 * kMillisecond)),
+                [this, connection, epoch = epoch_] {
+                  if (gateway_ && epoch == epoch_)
+                    gateway_->disconnected(worker::ConnectionId{connection});
+                });
+  hang_up(number);
+}
+
+// The worker hears that its connection is gone.
+void Machine::hang_up(uint64_t number) {
   events_.after(static_cast<int64_t>(random_.below(50 * kMillisecond)), [this, number] {
     Worker* cut = find(number);
     if (cut == nullptr || !cut->process) return;
@@ -129,33 +126,51 @@ void Machine::cut(uint64_t number) {
   });
 }
 
-void Machine::kill_worker(ReplicaId replica) {
-  const auto found = worker_of_.find(replica);
+void Machine::kill_worker(WorkerId id) {
+  const auto found = worker_of_.find(id);
   if (found == worker_of_.end()) return;
-  const auto worker = workers_.find(found->second);
-  if (worker != workers_.end() && worker->second.process) worker->second.process->kill();
-  workers_.erase(found->second);
-  worker_of_.erase(found);
+  const uint64_t number = found->second;
+  if (const auto& process = workers_.at(number).process) process->kill();
+  exited(number, "killed by signal 9 (asked to)", /*signaled=*/true);
 }
 
 // It is gone; the server hears of it as its parent.
-void Machine::exited(uint64_t number, const std::string& why) {
+void Machine::exited(uint64_t number, const std::string& why, bool signaled) {
   const auto found = workers_.find(number);
   if (found == workers_.end()) return;
-  const ReplicaId replica = found->second.replica;
+  const WorkerId id = found->second.worker;
   const uint64_t epoch = found->second.epoch;
+  const uint64_t connection = found->second.connection;
   workers_.erase(found);
-  if (const auto own = worker_of_.find(replica); own != worker_of_.end() && own->second == number)
+  of_connection_.erase(connection);
+  if (const auto own = worker_of_.find(id); own != worker_of_.end() && own->second == number)
     worker_of_.erase(own);
   events_.after(static_cast<int64_t>(kMillisecond + random_.below(20 * kMillisecond)),
-                [this, replica, epoch, why] {
-                  if (gateway_ && epoch == epoch_) gateway_->worker_exited(replica, why);
+                [this, id, epoch, connection, why, signaled] {
+                  if (!gateway_) return;
+                  if (connection != 0) gateway_->disconnected(worker::ConnectionId{connection});
+                  if (epoch == epoch_) gateway_->worker_exited(id, why, signaled);
                 });
 }
 
-void Machine::write(ReplicaId replica, std::string bytes) {
-  const auto found = worker_of_.find(replica);
-  if (found != worker_of_.end()) deliver(found->second, std::move(bytes), /*up=*/false);
+void Machine::write(worker::ConnectionId connection, std::string bytes) {
+  const auto found = of_connection_.find(connection.value);
+  if (found != of_connection_.end()) deliver(found->second, std::move(bytes), /*up=*/false);
+}
+
+void Machine::close(worker::ConnectionId connection) {
+  const auto found = of_connection_.find(connection.value);
+  if (found == of_connection_.end()) return;
+  const uint64_t number = found->second;
+  // Behind what is on its way to the worker.
+  const TimeUs last = std::max(events_.now(), workers_.at(number).last_down);
+  events_.at(last, [this, number, connection] {
+    Worker* worker = find(number);
+    if (worker == nullptr || worker->connection != connection.value) return;
+    worker->connection = 0;
+    of_connection_.erase(connection.value);
+    hang_up(number);
+  });
 }
 
 // Bytes arrive in order and perhaps in two parts, so that a break may cut a frame in half.
@@ -179,13 +194,13 @@ void Machine::deliver_part(uint64_t number, std::string bytes, bool up) {
     if (to == nullptr || to->connection != connection) return;
     const auto process = to->process;
     if (!up) return process->receive(bytes);
-    if (gateway_ && to->epoch == epoch_) gateway_->worker_bytes(to->replica, bytes);
+    if (gateway_) gateway_->received(worker::ConnectionId{connection}, bytes);
   });
 }
 
 uint64_t Machine::any_worker() {
   std::vector<uint64_t> living;
-  for (const auto& [replica, number] : worker_of_)
+  for (const auto& [id, number] : worker_of_)
     if (workers_.at(number).process) living.push_back(number);
   return living.empty() ? 0 : living[random_.below(living.size())];
 }
@@ -194,7 +209,7 @@ bool Machine::crash_worker() {
   const uint64_t number = any_worker();
   if (number == 0) return false;
   workers_.at(number).process->kill();
-  exited(number, "killed by signal 9");
+  exited(number, "killed by signal 9", /*signaled=*/true);
   return true;
 }
 
@@ -232,11 +247,11 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
     const engine::ReplicaCore& core = *worker.process->core();
     const engine::ReplicaLimits& limits = core.limits();
     const uint64_t blocks = limits.groups.at(0).blocks - core.stats().kv_blocks_free;
-    DeviceUse& use = out.at(worker.device);
+    DeviceUse& use = out.at(worker.devices.at(0));
     use.fixed_bytes += limits.weight_bytes + limits.activation_bytes;
     use.kv_bytes += blocks * limits.block_bytes;
     use.what += fmt::format("{}replica {} of epoch {}", use.what.empty() ? "" : ", ",
-                            worker.replica.value, worker.epoch);
+                            worker.worker.replica.value, worker.epoch);
   }
   return out;
 }

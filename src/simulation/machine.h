@@ -27,9 +27,11 @@ class Machine {
   // The server that workers talk to; null: it is gone, its links are cut, and its workers end by
   // themselves.
   void set_gateway(std::shared_ptr<Gateway> gateway, uint64_t epoch);
-  void start_worker(ReplicaId replica, uint64_t epoch, const engine::LoadReplica& load);
-  void kill_worker(ReplicaId replica);
-  void write(ReplicaId replica, std::string bytes);
+  void start_worker(WorkerId worker, uint64_t epoch);
+  void kill_worker(WorkerId worker);
+  void write(worker::ConnectionId connection, std::string bytes);
+  // The server closes it; the worker hears what was written before.
+  void close(worker::ConnectionId connection);
 
   // Faults, of a worker of the present server chosen by chance; false if there is none.
   bool crash_worker();
@@ -44,22 +46,22 @@ class Machine {
 
  private:
   struct Worker {
-    ReplicaId replica;
+    WorkerId worker;
     uint64_t epoch = 0;
-    size_t device = 0;
+    std::vector<size_t> devices;             // Whose memory it holds, from its load on.
     std::shared_ptr<WorkerProcess> process;  // Null while it starts.
     uint64_t connection = 0;                 // 0: none.
     TimeUs last_down = 0, last_up = 0;  // Deliveries under way; they do not overtake one another.
     TimeUs stalled_until = 0;
   };
-  void spawn(uint64_t number, const engine::SimOptions& model);
+  void spawn(uint64_t number);
   WorkerProcess::Hooks hooks_of(uint64_t number);
   Worker* find(uint64_t number);
   void connect(uint64_t number);
   void cut(uint64_t number);
-  void intrude(uint64_t number);
-  void exited(uint64_t number, const std::string& why);
-  Result<void> may_load(uint64_t number);
+  void hang_up(uint64_t number);
+  void exited(uint64_t number, const std::string& why, bool signaled);
+  Result<engine::SimOptions> load(uint64_t number, const engine::LoadReplica& load);
   void deliver(uint64_t number, std::string bytes, bool up);
   void deliver_part(uint64_t number, std::string bytes, bool up);
   uint64_t any_worker();
@@ -70,7 +72,8 @@ class Machine {
   std::shared_ptr<Gateway> gateway_;
   uint64_t epoch_ = 0;
   std::map<uint64_t, Worker> workers_;       // By number of start, in all epochs.
-  std::map<ReplicaId, uint64_t> worker_of_;  // Of the present server.
+  std::map<WorkerId, uint64_t> worker_of_;   // Of the present server.
+  std::map<uint64_t, uint64_t> of_connection_;  // Connection to number of start.
   uint64_t next_number_ = 1, next_connection_ = 1;
   uint32_t loads_to_fail_ = 0;
 };

@@ -1,28 +1,30 @@
-// A simulated worker process: the real protocol session, the real replica core, and a modelled
+// A simulated worker process: the real worker pump, replica loop and replica core, and a modelled
 // device in virtual time.
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
-#include <optional>
+#include <string>
 
 #include "engine/replica_core.h"
+#include "engine/replica_loop.h"
 #include "engine/sim_executor.h"
 #include "simulation/event_queue.h"
-#include "worker/outbox.h"
-#include "worker/session.h"
+#include "worker/worker_pump.h"
 
 namespace altlas::simulation {
 
 class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
  public:
   struct Hooks {
-    std::function<void(std::string)> write;          // Bytes to the server.
-    std::function<void(const std::string&)> exited;  // By itself.
-    std::function<Result<void>()> may_load;  // Asked when it would take the device's memory.
+    std::function<void(std::string)> write;                    // Bytes to the server.
+    std::function<void(int code, const std::string&)> exited;  // By itself.
+    // Asked when it would take the device's memory.
+    std::function<Result<engine::SimOptions>(const engine::LoadReplica&)> load;
   };
-  WorkerProcess(EventQueue& events, worker::SessionOptions session, engine::SimOptions model,
-                int64_t load_us, Hooks hooks);
+  // `load_us`: that a load takes, and reading an adapter.
+  WorkerProcess(EventQueue& events, worker::SessionOptions session, int64_t load_us, Hooks hooks);
 
   void connected();
   void disconnected();
@@ -32,31 +34,32 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   bool dead() const { return dead_; }
   // Null before it has loaded.
   const engine::ReplicaCore* core() const { return core_.get(); }
-  // Does not compute until then, but answers: a hang.
+  // Does not compute until then, but its link answers: a hang.
   void stall_until(TimeUs time) { stalled_until_ = time; }
 
  private:
   void carry_out();
-  void on_message(worker::Message message);
-  void load();
-  void step();
-  void say(std::vector<engine::Report> reports);
+  void carry_out(worker::WorkerAction& action);
+  void load(const engine::LoadReplica& load);
+  void take_commands();
+  void run();
+  void collect();
+  void say();
   void arm_timer();
-  void tick_stats();
-  void exit(const std::string& why);
+  void arm_stats();
+  void exit(int code, const std::string& why);
 
   EventQueue& events_;
-  worker::Session session_;
-  worker::Outbox outbox_;
-  engine::SimOptions model_;
-  engine::CoreOptions core_options_;
+  const EventClock clock_;
+  worker::WorkerPump pump_;
   const int64_t load_us_;
   Hooks hooks_;
   std::unique_ptr<engine::SimExecutor> executor_;
   std::unique_ptr<engine::ReplicaCore> core_;
-  std::vector<engine::Command> early_;  // Came while loading.
+  std::unique_ptr<engine::ReplicaLoop> loop_;  // From the end of the load on.
+  std::deque<engine::Command> inbox_;          // The replica's thread takes it between steps.
   bool dead_ = false;
-  bool computing_ = false;
+  bool collecting_ = false;  // The replica's thread waits for a step.
   TimeUs stalled_until_ = 0;
   TimeUs timer_at_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/check.h"
+#include "journal/boot_epoch.h"
 #include "journal/store.h"
 #include "simulation/clients.h"
 #include "simulation/faulty_vfs.h"
@@ -87,13 +88,14 @@ bool World::step(control::Event event) {
 
 GatewayHooks World::hooks() {
   GatewayHooks hooks;
-  hooks.start_worker = [this](ReplicaId replica, uint64_t epoch, const engine::LoadReplica& load) {
-    machine_.start_worker(replica, epoch, load);
+  hooks.start_worker = [this](WorkerId worker, uint64_t epoch) {
+    machine_.start_worker(worker, epoch);
   };
-  hooks.kill_worker = [this](ReplicaId replica) { machine_.kill_worker(replica); };
-  hooks.write = [this](ReplicaId replica, std::string bytes) {
-    machine_.write(replica, std::move(bytes));
+  hooks.kill_worker = [this](WorkerId worker) { machine_.kill_worker(worker); };
+  hooks.write = [this](worker::ConnectionId connection, std::string bytes) {
+    machine_.write(connection, std::move(bytes));
   };
+  hooks.close = [this](worker::ConnectionId connection) { machine_.close(connection); };
   hooks.admission = [this](uint64_t ticket, const Result<void>& admitted) {
     clients_.on_admission(ticket, admitted);
   };
@@ -117,7 +119,6 @@ GatewayHooks World::hooks() {
 // Starts the server; where its disk does not let it, again a little later.
 void World::boot() {
   if (gateway_) return;
-  ++epoch_;
   stopping_ = false;
   disk_.set_time(events_.now());
   auto store = journal::open_sqlite_store("journal", disk_.name());
@@ -128,6 +129,14 @@ void World::boot() {
     boot_later(500 * kMillisecond);
   };
   if (!store.ok()) return failed(store.error());
+  const Result<journal::BootEpoch> boot = journal::next_boot_epoch(**store);
+  if (!boot.ok() || !boot->kept.ok()) {
+    store->reset();
+    return failed(boot.ok() ? boot->kept.error() : boot.error());
+  }
+  if (boot->epoch <= epoch_)
+    checkers_.fail(fmt::format("boot epoch {} follows {}", boot->epoch, epoch_));
+  epoch_ = boot->epoch;
   gateway_ = std::make_shared<Gateway>(events_, random_, std::move(store).value(), scenario_.setup,
                                        epoch_, hash_, hooks());
   machine_.set_gateway(gateway_, epoch_);

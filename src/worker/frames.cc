@@ -21,7 +21,8 @@ void write_body(const decltype(Frame::body)& body, proto::Frame* to) {
                    proto::Hello* hello = to->mutable_hello();
                    hello->set_version(from.version);
                    hello->set_token(from.token);
-                   hello->set_replica(from.replica.value);
+                   hello->set_replica(from.worker.replica.value);
+                   hello->set_worker(from.worker.index);
                    hello->set_pid(from.pid);
                    hello->set_host(from.host);
                    hello->set_received(from.received);
@@ -52,9 +53,9 @@ bool read_control(const proto::Frame& from, Frame& to) {
   switch (from.body_case()) {
     case proto::Frame::kHello: {
       const proto::Hello& hello = from.hello();
-      to.body = Hello{hello.version(), hello.token(), ReplicaId{hello.replica()},
-                      hello.pid(),     hello.host(),  hello.received(),
-                      hello.credit()};
+      const WorkerId worker{ReplicaId{hello.replica()}, hello.worker()};
+      to.body = Hello{hello.version(), hello.token(),    worker,        hello.pid(),
+                      hello.host(),    hello.received(), hello.credit()};
       return true;
     }
     case proto::Frame::kHelloAck: {

@@ -26,7 +26,7 @@ inline constexpr size_t kHelloBytesMax = 4096;
 struct Hello {
   uint32_t version = kProtocolVersion;
   std::string token;  // Of this replica's start; proves that the server started this worker.
-  ReplicaId replica;
+  WorkerId worker;
   int32_t pid = 0;
   std::string host;
   uint64_t received = 0;  // Last sequence number received in order; 0: none.

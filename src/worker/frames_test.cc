@@ -9,7 +9,7 @@ namespace altlas::worker {
 namespace {
 
 std::vector<Frame> all_frames() {
-  std::vector<Frame> frames{{1, 0, Hello{3, "token\0x", ReplicaId{4}, -5, "host", 6, 7}},
+  std::vector<Frame> frames{{1, 0, Hello{3, "token\0x", WorkerId{ReplicaId{4}, 9}, -5, "host", 6, 7}},
                             {2, 0, HelloAck{3, 4, "h", 5, 6}},
                             {UINT64_MAX, 0, Ack{UINT64_MAX, 2}},
                             {4, 0, Ping{9}},
@@ -50,7 +50,7 @@ TEST(Frames, HelloFieldsComeBack) {
   const auto hello = std::get<Hello>(again(all_frames()[0]).value().body);
   EXPECT_EQ(hello.version, 3u);
   EXPECT_EQ(hello.token, "token\0x");
-  EXPECT_EQ(hello.replica, ReplicaId{4});
+  EXPECT_EQ(hello.worker, (WorkerId{ReplicaId{4}, 9}));
   EXPECT_EQ(hello.pid, -5);
   EXPECT_EQ(hello.host, "host");
   EXPECT_EQ(hello.received, 6u);

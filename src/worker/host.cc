@@ -10,27 +10,20 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <deque>
 #include <future>
 #include <memory>
-#include <optional>
 #include <thread>
 
 #include "base/channel.h"
 #include "worker/connection.h"
-#include "worker/outbox.h"
-#include "worker/session.h"
+#include "worker/worker_pump.h"
 
 namespace altlas::worker {
 namespace {
 namespace asio = boost::asio;
 
-constexpr size_t kReportsMax =
-    1 << 16;  // Waiting between the engine's threads and this one, and merged.
 constexpr int64_t kRetry =
     2 * kMillisecond;  // A command that the engine had no room for is offered again.
-constexpr int64_t kLastReportsMax =
-    kSecond;  // For the last reports of an engine that ended to be taken.
 constexpr auto kStopMax =
     std::chrono::milliseconds(900);  // For the engine, so that all is over within 5 s.
 
@@ -76,7 +69,7 @@ class Worker {
   Worker(const WorkerOptions& options, EngineHost& host)
       : options_(options),
         host_(host),
-        session_(session_options(options), system_clock().now()),
+        pump_(session_options(options), system_clock().now()),
         timer_(context_),
         inlet_(std::make_shared<Inlet>(context_)) {
     inlet_->drain = [this] { drain_reports(); };
@@ -92,7 +85,7 @@ class Worker {
   static SessionOptions session_options(const WorkerOptions& options) {
     SessionOptions session;
     session.role = Role::kWorker;
-    session.replica = options.replica;
+    session.worker = options.worker;
     session.epoch = options.epoch;
     session.token = options.token;
     session.pid = ::getpid();
@@ -101,28 +94,22 @@ class Worker {
     return session;
   }
   bool connect();
-  void pump();
+  void carry_out();
+  void carry_out(WorkerAction& action);
+  bool offer_commands();
   void drain_reports();
-  void deliver(engine::Command command);
-  void offer_commands();
-  void end_with_engine();
   void end(int code, std::string message);
-  void fail(const Error& error);
   void schedule();
   void stop_engine();
 
   const WorkerOptions options_;
   EngineHost& host_;
   asio::io_context context_;
-  Session session_;
+  WorkerPump pump_;
   asio::steady_timer timer_;
   std::shared_ptr<Inlet> inlet_;
-  Outbox outbox_;
-  std::deque<engine::Command> commands_;  // The engine had no room; at most a window of them.
-  std::optional<Error> engine_end_;
-  TimeUs engine_end_at_ = 0;  // When to wait no longer for its reports to be taken.
   std::shared_ptr<Connection> connection_;
-  bool started_ = false, ended_ = false;
+  bool ended_ = false;
   int code_ = kExitStopped;
   std::string message_;
 };
@@ -143,8 +130,8 @@ bool Worker::connect() {
            false;
   connection_ = std::make_shared<Connection>(std::move(socket));
   connection_->on_bytes = [this](std::string_view bytes) {
-    session_.on_bytes(system_clock().now(), bytes);
-    pump();
+    pump_.on_bytes(system_clock().now(), bytes);
+    carry_out();
   };
   // On this machine a broken connection means that the server's process has ended: there is nobody
   // to come back to.
@@ -152,127 +139,79 @@ bool Worker::connect() {
     end(kExitServerGone, "the server is gone: " + reason);
   };
   connection_->start();
-  session_.connected(system_clock().now());
+  pump_.connected(system_clock().now());
   return true;
 }
 
-void Worker::deliver(engine::Command command) {
-  if (auto* load = std::get_if<engine::LoadReplica>(&command)) {
-    if (started_) return end(kExitProtocol, "the server loads a second replica into this worker");
-    started_ = true;
-    session_.consumed(system_clock().now(), 1);
-    return host_.start(
-        std::move(*load),
+// False where the engine took nothing.
+bool Worker::offer_commands() {
+  bool took = false;
+  for (engine::Command* next = pump_.command();
+       next != nullptr && host_.command(std::move(*next)); next = pump_.command()) {
+    pump_.took_command(system_clock().now());
+    took = true;
+  }
+  return took;
+}
+
+// Does what the pump asks, until it asks for nothing.
+void Worker::carry_out() {
+  for (bool more = true; more && !ended_;) {
+    std::vector<WorkerAction> actions = pump_.take_actions(system_clock().now());
+    for (WorkerAction& action : actions) carry_out(action);
+    more = offer_commands() || !actions.empty();
+  }
+  if (!ended_) schedule();
+}
+
+void Worker::carry_out(WorkerAction& action) {
+  if (auto* write = std::get_if<WriteBytes>(&action); write != nullptr && connection_)
+    connection_->write(std::move(write->bytes));
+  if (auto* start = std::get_if<StartEngine>(&action))
+    host_.start(
+        std::move(start->load),
         [inlet = inlet_](engine::Report report) { inlet->send(inlet, std::move(report)); },
         [inlet = inlet_](Error error) { inlet->end(inlet, std::move(error)); });
+  if (auto* end = std::get_if<EndProcess>(&action)) {
+    ended_ = true;
+    code_ = end->code;
+    message_ = std::move(end->message);
+    if (connection_) connection_->close(/*drain=*/true);
+    timer_.cancel();
   }
-  if (!started_) return end(kExitProtocol, "the server commands a replica that it did not load");
-  commands_.push_back(std::move(command));
-  offer_commands();
-}
-
-// Credit goes back for what the engine took, so a full engine holds the server back.
-void Worker::offer_commands() {
-  while (!commands_.empty() && host_.command(std::move(commands_.front()))) {
-    commands_.pop_front();
-    session_.consumed(system_clock().now(), 1);
-  }
-}
-
-// Once the server has its last reports, LoadFailed above all.
-void Worker::end_with_engine() {
-  if (!engine_end_ || ended_) return;
-  const bool said = outbox_.empty() && session_.idle();
-  if (said || system_clock().now() >= engine_end_at_)
-    end(kExitEngine, "the engine ended: " + engine_end_->message());
-}
-
-void Worker::pump() {
-  const TimeUs now = system_clock().now();
-  for (bool more = true; more && !ended_;) {
-    while (!outbox_.empty() && session_.can_send()) {
-      const Result<void> sent = session_.send(now, Message(*outbox_.pop()));
-      if (!sent.ok()) return end(kExitProtocol, sent.error().message());
-    }
-    std::vector<SessionAction> actions = session_.take_actions();
-    more = !actions.empty();
-    for (SessionAction& action : actions) {
-      if (auto* write = std::get_if<WriteBytes>(&action))
-        connection_->write(std::move(write->bytes));
-      if (auto* failed = std::get_if<LinkFailed>(&action)) fail(failed->error);
-      if (auto* delivered = std::get_if<Deliver>(&action)) {
-        deliver(std::get<engine::Command>(std::move(delivered->message)));
-      }
-      if (ended_) return;
-    }
-  }
-  if (outbox_.size() > kReportsMax)
-    return end(kExitOverflow, "the server does not take the reports");
-  end_with_engine();
-  if (!ended_) schedule();
 }
 
 void Worker::drain_reports() {
   if (ended_) return;
   inlet_->scheduled = false;
-  for (engine::Report& report : inlet_->reports.drain()) outbox_.push(std::move(report));
-  for (Error& error : inlet_->ends.drain()) {
-    engine_end_ = std::move(error);
-    engine_end_at_ = system_clock().now() + kLastReportsMax;
-  }
+  for (engine::Report& report : inlet_->reports.drain()) pump_.report(std::move(report));
+  for (Error& error : inlet_->ends.drain())
+    pump_.engine_ended(system_clock().now(), std::move(error));
   if (inlet_->overflowed)
     return end(kExitOverflow, "the engine reports faster than the link can take it");
-  pump();
+  carry_out();
 }
 
 void Worker::schedule() {
   const TimeUs now = system_clock().now();
-  TimeUs next = session_.next_deadline();
-  if (!commands_.empty()) next = std::min(next, now + kRetry);
-  if (engine_end_) next = std::min(next, engine_end_at_);
+  TimeUs next = pump_.next_deadline();
+  if (pump_.command() != nullptr) next = std::min(next, now + kRetry);
   const TimeUs wait = std::max<TimeUs>(0, next - now);
   timer_.expires_after(std::chrono::microseconds(wait));
   timer_.async_wait([this](const boost::system::error_code& error) {
     if (error || ended_) return;
-    session_.tick(system_clock().now());
-    offer_commands();
-    pump();
+    pump_.tick(system_clock().now());
+    carry_out();
   });
 }
 
-void Worker::fail(const Error& error) {
-  switch (error.code()) {
-    case ErrorCode::kCanceled:
-      return end(session_.counts().delivered > 0 || started_ ? kExitStopped : kExitRefused,
-                 error.message());
-    case ErrorCode::kDeadline:
-      return end(kExitServerGone, error.message());
-    case ErrorCode::kUnsupported:
-    case ErrorCode::kUnauthorized:
-    case ErrorCode::kConflict:
-      return end(kExitRefused, error.message());
-    default:
-      return end(kExitProtocol, error.message());
-  }
-}
-
 void Worker::end(int code, std::string message) {
-  if (ended_) return;
-  ended_ = true;
-  code_ = code;
-  message_ = std::move(message);
-  session_.goodbye(system_clock().now(), message_);
-  if (connection_) {
-    for (SessionAction& action : session_.take_actions())
-      if (auto* write = std::get_if<WriteBytes>(&action))
-        connection_->write(std::move(write->bytes));
-    connection_->close(/*drain=*/true);
-  }
-  timer_.cancel();
+  pump_.end(system_clock().now(), code, std::move(message));
+  carry_out();
 }
 
 void Worker::stop_engine() {
-  if (!started_) return;
+  if (!pump_.engine_started()) return;
   // The engine may hang in a step or a driver call, which must not keep this process alive.
   std::packaged_task<void()> stop([host = &host_] { host->stop(); });
   const std::future<void> stopped = stop.get_future();
@@ -285,7 +224,7 @@ void Worker::stop_engine() {
 
 int Worker::run(std::string* message) {
   if (connect()) {
-    pump();
+    carry_out();
     while (!ended_ && context_.run_one() > 0) {
     }
     context_.restart();

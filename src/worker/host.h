@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "engine/engine_host.h"
+#include "worker/worker_pump.h"
 
 namespace altlas::worker {
 
@@ -14,7 +15,7 @@ using engine::EngineHost;
 
 struct WorkerOptions {
   std::string socket_path;
-  ReplicaId replica;
+  WorkerId worker;
   uint64_t epoch = 0;
   std::string token;
   int32_t parent_pid =
@@ -24,21 +25,10 @@ struct WorkerOptions {
   int64_t silence_max = 60 * kSecond;
 };
 
-// What run_worker() returns; the process exits with it.
-enum WorkerExit : int {
-  kExitStopped = 0,      // The server said goodbye.
-  kExitServerGone = 10,  // Its connection broke, or it was silent.
-  kExitRefused = 11,     // Another version, a wrong token, or replaced by a newer start.
-  kExitProtocol = 12,    // The server sent what no server sends.
-  kExitOverflow = 13,    // The server did not take the reports.
-  kExitConnect = 14,     // The socket is not there.
-  kExitEngine = 15,      // The engine ended: nothing could be loaded, or a device failed.
-};
-
-// Runs until the server is gone or says goodbye, at most 5 s after that. If the engine does not
-// stop in time, this returns while it still computes: the process must then end at once (_exit),
-// and `host` must not be destroyed. `message`: why it ended, for the log.  Threads: uses the
-// calling one and short-lived own ones.
+// Runs until the server is gone or says goodbye, at most 5 s after that; gives a WorkerExit, which
+// the process exits with. If the engine does not stop in time, this returns while it still
+// computes: the process must then end at once (_exit), and `host` must not be destroyed. `message`:
+// why it ended, for the log.  Threads: uses the calling one and short-lived own ones.
 int run_worker(const WorkerOptions& options, EngineHost& host, std::string* message = nullptr);
 
 }  // namespace altlas::worker

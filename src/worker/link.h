@@ -1,5 +1,4 @@
-// The server's side of its workers' links: a Unix socket in a private folder, a session per
-// replica.
+// The server's side of its workers' links: a Unix socket in a private folder, driven by a LinkPump.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +25,12 @@ struct LinkOptions {
   uint32_t commands_max = 1 << 16;  // Waiting for one worker's credit; more: it is lost.
 };
 
-// Called one at a time, on the link's strand; they may call the link. After expect(), a replica's
-// calls are: connected once, reports, then lost once; nothing after lost, nor after stop_replica().
+// Called one at a time, on the link's strand; they may call the link. After expect(), a worker's
+// calls are: connected once, reports, then lost once; nothing after lost, nor after stop_worker().
 struct LinkCallbacks {
-  std::function<void(ReplicaId, int32_t pid)> connected;
-  std::function<void(ReplicaId, engine::Report)> report;
-  std::function<void(ReplicaId, std::string reason)> lost;
+  std::function<void(WorkerId, int32_t pid)> connected;
+  std::function<void(WorkerId, engine::Report)> report;
+  std::function<void(WorkerId, std::string reason)> lost;
 };
 
 // Threads: every member from any thread; calls from one thread are carried out in its order.
@@ -49,14 +48,14 @@ class LinkServer {
   void stop();
   const std::string& socket_path() const;
 
-  // From now on a worker with this token and epoch may connect for `replica`. A replica that was
-  // expected before is replaced: its worker is fenced.
-  void expect(ReplicaId replica, uint64_t epoch, std::string token);
+  // From now on a worker with this token and epoch may connect as `worker`. One that was expected
+  // before is replaced: it is fenced.
+  void expect(WorkerId worker, uint64_t epoch, std::string token);
   // Sends once the worker is connected and has room. Without a link to come it is dropped: `lost`
   // was called.
-  void send(ReplicaId replica, engine::Command command);
-  // Says goodbye (the worker then exits with kExitStopped) and forgets the replica.
-  void stop_replica(ReplicaId replica, std::string reason);
+  void send(WorkerId worker, engine::Command command);
+  // Says goodbye (the worker then exits with kExitStopped) and forgets it.
+  void stop_worker(WorkerId worker, std::string reason);
 
  private:
   class Impl;

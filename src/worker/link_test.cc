@@ -31,6 +31,8 @@ namespace altlas::worker {
 namespace {
 using namespace std::chrono_literals;
 
+constexpr WorkerId kWorker{ReplicaId{3}};
+
 // Answers each sequence with its number of prompt tokens, from the caller's thread. A sequence with
 // payload "flood" reports 20,000 deltas from a thread of its own, "hang" makes stop() hang.
 class FakeHost final : public EngineHost {
@@ -88,11 +90,11 @@ class Seen {
  public:
   LinkCallbacks callbacks() {
     LinkCallbacks callbacks;
-    callbacks.connected = [this](ReplicaId, int32_t pid) { change([&] { connected_pid = pid; }); };
-    callbacks.report = [this](ReplicaId, engine::Report report) {
+    callbacks.connected = [this](WorkerId, int32_t pid) { change([&] { connected_pid = pid; }); };
+    callbacks.report = [this](WorkerId, engine::Report report) {
       change([&] { reports.push_back(std::move(report)); });
     };
-    callbacks.lost = [this](ReplicaId, std::string reason) {
+    callbacks.lost = [this](WorkerId, std::string reason) {
       change([&] { lost = std::move(reason); });
     };
     return callbacks;
@@ -149,7 +151,7 @@ class Link : public ::testing::Test {
   WorkerOptions worker_options() const {
     WorkerOptions options;
     options.socket_path = server_->socket_path();
-    options.replica = ReplicaId{3};
+    options.worker = WorkerId{ReplicaId{3}};
     options.epoch = 1;
     options.token = "secret";
     return options;
@@ -192,7 +194,7 @@ TEST(WorkerProcess, DISABLED_Main) {
   if (socket == nullptr) GTEST_SKIP() << "only as a child of the tests below";
   WorkerOptions options;
   options.socket_path = socket;
-  options.replica = ReplicaId{3};
+  options.worker = WorkerId{ReplicaId{3}};
   options.epoch = std::strtoull(std::getenv("ALTLAS_TEST_EPOCH"), nullptr, 10);
   options.token = std::getenv(kTokenVariable);
   options.parent_pid = std::atoi(std::getenv("ALTLAS_TEST_PARENT"));
@@ -240,8 +242,8 @@ TEST_F(Link, AWorkerLearnsNoKeys) {
 
 TEST_F(Link, CommandsAndReportsGoThrough) {
   start();
-  server_->expect(ReplicaId{3}, 1, "secret");
-  server_->send(ReplicaId{3}, engine::LoadReplica{});  // Waits for the worker.
+  server_->expect(kWorker, 1, "secret");
+  server_->send(kWorker, engine::LoadReplica{});  // Waits for the worker.
   FakeHost host;
   int code = -1;
   std::string message;
@@ -249,8 +251,8 @@ TEST_F(Link, CommandsAndReportsGoThrough) {
   ASSERT_TRUE(seen_.wait([&] { return seen_.reports.size() >= 2; }));
   EXPECT_EQ(seen_.connected_pid, ::getpid());
   EXPECT_EQ(std::get<engine::ReplicaLoaded>(seen_.reports[1]).sequences_max, 7u);
-  for (uint64_t i = 0; i < 3000; ++i) server_->send(ReplicaId{3}, submit(i, "text", i % 50));
-  server_->send(ReplicaId{3}, engine::DrainReplica{});
+  for (uint64_t i = 0; i < 3000; ++i) server_->send(kWorker, submit(i, "text", i % 50));
+  server_->send(kWorker, engine::DrainReplica{});
   ASSERT_TRUE(seen_.wait([&] { return seen_.reports.size() >= 3003; }));
   for (uint64_t i = 0; i < 3000; ++i) {
     const auto& finished = std::get<engine::SequenceFinished>(seen_.reports[2 + i]);
@@ -258,7 +260,7 @@ TEST_F(Link, CommandsAndReportsGoThrough) {
     ASSERT_EQ(finished.result.tokens, i % 50);
   }
   EXPECT_TRUE(std::holds_alternative<engine::ReplicaDrained>(seen_.reports[3002]));
-  server_->stop_replica(ReplicaId{3}, "scaled down");
+  server_->stop_worker(kWorker, "scaled down");
   worker.join();
   EXPECT_EQ(code, kExitStopped);
   EXPECT_EQ(message, "the server ended the link: scaled down");
@@ -270,9 +272,9 @@ TEST_F(Link, CommandsAndReportsGoThrough) {
 // in ids or text.
 TEST_F(Link, FloodOfTokensArrivesWithoutGap) {
   start();
-  server_->expect(ReplicaId{3}, 1, "secret");
-  server_->send(ReplicaId{3}, engine::LoadReplica{});
-  server_->send(ReplicaId{3}, submit(1, "flood"));
+  server_->expect(kWorker, 1, "secret");
+  server_->send(kWorker, engine::LoadReplica{});
+  server_->send(kWorker, submit(1, "flood"));
   FakeHost host;
   std::thread worker([&] { run_worker(worker_options(), host); });
   ASSERT_TRUE(seen_.wait([&] {
@@ -294,7 +296,7 @@ TEST_F(Link, FloodOfTokensArrivesWithoutGap) {
 
 TEST_F(Link, StrangersAreTurnedAway) {
   start();
-  server_->expect(ReplicaId{3}, 2, "secret");
+  server_->expect(kWorker, 2, "secret");
   const auto refused = [&](WorkerOptions options) {
     FakeHost host;
     std::string message;
@@ -307,7 +309,7 @@ TEST_F(Link, StrangersAreTurnedAway) {
   options.epoch = 2;
   options.token = "guess";
   EXPECT_EQ(refused(options), "the server ended the link: wrong token for replica 3");
-  options.replica = ReplicaId{9};
+  options.worker = WorkerId{ReplicaId{9}};
   EXPECT_EQ(refused(options), "the server ended the link: replica 9 is not expected");
   EXPECT_FALSE(
       seen_.wait([&] { return seen_.connected_pid.has_value() || seen_.lost.has_value(); }, 50ms));
@@ -368,8 +370,8 @@ TEST_F(Link, FolderIsPrivate) {
 TEST_F(Link, KilledWorkerIsLostWithItsReason) {
   options_.silence_max = 300 * kMillisecond;
   start();
-  server_->expect(ReplicaId{3}, 1, "secret");
-  server_->send(ReplicaId{3}, engine::LoadReplica{});
+  server_->expect(kWorker, 1, "secret");
+  server_->send(kWorker, engine::LoadReplica{});
   spawn();
   ASSERT_TRUE(seen_.wait([&] { return seen_.reports.size() >= 2; }));
   EXPECT_EQ(seen_.connected_pid, process_->pid());
@@ -383,11 +385,11 @@ TEST_F(Link, KilledWorkerIsLostWithItsReason) {
 
 TEST_F(Link, StoppedWorkerExitsInOrder) {
   start();
-  server_->expect(ReplicaId{3}, 1, "secret");
-  server_->send(ReplicaId{3}, engine::LoadReplica{});
+  server_->expect(kWorker, 1, "secret");
+  server_->send(kWorker, engine::LoadReplica{});
   spawn();
   ASSERT_TRUE(seen_.wait([&] { return seen_.reports.size() >= 2; }));
-  server_->stop_replica(ReplicaId{3}, "scaled down");
+  server_->stop_worker(kWorker, "scaled down");
   ASSERT_TRUE(seen_.wait([&] { return seen_.exited.has_value(); }));
   EXPECT_EQ(seen_.exited->reason, "exited with code 0");
 }
@@ -396,10 +398,10 @@ TEST_F(Link, StoppedWorkerExitsInOrder) {
 TEST_F(Link, EngineThatCannotLoadEndsTheWorker) {
   options_.silence_max = 300 * kMillisecond;
   start();
-  server_->expect(ReplicaId{3}, 1, "secret");
+  server_->expect(kWorker, 1, "secret");
   engine::LoadReplica load;
   load.model_path = "missing";
-  server_->send(ReplicaId{3}, load);
+  server_->send(kWorker, load);
   FakeHost host;
   std::string message;
   EXPECT_EQ(run_worker(worker_options(), host, &message), kExitEngine);
@@ -412,9 +414,9 @@ TEST_F(Link, EngineThatCannotLoadEndsTheWorker) {
 // the socket.
 TEST_F(Link, WorkerWithoutServerEnds) {
   start();
-  server_->expect(ReplicaId{3}, 1, "secret");
-  server_->send(ReplicaId{3}, engine::LoadReplica{});
-  server_->send(ReplicaId{3}, submit(1, "hang"));
+  server_->expect(kWorker, 1, "secret");
+  server_->send(kWorker, engine::LoadReplica{});
+  server_->send(kWorker, submit(1, "hang"));
   spawn();
   ASSERT_TRUE(seen_.wait([&] { return seen_.reports.size() >= 3; }));
   const auto from = std::chrono::steady_clock::now();
@@ -514,10 +516,10 @@ TEST_F(Link, OutOfMemoryKillSaysSo) {
 
 TEST_F(Link, NewerStartReplacesAnOlderOne) {
   start();
-  server_->expect(ReplicaId{3}, 1, "secret");
+  server_->expect(kWorker, 1, "secret");
   spawn(1);
   ASSERT_TRUE(seen_.wait([&] { return seen_.connected_pid.has_value(); }));
-  server_->expect(ReplicaId{3}, 2, "secret");
+  server_->expect(kWorker, 2, "secret");
   ASSERT_TRUE(seen_.wait([&] { return seen_.exited.has_value(); }));
   EXPECT_EQ(seen_.exited->code, kExitRefused) << seen_.exited->reason;
 }

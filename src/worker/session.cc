@@ -51,7 +51,7 @@ void Session::write_hello() {
   said_received_ = received_;
   said_credit_ = consumed_ + options_.window_messages;
   if (options_.role == Role::kWorker) {
-    write_control(Hello{options_.version, options_.token, options_.replica, options_.pid,
+    write_control(Hello{options_.version, options_.token, options_.worker, options_.pid,
                         options_.host, received_, said_credit_});
   } else {
     write_control(HelloAck{options_.version, options_.pid, options_.host, received_, said_credit_});
@@ -156,9 +156,9 @@ void Session::on_hello(TimeUs now, const Hello& hello) {
     return fail(invalid("a server does not say hello first"), true);
   if (state_ != State::kHello) return fail(invalid("a second hello on one connection"), true);
   if (!check_version(hello.version)) return;
-  if (!same_token(hello.token, options_.token) || hello.replica != options_.replica)
+  if (!same_token(hello.token, options_.token) || hello.worker != options_.worker)
     return fail(Error(ErrorCode::kUnauthorized,
-                      fmt::format("wrong token for replica {}", hello.replica.value)),
+                      fmt::format("wrong token for replica {}", hello.worker.replica.value)),
                 true);
   write_hello();
   link_up(now, hello.received, hello.credit, hello.pid, hello.host);
@@ -329,7 +329,8 @@ uint64_t Session::hash() const {
   Hasher hash;
   hash.add(static_cast<uint8_t>(state_))
       .add(options_.epoch)
-      .add(options_.replica.value)
+      .add(options_.worker.replica.value)
+      .add(options_.worker.index)
       .add(reader_.waiting_bytes());
   hash.add(acked_)
       .add(sent_last_)

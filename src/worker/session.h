@@ -21,7 +21,7 @@ enum class Role : uint8_t { kServer, kWorker };
 struct SessionOptions {
   Role role = Role::kWorker;
   uint32_t version = kProtocolVersion;
-  ReplicaId replica;
+  WorkerId worker;
   uint64_t epoch = 0;  // Of this start of the replica.
   std::string token;
   int32_t pid = 0;  // Of this process, for the other end.

@@ -14,7 +14,7 @@ namespace {
 SessionOptions options_of(Role role) {
   SessionOptions options;
   options.role = role;
-  options.replica = ReplicaId{3};
+  options.worker = WorkerId{ReplicaId{3}};
   options.epoch = 5;
   options.token = "secret";
   options.pid = role == Role::kServer ? 1 : 2;
@@ -114,7 +114,7 @@ TEST(Session, WrongTokenOrReplicaIsRefused) {
     if (token)
       options.token = "secreT";
     else
-      options.replica = ReplicaId{4};
+      options.worker = WorkerId{ReplicaId{4}};
     Pair pair(options);
     ASSERT_TRUE(pair.server.failure);
     EXPECT_EQ(pair.server.failure->code(), ErrorCode::kUnauthorized);

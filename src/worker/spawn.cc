@@ -127,13 +127,15 @@ void Process::State::reap() {
   if (const auto callback = std::exchange(exited, nullptr)) callback(std::move(exit));
 }
 
-std::vector<std::string> worker_arguments(const std::string& socket_path, ReplicaId replica,
+std::vector<std::string> worker_arguments(const std::string& socket_path, WorkerId worker,
                                           uint64_t epoch) {
   return {"worker",
           "--socket",
           socket_path,
           "--replica",
-          std::to_string(replica.value),
+          std::to_string(worker.replica.value),
+          "--worker",
+          std::to_string(worker.index),
           "--epoch",
           std::to_string(epoch),
           "--parent",

@@ -21,8 +21,8 @@ namespace altlas::worker {
 // machine).
 inline constexpr const char* kTokenVariable = "ALTLAS_WORKER_TOKEN";
 
-// {"worker", "--socket", path, "--replica", "3", "--epoch", "1", "--parent", pid of this process}.
-std::vector<std::string> worker_arguments(const std::string& socket_path, ReplicaId replica,
+// {"worker", "--socket", path, "--replica", "3", "--worker", "0", "--epoch", "1", "--parent", pid of this process}.
+std::vector<std::string> worker_arguments(const std::string& socket_path, WorkerId worker,
                                           uint64_t epoch);
 
 struct SpawnOptions {
