@@ -223,7 +223,7 @@ def test_memory_goes_back(start_server):
 COMPLETION = {"prompt": "a", "max_tokens": 1}
 LARGE = [("/echo", {"x": "a" * 3_000_000}, 20), ("/echo", {"x": ["b" * 2000] * 600}, 40), ("/echo", {"x": "é" * 700_000}, 40),
          ("/v1/completions", {**COMPLETION, "logit_bias": {str(i): 1 for i in range(16_000)}}, 40),
-         ("/v1/completions", {**COMPLETION, "guided_choice": [f"{i:0200}" for i in range(1000)]}, 40),
+         ("/v1/completions", {**COMPLETION, "guided_choice": [f"{i:0200}" for i in range(500)]}, 40),
          ("/v1/completions", {"prompt": "a", "n": 128, "max_tokens": 900, "ignore_eos": True, "logprobs": 5}, 3)]
 
 
