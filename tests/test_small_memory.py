@@ -54,6 +54,8 @@ REQUESTS = {
     "biases with n": ("/v1/completions", {"prompt": "a", "n": 128, "max_tokens": 2, "logit_bias": {str(i): 1 for i in range(16_000)}}, {200, 400, 413, 429}),
     "a grammar with n": ("/v1/completions", {"prompt": ["a"] * 900, "max_tokens": 1, "guided_choice": [f"{i:0200}" for i in range(500)]},
                          {200, 400, 413, 429}),
+    "a grammar that is too large": ("/v1/completions", {"prompt": ["a"] * 900, "max_tokens": 1, "guided_choice": ["x" * 1000] * 4000}, {400, 413, 429}),
+    "a suffix of prompts": ("/v1/completions", {"prompt": ["a"] * 1000, "suffix": LONG[:7_000_000], "max_tokens": 1}, {400, 413, 429}),
     "embeddings": ("/v1/embeddings", {"input": ["a"] * 1000, "encoding_format": "float"}, {200, 413, 429}),
     "embeddings of ids": ("/v1/embeddings", {"input": [[1] * 3900] * 1000, "dimensions": 1}, {200, 413, 429}),
     "tokens": ("/tokenize", {"content": LONG, "with_pieces": True}, {200, 400, 413, 429}),

@@ -13,6 +13,7 @@
 #include "server/prompt/prompt_json.h"
 #include "server/prompt/tool_request.h"
 #include "server/routes.h"
+#include "server/tasks/answer_size.h"
 #include "text/json_text.h"
 
 namespace altlas::server {
@@ -149,15 +150,23 @@ Result<void> fill_gap(const std::string& field, const Gap& gap, std::vector<Prom
   return {};
 }
 
+// Counts what is about to be copied for each prompt or choice. Errors: those of MemoryLease::hold.
+Result<void> hold_copies(const Request& request, int64_t bytes, size_t copies) {
+  if (request.memory == nullptr) return {};
+  return request.memory->add(bytes * static_cast<int64_t>(copies));
+}
+
 // `n` choices of every prompt; choice k draws from seed + k. Where the seed was drawn, a prompt
 // that comes again goes on counting.
-Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts,
-                         OpenAiRequest& out) {
+Result<void> add_choices(const Request& request, const PendingTask& pattern,
+                         std::vector<Prompt> prompts, OpenAiRequest& out) {
   const int64_t n = out.n;
   if (prompts.size() * static_cast<size_t>(n) > kPromptsMax)
     return invalid(fmt::format("n: {} choices of {} prompts are too many, at most {} in all", n,
                                prompts.size(), kPromptsMax),
                    "n");
+  ALTLAS_TRY_VOID(hold_copies(request, field_bytes(pattern.spec.sampling),
+                              prompts.size() * static_cast<size_t>(n)));
   out.prompts = prompts.size();
   out.reply.choices_per_prompt = static_cast<size_t>(n);
   std::map<std::pair<std::string, std::vector<int32_t>>, uint64_t> drawn;  // Choices of a prompt.
@@ -309,13 +318,14 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
     if (plan.reply.echo && plan.reply.logprobs >= 0)
       co_return invalid("suffix: can't be echoed with logprobs: leave one of the three out",
                         "suffix");
+    ALTLAS_CO_TRY_VOID(hold_copies(request, static_cast<int64_t>(suffix.size()), prompts.size()));
     ALTLAS_CO_TRY_VOID(fill_gap("suffix", gap, prompts, pattern, plan.reply));
   }
   if (plan.reply.echo) {
     ALTLAS_CO_TRY(prompts, co_await prepare_echo(pattern.model, plan.reply.logprobs,
                                                  std::move(prompts), rooms));
   }
-  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
+  ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
   co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
 }
 
@@ -358,7 +368,7 @@ awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
                                pattern.model->model_len_max);
   if (!tokens) gap.answer_tokens = pattern.model->model_len_max / 4;
   ALTLAS_CO_TRY_VOID(fill_gap("input_suffix", gap, prompts, pattern, plan.reply));
-  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
+  ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
   co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
 }
 
@@ -398,7 +408,7 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   plan.reply.reasoning = prompt.reasoning;
   std::vector<Prompt> prompts;
   prompts.push_back(std::move(prompt));
-  ALTLAS_CO_TRY_VOID(add_choices(pattern, std::move(prompts), plan));
+  ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
   co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
 }
 

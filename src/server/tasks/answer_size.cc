@@ -11,8 +11,19 @@ constexpr int64_t kUsualTokens = 1024;  // Of an answer whose request names no l
 constexpr int64_t kTaskBytes = 4096;    // Records and channels.
 constexpr int64_t kTokenBytes = 24;     // An id in the task and in its record, its text.
 constexpr int64_t kLogprobBytes = 40;   // An id with its value in events, record and answer.
+constexpr int64_t kCopies = 3;  // Of a field: on the way to a replica (two) and there.
 
 }  // namespace
+
+int64_t field_bytes(const SamplingParams& sampling) {
+  size_t bytes = sampling.grammar.text.size() + sampling.grammar.think_end.size();
+  for (const std::string& stop : sampling.stop) bytes += sizeof stop + stop.size();
+  bytes += sampling.logit_bias.size() * sizeof(std::pair<int32_t, float>);
+  for (const auto* ids :
+       {&sampling.grammar.think_begin, &sampling.shown_tokens, &sampling.stop_token_ids})
+    bytes += ids->size() * sizeof(int32_t);
+  return static_cast<int64_t>(bytes);
+}
 
 void AnswerSize::add(const TaskSpec& task) {
   const auto prompt = static_cast<int64_t>(task.prompt.size());
@@ -24,7 +35,9 @@ void AnswerSize::add(const TaskSpec& task) {
   prompt_tokens_ += prompt;
   answer_tokens_ += answer;
   logprobs_ += logprobs;
-  bytes_ += kTaskBytes + kTokenBytes * (prompt + answer) + kLogprobBytes * logprobs;
+  const int64_t fields = kCopies * field_bytes(sampling);
+  fields_ += fields;
+  bytes_ += kTaskBytes + fields + kTokenBytes * (prompt + answer) + kLogprobBytes * logprobs;
 }
 
 Result<void> AnswerSize::hold(MemoryLease& memory) {
@@ -32,8 +45,8 @@ Result<void> AnswerSize::hold(MemoryLease& memory) {
   if (held.ok()) return {};
   return Error(held.error())
       .with_context(fmt::format("prompts of {} tokens, {} answers of up to {} tokens and {} "
-                                "log-probabilities",
-                                prompt_tokens_, tasks_, answer_tokens_, logprobs_));
+                                "log-probabilities, {} bytes of grammars, biases and stop strings",
+                                prompt_tokens_, tasks_, answer_tokens_, logprobs_, fields_));
 }
 
 }  // namespace altlas::server

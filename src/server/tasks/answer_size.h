@@ -8,6 +8,9 @@
 
 namespace altlas::server {
 
+// What a task's grammar, biases and stop strings take, in each of its copies.
+int64_t field_bytes(const SamplingParams& sampling);
+
 class AnswerSize {
  public:
   // A task with its prompt's ids. `tokens_max` 0: as many as there is room for, of which most
@@ -27,6 +30,7 @@ class AnswerSize {
   int64_t prompt_tokens_ = 0;
   int64_t answer_tokens_ = 0;
   int64_t logprobs_ = 0;
+  int64_t fields_ = 0;
 };
 
 }  // namespace altlas::server

@@ -46,5 +46,27 @@ TEST(AnswerSize, GrowsWithTheProductOfItsFields) {
   }
 }
 
+// Goal: what every task of a request carries beside its prompt counts once for each. Method: each
+// such field at a size that one task may have, many times.
+TEST(AnswerSize, CountsWhatEachTaskCarries) {
+  TaskSpec grammar = task(1, 1, -1, -1), stops = grammar, biases = grammar, stop_ids = grammar;
+  grammar.sampling.grammar.text.assign(1 << 20, 'x');
+  stops.sampling.stop.assign(1000, std::string(1000, 'x'));
+  biases.sampling.logit_bias.resize(100'000);
+  stop_ids.sampling.stop_token_ids.resize(250'000);
+  for (const TaskSpec& each : {grammar, stops, biases, stop_ids}) {
+    const auto memory = std::make_shared<RequestMemory>(int64_t{512} << 20);
+    MemoryLease lease(memory);
+    AnswerSize size;
+    int fitting = 0;
+    for (; fitting < 1000; ++fitting) {
+      size.add(each);
+      if (!size.hold(lease).ok()) break;
+    }
+    EXPECT_GT(fitting, 100);
+    EXPECT_LT(fitting, 250);
+  }
+}
+
 }  // namespace
 }  // namespace altlas::server
