@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <tuple>
 
 namespace altlas::control {
 
@@ -18,6 +19,7 @@ class KeptTasks {
   void push(const std::string& owner, uint64_t number, uint64_t bytes);
   // The next to be forgotten; there is one.
   uint64_t pop();
+  static auto saved(auto& self) { return std::tie(self.of_owner_, self.size_, self.bytes_); }
 
  private:
   struct Kept {
