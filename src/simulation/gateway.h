@@ -12,6 +12,7 @@
 #include "control/core.h"
 #include "journal/store.h"
 #include "simulation/event_queue.h"
+#include "simulation/replay_check.h"
 #include "worker/session.h"
 
 namespace altlas::simulation {
@@ -75,6 +76,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   EventQueue& events_;
   PhiloxStream& random_;
   std::unique_ptr<journal::Store> store_;
+  ReplayCheck replay_check_;
   control::Core core_;
   const uint64_t epoch_;
   Hasher& hash_;
