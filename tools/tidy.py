@@ -10,7 +10,7 @@ LINE_MAX, FILE_MAX, FUNCTION_MAX = 100, 600, 70
 
 # Rooms whose code decides: no clock, no randomness, no iteration whose order is not defined, no thread.
 DECISION_ROOMS = {"scheduler", "kv", "plan", "task"}
-DECISION_FILES = re.compile(r"src/(control/core|engine/replica_core|worker/session|journal/replay)")
+DECISION_FILES = re.compile(r"src/(control/(core|kept_tasks|share_book)|engine/replica_core|worker/session|journal/replay)")
 IMPURE = [
     (re.compile(r"\b(system_clock|steady_clock|high_resolution_clock)\b"), "reads a clock"),
     (re.compile(r"\b(gettimeofday|clock_gettime|time\(nullptr\))"), "reads a clock"),
