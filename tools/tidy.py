@@ -10,8 +10,8 @@ LINE_MAX, FILE_MAX, FUNCTION_MAX = 100, 600, 70
 
 # Rooms whose code decides: no clock, no randomness, no iteration whose order is not defined, no thread.
 DECISION_ROOMS = {"scheduler", "kv", "plan", "task"}
-DECISION_FILES = re.compile(r"src/(control/(core|launch_book)|engine/replica_(core|loop)|worker/(session|link_pump|worker_pump|outbox)|"
-                            r"journal/(replay|commit_group))")
+DECISION_FILES = re.compile(r"src/(control/(core|launch_book|kept_tasks|key_book|share_book)|engine/replica_(core|loop)|"
+                            r"worker/(session|link_pump|worker_pump|outbox)|journal/(replay|commit_group))")
 IMPURE = [
     (re.compile(r"\b(system_clock|steady_clock|high_resolution_clock)\b"), "reads a clock"),
     (re.compile(r"\b(gettimeofday|clock_gettime|time\(nullptr\))"), "reads a clock"),

@@ -30,14 +30,13 @@ struct StoreConfig {
                     .min = 0.1,
                     .max = 3600,
                     .not_yet = "remove it"});
-    field(
-        "event_log_bytes_max", &S::event_log_bytes_max,
-        FieldInfo{
-            .help =
-                "Size of the event log in the data directory at most; then nothing more is added.",
-            .unit = "bytes",
-            .min = 0,
-            .form = Form::kBytes});
+    field("event_log_bytes_max", &S::event_log_bytes_max,
+          FieldInfo{
+              .help = "Size of the event log's two files in the data directory at most; the newest "
+                      "events are kept.",
+              .unit = "bytes",
+              .min = 0,
+              .form = Form::kBytes});
   }
 
  private:

@@ -1,12 +1,19 @@
-// A binary codec of plain structs by reflection, for the event log: numbers little-endian as they
-// are, text and lists with their length before them, variants with their index. Only event_log.cc
-// and server/tasks/body_hash.cc include it.
+// A binary codec of plain structs by reflection, for the event log and for the saved state of the
+// core's parts: numbers little-endian as they are, text, lists, sets and maps with their length
+// before them, variants with their index. A class with private members names those to be written in
+// `static auto saved(auto& self)`, which returns std::tie of them; `bool rebuild()`, where it has
+// one, makes the others after a read. Only event_log.cc,
+// core/saved_part.h and server/tasks/body_hash.cc include it.
 #pragma once
 
 #include <boost/pfr.hpp>
 
+#include <array>
 #include <cstring>
+#include <deque>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -39,12 +46,26 @@ constexpr void for_each_member(auto&& visit) {
 }
 
 template <class T>
+inline constexpr bool kIsArray = false;
+template <class T, size_t N>
+inline constexpr bool kIsArray<std::array<T, N>> = true;
+template <class T>
+inline constexpr bool kIsTree = kIs<T, std::map> || kIs<T, std::set>;
+template <class T>
+concept Saved = requires(T& value) { T::saved(value); };
+
+template <class T>
 void write(std::string& out, const T& value) {
-  if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
+  if constexpr (Saved<T>) {
+    std::apply([&](const auto&... fields) { (write(out, fields), ...); }, T::saved(value));
+  } else if constexpr (kIsArray<T>) {
+    for (const auto& element : value) write(out, element);
+  } else if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
     char bytes[sizeof(T)];
     std::memcpy(bytes, &value, sizeof(T));
     out.append(bytes, sizeof(T));
-  } else if constexpr (std::is_same_v<T, std::string> || kIs<T, std::vector>) {
+  } else if constexpr (std::is_same_v<T, std::string> || kIs<T, std::vector> ||
+                       kIs<T, std::deque> || kIsTree<T>) {
     write(out, static_cast<uint64_t>(value.size()));
     if constexpr (std::is_same_v<T, std::string>) {
       out += value;
@@ -80,9 +101,42 @@ bool read_alternative(std::string_view& in, std::variant<Args...>& value, size_t
   return false;
 }
 
+// Keys must come in their order, each once: anything else was not written by write().
+template <class T>
+bool read_tree(std::string_view& in, T& value) {
+  value.clear();
+  uint64_t size = 0;
+  if (!read(in, size) || size > in.size()) return false;
+  for (uint64_t i = 0; i < size; ++i) {
+    if constexpr (kIs<T, std::map>) {
+      typename T::key_type key{};
+      if (!read(in, key)) return false;
+      const auto added = value.emplace_hint(value.end(), std::move(key), typename T::mapped_type{});
+      if (value.size() != i + 1 || !read(in, added->second)) return false;
+    } else {
+      typename T::value_type element{};
+      if (!read(in, element)) return false;
+      value.emplace_hint(value.end(), std::move(element));
+      if (value.size() != i + 1) return false;
+    }
+  }
+  return true;
+}
+
 template <class T>
 bool read(std::string_view& in, T& value) {
-  if constexpr (std::is_same_v<T, bool>) {
+  if constexpr (Saved<T>) {
+    const bool ok =
+        std::apply([&](auto&... fields) { return (read(in, fields) && ...); }, T::saved(value));
+    if constexpr (requires { value.rebuild(); }) return ok && value.rebuild();
+    return ok;
+  } else if constexpr (kIsTree<T>) {
+    return read_tree(in, value);
+  } else if constexpr (kIsArray<T>) {
+    for (auto& element : value)
+      if (!read(in, element)) return false;
+    return true;
+  } else if constexpr (std::is_same_v<T, bool>) {
     uint8_t byte = 0;
     if (!read(in, byte) || byte > 1) return false;
     value = byte == 1;
@@ -92,7 +146,8 @@ bool read(std::string_view& in, T& value) {
     std::memcpy(&value, in.data(), sizeof(T));
     in.remove_prefix(sizeof(T));
     return true;
-  } else if constexpr (std::is_same_v<T, std::string> || kIs<T, std::vector>) {
+  } else if constexpr (std::is_same_v<T, std::string> || kIs<T, std::vector> ||
+                       kIs<T, std::deque>) {
     uint64_t size = 0;
     if (!read(in, size) || size > in.size()) return false;  // An element is at least a byte.
     if constexpr (std::is_same_v<T, std::string>) {

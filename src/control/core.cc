@@ -1,168 +1,145 @@
 #include "control/core.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "base/check.h"
+#include "control/core/saved_part.h"
+#include "control/core/show.h"
 
 namespace altlas::control {
-namespace {
-
-scheduler::QueueLimits queue_limits(const CoreSetup& setup) {
-  scheduler::QueueLimits limits;
-  limits.tasks_max = setup.max_queue_size;
-  limits.age_step_us = setup.age_step_us;
-  limits.rank.fill(static_cast<uint8_t>(kPriorityCount));
-  for (size_t i = 0; i < setup.priority_levels.size(); ++i)
-    limits.rank[static_cast<size_t>(setup.priority_levels[i])] = static_cast<uint8_t>(i);
-  return limits;
-}
-
-scheduler::PlacementPolicy placement_policy(const CoreSetup& setup) {
-  scheduler::PlacementPolicy policy;
-  policy.memory_threshold = setup.memory_threshold;
-  policy.utilization_threshold = setup.utilization_threshold;
-  policy.max_temperature = setup.max_temperature;
-  for (const auto& [type, devices] : setup.task_specific) policy.task_specific[type] = devices;
-  return policy;
-}
-
-}  // namespace
 
 Core::Core(CoreSetup setup)
     : setup_(std::move(setup)),
-      policy_(placement_policy(setup_)),
-      queue_(queue_limits(setup_)),
-      queue_most_(setup_.max_queue_size) {
-  ALTLAS_CHECK(!setup_.devices.empty() && !setup_.deployments.empty(),
-               "devices and deployments are there");
-  for (const DeviceSetup& device : setup_.devices) {
-    ALTLAS_CHECK(device.id.value == static_cast<int32_t>(devices_.size()),
-                 "device ids count from 0");
-    devices_.emplace_back().setup = device;
-  }
-  bool default_found = false;
-  for (const DeploymentSetup& one : setup_.deployments) {
-    const auto index = static_cast<uint32_t>(deployments_.size());
-    if (one.name == setup_.default_deployment) {
-      default_deployment_ = index;
-      default_found = true;
-    }
-    Deployment& deployment = deployments_.emplace_back();
-    deployment.setup = one;
-    deployment.cursor.random.seed =
-        Hasher().add(setup_.random_seed).add(std::string_view(one.name)).value();
-    for (const engine::AdapterFile& file : one.load.adapters) {
-      Adapter& adapter = deployment.adapters.emplace_back();
-      adapter.file = file;
-    }
-    std::map<DeviceId, uint32_t> site_on;
-    for (const std::vector<DeviceId>& ranks : one.replicas) site_on.emplace(ranks.front(), 0);
-    for (auto& [device, site] : site_on) {
-      site = static_cast<uint32_t>(sites_.size());
-      sites_.push_back({.deployment = index, .device = device});
-      deployment.sites.push_back(site);
-      devices_.at(static_cast<size_t>(device.value)).sites.push_back(site);
-    }
-    for (const std::vector<DeviceId>& ranks : one.replicas) {
-      const auto slot = static_cast<uint32_t>(slots_.size());
-      Slot& added = slots_.emplace_back();
-      added.deployment = index;
-      added.site = site_on.at(ranks.front());
-      added.devices = ranks;
-      deployment.slots.push_back(slot);
-      sites_[added.site].slots.push_back(slot);
-      for (const DeviceId device : ranks)
-        devices_.at(static_cast<size_t>(device.value)).slots.push_back(slot);
-    }
-  }
-  ALTLAS_CHECK(default_found, "the default deployment is one of the deployments");
+      ledger_(changed_devices_),
+      fleet_(setup_, ledger_, changed_devices_),
+      waiting_(setup_, fleet_),
+      admissions_(setup_.deployments.size()),
+      adapters_(setup_, fleet_),
+      view_(setup_, fleet_, ledger_, changed_devices_),
+      life_({.setup = setup_,
+             .stage = stage_,
+             .tasks = tasks_,
+             .waiting = waiting_,
+             .fleet = fleet_,
+             .ledger = ledger_,
+             .journal = journal_,
+             .admissions = admissions_,
+             .adapters = adapters_}),
+      dispatcher_({.setup = setup_,
+                   .stage = stage_,
+                   .fleet = fleet_,
+                   .view = view_,
+                   .adapters = adapters_,
+                   .tasks = tasks_,
+                   .waiting = waiting_,
+                   .life = life_}),
+      intake_({.setup = setup_,
+               .stage = stage_,
+               .view = view_,
+               .adapters = adapters_,
+               .fleet = fleet_,
+               .tasks = tasks_,
+               .waiting = waiting_,
+               .journal = journal_,
+               .admissions = admissions_,
+               .life = life_,
+               .dispatcher = dispatcher_}),
+      replicas_({.stage = stage_,
+                 .fleet = fleet_,
+                 .tasks = tasks_,
+                 .waiting = waiting_,
+                 .adapters = adapters_,
+                 .life = life_}) {
+  admissions_.set_most(setup_.max_queue_size);
 }
 
 void Core::step(Event event, TimeUs now, std::vector<Action>& out) {
   ALTLAS_CHECK(now >= now_, "time does not go back");
-  if (epoch_ > 0 && now - now_ > 5 * kSecond) forgive_silence(now - now_);
+  if (epoch_ > 0 && now - now_ > 5 * kSecond) fleet_.forgive_silence(now - now_);
   now_ = now;
   ++epoch_;
-  forget_old(out);
-  std::visit([&](auto& what) { on(what, out); }, event);
-  on_time(out);
-  dispatch(out);
-  settle_adapters(out);
-  if (setup_.tokens == TokenJournal::kSync && !dirty_tokens_.empty()) flush(out);
+  Step step{now, out};
+  life_.forget_old(step);
+  std::visit([&](auto& what) { on(what, step); }, event);
+  on_time(step);
+  dispatcher_.dispatch(step);
+  adapters_.settle(step);
+  if (setup_.tokens == TokenJournal::kSync && journal_.has_tokens()) life_.flush(step);
 }
-
-void Core::on(Tick&, Out&) {}
 
 // What is due, whatever the event was.
-void Core::on_time(Out& out) {
+void Core::on_time(Step& step) {
   if (now_ >= expire_at_) {
-    expire(out);
+    expire(step);
     expire_at_ = now_ + setup_.queue_interval_us;
   }
-  check_replicas(out);
-  if (now_ >= flush_at_) flush(out);
-  if (now_ >= retry_at_) {
-    retry_at_ = INT64_MAX;
-    for (const uint64_t number : std::exchange(ends_to_retry_, {})) append_end(at(number), out);
-  }
+  replicas_.check(step);
+  if (journal_.flush_due(now_)) life_.flush(step);
+  for (const uint64_t number : journal_.take_ends_due(now_))
+    life_.write_end(tasks_.at(number), step);
 }
 
-// Nobody could report while this process itself stood still (suspended, or starved of its core):
-// that time does not count as a replica's silence.
-void Core::forgive_silence(TimeUs gap) {
-  for (Slot& slot : slots_) {
-    slot.reported += gap;
-    slot.progressed += gap;
+// Tasks past their deadline or the queue timeout.
+void Core::expire(Step& step) {
+  while (const auto number = waiting_.queue().expired(now_)) {
+    Task& task = tasks_.at(*number);
+    const double waited = static_cast<double>(elapsed_us(task.created, now_)) / kSecond;
+    if (task.spec.deadline && *task.spec.deadline <= now_) {
+      life_.fail(task, ErrorCode::kDeadline,
+                 fmt::format("its deadline passed after {:.3f} s in the queue", waited), step);
+    } else {
+      life_.fail(task, ErrorCode::kDeadline,
+                 fmt::format("queue_timeout: it waited {:.3f} s, the limit is {:.3f} s", waited,
+                             static_cast<double>(setup_.queue_timeout_us) / kSecond),
+                 step);
+    }
   }
+  while (Task* task = tasks_.past_deadline(now_))
+    life_.fail(*task, ErrorCode::kDeadline,
+               fmt::format("its deadline passed after {} generated tokens", task->generated.size()),
+               step);
 }
 
 TimeUs Core::next_deadline() const {
-  TimeUs next = std::min(flush_at_, retry_at_);
-  if (const auto expiry = queue_.next_expiry())
+  TimeUs next = std::min(journal_.next_deadline(), fleet_.next_deadline());
+  if (const auto expiry = waiting_.queue().next_expiry())
     next = std::min(next, std::max(*expiry, expire_at_));
-  if (!deadlines_.empty()) next = std::min(next, std::max(deadlines_.begin()->first, expire_at_));
-  for (const Slot& slot : slots_) next = std::min({next, slot.wake, hang_at(slot)});
+  if (const TimeUs deadline = tasks_.next_deadline(); deadline != INT64_MAX)
+    next = std::min(next, std::max(deadline, expire_at_));
   return next;
 }
 
-void Core::on(Started&, Out& out) {
-  started_ = true;
-  for (uint32_t slot = 0; slot < slots_.size(); ++slot) start_replica(slot, out);
+void Core::on(Started&, Step& step) {
+  stage_.started = true;
+  replicas_.start_all(step);
 }
 
-void Core::on(DrainRequested&, Out&) { draining_ = true; }
+void Core::on(TasksRestored& event, Step& step) {
+  for (journal::RestoredTask& restored : event.tasks) intake_.restore(restored, step);
+}
 
 // Unfinished durable tasks stay as they are in the journal, and go on at the next start.
-void Core::on(StopRequested&, Out& out) {
-  draining_ = true;
-  stopping_ = true;
+void Core::on(StopRequested&, Step& step) {
+  stage_.draining = stage_.stopping = true;
   std::vector<uint64_t> passing;
-  for (const auto& [number, task] : tasks_)
-    if (!task.spec.durable && task.phase < Phase::kEnding) passing.push_back(number);
+  for (const auto& [number, task] : tasks_.all())
+    if (!task.spec.durable && is_open(task)) passing.push_back(number);
   for (const uint64_t number : passing)
-    fail_task(at(number), ErrorCode::kUnavailable, "the server is stopping", out);
-  flush(out);
-  for (Deployment& one : deployments_)
-    for (Adapter& adapter : one.adapters)
-      answer_adapter(adapter, unavailable("the server is stopping"), out);
-  for (Slot& slot : slots_) {
-    slot.wake = INT64_MAX;
-    if (slot.state == ReplicaState::kStopped || slot.state == ReplicaState::kBackoff) continue;
-    slot.state = ReplicaState::kDraining;
-    slot.message = "the server is stopping";
-    out.push_back(StopWorker{slot.id, /*kill=*/false});
-  }
+    life_.fail(tasks_.at(number), ErrorCode::kUnavailable, "the server is stopping", step);
+  life_.flush(step);
+  adapters_.answer_all(unavailable("the server is stopping"), step);
+  replicas_.stop_all(step);
 }
 
-void Core::on(StrategyChanged& event, Out&) { setup_.strategy = event.strategy; }
-
-void Core::on(ConcurrencyChanged& event, Out&) {
+void Core::on(ConcurrencyChanged& event, Step&) {
   setup_.max_concurrent_tasks = event.max_concurrent_tasks;
-  for (uint32_t site = 0; site < sites_.size(); ++site) dirty_sites_.insert(site);
+  limits_changed();
 }
 
-void Core::on(LimitsChanged& event, Out&) {
+void Core::on(LimitsChanged& event, Step&) {
   setup_.memory_threshold = event.memory_threshold;
   setup_.utilization_threshold = event.utilization_threshold;
   setup_.max_temperature = event.max_temperature;
@@ -170,32 +147,218 @@ void Core::on(LimitsChanged& event, Out&) {
   setup_.max_queue_size = event.max_queue_size;
   setup_.queue_timeout_us = event.queue_timeout_us;
   setup_.tasks_kept_max = event.tasks_kept_max;
-  queue_most_ = std::max(queue_most_, setup_.max_queue_size);
-  policy_ = placement_policy(setup_);
-  queue_.set_tasks_max(setup_.max_queue_size);
-  for (uint32_t site = 0; site < sites_.size(); ++site) dirty_sites_.insert(site);
+  admissions_.set_most(setup_.max_queue_size);
+  waiting_.set_tasks_max(setup_.max_queue_size);
+  limits_changed();
 }
 
-void Core::on(DeviceSampled& event, Out&) {
-  if (event.device.value < 0 || static_cast<size_t>(event.device.value) >= devices_.size()) return;
-  Device& device = devices_[static_cast<size_t>(event.device.value)];
-  device.utilization = event.utilization;
-  device.foreign_utilization = event.foreign_utilization;
-  device.temperature = event.temperature;
-  device.power = event.power;
-  device.healthy = event.healthy;
-  for (const uint32_t site : device.sites) dirty_sites_.insert(site);
+void Core::limits_changed() {
+  view_.limits_changed();
+  waiting_.look_everywhere();
 }
 
-void Core::on(CancelRequested& event, Out& out) {
-  const auto found = number_of_.find(event.task);
-  if (found == number_of_.end()) return;
-  Task& task = at(found->second);
-  if (task.phase == Phase::kJournaling) {
-    task.cancel_asked = true;
-  } else if (task.phase < Phase::kEnding) {
-    end_task(task, TaskStatus::kCanceled, out);
+void Core::on(DeviceSampled& event, Step&) {
+  if (!fleet_.has_device(event.device)) return;
+  fleet_.sample(event);
+  waiting_.look_at_device(event.device);
+}
+
+void Core::on(CancelRequested& event, Step& step) {
+  Task* task = tasks_.find(event.task);
+  if (task == nullptr) return;
+  if (task->phase == TaskPhase::kJournaling) {
+    task->cancel_asked = true;
+  } else if (is_open(*task)) {
+    life_.end(*task, TaskStatus::kCanceled, step);
   }
+}
+
+void Core::on(JournalWritten& event, Step& step) {
+  const auto write = journal_.take(event.ticket);
+  if (!write) return;
+  using Kind = JournalWrite::Kind;
+  if (event.ok) {
+    if (write->kind == Kind::kAccept) intake_.accepted(write->tasks, step);
+    if (write->kind == Kind::kEnd) life_.end_written(write->tasks, step);
+    if (write->kind == Kind::kTokens) life_.tokens_written(write->tasks, step);
+    return;
+  }
+  if (write->kind == Kind::kAccept) return intake_.not_accepted(write->tasks, event.message, step);
+  step.out.push_back(
+      LogWarning{fmt::format("the journal can't be written, trying again: {}", event.message)});
+  if (write->kind == Kind::kEnd) {
+    journal_.retry_ends(write->tasks, now_);
+  } else {
+    life_.tokens_not_written(write->tasks, now_);
+  }
+}
+
+Result<uint32_t> Core::adapter_deployment(const std::string& name) const {
+  if (stage_.stopping || stage_.draining) return unavailable("the server is stopping");
+  const auto deployment = fleet_.find_deployment(name, "");
+  if (!deployment) return not_found(fmt::format("there is no deployment '{}'", name));
+  if (fleet_.deployment(*deployment).setup.model.empty())
+    return invalid(fmt::format("deployment '{}' is not a model: it takes no adapters", name));
+  return *deployment;
+}
+
+void Core::on(AdapterLoadRequested& event, Step& step) {
+  const Result<uint32_t> deployment = adapter_deployment(event.deployment);
+  if (deployment.ok()) return adapters_.load(*deployment, event, step);
+  step.out.push_back(AnswerAdapter{event.ticket, deployment.error()});
+}
+
+void Core::on(AdapterUnloadRequested& event, Step& step) {
+  const Result<uint32_t> deployment = adapter_deployment(event.deployment);
+  if (deployment.ok()) return adapters_.unload(*deployment, event, step);
+  step.out.push_back(AnswerAdapter{event.ticket, deployment.error()});
+}
+
+// ---- What it shows ----
+
+Result<TaskView> Core::task(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  if (found == nullptr) return not_found(fmt::format("there is no task {}", to_string(id)));
+  return show_task(*found, fleet_, waiting_);
+}
+
+Result<void> Core::cancelable(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  if (found == nullptr) return not_found(fmt::format("there is no task {}", to_string(id)));
+  if (is_open(*found)) return {};
+  return Error(ErrorCode::kConflict,
+               fmt::format("task {} is over: {}", to_string(id), altlas::to_string(found->end)));
+}
+
+Result<Explanation> Core::explain(const TaskId& id) const { return tasks_.explanation(id); }
+
+TaskPage Core::tasks(const TaskFilter& filter) const {
+  return show_tasks(filter, tasks_, fleet_, waiting_);
+}
+
+std::vector<DeviceView> Core::devices() const { return show_devices(fleet_, ledger_); }
+
+std::vector<DeploymentView> Core::deployments() const {
+  return show_deployments(fleet_, adapters_);
+}
+
+HealthView Core::health() const { return show_health(setup_, stage_, fleet_, admissions_, view_); }
+
+const std::string* Core::said_text(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  if (found == nullptr) return nullptr;
+  const bool in_result = found->phase == TaskPhase::kOver && found->end == TaskStatus::kCompleted;
+  return in_result ? &found->result.text : &found->text;
+}
+
+const std::vector<int32_t>* Core::said_tokens(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  return found == nullptr ? nullptr : &found->generated;
+}
+
+const std::vector<TokenLogprobs>* Core::said_logprobs(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  return found == nullptr ? nullptr : &found->logprobs;
+}
+
+const std::vector<TokenLogprobs>* Core::said_prompt_logprobs(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  if (found == nullptr) return nullptr;
+  return found->phase == TaskPhase::kOver ? &found->result.prompt_logprobs
+                                          : &found->prompt_logprobs;
+}
+
+size_t Core::running(ReplicaId replica) const {
+  const auto slot = fleet_.find_slot(replica);
+  return slot ? fleet_.slot(*slot).runs.size() : 0;
+}
+
+// ---- Its state as a whole ----
+
+auto Core::saved(auto& self) {
+  return std::tie(self.setup_, self.stage_, self.now_, self.epoch_, self.expire_at_);
+}
+
+void Core::visit_parts(auto& self, auto visit) {
+  visit(self.ledger_);
+  visit(self.fleet_);
+  visit(self.tasks_);
+  visit(self.waiting_);
+  visit(self.admissions_);
+  visit(self.journal_);
+  visit(self.adapters_);
+}
+
+std::string Core::save() const {
+  std::vector<std::string> parts = {save_part("core", 1, saved(*this))};
+  visit_parts(*this, [&](const auto& part) { parts.push_back(part.save()); });
+  std::string out;
+  codec::write(out, parts);
+  return out;
+}
+
+uint64_t Core::hash() const {
+  Hasher hasher;
+  hasher.add(hash_of_saved(save_part("core", 1, saved(*this))));
+  visit_parts(*this, [&](const auto& part) { hasher.add(part.hash()); });
+  return hasher.value();
+}
+
+Result<void> Core::load(std::string_view bytes) {
+  std::vector<std::string> parts;
+  size_t count = 1;
+  visit_parts(*this, [&](const auto&) { ++count; });
+  if (!codec::read(bytes, parts) || !bytes.empty() || parts.size() != count)
+    return invalid("this is not the saved state of the core");
+  Result<void> out = load_part("core", 1, parts[0], saved(*this));
+  size_t index = 0;
+  visit_parts(*this, [&](auto& part) {
+    ++index;
+    if (out.ok()) out = part.load(parts[index]);
+  });
+  if (out.ok()) view_.limits_changed();
+  return out;
+}
+
+void Core::check_integrity() const {
+  visit_parts(*this, [](const auto& part) { part.check_integrity(); });
+  view_.check_integrity();
+  std::vector<uint32_t> running(fleet_.sites().size()), queued(fleet_.sites().size());
+  std::vector<uint64_t> reserved(fleet_.devices().size()), ahead(fleet_.sites().size());
+  size_t held = 0, runs = 0, held_by_slots = 0;
+  for (const auto& [number, task] : tasks_.all()) {
+    const DeviceId on = fleet_.site(task.site).device;
+    running[task.site] += task.phase == TaskPhase::kRunning;
+    queued[task.site] += task.phase < TaskPhase::kRunning;
+    ahead[task.site] += task.tokens_ahead;
+    held += task.held;
+    ALTLAS_CHECK(waiting_.queue().contains(number) == (task.phase == TaskPhase::kWaiting),
+                 "waiting tasks are in the queue");
+    if (task.reserved) reserved[static_cast<size_t>(on.value)] += task.spec.estimated_memory;
+    ALTLAS_CHECK(ledger_.promised(on).contains(number) ==
+                     (task.reserved && task.phase < TaskPhase::kRunning),
+                 "promised are the reservations of tasks that do not run");
+    if (task.phase != TaskPhase::kRunning) continue;
+    ++runs;
+    const auto& of_slot = fleet_.slot(task.slot).runs;
+    const auto run = of_slot.find(task.sequence);
+    ALTLAS_CHECK((run != of_slot.end() && run->second.task == number) || stage_.stopping,
+                 "a running task is in its replica");
+  }
+  ALTLAS_CHECK(held == admissions_.held(), "held tasks are counted");
+  for (size_t i = 0; i < fleet_.sites().size(); ++i) {
+    const Site& site = fleet_.sites()[i];
+    ALTLAS_CHECK(
+        site.running == running[i] && site.queued == queued[i] && site.tokens_ahead == ahead[i],
+        "sites agree with tasks");
+  }
+  for (const Device& device : fleet_.devices())
+    ALTLAS_CHECK(
+        ledger_.reserved(device.setup.id) == reserved[static_cast<size_t>(device.setup.id.value)],
+        "reservations agree with tasks");
+  for (const Slot& slot : fleet_.slots())
+    for (const auto& [sequence, run] : slot.runs) held_by_slots += run.task != 0;
+  ALTLAS_CHECK(held_by_slots == runs || stage_.stopping, "replicas hold the running tasks");
 }
 
 }  // namespace altlas::control

@@ -11,24 +11,14 @@
 
 #include "base/private_file.h"
 #include "control/codec.h"
+#include "control/message_members.h"
 #include "control/core.h"
 
 namespace altlas::control {
 
-template <>
-inline constexpr auto codec::kOwnMembers<engine::LoadReplica> =
-    std::tuple(&engine::LoadReplica::device_spec, &engine::LoadReplica::device_ids,
-               &engine::LoadReplica::cpu_first, &engine::LoadReplica::ranks);
-static_assert(sizeof(engine::LoadReplica) == sizeof(replica::ReplicaSettings) +
-                                                 sizeof(std::string) +
-                                                 3 * sizeof(std::vector<uint32_t>),
-              "name every member of LoadReplica above");
-static_assert(sizeof(engine::ReplicaLoaded) == sizeof(replica::ReplicaLimits),
-              "ReplicaLoaded adds no member to its rows");
-
 namespace {
 
-constexpr std::string_view kMagic = "altlas-events-1\n";
+constexpr std::string_view kMagic = "altlas-events-2\n";
 constexpr uint64_t kFrameBytesMax = uint64_t{1} << 30;
 
 struct FrameHead {
@@ -80,6 +70,55 @@ Result<LoggedEvent> parse(std::string_view bytes) {
   return out;
 }
 
+std::string older(const std::string& path) { return path + ".1"; }
+
+Result<EventLogHead> read_head(std::FILE* file, const std::string& path) {
+  char start[kMagic.size() + sizeof(uint64_t)];
+  if (std::fread(start, 1, sizeof start, file) != sizeof start ||
+      std::string_view(start, kMagic.size()) != kMagic)
+    return invalid(fmt::format("'{}' is not an event log", path));
+  uint64_t fingerprint = 0;
+  std::memcpy(&fingerprint, start + kMagic.size(), sizeof fingerprint);
+  if (fingerprint != event_fingerprint())
+    return invalid(
+        fmt::format("'{}' was written by another version; replay it with that one", path));
+  EventLogHead out;
+  ALTLAS_TRY(const std::optional<std::string> setup, read_frame(file));
+  if (!setup) return invalid(fmt::format("'{}' ends before its setup", path));
+  ALTLAS_TRY(out.setup, decode_setup(*setup));
+  ALTLAS_TRY(std::optional<std::string> snapshot, read_frame(file));
+  if (!snapshot) return invalid(fmt::format("'{}' ends before its snapshot", path));
+  out.snapshot = *std::move(snapshot);
+  return out;
+}
+
+// Steps one file through a core until `goes_on` says that it is enough.
+Result<Replayed> replay_file(const std::string& path,
+                             const std::function<bool(const Core&)>& goes_on) {
+  const auto close = [](std::FILE* file) { std::fclose(file); };
+  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "rbe"), close);
+  if (!file)
+    return io_error(
+        fmt::format("the event log '{}' can't be read: {}", path, std::strerror(errno)));
+  ALTLAS_TRY(EventLogHead head, read_head(file.get(), path));
+  Core core(std::move(head.setup));
+  if (!head.snapshot.empty()) ALTLAS_TRY_VOID(core.load(head.snapshot));
+  Replayed out;
+  out.path = path;
+  std::vector<Action> actions;
+  for (bool more = true; more;) {
+    ALTLAS_TRY(const std::optional<std::string> bytes, read_frame(file.get()));
+    if (!bytes) break;
+    ALTLAS_TRY(LoggedEvent logged, parse(*bytes));
+    actions.clear();
+    core.step(std::move(logged.event), logged.time, actions);
+    ++out.events;
+    more = goes_on(core);
+  }
+  out.hash = core.hash();
+  return out;
+}
+
 }  // namespace
 
 std::string encode(const Event& event) {
@@ -114,25 +153,8 @@ uint64_t event_fingerprint() {
 }
 
 Result<std::unique_ptr<EventLog>> EventLog::open(Options options, const CoreSetup& setup) {
-  std::FILE* file = nullptr;
-  if (!options.path.empty()) {
-    std::error_code ignored;  // The first start has none.
-    std::filesystem::rename(options.path, options.path + ".1", ignored);
-    const auto opened = open_private_file(options.path, O_WRONLY | O_CREAT | O_TRUNC);
-    if (!opened.ok()) return Error(opened.error()).with_context("the event log");
-    file = ::fdopen(*opened, "wb");
-    if (file == nullptr)
-      return io_error(fmt::format("the event log '{}' can't be written: {}", options.path,
-                                  std::strerror(errno)));
-  }
-  std::unique_ptr<EventLog> log(new EventLog(std::move(options), file));
-  if (file != nullptr) {
-    std::string head(kMagic);
-    codec::write(head, event_fingerprint());
-    head += framed(encode(setup));
-    log->file_ended_ = std::fwrite(head.data(), 1, head.size(), file) != head.size();
-    log->file_bytes_ = head.size();
-  }
+  std::unique_ptr<EventLog> log(new EventLog(std::move(options), encode(setup)));
+  if (!log->options_.path.empty()) ALTLAS_TRY_VOID(log->begin_file(""));
   return log;
 }
 
@@ -140,26 +162,72 @@ EventLog::~EventLog() {
   if (file_ != nullptr) std::fclose(file_);
 }
 
+// What is at the path becomes the older file.
+Result<void> EventLog::begin_file(std::string_view snapshot) {
+  const std::string& path = options_.path;
+  if (file_ != nullptr) std::fclose(std::exchange(file_, nullptr));
+  std::error_code ignored;  // The first start has none.
+  std::filesystem::rename(path, older(path), ignored);
+  const auto opened = open_private_file(path, O_WRONLY | O_CREAT | O_TRUNC);
+  if (!opened.ok()) return Error(opened.error()).with_context("the event log");
+  file_ = ::fdopen(*opened, "wb");
+  if (file_ == nullptr)
+    return io_error(
+        fmt::format("the event log '{}' can't be written: {}", path, std::strerror(errno)));
+  std::string head(kMagic);
+  codec::write(head, event_fingerprint());
+  head += framed(setup_);
+  head += framed(snapshot);
+  file_ended_ = std::fwrite(head.data(), 1, head.size(), file_) != head.size();
+  file_bytes_ = head.size();
+  skipped_bytes_ = 0;
+  wants_snapshot_ = false;
+  return {};
+}
+
+Result<void> EventLog::rotate(const Core& core) {
+  wants_snapshot_ = false;
+  skipped_bytes_ = 0;
+  const std::string snapshot = core.save();
+  const uint64_t most = options_.file_bytes_max / 2;
+  if (setup_.size() + snapshot.size() >= most)
+    return Error(ErrorCode::kTooLarge,
+                 fmt::format("the event log rests: a snapshot of the core takes {} bytes, "
+                             "store.event_log_bytes_max leaves {}",
+                             setup_.size() + snapshot.size(), most));
+  ALTLAS_TRY_VOID(begin_file(snapshot));
+  ++rotations_;
+  return {};
+}
+
 void EventLog::append(TimeUs time, const Event& event) {
   std::string bytes = with_time(time, event);
   hash_ = Hasher().add(hash_).add(std::string_view(bytes)).value();
   ++appended_;
-  if (file_ != nullptr) {
-    const std::string frame = framed(bytes);
-    file_ended_ = file_ended_ || file_bytes_ + frame.size() > options_.file_bytes_max ||
-                  std::fwrite(frame.data(), 1, frame.size(), file_) != frame.size();
-    if (file_ended_) {
-      ++dropped_;
-    } else {
-      file_bytes_ += frame.size();
-    }
-  }
+  if (!options_.path.empty()) write_event(bytes);
   ring_bytes_ += bytes.size();
   ring_.push_back(std::move(bytes));
   while (ring_bytes_ > options_.ring_bytes_max) {
     ring_bytes_ -= ring_.front().size();
     ring_.pop_front();
   }
+}
+
+// A file has no gap: after the first event that it did not take it takes none.
+void EventLog::write_event(const std::string& bytes) {
+  const uint64_t most = options_.file_bytes_max / 2;
+  const std::string frame = framed(bytes);
+  file_ended_ = file_ended_ || file_ == nullptr || file_bytes_ + frame.size() > most ||
+                std::fwrite(frame.data(), 1, frame.size(), file_) != frame.size();
+  if (file_ended_) {
+    ++dropped_;
+    skipped_bytes_ += frame.size();
+    wants_snapshot_ = skipped_bytes_ > most;
+    return;
+  }
+  file_bytes_ += frame.size();
+  // A snapshot is asked for before events have to be dropped.
+  wants_snapshot_ = file_bytes_ > most - most / 8;
 }
 
 Result<void> EventLog::visit_ring(const std::function<void(LoggedEvent)>& visit) const {
@@ -174,42 +242,44 @@ void EventLog::flush() {
   if (file_ != nullptr) std::fflush(file_);
 }
 
-Result<CoreSetup> read_event_log(const std::string& path,
-                                 const std::function<void(LoggedEvent)>& visit) {
+Result<EventLogHead> read_event_log(const std::string& path,
+                                    const std::function<void(LoggedEvent)>& visit) {
   const auto close = [](std::FILE* file) { std::fclose(file); };
   const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "rbe"), close);
   if (!file)
     return io_error(
         fmt::format("the event log '{}' can't be read: {}", path, std::strerror(errno)));
-  char head[kMagic.size() + sizeof(uint64_t)];
-  if (std::fread(head, 1, sizeof head, file.get()) != sizeof head ||
-      std::string_view(head, kMagic.size()) != kMagic)
-    return invalid(fmt::format("'{}' is not an event log", path));
-  uint64_t fingerprint = 0;
-  std::memcpy(&fingerprint, head + kMagic.size(), sizeof fingerprint);
-  if (fingerprint != event_fingerprint())
-    return invalid(
-        fmt::format("'{}' was written by another version; replay it with that one", path));
-  ALTLAS_TRY(const std::optional<std::string> first, read_frame(file.get()));
-  if (!first) return invalid(fmt::format("'{}' ends before its setup", path));
-  ALTLAS_TRY(CoreSetup setup, decode_setup(*first));
+  ALTLAS_TRY(EventLogHead head, read_head(file.get(), path));
   while (true) {
     ALTLAS_TRY(const std::optional<std::string> bytes, read_frame(file.get()));
-    if (!bytes) return setup;
+    if (!bytes) return head;
     ALTLAS_TRY(LoggedEvent event, parse(*bytes));
     visit(std::move(event));
   }
 }
 
-Result<uint64_t> replay_event_log(const std::string& path) {
-  ALTLAS_TRY(CoreSetup setup, read_event_log(path, [](LoggedEvent) {}));
-  Core core(std::move(setup));
-  std::vector<Action> actions;
-  ALTLAS_TRY(const CoreSetup again, read_event_log(path, [&](LoggedEvent logged) {
-               actions.clear();
-               core.step(std::move(logged.event), logged.time, actions);
-             }));
-  return core.hash();
+Result<Replayed> replay_event_log(const std::string& path) {
+  Result<Replayed> newest = replay_file(path, [](const Core&) { return true; });
+  if (newest.ok()) return newest;
+  Result<Replayed> before = replay_file(older(path), [](const Core&) { return true; });
+  if (!before.ok()) return newest;
+  before->damage = newest.error().message();
+  return before;
+}
+
+Result<Explanation> explain_from_event_log(const std::string& path, const TaskId& task) {
+  std::optional<Explanation> found;
+  const auto look = [&](const Core& core) {
+    if (auto why = core.explain(task); why.ok()) found = *std::move(why);
+    return !found.has_value();
+  };
+  const Result<Replayed> newest = replay_file(path, look);
+  if (found) return *std::move(found);
+  const Result<Replayed> before = replay_file(older(path), look);
+  if (found) return *std::move(found);
+  if (!newest.ok() && !before.ok()) return newest.error();
+  return not_found(
+      fmt::format("the choice for task {} is not in the event log any more", to_string(task)));
 }
 
 }  // namespace altlas::control

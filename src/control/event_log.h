@@ -1,6 +1,10 @@
 // EventLog: every event that entered the core, with its time: a ring in memory and, with a data
-// directory, a file. A file is a header, the CoreSetup, then frames of (length, hash, time, event);
-// replay() steps them through a fresh core.
+// directory, two files.
+//
+// A file is a header (magic, fingerprint of this build's types), the CoreSetup, a snapshot of the
+// core (the first file of a run has none), then frames of (length, hash, time, event). When a file
+// is full it becomes the older one, `path`.1, and a new one begins with a snapshot of the core as
+// it is then; so the newest events can always be replayed, within file_bytes_max for both files.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +19,11 @@
 #include "base/result.h"
 #include "control/core_setup.h"
 #include "control/events.h"
+#include "control/views.h"
 
 namespace altlas::control {
+
+class Core;
 
 // Binary, of this build's event types only: the fingerprint of their layout is in the file's
 // header.
@@ -35,9 +42,8 @@ struct LoggedEvent {
 class EventLog {
  public:
   struct Options {
-    std::string path;  // Empty: no file. What is there is moved to `path`.1.
-    uint64_t file_bytes_max =
-        64 << 20;  // Then nothing more is written: a log with its start can be replayed.
+    std::string path;                    // Empty: no file. What is there is moved to `path`.1.
+    uint64_t file_bytes_max = 64 << 20;  // Of both files together; each gets half.
     size_t ring_bytes_max = 4 << 20;
   };
   // Errors: kIo.
@@ -46,32 +52,67 @@ class EventLog {
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
 
-  // Never fails: what the file does not take (full, or the disk is) is counted in dropped().
+  // Never fails: what the file does not take (the disk is full, or there was no snapshot to begin a
+  // new file with) is counted in dropped().
   void append(TimeUs time, const Event& event);
+  // True: the file is full, and the next append needs rotate() before it.
+  bool wants_snapshot() const { return wants_snapshot_; }
+  // Begins a new file with the core's state after all events so far; the file so far becomes the
+  // older one.  Errors: kIo, and kTooLarge where the snapshot leaves no room for events: the file
+  // is then tried again after as many bytes of events.
+  Result<void> rotate(const Core& core);
+
   // Of all events so far, in order: equal in two runs with equal events.
   uint64_t hash() const { return hash_; }
   uint64_t appended() const { return appended_; }
   uint64_t dropped() const { return dropped_; }
+  uint64_t rotations() const { return rotations_; }
   // The latest events still in the ring, oldest first.
   Result<void> visit_ring(const std::function<void(LoggedEvent)>& visit) const;
   void flush();
 
  private:
-  EventLog(Options options, std::FILE* file) : options_(std::move(options)), file_(file) {}
+  EventLog(Options options, std::string setup)
+      : options_(std::move(options)), setup_(std::move(setup)) {}
+  Result<void> begin_file(std::string_view snapshot);
+  void write_event(const std::string& bytes);
+
   const Options options_;
+  const std::string setup_;  // Encoded.
   std::FILE* file_ = nullptr;
   uint64_t file_bytes_ = 0;
-  uint64_t hash_ = 0, appended_ = 0, dropped_ = 0;
-  bool file_ended_ = false;
+  uint64_t skipped_bytes_ = 0;  // Of events since the file was full.
+  uint64_t hash_ = 0, appended_ = 0, dropped_ = 0, rotations_ = 0;
+  bool wants_snapshot_ = false;
+  bool file_ended_ = false;  // Nothing more goes into it.
   std::deque<std::string> ring_;
   size_t ring_bytes_ = 0;
 };
 
-// The file's setup, then each event in order until its end; a frame that was cut off by a crash is
+// What a file begins with.
+struct EventLogHead {
+  CoreSetup setup;
+  std::string snapshot;  // Of Core::save(); empty: the log begins with the core.
+};
+
+// The file's head, then each event in order until its end; a frame that was cut off by a crash is
 // the end. Errors: kIo, kInvalid for a file of another build or a corrupt frame.
-Result<CoreSetup> read_event_log(const std::string& path,
-                                 const std::function<void(LoggedEvent)>& visit);
-// Steps the file through a fresh core.  Returns its hash.
-Result<uint64_t> replay_event_log(const std::string& path);
+Result<EventLogHead> read_event_log(const std::string& path,
+                                    const std::function<void(LoggedEvent)>& visit);
+
+// What a replay has found.
+struct Replayed {
+  uint64_t hash = 0;    // Of the core at the end.
+  uint64_t events = 0;  // Stepped.
+  std::string path;     // The file that the replay began with.
+  std::string damage;   // Why a newer file was not used; empty: the newest was.
+};
+// Steps the newest file whose start is whole through a core; where that is the older one, only as
+// far as it goes.  Errors: those of the newest file where neither can be replayed.
+Result<Replayed> replay_event_log(const std::string& path);
+
+// Why a task's device was chosen, as the log tells it: replays both files until the choice is
+// found. Errors: kNotFound, or those of replay where no file can be read.
+Result<Explanation> explain_from_event_log(const std::string& path, const TaskId& task);
 
 }  // namespace altlas::control

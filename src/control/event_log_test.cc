@@ -54,7 +54,8 @@ TEST(EventLog, ReplaysToTheSameHash) {
   const uint64_t hash = run_logged(**log, setup);
   const auto replayed = replay_event_log(path);
   ASSERT_TRUE(replayed.ok()) << replayed.error().message();
-  EXPECT_EQ(*replayed, hash);
+  EXPECT_EQ(replayed->hash, hash);
+  EXPECT_EQ(replayed->events, (*log)->appended());
   // The same run again has the same event hash.
   auto second = EventLog::open({}, setup);
   run_logged(**second, setup);
@@ -96,6 +97,112 @@ TEST(EventLog, StopsAtItsLimitAndKeepsTheStart) {
   EXPECT_GT((*log)->dropped(), 0u);
   EXPECT_LE(std::filesystem::file_size(path), 4000u);
   EXPECT_TRUE(replay_event_log(path).ok());
+}
+
+// Many tasks through a core whose log is small; returns the core's hash.
+uint64_t run_rotating(EventLog& log, CoreHarness& h, int tasks) {
+  h.before_step = [&](const Event& event) { log.append(h.now, event); };
+  h.after_step = [&] {
+    if (log.wants_snapshot()) EXPECT_TRUE(log.rotate(h.core).ok());
+  };
+  h.start();
+  for (int i = 0; i < tasks; ++i) {
+    h.one(h.spec());
+    h.advance(kSecond);
+    h.tokens(h.runs.back(), 0, {1, 2, 3});
+    if (i % 3 != 0) h.finish(h.runs.back());
+    h.alive();
+  }
+  log.flush();
+  return h.core.hash();
+}
+
+constexpr uint64_t kSmallLog = 200'000;
+
+// Goal: a log that was full many times stays within its bound, loses no event, and replays to the
+// live core from its newest snapshot.
+TEST(EventLog, RotatesWithinItsBoundAndReplaysFromTheNewestSnapshot) {
+  const std::string path = path_of("rotating.events");
+  const CoreSetup setup = test_setup(3);
+  auto log = EventLog::open({.path = path, .file_bytes_max = kSmallLog}, setup);
+  CoreHarness h(setup);
+  const uint64_t hash = run_rotating(**log, h, 300);
+  EXPECT_GT((*log)->rotations(), 2u);
+  EXPECT_EQ((*log)->dropped(), 0u);
+  EXPECT_LE(std::filesystem::file_size(path) + std::filesystem::file_size(path + ".1"), kSmallLog);
+  const auto replayed = replay_event_log(path);
+  ASSERT_TRUE(replayed.ok()) << replayed.error().message();
+  EXPECT_EQ(replayed->hash, hash);
+  EXPECT_LT(replayed->events, (*log)->appended());
+  EXPECT_EQ(replayed->damage, "");
+}
+
+// Method: bytes of the newest snapshot are changed, one place after another.
+TEST(EventLog, ADamagedSnapshotIsSaidAndTheOlderOneUsed) {
+  const std::string path = path_of("damaged.events");
+  const CoreSetup setup = test_setup(3);
+  auto log = EventLog::open({.path = path, .file_bytes_max = kSmallLog}, setup);
+  CoreHarness h(setup);
+  run_rotating(**log, h, 300);
+  for (const int part : {1, 2, 3}) {
+    const auto at = static_cast<std::streamoff>(encode(setup).size() + 200 * part);
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(at);
+    file.put('\x5a').put('\xa5').put('\x33');
+    file.close();
+    const auto replayed = replay_event_log(path);
+    ASSERT_TRUE(replayed.ok()) << replayed.error().message();
+    EXPECT_EQ(replayed->path, path + ".1");
+    EXPECT_NE(replayed->damage, "");
+    EXPECT_GT(replayed->events, 0u);
+  }
+  std::filesystem::remove(path + ".1");
+  EXPECT_FALSE(replay_event_log(path).ok());
+}
+
+TEST(EventLog, ASnapshotThatLeavesNoRoomIsSaidAndTriedAgain) {
+  const std::string path = path_of("tight.events");
+  const CoreSetup setup = test_setup(3);
+  auto log = EventLog::open({.path = path, .file_bytes_max = 6000}, setup);
+  CoreHarness h(setup);
+  int refused = 0;
+  h.before_step = [&](const Event& event) { (*log)->append(h.now, event); };
+  h.after_step = [&] {
+    if (!(*log)->wants_snapshot()) return;
+    const auto rotated = (*log)->rotate(h.core);
+    EXPECT_EQ(rotated.error().code(), ErrorCode::kTooLarge);
+    ++refused;
+  };
+  h.start();
+  for (int i = 0; i < 30; ++i) h.one(h.spec());
+  EXPECT_GE(refused, 2);
+  EXPECT_LT(refused, 30);
+  EXPECT_GT((*log)->dropped(), 0u);
+  (*log)->flush();
+  EXPECT_TRUE(replay_event_log(path).ok());
+}
+
+// Goal: why a device was chosen can be read from the log, from the older file too, until both have
+// moved on; then that is said.
+TEST(EventLog, ExplainsChoicesFromBothFiles) {
+  const std::string path = path_of("explain.events");
+  const CoreSetup setup = test_setup(3);
+  auto log = EventLog::open({.path = path, .file_bytes_max = kSmallLog}, setup);
+  CoreHarness h(setup);
+  run_rotating(**log, h, 300);
+  const TaskId newest{7, 300};
+  const auto live = h.core.explain(newest);
+  const auto read = explain_from_event_log(path, newest);
+  ASSERT_TRUE(read.ok()) << read.error().message();
+  EXPECT_EQ(read->reason, live->reason);
+  EXPECT_EQ(read->epoch, live->epoch);
+  uint64_t first = 300;  // The oldest task whose choice can be read.
+  while (first > 1 && explain_from_event_log(path, {7, first - 1}).ok()) --first;
+  std::filesystem::rename(path + ".1", path + ".away");
+  EXPECT_FALSE(explain_from_event_log(path, {7, first}).ok());
+  EXPECT_TRUE(explain_from_event_log(path, newest).ok());
+  EXPECT_GT(first, 1u);
+  EXPECT_EQ(explain_from_event_log(path, {7, 1}).error().code(), ErrorCode::kNotFound);
 }
 
 TEST(EventLog, DecodingBadBytesFails) {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <tuple>
 
 namespace altlas::control {
 
@@ -20,6 +21,7 @@ class KeptTasks {
   uint64_t pop();
   // Where they hold too much.
   uint64_t pop_of_largest();
+  static auto saved(auto& self) { return std::tie(self.of_owner_, self.size_, self.bytes_); }
 
  private:
   struct Kept {

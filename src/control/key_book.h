@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,7 @@ class KeyBook {
   // Removes what was accepted before `before`, then the oldest of whoever has most until no more
   // than `most` are left: nobody's many keys make another's forgotten.
   std::vector<TaskId> trim(TimeUs before, size_t most);
+  static auto saved(auto& self) { return std::tie(self.owners_, self.size_); }
 
  private:
   struct Owner {

@@ -244,6 +244,9 @@ class ServiceImpl : public Service {
     std::vector<Action> actions;
     core_.step(std::move(event), now, actions);
     for (Action& action : actions) std::visit([&](auto& what) { carry_out(what); }, action);
+    if (log_->wants_snapshot())
+      if (const auto rotated = log_->rotate(core_); !rotated.ok())
+        log::warn("{}", rotated.error().message());
     if (!tokens) {
       HealthView health = core_.health();
       const std::lock_guard lock(health_mutex_);

@@ -44,6 +44,7 @@ class CoreHarness {
     std::vector<Action> actions;
     core.step(std::move(event), now, actions);
     core.check_integrity();
+    if (after_step) after_step();
     for (Action& action : actions) carry_out(std::move(action));
     while (journal_auto && !appends.empty()) write(true);
   }
@@ -154,6 +155,7 @@ class CoreHarness {
   }
 
   std::function<void(const Event&)> before_step;
+  std::function<void()> after_step;  // Before its actions are carried out.
   Core core;
   TimeUs now = 1'000'000'000;
   bool journal_auto = true;

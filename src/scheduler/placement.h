@@ -42,6 +42,7 @@ struct PlacementDevice {
   uint32_t cached_prefix_tokens = 0;  // Of this prompt, for prefix_affinity.
   uint64_t tokens_ahead = 0;     // Still to be computed for the tasks here, for earliest_finish.
   double tokens_per_second = 0;  // Measured; 0: not known.
+  friend bool operator==(const PlacementDevice&, const PlacementDevice&) = default;
 };
 
 // Fixed by the configuration.

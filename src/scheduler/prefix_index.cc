@@ -21,7 +21,7 @@ void blocks(std::string_view adapter, std::span<const int32_t> prompt, auto&& vi
 
 void PrefixIndex::add(DeviceId device, std::string_view adapter, std::span<const int32_t> prompt) {
   blocks(adapter, prompt, [&](uint64_t hash) {
-    if (keys_.emplace(device, hash).second) order_.emplace_back(device, hash);
+    if (keys_.emplace(hash, device).second) order_.emplace_back(hash, device);
     return true;
   });
   while (order_.size() > entries_max_) {
@@ -34,16 +34,40 @@ uint32_t PrefixIndex::cached_tokens(DeviceId device, std::string_view adapter,
                                     std::span<const int32_t> prompt) const {
   uint32_t tokens = 0;
   blocks(adapter, prompt, [&](uint64_t hash) {
-    if (!keys_.contains({device, hash})) return false;
+    if (!keys_.contains({hash, device})) return false;
     tokens += kBlockTokens;
     return true;
   });
   return tokens;
 }
 
+std::map<DeviceId, uint32_t> PrefixIndex::cached_tokens(std::string_view adapter,
+                                                        std::span<const int32_t> prompt) const {
+  std::map<DeviceId, uint32_t> out;
+  uint32_t before = 0;  // Tokens of the blocks so far.
+  blocks(adapter, prompt, [&](uint64_t hash) {
+    bool any = false;
+    for (auto key = keys_.lower_bound({hash, DeviceId{INT32_MIN}});
+         key != keys_.end() && key->first == hash; ++key) {
+      const auto seen = before == 0 ? out.emplace(key->second, 0).first : out.find(key->second);
+      if (seen == out.end() || seen->second != before) continue;  // It lacks a block before.
+      seen->second += kBlockTokens;
+      any = true;
+    }
+    before += kBlockTokens;
+    return any;
+  });
+  return out;
+}
+
 void PrefixIndex::forget(DeviceId device) {
-  std::erase_if(keys_, [&](const Key& key) { return key.first == device; });
-  std::erase_if(order_, [&](const Key& key) { return key.first == device; });
+  std::erase_if(keys_, [&](const Key& key) { return key.second == device; });
+  std::erase_if(order_, [&](const Key& key) { return key.second == device; });
+}
+
+bool PrefixIndex::rebuild() {
+  keys_ = std::set<Key>(order_.begin(), order_.end());
+  return keys_.size() == order_.size();
 }
 
 }  // namespace altlas::scheduler

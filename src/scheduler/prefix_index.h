@@ -8,6 +8,7 @@
 #include <set>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "base/ids.h"
@@ -28,11 +29,17 @@ class PrefixIndex {
   // adapter.
   uint32_t cached_tokens(DeviceId device, std::string_view adapter,
                          std::span<const int32_t> prompt) const;
+  // The same for every device that has seen at least the first block.  O(its devices).
+  std::map<DeviceId, uint32_t> cached_tokens(std::string_view adapter,
+                                             std::span<const int32_t> prompt) const;
   // The device's cache is gone.
   void forget(DeviceId device);
+  // What is saved of it, and the rest made from that.
+  static auto saved(auto& self) { return std::tie(self.order_); }
+  bool rebuild();  // False: this was never saved.
 
  private:
-  using Key = std::pair<DeviceId, uint64_t>;
+  using Key = std::pair<uint64_t, DeviceId>;  // A block's hash, and who has seen it.
   const size_t entries_max_;
   std::set<Key> keys_;
   std::deque<Key> order_;

@@ -87,12 +87,14 @@ std::optional<uint64_t> WaitingQueue::expired(TimeUs now) const {
   return expiries_.begin()->second;
 }
 
-void WaitingQueue::hash_into(Hasher& hasher) const {
-  hasher.add(entries_.size());
-  for (const auto& [lane, keys] : lanes_) {
-    hasher.add(lane);
-    for (const Key& key : keys) hasher.add(key.back).add(key.turn).add(key.task);
+bool WaitingQueue::rebuild() {
+  lanes_.clear();
+  expiries_.clear();
+  for (const auto& [task, held] : entries_) {
+    lanes_[held.lane].insert(held.key);
+    expiries_.emplace(held.expires, task);
   }
+  return true;
 }
 
 void WaitingQueue::check_integrity() const {

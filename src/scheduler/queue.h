@@ -14,12 +14,12 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include <ext/pb_ds/assoc_container.hpp>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/result.h"
 #include "config/names.h"
 
@@ -75,7 +75,9 @@ class WaitingQueue {
   std::optional<TimeUs> next_expiry() const;
   // A task that has expired by `now`, the one longest expired first.
   std::optional<uint64_t> expired(TimeUs now) const;
-  void hash_into(Hasher& hasher) const;
+  // What is saved of it, and the rest made from that.
+  static auto saved(auto& self) { return std::tie(self.limits_, self.pushed_, self.entries_); }
+  bool rebuild();
   void check_integrity() const;
 
  private:

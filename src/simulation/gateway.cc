@@ -75,6 +75,7 @@ Gateway::Gateway(EventQueue& events, PhiloxStream& random, std::unique_ptr<journ
     : events_(events),
       random_(random),
       store_(std::move(store)),
+      replay_check_(setup),
       core_(std::move(setup)),
       epoch_(epoch),
       hash_(hash),
@@ -96,6 +97,7 @@ void Gateway::step(control::Event event) {
   if (dead_) return;
   hash_.add(hash_event(event, events_.now()));
   std::vector<control::Action> actions;
+  replay_check_.before(event, events_.now(), core_);
   core_.step(std::move(event), events_.now(), actions);
   ++stepped_;
   for (control::Action& action : actions) act(action);
@@ -270,6 +272,7 @@ void Gateway::arm_links() {
 }
 
 std::unique_ptr<journal::Store> Gateway::kill() {
+  replay_check_.compare(core_);
   dead_ = true;
   return std::move(store_);
 }

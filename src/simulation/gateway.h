@@ -14,6 +14,7 @@
 #include "journal/commit_group.h"
 #include "journal/store.h"
 #include "simulation/event_queue.h"
+#include "simulation/replay_check.h"
 #include "worker/link_pump.h"
 
 namespace altlas::simulation {
@@ -76,6 +77,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   EventQueue& events_;
   PhiloxStream& random_;
   std::unique_ptr<journal::Store> store_;
+  ReplayCheck replay_check_;
   control::Core core_;
   const uint64_t epoch_;
   Hasher& hash_;

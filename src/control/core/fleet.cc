@@ -1,0 +1,493 @@
+#include "control/core/fleet.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "control/core/saved_part.h"
+
+namespace altlas::control {
+namespace {
+
+// A slot's part in the counts of its deployment.
+enum Counted : uint8_t { kRunningSlot = 1, kFreshSlot = 2, kGivenUpSlot = 4, kWithMessage = 8 };
+
+uint8_t counts_of(const Slot& slot) {
+  const bool running = slot.state == ReplicaState::kRunning;
+  uint8_t out = 0;
+  if (running) out |= kRunningSlot;
+  if (!running && slot.failures == 0) out |= kFreshSlot;
+  if (slot.given_up) out |= kGivenUpSlot;
+  if (!slot.message.empty()) out |= kWithMessage;
+  return out;
+}
+
+uint32_t blocks_for(uint64_t tokens, uint32_t block_tokens) {
+  return block_tokens == 0 ? 0 : static_cast<uint32_t>((tokens + block_tokens - 1) / block_tokens);
+}
+
+// Tasks that wait inside a full replica count as tokens, but have no blocks.
+ReplicaMemory memory_of(const Slot& slot) {
+  ReplicaMemory out;
+  if (!slot.given_up && slot.needs)
+    out.fixed = slot.needs->weight_bytes + slot.needs->activation_bytes;
+  const uint64_t pool = slot.loaded.kv_blocks;
+  const uint64_t used = std::min(slot.kv_blocks_used, pool);
+  out.kv_used = used * slot.loaded.block_bytes;
+  out.kv_growth = (std::min(slot.kv_blocks_most, pool) - used) * slot.loaded.block_bytes;
+  return out;
+}
+
+// Loading again would fail again: the model is not there, or does not fit.
+bool for_good(ErrorCode code) {
+  return code == ErrorCode::kInvalid || code == ErrorCode::kNotFound ||
+         code == ErrorCode::kUnsupported || code == ErrorCode::kTooLarge;
+}
+
+}  // namespace
+
+Fleet::Fleet(const CoreSetup& setup, MemoryLedger& ledger, ChangeSet& changed)
+    : ledger_(ledger), changed_(changed) {
+  ALTLAS_CHECK(!setup.devices.empty() && !setup.deployments.empty(),
+               "devices and deployments are there");
+  for (const DeviceSetup& device : setup.devices) {
+    ALTLAS_CHECK(device.id.value == static_cast<int32_t>(devices_.size()),
+                 "device ids count from 0");
+    devices_.emplace_back().setup = device;
+    ledger_.add_device(device.memory_total);
+  }
+  changed_.resize(devices_.size());
+  bool default_found = false;
+  for (const DeploymentSetup& one : setup.deployments) {
+    const auto index = static_cast<uint32_t>(deployments_.size());
+    if (one.name == setup.default_deployment) {
+      default_deployment_ = index;
+      default_found = true;
+    }
+    Deployment& deployment = deployments_.emplace_back();
+    deployment.setup = one;
+    deployment.cursor.random.seed =
+        Hasher().add(setup.random_seed).add(std::string_view(one.name)).value();
+    for (const std::vector<DeviceId>& ranks : one.replicas)
+      deployment.site_on.emplace(ranks.front(), 0);
+    for (auto& [device, site] : deployment.site_on) {
+      site = static_cast<uint32_t>(sites_.size());
+      sites_.push_back({.deployment = index, .device = device});
+      deployment.sites.push_back(site);
+      devices_.at(static_cast<size_t>(device.value)).sites.push_back(site);
+    }
+    for (const std::vector<DeviceId>& ranks : one.replicas) {
+      const auto slot = static_cast<uint32_t>(slots_.size());
+      Slot& added = slots_.emplace_back();
+      added.deployment = index;
+      added.site = deployment.site_on.at(ranks.front());
+      added.devices = ranks;
+      deployment.slots.push_back(slot);
+      sites_[added.site].slots.push_back(slot);
+      ledger_.add_slot(ranks);
+      for (const DeviceId device : ranks)
+        devices_.at(static_cast<size_t>(device.value)).slots.push_back(slot);
+    }
+  }
+  ALTLAS_CHECK(default_found, "the default deployment is one of the deployments");
+  sites_with_slots_ = sites_.size();
+  timers_.resize(slots_.size());
+  counted_.resize(slots_.size(), 0);
+  for (uint32_t slot = 0; slot < slots_.size(); ++slot) settle(slot);
+}
+
+std::optional<uint32_t> Fleet::find_deployment(std::string_view name, std::string_view type) const {
+  for (uint32_t i = 0; i < deployments_.size(); ++i) {
+    const DeploymentSetup& setup = deployments_[i].setup;
+    if (!name.empty() ? setup.name == name
+                      : std::ranges::find(setup.task_types, type) != setup.task_types.end())
+      return i;
+  }
+  if (name.empty()) return default_deployment_;
+  return std::nullopt;
+}
+
+std::optional<uint32_t> Fleet::find_slot(ReplicaId id) const {
+  const auto found = slot_of_.find(id);
+  if (found == slot_of_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::optional<uint32_t> Fleet::site_on(uint32_t deployment, DeviceId device) const {
+  const auto found = deployments_[deployment].site_on.find(device);
+  if (found == deployments_[deployment].site_on.end()) return std::nullopt;
+  return found->second;
+}
+
+uint32_t Fleet::site_for_restored(uint32_t deployment, const journal::RestoredTask& restored) {
+  if (const auto site = site_on(deployment, restored.device)) return *site;
+  const DeviceId was = restored.device;
+  const std::vector<uint32_t>& sites = deployments_[deployment].sites;
+  if (!sites.empty() && !(has_device(was) && is_over(restored.status))) return sites.front();
+  const DeviceId device = has_device(was) ? was : DeviceId{0};
+  for (size_t site = sites_with_slots_; site < sites_.size(); ++site)
+    if (sites_[site].deployment == deployment && sites_[site].device == device)
+      return static_cast<uint32_t>(site);
+  const auto site = static_cast<uint32_t>(sites_.size());
+  sites_.push_back({.deployment = deployment, .device = device});
+  devices_[static_cast<size_t>(device.value)].sites.push_back(site);
+  device_changed(device);
+  return site;
+}
+
+uint32_t Fleet::tasks_max(const Slot& slot) const {
+  const uint32_t asked = deployments_[slot.deployment].setup.max_ongoing;
+  return asked == 0 ? std::max(slot.loaded.sequences_max, 1u) : asked;
+}
+
+double Fleet::utilization(const Device& device) const {
+  if (device.utilization >= 0) return device.utilization;
+  double sum = 0;
+  for (const uint32_t index : device.slots)
+    for (size_t rank = 0; rank < slots_[index].busy.size(); ++rank)
+      if (slots_[index].devices[rank] == device.setup.id) sum += slots_[index].busy[rank];
+  return std::min(sum, 100.0);
+}
+
+void Fleet::sample(const DeviceSampled& sample) {
+  Device& device = devices_[static_cast<size_t>(sample.device.value)];
+  device.utilization = sample.utilization;
+  device.foreign_utilization = sample.foreign_utilization;
+  device.temperature = sample.temperature;
+  device.power = sample.power;
+  device.healthy = sample.healthy;
+  device_changed(sample.device);
+}
+
+void Fleet::count(uint32_t index, const SiteChange& change) {
+  Site& site = sites_[index];
+  Device& device = devices_[static_cast<size_t>(site.device.value)];
+  site.running += static_cast<uint32_t>(change.running);
+  device.running += static_cast<uint32_t>(change.running);
+  site.queued += static_cast<uint32_t>(change.queued);
+  device.queued += static_cast<uint32_t>(change.queued);
+  deployments_[site.deployment].queued += static_cast<uint32_t>(change.queued);
+  site.tokens_ahead += static_cast<uint64_t>(change.tokens_ahead);
+  device_changed(site.device);
+}
+
+void Fleet::served(uint32_t deployment, int64_t run_us) {
+  int64_t& service = deployments_[deployment].service_us;
+  service += (run_us - service) / 8;
+}
+
+void Fleet::prompt_runs(uint32_t site, std::string_view adapter, std::span<const int32_t> prompt) {
+  deployments_[sites_[site].deployment].prefixes.add(sites_[site].device, adapter, prompt);
+}
+
+// ---- A replica's life ----
+
+StartWorker Fleet::start(uint32_t index, TimeUs now, std::vector<engine::AdapterFile> adapters) {
+  Slot& slot = slots_[index];
+  const DeploymentSetup& setup = deployments_[slot.deployment].setup;
+  slot.id = ReplicaId{next_replica_++};
+  slot_of_[slot.id] = index;
+  slot.state = ReplicaState::kStarting;
+  slot.since = now;
+  slot.wake = now + setup.startup_timeout_us;
+  slot.progress = {};
+  ++slot.starts;
+  engine::LoadReplica load = setup.load;
+  load.adapters = std::move(adapters);
+  for (size_t rank = 0; rank < slot.devices.size(); ++rank) {
+    const DeviceSetup& one = device(slot.devices[rank]).setup;
+    load.device_spec += (rank == 0 ? "" : "+") + one.spec;
+    load.device_ids.push_back(static_cast<uint32_t>(one.id.value));
+    load.cpu_first.push_back(one.cpu_first);
+    load.ranks.push_back(static_cast<uint32_t>(rank));
+  }
+  settle(index);
+  return {slot.id, std::move(load)};
+}
+
+void Fleet::connected(uint32_t index, int32_t pid, TimeUs now) {
+  Slot& slot = slots_[index];
+  if (slot.state != ReplicaState::kStarting) return;
+  slot.state = ReplicaState::kLoading;
+  slot.since = now;
+  slot.pid = pid;
+  settle(index);
+}
+
+void Fleet::heard(uint32_t index, TimeUs now) {
+  slots_[index].reported = now;
+  arm(index);
+}
+
+void Fleet::progressed(uint32_t index, TimeUs now) {
+  slots_[index].progressed = now;
+  arm(index);
+}
+
+void Fleet::load_progress(uint32_t index, engine::LoadProgress progress) {
+  Slot& slot = slots_[index];
+  if (slot.state == ReplicaState::kStarting) slot.state = ReplicaState::kLoading;
+  slot.progress = std::move(progress);
+  settle(index);
+}
+
+bool Fleet::loaded(uint32_t index, const engine::ReplicaLoaded& loaded, TimeUs now) {
+  Slot& slot = slots_[index];
+  if (slot.state != ReplicaState::kStarting && slot.state != ReplicaState::kLoading) return false;
+  slot.loaded = loaded;
+  slot.needs = loaded;
+  slot.state = ReplicaState::kRunning;
+  slot.since = slot.progressed = slot.stats_at = now;
+  slot.wake = INT64_MAX;
+  slot.message = "";
+  settle(index);
+  Deployment& one = deployments_[slot.deployment];
+  const bool same = one.limits.block_tokens == loaded.block_tokens &&
+                    one.limits.model_len_max == loaded.model_len_max;
+  one.limits = loaded;
+  if (same) return true;
+  for (const uint32_t site : one.sites) device_changed(sites_[site].device);
+  return true;
+}
+
+void Fleet::stats(uint32_t index, engine::ReplicaStats stats, TimeUs now) {
+  Slot& slot = slots_[index];
+  if (stats.steps != slot.stats.steps) slot.progressed = now;
+  const uint64_t before = slot.stats.prompt_tokens + slot.stats.generated_tokens;
+  const uint64_t after = stats.prompt_tokens + stats.generated_tokens;
+  if (now > slot.stats_at && after > before) {
+    const double rate =
+        static_cast<double>(after - before) * kSecond / static_cast<double>(now - slot.stats_at);
+    slot.tokens_per_second =
+        slot.tokens_per_second == 0 ? rate : 0.75 * slot.tokens_per_second + 0.25 * rate;
+  }
+  // Rank by rank, as the one worker lists its devices.
+  slot.busy.resize(std::min(slot.devices.size(), stats.device_busy_us.size()));
+  for (size_t rank = 0; rank < slot.busy.size() && now > slot.stats_at; ++rank) {
+    const int64_t busy_before =
+        rank < slot.stats.device_busy_us.size() ? slot.stats.device_busy_us[rank] : 0;
+    const auto busy_us = static_cast<double>(stats.device_busy_us[rank] - busy_before);
+    slot.busy[rank] =
+        std::clamp(100 * busy_us / static_cast<double>(now - slot.stats_at), 0.0, 100.0);
+  }
+  slot.stats = std::move(stats);
+  slot.stats_at = now;
+  settle(index);
+}
+
+void Fleet::add_weights(uint32_t index, uint64_t bytes) {
+  Slot& slot = slots_[index];
+  slot.loaded.weight_bytes += bytes;
+  if (slot.needs) slot.needs->weight_bytes += bytes;
+  settle(index);
+}
+
+void Fleet::drop_weights(uint32_t index, uint64_t bytes) {
+  Slot& slot = slots_[index];
+  slot.loaded.weight_bytes -= std::min(slot.loaded.weight_bytes, bytes);
+  drop_needed_weights(index, bytes);
+}
+
+void Fleet::drop_needed_weights(uint32_t index, uint64_t bytes) {
+  Slot& slot = slots_[index];
+  if (slot.needs) slot.needs->weight_bytes -= std::min(slot.needs->weight_bytes, bytes);
+  settle(index);
+}
+
+void Fleet::load_failed(uint32_t index, const engine::LoadFailed& failed) {
+  slots_[index].given_up = for_good(failed.code);
+  slots_[index].error_code = failed.code;
+  settle(index);
+}
+
+std::map<SequenceId, Run> Fleet::lose(uint32_t index, const std::string& why, TimeUs now,
+                                      bool stopping) {
+  Slot& slot = slots_[index];
+  slot_of_.erase(slot.id);
+  if (slot.state == ReplicaState::kRunning && now - slot.since > kStableUs) slot.failures = 0;
+  const int64_t backoff = std::min(kBackoffMinUs << std::min(slot.failures, 16u), kBackoffMaxUs);
+  ++slot.failures;
+  slot.state = stopping || slot.given_up ? ReplicaState::kStopped : ReplicaState::kBackoff;
+  slot.since = now;
+  slot.wake = slot.state == ReplicaState::kBackoff ? now + backoff : INT64_MAX;
+  slot.message = why;
+  slot.pid = 0;
+  slot.loaded = {};
+  slot.stats = {};
+  slot.kv_blocks_used = slot.kv_blocks_most = 0;
+  slot.tokens_per_second = 0;
+  slot.busy.clear();
+  deployments_[slot.deployment].prefixes.forget(sites_[slot.site].device);
+  std::map<SequenceId, Run> runs = std::exchange(slot.runs, {});
+  settle(index);
+  return runs;
+}
+
+bool Fleet::drain(uint32_t index, const std::string& why) {
+  Slot& slot = slots_[index];
+  slot.wake = INT64_MAX;
+  const bool lives = slot.state != ReplicaState::kStopped && slot.state != ReplicaState::kBackoff;
+  if (lives) {
+    slot.state = ReplicaState::kDraining;
+    slot.message = why;
+  }
+  settle(index);
+  return lives;
+}
+
+// ---- Runs ----
+
+SequenceId Fleet::begin_run(uint32_t index, uint64_t task, uint32_t tokens, uint32_t most,
+                            TimeUs now) {
+  Slot& slot = slots_[index];
+  const SequenceId sequence{next_sequence_++};
+  Run& run = slot.runs[sequence];
+  run.task = task;
+  set_run_tokens(slot, run, tokens, most);
+  if (slot.runs.size() == 1) slot.progressed = now;  // It was idle until now.
+  settle(index);
+  return sequence;
+}
+
+void Fleet::run_goes_on(uint32_t index, SequenceId sequence, uint32_t tokens, TimeUs now) {
+  Run& run = slots_[index].runs.at(sequence);
+  set_run_tokens(slots_[index], run, tokens, run.most);
+  slots_[index].progressed = now;
+  settle(index);
+}
+
+void Fleet::set_run_tokens(Slot& slot, Run& run, uint32_t tokens, uint32_t most) {
+  const uint32_t each = slot.loaded.block_tokens;
+  slot.kv_blocks_used += blocks_for(tokens, each) - uint64_t{blocks_for(run.tokens, each)};
+  slot.kv_blocks_most += blocks_for(most, each) - uint64_t{blocks_for(run.most, each)};
+  run.tokens = tokens;
+  run.most = most;
+}
+
+bool Fleet::give_up_run(uint32_t index, SequenceId sequence) {
+  const auto run = slots_[index].runs.find(sequence);
+  if (run == slots_[index].runs.end()) return false;
+  run->second.task = 0;
+  return true;
+}
+
+std::optional<uint64_t> Fleet::end_run(uint32_t index, SequenceId sequence, TimeUs now) {
+  Slot& slot = slots_[index];
+  const auto run = slot.runs.find(sequence);
+  if (run == slot.runs.end()) return std::nullopt;
+  const uint64_t task = run->second.task;
+  set_run_tokens(slot, run->second, 0, 0);
+  slot.runs.erase(run);
+  slot.progressed = now;
+  settle(index);
+  return task;
+}
+
+// ---- Time, and what follows from every change of a slot ----
+
+TimeUs Fleet::hang_at(const Slot& slot) const {
+  if (slot.state != ReplicaState::kRunning) return INT64_MAX;
+  const int64_t timeout = deployments_[slot.deployment].setup.health_check_timeout_us;
+  return (slot.runs.empty() ? slot.reported : std::min(slot.reported, slot.progressed)) + timeout;
+}
+
+void Fleet::forgive_silence(int64_t gap) {
+  for (uint32_t index = 0; index < slots_.size(); ++index) {
+    slots_[index].reported += gap;
+    slots_[index].progressed += gap;
+    arm(index);
+  }
+}
+
+void Fleet::arm(uint32_t index) {
+  timers_.set(index, std::min(slots_[index].wake, hang_at(slots_[index])));
+}
+
+void Fleet::settle(uint32_t index) {
+  const Slot& slot = slots_[index];
+  arm(index);
+  count_slot(index);
+  ledger_.hold(index, memory_of(slot));
+  for (const DeviceId id : slot.devices) device_changed(id);
+}
+
+void Fleet::count_slot(uint32_t index) {
+  const uint8_t now = counts_of(slots_[index]);
+  const auto before = std::exchange(counted_[index], now);
+  if (now == before) return;
+  Deployment& one = deployments_[slots_[index].deployment];
+  const auto step = [&](Counted what) {
+    return static_cast<uint32_t>((now & what) != 0) - static_cast<uint32_t>((before & what) != 0);
+  };
+  one.running_slots += step(kRunningSlot);
+  one.fresh_slots += step(kFreshSlot);
+  one.given_up_slots += step(kGivenUpSlot);
+  if ((now & kWithMessage) != 0) {
+    one.slots_with_message.insert(index);
+  } else {
+    one.slots_with_message.erase(index);
+  }
+}
+
+void Fleet::check_integrity() const {
+  timers_.check_integrity();
+  for (const Device& device : devices_) {
+    uint32_t running = 0, queued = 0;
+    for (const uint32_t site : device.sites) {
+      running += sites_[site].running;
+      queued += sites_[site].queued;
+    }
+    ALTLAS_CHECK(device.running == running && device.queued == queued, "devices agree with sites");
+  }
+  std::vector<uint32_t> running(deployments_.size()), given_up(deployments_.size());
+  for (uint32_t index = 0; index < slots_.size(); ++index) {
+    const Slot& slot = slots_[index];
+    uint64_t blocks = 0, most = 0;
+    for (const auto& [sequence, run] : slot.runs) {
+      blocks += blocks_for(run.tokens, slot.loaded.block_tokens);
+      most += blocks_for(run.most, slot.loaded.block_tokens);
+    }
+    ALTLAS_CHECK(blocks == slot.kv_blocks_used && most == slot.kv_blocks_most && blocks <= most,
+                 "used blocks agree with tokens");
+    ALTLAS_CHECK(slot.runs.size() <= std::max<size_t>(tasks_max(slot), 1),
+                 "no replica holds more than it may");
+    ALTLAS_CHECK(timers_.at(index) == std::min(slot.wake, hang_at(slot)),
+                 "a slot's timer is the first of its deadlines");
+    ALTLAS_CHECK(counted_[index] == counts_of(slot), "a slot is counted as what it is");
+    running[slot.deployment] += slot.state == ReplicaState::kRunning;
+    given_up[slot.deployment] += slot.given_up;
+  }
+  for (size_t i = 0; i < deployments_.size(); ++i)
+    ALTLAS_CHECK(deployments_[i].running_slots == running[i] &&
+                     deployments_[i].given_up_slots == given_up[i],
+                 "deployments agree with their slots");
+  for (const auto& [id, slot] : slot_of_)
+    ALTLAS_CHECK(slots_[slot].id == id, "a replica that lives is in its slot");
+}
+
+auto Fleet::saved(auto& self) {
+  return std::tie(self.devices_, self.deployments_, self.sites_, self.slots_, self.slot_of_,
+                  self.next_sequence_, self.next_replica_);
+}
+
+std::string Fleet::save() const { return save_part("fleet", 1, saved(*this)); }
+
+uint64_t Fleet::hash() const { return hash_of_saved(save()); }
+
+Result<void> Fleet::load(std::string_view bytes) {
+  const size_t devices = devices_.size();
+  ALTLAS_TRY_VOID(load_part("fleet", 1, bytes, saved(*this)));
+  if (slots_.size() != counted_.size() || devices_.size() != devices)
+    return invalid("the saved fleet is of another setup");
+  std::ranges::fill(counted_, uint8_t{0});
+  for (Deployment& one : deployments_) {
+    one.running_slots = one.fresh_slots = one.given_up_slots = 0;
+    one.slots_with_message.clear();
+  }
+  for (uint32_t slot = 0; slot < slots_.size(); ++slot) settle(slot);
+  changed_.add_all();
+  return {};
+}
+
+}  // namespace altlas::control

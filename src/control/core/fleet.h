@@ -1,0 +1,223 @@
+// Fleet: devices, deployments, and the replicas of deployments on devices: what each is doing, and
+// when something is due there.
+//
+// A slot is a place for a replica; each replica that lives in it, one after another, has an id of
+// its own. A site is one deployment on one device: tasks are given to a site, and its slots run
+// them. All three are counted from 0 and keep their indices.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "control/core/change_set.h"
+#include "control/core/memory_ledger.h"
+#include "control/core/timer_set.h"
+#include "control/core_setup.h"
+#include "control/events.h"
+#include "control/views.h"
+#include "engine/messages.h"
+#include "journal/replay.h"
+#include "scheduler/placement.h"
+#include "scheduler/prefix_index.h"
+
+namespace altlas::control {
+
+// The wait before a replica's restart, doubled for each failure up to the most.
+inline constexpr int64_t kBackoffMinUs = 500 * kMillisecond;
+inline constexpr int64_t kBackoffMaxUs = 60 * kSecond;
+// A replica that ran longer than this starts counting failures anew.
+inline constexpr int64_t kStableUs = 60 * kSecond;
+
+struct Device {
+  DeviceSetup setup;
+  double utilization = -1, foreign_utilization = 0, temperature = -1, power = -1;
+  bool healthy = true;
+  uint32_t running = 0, queued = 0;  // Tasks of all its sites.
+  std::vector<uint32_t> sites;
+  std::vector<uint32_t> slots;  // With a rank here.
+};
+
+struct Site {
+  uint32_t deployment = 0;
+  DeviceId device;
+  std::vector<uint32_t> slots;       // Whose rank 0 is here.
+  uint32_t running = 0, queued = 0;  // Tasks; `queued` are those that journal or wait.
+  uint64_t tokens_ahead = 0;         // Still to be computed for these tasks.
+};
+
+// One task in a replica's hands.
+struct Run {
+  uint64_t task = 0;    // 0: given up (cancelled), until the replica says that it is over.
+  uint32_t tokens = 0;  // Prompt + generated …
+  uint32_t most = 0;    // … and at the end.
+};
+
+struct Slot {
+  uint32_t deployment = 0, site = 0;
+  std::vector<DeviceId> devices;  // Of its ranks, the leading one first.
+  ReplicaId id;
+  ReplicaState state = ReplicaState::kStopped;
+  TimeUs since = 0;         // In this state.
+  TimeUs wake = INT64_MAX;  // End of backoff or of the time to start.
+  uint32_t starts = 0, failures = 0;
+  bool given_up = false;  // Its load can't succeed: no restart.
+  std::string message;
+  ErrorCode error_code = ErrorCode::kInternal;  // Of a load that failed.
+  int32_t pid = 0;
+  engine::LoadProgress progress;
+  engine::ReplicaLoaded loaded;                // All 0 unless loaded.
+  std::optional<engine::ReplicaLoaded> needs;  // As its last load said, in this life or an earlier.
+  engine::ReplicaStats stats;
+  TimeUs stats_at = 0, reported = 0, progressed = 0;
+  double tokens_per_second = 0;
+  std::vector<double> busy;  // Percent of the time between its last two stats, by rank.
+  std::map<SequenceId, Run> runs;
+  uint64_t kv_blocks_used = 0, kv_blocks_most = 0;  // Of its runs, now and at their longest.
+};
+
+struct Deployment {
+  DeploymentSetup setup;
+  std::vector<uint32_t> sites;           // With replicas, by device id.
+  std::map<DeviceId, uint32_t> site_on;  // The same.
+  std::vector<uint32_t> slots;
+  scheduler::PlacementCursor cursor;
+  scheduler::PrefixIndex prefixes;
+  engine::ReplicaLoaded limits;  // Of the last load; 0 before the first.
+  uint32_t queued = 0;           // Tasks that journal or wait.
+  int64_t service_us = kSecond;  // Smoothed time that a task runs.
+  // Views of its slots that are kept up to date.
+  uint32_t running_slots = 0;
+  uint32_t fresh_slots = 0;  // Not running, and never failed.
+  uint32_t given_up_slots = 0;
+  std::set<uint32_t> slots_with_message;
+  bool given_up() const { return given_up_slots == slots.size(); }
+  // Named here: counting the members of a struct that holds a PrefixIndex by reflection takes the
+  // compiler minutes and gigabytes. The views are made again by Fleet::load.
+  static auto saved(auto& self) {
+    return std::tie(self.setup, self.sites, self.site_on, self.slots, self.cursor, self.prefixes,
+                    self.limits, self.queued, self.service_us);
+  }
+};
+
+// What changes for a site as a task comes, goes or moves on.
+struct SiteChange {
+  int running = 0, queued = 0;
+  int64_t tokens_ahead = 0;
+};
+
+// Threads: one. Everything is readable; only these functions change it, so that counts, timers, the
+// memory ledger and `changed` (devices whose sites look different now) follow.
+class Fleet {
+ public:
+  // Aborts on a setup that contradicts itself.
+  Fleet(const CoreSetup& setup, MemoryLedger& ledger, ChangeSet& changed);
+
+  const std::vector<Device>& devices() const { return devices_; }
+  const std::vector<Deployment>& deployments() const { return deployments_; }
+  const std::vector<Site>& sites() const { return sites_; }
+  const std::vector<Slot>& slots() const { return slots_; }
+  const Device& device(DeviceId id) const { return devices_[static_cast<size_t>(id.value)]; }
+  const Device& device_of(uint32_t site) const { return device(sites_[site].device); }
+  const Deployment& deployment(uint32_t index) const { return deployments_[index]; }
+  const Site& site(uint32_t index) const { return sites_[index]; }
+  const Slot& slot(uint32_t index) const { return slots_[index]; }
+  bool has_device(DeviceId id) const {
+    return id.value >= 0 && static_cast<size_t>(id.value) < devices_.size();
+  }
+  uint32_t default_deployment() const { return default_deployment_; }
+  // By name, or the first one of a task type; the default one where neither is known.
+  std::optional<uint32_t> find_deployment(std::string_view name, std::string_view type) const;
+  std::optional<uint32_t> find_slot(ReplicaId id) const;  // Nothing: that replica was given up.
+  std::optional<uint32_t> site_on(uint32_t deployment, DeviceId device) const;
+  // Where a restored task is shown and, unless it is over, goes on. Where its deployment has no
+  // replica for it, a site without replicas is made: nothing starts there.
+  uint32_t site_for_restored(uint32_t deployment, const journal::RestoredTask& restored);
+  uint32_t tasks_max(const Slot& slot) const;      // Runs at once.
+  double utilization(const Device& device) const;  // Percent: sampled, or as the replicas say.
+
+  void sample(const DeviceSampled& sample);
+  void count(uint32_t site, const SiteChange& change);
+  // A task of the deployment ran for so long.
+  void served(uint32_t deployment, int64_t run_us);
+  scheduler::PlacementCursor& cursor(uint32_t deployment) {
+    return deployments_[deployment].cursor;
+  }
+  // The device computes this prompt now.
+  void prompt_runs(uint32_t site, std::string_view adapter, std::span<const int32_t> prompt);
+
+  // A replica's life.
+  StartWorker start(uint32_t slot, TimeUs now, std::vector<engine::AdapterFile> adapters);
+  void connected(uint32_t slot, int32_t pid, TimeUs now);
+  void heard(uint32_t slot, TimeUs now);
+  void progressed(uint32_t slot, TimeUs now);
+  void load_progress(uint32_t slot, engine::LoadProgress progress);
+  bool loaded(uint32_t slot, const engine::ReplicaLoaded& loaded, TimeUs now);  // False: not asked.
+  void stats(uint32_t slot, engine::ReplicaStats stats, TimeUs now);
+  // Of an adapter that came, that left, and of one that a lost replica had.
+  void add_weights(uint32_t slot, uint64_t bytes);
+  void drop_weights(uint32_t slot, uint64_t bytes);
+  void drop_needed_weights(uint32_t slot, uint64_t bytes);
+  void load_failed(uint32_t slot, const engine::LoadFailed& failed);
+  // The replica is given up: its slot waits for a restart, or stays empty. Returns what it ran.
+  std::map<SequenceId, Run> lose(uint32_t slot, const std::string& why, TimeUs now, bool stopping);
+  bool drain(uint32_t slot, const std::string& why);  // False: nothing lives there.
+
+  // Runs.
+  SequenceId begin_run(uint32_t slot, uint64_t task, uint32_t tokens, uint32_t most, TimeUs now);
+  void run_goes_on(uint32_t slot, SequenceId sequence, uint32_t tokens, TimeUs now);
+  bool give_up_run(uint32_t slot, SequenceId sequence);  // False: it is not there.
+  // The task of a run that is over; 0: given up before. Nothing: there is no such run.
+  std::optional<uint64_t> end_run(uint32_t slot, SequenceId sequence, TimeUs now);
+
+  // Time.
+  TimeUs next_deadline() const { return timers_.next(); }
+  std::set<uint32_t> due(TimeUs now) const { return timers_.due(now); }
+  // When a running replica counts as stuck: silent, or with work and no step done for the whole
+  // timeout. One that is merely slow still does steps.
+  TimeUs hang_at(const Slot& slot) const;
+  // Nobody could report while this process itself stood still (suspended, or starved of its core):
+  // that time does not count as a replica's silence.
+  void forgive_silence(int64_t gap);
+
+  // Everything that decides, as bytes (saved_part.h), and the hash of these bytes.
+  std::string save() const;
+  uint64_t hash() const;
+  // Into a part that was just made from the same setup.  Errors: kInvalid for bytes that are not
+  // this part's, of another version, or damaged; the part is of no use then.
+  Result<void> load(std::string_view bytes);
+  void check_integrity() const;  // Aborts if something contradicts.
+
+ private:
+  static auto saved(auto& self);
+  void set_run_tokens(Slot& slot, Run& run, uint32_t tokens, uint32_t most);
+  void arm(uint32_t slot);         // Its timer.
+  void count_slot(uint32_t slot);  // In its deployment.
+  void settle(uint32_t slot);      // Both, its memory, and what looks different now.
+  void device_changed(DeviceId id) { changed_.add(static_cast<uint32_t>(id.value)); }
+
+  MemoryLedger& ledger_;
+  ChangeSet& changed_;
+  TimerSet timers_;  // By slot.
+  std::vector<Device> devices_;
+  std::vector<Deployment> deployments_;
+  std::vector<Site> sites_;
+  std::vector<Slot> slots_;
+  std::vector<uint8_t> counted_;  // By slot: its part in the deployment's counts.
+  std::map<ReplicaId, uint32_t> slot_of_;
+  uint32_t default_deployment_ = 0;
+  size_t sites_with_slots_ = 0;  // The first ones; those behind were made for restored tasks.
+  uint64_t next_sequence_ = 1;
+  uint32_t next_replica_ = 1;
+};
+
+}  // namespace altlas::control

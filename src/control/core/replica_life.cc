@@ -1,0 +1,150 @@
+#include "control/core/replica_life.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace altlas::control {
+
+void ReplicaLife::start(uint32_t index, Step& step) {
+  if (in_.stage.stopping || in_.fleet.slot(index).given_up) return;
+  step.out.push_back(in_.fleet.start(index, step.now, in_.adapters.start(index)));
+}
+
+void ReplicaLife::start_all(Step& step) {
+  for (uint32_t slot = 0; slot < in_.fleet.slots().size(); ++slot) start(slot, step);
+}
+
+void ReplicaLife::stop_all(Step& step) {
+  for (uint32_t slot = 0; slot < in_.fleet.slots().size(); ++slot)
+    if (in_.fleet.drain(slot, "the server is stopping"))
+      step.out.push_back(StopWorker{in_.fleet.slot(slot).id, /*kill=*/false});
+}
+
+void ReplicaLife::connected(const WorkerConnected& event, TimeUs now) {
+  if (const auto slot = in_.fleet.find_slot(event.replica))
+    in_.fleet.connected(*slot, event.pid, now);
+}
+
+void ReplicaLife::lost(const WorkerLost& event, Step& step) {
+  if (const auto slot = in_.fleet.find_slot(event.replica))
+    gone(*slot, event.reason, /*tell_worker=*/false, step);
+}
+
+void ReplicaLife::gone(uint32_t index, const std::string& why, bool tell_worker, Step& step) {
+  const Slot& slot = in_.fleet.slot(index);
+  const uint32_t deployment = slot.deployment;
+  if (tell_worker) step.out.push_back(StopWorker{slot.id, /*kill=*/true});
+  const auto runs = in_.fleet.lose(index, why, step.now, in_.stage.stopping);
+  for (const std::string& name : in_.adapters.replica_lost(index))
+    conclude_adapter(deployment, name, step);
+  for (const auto& [sequence, run] : runs)
+    if (run.task != 0 && !in_.stage.stopping) in_.life.come_back(in_.tasks.at(run.task), why, step);
+  for (const DeviceId id : slot.devices) in_.waiting.look_at_device(id);
+  in_.waiting.look_at_deployment(deployment);
+  if (!in_.stage.stopping)
+    step.out.push_back(LogWarning{
+        fmt::format("replica {} of '{}' is gone ({}); {} tasks go on elsewhere", slot.id.value,
+                    in_.fleet.deployment(deployment).setup.name, why, runs.size())});
+}
+
+void ReplicaLife::reported(WorkerReported& event, Step& step) {
+  const auto found = in_.fleet.find_slot(event.replica);
+  if (!found) return;  // It was given up.
+  const uint32_t slot = *found;
+  in_.fleet.heard(slot, step.now);
+  if (auto* tokens = std::get_if<engine::SequenceTokens>(&event.report)) {
+    if (const auto ok = in_.life.tokens(slot, *tokens, step); !ok.ok())
+      gone(slot, ok.error().message(), /*tell_worker=*/true, step);
+  } else if (auto* done = std::get_if<engine::SequenceFinished>(&event.report)) {
+    in_.life.finished(slot, *done, step);
+  } else if (auto* failed = std::get_if<engine::SequenceFailed>(&event.report)) {
+    if (Task* task = in_.life.run_over(slot, failed->sequence, step.now))
+      in_.life.fail(*task, failed->code, failed->message, step);
+  } else if (auto* canceled = std::get_if<engine::SequenceCanceled>(&event.report)) {
+    if (Task* task = in_.life.run_over(slot, canceled->sequence, step.now))
+      in_.life.fail(*task, ErrorCode::kInternal, "its replica ended it without being asked to",
+                    step);
+  } else if (auto* stats = std::get_if<engine::ReplicaStats>(&event.report)) {
+    in_.fleet.stats(slot, std::move(*stats), step.now);
+  } else if (auto* progress = std::get_if<engine::LoadProgress>(&event.report)) {
+    in_.fleet.load_progress(slot, std::move(*progress));
+  } else if (const auto* report = std::get_if<engine::ReplicaLoaded>(&event.report)) {
+    loaded(slot, *report, step);
+  } else if (auto* adapter = std::get_if<engine::AdapterLoaded>(&event.report)) {
+    adapter_loaded(slot, *adapter, step);
+  } else if (const auto* not_loaded = std::get_if<engine::LoadFailed>(&event.report)) {
+    in_.fleet.load_failed(slot, *not_loaded);
+    gone(slot, not_loaded->message, /*tell_worker=*/true, step);
+    in_.waiting.settle_again();
+  }
+}
+
+void ReplicaLife::loaded(uint32_t index, const engine::ReplicaLoaded& report, Step& step) {
+  if (!in_.fleet.loaded(index, report, step.now)) return;
+  in_.adapters.replica_loaded(index, step);
+  in_.life.give_up_reservations(index);
+  for (const DeviceId id : in_.fleet.slot(index).devices) in_.waiting.look_at_device(id);
+  in_.waiting.look_at_deployment(in_.fleet.slot(index).deployment);
+  in_.waiting.settle_again();
+}
+
+void ReplicaLife::adapter_loaded(uint32_t index, engine::AdapterLoaded& report, Step& step) {
+  const bool there = report.message.empty();
+  const uint32_t deployment = in_.fleet.slot(index).deployment;
+  if (!in_.adapters.adapter_loaded(index, report)) return;
+  if (there) {
+    in_.waiting.look_at_deployment(deployment);
+    in_.waiting.look_at(in_.fleet.slot(index).site);
+    in_.life.give_up_reservations(index);
+  }
+  conclude_adapter(deployment, report.name, step);
+}
+
+void ReplicaLife::conclude_adapter(uint32_t deployment, const std::string& name, Step& step) {
+  const auto lost = in_.adapters.conclude(deployment, name, step);
+  if (!lost) return;
+  for (const uint64_t number : in_.waiting.of_deployment(deployment)) {
+    Task& task = in_.tasks.at(number);
+    if (task.spec.adapter != lost->name) continue;
+    in_.life.fail(task, ErrorCode::kUnavailable,
+                  fmt::format("adapter '{}' could not be loaded again: {}", lost->name, lost->why),
+                  step);
+  }
+}
+
+void ReplicaLife::check(Step& step) {
+  for (const uint32_t index : in_.fleet.due(step.now)) {
+    const Slot& slot = in_.fleet.slot(index);
+    const DeploymentSetup& setup = in_.fleet.deployment(slot.deployment).setup;
+    if (step.now >= in_.fleet.hang_at(slot)) {
+      const bool silent = step.now >= slot.reported + setup.health_check_timeout_us;
+      gone(index,
+           fmt::format("{} for {:.1f} s", silent ? "no report" : "no step with work to do",
+                       static_cast<double>(setup.health_check_timeout_us) / kSecond),
+           /*tell_worker=*/true, step);
+    } else if (step.now >= slot.wake && slot.state == ReplicaState::kBackoff) {
+      start(index, step);
+    } else if (step.now >= slot.wake && slot.state != ReplicaState::kRunning) {
+      gone(index,
+           fmt::format("it was not ready within startup_timeout_s, {:.1f} s",
+                       static_cast<double>(setup.startup_timeout_us) / kSecond),
+           /*tell_worker=*/true, step);
+    }
+  }
+  for (uint32_t deployment = 0; deployment < in_.fleet.deployments().size(); ++deployment)
+    fail_unserved(deployment, step);
+}
+
+// Nothing will ever run the tasks of a deployment whose replicas are all given up.
+void ReplicaLife::fail_unserved(uint32_t index, Step& step) {
+  const Deployment& one = in_.fleet.deployment(index);
+  if (one.queued == 0 || one.slots.empty() || !one.given_up()) return;
+  for (const uint64_t number : in_.waiting.of_deployment(index))
+    in_.life.fail(in_.tasks.at(number), ErrorCode::kUnavailable,
+                  fmt::format("deployment '{}' can't be loaded: {}", one.setup.name,
+                              in_.fleet.slot(one.slots[0]).message),
+                  step);
+}
+
+}  // namespace altlas::control

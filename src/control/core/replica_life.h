@@ -1,0 +1,52 @@
+// ReplicaLife: what follows from the life of replicas: start, load, run, hang, crash, backoff, and
+// what becomes of the tasks they held. It owns no state.
+//
+// Reports of a replica that was given up are ignored: a restarted replica has a new ReplicaId.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "control/core/adapters.h"
+#include "control/core/fleet.h"
+#include "control/core/step.h"
+#include "control/core/task_life.h"
+#include "control/core/task_table.h"
+#include "control/core/waiting_tasks.h"
+
+namespace altlas::control {
+
+class ReplicaLife {
+ public:
+  struct Parts {
+    const Stage& stage;
+    Fleet& fleet;
+    TaskTable& tasks;
+    WaitingTasks& waiting;
+    Adapters& adapters;
+    TaskLife& life;
+  };
+  explicit ReplicaLife(const Parts& parts) : in_(parts) {}
+
+  void start_all(Step& step);
+  void stop_all(Step& step);
+  void connected(const WorkerConnected& event, TimeUs now);
+  void reported(WorkerReported& event, Step& step);
+  void lost(const WorkerLost& event, Step& step);
+  // What is due: replicas that hang, that were not ready in time, whose backoff is over. O(due).
+  void check(Step& step);
+
+ private:
+  void start(uint32_t slot, Step& step);
+  // The replica is given up; nothing more it says is heard. Its tasks go on elsewhere, or here
+  // after the restart.
+  void gone(uint32_t slot, const std::string& why, bool tell_worker, Step& step);
+  void loaded(uint32_t slot, const engine::ReplicaLoaded& report, Step& step);
+  void adapter_loaded(uint32_t slot, engine::AdapterLoaded& report, Step& step);
+  void conclude_adapter(uint32_t deployment, const std::string& name, Step& step);
+  void fail_unserved(uint32_t deployment, Step& step);
+
+  const Parts in_;
+};
+
+}  // namespace altlas::control

@@ -1,0 +1,22 @@
+// What messages of engines add to the rows that they inherit, for codec.h.
+#pragma once
+
+#include <tuple>
+
+#include "control/codec.h"
+#include "engine/messages.h"
+
+namespace altlas::control {
+
+template <>
+inline constexpr auto codec::kOwnMembers<engine::LoadReplica> =
+    std::tuple(&engine::LoadReplica::device_spec, &engine::LoadReplica::device_ids,
+               &engine::LoadReplica::cpu_first, &engine::LoadReplica::ranks);
+static_assert(sizeof(engine::LoadReplica) == sizeof(replica::ReplicaSettings) +
+                                                 sizeof(std::string) +
+                                                 3 * sizeof(std::vector<uint32_t>),
+              "name every member of LoadReplica above");
+static_assert(sizeof(engine::ReplicaLoaded) == sizeof(replica::ReplicaLimits),
+              "ReplicaLoaded adds no member to its rows");
+
+}  // namespace altlas::control
