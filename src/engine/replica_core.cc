@@ -302,7 +302,10 @@ ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
   ReplicaLoaded loaded{limits_};
   loaded.simd = std::move(simd);
   loaded.model_len_max = static_cast<uint32_t>(batch_.sequence_tokens_max());
-  if (const auto group = tightest_group()) loaded.kv_blocks = limits_.groups[*group].blocks;
+  if (const auto group = tightest_group())
+    loaded.kv_blocks = limits_.groups[*group].blocks;
+  else
+    loaded.block_tokens = 0;  // There are only states: nobody counts blocks.
   return loaded;
 }
 

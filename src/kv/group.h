@@ -25,6 +25,7 @@ struct GroupSpec {
   static GroupSpec attention(uint32_t window, uint64_t block_bytes) {
     return {window == 0 ? GroupKind::kFull : GroupKind::kWindow, 0, window, block_bytes};
   }
+  friend bool operator==(const GroupSpec&, const GroupSpec&) = default;
 };
 
 // A state stands for all tokens so far: it can't be cut back to a shorter prefix.
