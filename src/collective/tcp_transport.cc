@@ -325,9 +325,9 @@ Result<void> TcpTransport::look_around(const Exchange& move) {
     if (incoming.closed || incoming.header || rank == move.from) continue;
     const Result<bool> known = read_header(rank, 0);
     if (!known) {
-      // Not this exchange's business, unless it is whom this rank sends to.
+      // It may have left after its part was done; who still needs it reads or writes, and learns
+      // it.
       incoming.closed = true;
-      if (rank == move.to) return gone(rank, known.error());
     } else if (*known) {
       ALTLAS_TRY_VOID(check_ahead(rank));
     }
