@@ -30,7 +30,7 @@ def run_cli(*arguments, timeout=120, check=False, env=None, **kwargs):
 class Server:
     """`altlas serve` with these arguments; .url once it listens."""
 
-    def __init__(self, *arguments, config=None, env=None, data_dir=None, start_timeout=180):
+    def __init__(self, *arguments, config=None, env=None, data_dir=None, start_timeout=180, cgroup=None):
         self.folder = tempfile.TemporaryDirectory(prefix="altlas-test-")
         self.data_dir = data_dir or os.path.join(self.folder.name, "data")
         command = [BINARY, "serve", "--port", "0", "--data-dir", self.data_dir, *arguments]
@@ -40,7 +40,8 @@ class Server:
             command += ["--config", path]
         self.log_path = os.path.join(self.folder.name, "log")
         with open(self.log_path, "w") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=clean_environment(**(env or {})))
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=clean_environment(**(env or {})),
+                                            preexec_fn=cgroup and (lambda: (cgroup / "cgroup.procs").write_text(str(os.getpid()))))
         self.banner = self._read_banner(start_timeout)
         self.url = re.search(r"listening on (\S+)", self.banner).group(1)
         self.api = self.url + "/api/v1"

@@ -10,6 +10,8 @@ import urllib.parse
 
 import pytest
 
+from raw_http import memory_mib
+
 KEYS = "auth: {keys: [{name: ada, key: right, role: user}]}\n"
 
 
@@ -27,11 +29,6 @@ def exchange(server, data):
             while not re.search(rb"\r\n\r\n.*[}\n]", answer, re.S) and (more := connection.recv(65536)):
                 answer += more
     return int(answer.split()[1]), answer
-
-
-def resident_mib(server):
-    with open(f"/proc/{server.process.pid}/status") as status:
-        return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1]) >> 10
 
 
 def request(method, path, host, body=b"", **headers):
@@ -82,7 +79,7 @@ def test_pages_of_other_sites(open_server, origin, status):
 def test_keys_come_before_bodies(start_server):
     """Before: 100 bodies of 8 MiB without a key took 800 MB."""
     server = start_server("--devices", "sim:h100:1", config=KEYS)
-    before = resident_mib(server)
+    before = memory_mib(server)
     body = b" " * (8 << 20)
     for count, path, headers, status in ((20, "/v1/completions", {}, 401), (20, "/v1/files", {}, 401), (20, "/nowhere", {}, 401),
                                          (3, "/api/v1/predict", {"Authorization": "Bearer wrong"}, 401),
@@ -101,7 +98,7 @@ def test_keys_come_before_bodies(start_server):
                 answers.append(connection.recv(4096))
             connection.close()
         assert any(answers) and all(int(one.split()[1]) == status for one in answers if one), (path, answers[:2])
-        assert resident_mib(server) - before < 60
+        assert memory_mib(server) - before < 60
     assert re.search(r"wrong keys from 127\.0\.0\.1: 1 so far", server.log())
     assert server.get("/v1/models", headers={"Authorization": "Bearer right"}).status_code == 200
     server.stop()
@@ -110,7 +107,7 @@ def test_keys_come_before_bodies(start_server):
 def test_bodies_of_all_requests_are_bounded(start_server):
     """Bodies that never end: those that find no room are told so, and the room comes back."""
     server = start_server("--devices", "sim:h100:1", config="server: {request_bytes_max: 16777216}")
-    before = resident_mib(server)
+    before = memory_mib(server)
     head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 8388608\r\n\r\n"
     connections = [connect(server) for _ in range(12)]
     answers = {}
@@ -135,7 +132,7 @@ def test_bodies_of_all_requests_are_bounded(start_server):
     refused = [answer for answer in answers.values() if answer]
     assert len(refused) >= 6
     assert all(b" 429 " in answer.split(b"\r\n")[0] and b"Retry-After" in answer for answer in refused), refused
-    assert resident_mib(server) - before < 60
+    assert memory_mib(server) - before < 60
     for connection in connections:
         connection.close()
     body = json.dumps({"prompt": "a" * 100, "max_tokens": 1}).encode()
@@ -164,11 +161,6 @@ def test_connections_of_one_address(start_server):
     server.stop()
 
 
-def peak_mib(server):
-    with open(f"/proc/{server.process.pid}/status") as status:
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read())[1]) >> 10
-
-
 LOGPROBS = {"max_tokens": 1, "prompt_logprobs": 20}
 
 
@@ -184,11 +176,11 @@ def test_products_are_bounded(start_server, path, body, status, says):
     """Each field is within its own limit. Before: 2.5 GB for the first, 3.7 GB for the second."""
     server = start_server("--devices", "sim:h100:2", "--max-model-len", "4096", config="server: {request_bytes_max: 50331648}")
     server.post("/v1/completions", {"prompt": "a", "max_tokens": 1})
-    before = peak_mib(server)
+    before = memory_mib(server, "VmHWM")
     answer = server.post(path, body)
     message = answer.json()["error"]["message"]
     assert answer.status_code == status and says in message and re.search(r"\d{3,}", message), answer.text[:500]
-    assert peak_mib(server) - before < 250
+    assert memory_mib(server, "VmHWM") - before < 250
     assert server.post("/v1/completions", {"prompt": "a", "max_tokens": 1}).status_code == 200
     server.stop()
 
@@ -198,7 +190,7 @@ def test_large_answers_are_sent_in_pieces(start_server):
     prompts = [f"{i} " + "a b " * 100 for i in range(150)]
     one = server.post("/v1/completions", {"prompt": prompts[7], "seed": 1, **LOGPROBS})
     assert "Content-Length" in one.headers
-    before = peak_mib(server)
+    before = memory_mib(server, "VmHWM")
     answer = server.post("/v1/completions", {"prompt": prompts, "seed": 1, **LOGPROBS})
     assert answer.headers.get("Transfer-Encoding") == "chunked" and answer.headers["Content-Type"] == "application/json"
     choices = answer.json()["choices"]
@@ -206,7 +198,7 @@ def test_large_answers_are_sent_in_pieces(start_server):
     assert choices[7]["prompt_logprobs"] == one.json()["choices"][0]["prompt_logprobs"]
     assert answer.json()["usage"]["completion_tokens"] == 150
     assert len(answer.content) > 2 << 20
-    assert peak_mib(server) - before < 60
+    assert memory_mib(server, "VmHWM") - before < 60
     server.stop()
 
 
@@ -215,14 +207,38 @@ def test_memory_goes_back(start_server):
     server = start_server("--devices", "sim:h100:1")
     for _ in range(3):
         server.post("/echo", {"x": ["a" * 40] * 1000})
-    before = resident_mib(server)
+    before = memory_mib(server)
     many = json.dumps({"x": [[str(i)] * 3 for i in range(250000)]})
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for answer in pool.map(lambda _: server.post("/echo", data=many, headers={"Content-Type": "application/json"}), range(24)):
             assert answer.status_code in (200, 429), answer.text[:200]
-    taken = peak_mib(server) - before
+    taken = memory_mib(server, "VmHWM") - before
     assert taken > 100
     deadline = time.monotonic() + 20
-    while resident_mib(server) > before + taken / 5:  # Allocators keep a little for each thread.
-        assert time.monotonic() < deadline, (before, taken, resident_mib(server))
+    while memory_mib(server) > before + taken / 5:  # Allocators keep a little for each thread.
+        assert time.monotonic() < deadline, (before, taken, memory_mib(server))
+    server.stop()
+
+
+COMPLETION = {"prompt": "a", "max_tokens": 1}
+LARGE = [("/echo", {"x": "a" * 3_000_000}, 20), ("/echo", {"x": ["b" * 2000] * 600}, 40), ("/echo", {"x": "é" * 700_000}, 40),
+         ("/v1/completions", {**COMPLETION, "logit_bias": {str(i): 1 for i in range(16_000)}}, 40),
+         ("/v1/completions", {**COMPLETION, "guided_choice": [f"{i:0200}" for i in range(1000)]}, 40),
+         ("/v1/completions", {"prompt": "a", "n": 128, "max_tokens": 900, "ignore_eos": True, "logprobs": 5}, 3)]
+
+
+@pytest.mark.parametrize("path, body, count", LARGE)
+def test_tasks_that_are_over_hold_little(start_server, path, body, count):
+    """Before: of each ended task the memory of its body, prompt, tokens and text stayed, though it was empty; and an echo of
+    more than server.stream_buffer_bytes_max was answered 429."""
+    server = start_server("--devices", "sim:h100:1", "--max-model-len", "1024", config="server: {request_bytes_max: 200MiB}")
+    server.post(path, body)
+    before = memory_mib(server)
+    for i in range(count):
+        answer = server.post(path, body | {"seed": i})
+        assert answer.status_code == 200, answer.text[:300]
+        assert path != "/echo" or answer.json()["echo"] == body | {"seed": i}
+    deadline = time.monotonic() + 20
+    while memory_mib(server) > before + 12:  # Allocators keep a little for each thread.
+        assert time.monotonic() < deadline, (before, memory_mib(server))
     server.stop()

@@ -52,6 +52,9 @@ def test_files(client, server):
     assert made.bytes == len(text) and made.purpose == "batch" and made.filename == "in.jsonl" and made.object == "file"
     assert client.files.retrieve(made.id).id == made.id
     assert client.files.content(made.id).text == text
+    for ask in (requests.get, requests.head):
+        answer = ask(f"{server.url}/v1/files/{made.id}/content", timeout=60)
+        assert answer.headers["Content-Length"] == str(len(text)) and "Transfer-Encoding" not in answer.headers
     other = upload(client, "x")
     assert [f.id for f in client.files.list(limit=1)][:2] == [other.id, made.id], "the client asks for the next page itself"
     assert made.id in [f.id for f in client.files.list(order="asc", purpose="batch")]
@@ -93,15 +96,17 @@ def test_batch_of_completions(client):
 def test_batch_of_chats_with_faults(client):
     text = "".join(json.dumps({"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n" for name, body in {
         "good": {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2},
+        "less": {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2, "guided_json": {"type": "array", "uniqueItems": True}},
         "hot": {"messages": [{"role": "user", "content": "x"}], "temperature": 9},
         "model": {"messages": [{"role": "user", "content": "x"}], "model": "other"}}.items())
     batch = wait_over(client, client.batches.create(input_file_id=upload(client, text).id, endpoint="/v1/chat/completions", completion_window="24h"))
     assert batch.status == "completed"
-    assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 2)
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (2, 2)
     faults = {f["custom_id"]: f["response"] for f in results(client, batch.error_file_id)}
     assert faults["hot"]["status_code"] == 400 and faults["hot"]["body"]["error"]["param"] == "temperature"
     assert faults["model"]["status_code"] == 404
-    assert [a["custom_id"] for a in results(client, batch.output_file_id)] == ["good"]
+    answers = {a["custom_id"]: a["response"] for a in results(client, batch.output_file_id)}
+    assert set(answers) == {"good", "less"} and answers["less"]["ignored"] == "guided_json#/uniqueItems" and "ignored" not in answers["good"]
 
 
 def wait_gone(client, file_id, seconds=30):
@@ -304,7 +309,7 @@ def test_stops_and_goes_on(start_server):
 
 
 LIMITS = """
-server: {file_bytes_max: 20KiB, body_bytes_max: 4KiB, files_max: 3, files_bytes_max: 1MiB, batch_lines_max: 5, batches_max: 2}
+server: {file_bytes_max: 20KiB, body_bytes_max: 4KiB, files_max: 4, files_bytes_max: 1MiB, batch_lines_max: 5, batches_max: 2}
 auth:
   keys:
     - {name: ann, key: ann-key, role: user}

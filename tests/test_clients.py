@@ -40,6 +40,16 @@ def test_too_long(sim_server, path, body, param):
     assert "maximum context length" in error["message"] and " 512 tokens" in error["message"], error
 
 
+@pytest.mark.parametrize("path, body, begin", [("/v1/completions", {"prompt": ["x", LONG]}, "prompt[1]: This model"),
+                                               ("/v1/completions", {"prompt": [LONG, "x"], "n": 3}, "prompt[0]: This model"),
+                                               ("/v1/completions", {"prompt": LONG, "n": 2}, "This model"),
+                                               ("/v1/embeddings", {"input": ["x", "y", LONG]}, "input[2]: This model"),
+                                               ("/v1/completions", {"prompt": ["x", "y"], "guided_regex": "("}, "guided_regex: ")])
+def test_which_of_several_is_wrong(sim_server, path, body, begin):
+    answer = sim_server.post(path, body)
+    assert answer.status_code == 400 and answer.json()["error"]["message"].startswith(begin), answer.text
+
+
 def test_the_official_client_knows_the_codes(client):
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(model="qwen2.5-coder-0.5b-instruct", messages=[{"role": "user", "content": LONG}])

@@ -1,4 +1,7 @@
 """What clients of vLLM and llama-server send beside OpenAI's fields: taken as they mean it, or refused with a reason."""
+import re
+import socket
+
 import pytest
 import requests
 
@@ -156,7 +159,8 @@ def test_only_the_prompt(ask):
 
 def test_roles_and_parts(chat):
     def text(messages):
-        return chat(messages=messages)["choices"][0]["message"]["content"]
+        answer = chat(messages=messages)
+        return answer["choices"][0]["message"]["content"], answer["usage"]["prompt_tokens"]
     system = text([{"role": "system", "content": "Answer only: ok"}, {"role": "user", "content": "hello"}])
     assert text([{"role": "developer", "content": "Answer only: ok"}, {"role": "user", "content": "hello"}]) == system
     seam = text([{"role": "system", "content": "Answer only:\nok"}, {"role": "user", "content": "hello"}])
@@ -223,6 +227,19 @@ def test_stream_with_usage(cpu_server):
     assert all(c["usage"] is None and c["system_fingerprint"] for c in chunks[:-1])
     assert chunks[-1]["choices"] == [] and chunks[-1]["usage"]["completion_tokens"] <= 4
     assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+
+
+def test_options_of_the_server(cpu_server):
+    """"OPTIONS *" asks for no path (RFC 9110, section 9.3.7); the connection stays for the next request."""
+    host, port = cpu_server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\nGET * HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                           b"GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: x\r\nConnection: close\r\n\r\n")
+        answers = b""
+        while piece := connection.recv(1 << 16):
+            answers += piece
+    assert re.findall(rb"HTTP/1\.1 (\d+) ", answers) == [b"204", b"404", b"200"], answers
+    assert b"\r\nAllow: GET, HEAD, POST, DELETE, OPTIONS\r\n" in answers
 
 
 def test_version(cpu_server):

@@ -3,79 +3,18 @@ connections at once, each with its own habit, on two real servers, one of them w
 client gets is checked, and both must end with code 0 and without a finding. Sanitized builds run the same for longer
 (ALTLAS_HAMMER_SECONDS)."""
 import asyncio
-import contextlib
 import json
 import os
 import ssl
 import socket
-import struct
 import time
 import urllib.parse
 
 from conftest import Server
+from raw_http import Client, open_sockets, read_answer, request, reset
 
 SECONDS = float(os.environ.get("ALTLAS_HAMMER_SECONDS", "8"))
 ENOUGH = 30.0  # Seconds from which the server, were it to stall, is seen to: no habit ends without an answer.
-
-
-def request(method, path, body=None):
-    data = json.dumps(body).encode() if body is not None else b""
-    kind = b"Content-Type: application/json\r\n" if data else b""
-    return b"%s %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n%s" % (
-        method.encode(), path.encode(), kind, len(data), data)
-
-
-async def read_head(reader):
-    lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
-    return int(lines[0].split()[1]), dict(line.split(": ", 1) for line in lines[1:] if line)
-
-
-async def read_answer(reader):
-    """One answer: its status and its body."""
-    status, head = await read_head(reader)
-    if "content-length" in head:
-        return status, await reader.readexactly(int(head["content-length"]))
-    assert head["transfer-encoding"] == "chunked", head
-    body = b""
-    while size := int(await reader.readuntil(b"\r\n"), 16):
-        body += (await reader.readexactly(size + 2))[:-2]
-    await reader.readexactly(2)
-    return status, body
-
-
-class Client:
-    """What the habits share: where the server is, when to end, how many rounds each has done."""
-
-    def __init__(self, url, context, until):
-        self.host, self.port, self.context, self.until = url.hostname, url.port, context, until
-        self.rounds = {}
-
-    def going(self):
-        return asyncio.get_running_loop().time() < self.until
-
-    async def connect(self):
-        return await asyncio.open_connection(self.host, self.port, ssl=self.context)
-
-    async def ask(self, method, path, body=None):
-        reader, writer = await self.connect()
-        try:
-            writer.write(request(method, path, body))
-            return await read_answer(reader)
-        finally:
-            writer.close()
-
-    async def run(self, habit, *arguments):
-        done = 0
-        while self.going() or done == 0:
-            await habit(self, *arguments)
-            done += 1
-        name = habit.__name__
-        self.rounds[name] = self.rounds.get(name, 0) + done
-
-
-def reset(writer):
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
 
 
 async def keep_alive(client, path):
@@ -210,14 +149,6 @@ def habits():
            (closing, request("POST", "/v1/completions", LONG) + b"\r\n"), (closing, request("GET", "/metrics") * 10),
            (stream_unread,), (stream_unread,)]
     return good + bad + [(odd,)]
-
-
-def open_sockets(server):
-    folder, count = f"/proc/{server.process.pid}/fd", 0
-    for name in os.listdir(folder):
-        with contextlib.suppress(FileNotFoundError):  # It has just been closed.
-            count += os.readlink(os.path.join(folder, name)).startswith("socket:")
-    return count
 
 
 def test_hostile_beside_good_clients(certificate):

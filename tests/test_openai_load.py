@@ -114,6 +114,9 @@ def test_no_wrong_answer_under_load(name, tmp_path):
         chosen = random.Random(5)
         plan = [kinds[i % len(kinds)] for i in range(count)]
         chosen.shuffle(plan)
+        # First the longest lists at once, which make far more tasks than a server keeps finished ones of.
+        lists = [kind for kind in kinds if kind[1] is embeddings_of]
+        plan = [max(lists, key=lambda kind: len(kind[2]["input"]))] * (3 * threads) + plan
 
         def one(kind):
             what, ask, request = kind
@@ -125,7 +128,7 @@ def test_no_wrong_answer_under_load(name, tmp_path):
             for future in concurrent.futures.as_completed([pool.submit(one, kind) for kind in plan]):
                 if future.exception():
                     wrong.append(repr(future.exception())[:400])
-        assert not wrong, f"{len(wrong)} of {count}: {wrong[:5]}"
+        assert not wrong, f"{len(wrong)} of {len(plan)}: {wrong[:5]}"
         # Those that went away leave nothing running.
         deadline = time.monotonic() + 30
         while busy := [gpu for gpu in server.get("/api/v1/gpus").json()["gpus"] if gpu["task_count"]]:

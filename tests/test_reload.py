@@ -272,7 +272,9 @@ def test_reload(path, server):
 
 
 def test_a_revoked_key_answers_no_more_and_comes_back(server):
-    assert server.get("/version", key="key-of-anna").status_code == 200
+    for keys, code in (([], 401), (BASE["auth"]["keys"], 200)):
+        server.reload(server.changed("auth.keys", keys))
+        assert server.get("/version", key="key-of-anna").status_code == code
 
 
 def test_every_mark_has_a_row():

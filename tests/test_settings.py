@@ -91,7 +91,8 @@ def limits(files):
 
 
 def threads(files):
-    config = {"server": {"io_threads": 2, "text_threads": 1}, "engine": {"devices": "sim:h100:1"}}
+    config = {"server": {"io_threads": 2, "text_threads": 1}, "engine": {"devices": "sim:h100:1"},
+              "store": {"tasks_kept_bytes_max": 300, "idempotency_key_ttl_s": 1}}
     return Group(files, config, "--model", str(files.tiny))
 
 
@@ -1004,6 +1005,23 @@ def tasks_kept_max(one):
         one.task(task_id)
     one.cancel(one.predict().json()["task_id"])
     until(lambda: one.get(f"/api/v1/task/{ids[0]}").status_code == 404)
+
+
+@row("threads", "store.tasks_kept_bytes_max")
+def tasks_kept_bytes_max(one):
+    tasks = [one.run(max_length=100) for _ in range(4)]
+    assert all(len(task["result"]["text"].encode()) > 80 for task in tasks), tasks
+    until(lambda: one.get(f"/api/v1/task/{tasks[0]['task_id']}").status_code == 404)
+    assert one.get(f"/api/v1/task/{tasks[-1]['task_id']}").status_code == 200
+
+
+@row("threads", "store.idempotency_key_ttl_s")
+def idempotency_key_ttl_s(one):
+    def again():
+        return one.predict(text="x", max_length=1, idempotency_key="again").json()["task_id"]
+    first = again()
+    assert again() == first
+    until(lambda: again() != first)
 
 
 @row("layouts", "store.event_log_bytes_max")

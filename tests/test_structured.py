@@ -1,5 +1,6 @@
 """Text held to schemas, expressions and grammars, and tool calls, as the official openai client sees them, with the real
 default model."""
+import decimal
 import json
 import typing
 
@@ -108,6 +109,8 @@ def test_strict_parse(client, model):
     class Answer(pydantic.BaseModel):
         colours: set[typing.Literal["red", "green", "blue"]]
         sizes: pydantic.conset(int, min_length=2, max_length=2)
+        amount: decimal.Decimal
+        tags: pydantic.conset(frozenset[typing.Literal["a", "b"]], max_length=2)
         price: typing.Annotated[float, pydantic.Field(multiple_of=0.25, ge=0, le=9)]
         flags: dict[typing.Literal["new", "used"], bool]
         code: typing.Annotated[str, pydantic.Field(max_length=8, pattern=r"(?i)^\bx[a-z]+\b$")]

@@ -22,6 +22,9 @@ std::string_view other_encoding(std::string_view text) {
   using namespace std::string_view_literals;
   // UTF-32's little-endian mark begins as UTF-16's.
   if (text.starts_with("\xFF\xFE\0\0"sv) || text.starts_with("\0\0\xFE\xFF"sv)) return "UTF-32";
+  if (text.size() >= 4 && text.size() % 4 == 0 && (text[0] != '\0') != (text[3] != '\0') &&
+      (text.substr(1, 3) == "\0\0\0"sv || text.starts_with("\0\0\0"sv)))
+    return "UTF-32";
   if (text.starts_with("\xFF\xFE") || are_letters(text, 1)) return "UTF-16, little-endian";
   if (text.starts_with("\xFE\xFF") || are_letters(text, 0)) return "UTF-16, big-endian";
   return "";

@@ -21,6 +21,8 @@ TEST(ByteOrderMark, IsSkippedOnce) {
       {"\0"sv, "\0"sv},
       {"ab\0c"sv, "ab\0c"sv},
       {"a\0\0b"sv, "a\0\0b"sv},
+      {"\0\0\0\0"sv, "\0\0\0\0"sv},
+      {"a\0\0\0b"sv, "a\0\0\0b"sv},
       {"a\0b"sv, "a\0b"sv},
       {"x\xEF\xBB\xBF", "x\xEF\xBB\xBF"},
   };
@@ -42,6 +44,9 @@ TEST(ByteOrderMark, OtherEncodingsAreNamed) {
       {"\xFE\xFF\xD8\x3D\xDE\x00"sv, "UTF-16, big-endian"},
       {"\xFF\xFE\0\0{\0\0\0"sv, "UTF-32"},
       {"\0\0\xFE\xFF\0\0\0{"sv, "UTF-32"},
+      {"{\0\0\0"sv, "UTF-32"},
+      {"\0\0\0{\0\0\0}"sv, "UTF-32"},
+      {"[\0\0\0\x05\0\0\0"sv, "UTF-32"},
   };
   for (const auto& [text, want] : rows) {
     const auto rest = skip_byte_order_mark(text, "the file");

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/private_file.h"
+#include "base/random.h"
 
 namespace altlas {
 namespace {
@@ -74,10 +74,7 @@ Result<ScratchFolder> ScratchFolder::make() {
                                error.message()));
   remove_abandoned(above);
   for (int i = 0; i < kTries; ++i) {
-    uint64_t bits = 0;
-    ALTLAS_CHECK(::getrandom(&bits, sizeof bits, 0) == sizeof bits,
-                 "the kernel gives random bytes");
-    const std::string path = (above / fmt::format("{}{:016x}", kPrefix, bits)).string();
+    const std::string path = (above / fmt::format("{}{:016x}", kPrefix, random_bits())).string();
     if (::mkdir(path.c_str(), 0700) != 0) {
       if (errno == EEXIST) continue;
       return io_error(

@@ -92,13 +92,13 @@ Result<std::unique_ptr<engine::CpuExecutor>> open_executor(
     const EngineBenchOptions& bench, model::OpTimes& times, ProgressBar& bar) {
   engine::CpuRankOptions rank;
   rank.device = device;
-  rank.load.path = path;
+  rank.load.model_path = path;
   rank.load.model_len_max = bench.length_max();
   rank.load.sequences_max = bench.sequences_max();
   rank.load.step_tokens_max = static_cast<uint32_t>(config.step_tokens_max);
   rank.load.kv_tokens_max = bench.kv_tokens();
   rank.load.memory_utilization = config.gpu_memory_utilization;
-  rank.load.kv_dtype = std::string(to_string(config.kv_dtype));
+  rank.load.kv_dtype = config.kv_dtype;
   rank.load.panels.folder = repack_folder(config);
   rank.load.times = &times;
   return engine::CpuExecutor::open(
@@ -118,8 +118,9 @@ Result<void> check_settings(const SettingFlags& settings) {
 }
 
 Result<void> check_kv(const engine::ReplicaLimits& limits, const EngineBenchOptions& bench) {
-  for (const uint32_t blocks : limits.group_blocks)
-    if (const uint64_t there = uint64_t{blocks} * limits.block_tokens; there < bench.kv_tokens())
+  for (const kv::GroupSpec& group : limits.groups)
+    if (const uint64_t there = uint64_t{group.blocks} * limits.block_tokens;
+        there < bench.kv_tokens())
       return Error(ErrorCode::kTooLarge,
                    fmt::format("--batches, --context or --tokens: the KV cache needs room for {} "
                                "tokens, the device's memory holds {}",

@@ -11,6 +11,7 @@
 
 #include "base/byte_order_mark.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/local_engine.h"
 #include "config/document.h"
@@ -120,7 +121,7 @@ int talk(LocalEngine& engine, const Options& options) {
     }
     if (line == "/new") begin(options, turns);
     if (line.empty() || line == "/new") continue;
-    if (!config::is_utf8(line)) {
+    if (!is_valid_utf8(line)) {
       fmt::print(stderr, "altlas: that is not UTF-8 text\n");
       continue;
     }
@@ -148,7 +149,7 @@ Run make_chat(CLI::App& app) {
   add_sampling_flags(app, options->sampling);
   add_setting_flags(app, options->settings, FlagSet::kEngine);
   return [options] {
-    if (!config::is_utf8(options->system)) return fail(invalid("--system: it is not UTF-8 text"));
+    if (!is_valid_utf8(options->system)) return fail(invalid("--system: it is not UTF-8 text"));
     watch_interrupts();
     const auto engine = LocalEngine::open(options->settings);
     if (!engine.ok()) return fail(engine.error());

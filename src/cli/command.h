@@ -45,6 +45,7 @@ Run make_cancel(CLI::App& app);
 Run make_strategy(CLI::App& app);
 Run make_simulate(CLI::App& app);
 Run make_bench(CLI::App& app);
+Run make_collectives(CLI::App& app);
 Run make_plan(CLI::App& app);
 
 }  // namespace altlas::cli

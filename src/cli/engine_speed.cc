@@ -7,8 +7,8 @@
 #include <chrono>
 #include <memory>
 
-#include "model/step_plan.h"
 #include "ops/sample/sample.h"
+#include "step/step_plan.h"
 
 namespace altlas::cli {
 namespace {
@@ -78,10 +78,11 @@ class Driver {
  private:
   void add_blocks(StepPlan& plan, int32_t slot, uint32_t room) {
     const auto count = static_cast<uint32_t>(whole_blocks(room));
-    for (size_t g = 0; g < executor_.limits().group_blocks.size(); ++g) {
-      SlotBlocks& table = plan.blocks.emplace_back();
-      table.slot = slot;
-      table.group = static_cast<int32_t>(g);
+    SlotTables& tables = plan.tables.emplace_back();
+    tables.slot = slot;
+    for (uint32_t g = 0; g < executor_.limits().groups.size(); ++g) {
+      kv::TableChange& table = tables.changes.emplace_back();
+      table.group = g;
       for (uint32_t b = 0; b < count; ++b) table.blocks.push_back(BlockId{next_block_ + b});
     }
     next_block_ += count;
@@ -100,9 +101,9 @@ class Driver {
 // Keys and values that `tokens` decode steps from `position` on read.
 uint64_t kv_bytes_read(const engine::ReplicaLimits& limits, uint32_t position, uint32_t tokens) {
   uint64_t bytes = 0;
-  for (size_t g = 0; g < limits.group_block_bytes.size(); ++g) {
-    const uint64_t each = limits.group_block_bytes[g] / std::max(1u, limits.block_tokens);
-    const uint64_t window = limits.group_window[g];
+  for (const kv::GroupSpec& group : limits.groups) {
+    const uint64_t each = group.block_bytes / std::max(1u, limits.block_tokens);
+    const uint64_t window = group.window;
     for (uint32_t i = 1; i <= tokens; ++i) {
       const uint64_t seen = uint64_t{position} + i;
       bytes += each * (window == 0 ? seen : std::min(window, seen));
@@ -205,7 +206,7 @@ Result<void> Bench::round(const std::function<void(std::string_view)>& say) {
 template <class T>
 struct SamplingField {
   std::string_view name;
-  T SamplingParams::* member;
+  T SamplingParams::*member;
   T least, most;
 };
 constexpr SamplingField<float> kFloatFields[] = {

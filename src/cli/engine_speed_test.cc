@@ -25,7 +25,7 @@ TEST(EngineSpeed, MeasuresEveryWork) {
                  .name = "cpu",
                  .memory_bytes = uint64_t{256} << 20,
                  .threads = 2};
-  rank.load.path = random->path();
+  rank.load.model_path = random->path();
   rank.load.model_len_max = options.length_max();
   rank.load.sequences_max = options.sequences_max();
   rank.load.step_tokens_max = 32;
@@ -117,13 +117,13 @@ TEST(EngineSpeed, RandomModelsByName) {
   const auto experts =
       model::RandomModel::make("qwen3moe-tiny", DType::kQ4_K, uint64_t{1} << 30, 1, {});
   ASSERT_TRUE(experts.ok());
-  EXPECT_TRUE(model::load_shape({.path = experts->path()}, uint64_t{1} << 30, 1).ok());
+  EXPECT_TRUE(model::load_shape({{.model_path = experts->path()}}, uint64_t{1} << 30, 1).ok());
   // Every type loads, also where its blocks do not fit the columns.
   for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ2_K, DType::kQ3_K,
                            DType::kQ5_K, DType::kQ6_K, DType::kQ8_0, DType::kQ4_0}) {
     const auto made = model::RandomModel::make("llama-tiny", type, uint64_t{1} << 30, 1, {});
     ASSERT_TRUE(made.ok());
-    const auto shape = model::load_shape({.path = made->path()}, uint64_t{1} << 30, 1);
+    const auto shape = model::load_shape({{.model_path = made->path()}}, uint64_t{1} << 30, 1);
     EXPECT_TRUE(shape.ok()) << shape.error().message();
   }
 }

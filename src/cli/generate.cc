@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/local_engine.h"
 #include "config/document.h"
@@ -43,7 +44,7 @@ Run make_generate(CLI::App& app) {
   add_sampling_flags(app, options->sampling);
   add_setting_flags(app, options->settings, FlagSet::kEngine);
   return [options] {
-    if (!config::is_utf8(options->prompt)) return fail(invalid("--prompt: it is not UTF-8 text"));
+    if (!is_valid_utf8(options->prompt)) return fail(invalid("--prompt: it is not UTF-8 text"));
     watch_interrupts();
     const auto engine = LocalEngine::open(options->settings);
     if (!engine.ok()) return fail(engine.error());

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,6 +9,7 @@
 #include <climits>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "cli/command.h"
 #include "cli/model_checks.h"
 #include "cli/terminal.h"
@@ -223,11 +223,7 @@ SamplingParams to_sampling(const SamplingFlags& flags) {
   sampling.stop = flags.stop;
   sampling.ignore_eos = flags.ignore_eos;
   sampling.seed = static_cast<uint64_t>(flags.seed);
-  if (flags.seed < 0) {
-    if (getrandom(&sampling.seed, sizeof sampling.seed, 0) != sizeof sampling.seed)
-      sampling.seed = static_cast<uint64_t>(system_clock().now());
-    sampling.seed &= INT64_MAX;  // So that --seed takes it.
-  }
+  if (flags.seed < 0) sampling.seed = random_bits() & INT64_MAX;  // So that --seed takes it.
   return sampling;
 }
 

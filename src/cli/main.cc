@@ -28,6 +28,8 @@ constexpr altlas::cli::Command kCommands[] = {
     {"plan", "Which layout a model needs on devices, its speed and price",
      altlas::cli::make_plan},
     {"bench", "Measure speeds beside what the machine can do", altlas::cli::make_bench},
+    {"collectives", "Measure all_reduce and its kin between ranks, as nccl-tests does",
+     altlas::cli::make_collectives},
     {"worker", "A worker process; the server starts it", altlas::cli::make_worker},
 };
 

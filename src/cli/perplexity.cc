@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/local_engine.h"
 #include "cli/perplexity_text.h"
@@ -57,7 +58,7 @@ Result<Perplexity> measure(LocalEngine& engine, std::vector<int32_t> ids) {
 int run(const Options& options) {
   const auto text = read_text_file(options.file, "--file", kTextBytesMax);
   if (!text.ok()) return fail(text.error());
-  if (!config::is_utf8(*text))
+  if (!is_valid_utf8(*text))
     return fail(invalid(fmt::format("--file: '{}' is not UTF-8 text", options.file)));
   watch_interrupts();
   const auto engine = LocalEngine::open(options.settings);

@@ -1,6 +1,7 @@
 // altlas serve: puts the rooms together, serves until told to stop.
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -45,6 +46,21 @@ using asio::awaitable;
 constexpr size_t kPromptsWaitingMax = 4096;
 constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 
+// The loops that work runs on. Who waits on one holds what lives on another and the other way
+// round, so that none can be taken down before the others: they are never destroyed, and end with
+// the process.
+struct Contexts {
+  asio::io_context io;          // Connections: server.io_threads.
+  asio::io_context control{1};  // The control core and the workers' links: one thread that nothing
+                                // a client sends keeps busy.
+  asio::io_context large{1};    // Handlers of large bodies: one thread.
+};
+
+Contexts& lasting_contexts() {
+  static auto* const contexts = new Contexts;
+  return *contexts;
+}
+
 // Everything a running server owns. Members are destroyed last to first.
 struct Serving {
   config::Config config;                      // As at the start.
@@ -60,7 +76,7 @@ struct Serving {
   std::string model_path;
   std::vector<control::DeploymentSetup> deployments;
   asio::thread_pool metrics_thread{1};
-  asio::io_context io;
+  Contexts& contexts = lasting_contexts();
   std::unique_ptr<control::Service> service;
   std::unique_ptr<server::PromptPool> prompts;
   std::unique_ptr<server::FileDesk> desk;
@@ -84,7 +100,7 @@ Result<void> check_fit(const Serving& serving) {
     if (device.kind != "cpu") continue;
     model::LoadOptions options =
         engine::load_options(control::load_of(serving.config.engine), /*device=*/0);
-    options.path = serving.model_path;
+    options.model_path = serving.model_path;
     options.shard = {};
     ALTLAS_TRY(const config::DeviceSpec spec, config::parse_device_spec(device.spec));
     const auto threads = static_cast<uint32_t>(spec.parts.front().threads);
@@ -325,7 +341,7 @@ Result<void> start_service(Serving& out) {
     options.sample_interval_us = static_cast<int64_t>(monitoring.interval * kSecond);
     show_metrics(monitoring, out.metrics);
   }
-  ALTLAS_TRY(out.service, control::make_service(out.io, std::move(options)));
+  ALTLAS_TRY(out.service, control::make_service(out.contexts.control, std::move(options)));
   return out.service->start();
 }
 
@@ -343,8 +359,9 @@ Result<void> make_server(Serving& out) {
                                   .version = ALTLAS_VERSION,
                                   .started = system_clock().now(),
                                   .notice = out.notice,
-                                  .tracer = out.tracer.get()});
-  out.batches.emplace(out.io, *out.desk, *out.rooms);
+                                  .tracer = out.tracer.get(),
+                                  .large = out.contexts.large.get_executor()});
+  out.batches.emplace(out.contexts.io, *out.desk, *out.rooms);
   out.rooms->desk = out.desk.get();
   out.rooms->request_memory = std::make_shared<server::RequestMemory>(server::request_bytes_max(
       out.config.server.request_bytes_max,
@@ -366,7 +383,7 @@ Result<void> make_server(Serving& out) {
     };
     co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
   };
-  out.server.emplace(out.io, *out.rooms, *out.auth);
+  out.server.emplace(out.contexts.io, *out.rooms, *out.auth);
   return out.server->listen();
 }
 
@@ -412,7 +429,7 @@ awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving,
                               std::promise<void>& ended) {
   asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT, SIGHUP);
   // Whoever reads the banner may stop the server at once: the signals are taken by then.
-  asio::co_spawn(serving.io, open_door(serving, ended), asio::detached);
+  asio::co_spawn(serving.contexts.io, open_door(serving, ended), asio::detached);
   for (int stops = 0;;) {
     const int signal = co_await signals.async_wait(asio::use_awaitable);
     if (signal == SIGHUP) {
@@ -463,15 +480,23 @@ int serve(const SettingFlags& flags, bool accept_loss) {
   serving.accept_loss = accept_loss;
   if (const auto built = build(flags, serving); !built.ok()) return fail(built.error());
   std::promise<void> ended;
-  auto work = asio::make_work_guard(serving.io);
+  Contexts& contexts = serving.contexts;
+  const auto run = [&serving](asio::io_context& context, const char* name) {
+    serving.threads.emplace_back([&context, name, work = asio::make_work_guard(context)] {
+      prctl(PR_SET_NAME, name);  // For `top -H`.
+      context.run();
+    });
+  };
   for (size_t i = 0; i < thread_count(serving.config.server.io_threads, 4); ++i)
-    serving.threads.emplace_back([&serving] { serving.io.run(); });
+    run(contexts.io, "altlas-io");
+  run(contexts.control, "altlas-control");
+  run(contexts.large, "altlas-large");
   int code = kExitOk;
   double patience = 0;
   if (const auto started = start(serving); !started.ok()) {
     code = fail(started.error());
   } else {
-    asio::co_spawn(asio::make_strand(serving.io), watch_signals(flags, serving, ended),
+    asio::co_spawn(asio::make_strand(serving.contexts.io), watch_signals(flags, serving, ended),
                    asio::detached);
     ended.get_future().wait();
     patience = serving.live.get()->server.graceful_shutdown_timeout_s;
@@ -483,8 +508,8 @@ int serve(const SettingFlags& flags, bool accept_loss) {
   if (serving.batches) serving.batches->stop();
   if (serving.service) serving.service->stop(static_cast<int64_t>(patience * 1000));
   if (serving.server) serving.server->close();
-  work.reset();
-  serving.io.stop();
+  for (asio::io_context* context : {&contexts.io, &contexts.large, &contexts.control})
+    context->stop();
   for (std::thread& thread : serving.threads) thread.join();
   return code;
 }

@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/setup.h"
+#include "engine/hosts.h"
 #include "worker/host.h"
-#include "worker/replica_host.h"
 #include "worker/spawn.h"
 
 namespace altlas::cli {
@@ -32,7 +32,7 @@ Run make_worker(CLI::App& app) {
     if (const auto simd = apply_simd({}); !simd.ok()) return fail(simd.error());
     prctl(PR_SET_NAME, "altlas-worker");  // `ps` and `top` would say "exe", as it was started.
     // Never destroyed: when the engine does not stop in time the process ends while it computes.
-    worker::EngineHost* host = worker::make_replica_host().release();
+    engine::EngineHost* host = engine::make_host().release();
     std::string message;
     const int code = worker::run_worker(*options, *host, &message);
     if (code != worker::kExitStopped)

@@ -83,31 +83,4 @@ std::string to_json(const Node& node) {
   return out;
 }
 
-bool is_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    size_t more = 0;
-    uint32_t point = lead;
-    if (lead >= 0xf0 && lead < 0xf8)
-      more = 3, point = lead & 0x07u;
-    else if (lead >= 0xe0 && lead < 0xf0)
-      more = 2, point = lead & 0x0fu;
-    else if (lead >= 0xc0 && lead < 0xe0)
-      more = 1, point = lead & 0x1fu;
-    else if (lead >= 0x80)
-      return false;
-    if (more >= text.size() - i && more > 0) return false;
-    for (size_t k = 1; k <= more; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xc0u) != 0x80) return false;
-      point = point << 6 | (next & 0x3fu);
-    }
-    static constexpr uint32_t kLeast[] = {0, 0x80, 0x800, 0x10000};
-    if (point < kLeast[more] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
-      return false;
-    i += more + 1;
-  }
-  return true;
-}
-
 }  // namespace altlas::config

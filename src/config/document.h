@@ -49,7 +49,5 @@ Result<Node> parse_json(std::string_view text);
 std::string to_json(const Node& node);
 // `text` as a JSON string with its quotes.
 std::string json_quote(std::string_view text);
-// False for bytes that are not UTF-8 (overlong forms and surrogates included).
-bool is_utf8(std::string_view text);
 
 }  // namespace altlas::config

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "base/byte_order_mark.h"
+#include "base/utf8.h"
 #include "config/document.h"
 
 namespace altlas::config {
@@ -43,7 +44,7 @@ Result<Node> parse_json(std::string_view text) {
                                                    text.size(), kTextBytesMax));
   }
   ALTLAS_TRY(text, skip_byte_order_mark(text, "the text"));
-  if (!is_utf8(text)) return invalid("the text is not UTF-8");
+  if (!is_valid_utf8(text)) return invalid("the text is not UTF-8");
   json::parse_options options;
   options.max_depth = kDepthMax;
   boost::system::error_code error;

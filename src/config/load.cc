@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/strings.h"
 #include "base/units.h"
 #include "config/decode.h"
 #include "config/reference.h"
@@ -13,12 +14,6 @@
 
 namespace altlas::config {
 namespace {
-
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r");
-  if (first == text.npos) return "";
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
 
 struct Setting {
   const Member* member = nullptr;
@@ -51,7 +46,7 @@ Parsed parse_value(const Member& member, std::string_view text) {
         {.kind = Node::Kind::kScalar, .text = std::string(trim(text.substr(0, text.find(','))))});
     text.remove_prefix(text.find(',') + 1);
   }
-  root.children.push_back({.kind = Node::Kind::kScalar, .text = std::string(trim(text))});
+  root.children.push_back({.kind = Node::Kind::kScalar, .text = std::string(trim(text, " \t\r"))});
   out.root = std::move(root);
   return out;
 }
@@ -233,7 +228,7 @@ std::vector<std::string> parse_keys_file(std::string_view text) {
   std::vector<std::string> keys;
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = trim(text.substr(0, end));
+    const std::string_view line = trim(text.substr(0, end), " \t\r");
     if (!line.empty() && line.front() != '#') keys.emplace_back(line);
     text.remove_prefix(std::min(end + 1, text.size()));
   }

@@ -15,28 +15,15 @@ struct StoreConfig {
   std::string data_dir;
   TokenJournal tokens = TokenJournal::kAsync;
   int64_t tasks_kept_max = 100000;
+  int64_t tasks_kept_bytes_max = 256 << 20;
+  double idempotency_key_ttl_s = 86400;
   double checkpoint_interval_s = 5;
   int64_t event_log_bytes_max = 64 << 20;
 
   static constexpr void fields(auto&& field) {
     using S = StoreConfig;
-    field("url", &S::url,
-          FieldInfo{.help =
-                        "Journal: empty for SQLite in the data directory, sqlite:PATH, or memory; "
-                        "PostgreSQL is not there yet.",
-                    .secret = true});
-    field(
-        "data_dir", &S::data_dir,
-        FieldInfo{.help = "Data directory; empty is $XDG_STATE_HOME/altlas, none keeps nothing."});
-    field("tokens", &S::tokens,
-          FieldInfo{.help = "When generated tokens reach the journal: within 50 ms, before they "
-                            "are sent, or never."});
-    field("tasks_kept_max", &S::tasks_kept_max,
-          FieldInfo{.help = "Ended tasks that stay known; the oldest go first.",
-                    .unit = "tasks",
-                    .min = 0,
-                    .max = 100000000,
-                    .reload = true});
+    place_fields(field);
+    kept_fields(field);
     field("checkpoint_interval_s", &S::checkpoint_interval_s,
           FieldInfo{.help = "Period of counter checkpoints.",
                     .unit = "s",
@@ -51,6 +38,45 @@ struct StoreConfig {
             .unit = "bytes",
             .min = 0,
             .form = Form::kBytes});
+  }
+
+ private:
+  static constexpr void place_fields(auto& field) {
+    using S = StoreConfig;
+    field("url", &S::url,
+          FieldInfo{.help =
+                        "Journal: empty for SQLite in the data directory, sqlite:PATH, or memory; "
+                        "PostgreSQL is not there yet.",
+                    .secret = true});
+    field(
+        "data_dir", &S::data_dir,
+        FieldInfo{.help = "Data directory; empty is $XDG_STATE_HOME/altlas, none keeps nothing."});
+    field("tokens", &S::tokens,
+          FieldInfo{.help = "When generated tokens reach the journal: within 50 ms, before they "
+                            "are sent, or never."});
+  }
+  static constexpr void kept_fields(auto& field) {
+    using S = StoreConfig;
+    field("tasks_kept_max", &S::tasks_kept_max,
+          FieldInfo{.help = "Ended tasks that stay known; the oldest of the key that has most go "
+                            "first.",
+                    .unit = "tasks",
+                    .min = 0,
+                    .max = 100000000,
+                    .reload = true});
+    field("tasks_kept_bytes_max", &S::tasks_kept_bytes_max,
+          FieldInfo{.help = "Memory of their results; above it the oldest of the key whose results "
+                            "are largest go.",
+                    .unit = "bytes",
+                    .min = 0,
+                    .form = Form::kBytes});
+    field("idempotency_key_ttl_s", &S::idempotency_key_ttl_s,
+          FieldInfo{.help = "A repeat under the same idempotency_key is the same task for so long "
+                            "after it was accepted, also when its result is not known any more; of "
+                            "the last 100000 such tasks. The journal keeps them meanwhile.",
+                    .unit = "s",
+                    .min = 0,
+                    .max = 31536000});
   }
 };
 

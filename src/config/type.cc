@@ -1,21 +1,14 @@
 #include "config/type.h"
 
-#include <boost/pfr/tuple_size.hpp>
 #include <map>
 #include <memory>
 #include <optional>
 #include <type_traits>
 
+#include "base/fields.h"
+
 namespace altlas::config {
 namespace {
-
-// True if fields() names every member (Boost.PFR counts them).
-template <class Section>
-consteval bool fields_complete() {
-  size_t count = 0;
-  Section::fields([&count](auto...) { ++count; });
-  return count == boost::pfr::tuple_size_v<Section>;
-}
 
 template <class T>
 struct Describe;

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/byte_order_mark.h"
+#include "base/utf8.h"
 #include "config/document.h"
 
 namespace altlas::config {
@@ -170,7 +171,7 @@ Parsed parse_yaml(std::string_view text) {
     return out;
   }
   text = *plain;
-  if (!is_utf8(text) || text.find('\0') != text.npos) {
+  if (!is_valid_utf8(text) || text.find('\0') != text.npos) {
     out.errors.push_back({1, 1, "the text is not UTF-8"});
     return out;
   }

@@ -29,6 +29,7 @@
 #include "control/core_setup.h"
 #include "control/events.h"
 #include "control/kept_tasks.h"
+#include "control/key_book.h"
 #include "control/views.h"
 #include "scheduler/placement.h"
 #include "scheduler/prefix_index.h"
@@ -48,6 +49,7 @@ inline constexpr size_t kRejectionsMax = 64;        // In one explanation.
 inline constexpr size_t kPassingTasksMax =
     256;  // Tasks that are over and not durable, still readable.
 inline constexpr uint64_t kPassingBytesMax = 4 << 20;  // Of their texts and log-probabilities.
+inline constexpr size_t kKeysMax = 100'000;  // Idempotency keys of tasks that are forgotten.
 inline constexpr size_t kDispatchScanMax = 256;  // Waiting tasks looked at for one that fits now.
 inline constexpr int64_t kPassedOverMaxUs =
     10 * kSecond;  // Then a task that does not fit holds up those behind it.
@@ -207,6 +209,7 @@ class Core {
   struct Submission {
     std::vector<uint64_t> tasks;  // In the order of the specs.
     std::vector<Placed> placed;   // As they were at submission.
+    std::map<size_t, Placed> forgotten;  // Of them: known by their keys only, without a number.
     uint32_t unresolved = 0;      // Of these, not yet durable.
   };
   // What a journal ticket was for.
@@ -248,7 +251,13 @@ class Core {
                            std::optional<DeviceId> device = std::nullopt) const;
   bool nothing_else(uint32_t deployment, size_t own) const;
   Result<void> submit(TasksSubmitted& event, Submission& submission, std::vector<uint64_t>& fresh);
-  Result<uint64_t> known(const TaskSpec& spec) const;  // 0: not known.
+  // The task of the spec's key, by number, or what is left of it; neither: not known.
+  struct Known {
+    uint64_t number = 0;
+    const KeyRecord* left = nullptr;
+  };
+  Result<Known> known(const TaskSpec& spec) const;
+  bool holds_key(const Task& task) const;
   Result<void> place_group(TasksSubmitted& event, size_t first, size_t count,
                            std::vector<uint64_t>& fresh);
   scheduler::PlacementRequest placement_request(const TasksSubmitted& event, size_t first,
@@ -412,6 +421,8 @@ class Core {
   std::vector<uint64_t> ends_to_retry_;
   TimeUs retry_at_ = INT64_MAX;
   KeptTasks kept_, passing_;  // Over: durable ones, others.
+  KeyBook keys_;              // Of durable ones that are forgotten.
+  TimeUs keys_trimmed_ = 0;
   std::map<uint64_t, Explanation> explanations_;
   uint32_t promised_ = 0;  // Places of open tickets.
   uint32_t held_ = 0;      // Unfinished tasks with `held`.

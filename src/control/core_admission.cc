@@ -129,8 +129,12 @@ void Core::on(TasksSubmitted& event, Out& out) {
     out.push_back(AnswerSubmission{event.ticket, ok.error()});
     return;
   }
-  for (const uint64_t number : submission.tasks) {
-    Task& task = at(number);
+  for (size_t i = 0; i < submission.tasks.size(); ++i) {
+    if (const auto gone = submission.forgotten.find(i); gone != submission.forgotten.end()) {
+      submission.placed.push_back(gone->second);
+      continue;
+    }
+    Task& task = at(submission.tasks[i]);
     submission.placed.push_back({task.spec.id, sites_[task.site].device, task.status});
     if (task.phase != Phase::kJournaling) continue;
     task.submissions.push_back(event.ticket);
@@ -178,7 +182,12 @@ Result<void> Core::submit(TasksSubmitted& event, Submission& submission,
     ALTLAS_TRY_VOID(accepting(*deployment));
     ALTLAS_TRY_VOID(check_adapter(*deployment, spec.adapter));
     spec.deployment = deployments_[*deployment].setup.name;
-    ALTLAS_TRY(numbers[i], known(spec));
+    ALTLAS_TRY(const Known found, known(spec));
+    numbers[i] = found.number;
+    if (found.left != nullptr) {
+      submission.forgotten[i] = {found.left->task, found.left->device, found.left->status};
+      continue;
+    }
     if (numbers[i] != 0) continue;
     if (!spec.idempotency_key.empty()) {
       const auto [first, added] = first_of.emplace(std::pair(spec.owner, spec.idempotency_key), i);
@@ -217,20 +226,35 @@ Result<void> Core::submit(TasksSubmitted& event, Submission& submission,
   return {};
 }
 
-Result<uint64_t> Core::known(const TaskSpec& spec) const {
+Result<Core::Known> Core::known(const TaskSpec& spec) const {
   if (number_of_.contains(spec.id))
     return Error(ErrorCode::kInternal, fmt::format("task id {} is taken", to_string(spec.id)));
-  if (spec.idempotency_key.empty()) return uint64_t{0};
-  const auto found = by_key_.find({spec.owner, spec.idempotency_key});
-  if (found == by_key_.end()) return uint64_t{0};
-  const Task& task = tasks_.at(found->second);
-  if (task.spec.body_hash != spec.body_hash)
+  if (spec.idempotency_key.empty()) return Known{};
+  const auto checked = [&](uint64_t body_hash, const TaskId& id, Known found) -> Result<Known> {
+    if (body_hash == spec.body_hash) return found;
     return Error(ErrorCode::kConflict,
                  fmt::format(
                      "idempotency_key '{}' belongs to task {} with another body; use a new key",
-                     spec.idempotency_key, to_string(task.spec.id)))
+                     spec.idempotency_key, to_string(id)))
         .with_field("idempotency_key");
-  return found->second;
+  };
+  if (const auto found = by_key_.find({spec.owner, spec.idempotency_key}); found != by_key_.end()) {
+    const Task& task = tasks_.at(found->second);
+    if (task.phase != Phase::kOver || holds_key(task))
+      return checked(task.spec.body_hash, task.spec.id, {.number = found->second});
+    return Known{};
+  }
+  const KeyRecord* left = keys_.find(spec.owner, spec.idempotency_key);
+  if (left == nullptr || now_ - left->accepted >= setup_.idempotency_key_ttl_us) return Known{};
+  return checked(left->body_hash, left->task, {.left = left});
+}
+
+// Whether a task that is over still stands for its key.
+bool Core::holds_key(const Task& task) const {
+  if (task.spec.idempotency_key.empty()) return false;
+  const auto found = by_key_.find({task.spec.owner, task.spec.idempotency_key});
+  return found != by_key_.end() && found->second == task.number &&
+         now_ - task.created < setup_.idempotency_key_ttl_us;
 }
 
 PlacementRequest Core::placement_request(const TasksSubmitted& event, size_t first,
@@ -373,8 +397,9 @@ void Core::remove_task(Task& task) {
     }
   }
   number_of_.erase(task.spec.id);
-  if (!task.spec.idempotency_key.empty())
-    by_key_.erase({task.spec.owner, task.spec.idempotency_key});
+  if (const auto key = by_key_.find({task.spec.owner, task.spec.idempotency_key});
+      key != by_key_.end() && key->second == task.number)
+    by_key_.erase(key);
   if (task.spec.durable) {
     const auto owner = listing_.find(task.spec.owner);
     owner->second[static_cast<size_t>(task.status)].erase(task.number);

@@ -56,7 +56,9 @@ struct CoreSetup {
                                            Priority::kLow};  // First served first.
   uint64_t random_seed = 1;
   TokenJournal tokens = TokenJournal::kAsync;
-  uint64_t tasks_kept_max = 100'000;  // Durable tasks that are over.
+  uint64_t tasks_kept_max = 100'000;  // Durable tasks that are over …
+  uint64_t tasks_kept_bytes_max = 256 << 20;  // … and what their results hold.
+  int64_t idempotency_key_ttl_us = 86'400 * kSecond;
   uint32_t crashes_max = 3;           // A task that ran at so many crashes fails.
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/drop.h"
 #include "control/core.h"
 #include "control/held_bytes.h"
 
@@ -190,7 +191,7 @@ uint64_t Core::held_bytes(const Task& task) {
 // From here on everybody may know.
 void Core::over(Task& task, Out& out) {
   for (TokenDelta& delta : task.unpublished) publish(task, std::move(delta), out);
-  task.unpublished = {};
+  drop(task.unpublished);
   task.phase = Phase::kOver;
   task.tokens_end = task.end == TaskStatus::kCompleted
                         ? task.result.tokens
@@ -198,12 +199,15 @@ void Core::over(Task& task, Out& out) {
   --unfinished_;
   count_adapter_task(task, false);
   show(task, task.end, out);
-  task.generated = {};
-  task.spec.prompt = {};
-  task.spec.payload = {};
-  if (task.spec.durable) task.logprobs = {};
-  task.prompt_logprobs = {};                               // The result has them.
-  if (task.end == TaskStatus::kCompleted) task.text = {};  // The result has it.
+  drop(task.generated);
+  drop(task.spec.prompt);
+  drop(task.spec.payload);
+  const uint64_t seed = task.spec.sampling.seed;  // Views show it; the rest may be as large as a
+  drop(task.spec.sampling);                       // request: grammars, biases, stop strings.
+  task.spec.sampling.seed = seed;
+  if (task.spec.durable) drop(task.logprobs);
+  drop(task.prompt_logprobs);                               // The result has them.
+  if (task.end == TaskStatus::kCompleted) drop(task.text);  // The result has it.
   (task.spec.durable ? kept_ : passing_).push(task.spec.owner, task.number, held_bytes(task));
 }
 
@@ -319,12 +323,27 @@ void Core::expire(Out& out) {
 void Core::forget_old(Out& out) {
   while (passing_.size() > kPassingTasksMax || passing_.bytes() > kPassingBytesMax)
     remove_task(at(passing_.pop()));
-  ForgetTasks forget;
-  while (kept_.size() > setup_.tasks_kept_max && forget.tasks.size() < 1000) {
-    Task& task = at(kept_.pop());
-    forget.tasks.push_back(task.spec.id);
+  ForgetTasks forget, with_key{.key_kept = true};
+  const auto too_many = [&] { return kept_.size() > setup_.tasks_kept_max; };
+  const auto too_large = [&] { return kept_.bytes() > setup_.tasks_kept_bytes_max; };
+  for (int i = 0; i < 1000 && (too_many() || too_large()); ++i) {
+    Task& task = at(too_many() ? kept_.pop() : kept_.pop_of_largest());
+    const TaskId id = task.spec.id;
+    (holds_key(task) ? with_key : forget).tasks.push_back(id);
+    if (holds_key(task)) {
+      const KeyRecord left{id, task.spec.body_hash, sites_[task.site].device, task.status,
+                           task.created};
+      if (const auto older = keys_.add(task.spec.owner, task.spec.idempotency_key, left))
+        forget.tasks.push_back(*older);
+    }
     remove_task(task);
   }
+  if (!with_key.tasks.empty() || now_ - keys_trimmed_ >= kSecond) {
+    keys_trimmed_ = now_;
+    for (const TaskId& id : keys_.trim(now_ - setup_.idempotency_key_ttl_us + 1, kKeysMax))
+      forget.tasks.push_back(id);
+  }
+  if (!with_key.tasks.empty()) out.push_back(std::move(with_key));
   if (!forget.tasks.empty()) out.push_back(std::move(forget));
 }
 

@@ -152,7 +152,7 @@ std::vector<DeviceView> Core::devices() const {
 }
 
 ReplicaView Core::view(const Slot& slot) const {
-  ReplicaView out;
+  ReplicaView out{slot.loaded};
   out.id = slot.id;
   out.deployment = deployments_[slot.deployment].setup.name;
   out.state = slot.state;
@@ -164,10 +164,6 @@ ReplicaView Core::view(const Slot& slot) const {
   out.load_phase = slot.progress.phase;
   out.load_fraction = slot.state == ReplicaState::kRunning ? 1 : slot.progress.fraction;
   out.running = static_cast<uint32_t>(slot.runs.size());
-  out.sequences_max = slot.loaded.sequences_max;
-  out.model_len_max = slot.loaded.model_len_max;
-  out.kv_blocks = slot.loaded.kv_blocks;
-  out.block_tokens = slot.loaded.block_tokens;
   const uint64_t used = std::min<uint64_t>(slot.kv_blocks_used, slot.loaded.kv_blocks);
   out.kv_tokens_free = (slot.loaded.kv_blocks - used) * slot.loaded.block_tokens;
   out.generated_tokens = slot.stats.generated_tokens;
@@ -178,9 +174,6 @@ ReplicaView Core::view(const Slot& slot) const {
   out.swapped_blocks = slot.stats.swapped_blocks;
   out.speculative_drafted = slot.stats.speculative_drafted;
   out.speculative_accepted = slot.stats.speculative_accepted;
-  out.simd = slot.loaded.simd;
-  out.embedding_size = slot.loaded.embedding_size;
-  out.generates = slot.loaded.generates;
   return out;
 }
 
@@ -280,7 +273,7 @@ uint64_t Core::hash() const {
       .add(held_)
       .add(promised_)
       .add(writes_.size());
-  hasher.add(static_cast<uint8_t>(setup_.strategy)).add(setup_.max_concurrent_tasks);
+  hasher.add(static_cast<uint8_t>(setup_.strategy)).add(setup_.max_concurrent_tasks + keys_.size());
   hasher.add(setup_.memory_threshold)
       .add(setup_.utilization_threshold)
       .add(setup_.max_temperature)

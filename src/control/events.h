@@ -146,8 +146,9 @@ struct AppendJournal {
   uint64_t ticket = 0;  // 0: nobody waits for it.
   std::vector<journal::Event> events;
 };
-struct ForgetTasks {  // Over, and beyond the number kept.
+struct ForgetTasks {  // Over, and beyond what is kept.
   std::vector<TaskId> tasks;
+  bool key_kept = false;  // The journal keeps them for now: a restart learns their keys from it.
 };
 struct StartWorker {
   ReplicaId replica;

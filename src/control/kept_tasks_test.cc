@@ -21,6 +21,20 @@ TEST(KeptTasks, WhoHasMostLosesTheOldest) {
   EXPECT_EQ(kept.pop(), 1u);
 }
 
+TEST(KeptTasks, WhoHoldsMostLosesTheOldest) {
+  KeptTasks kept;
+  for (uint64_t number = 0; number < 100; ++number) kept.push("ada", number, 10);
+  for (uint64_t number = 200; number < 205; ++number) kept.push("bob", number, 1000);
+  kept.push("eve", 300, 900);
+  std::vector<uint64_t> gone;
+  while (kept.bytes() > 3000) gone.push_back(kept.pop_of_largest());
+  EXPECT_EQ(gone, (std::vector<uint64_t>{200, 201, 202, 203}));
+  EXPECT_EQ(kept.size(), 102u);
+  for (int i = 0; i < 4; ++i) gone.push_back(kept.pop_of_largest());
+  EXPECT_EQ(gone, (std::vector<uint64_t>{200, 201, 202, 203, 0, 204, 1, 2}));
+  EXPECT_EQ(kept.bytes(), 1870u);
+}
+
 TEST(KeptTasks, OneOwnersAreForgottenInOrder) {
   KeptTasks kept;
   for (uint64_t number = 0; number < 100; ++number) kept.push("", number, 10);

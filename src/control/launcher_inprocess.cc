@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "control/launcher.h"
-#include "engine/replica.h"
+#include "engine/hosts.h"
 
 namespace altlas::control {
 namespace {
@@ -21,52 +21,46 @@ class InprocessLauncher : public Launcher {
   Result<void> open() override { return {}; }
 
   void start(ReplicaId id, engine::LoadReplica load) override {
-    engine::ReplicaOptions options;
-    options.load = std::move(load);
-    options.loader = engine::load_replica;
-    options.report = [this, id](engine::Report report) {
-      callbacks_.report(id, std::move(report));
-    };
-    options.ended = [this, id](const Result<void>& end) {
-      if (!end.ok()) callbacks_.lost(id, end.error().message());
-    };
-    auto replica = std::make_unique<engine::Replica>(std::move(options));
-    engine::Replica& started = *replica;
-    replicas_[id] = std::move(replica);
+    auto host = engine::make_host();
+    engine::EngineHost& started = *host;
+    hosts_[id] = std::move(host);
     callbacks_.connected(id, static_cast<int32_t>(::getpid()));
-    started.start();
+    started.start(
+        std::move(load),
+        [this, id](engine::Report report) { callbacks_.report(id, std::move(report)); },
+        [this, id](const Error& end) { callbacks_.lost(id, end.message()); });
   }
 
   void send(ReplicaId id, engine::Command command) override {
-    const auto found = replicas_.find(id);
-    if (found == replicas_.end()) return;
-    if (found->second->send(std::move(command))) return;
+    const auto found = hosts_.find(id);
+    if (found == hosts_.end()) return;
+    if (found->second->command(std::move(command))) return;
     callbacks_.lost(id, "its inbox is full");
     stop(id, /*kill=*/true);
   }
 
   // A step, or a load, may have to end first: a thread of its own waits for that.
   void stop(ReplicaId id, bool kill) override {
-    const auto found = replicas_.find(id);
-    if (found == replicas_.end()) return;
-    auto replica = std::move(found->second);
-    replicas_.erase(found);
-    stopping_.emplace_back([this, id, kill, replica = std::move(replica)] {
-      replica->stop();
+    const auto found = hosts_.find(id);
+    if (found == hosts_.end()) return;
+    auto host = std::move(found->second);
+    hosts_.erase(found);
+    stopping_.emplace_back([this, id, kill, host = std::move(host)] {
+      host->stop();
       if (!kill) callbacks_.lost(id, "stopped");
     });
   }
 
   void shutdown() override {
-    while (!replicas_.empty()) stop(replicas_.begin()->first, /*kill=*/true);
+    while (!hosts_.empty()) stop(hosts_.begin()->first, /*kill=*/true);
     for (std::thread& thread : stopping_) thread.join();
     stopping_.clear();
   }
 
  private:
   const LauncherCallbacks callbacks_;
-  std::map<ReplicaId, std::unique_ptr<engine::Replica>> replicas_;
-  std::vector<std::thread> stopping_;  // One per stopped replica: as many as there were restarts.
+  std::map<ReplicaId, std::unique_ptr<engine::EngineHost>> hosts_;
+  std::vector<std::thread> stopping_;  // One per stopped host: as many as there were restarts.
 };
 
 }  // namespace

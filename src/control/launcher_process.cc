@@ -1,6 +1,5 @@
 // Replicas as worker processes of this machine: posix_spawn, a Unix socket, an end that is heard of
 // in any case.
-#include <sys/random.h>
 
 #include <fmt/format.h>
 
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/random.h"
 #include "control/launcher.h"
 #include "worker/link.h"
 #include "worker/spawn.h"
@@ -21,15 +21,6 @@ namespace altlas::control {
 namespace {
 
 namespace asio = boost::asio;
-
-std::string random_token() {
-  unsigned char bytes[16];
-  ALTLAS_CHECK(::getrandom(bytes, sizeof bytes, 0) == sizeof bytes,
-               "the kernel gives random bytes");
-  std::string out;
-  for (const unsigned char byte : bytes) out += fmt::format("{:02x}", byte);
-  return out;
-}
 
 // State is touched on strand_ only.
 class ProcessLauncher : public Launcher {
@@ -43,7 +34,7 @@ class ProcessLauncher : public Launcher {
   Result<void> open() override { return link_.start(); }
 
   void start(ReplicaId id, engine::LoadReplica load) override {
-    const std::string token = random_token();
+    const std::string token = random_hex();
     link_.expect(id, kEpoch, token);
     asio::post(state_->strand, [this, id, token, load = std::move(load)]() mutable {
       if (!state_->open) return;

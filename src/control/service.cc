@@ -1,6 +1,5 @@
 #include "control/service.h"
 
-#include <sys/random.h>
 
 #include <fmt/format.h>
 
@@ -20,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/scratch_folder.h"
 #include "control/core.h"
 #include "control/event_log.h"
@@ -37,12 +37,6 @@ using asio::use_awaitable;
 
 constexpr int64_t kCancelWaitMs = 30'000;   // For the journal to hold the end.
 constexpr size_t kSubscribersMax = 65'536;  // Of all tasks together, waiters included.
-
-uint64_t random_bits() {
-  uint64_t out = 0;
-  ALTLAS_CHECK(::getrandom(&out, sizeof out, 0) == sizeof out, "the kernel gives random bytes");
-  return out;
-}
 
 // What a submission is answered with.
 struct Submitted {
@@ -305,6 +299,7 @@ class ServiceImpl : public Service {
     if (const auto taken = writer_.append(std::move(what.events), done); !taken.ok()) done(taken);
   }
   void carry_out(ForgetTasks& what) {
+    if (what.key_kept) return;
     const auto taken = writer_.forget(std::move(what.tasks), [](const Result<void>& result) {
       if (!result.ok()) log::warn("old tasks stay in the journal: {}", result.error().message());
     });

@@ -7,26 +7,11 @@
 #include <random>
 
 #include "control/share_book.h"
+#include "replica/settings.h"
 
 namespace altlas::control {
 engine::LoadReplica load_of(const config::EngineConfig& engine) {
-  engine::LoadReplica load;
-  load.tensor_parallel_size = static_cast<uint32_t>(engine.tensor_parallel_size);
-  load.pipeline_parallel_size = static_cast<uint32_t>(engine.pipeline_parallel_size);
-  load.expert_parallel_size = static_cast<uint32_t>(engine.expert_parallel_size);
-  load.model_len_max = static_cast<uint32_t>(engine.max_model_len);
-  load.sequences_max = static_cast<uint32_t>(engine.max_sequences);
-  load.step_tokens_max = static_cast<uint32_t>(engine.step_tokens_max);
-  load.block_tokens = static_cast<uint32_t>(engine.kv_block_tokens);
-  load.kv_tokens_max = static_cast<uint64_t>(engine.kv_tokens_max);
-  load.executor_depth = static_cast<uint32_t>(engine.executor_depth);
-  load.memory_utilization = engine.gpu_memory_utilization;
-  load.kv_dtype = std::string(to_string(engine.kv_dtype));
-  load.prefix_caching = engine.enable_prefix_caching;
-  load.swap_bytes = static_cast<uint64_t>(engine.swap_bytes);
-  load.speculative_tokens = static_cast<uint32_t>(engine.speculative_tokens);
-  load.adapter_rank_max = static_cast<uint32_t>(engine.max_lora_rank);
-  return load;
+  return {replica::settings_of<replica::ReplicaSettings>(engine)};
 }
 
 namespace {
@@ -168,6 +153,8 @@ void take_limits(const config::Config& config, CoreSetup& out) {
   out.random_seed = static_cast<uint64_t>(multi.random_seed);
   if (out.random_seed == 0) out.random_seed = std::random_device{}() | 1u;
   out.tokens = config.store.tokens;
+  out.tasks_kept_bytes_max = static_cast<uint64_t>(config.store.tasks_kept_bytes_max);
+  out.idempotency_key_ttl_us = seconds(config.store.idempotency_key_ttl_s);
 }
 
 }  // namespace

@@ -85,7 +85,7 @@ TEST(Setup, EngineLimitsReachReplicas) {
   EXPECT_EQ(load.model_len_max, 512u);
   EXPECT_EQ(load.sequences_max, 7u);
   EXPECT_EQ(load.step_tokens_max, 128u);
-  EXPECT_EQ(load.kv_dtype, "q8_0");
+  EXPECT_EQ(load.kv_dtype, KvType::kQ8_0);
 }
 
 TEST(Setup, TheAgingRuleIsTheConfiguredOne) {
@@ -124,6 +124,12 @@ const SharingCase kSharing[] = {
     {"replicas of halves", 2, {{0.5, 4}}, {{{0}, {1}, {0}, {1}}}, {0.5}, {}},
     {"the whole comes first", 3, {{0.5}, {1}, {0.5}}, {{{1}}, {{0}}, {{2}}}, {0.5, 1, 0.5}, {}},
     {"together, that all fit", 2, {{0.5}, {0.5}, {1}}, {{{1}}, {{1}}, {{0}}}, {0.5, 0.5, 1}, {}},
+    {"no order by size fits", 2, {{0.45}, {0.2}, {0.3}, {0.4}, {0.35}, {0.3}},
+     {{{0}}, {{0}}, {{1}}, {{1}}, {{0}}, {{1}}}, {0.45, 0.2, 0.3, 0.4, 0.35, 0.3}, {}},
+    {"six parts of two", 2, {{0.5}, {0.35, 2}, {0.25, 2}, {0.3}},
+     {{{0}}, {{1}, {1}}, {{0}, {0}}, {{1}}}, {0.5, 0.35, 0.25, 0.3}, {}},
+    {"and the same in another order", 2, {{0.25, 2}, {0.3}, {0.5}, {0.35, 2}},
+     {{{0}, {0}}, {{1}}, {{0}}, {{1}, {1}}}, {0.25, 0.3, 0.5, 0.35}, {}},
     {"a rest elsewhere", 2, {{0.9}, {kNone}, {kNone}}, {{{0}}, {{1}}, {{1}}}, {0.9, 0.5, 0.5}, {}},
     {"ranks", 4, {{kNone, 1, 2}, {kNone, 1, 2}}, {{{0, 1}}, {{2, 3}}}, {1, 1}, {}},
     {"ranks come first", 3, {{kNone}, {kNone, 1, 2}}, {{{2}}, {{0, 1}}}, {1, 1}, {}},

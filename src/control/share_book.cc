@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 #include <optional>
@@ -12,6 +13,7 @@ namespace altlas::control {
 namespace {
 constexpr double kRounding = 1e-9;  // Three times 1/3 is 1.
 constexpr double kLeast = 0.01;     // A part below this is no part.
+constexpr size_t kSearchStepsMax = 200'000;
 
 std::vector<DeviceId> group_of(size_t first, size_t ranks) {
   std::vector<DeviceId> out;
@@ -60,6 +62,48 @@ bool ShareBook::place_fixed(const std::vector<ShareRequest>& requests, Fill fill
   return true;
 }
 
+// Fixed shares, tried in every way until one fits.
+struct ShareBook::Search {
+  const std::vector<ShareRequest>& requests;
+  std::vector<size_t> order;
+  std::vector<std::vector<DeviceId>>& out;
+  bool single = true;  // Every request is of one device: those that are used alike are the same.
+  size_t steps = 0;
+};
+
+// The requests from place `at` of the order on. False: no way, or too many to try them all.
+bool ShareBook::search(Search& state, size_t at) {
+  if (at == state.order.size()) return true;
+  const ShareRequest& request = state.requests[state.order[at]];
+  std::vector<double> tried;
+  for (size_t first = 0; first + request.ranks <= devices_.size(); first += request.ranks) {
+    if (++state.steps > kSearchStepsMax) return false;
+    const auto group = group_of(first, request.ranks);
+    const auto used = [&](DeviceId device) -> double& {
+      return devices_[static_cast<size_t>(device.value)].fixed;
+    };
+    const bool full = std::ranges::any_of(
+        group, [&](DeviceId device) { return used(device) + request.share > 1 + kRounding; });
+    if (full) continue;
+    const auto alike = [&](double other) {
+      return std::abs(other - devices_[first].fixed) < kRounding;
+    };
+    if (state.single && std::ranges::any_of(tried, alike)) continue;
+    tried.push_back(devices_[first].fixed);
+    std::vector<double> before;
+    for (const DeviceId device : group) {
+      before.push_back(used(device));
+      used(device) += request.share;
+    }
+    if (search(state, at + 1)) {
+      state.out[state.order[at]] = group;
+      return true;
+    }
+    for (size_t rank = 0; rank < group.size(); ++rank) used(group[rank]) = before[rank];
+  }
+  return false;
+}
+
 Result<std::vector<std::vector<DeviceId>>> ShareBook::place(
     const std::vector<ShareRequest>& requests) {
   const std::vector<Device> before = devices_;
@@ -69,7 +113,16 @@ Result<std::vector<std::vector<DeviceId>>> ShareBook::place(
     // Spread, a whole device may be left nowhere, though there is one when the small are together.
     std::vector<Device> spread = std::exchange(devices_, before);
     size_t ignored = 0;
-    if (!place_fixed(requests, Fill::kTight, out, ignored)) {
+    bool placed = place_fixed(requests, Fill::kTight, out, ignored);
+    if (!placed) {
+      devices_ = before;
+      Search state{requests, order_of(requests), out};
+      std::erase_if(state.order, [&](size_t i) { return requests[i].share <= 0; });
+      state.single = std::ranges::all_of(
+          state.order, [&](size_t i) { return requests[i].ranks == 1; });
+      placed = search(state, 0);
+    }
+    if (!placed) {
       devices_ = std::move(spread);
       const Error error = no_room(requests[failed], requests);
       devices_ = before;

@@ -37,8 +37,10 @@ class ShareBook {
     uint32_t sharers = 0;  // Replicas that take an even part of the rest.
   };
   enum class Fill : uint8_t { kSpread, kTight };
+  struct Search;
   bool place_fixed(const std::vector<ShareRequest>& requests, Fill fill,
                    std::vector<std::vector<DeviceId>>& out, size_t& failed);
+  bool search(Search& state, size_t at);
   Error no_room(const ShareRequest& request, const std::vector<ShareRequest>& all) const;
 
   std::vector<Device> devices_;

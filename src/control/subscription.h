@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/drop.h"
 #include "control/held_bytes.h"
 #include "control/service.h"
 
@@ -37,7 +38,6 @@ boost::asio::awaitable<T> on_strand(Strand strand, boost::asio::awaitable<T> inn
   co_return std::move(*out);
 }
 
-// What one reader has not read yet. Touched on the strand only.
 // Memory that an event takes while nobody has read it.
 inline uint64_t held_bytes(const StreamEvent& event) {
   uint64_t bytes = sizeof event + event.delta.text.size();
@@ -46,13 +46,17 @@ inline uint64_t held_bytes(const StreamEvent& event) {
   return bytes;
 }
 
+// What one reader has not read yet. Touched on the strand only.
 struct Inbox {
   explicit Inbox(const Strand& strand) : wake(strand, Timer::time_point::max()) {}
-  // Gives the reader up when more than `bytes_max` wait already: one event may be larger.
+  // Gives the reader up when more than `bytes_max` wait behind the event that it is to read next.
+  // That one may be larger (a prompt's log-probabilities, an echo): others follow at once, before
+  // the fastest reader can have taken it. Nothing follows an end.
   void put(StreamEvent event, uint64_t bytes_max) {
-    if (bytes > bytes_max) {
+    const uint64_t front = events.empty() ? 0 : held_bytes(events.front());
+    if (bytes - front > bytes_max && !event.end) {
       overflowed = true;
-      events = {};
+      drop(events);
       bytes = 0;
     }
     if (overflowed) return;

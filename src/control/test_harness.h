@@ -174,7 +174,8 @@ class CoreHarness {
   std::vector<std::pair<ReplicaId, std::string>> adapter_unloads;
   std::map<TaskId, std::string> text;
   std::map<TaskId, int> ends;
-  std::vector<TaskId> forgotten;
+  std::vector<TaskId> forgotten;  // By the journal too.
+  std::vector<TaskId> with_key;   // Not by it.
   std::vector<std::string> warnings;
 
  private:
@@ -209,7 +210,8 @@ class CoreHarness {
     } else if (auto* status = std::get_if<PublishStatus>(&action)) {
       if (is_over(status->status)) ++ends[status->task];
     } else if (auto* forget = std::get_if<ForgetTasks>(&action)) {
-      forgotten.insert(forgotten.end(), forget->tasks.begin(), forget->tasks.end());
+      std::vector<TaskId>& to = forget->key_kept ? with_key : forgotten;
+      to.insert(to.end(), forget->tasks.begin(), forget->tasks.end());
     } else if (auto* warning = std::get_if<LogWarning>(&action)) {
       warnings.push_back(warning->text);
     }

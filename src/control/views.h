@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "config/names.h"
+#include "replica/limits.h"
 #include "task/task.h"
 
 namespace altlas::control {
@@ -79,7 +80,8 @@ struct Explanation {
 enum class ReplicaState : uint8_t { kStarting, kLoading, kRunning, kDraining, kBackoff, kStopped };
 std::string_view to_string(ReplicaState state);
 
-struct ReplicaView {
+// Its limits keep their defaults unless it is loaded.
+struct ReplicaView : replica::ReplicaLimits {
   ReplicaId id;
   std::string deployment;
   ReplicaState state = ReplicaState::kStarting;
@@ -91,14 +93,10 @@ struct ReplicaView {
   std::string load_phase;
   double load_fraction = 0;
   uint32_t running = 0;
-  uint32_t sequences_max = 0, model_len_max = 0, kv_blocks = 0, block_tokens = 0;
   uint64_t kv_tokens_free = 0;
   uint64_t generated_tokens = 0, prompt_tokens = 0, preemptions = 0;
   uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0, swapped_blocks = 0;
   uint64_t speculative_drafted = 0, speculative_accepted = 0;
-  std::string simd;
-  uint32_t embedding_size = 0;  // Values of an embedding; 0: the model gives none.
-  bool generates = true;        // False: it only embeds.
 };
 
 struct DeploymentView {

@@ -1,7 +1,5 @@
 #include "device/device.h"
 
-#include <sys/mman.h>
-
 #include <fmt/format.h>
 
 #include <utility>
@@ -63,12 +61,13 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(size_, other.size_);
   std::swap(name_, other.name_);
   std::swap(ledger_, other.ledger_);
+  std::swap(release_, other.release_);
   return *this;
 }
 
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
-  ::munmap(data_, size_);
+  release_(data_, size_);
   ledger_->give_back(name_, size_);
 }
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -52,7 +53,13 @@ class Ledger {
 // Threads: the one that owns it.
 class Buffer {
  public:
+  // Frees memory of the device's kind.
+  using Release = void (*)(std::byte* data, uint64_t size);
+
   Buffer() = default;
+  // For devices: memory that is booked under `name` in `ledger`, which outlives the buffer.
+  Buffer(std::byte* data, uint64_t size, std::string name, Ledger& ledger, Release release)
+      : data_(data), size_(size), name_(std::move(name)), ledger_(&ledger), release_(release) {}
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   ~Buffer();
@@ -65,14 +72,14 @@ class Buffer {
   }
 
  private:
-  friend class CpuDevice;
-  Buffer(std::byte* data, uint64_t size, std::string name, Ledger* ledger)
-      : data_(data), size_(size), name_(std::move(name)), ledger_(ledger) {}
   std::byte* data_ = nullptr;
   uint64_t size_ = 0;
   std::string name_;
   Ledger* ledger_ = nullptr;
+  Release release_ = nullptr;
 };
+
+class Team;
 
 // One physical or simulated accelerator.
 // Threads: id, kind, name and memory_use from any; the rest from the rank thread that owns it.
@@ -87,6 +94,12 @@ class Device {
   // Zeroed memory, booked under `name`.  Errors: kBusy if `bytes` exceeds what is free; kDevice if
   // the system refuses.
   virtual Result<Buffer> allocate(std::string_view name, uint64_t bytes) = 0;
+  // The same for `bytes` that the caller mapped, whole pages at a page; the buffer unmaps them.
+  // Errors: kBusy if they exceed what is free, kUnsupported where the host's memory is not the
+  // device's; then they stay the caller's.
+  virtual Result<Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes) = 0;
+  // Host threads that prepare its memory; of cpu, that compute.
+  virtual Team& team() = 0;
   // Time it computed since it was opened.
   virtual int64_t busy_ns() const = 0;
 };

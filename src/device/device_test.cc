@@ -1,6 +1,9 @@
 // Tests of the ledger, buffers, the spec language, machine facts and load sampling.
 #include <gtest/gtest.h>
 
+#include <utility>
+#include <vector>
+
 #include "device/cpu/cpu_device.h"
 #include "device/cuda/nvml.h"
 #include "device/probe.h"
@@ -38,6 +41,30 @@ TEST(CpuDevice, BudgetHolds) {
   EXPECT_EQ(device.memory_use().used, 0u);
   EXPECT_TRUE(device.allocate("kv", 1 << 20).ok());
   EXPECT_FALSE(device.allocate("kv", UINT64_MAX).ok());
+}
+
+// Goal: a buffer frees its memory as its device says, once, also after moves, and then gives its
+// bytes back.
+TEST(Buffer, ReleasesAsItsDeviceSays) {
+  static std::vector<std::pair<std::byte*, uint64_t>> released;
+  released.clear();
+  Ledger ledger(100);
+  ASSERT_TRUE(ledger.take("kv", 60).ok());
+  ASSERT_TRUE(ledger.take("weights", 40).ok());
+  std::byte first{}, second{};
+  const auto release = [](std::byte* data, uint64_t size) { released.emplace_back(data, size); };
+  {
+    Buffer kv(&first, 60, "kv", ledger, release), weights(&second, 40, "weights", ledger, release);
+    Buffer moved = std::move(kv);
+    weights = std::move(moved);
+    EXPECT_EQ(weights.data(), &first);
+  }
+  EXPECT_EQ(released.size(), 2u);
+  EXPECT_EQ(ledger.use().used, 0u);
+  {
+    const Buffer none;
+  }
+  EXPECT_EQ(released.size(), 2u);
 }
 
 const Machine kMachine{.cores = 8, .memory_total = uint64_t{100} << 30};

@@ -25,22 +25,7 @@ struct Progressed {
 using LoadEvent = std::variant<Progressed, Result<model::ReplicaShape>>;
 
 ReplicaLimits limits_of(const model::ReplicaShape& shape, size_t devices) {
-  ReplicaLimits limits;
-  limits.sequences_max = shape.sequences_max;
-  limits.model_len_max = shape.model_len_max;
-  limits.step_tokens_max = shape.step_tokens_max;
-  limits.block_tokens = shape.block_tokens;
-  limits.group_blocks = shape.group_blocks;
-  limits.group_window = shape.group_window;
-  limits.group_block_bytes = shape.group_block_bytes;
-  limits.block_bytes = shape.block_bytes;
-  limits.weight_bytes = shape.weight_bytes;
-  limits.activation_bytes = shape.activation_bytes;
-  limits.vocab_size = shape.vocab_size;
-  limits.embedding_size = shape.embedding_size;
-  limits.generates = shape.generates;
-  limits.swap_places = shape.swap_places;
-  limits.draft_model = shape.draft_model;
+  ReplicaLimits limits = shape;
   // Only their ratio matters: a core copies some 4 GB/s and computes some 5e11 operations/s.
   limits.swap_block_ns = shape.block_bytes / 4;
   limits.prefill_token_ns = shape.parameters * 2 / 500 + 1;

@@ -7,35 +7,12 @@
 #include <vector>
 
 #include "base/result.h"
-#include "model/step_plan.h"
+#include "replica/limits.h"
+#include "step/step_plan.h"
 
 namespace altlas::engine {
 
-// What a loaded replica can hold; fixed at load.
-struct ReplicaLimits {
-  uint32_t sequences_max = 0;               // Slots.
-  uint32_t model_len_max = 0;               // Prompt + generated tokens of one sequence.
-  uint32_t step_tokens_max = 0;             // Token budget of one step.
-  uint32_t block_tokens = 0;                // Tokens of one KV block.
-  std::vector<uint32_t> group_blocks;       // KV blocks per attention group.
-  std::vector<uint32_t> group_window;       // Sliding window of the group in tokens; 0: all.
-  std::vector<uint64_t> group_block_bytes;  // Of one block of the group, on one device.
-  uint64_t block_bytes = 0;                 // Of one block of every group together.
-  uint64_t weight_bytes = 0;                // Held on the device: model, adapters, draft model.
-  uint64_t activation_bytes = 0;
-  uint32_t swap_places = 0;       // Blocks per group that host memory holds.
-  uint64_t swap_block_ns = 0;     // To copy one block of every group there or back.
-  uint64_t prefill_token_ns = 0;  // To compute one token of a prompt.
-  bool draft_model = false;       // The ranks guess tokens themselves (kTokenGuessed).
-  uint32_t vocab_size = 0;        // 0: token ids are not checked.
-  uint32_t embedding_size = 0;    // Values of an embedding; 0: the model gives none.
-  bool generates = true;          // False for encoders: they only embed, each prompt in one step.
-  uint32_t device_count = 1;      // Of this worker; the bytes are those of each.
-
-  uint64_t kv_tokens() const {
-    return group_blocks.empty() ? 0 : uint64_t{group_blocks[0]} * block_tokens;
-  }
-};
+using replica::ReplicaLimits;
 
 // Threads: all calls but load_adapter() from the replica's leading thread.
 class Executor {

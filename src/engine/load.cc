@@ -17,26 +17,15 @@
 namespace altlas::engine {
 
 model::LoadOptions load_options(const LoadReplica& load, size_t device) {
-  model::LoadOptions options;
+  model::LoadOptions options{load};
+  if (load.speculative_tokens == 0) options.draft_model_path.clear();
+  options.panels.folder = load.repack_folder;
   const uint32_t index =
       device < load.ranks.size() ? load.ranks[device] : static_cast<uint32_t>(device);
-  options.path = load.model_path;
-  for (const AdapterFile& adapter : load.adapters) options.adapters.push_back(adapter.path);
-  options.adapter_rank_max = load.adapter_rank_max;
-  options.draft_path = load.speculative_tokens > 0 ? load.draft_model_path : "";
-  options.swap_bytes = load.swap_bytes;
-  options.panels.folder = load.repack_folder;
   options.shard = {.tp_rank = index % load.tensor_parallel_size,
                    .tp_size = load.tensor_parallel_size,
                    .pp_rank = index / load.tensor_parallel_size,
                    .pp_size = load.pipeline_parallel_size};
-  options.model_len_max = load.model_len_max;
-  options.sequences_max = load.sequences_max;
-  options.step_tokens_max = load.step_tokens_max;
-  options.block_tokens = load.block_tokens;
-  options.kv_tokens_max = load.kv_tokens_max;
-  options.memory_utilization = load.memory_utilization;
-  options.kv_dtype = load.kv_dtype;
   return options;
 }
 
@@ -44,14 +33,12 @@ namespace {
 
 constexpr uint32_t kSpeculativeTokensMax = 64;
 constexpr size_t kAdapterNameBytesMax = 200;
-constexpr uint32_t kEchoSequencesMax = 1024;  // Answered at once: what waits is in the inbox.
 
 CoreOptions core_options(const LoadReplica& load) {
   CoreOptions options;
-  options.echo = load.kind == "echo";
   options.prefix_caching = load.prefix_caching;
   options.cache_salt =
-      Hasher().add(std::string_view(load.model_path)).add(std::string_view(load.kv_dtype)).value();
+      Hasher().add(std::string_view(load.model_path)).add(to_string(load.kv_dtype)).value();
   options.speculative_tokens = load.speculative_tokens;
   for (const AdapterFile& adapter : load.adapters) options.adapters.push_back(adapter.name);
   return options;
@@ -119,10 +106,6 @@ Result<void> check_tokenizer(const LoadReplica& load, const text::Tokenizer& tok
 }
 
 Result<void> check(const LoadReplica& load) {
-  if (load.kind != "model" && load.kind != "echo") {
-    return invalid(fmt::format("replica kind '{}'; known are model and echo", load.kind), "kind");
-  }
-  if (load.kind == "echo") return {};
   if (load.executor_depth < 1 || load.executor_depth > 16) {
     return invalid(fmt::format("executor_depth {}; 1 to 16 are possible", load.executor_depth),
                    "executor_depth");
@@ -191,7 +174,9 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   options.step_tokens_max = load.step_tokens_max;
   options.model_len_max = load.model_len_max;
   options.block_tokens = load.block_tokens;
-  options.kv_value_bytes = load.kv_dtype == "f32" ? 4 : load.kv_dtype.starts_with("q8") ? 1 : 2;
+  options.kv_value_bytes = load.kv_dtype == KvType::kF32    ? 4
+                           : load.kv_dtype == KvType::kQ8_0 ? 1
+                                                            : 2;
   options.kv_tokens_max = load.kv_tokens_max;
   options.memory_utilization = load.memory_utilization;
   options.depth = load.executor_depth;
@@ -208,13 +193,6 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
                                                     const LoadProgressSink& progress) {
   ALTLAS_TRY_VOID(check(load));
   auto loaded = std::make_unique<LoadedReplica>();
-  if (load.kind == "echo") {
-    ReplicaLimits limits;
-    limits.sequences_max = load.sequences_max == 0 ? kEchoSequencesMax : load.sequences_max;
-    limits.device_count = static_cast<uint32_t>(std::max<size_t>(1, load.device_ids.size()));
-    loaded->core = std::make_unique<ReplicaCore>(limits, core_options(load), nullptr);
-    return loaded;
-  }
   ALTLAS_TRY(const auto devices, devices_of(load));
   if (progress) progress(LoadProgress{"tokenizer", 0});
   ALTLAS_TRY(loaded->tokenizer,

@@ -1,4 +1,5 @@
-// Builds what a LoadReplica asks for: tokenizer, executor and core, on the devices it names.
+// Builds what a LoadReplica of kind "model" asks for: tokenizer, executor and core, on the devices
+// it names.
 #pragma once
 
 #include <functional>
@@ -17,8 +18,8 @@ namespace altlas::engine {
 
 // A replica ready to run. Members are destroyed last to first.
 struct LoadedReplica {
-  std::unique_ptr<const text::Tokenizer> tokenizer;  // Null for echo.
-  std::unique_ptr<Executor> executor;                // Null for echo.
+  std::unique_ptr<const text::Tokenizer> tokenizer;
+  std::unique_ptr<Executor> executor;
   std::unique_ptr<ReplicaCore> core;
   std::string simd;  // "avx512_vnni"; empty where the CPU does not compute.
 };
@@ -31,8 +32,8 @@ using LoadProgressSink = std::function<void(const LoadProgress&)>;
 using Loader = std::function<Result<std::unique_ptr<LoadedReplica>>(const LoadReplica&,
                                                                     const LoadProgressSink&)>;
 
-// Kinds "model" (devices cpu or sim; sim reads only shape and vocabulary) and "echo". Takes as long
-// as reading the model takes; every byte is in the devices' ledgers. Errors: kInvalid (the request,
+// On devices cpu or sim (sim reads only shape and vocabulary). Takes as long as reading the model
+// takes; every byte is in the devices' ledgers. Errors: kInvalid (the request,
 // the file, or "does not fit" with the numbers), kNotFound, kIo, kBusy (the memory is taken),
 // kUnsupported (a device kind that can't compute here, mixed kinds).
 Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,

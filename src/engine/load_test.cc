@@ -126,16 +126,16 @@ TEST(Load, RanksAreToldWhatTheMessageSays) {
   load.repack_folder = "/panels";
   load.adapters = {{"a", "/a.gguf"}};
   model::LoadOptions rank = load_options(load, 1);
-  EXPECT_EQ(rank.path, "/m.gguf");
+  EXPECT_EQ(rank.model_path, "/m.gguf");
   EXPECT_EQ(rank.shard.tp_rank, 1u);
   EXPECT_EQ(rank.shard.pp_rank, 1u);
   EXPECT_EQ(rank.kv_tokens_max, 4096u);
   EXPECT_EQ(rank.swap_bytes, 5u);
-  EXPECT_EQ(rank.draft_path, "") << "nothing is guessed";
+  EXPECT_EQ(rank.draft_model_path, "") << "nothing is guessed";
   EXPECT_EQ(rank.panels.folder, "/panels");
-  EXPECT_EQ(rank.adapters, std::vector<std::string>{"/a.gguf"});
+  EXPECT_EQ(rank.adapters, load.adapters);
   load.speculative_tokens = 2;
-  EXPECT_EQ(load_options(load, 0).draft_path, "/draft.gguf");
+  EXPECT_EQ(load_options(load, 0).draft_model_path, "/draft.gguf");
 }
 
 // Goal: kv_tokens_max bounds the KV cache, and less than a sequence needs is refused.
@@ -150,18 +150,6 @@ TEST(Load, KvTokensMaxBounds) {
   EXPECT_EQ((*replica)->core->loaded("").model_len_max, 256u);
 }
 
-TEST(Load, Echo) {
-  LoadReplica load;
-  load.kind = "echo";
-  auto replica = load_replica(load, {});
-  ASSERT_TRUE(replica.ok());
-  SubmitSequence s;
-  s.sequence = SequenceId{1};
-  s.payload = "7";
-  EXPECT_EQ(run(**replica, {s}).at(1).text, R"({"echo": 7, "calls": 1})");
-  EXPECT_EQ((*replica)->core->loaded("").kv_blocks, 0u);
-}
-
 // Goal: each bad request says what would be right.
 TEST(Load, Refuses) {
   LoadReplica good;
@@ -174,7 +162,6 @@ TEST(Load, Refuses) {
     EXPECT_FALSE(result.ok());
     return result.ok() ? std::string() : result.error().message();
   };
-  EXPECT_THAT(error([](LoadReplica& l) { l.kind = "x"; }), HasSubstr("known are model and echo"));
   EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:h100:1+cpu:1:1:1GiB"; }),
               HasSubstr("of one kind"));
   EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:x:1"; }), HasSubstr("h100"));
@@ -249,7 +236,7 @@ TEST(Load, RealModelIsBatchIndependent) {
     }
     for (const auto& [id, result] : run(**replica, again))
       EXPECT_EQ(result.text, alone.at(id - 10).text) << id;
-    EXPECT_GT((*replica)->core->batch()->counters().cached_tokens, 0u);
+    EXPECT_GT((*replica)->core->batch().counters().cached_tokens, 0u);
   }
 }
 

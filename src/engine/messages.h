@@ -9,48 +9,25 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "replica/limits.h"
+#include "replica/settings.h"
 #include "task/task.h"
 
 namespace altlas::engine {
 
 // ---- To the replica ----
 
-// A LoRA adapter that requests may name.
-struct AdapterFile {
-  std::string name;
-  std::string path;  // A GGUF or safetensors file that the worker can open.
-};
+using replica::AdapterFile;
 
 // What to load. A rank is (worker, device); this worker hosts `devices[i]` as rank `ranks[i]`; rank
 // 0 leads.
-struct LoadReplica {
-  std::string kind = "model";        // "model", or "echo": answers payloads, no model.
-  std::string model_path;            // A file that the worker can open.
-  std::string tokenizer_path;        // A folder with a tokenizer.json; empty: the model's own.
+struct LoadReplica : replica::ReplicaSettings {
   std::string device_spec;           // One part per device of this worker, as --devices has it:
                                      // "cpu:1:1:4GiB+cpu:1:1:4GiB".
   std::vector<uint32_t> device_ids;  // Their ids in the server.
   std::vector<uint32_t>
       cpu_first;  // First core of each cpu device; cores are [cpu_first, cpu_first + threads).
   std::vector<uint32_t> ranks;
-  uint32_t tensor_parallel_size = 1;
-  uint32_t pipeline_parallel_size = 1;
-  uint32_t expert_parallel_size = 1;
-  uint32_t model_len_max = 0;    // 0: the model's.
-  uint32_t sequences_max = 0;    // 0: chosen by the engine.
-  uint32_t step_tokens_max = 0;  // 0: chosen by the engine.
-  uint32_t block_tokens = 16;
-  uint64_t kv_tokens_max = 0;  // Of the KV cache; 0: what the memory gives.
-  uint32_t executor_depth = 1;
-  double memory_utilization = 0.9;
-  std::string kv_dtype = "f16";
-  bool prefix_caching = true;
-  uint64_t swap_bytes = 0;          // Host memory for the KV of preempted sequences; 0: recompute.
-  uint32_t speculative_tokens = 0;  // Guessed ahead per step and sequence; 0: none.
-  std::string draft_model_path;     // Guesses come from it; empty: from the text so far.
-  std::string repack_folder;        // Where repacked weights are kept; empty: nowhere.
-  std::vector<AdapterFile> adapters;
-  uint32_t adapter_rank_max = 0;  // Of adapters, now and later; 0: what the kernels take.
 };
 
 // Starts, or goes on with, a task. With `generated` set the replica continues after those tokens,
@@ -65,7 +42,7 @@ struct SubmitSequence {
   SamplingParams sampling;
   std::string adapter;  // One that was loaded; empty: the model itself.
   bool embeds = false;  // The result is the prompt's embedding; tokens_max is ignored.
-  std::string payload;  // For `echo`.
+  std::string payload;  // For engines that answer payloads.
 };
 
 // The sequence ends within one step; no answer follows if it was not known any more.
@@ -97,18 +74,7 @@ struct LoadProgress {
   double fraction = 0;  // 0 … 1.
 };
 
-struct ReplicaLoaded {
-  uint32_t sequences_max = 0;
-  uint32_t model_len_max = 0;
-  uint32_t block_tokens = 0;
-  uint32_t kv_blocks = 0;  // Of the group that has fewest tokens; 0 where there is no KV.
-  uint64_t block_bytes = 0;
-  uint64_t weight_bytes = 0;
-  uint64_t activation_bytes = 0;
-  std::string simd;             // "avx512_vnni".
-  uint32_t embedding_size = 0;  // Values of an embedding; 0: this model gives none.
-  bool generates = true;        // False for encoders: they only embed.
-};
+struct ReplicaLoaded : replica::ReplicaLimits {};
 
 struct LoadFailed {
   ErrorCode code = ErrorCode::kInternal;
@@ -152,7 +118,27 @@ struct ReplicaStats {
   uint64_t swapped_blocks = 0;               // KV blocks written to host memory since load.
   uint64_t speculative_drafted = 0;          // Tokens guessed ahead since load.
   uint64_t speculative_accepted = 0;         // Of them, right.
+
+  // Calls field(name in frames, member) for each member.
+  static constexpr void fields(auto&& field) {
+    using S = ReplicaStats;
+    field("steps", &S::steps);
+    field("running", &S::running);
+    field("waiting", &S::waiting);
+    field("kv_blocks_free", &S::kv_blocks_free);
+    field("preemptions", &S::preemptions);
+    field("prompt_tokens", &S::prompt_tokens);
+    field("generated_tokens", &S::generated_tokens);
+    field("device_busy_us", &S::device_busy_us);
+    field("device_memory_used", &S::device_memory_used);
+    field("prefix_query_tokens", &S::prefix_query_tokens);
+    field("prefix_hit_tokens", &S::prefix_hit_tokens);
+    field("swapped_blocks", &S::swapped_blocks);
+    field("speculative_drafted", &S::speculative_drafted);
+    field("speculative_accepted", &S::speculative_accepted);
+  }
 };
+static_assert(fields_complete<ReplicaStats>(), "describe every member in fields()");
 
 struct ReplicaDrained {};
 

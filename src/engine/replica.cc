@@ -53,28 +53,26 @@ void Replica::run() {
 // Only this thread touches core and executor, so neither has a lock.
 Result<void> Replica::serve(LoadedReplica& loaded) {
   ReplicaCore& core = *loaded.core;
-  Executor* executor = loaded.executor.get();
-  std::optional<AdapterLoader> loader;
-  if (executor != nullptr)
-    loader.emplace(*executor, [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
+  Executor& executor = *loaded.executor;
+  AdapterLoader loader(executor, [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
   say_stats(core);
   while (!stopping_) {
     handle(loaded, inbox_.drain());
-    if (loader) move_adapters(loaded, *loader);
+    move_adapters(loaded, loader);
     StepPlan plan = core.plan();
     const bool idle = plan.empty();
-    const bool flying = executor != nullptr && executor->in_flight() > 0;
-    if (!idle) executor->launch(std::move(plan));
+    const bool flying = executor.in_flight() > 0;
+    if (!idle) executor.launch(std::move(plan));
     say(core);
     if (idle && !flying) {
       const TimeUs left = stats_at_ + kStatsPeriodUs - clock_.now();
       handle(loaded, inbox_.wait_drain(
                          std::chrono::microseconds(std::clamp<TimeUs>(left, 0, kStatsPeriodUs))));
       say(core);
-    } else if (idle || executor->in_flight() >= executor->depth()) {
-      ALTLAS_TRY(const StepResult result, executor->collect());
+    } else if (idle || executor.in_flight() >= executor.depth()) {
+      ALTLAS_TRY(const StepResult result, executor.collect());
       core.commit(result);
-      drop_adapters(*executor, /*collected=*/true);
+      drop_adapters(executor, /*collected=*/true);
       say(core);
     }
     if (clock_.now() - stats_at_ >= kStatsPeriodUs) say_stats(core);

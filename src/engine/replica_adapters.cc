@@ -41,9 +41,7 @@ void ReplicaCore::say_adapter(std::string name, uint64_t bytes, const Result<voi
 
 void ReplicaCore::load_adapter(AdapterFile file) {
   Result<void> outcome;
-  if (options_.echo)
-    outcome = invalid("this deployment is not a model: it takes no adapters");
-  else if (find_adapter(file.name) != nullptr)
+  if (find_adapter(file.name) != nullptr)
     outcome = Error(ErrorCode::kConflict, fmt::format("adapter '{}' is loaded already", file.name));
   else if (adapters_.size() >= kAdaptersMax)
     outcome = Error(ErrorCode::kBusy,

@@ -18,9 +18,7 @@ ReplicaLimits limits() {
   l.sequences_max = 4;
   l.step_tokens_max = 16;
   l.block_tokens = 4;
-  l.group_blocks = {100};
-  l.group_window = {0};
-  l.group_block_bytes = {64};
+  l.groups = {{.blocks = 100, .block_bytes = 64}};
   l.block_bytes = 64;
   l.weight_bytes = 1000;
   l.vocab_size = 100;
@@ -30,7 +28,7 @@ ReplicaLimits limits() {
 class ReplicaAdapters : public testing::Test {
  protected:
   ReplicaAdapters()
-      : core(limits(), {.adapters = {"first"}}, nullptr), ranks(4, 4, limits().group_window, 20) {}
+      : core(limits(), {.adapters = {"first"}}, nullptr), ranks(4, 4, limits().groups, 20) {}
 
   void load(const std::string& name) { core.handle(LoadAdapter{{name, "/" + name}}); }
   // A sequence of `tokens` tokens; false: it was refused.

@@ -28,11 +28,10 @@ scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOpt
   batch.kv.swap_places = limits.swap_places;
   batch.kv.block_tokens = limits.block_tokens;
   batch.kv.prefix_caching = options.prefix_caching;
-  ALTLAS_CHECK(limits.group_blocks.size() == limits.group_window.size(),
-               "a window per attention group");
-  for (size_t g = 0; g < limits.group_blocks.size(); ++g) {
-    batch.kv.groups.push_back({limits.group_blocks[g], limits.group_window[g]});
-  }
+  batch.kv.groups = limits.groups;
+  for (const kv::GroupSpec& group : limits.groups)  // At the speed of blocks.
+    if (group.kind == kv::GroupKind::kState && limits.block_bytes > 0)
+      batch.swap_state_ns += limits.swap_block_ns * group.block_bytes / limits.block_bytes;
   return batch;
 }
 
@@ -43,8 +42,8 @@ ReplicaCore::ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options
     : limits_(limits),
       options_(options),
       tokenizer_(tokenizer),
+      batch_(batch_options(limits_, options_)),
       grammars_(tokenizer, limits.vocab_size) {
-  if (!options_.echo) batch_.emplace(batch_options(limits_, options_));
   for (const std::string& name : options_.adapters)
     adapters_.push_back({HeldAdapter::State::kReady, next_adapter_++, name, 0, false});
 }
@@ -71,10 +70,6 @@ void ReplicaCore::submit(SubmitSequence command) {
   if (draining_) {
     reports_.push_back(
         SequenceFailed{id, ErrorCode::kUnavailable, "the replica is draining; ask another one"});
-    return;
-  }
-  if (options_.echo) {
-    answer_echo(command);
     return;
   }
   if (const Result<void> started = start(command); !started.ok()) {
@@ -147,11 +142,11 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   work.adapter = adapter;
   work.cache_salt = adapter;
   work.embeds = command.embeds;
-  ALTLAS_TRY_VOID(batch_->admit(std::move(work)));
+  ALTLAS_TRY_VOID(batch_.admit(std::move(work)));
   Live& placed = live_.emplace(command.sequence, std::move(live)).first->second;
   const Result<void> allowed = allow_next(command.sequence, placed);
   if (allowed.ok()) return {};
-  ALTLAS_CHECK(batch_->end(command.sequence), "what lives is in the batch");
+  ALTLAS_CHECK(batch_.end(command.sequence), "what lives is in the batch");
   live_.erase(command.sequence);
   return allowed;
 }
@@ -188,7 +183,7 @@ Result<void> ReplicaCore::allow_next(SequenceId id, Live& live) {
   if (!live.matcher || live.output.finished()) return {};
   const Thinking* thinks = live.thinking && !live.thinking->over() ? &*live.thinking : nullptr;
   if (thinks != nullptr && thinks->begun()) {
-    batch_->allow(id, thinks->allowed(*live.matcher));
+    batch_.allow(id, thinks->allowed(*live.matcher));
     return {};
   }
   const bool may_end = !live.ignore_eos && live.output.tokens() >= live.min_tokens;
@@ -200,32 +195,23 @@ Result<void> ReplicaCore::allow_next(SequenceId id, Live& live) {
   if (std::ranges::all_of(*allowed, [](uint64_t word) { return word == 0; }))
     return invalid("the model has no token that the grammar allows next");
   if (thinks != nullptr) allowed = thinks->or_begin(std::move(allowed));
-  batch_->allow(id, std::move(allowed));
+  batch_.allow(id, std::move(allowed));
   return {};
-}
-
-void ReplicaCore::answer_echo(const SubmitSequence& command) {
-  TaskResult result;
-  result.text = fmt::format(R"({{"echo": {}, "calls": {}}})",
-                            command.payload.empty() ? "null" : command.payload, ++echo_calls_);
-  result.finish_reason = FinishReason::kStop;
-  reports_.push_back(SequenceFinished{command.sequence, std::move(result)});
 }
 
 void ReplicaCore::cancel(SequenceId id) {
   const auto live = live_.find(id);
   if (live == live_.end()) return;
   reports_.push_back(SequenceCanceled{id, live->second.output.tokens()});
-  ALTLAS_CHECK(batch_->end(id), "what lives is in the batch");
+  ALTLAS_CHECK(batch_.end(id), "what lives is in the batch");
   live_.erase(live);
 }
 
-StepPlan ReplicaCore::plan() { return batch_ ? batch_->plan() : StepPlan{}; }
+StepPlan ReplicaCore::plan() { return batch_.plan(); }
 
 void ReplicaCore::commit(const StepResult& result) {
-  ALTLAS_CHECK(batch_.has_value(), "echo has no steps");
   busy_us_ += result.busy_us;
-  for (scheduler::SampledSequence& sampled : batch_->commit(result)) {
+  for (scheduler::SampledSequence& sampled : batch_.commit(result)) {
     const auto live = live_.find(sampled.sequence);
     ALTLAS_CHECK(live != live_.end(), "what is in the batch lives");
     take_tokens(live, sampled);
@@ -243,7 +229,7 @@ void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
     result.finish_reason = FinishReason::kStop;
     result.embedding = std::move(sampled.embedding);
     reports_.push_back(SequenceFinished{sampled.sequence, std::move(result)});
-    ALTLAS_CHECK(batch_->end(sampled.sequence), "what lives is in the batch");
+    ALTLAS_CHECK(batch_.end(sampled.sequence), "what lives is in the batch");
     live_.erase(place);
     return;
   }
@@ -271,7 +257,7 @@ void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
     reports_.push_back(
         SequenceFailed{sampled.sequence, fits.error().code(), fits.error().message()});
   }
-  ALTLAS_CHECK(batch_->end(sampled.sequence), "what lives is in the batch");
+  ALTLAS_CHECK(batch_.end(sampled.sequence), "what lives is in the batch");
   live_.erase(place);
 }
 
@@ -294,30 +280,29 @@ void ReplicaCore::say_drained() {
 
 std::vector<Report> ReplicaCore::take_reports() { return std::exchange(reports_, {}); }
 
-// The group whose blocks hold the fewest tokens of one growing sequence.
-uint32_t ReplicaCore::tightest_group() const {
-  uint32_t best = 0;
-  for (uint32_t g = 1; g < limits_.group_blocks.size(); ++g) {
-    const bool more_open = limits_.group_window[g] == 0 && limits_.group_window[best] != 0;
-    const bool alike = (limits_.group_window[g] == 0) == (limits_.group_window[best] == 0);
-    if (more_open || (alike && limits_.group_blocks[g] < limits_.group_blocks[best])) best = g;
+// The group whose blocks hold the fewest tokens of one growing sequence; none where all keep state.
+std::optional<uint32_t> ReplicaCore::tightest_group() const {
+  std::optional<uint32_t> best;
+  for (uint32_t g = 0; g < limits_.groups.size(); ++g) {
+    const kv::GroupSpec& group = limits_.groups[g];
+    if (group.kind == kv::GroupKind::kState) continue;
+    if (!best) {
+      best = g;
+      continue;
+    }
+    const kv::GroupSpec& other = limits_.groups[*best];
+    const bool more_open =
+        group.kind == kv::GroupKind::kFull && other.kind == kv::GroupKind::kWindow;
+    if (more_open || (group.kind == other.kind && group.blocks < other.blocks)) best = g;
   }
   return best;
 }
 
 ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
-  ReplicaLoaded loaded;
-  loaded.sequences_max = limits_.sequences_max;
+  ReplicaLoaded loaded{limits_};
   loaded.simd = std::move(simd);
-  if (!batch_) return loaded;
-  loaded.model_len_max = static_cast<uint32_t>(batch_->sequence_tokens_max());
-  loaded.block_tokens = limits_.block_tokens;
-  loaded.kv_blocks = limits_.group_blocks[tightest_group()];
-  loaded.block_bytes = limits_.block_bytes;
-  loaded.weight_bytes = limits_.weight_bytes;
-  loaded.activation_bytes = limits_.activation_bytes;
-  loaded.embedding_size = limits_.embedding_size;
-  loaded.generates = limits_.generates;
+  loaded.model_len_max = static_cast<uint32_t>(batch_.sequence_tokens_max());
+  if (const auto group = tightest_group()) loaded.kv_blocks = limits_.groups[*group].blocks;
   return loaded;
 }
 
@@ -325,26 +310,23 @@ ReplicaStats ReplicaCore::stats() const {
   ReplicaStats stats;
   uint64_t used = limits_.weight_bytes + limits_.activation_bytes;
   for (const HeldAdapter& adapter : adapters_) used += adapter.bytes;
-  if (batch_) {
-    const scheduler::BatchCounters& counters = batch_->counters();
-    stats.steps = counters.steps;
-    stats.running = static_cast<uint32_t>(batch_->running());
-    stats.waiting = static_cast<uint32_t>(batch_->waiting());
-    stats.kv_blocks_free = batch_->kv().pool(tightest_group()).available();
-    stats.preemptions = counters.preemptions;
-    stats.prompt_tokens = counters.prompt_tokens;
-    stats.generated_tokens = counters.generated_tokens;
-    stats.prefix_query_tokens = counters.looked_up_tokens;
-    stats.prefix_hit_tokens = counters.cached_tokens;
-    stats.swapped_blocks = counters.swapped_blocks;
-    stats.speculative_drafted = counters.guessed_tokens;
-    stats.speculative_accepted = counters.right_guesses;
-    for (uint32_t g = 0; g < limits_.group_block_bytes.size(); ++g) {
-      used += batch_->kv().pool(g).used_count() * limits_.group_block_bytes[g];
-    }
-  } else {
-    stats.steps = echo_calls_;
-  }
+  const scheduler::BatchCounters& counters = batch_.counters();
+  stats.steps = counters.steps;
+  stats.running = static_cast<uint32_t>(batch_.running());
+  stats.waiting = static_cast<uint32_t>(batch_.waiting());
+  if (const auto group = tightest_group())
+    stats.kv_blocks_free = batch_.kv().pool(*group).available();
+  stats.preemptions = counters.preemptions;
+  stats.prompt_tokens = counters.prompt_tokens;
+  stats.generated_tokens = counters.generated_tokens;
+  stats.prefix_query_tokens = counters.looked_up_tokens;
+  stats.prefix_hit_tokens = counters.cached_tokens;
+  stats.swapped_blocks = counters.swapped_blocks;
+  stats.speculative_drafted = counters.guessed_tokens;
+  stats.speculative_accepted = counters.right_guesses;
+  for (uint32_t g = 0; g < limits_.groups.size(); ++g)  // States are among the activations.
+    if (limits_.groups[g].kind != kv::GroupKind::kState)
+      used += batch_.kv().pool(g).used_count() * limits_.groups[g].block_bytes;
   stats.device_busy_us.assign(limits_.device_count, busy_us_);
   stats.device_memory_used.assign(limits_.device_count, used);
   return stats;
@@ -352,8 +334,8 @@ ReplicaStats ReplicaCore::stats() const {
 
 uint64_t ReplicaCore::hash() const {
   Hasher h;
-  if (batch_) h.add(batch_->hash());
-  h.add(live_.size()).add(reports_.size()).add(echo_calls_).add(busy_us_).add(draining_);
+  h.add(batch_.hash());
+  h.add(live_.size()).add(reports_.size()).add(busy_us_).add(draining_);
   for (const HeldAdapter& one : adapters_)
     h.add(static_cast<uint8_t>(one.state)).add(one.id).add(std::string_view(one.name));
   for (const auto& [id, live] : live_) {
@@ -364,14 +346,10 @@ uint64_t ReplicaCore::hash() const {
 }
 
 void ReplicaCore::check_integrity() const {
-  if (!batch_) {
-    ALTLAS_CHECK(live_.empty(), "echo answers at once");
-    return;
-  }
-  batch_->check_integrity();
-  ALTLAS_CHECK(live_.size() == batch_->running() + batch_->waiting(), "what lives runs or waits");
+  batch_.check_integrity();
+  ALTLAS_CHECK(live_.size() == batch_.running() + batch_.waiting(), "what lives runs or waits");
   for (const auto& [id, live] : live_) {
-    ALTLAS_CHECK(batch_->knows(id) && !live.output.finished(),
+    ALTLAS_CHECK(batch_.knows(id) && !live.output.finished(),
                  "what lives is in the batch and not over");
   }
 }

@@ -21,7 +21,6 @@
 namespace altlas::engine {
 
 struct CoreOptions {
-  bool echo = false;  // Answers payloads; there is no model, plan() is always empty.
   bool prefix_caching = true;
   uint64_t cache_salt = 0;  // Model and KV type.
   uint32_t sequences_waiting_max = 65'536;
@@ -61,7 +60,7 @@ class ReplicaCore {
   // Pairs with ReplicaLoaded's numbers.
   ReplicaLoaded loaded(std::string simd) const;
   const ReplicaLimits& limits() const { return limits_; }
-  const scheduler::BatchScheduler* batch() const { return batch_ ? &*batch_ : nullptr; }
+  const scheduler::BatchScheduler& batch() const { return batch_; }
 
   uint64_t hash() const;
   void check_integrity() const;
@@ -72,7 +71,7 @@ class ReplicaCore {
     bool wants_logprobs = false;
     std::vector<TokenLogprobs> prompt_logprobs;
     std::optional<text::grammar::Matcher> matcher = std::nullopt;  // Where it has a grammar.
-    std::optional<Thinking> thinking = std::nullopt;  // Before what the grammar holds.
+    std::optional<Thinking> thinking = std::nullopt;               // Before what the grammar holds.
     bool ignore_eos = false;
     uint32_t min_tokens = 0;
     uint32_t adapter = 0;  // As SequenceRequest has it.
@@ -88,7 +87,6 @@ class ReplicaCore {
   Result<void> start(SubmitSequence& command);
   Result<void> check_kind(const SubmitSequence& command) const;
   Result<void> check_tokens(const SubmitSequence& command) const;
-  void answer_echo(const SubmitSequence& command);
   void cancel(SequenceId id);
   void take_tokens(std::map<SequenceId, Live>::iterator live, scheduler::SampledSequence& sampled);
   Result<uint32_t> adapter_id(const std::string& name) const;
@@ -100,13 +98,13 @@ class ReplicaCore {
   Result<void> take_token(Live& live, int32_t token);
   Result<void> allow_next(SequenceId id, Live& live);
   void finish(SequenceId id, Live& live);
-  uint32_t tightest_group() const;
+  std::optional<uint32_t> tightest_group() const;
   void say_drained();
 
   const ReplicaLimits limits_;
   const CoreOptions options_;
   const text::Tokenizer* const tokenizer_;
-  std::optional<scheduler::BatchScheduler> batch_;  // Empty for echo.
+  scheduler::BatchScheduler batch_;
   GrammarCache grammars_;
   std::map<SequenceId, Live> live_;
   std::vector<HeldAdapter> adapters_;
@@ -114,7 +112,6 @@ class ReplicaCore {
   std::vector<AdapterJob> adapter_jobs_;
   std::vector<uint32_t> dropped_adapters_;
   std::vector<Report> reports_;
-  uint64_t echo_calls_ = 0;
   int64_t busy_us_ = 0;
   bool draining_ = false;
   bool said_drained_ = false;

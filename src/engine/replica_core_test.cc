@@ -21,9 +21,7 @@ ReplicaLimits limits(uint32_t blocks = 100, uint32_t slots = 4, uint32_t step_to
   l.sequences_max = slots;
   l.step_tokens_max = step_tokens;
   l.block_tokens = 4;
-  l.group_blocks = {blocks};
-  l.group_window = {0};
-  l.group_block_bytes = {64};
+  l.groups = {{.blocks = blocks, .block_bytes = 64}};
   l.block_bytes = 64;
   l.weight_bytes = 1000;
   l.vocab_size = 1000;
@@ -56,7 +54,7 @@ class Bench {
  public:
   Bench(const ReplicaLimits& l, size_t depth, CoreOptions options = {})
       : core(l, options, nullptr),
-        ranks(l.sequences_max, l.block_tokens, l.group_window, kVocabulary),
+        ranks(l.sequences_max, l.block_tokens, l.groups, kVocabulary),
         depth_(depth) {}
 
   bool step() {
@@ -343,22 +341,6 @@ TEST(ReplicaCore, Drains) {
   EXPECT_TRUE(bench.core.drained());
 }
 
-TEST(ReplicaCore, EchoAnswersPayloads) {
-  CoreOptions options;
-  options.echo = true;
-  Bench bench(ReplicaLimits{}, 1, options);
-  for (uint64_t id = 1; id <= 2; ++id) {
-    SubmitSequence s;
-    s.sequence = SequenceId{id};
-    s.payload = R"({"x": [1, 2]})";
-    bench.core.handle(s);
-  }
-  EXPECT_TRUE(bench.core.plan().empty());
-  bench.listen();
-  EXPECT_EQ(bench.heard[1].result->text, R"({"echo": {"x": [1, 2]}, "calls": 1})");
-  EXPECT_EQ(bench.heard[2].result->text, R"({"echo": {"x": [1, 2]}, "calls": 2})");
-}
-
 // Goal: log-probabilities come one per token where asked for, those of the prompt with the result.
 TEST(ReplicaCore, Logprobs) {
   Bench bench(limits(), 2);
@@ -458,6 +440,35 @@ TEST(ReplicaCore, Stats) {
   EXPECT_EQ(stats.prompt_tokens, 14u);
   EXPECT_EQ(stats.device_memory_used, std::vector<uint64_t>{1000});
   EXPECT_EQ(stats.device_busy_us, std::vector<int64_t>{static_cast<int64_t>(stats.steps)});
+}
+
+// Goal: with recurrent layers the texts are those of undisturbed sequences, with swap and without,
+// also where there is nothing but states; memory counts all states as held, used or not.
+TEST(ReplicaCore, RecurrentLayers) {
+  std::map<uint64_t, Heard> alone;
+  for (const SubmitSequence& s : load()) alone.merge(run_load(limits(), 1, {s}));
+  for (const bool blocks : {true, false}) {
+    ReplicaLimits l = limits(17);
+    if (!blocks) l.groups.clear();
+    l.groups.push_back({kv::GroupKind::kState, 3, 0, 5000});
+    l.activation_bytes = 3 * 5000;
+    for (const uint32_t places : {0u, 20u}) {
+      l.swap_places = places;
+      Bench bench(l, 2, {.speculative_tokens = 4});
+      EXPECT_EQ(bench.core.loaded("").kv_blocks, blocks ? 17u : 0u);
+      EXPECT_EQ(bench.core.loaded("").block_tokens, blocks ? 4u : 0u);
+      for (const SubmitSequence& s : load()) bench.core.handle(s);
+      bench.step();
+      const uint64_t used = bench.core.stats().device_memory_used.at(0);
+      EXPECT_EQ(used > 16'000, blocks) << "states are no KV blocks";
+      bench.run();
+      for (const auto& [id, h] : alone) {
+        EXPECT_EQ(bench.heard[id].ids, h.ids) << id;
+        EXPECT_EQ(bench.heard[id].text, h.text) << id;
+      }
+      EXPECT_EQ(bench.core.stats().device_memory_used.at(0), 16'000u);
+    }
+  }
 }
 
 // Goal: over a long random life each sequence is answered once, its text whole. Method: 10,000

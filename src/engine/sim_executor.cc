@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/philox.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace altlas::engine {
 
@@ -24,7 +24,7 @@ std::vector<int32_t> printable_ids(const text::Tokenizer& tokenizer, uint32_t vo
     if (bytes.empty() || tokenizer.is_control(id) || tokenizer.is_end_of_generation(id)) continue;
     const bool printable = std::ranges::all_of(
         bytes, [](char c) { return static_cast<uint8_t>(c) >= 0x20 && c != 0x7f; });
-    if (printable && text::is_valid_utf8(bytes)) out.push_back(id);
+    if (printable && is_valid_utf8(bytes)) out.push_back(id);
   }
   return out;
 }

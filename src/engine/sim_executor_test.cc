@@ -5,8 +5,8 @@
 
 #include <map>
 
+#include "base/utf8.h"
 #include "engine/replica_core.h"
-#include "text/utf8.h"
 
 namespace altlas::engine {
 namespace {
@@ -52,7 +52,7 @@ TEST(SimModel, MemoryIsAccounted) {
   const auto limits = sim_limits(options());
   ASSERT_TRUE(limits.ok());
   EXPECT_EQ(limits->block_bytes, 2ull * 32 * 8 * 128 * 2 * 16);
-  const uint64_t kv = limits->block_bytes * limits->group_blocks[0];
+  const uint64_t kv = limits->block_bytes * limits->groups[0].blocks;
   const auto budget = static_cast<uint64_t>(0.9 * (80ull << 30));
   EXPECT_LE(limits->weight_bytes + limits->activation_bytes + kv, budget);
   EXPECT_GT(limits->weight_bytes + limits->activation_bytes + kv, budget - 2 * limits->block_bytes);
@@ -156,7 +156,7 @@ TEST(SimExecutor, GuessesAndSwaps) {
   EXPECT_LT(steps[1], steps[0] / 2);
   StepPlan plan = decode_plan(1, 10);
   const int64_t before = sim_step_us(o, plan);
-  plan.swap_in.assign(2000, BlockSwap{});
+  plan.swap_in.assign(2000, kv::BlockSwap{});
   EXPECT_GT(sim_step_us(o, plan), before);
 }
 
@@ -191,7 +191,7 @@ TEST(SimExecutor, SaysPrintableText) {
   EXPECT_EQ(counts.size(), 2u);
   EXPECT_GT(counts[0], 50);
   EXPECT_GT(counts[4], 50);
-  EXPECT_TRUE(text::is_valid_utf8(said.second));
+  EXPECT_TRUE(is_valid_utf8(said.second));
 }
 
 // A clock that the test moves; sleeping does not.

@@ -56,8 +56,7 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
       uint64_t{limits.sequences_max} * s.vocab * 4;
   limits.block_bytes =
       (s.kv_values_per_token() * o.kv_value_bytes * o.block_tokens + ranks - 1) / ranks;
-  limits.group_block_bytes = {limits.block_bytes};
-  limits.group_window = {0};
+  limits.groups = {kv::GroupSpec::attention(/*window=*/0, limits.block_bytes)};
   const auto budget =
       static_cast<uint64_t>(static_cast<double>(o.kind.memory_bytes) * o.memory_utilization);
   const uint64_t fixed = limits.weight_bytes + limits.activation_bytes;
@@ -78,7 +77,7 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
     useful = std::min(useful, (o.kv_tokens_max + o.block_tokens - 1) / o.block_tokens);
   const uint64_t blocks =
       std::min({(budget - fixed) / limits.block_bytes, useful, uint64_t{1} << 24});
-  limits.group_blocks = {static_cast<uint32_t>(blocks)};
+  limits.groups[0].blocks = static_cast<uint32_t>(blocks);
   const uint64_t held = blocks * o.block_tokens;
   if (length == 0 || length > held) length = held;
   limits.model_len_max = static_cast<uint32_t>(length);

@@ -9,7 +9,7 @@
 #include "engine/executor.h"
 #include "hardware/device_kinds.h"
 #include "hardware/parallel_layout.h"
-#include "model/step_plan.h"
+#include "step/step_plan.h"
 
 namespace altlas::engine {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "model/step_plan.h"
+#include "step/step_plan.h"
 #include "task/task.h"
 #include "text/grammar/matcher.h"
 #include "text/tokenizer/tokenizer.h"

@@ -9,24 +9,46 @@ namespace altlas::kv {
 
 namespace {
 uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+
+KvOptions settled(KvOptions options) {
+  if (keeps_state(options.groups)) options.prefix_caching = false;
+  return options;
+}
 }  // namespace
 
 KvCache::KvCache(KvOptions options)
-    : options_(std::move(options)),
+    : options_(settled(std::move(options))),
       tree_(static_cast<uint32_t>(options_.groups.size()), options_.block_tokens),
       swap_(static_cast<uint32_t>(options_.groups.size()), options_.swap_places) {
   ALTLAS_CHECK(options_.block_tokens > 0 && !options_.groups.empty(),
                "block_tokens >= 1, at least one group");
   pools_.reserve(options_.groups.size());
-  for (const GroupSpec& group : options_.groups) pools_.emplace_back(group.blocks);
+  for (const GroupSpec& group : options_.groups) {
+    ALTLAS_CHECK((group.kind == GroupKind::kWindow) == (group.window > 0),
+                 "a window where the kind says so");
+    pools_.emplace_back(group.blocks);
+  }
+}
+
+// Blocks of a group from the first token on, up to position `tokens`.
+uint32_t KvCache::blocks_until(uint32_t group, uint64_t tokens) const {
+  if (is_state(group)) return tokens > 0 ? 1 : 0;
+  const uint64_t blocks = ceil_div(tokens, options_.block_tokens);
+  return static_cast<uint32_t>(std::min<uint64_t>(blocks, UINT32_MAX));
 }
 
 uint32_t KvCache::blocks_needed(uint32_t group, uint64_t tokens) const {
-  const uint64_t all = ceil_div(tokens, options_.block_tokens);
+  const uint64_t all = blocks_until(group, tokens);
   const uint64_t window = options_.groups[group].window;
-  if (window == 0) return static_cast<uint32_t>(std::min<uint64_t>(all, UINT32_MAX));
+  if (window == 0) return static_cast<uint32_t>(all);
   // `window` tokens that end anywhere in a block.
   return static_cast<uint32_t>(std::min(all, ceil_div(window - 1, options_.block_tokens) + 1));
+}
+
+uint64_t KvCache::blocks_wanted(uint32_t group, uint64_t tokens, uint64_t held) const {
+  const uint64_t all = blocks_needed(group, tokens);
+  const uint64_t grows = is_state(group) ? 0 : 1;
+  return std::max(all > held ? all - held : 0, grows);
 }
 
 bool KvCache::fits_alone(uint64_t tokens) const {
@@ -151,6 +173,10 @@ uint32_t KvCache::reservable(const SequenceBlocks& sequence, uint32_t begin, uin
   for (uint32_t g = 0; g < groups(); ++g) {
     const GroupTable& table = sequence.tables[g];
     uint64_t available = pools_[g].available();
+    if (is_state(g)) {
+      if (table.blocks.empty() && available == 0) return 0;
+      continue;
+    }
     const uint32_t needed = first_needed(g, begin);
     for (uint32_t i = table.first; i < std::min(needed, table.end()); ++i) {
       if (pools_[g].users(table.blocks[i - table.first]) == 1) ++available;
@@ -202,7 +228,7 @@ void KvCache::reserve(SequenceBlocks& sequence, uint32_t begin, uint32_t count,
       block = copy;
     }
     TableChange added{g, table.end(), {}};
-    while (uint64_t{table.end()} * bt < uint64_t{begin} + count) {
+    while (table.end() < blocks_until(g, uint64_t{begin} + count)) {
       table.blocks.push_back(allocate(g));
       added.blocks.push_back(table.blocks.back());
     }
@@ -250,7 +276,7 @@ void KvCache::publish(SequenceBlocks& sequence, std::span<const int32_t> tokens,
 }
 
 void KvCache::forget_copied() {
-  for (const BlockCopyChange& copy : copied_) pools_[copy.group].release(copy.from);
+  for (const BlockCopy& copy : copied_) pools_[copy.group].release(copy.from);
   copied_.clear();
   swap_.forget();
 }
@@ -271,7 +297,8 @@ uint32_t KvCache::shared_tokens(const SequenceBlocks& sequence, uint32_t tokens)
 uint32_t KvCache::swap_blocks(const SequenceBlocks& sequence, uint32_t tokens) const {
   uint32_t sum = 0;
   for (uint32_t g = 0; g < groups(); ++g) {
-    const auto end = static_cast<uint32_t>(ceil_div(tokens, options_.block_tokens));
+    if (is_state(g)) continue;
+    const uint32_t end = blocks_until(g, tokens);
     const uint32_t first = std::max(first_needed(g, tokens), sequence.tables[g].first);
     sum += end > first ? end - first : 0;
   }
@@ -281,7 +308,7 @@ uint32_t KvCache::swap_blocks(const SequenceBlocks& sequence, uint32_t tokens) c
 bool KvCache::can_swap_out(const SequenceBlocks& sequence, uint32_t tokens) const {
   if (tokens == 0 || sequence.tables.empty()) return false;
   for (uint32_t g = 0; g < groups(); ++g) {
-    const auto end = static_cast<uint32_t>(ceil_div(tokens, options_.block_tokens));
+    const uint32_t end = blocks_until(g, tokens);
     const uint32_t first = std::max(first_needed(g, tokens), sequence.tables[g].first);
     if (end > first && end - first > swap_.free_count(g)) return false;
   }
@@ -289,12 +316,12 @@ bool KvCache::can_swap_out(const SequenceBlocks& sequence, uint32_t tokens) cons
 }
 
 SwappedBlocks KvCache::swap_out(const SequenceBlocks& sequence, uint32_t tokens,
-                                std::vector<SwapChange>& changes) {
+                                std::vector<BlockSwap>& changes) {
   ALTLAS_CHECK(can_swap_out(sequence, tokens), "places for all blocks");
   SwappedBlocks out{.tokens = tokens, .tables = std::vector<SwappedTable>(groups())};
   for (uint32_t g = 0; g < groups(); ++g) {
     const GroupTable& table = sequence.tables[g];
-    const auto end = static_cast<uint32_t>(ceil_div(tokens, options_.block_tokens));
+    const uint32_t end = blocks_until(g, tokens);
     out.tables[g].first = std::max(first_needed(g, tokens), table.first);
     for (uint32_t i = out.tables[g].first; i < end; ++i) {
       const uint32_t place = swap_.take(g);
@@ -305,8 +332,8 @@ SwappedBlocks KvCache::swap_out(const SequenceBlocks& sequence, uint32_t tokens,
   return out;
 }
 
-SequenceBlocks KvCache::swap_in(uint64_t salt, const SwappedBlocks& swapped, BlockChanges& changes,
-                                std::vector<SwapChange>& copies) {
+SequenceBlocks KvCache::swap_in(uint64_t salt, const SwappedBlocks& swapped,
+                                BlockChanges& changes) {
   SequenceBlocks sequence;
   sequence.salt = salt;
   sequence.tables.resize(groups());
@@ -315,7 +342,7 @@ SequenceBlocks KvCache::swap_in(uint64_t salt, const SwappedBlocks& swapped, Blo
     table.first = swapped.tables[g].first;
     for (const uint32_t place : swapped.tables[g].places) {
       table.blocks.push_back(allocate(g));
-      copies.push_back({g, table.blocks.back(), place});
+      changes.swap_in.push_back({g, table.blocks.back(), place});
     }
     if (table.blocks.empty()) continue;
     // As in start(): ranks hold tables from the first token on.
@@ -342,9 +369,10 @@ void KvCache::check_integrity(std::span<const SequenceBlocks* const> sequences,
     std::vector<uint32_t> users(pools_[g].size(), 0);
     for (const SequenceBlocks* sequence : sequences) {
       if (sequence->tables.empty()) continue;
+      ALTLAS_CHECK(!is_state(g) || sequence->tables[g].end() <= 1, "a sequence has one state");
       for (const BlockId block : sequence->tables[g].blocks) ++users[block.value];
     }
-    for (const BlockCopyChange& copy : copied_) users[copy.from.value] += copy.group == g ? 1 : 0;
+    for (const BlockCopy& copy : copied_) users[copy.from.value] += copy.group == g ? 1 : 0;
     for (uint32_t b = 0; b < pools_[g].size(); ++b) {
       ALTLAS_CHECK(users[b] == pools_[g].users(BlockId{b}),
                    "users of a block are the tables that name it");

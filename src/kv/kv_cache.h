@@ -9,26 +9,24 @@
 #include "base/hash.h"
 #include "base/ids.h"
 #include "kv/block_pool.h"
+#include "kv/changes.h"
+#include "kv/group.h"
 #include "kv/prefix_tree.h"
 #include "kv/swap_space.h"
 
 namespace altlas::kv {
 
-// A set of layers that see the same tokens and so share block tables.
-struct GroupSpec {
-  uint32_t blocks = 0;
-  uint32_t window = 0;  // A token sees itself and the window - 1 tokens before it; 0: all.
-};
-
 struct KvOptions {
   uint32_t block_tokens = 16;
   std::vector<GroupSpec> groups;  // At least one.
+  // Prefixes are not shared where a group keeps state: a sequence could only start at a snapshot of
+  // it, and one per block would take as much as a whole state for every few tokens.
   bool prefix_caching = true;
-  uint32_t swap_places = 0;  // Blocks per group that host memory holds.
+  uint32_t swap_places = 0;  // Blocks, or states, per group that host memory holds.
 };
 
 // The part of one group's table that a sequence still needs: blocks [first, first + blocks.size())
-// of its tokens.
+// of its tokens. Of a state: the only one.
 struct GroupTable {
   uint32_t first = 0;
   std::vector<BlockId> blocks;
@@ -41,24 +39,6 @@ struct SequenceBlocks {
   uint64_t salt = 0;
   uint32_t published = 0;   // Full blocks that the tree knows, from the front.
   uint32_t node = kNoNode;  // The tree's node of the last of them; pinned.
-};
-
-// table[group][first_index …] becomes `blocks`.
-struct TableChange {
-  uint32_t group = 0;
-  uint32_t first_index = 0;
-  std::vector<BlockId> blocks;
-};
-// `from`'s content must be copied to `to` before the sequence's tokens are computed.
-struct BlockCopyChange {
-  uint32_t group = 0;
-  BlockId from;
-  BlockId to;
-};
-// What a rank must be told about one sequence's blocks.
-struct BlockChanges {
-  std::vector<TableChange> tables;
-  std::vector<BlockCopyChange> copies;
 };
 
 // The longest prefix of a sequence whose KV values are there. Valid until the cache changes.
@@ -79,6 +59,13 @@ class KvCache {
   // Blocks of a group that a sequence of `tokens` tokens needs at once, growing one token at a
   // time.
   uint32_t blocks_needed(uint32_t group, uint64_t tokens) const;
+  // Blocks of a group to keep for a sequence of `tokens` tokens beside those that it holds: at
+  // least one, into which it may grow, but for a state that it has.
+  uint64_t blocks_wanted(uint32_t group, uint64_t tokens, uint64_t held) const;
+  // Whether the token at `position` needs a block of the group that those before it did not.
+  bool grows_at(uint32_t group, uint32_t position) const {
+    return blocks_until(group, uint64_t{position} + 1) > blocks_until(group, position);
+  }
   // Whether a sequence of so many tokens fits when it is alone.
   bool fits_alone(uint64_t tokens) const;
   // Tokens of the longest sequence that fits alone.
@@ -111,21 +98,21 @@ class KvCache {
 
   // Leading tokens whose blocks others use too: they stay when this sequence gives way.
   uint32_t shared_tokens(const SequenceBlocks& sequence, uint32_t tokens) const;
-  // Blocks of all groups that swap_out would copy.
+  // Blocks that swap_out would copy, beside states.
   uint32_t swap_blocks(const SequenceBlocks& sequence, uint32_t tokens) const;
   bool can_swap_out(const SequenceBlocks& sequence, uint32_t tokens) const;
-  // Places for the blocks that a token at position `tokens` (the first without KV) still sees. The
-  // sequence keeps its blocks; the copies must be made before anything else is written.
+  // Places for the blocks that a token at position `tokens` (the first without KV) still sees, and
+  // for states, which must be those after `tokens` tokens. The sequence keeps its blocks; the
+  // copies must be made before anything else is written.
   SwappedBlocks swap_out(const SequenceBlocks& sequence, uint32_t tokens,
-                         std::vector<SwapChange>& changes);
+                         std::vector<BlockSwap>& changes);
   // Blocks of `group` that swap_in takes out of available().
   static uint32_t swapped_blocks(const SwappedBlocks& swapped, uint32_t group) {
     return static_cast<uint32_t>(swapped.tables[group].places.size());
   }
   // A sequence with fresh blocks for all that was swapped out; there must be room for it. The
   // places stay taken until drop_swapped().
-  SequenceBlocks swap_in(uint64_t salt, const SwappedBlocks& swapped, BlockChanges& changes,
-                         std::vector<SwapChange>& copies);
+  SequenceBlocks swap_in(uint64_t salt, const SwappedBlocks& swapped, BlockChanges& changes);
   void drop_swapped(SwappedBlocks& swapped) {
     swap_.give_back(swapped);
     swapped = {};
@@ -142,7 +129,9 @@ class KvCache {
   void add_to(Hasher& hasher) const;
 
  private:
+  bool is_state(uint32_t group) const { return options_.groups[group].kind == GroupKind::kState; }
   uint32_t first_needed(uint32_t group, uint32_t position) const;
+  uint32_t blocks_until(uint32_t group, uint64_t tokens) const;
   bool must_copy(const SequenceBlocks& sequence, uint32_t group, uint32_t begin) const;
   BlockId allocate(uint32_t group);
   void drop_fallen(SequenceBlocks& sequence, uint32_t group, uint32_t begin);
@@ -152,7 +141,7 @@ class KvCache {
   const KvOptions options_;
   std::vector<BlockPool> pools_;  // [groups]
   PrefixTree tree_;
-  std::vector<BlockCopyChange> copied_;  // Sources, each with one user more.
+  std::vector<BlockCopy> copied_;  // Sources, each with one user more.
   SwapSpace swap_;
 };
 

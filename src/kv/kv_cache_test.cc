@@ -98,7 +98,7 @@ TEST(KvCache, EqualBlocksBecomeOne) {
 // Goal: a window group holds no more than its window, and a prefix is found only where its window
 // is still there.
 TEST(KvCache, WindowGroupsGiveBackWhatFellOut) {
-  KvCache cache({.block_tokens = 4, .groups = {{.blocks = 32}, {.blocks = 4, .window = 8}}});
+  KvCache cache({.block_tokens = 4, .groups = {{.blocks = 32}, {GroupKind::kWindow, 4, 8}}});
   EXPECT_EQ(cache.blocks_needed(1, 100), 3u);
   EXPECT_EQ(cache.blocks_needed(0, 100), 25u);
   EXPECT_TRUE(cache.fits_alone(128));
@@ -142,6 +142,44 @@ TEST(KvCache, EvictsOldestAndTailsFirst) {
   cache.check_integrity(gone);
 }
 
+// Goal: a sequence takes one state, whatever its length, keeps it, and shares no prefix: neither
+// the state nor the blocks beside it.
+TEST(KvCache, OneStatePerSequence) {
+  KvCache cache(
+      {.block_tokens = 4, .groups = {{.blocks = 40}, {GroupKind::kState, 2, 0}}, .swap_places = 9});
+  EXPECT_EQ(cache.blocks_needed(1, 1), 1u);
+  EXPECT_EQ(cache.blocks_needed(1, 1'000'000), 1u);
+  EXPECT_EQ(cache.blocks_wanted(0, 8, 2), 1u) << "one to grow into";
+  EXPECT_EQ(cache.blocks_wanted(1, 8, 1), 0u);
+  EXPECT_EQ(cache.tokens_max(), 160u) << "by the blocks alone";
+  EXPECT_TRUE(cache.grows_at(1, 0));
+  EXPECT_FALSE(cache.grows_at(1, 4));
+  const auto ids = tokens(30);
+  BlockChanges changes;
+  SequenceBlocks a = cache.start(0, {}, changes), b = cache.start(0, {}, changes);
+  compute(cache, a, ids, 0, changes);
+  EXPECT_EQ(a.tables[1].blocks.size(), 1u);
+  EXPECT_EQ(cache.match(0, ids).tokens, 0u);
+  EXPECT_EQ(cache.shared_tokens(a, 30), 0u);
+  cache.reserve(b, 0, 1, changes);
+  SequenceBlocks c = cache.start(0, {}, changes);
+  EXPECT_EQ(cache.reservable(c, 0, 1), 0u) << "both states are taken";
+  EXPECT_EQ(cache.reservable(a, 30, 50), 50u);
+
+  EXPECT_EQ(cache.swap_blocks(a, 30), 8u) << "states are counted apart";
+  std::vector<BlockSwap> out;
+  SwappedBlocks swapped = cache.swap_out(a, 30, out);
+  EXPECT_EQ(out.size(), 9u);
+  EXPECT_EQ(KvCache::swapped_blocks(swapped, 1), 1u);
+  cache.release(a);
+  changes = {};
+  SequenceBlocks back = cache.swap_in(0, swapped, changes);
+  EXPECT_EQ(changes.swap_in.size(), 9u);
+  EXPECT_EQ(back.tables[1].blocks.size(), 1u);
+  const SequenceBlocks* all[] = {&back, &b, &c};
+  cache.check_integrity(all, {&swapped});
+}
+
 // A sequence of the random run: few different prompts, so that prefixes meet.
 struct Live {
   std::vector<int32_t> ids;
@@ -153,7 +191,7 @@ struct Live {
 // tokens that its users think. Method: a model of block contents beside the cache, 20,000 random
 // calls, all checked each time.
 TEST(KvCache, RandomCallsKeepContentsRight) {
-  KvCache cache({.block_tokens = 4, .groups = {{.blocks = 24}, {.blocks = 20, .window = 10}}});
+  KvCache cache({.block_tokens = 4, .groups = {{.blocks = 24}, {GroupKind::kWindow, 20, 10}}});
   PhiloxStream random{42};
   std::vector<Live> live;
   std::map<std::pair<uint32_t, uint32_t>, std::vector<int32_t>>

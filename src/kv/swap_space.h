@@ -22,13 +22,6 @@ struct SwappedBlocks {
   std::vector<SwappedTable> tables;  // [groups]
 };
 
-// `block`'s content goes to `place`, or comes from there.
-struct SwapChange {
-  uint32_t group = 0;
-  BlockId block;
-  uint32_t place = 0;
-};
-
 // Bookkeeping only. A place that is given back can be taken again after forget(): until then it may
 // still be read by a step that is being planned. One writer.
 class SwapSpace {

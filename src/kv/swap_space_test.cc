@@ -35,7 +35,7 @@ TEST(SwapSpace, PlacesAreFreeAfterForget) {
 // window group, by hand.
 TEST(KvCache, SwapsWhatTheNextTokenSees) {
   KvCache cache({.block_tokens = 4,
-                 .groups = {{.blocks = 12}, {.blocks = 12, .window = 6}},
+                 .groups = {{.blocks = 12}, {GroupKind::kWindow, 12, 6}},
                  .swap_places = 5});
   std::vector<int32_t> ids(18);
   std::iota(ids.begin(), ids.end(), 0);
@@ -47,7 +47,7 @@ TEST(KvCache, SwapsWhatTheNextTokenSees) {
   ASSERT_TRUE(cache.can_swap_out(sequence, 18));
   EXPECT_EQ(cache.swap_blocks(sequence, 18), 5u + 2u);  // Token 18 sees 13 ... 17 of the window.
 
-  std::vector<SwapChange> out;
+  std::vector<BlockSwap> out;
   SwappedBlocks swapped = cache.swap_out(sequence, 18, out);
   EXPECT_EQ(out.size(), 7u);
   EXPECT_EQ(swapped.tokens, 18u);
@@ -60,8 +60,8 @@ TEST(KvCache, SwapsWhatTheNextTokenSees) {
   cache.check_integrity(none, {&swapped});
 
   changes = {};
-  std::vector<SwapChange> in;
-  SequenceBlocks back = cache.swap_in(0, swapped, changes, in);
+  SequenceBlocks back = cache.swap_in(0, swapped, changes);
+  const std::vector<BlockSwap>& in = changes.swap_in;
   ASSERT_EQ(in.size(), out.size());
   for (size_t i = 0; i < in.size(); ++i) {
     EXPECT_EQ(in[i].group, out[i].group);

@@ -32,8 +32,10 @@ struct LayerAdapter {
   std::vector<LowRank> down;
 };
 
+// Of matrices in a device's memory.
 struct Adapter {
   std::vector<LayerAdapter> layers;
+  uint64_t identity = 0;  // Tells its values from other adapters', alike on every machine; not 0.
 };
 
 // An adapter's file, checked against the model it is for. Const after open, any thread; movable.

@@ -175,8 +175,8 @@ std::string write_merged(const std::vector<Matrix>& all) {
 struct Running {
   explicit Running(const std::string& path, std::vector<std::string> adapters = {}) {
     LoadOptions options;
-    options.path = path;
-    options.adapters = std::move(adapters);
+    options.model_path = path;
+    for (std::string& file : adapters) options.adapters.push_back({file, std::move(file)});
     options.sequences_max = 12;
     options.step_tokens_max = 144;
     auto loaded = load_rank(options, device);
@@ -195,7 +195,8 @@ struct Running {
       request->adapter = adapters[i];
       const auto slot = static_cast<int32_t>(i);
       first.starts.push_back({slot, request});
-      first.blocks.push_back({.slot = slot, .blocks = {BlockId{static_cast<uint32_t>(i)}}});
+      first.tables.push_back(
+          {.slot = slot, .changes = {{.blocks = {BlockId{static_cast<uint32_t>(i)}}}}});
       StepEntry entry{.slot = slot, .tokens = request->prompt, .samples = true};
       entry.prompt_logprobs = true;
       first.entries.push_back(entry);
@@ -310,7 +311,7 @@ TEST(Adapter, IsHeldByItsSequence) {
   const auto step = [&](bool starts) {
     StepPlan plan;
     if (starts) plan.starts.push_back({0, request});
-    if (starts) plan.blocks.push_back({0, 0, 0, {BlockId{0}}});
+    if (starts) plan.tables.push_back({.slot = 0, .changes = {{.blocks = {BlockId{0}}}}});
     plan.entries.push_back({.slot = 0, .tokens = request->prompt, .samples = true});
     const auto result = running.rank->run(plan);
     EXPECT_TRUE(result.ok()) << result.error().message();

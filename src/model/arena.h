@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "tensor/rows.h"
 
 namespace altlas::model {
 
@@ -29,6 +30,11 @@ class Arena {
   template <class T>
   T* take_array(uint64_t count) {
     return reinterpret_cast<T*>(take(count * sizeof(T)));
+  }
+  // `count` rows, one behind the other.
+  template <class T>
+  Rows<T> take_rows(uint64_t count, uint64_t stride) {
+    return {take_array<T>(count * stride), count, stride};
   }
   uint64_t used() const { return used_; }
 

@@ -60,7 +60,7 @@ struct Bench {
 };
 
 Bench::Bench(const std::string& path, uint32_t threads) : team({.threads = threads, .pin = false}) {
-  const LoadOptions options{.step_tokens_max = kStepTokens, .kv_dtype = "f32"};
+  const LoadOptions options{{.step_tokens_max = kStepTokens, .kv_dtype = KvType::kF32}};
   const auto file = ModelFile::open(path);
   ALTLAS_CHECK(file.ok(), "the tiny model opens");
   auto planned = plan_rank(*file, options, uint64_t{64} << 20, threads);
@@ -94,7 +94,7 @@ std::vector<float> Bench::logits(std::span<const int32_t> tokens, size_t chunk) 
     decoder->forward({&entry, 1});
     std::vector<uint32_t> rows(count);
     for (uint32_t i = 0; i < count; ++i) rows[i] = i;
-    decoder->head(
+    decoder->head().run(
         rows,
         [&](uint32_t, size_t i, size_t first, const float* logits, size_t seen) {
           std::copy_n(logits, seen, &out[(at + i) * vocab + first]);
@@ -104,7 +104,7 @@ std::vector<float> Bench::logits(std::span<const int32_t> tokens, size_t chunk) 
           for (size_t first = 0; first < vocab; first += ops::kAgainStep) {
             const size_t more =
                 std::min(first % 64 == 0 ? ops::kSampleRun : ops::kAgainStep, vocab - first);
-            decoder->logits_again(thread, i, first, more, again);
+            decoder->head().logits_again(thread, i, first, more, again);
             EXPECT_EQ(std::memcmp(again, &out[(at + i) * vocab + first], more * sizeof(float)), 0);
           }
         });
@@ -117,15 +117,15 @@ struct Loaded {
   std::unique_ptr<Rank> rank;
 };
 
-Loaded load(const std::string& name, uint32_t threads, const std::string& kv_dtype,
+Loaded load(const std::string& name, uint32_t threads, KvType kv_dtype,
             uint32_t block_tokens = 16) {
   const device::DeviceSpec spec = testing_support::cpu(uint64_t{64} << 20, threads);
   Loaded loaded{std::make_unique<device::CpuDevice>(DeviceId{0}, spec), nullptr};
-  const LoadOptions options{.path = tiny(name),
-                            .sequences_max = 4,
-                            .step_tokens_max = 64,
-                            .block_tokens = block_tokens,
-                            .kv_dtype = kv_dtype};
+  const LoadOptions options{{.model_path = tiny(name),
+                             .sequences_max = 4,
+                             .step_tokens_max = 64,
+                             .block_tokens = block_tokens,
+                             .kv_dtype = kv_dtype}};
   auto rank = load_rank(options, *loaded.device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();
   if (rank.ok()) loaded.rank = std::move(*rank);
@@ -150,14 +150,13 @@ std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, s
     if (at == 0) {
       plan.starts.push_back({slot, request});
       if (neighbour > 0) plan.starts.push_back({0, other});
-      for (int32_t group = 0; group < static_cast<int32_t>(rank.shape().group_blocks.size());
-           ++group) {
-        SlotBlocks mine{.slot = slot, .group = group};
+      for (uint32_t group = 0; group < rank.shape().groups.size(); ++group) {
+        kv::TableChange mine{.group = group};
         for (uint32_t b = 0; b < blocks; ++b) mine.blocks.push_back(BlockId{2 * (blocks - b)});
-        plan.blocks.push_back(mine);
-        plan.blocks.push_back({.slot = 0,
-                               .group = group,
-                               .blocks = {BlockId{1}, BlockId{3}, BlockId{5}, BlockId{7}}});
+        plan.tables.push_back({.slot = slot, .changes = {mine}});
+        const kv::TableChange others{.group = group,
+                                     .blocks = {BlockId{1}, BlockId{3}, BlockId{5}, BlockId{7}}};
+        plan.tables.push_back({.slot = 0, .changes = {others}});
       }
     }
     if (neighbour > 0 && at / chunk * neighbour + neighbour <= 64)
@@ -226,7 +225,7 @@ TEST_P(Architectures, SafetensorsMatchGoldenLogits) {
 // likely tokens after every position.
 TEST_P(Architectures, ReportsLogprobs) {
   const Golden golden = read_golden(GetParam());
-  Loaded loaded = load(GetParam(), 2, "f32");
+  Loaded loaded = load(GetParam(), 2, KvType::kF32);
   ASSERT_NE(loaded.rank, nullptr);
   EXPECT_EQ(loaded.rank->shape().vocab_size, golden.vocab);
   const auto got = run(*loaded.rank, golden.tokens, 7, 0);
@@ -287,7 +286,7 @@ TEST_P(Architectures, SameBitsEveryWay) {
     ASSERT_TRUE(ops::set_simd_target(target).ok());
     for (const uint32_t threads : {1u, 2u, 3u}) {
       const uint32_t block_tokens = threads == 2 ? 32 : 16;
-      Loaded loaded = load(GetParam(), threads, "f16", block_tokens);
+      Loaded loaded = load(GetParam(), threads, KvType::kF16, block_tokens);
       ASSERT_NE(loaded.rank, nullptr);
       for (const size_t chunk : {size_t{1}, size_t{3}, size_t{7}, golden.tokens.size()}) {
         const size_t neighbour = chunk == 1 ? 0 : chunk == 7 ? 5 : 1;

@@ -52,11 +52,11 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
 Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> plan,
                                                      const LoadOptions& options,
                                                      uint32_t step_tokens_max,
-                                                     device::CpuDevice& device) {
+                                                     device::Device& device) {
   std::unique_ptr<DraftModel> out(new DraftModel(std::move(plan)));
   DraftPlan& own = *out->plan_;
   LoadOptions weights = options;
-  weights.path = options.draft_path;
+  weights.model_path = options.draft_model_path;
   weights.shard = {};  // Every rank guesses with all of it.
   ALTLAS_TRY(out->loaded_, load_weights(own.file, weights, own.weight_bytes, device));
   ALTLAS_TRY(out->workspace_, device.allocate("draft activations", own.activation_bytes));
@@ -87,7 +87,7 @@ void DraftModel::take_likeliest(std::span<DraftEntry> entries, uint32_t guess) {
   for (size_t first = 0; first < rows_.size(); first += kHeadRowsMax) {
     const size_t count = std::min<size_t>(kHeadRowsMax, rows_.size() - first);
     const auto likeliest = std::span(likeliest_).first(count);
-    decoder_->best_tokens(std::span<const uint32_t>(rows_).subspan(first, count), likeliest);
+    decoder_->head().best_tokens(std::span<const uint32_t>(rows_).subspan(first, count), likeliest);
     for (size_t i = 0; i < count; ++i) *targets_[first + i] = likeliest[i];
   }
 }

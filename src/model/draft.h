@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "base/result.h"
-#include "device/cpu/cpu_device.h"
+#include "device/device.h"
 #include "model/decoder.h"
+#include "model/forward.h"
 #include "model/load_weights.h"
 #include "model/model_file.h"
 
@@ -33,22 +34,13 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
                                               const ops::KvLayout& layout, uint32_t step_tokens_max,
                                               uint32_t threads);
 
-// Some tokens of one slot: known ones, then room for guesses.
-struct DraftEntry {
-  std::span<int32_t> tokens;
-  uint32_t guesses = 0;  // The last so many of `tokens` are to be guessed.
-  uint32_t position = 0;
-  std::span<const std::vector<uint32_t>> tables;
-};
-
 // Threads: the rank's.
 class DraftModel {
  public:
-  // plan: of options.draft_path; groups' blocks are set. Errors: as load_weights, kBusy.
+  // plan: of options.draft_model_path; groups' blocks are set. Errors: as load_weights, kBusy.
   static Result<std::unique_ptr<DraftModel>> load(std::unique_ptr<DraftPlan> plan,
                                                   const LoadOptions& options,
-                                                  uint32_t step_tokens_max,
-                                                  device::CpuDevice& device);
+                                                  uint32_t step_tokens_max, device::Device& device);
 
   // Computes KV of the known tokens and fills in the guesses, the likeliest token each. KV of the
   // last guess is not there yet.

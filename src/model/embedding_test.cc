@@ -20,11 +20,12 @@ using ::testing::HasSubstr;
 using testing_support::Golden;
 
 struct Loaded {
-  explicit Loaded(const std::string& path, const std::string& kv_dtype = "f32",
+  explicit Loaded(const std::string& path, KvType kv_dtype = KvType::kF32,
                   uint32_t threads = 2)
       : device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads)) {
     auto loaded = load_rank(
-        {.path = path, .sequences_max = 4, .step_tokens_max = 48, .kv_dtype = kv_dtype}, device);
+        {{.model_path = path, .sequences_max = 4, .step_tokens_max = 48, .kv_dtype = kv_dtype}},
+        device);
     EXPECT_TRUE(loaded.ok()) << loaded.error().message();
     if (loaded.ok()) rank = std::move(*loaded);
   }
@@ -42,11 +43,10 @@ std::shared_ptr<SequenceRequest> embeds(const std::vector<int32_t>& prompt) {
 StepPlan start(Rank& rank, int32_t slot, std::shared_ptr<const SequenceRequest> request) {
   StepPlan plan;
   plan.starts.push_back({slot, std::move(request)});
-  for (int32_t g = 0; g < static_cast<int32_t>(rank.shape().group_blocks.size()); ++g)
-    plan.blocks.push_back({.slot = slot,
-                           .group = g,
-                           .blocks = {BlockId{static_cast<uint32_t>(2 * slot) + 1},
-                                      BlockId{static_cast<uint32_t>(2 * slot)}}});
+  SlotTables& tables = plan.tables.emplace_back(SlotTables{.slot = slot});
+  const uint32_t first = static_cast<uint32_t>(2 * slot);
+  for (uint32_t g = 0; g < rank.shape().groups.size(); ++g)
+    tables.changes.push_back({.group = g, .blocks = {BlockId{first + 1}, BlockId{first}}});
   return plan;
 }
 
@@ -108,7 +108,7 @@ TEST(Embedding, EncodersMatchTransformers) {
       expect_close(embed(*loaded.rank, golden.tokens, golden.tokens.size()), golden.embedding);
     }
     // As served: 16-bit keys and values.
-    Loaded loaded(testing_support::write_tiny_gguf(name), "f16");
+    Loaded loaded(testing_support::write_tiny_gguf(name), KvType::kF16);
     ASSERT_NE(loaded.rank, nullptr);
     EXPECT_GE(cosine(embed(*loaded.rank, golden.tokens, golden.tokens.size()), golden.embedding),
               0.9999);
@@ -119,7 +119,7 @@ TEST(Embedding, EncodersMatchTransformers) {
 TEST(Embedding, EncoderBatchesGiveTheSameBits) {
   const Golden golden = testing_support::read_golden("bert_mean");
   const std::string path = testing_support::write_tiny_gguf("bert_mean");
-  Loaded alone(path, "f32", 1), together(path, "f32", 3);
+  Loaded alone(path, KvType::kF32, 1), together(path, KvType::kF32, 3);
   ASSERT_NE(alone.rank, nullptr);
   ASSERT_NE(together.rank, nullptr);
   const auto want = embed(*alone.rank, golden.tokens, golden.tokens.size());
@@ -127,7 +127,7 @@ TEST(Embedding, EncoderBatchesGiveTheSameBits) {
   StepPlan plan = start(*together.rank, 0, embeds(other));
   StepPlan second = start(*together.rank, 1, embeds(golden.tokens));
   plan.starts.push_back(second.starts[0]);
-  plan.blocks.push_back(second.blocks[0]);
+  plan.tables.push_back(second.tables[0]);
   plan.entries = {chunk(other, 0, 0, other.size()),
                   chunk(golden.tokens, 1, 0, golden.tokens.size())};
   const auto result = together.rank->run(plan);

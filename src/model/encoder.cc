@@ -14,20 +14,19 @@ Encoder::Work Encoder::lay_out(Arena& arena, const ModelConfig& config,
                                uint32_t tokens, uint32_t threads) {
   const uint64_t hidden = config.hidden;
   Work work;
-  work.x = arena.take_array<float>(tokens * hidden);
-  work.delta = arena.take_array<float>(tokens * hidden);
-  work.qkv = arena.take_array<float>(tokens * 3 * hidden);
-  work.attended = arena.take_array<float>(tokens * hidden);
-  work.wide = arena.take_array<float>(uint64_t{tokens} * config.feed_forward);
+  work.x = arena.take_rows<float>(tokens, hidden);
+  work.delta = arena.take_rows<float>(tokens, hidden);
+  work.qkv = arena.take_rows<float>(tokens, 3 * hidden);
+  work.attended = arena.take_rows<float>(tokens, hidden);
+  work.wide = arena.take_rows<float>(tokens, config.feed_forward);
   work.quantized =
       arena.take(ops::quantized_bytes(tokens, std::max(config.hidden, config.feed_forward)));
   const ops::AttentionShape shape{.q_heads = config.q_heads, .layout = layout};
-  work.scratch_bytes = ops::attention_scratch_bytes(shape);
+  uint64_t scratch = ops::attention_scratch_bytes(shape);
   for (const LayerWeights& layer : weights.layers)
     for (const Linear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
-      work.scratch_bytes = std::max(work.scratch_bytes, linear->scratch_bytes());
-  work.scratch_bytes = (work.scratch_bytes + 4095) / 4096 * 4096 + 64;
-  work.scratch = arena.take(work.scratch_bytes * threads);
+      scratch = std::max(scratch, linear->scratch_bytes());
+  work.scratch = arena.take_rows<std::byte>(threads, (scratch + 4095) / 4096 * 4096 + 64);
   return work;
 }
 
@@ -59,11 +58,11 @@ void Encoder::forward(std::span<const BatchEntry> entries) {
 void Encoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
   const size_t hidden = config_.hidden, wide = config_.feed_forward;
   const auto own = device::split(tokens_.size(), thread, team_.size());
-  for (size_t row = own.begin; row < own.end; ++row) embed(tokens_[row], work_.x + row * hidden);
+  for (size_t row = own.begin; row < own.end; ++row) embed(tokens_[row], work_.x[row]);
   for (const LayerWeights& layer : weights_.layers) {
     product(thread, layer.qkv, work_.x, work_.qkv);
     for (size_t row = own.begin; row < own.end; ++row) {
-      float* qkv = work_.qkv + row * 3 * hidden;
+      float* qkv = work_.qkv[row];
       ops::add_cpu(layer.qkv_bias, 3 * hidden, qkv);
       ops::kv_write_cpu(layout_, group_.data, layout_.block_bytes(),
                         entries[tokens_[row].entry].tables[0].data(), tokens_[row].position,
@@ -77,8 +76,8 @@ void Encoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
     add_and_norm(own, layer.output_bias, layer.post_attention_norm, layer.post_attention_beta);
     product(thread, layer.gate_up, work_.x, work_.wide);
     for (size_t row = own.begin; row < own.end; ++row) {
-      ops::add_cpu(layer.up_bias, wide, work_.wide + row * wide);
-      ops::gelu_erf_cpu(wide, work_.wide + row * wide);
+      ops::add_cpu(layer.up_bias, wide, work_.wide[row]);
+      ops::gelu_erf_cpu(wide, work_.wide[row]);
     }
     product(thread, layer.down, work_.wide, work_.delta);
     add_and_norm(own, layer.down_bias, layer.post_feed_forward_norm, layer.post_feed_forward_beta);
@@ -97,14 +96,16 @@ void Encoder::embed(const StepToken& token, float* x) const {
                       {weights_.embedding_beta, hidden}, config_.norm_eps, {x, hidden});
 }
 
-void Encoder::product(uint32_t thread, const Linear& linear, const float* x, float* y) {
+void Encoder::product(uint32_t thread, const Linear& linear, Rows<const float> x, Rows<float> y) {
   const auto own = device::split(tokens_.size(), thread, team_.size());
   if (linear.takes_quantized)
-    ops::quantize_rows(x, linear.cols, linear.cols, own.begin, own.end, work_.quantized);
+    ops::quantize_rows(x.data, x.stride, linear.cols, own.begin, own.end, work_.quantized);
   team_.barrier();
-  linear.multiply(
-      {.tokens = tokens_.size(), .quantized = work_.quantized, .values = x, .stride = linear.cols},
-      y, linear.rows, thread, team_.size(), scratch(thread));
+  linear.multiply({.tokens = tokens_.size(),
+                   .quantized = work_.quantized,
+                   .values = x.data,
+                   .stride = x.stride},
+                  y.data, y.stride, thread, team_.size(), work_.scratch[thread]);
   team_.barrier();
 }
 
@@ -112,8 +113,8 @@ void Encoder::add_and_norm(const device::Range& own, const float* bias, const fl
                            const float* beta) {
   const size_t hidden = config_.hidden;
   for (size_t row = own.begin; row < own.end; ++row) {
-    float* x = work_.x + row * hidden;
-    ops::add_cpu(work_.delta + row * hidden, hidden, x);
+    float* x = work_.x[row];
+    ops::add_cpu(work_.delta[row], hidden, x);
     ops::add_cpu(bias, hidden, x);
     ops::layer_norm_cpu({x, hidden}, {gamma, hidden}, {beta, hidden}, config_.norm_eps,
                         {x, hidden});
@@ -122,7 +123,6 @@ void Encoder::add_and_norm(const device::Range& own, const float* bias, const fl
 
 // Every query stands where the text ends, so it sees all of it.
 void Encoder::attend(uint32_t thread, std::span<const BatchEntry> entries) {
-  const size_t hidden = config_.hidden;
   const ops::AttentionShape shape{
       .q_heads = config_.q_heads, .scale = config_.attention_scale, .layout = layout_};
   while (const AttentionItem* taken = tokens_.take()) {
@@ -135,11 +135,11 @@ void Encoder::attend(uint32_t thread, std::span<const BatchEntry> entries) {
                                   .tokens = item.tokens,
                                   .sees_same = true,
                                   .kv_head = item.kv_head,
-                                  .q = work_.qkv + item.first_row * 3 * hidden,
-                                  .q_stride = 3 * hidden,
-                                  .out = work_.attended + item.first_row * hidden,
-                                  .out_stride = hidden};
-    ops::attention_cpu(shape, call, scratch(thread));
+                                  .q = work_.qkv[item.first_row],
+                                  .q_stride = work_.qkv.stride,
+                                  .out = work_.attended[item.first_row],
+                                  .out_stride = work_.attended.stride};
+    ops::attention_cpu(shape, call, work_.scratch[thread]);
   }
 }
 

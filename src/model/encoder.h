@@ -7,9 +7,11 @@
 #include "device/cpu/team.h"
 #include "model/architecture.h"
 #include "model/arena.h"
-#include "model/decoder.h"
 #include "model/decoder_weights.h"
+#include "model/kv_group.h"
+#include "model/step_tokens.h"
 #include "ops/attention/attention.h"
+#include "tensor/rows.h"
 
 namespace altlas::model {
 
@@ -29,21 +31,18 @@ class Encoder {
   // Runs all layers over whole texts: each entry starts at position 0. Their hidden states stay
   // until the next call: row i is the ith token in order of entries.
   void forward(std::span<const BatchEntry> entries);
-  std::span<const float> hidden(size_t row) const {
-    return {work_.x + row * config_.hidden, config_.hidden};
-  }
+  std::span<const float> hidden(size_t row) const { return {work_.x[row], config_.hidden}; }
 
  private:
   // Pieces of the workspace. T: step_tokens_max.
   struct Work {
-    float* x = nullptr;         // [T, hidden]
-    float* delta = nullptr;     // [T, hidden]
-    float* qkv = nullptr;       // [T, 3 * hidden]
-    float* attended = nullptr;  // [T, hidden]
-    float* wide = nullptr;      // [T, feed_forward]
+    Rows<float> x;         // [T, hidden]
+    Rows<float> delta;     // [T, hidden]
+    Rows<float> qkv;       // [T, 3 * hidden]
+    Rows<float> attended;  // [T, hidden]
+    Rows<float> wide;      // [T, feed_forward]
     std::byte* quantized = nullptr;
-    std::byte* scratch = nullptr;  // [threads, scratch_bytes]
-    uint64_t scratch_bytes = 0;
+    Rows<std::byte> scratch;  // Per thread.
   };
   static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
                       const ops::KvLayout& layout, uint32_t tokens, uint32_t threads);
@@ -51,11 +50,10 @@ class Encoder {
   void embed(const StepToken& token, float* x) const;
   void attend(uint32_t thread, std::span<const BatchEntry> entries);
   // This thread's share of y = x W, after all have quantised their rows of x.
-  void product(uint32_t thread, const Linear& linear, const float* x, float* y);
+  void product(uint32_t thread, const Linear& linear, Rows<const float> x, Rows<float> y);
   // x = norm(x + delta + bias) of this thread's rows.
   void add_and_norm(const device::Range& own, const float* bias, const float* gamma,
                     const float* beta);
-  std::byte* scratch(uint32_t thread) const { return work_.scratch + thread * work_.scratch_bytes; }
 
   const ModelConfig& config_;
   const DecoderWeights& weights_;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "device/cpu/team.h"
 #include "model/panel_cache.h"
 
 namespace altlas::model {
@@ -13,16 +14,16 @@ namespace {
 class Loader {
  public:
   Loader(const ModelFile& file, const LoadOptions& options, uint64_t bytes,
-         device::CpuDevice& device)
+         device::Device& device)
       : file_(file), options_(options), bytes_(bytes), device_(device) {}
 
   Result<LoadedWeights> load() {
     const PanelCacheOptions& cache = options_.panels;
-    if (cache.folder.empty() || bytes_ < cache.bytes_min || options_.path.starts_with("/proc/"))
+    if (cache.folder.empty() || bytes_ < cache.bytes_min || options_.model_path.starts_with("/proc/"))
       return in_memory();
     const RankShard& shard = options_.shard;
     Result<PanelFile> panels = PanelFile::open(
-        cache, options_.path,
+        cache, options_.model_path,
         fmt::format("tp{}of{}pp{}of{}", shard.tp_rank, shard.tp_size, shard.pp_rank, shard.pp_size),
         bytes_);
     if (!panels.ok()) return without_cache(panels.error());
@@ -67,13 +68,13 @@ class Loader {
   const ModelFile& file_;
   const LoadOptions& options_;
   const uint64_t bytes_;
-  device::CpuDevice& device_;
+  device::Device& device_;
 };
 
 }  // namespace
 
 Result<LoadedWeights> load_weights(const ModelFile& file, const LoadOptions& options,
-                                   uint64_t bytes, device::CpuDevice& device) {
+                                   uint64_t bytes, device::Device& device) {
   return Loader(file, options, bytes, device).load();
 }
 

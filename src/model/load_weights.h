@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "device/cpu/cpu_device.h"
+#include "device/device.h"
 #include "model/decoder_weights.h"
 #include "model/model_file.h"
 #include "model/rank.h"
@@ -17,7 +17,8 @@ struct LoadedWeights {
 // bytes: of the packed weights. Call it from the leader of the device's team. What goes wrong
 // with options.panels only costs time and is logged.  Errors: as lay_out_weights, kBusy where
 // the device has no room. Each device books all of its bytes, also where several map one file.
+// device: one whose memory the host writes.
 Result<LoadedWeights> load_weights(const ModelFile& file, const LoadOptions& options,
-                                   uint64_t bytes, device::CpuDevice& device);
+                                   uint64_t bytes, device::Device& device);
 
 }  // namespace altlas::model

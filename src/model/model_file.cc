@@ -1,8 +1,11 @@
 #include "model/model_file.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
+#include "base/hash.h"
 #include "model/gguf_config.h"
 #include "model/hf_config.h"
 #include "model/hf_tensors.h"
@@ -47,6 +50,34 @@ Result<ModelFile> ModelFile::open(const std::string& path) {
   out.files_ = std::make_unique<weights::SafetensorsModel>(std::move(files));
   out.tensors_ = std::make_unique<HfTensors>(*out.files_, out.config_.architecture, config.tied);
   return out;
+}
+
+Result<uint64_t> ModelFile::identity() const {
+  constexpr size_t kSamples = 32;  // Tensors whose values are looked at, and bytes of each end.
+  Hasher hasher;
+  const ModelConfig& c = config_;
+  hasher.add(c.layer_count).add(c.hidden).add(c.q_heads).add(c.kv_heads).add(c.head_dim);
+  hasher.add(double{c.norm_eps}).add(double{c.attention_scale}).add(double{c.attention_softcap});
+  hasher.add(c.window).add(c.experts.used);
+  for (const uint8_t windowed : c.window_layers) hasher.add(windowed);
+  for (const RopeTable* rope : {&c.rope, &c.window_rope}) {
+    hasher.add(double{rope->scale}).add(rope->frequency.size());
+    for (const double frequency : rope->frequency) hasher.add(frequency);
+  }
+  std::vector<std::string_view> names = tensors_->tensor_names();
+  std::ranges::sort(names);  // Formats order them otherwise.
+  const size_t step = names.size() / kSamples + 1;
+  for (size_t i = 0; i < names.size(); ++i) {
+    ALTLAS_TRY(const weights::TensorView tensor, tensors_->tensor(names[i]));
+    hasher.add(names[i]).add(static_cast<uint32_t>(tensor.dtype)).add(tensor.cols());
+    hasher.add(tensor.rows());
+    if (i % step != 0) continue;
+    const std::string_view data(reinterpret_cast<const char*>(tensor.data.data()),
+                                tensor.data.size());
+    hasher.add(data.substr(0, kSamples))
+        .add(data.substr(data.size() - std::min(data.size(), kSamples)));
+  }
+  return hasher.value();
 }
 
 }  // namespace altlas::model

@@ -20,6 +20,9 @@ class ModelFile {
   const ModelConfig& config() const { return config_; }
   // Under GGUF's names; their order and norms as config() says.
   const weights::TensorSource& tensors() const { return *tensors_; }
+  // Tells models apart whose tensors or numbers differ, wherever their files lie: a hash of names,
+  // types, shapes and samples of values.  Errors: as tensors().tensor().
+  Result<uint64_t> identity() const;
 
  private:
   ModelFile() = default;

@@ -30,7 +30,7 @@ void write(const fs::path& path, const std::string& text) {
 }
 // What loading says; empty if it is content.
 std::string load_error(const std::string& path) {
-  const auto shape = load_shape({.path = path}, uint64_t{64} << 20, 1);
+  const auto shape = load_shape({{.model_path = path}}, uint64_t{64} << 20, 1);
   return shape.ok() ? "" : shape.error().message();
 }
 

@@ -68,10 +68,10 @@ std::vector<int32_t> answer(const LoadOptions& options, uint32_t threads = 1) {
   request->embeds = !(*rank)->shape().generates;
   StepPlan plan;
   plan.starts.push_back({0, request});
-  for (size_t g = 0; g < (*rank)->shape().group_blocks.size(); ++g) {
-    SlotBlocks blocks{.slot = 0, .group = static_cast<int32_t>(g)};
-    for (uint32_t b = 0; b < 4; ++b) blocks.blocks.push_back(BlockId{b});
-    plan.blocks.push_back(blocks);
+  for (uint32_t g = 0; g < (*rank)->shape().groups.size(); ++g) {
+    kv::TableChange table{.group = g};
+    for (uint32_t b = 0; b < 4; ++b) table.blocks.push_back(BlockId{b});
+    plan.tables.push_back({.slot = 0, .changes = {table}});
   }
   plan.entries.push_back({.slot = 0, .tokens = request->prompt, .samples = true});
   std::vector<int32_t> out;
@@ -94,8 +94,9 @@ std::vector<int32_t> answer(const LoadOptions& options, uint32_t threads = 1) {
 
 std::vector<int32_t> answer(const std::string& model, const PanelCacheOptions& panels,
                             uint32_t threads = 1) {
-  return answer({.path = model, .panels = panels, .sequences_max = 1, .kv_tokens_max = 64},
-                threads);
+  return answer(
+      {{.model_path = model, .sequences_max = 1, .kv_tokens_max = 64}, RankShard{}, panels},
+      threads);
 }
 
 // Goal: every architecture answers alike from memory, from what it just packed, and from the file;
@@ -176,11 +177,12 @@ TEST(PanelCache, DraftHasItsOwnFile) {
   const std::string model = testing_support::write_tiny_gguf("llama"), draft = model + ".draft";
   fs::copy_file(model, draft, fs::copy_options::overwrite_existing);
   CacheFolder cache;
-  const LoadOptions options{.path = model,
-                            .draft_path = draft,
-                            .panels = cache.options(),
-                            .sequences_max = 1,
-                            .kv_tokens_max = 64};
+  const LoadOptions options{{.model_path = model,
+                             .draft_model_path = draft,
+                             .sequences_max = 1,
+                             .kv_tokens_max = 64},
+                            RankShard{},
+                            cache.options()};
   const std::vector<int32_t> want = answer(options);
   const std::vector<fs::path> files = cache.panels();
   ASSERT_EQ(files.size(), 2u);

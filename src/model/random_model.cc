@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/hash.h"
+#include "base/strings.h"
 #include "base/units.h"
 #include "model/architecture.h"
 #include "ops/matmul/matmul.h"
@@ -55,13 +56,6 @@ constexpr DType kMatrixTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DTyp
                                   DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
                                   DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K,
                                   DType::kQ6_K};
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
-  return out;
-}
 
 // The type itself, or for rows that are no whole blocks of 256 the one with blocks of 32 that
 // comes next in bits.

@@ -5,15 +5,21 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
-#include "device/cpu/cpu_device.h"
+#include "device/device.h"
+#include "kv/group.h"
+#include "model/kv_bytes.h"
 #include "model/op_clock.h"
 #include "model/panel_cache.h"
-#include "model/step_plan.h"
+#include "replica/limits.h"
+#include "replica/settings.h"
+#include "step/step_plan.h"
+#include "tensor/dtype.h"
 
 namespace altlas::model {
 
@@ -25,21 +31,10 @@ struct RankShard {
   uint32_t pp_size = 1;
 };
 
-struct LoadOptions {
-  std::string path;                   // A GGUF file, or a folder with config.json and safetensors.
-  std::vector<std::string> adapters;  // Files of LoRA adapters; their ids are 1, 2, …
-  uint32_t adapter_rank_max = 0;      // 0: what the kernels take.
-  std::string draft_path;             // Guesses tokens; empty: none.
-  uint64_t swap_bytes = 0;            // Host memory for KV blocks.
-  PanelCacheOptions panels;           // Where packed weights are kept for the next start.
+// What a rank is told: the replica's settings, and what is this rank's alone.
+struct LoadOptions : replica::ReplicaSettings {
   RankShard shard;
-  uint32_t model_len_max = 0;    // 0: the model's, capped to what the KV holds.
-  uint32_t sequences_max = 0;    // 0: 64.
-  uint32_t step_tokens_max = 0;  // 0: 512.
-  uint32_t block_tokens = 16;    // A multiple of 16.
-  double memory_utilization = 0.9;
-  uint64_t kv_tokens_max = 0;    // 0: what the memory gives, at most sequences_max * model_len_max.
-  std::string kv_dtype = "f16";  // "f16", "bf16", "f32" or "q8_0".
+  PanelCacheOptions panels;  // Where packed weights are kept; repack_folder is not looked at.
   std::vector<int32_t>
       end_of_generation;     // Tokens that `min_tokens` bans; the tokenizer knows them.
   OpTimes* times = nullptr;  // Steps add to it: read it between two steps. It outlives the rank.
@@ -47,32 +42,12 @@ struct LoadOptions {
   std::function<void(std::string_view phase, double fraction)> progress;
 };
 
-// What a replica holds; known before anything is allocated.
-struct ReplicaShape {
-  uint32_t sequences_max = 0;
-  uint32_t model_len_max = 0;
-  uint32_t step_tokens_max = 0;
-  uint32_t block_tokens = 0;
-  std::vector<uint32_t> group_blocks;       // KV blocks per attention group.
-  std::vector<uint32_t> group_window;       // Sliding window of the group in tokens; 0: all.
-  std::vector<uint64_t> group_block_bytes;  // Of one block of the group, all its layers together.
-  uint64_t block_bytes = 0;                 // Sum of group_block_bytes.
-  uint64_t weight_bytes = 0;                // Model, adapters and draft model.
-  uint64_t activation_bytes = 0;            // Workspace of a step, and sampling.
-  uint32_t swap_places = 0;                 // KV blocks per group that host memory holds.
-  bool draft_model = false;
-  uint32_t vocab_size = 0;  // Rows of the head.
-  uint32_t embedding_size = 0;
-  bool generates = true;  // False for encoders, which only embed, each prompt in one step.
+// What a rank holds; known before anything is allocated.
+struct ReplicaShape : replica::ReplicaLimits {
+  DType kv_type = DType::kF16;
   uint32_t layer_count = 0;
   uint64_t parameters = 0;   // Of the model as a whole.
   std::string architecture;  // "qwen2".
-
-  uint64_t kv_bytes() const {
-    uint64_t sum = 0;
-    for (size_t g = 0; g < group_blocks.size(); ++g) sum += group_blocks[g] * group_block_bytes[g];
-    return sum;
-  }
 };
 
 // Reads only the file's metadata.  memory_bytes: the device's budget; threads: of its team.
@@ -96,11 +71,25 @@ class Rank {
   virtual Result<uint64_t> load_adapter(uint32_t id, const std::string& path) = 0;
   // No step from here on names it. One that is not there is nothing. Any thread, beside run().
   virtual void drop_adapter(uint32_t id) = 0;
+
+  // All layers and KV heads that this rank holds.
+  virtual KvRange kv_range() const = 0;
+  // KV blocks of a group as bytes, computed with `adapter` (0: none), a part of kv_range(). What
+  // steps before have written is in them.  Errors: kInvalid for a group, block or range that is not
+  // there, and for encoders, whose KV serves one step; kNotFound for an unknown adapter.
+  virtual Result<KvBytes> export_kv(uint32_t adapter, uint32_t group, const KvRange& range,
+                                    std::span<const BlockId> blocks) const = 0;
+  // The reverse, into blocks that no step in flight names: a sequence whose tables name them goes
+  // on behind their tokens with the same bits.  Errors: as export_kv; kConflict, with words, where
+  // the bytes are of another model, adapter, KV type or block size; kInvalid where their number is
+  // wrong. Then nothing was written.
+  virtual Result<void> import_kv(uint32_t adapter, const KvBytes& kv,
+                                 std::span<const BlockId> blocks) = 0;
 };
 
 // Loads weights and allocates everything a step needs. Call it from the thread that will call
-// run(): that thread is pinned. device: outlives the rank.  Errors: as load_shape, and kBusy where
-// the device's budget is taken by others.
-Result<std::unique_ptr<Rank>> load_rank(const LoadOptions& options, device::CpuDevice& device);
+// run(): that thread is pinned. device: outlives the rank.  Errors: as load_shape; kBusy where the
+// device's budget is taken by others; kUnsupported for a kind of device that can't compute here.
+Result<std::unique_ptr<Rank>> load_rank(const LoadOptions& options, device::Device& device);
 
 }  // namespace altlas::model

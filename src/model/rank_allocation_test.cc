@@ -80,13 +80,11 @@ StepPlan start_plan(const SamplingParams& sampling, uint32_t adapter, size_t kv_
     request->sampling = sampling;
     request->adapter = adapter;
     plan.starts.push_back({s, request});
-    SlotBlocks blocks{.slot = s};
+    kv::TableChange table;
     for (uint32_t b = 0; b < kBlocks; ++b)
-      blocks.blocks.push_back(BlockId{static_cast<uint32_t>(s) * kBlocks + b});
-    for (size_t group = 0; group < kv_groups; ++group) {
-      blocks.group = static_cast<int32_t>(group);
-      plan.blocks.push_back(blocks);
-    }
+      table.blocks.push_back(BlockId{static_cast<uint32_t>(s) * kBlocks + b});
+    for (; table.group < kv_groups; ++table.group)
+      plan.tables.push_back({.slot = s, .changes = {table}});
     plan.entries.push_back({.slot = s, .tokens = request->prompt, .samples = true});
   }
   return plan;
@@ -103,7 +101,7 @@ StepPlan decode_plan(int32_t sequences, uint32_t position) {
 // The most allocations of a decode step of `sequences` once others have warmed the rank up.
 uint64_t allocations_of_step(Rank& rank, const SamplingParams& sampling, int32_t sequences,
                              uint32_t adapter = 0) {
-  EXPECT_TRUE(rank.run(start_plan(sampling, adapter, rank.shape().group_block_bytes.size())).ok());
+  EXPECT_TRUE(rank.run(start_plan(sampling, adapter, rank.shape().groups.size())).ok());
   for (uint32_t n = 0; n < 4; ++n) EXPECT_TRUE(rank.run(decode_plan(kSequences, kPrompt + n)).ok());
   uint64_t most = 0;
   for (uint32_t n = 4; n < kSteps; ++n) {
@@ -143,7 +141,8 @@ TEST(RankAllocation, AStepAllocatesOnlyItsResult) {
     const std::string path = testing_support::write_tiny_gguf(model);
     for (const uint32_t threads : {1u, 2u}) {
       device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads));
-      auto rank = load_rank({.path = path, .sequences_max = 4, .kv_tokens_max = 256}, device);
+      auto rank =
+          load_rank({{.model_path = path, .sequences_max = 4, .kv_tokens_max = 256}}, device);
       ASSERT_TRUE(rank.ok()) << rank.error().message();
       for (const int32_t sequences : {1, kSequences}) {
         for (const auto& [name, sampling] : ways())
@@ -173,7 +172,9 @@ TEST(RankAllocation, NorWithAdapters) {
   ASSERT_TRUE(writer.write(adapter).ok());
   device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, 2));
   auto rank = load_rank(
-      {.path = testing_support::write_tiny_gguf("llama"), .sequences_max = 4, .kv_tokens_max = 256},
+      {{.model_path = testing_support::write_tiny_gguf("llama"),
+        .sequences_max = 4,
+        .kv_tokens_max = 256}},
       device);
   ASSERT_TRUE(rank.ok()) << rank.error().message();
   locks = 0;

@@ -26,10 +26,10 @@ Rank* rank_of(uint32_t threads, benchmark::State& state) {
   const char* real = std::getenv("ALTLAS_TEST_MODEL");
   const device::DeviceSpec spec = testing_support::cpu(uint64_t{2} << 30, threads);
   setup.device = std::make_unique<device::CpuDevice>(DeviceId{0}, spec);
-  auto rank = load_rank({.path = real ? real : testing_support::write_tiny_gguf("qwen2_tied"),
+  auto rank = load_rank({{.model_path = real ? real : testing_support::write_tiny_gguf("qwen2_tied"),
                          .model_len_max = 512,
                          .sequences_max = 64,
-                         .kv_tokens_max = 64 * 512},
+                         .kv_tokens_max = 64 * 512}},
                         *setup.device);
   if (!rank.ok()) {
     state.SkipWithError(rank.error().message().c_str());
@@ -48,10 +48,10 @@ StepPlan start(Rank& rank, int32_t sequences, size_t length) {
     for (size_t i = 0; i < length; ++i)
       request->prompt.push_back(static_cast<int32_t>((i * 7 + 3) % 60));
     plan.starts.push_back({s, request});
-    SlotBlocks table{.slot = s};
+    kv::TableChange table;
     for (uint32_t b = 0; b < blocks; ++b)
       table.blocks.push_back(BlockId{static_cast<uint32_t>(s) * blocks + b});
-    plan.blocks.push_back(table);
+    plan.tables.push_back({.slot = s, .changes = {table}});
   }
   return plan;
 }

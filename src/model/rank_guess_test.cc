@@ -23,11 +23,11 @@ struct Said {
 class RankGuess : public ::testing::Test {
  protected:
   void SetUp() override {
-    LoadOptions options{.path = testing_support::write_tiny_gguf("qwen2_tied"),
-                        .swap_bytes = 1 << 20,
-                        .sequences_max = 2,
-                        .step_tokens_max = 32,
-                        .end_of_generation = {0}};
+    LoadOptions options{{.model_path = testing_support::write_tiny_gguf("qwen2_tied"),
+                         .swap_bytes = 1 << 20,
+                         .sequences_max = 2,
+                         .step_tokens_max = 32}};
+    options.end_of_generation = {0};
     auto loaded = load_rank(options, device_);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     rank_ = std::move(*loaded);
@@ -37,9 +37,9 @@ class RankGuess : public ::testing::Test {
                              uint32_t first_block = 0) {
     StepPlan plan;
     plan.starts.push_back({slot, what});
-    SlotBlocks table{.slot = slot};
+    kv::TableChange table;
     for (uint32_t b = 0; b < kBlocks; ++b) table.blocks.push_back(BlockId{first_block + b});
-    plan.blocks.push_back(table);
+    plan.tables.push_back({.slot = slot, .changes = {table}});
     plan.entries.push_back({.slot = slot, .tokens = what->prompt, .samples = true});
     return plan;
   }
@@ -197,8 +197,8 @@ TEST_F(RankGuess, DraftModelGuesses) {
   for (const std::string& draft : {own, testing_support::write_tiny_gguf("qwen2_untied")}) {
     device::CpuDevice device(DeviceId{1}, testing_support::cpu(uint64_t{16} << 20, 2));
     LoadOptions options;
-    options.path = own;
-    options.draft_path = draft;
+    options.model_path = own;
+    options.draft_model_path = draft;
     options.sequences_max = 2;
     options.step_tokens_max = 32;
     auto loaded = load_rank(options, device);
@@ -236,8 +236,8 @@ TEST_F(RankGuess, DraftModelGuesses) {
     }
     std::swap(rank_, *loaded);
   }
-  LoadOptions options{.path = own};
-  options.draft_path = "/nonexistent.gguf";
+  LoadOptions options{{.model_path = own}};
+  options.draft_model_path = "/nonexistent.gguf";
   EXPECT_EQ(load_shape(options, uint64_t{16} << 20, 1).error().code(), ErrorCode::kNotFound);
 }
 

@@ -27,7 +27,8 @@ Said say(const std::string& path, uint32_t threads, uint32_t step, bool logprobs
   constexpr uint32_t kPrompt = 440, kDecoded = 8;
   device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{128} << 20, threads));
   auto rank = load_rank(
-      {.path = path, .sequences_max = 1, .step_tokens_max = step, .kv_tokens_max = 512}, device);
+      {{.model_path = path, .sequences_max = 1, .step_tokens_max = step, .kv_tokens_max = 512}},
+      device);
   EXPECT_TRUE(rank.ok()) << rank.error().message();
   if (!rank.ok()) return {};
   auto request = std::make_shared<SequenceRequest>();
@@ -37,10 +38,10 @@ Said say(const std::string& path, uint32_t threads, uint32_t step, bool logprobs
   request->sampling.logprobs = logprobs ? 1 : -1;
   StepPlan plan;
   plan.starts.push_back({0, request});
-  for (size_t g = 0; g < (*rank)->shape().group_blocks.size(); ++g) {
-    SlotBlocks blocks{.slot = 0, .group = static_cast<int32_t>(g)};
-    for (uint32_t b = 0; b < 32; ++b) blocks.blocks.push_back(BlockId{31 - b});
-    plan.blocks.push_back(blocks);
+  for (uint32_t g = 0; g < (*rank)->shape().groups.size(); ++g) {
+    kv::TableChange table{.group = g};
+    for (uint32_t b = 0; b < 32; ++b) table.blocks.push_back(BlockId{31 - b});
+    plan.tables.push_back({.slot = 0, .changes = {table}});
   }
   Said said;
   for (uint32_t at = 0; at < kPrompt + kDecoded;) {

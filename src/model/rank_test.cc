@@ -34,9 +34,9 @@ std::shared_ptr<const SequenceRequest> request(std::vector<int32_t> prompt,
 StepPlan first_step(std::shared_ptr<const SequenceRequest> what, uint32_t blocks) {
   StepPlan plan;
   plan.starts.push_back({0, what});
-  SlotBlocks table{.slot = 0};
+  kv::TableChange table;
   for (uint32_t b = 0; b < blocks; ++b) table.blocks.push_back(BlockId{b});
-  plan.blocks.push_back(table);
+  plan.tables.push_back({.slot = 0, .changes = {table}});
   plan.entries.push_back({.slot = 0, .tokens = what->prompt, .samples = true});
   return plan;
 }
@@ -66,13 +66,13 @@ std::vector<int32_t> generate(Rank& rank, std::shared_ptr<const SequenceRequest>
 // Goal: sizes are exact, the ledger holds what was said, and what does not fit is refused with
 // numbers before loading.
 TEST(RankShape, SizesAndRefusals) {
-  LoadOptions options{.path = tiny(), .sequences_max = 2, .step_tokens_max = 32};
+  LoadOptions options{{.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32}};
   const auto shape = load_shape(options, uint64_t{16} << 20, 1);
   ASSERT_TRUE(shape.ok()) << shape.error().message();
   EXPECT_EQ(shape->vocab_size, 64u);
   EXPECT_EQ(shape->model_len_max, 512u);
   EXPECT_EQ(shape->block_bytes, 2u * 2 * 16 * 16 * 2);  // Layers, k and v, tokens, head_dim, bytes.
-  EXPECT_EQ(shape->kv_bytes(), shape->block_bytes * shape->group_blocks.at(0));
+  EXPECT_EQ(shape->kv_bytes(), shape->block_bytes * shape->groups.at(0).blocks);
   EXPECT_GT(shape->parameters, 10000u);
   device::CpuDevice device(DeviceId{0}, cpu(uint64_t{16} << 20));
   {
@@ -96,14 +96,59 @@ TEST(RankShape, SizesAndRefusals) {
   options.shard.tp_size = 1;
   options.block_tokens = 8;
   EXPECT_FALSE(load_shape(options, uint64_t{16} << 20, 1).ok());
-  options.path = "/nonexistent.gguf";
+  options.model_path = "/nonexistent.gguf";
   EXPECT_EQ(load_shape(options, uint64_t{16} << 20, 1).error().code(), ErrorCode::kNotFound);
+}
+
+// A device of some kind whose memory is another's.
+class OtherDevice final : public device::Device {
+ public:
+  OtherDevice(device::DeviceKind kind, device::Device& memory) : kind_(kind), memory_(memory) {}
+  DeviceId id() const override { return DeviceId{5}; }
+  device::DeviceKind kind() const override { return kind_; }
+  const std::string& name() const override { return memory_.name(); }
+  device::MemoryUse memory_use() const override { return memory_.memory_use(); }
+  Result<device::Buffer> allocate(std::string_view name, uint64_t bytes) override {
+    ++allocations;
+    return memory_.allocate(name, bytes);
+  }
+  Result<device::Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes) override {
+    return memory_.adopt(name, mapped, bytes);
+  }
+  device::Team& team() override { return memory_.team(); }
+  int64_t busy_ns() const override { return memory_.busy_ns(); }
+
+  int allocations = 0;
+
+ private:
+  const device::DeviceKind kind_;
+  device::Device& memory_;
+};
+
+// Goal: a rank takes any device that computes as the host does, by its interface, and refuses kinds
+// that nothing is written for before it allocates.
+TEST(RankShape, TakesADeviceByItsInterface) {
+  device::CpuDevice memory(DeviceId{0}, cpu(uint64_t{16} << 20));
+  const LoadOptions options{{.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32}};
+  OtherDevice host(device::DeviceKind::kCpu, memory);
+  {
+    auto rank = load_rank(options, host);
+    ASSERT_TRUE(rank.ok()) << rank.error().message();
+    EXPECT_EQ(generate(**rank, request({5, 9, 2, 7}), 3, 1).size(), 3u);
+    EXPECT_EQ(host.allocations, 3);  // Weights, activations, KV.
+  }
+  OtherDevice cuda(device::DeviceKind::kCuda, memory);
+  const auto refused = load_rank(options, cuda);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kUnsupported);
+  EXPECT_NE(refused.error().message().find("cuda"), std::string::npos);
+  EXPECT_EQ(cuda.allocations, 0);
 }
 
 // Goal: a capped KV shortens the longest sequence instead of refusing.
 TEST(RankShape, LengthIsCapped) {
   LoadOptions options{
-      .path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .kv_tokens_max = 100};
+      {.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .kv_tokens_max = 100}};
   const auto shape = load_shape(options, uint64_t{16} << 20, 1);
   ASSERT_TRUE(shape.ok());
   EXPECT_EQ(shape->model_len_max, 112u);
@@ -112,9 +157,9 @@ TEST(RankShape, LengthIsCapped) {
 class TinyRank : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto loaded = load_rank(
-        {.path = tiny(), .sequences_max = 2, .step_tokens_max = 32, .end_of_generation = {0}},
-        device_);
+    LoadOptions options{{.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32}};
+    options.end_of_generation = {0};
+    auto loaded = load_rank(options, device_);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     rank_ = std::move(*loaded);
   }
@@ -140,10 +185,11 @@ TEST_F(TinyRank, RefusesWrongPlans) {
   expect_refused("no tokens", [](StepPlan& p) { p.entries[0].tokens.clear(); });
   expect_refused("no KV", [](StepPlan& p) { p.entries[0].position = 14; });
   expect_refused("past the end", [](StepPlan& p) { p.entries[0].position = 4000000000u; });
-  expect_refused("block", [](StepPlan& p) { p.blocks[0].blocks[0] = BlockId{1 << 30}; });
-  expect_refused("gap in the table", [](StepPlan& p) { p.blocks[0].first_index = 1; });
-  expect_refused("group", [](StepPlan& p) { p.blocks[0].group = 1; });
-  expect_refused("long table", [](StepPlan& p) { p.blocks[0].blocks.assign(1000, BlockId{0}); });
+  const auto table = [](StepPlan& p) -> kv::TableChange& { return p.tables[0].changes[0]; };
+  expect_refused("block", [&](StepPlan& p) { table(p).blocks[0] = BlockId{1 << 30}; });
+  expect_refused("gap in the table", [&](StepPlan& p) { table(p).first_index = 1; });
+  expect_refused("group", [&](StepPlan& p) { table(p).group = 1; });
+  expect_refused("long table", [&](StepPlan& p) { table(p).blocks.assign(1000, BlockId{0}); });
   expect_refused("copy",
                  [](StepPlan& p) { p.copies.push_back({0, BlockId{0}, BlockId{1 << 30}}); });
   expect_refused("step budget", [](StepPlan& p) { p.entries[0].tokens.assign(33, 1); });
@@ -179,7 +225,7 @@ TEST_F(TinyRank, CopiesBlocks) {
   ASSERT_TRUE(rank_->run(first_step(what, 1)).ok());
   StepPlan plan;
   plan.copies.push_back({0, BlockId{0}, BlockId{9}});
-  plan.blocks.push_back({.slot = 0, .blocks = {BlockId{9}}});
+  plan.tables.push_back({.slot = 0, .changes = {{.blocks = {BlockId{9}}}}});
   plan.entries.push_back({.slot = 0, .position = 4, .tokens = {want[0]}, .samples = true});
   const auto result = rank_->run(plan);
   ASSERT_TRUE(result.ok());
@@ -207,7 +253,8 @@ TEST(RealModel, GreedyFibonacci) {
   if (real_model().empty())
     GTEST_SKIP() << "set ALTLAS_TEST_MODEL to qwen2.5-coder-0.5b-instruct's GGUF file";
   device::CpuDevice device(DeviceId{0}, cpu(uint64_t{2} << 30, 2));
-  auto rank = load_rank({.path = real_model(), .model_len_max = 1024, .sequences_max = 2}, device);
+  auto rank =
+      load_rank({{.model_path = real_model(), .model_len_max = 1024, .sequences_max = 2}}, device);
   ASSERT_TRUE(rank.ok()) << rank.error().message();
   const auto file = weights::GgufModel::open(real_model());
   ASSERT_TRUE(file.ok());

@@ -11,14 +11,18 @@
 namespace altlas::model {
 namespace {
 
-Result<DType> kv_type(const std::string& name) {
-  if (name == "f16") return DType::kF16;
-  if (name == "bf16") return DType::kBF16;
-  if (name == "f32") return DType::kF32;
-  if (name == "q8_0") return DType::kQ8_0;
-  return invalid(
-      "kv_dtype '" + name.substr(0, 40) + "' is not supported on cpu: use f16, bf16, f32 or q8_0",
-      "kv_dtype");
+DType dtype_of(KvType type) {
+  switch (type) {
+    case KvType::kF16:
+      return DType::kF16;
+    case KvType::kBf16:
+      return DType::kBF16;
+    case KvType::kF32:
+      return DType::kF32;
+    case KvType::kQ8_0:
+      return DType::kQ8_0;
+  }
+  return DType::kF16;
 }
 
 Result<void> check_options(const LoadOptions& options) {
@@ -63,7 +67,7 @@ Error does_not_fit(const ReplicaShape& shape, uint64_t memory_bytes, double util
       "memory");
 }
 
-// Sets group_blocks and model_len_max by what the memory leaves.
+// Sets the groups' blocks and model_len_max by what the memory leaves.
 Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
   const auto usable =
@@ -91,10 +95,8 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
     return does_not_fit(shape, memory_bytes, options.memory_utilization, needed_len);
   shape.model_len_max =
       static_cast<uint32_t>(std::min<uint64_t>(wanted_len, uint64_t{blocks} * shape.block_tokens));
-  for (KvGroup& group : plan.groups) {
-    group.blocks = blocks;
-    shape.group_blocks.push_back(blocks);
-  }
+  for (KvGroup& group : plan.groups) group.blocks = blocks;
+  for (kv::GroupSpec& group : shape.groups) group.blocks = blocks;
   if (plan.draft)
     for (KvGroup& group : plan.draft->groups) group.blocks = blocks;
   return {};
@@ -105,22 +107,23 @@ Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan&
   ReplicaShape& shape = plan.shape;
   plan.weight_bytes = shape.weight_bytes;
   plan.activation_bytes = shape.activation_bytes;
-  for (const std::string& path : options.adapters) {
-    ALTLAS_TRY(AdapterFile adapter, AdapterFile::open(path, plan.config, options.adapter_rank_max));
+  for (const replica::AdapterFile& file : options.adapters) {
+    ALTLAS_TRY(AdapterFile adapter,
+               AdapterFile::open(file.path, plan.config, options.adapter_rank_max));
     Arena arena;
     ALTLAS_TRY_VOID(adapter.lay_out(arena));
     plan.adapters.push_back(std::move(adapter));
     shape.weight_bytes += (arena.used() + 4095) / 4096 * 4096;
   }
-  if (options.draft_path.empty()) return {};
-  ALTLAS_TRY(plan.draft, plan_draft(options.draft_path, plan.config.vocab_size, plan.groups,
+  if (options.draft_model_path.empty()) return {};
+  ALTLAS_TRY(plan.draft, plan_draft(options.draft_model_path, plan.config.vocab_size, plan.groups,
                                     plan.layout, shape.step_tokens_max, threads));
   shape.draft_model = true;
   shape.weight_bytes += plan.draft->weight_bytes;
   shape.activation_bytes += plan.draft->activation_bytes;
   for (size_t g = 0; g < plan.draft->groups.size(); ++g) {
     const uint64_t bytes = plan.draft->groups[g].block_bytes(plan.draft->layout);
-    shape.group_block_bytes[g] += bytes;
+    shape.groups[g].block_bytes += bytes;
     shape.block_bytes += bytes;
   }
   return {};
@@ -133,8 +136,7 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   ALTLAS_TRY_VOID(check_options(options));
   RankPlan plan;
   plan.config = file.config();
-  ALTLAS_TRY(const DType type, kv_type(options.kv_dtype));
-  plan.layout = {.type = type,
+  plan.layout = {.type = dtype_of(options.kv_dtype),
                  .block_tokens = options.block_tokens,
                  .kv_heads = plan.config.kv_heads,
                  .head_dim = plan.config.head_dim};
@@ -156,18 +158,18 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   shape.activation_bytes =
       workspace(plan.config, weights, plan.layout, shape.step_tokens_max, threads);
   shape.vocab_size = plan.config.vocab_size;
+  shape.kv_type = plan.layout.type;
   shape.layer_count = plan.config.layer_count;
   shape.parameters = weights.parameters;
   shape.architecture = plan.config.architecture.name;
   for (const KvGroup& group : plan.groups) {
-    shape.group_window.push_back(group.window);
-    shape.group_block_bytes.push_back(group.block_bytes(plan.layout));
+    shape.groups.push_back(kv::GroupSpec::attention(group.window, group.block_bytes(plan.layout)));
     shape.block_bytes += group.block_bytes(plan.layout);
   }
   // Buffers are whole pages.
   shape.weight_bytes = (shape.weight_bytes + 4095) / 4096 * 4096;
   shape.activation_bytes = (shape.activation_bytes + 4095) / 4096 * 4096;
-  if (!shape.generates && (!options.adapters.empty() || !options.draft_path.empty()))
+  if (!shape.generates && (!options.adapters.empty() || !options.draft_model_path.empty()))
     return invalid(
         "this model only gives embeddings: LoRA adapters and draft models are not "
         "supported for it");
@@ -180,7 +182,7 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
 
 Result<ReplicaShape> load_shape(const LoadOptions& options, uint64_t memory_bytes,
                                 uint32_t threads) {
-  ALTLAS_TRY(const ModelFile file, ModelFile::open(options.path));
+  ALTLAS_TRY(const ModelFile file, ModelFile::open(options.model_path));
   ALTLAS_TRY(const RankPlan plan, plan_rank(file, options, memory_bytes, threads));
   return plan.shape;
 }

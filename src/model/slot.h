@@ -9,9 +9,8 @@
 
 #include "model/adapter.h"
 #include "model/pooling.h"
-#include "model/step_plan.h"
-#include "ops/sample/row_sampler.h"
 #include "ops/sample/sample.h"
+#include "step/step_plan.h"
 
 namespace altlas::model {
 
@@ -82,9 +81,8 @@ struct Slot {
   }
 };
 
-// Looks at the logits of one of a step's rows, and the lists it is asked with.
-struct SampledRow {
-  ops::RowSampler sampler;
+// Lists that one of a step's rows is asked with.
+struct AskLists {
   std::vector<ops::TokenCount> counts;
   std::vector<int32_t> banned;
 

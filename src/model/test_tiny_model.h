@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "device/cpu/cpu_device.h"
 #include "device/spec.h"
 #include "tensor/dtype.h"
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -10,8 +11,15 @@
 
 namespace altlas::scheduler {
 
+namespace {
+BatchOptions settled(BatchOptions options) {
+  if (kv::keeps_state(options.kv.groups)) options.guesses_max = 0;
+  return options;
+}
+}  // namespace
+
 BatchScheduler::BatchScheduler(BatchOptions options)
-    : options_(std::move(options)), kv_(options_.kv) {
+    : options_(settled(std::move(options))), kv_(options_.kv) {
   ALTLAS_CHECK(options_.sequences_max > 0 && options_.step_tokens_max > 0,
                "at least one slot and one token");
   for (uint32_t slot = 0; slot < options_.sequences_max; ++slot)
@@ -293,14 +301,10 @@ bool BatchScheduler::has_room(const Sequence& s, const kv::PrefixMatch& match,
     const uint64_t kept = kv_.kept_blocks(match, g);
     uint64_t need = 1;
     if (!any_room) {
-      const uint64_t all = kv_.blocks_needed(g, s.tokens.size() + 1);
-      const uint64_t matched = kv_.matched_blocks(match, g);
-      need = (all > matched ? all - matched : 1) + (copies ? 1 : 0);
-      for (const auto& [order, other] : running_) {
-        const uint64_t wants = kv_.blocks_needed(g, other.tokens.size() + 1);
-        const uint64_t has = other.blocks.tables[g].blocks.size();
-        need += std::max<uint64_t>(wants > has ? wants - has : 0, 1);
-      }
+      need = kv_.blocks_wanted(g, s.tokens.size() + 1, kv_.matched_blocks(match, g)) +
+             (copies ? 1 : 0);
+      for (const auto& [order, other] : running_)
+        need += kv_.blocks_wanted(g, other.tokens.size() + 1, other.blocks.tables[g].blocks.size());
     }
     if (need + kept > kv_.pool(g).available()) return false;
   }
@@ -308,9 +312,11 @@ bool BatchScheduler::has_room(const Sequence& s, const kv::PrefixMatch& match,
 }
 
 bool BatchScheduler::has_room_for_swapped(const Sequence& s, bool any_room) const {
-  const uint32_t grows = s.swapped.tokens % kv_.block_tokens() == 0 ? 1 : 0;
-  for (uint32_t g = 0; g < kv_.groups(); ++g)
-    if (kv::KvCache::swapped_blocks(s.swapped, g) + grows > kv_.pool(g).available()) return false;
+  for (uint32_t g = 0; g < kv_.groups(); ++g) {
+    const uint32_t back = kv::KvCache::swapped_blocks(s.swapped, g);
+    const bool grows = kv_.grows_at(g, s.swapped.tokens);
+    if (back + (grows ? 1 : 0) > kv_.pool(g).available()) return false;
+  }
   return any_room || has_room(s, {}, false);
 }
 
@@ -320,7 +326,7 @@ void BatchScheduler::start(Sequences::iterator waiting, const kv::PrefixMatch& m
   s.slot = *free_slots_.begin();
   free_slots_.erase(free_slots_.begin());
   if (s.swapped.tokens > match.tokens) {
-    s.blocks = kv_.swap_in(s.salt, s.swapped, s.changes, s.swap_in);
+    s.blocks = kv_.swap_in(s.salt, s.swapped, s.changes);
     s.planned = s.computed = s.swapped.tokens;
   } else {
     kv_.drop_swapped(s.swapped);
@@ -346,8 +352,9 @@ bool BatchScheduler::swap_pays(const Sequence& s) const {
     return false;
   if (options_.prefill_token_ns == 0) return true;
   const uint64_t again = s.planned - kv_.shared_tokens(s.blocks, s.planned);
-  return 2 * kv_.swap_blocks(s.blocks, s.planned) * options_.swap_block_ns <
-         again * options_.prefill_token_ns;
+  const uint64_t one_way =
+      kv_.swap_blocks(s.blocks, s.planned) * options_.swap_block_ns + options_.swap_state_ns;
+  return 2 * one_way < again * options_.prefill_token_ns;
 }
 
 // The last in order loses slot and blocks; what this plan had for it is undone.
@@ -376,7 +383,6 @@ void BatchScheduler::preempt(Sequences::iterator place) {
   }
   kv_.release(s.blocks);
   s.changes = {};
-  s.swap_in.clear();
   s.planned = s.computed = 0;
   s.slot = -1;
   ++counters_.preemptions;
@@ -393,17 +399,10 @@ StepPlan BatchScheduler::assemble() {
   for (auto& [slot, draft] : drafts_) {
     Sequence& s = *draft.sequence;
     if (draft.starts) plan.starts.push_back({slot, s.request});
-    for (kv::TableChange& change : s.changes.tables) {
-      plan.blocks.push_back(
-          {slot, static_cast<int32_t>(change.group), change.first_index, std::move(change.blocks)});
-    }
-    for (const kv::BlockCopyChange& copy : s.changes.copies) {
-      plan.copies.push_back({static_cast<int32_t>(copy.group), copy.from, copy.to});
-    }
-    s.changes = {};
-    for (const kv::SwapChange& swap : s.swap_in)
-      plan.swap_in.push_back({static_cast<int32_t>(swap.group), swap.block, swap.place});
-    s.swap_in.clear();
+    kv::BlockChanges changes = std::exchange(s.changes, {});
+    if (!changes.tables.empty()) plan.tables.push_back({slot, std::move(changes.tables)});
+    std::ranges::copy(changes.copies, std::back_inserter(plan.copies));
+    std::ranges::copy(changes.swap_in, std::back_inserter(plan.swap_in));
     kv_.drop_swapped(s.swapped);
     const auto count = static_cast<uint32_t>(draft.entry.tokens.size());
     if (draft.entry.position < s.prompt_tokens) {
@@ -414,8 +413,7 @@ StepPlan BatchScheduler::assemble() {
     plan.entries.push_back(std::move(draft.entry));
   }
   drafts_.clear();
-  for (const kv::SwapChange& swap : std::exchange(swap_out_, {}))
-    plan.swap_out.push_back({static_cast<int32_t>(swap.group), swap.block, swap.place});
+  plan.swap_out = std::exchange(swap_out_, {});
   std::ranges::sort(ended_slots_);
   free_slots_.insert(ended_slots_.begin(), ended_slots_.end());
   plan.ends = std::exchange(ended_slots_, {});

@@ -14,8 +14,8 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "kv/kv_cache.h"
-#include "model/step_plan.h"
 #include "scheduler/guess.h"
+#include "step/step_plan.h"
 #include "task/task.h"
 
 namespace altlas::scheduler {
@@ -25,13 +25,15 @@ struct BatchOptions {
   uint32_t step_tokens_max = 512;  // Token budget of one step.
   uint32_t model_len_max =
       0;  // Prompt + generated tokens of one sequence; 0: what the KV pool holds.
-  uint32_t waiting_max = 65'536;    // Sequences without a slot; the next is refused.
-  uint64_t cache_salt = 0;          // Tells models and KV types apart in the prefix cache.
-  uint32_t guesses_max = 0;         // Tokens guessed ahead per step and sequence; 0: none.
+  uint32_t waiting_max = 65'536;  // Sequences without a slot; the next is refused.
+  uint64_t cache_salt = 0;        // Tells models and KV types apart in the prefix cache.
+  uint32_t guesses_max = 0;  // Tokens guessed ahead per step and sequence; 0: none. Models that
+                             // keep state take none: a state can't forget a wrong guess.
   uint32_t guess_step_tokens = 32;  // Steps with more tokens than this take no guesses: there a
                                     // token costs as much as it gives.
   bool draft_model = false;         // Guesses are the ranks' (kTokenGuessed), not prompt lookup's.
   uint64_t swap_block_ns = 0;       // To copy a block to host memory or back.
+  uint64_t swap_state_ns = 0;       // To copy a sequence's states there or back.
   uint64_t prefill_token_ns = 0;    // To compute a token again; 0: unknown, whatever fits is
                                     // swapped.
   bool whole_prompts = false;  // A prompt is computed in one step: of encoders, whose tokens see
@@ -136,10 +138,9 @@ class BatchScheduler {
         0;  // Prompt positions below have given their log-probabilities, or will.
     int32_t slot = -1;
     kv::SequenceBlocks blocks;
-    kv::BlockChanges changes;             // Not told to the ranks yet.
-    std::vector<kv::SwapChange> swap_in;  // Not told yet.
-    kv::SwappedBlocks swapped;            // While it has something in host memory.
-    bool guessing = false;                // An entry with guesses is in flight.
+    kv::BlockChanges changes;   // Not told to the ranks yet.
+    kv::SwappedBlocks swapped;  // While it has something in host memory.
+    bool guessing = false;      // An entry with guesses is in flight.
     PromptLookup lookup;
     GuessPace pace;
     AllowedTokens allowed;  // For the token after the last known one.
@@ -193,8 +194,8 @@ class BatchScheduler {
   uint64_t arrivals_ = 0;
   uint64_t steps_ = 0;
   std::set<int32_t> free_slots_;
-  std::vector<int32_t> ended_slots_;      // The ranks have not been told yet.
-  std::vector<kv::SwapChange> swap_out_;  // Not told either.
+  std::vector<int32_t> ended_slots_;     // The ranks have not been told yet.
+  std::vector<kv::BlockSwap> swap_out_;  // Not told either.
   std::deque<FlyingStep> in_flight_;
   std::map<int32_t, Draft> drafts_;  // By slot; empty between plans.
   uint32_t budget_ = 0;              // Tokens left of the step in the making.

@@ -20,7 +20,7 @@ inline BatchOptions options(uint32_t blocks, uint32_t slots = 8, uint32_t step_t
           .waiting_max = 1000,
           .cache_salt = 1,
           .kv = {.block_tokens = 4,
-                 .groups = {{.blocks = blocks, .window = 0}, {.blocks = blocks, .window = 10}}}};
+                 .groups = {{.blocks = blocks}, {kv::GroupKind::kWindow, blocks, 10}}}};
 }
 
 // A scheduler and pretended ranks with up to `depth` steps in flight.
@@ -28,15 +28,10 @@ class Bench {
  public:
   explicit Bench(BatchOptions o, size_t depth = 1, int32_t vocabulary = 1000)
       : scheduler(o),
-        ranks(o.sequences_max, o.kv.block_tokens, windows(o), vocabulary),
+        ranks(o.sequences_max, o.kv.block_tokens, o.kv.groups, vocabulary),
         depth_(depth),
         step_tokens_(o.step_tokens_max) {}
 
-  static std::vector<uint32_t> windows(const BatchOptions& o) {
-    std::vector<uint32_t> out;
-    for (const auto& group : o.kv.groups) out.push_back(group.window);
-    return out;
-  }
   static SequenceWork work(uint64_t id, uint32_t prompt_tokens, int32_t tokens_max,
                            int32_t first = 0) {
     SequenceWork w;

@@ -12,20 +12,21 @@
 
 #include "base/check.h"
 #include "base/hash.h"
-#include "model/step_plan.h"
+#include "step/step_plan.h"
 
 namespace altlas::scheduler {
 
 // The "model": the next token is a hash of all tokens before it and the seed. The KV value of a
 // position is the hash of the tokens up to it; computing a position looks at the values of every
-// position that its window shows.
+// position that its window shows. A group that keeps state is a recurrent layer: its state is the
+// hash of the tokens that went through it, and where there is one the next token is drawn from it.
 class TestRanks {
  public:
-  TestRanks(uint32_t slots, uint32_t block_tokens, std::vector<uint32_t> windows,
+  TestRanks(uint32_t slots, uint32_t block_tokens, std::vector<kv::GroupSpec> groups,
             int32_t vocabulary = 1000)
       : slots_(slots),
         block_tokens_(block_tokens),
-        windows_(std::move(windows)),
+        groups_(std::move(groups)),
         vocabulary_(vocabulary) {}
 
   static uint64_t extend(uint64_t value, int32_t token) {
@@ -50,16 +51,17 @@ class TestRanks {
   StepResult run(const StepPlan& plan) {
     StepResult result{.id = plan.id, .sampled = {}, .busy_us = 1};
     for (const SlotStart& start : plan.starts) begin(start);
-    for (const SlotBlocks& change : plan.blocks) set_table(change);
-    for (const BlockSwap& swap : plan.swap_out)
+    for (const SlotTables& tables : plan.tables)
+      for (const kv::TableChange& change : tables.changes) set_table(tables.slot, change);
+    for (const kv::BlockSwap& swap : plan.swap_out)
       for (uint32_t i = 0; i < block_tokens_; ++i)
         host_[{swap.group, swap.place, i}] = memory_[{swap.group, swap.block.value, i}];
-    for (const BlockCopy& copy : plan.copies) {
+    for (const kv::BlockCopy& copy : plan.copies) {
       for (uint32_t i = 0; i < block_tokens_; ++i) {
         memory_[{copy.group, copy.to.value, i}] = memory_[{copy.group, copy.from.value, i}];
       }
     }
-    for (const BlockSwap& swap : plan.swap_in)
+    for (const kv::BlockSwap& swap : plan.swap_in)
       for (uint32_t i = 0; i < block_tokens_; ++i)
         memory_[{swap.group, swap.block.value, i}] = host_[{swap.group, swap.place, i}];
     int32_t before = -1;
@@ -90,7 +92,7 @@ class TestRanks {
     uint32_t pooled = 0;                       // Positions computed since the slot was started.
     std::vector<std::vector<BlockId>> tables;  // [group]
   };
-  using Cell = std::tuple<int32_t, uint32_t, uint32_t>;  // Group, block, offset.
+  using Cell = std::tuple<uint32_t, uint32_t, uint32_t>;  // Group, block, offset.
 
   void begin(const SlotStart& start) {
     Slot& slot = slots_.at(static_cast<size_t>(start.slot));
@@ -102,18 +104,31 @@ class TestRanks {
                        start.request->generated.end());
     slot.seed = start.request->sampling.seed;
     slot.embeds = start.request->embeds;
-    slot.tables.resize(windows_.size());
+    slot.tables.resize(groups_.size());
   }
-  void set_table(const SlotBlocks& change) {
-    Slot& slot = slots_.at(static_cast<size_t>(change.slot));
+  void set_table(int32_t at, const kv::TableChange& change) {
+    Slot& slot = slots_.at(static_cast<size_t>(at));
     ALTLAS_CHECK(slot.used, "blocks go to a started slot");
-    auto& table = slot.tables.at(static_cast<size_t>(change.group));
+    auto& table = slot.tables.at(change.group);
     table.resize(std::max(table.size(), change.first_index + change.blocks.size()));
     std::ranges::copy(change.blocks, table.begin() + change.first_index);
   }
   Cell cell(const Slot& slot, size_t group, uint32_t position) const {
-    return {static_cast<int32_t>(group), slot.tables[group].at(position / block_tokens_).value,
+    return {static_cast<uint32_t>(group), slot.tables[group].at(position / block_tokens_).value,
             position % block_tokens_};
+  }
+  bool is_state(size_t group) const { return groups_[group].kind == kv::GroupKind::kState; }
+  Cell state_cell(const Slot& slot, size_t group) const {
+    ALTLAS_CHECK(slot.tables[group].size() == 1, "a slot has one state");
+    return cell(slot, group, 0);
+  }
+  // Nothing checks what the state was before: a wrong one gives another text.
+  void move_state(const Slot& slot, size_t group, const StepEntry& entry) {
+    ALTLAS_CHECK(entry.guesses == 0, "a state can't forget a guess");
+    uint64_t& state = memory_[state_cell(slot, group)];
+    if (entry.position == 0) state = 0;
+    for (uint32_t i = 0; i < entry.tokens.size(); ++i)
+      state = extend(state, slot.tokens[entry.position + i]);
   }
   void write(const StepEntry& entry) {
     Slot& slot = slots_.at(static_cast<size_t>(entry.slot));
@@ -128,7 +143,11 @@ class TestRanks {
     for (size_t p = slot.values.size(); p < slot.tokens.size(); ++p) {
       slot.values.push_back(extend(p == 0 ? 0 : slot.values[p - 1], slot.tokens[p]));
     }
-    for (size_t group = 0; group < windows_.size(); ++group) {
+    for (size_t group = 0; group < groups_.size(); ++group) {
+      if (is_state(group)) {
+        move_state(slot, group, entry);
+        continue;
+      }
       uint64_t value = 0;
       for (uint32_t i = 0; i < entry.tokens.size(); ++i) {
         value = i < known ? slot.values[entry.position + i] : extend(value, guess(slot, entry, i));
@@ -143,8 +162,13 @@ class TestRanks {
     slot.pooled += static_cast<uint32_t>(entry.tokens.size());
     const uint32_t end =
         entry.position + static_cast<uint32_t>(entry.tokens.size()) - entry.guesses;
-    for (size_t group = 0; group < windows_.size(); ++group) {
-      const uint32_t window = windows_[group];
+    uint64_t last = slot.values[end - 1];
+    for (size_t group = 0; group < groups_.size(); ++group) {
+      if (is_state(group)) {
+        last = memory_[state_cell(slot, group)];
+        continue;
+      }
+      const uint32_t window = groups_[group].window;
       const uint32_t first =
           window == 0 || entry.position < window ? 0 : entry.position - window + 1;
       for (uint32_t p = first; p < end; ++p) {
@@ -168,7 +192,7 @@ class TestRanks {
       sampled.embedding = {static_cast<float>(end), 1};
       return;
     }
-    sampled.token = next_token(slot.values[end - 1], slot.seed);
+    sampled.token = next_token(last, slot.seed);
     slot.tokens.push_back(sampled.token);
     int32_t given = sampled.token;
     for (uint32_t i = end - entry.position; i < entry.tokens.size(); ++i) {
@@ -194,7 +218,7 @@ class TestRanks {
 
   std::vector<Slot> slots_;
   const uint32_t block_tokens_;
-  const std::vector<uint32_t> windows_;
+  const std::vector<kv::GroupSpec> groups_;
   const int32_t vocabulary_;
   std::map<Cell, uint64_t> memory_;
   std::map<Cell, uint64_t> host_;

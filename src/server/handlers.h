@@ -4,9 +4,11 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/json/fwd.hpp>
 
 #include "config/config.h"
@@ -40,9 +42,21 @@ struct Rooms {
   FileDesk* desk = nullptr;        // Set before the first request.
   BatchRunner* batches = nullptr;  // Likewise.
   std::shared_ptr<RequestMemory> request_memory;  // Likewise.
+  // Where handlers of large bodies run, one at a time, so that reading them never holds up the io
+  // threads; outlives every request. None: on the io threads.
+  std::optional<boost::asio::any_io_executor> large;
   // The configuration as it is now: to be read for settings that SIGHUP may change.
   std::shared_ptr<const config::Config> now() const { return live.get(); }
 };
+
+// Bodies from so many bytes on are large: reading one takes milliseconds.
+inline constexpr size_t kLargeBody = 256 << 10;
+
+// Where the handler of `request` is to run: rooms.large for large bodies, else `usual`.
+inline boost::asio::any_io_executor executor_for(const Request& request, const Rooms& rooms,
+                                                 boost::asio::any_io_executor usual) {
+  return rooms.large && request.body.size() >= kLargeBody ? *rooms.large : std::move(usual);
+}
 
 // The request's body, which must be an object, no deeper than server.json_depth_max.
 // Errors: kInvalid, saying where.

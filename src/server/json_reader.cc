@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
+#include <charconv>
 #include <cmath>
 
 #include "base/byte_order_mark.h"
 #include "base/units.h"
+#include "base/utf8.h"
 
 namespace altlas::server {
 
@@ -33,11 +35,31 @@ std::string_view kind_name(const json::value& value) {
   }
   return "a value";
 }
-}  // namespace
 
-Result<json::value> parse_json(std::string_view text, size_t depth_max) {
-  ALTLAS_TRY(text, skip_byte_order_mark(text, "the body"));
-  if (text.empty()) return invalid("the body is empty: send a JSON object").with_reason(kInvalidJson);
+// The halves of characters that texts cut in the middle have, as the escapes \uD800 … \uDFFF, are
+// U+FFFD here, as in other parsers; JSON's grammar allows them.
+std::string without_halves(std::string_view text) {
+  constexpr std::string_view kReplacement = "\\uFFFD";
+  const auto half_at = [&](size_t at) -> uint32_t {  // 0: none.
+    if (text.size() - std::min(at, text.size()) < 6 || text.substr(at, 2) != "\\u") return 0;
+    uint32_t code = 0;
+    const char* end = text.data() + at + 6;
+    const auto [stop, error] = std::from_chars(text.data() + at + 2, end, code, 16);
+    return error == std::errc() && stop == end && code >= 0xD800 && code <= 0xDFFF ? code : 0;
+  };
+  std::string out;
+  out.reserve(text.size());
+  for (size_t at = 0; at < text.size();) {
+    const uint32_t half = text[at] == '\\' ? half_at(at) : 0;
+    const bool pair = half != 0 && half < 0xDC00 && half_at(at + 6) >= 0xDC00;
+    const size_t length = pair ? 12 : half != 0 ? 6 : text[at] == '\\' ? 2 : 1;
+    out += half != 0 && !pair ? kReplacement : text.substr(at, length);
+    at += length;
+  }
+  return out;
+}
+
+Result<json::value> parse_text(std::string_view text, size_t depth_max) {
   json::parse_options options;
   options.max_depth = depth_max;
   json::stream_parser parser({}, options);
@@ -55,6 +77,18 @@ Result<json::value> parse_json(std::string_view text, size_t depth_max) {
         .with_reason(kInvalidJson);
   }
   return parser.release();
+}
+}  // namespace
+
+Result<json::value> parse_json(std::string_view text, size_t depth_max) {
+  ALTLAS_TRY(text, skip_byte_order_mark(text, "the body"));
+  if (text.empty()) return invalid("the body is empty: send a JSON object").with_reason(kInvalidJson);
+  auto parsed = parse_text(text, depth_max);
+  if (parsed.ok()) return parsed;
+  if (!is_valid_utf8(text))
+    return invalid("the body is not UTF-8: it should be").with_reason(kUnsupportedEncoding);
+  const std::string whole = without_halves(text);
+  return whole == text ? std::move(parsed) : parse_text(whole, depth_max);
 }
 
 Result<json::object> parse_object(std::string_view text, size_t depth_max) {
@@ -194,7 +228,7 @@ std::vector<std::string> JsonReader::texts(std::string_view name, size_t max, si
     else
       for (const json::value& item : found->get_array()) take(item);
   } else {
-    take(*found);
+    if (!found->is_string() || !found->get_string().empty()) take(*found);
   }
   return out;
 }

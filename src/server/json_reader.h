@@ -48,7 +48,7 @@ class JsonReader {
   double number(std::string_view name, double fallback, double min, double max);
   bool boolean(std::string_view name, bool fallback);
   // One string, or a list of at most `max` strings, each of at most `length_max` bytes and not
-  // empty.
+  // empty; an empty string by itself is none, as clients' forms send it.
   std::vector<std::string> texts(std::string_view name, size_t max, size_t length_max);
   // Null if absent or not of the kind (then status() tells).
   const boost::json::object* object(std::string_view name);

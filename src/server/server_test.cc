@@ -9,6 +9,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/byte_order_mark.h"
+#include "server/http/auth.h"
+#include "server/prompt/chat_messages.h"
 #include "server/handlers.h"
 #include "server/http/auth.h"
 #include "server/http/problem.h"
@@ -90,6 +93,29 @@ TEST(JsonReader, RefusesWhatIsNotJson) {
   for (const std::string_view text : {std::string_view("\xFF\xFE{\0}\0", 6),
                                       std::string_view("\0{\0}", 4), std::string_view("{\0}\0", 4)})
     EXPECT_TRUE(parse_object(text, 64).error().message().contains("is UTF-16")) << text.size();
+  const auto latin = parse_object("{\"a\": \"caf\xE9\"}", 64);
+  EXPECT_TRUE(latin.error().message().contains("not UTF-8")) << latin.error().message();
+  EXPECT_EQ(latin.error().reason(), kUnsupportedEncoding);
+}
+
+// Texts that were cut within an emoji hold half of one; the rest stays as it is.
+TEST(JsonReader, HalvesOfCharactersAreReplaced) {
+  const std::pair<const char*, const char*> rows[] = {
+      {R"("\ud83d")", "\uFFFD"},
+      {R"("a\uDE00b")", "a\uFFFDb"},
+      {R"("\ud83d\ude00")", "\U0001F600"},
+      {R"("\ud83d\ud83d\ude00")", "\uFFFD\U0001F600"},
+      {R"("\ude00\ud83d!")", "\uFFFD\uFFFD!"},
+      {R"("\\ud83d\ud83d")", "\\ud83d\uFFFD"},
+      {R"("\ud83d\n\u0041")", "\uFFFD\nA"},
+  };
+  for (const auto& [sent, want] : rows) {
+    const auto read = parse_json(sent, 8);
+    ASSERT_TRUE(read.ok()) << sent << read.error().message();
+    EXPECT_EQ(read->as_string(), want) << sent;
+  }
+  for (const char* bad : {R"("\ud83d)", R"("\ud83")", R"({"\ud83d": })", R"("\ud83d" x)"})
+    EXPECT_FALSE(parse_json(bad, 8).ok()) << bad;
 }
 
 std::string read_one(const std::string& message) {
@@ -116,6 +142,14 @@ TEST(Messages, ComeOutInOneForm) {
        R"({"role":"assistant","content":"x"})"},
       {R"({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{\"a\": 1}"}})",
        R"({"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"a":1}}}],"content":""})"},
+      {R"({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f"}}]})",
+       R"({"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":{}}}],"content":""})"},
+      {R"({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": null}}]})",
+       R"({"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":{}}}],"content":""})"},
+      {R"({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": " "}}]})",
+       R"({"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":{}}}],"content":""})"},
+      {R"({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{x"}}]})",
+       R"({"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{x"}}],"content":""})"},
       {R"({"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}, {"type": "output_text", "text": "x"}]})",
        R"({"role":"assistant","content":[{"type":"text","text":"x"}],"reasoning_content":"t"})"},
       {R"({"role": "tool", "content": null, "tool_call_id": "c"})",
@@ -137,6 +171,12 @@ TEST(Messages, AreRefusedWithThePlace) {
        "messages[0].content: holds a part"},
       {R"({"role": "user", "content": [{"type": "text"}]})", "messages[0].content: holds a part"},
       {R"({"role": "assistant", "content": 3})", "messages[0].content: should be a string"},
+      {R"({"role": "assistant", "tool_calls": {"id": "a"}})", "messages[0].tool_calls: should be a list"},
+      {R"({"role": "assistant", "tool_calls": [{"id": "a"}]})", "messages[0].tool_calls[0].function: should be"},
+      {R"({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}, {"type": "custom", "custom": {"name": "g"}}]})",
+       "messages[0].tool_calls[1].function: should be"},
+      {R"({"role": "assistant", "tool_calls": [{"function": {"arguments": "{}"}}]})", "messages[0].tool_calls[0].function: should be"},
+      {R"({"role": "assistant", "function_call": {"arguments": "{}"}})", "messages[0].tool_calls[0].function: should be"},
   };
   for (const auto& [sent, want] : rows) EXPECT_TRUE(read_one(sent).starts_with(want)) << sent;
 }
@@ -162,6 +202,34 @@ TEST(Sampling, SentinelsAndLongLists) {
   for (const char* all : {R"("top_k": -1)", R"("top_k": 0)", R"("top_k": null)"})
     EXPECT_EQ(read(all).top_k, 0);
   EXPECT_EQ(read(R"("repeat_penalty": 1.5)").repetition_penalty, 1.5f);
+  for (const char* none : {R"("stop": "")", R"("stop": [])", R"("stop": null)"})
+    EXPECT_TRUE(read(none).stop.empty()) << none;
+  // OpenAI's object, llama-server's list.
+  using Bias = std::vector<std::pair<int32_t, float>>;
+  const std::pair<const char*, Bias> biases[] = {
+      {R"("logit_bias": {"2": 1, "0": -2.5})", {{0, -2.5f}, {2, 1}}},
+      {R"("logit_bias": [[2, 1], [0, -2.5]])", {{0, -2.5f}, {2, 1}}},
+      {R"("logit_bias": [])", {}},
+      {R"("logit_bias": {})", {}},
+      {R"("logit_bias": null)", {}},
+      {R"("logit_bias": [[1, false]])", {{1, -100}}},
+      {R"("logit_bias": [["ab", 3]])", {{2, 3}}},
+      {R"("logit_bias": [["aab", -1.0]])", {{0, -1}, {2, -1}}},
+      {R"("logit_bias": [[1, 5], [1.0, 6]])", {{1, 6}}},
+  };
+  std::string wrong;
+  for (const auto& [sent, want] : biases) {
+    EXPECT_EQ(read(sent, &wrong).logit_bias, want) << sent;
+    EXPECT_EQ(wrong, "") << sent;
+  }
+  for (const char* sent :
+       {R"("logit_bias": [[3, 1]])", R"("logit_bias": [[-1, 1]])", R"("logit_bias": [[0]])",
+        R"("logit_bias": [0, 1])", R"("logit_bias": [[0, true]])", R"("logit_bias": [[0, 101]])",
+        R"("logit_bias": {"ab": 1})", R"("logit_bias": {"0": false})", R"("logit_bias": "0")",
+        R"("logit_bias": [["", 1]])"}) {
+    read(sent, &wrong);
+    EXPECT_EQ(wrong, "logit_bias") << sent;
+  }
   const auto list = [](size_t count, size_t size) {
     json::array stops;
     for (size_t i = 0; i < count; ++i) stops.push_back(json::string(std::string(size, 'x')));

@@ -110,7 +110,7 @@ void Gateway::act(control::Action& action) {
   if (auto* one = std::get_if<control::AppendJournal>(&action)) append(std::move(*one));
   if (auto* one = std::get_if<control::ForgetTasks>(&action)) {
     hooks_.forgotten(one->tasks);
-    forgets_.push_back(std::move(one->tasks));
+    if (!one->key_kept) forgets_.push_back(std::move(one->tasks));
   }
   if (auto* one = std::get_if<control::PublishDelta>(&action)) hooks_.delta(*one);
   if (auto* one = std::get_if<control::PublishStatus>(&action)) hooks_.status(*one);

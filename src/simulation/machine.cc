@@ -231,7 +231,7 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
     if (!worker.process || worker.process->core() == nullptr) continue;
     const engine::ReplicaCore& core = *worker.process->core();
     const engine::ReplicaLimits& limits = core.limits();
-    const uint64_t blocks = limits.group_blocks.at(0) - core.stats().kv_blocks_free;
+    const uint64_t blocks = limits.groups.at(0).blocks - core.stats().kv_blocks_free;
     DeviceUse& use = out.at(worker.device);
     use.fixed_bytes += limits.weight_bytes + limits.activation_bytes;
     use.kv_bytes += blocks * limits.block_bytes;

@@ -5,8 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "base/philox.h"
+#include "base/utf8.h"
+#include "text/normal_form.h"
 #include "text/tokenizer/test_vocabulary.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

@@ -1,6 +1,7 @@
 #include "worker/convert.h"
 
 #include "task/convert.h"
+#include "worker/values.h"
 
 namespace altlas::worker {
 namespace {
@@ -16,66 +17,21 @@ std::vector<T> read_all(const Repeated& from) {
 
 void write(const engine::LoadReplica& from, proto::Frame* frame) {
   proto::LoadReplica* to = frame->mutable_load();
-  to->set_kind(from.kind);
-  to->set_model_path(from.model_path);
-  to->set_tokenizer_path(from.tokenizer_path);
+  write_values<replica::ReplicaSettings>(from, to->mutable_settings());
   to->set_device_spec(from.device_spec);
   write_all(from.device_ids, to->mutable_device_ids());
   write_all(from.cpu_first, to->mutable_cpu_first());
   write_all(from.ranks, to->mutable_ranks());
-  to->set_tensor_parallel_size(from.tensor_parallel_size);
-  to->set_pipeline_parallel_size(from.pipeline_parallel_size);
-  to->set_expert_parallel_size(from.expert_parallel_size);
-  to->set_model_len_max(from.model_len_max);
-  to->set_sequences_max(from.sequences_max);
-  to->set_step_tokens_max(from.step_tokens_max);
-  to->set_block_tokens(from.block_tokens);
-  to->set_kv_tokens_max(from.kv_tokens_max);
-  to->set_executor_depth(from.executor_depth);
-  to->set_memory_utilization(from.memory_utilization);
-  to->set_kv_dtype(from.kv_dtype);
-  to->set_prefix_caching(from.prefix_caching);
-  to->set_swap_bytes(from.swap_bytes);
-  to->set_speculative_tokens(from.speculative_tokens);
-  to->set_draft_model_path(from.draft_model_path);
-  to->set_repack_folder(from.repack_folder);
-  for (const engine::AdapterFile& adapter : from.adapters) {
-    proto::AdapterFile* file = to->add_adapters();
-    file->set_name(adapter.name);
-    file->set_path(adapter.path);
-  }
-  to->set_adapter_rank_max(from.adapter_rank_max);
 }
 
-engine::LoadReplica read_load(const proto::LoadReplica& from) {
-  engine::LoadReplica to;
-  to.kind = from.kind();
-  to.model_path = from.model_path();
-  to.tokenizer_path = from.tokenizer_path();
+Result<Message> read_load(const proto::LoadReplica& from) {
+  ALTLAS_TRY(auto settings, read_values<replica::ReplicaSettings>(from.settings()));
+  engine::LoadReplica to{std::move(settings)};
   to.device_spec = from.device_spec();
   to.device_ids = read_all<uint32_t>(from.device_ids());
   to.cpu_first = read_all<uint32_t>(from.cpu_first());
   to.ranks = read_all<uint32_t>(from.ranks());
-  to.tensor_parallel_size = from.tensor_parallel_size();
-  to.pipeline_parallel_size = from.pipeline_parallel_size();
-  to.expert_parallel_size = from.expert_parallel_size();
-  to.model_len_max = from.model_len_max();
-  to.sequences_max = from.sequences_max();
-  to.step_tokens_max = from.step_tokens_max();
-  to.block_tokens = from.block_tokens();
-  to.kv_tokens_max = from.kv_tokens_max();
-  to.executor_depth = from.executor_depth();
-  to.memory_utilization = from.memory_utilization();
-  to.kv_dtype = from.kv_dtype();
-  to.prefix_caching = from.prefix_caching();
-  to.swap_bytes = from.swap_bytes();
-  to.speculative_tokens = from.speculative_tokens();
-  to.draft_model_path = from.draft_model_path();
-  to.repack_folder = from.repack_folder();
-  for (const proto::AdapterFile& file : from.adapters())
-    to.adapters.push_back({file.name(), file.path()});
-  to.adapter_rank_max = from.adapter_rank_max();
-  return to;
+  return Message(engine::Command(std::move(to)));
 }
 
 void write(const engine::SubmitSequence& from, proto::Frame* frame) {
@@ -124,31 +80,13 @@ void write(const engine::LoadProgress& from, proto::Frame* to) {
   to->mutable_load_progress()->set_fraction(from.fraction);
 }
 
-void write(const engine::ReplicaLoaded& from, proto::Frame* frame) {
-  proto::ReplicaLoaded* to = frame->mutable_loaded();
-  to->set_sequences_max(from.sequences_max);
-  to->set_model_len_max(from.model_len_max);
-  to->set_block_tokens(from.block_tokens);
-  to->set_kv_blocks(from.kv_blocks);
-  to->set_block_bytes(from.block_bytes);
-  to->set_weight_bytes(from.weight_bytes);
-  to->set_activation_bytes(from.activation_bytes);
-  to->set_simd(from.simd);
-  to->set_embedding_size(from.embedding_size);
-  to->set_generates(from.generates);
+void write(const engine::ReplicaLoaded& from, proto::Frame* to) {
+  write_values<replica::ReplicaLimits>(from, to->mutable_loaded()->mutable_limits());
 }
 
-engine::ReplicaLoaded read_loaded(const proto::ReplicaLoaded& from) {
-  return {.sequences_max = from.sequences_max(),
-          .model_len_max = from.model_len_max(),
-          .block_tokens = from.block_tokens(),
-          .kv_blocks = from.kv_blocks(),
-          .block_bytes = from.block_bytes(),
-          .weight_bytes = from.weight_bytes(),
-          .activation_bytes = from.activation_bytes(),
-          .simd = from.simd(),
-          .embedding_size = from.embedding_size(),
-          .generates = from.generates()};
+Result<Message> read_loaded(const proto::ReplicaLoaded& from) {
+  ALTLAS_TRY(auto limits, read_values<replica::ReplicaLimits>(from.limits()));
+  return Message(engine::Report(engine::ReplicaLoaded{std::move(limits)}));
 }
 
 void write(const engine::LoadFailed& from, proto::Frame* to) {
@@ -205,39 +143,13 @@ void write(const engine::SequenceCanceled& from, proto::Frame* to) {
   to->mutable_canceled()->set_tokens(from.tokens);
 }
 
-void write(const engine::ReplicaStats& from, proto::Frame* frame) {
-  proto::ReplicaStats* to = frame->mutable_stats();
-  to->set_steps(from.steps);
-  to->set_running(from.running);
-  to->set_waiting(from.waiting);
-  to->set_kv_blocks_free(from.kv_blocks_free);
-  to->set_preemptions(from.preemptions);
-  to->set_prompt_tokens(from.prompt_tokens);
-  to->set_generated_tokens(from.generated_tokens);
-  write_all(from.device_busy_us, to->mutable_device_busy_us());
-  write_all(from.device_memory_used, to->mutable_device_memory_used());
-  to->set_prefix_query_tokens(from.prefix_query_tokens);
-  to->set_prefix_hit_tokens(from.prefix_hit_tokens);
-  to->set_swapped_blocks(from.swapped_blocks);
-  to->set_speculative_drafted(from.speculative_drafted);
-  to->set_speculative_accepted(from.speculative_accepted);
+void write(const engine::ReplicaStats& from, proto::Frame* to) {
+  write_values(from, to->mutable_stats()->mutable_values());
 }
 
-engine::ReplicaStats read_stats(const proto::ReplicaStats& from) {
-  return {.steps = from.steps(),
-          .running = from.running(),
-          .waiting = from.waiting(),
-          .kv_blocks_free = from.kv_blocks_free(),
-          .preemptions = from.preemptions(),
-          .prompt_tokens = from.prompt_tokens(),
-          .generated_tokens = from.generated_tokens(),
-          .device_busy_us = read_all<int64_t>(from.device_busy_us()),
-          .device_memory_used = read_all<uint64_t>(from.device_memory_used()),
-          .prefix_query_tokens = from.prefix_query_tokens(),
-          .prefix_hit_tokens = from.prefix_hit_tokens(),
-          .swapped_blocks = from.swapped_blocks(),
-          .speculative_drafted = from.speculative_drafted(),
-          .speculative_accepted = from.speculative_accepted()};
+Result<Message> read_stats(const proto::ReplicaStats& from) {
+  ALTLAS_TRY(auto stats, read_values<engine::ReplicaStats>(from.values()));
+  return Message(engine::Report(std::move(stats)));
 }
 
 void write(const engine::ReplicaDrained&, proto::Frame* to) { to->mutable_drained(); }
@@ -280,7 +192,7 @@ void write_report(const engine::Report& from, proto::Frame* to) {
 Result<Message> read_message(const proto::Frame& from) {
   switch (from.body_case()) {
     case proto::Frame::kLoad:
-      return command(read_load(from.load()));
+      return read_load(from.load());
     case proto::Frame::kSubmit:
       return read_submit(from.submit());
     case proto::Frame::kCancel:
@@ -298,7 +210,7 @@ Result<Message> read_message(const proto::Frame& from) {
       return report(
           engine::LoadProgress{from.load_progress().phase(), from.load_progress().fraction()});
     case proto::Frame::kLoaded:
-      return report(read_loaded(from.loaded()));
+      return read_loaded(from.loaded());
     case proto::Frame::kLoadFailed:
     case proto::Frame::kFailed:
       return read_failure(from);
@@ -310,7 +222,7 @@ Result<Message> read_message(const proto::Frame& from) {
       return report(engine::SequenceCanceled{SequenceId{from.canceled().sequence()},
                                              from.canceled().tokens()});
     case proto::Frame::kStats:
-      return report(read_stats(from.stats()));
+      return read_stats(from.stats());
     case proto::Frame::kDrained:
       return report(engine::ReplicaDrained{});
     default:

@@ -6,9 +6,11 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
-#include "worker/engine_host.h"
+#include "engine/engine_host.h"
 
 namespace altlas::worker {
+
+using engine::EngineHost;
 
 struct WorkerOptions {
   std::string socket_path;

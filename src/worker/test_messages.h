@@ -49,7 +49,7 @@ inline std::vector<engine::Command> all_commands() {
   load.block_tokens = 8;
   load.executor_depth = 9;
   load.memory_utilization = 0.1;
-  load.kv_dtype = "q8_0";
+  load.kv_dtype = KvType::kQ8_0;
   load.prefix_caching = false;
   load.kv_tokens_max = uint64_t{1} << 40;
   load.swap_bytes = 10;

@@ -14,6 +14,8 @@ namespace altlas::device {
 namespace {
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
+
+void unmap(std::byte* data, uint64_t size) { ::munmap(data, size); }
 }  // namespace
 
 CpuDevice::CpuDevice(DeviceId id, const DeviceSpec& spec)
@@ -44,12 +46,12 @@ Result<Buffer> CpuDevice::allocate(std::string_view name, uint64_t bytes) {
   // Advice; a refusal costs only speed. A first block of KV touches every layer's part: with large
   // pages it would take megabytes of each.
   if (bytes >= kHugePage) ::madvise(data, bytes, name == "kv" ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
-  return Buffer(static_cast<std::byte*>(data), bytes, std::string(name), &ledger_);
+  return Buffer(static_cast<std::byte*>(data), bytes, std::string(name), ledger_, unmap);
 }
 
 Result<Buffer> CpuDevice::adopt(std::string_view name, void* mapped, uint64_t bytes) {
   ALTLAS_TRY_VOID(ledger_.take(name, bytes));
-  return Buffer(static_cast<std::byte*>(mapped), bytes, std::string(name), &ledger_);
+  return Buffer(static_cast<std::byte*>(mapped), bytes, std::string(name), ledger_, unmap);
 }
 
 }  // namespace altlas::device

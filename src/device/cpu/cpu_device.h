@@ -21,13 +21,12 @@ class CpuDevice final : public Device {
   const std::string& name() const override { return spec_.name; }
   MemoryUse memory_use() const override { return ledger_.use(); }
   Result<Buffer> allocate(std::string_view name, uint64_t bytes) override;
-  // The same for `bytes` that the caller mapped, whole pages at a page; the buffer unmaps them.
-  // Errors: kBusy if they exceed what is free; then they stay the caller's.
-  Result<Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes);
+  Result<Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes) override;
   int64_t busy_ns() const override { return team_.busy_ns(); }
 
+  Team& team() override { return team_; }
+
   const DeviceSpec& spec() const { return spec_; }
-  Team& team() { return team_; }
 
  private:
   const DeviceId id_;

@@ -7,8 +7,8 @@
 #include <unordered_set>
 
 #include "base/byte_order_mark.h"
+#include "base/utf8.h"
 #include "server/json_reader.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 
@@ -65,7 +65,7 @@ BatchInput check_batch_input(std::string_view content, std::string_view endpoint
   const auto fail = [&](std::string code, const std::string& message, std::string param,
                         uint32_t line) {
     if (out.errors.size() < kBatchErrorsMax)
-      out.errors.push_back({std::move(code), text::repair_utf8(message), std::move(param), line});
+      out.errors.push_back({std::move(code), repair_utf8(message), std::move(param), line});
   };
   // Told of the whole file, for its lines end within characters.
   if (const auto text = skip_byte_order_mark(content, "the file"); !text.ok()) {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace altlas::server {
 namespace {
@@ -92,7 +92,7 @@ TEST(BatchInput, Errors) {
     EXPECT_EQ(input.errors[0].code, one.code);
     EXPECT_EQ(input.errors[0].param, one.param);
     EXPECT_EQ(input.errors[0].line, one.line);
-    EXPECT_TRUE(text::is_valid_utf8(input.errors[0].message));
+    EXPECT_TRUE(is_valid_utf8(input.errors[0].message));
   }
 }
 

@@ -172,11 +172,14 @@ Result<Batch> batch_from_state(std::string_view text) {
 }
 
 std::string answer_line(const Batch& batch, uint32_t line, std::string_view custom_id, int status,
-                        std::string_view request_id, std::string_view body) {
+                        std::string_view request_id, std::string_view body,
+                        std::string_view ignored) {
+  const std::string left_out =
+      ignored.empty() ? "" : fmt::format(R"("ignored":{},)", text::json_text(json::value(ignored)));
   return fmt::format(
-      R"({{"id":"{}","custom_id":{},"response":{{"status_code":{},"request_id":{},"body":{}}},"error":null}})",
+      R"({{"id":"{}","custom_id":{},"response":{{"status_code":{},"request_id":{},{}"body":{}}},"error":null}})",
       result_id(batch.id, line), text::json_text(json::value(custom_id)), status,
-      text::json_text(json::value(request_id)), body);
+      text::json_text(json::value(request_id)), left_out, body);
 }
 
 std::string error_line(const Batch& batch, uint32_t line, std::string_view custom_id,

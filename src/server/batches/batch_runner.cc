@@ -9,11 +9,11 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/file_desk.h"
 #include "server/handlers.h"
 #include "server/http/problem.h"
-#include "server/random_hex.h"
 #include "server/routes.h"
 
 namespace altlas::server {
@@ -24,6 +24,12 @@ using asio::awaitable;
 namespace {
 constexpr size_t kBatchesAtOnce = 4;
 constexpr int64_t kRetryMsMin = 200, kRetryMsMax = 5000;
+
+std::string_view header_of(const Response& response, std::string_view name) {
+  for (const auto& [key, value] : response.headers)
+    if (key == name) return value;
+  return {};
+}
 
 // Ends a wait by cancel(): never by itself.
 void never_expire(asio::steady_timer& timer) {
@@ -270,8 +276,9 @@ awaitable<Result<Response>> BatchRunner::Impl::call(ActivePtr one, Request reque
       co_return Error(ErrorCode::kInternal, "internal error, logged");
     }
   };
-  auto answer = co_await asio::co_spawn(
-      asio::make_strand(io), job(match.route, std::move(request), rooms), asio::use_awaitable);
+  const asio::any_io_executor executor = executor_for(request, rooms, asio::make_strand(io));
+  auto answer = co_await asio::co_spawn(executor, job(match.route, std::move(request), rooms),
+                                        asio::use_awaitable);
   one->open.erase(disconnect);
   co_return *std::move(answer);
 }
@@ -313,7 +320,8 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     }
     const std::string body = answer.ok() ? answer->body : problem(answer.error(), true).body;
     std::string text =
-        answer_line(one->batch, line.number, asked->custom_id, status, request_id, body);
+        answer_line(one->batch, line.number, asked->custom_id, status, request_id, body,
+                    answer.ok() ? header_of(*answer, "X-Altlas-Ignored") : "");
     auto write = [id = one->batch.id, line, ok, text = std::move(text)](Files&, Batches& batches) {
       return batches.add_result(id, line.number, ok, text);
     };

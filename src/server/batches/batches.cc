@@ -8,11 +8,13 @@
 #include <filesystem>
 #include <map>
 
+#include "base/drop.h"
 #include "base/log.h"
+#include "base/random.h"
+#include "base/share.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/durable_file.h"
 #include "server/json_reader.h"
-#include "server/random_hex.h"
 
 namespace altlas::server {
 
@@ -215,11 +217,15 @@ Result<void> Batches::add_result(std::string_view id, uint32_t line, bool ok,
   Entry& entry = found->second;
   if (line < entry.done.size() && entry.done[line]) return {};
   const uint64_t most = files_.limits().total_bytes_max;
-  if (files_.bytes() + bytes_ + text.size() + 1 > most)
+  const std::string& owner = entry.batch.owner;
+  uint64_t own = files_.bytes_of(owner);
+  for (const auto& [other, one] : entries_)
+    if (one.batch.owner == owner) own += one.bytes;
+  if (!has_room(owner, own, files_.bytes() + bytes_, text.size() + 1, most))
     return Error(ErrorCode::kBusy,
-                 fmt::format("results and files have {} bytes, with {} more they would be over "
-                             "server.files_bytes_max {}: delete some files",
-                             files_.bytes() + bytes_, text.size() + 1, most));
+                 fmt::format("results and files have {} bytes, {} of them this key's; with {} more "
+                             "they would be over server.files_bytes_max {} ({}): delete some files",
+                             files_.bytes() + bytes_, own, text.size() + 1, most, kShareRule));
   ALTLAS_TRY_VOID(append_durable(path_of(id, results_of(ok)), std::string(text) + "\n"));
   if (entry.done.size() <= line) entry.done.resize(line + 1);
   entry.done[line] = true;
@@ -264,7 +270,7 @@ Result<Batch> Batches::finish(Batch batch) {
   ALTLAS_TRY_VOID(update(batch));
   Entry& entry = entries_.find(batch.id)->second;
   bytes_ -= std::exchange(entry.bytes, 0);
-  entry.done = {};
+  drop(entry.done);
   return batch;
 }
 

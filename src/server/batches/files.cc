@@ -7,8 +7,9 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "base/random.h"
+#include "base/share.h"
 #include "server/json_reader.h"
-#include "server/random_hex.h"
 #include "text/json_text.h"
 
 namespace altlas::server {
@@ -54,9 +55,40 @@ std::string Files::path_of(std::string_view id, std::string_view ending) const {
 }
 
 void Files::keep(const FileInfo& info) {
-  if (const auto old = files_.find(info.id); old != files_.end()) bytes_ -= old->second.bytes;
+  if (const auto old = files_.find(info.id); old != files_.end()) count_out(old->second);
   bytes_ += info.bytes;
+  Held& own = of_owner_[info.owner];
+  ++own.files;
+  own.bytes += info.bytes;
   files_[info.id] = info;
+}
+
+void Files::count_out(const FileInfo& info) {
+  bytes_ -= info.bytes;
+  const auto own = of_owner_.find(info.owner);
+  own->second.bytes -= info.bytes;
+  if (--own->second.files == 0) of_owner_.erase(own);
+}
+
+uint64_t Files::bytes_of(const std::string& owner) const {
+  const auto own = of_owner_.find(owner);
+  return own == of_owner_.end() ? 0 : own->second.bytes;
+}
+
+Result<void> Files::check_room(const std::string& owner, uint64_t bytes) const {
+  const auto found = of_owner_.find(owner);
+  const Held own = found == of_owner_.end() ? Held{} : found->second;
+  if (!has_room(owner, own.files, files_.size(), 1, limits_.files_max))
+    return Error(ErrorCode::kBusy,
+                 fmt::format("{} files are kept already, {} of them this key's, of at most {} "
+                             "(server.files_max; {}): delete some first",
+                             files_.size(), own.files, limits_.files_max, kShareRule));
+  if (!has_room(owner, own.bytes, bytes_, bytes, limits_.total_bytes_max))
+    return Error(ErrorCode::kBusy,
+                 fmt::format("the files have {} bytes, {} of them this key's; with {} more they "
+                             "would be over server.files_bytes_max {} ({}): delete some first",
+                             bytes_, own.bytes, bytes, limits_.total_bytes_max, kShareRule));
+  return {};
 }
 
 Result<std::unique_ptr<Files>> Files::open(std::string folder, FileLimits limits) {
@@ -92,21 +124,13 @@ Result<FileInfo> Files::create(FileInfo info, std::string_view content) {
                  fmt::format("file: has {} bytes, at most {} are taken (server.file_bytes_max)",
                              content.size(), limits_.file_bytes_max))
         .with_field("file");
-  if (content.size() > limits_.total_bytes_max)
+  if (!has_room(info.owner, 0, 0, content.size(), limits_.total_bytes_max))
     return Error(ErrorCode::kTooLarge,
                  fmt::format("file: has {} bytes, all files together may have {} "
-                             "(server.files_bytes_max)",
-                             content.size(), limits_.total_bytes_max))
+                             "(server.files_bytes_max; {})",
+                             content.size(), limits_.total_bytes_max, kShareRule))
         .with_field("file");
-  if (files_.size() >= limits_.files_max)
-    return Error(ErrorCode::kBusy,
-                 fmt::format("{} files are kept already (server.files_max): delete some first",
-                             files_.size()));
-  if (bytes_ + content.size() > limits_.total_bytes_max)
-    return Error(ErrorCode::kBusy,
-                 fmt::format("the files have {} bytes, with {} more they would be over "
-                             "server.files_bytes_max {}: delete some first",
-                             bytes_, content.size(), limits_.total_bytes_max));
+  ALTLAS_TRY_VOID(check_room(info.owner, content.size()));
   info.id = "file-" + random_hex();
   info.bytes = content.size();
   ALTLAS_TRY_VOID(write_durable(path_of(info.id, ".data"), content));
@@ -171,7 +195,7 @@ Result<void> Files::remove(std::string_view id) {
   ALTLAS_TRY(const FileInfo info, find(id));
   ALTLAS_TRY_VOID(remove_durable(path_of(info.id, ".json")));
   ALTLAS_TRY_VOID(remove_durable(path_of(info.id, ".data")));
-  bytes_ -= info.bytes;
+  count_out(info);
   files_.erase(info.id);
   return {};
 }

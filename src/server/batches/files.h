@@ -38,7 +38,8 @@ class Files {
   // Errors: kIo.
   static Result<std::unique_ptr<Files>> open(std::string folder, FileLimits limits);
 
-  // Errors: kTooLarge over file_bytes_max, kBusy over the other limits, kIo.
+  // Errors: kTooLarge over file_bytes_max, kBusy over the other limits or the owner's share of them
+  // (base/share.h), kIo.
   Result<FileInfo> create(FileInfo info, std::string_view content);
   // Takes the file at `path` over, content and all; info.id is given. Doing it again after a crash
   // half-way is right. Errors: kIo.
@@ -55,16 +56,23 @@ class Files {
   // Of those that are to expire, the first one's time; INT64_MAX: none.
   TimeUs next_expiry() const;
   uint64_t bytes() const { return bytes_; }
+  uint64_t bytes_of(const std::string& owner) const;
   const FileLimits& limits() const { return limits_; }
 
  private:
   Files(std::string folder, FileLimits limits) : folder_(std::move(folder)), limits_(limits) {}
   std::string path_of(std::string_view id, std::string_view ending) const;
   void keep(const FileInfo& info);
+  void count_out(const FileInfo& info);
+  Result<void> check_room(const std::string& owner, uint64_t bytes) const;
 
   std::string folder_;
   FileLimits limits_;
+  struct Held {
+    uint64_t files = 0, bytes = 0;
+  };
   std::map<std::string, FileInfo, std::less<>> files_;
+  std::map<std::string, Held> of_owner_;
   uint64_t bytes_ = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "base/utf8.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/file_desk.h"
 #include "server/handlers.h"
@@ -11,7 +12,6 @@
 #include "server/http/page.h"
 #include "server/routes.h"
 #include "text/json_text.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 namespace {
@@ -74,7 +74,7 @@ awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
                       "file");
   FileInfo info;
   info.owner = request.identity.name;
-  info.filename = file->filename.empty() ? "upload.jsonl" : text::repair_utf8(file->filename);
+  info.filename = file->filename.empty() ? "upload.jsonl" : repair_utf8(file->filename);
   info.purpose = purpose;
   info.created = system_clock().now();
   ALTLAS_CO_TRY(const TimeUs lifetime, read_form_lifetime(parts));
@@ -130,6 +130,7 @@ awaitable<Result<Response>> get_content(Request request, Rooms& rooms) {
   auto open = [id = file.id](Files& files, Batches&) { return files.open_content(id); };
   using Content = std::shared_ptr<const OpenFile>;
   ALTLAS_CO_TRY(const Content content, co_await rooms.desk->run<Content>(std::move(open)));
+  response.stream_bytes = file.bytes;  // Clients see how far they are, and whether all came.
   response.stream = [content, size = file.bytes, &rooms](WriteChunk write) -> awaitable<void> {
     for (uint64_t offset = 0; offset < size; offset += kPieceBytes) {
       auto work = [content, offset](Files&, Batches&) {

@@ -78,7 +78,7 @@ TEST(Files, KeptOverRestarts) {
 
 TEST(Files, Limits) {
   const Folder folder;
-  FileLimits limits{.file_bytes_max = 10, .files_max = 2, .total_bytes_max = 15};
+  FileLimits limits{.file_bytes_max = 10, .files_max = 3, .total_bytes_max = 20};
   auto files = Files::open(folder / "files", limits);
   ASSERT_TRUE(files.ok());
   EXPECT_EQ((*files)->create(info("a"), std::string(11, 'x')).error().code(), ErrorCode::kTooLarge);
@@ -89,6 +89,38 @@ TEST(Files, Limits) {
   EXPECT_EQ((*files)->create(info("a"), std::string(6, 'x')).error().code(), ErrorCode::kBusy);
   EXPECT_TRUE((*files)->create(info("a"), "").ok());
   EXPECT_EQ((*files)->create(info("a"), "").error().code(), ErrorCode::kBusy);
+}
+
+// Goal: nobody's files keep others from theirs. Method: owners that take all they get, in files and
+// in bytes, one after another; a new one still has room, and what is deleted is free again.
+TEST(Files, OneOwnerLeavesRoomForOthers) {
+  for (const size_t size : {0, 1000}) {
+    const Folder folder;
+    auto files = Files::open(folder / "files", {.files_max = 200, .total_bytes_max = 200'000});
+    ASSERT_TRUE(files.ok());
+    const std::string content(size, 'x');
+    const auto send = [&](const std::string& owner) {
+      FileInfo made = info("a");
+      made.owner = owner;
+      return (*files)->create(made, content);
+    };
+    const auto take_all = [&](const std::string& owner) {
+      int count = 0;
+      while (send(owner).ok()) ++count;
+      return count;
+    };
+    EXPECT_EQ(take_all("mallory"), 150);
+    EXPECT_EQ(take_all("eve"), 37);
+    EXPECT_EQ(take_all("trudy"), 9);
+    EXPECT_TRUE(send("ada").ok());
+    EXPECT_EQ(send("mallory").error().code(), ErrorCode::kBusy);
+    const auto reopened = Files::open(folder / "files", {.files_max = 200, .total_bytes_max = 200'000});
+    EXPECT_EQ((*reopened)->bytes_of("mallory"), 150 * size);
+    for (const FileInfo& file : (*files)->list())
+      if (file.owner == "mallory") EXPECT_TRUE((*files)->remove(file.id).ok());
+    EXPECT_EQ((*files)->bytes_of("mallory"), 0u);
+    EXPECT_GT(take_all("ada"), 30);
+  }
 }
 
 // Goal: a file is there until its time, not after it, and one that is read stays until then.

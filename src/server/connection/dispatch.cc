@@ -6,15 +6,15 @@
 #include <boost/json.hpp>
 
 #include "base/log.h"
+#include "base/strings.h"
+#include "base/utf8.h"
 #include "server/http/content_encoding.h"
 #include "server/http/cors.h"
-#include "server/http/lower.h"
 #include "server/http/problem.h"
 #include "server/http/request_reader.h"
 #include "server/metrics.h"
 #include "server/routes.h"
 #include "text/json_text.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 namespace {
@@ -36,6 +36,14 @@ std::string_view table_path(std::string_view path, const config::MonitoringConfi
   return path == kMetricsPattern ? std::string_view("/") : path;
 }
 
+// "OPTIONS *": what the server as a whole takes (RFC 9110, section 9.3.7).
+Response server_options() {
+  Response response;
+  response.status = 204;
+  response.headers.emplace_back("Allow", "GET, HEAD, POST, DELETE, OPTIONS");
+  return response;
+}
+
 // A span of the trace, named by its route, in group 0.
 void record_request(const Rooms& rooms, std::string_view pattern, int status, TimeUs from,
                     TimeUs until) {
@@ -54,10 +62,10 @@ boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wa
     co_return;
   const TimeUs now = system_clock().now();
   const double total_ms = static_cast<double>(now - received) / 1000.0;
-  json::object meta{{"request_id", text::repair_utf8(request_id)}, {"timestamp", to_rfc3339(now)}};
+  json::object meta{{"request_id", repair_utf8(request_id)}, {"timestamp", to_rfc3339(now)}};
   if (wanted.processing_time)
     meta["processing_time"] = {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}};
-  if (wanted.trace_id) meta["trace_id"] = text::repair_utf8(request_id);
+  if (wanted.trace_id) meta["trace_id"] = repair_utf8(request_id);
   if (wanted.version) meta["version"] = rooms.version;
   if (wanted.gpu_resources) {
     json::array gpus;
@@ -72,6 +80,12 @@ boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wa
       (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + text::json_text(meta) + "}";
 }
 
+// co_spawn wants results that are made from nothing, which a Result is not.
+boost::asio::awaitable<std::optional<Result<Response>>> optional_of(
+    boost::asio::awaitable<Result<Response>> answer) {
+  co_return co_await std::move(answer);
+}
+
 // A coding that is not taken is answered with those that are (RFC 9110, section 12.5.3).
 Response undecoded(const Error& error, std::string_view path) {
   Response response = problem(error, openai_style(path));
@@ -80,37 +94,30 @@ Response undecoded(const Error& error, std::string_view path) {
   return response;
 }
 
-boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms, const Auth& auth,
-                                                   const config::ServerConfig& server,
+// What is answered where no route takes the request: a preflight, 404, 405.
+Result<Response> without_route(const Request& request, const std::string& allow,
+                               const config::ServerConfig& server) {
+  if (request.method == "OPTIONS" && request.path == "*") return server_options();
+  if (allow.empty())
+    return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
+                                 request.path.substr(0, 128)))
+        .with_reason("unknown_url");
+  if (request.method == "OPTIONS") return preflight(server, request, allow);
+  const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
+                                          request.path.substr(0, 128), allow));
+  Response answer = problem(wrong, openai_style(request.path), 405);
+  answer.headers.emplace_back("Allow", allow);
+  return answer;
+}
+
+boost::asio::awaitable<Result<Response>> run_route(Request request, Result<Admitted> admitted,
+                                                   Rooms& rooms, const config::ServerConfig& server,
                                                    std::string_view& pattern) {
-  const RouteMatch match =
-      match_route(routes(), request.method, table_path(request.path, rooms.config.monitoring));
-  // Browsers ask without a key what pages of an allowed origin may do.
-  if (match.route == nullptr && request.method == "OPTIONS" && !match.allow.empty() &&
-      origin_allowed(server, request.origin)) {
-    co_return preflight(server, request, match.allow);
-  }
-  if (match.route == nullptr || match.route->access != Access::kOpen) {
-    auto identity = auth.identify(request.authorization);
-    if (!identity.ok()) co_return identity.error();
-    request.identity = *std::move(identity);
-  }
-  if (match.route == nullptr) {
-    if (match.allow.empty())
-      co_return not_found(fmt::format("no such path '{}': /openapi.json lists every one",
-                                      request.path.substr(0, 128)))
-          .with_reason("unknown_url");
-    if (request.method == "OPTIONS") {
-      co_return preflight(server, request, match.allow);
-    }
-    const Error wrong = invalid(fmt::format("{} is not allowed on {}: use {}", request.method,
-                                            request.path.substr(0, 128), match.allow));
-    Response answer = problem(wrong, openai_style(request.path), 405);
-    answer.headers.emplace_back("Allow", match.allow);
-    co_return answer;
-  }
+  if (!admitted.ok()) co_return admitted.error();
+  request.identity = std::move(admitted->identity);
+  const RouteMatch match = std::move(admitted->match);
+  if (match.route == nullptr) co_return without_route(request, match.allow, server);
   pattern = match.route->pattern;
-  ALTLAS_CO_TRY_VOID(check_access(request.identity, match.route->access));
   if (!match.route->request.empty() && !is_type(request.content_type, match.route->request_type)) {
     co_return Error(ErrorCode::kUnsupported,
                     fmt::format("Content-Type is '{}', should be {}",
@@ -128,12 +135,32 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Rooms& rooms
       ALTLAS_CO_TRY_VOID(request.memory->hold(static_cast<int64_t>(request.body.size())));
   }
   request.parameters = match.parameters;
-  co_return co_await match.route->handler(std::move(request), rooms);
+  if (!rooms.large || request.body.size() < kLargeBody)
+    co_return co_await match.route->handler(std::move(request), rooms);
+  // Named here: GCC destroys temporaries of a co_await twice.
+  auto answer = optional_of(match.route->handler(std::move(request), rooms));
+  co_return *co_await boost::asio::co_spawn(*rooms.large, std::move(answer),
+                                            boost::asio::use_awaitable);
 }
 
 }  // namespace
 
-boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const Auth& auth) {
+Result<Admitted> admit(const Request& head, const Rooms& rooms, const Auth& auth) {
+  Admitted out;
+  out.match = match_route(routes(), head.method, table_path(head.path, rooms.config.monitoring));
+  const Route* route = out.match.route;
+  if (route != nullptr && route->access == Access::kOpen) return out;
+  // Browsers ask without a key what pages of an allowed origin may do.
+  if (route == nullptr && head.method == "OPTIONS" && !out.match.allow.empty() &&
+      origin_allowed(rooms.now()->server, head.origin))
+    return out;
+  ALTLAS_TRY(out.identity, auth.identify(head.authorization));
+  if (route != nullptr) ALTLAS_TRY_VOID(check_access(out.identity, route->access));
+  return out;
+}
+
+boost::asio::awaitable<Response> dispatch(Request request, Result<Admitted> admitted,
+                                          Rooms& rooms) {
   const std::string path = request.path, request_id = request.request_id;
   const TimeUs received = request.received;
   const std::string origin = request.origin;
@@ -141,7 +168,8 @@ boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const A
   Response response;
   std::string_view pattern = "none";
   try {
-    auto result = co_await run_route(std::move(request), rooms, auth, config->server, pattern);
+    auto result = co_await run_route(std::move(request), std::move(admitted), rooms, config->server,
+                                     pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
     // The log has the files' whole paths, the answer has not.
     if (!result.ok() && response.status >= 500 &&

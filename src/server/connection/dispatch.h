@@ -1,12 +1,22 @@
-// dispatch: from a read request to a response: route, key, role, content type, handler, meta, CORS.
+// admit: what a request's head decides: route, key, role. dispatch: from there to a response:
+// content type, handler, meta, CORS.
 #pragma once
 
 #include "server/handlers.h"
 #include "server/http/auth.h"
+#include "server/http/route.h"
 
 namespace altlas::server {
 
-// Never throws; whatever goes wrong becomes a response.
-boost::asio::awaitable<Response> dispatch(Request request, Rooms& rooms, const Auth& auth);
+// Where a request goes and who asks.
+struct Admitted {
+  RouteMatch match;  // Without a route: 404, 405, or what OPTIONS is answered.
+  Identity identity;
+};
+// Once for each request, by its head. Errors: kUnauthorized, kForbidden.
+Result<Admitted> admit(const Request& head, const Rooms& rooms, const Auth& auth);
+
+// Never throws; whatever goes wrong becomes a response, an error of admit() too.
+boost::asio::awaitable<Response> dispatch(Request request, Result<Admitted> admitted, Rooms& rooms);
 
 }  // namespace altlas::server

@@ -5,12 +5,12 @@
 #include <boost/asio.hpp>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "server/connection/dispatch.h"
 #include "server/http/cors.h"
 #include "server/http/host.h"
 #include "server/http/problem.h"
 #include "server/metrics.h"
-#include "server/random_hex.h"
 #include "server/routes.h"
 
 namespace altlas::server {
@@ -128,18 +128,16 @@ awaitable<bool> Session::read(RequestReader& reader) {
   co_return co_await read_body(reader);
 }
 
-// What the head alone decides, before memory is spent on a body.
+// What the head alone decides, before memory is spent on a body. Without one, a wrong key is
+// answered as every other fault, and the connection stays.
 Result<void> Session::check_head(const RequestReader& reader) {
   const Request& head = reader.head();
   const auto now = share_->rooms.now();
   ALTLAS_TRY_VOID(check_page(now->server, head, share_->auth.has_keys(), local_address_));
-  if (reader.state() != RequestReader::State::kBody) return {};  // dispatch() asks for the key.
-  const RouteMatch match = match_route(routes(), head.method, head.path);
-  if (match.route != nullptr && match.route->access == Access::kOpen) return {};
-  ALTLAS_TRY(const Identity identity, share_->auth.identify(head.authorization));
-  if (memory_) memory_->set_owner(identity.name);
-  if (match.route == nullptr) return {};
-  return check_access(identity, match.route->access);
+  admitted_ = admit(head, share_->rooms, share_->auth);
+  if (memory_ && admitted_->ok()) memory_->set_owner((*admitted_)->identity.name);
+  if (reader.state() == RequestReader::State::kBody && !admitted_->ok()) return admitted_->error();
+  return {};
 }
 
 awaitable<bool> Session::read_body(RequestReader& reader) {
@@ -198,7 +196,9 @@ awaitable<bool> Session::answer(RequestReader& reader) {
   transport_->expire_after({});
   const auto memory = request.memory = std::exchange(memory_, nullptr);  // Until it is sent.
   const bool key_sent = !request.authorization.empty();
-  const Response response = co_await dispatch(std::move(request), share_->rooms, share_->auth);
+  Result<Admitted> admitted = *std::exchange(admitted_, std::nullopt);
+  const Response response =
+      co_await dispatch(std::move(request), std::move(admitted), share_->rooms);
   if (response.status == 401 && key_sent) co_await slow_down();
   options.keep_alive = options.keep_alive && !closing_;
   const bool go_on = co_await send_answer(response, options);

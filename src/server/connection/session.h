@@ -6,10 +6,12 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "server/connection/client_watch.h"
+#include "server/connection/dispatch.h"
 #include "server/connection/hangups.h"
 #include "server/connection/transport.h"
 #include "server/connection/wrong_keys.h"
@@ -60,7 +62,9 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::shared_ptr<SessionShare> share_;
   const std::string local_address_, peer_address_;
   boost::beast::flat_buffer buffer_;  // What is read and not yet used.
-  std::shared_ptr<MemoryLease> memory_;  // Of the request that is being read.
+  // Of the request that is being read:
+  std::shared_ptr<MemoryLease> memory_;
+  std::optional<Result<Admitted>> admitted_;  // Once its head is known.
   bool busy_ = false;
   bool closing_ = false;
   // Of the answer that is going out:

@@ -11,6 +11,7 @@
 
 #include "base/byte_order_mark.h"
 #include "base/private_file.h"
+#include "base/strings.h"
 #include "config/load.h"
 
 namespace altlas::server {
@@ -41,13 +42,6 @@ bool starts_with_scheme(std::string_view header, std::string_view scheme) {
   for (size_t i = 0; i < scheme.size(); ++i)
     if ((header[i] | 0x20) != (scheme[i] | 0x20)) return false;
   return true;
-}
-
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  return first == std::string_view::npos
-             ? std::string_view()
-             : text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <boost/crc.hpp>
 #include <cctype>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace altlas::server {
 
@@ -145,7 +145,7 @@ Result<std::string> decode_content(std::string_view encoding, std::string body, 
   if (coding == "deflate") return from_deflate(body, bytes_max);
   return Error(ErrorCode::kUnsupported,
                fmt::format("Content-Encoding is '{}', should be one of {}",
-                           text::repair_utf8(std::string(encoding.substr(0, 64))),
+                           repair_utf8(std::string(encoding.substr(0, 64))),
                            kAcceptedEncodings))
       .with_field("Content-Encoding");
 }

@@ -1,3 +1,4 @@
+#include "base/strings.h"
 #include "server/http/cors.h"
 
 #include <algorithm>
@@ -19,18 +20,12 @@ bool is_token(std::string_view text) {  // RFC 9110, section 5.6.2.
   });
 }
 
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
-
 // The names of headers in a list, as far as they are some.
 std::string header_names(std::string_view list) {
   std::string out;
   for (size_t count = 0; !list.empty() && count < kHeaderNamesMax;) {
     const size_t end = std::min(list.find(','), list.size());
-    const std::string_view name = trim(list.substr(0, end));
+    const std::string_view name = trim(list.substr(0, end), " \t\r");
     list.remove_prefix(std::min(end + 1, list.size()));
     if (!is_token(name) || name.size() > kHeaderNameBytesMax) continue;
     if (!out.empty()) out += ", ";
@@ -53,11 +48,12 @@ bool origin_allowed(const config::ServerConfig& config, std::string_view origin)
 }
 
 void add_cors(const config::ServerConfig& config, std::string_view origin, Response& response) {
-  if (!origin_allowed(config, origin)) return;
   const bool any = any_origin(config);
+  // Caches must not give a page what was answered to another one, or to none.
+  if (!any && !config.cors_origins.empty()) response.headers.emplace_back("Vary", "Origin");
+  if (!origin_allowed(config, origin)) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", any ? "*" : std::string(origin));
   response.headers.emplace_back("Access-Control-Expose-Headers", kExposed);
-  if (!any) response.headers.emplace_back("Vary", "Origin");
 }
 
 Response preflight(const config::ServerConfig& config, const Request& request,
@@ -70,6 +66,8 @@ Response preflight(const config::ServerConfig& config, const Request& request,
   response.headers.emplace_back("Access-Control-Allow-Methods", allow);
   response.headers.emplace_back("Access-Control-Allow-Headers",
                                 asked.empty() ? std::string(kUsualHeaders) : asked);
+  if (request.cors_private_network)
+    response.headers.emplace_back("Access-Control-Allow-Private-Network", "true");
   response.headers.emplace_back("Access-Control-Max-Age", "600");
   response.headers.emplace_back("Vary", "Access-Control-Request-Headers");
   return response;

@@ -52,6 +52,37 @@ TEST(Cors, PreflightAllowsTheHeadersThatAreAskedFor) {
   EXPECT_EQ(header(preflight(config, many, "POST"), "Access-Control-Allow-Headers"), "");
 }
 
+// A page of the internet may ask for this machine only where its preflight is told so.
+TEST(Cors, PrivateNetworksAreOpenedToAllowedPages) {
+  for (const bool asked : {false, true}) {
+    for (const char* origin : {"http://page", "http://other"}) {
+      Request request;
+      request.origin = origin;
+      request.cors_private_network = asked;
+      const Response response = preflight(allowing({"http://page"}), request, "POST");
+      EXPECT_EQ(header(response, "Access-Control-Allow-Private-Network"),
+                asked && request.origin == "http://page" ? "true" : "");
+    }
+  }
+}
+
+// Goal: a cache gives no page what it holds for another. Method: which answers vary by origin.
+TEST(Cors, EveryAnswerOfAListOfOriginsVaries) {
+  const struct {
+    std::vector<std::string> origins;
+    std::string origin, vary;
+  } cases[] = {
+      {{"http://a"}, "http://a", "Origin"}, {{"http://a"}, "http://b", "Origin"},
+      {{"http://a"}, "", "Origin"},         {{"*"}, "http://a", ""},
+      {{}, "http://a", ""},
+  };
+  for (const auto& one : cases) {
+    Response response;
+    add_cors(allowing(one.origins), one.origin, response);
+    EXPECT_EQ(header(response, "Vary"), one.vary) << one.origin;
+  }
+}
+
 TEST(Cors, AnswersCanBeReadByAllowedPagesOnly) {
   const struct {
     std::vector<std::string> origins;

@@ -8,8 +8,8 @@
 #include <boost/asio/ip/address.hpp>
 #include <cctype>
 
+#include "base/strings.h"
 #include "server/http/cors.h"
-#include "server/http/lower.h"
 
 namespace altlas::server {
 namespace {

@@ -63,6 +63,8 @@ struct Request {
   std::string host;  // Of the target or of Host; empty in HTTP/1.0 that names none.
   std::string origin;
   std::string cors_headers;  // Access-Control-Request-Headers.
+  // Access-Control-Request-Private-Network: a page of the internet asks for this machine.
+  bool cors_private_network = false;
   std::string request_id;  // The client's X-Request-Id, or ours.
   std::string body;
   Identity identity;

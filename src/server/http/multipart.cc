@@ -6,7 +6,7 @@
 #include <cctype>
 #include <optional>
 
-#include "server/http/lower.h"
+#include "base/strings.h"
 
 namespace altlas::server {
 namespace {
@@ -15,19 +15,13 @@ constexpr size_t kPartsMax = 32;
 constexpr size_t kPartHeaderBytesMax = 8 << 10;
 constexpr size_t kBoundaryBytesMax = 70;  // RFC 2046, section 5.1.1.
 
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 // The value of `name` in "type; a=b; name=\"v\"". Quoted values undo backslash escapes.
 std::optional<std::string> parameter(std::string_view header, std::string_view name) {
   size_t at = header.find(';');
   while (at < header.size()) {
     const size_t equals = header.find('=', at + 1);
     if (equals == std::string_view::npos) return std::nullopt;
-    const std::string key = lower(trim(header.substr(at + 1, equals - at - 1)));
+    const std::string key = lower(trim(header.substr(at + 1, equals - at - 1), " \t"));
     std::string value;
     size_t end = equals + 1;
     if (end < header.size() && header[end] == '"') {
@@ -38,7 +32,7 @@ std::optional<std::string> parameter(std::string_view header, std::string_view n
       at = header.find(';', end);
     } else {
       at = header.find(';', end);
-      value = trim(header.substr(end, at == std::string_view::npos ? at : at - end));
+      value = trim(header.substr(end, at == std::string_view::npos ? at : at - end), " \t");
     }
     if (key == name) return value;
   }
@@ -60,9 +54,9 @@ Result<FormPart> read_header(std::string_view block) {
     block.remove_prefix(std::min(end + 2, block.size()));
     const size_t colon = line.find(':');
     if (colon == std::string_view::npos) return not_parts("a part's header line has no ':'");
-    if (lower(trim(line.substr(0, colon))) != "content-disposition") continue;
+    if (lower(trim(line.substr(0, colon), " \t")) != "content-disposition") continue;
     const std::string_view value = line.substr(colon + 1);
-    if (!lower(trim(value)).starts_with("form-data")) return not_parts("a part is not form-data");
+    if (!lower(trim(value, " \t")).starts_with("form-data")) return not_parts("a part is not form-data");
     const auto name = parameter(value, "name");
     if (!name) return not_parts("a part has no name");
     part.name = *name;
@@ -85,10 +79,13 @@ Result<std::vector<FormPart>> parse_multipart(std::string_view content_type,
                  fmt::format("Content-Type is '{}', should be multipart/form-data; boundary=…",
                              content_type.substr(0, 64)));
   const std::string first = "--" + *boundary, next = "\r\n--" + *boundary;
-  if (!body.starts_with(first)) return not_parts("it does not start with the boundary");
+  // What stands before the first boundary is no part (RFC 2046, section 5.1.1).
+  size_t at = body.starts_with(first) ? first.size() : body.find(next);
+  if (at == std::string_view::npos) return not_parts("the boundary is nowhere");
+  if (!body.starts_with(first)) at += next.size();
   std::vector<FormPart> parts;
-  size_t at = first.size();
   while (!body.substr(at).starts_with("--")) {
+    at += std::min(body.substr(at).find_first_not_of(" \t"), body.size() - at);
     if (!body.substr(at).starts_with("\r\n")) return not_parts("a boundary's line does not end");
     if (parts.size() >= kPartsMax)
       return not_parts(fmt::format("it has more than {} parts", kPartsMax));

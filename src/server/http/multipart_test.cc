@@ -26,6 +26,19 @@ TEST(Multipart, Parts) {
   EXPECT_EQ((*parts)[2].body, "");
 }
 
+// Goal: what RFC 2046 allows around boundaries is taken. Method: one part, written in several ways.
+TEST(Multipart, WhatStandsAroundBoundaries) {
+  const std::string head = "Content-Disposition: form-data; name=\"f\"\r\n\r\nc\r\n";
+  for (const std::string& body :
+       {"--b\r\n" + head + "--b--\r\n", "\r\n--b\r\n" + head + "--b--", "text\r\n--b\r\n" + head + "--b--end",
+        "--b  \t\r\n" + head + "--b--", "a --b\r\nb\r\n--b \r\n" + head + "--b--\r\n\r\n--b"}) {
+    const auto parts = parse_multipart("Multipart/Form-Data; Boundary=\"b\"", body);
+    ASSERT_TRUE(parts.ok()) << body << parts.error().message();
+    ASSERT_EQ(parts->size(), 1u) << body;
+    EXPECT_EQ((*parts)[0].body, "c") << body;
+  }
+}
+
 // Goal: what is not such a body is refused with a reason, cut anywhere. Method: all prefixes, and
 // bodies with one thing wrong.
 TEST(Multipart, WrongBodies) {

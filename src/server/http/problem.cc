@@ -4,8 +4,8 @@
 #include <boost/json.hpp>
 #include <iterator>
 
+#include "base/utf8.h"
 #include "text/json_text.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 namespace json = boost::json;
@@ -115,7 +115,7 @@ Response problem(const Error& error, bool openai_style, int status_or_0) {
   const int status = status_or_0 != 0 ? status_or_0 : http_status(error.code());
   json::object body;
   // Messages quote what was sent, perhaps cut within a character.
-  std::string message = text::repair_utf8(error.message());
+  std::string message = repair_utf8(error.message());
   if (status >= 500) message = without_folders(message);
   if (openai_style) {
     const OpenAiKind kind = openai_kind(status);

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/share.h"
+
 namespace altlas::server {
 
 int64_t RequestMemory::held() const {
@@ -47,11 +49,14 @@ Result<void> MemoryLease::hold(int64_t bytes) {
     const auto own = all.of_owner_.find(owner_);
     const int64_t of_owner = own == all.of_owner_.end() ? 0 : own->second;
     const int64_t more = bytes - bytes_;
-    if (all.held_ + more > all.bytes_max_ || (!owner_.empty() && of_owner + more > most))
+    const auto bytes_of = [](int64_t count) { return static_cast<uint64_t>(count); };
+    if (!has_room(owner_, bytes_of(of_owner), bytes_of(all.held_), bytes_of(more),
+                  bytes_of(all.bytes_max_)))
       return Error(ErrorCode::kBusy,
                    fmt::format("the requests in hand take {} bytes of memory, {} of them this "
-                               "key's, of at most {} (server.request_bytes_max): try later",
-                               all.held_, of_owner, all.bytes_max_));
+                               "key's, of at most {} (server.request_bytes_max; {}): try "
+                               "later",
+                               all.held_, of_owner, all.bytes_max_, kShareRule));
   }
   move_to(bytes);
   return {};

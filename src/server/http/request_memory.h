@@ -39,8 +39,7 @@ class MemoryLease {
   MemoryLease& operator=(const MemoryLease&) = delete;
   ~MemoryLease();
 
-  // Whose request it is, before anything is held: all of one owner may hold three quarters of the
-  // whole, so that there is room for others. Empty: nobody is told apart.
+  // Whose request it is, before anything is held; of one owner's share see base/share.h.
   void set_owner(std::string owner) { owner_ = std::move(owner); }
   int64_t bytes() const { return bytes_; }
   // Holds `bytes` in all from now on. Errors, with what is held unchanged: kBusy while others hold

@@ -31,6 +31,26 @@ std::string joined(const Fields& message, std::string_view name) {
   return out;
 }
 
+// Whether a list of tokens has this one, in any case.
+bool names(std::string_view list, std::string_view token) {
+  while (!list.empty()) {
+    const size_t end = std::min(list.find(','), list.size());
+    std::string_view one = list.substr(0, end);
+    list.remove_prefix(std::min(end + 1, list.size()));
+    one.remove_prefix(std::min(one.find_first_not_of(" \t"), one.size()));
+    one = one.substr(0, one.find_last_not_of(" \t") + 1);
+    if (iequals(one, token)) return true;
+  }
+  return false;
+}
+
+// Whether the connection stays (RFC 9112, section 9.3). "close" rules, on whichever line it is.
+bool stays_open(const Fields& message) {
+  const std::string connection = joined(message, "Connection");
+  if (names(connection, "close")) return false;
+  return message.version() >= 11 || names(connection, "keep-alive");
+}
+
 bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
@@ -142,7 +162,7 @@ void RequestReader::read_head() {
   const auto& message = parser_->get();
   const auto field = [&](http::field name) { return std::string(message[name]); };
   version_ = message.version();
-  keep_alive_ = message.keep_alive();
+  keep_alive_ = stays_open(message);
   target_ = std::string(message.target());
   expects_continue_ = version_ >= 11 && iequals(message[http::field::expect], "100-continue");
   head_.method = std::string(message.method_string());
@@ -152,6 +172,8 @@ void RequestReader::read_head() {
   head_.origin = field(http::field::origin);
   head_.content_encoding = joined(message, "Content-Encoding");
   head_.cors_headers = joined(message, "Access-Control-Request-Headers");
+  head_.cors_private_network =
+      iequals(message["Access-Control-Request-Private-Network"], "true");
   head_.request_id = std::string(message["X-Request-Id"]);
   if (std::distance(message.begin(), message.end()) > config_.header_count_max)
     return refuse(431, fmt::format("more than {} header lines", config_.header_count_max));

@@ -228,6 +228,33 @@ TEST(RequestReader, KeepsTheHeadersThatHandlersRead) {
   EXPECT_FALSE(reader.keep_alive());
 }
 
+// "close" and "keep-alive" are found on every line of the field, among others, in any case.
+TEST(RequestReader, ConnectionsStayOrEndAsAsked) {
+  const struct {
+    std::string version, fields;
+    bool stays;
+  } cases[] = {
+      {"1.1", "", true},
+      {"1.1", "Connection: foo\r\nConnection: close\r\n", false},
+      {"1.1", "Connection: close\r\nConnection: keep-alive\r\n", false},
+      {"1.1", "Connection: Upgrade,HTTP2-Settings , CLOSE\r\n", false},
+      {"1.1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", true},
+      {"1.1", "Connection: closed, not-close\r\n", true},
+      {"1.1", "Connection: ,\r\nConnection:\tclose\t\r\n", false},
+      {"1.0", "", false},
+      {"1.0", "Connection: Keep-Alive\r\n", true},
+      {"1.0", "Connection: TE\r\nConnection: keep-alive\r\n", true},
+      {"1.0", "Connection: keep-alive, close\r\n", false},
+  };
+  const config::ServerConfig config;
+  for (const auto& one : cases) {
+    RequestReader reader(config);
+    reader.put("GET /a HTTP/" + one.version + "\r\nHost: a\r\n" + one.fields + "\r\n");
+    ASSERT_EQ(reader.state(), State::kDone) << one.fields;
+    EXPECT_EQ(reader.keep_alive(), one.stays) << one.version << " " << one.fields;
+  }
+}
+
 TEST(Target, QueriesKeepWhatBrowsersSendRaw) {
   using Query = std::vector<std::pair<std::string, std::string>>;
   const struct {

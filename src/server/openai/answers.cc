@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "server/prompt/call_id.h"
 #include "text/json_text.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 
@@ -13,7 +13,7 @@ namespace json = boost::json;
 namespace {
 
 // A token's bytes as a JSON string: incomplete UTF-8 becomes U+FFFD; `bytes` beside it is exact.
-std::string printable(std::string_view bytes) { return text::repair_utf8(bytes); }
+std::string printable(std::string_view bytes) { return repair_utf8(bytes); }
 
 json::object chat_logprob(const ServedModel& model, int32_t id, float logprob) {
   const std::string_view bytes = model.tokenizer->token_text(id);
@@ -50,7 +50,7 @@ struct CompletionLogprobs {
     top.emplace(text, one.logprob);  // The token itself always, so there may be one more.
     top_logprobs.push_back(known ? json::value(std::move(top)) : json::value(nullptr));
     text_offset.emplace_back(offset);
-    offset += text::count_code_points(text);
+    offset += count_code_points(text);
   }
   json::value take() {
     return json::object{{"tokens", std::move(tokens)},
@@ -207,7 +207,7 @@ json::object message_json(const OpenAiReply& reply, size_t index, const std::str
       (piece.kind == text::AnswerPiece::Kind::kReasoning ? reasoning : content) += piece.text;
   }
   calls = list.size();
-  json::object message{{"role", "assistant"}, {"content", content}};
+  json::object message{{"role", "assistant"}, {"content", content}, {"refusal", nullptr}};
   if (!reasoning.empty()) message["reasoning_content"] = reasoning;
   if (!list.empty()) {
     if (content.empty()) message["content"] = nullptr;

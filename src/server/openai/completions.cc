@@ -171,6 +171,8 @@ Result<void> add_choices(const PendingTask& pattern, std::vector<Prompt> prompts
     for (int64_t k = 0; k < n; ++k) {
       PendingTask task = pattern;
       task.same_prompt = k > 0;
+      if (out.prompts > 1)
+        task.place = fmt::format("{}[{}]", prompt.field, &prompt - prompts.data());
       if (k == 0) task.prompt = std::move(prompt);
       if (out.tasks.empty()) task.prompt.grammar = out.grammar;
       task.spec.sampling.seed = choice_seed(pattern.spec.sampling.seed, index++);

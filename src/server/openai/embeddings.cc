@@ -48,6 +48,8 @@ Result<EmbeddingRequest> read_request(const json::object& body, const Request& r
   for (Prompt& prompt : prompts) {
     PendingTask task;
     task.model = out.model;
+    if (prompts.size() > 1)
+      task.place = fmt::format("input[{}]", &prompt - prompts.data());
     task.prompt = std::move(prompt);
     as_embedding(task);
     task.spec.owner = request.identity.name;

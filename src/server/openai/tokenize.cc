@@ -1,13 +1,13 @@
 // /tokenize and /detokenize, in vLLM's and in llama-server's form.
 #include <boost/json.hpp>
 
+#include "base/utf8.h"
 #include "server/handlers.h"
 #include "server/openai/fields.h"
 #include "server/prompt/chat_messages.h"
 #include "server/prompt/prompt_json.h"
 #include "server/routes.h"
 #include "text/json_text.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 namespace {
@@ -17,7 +17,7 @@ using boost::asio::awaitable;
 
 // A token's bytes: text where they are UTF-8, else a list of them, as llama-server says it.
 json::value piece_json(std::string_view bytes) {
-  if (text::is_valid_utf8(bytes)) return json::value(bytes);
+  if (is_valid_utf8(bytes)) return json::value(bytes);
   json::array list;
   for (const char c : bytes) list.emplace_back(static_cast<unsigned char>(c));
   return list;
@@ -66,7 +66,7 @@ awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
     } else {
       tokens.emplace_back(id);
     }
-    if (with_texts) texts.emplace_back(text::repair_utf8(bytes));
+    if (with_texts) texts.emplace_back(repair_utf8(bytes));
   }
   json::object out{{"tokens", std::move(tokens)},
                    {"count", ids.size()},

@@ -64,17 +64,29 @@ json::object without_nulls(const json::object& object) {
 }
 
 // Clients send a call's arguments as a string of JSON; templates want the object, as transformers
-// hands it to them.
-void unfold_arguments(json::value& calls) {
-  if (!calls.is_array()) return;
-  for (json::value& call : calls.get_array()) {
+// hands it to them. None at all are an empty object.
+void unfold_arguments(JsonReader& inner, json::value& calls) {
+  if (!calls.is_array())
+    return inner.fail("tool_calls", "should be a list of calls", kInvalidType);
+  for (size_t i = 0; i < calls.get_array().size(); ++i) {
+    json::value& call = calls.get_array()[i];
     json::value* function = call.is_object() ? call.get_object().if_contains("function") : nullptr;
-    if (function == nullptr || !function->is_object()) continue;
-    json::value* arguments = function->get_object().if_contains("arguments");
-    if (arguments == nullptr || !arguments->is_string()) continue;
+    json::object* called = function != nullptr ? function->if_object() : nullptr;
+    const json::value* name = called != nullptr ? called->if_contains("name") : nullptr;
+    if (name == nullptr || !name->is_string())
+      return inner.fail(fmt::format("tool_calls[{}].function", i),
+                        "should be {\"name\": …, \"arguments\": …}");
+    json::value& arguments = (*called)["arguments"];
+    if (arguments.is_null()) arguments = json::object();
+    if (!arguments.is_string()) continue;
+    const std::string_view text = arguments.get_string();
+    if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+      arguments = json::object();
+      continue;
+    }
     boost::system::error_code code;
-    json::value read = json::parse(arguments->get_string(), code);
-    if (!code && read.is_object()) *arguments = std::move(read);
+    json::value read = json::parse(text, code);
+    if (!code && read.is_object()) arguments = std::move(read);
   }
 }
 
@@ -141,7 +153,7 @@ std::shared_ptr<const json::value> read_messages(JsonReader& reader) {
       message["role"] = "tool";
     read_content(inner, message);
     use_newer_calls(message);
-    if (json::value* calls = message.if_contains("tool_calls")) unfold_arguments(*calls);
+    if (json::value* calls = message.if_contains("tool_calls")) unfold_arguments(inner, *calls);
     if (const auto status = inner.status(); !status.ok()) {
       const std::string& text = status.error().message();
       reader.fail(name + "." + status.error().field(), text.substr(text.find(": ") + 2),

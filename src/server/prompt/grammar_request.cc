@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <optional>
 
 #include "text/grammar/program.h"
 #include "text/grammar/regex.h"
@@ -33,9 +34,10 @@ class Reader {
                    "is not supported; json, regex, choice, grammar and json_object are");
       adopt(inner, "structured_outputs");
     }
-    if (const auto rules = body_.optional_text("grammar"); rules && !rules->empty())
+    if (const auto rules = given_text(body_, "grammar"))
       give(GrammarKind::kGbnf, *rules, "grammar");
-    if (const json::value* schema = body_.value("json_schema")) give_schema(*schema, "json_schema");
+    if (const json::value* schema = given_value(body_, "json_schema"))
+      give_schema(*schema, "json_schema");
     return std::move(out_);
   }
 
@@ -46,6 +48,14 @@ class Reader {
                         fmt::format("and {} are both given: an answer is held to one", out_.field));
     out_.grammar = {kind, std::move(text)};
     out_.field = std::move(field);
+  }
+  // Forms send what is not filled in as an empty text: nothing is asked for.
+  static const json::value* given_value(const JsonReader& from, std::string_view name) {
+    const json::value* value = from.value(name);
+    return value != nullptr && value->is_string() && value->get_string().empty() ? nullptr : value;
+  }
+  static std::optional<std::string> given_text(JsonReader& from, std::string_view name) {
+    return given_value(from, name) == nullptr ? std::nullopt : from.optional_text(name);
   }
   // A schema as an object, or as the text of one.
   void give_schema(const json::value& schema, const std::string& field) {
@@ -99,9 +109,9 @@ class Reader {
   void fields(JsonReader& from, const std::string& prefix, std::string_view schema,
               std::string_view regex, std::string_view choice, std::string_view grammar,
               std::string_view object) {
-    if (const json::value* value = from.value(schema))
+    if (const json::value* value = given_value(from, schema))
       give_schema(*value, prefix + std::string(schema));
-    if (const auto pattern = from.optional_text(regex))
+    if (const auto pattern = given_text(from, regex))
       give(GrammarKind::kRegex, *pattern, prefix + std::string(regex));
     if (from.has(choice)) {
       const json::array* list = from.array(choice);
@@ -119,7 +129,7 @@ class Reader {
         body_.fail(prefix + std::string(choice),
                    fmt::format("should be a list of 1 to {} strings", kGuidedChoicesMax));
     }
-    if (const auto rules = from.optional_text(grammar))
+    if (const auto rules = given_text(from, grammar))
       give(GrammarKind::kGbnf, *rules, prefix + std::string(grammar));
     if (from.boolean(object, false))
       give(GrammarKind::kJsonObject, "", prefix + std::string(object));

@@ -12,7 +12,7 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr size_t kToolsMax = 128;
+constexpr size_t kToolsMax = 1'024;
 constexpr size_t kToolNameBytesMax = 128;
 constexpr size_t kForcedCallsMax = 16;
 

@@ -73,6 +73,11 @@ TEST(GrammarRequests, FieldsOfEveryDialect) {
   EXPECT_EQ(kind(R"({"structured_outputs": {"grammar": "root ::= \"x\""}})"), GrammarKind::kGbnf);
   EXPECT_EQ(kind(R"({"grammar": "root ::= \"x\""})"), GrammarKind::kGbnf);
   EXPECT_EQ(kind(R"({"json_schema": {}})"), GrammarKind::kJsonSchema);
+  for (const char* none : {R"({"guided_json": ""})", R"({"guided_regex": ""})", R"({"grammar": ""})",
+                           R"({"guided_grammar": "", "json_schema": ""})",
+                           R"({"structured_outputs": {"regex": "", "json": null}})"})
+    EXPECT_EQ(kind(none), GrammarKind::kNone) << none;
+  EXPECT_EQ(kind(R"({"guided_regex": "", "guided_json": {}})"), GrammarKind::kJsonSchema);
   std::string field;
   kind(R"({"guided_regex": "a", "grammar": "root ::= \"x\""})", &field);
   EXPECT_EQ(field, "grammar");

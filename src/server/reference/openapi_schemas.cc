@@ -18,7 +18,7 @@ constexpr std::string_view kRequests = R"json(
   "anyOf": [{"properties": {"type": {"enum": ["text", "json_object"]}}},
     {"required": ["json_schema"], "properties": {"type": {"const": "json_schema"}, "json_schema": {"type": "object", "required": ["schema"], "properties": {
       "name": {"type": "string"}, "strict": {"type": ["boolean", "null"]}, "schema": {"type": "object"}}}}}]},
-"Tools": {"type": ["array", "null"], "maxItems": 128, "items": {"type": "object", "required": ["type", "function"], "properties": {
+"Tools": {"type": ["array", "null"], "maxItems": 1024, "items": {"type": "object", "required": ["type", "function"], "properties": {
   "type": {"const": "function"}, "function": {"type": "object", "required": ["name"], "properties": {
     "name": {"type": "string", "pattern": "^[A-Za-z0-9_.:/-]{1,128}$"}, "description": {"type": ["string", "null"]},
     "parameters": {"type": ["object", "null"]}}}}}},

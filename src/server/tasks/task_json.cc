@@ -1,16 +1,19 @@
 #include "server/tasks/task_json.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "base/random.h"
+#include "base/utf8.h"
 #include "server/tasks/answer_size.h"
 #include "server/tasks/body_hash.h"
+#include "server/tasks/answer_size.h"
+#include "server/tasks/body_hash.h"
+#include "text/json_text.h"
 #include "text/stop.h"
-#include "text/utf8.h"
 
 namespace altlas::server {
 
@@ -20,6 +23,7 @@ namespace {
 
 constexpr int64_t kTokensMax = INT32_MAX;
 constexpr size_t kLogitBiasMax = 16'384;
+constexpr size_t kBiasTextBytesMax = 16 << 10;
 constexpr size_t kNameMax = 256;  // Characters, as the API's reference says.
 constexpr double kDeadlineMax = 366.0 * 86400;
 
@@ -29,27 +33,68 @@ std::vector<std::string_view> enum_names(std::span<const EnumName> table) {
   return names;
 }
 
-void read_logit_bias(JsonReader& reader, const ServedModel& model, SamplingParams& sampling) {
-  const json::object* bias = reader.object("logit_bias");
-  if (bias == nullptr) return;
-  if (bias->size() > kLogitBiasMax)
-    return reader.fail("logit_bias", fmt::format("has {} tokens, at most {} are taken",
-                                                 bias->size(), kLogitBiasMax));
-  for (const auto& [key, value] : *bias) {
-    int32_t id = -1;
-    const std::string_view text(key);
+// A token as its number, or the text of one or more.
+std::vector<int32_t> biased_tokens(const json::value& name, bool number, const ServedModel& model) {
+  const int32_t count = model.tokenizer->vocab_size();
+  int64_t id = -1;
+  if (name.is_string() && number) {
+    const std::string_view text = name.get_string();
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-    if (error != std::errc() || end != text.data() + text.size() || id < 0 ||
-        id >= model.tokenizer->vocab_size())
-      return reader.fail("logit_bias",
-                         fmt::format("names token '{}', should be from 0 to {}", text.substr(0, 32),
-                                     model.tokenizer->vocab_size() - 1));
-    if (!value.is_number() || !(std::abs(value.to_number<double>()) <= 100))
-      return reader.fail("logit_bias",
-                         fmt::format("of token {} should be a number from -100 to 100", id));
-    sampling.logit_bias.emplace_back(id, static_cast<float>(value.to_number<double>()));
+    if (error != std::errc() || end != text.data() + text.size()) id = -1;
+  } else if (name.is_string()) {
+    auto ids = model.tokenizer->encode(name.get_string(), {.continues = true});
+    return ids.ok() ? *std::move(ids) : std::vector<int32_t>();
+  } else {
+    id = whole_number(name).value_or(-1);
   }
-  std::ranges::sort(sampling.logit_bias);
+  if (id < 0 || id >= count) return {};
+  return {static_cast<int32_t>(id)};
+}
+
+// OpenAI's {"id": bias}, or llama-server's [[id or text, bias or false]].
+void read_logit_bias(JsonReader& reader, const ServedModel& model, SamplingParams& sampling) {
+  const json::value* bias = reader.value("logit_bias");
+  if (bias == nullptr) return;
+  const json::array* list = bias->if_array();
+  const json::object* object = list != nullptr ? nullptr : reader.object("logit_bias");
+  const size_t count = list != nullptr ? list->size() : object != nullptr ? object->size() : 0;
+  if (count > kLogitBiasMax)
+    return reader.fail("logit_bias", fmt::format("has {} tokens, at most {} are taken", count,
+                                                 kLogitBiasMax));
+  const auto add = [&](const json::value& name, const json::value& value) {
+    const std::vector<int32_t> ids = biased_tokens(name, list == nullptr, model);
+    if (ids.empty())
+      return reader.fail("logit_bias",
+                         fmt::format("names token {}, should be from 0 to {}",
+                                     text::json_text(name).substr(0, 32),
+                                     model.tokenizer->vocab_size() - 1));
+    const bool never = list != nullptr && value.is_bool() && !value.get_bool();
+    if (!never && (!value.is_number() || !(std::abs(value.to_number<double>()) <= 100)))
+      return reader.fail("logit_bias",
+                         fmt::format("of token {} should be a number from -100 to 100", ids[0]));
+    const auto by = static_cast<float>(never ? -100.0 : value.to_number<double>());
+    for (const int32_t id : ids) sampling.logit_bias.emplace_back(id, by);
+  };
+  if (object != nullptr)
+    for (const auto& [key, value] : *object) add(json::value(key), value);
+  size_t text_bytes = 0;
+  for (size_t i = 0; list != nullptr && i < count && reader.status().ok(); ++i) {
+    const json::array* pair = (*list)[i].if_array();
+    if (pair == nullptr || pair->size() != 2)
+      return reader.fail("logit_bias", "holds what is no pair of a token and its bias");
+    if ((*pair)[0].is_string()) text_bytes += (*pair)[0].get_string().size();
+    if (text_bytes > kBiasTextBytesMax) break;
+    add((*pair)[0], (*pair)[1]);
+  }
+  if (sampling.logit_bias.size() > kLogitBiasMax || text_bytes > kBiasTextBytesMax)
+    return reader.fail("logit_bias",
+                       fmt::format("names texts of more than {} bytes in all", kBiasTextBytesMax));
+  // Of a token that is named twice the last bias counts.
+  std::ranges::reverse(sampling.logit_bias);
+  std::ranges::stable_sort(sampling.logit_bias, {}, &std::pair<int32_t, float>::first);
+  const auto doubles =
+      std::ranges::unique(sampling.logit_bias, {}, &std::pair<int32_t, float>::first);
+  sampling.logit_bias.erase(doubles.begin(), doubles.end());
 }
 
 // What the model's context has left after the prompt; at least 1, so that admission can say what is
@@ -67,10 +112,7 @@ json::value time_or_null(const std::optional<TimeUs>& time) {
 }  // namespace
 
 uint64_t draw_seed() {
-  uint64_t seed = 0;
-  if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-    seed = static_cast<uint64_t>(system_clock().now());
-  return seed & ((uint64_t{1} << 52) - 1);
+  return random_bits() & ((uint64_t{1} << 52) - 1);
 }
 
 std::optional<uint64_t> given_seed(JsonReader& reader) {
@@ -191,15 +233,16 @@ void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams&
 
 Result<PendingTask> read_task(const json::object& body, std::string path, const Identity& identity,
                               const Rooms& rooms) {
-  JsonReader reader(body, std::move(path));
+  JsonReader reader(body, path);
   PendingTask task;
+  task.item = std::move(path);
   TaskSpec& spec = task.spec;
   task.prompt.field = "text";
   task.prompt.text = reader.required_text("text");
   if (reader.status().ok() && task.prompt.text.empty())
     reader.fail("text", "is empty, should have at least one character");
   spec.type = reader.text("type", "text_generation");
-  if (spec.type.empty() || text::count_code_points(spec.type) > kNameMax)
+  if (spec.type.empty() || count_code_points(spec.type) > kNameMax)
     reader.fail("type", fmt::format("should have 1 to {} characters", kNameMax));
   const std::string model = reader.text("model", "");
   spec.tokens_max = static_cast<int32_t>(reader.integer("max_length", 128, 1, kTokensMax));
@@ -214,7 +257,7 @@ Result<PendingTask> read_task(const json::object& body, std::string path, const 
     spec.deadline = system_clock().now() + *task.deadline_after;
   }
   spec.idempotency_key = reader.text("idempotency_key", "");
-  if (const size_t length = text::count_code_points(spec.idempotency_key); length > kNameMax)
+  if (const size_t length = count_code_points(spec.idempotency_key); length > kNameMax)
     reader.fail("idempotency_key",
                 fmt::format("has {} characters, at most {} are taken", length, kNameMax));
   static constexpr std::string_view kTemplates[] = {"raw", "chat"};
@@ -329,10 +372,13 @@ boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks,
       task.spec.prompt = out.specs.back().prompt;
       task.spec.sampling.grammar = out.specs.back().sampling.grammar;
     } else if (task.model != nullptr) {
+      const std::string field = task.prompt.field;  // Reading takes the prompt.
       const auto read = co_await read_prompt(task, rooms);
       if (!read.ok()) {
         Error error = read.error();
-        if (tasks.size() > 1) error = std::move(error).with_context(fmt::format("batch[{}]", i));
+        std::string place = task.item;
+        if (place.empty() && error.field() == field) place = task.place;
+        if (!place.empty()) error = std::move(error).with_context(place);
         co_return error;
       }
     }

@@ -17,6 +17,8 @@ struct PendingTask {
   std::optional<TimeUs> deadline_after;  // Of its reading, as spec.deadline says absolutely.
   bool seed_drawn = false;               // The request gave none.
   bool same_prompt = false;  // As the task's before it, whose ids it takes; `prompt` is not used.
+  std::string item;          // "batch[2]", where a request has several bodies.
+  std::string place;         // "prompt[2]", where it has several prompts.
 };
 
 // {"strategy": …, "specific_gpu_id": …, "batch_split": …}.

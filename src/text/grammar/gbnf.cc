@@ -4,9 +4,9 @@
 #include <map>
 #include <string>
 
+#include "base/utf8.h"
 #include "text/grammar/expression.h"
 #include "text/grammar/program.h"
-#include "text/utf8.h"
 
 namespace altlas::text::grammar {
 

@@ -80,7 +80,7 @@ TEST(Grammar, RegularExpressions) {
   regex("[^\\s][^\\W]", {"ab", "-1"}, {" a", "\u00A0a", "aé", "a-"});
   for (const std::string bad :
        {"(a",     "a)",         "[a",           "a**",     "*a",         "(a)\\1", "a{2,1}",
-        "\\b*",   "(?=a)+",     "(?<=^(?=a))b", "(?=^a)a", "(?>a)",      "(?x)a",  "a(?i)b",
+        "\\b*",   "(?=a)+",     "(?<=^(?=a))b", "b(?=^a)a", "(?>a)",      "(?x)a",  "a(?i)b",
         "(?P=n)", "a{3000000}", "[b-a]",        "\xFF",    "\\p{Greek}", "^*",     "[]"})
     expect_refused(GrammarKind::kRegex, bad, "regular expression");
   EXPECT_TRUE(matches(compiled(GrammarKind::kRegex, escape_regex("a.b[c]\\{}^$|\n/-")),
@@ -121,6 +121,17 @@ TEST(Grammar, LookAroundWordEdgesAndFlags) {
       {"(?<!\\d)7(?!\\d)", {"7", "a7b", "17 7"}, {"17", "77", "071"}},
       {"^(?=(?!b).)(?=\\w\\b)", {"a", "c d"}, {"b", "ab", ""}},
       {"\\A[ab]+\\Z", {"ab"}, {"abc", ""}},
+      // Pydantic's of a Decimal, and one with places.
+      {"^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$", {"1", "-0.5", "+12.", ".5"}, {"", "-", "+.", "1.2.3", "x"}},
+      {"^(?!^[-+.]*$)[+-]?0*(?:\\d{0,3}|(?=[\\d.]{1,6}0*$)\\d{0,3}\\.\\d{0,2}0*$)",
+       {"123", "1.25", "-12.50"},
+       {"", ".", "+"}},
+      {"^(?=^a|^b).$", {"a", "b"}, {"c", "ab"}},
+      {"^(?:(?=^x)|y)\\w$", {"x", "ya"}, {"a", "xa"}},
+      {"(?:^(?!^ab)|=)\\w+$", {"ba", "x=ab"}, {"ab", "abc"}},
+      {"^^a$", {"a"}, {"aa", "ba"}},
+      {"^(?:^|x)a$", {"a", "xa"}, {"ya", "xxa"}},
+      {"^(?<=^)a", {"ab"}, {"ba"}},
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.pattern);
@@ -133,6 +144,11 @@ TEST(Grammar, LookAroundWordEdgesAndFlags) {
   // As a whole, and in rules.
   expect_language(GrammarKind::kRegex, "(?=.*\\d)[a-z\\d]{1,3}", {"a1", "1"}, {"ab", "abc1", ""});
   expect_language(GrammarKind::kRegex, "(?i)yes|no", {"YES", "No"}, {"maybe"});
+  expect_language(GrammarKind::kRegex, "(?!^ab$)[ab]+", {"a", "abb"}, {"ab", ""});
+  // Where the text's begin may lie before the match it is not told apart.
+  Budget budget;
+  for (const char* pattern : {"(?=^a)a", "^x*(?=^a)", "^a?(?!^b)", "(?:^|x)(?=^a)a"})
+    EXPECT_EQ(search_match(pattern, budget).error().code(), ErrorCode::kUnsupported) << pattern;
 }
 
 TEST(Grammar, SearchFindsMatchesAnywhere) {
@@ -254,11 +270,95 @@ TEST(Grammar, ItemsThatDifferAndWhatIsNot) {
   schema(R"({"type":"array","uniqueItems":true,"items":{"type":"integer"},"maxItems":1})",
          {"[]", "[5]"}, {"[5,6]"});
   schema(R"({"uniqueItems":true,"type":"string"})", {"\"a\""}, {"[]"});
+  // Sets of sets: lists of the same values in another order are other lists.
+  schema(R"({"type":"array","uniqueItems":true,
+             "items":{"type":"array","uniqueItems":true,"items":{"enum":["a","b"]}}})",
+         {"[]", R"([["a"],[]])", R"([["a","b"],["b","a"]])"},
+         {R"([["a"],["a"]])", R"([["a","a"]])", R"([["a","b"],["a"],["a","b"]])"});
+  schema(R"({"type":"array","uniqueItems":true,"minItems":1,"items":{"type":"array",
+             "uniqueItems":true,"minItems":1,"maxItems":2,"items":{"type":"integer","minimum":1,
+             "maximum":3}}})",
+         {"[[1]]", "[[1,2], [2,1]]", "[[3],[1],[3,1]]"},
+         {"[]", "[[]]", "[[1,1]]", "[[1,2,3]]", "[[1],[1]]", "[[4]]"});
+  schema(R"({"type":"array","uniqueItems":true,"maxItems":2,"items":{"type":"object",
+             "properties":{"s":{"type":"array","uniqueItems":true,"prefixItems":[{"const":"x"}],
+             "items":{"type":"boolean"}}},"required":["s"],"additionalProperties":false}})",
+         {R"([{"s":["x",true]},{"s":["x"]}])", R"([{"s":["x",true,false]}])"},
+         {R"([{"s":["x",true,true]}])", R"([{"s":["x"]},{"s":["x"]}])", R"([{"s":[true]}])"});
   // No numbers at all: a fraction is not told from 1.0 while it is being written.
   schema(R"({"not":{"type":["string","integer"]}})", {"null", "[]", "{}", "true"}, {"1", "\"a\""});
   schema(R"({"type":["string","null"],"not":{"type":"null"}})", {"\"a\""}, {"null"});
   schema(R"({"enum":["a","b",3],"not":{"const":"b"}})", {"\"a\"", "3"}, {"\"b\""});
   schema(R"({"enum":["a","b",3],"not":{"enum":[3,"a"]}})", {"\"b\""}, {"\"a\"", "3"});
+}
+
+// Goal: unevaluated… follows from the alternatives that hold. Method: small closed objects.
+TEST(Grammar, WhatChoicesLeaveUnevaluated) {
+  const auto schema = [](const std::string& s, const std::vector<std::string>& in,
+                         const std::vector<std::string>& out) {
+    expect_language(GrammarKind::kJsonSchema, s, in, out);
+    EXPECT_TRUE(compiled(GrammarKind::kJsonSchema, s)->unheld.empty()) << s;
+  };
+  schema(R"({"type":"object","properties":{"a":{"const":0}},"required":["a"],
+             "anyOf":[{"properties":{"b":{"const":1}},"required":["b"]},
+                      {"properties":{"c":{"const":2}},"required":["c"]}],
+             "unevaluatedProperties":false})",
+         {R"({"a":0,"b":1})", R"({"a":0,"c":2})", R"({"a":0,"b":1,"c":2})"},
+         {R"({"a":0})", R"({"a":0,"b":1,"d":3})", R"({"a":0,"b":2,"c":2})"});
+  schema(R"({"type":"object","oneOf":[{"properties":{"k":{"const":"x"},"b":{"const":1}},
+             "required":["k"]},{"properties":{"k":{"const":"y"},"c":{"const":2}},
+             "required":["k","c"]}],"unevaluatedProperties":false})",
+         {R"({"k":"x"})", R"({"k":"x","b":1})", R"({"k":"y","c":2})"},
+         {R"({"k":"x","c":2})", R"({"k":"y","b":1,"c":2})", R"({"k":"y"})"});
+  schema(R"({"type":"object","properties":{"k":{"enum":["x","y"]}},"required":["k"],
+             "if":{"properties":{"k":{"const":"x"}}},"then":{"properties":{"b":{"const":1}}},
+             "else":{"properties":{"c":{"const":2}}},"unevaluatedProperties":false})",
+         {R"({"k":"x","b":1})", R"({"k":"y","c":2})", R"({"k":"y"})"},
+         {R"({"k":"x","c":2})", R"({"k":"y","b":1})"});
+  schema(R"({"$defs":{"cat":{"properties":{"lives":{"const":9}},"required":["lives"]},
+             "dog":{"properties":{"tail":{"const":1}},"required":["tail"]}},"type":"object",
+             "properties":{"n":{"const":0}},"allOf":[{"anyOf":[{"$ref":"#/$defs/cat"},
+             {"$ref":"#/$defs/dog"}]}],"unevaluatedProperties":{"type":"null"}})",
+         {R"({"lives":9})", R"({"n":0,"tail":1,"more":null})", R"({"lives":9,"tail":null})"},
+         {R"({"n":0})", R"({"tail":1,"more":2})"});
+  schema(R"({"type":"array","anyOf":[{"prefixItems":[{"const":1}]},{"prefixItems":[{"const":2},
+             {"const":3}]}],"minItems":1,"unevaluatedItems":false})",
+         {"[1]", "[2]", "[2,3]"}, {"[]", "[1,3]", "[2,3,4]", "[2,1]"});
+  // What a negation says evaluates nothing.
+  schema(R"({"type":"object","if":{"required":["b"]},"then":{"properties":{"b":{"const":1}}},
+             "else":{"properties":{"c":{"const":2}}},"unevaluatedProperties":false})",
+         {"{}", R"({"b":1})", R"({"c":2})"}, {R"({"b":1,"c":2})", R"({"d":1})"});
+}
+
+// Goal: dynamic references lead where the document's root says. Method: trees of themselves.
+TEST(Grammar, DynamicReferences) {
+  const auto schema = [](const std::string& s, const std::vector<std::string>& in,
+                         const std::vector<std::string>& out) {
+    expect_language(GrammarKind::kJsonSchema, s, in, out);
+    EXPECT_TRUE(compiled(GrammarKind::kJsonSchema, s)->unheld.empty()) << s;
+  };
+  // A tree that a stricter one refers to: its branches are strict, too.
+  const std::string strict = R"({"$id":"http://a/strict","$dynamicAnchor":"node","$ref":"tree",
+    "unevaluatedProperties":false,"$defs":{"tree":{"$id":"tree","$dynamicAnchor":"node",
+    "type":"object","properties":{"d":{"type":"integer"},
+    "c":{"type":"array","items":{"$dynamicRef":"#node"}}}}}})";
+  schema(strict, {"{}", R"({"d":1,"c":[{"d":2},{"c":[]}]})"},
+         {R"({"x":1})", R"({"c":[{"x":1}]})", R"({"c":[{"d":"2"}]})"});
+  schema(R"({"$dynamicAnchor":"n","type":"object","properties":{"c":{"$dynamicRef":"#n"}},
+             "additionalProperties":false})",
+         {"{}", R"({"c":{"c":{}}})"}, {R"({"c":1})", R"({"c":{"d":1}})"});
+  schema(R"({"$recursiveAnchor":true,"type":"object","properties":{"c":{"$recursiveRef":"#"}},
+             "additionalProperties":false})",
+         {"{}", R"({"c":{"c":{}}})"}, {R"({"c":1})", R"({"c":{"d":1}})"});
+  schema(R"({"$id":"http://a/r","$recursiveAnchor":true,"$ref":"t","required":["v"],"$defs":{
+             "t":{"$id":"t","$recursiveAnchor":true,"type":"object","additionalProperties":false,
+             "properties":{"v":{"const":1},"c":{"$recursiveRef":"#"}}}}})",
+         {R"({"v":1})", R"({"v":1,"c":{"v":1}})"}, {"{}", R"({"v":1,"c":{}})"});
+  // Without an anchor of its own it is a reference like another.
+  schema(R"({"$id":"http://a/r","$recursiveAnchor":true,"type":"object","properties":{"t":{
+             "$id":"t","anyOf":[{"const":1},{"type":"array","items":{"$recursiveRef":"#"}}]}},
+             "additionalProperties":false})",
+         {"{}", R"({"t":[1,[1]]})"}, {R"({"t":[{}]})"});
 }
 
 TEST(Grammar, SchemasThatCantBeHeldAreNamed) {
@@ -283,6 +383,18 @@ TEST(Grammar, SchemasThatCantBeHeldAreNamed) {
       {R"({"not":{"patternProperties":{"a":{}}}})", "/not", "'not' can't be held"},
       {R"({"not":{"const":[3]}})", "/not", "'not' can't be held"},
       {R"({"if":{"propertyNames":{"maxLength":3}},"then":{}})", "/if", "'if' can't be held"},
+      {R"({"type":"object","dependentSchemas":{"a":{"properties":{"b":{}}}},
+           "unevaluatedProperties":false})",
+       "/unevaluatedProperties", "beside dependentSchemas"},
+      {R"({"type":"array","contains":{"const":1},"unevaluatedItems":false})", "/unevaluatedItems",
+       "contains"},
+      {R"({"$ref":"#/$defs/l","$defs":{"l":{"$id":"l","type":"object","properties":{
+           "c":{"$dynamicRef":"#x"}},"$defs":{"o":{"$dynamicAnchor":"x"}}},
+           "m":{"$id":"m","$dynamicAnchor":"x"}}})",
+       "/$defs/l/properties/c/$dynamicRef", "names nothing"},
+      {R"({"type":"array","uniqueItems":true,"items":{"type":"array","uniqueItems":true,
+           "items":{"type":"string"}}})",
+       "/uniqueItems", "'uniqueItems'"},
       {R"({"$ref":"http://example.com/x"})", "/$ref", "names nothing"},
       {R"x({"items":{"pattern":"(a)\\1"}})x", "/items/pattern", "not supported"},
       {R"({"minProperties":70,"type":"object"})", "/minProperties", "at most 64 members"},

@@ -56,7 +56,7 @@ Result<SchemaCompiler::Goal> SchemaCompiler::item_goal(const Set& set, size_t in
     }
     const json::value* left = find(s, "unevaluatedItems");
     if (left == nullptr) continue;
-    ALTLAS_TRY(const Set* by, evaluated_by(s, "unevaluatedItems"));
+    ALTLAS_TRY(const Set* by, evaluated_by(s, "unevaluatedItems", set));
     if (by == nullptr || evaluates_item(*by, s, index)) continue;
     ALTLAS_TRY_VOID(add(goal, *left, path_of(s, "unevaluatedItems")));
   }

@@ -37,28 +37,97 @@ Result<ExpressionPtr> SchemaCompiler::member(ExpressionPtr key, Goal value) {
   return sequence({std::move(key), bytes(":"), optional(bytes(" ")), std::move(held)});
 }
 
-// The schemas that tell which members or items `schema`'s unevaluated… leaves; null, and it is
-// named as left out, where that depends on the value.
-Result<const SchemaCompiler::Set*> SchemaCompiler::evaluated_by(uint32_t schema,
-                                                                std::string_view keyword) {
-  const auto known = closures_.find({schema, std::string(keyword)});
-  if (known != closures_.end()) return known->second.empty() ? nullptr : &known->second;
-  Goal all;
-  ALTLAS_TRY_VOID(add(all, *schemas_[schema].value, schemas_[schema].path));
-  for (const uint32_t s : all.schemas) {
-    const bool depends = find(s, "anyOf") != nullptr || find(s, "oneOf") != nullptr ||
-                         find(s, "if") != nullptr ||
-                         (keyword == "unevaluatedItems" && find(s, "contains") != nullptr);
-    if (!depends && schemas_[s].pending.empty()) continue;
-    leave_out(Unheld::Why::kUnsupported, path_of(schema, keyword),
-              fmt::format("'{}' is supported beside $ref and allOf, not beside what depends on the "
-                          "value",
-                          keyword));
-    all.schemas.clear();
-    break;
+// Whether a value that fits the set fits this schema, because all that it says is in the set.
+Result<bool> SchemaCompiler::is_held(const json::value& value, const std::string& path,
+                                     const Set& set) {
+  Goal goal;
+  ALTLAS_TRY_VOID(add(goal, value, path));
+  return !goal.impossible && std::ranges::includes(set, goal.schemas);
+}
+
+// The alternatives of a schema that are among those that hold.
+Result<bool> SchemaCompiler::collect_chosen(uint32_t schema, std::string_view keyword,
+                                            const Set& set, Set& out) {
+  for (const std::string_view choice : {"anyOf", "oneOf"}) {
+    const json::value* list = find(schema, choice);
+    if (list == nullptr) continue;
+    for (size_t i = 0; i < list->get_array().size(); ++i) {
+      const json::value& one = list->get_array()[i];
+      const std::string path = path_of(schema, choice, i);
+      ALTLAS_TRY(const bool holds, is_held(one, path, set));
+      if (!holds) continue;
+      ALTLAS_TRY(const bool known, collect_evaluating(one, path, keyword, set, out));
+      if (!known) return false;
+    }
   }
-  const Set& set = closures_[{schema, std::string(keyword)}] = std::move(all.schemas);
-  return set.empty() ? nullptr : &set;
+  const json::value* condition = find(schema, "if");
+  if (condition == nullptr) return true;
+  ALTLAS_TRY(const bool holds, is_held(*condition, path_of(schema, "if"), set));
+  const json::value* then = find(schema, holds ? "then" : "else");
+  if (then == nullptr && find(schema, holds ? "else" : "then") == nullptr) return false;
+  const auto go = [&](const json::value* one, std::string_view part) -> Result<bool> {
+    if (one == nullptr) return true;
+    return collect_evaluating(*one, path_of(schema, part), keyword, set, out);
+  };
+  ALTLAS_TRY(const bool known, go(holds ? condition : nullptr, "if"));
+  return known ? go(then, holds ? "then" : "else") : Result<bool>(false);
+}
+
+// Adds the schemas that look at the same value as this one and hold, where all of `set` does.
+// False: which ones do depends on more than the set.
+Result<bool> SchemaCompiler::collect_evaluating(const json::value& value, const std::string& path,
+                                                std::string_view keyword, const Set& set,
+                                                Set& out) {
+  ALTLAS_TRY_VOID(budget_.spend(4));
+  if (!value.is_object()) return true;
+  ALTLAS_TRY(const uint32_t schema, schema_at(value, path));
+  const auto at = std::ranges::lower_bound(out, schema);
+  if (at != out.end() && *at == schema) return true;
+  out.insert(at, schema);
+  const bool depends = find(schema, "dependentSchemas") != nullptr ||
+                       find(schema, "dependencies") != nullptr ||
+                       (keyword == "unevaluatedItems" && find(schema, "contains") != nullptr);
+  if (depends || !schemas_[schema].pending.empty()) return false;
+  for (const std::string_view reference : {"$ref", "$dynamicRef", "$recursiveRef"}) {
+    const json::value* name = find(schema, reference);
+    std::string pointer;
+    const json::value* target =
+        name == nullptr ? nullptr : resolve(reference, *name, path_of(schema, reference), pointer);
+    if (target == nullptr) continue;
+    ALTLAS_TRY(const bool known, collect_evaluating(*target, pointer, keyword, set, out));
+    if (!known) return false;
+  }
+  if (const json::value* all = find(schema, "allOf")) {
+    for (size_t i = 0; i < all->get_array().size(); ++i) {
+      ALTLAS_TRY(const bool known, collect_evaluating(all->get_array()[i],
+                                                      path_of(schema, "allOf", i), keyword, set,
+                                                      out));
+      if (!known) return false;
+    }
+  }
+  return collect_chosen(schema, keyword, set, out);
+}
+
+// The schemas that tell which members or items `schema`'s unevaluated… leaves of a value that fits
+// all of `set`, whose choices are decided; null, and it is named as left out, where that depends on
+// more.
+Result<const SchemaCompiler::Set*> SchemaCompiler::evaluated_by(uint32_t schema,
+                                                                std::string_view keyword,
+                                                                const Set& set) {
+  const auto [at, fresh] = closures_.try_emplace({schema, std::string(keyword), set});
+  if (fresh) {
+    const Schema asking = schemas_[schema];
+    Set all;
+    ALTLAS_TRY(const bool known, collect_evaluating(*asking.value, asking.path, keyword, set, all));
+    if (known)
+      at->second = std::move(all);
+    else
+      leave_out(Unheld::Why::kUnsupported, path_of(schema, keyword),
+                fmt::format("'{}' can't be held beside dependentSchemas, contains, or an 'if' "
+                            "without then and else",
+                            keyword));
+  }
+  return at->second.empty() ? nullptr : &at->second;
 }
 
 // Whether one of the schemas says something of a member; `matches`: of a pattern.
@@ -104,7 +173,7 @@ Result<void> SchemaCompiler::add_property(const Set& set, std::string_view name,
       ALTLAS_TRY_VOID(add(value, *others, path_of(s, "additionalProperties")));
     const json::value* left = find(s, "unevaluatedProperties");
     if (left == nullptr) continue;
-    ALTLAS_TRY(const Set* by, evaluated_by(s, "unevaluatedProperties"));
+    ALTLAS_TRY(const Set* by, evaluated_by(s, "unevaluatedProperties", set));
     if (by == nullptr || evaluates_member(*by, s, name, matches)) continue;
     ALTLAS_TRY_VOID(add(value, *left, path_of(s, "unevaluatedProperties")));
   }
@@ -213,7 +282,7 @@ Result<SchemaCompiler::Goal> SchemaCompiler::free_value(const Set& set, const Na
       ALTLAS_TRY_VOID(add(value, *others, path_of(s, "additionalProperties")));
     const json::value* left = find(s, "unevaluatedProperties");
     if (left == nullptr) continue;
-    ALTLAS_TRY(const Set* by, evaluated_by(s, "unevaluatedProperties"));
+    ALTLAS_TRY(const Set* by, evaluated_by(s, "unevaluatedProperties", set));
     if (by != nullptr && !evaluates_member(*by, s, "", matches))
       ALTLAS_TRY_VOID(add(value, *left, path_of(s, "unevaluatedProperties")));
   }

@@ -179,8 +179,10 @@ void References::collect(const json::value& schema, std::string& pointer,
     anchors_.try_emplace({inner, std::string(name)}, Target{&schema, pointer});
     bytes_ += 2 * pointer.size() + 256;
   }
-  if (!names[1].empty()) ++dynamic_[std::string(names[1])];
-  recursive_ |= object.contains("$recursiveAnchor");
+  if (!names[1].empty()) dynamic_[std::string(names[1])].emplace(pointer, &schema);
+  const json::value* recursive = object.if_contains("$recursiveAnchor");
+  if (recursive != nullptr && recursive->is_bool() && recursive->get_bool())
+    dynamic_[""].emplace(pointer, &schema);
   visit_subschemas(object, [&](const std::string& step, const json::value& one) {
     const size_t length = pointer.size();
     pointer += step;
@@ -231,14 +233,26 @@ Result<References::Target> References::resolve(std::string_view reference,
   return in_resource(nearest->second, fragment);
 }
 
+Result<References::Target> References::outermost(const Target& target,
+                                                 const std::string& name) const {
+  const auto known = dynamic_.find(name);
+  // Without such an anchor of its own it is a reference like another.
+  if (known == dynamic_.end() || !known->second.contains(target.pointer)) return target;
+  const auto& all = known->second;
+  if (all.size() == 1) return target;
+  const auto of_root = std::ranges::find_if(
+      all, [&](const auto& entry) { return resource_of(entry.first).empty(); });
+  if (of_root != all.end()) return Target{of_root->second, of_root->first};
+  return not_found("a reference that depends on who refers");
+}
+
 Result<References::Target> References::resolve_dynamic(std::string_view reference,
                                                        std::string_view pointer) const {
+  ALTLAS_TRY(Target target, resolve(reference, pointer));
   const size_t hash = std::min(reference.find('#'), reference.size());
-  const auto known =
-      hash < reference.size() ? dynamic_.find(reference.substr(hash + 1)) : dynamic_.end();
-  const bool several = (known != dynamic_.end() && known->second > 1) || recursive_;
-  if (several) return not_found("a reference that depends on who refers");
-  return resolve(reference, pointer);
+  const std::string_view fragment =
+      hash < reference.size() ? reference.substr(hash + 1) : std::string_view();
+  return outermost(target, decode_percent(fragment));
 }
 
 }  // namespace altlas::text::grammar

@@ -38,7 +38,8 @@ class References {
   // What `reference` names for a schema at `pointer`.  Errors: kNotFound: another document;
   // kInvalid: nothing in this one.
   Result<Target> resolve(std::string_view reference, std::string_view pointer) const;
-  // The same for $dynamicRef and $recursiveRef, where only one target is possible; kNotFound else.
+  // The same for $dynamicRef and $recursiveRef, where only one target is possible: the document has
+  // no other, or its root, from where every value is judged, has the anchor; kNotFound else.
   Result<Target> resolve_dynamic(std::string_view reference, std::string_view pointer) const;
 
  private:
@@ -51,14 +52,16 @@ class References {
   // The pointer of the resource that the schema at `pointer` belongs to.
   const std::string& resource_of(std::string_view pointer) const;
   Result<Target> in_resource(const std::string& resource, std::string_view fragment) const;
+  // Of a schema's resource with a dynamic anchor of this name ("": $recursiveAnchor).
+  Result<Target> outermost(const Target& target, const std::string& name) const;
 
   std::map<std::string, Resource, std::less<>> resources_;  // By pointer.
   // Pointers; of several resources with one URI, as tools may have, the nearest is meant.
   std::multimap<std::string, std::string, std::less<>> by_uri_;
   // By resource's pointer and name.
   std::map<std::pair<std::string, std::string>, Target> anchors_;
-  std::map<std::string, size_t, std::less<>> dynamic_;  // $dynamicAnchor: how many have the name.
-  bool recursive_ = false;                              // $recursiveAnchor is used.
+  // Names of $dynamicAnchor, "" for $recursiveAnchor, and the schemas that have them, by pointer.
+  std::map<std::string, std::map<std::string, const json::value*>, std::less<>> dynamic_;
   size_t bytes_ = 0;  // Of what is collected, at most kReferencesBytesMax.
 };
 

@@ -14,6 +14,7 @@ namespace {
 constexpr size_t kSchemasMax = 20'000;
 constexpr size_t kListedApartMax = 8;  // Of more, equal values may be listed twice.
 constexpr size_t kOneOfPairsMax = 128;
+constexpr size_t kTogetherMax = 4;  // Schemas of anyOf that are tried in every combination.
 
 }  // namespace
 
@@ -159,11 +160,28 @@ Result<std::vector<SchemaCompiler::Goal>> SchemaCompiler::alternatives_of(const 
   const json::array& list = find(schema, keyword)->get_array();
   const uint32_t mark = 2 * schema + (one ? 1 : 0);
   const bool apart = !one || are_different_values(list);
-  std::vector<Goal> out;
+  // What unevaluated… leaves follows from every schema that fits, so that several make a case.
+  const bool together = !one && expands_ && !schemas_[schema].made && list.size() <= kTogetherMax &&
+                        std::ranges::any_of(goal.schemas, [&](uint32_t s) {
+                          return find(s, "unevaluatedProperties") != nullptr ||
+                                 find(s, "unevaluatedItems") != nullptr;
+                        });
+  expanded_ |= together;
+  std::vector<std::vector<size_t>> cases;
   for (size_t i = 0; i < list.size(); ++i) {
+    const size_t before = cases.size();
+    cases.push_back({i});
+    for (size_t c = 0; together && c < before; ++c) {
+      cases.push_back(cases[c]);
+      cases.back().push_back(i);
+    }
+  }
+  std::vector<Goal> out;
+  for (const std::vector<size_t>& some : cases) {
     Goal alternative;
-    ALTLAS_TRY_VOID(add(alternative, list[i], path_of(schema, keyword, i)));
-    if (!apart) ALTLAS_TRY_VOID(exclude_others(alternative, list, i, schema));
+    for (const size_t i : some)
+      ALTLAS_TRY_VOID(add(alternative, list[i], path_of(schema, keyword, i)));
+    if (!apart) ALTLAS_TRY_VOID(exclude_others(alternative, list, some[0], schema));
     // Leading back to this choice it would add nothing.
     if (alternative.impossible || std::ranges::binary_search(alternative.schemas, schema)) continue;
     Goal more = goal;

@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "text/grammar/expression.h"
@@ -208,6 +209,8 @@ class SchemaCompiler {
   Result<std::optional<ExpressionPtr>> texts(const Goal& goal, size_t depth);
   Result<std::optional<ExpressionPtr>> decided_texts(const Goal& goal, size_t depth);
   Result<std::optional<ExpressionPtr>> list_texts(const Set& set, size_t depth);
+  Result<std::optional<ExpressionPtr>> different_texts(const Set& set, size_t prefix,
+                                                       Counts counts, size_t depth);
   Result<std::optional<ExpressionPtr>> object_texts(const Set& set, size_t depth);
   // A rule of them that Program::Rule::distinct is set for, and how many there are.
   Result<std::optional<uint32_t>> distinct_rule(const Goal& goal, uint32_t& count);
@@ -232,7 +235,11 @@ class SchemaCompiler {
   Result<ExpressionPtr> member(ExpressionPtr key, Goal value);
   Result<void> add_property(const Set& set, std::string_view name, Goal& value);
   Result<bool> name_fits(std::string_view name, const Set& set);
-  Result<const Set*> evaluated_by(uint32_t schema, std::string_view keyword);
+  Result<const Set*> evaluated_by(uint32_t schema, std::string_view keyword, const Set& set);
+  Result<bool> collect_evaluating(const json::value& value, const std::string& path,
+                                  std::string_view keyword, const Set& set, Set& out);
+  Result<bool> collect_chosen(uint32_t schema, std::string_view keyword, const Set& set, Set& out);
+  Result<bool> is_held(const json::value& value, const std::string& path, const Set& set);
   template <class Matches>
   bool evaluates_member(const Set& set, uint32_t asking, std::string_view name,
                         Matches&& matches) const;
@@ -285,7 +292,7 @@ class SchemaCompiler {
   std::map<std::pair<const json::value*, const json::value*>, bool> disjoint_;
   size_t disjoint_steps_ = 0;
   size_t disjoint_depth_ = 0;
-  std::map<std::pair<uint32_t, std::string>, Set> closures_;  // Of evaluated_by.
+  std::map<std::tuple<uint32_t, std::string, Set>, Set> closures_;  // Of evaluated_by.
   std::map<Goal, uint32_t> goals_;
   std::map<Goal, std::pair<uint32_t, uint32_t>> distinct_;  // Rules, and how many texts.
   std::vector<std::pair<Goal, uint32_t>> open_;

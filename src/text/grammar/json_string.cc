@@ -172,7 +172,7 @@ std::optional<std::string> format_pattern(std::string_view format) {
 const Automaton* SchemaCompiler::pattern(std::string_view text, const std::string& path) {
   const auto known = patterns_.find(text);
   if (known != patterns_.end() && known->second) return &*known->second;
-  const auto read = read_regex(text);
+  const auto read = read_regex(text, /*at_start=*/false);
   Unheld::Why why = Unheld::Why::kTooComplex;
   std::string reason;
   if (!read.ok()) {

@@ -1,6 +1,7 @@
 // Values of a schema as texts, each in one spelling, without rules: so that two values are the same
 // if and only if their texts are. For items that all differ, and for names.
 #include <algorithm>
+#include <bit>
 
 #include "text/grammar/json_schema.h"
 
@@ -11,6 +12,7 @@ namespace {
 constexpr size_t kTextDepthMax = 6;
 constexpr uint32_t kTextItemsMax = 32;     // Of a list that is an item.
 constexpr uint32_t kListItemsMax = 1'024;  // Of a list whose items differ.
+constexpr uint32_t kDifferentMax = 8;      // Values of a list in a list whose items differ.
 
 // Whole numbers; fractions of so few digits that a 64-bit float tells them apart.
 ExpressionPtr one_spelling(bool integers, bool fractions) {
@@ -26,6 +28,22 @@ ExpressionPtr one_spelling(bool integers, bool fractions) {
     forms.push_back(sequence({minus, choice({bytes("0"), sequence({first, repeat(digit, 0, 7)})}),
                               bytes("."), repeat(digit, 0, 6), first}));
   return choice(std::move(forms));
+}
+
+// Every text of an automaton that has finitely many.
+std::vector<std::string> texts_of(const Automaton& automaton) {
+  std::vector<std::string> found;
+  std::vector<std::pair<uint32_t, std::string>> open;
+  if (!automaton.empty()) open.emplace_back(0, "");
+  while (!open.empty()) {
+    const auto [state, text] = std::move(open.back());
+    open.pop_back();
+    if (automaton.states[state].accepts) found.push_back(text);
+    for (const Edge& edge : automaton.states[state].edges)
+      for (uint32_t symbol = edge.lo; symbol <= edge.hi; ++symbol)
+        open.emplace_back(edge.to, text + static_cast<char>(symbol));
+  }
+  return found;
 }
 
 }  // namespace
@@ -88,14 +106,57 @@ Result<std::optional<ExpressionPtr>> SchemaCompiler::decided_texts(const Goal& g
   return std::optional(choice(std::move(parts)));
 }
 
+// Lists whose items all differ, of so few values that what was used can be told by the state.
+// Nothing: of more.
+Result<std::optional<ExpressionPtr>> SchemaCompiler::different_texts(const Set& set, size_t prefix,
+                                                                     Counts counts, size_t depth) {
+  const std::optional<ExpressionPtr> none;
+  std::vector<std::string> values;
+  std::vector<std::vector<uint32_t>> at;  // Which of them stand where; the last: from there on.
+  for (size_t i = 0; i <= prefix; ++i) {
+    ALTLAS_TRY(const Goal goal, item_goal(set, i));
+    ALTLAS_TRY(const std::optional<ExpressionPtr> item, texts(goal, depth + 1));
+    if (!item) return none;
+    ALTLAS_TRY(const Automaton automaton, automaton_of(**item, budget_));
+    if (!automaton.empty() && text_counts(automaton)[0] > kDifferentMax) return none;
+    at.emplace_back();
+    for (const std::string& text : texts_of(automaton)) {
+      const auto known = std::ranges::find(values, text);
+      at.back().push_back(static_cast<uint32_t>(known - values.begin()));
+      if (known == values.end()) values.push_back(text);
+    }
+    if (values.size() > kDifferentMax) return none;
+  }
+  const auto most = std::min(counts.max, static_cast<uint32_t>(values.size()));
+  // Node n: the values whose bits are set in n were written.
+  std::vector<Expression::GraphEdge> edges;
+  std::vector<uint32_t> ends;
+  const uint32_t nodes = 1u << values.size();
+  for (uint32_t used = 0; used < nodes; ++used) {
+    const auto written = static_cast<uint32_t>(std::popcount(used));
+    if (written >= counts.min && written <= most) ends.push_back(used);
+    if (written >= most) continue;
+    for (const uint32_t v : at[std::min<size_t>(written, prefix)])
+      if ((used >> v & 1) == 0)
+        edges.push_back({used, used | 1u << v, bytes((written == 0 ? "" : ",") + values[v])});
+  }
+  if (ends.empty()) return std::optional(nothing());
+  return std::optional(
+      sequence({bytes("["), graph(nodes, std::move(edges), std::move(ends)), bytes("]")}));
+}
+
 // Without whitespace. Nothing: too long, or more than items and lengths is asked for.
 Result<std::optional<ExpressionPtr>> SchemaCompiler::list_texts(const Set& set, size_t depth) {
   const std::optional<ExpressionPtr> none;
-  for (const uint32_t s : set)
-    for (const std::string_view keyword : {"contains", "uniqueItems"})
-      if (find(s, keyword) != nullptr) return none;
+  bool unique = false;
+  for (const uint32_t s : set) {
+    if (find(s, "contains") != nullptr) return none;
+    const json::value* asked = find(s, "uniqueItems");
+    unique = unique || (asked != nullptr && asked->get_bool());
+  }
   const size_t prefix = prefix_of(set);
   const Counts counts = counts_of(set, "minItems", "maxItems");
+  if (unique && counts.max > 1) return different_texts(set, prefix, counts, depth);
   const auto last = static_cast<uint32_t>(std::max<size_t>(prefix, counts.min));
   const uint32_t most = counts.max == kUnlimited ? last + 1 : counts.max;
   if (most > kTextItemsMax) return none;

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "text/grammar/json_schema.h"
 #include "text/grammar/regex.h"
-#include "text/utf8.h"
 
 namespace altlas::text::grammar {
 

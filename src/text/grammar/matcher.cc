@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/drop.h"
+
 namespace altlas::text::grammar {
 
 namespace {
@@ -118,7 +120,7 @@ const TokenGrammar::Base& TokenGrammar::base_at(Store& store, uint32_t state) {
   if (base.few.size() > trie_->rows() / 64) {
     base.many.resize((trie_->rows() + 63) / 64);
     for (const int32_t token : base.few) set(base.many, token);
-    base.few = {};
+    drop(base.few);
   }
   base.few.shrink_to_fit();
   base.bytes = sizeof base + 4 * base.few.size() + 8 * base.many.size() + 8 * base.rounds.size() +

@@ -9,8 +9,8 @@
 #include <set>
 #include <string>
 
+#include "base/utf8.h"
 #include "text/grammar/program.h"
-#include "text/utf8.h"
 
 namespace altlas::text::grammar {
 
@@ -99,7 +99,8 @@ Ranges with_other_case(const Ranges& ranges, bool wide) {
 
 class Reader {
  public:
-  explicit Reader(std::string_view text) : text_(text) {}
+  // at_start: the pattern begins where the text does.
+  Reader(std::string_view text, bool at_start) : text_(text), at_start_(at_start) {}
 
   Result<ExpressionPtr> read() {
     if (text_.size() > kGrammarBytesMax) return wrong("the pattern is too long");
@@ -196,6 +197,7 @@ class Reader {
       return unsupported("look-around in look-behind is not supported");
     const bool behind = look == Assertion::kBehind || look == Assertion::kNotBehind;
     if (behind && in_look_ > 0) return unsupported("look-behind in look-ahead is not supported");
+    if (behind) at_start_ = false;  // It looks at what lies before.
     in_look_ += look.has_value();
     in_look_behind_ = in_look_behind_ || behind;
     ALTLAS_TRY(ExpressionPtr inside, alternatives(depth + 1));
@@ -208,11 +210,15 @@ class Reader {
 
   // ^ and $; with the flag m also at line ends.
   Result<ExpressionPtr> text_mark(bool begin) {
+    if (begin && at_start_) return sequence({});  // It holds here anyway.
     if (begin && in_look_ > 0 && !in_look_behind_)
       return unsupported("^ in look-ahead is not supported");
     if (!begin && in_look_behind_) return unsupported("$ in look-behind is not supported");
     const ExpressionPtr mark = symbol(begin ? kTextBegin : kTextEnd);
-    if (!flags_.lines) return mark;
+    if (!flags_.lines) {
+      at_start_ = begin && !in_look_behind_;
+      return mark;
+    }
     if (in_look_ > 0) return unsupported("the flag m in look-around is not supported");
     const auto line_end = character({{'\n', '\n'}});
     return choice({mark, assertion(begin ? Assertion::kBehind : Assertion::kAhead, line_end)});
@@ -222,19 +228,27 @@ class Reader {
     if (depth > kGrammarNestingMax)
       return wrong(fmt::format("groups lie deeper than {}", kGrammarNestingMax));
     std::vector<ExpressionPtr> parts;
+    const bool start = at_start_;
+    bool ends_at_start = true;  // Whichever alternative was taken.
     do {
+      at_start_ = start;
       std::vector<ExpressionPtr> run;
       while (more() && peek() != '|' && peek() != ')') {
         ALTLAS_TRY(ExpressionPtr one, repeated(depth));
         run.push_back(std::move(one));
       }
       parts.push_back(sequence(std::move(run)));
+      ends_at_start = ends_at_start && at_start_;
     } while (take("|"));
+    at_start_ = ends_at_start;
     return choice(std::move(parts));
   }
 
   Result<ExpressionPtr> repeated(size_t depth) {
+    const bool at_start = at_start_;
+    const bool mark = peek() == '^' || (peek() == '\\' && peek(1) == 'A');
     ALTLAS_TRY(ExpressionPtr one, atom(depth));
+    if (one->kind == Expression::Kind::kAssertion) at_start_ = at_start;
     size_t levels = 0;
     while (more()) {
       uint32_t min = 0, max = kUnlimited;
@@ -248,11 +262,13 @@ class Reader {
       } else {
         break;
       }
-      if (one->kind == Expression::Kind::kSymbol || one->kind == Expression::Kind::kAssertion)
+      if (mark || one->kind == Expression::Kind::kSymbol ||
+          one->kind == Expression::Kind::kAssertion)
         return wrong("^, $, \\b and look-around can't be repeated");
       if (++levels > 1) return wrong("a repetition of a repetition needs a group: (a*)*");
       if (peek() == '+') return unsupported("possessive repetitions are not supported");
       take("?");  // Lazy: the same texts.
+      if (min == 0) at_start_ = at_start_ && at_start;
       one = repeat(std::move(one), min, max);
     }
     return one;
@@ -302,6 +318,7 @@ class Reader {
       at_ += 2;
       return assertion(kind == 'b' ? Assertion::kWordEdge : Assertion::kNoWordEdge);
     }
+    at_start_ = false;  // What is left is a character.
     if (take(".")) return flags_.dot_is_all ? any_character() : character(complement(kLineEnds));
     if (take("[")) {
       ALTLAS_TRY(const Ranges ranges, char_class());
@@ -485,6 +502,7 @@ class Reader {
   Flags flags_;
   size_t in_look_ = 0;
   bool in_look_behind_ = false;
+  bool at_start_ = false;  // Surely at the text's begin.
 };
 
 // Of the text's ends or of what is around: a rule can't be held to it.
@@ -495,10 +513,12 @@ bool has_marks(const Expression& e) {
 
 }  // namespace
 
-Result<ExpressionPtr> read_regex(std::string_view pattern) { return Reader(pattern).read(); }
+Result<ExpressionPtr> read_regex(std::string_view pattern, bool at_start) {
+  return Reader(pattern, at_start).read();
+}
 
 Result<Automaton> whole_match(std::string_view pattern, Budget& budget) {
-  ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern));
+  ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern, /*at_start=*/true));
   // ^ and $ of the pattern itself stand where the marks are.
   const auto all = sequence({optional(symbol(kTextBegin)), inside, optional(symbol(kTextEnd))});
   ALTLAS_TRY(const Automaton found, automaton_of(*all, budget));
@@ -510,7 +530,7 @@ Result<Automaton> whole_match(std::string_view pattern, Budget& budget) {
 }
 
 Result<Automaton> search_match(std::string_view pattern, Budget& budget) {
-  ALTLAS_TRY(const ExpressionPtr inside, read_regex(pattern));
+  ALTLAS_TRY(const ExpressionPtr inside, read_regex(pattern, /*at_start=*/false));
   return search_match(inside, budget);
 }
 
@@ -538,7 +558,7 @@ std::string escape_regex(std::string_view text) {
 
 Result<std::shared_ptr<const Program>> compile_regex(std::string_view pattern) {
   Budget budget;
-  const auto read = read_regex(pattern);
+  const auto read = read_regex(pattern, /*at_start=*/true);
   if (!read.ok()) return invalid(read.error().message());
   ExpressionPtr inside = *read;
   // ^ first and $ last say what holds anyway.

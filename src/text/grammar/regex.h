@@ -13,7 +13,8 @@ namespace altlas::text::grammar {
 // Where the dialects differ, what either leaves out is left out.
 // Errors: kUnsupported names what is not supported (back-references, possessive repetitions, atomic
 // groups), kInvalid what is wrong.
-Result<ExpressionPtr> read_regex(std::string_view pattern);
+// at_start: a match begins where the text does.
+Result<ExpressionPtr> read_regex(std::string_view pattern, bool at_start);
 
 // The texts that the pattern matches as a whole.
 Result<Automaton> whole_match(std::string_view pattern, Budget& budget);

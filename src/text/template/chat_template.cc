@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "text/template/eval.h"
 #include "text/template/parser.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

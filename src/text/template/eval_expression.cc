@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "text/template/eval.h"
 #include "text/template/string_methods.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 

@@ -4,9 +4,9 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/utf8.h"
 #include "text/template/eval.h"
 #include "text/template/string_methods.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

@@ -5,9 +5,9 @@
 #include <ctime>
 #include <initializer_list>
 
+#include "base/utf8.h"
 #include "text/template/eval.h"
 #include "text/template/string_methods.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

@@ -5,8 +5,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/utf8.h"
 #include "text/template/value.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

@@ -7,10 +7,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/utf8.h"
 #include "text/tokenizer/byte_spelling.h"
 #include "text/tokenizer/score_merges.h"
 #include "text/tokenizer/word_model.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

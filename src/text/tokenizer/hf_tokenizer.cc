@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 
+#include "base/utf8.h"
 #include "text/tokenizer/hf_json.h"
 #include "text/tokenizer/hf_steps.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/tokenizer/word_model.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {
@@ -44,6 +44,7 @@ class Reader {
   Result<void> read_word_piece(const json::object& model);
   Result<void> read_vocabulary(const json::object& model);
   Result<void> read_merges(const json::object& model);
+  Result<void> check_merges() const;
   Result<void> read_added_tokens(const json::value* list);
   Result<void> read_added_token(const json::object& token, int64_t id);
   void read_config(const json::object& config);
@@ -116,6 +117,22 @@ Result<void> Reader::read_merges(const json::object& model) {
       return invalid(fmt::format("tokenizer.json: merge {} has tokens with spaces: '{}' and '{}'",
                                  vocabulary_.merges.size(), left, right));
     vocabulary_.merges.push_back(fmt::format("{} {}", left, right));
+  }
+  return {};
+}
+
+// Without merges only single characters are made of a text. A vocabulary of bytes needs no more.
+Result<void> Reader::check_merges() const {
+  if (steps_.model != ModelKind::kBpe || !vocabulary_.merges.empty() || steps_.ignore_merges)
+    return {};
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    if (vocabulary_.types[i] != kTokenNormal || static_cast<int32_t>(i) == vocabulary_.unk ||
+        count_code_points(tokens_[i]) <= 1)
+      continue;
+    return invalid(
+        fmt::format("tokenizer.json: model.merges is empty: no text makes '{}' or another token of "
+                    "several characters without",
+                    tokens_[i].substr(0, 64)));
   }
   return {};
 }
@@ -317,6 +334,7 @@ Result<HfTokenizer> Reader::read(const HfTokenizerFiles& files) {
                parse(files.generation_config_json, "generation_config.json"));
     read_generation_config(config.get_object());
   }
+  ALTLAS_TRY_VOID(check_merges());
   if (!files.chat_template_jinja.empty()) chat_template_ = files.chat_template_jinja;
   if (!is_valid_utf8(chat_template_)) return invalid("the chat template is not UTF-8");
   vocabulary_.tokens = tokens_;

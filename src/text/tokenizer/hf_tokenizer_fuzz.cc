@@ -3,10 +3,10 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer/hf_tokenizer.h"
 #include "text/tokenizer/tokenizer.h"
-#include "text/utf8.h"
 
 namespace {
 

@@ -11,10 +11,10 @@
 #include <map>
 #include <sstream>
 
+#include "base/utf8.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer/test_vocabulary.h"
 #include "text/tokenizer/tokenizer.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {
@@ -118,6 +118,38 @@ TEST(HfTokenizer, RefusesFilesThatContradictThemselves) {
   EXPECT_THAT(refusal(file(R"("pre_tokenizer":{"type":"Metaspace","replacement":""})")),
               HasSubstr("pattern of 0 bytes"));
   EXPECT_EQ(read_hf_tokenizer({}).error().code(), ErrorCode::kNotFound);
+}
+
+// Goal: a BPE without merges is refused where a token could only be made by them. Method: members
+// of the file and of the model beside an empty list, and what comes of it.
+TEST(HfTokenizer, ABpeWithoutMergesIsRefusedUnlessItNeedsNone) {
+  std::string bytes;
+  for (int b = 0; b < 256; ++b)
+    bytes += fmt::format("{}\"\\u{:04x}\":{}", b == 0 ? "" : ",", 0x100 + b, b);
+  const std::string_view end = R"("added_tokens":[{"id":9,"content":"<end>","special":true}])";
+  const struct {
+    std::string members, model, config;
+    bool taken;
+  } rows[] = {
+      {"", R"("vocab":{"a":0,"b":1,"ab":2})", "", false},
+      {"", R"("vocab":{"\u0120":0,"t":1,"\u0120t":2})", "", false},
+      {"", R"("vocab":{"<unk>":0,"th":1},"unk_token":"<unk>")", "", false},
+      {std::string(end), R"("vocab":{"a":0,"other":1})", "", false},
+      {"", R"("vocab":{"a":0,"<s>":1})", R"({"pad_token":"a"})", false},
+      {"", "\"vocab\":{" + bytes + "}", "", true},
+      {"", R"("vocab":{"a":0,"\u00e9":1,"\u65e5":2})", "", true},
+      {std::string(end), R"("vocab":{"a":0,"<end>":9})", "", true},
+      {"", R"("vocab":{"<unk>":0,"a":1},"unk_token":"<unk>")", "", true},
+      {"", R"("vocab":{"a":0,"<s>":1})", R"({"bos_token":"<s>"})", true},
+      {"", R"("vocab":{"a":0,"<0x41>":1},"byte_fallback":true)", "", true},
+      {"", R"("vocab":{"a":0,"whole":1},"ignore_merges":true)", "", true},
+  };
+  for (const auto& row : rows) {
+    const auto made =
+        open(file(row.members, R"({"type":"BPE","merges":[],)" + row.model + "}"), row.config);
+    EXPECT_EQ(made.ok(), row.taken) << row.model << (made.ok() ? "" : made.error().message());
+    if (!made.ok()) EXPECT_THAT(made.error().message(), HasSubstr("model.merges is empty"));
+  }
 }
 
 TEST(HfTokenizer, AddedTokensFollowTheirRules) {

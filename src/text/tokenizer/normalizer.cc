@@ -2,8 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/utf8.h"
+#include "text/normal_form.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

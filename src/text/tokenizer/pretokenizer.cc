@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/utf8.h"
 #include "text/tokenizer/byte_spelling.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

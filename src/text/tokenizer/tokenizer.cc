@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/drop.h"
+#include "base/utf8.h"
 #include "text/tokenizer/byte_spelling.h"
 #include "text/tokenizer/families.h"
 #include "text/tokenizer/normalizer.h"
@@ -13,7 +15,6 @@
 #include "text/tokenizer/special_tokens.h"
 #include "text/tokenizer/spelling_index.h"
 #include "text/tokenizer/word_model.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {
@@ -76,9 +77,9 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary
   }
   made->make_texts();
   made->collect_end_of_generation();
-  made->vocabulary_.scores = {};
-  made->vocabulary_.merges.clear();
-  made->vocabulary_.charsmap = {};
+  drop(made->vocabulary_.scores);
+  drop(made->vocabulary_.merges);
+  drop(made->vocabulary_.charsmap);
   return std::unique_ptr<const Tokenizer>(std::move(made));
 }
 

@@ -2,9 +2,9 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer/tokenizer.h"
-#include "text/utf8.h"
 
 namespace {
 

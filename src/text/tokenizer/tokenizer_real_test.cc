@@ -9,10 +9,10 @@
 #include <filesystem>
 #include <sstream>
 
+#include "base/utf8.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer/test_vocabulary.h"
 #include "text/tokenizer/tokenizer.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

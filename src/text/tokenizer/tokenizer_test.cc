@@ -12,9 +12,9 @@
 #include <numeric>
 #include <sstream>
 
+#include "base/utf8.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer/test_vocabulary.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

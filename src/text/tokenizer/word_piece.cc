@@ -1,9 +1,9 @@
 // WordPiece (BERT): the longest piece first, then the longest that goes on, or the word is unknown.
 #include <fmt/format.h>
 
+#include "base/utf8.h"
 #include "text/tokenizer/trie.h"
 #include "text/tokenizer/word_model.h"
-#include "text/utf8.h"
 
 namespace altlas::text {
 namespace {

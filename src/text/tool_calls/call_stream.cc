@@ -1,3 +1,4 @@
+#include "base/strings.h"
 #include "text/tool_calls/call_stream.h"
 
 #include <algorithm>
@@ -13,13 +14,6 @@ constexpr std::string_view kDeepSeekBegin = "<｜tool▁call▁begin｜>";
 constexpr std::string_view kDeepSeekEnd = "<｜tool▁call▁end｜>";
 constexpr std::string_view kDeepSeekSeparator = "<｜tool▁sep｜>";
 constexpr std::string_view kDeepSeekKind = "function";
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) + 1 - first);
-}
 
 }  // namespace
 
@@ -141,7 +135,7 @@ CallStatus CallStream::begin_list(std::string& text, bool last) {
 
 // The call's name stands in the first `bytes` of the text; its arguments follow.
 CallStatus CallStream::begin_named(std::string& text, std::string_view name, size_t bytes) {
-  if (!sink_.begin(std::string(trimmed(name)))) return CallStatus::kBad;
+  if (!sink_.begin(std::string(trim(name)))) return CallStatus::kBad;
   text.erase(0, bytes);
   unsaid_.clear();
   state_ = State::kNamed;

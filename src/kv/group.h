@@ -1,0 +1,36 @@
+// What a group of layers keeps of a sequence: KV blocks, or one state.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+namespace altlas::kv {
+
+enum class GroupKind : uint8_t {
+  kFull,    // Blocks of keys and values of all tokens.
+  kWindow,  // Blocks of those that the window still shows.
+  kState,   // One state of a fixed size, which every token changes in place: linear attention,
+            // Mamba. It takes the place of one block.
+};
+
+// A set of layers that keep the same of a sequence, and so share block tables.
+struct GroupSpec {
+  GroupKind kind = GroupKind::kFull;
+  uint32_t blocks = 0;       // Of kState: states.
+  uint32_t window = 0;       // Of kWindow: a token sees itself and the window - 1 tokens before it.
+  uint64_t block_bytes = 0;  // Of a block, or a state, on one device: all layers of the group.
+
+  // Of kFull and kWindow: by 0 or the window in tokens.
+  static GroupSpec attention(uint32_t window, uint64_t block_bytes) {
+    return {window == 0 ? GroupKind::kFull : GroupKind::kWindow, 0, window, block_bytes};
+  }
+};
+
+// A state stands for all tokens so far: it can't be cut back to a shorter prefix.
+inline bool keeps_state(std::span<const GroupSpec> groups) {
+  return std::ranges::any_of(
+      groups, [](const GroupSpec& group) { return group.kind == GroupKind::kState; });
+}
+
+}  // namespace altlas::kv

@@ -1,0 +1,207 @@
+#include "model/experts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "ops/elementwise/elementwise.h"
+#include "ops/experts/choose.h"
+#include "ops/math/scalar.h"
+
+namespace altlas::model {
+
+Experts::Experts(const ModelConfig& config, uint32_t step_tokens_max, uint32_t threads,
+                 FeedForward& feed_forward, Arena& arena)
+    : config_(config), feed_forward_(feed_forward) {
+  const ExpertConfig& experts = config.experts;
+  if (experts.count == 0) return;
+  const uint64_t places = uint64_t{step_tokens_max} * experts.used;
+  const uint32_t shared = experts.shared_feed_forward > 0 ? 1 : 0;
+  router_ = arena.take_rows<float>(step_tokens_max, experts.count + shared);
+  chosen_ = arena.take_rows<uint32_t>(step_tokens_max, experts.used);
+  shares_ = arena.take_rows<float>(step_tokens_max, experts.used);
+  place_ = arena.take_rows<uint32_t>(step_tokens_max, experts.used);
+  row_at_ = arena.take_array<uint32_t>(places);
+  first_ = arena.take_array<uint32_t>(uint64_t{experts.count} + 1);
+  rows_ = arena.take_rows<float>(places, config.hidden);
+  wide_ = arena.take_rows<float>(places, 2 * size_t{experts.feed_forward});
+  quantized_ = arena.take(ops::quantized_bytes(places, config.hidden));
+  gated_ = arena.take(ops::quantized_bytes(places, experts.feed_forward));
+  const size_t line = (experts.used + 15) / 16 * 16;  // Threads don't share lines.
+  own_chosen_ = arena.take_rows<uint32_t>(threads, line);
+  own_shares_ = arena.take_rows<float>(threads, line);
+}
+
+void Experts::run(StepContext& step, const ExpertWeights& layer) {
+  if (step.single)
+    run_token(step, layer);
+  else
+    run_tokens(step, layer);
+}
+
+// Where the experts' gated products go, from a place on.
+Gated Experts::gated_for(const Linear& down, size_t place) const {
+  return {down.cols, down.takes_quantized, gated_ + place * ops::quantized_bytes(1, down.cols),
+          wide_.rows(place, wide_.count)};
+}
+
+void Experts::run_tokens(StepContext& step, const ExpertWeights& layer) {
+  const ExpertConfig& experts = config_.experts;
+  const size_t tokens = step.tokens.size(), hidden = config_.hidden, wide = experts.feed_forward,
+               shared = experts.shared_feed_forward;
+  place_tokens(step, layer);
+  const auto each_expert = [&](const std::vector<Linear>& linears, const auto& run) {
+    uint64_t bytes = 0;
+    for (uint32_t e = 0; e < experts.count; ++e) {
+      const size_t first = first_[e], count = first_[e + 1] - first;
+      if (count == 0) continue;
+      bytes += linears[e].bytes;
+      run(e, first, count);
+    }
+    return bytes;
+  };
+  const uint64_t products = tokens * (experts.used * wide + shared) * hidden;
+  const ProductShare whole = step.share_of_rows(tokens);
+  uint64_t bytes = each_expert(layer.gate_up, [&](uint32_t e, size_t first, size_t count) {
+    feed_forward_.multiply_gated(step, step.share_of_rows(count), layer.gate_up[e],
+                                 {.tokens = count,
+                                  .quantized = quantized_ + ops::quantized_bytes(first, hidden),
+                                  .values = rows_[first],
+                                  .stride = rows_.stride},
+                                 gated_for(layer.down[e], first));
+  });
+  if (shared > 0)
+    feed_forward_.multiply_gated(step, whole, layer.shared_gate_up, step.input(step.normed),
+                                 feed_forward_.gated_for(layer.shared_down));
+  step.team.barrier();
+  step.clock.lap(Op::kGateUp, bytes + layer.shared_gate_up.bytes, 2 * products);
+  bytes = each_expert(layer.down, [&](uint32_t e, size_t first, size_t count) {
+    step.multiply(step.share_of_rows(count), layer.down[e],
+                  gated_for(layer.down[e], first).input(count), rows_.rows(first, rows_.count));
+  });
+  if (shared > 0)
+    step.multiply(whole, layer.shared_down,
+                  feed_forward_.gated_for(layer.shared_down).input(tokens), step.delta);
+  step.team.barrier();
+  step.clock.lap(Op::kDown, bytes + layer.shared_down.bytes, products);
+  add_experts(step, shared > 0);
+  step.team.barrier();
+  step.clock.lap(Op::kGate);
+}
+
+// From the router's product to the inputs that lie at their places.
+void Experts::place_tokens(StepContext& step, const ExpertWeights& layer) {
+  const size_t tokens = step.tokens.size();
+  step.multiply(step.share_of_rows(tokens), layer.router, step.input(step.normed), router_);
+  step.team.barrier();
+  choose(step.own);
+  step.team.barrier();
+  if (step.thread == 0) sort_places(tokens);
+  step.team.barrier();
+  gather(step, layer.gate_up[0]);
+  step.team.barrier();
+  step.clock.lap(Op::kGate, layer.router.bytes,
+                 uint64_t{layer.router.rows} * config_.hidden * tokens);
+}
+
+void Experts::choose(const device::Range& own) {
+  const ExpertConfig& experts = config_.experts;
+  for (size_t row = own.begin; row < own.end; ++row)
+    ops::choose_experts(router_[row], experts.count, experts.used, experts.normalized, chosen_[row],
+                        shares_[row]);
+}
+
+void Experts::sort_places(size_t tokens) {
+  const ExpertConfig& experts = config_.experts;
+  const size_t places = tokens * experts.used;
+  const uint32_t* chosen = chosen_.data;  // Rows of `used` lie one behind the other.
+  std::fill_n(first_, experts.count + 1, 0u);
+  for (size_t i = 0; i < places; ++i) ++first_[chosen[i] + 1];
+  for (uint32_t e = 0; e < experts.count; ++e) first_[e + 1] += first_[e];
+  for (size_t i = 0; i < places; ++i) {  // first_[e] moves to the expert's end.
+    const uint32_t place = first_[chosen[i]]++;
+    place_.data[i] = place;
+    row_at_[place] = static_cast<uint32_t>(i / experts.used);
+  }
+  for (uint32_t e = experts.count; e > 0; --e) first_[e] = first_[e - 1];
+  first_[0] = 0;
+}
+
+// Every place's input, in the form that the experts take.
+void Experts::gather(const StepContext& step, const Linear& next) {
+  const size_t hidden = config_.hidden, row_bytes = ops::quantized_bytes(1, hidden);
+  const auto own =
+      device::split(step.tokens.size() * config_.experts.used, step.thread, step.team.size());
+  for (size_t place = own.begin; place < own.end; ++place) {
+    const size_t row = row_at_[place];
+    std::memcpy(rows_[place], step.normed[row], hidden * sizeof(float));
+    if (next.takes_quantized)
+      std::memcpy(quantized_ + place * row_bytes, step.quantized + row * row_bytes, row_bytes);
+  }
+}
+
+// delta = what the token's experts give, by their shares.
+void Experts::add_experts(const StepContext& step, bool shared) {
+  const size_t hidden = config_.hidden, used = config_.experts.used;
+  for (size_t row = step.own.begin; row < step.own.end; ++row) {
+    float* delta = step.delta[row];
+    if (shared)
+      ops::scale_cpu(1 / (1 + ops::exp_f32(-router_[row][config_.experts.count])), hidden, delta);
+    else
+      std::fill_n(delta, hidden, 0.0f);
+    for (size_t i = 0; i < used; ++i)
+      ops::add_scaled_cpu(rows_[place_[row][i]], shares_[row][i], hidden, delta);
+  }
+}
+
+// One token: every thread chooses for itself, then adds what its own rows of all experts' products
+// give. The bits are those of run_tokens.
+void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
+  const ExpertConfig& experts = config_.experts;
+  const size_t hidden = config_.hidden, used = experts.used;
+  const bool shared = experts.shared_feed_forward > 0;
+  const ops::Activations x = step.input(step.normed);
+  uint32_t* chosen = own_chosen_[step.thread];
+  float* shares = own_shares_[step.thread];
+  step.multiply(layer.router, x, router_);
+  step.team.barrier();
+  ops::choose_experts(router_.data, experts.count, used, experts.normalized, chosen, shares);
+  step.clock.lap(Op::kGate, layer.router.bytes, uint64_t{layer.router.rows} * hidden);
+  uint64_t gate_up_bytes = layer.shared_gate_up.bytes, down_bytes = layer.shared_down.bytes;
+  for (size_t i = 0; i < used; ++i) {
+    const uint32_t e = chosen[i];
+    feed_forward_.multiply_gated(step, step.share, layer.gate_up[e], x,
+                                 gated_for(layer.down[e], i));
+    gate_up_bytes += layer.gate_up[e].bytes;
+    down_bytes += layer.down[e].bytes;
+  }
+  const Gated shared_gated = feed_forward_.gated_for(layer.shared_down);
+  if (shared) feed_forward_.multiply_gated(step, step.share, layer.shared_gate_up, x, shared_gated);
+  step.team.barrier();
+  const uint64_t products =
+      (uint64_t{used} * experts.feed_forward + experts.shared_feed_forward) * hidden;
+  step.clock.lap(Op::kGateUp, gate_up_bytes, 2 * products);
+  const auto panels = device::split(ops::panel_count(hidden), step.thread, step.team.size());
+  const size_t first = std::min(hidden, panels.begin * ops::kPanelRows),
+               count = std::min(hidden, panels.end * ops::kPanelRows) - first;
+  const auto down = [&](const Linear& linear, const Gated& from, float* y) {
+    ops::matmul(linear.parts[0].matrix, from.input(1), panels.begin, panels.end, y, hidden,
+                step.scratch);
+  };
+  float* delta = step.delta.data + first;
+  if (shared) {
+    down(layer.shared_down, shared_gated, step.delta.data);
+    ops::scale_cpu(1 / (1 + ops::exp_f32(-router_.data[experts.count])), count, delta);
+  } else {
+    std::fill_n(delta, count, 0.0f);
+  }
+  for (size_t i = 0; i < used; ++i) {
+    const Linear& linear = layer.down[chosen[i]];
+    down(linear, gated_for(linear, i), rows_[i]);
+    ops::add_scaled_cpu(rows_[i] + first, shares[i], count, delta);
+  }
+  step.team.barrier();
+  step.clock.lap(Op::kDown, down_bytes, products);
+}
+
+}  // namespace altlas::model

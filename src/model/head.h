@@ -1,0 +1,105 @@
+// Head: from the hidden states of a step to logits, seen piece by piece while they are in a
+// thread's cache, or to the likeliest tokens.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "device/cpu/team.h"
+#include "model/architecture.h"
+#include "model/arena.h"
+#include "model/decoder_weights.h"
+#include "model/op_clock.h"
+#include "ops/sample/row_sampler.h"
+#include "ops/sample/sample.h"
+#include "tensor/rows.h"
+
+namespace altlas::model {
+
+inline constexpr uint32_t kHeadRowsMax = 64;      // Rows of logits computed at once.
+inline constexpr uint32_t kSampledRowsMax = 32;   // Rows with a sampler's memory.
+inline constexpr uint32_t kHeadChunkPanels = 32;  // Of the head, between two looks for the best.
+
+// Memory of the step that the head reads, and writes again once its layers are over.
+struct HeadInput {
+  Rows<const float> x;      // [step_tokens_max, hidden]: what the layers left.
+  Rows<float> normed;       // [step_tokens_max, hidden]
+  std::byte* quantized;     // As many rows.
+  Rows<std::byte> scratch;  // [threads, Head::scratch_bytes() or more]
+};
+
+// Threads: one, the team's leader.
+class Head {
+ public:
+  // Takes its memory from `arena`. team: of `threads`; null while measuring. What is referred to
+  // outlives it.
+  Head(const ModelConfig& config, const DecoderWeights& weights, const HeadInput& input,
+       uint32_t threads, device::Team* team, Arena& arena);
+
+  static uint64_t scratch_bytes(const DecoderWeights& weights) {
+    return weights.head.scratch_bytes();
+  }
+  // Computes the logits of some rows, at most kHeadRowsMax, piece by piece: look(thread, i, first,
+  // logits, count) sees those of ids [first, first + count) of row i while they are in its thread's
+  // cache, and may change them. Pieces begin at multiples of ops::kSampleRun; a thread's share of
+  // the ids comes in order, and shares ascend with the thread. Once all have been seen,
+  // finish(thread, i) is called once for each row by some thread of the team.
+  template <class Look, class Finish>
+  void run(std::span<const uint32_t> rows, Look&& look, Finish&& finish) {
+    team_->run([&](uint32_t thread) {
+      OpClock clock(thread == 0 ? times_ : nullptr);
+      norm_rows(thread, rows);
+      clock.lap(Op::kNorm);
+      const auto own = share(thread);
+      for (size_t first = own.begin; first < own.end; first += kWidth) {
+        const size_t count = std::min(kWidth, own.end - first);
+        const Rows<float> logits = chunk(thread, rows.size(), first, count);
+        clock.lap(Op::kHead);
+        for (size_t i = 0; i < rows.size(); ++i) look(thread, i, first, logits[i], count);
+        clock.lap(Op::kSample);
+      }
+      team_->barrier();
+      clock.lap(Op::kHead, weights_.head.bytes, products(rows.size()));
+      for (size_t i = thread; i < rows.size(); i += team_->size()) finish(thread, i);
+      clock.lap(Op::kSample);
+    });
+  }
+  // From finish(), for the row it is called with: the logits of ids [first, first + count) once
+  // more, with the same bits. first: a multiple of ops::kAgainStep; out: room for whole such steps,
+  // at most ops::kSampleRun.
+  void logits_again(uint32_t thread, size_t i, size_t first, size_t count, float* out) const;
+  // What a sampler of row i may use, i < kSampledRowsMax and step_tokens_max.
+  std::byte* sampler_memory(size_t i) const { return samplers_[i]; }
+  // A row's hidden state as the head takes it, out [hidden].
+  void final_hidden(size_t row, std::span<float> out) const;
+  // The likeliest token of each row, as ops::argmax_cpu of its logits, which are not kept: at most
+  // kHeadRowsMax.
+  void best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out);
+  // From now on calls add to `times`; null: none. It outlives the head.
+  void measure(OpTimes* times) { times_ = times; }
+
+ private:
+  static constexpr size_t kWidth = size_t{kHeadChunkPanels} * ops::kPanelRows;
+
+  uint64_t products(size_t rows) const {
+    return uint64_t{weights_.head.rows} * weights_.head.cols * rows;
+  }
+  ops::PackedMatrix part(size_t first, size_t count) const;
+  void norm_rows(uint32_t thread, std::span<const uint32_t> rows);
+  device::Range share(uint32_t thread) const;
+  Rows<float> chunk(uint32_t thread, size_t rows, size_t first, size_t count);
+  void find_best(uint32_t thread, size_t rows);
+
+  const ModelConfig& config_;
+  const DecoderWeights& weights_;
+  const HeadInput input_;
+  device::Team* const team_;
+  OpTimes* times_ = nullptr;
+  Rows<std::byte> samplers_;  // [kSampledRowsMax]: of ops::RowSampler.
+  Rows<float> chunks_;        // [threads * kHeadRowsMax, kWidth]
+  Rows<ops::Best> best_;      // [threads, kHeadRowsMax]
+};
+
+}  // namespace altlas::model

@@ -1,0 +1,77 @@
+// StepContext: one thread's view of a step, which the parts of a decoder hand to each other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "device/cpu/team.h"
+#include "model/linear.h"
+#include "model/op_clock.h"
+#include "model/step_tokens.h"
+#include "ops/matmul/matmul.h"
+#include "tensor/rows.h"
+
+namespace altlas::model {
+
+// What a thread multiplies of a product: share `index` of `count` of the weights' rows, for some
+// tokens.
+struct ProductShare {
+  device::Range tokens;
+  uint32_t index = 0, count = 1;
+};
+
+// Between products each row of x, normed and quantized is computed by the thread whose `own` it is
+// in. In a step of one token (`single`) that is every thread, each in memory of its own: it saves
+// half of the barriers, and gives the same bits.
+struct StepContext {
+  uint32_t thread;
+  device::Team& team;
+  std::span<const BatchEntry> entries;
+  StepTokens& tokens;
+  bool single;         // One token, without adapter.
+  bool shares_tokens;  // Threads share the step's tokens, and not the rows of its weights.
+  bool adapts;         // Some entry has an adapter.
+  device::Range own;
+  ProductShare share;
+  Rows<float> x;          // [own or tokens, hidden]: the residual stream.
+  Rows<float> normed;     // [own or tokens, hidden]
+  Rows<float> delta;      // [tokens, hidden]: what the last branch adds.
+  std::byte* quantized;   // Rows of the next product's input.
+  Rows<float> angles[2];  // [own or tokens, 2, head_dim / 2]: full, window.
+  float* row;             // [hidden]: this thread's, for a row that nobody reads later.
+  std::byte* scratch;     // This thread's.
+  OpClock clock;
+
+  // Before a thread reads what others computed of their own rows.
+  void meet_rows() {
+    if (!single && !shares_tokens) team.barrier();
+  }
+  // Before it reads what they made of their shares of a product.
+  void meet_products() {
+    if (!shares_tokens) team.barrier();
+  }
+  ops::Activations input(Rows<const float> values) const {
+    return {.tokens = tokens.size(),
+            .quantized = quantized,
+            .values = values.data,
+            .stride = values.stride};
+  }
+  ProductShare share_of_rows(size_t count) const { return {{0, count}, thread, team.size()}; }
+  // This thread's share of y = x W. x and y: of all tokens.
+  void multiply(const ProductShare& part, const Linear& linear, const ops::Activations& in,
+                Rows<float> y) const {
+    linear.multiply(in.rows(part.tokens.begin, part.tokens.end, linear.cols),
+                    y.data + part.tokens.begin * y.stride, y.stride, part.index, part.count,
+                    scratch);
+  }
+  void multiply(const Linear& linear, const ops::Activations& in, Rows<float> y) const {
+    multiply(share, linear, in, y);
+  }
+  // The product of all tokens has passed.
+  void lap(Op op, const Linear& linear) {
+    clock.lap(op, linear.bytes, uint64_t{linear.rows} * linear.cols * tokens.size());
+  }
+};
+
+}  // namespace altlas::model
