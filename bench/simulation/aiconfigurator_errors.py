@@ -13,7 +13,10 @@ import sys
 
 import points
 
-MODELS = {"nvidia/Llama-3.1-8B-Instruct-FP8": "meta-llama/Llama-3.1-8B-Instruct"}
+# The names under which its wheel holds the same shapes; others it would fetch.
+MODELS = {"nvidia/Llama-3.1-8B-Instruct-FP8": "meta-llama/Meta-Llama-3.1-8B",
+          "meta-llama/Llama-3.1-8B-Instruct": "meta-llama/Meta-Llama-3.1-8B",
+          "meta-llama/Llama-3.1-70B": "meta-llama/Meta-Llama-3.1-70B"}
 GEMM = {"bf16": "bfloat16", "fp8": "fp8", "fp4": "nvfp4"}
 
 
