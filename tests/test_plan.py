@@ -83,8 +83,12 @@ def test_70b_on_eight_a100(tmp_path):
     assert seed[0]["usd_per_million_tokens"] > seed[0]["spot_usd_per_million_tokens"] > 0
     text = run_cli("plan", "llama-3-70b", "--devices", "sim:a100-80gb:8").stdout
     assert "needs 2–4 → TP 4, two replicas" in text and "TP4 x PP2" in text
-    lines = [line for line in text.splitlines() if " TP" in line or "LAYOUT" in line][1:]
-    assert len({line.find("GiB") > 0 for line in lines}) == 1
+    rows = [line for line in text.splitlines() if line.startswith(("   ", "*  "))]
+    header = next(line for line in rows if "LAYOUT" in line)
+    rows.remove(header)
+    assert len(rows) > 5 and sum(row.startswith("*") for row in rows) == 1
+    for column in ("REPLICAS", "WEIGHTS", "USD/H"):
+        assert all(row[header.find(column) - 1] == " " and row[header.find(column)].isdigit() for row in rows)
 
 
 @pytest.mark.parametrize("arguments, says", [
