@@ -91,9 +91,10 @@ TEST_P(Failures, ARankThatLeaves) {
   for (const Op& op : ops()) {
     Groups groups = make_world(GetParam(), 3);
     on_ranks(groups, [&](Group& group) {
-      ASSERT_TRUE(group.barrier().ok());
+      // A rank that is still in the barrier when the next has seen rank 1 leave ends there.
+      const Result<void> here = group.barrier();
       if (group.rank() == 1) return groups[1].reset();
-      expect_named(op.run(group, 100), op, {ErrorCode::kUnavailable});
+      expect_named(here.ok() ? op.run(group, 100) : here, op, {ErrorCode::kUnavailable});
     });
   }
 }
