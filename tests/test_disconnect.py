@@ -157,8 +157,8 @@ def half_closed(server, data):
 def test_half_closing_clients_get_their_answers(server, path, stream, sent):
     answer = half_closed(server, post(path, dict(SHORT, stream=stream)) + sent.encode()).decode()
     assert answer.startswith("HTTP/1.1 200 OK\r\n"), answer[:200]
-    if stream:
-        assert "data: [DONE]\n\n\r\n0\r\n\r\n" in answer and answer.count('"text"') >= 40
+    if stream:  # Tokens that come together share an event.
+        assert "data: [DONE]\n\n\r\n0\r\n\r\n" in answer and answer.count('"text"') > 20
     else:
         head, body = answer.split("\r\n\r\n", 1)
         length = int(head.lower().split("content-length: ")[1].split("\r\n")[0])
@@ -181,7 +181,7 @@ def test_half_closed_streams_stay_silent_without_harm(server):
         answer = half_closed(server, post("/v1/completions", dict(SHORT, stream=True))).decode()
         ended.join()
     limit(64)
-    assert answer.startswith("HTTP/1.1 200 OK\r\n") and answer.count('"text"') >= 40 and "[DONE]" in answer
+    assert answer.startswith("HTTP/1.1 200 OK\r\n") and answer.count('"text"') > 20 and "[DONE]" in answer
 
 
 def relay(server):
