@@ -476,8 +476,8 @@ Result<void> start(Serving& serving) {
 int serve(const SettingFlags& flags, bool accept_loss) {
   raise_descriptor_limit();
   umask(077);                // Nothing that the server makes is for others.
-  // Otherwise glibc raises both to 32 and 64 MiB once a large block was freed, and each thread's arena
-  // keeps so much at its end, where malloc_trim() does not reach.
+  // Otherwise glibc raises both to 32 and 64 MiB once a large block was freed, and each thread's
+  // arena keeps so much at its end, where malloc_trim() does not reach.
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 20);
   signal(SIGPIPE, SIG_IGN);  // Who reads standard output may leave; the server stays.
