@@ -32,9 +32,7 @@ auth: {keys: [{name: ada, key: key-of-ada}, {name: ben, key: key-of-ben}, {name:
 server: {slow_sender_timeout_s: 10, slow_reader_timeout_s: 10, files_max: 400, files_bytes_max: 200MiB, batches_max: 100}
 store: {tasks_kept_max: 400}
 engine: {max_model_len: 1024}
-gpu: {multi_gpu: {max_queue_size: 20000}}
-deployments: [{name: default, model: qwen2.5-coder-0.5b-instruct, max_queued_requests: 20000}]
-"""  # Keys have no share of the queue: with the usual size a hostile one can fill it, and others are told to come later.
+"""
 
 
 def right(status, body):

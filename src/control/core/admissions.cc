@@ -8,8 +8,28 @@
 
 namespace altlas::control {
 
-void Admissions::grant(uint64_t ticket, uint32_t deployment, uint32_t tasks) {
-  tickets_[ticket] = {deployment, tasks};
+void Admissions::count(uint32_t deployment, const std::string& owner, uint32_t places, bool more) {
+  auto& of_owner = by_deployment_[deployment].of_owner;
+  uint32_t& own = of_owner[owner];
+  own = more ? own + places : own - places;
+  if (own == 0) of_owner.erase(owner);
+}
+
+uint32_t Admissions::of_owner(uint32_t deployment, const std::string& owner) const {
+  const auto found = by_deployment_[deployment].of_owner.find(owner);
+  return found == by_deployment_[deployment].of_owner.end() ? 0 : found->second;
+}
+
+uint32_t Admissions::of_owner(const std::string& owner) const {
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < by_deployment_.size(); ++i) sum += of_owner(i, owner);
+  return sum;
+}
+
+void Admissions::grant(uint64_t ticket, uint32_t deployment, uint32_t tasks,
+                       const std::string& owner) {
+  tickets_[ticket] = {deployment, tasks, owner};
+  count(deployment, owner, tasks, true);
   by_deployment_[deployment].promised += tasks;
   promised_ += tasks;
 }
@@ -19,10 +39,12 @@ void Admissions::give_back(uint64_t ticket) {
   if (found == tickets_.end()) return;
   by_deployment_[found->second.deployment].promised -= found->second.tasks;
   promised_ -= found->second.tasks;
+  count(found->second.deployment, found->second.owner, found->second.tasks, false);
   tickets_.erase(found);
 }
 
-void Admissions::hold(uint32_t deployment, bool more) {
+void Admissions::hold(uint32_t deployment, const std::string& owner, bool more) {
+  count(deployment, owner, 1, more);
   const uint32_t one = more ? 1 : static_cast<uint32_t>(-1);
   held_ += one;
   by_deployment_[deployment].held += one;
@@ -51,6 +73,9 @@ void Admissions::check_integrity() const {
   for (const Counts& counts : by_deployment_) {
     promised += counts.promised;
     held += counts.held;
+    uint64_t of_owners = 0;
+    for (const auto& [owner, places] : counts.of_owner) of_owners += places;
+    ALTLAS_CHECK(of_owners == counts.promised + counts.held, "every place is some owner's");
   }
   for (const auto& [id, ticket] : tickets_) of_tickets += ticket.tasks;
   ALTLAS_CHECK(promised == promised_ && of_tickets == promised_, "tickets and promises agree");

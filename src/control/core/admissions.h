@@ -31,15 +31,18 @@ class Admissions {
   // Places of requests that are being read.
   bool has_ticket(uint64_t ticket) const { return tickets_.contains(ticket); }
   size_t tickets() const { return tickets_.size(); }
-  void grant(uint64_t ticket, uint32_t deployment, uint32_t tasks);
+  void grant(uint64_t ticket, uint32_t deployment, uint32_t tasks, const std::string& owner);
   void give_back(uint64_t ticket);  // Its places are free; unknown tickets are ignored.
   uint32_t promised() const { return promised_; }
   uint32_t promised(uint32_t deployment) const { return by_deployment_[deployment].promised; }
 
   // Tasks that count against max_queue_size: those that were not promised a start at once.
-  void hold(uint32_t deployment, bool more);
+  void hold(uint32_t deployment, const std::string& owner, bool more);
   uint32_t held() const { return held_; }
   uint32_t held(uint32_t deployment) const { return by_deployment_[deployment].held; }
+  // Places that an owner's tickets and held tasks take, in one deployment and in all.
+  uint32_t of_owner(uint32_t deployment, const std::string& owner) const;
+  uint32_t of_owner(const std::string& owner) const;
   void set_most(uint32_t max_queue_size);  // The bound, for check_integrity().
 
   // Submissions that wait for their tasks to be durable.
@@ -62,11 +65,14 @@ class Admissions {
   static auto saved(auto& self);
   struct Ticket {
     uint32_t deployment = 0, tasks = 0;
+    std::string owner;
   };
   struct Counts {
     uint32_t promised = 0;  // Places of open tickets.
     uint32_t held = 0;      // Tasks.
+    std::map<std::string, uint32_t> of_owner;  // Both; owners that have none are not here.
   };
+  void count(uint32_t deployment, const std::string& owner, uint32_t places, bool more);
   std::map<uint64_t, Ticket> tickets_;
   std::map<uint64_t, Submission> submissions_;
   std::vector<Counts> by_deployment_;

@@ -9,19 +9,23 @@ namespace {
 TEST(Admissions, TicketsHoldPlacesUntilTheyAreGivenBack) {
   Admissions one(2);
   one.set_most(10);
-  one.grant(7, 0, 3);
-  one.grant(8, 1, 2);
+  one.grant(7, 0, 3, "ada");
+  one.grant(8, 1, 2, "eve");
   EXPECT_EQ(one.promised(), 5u);
   EXPECT_EQ(one.promised(1), 2u);
-  one.hold(1, true);
-  one.hold(1, true);
+  one.hold(1, "ada", true);
+  one.hold(1, "ada", true);
   one.check_integrity();
+  EXPECT_EQ(one.of_owner("ada"), 5u);
+  EXPECT_EQ(one.of_owner(1, "ada"), 2u);
+  EXPECT_EQ(one.of_owner("eve"), 2u);
+  EXPECT_EQ(one.of_owner("bob"), 0u);
   one.give_back(7);
   one.give_back(7);  // A second time is nothing.
   one.give_back(99);
   EXPECT_EQ(one.promised(), 2u);
   EXPECT_EQ(one.promised(0), 0u);
-  one.hold(1, false);
+  one.hold(1, "ada", false);
   EXPECT_EQ(one.held(), 1u);
   EXPECT_EQ(one.held(0), 0u);
 }
@@ -42,8 +46,8 @@ TEST(Admissions, ASubmissionIsResolvedOnceAllItsTasksAreDurable) {
 TEST(Admissions, IsSaved) {
   Admissions one(2);
   one.set_most(10);
-  one.grant(7, 1, 3);
-  one.hold(0, true);
+  one.grant(7, 1, 3, "ada");
+  one.hold(0, "ada", true);
   one.add(5, {.tasks = {1}, .placed = {{TaskId{1, 2}, DeviceId{1}}}, .unresolved = 1});
   expect_saved(one, [] { return std::make_unique<Admissions>(2); });
 }

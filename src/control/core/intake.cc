@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/share.h"
 
 namespace altlas::control {
 
@@ -33,6 +34,13 @@ Explanation explain(const scheduler::PlacementPolicy& policy, const Placement& p
   return out;
 }
 
+// Places that one owner may have of `left`, what others leave: a key three quarters, rounded up;
+// who has no name is nobody told apart from others, and may have all.
+int64_t share_of(const std::string& owner, int64_t left) {
+  left = std::max<int64_t>(left, 0);
+  return owner.empty() ? left : left - left / 4;
+}
+
 }  // namespace
 
 // ---- Places in the queue ----
@@ -49,8 +57,8 @@ Result<void> Intake::accepting(uint32_t deployment) const {
 
 // Whether so many tasks of one request could ever be here at once.  Errors: kInvalid with the
 // limit, as trying again can't help; whether there is room now is for others to say.
-Result<void> Intake::fits_at_all(uint32_t deployment, uint64_t tasks, Spread spread,
-                                 std::optional<DeviceId> device) const {
+Result<void> Intake::fits_at_all(uint32_t deployment, const std::string& owner, uint64_t tasks,
+                                 Spread spread, std::optional<DeviceId> device) const {
   uint64_t places = 0;
   if (device) {
     if (const auto site = in_.fleet.site_on(deployment, *device)) {
@@ -65,16 +73,39 @@ Result<void> Intake::fits_at_all(uint32_t deployment, uint64_t tasks, Spread spr
   }
   const uint32_t queue = in_.setup.max_queue_size;
   const uint64_t waiting = std::min(queue, in_.fleet.deployment(deployment).setup.max_queued);
-  if (tasks <= waiting + places) return {};
+  const auto most = share_of(owner, static_cast<int64_t>(waiting + places));
+  if (static_cast<int64_t>(tasks) <= most) return {};
   return invalid(fmt::format(
       "the request makes {} tasks, at most {} are possible at once: {} run "
-      "{}, and {} wait ({}); send it in parts",
-      tasks, waiting + places, places, spread == Spread::kAll ? "on all devices" : "on one device",
-      waiting, waiting == queue ? "max_queue_size" : "max_queued_requests"));
+      "{}, and {} wait ({}){}; send it in parts",
+      tasks, most, places, spread == Spread::kAll ? "on all devices" : "on one device", waiting,
+      waiting == queue ? "max_queue_size" : "max_queued_requests",
+      owner.empty() ? "" : ", of which a key may have three quarters"));
+}
+
+// One key's many tasks leave room for others' in the queue, and in that of the deployment.
+Result<void> Intake::has_share(uint32_t deployment, const std::string& owner, uint32_t tasks,
+                               uint32_t places) const {
+  const Admissions& all = in_.admissions;
+  const auto check = [&](int64_t own, int64_t taken, int64_t most) -> Result<void> {
+    const int64_t share = share_of(owner, most + places - (taken - own));
+    if (own + tasks <= share) return {};
+    return Error(ErrorCode::kBusy,
+                 fmt::format("the key's tasks take {} places of the queue, of {}: {}", own,
+                             most + places, kShareRule))
+        .with_retry_after_ms(std::max<int64_t>(
+            in_.fleet.deployment(deployment).service_us / kMillisecond, 1000));
+  };
+  ALTLAS_TRY_VOID(check(all.of_owner(owner), int64_t{all.held()} + all.promised(),
+                        in_.setup.max_queue_size));
+  return check(all.of_owner(deployment, owner),
+               int64_t{all.held(deployment)} + all.promised(deployment),
+               in_.fleet.deployment(deployment).setup.max_queued);
 }
 
 // Errors: kBusy with the time after which to try again.
-Result<void> Intake::has_places(uint32_t deployment, uint32_t tasks) const {
+Result<void> Intake::has_places(uint32_t deployment, const std::string& owner,
+                                uint32_t tasks) const {
   const Deployment& one = in_.fleet.deployment(deployment);
   const uint32_t places = in_.view.free_places_of_deployment(deployment);
   const auto slots = static_cast<int64_t>(std::max<size_t>(one.slots.size(), 1));
@@ -89,7 +120,7 @@ Result<void> Intake::has_places(uint32_t deployment, uint32_t tasks) const {
         .with_retry_after_ms(std::max<int64_t>(service / kMillisecond, 1000));
   if (all.tickets() >= kTicketsMax)
     return Error(ErrorCode::kBusy, "too many requests are being read").with_retry_after_ms(1000);
-  return {};
+  return has_share(deployment, owner, tasks, places);
 }
 
 void Intake::admit(const AdmissionRequested& event, Step& step) {
@@ -99,9 +130,9 @@ void Intake::admit(const AdmissionRequested& event, Step& step) {
     ALTLAS_TRY_VOID(accepting(*deployment));
     if (in_.admissions.has_ticket(event.ticket))
       return Error(ErrorCode::kInternal, "a ticket was used twice");
-    ALTLAS_TRY_VOID(fits_at_all(*deployment, event.tasks, Spread::kAll));
-    ALTLAS_TRY_VOID(has_places(*deployment, event.tasks));
-    in_.admissions.grant(event.ticket, *deployment, event.tasks);
+    ALTLAS_TRY_VOID(fits_at_all(*deployment, event.owner, event.tasks, Spread::kAll));
+    ALTLAS_TRY_VOID(has_places(*deployment, event.owner, event.tasks));
+    in_.admissions.grant(event.ticket, *deployment, event.tasks, event.owner);
     return {};
   };
   step.out.push_back(AnswerAdmission{event.ticket, decide()});
@@ -207,7 +238,7 @@ Result<Intake::Sorted> Intake::make(TasksSubmitted& event, uint64_t epoch,
   if (count > 0) {
     const TaskSpec& head = todo.specs.front();
     const bool one_device = !event.split || head.specific_device.has_value();
-    ALTLAS_TRY_VOID(fits_at_all(*in_.fleet.find_deployment(head.deployment, ""), count,
+    ALTLAS_TRY_VOID(fits_at_all(*in_.fleet.find_deployment(head.deployment, ""), head.owner, count,
                                 one_device ? Spread::kOneDevice : Spread::kAll,
                                 head.specific_device));
   }

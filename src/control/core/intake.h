@@ -64,9 +64,11 @@ class Intake {
     std::vector<size_t> fresh;      // Specs that make tasks.
   };
   Result<void> accepting(uint32_t deployment) const;
-  Result<void> fits_at_all(uint32_t deployment, uint64_t tasks, Spread spread,
-                           std::optional<DeviceId> device = std::nullopt) const;
-  Result<void> has_places(uint32_t deployment, uint32_t tasks) const;
+  Result<void> fits_at_all(uint32_t deployment, const std::string& owner, uint64_t tasks,
+                           Spread spread, std::optional<DeviceId> device = std::nullopt) const;
+  Result<void> has_places(uint32_t deployment, const std::string& owner, uint32_t tasks) const;
+  Result<void> has_share(uint32_t deployment, const std::string& owner, uint32_t tasks,
+                         uint32_t places) const;
   bool nothing_else(uint32_t deployment, size_t own) const;
   Result<Sorted> sort(std::vector<TaskSpec>& specs, TimeUs now) const;
   Result<Sorted> make(TasksSubmitted& event, uint64_t epoch, std::vector<uint64_t>& fresh,

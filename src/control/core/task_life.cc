@@ -135,7 +135,7 @@ void TaskLife::come_back(Task& task, const std::string& why, Step& step) {
 void TaskLife::hold(Task& task, bool held) {
   if (task.held == held) return;
   task.held = held;
-  in_.admissions.hold(in_.fleet.site(task.site).deployment, held);
+  in_.admissions.hold(in_.fleet.site(task.site).deployment, task.spec.owner, held);
 }
 
 // ---- What a replica says ----
