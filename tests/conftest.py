@@ -39,9 +39,9 @@ class Server:
             pathlib.Path(path).write_text(config)
             command += ["--config", path]
         self.log_path = os.path.join(self.folder.name, "log")
+        enters = {"preexec_fn": lambda: (cgroup / "cgroup.procs").write_text(str(os.getpid()))} if cgroup else {}
         with open(self.log_path, "w") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=clean_environment(**(env or {})),
-                                            preexec_fn=cgroup and (lambda: (cgroup / "cgroup.procs").write_text(str(os.getpid()))))
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=clean_environment(**(env or {})), **enters)
         self.banner = self._read_banner(start_timeout)
         self.url = re.search(r"listening on (\S+)", self.banner).group(1)
         self.api = self.url + "/api/v1"
