@@ -8,6 +8,7 @@ import time
 import urllib.parse
 
 import pytest
+import requests
 
 from cgroup import memory_group, peak_mib
 from conftest import Server
@@ -15,6 +16,7 @@ from raw_http import request
 
 LIMIT = 1 << 30
 AT_ONCE = 8
+PATIENCE_S = 4  # What fits is generated, which may take minutes: what it takes is taken by then.
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ REQUESTS = {
     "generate": ("/generate", {"prompt": LONG}, {200, 400, 413, 429}),
     "an echo": ("/echo", {"x": LONG}, {200, 413, 429}),
     "values": ("/echo", {"x": [[]] * 2_000_000}, {200, 413, 429}),
-    "tasks": ("/api/v1/batch_predict", {"batch": [{"text": "a " * 800, "max_length": 3000, "ignore_eos": True}] * 1000}, {200, 400, 413, 429}),
+    "tasks": ("/api/v1/batch_predict", {"batch": [{"text": "a " * 800, "max_length": 200, "ignore_eos": True}] * 1000}, {200, 400, 413, 429}),
 }
 
 
@@ -76,13 +78,21 @@ def test_products(server, group, name):
     """Before: the first two ended the server within a second."""
     path, body, statuses = REQUESTS[name]
     data = json.dumps(body)
+
+    def ask(_):
+        """None: it works on it still, and the client leaves."""
+        try:
+            return requests.post(server.url + path, data=data, headers={"Content-Type": "application/json"}, timeout=(60, PATIENCE_S))
+        except requests.exceptions.RequestException as error:
+            assert "timed out" in str(error), error
+            return None
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(lambda _: server.post(path, data=data, headers={"Content-Type": "application/json"}), range(AT_ONCE)))
+        answers = [answer for answer in pool.map(ask, range(AT_ONCE)) if answer is not None]
     assert server.process.poll() is None, server.log()[-2000:]
     for answer in answers:
         assert answer.status_code in statuses, answer.text[:400]
         assert answer.status_code in (200, 429) or any(c.isdigit() for c in answer.text), answer.text[:400]
-    print(sorted(answer.status_code for answer in answers), peak_mib(group), "MiB at most so far")
+    print(name, sorted(answer.status_code for answer in answers), peak_mib(group), "MiB at most so far")
     deadline = time.monotonic() + 60
     while server.post("/v1/completions", {"prompt": "a", "max_tokens": 1}).status_code != 200:
         assert time.monotonic() < deadline, "the server takes nothing more"
@@ -111,8 +121,8 @@ def test_many_bodies(server):
 
 def test_batches_with_large_answers(server):
     """Lines whose answers are large are written one after another, however many wait."""
-    body = {"prompt": "a", "n": 64, "max_tokens": 1000, "ignore_eos": True, "logprobs": 5}
-    lines = "".join(json.dumps({"custom_id": str(i), "method": "POST", "url": "/v1/completions", "body": body}) + "\n" for i in range(24))
+    body = {"prompt": "a", "n": 64, "max_tokens": 200, "ignore_eos": True, "logprobs": 5}
+    lines = "".join(json.dumps({"custom_id": str(i), "method": "POST", "url": "/v1/completions", "body": body}) + "\n" for i in range(12))
     client = server.openai()
     file = client.files.create(file=("in.jsonl", lines.encode()), purpose="batch")
     batch = client.batches.create(input_file_id=file.id, endpoint="/v1/completions", completion_window="24h")
@@ -121,4 +131,4 @@ def test_batches_with_large_answers(server):
         assert time.monotonic() < deadline and server.process.poll() is None, batch
         time.sleep(0.2)  # As clients look after theirs.
         batch = client.batches.retrieve(batch.id)
-    assert batch.status == "completed" and batch.request_counts.completed == 24, batch
+    assert batch.status == "completed" and batch.request_counts.completed == 12, batch
