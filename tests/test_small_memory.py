@@ -16,7 +16,7 @@ from raw_http import request
 
 LIMIT = 1 << 30
 AT_ONCE = 8
-PATIENCE_S = 4  # What fits is generated, which may take minutes: what it takes is taken by then.
+PATIENCE_S = 2  # What fits is generated, which may take minutes: what it takes is taken by then.
 
 
 @pytest.fixture(scope="module")
