@@ -27,7 +27,7 @@ void try_file(const std::string& json, std::string_view text) {
     if (!ids.ok()) continue;
     for (const int32_t id : *ids)
       ALTLAS_CHECK(id >= 0 && id < (*tokenizer)->vocab_size(), "ids are of the vocabulary");
-    ALTLAS_CHECK(is_valid_utf8(decode(**tokenizer, *ids, parse)), "decoding gives UTF-8");
+    ALTLAS_CHECK(altlas::is_valid_utf8(decode(**tokenizer, *ids, parse)), "decoding gives UTF-8");
   }
 }
 

@@ -21,7 +21,7 @@ Vocabulary bytes_only(std::string_view pre) {
     const bool printable = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
     if (b == 0) next = 256;
     std::string token;
-    append_utf8(token, static_cast<char32_t>(printable ? b : next++));
+    altlas::append_utf8(token, static_cast<char32_t>(printable ? b : next++));
     vocabulary.tokens.push_back(token);
   }
   for (const char* merge : {"a a", "aa aa", "Ġ a", "t h", "th e"}) {
@@ -69,7 +69,7 @@ void check_pieces(std::string_view text) {
       made.push_back(std::move(Tokenizer::create(pieces(prefix))).value());
     return made;
   }();
-  std::string want = repair_utf8(text);
+  std::string want = altlas::repair_utf8(text);
   for (size_t at = 0; (at = want.find("▁", at)) != std::string::npos; ++at)
     want.replace(at, 3, " ");
   for (const auto& tokenizer : tokenizers) {
@@ -96,7 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const bool parse : {false, true}) {
       const auto ids = tokenizer->encode(text, {.parse_special = parse});
       ALTLAS_CHECK(ids.ok(), "any text can be tokenized");
-      const std::string back = decode(*tokenizer, *ids, true), whole = repair_utf8(text);
+      const std::string back = decode(*tokenizer, *ids, true), whole = altlas::repair_utf8(text);
       ALTLAS_CHECK(back == (tokenizer == tokenizers.back() ? back : whole),
                    "the ids spell the text");
     }
@@ -121,7 +121,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   vocabulary.eos = size > 0 ? data[0] - 2 : -1;
   if (const auto made = Tokenizer::create(std::move(vocabulary)); made.ok()) {
     const auto ids = (*made)->encode(text, {.parse_special = true});
-    if (ids.ok()) ALTLAS_CHECK(is_valid_utf8(decode(**made, *ids)), "decoding gives UTF-8");
+    if (ids.ok()) ALTLAS_CHECK(altlas::is_valid_utf8(decode(**made, *ids)), "decoding gives UTF-8");
   }
   return 0;
 }
