@@ -18,4 +18,12 @@ constexpr bool has_room(std::string_view owner, uint64_t own, uint64_t all, uint
   return owner.empty() || left > most / 3 || own + more <= 3 * left;
 }
 
+// The same rule for things that are few and counted, such as places in a queue: what an owner may
+// have of `left`, what others leave, three quarters rounded up, so that one place alone is for
+// whoever comes.
+constexpr int64_t share_of(std::string_view owner, int64_t left) {
+  if (left < 0) return 0;
+  return owner.empty() ? left : left - left / 4;
+}
+
 }  // namespace altlas

@@ -52,7 +52,7 @@ void Replica::run() {
 
 // Only this thread touches core and executor, so neither has a lock.
 Result<void> Replica::serve(LoadedReplica& loaded) {
-  ReplicaLoop loop(*loaded.core, loaded.executor.get());
+  ReplicaLoop loop(*loaded.core, *loaded.executor);
   AdapterLoader loader(*loaded.executor,
                        [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
   while (!stopping_) {

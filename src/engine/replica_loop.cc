@@ -11,14 +11,14 @@ void ReplicaLoop::handle(Command command) {
 ReplicaLoop::Next ReplicaLoop::turn() {
   StepPlan plan = core_.plan();
   const bool idle = plan.empty();
-  const bool flying = executor_ != nullptr && executor_->in_flight() > 0;
+  const bool flying = executor_.in_flight() > 0;
   if (idle && !flying) return Next::kWait;
-  if (!idle) executor_->launch(std::move(plan));
-  return idle || executor_->in_flight() >= executor_->depth() ? Next::kCollect : Next::kAgain;
+  if (!idle) executor_.launch(std::move(plan));
+  return idle || executor_.in_flight() >= executor_.depth() ? Next::kCollect : Next::kAgain;
 }
 
 Result<void> ReplicaLoop::collect() {
-  ALTLAS_TRY(const StepResult result, executor_->collect());
+  ALTLAS_TRY(const StepResult result, executor_.collect());
   core_.commit(result);
   for (auto& [id, steps] : dropped_) --steps;
   drop_adapters();
@@ -26,12 +26,11 @@ Result<void> ReplicaLoop::collect() {
 }
 
 void ReplicaLoop::drop_adapters() {
-  if (executor_ == nullptr) return;
   for (const uint32_t id : core_.take_dropped_adapters())
-    dropped_.emplace_back(id, executor_->in_flight());
+    dropped_.emplace_back(id, executor_.in_flight());
   std::erase_if(dropped_, [this](const std::pair<uint32_t, int>& one) {
     if (one.second > 0) return false;
-    executor_->drop_adapter(one.first);
+    executor_.drop_adapter(one.first);
     return true;
   });
 }

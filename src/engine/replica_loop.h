@@ -29,8 +29,8 @@ class ReplicaLoop {
     kWait,     // Nothing is to be computed before a command comes or an adapter was read.
   };
 
-  // core, executor: outlive it. executor: null for a core that has no steps.
-  ReplicaLoop(ReplicaCore& core, Executor* executor) : core_(core), executor_(executor) {}
+  // core, executor: outlive it.
+  ReplicaLoop(ReplicaCore& core, Executor& executor) : core_(core), executor_(executor) {}
 
   // LoadReplica is ignored: the replica is loaded.
   void handle(Command command);
@@ -53,7 +53,7 @@ class ReplicaLoop {
 
  private:
   ReplicaCore& core_;
-  Executor* const executor_;
+  Executor& executor_;
   TimeUs stats_at_ = INT64_MIN / 2;
   // Adapters that nothing names any more, and how many steps in flight may still do so.
   std::vector<std::pair<uint32_t, int>> dropped_;

@@ -100,7 +100,7 @@ void WorkerProcess::load(const engine::LoadReplica& load) {
   executor_ = *std::move(executor);
   core_ = std::make_unique<engine::ReplicaCore>(executor_->limits(), engine::core_options(load),
                                                 nullptr);
-  loop_ = std::make_unique<engine::ReplicaLoop>(*core_, executor_.get());
+  loop_ = std::make_unique<engine::ReplicaLoop>(*core_, *executor_);
   pump_.report(core_->loaded("sim"));
   carry_out();
   if (!dead_) arm_stats();

@@ -34,13 +34,6 @@ Explanation explain(const scheduler::PlacementPolicy& policy, const Placement& p
   return out;
 }
 
-// Places that one owner may have of `left`, what others leave: a key three quarters, rounded up;
-// who has no name is nobody told apart from others, and may have all.
-int64_t share_of(const std::string& owner, int64_t left) {
-  left = std::max<int64_t>(left, 0);
-  return owner.empty() ? left : left - left / 4;
-}
-
 }  // namespace
 
 // ---- Places in the queue ----
