@@ -31,7 +31,7 @@ TEST(CoreSaved, ALoadedCoreGoesOnAsTheLiveOne) {
       if (!h.runs.empty()) h.tokens(h.runs.back(), 0, {1, 2});
       if (i % 3 == 0 && !h.runs.empty()) h.finish(h.runs[h.runs.size() / 2]);
       if (i == 9) h.step(ConcurrencyChanged{3});
-      if (i == 12) h.step(WorkerLost{h.runs.back().replica, "killed by signal 9"});
+      if (i == 12) h.step(WorkerLost{{h.runs.back().replica}, "killed by signal 9"});
       if (i == 15) h.load_all();
       if (i == 18) h.step(StrategyChanged{Strategy::kRandom});
     }

@@ -1,6 +1,5 @@
 #include "control/service.h"
 
-
 #include <fmt/format.h>
 
 #include <boost/asio/as_tuple.hpp>
@@ -69,14 +68,12 @@ class ServiceImpl : public Service {
         timer_(strand_),
         metrics_(options_.metrics, options_.tracer) {
     LauncherCallbacks callbacks;
-    callbacks.connected = [this](WorkerId id, int32_t pid) {
-      post(WorkerConnected{id.replica, pid});
-    };
+    callbacks.connected = [this](WorkerId id, int32_t pid) { post(WorkerConnected{id, pid}); };
     callbacks.report = [this](WorkerId id, engine::Report report) {
-      post(WorkerReported{id.replica, std::move(report)});
+      post(WorkerReported{id, std::move(report)});
     };
     callbacks.lost = [this](WorkerId id, std::string reason) {
-      post(WorkerLost{id.replica, std::move(reason)});
+      post(WorkerLost{id, std::move(reason)});
     };
     if (options_.launcher) {
       launcher_ = options_.launcher(std::move(callbacks));
@@ -181,8 +178,7 @@ class ServiceImpl : public Service {
     ALTLAS_TRY_VOID(
         writer_.store().replay([&](journal::Event event) { return replay.add(std::move(event)); }));
     ALTLAS_TRY(const journal::BootEpoch boot, journal::next_boot_epoch(writer_.store()));
-    if (!boot.kept.ok())
-      log::warn("the boot epoch can't be kept: {}", boot.kept.error().message());
+    if (!boot.kept.ok()) log::warn("the boot epoch can't be kept: {}", boot.kept.error().message());
     ALTLAS_TRY_VOID(launcher_->open(boot.epoch));
     writer_.start();
     started_ = true;
@@ -314,13 +310,9 @@ class ServiceImpl : public Service {
     });
     if (!taken.ok()) log::warn("old tasks stay in the journal: {}", taken.error().message());
   }
-  void carry_out(StartWorker& what) {
-    launcher_->start(WorkerId{what.replica}, std::move(what.load));
-  }
-  void carry_out(StopWorker& what) { launcher_->stop(WorkerId{what.replica}, what.kill); }
-  void carry_out(SendCommand& what) {
-    launcher_->send(WorkerId{what.replica}, std::move(what.command));
-  }
+  void carry_out(StartWorker& what) { launcher_->start(what.worker, std::move(what.load)); }
+  void carry_out(StopWorker& what) { launcher_->stop(what.worker, what.kill); }
+  void carry_out(SendCommand& what) { launcher_->send(what.worker, std::move(what.command)); }
   void carry_out(LogWarning& what) { log::warn("{}", what.text); }
 
   void carry_out(PublishDelta& what) {

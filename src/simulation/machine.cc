@@ -62,7 +62,8 @@ WorkerProcess::Hooks Machine::hooks_of(uint64_t number) {
 // until it has ended.
 Result<engine::SimOptions> Machine::load(uint64_t number, const engine::LoadReplica& load) {
   Worker& own = workers_.at(number);
-  std::vector<size_t> devices(load.device_ids.begin(), load.device_ids.end());
+  std::vector<size_t> devices;
+  for (const uint32_t rank : load.own_ranks()) devices.push_back(load.ranks[rank].device_id);
   for (const auto& [other, worker] : workers_)
     for (const size_t device : devices)
       if (worker.epoch < own.epoch && std::ranges::count(worker.devices, device) > 0)
@@ -248,8 +249,8 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
     const engine::ReplicaLimits& limits = core.limits();
     const uint64_t blocks = limits.groups.at(0).blocks - core.stats().kv_blocks_free;
     DeviceUse& use = out.at(worker.devices.at(0));
-    use.fixed_bytes += limits.weight_bytes + limits.activation_bytes;
-    use.kv_bytes += blocks * limits.block_bytes;
+    use.fixed_bytes += limits.rank(0).fixed();
+    use.kv_bytes += blocks * limits.rank(0).block_bytes();
     use.what += fmt::format("{}replica {} of epoch {}", use.what.empty() ? "" : ", ",
                             worker.worker.replica.value, worker.epoch);
   }

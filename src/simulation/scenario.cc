@@ -53,8 +53,7 @@ engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double
   model.kind.link_bytes_per_s = 1e11;
   const auto roomy = engine::sim_limits(model);
   ALTLAS_CHECK(roomy.ok(), roomy.error().message());
-  const uint64_t bytes =
-      roomy->weight_bytes + roomy->activation_bytes + kv_blocks * roomy->block_bytes + 64;
+  const uint64_t bytes = roomy->rank(0).fixed() + kv_blocks * roomy->block_bytes() + 64;
   model.kind.memory_bytes = static_cast<uint64_t>(static_cast<double>(bytes) / share) + 1;
   return model;
 }

@@ -112,7 +112,7 @@ void TaskLife::start(Task& task, uint32_t slot, Step& step) {
   give_up_reservations(slot);
   in_.fleet.prompt_runs(task.site, task.spec.adapter, task.spec.prompt);
   step.out.push_back(
-      SendCommand{in_.fleet.slot(slot).id, command_of(task, in_.waiting.queue().limits())});
+      SendCommand{in_.fleet.slot(slot).leader(), command_of(task, in_.waiting.queue().limits())});
   if (task.spec.durable)
     in_.journal.add_note({task.spec.id, step.now, journal::TaskStarted{device_of(task)}}, step.now);
   show(task, TaskStatus::kRunning, step);
@@ -258,7 +258,7 @@ void TaskLife::leave_phase(Task& task, Step& step) {
     // Its place is taken until the replica says that it is over.
     if (in_.fleet.give_up_run(task.slot, task.sequence))
       step.out.push_back(
-          SendCommand{in_.fleet.slot(task.slot).id, engine::CancelSequence{task.sequence}});
+          SendCommand{in_.fleet.slot(task.slot).leader(), engine::CancelSequence{task.sequence}});
   }
   in_.fleet.count(task.site, change);
   unreserve(task);
@@ -315,8 +315,8 @@ void TaskLife::show(Task& task, TaskStatus status, Step& step) {
 void TaskLife::forget_old(Step& step) {
   const TaskTable::Kept kept{in_.setup.tasks_kept_max, in_.setup.tasks_kept_bytes_max,
                              in_.setup.idempotency_key_ttl_us};
-  auto forgotten = in_.tasks.forget_old(kept, step.now,
-                                        [this](const Task& task) { return device_of(task); });
+  auto forgotten =
+      in_.tasks.forget_old(kept, step.now, [this](const Task& task) { return device_of(task); });
   if (!forgotten.with_key.empty())
     step.out.push_back(ForgetTasks{std::move(forgotten.with_key), /*key_kept=*/true});
   if (!forgotten.tasks.empty()) step.out.push_back(ForgetTasks{std::move(forgotten.tasks)});
