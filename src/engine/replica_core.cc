@@ -45,7 +45,7 @@ ReplicaCore::ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options
       batch_(batch_options(limits_, options_)),
       grammars_(tokenizer, limits.vocab_size) {
   for (const std::string& name : options_.adapters)
-    adapters_.push_back({HeldAdapter::State::kReady, next_adapter_++, name, 0, false});
+    adapters_.push_back({HeldAdapter::State::kReady, next_adapter_++, name, 0, false, 0});
 }
 
 void ReplicaCore::handle(Command command) {
@@ -54,7 +54,7 @@ void ReplicaCore::handle(Command command) {
   } else if (const auto* cancelled = std::get_if<CancelSequence>(&command)) {
     cancel(cancelled->sequence);
   } else if (auto* load = std::get_if<LoadAdapter>(&command)) {
-    load_adapter(std::move(load->adapter));
+    load_adapter(std::move(*load));
   } else if (const auto* unload = std::get_if<UnloadAdapter>(&command)) {
     unload_adapter(unload->name);
   } else {
