@@ -173,7 +173,7 @@ class CoreHarness {
   std::vector<Run> runs;
   std::vector<std::pair<ReplicaId, SequenceId>> cancels;
   std::map<uint64_t, Result<void>> adapters;  // Answers, by ticket.
-  std::deque<std::pair<ReplicaId, engine::AdapterFile>> adapter_loads;
+  std::deque<std::pair<ReplicaId, engine::LoadAdapter>> adapter_loads;
   std::vector<std::pair<ReplicaId, std::string>> adapter_unloads;
   std::map<TaskId, std::string> text;
   std::map<TaskId, int> ends;
@@ -201,7 +201,7 @@ class CoreHarness {
       if (auto* cancel = std::get_if<engine::CancelSequence>(&send->command))
         cancels.emplace_back(send->worker.replica, cancel->sequence);
       if (auto* adapter = std::get_if<engine::LoadAdapter>(&send->command))
-        adapter_loads.emplace_back(send->worker.replica, adapter->adapter);
+        adapter_loads.emplace_back(send->worker.replica, *adapter);
       if (auto* adapter = std::get_if<engine::UnloadAdapter>(&send->command))
         adapter_unloads.emplace_back(send->worker.replica, adapter->name);
     } else if (auto* adapter = std::get_if<AnswerAdapter>(&action)) {

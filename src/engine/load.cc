@@ -190,6 +190,8 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   options.draft_model = !load.draft_model_path.empty();
   ALTLAS_TRY(auto executor,
              SimExecutor::create(options, tokenizer, SimTime::kReal, system_clock()));
+  for (size_t i = 0; i < load.adapters.size(); ++i)
+    ALTLAS_TRY_VOID(executor->load_adapter(static_cast<uint32_t>(i + 1), load.adapters[i].path));
   return std::unique_ptr<Executor>(std::move(executor));
 }
 

@@ -70,6 +70,7 @@ struct CancelSequence {
 // may name it.
 struct LoadAdapter {
   AdapterFile adapter;
+  uint64_t load = 0;  // The sender's number of this load; AdapterLoaded repeats it.
 };
 
 // Sequences that have it go on to their ends; then its memory is free. No answer.
@@ -166,6 +167,7 @@ struct AdapterLoaded {
   uint64_t bytes = 0;                     // That it holds on the device.
   std::string message;                    // What was wrong; empty: it is there.
   ErrorCode code = ErrorCode::kInternal;  // Of `message`.
+  uint64_t load = 0;                      // LoadAdapter's: the name may be another load's by now.
 };
 
 using Report =

@@ -28,7 +28,7 @@ void PayloadCore::handle(Command command) {
   } else if (auto* load = std::get_if<LoadAdapter>(&command)) {
     reports_.push_back(AdapterLoaded{std::move(load->adapter.name), 0,
                                      "this deployment is not a model: it takes no adapters",
-                                     ErrorCode::kInvalid});
+                                     ErrorCode::kInvalid, load->load});
   } else if (std::holds_alternative<DrainReplica>(command)) {
     if (!std::exchange(draining_, true)) reports_.push_back(ReplicaDrained{});
   } else {  // What is to be canceled was answered already.

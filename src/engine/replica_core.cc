@@ -46,7 +46,7 @@ ReplicaCore::ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options
       grammars_(tokenizer, limits.vocab_size),
       busy_us_(limits.ranks.size()) {
   for (const std::string& name : options_.adapters)
-    adapters_.push_back({HeldAdapter::State::kReady, next_adapter_++, name, 0, false});
+    adapters_.push_back({HeldAdapter::State::kReady, next_adapter_++, name, 0, false, 0});
 }
 
 void ReplicaCore::handle(Command command) {
@@ -55,7 +55,7 @@ void ReplicaCore::handle(Command command) {
   } else if (const auto* cancelled = std::get_if<CancelSequence>(&command)) {
     cancel(cancelled->sequence);
   } else if (auto* load = std::get_if<LoadAdapter>(&command)) {
-    load_adapter(std::move(load->adapter));
+    load_adapter(std::move(*load));
   } else if (const auto* unload = std::get_if<UnloadAdapter>(&command)) {
     unload_adapter(unload->name);
   } else {

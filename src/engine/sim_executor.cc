@@ -145,17 +145,42 @@ SampledToken SimExecutor::sample(const StepEntry& entry) const {
   return sampled;
 }
 
+Result<uint64_t> SimExecutor::load_adapter(uint32_t id, const std::string& path) {
+  const std::lock_guard lock(adapters_mutex_);
+  adapters_[id] = Hasher().add(std::string_view(path)).value();
+  return uint64_t{0};
+}
+
+void SimExecutor::drop_adapter(uint32_t id) {
+  const std::lock_guard lock(adapters_mutex_);
+  adapters_.erase(id);
+}
+
+uint64_t SimExecutor::adapter_hash(uint32_t id) {
+  const std::lock_guard lock(adapters_mutex_);
+  const auto adapter = adapters_.find(id);
+  ALTLAS_CHECK(adapter != adapters_.end(), "a step names an adapter that is loaded");
+  return adapter->second;
+}
+
+uint64_t SimExecutor::prompt_hash(const SequenceRequest& request) {
+  Hasher hash;
+  hash.add(std::span<const int32_t>(request.prompt));
+  return request.adapter == 0 ? hash.value() : hash.add(adapter_hash(request.adapter)).value();
+}
+
 StepResult SimExecutor::run(const StepPlan& plan) {
   StepResult result{.id = plan.id, .sampled = {}, .busy_us = {}};
   result.busy_us.assign(limits_.ranks.size(), step_cost_us(plan));
   for (const SlotStart& start : plan.starts) {
     Slot& slot = slots_.at(static_cast<size_t>(start.slot));
     slot.request = start.request;
-    slot.prompt_hash = Hasher().add(std::span<const int32_t>(start.request->prompt)).value();
+    slot.prompt_hash = prompt_hash(*start.request);
   }
   for (const StepEntry& entry : plan.entries) {
-    ALTLAS_CHECK(slots_.at(static_cast<size_t>(entry.slot)).request != nullptr,
-                 "an entry's slot was started");
+    const auto& request = slots_.at(static_cast<size_t>(entry.slot)).request;
+    ALTLAS_CHECK(request != nullptr, "an entry's slot was started");
+    if (request->adapter != 0) adapter_hash(request->adapter);
     if (entry.samples || entry.prompt_logprobs) result.sampled.push_back(sample(entry));
   }
   for (const int32_t slot : plan.ends) slots_.at(static_cast<size_t>(slot)) = Slot{};

@@ -19,6 +19,10 @@ void add_spec(const TaskSpec& spec, Hasher& hash) {
       .add(spec.tokens_max)
       .add(spec.estimated_memory)
       .add(spec.durable);
+  hash.add(std::string_view(spec.payload))
+      .add(std::string_view(spec.adapter))
+      .add(spec.embeds)
+      .add(std::string_view(spec.sampling.grammar.text));
   hash.add(spec.deadline.value_or(0)).add(spec.body_hash).add(spec.sampling.seed);
 }
 
@@ -29,7 +33,9 @@ void add_report(const engine::Report& report, Hasher& hash) {
         .add(std::span<const int32_t>(one->delta.ids))
         .add(std::string_view(one->delta.text));
   if (const auto* one = std::get_if<engine::SequenceFinished>(&report))
-    hash.add(one->sequence.value).add(std::string_view(one->result.text));
+    hash.add(one->sequence.value)
+        .add(std::string_view(one->result.text))
+        .add(one->result.embedding.size());
   if (const auto* one = std::get_if<engine::SequenceFailed>(&report))
     hash.add(one->sequence.value).add(std::string_view(one->message));
   if (const auto* one = std::get_if<engine::SequenceCanceled>(&report))
@@ -122,6 +128,7 @@ void Gateway::act(control::Action& action) {
     hooks_.forgotten(one->tasks);
     if (!one->key_kept) write({{.forgotten = std::move(one->tasks)}, 0});
   }
+  if (auto* one = std::get_if<control::AnswerAdapter>(&action)) hooks_.adapter(*one);
   if (auto* one = std::get_if<control::PublishDelta>(&action)) hooks_.delta(*one);
   if (auto* one = std::get_if<control::PublishStatus>(&action)) hooks_.status(*one);
   if (auto* one = std::get_if<control::StartWorker>(&action))

@@ -1,9 +1,13 @@
 #include "simulation/machine.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
+
+#include "simulation/adapter_operator.h"
+#include "simulation/toy_text.h"
 
 namespace altlas::simulation {
 
@@ -42,7 +46,9 @@ void Machine::spawn(uint64_t number) {
   options.token = "token";
   options.pid = static_cast<int32_t>(1000 + number);
   const auto load_us = static_cast<int64_t>(10 * kMillisecond + random_.below(800 * kMillisecond));
-  worker->process = std::make_shared<WorkerProcess>(events_, options, load_us, hooks_of(number));
+  const text::Tokenizer* tokenizer = scenario_.shapes.grammars ? &toy_tokenizer() : nullptr;
+  worker->process = std::make_shared<WorkerProcess>(events_, options, load_us, tokenizer, counts_,
+                                                    hooks_of(number));
   connect(number);
 }
 
@@ -55,6 +61,10 @@ WorkerProcess::Hooks Machine::hooks_of(uint64_t number) {
     exited(number, fmt::format("exited with code {}", code), /*signaled=*/false);
   };
   hooks.load = [this, number](const engine::LoadReplica& what) { return load(number, what); };
+  hooks.read_adapter = [](const std::string& path) -> Result<void> {
+    if (!path.starts_with(kBrokenAdapter)) return {};
+    return Error(ErrorCode::kIo, fmt::format("the adapter's file '{}' can't be read", path));
+  };
   return hooks;
 }
 
@@ -63,7 +73,8 @@ WorkerProcess::Hooks Machine::hooks_of(uint64_t number) {
 Result<engine::SimOptions> Machine::load(uint64_t number, const engine::LoadReplica& load) {
   Worker& own = workers_.at(number);
   std::vector<size_t> devices;
-  for (const uint32_t rank : load.own_ranks()) devices.push_back(load.ranks[rank].device_id);
+  if (load.kind != "echo")
+    for (const uint32_t rank : load.own_ranks()) devices.push_back(load.ranks[rank].device_id);
   for (const auto& [other, worker] : workers_)
     for (const size_t device : devices)
       if (worker.epoch < own.epoch && std::ranges::count(worker.devices, device) > 0)
@@ -73,11 +84,13 @@ Result<engine::SimOptions> Machine::load(uint64_t number, const engine::LoadRepl
     return Error(ErrorCode::kIo, "the model's file can't be read");
   }
   own.devices = std::move(devices);
+  if (load.kind == "echo") return engine::SimOptions();
   const auto& deployments = scenario_.setup.deployments;
   const auto found =
       std::ranges::find(deployments, load.model_path,
                         [](const control::DeploymentSetup& one) { return one.load.model_path; });
   const auto deployment = static_cast<size_t>(found - deployments.begin());
+  own.deployment = deployment;
   engine::SimOptions model = scenario_.models.at(deployment).at(own.devices.at(0));
   model.swap_bytes = load.swap_bytes;
   model.draft_model = !load.draft_model_path.empty();
@@ -255,6 +268,23 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
                             worker.worker.replica.value, worker.epoch);
   }
   return out;
+}
+
+std::string Machine::adapters_unlike(const std::vector<control::DeploymentView>& known) const {
+  for (const auto& [id, number] : worker_of_) {
+    const Worker& worker = workers_.at(number);
+    if (!worker.process || worker.process->core() == nullptr) continue;
+    const engine::ReplicaCore& core = *worker.process->core();
+    if (core.reads_adapter()) continue;
+    std::vector<std::string> held = core.adapters(), wanted = known.at(worker.deployment).adapters;
+    std::ranges::sort(held);
+    std::ranges::sort(wanted);
+    if (held != wanted)
+      return fmt::format("replica {} has the adapters [{}], the server knows [{}]",
+                         worker.worker.replica.value, fmt::join(held, ", "),
+                         fmt::join(wanted, ", "));
+  }
+  return "";
 }
 
 }  // namespace altlas::simulation

@@ -79,6 +79,7 @@ void write(const engine::LoadAdapter& from, proto::Frame* to) {
   proto::AdapterFile* file = to->mutable_load_adapter()->mutable_adapter();
   file->set_name(from.adapter.name);
   file->set_path(from.adapter.path);
+  to->mutable_load_adapter()->set_load(from.load);
 }
 void write(const engine::UnloadAdapter& from, proto::Frame* to) {
   to->mutable_unload_adapter()->set_name(from.name);
@@ -167,13 +168,15 @@ void write(const engine::AdapterLoaded& from, proto::Frame* frame) {
   to->set_bytes(from.bytes);
   to->set_message(from.message);
   to->set_code(static_cast<uint32_t>(from.code));
+  to->set_load(from.load);
 }
 
 Message command(engine::Command value) { return Message(std::in_place_index<0>, std::move(value)); }
 Message report(engine::Report value) { return Message(std::in_place_index<1>, std::move(value)); }
 
 Result<Message> read_adapter(const proto::AdapterLoaded& from) {
-  engine::AdapterLoaded to{from.name(), from.bytes(), from.message(), ErrorCode::kInternal};
+  engine::AdapterLoaded to{from.name(), from.bytes(), from.message(), ErrorCode::kInternal,
+                           from.load()};
   ALTLAS_TRY(to.code, to_enum(from.code(), ErrorCode::kInternal, "error code"));
   return report(std::move(to));
 }
@@ -209,7 +212,8 @@ Result<Message> read_message(const proto::Frame& from) {
       return command(engine::DrainReplica{});
     case proto::Frame::kLoadAdapter:
       return command(engine::LoadAdapter{
-          {from.load_adapter().adapter().name(), from.load_adapter().adapter().path()}});
+          {from.load_adapter().adapter().name(), from.load_adapter().adapter().path()},
+          from.load_adapter().load()});
     case proto::Frame::kUnloadAdapter:
       return command(engine::UnloadAdapter{from.unload_adapter().name()});
     case proto::Frame::kAdapterLoaded:

@@ -65,7 +65,7 @@ inline std::vector<engine::Command> all_commands() {
           submit,
           engine::CancelSequence{SequenceId{7}},
           engine::DrainReplica{},
-          engine::LoadAdapter{{"three", "/c\xff"}},
+          engine::LoadAdapter{{"three", "/c\xff"}, UINT64_MAX},
           engine::UnloadAdapter{"four"}};
 }
 
@@ -107,7 +107,7 @@ inline std::vector<engine::Report> all_reports() {
           engine::SequenceCanceled{SequenceId{4}, 17},
           stats,
           engine::ReplicaDrained{},
-          engine::AdapterLoaded{"five", UINT64_MAX, "why \xff", ErrorCode::kBusy}};
+          engine::AdapterLoaded{"five", UINT64_MAX, "why \xff", ErrorCode::kBusy, 77}};
 }
 
 }  // namespace altlas::worker

@@ -116,7 +116,8 @@ TEST(Adapters, LoadOnRunningReplicasAndAreSaved) {
   AdapterLoadRequested request{5, "model", {"poet", "/poet"}};
   p.adapters.load(0, request, step);
   EXPECT_EQ(out.size(), 2u);
-  engine::AdapterLoaded report{.name = "poet", .bytes = 64};
+  const auto& sent = std::get<engine::LoadAdapter>(std::get<SendCommand>(out[0]).command);
+  engine::AdapterLoaded report{.name = "poet", .bytes = 64, .load = sent.load};
   EXPECT_TRUE(p.adapters.adapter_loaded(0, report));
   EXPECT_FALSE(p.adapters.adapter_loaded(0, report)) << "nobody waits for it any more";
   EXPECT_EQ(p.ledger.fixed(DeviceId{0}), 1064u);
