@@ -95,7 +95,7 @@ TEST_P(CoreAdaptersLate, IsIgnored) {
   h.adapter_loads.pop_front();
   EXPECT_TRUE(outcome(unload("poet")).ok());
   const uint64_t again = load("poet");
-  h.step(WorkerReported{reader, engine::AdapterLoaded{"poet", 4096, GetParam().message,
+  h.step(WorkerReported{{reader}, engine::AdapterLoaded{"poet", 4096, GetParam().message,
                                                       GetParam().code, first.load}});
   EXPECT_FALSE(answered(again));
   ASSERT_EQ(h.adapter_loads.size(), 2u);

@@ -344,7 +344,7 @@ TEST_F(TwoWorkers, TheReplicaIsLostWithAnyOfThem) {
 TEST_F(TwoWorkers, OneThatIsSilentCounts) {
   load();
   const int64_t timeout = over_two_machines().deployments[0].health_check_timeout_us;
-  for (uint64_t step = 1; step <= 31; ++step) {
+  for (uint64_t step = 1; step <= 30; ++step) {
     EXPECT_EQ(view().state, ReplicaState::kRunning);
     h.now += timeout / 30;
     h.step(WorkerReported{worker(0), engine::ReplicaStats{.steps = step}});

@@ -77,8 +77,9 @@ void make_limits(const WorldOptions& options, PhiloxStream& random, control::Cor
 
 Shapes draw_shapes(PhiloxStream& random) {
   Shapes out;
-  for (bool Shapes::* one : {&Shapes::two_steps, &Shapes::adapters, &Shapes::grammars,
-                             &Shapes::payloads, &Shapes::embeddings, &Shapes::graceful_stop})
+  for (bool Shapes::* one :
+       {&Shapes::two_steps, &Shapes::adapters, &Shapes::grammars, &Shapes::payloads,
+        &Shapes::embeddings, &Shapes::graceful_stop, &Shapes::two_ranks})
     out.*one = one_in(random, 3);
   return out;
 }
@@ -122,9 +123,15 @@ control::DeploymentSetup make_payload_deployment(uint32_t devices, PhiloxStream&
   return out;
 }
 
+// The first two replicas of the first deployment become one of two ranks.
+void join_two(Scenario& scenario) {
+  control::DeploymentSetup& one = scenario.setup.deployments.front();
+  one.replicas = {{one.replicas.at(0).front(), one.replicas.at(1).front()}};
+  one.load.tensor_parallel_size = 2;
+}
+
 }  // namespace
 
-// Every replica has one worker with one device; replicas of several are to be drawn here.
 Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
   Scenario out;
   out.shapes = draw_shapes(random);
@@ -149,11 +156,13 @@ Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
       out.models[d].push_back(model);
       out.models[d].back().generates = out.answers[d] == Answers::kTexts;
       if (d == 0 || i % 2 == 0) out.setup.deployments[d].replicas.push_back({device});
+      if (d == 0 && i == 1 && out.shapes.two_ranks) join_two(out);
     }
     out.setup.devices.push_back({device, fmt::format("small {}", i), "sim", model.kind.memory_bytes,
                                  fmt::format("sim:small:{}", i), 0});
   }
-  if (twice) out.setup.deployments[0].replicas.push_back({DeviceId{0}});
+  if (out.shapes.two_ranks) out.setup.devices[1].node = one_in(random, 2) ? 0 : 1;
+  if (twice) out.setup.deployments[0].replicas.push_back(out.setup.deployments[0].replicas.front());
   if (out.shapes.payloads) {
     out.setup.deployments.push_back(make_payload_deployment(options.devices, random));
     out.answers.push_back(Answers::kPayloads);

@@ -109,7 +109,9 @@ void ReplicaLife::load_failed(uint32_t slot, const engine::LoadFailed& failed, S
 
 void ReplicaLife::loaded(uint32_t index, uint32_t worker, const engine::ReplicaLoaded& report,
                          Step& step) {
-  if (!in_.fleet.loaded(index, worker, report, step.now)) return;
+  // The leader's report says what memory all ranks take, also where others still load.
+  if (!in_.fleet.loaded(index, worker, report, step.now))
+    return in_.life.give_up_reservations(index);
   in_.adapters.replica_loaded(index, step);
   in_.life.give_up_reservations(index);
   for (const DeviceId id : in_.fleet.slot(index).devices) in_.waiting.look_at_device(id);
