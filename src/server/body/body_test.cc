@@ -1,16 +1,160 @@
-// Goal: a body's rows are its reader and its schema at once. Method: a body of every kind of row,
-// and what is said of what is wrong in it.
+// Goal: a body's rows are its reader and its schema at once. Method: every field of every body,
+// from its own schema: values of the wrong kind and beyond the limits are refused under its name,
+// the default that the schema tells is what is read.
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
 
 #include "server/body/read.h"
 #include "server/body/schema.h"
+#include "server/reference/bodies.h"
+#include "server/reference/openapi.h"
+#include "server/routes.h"
 
 namespace altlas::server {
 namespace {
 
 namespace json = boost::json;
+
+// The field that is wrong in `text` as `Body` reads it; "" where nothing is.
+template <class Body>
+std::string wrong_field(Body body, const json::object& object) {
+  JsonReader reader(object);
+  read_fields(reader, body, config::Config());
+  return reader.status().ok() ? "" : reader.status().error().field();
+}
+
+// Alternatives of a schema, references followed.
+std::vector<json::object> alternatives(const json::object& schema, const json::object& shared) {
+  if (const json::value* reference = schema.if_contains("$ref")) {
+    const std::string_view text = reference->get_string();
+    return alternatives(shared.at(text.substr(text.rfind('/') + 1)).get_object(), shared);
+  }
+  const json::value* any = schema.if_contains("anyOf");
+  if (any == nullptr) return {schema};
+  std::vector<json::object> out;
+  for (const json::value& one : any->get_array())
+    for (json::object& inner : alternatives(one.get_object(), shared)) out.push_back(inner);
+  return out;
+}
+
+bool takes(const json::object& schema, std::string_view kind) {
+  const json::value* type = schema.if_contains("type");
+  if (type == nullptr) {
+    const json::value* names = schema.if_contains("enum");
+    return names != nullptr && ((kind == "string" && names->get_array().front().is_string()) ||
+                                (kind == "integer" && names->get_array().front().is_int64()));
+  }
+  if (type->is_string()) return type->get_string() == kind;
+  return std::ranges::any_of(type->get_array(), [&](const json::value& one) {
+    return one.get_string() == kind || (kind == "integer" && one.get_string() == "number");
+  });
+}
+
+// Values that no alternative takes: of another kind, beyond a limit, none of the names.
+std::vector<json::value> wrong_values(const std::vector<json::object>& schemas) {
+  const std::pair<std::string_view, json::value> kinds[] = {
+      {"string", "?"}, {"integer", 1}, {"boolean", true}, {"array", json::array()},
+      {"object", json::object()}};
+  std::vector<json::value> out;
+  for (const auto& [kind, value] : kinds)
+    if (std::ranges::none_of(schemas, [&](const auto& one) { return takes(one, kind); }))
+      out.push_back(value);
+  for (const json::object& one : schemas) {
+    const json::value* most = one.if_contains("maximum");
+    if (most != nullptr && most->to_number<double>() < 1e18)
+      out.emplace_back(most->to_number<double>() + 1);
+    const json::value* longest = one.if_contains("maxLength");
+    if (longest != nullptr) {
+      std::string text;
+      for (int64_t i = 0; i <= longest->to_number<int64_t>(); ++i) text += "ğ";
+      out.emplace_back(text);
+    }
+    if (one.contains("enum") && takes(one, "string")) out.emplace_back("no such name");
+  }
+  return out;
+}
+
+// Of fields that code reads or compares behind the rows; tests/test_fields.py tries those.
+constexpr std::string_view kReadByCode[] = {"tool_choice", "endpoint", "purpose"};
+bool is_read_by_rows(std::string_view name, const json::object& schema) {
+  if (std::ranges::find(kReadByCode, name) != std::end(kReadByCode)) return false;
+  return schema.contains("default") || schema.contains("minimum") || schema.contains("enum");
+}
+
+// `body` with what it needs, so that nothing else is wrong before a field.
+template <class Body>
+json::object needed_fields(const Body& body, const json::object& schema) {
+  json::object object;
+  const json::value* needed = schema.if_contains("required");
+  if (needed == nullptr) return object;
+  const json::array samples{"x", 1, json::array(), json::object(), "random", "POST"};
+  for (const json::value& each : needed->get_array()) {
+    const std::string name(each.get_string());
+    for (const json::value& sample : samples) {
+      object[name] = sample;
+      if (wrong_field(body, object) != name) break;
+    }
+  }
+  return object;
+}
+
+TEST(Bodies, EveryFieldIsReadAsItsSchemaSays) {
+  const json::object schemas = request_schemas(config::Config());
+  size_t tried = 0;
+  each_body([&](std::string_view name, const auto& body) {
+    const json::object& fields = schemas.at(name).at("properties").get_object();
+    EXPECT_FALSE(fields.empty()) << name;
+    const json::object sound = needed_fields(body, schemas.at(name).get_object());
+    for (const auto& [key, value] : fields) {
+      const auto possible = alternatives(value.get_object(), schemas);
+      if (!is_read_by_rows(key, value.get_object()) && !is_read_by_rows(key, possible.front()))
+        continue;
+      for (const json::value& wrong : wrong_values(possible)) {
+        json::object object = sound;
+        object[key] = wrong;
+        EXPECT_EQ(wrong_field(body, object), key)
+            << name << " took " << json::serialize(wrong).substr(0, 64);
+        ++tried;
+      }
+    }
+  });
+  EXPECT_GT(tried, 500u);
+}
+
+TEST(Bodies, NullIsAbsentAndUnknownFieldsAreIgnored) {
+  const json::object schemas = request_schemas(config::Config());
+  each_body([&](std::string_view name, const auto& body) {
+    json::object object{{"no such field", 1}};
+    const json::value* needed = schemas.at(name).get_object().if_contains("required");
+    const std::string first =
+        needed != nullptr ? std::string(needed->get_array().front().get_string()) : std::string();
+    for (const auto& [key, value] : schemas.at(name).at("properties").get_object())
+      object[key] = nullptr;
+    EXPECT_EQ(wrong_field(body, object), first) << name;
+  });
+}
+
+TEST(Bodies, LimitsThatAreSettingsAreTheirs) {
+  config::Config config;
+  config.server.batch_items_max = 77;
+  config.gpu.multi_gpu.strategies = {Strategy::kRandom, Strategy::kRoundRobin};
+  const json::object schemas = request_schemas(config);
+  EXPECT_EQ(schemas.at("BatchPredictRequest").at_pointer("/properties/batch/maxItems"), 77);
+  EXPECT_EQ(json::serialize(schemas.at("StrategyRequest").at_pointer("/properties/strategy/enum")),
+            R"(["random","round_robin"])");
+  EXPECT_EQ(json::serialize(schemas.at("GpuOptions").at_pointer("/properties/strategy/enum")),
+            R"(["random","round_robin",null])");
+}
+
+TEST(Bodies, EveryBodyOfARouteIsInTheList) {
+  std::vector<std::string> names;
+  each_body([&](std::string_view name, const auto&) { names.emplace_back(name); });
+  for (const Route& route : routes())
+    EXPECT_TRUE(route.request.empty() || route.request == "Any" ||
+                std::ranges::find(names, route.request) != names.end())
+        << route.pattern;
+}
 
 struct Inner {
   int32_t depth = 3;

@@ -1,13 +1,15 @@
 // The task API: submit, batch, look at, list, cancel, explain, stream.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "server/body/read.h"
 #include "server/http/sse.h"
 #include "server/routes.h"
 #include "server/tasks/body_hash.h"
-#include "server/tasks/task_json.h"
+#include "server/tasks/predict_body.h"
 #include "text/json_text.h"
 
 namespace altlas::server {
@@ -21,7 +23,7 @@ using boost::asio::awaitable;
 // blocking call, no lock across co_await.
 awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request.identity, rooms));
+  ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request, rooms));
   const auto ignored = task.prompt.grammar.ignored;
   task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
   std::vector<PendingTask> tasks;
@@ -45,12 +47,13 @@ std::string_view batch_status(const std::vector<control::Placed>& placed, bool s
 
 // POST /api/v1/batch_predict.  All items are checked before any is accepted.
 awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  const json::array* batch = reader.array("batch");
-  if (batch == nullptr) reader.fail("batch", "is missing, should be a list of /predict bodies");
-  const GpuOptions options = read_gpu_options(reader, rooms);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  BatchPredictBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
+  const json::array* batch = body.batch;
+  const GpuOptions options = body.gpu_options.value_or(GpuOptions());
   const auto items_max = static_cast<size_t>(rooms.config.server.batch_items_max);
   if (batch->empty() || batch->size() > items_max)
     co_return invalid(
@@ -62,7 +65,7 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
     if (!(*batch)[i].is_object())
       co_return invalid(path + ": should be an object as /predict takes it", path);
     ALTLAS_CO_TRY(PendingTask task,
-                  read_task((*batch)[i].get_object(), path, request.identity, rooms));
+                  read_task((*batch)[i].get_object(), path, request, rooms));
     if (options.strategy && !task.spec.strategy) task.spec.strategy = options.strategy;
     if (options.specific_gpu_id && !task.spec.specific_device)
       task.spec.specific_device = options.specific_gpu_id;
@@ -159,10 +162,9 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
   if (const auto status = request.query_value("status")) {
     filter.status = parse_task_status(*status);
     if (!filter.status)
-      co_return invalid(
-          fmt::format("status: '{}' should be one of queued, running, completed, failed, canceled",
-                      status->substr(0, 32)),
-          "status");
+      co_return invalid(fmt::format("status: '{}' should be one of {}", status->substr(0, 32),
+                                    fmt::join(task_status_names(), ", ")),
+                        "status");
   }
   ALTLAS_CO_TRY(const uint64_t limit, query_number(request, "limit", 100));
   ALTLAS_CO_TRY(filter.offset, query_number(request, "offset", 0));
@@ -230,12 +232,11 @@ awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
 }
 
 constexpr QueryParameter kWait{"wait", R"({"type":"number","minimum":0})",
-                               "Seconds to wait for the task's end."};
-constexpr QueryParameter kStatus{
-    "status", R"({"type":"string","enum":["queued","running","completed","failed","canceled"]})",
-    "Only tasks in this state."};
+                               "Seconds to wait for the task's end; above server.wait_max_s it is lowered to that."};
+constexpr QueryParameter kStatus{"status", R"({"$ref":"#/components/schemas/Status"})",
+                                 "Only tasks in this state."};
 constexpr QueryParameter kLimit{"limit", R"({"type":"integer","minimum":0,"default":100})",
-                                "Tasks at most; above 10,000 it is lowered to that."};
+                                "Tasks at most; above server.list_limit_max it is lowered to that."};
 constexpr QueryParameter kOffset{"offset", R"({"type":"integer","minimum":0,"default":0})",
                                  "Tasks to skip, newest first."};
 
