@@ -173,7 +173,7 @@ Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> task
       tail = sse_event(problem(outcome.error(), true).body);
     } else if (shared->include_usage) {
       tail = sse_event(text::json_text(
-          usage_chunk(shared->reply, usage_json(shared->reply, choices, shared->prompts))));
+          usage_chunk(shared->reply, usage_of(shared->reply, choices, shared->prompts))));
     }
     if (!shared->reply.infill) tail += sse_event("[DONE]");
     if (tail.empty()) co_return;

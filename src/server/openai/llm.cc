@@ -8,6 +8,7 @@
 #include "server/http/sse.h"
 #include "server/openai/llm_bodies.h"
 #include "server/routes.h"
+#include "server/tasks/follow.h"
 #include "server/tasks/task_json.h"
 #include "text/json_text.h"
 
@@ -70,12 +71,6 @@ awaitable<Result<Response>> plain_generate(Request request, Rooms& rooms) {
   co_return response;
 }
 
-json::object usage_json(const control::TaskView& view) {
-  return {{"prompt_tokens", view.prompt_tokens},
-          {"completion_tokens", view.result->tokens},
-          {"total_tokens", view.prompt_tokens + view.result->tokens}};
-}
-
 // What is reasoning in a text, and what the answer.
 using Reader = std::shared_ptr<text::AnswerReader>;
 Reader reader_of(const ServedModel& model, text::ReasoningStart start) {
@@ -98,7 +93,21 @@ json::object pieces_json(text::AnswerReader& reader, std::string_view text, bool
   return out;
 }
 
-// Streams {"content": "…"} events, then one with the usage, then [DONE].
+// What the client is sent for an event: {"content": "…"}, after the last one the usage and [DONE].
+std::string say(text::AnswerReader& reader, const Result<control::StreamEvent>& event) {
+  if (!event.ok())
+    return sse_event(text::json_text(json::object{{"error", event.error().message()}}));
+  const json::object piece = pieces_json(reader, event->delta.text, event->end.has_value());
+  std::string out = piece.empty() ? "" : sse_event(text::json_text(piece));
+  if (!event->end) return out;
+  const control::TaskView& view = *event->end;
+  json::object last{{"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
+  if (view.result) last["usage"] = usage_json(view.prompt_tokens, view.result->tokens);
+  last["seed"] = seed_of(view);
+  if (!view.error.empty()) last["error"] = view.error;
+  return out + sse_event(text::json_text(last)) + sse_event("[DONE]");
+}
+
 awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
@@ -106,33 +115,10 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
   tasks.push_back(std::move(task));
   ALTLAS_CO_TRY(const auto owned,
                 co_await submit_owned(std::move(tasks), request.asker(), rooms));
-  const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
-  Response response = sse_response();
   const Reader reader = reader_of(*model, *start);
-  response.stream = [subscription, reader](WriteChunk write) -> awaitable<void> {
-    while (true) {
-      auto event = co_await subscription->next();
-      json::object piece;
-      if (!event.ok()) {
-        piece["error"] = event.error().message();
-      } else {
-        piece = pieces_json(*reader, event->delta.text, event->end.has_value());
-      }
-      if (!piece.empty() && !(co_await write(sse_event(text::json_text(piece)))).ok()) co_return;
-      if (!event.ok()) co_return;
-      if (!event->end) continue;
-      const control::TaskView& view = *event->end;
-      json::object last{
-          {"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
-      if (view.result) last["usage"] = usage_json(view);
-      last["seed"] = seed_of(view);
-      if (!view.error.empty()) last["error"] = view.error;
-      std::string tail = sse_event(text::json_text(last)) + sse_event("[DONE]");
-      static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
-      co_return;
-    }
-  };
-  co_return response;
+  co_return stream_events(
+      owned.front().answer,
+      [reader](const Result<control::StreamEvent>& event) { return say(*reader, event); });
 }
 
 // POST /chat -> {"content", "usage", "seed"}, and "reasoning_content" where there is some.
@@ -157,7 +143,7 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
                 co_await run_task(std::move(task), request.asker(), rooms));
   json::object answer = pieces_json(*reader_of(*model, *start), view.result->text, true);
   answer.emplace("content", "");
-  answer["usage"] = usage_json(view);
+  answer["usage"] = usage_json(view.prompt_tokens, view.result->tokens);
   answer["seed"] = seed_of(view);
   co_return json_response(text::json_text(answer));
 }

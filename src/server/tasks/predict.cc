@@ -9,6 +9,7 @@
 #include "server/http/sse.h"
 #include "server/routes.h"
 #include "server/tasks/body_hash.h"
+#include "server/tasks/follow.h"
 #include "server/tasks/predict_body.h"
 #include "text/json_text.h"
 
@@ -200,35 +201,25 @@ awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
   co_return json_response(text::json_text(answer));
 }
 
+// What the client is sent for an event: the text and its tokens; at the end the task itself.
+std::string say(const Result<control::StreamEvent>& event) {
+  if (!event.ok())
+    return sse_event(text::json_text(json::object{{"error", event.error().message()}}));
+  std::string out;
+  if (!event->delta.ids.empty() || !event->delta.text.empty()) {
+    json::array ids(event->delta.ids.begin(), event->delta.ids.end());
+    const json::object delta{{"text", event->delta.text}, {"tokens", std::move(ids)}};
+    out = sse_event(text::json_text(delta));
+  }
+  if (event->end) out += sse_event(text::json_text(task_to_json(*event->end))) + sse_event("[DONE]");
+  return out;
+}
+
 // GET /api/v1/task/{id}/stream: the task's text from its first byte, then the task itself.
 awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
   ALTLAS_CO_TRY(auto opened, co_await rooms.service.subscribe(view.id));
-  const std::shared_ptr<control::Subscription> subscription = std::move(opened);
-  Response response = sse_response();
-  response.stream = [subscription](WriteChunk write) -> awaitable<void> {
-    while (true) {
-      auto event = co_await subscription->next();
-      if (!event.ok()) {
-        const json::object problem{{"error", event.error().message()}};
-        static_cast<void>(
-            co_await write(sse_event(text::json_text(problem))));  // The stream ends either way.
-        co_return;
-      }
-      if (!event->delta.ids.empty() || !event->delta.text.empty()) {
-        json::array ids(event->delta.ids.begin(), event->delta.ids.end());
-        const json::object delta{{"text", event->delta.text}, {"tokens", std::move(ids)}};
-        if (!(co_await write(sse_event(text::json_text(delta)))).ok()) co_return;
-      }
-      if (event->end) {
-        std::string last =
-            sse_event(text::json_text(task_to_json(*event->end))) + sse_event("[DONE]");
-        static_cast<void>(co_await write(std::move(last)));  // The stream ends either way.
-        co_return;
-      }
-    }
-  };
-  co_return response;
+  co_return stream_events(std::move(opened), say);
 }
 
 constexpr QueryParameter kWait{"wait", R"({"type":"number","minimum":0})",

@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "server/tasks/answer_size.h"
+#include "server/tasks/follow.h"
 #include "server/tasks/sampling.h"
 #include "text/json_text.h"
 
@@ -70,6 +71,12 @@ json::object task_to_json(const control::TaskView& task) {
   if (!task.error.empty()) out["error"] = task.error;
   if (!task.note.empty()) out["note"] = task.note;
   return out;
+}
+
+json::object usage_json(uint64_t prompt_tokens, uint64_t completion_tokens) {
+  return {{"prompt_tokens", prompt_tokens},
+          {"completion_tokens", completion_tokens},
+          {"total_tokens", prompt_tokens + completion_tokens}};
 }
 
 json::object device_to_json(const control::DeviceView& device) {
@@ -176,10 +183,7 @@ boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, Ask
   while (true) {
     ALTLAS_CO_TRY(const control::StreamEvent event, co_await owned.front().answer->next());
     if (!event.end) continue;
-    if (event.end->status == TaskStatus::kFailed)
-      co_return Error(event.end->error_code, event.end->error);
-    if (event.end->status == TaskStatus::kCanceled)
-      co_return Error(ErrorCode::kCanceled, "the request was cancelled");
+    ALTLAS_CO_TRY_VOID(failure_of(*event.end));
     co_return *event.end;
   }
 }

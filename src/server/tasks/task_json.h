@@ -30,6 +30,8 @@ void as_embedding(PendingTask& task);
 std::vector<std::string_view> task_status_names();
 boost::json::object task_to_json(const control::TaskView& task);
 boost::json::object device_to_json(const control::DeviceView& device);
+// `usage` of an answer, as OpenAI has it.
+boost::json::object usage_json(uint64_t prompt_tokens, uint64_t completion_tokens);
 
 // Admits, tokenizes and submits one task; the places are given back on any failure.
 boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
