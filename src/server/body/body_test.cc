@@ -75,7 +75,7 @@ std::vector<json::value> wrong_values(const std::vector<json::object>& schemas) 
   return out;
 }
 
-// Of fields that code reads or compares behind the rows; tests/test_fields.py tries those.
+// Fields that code reads or compares behind the rows; tests/test_fields.py tries those.
 constexpr std::string_view kReadByCode[] = {"tool_choice", "endpoint", "purpose"};
 bool is_read_by_rows(std::string_view name, const json::object& schema) {
   if (std::ranges::find(kReadByCode, name) != std::end(kReadByCode)) return false;

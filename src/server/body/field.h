@@ -15,28 +15,36 @@
 
 namespace altlas::server {
 
-// One row of a body's fields(). The kind is the member's C++ type: body/read.h has a reader for
-// each, body/schema.h a schema. A member that is no optional has its default from the body.
+// One row of a body's fields(). The kind of the field is the member's C++ type: body/read.h has a
+// reader for each kind, body/schema.h a schema. The body gives the default of a member that is no
+// optional.
 struct FieldInfo {
   std::string_view help = "";
-  // What the error says of a body without the field: "should be a string". Empty: it may be left
-  // out, and null means the same.
+  // What the error says of a body without the field: "should be a string". Empty: the field may be
+  // left out, and null means the same.
   std::string_view needed = "";
-  // Range of a number, where it is smaller than its type's; characters of a text; of a list of
-  // texts the bytes of each.
+  // The range of a number, where it is smaller than its type's; the characters of a text; the bytes
+  // of each text of a list.
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
-  size_t items_max = 0;                             // Of a list of texts.
-  std::array<std::string_view, 2> other_names = {};  // Of the names the first that is there counts.
-  bool one_line = false;                            // Of a text.
-  bool levels = false;                  // Of a priority: also a number, lower is earlier.
-  std::span<const std::string_view> choices = {};   // Of a text that its handler compares.
-  std::string_view pattern = "";                    // Likewise: an ECMA expression.
-  std::string_view refused = "";  // Of Refused: why the field is not taken.
-  // Name of its schema among the shared ones, where several bodies have it; empty: none.
+  // How many texts a list may hold.
+  size_t items_max = 0;
+  // More names of the field. The first name that is there counts.
+  std::array<std::string_view, 2> other_names = {};
+  // A text must not have line ends.
+  bool one_line = false;
+  // A priority may also be a number; lower ones are earlier.
+  bool levels = false;
+  // Texts and an ECMA expression that only the schema tells: the handler compares the text itself,
+  // with a message of its own.
+  std::span<const std::string_view> choices = {};
+  std::string_view pattern = "";
+  // Why a field of kind Refused is not taken.
+  std::string_view refused = "";
+  // The name of the schema among the shared ones, where several bodies have it; empty: none.
   std::string_view shared = "";
-  // Schema of a value that code reads (const json::value*, array, object), under the settings that
-  // limit it. Stands beside that code.
+  // The schema of a value that code reads (const json::value*, array, object), under the settings
+  // that limit it. The function stands beside that code.
   boost::json::object (*schema)(const config::Config& now) = nullptr;
 };
 

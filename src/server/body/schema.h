@@ -63,7 +63,7 @@ class Schemas {
     return out;
   }
 
-  // Of a field's value where it is there; one for each kind of body/read.h.
+  // The schema of a field's value where it is there: an overload for each kind of body/read.h.
   static Object value_schema(bool example, const FieldInfo& info);
   static Object value_schema(const std::optional<bool>& example, const FieldInfo& info);
   static Object value_schema(const std::string& example, const FieldInfo& info);

@@ -12,7 +12,7 @@ namespace altlas::server {
 inline constexpr int64_t kLogprobsMax = 20;  // Most likely tokens shown at one place.
 inline constexpr int64_t kChoicesMax = 128;
 
-// Of chat and /tokenize.
+// Fields for the chat template, which chat completions and /tokenize share.
 struct TemplateFields {
   Refused chat_template;
   bool continue_final_message = false;
@@ -47,13 +47,13 @@ struct StreamOptions {
   }
 };
 static_assert(fields_complete<StreamOptions>(), "describe every member in fields()");
-// As other objects are read, with an error of its own.
+// Reads the options as other objects are read, with an error of its own.
 void read_value(JsonReader& reader, std::string_view name, std::optional<StreamOptions>& value,
                 const FieldInfo& info, const config::Config& now);
 
 boost::json::object token_ids_schema(const config::Config& now);
 
-// Of completions, chat completions and /infill.
+// Fields that completions, chat completions and /infill share.
 struct OpenAiFields {
   TargetFields target;
   std::optional<Priority> priority;

@@ -38,7 +38,7 @@ struct GenerateBody {
   }
 };
 static_assert(fields_complete<GenerateBody>(), "describe every member in fields()");
-// Of /generate, which answers plain text.
+// The body of /generate, which answers plain text, with its defaults.
 inline GenerateBody plain_generate_body() {
   GenerateBody body;
   body.common.max_tokens.tokens = 256;

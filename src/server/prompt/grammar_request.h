@@ -33,6 +33,7 @@ struct GrammarRequest {
 };
 
 inline constexpr size_t kGuidedChoicesMax = 4096;
+// Schemas of the values that read_grammar() reads itself.
 boost::json::object json_schema_format_schema(const config::Config& now);
 boost::json::object guided_choice_schema(const config::Config& now);
 boost::json::object guided_json_schema(const config::Config& now);

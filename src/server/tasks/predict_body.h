@@ -58,7 +58,7 @@ struct PredictBody {
 };
 static_assert(fields_complete<PredictBody>(), "describe every member in fields()");
 
-// A list of at most server.batch_items_max predict bodies.
+// The schema of a list of at most server.batch_items_max predict bodies.
 boost::json::object batch_items_schema(const config::Config& now);
 
 struct BatchPredictBody {

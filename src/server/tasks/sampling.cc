@@ -76,7 +76,7 @@ void read_logit_bias(const json::value& bias, JsonReader& reader, const ServedMo
   if (sampling.logit_bias.size() > kLogitBiasMax || text_bytes > kBiasTextBytesMax)
     return reader.fail("logit_bias",
                        fmt::format("names texts of more than {} bytes in all", kBiasTextBytesMax));
-  // Of a token that is named twice the last bias counts.
+  // Where a token is named twice the last bias counts.
   std::ranges::reverse(sampling.logit_bias);
   std::ranges::stable_sort(sampling.logit_bias, {}, &std::pair<int32_t, float>::first);
   const auto doubles =

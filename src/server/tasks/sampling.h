@@ -10,7 +10,7 @@
 
 namespace altlas::server {
 
-// OpenAI's {"id": bias}, or llama-server's [[id or text, bias or false]].
+// The schema of OpenAI's {"id": bias} and llama-server's [[id or text, bias or false]].
 boost::json::object logit_bias_schema(const config::Config& now);
 
 // The fields that every generating route shares. A row names a member of SamplingParams, or one of
@@ -55,9 +55,9 @@ SamplingParams read_sampling(SamplingFields fields, JsonReader& reader, const Se
 uint64_t draw_seed();
 // What `seed` asks for; none where it is left out, null or -1, which all ask for one to be drawn.
 std::optional<uint64_t> wanted_seed(const SamplingFields& fields);
-// Of choice `index` of a request with this seed: another for each, and never -1.
+// The seed of choice `index` of a request with this seed: another for each, and never -1.
 uint64_t choice_seed(uint64_t seed, uint64_t index);
-// As answers say it, and requests take it.
+// The seed as answers say it, and as requests take it.
 inline int64_t shown_seed(uint64_t seed) { return static_cast<int64_t>(seed); }
 
 }  // namespace altlas::server

@@ -17,11 +17,11 @@ struct PendingTask;
 struct Request;
 struct Rooms;
 
-// Of all routes that take a model.
+// The field by which a request names its model.
 inline constexpr FieldInfo kModelField{
     .help = "Id or deployment of a model, or the name of an adapter; without it the model that "
             "takes tasks of the type"};
-// Of OpenAI's routes.
+// The field by which requests to OpenAI's routes give their priority.
 inline constexpr FieldInfo kPriorityLevelField{
     .help = "A number as vLLM has it: lower is earlier", .levels = true};
 
@@ -54,8 +54,8 @@ struct TargetFields {
 };
 static_assert(fields_complete<TargetFields>(), "describe every member in fields()");
 
-// Into the task's spec and model. `type`: of the task; `priority`: none takes the configured one,
-// and what a batch sends is always low.  Errors: kNotFound, field "model"; kInvalid, field "model",
+// Puts the target into the task's spec and model. `type` is the task's; without a `priority` the
+// configured one holds, and what a batch sends is always low.  Errors: kNotFound, field "model"; kInvalid, field "model",
 // for a model that does not generate text, or gives no embeddings, where the type needs it.
 Result<void> read_target(const TargetFields& fields, std::optional<Priority> priority,
                          std::string_view type, const Request& request, const Rooms& rooms,
