@@ -24,6 +24,12 @@ UNORDERED = re.compile(r"\bstd::unordered_(?:map|set)<[^;]*>\s+(\w+)\s*[;={]")
 DROPPED_AWAIT = re.compile(r"^\s*co_await\s+[\w.:>-]*\b(admit|submit|cancel|set_strategy)\(")
 
 
+# Request bodies are read by the rows that describe them. Read by name beside that: items of lists, the server's own records.
+FIELD_BY_NAME = re.compile(r"\b\w+\.(text|required_text|optional_text|integer|optional_integer|unsigned_integer|number|boolean|texts|object|array|"
+                           r"value|has|choice)\(\s*\"")
+READ_BY_NAME = re.compile(r"src/server/(body/|prompt/(chat_messages|tool_request)\.cc|batches/(batch_json|files)\.cc)|_test\.cc$")
+
+
 def files():
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*") if path.suffix in (".h", ".cc", ".cu", ".proto"))
 
@@ -133,6 +139,13 @@ def check_functions(path, code, report):
             start = None
 
 
+def check_fields(path, text, report):
+    if not path.startswith("src/server/") or READ_BY_NAME.search(path):
+        return
+    for found in FIELD_BY_NAME.finditer(text):
+        report(path, text.count("\n", 0, found.start()) + 1, "field", "reads a field by name: give its body a row (docs/adding/field.md)")
+
+
 def check_text(path, text, report):
     lines = text.splitlines()
     if len(lines) > FILE_MAX:
@@ -162,6 +175,7 @@ def main():
         check_decisions(path, code, report)
         check_awaits(path, code, report)
         check_functions(path, code, report)
+        check_fields(path, text, report)
         check_text(path, text, report)
         if not re.search(r"_(test|bench|fuzz)\.cc$", path):
             used.setdefault(path.split("/")[1], set()).update(re.findall(r'^\s*(?:#include|import) "(\w+)/', text, re.M))
