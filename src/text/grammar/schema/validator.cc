@@ -1,30 +1,18 @@
-// Validation of values that a schema lists (enum, const) by the rest of the schema.
+#include "text/grammar/schema/validator.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/utf8.h"
-#include "text/grammar/json_schema.h"
+#include "text/grammar/limits.h"
 #include "text/grammar/regex.h"
+#include "text/grammar/schema/decimal.h"
+#include "text/grammar/schema/formats.h"
+#include "text/grammar/schema/schemas.h"
+#include "text/grammar/schema/spelling.h"
 
-namespace altlas::text::grammar {
-
-bool same_value(const json::value& a, const json::value& b) {
-  if (a.is_number() && b.is_number()) return compare(decimal_of(a), decimal_of(b)) == 0;
-  if (a.kind() != b.kind()) return false;
-  if (a.is_array()) {
-    const json::array &x = a.get_array(), &y = b.get_array();
-    return std::equal(x.begin(), x.end(), y.begin(), y.end(), same_value);
-  }
-  if (!a.is_object()) return a == b;
-  const json::object &x = a.get_object(), &y = b.get_object();
-  if (x.size() != y.size()) return false;
-  for (const auto& [key, one] : x) {
-    const json::value* other = y.if_contains(key);
-    if (other == nullptr || !same_value(one, *other)) return false;
-  }
-  return true;
-}
+namespace altlas::text::grammar::schema {
 
 namespace {
 
@@ -71,25 +59,25 @@ bool within(size_t count, const json::object& schema, std::string_view min, std:
 
 }  // namespace
 
-Result<bool> SchemaCompiler::string_is_valid(std::string_view value, const json::object& schema,
-                                             const std::string& path) {
+Result<bool> Validator::string_is_valid(std::string_view value, const json::object& schema,
+                                        const std::string& path) {
   if (!within(count_code_points(value), schema, "minLength", "maxLength")) return false;
   for (const std::string_view keyword : {std::string_view("pattern"), kNotPattern}) {
     const json::value* text = schema.if_contains(keyword);
     if (text == nullptr || !text->is_string()) continue;
-    const Automaton* automaton = pattern(text->get_string(), path + pointer_step(keyword));
+    const Automaton* automaton = context_.pattern(text->get_string(), path + pointer_step(keyword));
     if (automaton != nullptr && automaton->matches(value) != (keyword == "pattern")) return false;
   }
   const json::value* format = schema.if_contains("format");
   if (format == nullptr || !format->is_string()) return true;
   const auto written = format_pattern(format->get_string());
   if (!written) return true;
-  ALTLAS_TRY(const Automaton automaton, whole_match(*written, budget_));
+  ALTLAS_TRY(const Automaton automaton, whole_match(*written, context_.budget));
   return automaton.matches(value);
 }
 
-Result<bool> SchemaCompiler::list_is_valid(const json::array& list, const json::object& schema,
-                                           const std::string& path, size_t depth) {
+Result<bool> Validator::list_is_valid(const json::array& list, const json::object& schema,
+                                      const std::string& path, size_t depth) {
   if (!within(list.size(), schema, "minItems", "maxItems")) return false;
   const json::value* items = schema.if_contains("items");
   const json::value* prefix = schema.if_contains("prefixItems");
@@ -121,7 +109,7 @@ Result<bool> SchemaCompiler::list_is_valid(const json::array& list, const json::
   const json::value* unique = schema.if_contains("uniqueItems");
   if (unique == nullptr || !unique->is_bool() || !unique->get_bool()) return true;
   for (size_t i = 0; i < list.size(); ++i) {
-    ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(i)));
+    ALTLAS_TRY_VOID(context_.budget.spend(static_cast<int64_t>(i)));
     for (size_t j = 0; j < i; ++j)
       if (same_value(list[i], list[j])) return false;
   }
@@ -129,9 +117,8 @@ Result<bool> SchemaCompiler::list_is_valid(const json::array& list, const json::
 }
 
 // dependentRequired, dependentSchemas and dependencies.
-Result<bool> SchemaCompiler::dependents_are_valid(const json::object& value,
-                                                  const json::object& schema,
-                                                  const std::string& path, size_t depth) {
+Result<bool> Validator::dependents_are_valid(const json::object& value, const json::object& schema,
+                                             const std::string& path, size_t depth) {
   for (const std::string_view keyword : {"dependentRequired", "dependentSchemas", "dependencies"}) {
     const json::value* all = schema.if_contains(keyword);
     if (all == nullptr || !all->is_object()) continue;
@@ -150,8 +137,8 @@ Result<bool> SchemaCompiler::dependents_are_valid(const json::object& value,
   return true;
 }
 
-Result<bool> SchemaCompiler::object_is_valid(const json::object& value, const json::object& schema,
-                                             const std::string& path, size_t depth) {
+Result<bool> Validator::object_is_valid(const json::object& value, const json::object& schema,
+                                        const std::string& path, size_t depth) {
   if (!within(value.size(), schema, "minProperties", "maxProperties")) return false;
   if (const json::value* required = schema.if_contains("required");
       required != nullptr && required->is_array())
@@ -166,7 +153,7 @@ Result<bool> SchemaCompiler::object_is_valid(const json::object& value, const js
         held.emplace_back(known, path + "/properties" + pointer_step(key));
     if (patterns != nullptr && patterns->is_object())
       for (const auto& [text, known] : patterns->get_object()) {
-        const Automaton* automaton = pattern(text, path + "/patternProperties");
+        const Automaton* automaton = context_.pattern(text, path + "/patternProperties");
         if (automaton != nullptr && automaton->matches(key))
           held.emplace_back(&known, path + "/patternProperties" + pointer_step(text));
       }
@@ -185,9 +172,8 @@ Result<bool> SchemaCompiler::object_is_valid(const json::object& value, const js
   return dependents_are_valid(value, schema, path, depth);
 }
 
-// allOf, anyOf, oneOf, not, if and references.
-Result<bool> SchemaCompiler::parts_are_valid(const json::value& value, const json::object& schema,
-                                             const std::string& path, size_t depth) {
+Result<bool> Validator::parts_are_valid(const json::value& value, const json::object& schema,
+                                        const std::string& path, size_t depth) {
   for (const std::string_view keyword : {"allOf", "anyOf", "oneOf"}) {
     const json::value* list = schema.if_contains(keyword);
     if (list == nullptr || !list->is_array()) continue;
@@ -220,7 +206,8 @@ Result<bool> SchemaCompiler::parts_are_valid(const json::value& value, const jso
     const json::value* reference = schema.if_contains(keyword);
     if (reference == nullptr || !reference->is_string()) continue;
     std::string pointer;
-    const json::value* target = resolve(keyword, *reference, path + pointer_step(keyword), pointer);
+    const json::value* target =
+        context_.resolve(keyword, *reference, path + pointer_step(keyword), pointer);
     if (target == nullptr) continue;
     ALTLAS_TRY(const bool fits, is_valid(value, *target, pointer, depth + 1));
     if (!fits) return false;
@@ -228,15 +215,15 @@ Result<bool> SchemaCompiler::parts_are_valid(const json::value& value, const jso
   return true;
 }
 
-Result<bool> SchemaCompiler::is_valid(const json::value& value, const json::value& schema,
-                                      const std::string& path, size_t depth) {
-  ALTLAS_TRY_VOID(budget_.spend(8 + static_cast<int64_t>(path.size() / 16)));
+Result<bool> Validator::is_valid(const json::value& value, const json::value& schema,
+                                 const std::string& path, size_t depth) {
+  ALTLAS_TRY_VOID(context_.budget.spend(8 + static_cast<int64_t>(path.size() / 16)));
   if (schema.is_bool()) return schema.get_bool();
   // References that lead to themselves say nothing more.
   if (depth > kGrammarNestingMax || !schema.is_object()) return true;
   const json::object& rules = schema.get_object();
   if (const json::value* at = rules.if_contains(kAt)) {
-    const Literal literal = literals_[at->to_number<size_t>()];
+    const Literal literal = made_.literal_at(at->to_number<size_t>());
     ALTLAS_TRY(const bool fits, is_valid(value, *literal.value, literal.path, depth + 1));
     return fits != literal.negated;
   }
@@ -254,7 +241,7 @@ Result<bool> SchemaCompiler::is_valid(const json::value& value, const json::valu
     const json::value* list = rules.if_contains(keyword);
     if (list == nullptr || !list->is_array()) continue;
     const auto same = [&](const json::value& one) { return same_value(one, value); };
-    ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(list->get_array().size())));
+    ALTLAS_TRY_VOID(context_.budget.spend(static_cast<int64_t>(list->get_array().size())));
     if (std::ranges::any_of(list->get_array(), same) != (keyword == "enum")) return false;
   }
   bool fine = true;
@@ -271,4 +258,4 @@ Result<bool> SchemaCompiler::is_valid(const json::value& value, const json::valu
   return parts_are_valid(value, rules, path, depth);
 }
 
-}  // namespace altlas::text::grammar
+}  // namespace altlas::text::grammar::schema

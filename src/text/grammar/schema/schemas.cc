@@ -1,12 +1,13 @@
-// Keywords of JSON Schema: which kind of value each has, and how they are read.
+#include "text/grammar/schema/schemas.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "text/grammar/json_schema.h"
+#include "text/grammar/limits.h"
 
-namespace altlas::text::grammar {
+namespace altlas::text::grammar::schema {
 
 namespace {
 
@@ -101,72 +102,9 @@ constexpr std::pair<std::string_view, Check> kChecks[] = {
 
 }  // namespace
 
-void SchemaCompiler::leave_out(Unheld::Why why, const std::string& path, std::string reason) {
-  const std::string place = path.substr(0, 512);
-  const auto same = [&](const Unheld& one) { return one.pointer == place; };
-  if (unheld_.size() >= kUnheldMax || std::ranges::any_of(unheld_, same)) return;
-  unheld_.push_back({why, place, std::move(reason)});
-}
+std::string_view type_fault(const json::value& type) { return is_types(type); }
 
-void SchemaCompiler::check_keywords(uint32_t schema) {
-  const json::object& keywords = schemas_[schema].value->get_object();
-  for (const auto& [keyword, check] : kChecks) {
-    const json::value* value = keywords.if_contains(keyword);
-    if (value == nullptr) continue;
-    const std::string place = path_of(schema, keyword);
-    const std::string_view fault = check(*value);
-    if (!fault.empty()) {
-      leave_out(Unheld::Why::kMalformed, place, std::string(fault));
-      schemas_[schema].dropped.push_back(keyword);
-    } else if (value->is_array() && value->get_array().size() > kListMax) {
-      leave_out(Unheld::Why::kTooComplex, place, fmt::format("has more than {} entries", kListMax));
-      schemas_[schema].dropped.push_back(keyword);
-    } else if (keyword.starts_with("min") && check == is_count &&
-               value->to_number<double>() > kRepetitionMax) {
-      leave_out(Unheld::Why::kTooComplex, place, fmt::format("is more than {}", kRepetitionMax));
-      schemas_[schema].dropped.push_back(keyword);
-    }
-  }
-}
-
-std::string SchemaCompiler::path_of(uint32_t schema, std::string_view keyword) const {
-  const Schema& one = schemas_[schema];
-  return one.made ? one.path : one.path + pointer_step(keyword);
-}
-
-const json::value* SchemaCompiler::find(uint32_t schema, std::string_view keyword) const {
-  const Schema& one = schemas_[schema];
-  const json::value* value = one.value->get_object().if_contains(keyword);
-  if (value == nullptr || one.dropped.empty()) return value;
-  return std::ranges::find(one.dropped, keyword) == one.dropped.end() ? value : nullptr;
-}
-
-const json::object* SchemaCompiler::object_at(uint32_t schema, std::string_view keyword) const {
-  const json::value* value = find(schema, keyword);
-  return value == nullptr ? nullptr : value->if_object();
-}
-
-std::optional<uint32_t> SchemaCompiler::count_at(uint32_t schema, std::string_view keyword) const {
-  const json::value* value = find(schema, keyword);
-  if (value == nullptr) return std::nullopt;
-  const double number = value->to_number<double>();
-  if (number > kRepetitionMax) return std::nullopt;  // A maximum: longer than any answer.
-  return static_cast<uint32_t>(number);
-}
-
-SchemaCompiler::Counts SchemaCompiler::counts_of(const Set& set, std::string_view minimum,
-                                                 std::string_view maximum) const {
-  Counts all;
-  for (const uint32_t s : set) {
-    all.min = std::max(all.min, count_at(s, minimum).value_or(0));
-    all.max = std::min(all.max, count_at(s, maximum).value_or(kUnlimited));
-  }
-  return all;
-}
-
-std::string_view SchemaCompiler::type_fault(const json::value& type) { return is_types(type); }
-
-SchemaCompiler::Types SchemaCompiler::named_types(const json::value& type) {
+Types named_types(const json::value& type) {
   Types here(kTypes, false);
   const auto add_name = [&](const json::value& name) {
     const auto* at = std::ranges::find(kTypeNames, std::string_view(name.get_string()));
@@ -180,7 +118,77 @@ SchemaCompiler::Types SchemaCompiler::named_types(const json::value& type) {
   return here;
 }
 
-SchemaCompiler::Types SchemaCompiler::types_of(const Set& set) const {
+uint32_t Schemas::add(const json::value& value, const std::string& path) {
+  const auto id = static_cast<uint32_t>(all_.size());
+  all_.push_back({&value, path, value.get_object().contains(kMade), {}, {}, {}});
+  check_keywords(id);
+  return id;
+}
+
+void Schemas::check_keywords(uint32_t schema) {
+  const json::object& keywords = all_[schema].value->get_object();
+  for (const auto& [keyword, check] : kChecks) {
+    const json::value* value = keywords.if_contains(keyword);
+    if (value == nullptr) continue;
+    const std::string place = path_of(schema, keyword);
+    const std::string_view fault = check(*value);
+    if (!fault.empty()) {
+      context_.leave_out(Unheld::Why::kMalformed, place, std::string(fault));
+      all_[schema].dropped.push_back(keyword);
+    } else if (value->is_array() && value->get_array().size() > kListMax) {
+      context_.leave_out(Unheld::Why::kTooComplex, place,
+                         fmt::format("has more than {} entries", kListMax));
+      all_[schema].dropped.push_back(keyword);
+    } else if (keyword.starts_with("min") && check == is_count &&
+               value->to_number<double>() > kRepetitionMax) {
+      context_.leave_out(Unheld::Why::kTooComplex, place,
+                         fmt::format("is more than {}", kRepetitionMax));
+      all_[schema].dropped.push_back(keyword);
+    }
+  }
+}
+
+std::string Schemas::path_of(uint32_t schema, std::string_view keyword, size_t index) const {
+  const std::string place = path_of(schema, keyword);
+  return all_[schema].made ? place : fmt::format("{}/{}", place, index);
+}
+
+std::string Schemas::path_of(uint32_t schema, std::string_view keyword) const {
+  const Schema& one = all_[schema];
+  return one.made ? one.path : one.path + pointer_step(keyword);
+}
+
+const json::value* Schemas::find(uint32_t schema, std::string_view keyword) const {
+  const Schema& one = all_[schema];
+  const json::value* value = one.value->get_object().if_contains(keyword);
+  if (value == nullptr || one.dropped.empty()) return value;
+  return std::ranges::find(one.dropped, keyword) == one.dropped.end() ? value : nullptr;
+}
+
+const json::object* Schemas::object_at(uint32_t schema, std::string_view keyword) const {
+  const json::value* value = find(schema, keyword);
+  return value == nullptr ? nullptr : value->if_object();
+}
+
+std::optional<uint32_t> Schemas::count_at(uint32_t schema, std::string_view keyword) const {
+  const json::value* value = find(schema, keyword);
+  if (value == nullptr) return std::nullopt;
+  const double number = value->to_number<double>();
+  if (number > kRepetitionMax) return std::nullopt;  // A maximum: longer than any answer.
+  return static_cast<uint32_t>(number);
+}
+
+Counts Schemas::counts_of(const Set& set, std::string_view minimum,
+                          std::string_view maximum) const {
+  Counts all;
+  for (const uint32_t s : set) {
+    all.min = std::max(all.min, count_at(s, minimum).value_or(0));
+    all.max = std::min(all.max, count_at(s, maximum).value_or(kUnlimited));
+  }
+  return all;
+}
+
+Types Schemas::types_of(const Set& set) const {
   Types all(kTypes, true);
   const auto narrow = [&](const Types& by, bool kept) {
     for (size_t t = 0; t < kTypes; ++t) all[t] = all[t] && by[t] == kept;
@@ -195,4 +203,21 @@ SchemaCompiler::Types SchemaCompiler::types_of(const Set& set) const {
   return all;
 }
 
-}  // namespace altlas::text::grammar
+bool Schemas::is_left(const Set& set, const json::value& value) const {
+  return std::ranges::none_of(set, [&](uint32_t s) {
+    const json::value* out = find(s, kNotEnum);
+    return out != nullptr && std::ranges::find(out->get_array(), value) != out->get_array().end();
+  });
+}
+
+void Schemas::name_pending(const Set& set) {
+  for (const uint32_t s : set)
+    for (const Unheld& one : all_[s].pending) context_.leave_out(one.why, one.pointer, one.reason);
+}
+
+bool Schemas::is_listed(const Set& set) const {
+  return std::ranges::any_of(
+      set, [&](uint32_t s) { return find(s, "const") != nullptr || find(s, "enum") != nullptr; });
+}
+
+}  // namespace altlas::text::grammar::schema

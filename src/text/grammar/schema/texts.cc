@@ -1,18 +1,20 @@
-// Values of a schema as texts, each in one spelling, without rules: so that two values are the same
-// if and only if their texts are. For items that all differ, and for names.
+#include "text/grammar/schema/texts.h"
+
 #include <algorithm>
 #include <bit>
+#include <set>
+#include <string>
+#include <vector>
 
-#include "text/grammar/json_schema.h"
+#include "text/grammar/schema/spelling.h"
 
-namespace altlas::text::grammar {
+namespace altlas::text::grammar::schema {
 
 namespace {
 
 constexpr size_t kTextDepthMax = 6;
-constexpr uint32_t kTextItemsMax = 32;     // Of a list that is an item.
-constexpr uint32_t kListItemsMax = 1'024;  // Of a list whose items differ.
-constexpr uint32_t kDifferentMax = 8;      // Values of a list in a list whose items differ.
+constexpr uint32_t kTextItemsMax = 32;  // Of a list that is an item.
+constexpr uint32_t kDifferentMax = 8;   // Values of a list in a list whose items differ.
 
 // Whole numbers; fractions of so few digits that a 64-bit float tells them apart.
 ExpressionPtr one_spelling(bool integers, bool fractions) {
@@ -31,7 +33,7 @@ ExpressionPtr one_spelling(bool integers, bool fractions) {
 }
 
 // Every text of an automaton that has finitely many.
-std::vector<std::string> texts_of(const Automaton& automaton) {
+std::vector<std::string> all_texts(const Automaton& automaton) {
   std::vector<std::string> found;
   std::vector<std::pair<uint32_t, std::string>> open;
   if (!automaton.empty()) open.emplace_back(0, "");
@@ -48,48 +50,49 @@ std::vector<std::string> texts_of(const Automaton& automaton) {
 
 }  // namespace
 
-Result<std::optional<ExpressionPtr>> SchemaCompiler::texts(const Goal& goal, size_t depth) {
-  ALTLAS_TRY_VOID(budget_.spend(16));
+Result<std::optional<ExpressionPtr>> Texts::texts_of(const Goal& goal, size_t depth) {
+  ALTLAS_TRY_VOID(context_.budget.spend(16));
   if (goal.impossible) return std::optional(nothing());
   if (depth > kTextDepthMax) return std::optional<ExpressionPtr>();
-  ALTLAS_TRY(const auto listed, listed_values(goal.schemas));
+  ALTLAS_TRY(const auto listed, choices_.listed_values(goal.schemas));
   std::vector<ExpressionPtr> parts;
   if (listed) {
     for (const json::value* one : *listed) parts.push_back(bytes(canonical_json(*one)));
     return std::optional(choice(std::move(parts)));
   }
-  ALTLAS_TRY(const auto goals, alternatives(goal));
+  ALTLAS_TRY(const auto goals, choices_.alternatives(goal));
   if (!goals) return decided_texts(goal, depth);
   for (const Goal& one : *goals) {
-    ALTLAS_TRY(std::optional<ExpressionPtr> part, texts(one, depth + 1));
+    ALTLAS_TRY(std::optional<ExpressionPtr> part, texts_of(one, depth + 1));
     if (!part) return part;
     parts.push_back(*std::move(part));
   }
   return std::optional(choice(std::move(parts)));
 }
 
-Result<std::optional<ExpressionPtr>> SchemaCompiler::decided_texts(const Goal& goal, size_t depth) {
+Result<std::optional<ExpressionPtr>> Texts::decided_texts(const Goal& goal, size_t depth) {
   const Set& set = goal.schemas;
-  const Types types = types_of(set);
-  name_pending(set);
+  const Types types = schemas_.types_of(set);
+  schemas_.name_pending(set);
   std::vector<ExpressionPtr> parts;
-  if (types[kNull] && is_left(set, nullptr)) parts.push_back(bytes("null"));
+  if (types[kNull] && schemas_.is_left(set, nullptr)) parts.push_back(bytes("null"));
   for (const bool value : {true, false})
-    if (types[kBoolean] && is_left(set, value)) parts.push_back(bytes(value ? "true" : "false"));
+    if (types[kBoolean] && schemas_.is_left(set, value))
+      parts.push_back(bytes(value ? "true" : "false"));
   if (types[kInteger] || types[kNumber]) {
     ExpressionPtr spelled = one_spelling(types[kInteger], types[kNumber]);
-    ALTLAS_TRY(const auto held, number_conditions(set, /*integer=*/!types[kNumber]));
+    ALTLAS_TRY(const auto held, numbers_.conditions(set, /*integer=*/!types[kNumber]));
     if (held) {
-      ALTLAS_TRY(const Automaton any, automaton_of(*spelled, budget_));
-      ALTLAS_TRY(Automaton both, intersect(*held, any, budget_));
+      ALTLAS_TRY(const Automaton any, automaton_of(*spelled, context_.budget));
+      ALTLAS_TRY(Automaton both, intersect(*held, any, context_.budget));
       spelled = embed(std::move(both));
     }
     parts.push_back(std::move(spelled));
   }
   if (types[kString]) {
-    ALTLAS_TRY(std::optional<Automaton> values, string_language(set));
+    ALTLAS_TRY(std::optional<Automaton> values, strings_.language(set));
     if (!values) {
-      ALTLAS_TRY(values, automaton_of(*repeat(any_character(), 0, kUnlimited), budget_));
+      ALTLAS_TRY(values, automaton_of(*repeat(any_character(), 0, kUnlimited), context_.budget));
     }
     parts.push_back(sequence({bytes("\""), embed(json_spelling(*values)), bytes("\"")}));
   }
@@ -106,21 +109,19 @@ Result<std::optional<ExpressionPtr>> SchemaCompiler::decided_texts(const Goal& g
   return std::optional(choice(std::move(parts)));
 }
 
-// Lists whose items all differ, of so few values that what was used can be told by the state.
-// Nothing: of more.
-Result<std::optional<ExpressionPtr>> SchemaCompiler::different_texts(const Set& set, size_t prefix,
-                                                                     Counts counts, size_t depth) {
+Result<std::optional<ExpressionPtr>> Texts::different_texts(const Set& set, size_t prefix,
+                                                            Counts counts, size_t depth) {
   const std::optional<ExpressionPtr> none;
   std::vector<std::string> values;
   std::vector<std::vector<uint32_t>> at;  // Which of them stand where; the last: from there on.
   for (size_t i = 0; i <= prefix; ++i) {
-    ALTLAS_TRY(const Goal goal, item_goal(set, i));
-    ALTLAS_TRY(const std::optional<ExpressionPtr> item, texts(goal, depth + 1));
+    ALTLAS_TRY(const Goal goal, items_.goal_at(set, i));
+    ALTLAS_TRY(const std::optional<ExpressionPtr> item, texts_of(goal, depth + 1));
     if (!item) return none;
-    ALTLAS_TRY(const Automaton automaton, automaton_of(**item, budget_));
+    ALTLAS_TRY(const Automaton automaton, automaton_of(**item, context_.budget));
     if (!automaton.empty() && text_counts(automaton)[0] > kDifferentMax) return none;
     at.emplace_back();
-    for (const std::string& text : texts_of(automaton)) {
+    for (const std::string& text : all_texts(automaton)) {
       const auto known = std::ranges::find(values, text);
       at.back().push_back(static_cast<uint32_t>(known - values.begin()));
       if (known == values.end()) values.push_back(text);
@@ -145,17 +146,16 @@ Result<std::optional<ExpressionPtr>> SchemaCompiler::different_texts(const Set& 
       sequence({bytes("["), graph(nodes, std::move(edges), std::move(ends)), bytes("]")}));
 }
 
-// Without whitespace. Nothing: too long, or more than items and lengths is asked for.
-Result<std::optional<ExpressionPtr>> SchemaCompiler::list_texts(const Set& set, size_t depth) {
+Result<std::optional<ExpressionPtr>> Texts::list_texts(const Set& set, size_t depth) {
   const std::optional<ExpressionPtr> none;
   bool unique = false;
   for (const uint32_t s : set) {
-    if (find(s, "contains") != nullptr) return none;
-    const json::value* asked = find(s, "uniqueItems");
+    if (schemas_.find(s, "contains") != nullptr) return none;
+    const json::value* asked = schemas_.find(s, "uniqueItems");
     unique = unique || (asked != nullptr && asked->get_bool());
   }
-  const size_t prefix = prefix_of(set);
-  const Counts counts = counts_of(set, "minItems", "maxItems");
+  const size_t prefix = items_.prefix_of(set);
+  const Counts counts = schemas_.counts_of(set, "minItems", "maxItems");
   if (unique && counts.max > 1) return different_texts(set, prefix, counts, depth);
   const auto last = static_cast<uint32_t>(std::max<size_t>(prefix, counts.min));
   const uint32_t most = counts.max == kUnlimited ? last + 1 : counts.max;
@@ -163,8 +163,8 @@ Result<std::optional<ExpressionPtr>> SchemaCompiler::list_texts(const Set& set, 
   // From the last item to the first: each behind those before.
   ExpressionPtr tail = sequence({});
   for (uint32_t i = most; i-- > 0;) {
-    ALTLAS_TRY(const Goal goal, item_goal(set, i));
-    ALTLAS_TRY(std::optional<ExpressionPtr> item, texts(goal, depth + 1));
+    ALTLAS_TRY(const Goal goal, items_.goal_at(set, i));
+    ALTLAS_TRY(std::optional<ExpressionPtr> item, texts_of(goal, depth + 1));
     if (!item) return none;
     ExpressionPtr one = i == 0 ? *item : sequence({bytes(","), *item});
     if (counts.max == kUnlimited && i + 1 == most)
@@ -175,24 +175,23 @@ Result<std::optional<ExpressionPtr>> SchemaCompiler::list_texts(const Set& set, 
   return std::optional(sequence({bytes("["), std::move(tail), bytes("]")}));
 }
 
-// Members in their order, without whitespace. Nothing: other members may be there.
-Result<std::optional<ExpressionPtr>> SchemaCompiler::object_texts(const Set& set, size_t depth) {
+Result<std::optional<ExpressionPtr>> Texts::object_texts(const Set& set, size_t depth) {
   const std::optional<ExpressionPtr> none;
   for (const uint32_t s : set)
     for (const std::string_view keyword : {"minProperties", "maxProperties"})
-      if (find(s, keyword) != nullptr) return none;
+      if (schemas_.find(s, keyword) != nullptr) return none;
   std::set<std::string, std::less<>> required;
-  ALTLAS_TRY(const std::vector<std::string> order, declared_names(set, required));
-  ALTLAS_TRY(const bool closed, is_closed(set, order));
+  ALTLAS_TRY(const std::vector<std::string> order, properties_.declared_names(set, required));
+  ALTLAS_TRY(const bool closed, free_members_.is_closed(set, order));
   if (!closed) return none;
   // Node 2 i + (something was written).
   std::vector<Expression::GraphEdge> edges;
   for (uint32_t i = 0; i < order.size(); ++i) {
     Goal value;
-    ALTLAS_TRY_VOID(add_property(set, order[i], value));
-    ALTLAS_TRY(const bool fits, name_fits(order[i], set));
+    ALTLAS_TRY_VOID(properties_.add_property(set, order[i], value));
+    ALTLAS_TRY(const bool fits, properties_.name_fits(order[i], set));
     value.impossible |= !fits;
-    ALTLAS_TRY(std::optional<ExpressionPtr> held, texts(value, depth + 1));
+    ALTLAS_TRY(std::optional<ExpressionPtr> held, texts_of(value, depth + 1));
     if (!held) return none;
     const ExpressionPtr member = sequence({bytes(json_string(order[i]) + ":"), *held});
     for (const uint32_t written : {0u, 1u}) {
@@ -207,77 +206,27 @@ Result<std::optional<ExpressionPtr>> SchemaCompiler::object_texts(const Set& set
       sequence({bytes("{"), graph(end + 2, std::move(edges), {end, end + 1}), bytes("}")}));
 }
 
-Result<std::optional<uint32_t>> SchemaCompiler::distinct_rule(const Goal& goal, uint32_t& count) {
+Result<std::optional<uint32_t>> Texts::distinct_rule(const Goal& goal, uint32_t& count) {
   const auto known = distinct_.find(goal);
   if (known != distinct_.end()) {
     count = known->second.second;
     return std::optional(known->second.first);
   }
-  Budget part = budget_.share();
-  std::swap(part, budget_);
+  Budget part = context_.budget.share();
+  std::swap(part, context_.budget);
   auto made = [&]() -> Result<std::optional<Automaton>> {
-    ALTLAS_TRY(const auto expression, texts(goal, 0));
+    ALTLAS_TRY(const auto expression, texts_of(goal, 0));
     if (!expression) return std::optional<Automaton>();
-    ALTLAS_TRY(Automaton automaton, automaton_of(**expression, budget_));
+    ALTLAS_TRY(Automaton automaton, automaton_of(**expression, context_.budget));
     return std::optional(std::move(automaton));
   }();
-  std::swap(part, budget_);
-  budget_.settle(part, !made.ok());
+  std::swap(part, context_.budget);
+  context_.budget.settle(part, !made.ok());
   if (!made.ok() || !*made) return std::optional<uint32_t>();
   count = (**made).empty() ? 0 : text_counts(**made)[0];
-  ALTLAS_TRY(const uint32_t index, distinct_rule(embed(**std::move(made))));
+  ALTLAS_TRY(const uint32_t index, rules_.add_distinct(embed(**std::move(made))));
   distinct_.emplace(goal, std::pair(index, count));
   return std::optional(index);
 }
 
-Result<uint32_t> SchemaCompiler::distinct_rule(ExpressionPtr text) {
-  if (rules_.rules.size() >= kGrammarRulesMax) return wrong("", "needs too many rules");
-  expanded_ = true;
-  const uint32_t index = rules_.add("different text");
-  rules_.rules[index].expression = std::move(text);
-  rules_.rules[index].distinct = true;
-  return index;
-}
-
-// A list whose items all differ: a rule of its own, which remembers them. Null: the items can't be
-// told apart by their texts.
-Result<ExpressionPtr> SchemaCompiler::different_items(const Set& set, size_t prefix,
-                                                      Counts counts) {
-  uint32_t most = std::min(counts.max, kListItemsMax);
-  const auto last = static_cast<uint32_t>(std::max<size_t>({prefix, counts.min, 1}));
-  if (last > kListItemsMax) return ExpressionPtr();
-  const bool open = counts.max > kListItemsMax;
-  // Items beyond the prefix are alike: a node each as long as they are counted.
-  std::vector<Expression::GraphEdge> edges;
-  std::vector<uint32_t> ends;
-  uint32_t rule_index = 0, count = 0;
-  uint32_t nodes = 1;
-  for (uint32_t i = 0; i < most; ++i) {
-    if (i <= prefix) {
-      ALTLAS_TRY(const Goal goal, item_goal(set, i));
-      ALTLAS_TRY(const auto found, distinct_rule(goal, count));
-      if (!found) return ExpressionPtr();
-      rule_index = *found;
-    }
-    if (count <= i) {  // There is no further text that differs for sure.
-      most = i;
-      break;
-    }
-    const ExpressionPtr item = rule(rule_index);
-    const bool loops = open && count == UINT32_MAX && i >= last;
-    edges.push_back({i, loops ? i : i + 1, i == 0 ? item : sequence({comma(), item})});
-    if (loops) break;
-    nodes = i + 2;
-  }
-  if (counts.min > most) return nothing();
-  for (uint32_t i = std::max(counts.min, 1u); i < nodes; ++i) ends.push_back(i);
-  std::vector<ExpressionPtr> forms;
-  if (counts.min == 0) forms.push_back(sequence({}));
-  if (!ends.empty())
-    forms.push_back(sequence({space(), graph(nodes, std::move(edges), std::move(ends)), space()}));
-  const uint32_t list = rules_.add("different items");
-  rules_.rules[list].expression = sequence({bytes("["), choice(std::move(forms)), bytes("]")});
-  return rule(list);
-}
-
-}  // namespace altlas::text::grammar
+}  // namespace altlas::text::grammar::schema
