@@ -268,12 +268,27 @@ TEST(Core, UnhealthyAndHotDevicesTakeNothingAndTheirTasksMove) {
   CoreHarness h(test_setup(2, 1));
   h.start();
   h.step(DeviceSampled{DeviceId{0}, 50, 0, 90, -1, true});
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(h.one(h.spec()).device.value, 1) << i;
+  std::vector<TaskId> ids;
+  for (int i = 0; i < 3; ++i) {
+    const Placed placed = h.one(h.spec());
+    EXPECT_EQ(placed.device.value, 1) << i;
+    ids.push_back(placed.task);
+  }
   EXPECT_EQ(h.runs.size(), 1u);
   h.step(DeviceSampled{DeviceId{0}, 50, 0, 60, -1,
                        true});  // Cool again: one that waits elsewhere moves here.
   EXPECT_EQ(h.runs.size(), 2u);
   EXPECT_EQ(h.core.devices()[0].task_count, 1u);
+  for (size_t i = 0; i < ids.size(); ++i) {  // Why a task is where it is says its moves.
+    const auto story = h.core.story(ids[i]);
+    EXPECT_EQ(story->choice->winner.value, 1);
+    ASSERT_EQ(story->moves.size(), i == 1 ? 1u : 0u) << i;
+    if (story->moves.empty()) continue;
+    EXPECT_EQ(story->moves[0].from.value, 1);
+    EXPECT_EQ(story->moves[0].to.value, 0);
+    EXPECT_EQ(story->moves[0].at, h.now);
+    EXPECT_NE(story->moves[0].reason, "");
+  }
   h.step(DeviceSampled{DeviceId{0}, 50, 0, -1, -1, false});
   h.finish(h.runs[1]);
   EXPECT_EQ(h.runs.size(), 2u);  // Not on the unhealthy one.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 
@@ -194,17 +195,23 @@ TEST(EventLog, ExplainsChoicesFromBothFiles) {
   (*log)->flush();
   const TaskId newest{7, 301};
   const auto live = h.core.explain(newest);
-  const auto read = explain_from_event_log(path, newest);
+  const std::atomic<bool> stop = false;
+  const auto explain = [&](const TaskId& id) {
+    return explain_from_event_log(open_event_log(path), id, stop);
+  };
+  const auto read = explain(newest);
   ASSERT_TRUE(read.ok()) << read.error().message();
-  EXPECT_EQ(read->reason, live->reason);
-  EXPECT_EQ(read->epoch, live->epoch);
+  EXPECT_EQ(read->choice->reason, live->reason);
+  EXPECT_EQ(read->choice->epoch, live->epoch);
   uint64_t first = 301;  // The oldest task whose choice can be read.
-  while (first > 1 && explain_from_event_log(path, {7, first - 1}).ok()) --first;
+  while (first > 1 && explain({7, first - 1}).ok()) --first;
   std::filesystem::rename(path + ".1", path + ".away");
-  EXPECT_FALSE(explain_from_event_log(path, {7, first}).ok());
-  EXPECT_TRUE(explain_from_event_log(path, newest).ok());
+  EXPECT_FALSE(explain({7, first}).ok());
+  EXPECT_TRUE(explain(newest).ok());
   EXPECT_GT(first, 1u);
-  EXPECT_EQ(explain_from_event_log(path, {7, 1}).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(explain({7, 1}).error().code(), ErrorCode::kNotFound);
+  const std::atomic<bool> stopped = true;
+  EXPECT_FALSE(explain_from_event_log(open_event_log(path), {7, first}, stopped).ok());
 }
 
 TEST(EventLog, DecodingBadBytesFails) {

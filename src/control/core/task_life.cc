@@ -86,7 +86,9 @@ void TaskLife::wait(Task& task, bool front, TimeUs now) {
   in_.waiting.push(task, expires, front);
 }
 
-void TaskLife::move(Task& task, uint32_t to) {
+void TaskLife::move(Task& task, uint32_t to, std::string reason, TimeUs now) {
+  task.moves.push_back({device_of(task), in_.fleet.site(to).device, now, std::move(reason)});
+  if (task.moves.size() > kMovesMax) task.moves.erase(task.moves.begin());
   const auto ahead = static_cast<int64_t>(task.tokens_ahead);
   in_.fleet.count(task.site, {.queued = -1, .tokens_ahead = -ahead});
   unreserve(task);
