@@ -91,5 +91,20 @@ TEST(CoreSaved, TheHashCoversWhatDecides) {
   for (const Event& event : changes) EXPECT_TRUE(seen.insert(hash_after({event})).second);
 }
 
+TEST(CoreSaved, TheSameEventsGiveTheSameHash) {
+  const auto run = [](int tasks) {
+    CoreHarness h(test_setup(3));
+    h.start();
+    for (int i = 0; i < tasks; ++i) {
+      TaskSpec spec = h.spec();
+      spec.strategy = Strategy::kRandom;
+      h.one(spec);
+    }
+    return h.core.hash();
+  };
+  EXPECT_EQ(run(9), run(9));
+  EXPECT_NE(run(9), run(8));
+}
+
 }  // namespace
 }  // namespace altlas::control

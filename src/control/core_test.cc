@@ -545,21 +545,6 @@ TEST(Core, PriorityDecidesWhoIsNext) {
   EXPECT_EQ(h.view(p.task).status, TaskStatus::kRunning);
 }
 
-TEST(Core, TheSameEventsGiveTheSameHash) {
-  const auto run = [](int tasks) {
-    CoreHarness h(test_setup(3));
-    h.start();
-    for (int i = 0; i < tasks; ++i) {
-      TaskSpec spec = h.spec();
-      spec.strategy = Strategy::kRandom;
-      h.one(spec);
-    }
-    return h.core.hash();
-  };
-  EXPECT_EQ(run(9), run(9));
-  EXPECT_NE(run(9), run(8));
-}
-
 // Goal: the prompt's log-probabilities come before the first token, once, whatever replica gives
 // them, and to those who ask later.
 TEST(Core, PromptLogprobsComeBeforeTheFirstToken) {
