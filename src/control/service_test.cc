@@ -257,8 +257,8 @@ TEST(Service, AFinishedTaskIsKnownAfterARestartAndTheLogReplays) {
   EXPECT_TRUE(replay_event_log((folder / "control.events.1").string()).ok());
 }
 
-// Goal: a task that memory has forgotten is explained from the event log: from both of its files and
-// after a restart. Method: a server that keeps no task, and a log that is soon full.
+// Goal: a task that memory has forgotten is explained from the event log: from both of its files
+// and after a restart. Method: a server that keeps no task, and a log that is soon full.
 TEST(Service, ExplainsTasksThatMemoryForgot) {
   const auto folder = std::filesystem::path(::testing::TempDir()) / "altlas-explain-test";
   std::filesystem::remove_all(folder);

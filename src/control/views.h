@@ -75,7 +75,8 @@ struct Move {
 
 struct Explanation {
   TaskId task;
-  Strategy strategy = Strategy::kLeastLoaded;  // That decided.
+  // That decided; for a task with a specific device, that would have decided otherwise.
+  Strategy strategy = Strategy::kLeastLoaded;
   DeviceId winner;
   std::optional<DeviceId> runner_up;
   std::string reason;  // Why the winner won.
