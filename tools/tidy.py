@@ -75,6 +75,13 @@ def check_deps(deps, used, report):
                 report(f"src/{room}/CMakeLists.txt", 1, "deps", f"DEPS names {dep}, and nothing of {room} includes it")
 
 
+def check_metrics(path, text, deps, report):
+    """A metric of ours is named altlas_<room>_…"""
+    for found in re.finditer(r'\.name = "altlas_([a-z]+)_', text):
+        if found.group(1) not in deps:
+            report(path, text.count("\n", 0, found.start()) + 1, "metric", f"altlas_{found.group(1)}_ names no room")
+
+
 def check_decisions(path, code, report):
     room = path.split("/")[1]
     if path.endswith(("_test.cc", "_bench.cc")) or not (room in DECISION_ROOMS or DECISION_FILES.match(path)):
@@ -159,6 +166,8 @@ def main():
         text = (ROOT / path).read_text()
         code = strip_comments(text)
         check_includes(path, text, deps, report)
+        if path.endswith("/metrics.h"):
+            check_metrics(path, text, deps, report)
         check_decisions(path, code, report)
         check_awaits(path, code, report)
         check_functions(path, code, report)

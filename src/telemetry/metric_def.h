@@ -19,7 +19,7 @@ inline constexpr size_t kLabelsMax = 6;
 //   MetricKind::kCounter,
 //                                        .help = "Requests answered.", .unit = "requests", .labels
 //                                        = {"route"}};
-// The name is altlas_<room>_<noun>_<unit>, or one that SPEC gives.
+// The name is altlas_<room>_<noun>_<unit>, or one that monitoring of GPUs knows (gpu_…, DCGM_…).
 struct MetricDef {
   std::string_view name;
   MetricKind kind = MetricKind::kCounter;
