@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/integers.h"
 #include "model/shape.h"
 #include "ops/sample/sample.h"
 
@@ -28,8 +29,7 @@ RankSteps::RankSteps(ReplicaShape shape, Pooling pooling, std::vector<int32_t> e
       lists_(forward_->head_rows_max()),
       answers_(forward_->head_rows_max()) {
   std::ranges::sort(end_of_generation_);
-  const uint32_t blocks_max =
-      (shape_.model_len_max + shape_.block_tokens - 1) / shape_.block_tokens;
+  const uint32_t blocks_max = ceil_div(shape_.model_len_max, shape_.block_tokens);
   for (Slot& slot : slots_) {
     slot.tables.resize(shape_.groups.size());
     for (size_t g = 0; g < shape_.groups.size(); ++g)
