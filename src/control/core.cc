@@ -354,6 +354,9 @@ void Core::check_integrity() const {
     held += task.held;
     ALTLAS_CHECK(waiting_.queue().contains(number) == (task.phase == TaskPhase::kWaiting),
                  "waiting tasks are in the queue");
+    ALTLAS_CHECK(waiting_.has_turn(task) ==
+                     (task.phase == TaskPhase::kWaiting || task.phase == TaskPhase::kRunning),
+                 "tasks that wait or run have a turn");
     if (task.reserved) reserved[static_cast<size_t>(on.value)] += task.spec.estimated_memory;
     ALTLAS_CHECK(ledger_.promised(on).contains(number) ==
                      (task.reserved && task.phase < TaskPhase::kRunning),

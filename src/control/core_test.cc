@@ -305,7 +305,7 @@ TEST(Core, CancelInEveryState) {
   EXPECT_EQ(next.status, TaskStatus::kQueued);
   h.tokens(h.runs[0], 0, {1});
   h.step(
-      WorkerReported{h.runs[0].replica, engine::SequenceCanceled{h.runs[0].command.sequence, 1}});
+      WorkerReported{{h.runs[0].replica}, engine::SequenceCanceled{h.runs[0].command.sequence, 1}});
   EXPECT_EQ(h.view(next.task).status, TaskStatus::kRunning);
   EXPECT_EQ(h.ends[running.task], 1);
   // While it is on its way to the journal.
@@ -483,7 +483,7 @@ TEST(Core, DrainingTakesNothingNewAndFinishesTheRest) {
   EXPECT_EQ(h.stopped.size(), 2u);  // The model's and echo's.
   EXPECT_FALSE(h.stopped[0].kill);
   for (const StopWorker& stop : std::vector(h.stopped))
-    h.step(WorkerLost{stop.replica, "exit code 0"});
+    h.step(WorkerLost{stop.worker, "exit code 0"});
   h.advance(100 * kSecond);
   EXPECT_TRUE(h.started.empty());
   EXPECT_EQ(h.ends[a.task], 1);
@@ -518,7 +518,7 @@ TEST(Core, TasksThatAreNotDurableLeaveNoTraceInTheJournal) {
   EXPECT_EQ(h.runs[0].command.payload, "{}");
   TaskResult result;
   result.text = "{\"echo\":{},\"calls\":1}";
-  h.step(WorkerReported{h.runs[0].replica,
+  h.step(WorkerReported{{h.runs[0].replica},
                         engine::SequenceFinished{h.runs[0].command.sequence, result}});
   EXPECT_EQ(h.view(placed.task).result->text, result.text);
   EXPECT_TRUE(h.journal.empty());
@@ -540,21 +540,6 @@ TEST(Core, PriorityDecidesWhoIsNext) {
   EXPECT_EQ(h.view(p.task).status, TaskStatus::kRunning);
 }
 
-TEST(Core, TheSameEventsGiveTheSameHash) {
-  const auto run = [](int tasks) {
-    CoreHarness h(test_setup(3));
-    h.start();
-    for (int i = 0; i < tasks; ++i) {
-      TaskSpec spec = h.spec();
-      spec.strategy = Strategy::kRandom;
-      h.one(spec);
-    }
-    return h.core.hash();
-  };
-  EXPECT_EQ(run(9), run(9));
-  EXPECT_NE(run(9), run(8));
-}
-
 // Goal: the prompt's log-probabilities come before the first token, once, whatever replica gives
 // them, and to those who ask later.
 TEST(Core, PromptLogprobsComeBeforeTheFirstToken) {
@@ -570,7 +555,7 @@ TEST(Core, PromptLogprobsComeBeforeTheFirstToken) {
     delta.ids = {3};
     delta.text = "a";
     if (first == 0) delta.prompt_logprobs = {{5, -1.0f, {}}, {6, -2.0f, {}}};
-    h.step(WorkerReported{h.runs.back().replica,
+    h.step(WorkerReported{{h.runs.back().replica},
                           engine::SequenceTokens{h.runs.back().command.sequence, delta}});
   };
   EXPECT_TRUE(h.core.said_prompt_logprobs(id)->empty());
@@ -578,7 +563,7 @@ TEST(Core, PromptLogprobsComeBeforeTheFirstToken) {
   EXPECT_EQ(h.core.said_prompt_logprobs(id)->size(), 2u);
   const ReplicaId replica = h.runs.back().replica;
   h.live.erase(replica);
-  h.step(WorkerLost{replica, "gone"});
+  h.step(WorkerLost{{replica}, "gone"});
   h.advance(kBackoffMinUs);
   h.load_all();
   say(0);  // The new one begins anew: what was seen is cut off.
@@ -589,7 +574,7 @@ TEST(Core, PromptLogprobsComeBeforeTheFirstToken) {
   result.tokens = 2;
   result.finish_reason = FinishReason::kStop;
   result.prompt_logprobs = {{5, -1.0f, {}}, {6, -2.0f, {}}};
-  h.step(WorkerReported{h.runs.back().replica,
+  h.step(WorkerReported{{h.runs.back().replica},
                         engine::SequenceFinished{h.runs.back().command.sequence, result}});
   EXPECT_EQ(h.core.said_prompt_logprobs(id)->size(), 2u);
 }

@@ -31,7 +31,7 @@ uint64_t run_logged(EventLog& log, const CoreSetup& setup) {
     h.submit({spec});
     h.advance(10 * kMillisecond);
     if (i % 4 == 3) h.tokens(h.runs.back(), 0, {1, 2});
-    if (i == 10) h.step(WorkerLost{h.runs.back().replica, "killed by signal 9"});
+    if (i == 10) h.step(WorkerLost{{h.runs.back().replica}, "killed by signal 9"});
   }
   h.advance(10 * kSecond);
   log.flush();
@@ -217,7 +217,7 @@ TEST(EventLog, ExplainsChoicesFromBothFiles) {
 TEST(EventLog, DecodingBadBytesFails) {
   EXPECT_FALSE(decode_event("").ok());
   EXPECT_FALSE(decode_event("\xff").ok());
-  const std::string good = encode(Event{WorkerLost{ReplicaId{3}, "why"}});
+  const std::string good = encode(Event{WorkerLost{{ReplicaId{3}}, "why"}});
   ASSERT_TRUE(decode_event(good).ok());
   for (size_t size = 0; size < good.size(); ++size)
     EXPECT_FALSE(decode_event(good.substr(0, size)).ok()) << size;

@@ -71,14 +71,12 @@ class ServiceImpl : public Service {
         timer_(strand_),
         metrics_(options_.metrics, options_.tracer) {
     LauncherCallbacks callbacks;
-    callbacks.connected = [this](WorkerId id, int32_t pid) {
-      post(WorkerConnected{id.replica, pid});
-    };
+    callbacks.connected = [this](WorkerId id, int32_t pid) { post(WorkerConnected{id, pid}); };
     callbacks.report = [this](WorkerId id, engine::Report report) {
-      post(WorkerReported{id.replica, std::move(report)});
+      post(WorkerReported{id, std::move(report)});
     };
     callbacks.lost = [this](WorkerId id, std::string reason) {
-      post(WorkerLost{id.replica, std::move(reason)});
+      post(WorkerLost{id, std::move(reason)});
     };
     if (options_.launcher) {
       launcher_ = options_.launcher(std::move(callbacks));
@@ -323,13 +321,9 @@ class ServiceImpl : public Service {
     });
     if (!taken.ok()) log::warn("old tasks stay in the journal: {}", taken.error().message());
   }
-  void carry_out(StartWorker& what) {
-    launcher_->start(WorkerId{what.replica}, std::move(what.load));
-  }
-  void carry_out(StopWorker& what) { launcher_->stop(WorkerId{what.replica}, what.kill); }
-  void carry_out(SendCommand& what) {
-    launcher_->send(WorkerId{what.replica}, std::move(what.command));
-  }
+  void carry_out(StartWorker& what) { launcher_->start(what.worker, std::move(what.load)); }
+  void carry_out(StopWorker& what) { launcher_->stop(what.worker, what.kill); }
+  void carry_out(SendCommand& what) { launcher_->send(what.worker, std::move(what.command)); }
   void carry_out(LogWarning& what) { log::warn("{}", what.text); }
 
   void carry_out(PublishDelta& what) {
