@@ -72,8 +72,8 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
 
 Machine probe_machine(const std::string& root) {
   Machine machine;
-  static const uint32_t cores =
-      affinity_cores();  // A leader's pinning later must not shrink the machine.
+  // A leader's pinning later must not shrink the machine.
+  static const uint32_t cores = affinity_cores();
   machine.cores = cores;
   const CgroupLimits limits = read_cgroup_limits(root);
   if (limits.cores != 0) machine.cores = std::min(cores, limits.cores);
