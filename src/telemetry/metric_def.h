@@ -26,8 +26,8 @@ struct MetricDef {
   std::string_view help;
   std::string_view unit = "";
   std::array<std::string_view, kLabelsMax> labels = {};  // Empty ones at the end do not count.
-  std::span<const double> buckets =
-      {};  // Of a histogram: upper bounds, ascending, without infinity.
+  // For a histogram: upper bounds, ascending, without infinity.
+  std::span<const double> buckets = {};
 
   constexpr size_t label_count() const {
     size_t count = 0;
