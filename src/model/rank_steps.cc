@@ -162,8 +162,8 @@ Result<void> RankSteps::add_entry(const StepEntry& entry, uint32_t& rows) {
     pending_tokens_.push_back(slot->last_token);  // Never reallocates: at most one per slot.
     tokens = {&pending_tokens_.back(), 1};
   }
-  if (shape_.draft_model) {  // It writes its guesses there. Never reallocates: at most
-                             // step_tokens_max.
+  // It writes its guesses there. Never reallocates: at most step_tokens_max.
+  if (shape_.draft_model) {
     guess_tokens_.insert(guess_tokens_.end(), tokens.begin(), tokens.end());
     const auto own = std::span<int32_t>(guess_tokens_).last(tokens.size());
     draft_entries_.push_back({.tokens = own,
