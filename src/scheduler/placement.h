@@ -37,7 +37,7 @@ struct PlacementRequest {
   std::string_view type;
   std::optional<DeviceId> specific_device;
   uint64_t estimated_memory = 0;  // Bytes; of an unsplit batch the sum.
-  uint32_t prompt_tokens = 0;     // Of an unsplit batch the sum.
+  uint32_t prompt_tokens = 0;     // For an unsplit batch the sum.
   uint32_t sequence_tokens = 0;   // Prompt + max_length of the longest sequence.
 };
 
@@ -49,9 +49,10 @@ struct Assessment {
 
 struct Placement {
   DeviceId winner;
-  Strategy strategy =
-      Strategy::kLeastLoaded;  // That decided: least_loaded where task_specific fell back.
-  Standing standing = Standing::kEligible;  // Of the winner; anything else queues the task there.
+  // That decided: least_loaded where task_specific fell back.
+  Strategy strategy = Strategy::kLeastLoaded;
+  // The standing of the winner; all but kEligible queues the task there.
+  Standing standing = Standing::kEligible;
   std::optional<DeviceId> runner_up;
   std::string reason;                // Why the winner won.
   std::vector<Assessment> rejected;  // Devices that are not eligible, by id; kRejectedMax at most.

@@ -27,19 +27,20 @@ struct PlacementDevice {
   double foreign_utilization = 0;  // Percent, of other processes alone.
   uint64_t memory_total = 0;       // Bytes.
   uint64_t memory_used = 0;        // Weights, activations, used KV blocks, reservations.
-  uint64_t memory_fixed = 0;       // Of it weights and activations; they never go.
-  uint64_t memory_reserved = 0;    // Of it reservations.
-  uint64_t memory_growth = 0;      // By which KV blocks of running tasks may still grow.
-  uint64_t block_bytes = 0;        // Of a KV block.
-  uint32_t running = 0;            // Tasks of every deployment.
+  uint64_t memory_fixed = 0;     // The part of it that weights and activations take; they never go.
+  uint64_t memory_reserved = 0;  // The part of it that is reserved.
+  uint64_t memory_growth = 0;    // By which KV blocks of running tasks may still grow.
+  uint64_t block_bytes = 0;      // Bytes of a KV block.
+  uint32_t running = 0;          // Tasks of every deployment.
   uint32_t queued = 0;
   uint32_t tasks = 0;         // Running and queued tasks that count against tasks_max.
   uint32_t tasks_max = 0;     // 0: not known, no limit.
   uint32_t block_tokens = 0;  // 0: no KV, or not known before the first load.
   uint32_t kv_blocks_total = 0;
-  uint32_t kv_blocks_free = 0;        // Reservations are taken off.
-  uint32_t model_len_max = 0;         // 0: not known.
-  uint32_t cached_prefix_tokens = 0;  // Of this prompt, for prefix_affinity.
+  uint32_t kv_blocks_free = 0;  // Reservations are taken off.
+  uint32_t model_len_max = 0;   // 0: not known.
+  // Cached tokens of this prompt, for prefix_affinity.
+  uint32_t cached_prefix_tokens = 0;
   uint64_t tokens_ahead = 0;     // Still to be computed for the tasks here, for earliest_finish.
   double tokens_per_second = 0;  // Measured; 0: not known.
   friend bool operator==(const PlacementDevice&, const PlacementDevice&) = default;
@@ -53,9 +54,9 @@ enum class Standing : uint8_t {
   kHot,   // Too hot, or loaded by other processes.
   kDown,  // No running replica (loading, restarting).
   kUnhealthy,
-  kCrowded,  // Large enough, but not beside the weights it holds; the task queues where there is
-             // no other.
-  kNever,    // Too small for this task.
+  // Large enough, but not beside the weights it holds; the task queues where there is no other.
+  kCrowded,
+  kNever,  // Too small for this task.
 };
 inline constexpr size_t kStandings = 7;
 

@@ -1,6 +1,6 @@
 // Goal: each strategy distributes as the names of the strategies say, every rejection says why, and
 // a device is always chosen. Method: tables of devices by hand; distributions over sequences of
-// choices as the seeds' programs make them.
+// choices as programs make them.
 #include "scheduler/placement.h"
 
 #include <gtest/gtest.h>
