@@ -122,8 +122,8 @@ TEST(Core, ADuplicateSharesTheFailureOfTheFirst) {
   h.write(false);
   EXPECT_FALSE(h.submissions.at(a).ok());
   EXPECT_FALSE(h.submissions.at(b).ok());
-  h.write(true);  // The other half of b was on its way: it was accepted, though nobody waits for it
-                  // any more.
+  // The other half of b was on its way: it was accepted, though nobody waits for it any more.
+  h.write(true);
   EXPECT_TRUE(h.core.task(beside.id).ok());
 }
 

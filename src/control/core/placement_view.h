@@ -23,12 +23,12 @@ class PlacementView {
  public:
   PlacementView(const CoreSetup& setup, const Fleet& fleet, const MemoryLedger& ledger,
                 ChangeSet& changed);
-  void limits_changed();  // Of the setup: everything is looked at again.
+  void limits_changed();  // The limits of the setup were changed: everything is looked at again.
   const scheduler::PlacementPolicy& policy() const { return policy_; }
 
   // One site as every task sees it, without cached prefixes.
   scheduler::PlacementDevice site(uint32_t site) const;
-  // The same for a task that must leave alone only so many reserved bytes.
+  // The same for a task that must leave alone only this many reserved bytes.
   scheduler::PlacementDevice site(uint32_t site, uint64_t reserved) const;
   // Sets the memory of another device in `seen`, of whose reservations memory_reserved counts.
   void set_memory(DeviceId device, scheduler::PlacementDevice& seen) const;
@@ -70,7 +70,8 @@ class PlacementView {
   struct DeploymentSites {
     uint32_t first_site = 0;  // Its sites follow each other.
     scheduler::PlacementIndex devices;
-    std::vector<uint32_t> with_prefix;  // Of these, those with cached_prefix_tokens set.
+    // Which of these have cached_prefix_tokens set.
+    std::vector<uint32_t> with_prefix;
     uint64_t free_places = 0;
     std::set<uint32_t> free_sites;    // With free places.
     uint32_t unknown_sites = 0;       // Whose places_at_most is nothing.
