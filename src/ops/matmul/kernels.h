@@ -16,7 +16,7 @@ MatmulKernel matmul_kernel_avx_vnni();
 MatmulKernel matmul_kernel_avx512();
 MatmulKernel matmul_kernel_bf16();  // Other bits for BF16 weights.
 MatmulKernel matmul_kernel_amx();   // After amx_request().
-// Null where the CPU lacks it; its BF16 weights give other bits.
+// After amx_request(); other bits for BF16 weights.
 MatmulKernel matmul_kernel_amx_bf16();
 #elif defined(__aarch64__)
 MatmulKernel matmul_kernel_neon();
