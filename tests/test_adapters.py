@@ -88,12 +88,12 @@ def test_metrics_and_text_with_guesses(client, server):
     for seed in (1, 2):
         assert complete(client, base, seed=seed, temperature=0.7) == complete(client, base, seed=seed, temperature=0.7)
     deadline = 100
-    while value("altlas_speculative_accepted_tokens_total") == 0 and deadline > 0:
+    while value("altlas_engine_speculative_accepted_tokens_total") == 0 and deadline > 0:
         deadline -= 1  # Replicas tell their counts twice a second; asking takes its time, too.
         complete(client, base)
-    assert value("altlas_speculative_accepted_tokens_total") > 0
-    assert value("altlas_prefix_cache_hit_tokens_total") > 0
-    assert value("altlas_prefix_cache_query_tokens_total") > value("altlas_prefix_cache_hit_tokens_total")
+    assert value("altlas_engine_speculative_accepted_tokens_total") > 0
+    assert value("altlas_kv_prefix_hit_tokens_total") > 0
+    assert value("altlas_kv_prefix_query_tokens_total") > value("altlas_kv_prefix_hit_tokens_total")
 
 
 def test_bad_adapters_are_refused(tmp_path, adapters):

@@ -792,7 +792,7 @@ def own_metric(one, name, deployment):
 
 @row("layouts", "deployments[].enable_prefix_caching")
 def own_prefix_caching(one):
-    hits = "altlas_prefix_cache_hit_tokens_total"
+    hits = "altlas_kv_prefix_hit_tokens_total"
     for model in ("plain", "forgetful"):
         same_prompt_twice(one, model)
     until(lambda: own_metric(one, hits, "usual") > 0)
@@ -818,7 +818,7 @@ def guesses(one, deployment, model=None):
     """Tokens guessed ahead while it goes on with a text that repeats."""
     body = {"prompt": "abcdefgh" * 8, "max_tokens": 50, "ignore_eos": True, **({"model": model} if model else {})}
     assert one.post("/v1/completions", body).status_code == 200
-    return own_metric(one, "altlas_speculative_drafted_tokens_total", deployment)
+    return own_metric(one, "altlas_engine_speculative_drafted_tokens_total", deployment)
 
 
 @row("layouts", "deployments[].speculative_tokens")
@@ -930,7 +930,7 @@ def prefix_caching(one):
     prompt = "one two three four five six seven eight "
     for _ in range(2):
         assert one.post("/v1/completions", {"prompt": prompt, "max_tokens": 4}).status_code == 200
-    assert one.metric("altlas_prefix_cache_hit_tokens_total") == 0
+    assert one.metric("altlas_kv_prefix_hit_tokens_total") == 0
 
 
 @row("place", "engine.speculative_tokens")

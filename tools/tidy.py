@@ -81,6 +81,13 @@ def check_deps(deps, used, report):
                 report(f"src/{room}/CMakeLists.txt", 1, "deps", f"DEPS names {dep}, and nothing of {room} includes it")
 
 
+def check_metrics(path, text, deps, report):
+    """A metric of ours is named altlas_<room>_…"""
+    for found in re.finditer(r'\.name = "altlas_([a-z]+)_', text):
+        if found.group(1) not in deps:
+            report(path, text.count("\n", 0, found.start()) + 1, "metric", f"altlas_{found.group(1)}_ names no room")
+
+
 def check_decisions(path, code, report):
     room = path.split("/")[1]
     if path.endswith(("_test.cc", "_bench.cc")) or not (room in DECISION_ROOMS or DECISION_FILES.match(path)):
@@ -146,6 +153,37 @@ def check_fields(path, text, report):
         report(path, text.count("\n", 0, found.start()) + 1, "field", "reads a field by name: give its body a row (docs/adding/field.md)")
 
 
+# A comment is a whole sentence with a named subject.
+OPENINGS = re.compile(r"//\s*(Of |Likewise\b)|//.*\bso many\b|//.*\bOne that is not there is nothing\b")
+
+
+def comment_start(line):
+    """Where the line's comment begins, outside of strings; -1: nowhere."""
+    blanked = re.sub(r'"(?:\\.|[^"\\\n])*"', lambda m: " " * len(m.group()), line)
+    return blanked.find("//")
+
+
+def check_comments(path, text, report):
+    """Public comments: what they may not begin with, and no declaration torn by its own comment."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        start = comment_start(line)
+        # Inside of a paragraph, a line may begin with any word.
+        begins = number == 1 or not lines[number - 2].strip().startswith("//") or line[:max(start, 0)].strip()
+        if start >= 0 and begins and OPENINGS.match(line, start):
+            report(path, number, "opening", "a comment names its subject: no 'Of …', 'Likewise' or 'so many'")
+        if number == len(lines) or start == 0 or not line[:start if start > 0 else None].strip():
+            continue
+        after = lines[number]
+        behind = comment_start(after)
+        if start > 0 and after.strip().startswith("//") and behind == start:
+            report(path, number, "torn", "a comment of several lines stands above its line")
+        broken = re.match(r"^(\s*)\S.*(=|\()$", line)
+        if start < 0 and broken and behind > 0 and after[:behind].strip().endswith(";"):
+            if len(line) + len(after[:behind].strip()) < LINE_MAX:
+                report(path, number, "torn", "a declaration is torn by its comment: the comment stands above it")
+
+
 def check_text(path, text, report):
     lines = text.splitlines()
     if len(lines) > FILE_MAX:
@@ -158,6 +196,7 @@ def check_text(path, text, report):
         if re.search(r"march=native", line):
             report(path, number, "native", "SIMD is chosen at run time")
     if path.endswith(".h"):
+        check_comments(path, text, report)
         if "#pragma once" not in text:
             report(path, 1, "pragma", "no #pragma once")
         if not lines or not lines[0].startswith("//"):
@@ -172,6 +211,8 @@ def main():
         text = (ROOT / path).read_text()
         code = strip_comments(text)
         check_includes(path, text, deps, report)
+        if path.endswith("/metrics.h"):
+            check_metrics(path, text, deps, report)
         check_decisions(path, code, report)
         check_awaits(path, code, report)
         check_functions(path, code, report)

@@ -23,8 +23,8 @@ struct WorkerId {
   uint32_t index = 0;
   friend constexpr auto operator<=>(const WorkerId&, const WorkerId&) = default;
 };
-using SequenceId = StrongId<struct SequenceTag, uint64_t>;  // One run of a task on a replica; never
-                                                            // reused within a server's life.
+// One run of a task on a replica; never reused within a server's life.
+using SequenceId = StrongId<struct SequenceTag, uint64_t>;
 using StepId = StrongId<struct StepTag, uint64_t>;          // One engine step.
 using BlockId = StrongId<struct BlockTag, uint32_t>;        // One KV block of a group.
 

@@ -139,7 +139,7 @@ TEST(Perplexity, Ids) {
   EXPECT_NE(parse_ids("[1, 10]", 10).error().message().find("element 1 is 10"), std::string::npos);
 }
 
-// Goal: the JSON has SPEC's four fields, its numbers read back the same, nll is the mean. Method:
+// Goal: the JSON has its four fields, its numbers read back the same, nll is the mean. Method:
 // parse what is printed.
 TEST(Perplexity, Json) {
   const std::vector<TokenLogprobs> logprobs = {

@@ -14,7 +14,7 @@ class App;
 
 namespace altlas::cli {
 
-// Exit codes (SPEC 2).
+// Exit codes.
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;

@@ -36,16 +36,16 @@ struct EngineBenchOptions {
 
   uint32_t sequences_max() const;
   uint32_t length_max() const;  // Tokens of the longest sequence.
-  uint64_t kv_tokens() const;   // Of all sequences together, whole blocks of 16.
+  uint64_t kv_tokens() const;   // KV tokens of all sequences together, whole blocks of 16.
 };
 
 // One kind of work, over all rounds.
 struct EngineWork {
   std::string name;             // "decode 4", "decode 4 temperature=1".
-  uint32_t tokens = 0;          // Of one round.
-  uint64_t kv_bytes = 0;        // Of keys and values read in one round.
-  std::vector<double> seconds;  // Of each round.
-  model::OpTimes times;         // Of all rounds.
+  uint32_t tokens = 0;          // The tokens of one round.
+  uint64_t kv_bytes = 0;        // Bytes of keys and values read in one round.
+  std::vector<double> seconds;  // The seconds of each round.
+  model::OpTimes times;         // The times of all rounds.
 
   double best_tokens_per_s() const;
   double median_tokens_per_s() const;

@@ -17,8 +17,8 @@ inline constexpr size_t kPerplexityIdsMax = size_t{1} << 24;
 // A JSON list of token ids, each of [0, vocab_size).  Errors: kInvalid naming the element.
 Result<std::vector<int32_t>> parse_ids(std::string_view text, int32_t vocab_size);
 
-// Of every token after the first: its natural log-probability, and the id of the likeliest token in
-// its place.
+// For every token after the first: its natural log-probability, and the id of the likeliest token
+// in its place.
 struct Perplexity {
   std::vector<int32_t> ids;
   std::vector<float> logprobs;

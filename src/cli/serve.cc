@@ -52,8 +52,8 @@ constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 // the process.
 struct Contexts {
   asio::io_context io;          // Connections: server.io_threads.
-  asio::io_context control{1};  // The control core and the workers' links: one thread that nothing
-                                // a client sends keeps busy.
+  // The control core and the workers' links: one thread that nothing a client sends keeps busy.
+  asio::io_context control{1};
   asio::io_context large{1};    // Handlers of large bodies: one thread.
 };
 

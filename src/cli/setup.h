@@ -56,7 +56,7 @@ std::string state_folder(const config::Config& config);  // Empty: keep nothing.
 // Errors: kInvalid, kNotFound, kUnsupported for cuda.
 Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config);
 
-// Of cpu devices with more threads than there are CPUs; empty: there are none.
+// A warning about cpu devices with more threads than there are CPUs; empty: there are none.
 std::string threads_notice(std::span<const device::DeviceSpec> devices, uint32_t cpus);
 
 // Applies engine.simd, or ALTLAS_SIMD, to this process and those it starts. Before there are

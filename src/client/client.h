@@ -21,8 +21,8 @@ struct Options {
   std::string key;        // Sent as `Authorization: Bearer KEY`; empty: none.
   std::string ca_file;    // PEM of the authorities to trust; empty: the system's.
   bool insecure = false;  // TLS without verifying the server's certificate.
-  int64_t connect_timeout_ms =
-      10'000;  // TCP and TLS together; the name's lookup is the system's business.
+  // TCP and TLS together; the name's lookup is the system's business.
+  int64_t connect_timeout_ms = 10'000;
   int64_t timeout_ms = 120'000;  // Between two arrivals of bytes.
 };
 

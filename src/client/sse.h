@@ -32,7 +32,7 @@ class SseParser {
 
   std::string line_;
   bool after_return_ = false;  // The last byte was '\r': a '\n' now belongs to it.
-  bool first_ = true;          // Of the stream: a byte order mark is dropped.
+  bool first_ = true;          // For the stream: a byte order mark is dropped.
   bool has_data_ = false;
   SseEvent event_;
 };

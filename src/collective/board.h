@@ -13,8 +13,10 @@
 
 namespace altlas::collective {
 
-inline constexpr uint64_t kSlotBytes = uint64_t{128} << 10;     // Of a rank's vector, at a time.
-inline constexpr uint64_t kMailSlotBytes = uint64_t{32} << 10;  // Of a message, at a time.
+// Bytes of a rank's vector that are moved at a time.
+inline constexpr uint64_t kSlotBytes = uint64_t{128} << 10;
+// Bytes of a message that are moved at a time.
+inline constexpr uint64_t kMailSlotBytes = uint64_t{32} << 10;
 inline constexpr uint32_t kSlots = 2;  // One is written while the other is still read.
 
 // What a rank is about to do. Two, used in turn: a rank may begin its next call while others still
@@ -130,7 +132,7 @@ class Board {
   const int rank_, ranks_;
   const ProcessEnded ended_;
   uint32_t spins_;
-  uint32_t yields_ = 0;  // Of the wait that goes on.
+  uint32_t yields_ = 0;  // The yields of the wait that goes on.
   int gone_ = kNobody;   // Who was seen gone in it.
   Header* header_;
   std::atomic<uint32_t>* failed_;

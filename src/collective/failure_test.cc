@@ -99,6 +99,21 @@ TEST_P(Failures, ARankThatLeaves) {
   }
 }
 
+// Goal: whoever learns of a rank that left from one that went because of it names the first, not
+// the messenger. Method: every rank leaves as soon as its call has failed, many times.
+TEST_P(Failures, TheCauseIsNamedNotTheMessenger) {
+  const Op& barrier = *std::ranges::find(ops(), std::string_view("barrier"), &Op::name);
+  for (int round = 0; round < 40; ++round) {
+    Groups groups = make_world(GetParam(), 4);
+    on_ranks(groups, [&](Group& group) {
+      const auto rank = static_cast<size_t>(group.rank());
+      if (rank == 1) return groups[rank].reset();
+      expect_named(group.barrier(), barrier, {ErrorCode::kUnavailable});
+      groups[rank].reset();
+    });
+  }
+}
+
 // Goal: another size, type or collective on one rank is an error on all and named; no rank hangs.
 // Method: after the call itself, one barrier: a rank that could not see it then (it only sent)
 // does.

@@ -13,14 +13,14 @@
 namespace altlas::collective {
 
 inline constexpr uint32_t kFrameMagic = 0x01434c41;  // "ALC", version 1.
-inline constexpr size_t kSetupBytesMax = 16 * 1024;  // Of a message while a group forms.
+inline constexpr size_t kSetupBytesMax = 16 * 1024;  // The limit of a message while a group forms.
 inline constexpr size_t kWordsBytesMax = 480;
 
 // Stands before every stripe of a message.
 struct FrameHeader {
   Signature call;              // Its bytes: of the call, or of the message of send/recv.
-  uint64_t step = 0;           // Of the group, or of the messages between the two ranks.
-  uint64_t message_bytes = 0;  // Of all stripes.
+  uint64_t step = 0;           // The step of the group, or of the messages between the two ranks.
+  uint64_t message_bytes = 0;  // Bytes of all stripes.
   uint32_t lane = 0;           // Which stripe this is.
   friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
 };
@@ -76,7 +76,7 @@ struct Answer {
 // With its length before it.
 std::vector<std::byte> encode(const Hello& hello);
 std::vector<std::byte> encode(const Answer& answer);
-// Of the four bytes before a message. Errors: kTooLarge over kSetupBytesMax.
+// The length that the four bytes before a message say. Errors: kTooLarge over kSetupBytesMax.
 Result<uint32_t> decode_length(std::span<const std::byte, 4> bytes);
 // Without the length.  Errors: kInvalid.
 Result<Hello> decode_hello(std::span<const std::byte> bytes);

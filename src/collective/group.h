@@ -15,7 +15,8 @@ class Transport;
 struct GroupOptions {
   // Every call ends within this, with an error that names the rank it waited for.
   std::chrono::milliseconds timeout{30'000};
-  Algorithm algorithm = Algorithm::kAuto;  // Of all_reduce, where the call does not say.
+  // The algorithm of all_reduce, where the call does not say.
+  Algorithm algorithm = Algorithm::kAuto;
 };
 
 // Buffers are the caller's; each is in use until the call returns. Vectors are whole elements of

@@ -33,7 +33,7 @@ std::vector<Interface> interfaces();
 // naming what is there.
 Result<Interface> choose_interface(std::string_view pattern, std::span<const Interface> all);
 
-// Of a name or an address.  Errors: kNotFound.
+// Resolves a name or an address.  Errors: kNotFound.
 Result<Endpoint> resolve(const std::string& host, uint16_t port);
 std::string to_string(const Endpoint& endpoint);  // "10.0.0.1:29500", "[fe80::1]:29500".
 

@@ -38,8 +38,8 @@ Result<std::unique_ptr<Group>> join_shared_memory(const SharedJoin& join,
 struct TcpJoin {
   int rank = 0;
   int size = 1;
-  std::string host = "127.0.0.1";  // Of rank 0: a name or an address.
-  uint16_t port = 0;               // Of rank 0.
+  std::string host = "127.0.0.1";  // For rank 0: a name or an address.
+  uint16_t port = 0;               // The port of rank 0.
   std::string token;               // As SharedJoin::token.
   // Both ends of each connection show a certificate that `identity` trusts. Null: plain TCP, which
   // anybody on the way can read and change.

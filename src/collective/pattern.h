@@ -9,7 +9,7 @@
 
 namespace altlas::collective {
 
-// Values repeat after so many elements.
+// Values repeat after this many elements.
 inline constexpr uint64_t kPatternPeriod = 5;
 // One period, as bytes of `type`: of a rank's own vector, and of the reduction over `ranks`. Whole
 // numbers, exact in every type and order.

@@ -87,7 +87,7 @@ Result<NcclSettings> settings_of(const std::map<std::string, std::string>& varia
   });
 }
 
-// Goal: the seed's variables are read and listed with their effect; senseless values are named.
+// Goal: NCCL's variables are read and listed with their effect; senseless values are named.
 TEST(Environment, NcclVariables) {
   const auto settings = settings_of({{"NCCL_P2P_DISABLE", "0"},
                                      {"NCCL_SHM_DISABLE", "1"},

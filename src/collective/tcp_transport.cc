@@ -17,6 +17,8 @@ namespace {
 
 constexpr uint64_t kStripeBytesMin = uint64_t{64} << 10;  // Less is not worth another connection.
 constexpr size_t kTogetherBytesMax = 8 * 1024;            // A payload that goes with its header.
+// For what a rank said before its connection ended.
+constexpr std::chrono::milliseconds kLastWordsTimeout{1'000};
 constexpr uint64_t kTreeBytesMax = uint64_t{64} << 10;
 
 size_t stripes_for(uint64_t bytes, size_t lanes) {
@@ -370,9 +372,18 @@ Result<void> TcpTransport::take_notice(Control& control, const Notice& notice) {
   return {};
 }
 
-// `how` the connection ended says little; what the rank said before, more.
+// `how` the connection ended says little; what the rank said before, more: that another one was
+// gone first. Its words come on a connection of their own, which may be behind.
 Error TcpTransport::gone(int rank, const Error& how) {
-  if (const auto told = read_notices(rank); !told) return told.error();
+  const Deadline until = std::min(deadline_, std::chrono::steady_clock::now() + kLastWordsTimeout);
+  while (true) {
+    if (const auto told = read_notices(rank); !told) return told.error();
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    if (control_closed(rank) || left.count() <= 0) break;
+    pollfd words{peer(rank).control.fd(), POLLIN, 0};
+    ::poll(&words, 1, static_cast<int>(left.count()));
+  }
   const std::lock_guard lock(mutex_);
   const bool left = controls_[static_cast<size_t>(rank)].left;
   const std::string what =

@@ -116,7 +116,7 @@ class TcpTransport final : public Transport, private Wire {
   bool told_ = false;
 
   std::atomic<bool> failed_{false};
-  std::mutex mutex_;  // Of what follows, and of the control connections.
+  std::mutex mutex_;  // Guards what follows, and the control connections.
   std::optional<Error> failure_;
   std::vector<Control> controls_;
 };

@@ -11,7 +11,7 @@ namespace altlas::collective {
 // Steady: only differences matter.
 using Deadline = std::chrono::steady_clock::time_point;
 
-// Of one rank. Threads: run() from one at a time, abort() from any.
+// Carries the calls of one rank. Threads: run() from one at a time, abort() from any.
 class Transport {
  public:
   virtual ~Transport() = default;

@@ -69,7 +69,7 @@ Result<Algorithm> parse_algorithm(std::string_view name);
 size_t element_bytes(ElementType type);
 
 inline constexpr int kNobody = -1;
-inline constexpr int kRanksMax = 64;  // Of one group.
+inline constexpr int kRanksMax = 64;  // The limit of one group.
 
 // One call as a rank makes it; checked by Group. `bytes` counts as the ranks have to agree on it:
 // the whole vector of all_reduce and broadcast, one rank's block of the others.

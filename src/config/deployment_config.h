@@ -1,4 +1,4 @@
-// Sections `models` and `deployments` (SPEC 7): which models are served, by how many replicas, how
+// Sections `models` and `deployments`: which models are served, by how many replicas, how
 // they scale.
 #pragma once
 

@@ -18,7 +18,7 @@ inline constexpr size_t kValuesMax = 100'000;  // Aliases count as what they sta
 struct Node {
   enum class Kind : uint8_t { kNull, kScalar, kList, kMap };
   Kind kind = Kind::kNull;
-  std::string text;     // Of a scalar, as written.
+  std::string text;     // The text of a scalar, as written.
   bool quoted = false;  // A quoted scalar is text, whatever it looks like.
   std::vector<Node> children;
   int line = 0;  // From 1; 0 where there is no text.

@@ -24,7 +24,7 @@ struct FieldInfo {
   std::string_view unit = "";
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
-  std::span<const std::string_view> choices = {};  // Of text; enums carry their own.
+  std::span<const std::string_view> choices = {};  // The choices of text; enums carry their own.
   Form form = Form::kPlain;
   bool reload = false;             // SIGHUP may change it.
   bool secret = false;             // Never shown.

@@ -42,10 +42,10 @@ struct LoadInput {
 
 // One thing that is wrong, or doubtful.
 struct Problem {
-  std::string where;  // "altlas.yaml:3:9", "--port", "environment variable ALTLAS_SERVER_PORT", or
-                      // "default".
-  std::string path;   // "gpu.multi_gpu.default_strategy", "deployments[0].model".
-  std::string what;   // What was wrong, and what would be right.
+  // "altlas.yaml:3:9", "--port", "environment variable ALTLAS_SERVER_PORT", or "default".
+  std::string where;
+  std::string path;  // "gpu.multi_gpu.default_strategy", "deployments[0].model".
+  std::string what;  // What was wrong, and what would be right.
 };
 // "altlas.yaml:3:9: server.port: 70000 is not from 0 to 65535".
 std::string to_string(const Problem& problem);
@@ -58,7 +58,8 @@ struct Origin {
 struct Loaded {
   Config config;
   std::vector<Problem> warnings;
-  std::map<std::string, Origin> origins;  // Of every setting that is not the default's, by path.
+  // Where each setting that is not the default's comes from, by path.
+  std::map<std::string, Origin> origins;
 };
 
 // A load with everything that is wrong; `loaded` is usable only if `errors` is empty.

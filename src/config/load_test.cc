@@ -64,8 +64,8 @@ TEST(Load, Defaults) {
   EXPECT_TRUE(loaded->origins.empty());
 }
 
-// Goal: the first seed's configuration loads as it stands. Method: its text, comments and Turkish
-// letters included.
+// Goal: the configuration of an older server loads as it stands. Method: its text, comments and
+// Turkish letters included.
 TEST(Load, SeedYaml) {
   const auto loaded = load(file(R"(gpu:
   multi_gpu:
@@ -270,8 +270,8 @@ TEST(Load, KeysInWrongPlacesAreNotEchoed) {
               HasSubstr("auth.api_key: unknown key (did you mean api_keys?)"));
 }
 
-// Goal: deployments as list or map, with the seed's older names, and their rules. Method: the
-// second seed's numbers.
+// Goal: deployments as list or map, with older names, and their rules. Method: the
+// numbers of an older server's file.
 TEST(Load, Deployments) {
   const Loaded loaded = load_marked(R"(
 models: {llama: {path: /m/llama.gguf}}

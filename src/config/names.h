@@ -11,7 +11,7 @@
 
 namespace altlas {
 
-// How a device is chosen for a task (SPEC 3).
+// How a device is chosen for a task.
 enum class Strategy : uint8_t {
   kRoundRobin,
   kLeastLoaded,

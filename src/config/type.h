@@ -18,7 +18,7 @@ struct Member {
   std::string_view name;
   FieldInfo info;
   const Type* type = nullptr;
-  size_t offset = 0;  // Of the member in its section, in bytes.
+  size_t offset = 0;  // The offset of the member in its section, in bytes.
 
   const void* in(const void* section) const { return static_cast<const char*>(section) + offset; }
   void* in(void* section) const { return static_cast<char*>(section) + offset; }
@@ -28,13 +28,13 @@ struct Member {
 struct Type {
   enum class Kind : uint8_t { kBool, kInt, kReal, kText, kEnum, kOptional, kList, kMap, kSection };
   Kind kind = Kind::kBool;
-  const Type* element = nullptr;    // Of kOptional, kList, kMap.
-  std::span<const EnumName> names;  // Of kEnum, whose values are one byte.
-  std::vector<Member> members;      // Of kSection, in the order of fields().
+  const Type* element = nullptr;    // The element of kOptional, kList, kMap.
+  std::span<const EnumName> names;  // The names of kEnum, whose values are one byte.
+  std::vector<Member> members;      // The members of kSection, in the order of fields().
   const void* fresh = nullptr;      // A value with every default.
 
   size_t (*size)(const void*) = nullptr;             // kOptional (0 or 1), kList, kMap.
-  void (*clear)(void*) = nullptr;                    // Likewise.
+  void (*clear)(void*) = nullptr;                    // The same.
   void* (*append)(void*) = nullptr;                  // kOptional, kList: the new default element.
   const void* (*at)(const void*, size_t) = nullptr;  // kOptional, kList, kMap: the i-th element.
   void* (*insert)(void*,

@@ -20,7 +20,7 @@ bool same(const Type& type, const void* a, const void* b);
 // ("deployments[0].model").
 using Visit = std::function<void(const std::string& path, const Member& member, const void* value)>;
 void walk(const Type& type, std::string_view path, const void* section, const Visit& visit);
-// Likewise for what a flag or variable can set: only sections are walked, lists of sections are one
+// The same for what a flag or variable can set: only sections are walked, lists of sections are one
 // setting.
 void walk_settings(const Type& type, std::string_view path, const void* section,
                    const Visit& visit);

@@ -44,9 +44,9 @@ namespace altlas::control {
 // Threads: one. All views are copies.
 class Core {
  public:
-  explicit Core(CoreSetup setup);  // Aborts on a setup that contradicts itself (setup.h checks what
-                                   // users write).
-  Core(const Core&) = delete;      // Its parts know each other.
+  // Aborts on a setup that contradicts itself (setup.h checks what users write).
+  explicit Core(CoreSetup setup);
+  Core(const Core&) = delete;  // Its parts know each other.
   Core& operator=(const Core&) = delete;
 
   // Appends what the edge must do to `out`. `now` never goes back.

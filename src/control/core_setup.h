@@ -41,7 +41,8 @@ struct DeploymentSetup {
 struct CoreSetup {
   std::vector<DeviceSetup> devices;          // ≥ 1.
   std::vector<DeploymentSetup> deployments;  // ≥ 1, names distinct.
-  std::string default_deployment;            // Of tasks that name none; one of `deployments`.
+  // The deployment of tasks that name none; one of `deployments`.
+  std::string default_deployment;
   Strategy strategy = Strategy::kLeastLoaded;
   double memory_threshold = 0.95;
   double utilization_threshold = 0.95;
@@ -51,7 +52,7 @@ struct CoreSetup {
   uint32_t max_queue_size = 1000;
   int64_t queue_timeout_us = 3600 * kSecond;
   int64_t queue_interval_us = 0;       // Deadlines in the queue are looked at once in so long.
-  int64_t age_step_us = 30 * kSecond;  // Of a priority level.
+  int64_t age_step_us = 30 * kSecond;  // The waiting that counts as one priority level.
   std::vector<Priority> priority_levels = {Priority::kHigh, Priority::kNormal,
                                            Priority::kLow};  // First served first.
   uint64_t random_seed = 1;
@@ -59,7 +60,7 @@ struct CoreSetup {
   uint64_t tasks_kept_max = 100'000;          // Durable tasks that are over …
   uint64_t tasks_kept_bytes_max = 256 << 20;  // … and what their results hold.
   int64_t idempotency_key_ttl_us = 86'400 * kSecond;
-  uint32_t crashes_max = 3;  // A task that ran at so many crashes fails.
+  uint32_t crashes_max = 3;  // A task that ran at this many crashes fails.
 };
 
 }  // namespace altlas::control

@@ -122,8 +122,8 @@ TEST(Core, ADuplicateSharesTheFailureOfTheFirst) {
   h.write(false);
   EXPECT_FALSE(h.submissions.at(a).ok());
   EXPECT_FALSE(h.submissions.at(b).ok());
-  h.write(true);  // The other half of b was on its way: it was accepted, though nobody waits for it
-                  // any more.
+  // The other half of b was on its way: it was accepted, though nobody waits for it any more.
+  h.write(true);
   EXPECT_TRUE(h.core.task(beside.id).ok());
 }
 
@@ -269,11 +269,7 @@ TEST(Core, UnhealthyAndHotDevicesTakeNothingAndTheirTasksMove) {
   h.start();
   h.step(DeviceSampled{DeviceId{0}, 50, 0, 90, -1, true});
   std::vector<TaskId> ids;
-  for (int i = 0; i < 3; ++i) {
-    const Placed placed = h.one(h.spec());
-    EXPECT_EQ(placed.device.value, 1) << i;
-    ids.push_back(placed.task);
-  }
+  for (int i = 0; i < 3; ++i) ids.push_back(h.one(h.spec()).task);
   EXPECT_EQ(h.runs.size(), 1u);
   h.step(DeviceSampled{DeviceId{0}, 50, 0, 60, -1,
                        true});  // Cool again: one that waits elsewhere moves here.
@@ -283,11 +279,10 @@ TEST(Core, UnhealthyAndHotDevicesTakeNothingAndTheirTasksMove) {
     const auto story = h.core.story(ids[i]);
     EXPECT_EQ(story->choice->winner.value, 1);
     ASSERT_EQ(story->moves.size(), i == 1 ? 1u : 0u) << i;
-    if (story->moves.empty()) continue;
-    EXPECT_EQ(story->moves[0].from.value, 1);
-    EXPECT_EQ(story->moves[0].to.value, 0);
-    EXPECT_EQ(story->moves[0].at, h.now);
-    EXPECT_NE(story->moves[0].reason, "");
+    for (const Move& move : story->moves) {
+      EXPECT_EQ(std::tuple(move.from.value, move.to.value, move.at), std::tuple(1, 0, h.now));
+      EXPECT_NE(move.reason, "");
+    }
   }
   h.step(DeviceSampled{DeviceId{0}, 50, 0, -1, -1, false});
   h.finish(h.runs[1]);

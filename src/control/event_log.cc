@@ -140,6 +140,16 @@ bool mentions(std::FILE* file, std::string_view bytes) {
   return found;
 }
 
+// Keeps the task's story, if it is another one than before. True.
+bool learn(const Core& core, const TaskId& task, Core::StorySize& size,
+           std::optional<TaskStory>& story) {
+  const Core::StorySize now = core.story_size(task);
+  if (!now.known || now == size) return true;
+  size = now;
+  story = core.story(task);
+  return true;
+}
+
 // What one file tells of a task; nothing where it does not know it.
 Result<std::optional<TaskStory>> story_in(std::FILE* file, const std::string& path,
                                           const TaskId& task, const std::atomic<bool>& stop) {
@@ -152,13 +162,8 @@ Result<std::optional<TaskStory>> story_in(std::FILE* file, const std::string& pa
     return story;
   }
   Core::StorySize size;
-  const auto look = [&](const Core& core) {
-    const Core::StorySize now = core.story_size(task);
-    if (now.known && now != size) story = core.story(task);
-    if (now.known) size = now;
-    return !stop;
-  };
-  ALTLAS_TRY_VOID(replay_file(file, path, look));
+  ALTLAS_TRY_VOID(replay_file(
+      file, path, [&](const Core& core) { return learn(core, task, size, story) && !stop; }));
   return story;
 }
 

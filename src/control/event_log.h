@@ -44,7 +44,7 @@ class EventLog {
  public:
   struct Options {
     std::string path;                    // Empty: no file. What is there is moved to `path`.1.
-    uint64_t file_bytes_max = 64 << 20;  // Of both files together; each gets half.
+    uint64_t file_bytes_max = 64 << 20;  // The limit of both files together; each gets half.
     size_t ring_bytes_max = 4 << 20;
   };
   // Errors: kIo.
@@ -63,7 +63,7 @@ class EventLog {
   // is then tried again after as many bytes of events.
   Result<void> rotate(const Core& core);
 
-  // Of all events so far, in order: equal in two runs with equal events.
+  // For all events so far, in order: equal in two runs with equal events.
   uint64_t hash() const { return hash_; }
   uint64_t appended() const { return appended_; }
   uint64_t dropped() const { return dropped_; }
@@ -83,7 +83,7 @@ class EventLog {
   const std::string setup_;  // Encoded.
   std::FILE* file_ = nullptr;
   uint64_t file_bytes_ = 0;
-  uint64_t skipped_bytes_ = 0;  // Of events since the file was full.
+  uint64_t skipped_bytes_ = 0;  // Bytes of events since the file was full.
   uint64_t hash_ = 0, appended_ = 0, dropped_ = 0, rotations_ = 0;
   bool wants_snapshot_ = false;
   bool file_ended_ = false;  // Nothing more goes into it.
@@ -94,7 +94,7 @@ class EventLog {
 // What a file begins with.
 struct EventLogHead {
   CoreSetup setup;
-  std::string snapshot;  // Of Core::save(); empty: the log begins with the core.
+  std::string snapshot;  // What Core::save() gave; empty: the log begins with the core.
 };
 
 // The file's head, then each event in order until its end; a frame that was cut off by a crash is
@@ -104,7 +104,7 @@ Result<EventLogHead> read_event_log(const std::string& path,
 
 // What a replay has found.
 struct Replayed {
-  uint64_t hash = 0;    // Of the core at the end.
+  uint64_t hash = 0;    // The hash of the core at the end.
   uint64_t events = 0;  // Stepped.
   std::string path;     // The file that the replay began with.
   std::string damage;   // Why a newer file was not used; empty: the newest was.

@@ -38,8 +38,8 @@ struct TasksSubmitted {
   uint64_t ticket = 0;
   std::vector<TaskSpec> specs;
   bool split = true;
-  uint32_t min_per_device =
-      1;  // Of a split batch: neighbours stay together in groups of at least so many.
+  // For a split batch: neighbours stay together in groups of at least this many.
+  uint32_t min_per_device = 1;
 };
 // The journal has written (or could not write) what AppendJournal{ticket} asked for.
 struct JournalWritten {
@@ -135,8 +135,8 @@ struct AnswerAdmission {
 struct Placed {
   TaskId task;
   DeviceId device;
-  TaskStatus status =
-      TaskStatus::kQueued;  // kQueued or kRunning; of an idempotent repeat, the first one's.
+  // kQueued or kRunning; of an idempotent repeat, the first one's.
+  TaskStatus status = TaskStatus::kQueued;
 };
 // After the journal's commit: the tasks of one TasksSubmitted, in its order.
 struct AnswerSubmission {

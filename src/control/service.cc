@@ -128,8 +128,7 @@ class ServiceImpl : public Service {
     if (!remembered.files) co_return *std::move(remembered.story);
     EventLogFiles files = *std::move(remembered.files);
     awaitable<Result<TaskStory>> reading = do_read_story(std::move(files), id);
-    Result<TaskStory> logged =
-        co_await on_executor(explainer_.get_executor(), std::move(reading));
+    auto logged = co_await on_executor(explainer_.get_executor(), std::move(reading));
     if (logged.ok() && remembered.story) co_return joined(*std::move(logged), *remembered.story);
     co_return logged;
   }

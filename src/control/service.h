@@ -91,7 +91,7 @@ class Service {
   // Durable and placed when it returns. Ids of tasks without one are drawn here.
   // Errors: kInvalid with the numbers for what can never fit, kConflict for another body under the
   // same idempotency key. min_per_device: of a split batch, neighbours stay together in groups of
-  // at least so many.
+  // at least this many.
   virtual boost::asio::awaitable<Result<std::vector<Placed>>> submit(
       Admission admission, std::vector<TaskSpec> specs, bool split,
       uint32_t min_per_device = 1) = 0;
@@ -149,7 +149,7 @@ struct ServiceOptions {
   bool in_process_workers = false;
   telemetry::Registry* metrics = nullptr;      // May be null; outlives the service.
   const Clock* clock = nullptr;                // Null: the system's.
-  uint64_t stream_buffer_bytes_max = 1 << 20;  // Of one subscriber that does not read.
+  uint64_t stream_buffer_bytes_max = 1 << 20;  // The limit of one subscriber that does not read.
   uint64_t event_log_bytes_max = 64 << 20;
   telemetry::Tracer* tracer = nullptr;  // Gets a span for each task's wait and run. Likewise.
   int64_t sample_interval_us = kSecond;

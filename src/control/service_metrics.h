@@ -28,8 +28,8 @@ class ServiceMetrics {
   void record(const TaskView& task);
   void replica(const ReplicaView& view, const std::string& place);
 
-  std::map<TaskId, TimeUs> last_token_;    // Of running tasks.
-  std::map<ReplicaId, ReplicaView> seen_;  // Of replicas in the last picture.
+  std::map<TaskId, TimeUs> last_token_;    // When each running task said its last token.
+  std::map<ReplicaId, ReplicaView> seen_;  // Replicas as the last picture showed them.
 };
 
 }  // namespace altlas::control

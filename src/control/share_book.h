@@ -17,7 +17,8 @@ namespace altlas::control {
 struct ShareRequest {
   std::string_view deployment;
   size_t ranks = 1;  // Devices, neighbours of each other.
-  double share = 0;  // Of each of them, 0 < share ≤ 1; 0: an even part of what others leave.
+  // The share of each of them, 0 < share ≤ 1; 0: an even part of what others leave.
+  double share = 0;
 };
 
 // Pure. Groups of neighbours begin at multiples of the ranks.

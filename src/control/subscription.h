@@ -75,7 +75,7 @@ struct Inbox {
   }
 
   std::deque<StreamEvent> events;
-  uint64_t bytes = 0;  // Of them.
+  uint64_t bytes = 0;  // Their bytes.
   bool overflowed = false;
   Timer wake;
 };
@@ -103,7 +103,7 @@ class SubscriptionImpl : public Subscription {
  public:
   SubscriptionImpl(Strand strand, std::shared_ptr<Inbox> inbox)
       : strand_(std::move(strand)), inbox_(std::move(inbox)) {}
-  // Of an owned task: cancels it when dropped before its end was taken.
+  // For an owned task: cancels it when dropped before its end was taken.
   SubscriptionImpl(Strand strand, std::shared_ptr<Inbox> inbox, TaskId owned,
                    std::shared_ptr<Door> door)
       : strand_(std::move(strand)),

@@ -29,7 +29,7 @@ struct TaskView {
   std::string note;   // "task_specific: no mapping for …, least_loaded was used".
   uint32_t prompt_tokens = 0;
   uint32_t generated_tokens = 0;
-  std::optional<uint64_t> seed;  // Of what it draws; none where nothing is generated.
+  std::optional<uint64_t> seed;  // The seed of what it draws; none where nothing is generated.
 };
 
 struct TaskFilter {
@@ -41,7 +41,7 @@ struct TaskFilter {
 
 struct TaskPage {
   std::vector<TaskView> tasks;  // Newest first.
-  uint64_t total = 0;           // Of those that match.
+  uint64_t total = 0;           // How many match.
 };
 
 struct DeviceView {
@@ -75,14 +75,15 @@ struct Move {
 
 struct Explanation {
   TaskId task;
-  Strategy strategy = Strategy::kLeastLoaded;  // That decided.
+  // That decided; for a task with a specific device, that would have decided otherwise.
+  Strategy strategy = Strategy::kLeastLoaded;
   DeviceId winner;
   std::optional<DeviceId> runner_up;
   std::string reason;  // Why the winner won.
   std::vector<Rejection> rejected;
   std::vector<std::pair<Strategy, std::optional<DeviceId>>>
       alternatives;    // What each other strategy would have chosen.
-  uint64_t epoch = 0;  // Of the state the choice was made in: number of events before it.
+  uint64_t epoch = 0;  // The number of events before the choice.
 };
 
 // All that explains where a task is or was.
@@ -101,11 +102,11 @@ struct ReplicaView : replica::ReplicaLimits {
   ReplicaId id;
   std::string deployment;
   ReplicaState state = ReplicaState::kStarting;
-  std::vector<DeviceId> devices;  // Of its ranks; the leading one first.
+  std::vector<DeviceId> devices;  // The devices of its ranks; the leading one first.
   int32_t pid = 0;
   uint32_t restarts = 0;
   std::string message;                          // Why it is not running.
-  ErrorCode error_code = ErrorCode::kInternal;  // Of `message`, where a load failed.
+  ErrorCode error_code = ErrorCode::kInternal;  // The code of `message`, where a load failed.
   std::string load_phase;
   double load_fraction = 0;
   uint32_t running = 0;
@@ -129,7 +130,7 @@ std::string_view to_string(HealthStatus status);
 
 struct HealthView {
   HealthStatus status = HealthStatus::kStarting;
-  std::string model;  // Of the default deployment.
+  std::string model;  // The model of the default deployment.
   std::string message;
 };
 

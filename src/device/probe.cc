@@ -6,6 +6,7 @@
 #include <charconv>
 #include <fstream>
 
+#include "base/integers.h"
 #include "device/cgroup.h"
 #include "device/cuda/nvml.h"
 
@@ -66,13 +67,13 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
   if (space == std::string_view::npos || !leading_number(text.substr(0, space), quota) ||
       !leading_number(text.substr(space), period) || period == 0)
     return 0;
-  return static_cast<uint32_t>(std::clamp<uint64_t>((quota + period - 1) / period, 1, 65536));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(ceil_div(quota, period), 1, 65536));
 }
 
 Machine probe_machine(const std::string& root) {
   Machine machine;
-  static const uint32_t cores =
-      affinity_cores();  // A leader's pinning later must not shrink the machine.
+  // A leader's pinning later must not shrink the machine.
+  static const uint32_t cores = affinity_cores();
   machine.cores = cores;
   const CgroupLimits limits = read_cgroup_limits(root);
   if (limits.cores != 0) machine.cores = std::min(cores, limits.cores);

@@ -11,8 +11,9 @@
 namespace altlas::device {
 
 struct Machine {
-  uint32_t cores = 1;         // This process may run on (affinity and cgroup quota, rounded up).
-  uint64_t memory_total = 0;  // Of the machine, or the cgroup limit where that is less.
+  uint32_t cores = 1;  // This process may run on (affinity and cgroup quota, rounded up).
+  // The memory of the machine, or the cgroup limit where that is less.
+  uint64_t memory_total = 0;
   uint64_t memory_available = 0;  // Now, of memory_total.
   uint32_t cuda_count = 0;
   std::string cpu_model;  // "AMD EPYC 9575F", empty if unknown.

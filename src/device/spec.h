@@ -13,15 +13,15 @@
 
 namespace altlas::device {
 
-inline constexpr uint32_t kDevicesMax = 1024;  // Of one spec, whatever it expands to.
+inline constexpr uint32_t kDevicesMax = 1024;  // The limit of one spec, whatever it expands to.
 
 struct DeviceSpec {
   DeviceKind kind = DeviceKind::kCpu;
   std::string name;           // "cpu", "cuda", or the simulated kind.
   uint64_t memory_bytes = 0;  // The budget; 0 for cuda: all of the GPU's.
   uint32_t threads = 0;       // cpu: of its team, the leading one included.
-  uint32_t cpu_first =
-      0;  // cpu: its cores are [cpu_first, cpu_first + threads), modulo the machine's.
+  // cpu: its cores are [cpu_first, cpu_first + threads), modulo the machine's.
+  uint32_t cpu_first = 0;
   uint32_t cuda_index = 0;
 };
 

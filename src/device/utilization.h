@@ -9,7 +9,7 @@ namespace altlas::device {
 
 struct Load {
   double total = 0;    // 0 … 1 of all cores since the last sample.
-  double foreign = 0;  // Of that, by other processes.
+  double foreign = 0;  // The share of that by other processes.
 };
 
 // Differences between samples. The caller reads the texts, so a test can write them.

@@ -12,7 +12,7 @@
 
 namespace altlas::engine {
 
-inline constexpr size_t kAdaptersMax = 256;  // Of one replica, those being read included.
+inline constexpr size_t kAdaptersMax = 256;  // The limit of one replica, those being read included.
 
 // An adapter's file that is to be read.
 struct AdapterJob {

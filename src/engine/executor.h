@@ -29,7 +29,7 @@ class Executor {
   // `id` from then on. Gives its bytes on one device. From one other thread; after an error some
   // ranks may hold it.  Errors: as model::Rank::load_adapter.
   virtual Result<uint64_t> load_adapter(uint32_t id, const std::string& path) = 0;
-  // No plan in flight or to come names it. One that is not there is nothing.
+  // No plan in flight or to come names it. Unknown ids are ignored.
   virtual void drop_adapter(uint32_t id) = 0;
 };
 

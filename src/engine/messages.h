@@ -53,7 +53,7 @@ struct SubmitSequence {
   std::vector<int32_t> prompt;
   std::vector<int32_t> generated;
   int32_t tokens_max = 0;
-  uint8_t level = 0;  // Of its priority, 0 is served first.
+  uint8_t level = 0;  // The level of its priority; 0 is served first.
   TimeUs turn = 0;    // When it is to be served: scheduler/queue.h.
   SamplingParams sampling;
   std::string adapter;  // One that was loaded; empty: the model itself.
@@ -133,10 +133,10 @@ struct ReplicaStats {
   std::vector<int64_t> device_busy_us;       // Since load, by rank of the replica.
   std::vector<uint64_t> device_memory_used;  // Bytes in the ledger, by rank of the replica.
   uint64_t prefix_query_tokens = 0;          // Prompt tokens looked up in the prefix cache.
-  uint64_t prefix_hit_tokens = 0;            // Of them, found.
+  uint64_t prefix_hit_tokens = 0;            // How many of them were found.
   uint64_t swapped_blocks = 0;               // KV blocks written to host memory since load.
   uint64_t speculative_drafted = 0;          // Tokens guessed ahead since load.
-  uint64_t speculative_accepted = 0;         // Of them, right.
+  uint64_t speculative_accepted = 0;         // How many of them were right.
 
   // Calls field(name in frames, member) for each member.
   static constexpr void fields(auto&& field) {
@@ -166,7 +166,7 @@ struct AdapterLoaded {
   std::string name;
   uint64_t bytes = 0;                     // That it holds on the device.
   std::string message;                    // What was wrong; empty: it is there.
-  ErrorCode code = ErrorCode::kInternal;  // Of `message`.
+  ErrorCode code = ErrorCode::kInternal;  // The code of `message`.
   uint64_t load = 0;                      // LoadAdapter's: the name may be another load's by now.
 };
 

@@ -85,7 +85,7 @@ class ReplicaCore {
     uint32_t id = 0;  // Never used again: it tells cached prefixes apart, too.
     std::string name;
     uint64_t bytes = 0;    // On each rank, beside its weights.
-    bool reading = false;  // Of one that leaves: its file is still being read.
+    bool reading = false;  // Whether the file of one that leaves is still being read.
     uint64_t load = 0;     // LoadAdapter's number.
   };
   void submit(SubmitSequence command);

@@ -49,7 +49,7 @@ class SimExecutor final : public Executor {
  private:
   struct Slot {
     std::shared_ptr<const SequenceRequest> request;
-    uint64_t prompt_hash = 0;  // Of the prompt and the adapter.
+    uint64_t prompt_hash = 0;  // The hash of the prompt and the adapter.
   };
   struct Flying {
     StepResult result;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/integers.h"
 #include "base/units.h"
 
 namespace altlas::engine {
@@ -49,13 +50,13 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
   limits.vocab_size = s.vocab;
   limits.embedding_size = s.hidden;
   replica::RankMemory rank;
-  rank.weights = (s.weight_bytes + ranks - 1) / ranks;
+  rank.weights = ceil_div(s.weight_bytes, ranks);
   // Two copies of the widest activations in float32, and the logits of the rows that sample.
   rank.activations =
       uint64_t{limits.step_tokens_max} * (s.hidden + uint64_t{2} * s.ffn) * 4 / ranks +
       uint64_t{limits.sequences_max} * s.vocab * 4;
   const uint64_t block_bytes =
-      (s.kv_values_per_token() * o.kv_value_bytes * o.block_tokens + ranks - 1) / ranks;
+      ceil_div(s.kv_values_per_token() * o.kv_value_bytes * o.block_tokens, ranks);
   rank.blocks = {block_bytes};
   limits.ranks.assign(o.device_count, rank);
   limits.groups = {kv::GroupSpec::attention(/*window=*/0, block_bytes)};
@@ -71,11 +72,9 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
   }
   uint64_t length = o.model_len_max != 0 ? o.model_len_max : s.model_len_max;
   // More than every slot at full length can't be used.
-  uint64_t useful = length == 0
-                        ? uint64_t{1} << 24
-                        : (length + o.block_tokens - 1) / o.block_tokens * limits.sequences_max;
-  if (o.kv_tokens_max != 0)
-    useful = std::min(useful, (o.kv_tokens_max + o.block_tokens - 1) / o.block_tokens);
+  uint64_t useful =
+      length == 0 ? uint64_t{1} << 24 : ceil_div(length, o.block_tokens) * limits.sequences_max;
+  if (o.kv_tokens_max != 0) useful = std::min(useful, ceil_div(o.kv_tokens_max, o.block_tokens));
   const uint64_t blocks = std::min({(budget - fixed) / block_bytes, useful, uint64_t{1} << 24});
   limits.groups[0].blocks = static_cast<uint32_t>(blocks);
   const uint64_t held = blocks * o.block_tokens;

@@ -20,12 +20,12 @@ struct SimShape {
   uint32_t heads = 0;
   uint32_t kv_heads = 0;
   uint32_t head_dim = 0;
-  uint32_t ffn = 0;           // Of one expert where there are experts.
+  uint32_t ffn = 0;           // The width of one expert where there are experts.
   uint32_t experts = 0;       // 0: dense.
   uint32_t experts_used = 0;  // Per token.
   uint32_t vocab = 0;
   uint32_t model_len_max = 0;
-  uint64_t weight_bytes = 0;  // Of the whole model, as it lies on the devices.
+  uint64_t weight_bytes = 0;  // Bytes of the whole model's weights, as it lies on the devices.
 
   // Weights that one token is multiplied with.
   double active_parameters() const;
@@ -53,7 +53,7 @@ struct SimOptions {
   double host_bytes_per_s = 20e9;  // Between device and host memory.
   bool draft_model = false;        // Guesses cost nothing and are right three times of four.
   bool generates = true;           // False: it only embeds, as an encoder does.
-  uint32_t text_period = 0;        // Generated text repeats itself after so many tokens; 0: never.
+  uint32_t text_period = 0;        // Generated text repeats after this many tokens; 0: never.
 };
 
 // Bytes are those of one device: weights, heads and so KV are divided over tensor and pipeline

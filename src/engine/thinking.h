@@ -41,7 +41,7 @@ class Thinking {
   std::vector<int32_t> begin_;  // Tokens of the mark that begins it; empty: it has begun.
   std::string end_;             // The mark that ends it.
   State state_ = State::kInside;
-  size_t begun_ = 0;  // Of begin_, in kMayBegin.
+  size_t begun_ = 0;  // How much of begin_ has come, in kMayBegin.
   std::string tail_;  // The last bytes, which end_ may begin with.
 };
 

@@ -13,7 +13,7 @@ namespace altlas {
 
 // How well a model's formula meets the operator times that it was fitted on.
 struct FitError {
-  double median = 0;  // Of |predicted / measured - 1|.
+  double median = 0;  // The median of |predicted / measured - 1|.
   double p90 = 0;
   int32_t rows = 0;  // 0: fitted on none.
 };
@@ -26,13 +26,14 @@ struct GemmModel {
   double flops_share = 0;
   double memory_share = 0;
   double k_half = 0;      // At this depth a product reaches half of its rate.
-  double n_half = 0;      // With so many columns half of the memory's bandwidth.
+  double n_half = 0;      // The number of columns with which half of the memory's bandwidth.
   double wave_share = 0;  // How far the last, partly filled wave of tiles costs a whole one.
   FitError error = {};
 };
 struct PrefillModel {
   double fixed_s = 0;
-  double io_share = 0;  // Of the memory's bandwidth, for queries, keys, values and results.
+  // The share of the memory's bandwidth, for queries, keys, values and results.
+  double io_share = 0;
   double flops_share = 0;
   double tokens_half = 0;  // What a sequence's diagonal tiles compute in vain, in tokens.
   FitError error = {};
@@ -46,8 +47,9 @@ struct DecodeModel {
 struct AllReduceModel {
   double fixed_s = 0;
   double rank_s = 0;
-  double direct_share = 0;  // Of the link, when every rank reads every other's buffer at once.
-  double ring_s = 0;        // Per rank, when reduce-scatter and all-gather follow each other.
+  // The share of the link, when every rank reads every other's buffer at once.
+  double direct_share = 0;
+  double ring_s = 0;  // Per rank, when reduce-scatter and all-gather follow each other.
   double ring_share = 0;
   double contention = 0;  // The ring's rate falls with (ranks / 2)^contention: PCIe is shared.
   FitError error = {};

@@ -18,7 +18,7 @@ namespace altlas::journal {
 struct WriteRequest {
   std::vector<Event> events;
   std::vector<TaskId> forgotten;
-  std::string name, value;  // Of put_value; an empty name is none.
+  std::string name, value;  // The arguments of put_value; an empty name is none.
 };
 
 class CommitGroup {

@@ -11,8 +11,9 @@
 namespace altlas::journal {
 
 struct Mark {
-  int64_t row = 0;    // Of the last durable event; rows are counted from 1 and never used twice.
-  uint64_t hash = 0;  // Of that row.
+  // The row of the last durable event; rows are counted from 1 and never used twice.
+  int64_t row = 0;
+  uint64_t hash = 0;  // The hash of that row.
   friend bool operator==(const Mark&, const Mark&) = default;
 };
 
@@ -37,7 +38,8 @@ class MarkFile {
 
   int fd_ = -1;
   std::optional<Mark> last_;
-  uint64_t number_ = 0;  // Of the last one written; even and odd ones have places of their own.
+  // The number of the last one written; even and odd ones have places of their own.
+  uint64_t number_ = 0;
   int64_t sent_us_ = 0;  // When it was last sent to the disk.
 };
 

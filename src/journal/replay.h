@@ -48,7 +48,7 @@ class Replay {
   // tokens than those already journalled at an index.
   Result<void> add(Event event);
   const ReplayCounts& counts() const { return counts_; }
-  // Of every task and the counts.
+  // A hash of every task and the counts.
   uint64_t hash() const;
   // In the order of acceptance; leaves this empty.
   std::vector<RestoredTask> take();

@@ -19,8 +19,8 @@ struct SqliteOptions {
   std::string
       vfs;  // A registered SQLite VFS; empty for the default, with a lock file beside the journal.
   bool accept_loss = false;  // Open it also when events that were durable are gone.
-  int64_t pages_max =
-      0;  // 0: no limit; otherwise the file's size in pages of 4096 bytes. Full: kIo.
+  // 0: no limit; otherwise the file's size in pages of 4096 bytes. Full: kIo.
+  int64_t pages_max = 0;
 };
 
 // As open_sqlite_store(path, vfs).

@@ -92,8 +92,8 @@ void JournalWriter::try_write() {
 
 void JournalWriter::run() {
   for (;;) {
-    const bool closed =
-        queue_.closed();  // Read before the drain: what was sent before close() is in it.
+    // Read before the drain: what was sent before close() is in it.
+    const bool closed = queue_.closed();
     std::vector<Request> requests = queue_.wait_drain(std::chrono::seconds(1));
     if (requests.empty() && closed) return;
     if (requests.empty()) try_write();

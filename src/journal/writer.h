@@ -29,7 +29,7 @@ struct WriterOptions {
 
 struct WriterStats {
   uint64_t events = 0;    // Written.
-  uint64_t commits = 0;   // Of events, that succeeded.
+  uint64_t commits = 0;   // Commits of events that succeeded.
   uint64_t failures = 0;  // Calls of the store that failed.
   uint64_t waiting_events = 0;
 };
@@ -69,7 +69,7 @@ class JournalWriter {
 
  private:
   struct Request : WriteRequest {
-    uint64_t count = 0;  // Of its events.
+    uint64_t count = 0;  // The count of its events.
     Callback done;
   };
   Result<void> enqueue(Request request);

@@ -10,18 +10,20 @@ namespace altlas::kv {
 enum class GroupKind : uint8_t {
   kFull,    // Blocks of keys and values of all tokens.
   kWindow,  // Blocks of those that the window still shows.
-  kState,   // One state of a fixed size, which every token changes in place: linear attention,
-            // Mamba. It takes the place of one block.
+  // One state of a fixed size, which every token changes in place: linear attention, Mamba. It
+  // takes the place of one block.
+  kState,
 };
 
 // A set of layers that keep the same of a sequence, and so share block tables.
 struct GroupSpec {
   GroupKind kind = GroupKind::kFull;
-  uint32_t blocks = 0;       // Of kState: states.
-  uint32_t window = 0;       // Of kWindow: a token sees itself and the window - 1 tokens before it.
-  uint64_t block_bytes = 0;  // Of a block, or a state, on one device: all layers of the group.
+  uint32_t blocks = 0;  // For kState: states.
+  // For kWindow: a token sees itself and the window - 1 tokens before it.
+  uint32_t window = 0;
+  uint64_t block_bytes = 0;  // For a block, or a state, on one device: all layers of the group.
 
-  // Of kFull and kWindow: by 0 or the window in tokens.
+  // For kFull and kWindow: by 0 or the window in tokens.
   static GroupSpec attention(uint32_t window, uint64_t block_bytes) {
     return {window == 0 ? GroupKind::kFull : GroupKind::kWindow, 0, window, block_bytes};
   }

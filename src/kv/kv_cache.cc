@@ -4,12 +4,11 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/integers.h"
 
 namespace altlas::kv {
 
 namespace {
-uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
-
 KvOptions settled(KvOptions options) {
   if (keeps_state(options.groups)) options.prefix_caching = false;
   return options;

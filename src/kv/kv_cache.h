@@ -66,7 +66,7 @@ class KvCache {
   bool grows_at(uint32_t group, uint32_t position) const {
     return blocks_until(group, uint64_t{position} + 1) > blocks_until(group, position);
   }
-  // Whether a sequence of so many tokens fits when it is alone.
+  // Whether a sequence of this many tokens fits when it is alone.
   bool fits_alone(uint64_t tokens) const;
   // Tokens of the longest sequence that fits alone.
   uint64_t tokens_max() const;

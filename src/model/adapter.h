@@ -17,8 +17,8 @@ namespace altlas::model {
 // y[first_column …] += B (A x), scale included in B.
 struct LowRank {
   uint32_t first_column = 0;
-  uint32_t rows = 0;  // Of B: values of y.
-  uint32_t cols = 0;  // Of A: values of x.
+  uint32_t rows = 0;  // For B: values of y.
+  uint32_t cols = 0;  // For A: values of x.
   uint32_t rank = 0;
   const float* a = nullptr;  // [rank, cols]
   const float* b = nullptr;  // [rank, rows]: B's columns.
@@ -32,7 +32,7 @@ struct LayerAdapter {
   std::vector<LowRank> down;
 };
 
-// Of matrices in a device's memory.
+// An adapter with its matrices in a device's memory.
 struct Adapter {
   std::vector<LayerAdapter> layers;
   uint64_t identity = 0;  // Tells its values from other adapters', alike on every machine; not 0.

@@ -27,7 +27,7 @@ enum class WindowRule : uint8_t {
 struct Architecture {
   std::string_view name;          // As GGUF's `general.architecture` spells it.
   std::string_view hugging_face;  // `model_type` of config.json.
-  // Of the file's q and k: GGUF files of some models have their rows reordered.
+  // For the file's q and k: GGUF files of some models have their rows reordered.
   ops::RopeStyle rope = ops::RopeStyle::kNeox;
   GateKind gate = GateKind::kSilu;
   bool encoder = false;  // BERT's layers: both directions, norms after branches, biases everywhere.
@@ -42,7 +42,8 @@ struct Architecture {
   double window_rope_base = 0;   // Rope base of window layers; 0: the model's.
   double attention_softcap = 0;  // Where the file does not say.
   double logit_softcap = 0;
-  bool expert_weights_normalized = true;  // Of the experts used, where the file does not say.
+  // Whether the weights of the experts used are normalized, where the file does not say.
+  bool expert_weights_normalized = true;
 };
 std::span<const Architecture> architectures();
 // Names of all of them, for messages: "llama, mistral, …".  hugging_face: as config.json has them.
@@ -62,10 +63,11 @@ inline constexpr double kSoftcapMax = 1e6;
 // Feed-forward experts: a router chooses some for each token.
 struct ExpertConfig {
   uint32_t count = 0;  // 0: the model has none.
-  uint32_t used = 0;   // Of each token.
+  uint32_t used = 0;   // How many experts each token uses.
   uint32_t feed_forward = 0;
-  uint32_t shared_feed_forward = 0;  // Of the expert that every token takes; 0: none.
-  bool normalized = true;            // The weights of those used add up to 1.
+  // The width of the expert that every token takes; 0: none.
+  uint32_t shared_feed_forward = 0;
+  bool normalized = true;  // The weights of those used add up to 1.
 };
 
 // A model's numbers, whatever the format of its files.
@@ -73,7 +75,7 @@ struct ModelConfig {
   Architecture architecture;  // Some facts may be corrected by the file.
   uint32_t layer_count = 0;
   uint32_t hidden = 0;
-  uint32_t feed_forward = 0;  // Of layers without experts.
+  uint32_t feed_forward = 0;  // The width of layers without experts.
   uint32_t q_heads = 0;
   uint32_t kv_heads = 0;
   uint32_t head_dim = 0;  // A multiple of 16.
@@ -88,7 +90,7 @@ struct ModelConfig {
   uint32_t window = 0;                 // Tokens; 0: every layer sees all.
   std::vector<uint8_t> window_layers;  // [layer_count]: 1 for one that sees the window only.
   RopeTable rope;
-  RopeTable window_rope;  // Of window layers.
+  RopeTable window_rope;  // The rotations of window layers.
   ExpertConfig experts;
   Pooling pooling = Pooling::kLast;
 

@@ -28,7 +28,7 @@ class Attention {
   Rows<float> attended() const { return attended_; }
   // Tokens of an item (StepTokens) at most.
   size_t tokens_at_once() const { return shape(0).tokens_max(); }
-  // Of each thread.
+  // The scratch bytes of each thread.
   uint64_t scratch_bytes() const { return ops::attention_scratch_bytes(shape(0)); }
 
   // Bias, norms and rope of q and k, k and v into the cache, then what every query attends, also
@@ -36,7 +36,7 @@ class Attention {
   void run(StepContext& step, const LayerWeights& layer, uint32_t index);
 
  private:
-  // Of a layer.
+  // The place of a layer.
   struct Place {
     uint32_t group;
     uint32_t index;
@@ -59,7 +59,7 @@ class Attention {
   const std::span<const KvGroup> groups_;
   std::vector<Place> places_;  // [layers]
   Rows<float> qkv_, attended_;
-  // Of a token whose attention all threads share.
+  // The partials of a token whose attention all threads share.
   Rows<float> partials_;  // [kv_heads, kSharedTiles * attention_partial_floats]
   Rows<float> states_;    // [q_heads, head_dim + 2 and padding]
 };

@@ -70,8 +70,8 @@ class CpuForward final : public Forward {
   std::unique_ptr<Encoder> encoder_;
   AdapterTable adapters_;
   std::unique_ptr<DraftModel> draft_;      // Null: none.
-  std::vector<ops::RowSampler> samplers_;  // Of as many rows as are sampled at once.
-  std::vector<uint32_t> rows_;             // Of the call; kept for its capacity.
+  std::vector<ops::RowSampler> samplers_;  // The samplers of as many rows as are sampled at once.
+  std::vector<uint32_t> rows_;             // The rows of the call; kept for its capacity.
 };
 
 }  // namespace altlas::model

@@ -22,8 +22,8 @@
 
 namespace altlas::model {
 
-inline constexpr uint32_t kOwnTokens = 64;  // From so many per thread on, threads share a step's
-                                            // tokens, below the rows of its weights.
+// From this many per thread on, threads share a step's tokens, below the rows of its weights.
+inline constexpr uint32_t kOwnTokens = 64;
 
 // Threads: one, the team's leader.
 class Decoder {
@@ -40,7 +40,7 @@ class Decoder {
   // Runs the layers over all tokens (at most step_tokens_max together), writing their KV. Their
   // hidden states stay until the next call: row i is the ith token in order of entries.
   void forward(std::span<const BatchEntry> entries);
-  // Of the last forward().
+  // The head of the last forward().
   Head& head() { return parts_.head; }
   // From now on steps add to `times`; null: none. It outlives the decoder.
   void measure(OpTimes* times) {
@@ -59,8 +59,8 @@ class Decoder {
     Rows<float> x, normed, delta;  // [T, hidden]
     Rows<float> angles[2];         // [T, head_dim]
     std::byte* quantized;
-    // Of a step of one token, per thread; thread 0 has its x in the step's, where the head reads
-    // it.
+    // The x of a step of one token, per thread; thread 0 has its x in the step's, where the head
+    // reads it.
     Rows<float> own_x, own_normed, own_angles[2];
     Rows<std::byte> own_quantized;
     Attention attention;

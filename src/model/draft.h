@@ -60,7 +60,7 @@ class DraftModel {
   device::Buffer workspace_;
   std::vector<device::Buffer> kv_;
   std::unique_ptr<Decoder> decoder_;
-  // Of the step that runs.
+  // The batch of the step that runs.
   std::vector<BatchEntry> batch_;
   std::vector<uint32_t> rows_;
   std::vector<int32_t*> targets_;

@@ -35,8 +35,8 @@ struct HeadRow {
 // What a row's logits say.
 struct HeadAnswer {
   int32_t token = -1;       // Drawn, where the question samples.
-  float logprob = 0;        // Of `token`, where it is wanted.
-  float known_logprob = 0;  // Of ask.known.
+  float logprob = 0;        // The logprob of `token`, where it is wanted.
+  float known_logprob = 0;  // The logprob of ask.known.
   uint32_t likely_count = 0;
   std::array<ops::TokenLogit, ops::kTopLogprobsMax> likely;  // With log-probabilities for logits.
 };
@@ -44,7 +44,7 @@ struct HeadAnswer {
 // Some tokens of one slot: known ones, then room for guesses.
 struct DraftEntry {
   std::span<int32_t> tokens;
-  uint32_t guesses = 0;  // The last so many of `tokens` are to be guessed.
+  uint32_t guesses = 0;  // How many of the last of `tokens` are to be guessed.
   uint32_t position = 0;
   std::span<const std::vector<uint32_t>> tables;
 };
@@ -69,8 +69,8 @@ class Forward {
   // An answer per row.
   virtual void head(std::span<const HeadRow> rows, std::span<HeadAnswer> answers) = 0;
 
-  // Of the draft model, where the shape has one. guess() computes KV of the known tokens and fills
-  // in the guesses, the likeliest token each; keep_last() computes KV of the last guess.
+  // The steps of the draft model, where the shape has one. guess() computes KV of the known tokens
+  // and fills in the guesses, the likeliest token each; keep_last() computes KV of the last guess.
   virtual void guess(std::span<DraftEntry> entries) = 0;
   virtual void keep_last(std::span<const DraftEntry> entries) = 0;
 

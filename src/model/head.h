@@ -18,9 +18,10 @@
 
 namespace altlas::model {
 
-inline constexpr uint32_t kHeadRowsMax = 64;      // Rows of logits computed at once.
-inline constexpr uint32_t kSampledRowsMax = 32;   // Rows with a sampler's memory.
-inline constexpr uint32_t kHeadChunkPanels = 32;  // Of the head, between two looks for the best.
+inline constexpr uint32_t kHeadRowsMax = 64;     // Rows of logits computed at once.
+inline constexpr uint32_t kSampledRowsMax = 32;  // Rows with a sampler's memory.
+// Panels of the head between two looks for the best.
+inline constexpr uint32_t kHeadChunkPanels = 32;
 
 // Memory of the step that the head reads, and writes again once its layers are over.
 struct HeadInput {

@@ -12,7 +12,7 @@ namespace altlas::model {
 
 struct KvGroup {
   uint32_t window = 0;           // Tokens; 0: all.
-  std::vector<uint32_t> layers;  // Of the model, ascending.
+  std::vector<uint32_t> layers;  // The layers of the model, ascending.
   uint32_t blocks = 0;
   std::byte* data = nullptr;  // [layers][blocks][layout.block_bytes()]
 

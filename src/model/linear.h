@@ -12,19 +12,19 @@ namespace altlas::model {
 struct Linear {
   struct Part {
     ops::PackedMatrix matrix;
-    uint32_t first_column = 0;  // Of its output in the row.
+    uint32_t first_column = 0;  // The first column of its output in the row.
   };
   std::vector<Part> parts;
-  uint32_t rows = 0;  // Of all parts.
+  uint32_t rows = 0;  // The rows of all parts.
   uint32_t cols = 0;
   bool takes_quantized = false;  // Some part does.
   uint64_t bytes = 0;
 
   // Bytes that a thread needs for multiply().
   uint64_t scratch_bytes() const;
-  // Of y [x.tokens, rows], row stride y_stride, what falls to thread `index` of `threads`: by bytes
-  // where reading the weights takes the time; of more tokens by rows, in the pairs of panels that a
-  // product takes at once. scratch: this thread's own.
+  // Computes the part of y [x.tokens, rows], row stride y_stride, that falls to thread `index` of
+  // `threads`: by bytes where reading the weights takes the time; of more tokens by rows, in the
+  // pairs of panels that a product takes at once. scratch: this thread's own.
   void multiply(const ops::Activations& x, float* y, size_t y_stride, uint32_t index,
                 uint32_t threads, std::byte* scratch) const;
 };

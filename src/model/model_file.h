@@ -28,7 +28,8 @@ class ModelFile {
   ModelFile() = default;
 
   ModelConfig config_;
-  std::unique_ptr<const weights::TensorSource> files_;  // Of a folder: under their own names.
+  std::unique_ptr<const weights::TensorSource>
+      files_;  // The files of a folder, under their own names.
   std::unique_ptr<const weights::TensorSource> tensors_;
 };
 

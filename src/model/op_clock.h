@@ -33,10 +33,10 @@ inline constexpr std::array<std::string_view, kOpCount> kOpNames = {
 struct OpTimes {
   struct Sum {
     int64_t ns = 0;
-    uint64_t weight_bytes = 0;  // Of products: the packed weights read.
+    uint64_t weight_bytes = 0;  // For products: the packed weights read.
     uint64_t products = 0;      // Multiply-adds with weights.
-    uint64_t float_products =
-        0;  // Of attention, in floats: a query and a key, a weight and a value.
+    // For attention, in floats: a query and a key, a weight and a value.
+    uint64_t float_products = 0;
   };
   std::array<Sum, kOpCount> ops;
 };

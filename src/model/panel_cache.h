@@ -15,7 +15,8 @@ namespace altlas::model {
 // Raise it when the bytes that packing writes change: panel_format.h, pack.cc, the order in
 // decoder_weights.cc. A test fails when they do.
 inline constexpr uint32_t kPanelVersion = 1;
-// Of all files together; never more than half of what the disk would have free without them.
+// The limit of all files together; never more than half of what the disk would have free without
+// them.
 inline constexpr uint64_t kPanelCacheBytesMax = uint64_t{64} << 30;
 inline constexpr uint64_t kPanelBytesMin = uint64_t{16} << 20;  // Less is packed at once.
 
@@ -77,7 +78,7 @@ class PanelFile {
   void remove_others() const;
 
   PanelCacheOptions options_;
-  std::string prefix_;  // Of the model's files in the folder.
+  std::string prefix_;  // The prefix of the model's files in the folder.
   uint64_t identity_;
   uint64_t bytes_;
   int lock_;       // Descriptor.

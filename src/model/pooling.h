@@ -26,7 +26,7 @@ class PromptPool {
     ++count_;
   }
   uint64_t count() const { return count_; }
-  // Of length 1 (L2); a mean's divisor does not change that. Zeros stay zeros.
+  // A vector of length 1 (L2); a mean's divisor does not change that. Zeros stay zeros.
   std::vector<float> take() {
     double squares = 0;
     for (const float value : values_) squares += double{value} * value;

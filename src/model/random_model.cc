@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/hash.h"
+#include "base/integers.h"
 #include "base/strings.h"
 #include "base/units.h"
 #include "model/architecture.h"
@@ -227,7 +228,7 @@ void fill_piece(const Piece& piece, std::byte* data, uint32_t thread, uint32_t t
   }
   // Runs of 4 blocks are multiples of 8 bytes.
   const uint64_t run = uint64_t{4} * dtype_info(piece.type).block_bytes;
-  const uint64_t runs = (piece.bytes + run - 1) / run;
+  const uint64_t runs = ceil_div(piece.bytes, run);
   fill_random(piece.type, data, runs * thread / threads * run,
               std::min(piece.bytes, runs * (thread + 1) / threads * run));
 }

@@ -38,8 +38,8 @@ struct LoadOptions : replica::ReplicaSettings {
   std::vector<int32_t>
       end_of_generation;  // Tokens that `min_tokens` bans; the tokenizer knows them.
   // What other ranks of the replica have room for; this one takes no more.
-  uint32_t kv_blocks_max = UINT32_MAX;    // Of each group.
-  uint32_t swap_places_max = UINT32_MAX;  // Of each group.
+  uint32_t kv_blocks_max = UINT32_MAX;    // The limit of each group.
+  uint32_t swap_places_max = UINT32_MAX;  // The limit of each group.
   OpTimes* times = nullptr;  // Steps add to it: read it between two steps. It outlives the rank.
   // Called from the loading thread with 0 … 1 within a phase ("weights", "kv").
   std::function<void(std::string_view phase, double fraction)> progress;
@@ -50,10 +50,10 @@ struct LoadOptions : replica::ReplicaSettings {
 struct ReplicaShape : replica::ReplicaLimits {
   uint64_t weight_bytes = 0;      // Model, adapters, draft model.
   uint64_t activation_bytes = 0;  // Workspace of a step, and sampling.
-  uint64_t block_bytes = 0;       // Of one block of every group together.
+  uint64_t block_bytes = 0;       // Bytes of one block of every group together.
   DType kv_type = DType::kF16;
   uint32_t layer_count = 0;
-  uint64_t parameters = 0;   // Of the model as a whole.
+  uint64_t parameters = 0;   // The parameters of the model as a whole.
   std::string architecture;  // "qwen2".
 };
 
@@ -76,7 +76,7 @@ class Rank {
   // bytes. From any one other thread beside run(): steps go on meanwhile.
   // Errors: as AdapterFile::open; kBusy where the device has no room for it.
   virtual Result<uint64_t> load_adapter(uint32_t id, const std::string& path) = 0;
-  // No step from here on names it. One that is not there is nothing. Any thread, beside run().
+  // No step from here on names it. Unknown ids are ignored. Any thread, beside run().
   virtual void drop_adapter(uint32_t id) = 0;
 
   // All layers and KV heads that this rank holds.

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/integers.h"
 #include "model/shape.h"
 #include "ops/sample/sample.h"
 
@@ -28,8 +29,7 @@ RankSteps::RankSteps(ReplicaShape shape, Pooling pooling, std::vector<int32_t> e
       lists_(forward_->head_rows_max()),
       answers_(forward_->head_rows_max()) {
   std::ranges::sort(end_of_generation_);
-  const uint32_t blocks_max =
-      (shape_.model_len_max + shape_.block_tokens - 1) / shape_.block_tokens;
+  const uint32_t blocks_max = ceil_div(shape_.model_len_max, shape_.block_tokens);
   for (Slot& slot : slots_) {
     slot.tables.resize(shape_.groups.size());
     for (size_t g = 0; g < shape_.groups.size(); ++g)
@@ -162,8 +162,8 @@ Result<void> RankSteps::add_entry(const StepEntry& entry, uint32_t& rows) {
     pending_tokens_.push_back(slot->last_token);  // Never reallocates: at most one per slot.
     tokens = {&pending_tokens_.back(), 1};
   }
-  if (shape_.draft_model) {  // It writes its guesses there. Never reallocates: at most
-                             // step_tokens_max.
+  // It writes its guesses there. Never reallocates: at most step_tokens_max.
+  if (shape_.draft_model) {
     guess_tokens_.insert(guess_tokens_.end(), tokens.begin(), tokens.end());
     const auto own = std::span<int32_t>(guess_tokens_).last(tokens.size());
     draft_entries_.push_back({.tokens = own,

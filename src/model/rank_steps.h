@@ -39,7 +39,7 @@ class RankSteps final : public Rank {
   struct WantedRow {
     uint32_t row;               // Among the step's tokens.
     uint32_t result;            // Index in StepResult::sampled.
-    uint32_t position;          // Of the row's token.
+    uint32_t position;          // The position of the row's token.
     int32_t prompt_index = -1;  // ≥ 0: where in prompt_logprobs.
     bool samples = false;
     std::span<const int32_t> guessed = {};  // Guesses up to the row's token: as if they were said.
@@ -89,18 +89,20 @@ class RankSteps final : public Rank {
   const std::unique_ptr<Forward> forward_;
   const device::Device& device_;
   std::vector<Slot> slots_;
-  // Of the step that runs; kept for their capacity.
+  // The entries of the step that runs; kept for their capacity.
   std::vector<BatchEntry> entries_;
   std::vector<int32_t> pending_tokens_;
   std::vector<WantedRow> wanted_;
   std::vector<Guessed> guessed_;
   std::vector<PooledRows> pooled_;
-  std::vector<float> hidden_;          // One row.
-  std::vector<int32_t> guess_tokens_;  // Of entries that the draft model completes.
+  std::vector<float> hidden_;  // One row.
+  // The tokens of entries that the draft model completes.
+  std::vector<int32_t> guess_tokens_;
   std::vector<DraftEntry> draft_entries_;
   std::vector<uint32_t> rows_;
   std::vector<int32_t> best_;
-  std::vector<AskLists> lists_;  // Of as many rows as are sampled at once, as the next two.
+  // The lists of as many rows as are sampled at once, as the next two.
+  std::vector<AskLists> lists_;
   std::vector<HeadRow> asked_;
   std::vector<HeadAnswer> answers_;
   StepResult result_;

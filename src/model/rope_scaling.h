@@ -24,7 +24,7 @@ struct RopeScaling {
 
 struct RopeTable {
   std::vector<double> frequency;  // [dims / 2], in radians per token.
-  float scale = 1;                // Of cosines and sines.
+  float scale = 1;                // The scale of cosines and sines.
 };
 
 // dims: values of a head that turn; even.

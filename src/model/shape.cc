@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
 #include "base/units.h"
 #include "config/names.h"
 #include "model/encoder.h"
@@ -53,7 +54,7 @@ Result<void> check_options(const LoadOptions& options) {
 
 Error does_not_fit(const ReplicaShape& shape, uint64_t memory_bytes, double utilization,
                    uint64_t kv_tokens) {
-  const uint64_t kv = (kv_tokens + shape.block_tokens - 1) / shape.block_tokens * shape.block_bytes;
+  const uint64_t kv = ceil_div(kv_tokens, shape.block_tokens) * shape.block_bytes;
   return invalid(
       fmt::format(
           "the model does not fit: weights {} + activations {} + KV of {} tokens {} = {}, but "
@@ -88,7 +89,7 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
     return invalid(
         fmt::format("kv_tokens_max is {}: one sequence needs {}", tokens_wanted, needed_len),
         "kv_tokens_max");
-  const uint64_t blocks_wanted = (tokens_wanted + shape.block_tokens - 1) / shape.block_tokens;
+  const uint64_t blocks_wanted = ceil_div(tokens_wanted, shape.block_tokens);
   const auto blocks = static_cast<uint32_t>(std::min(
       {blocks_there, blocks_wanted, uint64_t{UINT32_MAX / 2}, uint64_t{options.kv_blocks_max}}));
   if (uint64_t{blocks} * shape.block_tokens < needed_len)

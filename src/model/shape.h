@@ -26,7 +26,7 @@ struct RankPlan {
   std::vector<KvGroup> groups;  // blocks set, data null.
   ReplicaShape shape;
   uint64_t weight_bytes = 0;      // The model's own, of shape.weight_bytes.
-  uint64_t activation_bytes = 0;  // Of shape.activation_bytes.
+  uint64_t activation_bytes = 0;  // A part of shape.activation_bytes.
   std::vector<AdapterFile> adapters;
   std::unique_ptr<DraftPlan> draft;  // Null: none. Its groups' blocks are set.
 };

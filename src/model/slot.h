@@ -21,7 +21,7 @@ struct Slot {
   int32_t last_token = -1;                         // Sampled by the previous step.
   std::vector<ops::TokenCount> counts;             // By id; only where penalties ask for them.
   std::shared_ptr<const Adapter> adapter;  // Null: none. Held to the end: no lock in a step.
-  PromptPool pool;                         // Of a sequence that embeds.
+  PromptPool pool;                         // The pool of a sequence that embeds.
 
   bool penalised() const {
     const SamplingParams& s = request->sampling;

@@ -13,10 +13,10 @@ struct Adapter;
 // A run of tokens of one sequence.
 struct BatchEntry {
   std::span<const int32_t> tokens;  // Each in [0, vocab).
-  uint32_t position = 0;            // Of tokens[0].
+  uint32_t position = 0;            // The position of tokens[0].
   std::span<const std::vector<uint32_t>>
       tables;                        // Per KV group; they cover position + tokens.size().
-  const Adapter* adapter = nullptr;  // Of this model; null: none.
+  const Adapter* adapter = nullptr;  // The adapter of this model; null: none.
 };
 
 struct StepToken {

@@ -24,9 +24,10 @@ inline device::DeviceSpec cpu(uint64_t memory_bytes, uint32_t threads = 1) {
 struct Golden {
   std::vector<int32_t> tokens;
   size_t vocab = 0;
-  std::vector<float> logits;          // [tokens, vocab]; of a decoder.
-  std::vector<float> embedding;       // Of all tokens, of length 1. A decoder's: the last token's.
-  std::vector<float> mean_embedding;  // Of a decoder.
+  std::vector<float> logits;  // [tokens, vocab]; of a decoder.
+  // The embedding of all tokens, of length 1. A decoder's: the last token's.
+  std::vector<float> embedding;
+  std::vector<float> mean_embedding;  // The mean embedding of a decoder.
 };
 
 // These abort if the description can't be read or the files not be written. What they write is gone

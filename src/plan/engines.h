@@ -23,9 +23,9 @@ struct EngineModel {
   PrefillPolicy policy = PrefillPolicy::kMixed;
   double step_tokens_max = 8192;
   double sequences_max = 1024;
-  double memory_share = 0.9;  // Of the device, for weights, activations and KV.
-  // Of the answer's tokens, what is set aside when a request is admitted. Below 1, requests may be
-  // preempted and computed again.
+  double memory_share = 0.9;  // The share of the device's memory for weights, activations and KV.
+  // The share of the answer's tokens that is set aside when a request is admitted. Below 1,
+  // requests may be preempted and computed again.
   double answer_reserved = 0;
   KvChoice kv = KvChoice::kNever;
   // Fitted by bench/simulation/fit_engines.py: the host's share of every step, and of every

@@ -17,20 +17,21 @@ struct ModelShape {
   int32_t heads = 0;
   int32_t kv_heads = 0;
   int32_t head_dim = 0;
-  int32_t ffn = 0;  // Of one expert where there are experts.
+  int32_t ffn = 0;  // The width of one expert where there are experts.
   int32_t vocab = 0;
   int32_t context = 0;  // Prompt and answer at most.
   bool tied = false;    // The head is the embedding.
   bool qk_norm = false;
   int32_t experts = 0;       // 0: dense.
   int32_t experts_used = 0;  // Per token, without shared ones.
-  int32_t shared_ffn = 0;    // Of the experts that every token takes.
+  int32_t shared_ffn = 0;    // The width of the experts that every token takes.
   int32_t dense_layers = 0;  // Layers at the start without experts.
   int32_t dense_ffn = 0;     // Theirs.
   // Multi-head latent attention: key and value of a token in one layer, not divided over tensor
   // ranks; 0: 2 * kv_heads * head_dim, divided.
   int32_t latent_values = 0;
-  int64_t attention_weights = 0;  // Of one layer; 0: as the head counts have it.
+  // The attention weights of one layer; 0: as the head counts have it.
+  int64_t attention_weights = 0;
 
   // Weights of one layer's attention, of one feed-forward block (every expert), of the embedding
   // and head, of everything.

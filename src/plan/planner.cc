@@ -1,3 +1,4 @@
+#include "base/integers.h"
 #include "plan/planner.h"
 
 #include <fmt/format.h>
@@ -47,7 +48,7 @@ Alternative evaluate(const PlanRequest& r, const ParallelLayout& layout) {
   out.usd_per_hour = out.devices() * r.device.kind.price_usd_per_hour;
   out.spot_usd_per_hour = out.devices() * r.device.kind.price_spot_usd_per_hour;
   ServingLoad each = r.load;
-  each.concurrency = (r.load.concurrency + out.replicas - 1) / out.replicas;
+  each.concurrency = ceil_div(r.load.concurrency, out.replicas);
   auto figures = predict_serving(model, r.engine, each);
   if (!figures.ok()) {
     out.reason = figures.error().message();

@@ -9,6 +9,7 @@
 #include <map>
 #include <vector>
 
+#include "base/integers.h"
 #include "plan/csv.h"
 
 namespace altlas::plan {
@@ -150,7 +151,7 @@ Result<ServingFigures> predict_point(const PointSpec& point, const OverheadOverr
   model.weights.kv_bytes_per_value = kv_bytes_per_value(model, engine);
   engine.step_s = overheads.step_s.value_or(engine.step_s);
   engine.request_s = overheads.request_s.value_or(engine.request_s);
-  const int64_t each = (point.concurrency + point.replicas - 1) / point.replicas;
+  const int64_t each = ceil_div(point.concurrency, point.replicas);
   ALTLAS_TRY(ServingFigures figures,
              predict_serving(model, engine,
                              {.concurrency = static_cast<int32_t>(each),

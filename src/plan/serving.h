@@ -28,9 +28,10 @@ struct ServingFigures {
 struct MemoryPlan {
   double weights = 0;
   double activations = 0;
-  double budget = 0;        // Of the device, what the engine may use.
-  double kv_per_token = 0;  // Of one sequence's token, on the device that holds most of it.
-  double kv_tokens = 0;     // That fit; negative: the weights alone do not.
+  double budget = 0;  // Bytes of the device that the engine may use.
+  // Bytes of one sequence's token on the device that holds most of it.
+  double kv_per_token = 0;
+  double kv_tokens = 0;  // That fit; negative: the weights alone do not.
 };
 // The type of the KV cache that the engine chooses: TensorRT-LLM the one that FP8 and FP4
 // checkpoints name, vLLM that one on devices with FP4 (where its recipes say so), else BF16.

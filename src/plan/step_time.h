@@ -26,7 +26,7 @@ Result<WeightType> weight_type(std::string_view name);
 struct StepLoad {
   double prefill_sequences = 0;
   double prefill_tokens = 0;
-  double prefill_pairs = 0;  // Of a query and a key that it sees.
+  double prefill_pairs = 0;  // Pairs of a query and a key that it sees.
   double decode_sequences = 0;
   double decode_context = 0;  // Sum over the sequences.
   double sampled = 0;         // Rows that the head is computed for.

@@ -36,7 +36,8 @@ struct ReplicaLimits {
   uint32_t model_len_max = 0;    // Prompt and generated tokens of one sequence.
   uint32_t step_tokens_max = 0;  // Token budget of one step.
   uint32_t block_tokens = 0;     // Tokens of one KV block.
-  uint32_t kv_blocks = 0;        // Of the group with the fewest tokens; 0: there is no KV.
+  // Blocks of the group with the fewest tokens; 0: there is no KV.
+  uint32_t kv_blocks = 0;
   // What layers keep of a sequence; block_bytes is the largest of any rank.
   std::vector<kv::GroupSpec> groups;
   std::vector<RankMemory> ranks;  // Empty for engines that hold nothing on devices.

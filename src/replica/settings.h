@@ -25,24 +25,26 @@ struct GivenElsewhere {};
 inline constexpr GivenElsewhere kGivenElsewhere;
 
 struct ReplicaSettings {
-  std::string kind = "model";         // Of engine/hosts.h: "model", or "echo", without a model.
+  // A kind of engine/hosts.h: "model", or "echo", without a model.
+  std::string kind = "model";
   std::string model_path;             // A GGUF file, or a folder with config.json and safetensors.
   std::string tokenizer_path;         // A folder with a tokenizer.json; empty: the model's own.
   std::vector<AdapterFile> adapters;  // Loaded with the model; the ranks know them as 1, 2, …
-  uint32_t adapter_rank_max = 0;      // Of adapters, now and later; 0: what the kernels take.
-  std::string draft_model_path;       // Guesses come from it; empty: from the text so far.
-  uint32_t speculative_tokens = 0;    // Guessed ahead per step and sequence; 0: none.
-  uint64_t swap_bytes = 0;            // Host memory for the KV of those preempted; 0: recompute.
-  std::string repack_folder;          // Where repacked weights are kept; empty: nowhere.
+  // The limit of adapters, now and later; 0: what the kernels take.
+  uint32_t adapter_rank_max = 0;
+  std::string draft_model_path;     // Guesses come from it; empty: from the text so far.
+  uint32_t speculative_tokens = 0;  // Guessed ahead per step and sequence; 0: none.
+  uint64_t swap_bytes = 0;          // Host memory for the KV of those preempted; 0: recompute.
+  std::string repack_folder;        // Where repacked weights are kept; empty: nowhere.
   uint32_t tensor_parallel_size = 1;
   uint32_t pipeline_parallel_size = 1;
   uint32_t expert_parallel_size = 1;
   uint32_t model_len_max = 0;    // Tokens; 0: the model's, capped to what the KV holds.
   uint32_t sequences_max = 0;    // 0: chosen by the engine.
   uint32_t step_tokens_max = 0;  // 0: chosen by the engine.
-  uint32_t block_tokens = 16;    // Of one KV block.
+  uint32_t block_tokens = 16;    // Tokens of one KV block.
   double memory_utilization = 0.9;
-  uint64_t kv_tokens_max = 0;  // Of the KV cache; 0: what the memory gives.
+  uint64_t kv_tokens_max = 0;  // The limit of the KV cache; 0: what the memory gives.
   KvType kv_dtype = KvType::kF16;
   bool prefix_caching = true;
   uint32_t executor_depth = 1;  // Steps in flight.

@@ -142,8 +142,8 @@ void BatchScheduler::plan_decodes() {
   if (running_.empty()) return;
   const auto& [first, head] = *running_.begin();
   const bool waiting_first = !waiting_.empty() && waiting_.begin()->first < first;
-  const uint32_t spare =
-      waiting_first || remaining(head) > 1 ? 1 : 0;  // The first in order gets at least one token.
+  // The first in order gets at least one token.
+  const uint32_t spare = waiting_first || remaining(head) > 1 ? 1 : 0;
   for (auto it = running_.begin(); it != running_.end() && budget_ > spare; ++it) {
     if (remaining(it->second) == 1) schedule(it, 1);  // Takes blocks only from those behind `it`.
   }
@@ -162,8 +162,8 @@ void BatchScheduler::plan_prefills() {
         (next_running == running_.end() || next_waiting->first < next_running->first)) {
       const Order order = next_waiting->first;
       waiting_blocked = !try_admit(next_waiting);
-      next_running =
-          running_.lower_bound(order);  // Admission may have taken slots from those behind.
+      // Admission may have taken slots from those behind.
+      next_running = running_.lower_bound(order);
     } else if (next_running != running_.end()) {
       const Order order = next_running->first;
       schedule(next_running, budget_);

@@ -23,28 +23,29 @@ namespace altlas::scheduler {
 struct BatchOptions {
   uint32_t sequences_max = 64;     // Slots of the ranks.
   uint32_t step_tokens_max = 512;  // Token budget of one step.
-  uint32_t model_len_max =
-      0;  // Prompt + generated tokens of one sequence; 0: what the KV pool holds.
+  // Prompt + generated tokens of one sequence; 0: what the KV pool holds.
+  uint32_t model_len_max = 0;
   uint32_t waiting_max = 65'536;  // Sequences without a slot; the next is refused.
   uint64_t cache_salt = 0;        // Tells models and KV types apart in the prefix cache.
-  uint32_t guesses_max = 0;  // Tokens guessed ahead per step and sequence; 0: none. Models that
-                             // keep state take none: a state can't forget a wrong guess.
-  uint32_t guess_step_tokens = 32;  // Steps with more tokens than this take no guesses: there a
-                                    // token costs as much as it gives.
-  bool draft_model = false;         // Guesses are the ranks' (kTokenGuessed), not prompt lookup's.
-  uint64_t swap_block_ns = 0;       // To copy a block to host memory or back.
-  uint64_t swap_state_ns = 0;       // To copy a sequence's states there or back.
-  uint64_t prefill_token_ns = 0;    // To compute a token again; 0: unknown, whatever fits is
-                                    // swapped.
-  bool whole_prompts = false;  // A prompt is computed in one step: of encoders, whose tokens see
-                               // those behind them.
+  // Tokens guessed ahead per step and sequence; 0: none. Models that keep state take none: a state
+  // can't forget a wrong guess.
+  uint32_t guesses_max = 0;
+  // Steps with more tokens than this take no guesses: there a token costs as much as it gives.
+  uint32_t guess_step_tokens = 32;
+  bool draft_model = false;    // Guesses are the ranks' (kTokenGuessed), not prompt lookup's.
+  uint64_t swap_block_ns = 0;  // To copy a block to host memory or back.
+  uint64_t swap_state_ns = 0;  // To copy a sequence's states there or back.
+  // To compute a token again; 0: unknown, whatever fits is swapped.
+  uint64_t prefill_token_ns = 0;
+  // A prompt is computed in one step: of encoders, whose tokens see those behind them.
+  bool whole_prompts = false;
   kv::KvOptions kv;
 };
 
 struct SequenceWork {
   SequenceId id;
   TimeUs turn = 0;                 // Served in this order, the queue's (scheduler/queue.h).
-  uint8_t level = 0;               // Of its priority, 0 is served first.
+  uint8_t level = 0;               // The level of its priority; 0 is served first.
   std::vector<int32_t> prompt;     // At least one token.
   std::vector<int32_t> generated;  // By an earlier run; fewer than tokens_max.
   int32_t tokens_max = 1;          // Generated tokens at most, `generated` counted.
@@ -60,7 +61,7 @@ struct SampledSequence {
   std::vector<int32_t> tokens;          // Empty: only prompt_logprobs.
   std::vector<TokenLogprobs> logprobs;  // One per token.
   std::vector<TokenLogprobs> prompt_logprobs;
-  std::vector<float> embedding;  // Of a sequence that embeds: it has to be ended now.
+  std::vector<float> embedding;  // For a sequence that embeds: it has to be ended now.
 };
 
 struct BatchCounters {
@@ -69,10 +70,10 @@ struct BatchCounters {
   uint64_t prompt_tokens = 0;     // Planned for computing, recomputed ones too.
   uint64_t cached_tokens = 0;     // Taken from the prefix cache instead.
   uint64_t generated_tokens = 0;  // Committed.
-  uint64_t looked_up_tokens = 0;  // Of sequences that got a slot: cached_tokens are some of them.
+  uint64_t looked_up_tokens = 0;  // For sequences that got a slot: cached_tokens are some of them.
   uint64_t swapped_blocks = 0;    // Written to host memory.
   uint64_t guessed_tokens = 0;    // Committed.
-  uint64_t right_guesses = 0;     // Of them.
+  uint64_t right_guesses = 0;     // How many of them were right.
 };
 
 // Order of service: the turn, as the queue before the replicas has it, then arrival; so one of a
@@ -134,8 +135,8 @@ class BatchScheduler {
     uint32_t computed = 0;   // KV of positions below is there.
     uint32_t pending = 0;    // Samples in flight.
     uint32_t in_flight = 0;  // Entries in flight.
-    uint32_t logprobs_from =
-        0;  // Prompt positions below have given their log-probabilities, or will.
+    // Prompt positions below have given their log-probabilities, or will.
+    uint32_t logprobs_from = 0;
     int32_t slot = -1;
     kv::SequenceBlocks blocks;
     kv::BlockChanges changes;   // Not told to the ranks yet.

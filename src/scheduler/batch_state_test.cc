@@ -136,24 +136,7 @@ TEST(BatchState, RandomLoads) {
     o.swap_block_ns = random.below(4);
     o.prefill_token_ns = random.below(3);
     Bench bench(o, 1 + random.below(3));
-    uint64_t next = 1;
-    for (int event = 0; event < 150; ++event) {
-      const uint64_t what = random.below(10);
-      if (what < 2 && next < 30) {
-        SequenceWork w = Bench::work(next++, static_cast<uint32_t>(1 + random.below(20)),
-                                     static_cast<int32_t>(1 + random.below(20)));
-        set_level(w, static_cast<uint8_t>(random.below(3)), static_cast<TimeUs>(next * 7));
-        w.sampling.prompt_logprobs = random.below(5) == 0;
-        bench.admit(w);
-      } else if (what == 2 && next > 1) {
-        const uint64_t id = 1 + random.below(next - 1);
-        if (bench.scheduler.end(SequenceId{id})) bench.works.erase(id);
-      } else {
-        bench.step();
-      }
-    }
-    bench.run();
-    bench.expect_streams_right();
+    run_random_load(bench, random, /*beginnings=*/1);
   }
 }
 

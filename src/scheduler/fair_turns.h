@@ -25,7 +25,7 @@ namespace altlas::scheduler {
 struct TurnRequest {
   uint64_t task = 0;  // Unique among unfinished tasks.
   uint32_t lane = 0;
-  uint8_t level = 0;  // Of its priority.
+  uint8_t level = 0;  // The level of its priority.
   std::string owner;
   TimeUs own = 0;  // turn_of().
 };

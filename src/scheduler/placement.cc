@@ -1,38 +1,43 @@
+#include "base/integers.h"
 #include "scheduler/placement.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <limits>
-
-#include "base/check.h"
+#include <set>
 
 namespace altlas::scheduler {
 namespace {
 
 uint32_t blocks_for(uint32_t tokens, uint32_t block_tokens) {
-  return block_tokens == 0 ? 0 : (tokens + block_tokens - 1) / block_tokens;
+  return block_tokens == 0 ? 0 : ceil_div(tokens, block_tokens);
 }
 
 uint64_t memory_free(const PlacementDevice& device) {
   return device.memory_total - std::min(device.memory_total, device.memory_used);
 }
 
+// Says why, if somebody asks: most who look at a device want to know only where it stands.
+template <class... Args>
+bool is(std::string* why, fmt::format_string<Args...> text, Args&&... args) {
+  if (why != nullptr) *why = fmt::format(text, std::forward<Args>(args)...);
+  return true;
+}
+
 // Never: what no waiting would change.
-std::string too_small(const PlacementDevice& d, const PlacementRequest& r) {
+bool too_small(const PlacementDevice& d, const PlacementRequest& r, std::string* why) {
   if (r.estimated_memory > d.memory_total)
-    return fmt::format("memory: needs {} bytes, the device has {}", r.estimated_memory,
-                       d.memory_total);
+    return is(why, "memory: needs {} bytes, the device has {}", r.estimated_memory, d.memory_total);
   if (d.model_len_max > 0 && r.sequence_tokens > d.model_len_max)
-    return fmt::format("length: prompt and max_length make {} tokens, max_model_len is {}",
-                       r.sequence_tokens, d.model_len_max);
+    return is(why, "length: prompt and max_length make {} tokens, max_model_len is {}",
+              r.sequence_tokens, d.model_len_max);
   const uint64_t pool = uint64_t{d.kv_blocks_total} * d.block_tokens;
   if (pool > 0 && r.sequence_tokens > pool)
-    return fmt::format("kv: prompt and max_length make {} tokens, the KV pool holds {}",
-                       r.sequence_tokens, pool);
-  return "";
+    return is(why, "kv: prompt and max_length make {} tokens, the KV pool holds {}",
+              r.sequence_tokens, pool);
+  return false;
 }
 
 // What the sequence takes at its longest.
@@ -41,49 +46,46 @@ uint64_t kv_bytes(const PlacementDevice& d, const PlacementRequest& r) {
 }
 
 // Crowded: what no task's end would change, only that of a replica.
-std::string too_small_beside_weights(const PlacementDevice& d, const PlacementRequest& r) {
+bool too_small_beside_weights(const PlacementDevice& d, const PlacementRequest& r,
+                              std::string* why) {
   const uint64_t free = d.memory_total - std::min(d.memory_total, d.memory_fixed);
-  if (r.estimated_memory == 0 || r.estimated_memory + kv_bytes(d, r) <= free) return "";
-  return fmt::format(
-      "memory: needs {} bytes and {} of KV blocks; beside weights and activations "
-      "the device has {}",
-      r.estimated_memory, kv_bytes(d, r), free);
+  if (r.estimated_memory == 0 || r.estimated_memory + kv_bytes(d, r) <= free) return false;
+  return is(why,
+            "memory: needs {} bytes and {} of KV blocks; beside weights and activations "
+            "the device has {}",
+            r.estimated_memory, kv_bytes(d, r), free);
 }
 
 // A reservation is a promise: KV blocks may not grow into it.
-std::string no_room_beside_reservations(const PlacementDevice& d, const PlacementRequest& r) {
-  if (r.estimated_memory == 0 && d.memory_reserved == 0) return "";
+bool no_room_beside_reservations(const PlacementDevice& d, const PlacementRequest& r,
+                                 std::string* why) {
+  if (r.estimated_memory == 0 && d.memory_reserved == 0) return false;
   const uint64_t free = memory_free(d) - std::min(memory_free(d), d.memory_growth);
-  if (r.estimated_memory + kv_bytes(d, r) <= free) return "";
-  return fmt::format(
-      "memory: needs {} bytes and {} of KV blocks, {} free beside {} reserved and "
-      "{} that running tasks may grow by",
-      r.estimated_memory, kv_bytes(d, r), free, d.memory_reserved, d.memory_growth);
+  if (r.estimated_memory + kv_bytes(d, r) <= free) return false;
+  return is(why,
+            "memory: needs {} bytes and {} of KV blocks, {} free beside {} reserved and "
+            "{} that running tasks may grow by",
+            r.estimated_memory, kv_bytes(d, r), free, d.memory_reserved, d.memory_growth);
 }
 
 // Busy: what passes as other tasks end.
-std::string too_full(const PlacementPolicy& policy, const PlacementDevice& d,
-                     const PlacementRequest& r) {
+bool too_full(const PlacementPolicy& policy, const PlacementDevice& d, const PlacementRequest& r,
+              std::string* why) {
   if (d.tasks_max > 0 && d.tasks >= d.tasks_max)
-    return fmt::format("tasks: {} of at most {}", d.tasks, d.tasks_max);
+    return is(why, "tasks: {} of at most {}", d.tasks, d.tasks_max);
   if (static_cast<double>(d.memory_used) >
       policy.memory_threshold * static_cast<double>(d.memory_total))
-    return fmt::format("memory: {} of {} bytes used, memory_threshold is {}", d.memory_used,
-                       d.memory_total, policy.memory_threshold);
+    return is(why, "memory: {} of {} bytes used, memory_threshold is {}", d.memory_used,
+              d.memory_total, policy.memory_threshold);
   if (r.estimated_memory > memory_free(d))
-    return fmt::format("memory: needs {} bytes, {} free", r.estimated_memory, memory_free(d));
-  if (std::string reason = no_room_beside_reservations(d, r); !reason.empty()) return reason;
+    return is(why, "memory: needs {} bytes, {} free", r.estimated_memory, memory_free(d));
+  if (no_room_beside_reservations(d, r, why)) return true;
   const uint32_t need = blocks_for(r.prompt_tokens, d.block_tokens);
   if (need > d.kv_blocks_free && d.kv_blocks_total > 0)
-    return fmt::format("kv: needs {} blocks, {} free", need, d.kv_blocks_free);
-  return "";
+    return is(why, "kv: needs {} blocks, {} free", need, d.kv_blocks_free);
+  return false;
 }
 
-struct Candidate {
-  const PlacementDevice* device = nullptr;
-  Standing standing = Standing::kEligible;
-};
-using Candidates = std::vector<Candidate>;
 // True where `a` is to be preferred to `b`; a strict order (ends with the id).
 using Better = std::function<bool(const PlacementDevice& a, const PlacementDevice& b)>;
 
@@ -108,166 +110,289 @@ double finish_seconds(const PlacementDevice& d, const PlacementRequest& r) {
   return (static_cast<double>(d.tokens_ahead) + r.sequence_tokens) / rate;
 }
 
-// The best and the second of `candidates`, by standing first.
-void pick(const Candidates& candidates, const Better& better, Placement& out) {
-  const Candidate* best = nullptr;
-  const Candidate* second = nullptr;
-  const auto before = [&](const Candidate& a, const Candidate& b) {
+// A device among those that may take the task, and where it stands.
+struct Candidate {
+  const PlacementDevice* device = nullptr;
+  Standing standing = Standing::kEligible;
+};
+
+// The two first of what is offered, by standing first.
+class Best {
+ public:
+  explicit Best(const Better& better) : better_(better) {}
+  bool before(const Candidate& a, const Candidate& b) const {
     if (a.standing != b.standing) return a.standing < b.standing;
-    return better(*a.device, *b.device);
-  };
-  for (const Candidate& candidate : candidates) {
-    if (best == nullptr || before(candidate, *best)) {
-      second = best;
-      best = &candidate;
-    } else if (second == nullptr || before(candidate, *second)) {
-      second = &candidate;
+    return better_(*a.device, *b.device);
+  }
+  // Whether the candidate would be one of the two.
+  bool improves(const Candidate& one) const {
+    return second_.device == nullptr || before(one, second_);
+  }
+  void offer(const Candidate& one) {
+    if (first_.device == nullptr || before(one, first_)) {
+      second_ = std::exchange(first_, one);
+    } else if (improves(one)) {
+      second_ = one;
     }
   }
-  out.winner = best->device->id;
-  out.standing = best->standing;
-  if (second != nullptr) out.runner_up = second->device->id;
-}
+  void tell(Placement& out) const {
+    out.winner = first_.device->id;
+    out.standing = first_.standing;
+    if (second_.device != nullptr) out.runner_up = second_.device->id;
+  }
+  const PlacementDevice& winner() const { return *first_.device; }
+  bool empty() const { return first_.device == nullptr; }
 
-const PlacementDevice& device_of(const Candidates& candidates, DeviceId id) {
-  for (const Candidate& candidate : candidates)
-    if (candidate.device->id == id) return *candidate.device;
-  check_failed(__FILE__, __LINE__, "device", "the winner is a candidate");
-}
+ private:
+  const Better& better_;
+  Candidate first_, second_;
+};
 
-void least_loaded(const Candidates& candidates, Placement& out) {
-  pick(candidates, less_loaded, out);
-  const PlacementDevice& d = device_of(candidates, out.winner);
+// One choice: looks only into nodes of the index that may change it.
+class Chooser {
+ public:
+  Chooser(const PlacementPolicy& policy, const PlacementIndex& index,
+          const PlacementRequest& request)
+      : policy_(policy), index_(index), request_(request) {}
+
+  // By standing, then by `better`.
+  void pick(const Better& better, Best& best) const { pick_in(index_.root(), better, best); }
+  // The lowest standing of all.
+  Standing best_standing() const {
+    Standing best = Standing::kNever;
+    lower_in(index_.root(), best);
+    return best;
+  }
+  // How many stand at most so.
+  size_t count(Standing upto) const { return count_in(index_.root(), upto); }
+  // The device with `skip` of them before it.
+  const PlacementDevice& nth(Standing upto, size_t skip) const {
+    return *nth_in(index_.root(), upto, skip);
+  }
+  // The first of them with an id above `after`; null: none.
+  const PlacementDevice* next(Standing upto, std::optional<DeviceId> after) const {
+    return next_in(index_.root(), upto, after);
+  }
+  // Tasks on all devices that may take the task.
+  uint64_t load_sum() const { return load_in(index_.root()); }
+  // Devices that are not eligible, by id, so many at most.
+  std::vector<Assessment> rejected(size_t most) const {
+    std::vector<Assessment> out;
+    reject_in(index_.root(), most, out);
+    return out;
+  }
+  Standing standing(const PlacementDevice& device) const {
+    return standing_of(policy_, device, request_);
+  }
+
+ private:
+  using Node = PlacementIndex::Node;
+  void pick_in(Node at, const Better& better, Best& best) const {
+    const Candidate ideal{&at.best(), standing(at.best())};
+    if (ideal.standing == Standing::kNever || !best.improves(ideal)) return;
+    if (at.is_leaf()) return best.offer(ideal);
+    const Node left = at.left(), right = at.right();
+    if (!right.empty() && best.before({&right.best(), standing(right.best())},
+                                      {&left.best(), standing(left.best())})) {
+      pick_in(right, better, best);
+      pick_in(left, better, best);
+    } else {
+      pick_in(left, better, best);
+      if (!right.empty()) pick_in(right, better, best);
+    }
+  }
+  void lower_in(Node at, Standing& best) const {
+    if (at.empty() || best == Standing::kEligible) return;
+    const Standing ideal = standing(at.best());
+    if (ideal >= best) return;
+    if (at.is_leaf()) {
+      best = ideal;
+      return;
+    }
+    lower_in(at.left(), best);
+    lower_in(at.right(), best);
+  }
+  size_t count_in(Node at, Standing upto) const {
+    if (at.empty() || standing(at.best()) > upto) return 0;
+    if (at.is_leaf()) return 1;
+    if (all_have_room(at)) return at.count(upto);
+    return count_in(at.left(), upto) + count_in(at.right(), upto);
+  }
+  // Whether what the request needs is on every device: then how each stands does not depend on it.
+  bool all_have_room(Node at) const {
+    PlacementDevice worst = at.worst();
+    worst.healthy = worst.replica_running = true;
+    worst.temperature = -1;
+    worst.foreign_utilization = 0;
+    worst.tasks_max = 0;
+    return standing_of(open_, worst, request_) == Standing::kEligible;
+  }
+  const PlacementDevice* nth_in(Node at, Standing upto, size_t skip) const {
+    while (!at.is_leaf()) {
+      const size_t left = count_in(at.left(), upto);
+      at = skip < left ? at.left() : at.right();
+      if (skip >= left) skip -= left;
+    }
+    return &at.best();
+  }
+  const PlacementDevice* next_in(Node at, Standing upto, std::optional<DeviceId> after) const {
+    if (at.empty() || (after && at.last() <= *after) || standing(at.best()) > upto) return nullptr;
+    if (at.is_leaf()) return &at.best();
+    if (const PlacementDevice* found = next_in(at.left(), upto, after)) return found;
+    return next_in(at.right(), upto, after);
+  }
+  uint64_t load_in(Node at) const {
+    if (at.empty() || standing(at.best()) == Standing::kNever) return 0;
+    if (at.is_leaf() || standing(at.worst()) < Standing::kNever) return at.load();
+    return load_in(at.left()) + load_in(at.right());
+  }
+  void reject_in(Node at, size_t most, std::vector<Assessment>& out) const {
+    if (at.empty() || out.size() >= most || standing(at.worst()) == Standing::kEligible) return;
+    if (at.is_leaf()) {
+      out.push_back(assess(policy_, at.best(), request_));
+      return;
+    }
+    reject_in(at.left(), most, out);
+    reject_in(at.right(), most, out);
+  }
+
+  const PlacementPolicy& policy_;
+  // Without limits of its own.
+  const PlacementPolicy open_{.memory_threshold = std::numeric_limits<double>::infinity()};
+  const PlacementIndex& index_;
+  const PlacementRequest& request_;
+};
+
+void explain_least_loaded(const PlacementDevice& d, Placement& out) {
   out.reason = fmt::format("fewest tasks: {} running, {} queued, {:.1f} % utilization", d.running,
                            d.queued, d.utilization);
 }
 
-void memory_optimized(const Candidates& candidates, const PlacementRequest& request,
-                      Placement& out) {
-  pick(candidates, more_memory, out);
-  const uint64_t free = memory_free(device_of(candidates, out.winner));
-  out.reason =
-      fmt::format("most memory free: {} bytes before {} estimated", free, request.estimated_memory);
+void least_loaded(const Chooser& chooser, Placement& out) {
+  const Better better = less_loaded;
+  Best best(better);
+  chooser.pick(better, best);
+  best.tell(out);
+  explain_least_loaded(best.winner(), out);
 }
 
-// The standing that a turn-taking strategy works in: a device that is only busy keeps its turn (the
-// task queues there), one that is hot, down or unhealthy is passed over while another is not.
-Candidates in_turn(const Candidates& candidates) {
-  Standing best = Standing::kNever;
-  for (const Candidate& c : candidates) best = std::min(best, c.standing);
-  const Standing upto = std::max(best, Standing::kBusy);
-  Candidates out;
-  for (const Candidate& c : candidates)
-    if (c.standing <= upto) out.push_back(c);
-  return out;
+void memory_optimized(const Chooser& chooser, const PlacementRequest& request, Placement& out) {
+  const Better better = more_memory;
+  Best best(better);
+  chooser.pick(better, best);
+  best.tell(out);
+  out.reason = fmt::format("most memory free: {} bytes before {} estimated",
+                           memory_free(best.winner()), request.estimated_memory);
 }
 
-void round_robin(const Candidates& all, PlacementCursor& cursor, Placement& out) {
-  const Candidates candidates = in_turn(all);  // By id, as `all` is.
-  size_t index = 0;
-  if (cursor.last)
-    while (index < candidates.size() && candidates[index].device->id <= *cursor.last) ++index;
-  index %= candidates.size();
-  const Candidate& winner = candidates[index];
-  out.winner = winner.device->id;
-  out.standing = winner.standing;
-  if (candidates.size() > 1) out.runner_up = candidates[(index + 1) % candidates.size()].device->id;
+// A device that is only busy keeps its turn (the task queues there), one that is hot, down or
+// unhealthy is passed over while another is not.
+void round_robin(const Chooser& chooser, PlacementCursor& cursor, Placement& out) {
+  const Standing upto = std::max(chooser.best_standing(), Standing::kBusy);
+  const PlacementDevice* winner = chooser.next(upto, cursor.last);
+  if (winner == nullptr) winner = chooser.next(upto, std::nullopt);
+  const PlacementDevice* second = chooser.next(upto, winner->id);
+  if (second == nullptr) second = chooser.next(upto, std::nullopt);
+  out.winner = winner->id;
+  out.standing = chooser.standing(*winner);
+  if (second != winner) out.runner_up = second->id;
   out.reason =
       cursor.last ? fmt::format("its turn after device {}", cursor.last->value) : "the first turn";
   cursor.last = out.winner;
 }
 
-void random_choice(const Candidates& all, PlacementCursor& cursor, Placement& out) {
-  Standing best = Standing::kNever;
-  for (const Candidate& c : all) best = std::min(best, c.standing);
-  Candidates candidates;
-  for (const Candidate& c : all)
-    if (c.standing == best) candidates.push_back(c);
+void random_choice(const Chooser& chooser, PlacementCursor& cursor, Placement& out) {
+  const Standing best = chooser.best_standing();
+  const size_t count = chooser.count(best);
   const uint64_t draw = cursor.random.counter;
-  const size_t index = cursor.random.below(candidates.size());
-  out.winner = candidates[index].device->id;
+  const size_t index = cursor.random.below(count);
+  out.winner = chooser.nth(best, index).id;
   out.standing = best;
-  if (candidates.size() > 1) out.runner_up = candidates[(index + 1) % candidates.size()].device->id;
+  if (count > 1) out.runner_up = chooser.nth(best, (index + 1) % count).id;
   out.reason = fmt::format("draw {} of seed {}", draw, cursor.random.seed);
 }
 
 // Longest cached prefix among devices whose load is at most 1.25 times the mean, plus one (bounded
 // load, as consistent hashing with bounded loads has it: arXiv:1608.01350).
-void prefix_affinity(const Candidates& candidates, Placement& out) {
-  double sum = 0;
-  for (const Candidate& c : candidates) sum += load(*c.device);
-  const double bound = 1.25 * sum / static_cast<double>(candidates.size()) + 1;
+void prefix_affinity(const Chooser& chooser, Placement& out) {
+  const auto candidates = static_cast<double>(chooser.count(Standing::kCrowded));
+  const double bound = 1.25 * static_cast<double>(chooser.load_sum()) / candidates + 1;
   const auto within = [&](const PlacementDevice& d) { return load(d) <= bound; };
-  pick(
-      candidates,
-      [&](const PlacementDevice& a, const PlacementDevice& b) {
-        if (within(a) != within(b)) return within(a);
-        if (a.cached_prefix_tokens != b.cached_prefix_tokens)
-          return a.cached_prefix_tokens > b.cached_prefix_tokens;
-        return less_loaded(a, b);
-      },
-      out);
-  out.reason = fmt::format("{} tokens of the prompt cached, load at most {:.1f}",
-                           device_of(candidates, out.winner).cached_prefix_tokens, bound);
+  const Better better = [&](const PlacementDevice& a, const PlacementDevice& b) {
+    if (within(a) != within(b)) return within(a);
+    if (a.cached_prefix_tokens != b.cached_prefix_tokens)
+      return a.cached_prefix_tokens > b.cached_prefix_tokens;
+    return less_loaded(a, b);
+  };
+  Best best(better);
+  chooser.pick(better, best);
+  best.tell(out);
+  const PlacementDevice& d = best.winner();
+  out.reason = fmt::format("{} tokens of the prompt cached, load {} {} the bound of {:.1f}",
+                           d.cached_prefix_tokens, load(d), within(d) ? "within" : "over", bound);
 }
 
-void earliest_finish(const Candidates& candidates, const PlacementRequest& request,
-                     Placement& out) {
-  pick(
-      candidates,
-      [&](const PlacementDevice& a, const PlacementDevice& b) {
-        const double fa = finish_seconds(a, request), fb = finish_seconds(b, request);
-        return fa != fb ? fa < fb : less_loaded(a, b);
-      },
-      out);
+void earliest_finish(const Chooser& chooser, const PlacementRequest& request, Placement& out) {
+  const Better better = [&](const PlacementDevice& a, const PlacementDevice& b) {
+    const double fa = finish_seconds(a, request), fb = finish_seconds(b, request);
+    return fa != fb ? fa < fb : less_loaded(a, b);
+  };
+  Best best(better);
+  chooser.pick(better, best);
+  best.tell(out);
   out.reason = fmt::format("{} tokens ahead, {:.2f} s until it would be done",
-                           device_of(candidates, out.winner).tokens_ahead,
-                           finish_seconds(device_of(candidates, out.winner), request));
+                           best.winner().tokens_ahead, finish_seconds(best.winner(), request));
 }
 
-// The mapped devices that could run the task; empty, with a note, where least_loaded must stand in.
-Candidates mapped(const PlacementPolicy& policy, const Candidates& candidates,
-                  const PlacementRequest& request, std::string& note) {
+// The mapped devices that could run the task; least_loaded, with a note, where there is none.
+void task_specific(const PlacementPolicy& policy, const PlacementIndex& index,
+                   const Chooser& chooser, const PlacementRequest& request, Placement& out) {
+  const Better better = less_loaded;
+  Best best(better);
   const auto found = policy.task_specific.find(request.type);
   if (found == policy.task_specific.end()) {
-    note =
+    out.note =
         fmt::format("task_specific: no mapping for type '{}', least_loaded was used", request.type);
-    return {};
+  } else {
+    for (const DeviceId id : std::set(found->second.begin(), found->second.end())) {
+      const auto at = index.find(id);
+      if (!at) continue;
+      const Standing standing = chooser.standing(index[*at]);
+      if (standing < Standing::kDown) best.offer({&index[*at], standing});
+    }
+    if (best.empty())
+      out.note = fmt::format(
+          "task_specific: no healthy device for type '{}', least_loaded was used", request.type);
   }
-  Candidates out;
-  for (const Candidate& c : candidates)
-    if (std::ranges::find(found->second, c.device->id) != found->second.end() &&
-        c.standing < Standing::kDown)
-      out.push_back(c);
-  if (out.empty())
-    note = fmt::format("task_specific: no healthy device for type '{}', least_loaded was used",
-                       request.type);
-  return out;
+  if (best.empty()) {
+    out.strategy = Strategy::kLeastLoaded;
+    return least_loaded(chooser, out);
+  }
+  best.tell(out);
+  explain_least_loaded(best.winner(), out);
+  out.reason = fmt::format("mapped for type '{}'; {}", request.type, out.reason);
 }
 
-void run_strategy(const PlacementPolicy& policy, const Candidates& candidates,
+void run_strategy(const PlacementPolicy& policy, const PlacementIndex& index,
                   const PlacementRequest& request, PlacementCursor& cursor, Placement& out) {
+  const Chooser chooser(policy, index, request);
   out.strategy = request.strategy;
   switch (request.strategy) {
     case Strategy::kRoundRobin:
-      return round_robin(candidates, cursor, out);
+      return round_robin(chooser, cursor, out);
     case Strategy::kLeastLoaded:
-      return least_loaded(candidates, out);
+      return least_loaded(chooser, out);
     case Strategy::kMemoryOptimized:
-      return memory_optimized(candidates, request, out);
+      return memory_optimized(chooser, request, out);
     case Strategy::kRandom:
-      return random_choice(candidates, cursor, out);
+      return random_choice(chooser, cursor, out);
     case Strategy::kPrefixAffinity:
-      return prefix_affinity(candidates, out);
+      return prefix_affinity(chooser, out);
     case Strategy::kEarliestFinish:
-      return earliest_finish(candidates, request, out);
+      return earliest_finish(chooser, request, out);
     case Strategy::kTaskSpecific:
-      break;
+      return task_specific(policy, index, chooser, request, out);
   }
-  const Candidates own = mapped(policy, candidates, request, out.note);
-  if (own.empty()) out.strategy = Strategy::kLeastLoaded;
-  least_loaded(own.empty() ? candidates : own, out);
-  if (!own.empty()) out.reason = fmt::format("mapped for type '{}'; {}", request.type, out.reason);
 }
 
 std::string id_list(std::span<const PlacementDevice> devices) {
@@ -278,8 +403,8 @@ std::string id_list(std::span<const PlacementDevice> devices) {
 }
 
 // What fits nowhere: the numbers of the device that comes nearest are those of the roomiest.
-Error never_fits(std::span<const PlacementDevice> devices, const PlacementRequest& request,
-                 std::span<const Assessment> assessments) {
+Error never_fits(const PlacementPolicy& policy, std::span<const PlacementDevice> devices,
+                 const PlacementRequest& request) {
   uint64_t memory = 0, length = 0, pool = 0;
   for (const PlacementDevice& d : devices) {
     memory = std::max(memory, d.memory_total);
@@ -303,87 +428,84 @@ Error never_fits(std::span<const PlacementDevice> devices, const PlacementReques
                                request.sequence_tokens, pool),
                    "max_length")
         .with_reason(kContextLengthExceeded);
-  return invalid("no device is large enough: " + assessments.front().reason);
+  return invalid("no device is large enough: " + assess(policy, devices.front(), request).reason);
 }
 
 }  // namespace
 
-Assessment assess(const PlacementPolicy& policy, const PlacementDevice& d,
-                  const PlacementRequest& request) {
-  Assessment out{d.id, Standing::kEligible, ""};
-  const auto is = [&](Standing standing, std::string reason) {
-    out.standing = standing;
-    out.reason = std::move(reason);
-    return out;
-  };
-  if (std::string reason = too_small(d, request); !reason.empty())
-    return is(Standing::kNever, std::move(reason));
-  if (std::string reason = too_small_beside_weights(d, request); !reason.empty())
-    return is(Standing::kCrowded, std::move(reason));
-  if (!d.healthy) return is(Standing::kUnhealthy, "unhealthy");
-  if (!d.replica_running) return is(Standing::kDown, "no running replica");
+Standing standing_of(const PlacementPolicy& policy, const PlacementDevice& d,
+                     const PlacementRequest& request, std::string* why) {
+  if (too_small(d, request, why)) return Standing::kNever;
+  if (too_small_beside_weights(d, request, why)) return Standing::kCrowded;
+  if (!d.healthy) return is(why, "unhealthy"), Standing::kUnhealthy;
+  if (!d.replica_running) return is(why, "no running replica"), Standing::kDown;
   if (d.temperature > policy.max_temperature)
-    return is(Standing::kHot, fmt::format("temperature: {:.1f} C, at most {:.1f}", d.temperature,
-                                          policy.max_temperature));
+    return is(why, "temperature: {:.1f} C, at most {:.1f}", d.temperature, policy.max_temperature),
+           Standing::kHot;
   if (d.foreign_utilization > 100 * policy.utilization_threshold)
-    return is(Standing::kHot,
-              fmt::format("utilization: {:.1f} % by other processes, at most {:.1f}",
-                          d.foreign_utilization, 100 * policy.utilization_threshold));
-  if (std::string reason = too_full(policy, d, request); !reason.empty())
-    return is(Standing::kBusy, std::move(reason));
+    return is(why, "utilization: {:.1f} % by other processes, at most {:.1f}",
+              d.foreign_utilization, 100 * policy.utilization_threshold),
+           Standing::kHot;
+  return too_full(policy, d, request, why) ? Standing::kBusy : Standing::kEligible;
+}
+
+Assessment assess(const PlacementPolicy& policy, const PlacementDevice& device,
+                  const PlacementRequest& request) {
+  Assessment out{device.id, Standing::kEligible, ""};
+  out.standing = standing_of(policy, device, request, &out.reason);
   return out;
 }
 
-Result<Placement> choose(const PlacementPolicy& policy, std::span<const PlacementDevice> devices,
+PlacementIndex index_of(const PlacementPolicy& policy, std::vector<PlacementDevice> devices) {
+  PlacementIndex index(std::move(devices));
+  for (size_t i = 0; i < index.devices().size(); ++i)
+    index.set(i, index[i], standing_of(policy, index[i], {}));
+  return index;
+}
+
+Result<Placement> choose(const PlacementPolicy& policy, const PlacementIndex& index,
                          const PlacementRequest& request, PlacementCursor& cursor) {
-  if (devices.empty()) return unavailable("no device runs this deployment");
+  if (index.devices().empty()) return unavailable("no device runs this deployment");
   Placement out;
-  std::vector<Assessment> assessments;
-  Candidates candidates;
-  bool known = !request.specific_device.has_value();
-  for (const PlacementDevice& device : devices) {
-    const bool asked = !request.specific_device || *request.specific_device == device.id;
-    known |= asked;
-    if (!asked) continue;
-    Assessment assessment = assess(policy, device, request);
-    if (assessment.standing != Standing::kNever)
-      candidates.push_back({&device, assessment.standing});
-    if (assessment.standing != Standing::kEligible) assessments.push_back(std::move(assessment));
+  if (!request.specific_device) {
+    const Chooser chooser(policy, index, request);
+    if (chooser.count(Standing::kCrowded) == 0) return never_fits(policy, index.devices(), request);
+    run_strategy(policy, index, request, cursor, out);
+    out.rejected = chooser.rejected(kRejectedMax);
+    return out;
   }
-  if (!known)
+  const auto at = index.find(*request.specific_device);
+  if (!at)
     return invalid(fmt::format("device {} does not run this deployment; the devices that do: {}",
-                               request.specific_device->value, id_list(devices)),
+                               request.specific_device->value, id_list(index.devices())),
                    "gpu_options.specific_gpu_id");
-  if (candidates.empty()) {
-    if (!request.specific_device) return never_fits(devices, request, assessments);
-    return invalid(fmt::format("device {} is too small: {}", request.specific_device->value,
-                               assessments.front().reason),
-                   "gpu_options.specific_gpu_id");
-  }
-  if (request.specific_device) {
-    out.strategy = request.strategy;
-    out.winner = *request.specific_device;
-    out.standing = candidates.front().standing;
-    out.reason = "asked for by specific_gpu_id";
-  } else {
-    run_strategy(policy, candidates, request, cursor, out);
-  }
-  out.rejected = std::move(assessments);
+  Assessment asked = assess(policy, index[*at], request);
+  if (asked.standing == Standing::kNever)
+    return invalid(
+        fmt::format("device {} is too small: {}", request.specific_device->value, asked.reason),
+        "gpu_options.specific_gpu_id");
+  out.strategy = request.strategy;
+  out.winner = asked.device;
+  out.standing = asked.standing;
+  out.reason = "asked for by specific_gpu_id";
+  if (asked.standing != Standing::kEligible) out.rejected.push_back(std::move(asked));
   return out;
 }
 
 std::vector<std::pair<Strategy, std::optional<DeviceId>>> alternatives(
-    const PlacementPolicy& policy, std::span<const PlacementDevice> devices,
-    const PlacementRequest& request, const PlacementCursor& cursor, Strategy decided) {
+    const PlacementPolicy& policy, const PlacementIndex& index, const PlacementRequest& request,
+    const PlacementCursor& cursor, Strategy decided) {
   std::vector<std::pair<Strategy, std::optional<DeviceId>>> out;
+  PlacementRequest other = request;
+  other.specific_device.reset();
+  const bool fits = Chooser(policy, index, other).count(Standing::kCrowded) > 0;
   for (size_t i = 0; i < kStrategyCount; ++i) {
-    const auto strategy = static_cast<Strategy>(i);
-    if (strategy == decided) continue;
-    PlacementRequest other = request;
-    other.strategy = strategy;
+    other.strategy = static_cast<Strategy>(i);
+    if (other.strategy == decided && !request.specific_device) continue;
     PlacementCursor scratch = cursor;
-    const Result<Placement> choice = choose(policy, devices, other, scratch);
-    out.emplace_back(strategy, choice.ok() ? std::optional(choice->winner) : std::nullopt);
+    Placement choice;
+    if (fits) run_strategy(policy, index, other, scratch, choice);
+    out.emplace_back(other.strategy, fits ? std::optional(choice.winner) : std::nullopt);
   }
   return out;
 }

@@ -1,6 +1,6 @@
-// Goal: each strategy distributes as SPEC 3 says, every rejection says why, and a device is always
-// chosen. Method: tables of devices by hand; distributions over sequences of choices as the seeds'
-// programs make them.
+// Goal: each strategy distributes as the names of the strategies say, every rejection says why, and
+// a device is always chosen. Method: tables of devices by hand; distributions over sequences of
+// choices as programs make them.
 #include "scheduler/placement.h"
 
 #include <gtest/gtest.h>
@@ -31,6 +31,10 @@ PlacementRequest request(Strategy strategy) {
   r.prompt_tokens = 10;
   r.sequence_tokens = 100;
   return r;
+}
+Result<Placement> choose(const PlacementPolicy& policy, const std::vector<PlacementDevice>& d,
+                         const PlacementRequest& r, PlacementCursor& cursor) {
+  return scheduler::choose(policy, index_of(policy, d), r, cursor);
 }
 int32_t winner(const PlacementPolicy& policy, const std::vector<PlacementDevice>& d,
                const PlacementRequest& r, PlacementCursor& cursor) {
@@ -219,6 +223,39 @@ TEST(Placement, SpecificDeviceIsHonouredOrRefusedWithTheIds) {
   EXPECT_EQ(refused.error().field(), "gpu_options.specific_gpu_id");
 }
 
+// What each strategy would have chosen without it is told, not the device that was asked for.
+TEST(Placement, ASpecificDeviceHasTheAlternativesOfAllStrategies) {
+  const PlacementPolicy policy;
+  const PlacementCursor cursor{.last = DeviceId{0}};
+  auto d = devices(3);
+  d[0].running = d[1].running = 2;
+  PlacementRequest r = request(Strategy::kLeastLoaded);
+  r.specific_device = DeviceId{0};
+  const auto others = alternatives(policy, index_of(policy, d), r, cursor, r.strategy);
+  EXPECT_EQ(others.size(), kStrategyCount);
+  for (const auto& [strategy, chosen] : others) {
+    if (strategy == Strategy::kLeastLoaded) EXPECT_EQ(chosen, DeviceId{2});
+    if (strategy == Strategy::kRoundRobin) EXPECT_EQ(chosen, DeviceId{1});
+  }
+}
+
+// Goal: the reason says on which side of its bound a device's load is. Method: one within, one that
+// has the prefix and is over it, and one that is over it alone.
+TEST(Placement, PrefixAffinitySaysWhetherTheLoadIsWithinItsBound) {
+  const PlacementPolicy policy;
+  PlacementCursor cursor;
+  auto d = devices(2);
+  d[0].cached_prefix_tokens = 64;
+  EXPECT_EQ(choose(policy, d, request(Strategy::kPrefixAffinity), cursor)->reason,
+            "64 tokens of the prompt cached, load 0 within the bound of 1.0");
+  d[0].running = 9;
+  EXPECT_EQ(choose(policy, d, request(Strategy::kPrefixAffinity), cursor)->reason,
+            "0 tokens of the prompt cached, load 0 within the bound of 6.6");
+  d[1].healthy = false;
+  EXPECT_EQ(choose(policy, d, request(Strategy::kPrefixAffinity), cursor)->reason,
+            "64 tokens of the prompt cached, load 9 over the bound of 6.6");
+}
+
 TEST(Placement, RefusesWithNumbersOnlyWhatNoDeviceCouldEverTake) {
   PlacementPolicy policy;
   PlacementCursor cursor;
@@ -244,8 +281,8 @@ TEST(Placement, AlternativesLeaveTheCursorAlone) {
   PlacementPolicy policy;
   PlacementCursor cursor;
   const auto d = devices(2);
-  const auto others =
-      alternatives(policy, d, request(Strategy::kLeastLoaded), cursor, Strategy::kLeastLoaded);
+  const auto others = alternatives(policy, index_of(policy, d), request(Strategy::kLeastLoaded),
+                                   cursor, Strategy::kLeastLoaded);
   EXPECT_EQ(others.size(), kStrategyCount - 1);
   EXPECT_FALSE(cursor.last.has_value());
   EXPECT_EQ(cursor.random.counter, 0u);

@@ -18,8 +18,8 @@ namespace altlas::scheduler {
 class PrefixIndex {
  public:
   static constexpr uint32_t kBlockTokens = 16;
-  static constexpr size_t kBlocksPerPrompt =
-      128;  // Longer prompts are told apart by their first 2,048 tokens.
+  // Longer prompts are told apart by their first 2,048 tokens.
+  static constexpr size_t kBlocksPerPrompt = 128;
 
   explicit PrefixIndex(size_t entries_max = 65536) : entries_max_(entries_max) {}
   // The device computes this prompt now, with an adapter or without (empty). The oldest entries go

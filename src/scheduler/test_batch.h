@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/philox.h"
 #include "scheduler/batch.h"
 #include "scheduler/test_ranks.h"
 
@@ -109,6 +110,32 @@ constexpr TimeUs kAgeStep = 100;
 inline void set_level(SequenceWork& work, uint8_t level, TimeUs arrived = 0) {
   work.level = level;
   work.turn = arrived + level * kAgeStep;
+}
+
+// Runs 150 events: sequences come, of several levels and with `beginnings` different starts of
+// their prompts, some are ended, steps are made; then all run to their end. Expects every stream to
+// be right.
+inline void run_random_load(Bench& bench, PhiloxStream& random, uint64_t beginnings) {
+  uint64_t next = 1;
+  for (int event = 0; event < 150; ++event) {
+    const uint64_t what = random.below(10);
+    if (what < 2 && next < 30) {
+      const auto prompt_tokens = static_cast<uint32_t>(1 + random.below(20));
+      const auto tokens_max = static_cast<int32_t>(1 + random.below(20));
+      const auto first = static_cast<int32_t>(random.below(beginnings) * 30);
+      SequenceWork w = Bench::work(next++, prompt_tokens, tokens_max, first);
+      set_level(w, static_cast<uint8_t>(random.below(3)), static_cast<TimeUs>(next * 7));
+      w.sampling.prompt_logprobs = random.below(5) == 0;
+      bench.admit(w);
+    } else if (what == 2 && next > 1) {
+      const uint64_t id = 1 + random.below(next - 1);
+      if (bench.scheduler.end(SequenceId{id})) bench.works.erase(id);
+    } else {
+      bench.step();
+    }
+  }
+  bench.run();
+  bench.expect_streams_right();
 }
 
 }  // namespace altlas::scheduler

@@ -33,15 +33,15 @@ struct Rooms {
   telemetry::Registry& metrics;
   std::string version;
   TimeUs started = 0;
-  std::string notice;  // Of the devices, for people; may be empty.
+  std::string notice;  // The notice of the devices, for people; may be empty.
   // All metrics as Prometheus text, written off the io threads.
   std::function<boost::asio::awaitable<std::string>()> metrics_text;
   telemetry::Tracer* tracer = nullptr;  // May be null: no spans are kept.
   // Its spans of the last seconds as a Chrome trace, written off the io threads; with `tracer`.
   std::function<boost::asio::awaitable<std::string>(double seconds)> trace_text;
   FileDesk* desk = nullptr;        // Set before the first request.
-  BatchRunner* batches = nullptr;  // Likewise.
-  std::shared_ptr<RequestMemory> request_memory;  // Likewise.
+  BatchRunner* batches = nullptr;  // The same.
+  std::shared_ptr<RequestMemory> request_memory;  // The same.
   // Where handlers of large bodies run, one at a time, so that reading them never holds up the io
   // threads; outlives every request. None: on the io threads.
   std::optional<boost::asio::any_io_executor> large;
@@ -49,7 +49,7 @@ struct Rooms {
   std::shared_ptr<const config::Config> now() const { return live.get(); }
 };
 
-// Bodies from so many bytes on are large: reading one takes milliseconds.
+// Bodies from this many bytes on are large: reading one takes milliseconds.
 inline constexpr size_t kLargeBody = 256 << 10;
 
 // Where the handler of `request` is to run: rooms.large for large bodies, else `usual`.

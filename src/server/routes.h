@@ -14,8 +14,8 @@ std::vector<Route> task_routes();  // tasks/predict.cc: /api/v1/predict, task, t
 std::vector<Route> device_routes();  // devices.cc: /api/v1/gpus, config, deployments.
 std::vector<Route> llm_routes();     // openai/llm.cc: /llm/generate, /generate, /chat, /echo.
 std::vector<Route> openai_routes();  // openai/completions.cc: /v1/models, completions, /tokenize.
-std::vector<Route>
-adapter_routes();  // openai/adapters_api.cc: /v1/load_lora_adapter, its opposite.
+// openai/adapters_api.cc: /v1/load_lora_adapter, its opposite.
+std::vector<Route> adapter_routes();
 std::vector<Route> tokenize_routes();   // openai/tokenize.cc: /tokenize, /detokenize.
 std::vector<Route> embedding_routes();  // openai/embeddings.cc: /v1/embeddings.
 std::vector<Route> file_routes();       // batches/files_api.cc: /v1/files.

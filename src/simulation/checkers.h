@@ -19,8 +19,9 @@ namespace altlas::simulation {
 // What the clients know of one task.
 struct ClientTask {
   TaskSpec spec;
-  std::string adapter_file;  // Of the adapter that it names, as it was loaded then.
-  bool accepted = false;     // Answered ok.
+  // The file of the adapter that it names, as it was loaded then.
+  std::string adapter_file;
+  bool accepted = false;  // Answered ok.
   bool cancel_sent = false;
   bool forgotten = false;         // Over, and beyond the number kept.
   std::optional<TaskStatus> end;  // As told, or as found after a restart of the server.

@@ -30,7 +30,7 @@ class Clients {
         adapters_(adapters),
         step_(std::move(step)) {}
 
-  // Spreads so many requests over the time, in bursts.
+  // Spreads this many requests over the time, in bursts.
   void schedule(uint32_t requests, int64_t busy_us);
   void on_admission(uint64_t ticket, const Result<void>& admitted);
   void on_submission(uint64_t ticket, const Result<std::vector<control::Placed>>& placed);

@@ -47,8 +47,8 @@ class FaultyVfs {
 
   uint64_t power_losses() const;
   uint64_t errors() const;      // Injected, a full disk included.
-  uint64_t bytes_used() const;  // Of all files.
-  // Of all files' contents, those that would survive a power loss too.
+  uint64_t bytes_used() const;  // Bytes of all files.
+  // The hash of all files' contents, those that would survive a power loss too.
   uint64_t hash() const;
 
   class Disk;

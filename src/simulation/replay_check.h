@@ -25,7 +25,8 @@ class ReplayCheck {
 
   const control::CoreSetup setup_;
   std::vector<std::pair<TimeUs, std::string>> events_;
-  std::string snapshot_;  // Of the core before the event `snapshot_at_`; the latest one taken.
+  // The snapshot of the core before the event `snapshot_at_`; the latest one taken.
+  std::string snapshot_;
   size_t snapshot_at_ = 0;
 };
 

@@ -14,8 +14,9 @@
 namespace altlas::simulation {
 
 inline constexpr uint32_t kVocabulary = 97;
-inline constexpr uint32_t kModelLenMax = 160;    // Tokens.
-inline constexpr size_t kEncoderTokensMax = 64;  // Of a prompt, where a deployment only embeds.
+inline constexpr uint32_t kModelLenMax = 160;  // Tokens.
+// The limit of a prompt, where a deployment only embeds.
+inline constexpr size_t kEncoderTokensMax = 64;
 
 // What a deployment's replicas answer.
 enum class Answers : uint8_t { kTexts, kEmbeddings, kPayloads };

@@ -10,7 +10,7 @@
 
 namespace altlas::simulation {
 
-// Of kVocabulary tokens; token 0 ends a text. The same object for the whole process.
+// A tokenizer of kVocabulary tokens; token 0 ends a text. The same object for the whole process.
 const text::Tokenizer& toy_tokenizer();
 
 // One of a few, of every kind. Texts of some have any length, those of others end by themselves.

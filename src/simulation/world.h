@@ -23,7 +23,8 @@ struct WorldOptions {
 };
 
 struct WorldResult {
-  uint64_t event_hash = 0;  // Of every event into the core, with its time, and of the core's state.
+  // A hash of every event into the core, with its time, and of the core's state.
+  uint64_t event_hash = 0;
   uint64_t events = 0;
   uint64_t tasks = 0, completed = 0, failed = 0, canceled = 0;
   uint64_t server_crashes = 0, worker_crashes = 0, link_breaks = 0, disk_faults = 0;

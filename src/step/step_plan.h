@@ -47,22 +47,22 @@ struct SlotTables {
 // are.
 using AllowedTokens = std::shared_ptr<const std::vector<uint64_t>>;
 
-// Of groups that keep state (kv::GroupKind::kState) a slot's table has one entry, whose state the
+// For groups that keep state (kv::GroupKind::kState) a slot's table has one entry, whose state the
 // slot's tokens change one after the other. It begins anew with position 0, whatever lies there.
 //
 // A run of tokens of one sequence: a chunk of prefill, or one token of decode and guesses of what
 // follows it.
 struct StepEntry {
   int32_t slot = 0;
-  uint32_t position = 0;        // Of tokens[0] in the sequence (prompt + generated).
+  uint32_t position = 0;        // The position of tokens[0] in the sequence (prompt + generated).
   std::vector<int32_t> tokens;  // ≥ 1; only the last may be kTokenPending, then it is the only one.
   bool samples = false;         // The last token's logits give the next token.
-  // The last so many tokens are guesses (all of them kTokenGuessed, or none). `samples` is set
+  // How many of the last tokens are guesses (all of them kTokenGuessed, or none). `samples` is set
   // then: each position from the last known token on gives a token, as far as the guess before it
   // is the token given there. KV written behind the last right guess is void.
   uint32_t guesses = 0;
-  bool prompt_logprobs = false;  // Log-probabilities of tokens position+1 … of this chunk (and the
-                                 // next chunk's first) too.
+  // Log-probabilities of tokens position+1 … of this chunk (and the next chunk's first) too.
+  bool prompt_logprobs = false;
   AllowedTokens allowed = nullptr;  // With `samples`: where the next token is from.
 };
 
@@ -93,17 +93,19 @@ struct FollowingToken {
 struct SampledToken {
   int32_t slot = 0;
   int32_t token = 0;
-  TokenLogprobs logprobs;                      // id and top set where the sequence asks for them.
-  std::vector<TokenLogprobs> prompt_logprobs;  // Of this step's chunk, where asked for.
+  TokenLogprobs logprobs;  // id and top set where the sequence asks for them.
+  // The log-probabilities of this step's chunk, where asked for.
+  std::vector<TokenLogprobs> prompt_logprobs;
   std::vector<FollowingToken> following = {};  // One per right guess, in order.
-  std::vector<float> embedding = {};  // Of length 1 (L2), where the sequence `embeds`; token is -1.
+  // A vector of length 1 (L2), where the sequence `embeds`; token is -1.
+  std::vector<float> embedding = {};
 };
 
 struct StepResult {
   StepId id;
-  std::vector<SampledToken> sampled;  // One per entry with `samples` or `prompt_logprobs` (token -1
-                                      // where only the latter).
-  std::vector<int64_t> busy_us;       // Time that devices computed, by rank; a rank says its own.
+  // One per entry with `samples` or `prompt_logprobs` (token -1 where only the latter).
+  std::vector<SampledToken> sampled;
+  std::vector<int64_t> busy_us;  // Time that devices computed, by rank; a rank says its own.
 };
 
 }  // namespace altlas

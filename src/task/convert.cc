@@ -1,8 +1,14 @@
 #include "task/convert.h"
 
+#include <boost/pfr/tuple_size.hpp>
+
 #include <algorithm>
 
 namespace altlas {
+
+static_assert(boost::pfr::tuple_size_v<SamplingParams> == 18 &&
+                  boost::pfr::tuple_size_v<Grammar> == 4,
+              "write and read a new member here, and in the test");
 
 void write_sampling(const SamplingParams& from, proto::Sampling* to) {
   to->set_temperature(from.temperature);

@@ -41,12 +41,12 @@ struct SamplingParams {
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   uint64_t seed = 0;  // Drawn by the server and recorded where the request gave none.
-  int32_t logprobs =
-      -1;  // -1: none; n: the sampled token's and the n most likely tokens' (at most 20).
-  // Also for the prompt's tokens, with so many most likely ones; -1: none.
+  // -1: none; n: the sampled token's and the n most likely tokens' (at most 20).
+  int32_t logprobs = -1;
+  // Also for the prompt's tokens, with this many most likely ones; -1: none.
   int32_t prompt_logprobs = -1;
   bool ignore_eos = false;
-  int32_t min_tokens = 0;               // No end of generation before so many tokens.
+  int32_t min_tokens = 0;               // No end of generation before this many tokens.
   bool skip_special_tokens = true;      // Control tokens are no text; otherwise their spelling is.
   std::vector<int32_t> shown_tokens;    // Control tokens that are text all the same. Sorted.
   std::vector<int32_t> stop_token_ids;  // End the text as end-of-generation tokens do. Sorted.
@@ -75,14 +75,14 @@ struct TaskSpec {
   std::optional<TimeUs> deadline;  // Absolute.
   TimeUs asked = 0;  // First asked for, where it was refused for want of room: it waits since then.
   std::string idempotency_key;     // Empty: none.
-  uint64_t body_hash =
-      0;  // Of the parsed request, to tell another body under the same idempotency_key.
+  // A hash of the parsed request, to tell another body under the same idempotency_key.
+  uint64_t body_hash = 0;
   uint64_t estimated_memory = 0;     // Bytes reserved on the device until the task ends.
   std::optional<Strategy> strategy;  // Otherwise the configured default.
   std::optional<DeviceId> specific_device;
   uint64_t batch_group = 0;  // Tasks of one unsplit batch share it (> 0) and one device.
-  bool durable =
-      true;  // In the journal; false for requests that are answered in the same connection.
+  // In the journal; false for requests that are answered in the same connection.
+  bool durable = true;
   std::vector<int32_t> prompt;  // Token ids.
   int32_t tokens_max = 128;     // Generated tokens at most; ≥ 1.
   SamplingParams sampling;
@@ -122,8 +122,8 @@ struct TaskResult {
   FinishReason finish_reason = FinishReason::kNone;
   std::string stop_string;  // The one that ended it, if one did.
   std::vector<TokenLogprobs> prompt_logprobs;
-  std::vector<float> embedding;  // Of length 1 (L2); empty unless the task `embeds`.
-  int32_t stop_token = -1;       // Of stop_token_ids, the one that ended it.
+  std::vector<float> embedding;  // A vector of length 1 (L2); empty unless the task `embeds`.
+  int32_t stop_token = -1;       // The token of stop_token_ids that ended it.
 };
 
 }  // namespace altlas

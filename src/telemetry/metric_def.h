@@ -19,15 +19,15 @@ inline constexpr size_t kLabelsMax = 6;
 //   MetricKind::kCounter,
 //                                        .help = "Requests answered.", .unit = "requests", .labels
 //                                        = {"route"}};
-// The name is altlas_<room>_<noun>_<unit>, or one that SPEC gives.
+// The name is altlas_<room>_<noun>_<unit>, or one that monitoring of GPUs knows (gpu_…, DCGM_…).
 struct MetricDef {
   std::string_view name;
   MetricKind kind = MetricKind::kCounter;
   std::string_view help;
   std::string_view unit = "";
   std::array<std::string_view, kLabelsMax> labels = {};  // Empty ones at the end do not count.
-  std::span<const double> buckets =
-      {};  // Of a histogram: upper bounds, ascending, without infinity.
+  // For a histogram: upper bounds, ascending, without infinity.
+  std::span<const double> buckets = {};
 
   constexpr size_t label_count() const {
     size_t count = 0;

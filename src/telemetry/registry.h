@@ -20,8 +20,8 @@
 
 namespace altlas::telemetry {
 
-inline constexpr size_t kSeriesMax =
-    1000;  // Label sets of one metric; the rest share one, "_overflow".
+// Label sets of one metric; the rest share one, "_overflow".
+inline constexpr size_t kSeriesMax = 1000;
 inline constexpr size_t kLabelValueBytesMax = 128;  // Longer values are cut.
 inline constexpr size_t kBucketsMax = 64;
 

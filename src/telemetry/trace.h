@@ -17,7 +17,7 @@ namespace altlas::telemetry {
 
 inline constexpr size_t kSpanNameBytesMax = 47;  // Longer names are cut.
 inline constexpr size_t kSpanArgsMax = 3;
-inline constexpr uint32_t kLanesMax = 64;   // Of record_beside(), in one group.
+inline constexpr uint32_t kLanesMax = 64;   // The limit of record_beside(), in one group.
 inline constexpr size_t kTracksMax = 4096;  // Named tracks; further names are not kept.
 
 // A row of the picture: lanes (threads, devices) inside a group (process, replica).
@@ -28,13 +28,13 @@ struct Track {
 };
 
 struct SpanArg {
-  const char* key = nullptr;  // Of static lifetime; nullptr is no argument.
+  const char* key = nullptr;  // A string of static lifetime; nullptr is no argument.
   int64_t value = 0;
 };
 
 struct Span {
   std::string_view name;      // Copied.
-  const char* category = "";  // Of static lifetime, such as "engine".
+  const char* category = "";  // A string of static lifetime, such as "engine".
   TimeUs start = 0;
   TimeUs end = 0;  // Not before start.
   Track track;
@@ -59,7 +59,7 @@ class Tracer {
   bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
 
   void record(const Span& span);
-  // Likewise in the first lane of its track's group where it lies over no other span; beyond
+  // The same in the first lane of its track's group where it lies over no other span; beyond
   // kLanesMax they share the last one. `name`: the picture's for the group. Spans of a group come
   // in the order of their ends, more or less.
   void record_beside(Span span, std::string_view name);
@@ -79,14 +79,14 @@ class Tracer {
 
   std::vector<Stored> collect(TimeUs since, TimeUs until) const;
 
-  size_t capacity_ = 0;  // Of one stripe.
+  size_t capacity_ = 0;  // The capacity of one stripe.
   std::atomic<bool> enabled_ = false;
   std::atomic<uint64_t> overwritten_ = 0;
   std::unique_ptr<Stripe[]> stripes_;
   mutable std::mutex names_mutex_;
   std::map<Track, std::pair<std::string, std::string>> names_;
   std::mutex lanes_mutex_;
-  std::map<uint32_t, std::vector<TimeUs>> lanes_;  // Of a group: from when on each is free.
+  std::map<uint32_t, std::vector<TimeUs>> lanes_;  // For a group: from when on each is free.
 };
 
 // Records the time from here to the end of the block, if the tracer is there and on.

@@ -31,7 +31,7 @@ enum class ReasoningStart : uint8_t {
   kPossible,   // It may begin with reasoning.
   kUnderway,   // The prompt has begun the reasoning.
 };
-// Of a prompt's last text, written by the template (spaces at its end don't matter) ...
+// What a prompt's last text, written by the template, says (spaces at its end don't matter).
 ReasoningStart reasoning_start(const ReasoningTags& tags, std::string_view prompt);
 // ... or of a message that goes on behind `prompt`.
 ReasoningStart reasoning_start(const ReasoningTags& tags, std::string_view prompt,

@@ -12,7 +12,7 @@ namespace altlas::text {
 
 inline constexpr size_t kStopStringsMax = 1024;
 inline constexpr size_t kStopStringBytesMax = 4096;
-inline constexpr size_t kStopBytesMax = 64u << 10;  // Of all together.
+inline constexpr size_t kStopBytesMax = 64u << 10;  // The limit of all together.
 
 // The first stop string to be complete wins, the longest of those that end together; so the result
 // does not depend on how the text was cut into pieces. One thread at a time.

@@ -8,8 +8,8 @@
 namespace altlas::text {
 
 bool is_white_space(char32_t c);  // Unicode White_Space.
-bool is_control_char(
-    char32_t c);           // Category C but unassigned ones, tab, line feed and carriage return.
+// Category C but unassigned ones, tab, line feed and carriage return.
+bool is_control_char(char32_t c);
 bool is_mark(char32_t c);  // Category M.
 bool is_nonspacing_mark(char32_t c);
 bool is_cjk(char32_t c);        // What BERT puts spaces around.

@@ -19,7 +19,7 @@ struct CataloguePart {
   std::string package;
   std::string version;
   std::string member;  // Path of the piece inside the wheel.
-  uint64_t bytes;      // Of the piece.
+  uint64_t bytes;      // The bytes of the piece.
 };
 
 // A model's file is its parts, one after the other.

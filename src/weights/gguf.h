@@ -47,7 +47,7 @@ struct GgufValue {
   GgufType type;
   GgufType element;
   uint64_t count;
-  uint64_t offset;  // Of the first element, from the start of the file.
+  uint64_t offset;  // The offset of the first element, from the start of the file.
 };
 
 // One tensor as the file describes it, also of a type that we do not know.
@@ -56,7 +56,7 @@ struct GgufTensor {
   uint32_t ggml_type;
   uint32_t dim_count;            // 1 to 4.
   std::array<uint64_t, 4> dims;  // dims[0] is contiguous (columns); unused ones are 1.
-  uint64_t offset;               // Of its data, from the start of the file.
+  uint64_t offset;               // The offset of its data, from the start of the file.
 };
 
 // An opened file. Everything it says about counts, lengths, types, offsets and alignment was
@@ -79,8 +79,8 @@ class GgufFile final : public TensorSource {
   bool has(std::string_view key) const { return metadata_.contains(key); }
   const std::map<std::string_view, GgufValue>& metadata() const { return metadata_; }
   Result<std::string_view> string(std::string_view key) const;
-  Result<uint64_t> uint64(
-      std::string_view key) const;  // Any integer type; a negative one is kInvalid.
+  // Any integer type; a negative one is kInvalid.
+  Result<uint64_t> uint64(std::string_view key) const;
   Result<int64_t> int64(std::string_view key) const;   // Any integer type.
   Result<double> float64(std::string_view key) const;  // Floats and integers; must be finite.
   Result<bool> boolean(std::string_view key) const;
@@ -89,10 +89,10 @@ class GgufFile final : public TensorSource {
   Result<int64_t> int64_or(std::string_view key, int64_t fallback) const;
   Result<double> float64_or(std::string_view key, double fallback) const;
   Result<bool> boolean_or(std::string_view key, bool fallback) const;
-  Result<std::vector<std::string_view>> strings(
-      std::string_view key) const;  // The views point into the file.
-  Result<std::vector<int64_t>> integers(
-      std::string_view key) const;  // Any integer type, or bool as 0 and 1.
+  // The views point into the file.
+  Result<std::vector<std::string_view>> strings(std::string_view key) const;
+  // Any integer type, or bool as 0 and 1.
+  Result<std::vector<int64_t>> integers(std::string_view key) const;
   Result<std::vector<float>> floats(std::string_view key) const;  // float32 or float64.
 
   // In file order.

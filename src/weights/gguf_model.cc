@@ -71,8 +71,8 @@ std::vector<std::string_view> GgufModel::tensor_names() const {
 
 Result<TensorView> GgufModel::tensor(std::string_view name) const {
   const auto found = file_of_.find(name);
-  return files_[found == file_of_.end() ? 0 : found->second].tensor(
-      name);  // The file says so if it is missing.
+  // The file says so if it is missing.
+  return files_[found == file_of_.end() ? 0 : found->second].tensor(name);
 }
 
 }  // namespace altlas::weights

@@ -247,8 +247,8 @@ TEST(Gguf, MetadataKeysAreBounded) {
 TEST(Gguf, EveryPrefixIsRefusedOrWhole) {
   const Bytes bytes = sample().bytes();
   for (size_t size = 0; size < bytes.size(); ++size) {
-    const Bytes prefix(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(
-                                                          size));  // Own heap block: exact bounds.
+    // Own heap block: exact bounds.
+    const Bytes prefix(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size));
     const auto file = GgufFile::open_bytes(prefix, "m");
     if (file.ok()) {
       EXPECT_GE(size + 32, bytes.size())

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "weights/gguf.h"
 
 namespace altlas::weights {
@@ -111,7 +112,7 @@ GgufWriter& GgufWriter::tensor(std::string_view name, DType dtype, std::span<con
   ALTLAS_CHECK(data.size() == describe(name, dtype, dims, data_.size()),
                "data: as many bytes as the dimensions say");
   data_.insert(data_.end(), data.begin(), data.end());
-  data_.resize((data_.size() + alignment_ - 1) / alignment_ * alignment_);
+  data_.resize(round_up(data_.size(), alignment_));
   return *this;
 }
 
@@ -119,7 +120,7 @@ uint64_t GgufWriter::tensor_space(std::string_view name, DType dtype,
                                   std::span<const uint64_t> dims) {
   ALTLAS_CHECK(data_.empty(), "tensor() or tensor_space(), not both");
   const uint64_t offset = space_bytes_, bytes = describe(name, dtype, dims, offset);
-  space_bytes_ += (bytes + alignment_ - 1) / alignment_ * alignment_;
+  space_bytes_ += round_up(bytes, alignment_);
   return offset;
 }
 
@@ -136,7 +137,7 @@ std::vector<uint8_t> GgufWriter::header() const {
   put(out, key_count_);
   out.insert(out.end(), metadata_.begin(), metadata_.end());
   out.insert(out.end(), descriptions_.begin(), descriptions_.end());
-  if (tensor_count_ > 0) out.resize((out.size() + alignment_ - 1) / alignment_ * alignment_);
+  if (tensor_count_ > 0) out.resize(round_up(out.size(), alignment_));
   return out;
 }
 

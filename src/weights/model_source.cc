@@ -140,8 +140,8 @@ void add_hugging_face(const fs::path& hub, std::vector<ModelSource>& out) {
 std::string model_blob(const std::string& manifest) {
   namespace json = boost::json;
   json::error_code failed;
-  const json::value parsed =
-      json::parse(manifest, failed);  // Boost's depth limit of 32 is plenty here.
+  // Boost's depth limit of 32 is plenty here.
+  const json::value parsed = json::parse(manifest, failed);
   const json::object* root = failed ? nullptr : parsed.if_object();
   const json::value* layers = root != nullptr ? root->if_contains("layers") : nullptr;
   if (layers == nullptr || !layers->is_array()) return "";

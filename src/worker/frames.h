@@ -25,7 +25,8 @@ inline constexpr size_t kHelloBytesMax = 4096;
 // The worker's first frame on every connection.
 struct Hello {
   uint32_t version = kProtocolVersion;
-  std::string token;  // Of this replica's start; proves that the server started this worker.
+  // The token of this replica's start; proves that the server started this worker.
+  std::string token;
   WorkerId worker;
   int32_t pid = 0;
   std::string host;
@@ -58,8 +59,9 @@ struct Goodbye {
 using Message = std::variant<engine::Command, engine::Report>;
 
 struct Frame {
-  uint64_t epoch =
-      0;  // Of the replica's start; a frame of an older one comes from a worker that was replaced.
+  // The epoch of the replica's start; a frame of an older one comes from a worker that was
+  // replaced.
+  uint64_t epoch = 0;
   uint64_t sequence = 0;  // From 1 for messages, per direction and epoch; 0 for everything else.
   std::variant<Hello, HelloAck, Ack, Ping, Pong, Goodbye, engine::Command, engine::Report> body;
 };

@@ -22,10 +22,10 @@ namespace altlas::worker {
 namespace {
 namespace asio = boost::asio;
 
-constexpr int64_t kRetry =
-    2 * kMillisecond;  // A command that the engine had no room for is offered again.
-constexpr auto kStopMax =
-    std::chrono::milliseconds(900);  // For the engine, so that all is over within 5 s.
+// A command that the engine had no room for is offered again.
+constexpr int64_t kRetry = 2 * kMillisecond;
+// For the engine, so that all is over within 5 s.
+constexpr auto kStopMax = std::chrono::milliseconds(900);
 
 std::string host_name() {
   char name[256] = {};

@@ -18,8 +18,8 @@ struct WorkerOptions {
   WorkerId worker;
   uint64_t epoch = 0;
   std::string token;
-  int32_t parent_pid =
-      0;  // Not 0: the kernel kills this process when the thread that spawned it ends.
+  // Not 0: the kernel kills this process when the thread that spawned it ends.
+  int32_t parent_pid = 0;
   // A server not heard for so long is gone. One that ended is seen at once, by its socket; one that
   // is stopped or very busy comes back to loaded models.
   int64_t silence_max = 60 * kSecond;

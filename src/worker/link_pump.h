@@ -28,7 +28,7 @@ struct LinkPumpOptions {
   uint32_t unknown_max = 64;        // Connections that have not said who they are; more are closed.
   int64_t hello_max = 5 * kSecond;  // They are closed after so long.
   uint32_t commands_max = 1 << 16;  // Waiting for one worker's credit; more: it is lost.
-  int32_t pid = 0;                  // Of this process, for the workers.
+  int32_t pid = 0;                  // The pid of this process, for the workers.
 };
 
 // ---- What the edge must do, in order ----
@@ -115,7 +115,7 @@ class LinkPump {
   const LinkPumpOptions options_;
   std::map<WorkerId, Peer> peers_;
   std::map<ConnectionId, Line> lines_;
-  uint32_t unknown_ = 0;  // Of lines_, those without a worker.
+  uint32_t unknown_ = 0;  // How many of lines_ have no worker.
   std::set<std::pair<TimeUs, Who>> deadlines_;
   std::vector<LinkAction> actions_;
 };

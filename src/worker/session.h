@@ -22,17 +22,17 @@ struct SessionOptions {
   Role role = Role::kWorker;
   uint32_t version = kProtocolVersion;
   WorkerId worker;
-  uint64_t epoch = 0;  // Of this start of the replica.
+  uint64_t epoch = 0;  // The epoch of this start of the replica.
   std::string token;
-  int32_t pid = 0;  // Of this process, for the other end.
+  int32_t pid = 0;  // The pid of this process, for the other end.
   std::string host;
   uint32_t window_messages = 1024;  // Messages the other end may send ahead of consumed().
-  uint32_t unacked_messages_max =
-      4096;  // Sent or waiting, and not known to have arrived: send() says kBusy above.
+  // Sent or waiting, and not known to have arrived: send() says kBusy above.
+  uint32_t unacked_messages_max = 4096;
   uint64_t unacked_bytes_max = uint64_t{64} << 20;  // The same; one message may go beyond.
   int64_t ping_interval = kSecond;                  // Both ends ping.
-  int64_t silence_max =
-      4 * kSecond;  // Without a byte, or without a connection: the link has failed.
+  // Without a byte, or without a connection: the link has failed.
+  int64_t silence_max = 4 * kSecond;
   int64_t ack_delay = 20 * kMillisecond;  // An acknowledgement waits so long for others.
 };
 
@@ -42,7 +42,7 @@ struct WriteBytes {
 };
 // Hello was exchanged; messages flow.
 struct LinkUp {
-  int32_t pid = 0;  // Of the other end.
+  int32_t pid = 0;  // The pid of the other end.
   std::string host;
   bool again = false;  // After a broken connection; nothing was lost.
 };
@@ -84,7 +84,7 @@ class Session {
   // Sends now or once connected.  Errors: kBusy when too much is unacknowledged (later works),
   // kTooLarge, kUnavailable after LinkFailed or goodbye().
   Result<void> send(TimeUs now, Message message);
-  // The edge is done with so many delivered messages: the other end may send as many more.
+  // The edge is done with this many delivered messages: the other end may send as many more.
   void consumed(TimeUs now, uint32_t messages);
   // Pings, acknowledgements, deadlines; call at next_deadline().
   void tick(TimeUs now);

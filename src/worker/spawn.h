@@ -28,8 +28,8 @@ std::vector<std::string> worker_arguments(const std::string& socket_path, Worker
 struct SpawnOptions {
   std::string executable = "/proc/self/exe";                     // This program.
   std::vector<std::string> arguments;                            // Without argv[0].
-  std::vector<std::pair<std::string, std::string>> environment;  // Beside the few of this process
-                                                                 // that a worker needs: no keys.
+  // Beside the few of this process that a worker needs: no keys.
+  std::vector<std::pair<std::string, std::string>> environment;
   std::string kernel_counts = "/proc/vmstat";  // Where the kernel counts out-of-memory kills.
 };
 

@@ -27,7 +27,7 @@ struct Adapter {
   std::map<uint32_t, uint64_t> held;  // Slots that have it, and its bytes there.
   std::set<uint32_t> asked;           // Slots that were told to load it and have not answered.
   std::vector<uint64_t> tickets;      // Who waits for what it is doing.
-  std::string error;                  // Of the first slot that could not load it.
+  std::string error;                  // The error of the first slot that could not load it.
   ErrorCode error_code = ErrorCode::kInternal;
 };
 

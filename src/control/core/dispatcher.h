@@ -21,7 +21,8 @@ namespace altlas::control {
 inline constexpr size_t kDispatchScanMax = 256;  // Waiting tasks looked at for one that fits now.
 // A task that waited longer than this and does not fit holds up those behind it.
 inline constexpr int64_t kPassedOverMaxUs = 10 * kSecond;
-inline constexpr int kDispatchRoundsMax = 1024;  // Of moves between devices in one step.
+// The limit of rounds of moves between devices in one step.
+inline constexpr int kDispatchRoundsMax = 1024;
 
 class Dispatcher {
  public:

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/integers.h"
 #include "control/core/saved_part.h"
 
 namespace altlas::control {
@@ -24,7 +25,7 @@ uint8_t counts_of(const Slot& slot) {
 }
 
 uint32_t blocks_for(uint64_t tokens, uint32_t block_tokens) {
-  return block_tokens == 0 ? 0 : static_cast<uint32_t>((tokens + block_tokens - 1) / block_tokens);
+  return block_tokens == 0 ? 0 : static_cast<uint32_t>(ceil_div(tokens, block_tokens));
 }
 
 // Tasks that wait inside a full replica count as tokens, but have no blocks.

@@ -83,7 +83,7 @@ struct Slot {
   uint32_t starts = 0, failures = 0;
   bool given_up = false;  // Its load can't succeed: no restart.
   std::string message;
-  ErrorCode error_code = ErrorCode::kInternal;  // Of a load that failed.
+  ErrorCode error_code = ErrorCode::kInternal;  // The code of a load that failed.
   engine::LoadProgress progress;
   engine::ReplicaLoaded loaded;                // All 0 unless loaded.
   std::optional<engine::ReplicaLoaded> needs;  // As its last load said, in this life or an earlier.
@@ -92,7 +92,8 @@ struct Slot {
   double tokens_per_second = 0;
   std::vector<double> busy;  // Percent of the time between its last two stats, by rank.
   std::map<SequenceId, Run> runs;
-  uint64_t kv_blocks_used = 0, kv_blocks_most = 0;  // Of its runs, now and at their longest.
+  // KV blocks of its runs, now and at their longest.
+  uint64_t kv_blocks_used = 0, kv_blocks_most = 0;
 
   // Whom commands go to.
   WorkerId leader() const { return {id}; }
@@ -111,7 +112,7 @@ struct Deployment {
   std::vector<uint32_t> slots;
   scheduler::PlacementCursor cursor;
   scheduler::PrefixIndex prefixes;
-  engine::ReplicaLoaded limits;  // Of the last load; 0 before the first.
+  engine::ReplicaLoaded limits;  // The limits of the last load; 0 before the first.
   uint32_t queued = 0;           // Tasks that journal or wait.
   int64_t service_us = kSecond;  // Smoothed time that a task runs.
   // Views of its slots that are kept up to date.
@@ -187,7 +188,8 @@ class Fleet {
   // One worker of a replica that is stopping has ended: true for the last one.
   bool worker_ended(uint32_t slot, uint32_t worker);
   void stats(uint32_t slot, engine::ReplicaStats stats, TimeUs now);
-  // Of an adapter that came, that left, and of one that a lost replica had.
+  // Adds the weights of an adapter that came; takes away those of one that left, or that a lost
+  // replica had.
   void add_weights(uint32_t slot, uint64_t bytes);
   void drop_weights(uint32_t slot, uint64_t bytes);
   void drop_needed_weights(uint32_t slot, uint64_t bytes);

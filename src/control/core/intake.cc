@@ -19,7 +19,7 @@ using scheduler::PlacementRequest;
 namespace {
 
 Explanation explain(const scheduler::PlacementPolicy& policy, const Placement& placement,
-                    std::span<const PlacementDevice> seen, const PlacementRequest& request,
+                    const scheduler::PlacementIndex& seen, const PlacementRequest& request,
                     const scheduler::PlacementCursor& before, uint64_t epoch) {
   Explanation out;
   out.strategy = placement.strategy;
@@ -27,8 +27,7 @@ Explanation explain(const scheduler::PlacementPolicy& policy, const Placement& p
   out.runner_up = placement.runner_up;
   out.reason = placement.reason;
   for (const scheduler::Assessment& rejected : placement.rejected)
-    if (out.rejected.size() < kRejectionsMax)
-      out.rejected.push_back({rejected.device, rejected.reason});
+    out.rejected.push_back({rejected.device, rejected.reason});
   out.alternatives = scheduler::alternatives(policy, seen, request, before, placement.strategy);
   out.epoch = epoch;
   return out;
@@ -68,12 +67,12 @@ Result<void> Intake::fits_at_all(uint32_t deployment, const std::string& owner, 
   const uint64_t waiting = std::min(queue, in_.fleet.deployment(deployment).setup.max_queued);
   const auto most = share_of(owner, static_cast<int64_t>(waiting + places));
   if (static_cast<int64_t>(tasks) <= most) return {};
-  return invalid(fmt::format(
-      "the request makes {} tasks, at most {} are possible at once: {} run "
-      "{}, and {} wait ({}){}; send it in parts",
-      tasks, most, places, spread == Spread::kAll ? "on all devices" : "on one device", waiting,
-      waiting == queue ? "max_queue_size" : "max_queued_requests",
-      owner.empty() ? "" : ", of which a key may have three quarters"));
+  return invalid(
+      fmt::format("the request makes {} tasks, at most {} are possible at once: {} run "
+                  "{}, and {} wait ({}){}; send it in parts",
+                  tasks, most, places, spread == Spread::kAll ? "on all devices" : "on one device",
+                  waiting, waiting == queue ? "max_queue_size" : "max_queued_requests",
+                  owner.empty() ? "" : ", of which a key may have three quarters"));
 }
 
 // One key's many tasks leave room for others' in the queue, and in that of the deployment.
@@ -86,11 +85,11 @@ Result<void> Intake::has_share(uint32_t deployment, const std::string& owner, ui
     return Error(ErrorCode::kBusy,
                  fmt::format("the key's tasks take {} places of the queue, of {}: {}", own,
                              most + places, kShareRule))
-        .with_retry_after_ms(std::max<int64_t>(
-            in_.fleet.deployment(deployment).service_us / kMillisecond, 1000));
+        .with_retry_after_ms(
+            std::max<int64_t>(in_.fleet.deployment(deployment).service_us / kMillisecond, 1000));
   };
-  ALTLAS_TRY_VOID(check(all.of_owner(owner), int64_t{all.held()} + all.promised(),
-                        in_.setup.max_queue_size));
+  ALTLAS_TRY_VOID(
+      check(all.of_owner(owner), int64_t{all.held()} + all.promised(), in_.setup.max_queue_size));
   return check(all.of_owner(deployment, owner),
                int64_t{all.held(deployment)} + all.promised(deployment),
                in_.fleet.deployment(deployment).setup.max_queued);
@@ -277,7 +276,7 @@ Result<void> Intake::place_group(TasksSubmitted& event, size_t first, size_t cou
   for (size_t i = first; i < first + count; ++i)
     if (event.specs[i].deployment != event.specs[first].deployment)
       return invalid("tasks that share a device must be of one deployment", "batch");
-  const std::span<const PlacementDevice> seen =
+  const scheduler::PlacementIndex& seen =
       in_.view.deployment(deployment, event.specs[first].adapter, event.specs[first].prompt);
   const scheduler::PlacementCursor before = in_.fleet.deployment(deployment).cursor;
   ALTLAS_TRY(const Placement placement,

@@ -26,7 +26,6 @@
 
 namespace altlas::control {
 
-inline constexpr size_t kRejectionsMax = 64;  // Devices named in one explanation.
 
 class Intake {
  public:

@@ -40,12 +40,13 @@ class ManyDevices {
     }
     return core.looks() - before;
   }
-  // Through every kind of event that a task makes; the most sites that one of them looked at.
+  // Through every kind of event that a task makes; the most sites that one of them looked at, but
+  // for the submission, which is told in submission_looks.
   uint64_t task(uint64_t id) {
     TaskSpec spec = factory.spec();
     spec.id = TaskId{3, id};
     uint64_t most = step(AdmissionRequested{id, "", "model", 1});
-    most = std::max(most, step(TasksSubmitted{id, {spec}, true, 1}));
+    submission_looks = step(TasksSubmitted{id, {spec}, true, 1});
     while (!writes.empty()) most = std::max(most, written());
     const auto [worker, sequence] = runs.back();
     most = std::max(
@@ -68,6 +69,7 @@ class ManyDevices {
   std::vector<std::pair<WorkerId, engine::LoadReplica>> started;
   std::vector<std::pair<WorkerId, SequenceId>> runs;
   std::vector<uint64_t> writes;
+  uint64_t submission_looks = 0;
 
  private:
   uint64_t written() {
@@ -93,6 +95,26 @@ TEST(ManyDevices, AnEventLooksAtTheSitesOfItsOwnDeviceOnly) {
   }
   EXPECT_LE(most[10'000], 8u);
   EXPECT_EQ(most[100], most[10'000]);
+}
+
+// A submission is a choice by its strategy, and one by each other for those who ask why; the
+// devices are not alike, and some can't take the task.
+TEST(ManyDevices, ASubmissionLooksAtFewDevices) {
+  std::map<int, uint64_t> most;
+  for (const int devices : {100, 10'000}) {
+    ManyDevices many(devices);
+    for (int i = 0; i < devices; ++i)
+      many.step(DeviceSampled{DeviceId{i}, static_cast<double>(i % 7), 0, i % 9 == 4 ? 99.0 : 50.0,
+                              -1, i % 11 != 3});
+    many.task(2);  // Looks at what the samples changed.
+    for (uint64_t id = 3; id <= 40; ++id) {
+      many.task(id);
+      most[devices] = std::max(most[devices], many.submission_looks);
+    }
+    many.core.check_integrity();
+  }
+  EXPECT_LE(most[100], 1000u);
+  EXPECT_LE(most[10'000], 2000u);
 }
 
 // The time of an event at three sizes; `--gtest_also_run_disabled_tests` prints it.

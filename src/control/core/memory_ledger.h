@@ -88,8 +88,9 @@ class MemoryLedger {
     uint64_t fixed = 0, kv_used = 0, kv_growth = 0;  // Sums of what its replicas hold.
   };
   struct Reservations {
-    uint64_t bytes = 0;                        // Of running and waiting tasks.
-    uint64_t promised_bytes = 0;               // Of these, of tasks that do not run.
+    uint64_t bytes = 0;  // The bytes of running and waiting tasks.
+    // The part of these bytes of tasks that do not run.
+    uint64_t promised_bytes = 0;
     std::map<uint64_t, PromisedMemory> tasks;  // That do not run.
   };
   struct Slot {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
+#include "base/integers.h"
 
 namespace altlas::control {
 
@@ -33,7 +35,9 @@ PlacementView::PlacementView(const CoreSetup& setup, const Fleet& fleet, const M
   for (uint32_t index = 0; index < deployments_.size(); ++index) {
     const std::vector<uint32_t>& sites = fleet_.deployment(index).sites;
     deployments_[index].first_site = sites.empty() ? 0 : sites.front();
-    deployments_[index].devices.resize(sites.size());
+    std::vector<PlacementDevice> devices(sites.size());
+    for (size_t i = 0; i < sites.size(); ++i) devices[i].id = fleet_.site(sites[i]).device;
+    deployments_[index].devices = scheduler::PlacementIndex(std::move(devices));
     deployments_[index].unknown_sites = static_cast<uint32_t>(sites.size());
   }
 }
@@ -137,8 +141,8 @@ void PlacementView::refresh_site(uint32_t index) const {
   ++looks_;
   if (sites_.size() <= index) sites_.resize(index + 1);
   DeploymentSites& one = deployments_[site.deployment];
-  PlacementDevice& seen = one.devices[index - one.first_site];
-  seen = look(site, ledger_.reserved(site.device));
+  const PlacementDevice seen = look(site, ledger_.reserved(site.device));
+  one.devices.set(index - one.first_site, seen, scheduler::standing_of(policy_, seen, {}));
   const SiteView before = sites_[index];
   const SiteView& now = sites_[index] = look(site, seen);
   one.free_places += now.free_places - uint64_t{before.free_places};
@@ -191,25 +195,35 @@ uint64_t PlacementView::reserved_ahead(DeviceId device, uint64_t task) const {
       block_bytes = fleet_.slot(slot).needs->rank(0).block_bytes();
     }
     const uint64_t tokens = promised.sequence_tokens;
-    if (block_tokens > 0) out += (tokens + block_tokens - 1) / block_tokens * block_bytes;
+    if (block_tokens > 0) out += ceil_div(tokens, block_tokens) * block_bytes;
   }
   return out;
 }
 
-std::span<const PlacementDevice> PlacementView::deployment(uint32_t index, std::string_view adapter,
+const scheduler::PlacementIndex& PlacementView::deployment(uint32_t index, std::string_view adapter,
                                                            std::span<const int32_t> prompt) const {
   refresh();
   DeploymentSites& one = deployments_[index];
-  for (const uint32_t which : one.with_prefix) one.devices[which].cached_prefix_tokens = 0;
-  one.with_prefix.clear();
+  const auto set_cached = [&](uint32_t which, uint32_t tokens) {
+    PlacementDevice device = one.devices[which];
+    device.cached_prefix_tokens = tokens;
+    one.devices.set(which, device, scheduler::standing_of(policy_, device, {}));
+  };
+  for (const uint32_t which : std::exchange(one.with_prefix, {})) set_cached(which, 0);
   const Deployment& deployment = fleet_.deployment(index);
   for (const auto& [device, tokens] : deployment.prefixes.cached_tokens(adapter, prompt)) {
     const auto site = deployment.site_on.find(device);
     if (site == deployment.site_on.end()) continue;
     one.with_prefix.push_back(site->second - one.first_site);
-    one.devices[one.with_prefix.back()].cached_prefix_tokens = tokens;
+    set_cached(one.with_prefix.back(), tokens);
   }
   return one.devices;
+}
+
+uint64_t PlacementView::looks() const {
+  uint64_t out = looks_;
+  for (const DeploymentSites& one : deployments_) out += one.devices.looks();
+  return out;
 }
 
 bool PlacementView::takes_tasks(uint32_t site) const {

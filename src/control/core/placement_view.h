@@ -23,12 +23,12 @@ class PlacementView {
  public:
   PlacementView(const CoreSetup& setup, const Fleet& fleet, const MemoryLedger& ledger,
                 ChangeSet& changed);
-  void limits_changed();  // Of the setup: everything is looked at again.
+  void limits_changed();  // The limits of the setup were changed: everything is looked at again.
   const scheduler::PlacementPolicy& policy() const { return policy_; }
 
   // One site as every task sees it, without cached prefixes.
   scheduler::PlacementDevice site(uint32_t site) const;
-  // The same for a task that must leave alone only so many reserved bytes.
+  // The same for a task that must leave alone only this many reserved bytes.
   scheduler::PlacementDevice site(uint32_t site, uint64_t reserved) const;
   // Sets the memory of another device in `seen`, of whose reservations memory_reserved counts.
   void set_memory(DeviceId device, scheduler::PlacementDevice& seen) const;
@@ -36,11 +36,10 @@ class PlacementView {
   // of waiting ones that were accepted before it, with the KV blocks that these will need.
   // O(promised on the device).
   uint64_t reserved_ahead(DeviceId device, uint64_t task) const;
-  // A deployment's sites in the order of their devices, with what they have cached of the prompt.
-  // Valid until the next call of any function here.
-  std::span<const scheduler::PlacementDevice> deployment(uint32_t deployment,
-                                                         std::string_view adapter,
-                                                         std::span<const int32_t> prompt) const;
+  // A deployment's sites in the order of their devices, with what they have cached of the prompt:
+  // O(sites that have some of it cached). Valid until the next call of any function here.
+  const scheduler::PlacementIndex& deployment(uint32_t deployment, std::string_view adapter,
+                                              std::span<const int32_t> prompt) const;
 
   // Whether the device itself may start tasks of the site now, whatever the task.
   bool takes_tasks(uint32_t site) const;
@@ -57,8 +56,8 @@ class PlacementView {
   std::optional<PlacesAtMost> places_at_most(uint32_t deployment) const;
   std::optional<uint64_t> places_at_most_on(uint32_t site) const;
 
-  // Sites that were looked at since the start.
-  uint64_t looks() const { return looks_; }
+  // Sites that were looked at since the start, by changes and by choices.
+  uint64_t looks() const;
   void check_integrity() const;
 
  private:
@@ -70,8 +69,9 @@ class PlacementView {
   };
   struct DeploymentSites {
     uint32_t first_site = 0;  // Its sites follow each other.
-    std::vector<scheduler::PlacementDevice> devices;
-    std::vector<uint32_t> with_prefix;  // Of these, those with cached_prefix_tokens set.
+    scheduler::PlacementIndex devices;
+    // Which of these have cached_prefix_tokens set.
+    std::vector<uint32_t> with_prefix;
     uint64_t free_places = 0;
     std::set<uint32_t> free_sites;    // With free places.
     uint32_t unknown_sites = 0;       // Whose places_at_most is nothing.

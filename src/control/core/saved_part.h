@@ -20,7 +20,7 @@ namespace altlas::control {
 struct SavedHead {
   std::string name;
   uint32_t version = 0;
-  uint64_t checksum = 0;  // Of the bytes behind it.
+  uint64_t checksum = 0;  // The checksum of the bytes behind it.
 };
 
 template <class... Members>

@@ -21,7 +21,7 @@ TaskPage show_tasks(const TaskFilter& filter, const TaskTable& tasks, const Flee
                     const WaitingTasks& waiting);
 std::vector<DeviceView> show_devices(const Fleet& fleet, const MemoryLedger& ledger);
 std::vector<DeploymentView> show_deployments(const Fleet& fleet, const Adapters& adapters);
-// Of the default deployment.  O(1) beside sites that have changed.
+// Health of the default deployment.  O(1) beside sites that have changed.
 HealthView show_health(const CoreSetup& setup, const Stage& stage, const Fleet& fleet,
                        const Admissions& admissions, const PlacementView& view);
 

@@ -40,7 +40,7 @@ class TaskLife {
 
   // A new task of a site. `promised`: it starts at once, so it does not count as waiting.
   Task& add(TaskSpec spec, uint32_t site, std::string note, bool promised, TimeUs now);
-  void take_back(Task& task);  // Of a submission that was refused.
+  void take_back(Task& task);  // Takes back a task of a submission that was refused.
   // In the queue of its site.
   void wait(Task& task, bool front, TimeUs now);
   // To another site of its deployment, where it waits. `reason`: for those who ask.

@@ -26,10 +26,11 @@ namespace altlas::control {
 
 inline constexpr size_t kExplanationsMax = 10'000;  // Choices of the latest tasks that are kept.
 inline constexpr size_t kMovesMax = 8;              // Moves of one task that are kept, the latest.
-inline constexpr size_t kPassingTasksMax =
-    256;  // Tasks that are over and not durable, still readable.
-inline constexpr uint64_t kPassingBytesMax = 4 << 20;  // Of their texts and log-probabilities.
-inline constexpr size_t kForgottenAtOnceMax = 1000;    // Durable tasks forgotten in one step.
+// Tasks that are over and not durable, still readable.
+inline constexpr size_t kPassingTasksMax = 256;
+// The limit of their texts and log-probabilities.
+inline constexpr uint64_t kPassingBytesMax = 4 << 20;
+inline constexpr size_t kForgottenAtOnceMax = 1000;  // Durable tasks forgotten in one step.
 inline constexpr size_t kKeysMax = 100'000;  // Idempotency keys of tasks that are forgotten.
 
 // A task's way: journaling -> waiting (on its site) -> running -> ending (its end is being
@@ -59,7 +60,7 @@ struct Task {
   std::vector<TokenDelta> unpublished;  // With tokens: sync, until they are durable.
   SequenceId sequence;                  // Its latest run.
   uint32_t slot = 0;                    // Where its latest run is.
-  uint32_t crashes = 0;                 // Of replicas that it ran on.
+  uint32_t crashes = 0;                 // Crashes of replicas that it ran on.
   uint64_t tokens_ahead = 0;            // Counted in the site's tokens_ahead.
   bool reserved = false;                // Its estimated_memory is in the device's ledger.
   bool cancel_asked = false;            // While journaling.
@@ -159,10 +160,10 @@ class TaskTable {
   std::map<std::pair<std::string, std::string>, uint64_t> by_key_;  // (owner, idempotency_key).
   std::map<std::string, Listing> listing_;                          // Owner to durable tasks.
   std::map<uint64_t, std::vector<uint64_t>> groups_;                // By batch group.
-  std::set<std::pair<TimeUs, uint64_t>> deadlines_;                 // Of running tasks.
+  std::set<std::pair<TimeUs, uint64_t>> deadlines_;                 // Deadlines of running tasks.
   std::map<uint64_t, Explanation> explanations_;
   KeptTasks kept_, passing_;  // Over: durable tasks, other tasks.
-  KeyBook keys_;              // Of durable tasks that are forgotten.
+  KeyBook keys_;              // The keys of durable tasks that are forgotten.
   TimeUs keys_trimmed_ = 0;
   uint64_t next_task_ = 1;
   size_t unfinished_ = 0;

@@ -77,7 +77,7 @@ class WaitingTasks {
   static auto saved(auto& self);
   const Fleet& fleet_;
   scheduler::WaitingQueue queue_;          // Lanes are sites.
-  scheduler::FairTurns turns_;             // Of tasks that wait or run.
+  scheduler::FairTurns turns_;             // The turns of tasks that wait or run.
   std::vector<std::set<uint32_t>> sites_;  // By deployment: sites whose lanes are not empty.
   std::set<uint64_t> with_memory_;         // Waiting tasks with estimated_memory.
   std::set<uint32_t> sites_to_look_at_;

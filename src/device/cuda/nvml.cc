@@ -102,8 +102,8 @@ GpuFacts facts(const Nvml& nvml, unsigned index, Handle handle) {
 GpuInventory nvml_inventory() {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  static const Nvml nvml =
-      load();  // Never unloaded: the driver's library does not promise to survive that.
+  // Never unloaded: the driver's library does not promise to survive that.
+  static const Nvml nvml = load();
   GpuInventory inventory;
   inventory.reason = nvml.reason;
   if (!nvml.reason.empty()) return inventory;

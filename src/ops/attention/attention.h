@@ -8,15 +8,15 @@
 
 namespace altlas::ops {
 
-inline constexpr size_t kAttentionTile =
-    128;  // Keys between two merges; tile edges are at its multiples.
-inline constexpr size_t kAttentionRowsMax =
-    32;  // Query rows (heads of a group x tokens) of one call, or one token's.
+// Keys between two merges; tile edges are at its multiples.
+inline constexpr size_t kAttentionTile = 128;
+// Query rows (heads of a group x tokens) of one call, or one token's.
+inline constexpr size_t kAttentionRowsMax = 32;
 inline constexpr size_t kAttentionPassRows = 8;  // Rows whose scores a thread holds, at most.
 
 struct AttentionShape {
   uint32_t q_heads = 1;  // A multiple of layout.kv_heads.
-  float scale = 1.0f;    // Of q . k.
+  float scale = 1.0f;    // The scale of q . k.
   float softcap = 0.0f;  // 0: none.
   uint32_t window = 0;   // A query sees this many keys, its own included; 0: all before it.
   KvLayout layout;
@@ -32,10 +32,10 @@ struct AttentionShape {
 struct AttentionCall {
   const std::byte* blocks = nullptr;  // The layer's block 0.
   size_t block_stride = 0;            // Bytes between blocks.
-  const uint32_t* table = nullptr;    // Of the sequence.
-  size_t position =
-      0;              // Of the first query token; keys up to each query's own are written already.
-  size_t tokens = 0;  // 1 … tokens_max().
+  const uint32_t* table = nullptr;    // The table of the sequence.
+  // The position of the first query token; keys up to each query's own are written already.
+  size_t position = 0;
+  size_t tokens = 0;       // 1 … tokens_max().
   bool sees_same = false;  // All queries see what one at `position` sees (encoders).
   uint32_t kv_head = 0;
   const float* q = nullptr;  // Row of the first token: [q_heads, head_dim].
@@ -70,7 +70,7 @@ void attention_partial_cpu(const AttentionShape& shape, const AttentionCall& cal
 // Merges `count` tiles in order into row `row` of the group. state: [head_dim + 2] floats of that
 // row, 64-byte aligned, kept between calls; first: begin anew; last: writes the output as well.
 struct AttentionMerge {
-  const float* partials = nullptr;  // Of the first tile.
+  const float* partials = nullptr;  // The partials of the first tile.
   size_t partial_stride = 0;        // Floats between tiles.
   size_t count = 0;
   uint32_t row = 0;

@@ -84,8 +84,8 @@ struct Seen {
 // A tile's keys and values of one head.
 template <class Load>
 struct Tile {
-  Group<typename Load::T> groups[kTileGroups] =
-      {};  // Those that no row sees repeat one that is seen.
+  // Those that no row sees repeat one that is seen.
+  Group<typename Load::T> groups[kTileGroups] = {};
   size_t dim = 0;
   size_t scales = 0;
   const float* value_scales = nullptr;  // [kAttentionTile][scales]

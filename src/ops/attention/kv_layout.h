@@ -10,7 +10,8 @@ namespace altlas::ops {
 
 inline constexpr uint32_t kKvGroup = 16;  // Tokens whose keys are interleaved.
 
-inline constexpr uint32_t kKvScaleValues = 32;  // Of a token and head that share a Q8_0 scale.
+// Values of a token and head that share a Q8_0 scale.
+inline constexpr uint32_t kKvScaleValues = 32;
 
 // A block of one layer is, per KV head: keys [block_tokens / 16][head_dim][16], then values
 // [block_tokens][head_dim]. Interleaved keys let one vector instruction score 16 tokens.

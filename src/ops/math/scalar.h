@@ -12,8 +12,8 @@ namespace altlas::ops {
 inline constexpr float kExpMin = -87.3f;  // Below it the answer is 0.
 inline constexpr float kExpMax = 88.3f;   // Above it the answer stays at exp(88.3).
 inline constexpr float kLog2e = 1.44269504088896341f;
-inline constexpr float kRoundMagic =
-    12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even.
+// 1.5 * 2^23: adding it rounds to an integer, ties to even.
+inline constexpr float kRoundMagic = 12582912.0f;
 inline constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
 inline constexpr float kExpPoly[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                                      4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
@@ -34,8 +34,8 @@ inline float exp_f32(float x) {
 inline double log_f64(double x) {
   const auto bits = std::bit_cast<uint64_t>(x);
   int exponent = static_cast<int>(bits >> 52 & 0x7ff) - 1023;
-  double m =
-      std::bit_cast<double>((bits & ~(uint64_t{0x7ff} << 52)) | uint64_t{1023} << 52);  // [1, 2)
+  // [1, 2)
+  double m = std::bit_cast<double>((bits & ~(uint64_t{0x7ff} << 52)) | uint64_t{1023} << 52);
   if (m > 1.4142135623730951) {
     m *= 0.5;
     ++exponent;

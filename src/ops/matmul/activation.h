@@ -19,7 +19,7 @@ struct alignas(64) ActivationBlock {
   float scaled_sum;  // scale * sum, one float product.
   int32_t minus_16_sum;
   int32_t minus_128_sum;
-  int32_t minus_32_sum[2];  // Of values 0-15 and 16-31.
+  int32_t minus_32_sum[2];  // The sums of values 0-15 and 16-31, times -32.
   int32_t unused[2];
 };
 static_assert(sizeof(ActivationBlock) == 64);

@@ -4,13 +4,14 @@
 // not carry the target's attributes.
 //
 // A Kernel has kChunk (columns whose two panels stay in L1; whole 32), kTokens (it reads whole
-// multiples of so many), panels(tokens) (1 or 2 at a time), chunk(panels) (columns that it takes at
-// once of so many panels: kChunk for two) and product<NP>(job, chunk), which adds
+// multiples of that), panels(tokens) (1 or 2 at a time), chunk(panels) (columns that it takes at
+// once for that many panels: kChunk for two) and product<NP>(job, chunk), which adds
 // the chunk's products to the sums, begins them at the first column, and hands them to y at the
 // last.
 #pragma once
 
-inline constexpr size_t kRowBytes = kPanelRows * sizeof(uint16_t);  // Of one column of a panel.
+// Bytes of one column of a panel.
+inline constexpr size_t kRowBytes = kPanelRows * sizeof(uint16_t);
 
 struct Part {
   size_t begin, end;
@@ -38,7 +39,8 @@ struct Chunk {
   size_t panel;
   Part columns;
   Part tokens;
-  const uint16_t* values;  // Of the first token and column; the next token's are `stride` away.
+  // The values of the first token and column; the next token's are `stride` away.
+  const uint16_t* values;
   size_t stride;
   float* sums;            // [token][panel][16].
   const std::byte* next;  // What is multiplied next, of the first panel, for prefetching.

@@ -9,7 +9,7 @@
 namespace altlas::ops {
 
 inline constexpr size_t kBf16Tokens = 128;    // That share a chunk of weights.
-inline constexpr size_t kBf16Columns = 1024;  // Of so many tokens, narrowed at a time.
+inline constexpr size_t kBf16Columns = 1024;  // The number of tokens narrowed at a time.
 inline constexpr size_t kBf16Panels = 64;     // Whose sums wait for the next columns.
 inline constexpr size_t kBf16Chunk = 512;     // Most columns of two panels that are unpacked.
 

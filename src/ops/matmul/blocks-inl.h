@@ -174,8 +174,8 @@ ALTLAS_INLINE Ints start_sum(const ActivationBlock& a, size_t half) {
 template <PanelFormat F, size_t NP, size_t NC, size_t G, size_t End, class Block>
 ALTLAS_INLINE void add_dots(const Block (&w)[NP], const ActivationBlock* a, size_t stride,
                             Ints (&sum)[NP][NC], Simd::Partial (&partial)[NP][NC]) {
-  constexpr size_t kSafe =
-      Simd::run_length(F.max_code());  // Vectors whose narrow sums cannot overflow.
+  // Vectors whose narrow sums cannot overflow.
+  constexpr size_t kSafe = Simd::run_length(F.max_code());
   constexpr size_t kRun = has_halves(F) && kSafe > 4 ? 4 : kSafe;
   Codes codes[NP];
   ALTLAS_UNROLL for (size_t p = 0; p < NP; ++p) codes[p] = w[p].template vector<G>();

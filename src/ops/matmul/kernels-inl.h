@@ -6,12 +6,13 @@
 
 #include "ops/matmul/blocks-inl.h"
 
-inline constexpr size_t kPrefetchAhead =
-    7168;  // Bytes. 6-8 KiB measured best; hardware prefetch alone is half as fast.
-inline constexpr size_t kL1Budget = 34 * 1024;  // Of 48 KiB, for unpacked panels.
+// Bytes. 6-8 KiB measured best; hardware prefetch alone is half as fast.
+inline constexpr size_t kPrefetchAhead = 7168;
+inline constexpr size_t kL1Budget = 34 * 1024;  // Bytes of the 48 KiB that are for unpacked panels.
 inline constexpr size_t kTokenBlock = 256;      // Tokens that share an unpacked chunk.
-inline constexpr size_t kWholeBlocks = 32;  // Of a token block, so many records a token stay in L2.
-inline constexpr size_t kPanelBlock = 32;   // Panels whose sums of a token block stay in L2.
+// Records of a token that stay in L2, of a token block.
+inline constexpr size_t kWholeBlocks = 32;
+inline constexpr size_t kPanelBlock = 32;  // Panels whose sums of a token block stay in L2.
 
 struct Job {
   PackedMatrix weights;
@@ -85,7 +86,7 @@ void raw_product(const Job& job) {
 struct Chunk {
   size_t panel;
   size_t block_begin, blocks;
-  bool first;  // Of its panels: the sums begin at zero; else those so far are in y.
+  bool first;  // For its panels: the sums begin at zero; else those so far are in y.
   size_t token_begin, token_end;
   const std::byte* next;  // What is unpacked next, of each panel, for prefetching.
   size_t next_bytes;

@@ -14,9 +14,10 @@ MatmulKernel matmul_kernel_scalar();  // The reference: it defines the bits.
 MatmulKernel matmul_kernel_avx2();
 MatmulKernel matmul_kernel_avx_vnni();
 MatmulKernel matmul_kernel_avx512();
-MatmulKernel matmul_kernel_bf16();      // Other bits for BF16 weights.
-MatmulKernel matmul_kernel_amx();       // After amx_request().
-MatmulKernel matmul_kernel_amx_bf16();  // Likewise; other bits for BF16 weights.
+MatmulKernel matmul_kernel_bf16();  // Other bits for BF16 weights.
+MatmulKernel matmul_kernel_amx();   // After amx_request().
+// After amx_request(); other bits for BF16 weights.
+MatmulKernel matmul_kernel_amx_bf16();
 #elif defined(__aarch64__)
 MatmulKernel matmul_kernel_neon();
 MatmulKernel matmul_kernel_neon_dotprod();

@@ -66,7 +66,8 @@ struct PanelFormat {
     }
     return 0;
   }
-  constexpr size_t code_bytes() const { return 64u * (base + high); }  // Of one block.
+  // Bytes of the codes of one block.
+  constexpr size_t code_bytes() const { return 64u * (base + high); }
   constexpr size_t group_bytes() const { return scale_bytes() + code_bytes() * group_blocks; }
   constexpr unsigned max_code() const { return (1u << (base + high)) - 1; }
 };

@@ -9,7 +9,7 @@ struct alignas(64) TileConfig {
   uint8_t palette = 1;
   uint8_t start_row = 0;
   uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};  // Of each tile; 8 exist.
+  uint16_t row_bytes[16] = {};  // Bytes of a row of each tile; 8 exist.
   uint8_t rows[16] = {};
 };
 static_assert(sizeof(TileConfig) == 64);

@@ -15,7 +15,7 @@ void quantize_rows(const float* x, size_t stride, size_t cols, size_t begin, siz
 
 // Where columns [column, column + width) of rows with `cols` columns go: both multiples of 32.
 struct QuantizedPart {
-  std::byte* out = nullptr;  // Of row 0, as quantize_rows'.
+  std::byte* out = nullptr;  // Where row 0 goes, as quantize_rows'.
   size_t cols = 0;
   size_t column = 0;
   size_t width = 0;

@@ -29,7 +29,7 @@ struct BenchBytes {
   std::byte* data;
 };
 
-// Of one thread with the chosen SIMD target, the best of some short runs.
+// What one thread does with the chosen SIMD target, the best of some short runs.
 struct BenchRoofs {
   double read = 0;  // Bytes per second.
   double mac = 0;   // Multiply-adds of float per second.

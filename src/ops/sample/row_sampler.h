@@ -18,20 +18,19 @@ inline constexpr size_t kAgainStep = 16;  // Logits asked for again begin at mul
 // What is wanted of a row's logits.
 struct SampleAsk {
   SampleParams params;
-  uint64_t position = 0;              // Of the token that is drawn.
+  uint64_t position = 0;              // The position of the token that is drawn.
   bool samples = true;                // False: only reports.
   bool masked = false;                // Then ids are drawn only where `allowed` has their bit.
   std::span<const uint64_t> allowed;  // As mask_logits_cpu takes it.
-  // ≥ 0: log-probabilities of the logits as they came, and so many likeliest ids, at most
+  // ≥ 0: log-probabilities of the logits as they came, and this many likeliest ids, at most
   // kTopLogprobsMax.
   int32_t likely = -1;
   int32_t known = -1;  // An id whose log-probability is wanted too; ids out of range are ignored.
 };
 
-// Of one row. Its answers depend on the logits and the question alone, not on the threads or how
-// the runs were shared among them.
-// Threads: begin() by one; then look() by all, each with its own index and share of the ids, in
-// order; shares ascend with the index. Then the rest by one.
+// Draws from one row. Its answers depend on the logits and the question alone, not on the threads
+// or how the runs were shared among them. Threads: begin() by one; then look() by all, each with
+// its own index and share of the ids, in order; shares ascend with the index. Then the rest by one.
 class RowSampler {
  public:
   // memory: of bytes(vocab, threads), 64-byte aligned, not initialised; outlives the sampler, and
@@ -52,7 +51,7 @@ class RowSampler {
   template <class Again>
   float logit_of(int32_t id, Again&& again) const;
 
-  // Of the logits as they came, where `likely` asks for it; once the row has been seen.
+  // The log sum of the logits as they came, where `likely` asks for it; once the row has been seen.
   LogSum log_sum() const;
   // As many of the `likely` as there is room for, the likeliest first, equal ones by lowest id; how
   // many there are.
@@ -101,7 +100,7 @@ class RowSampler {
 
   size_t vocab_;
   uint32_t threads_;
-  Runs own_, changed_;  // Of the logits as they came, and as they are drawn from.
+  Runs own_, changed_;  // Runs of the logits as they came, and as they are drawn from.
   float* kept_logits_;  // [vocab + padding]: those of a thread lie from its first id's place on.
   int32_t* kept_ids_;
   Part* parts_;           // [threads]; from begin() on.
@@ -112,11 +111,11 @@ class RowSampler {
   Way way_ = Way::kBest;
   bool changes_ = false;
   bool weighs_ = false;  // Sums of drawn_ are wanted.
-  float inverse_ = 1;    // Of the temperature.
+  float inverse_ = 1;    // The inverse of the temperature.
   // kWithin, in units of the temperature: what may be drawn is no farther from the largest than
   // this, and than this less the logarithm of all weights beside it.
   float min_p_distance_ = 0, top_p_distance_ = 0;
-  Best best_;  // Of all threads; pick() sets it.
+  Best best_;  // The best of all threads; pick() sets it.
   float known_logit_ = 0;
 };
 

@@ -25,8 +25,8 @@ struct SampleParams {
   int32_t top_k = 0;         // 0: all.
   float top_p = 1.0f;
   float min_p = 0.0f;
-  float repetition_penalty = 1.0f;  // Of every token seen, arXiv:1909.05858.
-  float presence_penalty = 0.0f;    // Of generated tokens.
+  float repetition_penalty = 1.0f;  // For every token seen, arXiv:1909.05858.
+  float presence_penalty = 0.0f;    // The presence penalty of generated tokens.
   float frequency_penalty = 0.0f;
   uint64_t seed = 0;
   std::span<const std::pair<int32_t, float>> logit_bias;

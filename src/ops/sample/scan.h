@@ -13,7 +13,7 @@ inline constexpr float kNoLimit = std::numeric_limits<float>::infinity();
 float scan_largest(const float* x, size_t count);
 // The first index >= begin with x[index] >= bound, count if there is none.
 size_t scan_above(const float* x, size_t begin, size_t count, float bound);
-// Of every kSampleRun values, the last ones may be fewer: the largest, and unless sum is null the
+// For every kSampleRun values, the last ones may be fewer: the largest, and unless sum is null the
 // sum of e^((x - largest) * inverse), 0 where the largest is -infinity.
 void scan_runs(const float* x, size_t count, float inverse, float* largest, float* sum);
 // Values >= bound and their ids, first + index, in order; how many there are. So many places behind

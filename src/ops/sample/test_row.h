@@ -22,7 +22,7 @@ class TestRow {
                 &std::free),
         sampler_(memory_.get(), vocab, threads) {}
 
-  // Shares of runs for each thread, in pieces of so many runs.
+  // Shares of runs for each thread, in pieces of this many runs.
   int32_t sample(std::span<const float> logits, const SampleAsk& ask, size_t piece_runs = 2) {
     sampler_.begin(ask);
     const size_t runs = (vocab_ + kSampleRun - 1) / kSampleRun, piece = piece_runs * kSampleRun;

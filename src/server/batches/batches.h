@@ -79,7 +79,7 @@ class Batches {
   struct Entry {
     Batch batch;
     std::vector<bool> done;  // By input line.
-    uint64_t bytes = 0;      // Of results that are not files yet.
+    uint64_t bytes = 0;      // The bytes of results that are not files yet.
   };
   Batches(std::string folder, Files& files, size_t batches_max)
       : folder_(std::move(folder)), files_(files), batches_max_(batches_max) {}

@@ -53,7 +53,7 @@ class Files {
   Result<void> remove(std::string_view id);
   // Removes what has expired by `now`, but for files in use, which wait for the next call.
   void expire(TimeUs now, const std::function<bool(std::string_view id)>& in_use);
-  // Of those that are to expire, the first one's time; INT64_MAX: none.
+  // When the first of those that are to expire does; INT64_MAX: none.
   TimeUs next_expiry() const;
   uint64_t bytes() const { return bytes_; }
   uint64_t bytes_of(const std::string& owner) const;

@@ -62,12 +62,12 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::shared_ptr<SessionShare> share_;
   const std::string local_address_, peer_address_;
   boost::beast::flat_buffer buffer_;  // What is read and not yet used.
-  // Of the request that is being read:
+  // For the request that is being read:
   std::shared_ptr<MemoryLease> memory_;
   std::optional<Result<Admitted>> admitted_;  // Once its head is known.
   bool busy_ = false;
   bool closing_ = false;
-  // Of the answer that is going out:
+  // For the answer that is going out:
   unsigned version_ = 11;
   size_t prefix_sent_ = 0;  // Bytes of it that went out early.
   bool sending_ = false;

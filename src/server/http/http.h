@@ -60,7 +60,7 @@ struct Request {
   std::string content_encoding;
   std::string authorization;
   std::string accept;
-  std::string host;  // Of the target or of Host; empty in HTTP/1.0 that names none.
+  std::string host;  // The host of the target or of Host; empty in HTTP/1.0 that names none.
   std::string origin;
   std::string cors_headers;  // Access-Control-Request-Headers.
   // Access-Control-Request-Private-Network: a page of the internet asks for this machine.
@@ -71,7 +71,7 @@ struct Request {
   TimeUs received = 0;
   std::shared_ptr<Disconnect> disconnect;
   std::shared_ptr<MemoryLease> memory;  // What the request takes of all requests' memory.
-  bool background = false;  // Of a batch: low priority, whatever the body says.
+  bool background = false;  // For a batch: low priority, whatever the body says.
 
   Asker asker() const { return {disconnect, memory}; }
   // Empty where there is none.

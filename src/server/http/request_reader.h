@@ -52,7 +52,7 @@ class RequestReader {
   unsigned version() const { return version_; }        // 10 or 11.
   bool keep_alive() const { return keep_alive_; }
   bool expects_continue() const { return expects_continue_; }
-  int64_t body_bytes() const;  // Of what has been read.
+  int64_t body_bytes() const;  // Bytes of what has been read.
 
   // The request, once kDone.
   Request take();

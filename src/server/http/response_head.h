@@ -10,7 +10,7 @@
 namespace altlas::server {
 
 struct HeadOptions {
-  unsigned version = 11;  // Of the request: 10 or 11.
+  unsigned version = 11;  // For the request: 10 or 11.
   bool keep_alive = true;
   bool head = false;  // The request was HEAD: a length is said, no body follows.
   TimeUs now = 0;

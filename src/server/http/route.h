@@ -33,13 +33,14 @@ struct QueryParameter {
 
 struct Route {
   std::string_view method;
-  std::string_view pattern;  // "/api/v1/task/{id}": a segment in braces takes any one segment;
-                             // "{id*}" at the end all that follow.
+  // "/api/v1/task/{id}": a segment in braces takes any one segment; "{id*}" at the end all that
+  // follow.
+  std::string_view pattern;
   Access access = Access::kUser;
   Handler handler = nullptr;
   std::string_view summary;
-  std::string_view request =
-      "";  // Name of the body in reference/bodies.h, empty for none.
+  // Name of the body in reference/bodies.h, empty for none.
+  std::string_view request = "";
   std::string_view response = "";  // Name of the answer's schema, empty for text or a stream alone.
   std::vector<QueryParameter> query = {};
   std::vector<int> errors = {};  // Statuses beside 200, 401, 403 that the handler gives.

@@ -21,8 +21,8 @@ struct OpenAiReply {
   bool echo = false;    // Completions: the prompt's text goes before each choice's.
   size_t choices_per_prompt = 1;
   std::vector<std::string> prompt_texts;  // One per prompt, where echo.
-  std::vector<int32_t>
-      first_tokens;              // Of the prompts, where echo with logprobs: nothing predicts them.
+  // The first token of each prompt, where echo with logprobs: nothing predicts it.
+  std::vector<int32_t> first_tokens;
   bool drop_generated = false;   // max_tokens 0: only the prompt is wanted.
   int32_t logprobs = -1;         // As SamplingParams::logprobs.
   int32_t prompt_logprobs = -1;  // Asked for by that name; likewise.
@@ -37,7 +37,7 @@ struct OpenAiReply {
   bool shows_usage = false;  // Chunks say `usage: null` until the last, as include_usage wants.
 };
 
-// Of all choices; a prompt counts once.
+// The usage of all choices; a prompt counts once.
 boost::json::object usage_of(const OpenAiReply& reply, std::span<const Choice> choices,
                              size_t prompts);
 // The text of the whole answer in pieces that follow each other: its head, each choice, its end.

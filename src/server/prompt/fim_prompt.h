@@ -20,8 +20,9 @@ struct FimFile {
 // them.
 struct Gap {
   std::string suffix;
-  std::string begun;           // What was written in the gap already; goes on from there.
-  std::vector<FimFile> files;  // Of which only the last tokens come along where room is short.
+  std::string begun;  // What was written in the gap already; goes on from there.
+  // Files of which only the last tokens come along where room is short.
+  std::vector<FimFile> files;
   uint32_t answer_tokens = 1;  // Room that `files` leave for the answer.
 };
 

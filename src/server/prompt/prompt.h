@@ -52,7 +52,7 @@ inline constexpr std::string_view kGenerationType = "text_generation";
 struct Prompt {
   enum class Kind : uint8_t { kText, kIds, kChat };
   Kind kind = Kind::kText;
-  std::string field;  // Of the request that it comes from, for messages.
+  std::string field;  // The field of the request that it comes from, for messages.
   std::string text;
   std::vector<int32_t> ids;
   std::shared_ptr<const boost::json::value>
@@ -61,10 +61,10 @@ struct Prompt {
   std::shared_ptr<const boost::json::value> template_values;  // Object of more variables, or null.
   bool add_generation_prompt = true;
   bool continue_final = false;  // The last message goes on instead of being answered.
-  bool add_special = true;      // Of text: BOS and EOS as the model asks for.
-  bool parse_special = false;   // Of text: "<|im_end|>" becomes that token.
+  bool add_special = true;      // For text: BOS and EOS as the model asks for.
+  bool parse_special = false;   // For text: "<|im_end|>" becomes that token.
   std::shared_ptr<text::ReasoningStart> reasoning;  // Where not null, encode() tells here.
-  std::optional<Gap> gap;       // Of text and ids: the answer stands between them and its suffix.
+  std::optional<Gap> gap;       // For text and ids: the answer stands between them and its suffix.
   GrammarRequest grammar;  // Compiled before the text is tokenized, to be refused with a reason.
   bool embeds = false;     // Nothing follows it: it may fill the model's whole length.
 };

@@ -19,7 +19,8 @@ Result<std::vector<int32_t>> read_ids(const boost::json::array& list, const Serv
                                       const std::string& name);
 boost::json::object id_list_schema(const config::Config& now);
 
-// Of prompts, which embeddings call `input`; control tokens are read in the texts of some routes.
+// The schema of prompts, which embeddings call `input`; control tokens are read in the texts of
+// some routes.
 boost::json::object prompts_schema(const config::Config& now);
 inline constexpr FieldInfo kPromptsField{
     .help = "A text, token ids, or a list of either",

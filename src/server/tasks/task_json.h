@@ -14,8 +14,9 @@ struct PendingTask {
   TaskSpec spec;
   Prompt prompt;
   ServedModelPointer model;
-  std::optional<TimeUs> deadline_after;  // Of its reading, as spec.deadline says absolutely.
-  bool seed_drawn = false;               // The request gave none.
+  // The deadline, counted from its reading, as spec.deadline says absolutely.
+  std::optional<TimeUs> deadline_after;
+  bool seed_drawn = false;   // The request gave none.
   bool same_prompt = false;  // As the task's before it, whose ids it takes; `prompt` is not used.
   std::string item;          // "batch[2]", where a request has several bodies.
   std::string place;         // "prompt[2]", where it has several prompts.

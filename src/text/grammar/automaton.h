@@ -51,7 +51,7 @@ struct Nfa {
   struct AssertedMove {
     uint32_t to = 0;
     Assertion kind = Assertion::kWordEdge;
-    const Expression* part = nullptr;  // Of look-around.
+    const Expression* part = nullptr;  // What a look-around looks for.
   };
   struct State {
     std::vector<Edge> edges;

@@ -36,9 +36,9 @@ class Configurations {
     uint32_t count = 0;
     int32_t below = 0;  // Another frame, kBottom or kOpen.
     uint32_t depth = 0;
-    // Of a distinct rule the text so far; of a rule that calls one, the set of its texts before.
+    // For a distinct rule the text so far; for a rule that calls one, the set of its texts before.
     uint32_t memory = 0;
-    bool repeats = false;  // Of a distinct rule: a text of the set below begins so.
+    bool repeats = false;  // For a distinct rule: a text of the set below begins so.
   };
   static constexpr int32_t kBottom = -1;
   static constexpr int32_t kOpen = -2;

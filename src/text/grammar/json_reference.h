@@ -26,7 +26,7 @@ void visit_subschemas(const json::object& schema,
 // An URI as RFC 3986 resolves it against a base.
 std::string resolve_uri(std::string_view base, std::string_view reference);
 
-// Of one document, which outlives it. Immutable.
+// The references of one document, which outlives it. Immutable.
 class References {
  public:
   explicit References(const json::value& root);
@@ -52,7 +52,7 @@ class References {
   // The pointer of the resource that the schema at `pointer` belongs to.
   const std::string& resource_of(std::string_view pointer) const;
   Result<Target> in_resource(const std::string& resource, std::string_view fragment) const;
-  // Of a schema's resource with a dynamic anchor of this name ("": $recursiveAnchor).
+  // For a schema's resource with a dynamic anchor of this name ("": $recursiveAnchor).
   Result<Target> outermost(const Target& target, const std::string& name) const;
 
   std::map<std::string, Resource, std::less<>> resources_;  // By pointer.
@@ -62,7 +62,7 @@ class References {
   std::map<std::pair<std::string, std::string>, Target> anchors_;
   // Names of $dynamicAnchor, "" for $recursiveAnchor, and the schemas that have them, by pointer.
   std::map<std::string, std::map<std::string, const json::value*>, std::less<>> dynamic_;
-  size_t bytes_ = 0;  // Of what is collected, at most kReferencesBytesMax.
+  size_t bytes_ = 0;  // The bytes of what is collected, at most kReferencesBytesMax.
 };
 
 }  // namespace altlas::text::grammar

@@ -8,12 +8,15 @@
 
 namespace altlas::text::grammar {
 
-inline constexpr size_t kGrammarBytesMax = 256u << 10;    // Of a schema, a pattern or rules.
-inline constexpr size_t kGrammarNestingMax = 96;          // Groups in groups, schemas in schemas.
-inline constexpr size_t kGrammarRulesMax = 4'096;         // Made ones counted.
-inline constexpr size_t kReferencesBytesMax = 4u << 20;   // Of a schema's $id and $anchor.
-inline constexpr size_t kUnheldMax = 256;                 // Keywords named as left out.
-inline constexpr size_t kGrammarStatesMax = 200'000;      // Of all rules' automata together.
+// The limit of a schema, a pattern or rules.
+inline constexpr size_t kGrammarBytesMax = 256u << 10;
+inline constexpr size_t kGrammarNestingMax = 96;   // Groups in groups, schemas in schemas.
+inline constexpr size_t kGrammarRulesMax = 4'096;  // Made ones counted.
+// The limit of a schema's $id and $anchor.
+inline constexpr size_t kReferencesBytesMax = 4u << 20;
+inline constexpr size_t kUnheldMax = 256;  // Keywords named as left out.
+// The limit of all rules' automata together.
+inline constexpr size_t kGrammarStatesMax = 200'000;
 inline constexpr int64_t kCompileStepsMax = 30'000'000;   // About a quarter of a second.
 inline constexpr uint32_t kRepetitionMax = 1'000'000;     // The largest n of {m,n}.
 inline constexpr uint32_t kUnrolledMax = 8;               // Larger repetitions count at run time.

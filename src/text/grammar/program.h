@@ -42,7 +42,7 @@ struct Program {
     std::vector<ByteEdge> bytes;  // By byte; apart.
     std::vector<Call> calls;
     uint32_t rule = 0;
-    uint32_t texts = 0;    // Of a distinct rule: how many go on from here; UINT32_MAX: no end.
+    uint32_t texts = 0;    // For a distinct rule: how many go on from here; UINT32_MAX: no end.
     bool accepts = false;  // The rule may end here; of a counted rule, if it has counted enough.
     bool counts = false;   // A counted rule's start: coming back to it counts one.
     bool leads_nowhere() const { return bytes.empty() && calls.empty(); }
@@ -63,7 +63,7 @@ struct Program {
   std::vector<State> states;
   std::vector<Rule> rules;  // Rule 0 is the root.
   bool remembers = false;   // Some rule is distinct.
-  uint64_t bytes = 0;       // Of memory, about.
+  uint64_t bytes = 0;       // Bytes of memory, about.
   std::vector<Unheld> unheld;
 };
 

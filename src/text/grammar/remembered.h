@@ -30,7 +30,7 @@ class RememberedTexts {
  private:
   struct Link {
     uint32_t parent = 0;
-    uint32_t value = 0;  // Of a text a byte, of a set a text.
+    uint32_t value = 0;  // A byte of a text, or a text of a set.
   };
   uint32_t link(std::vector<Link>& links, std::unordered_map<uint64_t, uint32_t>& ids,
                 uint32_t parent, uint32_t value);

@@ -23,9 +23,9 @@ namespace altlas::text {
 // kTooLarge.
 struct TemplateLimits {
   int64_t steps = 20'000'000;  // Nodes evaluated, items visited, and a share of the bytes handled.
-  size_t output_bytes = 16u << 20;  // Of the prompt, and of any string on the way.
-  size_t bytes = 256u << 20;        // Of all strings and lists made on the way.
-  int depth = 400;  // Of expressions, blocks, loops and macro calls inside each other.
+  size_t output_bytes = 16u << 20;  // Bytes of the prompt, and of any string on the way.
+  size_t bytes = 256u << 20;        // The bytes of all strings and lists made on the way.
+  int depth = 400;  // The depth of expressions, blocks, loops and macro calls inside each other.
 };
 
 struct ChatInput {

@@ -9,7 +9,8 @@
 namespace altlas::text {
 
 inline constexpr size_t kTemplateBytesMax = 1u << 20;
-inline constexpr int kTemplateNestingMax = 100;  // Of blocks, and of operands in an expression.
+// The limit of blocks, and of operands in an expression.
+inline constexpr int kTemplateNestingMax = 100;
 
 // Errors: kInvalid with the line, what stands there and what was expected.
 Result<Body> parse_template(std::string_view source);

@@ -91,8 +91,8 @@ class Value {
   static Value trusted(std::string_view s);  // Written by the template's or the model's author.
   static Value undefined(std::string_view name = "");  // `name` is for messages.
   static Value list(std::vector<Value> items, bool is_tuple = false);
-  static Value object(
-      std::vector<Entry> entries);  // Of equal keys the last counts, at the place of the first.
+  // Among equal keys the last counts, at the place of the first.
+  static Value object(std::vector<Entry> entries);
   static Value object_of(std::vector<std::pair<std::string, Value>> entries);
   static Value name_space(size_t index);
   static Value loop(size_t index);
@@ -123,7 +123,7 @@ class Value {
   const Value* find(std::string_view key) const;
   // The same; the key is a string or an integer, null for other kinds.
   const Value* find_key(const Value& key) const;
-  size_t index() const;  // Of a namespace or loop.
+  size_t index() const;  // The index of a namespace or loop.
   const FunctionData& function_data() const;
 
   // 0 for scalars, else one more than the deepest inside.
@@ -163,7 +163,7 @@ struct ObjectData {
 // Something a template can call.
 struct FunctionData {
   std::string name;
-  Value receiver;             // Of a method; else undefined.
+  Value receiver;             // The receiver of a method; else undefined.
   size_t macro = ~size_t{0};  // Index of a macro of the rendering.
 };
 

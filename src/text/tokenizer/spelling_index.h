@@ -14,7 +14,7 @@ namespace altlas::text {
 // Filled once, then const; any thread. Refers to the tokens, which stay where they are.
 class SpellingIndex {
  public:
-  // Of equal spellings the first counts.  Errors: kInvalid for spellings that all fall on one
+  // Among equal spellings the first counts.  Errors: kInvalid for spellings that all fall on one
   // place: only a file made for it has them.
   static Result<SpellingIndex> create(const StringList& tokens);
 

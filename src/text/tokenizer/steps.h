@@ -95,7 +95,8 @@ struct Steps {
   bool cleanup = false;                     // kWordPiece: no space before punctuation.
   std::vector<int32_t> before = {};         // What add_special puts around a text.
   std::vector<int32_t> after = {};
-  std::vector<WholeTokenRule> rules = {};  // Of the control and user-defined tokens that need one.
+  // The rules of the control and user-defined tokens that need one.
+  std::vector<WholeTokenRule> rules = {};
 };
 
 }  // namespace altlas::text

@@ -62,7 +62,7 @@ class StringList {
 
   size_t size() const { return ends_.size(); }
   bool empty() const { return ends_.empty(); }
-  size_t bytes() const { return bytes_.size(); }  // Of all strings together.
+  size_t bytes() const { return bytes_.size(); }  // The bytes of all strings together.
   std::string_view operator[](size_t at) const {
     const uint64_t begin = at == 0 ? 0 : ends_[at - 1];
     return {bytes_.data() + begin, static_cast<size_t>(ends_[at] - begin)};
@@ -80,7 +80,7 @@ class StringList {
   }
 
   std::string bytes_;
-  std::vector<uint64_t> ends_;  // Of each string in bytes_.
+  std::vector<uint64_t> ends_;  // The ends of each string in bytes_.
 };
 
 }  // namespace altlas::text

@@ -24,8 +24,8 @@ struct EncodeOptions {
   // BOS and EOS as the model asks for. A text that begins with the BOS token, by parse_special,
   // gets no second one.
   bool add_special = false;
-  bool parse_special =
-      false;               // "<|im_end|>" in the text becomes that token; else it is plain text.
+  // "<|im_end|>" in the text becomes that token; else it is plain text.
+  bool parse_special = false;
   bool continues = false;  // The text goes on behind another: no space is put in front of it.
 };
 
@@ -89,7 +89,7 @@ class Tokenizer {
   int32_t bos() const { return vocabulary_.bos; }
   int32_t eos() const { return vocabulary_.eos; }
   int32_t pad() const { return vocabulary_.pad; }
-  // Of a tokenizer made to encode.
+  // For a tokenizer made to encode.
   const FimTokens& fim() const { return vocabulary_.fim; }
   bool adds_bos() const { return adds_bos_; }
   // Whether the first token's leading space is an artefact of the tokenizer, to be dropped from

@@ -43,8 +43,8 @@ struct Vocabulary {
   FimTokens fim;         // As the file names them; those that have known names are found without.
   bool add_bos = false;  // What add_special puts before and after a text.
   bool add_eos = false;
-  bool add_space_prefix =
-      false;         // SentencePiece only: a text begins as if a space stood before it.
+  // SentencePiece only: a text begins as if a space stood before it.
+  bool add_space_prefix = false;
   int32_t cls = -1;  // WordPiece only: what add_bos and add_eos stand for.
   int32_t sep = -1;
   std::string charsmap;                   // Unigram only: tokenizer.ggml.precompiled_charsmap.

@@ -64,7 +64,7 @@ class Goals {
   Negations& negations_;
   Derivation& derivation_;
   RuleBook& rules_;
-  size_t depth_ = 0;                            // Of add().
+  size_t depth_ = 0;                            // The depth of add().
   std::map<const json::value*, uint32_t> ids_;  // Looked up only.
   std::map<Goal, uint32_t> goals_;
   std::vector<std::pair<Goal, uint32_t>> open_;
