@@ -130,7 +130,7 @@ def check_functions(path, code, report):
     start = None
     for number, line in enumerate(lines, 1):
         opens = re.match(r"^( {0,2})\S.*\)\s*(const|noexcept|override|final|mutable|->\s*[\w:<>*& ,]+|\s)*\{\s*$", line)
-        if start is None and opens and not re.match(r"^\s*(namespace|struct|class|enum|union|extern|if|for|while|switch|else)\b", line):
+        if start is None and opens and "= [" not in line and not re.match(r"^\s*(namespace|struct|class|enum|union|extern|if|for|while|switch|else)\b", line):
             start = (number, opens.group(1))
         elif start and line.rstrip() == start[1] + "}":
             length = number - start[0] - 1

@@ -42,6 +42,7 @@ void add(uint64_t seed, const simulation::WorldResult& one, Sums& sums) {
   all.link_breaks += one.link_breaks;
   all.disk_faults += one.disk_faults;
   all.virtual_us += one.virtual_us;
+  simulation::add(all.shapes, one.shapes);
   if (one.failure) sums.failures.emplace_back(seed, *one.failure);
 }
 
@@ -59,6 +60,11 @@ void print(const SimulateOptions& options, const Sums& sums, double seconds) {
              fmt::format("{:.0f} s", static_cast<double>(all.virtual_us) / kSecond),
              fmt::format("{:.1f} s", seconds)});
   table.print();
+  std::string shapes;
+  simulation::ShapeCounts::fields([&](const char* name, auto member) {
+    shapes += fmt::format("{}{} {}", shapes.empty() ? "" : ", ", name, all.shapes.*member);
+  });
+  fmt::print("shapes: {}\n", shapes);
   fmt::print("event hash {:016x}\n", all.event_hash);
   for (size_t i = 0; i < sums.failures.size() && i < kFailuresShownMax; ++i) {
     const auto& [seed, why] = sums.failures[i];

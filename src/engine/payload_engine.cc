@@ -19,7 +19,7 @@ constexpr uint32_t kSequencesMax = 1024;  // Answered at once: what waits is in 
 
 PayloadCore::PayloadCore(const LoadReplica& load, PayloadAnswer answer)
     : sequences_max_(load.sequences_max == 0 ? kSequencesMax : load.sequences_max),
-      devices_(std::max<size_t>(1, load.device_ids.size())),
+      devices_(std::max<size_t>(1, load.ranks.size())),
       answer_(std::move(answer)) {}
 
 void PayloadCore::handle(Command command) {
@@ -28,7 +28,7 @@ void PayloadCore::handle(Command command) {
   } else if (auto* load = std::get_if<LoadAdapter>(&command)) {
     reports_.push_back(AdapterLoaded{std::move(load->adapter.name), 0,
                                      "this deployment is not a model: it takes no adapters",
-                                     ErrorCode::kInvalid});
+                                     ErrorCode::kInvalid, load->load});
   } else if (std::holds_alternative<DrainReplica>(command)) {
     if (!std::exchange(draining_, true)) reports_.push_back(ReplicaDrained{});
   } else {  // What is to be canceled was answered already.

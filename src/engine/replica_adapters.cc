@@ -30,26 +30,29 @@ Result<uint32_t> ReplicaCore::adapter_id(const std::string& name) const {
                  "model");
 }
 
-void ReplicaCore::say_adapter(std::string name, uint64_t bytes, const Result<void>& outcome) {
-  AdapterLoaded said{std::move(name), bytes, "", ErrorCode::kInternal};
-  if (!outcome.ok()) {
-    said.message = outcome.error().message();
-    said.code = outcome.error().code();
+void ReplicaCore::say_adapter(std::string name, uint64_t load, const Result<uint64_t>& bytes) {
+  AdapterLoaded said{std::move(name), 0, "", ErrorCode::kInternal, load};
+  if (bytes.ok()) {
+    said.bytes = *bytes;
+  } else {
+    said.message = bytes.error().message();
+    said.code = bytes.error().code();
   }
   reports_.push_back(std::move(said));
 }
 
-void ReplicaCore::load_adapter(AdapterFile file) {
+void ReplicaCore::load_adapter(LoadAdapter command) {
+  AdapterFile& file = command.adapter;
   Result<void> outcome;
   if (find_adapter(file.name) != nullptr)
     outcome = Error(ErrorCode::kConflict, fmt::format("adapter '{}' is loaded already", file.name));
   else if (adapters_.size() >= kAdaptersMax)
     outcome = Error(ErrorCode::kBusy,
                     fmt::format("{} adapters are loaded, no more are possible", adapters_.size()));
-  if (!outcome.ok()) return say_adapter(std::move(file.name), 0, outcome);
+  if (!outcome.ok()) return say_adapter(std::move(file.name), command.load, outcome.error());
   adapter_jobs_.push_back({next_adapter_, std::move(file.path)});
-  adapters_.push_back(
-      {HeldAdapter::State::kReading, next_adapter_++, std::move(file.name), 0, false});
+  adapters_.push_back({HeldAdapter::State::kReading, next_adapter_++, std::move(file.name), 0,
+                       false, command.load});
 }
 
 void ReplicaCore::adapter_read(uint32_t id, const Result<uint64_t>& bytes) {
@@ -59,12 +62,10 @@ void ReplicaCore::adapter_read(uint32_t id, const Result<uint64_t>& bytes) {
   if (bytes.ok() && wanted) {
     held->state = HeldAdapter::State::kReady;
     held->bytes = *bytes;
-    return say_adapter(held->name, *bytes, {});
+    return say_adapter(held->name, held->load, *bytes);
   }
-  const Result<void> outcome =
-      bytes.ok() ? Result<void>(Error(ErrorCode::kCanceled, "it was unloaded while it was read"))
-                 : Result<void>(bytes.error());
-  say_adapter(held->name, 0, outcome);
+  const Error canceled(ErrorCode::kCanceled, "it was unloaded while it was read");
+  say_adapter(held->name, held->load, bytes.ok() ? canceled : bytes.error());
   dropped_adapters_.push_back(id);
   adapters_.erase(held);
 }
@@ -74,6 +75,19 @@ void ReplicaCore::unload_adapter(const std::string& name) {
   if (held == nullptr) return;
   held->reading = held->state == HeldAdapter::State::kReading;
   held->state = HeldAdapter::State::kLeaving;
+}
+
+std::vector<std::string> ReplicaCore::adapters() const {
+  std::vector<std::string> out;
+  for (const HeldAdapter& one : adapters_)
+    if (one.state != HeldAdapter::State::kReading) out.push_back(one.name);
+  return out;
+}
+
+bool ReplicaCore::reads_adapter() const {
+  return std::ranges::any_of(adapters_, [](const HeldAdapter& one) {
+    return one.reading || one.state == HeldAdapter::State::kReading;
+  });
 }
 
 std::vector<AdapterJob> ReplicaCore::take_adapter_jobs() {

@@ -52,6 +52,10 @@ class ReplicaCore {
   std::vector<AdapterJob> take_adapter_jobs();
   void adapter_read(uint32_t id, const Result<uint64_t>& bytes);
   std::vector<uint32_t> take_dropped_adapters();
+  // Names that sequences may have, and those that sequences still have while they leave.
+  std::vector<std::string> adapters() const;
+  // A file is being read.
+  bool reads_adapter() const;
 
   ReplicaStats stats() const;
   // Sequences that are not over.
@@ -80,8 +84,9 @@ class ReplicaCore {
     enum class State : uint8_t { kReading, kReady, kLeaving } state = State::kReady;
     uint32_t id = 0;  // Never used again: it tells cached prefixes apart, too.
     std::string name;
-    uint64_t bytes = 0;    // Beside limits_.weight_bytes.
+    uint64_t bytes = 0;    // On each rank, beside its weights.
     bool reading = false;  // Of one that leaves: its file is still being read.
+    uint64_t load = 0;     // LoadAdapter's number.
   };
   void submit(SubmitSequence command);
   Result<void> start(SubmitSequence& command);
@@ -91,9 +96,9 @@ class ReplicaCore {
   void take_tokens(std::map<SequenceId, Live>::iterator live, scheduler::SampledSequence& sampled);
   Result<uint32_t> adapter_id(const std::string& name) const;
   HeldAdapter* find_adapter(const std::string& name);
-  void load_adapter(AdapterFile file);
+  void load_adapter(LoadAdapter command);
   void unload_adapter(const std::string& name);
-  void say_adapter(std::string name, uint64_t bytes, const Result<void>& outcome);
+  void say_adapter(std::string name, uint64_t load, const Result<uint64_t>& bytes);
   Result<void> hold_to_grammar(const SubmitSequence& command, Live& live);
   Result<void> take_token(Live& live, int32_t token);
   Result<void> allow_next(SequenceId id, Live& live);
@@ -112,7 +117,7 @@ class ReplicaCore {
   std::vector<AdapterJob> adapter_jobs_;
   std::vector<uint32_t> dropped_adapters_;
   std::vector<Report> reports_;
-  int64_t busy_us_ = 0;
+  std::vector<int64_t> busy_us_;  // By rank.
   bool draining_ = false;
   bool said_drained_ = false;
 };

@@ -249,11 +249,13 @@ class AdapterExecutor final : public Executor {
     })) << "steps go on while a file is read";
     if (path == "bad") return invalid("it is cut short");
     held_.ids.insert(id);
+    EXPECT_TRUE(inner_->load_adapter(id, path).ok());
     return uint64_t{64};
   }
   void drop_adapter(uint32_t id) override {
     const std::lock_guard lock(held_.mutex);
     held_.ids.erase(id);
+    inner_->drop_adapter(id);
     held_.dropped.push_back(id);
     held_.changed.notify_all();
   }

@@ -68,8 +68,7 @@ int32_t SimExecutor::allowed_token(const Slot& slot, uint32_t position,
                                    const std::vector<uint64_t>& allowed) const {
   uint64_t count = 0;
   for (const uint64_t word : allowed) count += static_cast<uint64_t>(std::popcount(word));
-  const auto words =
-      philox(slot.request->sampling.seed ^ slot.prompt_hash, position, kTokenStream);
+  const auto words = philox(slot.request->sampling.seed ^ slot.prompt_hash, position, kTokenStream);
   uint64_t left = uint64_t{words[0]} * count >> 32;
   for (size_t w = 0; w < allowed.size(); ++w) {
     const auto here = static_cast<uint64_t>(std::popcount(allowed[w]));
@@ -133,8 +132,8 @@ SampledToken SimExecutor::sample(const StepEntry& entry) const {
     sampled.embedding = embedding(slot);
   } else if (entry.samples) {
     const bool tells = slot.request->sampling.logprobs >= 0;
-    sampled.token = entry.allowed ? allowed_token(slot, end, *entry.allowed)
-                                  : token_at(slot, end, 0);
+    sampled.token =
+        entry.allowed ? allowed_token(slot, end, *entry.allowed) : token_at(slot, end, 0);
     if (tells) sampled.logprobs = logprobs(slot, end, sampled.token);
     for (uint32_t i = 0; i < entry.guesses; ++i) {
       if (!guesses_right(slot, entry.tokens[known + i], end + i)) break;
@@ -146,16 +145,42 @@ SampledToken SimExecutor::sample(const StepEntry& entry) const {
   return sampled;
 }
 
+Result<uint64_t> SimExecutor::load_adapter(uint32_t id, const std::string& path) {
+  const std::lock_guard lock(adapters_mutex_);
+  adapters_[id] = Hasher().add(std::string_view(path)).value();
+  return uint64_t{0};
+}
+
+void SimExecutor::drop_adapter(uint32_t id) {
+  const std::lock_guard lock(adapters_mutex_);
+  adapters_.erase(id);
+}
+
+uint64_t SimExecutor::adapter_hash(uint32_t id) {
+  const std::lock_guard lock(adapters_mutex_);
+  const auto adapter = adapters_.find(id);
+  ALTLAS_CHECK(adapter != adapters_.end(), "a step names an adapter that is loaded");
+  return adapter->second;
+}
+
+uint64_t SimExecutor::prompt_hash(const SequenceRequest& request) {
+  Hasher hash;
+  hash.add(std::span<const int32_t>(request.prompt));
+  return request.adapter == 0 ? hash.value() : hash.add(adapter_hash(request.adapter)).value();
+}
+
 StepResult SimExecutor::run(const StepPlan& plan) {
-  StepResult result{.id = plan.id, .sampled = {}, .busy_us = step_cost_us(plan)};
+  StepResult result{.id = plan.id, .sampled = {}, .busy_us = {}};
+  result.busy_us.assign(limits_.ranks.size(), step_cost_us(plan));
   for (const SlotStart& start : plan.starts) {
     Slot& slot = slots_.at(static_cast<size_t>(start.slot));
     slot.request = start.request;
-    slot.prompt_hash = Hasher().add(std::span<const int32_t>(start.request->prompt)).value();
+    slot.prompt_hash = prompt_hash(*start.request);
   }
   for (const StepEntry& entry : plan.entries) {
-    ALTLAS_CHECK(slots_.at(static_cast<size_t>(entry.slot)).request != nullptr,
-                 "an entry's slot was started");
+    const auto& request = slots_.at(static_cast<size_t>(entry.slot)).request;
+    ALTLAS_CHECK(request != nullptr, "an entry's slot was started");
+    if (request->adapter != 0) adapter_hash(request->adapter);
     if (entry.samples || entry.prompt_logprobs) result.sampled.push_back(sample(entry));
   }
   for (const int32_t slot : plan.ends) slots_.at(static_cast<size_t>(slot)) = Slot{};
@@ -165,7 +190,7 @@ StepResult SimExecutor::run(const StepPlan& plan) {
 void SimExecutor::launch(StepPlan plan) {
   ALTLAS_CHECK(in_flight() < depth(), "at most depth() steps in flight");
   Flying flying{run(plan), 0};
-  last_due_ = flying.due = std::max(last_due_, clock_.now()) + flying.result.busy_us;
+  last_due_ = flying.due = std::max(last_due_, clock_.now()) + flying.result.busy_us.front();
   flying_.push_back(std::move(flying));
 }
 

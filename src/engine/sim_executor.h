@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "base/clock.h"
@@ -19,8 +21,8 @@ enum class SimTime : uint8_t {
   kReal,     // collect() waits until the step would be done.
 };
 
-// A token is a function of (prompt, position, seed): resumed anywhere, it goes on alike. It never
-// ends a generation.
+// A token is a function of (prompt, the adapter's path, position, seed): resumed anywhere, it goes
+// on alike. It never ends a generation, unless a grammar allows its end.
 class SimExecutor final : public Executor {
  public:
   // tokenizer: only read here; null: any id of the vocabulary. With one, ids that are whole
@@ -33,9 +35,10 @@ class SimExecutor final : public Executor {
   void launch(StepPlan plan) override;
   Result<StepResult> collect() override;
   int in_flight() const override { return static_cast<int>(flying_.size()); }
-  // Only shapes are modelled: an adapter takes nothing and changes nothing.
-  Result<uint64_t> load_adapter(uint32_t, const std::string&) override { return uint64_t{0}; }
-  void drop_adapter(uint32_t) override {}
+  // An adapter takes no memory; its file is not opened.
+  Result<uint64_t> load_adapter(uint32_t id, const std::string& path) override;
+  // A later step of a slot that was started with it aborts.
+  void drop_adapter(uint32_t id) override;
   // When the oldest step in flight is done; the devices carry out one after the other.
   TimeUs oldest_due() const { return flying_.front().due; }
   int depth() const override { return static_cast<int>(options_.depth); }
@@ -46,7 +49,7 @@ class SimExecutor final : public Executor {
  private:
   struct Slot {
     std::shared_ptr<const SequenceRequest> request;
-    uint64_t prompt_hash = 0;
+    uint64_t prompt_hash = 0;  // Of the prompt and the adapter.
   };
   struct Flying {
     StepResult result;
@@ -55,6 +58,8 @@ class SimExecutor final : public Executor {
   SimExecutor(const SimOptions& options, ReplicaLimits limits, const text::Tokenizer* tokenizer,
               SimTime time, const Clock& clock);
   StepResult run(const StepPlan& plan);
+  uint64_t prompt_hash(const SequenceRequest& request);
+  uint64_t adapter_hash(uint32_t id);
   std::vector<float> embedding(const Slot& slot) const;
   SampledToken sample(const StepEntry& entry) const;
   TokenLogprobs logprobs(const Slot& slot, uint32_t position, int32_t token) const;
@@ -69,6 +74,8 @@ class SimExecutor final : public Executor {
   const Clock& clock_;
   std::vector<int32_t> ids_;  // To draw from; empty: [0, vocab).
   std::vector<Slot> slots_;
+  std::mutex adapters_mutex_;
+  std::map<uint32_t, uint64_t> adapters_;  // Id to the hash of its path.
   std::deque<Flying> flying_;
   TimeUs last_due_ = 0;
 };

@@ -37,7 +37,7 @@ struct SimShape {
 
 struct SimOptions {
   DeviceKindInfo kind{};
-  uint32_t device_count = 1;  // Devices of this worker.
+  uint32_t device_count = 1;  // Ranks of the replica.
   ParallelLayout layout;
   SimShape shape;
   uint32_t sequences_max = 0;    // 0: 256.
@@ -52,6 +52,7 @@ struct SimOptions {
   uint64_t swap_bytes = 0;         // Host memory for KV blocks.
   double host_bytes_per_s = 20e9;  // Between device and host memory.
   bool draft_model = false;        // Guesses cost nothing and are right three times of four.
+  bool generates = true;           // False: it only embeds, as an encoder does.
   uint32_t text_period = 0;        // Generated text repeats itself after so many tokens; 0: never.
 };
 

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 
+#include "simulation/toy_text.h"
+
 namespace altlas::simulation {
 
-void Checkers::submitted(const TaskSpec& spec) {
+void Checkers::submitted(const TaskSpec& spec, std::string adapter_file) {
   ClientTask& task = tasks_[spec.id];
   task.spec = spec;
+  task.adapter_file = std::move(adapter_file);
   task.text_said = 0;
 }
 
@@ -51,26 +54,40 @@ void Checkers::delta(TaskId id, const TokenDelta& delta) {
     fail(fmt::format("task {}: text at byte {}, {} were said", to_string(id), delta.text_offset,
                      said));
   task.text_said = delta.text_offset + delta.text.size();
-  const std::string& want = expected_(task.spec);
+  const std::string& want = expected_(task).text;
   if (delta.text_offset > want.size() ||
       want.compare(delta.text_offset, delta.text.size(), delta.text) != 0)
     fail(fmt::format("task {} says '{}' at byte {}, an undisturbed run says '{}'", to_string(id),
                      delta.text, delta.text_offset, want));
 }
 
+void Checkers::check_result(const ClientTask& task, const TaskResult& result) {
+  const std::string id = to_string(task.spec.id);
+  const Expected& want = expected_(task);
+  if (result.text != want.text)
+    fail(fmt::format("task {} ended with '{}', an undisturbed run gives '{}'", id, result.text,
+                     want.text));
+  if (task.ends_told > 0 && task.text_said.value_or(want.text.size()) != want.text.size())
+    fail(fmt::format("task {}: the stream ended at byte {} of {}", id, *task.text_said,
+                     want.text.size()));
+  if (task.spec.embeds != !result.embedding.empty() || result.embedding != want.embedding)
+    fail(
+        fmt::format("task {} ended with an embedding of {} values that is not the one of an "
+                    "undisturbed run, which has {}",
+                    id, result.embedding.size(), want.embedding.size()));
+  const Grammar& grammar = task.spec.sampling.grammar;
+  const bool whole = result.finish_reason == FinishReason::kStop && result.stop_string.empty();
+  if (grammar.kind != GrammarKind::kNone && !fits(grammar, result.text, /*may_go_on=*/!whole))
+    fail(fmt::format("task {} ended with '{}', which the grammar '{}' does not allow", id,
+                     result.text, grammar.text));
+}
+
 void Checkers::check_end(const ClientTask& task, const control::TaskView& view) {
   const std::string id = to_string(view.id);
   switch (view.status) {
-    case TaskStatus::kCompleted: {
-      const std::string& want = expected_(task.spec);
-      if (!view.result || view.result->text != want)
-        fail(fmt::format("task {} ended with '{}', an undisturbed run gives '{}'", id,
-                         view.result ? view.result->text : "", want));
-      if (task.ends_told > 0 && task.text_said.value_or(want.size()) != want.size())
-        fail(fmt::format("task {}: the stream ended at byte {} of {}", id, *task.text_said,
-                         want.size()));
-      return;
-    }
+    case TaskStatus::kCompleted:
+      if (view.result) return check_result(task, *view.result);
+      return fail(fmt::format("task {} completed without a result", id));
     case TaskStatus::kCanceled:
       if (!task.cancel_sent) fail(fmt::format("task {} is canceled, nobody asked for that", id));
       return;

@@ -19,7 +19,8 @@ namespace altlas::simulation {
 // What the clients know of one task.
 struct ClientTask {
   TaskSpec spec;
-  bool accepted = false;  // Answered ok.
+  std::string adapter_file;  // Of the adapter that it names, as it was loaded then.
+  bool accepted = false;     // Answered ok.
   bool cancel_sent = false;
   bool forgotten = false;         // Over, and beyond the number kept.
   std::optional<TaskStatus> end;  // As told, or as found after a restart of the server.
@@ -28,8 +29,12 @@ struct ClientTask {
       text_said;  // Bytes; nothing is known before a restarted server's first words.
 };
 
-// What an undisturbed run of the task gives.
-using ExpectedText = std::function<const std::string&(const TaskSpec& spec)>;
+// What an undisturbed run of a task gives.
+struct Expected {
+  std::string text;
+  std::vector<float> embedding;
+};
+using ExpectedResult = std::function<const Expected&(const ClientTask& task)>;
 
 // What really lies on a device.
 struct DeviceUse {
@@ -44,9 +49,9 @@ struct DeviceUse {
 
 class Checkers {
  public:
-  explicit Checkers(ExpectedText expected) : expected_(std::move(expected)) {}
+  explicit Checkers(ExpectedResult expected) : expected_(std::move(expected)) {}
 
-  void submitted(const TaskSpec& spec);
+  void submitted(const TaskSpec& spec, std::string adapter_file = "");
   void accepted(const control::Placed& placed);
   void cancel_sent(TaskId id);
   void delta(TaskId id, const TokenDelta& delta);
@@ -76,9 +81,10 @@ class Checkers {
 
  private:
   void check_end(const ClientTask& task, const control::TaskView& view);
+  void check_result(const ClientTask& task, const TaskResult& result);
   void check_known(const control::Core& core, const ClientTask& task);
 
-  ExpectedText expected_;
+  ExpectedResult expected_;
   std::map<TaskId, ClientTask> tasks_;
   std::map<std::pair<std::string, std::string>, TaskId> accepted_of_;  // (owner, idempotency_key).
   std::optional<std::string> failure_;

@@ -25,7 +25,8 @@ CoreSetup setup() {
 class CheckersTest : public ::testing::Test {
  protected:
   CheckersTest()
-      : core_(setup()), checkers_([](const TaskSpec&) -> const std::string& { return text(); }) {
+      : core_(setup()),
+        checkers_([this](const ClientTask&) -> const Expected& { return expected_; }) {
     task_.spec.id = id_;
     task_.spec.deployment = "model";
     task_.spec.prompt = {1, 2};
@@ -57,6 +58,7 @@ class CheckersTest : public ::testing::Test {
   }
 
   const TaskId id_{1, 2};
+  Expected expected_{text(), {}};
   Core core_;
   Checkers checkers_;
   journal::RestoredTask task_;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "simulation/toy_text.h"
+
 namespace altlas::simulation {
 namespace {
 
@@ -47,19 +49,50 @@ std::vector<int32_t> Clients::make_prompt() {
   return prompt;
 }
 
-TaskSpec Clients::make_spec() {
+// A JSON value, as /echo takes it.
+std::string Clients::make_payload() {
+  return fmt::format(R"({{"number": {}, "text": "{}"}})", random_.next(),
+                     std::string(random_.below(200), 'x'));
+}
+
+void Clients::make_text(TaskSpec& spec) {
+  spec.tokens_max = static_cast<int32_t>(1 + random_.below(one_in(random_, 4) ? 60 : 16));
+  if (one_in(random_, 4))
+    spec.sampling.stop = {scenario_.shapes.grammars
+                              ? std::string(1, static_cast<char>('!' + random_.below(94)))
+                              : fmt::format(" t{}", random_.below(10))};
+  if (scenario_.shapes.grammars && one_in(random_, 2)) spec.sampling.grammar = toy_grammar(random_);
+}
+
+// What the deployment is asked to compute.
+void Clients::make_work(size_t deployment, TaskSpec& spec) {
+  const Answers answers = scenario_.answers.at(deployment);
+  if (answers == Answers::kPayloads) {
+    spec.type = "echo";
+    spec.tokens_max = 1;
+    spec.payload = make_payload();
+    return;
+  }
+  spec.type = one_in(random_, 5) ? "special" : "text_generation";
+  spec.adapter = adapters_.draw_name(spec.deployment);
+  spec.prompt = make_prompt();
+  spec.embeds =
+      answers == Answers::kEmbeddings || (scenario_.shapes.embeddings && one_in(random_, 4));
+  if (!spec.embeds) return make_text(spec);
+  spec.tokens_max = 0;
+  if (answers == Answers::kEmbeddings && spec.prompt.size() > kEncoderTokensMax)
+    spec.prompt.resize(kEncoderTokensMax);
+}
+
+TaskSpec Clients::make_spec(size_t deployment) {
   TaskSpec spec;
   spec.id = next_id();
-  const auto& deployments = scenario_.setup.deployments;
-  spec.deployment = deployments[random_.below(deployments.size())].name;
+  spec.deployment = scenario_.setup.deployments.at(deployment).name;
   spec.owner = one_in(random_, 3) ? "a" : "b";
-  spec.type = one_in(random_, 5) ? "special" : "text_generation";
   spec.priority = static_cast<Priority>(random_.below(3));
-  spec.prompt = make_prompt();
-  spec.tokens_max = static_cast<int32_t>(1 + random_.below(one_in(random_, 4) ? 60 : 16));
+  make_work(deployment, spec);
   spec.durable = !one_in(random_, 5);
   spec.sampling.seed = random_.next();
-  if (one_in(random_, 4)) spec.sampling.stop = {fmt::format(" t{}", random_.below(10))};
   if (one_in(random_, 5))
     spec.deadline = events_.now() + static_cast<int64_t>(random_.below(8 * kSecond));
   const uint64_t total = scenario_.setup.devices[0].memory_total;
@@ -75,15 +108,15 @@ TaskSpec Clients::make_spec() {
 }
 
 Clients::Request Clients::make_request() {
+  const size_t deployment = random_.below(scenario_.setup.deployments.size());
   Request request;
-  request.specs.push_back(make_spec());
+  request.specs.push_back(make_spec(deployment));
   if (!one_in(random_, 5)) return request;
   request.split = one_in(random_, 2);
   request.min_per_device = static_cast<uint32_t>(1 + random_.below(3));
   const uint64_t more = 1 + random_.below(6);
   for (uint64_t i = 0; i < more; ++i) {
-    TaskSpec spec = make_spec();
-    spec.deployment = request.specs[0].deployment;
+    TaskSpec spec = make_spec(deployment);
     spec.durable = request.specs[0].durable;
     request.specs.push_back(std::move(spec));
   }
@@ -135,7 +168,8 @@ void Clients::submit(uint64_t ticket) {
     return;
   }
   const Request& request = found->second;
-  for (const TaskSpec& spec : request.specs) checkers_.submitted(spec);
+  for (const TaskSpec& spec : request.specs)
+    checkers_.submitted(spec, adapters_.file_of(spec.deployment, spec.adapter));
   control::TasksSubmitted event;
   event.ticket = ticket;
   event.specs = request.specs;

@@ -10,6 +10,7 @@
 
 #include "base/philox.h"
 #include "control/events.h"
+#include "simulation/adapter_operator.h"
 #include "simulation/checkers.h"
 #include "simulation/event_queue.h"
 #include "simulation/scenario.h"
@@ -18,13 +19,15 @@ namespace altlas::simulation {
 
 class Clients {
  public:
-  // `step`: gives an event to the server; false if there is none. All outlive this.
+  // `adapters`: who may be named. `step`: gives an event to the server; false if there is none. All
+  // outlive this.
   Clients(EventQueue& events, PhiloxStream& random, const Scenario& scenario, Checkers& checkers,
-          std::function<bool(control::Event)> step)
+          AdapterOperator& adapters, std::function<bool(control::Event)> step)
       : events_(events),
         random_(random),
         scenario_(scenario),
         checkers_(checkers),
+        adapters_(adapters),
         step_(std::move(step)) {}
 
   // Spreads so many requests over the time, in bursts.
@@ -44,7 +47,10 @@ class Clients {
     bool retried = false;
   };
   Request make_request();
-  TaskSpec make_spec();
+  TaskSpec make_spec(size_t deployment);
+  void make_work(size_t deployment, TaskSpec& spec);
+  void make_text(TaskSpec& spec);
+  std::string make_payload();
   std::vector<int32_t> make_prompt();
   void later(int64_t delay_us, std::function<void()> what);
   void send(Request request);
@@ -57,6 +63,7 @@ class Clients {
   PhiloxStream& random_;
   const Scenario& scenario_;
   Checkers& checkers_;
+  AdapterOperator& adapters_;
   std::function<bool(control::Event)> step_;
   std::map<uint64_t, Request> open_;  // By ticket.
   uint64_t planned_ = 0;

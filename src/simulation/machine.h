@@ -21,8 +21,8 @@ namespace altlas::simulation {
 class Machine {
  public:
   // All outlive this.
-  Machine(EventQueue& events, PhiloxStream& random, const Scenario& scenario)
-      : events_(events), random_(random), scenario_(scenario) {}
+  Machine(EventQueue& events, PhiloxStream& random, const Scenario& scenario, ShapeCounts& counts)
+      : events_(events), random_(random), scenario_(scenario), counts_(counts) {}
 
   // The server that workers talk to; null: it is gone, its links are cut, and its workers end by
   // themselves.
@@ -43,12 +43,17 @@ class Machine {
 
   // What really lies on each device; `reserved`: bytes by device.
   std::vector<DeviceUse> device_use(const std::vector<uint64_t>& reserved) const;
+  // Workers of the present server whose adapters are not what it knows of; empty: there is none.
+  // Those that are reading one are left out.
+  std::string adapters_unlike(const std::vector<control::DeploymentView>& known) const;
 
  private:
   struct Worker {
     WorkerId worker;
     uint64_t epoch = 0;
+    size_t deployment = 0;                   // From its load on.
     std::vector<size_t> devices;             // Whose memory it holds, from its load on.
+    std::vector<size_t> all_devices;         // By rank of its replica.
     std::shared_ptr<WorkerProcess> process;  // Null while it starts.
     uint64_t connection = 0;                 // 0: none.
     TimeUs last_down = 0, last_up = 0;  // Deliveries under way; they do not overtake one another.
@@ -69,10 +74,11 @@ class Machine {
   EventQueue& events_;
   PhiloxStream& random_;
   const Scenario& scenario_;
+  ShapeCounts& counts_;
   std::shared_ptr<Gateway> gateway_;
   uint64_t epoch_ = 0;
-  std::map<uint64_t, Worker> workers_;       // By number of start, in all epochs.
-  std::map<WorkerId, uint64_t> worker_of_;   // Of the present server.
+  std::map<uint64_t, Worker> workers_;          // By number of start, in all epochs.
+  std::map<WorkerId, uint64_t> worker_of_;      // Of the present server.
   std::map<uint64_t, uint64_t> of_connection_;  // Connection to number of start.
   uint64_t next_number_ = 1, next_connection_ = 1;
   uint32_t loads_to_fail_ = 0;

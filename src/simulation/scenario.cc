@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "engine/replica_core.h"
 #include "engine/sim_executor.h"
+#include "simulation/toy_text.h"
 
 namespace altlas::simulation {
 namespace {
@@ -41,7 +42,7 @@ engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double
   engine::SimOptions model;
   model.shape = small_shape();
   model.sequences_max = sequences_max;
-  model.step_tokens_max = 64;
+  model.step_tokens_max = kEncoderTokensMax;
   model.block_tokens = kBlockTokens;
   model.text_period = kTextPeriod;
   model.memory_utilization = share;
@@ -53,8 +54,7 @@ engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double
   model.kind.link_bytes_per_s = 1e11;
   const auto roomy = engine::sim_limits(model);
   ALTLAS_CHECK(roomy.ok(), roomy.error().message());
-  const uint64_t bytes =
-      roomy->weight_bytes + roomy->activation_bytes + kv_blocks * roomy->block_bytes + 64;
+  const uint64_t bytes = roomy->rank(0).fixed() + kv_blocks * roomy->block_bytes() + 64;
   model.kind.memory_bytes = static_cast<uint64_t>(static_cast<double>(bytes) / share) + 1;
   return model;
 }
@@ -75,32 +75,74 @@ void make_limits(const WorldOptions& options, PhiloxStream& random, control::Cor
         {"special", {DeviceId{static_cast<int32_t>(random.below(options.devices))}}}};
 }
 
-control::DeploymentSetup make_deployment(size_t index, PhiloxStream& random) {
+Shapes draw_shapes(PhiloxStream& random) {
+  Shapes out;
+  for (bool Shapes::* one :
+       {&Shapes::two_steps, &Shapes::adapters, &Shapes::grammars, &Shapes::payloads,
+        &Shapes::embeddings, &Shapes::graceful_stop, &Shapes::two_ranks})
+    out.*one = one_in(random, 3);
+  return out;
+}
+
+void make_limits_of(control::DeploymentSetup& out, PhiloxStream& random) {
+  out.max_ongoing = one_in(random, 2) ? 0 : static_cast<uint32_t>(between(random, 1, 8));
+  out.max_queued = one_in(random, 3) ? static_cast<uint32_t>(between(random, 2, 20)) : 1000;
+  out.health_check_timeout_us = between(random, 2, 6) * kSecond;
+  out.startup_timeout_us = between(random, 5, 20) * kSecond;
+}
+
+control::DeploymentSetup make_deployment(size_t index, const Shapes& shapes, Answers answers,
+                                         PhiloxStream& random) {
   control::DeploymentSetup out;
   out.name = fmt::format("model-{}", index);
   out.model = out.name;
   out.load.model_path = out.name + ".gguf";
   out.task_types = {index == 0 ? "text_generation" : "other"};
-  out.max_ongoing = one_in(random, 2) ? 0 : static_cast<uint32_t>(between(random, 1, 8));
-  out.max_queued = one_in(random, 3) ? static_cast<uint32_t>(between(random, 2, 20)) : 1000;
-  out.health_check_timeout_us = between(random, 2, 6) * kSecond;
-  out.startup_timeout_us = between(random, 5, 20) * kSecond;
+  make_limits_of(out, random);
+  if (one_in(random, 2)) out.load.swap_bytes = static_cast<uint64_t>(between(random, 1, 20)) << 12;
+  if (shapes.adapters && one_in(random, 2)) out.load.adapters = {{"tone", "configured"}};
+  if (answers == Answers::kEmbeddings) return out;
+  if (shapes.two_steps) {  // Guesses follow tokens that are known.
+    out.load.executor_depth = 2;
+    return out;
+  }
   if (one_in(random, 2)) out.load.speculative_tokens = static_cast<uint32_t>(between(random, 1, 8));
   if (one_in(random, 3)) out.load.draft_model_path = "draft.gguf";
-  if (one_in(random, 2)) out.load.swap_bytes = static_cast<uint64_t>(between(random, 1, 20)) << 12;
   return out;
+}
+
+control::DeploymentSetup make_payload_deployment(uint32_t devices, PhiloxStream& random) {
+  control::DeploymentSetup out;
+  out.name = "echo";
+  out.load.kind = "echo";
+  out.task_types = {"echo"};
+  make_limits_of(out, random);
+  const auto replicas = static_cast<uint32_t>(between(random, 1, devices));
+  for (uint32_t i = 0; i < replicas; ++i)
+    out.replicas.push_back({DeviceId{static_cast<int32_t>(i)}});
+  return out;
+}
+
+// The first two replicas of the first deployment become one of two ranks.
+void join_two(Scenario& scenario) {
+  control::DeploymentSetup& one = scenario.setup.deployments.front();
+  one.replicas = {{one.replicas.at(0).front(), one.replicas.at(1).front()}};
+  one.load.tensor_parallel_size = 2;
 }
 
 }  // namespace
 
 Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
   Scenario out;
+  out.shapes = draw_shapes(random);
   make_limits(options, random, out.setup);
-  const size_t deployments = one_in(random, 3) ? 2 : 1;
+  const size_t models = one_in(random, 3) ? 2 : 1;
+  const bool encoder = out.shapes.embeddings && one_in(random, 2);  // The last one only embeds.
   const bool twice = one_in(random, 4);  // Two replicas of the first deployment on device 0.
-  const double share = 0.9 / static_cast<double>(deployments + (twice ? 1 : 0));
-  for (size_t i = 0; i < deployments; ++i) {
-    out.setup.deployments.push_back(make_deployment(i, random));
+  const double share = 0.9 / static_cast<double>(models + (twice ? 1 : 0));
+  for (size_t i = 0; i < models; ++i) {
+    out.answers.push_back(encoder && i + 1 == models ? Answers::kEmbeddings : Answers::kTexts);
+    out.setup.deployments.push_back(make_deployment(i, out.shapes, out.answers.back(), random));
     out.models.emplace_back();
   }
   out.setup.default_deployment = "model-0";
@@ -110,51 +152,78 @@ Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
     const auto sequences = static_cast<uint32_t>(between(random, 1, 6));
     const double launch_s = static_cast<double>(between(random, 500, 4000)) * 1e-6;
     const engine::SimOptions model = make_model(blocks, sequences, launch_s, share);
-    for (size_t d = 0; d < deployments; ++d) {
+    for (size_t d = 0; d < models; ++d) {
       out.models[d].push_back(model);
+      out.models[d].back().generates = out.answers[d] == Answers::kTexts;
       if (d == 0 || i % 2 == 0) out.setup.deployments[d].replicas.push_back({device});
+      if (d == 0 && i == 1 && out.shapes.two_ranks) join_two(out);
     }
     out.setup.devices.push_back({device, fmt::format("small {}", i), "sim", model.kind.memory_bytes,
                                  fmt::format("sim:small:{}", i), 0});
   }
-  if (twice) out.setup.deployments[0].replicas.push_back({DeviceId{0}});
+  if (out.shapes.two_ranks) out.setup.devices[1].node = one_in(random, 2) ? 0 : 1;
+  if (twice) out.setup.deployments[0].replicas.push_back(out.setup.deployments[0].replicas.front());
+  if (out.shapes.payloads) {
+    out.setup.deployments.push_back(make_payload_deployment(options.devices, random));
+    out.answers.push_back(Answers::kPayloads);
+    out.models.emplace_back();
+  }
   return out;
+}
+
+Result<std::string> answer_payload(const std::string& payload) {
+  return fmt::format(R"({{"echo": {}}})", payload);
 }
 
 namespace {
 
-std::string run_alone(const TaskSpec& spec) {
-  engine::SimOptions model = make_model(kModelLenMax / kBlockTokens + 1, 1, 1e-3, 0.9);
-  auto executor =
-      engine::SimExecutor::create(model, nullptr, engine::SimTime::kVirtual, system_clock());
-  ALTLAS_CHECK(executor.ok(), executor.error().message());
-  engine::ReplicaCore core((*executor)->limits(), engine::CoreOptions(), nullptr);
+engine::SubmitSequence command_of(const TaskSpec& spec) {
   engine::SubmitSequence command;
   command.sequence = SequenceId{1};
   command.prompt = spec.prompt;
   command.tokens_max = spec.tokens_max;
   command.sampling = spec.sampling;
-  core.handle(std::move(command));
+  command.adapter = spec.adapter;
+  command.embeds = spec.embeds;
+  return command;
+}
+
+Expected run_alone(const ClientTask& task, const text::Tokenizer* tokenizer) {
+  const TaskSpec& spec = task.spec;
+  if (!spec.payload.empty()) return {*answer_payload(spec.payload), {}};
+  engine::SimOptions model = make_model(kModelLenMax / kBlockTokens + 1, 1, 1e-3, 0.9);
+  auto executor =
+      engine::SimExecutor::create(model, tokenizer, engine::SimTime::kVirtual, system_clock());
+  ALTLAS_CHECK(executor.ok(), executor.error().message());
+  engine::CoreOptions options;
+  if (!spec.adapter.empty()) {
+    options.adapters = {spec.adapter};
+    ALTLAS_CHECK((*executor)->load_adapter(1, task.adapter_file).ok(), "a modelled adapter loads");
+  }
+  engine::ReplicaCore core((*executor)->limits(), options, tokenizer);
+  core.handle(command_of(spec));
   for (int step = 0; step < 1000; ++step) {
     for (engine::Report& report : core.take_reports()) {
-      if (auto* done = std::get_if<engine::SequenceFinished>(&report)) return done->result.text;
+      if (auto* done = std::get_if<engine::SequenceFinished>(&report))
+        return {std::move(done->result.text), std::move(done->result.embedding)};
       if (auto* failed = std::get_if<engine::SequenceFailed>(&report))
-        return "(fails: " + failed->message + ")";
+        return {"(fails: " + failed->message + ")", {}};
     }
     (*executor)->launch(core.plan());
     const auto result = (*executor)->collect();
     core.commit(*result);
   }
-  return "(does not end)";
+  return {"(does not end)", {}};
 }
 
 }  // namespace
 
-ExpectedText make_expected_text() {
-  return [known = std::make_shared<std::map<TaskId, std::string>>()](
-             const TaskSpec& spec) -> const std::string& {
-    const auto [found, added] = known->try_emplace(spec.id);
-    if (added) found->second = run_alone(spec);
+ExpectedResult make_expected(const Shapes& shapes) {
+  const text::Tokenizer* tokenizer = shapes.grammars ? &toy_tokenizer() : nullptr;
+  return [tokenizer, known = std::make_shared<std::map<TaskId, Expected>>()](
+             const ClientTask& task) -> const Expected& {
+    const auto [found, added] = known->try_emplace(task.spec.id);
+    if (added) found->second = run_alone(task, tokenizer);
     return found->second;
   };
 }

@@ -70,7 +70,9 @@ std::string run_seed(uint64_t seed) {
   std::ostringstream line;
   line << seed << " " << got.event_hash << " " << got.events << " " << got.tasks << " "
        << got.completed << " " << got.server_crashes << " " << got.worker_crashes << " "
-       << got.link_breaks << " " << got.disk_faults << "\n";
+       << got.link_breaks << " " << got.disk_faults;
+  ShapeCounts::fields([&](const char*, auto member) { line << " " << got.shapes.*member; });
+  line << "\n";
   if (got.failure)
     line << "FAILED seed " << seed << ": " << *got.failure
          << "\n  again: altlas simulate seeds --first " << seed << " --count 1\n";
@@ -89,6 +91,7 @@ TEST(Simulation, Child) {
 struct Sums {
   uint64_t seeds = 0, events = 0, tasks = 0, completed = 0, server_crashes = 0, worker_crashes = 0,
            link_breaks = 0, disk_faults = 0;
+  ShapeCounts shapes;
 };
 
 // Adds up a child's lines; what failed becomes a failure of the test.
@@ -113,6 +116,9 @@ void add_lines(const std::string& text, Sums& sums) {
     sums.worker_crashes += n[4];
     sums.link_breaks += n[5];
     sums.disk_faults += n[6];
+    ShapeCounts shapes;
+    ShapeCounts::fields([&](const char*, auto member) { fields >> shapes.*member; });
+    add(sums.shapes, shapes);
   }
 }
 
@@ -140,6 +146,10 @@ TEST(Simulation, ThousandSeeds) {
   EXPECT_GT(sums.worker_crashes, kSeeds / 2);
   EXPECT_GT(sums.link_breaks, kSeeds / 2);
   EXPECT_GT(sums.disk_faults, kSeeds / 2);
+  ShapeCounts::fields([&](const char* name, auto member) {
+    RecordProperty(name, std::to_string(sums.shapes.*member));
+    if (kSeeds >= 1000) EXPECT_GT(sums.shapes.*member, kSeeds / 100) << name << " is hardly tested";
+  });
   RecordProperty("events", std::to_string(sums.events));
   RecordProperty("tasks", std::to_string(sums.tasks));
 }

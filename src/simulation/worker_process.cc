@@ -6,15 +6,46 @@
 #include "base/check.h"
 #include "engine/load.h"
 #include "engine/replica.h"
+#include "simulation/scenario.h"
 
 namespace altlas::simulation {
 
+namespace {
+
+// Forwards everything, and counts what a plan says before it can be known.
+class WatchedExecutor final : public engine::Executor {
+ public:
+  WatchedExecutor(engine::SimExecutor& executor, ShapeCounts& counts)
+      : executor_(executor), counts_(counts) {}
+  const engine::ReplicaLimits& limits() const override { return executor_.limits(); }
+  void launch(StepPlan plan) override {
+    for (const StepEntry& entry : plan.entries)
+      counts_.pending_tokens += entry.tokens.back() == kTokenPending ? 1 : 0;
+    executor_.launch(std::move(plan));
+  }
+  Result<StepResult> collect() override { return executor_.collect(); }
+  int in_flight() const override { return executor_.in_flight(); }
+  int depth() const override { return executor_.depth(); }
+  Result<uint64_t> load_adapter(uint32_t id, const std::string& path) override {
+    return executor_.load_adapter(id, path);
+  }
+  void drop_adapter(uint32_t id) override { executor_.drop_adapter(id); }
+
+ private:
+  engine::SimExecutor& executor_;
+  ShapeCounts& counts_;
+};
+
+}  // namespace
+
 WorkerProcess::WorkerProcess(EventQueue& events, worker::SessionOptions session, int64_t load_us,
-                             Hooks hooks)
+                             const text::Tokenizer* tokenizer, ShapeCounts& counts, Hooks hooks)
     : events_(events),
       clock_(events),
       pump_(std::move(session), events.now()),
       load_us_(load_us),
+      tokenizer_(tokenizer),
+      counts_(counts),
       hooks_(std::move(hooks)) {}
 
 void WorkerProcess::connected() {
@@ -54,13 +85,11 @@ void WorkerProcess::carry_out() {
 }
 
 void WorkerProcess::carry_out(worker::WorkerAction& action) {
-  if (auto* write = std::get_if<worker::WriteBytes>(&action))
-    hooks_.write(std::move(write->bytes));
+  if (auto* write = std::get_if<worker::WriteBytes>(&action)) hooks_.write(std::move(write->bytes));
   if (auto* start = std::get_if<worker::StartEngine>(&action)) {
     pump_.report(engine::LoadProgress{"weights", 0});
-    events_.after(load_us_, [self = shared_from_this(), load = std::move(start->load)] {
-      self->load(load);
-    });
+    events_.after(load_us_,
+                  [self = shared_from_this(), load = std::move(start->load)] { self->load(load); });
   }
   if (auto* end = std::get_if<worker::EndProcess>(&action)) exit(end->code, end->message);
 }
@@ -94,44 +123,100 @@ void WorkerProcess::load(const engine::LoadReplica& load) {
     pump_.engine_ended(events_.now(), model.error());
     return carry_out();
   }
-  auto executor =
-      engine::SimExecutor::create(*model, nullptr, engine::SimTime::kVirtual, clock_);
-  ALTLAS_CHECK(executor.ok(), executor.error().message());
-  executor_ = *std::move(executor);
-  core_ = std::make_unique<engine::ReplicaCore>(executor_->limits(), engine::core_options(load),
-                                                nullptr);
-  loop_ = std::make_unique<engine::ReplicaLoop>(*core_, *executor_);
-  pump_.report(core_->loaded("sim"));
+  if (!load.leads()) {
+    follows_ = true;
+    pump_.report(engine::ReplicaLoaded{engine::sim_limits(*model).value()});
+  } else if (load.kind == "echo") {
+    payloads_ = std::make_unique<engine::PayloadCore>(
+        load, [](const std::string& payload, uint64_t) { return answer_payload(payload); });
+    pump_.report(payloads_->loaded());
+  } else {
+    const Result<void> loaded = load_model(*model, load);
+    ALTLAS_CHECK(loaded.ok(), loaded.error().message());
+    pump_.report(core_->loaded("sim"));
+  }
   carry_out();
   if (!dead_) arm_stats();
 }
 
+Result<void> WorkerProcess::load_model(const engine::SimOptions& model,
+                                       const engine::LoadReplica& load) {
+  ALTLAS_TRY(executor_,
+             engine::SimExecutor::create(model, tokenizer_, engine::SimTime::kVirtual, clock_));
+  for (size_t i = 0; i < load.adapters.size(); ++i)
+    ALTLAS_TRY_VOID(executor_->load_adapter(static_cast<uint32_t>(i + 1), load.adapters[i].path));
+  watched_ = std::make_unique<WatchedExecutor>(*executor_, counts_);
+  core_ = std::make_unique<engine::ReplicaCore>(executor_->limits(), engine::core_options(load),
+                                                tokenizer_);
+  loop_ = std::make_unique<engine::ReplicaLoop>(*core_, *watched_);
+  guesses_ = load.speculative_tokens > 0;
+  return {};
+}
+
 // While a step is under way nothing is said; its end says what is due.
 void WorkerProcess::arm_stats() {
-  events_.at(std::max(events_.now() + 50 * kMillisecond, loop_->stats_due()),
-             [self = shared_from_this()] {
-               if (self->dead_) return;
-               self->carry_out();
-               self->arm_stats();
-             });
+  const TimeUs due = loop_ ? loop_->stats_due() : stats_at_;
+  events_.at(std::max(events_.now() + 50 * kMillisecond, due), [self = shared_from_this()] {
+    if (self->dead_) return;
+    self->carry_out();
+    self->arm_stats();
+  });
 }
 
 void WorkerProcess::say() {
-  for (engine::Report& report : loop_->take_reports()) pump_.report(std::move(report));
+  for (engine::Report& report : loop_->take_reports()) {
+    const auto* adapter = std::get_if<engine::AdapterLoaded>(&report);
+    if (adapter != nullptr && adapter->code == ErrorCode::kCanceled)
+      ++counts_.adapter_loads_canceled;
+    pump_.report(std::move(report));
+  }
+}
+
+void WorkerProcess::answer_payloads() {
+  for (; !inbox_.empty(); inbox_.pop_front()) payloads_->handle(std::move(inbox_.front()));
+  for (engine::Report& report : payloads_->take_reports()) pump_.report(std::move(report));
+  if (events_.now() < stats_at_) return;
+  stats_at_ = events_.now() + engine::kStatsPeriodUs;
+  pump_.report(payloads_->stats());
+}
+
+void WorkerProcess::handle(engine::Command command) {
+  if (const auto* one = std::get_if<engine::SubmitSequence>(&command);
+      one != nullptr && one->sampling.grammar.kind != GrammarKind::kNone) {
+    counts_.grammar_resumes += one->generated.empty() ? 0 : 1;
+    counts_.grammar_beside_guesses += guesses_ ? 1 : 0;
+  }
+  loop_->handle(std::move(command));
+}
+
+void WorkerProcess::read_adapters() {
+  for (engine::AdapterJob& job : loop_->take_adapter_jobs())
+    events_.after(load_us_, [self = shared_from_this(), job] {
+      if (self->dead_) return;
+      const Result<void> read = self->hooks_.read_adapter(job.path);
+      self->loop_->adapter_read({job.id, read.ok() ? self->executor_->load_adapter(job.id, job.path)
+                                                   : Result<uint64_t>(read.error())});
+      self->carry_out();
+    });
+  loop_->drop_adapters();
+}
+
+// Ranks that do not lead only say that they live.
+void WorkerProcess::follow() {
+  inbox_.clear();
+  if (events_.now() < stats_at_) return;
+  stats_at_ = events_.now() + engine::kStatsPeriodUs;
+  pump_.report(engine::ReplicaStats());
 }
 
 // What the replica's thread does until it waits, for a step or for something to do.
 void WorkerProcess::run() {
+  if (follows_ && stalled_until_ <= events_.now()) return follow();
+  if (payloads_ && stalled_until_ <= events_.now()) return answer_payloads();
   if (!loop_ || collecting_) return;
   while (true) {
-    for (; !inbox_.empty(); inbox_.pop_front()) loop_->handle(std::move(inbox_.front()));
-    for (engine::AdapterJob& job : loop_->take_adapter_jobs())
-      events_.after(load_us_, [self = shared_from_this(), job] {
-        if (self->dead_) return;
-        self->loop_->adapter_read({job.id, self->executor_->load_adapter(job.id, job.path)});
-        self->carry_out();
-      });
-    loop_->drop_adapters();
+    for (; !inbox_.empty(); inbox_.pop_front()) handle(std::move(inbox_.front()));
+    read_adapters();
     const engine::ReplicaLoop::Next next = loop_->turn();
     say();
     if (auto stats = loop_->stats(events_.now())) pump_.report(*std::move(stats));

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "journal/boot_epoch.h"
 #include "journal/store.h"
+#include "simulation/adapter_operator.h"
 #include "simulation/clients.h"
 #include "simulation/faulty_vfs.h"
 #include "simulation/machine.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr TimeUs kStart = 1'700'000'000 * kSecond;
 constexpr int64_t kQuietUsMax = 900 * kSecond;  // After the busy time everything is over by then.
+constexpr int64_t kAdaptersSettleUs = 60 * kSecond;
 constexpr uint64_t kEventsAtOnceMax = 200'000;  // At one virtual time.
 
 bool one_in(PhiloxStream& random, uint64_t n) { return random.below(n) == 0; }
@@ -30,9 +32,11 @@ class World {
         disk_(options.seed),
         events_(kStart),
         scenario_(make_scenario(options, random_)),
-        checkers_(make_expected_text()),
-        machine_(events_, random_, scenario_),
-        clients_(events_, random_, scenario_, checkers_,
+        checkers_(make_expected(scenario_.shapes)),
+        machine_(events_, random_, scenario_, result_.shapes),
+        adapters_(events_, random_, scenario_, checkers_, result_.shapes,
+                  [this](control::Event event) { return step(std::move(event)); }),
+        clients_(events_, random_, scenario_, checkers_, adapters_,
                  [this](control::Event event) { return step(std::move(event)); }) {}
 
   WorldResult run();
@@ -46,6 +50,8 @@ class World {
   }
   void lose_power();
   void stop_and_restart();
+  void drain_and_stop();
+  void stop_when_drained(uint64_t epoch, const std::vector<TaskId>& running, TimeUs patience);
   void close_when_stopped();
   void take_down(bool power_loss);
   void after_step();
@@ -60,15 +66,21 @@ class World {
   void operator_change();
   void end_faults();
   bool over() const;
+  void run_until_over();
+  void settle_adapters();
   void finish();
+  void count_shapes(const ClientTask& task);
+  void sum_up();
 
   const WorldOptions options_;
+  WorldResult result_;
   PhiloxStream random_;
   FaultyVfs disk_;  // Outlives every store.
   EventQueue events_;
   const Scenario scenario_;
   Checkers checkers_;
   Machine machine_;
+  AdapterOperator adapters_;
   Clients clients_;
   std::shared_ptr<Gateway> gateway_;  // Null: the server is down.
   uint64_t epoch_ = 0;
@@ -77,7 +89,6 @@ class World {
   bool stopping_ = false;
   bool booting_ = false;  // The server reads its journal.
   Hasher hash_;
-  WorldResult result_;
 };
 
 bool World::step(control::Event event) {
@@ -102,6 +113,7 @@ GatewayHooks World::hooks() {
   hooks.submission = [this](uint64_t ticket, const Result<std::vector<control::Placed>>& placed) {
     clients_.on_submission(ticket, placed);
   };
+  hooks.adapter = [this](const control::AnswerAdapter& answer) { adapters_.on_answer(answer); };
   hooks.delta = [this](const control::PublishDelta& said) {
     checkers_.delta(said.task, said.delta);
   };
@@ -161,6 +173,7 @@ void World::take_down(bool power_loss) {
   if (power_loss && disk_.power_losses() == power_losses_) disk_.power_loss();
   power_losses_ = disk_.power_losses();
   checkers_.server_lost();
+  adapters_.server_lost();
   clients_.server_lost();
   boot_later(static_cast<int64_t>(50 * kMillisecond +
                                   random_.below(one_in(random_, 2) ? kSecond : 6 * kSecond)));
@@ -177,6 +190,33 @@ void World::stop_and_restart() {
   stopping_ = true;
   step(control::StopRequested());
   close_when_stopped();
+}
+
+// As an operator ends the server: nothing new is taken, what runs may end within a time.
+void World::drain_and_stop() {
+  if (!gateway_ || stopping_) return;
+  step(control::DrainRequested());
+  if (!gateway_) return;
+  const TimeUs patience =
+      events_.now() +
+      static_cast<int64_t>(random_.below(one_in(random_, 2) ? kSecond : 20 * kSecond));
+  stop_when_drained(epoch_, checkers_.unfinished(), patience);
+}
+
+void World::stop_when_drained(uint64_t epoch, const std::vector<TaskId>& running, TimeUs patience) {
+  if (!gateway_ || stopping_ || epoch_ != epoch) return;
+  const bool drained = gateway_->core().unfinished() == 0;
+  if (!drained && events_.now() < patience) {
+    events_.after(10 * kMillisecond, [this, epoch, running, patience] {
+      stop_when_drained(epoch, running, patience);
+    });
+    return;
+  }
+  if (!running.empty()) ++(drained ? result_.shapes.drained : result_.shapes.stopped_while_running);
+  for (const TaskId task : running)
+    if (const auto& known = checkers_.tasks().at(task); drained && !known.end && !known.forgotten)
+      checkers_.fail(fmt::format("the server drained, and task {} has not ended", to_string(task)));
+  stop_and_restart();
 }
 
 void World::close_when_stopped() {
@@ -222,6 +262,9 @@ void World::plan_faults() {
   for (uint64_t i = 0; i < changes; ++i)
     events_.after(static_cast<int64_t>(random_.below(static_cast<uint64_t>(options_.busy_us))),
                   [this] { operator_change(); });
+  if (scenario_.shapes.graceful_stop)
+    events_.after(static_cast<int64_t>(random_.below(static_cast<uint64_t>(options_.busy_us))),
+                  [this] { drain_and_stop(); });
   if (!options_.faults) return;
   faulty_ = true;
   const uint64_t faults = 3 + random_.below(12);
@@ -325,7 +368,8 @@ void World::end_faults() {
 }
 
 bool World::over() const {
-  if (faulty_ || !gateway_ || !clients_.idle() || !gateway_->idle()) return false;
+  if (faulty_ || !gateway_ || !clients_.idle() || !adapters_.idle() || !gateway_->idle())
+    return false;
   return events_.now() >= kStart + options_.busy_us && gateway_->core().unfinished() == 0 &&
          checkers_.unfinished().empty();
 }
@@ -345,7 +389,16 @@ void World::finish() {
 WorldResult World::run() {
   boot();
   clients_.schedule(options_.requests, options_.busy_us);
+  adapters_.schedule(options_.busy_us);
   plan_faults();
+  run_until_over();
+  settle_adapters();
+  if (!checkers_.failure()) finish();
+  sum_up();
+  return result_;
+}
+
+void World::run_until_over() {
   TimeUs last = kStart;
   uint64_t at_once = 0;
   while (!checkers_.failure() && !over()) {
@@ -364,13 +417,43 @@ WorldResult World::run() {
                                  left.empty() ? "unknown" : to_string(left.front())));
     }
   }
-  if (!checkers_.failure()) finish();
+}
+
+// Replicas end up with the adapters that the server knows, however they came and went.
+void World::settle_adapters() {
+  const TimeUs patience = events_.now() + kAdaptersSettleUs;
+  while (!checkers_.failure()) {
+    const std::string unlike = machine_.adapters_unlike(gateway_->core().deployments());
+    if (unlike.empty()) return;
+    if (events_.now() > patience) return checkers_.fail(unlike);
+    events_.run_one();
+  }
+}
+
+void World::count_shapes(const ClientTask& task) {
+  ShapeCounts& counts = result_.shapes;
+  const auto& deployments = scenario_.setup.deployments;
+  const auto found =
+      std::ranges::find(deployments, task.spec.deployment, &control::DeploymentSetup::name);
+  const Answers answers = scenario_.answers.at(static_cast<size_t>(found - deployments.begin()));
+  counts.adapter_tasks += task.spec.adapter.empty() ? 0 : 1;
+  counts.grammar_tasks += task.spec.sampling.grammar.kind == GrammarKind::kNone ? 0 : 1;
+  counts.payload_tasks += answers == Answers::kPayloads ? 1 : 0;
+  counts.encoder_tasks += answers == Answers::kEmbeddings ? 1 : 0;
+  counts.embedding_tasks += task.spec.embeds ? 1 : 0;
+  counts.two_rank_tasks += found->load.tensor_parallel_size == 2 ? 1 : 0;
+}
+
+void World::sum_up() {
   if (gateway_) result_.events += gateway_->events_stepped();
   for (const auto& [id, task] : checkers_.tasks()) {
     hash_.add(id.high).add(id.low).add(task.end ? static_cast<int>(*task.end) : -1);
     if (!task.accepted || !task.end) continue;
     ++result_.tasks;
-    if (*task.end == TaskStatus::kCompleted) ++result_.completed;
+    if (*task.end == TaskStatus::kCompleted) {
+      ++result_.completed;
+      count_shapes(task);
+    }
     if (*task.end == TaskStatus::kFailed) ++result_.failed;
     if (*task.end == TaskStatus::kCanceled) ++result_.canceled;
   }
@@ -381,7 +464,6 @@ WorldResult World::run() {
     machine_.set_gateway(nullptr, epoch_);
     gateway_->kill().reset();
   }
-  return result_;
 }
 
 }  // namespace

@@ -2,13 +2,15 @@
 // seed.
 //
 // Real: control core, journal codec and SQLite (over a file system that loses what was not synced),
-// worker protocol sessions, replica cores, batch scheduler, KV bookkeeping. Modelled: time, links,
-// processes, devices.
+// worker protocol sessions, replica cores, batch scheduler, KV bookkeeping, grammars, the core that
+// answers payloads. Modelled: time, links, processes, devices.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+
+#include "simulation/shapes.h"
 
 namespace altlas::simulation {
 
@@ -26,6 +28,7 @@ struct WorldResult {
   uint64_t tasks = 0, completed = 0, failed = 0, canceled = 0;
   uint64_t server_crashes = 0, worker_crashes = 0, link_breaks = 0, disk_faults = 0;
   int64_t virtual_us = 0;
+  ShapeCounts shapes;
   std::optional<std::string> failure;  // The promise that was broken.
 };
 

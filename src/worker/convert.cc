@@ -18,19 +18,27 @@ std::vector<T> read_all(const Repeated& from) {
 void write(const engine::LoadReplica& from, proto::Frame* frame) {
   proto::LoadReplica* to = frame->mutable_load();
   write_values<replica::ReplicaSettings>(from, to->mutable_settings());
-  to->set_device_spec(from.device_spec);
-  write_all(from.device_ids, to->mutable_device_ids());
-  write_all(from.cpu_first, to->mutable_cpu_first());
-  write_all(from.ranks, to->mutable_ranks());
+  to->set_worker(from.worker);
+  for (const engine::RankPlace& rank : from.ranks) {
+    proto::RankPlace* place = to->add_ranks();
+    place->set_worker(rank.worker);
+    place->set_node(rank.node);
+    place->set_device_id(rank.device_id);
+    place->set_device_spec(rank.device_spec);
+    place->set_cpu_first(rank.cpu_first);
+  }
 }
 
 Result<Message> read_load(const proto::LoadReplica& from) {
   ALTLAS_TRY(auto settings, read_values<replica::ReplicaSettings>(from.settings()));
   engine::LoadReplica to{std::move(settings)};
-  to.device_spec = from.device_spec();
-  to.device_ids = read_all<uint32_t>(from.device_ids());
-  to.cpu_first = read_all<uint32_t>(from.cpu_first());
-  to.ranks = read_all<uint32_t>(from.ranks());
+  to.worker = from.worker();
+  for (const proto::RankPlace& rank : from.ranks())
+    to.ranks.push_back({.worker = rank.worker(),
+                        .node = rank.node(),
+                        .device_id = rank.device_id(),
+                        .device_spec = rank.device_spec(),
+                        .cpu_first = rank.cpu_first()});
   return Message(engine::Command(std::move(to)));
 }
 
@@ -71,6 +79,7 @@ void write(const engine::LoadAdapter& from, proto::Frame* to) {
   proto::AdapterFile* file = to->mutable_load_adapter()->mutable_adapter();
   file->set_name(from.adapter.name);
   file->set_path(from.adapter.path);
+  to->mutable_load_adapter()->set_load(from.load);
 }
 void write(const engine::UnloadAdapter& from, proto::Frame* to) {
   to->mutable_unload_adapter()->set_name(from.name);
@@ -159,13 +168,15 @@ void write(const engine::AdapterLoaded& from, proto::Frame* frame) {
   to->set_bytes(from.bytes);
   to->set_message(from.message);
   to->set_code(static_cast<uint32_t>(from.code));
+  to->set_load(from.load);
 }
 
 Message command(engine::Command value) { return Message(std::in_place_index<0>, std::move(value)); }
 Message report(engine::Report value) { return Message(std::in_place_index<1>, std::move(value)); }
 
 Result<Message> read_adapter(const proto::AdapterLoaded& from) {
-  engine::AdapterLoaded to{from.name(), from.bytes(), from.message(), ErrorCode::kInternal};
+  engine::AdapterLoaded to{from.name(), from.bytes(), from.message(), ErrorCode::kInternal,
+                           from.load()};
   ALTLAS_TRY(to.code, to_enum(from.code(), ErrorCode::kInternal, "error code"));
   return report(std::move(to));
 }
@@ -201,7 +212,8 @@ Result<Message> read_message(const proto::Frame& from) {
       return command(engine::DrainReplica{});
     case proto::Frame::kLoadAdapter:
       return command(engine::LoadAdapter{
-          {from.load_adapter().adapter().name(), from.load_adapter().adapter().path()}});
+          {from.load_adapter().adapter().name(), from.load_adapter().adapter().path()},
+          from.load_adapter().load()});
     case proto::Frame::kUnloadAdapter:
       return command(engine::UnloadAdapter{from.unload_adapter().name()});
     case proto::Frame::kAdapterLoaded:

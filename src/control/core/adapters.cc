@@ -13,8 +13,10 @@ Adapters::Adapters(const CoreSetup& setup, Fleet& fleet) : fleet_(fleet) {
   for (const DeploymentSetup& one : setup.deployments) {
     OfDeployment& added = by_deployment_.emplace_back();
     added.started = one.load.adapters;
-    for (const engine::AdapterFile& file : one.load.adapters)
+    for (const engine::AdapterFile& file : one.load.adapters) {
       added.adapters.emplace_back().file = file;
+      added.adapters.back().load = ++loads_;
+    }
   }
 }
 
@@ -83,11 +85,13 @@ void Adapters::load(uint32_t deployment, AdapterLoadRequested& event, Step& step
   Adapter adapter;
   adapter.state = Adapter::State::kLoading;
   adapter.file = event.adapter;
+  adapter.load = ++loads_;
   adapter.tickets.push_back(event.ticket);
   for (const uint32_t slot : fleet_.deployment(deployment).slots) {
     if (fleet_.slot(slot).state != ReplicaState::kRunning) continue;
     adapter.asked.insert(slot);
-    step.out.push_back(SendCommand{fleet_.slot(slot).id, engine::LoadAdapter{event.adapter}});
+    step.out.push_back(
+        SendCommand{fleet_.slot(slot).leader(), engine::LoadAdapter{event.adapter, adapter.load}});
   }
   if (adapter.asked.empty())
     return refuse(unavailable(fmt::format("no replica of '{}' is running", setup.name)));
@@ -143,18 +147,19 @@ void Adapters::replica_loaded(uint32_t index, Step& step) {
     if (own)
       adapter->held[index] = 0;  // Counted in its weights.
     else
-      step.out.push_back(SendCommand{slot.id, engine::UnloadAdapter{name}});
+      step.out.push_back(SendCommand{slot.leader(), engine::UnloadAdapter{name}});
   }
   for (Adapter& adapter : one.adapters) {
     if (adapter.held.contains(index)) continue;
     adapter.asked.insert(index);
-    step.out.push_back(SendCommand{slot.id, engine::LoadAdapter{adapter.file}});
+    step.out.push_back(SendCommand{slot.leader(), engine::LoadAdapter{adapter.file, adapter.load}});
   }
 }
 
 bool Adapters::adapter_loaded(uint32_t index, engine::AdapterLoaded& report) {
   Adapter* adapter = find(fleet_.slot(index).deployment, report.name);
-  if (adapter == nullptr || adapter->asked.erase(index) == 0) return false;
+  if (adapter == nullptr || adapter->load != report.load || adapter->asked.erase(index) == 0)
+    return false;
   if (report.message.empty()) {
     adapter->held[index] = report.bytes;
     fleet_.add_weights(index, report.bytes);
@@ -230,7 +235,7 @@ void Adapters::remove(uint32_t deployment, const std::string& name, Step& step) 
   for (const uint32_t slot : fleet_.deployment(deployment).slots) {
     const auto held = adapter->held.find(slot);
     if (held == adapter->held.end() && !adapter->asked.contains(slot)) continue;
-    step.out.push_back(SendCommand{fleet_.slot(slot).id, engine::UnloadAdapter{name}});
+    step.out.push_back(SendCommand{fleet_.slot(slot).leader(), engine::UnloadAdapter{name}});
     if (held != adapter->held.end()) fleet_.drop_weights(slot, held->second);
   }
   one.adapters.erase(adapter);
@@ -254,15 +259,15 @@ void Adapters::check_integrity() const {
 }
 
 auto Adapters::saved(auto& self) {
-  return std::tie(self.by_deployment_, self.started_with_, self.idle_);
+  return std::tie(self.loads_, self.by_deployment_, self.started_with_, self.idle_);
 }
 
-std::string Adapters::save() const { return save_part("adapters", 1, saved(*this)); }
+std::string Adapters::save() const { return save_part("adapters", 2, saved(*this)); }
 
 uint64_t Adapters::hash() const { return hash_of_saved(save()); }
 
 Result<void> Adapters::load(std::string_view bytes) {
-  return load_part("adapters", 1, bytes, saved(*this));
+  return load_part("adapters", 2, bytes, saved(*this));
 }
 
 }  // namespace altlas::control

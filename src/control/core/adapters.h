@@ -23,6 +23,7 @@ namespace altlas::control {
 struct Adapter {
   enum class State : uint8_t { kLoading, kReady, kLeaving } state = State::kReady;
   engine::AdapterFile file;
+  uint64_t load = 0;  // Its number: an answer to an earlier load of the name says another one.
   std::map<uint32_t, uint64_t> held;  // Slots that have it, and its bytes there.
   std::set<uint32_t> asked;           // Slots that were told to load it and have not answered.
   std::vector<uint64_t> tickets;      // Who waits for what it is doing.
@@ -93,6 +94,7 @@ class Adapters {
   void remove(uint32_t deployment, const std::string& name, Step& step);
 
   Fleet& fleet_;
+  uint64_t loads_ = 0;  // Numbers given.
   std::vector<OfDeployment> by_deployment_;
   std::map<uint32_t, std::vector<std::string>> started_with_;  // Slot to names.
   std::set<std::pair<uint32_t, std::string>> idle_;            // Whose last task has ended.

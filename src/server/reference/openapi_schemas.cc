@@ -44,7 +44,9 @@ constexpr std::string_view kAnswers = R"json({
 "Canceled": {"type": "object", "required": ["task_id", "status"], "properties": {"task_id": {"type": "string"}, "status": {"const": "canceled"}}},
 "Explanation": {"type": "object", "required": ["task_id", "strategy", "winner", "rejected", "alternatives"], "properties": {
   "task_id": {"type": "string"}, "strategy": {"type": "string"}, "winner": {"type": "integer"}, "runner_up": {"type": ["integer", "null"]},
-  "reason": {"type": "string"}, "rejected": {"type": "array", "items": {"type": "object"}}, "alternatives": {"type": "object"}, "epoch": {"type": "integer"}}},
+  "reason": {"type": "string"}, "rejected": {"type": "array", "items": {"type": "object"}}, "alternatives": {"type": "object"}, "epoch": {"type": "integer"},
+  "moves": {"type": "array", "description": "To other devices while the task waited, after the choice", "items": {"type": "object", "required": ["from", "to", "at", "reason"],
+    "properties": {"from": {"type": "integer"}, "to": {"type": "integer"}, "at": {"type": "string"}, "reason": {"type": "string"}}}}}},
 "Gpu": {"type": "object", "required": ["id", "name", "kind", "utilization", "memory_used", "memory_total", "task_count", "queued_count", "temperature", "power", "healthy", "deployments"],
   "properties": {"id": {"type": "integer"}, "name": {"type": "string"}, "kind": {"enum": ["cpu", "cuda", "sim"]},
   "utilization": {"type": "number", "minimum": 0, "maximum": 100}, "memory_used": {"type": "integer"}, "memory_total": {"type": "integer"},

@@ -181,8 +181,24 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
-  ALTLAS_CO_TRY(const control::Explanation why, co_await rooms.service.explain(view.id));
+  const std::string id_text(request.parameter("id"));
+  const auto id = parse_task_id(id_text);
+  // The event log may know tasks that the server has forgotten.
+  const Error missing = not_found(
+      fmt::format("no task '{}': it was never accepted, or is older than the event log",
+                  id_text.substr(0, 64)));
+  if (!id) co_return missing;
+  const auto view = co_await rooms.service.task(*id);
+  const Identity identity = request.identity;
+  const auto is_hidden = [&](const std::string& owner) {
+    return identity.role == Role::kUser && owner != identity.name;
+  };
+  if (view.ok() && is_hidden(view->owner)) co_return missing;
+  const auto story = co_await rooms.service.explain(*id);
+  if (!story.ok() && story.error().code() == ErrorCode::kNotFound && !view.ok()) co_return missing;
+  if (!story.ok()) co_return story.error();
+  if (is_hidden(story->owner)) co_return missing;
+  const control::Explanation& why = *story->choice;
   json::object answer{{"task_id", to_string(why.task)},
                       {"strategy", to_string(why.strategy)},
                       {"reason", why.reason}};
@@ -197,7 +213,14 @@ awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
     alternatives[to_string(strategy)] = device ? json::value(device->value) : json::value(nullptr);
   answer["alternatives"] = std::move(alternatives);
   answer["epoch"] = why.epoch;
-  if (!view.note.empty()) answer["note"] = view.note;
+  json::array moves;
+  for (const control::Move& move : story->moves)
+    moves.push_back({{"from", move.from.value},
+                     {"to", move.to.value},
+                     {"at", to_rfc3339(move.at)},
+                     {"reason", move.reason}});
+  answer["moves"] = std::move(moves);
+  if (!story->note.empty()) answer["note"] = story->note;
   co_return json_response(text::json_text(answer));
 }
 
