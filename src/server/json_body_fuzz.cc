@@ -16,7 +16,7 @@ using altlas::server::JsonReader;
 
 // Words of the rows: names of fields, and the texts that they take.
 struct Words {
-  std::vector<std::string> names{"0", "1", "-1", "role", "content", "function", "arguments"};
+  std::vector<std::string> names{"0", "1", "-1", "tool_calls", "arguments"};  // Beside the rows.
   std::vector<std::string> values{"null",
                                   "true",
                                   "false",
@@ -125,7 +125,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string composed = data[0] % 4 == 0 ? std::string() : Composer(rest).object();
   const auto body = altlas::server::parse_object(data[0] % 4 == 0 ? rest : composed, 64);
   if (!body.ok()) return 0;
-  const altlas::config::Config config;
+  static const altlas::config::Config config;
   altlas::server::each_body([&](std::string_view, auto fields) {
     JsonReader reader(*body);
     altlas::server::read_fields(reader, fields, config);

@@ -102,7 +102,7 @@ class Schemas {
   template <NamedEnum E>
   static Object value_schema(const E& example, const FieldInfo& info) {
     Object out{{"enum", names_json(names_of(E{}))}};
-    if (info.needed.empty()) out["default"] = to_string(example);
+    if (info.needed.empty()) out["default"] = altlas::to_string(example);
     return out;
   }
   template <HasFields T>

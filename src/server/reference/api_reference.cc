@@ -192,7 +192,7 @@ std::string shared_text(const json::object& schemas, const json::object& request
   std::vector<std::string_view> names;
   for (const auto& [name, schema] : requests)
     if (!is_body_of_a_route(name)) names.emplace_back(name);
-  names.insert(names.end(), {"Status", "Usage"});
+  names.insert(names.end(), {"Status", "BatchStatus", "HealthStatus", "Usage"});
   std::string out = "\n## Shared objects\n";
   for (const std::string_view name : names) {
     const json::object& schema = schemas.at(name).get_object();

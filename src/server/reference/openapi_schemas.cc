@@ -1,12 +1,25 @@
+#include "server/reference/openapi.h"
+
+#include "control/views.h"
+#include "server/batches/batches.h"
 #include "server/body/schema.h"
 #include "server/reference/bodies.h"
-#include "server/reference/openapi.h"
+#include "server/tasks/task_json.h"
 
 namespace altlas::server {
 
 namespace json = boost::json;
 
 namespace {
+
+// The schema of an enum that answers name, whose values go from 0 to `last`.
+template <class Enum>
+json::object names_up_to(Enum last) {
+  json::array names;
+  for (uint8_t i = 0; i <= static_cast<uint8_t>(last); ++i)
+    names.emplace_back(to_string(static_cast<Enum>(i)));
+  return {{"enum", std::move(names)}};
+}
 
 constexpr std::string_view kAnswers = R"json({
 "Any": {"description": "Any JSON value"},
@@ -69,14 +82,14 @@ constexpr std::string_view kAnswers = R"json({
 "FileDeleted": {"type": "object", "required": ["id", "object", "deleted"], "properties": {"id": {"type": "string"}, "object": {"const": "file"}, "deleted": {"const": true}}},
 "Batch": {"type": "object", "required": ["id", "object", "endpoint", "input_file_id", "completion_window", "status", "created_at", "request_counts"], "properties": {
   "id": {"type": "string"}, "object": {"const": "batch"}, "endpoint": {"type": "string"}, "input_file_id": {"type": "string"}, "completion_window": {"type": "string"},
-  "status": {"enum": ["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]},
+  "status": {"$ref": "#/components/schemas/BatchStatus"},
   "output_file_id": {"type": ["string", "null"]}, "error_file_id": {"type": ["string", "null"]}, "created_at": {"type": "integer"},
   "request_counts": {"type": "object", "required": ["total", "completed", "failed"], "properties": {"total": {"type": "integer"}, "completed": {"type": "integer"}, "failed": {"type": "integer"}}},
   "errors": {"type": ["object", "null"]}, "metadata": {"type": ["object", "null"]}}},
 "BatchList": {"type": "object", "required": ["object", "data", "has_more"], "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Batch"}}, "has_more": {"type": "boolean"}}},
 "TokenizeAnswer": {"type": "object", "required": ["tokens", "count", "max_model_len"], "properties": {"tokens": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "object", "required": ["id", "piece"]}]}}, "count": {"type": "integer"}, "max_model_len": {"type": "integer"}}},
 "DetokenizeAnswer": {"type": "object", "required": ["prompt", "content"], "properties": {"prompt": {"type": "string"}, "content": {"type": "string"}}},
-"Health": {"type": "object", "required": ["status", "model"], "properties": {"status": {"enum": ["ok", "starting", "draining", "unavailable"]}, "model": {"type": "string"}, "message": {"type": "string"}}},
+"Health": {"type": "object", "required": ["status", "model"], "properties": {"status": {"$ref": "#/components/schemas/HealthStatus"}, "model": {"type": "string"}, "message": {"type": "string"}}},
 "Trace": {"type": "object", "required": ["traceEvents"], "properties": {"traceEvents": {"type": "array"}, "displayTimeUnit": {"type": "string"}}},
 "Version": {"type": "object", "required": ["version"], "properties": {"version": {"type": "string"}}},
 "OpenApi": {"type": "object", "required": ["openapi"]}
@@ -93,8 +106,9 @@ json::object request_schemas(const config::Config& now) {
 json::object openapi_schemas(const config::Config& now) {
   json::object all = request_schemas(now);
   for (auto& [name, schema] : json::parse(kAnswers).get_object()) all.emplace(name, schema);
-  const auto statuses = task_status_names();
-  all["Status"] = json::object{{"enum", json::array(statuses.begin(), statuses.end())}};
+  all["Status"] = names_up_to(TaskStatus::kCanceled);
+  all["BatchStatus"] = names_up_to(BatchStatus::kCancelled);
+  all["HealthStatus"] = names_up_to(control::HealthStatus::kUnavailable);
   return all;
 }
 
