@@ -81,7 +81,7 @@ class Buffer {
 
 class Team;
 
-// One physical or simulated accelerator.
+// What a rank computes on: memory with a budget, and who computes there.
 // Threads: id, kind, name and memory_use from any; the rest from the rank thread that owns it.
 // Lifetime: outlives every Buffer it made (checked in the destructor).
 class Device {

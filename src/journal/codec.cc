@@ -49,13 +49,13 @@ Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from) {
   to.owner = from.owner();
   to.type = from.type();
   to.deployment = from.deployment();
-  ALTLAS_TRY(to.priority, to_enum(from.priority(), Priority::kLow, "priority"));
+  ALTLAS_TRY(to.priority, to_enum<Priority>(from.priority(), "priority"));
   if (from.has_deadline()) to.deadline = from.deadline();
   to.idempotency_key = from.idempotency_key();
   to.body_hash = from.body_hash();
   to.estimated_memory = from.estimated_memory();
   if (from.has_strategy()) {
-    ALTLAS_TRY(to.strategy, to_enum(from.strategy(), Strategy::kEarliestFinish, "strategy"));
+    ALTLAS_TRY(to.strategy, to_enum<Strategy>(from.strategy(), "strategy"));
   }
   if (from.has_specific_device()) to.specific_device = DeviceId{from.specific_device()};
   to.batch_group = from.batch_group();

@@ -48,6 +48,28 @@ TEST(Codec, EverySpecFieldComesBack) {
   EXPECT_EQ(got.tokens_max, want.tokens_max);
   EXPECT_EQ(got.sampling, want.sampling);
   EXPECT_EQ(got.payload, want.payload);
+  EXPECT_EQ(got.adapter, want.adapter);
+  EXPECT_EQ(got.embeds, want.embeds);
+}
+
+// Goal: a task that names any strategy or priority, later ones too, is read at the next start.
+TEST(Codec, EveryNamedValueComesBack) {
+  const auto again = [](const TaskSpec& spec) {
+    const auto event =
+        decode_event(spec.id, encode_event(Event{spec.id, 0, TaskAccepted{spec, {}}}));
+    EXPECT_TRUE(event.ok()) << event.error().message();
+    return std::get<TaskAccepted>(event->what).spec;
+  };
+  TaskSpec spec;
+  spec.id = task_id(1);
+  for (const EnumName& name : names_of(Strategy{})) {
+    spec.strategy = static_cast<Strategy>(name.value);
+    EXPECT_EQ(again(spec).strategy, spec.strategy) << name.name;
+  }
+  for (const EnumName& name : names_of(Priority{})) {
+    spec.priority = static_cast<Priority>(name.value);
+    EXPECT_EQ(again(spec).priority, spec.priority) << name.name;
+  }
 }
 
 TEST(Codec, AbsentOptionalsStayAbsent) {

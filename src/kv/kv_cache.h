@@ -33,7 +33,7 @@ struct GroupTable {
   uint32_t end() const { return first + static_cast<uint32_t>(blocks.size()); }
 };
 
-// What one sequence holds. Made by KvCache::start, given back by KvCache::release.
+// What one sequence holds. Made by KvCache::start or swap_in, given back by KvCache::release.
 struct SequenceBlocks {
   std::vector<GroupTable> tables;  // [groups]
   uint64_t salt = 0;
@@ -141,7 +141,8 @@ class KvCache {
   const KvOptions options_;
   std::vector<BlockPool> pools_;  // [groups]
   PrefixTree tree_;
-  std::vector<BlockCopy> copied_;  // Sources, each with one user more.
+  // The sequence's use of each source, until forget_copied().
+  std::vector<BlockCopy> copied_;
   SwapSpace swap_;
 };
 

@@ -98,7 +98,8 @@ TaskSpec Clients::make_spec(size_t deployment) {
   const uint64_t total = scenario_.setup.devices[0].memory_total;
   if (one_in(random_, 5))
     spec.estimated_memory = 1 + random_.below(one_in(random_, 3) ? total + total / 16 : total / 2);
-  if (one_in(random_, 12)) spec.strategy = static_cast<Strategy>(random_.below(7));
+  if (one_in(random_, 12))
+    spec.strategy = static_cast<Strategy>(random_.below(std::size(kStrategyNames)));
   if (one_in(random_, 12))
     spec.specific_device =
         DeviceId{static_cast<int32_t>(random_.below(scenario_.setup.devices.size()))};

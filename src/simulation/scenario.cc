@@ -60,7 +60,7 @@ engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double
 }
 
 void make_limits(const WorldOptions& options, PhiloxStream& random, control::CoreSetup& setup) {
-  setup.strategy = static_cast<Strategy>(random.below(7));
+  setup.strategy = static_cast<Strategy>(random.below(std::size(kStrategyNames)));
   setup.random_seed = random.next();
   setup.max_queue_size = static_cast<uint32_t>(between(random, 2, 40));
   setup.queue_timeout_us = between(random, 5, 60) * kSecond;

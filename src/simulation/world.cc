@@ -276,7 +276,7 @@ void World::plan_faults() {
 
 void World::operator_change() {
   if (one_in(random_, 2)) {
-    step(control::StrategyChanged{static_cast<Strategy>(random_.below(7))});
+    step(control::StrategyChanged{static_cast<Strategy>(random_.below(std::size(kStrategyNames)))});
   } else {
     step(control::ConcurrencyChanged{static_cast<uint32_t>(random_.below(6))});
   }

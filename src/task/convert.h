@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "config/names.h"
 #include "task/task.h"
 #include "task/task.pb.h"
 
@@ -17,6 +18,13 @@ Result<E> to_enum(uint32_t value, E last, std::string_view field) {
   if (value > static_cast<uint32_t>(last))
     return invalid(fmt::format("{} is {}, the last one known is {}", field, value,
                                static_cast<uint32_t>(last)));
+  return static_cast<E>(value);
+}
+// The same for an enum that has names: a number without one is unknown.
+template <NamedEnum E>
+Result<E> to_enum(uint32_t value, std::string_view field) {
+  if (value > UINT8_MAX || name_of(names_of(E{}), static_cast<uint8_t>(value)).empty())
+    return invalid(fmt::format("{} is {}, known are {}", field, value, list_names(names_of(E{}))));
   return static_cast<E>(value);
 }
 

@@ -1,4 +1,4 @@
-// What a user asked for (TaskSpec) and what became of it (TaskState, TaskResult).
+// What a user asked for (TaskSpec) and what became of it (TaskStatus, TaskResult).
 #pragma once
 
 #include <cstdint>
@@ -74,7 +74,7 @@ struct TaskSpec {
   Priority priority = Priority::kNormal;
   std::optional<TimeUs> deadline;  // Absolute.
   TimeUs asked = 0;  // First asked for, where it was refused for want of room: it waits since then.
-  std::string idempotency_key;     // Empty: none.
+  std::string idempotency_key;  // Empty: none.
   // A hash of the parsed request, to tell another body under the same idempotency_key.
   uint64_t body_hash = 0;
   uint64_t estimated_memory = 0;     // Bytes reserved on the device until the task ends.
