@@ -12,14 +12,14 @@
 namespace altlas::replica {
 
 struct ReplicaLimits {
-  uint32_t sequences_max = 0;          // Slots.
-  uint32_t model_len_max = 0;          // Prompt and generated tokens of one sequence.
-  uint32_t step_tokens_max = 0;        // Token budget of one step.
-  uint32_t block_tokens = 0;           // Tokens of one KV block.
-  uint32_t kv_blocks = 0;              // Of the group with the fewest tokens; 0: there is no KV.
-  std::vector<kv::GroupSpec> groups;   // What layers keep of a sequence.
-  uint64_t block_bytes = 0;            // Of one block of every group together, without states.
-  uint64_t weight_bytes = 0;           // Held on a device: model, adapters, draft model.
+  uint32_t sequences_max = 0;         // Slots.
+  uint32_t model_len_max = 0;         // Prompt and generated tokens of one sequence.
+  uint32_t step_tokens_max = 0;       // Token budget of one step.
+  uint32_t block_tokens = 0;          // Tokens of one KV block.
+  uint32_t kv_blocks = 0;             // Of the group with the fewest tokens; 0: there is no KV.
+  std::vector<kv::GroupSpec> groups;  // What layers keep of a sequence.
+  uint64_t block_bytes = 0;           // Of one block of every group together, without states.
+  uint64_t weight_bytes = 0;          // Held on a device: model, adapters, draft model.
   // Held beside weights and KV blocks: workspace of a step, sampling, and all states of groups that
   // keep them.
   uint64_t activation_bytes = 0;
@@ -29,6 +29,7 @@ struct ReplicaLimits {
   bool draft_model = false;       // The ranks guess tokens themselves (kTokenGuessed).
   uint32_t vocab_size = 0;        // Rows of the head; 0: token ids are not checked.
   uint32_t embedding_size = 0;    // Values of an embedding; 0: the model gives none.
+  bool reads_payloads = false;    // It has an encoder of its own for payloads in prompts.
   bool generates = true;          // False for encoders: they only embed, each prompt in one step.
   uint32_t device_count = 1;      // Devices of the worker.
   std::string simd;               // "avx512_vnni"; empty where the CPU does not compute.
@@ -61,6 +62,7 @@ struct ReplicaLimits {
     field("draft_model", &L::draft_model);
     field("vocab_size", &L::vocab_size);
     field("embedding_size", &L::embedding_size);
+    field("reads_payloads", &L::reads_payloads);
     field("generates", &L::generates);
     field("device_count", &L::device_count);
     field("simd", &L::simd);

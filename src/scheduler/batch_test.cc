@@ -233,7 +233,9 @@ TEST(Batch, FirstInOrderAlwaysMovesOn) {
     if (bench.scheduler.waiting() < 5) {
       auto w = Bench::work(++id, static_cast<uint32_t>(1 + random.below(40)),
                            static_cast<int32_t>(1 + random.below(30)));
-      w.prompt[0] = static_cast<int32_t>(random.below(4));
+      std::vector<int32_t> prompt = w.prompt.tokens();
+      prompt[0] = static_cast<int32_t>(random.below(4));
+      w.prompt = std::move(prompt);
       set_level(w, static_cast<uint8_t>(random.below(3)));
       order[{w.level, id}] = id;
       bench.admit(w);
@@ -411,6 +413,8 @@ TEST(Batch, GuessesAndSwapUnderRandomLoads) {
                                      static_cast<int32_t>(random.below(2) * 30));
         set_level(w, static_cast<uint8_t>(random.below(3)), static_cast<TimeUs>(next * 7));
         w.sampling.prompt_logprobs = random.below(5) == 0;
+        if (random.below(3) == 0)  // Among them the same payload at the same place.
+          w.prompt.add_payload(random.below(2) == 0 ? "cat" : "dog", 5);
         bench.admit(w);
       } else if (what == 2 && next > 1) {
         const uint64_t id = 1 + random.below(next - 1);

@@ -84,8 +84,8 @@ class Bench {
   }
   void expect_streams_right() {
     for (const auto& [id, w] : works) {
-      EXPECT_EQ(streams[id],
-                ranks.expected(w.prompt, w.sampling.seed, static_cast<size_t>(w.tokens_max)))
+      EXPECT_EQ(streams[id], ranks.expected(TestRanks::with_payloads(w.prompt), w.sampling.seed,
+                                            static_cast<size_t>(w.tokens_max)))
           << "sequence " << id;
     }
   }

@@ -24,7 +24,7 @@ inline constexpr int32_t kTokenGuessed = -2;
 // What a rank must know of a sequence for as long as it holds a slot. Immutable, shared with the
 // leading thread.
 struct SequenceRequest {
-  std::vector<int32_t> prompt;
+  Prompt prompt;
   std::vector<int32_t>
       generated;  // Tokens of earlier runs of the task, on this replica or another.
   SamplingParams sampling;
@@ -54,7 +54,8 @@ using AllowedTokens = std::shared_ptr<const std::vector<uint64_t>>;
 // follows it.
 struct StepEntry {
   int32_t slot = 0;
-  uint32_t position = 0;        // Of tokens[0] in the sequence (prompt + generated).
+  uint32_t position = 0;  // Of tokens[0] in the sequence (prompt + generated).
+  // kTokenPayload where a payload of the request's prompt stands.
   std::vector<int32_t> tokens;  // ≥ 1; only the last may be kTokenPending, then it is the only one.
   bool samples = false;         // The last token's logits give the next token.
   // The last so many tokens are guesses (all of them kTokenGuessed, or none). `samples` is set

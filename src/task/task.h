@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "config/names.h"
+#include "task/prompt.h"
 
 namespace altlas {
 
@@ -74,7 +75,7 @@ struct TaskSpec {
   Priority priority = Priority::kNormal;
   std::optional<TimeUs> deadline;  // Absolute.
   TimeUs asked = 0;  // First asked for, where it was refused for want of room: it waits since then.
-  std::string idempotency_key;     // Empty: none.
+  std::string idempotency_key;  // Empty: none.
   uint64_t body_hash =
       0;  // Of the parsed request, to tell another body under the same idempotency_key.
   uint64_t estimated_memory = 0;     // Bytes reserved on the device until the task ends.
@@ -83,12 +84,11 @@ struct TaskSpec {
   uint64_t batch_group = 0;  // Tasks of one unsplit batch share it (> 0) and one device.
   bool durable =
       true;  // In the journal; false for requests that are answered in the same connection.
-  std::vector<int32_t> prompt;  // Token ids.
-  int32_t tokens_max = 128;     // Generated tokens at most; ≥ 1.
+  Prompt prompt;
+  int32_t tokens_max = 128;  // Generated tokens at most; ≥ 1.
   SamplingParams sampling;
   std::string adapter;  // Name of the LoRA adapter; empty: the model itself.
   bool embeds = false;  // The answer is the prompt's embedding; nothing is generated.
-  std::string payload;  // JSON body of deployments that are not models (`/echo`); empty otherwise.
 };
 
 enum class TaskStatus : uint8_t { kQueued, kRunning, kCompleted, kFailed, kCanceled };

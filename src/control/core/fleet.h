@@ -153,7 +153,7 @@ class Fleet {
     return deployments_[deployment].cursor;
   }
   // The device computes this prompt now.
-  void prompt_runs(uint32_t site, std::string_view adapter, std::span<const int32_t> prompt);
+  void prompt_runs(uint32_t site, std::string_view adapter, const Prompt& prompt);
 
   // A replica's life.
   StartWorker start(uint32_t slot, TimeUs now, std::vector<engine::AdapterFile> adapters);

@@ -197,7 +197,7 @@ uint64_t PlacementView::reserved_ahead(DeviceId device, uint64_t task) const {
 }
 
 std::span<const PlacementDevice> PlacementView::deployment(uint32_t index, std::string_view adapter,
-                                                           std::span<const int32_t> prompt) const {
+                                                           const Prompt& prompt) const {
   refresh();
   DeploymentSites& one = deployments_[index];
   for (const uint32_t which : one.with_prefix) one.devices[which].cached_prefix_tokens = 0;

@@ -40,7 +40,7 @@ class PlacementView {
   // Valid until the next call of any function here.
   std::span<const scheduler::PlacementDevice> deployment(uint32_t deployment,
                                                          std::string_view adapter,
-                                                         std::span<const int32_t> prompt) const;
+                                                         const Prompt& prompt) const;
 
   // Whether the device itself may start tasks of the site now, whatever the task.
   bool takes_tasks(uint32_t site) const;

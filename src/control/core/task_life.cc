@@ -42,7 +42,6 @@ engine::SubmitSequence command_of(const Task& task, const scheduler::QueueLimits
   out.sampling = task.spec.sampling;
   out.adapter = task.spec.adapter;
   out.embeds = task.spec.embeds;
-  out.payload = task.spec.payload;
   return out;
 }
 
@@ -290,7 +289,6 @@ void TaskLife::over(Task& task, Step& step) {
   show(task, task.end, step);
   drop(task.generated);
   drop(task.spec.prompt);
-  drop(task.spec.payload);
   const uint64_t seed = task.spec.sampling.seed;  // Views show it; the rest may be as large as a
   drop(task.spec.sampling);                       // request: grammars, biases, stop strings.
   task.spec.sampling.seed = seed;
@@ -315,8 +313,8 @@ void TaskLife::show(Task& task, TaskStatus status, Step& step) {
 void TaskLife::forget_old(Step& step) {
   const TaskTable::Kept kept{in_.setup.tasks_kept_max, in_.setup.tasks_kept_bytes_max,
                              in_.setup.idempotency_key_ttl_us};
-  auto forgotten = in_.tasks.forget_old(kept, step.now,
-                                        [this](const Task& task) { return device_of(task); });
+  auto forgotten =
+      in_.tasks.forget_old(kept, step.now, [this](const Task& task) { return device_of(task); });
   if (!forgotten.with_key.empty())
     step.out.push_back(ForgetTasks{std::move(forgotten.with_key), /*key_kept=*/true});
   if (!forgotten.tasks.empty()) step.out.push_back(ForgetTasks{std::move(forgotten.tasks)});

@@ -82,7 +82,8 @@ awaitable<Result<Response>> plain_generate(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, rooms, defaults));
   Response response;
   response.content_type = "text/plain; charset=utf-8";
-  if (view.seed) response.headers.emplace_back("X-Altlas-Seed", std::to_string(shown_seed(*view.seed)));
+  if (view.seed)
+    response.headers.emplace_back("X-Altlas-Seed", std::to_string(shown_seed(*view.seed)));
   response.body = std::move(view.result->text);
   co_return response;
 }
@@ -121,8 +122,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
   const auto start = task.prompt.reasoning;
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto owned,
-                co_await submit_owned(std::move(tasks), request.asker(), rooms));
+  ALTLAS_CO_TRY(const auto owned, co_await submit_owned(std::move(tasks), request.asker(), rooms));
   const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
   Response response = sse_response();
   const Reader reader = reader_of(*model, *start);
@@ -188,9 +188,9 @@ awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
   task.spec.deployment = "echo";
   task.spec.owner = request.identity.name;
   task.spec.tokens_max = 1;
-  task.spec.payload = std::move(request.body);  // As it was sent: numbers keep their digits.
-  ALTLAS_CO_TRY(control::TaskView view,
-                co_await run_task(std::move(task), request.asker(), rooms));
+  task.spec.prompt.add_payload(std::move(request.body),
+                               0);  // As it was sent: numbers keep their digits.
+  ALTLAS_CO_TRY(control::TaskView view, co_await run_task(std::move(task), request.asker(), rooms));
   co_return json_response(std::move(view.result->text));
 }
 
