@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-TOKENS = 128  # Of the KV cache: what two of the requests take.
+TOKENS = 64  # Of the KV cache: less than two of the requests take in the end.
 CONFIG = f"engine:\n  kv_tokens_max: {TOKENS}\n"
-REQUESTS = [{"prompt": f"# file {i}\ndef function_{i}(a, b):\n    ", "max_tokens": 40 + 5 * i, "temperature": 0.8 * (i % 2), "seed": i}
+REQUESTS = [{"prompt": f"# file {i}\ndef function_{i}(a, b):\n    ", "max_tokens": 20 + 3 * i, "temperature": 0.8 * (i % 2), "seed": i}
             for i in range(5)]
 
 

@@ -5,10 +5,18 @@ import sys
 
 
 def test_schemathesis(sim_server, tmp_path):
-    command = [os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", sim_server.url + "/openapi.json",
+    """In two halves at once, as it computes more than the server; what one operation hands to another stays in one half."""
+    halves = [check(sim_server, tmp_path, option) for option in ("--include-path-regex", "--exclude-path-regex")]
+    for half in halves:
+        out, _ = half.communicate(timeout=1000)
+        assert half.returncode == 0, out[-8000:]
+        assert "Operations:" in out, out[-2000:]
+    assert sim_server.get("/health").json()["status"] == "ok"
+
+
+def check(server, folder, paths):
+    command = [os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", server.url + "/openapi.json", paths, "^/v1/",
                "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
                "--max-examples", "25", "--phases", "examples,coverage,fuzzing,stateful", "--seed", "1", "--request-timeout", "60", "--workers", "1",
                "--generation-database", "none", "--no-color"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1000, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert sim_server.get("/health").json()["status"] == "ok"
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)

@@ -20,6 +20,7 @@ from conftest import BINARY
 
 SUITE = "jsonschema==4.26.0"  # Its source package carries the suite.
 # Files of the suite about other documents, or what is only an annotation.
+PARTS = 2  # Processes that compile schemas at once.
 LEFT_OUT = {"content", "default", "defs", "format", "refRemote", "vocabulary"}
 
 
@@ -28,10 +29,16 @@ def ask(tmp_path, requests):
     program = pathlib.Path(BINARY).resolve().parent / "text_test"
     if not program.exists():
         pytest.skip(f"{program} is not built")
-    (tmp_path / "in").write_text("".join(json.dumps({"schema": s, "instances": i}) + "\n" for s, i in requests))
-    subprocess.run([program, "--gtest_filter=Grammar.WalksForTheJudge"], check=True, capture_output=True,
-                   env={**os.environ, "ALTLAS_SCHEMAS": str(tmp_path / "in"), "ALTLAS_WALKS": str(tmp_path / "out")})
-    return [json.loads(line) for line in (tmp_path / "out").read_text().split("\n") if line]
+    running, answers = [], [{}] * len(requests)
+    for part in range(PARTS):
+        asked, said = tmp_path / f"in{part}", tmp_path / f"out{part}"
+        asked.write_text("".join(json.dumps({"schema": s, "instances": i}) + "\n" for s, i in requests[part::PARTS]))
+        running.append((part, said, subprocess.Popen([program, "--gtest_filter=Grammar.WalksForTheJudge"], stdout=subprocess.DEVNULL,
+                                                     env={**os.environ, "ALTLAS_SCHEMAS": str(asked), "ALTLAS_WALKS": str(said)})))
+    for part, said, process in running:
+        assert process.wait() == 0
+        answers[part::PARTS] = [json.loads(line) for line in said.read_text().split("\n") if line]
+    return answers
 
 
 def judge(schema):
@@ -90,24 +97,28 @@ def suite(tmp_path_factory):
 
 
 def test_public_suite(tmp_path, tmp_path_factory):
-    cases, requests = [], []
+    cases, requests = [], []  # A request per group, so that its schema is compiled once.
     for stem, groups in suite(tmp_path_factory):
         if stem in LEFT_OUT:
             continue
         for group in groups:
+            texts = []
             for case in group["tests"]:
-                texts = list(spellings(plain(case["data"])))
-                cases.append((f"{stem}: {group['description']}: {case['description']}", case["valid"]))
-                requests.append((group["schema"], texts))
+                own = list(spellings(plain(case["data"])))
+                cases.append((f"{stem}: {group['description']}: {case['description']}", case["valid"],
+                              len(requests), slice(len(texts), len(texts) + len(own))))
+                texts += own
+            requests.append((group["schema"], texts))
     answers = ask(tmp_path, requests)
     refused = wrong = 0
     report = []
-    for (name, valid), (schema, _), answer in zip(cases, requests, answers, strict=True):
+    for name, valid, group, own in cases:
+        schema, answer = requests[group][0], answers[group]
         if "error" in answer or answer["unheld"]:
             refused += 1
             report.append(f"refused: {name}: {answer.get('error') or answer['unheld']}")
             continue
-        if any(answer["accepted"]) != valid:
+        if any(answer["accepted"][own]) != valid:
             wrong += 1
             report.append(f"WRONG: {name}: valid {valid}: {json.dumps(schema)[:300]}")
     print("\n".join(report))

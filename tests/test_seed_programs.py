@@ -16,7 +16,8 @@ YAML = next(code for _, language, code in PROGRAMS if language == "yaml")
 
 @pytest.fixture(scope="module")
 def server():
-    one = Server("--devices", "cpu:3:1:9GiB", "--api-key", KEY, config=YAML)
+    # Some programs leave tasks behind: they are handed over, not waited for.
+    one = Server("--devices", "cpu:3:1:9GiB", "--api-key", KEY, config=YAML + "\nserver: {graceful_shutdown_timeout_s: 1}\n")
     yield one
     one.stop()
     one.close()

@@ -24,6 +24,12 @@ UNORDERED = re.compile(r"\bstd::unordered_(?:map|set)<[^;]*>\s+(\w+)\s*[;={]")
 DROPPED_AWAIT = re.compile(r"^\s*co_await\s+[\w.:>-]*\b(admit|submit|cancel|set_strategy)\(")
 
 
+# Request bodies are read by the rows that describe them. Read by name beside that: items of lists, the server's own records.
+FIELD_BY_NAME = re.compile(r"\b\w+\.(text|required_text|optional_text|integer|optional_integer|unsigned_integer|number|boolean|texts|object|array|"
+                           r"value|has|choice)\(\s*\"")
+READ_BY_NAME = re.compile(r"src/server/(body/|prompt/(chat_messages|tool_request)\.cc|batches/(batch_json|files)\.cc)|_test\.cc$")
+
+
 def files():
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*") if path.suffix in (".h", ".cc", ".cu", ".proto"))
 
@@ -124,13 +130,20 @@ def check_functions(path, code, report):
     start = None
     for number, line in enumerate(lines, 1):
         opens = re.match(r"^( {0,2})\S.*\)\s*(const|noexcept|override|final|mutable|->\s*[\w:<>*& ,]+|\s)*\{\s*$", line)
-        if start is None and opens and not re.match(r"^\s*(namespace|struct|class|enum|union|extern|if|for|while|switch|else)\b", line):
+        if start is None and opens and "= [" not in line and not re.match(r"^\s*(namespace|struct|class|enum|union|extern|if|for|while|switch|else)\b", line):
             start = (number, opens.group(1))
         elif start and line.rstrip() == start[1] + "}":
             length = number - start[0] - 1
             if length > FUNCTION_MAX:
                 report(path, start[0], "function", f"a function of {length} lines, at most {FUNCTION_MAX}")
             start = None
+
+
+def check_fields(path, text, report):
+    if not path.startswith("src/server/") or READ_BY_NAME.search(path):
+        return
+    for found in FIELD_BY_NAME.finditer(text):
+        report(path, text.count("\n", 0, found.start()) + 1, "field", "reads a field by name: give its body a row (docs/adding/field.md)")
 
 
 def check_text(path, text, report):
@@ -162,6 +175,7 @@ def main():
         check_decisions(path, code, report)
         check_awaits(path, code, report)
         check_functions(path, code, report)
+        check_fields(path, text, report)
         check_text(path, text, report)
         if not re.search(r"_(test|bench|fuzz)\.cc$", path):
             used.setdefault(path.split("/")[1], set()).update(re.findall(r'^\s*(?:#include|import) "(\w+)/', text, re.M))

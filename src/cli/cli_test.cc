@@ -181,9 +181,12 @@ TEST(LocalEngine, Layout) {
   ASSERT_TRUE(devices.ok()) << devices.error().message();
   const auto load = make_load(config.engine, *devices);
   ASSERT_TRUE(load.ok());
-  EXPECT_EQ(load->device_spec, "cpu:1:1:1073741824+cpu:1:1:1073741824");
-  EXPECT_EQ(load->ranks, (std::vector<uint32_t>{0, 1}));
-  EXPECT_EQ(load->cpu_first.size(), 2u);
+  ASSERT_EQ(load->ranks.size(), 2u);
+  for (uint32_t rank = 0; rank < 2; ++rank) {
+    EXPECT_EQ(load->ranks[rank].device_id, rank);
+    EXPECT_EQ(load->ranks[rank].device_spec, "cpu:1:1:1073741824");
+  }
+  EXPECT_EQ(load->own_ranks(), (std::vector<uint32_t>{0, 1}));
   config.engine.pipeline_parallel_size = 2;
   const auto refused = make_load(config.engine, *devices);
   ASSERT_FALSE(refused.ok());

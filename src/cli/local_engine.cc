@@ -70,10 +70,10 @@ Result<engine::LoadReplica> make_load(const config::EngineConfig& config,
                     devices.size() == 1 ? "is" : "are", devices.size(), ranks));
   engine::LoadReplica load = control::load_of(config);
   for (size_t i = 0; i < ranks; ++i) {
-    load.device_spec += (i == 0 ? "" : "+") + devices[i].spec;
-    load.device_ids.push_back(static_cast<uint32_t>(devices[i].id.value));
-    load.cpu_first.push_back(devices[i].cpu_first);
-    load.ranks.push_back(static_cast<uint32_t>(i));
+    engine::RankPlace& rank = load.ranks.emplace_back();
+    rank.device_id = static_cast<uint32_t>(devices[i].id.value);
+    rank.device_spec = devices[i].spec;
+    rank.cpu_first = devices[i].cpu_first;
   }
   load.sequences_max = 1;  // These commands run one sequence at a time.
   for (const auto& [name, path] : config.lora_modules) load.adapters.push_back({name, path});

@@ -230,7 +230,27 @@ Result<void> Core::cancelable(const TaskId& id) const {
                fmt::format("task {} is over: {}", to_string(id), altlas::to_string(found->end)));
 }
 
-Result<Explanation> Core::explain(const TaskId& id) const { return tasks_.explanation(id); }
+Result<Explanation> Core::explain(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  if (found == nullptr) return not_found(fmt::format("there is no task {}", to_string(id)));
+  if (const Explanation* kept = tasks_.explanation(*found)) return *kept;
+  return not_found(fmt::format("the choice for task {} is not in memory any more", to_string(id)));
+}
+
+std::optional<TaskStory> Core::story(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  if (found == nullptr) return std::nullopt;
+  TaskStory out{found->spec.owner, found->note, std::nullopt, found->moves};
+  if (const Explanation* kept = tasks_.explanation(*found)) out.choice = *kept;
+  return out;
+}
+
+Core::StorySize Core::story_size(const TaskId& id) const {
+  const Task* found = tasks_.find(id);
+  if (found == nullptr) return {};
+  return {true, tasks_.explanation(*found) != nullptr, found->moves.size(),
+          found->moves.empty() ? 0 : found->moves.back().at};
+}
 
 TaskPage Core::tasks(const TaskFilter& filter) const {
   return show_tasks(filter, tasks_, fleet_, waiting_);
@@ -334,6 +354,9 @@ void Core::check_integrity() const {
     held += task.held;
     ALTLAS_CHECK(waiting_.queue().contains(number) == (task.phase == TaskPhase::kWaiting),
                  "waiting tasks are in the queue");
+    ALTLAS_CHECK(waiting_.has_turn(task) ==
+                     (task.phase == TaskPhase::kWaiting || task.phase == TaskPhase::kRunning),
+                 "tasks that wait or run have a turn");
     if (task.reserved) reserved[static_cast<size_t>(on.value)] += task.spec.estimated_memory;
     ALTLAS_CHECK(ledger_.promised(on).contains(number) ==
                      (task.reserved && task.phase < TaskPhase::kRunning),

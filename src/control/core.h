@@ -56,8 +56,21 @@ class Core {
 
   Result<TaskView> task(const TaskId& id) const;    // Errors: kNotFound.
   Result<void> cancelable(const TaskId& id) const;  // Errors: kNotFound, kConflict when it is over.
-  Result<Explanation> explain(const TaskId& id) const;  // Errors: kNotFound.
-  TaskPage tasks(const TaskFilter& filter) const;       // Durable ones.
+  // Why the task's device was chosen.  Errors: kNotFound, also where the choice is not kept any
+  // more.
+  Result<Explanation> explain(const TaskId& id) const;
+  // All that explains where the task is; nothing: it is not known.
+  std::optional<TaskStory> story(const TaskId& id) const;
+  // What a story has, to see whether it is another one.
+  struct StorySize {
+    bool known = false;
+    bool has_choice = false;
+    size_t moves = 0;
+    TimeUs last_move = 0;
+    friend bool operator==(const StorySize&, const StorySize&) = default;
+  };
+  StorySize story_size(const TaskId& id) const;
+  TaskPage tasks(const TaskFilter& filter) const;  // Durable ones.
   std::vector<DeviceView> devices() const;
   std::vector<DeploymentView> deployments() const;
   HealthView health() const;

@@ -24,7 +24,7 @@ class CoreAdapters : public testing::Test {
     ASSERT_FALSE(h.adapter_loads.empty());
     const auto [replica, load] = h.adapter_loads.front();
     h.adapter_loads.pop_front();
-    h.step(WorkerReported{replica, engine::AdapterLoaded{load.adapter.name, 4096, message,
+    h.step(WorkerReported{{replica}, engine::AdapterLoaded{load.adapter.name, 4096, message,
                                                          ErrorCode::kInvalid, load.load}});
   }
   bool answered(uint64_t which) const { return h.adapters.contains(which); }
@@ -37,7 +37,7 @@ class CoreAdapters : public testing::Test {
   std::vector<std::string> shown() { return h.core.deployments().at(0).adapters; }
   void crash(ReplicaId replica) {
     h.live.erase(replica);
-    h.step(WorkerLost{replica, "killed by signal 9"});
+    h.step(WorkerLost{{replica}, "killed by signal 9"});
   }
 
   CoreHarness h;
@@ -95,7 +95,7 @@ TEST_P(CoreAdaptersLate, IsIgnored) {
   h.adapter_loads.pop_front();
   EXPECT_TRUE(outcome(unload("poet")).ok());
   const uint64_t again = load("poet");
-  h.step(WorkerReported{reader, engine::AdapterLoaded{"poet", 4096, GetParam().message,
+  h.step(WorkerReported{{reader}, engine::AdapterLoaded{"poet", 4096, GetParam().message,
                                                       GetParam().code, first.load}});
   EXPECT_FALSE(answered(again));
   ASSERT_EQ(h.adapter_loads.size(), 2u);
@@ -203,7 +203,7 @@ TEST(CoreConfiguredAdapters, AreThereFromTheStart) {
   ASSERT_EQ(h.adapter_unloads.size(), 1u);
   const ReplicaId replica = h.runs.back().replica;
   h.live.erase(replica);
-  h.step(WorkerLost{replica, "gone"});
+  h.step(WorkerLost{{replica}, "gone"});
   h.advance(kBackoffMinUs);
   EXPECT_TRUE(h.started.front().second.adapters.empty());
 }

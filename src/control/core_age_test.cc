@@ -59,7 +59,7 @@ TEST(CoreAge, ReplicasAreToldTheQueuesTurnAndItStays) {
       EXPECT_EQ(h.runs[run].command.turn, one.turn);
       if (run == 2) break;
       h.live.erase(h.runs[run].replica);
-      h.step(WorkerLost{h.runs[run].replica, "killed by signal 9"});
+      h.step(WorkerLost{{h.runs[run].replica}, "killed by signal 9"});
       h.advance(kBackoffMinUs << run);
       h.load_all();
     }

@@ -120,7 +120,7 @@ TEST(CoreMemory, AnotherDevicesReplicaDoesNotSayWhatThisOneHolds) {
   h.load_all();
   EXPECT_EQ(h.view(placed.task).status, TaskStatus::kRunning);
   // It restarts: its memory is not given away.
-  h.step(WorkerLost{first.first, "killed by signal 9"});
+  h.step(WorkerLost{{first.first}, "killed by signal 9"});
   EXPECT_EQ(h.core.devices()[0].memory_used, 600'000u + 400'000 + 1024);
 }
 
@@ -171,7 +171,7 @@ TEST(CoreMemory, BlocksOfRunningTasksNeverGrowIntoAReservation) {
   // A cancelled one holds its blocks until its replica says otherwise.
   h.step(CancelRequested{growing.task});
   EXPECT_EQ(h.view(after.task).status, TaskStatus::kQueued);
-  h.step(WorkerReported{h.runs[0].replica,
+  h.step(WorkerReported{{h.runs[0].replica},
                         engine::SequenceCanceled{h.runs[0].command.sequence, 1000}});
   EXPECT_EQ(h.view(after.task).status, TaskStatus::kRunning);
 }

@@ -1,5 +1,6 @@
 // Goal: tasks survive what replicas and restarts do to them: crashes, hangs, silence, loads that
 // fail. Method: as core_test.cc.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "control/core.h"
@@ -16,7 +17,7 @@ TEST(CoreReplicas, TasksOfALostReplicaGoOnFromTheirLastToken) {
   h.tokens(h.runs[0], 0, {5, 6, 7});
   const ReplicaId dead = h.runs[0].replica;
   h.live.erase(dead);
-  h.step(WorkerLost{dead, "killed by signal 9"});
+  h.step(WorkerLost{{dead}, "killed by signal 9"});
   ASSERT_EQ(h.runs.size(), 2u);  // At once on the other device.
   EXPECT_NE(h.runs[1].replica, dead);
   EXPECT_EQ(h.runs[1].command.generated, (std::vector<int32_t>{5, 6, 7}));
@@ -30,7 +31,7 @@ TEST(CoreReplicas, TasksOfALostReplicaGoOnFromTheirLastToken) {
   EXPECT_TRUE(h.started.empty());
   h.advance(kBackoffMinUs);
   ASSERT_EQ(h.started.size(), 1u);
-  EXPECT_NE(h.started[0].first, dead);
+  EXPECT_NE(h.started[0].first.replica, dead);
   EXPECT_EQ(h.core.deployments()[0].replicas[0].restarts, 1u);
 }
 
@@ -40,7 +41,7 @@ TEST(CoreReplicas, APoisonTaskFailsAfterItsCrashes) {
   const Placed placed = h.one(h.spec());
   for (int i = 0; i < 3; ++i) {
     ASSERT_EQ(h.runs.size(), static_cast<size_t>(i) + 1);
-    h.step(WorkerLost{h.runs.back().replica, "killed by signal 11"});
+    h.step(WorkerLost{{h.runs.back().replica}, "killed by signal 11"});
     h.advance(kBackoffMinUs << i);
     h.load_all();
   }
@@ -54,9 +55,9 @@ TEST(CoreReplicas, BackoffGrowsAndTheDeploymentSaysWhy) {
   h.step(Started{});
   int64_t expected = kBackoffMinUs;
   for (int i = 0; i < 10; ++i) {
-    const ReplicaId id = h.started.front().first;
+    const ReplicaId id = h.started.front().first.replica;
     h.started.clear();
-    h.step(WorkerLost{id, "exit code 1"});
+    h.step(WorkerLost{{id}, "exit code 1"});
     EXPECT_EQ(h.core.deployments()[0].replicas[0].message, "exit code 1");
     h.advance(expected - 1);
     EXPECT_EQ(h.core.deployments()[0].replicas[0].state, ReplicaState::kBackoff) << i;
@@ -74,7 +75,7 @@ TEST(CoreReplicas, AModelThatCanNotLoadFailsItsTasksAndRefusesMore) {
   const Placed waiting = h.one(h.spec());
   EXPECT_EQ(waiting.status, TaskStatus::kQueued);
   EXPECT_EQ(h.core.health().status, HealthStatus::kStarting);
-  h.step(WorkerReported{h.started.front().first,
+  h.step(WorkerReported{{h.started.front().first},
                         engine::LoadFailed{ErrorCode::kInvalid, "needs 9 GiB, 4 GiB there"}});
   EXPECT_EQ(h.view(waiting.task).status, TaskStatus::kFailed);
   EXPECT_NE(h.view(waiting.task).error.find("needs 9 GiB"), std::string::npos);
@@ -98,13 +99,13 @@ TEST(CoreReplicas, AHungReplicaIsKilledAMerelySlowOneIsNot) {
     --h.steps;
     ++h.steps;
     for (const ReplicaId replica : h.live)
-      h.step(WorkerReported{replica, engine::ReplicaStats{.steps = 100, .running = 1}});
+      h.step(WorkerReported{{replica}, engine::ReplicaStats{.steps = 100, .running = 1}});
   }
   EXPECT_TRUE(h.stopped.empty());
   h.advance(2 * kSecond);  // It reports, but no step in 30 s.
   ASSERT_FALSE(h.stopped.empty());
   EXPECT_TRUE(h.stopped[0].kill);
-  EXPECT_EQ(h.stopped[0].replica, h.runs[0].replica);
+  EXPECT_EQ(h.stopped[0].worker.replica, h.runs[0].replica);
 }
 
 TEST(CoreReplicas, AnIdleReplicaThatFallsSilentIsKilledToo) {
@@ -114,10 +115,10 @@ TEST(CoreReplicas, AnIdleReplicaThatFallsSilentIsKilledToo) {
     h.advance(kSecond);
     // Only echo reports.
     for (const ReplicaId replica : h.live)
-      if (replica.value == 2) h.step(WorkerReported{replica, engine::ReplicaStats{}});
+      if (replica.value == 2) h.step(WorkerReported{{replica}, engine::ReplicaStats{}});
   }
   ASSERT_EQ(h.stopped.size(), 1u);
-  EXPECT_EQ(h.stopped[0].replica.value, 1u);
+  EXPECT_EQ(h.stopped[0].worker.replica.value, 1u);
 }
 
 TEST(CoreReplicas, OurOwnStandstillIsNobodysSilence) {
@@ -133,7 +134,7 @@ TEST(CoreReplicas, StartupTimeoutRestarts) {
   setup.deployments[0].startup_timeout_us = 10 * kSecond;
   CoreHarness h(setup);
   h.step(Started{});
-  h.step(WorkerConnected{ReplicaId{1}, 77});
+  h.step(WorkerConnected{{ReplicaId{1}}, 77});
   h.advance(9 * kSecond);
   EXPECT_EQ(h.core.deployments()[0].replicas[0].state, ReplicaState::kLoading);
   h.advance(kSecond);
@@ -261,6 +262,126 @@ TEST(CoreReplicas, ARestoredTaskStaysWithItsDeployment) {
       if (view.status == TaskStatus::kFailed) EXPECT_EQ(view.error_code, one.error) << view.error;
     }
   }
+}
+
+// A replica of three ranks on two machines: ranks 0 and 2 in the first worker, rank 1 in the other.
+CoreSetup over_two_machines() {
+  CoreSetup setup = test_setup(3);
+  setup.devices[1].node = 1;
+  setup.deployments[0].load.pipeline_parallel_size = 3;
+  setup.deployments[0].replicas = {{DeviceId{0}, DeviceId{1}, DeviceId{2}}};
+  return setup;
+}
+
+struct TwoWorkers : testing::Test {
+  TwoWorkers() {
+    h.step(Started{});
+    for (const auto& [worker, load] : h.started)
+      if (load.kind != "echo") loads[worker.index] = load, replica = worker.replica;
+    h.started.clear();
+  }
+  WorkerId worker(uint32_t index) const { return {replica, index}; }
+  ReplicaView view() { return h.core.deployments()[0].replicas[0]; }
+  void load() {
+    for (const auto& [index, load] : loads) h.step(WorkerConnected{worker(index), 7});
+    for (const auto& [index, load] : loads) h.step(WorkerReported{worker(index), h.loaded(load)});
+  }
+  CoreHarness h{over_two_machines()};
+  ReplicaId replica;
+  std::map<uint32_t, engine::LoadReplica> loads;
+};
+
+TEST_F(TwoWorkers, EachIsToldOfAllRanks) {
+  ASSERT_EQ(loads.size(), 2u);
+  EXPECT_EQ(loads[0].own_ranks(), (std::vector<uint32_t>{0, 2}));
+  EXPECT_EQ(loads[1].own_ranks(), std::vector<uint32_t>{1});
+  EXPECT_EQ(loads[0].ranks, loads[1].ranks);
+  EXPECT_EQ(loads[1].ranks[1].node, 1u);
+  EXPECT_EQ(loads[1].ranks[2].device_id, 2u);
+}
+
+TEST_F(TwoWorkers, TheReplicaRunsOnceBothHaveLoaded) {
+  h.weight_bytes = {{1, 1 << 17}};  // A smaller share than the others'.
+  h.step(WorkerConnected{worker(1), 8});
+  EXPECT_EQ(view().state, ReplicaState::kStarting);
+  h.step(WorkerConnected{worker(0), 7});
+  EXPECT_EQ(view().state, ReplicaState::kLoading);
+  h.step(WorkerReported{worker(0), h.loaded(loads[0])});
+  EXPECT_EQ(view().state, ReplicaState::kLoading);
+  h.step(WorkerReported{worker(1), h.loaded(loads[1])});
+  EXPECT_EQ(view().state, ReplicaState::kRunning);
+  EXPECT_EQ(view().pid, 7);
+  EXPECT_EQ(h.core.devices()[1].memory_used, (1u << 17) + (1u << 10));
+  EXPECT_EQ(h.core.devices()[2].memory_used, (1u << 18) + (1u << 10));
+  h.one(h.spec());
+  ASSERT_EQ(h.runs.size(), 1u);
+  EXPECT_EQ(h.runs[0].replica, replica) << "commands go to the leading worker";
+}
+
+TEST_F(TwoWorkers, TheReplicaIsLostWithAnyOfThem) {
+  for (const uint32_t lost : {0u, 1u}) {
+    SCOPED_TRACE(lost);
+    load();
+    h.stopped.clear();
+    const Placed placed = h.one(h.spec());
+    h.step(WorkerLost{worker(lost), "killed by signal 9"});
+    ASSERT_EQ(h.stopped.size(), 1u) << "only the other one is still there";
+    EXPECT_EQ(h.stopped[0].worker, worker(1 - lost));
+    EXPECT_TRUE(h.stopped[0].kill);
+    EXPECT_EQ(view().state, ReplicaState::kBackoff);
+    h.step(WorkerLost{worker(1 - lost), "killed by signal 9"});  // Too late to count.
+    h.advance(kBackoffMaxUs);
+    ASSERT_EQ(h.started.size(), 2u);
+    EXPECT_NE(h.started[0].first.replica, replica);
+    replica = h.started[0].first.replica;
+    h.started.clear();
+    load();
+    EXPECT_EQ(h.view(placed.task).status, TaskStatus::kRunning) << "it goes on";
+    h.finish(h.runs.back());
+  }
+}
+
+TEST_F(TwoWorkers, OneThatIsSilentCounts) {
+  load();
+  const int64_t timeout = over_two_machines().deployments[0].health_check_timeout_us;
+  for (uint64_t step = 1; step <= 30; ++step) {
+    EXPECT_EQ(view().state, ReplicaState::kRunning);
+    h.now += timeout / 30;
+    h.step(WorkerReported{worker(0), engine::ReplicaStats{.steps = step}});
+    h.step(Tick{});
+  }
+  EXPECT_EQ(view().state, ReplicaState::kBackoff);
+  EXPECT_THAT(view().message, ::testing::HasSubstr("no report"));
+  EXPECT_EQ(h.stopped.size(), 2u);
+}
+
+TEST_F(TwoWorkers, AFollowerThatCannotLoadEndsTheReplica) {
+  h.step(WorkerReported{worker(1), engine::LoadFailed{ErrorCode::kNotFound, "no such file"}});
+  EXPECT_EQ(view().state, ReplicaState::kStopped);
+  EXPECT_EQ(view().message, "no such file");
+  EXPECT_EQ(h.stopped.size(), 2u);
+}
+
+TEST_F(TwoWorkers, WhatAFollowerSaysOfTasksIsIgnored) {
+  load();
+  const Placed placed = h.one(h.spec());
+  const SequenceId sequence = h.runs.back().command.sequence;
+  h.step(WorkerReported{worker(1), engine::SequenceFailed{sequence, ErrorCode::kInternal, "no"}});
+  h.step(WorkerReported{worker(5), engine::SequenceFailed{sequence, ErrorCode::kInternal, "no"}});
+  EXPECT_EQ(h.view(placed.task).status, TaskStatus::kRunning);
+}
+
+TEST_F(TwoWorkers, AStopWaitsForBoth) {
+  load();
+  h.stopped.clear();
+  h.step(StopRequested{});
+  size_t told = 0;
+  for (const StopWorker& stop : h.stopped) told += stop.worker.replica == replica && !stop.kill;
+  EXPECT_EQ(told, 2u);
+  h.step(WorkerLost{worker(1), "exit code 0"});
+  EXPECT_EQ(view().state, ReplicaState::kDraining);
+  h.step(WorkerLost{worker(0), "exit code 0"});
+  EXPECT_EQ(view().state, ReplicaState::kStopped);
 }
 
 }  // namespace

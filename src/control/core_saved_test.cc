@@ -31,7 +31,7 @@ TEST(CoreSaved, ALoadedCoreGoesOnAsTheLiveOne) {
       if (!h.runs.empty()) h.tokens(h.runs.back(), 0, {1, 2});
       if (i % 3 == 0 && !h.runs.empty()) h.finish(h.runs[h.runs.size() / 2]);
       if (i == 9) h.step(ConcurrencyChanged{3});
-      if (i == 12) h.step(WorkerLost{h.runs.back().replica, "killed by signal 9"});
+      if (i == 12) h.step(WorkerLost{{h.runs.back().replica}, "killed by signal 9"});
       if (i == 15) h.load_all();
       if (i == 18) h.step(StrategyChanged{Strategy::kRandom});
     }
@@ -89,6 +89,21 @@ TEST(CoreSaved, TheHashCoversWhatDecides) {
                                       AdapterLoadRequested{7, "model", {"poet", "/poet"}},
                                       AdapterLoadRequested{7, "model", {"poet", "/other"}}};
   for (const Event& event : changes) EXPECT_TRUE(seen.insert(hash_after({event})).second);
+}
+
+TEST(CoreSaved, TheSameEventsGiveTheSameHash) {
+  const auto run = [](int tasks) {
+    CoreHarness h(test_setup(3));
+    h.start();
+    for (int i = 0; i < tasks; ++i) {
+      TaskSpec spec = h.spec();
+      spec.strategy = Strategy::kRandom;
+      h.one(spec);
+    }
+    return h.core.hash();
+  };
+  EXPECT_EQ(run(9), run(9));
+  EXPECT_NE(run(9), run(8));
 }
 
 }  // namespace

@@ -21,14 +21,14 @@ struct DeviceSetup {
   uint64_t memory_total = 0;  // Bytes of the budget.
   std::string spec;           // The --devices part that opens it: "cpu:1:1:4GiB".
   uint32_t cpu_first = 0;     // First core, of a cpu device.
+  uint32_t node = 0;          // The machine that it belongs to; 0: the server's.
 };
 
 struct DeploymentSetup {
   std::string name;
   std::string model;  // Id in the APIs; empty for deployments that are not models (`echo`).
   std::vector<std::string> task_types;
-  engine::LoadReplica
-      load;  // Without device_spec, device_ids, cpu_first, ranks: the core fills them in.
+  engine::LoadReplica load;  // Without worker and ranks: the core fills them in.
   std::vector<std::vector<DeviceId>>
       replicas;              // Devices of each one's ranks, the leading one first. ≥ 1 each.
   uint32_t max_ongoing = 0;  // Tasks in a replica's hands; 0: what its engine can batch.
@@ -50,16 +50,16 @@ struct CoreSetup {
   uint32_t max_concurrent_tasks = 0;  // Per device; 0: what the engine can batch.
   uint32_t max_queue_size = 1000;
   int64_t queue_timeout_us = 3600 * kSecond;
-  int64_t queue_interval_us = 0;  // Deadlines in the queue are looked at once in so long.
+  int64_t queue_interval_us = 0;       // Deadlines in the queue are looked at once in so long.
   int64_t age_step_us = 30 * kSecond;  // Of a priority level.
   std::vector<Priority> priority_levels = {Priority::kHigh, Priority::kNormal,
                                            Priority::kLow};  // First served first.
   uint64_t random_seed = 1;
   TokenJournal tokens = TokenJournal::kAsync;
-  uint64_t tasks_kept_max = 100'000;  // Durable tasks that are over …
+  uint64_t tasks_kept_max = 100'000;          // Durable tasks that are over …
   uint64_t tasks_kept_bytes_max = 256 << 20;  // … and what their results hold.
   int64_t idempotency_key_ttl_us = 86'400 * kSecond;
-  uint32_t crashes_max = 3;           // A task that ran at so many crashes fails.
+  uint32_t crashes_max = 3;  // A task that ran at so many crashes fails.
 };
 
 }  // namespace altlas::control

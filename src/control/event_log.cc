@@ -92,22 +92,22 @@ Result<EventLogHead> read_head(std::FILE* file, const std::string& path) {
   return out;
 }
 
+Error unreadable(const std::string& path) {
+  return io_error(fmt::format("the event log '{}' can't be read: {}", path, std::strerror(errno)));
+}
+
 // Steps one file through a core until `goes_on` says that it is enough.
-Result<Replayed> replay_file(const std::string& path,
+Result<Replayed> replay_file(std::FILE* file, const std::string& path,
                              const std::function<bool(const Core&)>& goes_on) {
-  const auto close = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "rbe"), close);
-  if (!file)
-    return io_error(
-        fmt::format("the event log '{}' can't be read: {}", path, std::strerror(errno)));
-  ALTLAS_TRY(EventLogHead head, read_head(file.get(), path));
+  if (file == nullptr) return unreadable(path);
+  ALTLAS_TRY(EventLogHead head, read_head(file, path));
   Core core(std::move(head.setup));
   if (!head.snapshot.empty()) ALTLAS_TRY_VOID(core.load(head.snapshot));
   Replayed out;
   out.path = path;
   std::vector<Action> actions;
   for (bool more = true; more;) {
-    ALTLAS_TRY(const std::optional<std::string> bytes, read_frame(file.get()));
+    ALTLAS_TRY(const std::optional<std::string> bytes, read_frame(file));
     if (!bytes) break;
     ALTLAS_TRY(LoggedEvent logged, parse(*bytes));
     actions.clear();
@@ -117,6 +117,49 @@ Result<Replayed> replay_file(const std::string& path,
   }
   out.hash = core.hash();
   return out;
+}
+
+EventLogFiles::File open_file(const std::string& path) {
+  return {std::fopen(path.c_str(), "rbe"), std::fclose};
+}
+
+// Whether the bytes occur in the file; it stands at its start afterwards.
+bool mentions(std::FILE* file, std::string_view bytes) {
+  std::string piece(1 << 20, '\0');
+  size_t kept = 0;  // Of the piece before: what may begin a match.
+  bool found = false;
+  while (!found) {
+    const size_t got = std::fread(piece.data() + kept, 1, piece.size() - kept, file);
+    if (got == 0) break;
+    const std::string_view seen(piece.data(), kept + got);
+    found = seen.find(bytes) != std::string_view::npos;
+    kept = std::min(seen.size(), bytes.size() - 1);
+    std::memmove(piece.data(), seen.data() + seen.size() - kept, kept);
+  }
+  std::rewind(file);
+  return found;
+}
+
+// What one file tells of a task; nothing where it does not know it.
+Result<std::optional<TaskStory>> story_in(std::FILE* file, const std::string& path,
+                                          const TaskId& task, const std::atomic<bool>& stop) {
+  std::string id;
+  codec::write(id, task);
+  std::optional<TaskStory> story;
+  if (file == nullptr) return unreadable(path);
+  if (!mentions(file, id)) {
+    ALTLAS_TRY_VOID(read_head(file, path));
+    return story;
+  }
+  Core::StorySize size;
+  const auto look = [&](const Core& core) {
+    const Core::StorySize now = core.story_size(task);
+    if (now.known && now != size) story = core.story(task);
+    if (now.known) size = now;
+    return !stop;
+  };
+  ALTLAS_TRY_VOID(replay_file(file, path, look));
+  return story;
 }
 
 }  // namespace
@@ -244,11 +287,8 @@ void EventLog::flush() {
 
 Result<EventLogHead> read_event_log(const std::string& path,
                                     const std::function<void(LoggedEvent)>& visit) {
-  const auto close = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "rbe"), close);
-  if (!file)
-    return io_error(
-        fmt::format("the event log '{}' can't be read: {}", path, std::strerror(errno)));
+  const EventLogFiles::File file = open_file(path);
+  if (!file) return unreadable(path);
   ALTLAS_TRY(EventLogHead head, read_head(file.get(), path));
   while (true) {
     ALTLAS_TRY(const std::optional<std::string> bytes, read_frame(file.get()));
@@ -258,28 +298,42 @@ Result<EventLogHead> read_event_log(const std::string& path,
   }
 }
 
+EventLogFiles open_event_log(const std::string& path) {
+  return {path, open_file(path), open_file(older(path))};
+}
+
 Result<Replayed> replay_event_log(const std::string& path) {
-  Result<Replayed> newest = replay_file(path, [](const Core&) { return true; });
+  const EventLogFiles files = open_event_log(path);
+  const auto to_the_end = [](const Core&) { return true; };
+  Result<Replayed> newest = replay_file(files.newest.get(), path, to_the_end);
   if (newest.ok()) return newest;
-  Result<Replayed> before = replay_file(older(path), [](const Core&) { return true; });
+  Result<Replayed> before = replay_file(files.before.get(), older(path), to_the_end);
   if (!before.ok()) return newest;
   before->damage = newest.error().message();
   return before;
 }
 
-Result<Explanation> explain_from_event_log(const std::string& path, const TaskId& task) {
-  std::optional<Explanation> found;
-  const auto look = [&](const Core& core) {
-    if (auto why = core.explain(task); why.ok()) found = *std::move(why);
-    return !found.has_value();
-  };
-  const Result<Replayed> newest = replay_file(path, look);
-  if (found) return *std::move(found);
-  const Result<Replayed> before = replay_file(older(path), look);
-  if (found) return *std::move(found);
+TaskStory joined(TaskStory before, const TaskStory& after) {
+  if (!before.choice) before.choice = after.choice;
+  if (!after.note.empty()) before.note = after.note;
+  const TimeUs last = before.moves.empty() ? INT64_MIN : before.moves.back().at;
+  for (const Move& move : after.moves)
+    if (move.at > last) before.moves.push_back(move);
+  return before;
+}
+
+Result<TaskStory> explain_from_event_log(EventLogFiles files, const TaskId& task,
+                                         const std::atomic<bool>& stop) {
+  const auto newest = story_in(files.newest.get(), files.path, task, stop);
+  const auto is_whole = [](const auto& found) { return found.ok() && *found && (*found)->choice; };
+  if (is_whole(newest)) return **newest;
+  const auto before = story_in(files.before.get(), older(files.path), task, stop);
+  if (stop) return unavailable("the server is stopping");
   if (!newest.ok() && !before.ok()) return newest.error();
-  return not_found(
-      fmt::format("the choice for task {} is not in the event log any more", to_string(task)));
+  if (!is_whole(before))
+    return not_found(
+        fmt::format("the choice for task {} is not in the event log any more", to_string(task)));
+  return newest.ok() && *newest ? joined(**before, **newest) : **before;
 }
 
 }  // namespace altlas::control

@@ -7,6 +7,7 @@
 // it is then; so the newest events can always be replayed, within file_bytes_max for both files.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <deque>
@@ -70,6 +71,7 @@ class EventLog {
   // The latest events still in the ring, oldest first.
   Result<void> visit_ring(const std::function<void(LoggedEvent)>& visit) const;
   void flush();
+  const std::string& path() const { return options_.path; }  // Empty: there is no file.
 
  private:
   EventLog(Options options, std::string setup)
@@ -111,8 +113,21 @@ struct Replayed {
 // far as it goes.  Errors: those of the newest file where neither can be replayed.
 Result<Replayed> replay_event_log(const std::string& path);
 
-// Why a task's device was chosen, as the log tells it: replays both files until the choice is
-// found. Errors: kNotFound, or those of replay where no file can be read.
-Result<Explanation> explain_from_event_log(const std::string& path, const TaskId& task);
+// The two files of a log, open: what they say stays readable when the log goes on and is rotated.
+struct EventLogFiles {
+  using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+  std::string path;
+  File newest{nullptr, std::fclose}, before{nullptr, std::fclose};  // Null: there is none.
+};
+EventLogFiles open_event_log(const std::string& path);
+
+// Why a task's device was chosen, and its moves, as the log tells it: replays the files that
+// mention the task. Takes seconds for full files: not for a thread that others wait for. `stop`:
+// gives up early.  Errors: kNotFound, kUnavailable after a stop, or those of replay where no file
+// can be read.
+Result<TaskStory> explain_from_event_log(EventLogFiles files, const TaskId& task,
+                                         const std::atomic<bool>& stop);
+// The story of `before`, and what `after` adds.
+TaskStory joined(TaskStory before, const TaskStory& after);
 
 }  // namespace altlas::control

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 
@@ -30,7 +31,7 @@ uint64_t run_logged(EventLog& log, const CoreSetup& setup) {
     h.submit({spec});
     h.advance(10 * kMillisecond);
     if (i % 4 == 3) h.tokens(h.runs.back(), 0, {1, 2});
-    if (i == 10) h.step(WorkerLost{h.runs.back().replica, "killed by signal 9"});
+    if (i == 10) h.step(WorkerLost{{h.runs.back().replica}, "killed by signal 9"});
   }
   h.advance(10 * kSecond);
   log.flush();
@@ -194,23 +195,29 @@ TEST(EventLog, ExplainsChoicesFromBothFiles) {
   (*log)->flush();
   const TaskId newest{7, 301};
   const auto live = h.core.explain(newest);
-  const auto read = explain_from_event_log(path, newest);
+  const std::atomic<bool> stop = false;
+  const auto explain = [&](const TaskId& id) {
+    return explain_from_event_log(open_event_log(path), id, stop);
+  };
+  const auto read = explain(newest);
   ASSERT_TRUE(read.ok()) << read.error().message();
-  EXPECT_EQ(read->reason, live->reason);
-  EXPECT_EQ(read->epoch, live->epoch);
+  EXPECT_EQ(read->choice->reason, live->reason);
+  EXPECT_EQ(read->choice->epoch, live->epoch);
   uint64_t first = 301;  // The oldest task whose choice can be read.
-  while (first > 1 && explain_from_event_log(path, {7, first - 1}).ok()) --first;
+  while (first > 1 && explain({7, first - 1}).ok()) --first;
   std::filesystem::rename(path + ".1", path + ".away");
-  EXPECT_FALSE(explain_from_event_log(path, {7, first}).ok());
-  EXPECT_TRUE(explain_from_event_log(path, newest).ok());
+  EXPECT_FALSE(explain({7, first}).ok());
+  EXPECT_TRUE(explain(newest).ok());
   EXPECT_GT(first, 1u);
-  EXPECT_EQ(explain_from_event_log(path, {7, 1}).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(explain({7, 1}).error().code(), ErrorCode::kNotFound);
+  const std::atomic<bool> stopped = true;
+  EXPECT_FALSE(explain_from_event_log(open_event_log(path), {7, first}, stopped).ok());
 }
 
 TEST(EventLog, DecodingBadBytesFails) {
   EXPECT_FALSE(decode_event("").ok());
   EXPECT_FALSE(decode_event("\xff").ok());
-  const std::string good = encode(Event{WorkerLost{ReplicaId{3}, "why"}});
+  const std::string good = encode(Event{WorkerLost{{ReplicaId{3}}, "why"}});
   ASSERT_TRUE(decode_event(good).ok());
   for (size_t size = 0; size < good.size(); ++size)
     EXPECT_FALSE(decode_event(good.substr(0, size)).ok()) << size;

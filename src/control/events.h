@@ -50,18 +50,19 @@ struct JournalWritten {
 struct CancelRequested {
   TaskId task;
 };
-// The link to a replica's leading worker is up (hello exchanged).
+// The link to one of a replica's workers is up (hello exchanged).
 struct WorkerConnected {
-  ReplicaId replica;
+  WorkerId worker;
   int32_t pid = 0;  // 0: in this process.
 };
 struct WorkerReported {
-  ReplicaId replica;
+  WorkerId worker;
   engine::Report report;
 };
-// The worker's process ended or its link broke; nothing of it will be heard again.
+// The worker's process ended or its link broke; nothing of it will be heard again. Its replica is
+// lost with it.
 struct WorkerLost {
-  ReplicaId replica;
+  WorkerId worker;
   std::string reason;  // "killed by signal 9".
 };
 // A measured sample of one device. Numbers below 0: not known; utilization then is what the
@@ -150,16 +151,17 @@ struct ForgetTasks {  // Over, and beyond what is kept.
   std::vector<TaskId> tasks;
   bool key_kept = false;  // The journal keeps them for now: a restart learns their keys from it.
 };
+// A replica starts all its workers at once, and each is told of all ranks.
 struct StartWorker {
-  ReplicaId replica;
+  WorkerId worker;
   engine::LoadReplica load;
 };
 struct StopWorker {
-  ReplicaId replica;
+  WorkerId worker;
   bool kill = false;  // At once; otherwise after its link has been told.
 };
 struct SendCommand {
-  ReplicaId replica;
+  WorkerId worker;  // The leading one.
   engine::Command command;
 };
 struct AnswerAdapter {

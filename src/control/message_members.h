@@ -10,11 +10,9 @@ namespace altlas::control {
 
 template <>
 inline constexpr auto codec::kOwnMembers<engine::LoadReplica> =
-    std::tuple(&engine::LoadReplica::device_spec, &engine::LoadReplica::device_ids,
-               &engine::LoadReplica::cpu_first, &engine::LoadReplica::ranks);
-static_assert(sizeof(engine::LoadReplica) == sizeof(replica::ReplicaSettings) +
-                                                 sizeof(std::string) +
-                                                 3 * sizeof(std::vector<uint32_t>),
+    std::tuple(&engine::LoadReplica::worker, &engine::LoadReplica::ranks);
+static_assert(sizeof(engine::LoadReplica) == sizeof(replica::ReplicaSettings) + sizeof(uint64_t) +
+                                                 sizeof(std::vector<engine::RankPlace>),
               "name every member of LoadReplica above");
 static_assert(sizeof(engine::ReplicaLoaded) == sizeof(replica::ReplicaLimits),
               "ReplicaLoaded adds no member to its rows");

@@ -1,14 +1,15 @@
 #include "control/service.h"
 
-
 #include <fmt/format.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <future>
@@ -37,6 +38,7 @@ using asio::awaitable;
 using asio::use_awaitable;
 
 constexpr int64_t kCancelWaitMs = 30'000;   // For the journal to hold the end.
+constexpr int kExplainingMax = 4;           // Choices that are read from the event log at once.
 constexpr size_t kSubscribersMax = 65'536;  // Of all tasks together, waiters included.
 
 // What a submission is answered with.
@@ -69,14 +71,12 @@ class ServiceImpl : public Service {
         timer_(strand_),
         metrics_(options_.metrics, options_.tracer) {
     LauncherCallbacks callbacks;
-    callbacks.connected = [this](WorkerId id, int32_t pid) {
-      post(WorkerConnected{id.replica, pid});
-    };
+    callbacks.connected = [this](WorkerId id, int32_t pid) { post(WorkerConnected{id, pid}); };
     callbacks.report = [this](WorkerId id, engine::Report report) {
-      post(WorkerReported{id.replica, std::move(report)});
+      post(WorkerReported{id, std::move(report)});
     };
     callbacks.lost = [this](WorkerId id, std::string reason) {
-      post(WorkerLost{id.replica, std::move(reason)});
+      post(WorkerLost{id, std::move(reason)});
     };
     if (options_.launcher) {
       launcher_ = options_.launcher(std::move(callbacks));
@@ -123,8 +123,15 @@ class ServiceImpl : public Service {
     co_return co_await on_strand(strand_, do_cancel(id));
   }
   void cancel_soon(TaskId id) override { post(CancelRequested{id}); }
-  awaitable<Result<Explanation>> explain(TaskId id) override {
-    co_return co_await on_strand(strand_, do_explain(id));
+  awaitable<Result<TaskStory>> explain(TaskId id) override {
+    ALTLAS_CO_TRY(Remembered remembered, co_await on_strand(strand_, do_explain(id)));
+    if (!remembered.files) co_return *std::move(remembered.story);
+    EventLogFiles files = *std::move(remembered.files);
+    awaitable<Result<TaskStory>> reading = do_read_story(std::move(files), id);
+    Result<TaskStory> logged =
+        co_await on_executor(explainer_.get_executor(), std::move(reading));
+    if (logged.ok() && remembered.story) co_return joined(*std::move(logged), *remembered.story);
+    co_return logged;
   }
   awaitable<std::vector<DeviceView>> devices() override {
     co_return co_await on_strand(strand_, do_devices());
@@ -181,8 +188,7 @@ class ServiceImpl : public Service {
     ALTLAS_TRY_VOID(
         writer_.store().replay([&](journal::Event event) { return replay.add(std::move(event)); }));
     ALTLAS_TRY(const journal::BootEpoch boot, journal::next_boot_epoch(writer_.store()));
-    if (!boot.kept.ok())
-      log::warn("the boot epoch can't be kept: {}", boot.kept.error().message());
+    if (!boot.kept.ok()) log::warn("the boot epoch can't be kept: {}", boot.kept.error().message());
     ALTLAS_TRY_VOID(launcher_->open(boot.epoch));
     writer_.start();
     started_ = true;
@@ -203,6 +209,8 @@ class ServiceImpl : public Service {
       sampler_.request_stop();
       sampler_.join();
     }
+    stops_explaining_ = true;
+    explainer_.join();
     std::promise<void> idle, ended;
     asio::post(strand_, [this, &idle] {
       idle_ = &idle;
@@ -314,20 +322,17 @@ class ServiceImpl : public Service {
     });
     if (!taken.ok()) log::warn("old tasks stay in the journal: {}", taken.error().message());
   }
-  void carry_out(StartWorker& what) {
-    launcher_->start(WorkerId{what.replica}, std::move(what.load));
-  }
-  void carry_out(StopWorker& what) { launcher_->stop(WorkerId{what.replica}, what.kill); }
-  void carry_out(SendCommand& what) {
-    launcher_->send(WorkerId{what.replica}, std::move(what.command));
-  }
+  void carry_out(StartWorker& what) { launcher_->start(what.worker, std::move(what.load)); }
+  void carry_out(StopWorker& what) { launcher_->stop(what.worker, what.kill); }
+  void carry_out(SendCommand& what) { launcher_->send(what.worker, std::move(what.command)); }
   void carry_out(LogWarning& what) { log::warn("{}", what.text); }
 
   void carry_out(PublishDelta& what) {
     if (const auto view = core_.task(what.task); view.ok())
       metrics_.delta(what.task, *view, what.delta.ids.size(), clock_.now());
-    for_subscribers(what.task,
-                    [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
+    for_subscribers(what.task, [&](Inbox& inbox) {
+      push(inbox, StreamEvent{what.delta, std::nullopt});
+    });
   }
   void carry_out(PublishStatus& what) {
     if (!is_over(what.status)) return;
@@ -422,7 +427,34 @@ class ServiceImpl : public Service {
 
   awaitable<Result<TaskView>> do_task(TaskId id) { co_return core_.task(id); }
   awaitable<TaskPage> do_tasks(TaskFilter filter) { co_return core_.tasks(filter); }
-  awaitable<Result<Explanation>> do_explain(TaskId id) { co_return core_.explain(id); }
+  // What memory has of a task's story, and where its choice is not there, the log to read it from.
+  struct Remembered {
+    std::optional<TaskStory> story;
+    std::optional<EventLogFiles> files;
+  };
+  awaitable<Result<Remembered>> do_explain(TaskId id) {
+    Remembered out{core_.story(id), std::nullopt};
+    if (out.story && out.story->choice) co_return out;
+    if (log_->path().empty())
+      co_return not_found(
+          fmt::format("the choice for task {} is not in memory any more, and without a data "
+                      "directory there is no event log",
+                      to_string(id)));
+    if (++explaining_ > kExplainingMax) {
+      --explaining_;
+      co_return Error(ErrorCode::kBusy, "too many choices are being read from the event log")
+          .with_retry_after_ms(1000);
+    }
+    log_->flush();
+    out.files = open_event_log(log_->path());
+    co_return out;
+  }
+  // On explainer_.
+  awaitable<Result<TaskStory>> do_read_story(EventLogFiles files, TaskId id) {
+    Result<TaskStory> story = explain_from_event_log(std::move(files), id, stops_explaining_);
+    --explaining_;
+    co_return story;
+  }
   awaitable<std::vector<DeviceView>> do_devices() { co_return core_.devices(); }
   awaitable<std::vector<DeploymentView>> do_deployments() { co_return core_.deployments(); }
   awaitable<Strategy> do_strategy() { co_return core_.strategy(); }
@@ -537,6 +569,9 @@ class ServiceImpl : public Service {
   std::mutex sample_mutex_;  // Guards options_.sample_interval_us.
   std::condition_variable_any sample_wake_;
   std::jthread sampler_;
+  std::atomic<int> explaining_ = 0;
+  std::atomic<bool> stops_explaining_ = false;
+  asio::thread_pool explainer_{1};  // Reads the event log.
 };
 
 }  // namespace

@@ -110,7 +110,9 @@ class Service {
   virtual boost::asio::awaitable<Result<void>> cancel(TaskId id) = 0;
   // The same without an answer, for a client that has gone away. Returns at once.
   virtual void cancel_soon(TaskId id) = 0;
-  virtual boost::asio::awaitable<Result<Explanation>> explain(TaskId id) = 0;
+  // Why the task's device was chosen; the choice is there. What memory has forgotten is read from
+  // the event log, on a thread of its own.  Errors: kNotFound, kBusy when too many are being read.
+  virtual boost::asio::awaitable<Result<TaskStory>> explain(TaskId id) = 0;
   virtual boost::asio::awaitable<std::vector<DeviceView>> devices() = 0;
   virtual boost::asio::awaitable<std::vector<DeploymentView>> deployments() = 0;
   // Returns once every replica of the deployment has it; tasks may name it then, also after

@@ -141,9 +141,11 @@ struct Running {
   // `held`: in place of replicas of this process; the service owns it.
   explicit Running(std::unique_ptr<journal::Store> store, std::string folder = "",
                    HeldReplicas* held = nullptr, CoreSetup setup = echo_setup(),
-                   uint64_t stream_buffer_bytes_max = 1 << 20) {
+                   uint64_t stream_buffer_bytes_max = 1 << 20,
+                   uint64_t event_log_bytes_max = 64 << 20) {
     ServiceOptions options;
     options.stream_buffer_bytes_max = stream_buffer_bytes_max;
+    options.event_log_bytes_max = event_log_bytes_max;
     options.setup = std::move(setup);
     options.store = std::move(store);
     options.folder = std::move(folder);
@@ -253,6 +255,56 @@ TEST(Service, AFinishedTaskIsKnownAfterARestartAndTheLogReplays) {
   const auto event = running.get((*stream)->next());
   EXPECT_TRUE(event->end.has_value());
   EXPECT_TRUE(replay_event_log((folder / "control.events.1").string()).ok());
+}
+
+// Goal: a task that memory has forgotten is explained from the event log: from both of its files
+// and after a restart. Method: a server that keeps no task, and a log that is soon full.
+TEST(Service, ExplainsTasksThatMemoryForgot) {
+  const auto folder = std::filesystem::path(::testing::TempDir()) / "altlas-explain-test";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const std::string database = (folder / "journal.db").string();
+  CoreSetup setup = echo_setup();
+  setup.tasks_kept_max = 0;
+  constexpr uint64_t kSmallLog = 96 << 10;
+  const auto expect_known = [](Running& running, const TaskId& id) {
+    EXPECT_FALSE(running.get(running.service->task(id)).ok());
+    const auto story = running.get(running.service->explain(id));
+    ASSERT_TRUE(story.ok()) << story.error().message();
+    EXPECT_EQ(story->choice->task, id);
+    EXPECT_FALSE(story->choice->reason.empty());
+  };
+  const auto run_one = [](Running& running) {
+    const OwnedTask task = running.own({Running::spec("{}", /*durable=*/true)}).front();
+    EXPECT_TRUE(running.end_of(task).ok());
+    return task.id;
+  };
+  // A task that is over and forgotten: others came after it.
+  const auto run_forgotten = [&](Running& running) {
+    const TaskId id = run_one(running);
+    while (running.get(running.service->task(id)).ok()) run_one(running);
+    return id;
+  };
+  TaskId first, last;
+  {
+    Running running(std::move(*journal::open_sqlite_store(database)), folder.string(), nullptr,
+                    setup, 1 << 20, kSmallLog);
+    first = run_forgotten(running);
+    expect_known(running, first);
+    while (!std::filesystem::exists(folder / "control.events.1")) {
+      run_one(running);
+      expect_known(running, first);
+    }
+    last = run_forgotten(running);
+    expect_known(running, first);  // In the older file.
+    expect_known(running, last);
+    const auto unknown = running.get(running.service->explain(TaskId{1, 2}));
+    EXPECT_EQ(unknown.error().code(), ErrorCode::kNotFound);
+  }
+  Running running(std::move(*journal::open_sqlite_store(database)), folder.string(), nullptr, setup,
+                  1 << 20, kSmallLog);
+  expect_known(running, last);
+  EXPECT_EQ(running.get(running.service->explain(first)).error().code(), ErrorCode::kNotFound);
 }
 
 // Goal: health is what a request meets. Method: a journal that can't be written, then can again.

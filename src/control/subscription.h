@@ -30,12 +30,16 @@ template <class T>
 boost::asio::awaitable<std::optional<T>> boxed(boost::asio::awaitable<T> inner) {
   co_return std::optional<T>(co_await std::move(inner));
 }
-// Runs `inner` on the strand; the answer comes back on the caller's executor.
+// Runs `inner` on the executor; the answer comes back on the caller's.
+template <class Executor, class T>
+boost::asio::awaitable<T> on_executor(Executor executor, boost::asio::awaitable<T> inner) {
+  std::optional<T> out =
+      co_await boost::asio::co_spawn(executor, boxed(std::move(inner)), boost::asio::use_awaitable);
+  co_return std::move(*out);
+}
 template <class T>
 boost::asio::awaitable<T> on_strand(Strand strand, boost::asio::awaitable<T> inner) {
-  std::optional<T> out =
-      co_await boost::asio::co_spawn(strand, boxed(std::move(inner)), boost::asio::use_awaitable);
-  co_return std::move(*out);
+  return on_executor(std::move(strand), std::move(inner));
 }
 
 // Memory that an event takes while nobody has read it.

@@ -68,11 +68,11 @@ class CoreHarness {
     while (!started.empty()) load_one();
   }
   void load_one() {
-    const auto [replica, load] = started.front();
+    const auto [worker, load] = started.front();
     started.pop_front();
-    step(WorkerConnected{replica, 1000 + static_cast<int32_t>(replica.value)});
-    step(WorkerReported{replica, loaded(load)});
-    live.insert(replica);
+    step(WorkerConnected{worker, 1000 + static_cast<int32_t>(worker.replica.value)});
+    step(WorkerReported{worker, loaded(load)});
+    live.insert(worker.replica);
   }
   engine::ReplicaLoaded loaded(const engine::LoadReplica& load) const {
     engine::ReplicaLoaded out;
@@ -84,10 +84,11 @@ class CoreHarness {
     out.model_len_max = 1024;
     out.block_tokens = 16;
     out.kv_blocks = kv_blocks;
-    out.block_bytes = 1024;
-    const auto own = weight_bytes.find(load.device_ids.at(0));
-    out.weight_bytes = own == weight_bytes.end() ? 1 << 18 : own->second;
-    out.activation_bytes = 1 << 10;
+    for (const engine::RankPlace& rank : load.ranks) {
+      const auto own = weight_bytes.find(rank.device_id);
+      out.ranks.push_back(
+          {own == weight_bytes.end() ? uint64_t{1} << 18 : own->second, 1 << 10, {1024}});
+    }
     return out;
   }
 
@@ -134,7 +135,7 @@ class CoreHarness {
     delta.text_offset = first;
     delta.text = std::string(ids.size(), 'a');
     delta.ids = std::move(ids);
-    step(WorkerReported{run.replica,
+    step(WorkerReported{{run.replica},
                         engine::SequenceTokens{run.command.sequence, std::move(delta)}});
   }
   void finish(const Run& run, uint32_t tokens = 10) {
@@ -142,7 +143,7 @@ class CoreHarness {
     result.text = std::string(tokens, 'a');
     result.tokens = tokens;
     result.finish_reason = FinishReason::kLength;
-    step(WorkerReported{run.replica, engine::SequenceFinished{run.command.sequence, result}});
+    step(WorkerReported{{run.replica}, engine::SequenceFinished{run.command.sequence, result}});
   }
   void alive() {  // Every live replica says that it goes on.
     ++steps;
@@ -150,7 +151,7 @@ class CoreHarness {
       engine::ReplicaStats stats;
       stats.steps = steps;
       stats.running = 1;
-      step(WorkerReported{replica, stats});
+      step(WorkerReported{{replica}, stats});
     }
   }
 
@@ -166,7 +167,7 @@ class CoreHarness {
   std::vector<journal::Event> journal;
   std::map<uint64_t, Result<void>> admissions;
   std::map<uint64_t, Result<std::vector<Placed>>> submissions;
-  std::deque<std::pair<ReplicaId, engine::LoadReplica>> started;
+  std::deque<std::pair<WorkerId, engine::LoadReplica>> started;
   std::set<ReplicaId> live;
   std::vector<StopWorker> stopped;
   std::vector<Run> runs;
@@ -190,19 +191,19 @@ class CoreHarness {
     } else if (auto* append = std::get_if<AppendJournal>(&action)) {
       appends.push_back(std::move(*append));
     } else if (auto* start = std::get_if<StartWorker>(&action)) {
-      started.emplace_back(start->replica, start->load);
+      started.emplace_back(start->worker, start->load);
     } else if (auto* stop = std::get_if<StopWorker>(&action)) {
       stopped.push_back(*stop);
-      live.erase(stop->replica);
+      live.erase(stop->worker.replica);
     } else if (auto* send = std::get_if<SendCommand>(&action)) {
       if (auto* run = std::get_if<engine::SubmitSequence>(&send->command))
-        runs.push_back({send->replica, *run});
+        runs.push_back({send->worker.replica, *run});
       if (auto* cancel = std::get_if<engine::CancelSequence>(&send->command))
-        cancels.emplace_back(send->replica, cancel->sequence);
+        cancels.emplace_back(send->worker.replica, cancel->sequence);
       if (auto* adapter = std::get_if<engine::LoadAdapter>(&send->command))
-        adapter_loads.emplace_back(send->replica, *adapter);
+        adapter_loads.emplace_back(send->worker.replica, *adapter);
       if (auto* adapter = std::get_if<engine::UnloadAdapter>(&send->command))
-        adapter_unloads.emplace_back(send->replica, adapter->name);
+        adapter_unloads.emplace_back(send->worker.replica, adapter->name);
     } else if (auto* adapter = std::get_if<AnswerAdapter>(&action)) {
       ALTLAS_CHECK(adapters.emplace(adapter->ticket, adapter->outcome).second,
                    "an adapter's request is answered once");

@@ -65,6 +65,14 @@ struct Rejection {
   std::string reason;  // "unhealthy", "memory: needs 8589934592, 1234 free", …
 };
 
+// A task that waited went to another device.
+struct Move {
+  DeviceId from;
+  DeviceId to;
+  TimeUs at = 0;
+  std::string reason;
+};
+
 struct Explanation {
   TaskId task;
   Strategy strategy = Strategy::kLeastLoaded;  // That decided.
@@ -75,6 +83,14 @@ struct Explanation {
   std::vector<std::pair<Strategy, std::optional<DeviceId>>>
       alternatives;    // What each other strategy would have chosen.
   uint64_t epoch = 0;  // Of the state the choice was made in: number of events before it.
+};
+
+// All that explains where a task is or was.
+struct TaskStory {
+  std::string owner;
+  std::string note;                   // As TaskView has it.
+  std::optional<Explanation> choice;  // Nothing: it is not kept here any more.
+  std::vector<Move> moves;            // After the choice, oldest first; the latest kMovesMax.
 };
 
 enum class ReplicaState : uint8_t { kStarting, kLoading, kRunning, kDraining, kBackoff, kStopped };

@@ -24,14 +24,44 @@ struct Progressed {
 };
 using LoadEvent = std::variant<Progressed, Result<model::ReplicaShape>>;
 
-ReplicaLimits limits_of(const model::ReplicaShape& shape, size_t devices) {
-  ReplicaLimits limits = shape;
+}  // namespace
+
+ReplicaLimits limits_of(std::span<const model::ReplicaShape> ranks) {
+  ALTLAS_CHECK(!ranks.empty(), "a replica has ranks");
+  ReplicaLimits limits = ranks.front();
+  for (const model::ReplicaShape& rank : ranks) {
+    ALTLAS_CHECK(rank.groups.size() == limits.groups.size(), "all ranks know all groups");
+    replica::RankMemory& memory = limits.ranks.emplace_back(
+        replica::RankMemory{rank.weight_bytes, rank.activation_bytes, {}});
+    for (size_t g = 0; g < rank.groups.size(); ++g) {
+      const bool state = rank.groups[g].kind == kv::GroupKind::kState;
+      memory.blocks.push_back(state ? 0 : rank.groups[g].block_bytes);
+      kv::GroupSpec& group = limits.groups[g];
+      group.blocks = std::min(group.blocks, rank.groups[g].blocks);
+      group.block_bytes = std::max(group.block_bytes, rank.groups[g].block_bytes);
+    }
+    limits.model_len_max = std::min(limits.model_len_max, rank.model_len_max);
+    limits.swap_places = std::min(limits.swap_places, rank.swap_places);
+  }
   // Only their ratio matters: a core copies some 4 GB/s and computes some 5e11 operations/s.
-  limits.swap_block_ns = shape.block_bytes / 4;
-  limits.prefill_token_ns = shape.parameters * 2 / 500 + 1;
-  limits.device_count = static_cast<uint32_t>(devices);
+  limits.swap_block_ns = limits.block_bytes() / 4;
+  limits.prefill_token_ns = ranks.front().parameters * 2 / 500 / ranks.size() + 1;
   return limits;
 }
+
+namespace {
+
+// What all ranks will hold, known before any allocates: the one with the fewest blocks decides.
+Result<ReplicaLimits> plan_ranks(std::span<const CpuRankOptions> ranks) {
+  std::vector<model::ReplicaShape> shapes;
+  for (const CpuRankOptions& rank : ranks) {
+    ALTLAS_TRY(model::ReplicaShape shape,
+               model::load_shape(rank.load, rank.device.memory_bytes, rank.device.threads));
+    shapes.push_back(std::move(shape));
+  }
+  return limits_of(shapes);
+}
+
 }  // namespace
 
 // The thread of one rank. Plans and results pass through bounded channels; the device and the rank
@@ -108,18 +138,23 @@ class CpuExecutor::RankThread {
 Result<std::unique_ptr<CpuExecutor>> CpuExecutor::open(std::vector<CpuRankOptions> options,
                                                        uint32_t depth, const Progress& progress) {
   ALTLAS_CHECK(!options.empty() && depth >= 1, "at least one rank, depth >= 1");
+  ALTLAS_TRY(const ReplicaLimits planned, plan_ranks(options));
   std::vector<std::unique_ptr<RankThread>> ranks;
-  for (CpuRankOptions& rank : options)
+  for (CpuRankOptions& rank : options) {
+    for (const kv::GroupSpec& group : planned.groups)
+      rank.load.kv_blocks_max = std::min(rank.load.kv_blocks_max, group.blocks);
+    rank.load.swap_places_max = planned.swap_places;
     ranks.push_back(std::make_unique<RankThread>(std::move(rank), depth));
-  std::optional<ReplicaLimits> limits;
+  }
+  std::vector<model::ReplicaShape> shapes;
   std::optional<Error> error;
   for (const auto& rank : ranks) {
-    Result<model::ReplicaShape> shape = rank->wait_loaded(limits ? Progress() : progress);
+    Result<model::ReplicaShape> shape = rank->wait_loaded(shapes.empty() ? progress : Progress());
     if (!shape.ok() && !error) error = shape.error();
-    if (shape.ok() && !limits) limits = limits_of(*shape, ranks.size());
+    if (shape.ok()) shapes.push_back(*std::move(shape));
   }
   if (error) return *error;
-  return std::unique_ptr<CpuExecutor>(new CpuExecutor(std::move(ranks), std::move(*limits), depth));
+  return std::unique_ptr<CpuExecutor>(new CpuExecutor(std::move(ranks), limits_of(shapes), depth));
 }
 
 CpuExecutor::CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, ReplicaLimits limits,
@@ -154,7 +189,10 @@ Result<StepResult> CpuExecutor::collect() {
   Result<StepResult> first = ranks_.front()->receive();
   for (size_t i = 1; i < ranks_.size(); ++i) {
     Result<StepResult> other = ranks_[i]->receive();
-    if (first.ok() && !other.ok()) first = std::move(other);
+    if (first.ok() && !other.ok())
+      first = std::move(other);
+    else if (first.ok())
+      first->busy_us.insert(first->busy_us.end(), other->busy_us.begin(), other->busy_us.end());
   }
   if (!first.ok()) return Error(ErrorCode::kDevice, "a step failed: " + first.error().message());
   return first;

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct CpuRankOptions {
   DeviceId device_id;
   model::LoadOptions load;  // `progress` is ignored: see open().
 };
+
+// What a replica can hold whose ranks hold so much: of every number that the ranks share, the
+// least. There is at least one rank.
+ReplicaLimits limits_of(std::span<const model::ReplicaShape> ranks);
 
 // Leading thread calls; each rank loads and runs on a thread of its own, which owns its device.
 class CpuExecutor final : public Executor {

@@ -34,10 +34,7 @@ TEST(Hosts, EchoAnswersAndABadModelEnds) {
   };
   LoadReplica load;
   load.kind = "echo";
-  load.device_spec = "cpu:1:1:1GiB";
-  load.device_ids = {0};
-  load.cpu_first = {0};
-  load.ranks = {0};
+  load.ranks = {{.device_spec = "cpu:1:1:1GiB"}};
   const auto echo = make_host();
   echo->start(load, on_report, on_end);
   SubmitSequence submit;

@@ -16,15 +16,13 @@
 
 namespace altlas::engine {
 
-model::LoadOptions load_options(const LoadReplica& load, size_t device) {
+model::LoadOptions load_options(const LoadReplica& load, uint32_t rank) {
   model::LoadOptions options{load};
   if (load.speculative_tokens == 0) options.draft_model_path.clear();
   options.panels.folder = load.repack_folder;
-  const uint32_t index =
-      device < load.ranks.size() ? load.ranks[device] : static_cast<uint32_t>(device);
-  options.shard = {.tp_rank = index % load.tensor_parallel_size,
+  options.shard = {.tp_rank = rank % load.tensor_parallel_size,
                    .tp_size = load.tensor_parallel_size,
-                   .pp_rank = index / load.tensor_parallel_size,
+                   .pp_rank = rank / load.tensor_parallel_size,
                    .pp_size = load.pipeline_parallel_size};
   return options;
 }
@@ -45,16 +43,25 @@ constexpr uint32_t kSpeculativeTokensMax = 64;
 constexpr size_t kAdapterNameBytesMax = 200;
 
 Result<std::vector<device::DeviceSpec>> devices_of(const LoadReplica& load) {
-  ALTLAS_TRY(auto devices, device::parse_device_spec(load.device_spec, device::probe_machine()));
-  const auto differs = [&](const device::DeviceSpec& d) {
-    return d.kind != devices.front().kind || d.name != devices.front().name;
-  };
-  if (std::ranges::any_of(devices, differs)) {
-    return Error(ErrorCode::kUnsupported,
-                 fmt::format("'{}': the devices of one replica are of one kind", load.device_spec));
+  const device::Machine machine = device::probe_machine();
+  std::vector<device::DeviceSpec> devices;
+  for (const RankPlace& rank : load.ranks) {
+    ALTLAS_TRY(auto parsed, device::parse_device_spec(rank.device_spec, machine));
+    if (parsed.size() != 1)
+      return invalid(
+          fmt::format("'{}' names {} devices: a rank has one", rank.device_spec, parsed.size()),
+          "devices");
+    devices.push_back(std::move(parsed.front()));
+    devices.back().cpu_first = rank.cpu_first;
+    if (devices.back().kind != devices.front().kind || devices.back().name != devices.front().name)
+      return Error(ErrorCode::kUnsupported,
+                   fmt::format("'{}' and '{}': the devices of one replica are of one kind",
+                               load.ranks.front().device_spec, rank.device_spec));
   }
-  for (size_t i = 0; i < devices.size() && i < load.cpu_first.size(); ++i)
-    devices[i].cpu_first = load.cpu_first[i];
+  if (devices.empty()) return invalid("a replica has at least one rank", "ranks");
+  if (load.own_ranks().size() != load.ranks.size())
+    return Error(ErrorCode::kUnsupported,
+                 "a replica's ranks are in one worker in this build, on one machine");
   return devices;
 }
 
@@ -146,9 +153,8 @@ Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
   for (size_t i = 0; i < devices.size(); ++i) {
     CpuRankOptions rank;
     rank.device = devices[i];
-    rank.device_id =
-        DeviceId{static_cast<int32_t>(i < load.device_ids.size() ? load.device_ids[i] : i)};
-    rank.load = load_options(load, i);
+    rank.device_id = DeviceId{static_cast<int32_t>(load.ranks[i].device_id)};
+    rank.load = load_options(load, static_cast<uint32_t>(i));
     rank.load.end_of_generation = tokenizer.end_of_generation();
     ranks.push_back(std::move(rank));
   }

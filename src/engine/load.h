@@ -24,8 +24,8 @@ struct LoadedReplica {
   std::string simd;  // "avx512_vnni"; empty where the CPU does not compute.
 };
 
-// What the rank on the worker's `device` is told, but for what only the tokenizer knows.
-model::LoadOptions load_options(const LoadReplica& load, size_t device);
+// What a rank of the replica is told, but for what only the tokenizer knows.
+model::LoadOptions load_options(const LoadReplica& load, uint32_t rank);
 
 // What the replica's core is told.
 CoreOptions core_options(const LoadReplica& load);

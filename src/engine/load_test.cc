@@ -98,7 +98,7 @@ TEST(Load, SimulatesAModelFile) {
 
   LoadReplica load;
   load.model_path = path;
-  load.device_spec = "sim:h100:1";
+  load.ranks = {{.device_spec = "sim:h100:1"}};
   load.executor_depth = 2;
   auto replica = load_replica(load, {});
   ASSERT_TRUE(replica.ok()) << replica.error().message();
@@ -117,7 +117,6 @@ TEST(Load, SimulatesAModelFile) {
 TEST(Load, RanksAreToldWhatTheMessageSays) {
   LoadReplica load;
   load.model_path = "/m.gguf";
-  load.ranks = {2, 3};
   load.tensor_parallel_size = 2;
   load.pipeline_parallel_size = 2;
   load.kv_tokens_max = 4096;
@@ -125,7 +124,7 @@ TEST(Load, RanksAreToldWhatTheMessageSays) {
   load.draft_model_path = "/draft.gguf";
   load.repack_folder = "/panels";
   load.adapters = {{"a", "/a.gguf"}};
-  model::LoadOptions rank = load_options(load, 1);
+  model::LoadOptions rank = load_options(load, 3);
   EXPECT_EQ(rank.model_path, "/m.gguf");
   EXPECT_EQ(rank.shard.tp_rank, 1u);
   EXPECT_EQ(rank.shard.pp_rank, 1u);
@@ -142,7 +141,7 @@ TEST(Load, RanksAreToldWhatTheMessageSays) {
 TEST(Load, KvTokensMaxBounds) {
   LoadReplica load;
   load.model_path = tiny_model();
-  load.device_spec = "sim:h100:1";
+  load.ranks = {{.device_spec = "sim:h100:1"}};
   load.kv_tokens_max = 256;
   const auto replica = load_replica(load, {});
   ASSERT_TRUE(replica.ok()) << replica.error().message();
@@ -154,7 +153,7 @@ TEST(Load, KvTokensMaxBounds) {
 TEST(Load, Refuses) {
   LoadReplica good;
   good.model_path = tiny_model();
-  good.device_spec = "sim:h100:1";
+  good.ranks = {{.device_spec = "sim:h100:1"}};
   const auto error = [&](auto change) {
     LoadReplica load = good;
     change(load);
@@ -162,9 +161,20 @@ TEST(Load, Refuses) {
     EXPECT_FALSE(result.ok());
     return result.ok() ? std::string() : result.error().message();
   };
-  EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:h100:1+cpu:1:1:1GiB"; }),
+  EXPECT_THAT(error([](LoadReplica& l) {
+                l.ranks = {{.device_spec = "sim:h100:1"}, {.device_spec = "cpu:1:1:1GiB"}};
+              }),
               HasSubstr("of one kind"));
-  EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "sim:x:1"; }), HasSubstr("h100"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.ranks = {{.device_spec = "sim:x:1"}}; }),
+              HasSubstr("h100"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.ranks = {}; }), HasSubstr("at least one rank"));
+  EXPECT_THAT(error([](LoadReplica& l) { l.ranks = {{.device_spec = "sim:h100:2"}}; }),
+              HasSubstr("names 2 devices: a rank has one"));
+  EXPECT_THAT(error([](LoadReplica& l) {
+                l.ranks = {{.device_spec = "sim:h100:1"},
+                           {.worker = 1, .device_spec = "sim:h100:1"}};
+              }),
+              HasSubstr("in one worker"));
   EXPECT_THAT(error([](LoadReplica& l) { l.executor_depth = 0; }), HasSubstr("1 to 16"));
   EXPECT_THAT(error([](LoadReplica& l) { l.block_tokens = 0; }), HasSubstr("1 to 1024"));
   EXPECT_THAT(error([](LoadReplica& l) { l.speculative_tokens = 65; }), HasSubstr("at most 64"));
@@ -186,7 +196,7 @@ TEST(Load, Refuses) {
               HasSubstr("does not fit"));
   EXPECT_THAT(error([](LoadReplica& l) { l.tensor_parallel_size = 0; }), HasSubstr("1 to 1024"));
   EXPECT_THAT(error([](LoadReplica& l) { l.model_path += ".none"; }), HasSubstr(".none"));
-  EXPECT_THAT(error([](LoadReplica& l) { l.device_spec = "cpu:1:1:1GiB"; }),
+  EXPECT_THAT(error([](LoadReplica& l) { l.ranks = {{.device_spec = "cpu:1:1:1GiB"}}; }),
               ::testing::Not(::testing::IsEmpty()))
       << "the tiny file lacks nearly every tensor";
 }
@@ -199,7 +209,7 @@ TEST(Load, RealModelIsBatchIndependent) {
   if (path == nullptr) GTEST_SKIP() << "ALTLAS_TEST_MODEL names no GGUF file";
   LoadReplica load;
   load.model_path = path;
-  load.device_spec = "cpu:1:2:4GiB";
+  load.ranks = {{.device_spec = "cpu:1:2:4GiB"}};
   load.model_len_max = 256;
   load.sequences_max = 4;
   auto replica = load_replica(load, {});
@@ -248,7 +258,7 @@ TEST(Load, RealModelGuessesAndSwaps) {
   if (path == nullptr) GTEST_SKIP() << "ALTLAS_TEST_MODEL names no GGUF file";
   LoadReplica load;
   load.model_path = path;
-  load.device_spec = "cpu:1:2:4GiB";
+  load.ranks = {{.device_spec = "cpu:1:2:4GiB"}};
   load.model_len_max = 256;
   load.sequences_max = 4;
   auto replica = load_replica(load, {});

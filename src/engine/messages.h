@@ -19,15 +19,31 @@ namespace altlas::engine {
 
 using replica::AdapterFile;
 
-// What to load. A rank is (worker, device); this worker hosts `devices[i]` as rank `ranks[i]`; rank
-// 0 leads.
+// A rank of a replica: one device, and the worker that hosts it.
+struct RankPlace {
+  uint32_t worker = 0;      // The worker's index in the replica.
+  uint32_t node = 0;        // The machine that the worker runs on; 0: the server's.
+  uint32_t device_id = 0;   // In the server.
+  std::string device_spec;  // As one part of --devices has it, memory included: "cpu:1:1:4GiB".
+  uint32_t cpu_first = 0;   // First core of a cpu device; its cores are [cpu_first, + threads).
+  friend bool operator==(const RankPlace&, const RankPlace&) = default;
+};
+
+// What to load, told to every worker of the replica. The epoch of its frames is the server's boot
+// epoch (worker/frames.h).
 struct LoadReplica : replica::ReplicaSettings {
-  std::string device_spec;           // One part per device of this worker, as --devices has it:
-                                     // "cpu:1:1:4GiB+cpu:1:1:4GiB".
-  std::vector<uint32_t> device_ids;  // Their ids in the server.
-  std::vector<uint32_t>
-      cpu_first;  // First core of each cpu device; cores are [cpu_first, cpu_first + threads).
-  std::vector<uint32_t> ranks;
+  uint32_t worker = 0;  // The index of the worker that is told. Worker 0 leads, and hosts rank 0.
+  // All ranks: rank = pipeline stage x tensor_parallel_size + rank within the stage.
+  std::vector<RankPlace> ranks;
+
+  bool leads() const { return worker == 0; }
+  // The ranks of the worker that is told, ascending.
+  std::vector<uint32_t> own_ranks() const {
+    std::vector<uint32_t> out;
+    for (uint32_t rank = 0; rank < ranks.size(); ++rank)
+      if (ranks[rank].worker == worker) out.push_back(rank);
+    return out;
+  }
 };
 
 // Starts, or goes on with, a task. With `generated` set the replica continues after those tokens,
@@ -74,6 +90,7 @@ struct LoadProgress {
   double fraction = 0;  // 0 … 1.
 };
 
+// Said by every worker of the replica, with the same limits; it runs once all have said it.
 struct ReplicaLoaded : replica::ReplicaLimits {};
 
 struct LoadFailed {
@@ -102,7 +119,8 @@ struct SequenceCanceled {
   uint32_t tokens = 0;  // Generated until then.
 };
 
-// Sent at least once a second; `steps` moving is what tells slow from stuck.
+// Sent at least once a second by every worker; `steps` moving is what tells slow from stuck. Only
+// the leading worker's numbers are looked at.
 struct ReplicaStats {
   uint64_t steps = 0;
   uint32_t running = 0;
@@ -111,8 +129,8 @@ struct ReplicaStats {
   uint64_t preemptions = 0;
   uint64_t prompt_tokens = 0;                // Computed since load.
   uint64_t generated_tokens = 0;             // Since load.
-  std::vector<int64_t> device_busy_us;       // Since load, one per device of the worker.
-  std::vector<uint64_t> device_memory_used;  // Bytes in the ledger, one per device.
+  std::vector<int64_t> device_busy_us;       // Since load, by rank of the replica.
+  std::vector<uint64_t> device_memory_used;  // Bytes in the ledger, by rank of the replica.
   uint64_t prefix_query_tokens = 0;          // Prompt tokens looked up in the prefix cache.
   uint64_t prefix_hit_tokens = 0;            // Of them, found.
   uint64_t swapped_blocks = 0;               // KV blocks written to host memory since load.

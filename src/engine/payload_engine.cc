@@ -19,7 +19,7 @@ constexpr uint32_t kSequencesMax = 1024;  // Answered at once: what waits is in 
 
 PayloadCore::PayloadCore(const LoadReplica& load, PayloadAnswer answer)
     : sequences_max_(load.sequences_max == 0 ? kSequencesMax : load.sequences_max),
-      devices_(std::max<size_t>(1, load.device_ids.size())),
+      devices_(std::max<size_t>(1, load.ranks.size())),
       answer_(std::move(answer)) {}
 
 void PayloadCore::handle(Command command) {

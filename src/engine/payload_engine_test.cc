@@ -25,7 +25,7 @@ Result<std::string> shout(const std::string& payload, uint64_t call) {
 // Goal: payloads are answered in order, each once; one that can't be answered fails alone.
 TEST(PayloadCore, AnswersEachPayload) {
   LoadReplica load;
-  load.device_ids = {3, 4};
+  load.ranks = {{.device_id = 3}, {.device_id = 4}};
   PayloadCore core(load, shout);
   EXPECT_EQ(core.loaded().sequences_max, 1024u);
   EXPECT_EQ(core.loaded().kv_blocks, 0u);

@@ -19,8 +19,7 @@ ReplicaLimits limits() {
   l.step_tokens_max = 16;
   l.block_tokens = 4;
   l.groups = {{.blocks = 100, .block_bytes = 64}};
-  l.block_bytes = 64;
-  l.weight_bytes = 1000;
+  l.ranks = {{.weights = 1000, .activations = 0, .blocks = {64}}};
   l.vocab_size = 100;
   return l;
 }

@@ -30,8 +30,8 @@ scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOpt
   batch.kv.prefix_caching = options.prefix_caching;
   batch.kv.groups = limits.groups;
   for (const kv::GroupSpec& group : limits.groups)  // At the speed of blocks.
-    if (group.kind == kv::GroupKind::kState && limits.block_bytes > 0)
-      batch.swap_state_ns += limits.swap_block_ns * group.block_bytes / limits.block_bytes;
+    if (group.kind == kv::GroupKind::kState && limits.block_bytes() > 0)
+      batch.swap_state_ns += limits.swap_block_ns * group.block_bytes / limits.block_bytes();
   return batch;
 }
 
@@ -43,7 +43,8 @@ ReplicaCore::ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options
       options_(options),
       tokenizer_(tokenizer),
       batch_(batch_options(limits_, options_)),
-      grammars_(tokenizer, limits.vocab_size) {
+      grammars_(tokenizer, limits.vocab_size),
+      busy_us_(limits.ranks.size()) {
   for (const std::string& name : options_.adapters)
     adapters_.push_back({HeldAdapter::State::kReady, next_adapter_++, name, 0, false, 0});
 }
@@ -226,7 +227,8 @@ void ReplicaCore::cancel(SequenceId id) {
 StepPlan ReplicaCore::plan() { return batch_.plan(); }
 
 void ReplicaCore::commit(const StepResult& result) {
-  busy_us_ += result.busy_us;
+  for (size_t rank = 0; rank < std::min(busy_us_.size(), result.busy_us.size()); ++rank)
+    busy_us_[rank] += result.busy_us[rank];
   for (scheduler::SampledSequence& sampled : batch_.commit(result)) {
     const auto live = live_.find(sampled.sequence);
     ALTLAS_CHECK(live != live_.end(), "what is in the batch lives");
@@ -327,8 +329,6 @@ ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
 
 ReplicaStats ReplicaCore::stats() const {
   ReplicaStats stats;
-  uint64_t used = limits_.weight_bytes + limits_.activation_bytes;
-  for (const HeldAdapter& adapter : adapters_) used += adapter.bytes;
   const scheduler::BatchCounters& counters = batch_.counters();
   stats.steps = counters.steps;
   stats.running = static_cast<uint32_t>(batch_.running());
@@ -343,18 +343,22 @@ ReplicaStats ReplicaCore::stats() const {
   stats.swapped_blocks = counters.swapped_blocks;
   stats.speculative_drafted = counters.guessed_tokens;
   stats.speculative_accepted = counters.right_guesses;
-  for (uint32_t g = 0; g < limits_.groups.size(); ++g)  // States are among the activations.
-    if (limits_.groups[g].kind != kv::GroupKind::kState)
-      used += batch_.kv().pool(g).used_count() * limits_.groups[g].block_bytes;
-  stats.device_busy_us.assign(limits_.device_count, busy_us_);
-  stats.device_memory_used.assign(limits_.device_count, used);
+  stats.device_busy_us = busy_us_;
+  for (const replica::RankMemory& rank : limits_.ranks) {
+    uint64_t used = rank.fixed();
+    for (const HeldAdapter& adapter : adapters_) used += adapter.bytes;
+    for (uint32_t g = 0; g < rank.blocks.size(); ++g)
+      used += batch_.kv().pool(g).used_count() * rank.blocks[g];
+    stats.device_memory_used.push_back(used);
+  }
   return stats;
 }
 
 uint64_t ReplicaCore::hash() const {
   Hasher h;
   h.add(batch_.hash());
-  h.add(live_.size()).add(reports_.size()).add(busy_us_).add(draining_);
+  h.add(live_.size()).add(reports_.size()).add(draining_);
+  for (const int64_t busy : busy_us_) h.add(busy);
   for (const HeldAdapter& one : adapters_)
     h.add(static_cast<uint8_t>(one.state)).add(one.id).add(std::string_view(one.name));
   for (const auto& [id, live] : live_) {

@@ -85,7 +85,7 @@ class ReplicaCore {
     enum class State : uint8_t { kReading, kReady, kLeaving } state = State::kReady;
     uint32_t id = 0;  // Never used again: it tells cached prefixes apart, too.
     std::string name;
-    uint64_t bytes = 0;    // Beside limits_.weight_bytes.
+    uint64_t bytes = 0;    // On each rank, beside its weights.
     bool reading = false;  // Of one that leaves: its file is still being read.
     uint64_t load = 0;     // LoadAdapter's number.
   };
@@ -120,7 +120,7 @@ class ReplicaCore {
   std::vector<AdapterJob> adapter_jobs_;
   std::vector<uint32_t> dropped_adapters_;
   std::vector<Report> reports_;
-  int64_t busy_us_ = 0;
+  std::vector<int64_t> busy_us_;  // By rank.
   bool draining_ = false;
   bool said_drained_ = false;
 };

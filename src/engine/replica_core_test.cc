@@ -22,8 +22,7 @@ ReplicaLimits limits(uint32_t blocks = 100, uint32_t slots = 4, uint32_t step_to
   l.step_tokens_max = step_tokens;
   l.block_tokens = 4;
   l.groups = {{.blocks = blocks, .block_bytes = 64}};
-  l.block_bytes = 64;
-  l.weight_bytes = 1000;
+  l.ranks = {{.weights = 1000, .activations = 0, .blocks = {64}}};
   l.vocab_size = 1000;
   return l;
 }
@@ -488,8 +487,10 @@ TEST(ReplicaCore, RecurrentLayers) {
   for (const bool blocks : {true, false}) {
     ReplicaLimits l = limits(17);
     if (!blocks) l.groups.clear();
+    if (!blocks) l.ranks[0].blocks.clear();
     l.groups.push_back({kv::GroupKind::kState, 3, 0, 5000});
-    l.activation_bytes = 3 * 5000;
+    l.ranks[0].blocks.push_back(0);
+    l.ranks[0].activations = 3 * 5000;
     for (const uint32_t places : {0u, 20u}) {
       l.swap_places = places;
       Bench bench(l, 2, {.speculative_tokens = 4});

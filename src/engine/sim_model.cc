@@ -48,25 +48,26 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
   limits.block_tokens = o.block_tokens;
   limits.vocab_size = s.vocab;
   limits.embedding_size = s.hidden;
-  limits.device_count = o.device_count;
-  limits.weight_bytes = (s.weight_bytes + ranks - 1) / ranks;
+  replica::RankMemory rank;
+  rank.weights = (s.weight_bytes + ranks - 1) / ranks;
   // Two copies of the widest activations in float32, and the logits of the rows that sample.
-  limits.activation_bytes =
+  rank.activations =
       uint64_t{limits.step_tokens_max} * (s.hidden + uint64_t{2} * s.ffn) * 4 / ranks +
       uint64_t{limits.sequences_max} * s.vocab * 4;
-  limits.block_bytes =
+  const uint64_t block_bytes =
       (s.kv_values_per_token() * o.kv_value_bytes * o.block_tokens + ranks - 1) / ranks;
-  limits.groups = {kv::GroupSpec::attention(/*window=*/0, limits.block_bytes)};
+  rank.blocks = {block_bytes};
+  limits.ranks.assign(o.device_count, rank);
+  limits.groups = {kv::GroupSpec::attention(/*window=*/0, block_bytes)};
   const auto budget =
       static_cast<uint64_t>(static_cast<double>(o.kind.memory_bytes) * o.memory_utilization);
-  const uint64_t fixed = limits.weight_bytes + limits.activation_bytes;
-  if (budget < fixed + limits.block_bytes) {
+  const uint64_t fixed = rank.fixed();
+  if (budget < fixed + block_bytes) {
     return invalid(fmt::format(
         "does not fit: weights {} + activations {} + one KV block {} per device exceed {} of {}; "
         "use more devices (tensor_parallel_size {} now) or larger ones",
-        format_bytes(limits.weight_bytes), format_bytes(limits.activation_bytes),
-        format_bytes(limits.block_bytes), format_bytes(budget), o.kind.name,
-        o.layout.tensor_parallel_size));
+        format_bytes(rank.weights), format_bytes(rank.activations), format_bytes(block_bytes),
+        format_bytes(budget), o.kind.name, o.layout.tensor_parallel_size));
   }
   uint64_t length = o.model_len_max != 0 ? o.model_len_max : s.model_len_max;
   // More than every slot at full length can't be used.
@@ -75,16 +76,15 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
                         : (length + o.block_tokens - 1) / o.block_tokens * limits.sequences_max;
   if (o.kv_tokens_max != 0)
     useful = std::min(useful, (o.kv_tokens_max + o.block_tokens - 1) / o.block_tokens);
-  const uint64_t blocks =
-      std::min({(budget - fixed) / limits.block_bytes, useful, uint64_t{1} << 24});
+  const uint64_t blocks = std::min({(budget - fixed) / block_bytes, useful, uint64_t{1} << 24});
   limits.groups[0].blocks = static_cast<uint32_t>(blocks);
   const uint64_t held = blocks * o.block_tokens;
   if (length == 0 || length > held) length = held;
   limits.model_len_max = static_cast<uint32_t>(length);
-  limits.swap_places = static_cast<uint32_t>(
-      std::min<uint64_t>(o.swap_bytes / limits.block_bytes, uint64_t{1} << 24));
+  limits.swap_places =
+      static_cast<uint32_t>(std::min<uint64_t>(o.swap_bytes / block_bytes, uint64_t{1} << 24));
   limits.swap_block_ns = static_cast<uint64_t>(
-      std::llround(static_cast<double>(limits.block_bytes) / o.host_bytes_per_s * 1e9));
+      std::llround(static_cast<double>(block_bytes) / o.host_bytes_per_s * 1e9));
   limits.draft_model = o.draft_model;
   limits.generates = o.generates;
   limits.reads_payloads = o.reads_payloads;

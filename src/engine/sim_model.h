@@ -37,7 +37,7 @@ struct SimShape {
 
 struct SimOptions {
   DeviceKindInfo kind{};
-  uint32_t device_count = 1;  // Devices of this worker.
+  uint32_t device_count = 1;  // Ranks of the replica.
   ParallelLayout layout;
   SimShape shape;
   uint32_t sequences_max = 0;    // 0: 256.

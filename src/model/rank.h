@@ -36,14 +36,21 @@ struct LoadOptions : replica::ReplicaSettings {
   RankShard shard;
   PanelCacheOptions panels;  // Where packed weights are kept; repack_folder is not looked at.
   std::vector<int32_t>
-      end_of_generation;     // Tokens that `min_tokens` bans; the tokenizer knows them.
+      end_of_generation;  // Tokens that `min_tokens` bans; the tokenizer knows them.
+  // What other ranks of the replica have room for; this one takes no more.
+  uint32_t kv_blocks_max = UINT32_MAX;    // Of each group.
+  uint32_t swap_places_max = UINT32_MAX;  // Of each group.
   OpTimes* times = nullptr;  // Steps add to it: read it between two steps. It outlives the rank.
   // Called from the loading thread with 0 … 1 within a phase ("weights", "kv").
   std::function<void(std::string_view phase, double fraction)> progress;
 };
 
-// What a rank holds; known before anything is allocated.
+// What a rank holds; known before anything is allocated. `ranks` is empty: the numbers below are
+// this rank's.
 struct ReplicaShape : replica::ReplicaLimits {
+  uint64_t weight_bytes = 0;      // Model, adapters, draft model.
+  uint64_t activation_bytes = 0;  // Workspace of a step, and sampling.
+  uint64_t block_bytes = 0;       // Of one block of every group together.
   DType kv_type = DType::kF16;
   uint32_t layer_count = 0;
   uint64_t parameters = 0;   // Of the model as a whole.

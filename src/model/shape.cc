@@ -89,8 +89,8 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
         fmt::format("kv_tokens_max is {}: one sequence needs {}", tokens_wanted, needed_len),
         "kv_tokens_max");
   const uint64_t blocks_wanted = (tokens_wanted + shape.block_tokens - 1) / shape.block_tokens;
-  const auto blocks =
-      static_cast<uint32_t>(std::min({blocks_there, blocks_wanted, uint64_t{UINT32_MAX / 2}}));
+  const auto blocks = static_cast<uint32_t>(std::min(
+      {blocks_there, blocks_wanted, uint64_t{UINT32_MAX / 2}, uint64_t{options.kv_blocks_max}}));
   if (uint64_t{blocks} * shape.block_tokens < needed_len)
     return does_not_fit(shape, memory_bytes, options.memory_utilization, needed_len);
   shape.model_len_max =
@@ -174,8 +174,8 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
         "this model only gives embeddings: LoRA adapters and draft models are not "
         "supported for it");
   ALTLAS_TRY_VOID(plan_extras(options, threads, plan));
-  shape.swap_places = static_cast<uint32_t>(
-      std::min<uint64_t>(options.swap_bytes / shape.block_bytes, kSwapPlacesMax));
+  shape.swap_places = static_cast<uint32_t>(std::min<uint64_t>(
+      {options.swap_bytes / shape.block_bytes, kSwapPlacesMax, options.swap_places_max}));
   ALTLAS_TRY_VOID(size_kv(options, memory_bytes > 8192 ? memory_bytes - 8192 : 0, plan));
   return plan;
 }

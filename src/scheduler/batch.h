@@ -43,7 +43,7 @@ struct BatchOptions {
 
 struct SequenceWork {
   SequenceId id;
-  TimeUs turn = 0;                 // Served in this order (scheduler/queue.h: turn_of()).
+  TimeUs turn = 0;                 // Served in this order, the queue's (scheduler/queue.h).
   uint8_t level = 0;               // Of its priority, 0 is served first.
   Prompt prompt;                   // At least one token.
   std::vector<int32_t> generated;  // By an earlier run; fewer than tokens_max.

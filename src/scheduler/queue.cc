@@ -30,8 +30,7 @@ TimeUs turn_of(const QueueLimits& limits, Priority priority, TimeUs arrived) {
 }
 
 void WaitingQueue::push(const QueueEntry& entry) {
-  const Key key{!entry.front, turn_of(limits_, entry.priority, entry.arrived), pushed_++,
-                entry.task};
+  const Key key{!entry.front, entry.turn, pushed_++, entry.task};
   const bool added =
       entries_.emplace(entry.task, Held{key, entry.lane, entry.arrived, entry.expires}).second;
   ALTLAS_CHECK(added, "a task waits once");

@@ -1,9 +1,10 @@
 // WaitingQueue: accepted tasks that wait for their device, by lane (one per deployment and device),
 // priority and age.
 //
-// Order: a task is served by its turn (turn_of()), first comes first; so a task of the next lower
-// priority waits for later ones at most age_step longer, and none starves. A replica's batch goes
-// by the same turn (scheduler/batch.h). Tasks that come back from a lost replica (`front`) go
+// Order: a task is served by its turn, first comes first: that of turn_of(), so that a task of the
+// next lower priority waits for later ones at most age_step longer and none starves, or an earlier
+// one where owners meet (scheduler/fair_turns.h). A replica's batch goes by the same turn
+// (scheduler/batch.h). Tasks that come back from a lost replica (`front`) go
 // before all others of their lane, among themselves by the same rule.
 #pragma once
 
@@ -37,9 +38,9 @@ TimeUs turn_of(const QueueLimits& limits, Priority priority, TimeUs arrived);
 struct QueueEntry {
   uint64_t task = 0;  // Unique among waiting tasks.
   uint32_t lane = 0;
-  Priority priority = Priority::kNormal;
   TimeUs arrived = 0;
   TimeUs expires = 0;  // Queue timeout or deadline, the earlier.
+  TimeUs turn = 0;
   bool front = false;
 };
 

@@ -11,12 +11,12 @@
 namespace altlas::scheduler {
 namespace {
 
-QueueEntry entry(uint64_t task, Priority priority, TimeUs arrived) {
+QueueEntry entry(uint64_t task, Priority priority, TimeUs arrived, const QueueLimits& limits = {}) {
   return {.task = task,
           .lane = 0,
-          .priority = priority,
           .arrived = arrived,
-          .expires = arrived + 3600 * kSecond};
+          .expires = arrived + 3600 * kSecond,
+          .turn = turn_of(limits, priority, arrived)};
 }
 std::vector<uint64_t> order(const WaitingQueue& queue, uint32_t lane = 0) {
   std::vector<uint64_t> out;
@@ -49,8 +49,8 @@ TEST(WaitingQueue, RanksFollowTheConfiguredLevels) {
   QueueLimits limits;
   limits.rank = {2, 1, 0};  // low first.
   WaitingQueue queue(limits);
-  queue.push(entry(1, Priority::kHigh, 0));
-  queue.push(entry(2, Priority::kLow, 5));
+  queue.push(entry(1, Priority::kHigh, 0, limits));
+  queue.push(entry(2, Priority::kLow, 5, limits));
   EXPECT_EQ(queue.head(0), 2u);
 }
 

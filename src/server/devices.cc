@@ -3,6 +3,8 @@
 
 #include <boost/json.hpp>
 
+#include "server/body/read.h"
+#include "server/device_bodies.h"
 #include "server/routes.h"
 #include "server/tasks/task_json.h"
 #include "text/json_text.h"
@@ -89,28 +91,25 @@ awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  const auto config = rooms.now();
-  const auto& allowed = config->gpu.multi_gpu.strategies;
-  std::vector<std::string_view> names;
-  for (const Strategy strategy : allowed) names.push_back(to_string(strategy));
-  if (!reader.has("strategy")) reader.fail("strategy", "is missing, should name a strategy");
-  const size_t index = reader.choice("strategy", names, 0);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  StrategyBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY_VOID(co_await rooms.service.set_strategy(allowed[index]));
-  const json::object answer{{"status", "success"}, {"strategy", to_string(allowed[index])}};
+  ALTLAS_CO_TRY_VOID(co_await rooms.service.set_strategy(*body.strategy));
+  const json::object answer{{"status", "success"}, {"strategy", to_string(*body.strategy)}};
   co_return json_response(text::json_text(answer));
 }
 
 awaitable<Result<Response>> post_max_concurrent(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  if (!reader.has("value")) reader.fail("value", "is missing, should be an integer");
-  const int64_t value = reader.integer("value", 0, 1, 65536);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  ConcurrencyBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY_VOID(co_await rooms.service.set_max_concurrent_tasks(static_cast<uint32_t>(value)));
-  const json::object answer{{"status", "success"}, {"max_concurrent_tasks", value}};
+  ALTLAS_CO_TRY_VOID(
+      co_await rooms.service.set_max_concurrent_tasks(static_cast<uint32_t>(body.value)));
+  const json::object answer{{"status", "success"}, {"max_concurrent_tasks", body.value}};
   co_return json_response(text::json_text(answer));
 }
 

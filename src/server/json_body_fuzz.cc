@@ -2,87 +2,60 @@
 // as a body, or a body composed from the rest, with names and values that the routes know.
 #include <boost/json.hpp>
 
-#include <array>
 #include <string>
+#include <vector>
 
-#include "server/json_reader.h"
-#include "server/openai/fields.h"
-#include "server/prompt/chat_messages.h"
-#include "server/prompt/prompt_json.h"
-#include "server/tasks/task_json.h"
+#include "server/body/read.h"
+#include "server/reference/bodies.h"
+#include "server/reference/openapi.h"
 
 namespace {
 
+namespace json = boost::json;
 using altlas::server::JsonReader;
 
-constexpr std::array<std::string_view, 44> kNames = {"text",
-                                                     "prompt",
-                                                     "messages",
-                                                     "role",
-                                                     "content",
-                                                     "type",
-                                                     "max_length",
-                                                     "temperature",
-                                                     "top_p",
-                                                     "top_k",
-                                                     "min_p",
-                                                     "seed",
-                                                     "stop",
-                                                     "priority",
-                                                     "stream",
-                                                     "gpu_options",
-                                                     "strategy",
-                                                     "logit_bias",
-                                                     "logprobs",
-                                                     "top_logprobs",
-                                                     "n",
-                                                     "echo",
-                                                     "stream_options",
-                                                     "tools",
-                                                     "tool_calls",
-                                                     "function",
-                                                     "name",
-                                                     "arguments",
-                                                     "min_tokens",
-                                                     "ignore_eos",
-                                                     "model",
-                                                     "deadline_s",
-                                                     "best_of",
-                                                     "stop_token_ids",
-                                                     "suffix",
-                                                     "0",
-                                                     "1",
-                                                     "-1",
-                                                     "template",
-                                                     "chat_template_kwargs",
-                                                     "batch_split",
-                                                     "batch",
-                                                     "input",
-                                                     "response_format"};
-constexpr std::array<std::string_view, 24> kValues = {"null",
-                                                      "true",
-                                                      "false",
-                                                      "0",
-                                                      "-1",
-                                                      "1",
-                                                      "0.5",
-                                                      "1e308",
-                                                      "-0.0",
-                                                      "1e-320",
-                                                      "2",
-                                                      "2147483648",
-                                                      "-9223372036854775808",
-                                                      "18446744073709551616",
-                                                      "\"\"",
-                                                      "\"high\"",
-                                                      "\"user\"",
-                                                      "\"assistant\"",
-                                                      "\"system\"",
-                                                      "\"text\"",
-                                                      "\"gpu_0\"",
-                                                      "\"\\u0000\"",
-                                                      "\"\\ud83d\\ude00\"",
-                                                      "\"raw\""};
+// Words of the rows: names of fields, and the texts that they take.
+struct Words {
+  std::vector<std::string> names{"0", "1", "-1", "role", "content", "function", "arguments"};
+  std::vector<std::string> values{"null",
+                                  "true",
+                                  "false",
+                                  "0",
+                                  "-1",
+                                  "1",
+                                  "0.5",
+                                  "1e308",
+                                  "-0.0",
+                                  "1e-320",
+                                  "2",
+                                  "2147483648",
+                                  "-9223372036854775808",
+                                  "18446744073709551616",
+                                  "\"\"",
+                                  "\"gpu_0\"",
+                                  "\"\\u0000\"",
+                                  "\"\\ud83d\\ude00\""};
+  void add(const json::value& schema) {
+    if (const json::array* list = schema.if_array())
+      for (const json::value& one : *list) add(one);
+    if (!schema.is_object()) return;
+    for (const auto& [key, value] : schema.get_object()) {
+      if (key == "properties")
+        for (const auto& [name, field] : value.as_object()) names.emplace_back(name);
+      if (key == "enum")
+        for (const json::value& one : value.as_array()) values.push_back(json::serialize(one));
+      add(value);
+    }
+  }
+};
+const Words& words() {
+  static const Words made = [] {
+    Words out;
+    out.add(altlas::server::request_schemas(altlas::config::Config()));
+    return out;
+  }();
+  return made;
+}
 constexpr int kDepthMax = 70;  // Beyond what the parser takes.
 
 // Turns bytes into JSON text; always ends, since every step takes a byte.
@@ -99,7 +72,7 @@ class Composer {
   void members(int depth) {
     out_ += '{';
     for (int count = next() % 8; count > 0 && at_ < bytes_.size(); --count) {
-      out_ += quoted(kNames[next() % kNames.size()]);
+      out_ += quoted(words().names[next() % words().names.size()]);
       value(depth + 1);
       if (count > 1 && at_ < bytes_.size()) out_ += ',';
     }
@@ -117,7 +90,7 @@ class Composer {
       out_ += ']';
       return;
     }
-    out_ += kValues[kind % kValues.size()];
+    out_ += words().values[next() % words().values.size()];
   }
   static std::string quoted(std::string_view name) { return "\"" + std::string(name) + "\":"; }
 
@@ -152,28 +125,29 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string composed = data[0] % 4 == 0 ? std::string() : Composer(rest).object();
   const auto body = altlas::server::parse_object(data[0] % 4 == 0 ? rest : composed, 64);
   if (!body.ok()) return 0;
-  {
+  const altlas::config::Config config;
+  altlas::server::each_body([&](std::string_view, auto fields) {
     JsonReader reader(*body);
-    altlas::SamplingParams sampling;
-    altlas::server::read_sampling(reader, model(), sampling);
-    altlas::server::check_known_fields(reader, size % 2 == 0, 1);
-    altlas::server::read_vllm_fields(reader, model(), false, sampling);
+    altlas::server::read_fields(reader, fields, config);
     static_cast<void>(reader.status());
-  }
-  {
-    JsonReader reader(*body);
-    if (const auto messages = altlas::server::read_messages(reader))
-      boost::json::serialize(*messages);
-    altlas::server::Prompt prompt;
-    altlas::server::read_template_fields(reader, prompt);
-    static_cast<void>(reader.status());
-  }
+  });
   JsonReader reader(*body);
-  static_cast<void>(altlas::server::read_prompts(reader, "prompt", model()));
-  altlas::server::read_device(reader, "specific_gpu_id");
-  reader.required_text("text");
-  reader.unsigned_integer("estimated_memory", 0);
-  reader.object("gpu_options");
-  static_cast<void>(reader.status());
+  altlas::server::OpenAiFields common;
+  altlas::server::ChatCompletionBody chat;
+  altlas::server::read_fields(reader, common, config);
+  altlas::server::read_fields(reader, chat, config);
+  static_cast<void>(altlas::server::read_grammar(common.grammar, reader));
+  auto sampling = altlas::server::read_sampling(common.sampling, reader, model());
+  altlas::server::read_vllm_fields(common, 1, reader, model(), sampling);
+  altlas::server::Prompt prompt;
+  altlas::server::read_template_fields(chat.chat_template, reader, prompt);
+  static_cast<void>(altlas::server::read_tools(chat.tools, reader));
+  if (const auto* messages = body->if_contains("messages"); messages && messages->is_array()) {
+    JsonReader own(*body);
+    if (const auto read = altlas::server::read_messages(messages->get_array(), own))
+      json::serialize(*read);
+  }
+  if (const auto* prompts = body->if_contains("prompt"))
+    static_cast<void>(altlas::server::read_prompts(*prompts, "prompt", model()));
   return 0;
 }

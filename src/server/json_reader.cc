@@ -116,6 +116,11 @@ void JsonReader::fail(std::string_view name, std::string message, std::string_vi
   error_ = invalid(fmt::format("{}: {}", path, message), path).with_reason(reason);
 }
 
+void JsonReader::fail_kind(std::string_view name, const json::value& found,
+                           std::string_view wanted) {
+  fail(name, fmt::format("is {}, should be {}", kind_name(found), wanted), kInvalidType);
+}
+
 Result<void> JsonReader::status() const {
   if (error_) return *error_;
   return {};
@@ -125,7 +130,7 @@ std::optional<std::string> JsonReader::optional_text(std::string_view name) {
   const json::value* found = value(name);
   if (found == nullptr) return std::nullopt;
   if (!found->is_string()) {
-    fail(name, fmt::format("is {}, should be a string", kind_name(*found)), kInvalidType);
+    fail_kind(name, *found, "a string");
     return std::nullopt;
   }
   return std::string(found->get_string());
@@ -158,7 +163,7 @@ std::optional<int64_t> JsonReader::optional_integer(std::string_view name, int64
     if (found->is_uint64())
       fail(name, fmt::format("is {}, should be from {} to {}", found->get_uint64(), min, max));
     else
-      fail(name, fmt::format("is {}, should be an integer", kind_name(*found)), kInvalidType);
+      fail_kind(name, *found, "an integer");
     return std::nullopt;
   }
   if (*got < min || *got > max) {
@@ -184,7 +189,7 @@ double JsonReader::number(std::string_view name, double fallback, double min, do
   const json::value* found = value(name);
   if (found == nullptr) return fallback;
   if (!found->is_number()) {
-    fail(name, fmt::format("is {}, should be a number", kind_name(*found)), kInvalidType);
+    fail_kind(name, *found, "a number");
     return fallback;
   }
   const double got = found->to_number<double>();
@@ -199,7 +204,7 @@ bool JsonReader::boolean(std::string_view name, bool fallback) {
   const json::value* found = value(name);
   if (found == nullptr) return fallback;
   if (!found->is_bool()) {
-    fail(name, fmt::format("is {}, should be true or false", kind_name(*found)), kInvalidType);
+    fail_kind(name, *found, "true or false");
     return fallback;
   }
   return found->get_bool();
@@ -237,7 +242,7 @@ const json::object* JsonReader::object(std::string_view name) {
   const json::value* found = value(name);
   if (found == nullptr || found->is_object())
     return found == nullptr ? nullptr : &found->get_object();
-  fail(name, fmt::format("is {}, should be an object", kind_name(*found)), kInvalidType);
+  fail_kind(name, *found, "an object");
   return nullptr;
 }
 
@@ -245,7 +250,7 @@ const json::array* JsonReader::array(std::string_view name) {
   const json::value* found = value(name);
   if (found == nullptr || found->is_array())
     return found == nullptr ? nullptr : &found->get_array();
-  fail(name, fmt::format("is {}, should be a list", kind_name(*found)), kInvalidType);
+  fail_kind(name, *found, "a list");
   return nullptr;
 }
 

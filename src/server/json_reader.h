@@ -60,6 +60,8 @@ class JsonReader {
   std::string path_of(std::string_view name) const;
   // `reason`: Error::reason(), empty for a wrong value.
   void fail(std::string_view name, std::string message, std::string_view reason = "");
+  // Of a value of another kind: "is an integer, should be `wanted`".
+  void fail_kind(std::string_view name, const boost::json::value& found, std::string_view wanted);
   Result<void> status() const;
 
  private:

@@ -10,8 +10,7 @@
 #include <fstream>
 
 #include "base/byte_order_mark.h"
-#include "server/http/auth.h"
-#include "server/prompt/chat_messages.h"
+#include "server/body/read.h"
 #include "server/handlers.h"
 #include "server/http/auth.h"
 #include "server/http/problem.h"
@@ -19,6 +18,7 @@
 #include "server/prompt/chat_messages.h"
 #include "server/reference/openapi.h"
 #include "server/routes.h"
+#include "server/tasks/sampling.h"
 #include "server/tasks/task_json.h"
 #include "text/stop.h"
 
@@ -121,7 +121,7 @@ TEST(JsonReader, HalvesOfCharactersAreReplaced) {
 std::string read_one(const std::string& message) {
   const json::object body = json::parse("{\"messages\": [" + message + "]}").as_object();
   JsonReader reader(body);
-  const auto messages = read_messages(reader);
+  const auto messages = read_messages(body.at("messages").as_array(), reader);
   return messages ? json::serialize(messages->as_array().front())
                   : reader.status().error().message();
 }
@@ -194,8 +194,9 @@ TEST(Sampling, SentinelsAndLongLists) {
   const auto read = [&](const std::string& fields, std::string* error = nullptr) {
     const json::object body = json::parse("{" + fields + "}").as_object();
     JsonReader reader(body);
-    SamplingParams sampling;
-    read_sampling(reader, model, sampling);
+    SamplingFields asked;
+    read_fields(reader, asked, config::Config());
+    SamplingParams sampling = read_sampling(std::move(asked), reader, model);
     if (error != nullptr) *error = reader.status().ok() ? "" : reader.status().error().field();
     return sampling;
   };
@@ -458,7 +459,9 @@ TEST(Problem, AnswersAreUtf8WhateverTheyQuote) {
 }
 
 TEST(OpenApi, EverySchemaThatARouteNamesIsThere) {
-  const json::value document = json::parse(openapi_json("1", true));
+  config::Config config;
+  config.auth.api_keys = {"key"};
+  const json::value document = json::parse(openapi_json("1", config));
   const json::object& schemas = document.at("components").at("schemas").as_object();
   for (const Route& route : routes()) {
     std::string path(route.pattern);

@@ -43,7 +43,7 @@ awaitable<Result<Response>> version(Request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> openapi(Request, Rooms& rooms) {
-  co_return json_response(openapi_json(rooms.version, config::has_keys(*rooms.now()),
+  co_return json_response(openapi_json(rooms.version, *rooms.now(),
                                        metrics_path(rooms.config.monitoring)));
 }
 

@@ -49,7 +49,7 @@ uint64_t hash_event(const control::Event& event, TimeUs now) {
     for (const TaskSpec& spec : one->specs) add_spec(spec, hash);
   }
   if (const auto* one = std::get_if<control::WorkerReported>(&event)) {
-    hash.add(one->replica.value);
+    hash.add(one->worker.replica.value).add(one->worker.index);
     add_report(one->report, hash);
   }
   if (const auto* one = std::get_if<control::JournalWritten>(&event))
@@ -57,7 +57,7 @@ uint64_t hash_event(const control::Event& event, TimeUs now) {
   if (const auto* one = std::get_if<control::CancelRequested>(&event))
     hash.add(one->task.high).add(one->task.low);
   if (const auto* one = std::get_if<control::WorkerLost>(&event))
-    hash.add(one->replica.value).add(std::string_view(one->reason));
+    hash.add(one->worker.replica.value).add(one->worker.index).add(std::string_view(one->reason));
   if (const auto* one = std::get_if<control::DeviceSampled>(&event))
     hash.add(one->device.value)
         .add(one->temperature)
@@ -129,11 +129,10 @@ void Gateway::act(control::Action& action) {
   if (auto* one = std::get_if<control::PublishDelta>(&action)) hooks_.delta(*one);
   if (auto* one = std::get_if<control::PublishStatus>(&action)) hooks_.status(*one);
   if (auto* one = std::get_if<control::StartWorker>(&action))
-    book_.start(WorkerId{one->replica}, std::move(one->load));
-  if (auto* one = std::get_if<control::StopWorker>(&action))
-    book_.stop(WorkerId{one->replica}, one->kill);
+    book_.start(one->worker, std::move(one->load));
+  if (auto* one = std::get_if<control::StopWorker>(&action)) book_.stop(one->worker, one->kill);
   if (auto* one = std::get_if<control::SendCommand>(&action))
-    links_.send(events_.now(), WorkerId{one->replica}, std::move(one->command));
+    links_.send(events_.now(), one->worker, std::move(one->command));
 }
 
 // Does what the launch book and the links ask for, until neither asks for anything. Events go into
@@ -165,11 +164,11 @@ void Gateway::carry_out(control::LaunchAction& action) {
   if (auto* one = std::get_if<control::LoadOverLink>(&action))
     links_.send(now, one->worker, std::move(one->load));
   if (auto* one = std::get_if<control::SayConnected>(&action))
-    step(control::WorkerConnected{one->worker.replica, one->pid});
+    step(control::WorkerConnected{one->worker, one->pid});
   if (auto* one = std::get_if<control::SayReported>(&action))
-    step(control::WorkerReported{one->worker.replica, std::move(one->report)});
+    step(control::WorkerReported{one->worker, std::move(one->report)});
   if (auto* one = std::get_if<control::SayLost>(&action))
-    step(control::WorkerLost{one->worker.replica, std::move(one->reason)});
+    step(control::WorkerLost{one->worker, std::move(one->reason)});
 }
 
 void Gateway::carry_out(worker::LinkAction& action) {

@@ -11,6 +11,23 @@
 
 namespace altlas::simulation {
 
+namespace {
+
+// All ranks take what the one with the least memory can.
+engine::SimOptions least_of(const std::vector<engine::SimOptions>& models,
+                            const engine::LoadReplica& load) {
+  engine::SimOptions out = models.at(load.ranks.at(0).device_id);
+  for (const engine::RankPlace& rank : load.ranks)
+    if (const auto& other = models.at(rank.device_id);
+        other.kind.memory_bytes < out.kind.memory_bytes)
+      out = other;
+  out.device_count = static_cast<uint32_t>(load.ranks.size());
+  out.layout.tensor_parallel_size = static_cast<int32_t>(load.tensor_parallel_size);
+  return out;
+}
+
+}  // namespace
+
 Machine::Worker* Machine::find(uint64_t number) {
   const auto found = workers_.find(number);
   return found == workers_.end() ? nullptr : &found->second;
@@ -72,8 +89,9 @@ WorkerProcess::Hooks Machine::hooks_of(uint64_t number) {
 // until it has ended.
 Result<engine::SimOptions> Machine::load(uint64_t number, const engine::LoadReplica& load) {
   Worker& own = workers_.at(number);
-  std::vector<size_t> devices(load.device_ids.begin(), load.device_ids.end());
-  if (load.kind == "echo") devices.clear();
+  std::vector<size_t> devices;
+  if (load.kind != "echo")
+    for (const uint32_t rank : load.own_ranks()) devices.push_back(load.ranks[rank].device_id);
   for (const auto& [other, worker] : workers_)
     for (const size_t device : devices)
       if (worker.epoch < own.epoch && std::ranges::count(worker.devices, device) > 0)
@@ -90,7 +108,9 @@ Result<engine::SimOptions> Machine::load(uint64_t number, const engine::LoadRepl
                         [](const control::DeploymentSetup& one) { return one.load.model_path; });
   const auto deployment = static_cast<size_t>(found - deployments.begin());
   own.deployment = deployment;
-  engine::SimOptions model = scenario_.models.at(deployment).at(own.devices.at(0));
+  engine::SimOptions model = least_of(scenario_.models.at(deployment), load);
+  own.all_devices.clear();
+  for (const engine::RankPlace& rank : load.ranks) own.all_devices.push_back(rank.device_id);
   model.swap_bytes = load.swap_bytes;
   model.draft_model = !load.draft_model_path.empty();
   model.depth = load.executor_depth;
@@ -222,6 +242,7 @@ bool Machine::crash_worker() {
   const uint64_t number = any_worker();
   if (number == 0) return false;
   workers_.at(number).process->kill();
+  if (workers_.at(number).worker.index > 0) ++counts_.followers_lost;
   exited(number, "killed by signal 9", /*signaled=*/true);
   return true;
 }
@@ -260,11 +281,13 @@ std::vector<DeviceUse> Machine::device_use(const std::vector<uint64_t>& reserved
     const engine::ReplicaCore& core = *worker.process->core();
     const engine::ReplicaLimits& limits = core.limits();
     const uint64_t blocks = limits.groups.at(0).blocks - core.stats().kv_blocks_free;
-    DeviceUse& use = out.at(worker.devices.at(0));
-    use.fixed_bytes += limits.weight_bytes + limits.activation_bytes;
-    use.kv_bytes += blocks * limits.block_bytes;
-    use.what += fmt::format("{}replica {} of epoch {}", use.what.empty() ? "" : ", ",
-                            worker.worker.replica.value, worker.epoch);
+    for (size_t rank = 0; rank < worker.all_devices.size(); ++rank) {
+      DeviceUse& use = out.at(worker.all_devices[rank]);
+      use.fixed_bytes += limits.rank(rank).fixed();
+      use.kv_bytes += blocks * limits.rank(rank).block_bytes();
+      use.what += fmt::format("{}rank {} of replica {} of epoch {}", use.what.empty() ? "" : ", ",
+                              rank, worker.worker.replica.value, worker.epoch);
+    }
   }
   return out;
 }

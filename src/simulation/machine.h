@@ -53,6 +53,7 @@ class Machine {
     uint64_t epoch = 0;
     size_t deployment = 0;                   // From its load on.
     std::vector<size_t> devices;             // Whose memory it holds, from its load on.
+    std::vector<size_t> all_devices;         // By rank of its replica.
     std::shared_ptr<WorkerProcess> process;  // Null while it starts.
     uint64_t connection = 0;                 // 0: none.
     TimeUs last_down = 0, last_up = 0;  // Deliveries under way; they do not overtake one another.

@@ -54,8 +54,7 @@ engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double
   model.kind.link_bytes_per_s = 1e11;
   const auto roomy = engine::sim_limits(model);
   ALTLAS_CHECK(roomy.ok(), roomy.error().message());
-  const uint64_t bytes =
-      roomy->weight_bytes + roomy->activation_bytes + kv_blocks * roomy->block_bytes + 64;
+  const uint64_t bytes = roomy->rank(0).fixed() + kv_blocks * roomy->block_bytes() + 64;
   model.kind.memory_bytes = static_cast<uint64_t>(static_cast<double>(bytes) / share) + 1;
   return model;
 }
@@ -80,7 +79,7 @@ Shapes draw_shapes(PhiloxStream& random) {
   Shapes out;
   for (bool Shapes::* one :
        {&Shapes::two_steps, &Shapes::adapters, &Shapes::grammars, &Shapes::payloads,
-        &Shapes::embeddings, &Shapes::payload_prompts, &Shapes::graceful_stop})
+        &Shapes::embeddings, &Shapes::payload_prompts, &Shapes::graceful_stop, &Shapes::two_ranks})
     out.*one = one_in(random, 3);
   return out;
 }
@@ -124,9 +123,15 @@ control::DeploymentSetup make_payload_deployment(uint32_t devices, PhiloxStream&
   return out;
 }
 
+// The first two replicas of the first deployment become one of two ranks.
+void join_two(Scenario& scenario) {
+  control::DeploymentSetup& one = scenario.setup.deployments.front();
+  one.replicas = {{one.replicas.at(0).front(), one.replicas.at(1).front()}};
+  one.load.tensor_parallel_size = 2;
+}
+
 }  // namespace
 
-// Every replica has one worker with one device; replicas of several are to be drawn here.
 Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
   Scenario out;
   out.shapes = draw_shapes(random);
@@ -152,11 +157,13 @@ Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
       out.models[d].back().reads_payloads = out.shapes.payload_prompts;
       out.models[d].back().generates = out.answers[d] == Answers::kTexts;
       if (d == 0 || i % 2 == 0) out.setup.deployments[d].replicas.push_back({device});
+      if (d == 0 && i == 1 && out.shapes.two_ranks) join_two(out);
     }
     out.setup.devices.push_back({device, fmt::format("small {}", i), "sim", model.kind.memory_bytes,
                                  fmt::format("sim:small:{}", i), 0});
   }
-  if (twice) out.setup.deployments[0].replicas.push_back({DeviceId{0}});
+  if (out.shapes.two_ranks) out.setup.devices[1].node = one_in(random, 2) ? 0 : 1;
+  if (twice) out.setup.deployments[0].replicas.push_back(out.setup.deployments[0].replicas.front());
   if (out.shapes.payloads) {
     out.setup.deployments.push_back(make_payload_deployment(options.devices, random));
     out.answers.push_back(Answers::kPayloads);

@@ -17,6 +17,7 @@ struct Shapes {
   bool embeddings = false;       // Tasks want embeddings; some deployments give nothing else.
   bool payload_prompts = false;  // Prompts hold payloads, which models encode themselves.
   bool graceful_stop = false;    // The server drains while tasks run, then stops and starts again.
+  bool two_ranks = false;        // Replicas have two devices, in one worker or in two.
 };
 
 // A shape that is drawn and does nothing tests nothing: so what happened is counted.
@@ -36,6 +37,8 @@ struct ShapeCounts {
   uint64_t encoder_tasks = 0;           // Completed by a model that only embeds.
   uint64_t drained = 0;                 // Stops before which all that ran when they began ended.
   uint64_t stopped_while_running = 0;   // Stops that tasks outlived.
+  uint64_t two_rank_tasks = 0;          // Completed, by replicas of two devices.
+  uint64_t followers_lost = 0;          // Workers that do not lead, lost with their replicas.
 
   // Calls field(name, member) for each member.
   static constexpr void fields(auto&& field) {
@@ -55,6 +58,8 @@ struct ShapeCounts {
     field("encoder_tasks", &S::encoder_tasks);
     field("drained", &S::drained);
     field("stopped_while_running", &S::stopped_while_running);
+    field("two_rank_tasks", &S::two_rank_tasks);
+    field("followers_lost", &S::followers_lost);
   }
 };
 static_assert(fields_complete<ShapeCounts>(), "describe every member in fields()");

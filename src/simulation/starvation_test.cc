@@ -62,8 +62,8 @@ class SteadyLoad {
         replica.core->commit(*result);
       }
       for (engine::Report& report : replica.core->take_reports())
-        step(control::WorkerReported{id, std::move(report)});
-      step(control::WorkerReported{id, replica.core->stats()});
+        step(control::WorkerReported{{id}, std::move(report)});
+      step(control::WorkerReported{{id}, replica.core->stats()});
     }
   }
   bool over(const TaskId& id) const {
@@ -131,18 +131,18 @@ class SteadyLoad {
     if (auto* answer = std::get_if<control::AnswerAdmission>(&action))
       refused_ = !answer->admitted.ok();
     if (auto* start = std::get_if<control::StartWorker>(&action)) {
-      Replica& replica = replicas_[start->replica];
+      Replica& replica = replicas_[start->worker.replica];
       auto executor =
           engine::SimExecutor::create(model_, nullptr, engine::SimTime::kVirtual, system_clock());
       ALTLAS_CHECK(executor.ok(), executor.error().message());
       replica.executor = std::move(*executor);
       replica.core = std::make_unique<engine::ReplicaCore>(replica.executor->limits(),
                                                            engine::CoreOptions(), nullptr);
-      step(control::WorkerConnected{start->replica, 1});
-      step(control::WorkerReported{start->replica, replica.core->loaded("sim")});
+      step(control::WorkerConnected{start->worker, 1});
+      step(control::WorkerReported{start->worker, replica.core->loaded("sim")});
     }
     if (auto* send = std::get_if<control::SendCommand>(&action))
-      replicas_.at(send->replica).core->handle(std::move(send->command));
+      replicas_.at(send->worker.replica).core->handle(std::move(send->command));
     if (auto* status = std::get_if<control::PublishStatus>(&action))
       completed += status->status == TaskStatus::kCompleted;
   }

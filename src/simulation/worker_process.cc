@@ -123,7 +123,10 @@ void WorkerProcess::load(const engine::LoadReplica& load) {
     pump_.engine_ended(events_.now(), model.error());
     return carry_out();
   }
-  if (load.kind == "echo") {
+  if (!load.leads()) {
+    follows_ = true;
+    pump_.report(engine::ReplicaLoaded{engine::sim_limits(*model).value()});
+  } else if (load.kind == "echo") {
     payloads_ = std::make_unique<engine::PayloadCore>(
         load, [](const std::string& payload, uint64_t) { return answer_payload(payload); });
     pump_.report(payloads_->loaded());
@@ -198,8 +201,17 @@ void WorkerProcess::read_adapters() {
   loop_->drop_adapters();
 }
 
+// Ranks that do not lead only say that they live.
+void WorkerProcess::follow() {
+  inbox_.clear();
+  if (events_.now() < stats_at_) return;
+  stats_at_ = events_.now() + engine::kStatsPeriodUs;
+  pump_.report(engine::ReplicaStats());
+}
+
 // What the replica's thread does until it waits, for a step or for something to do.
 void WorkerProcess::run() {
+  if (follows_ && stalled_until_ <= events_.now()) return follow();
   if (payloads_ && stalled_until_ <= events_.now()) return answer_payloads();
   if (!loop_ || collecting_) return;
   while (true) {

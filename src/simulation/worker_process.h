@@ -51,6 +51,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   void read_adapters();
   void handle(engine::Command command);
   void answer_payloads();
+  void follow();
   void take_commands();
   void run();
   void collect();
@@ -71,13 +72,14 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   std::unique_ptr<engine::ReplicaCore> core_;
   std::unique_ptr<engine::ReplicaLoop> loop_;      // From the end of the load on.
   std::unique_ptr<engine::PayloadCore> payloads_;  // In place of these.
+  bool follows_ = false;                           // It does not lead: it has none of these.
   bool guesses_ = false;
   std::deque<engine::Command> inbox_;  // The replica's thread takes it between steps.
   bool dead_ = false;
   bool collecting_ = false;  // The replica's thread waits for a step.
   TimeUs stalled_until_ = 0;
   TimeUs timer_at_ = 0;
-  TimeUs stats_at_ = 0;  // Of payloads_: the next ones are due.
+  TimeUs stats_at_ = 0;  // Where there is no loop_: the next ones are due.
 };
 
 }  // namespace altlas::simulation

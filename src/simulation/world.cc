@@ -443,6 +443,7 @@ void World::count_shapes(const ClientTask& task) {
   counts.payload_prompts += !prompt.empty() && !prompt.payloads().empty() ? 1 : 0;
   counts.encoder_tasks += answers == Answers::kEmbeddings ? 1 : 0;
   counts.embedding_tasks += task.spec.embeds ? 1 : 0;
+  counts.two_rank_tasks += found->load.tensor_parallel_size == 2 ? 1 : 0;
 }
 
 void World::sum_up() {

@@ -104,7 +104,7 @@ struct StepResult {
   StepId id;
   std::vector<SampledToken> sampled;  // One per entry with `samples` or `prompt_logprobs` (token -1
                                       // where only the latter).
-  int64_t busy_us = 0;                // Time the devices computed.
+  std::vector<int64_t> busy_us;       // Time that devices computed, by rank; a rank says its own.
 };
 
 }  // namespace altlas

@@ -18,19 +18,27 @@ std::vector<T> read_all(const Repeated& from) {
 void write(const engine::LoadReplica& from, proto::Frame* frame) {
   proto::LoadReplica* to = frame->mutable_load();
   write_values<replica::ReplicaSettings>(from, to->mutable_settings());
-  to->set_device_spec(from.device_spec);
-  write_all(from.device_ids, to->mutable_device_ids());
-  write_all(from.cpu_first, to->mutable_cpu_first());
-  write_all(from.ranks, to->mutable_ranks());
+  to->set_worker(from.worker);
+  for (const engine::RankPlace& rank : from.ranks) {
+    proto::RankPlace* place = to->add_ranks();
+    place->set_worker(rank.worker);
+    place->set_node(rank.node);
+    place->set_device_id(rank.device_id);
+    place->set_device_spec(rank.device_spec);
+    place->set_cpu_first(rank.cpu_first);
+  }
 }
 
 Result<Message> read_load(const proto::LoadReplica& from) {
   ALTLAS_TRY(auto settings, read_values<replica::ReplicaSettings>(from.settings()));
   engine::LoadReplica to{std::move(settings)};
-  to.device_spec = from.device_spec();
-  to.device_ids = read_all<uint32_t>(from.device_ids());
-  to.cpu_first = read_all<uint32_t>(from.cpu_first());
-  to.ranks = read_all<uint32_t>(from.ranks());
+  to.worker = from.worker();
+  for (const proto::RankPlace& rank : from.ranks())
+    to.ranks.push_back({.worker = rank.worker(),
+                        .node = rank.node(),
+                        .device_id = rank.device_id(),
+                        .device_spec = rank.device_spec(),
+                        .cpu_first = rank.cpu_first()});
   return Message(engine::Command(std::move(to)));
 }
 

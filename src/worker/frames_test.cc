@@ -64,10 +64,9 @@ TEST(Frames, CommandFieldsComeBack) {
   const auto got = message_again<engine::LoadReplica>(load);
   EXPECT_EQ(got.kind, load.kind);
   EXPECT_EQ(got.model_path, load.model_path);
-  EXPECT_EQ(got.device_spec, load.device_spec);
-  EXPECT_EQ(got.device_ids, load.device_ids);
-  EXPECT_EQ(got.cpu_first, load.cpu_first);
+  EXPECT_EQ(got.worker, load.worker);
   EXPECT_EQ(got.ranks, load.ranks);
+  EXPECT_EQ(got.own_ranks(), std::vector<uint32_t>{1});
   EXPECT_EQ(got.tensor_parallel_size, load.tensor_parallel_size);
   EXPECT_EQ(got.pipeline_parallel_size, load.pipeline_parallel_size);
   EXPECT_EQ(got.expert_parallel_size, load.expert_parallel_size);
@@ -99,9 +98,8 @@ TEST(Frames, ReportFieldsComeBack) {
   EXPECT_EQ(loaded.model_len_max, 2u);
   EXPECT_EQ(loaded.block_tokens, 3u);
   EXPECT_EQ(loaded.kv_blocks, 4u);
-  EXPECT_EQ(loaded.block_bytes, 5u);
-  EXPECT_EQ(loaded.weight_bytes, UINT64_MAX);
-  EXPECT_EQ(loaded.activation_bytes, 7u);
+  EXPECT_EQ(loaded.ranks,
+            (std::vector<replica::RankMemory>{{UINT64_MAX, 7, {5, 6}}, {0, 0, {}}, {1, 2, {3}}}));
   EXPECT_EQ(loaded.simd, "avx512_vnni");
   EXPECT_EQ(message_again<engine::LoadFailed>(reports[2]).code, ErrorCode::kDevice);
   const auto& want = std::get<engine::SequenceTokens>(reports[3]).delta;

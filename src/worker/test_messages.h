@@ -36,10 +36,10 @@ inline std::vector<engine::Command> all_commands() {
   load.kind = "echo";
   load.model_path = "/models/\xff.gguf";
   load.tokenizer_path = "/models/tokenizer";
-  load.device_spec = "cpu:1:1:4GiB+cpu:1:1:4GiB";
-  load.device_ids = {3, 4};
-  load.cpu_first = {0, 8};
-  load.ranks = {0, 1};
+  load.worker = 1;
+  load.ranks = {
+      {.device_id = 3, .device_spec = "cpu:1:1:4GiB"},
+      {.worker = 1, .node = 2, .device_id = 4, .device_spec = "cpu:1:1:4GiB", .cpu_first = 8}};
   load.tensor_parallel_size = 2;
   load.pipeline_parallel_size = 3;
   load.expert_parallel_size = 4;
@@ -78,9 +78,7 @@ inline std::vector<engine::Report> all_reports() {
   loaded.model_len_max = 2;
   loaded.block_tokens = 3;
   loaded.kv_blocks = 4;
-  loaded.block_bytes = 5;
-  loaded.weight_bytes = UINT64_MAX;
-  loaded.activation_bytes = 7;
+  loaded.ranks = {{UINT64_MAX, 7, {5, 6}}, {0, 0, {}}, {1, 2, {3}}};
   loaded.simd = "avx512_vnni";
   loaded.embedding_size = 8;
   loaded.generates = false;

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "config/names.h"
 #include "kv/group.h"
+#include "replica/limits.h"
 #include "replica/settings.h"
 #include "worker/worker.pb.h"
 
@@ -46,6 +47,16 @@ inline void write_value(const std::vector<kv::GroupSpec>& from, proto::Value* to
     to->add_numbers(group.blocks);
     to->add_numbers(group.window);
     to->add_numbers(group.block_bytes);
+  }
+}
+
+// A rank's numbers: weights, activations, how many groups, and a block of each.
+inline void write_value(const std::vector<replica::RankMemory>& from, proto::Value* to) {
+  for (const replica::RankMemory& rank : from) {
+    to->add_numbers(rank.weights);
+    to->add_numbers(rank.activations);
+    to->add_numbers(rank.blocks.size());
+    for (const uint64_t bytes : rank.blocks) to->add_numbers(bytes);
   }
 }
 
@@ -105,6 +116,21 @@ inline Result<void> read_value(const proto::Value& from, std::vector<kv::GroupSp
     ALTLAS_TRY_VOID(read_number(from.numbers(i + 2), group.window));
     group.block_bytes = from.numbers(i + 3);
     to.push_back(group);
+  }
+  return {};
+}
+inline Result<void> read_value(const proto::Value& from, std::vector<replica::RankMemory>& to) {
+  to.clear();
+  const auto numbers = static_cast<uint64_t>(from.numbers_size());
+  const auto number = [&](uint64_t i) { return from.numbers(static_cast<int>(i)); };
+  for (uint64_t i = 0; i < numbers;) {
+    if (numbers - i < 3 || number(i + 2) > numbers - i - 3)
+      return invalid("weights, activations and a block of each group are expected for every rank");
+    replica::RankMemory& rank = to.emplace_back();
+    rank.weights = number(i);
+    rank.activations = number(i + 1);
+    const uint64_t end = i + 3 + number(i + 2);
+    for (i += 3; i < end; ++i) rank.blocks.push_back(number(i));
   }
   return {};
 }

@@ -91,7 +91,7 @@ void Adapters::load(uint32_t deployment, AdapterLoadRequested& event, Step& step
     if (fleet_.slot(slot).state != ReplicaState::kRunning) continue;
     adapter.asked.insert(slot);
     step.out.push_back(
-        SendCommand{fleet_.slot(slot).id, engine::LoadAdapter{event.adapter, adapter.load}});
+        SendCommand{fleet_.slot(slot).leader(), engine::LoadAdapter{event.adapter, adapter.load}});
   }
   if (adapter.asked.empty())
     return refuse(unavailable(fmt::format("no replica of '{}' is running", setup.name)));
@@ -147,12 +147,12 @@ void Adapters::replica_loaded(uint32_t index, Step& step) {
     if (own)
       adapter->held[index] = 0;  // Counted in its weights.
     else
-      step.out.push_back(SendCommand{slot.id, engine::UnloadAdapter{name}});
+      step.out.push_back(SendCommand{slot.leader(), engine::UnloadAdapter{name}});
   }
   for (Adapter& adapter : one.adapters) {
     if (adapter.held.contains(index)) continue;
     adapter.asked.insert(index);
-    step.out.push_back(SendCommand{slot.id, engine::LoadAdapter{adapter.file, adapter.load}});
+    step.out.push_back(SendCommand{slot.leader(), engine::LoadAdapter{adapter.file, adapter.load}});
   }
 }
 
@@ -235,7 +235,7 @@ void Adapters::remove(uint32_t deployment, const std::string& name, Step& step) 
   for (const uint32_t slot : fleet_.deployment(deployment).slots) {
     const auto held = adapter->held.find(slot);
     if (held == adapter->held.end() && !adapter->asked.contains(slot)) continue;
-    step.out.push_back(SendCommand{fleet_.slot(slot).id, engine::UnloadAdapter{name}});
+    step.out.push_back(SendCommand{fleet_.slot(slot).leader(), engine::UnloadAdapter{name}});
     if (held != adapter->held.end()) fleet_.drop_weights(slot, held->second);
   }
   one.adapters.erase(adapter);

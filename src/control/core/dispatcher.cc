@@ -27,7 +27,8 @@ void Dispatcher::dispatch(Step& step) {
       dispatch_site(site, step);
       deployments.insert(in_.fleet.site(site).deployment);
     }
-    for (const uint32_t deployment : std::exchange(deployments, {})) rebalance(deployment);
+    for (const uint32_t deployment : std::exchange(deployments, {}))
+      rebalance(deployment, step.now);
   }
 }
 
@@ -44,7 +45,7 @@ void Dispatcher::settle(Step& step) {
     if (assessment.standing != Standing::kCrowded) continue;
     std::string why;
     if (const auto to = site_for_crowded(*task, why)) {
-      in_.life.move(*task, *to);
+      in_.life.move(*task, *to, assessment.reason, step.now);
     } else {
       in_.life.fail(*task, ErrorCode::kInvalid,
                     "estimated_memory fits no device that may run the task, beside what its "
@@ -86,18 +87,18 @@ std::optional<uint32_t> Dispatcher::site_for_crowded(const Task& task, std::stri
 
 // A task that its own device can't start now moves to another one of its deployment that could, if
 // nobody waits there.  O(sites with free places × sites where tasks wait).
-void Dispatcher::rebalance(uint32_t deployment) {
+void Dispatcher::rebalance(uint32_t deployment, TimeUs now) {
   if (in_.fleet.deployment(deployment).sites.size() < 2 || in_.stage.stopping) return;
   if (in_.waiting.sites(deployment).empty()) return;
   for (auto to = in_.view.next_free(deployment, 0); to;
        to = in_.view.next_free(deployment, *to + 1)) {
     if (in_.waiting.queue().size(*to) > 0) continue;
     for (const uint32_t from : in_.waiting.sites(deployment))
-      if (take_from(from, *to)) break;
+      if (take_from(from, *to, now)) break;
   }
 }
 
-bool Dispatcher::take_from(uint32_t from, uint32_t to) {
+bool Dispatcher::take_from(uint32_t from, uint32_t to, TimeUs now) {
   uint64_t moved = 0;
   size_t seen = 0;
   in_.waiting.queue().for_each(from, [&](uint64_t number) {
@@ -109,7 +110,7 @@ bool Dispatcher::take_from(uint32_t from, uint32_t to) {
   const auto assessment = scheduler::assess(in_.view.policy(), in_.view.site(to), request_of(task));
   if (assessment.standing != Standing::kEligible) return false;
   if (!task.spec.adapter.empty() && !slot_for(task, to)) return false;
-  in_.life.move(task, to);
+  in_.life.move(task, to, "could start here at once, and nobody waited here", now);
   return true;
 }
 

@@ -60,8 +60,8 @@ class Dispatcher {
   std::optional<uint32_t> slot_for(const Task& task, uint32_t site) const;
   Fit fits(const Task& task, uint32_t slot, std::string& why) const;
   std::vector<uint64_t> startable(const Task& head, uint32_t slot) const;
-  void rebalance(uint32_t deployment);
-  bool take_from(uint32_t from, uint32_t to);
+  void rebalance(uint32_t deployment, TimeUs now);
+  bool take_from(uint32_t from, uint32_t to, TimeUs now);
 
   const Parts in_;
 };

@@ -28,14 +28,30 @@ uint32_t blocks_for(uint64_t tokens, uint32_t block_tokens) {
 }
 
 // Tasks that wait inside a full replica count as tokens, but have no blocks.
-ReplicaMemory memory_of(const Slot& slot) {
+ReplicaMemory memory_of(const Slot& slot, size_t rank) {
   ReplicaMemory out;
-  if (!slot.given_up && slot.needs)
-    out.fixed = slot.needs->weight_bytes + slot.needs->activation_bytes;
+  if (!slot.given_up && slot.needs) out.fixed = slot.needs->rank(rank).fixed();
   const uint64_t pool = slot.loaded.kv_blocks;
   const uint64_t used = std::min(slot.kv_blocks_used, pool);
-  out.kv_used = used * slot.loaded.block_bytes;
-  out.kv_growth = (std::min(slot.kv_blocks_most, pool) - used) * slot.loaded.block_bytes;
+  const uint64_t block_bytes = slot.loaded.rank(rank).block_bytes();
+  out.kv_used = used * block_bytes;
+  out.kv_growth = (std::min(slot.kv_blocks_most, pool) - used) * block_bytes;
+  return out;
+}
+
+// One worker for each machine that has devices of the replica, in the order of ranks.
+std::vector<SlotWorker> workers_for(std::span<const DeviceId> ranks,
+                                    std::span<const Device> devices) {
+  std::vector<SlotWorker> out;
+  for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
+    const uint32_t node = devices[static_cast<size_t>(ranks[rank].value)].setup.node;
+    auto worker = std::ranges::find(out, node, &SlotWorker::node);
+    if (worker == out.end()) {
+      out.emplace_back().node = node;
+      worker = out.end() - 1;
+    }
+    worker->ranks.push_back(rank);
+  }
   return out;
 }
 
@@ -83,6 +99,7 @@ Fleet::Fleet(const CoreSetup& setup, MemoryLedger& ledger, ChangeSet& changed)
       added.deployment = index;
       added.site = deployment.site_on.at(ranks.front());
       added.devices = ranks;
+      added.workers = workers_for(ranks, devices_);
       deployment.slots.push_back(slot);
       sites_[added.site].slots.push_back(slot);
       ledger_.add_slot(ranks);
@@ -183,7 +200,8 @@ void Fleet::prompt_runs(uint32_t site, std::string_view adapter, const Prompt& p
 
 // ---- A replica's life ----
 
-StartWorker Fleet::start(uint32_t index, TimeUs now, std::vector<engine::AdapterFile> adapters) {
+std::vector<StartWorker> Fleet::start(uint32_t index, TimeUs now,
+                                      std::vector<engine::AdapterFile> adapters) {
   Slot& slot = slots_[index];
   const DeploymentSetup& setup = deployments_[slot.deployment].setup;
   slot.id = ReplicaId{next_replica_++};
@@ -195,29 +213,44 @@ StartWorker Fleet::start(uint32_t index, TimeUs now, std::vector<engine::Adapter
   ++slot.starts;
   engine::LoadReplica load = setup.load;
   load.adapters = std::move(adapters);
-  for (size_t rank = 0; rank < slot.devices.size(); ++rank) {
-    const DeviceSetup& one = device(slot.devices[rank]).setup;
-    load.device_spec += (rank == 0 ? "" : "+") + one.spec;
-    load.device_ids.push_back(static_cast<uint32_t>(one.id.value));
-    load.cpu_first.push_back(one.cpu_first);
-    load.ranks.push_back(static_cast<uint32_t>(rank));
+  for (const DeviceId id : slot.devices) {
+    const DeviceSetup& one = device(id).setup;
+    load.ranks.push_back({.worker = 0,
+                          .node = one.node,
+                          .device_id = static_cast<uint32_t>(id.value),
+                          .device_spec = one.spec,
+                          .cpu_first = one.cpu_first});
+  }
+  std::vector<StartWorker> out;
+  for (uint32_t worker = 0; worker < slot.workers.size(); ++worker)
+    for (const uint32_t rank : slot.workers[worker].ranks) load.ranks[rank].worker = worker;
+  for (uint32_t worker = 0; worker < slot.workers.size(); ++worker) {
+    load.worker = worker;
+    out.push_back({{slot.id, worker}, load});
   }
   settle(index);
-  return {slot.id, std::move(load)};
+  return out;
 }
 
-void Fleet::connected(uint32_t index, int32_t pid, TimeUs now) {
+void Fleet::connected(uint32_t index, uint32_t worker, int32_t pid, TimeUs now) {
   Slot& slot = slots_[index];
   if (slot.state != ReplicaState::kStarting) return;
+  slot.workers[worker].connected = true;
+  slot.workers[worker].pid = pid;
+  if (!std::ranges::all_of(slot.workers, &SlotWorker::connected)) return;
   slot.state = ReplicaState::kLoading;
   slot.since = now;
-  slot.pid = pid;
   settle(index);
 }
 
-void Fleet::heard(uint32_t index, TimeUs now) {
-  slots_[index].reported = now;
+void Fleet::heard(uint32_t index, uint32_t worker, TimeUs now) {
+  slots_[index].workers[worker].reported = now;
   arm(index);
+}
+
+bool Fleet::worker_ended(uint32_t index, uint32_t worker) {
+  slots_[index].workers[worker].lost = true;
+  return std::ranges::all_of(slots_[index].workers, &SlotWorker::lost);
 }
 
 void Fleet::progressed(uint32_t index, TimeUs now) {
@@ -232,11 +265,16 @@ void Fleet::load_progress(uint32_t index, engine::LoadProgress progress) {
   settle(index);
 }
 
-bool Fleet::loaded(uint32_t index, const engine::ReplicaLoaded& loaded, TimeUs now) {
+bool Fleet::loaded(uint32_t index, uint32_t worker, const engine::ReplicaLoaded& report,
+                   TimeUs now) {
   Slot& slot = slots_[index];
   if (slot.state != ReplicaState::kStarting && slot.state != ReplicaState::kLoading) return false;
+  slot.workers[worker].loaded = true;
+  if (worker == 0) slot.needs = report;
+  settle(index);
+  if (!std::ranges::all_of(slot.workers, &SlotWorker::loaded)) return false;
+  const engine::ReplicaLoaded& loaded = *slot.needs;  // As the leader said in this life.
   slot.loaded = loaded;
-  slot.needs = loaded;
   slot.state = ReplicaState::kRunning;
   slot.since = slot.progressed = slot.stats_at = now;
   slot.wake = INT64_MAX;
@@ -262,7 +300,6 @@ void Fleet::stats(uint32_t index, engine::ReplicaStats stats, TimeUs now) {
     slot.tokens_per_second =
         slot.tokens_per_second == 0 ? rate : 0.75 * slot.tokens_per_second + 0.25 * rate;
   }
-  // Rank by rank, as the one worker lists its devices.
   slot.busy.resize(std::min(slot.devices.size(), stats.device_busy_us.size()));
   for (size_t rank = 0; rank < slot.busy.size() && now > slot.stats_at; ++rank) {
     const int64_t busy_before =
@@ -278,20 +315,23 @@ void Fleet::stats(uint32_t index, engine::ReplicaStats stats, TimeUs now) {
 
 void Fleet::add_weights(uint32_t index, uint64_t bytes) {
   Slot& slot = slots_[index];
-  slot.loaded.weight_bytes += bytes;
-  if (slot.needs) slot.needs->weight_bytes += bytes;
+  for (replica::RankMemory& rank : slot.loaded.ranks) rank.weights += bytes;
+  if (slot.needs)
+    for (replica::RankMemory& rank : slot.needs->ranks) rank.weights += bytes;
   settle(index);
 }
 
 void Fleet::drop_weights(uint32_t index, uint64_t bytes) {
   Slot& slot = slots_[index];
-  slot.loaded.weight_bytes -= std::min(slot.loaded.weight_bytes, bytes);
+  for (replica::RankMemory& rank : slot.loaded.ranks) rank.weights -= std::min(rank.weights, bytes);
   drop_needed_weights(index, bytes);
 }
 
 void Fleet::drop_needed_weights(uint32_t index, uint64_t bytes) {
   Slot& slot = slots_[index];
-  if (slot.needs) slot.needs->weight_bytes -= std::min(slot.needs->weight_bytes, bytes);
+  if (slot.needs)
+    for (replica::RankMemory& rank : slot.needs->ranks)
+      rank.weights -= std::min(rank.weights, bytes);
   settle(index);
 }
 
@@ -312,7 +352,10 @@ std::map<SequenceId, Run> Fleet::lose(uint32_t index, const std::string& why, Ti
   slot.since = now;
   slot.wake = slot.state == ReplicaState::kBackoff ? now + backoff : INT64_MAX;
   slot.message = why;
-  slot.pid = 0;
+  for (SlotWorker& worker : slot.workers) {
+    worker.pid = 0;
+    worker.connected = worker.loaded = worker.lost = false;
+  }
   slot.loaded = {};
   slot.stats = {};
   slot.kv_blocks_used = slot.kv_blocks_most = 0;
@@ -389,12 +432,13 @@ std::optional<uint64_t> Fleet::end_run(uint32_t index, SequenceId sequence, Time
 TimeUs Fleet::hang_at(const Slot& slot) const {
   if (slot.state != ReplicaState::kRunning) return INT64_MAX;
   const int64_t timeout = deployments_[slot.deployment].setup.health_check_timeout_us;
-  return (slot.runs.empty() ? slot.reported : std::min(slot.reported, slot.progressed)) + timeout;
+  return (slot.runs.empty() ? slot.reported() : std::min(slot.reported(), slot.progressed)) +
+         timeout;
 }
 
 void Fleet::forgive_silence(int64_t gap) {
   for (uint32_t index = 0; index < slots_.size(); ++index) {
-    slots_[index].reported += gap;
+    for (SlotWorker& worker : slots_[index].workers) worker.reported += gap;
     slots_[index].progressed += gap;
     arm(index);
   }
@@ -408,7 +452,8 @@ void Fleet::settle(uint32_t index) {
   const Slot& slot = slots_[index];
   arm(index);
   count_slot(index);
-  ledger_.hold(index, memory_of(slot));
+  for (size_t rank = 0; rank < slot.devices.size(); ++rank)
+    ledger_.hold(index, rank, memory_of(slot, rank));
   for (const DeviceId id : slot.devices) device_changed(id);
 }
 
@@ -471,13 +516,13 @@ auto Fleet::saved(auto& self) {
                   self.next_sequence_, self.next_replica_);
 }
 
-std::string Fleet::save() const { return save_part("fleet", 1, saved(*this)); }
+std::string Fleet::save() const { return save_part("fleet", 2, saved(*this)); }
 
 uint64_t Fleet::hash() const { return hash_of_saved(save()); }
 
 Result<void> Fleet::load(std::string_view bytes) {
   const size_t devices = devices_.size();
-  ALTLAS_TRY_VOID(load_part("fleet", 1, bytes, saved(*this)));
+  ALTLAS_TRY_VOID(load_part("fleet", 2, bytes, saved(*this)));
   if (slots_.size() != counted_.size() || devices_.size() != devices)
     return invalid("the saved fleet is of another setup");
   std::ranges::fill(counted_, uint8_t{0});

@@ -6,6 +6,7 @@
 // them. All three are counted from 0 and keep their indices.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -62,9 +63,19 @@ struct Run {
   uint32_t most = 0;    // … and at the end.
 };
 
+// One worker of the replica in a slot. Its ranks are on one machine.
+struct SlotWorker {
+  uint32_t node = 0;
+  std::vector<uint32_t> ranks;
+  int32_t pid = 0;
+  bool connected = false, loaded = false, lost = false;  // In this life.
+  TimeUs reported = 0;
+};
+
 struct Slot {
   uint32_t deployment = 0, site = 0;
-  std::vector<DeviceId> devices;  // Of its ranks, the leading one first.
+  std::vector<DeviceId> devices;    // By rank, the leading one first.
+  std::vector<SlotWorker> workers;  // By index; the first one leads.
   ReplicaId id;
   ReplicaState state = ReplicaState::kStopped;
   TimeUs since = 0;         // In this state.
@@ -73,16 +84,24 @@ struct Slot {
   bool given_up = false;  // Its load can't succeed: no restart.
   std::string message;
   ErrorCode error_code = ErrorCode::kInternal;  // Of a load that failed.
-  int32_t pid = 0;
   engine::LoadProgress progress;
   engine::ReplicaLoaded loaded;                // All 0 unless loaded.
   std::optional<engine::ReplicaLoaded> needs;  // As its last load said, in this life or an earlier.
   engine::ReplicaStats stats;
-  TimeUs stats_at = 0, reported = 0, progressed = 0;
+  TimeUs stats_at = 0, progressed = 0;
   double tokens_per_second = 0;
   std::vector<double> busy;  // Percent of the time between its last two stats, by rank.
   std::map<SequenceId, Run> runs;
   uint64_t kv_blocks_used = 0, kv_blocks_most = 0;  // Of its runs, now and at their longest.
+
+  // Whom commands go to.
+  WorkerId leader() const { return {id}; }
+  // When the worker that is silent for longest was last heard.
+  TimeUs reported() const {
+    TimeUs first = INT64_MAX;
+    for (const SlotWorker& worker : workers) first = std::min(first, worker.reported);
+    return first;
+  }
 };
 
 struct Deployment {
@@ -156,12 +175,17 @@ class Fleet {
   void prompt_runs(uint32_t site, std::string_view adapter, const Prompt& prompt);
 
   // A replica's life.
-  StartWorker start(uint32_t slot, TimeUs now, std::vector<engine::AdapterFile> adapters);
-  void connected(uint32_t slot, int32_t pid, TimeUs now);
-  void heard(uint32_t slot, TimeUs now);
+  // A replica starts: one action for each of its workers.
+  std::vector<StartWorker> start(uint32_t slot, TimeUs now,
+                                 std::vector<engine::AdapterFile> adapters);
+  void connected(uint32_t slot, uint32_t worker, int32_t pid, TimeUs now);
+  void heard(uint32_t slot, uint32_t worker, TimeUs now);
   void progressed(uint32_t slot, TimeUs now);
   void load_progress(uint32_t slot, engine::LoadProgress progress);
-  bool loaded(uint32_t slot, const engine::ReplicaLoaded& loaded, TimeUs now);  // False: not asked.
+  // The replica runs once all its workers have loaded: true then, for the last one's report.
+  bool loaded(uint32_t slot, uint32_t worker, const engine::ReplicaLoaded& loaded, TimeUs now);
+  // One worker of a replica that is stopping has ended: true for the last one.
+  bool worker_ended(uint32_t slot, uint32_t worker);
   void stats(uint32_t slot, engine::ReplicaStats stats, TimeUs now);
   // Of an adapter that came, that left, and of one that a lost replica had.
   void add_weights(uint32_t slot, uint64_t bytes);

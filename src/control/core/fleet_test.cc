@@ -22,15 +22,14 @@ struct Parts {
 
   void load(uint32_t slot, TimeUs now) {
     fleet.start(slot, now, {});
-    fleet.connected(slot, 100, now);
+    fleet.connected(slot, 0, 100, now);
     engine::ReplicaLoaded loaded;
     loaded.sequences_max = 4;
     loaded.block_tokens = 16;
     loaded.kv_blocks = 100;
-    loaded.block_bytes = 10;
-    loaded.weight_bytes = 1000;
-    fleet.heard(slot, now);
-    EXPECT_TRUE(fleet.loaded(slot, loaded, now));
+    loaded.ranks = {{1000, 0, {10}}};
+    fleet.heard(slot, 0, now);
+    EXPECT_TRUE(fleet.loaded(slot, 0, loaded, now));
   }
   void check() {
     fleet.check_integrity();
@@ -60,7 +59,7 @@ TEST(Fleet, AReplicaLivesAndItsDeploymentCountsIt) {
   EXPECT_EQ(p.ledger.fixed(DeviceId{0}), 1000u);
   const TimeUs hang = 1000 + p.setup.deployments[0].health_check_timeout_us;
   EXPECT_EQ(p.fleet.next_deadline(), hang);
-  p.fleet.heard(0, 2000);
+  p.fleet.heard(0, 0, 2000);
   EXPECT_EQ(p.fleet.next_deadline(), hang + 1000);
   const SequenceId run = p.fleet.begin_run(0, 7, 20, 40, 3000);
   EXPECT_EQ(p.fleet.slot(0).kv_blocks_used, 2u);

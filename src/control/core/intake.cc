@@ -400,6 +400,9 @@ void Intake::restore(journal::RestoredTask& restored, Step& step) {
     note = fmt::format("ran on device {}, which is not there any more", restored.device.value);
   Task& task =
       in_.life.add(std::move(restored.spec), site, std::move(note), /*promised=*/true, step.now);
+  if (moved && !is_over(restored.status))
+    task.moves.push_back({restored.device, in_.fleet.site(site).device, step.now,
+                          "its device is not there any more after a restart"});
   task.created = restored.accepted_at;
   task.started = restored.started_at;
   task.first_token = restored.first_token_at;

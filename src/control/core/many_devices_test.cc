@@ -16,9 +16,9 @@ class ManyDevices {
  public:
   explicit ManyDevices(int devices) : core(test_setup(devices)), factory(test_setup(1)) {
     step(Started{});
-    for (const auto& [replica, load] : std::exchange(started, {})) {
-      step(WorkerConnected{replica, 1});
-      step(WorkerReported{replica, factory.loaded(load)});
+    for (const auto& [worker, load] : std::exchange(started, {})) {
+      step(WorkerConnected{worker, 1});
+      step(WorkerReported{worker, factory.loaded(load)});
     }
     task(1);  // The first choice looks at every site that was loaded.
   }
@@ -31,10 +31,10 @@ class ManyDevices {
     static_cast<void>(core.next_deadline());
     for (Action& action : actions) {
       if (const auto* start = std::get_if<StartWorker>(&action))
-        started.emplace_back(start->replica, start->load);
+        started.emplace_back(start->worker, start->load);
       if (const auto* send = std::get_if<SendCommand>(&action))
         if (const auto* run = std::get_if<engine::SubmitSequence>(&send->command))
-          runs.emplace_back(send->replica, run->sequence);
+          runs.emplace_back(send->worker, run->sequence);
       if (const auto* append = std::get_if<AppendJournal>(&action))
         writes.push_back(append->ticket);
     }
@@ -47,17 +47,16 @@ class ManyDevices {
     uint64_t most = step(AdmissionRequested{id, "", "model", 1});
     most = std::max(most, step(TasksSubmitted{id, {spec}, true, 1}));
     while (!writes.empty()) most = std::max(most, written());
-    const auto [replica, sequence] = runs.back();
+    const auto [worker, sequence] = runs.back();
     most = std::max(
         most,
-        step(WorkerReported{replica, engine::SequenceTokens{sequence, {.ids = {1}, .text = "a"}}}));
-    most = std::max(most, step(WorkerReported{replica, engine::ReplicaStats{.steps = id}}));
+        step(WorkerReported{worker, engine::SequenceTokens{sequence, {.ids = {1}, .text = "a"}}}));
+    most = std::max(most, step(WorkerReported{worker, engine::ReplicaStats{.steps = id}}));
     most = std::max(most, step(DeviceSampled{DeviceId{static_cast<int32_t>(id % 50)}}));
     most = std::max(most, step(Tick{}));
     TaskResult result;
     result.text = "a";
-    most =
-        std::max(most, step(WorkerReported{replica, engine::SequenceFinished{sequence, result}}));
+    most = std::max(most, step(WorkerReported{worker, engine::SequenceFinished{sequence, result}}));
     while (!writes.empty()) most = std::max(most, written());
     now += 1000;
     return most;
@@ -66,8 +65,8 @@ class ManyDevices {
   Core core;
   CoreHarness factory;
   TimeUs now = 1'000'000'000;
-  std::vector<std::pair<ReplicaId, engine::LoadReplica>> started;
-  std::vector<std::pair<ReplicaId, SequenceId>> runs;
+  std::vector<std::pair<WorkerId, engine::LoadReplica>> started;
+  std::vector<std::pair<WorkerId, SequenceId>> runs;
   std::vector<uint64_t> writes;
 
  private:
@@ -85,7 +84,7 @@ TEST(ManyDevices, AnEventLooksAtTheSitesOfItsOwnDeviceOnly) {
     EXPECT_LE(many.core.looks(), static_cast<uint64_t>(devices) * 8) << "while all load";
     for (uint64_t id = 2; id <= 20; ++id) most[devices] = std::max(most[devices], many.task(id));
     // A replica that is lost: its timer, its task, its restart.
-    const ReplicaId lost = many.runs.back().first;
+    const WorkerId lost = many.runs.back().first;
     most[devices] = std::max(most[devices], many.step(WorkerLost{lost, "killed"}));
     many.now += kBackoffMinUs;
     most[devices] = std::max(most[devices], many.step(Tick{}));

@@ -13,7 +13,9 @@ void MemoryLedger::add_device(uint64_t total) {
 }
 
 void MemoryLedger::add_slot(std::vector<DeviceId> devices) {
-  slots_.emplace_back().devices = std::move(devices);
+  Slot& slot = slots_.emplace_back();
+  slot.memory.resize(devices.size());
+  slot.devices = std::move(devices);
 }
 
 MemoryLedger::Reservations& MemoryLedger::change(DeviceId device) {
@@ -21,16 +23,15 @@ MemoryLedger::Reservations& MemoryLedger::change(DeviceId device) {
   return reservations_[static_cast<size_t>(device.value)];
 }
 
-void MemoryLedger::hold(uint32_t slot, const ReplicaMemory& memory) {
-  ReplicaMemory& before = slots_[slot].memory;
+void MemoryLedger::hold(uint32_t slot, size_t rank, const ReplicaMemory& memory) {
+  ReplicaMemory& before = slots_[slot].memory[rank];
   if (before == memory) return;
-  for (const DeviceId id : slots_[slot].devices) {
-    changed_.add(static_cast<uint32_t>(id.value));
-    Device& device = devices_[static_cast<size_t>(id.value)];
-    device.fixed += memory.fixed - before.fixed;
-    device.kv_used += memory.kv_used - before.kv_used;
-    device.kv_growth += memory.kv_growth - before.kv_growth;
-  }
+  const DeviceId id = slots_[slot].devices[rank];
+  changed_.add(static_cast<uint32_t>(id.value));
+  Device& device = devices_[static_cast<size_t>(id.value)];
+  device.fixed += memory.fixed - before.fixed;
+  device.kv_used += memory.kv_used - before.kv_used;
+  device.kv_growth += memory.kv_growth - before.kv_growth;
   before = memory;
 }
 
@@ -66,11 +67,11 @@ std::optional<uint64_t> MemoryLedger::next_to_give_up(DeviceId device) const {
 void MemoryLedger::check_integrity() const {
   std::vector<ReplicaMemory> sums(devices_.size());
   for (const Slot& slot : slots_)
-    for (const DeviceId id : slot.devices) {
-      ReplicaMemory& sum = sums[static_cast<size_t>(id.value)];
-      sum.fixed += slot.memory.fixed;
-      sum.kv_used += slot.memory.kv_used;
-      sum.kv_growth += slot.memory.kv_growth;
+    for (size_t rank = 0; rank < slot.devices.size(); ++rank) {
+      ReplicaMemory& sum = sums[static_cast<size_t>(slot.devices[rank].value)];
+      sum.fixed += slot.memory[rank].fixed;
+      sum.kv_used += slot.memory[rank].kv_used;
+      sum.kv_growth += slot.memory[rank].kv_growth;
     }
   for (size_t i = 0; i < devices_.size(); ++i) {
     const Device& device = devices_[i];

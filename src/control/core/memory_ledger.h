@@ -20,7 +20,7 @@
 
 namespace altlas::control {
 
-// What one replica takes on each of its devices, in bytes.
+// What one rank of a replica takes on its device, in bytes.
 struct ReplicaMemory {
   uint64_t fixed = 0;      // Weights and activations; a replica that restarts keeps its claim.
   uint64_t kv_used = 0;    // KV blocks of its runs.
@@ -44,7 +44,8 @@ class MemoryLedger {
   void add_device(uint64_t total);
   void add_slot(std::vector<DeviceId> devices);
 
-  void hold(uint32_t slot, const ReplicaMemory& memory);  // In place of what it held.
+  // In place of what that rank of the slot held.
+  void hold(uint32_t slot, size_t rank, const ReplicaMemory& memory);
 
   // A reservation of a task that does not run; one that runs; its end.
   void promise(DeviceId device, uint64_t task, const PromisedMemory& memory);
@@ -92,8 +93,8 @@ class MemoryLedger {
     std::map<uint64_t, PromisedMemory> tasks;  // That do not run.
   };
   struct Slot {
-    std::vector<DeviceId> devices;
-    ReplicaMemory memory;
+    std::vector<DeviceId> devices;      // By rank.
+    std::vector<ReplicaMemory> memory;  // By rank.
   };
   const Device& at(DeviceId device) const { return devices_[static_cast<size_t>(device.value)]; }
   const Reservations& reservations(DeviceId device) const {

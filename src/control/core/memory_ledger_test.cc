@@ -24,23 +24,25 @@ struct Ledger {
 
 TEST(MemoryLedger, CountsWhatReplicasHoldOnEachOfTheirDevices) {
   Ledger one;
-  one->hold(0, {.fixed = 100, .kv_used = 20, .kv_growth = 30});
-  one->hold(1, {.fixed = 50});
+  one->hold(0, 0, {.fixed = 100, .kv_used = 20, .kv_growth = 10});
+  one->hold(0, 1, {.fixed = 60, .kv_used = 40, .kv_growth = 30});
+  one->hold(1, 0, {.fixed = 50});
   EXPECT_EQ(one->used(kFirst), 170u);
-  EXPECT_EQ(one->used(kOther), 120u);
+  EXPECT_EQ(one->used(kOther), 100u);
   EXPECT_EQ(one->fixed(kFirst), 150u);
   EXPECT_EQ(one->growth(kOther), 30u);
   EXPECT_EQ(one.changed.take().size(), 2u);
-  one->hold(0, {.fixed = 100, .kv_used = 20, .kv_growth = 30});  // The same: nothing changes.
+  one->hold(0, 1, {.fixed = 60, .kv_used = 40, .kv_growth = 30});  // The same: nothing changes.
   EXPECT_TRUE(one.changed.empty());
-  one->hold(0, {});
+  one->hold(0, 1, {});
   EXPECT_EQ(one->used(kOther), 0u);
+  EXPECT_EQ(one->used(kFirst), 170u);
   one->check_integrity();
 }
 
 TEST(MemoryLedger, TheLastPromiseIsGivenUpFirst) {
   Ledger one;
-  one->hold(1, {.fixed = 300});
+  one->hold(1, 0, {.fixed = 300});
   one->promise(kFirst, 4, {.bytes = 300});
   one->promise(kFirst, 9, {.bytes = 300});
   EXPECT_TRUE(one->has_room(kFirst, 100));
@@ -48,7 +50,7 @@ TEST(MemoryLedger, TheLastPromiseIsGivenUpFirst) {
   EXPECT_FALSE(one->next_to_give_up(kFirst));
   one->keep_for_run(kFirst, 9);
   EXPECT_EQ(one->reserved_by_runs(kFirst), 300u);
-  one->hold(1, {.fixed = 500});
+  one->hold(1, 0, {.fixed = 500});
   EXPECT_EQ(one->next_to_give_up(kFirst), 4u);
   one->release(kFirst, 4, 300);
   EXPECT_FALSE(one->next_to_give_up(kFirst));

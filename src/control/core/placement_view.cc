@@ -65,7 +65,7 @@ PlacementDevice PlacementView::look(const Site& site, uint64_t reserved) const {
   for (const uint32_t index : site.slots) {
     const Slot& slot = fleet_.slot(index);
     if (slot.needs && !slot.given_up) {
-      out.block_bytes = std::max(out.block_bytes, slot.needs->block_bytes);
+      out.block_bytes = std::max(out.block_bytes, slot.needs->rank(0).block_bytes());
       blocks_max = std::max<uint64_t>(blocks_max, slot.needs->kv_blocks);
     }
     if (slot.state != ReplicaState::kRunning) continue;
@@ -188,7 +188,7 @@ uint64_t PlacementView::reserved_ahead(DeviceId device, uint64_t task) const {
     for (const uint32_t slot : fleet_.site(promised.site).slots) {
       if (!fleet_.slot(slot).needs) continue;
       block_tokens = fleet_.slot(slot).needs->block_tokens;
-      block_bytes = fleet_.slot(slot).needs->block_bytes;
+      block_bytes = fleet_.slot(slot).needs->rank(0).block_bytes();
     }
     const uint64_t tokens = promised.sequence_tokens;
     if (block_tokens > 0) out += (tokens + block_tokens - 1) / block_tokens * block_bytes;

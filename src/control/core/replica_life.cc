@@ -8,7 +8,8 @@ namespace altlas::control {
 
 void ReplicaLife::start(uint32_t index, Step& step) {
   if (in_.stage.stopping || in_.fleet.slot(index).given_up) return;
-  step.out.push_back(in_.fleet.start(index, step.now, in_.adapters.start(index)));
+  for (StartWorker& worker : in_.fleet.start(index, step.now, in_.adapters.start(index)))
+    step.out.push_back(std::move(worker));
 }
 
 void ReplicaLife::start_all(Step& step) {
@@ -18,23 +19,36 @@ void ReplicaLife::start_all(Step& step) {
 void ReplicaLife::stop_all(Step& step) {
   for (uint32_t slot = 0; slot < in_.fleet.slots().size(); ++slot)
     if (in_.fleet.drain(slot, "the server is stopping"))
-      step.out.push_back(StopWorker{in_.fleet.slot(slot).id, /*kill=*/false});
+      for (uint32_t worker = 0; worker < in_.fleet.slot(slot).workers.size(); ++worker)
+        step.out.push_back(StopWorker{{in_.fleet.slot(slot).id, worker}, /*kill=*/false});
+}
+
+std::optional<uint32_t> ReplicaLife::slot_of(WorkerId worker) const {
+  const auto slot = in_.fleet.find_slot(worker.replica);
+  if (!slot || worker.index >= in_.fleet.slot(*slot).workers.size()) return std::nullopt;
+  return slot;
 }
 
 void ReplicaLife::connected(const WorkerConnected& event, TimeUs now) {
-  if (const auto slot = in_.fleet.find_slot(event.replica))
-    in_.fleet.connected(*slot, event.pid, now);
+  if (const auto slot = slot_of(event.worker))
+    in_.fleet.connected(*slot, event.worker.index, event.pid, now);
 }
 
 void ReplicaLife::lost(const WorkerLost& event, Step& step) {
-  if (const auto slot = in_.fleet.find_slot(event.replica))
-    gone(*slot, event.reason, /*tell_worker=*/false, step);
+  const auto slot = slot_of(event.worker);
+  if (!slot) return;
+  const bool last = in_.fleet.worker_ended(*slot, event.worker.index);
+  // Of a replica that was asked to stop, each worker ends in its own time.
+  if (in_.fleet.slot(*slot).state == ReplicaState::kDraining && !last) return;
+  gone(*slot, event.reason, step);
 }
 
-void ReplicaLife::gone(uint32_t index, const std::string& why, bool tell_worker, Step& step) {
+void ReplicaLife::gone(uint32_t index, const std::string& why, Step& step) {
   const Slot& slot = in_.fleet.slot(index);
   const uint32_t deployment = slot.deployment;
-  if (tell_worker) step.out.push_back(StopWorker{slot.id, /*kill=*/true});
+  for (uint32_t worker = 0; worker < slot.workers.size(); ++worker)
+    if (!slot.workers[worker].lost)
+      step.out.push_back(StopWorker{{slot.id, worker}, /*kill=*/true});
   const auto runs = in_.fleet.lose(index, why, step.now, in_.stage.stopping);
   for (const std::string& name : in_.adapters.replica_lost(index))
     conclude_adapter(deployment, name, step);
@@ -49,13 +63,14 @@ void ReplicaLife::gone(uint32_t index, const std::string& why, bool tell_worker,
 }
 
 void ReplicaLife::reported(WorkerReported& event, Step& step) {
-  const auto found = in_.fleet.find_slot(event.replica);
+  const auto found = slot_of(event.worker);
   if (!found) return;  // It was given up.
   const uint32_t slot = *found;
-  in_.fleet.heard(slot, step.now);
+  in_.fleet.heard(slot, event.worker.index, step.now);
+  if (event.worker != in_.fleet.slot(slot).leader()) return follower_reported(slot, event, step);
   if (auto* tokens = std::get_if<engine::SequenceTokens>(&event.report)) {
     if (const auto ok = in_.life.tokens(slot, *tokens, step); !ok.ok())
-      gone(slot, ok.error().message(), /*tell_worker=*/true, step);
+      gone(slot, ok.error().message(), step);
   } else if (auto* done = std::get_if<engine::SequenceFinished>(&event.report)) {
     in_.life.finished(slot, *done, step);
   } else if (auto* failed = std::get_if<engine::SequenceFailed>(&event.report)) {
@@ -70,18 +85,33 @@ void ReplicaLife::reported(WorkerReported& event, Step& step) {
   } else if (auto* progress = std::get_if<engine::LoadProgress>(&event.report)) {
     in_.fleet.load_progress(slot, std::move(*progress));
   } else if (const auto* report = std::get_if<engine::ReplicaLoaded>(&event.report)) {
-    loaded(slot, *report, step);
+    loaded(slot, event.worker.index, *report, step);
   } else if (auto* adapter = std::get_if<engine::AdapterLoaded>(&event.report)) {
     adapter_loaded(slot, *adapter, step);
   } else if (const auto* not_loaded = std::get_if<engine::LoadFailed>(&event.report)) {
-    in_.fleet.load_failed(slot, *not_loaded);
-    gone(slot, not_loaded->message, /*tell_worker=*/true, step);
-    in_.waiting.settle_again();
+    load_failed(slot, *not_loaded, step);
   }
 }
 
-void ReplicaLife::loaded(uint32_t index, const engine::ReplicaLoaded& report, Step& step) {
-  if (!in_.fleet.loaded(index, report, step.now)) return;
+void ReplicaLife::follower_reported(uint32_t slot, const WorkerReported& event, Step& step) {
+  if (const auto* report = std::get_if<engine::ReplicaLoaded>(&event.report)) {
+    loaded(slot, event.worker.index, *report, step);
+  } else if (const auto* not_loaded = std::get_if<engine::LoadFailed>(&event.report)) {
+    load_failed(slot, *not_loaded, step);
+  }
+}
+
+void ReplicaLife::load_failed(uint32_t slot, const engine::LoadFailed& failed, Step& step) {
+  in_.fleet.load_failed(slot, failed);
+  gone(slot, failed.message, step);
+  in_.waiting.settle_again();
+}
+
+void ReplicaLife::loaded(uint32_t index, uint32_t worker, const engine::ReplicaLoaded& report,
+                         Step& step) {
+  // The leader's report says what memory all ranks take, also where others still load.
+  if (!in_.fleet.loaded(index, worker, report, step.now))
+    return in_.life.give_up_reservations(index);
   in_.adapters.replica_loaded(index, step);
   in_.life.give_up_reservations(index);
   for (const DeviceId id : in_.fleet.slot(index).devices) in_.waiting.look_at_device(id);
@@ -118,18 +148,18 @@ void ReplicaLife::check(Step& step) {
     const Slot& slot = in_.fleet.slot(index);
     const DeploymentSetup& setup = in_.fleet.deployment(slot.deployment).setup;
     if (step.now >= in_.fleet.hang_at(slot)) {
-      const bool silent = step.now >= slot.reported + setup.health_check_timeout_us;
+      const bool silent = step.now >= slot.reported() + setup.health_check_timeout_us;
       gone(index,
            fmt::format("{} for {:.1f} s", silent ? "no report" : "no step with work to do",
                        static_cast<double>(setup.health_check_timeout_us) / kSecond),
-           /*tell_worker=*/true, step);
+           step);
     } else if (step.now >= slot.wake && slot.state == ReplicaState::kBackoff) {
       start(index, step);
     } else if (step.now >= slot.wake && slot.state != ReplicaState::kRunning) {
       gone(index,
            fmt::format("it was not ready within startup_timeout_s, {:.1f} s",
                        static_cast<double>(setup.startup_timeout_us) / kSecond),
-           /*tell_worker=*/true, step);
+           step);
     }
   }
   for (uint32_t deployment = 0; deployment < in_.fleet.deployments().size(); ++deployment)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "control/core/adapters.h"
@@ -38,10 +39,15 @@ class ReplicaLife {
 
  private:
   void start(uint32_t slot, Step& step);
-  // The replica is given up; nothing more it says is heard. Its tasks go on elsewhere, or here
-  // after the restart.
-  void gone(uint32_t slot, const std::string& why, bool tell_worker, Step& step);
-  void loaded(uint32_t slot, const engine::ReplicaLoaded& report, Step& step);
+  // The slot of a worker that is one of its replica's; nothing where the replica was given up.
+  std::optional<uint32_t> slot_of(WorkerId worker) const;
+  // The replica is given up, and those of its workers that have not ended are killed. Nothing more
+  // they say is heard. Its tasks go on elsewhere, or here after the restart.
+  void gone(uint32_t slot, const std::string& why, Step& step);
+  // What a worker says that does not lead: only whether it lives and has loaded.
+  void follower_reported(uint32_t slot, const WorkerReported& event, Step& step);
+  void loaded(uint32_t slot, uint32_t worker, const engine::ReplicaLoaded& report, Step& step);
+  void load_failed(uint32_t slot, const engine::LoadFailed& failed, Step& step);
   void adapter_loaded(uint32_t slot, engine::AdapterLoaded& report, Step& step);
   void conclude_adapter(uint32_t deployment, const std::string& name, Step& step);
   void fail_unserved(uint32_t deployment, Step& step);

@@ -108,7 +108,7 @@ ReplicaView show_slot(const Slot& slot, const Fleet& fleet) {
   out.deployment = fleet.deployment(slot.deployment).setup.name;
   out.state = slot.state;
   out.devices = slot.devices;
-  out.pid = slot.pid;
+  out.pid = slot.workers.front().pid;
   out.restarts = slot.starts == 0 ? 0 : slot.starts - 1;
   out.message = slot.message;
   out.error_code = slot.error_code;

@@ -31,14 +31,14 @@ PromisedMemory promise_of(const Task& task) {
   return {task.spec.estimated_memory, task.site, request_of(task).sequence_tokens};
 }
 
-engine::SubmitSequence command_of(const Task& task, const scheduler::QueueLimits& limits) {
+engine::SubmitSequence command_of(const Task& task, const WaitingTasks& waiting) {
   engine::SubmitSequence out;
   out.sequence = task.sequence;
   out.prompt = task.spec.prompt;
   out.generated = task.generated;
   out.tokens_max = task.spec.tokens_max;
-  out.level = limits.rank[static_cast<size_t>(task.spec.priority)];
-  out.turn = scheduler::turn_of(limits, task.spec.priority, arrived(task));
+  out.level = waiting.level(task);
+  out.turn = waiting.turn(task);
   out.sampling = task.spec.sampling;
   out.adapter = task.spec.adapter;
   out.embeds = task.spec.embeds;
@@ -85,7 +85,9 @@ void TaskLife::wait(Task& task, bool front, TimeUs now) {
   in_.waiting.push(task, expires, front);
 }
 
-void TaskLife::move(Task& task, uint32_t to) {
+void TaskLife::move(Task& task, uint32_t to, std::string reason, TimeUs now) {
+  task.moves.push_back({device_of(task), in_.fleet.site(to).device, now, std::move(reason)});
+  if (task.moves.size() > kMovesMax) task.moves.erase(task.moves.begin());
   const auto ahead = static_cast<int64_t>(task.tokens_ahead);
   in_.fleet.count(task.site, {.queued = -1, .tokens_ahead = -ahead});
   unreserve(task);
@@ -110,8 +112,7 @@ void TaskLife::start(Task& task, uint32_t slot, Step& step) {
                                       request.sequence_tokens, step.now);
   give_up_reservations(slot);
   in_.fleet.prompt_runs(task.site, task.spec.adapter, task.spec.prompt);
-  step.out.push_back(
-      SendCommand{in_.fleet.slot(slot).id, command_of(task, in_.waiting.queue().limits())});
+  step.out.push_back(SendCommand{in_.fleet.slot(slot).leader(), command_of(task, in_.waiting)});
   if (task.spec.durable)
     in_.journal.add_note({task.spec.id, step.now, journal::TaskStarted{device_of(task)}}, step.now);
   show(task, TaskStatus::kRunning, step);
@@ -161,7 +162,10 @@ Result<void> TaskLife::tokens(uint32_t slot, engine::SequenceTokens& report, Ste
   if (delta.ids.empty() && delta.text.empty()) return {};
   task.generated.insert(task.generated.end(), delta.ids.begin(), delta.ids.end());
   task.text_seen += delta.text.size();
-  if (!task.first_token) task.first_token = step.now;
+  if (!task.first_token) {
+    task.first_token = step.now;
+    in_.waiting.served(task);
+  }
   const auto total = task.prompt_tokens + static_cast<uint32_t>(task.generated.size());
   const uint64_t progress = std::min<uint64_t>(task.tokens_ahead, total - run->second.tokens);
   task.tokens_ahead -= progress;
@@ -257,8 +261,9 @@ void TaskLife::leave_phase(Task& task, Step& step) {
     // Its place is taken until the replica says that it is over.
     if (in_.fleet.give_up_run(task.slot, task.sequence))
       step.out.push_back(
-          SendCommand{in_.fleet.slot(task.slot).id, engine::CancelSequence{task.sequence}});
+          SendCommand{in_.fleet.slot(task.slot).leader(), engine::CancelSequence{task.sequence}});
   }
+  in_.waiting.leave(task);
   in_.fleet.count(task.site, change);
   unreserve(task);
   in_.tasks.leave_group(task);

@@ -43,7 +43,8 @@ class TaskLife {
   void take_back(Task& task);  // Of a submission that was refused.
   // In the queue of its site.
   void wait(Task& task, bool front, TimeUs now);
-  void move(Task& task, uint32_t site);
+  // To another site of its deployment, where it waits. `reason`: for those who ask.
+  void move(Task& task, uint32_t site, std::string reason, TimeUs now);
   void start(Task& task, uint32_t slot, Step& step);
   // Its replica is gone: it waits again, before all others, with the tokens it has.
   void come_back(Task& task, const std::string& why, Step& step);

@@ -199,16 +199,9 @@ void TaskTable::explain(const Task& task, Explanation explanation) {
   while (explanations_.size() > kExplanationsMax) explanations_.erase(explanations_.begin());
 }
 
-Result<Explanation> TaskTable::explanation(const TaskId& id) const {
-  const Task* found = find(id);
-  if (found == nullptr) return not_found(fmt::format("there is no task {}", to_string(id)));
-  const auto kept = explanations_.find(found->number);
-  if (kept == explanations_.end())
-    return not_found(fmt::format(
-        "the choice for task {} is not kept any more: only those of the latest {} tasks of "
-        "this server's run are",
-        to_string(id), kExplanationsMax));
-  return kept->second;
+const Explanation* TaskTable::explanation(const Task& task) const {
+  const auto kept = explanations_.find(task.number);
+  return kept == explanations_.end() ? nullptr : &kept->second;
 }
 
 // A merge of the sets that match, each in order already.

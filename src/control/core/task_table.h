@@ -25,6 +25,7 @@
 namespace altlas::control {
 
 inline constexpr size_t kExplanationsMax = 10'000;  // Choices of the latest tasks that are kept.
+inline constexpr size_t kMovesMax = 8;              // Moves of one task that are kept, the latest.
 inline constexpr size_t kPassingTasksMax =
     256;  // Tasks that are over and not durable, still readable.
 inline constexpr uint64_t kPassingBytesMax = 4 << 20;  // Of their texts and log-probabilities.
@@ -69,6 +70,7 @@ struct Task {
   ErrorCode error_code = ErrorCode::kInternal;
   std::string error;
   std::string note;
+  std::vector<Move> moves;            // Between devices, while it waited.
   std::vector<uint64_t> submissions;  // Tickets that wait for its acceptance.
 };
 
@@ -76,7 +78,8 @@ struct Task {
 inline bool is_open(const Task& task) { return task.phase < TaskPhase::kEnding; }
 
 // Threads: one. References to tasks stay valid until the task is removed. Saved are tasks without
-// what they said once they are over, and no explanations: these decide nothing.
+// what they said once they are over, and no explanations: these decide nothing, and the event log
+// has them.
 class TaskTable {
  public:
   // A new task in phase journaling, with the next number. Its id is not in the table yet.
@@ -133,7 +136,7 @@ class TaskTable {
 
   // Why a task's device was chosen; the choices of the latest kExplanationsMax tasks are kept.
   void explain(const Task& task, Explanation explanation);
-  Result<Explanation> explanation(const TaskId& id) const;  // Errors: kNotFound.
+  const Explanation* explanation(const Task& task) const;  // Null: it is not kept any more.
 
   // The numbers of durable tasks that match, newest first, and how many match in all.
   std::pair<std::vector<uint64_t>, uint64_t> list(const TaskFilter& filter) const;

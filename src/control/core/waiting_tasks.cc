@@ -22,7 +22,12 @@ WaitingTasks::WaitingTasks(const CoreSetup& setup, const Fleet& fleet)
     : fleet_(fleet), queue_(queue_limits(setup)), sites_(setup.deployments.size()) {}
 
 void WaitingTasks::push(const Task& task, TimeUs expires, bool front) {
-  queue_.push({task.number, task.site, task.spec.priority, arrived(task), expires, front});
+  if (!turns_.contains(task.number)) {
+    turns_.enter({task.number, task.site, level(task), task.spec.owner,
+                  scheduler::turn_of(queue_.limits(), task.spec.priority, arrived(task))});
+    if (task.first_token) turns_.served(task.number);  // Before this server started.
+  }
+  queue_.push({task.number, task.site, arrived(task), expires, turn(task), front});
   sites_[fleet_.site(task.site).deployment].insert(task.site);
   look_at(task.site);
   if (task.spec.estimated_memory == 0) return;
@@ -38,6 +43,7 @@ void WaitingTasks::erase(const Task& task) {
 
 void WaitingTasks::move(const Task& task, uint32_t to) {
   queue_.move(task.number, to);
+  turns_.move(task.number, to);
   if (queue_.size(task.site) == 0) sites_[fleet_.site(task.site).deployment].erase(task.site);
   sites_[fleet_.site(to).deployment].insert(to);
   look_at(to);
@@ -69,6 +75,7 @@ void WaitingTasks::settle_again() { unsettled_.insert(with_memory_.begin(), with
 
 void WaitingTasks::check_integrity() const {
   queue_.check_integrity();
+  turns_.check_integrity();
   std::vector<std::set<uint32_t>> sites(sites_.size());
   for (uint32_t site = 0; site < fleet_.sites().size(); ++site)
     if (queue_.size(site) > 0) sites[fleet_.site(site).deployment].insert(site);
@@ -78,16 +85,16 @@ void WaitingTasks::check_integrity() const {
 }
 
 auto WaitingTasks::saved(auto& self) {
-  return std::tie(self.queue_, self.sites_, self.with_memory_, self.sites_to_look_at_,
+  return std::tie(self.queue_, self.turns_, self.sites_, self.with_memory_, self.sites_to_look_at_,
                   self.unsettled_);
 }
 
-std::string WaitingTasks::save() const { return save_part("waiting_tasks", 1, saved(*this)); }
+std::string WaitingTasks::save() const { return save_part("waiting_tasks", 2, saved(*this)); }
 
 uint64_t WaitingTasks::hash() const { return hash_of_saved(save()); }
 
 Result<void> WaitingTasks::load(std::string_view bytes) {
-  return load_part("waiting_tasks", 1, bytes, saved(*this));
+  return load_part("waiting_tasks", 2, bytes, saved(*this));
 }
 
 }  // namespace altlas::control

@@ -1,6 +1,6 @@
-// WaitingTasks: accepted tasks that wait on their sites, in the order in which they are served, and
-// what has to be looked at again before the step ends: sites where a task may start now, and tasks
-// that may never fit where they wait.
+// WaitingTasks: accepted tasks that wait on their sites, in the order in which they are served, the
+// turns of all that wait or run, and what has to be looked at again before the step ends: sites
+// where a task may start now, and tasks that may never fit where they wait.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include "control/core/fleet.h"
 #include "control/core/task_table.h"
 #include "control/core_setup.h"
+#include "scheduler/fair_turns.h"
 #include "scheduler/queue.h"
 
 namespace altlas::control {
@@ -34,10 +35,19 @@ class WaitingTasks {
   const scheduler::WaitingQueue& queue() const { return queue_; }
   void set_tasks_max(uint32_t tasks_max) { queue_.set_tasks_max(tasks_max); }
 
-  // On the task's site. `front`: before all others there. Its site is looked at again.
+  // On the task's site. `front`: before all others there. Its site is looked at again. With its
+  // first push a task gets its turn, until it leave()s.
   void push(const Task& task, TimeUs expires, bool front);
   void erase(const Task& task);
   void move(const Task& task, uint32_t to);  // From the task's site; the caller changes that.
+  // A waiting or running task's turn.
+  TimeUs turn(const Task& task) const { return turns_.turn(task.number); }
+  bool has_turn(const Task& task) const { return turns_.contains(task.number); }
+  void served(const Task& task) { turns_.served(task.number); }  // It has its first token.
+  void leave(const Task& task) { turns_.leave(task.number); }    // It waits and runs no more.
+  uint8_t level(const Task& task) const {
+    return queue_.limits().rank[static_cast<size_t>(task.spec.priority)];
+  }
   // Sites of a deployment where tasks wait, in ascending order.
   const std::set<uint32_t>& sites(uint32_t deployment) const { return sites_[deployment]; }
   // All tasks that wait for the deployment, by site and turn.
@@ -67,6 +77,7 @@ class WaitingTasks {
   static auto saved(auto& self);
   const Fleet& fleet_;
   scheduler::WaitingQueue queue_;          // Lanes are sites.
+  scheduler::FairTurns turns_;             // Of tasks that wait or run.
   std::vector<std::set<uint32_t>> sites_;  // By deployment: sites whose lanes are not empty.
   std::set<uint64_t> with_memory_;         // Waiting tasks with estimated_memory.
   std::set<uint32_t> sites_to_look_at_;

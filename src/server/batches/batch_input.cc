@@ -8,16 +8,14 @@
 
 #include "base/byte_order_mark.h"
 #include "base/utf8.h"
-#include "server/json_reader.h"
+#include "server/batches/bodies.h"
+#include "server/body/read.h"
 
 namespace altlas::server {
 
 namespace json = boost::json;
 
 namespace {
-constexpr std::string_view kEndpoints[] = {"/v1/chat/completions", "/v1/completions",
-                                           "/v1/embeddings"};
-constexpr std::string_view kMethods[] = {"POST"};
 
 // Files that were put together have a byte order mark before any of their lines.
 bool is_blank(std::string_view line) {
@@ -27,33 +25,36 @@ bool is_blank(std::string_view line) {
 
 }  // namespace
 
-bool is_batch_endpoint(std::string_view url) {
-  return std::ranges::find(kEndpoints, url) != std::end(kEndpoints);
+Result<void> check_batch_endpoint(std::string_view url) {
+  if (std::ranges::find(kBatchEndpoints, url) != std::end(kBatchEndpoints)) return {};
+  std::string names;
+  for (const std::string_view& one : kBatchEndpoints) {
+    const bool last = &one + 1 == std::end(kBatchEndpoints);
+    names.append(names.empty() ? "" : last ? " or " : ", ").append(one);
+  }
+  return invalid(fmt::format("endpoint: is '{}', should be {}", url.substr(0, 64), names),
+                 "endpoint");
 }
 
 Result<BatchRequest> read_batch_request(std::string_view line, std::string_view endpoint,
                                         size_t depth_max) {
   ALTLAS_TRY(const json::object object, parse_object(line, depth_max));
+  static const config::Config kNoLimits;  // None of a line's fields is limited by a setting.
   JsonReader reader(object);
-  BatchRequest request;
-  request.custom_id = reader.required_text("custom_id");
-  if (request.custom_id.size() > kCustomIdBytesMax || request.custom_id.empty())
-    reader.fail("custom_id", fmt::format("should have 1 to {} bytes", kCustomIdBytesMax));
-  if (!reader.has("method")) reader.fail("method", "is missing, should be POST");
-  reader.choice("method", kMethods, 0);
-  const std::string url = reader.required_text("url");
-  if (reader.status().ok() && url != endpoint)
-    reader.fail("url", fmt::format("is '{}', should be the batch's endpoint {}", url.substr(0, 64),
-                                   endpoint));
-  const json::object* body = reader.object("body");
-  if (body == nullptr) reader.fail("body", "is missing, should be the request as an object");
-  if (body != nullptr) {
-    JsonReader inner(*body, "body");
-    if (inner.boolean("stream", false)) inner.fail("stream", "can't be true in a batch");
-    if (const auto status = inner.status(); !status.ok()) return status.error();
-  }
+  BatchLineBody body;
+  read_fields(reader, body, kNoLimits);
+  if (reader.status().ok() && body.url != endpoint)
+    reader.fail("url", fmt::format("is '{}', should be the batch's endpoint {}",
+                                   body.url.substr(0, 64), endpoint));
   ALTLAS_TRY_VOID(reader.status());
-  request.body = json::serialize(*body);
+  JsonReader inner(*body.body, "body");
+  LineBodyFields asked;
+  read_fields(inner, asked, kNoLimits);
+  if (asked.stream) inner.fail("stream", "can't be true in a batch");
+  ALTLAS_TRY_VOID(inner.status());
+  BatchRequest request;
+  request.custom_id = std::move(body.custom_id);
+  request.body = json::serialize(*body.body);
   return request;
 }
 

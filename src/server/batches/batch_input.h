@@ -31,7 +31,10 @@ struct BatchInput {
   std::vector<BatchError> errors;  // The first kBatchErrorsMax.
 };
 inline constexpr size_t kBatchErrorsMax = 100;
-inline constexpr size_t kCustomIdBytesMax = 512;
+inline constexpr size_t kCustomIdMax = 512;  // Characters.
+// Routes whose requests a batch can hold.
+inline constexpr std::string_view kBatchEndpoints[] = {"/v1/chat/completions", "/v1/completions",
+                                                       "/v1/embeddings"};
 
 struct BatchInputLimits {
   size_t lines_max = 50'000;
@@ -53,7 +56,7 @@ Result<BatchRequest> read_batch_request(std::string_view line, std::string_view 
 BatchInput check_batch_input(std::string_view content, std::string_view endpoint,
                              BatchInputLimits limits);
 
-// Requests that a batch can hold.
-bool is_batch_endpoint(std::string_view url);
+// Errors: kInvalid, field "endpoint", for a route that is none of kBatchEndpoints.
+Result<void> check_batch_endpoint(std::string_view url);
 
 }  // namespace altlas::server

@@ -19,9 +19,6 @@ constexpr size_t kDepthMax = 8;
 constexpr std::string_view kStatusNames[] = {"validating", "failed",  "in_progress", "finalizing",
                                              "completed",  "expired", "cancelling",  "cancelled"};
 
-constexpr std::string_view kAnchors[] = {"created_at"};
-constexpr int64_t kLifetimeSecondsMax = 30 * 86400;
-
 json::value seconds_or_null(TimeUs time) {
   return time == 0 ? json::value(nullptr) : json::value(time / kSecond);
 }
@@ -77,21 +74,8 @@ void read_errors(JsonReader& reader, Batch& batch) {
 
 std::string_view to_string(BatchStatus status) { return kStatusNames[static_cast<size_t>(status)]; }
 
-TimeUs read_lifetime(JsonReader& reader, std::string_view name) {
-  const json::object* object = reader.object(name);
-  if (object == nullptr) return 0;
-  JsonReader inner(*object, reader.path_of(name));
-  if (!inner.has("anchor")) inner.fail("anchor", "is missing, should be created_at");
-  inner.choice("anchor", kAnchors, 0);
-  if (!inner.has("seconds"))
-    inner.fail("seconds", fmt::format("is missing, should be 1 to {}", kLifetimeSecondsMax));
-  const int64_t seconds = inner.integer("seconds", 1, 1, kLifetimeSecondsMax);
-  if (const auto status = inner.status(); !status.ok()) {
-    // The inner message begins with its whole path.
-    const std::string& text = status.error().message();
-    reader.fail(status.error().field(), text.substr(text.find(": ") + 2));
-  }
-  return seconds * kSecond;
+TimeUs lifetime_of(const std::optional<ExpiresAfter>& expires) {
+  return expires ? expires->seconds * kSecond : 0;
 }
 
 json::object file_to_json(const FileInfo& file) {

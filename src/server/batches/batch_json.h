@@ -7,14 +7,14 @@
 #include <string_view>
 
 #include "server/batches/batches.h"
+#include "server/batches/bodies.h"
 #include "server/batches/files.h"
 #include "server/json_reader.h"
 
 namespace altlas::server {
 
-// `name`: {"anchor": "created_at", "seconds"}, as OpenAI's files and batches take it; the time that
-// a file is kept, 0 where the object has no such member. Errors go into `reader`.
-TimeUs read_lifetime(JsonReader& reader, std::string_view name);
+// The time that a file is kept; 0: until it is deleted.
+TimeUs lifetime_of(const std::optional<ExpiresAfter>& expires);
 
 boost::json::object file_to_json(const FileInfo& file);
 boost::json::object batch_to_json(const Batch& batch);

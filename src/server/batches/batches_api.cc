@@ -3,12 +3,13 @@
 
 #include <boost/json.hpp>
 
+#include "base/utf8.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/batch_runner.h"
 #include "server/batches/file_desk.h"
+#include "server/body/read.h"
 #include "server/handlers.h"
 #include "server/http/page.h"
-#include "server/json_reader.h"
 #include "server/routes.h"
 #include "text/json_text.h"
 
@@ -20,18 +21,17 @@ using boost::asio::awaitable;
 
 constexpr size_t kMetadataMax = 16, kMetadataKeyMax = 64, kMetadataValueMax = 512;
 
-void read_metadata(JsonReader& reader, Batch& batch) {
-  const json::object* metadata = reader.object("metadata");
-  if (metadata == nullptr) return;
-  if (metadata->size() > kMetadataMax)
+// Entries of `metadata`: characters of keys and values are limited.
+void read_metadata(const json::object& metadata, JsonReader& reader, Batch& batch) {
+  if (metadata.size() > kMetadataMax)
     return reader.fail("metadata", fmt::format("has {} entries, at most {} are taken",
-                                               metadata->size(), kMetadataMax));
-  for (const auto& [key, value] : *metadata) {
-    if (!value.is_string() || value.get_string().size() > kMetadataValueMax ||
-        key.size() > kMetadataKeyMax)
+                                               metadata.size(), kMetadataMax));
+  for (const auto& [key, value] : metadata) {
+    if (!value.is_string() || count_code_points(value.get_string()) > kMetadataValueMax ||
+        count_code_points(key) > kMetadataKeyMax)
       return reader.fail("metadata",
-                         fmt::format("should hold strings of at most {} bytes under names of at "
-                                     "most {}",
+                         fmt::format("should hold strings of at most {} characters under names of "
+                                     "at most {}",
                                      kMetadataValueMax, kMetadataKeyMax));
     batch.metadata.emplace_back(key, value.get_string());
   }
@@ -39,20 +39,20 @@ void read_metadata(JsonReader& reader, Batch& batch) {
 
 // POST /v1/batches {"input_file_id", "endpoint", "completion_window", "metadata"} -> the batch.
 awaitable<Result<Response>> create_batch(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  Batch batch;
-  batch.owner = request.identity.name;
-  batch.input_file = reader.required_text("input_file_id");
-  batch.endpoint = reader.required_text("endpoint");
-  if (reader.status().ok() && !is_batch_endpoint(batch.endpoint))
-    reader.fail("endpoint", fmt::format("is '{}', should be /v1/chat/completions, /v1/completions "
-                                        "or /v1/embeddings",
-                                        batch.endpoint.substr(0, 64)));
-  batch.window = reader.text("completion_window", "24h");
-  batch.output_lifetime = read_lifetime(reader, "output_expires_after");
-  read_metadata(reader, batch);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  BatchBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
+  ALTLAS_CO_TRY_VOID(check_batch_endpoint(body.endpoint));
+  Batch batch;
+  if (body.metadata != nullptr) read_metadata(*body.metadata, reader, batch);
+  ALTLAS_CO_TRY_VOID(reader.status());
+  batch.owner = request.identity.name;
+  batch.input_file = std::move(body.input_file_id);
+  batch.endpoint = std::move(body.endpoint);
+  batch.window = std::move(body.completion_window);
+  batch.output_lifetime = lifetime_of(body.output_expires_after);
   ALTLAS_CO_TRY(const TimeUs window, parse_window(batch.window));
   batch.created = system_clock().now();
   batch.expires = batch.created + window;
@@ -118,6 +118,15 @@ awaitable<Result<Response>> cancel_batch(Request request, Rooms& rooms) {
 }
 
 }  // namespace
+
+json::object metadata_schema(const config::Config&) {
+  const json::object value{{"type", "string"}, {"maxLength", kMetadataValueMax}};
+  const json::object key{{"maxLength", kMetadataKeyMax}};
+  return {{"type", "object"},
+          {"maxProperties", kMetadataMax},
+          {"additionalProperties", value},
+          {"propertyNames", key}};
+}
 
 std::vector<Route> batch_routes() {
   return {

@@ -1,12 +1,14 @@
 // OpenAI's files: /v1/files, where the inputs and results of batches are.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 
 #include "base/utf8.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/file_desk.h"
+#include "server/body/read.h"
 #include "server/handlers.h"
 #include "server/http/multipart.h"
 #include "server/http/page.h"
@@ -21,14 +23,14 @@ using boost::asio::awaitable;
 
 constexpr uint64_t kPieceBytes = 256 << 10;
 constexpr size_t kFilenameBytesMax = 256;
-constexpr std::string_view kPurpose = "batch";
-
-// A form has no objects: `expires_after[seconds]` is a part of its own, or the whole is one part as
-// JSON text.  Errors: kInvalid, field expires_after or a member of it.
-Result<TimeUs> read_form_lifetime(const std::vector<FormPart>& parts) {
+// The form as the object that it stands for. A form has no objects: `expires_after[seconds]` is a
+// part of its own, or the whole is one part as JSON text. Of the file its name.
+json::object form_json(const std::vector<FormPart>& parts) {
   constexpr std::string_view kName = "expires_after";
-  json::object body;
+  json::object body{{"purpose", ""}};
   for (const FormPart& part : parts) {
+    if (part.name == "purpose") body["purpose"] = part.body;
+    if (part.name == "file") body["file"] = part.filename;
     if (part.name == kName) {
       boost::system::error_code error;
       body[kName] = json::parse(part.body, error);
@@ -47,27 +49,25 @@ Result<TimeUs> read_form_lifetime(const std::vector<FormPart>& parts) {
     if (json::object* object = body[kName].if_object())
       (*object)[rest.substr(1, rest.size() - 2)] = std::move(value);
   }
-  JsonReader reader(body);
-  const TimeUs lifetime = read_lifetime(reader, kName);
-  ALTLAS_TRY_VOID(reader.status());
-  return lifetime;
+  return body;
 }
 
 // POST /v1/files (multipart/form-data: purpose, file, expires_after) -> the file.
 awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const auto parts, parse_multipart(request.content_type, request.body));
-  const FormPart* file = nullptr;
-  std::string purpose;
-  for (const FormPart& part : parts) {
-    if (part.name == "file") file = &part;
-    if (part.name == "purpose") purpose = part.body;
-  }
-  if (purpose != kPurpose)
+  const json::object object = form_json(parts);
+  JsonReader reader(object);
+  FileUploadBody body;
+  read_fields(reader, body, *rooms.now());
+  if (std::ranges::find(kFilePurposes, body.purpose) == std::end(kFilePurposes))
     co_return invalid(
         fmt::format("purpose: is '{}', should be {}: files are the input of /v1/batches",
-                    purpose.substr(0, 32), kPurpose),
+                    body.purpose.substr(0, 32), kFilePurposes[0]),
         "purpose");
-  if (file == nullptr) co_return invalid("file: is missing, should be the file's part", "file");
+  ALTLAS_CO_TRY_VOID(reader.status());
+  const FormPart* file = nullptr;
+  for (const FormPart& part : parts)
+    if (part.name == "file") file = &part;
   if (file->filename.size() > kFilenameBytesMax)
     co_return invalid(fmt::format("file: its name has {} bytes, at most {} are taken",
                                   file->filename.size(), kFilenameBytesMax),
@@ -75,10 +75,10 @@ awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
   FileInfo info;
   info.owner = request.identity.name;
   info.filename = file->filename.empty() ? "upload.jsonl" : repair_utf8(file->filename);
-  info.purpose = purpose;
+  info.purpose = body.purpose;
   info.created = system_clock().now();
-  ALTLAS_CO_TRY(const TimeUs lifetime, read_form_lifetime(parts));
-  if (lifetime != 0) info.expires = info.created + lifetime;
+  if (const TimeUs lifetime = lifetime_of(body.expires_after); lifetime != 0)
+    info.expires = info.created + lifetime;
   const auto offset = static_cast<size_t>(file->body.data() - request.body.data());
   const size_t size = file->body.size();
   auto work = [info, body = std::move(request.body), offset, size](Files& files, Batches&) mutable {
@@ -162,6 +162,10 @@ awaitable<Result<Response>> delete_file(Request request, Rooms& rooms) {
 constexpr QueryParameter kPurposeQuery{"purpose", R"({"type":"string"})",
                                        "Only files of this purpose."};
 }  // namespace
+
+json::object file_part_schema(const config::Config&) {
+  return {{"type", "string"}, {"contentMediaType", "application/octet-stream"}};
+}
 
 std::vector<Route> file_routes() {
   return {

@@ -14,6 +14,7 @@
 #include "server/batches/batch_json.h"
 #include "server/batches/batches.h"
 #include "server/batches/durable_file.h"
+#include "server/body/read.h"
 
 namespace altlas::server {
 namespace {
@@ -200,7 +201,9 @@ TEST(Files, Lifetimes) {
     SCOPED_TRACE(one.json);
     const boost::json::object body = boost::json::parse(one.json).as_object();
     JsonReader reader(body);
-    const TimeUs lifetime = read_lifetime(reader, "keep");
+    std::optional<ExpiresAfter> expires;
+    read_value(reader, "keep", expires, kExpiresAfterField, config::Config());
+    const TimeUs lifetime = lifetime_of(expires);
     EXPECT_EQ(reader.status().ok(), *one.field == '\0');
     if (reader.status().ok())
       EXPECT_EQ(lifetime, one.lifetime);

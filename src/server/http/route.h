@@ -39,7 +39,7 @@ struct Route {
   Handler handler = nullptr;
   std::string_view summary;
   std::string_view request =
-      "";  // Name of the body's schema in openapi_schemas.cc, empty for none.
+      "";  // Name of the body in reference/bodies.h, empty for none.
   std::string_view response = "";  // Name of the answer's schema, empty for text or a stream alone.
   std::vector<QueryParameter> query = {};
   std::vector<int> errors = {};  // Statuses beside 200, 401, 403 that the handler gives.

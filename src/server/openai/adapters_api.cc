@@ -4,9 +4,10 @@
 #include <boost/json.hpp>
 #include <filesystem>
 
+#include "server/body/read.h"
 #include "server/handlers.h"
-#include "server/json_reader.h"
 #include "server/openai/adapter_path.h"
+#include "server/openai/bodies.h"
 #include "server/routes.h"
 
 namespace altlas::server {
@@ -15,22 +16,11 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-constexpr size_t kNameBytesMax = 200;
-constexpr size_t kPathBytesMax = 4096;
-
 Response success(std::string text) {
   Response response;
   response.content_type = "text/plain; charset=utf-8";
   response.body = "Success: " + std::move(text);
   return response;
-}
-
-std::string read_text(JsonReader& reader, const std::string& name, size_t bytes_max) {
-  std::string value = reader.required_text(name);
-  if (reader.status().ok() && (value.empty() || value.size() > bytes_max ||
-                               value.find_first_of(std::string_view("\0\n\r", 3)) != value.npos))
-    reader.fail(name, fmt::format("should have 1 to {} bytes in one line", bytes_max));
-  return value;
 }
 
 // The model that the adapter is for: `base_model_name`, else the one that requests without a model
@@ -44,15 +34,15 @@ Result<ServedModelPointer> base_model(const std::string& name, const Rooms& room
 }
 
 awaitable<Result<Response>> load_adapter(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  engine::AdapterFile adapter;
-  adapter.name = read_text(reader, "lora_name", kNameBytesMax);
-  const std::string path = read_text(reader, "lora_path", kPathBytesMax);
-  const std::string base = reader.text("base_model_name", "");
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  LoadAdapterBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(adapter.path, adapter_path(path, rooms.config.engine.lora_folders));
-  ALTLAS_CO_TRY(const ServedModelPointer model, base_model(base, rooms));
+  engine::AdapterFile adapter;
+  adapter.name = std::move(body.lora_name);
+  ALTLAS_CO_TRY(adapter.path, adapter_path(body.lora_path, rooms.config.engine.lora_folders));
+  ALTLAS_CO_TRY(const ServedModelPointer model, base_model(body.base_model_name, rooms));
   for (const ServedModelPointer& one : rooms.prompts.models()) {
     if (one->id != adapter.name && one->deployment != adapter.name) continue;
     if (one->adapter != adapter.name || one->deployment != model->deployment)
@@ -68,10 +58,12 @@ awaitable<Result<Response>> load_adapter(Request request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> unload_adapter(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  const std::string name = read_text(reader, "lora_name", kNameBytesMax);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  UnloadAdapterBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
+  const std::string& name = body.lora_name;
   // One that is not shown yet, or any more, is looked for with every model.
   std::vector<std::string> deployments;
   for (const ServedModelPointer& one : rooms.prompts.models()) {

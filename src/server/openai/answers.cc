@@ -243,7 +243,7 @@ json::object choice_json(const OpenAiReply& reply, size_t i, const Choice& choic
 
 }  // namespace
 
-json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts) {
+json::object usage_of(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts) {
   uint64_t prompt_tokens = 0, completion_tokens = 0;
   const size_t per_prompt = std::max<size_t>(1, choices.size() / std::max<size_t>(1, prompts));
   for (size_t i = 0; i < choices.size(); ++i) {
@@ -251,9 +251,7 @@ json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choice
     if (choices[i].view.result && !reply.drop_generated)
       completion_tokens += choices[i].view.result->tokens;
   }
-  return {{"prompt_tokens", prompt_tokens},
-          {"completion_tokens", completion_tokens},
-          {"total_tokens", prompt_tokens + completion_tokens}};
+  return usage_json(prompt_tokens, completion_tokens);
 }
 
 std::string answer_piece(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts,
@@ -267,7 +265,7 @@ std::string answer_piece(const OpenAiReply& reply, std::span<const Choice> choic
   if (piece <= choices.size())
     return (piece > 1 ? "," : "") +
            text::json_text(choice_json(reply, piece - 1, choices[piece - 1]));
-  json::object end{{"usage", usage_json(reply, choices, prompts)}};
+  json::object end{{"usage", usage_of(reply, choices, prompts)}};
   if (reply.prompt_logprobs >= 0 && reply.chat)
     end["prompt_logprobs"] =
         prompt_logprobs(reply, choices.back().view.result->prompt_logprobs);

@@ -37,8 +37,9 @@ struct OpenAiReply {
   bool shows_usage = false;  // Chunks say `usage: null` until the last, as include_usage wants.
 };
 
-boost::json::object usage_json(const OpenAiReply& reply, std::span<const Choice> choices,
-                               size_t prompts);
+// Of all choices; a prompt counts once.
+boost::json::object usage_of(const OpenAiReply& reply, std::span<const Choice> choices,
+                             size_t prompts);
 // The text of the whole answer in pieces that follow each other: its head, each choice, its end.
 inline size_t answer_pieces(std::span<const Choice> choices) { return choices.size() + 2; }
 std::string answer_piece(const OpenAiReply& reply, std::span<const Choice> choices, size_t prompts,

@@ -3,6 +3,8 @@
 #include <boost/asio.hpp>
 #include <boost/asio/experimental/channel.hpp>
 
+#include "server/tasks/follow.h"
+
 namespace altlas::server {
 
 namespace asio = boost::asio;
@@ -21,25 +23,21 @@ using EventChannel =
 // left.
 awaitable<void> forward(size_t index, std::shared_ptr<control::Subscription> subscription,
                         std::shared_ptr<EventChannel> channel) {
-  while (channel->is_open()) {
+  const OnEvent send = [&](Result<control::StreamEvent> event) -> awaitable<Result<void>> {
     auto item = std::make_shared<ChoiceEvent>();
     item->choice = index;
-    item->event = co_await subscription->next();
-    const bool last = !item->event.ok() || item->event->end.has_value();
+    item->event = std::move(event);
     const auto [error] = co_await channel->async_send(boost::system::error_code(), item,
                                                       asio::as_tuple(asio::use_awaitable));
-    if (error || last) co_return;
-  }
+    if (error) co_return Error(ErrorCode::kCanceled, "nobody reads the choices any more");
+    co_return Result<void>();
+  };
+  static_cast<void>(co_await follow(std::move(subscription), send));
 }
 
-Result<void> failure_of(const Result<control::StreamEvent>& event) {
+Result<void> outcome_of(const Result<control::StreamEvent>& event) {
   if (!event.ok()) return event.error();
-  if (!event->end) return {};
-  if (event->end->status == TaskStatus::kFailed)
-    return Error(event->end->error_code, event->end->error);
-  if (event->end->status == TaskStatus::kCanceled)
-    return Error(ErrorCode::kCanceled, "the request was cancelled");
-  return {};
+  return event->end ? failure_of(*event->end) : Result<void>();
 }
 
 }  // namespace
@@ -57,7 +55,7 @@ awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnCh
   for (size_t open = ids.size(); outcome.ok() && open > 0;) {
     const auto [error, item] = co_await channel->async_receive(asio::as_tuple(asio::use_awaitable));
     if (error) break;
-    outcome = failure_of(item->event);
+    outcome = outcome_of(item->event);
     if (!outcome.ok()) break;
     outcome = co_await on_event(item->choice, *item->event);
     open -= item->event->end.has_value();

@@ -5,13 +5,11 @@
 #include <boost/json.hpp>
 #include <map>
 
+#include "server/body/schema.h"
 #include "server/http/problem.h"
 #include "server/http/sse.h"
 #include "server/openai/answers.h"
-#include "server/openai/fields.h"
-#include "server/prompt/chat_messages.h"
-#include "server/prompt/prompt_json.h"
-#include "server/prompt/tool_request.h"
+#include "server/openai/bodies.h"
 #include "server/routes.h"
 #include "server/tasks/answer_size.h"
 #include "text/json_text.h"
@@ -22,7 +20,6 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-constexpr int64_t kChoicesMax = 128;
 constexpr size_t kWholeLogprobsMax = 20'000;  // Answers with more are sent piece by piece.
 
 struct OpenAiRequest {
@@ -60,70 +57,32 @@ awaitable<Result<Response>> get_model(Request request, Rooms& rooms) {
   co_return json_response(text::json_text(model_json(*model, rooms.started / kSecond)));
 }
 
-// logprobs: an integer for completions; true with top_logprobs for chat.
-void read_logprobs(JsonReader& reader, bool chat, SamplingParams& sampling) {
-  if (!chat) {
-    const auto count = reader.optional_integer("logprobs", 0, kLogprobsMax);
-    if (count) sampling.logprobs = static_cast<int32_t>(*count);
-    return;
-  }
-  const bool wanted = reader.boolean("logprobs", false);
-  const auto top = reader.optional_integer("top_logprobs", 0, kLogprobsMax);
-  if (top && *top > 0 && !wanted) reader.fail("top_logprobs", "needs logprobs: true");
-  if (wanted) sampling.logprobs = static_cast<int32_t>(top.value_or(0));
-}
-
-void read_stream(JsonReader& reader, OpenAiRequest& out) {
-  out.stream = reader.boolean("stream", false);
-  const json::object* options = reader.object("stream_options");
-  if (options == nullptr) return;
-  JsonReader inner(*options, reader.path_of("stream_options"));
-  out.include_usage = inner.boolean("include_usage", false);
-  if (const auto status = inner.status(); !status.ok())
-    reader.fail("stream_options", "include_usage should be true or false");
-}
-
-// Fields that both routes have; the task they make is the pattern of every choice.
-Result<PendingTask> read_common(JsonReader& reader, const Request& request, const Rooms& rooms,
-                                OpenAiRequest& out) {
+// Fields that the routes share; the task they make is the pattern of every choice. `logprobs`: as
+// SamplingParams have it.
+Result<PendingTask> read_common(OpenAiFields fields, int32_t logprobs, JsonReader& reader,
+                                const Request& request, const Rooms& rooms, OpenAiRequest& out) {
   PendingTask pattern;
-  const bool chat = out.reply.chat;
-  const std::string model = reader.text("model", "");
   TaskSpec& spec = pattern.spec;
-  if (out.reply.infill) {  // llama-server's defaults.
-    spec.sampling.top_k = 40;
-    spec.sampling.top_p = 0.95f;
-    spec.sampling.min_p = 0.05f;
-  }
-  spec.sampling.temperature =
-      static_cast<float>(reader.number("temperature", out.reply.infill ? 0.8 : 1, 0, 2));
-  spec.owner = request.identity.name;
-  const GpuOptions options = read_gpu_options(reader, rooms);
-  spec.strategy = options.strategy;
-  spec.specific_device = options.specific_gpu_id;
-  spec.priority = read_priority(reader, request, rooms);
-  spec.asked = request.received;
-  read_logprobs(reader, chat, spec.sampling);
-  read_stream(reader, out);
-  if (const GrammarRequest grammar = read_grammar(reader); !out.grammar.given())
+  out.stream = fields.stream;
+  out.include_usage = fields.stream_options && fields.stream_options->include_usage;
+  if (const GrammarRequest grammar = read_grammar(fields.grammar, reader); !out.grammar.given())
     out.grammar = grammar;
   else if (grammar.given())
     reader.fail("tool_choice", fmt::format("demands a call and {} something else: an answer is "
                                            "held to one",
                                            grammar.field));
+  ALTLAS_TRY_VOID(reader.status());
+  ALTLAS_TRY_VOID(
+      read_target(fields.target, fields.priority, kGenerationType, request, rooms, pattern));
+  spec.asked = request.received;
+  pattern.seed_drawn = !wanted_seed(fields.sampling);
+  spec.sampling = read_sampling(std::move(fields.sampling), reader, *pattern.model);
+  spec.sampling.logprobs = logprobs;
   spec.sampling.grammar = out.grammar.grammar;
+  read_vllm_fields(fields, out.n, reader, *pattern.model, spec.sampling);
   ALTLAS_TRY_VOID(reader.status());
-  ALTLAS_TRY(pattern.model, rooms.prompts.find(model, kGenerationType));
-  ALTLAS_TRY_VOID(check_generates(*pattern.model));
-  spec.deployment = pattern.model->deployment;
-  spec.adapter = pattern.model->adapter;
-  read_sampling(reader, *pattern.model, spec.sampling);
-  ALTLAS_TRY_VOID(reader.status());
-  check_known_fields(reader, chat, out.n);
-  read_vllm_fields(reader, *pattern.model, out.stream, spec.sampling);
   out.reply.prompt_logprobs = spec.sampling.prompt_logprobs;
-  out.reply.include_stop = reader.boolean("include_stop_str_in_output", false);
-  ALTLAS_TRY_VOID(reader.status());
+  out.reply.include_stop = fields.include_stop_str_in_output;
   out.reply.model = pattern.model->id;
   out.reply.fingerprint = "altlas-" + rooms.version;
   out.reply.shows_usage = out.include_usage;
@@ -131,7 +90,6 @@ Result<PendingTask> read_common(JsonReader& reader, const Request& request, cons
   out.reply.logprobs = spec.sampling.logprobs;
   out.reply.created = request.received / kSecond;
   out.reply.seed = shown_seed(spec.sampling.seed);
-  pattern.seed_drawn = !given_seed(reader);
   return pattern;
 }
 
@@ -215,7 +173,7 @@ Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> task
       tail = sse_event(problem(outcome.error(), true).body);
     } else if (shared->include_usage) {
       tail = sse_event(text::json_text(
-          usage_chunk(shared->reply, usage_json(shared->reply, choices, shared->prompts))));
+          usage_chunk(shared->reply, usage_of(shared->reply, choices, shared->prompts))));
     }
     if (!shared->reply.infill) tail += sse_event("[DONE]");
     if (tail.empty()) co_return;
@@ -293,24 +251,25 @@ awaitable<Result<std::vector<Prompt>>> prepare_echo(ServedModelPointer model, in
 }
 
 awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  CompletionBody body;
+  read_fields(reader, body, *rooms.now());
   OpenAiRequest plan;
-  plan.n = reader.integer("n", 1, 1, kChoicesMax);
-  plan.reply.echo = reader.boolean("echo", false);
-  const auto tokens = read_tokens_max(reader, {"max_tokens", "n_predict"}, 0, 16);
-  const std::string suffix = reader.text("suffix", "");
-  Prompt reading;  // A text beside a suffix is a file that is edited: what it quotes is no token.
-  read_special(reader, reading, suffix.empty());
-  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
-  set_tokens_max(tokens, pattern, plan.reply);
+  plan.n = body.n;
+  plan.reply.echo = body.echo;
+  ALTLAS_CO_TRY(PendingTask pattern, read_common(std::move(body.common), body.logprobs.value_or(-1),
+                                                 reader, request, rooms, plan));
+  set_tokens_max(body.max_tokens.tokens, pattern, plan.reply);
   if (plan.reply.echo)
     pattern.spec.sampling.prompt_logprobs =
         std::max(pattern.spec.sampling.prompt_logprobs, plan.reply.logprobs);
-  ALTLAS_CO_TRY(auto prompts, read_prompts(reader, "prompt", *pattern.model));
+  ALTLAS_CO_TRY(auto prompts, read_prompts(*body.prompt, "prompt", *pattern.model));
+  const std::string& suffix = body.suffix;
   for (Prompt& prompt : prompts) {
-    prompt.parse_special = reading.parse_special;
-    prompt.add_special = reading.add_special;
+    // A text beside a suffix is a file that is edited: what it quotes is no token.
+    prompt.parse_special = body.parse_special.value_or(suffix.empty());
+    prompt.add_special = body.add_special_tokens;
   }
   if (!suffix.empty()) {
     Gap gap;
@@ -329,18 +288,31 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
   co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
 }
 
-// [{"filename", "text"}].
-std::vector<FimFile> read_files(JsonReader& reader) {
+// An item of input_extra.
+struct FileFields {
+  std::string filename = "tmp";
+  std::string text;
+
+  static constexpr void fields(auto&& field) {
+    field("filename", &FileFields::filename, FieldInfo{});
+    field("text", &FileFields::text, FieldInfo{.needed = "should be a string"});
+  }
+};
+static_assert(fields_complete<FileFields>(), "describe every member in fields()");
+
+std::vector<FimFile> read_files(const json::array& list, JsonReader& reader,
+                                const config::Config& now) {
   std::vector<FimFile> files;
-  const json::array* list = reader.array("input_extra");
-  for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+  for (size_t i = 0; i < list.size(); ++i) {
     const std::string name = fmt::format("input_extra[{}]", i);
-    if (!(*list)[i].is_object()) {
+    if (!list[i].is_object()) {
       reader.fail(name, "should be an object with filename and text");
       break;
     }
-    JsonReader inner((*list)[i].get_object());
-    files.push_back({inner.text("filename", "tmp"), inner.required_text("text")});
+    JsonReader inner(list[i].get_object());
+    FileFields file;
+    read_fields(inner, file, now);
+    files.push_back({std::move(file.filename), std::move(file.text)});
     if (const auto status = inner.status(); !status.ok())
       reader.fail(name + "." + status.error().field(), "should be a string");
   }
@@ -349,19 +321,23 @@ std::vector<FimFile> read_files(JsonReader& reader) {
 
 // llama-server's POST /infill {"input_prefix", "input_suffix", "input_extra", "prompt", …}.
 awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  InfillBody body;
+  const auto now = rooms.now();
+  read_fields(reader, body, *now);
   OpenAiRequest plan;
   plan.reply.infill = true;
   std::vector<Prompt> prompts(1);
   prompts[0].field = "input_prefix";
-  prompts[0].text = reader.required_text("input_prefix");
+  prompts[0].text = std::move(body.input_prefix);
   Gap gap;
-  gap.suffix = reader.required_text("input_suffix");
-  gap.begun = reader.text("prompt", "");
-  gap.files = read_files(reader);
-  const auto tokens = read_tokens_max(reader, {"n_predict", "max_tokens"}, 0, std::nullopt);
-  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
+  gap.suffix = std::move(body.input_suffix);
+  gap.begun = std::move(body.prompt);
+  if (body.input_extra != nullptr) gap.files = read_files(*body.input_extra, reader, *now);
+  const auto tokens = body.n_predict.tokens;
+  ALTLAS_CO_TRY(PendingTask pattern,
+                read_common(std::move(body.common), -1, reader, request, rooms, plan));
   set_tokens_max(tokens, pattern, plan.reply);
   // Where nobody says how long the answer may be, it gets a quarter.
   gap.answer_tokens = std::min(static_cast<uint32_t>(pattern.spec.tokens_max),
@@ -381,28 +357,40 @@ void show_marks(const OpenAiReply& reply, PendingTask& pattern) {
   pattern.spec.sampling.shown_tokens = text::control_tokens_of(*model.tokenizer, marks);
 }
 
+// logprobs and top_logprobs as SamplingParams have them.
+int32_t read_logprobs(const ChatCompletionBody& body, JsonReader& reader) {
+  const int32_t top = body.top_logprobs.value_or(0);
+  if (top > 0 && !body.logprobs) reader.fail("top_logprobs", "needs logprobs: true");
+  return body.logprobs ? top : -1;
+}
+
 awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  ChatCompletionBody body;
+  read_fields(reader, body, *rooms.now());
+  ALTLAS_CO_TRY_VOID(reader.status());
   OpenAiRequest plan;
   plan.reply.chat = true;
-  plan.n = reader.integer("n", 1, 1, kChoicesMax);
-  const auto tokens =
-      read_tokens_max(reader, {"max_completion_tokens", "max_tokens", "n_predict"}, 1, std::nullopt);
+  plan.n = body.n;
   Prompt prompt;
   prompt.kind = Prompt::Kind::kChat;
   prompt.field = "messages";
-  prompt.messages = read_messages(reader);
-  read_template_fields(reader, prompt);
-  ToolRequest tools = read_tools(reader);
+  prompt.messages = read_messages(*body.messages, reader);
+  read_template_fields(body.chat_template, reader, prompt);
+  ToolRequest tools = read_tools(body.tools, reader);
   prompt.tools = std::move(tools.tools);
   plan.grammar = std::move(tools.grammar);
   plan.reply.tools = std::move(tools.names);
   plan.reply.one_call = tools.one_call;
   plan.reply.forced_call = plan.grammar.given();
   plan.reply.named_call = tools.named;
-  ALTLAS_CO_TRY(PendingTask pattern, read_common(reader, request, rooms, plan));
-  set_tokens_max(tokens, pattern, plan.reply);
+  const int32_t logprobs = read_logprobs(body, reader);
+  if (!body.suffix.empty())
+    reader.fail("suffix", "has no place in a conversation: /v1/completions fills in between");
+  ALTLAS_CO_TRY(PendingTask pattern,
+                read_common(std::move(body.common), logprobs, reader, request, rooms, plan));
+  set_tokens_max(body.max_completion_tokens.tokens, pattern, plan.reply);
   show_marks(plan.reply, pattern);
   prompt.reasoning = std::make_shared<text::ReasoningStart>();
   plan.reply.reasoning = prompt.reasoning;
@@ -413,6 +401,12 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
 }
 
 }  // namespace
+
+json::object files_schema(const config::Config& now) {
+  Schemas schemas(now);
+  schemas.add("file", FileFields());
+  return {{"type", "array"}, {"items", schemas.take().at("file")}};
+}
 
 std::vector<Route> openai_routes() {
   const std::vector<int> errors{400, 404, 413, 415, 429, 503};

@@ -7,8 +7,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "server/body/read.h"
+#include "server/openai/bodies.h"
 #include "server/openai/choices.h"
-#include "server/prompt/prompt_json.h"
 #include "server/routes.h"
 #include "text/json_text.h"
 
@@ -18,9 +19,6 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-constexpr std::string_view kFormats[] = {"float", "base64"};
-constexpr int64_t kDimensionsMax = 1 << 20;
-
 struct EmbeddingRequest {
   std::vector<PendingTask> tasks;
   ServedModelPointer model;
@@ -28,37 +26,31 @@ struct EmbeddingRequest {
   std::optional<int64_t> dimensions;
 };
 
-Result<EmbeddingRequest> read_request(const json::object& body, const Request& request,
+Result<EmbeddingRequest> read_request(const json::object& object, const Request& request,
                                       const Rooms& rooms) {
-  JsonReader reader(body);
-  EmbeddingRequest out;
-  const auto name = reader.optional_text("model");
-  out.base64 = reader.choice("encoding_format", kFormats, 0) == 1;
-  out.dimensions = reader.optional_integer("dimensions", 1, kDimensionsMax);
-  const GpuOptions options = read_gpu_options(reader, rooms);
-  const Priority priority = read_priority(reader, request, rooms);
+  JsonReader reader(object);
+  EmbeddingBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_TRY_VOID(reader.status());
-  ALTLAS_TRY(out.model, rooms.prompts.find(name.value_or(""), kEmbeddingType));
-  ALTLAS_TRY_VOID(check_embeds(*out.model));
+  PendingTask pattern;
+  ALTLAS_TRY_VOID(
+      read_target(body.target, body.priority, kEmbeddingType, request, rooms, pattern));
+  pattern.spec.asked = request.received;
+  EmbeddingRequest out;
+  out.model = pattern.model;
+  out.base64 = body.encoding_format == EmbeddingFormat::kBase64;
+  out.dimensions = body.dimensions;
   if (out.dimensions && *out.dimensions > out.model->embedding_size)
     return invalid(fmt::format("dimensions: is {}, embeddings of '{}' have {}", *out.dimensions,
                                out.model->id, out.model->embedding_size),
                    "dimensions");
-  ALTLAS_TRY(auto prompts, read_prompts(reader, "input", *out.model));
+  ALTLAS_TRY(auto prompts, read_prompts(*body.input, "input", *out.model));
   for (Prompt& prompt : prompts) {
-    PendingTask task;
-    task.model = out.model;
+    PendingTask task = pattern;
     if (prompts.size() > 1)
       task.place = fmt::format("input[{}]", &prompt - prompts.data());
     task.prompt = std::move(prompt);
     as_embedding(task);
-    task.spec.owner = request.identity.name;
-    task.spec.deployment = out.model->deployment;
-    task.spec.adapter = out.model->adapter;
-    task.spec.strategy = options.strategy;
-    task.spec.specific_device = options.specific_gpu_id;
-    task.spec.priority = priority;
-    task.spec.asked = request.received;
     out.tasks.push_back(std::move(task));
   }
   return out;

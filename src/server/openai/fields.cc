@@ -1,10 +1,12 @@
 #include "server/openai/fields.h"
-#include "text/json_text.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
+
+#include "server/body/read.h"
+#include "text/json_text.h"
 
 namespace altlas::server {
 
@@ -18,9 +20,9 @@ constexpr size_t kStopTokensMax = 256;
 constexpr std::string_view kTemplateNames[] = {"messages",  "tools",     "add_generation_prompt",
                                                "bos_token", "eos_token", "continue_final_message"};
 
-std::vector<int32_t> read_stop_tokens(JsonReader& reader, const ServedModel& model) {
+std::vector<int32_t> read_stop_tokens(const json::array* list, JsonReader& reader,
+                                      const ServedModel& model) {
   std::vector<int32_t> out;
-  const json::array* list = reader.array("stop_token_ids");
   if (list == nullptr) return out;
   if (list->size() > kStopTokensMax) {
     reader.fail("stop_token_ids",
@@ -45,59 +47,48 @@ std::vector<int32_t> read_stop_tokens(JsonReader& reader, const ServedModel& mod
 
 }  // namespace
 
-void check_known_fields(JsonReader& reader, bool chat, int64_t n) {
-  if (const auto suffix = reader.optional_text("suffix"); chat && suffix && !suffix->empty())
-    reader.fail("suffix", "has no place in a conversation: /v1/completions fills in between");
-  if (const auto best = reader.optional_integer("best_of", 1, INT32_MAX); best && *best != n)
+void read_value(JsonReader& reader, std::string_view name, std::optional<StreamOptions>& value,
+                const FieldInfo&, const config::Config& now) {
+  const json::object* object = reader.object(name);
+  if (object == nullptr) return;
+  JsonReader inner(*object, reader.path_of(name));
+  read_fields(inner, value.emplace(), now);
+  if (!inner.status().ok()) reader.fail(name, "include_usage should be true or false");
+}
+
+json::object token_ids_schema(const config::Config&) {
+  const json::object id{{"type", "integer"}, {"minimum", 0}};
+  return {{"type", "array"}, {"maxItems", kStopTokensMax}, {"items", id}};
+}
+
+void read_vllm_fields(const OpenAiFields& fields, int64_t n, JsonReader& reader,
+                      const ServedModel& model, SamplingParams& sampling) {
+  if (fields.best_of && *fields.best_of != n)
     reader.fail("best_of", fmt::format("is {}, should be n ({}) or left out: every choice that is "
                                        "generated is answered",
-                                       *best, n));
-  if (reader.boolean("use_beam_search", false))
+                                       *fields.best_of, n));
+  if (fields.use_beam_search)
     reader.fail("use_beam_search",
                 "is true; only sampling and greedy choice (temperature 0) are "
                 "there");
-}
-
-std::optional<int64_t> read_tokens_max(JsonReader& reader,
-                                       std::initializer_list<std::string_view> names, int64_t least,
-                                       std::optional<int64_t> fallback) {
-  for (const std::string_view name : names) {
-    const auto tokens = reader.optional_integer(name, -2, INT32_MAX);
-    if (!tokens) continue;
-    if (*tokens < 0) return std::nullopt;
-    if (*tokens < least)
-      reader.fail(name, fmt::format("is {}, should be from {} to {}, or -1: what the model has left",
-                                    *tokens, least, INT32_MAX));
-    return tokens;
-  }
-  return fallback;
-}
-
-void read_vllm_fields(JsonReader& reader, const ServedModel& model, bool stream,
-                      SamplingParams& sampling) {
-  sampling.stop_token_ids = read_stop_tokens(reader, model);
-  sampling.skip_special_tokens = reader.boolean("skip_special_tokens", true);
-  const auto prompt = reader.optional_integer("prompt_logprobs", 0, kLogprobsMax);
-  if (!prompt) return;
-  if (stream)
+  sampling.stop_token_ids = read_stop_tokens(fields.stop_token_ids, reader, model);
+  sampling.skip_special_tokens = fields.skip_special_tokens;
+  if (!fields.prompt_logprobs) return;
+  if (fields.stream)
     reader.fail("prompt_logprobs",
                 "is not there in streams: leave out stream, or ask "
                 "/v1/completions for echo with logprobs");
-  sampling.prompt_logprobs = static_cast<int32_t>(*prompt);
+  sampling.prompt_logprobs = *fields.prompt_logprobs;
 }
 
-void read_template_fields(JsonReader& reader, Prompt& prompt) {
-  if (reader.has("chat_template"))
-    reader.fail("chat_template",
-                "is not taken from requests: the model's own is used; /v1/completions takes a "
-                "prompt that you rendered");
-  prompt.continue_final = reader.boolean("continue_final_message", false);
-  prompt.add_generation_prompt = reader.boolean("add_generation_prompt", !prompt.continue_final);
+void read_template_fields(const TemplateFields& fields, JsonReader& reader, Prompt& prompt) {
+  prompt.continue_final = fields.continue_final_message;
+  prompt.add_generation_prompt = fields.add_generation_prompt.value_or(!prompt.continue_final);
   if (prompt.continue_final && prompt.add_generation_prompt)
     reader.fail("add_generation_prompt",
                 "and continue_final_message can't both be true: the last message is either "
                 "answered or gone on with");
-  const json::object* values = reader.object("chat_template_kwargs");
+  const json::object* values = fields.chat_template_kwargs;
   if (values == nullptr) return;
   if (values->size() > kTemplateValuesMax)
     return reader.fail("chat_template_kwargs", fmt::format("has {} values, at most {} are taken",

@@ -2,27 +2,101 @@
 // reason where leaving them out would change the answer.
 #pragma once
 
-#include <initializer_list>
-
-#include "server/json_reader.h"
+#include "server/prompt/grammar_request.h"
 #include "server/prompt/prompt.h"
+#include "server/tasks/sampling.h"
+#include "server/tasks/target.h"
 
 namespace altlas::server {
 
 inline constexpr int64_t kLogprobsMax = 20;  // Most likely tokens shown at one place.
+inline constexpr int64_t kChoicesMax = 128;
 
-// Of completions and chat completions; the first that can't be honoured goes into `reader`. `n`:
-// choices per prompt.
-void check_known_fields(JsonReader& reader, bool chat, int64_t n);
-// Tokens that are generated at most: the first of `names` that is there, else `fallback`. Nothing:
-// what the model has left, as llama-server's clients ask for by -1 (and -2).
-std::optional<int64_t> read_tokens_max(JsonReader& reader,
-                                       std::initializer_list<std::string_view> names, int64_t least,
-                                       std::optional<int64_t> fallback);
-// stop_token_ids, skip_special_tokens, prompt_logprobs, as vLLM has them.
-void read_vllm_fields(JsonReader& reader, const ServedModel& model, bool stream,
-                      SamplingParams& sampling);
-// Chat only: add_generation_prompt, continue_final_message, chat_template_kwargs.
-void read_template_fields(JsonReader& reader, Prompt& prompt);
+// Fields for the chat template, which chat completions and /tokenize share.
+struct TemplateFields {
+  Refused chat_template;
+  bool continue_final_message = false;
+  std::optional<bool> add_generation_prompt;
+  const boost::json::object* chat_template_kwargs = nullptr;
+
+  static constexpr void fields(auto&& field) {
+    using S = TemplateFields;
+    field("chat_template", &S::chat_template,
+          FieldInfo{.help = "Not taken",
+                    .refused = "is not taken from requests: the model's own is used; "
+                               "/v1/completions takes a prompt that you rendered"});
+    field("continue_final_message", &S::continue_final_message,
+          FieldInfo{.help = "The last message goes on instead of being answered"});
+    field("add_generation_prompt", &S::add_generation_prompt,
+          FieldInfo{.help = "True unless the last message goes on"});
+    field("chat_template_kwargs", &S::chat_template_kwargs,
+          FieldInfo{.help = "More variables for the model's chat template"});
+  }
+};
+static_assert(fields_complete<TemplateFields>(), "describe every member in fields()");
+// What is wrong goes into `reader`.
+void read_template_fields(const TemplateFields& fields, JsonReader& reader, Prompt& prompt);
+
+struct StreamOptions {
+  bool include_usage = false;
+
+  static constexpr void fields(auto&& field) {
+    using S = StreamOptions;
+    field("include_usage", &S::include_usage,
+          FieldInfo{.help = "A last chunk tells the tokens of prompts and answers"});
+  }
+};
+static_assert(fields_complete<StreamOptions>(), "describe every member in fields()");
+// Reads the options as other objects are read, with an error of its own.
+void read_value(JsonReader& reader, std::string_view name, std::optional<StreamOptions>& value,
+                const FieldInfo& info, const config::Config& now);
+
+boost::json::object token_ids_schema(const config::Config& now);
+
+// Fields that completions, chat completions and /infill share.
+struct OpenAiFields {
+  TargetFields target;
+  std::optional<Priority> priority;
+  bool stream = false;
+  std::optional<StreamOptions> stream_options;
+  GrammarFields grammar;
+  SamplingFields sampling;
+  std::optional<int64_t> best_of;
+  bool use_beam_search = false;
+  const boost::json::array* stop_token_ids = nullptr;
+  bool skip_special_tokens = true;
+  std::optional<int32_t> prompt_logprobs;
+  bool include_stop_str_in_output = false;
+
+  static constexpr void fields(auto&& field) {
+    using S = OpenAiFields;
+    field(&S::target);
+    field("priority", &S::priority, kPriorityLevelField);
+    field("stream", &S::stream, FieldInfo{.help = "The answer comes in server-sent events"});
+    field("stream_options", &S::stream_options, FieldInfo{.shared = "StreamOptions"});
+    field(&S::grammar);
+    field(&S::sampling);
+    field("best_of", &S::best_of, FieldInfo{.help = "Only n, or left out", .min = 1, .max = INT32_MAX});
+    field("use_beam_search", &S::use_beam_search, FieldInfo{.help = "Only false"});
+    field("stop_token_ids", &S::stop_token_ids,
+          FieldInfo{.help = "Tokens that end the answer, beside the model's own",
+                    .schema = token_ids_schema});
+    field("skip_special_tokens", &S::skip_special_tokens,
+          FieldInfo{.help = "False: control tokens are shown as they are spelled"});
+    field("prompt_logprobs", &S::prompt_logprobs,
+          FieldInfo{.help = "Log-probabilities of the prompt's tokens, with so many most likely "
+                            "ones; not in streams",
+                    .min = 0,
+                    .max = kLogprobsMax});
+    field("include_stop_str_in_output", &S::include_stop_str_in_output,
+          FieldInfo{.help = "A stop string that ended the text is part of it"});
+  }
+};
+static_assert(fields_complete<OpenAiFields>(), "describe every member in fields()");
+
+// What must not be other than it is, stop_token_ids and prompt_logprobs; the first that is wrong
+// goes into `reader`. `n`: choices per prompt.
+void read_vllm_fields(const OpenAiFields& fields, int64_t n, JsonReader& reader,
+                      const ServedModel& model, SamplingParams& sampling);
 
 }  // namespace altlas::server

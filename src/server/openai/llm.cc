@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "server/body/read.h"
 #include "server/http/sse.h"
-#include "server/openai/fields.h"
-#include "server/prompt/chat_messages.h"
-#include "server/prompt/prompt_json.h"
+#include "server/openai/llm_bodies.h"
 #include "server/routes.h"
+#include "server/tasks/follow.h"
 #include "server/tasks/task_json.h"
 #include "text/json_text.h"
 
@@ -18,47 +18,31 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-struct Defaults {
-  int64_t max_tokens = 512;
-  double top_p = 0.95;
-};
-
 // Fields that /llm/generate, /generate and /chat share.
-Result<PendingTask> read_llm_task(JsonReader& reader, const Request& request, const Rooms& rooms,
-                                  Defaults defaults) {
-  PendingTask task;
-  const std::string model = reader.text("model", "");
-  const auto tokens = read_tokens_max(reader, {"max_tokens"}, 1, defaults.max_tokens);
-  task.spec.tokens_max = static_cast<int32_t>(tokens.value_or(0));  // 0: what the model has left.
-  task.spec.sampling.temperature = static_cast<float>(reader.number("temperature", 0.7, 0, 2));
-  task.spec.sampling.top_p = static_cast<float>(defaults.top_p);
-  const GpuOptions options = read_gpu_options(reader, rooms);
-  task.spec.strategy = options.strategy;
-  task.spec.specific_device = options.specific_gpu_id;
-  task.spec.owner = request.identity.name;
-  task.spec.priority = rooms.now()->gpu.multi_gpu.default_queue_priority;
+Result<PendingTask> read_llm_task(LlmFields fields, JsonReader& reader, const Request& request,
+                                  const Rooms& rooms) {
   ALTLAS_TRY_VOID(reader.status());
-  ALTLAS_TRY(task.model, rooms.prompts.find(model, kGenerationType));
-  ALTLAS_TRY_VOID(check_generates(*task.model));
-  task.spec.deployment = task.model->deployment;
-  task.spec.adapter = task.model->adapter;
-  read_sampling(reader, *task.model, task.spec.sampling);
+  PendingTask task;
+  ALTLAS_TRY_VOID(
+      read_target(fields.target, std::nullopt, kGenerationType, request, rooms, task));
+  // 0: what the model has left.
+  task.spec.tokens_max = static_cast<int32_t>(fields.max_tokens.tokens.value_or(0));
+  task.spec.sampling = read_sampling(std::move(fields.sampling), reader, *task.model);
   ALTLAS_TRY_VOID(reader.status());
   return task;
 }
 
+// `body`: with the route's defaults.
 awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& rooms,
-                                              Defaults defaults) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  std::string prompt = reader.required_text("prompt");
-  if (reader.status().ok() && prompt.empty())
-    reader.fail("prompt", "is empty, should have at least one character");
-  ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
-  read_special(reader, task.prompt, /*parse_special=*/true);
-  ALTLAS_CO_TRY_VOID(reader.status());
+                                              GenerateBody body) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  read_fields(reader, body, *rooms.now());
+  ALTLAS_CO_TRY(PendingTask task, read_llm_task(std::move(body.common), reader, request, rooms));
   task.prompt.field = "prompt";
-  task.prompt.text = std::move(prompt);
+  task.prompt.text = std::move(body.prompt);
+  task.prompt.parse_special = body.parse_special;
+  task.prompt.add_special = body.add_special_tokens;
   co_return co_await run_task(std::move(task), request.asker(), rooms);
 }
 
@@ -68,8 +52,9 @@ json::value seed_of(const control::TaskView& view) {
 
 // POST /llm/generate -> {"text", "tokens", "seed"}.
 awaitable<Result<Response>> llm_generate(Request request, Rooms& rooms) {
-  const Defaults defaults;
-  ALTLAS_CO_TRY(const control::TaskView view, co_await generate(request, rooms, defaults));
+  GenerateBody body;
+  ALTLAS_CO_TRY(const control::TaskView view,
+                co_await generate(request, rooms, std::move(body)));
   const json::object answer{
       {"text", view.result->text}, {"tokens", view.result->tokens}, {"seed", seed_of(view)}};
   co_return json_response(text::json_text(answer));
@@ -77,21 +62,14 @@ awaitable<Result<Response>> llm_generate(Request request, Rooms& rooms) {
 
 // POST /generate -> the text, as the source document's pipeline returns it.
 awaitable<Result<Response>> plain_generate(Request request, Rooms& rooms) {
-  Defaults defaults;
-  defaults.max_tokens = 256;
-  ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, rooms, defaults));
+  GenerateBody body = plain_generate_body();
+  ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, rooms, std::move(body)));
   Response response;
   response.content_type = "text/plain; charset=utf-8";
   if (view.seed)
     response.headers.emplace_back("X-Altlas-Seed", std::to_string(shown_seed(*view.seed)));
   response.body = std::move(view.result->text);
   co_return response;
-}
-
-json::object usage_json(const control::TaskView& view) {
-  return {{"prompt_tokens", view.prompt_tokens},
-          {"completion_tokens", view.result->tokens},
-          {"total_tokens", view.prompt_tokens + view.result->tokens}};
 }
 
 // What is reasoning in a text, and what the answer.
@@ -116,64 +94,57 @@ json::object pieces_json(text::AnswerReader& reader, std::string_view text, bool
   return out;
 }
 
-// Streams {"content": "…"} events, then one with the usage, then [DONE].
+// What the client is sent for an event: {"content": "…"}, after the last one the usage and [DONE].
+std::string say(text::AnswerReader& reader, const Result<control::StreamEvent>& event) {
+  if (!event.ok())
+    return sse_event(text::json_text(json::object{{"error", event.error().message()}}));
+  const json::object piece = pieces_json(reader, event->delta.text, event->end.has_value());
+  std::string out = piece.empty() ? "" : sse_event(text::json_text(piece));
+  if (!event->end) return out;
+  const control::TaskView& view = *event->end;
+  json::object last{{"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
+  if (view.result) last["usage"] = usage_json(view.prompt_tokens, view.result->tokens);
+  last["seed"] = seed_of(view);
+  if (!view.error.empty()) last["error"] = view.error;
+  return out + sse_event(text::json_text(last)) + sse_event("[DONE]");
+}
+
 awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto owned, co_await submit_owned(std::move(tasks), request.asker(), rooms));
-  const std::shared_ptr<control::Subscription> subscription = owned.front().answer;
-  Response response = sse_response();
+  ALTLAS_CO_TRY(const auto owned,
+                co_await submit_owned(std::move(tasks), request.asker(), rooms));
   const Reader reader = reader_of(*model, *start);
-  response.stream = [subscription, reader](WriteChunk write) -> awaitable<void> {
-    while (true) {
-      auto event = co_await subscription->next();
-      json::object piece;
-      if (!event.ok()) {
-        piece["error"] = event.error().message();
-      } else {
-        piece = pieces_json(*reader, event->delta.text, event->end.has_value());
-      }
-      if (!piece.empty() && !(co_await write(sse_event(text::json_text(piece)))).ok()) co_return;
-      if (!event.ok()) co_return;
-      if (!event->end) continue;
-      const control::TaskView& view = *event->end;
-      json::object last{
-          {"finish_reason", view.result ? to_string(view.result->finish_reason) : ""}};
-      if (view.result) last["usage"] = usage_json(view);
-      last["seed"] = seed_of(view);
-      if (!view.error.empty()) last["error"] = view.error;
-      std::string tail = sse_event(text::json_text(last)) + sse_event("[DONE]");
-      static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
-      co_return;
-    }
-  };
-  co_return response;
+  co_return stream_events(
+      owned.front().answer,
+      [reader](const Result<control::StreamEvent>& event) { return say(*reader, event); });
 }
 
 // POST /chat -> {"content", "usage", "seed"}, and "reasoning_content" where there is some.
 awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  auto messages = read_messages(reader);
-  const bool stream = reader.boolean("stream", false);
-  const Defaults defaults;
-  ALTLAS_CO_TRY(PendingTask task, read_llm_task(reader, request, rooms, defaults));
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  ChatBody body;
+  read_fields(reader, body, *rooms.now());
+  ALTLAS_CO_TRY_VOID(reader.status());
+  auto messages = read_messages(*body.messages, reader);
+  ALTLAS_CO_TRY(PendingTask task, read_llm_task(std::move(body.common), reader, request, rooms));
   task.prompt.kind = Prompt::Kind::kChat;
   task.prompt.field = "messages";
   task.prompt.messages = std::move(messages);
   task.prompt.reasoning = std::make_shared<text::ReasoningStart>();
   task.spec.sampling.shown_tokens =
       text::control_tokens_of(*task.model->tokenizer, task.model->reasoning.all());
-  if (stream) co_return co_await stream_chat(std::move(task), std::move(request), rooms);
+  if (body.stream) co_return co_await stream_chat(std::move(task), std::move(request), rooms);
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
   ALTLAS_CO_TRY(const control::TaskView view,
                 co_await run_task(std::move(task), request.asker(), rooms));
   json::object answer = pieces_json(*reader_of(*model, *start), view.result->text, true);
   answer.emplace("content", "");
-  answer["usage"] = usage_json(view);
+  answer["usage"] = usage_json(view.prompt_tokens, view.result->tokens);
   answer["seed"] = seed_of(view);
   co_return json_response(text::json_text(answer));
 }
@@ -213,7 +184,7 @@ std::vector<Route> llm_routes() {
        Access::kUser,
        plain_generate,
        "Generate text, answered as plain text",
-       "GenerateRequest",
+       "PlainGenerateRequest",
        "",
        {},
        errors,

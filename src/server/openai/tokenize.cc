@@ -2,10 +2,9 @@
 #include <boost/json.hpp>
 
 #include "base/utf8.h"
+#include "server/body/read.h"
 #include "server/handlers.h"
-#include "server/openai/fields.h"
-#include "server/prompt/chat_messages.h"
-#include "server/prompt/prompt_json.h"
+#include "server/openai/bodies.h"
 #include "server/routes.h"
 #include "text/json_text.h"
 
@@ -24,24 +23,25 @@ json::value piece_json(std::string_view bytes) {
 }
 
 // {"prompt"} or {"messages"} as vLLM sends them, {"content"} as llama-server does.
-Prompt read_text(JsonReader& reader) {
+Prompt read_text(const TokenizeBody& body, JsonReader& reader) {
   Prompt prompt;
-  if (reader.has("messages")) {
+  if (body.messages != nullptr) {
     prompt.kind = Prompt::Kind::kChat;
     prompt.field = "messages";
-    prompt.messages = read_messages(reader);
-    read_template_fields(reader, prompt);
-    if (const json::array* tools = reader.array("tools"); tools != nullptr && !tools->empty())
-      prompt.tools = std::make_shared<json::value>(*tools);
-  } else if (reader.has("content")) {
-    prompt.text = reader.required_text("content");
-    prompt.add_special = reader.boolean("add_special", false);
-    prompt.parse_special = reader.boolean("parse_special", true);
+    prompt.messages = read_messages(*body.messages, reader);
+    read_template_fields(body.chat_template, reader, prompt);
+    if (body.tools != nullptr && !body.tools->empty())
+      prompt.tools = std::make_shared<json::value>(*body.tools);
+  } else if (body.content) {
+    prompt.text = *body.content;
+    prompt.add_special = body.add_special;
+    prompt.parse_special = body.parse_special;
   } else {
-    if (!reader.has("prompt"))
+    if (!body.prompt)
       reader.fail("prompt", "is missing, should be a string; or send content, or messages");
-    prompt.text = reader.text("prompt", "");
-    read_special(reader, prompt, /*parse_special=*/true);  // As /v1/completions reads it.
+    prompt.text = body.prompt.value_or("");
+    prompt.add_special = body.add_special_tokens;
+    prompt.parse_special = body.parse_special;
   }
   prompt.embeds = true;  // Nothing is generated after it.
   return prompt;
@@ -49,44 +49,43 @@ Prompt read_text(JsonReader& reader) {
 
 // POST /tokenize -> {"tokens", "count", "max_model_len"}.
 awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  const std::string name = reader.text("model", "");
-  Prompt prompt = read_text(reader);
-  const bool with_pieces = reader.boolean("with_pieces", false);
-  const bool with_texts = reader.boolean("return_token_strs", false);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  TokenizeBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModelPointer model, rooms.prompts.find(name, kGenerationType));
+  Prompt prompt = read_text(body, reader);
+  ALTLAS_CO_TRY_VOID(reader.status());
+  ALTLAS_CO_TRY(const ServedModelPointer model, rooms.prompts.find(body.model, kGenerationType));
   ALTLAS_CO_TRY(const auto ids, co_await rooms.prompts.encode(*model, std::move(prompt)));
   json::array tokens, texts;
   for (const int32_t id : ids) {
     const std::string_view bytes = model->tokenizer->token_text(id);
-    if (with_pieces) {
+    if (body.with_pieces) {
       tokens.push_back({{"id", id}, {"piece", piece_json(bytes)}});
     } else {
       tokens.emplace_back(id);
     }
-    if (with_texts) texts.emplace_back(repair_utf8(bytes));
+    if (body.return_token_strs) texts.emplace_back(repair_utf8(bytes));
   }
   json::object out{{"tokens", std::move(tokens)},
                    {"count", ids.size()},
                    {"max_model_len", model->model_len_max}};
-  if (with_texts) out["token_strs"] = std::move(texts);
+  if (body.return_token_strs) out["token_strs"] = std::move(texts);
   co_return json_response(text::json_text(out));
 }
 
 // POST /detokenize {"tokens"} -> the text, under both servers' names.
 awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  const std::string name = reader.text("model", "");
-  const json::array* tokens = reader.array("tokens");
-  if (tokens == nullptr) reader.fail("tokens", "is missing, should be a list of token ids");
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  DetokenizeBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModelPointer model, rooms.prompts.find(name, kGenerationType));
+  ALTLAS_CO_TRY(const ServedModelPointer model, rooms.prompts.find(body.model, kGenerationType));
   std::vector<int32_t> ids;
-  if (!tokens->empty()) {
-    ALTLAS_CO_TRY(ids, read_ids(*tokens, *model, "tokens"));
+  if (!body.tokens->empty()) {
+    ALTLAS_CO_TRY(ids, read_ids(*body.tokens, *model, "tokens"));
   }
   ALTLAS_CO_TRY(const std::string text, co_await rooms.prompts.decode(*model, std::move(ids)));
   const json::object out{{"prompt", text}, {"content", text}};

@@ -123,19 +123,33 @@ void read_content(JsonReader& inner, json::object& message) {
 
 }  // namespace
 
-std::shared_ptr<const json::value> read_messages(JsonReader& reader) {
-  const json::array* list = reader.array("messages");
-  if (list == nullptr) reader.fail("messages", "is missing, should be a list of {role, content}", kMissingParameter);
-  if (!reader.status().ok()) return nullptr;
-  if (list->empty() || list->size() > kMessagesMax) {
+json::object messages_schema(const config::Config&) {
+  const json::object text{{"type", "string"}};
+  const json::object part{{"type", "object"},
+                          {"required", json::array{"type", "text"}},
+                          {"properties", {{"type", {{"const", "text"}}}, {"text", text}}}};
+  const json::object parts{{"type", "array"}, {"items", part}};
+  const json::object content{{"anyOf", json::array{text, parts, json::object{{"type", "null"}}}},
+                             {"description",
+                              "A text, or a list of text parts; null where an assistant or a tool "
+                              "says nothing"}};
+  const json::object role{{"enum", json::array(std::begin(kRoles), std::end(kRoles))}};
+  const json::object message{{"type", "object"},
+                             {"required", json::array{"role"}},
+                             {"properties", {{"role", role}, {"content", content}}}};
+  return {{"type", "array"}, {"minItems", 1}, {"maxItems", kMessagesMax}, {"items", message}};
+}
+
+std::shared_ptr<const json::value> read_messages(const json::array& list, JsonReader& reader) {
+  if (list.empty() || list.size() > kMessagesMax) {
     reader.fail("messages",
-                fmt::format("has {} messages, should have 1 to {}", list->size(), kMessagesMax));
+                fmt::format("has {} messages, should have 1 to {}", list.size(), kMessagesMax));
     return nullptr;
   }
   json::array messages;
-  for (size_t i = 0; i < list->size() && reader.status().ok(); ++i) {
+  for (size_t i = 0; i < list.size() && reader.status().ok(); ++i) {
     const std::string name = fmt::format("messages[{}]", i);
-    const json::object* object = (*list)[i].if_object();
+    const json::object* object = list[i].if_object();
     if (object == nullptr) {
       reader.fail(name, "should be an object with role and content");
       break;

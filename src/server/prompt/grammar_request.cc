@@ -15,29 +15,16 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr size_t kGuidedChoicesMax = 4096;
-
 class Reader {
  public:
   explicit Reader(JsonReader& body) : body_(body) {}
 
-  GrammarRequest read() {
-    response_format();
-    fields(body_, "", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
-           "guided_json_object");
-    // OpenAI's clients send vLLM's object as it is.
-    if (const json::object* structured = body_.object("structured_outputs")) {
-      JsonReader inner(*structured);
-      fields(inner, "structured_outputs.", "json", "regex", "choice", "grammar", "json_object");
-      if (inner.has("structural_tag"))
-        body_.fail("structured_outputs.structural_tag",
-                   "is not supported; json, regex, choice, grammar and json_object are");
-      adopt(inner, "structured_outputs");
-    }
-    if (const auto rules = given_text(body_, "grammar"))
-      give(GrammarKind::kGbnf, *rules, "grammar");
-    if (const json::value* schema = given_value(body_, "json_schema"))
-      give_schema(*schema, "json_schema");
+  GrammarRequest read(const GrammarFields& fields) {
+    if (fields.response_format) response_format(*fields.response_format);
+    rules(fields, "guided_");
+    if (fields.structured_outputs) rules(*fields.structured_outputs, "structured_outputs.");
+    give_rules(GrammarKind::kGbnf, fields.gbnf, "grammar");
+    give_filled(fields.json_schema, "json_schema");
     return std::move(out_);
   }
 
@@ -50,12 +37,12 @@ class Reader {
     out_.field = std::move(field);
   }
   // Forms send what is not filled in as an empty text: nothing is asked for.
-  static const json::value* given_value(const JsonReader& from, std::string_view name) {
-    const json::value* value = from.value(name);
-    return value != nullptr && value->is_string() && value->get_string().empty() ? nullptr : value;
+  void give_rules(GrammarKind kind, const std::optional<std::string>& text, std::string field) {
+    if (text && !text->empty()) give(kind, *text, std::move(field));
   }
-  static std::optional<std::string> given_text(JsonReader& from, std::string_view name) {
-    return given_value(from, name) == nullptr ? std::nullopt : from.optional_text(name);
+  void give_filled(const json::value* schema, const std::string& field) {
+    if (schema == nullptr || (schema->is_string() && schema->get_string().empty())) return;
+    give_schema(*schema, field);
   }
   // A schema as an object, or as the text of one.
   void give_schema(const json::value& schema, const std::string& field) {
@@ -66,55 +53,38 @@ class Reader {
     else
       body_.fail(field, "should be a JSON schema: an object");
   }
-  // What was wrong in an object within the body.
-  void adopt(const JsonReader& inner, const std::string& name) {
-    const auto status = inner.status();
-    if (status.ok()) return;
-    const std::string& text = status.error().message();
-    body_.fail(name + "." + status.error().field(), text.substr(text.find(": ") + 2));
-  }
 
-  void response_format() {
-    const json::object* format = body_.object("response_format");
-    if (format == nullptr) return;
-    JsonReader inner(*format);
-    static constexpr std::string_view kFormats[] = {"text", "json_object", "json_schema"};
-    if (!inner.has("type"))
-      inner.fail("type", "is missing, should be text, json_object or json_schema");
-    const size_t kind = inner.choice("type", kFormats, 0);
+  void response_format(const ResponseFormat& format) {
+    if (format.type == FormatType::kText) return;
     const json::value* schema = nullptr;
     bool strict = false;
     std::string field = "response_format.schema";  // llama-server's place for it.
-    if (kind == 2) {
-      if (const json::object* named = inner.object("json_schema")) {
-        field = "response_format.json_schema.schema";
-        schema = named->if_contains("schema");
-        const json::value* flag = named->if_contains("strict");
-        strict = flag != nullptr && flag->is_bool() && flag->get_bool();
-      }
+    if (format.type == FormatType::kJsonSchema && format.json_schema != nullptr) {
+      field = "response_format.json_schema.schema";
+      schema = format.json_schema->if_contains("schema");
+      const json::value* flag = format.json_schema->if_contains("strict");
+      strict = flag != nullptr && flag->is_bool() && flag->get_bool();
     }
-    if (schema == nullptr && kind != 0) schema = inner.value("schema");
-    adopt(inner, "response_format");
-    if (!inner.status().ok() || kind == 0) return;
+    if (schema == nullptr) schema = format.schema;
     if (schema != nullptr && !schema->is_null()) {
       give_schema(*schema, field);
       out_.strict = strict;
-    } else if (kind == 1) {
+    } else if (format.type == FormatType::kJsonObject) {
       give(GrammarKind::kJsonObject, "", "response_format");
     } else {
       body_.fail("response_format.json_schema.schema", "is missing, should be a JSON schema");
     }
   }
 
-  void fields(JsonReader& from, const std::string& prefix, std::string_view schema,
-              std::string_view regex, std::string_view choice, std::string_view grammar,
-              std::string_view object) {
-    if (const json::value* value = given_value(from, schema))
-      give_schema(*value, prefix + std::string(schema));
-    if (const auto pattern = given_text(from, regex))
-      give(GrammarKind::kRegex, *pattern, prefix + std::string(regex));
-    if (from.has(choice)) {
-      const json::array* list = from.array(choice);
+  static const json::array* list_of(const json::array& list) { return &list; }
+  static const json::array* list_of(const json::value& value) { return value.if_array(); }
+
+  // Members that GrammarFields and StructuredOutputs share.
+  void rules(const auto& from, const std::string& prefix) {
+    give_filled(from.json, prefix + "json");
+    give_rules(GrammarKind::kRegex, from.regex, prefix + "regex");
+    if (from.choice != nullptr) {
+      const json::array* list = list_of(*from.choice);
       std::string pattern;
       bool fine = list != nullptr && !list->empty() && list->size() <= kGuidedChoicesMax;
       for (size_t i = 0; fine && i < list->size(); ++i) {
@@ -124,15 +94,13 @@ class Reader {
                      text::grammar::escape_regex(std::string_view((*list)[i].get_string()));
       }
       if (fine)
-        give(GrammarKind::kRegex, std::move(pattern), prefix + std::string(choice));
+        give(GrammarKind::kRegex, std::move(pattern), prefix + "choice");
       else
-        body_.fail(prefix + std::string(choice),
+        body_.fail(prefix + "choice",
                    fmt::format("should be a list of 1 to {} strings", kGuidedChoicesMax));
     }
-    if (const auto rules = given_text(from, grammar))
-      give(GrammarKind::kGbnf, *rules, prefix + std::string(grammar));
-    if (from.boolean(object, false))
-      give(GrammarKind::kJsonObject, "", prefix + std::string(object));
+    give_rules(GrammarKind::kGbnf, from.grammar, prefix + "grammar");
+    if (from.json_object) give(GrammarKind::kJsonObject, "", prefix + "json_object");
   }
 
   JsonReader& body_;
@@ -141,7 +109,28 @@ class Reader {
 
 }  // namespace
 
-GrammarRequest read_grammar(JsonReader& reader) { return Reader(reader).read(); }
+GrammarRequest read_grammar(const GrammarFields& fields, JsonReader& reader) {
+  return Reader(reader).read(fields);
+}
+
+json::object guided_json_schema(const config::Config&) {
+  return {{"anyOf", json::array{json::object{{"type", "object"}}, json::object{{"type", "boolean"}},
+                                json::object{{"type", "string"}}}}};
+}
+
+json::object guided_choice_schema(const config::Config&) {
+  return {{"type", "array"},
+          {"minItems", 1},
+          {"maxItems", kGuidedChoicesMax},
+          {"items", {{"type", "string"}}}};
+}
+
+json::object json_schema_format_schema(const config::Config& now) {
+  const json::object properties{{"name", {{"type", "string"}}},
+                                {"strict", {{"type", {"boolean", "null"}}}},
+                                {"schema", guided_json_schema(now)}};
+  return {{"type", "object"}, {"required", json::array{"schema"}}, {"properties", properties}};
+}
 
 namespace {
 

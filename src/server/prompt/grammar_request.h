@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "base/fields.h"
+#include "server/body/field.h"
 #include "server/http/http.h"
 #include "server/json_reader.h"
 #include "task/task.h"
@@ -30,8 +32,92 @@ struct GrammarRequest {
   bool given() const { return grammar.kind != GrammarKind::kNone; }
 };
 
+inline constexpr size_t kGuidedChoicesMax = 4096;
+// Schemas of the values that read_grammar() reads itself.
+boost::json::object json_schema_format_schema(const config::Config& now);
+boost::json::object guided_choice_schema(const config::Config& now);
+boost::json::object guided_json_schema(const config::Config& now);
+
+enum class FormatType : uint8_t { kText, kJsonObject, kJsonSchema };
+inline constexpr EnumName kFormatTypeNames[] = {
+    {"text", 0}, {"json_object", 1}, {"json_schema", 2}};
+constexpr std::span<const EnumName> names_of(FormatType) { return kFormatTypeNames; }
+
+struct ResponseFormat {
+  FormatType type = FormatType::kText;
+  const boost::json::object* json_schema = nullptr;
+  const boost::json::value* schema = nullptr;
+
+  static constexpr void fields(auto&& field) {
+    using S = ResponseFormat;
+    field("type", &S::type, FieldInfo{.needed = "should be text, json_object or json_schema"});
+    field("json_schema", &S::json_schema,
+          FieldInfo{.help = "With type json_schema", .schema = json_schema_format_schema});
+    field("schema", &S::schema,
+          FieldInfo{.help = "The schema in llama-server's place", .schema = guided_json_schema});
+  }
+};
+static_assert(fields_complete<ResponseFormat>(), "describe every member in fields()");
+
+// vLLM's newer form; its members are called as those of GrammarFields.
+struct StructuredOutputs {
+  const boost::json::value* json = nullptr;
+  std::optional<std::string> regex;
+  const boost::json::value* choice = nullptr;
+  std::optional<std::string> grammar;
+  bool json_object = false;
+  Refused structural_tag;
+
+  static constexpr void fields(auto&& field) {
+    using S = StructuredOutputs;
+    field("json", &S::json, FieldInfo{.help = "A schema", .schema = guided_json_schema});
+    field("regex", &S::regex, FieldInfo{});
+    field("choice", &S::choice,
+          FieldInfo{.help = "The text is one of them", .schema = guided_choice_schema});
+    field("grammar", &S::grammar, FieldInfo{.help = "GBNF"});
+    field("json_object", &S::json_object, FieldInfo{.help = "Any JSON object"});
+    field("structural_tag", &S::structural_tag,
+          FieldInfo{.help = "Not taken",
+                    .refused = "is not supported; json, regex, choice, grammar and json_object "
+                               "are"});
+  }
+};
+static_assert(fields_complete<StructuredOutputs>(), "describe every member in fields()");
+
+struct GrammarFields {
+  std::optional<ResponseFormat> response_format;
+  const boost::json::value* json = nullptr;
+  std::optional<std::string> regex;
+  const boost::json::array* choice = nullptr;
+  std::optional<std::string> grammar;
+  bool json_object = false;
+  std::optional<StructuredOutputs> structured_outputs;
+  std::optional<std::string> gbnf;
+  const boost::json::value* json_schema = nullptr;
+
+  static constexpr void fields(auto&& field) {
+    using S = GrammarFields;
+    field("response_format", &S::response_format,
+          FieldInfo{.help = "What the text is held to. One of it, guided_*, structured_outputs, "
+                            "grammar and json_schema may be given",
+                    .shared = "ResponseFormat"});
+    field("guided_json", &S::json, FieldInfo{.help = "A schema", .schema = guided_json_schema});
+    field("guided_regex", &S::regex, FieldInfo{});
+    field("guided_choice", &S::choice,
+          FieldInfo{.help = "The text is one of them", .schema = guided_choice_schema});
+    field("guided_grammar", &S::grammar, FieldInfo{.help = "GBNF"});
+    field("guided_json_object", &S::json_object, FieldInfo{.help = "Any JSON object"});
+    field("structured_outputs", &S::structured_outputs,
+          FieldInfo{.help = "vLLM's newer form of guided_*", .shared = "StructuredOutputs"});
+    field("grammar", &S::gbnf, FieldInfo{.help = "GBNF, as llama-server takes it"});
+    field("json_schema", &S::json_schema,
+          FieldInfo{.help = "A schema, as llama-server takes it", .schema = guided_json_schema});
+  }
+};
+static_assert(fields_complete<GrammarFields>(), "describe every member in fields()");
+
 // At most one of the fields may be given; what is wrong goes into `reader`. Nothing is compiled.
-GrammarRequest read_grammar(JsonReader& reader);
+GrammarRequest read_grammar(const GrammarFields& fields, JsonReader& reader);
 
 // Whether it compiles, and what of it is left out.  Errors: kInvalid with the field and the place
 // within it: also for what can't be held, where strict is asked for. What is malformed is left out

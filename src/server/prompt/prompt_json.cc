@@ -23,17 +23,23 @@ Result<std::vector<int32_t>> read_ids(const json::array& list, const ServedModel
   return ids;
 }
 
-void read_special(JsonReader& reader, Prompt& prompt, bool parse_special) {
-  prompt.parse_special = reader.boolean("parse_special", parse_special);
-  prompt.add_special = reader.boolean("add_special_tokens", true);
+json::object id_list_schema(const config::Config&) {
+  return {{"type", "array"}, {"items", {{"type", "integer"}, {"minimum", 0}}}};
 }
 
-Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const std::string& name,
+json::object prompts_schema(const config::Config& now) {
+  const json::object text{{"type", "string"}, {"minLength", 1}};
+  json::object ids = id_list_schema(now);
+  ids["minItems"] = 1;
+  const auto many = [](const json::object& one) {
+    return json::object{
+        {"type", "array"}, {"minItems", 1}, {"maxItems", kPromptsMax}, {"items", one}};
+  };
+  return {{"anyOf", json::array{text, many(text), ids, many(ids)}}};
+}
+
+Result<std::vector<Prompt>> read_prompts(const json::value& value, const std::string& name,
                                          const ServedModel& model) {
-  const json::value* value = reader.value(name);
-  if (value == nullptr)
-    return invalid(name + ": is missing, should be a string, a list of strings, or token ids", name)
-        .with_reason(kMissingParameter);
   std::vector<Prompt> prompts;
   const auto add = [&](const json::value& item) -> Result<void> {
     Prompt prompt;
@@ -53,16 +59,16 @@ Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const std::string& 
     return {};
   };
   const bool many =
-      value->is_array() && !value->get_array().empty() && !value->get_array().front().is_number();
+      value.is_array() && !value.get_array().empty() && !value.get_array().front().is_number();
   if (!many) {
-    ALTLAS_TRY_VOID(add(*value));
+    ALTLAS_TRY_VOID(add(value));
     return prompts;
   }
-  if (value->get_array().size() > kPromptsMax)
+  if (value.get_array().size() > kPromptsMax)
     return invalid(fmt::format("{}: has {} prompts, at most {} are taken", name,
-                               value->get_array().size(), kPromptsMax),
+                               value.get_array().size(), kPromptsMax),
                    name);
-  for (const json::value& item : value->get_array()) ALTLAS_TRY_VOID(add(item));
+  for (const json::value& item : value.get_array()) ALTLAS_TRY_VOID(add(item));
   return prompts;
 }
 

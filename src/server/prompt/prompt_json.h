@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "server/body/field.h"
 #include "server/json_reader.h"
 #include "server/prompt/prompt.h"
 
@@ -16,12 +17,22 @@ inline constexpr size_t kPromptsMax = 1000;
 // Token ids written as a list.  Errors: kInvalid, field `name`: empty, or not ids of the model.
 Result<std::vector<int32_t>> read_ids(const boost::json::array& list, const ServedModel& model,
                                       const std::string& name);
-// How a text that is no conversation is read: `parse_special`, with its default, and vLLM's
-// `add_special_tokens`.
-void read_special(JsonReader& reader, Prompt& prompt, bool parse_special);
+boost::json::object id_list_schema(const config::Config& now);
+
+// Of prompts, which embeddings call `input`; control tokens are read in the texts of some routes.
+boost::json::object prompts_schema(const config::Config& now);
+inline constexpr FieldInfo kPromptsField{
+    .help = "A text, token ids, or a list of either",
+    .needed = "should be a string, a list of strings, or token ids",
+    .schema = prompts_schema};
+inline constexpr FieldInfo kAddSpecialField{
+    .help = "The model's begin and end of a text are put around it"};
+inline constexpr FieldInfo kParseSpecialField{
+    .help = "False: what is spelled as a control token is plain text"};
+
 // A string, a list of strings, a list of ids, or a list of lists of ids: at least one, at most
 // kPromptsMax, none empty.  Errors: kInvalid, field `name`.
-Result<std::vector<Prompt>> read_prompts(JsonReader& reader, const std::string& name,
+Result<std::vector<Prompt>> read_prompts(const boost::json::value& value, const std::string& name,
                                          const ServedModel& model);
 
 }  // namespace altlas::server

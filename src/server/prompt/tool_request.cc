@@ -61,8 +61,8 @@ json::object calls_schema(const json::array& tools, const std::vector<size_t>& i
 }
 
 // The checked list; empty after an error.
-json::array read_list(JsonReader& reader, std::vector<std::string>& names) {
-  const json::array* list = reader.array("tools");
+json::array read_list(const json::array* list, JsonReader& reader,
+                      std::vector<std::string>& names) {
   if (list == nullptr) return {};
   if (list->size() > kToolsMax) {
     reader.fail("tools",
@@ -96,18 +96,47 @@ json::array read_list(JsonReader& reader, std::vector<std::string>& names) {
   return *list;
 }
 
+constexpr std::string_view kChoices[] = {"none", "auto", "required"};
+
 }  // namespace
 
-ToolRequest read_tools(JsonReader& reader) {
+json::object tools_schema(const config::Config&) {
+  const json::object name{{"type", "string"},
+                          {"pattern", fmt::format("^[A-Za-z0-9_.:/-]{{1,{}}}$", kToolNameBytesMax)}};
+  const json::object function{
+      {"type", "object"},
+      {"required", json::array{"name"}},
+      {"properties",
+       {{"name", name},
+        {"description", {{"type", {"string", "null"}}}},
+        {"parameters", {{"type", {"object", "null"}}, {"description", "A JSON schema"}}},
+        {"strict",
+         {{"type", {"boolean", "null"}},
+          {"description", "A schema that can't be held is refused"}}}}}};
+  const json::object tool{{"type", "object"},
+                          {"required", json::array{"type", "function"}},
+                          {"properties", {{"type", {{"const", "function"}}}, {"function", function}}}};
+  return {{"type", "array"}, {"maxItems", kToolsMax}, {"items", tool}};
+}
+
+json::object tool_choice_schema(const config::Config&) {
+  const json::object names{{"enum", json::array(std::begin(kChoices), std::end(kChoices))}};
+  const json::object named{{"type", "object"}, {"properties", {{"name", {{"type", "string"}}}}}};
+  const json::object function{{"type", "object"},
+                              {"required", json::array{"function"}},
+                              {"properties", {{"function", named}}}};
+  return {{"anyOf", json::array{names, function}}};
+}
+
+ToolRequest read_tools(const ToolFields& fields, JsonReader& reader) {
   ToolRequest out;
-  const json::array list = read_list(reader, out.names);
-  out.one_call = !reader.boolean("parallel_tool_calls", true);
-  const json::value* choice = reader.value("tool_choice");
+  const json::array list = read_list(fields.tools, reader, out.names);
+  out.one_call = !fields.parallel_tool_calls;
+  const json::value* choice = fields.tool_choice;
   if (!reader.status().ok()) return out;
   std::string demanded = "auto";
   std::string function;
   if (choice != nullptr && choice->is_string()) {
-    static constexpr std::string_view kChoices[] = {"none", "auto", "required"};
     demanded = kChoices[reader.choice("tool_choice", kChoices, 1)];
   } else if (choice != nullptr) {
     const json::object* object = choice->if_object();

@@ -21,7 +21,29 @@ struct ToolRequest {
   bool named = false;      // tool_choice names the function.
 };
 
+boost::json::object tools_schema(const config::Config& now);
+boost::json::object tool_choice_schema(const config::Config& now);
+
+inline constexpr FieldInfo kToolsField{
+    .help = "Functions that the model may call", .shared = "Tools", .schema = tools_schema};
+
+struct ToolFields {
+  const boost::json::array* tools = nullptr;
+  bool parallel_tool_calls = true;
+  const boost::json::value* tool_choice = nullptr;
+
+  static constexpr void fields(auto&& field) {
+    using S = ToolFields;
+    field("tools", &S::tools, kToolsField);
+    field("parallel_tool_calls", &S::parallel_tool_calls,
+          FieldInfo{.help = "False: an answer has one call at most"});
+    field("tool_choice", &S::tool_choice,
+          FieldInfo{.help = "auto where there are tools", .schema = tool_choice_schema});
+  }
+};
+static_assert(fields_complete<ToolFields>(), "describe every member in fields()");
+
 // What is wrong goes into `reader`.
-ToolRequest read_tools(JsonReader& reader);
+ToolRequest read_tools(const ToolFields& fields, JsonReader& reader);
 
 }  // namespace altlas::server

@@ -7,17 +7,25 @@
 
 #include <boost/json.hpp>
 
+#include "server/body/read.h"
 #include "text/grammar/configurations.h"
 #include "text/grammar/program.h"
 
 namespace altlas::server {
 namespace {
 
+template <class Fields>
+Fields fields_of(JsonReader& reader) {
+  Fields fields;
+  read_fields(reader, fields, config::Config());
+  return fields;
+}
+
 ToolRequest request(const std::string& body, std::string* error = nullptr) {
   const auto object = parse_object(body, 64);
   EXPECT_TRUE(object.ok());
   JsonReader reader(*object);
-  ToolRequest out = read_tools(reader);
+  ToolRequest out = read_tools(fields_of<ToolFields>(reader), reader);
   if (error != nullptr) *error = reader.status().ok() ? "" : reader.status().error().field();
   return out;
 }
@@ -54,7 +62,7 @@ TEST(GrammarRequests, FieldsOfEveryDialect) {
   const auto kind = [](const std::string& body, std::string* error = nullptr) {
     const auto object = parse_object(body, 64);
     JsonReader reader(*object);
-    const GrammarRequest made = read_grammar(reader);
+    const GrammarRequest made = read_grammar(fields_of<GrammarFields>(reader), reader);
     if (error != nullptr)
       *error = reader.status().ok()
                    ? check_grammar(made).ok() ? "" : check_grammar(made).error().field()
@@ -101,8 +109,10 @@ std::string held(const std::string& body) {
   const auto object = parse_object(body, 64);
   EXPECT_TRUE(object.ok()) << body;
   JsonReader reader(*object);
-  const ToolRequest tools = read_tools(reader);
-  const GrammarRequest grammar = tools.grammar.given() ? tools.grammar : read_grammar(reader);
+  const ToolRequest tools = read_tools(fields_of<ToolFields>(reader), reader);
+  const auto fields = fields_of<GrammarFields>(reader);
+  const GrammarRequest grammar =
+      tools.grammar.given() ? tools.grammar : read_grammar(fields, reader);
   EXPECT_TRUE(reader.status().ok()) << body;
   const auto status = check_grammar(grammar);
   if (!status.ok()) return "400 " + status.error().field();

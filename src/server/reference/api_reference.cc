@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "server/http/route.h"
@@ -17,8 +18,9 @@ namespace {
 
 constexpr std::string_view kHead = R"(# HTTP API
 
-Generated from the route table and its schemas; do not edit. `GET /openapi.json` on a running
-server is the same as OpenAPI 3.1.
+Generated from the route table, the rows of request bodies and the schemas of answers; do not
+edit. `GET /openapi.json` on a running server is the same as OpenAPI 3.1; limits that are settings
+stand there as they are set, here by default.
 
 Keys go in `Authorization: Bearer KEY`, or as the password of Basic. Once any key is configured
 every route needs one, except those marked *open*; *admin* routes need a key of that role. Errors
@@ -49,9 +51,10 @@ std::string type_text(const json::object& schema);
 
 std::string joined(const json::array& parts) {
   std::string out;
-  for (const json::value& part : parts)
-    if (part.is_object() && part.get_object().if_contains("required") == nullptr)
-      out += (out.empty() ? "" : " or ") + type_text(part.get_object());
+  for (const json::value& part : parts) {
+    const std::string one = type_text(part.get_object());
+    if (!one.empty()) out += (out.empty() ? "" : " or ") + one;
+  }
   return out;
 }
 
@@ -72,6 +75,7 @@ std::string type_text(const json::object& schema) {
   if (const auto* value = schema.if_contains("const")) return text::json_text(*value);
   const json::value* type = schema.if_contains("type");
   if (type == nullptr) return "any value";
+  if (*type == "null") return "";
   std::string name(type->is_string() ? type->get_string() : "");
   if (type->is_array())
     for (const json::value& one : type->get_array())
@@ -95,6 +99,7 @@ std::string limits_text(const json::object& schema) {
   };
   add("minimum", "at least");
   add("maximum", "at most");
+  add("minLength", "characters: at least");
   add("maxLength", "characters: at most");
   add("minItems", "items: at least");
   add("maxItems", "items: at most");
@@ -177,12 +182,19 @@ std::string route_text(const json::object& schemas, const Route& route) {
   return out;
 }
 
+bool is_body_of_a_route(std::string_view name) {
+  const auto takes = [&](const Route& route) { return route.request == name; };
+  return std::ranges::any_of(routes(), takes);
+}
+
 // Objects inside others, that more than one table names.
-std::string shared_text(const json::object& schemas) {
-  constexpr std::string_view kShared[] = {"GpuOptions", "Stop",   "Messages", "ResponseFormat",
-                                          "Tools",      "Status", "Usage"};
+std::string shared_text(const json::object& schemas, const json::object& requests) {
+  std::vector<std::string_view> names;
+  for (const auto& [name, schema] : requests)
+    if (!is_body_of_a_route(name)) names.emplace_back(name);
+  names.insert(names.end(), {"Status", "Usage"});
   std::string out = "\n## Shared objects\n";
-  for (const std::string_view name : kShared) {
+  for (const std::string_view name : names) {
     const json::object& schema = schemas.at(name).get_object();
     out += fmt::format("\n### {}\n\n", name);
     const std::string rows = table(schemas, name);
@@ -190,7 +202,8 @@ std::string shared_text(const json::object& schemas) {
       out += rows;
       continue;
     }
-    out += type_text(schema) + ".\n";
+    const std::string limits = limits_text(schema);
+    out += type_text(schema) + (limits.empty() ? "" : "; " + limits) + ".\n";
     if (const auto* items = schema.if_contains("items")) {
       std::string inner;
       add_rows(schemas, items->get_object(), inner);
@@ -203,8 +216,8 @@ std::string shared_text(const json::object& schemas) {
 }  // namespace
 
 std::string api_markdown() {
-  const json::value parsed = json::parse(openapi_schemas());
-  const json::object& schemas = parsed.get_object();
+  const config::Config defaults;
+  const json::object schemas = openapi_schemas(defaults);
   std::string out(kHead);
   for (const Group& group : kGroups) {
     out += fmt::format("\n## {}\n", group.title);
@@ -214,7 +227,7 @@ std::string api_markdown() {
       if (first->title == group.title) out += route_text(schemas, route);
     }
   }
-  return out + shared_text(schemas);
+  return out + shared_text(schemas, request_schemas(defaults));
 }
 
 }  // namespace altlas::server

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "config/validate.h"
 #include "server/http/route.h"
 #include "server/routes.h"
 #include "text/json_text.h"
@@ -152,7 +153,9 @@ json::object responses_of(const Route& route, bool with_auth) {
 
 }  // namespace
 
-std::string openapi_json(std::string_view version, bool with_auth, std::string_view metrics_path) {
+std::string openapi_json(std::string_view version, const config::Config& now,
+                         std::string_view metrics_path) {
+  const bool with_auth = config::has_keys(now);
   json::object paths;
   for (const Route& route : routes()) {
     if (route.pattern == kMetricsPattern && metrics_path.empty()) continue;
@@ -180,7 +183,7 @@ std::string openapi_json(std::string_view version, bool with_auth, std::string_v
     if (path.is_null()) path = json::object();
     path.get_object()[method] = std::move(operation);
   }
-  json::object components{{"schemas", json::parse(openapi_schemas())}};
+  json::object components{{"schemas", openapi_schemas(now)}};
   components["securitySchemes"] = {{"bearer", {{"type", "http"}, {"scheme", "bearer"}}},
                                    {"basic", {{"type", "http"}, {"scheme", "basic"}}}};
   const json::object document{{"openapi", "3.1.0"},

@@ -1,13 +1,16 @@
 // The task API: submit, batch, look at, list, cancel, explain, stream.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "server/body/read.h"
 #include "server/http/sse.h"
 #include "server/routes.h"
 #include "server/tasks/body_hash.h"
-#include "server/tasks/task_json.h"
+#include "server/tasks/follow.h"
+#include "server/tasks/predict_body.h"
 #include "text/json_text.h"
 
 namespace altlas::server {
@@ -21,7 +24,7 @@ using boost::asio::awaitable;
 // blocking call, no lock across co_await.
 awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request.identity, rooms));
+  ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request, rooms));
   const auto ignored = task.prompt.grammar.ignored;
   task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
   std::vector<PendingTask> tasks;
@@ -45,12 +48,13 @@ std::string_view batch_status(const std::vector<control::Placed>& placed, bool s
 
 // POST /api/v1/batch_predict.  All items are checked before any is accepted.
 awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  JsonReader reader(body);
-  const json::array* batch = reader.array("batch");
-  if (batch == nullptr) reader.fail("batch", "is missing, should be a list of /predict bodies");
-  const GpuOptions options = read_gpu_options(reader, rooms);
+  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  JsonReader reader(object);
+  BatchPredictBody body;
+  read_fields(reader, body, *rooms.now());
   ALTLAS_CO_TRY_VOID(reader.status());
+  const json::array* batch = body.batch;
+  const GpuOptions options = body.gpu_options.value_or(GpuOptions());
   const auto items_max = static_cast<size_t>(rooms.config.server.batch_items_max);
   if (batch->empty() || batch->size() > items_max)
     co_return invalid(
@@ -62,7 +66,7 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
     if (!(*batch)[i].is_object())
       co_return invalid(path + ": should be an object as /predict takes it", path);
     ALTLAS_CO_TRY(PendingTask task,
-                  read_task((*batch)[i].get_object(), path, request.identity, rooms));
+                  read_task((*batch)[i].get_object(), path, request, rooms));
     if (options.strategy && !task.spec.strategy) task.spec.strategy = options.strategy;
     if (options.specific_gpu_id && !task.spec.specific_device)
       task.spec.specific_device = options.specific_gpu_id;
@@ -159,10 +163,9 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
   if (const auto status = request.query_value("status")) {
     filter.status = parse_task_status(*status);
     if (!filter.status)
-      co_return invalid(
-          fmt::format("status: '{}' should be one of queued, running, completed, failed, canceled",
-                      status->substr(0, 32)),
-          "status");
+      co_return invalid(fmt::format("status: '{}' should be one of {}", status->substr(0, 32),
+                                    fmt::join(task_status_names(), ", ")),
+                        "status");
   }
   ALTLAS_CO_TRY(const uint64_t limit, query_number(request, "limit", 100));
   ALTLAS_CO_TRY(filter.offset, query_number(request, "offset", 0));
@@ -178,8 +181,24 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
 }
 
 awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
-  ALTLAS_CO_TRY(const control::Explanation why, co_await rooms.service.explain(view.id));
+  const std::string id_text(request.parameter("id"));
+  const auto id = parse_task_id(id_text);
+  // The event log may know tasks that the server has forgotten.
+  const Error missing = not_found(
+      fmt::format("no task '{}': it was never accepted, or is older than the event log",
+                  id_text.substr(0, 64)));
+  if (!id) co_return missing;
+  const auto view = co_await rooms.service.task(*id);
+  const Identity identity = request.identity;
+  const auto is_hidden = [&](const std::string& owner) {
+    return identity.role == Role::kUser && owner != identity.name;
+  };
+  if (view.ok() && is_hidden(view->owner)) co_return missing;
+  const auto story = co_await rooms.service.explain(*id);
+  if (!story.ok() && story.error().code() == ErrorCode::kNotFound && !view.ok()) co_return missing;
+  if (!story.ok()) co_return story.error();
+  if (is_hidden(story->owner)) co_return missing;
+  const control::Explanation& why = *story->choice;
   json::object answer{{"task_id", to_string(why.task)},
                       {"strategy", to_string(why.strategy)},
                       {"reason", why.reason}};
@@ -194,48 +213,44 @@ awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
     alternatives[to_string(strategy)] = device ? json::value(device->value) : json::value(nullptr);
   answer["alternatives"] = std::move(alternatives);
   answer["epoch"] = why.epoch;
-  if (!view.note.empty()) answer["note"] = view.note;
+  json::array moves;
+  for (const control::Move& move : story->moves)
+    moves.push_back({{"from", move.from.value},
+                     {"to", move.to.value},
+                     {"at", to_rfc3339(move.at)},
+                     {"reason", move.reason}});
+  answer["moves"] = std::move(moves);
+  if (!story->note.empty()) answer["note"] = story->note;
   co_return json_response(text::json_text(answer));
+}
+
+// What the client is sent for an event: the text and its tokens; at the end the task itself.
+std::string say(const Result<control::StreamEvent>& event) {
+  if (!event.ok())
+    return sse_event(text::json_text(json::object{{"error", event.error().message()}}));
+  std::string out;
+  if (!event->delta.ids.empty() || !event->delta.text.empty()) {
+    json::array ids(event->delta.ids.begin(), event->delta.ids.end());
+    const json::object delta{{"text", event->delta.text}, {"tokens", std::move(ids)}};
+    out = sse_event(text::json_text(delta));
+  }
+  if (event->end) out += sse_event(text::json_text(task_to_json(*event->end))) + sse_event("[DONE]");
+  return out;
 }
 
 // GET /api/v1/task/{id}/stream: the task's text from its first byte, then the task itself.
 awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
   ALTLAS_CO_TRY(auto opened, co_await rooms.service.subscribe(view.id));
-  const std::shared_ptr<control::Subscription> subscription = std::move(opened);
-  Response response = sse_response();
-  response.stream = [subscription](WriteChunk write) -> awaitable<void> {
-    while (true) {
-      auto event = co_await subscription->next();
-      if (!event.ok()) {
-        const json::object problem{{"error", event.error().message()}};
-        static_cast<void>(
-            co_await write(sse_event(text::json_text(problem))));  // The stream ends either way.
-        co_return;
-      }
-      if (!event->delta.ids.empty() || !event->delta.text.empty()) {
-        json::array ids(event->delta.ids.begin(), event->delta.ids.end());
-        const json::object delta{{"text", event->delta.text}, {"tokens", std::move(ids)}};
-        if (!(co_await write(sse_event(text::json_text(delta)))).ok()) co_return;
-      }
-      if (event->end) {
-        std::string last =
-            sse_event(text::json_text(task_to_json(*event->end))) + sse_event("[DONE]");
-        static_cast<void>(co_await write(std::move(last)));  // The stream ends either way.
-        co_return;
-      }
-    }
-  };
-  co_return response;
+  co_return stream_events(std::move(opened), say);
 }
 
 constexpr QueryParameter kWait{"wait", R"({"type":"number","minimum":0})",
-                               "Seconds to wait for the task's end."};
-constexpr QueryParameter kStatus{
-    "status", R"({"type":"string","enum":["queued","running","completed","failed","canceled"]})",
-    "Only tasks in this state."};
+                               "Seconds to wait for the task's end; above server.wait_max_s it is lowered to that."};
+constexpr QueryParameter kStatus{"status", R"({"$ref":"#/components/schemas/Status"})",
+                                 "Only tasks in this state."};
 constexpr QueryParameter kLimit{"limit", R"({"type":"integer","minimum":0,"default":100})",
-                                "Tasks at most; above 10,000 it is lowered to that."};
+                                "Tasks at most; above server.list_limit_max it is lowered to that."};
 constexpr QueryParameter kOffset{"offset", R"({"type":"integer","minimum":0,"default":0})",
                                  "Tasks to skip, newest first."};
 

@@ -5,12 +5,19 @@
 #include <boost/json.hpp>
 #include <set>
 
-#include "server/tasks/task_json.h"
+#include "server/body/read.h"
+#include "server/tasks/sampling.h"
 
 namespace altlas::server {
 namespace {
 
 namespace json = boost::json;
+
+std::optional<uint64_t> given_seed(JsonReader& reader) {
+  SamplingFields fields;
+  read_fields(reader, fields, config::Config());
+  return wanted_seed(fields);
+}
 
 TEST(Seeds, OfChoicesDifferAndCanBeSentBack) {
   for (const int64_t seed : {int64_t{0}, int64_t{5}, int64_t{-2}, int64_t{-3}, int64_t{-128},

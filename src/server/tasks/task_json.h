@@ -1,4 +1,4 @@
-// Tasks between JSON and native types: the bodies of /predict and what /task answers.
+// Tasks on their way: as read from a body, submitted, and as /task answers them.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -21,44 +21,17 @@ struct PendingTask {
   std::string place;         // "prompt[2]", where it has several prompts.
 };
 
-// {"strategy": …, "specific_gpu_id": …, "batch_split": …}.
-struct GpuOptions {
-  std::optional<Strategy> strategy;
-  std::optional<DeviceId> specific_gpu_id;
-  std::optional<bool> batch_split;
-};
-
-// A seed from the machine's random source, for requests that give none. Small enough that readers
-// who hold numbers as doubles send back the same, and of every choice.
-uint64_t draw_seed();
-// `seed`; none where it is left out, null or -1, which all ask for one to be drawn.
-std::optional<uint64_t> given_seed(JsonReader& reader);
-// Of choice `index` of a request with this seed: another for each, and never -1.
-uint64_t choice_seed(uint64_t seed, uint64_t index);
-// As answers say it, and requests take it.
-inline int64_t shown_seed(uint64_t seed) { return static_cast<int64_t>(seed); }
-// A device as an API names it: 0, "0" or "gpu_0".
-std::optional<DeviceId> read_device(JsonReader& reader, std::string_view name);
-// `gpu_options` of `reader`'s object.  Errors go into `reader`.
-GpuOptions read_gpu_options(JsonReader& reader, const Rooms& rooms);
-// `priority`: a name, or vLLM's integer (lower is earlier); of a batch always low.
-Priority read_priority(JsonReader& reader, const Request& request, const Rooms& rooms);
-// Errors: kInvalid, field "model", for a model that does not generate text, or gives no embeddings.
-Result<void> check_generates(const ServedModel& model);
-Result<void> check_embeds(const ServedModel& model);
-// Makes the task one whose answer is its prompt's embedding.
-void as_embedding(PendingTask& task);
 // The first `size` values of an embedding, of length 1 again (Matryoshka); all of a shorter one.
 void shorten_embedding(std::vector<float>& values, size_t size);
-// Sampling fields that every generating route shares: top_p, top_k, min_p, seed, stop, penalties,
-// ignore_eos, min_tokens, logit_bias.
-void read_sampling(JsonReader& reader, const ServedModel& model, SamplingParams& sampling);
-// One /predict body, or one item of a batch (`path`: where it stands).
-Result<PendingTask> read_task(const boost::json::object& body, std::string path,
-                              const Identity& identity, const Rooms& rooms);
+// Makes the task one whose answer is its prompt's embedding.
+void as_embedding(PendingTask& task);
 
+// What a task can be, in the order of its life.
+std::vector<std::string_view> task_status_names();
 boost::json::object task_to_json(const control::TaskView& task);
 boost::json::object device_to_json(const control::DeviceView& device);
+// `usage` of an answer, as OpenAI has it.
+boost::json::object usage_json(uint64_t prompt_tokens, uint64_t completion_tokens);
 
 // Admits, tokenizes and submits one task; the places are given back on any failure.
 boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(

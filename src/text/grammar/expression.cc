@@ -1,6 +1,7 @@
 #include "text/grammar/expression.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "text/grammar/look_around.h"
@@ -178,8 +179,7 @@ class NfaBuilder {
         add_bytes(e.bytes, from, to);
         break;
       case Kind::kCharacter:
-        for (const CodeRange& range : e.ranges) add_range(range.lo, range.hi, from, to);
-        break;
+        return add_character(e, from, to);
       case Kind::kSymbol:
         edge(from, e.rule, e.rule, to);
         break;
@@ -239,6 +239,29 @@ class NfaBuilder {
       at = next;
     }
     skip(at, to);
+  }
+
+  // A class of many ranges (\p{L} has 650) is added as its smallest automaton, made once: ranges
+  // that begin with equal bytes would each be followed apart, wherever the class is repeated.
+  Result<void> add_character(const Expression& e, uint32_t from, uint32_t to) {
+    constexpr size_t kApart = 4;
+    if (e.ranges.size() <= kApart) {
+      for (const CodeRange& range : e.ranges) add_range(range.lo, range.hi, from, to);
+      return {};
+    }
+    auto known = classes_.find(&e);
+    if (known == classes_.end()) {
+      NfaBuilder one(nullptr, nullptr, budget_);
+      one.nfa_.start = one.node();
+      one.nfa_.end = one.node();
+      for (const CodeRange& range : e.ranges)
+        one.add_range(range.lo, range.hi, one.nfa_.start, one.nfa_.end);
+      ALTLAS_TRY(const Automaton made, determinize(one.nfa_, budget_));
+      ALTLAS_TRY(Automaton smallest, minimize(made, budget_));
+      known = classes_.emplace(&e, std::move(smallest)).first;
+    }
+    add_automaton(known->second, from, to);
+    return budget_.spend(static_cast<int64_t>(known->second.states.size()));
   }
 
   void add_automaton(const Automaton& automaton, uint32_t from, uint32_t to) {
@@ -332,6 +355,7 @@ class NfaBuilder {
   }
 
   Nfa nfa_;
+  std::map<const Expression*, Automaton> classes_;
   Rules* rules_;
   std::vector<bool>* nullable_;
   Budget& budget_;

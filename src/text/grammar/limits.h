@@ -41,6 +41,7 @@ class Budget {
           "alternatives");
     return {};
   }
+  int64_t steps_left() const { return steps_; }
   bool is_spent() const { return steps_ < 0 || states_ > kGrammarStatesMax; }
   // For a part that may fail without failing the whole: three quarters of what is left.
   Budget share() const {

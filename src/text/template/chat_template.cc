@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/utf8.h"
-#include "text/template/eval.h"
+#include "text/template/evaluator.h"
 #include "text/template/parser.h"
 
 namespace altlas::text {
@@ -35,7 +35,7 @@ Value with_reasoning_names(const Value& messages) {
 
 Result<TaggedText> evaluate(const Body& body, const TemplateLimits& limits,
                             const ChatInput& input) {
-  Evaluator::Variables globals;
+  Variables globals;
   globals.emplace_back("messages", with_reasoning_names(input.messages));
   globals.emplace_back("tools", input.tools);
   globals.emplace_back("documents", Value());
@@ -51,7 +51,7 @@ Result<TaggedText> evaluate(const Body& body, const TemplateLimits& limits,
       return invalid(fmt::format("{} is nested {} deep; at most {} is allowed", name, value.depth(),
                                  kValueDepthMax),
                      name);
-  return Evaluator(limits, input.now_us).run(body, std::move(globals));
+  return Evaluator(limits, input.now_us, std::move(globals)).run(body);
 }
 
 }  // namespace

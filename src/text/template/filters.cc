@@ -1,43 +1,50 @@
-// Filters of chat templates on single values, and tests.
+#include "text/template/filters.h"
+
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "base/utf8.h"
-#include "text/template/eval.h"
+#include "text/template/access.h"
+#include "text/template/functions.h"
+#include "text/template/operators.h"
 #include "text/template/string_methods.h"
 
 namespace altlas::text {
+
 namespace {
 
-Result<Value> to_json(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
+Result<Value> to_json(Rendering& rendering, const Value& value, const Arguments& arguments) {
   JsonStyle style;
   style.ensure_ascii = arguments.truth(0, "ensure_ascii", false);
   if (const Value* indent = arguments.get(1, "indent");
       indent != nullptr && indent->is_integral()) {
-    if (indent->as_int() > 64) return evaluator.fail("tojson's indent may be 64 at most");
+    if (indent->as_int() > 64) return rendering.fail("tojson's indent may be 64 at most");
     style.indent = static_cast<int>(std::max<int64_t>(indent->as_int(), 0));
     style.item_separator = ",";
   }
   style.sort_keys = arguments.truth(3, "sort_keys", false);
   if (const Value* pair = arguments.get(2, "separators"); pair != nullptr && pair->is_list()) {
     if (pair->items().size() != 2 || !pair->items()[0].is_string() || !pair->items()[1].is_string())
-      return evaluator.fail("tojson's separators must be two str");
+      return rendering.fail("tojson's separators must be two str");
     style.item_separator = pair->items()[0].view();
     style.key_separator = pair->items()[1].view();
   }
   TaggedText out;
-  if (!append_json(out, value, style, evaluator.budget()))
-    return evaluator.fail(fmt::format("tojson can't write a {}", value.kind_name()));
-  ALTLAS_TRY_VOID(evaluator.check_size(out.bytes.size()));
+  if (!append_json(out, value, style, rendering.budget()))
+    return rendering.fail(fmt::format("tojson can't write a {}", value.kind_name()));
+  ALTLAS_TRY_VOID(rendering.check_size(out.bytes.size()));
   return Value(std::move(out));
 }
 
 // Lines after the first get `width` blanks (or the given text); blank ones only with `blank`.
-Result<Value> indent(Evaluator& evaluator, const TaggedText& text, const Arguments& arguments) {
+Result<Value> indent(Rendering& rendering, const TaggedText& text, const Arguments& arguments) {
   const int64_t width = arguments.integer(0, "width", 4);
-  if (width < 0 || width > 1000) return evaluator.fail("indent takes a width of 0 to 1000");
+  if (width < 0 || width > 1000) return rendering.fail("indent takes a width of 0 to 1000");
   const TaggedText* given = arguments.text(0, "width");
   const TaggedText unit = given != nullptr
                               ? *given
@@ -45,13 +52,13 @@ Result<Value> indent(Evaluator& evaluator, const TaggedText& text, const Argumen
   const bool first = arguments.truth(1, "first", false), blank = arguments.truth(2, "blank", false);
   TaggedText out;
   bool is_first = true;
-  std::vector<Value> lines = split_lines(text, false, evaluator.budget());
+  std::vector<Value> lines = split_lines(text, false, rendering.budget());
   if (text.bytes.empty() || text.bytes.ends_with('\n')) lines.push_back(Value::trusted(""));
-  evaluator.budget().spend(text.bytes.size());
+  rendering.budget().spend(text.bytes.size());
   for (const Value& line : lines) {
     ALTLAS_TRY_VOID(
-        evaluator.check_size(out.bytes.size() + unit.bytes.size() + line.view().size() + 1));
-    ALTLAS_TRY_VOID(evaluator.reserve_text(unit.bytes.size() + line.view().size() + 1));
+        rendering.check_size(out.bytes.size() + unit.bytes.size() + line.view().size() + 1));
+    ALTLAS_TRY_VOID(rendering.reserve_text(unit.bytes.size() + line.view().size() + 1));
     if (!is_first) out.append("\n", false);
     if (is_first ? first : blank || !line.view().empty()) out.append(unit);
     out.append(line.text());
@@ -60,7 +67,7 @@ Result<Value> indent(Evaluator& evaluator, const TaggedText& text, const Argumen
   return Value(std::move(out));
 }
 
-Result<Value> to_int(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
+Result<Value> to_int(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Value* fallback = arguments.get(0, "default");
   if (value.is_integral()) return Value(value.as_int());
   if (value.is(Value::Kind::kDouble) && std::abs(value.as_double()) < 9e18)
@@ -79,7 +86,7 @@ Result<Value> to_int(Evaluator& evaluator, const Value& value, const Arguments& 
       return Value(static_cast<int64_t>(real));
   }
   if (value.is_undefined())
-    return evaluator.fail(fmt::format("'{}' is undefined", value.undefined_name()));
+    return rendering.fail(fmt::format("'{}' is undefined", value.undefined_name()));
   return fallback != nullptr ? *fallback : Value(0);
 }
 
@@ -97,12 +104,12 @@ Result<Value> to_float(const Value& value, const Arguments& arguments) {
   return fallback != nullptr ? *fallback : Value(0.0);
 }
 
-Result<Value> round_number(Evaluator& evaluator, const Value& value, const Arguments& arguments) {
+Result<Value> round_number(Rendering& rendering, const Value& value, const Arguments& arguments) {
   if (!value.is_number())
-    return evaluator.fail(fmt::format("round takes a number, not {}", value.kind_name()));
+    return rendering.fail(fmt::format("round takes a number, not {}", value.kind_name()));
   const int64_t digits = arguments.integer(0, "precision", 0);
   const TaggedText* method = arguments.text(1, "method");
-  if (digits < -15 || digits > 15) return evaluator.fail("round takes a precision of -15 to 15");
+  if (digits < -15 || digits > 15) return rendering.fail("round takes a precision of -15 to 15");
   const double scale = std::pow(10.0, static_cast<double>(digits)),
                scaled = value.as_double() * scale;
   if (method != nullptr && method->bytes == "ceil") return Value(std::ceil(scaled) / scale);
@@ -129,118 +136,73 @@ TaggedText escape_html(const TaggedText& text) {
   return out;
 }
 
-Result<Value> length(Evaluator& evaluator, const Value& value) {
+Result<Value> length(Rendering& rendering, const Value& value) {
   if (value.is_list()) return Value(static_cast<int64_t>(value.items().size()));
   if (value.is_object()) return Value(static_cast<int64_t>(value.entries().size()));
   if (value.is_undefined()) return Value(0);
   if (!value.is_string())
-    return evaluator.fail(fmt::format("a {} has no length", value.kind_name()));
-  evaluator.budget().spend(value.view().size() / 16);
+    return rendering.fail(fmt::format("a {} has no length", value.kind_name()));
+  rendering.budget().spend(value.view().size() / 16);
   return Value(static_cast<int64_t>(count_code_points(value.view())));
 }
 
-Result<Value> text_filter(Evaluator& evaluator, std::string_view name, const Value& input,
+Result<Value> text_filter(Rendering& rendering, std::string_view name, const Value& input,
                           const Arguments& arguments) {
-  ALTLAS_TRY(TaggedText text, evaluator.to_text(input));
-  evaluator.budget().spend(text.bytes.size() / 16);
+  ALTLAS_TRY(TaggedText text, rendering.to_text(input));
+  rendering.budget().spend(text.bytes.size() / 16);
   if (name == "string" || name == "safe" || name == "forceescape") return Value(std::move(text));
   if (name == "upper" || name == "lower" || name == "title" || name == "capitalize" ||
       name == "replace")
-    return evaluator.call_string_method(text, name, arguments);
+    return call_string_method(rendering, text, name, arguments);
   if (name == "center") {
     Arguments wide = arguments;
     if (wide.get(0, "width") == nullptr) wide.positional = {Value(80)};
-    return evaluator.call_string_method(text, name, wide);
+    return call_string_method(rendering, text, name, wide);
   }
-  if (name == "trim") return evaluator.call_string_method(text, "strip", arguments);
-  if (name == "indent") return indent(evaluator, text, arguments);
+  if (name == "trim") return call_string_method(rendering, text, "strip", arguments);
+  if (name == "indent") return indent(rendering, text, arguments);
   if (name == "wordcount")
-    return Value(static_cast<int64_t>(split(text, "", -1, false, evaluator.budget()).size()));
-  ALTLAS_TRY_VOID(evaluator.reserve_text(2 * text.bytes.size()));
-  return evaluator.text_value(escape_html(text));
+    return Value(static_cast<int64_t>(split(text, "", -1, false, rendering.budget()).size()));
+  ALTLAS_TRY_VOID(rendering.reserve_text(2 * text.bytes.size()));
+  return rendering.text_value(escape_html(text));
 }
 
 }  // namespace
 
-Result<Value> Evaluator::filter(std::string_view name, const Value& input,
-                                const Arguments& arguments) {
-  if (name == "tojson") return to_json(*this, input, arguments);
+Result<Value> apply_filter(Rendering& rendering, std::string_view name, const Value& input,
+                           const Arguments& arguments) {
+  if (name == "tojson") return to_json(rendering, input, arguments);
   if (name == "default" || name == "d") {
     const bool missing =
         input.is_undefined() || (arguments.truth(1, "boolean", false) && !input.truthy());
     const Value* fallback = arguments.get(0, "default_value");
     return !missing ? input : fallback != nullptr ? *fallback : Value::trusted("");
   }
-  if (name == "length" || name == "count") return length(*this, input);
-  if (name == "int") return to_int(*this, input, arguments);
+  if (name == "length" || name == "count") return length(rendering, input);
+  if (name == "int") return to_int(rendering, input, arguments);
   if (name == "float") return to_float(input, arguments);
-  if (name == "round") return round_number(*this, input, arguments);
+  if (name == "round") return round_number(rendering, input, arguments);
   if (name == "abs") {
     if (!input.is_number())
-      return fail(fmt::format("abs takes a number, not {}", input.kind_name()));
+      return rendering.fail(fmt::format("abs takes a number, not {}", input.kind_name()));
     if (!input.is_integral()) return Value(std::abs(input.as_double()));
-    return input.as_int() < 0 ? binary("-", Value(0), input) : Result<Value>(Value(input.as_int()));
+    return input.as_int() < 0 ? apply_operator(rendering, "-", Value(0), input)
+                              : Result<Value>(Value(input.as_int()));
   }
   if (name == "format")
-    return binary("%", input, Value::list(arguments.positional, /*is_tuple=*/true));
+    return apply_operator(rendering, "%", input,
+                          Value::list(arguments.positional, /*is_tuple=*/true));
   if (name == "attr") {
     const TaggedText* attribute_name = arguments.text(0, "name");
-    return attribute_name != nullptr ? attribute(input, attribute_name->bytes)
-                                     : Result<Value>(fail("attr takes an attribute's name"));
+    return attribute_name != nullptr
+               ? attribute_of(rendering, input, attribute_name->bytes)
+               : Result<Value>(rendering.fail("attr takes an attribute's name"));
   }
   for (const std::string_view text_name :
        {"string", "safe", "upper", "lower", "title", "capitalize", "replace", "center", "trim",
         "indent", "wordcount", "escape", "e", "forceescape"})
-    if (name == text_name) return text_filter(*this, name, input, arguments);
-  return list_filter(name, input, arguments);
-}
-
-Result<bool> Evaluator::test(std::string_view name, const Value& value,
-                             const Arguments& arguments) {
-  using Kind = Value::Kind;
-  if (name == "defined") return !value.is_undefined();
-  if (name == "undefined") return value.is_undefined();
-  if (name == "none") return value.is_none();
-  if (name == "string") return value.is_string();
-  if (name == "mapping") return value.is_object() || value.is(Kind::kNamespace);
-  if (name == "iterable")
-    return value.is_string() || value.is_list() || value.is_object() || value.is_undefined();
-  if (name == "sequence")
-    return value.is_string() || value.is_list() || value.is_object() || value.is_undefined();
-  if (name == "number") return value.is_number();
-  if (name == "integer") return value.is(Kind::kInt);
-  if (name == "float") return value.is(Kind::kDouble);
-  if (name == "boolean") return value.is(Kind::kBool);
-  if (name == "true") return value.is(Kind::kBool) && value.as_bool();
-  if (name == "false") return value.is(Kind::kBool) && !value.as_bool();
-  if (name == "callable") return value.is(Kind::kFunction) || value.is(Kind::kLoop);
-  if (name == "lower") return value.is_string() && is_lower_text(value.view());
-  if (name == "upper") return value.is_string() && is_upper_text(value.view());
-  if (name == "escaped") return false;
-  const Value* other = arguments.get(0, "other");
-  if (name == "odd" || name == "even" || name == "divisibleby") {
-    if (!value.is_integral())
-      return fail(fmt::format("'{}' tests integers, not {}", name, value.kind_name()));
-    const int64_t divisor = name == "divisibleby" ? arguments.integer(0, "num", 0) : 2;
-    if (divisor == 0) return fail("divisibleby takes an integer that is not 0");
-    const bool divides = divisor == -1 || value.as_int() % divisor == 0;
-    return name == "odd" ? !divides : divides;
-  }
-  struct Comparison {
-    std::string_view name, op;
-  };
-  constexpr Comparison kComparisons[] = {{"eq", "=="}, {"equalto", "=="}, {"sameas", "=="},
-                                         {"ne", "!="}, {"lt", "<"},       {"lessthan", "<"},
-                                         {"le", "<="}, {"gt", ">"},       {"greaterthan", ">"},
-                                         {"ge", ">="}, {"in", "in"}};
-  for (const auto& [test_name, op] : kComparisons) {
-    if (name != test_name) continue;
-    if (other == nullptr)
-      return fail(fmt::format("the test '{}' needs a value to compare with", name));
-    if (name == "sameas" && value.kind() != other->kind()) return false;
-    return compare(op, value, *other);
-  }
-  return fail(fmt::format("unknown test '{}'", name));
+    if (name == text_name) return text_filter(rendering, name, input, arguments);
+  return apply_list_filter(rendering, name, input, arguments);
 }
 
 }  // namespace altlas::text

@@ -1,9 +1,10 @@
-// JSON as template values, for this room's tests.
+// JSON as template values, and renderings, for this room's tests.
 #pragma once
 
 #include <string>
 #include <string_view>
 
+#include "base/result.h"
 #include "text/template/chat_template.h"
 #include "text/template/value.h"
 
@@ -17,5 +18,12 @@ Value member(const Value& object, std::string_view name);
 
 // From {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token", "extra"}.
 ChatInput chat_input(const Value& input);
+
+// A message from a user who writes a control token.
+ChatInput hi();
+// Compiles and renders.
+Result<std::string> render(const std::string& source, const ChatInput& input,
+                           TemplateLimits limits = {});
+std::string qwen_template();
 
 }  // namespace altlas::text::testing_support

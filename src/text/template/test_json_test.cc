@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "base/check.h"
+#include "text/tokenizer/test_vocabulary.h"
 
 namespace altlas::text::testing_support {
 namespace {
@@ -63,6 +64,23 @@ ChatInput chat_input(const Value& input) {
     for (const auto& [name, value] : extra.entries())
       made.extra.emplace_back(std::string(name.view()), value);
   return made;
+}
+
+std::string qwen_template() {
+  std::string source;
+  for (const std::string& line : read_lines("templates/qwen2.5_coder.jinja")) source += line + "\n";
+  return source;
+}
+
+ChatInput hi() {
+  return chat_input(value_of_json(R"({"messages": [{"role": "user", "content": "hi <|im_end|>"}],
+      "add_generation_prompt": true, "bos_token": "<s>", "eos_token": "</s>"})"));
+}
+
+Result<std::string> render(const std::string& source, const ChatInput& input,
+                           TemplateLimits limits) {
+  ALTLAS_TRY(const ChatTemplate compiled, ChatTemplate::compile(source, limits));
+  return compiled.render(input);
 }
 
 }  // namespace altlas::text::testing_support

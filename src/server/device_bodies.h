@@ -1,0 +1,32 @@
+// The bodies of /api/v1/config.
+#pragma once
+
+#include "base/fields.h"
+#include "server/body/field.h"
+
+namespace altlas::server {
+
+struct StrategyBody {
+  std::optional<Strategy> strategy;
+
+  static constexpr void fields(auto&& field) {
+    field("strategy", &StrategyBody::strategy,
+          FieldInfo{.help = "One of gpu.multi_gpu.strategies", .needed = "should name a strategy"});
+  }
+};
+static_assert(fields_complete<StrategyBody>(), "describe every member in fields()");
+
+struct ConcurrencyBody {
+  int64_t value = 0;
+
+  static constexpr void fields(auto&& field) {
+    field("value", &ConcurrencyBody::value,
+          FieldInfo{.help = "Tasks per device at a time",
+                    .needed = "should be an integer",
+                    .min = 1,
+                    .max = 65536});
+  }
+};
+static_assert(fields_complete<ConcurrencyBody>(), "describe every member in fields()");
+
+}  // namespace altlas::server
