@@ -197,6 +197,13 @@ void fingerprint(Hasher& hasher) {
   } else if constexpr (kIs<T, std::pair>) {
     fingerprint<typename T::first_type>(hasher);
     fingerprint<typename T::second_type>(hasher);
+  } else if constexpr (Saved<T>) {
+    [&]<class... Members>(std::tuple<Members&...>*) {
+      (fingerprint<Members>(hasher.add(107)), ...);
+    }(static_cast<decltype(T::saved(std::declval<T&>()))*>(nullptr));
+  } else if constexpr (kIsArray<T>) {
+    hasher.add(108).add(std::tuple_size_v<T>);
+    fingerprint<typename T::value_type>(hasher);
   } else if constexpr (HasFields<T>) {
     for_each_member<T>([&]<class M, class Base>(M Base::*) { fingerprint<M>(hasher.add(106)); });
   } else {

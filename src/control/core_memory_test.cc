@@ -192,11 +192,11 @@ TEST(CoreMemory, OfAnUnsplitBatchEachTaskFitsBeforeItStarts) {
   h.kv_blocks = 10;
   h.start();
   TaskSpec spec = h.spec();
-  spec.prompt.assign(100, 1);  // 7 blocks.
+  spec.prompt = std::vector<int32_t>(100, 1);  // 7 blocks.
   h.one(spec);
   TaskSpec large = h.spec(), small = h.spec();
-  large.prompt.assign(100, 1);
-  small.prompt.assign(30, 1);  // 2 blocks, of 3 that are free.
+  large.prompt = std::vector<int32_t>(100, 1);
+  small.prompt = std::vector<int32_t>(30, 1);  // 2 blocks, of 3 that are free.
   h.submit({large, small}, /*split=*/false);
   EXPECT_EQ(h.view(large.id).status, TaskStatus::kQueued);
   EXPECT_EQ(h.view(small.id).status, TaskStatus::kRunning);

@@ -173,7 +173,7 @@ TEST(Core, KvBlocksOfRunningTasksKeepThePromptWaiting) {
   h.kv_blocks = 10;
   h.start();
   TaskSpec spec = h.spec();
-  spec.prompt.assign(100, 1);  // 7 blocks.
+  spec.prompt = std::vector<int32_t>(100, 1);  // 7 blocks.
   const Placed a = h.one(spec);
   spec.id = TaskId{7, 50};
   const Placed b = h.one(spec);
@@ -183,7 +183,7 @@ TEST(Core, KvBlocksOfRunningTasksKeepThePromptWaiting) {
   EXPECT_NE(h.core.explain(b.task)->rejected.at(0).reason.find("kv: needs 7 blocks, 3 free"),
             std::string::npos);
   spec.id = TaskId{7, 51};
-  spec.prompt.assign(30, 1);  // 2 blocks: passes the one that has to wait.
+  spec.prompt = std::vector<int32_t>(30, 1);  // 2 blocks: passes the one that has to wait.
   EXPECT_EQ(h.one(spec).status, TaskStatus::kRunning);
   h.finish(h.runs[0]);
   EXPECT_EQ(h.view(b.task).status, TaskStatus::kRunning);
@@ -512,10 +512,10 @@ TEST(Core, TasksThatAreNotDurableLeaveNoTraceInTheJournal) {
   TaskSpec spec = h.spec();
   spec.durable = false;
   spec.deployment = "echo";
-  spec.prompt.clear();
-  spec.payload = "{}";
+  spec.prompt = {};
+  spec.prompt.add_payload("{}", 0);
   const Placed placed = h.one(spec);
-  EXPECT_EQ(h.runs[0].command.payload, "{}");
+  EXPECT_EQ(h.runs[0].command.prompt.payloads().at(0).content, "{}");
   TaskResult result;
   result.text = "{\"echo\":{},\"calls\":1}";
   h.step(WorkerReported{{h.runs[0].replica},

@@ -187,7 +187,7 @@ struct Running {
   static TaskSpec spec(const std::string& payload, bool durable) {
     TaskSpec out;
     out.deployment = "echo";
-    out.payload = payload;
+    out.prompt.add_payload(payload, 0);
     out.durable = durable;
     return out;
   }

@@ -104,7 +104,7 @@ class CoreHarness {
     TaskSpec out;
     out.id = TaskId{7, next_id++};
     out.deployment = "model";
-    out.prompt.assign(20, 1);
+    out.prompt = std::vector<int32_t>(20, 1);
     out.tokens_max = 10;
     return out;
   }

@@ -39,7 +39,7 @@ TEST(Hosts, EchoAnswersAndABadModelEnds) {
   echo->start(load, on_report, on_end);
   SubmitSequence submit;
   submit.sequence = SequenceId{5};
-  submit.payload = "{\"a\": 1}";
+  submit.prompt.add_payload("{\"a\": 1}", 0);
   ASSERT_TRUE(echo->command(submit));
   ASSERT_TRUE(wait([&] {
     return ended || (!reports.empty() && std::holds_alternative<SequenceFinished>(reports.back()));

@@ -50,7 +50,7 @@ struct LoadReplica : replica::ReplicaSettings {
 // text included.
 struct SubmitSequence {
   SequenceId sequence;
-  std::vector<int32_t> prompt;
+  Prompt prompt;  // Of an engine that answers payloads: one payload, no tokens.
   std::vector<int32_t> generated;
   int32_t tokens_max = 0;
   uint8_t level = 0;  // The level of its priority; 0 is served first.
@@ -58,7 +58,6 @@ struct SubmitSequence {
   SamplingParams sampling;
   std::string adapter;  // One that was loaded; empty: the model itself.
   bool embeds = false;  // The result is the prompt's embedding; tokens_max is ignored.
-  std::string payload;  // For engines that answer payloads.
 };
 
 // The sequence ends within one step; no answer follows if it was not known any more.

@@ -43,7 +43,12 @@ void PayloadCore::submit(const SubmitSequence& command) {
         SequenceFailed{id, ErrorCode::kUnavailable, "the replica is draining; ask another one"});
     return;
   }
-  Result<std::string> text = answer_(command.payload, ++calls_);
+  if (command.prompt.payloads().size() != 1) {
+    reports_.push_back(
+        SequenceFailed{id, ErrorCode::kInvalid, "this deployment answers one payload at a time"});
+    return;
+  }
+  Result<std::string> text = answer_(command.prompt.payloads()[0].content, ++calls_);
   if (!text.ok()) {
     reports_.push_back(SequenceFailed{id, text.error().code(), text.error().message()});
     return;

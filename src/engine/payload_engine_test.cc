@@ -13,7 +13,7 @@ namespace {
 SubmitSequence submit(uint64_t id, std::string payload) {
   SubmitSequence s;
   s.sequence = SequenceId{id};
-  s.payload = std::move(payload);
+  s.prompt.add_payload(std::move(payload), 0);
   return s;
 }
 
@@ -43,6 +43,22 @@ TEST(PayloadCore, AnswersEachPayload) {
   EXPECT_EQ(core.stats().steps, 3u);
   EXPECT_EQ(core.stats().device_memory_used, (std::vector<uint64_t>{0, 0}));
   EXPECT_EQ(core.stats().device_busy_us.size(), 2u);
+}
+
+// Goal: a prompt without a payload, or with several, is refused alone.
+TEST(PayloadCore, AnswersOnePayloadAtATime) {
+  PayloadCore core(LoadReplica(), shout);
+  SubmitSequence none = submit(1, "a"), two = submit(2, "b");
+  none.prompt = {1, 2};
+  two.prompt.add_payload("c", 0);
+  core.handle(none);
+  core.handle(two);
+  core.handle(submit(3, "d"));
+  const auto said = core.take_reports();
+  ASSERT_EQ(said.size(), 3u);
+  EXPECT_EQ(std::get<SequenceFailed>(said[0]).code, ErrorCode::kInvalid);
+  EXPECT_EQ(std::get<SequenceFailed>(said[1]).code, ErrorCode::kInvalid);
+  EXPECT_EQ(std::get<SequenceFinished>(said[2]).result.text, "d!1");
 }
 
 // Goal: after a drain nothing more is taken, and it is said once; adapters are for models.

@@ -78,17 +78,32 @@ void ReplicaCore::submit(SubmitSequence command) {
   }
 }
 
-Result<void> ReplicaCore::check_tokens(const SubmitSequence& command) const {
-  for (const auto* ids : {&command.prompt, &command.generated}) {
-    for (const int32_t token : *ids) {
-      if (token < 0 ||
-          (limits_.vocab_size > 0 && static_cast<uint32_t>(token) >= limits_.vocab_size)) {
-        return invalid(
-            fmt::format("token id {}; the vocabulary has 0 to {}", token, limits_.vocab_size - 1),
-            "prompt");
-      }
+Result<void> ReplicaCore::check_tokens(std::span<const int32_t> tokens) const {
+  for (const int32_t token : tokens) {
+    if (token < 0 ||
+        (limits_.vocab_size > 0 && static_cast<uint32_t>(token) >= limits_.vocab_size)) {
+      return invalid(
+          fmt::format("token id {}; the vocabulary has 0 to {}", token, limits_.vocab_size - 1),
+          "prompt");
     }
   }
+  return {};
+}
+
+Result<void> ReplicaCore::check_tokens(const SubmitSequence& command) const {
+  for (const PromptSegment& segment : command.prompt.segments())
+    ALTLAS_TRY_VOID(check_tokens(segment.tokens));
+  return check_tokens(command.generated);
+}
+
+Result<void> ReplicaCore::check_payloads(const SubmitSequence& command) const {
+  if (command.prompt.payloads().empty()) return {};
+  if (!limits_.reads_payloads) return invalid("this model reads text, and no payloads", "prompt");
+  for (const Payload& payload : command.prompt.payloads())
+    if (payload.tokens == 0)
+      return invalid("a payload that takes no place in the prompt", "prompt");
+  if (command.sampling.prompt_logprobs >= 0)
+    return invalid("a payload's places have no log-probabilities", "prompt_logprobs");
   return {};
 }
 
@@ -110,6 +125,7 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   if (command.embeds) command.tokens_max = 1;
   if (command.tokens_max < 1) return invalid("max_tokens is at least 1", "max_tokens");
   ALTLAS_TRY_VOID(check_tokens(command));
+  ALTLAS_TRY_VOID(check_payloads(command));
   ALTLAS_TRY(const uint32_t adapter, adapter_id(command.adapter));
   ALTLAS_TRY(SequenceOutput output,
              SequenceOutput::create(tokenizer_, command.sampling, command.tokens_max));

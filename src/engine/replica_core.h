@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,8 @@ class ReplicaCore {
   Result<void> start(SubmitSequence& command);
   Result<void> check_kind(const SubmitSequence& command) const;
   Result<void> check_tokens(const SubmitSequence& command) const;
+  Result<void> check_tokens(std::span<const int32_t> tokens) const;
+  Result<void> check_payloads(const SubmitSequence& command) const;
   void cancel(SequenceId id);
   void take_tokens(std::map<SequenceId, Live>::iterator live, scheduler::SampledSequence& sampled);
   Result<uint32_t> adapter_id(const std::string& name) const;

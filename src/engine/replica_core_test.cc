@@ -206,6 +206,44 @@ TEST(ReplicaCore, TextDoesNotDependOnGuessesOrSwap) {
   EXPECT_GT(swapped, 0u);
 }
 
+// Goal: payloads in prompts are read by models with an encoder for them, and by no others.
+TEST(ReplicaCore, PayloadsInPrompts) {
+  struct Case {
+    const char* name;
+    bool reads;
+    uint32_t places;
+    int32_t prompt_logprobs;
+    const char* refusal;  // Empty: it runs.
+  };
+  for (const Case& one : {Case{"a model of text", false, 5, -1, "reads text, and no payloads"},
+                          {"no place", true, 0, -1, "takes no place"},
+                          {"log-probabilities of places", true, 5, 1, "no log-probabilities"},
+                          {"runs", true, 5, -1, ""}}) {
+    SCOPED_TRACE(one.name);
+    ReplicaLimits l = limits();
+    l.reads_payloads = one.reads;
+    Bench bench(l, 1);
+    SubmitSequence s = submit(1, 6, 4);
+    s.prompt.add_payload("picture", one.places);
+    s.prompt.push_back(3);
+    s.sampling.prompt_logprobs = one.prompt_logprobs;
+    bench.core.handle(s);
+    bench.run();
+    const Heard& heard = bench.heard.at(1);
+    EXPECT_EQ(heard.failed.has_value(), *one.refusal != 0);
+    EXPECT_THAT(heard.failed ? heard.failed->message : "", HasSubstr(one.refusal));
+    if (heard.failed) continue;
+    EXPECT_EQ(heard.ids, bench.ranks.expected(scheduler::TestRanks::with_payloads(s.prompt),
+                                              s.sampling.seed, 4));
+  }
+  Bench bench(limits(), 1);
+  SubmitSequence s = submit(1, 6, 4);
+  s.prompt.push_back(kTokenPayload);  // An id alone is no payload.
+  bench.core.handle(s);
+  bench.run();
+  EXPECT_THAT(bench.heard.at(1).failed->message, HasSubstr("token id -3"));
+}
+
 // Goal: adapters are told apart in the ranks' requests and in the prefix cache; unknown ones are
 // refused by name.
 TEST(ReplicaCore, Adapters) {
@@ -303,7 +341,7 @@ TEST(ReplicaCore, SaysWhyNot) {
   bench.core.handle(submit(1, 5, 5));
   bench.core.handle(submit(2, 39, 2));
   SubmitSequence bad = submit(3, 5, 5);
-  bad.prompt[2] = 1000;
+  bad.prompt = {0, 7, 1000};
   bench.core.handle(bad);
   bench.core.handle(submit(4, 5, 0));
   bad = submit(5, 5, 5);

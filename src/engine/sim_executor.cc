@@ -28,6 +28,14 @@ std::vector<int32_t> printable_ids(const text::Tokenizer& tokenizer, uint32_t vo
   }
   return out;
 }
+// What the modelled encoder gives for a place of a payload: a function of the content hash.
+uint64_t payload_row(const Payload& payload, uint32_t row) {
+  return Hasher()
+      .add(std::string_view(reinterpret_cast<const char*>(payload.hash.bytes.data()),
+                            payload.hash.bytes.size()))
+      .add(row)
+      .value();
+}
 constexpr uint64_t kEmbeddingStream = 0x52;
 constexpr uint64_t kTokenStream = 0x51;  // Apart from the other draws of a seed.
 constexpr uint64_t kGuessStream = 0xA7;
@@ -102,9 +110,13 @@ bool SimExecutor::guesses_right(const Slot& slot, int32_t guess, uint32_t positi
 // A direction that follows from the prompt's tokens: texts that share many are near each other.
 std::vector<float> SimExecutor::embedding(const Slot& slot) const {
   std::vector<float> values(limits_.embedding_size);
-  for (const int32_t token : slot.request->prompt) {
+  std::vector<uint64_t> rows(slot.request->prompt.begin(), slot.request->prompt.end());
+  for (const Payload& payload : slot.request->prompt.payloads())
+    for (uint32_t row = 0; row < payload.tokens; ++row)
+      rows[payload.first + row] = payload_row(payload, row);
+  for (const uint64_t row : rows) {
     for (uint32_t i = 0; i < values.size(); i += 4) {
-      const auto words = philox(static_cast<uint64_t>(token), i, kEmbeddingStream);
+      const auto words = philox(row, i, kEmbeddingStream);
       for (uint32_t k = 0; k < 4 && i + k < values.size(); ++k)
         values[i + k] += static_cast<float>(words[k]) * 0x1p-31f - 1;
     }
@@ -165,7 +177,9 @@ uint64_t SimExecutor::adapter_hash(uint32_t id) {
 
 uint64_t SimExecutor::prompt_hash(const SequenceRequest& request) {
   Hasher hash;
-  hash.add(std::span<const int32_t>(request.prompt));
+  hash.add(std::span<const int32_t>(request.prompt.tokens()));
+  for (const Payload& payload : request.prompt.payloads())
+    for (uint32_t row = 0; row < payload.tokens; ++row) hash.add(payload_row(payload, row));
   return request.adapter == 0 ? hash.value() : hash.add(adapter_hash(request.adapter)).value();
 }
 

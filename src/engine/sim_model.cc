@@ -86,6 +86,7 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
       std::llround(static_cast<double>(block_bytes) / o.host_bytes_per_s * 1e9));
   limits.draft_model = o.draft_model;
   limits.generates = o.generates;
+  limits.reads_payloads = o.reads_payloads;
   const double flops = 2 * s.active_parameters() / static_cast<double>(ranks);
   limits.prefill_token_ns =
       static_cast<uint64_t>(std::llround(flops / (o.kind.bf16_flops * o.efficiency) * 1e9)) + 1;

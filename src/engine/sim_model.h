@@ -53,6 +53,7 @@ struct SimOptions {
   double host_bytes_per_s = 20e9;  // Between device and host memory.
   bool draft_model = false;        // Guesses cost nothing and are right three times of four.
   bool generates = true;           // False: it only embeds, as an encoder does.
+  bool reads_payloads = false;     // Its encoder is a function of a payload's content hash.
   uint32_t text_period = 0;        // Generated text repeats after this many tokens; 0: never.
 };
 

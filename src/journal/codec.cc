@@ -34,16 +34,23 @@ void write_spec(const TaskSpec& from, proto::Spec* to) {
   if (from.specific_device) to->set_specific_device(from.specific_device->value);
   to->set_batch_group(from.batch_group);
   to->set_durable(from.durable);
-  to->mutable_prompt()->Add(from.prompt.begin(), from.prompt.end());
+  write_prompt(from.prompt, to->mutable_segments());
   to->set_tokens_max(from.tokens_max);
   write_sampling(from.sampling, to->mutable_sampling());
-  to->set_payload(from.payload);
   to->set_adapter(from.adapter);
   to->set_embeds(from.embeds);
   to->set_asked(from.asked);
 }
 
-Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from) {
+// Version 1 had token ids, or the JSON body that a deployment without a model answers.
+Result<Prompt> read_prompt_of(const proto::Spec& from, uint8_t version) {
+  if (version >= 2) return read_prompt(from.segments());
+  Prompt out(std::vector<int32_t>(from.prompt().begin(), from.prompt().end()));
+  if (!from.payload().empty()) out.add_payload(from.payload(), 0);
+  return out;
+}
+
+Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from, uint8_t version) {
   TaskSpec to;
   to.id = id;
   to.owner = from.owner();
@@ -60,23 +67,22 @@ Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from) {
   if (from.has_specific_device()) to.specific_device = DeviceId{from.specific_device()};
   to.batch_group = from.batch_group();
   to.durable = from.durable();
-  to.prompt.assign(from.prompt().begin(), from.prompt().end());
+  ALTLAS_TRY(to.prompt, read_prompt_of(from, version));
   to.tokens_max = from.tokens_max();
   ALTLAS_TRY(to.sampling, read_sampling(from.sampling()));
-  to.payload = from.payload();
   to.adapter = from.adapter();
   to.embeds = from.embeds();
   to.asked = from.asked();
   return to;
 }
 
-Result<Event> read_event(const TaskId& task, const proto::Event& from) {
+Result<Event> read_event(const TaskId& task, const proto::Event& from, uint8_t version) {
   Event to;
   to.task = task;
   to.time = from.time();
   switch (from.what_case()) {
     case proto::Event::kAccepted: {
-      ALTLAS_TRY(TaskSpec spec, read_spec(task, from.accepted().spec()));
+      ALTLAS_TRY(TaskSpec spec, read_spec(task, from.accepted().spec(), version));
       to.what = TaskAccepted{std::move(spec), DeviceId{from.accepted().device()}};
       return to;
     }
@@ -147,8 +153,8 @@ Result<Event> decode_event(const TaskId& task, std::string_view payload) {
     return invalid(fmt::format("payload of {} bytes, its header alone has {}", payload.size(),
                                kPayloadHeaderBytes));
   const auto version = static_cast<uint8_t>(payload[0]);
-  if (version != kPayloadVersion)
-    return invalid(fmt::format("payload of version {}, this altlas reads version {}", version,
+  if (version < 1 || version > kPayloadVersion)
+    return invalid(fmt::format("payload of version {}, this altlas reads versions 1 to {}", version,
                                kPayloadVersion));
   uint32_t sum = 0;
   for (int i = 0; i < 4; ++i)
@@ -160,7 +166,7 @@ Result<Event> decode_event(const TaskId& task, std::string_view payload) {
   if (body.size() > INT32_MAX ||
       !message.ParseFromArray(body.data(), static_cast<int>(body.size())))
     return invalid("payload is not a journal event");
-  return read_event(task, message);
+  return read_event(task, message, version);
 }
 
 std::string encode_task_id(const TaskId& id) {

@@ -11,7 +11,7 @@
 namespace altlas::journal {
 
 // First byte of every payload. A newer altlas reads every older version.
-inline constexpr uint8_t kPayloadVersion = 1;
+inline constexpr uint8_t kPayloadVersion = 2;
 // Version (1 byte), checksum (4 bytes, little endian).
 inline constexpr size_t kPayloadHeaderBytes = 5;
 

@@ -24,7 +24,7 @@ std::vector<Event> make_events(size_t count) {
     TaskSpec spec;
     spec.id = task_id(i);
     spec.deployment = "qwen";
-    spec.prompt.assign(64, static_cast<int32_t>(1000 + i % 1000));
+    spec.prompt = std::vector<int32_t>(64, static_cast<int32_t>(1000 + i % 1000));
     events.push_back(
         event_of(i, static_cast<TimeUs>(i), TaskAccepted{std::move(spec), DeviceId{0}}));
     TaskResult result;

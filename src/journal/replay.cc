@@ -94,8 +94,8 @@ uint64_t Replay::hash() const {
         .add(task.spec.id.low)
         .add(task.spec.body_hash)
         .add(task.spec.sampling.seed);
-    hash.add(std::span<const int32_t>(task.spec.prompt))
-        .add(std::span<const int32_t>(task.generated));
+    task.spec.prompt.add_to(hash);
+    hash.add(std::span<const int32_t>(task.generated));
     hash.add(task.device.value)
         .add(static_cast<uint8_t>(task.status))
         .add(task.accepted_at)

@@ -31,6 +31,8 @@ inline TaskSpec full_spec(uint64_t number) {
   spec.batch_group = random.next() | 1;
   spec.durable = false;
   for (int i = 0; i < 40; ++i) spec.prompt.push_back(static_cast<int32_t>(random.next()));
+  spec.prompt.add_payload("{\"a\": \"\xc3\x28\"}", 3);
+  spec.prompt.push_back(7);
   spec.tokens_max = 77;
   spec.sampling.temperature = 0.25f;
   spec.sampling.top_p = 0.5f;
@@ -51,7 +53,6 @@ inline TaskSpec full_spec(uint64_t number) {
   spec.sampling.grammar = {GrammarKind::kRegex, "[a-z]+\xff"};
   spec.adapter = "adapter";
   spec.embeds = true;
-  spec.payload = "{\"a\": \"\xc3\x28\"}";
   return spec;
 }
 

@@ -72,7 +72,25 @@ uint32_t KvCache::first_needed(uint32_t group, uint32_t position) const {
   return window == 0 || position < window ? 0 : (position - window + 1) / options_.block_tokens;
 }
 
-PrefixMatch KvCache::match(uint64_t salt, std::span<const int32_t> tokens) const {
+namespace {
+
+// Those of a sequence's payloads that have tokens in [begin, begin + count).
+std::vector<BlockPayload> payloads_within(std::span<const PayloadPlace> payloads, uint32_t begin,
+                                          uint32_t count) {
+  std::vector<BlockPayload> out;
+  for (const PayloadPlace& one : payloads) {
+    if (one.first >= begin + count) break;
+    if (one.first + one.tokens <= begin) continue;
+    out.push_back({one.first > begin ? one.first - begin : 0,
+                   begin > one.first ? begin - one.first : 0, one.hash});
+  }
+  return out;
+}
+
+}  // namespace
+
+PrefixMatch KvCache::match(uint64_t salt, std::span<const int32_t> tokens,
+                           std::span<const PayloadPlace> payloads) const {
   PrefixMatch best;
   if (!options_.prefix_caching || tokens.size() < 2) return best;
   const uint32_t bt = options_.block_tokens;
@@ -82,7 +100,8 @@ PrefixMatch KvCache::match(uint64_t salt, std::span<const int32_t> tokens) const
   size_t good = 0;
   uint32_t node = kNoNode;
   for (uint32_t index = 0; (index + 1) * bt <= tokens.size(); ++index) {
-    node = tree_.find(node, salt, tokens.subspan(index * bt, bt));
+    node = tree_.find(node, salt, tokens.subspan(index * bt, bt),
+                      payloads_within(payloads, index * bt, bt));
     if (node == kNoNode) break;
     nodes.push_back(node);
     const uint32_t next = std::min((index + 1) * bt, last);  // The first token to compute.
@@ -258,14 +277,15 @@ void KvCache::share(SequenceBlocks& sequence, uint32_t group, uint32_t index, ui
 }
 
 void KvCache::publish(SequenceBlocks& sequence, std::span<const int32_t> tokens, uint32_t computed,
-                      BlockChanges& changes) {
+                      BlockChanges& changes, std::span<const PayloadPlace> payloads) {
   ALTLAS_CHECK(computed <= tokens.size(), "only known tokens are computed");
   if (!options_.prefix_caching) return;
   const uint32_t bt = options_.block_tokens;
   while ((sequence.published + 1) * bt <= computed) {
     const uint32_t index = sequence.published;
     const uint32_t node =
-        tree_.find_or_add(sequence.node, sequence.salt, tokens.subspan(index * bt, bt));
+        tree_.find_or_add(sequence.node, sequence.salt, tokens.subspan(index * bt, bt),
+                          payloads_within(payloads, index * bt, bt));
     tree_.pin(node);
     if (sequence.node != kNoNode) tree_.unpin(sequence.node);
     sequence.node = node;

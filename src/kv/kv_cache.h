@@ -41,6 +41,13 @@ struct SequenceBlocks {
   uint32_t node = kNoNode;  // The tree's node of the last of them; pinned.
 };
 
+// A payload among a sequence's tokens: it takes tokens [first, first + tokens).
+struct PayloadPlace {
+  uint32_t first = 0;
+  uint32_t tokens = 0;
+  ContentHash hash;
+};
+
 // The longest prefix of a sequence whose KV values are there. Valid until the cache changes.
 struct PrefixMatch {
   uint32_t tokens = 0;          // Need not be computed.
@@ -72,8 +79,10 @@ class KvCache {
   uint64_t tokens_max() const;
 
   // Looks for whole blocks only, and leaves at least the last of `tokens` to compute. A match that
-  // ends inside a block costs a copy of it. O(blocks * log nodes).
-  PrefixMatch match(uint64_t salt, std::span<const int32_t> tokens) const;
+  // ends inside a block costs a copy of it. `payloads`: among the tokens, in order; those behind
+  // them are not looked at. O(blocks * log nodes).
+  PrefixMatch match(uint64_t salt, std::span<const int32_t> tokens,
+                    std::span<const PayloadPlace> payloads = {}) const;
   // Blocks of `group` that start(match) would take out of available().
   uint32_t kept_blocks(const PrefixMatch& match, uint32_t group) const;
   // Blocks of `group` that start(match) would give the sequence.
@@ -92,7 +101,7 @@ class KvCache {
   // The KV values of tokens[0 … computed) are there: full blocks may be shared from now on. Where
   // the tree knows an equal block already, the sequence moves over to that one.
   void publish(SequenceBlocks& sequence, std::span<const int32_t> tokens, uint32_t computed,
-               BlockChanges& changes);
+               BlockChanges& changes, std::span<const PayloadPlace> payloads = {});
   // All copies and swaps asked for so far come before whatever is reserved from now on.
   void forget_copied();
 

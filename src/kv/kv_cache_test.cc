@@ -47,6 +47,46 @@ TEST(KvCache, FindsWholeBlocksOfAPrefix) {
   cache.check_integrity(none);
 }
 
+// Goal: a payload's KV is found by what it holds and where it stands, never by its places alone.
+TEST(KvCache, PayloadsAreKnownByTheirContent) {
+  const int32_t kPlace = -3;
+  const ContentHash cat = content_hash("cat"), dog = content_hash("dog");
+  KvCache cache({.block_tokens = 4, .groups = {{.blocks = 32}}});
+  // One token, a payload of nine places over three blocks, then text.
+  const auto prompt = [kPlace](std::vector<PayloadPlace> payloads) {
+    std::vector<int32_t> ids = tokens(16, 100);
+    for (const PayloadPlace& one : payloads)
+      std::fill_n(ids.begin() + one.first, one.tokens, kPlace);
+    return std::pair(ids, payloads);
+  };
+  const auto [ids, payloads] = prompt({{1, 9, cat}});
+  BlockChanges changes;
+  SequenceBlocks a = cache.start(7, cache.match(7, ids, payloads), changes);
+  cache.reserve(a, 0, 16, changes);
+  cache.publish(a, ids, 16, changes, payloads);
+  struct Case {
+    const char* name;
+    std::vector<PayloadPlace> payloads;
+    uint32_t found;
+  };
+  for (const Case& one : {Case{"the same", {{1, 9, cat}}, 15},
+                          {"another content", {{1, 9, dog}}, 0},
+                          {"another place", {{2, 8, cat}}, 0},
+                          {"longer", {{1, 11, cat}}, 8},
+                          {"followed by another", {{1, 9, cat}, {10, 1, dog}}, 8},
+                          {"two in its places", {{1, 3, cat}, {4, 6, cat}}, 4},
+                          {"another's second block", {{1, 3, cat}, {4, 6, dog}}, 4},
+                          {"no payload", {}, 0}}) {
+    SCOPED_TRACE(one.name);
+    const auto [other, places] = prompt(one.payloads);
+    EXPECT_EQ(cache.match(7, other, places).tokens, one.found);
+  }
+  EXPECT_EQ(cache.match(7, ids).tokens, 0u) << "places without what they hold";
+  const SequenceBlocks* all[] = {&a};
+  cache.check_integrity(all);
+  cache.release(a);
+}
+
 // Goal: a prompt that is cached to its last token computes that one in a copy, and the original
 // stays as it was.
 TEST(KvCache, CopiesOnWriteWhenEverythingIsCached) {

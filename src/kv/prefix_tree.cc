@@ -10,7 +10,12 @@ namespace altlas::kv {
 bool PrefixTree::Less::less(const KeyView& a, const KeyView& b) {
   if (a.parent != b.parent) return a.parent < b.parent;
   if (a.salt != b.salt) return a.salt < b.salt;
-  return std::ranges::lexicographical_compare(a.tokens, b.tokens);
+  if (a.payloads.empty() && b.payloads.empty())
+    return std::ranges::lexicographical_compare(a.tokens, b.tokens);
+  const auto tokens = std::lexicographical_compare_three_way(a.tokens.begin(), a.tokens.end(),
+                                                             b.tokens.begin(), b.tokens.end());
+  if (tokens != 0) return tokens < 0;
+  return std::ranges::lexicographical_compare(a.payloads, b.payloads);
 }
 
 const PrefixTree::Node& PrefixTree::at(uint32_t node) const {
@@ -23,14 +28,16 @@ PrefixTree::Node& PrefixTree::at(uint32_t node) {
   return nodes_[node];
 }
 
-uint32_t PrefixTree::find(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens) const {
-  const auto found = index_.find(KeyView{parent, salt, tokens});
+uint32_t PrefixTree::find(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens,
+                          std::span<const BlockPayload> payloads) const {
+  const auto found = index_.find(KeyView{parent, salt, tokens, payloads});
   return found == index_.end() ? kNoNode : found->second;
 }
 
-uint32_t PrefixTree::find_or_add(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens) {
+uint32_t PrefixTree::find_or_add(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens,
+                                 std::span<const BlockPayload> payloads) {
   ALTLAS_CHECK(tokens.size() == block_tokens_, "an edge is one full block");
-  if (const uint32_t found = find(parent, salt, tokens); found != kNoNode) return found;
+  if (const uint32_t found = find(parent, salt, tokens, payloads); found != kNoNode) return found;
   uint32_t id = 0;
   if (free_.empty()) {
     id = static_cast<uint32_t>(nodes_.size());
@@ -43,7 +50,12 @@ uint32_t PrefixTree::find_or_add(uint32_t parent, uint64_t salt, std::span<const
   Node& node = nodes_[id];
   node.live = true;
   node.blocks.assign(groups_, std::nullopt);
-  node.place = index_.emplace(Key{parent, salt, {tokens.begin(), tokens.end()}}, id).first;
+  node.place =
+      index_
+          .emplace(
+              Key{parent, salt, {tokens.begin(), tokens.end()}, {payloads.begin(), payloads.end()}},
+              id)
+          .first;
   return id;
 }
 
@@ -117,6 +129,10 @@ void PrefixTree::add_to(Hasher& hasher) const {
   hasher.add(index_.size());
   for (const auto& [key, id] : index_) {
     hasher.add(key.parent).add(key.salt).add(std::span<const int32_t>(key.tokens)).add(id);
+    for (const BlockPayload& payload : key.payloads) {
+      hasher.add(payload.offset).add(payload.skipped);
+      for (const uint8_t byte : payload.hash.bytes) hasher.add(byte);
+    }
     for (const auto& block : nodes_[id].blocks) hasher.add(block ? block->value : kNoNode);
     hasher.add(nodes_[id].pins);
   }

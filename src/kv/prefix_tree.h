@@ -7,15 +7,25 @@
 #include <span>
 #include <vector>
 
+#include "base/content_hash.h"
 #include "base/hash.h"
 #include "base/ids.h"
 #include "kv/block_pool.h"
 
 namespace altlas::kv {
 
-// Edges compare token ids, not hashes: no two prompts can be taken for each other, whoever wrote
-// them. `salt` tells apart what makes equal tokens have other KV values (model, adapter, KV type).
-// A node lives while it holds a block of a group, has children, or is pinned.  One writer.
+// The part of a payload that lies in one block of tokens.
+struct BlockPayload {
+  uint32_t offset = 0;   // Of its first token in the block.
+  uint32_t skipped = 0;  // Tokens of the payload that lie before the block.
+  ContentHash hash;
+  friend auto operator<=>(const BlockPayload&, const BlockPayload&) = default;
+};
+
+// Edges compare token ids, and payloads by their content hash: no two prompts can be taken for each
+// other, whoever wrote them. `salt` tells apart what makes equal tokens have other KV values
+// (model, adapter, KV type). A node lives while it holds a block of a group, has children, or is
+// pinned.  One writer.
 class PrefixTree {
  public:
   PrefixTree(uint32_t groups, uint32_t block_tokens)
@@ -23,9 +33,11 @@ class PrefixTree {
 
   // The child of `parent` (kNoNode: a root of `salt`) along `tokens` [block_tokens], or kNoNode.
   // O(log nodes).
-  uint32_t find(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens) const;
+  uint32_t find(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens,
+                std::span<const BlockPayload> payloads = {}) const;
   // As find, but makes it. The caller must pin it, or give it a block, before the next call.
-  uint32_t find_or_add(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens);
+  uint32_t find_or_add(uint32_t parent, uint64_t salt, std::span<const int32_t> tokens,
+                       std::span<const BlockPayload> payloads = {});
   // The block that holds the node's tokens in a group.
   std::optional<BlockId> block(uint32_t node, uint32_t group) const;
   void set_block(uint32_t node, uint32_t group, BlockId block);
@@ -44,12 +56,14 @@ class PrefixTree {
     uint32_t parent;
     uint64_t salt;
     std::span<const int32_t> tokens;
+    std::span<const BlockPayload> payloads;
   };
   struct Key {
     uint32_t parent;
     uint64_t salt;
     std::vector<int32_t> tokens;
-    KeyView view() const { return {parent, salt, tokens}; }
+    std::vector<BlockPayload> payloads;
+    KeyView view() const { return {parent, salt, tokens, payloads}; }
   };
   struct Less {
     using is_transparent = void;

@@ -197,7 +197,7 @@ struct Running {
       first.starts.push_back({slot, request});
       first.tables.push_back(
           {.slot = slot, .changes = {{.blocks = {BlockId{static_cast<uint32_t>(i)}}}}});
-      StepEntry entry{.slot = slot, .tokens = request->prompt, .samples = true};
+      StepEntry entry{.slot = slot, .tokens = request->prompt.tokens(), .samples = true};
       entry.prompt_logprobs = true;
       first.entries.push_back(entry);
       second.entries.push_back({.slot = slot, .position = 11, .tokens = {17}, .samples = true});
@@ -312,7 +312,7 @@ TEST(Adapter, IsHeldByItsSequence) {
     StepPlan plan;
     if (starts) plan.starts.push_back({0, request});
     if (starts) plan.tables.push_back({.slot = 0, .changes = {{.blocks = {BlockId{0}}}}});
-    plan.entries.push_back({.slot = 0, .tokens = request->prompt, .samples = true});
+    plan.entries.push_back({.slot = 0, .tokens = request->prompt.tokens(), .samples = true});
     const auto result = running.rank->run(plan);
     EXPECT_TRUE(result.ok()) << result.error().message();
     return result.ok() ? result->sampled.at(0).logprobs.top

@@ -141,7 +141,7 @@ std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, s
   request->sampling.logprobs = request->sampling.prompt_logprobs = 20;
   request->sampling.temperature = 0;
   auto other = std::make_shared<SequenceRequest>();
-  other->prompt.assign(64, 3);
+  other->prompt = std::vector<int32_t>(64, 3);
   const uint32_t block_tokens = rank.shape().block_tokens;
   const auto blocks = static_cast<uint32_t>((tokens.size() + block_tokens - 1) / block_tokens);
   std::vector<TokenLogprobs> out;

@@ -73,7 +73,7 @@ std::vector<int32_t> answer(const LoadOptions& options, uint32_t threads = 1) {
     for (uint32_t b = 0; b < 4; ++b) table.blocks.push_back(BlockId{b});
     plan.tables.push_back({.slot = 0, .changes = {table}});
   }
-  plan.entries.push_back({.slot = 0, .tokens = request->prompt, .samples = true});
+  plan.entries.push_back({.slot = 0, .tokens = request->prompt.tokens(), .samples = true});
   std::vector<int32_t> out;
   for (uint32_t n = 0; n < 20; ++n) {
     const auto result = (*rank)->run(plan);
@@ -177,12 +177,10 @@ TEST(PanelCache, DraftHasItsOwnFile) {
   const std::string model = testing_support::write_tiny_gguf("llama"), draft = model + ".draft";
   fs::copy_file(model, draft, fs::copy_options::overwrite_existing);
   CacheFolder cache;
-  const LoadOptions options{{.model_path = model,
-                             .draft_model_path = draft,
-                             .sequences_max = 1,
-                             .kv_tokens_max = 64},
-                            RankShard{},
-                            cache.options()};
+  const LoadOptions options{
+      {.model_path = model, .draft_model_path = draft, .sequences_max = 1, .kv_tokens_max = 64},
+      RankShard{},
+      cache.options()};
   const std::vector<int32_t> want = answer(options);
   const std::vector<fs::path> files = cache.panels();
   ASSERT_EQ(files.size(), 2u);

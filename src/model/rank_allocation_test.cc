@@ -85,7 +85,7 @@ StepPlan start_plan(const SamplingParams& sampling, uint32_t adapter, size_t kv_
       table.blocks.push_back(BlockId{static_cast<uint32_t>(s) * kBlocks + b});
     for (; table.group < kv_groups; ++table.group)
       plan.tables.push_back({.slot = s, .changes = {table}});
-    plan.entries.push_back({.slot = s, .tokens = request->prompt, .samples = true});
+    plan.entries.push_back({.slot = s, .tokens = request->prompt.tokens(), .samples = true});
   }
   return plan;
 }
@@ -171,11 +171,10 @@ TEST(RankAllocation, NorWithAdapters) {
       ::testing::TempDir() + "altlas_allocation_" + std::to_string(getpid()) + ".gguf";
   ASSERT_TRUE(writer.write(adapter).ok());
   device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, 2));
-  auto rank = load_rank(
-      {{.model_path = testing_support::write_tiny_gguf("llama"),
-        .sequences_max = 4,
-        .kv_tokens_max = 256}},
-      device);
+  auto rank = load_rank({{.model_path = testing_support::write_tiny_gguf("llama"),
+                          .sequences_max = 4,
+                          .kv_tokens_max = 256}},
+                        device);
   ASSERT_TRUE(rank.ok()) << rank.error().message();
   locks = 0;
   counting = true;

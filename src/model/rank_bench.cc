@@ -26,11 +26,12 @@ Rank* rank_of(uint32_t threads, benchmark::State& state) {
   const char* real = std::getenv("ALTLAS_TEST_MODEL");
   const device::DeviceSpec spec = testing_support::cpu(uint64_t{2} << 30, threads);
   setup.device = std::make_unique<device::CpuDevice>(DeviceId{0}, spec);
-  auto rank = load_rank({{.model_path = real ? real : testing_support::write_tiny_gguf("qwen2_tied"),
-                         .model_len_max = 512,
-                         .sequences_max = 64,
-                         .kv_tokens_max = 64 * 512}},
-                        *setup.device);
+  auto rank =
+      load_rank({{.model_path = real ? real : testing_support::write_tiny_gguf("qwen2_tied"),
+                  .model_len_max = 512,
+                  .sequences_max = 64,
+                  .kv_tokens_max = 64 * 512}},
+                *setup.device);
   if (!rank.ok()) {
     state.SkipWithError(rank.error().message().c_str());
     return nullptr;
@@ -86,7 +87,8 @@ void prefill(benchmark::State& state) {
   if (rank == nullptr) return;
   const auto length = static_cast<size_t>(state.range(1));
   StepPlan step = start(*rank, 1, length);
-  step.entries.push_back({.slot = 0, .tokens = step.starts[0].request->prompt, .samples = true});
+  step.entries.push_back(
+      {.slot = 0, .tokens = step.starts[0].request->prompt.tokens(), .samples = true});
   for (auto _ : state)
     if (!rank->run(step).ok()) return state.SkipWithError("step");
   state.counters["tokens"] =

@@ -40,7 +40,7 @@ class RankGuess : public ::testing::Test {
     kv::TableChange table;
     for (uint32_t b = 0; b < kBlocks; ++b) table.blocks.push_back(BlockId{first_block + b});
     plan.tables.push_back({.slot = slot, .changes = {table}});
-    plan.entries.push_back({.slot = slot, .tokens = what->prompt, .samples = true});
+    plan.entries.push_back({.slot = slot, .tokens = what->prompt.tokens(), .samples = true});
     return plan;
   }
   SampledToken run(const StepPlan& plan) {

@@ -107,7 +107,7 @@ class Books : public ::testing::Test {
     plan.tables.push_back(
         {.slot = 0,
          .changes = {{.group = 0, .blocks = {BlockId{5}}}, {.group = 1, .blocks = {BlockId{2}}}}});
-    plan.entries.push_back({.slot = 0, .tokens = request->prompt, .samples = true});
+    plan.entries.push_back({.slot = 0, .tokens = request->prompt.tokens(), .samples = true});
     return plan;
   }
   void refused(const StepPlan& plan, const char* words) {

@@ -37,7 +37,7 @@ StepPlan first_step(std::shared_ptr<const SequenceRequest> what, uint32_t blocks
   kv::TableChange table;
   for (uint32_t b = 0; b < blocks; ++b) table.blocks.push_back(BlockId{b});
   plan.tables.push_back({.slot = 0, .changes = {table}});
-  plan.entries.push_back({.slot = 0, .tokens = what->prompt, .samples = true});
+  plan.entries.push_back({.slot = 0, .tokens = what->prompt.tokens(), .samples = true});
   return plan;
 }
 

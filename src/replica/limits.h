@@ -47,6 +47,7 @@ struct ReplicaLimits {
   bool draft_model = false;       // The ranks guess tokens themselves (kTokenGuessed).
   uint32_t vocab_size = 0;        // Rows of the head; 0: token ids are not checked.
   uint32_t embedding_size = 0;    // Values of an embedding; 0: the model gives none.
+  bool reads_payloads = false;    // It has an encoder of its own for payloads in prompts.
   bool generates = true;          // False for encoders: they only embed, each prompt in one step.
   std::string simd;               // "avx512_vnni"; empty where the CPU does not compute.
 
@@ -85,6 +86,7 @@ struct ReplicaLimits {
     field("draft_model", &L::draft_model);
     field("vocab_size", &L::vocab_size);
     field("embedding_size", &L::embedding_size);
+    field("reads_payloads", &L::reads_payloads);
     field("generates", &L::generates);
     field("simd", &L::simd);
   }

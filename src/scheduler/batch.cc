@@ -67,12 +67,14 @@ Result<void> BatchScheduler::admit(SequenceWork work) {
   Sequence s;
   s.id = work.id;
   s.level = work.level;
-  s.tokens = work.prompt;
+  s.tokens = work.prompt.tokens();
   s.tokens.insert(s.tokens.end(), work.generated.begin(), work.generated.end());
   s.prompt_tokens = static_cast<uint32_t>(work.prompt.size());
   s.tokens_max = static_cast<uint32_t>(work.tokens_max);
   s.salt = Hasher().add(options_.cache_salt).add(work.cache_salt).value();
   s.pace = GuessPace(options_.guesses_max);
+  for (const Payload& payload : work.prompt.payloads())
+    s.payloads.push_back({payload.first, payload.tokens, payload.hash});
   request->prompt = std::move(work.prompt);
   request->generated = std::move(work.generated);
   request->sampling = std::move(work.sampling);
@@ -199,9 +201,10 @@ void BatchScheduler::guess(Sequence& s, StepEntry& entry, uint32_t most) {
   for (uint32_t g = 0; g < kv_.groups() && most > 0; ++g)  // Blocks that others will grow into.
     if (kv_.pool(g).available() < 2 * running_.size()) return;
   if (most == 0 || (most = kv_.reservable(s.blocks, entry.position, 1 + most) - 1) == 0) return;
-  const std::vector<int32_t> guesses = options_.draft_model
-                                           ? std::vector<int32_t>(most, kTokenGuessed)
-                                           : s.lookup.guess(s.tokens, most);
+  std::vector<int32_t> guesses = options_.draft_model ? std::vector<int32_t>(most, kTokenGuessed)
+                                                      : s.lookup.guess(s.tokens, most);
+  if (const auto payload = std::ranges::find(guesses, kTokenPayload); payload != guesses.end())
+    guesses.erase(payload, guesses.end());  // Nothing that is generated is a payload.
   if (guesses.empty()) return;
   kv_.reserve(s.blocks, entry.position, 1 + static_cast<uint32_t>(guesses.size()), s.changes);
   entry.tokens.insert(entry.tokens.end(), guesses.begin(), guesses.end());
@@ -271,7 +274,7 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
   if (s.request->embeds) known = known.first(1);  // An embedding may be drawn from every position.
   kv::PrefixMatch match;
   while (true) {
-    match = kv_.match(s.salt, known);
+    match = kv_.match(s.salt, known, s.payloads);
     const bool any_room = lower_runs() && !options_.whole_prompts;
     if (s.swapped.tokens > match.tokens) {  // More is in host memory than in the prefix cache.
       match = {};
@@ -447,7 +450,7 @@ std::vector<SampledSequence> BatchScheduler::commit(const StepResult& result) {
     if (s.slot < 0) continue;  // Gave way meanwhile: its blocks are gone, its samples are not.
     if (entry.guesses > 0) s.planned = end;
     s.computed = end;
-    kv_.publish(s.blocks, s.tokens, s.computed, s.changes);
+    kv_.publish(s.blocks, s.tokens, s.computed, s.changes, s.payloads);
   }
   return out;
 }

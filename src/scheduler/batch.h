@@ -46,7 +46,7 @@ struct SequenceWork {
   SequenceId id;
   TimeUs turn = 0;                 // Served in this order, the queue's (scheduler/queue.h).
   uint8_t level = 0;               // The level of its priority; 0 is served first.
-  std::vector<int32_t> prompt;     // At least one token.
+  Prompt prompt;                   // At least one token.
   std::vector<int32_t> generated;  // By an earlier run; fewer than tokens_max.
   int32_t tokens_max = 1;          // Generated tokens at most, `generated` counted.
   SamplingParams sampling;
@@ -128,6 +128,7 @@ class BatchScheduler {
     uint8_t level = 0;
     std::shared_ptr<const SequenceRequest> request;  // As the slot was started.
     std::vector<int32_t> tokens;                     // Prompt and generated, as far as committed.
+    std::vector<kv::PayloadPlace> payloads;          // Of the prompt.
     uint32_t prompt_tokens = 0;
     uint32_t tokens_max = 0;
     uint64_t salt = 0;

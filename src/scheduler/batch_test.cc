@@ -233,7 +233,9 @@ TEST(Batch, FirstInOrderAlwaysMovesOn) {
     if (bench.scheduler.waiting() < 5) {
       auto w = Bench::work(++id, static_cast<uint32_t>(1 + random.below(40)),
                            static_cast<int32_t>(1 + random.below(30)));
-      w.prompt[0] = static_cast<int32_t>(random.below(4));
+      std::vector<int32_t> prompt = w.prompt.tokens();
+      prompt[0] = static_cast<int32_t>(random.below(4));
+      w.prompt = std::move(prompt);
       set_level(w, static_cast<uint8_t>(random.below(3)));
       order[{w.level, id}] = id;
       bench.admit(w);

@@ -7,19 +7,25 @@
 namespace altlas::scheduler {
 namespace {
 // The chained hash of each whole block until `visit` says false.
-void blocks(std::string_view adapter, std::span<const int32_t> prompt, auto&& visit) {
+void blocks(std::string_view adapter, const Prompt& prompt, auto&& visit) {
   Hasher hasher;
   hasher.add(adapter);
+  auto payload = prompt.payloads().begin();  // The next one that begins.
   const size_t count =
       std::min(prompt.size() / PrefixIndex::kBlockTokens, PrefixIndex::kBlocksPerPrompt);
   for (size_t i = 0; i < count; ++i) {
-    hasher.add(prompt.subspan(i * PrefixIndex::kBlockTokens, PrefixIndex::kBlockTokens));
+    const size_t begin = i * PrefixIndex::kBlockTokens;
+    hasher.add(std::span<const int32_t>(prompt.tokens()).subspan(begin, PrefixIndex::kBlockTokens));
+    for (; payload != prompt.payloads().end() && payload->first < begin + PrefixIndex::kBlockTokens;
+         ++payload)
+      hasher.add(std::string_view(reinterpret_cast<const char*>(payload->hash.bytes.data()),
+                                  payload->hash.bytes.size()));
     if (!visit(hasher.value())) return;
   }
 }
 }  // namespace
 
-void PrefixIndex::add(DeviceId device, std::string_view adapter, std::span<const int32_t> prompt) {
+void PrefixIndex::add(DeviceId device, std::string_view adapter, const Prompt& prompt) {
   blocks(adapter, prompt, [&](uint64_t hash) {
     if (keys_.emplace(hash, device).second) order_.emplace_back(hash, device);
     return true;
@@ -31,7 +37,7 @@ void PrefixIndex::add(DeviceId device, std::string_view adapter, std::span<const
 }
 
 uint32_t PrefixIndex::cached_tokens(DeviceId device, std::string_view adapter,
-                                    std::span<const int32_t> prompt) const {
+                                    const Prompt& prompt) const {
   uint32_t tokens = 0;
   blocks(adapter, prompt, [&](uint64_t hash) {
     if (!keys_.contains({hash, device})) return false;
@@ -42,7 +48,7 @@ uint32_t PrefixIndex::cached_tokens(DeviceId device, std::string_view adapter,
 }
 
 std::map<DeviceId, uint32_t> PrefixIndex::cached_tokens(std::string_view adapter,
-                                                        std::span<const int32_t> prompt) const {
+                                                        const Prompt& prompt) const {
   std::map<DeviceId, uint32_t> out;
   uint32_t before = 0;  // Tokens of the blocks so far.
   blocks(adapter, prompt, [&](uint64_t hash) {

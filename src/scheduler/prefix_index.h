@@ -6,12 +6,12 @@
 #include <deque>
 #include <map>
 #include <set>
-#include <span>
 #include <string_view>
 #include <tuple>
 #include <utility>
 
 #include "base/ids.h"
+#include "task/prompt.h"
 
 namespace altlas::scheduler {
 
@@ -24,14 +24,12 @@ class PrefixIndex {
   explicit PrefixIndex(size_t entries_max = 65536) : entries_max_(entries_max) {}
   // The device computes this prompt now, with an adapter or without (empty). The oldest entries go
   // beyond entries_max.
-  void add(DeviceId device, std::string_view adapter, std::span<const int32_t> prompt);
+  void add(DeviceId device, std::string_view adapter, const Prompt& prompt);
   // Tokens of the longest prefix of `prompt` (whole blocks) that the device has seen with that
   // adapter.
-  uint32_t cached_tokens(DeviceId device, std::string_view adapter,
-                         std::span<const int32_t> prompt) const;
+  uint32_t cached_tokens(DeviceId device, std::string_view adapter, const Prompt& prompt) const;
   // The same for every device that has seen at least the first block.  O(its devices).
-  std::map<DeviceId, uint32_t> cached_tokens(std::string_view adapter,
-                                             std::span<const int32_t> prompt) const;
+  std::map<DeviceId, uint32_t> cached_tokens(std::string_view adapter, const Prompt& prompt) const;
   // The device's cache is gone.
   void forget(DeviceId device);
   // What is saved of it, and the rest made from that.

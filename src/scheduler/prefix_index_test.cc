@@ -28,4 +28,18 @@ TEST(PrefixIndex, FindsTheLongestSeenPrefixOfEachDevice) {
   EXPECT_EQ(index.cached_tokens(DeviceId{0}, "", other), 0u);
 }
 
+TEST(PrefixIndex, TellsPayloadsApart) {
+  const auto prompt = [](const char* content, int32_t first) {
+    Prompt out = std::vector<int32_t>(20, first);
+    out.add_payload(content, 30);
+    out.push_back(1);
+    return out;
+  };
+  PrefixIndex index;
+  index.add(DeviceId{1}, "", prompt("cat", 5));
+  EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", prompt("cat", 5)), 48u);
+  EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", prompt("dog", 5)), 16u);
+  EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", prompt("cat", 6)), 0u);
+}
+
 }  // namespace altlas::scheduler

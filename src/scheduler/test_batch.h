@@ -85,8 +85,8 @@ class Bench {
   }
   void expect_streams_right() {
     for (const auto& [id, w] : works) {
-      EXPECT_EQ(streams[id],
-                ranks.expected(w.prompt, w.sampling.seed, static_cast<size_t>(w.tokens_max)))
+      EXPECT_EQ(streams[id], ranks.expected(TestRanks::with_payloads(w.prompt), w.sampling.seed,
+                                            static_cast<size_t>(w.tokens_max)))
           << "sequence " << id;
     }
   }
@@ -126,6 +126,8 @@ inline void run_random_load(Bench& bench, PhiloxStream& random, uint64_t beginni
       SequenceWork w = Bench::work(next++, prompt_tokens, tokens_max, first);
       set_level(w, static_cast<uint8_t>(random.below(3)), static_cast<TimeUs>(next * 7));
       w.sampling.prompt_logprobs = random.below(5) == 0;
+      if (random.below(3) == 0)  // Among them the same payload at the same place.
+        w.prompt.add_payload(random.below(2) == 0 ? "cat" : "dog", 5);
       bench.admit(w);
     } else if (what == 2 && next > 1) {
       const uint64_t id = 1 + random.below(next - 1);

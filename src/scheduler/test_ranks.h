@@ -35,6 +35,14 @@ class TestRanks {
   int32_t next_token(uint64_t value, uint64_t seed) const {
     return static_cast<int32_t>(mix64(value ^ mix64(seed)) % static_cast<uint64_t>(vocabulary_));
   }
+  // A token stands for each place of a payload, told apart by what the payload holds.
+  static std::vector<int32_t> with_payloads(const Prompt& prompt) {
+    std::vector<int32_t> out = prompt.tokens();
+    for (const Payload& payload : prompt.payloads())
+      for (uint32_t row = 0; row < payload.tokens; ++row)
+        out[payload.first + row] = -100 - static_cast<int32_t>(row) * 256 - payload.hash.bytes[0];
+    return out;
+  }
   // What a sequence generates, computed without any engine.
   std::vector<int32_t> expected(std::span<const int32_t> prompt, uint64_t seed,
                                 size_t count) const {
@@ -98,7 +106,7 @@ class TestRanks {
     Slot& slot = slots_.at(static_cast<size_t>(start.slot));
     ALTLAS_CHECK(!slot.used, "a slot starts when it is free");
     slot.used = true;
-    slot.tokens = start.request->prompt;
+    slot.tokens = with_payloads(start.request->prompt);
     slot.prompt_tokens = slot.tokens.size();
     slot.tokens.insert(slot.tokens.end(), start.request->generated.begin(),
                        start.request->generated.end());
@@ -137,7 +145,8 @@ class TestRanks {
     for (uint32_t i = 0; i < known; ++i) {
       const uint32_t position = entry.position + i;
       ALTLAS_CHECK(position < slot.tokens.size(), "a token that is known, or was sampled");
-      ALTLAS_CHECK(entry.tokens[i] == kTokenPending || entry.tokens[i] == slot.tokens[position],
+      ALTLAS_CHECK(entry.tokens[i] == kTokenPending || entry.tokens[i] == slot.tokens[position] ||
+                       (entry.tokens[i] == kTokenPayload && slot.tokens[position] < 0),
                    "the slot's token");
     }
     for (size_t p = slot.values.size(); p < slot.tokens.size(); ++p) {

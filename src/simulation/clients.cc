@@ -36,15 +36,20 @@ void Clients::schedule(uint32_t requests, int64_t busy_us) {
 
 TaskId Clients::next_id() { return TaskId{random_.next(), next_task_++}; }
 
-std::vector<int32_t> Clients::make_prompt() {
-  std::vector<int32_t> prompt;
+Prompt Clients::make_prompt(size_t tokens_max) {
+  Prompt prompt;
   if (one_in(random_, 2)) {  // A beginning that others have too.
     const auto shared = static_cast<int32_t>(random_.below(3));
     for (int32_t i = 0; i < 33; ++i)
       prompt.push_back((shared * 31 + i * 7) % static_cast<int32_t>(kVocabulary));
   }
+  if (scenario_.shapes.payload_prompts && one_in(random_, 2)) {  // The same few, of two sizes.
+    const auto places = static_cast<uint32_t>(one_in(random_, 2) ? 5 : 20);
+    prompt.add_payload(fmt::format("picture {}", random_.below(3)), places);
+  }
+  const uint64_t most = tokens_max - std::min(prompt.size(), tokens_max - 1);
   const uint64_t own = 1 + random_.below(one_in(random_, 4) ? 90 : 20);
-  for (uint64_t i = 0; i < own; ++i)
+  for (uint64_t i = 0; i < std::min(own, most); ++i)
     prompt.push_back(static_cast<int32_t>(random_.below(kVocabulary)));
   return prompt;
 }
@@ -70,18 +75,16 @@ void Clients::make_work(size_t deployment, TaskSpec& spec) {
   if (answers == Answers::kPayloads) {
     spec.type = "echo";
     spec.tokens_max = 1;
-    spec.payload = make_payload();
+    spec.prompt.add_payload(make_payload(), 0);
     return;
   }
   spec.type = one_in(random_, 5) ? "special" : "text_generation";
   spec.adapter = adapters_.draw_name(spec.deployment);
-  spec.prompt = make_prompt();
-  spec.embeds =
-      answers == Answers::kEmbeddings || (scenario_.shapes.embeddings && one_in(random_, 4));
+  const bool encodes = answers == Answers::kEmbeddings;
+  spec.prompt = make_prompt(encodes ? kEncoderTokensMax : kModelLenMax);
+  spec.embeds = encodes || (scenario_.shapes.embeddings && one_in(random_, 4));
   if (!spec.embeds) return make_text(spec);
   spec.tokens_max = 0;
-  if (answers == Answers::kEmbeddings && spec.prompt.size() > kEncoderTokensMax)
-    spec.prompt.resize(kEncoderTokensMax);
 }
 
 TaskSpec Clients::make_spec(size_t deployment) {

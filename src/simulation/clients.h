@@ -51,7 +51,7 @@ class Clients {
   void make_work(size_t deployment, TaskSpec& spec);
   void make_text(TaskSpec& spec);
   std::string make_payload();
-  std::vector<int32_t> make_prompt();
+  Prompt make_prompt(size_t tokens_max);
   void later(int64_t delay_us, std::function<void()> what);
   void send(Request request);
   void submit(uint64_t ticket);

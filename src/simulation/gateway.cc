@@ -15,12 +15,9 @@ void add_spec(const TaskSpec& spec, Hasher& hash) {
       .add(spec.id.low)
       .add(std::string_view(spec.deployment))
       .add(static_cast<int>(spec.priority));
-  hash.add(std::span<const int32_t>(spec.prompt))
-      .add(spec.tokens_max)
-      .add(spec.estimated_memory)
-      .add(spec.durable);
-  hash.add(std::string_view(spec.payload))
-      .add(std::string_view(spec.adapter))
+  spec.prompt.add_to(hash);
+  hash.add(spec.tokens_max).add(spec.estimated_memory).add(spec.durable);
+  hash.add(std::string_view(spec.adapter))
       .add(spec.embeds)
       .add(std::string_view(spec.sampling.grammar.text));
   hash.add(spec.deadline.value_or(0)).add(spec.body_hash).add(spec.sampling.seed);

@@ -79,7 +79,7 @@ Shapes draw_shapes(PhiloxStream& random) {
   Shapes out;
   for (bool Shapes::* one :
        {&Shapes::two_steps, &Shapes::adapters, &Shapes::grammars, &Shapes::payloads,
-        &Shapes::embeddings, &Shapes::graceful_stop, &Shapes::two_ranks})
+        &Shapes::embeddings, &Shapes::payload_prompts, &Shapes::graceful_stop, &Shapes::two_ranks})
     out.*one = one_in(random, 3);
   return out;
 }
@@ -154,6 +154,7 @@ Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
     const engine::SimOptions model = make_model(blocks, sequences, launch_s, share);
     for (size_t d = 0; d < models; ++d) {
       out.models[d].push_back(model);
+      out.models[d].back().reads_payloads = out.shapes.payload_prompts;
       out.models[d].back().generates = out.answers[d] == Answers::kTexts;
       if (d == 0 || i % 2 == 0) out.setup.deployments[d].replicas.push_back({device});
       if (d == 0 && i == 1 && out.shapes.two_ranks) join_two(out);
@@ -190,8 +191,9 @@ engine::SubmitSequence command_of(const TaskSpec& spec) {
 
 Expected run_alone(const ClientTask& task, const text::Tokenizer* tokenizer) {
   const TaskSpec& spec = task.spec;
-  if (!spec.payload.empty()) return {*answer_payload(spec.payload), {}};
+  if (spec.prompt.empty()) return {*answer_payload(spec.prompt.payloads().at(0).content), {}};
   engine::SimOptions model = make_model(kModelLenMax / kBlockTokens + 1, 1, 1e-3, 0.9);
+  model.reads_payloads = true;
   auto executor =
       engine::SimExecutor::create(model, tokenizer, engine::SimTime::kVirtual, system_clock());
   ALTLAS_CHECK(executor.ok(), executor.error().message());

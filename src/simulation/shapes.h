@@ -10,13 +10,14 @@ namespace altlas::simulation {
 
 // Drawn by the seed.
 struct Shapes {
-  bool two_steps = false;      // Executors with two steps in flight.
-  bool adapters = false;       // LoRA adapters come and go, and tasks name them.
-  bool grammars = false;       // Models have a vocabulary, and texts are held to grammars.
-  bool payloads = false;       // A deployment that is no model answers payloads.
-  bool embeddings = false;     // Tasks want embeddings; some deployments give nothing else.
-  bool graceful_stop = false;  // The server drains while tasks run, then stops and starts again.
-  bool two_ranks = false;      // Replicas have two devices, in one worker or in two.
+  bool two_steps = false;        // Executors with two steps in flight.
+  bool adapters = false;         // LoRA adapters come and go, and tasks name them.
+  bool grammars = false;         // Models have a vocabulary, and texts are held to grammars.
+  bool payloads = false;         // A deployment that is no model answers payloads.
+  bool embeddings = false;       // Tasks want embeddings; some deployments give nothing else.
+  bool payload_prompts = false;  // Prompts hold payloads, which models encode themselves.
+  bool graceful_stop = false;    // The server drains while tasks run, then stops and starts again.
+  bool two_ranks = false;        // Replicas have two devices, in one worker or in two.
 };
 
 // A shape that is drawn and does nothing tests nothing: so what happened is counted.
@@ -31,6 +32,7 @@ struct ShapeCounts {
   uint64_t grammar_resumes = 0;         // Went on behind tokens of an earlier run.
   uint64_t grammar_beside_guesses = 0;  // Sequences in replicas that guess for others.
   uint64_t payload_tasks = 0;           // Completed.
+  uint64_t payload_prompts = 0;         // Completed by a model that reads payloads.
   uint64_t embedding_tasks = 0;         // Completed.
   uint64_t encoder_tasks = 0;           // Completed by a model that only embeds.
   uint64_t drained = 0;                 // Stops before which all that ran when they began ended.
@@ -51,6 +53,7 @@ struct ShapeCounts {
     field("grammar_resumes", &S::grammar_resumes);
     field("grammar_beside_guesses", &S::grammar_beside_guesses);
     field("payload_tasks", &S::payload_tasks);
+    field("payload_prompts", &S::payload_prompts);
     field("embedding_tasks", &S::embedding_tasks);
     field("encoder_tasks", &S::encoder_tasks);
     field("drained", &S::drained);

@@ -439,6 +439,8 @@ void World::count_shapes(const ClientTask& task) {
   counts.adapter_tasks += task.spec.adapter.empty() ? 0 : 1;
   counts.grammar_tasks += task.spec.sampling.grammar.kind == GrammarKind::kNone ? 0 : 1;
   counts.payload_tasks += answers == Answers::kPayloads ? 1 : 0;
+  const Prompt& prompt = task.spec.prompt;
+  counts.payload_prompts += !prompt.empty() && !prompt.payloads().empty() ? 1 : 0;
   counts.encoder_tasks += answers == Answers::kEmbeddings ? 1 : 0;
   counts.embedding_tasks += task.spec.embeds ? 1 : 0;
   counts.two_rank_tasks += found->load.tensor_parallel_size == 2 ? 1 : 0;

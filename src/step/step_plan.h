@@ -24,7 +24,7 @@ inline constexpr int32_t kTokenGuessed = -2;
 // What a rank must know of a sequence for as long as it holds a slot. Immutable, shared with the
 // leading thread.
 struct SequenceRequest {
-  std::vector<int32_t> prompt;
+  Prompt prompt;
   std::vector<int32_t>
       generated;  // Tokens of earlier runs of the task, on this replica or another.
   SamplingParams sampling;
@@ -55,6 +55,7 @@ using AllowedTokens = std::shared_ptr<const std::vector<uint64_t>>;
 struct StepEntry {
   int32_t slot = 0;
   uint32_t position = 0;        // The position of tokens[0] in the sequence (prompt + generated).
+  // kTokenPayload where a payload of the request's prompt stands.
   std::vector<int32_t> tokens;  // ≥ 1; only the last may be kTokenPending, then it is the only one.
   bool samples = false;         // The last token's logits give the next token.
   // How many of the last tokens are guesses (all of them kTokenGuessed, or none). `samples` is set

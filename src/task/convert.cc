@@ -10,6 +10,43 @@ static_assert(boost::pfr::tuple_size_v<SamplingParams> == 18 &&
                   boost::pfr::tuple_size_v<Grammar> == 4,
               "write and read a new member here, and in the test");
 
+void write_prompt(const Prompt& from,
+                  google::protobuf::RepeatedPtrField<proto::PromptSegment>* to) {
+  for (const PromptSegment& segment : from.segments()) {
+    proto::PromptSegment* out = to->Add();
+    if (segment.payload == nullptr) {
+      out->mutable_tokens()->Add(segment.tokens.begin(), segment.tokens.end());
+      continue;
+    }
+    const auto& hash = segment.payload->hash.bytes;
+    proto::Payload* payload = out->mutable_payload();
+    payload->set_hash(hash.data(), hash.size());
+    payload->set_tokens(segment.payload->tokens);
+    payload->set_content(segment.payload->content);
+  }
+}
+
+Result<Prompt> read_prompt(const google::protobuf::RepeatedPtrField<proto::PromptSegment>& from) {
+  Prompt to;
+  for (const proto::PromptSegment& segment : from) {
+    if (!segment.has_payload()) {
+      to.add_tokens({segment.tokens().data(), static_cast<size_t>(segment.tokens().size())});
+      continue;
+    }
+    const proto::Payload& payload = segment.payload();
+    ContentHash hash;
+    if (payload.hash().size() != hash.bytes.size())
+      return invalid(fmt::format("a payload's hash of {} bytes, it has {}", payload.hash().size(),
+                                 hash.bytes.size()));
+    if (payload.tokens() > kPayloadTokensMax)
+      return invalid(fmt::format("a payload of {} places, at most {} are possible",
+                                 payload.tokens(), kPayloadTokensMax));
+    std::ranges::copy(payload.hash(), hash.bytes.begin());
+    to.add_payload(hash, payload.content(), payload.tokens());
+  }
+  return to;
+}
+
 void write_sampling(const SamplingParams& from, proto::Sampling* to) {
   to->set_temperature(from.temperature);
   to->set_top_p(from.top_p);

@@ -28,6 +28,9 @@ Result<E> to_enum(uint32_t value, std::string_view field) {
   return static_cast<E>(value);
 }
 
+// Errors: kInvalid for a hash of another length, and for more places than a prompt may have.
+void write_prompt(const Prompt& from, google::protobuf::RepeatedPtrField<proto::PromptSegment>* to);
+Result<Prompt> read_prompt(const google::protobuf::RepeatedPtrField<proto::PromptSegment>& from);
 void write_sampling(const SamplingParams& from, proto::Sampling* to);
 Result<SamplingParams> read_sampling(const proto::Sampling& from);
 void write_logprobs(const TokenLogprobs& from, proto::TokenLogprobs* to);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "config/names.h"
+#include "task/prompt.h"
 
 namespace altlas {
 
@@ -83,12 +84,11 @@ struct TaskSpec {
   uint64_t batch_group = 0;  // Tasks of one unsplit batch share it (> 0) and one device.
   // In the journal; false for requests that are answered in the same connection.
   bool durable = true;
-  std::vector<int32_t> prompt;  // Token ids.
+  Prompt prompt;
   int32_t tokens_max = 128;     // Generated tokens at most; ≥ 1.
   SamplingParams sampling;
   std::string adapter;  // Name of the LoRA adapter; empty: the model itself.
   bool embeds = false;  // The answer is the prompt's embedding; nothing is generated.
-  std::string payload;  // JSON body of deployments that are not models (`/echo`); empty otherwise.
 };
 
 enum class TaskStatus : uint8_t { kQueued, kRunning, kCompleted, kFailed, kCanceled };

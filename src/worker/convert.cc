@@ -45,7 +45,7 @@ Result<Message> read_load(const proto::LoadReplica& from) {
 void write(const engine::SubmitSequence& from, proto::Frame* frame) {
   proto::SubmitSequence* to = frame->mutable_submit();
   to->set_sequence(from.sequence.value);
-  write_all(from.prompt, to->mutable_prompt());
+  write_prompt(from.prompt, to->mutable_prompt());
   write_all(from.generated, to->mutable_generated());
   to->set_tokens_max(from.tokens_max);
   to->set_level(from.level);
@@ -53,13 +53,12 @@ void write(const engine::SubmitSequence& from, proto::Frame* frame) {
   write_sampling(from.sampling, to->mutable_sampling());
   to->set_adapter(from.adapter);
   to->set_embeds(from.embeds);
-  to->set_payload(from.payload);
 }
 
 Result<Message> read_submit(const proto::SubmitSequence& from) {
   engine::SubmitSequence to;
   to.sequence = SequenceId{from.sequence()};
-  to.prompt = read_all<int32_t>(from.prompt());
+  ALTLAS_TRY(to.prompt, read_prompt(from.prompt()));
   to.generated = read_all<int32_t>(from.generated());
   to.tokens_max = from.tokens_max();
   to.level = static_cast<uint8_t>(std::min<uint32_t>(from.level(), UINT8_MAX));
@@ -67,7 +66,6 @@ Result<Message> read_submit(const proto::SubmitSequence& from) {
   ALTLAS_TRY(to.sampling, read_sampling(from.sampling()));
   to.adapter = from.adapter();
   to.embeds = from.embeds();
-  to.payload = from.payload();
   return Message(engine::Command(std::move(to)));
 }
 

@@ -87,7 +87,6 @@ TEST(Frames, CommandFieldsComeBack) {
   EXPECT_EQ(sequence.level, submit.level);
   EXPECT_EQ(sequence.turn, submit.turn);
   EXPECT_EQ(sequence.sampling, submit.sampling);
-  EXPECT_EQ(sequence.payload, submit.payload);
   EXPECT_EQ(message_again<engine::CancelSequence>(commands[2]).sequence, SequenceId{7});
 }
 

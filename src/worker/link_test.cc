@@ -54,8 +54,9 @@ class FakeHost final : public EngineHost {
   bool command(engine::Command&& command) override {
     if (++offered_ % 100 == 0) return false;  // Full now and then.
     if (const auto* submit = std::get_if<engine::SubmitSequence>(&command)) {
-      if (submit->payload == "hang") hang_ = true;
-      if (submit->payload == "flood") {
+      const std::string& payload = submit->prompt.payloads().at(0).content;
+      if (payload == "hang") hang_ = true;
+      if (payload == "flood") {
         flood_ = std::thread([report = report_, sequence = submit->sequence] {
           for (uint32_t i = 0; i < 20'000; ++i)
             report(engine::SequenceTokens{sequence,
@@ -66,7 +67,7 @@ class FakeHost final : public EngineHost {
       }
       TaskResult result;
       result.tokens = static_cast<uint32_t>(submit->prompt.size());
-      result.text = submit->payload;
+      result.text = payload;
       report_(engine::SequenceFinished{submit->sequence, result});
     }
     if (std::holds_alternative<engine::DrainReplica>(command)) report_(engine::ReplicaDrained{});
@@ -173,8 +174,8 @@ class Link : public ::testing::Test {
   static engine::SubmitSequence submit(uint64_t number, std::string payload, size_t tokens = 1) {
     engine::SubmitSequence out;
     out.sequence = SequenceId{number};
-    out.prompt.assign(tokens, 1);
-    out.payload = std::move(payload);
+    out.prompt = std::vector<int32_t>(tokens, 1);
+    out.prompt.add_payload(std::move(payload), 0);
     return out;
   }
 

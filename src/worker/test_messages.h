@@ -58,9 +58,11 @@ inline std::vector<engine::Command> all_commands() {
   load.repack_folder = "/cache";
   load.adapter_rank_max = 12;
   load.adapters = {{"one", "/a.gguf"}, {"two", "/b.safetensors"}};
+  Prompt prompt{1, -2, INT32_MAX};
+  prompt.add_payload("{\"a\": 1}", 2);
+  prompt.push_back(9);
   const engine::SubmitSequence submit{
-      SequenceId{UINT64_MAX}, {1, -2, INT32_MAX}, {4, INT32_MIN}, -3,          2, -5,
-      full_sampling(),        "adapter",          true,           "{\"a\": 1}"};
+      SequenceId{UINT64_MAX}, prompt, {4, INT32_MIN}, -3, 2, -5, full_sampling(), "adapter", true};
   return {load,
           submit,
           engine::CancelSequence{SequenceId{7}},

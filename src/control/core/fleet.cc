@@ -195,7 +195,7 @@ void Fleet::served(uint32_t deployment, int64_t run_us) {
   service += (run_us - service) / 8;
 }
 
-void Fleet::prompt_runs(uint32_t site, std::string_view adapter, std::span<const int32_t> prompt) {
+void Fleet::prompt_runs(uint32_t site, std::string_view adapter, const Prompt& prompt) {
   deployments_[sites_[site].deployment].prefixes.add(sites_[site].device, adapter, prompt);
 }
 

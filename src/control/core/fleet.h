@@ -173,7 +173,7 @@ class Fleet {
     return deployments_[deployment].cursor;
   }
   // The device computes this prompt now.
-  void prompt_runs(uint32_t site, std::string_view adapter, std::span<const int32_t> prompt);
+  void prompt_runs(uint32_t site, std::string_view adapter, const Prompt& prompt);
 
   // A replica's life.
   // A replica starts: one action for each of its workers.

@@ -201,7 +201,7 @@ uint64_t PlacementView::reserved_ahead(DeviceId device, uint64_t task) const {
 }
 
 const scheduler::PlacementIndex& PlacementView::deployment(uint32_t index, std::string_view adapter,
-                                                           std::span<const int32_t> prompt) const {
+                                                           const Prompt& prompt) const {
   refresh();
   DeploymentSites& one = deployments_[index];
   const auto set_cached = [&](uint32_t which, uint32_t tokens) {

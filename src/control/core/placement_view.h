@@ -39,7 +39,7 @@ class PlacementView {
   // A deployment's sites in the order of their devices, with what they have cached of the prompt:
   // O(sites that have some of it cached). Valid until the next call of any function here.
   const scheduler::PlacementIndex& deployment(uint32_t deployment, std::string_view adapter,
-                                              std::span<const int32_t> prompt) const;
+                                              const Prompt& prompt) const;
 
   // Whether the device itself may start tasks of the site now, whatever the task.
   bool takes_tasks(uint32_t site) const;

@@ -62,7 +62,7 @@ TaskView show_task(const Task& task, const Fleet& fleet, const WaitingTasks& wai
   out.generated_tokens = task.phase == TaskPhase::kOver
                              ? task.tokens_end
                              : static_cast<uint32_t>(task.generated.size());
-  if (!task.spec.embeds && task.spec.payload.empty()) out.seed = task.spec.sampling.seed;
+  if (!task.spec.embeds && task.spec.prompt.payloads().empty()) out.seed = task.spec.sampling.seed;
   return out;
 }
 

@@ -42,7 +42,6 @@ engine::SubmitSequence command_of(const Task& task, const WaitingTasks& waiting)
   out.sampling = task.spec.sampling;
   out.adapter = task.spec.adapter;
   out.embeds = task.spec.embeds;
-  out.payload = task.spec.payload;
   return out;
 }
 
@@ -295,7 +294,6 @@ void TaskLife::over(Task& task, Step& step) {
   show(task, task.end, step);
   drop(task.generated);
   drop(task.spec.prompt);
-  drop(task.spec.payload);
   const uint64_t seed = task.spec.sampling.seed;  // Views show it; the rest may be as large as a
   drop(task.spec.sampling);                       // request: grammars, biases, stop strings.
   task.spec.sampling.seed = seed;

@@ -39,7 +39,7 @@ enum class TaskPhase : uint8_t { kJournaling, kWaiting, kRunning, kEnding, kOver
 
 struct Task {
   uint64_t number = 0;  // In the order of submission; the key of everything inside the core.
-  TaskSpec spec;        // Prompt and payload are dropped when the task is over.
+  TaskSpec spec;        // Its prompt is dropped when the task is over.
   TaskPhase phase = TaskPhase::kJournaling;
   TaskStatus status = TaskStatus::kQueued;  // As shown.
   uint32_t site = 0;                        // Where it waits, runs or ran (fleet.h).

@@ -66,7 +66,8 @@ awaitable<Result<Response>> plain_generate(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, rooms, std::move(body)));
   Response response;
   response.content_type = "text/plain; charset=utf-8";
-  if (view.seed) response.headers.emplace_back("X-Altlas-Seed", std::to_string(shown_seed(*view.seed)));
+  if (view.seed)
+    response.headers.emplace_back("X-Altlas-Seed", std::to_string(shown_seed(*view.seed)));
   response.body = std::move(view.result->text);
   co_return response;
 }
@@ -158,9 +159,9 @@ awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
   task.spec.deployment = "echo";
   task.spec.owner = request.identity.name;
   task.spec.tokens_max = 1;
-  task.spec.payload = std::move(request.body);  // As it was sent: numbers keep their digits.
-  ALTLAS_CO_TRY(control::TaskView view,
-                co_await run_task(std::move(task), request.asker(), rooms));
+  task.spec.prompt.add_payload(std::move(request.body),
+                               0);  // As it was sent: numbers keep their digits.
+  ALTLAS_CO_TRY(control::TaskView view, co_await run_task(std::move(task), request.asker(), rooms));
   co_return json_response(std::move(view.result->text));
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 TaskSpec task(size_t prompt, int32_t tokens, int32_t logprobs, int32_t prompt_logprobs) {
   TaskSpec out;
-  out.prompt.resize(prompt);
+  out.prompt = std::vector<int32_t>(prompt);
   out.tokens_max = tokens;
   out.sampling.logprobs = logprobs;
   out.sampling.prompt_logprobs = prompt_logprobs;
@@ -23,10 +23,10 @@ TEST(AnswerSize, GrowsWithTheProductOfItsFields) {
     bool fits;  // In 512 MiB.
   };
   const Row rows[] = {
-      {1, task(30000, 2000, 20, 20), true},      {128, task(500, 1000, -1, -1), true},
-      {1000, task(480, 1, -1, 20), true},        {128, task(100, 0, 20, -1), true},
-      {1000, task(2000, 1, -1, 20), false},      {128, task(100, 32000, 5, -1), false},
-      {1000, task(32000, 1, -1, -1), false},     {2048, task(10, 30000, -1, -1), false},
+      {1, task(30000, 2000, 20, 20), true},  {128, task(500, 1000, -1, -1), true},
+      {1000, task(480, 1, -1, 20), true},    {128, task(100, 0, 20, -1), true},
+      {1000, task(2000, 1, -1, 20), false},  {128, task(100, 32000, 5, -1), false},
+      {1000, task(32000, 1, -1, -1), false}, {2048, task(10, 30000, -1, -1), false},
   };
   for (const Row& row : rows) {
     const auto memory = std::make_shared<RequestMemory>(int64_t{512} << 20);
