@@ -50,7 +50,7 @@ struct LoadReplica : replica::ReplicaSettings {
 // text included.
 struct SubmitSequence {
   SequenceId sequence;
-  Prompt prompt;  // Of an engine that answers payloads: one payload, no tokens.
+  Prompt prompt;  // One payload and no tokens for an engine that answers payloads.
   std::vector<int32_t> generated;
   int32_t tokens_max = 0;
   uint8_t level = 0;  // The level of its priority; 0 is served first.

@@ -16,7 +16,7 @@ namespace altlas::kv {
 
 // The part of a payload that lies in one block of tokens.
 struct BlockPayload {
-  uint32_t offset = 0;   // Of its first token in the block.
+  uint32_t offset = 0;   // Where its first token is in the block.
   uint32_t skipped = 0;  // Tokens of the payload that lie before the block.
   ContentHash hash;
   friend auto operator<=>(const BlockPayload&, const BlockPayload&) = default;

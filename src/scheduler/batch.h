@@ -128,7 +128,7 @@ class BatchScheduler {
     uint8_t level = 0;
     std::shared_ptr<const SequenceRequest> request;  // As the slot was started.
     std::vector<int32_t> tokens;                     // Prompt and generated, as far as committed.
-    std::vector<kv::PayloadPlace> payloads;          // Of the prompt.
+    std::vector<kv::PayloadPlace> payloads;          // In the prompt.
     uint32_t prompt_tokens = 0;
     uint32_t tokens_max = 0;
     uint64_t salt = 0;

@@ -18,13 +18,13 @@ namespace altlas {
 
 // Stands among a prompt's token ids at each place that a payload takes.
 inline constexpr int32_t kTokenPayload = -3;
-// A payload takes at most so many places.
+// The most places that one payload takes.
 inline constexpr uint32_t kPayloadTokensMax = 1u << 20;
 
 // Bytes in a prompt: the JSON body that an engine without a model answers, or what a model's own
 // encoder turns into `tokens` rows.
 struct Payload {
-  ContentHash hash;     // Of the content. It stands for the content wherever prompts are compared.
+  ContentHash hash;     // The content's. It stands for the content wherever prompts are compared.
   uint32_t first = 0;   // Place of its first row among the prompt's tokens.
   uint32_t tokens = 0;  // Places that it takes; 0 where no model reads it.
   std::string content;
@@ -69,7 +69,7 @@ class Prompt {
   // All segments in order; valid until the prompt changes.
   std::vector<PromptSegment> segments() const;
 
-  // Of token ids and payloads' hashes.
+  // Adds the token ids and the payloads' hashes.
   void add_to(Hasher& hasher) const;
 
   friend bool operator==(const Prompt&, const Prompt&) = default;

@@ -1,6 +1,7 @@
 #include "worker/convert.h"
 
 #include "task/convert.h"
+#include "worker/step_convert.h"
 #include "worker/values.h"
 
 namespace altlas::worker {
@@ -235,6 +236,12 @@ Result<Message> read_message(const proto::Frame& from) {
       return read_stats(from.stats());
     case proto::Frame::kDrained:
       return report(engine::ReplicaDrained{});
+    case proto::Frame::kPlan: {
+      ALTLAS_TRY(StepPlan plan, read_plan(from.plan()));
+      return Message(std::move(plan));
+    }
+    case proto::Frame::kResult:
+      return Message(read_step_result(from.result()));
     default:
       return invalid("a frame of a kind that this version does not know");
   }

@@ -4,6 +4,7 @@
 
 #include "worker/worker.pb.h"
 #include "worker/convert.h"
+#include "worker/step_convert.h"
 
 namespace altlas::worker {
 namespace {
@@ -44,11 +45,13 @@ void write_body(const decltype(Frame::body)& body, proto::Frame* to) {
                  [&](const Pong& from) { to->mutable_pong()->set_nonce(from.nonce); },
                  [&](const Goodbye& from) { to->mutable_goodbye()->set_reason(from.reason); },
                  [&](const engine::Command& from) { write_command(from, to); },
-                 [&](const engine::Report& from) { write_report(from, to); }},
+                 [&](const engine::Report& from) { write_report(from, to); },
+                 [&](const StepPlan& from) { write_plan(from, to->mutable_plan()); },
+                 [&](const StepResult& from) { write_step_result(from, to->mutable_result()); }},
       body);
 }
 
-// Everything but commands and reports; false for those.
+// Everything but messages; false for those.
 bool read_control(const proto::Frame& from, Frame& to) {
   switch (from.body_case()) {
     case proto::Frame::kHello: {

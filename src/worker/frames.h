@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "engine/messages.h"
+#include "step/step_plan.h"
 
 namespace altlas::worker {
 
@@ -56,14 +57,17 @@ struct Goodbye {
   std::string reason;
 };
 
-using Message = std::variant<engine::Command, engine::Report>;
+// Plans and results of steps pass between the workers of one replica.
+using Message = std::variant<engine::Command, engine::Report, StepPlan, StepResult>;
 
 struct Frame {
   // The epoch of the replica's start; a frame of an older one comes from a worker that was
   // replaced.
   uint64_t epoch = 0;
   uint64_t sequence = 0;  // From 1 for messages, per direction and epoch; 0 for everything else.
-  std::variant<Hello, HelloAck, Ack, Ping, Pong, Goodbye, engine::Command, engine::Report> body;
+  std::variant<Hello, HelloAck, Ack, Ping, Pong, Goodbye, engine::Command, engine::Report, StepPlan,
+               StepResult>
+      body;
 };
 
 // Header and message.  Errors: kTooLarge above kFrameBytesMax.

@@ -19,6 +19,9 @@ std::vector<Frame> all_frames() {
   uint64_t sequence = 0;
   for (auto& command : all_commands()) frames.push_back({7, ++sequence, std::move(command)});
   for (auto& report : all_reports()) frames.push_back({8, ++sequence, std::move(report)});
+  frames.push_back({9, ++sequence, full_plan()});
+  frames.push_back({9, ++sequence, StepPlan()});
+  frames.push_back({9, ++sequence, full_result()});
   return frames;
 }
 
@@ -131,6 +134,48 @@ TEST(Frames, ReportFieldsComeBack) {
 
 // Goal: hostile bytes never crash and never pass for another epoch's message unseen. Method: cut
 // every frame at every length, flip every bit; whatever still decodes must encode to itself.
+TEST(Frames, PlanFieldsComeBack) {
+  const StepPlan want = full_plan();
+  const auto got = std::get<StepPlan>(again(Frame{1, 1, want}).value().body);
+  EXPECT_EQ(got.id, want.id);
+  ASSERT_EQ(got.starts.size(), 1u);
+  EXPECT_EQ(got.starts[0].slot, 3);
+  EXPECT_EQ(got.starts[0].request->prompt, want.starts[0].request->prompt);
+  EXPECT_EQ(got.starts[0].request->generated, (std::vector<int32_t>{8, 9}));
+  EXPECT_EQ(got.starts[0].request->sampling.seed, 77u);
+  EXPECT_EQ(got.starts[0].request->adapter, 2u);
+  EXPECT_TRUE(got.starts[0].request->embeds);
+  ASSERT_EQ(got.tables.size(), 1u);
+  EXPECT_EQ(got.tables[0].slot, 3);
+  EXPECT_EQ(got.tables[0].changes.at(1).first_index, 5u);
+  EXPECT_EQ(got.tables[0].changes.at(1).blocks, (std::vector<BlockId>{{4}, {2}}));
+  EXPECT_EQ(got.swap_out.at(0).block, BlockId{6});
+  EXPECT_EQ(got.swap_out.at(0).place, 7u);
+  EXPECT_EQ(got.copies.at(0).to, BlockId{9});
+  EXPECT_EQ(got.swap_in.at(0).group, 1u);
+  ASSERT_EQ(got.entries.size(), 2u);
+  EXPECT_EQ(got.entries[0].tokens, (std::vector<int32_t>{5, kTokenGuessed, kTokenGuessed}));
+  EXPECT_EQ(got.entries[0].guesses, 2u);
+  EXPECT_TRUE(got.entries[0].samples);
+  EXPECT_EQ(got.entries[0].position, 40u);
+  EXPECT_EQ(*got.entries[0].allowed, (std::vector<uint64_t>{5, UINT64_MAX}));
+  EXPECT_EQ(got.entries[1].allowed, nullptr);
+  EXPECT_TRUE(got.entries[1].prompt_logprobs);
+  EXPECT_EQ(got.ends, (std::vector<int32_t>{1, 4}));
+}
+
+TEST(Frames, StepResultFieldsComeBack) {
+  const auto got = std::get<StepResult>(again(Frame{1, 1, full_result()}).value().body);
+  EXPECT_EQ(got.id, StepId{12});
+  EXPECT_EQ(got.busy_us, (std::vector<int64_t>{4, 5}));
+  ASSERT_EQ(got.sampled.size(), 1u);
+  EXPECT_EQ(got.sampled[0].slot, 2);
+  EXPECT_EQ(got.sampled[0].token, 99);
+  EXPECT_EQ(got.sampled[0].following.at(1).token, 7);
+  EXPECT_EQ(got.sampled[0].prompt_logprobs.size(), 1u);
+  EXPECT_EQ(got.sampled[0].embedding, (std::vector<float>{0.5f, -0.25f}));
+}
+
 TEST(Frames, HostileBytesAreErrorsOrFrames) {
   for (const Frame& frame : all_frames()) {
     const std::string bytes = encode_frame(frame).value().substr(kFrameHeaderBytes);

@@ -146,8 +146,8 @@ bool Worker::connect() {
 // False where the engine took nothing.
 bool Worker::offer_commands() {
   bool took = false;
-  for (engine::Command* next = pump_.command();
-       next != nullptr && host_.command(std::move(*next)); next = pump_.command()) {
+  for (engine::Command* next = pump_.command(); next != nullptr && host_.command(std::move(*next));
+       next = pump_.command()) {
     pump_.took_command(system_clock().now());
     took = true;
   }

@@ -8,9 +8,9 @@ namespace altlas::worker {
 namespace {
 
 std::string name_of(WorkerId worker) {
-  return worker.index == 0 ? fmt::format("replica {}", worker.replica.value)
-                           : fmt::format("worker {} of replica {}", worker.index,
-                                         worker.replica.value);
+  return worker.index == 0
+             ? fmt::format("replica {}", worker.replica.value)
+             : fmt::format("worker {} of replica {}", worker.index, worker.replica.value);
 }
 
 }  // namespace
@@ -171,8 +171,7 @@ bool LinkPump::carry_out(TimeUs now, WorkerId worker, Peer& peer, SessionAction&
   if (auto* up = std::get_if<LinkUp>(&action); up != nullptr && !up->again)
     actions_.push_back(LinkOpened{worker, up->pid});
   if (auto* delivered = std::get_if<Deliver>(&action)) {
-    actions_.push_back(
-        LinkReport{worker, std::get<engine::Report>(std::move(delivered->message))});
+    actions_.push_back(LinkReport{worker, std::get<engine::Report>(std::move(delivered->message))});
     peer.session->consumed(now, 1);
   }
   if (auto* failed = std::get_if<LinkFailed>(&action)) {

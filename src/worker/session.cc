@@ -132,13 +132,27 @@ void Session::on_body(TimeUs now, Frame& frame) {
   }
   if (const auto* ping = std::get_if<Ping>(&frame.body)) return write_control(Pong{ping->nonce});
   if (std::holds_alternative<Pong>(frame.body)) return;
+  if (options_.carries_steps) return on_step(now, frame);
   if (auto* command = std::get_if<engine::Command>(&frame.body)) {
     if (options_.role == Role::kServer)
       return fail(invalid("a worker does not send commands"), true);
     return receive(now, frame.sequence, std::move(*command));
   }
+  auto* report = std::get_if<engine::Report>(&frame.body);
+  if (report == nullptr)
+    return fail(invalid("steps pass between the workers of one replica only"), true);
   if (options_.role == Role::kWorker) return fail(invalid("a server does not send reports"), true);
-  receive(now, frame.sequence, std::get<engine::Report>(std::move(frame.body)));
+  receive(now, frame.sequence, std::move(*report));
+}
+
+void Session::on_step(TimeUs now, Frame& frame) {
+  if (auto* plan = std::get_if<StepPlan>(&frame.body); plan && options_.role == Role::kWorker)
+    return receive(now, frame.sequence, std::move(*plan));
+  if (auto* result = std::get_if<StepResult>(&frame.body); result && options_.role == Role::kServer)
+    return receive(now, frame.sequence, std::move(*result));
+  fail(invalid(options_.role == Role::kWorker ? "a leading worker sends plans of steps only"
+                                              : "a worker answers plans by results of steps only"),
+       true);
 }
 
 bool Session::check_version(uint32_t version) {

@@ -26,6 +26,9 @@ struct SessionOptions {
   std::string token;
   int32_t pid = 0;  // The pid of this process, for the other end.
   std::string host;
+  // Both ends are workers of one replica, the leading one in the server's role: plans of steps and
+  // their results pass, and no other messages.
+  bool carries_steps = false;
   uint32_t window_messages = 1024;  // Messages the other end may send ahead of consumed().
   // Sent or waiting, and not known to have arrived: send() says kBusy above.
   uint32_t unacked_messages_max = 4096;
@@ -129,6 +132,7 @@ class Session {
   void on_hello(TimeUs now, const Hello& hello);
   void on_hello_ack(TimeUs now, const HelloAck& hello);
   void on_body(TimeUs now, Frame& frame);
+  void on_step(TimeUs now, Frame& frame);
 
   const SessionOptions options_;
   State state_ = State::kDown;
@@ -144,7 +148,7 @@ class Session {
   // Receiving.
   uint64_t received_ = 0, consumed_ = 0;
   uint64_t said_received_ = 0, said_credit_ = 0;  // Last told to the other end.
-  uint32_t forgiven_ = 0;  // Late ticks since the other end was heard.
+  uint32_t forgiven_ = 0;                         // Late ticks since the other end was heard.
   TimeUs heard_at_ = 0, ping_at_ = 0;
   TimeUs ack_at_ = 0;  // 0: none is due.
   uint64_t nonce_ = 0;

@@ -105,7 +105,9 @@ TEST(Session, AnotherVersionIsRefusedByName) {
                         "the same altlas",
                         kProtocolVersion + 1, kProtocolVersion));
   EXPECT_EQ(pair.worker.failure->code(), ErrorCode::kCanceled);
-  EXPECT_NE(pair.worker.failure->message().find(fmt::format("protocol version {}", kProtocolVersion + 1)), std::string::npos);
+  EXPECT_NE(
+      pair.worker.failure->message().find(fmt::format("protocol version {}", kProtocolVersion + 1)),
+      std::string::npos);
 }
 
 TEST(Session, WrongTokenOrReplicaIsRefused) {
@@ -138,6 +140,32 @@ TEST(Session, OlderEpochIsFencedAndCounted) {
   good.worker.pump(1);
   ASSERT_TRUE(good.worker.failure);
   EXPECT_EQ(good.worker.failure->code(), ErrorCode::kConflict);
+}
+
+TEST(Session, StepsPassBetweenWorkersOnly) {
+  auto worker = options_of(Role::kWorker), server = options_of(Role::kServer);
+  Pair usual;
+  usual.server.session.on_frame(1, Frame{5, 1, StepResult()});
+  usual.server.pump(1);
+  ASSERT_TRUE(usual.server.failure);
+  EXPECT_NE(usual.server.failure->message().find("of one replica only"), std::string::npos);
+  for (const bool plan : {true, false}) {
+    worker.carries_steps = true;
+    Session follows(worker, 0);
+    follows.connected(0);
+    follows.on_frame(0, Frame{5, 0, HelloAck{kProtocolVersion, 1, "h", 0, 10}});
+    follows.take_actions();
+    if (plan)
+      follows.on_frame(1, Frame{5, 1, StepPlan{.id = StepId{9}}});
+    else
+      follows.on_frame(1, Frame{5, 1, command(1)});
+    bool delivered = false;
+    for (SessionAction& action : follows.take_actions())
+      if (const auto* one = std::get_if<Deliver>(&action))
+        delivered = std::get<StepPlan>(one->message).id == StepId{9};
+    EXPECT_EQ(delivered, plan);
+    EXPECT_EQ(follows.over(), !plan);
+  }
 }
 
 TEST(Session, GapAndWrongDirectionAreErrors) {
@@ -232,7 +260,7 @@ TEST(Session, TheOwnSleepIsNobodysSilence) {
     EXPECT_TRUE(pair.server.session.up() && pair.worker.session.up());
     const TimeUs alone_from = now;
     while (!pair.server.failure && now < alone_from + 60 * kSecond) {  // Nothing comes any more.
-      now = pair.server.session.next_deadline() + kSecond;              // And it is always late.
+      now = pair.server.session.next_deadline() + kSecond;             // And it is always late.
       pair.server.session.tick(now);
       pair.server.pump(now);
     }

@@ -21,13 +21,14 @@ namespace altlas::worker {
 // machine).
 inline constexpr const char* kTokenVariable = "ALTLAS_WORKER_TOKEN";
 
-// {"worker", "--socket", path, "--replica", "3", "--worker", "0", "--epoch", "1", "--parent", pid of this process}.
+// {"worker", "--socket", path, "--replica", "3", "--worker", "0", "--epoch", "1", "--parent", pid
+// of this process}.
 std::vector<std::string> worker_arguments(const std::string& socket_path, WorkerId worker,
                                           uint64_t epoch);
 
 struct SpawnOptions {
-  std::string executable = "/proc/self/exe";                     // This program.
-  std::vector<std::string> arguments;                            // Without argv[0].
+  std::string executable = "/proc/self/exe";  // This program.
+  std::vector<std::string> arguments;         // Without argv[0].
   // Beside the few of this process that a worker needs: no keys.
   std::vector<std::pair<std::string, std::string>> environment;
   std::string kernel_counts = "/proc/vmstat";  // Where the kernel counts out-of-memory kills.

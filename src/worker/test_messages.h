@@ -112,4 +112,48 @@ inline std::vector<engine::Report> all_reports() {
           engine::AdapterLoaded{"five", UINT64_MAX, "why \xff", ErrorCode::kBusy, 77}};
 }
 
+// Every field set to something that is not its default.
+inline StepPlan full_plan() {
+  StepPlan plan;
+  plan.id = StepId{11};
+  auto request = std::make_shared<SequenceRequest>();
+  request->prompt = {1, 2, 3};
+  request->generated = {8, 9};
+  request->sampling.seed = 77;
+  request->adapter = 2;
+  request->embeds = true;
+  plan.starts.push_back({3, std::move(request)});
+  plan.tables.push_back({3, {{0, 0, {BlockId{1}}}, {1, 5, {BlockId{4}, BlockId{2}}}}});
+  plan.swap_out.push_back({0, BlockId{6}, 7});
+  plan.copies.push_back({0, BlockId{8}, BlockId{9}});
+  plan.swap_in.push_back({1, BlockId{3}, 2});
+  StepEntry guessed;
+  guessed.slot = 3;
+  guessed.position = 40;
+  guessed.tokens = {5, kTokenGuessed, kTokenGuessed};
+  guessed.samples = true;
+  guessed.guesses = 2;
+  guessed.allowed =
+      std::make_shared<const std::vector<uint64_t>>(std::vector<uint64_t>{5, UINT64_MAX});
+  StepEntry chunk;
+  chunk.slot = 5;
+  chunk.tokens = {1, 2};
+  chunk.prompt_logprobs = true;
+  plan.entries = {guessed, chunk};
+  plan.ends = {1, 4};
+  return plan;
+}
+
+inline StepResult full_result() {
+  StepResult result{.id = StepId{12}, .sampled = {}, .busy_us = {4, 5}};
+  SampledToken& sampled = result.sampled.emplace_back();
+  sampled.slot = 2;
+  sampled.token = 99;
+  sampled.prompt_logprobs.resize(1);
+  sampled.following.resize(2);
+  sampled.following[1].token = 7;
+  sampled.embedding = {0.5f, -0.25f};
+  return result;
+}
+
 }  // namespace altlas::worker

@@ -63,8 +63,7 @@ void WorkerPump::deliver(TimeUs now, engine::Command command) {
 void WorkerPump::fail(TimeUs now, const Error& error) {
   switch (error.code()) {
     case ErrorCode::kCanceled:
-      return end(now,
-                 session_.counts().delivered > 0 || started_ ? kExitStopped : kExitRefused,
+      return end(now, session_.counts().delivered > 0 || started_ ? kExitStopped : kExitRefused,
                  error.message());
     case ErrorCode::kDeadline:
       return end(now, kExitServerGone, error.message());

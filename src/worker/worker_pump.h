@@ -18,7 +18,7 @@
 
 namespace altlas::worker {
 
-inline constexpr size_t kReportsMax = 1 << 16;        // That wait for the server, merged.
+inline constexpr size_t kReportsMax = 1 << 16;       // That wait for the server, merged.
 inline constexpr int64_t kLastReportsMax = kSecond;  // For the reports of an engine that ended.
 
 // What a worker's process exits with.
