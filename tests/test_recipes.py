@@ -113,12 +113,12 @@ def test_a_metric_is_added_as_the_page_says(scratch):
 def test_a_route_is_added_as_the_page_says(scratch):
     system = scratch / "src/server/system.cc"
     insert(system, "// GET /version, as vLLM has it.", """// GET /api/v1/uptime.
-awaitable<Result<Response>> uptime(Request, SERVICES& services) {
+awaitable<Result<Response>> uptime(Request, Services& services) {
   const json::object answer{{"version", services.version}};
   co_return json_response(text::json_text(answer));
 }
 
-""".replace("SERVICES", re.search(r"struct (Rooms|Services);", (scratch / "src/server/http/route.h").read_text())[1]))
+""")
     first = re.search(r'\n( *)\{"GET",\s*"/health"', system.read_text())
     assert first, "the row of /health"
     insert(system, first[0], '\n      {"GET", "/api/v1/uptime", Access::kUser, uptime, "How long the server runs"},')

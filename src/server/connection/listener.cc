@@ -93,9 +93,9 @@ std::string network_of(const boost::system::error_code& error, const tcp::endpoi
 }  // namespace
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
-  Impl(asio::io_context& io_in, Rooms& rooms, const Auth& auth)
+  Impl(asio::io_context& io_in, Services& services, const Auth& auth)
       : io(io_in),
-        share(std::make_shared<SessionShare>(rooms, auth, std::make_shared<Hangups>(io_in))),
+        share(std::make_shared<SessionShare>(services, auth, std::make_shared<Hangups>(io_in))),
         acceptor(asio::make_strand(io_in)) {}
 
   asio::io_context& io;
@@ -112,7 +112,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::map<std::string, int64_t> of_address;  // Connections.
   uint64_t next_id = 0;
 
-  const config::ServerConfig& config() const { return share->rooms.config.server; }
+  const config::ServerConfig& config() const { return share->services.config.server; }
   Result<std::shared_ptr<asio::ssl::context>> load_tls() const;
   asio::awaitable<void> accept_loop();
   asio::awaitable<void> serve(tcp::socket socket);
@@ -226,7 +226,7 @@ void Server::Impl::leave(const std::string& address) {
 void Server::Impl::turn_away(tcp::socket socket) const {
   static constexpr std::string_view kBody =
       R"({"error": "too many connections are open: try later"})";
-  const auto now = share->rooms.now();
+  const auto now = share->services.now();
   const std::vector<std::string>& origins = now->server.cors_origins;
   const bool any_page = std::ranges::find(origins, "*") != origins.end();
   const std::string answer = fmt::format(
@@ -275,8 +275,8 @@ void Server::Impl::stop_sessions(bool also_busy) {
     if (const auto session = weak.lock()) session->stop(also_busy);
 }
 
-Server::Server(asio::io_context& io, Rooms& rooms, const Auth& auth)
-    : impl_(std::make_shared<Impl>(io, rooms, auth)) {}
+Server::Server(asio::io_context& io, Services& services, const Auth& auth)
+    : impl_(std::make_shared<Impl>(io, services, auth)) {}
 
 Server::~Server() { close(); }
 

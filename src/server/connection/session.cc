@@ -84,7 +84,7 @@ awaitable<void> Session::run() {
   if (co_await transport_->open()) co_return;
   while (!closing_) {
     RequestReader reader(config());
-    if (const auto& memory = share_->rooms.request_memory)
+    if (const auto& memory = share_->services.request_memory)
       memory_ = std::make_shared<MemoryLease>(memory);
     if (!co_await read(reader)) break;
     busy_ = true;
@@ -132,9 +132,9 @@ awaitable<bool> Session::read(RequestReader& reader) {
 // answered as every other fault, and the connection stays.
 Result<void> Session::check_head(const RequestReader& reader) {
   const Request& head = reader.head();
-  const auto now = share_->rooms.now();
+  const auto now = share_->services.now();
   ALTLAS_TRY_VOID(check_page(now->server, head, share_->auth.has_keys(), local_address_));
-  admitted_ = admit(head, share_->rooms, share_->auth);
+  admitted_ = admit(head, share_->services, share_->auth);
   if (memory_ && admitted_->ok()) memory_->set_owner((*admitted_)->identity.name);
   if (reader.state() == RequestReader::State::kBody && !admitted_->ok()) return admitted_->error();
   return {};
@@ -167,8 +167,8 @@ awaitable<bool> Session::refuse(const RequestReader& reader, Error error, int st
     const auto bytes = buffer_.data();
     origin = find_origin({static_cast<const char*>(bytes.data()), bytes.size()});
   }
-  add_cors(share_->rooms.now()->server, origin, response);
-  count_request(share_->rooms.metrics, "none", response.status, 0);
+  add_cors(share_->services.now()->server, origin, response);
+  count_request(share_->services.metrics, "none", response.status, 0);
   if (response.status == 401 && !reader.head().authorization.empty()) co_await slow_down();
   HeadOptions options;
   options.keep_alive = false;
@@ -198,7 +198,7 @@ awaitable<bool> Session::answer(RequestReader& reader) {
   const bool key_sent = !request.authorization.empty();
   Result<Admitted> admitted = *std::exchange(admitted_, std::nullopt);
   const Response response =
-      co_await dispatch(std::move(request), std::move(admitted), share_->rooms);
+      co_await dispatch(std::move(request), std::move(admitted), share_->services);
   if (response.status == 401 && key_sent) co_await slow_down();
   options.keep_alive = options.keep_alive && !closing_;
   const bool go_on = co_await send_answer(response, options);

@@ -24,7 +24,7 @@ namespace altlas::server {
 
 // What the connections of one server share. Any thread.
 struct SessionShare {
-  Rooms& rooms;
+  Services& services;
   const Auth& auth;
   const std::shared_ptr<Hangups> hangups;
   WrongKeys wrong_keys;
@@ -42,7 +42,7 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   struct Stream;
 
-  const config::ServerConfig& config() const { return share_->rooms.config.server; }
+  const config::ServerConfig& config() const { return share_->services.config.server; }
   boost::asio::awaitable<bool> fill();
   boost::asio::awaitable<bool> read(RequestReader& reader);
   boost::asio::awaitable<bool> read_body(RequestReader& reader);
