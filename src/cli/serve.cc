@@ -79,7 +79,7 @@ struct Serving {
   asio::thread_pool metrics_thread{1};
   Contexts& contexts = lasting_contexts();
   std::unique_ptr<control::Service> service;
-  std::unique_ptr<server::PromptPool> prompts;
+  std::unique_ptr<server::TextPool> prompts;
   std::unique_ptr<server::FileDesk> desk;
   std::optional<server::Auth> auth;
   std::optional<server::Services> services;
@@ -350,7 +350,7 @@ Result<void> start_service(Serving& out) {
 Result<void> make_server(Serving& out) {
   ALTLAS_TRY(auto models, served_models(out, out.deployments));
   ALTLAS_TRY(out.desk, server::FileDesk::open(state_folder(out.config), out.config.server));
-  out.prompts = std::make_unique<server::PromptPool>(
+  out.prompts = std::make_unique<server::TextPool>(
       thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
   out.services.emplace(server::Services{.config = out.config,
                                   .live = out.live,

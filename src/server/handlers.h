@@ -29,7 +29,7 @@ struct Services {
   const config::Config& config;  // As at the start; what SIGHUP changes is in now().
   const LiveConfig& live;
   control::Service& service;
-  PromptPool& prompts;
+  TextPool& prompts;
   telemetry::Registry& metrics;
   std::string version;
   TimeUs started = 0;

@@ -108,7 +108,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   // Open connections by id, so that stop can end idle ones. Locked: sessions live on their own
   // strands.
   std::mutex open_mutex;
-  std::map<uint64_t, std::weak_ptr<Session>> open;
+  std::map<uint64_t, std::weak_ptr<HttpSession>> open;
   std::map<std::string, int64_t> of_address;  // Connections.
   uint64_t next_id = 0;
 
@@ -128,7 +128,7 @@ namespace {
 // A connection's place in the server's list, while it lasts; however it ends.
 class OpenPlace {
  public:
-  OpenPlace(std::shared_ptr<Server::Impl> server, const std::shared_ptr<Session>& session)
+  OpenPlace(std::shared_ptr<Server::Impl> server, const std::shared_ptr<HttpSession>& session)
       : server_(std::move(server)) {
     const std::lock_guard lock(server_->open_mutex);
     id_ = server_->next_id++;
@@ -184,7 +184,7 @@ asio::awaitable<void> Server::Impl::serve(tcp::socket socket) {
   }
   auto transport = context ? tls_transport(std::move(socket), std::move(context))
                            : plain_transport(std::move(socket));
-  const auto session = std::make_shared<Session>(std::move(transport), share);
+  const auto session = std::make_shared<HttpSession>(std::move(transport), share);
   const OpenPlace place(shared_from_this(), session);
   co_await session->run();
 }

@@ -1,4 +1,4 @@
-// Session: one connection: requests one after another until either side has enough.
+// HttpSession: one connection: requests one after another until either side has enough.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -31,9 +31,9 @@ struct SessionShare {
   std::atomic<bool> stopping{false};
 };
 
-class Session : public std::enable_shared_from_this<Session> {
+class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
-  Session(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share);
+  HttpSession(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share);
   // On the socket's executor, as everything here but stop(). Returns when the connection is closed.
   boost::asio::awaitable<void> run();
   // Any thread: ends the connection, `also_busy`: within a request too.
