@@ -79,10 +79,10 @@ struct Serving {
   asio::thread_pool metrics_thread{1};
   Contexts& contexts = lasting_contexts();
   std::unique_ptr<control::Service> service;
-  std::unique_ptr<server::PromptPool> prompts;
+  std::unique_ptr<server::TextPool> prompts;
   std::unique_ptr<server::FileDesk> desk;
   std::optional<server::Auth> auth;
-  std::optional<server::Rooms> rooms;
+  std::optional<server::Services> services;
   std::optional<server::BatchRunner> batches;
   std::optional<server::Server> server;
   std::vector<std::thread> threads;
@@ -350,9 +350,9 @@ Result<void> start_service(Serving& out) {
 Result<void> make_server(Serving& out) {
   ALTLAS_TRY(auto models, served_models(out, out.deployments));
   ALTLAS_TRY(out.desk, server::FileDesk::open(state_folder(out.config), out.config.server));
-  out.prompts = std::make_unique<server::PromptPool>(
+  out.prompts = std::make_unique<server::TextPool>(
       thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
-  out.rooms.emplace(server::Rooms{.config = out.config,
+  out.services.emplace(server::Services{.config = out.config,
                                   .live = out.live,
                                   .service = *out.service,
                                   .prompts = *out.prompts,
@@ -362,21 +362,21 @@ Result<void> make_server(Serving& out) {
                                   .notice = out.notice,
                                   .tracer = out.tracer.get(),
                                   .large = out.contexts.large.get_executor()});
-  out.batches.emplace(out.contexts.io, *out.desk, *out.rooms);
-  out.rooms->desk = out.desk.get();
-  out.rooms->request_memory = std::make_shared<server::RequestMemory>(server::request_bytes_max(
+  out.batches.emplace(out.contexts.io, *out.desk, *out.services);
+  out.services->desk = out.desk.get();
+  out.services->request_memory = std::make_shared<server::RequestMemory>(server::request_bytes_max(
       out.config.server.request_bytes_max,
       static_cast<int64_t>(device::probe_machine().memory_total)));
-  asio::co_spawn(out.metrics_thread, server::trim_memory(out.rooms->request_memory),
+  asio::co_spawn(out.metrics_thread, server::trim_memory(out.services->request_memory),
                  asio::detached);
-  out.rooms->batches = &*out.batches;
-  out.rooms->metrics_text = [&out]() -> awaitable<std::string> {
+  out.services->batches = &*out.batches;
+  out.services->metrics_text = [&out]() -> awaitable<std::string> {
     const auto write = [&out]() -> awaitable<std::string> {
       co_return out.metrics.write_prometheus();
     };
     co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
   };
-  out.rooms->trace_text = [&out](double seconds) -> awaitable<std::string> {
+  out.services->trace_text = [&out](double seconds) -> awaitable<std::string> {
     const auto write = [&out, seconds]() -> awaitable<std::string> {
       const TimeUs now = system_clock().now();
       co_return out.tracer->write_chrome_trace(
@@ -384,7 +384,7 @@ Result<void> make_server(Serving& out) {
     };
     co_return co_await asio::co_spawn(out.metrics_thread, write(), asio::use_awaitable);
   };
-  out.server.emplace(out.contexts.io, *out.rooms, *out.auth);
+  out.server.emplace(out.contexts.io, *out.services, *out.auth);
   return out.server->listen();
 }
 

@@ -82,21 +82,21 @@ std::string range_text(const FieldInfo& info) {
   return high ? fmt::format("at most {}", number(info.max)) : "";
 }
 
-std::string Decoder::where(int line, int column) const {
+std::string ConfigDecoder::where(int line, int column) const {
   return line > 0 ? fmt::format("{}:{}:{}", name_, line, column) : name_;
 }
-void Decoder::error(const Node& node, const std::string& path, std::string what) {
+void ConfigDecoder::error(const Node& node, const std::string& path, std::string what) {
   if (target_.errors.size() < kProblemsMax) {
     target_.errors.push_back({where(node.line, node.column), path, std::move(what)});
   }
 }
-void Decoder::warning(const Node& node, const std::string& path, std::string what) {
+void ConfigDecoder::warning(const Node& node, const std::string& path, std::string what) {
   if (target_.warnings.size() < kProblemsMax) {
     target_.warnings.push_back({where(node.line, node.column), path, std::move(what)});
   }
 }
 
-void Decoder::forget(const std::string& path) {
+void ConfigDecoder::forget(const std::string& path) {
   auto from = target_.origins.lower_bound(path);
   while (from != target_.origins.end() && from->first.starts_with(path)) {
     const char next = from->first.size() == path.size() ? '.' : from->first[path.size()];
@@ -106,11 +106,11 @@ void Decoder::forget(const std::string& path) {
       ++from;
   }
 }
-void Decoder::won(const Node& node, const std::string& path) {
+void ConfigDecoder::won(const Node& node, const std::string& path) {
   target_.origins[path] = {source_, where(node.line, node.column)};
 }
 
-void Decoder::unknown_key(const Node& key, const Type& type, std::string_view path) {
+void ConfigDecoder::unknown_key(const Node& key, const Type& type, std::string_view path) {
   std::vector<std::string_view> names;
   std::string allowed;
   for (const Member& member : type.members) {
@@ -129,7 +129,8 @@ void Decoder::unknown_key(const Node& key, const Type& type, std::string_view pa
         what + "; known here: " + allowed);
 }
 
-void Decoder::section(const Node& node, const Type& type, std::string_view path, void* section) {
+void ConfigDecoder::section(const Node& node, const Type& type, std::string_view path,
+                            void* section) {
   if (node.kind == Node::Kind::kNull) return;
   if (node.kind != Node::Kind::kMap) {
     FieldInfo no_info;
@@ -164,8 +165,8 @@ void Decoder::section(const Node& node, const Type& type, std::string_view path,
   }
 }
 
-void Decoder::member(const Node& node, const Member& member, const std::string& path, void* at,
-                     bool extend) {
+void ConfigDecoder::member(const Node& node, const Member& member, const std::string& path,
+                           void* at, bool extend) {
   if (node.kind == Node::Kind::kNull) return;
   if (member.type->kind == Type::Kind::kSection) return section(node, *member.type, path, at);
   if (!extend) {
@@ -177,8 +178,8 @@ void Decoder::member(const Node& node, const Member& member, const std::string& 
   value(node, *member.type, info, path, at);
 }
 
-void Decoder::value(const Node& node, const Type& type, const FieldInfo& info,
-                    const std::string& path, void* at) {
+void ConfigDecoder::value(const Node& node, const Type& type, const FieldInfo& info,
+                          const std::string& path, void* at) {
   won(node, path);
   switch (type.kind) {
     case Type::Kind::kSection:
@@ -195,7 +196,8 @@ void Decoder::value(const Node& node, const Type& type, const FieldInfo& info,
   }
 }
 
-void Decoder::priorities(const Node& node, const Type& type, const std::string& path, void* at) {
+void ConfigDecoder::priorities(const Node& node, const Type& type, const std::string& path,
+                               void* at) {
   std::vector<std::pair<int64_t, const Node*>> ranked;
   const FieldInfo rank_info{.help = "", .min = 0, .max = 1000};
   for (const Node& child : node.children) {
@@ -222,8 +224,8 @@ void Decoder::priorities(const Node& node, const Type& type, const std::string& 
   }
 }
 
-void Decoder::list(const Node& node, const Type& type, const FieldInfo& info,
-                   const std::string& path, void* at) {
+void ConfigDecoder::list(const Node& node, const Type& type, const FieldInfo& info,
+                         const std::string& path, void* at) {
   const Type& element = *type.element;
   if (node.kind == Node::Kind::kMap && info.form == Form::kPriorities)
     return priorities(node, type, path, at);
@@ -258,8 +260,8 @@ void Decoder::list(const Node& node, const Type& type, const FieldInfo& info,
   }
 }
 
-void Decoder::map(const Node& node, const Type& type, const FieldInfo& info,
-                  const std::string& path, void* at) {
+void ConfigDecoder::map(const Node& node, const Type& type, const FieldInfo& info,
+                        const std::string& path, void* at) {
   if (node.kind != Node::Kind::kMap) {
     return error(node, path, shown(node, info) + " is not a map; write {name: value}");
   }
@@ -274,8 +276,8 @@ void Decoder::map(const Node& node, const Type& type, const FieldInfo& info,
   }
 }
 
-void Decoder::scalar(const Node& node, const Type& type, const FieldInfo& info,
-                     const std::string& path, void* at) {
+void ConfigDecoder::scalar(const Node& node, const Type& type, const FieldInfo& info,
+                           const std::string& path, void* at) {
   if (type.kind == Type::Kind::kText && info.form == Form::kJson) {
     *static_cast<std::string*>(at) = to_json(node);
     return;
@@ -307,8 +309,8 @@ void Decoder::scalar(const Node& node, const Type& type, const FieldInfo& info,
   }
 }
 
-void Decoder::integer(const Node& node, const FieldInfo& info, const std::string& path,
-                      int64_t& value) {
+void ConfigDecoder::integer(const Node& node, const FieldInfo& info, const std::string& path,
+                            int64_t& value) {
   std::string_view digits = node.text;
   if (info.form == Form::kBytes) {
     const Result<uint64_t> bytes = parse_bytes(digits.substr(0, 64));
@@ -329,8 +331,8 @@ void Decoder::integer(const Node& node, const FieldInfo& info, const std::string
   }
 }
 
-void Decoder::real(const Node& node, const FieldInfo& info, const std::string& path,
-                   double& value) {
+void ConfigDecoder::real(const Node& node, const FieldInfo& info, const std::string& path,
+                         double& value) {
   const std::string_view digits = node.text;
   const auto [end, fault] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (fault != std::errc() || end != digits.data() + digits.size() || !std::isfinite(value)) {
@@ -346,8 +348,8 @@ void Decoder::real(const Node& node, const FieldInfo& info, const std::string& p
   }
 }
 
-void Decoder::text(const Node& node, const FieldInfo& info, const std::string& path,
-                   std::string& value) {
+void ConfigDecoder::text(const Node& node, const FieldInfo& info, const std::string& path,
+                         std::string& value) {
   if (node.text.size() > kTextValueBytesMax || node.text.find('\0') != node.text.npos) {
     return error(
         node, path,

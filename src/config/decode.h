@@ -13,7 +13,7 @@
 namespace altlas::config {
 
 // Decodes the values of one source. Single use per source; collects problems instead of stopping.
-class Decoder {
+class ConfigDecoder {
  public:
   struct Target {
     std::map<std::string, Origin>& origins;
@@ -22,7 +22,7 @@ class Decoder {
   };
   // `name` is the file's name, or the whole place where the values have none of their own (flag,
   // variable).
-  Decoder(Source source, std::string name, Target target)
+  ConfigDecoder(Source source, std::string name, Target target)
       : source_(source), name_(std::move(name)), target_(target) {}
 
   // Puts the values of `node` over those of `section`.

@@ -56,7 +56,7 @@ class Loader {
   explicit Loader(Report& report) : report_(report) {}
 
   void text(Source source, const TextSource& text) {
-    Decoder decoder(source, text.name, target());
+    ConfigDecoder decoder(source, text.name, target());
     const Parsed parsed = parse_yaml(text.text);
     syntax(decoder, parsed, "");
     if (parsed.errors.empty())
@@ -73,8 +73,8 @@ class Loader {
     for (const auto& [name, path] : paths) names.push_back(name);
     for (const auto& [name, value] : variables) {
       if (!name.starts_with("ALTLAS_") || value.empty()) continue;
-      Decoder decoder(Source::kEnvironment, "environment variable " + name.substr(0, 128),
-                      target());
+      ConfigDecoder decoder(Source::kEnvironment, "environment variable " + name.substr(0, 128),
+                            target());
       const auto found = paths.find(name);
       if (found != paths.end()) {
         one(decoder, found->second, value, false);
@@ -90,7 +90,7 @@ class Loader {
   void flags(const std::vector<Flag>& flags) {
     std::set<std::string_view> seen;
     for (const Flag& flag : flags) {
-      Decoder decoder(Source::kFlag, "flag " + flag.spelling, target());
+      ConfigDecoder decoder(Source::kFlag, "flag " + flag.spelling, target());
       one(decoder, flag.path, flag.value, !seen.insert(flag.path).second);
     }
   }
@@ -106,11 +106,11 @@ class Loader {
   }
 
  private:
-  Decoder::Target target() {
+  ConfigDecoder::Target target() {
     return {report_.loaded.origins, report_.errors, report_.loaded.warnings};
   }
 
-  static void syntax(Decoder& decoder, const Parsed& parsed, const std::string& path) {
+  static void syntax(ConfigDecoder& decoder, const Parsed& parsed, const std::string& path) {
     for (const SyntaxError& error : parsed.errors) {
       Node at;
       at.line = error.line;
@@ -118,7 +118,7 @@ class Loader {
       decoder.error(at, path, error.what);
     }
   }
-  void one(Decoder& decoder, const std::string& path, std::string_view value, bool again) {
+  void one(ConfigDecoder& decoder, const std::string& path, std::string_view value, bool again) {
     const Setting setting = resolve(config_type(), &report_.loaded.config, path);
     if (setting.member == nullptr)
       return decoder.error({}, path, "there is no setting of this path");
@@ -209,7 +209,7 @@ Result<DeploymentConfig> parse_deployment(std::string_view name, std::string_vie
   DeploymentConfig deployment;
   std::map<std::string, Origin> origins;
   std::vector<Problem> errors;
-  Decoder decoder(Source::kFile, "request", {origins, errors, warnings});
+  ConfigDecoder decoder(Source::kFile, "request", {origins, errors, warnings});
   decoder.section(node, deployment_type(), "", &deployment);
   if (deployment.name.empty()) deployment.name = name;
   if (deployment.name != name) {

@@ -15,17 +15,17 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-awaitable<Result<Response>> get_gpus(Request, Rooms& rooms) {
+awaitable<Result<Response>> get_gpus(Request, Services& services) {
   json::array gpus;
-  for (const control::DeviceView& device : co_await rooms.service.devices())
+  for (const control::DeviceView& device : co_await services.service.devices())
     gpus.push_back(device_to_json(device));
   json::object answer{{"gpus", std::move(gpus)}};
-  if (!rooms.notice.empty()) answer["notice"] = rooms.notice;
+  if (!services.notice.empty()) answer["notice"] = services.notice;
   co_return json_response(text::json_text(answer));
 }
 
-awaitable<Result<Response>> get_gpu(Request request, Rooms& rooms) {
-  const auto devices = co_await rooms.service.devices();
+awaitable<Result<Response>> get_gpu(Request request, Services& services) {
+  const auto devices = co_await services.service.devices();
   std::string_view text = request.parameter("id");
   if (text.starts_with("gpu_")) text.remove_prefix(4);
   for (const control::DeviceView& device : devices)
@@ -56,9 +56,9 @@ json::object replica_to_json(const control::ReplicaView& replica) {
 }
 
 // As Ray's serve.status(): status, message, counts per replica state.
-awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
+awaitable<Result<Response>> get_deployments(Request, Services& services) {
   json::object deployments;
-  for (const control::DeploymentView& view : co_await rooms.service.deployments()) {
+  for (const control::DeploymentView& view : co_await services.service.deployments()) {
     json::object states;
     json::array replicas;
     for (const control::ReplicaView& replica : view.replicas) {
@@ -76,7 +76,7 @@ awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
                               {"replica_states", std::move(states)},
                               {"replicas", std::move(replicas)}};
   }
-  for (const ServedModelPointer& model : rooms.prompts.models())
+  for (const ServedModelPointer& model : services.prompts.models())
     if (json::value* one = deployments.if_contains(model->deployment);
         one != nullptr && !model->chat_template_error.empty())
       one->get_object()["chat_template_error"] = model->chat_template_error;
@@ -84,31 +84,31 @@ awaitable<Result<Response>> get_deployments(Request, Rooms& rooms) {
   co_return json_response(text::json_text(answer));
 }
 
-awaitable<Result<Response>> get_strategy(Request, Rooms& rooms) {
-  const Strategy strategy = co_await rooms.service.strategy();
+awaitable<Result<Response>> get_strategy(Request, Services& services) {
+  const Strategy strategy = co_await services.service.strategy();
   const json::object answer{{"strategy", to_string(strategy)}};
   co_return json_response(text::json_text(answer));
 }
 
-awaitable<Result<Response>> post_strategy(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> post_strategy(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   StrategyBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY_VOID(co_await rooms.service.set_strategy(*body.strategy));
+  ALTLAS_CO_TRY_VOID(co_await services.service.set_strategy(*body.strategy));
   const json::object answer{{"status", "success"}, {"strategy", to_string(*body.strategy)}};
   co_return json_response(text::json_text(answer));
 }
 
-awaitable<Result<Response>> post_max_concurrent(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> post_max_concurrent(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   ConcurrencyBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   ALTLAS_CO_TRY_VOID(
-      co_await rooms.service.set_max_concurrent_tasks(static_cast<uint32_t>(body.value)));
+      co_await services.service.set_max_concurrent_tasks(static_cast<uint32_t>(body.value)));
   const json::object answer{{"status", "success"}, {"max_concurrent_tasks", body.value}};
   co_return json_response(text::json_text(answer));
 }

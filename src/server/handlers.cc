@@ -19,9 +19,9 @@ int64_t parsed_bytes(std::string_view body) {
 
 }  // namespace
 
-Result<boost::json::object> read_body(const Request& request, const Rooms& rooms) {
+Result<boost::json::object> read_body(const Request& request, const Services& services) {
   if (request.memory) ALTLAS_TRY_VOID(request.memory->add(parsed_bytes(request.body)));
-  return parse_object(request.body, static_cast<size_t>(rooms.config.server.json_depth_max));
+  return parse_object(request.body, static_cast<size_t>(services.config.server.json_depth_max));
 }
 
 }  // namespace altlas::server

@@ -1,4 +1,4 @@
-// What handlers work with: Rooms.
+// What handlers work with: Services.
 #pragma once
 
 #include <atomic>
@@ -24,12 +24,12 @@ namespace altlas::server {
 class BatchRunner;
 class FileDesk;
 
-// The rooms behind the handlers. Owned by Server; outlives every request.
-struct Rooms {
+// What the handlers use. Owned by Server; outlives every request.
+struct Services {
   const config::Config& config;  // As at the start; what SIGHUP changes is in now().
   const LiveConfig& live;
   control::Service& service;
-  PromptPool& prompts;
+  TextPool& prompts;
   telemetry::Registry& metrics;
   std::string version;
   TimeUs started = 0;
@@ -52,14 +52,14 @@ struct Rooms {
 // Bodies from this many bytes on are large: reading one takes milliseconds.
 inline constexpr size_t kLargeBody = 256 << 10;
 
-// Where the handler of `request` is to run: rooms.large for large bodies, else `usual`.
-inline boost::asio::any_io_executor executor_for(const Request& request, const Rooms& rooms,
+// Where the handler of `request` is to run: services.large for large bodies, else `usual`.
+inline boost::asio::any_io_executor executor_for(const Request& request, const Services& services,
                                                  boost::asio::any_io_executor usual) {
-  return rooms.large && request.body.size() >= kLargeBody ? *rooms.large : std::move(usual);
+  return services.large && request.body.size() >= kLargeBody ? *services.large : std::move(usual);
 }
 
 // The request's body, which must be an object, no deeper than server.json_depth_max.
 // Errors: kInvalid, saying where.
-Result<boost::json::object> read_body(const Request& request, const Rooms& rooms);
+Result<boost::json::object> read_body(const Request& request, const Services& services);
 
 }  // namespace altlas::server

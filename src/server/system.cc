@@ -20,8 +20,8 @@ using boost::asio::awaitable;
 
 // GET /health: as a request sent now would meet. Never waits: it reads what the control strand last
 // published.
-awaitable<Result<Response>> health(Request, Rooms& rooms) {
-  const control::HealthView view = rooms.service.health();
+awaitable<Result<Response>> health(Request, Services& services) {
+  const control::HealthView view = services.service.health();
   json::object body{{"status", control::to_string(view.status)},
                     {"model", without_folders(view.model)}};
   if (!view.message.empty()) body["message"] = without_folders(view.message);
@@ -29,26 +29,26 @@ awaitable<Result<Response>> health(Request, Rooms& rooms) {
                           view.status == control::HealthStatus::kOk ? 200 : 503);
 }
 
-awaitable<Result<Response>> metrics(Request, Rooms& rooms) {
+awaitable<Result<Response>> metrics(Request, Services& services) {
   Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = co_await rooms.metrics_text();
+  response.body = co_await services.metrics_text();
   co_return response;
 }
 
 // GET /version, as vLLM has it.
-awaitable<Result<Response>> version(Request, Rooms& rooms) {
-  const json::object answer{{"version", rooms.version}};
+awaitable<Result<Response>> version(Request, Services& services) {
+  const json::object answer{{"version", services.version}};
   co_return json_response(text::json_text(answer));
 }
 
-awaitable<Result<Response>> openapi(Request, Rooms& rooms) {
-  co_return json_response(openapi_json(rooms.version, *rooms.now(),
-                                       metrics_path(rooms.config.monitoring)));
+awaitable<Result<Response>> openapi(Request, Services& services) {
+  co_return json_response(openapi_json(services.version, *services.now(),
+                                       metrics_path(services.config.monitoring)));
 }
 
 // GET /api/v1/trace?seconds=60: the last spans of requests and tasks in Chrome's format.
-awaitable<Result<Response>> trace(Request request, Rooms& rooms) {
+awaitable<Result<Response>> trace(Request request, Services& services) {
   double seconds = 60;
   if (const auto text = request.query_value("seconds")) {
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
@@ -58,10 +58,10 @@ awaitable<Result<Response>> trace(Request request, Rooms& rooms) {
           fmt::format("seconds: '{}' should be a number above 0, at most 1e9", text->substr(0, 32)),
           "seconds");
   }
-  if (rooms.tracer == nullptr || !rooms.tracer->enabled())
+  if (services.tracer == nullptr || !services.tracer->enabled())
     co_return not_found(
         "no trace is kept: monitoring.enabled is off, or monitoring.trace_spans_max is 0");
-  co_return json_response(co_await rooms.trace_text(seconds));
+  co_return json_response(co_await services.trace_text(seconds));
 }
 
 constexpr QueryParameter kSeconds{"seconds",

@@ -54,13 +54,13 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
   };
   using ActivePtr = std::shared_ptr<Active>;
 
-  Impl(asio::io_context& io_in, FileDesk& desk_in, Rooms& rooms_in)
-      : io(io_in), strand(asio::make_strand(io_in)), desk(desk_in), rooms(rooms_in) {}
+  Impl(asio::io_context& io_in, FileDesk& desk_in, Services& services_in)
+      : io(io_in), strand(asio::make_strand(io_in)), desk(desk_in), services(services_in) {}
 
   asio::io_context& io;
   asio::strand<asio::io_context::executor_type> strand;
   FileDesk& desk;
-  Rooms& rooms;
+  Services& services;
   std::deque<std::string> waiting;
   std::map<std::string, ActivePtr> active;
   size_t running = 0;  // Requests of all batches.
@@ -125,9 +125,9 @@ awaitable<void> BatchRunner::Impl::restore() {
 // its input can't be read: kIo where that may pass, unless it is the `last` try.
 awaitable<Result<std::vector<BatchLine>>> BatchRunner::Impl::prepare(ActivePtr one, bool last) {
   BatchInputLimits limits;
-  limits.lines_max = static_cast<size_t>(rooms.config.server.batch_lines_max);
-  limits.line_bytes_max = static_cast<size_t>(rooms.config.server.body_bytes_max);
-  limits.depth_max = static_cast<size_t>(rooms.config.server.json_depth_max);
+  limits.lines_max = static_cast<size_t>(services.config.server.batch_lines_max);
+  limits.line_bytes_max = static_cast<size_t>(services.config.server.body_bytes_max);
+  limits.depth_max = static_cast<size_t>(services.config.server.json_depth_max);
   using Lines = Result<std::vector<BatchLine>>;
   auto work = [id = one->batch.id, limits, last](Files& files, Batches& batches) -> Lines {
     ALTLAS_TRY(Batch batch, batches.find(id));
@@ -221,7 +221,7 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
 // A place goes to the batch that has the fewest, so that a long one does not hold up those after
 // it.
 bool BatchRunner::Impl::may_begin(const Active& one) const {
-  if (running >= static_cast<size_t>(rooms.config.server.batch_parallel_max)) return false;
+  if (running >= static_cast<size_t>(services.config.server.batch_parallel_max)) return false;
   return std::ranges::none_of(active, [&](const auto& other) {
     return other.second->wants && other.second->running < one.running;
   });
@@ -258,7 +258,7 @@ awaitable<Result<BatchRequest>> BatchRunner::Impl::read_line(ActivePtr one, Batc
   };
   ALTLAS_CO_TRY(const std::string text, co_await desk.run<std::string>(std::move(read)));
   co_return read_batch_request(text, one->batch.endpoint,
-                               static_cast<size_t>(rooms.config.server.json_depth_max));
+                               static_cast<size_t>(services.config.server.json_depth_max));
 }
 
 // The handler's answer; on a strand of its own, as a connection's would be.
@@ -268,7 +268,7 @@ awaitable<Result<Response>> BatchRunner::Impl::call(ActivePtr one, Request reque
   const auto disconnect = request.disconnect;
   one->open.insert(disconnect);
   const auto job = [](const Route* route, Request asked,
-                      Rooms& around) -> awaitable<std::optional<Result<Response>>> {
+                      Services& around) -> awaitable<std::optional<Result<Response>>> {
     try {
       co_return co_await route->handler(std::move(asked), around);
     } catch (const std::exception& error) {
@@ -276,8 +276,8 @@ awaitable<Result<Response>> BatchRunner::Impl::call(ActivePtr one, Request reque
       co_return Error(ErrorCode::kInternal, "internal error, logged");
     }
   };
-  const asio::any_io_executor executor = executor_for(request, rooms, asio::make_strand(io));
-  auto answer = co_await asio::co_spawn(executor, job(match.route, std::move(request), rooms),
+  const asio::any_io_executor executor = executor_for(request, services, asio::make_strand(io));
+  auto answer = co_await asio::co_spawn(executor, job(match.route, std::move(request), services),
                                         asio::use_awaitable);
   one->open.erase(disconnect);
   co_return *std::move(answer);
@@ -305,8 +305,8 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     request.identity = Identity{one->batch.owner, Role::kUser};
     request.received = asked_first;  // What was refused for want of room keeps its age.
     request.disconnect = std::make_shared<Disconnect>();
-    if (rooms.request_memory)
-      request.memory = std::make_shared<MemoryLease>(rooms.request_memory);
+    if (services.request_memory)
+      request.memory = std::make_shared<MemoryLease>(services.request_memory);
     if (request.memory) request.memory->set_owner(one->batch.owner);
     request.background = true;
     const auto answer = co_await call(one, std::move(request));
@@ -394,8 +394,8 @@ awaitable<Result<Batch>> BatchRunner::Impl::finish(ActivePtr one) {
   co_return co_await desk.run<Batch>(std::move(work));
 }
 
-BatchRunner::BatchRunner(asio::io_context& io, FileDesk& desk, Rooms& rooms)
-    : impl_(std::make_shared<Impl>(io, desk, rooms)) {}
+BatchRunner::BatchRunner(asio::io_context& io, FileDesk& desk, Services& services)
+    : impl_(std::make_shared<Impl>(io, desk, services)) {}
 
 void BatchRunner::start() {
   asio::co_spawn(impl_->strand, impl_->restore(), [impl = impl_](std::exception_ptr bad) {

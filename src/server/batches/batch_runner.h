@@ -12,13 +12,13 @@ class io_context;
 namespace altlas::server {
 
 class FileDesk;
-struct Rooms;
+struct Services;
 
 // Any thread. Not after `io` has stopped.
 class BatchRunner {
  public:
-  // `desk` and `rooms` outlive what `io` runs.
-  BatchRunner(boost::asio::io_context& io, FileDesk& desk, Rooms& rooms);
+  // `desk` and `services` outlive what `io` runs.
+  BatchRunner(boost::asio::io_context& io, FileDesk& desk, Services& services);
 
   // Goes on with what an earlier process left.
   void start();

@@ -38,11 +38,11 @@ void read_metadata(const json::object& metadata, JsonReader& reader, Batch& batc
 }
 
 // POST /v1/batches {"input_file_id", "endpoint", "completion_window", "metadata"} -> the batch.
-awaitable<Result<Response>> create_batch(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> create_batch(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   BatchBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   ALTLAS_CO_TRY_VOID(check_batch_endpoint(body.endpoint));
   Batch batch;
@@ -66,16 +66,16 @@ awaitable<Result<Response>> create_batch(Request request, Rooms& rooms) {
           .with_field("input_file_id");
     return batches.create(batch);
   };
-  ALTLAS_CO_TRY(const Batch made, co_await rooms.desk->run<Batch>(std::move(work)));
-  rooms.batches->submit(made.id);
+  ALTLAS_CO_TRY(const Batch made, co_await services.desk->run<Batch>(std::move(work)));
+  services.batches->submit(made.id);
   co_return json_response(text::json_text(batch_to_json(made)));
 }
 
-awaitable<Result<Response>> list_batches(Request request, Rooms& rooms) {
+awaitable<Result<Response>> list_batches(Request request, Services& services) {
   const auto work = [](Files&, Batches& batches) -> Result<std::vector<Batch>> {
     return batches.list();
   };
-  ALTLAS_CO_TRY(auto all, co_await rooms.desk->run<std::vector<Batch>>(work));
+  ALTLAS_CO_TRY(auto all, co_await services.desk->run<std::vector<Batch>>(work));
   std::erase_if(all, [&](const Batch& one) { return !may_see(request.identity, one.owner); });
   ALTLAS_CO_TRY(const Page<Batch> page, page_of(std::move(all), request, 100));
   json::array data;
@@ -91,15 +91,15 @@ Result<Batch> own_batch(const std::string& id, const Identity& identity, const B
   return found;
 }
 
-awaitable<Result<Response>> get_batch(Request request, Rooms& rooms) {
+awaitable<Result<Response>> get_batch(Request request, Services& services) {
   auto work = [id = std::string(request.parameter("id")), identity = request.identity](
                   Files&, Batches& batches) { return own_batch(id, identity, batches); };
-  ALTLAS_CO_TRY(const Batch batch, co_await rooms.desk->run<Batch>(std::move(work)));
+  ALTLAS_CO_TRY(const Batch batch, co_await services.desk->run<Batch>(std::move(work)));
   co_return json_response(text::json_text(batch_to_json(batch)));
 }
 
 // POST /v1/batches/{id}/cancel: its requests end, what is answered stays.
-awaitable<Result<Response>> cancel_batch(Request request, Rooms& rooms) {
+awaitable<Result<Response>> cancel_batch(Request request, Services& services) {
   auto work = [id = std::string(request.parameter("id")), identity = request.identity](
                   Files&, Batches& batches) -> Result<Batch> {
     ALTLAS_TRY(Batch batch, own_batch(id, identity, batches));
@@ -112,8 +112,8 @@ awaitable<Result<Response>> cancel_batch(Request request, Rooms& rooms) {
     ALTLAS_TRY_VOID(batches.update(batch));
     return batch;
   };
-  ALTLAS_CO_TRY(const Batch batch, co_await rooms.desk->run<Batch>(std::move(work)));
-  rooms.batches->cancel(batch.id);
+  ALTLAS_CO_TRY(const Batch batch, co_await services.desk->run<Batch>(std::move(work)));
+  services.batches->cancel(batch.id);
   co_return json_response(text::json_text(batch_to_json(batch)));
 }
 

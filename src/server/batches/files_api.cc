@@ -53,12 +53,12 @@ json::object form_json(const std::vector<FormPart>& parts) {
 }
 
 // POST /v1/files (multipart/form-data: purpose, file, expires_after) -> the file.
-awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
+awaitable<Result<Response>> upload(Request request, Services& services) {
   ALTLAS_CO_TRY(const auto parts, parse_multipart(request.content_type, request.body));
   const json::object object = form_json(parts);
   JsonReader reader(object);
   FileUploadBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   if (std::ranges::find(kFilePurposes, body.purpose) == std::end(kFilePurposes))
     co_return invalid(
         fmt::format("purpose: is '{}', should be {}: files are the input of /v1/batches",
@@ -85,15 +85,15 @@ awaitable<Result<Response>> upload(Request request, Rooms& rooms) {
     return files.create(std::move(info),
                         std::string_view(body).substr(size == 0 ? 0 : offset, size));
   };
-  ALTLAS_CO_TRY(const FileInfo kept, co_await rooms.desk->run<FileInfo>(std::move(work)));
+  ALTLAS_CO_TRY(const FileInfo kept, co_await services.desk->run<FileInfo>(std::move(work)));
   co_return json_response(text::json_text(file_to_json(kept)));
 }
 
-awaitable<Result<Response>> list_files(Request request, Rooms& rooms) {
+awaitable<Result<Response>> list_files(Request request, Services& services) {
   const auto work = [](Files& files, Batches&) -> Result<std::vector<FileInfo>> {
     return files.list();
   };
-  ALTLAS_CO_TRY(auto all, co_await rooms.desk->run<std::vector<FileInfo>>(work));
+  ALTLAS_CO_TRY(auto all, co_await services.desk->run<std::vector<FileInfo>>(work));
   const auto purpose = request.query_value("purpose");
   std::erase_if(all, [&](const FileInfo& file) {
     return !may_see(request.identity, file.owner) || (purpose && file.purpose != *purpose);
@@ -105,7 +105,7 @@ awaitable<Result<Response>> list_files(Request request, Rooms& rooms) {
 }
 
 // The file of the path, if the asker may see it.
-awaitable<Result<FileInfo>> own_file(const Request& request, Rooms& rooms) {
+awaitable<Result<FileInfo>> own_file(const Request& request, Services& services) {
   const Identity identity = request.identity;
   auto work = [id = std::string(request.parameter("id")), identity](Files& files,
                                                                     Batches&) -> Result<FileInfo> {
@@ -115,28 +115,28 @@ awaitable<Result<FileInfo>> own_file(const Request& request, Rooms& rooms) {
           fmt::format("no file '{}': it was never sent, was deleted, or has expired", id));
     return found;
   };
-  co_return co_await rooms.desk->run<FileInfo>(std::move(work));
+  co_return co_await services.desk->run<FileInfo>(std::move(work));
 }
 
-awaitable<Result<Response>> get_file(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const FileInfo file, co_await own_file(request, rooms));
+awaitable<Result<Response>> get_file(Request request, Services& services) {
+  ALTLAS_CO_TRY(const FileInfo file, co_await own_file(request, services));
   co_return json_response(text::json_text(file_to_json(file)));
 }
 
-awaitable<Result<Response>> get_content(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const FileInfo file, co_await own_file(request, rooms));
+awaitable<Result<Response>> get_content(Request request, Services& services) {
+  ALTLAS_CO_TRY(const FileInfo file, co_await own_file(request, services));
   Response response;
   response.content_type = "application/octet-stream";
   auto open = [id = file.id](Files& files, Batches&) { return files.open_content(id); };
   using Content = std::shared_ptr<const OpenFile>;
-  ALTLAS_CO_TRY(const Content content, co_await rooms.desk->run<Content>(std::move(open)));
+  ALTLAS_CO_TRY(const Content content, co_await services.desk->run<Content>(std::move(open)));
   response.stream_bytes = file.bytes;  // Clients see how far they are, and whether all came.
-  response.stream = [content, size = file.bytes, &rooms](WriteChunk write) -> awaitable<void> {
+  response.stream = [content, size = file.bytes, &services](WriteChunk write) -> awaitable<void> {
     for (uint64_t offset = 0; offset < size; offset += kPieceBytes) {
       auto work = [content, offset](Files&, Batches&) {
         return content->read(offset, kPieceBytes);
       };
-      auto piece = co_await rooms.desk->run<std::string>(std::move(work));
+      auto piece = co_await services.desk->run<std::string>(std::move(work));
       if (!piece.ok()) throw std::runtime_error(piece.error().message());  // Ends the connection.
       if (!(co_await write(*std::move(piece))).ok()) co_return;
     }
@@ -144,8 +144,8 @@ awaitable<Result<Response>> get_content(Request request, Rooms& rooms) {
   co_return response;
 }
 
-awaitable<Result<Response>> delete_file(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const FileInfo file, co_await own_file(request, rooms));
+awaitable<Result<Response>> delete_file(Request request, Services& services) {
+  ALTLAS_CO_TRY(const FileInfo file, co_await own_file(request, services));
   auto work = [id = file.id](Files& files, Batches& batches) -> Result<void> {
     if (batches.uses_file(id))
       return Error(ErrorCode::kConflict,
@@ -154,7 +154,7 @@ awaitable<Result<Response>> delete_file(Request request, Rooms& rooms) {
                                id));
     return files.remove(id);
   };
-  ALTLAS_CO_TRY_VOID(co_await rooms.desk->run<void>(std::move(work)));
+  ALTLAS_CO_TRY_VOID(co_await services.desk->run<void>(std::move(work)));
   const json::object answer{{"id", file.id}, {"object", "file"}, {"deleted", true}};
   co_return json_response(text::json_text(answer));
 }

@@ -45,17 +45,17 @@ Response server_options() {
 }
 
 // A span of the trace, named by its route, in group 0.
-void record_request(const Rooms& rooms, std::string_view pattern, int status, TimeUs from,
+void record_request(const Services& services, std::string_view pattern, int status, TimeUs from,
                     TimeUs until) {
-  if (rooms.tracer == nullptr) return;
+  if (services.tracer == nullptr) return;
   telemetry::Span span{
       .name = pattern, .category = "server", .start = from, .end = until, .track = {}};
   span.args[0] = {"status", status};
-  rooms.tracer->record_beside(span, "requests");
+  services.tracer->record_beside(span, "requests");
 }
 
 // Puts `meta` in front of the closing brace of a JSON object.
-boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wanted,
+boost::asio::awaitable<void> add_meta(Services& services, config::ApiMetadataConfig wanted,
                                       std::string request_id, TimeUs received, Response& response) {
   if (response.stream || response.content_type != "application/json" ||
       !response.body.starts_with('{'))
@@ -66,10 +66,10 @@ boost::asio::awaitable<void> add_meta(Rooms& rooms, config::ApiMetadataConfig wa
   if (wanted.processing_time)
     meta["processing_time"] = {{"total_ms", total_ms}, {"components", {{"handler_ms", total_ms}}}};
   if (wanted.trace_id) meta["trace_id"] = repair_utf8(request_id);
-  if (wanted.version) meta["version"] = rooms.version;
+  if (wanted.version) meta["version"] = services.version;
   if (wanted.gpu_resources) {
     json::array gpus;
-    for (const control::DeviceView& device : co_await rooms.service.devices())
+    for (const control::DeviceView& device : co_await services.service.devices())
       gpus.push_back({{"gpu_id", device.id.value},
                       {"utilization", device.utilization},
                       {"memory_used", device.memory_used}});
@@ -111,7 +111,8 @@ Result<Response> without_route(const Request& request, const std::string& allow,
 }
 
 boost::asio::awaitable<Result<Response>> run_route(Request request, Result<Admitted> admitted,
-                                                   Rooms& rooms, const config::ServerConfig& server,
+                                                   Services& services,
+                                                   const config::ServerConfig& server,
                                                    std::string_view& pattern) {
   if (!admitted.ok()) co_return admitted.error();
   request.identity = std::move(admitted->identity);
@@ -124,7 +125,7 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Result<Admit
                                 request.content_type.substr(0, 64), match.route->request_type));
   }
   if (!request.body.empty() && !request.content_encoding.empty()) {
-    const uint64_t bytes_max = body_limit(rooms.config.server, request.method, request.path);
+    const uint64_t bytes_max = body_limit(services.config.server, request.method, request.path);
     const auto packed_bytes = static_cast<int64_t>(request.body.size());
     if (request.memory)
       ALTLAS_CO_TRY_VOID(request.memory->hold(packed_bytes + static_cast<int64_t>(bytes_max)));
@@ -135,24 +136,24 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Result<Admit
       ALTLAS_CO_TRY_VOID(request.memory->hold(static_cast<int64_t>(request.body.size())));
   }
   request.parameters = match.parameters;
-  if (!rooms.large || request.body.size() < kLargeBody)
-    co_return co_await match.route->handler(std::move(request), rooms);
+  if (!services.large || request.body.size() < kLargeBody)
+    co_return co_await match.route->handler(std::move(request), services);
   // Named here: GCC destroys temporaries of a co_await twice.
-  auto answer = optional_of(match.route->handler(std::move(request), rooms));
-  co_return *co_await boost::asio::co_spawn(*rooms.large, std::move(answer),
+  auto answer = optional_of(match.route->handler(std::move(request), services));
+  co_return *co_await boost::asio::co_spawn(*services.large, std::move(answer),
                                             boost::asio::use_awaitable);
 }
 
 }  // namespace
 
-Result<Admitted> admit(const Request& head, const Rooms& rooms, const Auth& auth) {
+Result<Admitted> admit(const Request& head, const Services& services, const Auth& auth) {
   Admitted out;
-  out.match = match_route(routes(), head.method, table_path(head.path, rooms.config.monitoring));
+  out.match = match_route(routes(), head.method, table_path(head.path, services.config.monitoring));
   const Route* route = out.match.route;
   if (route != nullptr && route->access == Access::kOpen) return out;
   // Browsers ask without a key what pages of an allowed origin may do.
   if (route == nullptr && head.method == "OPTIONS" && !out.match.allow.empty() &&
-      origin_allowed(rooms.now()->server, head.origin))
+      origin_allowed(services.now()->server, head.origin))
     return out;
   ALTLAS_TRY(out.identity, auth.identify(head.authorization));
   if (route != nullptr) ALTLAS_TRY_VOID(check_access(out.identity, route->access));
@@ -160,16 +161,16 @@ Result<Admitted> admit(const Request& head, const Rooms& rooms, const Auth& auth
 }
 
 boost::asio::awaitable<Response> dispatch(Request request, Result<Admitted> admitted,
-                                          Rooms& rooms) {
+                                          Services& services) {
   const std::string path = request.path, request_id = request.request_id;
   const TimeUs received = request.received;
   const std::string origin = request.origin;
-  const auto config = rooms.now();  // One state for the whole request.
+  const auto config = services.now();  // One state for the whole request.
   Response response;
   std::string_view pattern = "none";
   try {
-    auto result = co_await run_route(std::move(request), std::move(admitted), rooms, config->server,
-                                     pattern);
+    auto result = co_await run_route(std::move(request), std::move(admitted), services,
+                                     config->server, pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
     // The log has the files' whole paths, the answer has not.
     if (!result.ok() && response.status >= 500 &&
@@ -184,13 +185,13 @@ boost::asio::awaitable<Response> dispatch(Request request, Result<Admitted> admi
     response = problem(Error(ErrorCode::kInternal, "internal error, logged"), openai_style(path));
   }
   if (config->api_metadata.enabled)
-    co_await add_meta(rooms, config->api_metadata, request_id, received, response);
+    co_await add_meta(services, config->api_metadata, request_id, received, response);
   response.headers.emplace_back("X-Request-Id", request_id);
   add_cors(config->server, origin, response);
   const TimeUs answered = std::max(received, system_clock().now());
   const double seconds = static_cast<double>(answered - received) / static_cast<double>(kSecond);
-  count_request(rooms.metrics, pattern, response.status, seconds);
-  record_request(rooms, pattern, response.status, received, answered);
+  count_request(services.metrics, pattern, response.status, seconds);
+  record_request(services, pattern, response.status, received, answered);
   co_return response;
 }
 

@@ -14,9 +14,10 @@ struct Admitted {
   Identity identity;
 };
 // Once for each request, by its head. Errors: kUnauthorized, kForbidden.
-Result<Admitted> admit(const Request& head, const Rooms& rooms, const Auth& auth);
+Result<Admitted> admit(const Request& head, const Services& services, const Auth& auth);
 
 // Never throws; whatever goes wrong becomes a response, an error of admit() too.
-boost::asio::awaitable<Response> dispatch(Request request, Result<Admitted> admitted, Rooms& rooms);
+boost::asio::awaitable<Response> dispatch(Request request, Result<Admitted> admitted,
+                                          Services& services);
 
 }  // namespace altlas::server

@@ -93,9 +93,9 @@ std::string network_of(const boost::system::error_code& error, const tcp::endpoi
 }  // namespace
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
-  Impl(asio::io_context& io_in, Rooms& rooms, const Auth& auth)
+  Impl(asio::io_context& io_in, Services& services, const Auth& auth)
       : io(io_in),
-        share(std::make_shared<SessionShare>(rooms, auth, std::make_shared<Hangups>(io_in))),
+        share(std::make_shared<SessionShare>(services, auth, std::make_shared<Hangups>(io_in))),
         acceptor(asio::make_strand(io_in)) {}
 
   asio::io_context& io;
@@ -108,11 +108,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   // Open connections by id, so that stop can end idle ones. Locked: sessions live on their own
   // strands.
   std::mutex open_mutex;
-  std::map<uint64_t, std::weak_ptr<Session>> open;
+  std::map<uint64_t, std::weak_ptr<HttpSession>> open;
   std::map<std::string, int64_t> of_address;  // Connections.
   uint64_t next_id = 0;
 
-  const config::ServerConfig& config() const { return share->rooms.config.server; }
+  const config::ServerConfig& config() const { return share->services.config.server; }
   Result<std::shared_ptr<asio::ssl::context>> load_tls() const;
   asio::awaitable<void> accept_loop();
   asio::awaitable<void> serve(tcp::socket socket);
@@ -128,7 +128,7 @@ namespace {
 // A connection's place in the server's list, while it lasts; however it ends.
 class OpenPlace {
  public:
-  OpenPlace(std::shared_ptr<Server::Impl> server, const std::shared_ptr<Session>& session)
+  OpenPlace(std::shared_ptr<Server::Impl> server, const std::shared_ptr<HttpSession>& session)
       : server_(std::move(server)) {
     const std::lock_guard lock(server_->open_mutex);
     id_ = server_->next_id++;
@@ -184,7 +184,7 @@ asio::awaitable<void> Server::Impl::serve(tcp::socket socket) {
   }
   auto transport = context ? tls_transport(std::move(socket), std::move(context))
                            : plain_transport(std::move(socket));
-  const auto session = std::make_shared<Session>(std::move(transport), share);
+  const auto session = std::make_shared<HttpSession>(std::move(transport), share);
   const OpenPlace place(shared_from_this(), session);
   co_await session->run();
 }
@@ -226,7 +226,7 @@ void Server::Impl::leave(const std::string& address) {
 void Server::Impl::turn_away(tcp::socket socket) const {
   static constexpr std::string_view kBody =
       R"({"error": "too many connections are open: try later"})";
-  const auto now = share->rooms.now();
+  const auto now = share->services.now();
   const std::vector<std::string>& origins = now->server.cors_origins;
   const bool any_page = std::ranges::find(origins, "*") != origins.end();
   const std::string answer = fmt::format(
@@ -275,8 +275,8 @@ void Server::Impl::stop_sessions(bool also_busy) {
     if (const auto session = weak.lock()) session->stop(also_busy);
 }
 
-Server::Server(asio::io_context& io, Rooms& rooms, const Auth& auth)
-    : impl_(std::make_shared<Impl>(io, rooms, auth)) {}
+Server::Server(asio::io_context& io, Services& services, const Auth& auth)
+    : impl_(std::make_shared<Impl>(io, services, auth)) {}
 
 Server::~Server() { close(); }
 

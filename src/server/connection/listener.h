@@ -18,8 +18,8 @@ namespace altlas::server {
 
 class Server {
  public:
-  // `rooms` and `auth` outlive the server.  `io` is run by the caller's threads.
-  Server(boost::asio::io_context& io, Rooms& rooms, const Auth& auth);
+  // `services` and `auth` outlive the server.  `io` is run by the caller's threads.
+  Server(boost::asio::io_context& io, Services& services, const Auth& auth);
   ~Server();
 
   // Binds and listens.  Errors: kIo when the port is in use or may not be bound, kInvalid for a

@@ -58,19 +58,19 @@ std::string peer_address(const tcp::socket& socket) {
 
 // A streamed body while its handler produces it. Handlers may keep their WriteChunk longer than
 // that; it then only says that nobody reads.
-struct Session::Stream {
+struct HttpSession::Stream {
   bool chunked = false;
   bool events = false;  // Server-sent ones, which may have comments between them.
   bool open = true;
 };
 
-Session::Session(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share)
+HttpSession::HttpSession(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share)
     : transport_(std::move(transport)),
       share_(std::move(share)),
       local_address_(local_address(transport_->socket())),
       peer_address_(peer_address(transport_->socket())) {}
 
-void Session::stop(bool also_busy) {
+void HttpSession::stop(bool also_busy) {
   asio::post(transport_->socket().get_executor(), [self = shared_from_this(), also_busy] {
     self->closing_ = true;
     if (!also_busy && self->busy_) return;
@@ -79,12 +79,12 @@ void Session::stop(bool also_busy) {
   });
 }
 
-awaitable<void> Session::run() {
+awaitable<void> HttpSession::run() {
   transport_->expire_after(seconds(config().slow_sender_timeout_s));
   if (co_await transport_->open()) co_return;
   while (!closing_) {
     RequestReader reader(config());
-    if (const auto& memory = share_->rooms.request_memory)
+    if (const auto& memory = share_->services.request_memory)
       memory_ = std::make_shared<MemoryLease>(memory);
     if (!co_await read(reader)) break;
     busy_ = true;
@@ -98,7 +98,7 @@ awaitable<void> Session::run() {
 }
 
 // Reads more of what the client sends; false when nothing more comes.
-awaitable<bool> Session::fill() {
+awaitable<bool> HttpSession::fill() {
   const auto space = buffer_.prepare(kReadBytes);
   const auto [error, count] =
       co_await transport_->read_some(static_cast<char*>(space.data()), space.size());
@@ -109,7 +109,7 @@ awaitable<bool> Session::fill() {
 
 // Reads one request within the limits; false when the connection is over (an answer has been sent
 // where one is due).
-awaitable<bool> Session::read(RequestReader& reader) {
+awaitable<bool> HttpSession::read(RequestReader& reader) {
   // The first byte may take as long as a connection may idle, the rest may not.
   transport_->expire_after(seconds(config().idle_timeout_s));
   bool begun = false;
@@ -130,17 +130,17 @@ awaitable<bool> Session::read(RequestReader& reader) {
 
 // What the head alone decides, before memory is spent on a body. Without one, a wrong key is
 // answered as every other fault, and the connection stays.
-Result<void> Session::check_head(const RequestReader& reader) {
+Result<void> HttpSession::check_head(const RequestReader& reader) {
   const Request& head = reader.head();
-  const auto now = share_->rooms.now();
+  const auto now = share_->services.now();
   ALTLAS_TRY_VOID(check_page(now->server, head, share_->auth.has_keys(), local_address_));
-  admitted_ = admit(head, share_->rooms, share_->auth);
+  admitted_ = admit(head, share_->services, share_->auth);
   if (memory_ && admitted_->ok()) memory_->set_owner((*admitted_)->identity.name);
   if (reader.state() == RequestReader::State::kBody && !admitted_->ok()) return admitted_->error();
   return {};
 }
 
-awaitable<bool> Session::read_body(RequestReader& reader) {
+awaitable<bool> HttpSession::read_body(RequestReader& reader) {
   if (reader.expects_continue() && buffer_.size() == 0 &&
       co_await transport_->write("HTTP/1.1 100 Continue\r\n\r\n"))
     co_return false;
@@ -158,7 +158,7 @@ awaitable<bool> Session::read_body(RequestReader& reader) {
 }
 
 // Answers and closes, without a reset that would take the answer away from a client still sending.
-awaitable<bool> Session::refuse(const RequestReader& reader, Error error, int status) {
+awaitable<bool> HttpSession::refuse(const RequestReader& reader, Error error, int status) {
   memory_ = nullptr;
   Response response = problem(error, openai_style(reader.target()), status);
   response.headers.emplace_back("X-Request-Id", request_id(reader.head().request_id));
@@ -167,8 +167,8 @@ awaitable<bool> Session::refuse(const RequestReader& reader, Error error, int st
     const auto bytes = buffer_.data();
     origin = find_origin({static_cast<const char*>(bytes.data()), bytes.size()});
   }
-  add_cors(share_->rooms.now()->server, origin, response);
-  count_request(share_->rooms.metrics, "none", response.status, 0);
+  add_cors(share_->services.now()->server, origin, response);
+  count_request(share_->services.metrics, "none", response.status, 0);
   if (response.status == 401 && !reader.head().authorization.empty()) co_await slow_down();
   HeadOptions options;
   options.keep_alive = false;
@@ -180,7 +180,7 @@ awaitable<bool> Session::refuse(const RequestReader& reader, Error error, int st
   co_return false;
 }
 
-awaitable<bool> Session::answer(RequestReader& reader) {
+awaitable<bool> HttpSession::answer(RequestReader& reader) {
   HeadOptions options;
   options.version = version_ = reader.version();
   options.head = reader.head().method == "HEAD";
@@ -198,7 +198,7 @@ awaitable<bool> Session::answer(RequestReader& reader) {
   const bool key_sent = !request.authorization.empty();
   Result<Admitted> admitted = *std::exchange(admitted_, std::nullopt);
   const Response response =
-      co_await dispatch(std::move(request), std::move(admitted), share_->rooms);
+      co_await dispatch(std::move(request), std::move(admitted), share_->services);
   if (response.status == 401 && key_sent) co_await slow_down();
   options.keep_alive = options.keep_alive && !closing_;
   const bool go_on = co_await send_answer(response, options);
@@ -208,7 +208,7 @@ awaitable<bool> Session::answer(RequestReader& reader) {
 }
 
 // Wrong keys are told of, and answered the later the more there were.
-awaitable<void> Session::slow_down() {
+awaitable<void> HttpSession::slow_down() {
   const auto verdict = share_->wrong_keys.note(peer_address_, system_clock().now());
   if (verdict.log) log::warn("wrong keys from {}: {} so far", peer_address_, verdict.count);
   if (verdict.delay == 0) co_return;
@@ -218,7 +218,7 @@ awaitable<void> Session::slow_down() {
 }
 
 // Sends a byte of the answer early: the client's system says with a reset if nobody is there.
-bool Session::probe() {
+bool HttpSession::probe() {
   if (sending_) return true;  // That asks, too.
   if (stream_) {
     static constexpr std::string_view kComment = ":\n\n";
@@ -231,9 +231,9 @@ bool Session::probe() {
 }
 
 // Takes away what probe() has sent of it.
-void Session::take_prefix(std::string& head) { head.erase(0, std::exchange(prefix_sent_, 0)); }
+void HttpSession::take_prefix(std::string& head) { head.erase(0, std::exchange(prefix_sent_, 0)); }
 
-awaitable<bool> Session::send(std::string_view bytes) {
+awaitable<bool> HttpSession::send(std::string_view bytes) {
   sending_ = true;
   bool sent = true;
   while (sent && !bytes.empty()) {
@@ -246,7 +246,7 @@ awaitable<bool> Session::send(std::string_view bytes) {
   co_return sent;
 }
 
-awaitable<bool> Session::send_answer(const Response& response, HeadOptions options) {
+awaitable<bool> HttpSession::send_answer(const Response& response, HeadOptions options) {
   options.now = system_clock().now();
   if (response.stream && !options.head) co_return co_await send_stream(response, options);
   std::string bytes = response_head(response, options);
@@ -259,7 +259,7 @@ awaitable<bool> Session::send_answer(const Response& response, HeadOptions optio
   co_return sent && options.keep_alive;
 }
 
-awaitable<bool> Session::send_stream(const Response& response, HeadOptions options) {
+awaitable<bool> HttpSession::send_stream(const Response& response, HeadOptions options) {
   const auto stream = std::make_shared<Stream>();
   stream->chunked = chunked(response, options);
   stream->events = response.content_type == "text/event-stream";
@@ -287,7 +287,7 @@ awaitable<bool> Session::send_stream(const Response& response, HeadOptions optio
   co_return whole;
 }
 
-awaitable<Result<void>> Session::send_piece(std::shared_ptr<Stream> stream, std::string piece) {
+awaitable<Result<void>> HttpSession::send_piece(std::shared_ptr<Stream> stream, std::string piece) {
   if (piece.empty()) co_return Result<void>();
   if (stream->open) stream->open = co_await send(stream->chunked ? chunk(piece) : piece);
   if (stream->open) co_return Result<void>();

@@ -1,4 +1,4 @@
-// Session: one connection: requests one after another until either side has enough.
+// HttpSession: one connection: requests one after another until either side has enough.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -24,16 +24,16 @@ namespace altlas::server {
 
 // What the connections of one server share. Any thread.
 struct SessionShare {
-  Rooms& rooms;
+  Services& services;
   const Auth& auth;
   const std::shared_ptr<Hangups> hangups;
   WrongKeys wrong_keys;
   std::atomic<bool> stopping{false};
 };
 
-class Session : public std::enable_shared_from_this<Session> {
+class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
-  Session(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share);
+  HttpSession(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share);
   // On the socket's executor, as everything here but stop(). Returns when the connection is closed.
   boost::asio::awaitable<void> run();
   // Any thread: ends the connection, `also_busy`: within a request too.
@@ -42,7 +42,7 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   struct Stream;
 
-  const config::ServerConfig& config() const { return share_->rooms.config.server; }
+  const config::ServerConfig& config() const { return share_->services.config.server; }
   boost::asio::awaitable<bool> fill();
   boost::asio::awaitable<bool> read(RequestReader& reader);
   boost::asio::awaitable<bool> read_body(RequestReader& reader);

@@ -14,9 +14,9 @@
 
 namespace altlas::server {
 
-struct Rooms;
+struct Services;
 
-using Handler = boost::asio::awaitable<Result<Response>> (*)(Request request, Rooms& rooms);
+using Handler = boost::asio::awaitable<Result<Response>> (*)(Request request, Services& services);
 
 enum class Access : uint8_t {
   kOpen,     // Without a key, too: /health, /ready, the dashboard's files.

@@ -25,56 +25,56 @@ Response success(std::string text) {
 
 // The model that the adapter is for: `base_model_name`, else the one that requests without a model
 // get.
-Result<ServedModelPointer> base_model(const std::string& name, const Rooms& rooms) {
-  ALTLAS_TRY(ServedModelPointer model, rooms.prompts.find(name, kGenerationType));
+Result<ServedModelPointer> base_model(const std::string& name, const Services& services) {
+  ALTLAS_TRY(ServedModelPointer model, services.prompts.find(name, kGenerationType));
   if (!model->adapter.empty())
     return invalid(fmt::format("base_model_name: '{}' is an adapter itself", name),
                    "base_model_name");
   return model;
 }
 
-awaitable<Result<Response>> load_adapter(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> load_adapter(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   LoadAdapterBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   engine::AdapterFile adapter;
   adapter.name = std::move(body.lora_name);
-  ALTLAS_CO_TRY(adapter.path, adapter_path(body.lora_path, rooms.config.engine.lora_folders));
-  ALTLAS_CO_TRY(const ServedModelPointer model, base_model(body.base_model_name, rooms));
-  for (const ServedModelPointer& one : rooms.prompts.models()) {
+  ALTLAS_CO_TRY(adapter.path, adapter_path(body.lora_path, services.config.engine.lora_folders));
+  ALTLAS_CO_TRY(const ServedModelPointer model, base_model(body.base_model_name, services));
+  for (const ServedModelPointer& one : services.prompts.models()) {
     if (one->id != adapter.name && one->deployment != adapter.name) continue;
     if (one->adapter != adapter.name || one->deployment != model->deployment)
       co_return invalid(fmt::format("lora_name: '{}' is the name of a model", adapter.name),
                         "lora_name");
   }
-  const Result<void> loaded = co_await rooms.service.load_adapter(model->deployment, adapter);
+  const Result<void> loaded = co_await services.service.load_adapter(model->deployment, adapter);
   if (!loaded.ok() && loaded.error().code() == ErrorCode::kIo)  // It can't be opened.
     co_return invalid(loaded.error().message(), "lora_path");
   if (!loaded.ok()) co_return loaded.error();
-  rooms.prompts.add_adapter(*model, adapter.name);
+  services.prompts.add_adapter(*model, adapter.name);
   co_return success(fmt::format("LoRA adapter '{}' added successfully.", adapter.name));
 }
 
-awaitable<Result<Response>> unload_adapter(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> unload_adapter(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   UnloadAdapterBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   const std::string& name = body.lora_name;
   // One that is not shown yet, or any more, is looked for with every model.
   std::vector<std::string> deployments;
-  for (const ServedModelPointer& one : rooms.prompts.models()) {
+  for (const ServedModelPointer& one : services.prompts.models()) {
     if (one->adapter == name) deployments.insert(deployments.begin(), one->deployment);
     if (one->adapter.empty()) deployments.push_back(one->deployment);
   }
   Result<void> unloaded = unavailable("no model is served");
   for (const std::string& deployment : deployments) {
     // First of all nobody finds it any more; requests that have it go on to their ends.
-    rooms.prompts.remove_adapter(deployment, name);
-    unloaded = co_await rooms.service.unload_adapter(deployment, name);
+    services.prompts.remove_adapter(deployment, name);
+    unloaded = co_await services.service.unload_adapter(deployment, name);
     if (unloaded.ok() || unloaded.error().code() != ErrorCode::kNotFound) break;
   }
   if (!unloaded.ok()) co_return unloaded.error();

@@ -43,7 +43,7 @@ Result<void> outcome_of(const Result<control::StreamEvent>& event) {
 }  // namespace
 
 awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnChoiceEvent on_event,
-                                     Rooms& rooms) {
+                                     Services& services) {
   const auto executor = co_await asio::this_coro::executor;
   const auto channel = std::make_shared<EventChannel>(executor, 0);
   std::vector<TaskId> ids;
@@ -62,12 +62,12 @@ awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnCh
   }
   channel->close();
   if (!outcome.ok())  // Those that read them wait for a word: they end with the tasks.
-    for (const TaskId id : ids) rooms.service.cancel_soon(id);
+    for (const TaskId id : ids) services.service.cancel_soon(id);
   co_return outcome;
 }
 
 awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<control::OwnedTask> tasks,
-                                                       Rooms& rooms) {
+                                                       Services& services) {
   std::vector<Choice> choices(tasks.size());
   const OnChoiceEvent collect =
       [&choices](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
@@ -81,7 +81,7 @@ awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<control::Owne
     }
     co_return Result<void>();
   };
-  ALTLAS_CO_TRY_VOID(co_await read_choices(std::move(tasks), collect, rooms));
+  ALTLAS_CO_TRY_VOID(co_await read_choices(std::move(tasks), collect, services));
   co_return choices;
 }
 

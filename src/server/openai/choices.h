@@ -27,9 +27,9 @@ using OnChoiceEvent = std::function<boost::asio::awaitable<Result<void>>(
 // Reads all choices at once until each is over.  Errors: the first choice that failed; the others
 // are cancelled.
 boost::asio::awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks,
-                                                  OnChoiceEvent on_event, Rooms& rooms);
+                                                  OnChoiceEvent on_event, Services& services);
 // As read_choices, collecting.
 boost::asio::awaitable<Result<std::vector<Choice>>> collect_choices(
-    std::vector<control::OwnedTask> tasks, Rooms& rooms);
+    std::vector<control::OwnedTask> tasks, Services& services);
 
 }  // namespace altlas::server

@@ -43,24 +43,25 @@ json::object model_json(const ServedModel& model, int64_t created) {
   return out;
 }
 
-awaitable<Result<Response>> list_models(Request, Rooms& rooms) {
+awaitable<Result<Response>> list_models(Request, Services& services) {
   json::array data;
-  for (const ServedModelPointer& model : rooms.prompts.models())
-    data.push_back(model_json(*model, rooms.started / kSecond));
+  for (const ServedModelPointer& model : services.prompts.models())
+    data.push_back(model_json(*model, services.started / kSecond));
   const json::object answer{{"object", "list"}, {"data", std::move(data)}};
   co_return json_response(text::json_text(answer));
 }
 
-awaitable<Result<Response>> get_model(Request request, Rooms& rooms) {
+awaitable<Result<Response>> get_model(Request request, Services& services) {
   ALTLAS_CO_TRY(const ServedModelPointer model,
-                rooms.prompts.find(request.parameter("id"), kGenerationType));
-  co_return json_response(text::json_text(model_json(*model, rooms.started / kSecond)));
+                services.prompts.find(request.parameter("id"), kGenerationType));
+  co_return json_response(text::json_text(model_json(*model, services.started / kSecond)));
 }
 
 // Fields that the routes share; the task they make is the pattern of every choice. `logprobs`: as
 // SamplingParams have it.
 Result<PendingTask> read_common(OpenAiFields fields, int32_t logprobs, JsonReader& reader,
-                                const Request& request, const Rooms& rooms, OpenAiRequest& out) {
+                                const Request& request, const Services& services,
+                                OpenAiRequest& out) {
   PendingTask pattern;
   TaskSpec& spec = pattern.spec;
   out.stream = fields.stream;
@@ -73,7 +74,7 @@ Result<PendingTask> read_common(OpenAiFields fields, int32_t logprobs, JsonReade
                                            grammar.field));
   ALTLAS_TRY_VOID(reader.status());
   ALTLAS_TRY_VOID(
-      read_target(fields.target, fields.priority, kGenerationType, request, rooms, pattern));
+      read_target(fields.target, fields.priority, kGenerationType, request, services, pattern));
   spec.asked = request.received;
   pattern.seed_drawn = !wanted_seed(fields.sampling);
   spec.sampling = read_sampling(std::move(fields.sampling), reader, *pattern.model);
@@ -84,7 +85,7 @@ Result<PendingTask> read_common(OpenAiFields fields, int32_t logprobs, JsonReade
   out.reply.prompt_logprobs = spec.sampling.prompt_logprobs;
   out.reply.include_stop = fields.include_stop_str_in_output;
   out.reply.model = pattern.model->id;
-  out.reply.fingerprint = "altlas-" + rooms.version;
+  out.reply.fingerprint = "altlas-" + services.version;
   out.reply.shows_usage = out.include_usage;
   out.reply.served = pattern.model;
   out.reply.logprobs = spec.sampling.logprobs;
@@ -151,10 +152,11 @@ Result<void> add_choices(const Request& request, const PendingTask& pattern,
 }
 
 // Streams every choice's chunks as they come.
-Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> tasks, Rooms& rooms) {
+Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> tasks,
+                        Services& services) {
   Response response = sse_response();
   const auto shared = std::make_shared<OpenAiRequest>(std::move(plan));
-  response.stream = [shared, tasks, &rooms](WriteChunk write) -> awaitable<void> {
+  response.stream = [shared, tasks, &services](WriteChunk write) -> awaitable<void> {
     std::vector<Choice> choices(tasks.size());
     std::vector<ChunkWriter> writers;
     for (size_t i = 0; i < tasks.size(); ++i) writers.emplace_back(shared->reply, i);
@@ -167,7 +169,7 @@ Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> task
       if (piece.empty()) co_return Result<void>();
       co_return co_await write(std::move(piece));
     };
-    const auto outcome = co_await read_choices(tasks, on_event, rooms);
+    const auto outcome = co_await read_choices(tasks, on_event, services);
     std::string tail;
     if (!outcome.ok()) {
       tail = sse_event(problem(outcome.error(), true).body);
@@ -213,16 +215,16 @@ Response whole_answer(OpenAiRequest plan, std::vector<Choice> choices, bool back
 }
 
 awaitable<Result<Response>> answer(OpenAiRequest plan, Asker asker, bool background,
-                                   Rooms& rooms) {
+                                   Services& services) {
   std::vector<PendingTask> tasks = std::move(plan.tasks);
-  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), std::move(asker), rooms));
+  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), std::move(asker), services));
   plan.reply.id = (plan.reply.chat ? "chatcmpl-" : "cmpl-") + to_string(owned.front().id);
   const auto ignored = plan.grammar.ignored;
   Response response;
   if (plan.stream) {
-    response = stream_choices(std::move(plan), std::move(owned), rooms);
+    response = stream_choices(std::move(plan), std::move(owned), services);
   } else {
-    ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), rooms));
+    ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), services));
     response = whole_answer(std::move(plan), std::move(choices), background);
   }
   add_ignored(*ignored, response);
@@ -238,28 +240,29 @@ void set_tokens_max(std::optional<int64_t> tokens, PendingTask& pattern, OpenAiR
 
 // What echo shows of the prompts, and their log-probabilities with it.
 awaitable<Result<std::vector<Prompt>>> prepare_echo(ServedModelPointer model, int32_t logprobs,
-                                                    std::vector<Prompt> prompts, Rooms& rooms) {
+                                                    std::vector<Prompt> prompts,
+                                                    Services& services) {
   for (Prompt& prompt : prompts) {
     if (prompt.kind == Prompt::Kind::kIds) {
-      ALTLAS_CO_TRY(prompt.text, co_await rooms.prompts.decode(*model, prompt.ids));
+      ALTLAS_CO_TRY(prompt.text, co_await services.prompts.decode(*model, prompt.ids));
     } else if (logprobs >= 0) {  // The first token has no log-probability, but is shown.
-      ALTLAS_CO_TRY(prompt.ids, co_await rooms.prompts.encode(*model, prompt));
+      ALTLAS_CO_TRY(prompt.ids, co_await services.prompts.encode(*model, prompt));
       prompt.kind = Prompt::Kind::kIds;
     }
   }
   co_return prompts;
 }
 
-awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> completions(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   CompletionBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   OpenAiRequest plan;
   plan.n = body.n;
   plan.reply.echo = body.echo;
   ALTLAS_CO_TRY(PendingTask pattern, read_common(std::move(body.common), body.logprobs.value_or(-1),
-                                                 reader, request, rooms, plan));
+                                                 reader, request, services, plan));
   set_tokens_max(body.max_tokens.tokens, pattern, plan.reply);
   if (plan.reply.echo)
     pattern.spec.sampling.prompt_logprobs =
@@ -282,10 +285,10 @@ awaitable<Result<Response>> completions(Request request, Rooms& rooms) {
   }
   if (plan.reply.echo) {
     ALTLAS_CO_TRY(prompts, co_await prepare_echo(pattern.model, plan.reply.logprobs,
-                                                 std::move(prompts), rooms));
+                                                 std::move(prompts), services));
   }
   ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
-  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
+  co_return co_await answer(std::move(plan), request.asker(), request.background, services);
 }
 
 // An item of input_extra.
@@ -320,11 +323,11 @@ std::vector<FimFile> read_files(const json::array& list, JsonReader& reader,
 }
 
 // llama-server's POST /infill {"input_prefix", "input_suffix", "input_extra", "prompt", …}.
-awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> infill(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   InfillBody body;
-  const auto now = rooms.now();
+  const auto now = services.now();
   read_fields(reader, body, *now);
   OpenAiRequest plan;
   plan.reply.infill = true;
@@ -337,7 +340,7 @@ awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
   if (body.input_extra != nullptr) gap.files = read_files(*body.input_extra, reader, *now);
   const auto tokens = body.n_predict.tokens;
   ALTLAS_CO_TRY(PendingTask pattern,
-                read_common(std::move(body.common), -1, reader, request, rooms, plan));
+                read_common(std::move(body.common), -1, reader, request, services, plan));
   set_tokens_max(tokens, pattern, plan.reply);
   // Where nobody says how long the answer may be, it gets a quarter.
   gap.answer_tokens = std::min(static_cast<uint32_t>(pattern.spec.tokens_max),
@@ -345,7 +348,7 @@ awaitable<Result<Response>> infill(Request request, Rooms& rooms) {
   if (!tokens) gap.answer_tokens = pattern.model->model_len_max / 4;
   ALTLAS_CO_TRY_VOID(fill_gap("input_suffix", gap, prompts, pattern, plan.reply));
   ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
-  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
+  co_return co_await answer(std::move(plan), request.asker(), request.background, services);
 }
 
 // What tells reasoning and calls from the answer is text, also where it is a control token.
@@ -364,11 +367,11 @@ int32_t read_logprobs(const ChatCompletionBody& body, JsonReader& reader) {
   return body.logprobs ? top : -1;
 }
 
-awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> chat_completions(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   ChatCompletionBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   OpenAiRequest plan;
   plan.reply.chat = true;
@@ -389,7 +392,7 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   if (!body.suffix.empty())
     reader.fail("suffix", "has no place in a conversation: /v1/completions fills in between");
   ALTLAS_CO_TRY(PendingTask pattern,
-                read_common(std::move(body.common), logprobs, reader, request, rooms, plan));
+                read_common(std::move(body.common), logprobs, reader, request, services, plan));
   set_tokens_max(body.max_completion_tokens.tokens, pattern, plan.reply);
   show_marks(plan.reply, pattern);
   prompt.reasoning = std::make_shared<text::ReasoningStart>();
@@ -397,7 +400,7 @@ awaitable<Result<Response>> chat_completions(Request request, Rooms& rooms) {
   std::vector<Prompt> prompts;
   prompts.push_back(std::move(prompt));
   ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
-  co_return co_await answer(std::move(plan), request.asker(), request.background, rooms);
+  co_return co_await answer(std::move(plan), request.asker(), request.background, services);
 }
 
 }  // namespace

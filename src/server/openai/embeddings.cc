@@ -27,14 +27,14 @@ struct EmbeddingRequest {
 };
 
 Result<EmbeddingRequest> read_request(const json::object& object, const Request& request,
-                                      const Rooms& rooms) {
+                                      const Services& services) {
   JsonReader reader(object);
   EmbeddingBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_TRY_VOID(reader.status());
   PendingTask pattern;
   ALTLAS_TRY_VOID(
-      read_target(body.target, body.priority, kEmbeddingType, request, rooms, pattern));
+      read_target(body.target, body.priority, kEmbeddingType, request, services, pattern));
   pattern.spec.asked = request.received;
   EmbeddingRequest out;
   out.model = pattern.model;
@@ -76,12 +76,12 @@ json::value embedding_json(std::vector<float> values, const EmbeddingRequest& as
 
 // POST /v1/embeddings {"input", "model", "encoding_format", "dimensions"} -> one vector per input,
 // of length 1.
-awaitable<Result<Response>> embeddings(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  ALTLAS_CO_TRY(EmbeddingRequest asked, read_request(body, request, rooms));
+awaitable<Result<Response>> embeddings(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, services));
+  ALTLAS_CO_TRY(EmbeddingRequest asked, read_request(body, request, services));
   std::vector<PendingTask> tasks = std::move(asked.tasks);
-  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), request.asker(), rooms));
-  ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), rooms));
+  ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), request.asker(), services));
+  ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), services));
   json::array data;
   uint64_t tokens = 0;
   for (size_t i = 0; i < choices.size(); ++i) {

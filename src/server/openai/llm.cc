@@ -20,11 +20,11 @@ using boost::asio::awaitable;
 
 // Fields that /llm/generate, /generate and /chat share.
 Result<PendingTask> read_llm_task(LlmFields fields, JsonReader& reader, const Request& request,
-                                  const Rooms& rooms) {
+                                  const Services& services) {
   ALTLAS_TRY_VOID(reader.status());
   PendingTask task;
   ALTLAS_TRY_VOID(
-      read_target(fields.target, std::nullopt, kGenerationType, request, rooms, task));
+      read_target(fields.target, std::nullopt, kGenerationType, request, services, task));
   // 0: what the model has left.
   task.spec.tokens_max = static_cast<int32_t>(fields.max_tokens.tokens.value_or(0));
   task.spec.sampling = read_sampling(std::move(fields.sampling), reader, *task.model);
@@ -33,17 +33,17 @@ Result<PendingTask> read_llm_task(LlmFields fields, JsonReader& reader, const Re
 }
 
 // `body`: with the route's defaults.
-awaitable<Result<control::TaskView>> generate(const Request& request, Rooms& rooms,
+awaitable<Result<control::TaskView>> generate(const Request& request, Services& services,
                                               GenerateBody body) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
-  read_fields(reader, body, *rooms.now());
-  ALTLAS_CO_TRY(PendingTask task, read_llm_task(std::move(body.common), reader, request, rooms));
+  read_fields(reader, body, *services.now());
+  ALTLAS_CO_TRY(PendingTask task, read_llm_task(std::move(body.common), reader, request, services));
   task.prompt.field = "prompt";
   task.prompt.text = std::move(body.prompt);
   task.prompt.parse_special = body.parse_special;
   task.prompt.add_special = body.add_special_tokens;
-  co_return co_await run_task(std::move(task), request.asker(), rooms);
+  co_return co_await run_task(std::move(task), request.asker(), services);
 }
 
 json::value seed_of(const control::TaskView& view) {
@@ -51,19 +51,19 @@ json::value seed_of(const control::TaskView& view) {
 }
 
 // POST /llm/generate -> {"text", "tokens", "seed"}.
-awaitable<Result<Response>> llm_generate(Request request, Rooms& rooms) {
+awaitable<Result<Response>> llm_generate(Request request, Services& services) {
   GenerateBody body;
   ALTLAS_CO_TRY(const control::TaskView view,
-                co_await generate(request, rooms, std::move(body)));
+                co_await generate(request, services, std::move(body)));
   const json::object answer{
       {"text", view.result->text}, {"tokens", view.result->tokens}, {"seed", seed_of(view)}};
   co_return json_response(text::json_text(answer));
 }
 
 // POST /generate -> the text, as the source document's pipeline returns it.
-awaitable<Result<Response>> plain_generate(Request request, Rooms& rooms) {
+awaitable<Result<Response>> plain_generate(Request request, Services& services) {
   GenerateBody body = plain_generate_body();
-  ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, rooms, std::move(body)));
+  ALTLAS_CO_TRY(control::TaskView view, co_await generate(request, services, std::move(body)));
   Response response;
   response.content_type = "text/plain; charset=utf-8";
   if (view.seed)
@@ -109,13 +109,13 @@ std::string say(text::AnswerReader& reader, const Result<control::StreamEvent>& 
   return out + sse_event(text::json_text(last)) + sse_event("[DONE]");
 }
 
-awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms& rooms) {
+awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Services& services) {
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
   ALTLAS_CO_TRY(const auto owned,
-                co_await submit_owned(std::move(tasks), request.asker(), rooms));
+                co_await submit_owned(std::move(tasks), request.asker(), services));
   const Reader reader = reader_of(*model, *start);
   co_return stream_events(
       owned.front().answer,
@@ -123,25 +123,25 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Rooms
 }
 
 // POST /chat -> {"content", "usage", "seed"}, and "reasoning_content" where there is some.
-awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> chat(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   ChatBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   auto messages = read_messages(*body.messages, reader);
-  ALTLAS_CO_TRY(PendingTask task, read_llm_task(std::move(body.common), reader, request, rooms));
+  ALTLAS_CO_TRY(PendingTask task, read_llm_task(std::move(body.common), reader, request, services));
   task.prompt.kind = Prompt::Kind::kChat;
   task.prompt.field = "messages";
   task.prompt.messages = std::move(messages);
   task.prompt.reasoning = std::make_shared<text::ReasoningStart>();
   task.spec.sampling.shown_tokens =
       text::control_tokens_of(*task.model->tokenizer, task.model->reasoning.all());
-  if (body.stream) co_return co_await stream_chat(std::move(task), std::move(request), rooms);
+  if (body.stream) co_return co_await stream_chat(std::move(task), std::move(request), services);
   const ServedModelPointer model = task.model;
   const auto start = task.prompt.reasoning;
   ALTLAS_CO_TRY(const control::TaskView view,
-                co_await run_task(std::move(task), request.asker(), rooms));
+                co_await run_task(std::move(task), request.asker(), services));
   json::object answer = pieces_json(*reader_of(*model, *start), view.result->text, true);
   answer.emplace("content", "");
   answer["usage"] = usage_json(view.prompt_tokens, view.result->tokens);
@@ -151,17 +151,18 @@ awaitable<Result<Response>> chat(Request request, Rooms& rooms) {
 
 // POST /echo -> {"echo": the body, "calls": the replica's count}: a deployment like any other,
 // without a model.
-awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
-  const auto depth_max = static_cast<size_t>(rooms.config.server.json_depth_max);
+awaitable<Result<Response>> echo(Request request, Services& services) {
+  const auto depth_max = static_cast<size_t>(services.config.server.json_depth_max);
   if (const auto body = parse_json(request.body, depth_max); !body.ok()) co_return body.error();
   PendingTask task;
   task.spec.type = "echo";
   task.spec.deployment = "echo";
   task.spec.owner = request.identity.name;
   task.spec.tokens_max = 1;
-  task.spec.prompt.add_payload(std::move(request.body),
-                               0);  // As it was sent: numbers keep their digits.
-  ALTLAS_CO_TRY(control::TaskView view, co_await run_task(std::move(task), request.asker(), rooms));
+  // As it was sent: numbers keep their digits.
+  task.spec.prompt.add_payload(std::move(request.body), 0);
+  ALTLAS_CO_TRY(control::TaskView view,
+                co_await run_task(std::move(task), request.asker(), services));
   co_return json_response(std::move(view.result->text));
 }
 

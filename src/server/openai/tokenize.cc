@@ -48,16 +48,16 @@ Prompt read_text(const TokenizeBody& body, JsonReader& reader) {
 }
 
 // POST /tokenize -> {"tokens", "count", "max_model_len"}.
-awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> tokenize(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   TokenizeBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   Prompt prompt = read_text(body, reader);
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModelPointer model, rooms.prompts.find(body.model, kGenerationType));
-  ALTLAS_CO_TRY(const auto ids, co_await rooms.prompts.encode(*model, std::move(prompt)));
+  ALTLAS_CO_TRY(const ServedModelPointer model, services.prompts.find(body.model, kGenerationType));
+  ALTLAS_CO_TRY(const auto ids, co_await services.prompts.encode(*model, std::move(prompt)));
   json::array tokens, texts;
   for (const int32_t id : ids) {
     const std::string_view bytes = model->tokenizer->token_text(id);
@@ -76,18 +76,18 @@ awaitable<Result<Response>> tokenize(Request request, Rooms& rooms) {
 }
 
 // POST /detokenize {"tokens"} -> the text, under both servers' names.
-awaitable<Result<Response>> detokenize(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> detokenize(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   DetokenizeBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
-  ALTLAS_CO_TRY(const ServedModelPointer model, rooms.prompts.find(body.model, kGenerationType));
+  ALTLAS_CO_TRY(const ServedModelPointer model, services.prompts.find(body.model, kGenerationType));
   std::vector<int32_t> ids;
   if (!body.tokens->empty()) {
     ALTLAS_CO_TRY(ids, read_ids(*body.tokens, *model, "tokens"));
   }
-  ALTLAS_CO_TRY(const std::string text, co_await rooms.prompts.decode(*model, std::move(ids)));
+  ALTLAS_CO_TRY(const std::string text, co_await services.prompts.decode(*model, std::move(ids)));
   const json::object out{{"prompt", text}, {"content", text}};
   co_return json_response(text::json_text(out));
 }

@@ -147,7 +147,7 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
 
 }  // namespace
 
-struct PromptPool::Impl {
+struct TextPool::Impl {
   Impl(size_t threads, size_t waiting_max_in) : pool(threads), waiting_max(waiting_max_in) {}
   asio::thread_pool pool;
   const size_t waiting_max;
@@ -172,23 +172,23 @@ struct PromptPool::Impl {
   }
 };
 
-PromptPool::PromptPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models)
+TextPool::TextPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models)
     : impl_(std::make_unique<Impl>(threads, waiting_max)) {
   for (ServedModel& model : models)
     models_.push_back(std::make_shared<const ServedModel>(std::move(model)));
 }
 
-PromptPool::~PromptPool() {
+TextPool::~TextPool() {
   impl_->pool.stop();
   impl_->pool.join();
 }
 
-std::vector<ServedModelPointer> PromptPool::models() const {
+std::vector<ServedModelPointer> TextPool::models() const {
   const std::lock_guard lock(mutex_);
   return models_;
 }
 
-Result<ServedModelPointer> PromptPool::find(std::string_view model, std::string_view type) const {
+Result<ServedModelPointer> TextPool::find(std::string_view model, std::string_view type) const {
   const std::lock_guard lock(mutex_);
   if (models_.empty()) return unavailable("no model is served");
   if (model.empty()) {
@@ -212,7 +212,7 @@ Result<ServedModelPointer> PromptPool::find(std::string_view model, std::string_
       .with_reason("model_not_found");
 }
 
-void PromptPool::add_adapter(const ServedModel& model, const std::string& adapter) {
+void TextPool::add_adapter(const ServedModel& model, const std::string& adapter) {
   ServedModel made = model;
   made.task_types.clear();
   made.parent = model.id;
@@ -222,14 +222,14 @@ void PromptPool::add_adapter(const ServedModel& model, const std::string& adapte
   models_.push_back(std::make_shared<const ServedModel>(std::move(made)));
 }
 
-void PromptPool::remove_adapter(std::string_view deployment, std::string_view adapter) {
+void TextPool::remove_adapter(std::string_view deployment, std::string_view adapter) {
   const std::lock_guard lock(mutex_);
   std::erase_if(models_, [&](const ServedModelPointer& one) {
     return one->deployment == deployment && one->adapter == adapter && !adapter.empty();
   });
 }
 
-void PromptPool::set_loaded(std::string_view deployment, uint32_t model_len_max,
+void TextPool::set_loaded(std::string_view deployment, uint32_t model_len_max,
                             uint32_t embedding_size, bool generates) {
   const std::lock_guard lock(mutex_);
   for (ServedModelPointer& model : models_) {
@@ -242,13 +242,13 @@ void PromptPool::set_loaded(std::string_view deployment, uint32_t model_len_max,
   }
 }
 
-asio::awaitable<Result<std::vector<int32_t>>> PromptPool::encode(const ServedModel& model,
+asio::awaitable<Result<std::vector<int32_t>>> TextPool::encode(const ServedModel& model,
                                                                  Prompt prompt) {
   auto work = [&model, prompt = std::move(prompt)] { return encode_now(model, prompt); };
   co_return co_await impl_->run<std::vector<int32_t>>(std::move(work));
 }
 
-asio::awaitable<Result<std::string>> PromptPool::decode(const ServedModel& model,
+asio::awaitable<Result<std::string>> TextPool::decode(const ServedModel& model,
                                                         std::vector<int32_t> ids) {
   auto work = [&model, ids = std::move(ids)]() -> Result<std::string> {
     return text::decode(*model.tokenizer, ids, /*show_control=*/true);

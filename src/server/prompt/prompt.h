@@ -1,4 +1,4 @@
-// PromptPool: turns a request's text or messages into token ids, on its own threads.
+// TextPool: turns a request's text or messages into token ids, on its own threads.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -69,11 +69,11 @@ struct Prompt {
   bool embeds = false;     // Nothing follows it: it may fill the model's whole length.
 };
 
-class PromptPool {
+class TextPool {
  public:
   // At most `waiting_max` prompts wait; the next is answered kBusy.
-  PromptPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models);
-  ~PromptPool();
+  TextPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models);
+  ~TextPool();
 
   // The model of this id or deployment name; for an empty name the one that takes tasks of `type`,
   // else the first.  Errors: kNotFound, field "model".

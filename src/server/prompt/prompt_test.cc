@@ -29,7 +29,7 @@ ServedModel model(const std::string& chat_template) {
 }
 
 Result<std::vector<int32_t>> encode(const ServedModel& model, const Prompt& prompt) {
-  PromptPool pool(1, 1, {model});
+  TextPool pool(1, 1, {model});
   const ServedModelPointer served = *pool.find("m", "");
   boost::asio::io_context io;
   Result<std::vector<int32_t>> out = std::vector<int32_t>();
@@ -83,7 +83,7 @@ TEST(Prompt, TooLongIsSaidAsOpenAiSaysIt) {
 }
 
 TEST(Prompt, AModelThatIsNotThereHasItsCode) {
-  PromptPool pool(1, 1, {model(kTemplate)});
+  TextPool pool(1, 1, {model(kTemplate)});
   for (const char* name : {"gpt-4o", "M", "m:latest"}) {
     const auto found = pool.find(name, "");
     ASSERT_FALSE(found.ok());

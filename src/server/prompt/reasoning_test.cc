@@ -69,7 +69,7 @@ text::ReasoningStart start_of(const std::string& chat_template, const std::strin
   model.reasoning = text::reasoning_of(chat_template);
   model.chat_template = std::make_shared<const text::ChatTemplate>(
       *text::ChatTemplate::compile(chat_template));
-  PromptPool pool(1, 1, {model});
+  TextPool pool(1, 1, {model});
   Prompt prompt;
   prompt.kind = Prompt::Kind::kChat;
   prompt.messages = std::make_shared<boost::json::value>(boost::json::parse(messages));

@@ -22,14 +22,14 @@ using boost::asio::awaitable;
 // POST /api/v1/predict -> 200 {"task_id", "gpu_id", "status"}.  Errors: kInvalid 400, kNotFound 404
 // (model), kConflict 409, kBusy 429, kUnavailable 503.  Runs on an io thread: no model work, no
 // blocking call, no lock across co_await.
-awaitable<Result<Response>> predict(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object body, read_body(request, rooms));
-  ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request, rooms));
+awaitable<Result<Response>> predict(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object body, read_body(request, services));
+  ALTLAS_CO_TRY(PendingTask task, read_task(body, "", request, services));
   const auto ignored = task.prompt.grammar.ignored;
-  task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
+  task.spec.body_hash = body_hash(task, services.config.gpu.multi_gpu.default_strategy);
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, rooms));
+  ALTLAS_CO_TRY(const auto placed, co_await submit_tasks(std::move(tasks), true, services));
   const control::Placed& first = placed.front();
   const json::object answer{{"task_id", to_string(first.task)},
                             {"gpu_id", first.device.value},
@@ -47,15 +47,15 @@ std::string_view batch_status(const std::vector<control::Placed>& placed, bool s
 }
 
 // POST /api/v1/batch_predict.  All items are checked before any is accepted.
-awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const json::object object, read_body(request, rooms));
+awaitable<Result<Response>> batch_predict(Request request, Services& services) {
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
   BatchPredictBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   const json::array* batch = body.batch;
   const GpuOptions options = body.gpu_options.value_or(GpuOptions());
-  const auto items_max = static_cast<size_t>(rooms.config.server.batch_items_max);
+  const auto items_max = static_cast<size_t>(services.config.server.batch_items_max);
   if (batch->empty() || batch->size() > items_max)
     co_return invalid(
         fmt::format("batch: has {} items, should have 1 to {}", batch->size(), items_max), "batch");
@@ -66,7 +66,7 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
     if (!(*batch)[i].is_object())
       co_return invalid(path + ": should be an object as /predict takes it", path);
     ALTLAS_CO_TRY(PendingTask task,
-                  read_task((*batch)[i].get_object(), path, request, rooms));
+                  read_task((*batch)[i].get_object(), path, request, services));
     if (options.strategy && !task.spec.strategy) task.spec.strategy = options.strategy;
     if (options.specific_gpu_id && !task.spec.specific_device)
       task.spec.specific_device = options.specific_gpu_id;
@@ -74,17 +74,17 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
       co_return invalid(path + ".model: a batch takes one model for all its items",
                         path + ".model");
     ignored.push_back(task.prompt.grammar.ignored);
-    task.spec.body_hash = body_hash(task, rooms.config.gpu.multi_gpu.default_strategy);
+    task.spec.body_hash = body_hash(task, services.config.gpu.multi_gpu.default_strategy);
     tasks.push_back(std::move(task));
   }
-  const auto now = rooms.now();
+  const auto now = services.now();
   const config::MultiGpuConfig& config = now->gpu.multi_gpu;
   const bool split = options.batch_split.value_or(config.batch_split);
   // A batch that says how it wants to be split is split so.
   const auto min_per_device =
       static_cast<uint32_t>(options.batch_split ? 1 : config.min_batch_size_per_gpu);
   ALTLAS_CO_TRY(const auto placed,
-                co_await submit_tasks(std::move(tasks), split, rooms, min_per_device));
+                co_await submit_tasks(std::move(tasks), split, services, min_per_device));
   json::object answer{{"status", batch_status(placed, split)}};
   json::array list;
   for (const control::Placed& one : placed) {
@@ -107,21 +107,21 @@ awaitable<Result<Response>> batch_predict(Request request, Rooms& rooms) {
 }
 
 // The task of the path, if the asker may see it.
-awaitable<Result<control::TaskView>> own_task(const Request& request, Rooms& rooms) {
+awaitable<Result<control::TaskView>> own_task(const Request& request, Services& services) {
   const std::string text(request.parameter("id"));
   const auto id = parse_task_id(text);
   const Error missing = not_found(fmt::format(
       "no task '{}': it was never accepted, or is older than the tasks kept", text.substr(0, 64)));
   if (!id) co_return missing;
   const Identity identity = request.identity;
-  auto view = co_await rooms.service.task(*id);
+  auto view = co_await services.service.task(*id);
   if (!view.ok()) co_return missing;
   if (identity.role == Role::kUser && view->owner != identity.name) co_return missing;
   co_return view;
 }
 
-awaitable<Result<Response>> get_task(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(control::TaskView view, co_await own_task(request, rooms));
+awaitable<Result<Response>> get_task(Request request, Services& services) {
+  ALTLAS_CO_TRY(control::TaskView view, co_await own_task(request, services));
   if (const auto wait = request.query_value("wait")) {
     double seconds = 0;
     const auto [end, error] = std::from_chars(wait->data(), wait->data() + wait->size(), seconds);
@@ -129,18 +129,18 @@ awaitable<Result<Response>> get_task(Request request, Rooms& rooms) {
       co_return invalid(
           fmt::format("wait: '{}' should be a number of seconds, 0 or more", wait->substr(0, 32)),
           "wait");
-    seconds = std::min(seconds, rooms.config.server.wait_max_s);
+    seconds = std::min(seconds, services.config.server.wait_max_s);
     if (!is_over(view.status)) {
       ALTLAS_CO_TRY(view,
-                    co_await rooms.service.wait(view.id, static_cast<int64_t>(seconds * 1000)));
+                    co_await services.service.wait(view.id, static_cast<int64_t>(seconds * 1000)));
     }
   }
   co_return json_response(text::json_text(task_to_json(view)));
 }
 
-awaitable<Result<Response>> delete_task(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
-  ALTLAS_CO_TRY_VOID(co_await rooms.service.cancel(view.id));
+awaitable<Result<Response>> delete_task(Request request, Services& services) {
+  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, services));
+  ALTLAS_CO_TRY_VOID(co_await services.service.cancel(view.id));
   const json::object answer{{"task_id", to_string(view.id)}, {"status", "canceled"}};
   co_return json_response(text::json_text(answer));
 }
@@ -157,7 +157,7 @@ Result<uint64_t> query_number(const Request& request, std::string_view name, uin
   return value;
 }
 
-awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
+awaitable<Result<Response>> list_tasks(Request request, Services& services) {
   control::TaskFilter filter;
   if (request.identity.role == Role::kUser) filter.owner = request.identity.name;
   if (const auto status = request.query_value("status")) {
@@ -170,8 +170,8 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
   ALTLAS_CO_TRY(const uint64_t limit, query_number(request, "limit", 100));
   ALTLAS_CO_TRY(filter.offset, query_number(request, "offset", 0));
   filter.limit = static_cast<uint32_t>(
-      std::min<uint64_t>(limit, static_cast<uint64_t>(rooms.config.server.list_limit_max)));
-  const control::TaskPage page = co_await rooms.service.tasks(std::move(filter));
+      std::min<uint64_t>(limit, static_cast<uint64_t>(services.config.server.list_limit_max)));
+  const control::TaskPage page = co_await services.service.tasks(std::move(filter));
   json::object tasks;
   tasks.reserve(page.tasks.size());
   for (const control::TaskView& view : page.tasks)
@@ -180,7 +180,7 @@ awaitable<Result<Response>> list_tasks(Request request, Rooms& rooms) {
   co_return json_response(text::json_text(answer));
 }
 
-awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
+awaitable<Result<Response>> explain_task(Request request, Services& services) {
   const std::string id_text(request.parameter("id"));
   const auto id = parse_task_id(id_text);
   // The event log may know tasks that the server has forgotten.
@@ -188,13 +188,13 @@ awaitable<Result<Response>> explain_task(Request request, Rooms& rooms) {
       fmt::format("no task '{}': it was never accepted, or is older than the event log",
                   id_text.substr(0, 64)));
   if (!id) co_return missing;
-  const auto view = co_await rooms.service.task(*id);
+  const auto view = co_await services.service.task(*id);
   const Identity identity = request.identity;
   const auto is_hidden = [&](const std::string& owner) {
     return identity.role == Role::kUser && owner != identity.name;
   };
   if (view.ok() && is_hidden(view->owner)) co_return missing;
-  const auto story = co_await rooms.service.explain(*id);
+  const auto story = co_await services.service.explain(*id);
   if (!story.ok() && story.error().code() == ErrorCode::kNotFound && !view.ok()) co_return missing;
   if (!story.ok()) co_return story.error();
   if (is_hidden(story->owner)) co_return missing;
@@ -239,9 +239,9 @@ std::string say(const Result<control::StreamEvent>& event) {
 }
 
 // GET /api/v1/task/{id}/stream: the task's text from its first byte, then the task itself.
-awaitable<Result<Response>> stream_task(Request request, Rooms& rooms) {
-  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, rooms));
-  ALTLAS_CO_TRY(auto opened, co_await rooms.service.subscribe(view.id));
+awaitable<Result<Response>> stream_task(Request request, Services& services) {
+  ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, services));
+  ALTLAS_CO_TRY(auto opened, co_await services.service.subscribe(view.id));
   co_return stream_events(std::move(opened), say);
 }
 

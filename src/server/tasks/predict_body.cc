@@ -16,15 +16,15 @@ json::object batch_items_schema(const config::Config& now) {
 }
 
 Result<PendingTask> read_task(const json::object& object, std::string path, const Request& request,
-                              const Rooms& rooms) {
+                              const Services& services) {
   JsonReader reader(object, path);
   PredictBody body;
-  read_fields(reader, body, *rooms.now());
+  read_fields(reader, body, *services.now());
   ALTLAS_TRY_VOID(reader.status());
   PendingTask task;
   TaskSpec& spec = task.spec;
   task.item = std::move(path);
-  ALTLAS_TRY_VOID(read_target(body.target, body.priority, body.type, request, rooms, task));
+  ALTLAS_TRY_VOID(read_target(body.target, body.priority, body.type, request, services, task));
   task.seed_drawn = !wanted_seed(body.sampling);
   spec.sampling = read_sampling(std::move(body.sampling), reader, *task.model);
   task.prompt.grammar = read_grammar(body.grammar, reader);

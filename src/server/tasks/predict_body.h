@@ -78,6 +78,6 @@ static_assert(fields_complete<BatchPredictBody>(), "describe every member in fie
 
 // One /predict body, or one item of a batch (`path`: where it stands).
 Result<PendingTask> read_task(const boost::json::object& body, std::string path,
-                              const Request& request, const Rooms& rooms);
+                              const Request& request, const Services& services);
 
 }  // namespace altlas::server

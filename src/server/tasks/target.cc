@@ -25,9 +25,9 @@ Result<void> check_embeds(const ServedModel& model) {
 }  // namespace
 
 Result<void> read_target(const TargetFields& fields, std::optional<Priority> priority,
-                         std::string_view type, const Request& request, const Rooms& rooms,
+                         std::string_view type, const Request& request, const Services& services,
                          PendingTask& task) {
-  ALTLAS_TRY(task.model, rooms.prompts.find(fields.model, type));
+  ALTLAS_TRY(task.model, services.prompts.find(fields.model, type));
   const bool embeds = type == kEmbeddingType;
   ALTLAS_TRY_VOID(embeds ? check_embeds(*task.model) : check_generates(*task.model));
   TaskSpec& spec = task.spec;
@@ -37,7 +37,7 @@ Result<void> read_target(const TargetFields& fields, std::optional<Priority> pri
   const GpuOptions options = fields.gpu_options.value_or(GpuOptions());
   spec.strategy = options.strategy;
   spec.specific_device = options.specific_gpu_id;
-  spec.priority = priority ? *priority : rooms.now()->gpu.multi_gpu.default_queue_priority;
+  spec.priority = priority ? *priority : services.now()->gpu.multi_gpu.default_queue_priority;
   if (request.background) spec.priority = Priority::kLow;
   return {};
 }

@@ -15,7 +15,7 @@ namespace altlas::server {
 
 struct PendingTask;
 struct Request;
-struct Rooms;
+struct Services;
 
 // The field by which a request names its model.
 inline constexpr FieldInfo kModelField{
@@ -58,7 +58,7 @@ static_assert(fields_complete<TargetFields>(), "describe every member in fields(
 // configured one holds, and what a batch sends is always low.  Errors: kNotFound, field "model"; kInvalid, field "model",
 // for a model that does not generate text, or gives no embeddings, where the type needs it.
 Result<void> read_target(const TargetFields& fields, std::optional<Priority> priority,
-                         std::string_view type, const Request& request, const Rooms& rooms,
+                         std::string_view type, const Request& request, const Services& services,
                          PendingTask& task);
 
 }  // namespace altlas::server

@@ -108,25 +108,25 @@ struct ReadyTasks {
 };
 
 // Tokenizes the task's prompt into its spec, once its deployment has room for it.
-boost::asio::awaitable<Result<void>> read_prompt(PendingTask& task, Rooms& rooms) {
+boost::asio::awaitable<Result<void>> read_prompt(PendingTask& task, Services& services) {
   if (task.prompt.reasoning == nullptr)
     task.prompt.reasoning = std::make_shared<text::ReasoningStart>();
   const auto reasoning = task.prompt.reasoning;
   ALTLAS_CO_TRY(task.spec.prompt,
-                co_await rooms.prompts.encode(*task.model, std::move(task.prompt)));
+                co_await services.prompts.encode(*task.model, std::move(task.prompt)));
   text::free_reasoning(*reasoning, task.model->reasoning, *task.model->tokenizer,
                        task.spec.sampling.grammar);
   co_return Result<void>();
 }
 
-boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks, Rooms& rooms,
+boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks, Services& services,
                                                  MemoryLease* memory = nullptr) {
   control::AdmissionRequested ask;
   ask.owner = tasks.front().spec.owner;
   ask.deployment = tasks.front().spec.deployment;
   ask.tasks = static_cast<uint32_t>(tasks.size());
   ReadyTasks out;
-  ALTLAS_CO_TRY(out.admission, co_await rooms.service.admit(std::move(ask)));
+  ALTLAS_CO_TRY(out.admission, co_await services.service.admit(std::move(ask)));
   out.specs.reserve(tasks.size());
   AnswerSize size;
   for (size_t i = 0; i < tasks.size(); ++i) {
@@ -136,7 +136,7 @@ boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks,
       task.spec.sampling.grammar = out.specs.back().sampling.grammar;
     } else if (task.model != nullptr) {
       const std::string field = task.prompt.field;  // Reading takes the prompt.
-      const auto read = co_await read_prompt(task, rooms);
+      const auto read = co_await read_prompt(task, services);
       if (!read.ok()) {
         Error error = read.error();
         std::string place = task.item;
@@ -157,29 +157,31 @@ boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks,
 }  // namespace
 
 boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
-    std::vector<PendingTask> tasks, bool split, Rooms& rooms, uint32_t min_per_device) {
-  ALTLAS_CO_TRY(ReadyTasks all, co_await ready(std::move(tasks), rooms));
-  co_return co_await rooms.service.submit(std::move(all.admission), std::move(all.specs), split,
-                                          min_per_device);
+    std::vector<PendingTask> tasks, bool split, Services& services, uint32_t min_per_device) {
+  ALTLAS_CO_TRY(ReadyTasks all, co_await ready(std::move(tasks), services));
+  co_return co_await services.service.submit(std::move(all.admission), std::move(all.specs), split,
+                                             min_per_device);
 }
 
 boost::asio::awaitable<Result<std::vector<control::OwnedTask>>> submit_owned(
-    std::vector<PendingTask> tasks, Asker asker, Rooms& rooms) {
+    std::vector<PendingTask> tasks, Asker asker, Services& services) {
   for (PendingTask& task : tasks) task.spec.durable = false;
-  ALTLAS_CO_TRY(ReadyTasks all, co_await ready(std::move(tasks), rooms, asker.memory.get()));
-  ALTLAS_CO_TRY(auto owned, co_await rooms.service.submit_owned(std::move(all.admission),
-                                                                std::move(all.specs)));
+  ALTLAS_CO_TRY(ReadyTasks all, co_await ready(std::move(tasks), services, asker.memory.get()));
+  ALTLAS_CO_TRY(auto owned, co_await services.service.submit_owned(std::move(all.admission),
+                                                                   std::move(all.specs)));
   if (asker.disconnect != nullptr)
     for (const control::OwnedTask& one : owned)
-      asker.disconnect->on_disconnect([id = one.id, &rooms] { rooms.service.cancel_soon(id); });
+      asker.disconnect->on_disconnect(
+          [id = one.id, &services] { services.service.cancel_soon(id); });
   co_return owned;
 }
 
 boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, Asker asker,
-                                                           Rooms& rooms) {
+                                                           Services& services) {
   std::vector<PendingTask> tasks;
   tasks.push_back(std::move(task));
-  ALTLAS_CO_TRY(const auto owned, co_await submit_owned(std::move(tasks), std::move(asker), rooms));
+  ALTLAS_CO_TRY(const auto owned,
+                co_await submit_owned(std::move(tasks), std::move(asker), services));
   while (true) {
     ALTLAS_CO_TRY(const control::StreamEvent event, co_await owned.front().answer->next());
     if (!event.end) continue;

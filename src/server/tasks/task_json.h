@@ -36,14 +36,14 @@ boost::json::object usage_json(uint64_t prompt_tokens, uint64_t completion_token
 
 // Admits, tokenizes and submits one task; the places are given back on any failure.
 boost::asio::awaitable<Result<std::vector<control::Placed>>> submit_tasks(
-    std::vector<PendingTask> tasks, bool split, Rooms& rooms, uint32_t min_per_device = 1);
+    std::vector<PendingTask> tasks, bool split, Services& services, uint32_t min_per_device = 1);
 // As submit_tasks for tasks that are answered in the same request and are not durable: each with
 // its answer, cancelled when the client goes away. What they and their answers will hold is counted
 // before.  Errors: also those of MemoryLease::hold.
 boost::asio::awaitable<Result<std::vector<control::OwnedTask>>> submit_owned(
-    std::vector<PendingTask> tasks, Asker asker, Rooms& rooms);
+    std::vector<PendingTask> tasks, Asker asker, Services& services);
 // As submit_owned for one task: its end.
 boost::asio::awaitable<Result<control::TaskView>> run_task(PendingTask task, Asker asker,
-                                                           Rooms& rooms);
+                                                           Services& services);
 
 }  // namespace altlas::server
