@@ -159,8 +159,8 @@ awaitable<Result<Response>> echo(Request request, Rooms& rooms) {
   task.spec.deployment = "echo";
   task.spec.owner = request.identity.name;
   task.spec.tokens_max = 1;
-  task.spec.prompt.add_payload(std::move(request.body),
-                               0);  // As it was sent: numbers keep their digits.
+  // As it was sent: numbers keep their digits.
+  task.spec.prompt.add_payload(std::move(request.body), 0);
   ALTLAS_CO_TRY(control::TaskView view, co_await run_task(std::move(task), request.asker(), rooms));
   co_return json_response(std::move(view.result->text));
 }
