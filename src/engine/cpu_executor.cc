@@ -189,10 +189,10 @@ Result<StepResult> CpuExecutor::collect() {
   Result<StepResult> first = ranks_.front()->receive();
   for (size_t i = 1; i < ranks_.size(); ++i) {
     Result<StepResult> other = ranks_[i]->receive();
-    if (first.ok() && !other.ok())
-      first = std::move(other);
-    else if (first.ok())
-      first->busy_us.insert(first->busy_us.end(), other->busy_us.begin(), other->busy_us.end());
+    if (first.ok() && !other.ok()) first = std::move(other);
+    if (!first.ok()) continue;
+    if (i == 1) first->rank_busy_us = {first->busy_us};
+    first->rank_busy_us.push_back(other->busy_us);
   }
   if (!first.ok()) return Error(ErrorCode::kDevice, "a step failed: " + first.error().message());
   return first;

@@ -227,8 +227,10 @@ void ReplicaCore::cancel(SequenceId id) {
 StepPlan ReplicaCore::plan() { return batch_.plan(); }
 
 void ReplicaCore::commit(const StepResult& result) {
-  for (size_t rank = 0; rank < std::min(busy_us_.size(), result.busy_us.size()); ++rank)
-    busy_us_[rank] += result.busy_us[rank];
+  const std::span<const int64_t> busy =
+      result.rank_busy_us.empty() ? std::span(&result.busy_us, 1) : result.rank_busy_us;
+  for (size_t rank = 0; rank < std::min(busy_us_.size(), busy.size()); ++rank)
+    busy_us_[rank] += busy[rank];
   for (scheduler::SampledSequence& sampled : batch_.commit(result)) {
     const auto live = live_.find(sampled.sequence);
     ALTLAS_CHECK(live != live_.end(), "what is in the batch lives");

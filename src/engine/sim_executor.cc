@@ -184,8 +184,8 @@ uint64_t SimExecutor::prompt_hash(const SequenceRequest& request) {
 }
 
 StepResult SimExecutor::run(const StepPlan& plan) {
-  StepResult result{.id = plan.id, .sampled = {}, .busy_us = {}};
-  result.busy_us.assign(limits_.ranks.size(), step_cost_us(plan));
+  StepResult result{.id = plan.id, .sampled = {}, .busy_us = step_cost_us(plan)};
+  if (limits_.ranks.size() > 1) result.rank_busy_us.assign(limits_.ranks.size(), result.busy_us);
   for (const SlotStart& start : plan.starts) {
     Slot& slot = slots_.at(static_cast<size_t>(start.slot));
     slot.request = start.request;
@@ -204,7 +204,7 @@ StepResult SimExecutor::run(const StepPlan& plan) {
 void SimExecutor::launch(StepPlan plan) {
   ALTLAS_CHECK(in_flight() < depth(), "at most depth() steps in flight");
   Flying flying{run(plan), 0};
-  last_due_ = flying.due = std::max(last_due_, clock_.now()) + flying.result.busy_us.front();
+  last_due_ = flying.due = std::max(last_due_, clock_.now()) + flying.result.busy_us;
   flying_.push_back(std::move(flying));
 }
 

@@ -407,7 +407,7 @@ Result<StepResult> RankSteps::run(const StepPlan& step) {
     ALTLAS_TRY(Slot * slot, slot_at(ended));
     slot->end();
   }
-  result_.busy_us = {(device_.busy_ns() - busy_before) / 1000};
+  result_.busy_us = (device_.busy_ns() - busy_before) / 1000;
   return std::move(result_);
 }
 

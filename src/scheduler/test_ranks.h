@@ -57,7 +57,7 @@ class TestRanks {
   }
 
   StepResult run(const StepPlan& plan) {
-    StepResult result{.id = plan.id, .sampled = {}, .busy_us = {1}};
+    StepResult result{.id = plan.id, .sampled = {}, .busy_us = 1};
     for (const SlotStart& start : plan.starts) begin(start);
     for (const SlotTables& tables : plan.tables)
       for (const kv::TableChange& change : tables.changes) set_table(tables.slot, change);

@@ -54,7 +54,7 @@ using AllowedTokens = std::shared_ptr<const std::vector<uint64_t>>;
 // follows it.
 struct StepEntry {
   int32_t slot = 0;
-  uint32_t position = 0;        // The position of tokens[0] in the sequence (prompt + generated).
+  uint32_t position = 0;  // The position of tokens[0] in the sequence (prompt + generated).
   // kTokenPayload where a payload of the request's prompt stands.
   std::vector<int32_t> tokens;  // ≥ 1; only the last may be kTokenPending, then it is the only one.
   bool samples = false;         // The last token's logits give the next token.
@@ -106,7 +106,9 @@ struct StepResult {
   StepId id;
   // One per entry with `samples` or `prompt_logprobs` (token -1 where only the latter).
   std::vector<SampledToken> sampled;
-  std::vector<int64_t> busy_us;  // Time that devices computed, by rank; a rank says its own.
+  int64_t busy_us = 0;  // Time that the rank's device computed.
+  // The same by rank, where an executor of several answers for them; a rank leaves it empty.
+  std::vector<int64_t> rank_busy_us = {};
 };
 
 }  // namespace altlas

@@ -167,7 +167,8 @@ TEST(Frames, PlanFieldsComeBack) {
 TEST(Frames, StepResultFieldsComeBack) {
   const auto got = std::get<StepResult>(again(Frame{1, 1, full_result()}).value().body);
   EXPECT_EQ(got.id, StepId{12});
-  EXPECT_EQ(got.busy_us, (std::vector<int64_t>{4, 5}));
+  EXPECT_EQ(got.busy_us, 4);
+  EXPECT_EQ(got.rank_busy_us, (std::vector<int64_t>{4, 5}));
   ASSERT_EQ(got.sampled.size(), 1u);
   EXPECT_EQ(got.sampled[0].slot, 2);
   EXPECT_EQ(got.sampled[0].token, 99);

@@ -154,14 +154,16 @@ Result<StepPlan> read_plan(const proto::StepPlan& from) {
 void write_step_result(const StepResult& from, proto::StepResult* to) {
   to->set_id(from.id.value);
   for (const SampledToken& sampled : from.sampled) write(sampled, to->add_sampled());
-  to->mutable_busy_us()->Add(from.busy_us.begin(), from.busy_us.end());
+  to->set_busy_us(from.busy_us);
+  to->mutable_rank_busy_us()->Add(from.rank_busy_us.begin(), from.rank_busy_us.end());
 }
 
 StepResult read_step_result(const proto::StepResult& from) {
   StepResult to;
   to.id = StepId{from.id()};
   for (const proto::SampledToken& sampled : from.sampled()) to.sampled.push_back(read(sampled));
-  to.busy_us = read_all<int64_t>(from.busy_us());
+  to.busy_us = from.busy_us();
+  to.rank_busy_us = read_all<int64_t>(from.rank_busy_us());
   return to;
 }
 

@@ -145,7 +145,7 @@ inline StepPlan full_plan() {
 }
 
 inline StepResult full_result() {
-  StepResult result{.id = StepId{12}, .sampled = {}, .busy_us = {4, 5}};
+  StepResult result{.id = StepId{12}, .sampled = {}, .busy_us = 4, .rank_busy_us = {4, 5}};
   SampledToken& sampled = result.sampled.emplace_back();
   sampled.slot = 2;
   sampled.token = 99;
