@@ -357,10 +357,11 @@ Result<void> TcpTransport::read_notices(int rank) {
 
 Result<void> TcpTransport::take_notice(Control& control, const Notice& notice) {
   switch (notice.kind) {
-    case NoticeKind::kFailed:  // Its sender tells all ranks itself.
+    case NoticeKind::kFailed:
+      // Told on, though its sender tells all ranks itself: who sees this rank go must not hear of
+      // the cause later than of that.
       return fail_locked(
-          Error(error_code_of(notice.code), printable_words(notice.words, kWordsBytesMax)),
-          /*tells=*/false);
+          Error(error_code_of(notice.code), printable_words(notice.words, kWordsBytesMax)));
     case NoticeKind::kLeft:
       control.left = true;
       break;
@@ -388,10 +389,9 @@ Error TcpTransport::gone(int rank, const Error& how) {
   const bool left = controls_[static_cast<size_t>(rank)].left;
   const std::string what =
       left ? "left the group" : fmt::format("died or was cut off ({})", how.message());
-  return fail_locked(
-      Error(ErrorCode::kUnavailable, fmt::format("{}, step {}: rank {} {}",
-                                                 to_string(call_->collective), step_, rank, what)),
-      /*tells=*/true);
+  return fail_locked(Error(
+      ErrorCode::kUnavailable,
+      fmt::format("{}, step {}: rank {} {}", to_string(call_->collective), step_, rank, what)));
 }
 
 // Who holds up `waited_for`, if that one said whom it waits for.
@@ -410,8 +410,7 @@ Error TcpTransport::late(int waited_for) {
   return fail_locked(
       Error(ErrorCode::kDeadline,
             fmt::format("{}, step {}: rank {} did not come within the timeout, rank {} waited",
-                        to_string(call_->collective), step_, waited_for, setup_.rank)),
-      /*tells=*/true);
+                        to_string(call_->collective), step_, waited_for, setup_.rank)));
 }
 
 void TcpTransport::tell_waiting(int rank) {
@@ -429,21 +428,20 @@ void TcpTransport::send_notice(const Notice& notice) {
     }
 }
 
-Error TcpTransport::fail_locked(const Error& why, bool tells) {
+Error TcpTransport::fail_locked(const Error& why) {
   if (failure_) return *failure_;
   failure_ = why;
   failed_.store(true, std::memory_order_release);
   ::eventfd_write(wake_.get(), 1);
-  if (tells)
-    send_notice({.kind = NoticeKind::kFailed,
-                 .code = static_cast<uint8_t>(why.code()),
-                 .words = why.message()});
+  send_notice({.kind = NoticeKind::kFailed,
+               .code = static_cast<uint8_t>(why.code()),
+               .words = why.message()});
   return *failure_;
 }
 
 Error TcpTransport::fail(const Error& why) {
   const std::lock_guard lock(mutex_);
-  return fail_locked(why, /*tells=*/true);
+  return fail_locked(why);
 }
 
 std::optional<Error> TcpTransport::failure() {

@@ -100,7 +100,7 @@ class TcpTransport final : public Transport, private Wire {
     uint64_t waits_in = 0;  // The step.
   };
   // These four with mutex_ held.
-  Error fail_locked(const Error& why, bool tells);
+  Error fail_locked(const Error& why);
   Result<void> take_notice(Control& control, const Notice& notice);
   void tell_waiting(int rank);
   void send_notice(const Notice& notice);

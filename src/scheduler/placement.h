@@ -51,7 +51,7 @@ struct Placement {
   DeviceId winner;
   // That decided: least_loaded where task_specific fell back.
   Strategy strategy = Strategy::kLeastLoaded;
-  // The standing of the winner; all but kEligible queues the task there.
+  // The standing of the winner; all but kEligible queue the task there.
   Standing standing = Standing::kEligible;
   std::optional<DeviceId> runner_up;
   std::string reason;                // Why the winner won.

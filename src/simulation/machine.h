@@ -78,7 +78,7 @@ class Machine {
   std::shared_ptr<Gateway> gateway_;
   uint64_t epoch_ = 0;
   std::map<uint64_t, Worker> workers_;      // By number of start, in all epochs.
-  std::map<WorkerId, uint64_t> worker_of_;  // Which worker each process of the present server is.
+  std::map<WorkerId, uint64_t> worker_of_;  // By worker of the present server, its number of start.
   std::map<uint64_t, uint64_t> of_connection_;  // Connection to number of start.
   uint64_t next_number_ = 1, next_connection_ = 1;
   uint32_t loads_to_fail_ = 0;

@@ -53,7 +53,7 @@ class WorkerPump {
   void disconnected(TimeUs now) { session_.disconnected(now); }
   void on_bytes(TimeUs now, std::string_view bytes) { session_.on_bytes(now, bytes); }
   void tick(TimeUs now) { session_.tick(now); }
-  // Reports of the engine, in their order.
+  // Passes on a report of the engine; they go in their order.
   void report(engine::Report report) { outbox_.push(std::move(report)); }
   // The engine is over; the process ends once the server has its reports, or kLastReportsMax later.
   void engine_ended(TimeUs now, Error error);

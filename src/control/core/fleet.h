@@ -188,8 +188,8 @@ class Fleet {
   // One worker of a replica that is stopping has ended: true for the last one.
   bool worker_ended(uint32_t slot, uint32_t worker);
   void stats(uint32_t slot, engine::ReplicaStats stats, TimeUs now);
-  // Adds the weights of an adapter that came; takes away those of one that left, or that a lost
-  // replica had.
+  // The next three count the weights of an adapter: of one that came, of one that left, and of one
+  // that a lost replica had.
   void add_weights(uint32_t slot, uint64_t bytes);
   void drop_weights(uint32_t slot, uint64_t bytes);
   void drop_needed_weights(uint32_t slot, uint64_t bytes);
