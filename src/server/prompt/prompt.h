@@ -71,7 +71,8 @@ struct Prompt {
 
 class PromptPool {
  public:
-  // At most `waiting_max` prompts wait; the next is answered kBusy.
+  // At most `waiting_max` prompts wait, and as many that have a grammar, which has threads of its
+  // own; the next is answered kBusy. threads: 1 or more.
   PromptPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models);
   ~PromptPool();
 
