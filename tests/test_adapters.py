@@ -12,8 +12,8 @@ from conftest import Server, run_cli
 HIDDEN, LAYERS, RANK = 896, 24, 4
 
 
-def write_adapter(folder, seed, hidden=HIDDEN):
-    """A PEFT folder with random matrices for q_proj and down_proj of every layer."""
+def write_adapter(folder, seed, hidden=HIDDEN, last=None):
+    """A PEFT folder with random matrices for q_proj and down_proj of every layer; last: the last one's last value."""
     draw = random.Random(seed)
     header, data = {}, bytearray()
     for layer in range(LAYERS):
@@ -24,6 +24,8 @@ def write_adapter(folder, seed, hidden=HIDDEN):
                 count = shape[0] * shape[1]
                 data += struct.pack(f"<{count}f", *(draw.uniform(-0.1, 0.1) for _ in range(count)))
                 header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, len(data)]}
+    if last is not None:
+        data[-4:] = struct.pack("<f", last)
     text = json.dumps(header).encode()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
@@ -98,7 +100,11 @@ def test_metrics_and_text_with_guesses(client, server):
 
 def test_bad_adapters_are_refused(tmp_path, adapters):
     wide = write_adapter(tmp_path / "wide", 9, hidden=512)
-    for path, reason in ((wide, "the model asks for [rank, 896] and [896, rank]"), (tmp_path / "none", "none")):
+    nan = write_adapter(tmp_path / "nan", 9, last=float("nan"))
+    infinite = write_adapter(tmp_path / "infinite", 9, last=float("-inf"))
+    not_finite = "layers.23.mlp.down_proj.lora_B.weight' holds values that are not finite"
+    for path, reason in ((wide, "the model asks for [rank, 896] and [896, rank]"), (tmp_path / "none", "none"),
+                         (nan, not_finite), (infinite, not_finite)):
         done = run_cli("generate", "--devices", "cpu", f"--lora=x={path}", "--prompt", "a", "--max-tokens", "1")
         assert done.returncode == 2, done.stderr
         assert reason in done.stderr, done.stderr

@@ -283,11 +283,23 @@ Result<void> AdapterFile::fill(const Pair& pair, const LowRank& into, float* a, 
                             row * row_bytes(view.dtype, view.cols()),
                         view.cols(), out);
   };
-  for (uint32_t r = 0; r < into.rank; ++r) row_of(a_view, r, a + size_t{r} * into.cols);
+  const auto check = [&](const std::string& name, std::span<const float> values) -> Result<void> {
+    if (std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) return {};
+    return invalid(fmt::format("adapter '{}': '{}' holds values that are not finite (NaN or "
+                               "infinity): save it again from a training run that did not diverge",
+                               path_.substr(0, 300), name.substr(0, 200)),
+                   "adapter");
+  };
+  for (uint32_t r = 0; r < into.rank; ++r) {
+    float* const row = a + size_t{r} * into.cols;
+    row_of(a_view, r, row);
+    ALTLAS_TRY_VOID(check(pair.a, {row, into.cols}));
+  }
   std::vector<float> row(into.rank);
   for (uint32_t i = 0; i < into.rows; ++i) {
     row_of(b_view, file_row(pair, i), row.data());
-    for (uint32_t r = 0; r < into.rank; ++r) b[size_t{r} * into.rows + i] = row[r] * pair.scale;
+    for (uint32_t r = 0; r < into.rank; ++r) b[size_t{r} * into.rows + i] = row[r] *= pair.scale;
+    ALTLAS_TRY_VOID(check(pair.b, row));
   }
   return {};
 }

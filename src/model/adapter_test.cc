@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <thread>
 
@@ -362,6 +363,54 @@ TEST(Adapter, LateOnesAreRefusedWithTheReason) {
   EXPECT_EQ(refused.error().code(), ErrorCode::kBusy);
   EXPECT_THAT(refused.error().message(), HasSubstr("the adapter needs"));
   EXPECT_EQ(running.device.memory_use().used, before + hog->size());
+  EXPECT_EQ(running.run({0})[0], plain);
+}
+
+// Goal: a file that would make every answer nonsense is refused by its tensor's name, at the start
+// and later, and steps go on. Method: one value of one matrix that is not finite, or is not once it
+// is scaled.
+TEST(Adapter, ValuesThatAreNotFiniteAreRefused) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  Running running(model);
+  const uint64_t before = running.device.memory_use().used;
+  const auto plain = running.run({0})[0];
+  struct Row {
+    size_t matrix, at;
+    bool of_a;
+    float value;
+    const char *peft, *gguf;
+  };
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const Row rows[] = {
+      {0, 0, true, kNan, "layers.0.self_attn.q_proj.lora_A.weight", "blk.0.attn_q.weight.lora_a"},
+      {1, 63, false, kNan, "layers.0.self_attn.k_proj.lora_B.weight", "blk.0.attn_k.weight.lora_b"},
+      {13, 127, true, -kInfinity, "layers.1.mlp.down_proj.lora_A.weight",
+       "blk.1.ffn_down.weight.lora_a"},
+      {11, 5, false, 3e38f, "layers.1.mlp.gate_proj.lora_B.weight", "blk.1.ffn_gate.weight.lora_b"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.gguf);
+    auto all = matrices(1);
+    (row.of_a ? all[row.matrix].a : all[row.matrix].b)[row.at] = row.value;
+    const std::pair<std::string, const char*> files[] = {{write_peft("not_finite", all), row.peft},
+                                                         {write_gguf("not_finite", all), row.gguf}};
+    for (const auto& [path, tensor] : files) {
+      const auto late = running.rank->load_adapter(3, path);
+      ASSERT_FALSE(late.ok());
+      EXPECT_EQ(late.error().code(), ErrorCode::kInvalid);
+      EXPECT_THAT(late.error().message(), HasSubstr(tensor));
+      EXPECT_THAT(late.error().message(), HasSubstr("not finite"));
+      LoadOptions options;
+      options.model_path = model;
+      options.adapters.push_back({"x", path});
+      device::CpuDevice device{DeviceId{0}, testing_support::cpu(uint64_t{16} << 20, 2)};
+      const auto first = load_rank(options, device);
+      ASSERT_FALSE(first.ok());
+      EXPECT_THAT(first.error().message(), HasSubstr(tensor));
+    }
+  }
+  EXPECT_EQ(running.device.memory_use().used, before);
   EXPECT_EQ(running.run({0})[0], plain);
 }
 

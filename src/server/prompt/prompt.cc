@@ -72,13 +72,13 @@ text::ReasoningStart start_of(const ServedModel& model, const std::vector<text::
 
 Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt& prompt) {
   if (!model.chat_template)
-    return invalid(model.chat_template_error.empty()
-                       ? fmt::format("model '{}' has no chat template: use a completion route",
-                                     model.id)
-                       : fmt::format("model '{}' has a chat template that can't be used: {}; use a "
-                                     "completion route",
-                                     model.id, model.chat_template_error),
-                   "model");
+    return invalid(
+        model.chat_template_error.empty()
+            ? fmt::format("model '{}' has no chat template: use a completion route", model.id)
+            : fmt::format("model '{}' has a chat template that can't be used: {}; use a "
+                          "completion route",
+                          model.id, model.chat_template_error),
+        "model");
   json::value messages = *prompt.messages;
   fit_parts(messages, model.part_roles);
   if (model.call_id_size > 0) fit_call_ids(messages, model.call_id_size);
@@ -148,16 +148,25 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
 }  // namespace
 
 struct TextPool::Impl {
-  Impl(size_t threads, size_t waiting_max_in) : pool(threads), waiting_max(waiting_max_in) {}
-  asio::thread_pool pool;
-  const size_t waiting_max;
-  std::atomic<size_t> waiting{0};
+  // Half of the threads are for grammars. Of one thread there is no half: the kernel gives turns.
+  Impl(size_t threads, size_t waiting_max_in)
+      : texts(std::max<size_t>(threads - threads / 2, 1)),
+        grammars(std::max<size_t>(threads / 2, 1)),
+        waiting_max(waiting_max_in) {}
+  struct Lane {
+    explicit Lane(size_t threads) : pool(threads) {}
+    asio::thread_pool pool;
+    std::atomic<size_t> waiting{0};
+  };
+  Lane texts;
+  Lane grammars;  // A few bytes of grammar may take half a second: no other prompt waits for them.
+  const size_t waiting_max;  // In each lane.
 
-  // Runs `work` on the pool; the answer comes back on the caller's executor.
+  // Runs `work` on the lane's threads; the answer comes back on the caller's executor.
   template <class T, class Work>
-  asio::awaitable<Result<T>> run(Work work) {
-    if (waiting.fetch_add(1) >= waiting_max) {
-      waiting.fetch_sub(1);
+  asio::awaitable<Result<T>> run(Lane& lane, Work work) {
+    if (lane.waiting.fetch_add(1) >= waiting_max) {
+      lane.waiting.fetch_sub(1);
       co_return Error(
           ErrorCode::kBusy,
           fmt::format("{} prompts wait to be tokenized already: try later", waiting_max));
@@ -166,8 +175,8 @@ struct TextPool::Impl {
     const auto job = [](Work todo) -> asio::awaitable<std::optional<Result<T>>> {
       co_return todo();
     };
-    auto result = co_await asio::co_spawn(pool, job(std::move(work)), asio::use_awaitable);
-    waiting.fetch_sub(1);
+    auto result = co_await asio::co_spawn(lane.pool, job(std::move(work)), asio::use_awaitable);
+    lane.waiting.fetch_sub(1);
     co_return *std::move(result);
   }
 };
@@ -179,8 +188,8 @@ TextPool::TextPool(size_t threads, size_t waiting_max, std::vector<ServedModel> 
 }
 
 TextPool::~TextPool() {
-  impl_->pool.stop();
-  impl_->pool.join();
+  for (Impl::Lane* lane : {&impl_->texts, &impl_->grammars}) lane->pool.stop();
+  for (Impl::Lane* lane : {&impl_->texts, &impl_->grammars}) lane->pool.join();
 }
 
 std::vector<ServedModelPointer> TextPool::models() const {
@@ -230,7 +239,7 @@ void TextPool::remove_adapter(std::string_view deployment, std::string_view adap
 }
 
 void TextPool::set_loaded(std::string_view deployment, uint32_t model_len_max,
-                            uint32_t embedding_size, bool generates) {
+                          uint32_t embedding_size, bool generates) {
   const std::lock_guard lock(mutex_);
   for (ServedModelPointer& model : models_) {
     if (model->deployment != deployment) continue;
@@ -243,17 +252,18 @@ void TextPool::set_loaded(std::string_view deployment, uint32_t model_len_max,
 }
 
 asio::awaitable<Result<std::vector<int32_t>>> TextPool::encode(const ServedModel& model,
-                                                                 Prompt prompt) {
+                                                               Prompt prompt) {
+  Impl::Lane& lane = prompt.grammar.given() ? impl_->grammars : impl_->texts;
   auto work = [&model, prompt = std::move(prompt)] { return encode_now(model, prompt); };
-  co_return co_await impl_->run<std::vector<int32_t>>(std::move(work));
+  co_return co_await impl_->run<std::vector<int32_t>>(lane, std::move(work));
 }
 
 asio::awaitable<Result<std::string>> TextPool::decode(const ServedModel& model,
-                                                        std::vector<int32_t> ids) {
+                                                      std::vector<int32_t> ids) {
   auto work = [&model, ids = std::move(ids)]() -> Result<std::string> {
     return text::decode(*model.tokenizer, ids, /*show_control=*/true);
   };
-  co_return co_await impl_->run<std::string>(std::move(work));
+  co_return co_await impl_->run<std::string>(impl_->texts, std::move(work));
 }
 
 }  // namespace altlas::server

@@ -31,15 +31,15 @@ struct ServedModel {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: the model has none.
   std::vector<std::string> task_types;  // Whose tasks go here when they name no model.
-  std::string chat_template_error;  // Why its template can't be used; then that is null.
-  PartRoles part_roles;             // As its template takes contents,
-  uint32_t call_id_size = 0;        // and ids of calls.
+  std::string chat_template_error;      // Why its template can't be used; then that is null.
+  PartRoles part_roles;                 // As its template takes contents,
+  uint32_t call_id_size = 0;            // and ids of calls.
   // As loaded:
   uint32_t model_len_max = 0;
   text::ToolFormat tool_format = text::ToolFormat::kHermes;  // How its template shows tool calls.
   text::ReasoningTags reasoning;                             // As its template marks it.
-  uint32_t embedding_size = 0;                   // Values of an embedding; 0: the model gives none.
-  bool generates = true;                         // False: it only embeds.
+  uint32_t embedding_size = 0;  // Values of an embedding; 0: the model gives none.
+  bool generates = true;        // False: it only embeds.
 };
 
 // Requests hold theirs to their end, also when it is not served any more.
@@ -64,14 +64,15 @@ struct Prompt {
   bool add_special = true;      // For text: BOS and EOS as the model asks for.
   bool parse_special = false;   // For text: "<|im_end|>" becomes that token.
   std::shared_ptr<text::ReasoningStart> reasoning;  // Where not null, encode() tells here.
-  std::optional<Gap> gap;       // For text and ids: the answer stands between them and its suffix.
+  std::optional<Gap> gap;  // For text and ids: the answer stands between them and its suffix.
   GrammarRequest grammar;  // Compiled before the text is tokenized, to be refused with a reason.
   bool embeds = false;     // Nothing follows it: it may fill the model's whole length.
 };
 
 class TextPool {
  public:
-  // At most `waiting_max` prompts wait; the next is answered kBusy.
+  // At most `waiting_max` prompts wait, and as many that have a grammar, which has threads of its
+  // own; the next is answered kBusy. threads: 1 or more.
   TextPool(size_t threads, size_t waiting_max, std::vector<ServedModel> models);
   ~TextPool();
 

@@ -1,7 +1,10 @@
 #include "text/grammar/automaton.h"
 
 #include <algorithm>
+#include <bit>
 #include <map>
+#include <span>
+#include <unordered_map>
 #include <utility>
 
 namespace altlas::text::grammar {
@@ -32,76 +35,371 @@ void append_edge(std::vector<Edge>& edges, Edge edge) {
     edges.push_back(edge);
 }
 
+// A number of 64 bits that looks drawn by lot (the finalizer of splitmix64).
+uint64_t scatter(uint64_t x) {
+  x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9;
+  x = (x ^ x >> 27) * 0x94D049BB133111EB;
+  return x ^ x >> 31;
+}
+
+// Spends a step for every four looks at an edge or a member of a set.
+class Looks {
+ public:
+  explicit Looks(Budget& budget) : budget_(budget) {}
+  Result<void> spend(size_t looks) {
+    looks += std::exchange(rest_, (rest_ + looks) % 4);
+    return budget_.spend(static_cast<int64_t>(looks / 4));
+  }
+
+ private:
+  Budget& budget_;
+  size_t rest_ = 0;
+};
+
+// Sets are told apart by marks and a hash that no order changes: nothing is sorted.
 class SubsetConstruction {
  public:
-  SubsetConstruction(const Nfa& nfa, Budget& budget) : nfa_(nfa), budget_(budget) {}
+  SubsetConstruction(const Nfa& nfa, Budget& budget) : nfa_(nfa), budget_(budget), looks_(budget) {}
 
   Result<Automaton> run() {
+    find_passages();
     marks_.resize(nfa_.states.size(), 0);
-    ALTLAS_TRY([[maybe_unused]] const uint32_t start, add({nfa_.start}));
+    begin_set();
+    put(passage_[nfa_.start]);
+    ALTLAS_TRY([[maybe_unused]] const uint32_t start, state_of_set());
     for (size_t i = 0; i < subsets_.size(); ++i) ALTLAS_TRY_VOID(expand(i));
     return trim(std::move(out_));
   }
 
  private:
-  // The state of a set of NFA states, closed under empty moves.
-  Result<uint32_t> add(std::vector<uint32_t> set) {
-    ++mark_;
-    for (const uint32_t s : set) marks_[s] = mark_;
-    for (size_t i = 0; i < set.size(); ++i)
-      for (const uint32_t to : nfa_.states[set[i]].empty_moves)
-        if (std::exchange(marks_[to], mark_) != mark_) set.push_back(to);
-    // Only what has edges or ends tells sets apart.
-    std::erase_if(set, [&](uint32_t s) { return nfa_.states[s].edges.empty() && s != nfa_.end; });
-    std::ranges::sort(set);
-    ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(set.size()) + 4));
-    const auto [at, fresh] = ids_.try_emplace(set, static_cast<uint32_t>(subsets_.size()));
-    if (fresh) {
-      ALTLAS_TRY_VOID(budget_.add_states(1));
-      out_.states.emplace_back().accepts = std::ranges::binary_search(set, nfa_.end);
-      subsets_.push_back(&at->first);
+  struct Subset {
+    size_t begin = 0;  // In members_.
+    size_t size = 0;
+  };
+
+  bool is_kept(uint32_t s) const { return !nfa_.states[s].edges.empty() || s == nfa_.end; }
+
+  // What only leads on to one state stands for that state.
+  void find_passages() {
+    uint32_t last = 0;
+    passage_.resize(nfa_.states.size());
+    for (uint32_t s = 0; s < passage_.size(); ++s) passage_[s] = s;
+    for (uint32_t s = static_cast<uint32_t>(passage_.size()); s-- > 0;) {
+      const Nfa::State& state = nfa_.states[s];
+      if (!is_kept(s) && state.empty_moves.size() == 1) passage_[s] = state.empty_moves[0];
+      for (const Edge& edge : state.edges) last = std::max(last, edge.hi + 1);
     }
-    return at->second;
+    for (uint32_t s = 0; s < passage_.size(); ++s)
+      for (int steps = 0; steps < 8 && passage_[passage_[s]] != passage_[s]; ++steps)
+        passage_[s] = passage_[passage_[s]];
+    // What closures go along, without what they don't need of states.
+    for (uint32_t s = 0; s < passage_.size(); ++s) {
+      kept_.push_back(is_kept(s));
+      first_move_.push_back(static_cast<uint32_t>(moves_.size()));
+      for (const uint32_t to : nfa_.states[s].empty_moves) moves_.push_back(passage_[to]);
+    }
+    first_move_.push_back(static_cast<uint32_t>(moves_.size()));
+    borders_.resize(last / 64 + 1);
+    begins_at_.resize(size_t{last} + 1, kNone);
+  }
+
+  void begin_set() {
+    ++mark_;
+    set_.clear();
+  }
+  void put(uint32_t s) {  // A state that stands for itself.
+    if (std::exchange(marks_[s], mark_) != mark_) set_.push_back(s);
+  }
+
+  // The state of set_, closed under empty moves.
+  Result<uint32_t> state_of_set() {
+    size_t work = 4;
+    for (size_t i = 0; i < set_.size(); ++i) {
+      const uint32_t begin = first_move_[set_[i]], end = first_move_[set_[i] + 1];
+      for (uint32_t m = begin; m < end; ++m) put(moves_[m]);
+      work += end - begin + 1;
+    }
+    // Only what has edges or ends tells sets apart.
+    std::erase_if(set_, [&](uint32_t s) { return !kept_[s]; });
+    uint64_t hash = set_.size();
+    for (const uint32_t s : set_) hash += scatter(uint64_t{s} + 1);
+    ALTLAS_TRY_VOID(looks_.spend(work + set_.size()));
+    for (auto [at, end] = ids_.equal_range(hash); at != end; ++at) {
+      const Subset& known = subsets_[at->second];
+      ALTLAS_TRY_VOID(looks_.spend(known.size));
+      const auto members = std::span(members_).subspan(known.begin, known.size);
+      if (known.size == set_.size() &&
+          std::ranges::all_of(members, [&](uint32_t s) { return marks_[s] == mark_; }))
+        return at->second;
+    }
+    const auto id = static_cast<uint32_t>(subsets_.size());
+    ALTLAS_TRY_VOID(budget_.add_states(1));
+    out_.states.emplace_back().accepts = marks_[nfa_.end] == mark_;
+    subsets_.push_back({members_.size(), set_.size()});
+    members_.insert(members_.end(), set_.begin(), set_.end());
+    ids_.emplace(hash, id);
+    return id;
   }
 
   // Sweeps over the borders of all ranges that leave the set.
   Result<void> expand(size_t index) {
-    std::vector<Edge> all;
-    for (const uint32_t s : *subsets_[index])
-      all.insert(all.end(), nfa_.states[s].edges.begin(), nfa_.states[s].edges.end());
-    std::vector<uint32_t> borders;
-    for (const Edge& edge : all) {
-      borders.push_back(edge.lo);
-      borders.push_back(edge.hi + 1);
+    edges_.clear();
+    const Subset subset = subsets_[index];
+    for (size_t i = subset.begin; i < subset.begin + subset.size; ++i)
+      for (const Edge& edge : nfa_.states[members_[i]].edges) {
+        borders_[edge.lo / 64] |= uint64_t{1} << edge.lo % 64;
+        borders_[(edge.hi + 1) / 64] |= uint64_t{1} << (edge.hi + 1) % 64;
+        edges_.push_back(
+            {edge, std::exchange(begins_at_[edge.lo], static_cast<uint32_t>(edges_.size()))});
+      }
+    ALTLAS_TRY_VOID(looks_.spend(edges_.size() + borders_.size()));
+    active_.clear();
+    uint32_t from = 0;
+    for (size_t w = 0; w < borders_.size(); ++w)
+      for (uint64_t bits = std::exchange(borders_[w], 0); bits != 0; bits &= bits - 1) {
+        const auto border = static_cast<uint32_t>(w * 64) + std::countr_zero(bits);
+        ALTLAS_TRY_VOID(close_range(index, from, border));
+        from = border;
+        for (uint32_t e = std::exchange(begins_at_[border], kNone); e != kNone; e = edges_[e].next)
+          active_.push_back(edges_[e].edge);
+      }
+    return {};
+  }
+
+  // Symbols from … border - 1 lead along all active edges; some of these end there.
+  Result<void> close_range(size_t index, uint32_t from, uint32_t border) {
+    ALTLAS_TRY_VOID(looks_.spend(active_.size() + 1));
+    if (active_.empty()) return {};
+    begin_set();
+    size_t kept = 0;
+    for (const Edge& edge : active_) {
+      put(passage_[edge.to]);
+      if (edge.hi >= border) active_[kept++] = edge;
     }
-    std::ranges::sort(borders);
-    borders.erase(std::unique(borders.begin(), borders.end()), borders.end());
-    std::ranges::sort(all, {}, &Edge::lo);
-    std::vector<Edge> active;
-    size_t taken = 0;
-    for (size_t b = 0; b + 1 < borders.size(); ++b) {
-      std::erase_if(active, [&](const Edge& edge) { return edge.hi < borders[b]; });
-      for (; taken < all.size() && all[taken].lo == borders[b]; ++taken)
-        active.push_back(all[taken]);
-      ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(active.size()) + 1));
-      if (active.empty()) continue;
-      std::vector<uint32_t> targets;
-      for (const Edge& edge : active) targets.push_back(edge.to);
-      std::ranges::sort(targets);
-      targets.erase(std::unique(targets.begin(), targets.end()), targets.end());
-      ALTLAS_TRY(const uint32_t to, add(std::move(targets)));
-      append_edge(out_.states[index].edges, {borders[b], borders[b + 1] - 1, to});
+    active_.resize(kept);
+    ALTLAS_TRY(const uint32_t to, state_of_set());
+    append_edge(out_.states[index].edges, {from, border - 1, to});
+    return {};
+  }
+
+  static constexpr uint32_t kNone = UINT32_MAX;
+  struct ListedEdge {
+    Edge edge;
+    uint32_t next = kNone;  // Another one that begins at the same symbol.
+  };
+
+  const Nfa& nfa_;
+  Budget& budget_;
+  Looks looks_;
+  Automaton out_;
+  std::vector<uint32_t> passage_;     // [NFA state]: the one that stands for it.
+  std::vector<char> kept_;            // [NFA state]: see is_kept().
+  std::vector<uint32_t> first_move_;  // [NFA state]: of its empty moves, in moves_.
+  std::vector<uint32_t> moves_;
+  std::vector<uint32_t> members_;  // Of all subsets.
+  std::vector<Subset> subsets_;
+  std::unordered_multimap<uint64_t, uint32_t> ids_;  // By hash; looked up only.
+  std::vector<uint32_t> set_;                        // In the making.
+  std::vector<uint32_t> marks_;                      // [NFA state]: the last set it was put in.
+  uint32_t mark_ = 0;
+  std::vector<uint64_t> borders_;    // A bit per symbol.
+  std::vector<uint32_t> begins_at_;  // [symbol]: of edges_.
+  std::vector<ListedEdge> edges_;
+  std::vector<Edge> active_;
+};
+
+// Partition refinement: only states whose successors changed their class are looked at again, and
+// of a class that falls apart the largest part keeps its number. So a state changes its class at
+// most log2(states) times.
+class Minimization {
+ public:
+  Minimization(const Automaton& automaton, Budget& budget)
+      : states_(automaton.states), looks_(budget) {}
+
+  Result<Automaton> run() {
+    if (states_.empty()) return Automaton();
+    ALTLAS_TRY_VOID(begin());
+    for (size_t i = 0; i < work_.size(); ++i) ALTLAS_TRY_VOID(refine(work_[i]));
+    return joined();
+  }
+
+ private:
+  struct Class {
+    uint32_t begin = 0;  // Its states' places in order_.
+    uint32_t end = 0;
+    uint32_t changed = 0;  // The first so many of them have successors that changed their class.
+  };
+  // A state that is looked at again, and its edges with classes for targets.
+  struct Signature {
+    uint64_t hash = 0;
+    uint32_t state = 0;
+    uint32_t part = 0;
+    size_t begin = 0;  // In edges_.
+    size_t end = 0;
+  };
+
+  Result<void> begin() {
+    const auto count = static_cast<uint32_t>(states_.size());
+    first_source_.resize(size_t{count} + 1);
+    for (const Automaton::State& state : states_)
+      for (const Edge& edge : state.edges) ++first_source_[edge.to + 1];
+    for (uint32_t s = 0; s < count; ++s) first_source_[s + 1] += first_source_[s];
+    ALTLAS_TRY_VOID(looks_.spend(4 * (size_t{count} + first_source_[count])));
+    sources_.resize(first_source_[count]);
+    std::vector<uint32_t> next(first_source_.begin(), first_source_.end() - 1);
+    for (uint32_t s = 0; s < count; ++s)
+      for (const Edge& edge : states_[s].edges) sources_[next[edge.to]++] = s;
+    class_of_.resize(count);
+    place_.resize(count);
+    for (const bool accepts : {false, true}) {
+      const auto first = static_cast<uint32_t>(order_.size());
+      for (uint32_t s = 0; s < count; ++s) {
+        if (states_[s].accepts != accepts) continue;
+        place_[s] = static_cast<uint32_t>(order_.size());
+        class_of_[s] = static_cast<uint32_t>(classes_.size());
+        order_.push_back(s);
+      }
+      const auto last = static_cast<uint32_t>(order_.size());
+      if (last == first) continue;
+      work_.push_back(static_cast<uint32_t>(classes_.size()));
+      classes_.push_back({first, last, last - first});
     }
     return {};
   }
 
-  const Nfa& nfa_;
-  Budget& budget_;
-  Automaton out_;
-  std::map<std::vector<uint32_t>, uint32_t> ids_;
-  std::vector<const std::vector<uint32_t>*> subsets_;
-  std::vector<uint32_t> marks_;
-  uint32_t mark_ = 0;
+  Result<void> refine(uint32_t index) {
+    const uint32_t begin = classes_[index].begin;
+    const uint32_t changed = std::exchange(classes_[index].changed, 0);
+    ALTLAS_TRY_VOID(sign(begin, begin + changed));
+    ALTLAS_TRY_VOID(group());
+    // Their new places: part by part, before those that did not change.
+    std::vector<Class> parts;
+    uint32_t place = begin;
+    for (const Signature& one : signatures_) {
+      if (parts.empty() || one.part != parts.size() - 1) parts.push_back({place, place, 0});
+      order_[place] = one.state;
+      place_[one.state] = place;
+      parts.back().end = ++place;
+    }
+    // A changed state leads to a class that is younger than all those that the others lead to.
+    if (place < classes_[index].end) parts.push_back({place, classes_[index].end, 0});
+    const auto largest = std::ranges::max_element(
+        parts, {}, [](const Class& part) { return part.end - part.begin; });
+    classes_[index] = *largest;
+    const auto first_new = static_cast<uint32_t>(classes_.size());
+    for (auto part = parts.begin(); part != parts.end(); ++part) {
+      if (part == largest) continue;
+      for (uint32_t i = part->begin; i < part->end; ++i)
+        class_of_[order_[i]] = static_cast<uint32_t>(classes_.size());
+      classes_.push_back(*part);
+    }
+    for (auto made = first_new; made < first_new + parts.size() - 1; ++made)
+      ALTLAS_TRY_VOID(mark_sources(made));
+    return {};
+  }
+
+  Result<void> sign(uint32_t begin, uint32_t end) {
+    edges_.clear();
+    signatures_.clear();
+    for (uint32_t i = begin; i < end; ++i) {
+      Signature one{0, order_[i], 0, edges_.size(), 0};
+      for (const Edge& edge : states_[one.state].edges) {
+        const uint32_t to = class_of_[edge.to];
+        const bool joins =
+            edges_.size() > one.begin && edges_.back().to == to && edges_.back().hi + 1 == edge.lo;
+        if (joins)
+          edges_.back().hi = edge.hi;
+        else
+          edges_.push_back({edge.lo, edge.hi, to});
+      }
+      one.end = edges_.size();
+      for (size_t e = one.begin; e < one.end; ++e)
+        one.hash = scatter(one.hash + (uint64_t{edges_[e].lo} << 48) +
+                           (uint64_t{edges_[e].hi} << 32) + edges_[e].to);
+      ALTLAS_TRY_VOID(looks_.spend(2 * states_[one.state].edges.size() + 8));
+      signatures_.push_back(one);
+    }
+    return {};
+  }
+
+  // Gives equal signatures the same part, and sorts them by part.
+  Result<void> group() {
+    std::ranges::sort(signatures_, {}, &Signature::hash);
+    uint32_t parts = 0;
+    for (size_t begin = 0; begin < signatures_.size();) {
+      // Behind begin: the others of the part; behind them what has the same hash by accident.
+      size_t others = begin + 1;
+      for (size_t i = others;
+           i < signatures_.size() && signatures_[i].hash == signatures_[begin].hash; ++i) {
+        const Signature &a = signatures_[begin], &b = signatures_[i];
+        ALTLAS_TRY_VOID(looks_.spend(b.end - b.begin + 1));
+        const bool equal = std::equal(edges_.begin() + static_cast<ptrdiff_t>(a.begin),
+                                      edges_.begin() + static_cast<ptrdiff_t>(a.end),
+                                      edges_.begin() + static_cast<ptrdiff_t>(b.begin),
+                                      edges_.begin() + static_cast<ptrdiff_t>(b.end),
+                                      [](const Edge& x, const Edge& y) {
+                                        return x.lo == y.lo && x.hi == y.hi && x.to == y.to;
+                                      });
+        if (equal) std::swap(signatures_[others++], signatures_[i]);
+      }
+      for (; begin < others; ++begin) signatures_[begin].part = parts;
+      ++parts;
+    }
+    return {};
+  }
+
+  // States that lead into a class that is new.
+  Result<void> mark_sources(uint32_t index) {
+    // Marking moves states of this class, too, but none out of it: their places are read first.
+    members_.assign(order_.begin() + classes_[index].begin, order_.begin() + classes_[index].end);
+    for (const uint32_t s : members_) {
+      ALTLAS_TRY_VOID(looks_.spend(2 * size_t{first_source_[s + 1] - first_source_[s]} + 1));
+      for (uint32_t i = first_source_[s]; i < first_source_[s + 1]; ++i) mark(sources_[i]);
+    }
+    return {};
+  }
+
+  void mark(uint32_t s) {
+    Class& own = classes_[class_of_[s]];
+    const uint32_t to = own.begin + own.changed;
+    if (place_[s] < to) return;
+    if (own.changed == 0) work_.push_back(class_of_[s]);
+    std::swap(order_[place_[s]], order_[to]);
+    place_[order_[place_[s]]] = place_[s];
+    place_[s] = to;
+    ++own.changed;
+  }
+
+  // A state per class, in the order in which their first states come.
+  Automaton joined() const {
+    std::vector<uint32_t> ids(classes_.size(), UINT32_MAX), firsts;
+    for (uint32_t s = 0; s < states_.size(); ++s) {
+      if (ids[class_of_[s]] != UINT32_MAX) continue;
+      ids[class_of_[s]] = static_cast<uint32_t>(firsts.size());
+      firsts.push_back(s);
+    }
+    Automaton out;
+    for (const uint32_t s : firsts) {
+      Automaton::State& state = out.states.emplace_back();
+      state.accepts = states_[s].accepts;
+      for (const Edge& edge : states_[s].edges)
+        append_edge(state.edges, {edge.lo, edge.hi, ids[class_of_[edge.to]]});
+    }
+    return out;
+  }
+
+  const std::vector<Automaton::State>& states_;
+  Looks looks_;
+  std::vector<uint32_t> first_source_;  // [state]: of its edges' sources, in sources_.
+  std::vector<uint32_t> sources_;
+  std::vector<uint32_t> class_of_;
+  std::vector<uint32_t> order_;  // States, class by class.
+  std::vector<uint32_t> place_;  // [state]: in order_.
+  std::vector<Class> classes_;
+  std::vector<uint32_t> work_;  // Classes with changed states, first come first served.
+  std::vector<Signature> signatures_;
+  std::vector<Edge> edges_;
+  std::vector<uint32_t> members_;
 };
 
 }  // namespace
@@ -112,11 +410,15 @@ Result<Automaton> determinize(const Nfa& nfa, Budget& budget) {
 
 Automaton trim(Automaton automaton) {
   const size_t count = automaton.states.size();
-  std::vector<std::vector<uint32_t>> sources(count);
+  std::vector<uint32_t> first(count + 1, 0);  // [state]: of its sources.
+  for (const Automaton::State& state : automaton.states)
+    for (const Edge& edge : state.edges) ++first[edge.to + 1];
+  for (size_t s = 0; s < count; ++s) first[s + 1] += first[s];
+  std::vector<uint32_t> sources(first[count]), next(first.begin(), first.end() - 1);
   std::vector<uint32_t> work;
   std::vector<char> live(count, 0);
   for (uint32_t s = 0; s < count; ++s) {
-    for (const Edge& edge : automaton.states[s].edges) sources[edge.to].push_back(s);
+    for (const Edge& edge : automaton.states[s].edges) sources[next[edge.to]++] = s;
     if (automaton.states[s].accepts) {
       live[s] = 1;
       work.push_back(s);
@@ -125,8 +427,8 @@ Automaton trim(Automaton automaton) {
   while (!work.empty()) {
     const uint32_t s = work.back();
     work.pop_back();
-    for (const uint32_t from : sources[s])
-      if (!std::exchange(live[from], 1)) work.push_back(from);
+    for (uint32_t i = first[s]; i < first[s + 1]; ++i)
+      if (!std::exchange(live[sources[i]], 1)) work.push_back(sources[i]);
   }
   Automaton out;
   if (count == 0 || !live[0]) return out;
@@ -185,43 +487,7 @@ std::vector<uint32_t> text_counts(const Automaton& a) {
 }
 
 Result<Automaton> minimize(const Automaton& automaton, Budget& budget) {
-  const size_t count = automaton.states.size();
-  std::vector<uint32_t> classes(count);
-  for (size_t s = 0; s < count; ++s) classes[s] = automaton.states[s].accepts;
-  size_t known = 0;
-  while (true) {
-    using Signature = std::pair<uint32_t, std::vector<uint32_t>>;
-    std::map<Signature, uint32_t> ids;
-    std::vector<uint32_t> next(count);
-    for (size_t s = 0; s < count; ++s) {
-      std::vector<Edge> edges;
-      for (const Edge& edge : automaton.states[s].edges)
-        append_edge(edges, {edge.lo, edge.hi, classes[edge.to]});
-      Signature signature{classes[s], {}};
-      for (const Edge& edge : edges)
-        signature.second.insert(signature.second.end(), {edge.lo, edge.hi, edge.to});
-      ALTLAS_TRY_VOID(budget.spend(static_cast<int64_t>(edges.size()) + 2));
-      next[s] =
-          ids.try_emplace(std::move(signature), static_cast<uint32_t>(ids.size())).first->second;
-    }
-    classes = std::move(next);
-    if (ids.size() == known) break;
-    known = ids.size();
-  }
-  if (count == 0) return Automaton();
-  // The start's class must be state 0.
-  const uint32_t start = classes[0];
-  const auto id = [&](uint32_t c) { return c == start ? 0 : c == 0 ? start : c; };
-  Automaton out;
-  out.states.resize(known);
-  for (size_t s = 0; s < count; ++s) {
-    Automaton::State& state = out.states[id(classes[s])];
-    if (!state.edges.empty() || state.accepts) continue;
-    state.accepts = automaton.states[s].accepts;
-    for (const Edge& edge : automaton.states[s].edges)
-      append_edge(state.edges, {edge.lo, edge.hi, id(classes[edge.to])});
-  }
-  return out;
+  return Minimization(automaton, budget).run();
 }
 
 Result<Automaton> intersect(const Automaton& a, const Automaton& b, Budget& budget) {

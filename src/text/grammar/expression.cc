@@ -112,9 +112,12 @@ ExpressionPtr graph(uint32_t nodes, std::vector<Expression::GraphEdge> edges,
 
 namespace {
 
-// Whether the empty text matches; rules as `known` says.
-bool is_nullable(const Expression& e, const std::vector<bool>& known) {
-  const auto nullable = [&](const ExpressionPtr& part) { return is_nullable(*part, known); };
+// Whether the empty text matches; rules as `known` says. visits: one more per expression looked at.
+bool is_nullable(const Expression& e, const std::vector<bool>& known, int64_t& visits) {
+  const auto nullable = [&](const ExpressionPtr& part) {
+    return is_nullable(*part, known, visits);
+  };
+  ++visits;
   switch (e.kind) {
     case Kind::kNothing:
     case Kind::kCharacter:
@@ -139,6 +142,7 @@ bool is_nullable(const Expression& e, const std::vector<bool>& known) {
       reached[0] = 1;
       for (bool more = true; more;) {
         more = false;
+        visits += static_cast<int64_t>(e.edges.size());
         for (const auto& edge : e.edges)
           if (reached[edge.from] && !reached[edge.to] && nullable(edge.label))
             reached[edge.to] = more = true;
@@ -164,6 +168,12 @@ class NfaBuilder {
 
  private:
   uint32_t node() { return nfa_.add(); }
+  // Spends for the nodes that were added since the last call.
+  Result<void> count_nodes() {
+    const size_t made = nfa_.states.size() - std::exchange(counted_, nfa_.states.size());
+    if (nfa_.states.size() > kGrammarStatesMax) return budget_.add_states(kGrammarStatesMax + 1);
+    return budget_.spend(kStateSteps * static_cast<int64_t>(made));
+  }
   void skip(uint32_t from, uint32_t to) { nfa_.states[from].empty_moves.push_back(to); }
   void edge(uint32_t from, uint32_t lo, uint32_t hi, uint32_t to) {
     nfa_.states[from].edges.push_back({lo, hi, to});
@@ -171,7 +181,7 @@ class NfaBuilder {
 
   Result<void> add(const Expression& e, uint32_t from, uint32_t to) {
     ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(e.bytes.size() + e.ranges.size()) + 2));
-    if (nfa_.states.size() > kGrammarStatesMax) return budget_.add_states(kGrammarStatesMax + 1);
+    ALTLAS_TRY_VOID(count_nodes());
     switch (e.kind) {
       case Kind::kNothing:
         break;
@@ -207,8 +217,7 @@ class NfaBuilder {
         edge(from, kCallBase + e.rule, kCallBase + e.rule, to);
         break;
       case Kind::kAutomaton:
-        add_automaton(*e.automaton, from, to);
-        return budget_.spend(static_cast<int64_t>(e.automaton->states.size()));
+        return add_automaton(*e.automaton, from, to);
       case Kind::kGraph: {
         std::vector<uint32_t> nodes;
         for (uint32_t i = 0; i < e.nodes; ++i) nodes.push_back(node());
@@ -260,18 +269,20 @@ class NfaBuilder {
       ALTLAS_TRY(Automaton smallest, minimize(made, budget_));
       known = classes_.emplace(&e, std::move(smallest)).first;
     }
-    add_automaton(known->second, from, to);
-    return budget_.spend(static_cast<int64_t>(known->second.states.size()));
+    return add_automaton(known->second, from, to);
   }
 
-  void add_automaton(const Automaton& automaton, uint32_t from, uint32_t to) {
+  Result<void> add_automaton(const Automaton& automaton, uint32_t from, uint32_t to) {
+    ALTLAS_TRY_VOID(budget_.spend(kStateSteps * static_cast<int64_t>(automaton.states.size())));
     const auto base = static_cast<uint32_t>(nfa_.states.size());
     for (const Automaton::State& state : automaton.states) {
       const uint32_t made = node();
+      ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(state.edges.size())));
       for (const Edge& e : state.edges) edge(made, e.lo, e.hi, base + e.to);
       if (state.accepts) skip(made, to);
     }
     if (!automaton.empty()) skip(from, base);
+    return {};
   }
 
   // Code points lo … hi of one length in UTF-8, whose leading parts are equal or whole ranges.
@@ -311,7 +322,10 @@ class NfaBuilder {
     const bool unlimited = e.max == kUnlimited;
     const uint32_t fixed = unlimited ? e.min : e.max;
     if (rules_ != nullptr && fixed > kUnrolledMax) {
-      if (!is_nullable(part, *nullable_)) return add_counted(e, from, to);
+      int64_t visits = 0;
+      const bool nullable = is_nullable(part, *nullable_, visits);
+      ALTLAS_TRY_VOID(budget_.spend(visits));
+      if (!nullable) return add_counted(e, from, to);
       if (fixed > 64)
         return invalid(
             "a repetition of more than 64 of what may be empty: make the repeated part "
@@ -355,6 +369,7 @@ class NfaBuilder {
   }
 
   Nfa nfa_;
+  size_t counted_ = 0;  // Nodes that were spent for.
   std::map<const Expression*, Automaton> classes_;
   Rules* rules_;
   std::vector<bool>* nullable_;
@@ -379,15 +394,17 @@ Result<Automaton> automaton_of_rule(Rules& rules, uint32_t index, std::vector<bo
   return determinize(nfa, budget);
 }
 
-std::vector<bool> nullable_rules(const Rules& rules) {
+Result<std::vector<bool>> nullable_rules(const Rules& rules, Budget& budget) {
   std::vector<bool> known(rules.rules.size(), false);
   for (bool more = true; more;) {
     more = false;
     for (size_t i = 0; i < known.size(); ++i) {
       const Rules::Rule& one = rules.rules[i];
-      if (known[i] || !((one.counted && one.min == 0) || is_nullable(*one.expression, known)))
-        continue;
-      known[i] = more = true;
+      int64_t visits = 1;
+      const bool found = !known[i] && ((one.counted && one.min == 0) ||
+                                       is_nullable(*one.expression, known, visits));
+      ALTLAS_TRY_VOID(budget.spend(visits));
+      if (found) known[i] = more = true;
     }
   }
   return known;

@@ -109,6 +109,6 @@ struct Rules {
 Result<Automaton> automaton_of_rule(Rules& rules, uint32_t index, std::vector<bool>& nullable,
                                     Budget& budget);
 // Which rules match the empty text.
-std::vector<bool> nullable_rules(const Rules& rules);
+Result<std::vector<bool>> nullable_rules(const Rules& rules, Budget& budget);
 
 }  // namespace altlas::text::grammar

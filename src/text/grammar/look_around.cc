@@ -209,7 +209,7 @@ class AssertingConstruction {
     while (!open.empty()) {
       Reading one = std::move(open.back());
       open.pop_back();
-      ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(one.size()) + 2));
+      ALTLAS_TRY_VOID(budget_.spend(2 * static_cast<int64_t>(one.size()) + 4));
       if (!seen.try_emplace(one, true).second) continue;
       const Nfa::State& at = nfa_.states[one[0]];
       for (const uint32_t to : at.empty_moves) {
@@ -364,7 +364,7 @@ class AssertingConstruction {
       if (!follow(from, symbol, to)) continue;
       std::vector<Reading> readings;
       for (const Reading& one : from.readings) {
-        ALTLAS_TRY_VOID(budget_.spend(static_cast<int64_t>(one.size())));
+        ALTLAS_TRY_VOID(budget_.spend(2 * static_cast<int64_t>(one.size())));
         for (const Edge& edge : nfa_.states[one[0]].edges) {
           if (edge.lo > symbol || edge.hi < symbol) continue;
           Reading next = one;

@@ -13,14 +13,27 @@ namespace {
 
 bool is_call(const Edge& edge) { return edge.hi >= kCallBase; }
 
+// What a look at all states and edges costs; calls may stand for many rules each.
+int64_t steps_of(const Automaton& automaton) {
+  int64_t steps = 4;
+  for (const Automaton::State& state : automaton.states) {
+    steps += static_cast<int64_t>(state.edges.size()) + 1;
+    for (const Edge& edge : state.edges)
+      if (is_call(edge)) steps += edge.hi - edge.lo;
+  }
+  return steps;
+}
+
 // Drops calls of rules that no text matches, until every state reaches an end.
 Result<void> drop_unproductive(std::vector<Automaton>& automata, Budget& budget) {
   for (bool more = true; more;) {
     more = false;
     for (Automaton& automaton : automata) {
-      ALTLAS_TRY_VOID(budget.spend(static_cast<int64_t>(automaton.states.size())));
+      ALTLAS_TRY_VOID(budget.spend(2 * steps_of(automaton)));
       bool changed = false;
       for (Automaton::State& state : automaton.states) {
+        if (std::ranges::none_of(state.edges, is_call)) continue;
+        ALTLAS_TRY_VOID(budget.spend(kStateSteps));
         std::vector<Edge> kept;
         for (const Edge& edge : state.edges) {
           if (!is_call(edge)) {
@@ -35,6 +48,7 @@ Result<void> drop_unproductive(std::vector<Automaton>& automata, Budget& budget)
       }
       if (!changed) continue;
       const size_t before = automaton.states.size();
+      ALTLAS_TRY_VOID(budget.spend(kStateSteps * static_cast<int64_t>(before)));
       automaton = trim(std::move(automaton));
       more |= automaton.states.size() != before;
     }
@@ -50,7 +64,9 @@ Result<std::vector<char>> finite_rules(const std::vector<Automaton>& automata, B
     more = false;
     for (size_t r = 0; r < automata.size(); ++r) {
       if (finite[r] || automata[r].empty()) continue;
-      ALTLAS_TRY_VOID(budget.spend(4 * static_cast<int64_t>(automata[r].states.size())));
+      ALTLAS_TRY_VOID(
+          budget.spend(4 * steps_of(automata[r]) +
+                       2 * kStateSteps * static_cast<int64_t>(automata[r].states.size())));
       Automaton only = automata[r];
       for (auto& state : only.states)
         std::erase_if(state.edges, [&](const Edge& edge) {
@@ -88,7 +104,7 @@ Result<std::vector<char>> nullable_automata(const std::vector<Automaton>& automa
     more = false;
     for (size_t r = 0; r < automata.size(); ++r) {
       if (nullable[r] || automata[r].empty()) continue;
-      ALTLAS_TRY_VOID(budget.spend(static_cast<int64_t>(automata[r].states.size())));
+      ALTLAS_TRY_VOID(budget.spend(2 * steps_of(automata[r]) + kStateSteps));
       std::vector<uint32_t> work{0};
       std::vector<char> seen(automata[r].states.size(), 0);
       bool found = rules.rules[r].counted && rules.rules[r].min == 0;
@@ -179,13 +195,16 @@ void append_rule(Program& program, const Automaton& automaton, uint32_t index,
 
 // The bytes that can come after each rule: a fixed point over states and rules.
 Result<void> find_follows(Program& program, Budget& budget) {
+  int64_t round = 0;  // What one costs.
+  for (const Program::State& state : program.states)
+    round += 2 + 4 * static_cast<int64_t>(state.calls.size());
   std::vector<std::bitset<256>> ahead(program.states.size());
   for (size_t s = 0; s < ahead.size(); ++s)
     for (const Program::ByteEdge& edge : program.states[s].bytes)
       for (uint32_t b = edge.lo; b <= edge.hi; ++b) ahead[s].set(b);
   for (bool more = true; more;) {
     more = false;
-    ALTLAS_TRY_VOID(budget.spend(static_cast<int64_t>(ahead.size())));
+    ALTLAS_TRY_VOID(budget.spend(round));
     for (size_t s = ahead.size(); s-- > 0;) {
       const Program::State& state = program.states[s];
       const std::bitset<256> before = ahead[s];
@@ -216,7 +235,7 @@ Result<void> find_follows(Program& program, Budget& budget) {
 
 Result<std::shared_ptr<const Program>> compile_rules(Rules rules, Budget& budget,
                                                      std::vector<Unheld> unheld) {
-  std::vector<bool> nullable = nullable_rules(rules);
+  ALTLAS_TRY(std::vector<bool> nullable, nullable_rules(rules, budget));
   std::vector<Automaton> automata;
   for (uint32_t r = 0; r < rules.rules.size(); ++r) {  // Repetitions add rules on the way.
     ALTLAS_TRY(Automaton automaton, automaton_of_rule(rules, r, nullable, budget));

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/utf8.h"
+#include "text/grammar/categories.h"
 #include "text/grammar/program.h"
 
 namespace altlas::text::grammar {
@@ -23,20 +24,8 @@ const Ranges kWord{{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 const Ranges kSpace{{'\t', '\r'}, {' ', ' '}};
 const Ranges kLineEnds{{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
-// Code points whose general category's name starts with one of `names` ("L", "Lu").
-Ranges category_ranges(const std::vector<std::string_view>& names) {
-  Ranges out;
-  for (uint32_t c = 0; c <= kCodePointMax; ++c) {
-    const std::string_view name = utf8proc_category_string(static_cast<utf8proc_int32_t>(c));
-    const auto fits = [&](std::string_view wanted) { return name.starts_with(wanted); };
-    if (!std::ranges::any_of(names, fits)) continue;
-    if (!out.empty() && out.back().hi + 1 == c)
-      out.back().hi = c;
-    else
-      out.push_back({c, c});
-  }
-  return out;
-}
+// Of one pattern's classes together: \p{L} has 650 in five bytes.
+constexpr size_t kRangesMax = 1'000'000;
 
 void append(Ranges& to, const Ranges& from) { to.insert(to.end(), from.begin(), from.end()); }
 
@@ -377,6 +366,14 @@ class Reader {
 
   // What stands after a backslash. negated: in a class that is: it must leave out more, not less.
   Result<Ranges> escape(bool in_class, bool negated) {
+    ALTLAS_TRY(Ranges made, escape_now(in_class, negated));
+    ranges_ += made.size();
+    if (ranges_ > kRangesMax)
+      return wrong("its classes have more than a million ranges: name them fewer times");
+    return made;
+  }
+
+  Result<Ranges> escape_now(bool in_class, bool negated) {
     if (!more()) return wrong("the pattern ends with a backslash");
     const auto one = [](uint32_t c) { return Ranges{{c, c}}; };
     const char c = peek();
@@ -500,6 +497,7 @@ class Reader {
   const std::string_view text_;
   size_t at_ = 0;
   Flags flags_;
+  size_t ranges_ = 0;  // Of all classes that escapes stand for.
   size_t in_look_ = 0;
   bool in_look_behind_ = false;
   bool at_start_ = false;  // Surely at the text's begin.
