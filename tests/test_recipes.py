@@ -13,7 +13,7 @@ PAGES = sorted((ROOT / "docs" / "adding").glob("*.md"))
 SOURCES = "\n".join(path.read_text(errors="replace") for folder in ("src", "tests", "tools", "cmake")
                     for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".h", ".cc", ".proto", ".py", ".txt", ".cmake"))
 WORDS = set(re.findall(r"\w+", SOURCES))
-COMPILER = shutil.which("clang++-19") or shutil.which("c++")
+COMPILER = shutil.which("clang++-19")
 
 
 def quoted(page):

@@ -91,7 +91,7 @@ def limits(files):
 
 
 def threads(files):
-    config = {"server": {"io_threads": 2, "text_threads": 1}, "engine": {"devices": "sim:h100:1"},
+    config = {"server": {"io_threads": 2, "text_threads": 2}, "engine": {"devices": "sim:h100:1"},
               "store": {"tasks_kept_bytes_max": 300, "idempotency_key_ttl_s": 1}}
     return Group(files, config, "--model", str(files.tiny))
 

@@ -71,7 +71,8 @@ struct ServerConfig {
                     .min = 0,
                     .max = 256});
     field("text_threads", &S::text_threads,
-          FieldInfo{.help = "Threads for tokenizing; 0 chooses by the number of cores.",
+          FieldInfo{.help = "Threads for tokenizing, half of them for grammars (of 1, one more); 0 "
+                            "chooses by the number of cores.",
                     .min = 0,
                     .max = 256});
   }
