@@ -52,7 +52,10 @@ struct ReplicaLimits {
   std::string simd;               // "avx512_vnni"; empty where the CPU does not compute.
 
   // The zeros of a rank that is not there are those of an engine that holds nothing.
-  RankMemory rank(size_t index) const { return index < ranks.size() ? ranks[index] : RankMemory(); }
+  const RankMemory& rank(size_t index) const {
+    static const RankMemory kNothing;
+    return index < ranks.size() ? ranks[index] : kNothing;
+  }
   // The most that one block of every group together takes on a device, states apart.
   uint64_t block_bytes() const {
     uint64_t most = 0;
