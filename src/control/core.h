@@ -23,7 +23,7 @@
 
 #include "control/core/adapters.h"
 #include "control/core/admissions.h"
-#include "control/core/change_set.h"
+#include "base/change_set.h"
 #include "control/core/dispatcher.h"
 #include "control/core/fleet.h"
 #include "control/core/intake.h"

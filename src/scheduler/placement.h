@@ -77,9 +77,8 @@ PlacementIndex index_of(const PlacementPolicy& policy, std::vector<PlacementDevi
 // - random counts the devices of the best standing: parts where every device has room for the
 //   request count as a whole, in others devices are looked at one by one;
 // - prefix_affinity sums the load of all that may ever take the task, in the same way;
-// - earliest_finish orders by (tokens ahead + length) / rate: where rates differ widely, the bound
-// of
-//   a part says little, and more parts are looked at.
+// - earliest_finish orders by (tokens ahead + length) / rate: where rates differ widely, a part's
+//   bound says little, and more parts are looked at.
 // A refusal looks at all devices, for its numbers.
 // Errors: kInvalid, with the ids for an unknown specific_device, with the numbers for what fits no
 // device ever; kUnavailable without devices.

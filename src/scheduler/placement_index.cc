@@ -75,11 +75,10 @@ PlacementDevice worst_of(const PlacementDevice& a, const PlacementDevice& b) {
 
 PlacementIndex::PlacementIndex(std::vector<PlacementDevice> devices)
     : devices_(std::move(devices)),
+      standings_(devices_.size(), Standing::kEligible),
       capacity_(std::bit_ceil(std::max<size_t>(devices_.size(), 1))),
       nodes_(2 * capacity_) {
-  for (size_t i = 0; i < devices_.size(); ++i)
-    nodes_[capacity_ + i] = bounds_of(devices_[i], Standing::kEligible);
-  for (size_t node = capacity_; node-- > 1;) update(node);
+  changed_.resize(devices_.size());
 }
 
 std::optional<size_t> PlacementIndex::find(DeviceId id) const {
@@ -90,9 +89,17 @@ std::optional<size_t> PlacementIndex::find(DeviceId id) const {
 
 void PlacementIndex::set(size_t index, const PlacementDevice& device, Standing standing) {
   devices_[index] = device;
-  size_t node = capacity_ + index;
-  nodes_[node] = bounds_of(device, standing);
-  while (node > 1) update(node /= 2);
+  standings_[index] = standing;
+  changed_.add(static_cast<uint32_t>(index));
+}
+
+PlacementIndex::Node PlacementIndex::root() const {
+  for (const uint32_t index : changed_.take()) {
+    size_t node = capacity_ + index;
+    nodes_[node] = bounds_of(devices_[index], standings_[index]);
+    while (node > 1) update(node /= 2);
+  }
+  return {this, 1};
 }
 
 PlacementIndex::Bounds PlacementIndex::bounds_of(const PlacementDevice& device, Standing standing) {
@@ -110,7 +117,7 @@ PlacementIndex::Bounds PlacementIndex::joined(const Bounds& a, const Bounds& b) 
   return out;
 }
 
-void PlacementIndex::update(size_t node) {
+void PlacementIndex::update(size_t node) const {
   nodes_[node] = joined(nodes_[2 * node], nodes_[2 * node + 1]);
 }
 

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "base/change_set.h"
 #include "base/ids.h"
 
 namespace altlas::scheduler {
@@ -71,7 +72,7 @@ class PlacementIndex {
   const PlacementDevice& operator[](size_t index) const { return devices_[index]; }
   std::optional<size_t> find(DeviceId id) const;  // O(log devices)
   // Replaces a device; the order of ids must stay. standing: towards a request that needs nothing.
-  // O(log devices)
+  // O(1): bounds follow once root() asks for them.
   void set(size_t index, const PlacementDevice& device, Standing standing);
 
   // A run of devices. Copies are cheap; valid until the next set().
@@ -96,7 +97,8 @@ class PlacementIndex {
     const PlacementIndex* index_;
     size_t at_;
   };
-  Node root() const { return {this, 1}; }
+  // O(log devices) for each device that was set since the last call.
+  Node root() const;
   // Bounds and devices that were looked at since the start.
   uint64_t looks() const { return looks_; }
 
@@ -110,11 +112,15 @@ class PlacementIndex {
   };
   static Bounds bounds_of(const PlacementDevice& device, Standing standing);
   static Bounds joined(const Bounds& a, const Bounds& b);
-  void update(size_t node);
+  void update(size_t node) const;
 
   std::vector<PlacementDevice> devices_;
-  size_t capacity_ = 1;        // Leaves, a power of two.
-  std::vector<Bounds> nodes_;  // Heap order: the children of n are 2 n and 2 n + 1.
+  std::vector<Standing> standings_;  // By device.
+  size_t capacity_ = 1;              // Leaves, a power of two.
+  // Heap order: the children of n are 2 n and 2 n + 1. Changes of devices often come between two
+  // choices, and only a choice needs the bounds.
+  mutable std::vector<Bounds> nodes_;
+  mutable ChangeSet changed_;  // Devices whose leaves are not up to date.
   mutable uint64_t looks_ = 0;
 };
 

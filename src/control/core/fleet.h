@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/result.h"
-#include "control/core/change_set.h"
+#include "base/change_set.h"
 #include "control/core/memory_ledger.h"
 #include "control/core/timer_set.h"
 #include "control/core_setup.h"

@@ -16,7 +16,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "control/core/change_set.h"
+#include "base/change_set.h"
 
 namespace altlas::control {
 

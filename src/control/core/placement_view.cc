@@ -113,8 +113,7 @@ PlacementView::SiteView PlacementView::look(const Site& site, const PlacementDev
   PlacementDevice for_runs = look(site, ledger_.reserved_by_runs(site.device));
   for_runs.tasks = fleet_.device(site.device).running;  // Those queued here are who asks.
   for_runs.tasks_max = setup_.max_concurrent_tasks;
-  out.takes_tasks =
-      scheduler::assess(policy_, for_runs, {}).standing == scheduler::Standing::kEligible;
+  out.takes_tasks = scheduler::standing_of(policy_, for_runs, {}) == scheduler::Standing::kEligible;
   if (out.takes_tasks && seen.tasks < seen.tasks_max) out.free_places = seen.tasks_max - seen.tasks;
   uint64_t places = 0;
   for (const uint32_t index : site.slots) {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "control/core/change_set.h"
+#include "base/change_set.h"
 #include "control/core/fleet.h"
 #include "control/core/memory_ledger.h"
 #include "control/core_setup.h"

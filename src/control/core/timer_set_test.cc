@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "base/philox.h"
-#include "control/core/change_set.h"
 
 namespace altlas::control {
 namespace {
@@ -29,18 +28,6 @@ TEST(TimerSet, AgreesWithAPlainList) {
       if (plain[each] <= now) due.insert(each);
     EXPECT_EQ(timers.due(now), due);
   }
-}
-
-TEST(ChangeSet, EachChangeIsTakenOnce) {
-  ChangeSet changed;
-  changed.resize(3);
-  EXPECT_EQ(changed.take(), (std::vector<uint32_t>{0, 1, 2}));
-  EXPECT_TRUE(changed.empty());
-  changed.add(2), changed.add(0), changed.add(2);
-  EXPECT_EQ(changed.take(), (std::vector<uint32_t>{2, 0}));
-  changed.add(1);
-  changed.add_all();
-  EXPECT_EQ(changed.take().size(), 3u);
 }
 
 }  // namespace

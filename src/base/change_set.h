@@ -1,11 +1,12 @@
-// ChangeSet: which of a row of things that are counted from 0 have changed since somebody looked.
+// ChangeSet: which of a row of things that are counted from 0 (devices, slots) have changed since
+// somebody looked.
 #pragma once
 
 #include <cstdint>
 #include <utility>
 #include <vector>
 
-namespace altlas::control {
+namespace altlas {
 
 // Pure. Everything counts as changed at first.
 class ChangeSet {
@@ -35,4 +36,4 @@ class ChangeSet {
   std::vector<uint32_t> changed_;
 };
 
-}  // namespace altlas::control
+}  // namespace altlas
