@@ -176,6 +176,34 @@ TEST(CoreMemory, BlocksOfRunningTasksNeverGrowIntoAReservation) {
   EXPECT_EQ(h.view(after.task).status, TaskStatus::kRunning);
 }
 
+// A rank's blocks may be larger than the leading one's: its own device has room for them, or the
+// task waits.
+TEST(CoreMemory, EveryRanksBlocksLeaveReservationsAlone) {
+  CoreSetup setup = test_setup(2);
+  setup.deployments[0].replicas = {{DeviceId{0}, DeviceId{1}}};
+  DeploymentSetup beside = setup.deployments[0];
+  beside.name = beside.model = "beside";
+  beside.replicas = {{DeviceId{1}}};
+  setup.deployments.push_back(beside);
+  CoreHarness h(setup);
+  h.block_bytes = {{1, 8 * 1024}};
+  h.start();
+  TaskSpec reserved = with_memory(h, kTotal - 2 * (kTotal - kFree) - 8 * kBlocks - 2 * kBlocks);
+  reserved.deployment = "beside";
+  const Placed held = h.one(reserved);
+  EXPECT_EQ(held.status, TaskStatus::kRunning);
+  const Placed waits = h.one(h.spec());
+  EXPECT_EQ(waits.status, TaskStatus::kQueued) << "two blocks fit as rank 0 has them";
+  h.finish(h.runs[0]);
+  EXPECT_EQ(h.view(waits.task).status, TaskStatus::kRunning) << "at once, by the other's end";
+  // And the other way round: the end on the replica of two ranks makes room beside it.
+  reserved.id = TaskId{7, 90};
+  const Placed again = h.one(reserved);
+  EXPECT_EQ(again.status, TaskStatus::kQueued);
+  h.finish(h.runs[1]);
+  EXPECT_EQ(h.view(again.task).status, TaskStatus::kRunning);
+}
+
 TEST(CoreMemory, WithoutReservationsOnlyThePromptCounts) {
   CoreHarness h(test_setup(1, 8));
   h.kv_blocks = 64;

@@ -86,8 +86,10 @@ class CoreHarness {
     out.kv_blocks = kv_blocks;
     for (const engine::RankPlace& rank : load.ranks) {
       const auto own = weight_bytes.find(rank.device_id);
-      out.ranks.push_back(
-          {own == weight_bytes.end() ? uint64_t{1} << 18 : own->second, 1 << 10, {1024}});
+      const auto block = block_bytes.find(rank.device_id);
+      out.ranks.push_back({own == weight_bytes.end() ? uint64_t{1} << 18 : own->second,
+                           1 << 10,
+                           {block == block_bytes.end() ? uint64_t{1024} : block->second}});
     }
     return out;
   }
@@ -162,6 +164,7 @@ class CoreHarness {
   bool journal_auto = true;
   uint32_t kv_blocks = 256;
   std::map<uint32_t, uint64_t> weight_bytes;  // By device; 1 << 18 where there is none.
+  std::map<uint32_t, uint64_t> block_bytes;   // By device; 1024 where there is none.
   uint64_t next_id = 1, next_ticket = 1, steps = 0;
   std::deque<AppendJournal> appends;
   std::vector<journal::Event> journal;

@@ -144,7 +144,8 @@ Dispatcher::Fit Dispatcher::fits(const Task& task, uint32_t index, std::string& 
     return Fit::kNotByEnds;
   }
   PlacementRequest request = request_of(task);
-  for (const DeviceId id : slot.devices) {
+  for (size_t rank = 0; rank < slot.devices.size(); ++rank) {
+    const DeviceId id = slot.devices[rank];
     PlacementDevice seen = in_.view.site(task.site, in_.view.reserved_ahead(own, task.number));
     seen.tasks = seen.tasks_max = 0;  // The site and its slots have places: that was looked at.
     seen.kv_blocks_total = slot.loaded.kv_blocks;
@@ -154,6 +155,7 @@ Dispatcher::Fit Dispatcher::fits(const Task& task, uint32_t index, std::string& 
       seen.memory_reserved = in_.view.reserved_ahead(id, task.number);
       if (seen.memory_reserved == 0) continue;
       in_.view.set_memory(id, seen);
+      seen.block_bytes = slot.loaded.rank(rank).block_bytes();
       request.estimated_memory = 0;
     }
     scheduler::Assessment assessment = scheduler::assess(in_.view.policy(), seen, request);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "base/check.h"
@@ -203,6 +204,9 @@ Task* TaskLife::run_over(uint32_t slot, SequenceId sequence, TimeUs now) {
   const auto task = in_.fleet.end_run(slot, sequence, now);
   if (!task) return nullptr;
   in_.waiting.look_at(in_.fleet.slot(slot).site);
+  // Its blocks on the devices of the other ranks are free, too.
+  for (const DeviceId id : in_.fleet.slot(slot).devices | std::views::drop(1))
+    in_.waiting.look_at_device(id);
   return *task == 0 ? nullptr : &in_.tasks.at(*task);
 }
 

@@ -61,6 +61,7 @@ std::vector<uint64_t> WaitingTasks::of_deployment(uint32_t deployment) const {
 
 void WaitingTasks::look_at_device(DeviceId device) {
   for (const uint32_t site : fleet_.device(device).sites) look_at(site);
+  for (const uint32_t slot : fleet_.device(device).slots) look_at(fleet_.slot(slot).site);
 }
 
 void WaitingTasks::look_at_deployment(uint32_t deployment) {

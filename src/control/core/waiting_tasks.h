@@ -55,6 +55,7 @@ class WaitingTasks {
 
   // Sites to be looked at again.
   void look_at(uint32_t site) { sites_to_look_at_.insert(site); }
+  // Its sites, and those of replicas that have a rank there.
   void look_at_device(DeviceId device);
   void look_at_deployment(uint32_t deployment);  // Wherever its tasks wait.
   void look_everywhere();
