@@ -1,25 +1,21 @@
 #include "engine/grammar_cache.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace altlas::engine {
 
-namespace grammar = text::grammar;
+std::shared_ptr<text::grammar::TokenGrammar> GrammarCache::find(const Grammar& grammar) {
+  const auto found = entries_.find(key_of(grammar));
+  if (found == entries_.end()) return nullptr;
+  found->second.used = ++uses_;
+  return found->second.grammar;
+}
 
-Result<std::shared_ptr<grammar::TokenGrammar>> GrammarCache::get(const Grammar& wanted) {
-  if (tokenizer_ == nullptr)
-    return invalid("this model has no tokenizer: its text can't be held to a grammar");
-  const auto found = entries_.find({wanted.kind, wanted.text});
-  if (found != entries_.end()) {
-    found->second.used = ++uses_;
-    return found->second.grammar;
-  }
-  ALTLAS_TRY(auto program, grammar::compile(wanted));
-  if (trie_ == nullptr) trie_ = std::make_shared<const grammar::TokenTrie>(*tokenizer_, rows_);
+void GrammarCache::keep(const GrammarKey& key,
+                        std::shared_ptr<text::grammar::TokenGrammar> grammar) {
   make_room();
-  auto made = std::make_shared<grammar::TokenGrammar>(std::move(program), trie_);
-  entries_.emplace(std::pair(wanted.kind, wanted.text), Entry{made, ++uses_});
-  return made;
+  entries_.insert_or_assign(key, Entry{std::move(grammar), ++uses_});
 }
 
 void GrammarCache::make_room() {

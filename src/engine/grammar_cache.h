@@ -4,12 +4,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <tuple>
 
-#include "base/result.h"
-#include "task/task.h"
-#include "text/grammar/matcher.h"
-#include "text/tokenizer/tokenizer.h"
+#include "engine/grammar_compiler.h"
 
 namespace altlas::engine {
 
@@ -17,15 +13,12 @@ namespace altlas::engine {
 inline constexpr uint64_t kGrammarCacheBytesMax = 256u << 20;
 inline constexpr size_t kGrammarsMax = 256;
 
-// One thread at a time. What it answers depends on the grammar alone, never on what it keeps.
+// One thread at a time.
 class GrammarCache {
  public:
-  // tokenizer: outlives it; null: it refuses every grammar. rows: of the model's head.
-  GrammarCache(const text::Tokenizer* tokenizer, uint32_t rows)
-      : tokenizer_(tokenizer), rows_(rows) {}
-
-  // Errors: kInvalid as text::grammar::compile.
-  Result<std::shared_ptr<text::grammar::TokenGrammar>> get(const Grammar& grammar);
+  // Null: it is not here.
+  std::shared_ptr<text::grammar::TokenGrammar> find(const Grammar& grammar);
+  void keep(const GrammarKey& key, std::shared_ptr<text::grammar::TokenGrammar> grammar);
 
  private:
   struct Entry {
@@ -34,10 +27,7 @@ class GrammarCache {
   };
   void make_room();
 
-  const text::Tokenizer* tokenizer_;
-  const uint32_t rows_;
-  std::shared_ptr<const text::grammar::TokenTrie> trie_;  // Made with the first grammar.
-  std::map<std::pair<GrammarKind, std::string>, Entry> entries_;
+  std::map<GrammarKey, Entry> entries_;
   uint64_t uses_ = 0;
 };
 

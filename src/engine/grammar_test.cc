@@ -9,29 +9,12 @@
 #include "engine/grammar_cache.h"
 #include "engine/replica_core.h"
 #include "engine/sim_executor.h"
+#include "engine/test_letters.h"
 
 namespace altlas::engine {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr int32_t kEnd = 0;
-
-std::unique_ptr<const text::Tokenizer> letters() {
-  text::Vocabulary vocabulary;
-  vocabulary.model = "gpt2";
-  vocabulary.pre = "gpt-2";
-  vocabulary.tokens = {"<|end|>"};
-  vocabulary.types = {text::kTokenControl};
-  vocabulary.eos = kEnd;
-  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.push_back(std::string(1, c));
-  for (const char* pair : {"ab", "bc", "\":", "12", "}}", ",\""})
-    vocabulary.tokens.push_back(pair);
-  vocabulary.types.resize(vocabulary.tokens.size(), text::kTokenNormal);
-  auto made = text::Tokenizer::create(std::move(vocabulary));
-  EXPECT_TRUE(made.ok()) << made.error().message();
-  return *std::move(made);
-}
 
 struct Heard {
   std::vector<int32_t> ids;
@@ -61,7 +44,10 @@ class Bench {
   }
 
   void run() {
+    GrammarCompiler compiler = core->grammar_compiler();
     while (true) {
+      while (const auto wanted = core->take_grammar_job())
+        core->grammar_compiled(compiler.compile(*wanted));
       StepPlan plan = core->plan();
       const bool idle = plan.empty();
       if (idle && executor->in_flight() == 0) break;
@@ -168,10 +154,10 @@ TEST(GrammarInReplica, Ends) {
   closed.sampling.min_tokens = 40;
   bench.core->handle(closed);
   bench.run();
-  EXPECT_EQ(bench.heard.at(1).ids.back(), kEnd);
+  EXPECT_EQ(bench.heard.at(1).ids.back(), kLettersEnd);
   EXPECT_LT(bench.heard.at(1).ids.size(), 50u);
   EXPECT_GE(bench.heard.at(2).ids.size(), 20u);
-  EXPECT_EQ(bench.heard.at(2).ids.back(), kEnd);
+  EXPECT_EQ(bench.heard.at(2).ids.back(), kLettersEnd);
   EXPECT_EQ(bench.heard.at(3).ids.size(), 50u);
   EXPECT_EQ(bench.heard.at(3).result->finish_reason, FinishReason::kLength);
   EXPECT_EQ(bench.heard.at(4).text, "abc");
@@ -185,8 +171,9 @@ TEST(GrammarInReplica, HoldsWhatComesBehindTheThinking) {
     std::string begin, end;
     Grammar grammar;
   };
-  for (const Row& row : {Row{"", "}}", kNumbers}, Row{"", "bc", kSchema}, Row{"=~", "ab", kNumbers},
-                         Row{"", "12", {GrammarKind::kRegex, "[0-9]{3}"}}, Row{"#", "z", kSchema}}) {
+  for (const Row& row :
+       {Row{"", "}}", kNumbers}, Row{"", "bc", kSchema}, Row{"=~", "ab", kNumbers},
+        Row{"", "12", {GrammarKind::kRegex, "[0-9]{3}"}}, Row{"#", "z", kSchema}}) {
     Bench whole(1);
     Grammar grammar = row.grammar;
     if (!row.begin.empty()) grammar.think_begin = *whole.tokenizer->encode(row.begin, {});
@@ -242,12 +229,17 @@ TEST(GrammarInReplica, WhatCantBeHeldFails) {
 
 TEST(GrammarInReplica, TheCacheForgetsTheOldest) {
   const auto tokenizer = letters();
-  GrammarCache cache(tokenizer.get(), 200);
-  const auto first = *cache.get(kNumbers);
-  EXPECT_EQ(*cache.get(kNumbers), first);
-  for (size_t i = 0; i < kGrammarsMax; ++i)
-    ASSERT_TRUE(cache.get({GrammarKind::kRegex, "a{" + std::to_string(i) + "}"}).ok());
-  EXPECT_NE(*cache.get(kNumbers), first);
+  GrammarCompiler compiler(tokenizer.get(), 200);
+  GrammarCache cache;
+  EXPECT_EQ(cache.find(kNumbers), nullptr);
+  const auto first = *compiler.compile(kNumbers);
+  cache.keep(key_of(kNumbers), first);
+  EXPECT_EQ(cache.find(kNumbers), first);
+  for (size_t i = 0; i < kGrammarsMax; ++i) {
+    const Grammar one{GrammarKind::kRegex, "a{" + std::to_string(i) + "}"};
+    cache.keep(key_of(one), *compiler.compile(one));
+  }
+  EXPECT_EQ(cache.find(kNumbers), nullptr);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/grammar_thread.h"
 
 namespace altlas::engine {
 
@@ -55,12 +56,16 @@ Result<void> Replica::serve(LoadedReplica& loaded) {
   ReplicaLoop loop(*loaded.core, *loaded.executor);
   AdapterLoader loader(*loaded.executor,
                        [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
+  GrammarThread grammars(loaded.core->grammar_compiler(),
+                         [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
   while (!stopping_) {
     if (auto stats = loop.stats(clock_.now())) options_.report(*std::move(stats));
     handle(loop, inbox_.drain());
     for (const AdapterRead& read : loader.take()) loop.adapter_read(read);
     for (AdapterJob& job : loop.take_adapter_jobs()) loader.read(std::move(job));
     loop.drop_adapters();
+    if (const auto compiled = grammars.take()) loop.grammar_compiled(*compiled);
+    if (auto wanted = loop.take_grammar_job()) grammars.compile(*std::move(wanted));
     const ReplicaLoop::Next next = loop.turn();
     say(loop);
     if (next == ReplicaLoop::Next::kCollect) {

@@ -48,7 +48,8 @@ class Replica {
   void start();
   // Any thread. False, and `command` untouched, when the inbox is full or the replica has ended.
   [[nodiscard]] bool send(Command&& command);
-  // Ends within one step (a model that is being loaded is loaded first); sequences are dropped
+  // Ends within one step (a model that is being loaded is loaded first, what is being read or
+  // compiled is waited for); sequences are dropped
   // without a report. Once it returns nothing is called any more. Not from the replica's own
   // thread.
   void stop();

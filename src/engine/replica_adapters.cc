@@ -99,6 +99,8 @@ std::vector<uint32_t> ReplicaCore::take_dropped_adapters() {
     if (one.state != HeldAdapter::State::kLeaving || one.reading) return false;
     for (const auto& [id, live] : live_)
       if (live.adapter == one.id) return false;
+    for (const auto& [order, held] : held_)
+      if (held.adapter == one.id) return false;
     dropped_adapters_.push_back(one.id);
     return true;
   });

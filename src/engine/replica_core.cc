@@ -8,7 +8,8 @@
 
 #include "base/check.h"
 
-// What concerns adapters is in replica_adapters.cc.
+// What concerns adapters is in replica_adapters.cc, sequences that wait for their grammar in
+// replica_grammars.cc.
 namespace altlas::engine {
 
 namespace {
@@ -43,7 +44,6 @@ ReplicaCore::ReplicaCore(const ReplicaLimits& limits, const CoreOptions& options
       options_(options),
       tokenizer_(tokenizer),
       batch_(batch_options(limits_, options_)),
-      grammars_(tokenizer, limits.vocab_size),
       busy_us_(limits.ranks.size()) {
   for (const std::string& name : options_.adapters)
     adapters_.push_back({HeldAdapter::State::kReady, next_adapter_++, name, 0, false, 0});
@@ -117,9 +117,8 @@ Result<void> ReplicaCore::check_kind(const SubmitSequence& command) const {
   return {};
 }
 
-// Replays what an earlier run generated, then queues the rest.
 Result<void> ReplicaCore::start(SubmitSequence& command) {
-  if (live_.contains(command.sequence))
+  if (live_.contains(command.sequence) || held_orders_.contains(command.sequence))
     return Error(ErrorCode::kConflict, "the sequence is already here");
   ALTLAS_TRY_VOID(check_kind(command));
   if (command.embeds) command.tokens_max = 1;
@@ -127,11 +126,22 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   ALTLAS_TRY_VOID(check_tokens(command));
   ALTLAS_TRY_VOID(check_payloads(command));
   ALTLAS_TRY(const uint32_t adapter, adapter_id(command.adapter));
+  TokenGrammarPtr grammar;
+  if (command.sampling.grammar.kind != GrammarKind::kNone && !command.embeds) {
+    grammar = grammars_.find(command.sampling.grammar);
+    if (grammar == nullptr) return wait_for_grammar(std::move(command), adapter);
+  }
+  return begin(command, adapter, std::move(grammar), std::nullopt);
+}
+
+// Replays what an earlier run generated, then queues the rest.
+Result<void> ReplicaCore::begin(SubmitSequence& command, uint32_t adapter, TokenGrammarPtr grammar,
+                                std::optional<uint64_t> arrival) {
   ALTLAS_TRY(SequenceOutput output,
              SequenceOutput::create(tokenizer_, command.sampling, command.tokens_max));
   Live live{std::move(output), command.sampling.logprobs >= 0, {}};
   live.adapter = adapter;
-  ALTLAS_TRY_VOID(hold_to_grammar(command, live));
+  if (grammar != nullptr) hold_to_grammar(command, std::move(grammar), live);
   for (const int32_t token : command.generated) ALTLAS_TRY_VOID(take_token(live, token));
   if (live.output.finished()) {
     // The earlier run had generated everything, but its end was not heard of.
@@ -159,6 +169,7 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   work.adapter = adapter;
   work.cache_salt = adapter;
   work.embeds = command.embeds;
+  work.arrival = arrival;
   ALTLAS_TRY_VOID(batch_.admit(std::move(work)));
   Live& placed = live_.emplace(command.sequence, std::move(live)).first->second;
   const Result<void> allowed = allow_next(command.sequence, placed);
@@ -168,15 +179,13 @@ Result<void> ReplicaCore::start(SubmitSequence& command) {
   return allowed;
 }
 
-Result<void> ReplicaCore::hold_to_grammar(const SubmitSequence& command, Live& live) {
-  if (command.sampling.grammar.kind == GrammarKind::kNone || command.embeds) return {};
-  ALTLAS_TRY(auto grammar, grammars_.get(command.sampling.grammar));
+void ReplicaCore::hold_to_grammar(const SubmitSequence& command, TokenGrammarPtr grammar,
+                                  Live& live) {
   live.matcher.emplace(std::move(grammar));
   if (!command.sampling.grammar.think_end.empty())
     live.thinking.emplace(*tokenizer_, command.sampling.grammar, limits_.vocab_size);
   live.ignore_eos = command.sampling.ignore_eos;
   live.min_tokens = static_cast<uint32_t>(std::max(0, command.sampling.min_tokens));
-  return {};
 }
 
 // A text that nothing can follow ends at once: also before min_tokens, and with ignore_eos.
@@ -218,7 +227,7 @@ Result<void> ReplicaCore::allow_next(SequenceId id, Live& live) {
 
 void ReplicaCore::cancel(SequenceId id) {
   const auto live = live_.find(id);
-  if (live == live_.end()) return;
+  if (live == live_.end()) return cancel_held(id);
   reports_.push_back(SequenceCanceled{id, live->second.output.tokens()});
   ALTLAS_CHECK(batch_.end(id), "what lives is in the batch");
   live_.erase(live);
@@ -334,7 +343,7 @@ ReplicaStats ReplicaCore::stats() const {
   const scheduler::BatchCounters& counters = batch_.counters();
   stats.steps = counters.steps;
   stats.running = static_cast<uint32_t>(batch_.running());
-  stats.waiting = static_cast<uint32_t>(batch_.waiting());
+  stats.waiting = static_cast<uint32_t>(batch_.waiting() + held_.size());
   if (const auto group = tightest_group())
     stats.kv_blocks_free = batch_.kv().pool(*group).available();
   stats.preemptions = counters.preemptions;
@@ -361,6 +370,9 @@ uint64_t ReplicaCore::hash() const {
   h.add(batch_.hash());
   h.add(live_.size()).add(reports_.size()).add(draining_);
   for (const int64_t busy : busy_us_) h.add(busy);
+  h.add(compiling_.has_value()).add(held_.size());
+  for (const auto& [order, held] : held_)
+    h.add(order.turn).add(order.arrival).add(held.command.sequence.value);
   for (const HeldAdapter& one : adapters_)
     h.add(static_cast<uint8_t>(one.state)).add(one.id).add(std::string_view(one.name));
   for (const auto& [id, live] : live_) {
@@ -377,6 +389,12 @@ void ReplicaCore::check_integrity() const {
     ALTLAS_CHECK(batch_.knows(id) && !live.output.finished(),
                  "what lives is in the batch and not over");
   }
+  ALTLAS_CHECK(held_.size() == held_orders_.size(), "what is held is found by its id");
+  size_t wanting = 0;
+  for (const auto& [key, orders] : wanted_grammars_) wanting += orders.size();
+  ALTLAS_CHECK(wanting == held_.size(), "what is held waits for one grammar");
+  for (const auto& [id, order] : held_orders_)
+    ALTLAS_CHECK(held_.contains(order) && !live_.contains(id), "what is held does not live yet");
 }
 
 }  // namespace altlas::engine

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "engine/adapter_loader.h"
 #include "engine/executor.h"
 #include "engine/grammar_cache.h"
+#include "engine/grammar_compiler.h"
 #include "engine/messages.h"
 #include "engine/sequence_output.h"
 #include "engine/thinking.h"
@@ -30,8 +33,8 @@ struct CoreOptions {
 };
 
 // Pure: no thread, clock or device. One writer: the replica's leading thread, or the simulator.
-// Loop: handle() what arrived; plan(); launch it unless it is empty; commit() the oldest result;
-// take_reports().
+// Loop: handle() what arrived; hand out jobs; plan(); launch it unless it is empty; commit() the
+// oldest result; take_reports().
 class ReplicaCore {
  public:
   // tokenizer: outlives the core; null: text is " t<id>" per token.
@@ -58,10 +61,17 @@ class ReplicaCore {
   // A file is being read.
   bool reads_adapter() const;
 
+  // Grammars: the next to be compiled, without its thinking, answered by grammar_compiled(); none
+  // while one is being compiled. Its sequences, which wait meanwhile, are not in the batch.
+  std::optional<Grammar> take_grammar_job();
+  void grammar_compiled(const CompiledGrammar& compiled);
+  // What compiles them.
+  GrammarCompiler grammar_compiler() const { return {tokenizer_, limits_.vocab_size}; }
+
   ReplicaStats stats() const;
   // Sequences that are not over.
-  size_t sequences() const { return live_.size(); }
-  bool drained() const { return draining_ && live_.empty(); }
+  size_t sequences() const { return live_.size() + held_.size(); }
+  bool drained() const { return draining_ && sequences() == 0; }
   // Pairs with ReplicaLoaded's numbers.
   ReplicaLoaded loaded(std::string simd) const;
   const ReplicaLimits& limits() const { return limits_; }
@@ -89,8 +99,24 @@ class ReplicaCore {
     bool reading = false;  // Whether the file of one that leaves is still being read.
     uint64_t load = 0;     // LoadAdapter's number.
   };
+  // The order of service, as BatchScheduler has it.
+  struct HeldOrder {
+    TimeUs turn = 0;
+    uint64_t arrival = 0;
+    friend auto operator<=>(const HeldOrder&, const HeldOrder&) = default;
+  };
+  struct HeldSequence {
+    SubmitSequence command;
+    uint32_t adapter = 0;  // As SequenceRequest has it.
+  };
+  using TokenGrammarPtr = std::shared_ptr<text::grammar::TokenGrammar>;
   void submit(SubmitSequence command);
   Result<void> start(SubmitSequence& command);
+  Result<void> begin(SubmitSequence& command, uint32_t adapter, TokenGrammarPtr grammar,
+                     std::optional<uint64_t> arrival);
+  Result<void> wait_for_grammar(SubmitSequence command, uint32_t adapter);
+  HeldSequence take_held(const HeldOrder& order);
+  void cancel_held(SequenceId id);
   Result<void> check_kind(const SubmitSequence& command) const;
   Result<void> check_tokens(const SubmitSequence& command) const;
   Result<void> check_tokens(std::span<const int32_t> tokens) const;
@@ -102,7 +128,7 @@ class ReplicaCore {
   void load_adapter(LoadAdapter command);
   void unload_adapter(const std::string& name);
   void say_adapter(std::string name, uint64_t load, const Result<uint64_t>& bytes);
-  Result<void> hold_to_grammar(const SubmitSequence& command, Live& live);
+  void hold_to_grammar(const SubmitSequence& command, TokenGrammarPtr grammar, Live& live);
   Result<void> take_token(Live& live, int32_t token);
   Result<void> allow_next(SequenceId id, Live& live);
   void finish(SequenceId id, Live& live);
@@ -114,6 +140,11 @@ class ReplicaCore {
   const text::Tokenizer* const tokenizer_;
   scheduler::BatchScheduler batch_;
   GrammarCache grammars_;
+  std::optional<GrammarKey> compiling_;
+  // Sequences whose grammar is not compiled yet; then the ways to find them.
+  std::map<HeldOrder, HeldSequence> held_;
+  std::map<SequenceId, HeldOrder> held_orders_;
+  std::map<GrammarKey, std::set<HeldOrder>> wanted_grammars_;
   std::map<SequenceId, Live> live_;
   std::vector<HeldAdapter> adapters_;
   uint32_t next_adapter_ = 1;

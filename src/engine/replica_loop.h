@@ -19,14 +19,14 @@ namespace altlas::engine {
 // ReplicaStats at least so often, and at ends of steps only.
 inline constexpr int64_t kStatsPeriodUs = kSecond / 2;
 
-// Threads: one. How to drive it: handle() what arrived, move adapters, turn(), hand out
-// take_reports(); then do what turn() said, and hand out what stats() gives.
+// Threads: one. How to drive it: handle() what arrived, move adapters, hand out grammars,
+// turn(), hand out take_reports(); then do what turn() said, and hand out what stats() gives.
 class ReplicaLoop {
  public:
   enum class Next : uint8_t {
     kAgain,    // There may be more to launch.
     kCollect,  // collect(), once the executor's oldest step is done.
-    kWait,     // Nothing is to be computed before a command comes or an adapter was read.
+    kWait,     // Nothing is to be computed before a command or the result of a job comes.
   };
 
   // core, executor: outlive it.
@@ -48,6 +48,9 @@ class ReplicaLoop {
   // Files that are to be read for the executor, each answered by adapter_read().
   std::vector<AdapterJob> take_adapter_jobs() { return core_.take_adapter_jobs(); }
   void adapter_read(const AdapterRead& read) { core_.adapter_read(read.id, read.bytes); }
+  // A grammar that is to be compiled, answered by grammar_compiled().
+  std::optional<Grammar> take_grammar_job() { return core_.take_grammar_job(); }
+  void grammar_compiled(const CompiledGrammar& compiled) { core_.grammar_compiled(compiled); }
   // Lets go of adapters that no step names any more.
   void drop_adapters();
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "engine/sim_executor.h"
+#include "engine/test_letters.h"
 
 namespace altlas::engine {
 namespace {
@@ -90,6 +91,7 @@ class Heard {
   int stats = 0;
   ReplicaStats last_stats;
   std::map<uint64_t, std::string> text;
+  std::vector<uint64_t> order;  // Of sequences, by their first tokens.
   std::map<uint64_t, TaskResult> results;
   std::map<uint64_t, uint32_t> cancelled;
   std::vector<AdapterLoaded> adapters;
@@ -101,8 +103,10 @@ class Heard {
   void take(Report report) {
     const std::lock_guard lock(mutex_);
     EXPECT_FALSE(ended.has_value());
-    if (auto* tokens = std::get_if<SequenceTokens>(&report))
+    if (auto* tokens = std::get_if<SequenceTokens>(&report)) {
+      if (!text.contains(tokens->sequence.value)) order.push_back(tokens->sequence.value);
       text[tokens->sequence.value] += tokens->delta.text;
+    }
     if (auto* finished = std::get_if<SequenceFinished>(&report))
       results[finished->sequence.value] = finished->result;
     if (auto* one = std::get_if<SequenceCanceled>(&report))
@@ -210,6 +214,43 @@ TEST(Replica, FullInboxAnswers) {
   EXPECT_EQ(sent, kInboxMax);
   gate.unlock();
   EXPECT_TRUE(heard.wait([&] { return heard.results.size() == sent; }));
+}
+
+// Goal: steps of others go on while a grammar is compiled, and a stop beside it ends. Method: a
+// schema whose cases multiply takes far longer than some simulated steps.
+TEST(Replica, CompilesGrammarsBesideSteps) {
+  const auto tokenizer = letters();
+  const Loader loader = [&](const LoadReplica&,
+                            const LoadProgressSink&) -> Result<std::unique_ptr<LoadedReplica>> {
+    ALTLAS_TRY(auto sim, SimExecutor::create(small_model(), tokenizer.get(), SimTime::kVirtual,
+                                             system_clock()));
+    auto loaded = std::make_unique<LoadedReplica>();
+    loaded->executor = std::move(sim);
+    loaded->core =
+        std::make_unique<ReplicaCore>(loaded->executor->limits(), CoreOptions{}, tokenizer.get());
+    return loaded;
+  };
+  const auto costly = [](uint64_t id, const std::string& end) {
+    Command command = submit(id, 40);
+    std::string pattern = "x(";
+    for (int i = 0; i < 3000; ++i)
+      pattern += (i > 0 ? "|" : "") + std::to_string(i * 7919) + "[a-z]{1,6}";
+    std::get<SubmitSequence>(command).sampling.grammar = {GrammarKind::kRegex, pattern + ")" + end};
+    return command;
+  };
+  Heard heard(loader);
+  ASSERT_TRUE(heard.wait([&] { return heard.loaded; }));
+  ASSERT_TRUE(heard.replica().send(costly(1, "y")));
+  ASSERT_TRUE(heard.replica().send(submit(2, 20)));
+  ASSERT_TRUE(heard.wait([&] { return heard.results.contains(1) && heard.results.contains(2); }));
+  EXPECT_EQ(heard.text[1].front(), 'x');
+  EXPECT_EQ(heard.order, (std::vector<uint64_t>{2, 1}))
+      << "it began while the grammar was compiled";
+  ASSERT_TRUE(heard.replica().send(costly(3, "z")));
+  ASSERT_TRUE(heard.replica().send(submit(4, 20)));
+  ASSERT_TRUE(heard.wait([&] { return heard.results.contains(4); }));
+  heard.replica().stop();
+  EXPECT_TRUE(heard.ended->ok());
 }
 
 // Reads slowly: until a step has been collected meanwhile; remembers what it holds.

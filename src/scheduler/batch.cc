@@ -81,7 +81,7 @@ Result<void> BatchScheduler::admit(SequenceWork work) {
   request->adapter = work.adapter;
   request->embeds = work.embeds;
   s.request = std::move(request);
-  const Order order{work.turn, arrivals_++};
+  const Order order{work.turn, work.arrival ? *work.arrival : arrivals_++};
   orders_.emplace(s.id, order);
   waiting_.emplace(order, std::move(s));
   return {};

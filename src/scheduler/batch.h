@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -53,6 +54,7 @@ struct SequenceWork {
   uint32_t adapter = 0;     // As SequenceRequest has it.
   uint64_t cache_salt = 0;  // The adapter's.
   bool embeds = false;      // Its prompt's embedding is wanted: `generated` is empty, tokens_max 1.
+  std::optional<uint64_t> arrival = std::nullopt;  // By take_arrival(); none: it arrives now.
 };
 
 // What a step gave one sequence.
@@ -94,6 +96,8 @@ class BatchScheduler {
   // Errors: kInvalid with the numbers if the sequence can never fit; kBusy if too many wait;
   // kConflict for a known id.
   Result<void> admit(SequenceWork work);
+  // A place in the order of service for a sequence that is admitted later.
+  uint64_t take_arrival() { return arrivals_++; }
   // The sequence is finished or cancelled; its blocks are free at once. False if it is not known.
   bool end(SequenceId id);
   // What the sequence's next token must be one of, once its last token is known. Until it is told

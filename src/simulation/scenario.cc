@@ -204,6 +204,8 @@ Expected run_alone(const ClientTask& task, const text::Tokenizer* tokenizer) {
   }
   engine::ReplicaCore core((*executor)->limits(), options, tokenizer);
   core.handle(command_of(spec));
+  if (const auto wanted = core.take_grammar_job())
+    core.grammar_compiled(core.grammar_compiler().compile(*wanted));
   for (int step = 0; step < 1000; ++step) {
     for (engine::Report& report : core.take_reports()) {
       if (auto* done = std::get_if<engine::SequenceFinished>(&report))

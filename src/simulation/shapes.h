@@ -29,6 +29,7 @@ struct ShapeCounts {
   uint64_t adapter_loads_canceled = 0;  // By a replica: unloaded while it was read.
   uint64_t adapter_tasks = 0;           // Completed.
   uint64_t grammar_tasks = 0;           // Completed, held to a grammar to the end.
+  uint64_t grammars_compiled = 0;       // By replicas, beside the steps of others.
   uint64_t grammar_resumes = 0;         // Went on behind tokens of an earlier run.
   uint64_t grammar_beside_guesses = 0;  // Sequences in replicas that guess for others.
   uint64_t payload_tasks = 0;           // Completed.
@@ -50,6 +51,7 @@ struct ShapeCounts {
     field("adapter_loads_canceled", &S::adapter_loads_canceled);
     field("adapter_tasks", &S::adapter_tasks);
     field("grammar_tasks", &S::grammar_tasks);
+    field("grammars_compiled", &S::grammars_compiled);
     field("grammar_resumes", &S::grammar_resumes);
     field("grammar_beside_guesses", &S::grammar_beside_guesses);
     field("payload_tasks", &S::payload_tasks);

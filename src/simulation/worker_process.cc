@@ -149,6 +149,7 @@ Result<void> WorkerProcess::load_model(const engine::SimOptions& model,
   core_ = std::make_unique<engine::ReplicaCore>(executor_->limits(), engine::core_options(load),
                                                 tokenizer_);
   loop_ = std::make_unique<engine::ReplicaLoop>(*core_, *watched_);
+  grammars_.emplace(core_->grammar_compiler());
   guesses_ = load.speculative_tokens > 0;
   return {};
 }
@@ -201,6 +202,18 @@ void WorkerProcess::read_adapters() {
   loop_->drop_adapters();
 }
 
+// As long as the model took to load, so that others come and go meanwhile.
+void WorkerProcess::compile_grammar() {
+  std::optional<Grammar> wanted = loop_->take_grammar_job();
+  if (!wanted) return;
+  events_.after(load_us_, [self = shared_from_this(), grammar = *std::move(wanted)] {
+    if (self->dead_) return;
+    self->counts_.grammars_compiled += self->executor_->in_flight() > 0 ? 1 : 0;
+    self->loop_->grammar_compiled(self->grammars_->compile(grammar));
+    self->carry_out();
+  });
+}
+
 // Ranks that do not lead only say that they live.
 void WorkerProcess::follow() {
   inbox_.clear();
@@ -217,6 +230,7 @@ void WorkerProcess::run() {
   while (true) {
     for (; !inbox_.empty(); inbox_.pop_front()) handle(std::move(inbox_.front()));
     read_adapters();
+    compile_grammar();
     const engine::ReplicaLoop::Next next = loop_->turn();
     say();
     if (auto stats = loop_->stats(events_.now())) pump_.report(*std::move(stats));

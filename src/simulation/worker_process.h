@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/payload_engine.h"
@@ -27,8 +28,8 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
     std::function<Result<engine::SimOptions>(const engine::LoadReplica&)> load;
     std::function<Result<void>(const std::string& path)> read_adapter;
   };
-  // `load_us`: that a load takes, and reading an adapter. `tokenizer`: of its model; null: none.
-  // Both it and `counts` outlive this.
+  // `load_us`: that a load takes, reading an adapter, and compiling a grammar. `tokenizer`: of its
+  // model; null: none. Both it and `counts` outlive this.
   WorkerProcess(EventQueue& events, worker::SessionOptions session, int64_t load_us,
                 const text::Tokenizer* tokenizer, ShapeCounts& counts, Hooks hooks);
 
@@ -49,6 +50,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   void load(const engine::LoadReplica& load);
   Result<void> load_model(const engine::SimOptions& model, const engine::LoadReplica& load);
   void read_adapters();
+  void compile_grammar();
   void handle(engine::Command command);
   void answer_payloads();
   void follow();
@@ -70,7 +72,8 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   std::unique_ptr<engine::SimExecutor> executor_;
   std::unique_ptr<engine::Executor> watched_;  // Counts what passes to executor_.
   std::unique_ptr<engine::ReplicaCore> core_;
-  std::unique_ptr<engine::ReplicaLoop> loop_;      // From the end of the load on.
+  std::unique_ptr<engine::ReplicaLoop> loop_;  // From the end of the load on.
+  std::optional<engine::GrammarCompiler> grammars_;
   std::unique_ptr<engine::PayloadCore> payloads_;  // In place of these.
   bool follows_ = false;                           // It does not lead: it has none of these.
   bool guesses_ = false;
