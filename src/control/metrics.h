@@ -53,11 +53,12 @@ inline constexpr MetricDef kReplicas{.name = "altlas_control_replicas",
                                      .unit = "replicas",
                                      .labels = {"deployment", "state"}};
 // Counted by replicas since their load; `replica` is the place in its deployment.
-inline constexpr MetricDef kPrefixQueryTokens{.name = "altlas_kv_prefix_query_tokens_total",
-                                              .kind = MetricKind::kCounter,
-                                              .help = "Prompt tokens looked up in the prefix cache.",
-                                              .unit = "tokens",
-                                              .labels = {"deployment", "replica"}};
+inline constexpr MetricDef kPrefixQueryTokens{
+    .name = "altlas_kv_prefix_query_tokens_total",
+    .kind = MetricKind::kCounter,
+    .help = "Prompt tokens looked up in the prefix cache.",
+    .unit = "tokens",
+    .labels = {"deployment", "replica"}};
 inline constexpr MetricDef kPrefixHitTokens{.name = "altlas_kv_prefix_hit_tokens_total",
                                             .kind = MetricKind::kCounter,
                                             .help = "Prompt tokens found in the prefix cache.",
@@ -78,11 +79,18 @@ inline constexpr MetricDef kDraftedTokens{.name = "altlas_engine_speculative_dra
                                           .help = "Tokens guessed ahead.",
                                           .unit = "tokens",
                                           .labels = {"deployment", "replica"}};
-inline constexpr MetricDef kAcceptedTokens{.name = "altlas_engine_speculative_accepted_tokens_total",
-                                           .kind = MetricKind::kCounter,
-                                           .help = "Tokens guessed ahead that were right.",
-                                           .unit = "tokens",
-                                           .labels = {"deployment", "replica"}};
+inline constexpr MetricDef kAcceptedTokens{
+    .name = "altlas_engine_speculative_accepted_tokens_total",
+    .kind = MetricKind::kCounter,
+    .help = "Tokens guessed ahead that were right.",
+    .unit = "tokens",
+    .labels = {"deployment", "replica"}};
+inline constexpr MetricDef kNotFiniteOutputs{
+    .name = "altlas_engine_not_finite_outputs_total",
+    .kind = MetricKind::kCounter,
+    .help = "Sequences that failed, as NaN or infinity was in what the model gave.",
+    .unit = "sequences",
+    .labels = {"deployment", "replica"}};
 inline constexpr MetricDef kGpuUtilization{.name = "gpu_utilization_percent",
                                            .kind = MetricKind::kGauge,
                                            .help = "Measured utilization of a device.",
@@ -157,6 +165,7 @@ inline constexpr const MetricDef* kControlMetrics[] = {&kTasksTotal,        &kGe
                                                        &kDcgmTemperature,   &kDcgmPower,
                                                        &kPrefixQueryTokens, &kPrefixHitTokens,
                                                        &kPreemptions,       &kSwappedBlocks,
-                                                       &kDraftedTokens,     &kAcceptedTokens};
+                                                       &kDraftedTokens,     &kAcceptedTokens,
+                                                       &kNotFiniteOutputs};
 
 }  // namespace altlas::control

@@ -124,12 +124,24 @@ const SharingCase kSharing[] = {
     {"replicas of halves", 2, {{0.5, 4}}, {{{0}, {1}, {0}, {1}}}, {0.5}, {}},
     {"the whole comes first", 3, {{0.5}, {1}, {0.5}}, {{{1}}, {{0}}, {{2}}}, {0.5, 1, 0.5}, {}},
     {"together, that all fit", 2, {{0.5}, {0.5}, {1}}, {{{1}}, {{1}}, {{0}}}, {0.5, 0.5, 1}, {}},
-    {"no order by size fits", 2, {{0.45}, {0.2}, {0.3}, {0.4}, {0.35}, {0.3}},
-     {{{0}}, {{0}}, {{1}}, {{1}}, {{0}}, {{1}}}, {0.45, 0.2, 0.3, 0.4, 0.35, 0.3}, {}},
-    {"six parts of two", 2, {{0.5}, {0.35, 2}, {0.25, 2}, {0.3}},
-     {{{0}}, {{1}, {1}}, {{0}, {0}}, {{1}}}, {0.5, 0.35, 0.25, 0.3}, {}},
-    {"and the same in another order", 2, {{0.25, 2}, {0.3}, {0.5}, {0.35, 2}},
-     {{{0}, {0}}, {{1}}, {{0}}, {{1}, {1}}}, {0.25, 0.3, 0.5, 0.35}, {}},
+    {"no order by size fits",
+     2,
+     {{0.45}, {0.2}, {0.3}, {0.4}, {0.35}, {0.3}},
+     {{{0}}, {{0}}, {{1}}, {{1}}, {{0}}, {{1}}},
+     {0.45, 0.2, 0.3, 0.4, 0.35, 0.3},
+     {}},
+    {"six parts of two",
+     2,
+     {{0.5}, {0.35, 2}, {0.25, 2}, {0.3}},
+     {{{0}}, {{1}, {1}}, {{0}, {0}}, {{1}}},
+     {0.5, 0.35, 0.25, 0.3},
+     {}},
+    {"and the same in another order",
+     2,
+     {{0.25, 2}, {0.3}, {0.5}, {0.35, 2}},
+     {{{0}, {0}}, {{1}}, {{0}}, {{1}, {1}}},
+     {0.25, 0.3, 0.5, 0.35},
+     {}},
     {"a rest elsewhere", 2, {{0.9}, {kNone}, {kNone}}, {{{0}}, {{1}}, {{1}}}, {0.9, 0.5, 0.5}, {}},
     {"ranks", 4, {{kNone, 1, 2}, {kNone, 1, 2}}, {{{0, 1}}, {{2, 3}}}, {1, 1}, {}},
     {"ranks come first", 3, {{kNone}, {kNone, 1, 2}}, {{{2}}, {{0, 1}}}, {1, 1}, {}},
@@ -200,6 +212,7 @@ TEST(ServiceMetrics, ReplicasCountsGrow) {
     replica.prefix_query_tokens = queried;
     replica.prefix_hit_tokens = hit;
     replica.speculative_accepted = hit;
+    replica.not_finite_outputs = hit;
     deployment.replicas = {replica};
     metrics.picture({}, {&deployment, 1}, 0);
   };
@@ -216,6 +229,7 @@ TEST(ServiceMetrics, ReplicasCountsGrow) {
   EXPECT_EQ(value(kPrefixQueryTokens), 180);
   EXPECT_EQ(value(kPrefixHitTokens), 45);
   EXPECT_EQ(value(kAcceptedTokens), 45);
+  EXPECT_EQ(value(kNotFiniteOutputs), 45);
   EXPECT_EQ(value(kSwappedBlocks), 0);
 }
 

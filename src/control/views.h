@@ -114,6 +114,7 @@ struct ReplicaView : replica::ReplicaLimits {
   uint64_t generated_tokens = 0, prompt_tokens = 0, preemptions = 0;
   uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0, swapped_blocks = 0;
   uint64_t speculative_drafted = 0, speculative_accepted = 0;
+  uint64_t not_finite_outputs = 0;
 };
 
 struct DeploymentView {

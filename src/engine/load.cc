@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "base/hash.h"
@@ -29,6 +30,7 @@ model::LoadOptions load_options(const LoadReplica& load, uint32_t rank) {
 
 CoreOptions core_options(const LoadReplica& load) {
   CoreOptions options;
+  options.model = std::filesystem::path(load.model_path).filename().string();
   options.prefix_caching = load.prefix_caching;
   options.cache_salt =
       Hasher().add(std::string_view(load.model_path)).add(to_string(load.kv_dtype)).value();

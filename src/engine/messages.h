@@ -136,6 +136,7 @@ struct ReplicaStats {
   uint64_t swapped_blocks = 0;               // KV blocks written to host memory since load.
   uint64_t speculative_drafted = 0;          // Tokens guessed ahead since load.
   uint64_t speculative_accepted = 0;         // How many of them were right.
+  uint64_t not_finite_outputs = 0;           // Sequences that failed since load, as NaN came out.
 
   // Calls field(name in frames, member) for each member.
   static constexpr void fields(auto&& field) {
@@ -154,6 +155,7 @@ struct ReplicaStats {
     field("swapped_blocks", &S::swapped_blocks);
     field("speculative_drafted", &S::speculative_drafted);
     field("speculative_accepted", &S::speculative_accepted);
+    field("not_finite_outputs", &S::not_finite_outputs);
   }
 };
 static_assert(fields_complete<ReplicaStats>(), "describe every member in fields()");

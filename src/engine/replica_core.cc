@@ -248,6 +248,17 @@ void ReplicaCore::commit(const StepResult& result) {
   say_drained();
 }
 
+Error ReplicaCore::not_finite(const Live& live) const {
+  const auto adapter = std::ranges::find(adapters_, live.adapter, &HeldAdapter::id);
+  const std::string with = live.adapter == 0 || adapter == adapters_.end()
+                               ? ""
+                               : fmt::format("adapter '{}' and ", adapter->name);
+  return {ErrorCode::kInternal,
+          fmt::format("the model's output is not finite (NaN or infinity): check {}the weights of "
+                      "model '{}'",
+                      with, options_.model)};
+}
+
 // What comes behind the token that ends the sequence was computed in vain.
 void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
                               scheduler::SampledSequence& sampled) {
@@ -262,7 +273,7 @@ void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
     live_.erase(place);
     return;
   }
-  if (sampled.tokens.empty()) return;
+  if (sampled.tokens.empty() && sampled.finite) return;
   TokenDelta delta{.first_index = live.output.tokens(),
                    .ids = {},
                    .text_offset = live.output.text().size(),
@@ -277,7 +288,11 @@ void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
     if (live.wants_logprobs) delta.logprobs.push_back(std::move(sampled.logprobs[i]));
   }
   delta.text = live.output.text().substr(delta.text_offset);
-  reports_.push_back(SequenceTokens{sampled.sequence, std::move(delta)});
+  if (!delta.ids.empty()) reports_.push_back(SequenceTokens{sampled.sequence, std::move(delta)});
+  if (fits.ok() && !sampled.finite && !live.output.finished()) {
+    ++not_finite_;
+    fits = not_finite(live);
+  }
   if (fits.ok()) fits = allow_next(sampled.sequence, live);
   if (fits.ok() && !live.output.finished()) return;
   if (fits.ok()) {
@@ -354,6 +369,7 @@ ReplicaStats ReplicaCore::stats() const {
   stats.swapped_blocks = counters.swapped_blocks;
   stats.speculative_drafted = counters.guessed_tokens;
   stats.speculative_accepted = counters.right_guesses;
+  stats.not_finite_outputs = not_finite_;
   stats.device_busy_us = busy_us_;
   for (const replica::RankMemory& rank : limits_.ranks) {
     uint64_t used = rank.fixed();
@@ -368,7 +384,7 @@ ReplicaStats ReplicaCore::stats() const {
 uint64_t ReplicaCore::hash() const {
   Hasher h;
   h.add(batch_.hash());
-  h.add(live_.size()).add(reports_.size()).add(draining_);
+  h.add(live_.size()).add(reports_.size()).add(draining_).add(not_finite_);
   for (const int64_t busy : busy_us_) h.add(busy);
   h.add(compiling_.has_value()).add(held_.size());
   for (const auto& [order, held] : held_)

@@ -25,6 +25,7 @@
 namespace altlas::engine {
 
 struct CoreOptions {
+  std::string model;  // What messages call it: the name of its file.
   bool prefix_caching = true;
   uint64_t cache_salt = 0;  // Model and KV type.
   uint32_t sequences_waiting_max = 65'536;
@@ -129,6 +130,7 @@ class ReplicaCore {
   void unload_adapter(const std::string& name);
   void say_adapter(std::string name, uint64_t load, const Result<uint64_t>& bytes);
   void hold_to_grammar(const SubmitSequence& command, TokenGrammarPtr grammar, Live& live);
+  Error not_finite(const Live& live) const;
   Result<void> take_token(Live& live, int32_t token);
   Result<void> allow_next(SequenceId id, Live& live);
   void finish(SequenceId id, Live& live);
@@ -152,6 +154,7 @@ class ReplicaCore {
   std::vector<uint32_t> dropped_adapters_;
   std::vector<Report> reports_;
   std::vector<int64_t> busy_us_;  // By rank.
+  uint64_t not_finite_ = 0;       // Sequences that failed, as their output was not finite.
   bool draining_ = false;
   bool said_drained_ = false;
 };

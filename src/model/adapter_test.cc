@@ -207,7 +207,9 @@ struct Running {
     for (const StepPlan* plan : {&first, &second}) {
       const auto result = rank->run(*plan);
       EXPECT_TRUE(result.ok()) << result.error().message();
+      finite.assign(adapters.size(), true);
       for (size_t i = 0; result.ok() && i < adapters.size(); ++i) {
+        finite[i] = result->sampled[i].finite;
         for (const TokenLogprobs& one : result->sampled[i].prompt_logprobs)
           out[i].push_back(one.logprob);
         for (const auto& [id, value] : result->sampled[i].logprobs.top) out[i].push_back(value);
@@ -217,6 +219,7 @@ struct Running {
   }
   device::CpuDevice device{DeviceId{0}, testing_support::cpu(uint64_t{16} << 20, 2)};
   std::unique_ptr<Rank> rank;
+  std::vector<bool> finite;  // By adapter of run(), in its last step.
 };
 
 void expect_near(const std::vector<float>& got, const std::vector<float>& want) {
@@ -261,6 +264,27 @@ TEST(Adapter, RowsOfABatchDoNotTouchEachOther) {
   const auto many = running.run(twelve);
   for (size_t i = 0; i < twelve.size(); ++i)
     EXPECT_EQ(many[i], (std::array{plain, alone_one, alone_two}[twelve[i]])) << i;
+}
+
+// Goal: what overflows through an adapter's values is told of in its rows alone; others keep their
+// bits, also in the blocks that such a sequence left.
+TEST(Adapter, ValuesThatOverflowAreToldOf) {
+  const std::string model = testing_support::write_tiny_gguf("llama");
+  const auto plain = Running(model).run({0})[0];
+  for (const float scale : {1e14f, 1e20f, 1e37f}) {
+    SCOPED_TRACE(scale);
+    auto huge = matrices(1);
+    for (Matrix& one : huge)
+      for (float& value : one.a) value *= scale;
+    Running running(model, {write_gguf("huge", huge)});
+    const auto mixed = running.run({0, 1, 0});
+    EXPECT_EQ(running.finite, (std::vector<bool>{true, false, true}));
+    EXPECT_EQ(mixed[0], plain);
+    EXPECT_EQ(mixed[2], plain);
+    const auto after = running.run({0, 0, 0});
+    EXPECT_EQ(running.finite, (std::vector<bool>{true, true, true}));
+    for (const auto& one : after) EXPECT_EQ(one, plain);
+  }
 }
 
 // Goal: adapters come and go beside steps, give the bits of those that were there from the start,

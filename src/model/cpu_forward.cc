@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -119,8 +120,10 @@ void CpuForward::final_hidden(uint32_t row, std::span<float> out) {
     decoder_->head().final_hidden(row, out);
 }
 
-void CpuForward::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
-  decoder_->head().best_tokens(rows, out);
+void CpuForward::best_tokens(std::span<const uint32_t> rows, std::span<BestToken> out) {
+  std::array<int32_t, kHeadRowsMax> tokens;
+  decoder_->head().best_tokens(rows, std::span(tokens).first(rows.size()));
+  for (size_t i = 0; i < rows.size(); ++i) out[i] = {tokens[i], decoder_->head().finite(i)};
 }
 
 void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answers) {
@@ -145,6 +148,7 @@ void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place, HeadA
     decoder_->head().logits_again(thread, place, first, count, logits);
   };
   out.likely_count = 0;
+  out.finite = decoder_->head().finite(place);
   ops::LogSum sum;
   if (row.ask.likely >= 0) {
     sum = sampler.log_sum();

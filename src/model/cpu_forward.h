@@ -26,7 +26,7 @@ class CpuForward final : public Forward {
   uint32_t head_rows_max() const override { return static_cast<uint32_t>(samplers_.size()); }
   void forward(std::span<const BatchEntry> entries) override;
   void final_hidden(uint32_t row, std::span<float> out) override;
-  void best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) override;
+  void best_tokens(std::span<const uint32_t> rows, std::span<BestToken> out) override;
   void head(std::span<const HeadRow> rows, std::span<HeadAnswer> answers) override;
   void guess(std::span<DraftEntry> entries) override { draft_->guess(entries); }
   void keep_last(std::span<const DraftEntry> entries) override { draft_->keep_last(entries); }

@@ -37,8 +37,15 @@ struct HeadAnswer {
   int32_t token = -1;       // Drawn, where the question samples.
   float logprob = 0;        // The logprob of `token`, where it is wanted.
   float known_logprob = 0;  // The logprob of ask.known.
+  bool finite = true;       // No infinity or NaN was among what the answer is made of.
   uint32_t likely_count = 0;
   std::array<ops::TokenLogit, ops::kTopLogprobsMax> likely;  // With log-probabilities for logits.
+};
+
+// The likeliest token of a row, of equal ones the lowest id.
+struct BestToken {
+  int32_t token = 0;
+  bool finite = true;  // As HeadAnswer has it.
 };
 
 // Some tokens of one slot: known ones, then room for guesses.
@@ -64,8 +71,8 @@ class Forward {
   virtual void forward(std::span<const BatchEntry> entries) = 0;
   // A row's hidden state as the head takes it; of encoders as it is. out: [embedding_size].
   virtual void final_hidden(uint32_t row, std::span<float> out) = 0;
-  // The likeliest token of each row, of equal ones the lowest id.
-  virtual void best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) = 0;
+  // The likeliest token of each row.
+  virtual void best_tokens(std::span<const uint32_t> rows, std::span<BestToken> out) = 0;
   // An answer per row.
   virtual void head(std::span<const HeadRow> rows, std::span<HeadAnswer> answers) = 0;
 

@@ -14,6 +14,7 @@ Head::Head(const ModelConfig& config, const DecoderWeights& weights, const HeadI
   samplers_ = arena.take_rows<std::byte>(rows, ops::RowSampler::bytes(config.vocab_size, threads));
   chunks_ = arena.take_rows<float>(uint64_t{threads} * kHeadRowsMax, kWidth);
   best_ = arena.take_rows<ops::Best>(threads, kHeadRowsMax);
+  broken_ = arena.take_rows<uint8_t>(threads, kHeadRowsMax);
 }
 
 // The head's input: the rows' last norm, quantised.
@@ -21,8 +22,10 @@ void Head::norm_rows(uint32_t thread, std::span<const uint32_t> rows) {
   const size_t hidden = config_.hidden, threads = team_->size();
   ALTLAS_CHECK(rows.size() <= kHeadRowsMax && rows.size() <= input_.x.count,
                "rows that the workspace holds");
+  std::fill_n(broken_[thread], rows.size(), uint8_t{0});
   for (size_t i = thread; i < rows.size(); i += threads) {
     final_hidden(rows[i], {input_.normed[i], hidden});
+    if (!ops::all_finite_cpu(input_.normed[i], hidden)) broken_[thread][i] = 1;
     if (weights_.head.takes_quantized)
       ops::quantize_rows(input_.normed.data, input_.normed.stride, hidden, i, i + 1,
                          input_.quantized);
@@ -60,9 +63,17 @@ Rows<float> Head::chunk(uint32_t thread, size_t rows, size_t first, size_t count
                            .stride = input_.normed.stride};
   ops::matmul(part(first, count), x, 0, ops::panel_count(count), out.data, out.stride,
               input_.scratch[thread]);
+  for (size_t i = 0; i < rows; ++i)
+    if (!ops::all_finite_cpu(out[i], count)) broken_[thread][i] = 1;
   if (config_.logit_softcap > 0)
     for (size_t i = 0; i < rows; ++i) ops::softcap_cpu(config_.logit_softcap, count, out[i]);
   return out;
+}
+
+bool Head::finite(size_t i) const {
+  for (uint32_t thread = 0; thread < team_->size(); ++thread)
+    if (broken_[thread][i] != 0) return false;
+  return true;
 }
 
 void Head::logits_again(uint32_t thread, size_t i, size_t first, size_t count, float* out) const {

@@ -78,6 +78,9 @@ class Head {
   // The likeliest token of each row, as ops::argmax_cpu of its logits, which are not kept: at most
   // kHeadRowsMax.
   void best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out);
+  // Whether the i-th row of the latest run() or best_tokens(), its hidden state as its logits
+  // before a softcap, was free of infinities and NaN. From finish() on; any thread.
+  bool finite(size_t i) const;
   // From now on calls add to `times`; null: none. It outlives the head.
   void measure(OpTimes* times) { times_ = times; }
 
@@ -101,6 +104,7 @@ class Head {
   Rows<std::byte> samplers_;  // [kSampledRowsMax]: of ops::RowSampler.
   Rows<float> chunks_;        // [threads * kHeadRowsMax, kWidth]
   Rows<ops::Best> best_;      // [threads, kHeadRowsMax]
+  Rows<uint8_t> broken_;      // [threads, kHeadRowsMax]: 1 where the thread saw what is not finite.
 };
 
 }  // namespace altlas::model

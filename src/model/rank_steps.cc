@@ -8,6 +8,7 @@
 
 #include "base/integers.h"
 #include "model/shape.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/sample/sample.h"
 
 namespace altlas::model {
@@ -214,8 +215,10 @@ void RankSteps::pool_prompts() {
       forward_->final_hidden(row, hidden_);
       slot.pool.add(pooling_, hidden_);
     }
-    if (rows.result >= 0)
-      result_.sampled[static_cast<size_t>(rows.result)].embedding = slot.pool.take();
+    if (rows.result < 0) continue;
+    SampledToken& out = result_.sampled[static_cast<size_t>(rows.result)];
+    out.embedding = slot.pool.take();
+    out.finite = ops::all_finite_cpu(out.embedding.data(), out.embedding.size());
   }
 }
 
@@ -278,6 +281,19 @@ HeadRow RankSteps::ask(const WantedRow& row, AskLists& lists) {
   return {.row = row.row, .ask = ask, .reports = row.samples && s.logprobs >= 0};
 }
 
+// What a row that samples gave: the entry's token, or the one behind a guess.
+void RankSteps::take_token(const WantedRow& row, const BestToken& best) {
+  SampledToken& out = result_.sampled[row.result];
+  const size_t guesses = row.guessed.size();
+  if (guesses == 0) {
+    out.token = best.token;
+    out.finite = out.finite && best.finite;
+  } else {
+    out.following[guesses - 1].token = best.token;
+    out.following[guesses - 1].finite = best.finite;
+  }
+}
+
 void RankSteps::take(const WantedRow& row, const HeadAnswer& answer) {
   SampledToken& out = result_.sampled[row.result];
   const SequenceRequest& request = *slot_of(row).request;
@@ -293,10 +309,11 @@ void RankSteps::take(const WantedRow& row, const HeadAnswer& answer) {
     into.id = request.prompt[row.position + 1];
     if (static_cast<uint32_t>(into.id) < shape_.vocab_size) into.logprob = answer.known_logprob;
     add_top(std::max(s.prompt_logprobs, 1), into);
+    out.finite = out.finite && answer.finite;
   }
   if (!row.samples) return;
   const size_t guesses = row.guessed.size();
-  (guesses == 0 ? out.token : out.following[guesses - 1].token) = answer.token;
+  take_token(row, {answer.token, answer.finite});
   if (s.logprobs < 0) return;
   TokenLogprobs& into = guesses == 0 ? out.logprobs : out.following[guesses - 1].logprobs;
   into.id = answer.token;
@@ -318,11 +335,7 @@ void RankSteps::take_best(std::span<const WantedRow> rows) {
   for (const WantedRow& row : rows) rows_.push_back(row.row);
   best_.resize(rows.size());
   forward_->best_tokens(rows_, best_);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    SampledToken& out = result_.sampled[rows[i].result];
-    const size_t guesses = rows[i].guessed.size();
-    (guesses == 0 ? out.token : out.following[guesses - 1].token) = best_[i];
-  }
+  for (size_t i = 0; i < rows.size(); ++i) take_token(rows[i], best_[i]);
 }
 
 void RankSteps::run_head() {

@@ -76,6 +76,7 @@ class RankSteps final : public Rank {
   bool is_plain(const WantedRow& row) const;
   void take_best(std::span<const WantedRow> rows);
   HeadRow ask(const WantedRow& row, AskLists& lists);
+  void take_token(const WantedRow& row, const BestToken& best);
   void take(const WantedRow& row, const HeadAnswer& answer);
   void keep_right_guesses();
   Result<Slot*> slot_at(int32_t slot);
@@ -100,7 +101,7 @@ class RankSteps final : public Rank {
   std::vector<int32_t> guess_tokens_;
   std::vector<DraftEntry> draft_entries_;
   std::vector<uint32_t> rows_;
-  std::vector<int32_t> best_;
+  std::vector<BestToken> best_;
   // The lists of as many rows as are sampled at once, as the next two.
   std::vector<AskLists> lists_;
   std::vector<HeadRow> asked_;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,6 +22,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr uint32_t kVocabulary = 50;
+constexpr int32_t kBroken = 33;  // Its logits and hidden state are not finite.
 
 // After token n comes n + 1, with log-probability -n; every call is written down.
 class PretendedForward final : public Forward {
@@ -43,17 +45,18 @@ class PretendedForward final : public Forward {
   }
   void final_hidden(uint32_t row, std::span<float> out) override {
     std::ranges::fill(out, 0.0f);
-    out[static_cast<size_t>(ids_[row]) % out.size()] = 1;
+    out[static_cast<size_t>(ids_[row]) % out.size()] = ids_[row] == kBroken ? NAN : 1;
   }
-  void best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) override {
+  void best_tokens(std::span<const uint32_t> rows, std::span<BestToken> out) override {
     calls_.push_back(fmt::format("best of {}", rows.size()));
-    for (size_t i = 0; i < rows.size(); ++i) out[i] = ids_[rows[i]] + 1;
+    for (size_t i = 0; i < rows.size(); ++i) out[i] = {ids_[rows[i]] + 1, ids_[rows[i]] != kBroken};
   }
   void head(std::span<const HeadRow> rows, std::span<HeadAnswer> answers) override {
     calls_.push_back(fmt::format("head of {}", rows.size()));
     for (size_t i = 0; i < rows.size(); ++i) {
       const int32_t id = ids_[rows[i].row];
       answers[i].token = id + 1;
+      answers[i].finite = id != kBroken;
       answers[i].logprob = static_cast<float>(-id);
       answers[i].known_logprob = static_cast<float>(-rows[i].ask.known);
       answers[i].likely_count = 1;
@@ -189,6 +192,52 @@ TEST_F(Books, AnswersComeToTheirPlaces) {
   EXPECT_EQ(two->sampled.at(0).following[0].token, 17);
   EXPECT_EQ(two->sampled.at(0).following[1].token, 18);
   EXPECT_EQ(two->sampled.at(0).following[1].logprobs.logprob, -17.0f);
+}
+
+// Goal: what is not finite is told of where it was, and nowhere else: behind a wrong guess it was
+// computed in vain.
+TEST_F(Books, WhatIsNotFiniteIsToldOf) {
+  struct Row {
+    std::vector<int32_t> tokens;
+    uint32_t guesses;
+    bool finite;
+    std::vector<bool> following;
+  };
+  const Row rows[] = {{{31}, 0, true, {}},
+                      {{kBroken}, 0, false, {}},
+                      {{31, 32, kBroken}, 2, true, {true, false}},
+                      {{32, kBroken, 34}, 2, true, {false, true}},
+                      {{31, kBroken, 34}, 2, true, {}}};
+  for (const bool plain : {true, false})
+    for (const Row& row : rows) {
+      StepPlan plan = first({1, 2}, {.temperature = plain ? 0.0f : 1.0f});
+      ASSERT_TRUE(rank.run(plan).ok());
+      StepPlan next;
+      next.entries.push_back({.slot = 0,
+                              .position = 2,
+                              .tokens = row.tokens,
+                              .samples = true,
+                              .guesses = row.guesses});
+      const auto result = rank.run(next);
+      ASSERT_TRUE(result.ok()) << result.error().message();
+      const SampledToken& sampled = result->sampled.at(0);
+      EXPECT_EQ(sampled.finite, row.finite);
+      ASSERT_EQ(sampled.following.size(), row.following.size());
+      for (size_t i = 0; i < row.following.size(); ++i)
+        EXPECT_EQ(sampled.following[i].finite, row.following[i]) << i;
+    }
+  SamplingParams reports{.temperature = 1};
+  reports.prompt_logprobs = 1;
+  StepPlan plan = first({3, kBroken, 5}, reports);
+  plan.entries[0].prompt_logprobs = true;
+  EXPECT_FALSE(rank.run(plan)->sampled.at(0).finite) << "a row of the prompt";
+  for (const int32_t last : {kBroken, 7}) {
+    StepPlan embed = first({3, last});
+    auto request = std::make_shared<SequenceRequest>(*embed.starts[0].request);
+    request->embeds = true;
+    embed.starts[0].request = request;
+    EXPECT_EQ(rank.run(embed)->sampled.at(0).finite, last == 7);
+  }
 }
 
 }  // namespace

@@ -444,7 +444,9 @@ std::vector<SampledSequence> BatchScheduler::commit(const StepResult& result) {
       SampledSequence& one = out.emplace_back();
       one.sequence = s.id;
       one.prompt_logprobs = sampled->prompt_logprobs;
+      one.finite = sampled->finite;
       if (entry.samples) take_sample(s, entry, *sampled, one);
+      if (!one.finite) continue;  // Nobody shares such a prompt's KV.
       end += static_cast<uint32_t>(sampled->following.size());
     }
     if (s.slot < 0) continue;  // Gave way meanwhile: its blocks are gone, its samples are not.
@@ -455,12 +457,22 @@ std::vector<SampledSequence> BatchScheduler::commit(const StepResult& result) {
   return out;
 }
 
+namespace {
+// How many tokens come before the first that is not finite.
+size_t finite_tokens(const SampledToken& sampled) {
+  if (!sampled.finite) return 0;
+  const auto& following = sampled.following;
+  const auto broken = std::ranges::find(following, false, &FollowingToken::finite);
+  return 1 + static_cast<size_t>(broken - following.begin());
+}
+}  // namespace
+
 void BatchScheduler::take_sample(Sequence& s, const FlyingEntry& entry, const SampledToken& sampled,
                                  SampledSequence& out) {
   if (s.request->embeds) {
     ALTLAS_CHECK(!sampled.embedding.empty(), "an embedding for a sequence that embeds");
     --s.pending;
-    out.embedding = sampled.embedding;
+    if (out.finite) out.embedding = sampled.embedding;
     return;
   }
   ALTLAS_CHECK(sampled.token >= 0 && sampled.following.size() <= entry.guesses,
@@ -473,6 +485,11 @@ void BatchScheduler::take_sample(Sequence& s, const FlyingEntry& entry, const Sa
     out.logprobs.push_back(one.logprobs);
   }
   s.tokens.insert(s.tokens.end(), out.tokens.begin(), out.tokens.end());
+  if (const size_t good = finite_tokens(sampled); good < out.tokens.size()) {
+    out.tokens.resize(good);
+    out.logprobs.resize(good);
+    out.finite = false;
+  }
   counters_.generated_tokens += out.tokens.size();
   if (entry.guesses == 0) return;
   s.guessing = false;

@@ -64,6 +64,8 @@ struct SampledSequence {
   std::vector<TokenLogprobs> logprobs;  // One per token.
   std::vector<TokenLogprobs> prompt_logprobs;
   std::vector<float> embedding;  // For a sequence that embeds: it has to be ended now.
+  // False: what comes behind `tokens` was not finite, and the sequence has to be ended now.
+  bool finite = true;
 };
 
 struct BatchCounters {

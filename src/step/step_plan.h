@@ -89,6 +89,7 @@ struct StepPlan {
 struct FollowingToken {
   int32_t token = 0;
   TokenLogprobs logprobs;
+  bool finite = true;  // As SampledToken has it.
 };
 
 struct SampledToken {
@@ -100,6 +101,9 @@ struct SampledToken {
   std::vector<FollowingToken> following = {};  // One per right guess, in order.
   // A vector of length 1 (L2), where the sequence `embeds`; token is -1.
   std::vector<float> embedding = {};
+  // False: among the logits, or the embedding's values, is an infinity or NaN, and what is said
+  // here means nothing; `token` is one of the vocabulary all the same.
+  bool finite = true;
 };
 
 struct StepResult {

@@ -173,6 +173,12 @@ TEST(Frames, StepResultFieldsComeBack) {
   EXPECT_EQ(got.sampled[0].slot, 2);
   EXPECT_EQ(got.sampled[0].token, 99);
   EXPECT_EQ(got.sampled[0].following.at(1).token, 7);
+  EXPECT_TRUE(got.sampled[0].finite);
+  EXPECT_TRUE(got.sampled[0].following[0].finite);
+  EXPECT_FALSE(got.sampled[0].following[1].finite);
+  StepResult broken = full_result();
+  broken.sampled[0].finite = false;
+  EXPECT_FALSE(std::get<StepResult>(again(Frame{1, 1, broken}).value().body).sampled.at(0).finite);
   EXPECT_EQ(got.sampled[0].prompt_logprobs.size(), 1u);
   EXPECT_EQ(got.sampled[0].embedding, (std::vector<float>{0.5f, -0.25f}));
 }

@@ -106,7 +106,9 @@ void write(const SampledToken& from, proto::SampledToken* to) {
     proto::FollowingToken* row = to->add_following();
     row->set_token(following.token);
     write_logprobs(following.logprobs, row->mutable_logprobs());
+    row->set_not_finite(!following.finite);
   }
+  to->set_not_finite(!from.finite);
   to->mutable_embedding()->Add(from.embedding.begin(), from.embedding.end());
 }
 
@@ -117,7 +119,8 @@ SampledToken read(const proto::SampledToken& from) {
   for (const altlas::proto::TokenLogprobs& row : from.prompt_logprobs())
     to.prompt_logprobs.push_back(read_logprobs(row));
   for (const proto::FollowingToken& row : from.following())
-    to.following.push_back({row.token(), read_logprobs(row.logprobs())});
+    to.following.push_back({row.token(), read_logprobs(row.logprobs()), !row.not_finite()});
+  to.finite = !from.not_finite();
   to.embedding = read_all<float>(from.embedding());
   return to;
 }

@@ -97,6 +97,7 @@ inline std::vector<engine::Report> all_reports() {
   stats.swapped_blocks = 12;
   stats.speculative_drafted = 13;
   stats.speculative_accepted = 14;
+  stats.not_finite_outputs = 15;
   return {engine::LoadProgress{"weights", 0.75},
           loaded,
           engine::LoadFailed{ErrorCode::kDevice, "no memory \xff"},
@@ -152,6 +153,7 @@ inline StepResult full_result() {
   sampled.prompt_logprobs.resize(1);
   sampled.following.resize(2);
   sampled.following[1].token = 7;
+  sampled.following[1].finite = false;
   sampled.embedding = {0.5f, -0.25f};
   return result;
 }

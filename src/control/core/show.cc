@@ -125,6 +125,7 @@ ReplicaView show_slot(const Slot& slot, const Fleet& fleet) {
   out.swapped_blocks = slot.stats.swapped_blocks;
   out.speculative_drafted = slot.stats.speculative_drafted;
   out.speculative_accepted = slot.stats.speculative_accepted;
+  out.not_finite_outputs = slot.stats.not_finite_outputs;
   return out;
 }
 

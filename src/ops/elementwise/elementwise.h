@@ -19,10 +19,13 @@ void silu_mul_cpu(const float* gate, const float* up, size_t count, float* y);
 void gelu_mul_cpu(const float* gate, const float* up, size_t count, float* y);
 // y[i] = gelu(y[i]), in its exact form x/2 (1 + erf(x / sqrt 2)), within 1e-6 absolute.
 void gelu_erf_cpu(size_t count, float* y);
+// True where none of x is an infinity or NaN.
+bool all_finite_cpu(const float* x, size_t count);
 
 void softcap_ref(float cap, size_t count, float* y);
 void silu_mul_ref(const float* gate, const float* up, size_t count, float* y);
 void gelu_mul_ref(const float* gate, const float* up, size_t count, float* y);
 void gelu_erf_ref(size_t count, float* y);
+bool all_finite_ref(const float* x, size_t count);
 
 }  // namespace altlas::ops

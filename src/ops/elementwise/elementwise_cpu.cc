@@ -91,6 +91,20 @@ void scale(float factor, size_t count, float* y) {
   for (; i < count; ++i) y[i] *= factor;
 }
 
+// The bits of infinities and NaN are the largest of all magnitudes.
+bool all_finite(const float* x, size_t count) {
+  const F32x16 d;
+  const hn::RebindToSigned<F32x16> di;
+  const auto infinity = hn::Set(di, 0x7f800000);
+  auto largest = hn::Zero(di);
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    largest = hn::Max(largest, hn::BitCast(di, hn::Abs(hn::LoadU(d, x + i))));
+  bool finite = hn::AllTrue(di, hn::Lt(largest, infinity));
+  for (; i < count; ++i) finite = finite && std::isfinite(x[i]);
+  return finite;
+}
+
 void softcap(float cap, size_t count, float* y) {
   const F32x16 d;
   size_t i = 0;
@@ -112,6 +126,7 @@ HWY_EXPORT(add);
 HWY_EXPORT(add_scaled);
 HWY_EXPORT(scale);
 HWY_EXPORT(softcap);
+HWY_EXPORT(all_finite);
 void add_cpu(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(add)(x, count, y); }
 void add_scaled_cpu(const float* x, float factor, size_t count, float* y) {
   HWY_DYNAMIC_DISPATCH(add_scaled)(x, factor, count, y);
@@ -121,6 +136,9 @@ void scale_cpu(float factor, size_t count, float* y) {
 }
 void softcap_cpu(float cap, size_t count, float* y) {
   HWY_DYNAMIC_DISPATCH(softcap)(cap, count, y);
+}
+bool all_finite_cpu(const float* x, size_t count) {
+  return HWY_DYNAMIC_DISPATCH(all_finite)(x, count);
 }
 void gelu_erf_cpu(size_t count, float* y) { HWY_DYNAMIC_DISPATCH(gelu_erf)(count, y); }
 void silu_mul_cpu(const float* gate, const float* up, size_t count, float* y) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -28,6 +29,10 @@ void gelu_mul_ref(const float* gate, const float* up, size_t count, float* y) {
 void gelu_erf_ref(size_t count, float* y) {
   for (size_t i = 0; i < count; ++i)
     y[i] = static_cast<float>(0.5 * y[i] * (1 + std::erf(y[i] / std::sqrt(2.0))));
+}
+
+bool all_finite_ref(const float* x, size_t count) {
+  return std::all_of(x, x + count, [](float value) { return std::isfinite(value); });
 }
 
 }  // namespace altlas::ops

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "ops/math/scalar.h"
@@ -65,6 +66,30 @@ TEST(Elementwise, SoftcapAddScale) {
     add_scaled_cpu(x.data(), 0.3f, got.size(), got.data());
     for (size_t i = 0; i < want.size(); ++i) want[i] = std::fma(0.3f, x[i], y[i]);
     EXPECT_TRUE(testing::same_bits(got, want));
+  });
+}
+
+// Goal: one value that is not finite is seen wherever it stands, and large or tiny finite ones are
+// not taken for one, on every target.
+TEST(Elementwise, AllFinite) {
+  const float largest = std::numeric_limits<float>::max();
+  for_each_target([&](const std::string& target) {
+    for (const size_t count : {1, 2, 15, 16, 33, 77}) {
+      SCOPED_TRACE(target + " count=" + std::to_string(count));
+      auto x = testing::normals(count, 5);
+      x[count / 2] = count % 2 == 0 ? -largest : std::numeric_limits<float>::denorm_min();
+      EXPECT_TRUE(all_finite_ref(x.data(), count));
+      EXPECT_TRUE(all_finite_cpu(x.data(), count));
+      for (const float bad : {INFINITY, -INFINITY, NAN, -NAN})
+        for (size_t i = 0; i < count; ++i) {
+          auto y = x;
+          y[i] = bad;
+          EXPECT_FALSE(all_finite_ref(y.data(), count)) << i;
+          EXPECT_FALSE(all_finite_cpu(y.data(), count)) << i;
+          EXPECT_EQ(all_finite_cpu(y.data(), i), true) << i;
+        }
+    }
+    EXPECT_TRUE(all_finite_cpu(nullptr, 0));
   });
 }
 

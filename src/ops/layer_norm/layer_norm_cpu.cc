@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "ops/layer_norm/layer_norm.h"
@@ -44,7 +45,8 @@ void layer_norm_rows(const float* x, const float* gamma, const float* beta, floa
   for (size_t r = 0; r < rows; ++r, x += cols, y += cols) {
     const float mean = power_sum<1>(x, cols, 0) / static_cast<float>(cols);
     const float variance = power_sum<2>(x, cols, mean) / static_cast<float>(cols);
-    const float inverse = 1.0f / std::sqrt(variance + eps);
+    const float inverse = std::isfinite(variance) ? 1.0f / std::sqrt(variance + eps)
+                                                  : std::numeric_limits<float>::quiet_NaN();
     for (size_t c = 0; c < body; c += kLanes) {
       const auto v = hn::Mul(hn::Sub(hn::LoadU(d, x + c), hn::Set(d, mean)), hn::Set(d, inverse));
       hn::StoreU(fma(v, hn::LoadU(d, gamma + c), hn::LoadU(d, beta + c)), d, y + c);
@@ -63,8 +65,8 @@ void layer_norm_cpu(std::span<const float> x, std::span<const float> gamma,
   const size_t cols = gamma.size();
   ALTLAS_CHECK(x.size() == y.size() && beta.size() == cols && x.size() % cols == 0,
                "x, y: [rows, cols], gamma, beta: [cols]");
-  HWY_DYNAMIC_DISPATCH(layer_norm_rows)(x.data(), gamma.data(), beta.data(), eps, y.data(),
-                                        x.size() / cols, cols);
+  HWY_DYNAMIC_DISPATCH(layer_norm_rows)
+  (x.data(), gamma.data(), beta.data(), eps, y.data(), x.size() / cols, cols);
 }
 }  // namespace altlas::ops
 #endif

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "ops/layer_norm/layer_norm.h"
@@ -15,7 +16,9 @@ void layer_norm_ref(std::span<const float> x, std::span<const float> gamma,
     for (size_t c = 0; c < cols; ++c) mean += x[r + c];
     mean /= static_cast<double>(cols);
     for (size_t c = 0; c < cols; ++c) variance += (x[r + c] - mean) * (x[r + c] - mean);
-    const double inverse = 1 / std::sqrt(variance / static_cast<double>(cols) + eps);
+    const double inverse = std::isfinite(static_cast<float>(variance))
+                               ? 1 / std::sqrt(variance / static_cast<double>(cols) + eps)
+                               : std::numeric_limits<double>::quiet_NaN();
     for (size_t c = 0; c < cols; ++c)
       y[r + c] = static_cast<float>((x[r + c] - mean) * inverse * gamma[c] + beta[c]);
   }

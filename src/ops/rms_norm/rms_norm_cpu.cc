@@ -1,6 +1,7 @@
 #include "ops/rms_norm/rms_norm.h"
 
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 
@@ -34,7 +35,9 @@ void rms_norm_rows(const float* x, const float* gamma, float eps, float* y, size
       for (size_t c = body; c < cols; ++c) lane[c - body] = std::fma(x[c], x[c], lane[c - body]);
       sum = sum_lanes(lane);
     }
-    const float inv_rms = 1.0f / std::sqrt(sum / static_cast<float>(cols) + eps);
+    const float inv_rms = std::isfinite(sum)
+                              ? 1.0f / std::sqrt(sum / static_cast<float>(cols) + eps)
+                              : std::numeric_limits<float>::quiet_NaN();
     for (size_t c = 0; c < body; c += kLanes)
       hn::StoreU(
           hn::Mul(hn::Mul(hn::LoadU(d, x + c), hn::Set(d, inv_rms)), hn::LoadU(d, gamma + c)), d,
@@ -51,8 +54,8 @@ void rms_norm_cpu(std::span<const float> x, std::span<const float> gamma, float 
                   std::span<float> y) {
   ALTLAS_CHECK(x.size() == y.size() && x.size() % gamma.size() == 0,
                "x, y: [rows, cols], gamma: [cols]");
-  HWY_DYNAMIC_DISPATCH(rms_norm_rows)(x.data(), gamma.data(), eps, y.data(),
-                                      x.size() / gamma.size(), gamma.size());
+  HWY_DYNAMIC_DISPATCH(rms_norm_rows)
+  (x.data(), gamma.data(), eps, y.data(), x.size() / gamma.size(), gamma.size());
 }
 }  // namespace altlas::ops
 #endif

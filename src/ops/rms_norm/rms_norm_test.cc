@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <vector>
 
 #include "ops/target_scope.h"
@@ -27,6 +28,27 @@ TEST(RmsNorm, EveryTargetMatchesReference) {
       EXPECT_TRUE(testing::same_bits(got, first));
     });
   }
+}
+
+// Goal: values that overflow, and those that are not finite, show in the whole row and in no other.
+TEST(RmsNorm, WhatIsNotFiniteShows) {
+  for (const size_t cols : {7, 33, 64})
+    for (const float bad : {1e20f, -3e38f, INFINITY, NAN}) {
+      auto x = testing::normals(3 * cols, 3);
+      const std::vector<float> gamma(cols, 0.5f);
+      x[cols + cols / 2] = bad;
+      std::vector<float> want(x.size());
+      rms_norm_ref(x, gamma, 1e-6f, want);
+      for_each_target([&](const std::string& target) {
+        SCOPED_TRACE(target + " cols=" + std::to_string(cols));
+        std::vector<float> got(x.size());
+        rms_norm_cpu(x, gamma, 1e-6f, got);
+        for (size_t i = 0; i < x.size(); ++i) {
+          EXPECT_EQ(std::isnan(got[i]), i / cols == 1) << i;
+          EXPECT_EQ(std::isnan(want[i]), i / cols == 1) << i;
+        }
+      });
+    }
 }
 
 // Goal: x and y may be the same memory.
