@@ -10,6 +10,7 @@
 
 #include "engine/replica_core.h"
 #include "engine/test_letters.h"
+#include "engine/test_limits.h"
 #include "scheduler/test_ranks.h"
 
 namespace altlas::engine {
@@ -19,12 +20,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 ReplicaLimits limits() {
-  ReplicaLimits l;
-  l.sequences_max = 4;
-  l.step_tokens_max = 32;
-  l.block_tokens = 4;
-  l.groups = {{.blocks = 100, .block_bytes = 64}};
-  l.ranks = {{.weights = 1000, .activations = 0, .blocks = {64}}};
+  ReplicaLimits l = test_limits(/*blocks=*/100, /*slots=*/4, /*step_tokens=*/32);
   l.vocab_size = 100;
   l.embedding_size = 2;
   return l;
