@@ -90,7 +90,18 @@ void Gate::wait_while(uint32_t seen) {
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-Team::Team(const TeamOptions& options) : options_(options) {
+void Barrier::meet() {
+  if (threads_ == 1) return;
+  const uint32_t seen = met_.value();
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+    arrived_.store(0, std::memory_order_relaxed);
+    met_.advance();
+  } else {
+    met_.wait_while(seen);
+  }
+}
+
+Team::Team(const TeamOptions& options) : options_(options), barrier_(options.threads) {
   ALTLAS_CHECK(options.threads >= 1, "a team has at least its leader");
   for (uint32_t i = 1; i < options.threads; ++i) threads_.emplace_back([this, i] { work(i); });
 }
@@ -125,17 +136,6 @@ void Team::run_erased(void (*call)(void*, uint32_t), void* fn) {
     barrier();
   }
   busy_ns_.fetch_add(now_ns() - begin, std::memory_order_relaxed);
-}
-
-void Team::barrier() {
-  if (options_.threads == 1) return;
-  const uint32_t seen = met_.value();
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == options_.threads) {
-    arrived_.store(0, std::memory_order_relaxed);
-    met_.advance();
-  } else {
-    met_.wait_while(seen);
-  }
 }
 
 }  // namespace altlas::device

@@ -25,6 +25,19 @@ class Gate {
   std::atomic<uint32_t> sleepers_{0};
 };
 
+// A fixed number of threads that meet again and again; writes before are seen after it.
+// Threads: meet() from exactly as many as it was made for.
+class Barrier {
+ public:
+  explicit Barrier(uint32_t threads) : threads_(threads) {}
+  void meet();
+
+ private:
+  const uint32_t threads_;
+  alignas(64) std::atomic<uint32_t> arrived_{0};
+  alignas(64) Gate met_;
+};
+
 struct TeamOptions {
   uint32_t threads = 1;  // The caller of run() is one of them.
   // Thread i runs on CPU cpu_first + i of cpu_order(), modulo the CPUs this process may use.
@@ -54,7 +67,7 @@ class Team {
                const_cast<void*>(static_cast<const void*>(&fn)));
   }
   // All threads of the team meet here; writes before it are seen after it.
-  void barrier();
+  void barrier() { barrier_.meet(); }
 
   // Time inside run() since the team began.
   int64_t busy_ns() const { return busy_ns_.load(std::memory_order_relaxed); }
@@ -68,8 +81,7 @@ class Team {
   void* fn_ = nullptr;
   bool stop_ = false;
   Gate start_;
-  alignas(64) std::atomic<uint32_t> arrived_{0};
-  alignas(64) Gate met_;
+  Barrier barrier_;
   std::atomic<int64_t> busy_ns_{0};
   std::vector<std::jthread> threads_;
 };
