@@ -11,6 +11,7 @@
 #include "base/channel.h"
 #include "base/check.h"
 #include "device/cpu/cpu_device.h"
+#include "model/rank_group.h"
 
 namespace altlas::engine {
 
@@ -138,6 +139,12 @@ class CpuExecutor::RankThread {
 Result<std::unique_ptr<CpuExecutor>> CpuExecutor::open(std::vector<CpuRankOptions> options,
                                                        uint32_t depth, const Progress& progress) {
   ALTLAS_CHECK(!options.empty() && depth >= 1, "at least one rank, depth >= 1");
+  if (options.size() > 1) {
+    std::vector<uint32_t> threads;
+    for (const CpuRankOptions& rank : options) threads.push_back(rank.device.threads);
+    const auto group = std::make_shared<model::RankGroup>(threads);
+    for (CpuRankOptions& rank : options) rank.load.group = group;
+  }
   ALTLAS_TRY(const ReplicaLimits planned, plan_ranks(options));
   std::vector<std::unique_ptr<RankThread>> ranks;
   for (CpuRankOptions& rank : options) {
@@ -161,13 +168,20 @@ CpuExecutor::CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, Replica
                          uint32_t depth)
     : ranks_(std::move(ranks)), limits_(std::move(limits)), depth_(static_cast<int>(depth)) {}
 
-CpuExecutor::~CpuExecutor() = default;
+// A rank in a step waits for the others: none may leave before all have carried it out.
+CpuExecutor::~CpuExecutor() {
+  while (in_flight_ > 0) static_cast<void>(collect());
+}
 
 Result<uint64_t> CpuExecutor::load_adapter(uint32_t id, const std::string& path) {
   uint64_t bytes = 0;
   for (const auto& rank : ranks_) {
-    ALTLAS_TRY(const uint64_t own, rank->rank().load_adapter(id, path));
-    bytes = std::max(bytes, own);
+    const Result<uint64_t> own = rank->rank().load_adapter(id, path);
+    if (!own.ok()) {
+      drop_adapter(id);  // All ranks have it, or none.
+      return own.error();
+    }
+    bytes = std::max(bytes, *own);
   }
   return bytes;
 }

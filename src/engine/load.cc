@@ -24,7 +24,8 @@ model::LoadOptions load_options(const LoadReplica& load, uint32_t rank) {
   options.shard = {.tp_rank = rank % load.tensor_parallel_size,
                    .tp_size = load.tensor_parallel_size,
                    .pp_rank = rank / load.tensor_parallel_size,
-                   .pp_size = load.pipeline_parallel_size};
+                   .pp_size = load.pipeline_parallel_size,
+                   .tensor_split = load.tensor_split};
   return options;
 }
 

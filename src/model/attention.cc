@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/adapt.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/quantize/quantize.h"
 #include "ops/rms_norm/rms_norm.h"
@@ -21,29 +22,74 @@ void norm_heads(float* x, size_t heads, size_t head_dim, const float* gamma, flo
 
 }  // namespace
 
-Attention::Attention(const ModelConfig& config, const ops::KvLayout& layout,
-                     std::span<const KvGroup> groups, uint32_t step_tokens_max, Arena& arena)
-    : config_(config), layout_(layout), groups_(groups), places_(config.layer_count) {
+Attention::Attention(const DecoderPart& part, std::span<const KvGroup> groups, uint32_t threads,
+                     Workspace<Arena>& arena)
+    : config_(part.config),
+      shard_(part.shard),
+      layout_(part.layout),
+      groups_(groups),
+      places_(part.config.layer_count) {
   for (uint32_t g = 0; g < groups.size(); ++g)
     for (uint32_t i = 0; i < groups[g].layers.size(); ++i) places_[groups[g].layers[i]] = {g, i};
-  qkv_ = arena.take_rows<float>(step_tokens_max, config.q_width() + 2 * config.kv_width());
-  attended_ = arena.take_rows<float>(step_tokens_max, config.q_width());
-  partials_ = arena.take_rows<float>(config.kv_heads,
-                                     kSharedTiles * ops::attention_partial_floats(shape(0)));
-  states_ = arena.take_rows<float>(config.q_heads, state_floats(config.head_dim));
+  qkv_ = arena.own.take_rows<float>(part.step_tokens_max, q_width() + 2 * kv_width());
+  attended_ = arena.shared.take_rows<float>(part.step_tokens_max, config_.q_width());
+  const size_t whole = config_.q_width() + 2 * size_t{config_.kv_width()};
+  if (qkv_.stride != whole) whole_ = arena.own.take_rows<float>(threads, (whole + 15) / 16 * 16);
+  partials_ = arena.own.take_rows<float>(shard_.kv_heads.size(),
+                                         kSharedTiles * ops::attention_partial_floats(shape(0)));
+  states_ = arena.own.take_rows<float>(shard_.q_heads.size(), state_floats(config_.head_dim));
 }
 
+// One KV head with as many query heads as any has.
 ops::AttentionShape Attention::shape(uint32_t window) const {
-  return {.q_heads = config_.q_heads,
+  ops::KvLayout one_head = layout_;
+  one_head.kv_heads = 1;
+  return {.q_heads = config_.q_heads / config_.kv_heads,
           .scale = config_.attention_scale,
           .softcap = config_.attention_softcap,
           .window = window,
-          .layout = layout_};
+          .layout = one_head};
+}
+
+// head: of the rank's KV heads.
+Attention::Head Attention::head_of(uint32_t head, uint32_t window) const {
+  const HeadGroup& group = shard_.head_groups[head];
+  const size_t dim = config_.head_dim;
+  Head out{.shape = shape(window),
+           .q = (group.q_heads.begin - shard_.q_heads.begin) * dim,
+           .attended = group.q_heads.begin * dim,
+           .width = group.q_heads.size() * dim,
+           .kv = head * dim};
+  out.shape.q_heads = group.q_heads.size();
+  return out;
+}
+
+std::array<Attention::Columns, 3> Attention::columns() const {
+  const size_t dim = config_.head_dim, q = config_.q_width(), kv = config_.kv_width(),
+               first_kv = shard_.kv_heads.begin * dim;
+  return {{{shard_.q_heads.begin * dim, 0, q_width()},
+           {q + first_kv, q_width(), kv_width()},
+           {q + kv + first_kv, q_width() + kv_width(), kv_width()}}};
 }
 
 // Half of the values of a head that turn.
 size_t Attention::turning(const KvGroup& group) const {
   return (group.window != 0 ? config_.window_rope : config_.rope).frequency.size();
+}
+
+void Attention::adapt(const StepContext& step, uint32_t index) {
+  if (!step.adapts) return;
+  if (whole_.data == nullptr)  // Then its threads are all that there are.
+    return model::adapt(step, index, &LayerAdapter::qkv, step.normed, qkv_);
+  // Adapters add to whole rows.
+  float* whole = whole_[step.thread];
+  for (size_t row = step.rank_own.begin; row < step.rank_own.end; ++row) {
+    for (const Columns& part : columns())
+      std::copy_n(qkv_[row] + part.own, part.count, whole + part.whole);
+    adapt_row(step, row, index, &LayerAdapter::qkv, step.normed[row], whole);
+    for (const Columns& part : columns())
+      std::copy_n(whole + part.whole, part.count, qkv_[row] + part.own);
+  }
 }
 
 void Attention::run(StepContext& step, const LayerWeights& layer, uint32_t index) {
@@ -58,11 +104,11 @@ void Attention::run(StepContext& step, const LayerWeights& layer, uint32_t index
     step.clock.lap(Op::kKvWrite);
     attend(step, layer, place);
   }
-  step.team.barrier();
+  step.meet();
   uint64_t seen = 0;
   for (const BatchEntry& entry : step.entries)
     seen += keys_seen(entry.position, entry.tokens.size(), window);
-  step.clock.lap(Op::kAttention, 0, 0, 2 * seen * config_.q_width());
+  step.clock.lap(Op::kAttention, 0, 0, 2 * seen * q_width());
   if (!layer.output.takes_quantized || (!step.single && quantizes_items(layer.output))) return;
   ops::quantize_rows(attended_.data, attended_.stride, config_.q_width(), step.own.begin,
                      step.own.end, step.quantized);
@@ -71,20 +117,18 @@ void Attention::run(StepContext& step, const LayerWeights& layer, uint32_t index
 
 // Bias, head norms and rope of q and k; k and v into the cache.
 void Attention::write_kv(StepContext& step, const LayerWeights& layer, const Place& place) {
-  const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim;
+  const size_t q = q_width(), kv = kv_width(), dim = config_.head_dim;
+  const uint32_t q_heads = shard_.q_heads.size(), kv_heads = shard_.kv_heads.size();
   const KvGroup& group = groups_[place.group];
   std::byte* blocks = group.layer_data(layout_, place.index);
   const Rows<float> angles = step.angles[group.window != 0 ? 1 : 0];
   const size_t half = turning(group);
-  for (size_t row = step.own.begin; row < step.own.end; ++row) {
+  for (size_t row = step.rank_own.begin; row < step.rank_own.end; ++row) {
     float* qkv = qkv_[row];
     if (layer.qkv_bias != nullptr) ops::add_cpu(layer.qkv_bias, q + 2 * kv, qkv);
-    if (layer.q_norm != nullptr)
-      norm_heads(qkv, config_.q_heads, dim, layer.q_norm, config_.norm_eps);
-    if (layer.k_norm != nullptr)
-      norm_heads(qkv + q, config_.kv_heads, dim, layer.k_norm, config_.norm_eps);
-    ops::rope_cpu(qkv, config_.q_heads + config_.kv_heads, dim, half, angles[row],
-                  config_.architecture.rope);
+    if (layer.q_norm != nullptr) norm_heads(qkv, q_heads, dim, layer.q_norm, config_.norm_eps);
+    if (layer.k_norm != nullptr) norm_heads(qkv + q, kv_heads, dim, layer.k_norm, config_.norm_eps);
+    ops::rope_cpu(qkv, q_heads + kv_heads, dim, half, angles[row], config_.architecture.rope);
     const StepToken& token = step.tokens[row];
     ops::kv_write_cpu(layout_, blocks, layout_.block_bytes(),
                       step.entries[token.entry].tables[place.group].data(), token.position, qkv + q,
@@ -94,51 +138,58 @@ void Attention::write_kv(StepContext& step, const LayerWeights& layer, const Pla
 
 // Whether attend() quantises what it attends, an item at a time.
 bool Attention::quantizes_items(const Linear& next) const {
-  return next.takes_quantized && config_.q_width() / config_.kv_heads % ops::kActivationBlock == 0;
+  return next.takes_quantized && shard_.attends_whole_blocks;
+}
+
+// One token's call from a row on, for a KV head of the rank. blocks: of the layer.
+ops::AttentionCall Attention::call_of(const Head& head, uint32_t index, std::byte* blocks,
+                                      size_t first_row) const {
+  return {.blocks = blocks + index * layout_.head_bytes(),
+          .block_stride = layout_.block_bytes(),
+          .tokens = 1,
+          .q = qkv_[first_row] + head.q,
+          .q_stride = qkv_.stride,
+          .out = attended_[first_row] + head.attended,
+          .out_stride = attended_.stride};
 }
 
 void Attention::attend(StepContext& step, const LayerWeights& layer, const Place& place) {
   const KvGroup& group = groups_[place.group];
-  const ops::AttentionShape attention = shape(group.window);
-  const size_t q = config_.q_width(), own = q / config_.kv_heads;
+  const size_t q = config_.q_width();
   const bool quantizes = quantizes_items(layer.output);
+  std::byte* blocks = group.layer_data(layout_, place.index);
   while (const AttentionItem* taken = step.tokens.take()) {
     const AttentionItem& item = *taken;
-    const ops::AttentionCall call{.blocks = group.layer_data(layout_, place.index),
-                                  .block_stride = layout_.block_bytes(),
-                                  .table = step.entries[item.entry].tables[place.group].data(),
-                                  .position = step.tokens[item.first_row].position,
-                                  .tokens = item.tokens,
-                                  .kv_head = item.kv_head,
-                                  .q = qkv_[item.first_row],
-                                  .q_stride = qkv_.stride,
-                                  .out = attended_[item.first_row],
-                                  .out_stride = attended_.stride};
-    ops::attention_cpu(attention, call, step.scratch);
+    const Head head = head_of(item.kv_head, group.window);
+    ops::AttentionCall call = call_of(head, item.kv_head, blocks, item.first_row);
+    call.table = step.entries[item.entry].tables[place.group].data();
+    call.position = step.tokens[item.first_row].position;
+    call.tokens = item.tokens;
+    ops::attention_cpu(head.shape, call, step.scratch);
     if (quantizes)
-      ops::quantize_part_cpu(call.out + item.kv_head * own, attended_.stride, item.tokens,
+      ops::quantize_part_cpu(call.out, attended_.stride, item.tokens,
                              {.out = step.quantized + ops::quantized_bytes(item.first_row, q),
                               .cols = q,
-                              .column = item.kv_head * own,
-                              .width = own});
+                              .column = head.attended,
+                              .width = head.width});
   }
 }
 
-// Bias, norms and rope of one KV head and its queries.
+// Bias, norms and rope of one KV head of the rank and its queries.
 void Attention::turn_head(StepContext& step, const LayerWeights& layer, const KvGroup& group,
                           uint32_t head) const {
-  const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim,
-               heads = config_.q_heads / config_.kv_heads;
+  const size_t q = q_width(), kv = kv_width(), dim = config_.head_dim;
   const float* angles = step.angles[group.window != 0 ? 1 : 0].data;
   const size_t half = turning(group);
+  const Head own = head_of(head, 0);
   struct Piece {
     size_t column, heads;
     const float* norm;
     bool turns;
   };
-  const Piece pieces[] = {{head * heads * dim, heads, layer.q_norm, true},
-                          {q + head * dim, 1, layer.k_norm, true},
-                          {q + kv + head * dim, 1, nullptr, false}};
+  const Piece pieces[] = {{own.q, own.width / dim, layer.q_norm, true},
+                          {q + own.kv, 1, layer.k_norm, true},
+                          {q + kv + own.kv, 1, nullptr, false}};
   for (const Piece& piece : pieces) {
     float* x = qkv_.data + piece.column;
     if (layer.qkv_bias != nullptr)
@@ -148,34 +199,27 @@ void Attention::turn_head(StepContext& step, const LayerWeights& layer, const Kv
   }
 }
 
-// Of a step of one token: every team.size()th KV head, from its bias to its attention.
+// In a step of one token every team.size()th KV head of the rank, from its bias to its attention.
 void Attention::attend_token(StepContext& step, const LayerWeights& layer, const Place& place) {
-  const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim;
+  const size_t q = q_width(), kv = kv_width();
   const BatchEntry& entry = step.entries[0];
   const KvGroup& group = groups_[place.group];
-  const ops::AttentionShape attention = shape(group.window);
   std::byte* blocks = group.layer_data(layout_, place.index);
   const uint32_t* table = entry.tables[place.group].data();
-  ops::KvLayout one_head = layout_;
-  one_head.kv_heads = 1;
-  const bool shared = shares_token(step, attention, entry.position);
-  ops::AttentionCall call{.blocks = blocks,
-                          .block_stride = layout_.block_bytes(),
-                          .table = table,
-                          .position = entry.position,
-                          .tokens = 1,
-                          .q = qkv_.data,
-                          .q_stride = qkv_.stride,
-                          .out = attended_.data,
-                          .out_stride = attended_.stride};
-  for (uint32_t head = step.thread; head < config_.kv_heads; head += step.team.size()) {
-    turn_head(step, layer, group, head);
-    ops::kv_write_cpu(one_head, blocks + head * layout_.head_bytes(), layout_.block_bytes(), table,
-                      entry.position, qkv_.data + q + head * dim, qkv_.data + q + kv + head * dim);
-    call.kv_head = head;
-    if (!shared) ops::attention_cpu(attention, call, step.scratch);
+  const bool shared = shares_token(step, shape(group.window), entry.position);
+  for (uint32_t index = step.thread; index < shard_.kv_heads.size(); index += step.team.size()) {
+    turn_head(step, layer, group, index);
+    const Head head = head_of(index, group.window);
+    ops::kv_write_cpu(head.shape.layout, blocks + index * layout_.head_bytes(),
+                      layout_.block_bytes(), table, entry.position, qkv_.data + q + head.kv,
+                      qkv_.data + q + kv + head.kv);
+    if (shared) continue;
+    ops::AttentionCall call = call_of(head, index, blocks, 0);
+    call.table = table;
+    call.position = entry.position;
+    ops::attention_cpu(head.shape, call, step.scratch);
   }
-  if (shared) attend_together(step, attention, call);
+  if (shared) attend_together(step, place);
 }
 
 // Whether sharing tiles is worth two barriers: whole heads would leave threads idle, and there are
@@ -183,39 +227,49 @@ void Attention::attend_token(StepContext& step, const LayerWeights& layer, const
 bool Attention::shares_token(const StepContext& step, const ops::AttentionShape& shape,
                              size_t position) const {
   constexpr size_t kTilesMin = 4;
-  const size_t heads = config_.kv_heads, threads = step.team.size(),
+  const size_t heads = shard_.kv_heads.size(), threads = step.team.size(),
                places = (heads + threads - 1) / threads * threads;
   const ops::AttentionTiles tiles = ops::attention_tiles(shape, position);
   return threads > 1 && tiles.last - tiles.first >= kTilesMin && 4 * places > 5 * heads;
 }
 
-// Tiles of all KV heads are split over the threads, then the rows that merge them.
-void Attention::attend_together(StepContext& step, const ops::AttentionShape& shape,
-                                ops::AttentionCall call) {
-  const ops::AttentionTiles tiles = ops::attention_tiles(shape, call.position);
-  const size_t stride = ops::attention_partial_floats(shape), heads = config_.kv_heads;
+// Tiles of all KV heads of the rank are split over its threads, then the rows that merge them.
+void Attention::attend_together(StepContext& step, const Place& place) {
+  const KvGroup& group = groups_[place.group];
+  const BatchEntry& entry = step.entries[0];
+  std::byte* blocks = group.layer_data(layout_, place.index);
+  const ops::AttentionTiles tiles = ops::attention_tiles(shape(group.window), entry.position);
+  const size_t heads = shard_.kv_heads.size();
+  const auto call_of_head = [&](const Head& head, uint32_t index) {
+    ops::AttentionCall call = call_of(head, index, blocks, 0);
+    call.table = entry.tables[place.group].data();
+    call.position = entry.position;
+    return call;
+  };
   for (size_t at = tiles.first; at < tiles.last; at += kSharedTiles) {
     const size_t count = std::min<size_t>(kSharedTiles, tiles.last - at);
     step.team.barrier();  // Keys and values are written, earlier partials merged.
     const auto own = device::split(heads * count, step.thread, step.team.size());
     for (size_t i = own.begin; i < own.end;) {
-      const size_t head = i / count, first = i % count,
-                   last = std::min(count, first + (own.end - i));
-      call.kv_head = static_cast<uint32_t>(head);
-      ops::attention_partial_cpu(shape, call, at + first, at + last,
-                                 partials_[head] + first * stride, step.scratch);
+      const auto index = static_cast<uint32_t>(i / count);
+      const size_t first = i % count, last = std::min(count, first + (own.end - i));
+      const Head head = head_of(index, group.window);
+      ops::attention_partial_cpu(
+          head.shape, call_of_head(head, index), at + first, at + last,
+          partials_[index] + first * ops::attention_partial_floats(head.shape), step.scratch);
       i += last - first;
     }
     step.team.barrier();
-    const auto rows = device::split(config_.q_heads, step.thread, step.team.size());
+    const auto rows = device::split(shard_.q_heads.size(), step.thread, step.team.size());
     for (size_t row = rows.begin; row < rows.end; ++row) {
-      const size_t head = row / shape.group();
-      call.kv_head = static_cast<uint32_t>(head);
-      ops::attention_merge_cpu(shape, call,
-                               {.partials = partials_[head],
-                                .partial_stride = stride,
+      const uint32_t q_head = shard_.q_heads.begin + static_cast<uint32_t>(row);
+      const uint32_t index = q_head / (config_.q_heads / config_.kv_heads) - shard_.kv_heads.begin;
+      const Head head = head_of(index, group.window);
+      ops::attention_merge_cpu(head.shape, call_of_head(head, index),
+                               {.partials = partials_[index],
+                                .partial_stride = ops::attention_partial_floats(head.shape),
                                 .count = count,
-                                .row = static_cast<uint32_t>(row % shape.group()),
+                                .row = q_head - shard_.head_groups[index].q_heads.begin,
                                 .first = at == tiles.first,
                                 .last = at + count == tiles.last},
                                states_[row]);

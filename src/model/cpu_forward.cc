@@ -34,15 +34,16 @@ void copy_layers(const KvGroup& group, const ops::KvLayout& layout, uint32_t fro
 }
 
 // Calls each(bytes of the group's memory) for what lies within the range: blocks in order, their
-// layers ascending.
-void for_each_part(const KvGroup& group, const ops::KvLayout& layout, const KvRange& range,
-                   std::span<const BlockId> blocks, const auto& each) {
+// layers ascending. first_head: the first KV head that the group's memory has.
+void for_each_part(const KvGroup& group, const ops::KvLayout& layout, uint32_t first_head,
+                   const KvRange& range, std::span<const BlockId> blocks, const auto& each) {
   const size_t heads = size_t{range.head_end} - range.head_begin;
   for (const BlockId block : blocks)
     for (size_t i = 0; i < group.layers.size(); ++i) {
       if (group.layers[i] < range.layer_begin || group.layers[i] >= range.layer_end) continue;
       std::byte* data = group.layer_data(layout, i) + block.value * layout.block_bytes();
-      each(std::span(data + range.head_begin * layout.head_bytes(), heads * layout.head_bytes()));
+      each(std::span(data + (range.head_begin - first_head) * layout.head_bytes(),
+                     heads * layout.head_bytes()));
     }
 }
 
@@ -62,30 +63,59 @@ Result<void> CpuForward::allocate(const ModelFile& file, RankPlan& plan,
   device::Team& team = device_.team();
   team.adopt_caller();
   ALTLAS_TRY(identity_, file.identity());
-  ALTLAS_TRY(LoadedWeights loaded, load_weights(file, options, plan.weight_bytes, device_));
+  ALTLAS_TRY(LoadedWeights loaded, load_weights(file, shard_, options, plan.weight_bytes, device_));
   weight_buffer_ = std::move(loaded.buffer);
   weights_ = std::move(loaded.weights);
-  ALTLAS_TRY(workspace_, device_.allocate("activations", plan.activation_bytes));
+  ALTLAS_TRY(const Workspace<Arena> workspace, allocate_workspace(plan));
   ALTLAS_TRY_VOID(allocate_kv(shape));
   for (size_t i = 0; i < plan.adapters.size(); ++i)
     ALTLAS_TRY_VOID(adapters_.keep(static_cast<uint32_t>(i) + 1, plan.adapters[i], device_));
-  const Arena workspace(workspace_.data(), workspace_.size());
-  if (shape.generates) {
-    decoder_ = std::make_unique<Decoder>(config_, weights_, groups_, layout_, shape.step_tokens_max,
-                                         workspace, team);
-    decoder_->measure(options.times);
-    for (size_t i = 0; i < std::min(kSampledRowsMax, shape.step_tokens_max); ++i)
-      samplers_.emplace_back(decoder_->head().sampler_memory(i), config_.vocab_size, team.size());
-  } else {
+  if (shape.generates)
+    open_decoder(plan, workspace, options.times);
+  else
     encoder_ = std::make_unique<Encoder>(config_, weights_, groups_[0], layout_,
-                                         shape.step_tokens_max, workspace, team);
-  }
-  rows_.reserve(samplers_.size());
+                                         shape.step_tokens_max, workspace.own, team);
   if (plan.draft) {
     ALTLAS_TRY(draft_,
                DraftModel::load(std::move(plan.draft), options, shape.step_tokens_max, device_));
   }
   return {};
+}
+
+// What the group shares lies behind the rank's own where the rank is alone.
+Result<Workspace<Arena>> CpuForward::allocate_workspace(const RankPlan& plan) {
+  const Workspace<uint64_t>& bytes = plan.activation_bytes;
+  if (group_ == nullptr) {
+    const uint32_t threads[] = {device_.team().size()};
+    group_ = std::make_shared<RankGroup>(threads);
+  }
+  ALTLAS_CHECK(rank_ < group_->size(), "a rank of its group");
+  if (group_->size() == 1) {
+    ALTLAS_TRY(workspace_, device_.allocate("activations", bytes.own + bytes.shared));
+    std::byte* memory = workspace_.data();
+    return Workspace<Arena>{{memory, bytes.own}, {memory + bytes.own, bytes.shared}};
+  }
+  ALTLAS_TRY(workspace_, device_.allocate("activations", bytes.own));
+  ALTLAS_TRY(shared_workspace_, group_->share_workspace(rank_, bytes.shared, device_));
+  return Workspace<Arena>{{workspace_.data(), bytes.own},
+                          {group_->workspace(), bytes.shared * group_->size()}};
+}
+
+void CpuForward::open_decoder(const RankPlan& plan, Workspace<Arena> workspace, OpTimes* times) {
+  const uint32_t tokens_max = plan.shape.step_tokens_max;
+  group_->publish(rank_, {&weights_, shard_.vocab});
+  decoder_ =
+      std::make_unique<Decoder>(DecoderPart{config_, shard_, weights_, layout_, tokens_max},
+                                groups_, workspace, RankTeam{&device_.team(), group_.get(), rank_});
+  decoder_->measure(times);
+  head_rows_max_ = std::min(kSampledRowsMax, tokens_max);
+  shared_ = &group_->shared([&](RankGroup::Shared& shared) {
+    for (size_t i = 0; i < head_rows_max_; ++i)
+      shared.samplers.emplace_back(decoder_->head().sampler_memory(i), config_.vocab_size,
+                                   group_->threads());
+    shared.answers.resize(head_rows_max_);
+  });
+  rows_.reserve(head_rows_max_);
 }
 
 Result<void> CpuForward::allocate_kv(const ReplicaShape& shape) {
@@ -130,20 +160,22 @@ void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answe
   rows_.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
     rows_.push_back(rows[i].row);
-    samplers_[i].begin(rows[i].ask);
+    if (rank_ == 0) shared_->samplers[i].begin(rows[i].ask);
   }
   decoder_->head().run(
       rows_,
       [&](uint32_t thread, size_t i, size_t first, float* logits, size_t count) {
-        samplers_[i].look(thread, first, logits, count);
+        shared_->samplers[i].look(thread, first, logits, count);
       },
-      [&](uint32_t thread, size_t i) { answer(rows[i], thread, i, answers[i]); });
+      [&](uint32_t thread, size_t i) { answer(rows[i], thread, i); });
+  std::copy_n(shared_->answers.begin(), rows.size(), answers.begin());
 }
 
-// Of row `place` of those at once, whose logits have all been seen. Threads: any of the team, each
-// row by one.
-void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place, HeadAnswer& out) {
-  ops::RowSampler& sampler = samplers_[place];
+// The answer of row `place` of those at once, whose logits have all been seen. Threads: any of the
+// group, each row by one.
+void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place) {
+  ops::RowSampler& sampler = shared_->samplers[place];
+  HeadAnswer& out = shared_->answers[place];
   const auto again = [&](size_t first, size_t count, float* logits) {
     decoder_->head().logits_again(thread, place, first, count, logits);
   };
@@ -190,18 +222,20 @@ uint64_t CpuForward::range_bytes(uint32_t group, const KvRange& range) const {
 
 void CpuForward::export_blocks(uint32_t group, const KvRange& range,
                                std::span<const BlockId> blocks, std::span<std::byte> out) const {
-  for_each_part(groups_[group], layout_, range, blocks, [&](std::span<const std::byte> part) {
-    std::memcpy(out.data(), part.data(), part.size());
-    out = out.subspan(part.size());
-  });
+  for_each_part(groups_[group], layout_, shard_.kv_heads.begin, range, blocks,
+                [&](std::span<const std::byte> part) {
+                  std::memcpy(out.data(), part.data(), part.size());
+                  out = out.subspan(part.size());
+                });
 }
 
 void CpuForward::import_blocks(uint32_t group, const KvRange& range,
                                std::span<const BlockId> blocks, std::span<const std::byte> bytes) {
-  for_each_part(groups_[group], layout_, range, blocks, [&](std::span<std::byte> part) {
-    std::memcpy(part.data(), bytes.data(), part.size());
-    bytes = bytes.subspan(part.size());
-  });
+  for_each_part(groups_[group], layout_, shard_.kv_heads.begin, range, blocks,
+                [&](std::span<std::byte> part) {
+                  std::memcpy(part.data(), bytes.data(), part.size());
+                  bytes = bytes.subspan(part.size());
+                });
 }
 
 Result<uint64_t> CpuForward::load_adapter(uint32_t id, const std::string& path) {

@@ -16,6 +16,9 @@ namespace {
 // Threads don't share lines.
 size_t line_floats(size_t values) { return (values + 15) / 16 * 16; }
 
+// The widest input of a product that lies in StepContext::quantized.
+size_t widest(const ModelConfig& config) { return std::max(config.hidden, config.q_width()); }
+
 // Of each thread: what any product of the model takes.
 uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention) {
   uint64_t bytes = std::max(attention.scratch_bytes(), Head::scratch_bytes(weights));
@@ -35,72 +38,74 @@ uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention
 
 }  // namespace
 
-Decoder::Parts::Parts(const ModelConfig& config, const DecoderWeights& weights,
-                      std::span<const KvGroup> groups, const ops::KvLayout& layout,
-                      uint32_t step_tokens_max, uint32_t threads, device::Team* team, Arena& arena)
-    : x(arena.take_rows<float>(step_tokens_max, config.hidden)),
-      normed(arena.take_rows<float>(step_tokens_max, config.hidden)),
-      delta(arena.take_rows<float>(step_tokens_max, config.hidden)),
-      angles{arena.take_rows<float>(step_tokens_max, config.head_dim),
-             arena.take_rows<float>(step_tokens_max, config.head_dim)},
-      quantized(arena.take(
-          ops::quantized_bytes(step_tokens_max, std::max(config.hidden, config.q_width())))),
-      own_x(arena.take_rows<float>(threads, line_floats(config.hidden))),
-      own_normed(arena.take_rows<float>(threads, line_floats(config.hidden))),
-      own_angles{arena.take_rows<float>(threads, line_floats(config.head_dim)),
-                 arena.take_rows<float>(threads, line_floats(config.head_dim))},
-      own_quantized(arena.take_rows<std::byte>(
-          threads,
-          (ops::quantized_bytes(1, std::max(config.hidden, config.q_width())) + 63) / 64 * 64)),
-      attention(config, layout, groups, step_tokens_max, arena),
-      feed_forward(config, step_tokens_max, threads, arena),
-      experts(config, step_tokens_max, threads, feed_forward, arena),
-      scratch(arena.take_rows<std::byte>(threads, scratch_bytes(weights, attention))),
-      head(config, weights, {x, normed, quantized, scratch}, threads, team, arena) {}
+Decoder::Parts::Parts(const DecoderPart& part, std::span<const KvGroup> groups,
+                      const Threads& threads, const RankTeam& team, Workspace<Arena>& arena)
+    : x(arena.shared.take_rows<float>(part.step_tokens_max, part.config.hidden)),
+      normed(arena.shared.take_rows<float>(part.step_tokens_max, part.config.hidden)),
+      delta(arena.shared.take_rows<float>(part.step_tokens_max, part.config.hidden)),
+      angles{arena.shared.take_rows<float>(part.step_tokens_max, part.config.head_dim),
+             arena.shared.take_rows<float>(part.step_tokens_max, part.config.head_dim)},
+      quantized(arena.shared.take(ops::quantized_bytes(part.step_tokens_max, widest(part.config)))),
+      own_x(arena.own.take_rows<float>(threads.own, line_floats(part.config.hidden))),
+      own_normed(arena.own.take_rows<float>(threads.own, line_floats(part.config.hidden))),
+      own_angles{arena.own.take_rows<float>(threads.own, line_floats(part.config.head_dim)),
+                 arena.own.take_rows<float>(threads.own, line_floats(part.config.head_dim))},
+      own_quantized(arena.own.take_rows<std::byte>(
+          threads.own, (ops::quantized_bytes(1, widest(part.config)) + 63) / 64 * 64)),
+      attention(part, groups, threads.own, arena),
+      feed_forward(part, threads.own, arena),
+      experts(part, threads.own, feed_forward, arena),
+      scratch(arena.own.take_rows<std::byte>(threads.own, scratch_bytes(part.weights, attention))),
+      head(part, {x, normed, quantized, scratch}, {threads.own, threads.group}, team, arena) {}
 
-uint64_t Decoder::workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
-                                  const ops::KvLayout& layout, uint32_t step_tokens_max,
-                                  uint32_t threads) {
-  Arena arena;
-  const Parts parts(config, weights, {}, layout, step_tokens_max, threads, nullptr, arena);
-  return arena.used();
+Workspace<uint64_t> Decoder::workspace_bytes(const DecoderPart& part, uint32_t threads,
+                                             uint32_t group_threads) {
+  Workspace<Arena> arena;
+  const Parts parts(part, {}, {threads, group_threads}, {}, arena);
+  return {arena.own.used(), arena.shared.used()};
 }
 
-Decoder::Decoder(const ModelConfig& config, const DecoderWeights& weights,
-                 std::span<const KvGroup> groups, const ops::KvLayout& layout,
-                 uint32_t step_tokens_max, Arena workspace, device::Team& team)
-    : config_(config),
-      weights_(weights),
+Decoder::Decoder(const DecoderPart& part, std::span<const KvGroup> groups,
+                 Workspace<Arena> workspace, const RankTeam& team)
+    : config_(part.config),
+      weights_(part.weights),
       team_(team),
-      parts_(config, weights, groups, layout, step_tokens_max, team.size(), &team, workspace),
-      tokens_(step_tokens_max, config.kv_heads) {}
+      parts_(part, groups, {team.team->size(), team.group->threads()}, team, workspace),
+      tokens_(part.step_tokens_max, part.shard.kv_heads.size()) {}
 
 void Decoder::forward(std::span<const BatchEntry> entries) {
   tokens_.list(entries, parts_.attention.tokens_at_once());
   adapts_ = std::ranges::any_of(entries, &BatchEntry::adapter);
-  shares_tokens_ = team_.size() > 1 && tokens_.size() >= size_t{team_.size()} * kOwnTokens;
-  team_.run([&](uint32_t thread) {
-    StepContext step = context(thread, entries);
+  const uint32_t threads = team_.team->size();
+  shares_tokens_ = threads > 1 && tokens_.size() >= size_t{threads} * kOwnTokens;
+  team_.run([&](uint32_t thread, uint32_t group_thread) {
+    StepContext step = context(thread, group_thread, entries);
     run_layers(step);
   });
 }
 
-StepContext Decoder::context(uint32_t thread, std::span<const BatchEntry> entries) {
+StepContext Decoder::context(uint32_t thread, uint32_t group_thread,
+                             std::span<const BatchEntry> entries) {
   const size_t tokens = tokens_.size();
   const bool single = tokens == 1 && !adapts_;
-  const auto split = device::split(tokens, thread, team_.size());
+  const uint32_t threads = team_.team->size();
+  const auto split = device::split(tokens, thread, threads);
   const auto own_row = [&](const Rows<float>& rows) { return rows.rows(thread, thread + 1); };
   return {.thread = thread,
-          .team = team_,
+          .team = *team_.team,
+          .group = *team_.group,
+          .group_thread = group_thread,
           .entries = entries,
           .tokens = tokens_,
           .single = single,
-          .shares_tokens = shares_tokens_,
+          .alone = shares_tokens_ && team_.group->size() == 1,
           .adapts = adapts_,
-          .own = single ? device::Range{0, 1} : split,
+          .own = single ? device::Range{0, 1}
+                        : device::split(tokens, group_thread, team_.group->threads()),
+          .rank_own = single ? device::Range{0, 1} : split,
           .share = shares_tokens_ ? ProductShare{split, 0, 1}
-                                  : ProductShare{{0, tokens}, thread, team_.size()},
-          .x = single && thread != 0 ? own_row(parts_.own_x) : parts_.x,
+                                  : ProductShare{{0, tokens}, thread, threads},
+          .x = single && group_thread != 0 ? own_row(parts_.own_x) : parts_.x,
           .normed = single ? own_row(parts_.own_normed) : parts_.normed,
           .delta = parts_.delta,
           .quantized = single ? parts_.own_quantized[thread] : parts_.quantized,
@@ -127,10 +132,10 @@ void Decoder::run_layers(StepContext& step) {
     step.multiply(layer.qkv, step.input(step.normed), attention.qkv());
     step.meet_products();
     step.lap(Op::kQkv, layer.qkv);
-    adapt(step, l, &LayerAdapter::qkv, step.normed, attention.qkv());
+    attention.adapt(step, l);
     attention.run(step, layer, l);
     step.multiply(layer.output, step.input(attention.attended()), step.delta);
-    team_.barrier();  // Rows of q and of hidden lie differently in step.quantized.
+    step.meet();  // Rows of q and of hidden lie differently in step.quantized.
     step.lap(Op::kOutput, layer.output);
     adapt(step, l, &LayerAdapter::output, attention.attended(), step.delta);
     add_and_norm(step, true, layer.post_attention_norm, layer.feed_forward_norm,
@@ -147,7 +152,7 @@ void Decoder::run_layers(StepContext& step) {
 void Decoder::feed_forward(StepContext& step, uint32_t index) {
   const LayerWeights& layer = weights_.layers[index];
   if (layer.experts) {
-    if (!step.single) team_.barrier();  // Every expert's rows are others' too.
+    if (!step.single) step.meet();  // Every expert's rows are others' too.
     step.clock.lap(Op::kNorm);
     parts_.experts.run(step, *layer.experts);
     return;
@@ -166,13 +171,18 @@ void Decoder::adapt_down(StepContext& step, uint32_t index) const {
 
 // A token's embedding and its rope angles.
 void Decoder::embed(const StepToken& token, float* x, float* angles, float* window_angles) const {
-  const size_t hidden = config_.hidden, id = static_cast<size_t>(token.id);
-  if (weights_.tied)
-    ops::unpack_row(weights_.head.parts[0].matrix, id, x);
+  const size_t hidden = config_.hidden;
+  const auto id = static_cast<uint32_t>(token.id);
+  const auto shard = std::ranges::find_if(
+      team_.group->shards(), [&](const RankGroup::Shard& one) { return one.vocab.holds(id); });
+  const DecoderWeights& weights = *shard->weights;
+  const size_t row = id - shard->vocab.begin;
+  if (weights.tied)
+    ops::unpack_row(weights.head.parts[0].matrix, row, x);
   else
-    ops::dequantize_row(weights_.embedding_type,
-                        weights_.embedding + id * row_bytes(weights_.embedding_type, hidden),
-                        hidden, x);
+    ops::dequantize_row(weights.embedding_type,
+                        weights.embedding + row * row_bytes(weights.embedding_type, hidden), hidden,
+                        x);
   if (config_.architecture.embedding_scale)
     ops::scale_cpu(std::sqrt(static_cast<float>(hidden)), hidden, x);
   const uint32_t position[] = {token.position};

@@ -9,12 +9,14 @@
 #include "model/architecture.h"
 #include "model/arena.h"
 #include "model/attention.h"
+#include "model/decoder_part.h"
 #include "model/decoder_weights.h"
 #include "model/experts.h"
 #include "model/feed_forward.h"
 #include "model/head.h"
 #include "model/kv_group.h"
 #include "model/op_clock.h"
+#include "model/rank_group.h"
 #include "model/step_context.h"
 #include "model/step_tokens.h"
 #include "ops/attention/kv_layout.h"
@@ -22,20 +24,21 @@
 
 namespace altlas::model {
 
-// From this many per thread on, threads share a step's tokens, below the rows of its weights.
+// From this many per thread on, a rank's threads share a step's tokens, below the rows of its
+// weights.
 inline constexpr uint32_t kOwnTokens = 64;
 
-// Threads: one, the team's leader.
+// Threads: one, the team's leader. The ranks of a group make the same calls in the same order.
 class Decoder {
  public:
-  // Everything referred to outlives the decoder. workspace: of workspace_bytes().
-  Decoder(const ModelConfig& config, const DecoderWeights& weights, std::span<const KvGroup> groups,
-          const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace,
-          device::Team& team);
+  // Everything that is referred to outlives the decoder. workspace: of workspace_bytes(). The
+  // group's shards are published before the first call.
+  Decoder(const DecoderPart& part, std::span<const KvGroup> groups, Workspace<Arena> workspace,
+          const RankTeam& team);
 
-  static uint64_t workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
-                                  const ops::KvLayout& layout, uint32_t step_tokens_max,
-                                  uint32_t threads);
+  // threads: of the rank's team; group_threads: of all ranks' teams.
+  static Workspace<uint64_t> workspace_bytes(const DecoderPart& part, uint32_t threads,
+                                             uint32_t group_threads);
 
   // Runs the layers over all tokens (at most step_tokens_max together), writing their KV. Their
   // hidden states stay until the next call: row i is the ith token in order of entries.
@@ -49,24 +52,28 @@ class Decoder {
   }
 
  private:
+  // Threads of the rank's team, and of all ranks'.
+  struct Threads {
+    uint32_t own;
+    uint32_t group;
+  };
   // What has memory of the workspace. T: step_tokens_max.
   struct Parts {
-    Parts(const ModelConfig& config, const DecoderWeights& weights, std::span<const KvGroup> groups,
-          const ops::KvLayout& layout, uint32_t step_tokens_max, uint32_t threads,
-          device::Team* team, Arena& arena);
+    Parts(const DecoderPart& part, std::span<const KvGroup> groups, const Threads& threads,
+          const RankTeam& team, Workspace<Arena>& arena);
 
-    // As StepContext has them, of a step of several tokens.
+    // As StepContext has them, of a step of several tokens; the group's.
     Rows<float> x, normed, delta;  // [T, hidden]
     Rows<float> angles[2];         // [T, head_dim]
     std::byte* quantized;
-    // The x of a step of one token, per thread; thread 0 has its x in the step's, where the head
-    // reads it.
+    // The x of a step of one token, per thread of the rank; the group's first thread has its x in
+    // the step's, where the head reads it.
     Rows<float> own_x, own_normed, own_angles[2];
     Rows<std::byte> own_quantized;
     Attention attention;
     FeedForward feed_forward;
     Experts experts;
-    Rows<std::byte> scratch;  // Per thread.
+    Rows<std::byte> scratch;  // Per thread of the rank.
     Head head;
   };
   // In which forms a norm's rows are needed.
@@ -75,7 +82,7 @@ class Decoder {
     bool floats;     // In StepContext::normed.
   };
 
-  StepContext context(uint32_t thread, std::span<const BatchEntry> entries);
+  StepContext context(uint32_t thread, uint32_t group_thread, std::span<const BatchEntry> entries);
   void run_layers(StepContext& step);
   void feed_forward(StepContext& step, uint32_t index);
   void embed(const StepToken& token, float* x, float* angles, float* window_angles) const;
@@ -88,7 +95,7 @@ class Decoder {
 
   const ModelConfig& config_;
   const DecoderWeights& weights_;
-  device::Team& team_;
+  const RankTeam team_;
   OpTimes* times_ = nullptr;
   Parts parts_;
   StepTokens tokens_;

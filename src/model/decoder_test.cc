@@ -45,6 +45,7 @@ struct Bench {
 
   static constexpr uint32_t kStepTokens = 64, kBlocks = 8;
   device::Team team;
+  RankGroup group;
   RankPlan plan;
   std::vector<std::vector<float>> memory;  // Weights, workspace, then the KV of each group.
   DecoderWeights weights;
@@ -59,7 +60,8 @@ struct Bench {
   }
 };
 
-Bench::Bench(const std::string& path, uint32_t threads) : team({.threads = threads, .pin = false}) {
+Bench::Bench(const std::string& path, uint32_t threads)
+    : team({.threads = threads, .pin = false}), group(std::span(&threads, 1)) {
   const LoadOptions options{{.step_tokens_max = kStepTokens, .kv_dtype = KvType::kF32}};
   const auto file = ModelFile::open(path);
   ALTLAS_CHECK(file.ok(), "the tiny model opens");
@@ -67,17 +69,21 @@ Bench::Bench(const std::string& path, uint32_t threads) : team({.threads = threa
   EXPECT_TRUE(planned.ok()) << planned.error().message();
   if (!planned.ok()) return;
   plan = std::move(*planned);
-  const uint64_t weight_bytes = plan.shape.weight_bytes, work_bytes = plan.shape.activation_bytes;
+  const uint64_t weight_bytes = plan.shape.weight_bytes;
+  const Workspace<uint64_t>& work = plan.activation_bytes;
   Arena arena(take(weight_bytes), weight_bytes);
-  auto laid = lay_out_weights(file->tensors(), plan.config, arena, &team, {});
+  auto laid = lay_out_weights({file->tensors(), plan.config, plan.shard}, arena, &team, {});
   ALTLAS_CHECK(laid.ok(), "weights that the plan saw");
   weights = std::move(*laid);
   for (KvGroup& group : plan.groups) {
     group.blocks = kBlocks;
     group.data = take(kBlocks * group.block_bytes(plan.layout));
   }
-  decoder = std::make_unique<Decoder>(plan.config, weights, plan.groups, plan.layout, kStepTokens,
-                                      Arena(take(work_bytes), work_bytes), team);
+  group.publish(0, {&weights, plan.shard.vocab});
+  decoder = std::make_unique<Decoder>(
+      DecoderPart{plan.config, plan.shard, weights, plan.layout, kStepTokens}, plan.groups,
+      Workspace<Arena>{{take(work.own), work.own}, {take(work.shared), work.shared}},
+      RankTeam{&team, &group, 0});
 }
 
 std::vector<float> Bench::logits(std::span<const int32_t> tokens, size_t chunk) {

@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <initializer_list>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "ops/dequantize/dequantize.h"
 
@@ -13,9 +17,14 @@ namespace {
 
 class Builder {
  public:
-  Builder(const weights::TensorSource& file, const ModelConfig& config, Arena& arena,
-          device::Team* team, const std::function<void(double)>& progress)
-      : file_(file), config_(config), arena_(arena), team_(team), progress_(progress) {}
+  Builder(const WeightSource& source, Arena& arena, device::Team* team,
+          const std::function<void(double)>& progress)
+      : file_(source.file),
+        config_(source.config),
+        shard_(source.shard),
+        arena_(arena),
+        team_(team),
+        progress_(progress) {}
 
   Result<DecoderWeights> build() {
     const bool encoder = config_.architecture.encoder;
@@ -81,11 +90,27 @@ class Builder {
     return {};
   }
 
+  // A matrix of `rows` rows, of which the rank holds `part`. Its outputs begin at `column` of the
+  // product's row.
   struct Source {
     std::string name;
     uint32_t rows;
+    ShardRange part;
+    uint32_t column = 0;
     int32_t expert = -1;  // >= 0: one of the matrices that the tensor holds.
   };
+  // All rows of an encoder's matrix, behind those of others.
+  static Source whole(std::string name, uint32_t rows, uint32_t column = 0) {
+    return {std::move(name), rows, {0, rows}, column};
+  }
+  // Rows of a matrix whose outputs, of all ranks, lie side by side from `column` on.
+  static Source part(std::string name, uint32_t rows, const ShardRange& part, uint32_t column = 0) {
+    return {std::move(name), rows, part, column + part.begin};
+  }
+  static Source expert_part(std::string name, uint32_t rows, const ShardRange& part,
+                            int32_t expert) {
+    return {std::move(name), rows, part, part.begin, expert};
+  }
   Result<weights::TensorView> matrix_of(const Source& source, uint32_t cols) {
     if (source.expert < 0) return matrix(source.name, source.rows, cols);
     return expert_matrix(source, cols);
@@ -97,25 +122,26 @@ class Builder {
       if (!ops::matmul_supports(view.dtype, cols))
         return invalid(fmt::format("{}: a matrix of {} with {} columns is not supported",
                                    source.name, dtype_info(view.dtype).name, cols));
-      Linear::Part part{.matrix = {view.dtype, source.rows, cols, nullptr},
-                        .first_column = out.rows};
-      const uint64_t bytes = ops::packed_bytes(view.dtype, source.rows, cols);
+      const uint32_t rows = source.part.size();
+      Linear::Part part{.matrix = {view.dtype, rows, cols, nullptr}, .first_column = source.column};
+      const uint64_t bytes = ops::packed_bytes(view.dtype, rows, cols);
       std::byte* data = arena_.take(bytes);
-      if (arena_.fills()) pack(view, data);
+      if (arena_.fills()) pack(view, source.part, data);
       part.matrix.data = data;
       out.takes_quantized |= ops::takes_quantized_activations(view.dtype);
-      out.rows += source.rows;
+      out.rows += rows;
       out.bytes += bytes;
       out.parts.push_back(part);
     }
     return out;
   }
 
-  void pack(const weights::TensorView& view, std::byte* data) {
-    const auto* source = reinterpret_cast<const std::byte*>(view.data.data());
+  void pack(const weights::TensorView& view, const ShardRange& rows, std::byte* data) {
+    const auto* source = reinterpret_cast<const std::byte*>(view.data.data()) +
+                         rows.begin * row_bytes(view.dtype, view.cols());
     team_->run([&](uint32_t thread) {
-      const auto range = device::split(ops::panel_count(view.rows()), thread, team_->size());
-      ops::pack_panels(view.dtype, view.rows(), view.cols(), source, range.begin, range.end, data);
+      const auto range = device::split(ops::panel_count(rows.size()), thread, team_->size());
+      ops::pack_panels(view.dtype, rows.size(), view.cols(), source, range.begin, range.end, data);
     });
   }
 
@@ -123,10 +149,10 @@ class Builder {
     const uint32_t vocab = config_.vocab_size, hidden = config_.hidden;
     weights.tied = !file_.has_tensor("output.weight");
     if (weights.tied) {
-      ALTLAS_TRY(weights.head, linear({{"token_embd.weight", vocab}}, hidden));
+      ALTLAS_TRY(weights.head, linear({{"token_embd.weight", vocab, shard_.vocab}}, hidden));
     } else {
       ALTLAS_TRY_VOID(raw_embedding(weights));
-      ALTLAS_TRY(weights.head, linear({{"output.weight", vocab}}, hidden));
+      ALTLAS_TRY(weights.head, linear({{"output.weight", vocab, shard_.vocab}}, hidden));
     }
     return norm("output_norm.weight", hidden, weights.output_norm);
   }
@@ -170,8 +196,10 @@ class Builder {
     if (!ops::dequantize_supports(view.dtype))
       return invalid("token_embd.weight has a type that is not supported");
     weights.embedding_type = view.dtype;
-    std::byte* data = arena_.take(view.data.size());
-    if (arena_.fills()) std::memcpy(data, view.data.data(), view.data.size());
+    const uint64_t row = row_bytes(view.dtype, config_.hidden);
+    std::byte* data = arena_.take(shard_.vocab.size() * row);
+    if (arena_.fills())
+      std::memcpy(data, view.data.data() + shard_.vocab.begin * row, shard_.vocab.size() * row);
     weights.embedding = data;
     return {};
   }
@@ -180,14 +208,14 @@ class Builder {
     const std::string base = fmt::format("blk.{}.", index);
     const uint32_t hidden = config_.hidden, wide = config_.feed_forward;
     LayerWeights layer;
-    ALTLAS_TRY(layer.qkv, linear({{base + "attn_q.weight", hidden},
-                                  {base + "attn_k.weight", hidden},
-                                  {base + "attn_v.weight", hidden}},
+    ALTLAS_TRY(layer.qkv, linear({whole(base + "attn_q.weight", hidden),
+                                  whole(base + "attn_k.weight", hidden, hidden),
+                                  whole(base + "attn_v.weight", hidden, 2 * hidden)},
                                  hidden));
     ALTLAS_TRY(layer.qkv_bias, qkv_bias(base));
-    ALTLAS_TRY(layer.output, linear({{base + "attn_output.weight", hidden}}, hidden));
-    ALTLAS_TRY(layer.gate_up, linear({{base + "ffn_up.weight", wide}}, hidden));
-    ALTLAS_TRY(layer.down, linear({{base + "ffn_down.weight", hidden}}, wide));
+    ALTLAS_TRY(layer.output, linear({whole(base + "attn_output.weight", hidden)}, hidden));
+    ALTLAS_TRY(layer.gate_up, linear({whole(base + "ffn_up.weight", wide)}, hidden));
+    ALTLAS_TRY(layer.down, linear({whole(base + "ffn_down.weight", hidden)}, wide));
     const struct {
       const char* name;
       uint32_t count;
@@ -202,13 +230,38 @@ class Builder {
     for (const auto& one : vectors) ALTLAS_TRY_VOID(vector(base + one.name, one.count, one.out));
     return layer;
   }
+  // The rows of q, k or v that are of the rank's heads, and how many heads there are.
+  struct HeadRows {
+    const char* name;
+    uint32_t rows;
+    ShardRange part;
+    uint32_t column;  // Among the rank's own.
+  };
+  std::array<HeadRows, 3> head_rows() const {
+    const uint32_t dim = config_.head_dim;
+    const ShardRange q{shard_.q_heads.begin * dim, shard_.q_heads.end * dim},
+        kv{shard_.kv_heads.begin * dim, shard_.kv_heads.end * dim};
+    return {{{"attn_q", config_.q_width(), q, 0},
+             {"attn_k", config_.kv_width(), kv, q.size()},
+             {"attn_v", config_.kv_width(), kv, q.size() + kv.size()}}};
+  }
+  Result<Linear> qkv(const std::string& base) {
+    const auto rows = head_rows();
+    const auto source = [&](size_t i) -> Source {
+      return {base + rows[i].name + ".weight", rows[i].rows, rows[i].part, rows[i].column};
+    };
+    return linear({source(0), source(1), source(2)}, config_.hidden);
+  }
   Result<const float*> qkv_bias(const std::string& base) {
-    const uint32_t q = config_.q_width(), kv = config_.kv_width();
-    float* bias = arena_.take_array<float>(q + 2 * kv);
-    const bool measuring = bias == nullptr;
-    ALTLAS_TRY_VOID(fill_floats(base + "attn_q.bias", q, bias));
-    ALTLAS_TRY_VOID(fill_floats(base + "attn_k.bias", kv, measuring ? nullptr : bias + q));
-    ALTLAS_TRY_VOID(fill_floats(base + "attn_v.bias", kv, measuring ? nullptr : bias + q + kv));
+    const auto rows = head_rows();
+    float* bias = arena_.take_array<float>(rows[2].column + rows[2].part.size());
+    std::vector<float> all;
+    for (const HeadRows& one : rows) {
+      all.resize(one.rows);
+      ALTLAS_TRY_VOID(fill_floats(base + one.name + ".bias", one.rows, all.data()));
+      if (arena_.fills())
+        std::copy_n(all.data() + one.part.begin, one.part.size(), bias + one.column);
+    }
     return bias;
   }
 
@@ -217,21 +270,32 @@ class Builder {
     const uint32_t hidden = config_.hidden, wide = config.feed_forward,
                    shared = config.shared_feed_forward;
     ExpertWeights out;
+    const ShardRange& router = shard_.router;
+    const Source chooses =
+        part(base + "ffn_gate_inp.weight", config.count,
+             {std::min(router.begin, config.count), std::min(router.end, config.count)});
     if (shared == 0) {
-      ALTLAS_TRY(out.router, linear({{base + "ffn_gate_inp.weight", config.count}}, hidden));
+      ALTLAS_TRY(out.router, linear({chooses}, hidden));
     } else {
-      ALTLAS_TRY(out.router, linear({{base + "ffn_gate_inp.weight", config.count},
-                                     {base + "ffn_gate_inp_shexp.weight", 1}},
-                                    hidden));
-      ALTLAS_TRY(out.shared_gate_up, linear({{base + "ffn_gate_shexp.weight", shared},
-                                             {base + "ffn_up_shexp.weight", shared}},
-                                            hidden));
-      ALTLAS_TRY(out.shared_down, linear({{base + "ffn_down_shexp.weight", hidden}}, shared));
+      const uint32_t own = router.holds(config.count) ? 1 : 0;
+      ALTLAS_TRY(out.router,
+                 linear({chooses, {base + "ffn_gate_inp_shexp.weight", 1, {0, own}, config.count}},
+                        hidden));
+      const ShardRange& columns = shard_.shared_feed_forward;
+      ALTLAS_TRY(out.shared_gate_up,
+                 linear({part(base + "ffn_gate_shexp.weight", shared, columns),
+                         part(base + "ffn_up_shexp.weight", shared, columns, shared)},
+                        hidden));
+      ALTLAS_TRY(out.shared_down,
+                 linear({part(base + "ffn_down_shexp.weight", hidden, shard_.hidden)}, shared));
     }
+    const ShardRange& columns = shard_.expert_feed_forward;
     for (int32_t e = 0; e < static_cast<int32_t>(config.count); ++e) {
-      ALTLAS_TRY(Linear gate_up,
-                 linear({{base + "ffn_gate", wide, e}, {base + "ffn_up", wide, e}}, hidden));
-      ALTLAS_TRY(Linear down, linear({{base + "ffn_down", hidden, e}}, wide));
+      ALTLAS_TRY(Linear gate_up, linear({expert_part(base + "ffn_gate", wide, columns, e),
+                                         expert_part(base + "ffn_up", wide, columns, e)},
+                                        hidden));
+      ALTLAS_TRY(Linear down,
+                 linear({expert_part(base + "ffn_down", hidden, shard_.hidden, e)}, wide));
       out.gate_up.push_back(std::move(gate_up));
       out.down.push_back(std::move(down));
     }
@@ -241,14 +305,10 @@ class Builder {
   Result<LayerWeights> one_layer(uint32_t index) {
     const Architecture& kind = config_.architecture;
     const std::string base = fmt::format("blk.{}.", index);
-    const uint32_t hidden = config_.hidden, q = config_.q_width(), kv = config_.kv_width(),
-                   wide = config_.feed_forward;
+    const uint32_t hidden = config_.hidden, q = config_.q_width(), wide = config_.feed_forward;
     LayerWeights layer;
     ALTLAS_TRY_VOID(norm(base + "attn_norm.weight", hidden, layer.attention_norm));
-    ALTLAS_TRY(layer.qkv, linear({{base + "attn_q.weight", q},
-                                  {base + "attn_k.weight", kv},
-                                  {base + "attn_v.weight", kv}},
-                                 hidden));
+    ALTLAS_TRY(layer.qkv, qkv(base));
     if (kind.qkv_bias) {
       ALTLAS_TRY(layer.qkv_bias, qkv_bias(base));
     }
@@ -256,15 +316,16 @@ class Builder {
       ALTLAS_TRY_VOID(norm(base + "attn_q_norm.weight", config_.head_dim, layer.q_norm));
       ALTLAS_TRY_VOID(norm(base + "attn_k_norm.weight", config_.head_dim, layer.k_norm));
     }
-    ALTLAS_TRY(layer.output, linear({{base + "attn_output.weight", hidden}}, q));
+    ALTLAS_TRY(layer.output, linear({part(base + "attn_output.weight", hidden, shard_.hidden)}, q));
     ALTLAS_TRY_VOID(norm(base + "ffn_norm.weight", hidden, layer.feed_forward_norm));
     if (config_.experts.count > 0 && file_.has_tensor(base + "ffn_gate_inp.weight")) {
       ALTLAS_TRY(layer.experts, experts(base));
     } else {
-      ALTLAS_TRY(
-          layer.gate_up,
-          linear({{base + "ffn_gate.weight", wide}, {base + "ffn_up.weight", wide}}, hidden));
-      ALTLAS_TRY(layer.down, linear({{base + "ffn_down.weight", hidden}}, wide));
+      const ShardRange& columns = shard_.feed_forward;
+      ALTLAS_TRY(layer.gate_up, linear({part(base + "ffn_gate.weight", wide, columns),
+                                        part(base + "ffn_up.weight", wide, columns, wide)},
+                                       hidden));
+      ALTLAS_TRY(layer.down, linear({part(base + "ffn_down.weight", hidden, shard_.hidden)}, wide));
     }
     if (kind.post_norms) {
       ALTLAS_TRY_VOID(norm(base + "post_attention_norm.weight", hidden, layer.post_attention_norm));
@@ -275,6 +336,7 @@ class Builder {
 
   const weights::TensorSource& file_;
   const ModelConfig& config_;
+  const ShardPlan& shard_;
   Arena& arena_;
   device::Team* team_;
   const std::function<void(double)>& progress_;
@@ -283,10 +345,9 @@ class Builder {
 
 }  // namespace
 
-Result<DecoderWeights> lay_out_weights(const weights::TensorSource& file, const ModelConfig& config,
-                                       Arena& arena, device::Team* team,
+Result<DecoderWeights> lay_out_weights(const WeightSource& source, Arena& arena, device::Team* team,
                                        const std::function<void(double)>& progress) {
-  return Builder(file, config, arena, team, progress).build();
+  return Builder(source, arena, team, progress).build();
 }
 
 }  // namespace altlas::model

@@ -1,4 +1,4 @@
-// A decoder's weights in panels, laid into one buffer of the device.
+// A rank's part of a decoder's weights in panels, laid into one buffer of the device.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include "model/architecture.h"
 #include "model/arena.h"
 #include "model/linear.h"
+#include "model/shard_plan.h"
 #include "weights/tensor_source.h"
 
 namespace altlas::model {
@@ -26,8 +27,8 @@ struct ExpertWeights {
 
 struct LayerWeights {
   const float* attention_norm = nullptr;  // [hidden]
-  Linear qkv;                             // Rows: q, k, v.
-  const float* qkv_bias = nullptr;        // [q + k + v], or null.
+  Linear qkv;                             // Rows: q, k, v of the rank's heads.
+  const float* qkv_bias = nullptr;        // [q + k + v] of the rank's heads, or null.
   const float* q_norm = nullptr;          // [head_dim], or null.
   const float* k_norm = nullptr;
   Linear output;
@@ -48,9 +49,9 @@ struct LayerWeights {
 struct DecoderWeights {
   std::vector<LayerWeights> layers;
   const float* output_norm = nullptr;
-  Linear head;  // [vocab, hidden]
-  // The embedding: the head's rows where the model shares them, otherwise the file's rows as they
-  // are.
+  Linear head;  // [the rank's part of the vocabulary, hidden]
+  // The embedding of the same ids: the head's rows where the model shares them, otherwise the
+  // file's rows as they are.
   bool tied = false;
   DType embedding_type{};
   const std::byte* embedding = nullptr;
@@ -58,14 +59,21 @@ struct DecoderWeights {
   const float* embedding_beta = nullptr;
   const float* token_type = nullptr;          // [hidden]: of the first type.
   const float* position_embedding = nullptr;  // [context, hidden]
-  uint64_t parameters = 0;
+  uint64_t parameters = 0;                    // The parameters of the model as a whole.
 };
 
-// Takes the pieces from `arena` and, unless it is only measuring, fills them, packing with the
-// whole team. team: may be null while measuring.  progress: 0 … 1, may be empty. Errors: kNotFound
-// for a missing tensor, kInvalid for one of a wrong shape or a type we do not support.
-Result<DecoderWeights> lay_out_weights(const weights::TensorSource& file, const ModelConfig& config,
-                                       Arena& arena, device::Team* team,
+// What a rank holds of a model's file.
+struct WeightSource {
+  const weights::TensorSource& file;
+  const ModelConfig& config;
+  const ShardPlan& shard;
+};
+
+// Takes the shard's pieces from `arena` and, unless it is only measuring, fills them, packing with
+// the whole team; only they are read. team: may be null while measuring.  progress: 0 … 1, may be
+// empty. Errors: kNotFound for a missing tensor, kInvalid for one of a wrong shape or a type we do
+// not support.
+Result<DecoderWeights> lay_out_weights(const WeightSource& source, Arena& arena, device::Team* team,
                                        const std::function<void(double)>& progress);
 
 }  // namespace altlas::model

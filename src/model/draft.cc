@@ -40,12 +40,14 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
                       own == 0 ? "all" : std::to_string(own), kept));
   }
   Arena arena;
+  ALTLAS_TRY(plan->shard, shard_plan(config, {}));
   ALTLAS_TRY(const DecoderWeights weights,
-             lay_out_weights(plan->file.tensors(), config, arena, nullptr, {}));
-  plan->weight_bytes = (arena.used() + 4095) / 4096 * 4096;
-  plan->activation_bytes =
-      Decoder::workspace_bytes(config, weights, plan->layout, step_tokens_max, threads);
-  plan->activation_bytes = (plan->activation_bytes + 4095) / 4096 * 4096;
+             lay_out_weights({plan->file.tensors(), config, plan->shard}, arena, nullptr, {}));
+  const auto pages = [](uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; };
+  plan->weight_bytes = pages(arena.used());
+  const Workspace<uint64_t> bytes = Decoder::workspace_bytes(
+      {config, plan->shard, weights, plan->layout, step_tokens_max}, threads, threads);
+  plan->activation_bytes = {pages(bytes.own), pages(bytes.shared)};
   return plan;
 }
 
@@ -57,18 +59,24 @@ Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> 
   DraftPlan& own = *out->plan_;
   LoadOptions weights = options;
   weights.model_path = options.draft_model_path;
-  weights.shard = {};  // Every rank guesses with all of it.
-  ALTLAS_TRY(out->loaded_, load_weights(own.file, weights, own.weight_bytes, device));
-  ALTLAS_TRY(out->workspace_, device.allocate("draft activations", own.activation_bytes));
+  weights.shard = {};
+  ALTLAS_TRY(out->loaded_, load_weights(own.file, own.shard, weights, own.weight_bytes, device));
+  const Workspace<uint64_t>& bytes = own.activation_bytes;
+  ALTLAS_TRY(out->workspace_, device.allocate("draft activations", bytes.own + bytes.shared));
   for (KvGroup& group : own.groups) {
     ALTLAS_TRY(device::Buffer buffer,
                device.allocate("draft kv", group.blocks * group.block_bytes(own.layout)));
     group.data = buffer.data();
     out->kv_.push_back(std::move(buffer));
   }
+  const uint32_t threads[] = {device.team().size()};
+  out->group_ = std::make_unique<RankGroup>(threads);
+  out->group_->publish(0, {&out->loaded_.weights, own.shard.vocab});
+  std::byte* memory = out->workspace_.data();
   out->decoder_ = std::make_unique<Decoder>(
-      own.file.config(), out->loaded_.weights, own.groups, own.layout, step_tokens_max,
-      Arena(out->workspace_.data(), out->workspace_.size()), device.team());
+      DecoderPart{own.file.config(), own.shard, out->loaded_.weights, own.layout, step_tokens_max},
+      own.groups, Workspace<Arena>{{memory, bytes.own}, {memory + bytes.own, bytes.shared}},
+      RankTeam{&device.team(), out->group_.get(), 0});
   return out;
 }
 

@@ -20,10 +20,11 @@ struct DraftPlan {
   explicit DraftPlan(ModelFile opened) : file(std::move(opened)) {}
 
   ModelFile file;
+  ShardPlan shard;  // All of it: every rank guesses for itself.
   ops::KvLayout layout;
   std::vector<KvGroup> groups;  // Group g's blocks are those of the large model's group g.
   uint64_t weight_bytes = 0;
-  uint64_t activation_bytes = 0;
+  Workspace<uint64_t> activation_bytes;  // Whole pages.
 };
 
 // `groups`: of the model that it guesses for, `vocab_size` as well; layout: its types and block
@@ -56,6 +57,7 @@ class DraftModel {
   void take_likeliest(std::span<DraftEntry> entries, uint32_t guess);
 
   std::unique_ptr<DraftPlan> plan_;
+  std::unique_ptr<RankGroup> group_;  // One rank's.
   LoadedWeights loaded_;
   device::Buffer workspace_;
   std::vector<device::Buffer> kv_;

@@ -10,11 +10,13 @@
 
 namespace altlas::model {
 
-Experts::Experts(const ModelConfig& config, uint32_t step_tokens_max, uint32_t threads,
-                 FeedForward& feed_forward, Arena& arena)
-    : config_(config), feed_forward_(feed_forward) {
-  const ExpertConfig& experts = config.experts;
+Experts::Experts(const DecoderPart& part, uint32_t threads, FeedForward& feed_forward,
+                 Workspace<Arena>& workspace)
+    : config_(part.config), shard_(part.shard), feed_forward_(feed_forward) {
+  const ExpertConfig& experts = config_.experts;
   if (experts.count == 0) return;
+  const uint32_t step_tokens_max = part.step_tokens_max;
+  Arena& arena = workspace.shared;
   const uint64_t places = uint64_t{step_tokens_max} * experts.used;
   const uint32_t shared = experts.shared_feed_forward > 0 ? 1 : 0;
   router_ = arena.take_rows<float>(step_tokens_max, experts.count + shared);
@@ -23,13 +25,13 @@ Experts::Experts(const ModelConfig& config, uint32_t step_tokens_max, uint32_t t
   place_ = arena.take_rows<uint32_t>(step_tokens_max, experts.used);
   row_at_ = arena.take_array<uint32_t>(places);
   first_ = arena.take_array<uint32_t>(uint64_t{experts.count} + 1);
-  rows_ = arena.take_rows<float>(places, config.hidden);
+  rows_ = arena.take_rows<float>(places, config_.hidden);
   wide_ = arena.take_rows<float>(places, 2 * size_t{experts.feed_forward});
-  quantized_ = arena.take(ops::quantized_bytes(places, config.hidden));
+  quantized_ = arena.take(ops::quantized_bytes(places, config_.hidden));
   gated_ = arena.take(ops::quantized_bytes(places, experts.feed_forward));
   const size_t line = (experts.used + 15) / 16 * 16;  // Threads don't share lines.
-  own_chosen_ = arena.take_rows<uint32_t>(threads, line);
-  own_shares_ = arena.take_rows<float>(threads, line);
+  own_chosen_ = workspace.own.take_rows<uint32_t>(threads, line);
+  own_shares_ = workspace.own.take_rows<float>(threads, line);
 }
 
 void Experts::run(StepContext& step, const ExpertWeights& layer) {
@@ -41,8 +43,13 @@ void Experts::run(StepContext& step, const ExpertWeights& layer) {
 
 // Where the experts' gated products go, from a place on.
 Gated Experts::gated_for(const Linear& down, size_t place) const {
-  return {down.cols, down.takes_quantized, gated_ + place * ops::quantized_bytes(1, down.cols),
-          wide_.rows(place, wide_.count)};
+  return {shard_.expert_feed_forward.begin, down.cols, down.takes_quantized,
+          gated_ + place * ops::quantized_bytes(1, down.cols), wide_.rows(place, wide_.count)};
+}
+
+// Where the shared expert's go.
+Gated Experts::shared_gated_for(const Linear& down) const {
+  return feed_forward_.gated_for(down, shard_.shared_feed_forward);
 }
 
 void Experts::run_tokens(StepContext& step, const ExpertWeights& layer) {
@@ -72,20 +79,20 @@ void Experts::run_tokens(StepContext& step, const ExpertWeights& layer) {
   });
   if (shared > 0)
     feed_forward_.multiply_gated(step, whole, layer.shared_gate_up, step.input(step.normed),
-                                 feed_forward_.gated_for(layer.shared_down));
-  step.team.barrier();
+                                 shared_gated_for(layer.shared_down));
+  step.meet();
   step.clock.lap(Op::kGateUp, bytes + layer.shared_gate_up.bytes, 2 * products);
   bytes = each_expert(layer.down, [&](uint32_t e, size_t first, size_t count) {
     step.multiply(step.share_of_rows(count), layer.down[e],
                   gated_for(layer.down[e], first).input(count), rows_.rows(first, rows_.count));
   });
   if (shared > 0)
-    step.multiply(whole, layer.shared_down,
-                  feed_forward_.gated_for(layer.shared_down).input(tokens), step.delta);
-  step.team.barrier();
+    step.multiply(whole, layer.shared_down, shared_gated_for(layer.shared_down).input(tokens),
+                  step.delta);
+  step.meet();
   step.clock.lap(Op::kDown, bytes + layer.shared_down.bytes, products);
   add_experts(step, shared > 0);
-  step.team.barrier();
+  step.meet();
   step.clock.lap(Op::kGate);
 }
 
@@ -93,13 +100,13 @@ void Experts::run_tokens(StepContext& step, const ExpertWeights& layer) {
 void Experts::place_tokens(StepContext& step, const ExpertWeights& layer) {
   const size_t tokens = step.tokens.size();
   step.multiply(step.share_of_rows(tokens), layer.router, step.input(step.normed), router_);
-  step.team.barrier();
+  step.meet();
   choose(step.own);
-  step.team.barrier();
-  if (step.thread == 0) sort_places(tokens);
-  step.team.barrier();
+  step.meet();
+  if (step.group_thread == 0) sort_places(tokens);
+  step.meet();
   gather(step, layer.gate_up[0]);
-  step.team.barrier();
+  step.meet();
   step.clock.lap(Op::kGate, layer.router.bytes,
                  uint64_t{layer.router.rows} * config_.hidden * tokens);
 }
@@ -130,8 +137,8 @@ void Experts::sort_places(size_t tokens) {
 // Every place's input, in the form that the experts take.
 void Experts::gather(const StepContext& step, const Linear& next) {
   const size_t hidden = config_.hidden, row_bytes = ops::quantized_bytes(1, hidden);
-  const auto own =
-      device::split(step.tokens.size() * config_.experts.used, step.thread, step.team.size());
+  const auto own = device::split(step.tokens.size() * config_.experts.used, step.group_thread,
+                                 step.group_threads());
   for (size_t place = own.begin; place < own.end; ++place) {
     const size_t row = row_at_[place];
     std::memcpy(rows_[place], step.normed[row], hidden * sizeof(float));
@@ -164,7 +171,7 @@ void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
   uint32_t* chosen = own_chosen_[step.thread];
   float* shares = own_shares_[step.thread];
   step.multiply(layer.router, x, router_);
-  step.team.barrier();
+  step.meet();
   ops::choose_experts(router_.data, experts.count, used, experts.normalized, chosen, shares);
   step.clock.lap(Op::kGate, layer.router.bytes, uint64_t{layer.router.rows} * hidden);
   uint64_t gate_up_bytes = layer.shared_gate_up.bytes, down_bytes = layer.shared_down.bytes;
@@ -175,17 +182,18 @@ void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
     gate_up_bytes += layer.gate_up[e].bytes;
     down_bytes += layer.down[e].bytes;
   }
-  const Gated shared_gated = feed_forward_.gated_for(layer.shared_down);
+  const Gated shared_gated = shared_gated_for(layer.shared_down);
   if (shared) feed_forward_.multiply_gated(step, step.share, layer.shared_gate_up, x, shared_gated);
-  step.team.barrier();
+  step.meet();
   const uint64_t products =
       (uint64_t{used} * experts.feed_forward + experts.shared_feed_forward) * hidden;
   step.clock.lap(Op::kGateUp, gate_up_bytes, 2 * products);
-  const auto panels = device::split(ops::panel_count(hidden), step.thread, step.team.size());
-  const size_t first = std::min(hidden, panels.begin * ops::kPanelRows),
-               count = std::min(hidden, panels.end * ops::kPanelRows) - first;
+  const size_t rows = shard_.hidden.size(), begin = shard_.hidden.begin;
+  const auto panels = device::split(ops::panel_count(rows), step.thread, step.team.size());
+  const size_t first = begin + std::min(rows, panels.begin * ops::kPanelRows),
+               count = begin + std::min(rows, panels.end * ops::kPanelRows) - first;
   const auto down = [&](const Linear& linear, const Gated& from, float* y) {
-    ops::matmul(linear.parts[0].matrix, from.input(1), panels.begin, panels.end, y, hidden,
+    ops::matmul(linear.parts[0].matrix, from.input(1), panels.begin, panels.end, y + begin, hidden,
                 step.scratch);
   };
   float* delta = step.delta.data + first;
@@ -200,7 +208,7 @@ void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
     down(linear, gated_for(linear, i), rows_[i]);
     ops::add_scaled_cpu(rows_[i] + first, shares[i], count, delta);
   }
-  step.team.barrier();
+  step.meet();
   step.clock.lap(Op::kDown, down_bytes, products);
 }
 

@@ -18,10 +18,11 @@ namespace altlas::model {
 
 class Experts {
  public:
-  // Takes its memory from `arena`: none for a model without experts. feed_forward: multiplies, and
-  // holds what the shared expert makes. What is referred to outlives it.
-  Experts(const ModelConfig& config, uint32_t step_tokens_max, uint32_t threads,
-          FeedForward& feed_forward, Arena& arena);
+  // Takes its memory from `arena`: none for a model without experts. threads: of the rank's team.
+  // feed_forward: multiplies, and holds what the shared expert makes. What is referred to outlives
+  // it.
+  Experts(const DecoderPart& part, uint32_t threads, FeedForward& feed_forward,
+          Workspace<Arena>& arena);
 
   // delta = what each token's experts make of step.normed, by their shares. All threads, which have
   // met before; ends behind a barrier.
@@ -36,8 +37,10 @@ class Experts {
   void gather(const StepContext& step, const Linear& next);
   void add_experts(const StepContext& step, bool shared);
   Gated gated_for(const Linear& down, size_t place) const;
+  Gated shared_gated_for(const Linear& down) const;
 
   const ModelConfig& config_;
+  const ShardPlan& shard_;
   FeedForward& feed_forward_;
   // T: step_tokens_max. A token has `used` places; those of an expert lie together.
   Rows<float> router_;              // [T, experts (+ 1)]

@@ -30,20 +30,25 @@ uint64_t widest(const ModelConfig& config) {
 
 }  // namespace
 
-FeedForward::FeedForward(const ModelConfig& config, uint32_t step_tokens_max, uint32_t threads,
-                         Arena& arena)
-    : config_(config),
-      wide_(arena.take_array<float>(uint64_t{step_tokens_max} * 2 * widest(config))),
-      gated_(arena.take(ops::quantized_bytes(step_tokens_max, widest(config)))),
-      chunks_(arena.take_rows<float>(threads, kGateFloats)),
-      tokens_(step_tokens_max) {}
+FeedForward::FeedForward(const DecoderPart& part, uint32_t threads, Workspace<Arena>& arena)
+    : config_(part.config),
+      shard_(part.shard),
+      wide_(
+          arena.shared.take_array<float>(uint64_t{part.step_tokens_max} * 2 * widest(part.config))),
+      gated_(arena.shared.take(ops::quantized_bytes(part.step_tokens_max, widest(part.config)))),
+      chunks_(arena.own.take_rows<float>(threads, kGateFloats)),
+      tokens_(part.step_tokens_max) {}
 
-Gated FeedForward::gated_for(const Linear& down) const {
-  return {down.cols, down.takes_quantized, gated_, {wide_, tokens_, 2 * size_t{down.cols}}};
+Gated FeedForward::gated_for(const Linear& down, const ShardRange& columns) const {
+  return {columns.begin,
+          down.cols,
+          down.takes_quantized,
+          gated_,
+          {wide_, tokens_, 2 * size_t{down.cols}}};
 }
 
 void FeedForward::run(StepContext& step, const LayerWeights& layer, uint32_t index) {
-  const Gated gated = gated_for(layer.down);
+  const Gated gated = gated_for(layer.down, shard_.feed_forward);
   const ops::Activations input = step.input(step.normed);
   if (step.adapts) {
     step.multiply(layer.gate_up, input, gated.values);
@@ -68,7 +73,7 @@ void FeedForward::gate_row(const float* gate, const float* up, size_t wide, floa
 
 // Of whole rows, this thread's.
 void FeedForward::gate(const StepContext& step, const Linear& down) {
-  const Gated gated = gated_for(down);
+  const Gated gated = gated_for(down, shard_.feed_forward);
   for (size_t row = step.own.begin; row < step.own.end; ++row) {
     float* gate_up = gated.values[row];
     gate_row(gate_up, gate_up + gated.wide, gated.wide, gate_up);
@@ -78,12 +83,14 @@ void FeedForward::gate(const StepContext& step, const Linear& down) {
   }
 }
 
-// A thread multiplies some rows of gate and up for some tokens, and makes of them the input of the
-// next product while they are in its cache.
+// A thread multiplies some of the rank's rows of gate and up for some tokens, and makes of them the
+// input of the next product while they are in its cache.
 void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
                                  const Linear& gate_up, const ops::Activations& x,
                                  const Gated& to) {
-  const size_t wide = to.wide, all_units = (ops::panel_count(wide) + kUnitPanels - 1) / kUnitPanels;
+  const ops::PackedMatrix &gate = gate_up.parts[0].matrix, &up = gate_up.parts[1].matrix;
+  const size_t wide = gate.rows,
+               all_units = (ops::panel_count(wide) + kUnitPanels - 1) / kUnitPanels;
   const auto own = device::split(all_units, share.index, share.count);
   const size_t tokens = share.tokens.end - share.tokens.begin;
   const auto pieces = static_cast<uint32_t>((tokens + kTokensAtOnce - 1) / kTokensAtOnce);
@@ -100,14 +107,13 @@ void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
       outs[0] = chunks_[step.thread];
       outs[1] = outs[0] + in.tokens * width;
       const size_t next_panel = (unit + units < own.end ? unit + units : own.begin) * kUnitPanels;
-      const ops::PackedMatrix &gate = gate_up.parts[0].matrix, &up = gate_up.parts[1].matrix;
       const auto multiply_chunk = [&](const ops::PackedMatrix& chunk, float* out) {
         ops::matmul(chunk, in, 0, ops::panel_count(width), out, width, step.scratch);
       };
       multiply_chunk(slice(gate, panel, width, panel_at(up, panel)), outs[0]);
       multiply_chunk(slice(up, panel, width, panel_at(gate, next_panel)), outs[1]);
       step.clock.lap(Op::kGateUp);
-      gate_chunk(outs[0], outs[1], rows, {first, first + width}, to);
+      gate_chunk(outs[0], outs[1], rows, {to.column + first, to.column + first + width}, to);
       step.clock.lap(Op::kGate);
     }
   }

@@ -62,6 +62,10 @@ class Forward {
  public:
   virtual ~Forward() = default;
 
+  // True if every rank of the group is ready for the step, and was for all before: whether this one
+  // is, is `ready`. Each step of a rank asks once, before it computes.
+  virtual bool all_ready(bool ready) = 0;
+
   // Most rows of one best_tokens(), and of one head().
   virtual uint32_t best_rows_max() const = 0;
   virtual uint32_t head_rows_max() const = 0;

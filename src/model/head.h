@@ -10,8 +10,10 @@
 #include "device/cpu/team.h"
 #include "model/architecture.h"
 #include "model/arena.h"
+#include "model/decoder_part.h"
 #include "model/decoder_weights.h"
 #include "model/op_clock.h"
+#include "model/rank_group.h"
 #include "ops/sample/row_sampler.h"
 #include "ops/sample/sample.h"
 #include "tensor/rows.h"
@@ -23,47 +25,54 @@ inline constexpr uint32_t kSampledRowsMax = 32;  // Rows with a sampler's memory
 // Panels of the head between two looks for the best.
 inline constexpr uint32_t kHeadChunkPanels = 32;
 
-// Memory of the step that the head reads, and writes again once its layers are over.
+// Memory of the group's step that the head reads, and writes again once its layers are over;
+// scratch is the rank's.
 struct HeadInput {
   Rows<const float> x;      // [step_tokens_max, hidden]: what the layers left.
   Rows<float> normed;       // [step_tokens_max, hidden]
   std::byte* quantized;     // As many rows.
-  Rows<std::byte> scratch;  // [threads, Head::scratch_bytes() or more]
+  Rows<std::byte> scratch;  // [threads of the rank, Head::scratch_bytes() or more]
 };
 
-// Threads: one, the team's leader.
+// Threads: one, the team's leader. The ranks of a group make the same calls in the same order.
 class Head {
  public:
-  // Takes its memory from `arena`. team: of `threads`; null while measuring. What is referred to
-  // outlives it.
-  Head(const ModelConfig& config, const DecoderWeights& weights, const HeadInput& input,
-       uint32_t threads, device::Team* team, Arena& arena);
+  // Threads of the rank's team, and of all ranks'.
+  struct Threads {
+    uint32_t own;
+    uint32_t group;
+  };
+  // Takes its memory from `arena`. What is referred to outlives it.
+  Head(const DecoderPart& part, const HeadInput& input, const Threads& threads,
+       const RankTeam& team, Workspace<Arena>& arena);
 
   static uint64_t scratch_bytes(const DecoderWeights& weights) {
     return weights.head.scratch_bytes();
   }
-  // Computes the logits of some rows, at most kHeadRowsMax, piece by piece: look(thread, i, first,
-  // logits, count) sees those of ids [first, first + count) of row i while they are in its thread's
-  // cache, and may change them. Pieces begin at multiples of ops::kSampleRun; a thread's share of
-  // the ids comes in order, and shares ascend with the thread. Once all have been seen,
-  // finish(thread, i) is called once for each row by some thread of the team.
+  // Computes the logits of some rows, at most kHeadRowsMax, piece by piece: look(group thread, i,
+  // first, logits, count) sees those of ids [first, first + count) of row i while they are in its
+  // thread's cache, and may change them. Pieces begin at multiples of ops::kSampleRun; a thread's
+  // share of the ids comes in order, and shares ascend with the group thread. Once all have been
+  // seen, finish(thread, i) is called once for each row by some thread of the group, `thread` of
+  // its own rank.
   template <class Look, class Finish>
   void run(std::span<const uint32_t> rows, Look&& look, Finish&& finish) {
-    team_->run([&](uint32_t thread) {
+    team_.run([&](uint32_t thread, uint32_t group_thread) {
       OpClock clock(thread == 0 ? times_ : nullptr);
-      norm_rows(thread, rows);
+      norm_rows(group_thread, rows);
       clock.lap(Op::kNorm);
       const auto own = share(thread);
       for (size_t first = own.begin; first < own.end; first += kWidth) {
         const size_t count = std::min(kWidth, own.end - first);
         const Rows<float> logits = chunk(thread, rows.size(), first, count);
         clock.lap(Op::kHead);
-        for (size_t i = 0; i < rows.size(); ++i) look(thread, i, first, logits[i], count);
+        for (size_t i = 0; i < rows.size(); ++i)
+          look(group_thread, i, shard_.vocab.begin + first, logits[i], count);
         clock.lap(Op::kSample);
       }
-      team_->barrier();
+      team_.group->barrier();
       clock.lap(Op::kHead, weights_.head.bytes, products(rows.size()));
-      for (size_t i = thread; i < rows.size(); i += team_->size()) finish(thread, i);
+      for (size_t i = group_thread; i < rows.size(); i += team_.group->threads()) finish(thread, i);
       clock.lap(Op::kSample);
     });
   }
@@ -90,21 +99,22 @@ class Head {
   uint64_t products(size_t rows) const {
     return uint64_t{weights_.head.rows} * weights_.head.cols * rows;
   }
-  ops::PackedMatrix part(size_t first, size_t count) const;
-  void norm_rows(uint32_t thread, std::span<const uint32_t> rows);
+  void norm_rows(uint32_t group_thread, std::span<const uint32_t> rows);
   device::Range share(uint32_t thread) const;
   Rows<float> chunk(uint32_t thread, size_t rows, size_t first, size_t count);
-  void find_best(uint32_t thread, size_t rows);
+  void find_best(uint32_t thread, uint32_t group_thread, size_t rows);
 
   const ModelConfig& config_;
+  const ShardPlan& shard_;
   const DecoderWeights& weights_;
   const HeadInput input_;
-  device::Team* const team_;
+  const RankTeam team_;
   OpTimes* times_ = nullptr;
   Rows<std::byte> samplers_;  // [kSampledRowsMax]: of ops::RowSampler.
-  Rows<float> chunks_;        // [threads * kHeadRowsMax, kWidth]
-  Rows<ops::Best> best_;      // [threads, kHeadRowsMax]
-  Rows<uint8_t> broken_;      // [threads, kHeadRowsMax]: 1 where the thread saw what is not finite.
+  Rows<float> chunks_;        // [threads of the rank * kHeadRowsMax, kWidth]
+  Rows<ops::Best> best_;      // [threads of the group, kHeadRowsMax]
+  // [threads of the group, kHeadRowsMax]: 1 where the thread saw what is not finite.
+  Rows<uint8_t> broken_;
 };
 
 }  // namespace altlas::model

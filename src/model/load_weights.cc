@@ -13,19 +13,17 @@ namespace {
 
 class Loader {
  public:
-  Loader(const ModelFile& file, const LoadOptions& options, uint64_t bytes,
+  Loader(const ModelFile& file, const ShardPlan& shard, const LoadOptions& options, uint64_t bytes,
          device::Device& device)
-      : file_(file), options_(options), bytes_(bytes), device_(device) {}
+      : file_(file), shard_(shard), options_(options), bytes_(bytes), device_(device) {}
 
   Result<LoadedWeights> load() {
     const PanelCacheOptions& cache = options_.panels;
-    if (cache.folder.empty() || bytes_ < cache.bytes_min || options_.model_path.starts_with("/proc/"))
+    if (cache.folder.empty() || bytes_ < cache.bytes_min ||
+        options_.model_path.starts_with("/proc/"))
       return in_memory();
-    const RankShard& shard = options_.shard;
-    Result<PanelFile> panels = PanelFile::open(
-        cache, options_.model_path,
-        fmt::format("tp{}of{}pp{}of{}", shard.tp_rank, shard.tp_size, shard.pp_rank, shard.pp_size),
-        bytes_);
+    Result<PanelFile> panels =
+        PanelFile::open(cache, options_.model_path, options_.shard.name(), bytes_);
     if (!panels.ok()) return without_cache(panels.error());
     if (std::optional<PanelMapping> found = panels->find(device_.team()))
       return mapped(*std::move(found), /*filled=*/true);
@@ -60,12 +58,13 @@ class Loader {
     const auto progress = [&](double fraction) {
       if (options_.progress) options_.progress("weights", fraction);
     };
-    ALTLAS_TRY(out.weights,
-               lay_out_weights(file_.tensors(), file_.config(), arena, &device_.team(), progress));
+    ALTLAS_TRY(out.weights, lay_out_weights({file_.tensors(), file_.config(), shard_}, arena,
+                                            &device_.team(), progress));
     return out;
   }
 
   const ModelFile& file_;
+  const ShardPlan& shard_;
   const LoadOptions& options_;
   const uint64_t bytes_;
   device::Device& device_;
@@ -73,9 +72,10 @@ class Loader {
 
 }  // namespace
 
-Result<LoadedWeights> load_weights(const ModelFile& file, const LoadOptions& options,
-                                   uint64_t bytes, device::Device& device) {
-  return Loader(file, options, bytes, device).load();
+Result<LoadedWeights> load_weights(const ModelFile& file, const ShardPlan& shard,
+                                   const LoadOptions& options, uint64_t bytes,
+                                   device::Device& device) {
+  return Loader(file, shard, options, bytes, device).load();
 }
 
 }  // namespace altlas::model

@@ -14,11 +14,13 @@ struct LoadedWeights {
   DecoderWeights weights;
 };
 
-// bytes: of the packed weights. Call it from the leader of the device's team. What goes wrong
-// with options.panels only costs time and is logged.  Errors: as lay_out_weights, kBusy where
-// the device has no room. Each device books all of its bytes, also where several map one file.
+// shard: of options.shard. bytes: of the packed weights. Call it from the leader of the device's
+// team. What goes wrong with options.panels only costs time and is logged.  Errors: as
+// lay_out_weights, kBusy where the device has no room. Each device books all of its bytes, also
+// where several map one file.
 // device: one whose memory the host writes.
-Result<LoadedWeights> load_weights(const ModelFile& file, const LoadOptions& options,
-                                   uint64_t bytes, device::Device& device);
+Result<LoadedWeights> load_weights(const ModelFile& file, const ShardPlan& shard,
+                                   const LoadOptions& options, uint64_t bytes,
+                                   device::Device& device);
 
 }  // namespace altlas::model

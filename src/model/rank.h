@@ -16,6 +16,7 @@
 #include "model/kv_bytes.h"
 #include "model/op_clock.h"
 #include "model/panel_cache.h"
+#include "model/shard_plan.h"
 #include "replica/limits.h"
 #include "replica/settings.h"
 #include "step/step_plan.h"
@@ -23,18 +24,15 @@
 
 namespace altlas::model {
 
-// Which part of the model a rank holds.
-struct RankShard {
-  uint32_t tp_rank = 0;
-  uint32_t tp_size = 1;
-  uint32_t pp_rank = 0;
-  uint32_t pp_size = 1;
-};
+class RankGroup;
 
 // What a rank is told: the replica's settings, and what is this rank's alone.
 struct LoadOptions : replica::ReplicaSettings {
   RankShard shard;
   PanelCacheOptions panels;  // Where packed weights are kept; repack_folder is not looked at.
+  // Where shard.tp_size is above 1: the ranks that load beside this one, on threads of their own,
+  // and carry out the same steps. Null only for load_shape(): then all have as many threads.
+  std::shared_ptr<RankGroup> group;
   std::vector<int32_t>
       end_of_generation;  // Tokens that `min_tokens` bans; the tokenizer knows them.
   // What other ranks of the replica have room for; this one takes no more.

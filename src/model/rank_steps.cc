@@ -398,13 +398,21 @@ void RankSteps::forget_step(const StepPlan& step) {
   draft_entries_.clear();
 }
 
-Result<StepResult> RankSteps::run(const StepPlan& step) {
-  const int64_t busy_before = device_.busy_ns();
-  forget_step(step);
+Result<void> RankSteps::take_plan(const StepPlan& step) {
   ALTLAS_TRY_VOID(apply_changes(step));
   result_.sampled.reserve(step.entries.size());  // The step's one allocation: what it hands out.
   uint32_t rows = 0;
   for (const StepEntry& entry : step.entries) ALTLAS_TRY_VOID(add_entry(entry, rows));
+  return {};
+}
+
+Result<StepResult> RankSteps::run(const StepPlan& step) {
+  const int64_t busy_before = device_.busy_ns();
+  forget_step(step);
+  const Result<void> taken = take_plan(step);
+  const bool all_ready = forward_->all_ready(taken.ok());
+  ALTLAS_TRY_VOID(taken);
+  if (!all_ready) return broken("another rank refused it, or one before it");
   run_draft();
   if (!entries_.empty()) forward_->forward(entries_);
   pool_prompts();

@@ -58,6 +58,7 @@ class RankSteps final : public Rank {
   };
 
   void forget_step(const StepPlan& step);
+  Result<void> take_plan(const StepPlan& step);
   Result<void> apply_changes(const StepPlan& step);
   Result<void> start(const SlotStart& start);
   Result<void> set_table(Slot& slot, const kv::TableChange& change);

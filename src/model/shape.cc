@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "config/names.h"
 #include "model/encoder.h"
+#include "model/rank_group.h"
 
 namespace altlas::model {
 namespace {
@@ -28,11 +29,6 @@ DType dtype_of(KvType type) {
 
 Result<void> check_options(const LoadOptions& options) {
   const RankShard& shard = options.shard;
-  if (shard.tp_size != 1)
-    return invalid(fmt::format("tensor_parallel_size {} is not supported on cpu: use 1, and "
-                               "num_replicas to use more devices",
-                               shard.tp_size),
-                   "tensor_parallel_size");
   if (shard.pp_size != 1)
     return invalid(fmt::format("pipeline_parallel_size {} is not supported on cpu: use 1, and "
                                "num_replicas to use more devices",
@@ -103,25 +99,48 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
   return {};
 }
 
+uint64_t pages(uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+
+// The activations of a step, in whole pages. threads: of the rank's team.
+Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& weights,
+                              uint32_t threads, RankPlan& plan) {
+  const ReplicaShape& shape = plan.shape;
+  const uint32_t ranks = options.shard.tp_size;
+  if (!shape.generates) {
+    if (ranks > 1)
+      return invalid(fmt::format("tensor_parallel_size is {}: this model only gives embeddings, "
+                                 "use 1, and num_replicas for more devices",
+                                 ranks),
+                     "tensor_parallel_size");
+    plan.activation_bytes.own = pages(Encoder::workspace_bytes(plan.config, weights, plan.layout,
+                                                               shape.step_tokens_max, threads));
+    return {};
+  }
+  const DecoderPart part{plan.config, plan.shard, weights, plan.layout, shape.step_tokens_max};
+  const uint32_t all = options.group ? options.group->threads() : threads * ranks;
+  const Workspace<uint64_t> bytes = Decoder::workspace_bytes(part, threads, all);
+  plan.activation_bytes = {pages(bytes.own), pages(ceil_div(bytes.shared, uint64_t{ranks}))};
+  return {};
+}
+
 // Adapters and draft model, as far as they add to the shape.
 Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
   plan.weight_bytes = shape.weight_bytes;
-  plan.activation_bytes = shape.activation_bytes;
   for (const replica::AdapterFile& file : options.adapters) {
     ALTLAS_TRY(AdapterFile adapter,
                AdapterFile::open(file.path, plan.config, options.adapter_rank_max));
     Arena arena;
     ALTLAS_TRY_VOID(adapter.lay_out(arena));
     plan.adapters.push_back(std::move(adapter));
-    shape.weight_bytes += (arena.used() + 4095) / 4096 * 4096;
+    shape.weight_bytes += pages(arena.used());
   }
   if (options.draft_model_path.empty()) return {};
   ALTLAS_TRY(plan.draft, plan_draft(options.draft_model_path, plan.config.vocab_size, plan.groups,
                                     plan.layout, shape.step_tokens_max, threads));
   shape.draft_model = true;
   shape.weight_bytes += plan.draft->weight_bytes;
-  shape.activation_bytes += plan.draft->activation_bytes;
+  shape.activation_bytes += plan.draft->activation_bytes.own + plan.draft->activation_bytes.shared;
   for (size_t g = 0; g < plan.draft->groups.size(); ++g) {
     const uint64_t bytes = plan.draft->groups[g].block_bytes(plan.draft->layout);
     shape.groups[g].block_bytes += bytes;
@@ -137,14 +156,15 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   ALTLAS_TRY_VOID(check_options(options));
   RankPlan plan;
   plan.config = file.config();
+  ALTLAS_TRY(plan.shard, shard_plan(plan.config, options.shard));
   plan.layout = {.type = dtype_of(options.kv_dtype),
                  .block_tokens = options.block_tokens,
-                 .kv_heads = plan.config.kv_heads,
+                 .kv_heads = plan.shard.kv_heads.size(),
                  .head_dim = plan.config.head_dim};
   plan.groups = kv_groups(plan.config);
   Arena arena;
   ALTLAS_TRY(const DecoderWeights weights,
-             lay_out_weights(file.tensors(), plan.config, arena, nullptr, {}));
+             lay_out_weights({file.tensors(), plan.config, plan.shard}, arena, nullptr, {}));
   ReplicaShape& shape = plan.shape;
   shape.sequences_max = options.sequences_max == 0 ? 64 : options.sequences_max;
   shape.step_tokens_max = options.step_tokens_max == 0 ? 512 : options.step_tokens_max;
@@ -155,9 +175,8 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   // An encoder sees a whole text in one step.
   if (!shape.generates)
     shape.step_tokens_max = std::max(shape.step_tokens_max, plan.config.context_length);
-  const auto workspace = shape.generates ? Decoder::workspace_bytes : Encoder::workspace_bytes;
-  shape.activation_bytes =
-      workspace(plan.config, weights, plan.layout, shape.step_tokens_max, threads);
+  ALTLAS_TRY_VOID(plan_activations(options, weights, threads, plan));
+  shape.activation_bytes = plan.activation_bytes.own + plan.activation_bytes.shared;
   shape.vocab_size = plan.config.vocab_size;
   shape.kv_type = plan.layout.type;
   shape.layer_count = plan.config.layer_count;
@@ -167,9 +186,7 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
     shape.groups.push_back(kv::GroupSpec::attention(group.window, group.block_bytes(plan.layout)));
     shape.block_bytes += group.block_bytes(plan.layout);
   }
-  // Buffers are whole pages.
-  shape.weight_bytes = (shape.weight_bytes + 4095) / 4096 * 4096;
-  shape.activation_bytes = (shape.activation_bytes + 4095) / 4096 * 4096;
+  shape.weight_bytes = pages(shape.weight_bytes);  // Buffers are whole pages.
   if (!shape.generates && (!options.adapters.empty() || !options.draft_model_path.empty()))
     return invalid(
         "this model only gives embeddings: LoRA adapters and draft models are not "

@@ -9,6 +9,7 @@
 #include "model/adapter.h"
 #include "model/architecture.h"
 #include "model/decoder.h"
+#include "model/decoder_part.h"
 #include "model/draft.h"
 #include "model/model_file.h"
 #include "model/rank.h"
@@ -22,17 +23,20 @@ inline constexpr uint32_t kSwapPlacesMax = 1 << 24;
 
 struct RankPlan {
   ModelConfig config;
-  ops::KvLayout layout;
+  ShardPlan shard;
+  ops::KvLayout layout;         // The layout of the rank's KV heads.
   std::vector<KvGroup> groups;  // blocks set, data null.
   ReplicaShape shape;
-  uint64_t weight_bytes = 0;      // The model's own, of shape.weight_bytes.
-  uint64_t activation_bytes = 0;  // A part of shape.activation_bytes.
+  uint64_t weight_bytes = 0;  // The model's own, of shape.weight_bytes.
+  // The parts of shape.activation_bytes: whole pages that are the rank's own, and its part of what
+  // the group shares.
+  Workspace<uint64_t> activation_bytes;
   std::vector<AdapterFile> adapters;
   std::unique_ptr<DraftPlan> draft;  // Null: none. Its groups' blocks are set.
 };
 
 // Errors: as load_shape.
-Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options,
-                           uint64_t memory_bytes, uint32_t threads);
+Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, uint64_t memory_bytes,
+                           uint32_t threads);
 
 }  // namespace altlas::model

@@ -8,31 +8,36 @@
 #include "device/cpu/team.h"
 #include "model/linear.h"
 #include "model/op_clock.h"
+#include "model/rank_group.h"
 #include "model/step_tokens.h"
 #include "ops/matmul/matmul.h"
 #include "tensor/rows.h"
 
 namespace altlas::model {
 
-// What a thread multiplies of a product: share `index` of `count` of the weights' rows, for some
-// tokens.
+// What a thread multiplies of its rank's part of a product: share `index` of `count` of the
+// weights' rows, for some tokens.
 struct ProductShare {
   device::Range tokens;
   uint32_t index = 0, count = 1;
 };
 
 // Between products each row of x, normed and quantized is computed by the thread whose `own` it is
-// in. In a step of one token (`single`) that is every thread, each in memory of its own: it saves
-// half of the barriers, and gives the same bits.
+// in, one of all threads of the rank's group. In a step of one token (`single`) that is every
+// thread, each in memory of its own: it saves half of the barriers, and gives the same bits. What
+// lies between the product of q, k and v and the attended heads is the rank's alone.
 struct StepContext {
-  uint32_t thread;
+  uint32_t thread;  // In the rank's team.
   device::Team& team;
+  RankGroup& group;
+  uint32_t group_thread;  // Among all threads of the group.
   std::span<const BatchEntry> entries;
   StepTokens& tokens;
-  bool single;         // One token, without adapter.
-  bool shares_tokens;  // Threads share the step's tokens, and not the rows of its weights.
-  bool adapts;         // Some entry has an adapter.
-  device::Range own;
+  bool single;             // One token, without adapter.
+  bool alone;              // No thread reads what another computes, up to the step's end.
+  bool adapts;             // Some entry has an adapter.
+  device::Range own;       // Rows of this thread, of all threads of the group.
+  device::Range rank_own;  // Rows of this thread, of those of its rank.
   ProductShare share;
   Rows<float> x;          // [own or tokens, hidden]: the residual stream.
   Rows<float> normed;     // [own or tokens, hidden]
@@ -43,13 +48,16 @@ struct StepContext {
   std::byte* scratch;     // This thread's.
   OpClock clock;
 
+  uint32_t group_threads() const { return group.threads(); }
+  // All threads of the group meet.
+  void meet() { group.barrier(); }
   // Before a thread reads what others computed of their own rows.
   void meet_rows() {
-    if (!single && !shares_tokens) team.barrier();
+    if (!single && !alone) meet();
   }
   // Before it reads what they made of their shares of a product.
   void meet_products() {
-    if (!shares_tokens) team.barrier();
+    if (!alone) meet();
   }
   ops::Activations input(Rows<const float> values) const {
     return {.tokens = tokens.size(),

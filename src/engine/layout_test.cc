@@ -1,0 +1,319 @@
+// Goal: what a replica answers does not depend on how its ranks share the model: tokens,
+// log-probabilities and embeddings are the same bits for any number of ranks, shares and threads,
+// any architecture, with swapped blocks and prompts in chunks.
+// Method: the same plans run on an executor of one rank with one thread, and on others.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "engine/cpu_executor.h"
+#include "model/random_model.h"
+#include "model/test_tiny_model.h"
+
+namespace altlas::engine {
+namespace {
+
+struct Layout {
+  uint32_t ranks = 1;
+  uint32_t threads = 1;  // Of each rank.
+  std::vector<double> split = {};
+  uint32_t depth = 1;
+};
+
+std::string name_of(const Layout& layout) {
+  std::string out = "TP" + std::to_string(layout.ranks) + "x" + std::to_string(layout.threads);
+  for (const double share : layout.split) out += ":" + std::to_string(share);
+  return out;
+}
+
+std::vector<CpuRankOptions> ranks_of(const Layout& layout, const model::LoadOptions& load) {
+  std::vector<CpuRankOptions> out;
+  for (uint32_t r = 0; r < layout.ranks; ++r) {
+    CpuRankOptions rank;
+    rank.device = {.kind = device::DeviceKind::kCpu,
+                   .name = "cpu",
+                   .memory_bytes = uint64_t{256} << 20,
+                   .threads = layout.threads,
+                   .cpu_first = r * layout.threads};
+    rank.device_id = DeviceId{static_cast<int32_t>(r)};
+    rank.load = load;
+    rank.load.shard = {.tp_rank = r, .tp_size = layout.ranks, .tensor_split = layout.split};
+    out.push_back(std::move(rank));
+  }
+  return out;
+}
+
+// All that a replica says: bit for bit comparable.
+struct Said {
+  std::vector<int32_t> tokens;
+  std::vector<float> logprobs;
+  std::vector<float> embedding;
+  std::vector<uint64_t> weight_bytes;  // By rank.
+};
+
+// Two sequences, one of which samples with penalties and reports log-probabilities; the other's
+// prompt comes in chunks beside it and wants an embedding at its end. Blocks of the first leave for
+// host memory and come back.
+class Run {
+ public:
+  explicit Run(Executor& executor) : executor_(executor) {}
+
+  Said all() {
+    for (const replica::RankMemory& rank : executor_.limits().ranks)
+      said_.weight_bytes.push_back(rank.weights);
+    const auto first = request({3, 9, 27, 17, 51, 25, 11, 33}, true);
+    start(0, first, 0);
+    step({{.slot = 0, .tokens = first->prompt.tokens(), .samples = true, .prompt_logprobs = true}});
+    std::vector<int32_t> long_prompt(90);
+    std::iota(long_prompt.begin(), long_prompt.end(), 0);
+    for (int32_t& id : long_prompt) id = id * 7 % 61;
+    const auto second = request(long_prompt, false);
+    start(1, second, 3);
+    for (uint32_t at = 0, n = 0; at < long_prompt.size(); at += 37, ++n) {
+      const auto end = std::min<size_t>(long_prompt.size(), at + 37);
+      step(
+          {next(8 + n),
+           {.slot = 1,
+            .position = at,
+            .tokens = {long_prompt.begin() + at, long_prompt.begin() + static_cast<ptrdiff_t>(end)},
+            .samples = end == long_prompt.size()}});
+    }
+    for (uint32_t n = 3; n < 8; ++n) {
+      if (n == 5) move_block();
+      step({next(8 + n)});
+    }
+    return std::move(said_);
+  }
+
+ private:
+  std::shared_ptr<const SequenceRequest> request(std::vector<int32_t> prompt, bool samples) {
+    SequenceRequest out{std::move(prompt), {}, {}};
+    out.sampling.temperature = samples ? 0.9 : 0.0;
+    out.sampling.seed = 5;
+    if (samples) {
+      out.sampling.top_p = 0.95;
+      out.sampling.frequency_penalty = 0.3;
+      out.sampling.logprobs = 4;
+      out.sampling.prompt_logprobs = 2;
+    }
+    out.adapter = samples ? 0 : adapter;
+    out.embeds = !samples && embeds;
+    return std::make_shared<const SequenceRequest>(std::move(out));
+  }
+  static StepEntry next(uint32_t position) {
+    return {.slot = 0, .position = position, .tokens = {kTokenPending}, .samples = true};
+  }
+  void start(int32_t slot, std::shared_ptr<const SequenceRequest> what, uint32_t block) {
+    plan_.starts.push_back({slot, std::move(what)});
+    SlotTables tables{.slot = slot, .changes = {}};
+    for (uint32_t g = 0; g < executor_.limits().groups.size(); ++g) {
+      kv::TableChange change{.group = g, .first_index = 0, .blocks = {}};
+      for (uint32_t b = 0; b < (slot == 0 ? 3u : 6u); ++b) change.blocks.push_back({block + b});
+      tables.changes.push_back(change);
+    }
+    plan_.tables.push_back(tables);
+  }
+  // The first sequence's first block goes to host memory and comes back as another.
+  void move_block() {
+    for (uint32_t g = 0; g < executor_.limits().groups.size(); ++g) {
+      plan_.swap_out.push_back({.group = g, .block = BlockId{0}, .place = 1});
+      plan_.swap_in.push_back({.group = g, .block = BlockId{10}, .place = 1});
+      plan_.tables.push_back(
+          {.slot = 0, .changes = {{.group = g, .first_index = 0, .blocks = {BlockId{10}}}}});
+    }
+  }
+  void step(std::vector<StepEntry> entries) {
+    plan_.entries = std::move(entries);
+    executor_.launch(std::exchange(plan_, StepPlan{}));
+    const auto result = executor_.collect();
+    ASSERT_TRUE(result.ok()) << result.error().message();
+    const auto take = [&](const TokenLogprobs& one) {
+      said_.logprobs.push_back(one.logprob);
+      for (const auto& [id, logprob] : one.top) {
+        said_.tokens.push_back(id);
+        said_.logprobs.push_back(logprob);
+      }
+    };
+    for (const SampledToken& sampled : result->sampled) {
+      said_.tokens.push_back(sampled.token);
+      take(sampled.logprobs);
+      for (const TokenLogprobs& one : sampled.prompt_logprobs) take(one);
+      said_.embedding.insert(said_.embedding.end(), sampled.embedding.begin(),
+                             sampled.embedding.end());
+    }
+  }
+
+ public:
+  uint32_t adapter = 0;
+  bool embeds = true;
+
+ private:
+  Executor& executor_;
+  StepPlan plan_;
+  Said said_;
+};
+
+Said answers(const Layout& layout, const model::LoadOptions& load, uint32_t adapter = 0) {
+  auto executor = CpuExecutor::open(ranks_of(layout, load), layout.depth, {});
+  EXPECT_TRUE(executor.ok()) << executor.error().message();
+  if (!executor.ok()) return {};
+  Run run(**executor);
+  run.adapter = adapter;
+  run.embeds = adapter == 0;
+  return run.all();
+}
+
+model::LoadOptions options(const std::string& path) {
+  return {{.model_path = path,
+           .swap_bytes = uint64_t{4} << 20,
+           .sequences_max = 2,
+           .step_tokens_max = 64,
+           .kv_tokens_max = 16 * 16}};
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+void expect_same(const Said& got, const Said& want, const std::string& where) {
+  EXPECT_EQ(got.tokens, want.tokens) << where;
+  EXPECT_TRUE(same_bits(got.logprobs, want.logprobs)) << where;
+  EXPECT_TRUE(same_bits(got.embedding, want.embedding)) << where;
+}
+
+TEST(Layout, SameBitsForEveryArchitecture) {
+  const Layout layouts[] = {{2, 1}, {2, 2}, {2, 1, {3, 1}}};
+  for (const char* name :
+       {"qwen2_tied", "qwen2_untied", "qwen3", "llama", "llama3", "mistral", "mistral_window",
+        "gemma2", "gemma3", "mixtral", "qwen2_moe", "qwen3_moe"}) {
+    using namespace model::testing_support;
+    const model::LoadOptions load =
+        options(has_tiny_gguf(name) ? write_tiny_gguf(name) : write_tiny_folder(name, DType::kF32));
+    const Said want = answers({}, load);
+    ASSERT_GT(want.tokens.size(), 20u);
+    ASSERT_GT(want.embedding.size(), 0u);
+    for (const Layout& layout : layouts)
+      expect_same(answers(layout, load), want, name + (" " + name_of(layout)));
+  }
+}
+
+// Quantised weights, and heads, rows and runs of the vocabulary that fall to different ranks.
+TEST(Layout, SameBitsForAnyNumberOfRanks) {
+  const Layout layouts[] = {{2, 1},
+                            {3, 1},
+                            {4, 1},
+                            {5, 1},
+                            {6, 1},
+                            {7, 1},
+                            {14, 1},
+                            {2, 2},
+                            {3, 2},
+                            {2, 1, {3, 1}},
+                            {3, 1, {1, 5, 2}},
+                            {2, 3, {1, 9}}};
+  for (const auto& [name, type] : {std::pair{"qwen2-tiny", DType::kQ4_0},
+                                   {"qwen2-tiny", DType::kBF16},
+                                   {"llama-tiny", DType::kQ4_K},
+                                   {"qwen3moe-tiny", DType::kQ8_0}}) {
+    const auto file = model::RandomModel::make(name, type, uint64_t{1} << 30, 1, {});
+    ASSERT_TRUE(file.ok()) << file.error().message();
+    const Said want = answers({}, options(file->path()));
+    ASSERT_GT(want.tokens.size(), 20u);
+    const uint32_t heads = std::string(name) == "qwen2-tiny" ? 14 : 4;
+    for (const Layout& layout : layouts) {
+      if (layout.ranks > heads) continue;
+      const Said got = answers(layout, options(file->path()));
+      expect_same(got, want, name + (" " + name_of(layout)));
+      // Ranks hold their shares, and little more than the whole together.
+      const uint64_t sum =
+          std::accumulate(got.weight_bytes.begin(), got.weight_bytes.end(), uint64_t{0});
+      EXPECT_LT(sum, want.weight_bytes[0] * 1.35) << name << " " << name_of(layout);
+      if (layout.split.empty() && layout.ranks == 2)
+        EXPECT_LT(got.weight_bytes[0], want.weight_bytes[0] * 0.6) << name;
+    }
+  }
+}
+
+// Goal: a draft model on the ranks guesses the same, and what follows is the same.
+TEST(Layout, SameBitsWithADraftModel) {
+  const std::string path = model::testing_support::write_tiny_gguf("llama");
+  model::LoadOptions load = options(path);
+  load.draft_model_path = path;
+  load.step_tokens_max = 16;
+  std::vector<std::vector<int32_t>> said;
+  for (const Layout& layout : {Layout{}, Layout{2, 1}, Layout{2, 2}}) {
+    auto executor = CpuExecutor::open(ranks_of(layout, load), 1, {});
+    ASSERT_TRUE(executor.ok()) << executor.error().message();
+    StepPlan plan;
+    plan.starts.push_back({0, std::make_shared<const SequenceRequest>(
+                                  SequenceRequest{std::vector<int32_t>{5, 9, 3}, {}, {}})});
+    plan.tables.push_back({.slot = 0, .changes = {{.group = 0, .blocks = {BlockId{0}, {1}}}}});
+    plan.entries.push_back({.slot = 0, .tokens = {5, 9, 3}, .samples = true});
+    std::vector<int32_t>& tokens = said.emplace_back();
+    for (int turn = 0; turn < 6; ++turn) {
+      (*executor)->launch(std::exchange(plan, StepPlan{}));
+      const auto result = (*executor)->collect();
+      ASSERT_TRUE(result.ok()) << result.error().message();
+      const SampledToken& sampled = result->sampled.at(0);
+      tokens.push_back(sampled.token);
+      for (const FollowingToken& following : sampled.following) tokens.push_back(following.token);
+      plan.entries.push_back({.slot = 0,
+                              .position = static_cast<uint32_t>(2 + tokens.size()),
+                              .tokens = {tokens.back(), kTokenGuessed, kTokenGuessed},
+                              .samples = true,
+                              .guesses = 2});
+    }
+    EXPECT_GT(tokens.size(), 6u);  // Some guesses were right: it is the same model.
+  }
+  EXPECT_EQ(said[1], said[0]);
+  EXPECT_EQ(said[2], said[0]);
+}
+
+// Goal: what can't be shared is refused before anything is loaded, in words that help.
+TEST(Layout, RefusesMoreRanksThanHeads) {
+  const auto load = options(model::testing_support::write_tiny_gguf("qwen2_tied"));
+  const auto executor = CpuExecutor::open(ranks_of({3, 1}, load), 1, {});
+  ASSERT_FALSE(executor.ok());
+  EXPECT_NE(executor.error().message().find("the model has 2 query heads"), std::string::npos)
+      << executor.error().message();
+}
+
+// Goal: a plan that a rank refuses fails on all of them, and nobody waits for a step that others
+// do not begin.
+TEST(Layout, ARefusedPlanFailsOnEveryRank) {
+  const auto load = options(model::testing_support::write_tiny_gguf("qwen2_tied"));
+  auto executor = CpuExecutor::open(ranks_of({2, 1}, load), 1, {});
+  ASSERT_TRUE(executor.ok());
+  StepPlan plan;
+  plan.entries.push_back({.slot = 7, .tokens = {1}, .samples = true});
+  (*executor)->launch(plan);
+  EXPECT_FALSE((*executor)->collect().ok());
+  (*executor)->launch(StepPlan{});
+  EXPECT_FALSE((*executor)->collect().ok());
+}
+
+// Goal: an executor that goes while steps are in flight waits for them.
+TEST(Layout, EndsWithStepsInFlight) {
+  const auto load = options(model::testing_support::write_tiny_gguf("llama"));
+  for (int turn = 0; turn < 20; ++turn) {
+    auto executor = CpuExecutor::open(ranks_of({2, 1, {}, 2}, load), 2, {});
+    ASSERT_TRUE(executor.ok());
+    StepPlan plan;
+    plan.starts.push_back({0, std::make_shared<const SequenceRequest>(
+                                  SequenceRequest{std::vector<int32_t>{1, 2, 3}, {}, {}})});
+    plan.tables.push_back({.slot = 0, .changes = {{.group = 0, .blocks = {BlockId{0}}}}});
+    plan.entries.push_back({.slot = 0, .tokens = {1, 2, 3}, .samples = true});
+    (*executor)->launch(plan);
+    StepPlan second;
+    second.entries.push_back(
+        {.slot = 0, .position = 3, .tokens = {kTokenPending}, .samples = true});
+    (*executor)->launch(second);
+  }
+}
+
+}  // namespace
+}  // namespace altlas::engine

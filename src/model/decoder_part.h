@@ -1,0 +1,30 @@
+// What a decoder computes and where: a rank's part of a model, and the memory of a step.
+#pragma once
+
+#include <cstdint>
+
+#include "model/architecture.h"
+#include "model/shard_plan.h"
+#include "ops/attention/kv_layout.h"
+
+namespace altlas::model {
+
+struct DecoderWeights;
+
+// What is referred to outlives the decoder.
+struct DecoderPart {
+  const ModelConfig& config;
+  const ShardPlan& shard;
+  const DecoderWeights& weights;
+  ops::KvLayout layout;  // The layout of the rank's KV heads.
+  uint32_t step_tokens_max;
+};
+
+// Memory of a step: the rank's own, and that of its group.
+template <class Piece>
+struct Workspace {
+  Piece own{};
+  Piece shared{};
+};
+
+}  // namespace altlas::model

@@ -1,0 +1,157 @@
+#include "model/shard_plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/check.h"
+#include "ops/matmul/matmul.h"
+#include "ops/sample/row_sampler.h"
+
+namespace altlas::model {
+namespace {
+
+// Columns of a gated product that a thread makes at once: two records of quantised activations.
+constexpr uint32_t kGatedUnit = 64;
+// A rank with whole KV heads may have this much more than its share of them; beyond, ranks share
+// the query heads of a KV head.
+constexpr double kHeadsOverShare = 1.25;
+
+// Where the shares cut 0 … 1: [ranks + 1].
+std::vector<double> cuts_of(uint32_t ranks, std::span<const double> shares) {
+  std::vector<double> cuts(ranks + 1, 0.0);
+  const double total = shares.empty() ? ranks : std::accumulate(shares.begin(), shares.end(), 0.0);
+  double sum = 0;
+  for (uint32_t r = 0; r < ranks; ++r) {
+    sum += shares.empty() ? 1.0 : shares[r];
+    cuts[r + 1] = sum / total;
+  }
+  cuts[ranks] = 1;
+  return cuts;
+}
+
+// Cuts `count` rows into whole units, the last of which may be smaller.
+std::vector<ShardRange> cut(uint32_t count, uint32_t unit, std::span<const double> cuts) {
+  const uint32_t units = (count + unit - 1) / unit;
+  std::vector<ShardRange> out;
+  uint32_t begin = 0;
+  for (size_t r = 1; r < cuts.size(); ++r) {
+    const auto whole = static_cast<uint32_t>(std::lround(cuts[r] * units));
+    const uint32_t end = std::min(count, std::max(begin, whole * unit));
+    out.push_back({begin, end});
+    begin = end;
+  }
+  return out;
+}
+
+// Each rank has at least one: those with the least take from their neighbours' edges.
+void give_each_one(uint32_t count, std::vector<ShardRange>& spans) {
+  const auto ranks = static_cast<uint32_t>(spans.size());
+  for (uint32_t r = 0; r < ranks; ++r) {
+    spans[r].begin = r == 0 ? 0 : spans[r - 1].end;
+    spans[r].end = std::clamp(spans[r].end, spans[r].begin + 1, count - (ranks - 1 - r));
+  }
+}
+
+bool fair(std::span<const ShardRange> spans, uint32_t count, std::span<const double> cuts) {
+  for (size_t r = 0; r < spans.size(); ++r) {
+    const double share = (cuts[r + 1] - cuts[r]) * count;
+    if (spans[r].size() == 0 || spans[r].size() > share * kHeadsOverShare) return false;
+  }
+  return true;
+}
+
+// The query heads of each rank.
+std::vector<ShardRange> cut_heads(const ModelConfig& config, std::span<const double> cuts) {
+  const uint32_t group = config.q_heads / config.kv_heads;
+  std::vector<ShardRange> spans = cut(config.kv_heads, 1, cuts);
+  if (fair(spans, config.kv_heads, cuts)) {
+    for (ShardRange& span : spans) span = {span.begin * group, span.end * group};
+    return spans;
+  }
+  spans = cut(config.q_heads, 1, cuts);
+  give_each_one(config.q_heads, spans);
+  return spans;
+}
+
+std::vector<HeadGroup> groups_of(const ShardRange& q_heads, uint32_t group) {
+  std::vector<HeadGroup> out;
+  for (uint32_t head = q_heads.begin; head < q_heads.end;) {
+    const uint32_t kv_head = head / group, end = std::min(q_heads.end, (kv_head + 1) * group);
+    out.push_back({kv_head, {head, end}});
+    head = end;
+  }
+  return out;
+}
+
+bool whole_blocks(std::span<const HeadGroup> groups, uint32_t head_dim) {
+  return std::ranges::all_of(groups, [&](const HeadGroup& group) {
+    return group.q_heads.begin * head_dim % ops::kActivationBlock == 0 &&
+           group.q_heads.end * head_dim % ops::kActivationBlock == 0;
+  });
+}
+
+Result<void> check(const ModelConfig& config, uint32_t tp_size, std::span<const double> split) {
+  if (tp_size == 0 || tp_size > config.q_heads)
+    return invalid(fmt::format("tensor_parallel_size is {}, but the model has {} query heads: use "
+                               "1 to {}, and num_replicas for more devices",
+                               tp_size, config.q_heads, config.q_heads),
+                   "tensor_parallel_size");
+  if (split.empty()) return {};
+  if (split.size() != tp_size)
+    return invalid(fmt::format("tensor_split has {} shares for tensor_parallel_size {}: give one "
+                               "for each rank",
+                               split.size(), tp_size),
+                   "tensor_split");
+  if (!std::ranges::all_of(split, [](double share) { return std::isfinite(share) && share > 0; }))
+    return invalid(
+        fmt::format("tensor_split is {}: every share is a number above 0", fmt::join(split, ",")),
+        "tensor_split");
+  return {};
+}
+
+}  // namespace
+
+std::string RankShard::name() const {
+  std::string out = fmt::format("tp{}of{}pp{}of{}", tp_rank, tp_size, pp_rank, pp_size);
+  if (!tensor_split.empty()) out += fmt::format("split{}", fmt::join(tensor_split, "-"));
+  return out;
+}
+
+Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t tp_size,
+                                           std::span<const double> tensor_split) {
+  ALTLAS_TRY_VOID(check(config, tp_size, tensor_split));
+  const std::vector<double> cuts = cuts_of(tp_size, tensor_split);
+  const ExpertConfig& experts = config.experts;
+  const uint32_t router = experts.count + (experts.shared_feed_forward > 0 ? 1 : 0);
+  std::vector<ShardPlan> out(tp_size);
+  const auto set = [&](ShardRange ShardPlan::* part, const std::vector<ShardRange>& spans) {
+    for (uint32_t r = 0; r < tp_size; ++r) out[r].*part = spans[r];
+  };
+  set(&ShardPlan::q_heads, cut_heads(config, cuts));
+  set(&ShardPlan::hidden, cut(config.hidden, ops::kPanelRows, cuts));
+  set(&ShardPlan::feed_forward, cut(config.feed_forward, kGatedUnit, cuts));
+  set(&ShardPlan::expert_feed_forward, cut(experts.feed_forward, kGatedUnit, cuts));
+  set(&ShardPlan::shared_feed_forward, cut(experts.shared_feed_forward, kGatedUnit, cuts));
+  set(&ShardPlan::router, cut(router, ops::kPanelRows, cuts));
+  set(&ShardPlan::vocab, cut(config.vocab_size, ops::kSampleRun, cuts));
+  bool whole = true;
+  for (ShardPlan& plan : out) {
+    plan.head_groups = groups_of(plan.q_heads, config.q_heads / config.kv_heads);
+    plan.kv_heads = {plan.head_groups.front().kv_head, plan.head_groups.back().kv_head + 1};
+    whole = whole && whole_blocks(plan.head_groups, config.head_dim);
+  }
+  for (ShardPlan& plan : out) plan.attends_whole_blocks = whole;
+  return out;
+}
+
+Result<ShardPlan> shard_plan(const ModelConfig& config, const RankShard& shard) {
+  ALTLAS_TRY(std::vector<ShardPlan> plans, shard_plans(config, shard.tp_size, shard.tensor_split));
+  ALTLAS_CHECK(shard.tp_rank < plans.size(), "a rank of the group");
+  return std::move(plans[shard.tp_rank]);
+}
+
+}  // namespace altlas::model

@@ -1,0 +1,73 @@
+// ShardPlan: which part of a model a rank holds and computes. Weight layout, KV layout, decoder and
+// the memory ledger all read it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/architecture.h"
+
+namespace altlas::model {
+
+// A rank's place in the layout of its replica.
+struct RankShard {
+  uint32_t tp_rank = 0;
+  uint32_t tp_size = 1;
+  uint32_t pp_rank = 0;
+  uint32_t pp_size = 1;
+  std::vector<double> tensor_split;  // The share of each tensor-parallel rank; empty: equal ones.
+
+  // Tells a share of a model's weights from others, in names of files.
+  std::string name() const;
+};
+
+// [begin, end) of rows, heads or layers.
+struct ShardRange {
+  uint32_t begin = 0;
+  uint32_t end = 0;
+
+  uint32_t size() const { return end - begin; }
+  bool holds(uint32_t index) const { return begin <= index && index < end; }
+  friend bool operator==(const ShardRange&, const ShardRange&) = default;
+};
+
+// Query heads of a rank that share a KV head.
+struct HeadGroup {
+  uint32_t kv_head = 0;  // Among the model's, as the query heads.
+  ShardRange q_heads;
+  friend bool operator==(const HeadGroup&, const HeadGroup&) = default;
+};
+
+struct ShardPlan {
+  // Heads that the rank attends with. A KV head whose query heads fall to several ranks is held,
+  // and its keys and values are computed, by each of them.
+  ShardRange q_heads;
+  ShardRange kv_heads;
+  std::vector<HeadGroup> head_groups;  // One per KV head, ascending.
+  // Rows of the matrices that give the residual stream, of gate and up, of each expert's and the
+  // shared expert's, of the router, and of the vocabulary.
+  ShardRange hidden;
+  ShardRange feed_forward;
+  ShardRange expert_feed_forward;
+  ShardRange shared_feed_forward;
+  ShardRange router;
+  ShardRange vocab;
+  // Whether the heads of every rank of the group fill whole blocks of quantised activations.
+  bool attends_whole_blocks = false;
+};
+
+// The parts of all tensor-parallel ranks of a stage, by rank. Every row of every matrix is in
+// exactly one of them, but those of keys and values; parts are contiguous and ascend with the rank.
+// With the same sizes and shares all ranks get the same answer.
+// Errors: kInvalid for more ranks than query heads, or shares that are not positive numbers, one a
+// rank; the message names the nearest size that works.
+Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t tp_size,
+                                           std::span<const double> tensor_split);
+
+// The part of one rank.  Errors: as shard_plans.
+Result<ShardPlan> shard_plan(const ModelConfig& config, const RankShard& shard);
+
+}  // namespace altlas::model
