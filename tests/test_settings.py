@@ -155,6 +155,11 @@ def engine(files):
     return Group(files, config, "--model", str(files.tiny))
 
 
+def shares(files):
+    config = {"engine": {"devices": "cpu:2:1:1GiB", "tensor_parallel_size": 2, "tensor_split": [1, 3]}}
+    return Group(files, config, "--model", str(files.tiny))
+
+
 def memory(files):
     """Where the KV cache is what the device's memory leaves."""
     config = {"engine": {"devices": "sim:l4:1", "max_sequences": 65536, "gpu_memory_utilization": 0.05, "kv_dtype": "f32", "step_tokens_max": 524288}}
@@ -165,7 +170,7 @@ def nvml(files):
     return Nvml(files)
 
 
-GROUPS = {one.__name__: one for one in (limits, threads, queue, place, alone, cpu, layouts, engine, memory, nvml)}
+GROUPS = {one.__name__: one for one in (limits, threads, queue, place, alone, cpu, layouts, engine, shares, memory, nvml)}
 
 
 @pytest.fixture(scope="module")
@@ -884,6 +889,17 @@ def parallel_sizes(one):
     for name in ("tensor", "pipeline"):
         wrong = {"engine": {"devices": "sim:h100:2", f"{name}_parallel_size": 3}}
         refused(wrong, "--model", str(one.files.tiny), words=[f"{name}_parallel_size 3", "2"])
+
+
+@row("shares", "engine.tensor_split")
+def tensor_split(one):
+    """The tiny model's feed-forward has one unit of rows that can't be cut: it is where most of the share is."""
+    large, small = [gpu["memory_used"] for gpu in one.get("/api/v1/gpus").json()["gpus"]]
+    assert large > small
+    refused({"engine": {"devices": "cpu:2:1", "tensor_parallel_size": 2, "tensor_split": [1]}}, "--model", str(one.files.tiny),
+            words=["tensor_split", "1 shares"])
+    old = run_cli("validate-config", "--config", "/dev/stdin", input="engine:\n  tensor_parallel_size: 2\n  tensor_parallel_shares: [3, 1]\n")
+    assert "tensor_split" in old.stdout + old.stderr
 
 
 @row("alone", "engine.in_process_workers")

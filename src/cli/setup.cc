@@ -51,6 +51,7 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--log-level", "monitoring.log_level", FlagSet::kServer},
     {"--devices", "engine.devices", FlagSet::kEngine},
     {"--tensor-parallel-size", "engine.tensor_parallel_size", FlagSet::kEngine},
+    {"--tensor-split", "engine.tensor_split", FlagSet::kEngine},
     {"--pipeline-parallel-size", "engine.pipeline_parallel_size", FlagSet::kEngine},
     {"--expert-parallel-size", "engine.expert_parallel_size", FlagSet::kEngine},
     {"--max-model-len", "engine.max_model_len", FlagSet::kEngine},

@@ -17,7 +17,7 @@ struct EngineConfig {
   int64_t pipeline_parallel_size = 1;
   int64_t pipeline_micro_batches = 0;
   int64_t expert_parallel_size = 1;
-  std::vector<double> tensor_parallel_shares;
+  std::vector<double> tensor_split;
   double gpu_memory_utilization = 0.9;
   int64_t max_model_len = 0;
   WeightType dtype = WeightType::kAuto;
@@ -68,11 +68,13 @@ struct EngineConfig {
                     .min = 1,
                     .max = 1024,
                     .not_yet = "remove it"});
-    field("tensor_parallel_shares", &S::tensor_parallel_shares,
-          FieldInfo{.help = "Relative share of each tensor-parallel rank; empty is even.",
-                    .min = 0.001,
-                    .max = 1000,
-                    .not_yet = "remove it"});
+    field(
+        "tensor_split", &S::tensor_split,
+        FieldInfo{.help = "Share of the model that each tensor-parallel rank holds, as 3,1; empty "
+                          "is even.",
+                  .min = 0.001,
+                  .max = 1000,
+                  .old_name = "tensor_parallel_shares"});
     field("in_process_workers", &S::in_process_workers,
           FieldInfo{.help = "Compute in the server's process: lowest latency, but a crash takes "
                             "the server along."});

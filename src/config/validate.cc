@@ -247,10 +247,10 @@ std::vector<Finding> validate(const Config& config) {
   check_server(config, out);
   check_keys(config.auth, out);
   check_devices(config.engine.devices, "engine.devices", out);
-  const std::vector<double>& shares = config.engine.tensor_parallel_shares;
+  const std::vector<double>& shares = config.engine.tensor_split;
   if (!shares.empty() &&
       static_cast<int64_t>(shares.size()) != config.engine.tensor_parallel_size) {
-    out.error("engine.tensor_parallel_shares",
+    out.error("engine.tensor_split",
               fmt::format("{} shares for tensor_parallel_size {}: give one a rank", shares.size(),
                           config.engine.tensor_parallel_size));
   }

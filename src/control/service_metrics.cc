@@ -107,7 +107,7 @@ void ServiceMetrics::picture(std::span<const DeviceView> devices,
 void ServiceMetrics::replica(const ReplicaView& view, const std::string& place) {
   const auto found = seen_.find(view.id);
   const ReplicaView before = found == seen_.end() ? ReplicaView() : found->second;
-  const auto count = [&](const MetricDef& metric, uint64_t ReplicaView::*member) {
+  const auto count = [&](const MetricDef& metric, uint64_t ReplicaView::* member) {
     auto* counter = registry_->counter(metric, {view.deployment, place});
     const uint64_t from = before.*member, until = view.*member;
     if (until > from) counter->add(static_cast<double>(until - from));

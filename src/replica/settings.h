@@ -37,6 +37,7 @@ struct ReplicaSettings {
   uint64_t swap_bytes = 0;          // Host memory for the KV of those preempted; 0: recompute.
   std::string repack_folder;        // Where repacked weights are kept; empty: nowhere.
   uint32_t tensor_parallel_size = 1;
+  std::vector<double> tensor_split;  // The share of each tensor-parallel rank; empty: equal ones.
   uint32_t pipeline_parallel_size = 1;
   uint32_t expert_parallel_size = 1;
   uint32_t model_len_max = 0;    // Tokens; 0: the model's, capped to what the KV holds.
@@ -63,6 +64,7 @@ struct ReplicaSettings {
     field("swap_bytes", &S::swap_bytes, &C::swap_bytes);
     field("repack_folder", &S::repack_folder, kGivenElsewhere);
     field("tensor_parallel_size", &S::tensor_parallel_size, &C::tensor_parallel_size);
+    field("tensor_split", &S::tensor_split, &C::tensor_split);
     field("pipeline_parallel_size", &S::pipeline_parallel_size, &C::pipeline_parallel_size);
     field("expert_parallel_size", &S::expert_parallel_size, &C::expert_parallel_size);
     field("model_len_max", &S::model_len_max, &C::max_model_len);

@@ -16,7 +16,7 @@ namespace altlas::worker {
 
 // Both ends must speak the same one. Raised with every change of worker.proto that an older end
 // would misread.
-inline constexpr uint32_t kProtocolVersion = 6;
+inline constexpr uint32_t kProtocolVersion = 7;
 inline constexpr size_t kFrameHeaderBytes = 4;
 // Longest frame without its header; a request's body is at most 8 MiB.
 inline constexpr size_t kFrameBytesMax = size_t{32} << 20;

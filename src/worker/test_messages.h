@@ -41,6 +41,7 @@ inline std::vector<engine::Command> all_commands() {
       {.device_id = 3, .device_spec = "cpu:1:1:4GiB"},
       {.worker = 1, .node = 2, .device_id = 4, .device_spec = "cpu:1:1:4GiB", .cpu_first = 8}};
   load.tensor_parallel_size = 2;
+  load.tensor_split = {3, 1};
   load.pipeline_parallel_size = 3;
   load.expert_parallel_size = 4;
   load.model_len_max = 5;

@@ -28,7 +28,10 @@ template <NamedEnum E>
 void write_value(E from, proto::Value* to) {
   to->add_numbers(static_cast<uint64_t>(from));
 }
-inline void write_value(double from, proto::Value* to) { to->set_real(from); }
+inline void write_value(double from, proto::Value* to) { to->add_reals(from); }
+inline void write_value(const std::vector<double>& from, proto::Value* to) {
+  for (const double one : from) write_value(one, to);
+}
 inline void write_value(const std::string& from, proto::Value* to) { to->add_texts(from); }
 template <std::integral T>
 void write_value(const std::vector<T>& from, proto::Value* to) {
@@ -83,7 +86,12 @@ Result<void> read_value(const proto::Value& from, E& to) {
   return {};
 }
 inline Result<void> read_value(const proto::Value& from, double& to) {
-  to = from.real();
+  if (from.reals_size() != 1) return invalid("a real number is expected");
+  to = from.reals(0);
+  return {};
+}
+inline Result<void> read_value(const proto::Value& from, std::vector<double>& to) {
+  to.assign(from.reals().begin(), from.reals().end());
   return {};
 }
 inline Result<void> read_value(const proto::Value& from, std::string& to) {
