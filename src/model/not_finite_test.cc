@@ -32,11 +32,10 @@ std::string with_value(const std::string& path, const weights::GgufTensor& tenso
 }
 
 struct Loaded {
-  explicit Loaded(const std::string& path)
-      : device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, 2)) {
+  Loaded(const std::string& path, KvType kv)
+      : device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20)) {
     auto loaded = load_rank(
-        {{.model_path = path, .sequences_max = 4, .step_tokens_max = 64, .kv_dtype = KvType::kF32}},
-        device);
+        {{.model_path = path, .sequences_max = 4, .step_tokens_max = 64, .kv_dtype = kv}}, device);
     if (loaded.ok())
       rank = std::move(*loaded);
     else
@@ -78,7 +77,7 @@ std::vector<SequenceRequest> questions(const std::vector<int32_t>& prompt) {
   return out;
 }
 
-void expect_seen(const std::string& name, bool generates) {
+void expect_seen(const std::string& name, bool generates, KvType kv) {
   const std::string path = testing_support::write_tiny_gguf(name);
   auto file = weights::GgufFile::open(path);
   ASSERT_TRUE(file.ok()) << file.error().message();
@@ -86,7 +85,7 @@ void expect_seen(const std::string& name, bool generates) {
   if (prompt.size() > 11) prompt.resize(11);
   auto asked = questions(prompt);
   if (!generates) asked.erase(asked.begin(), asked.end() - 1);
-  Loaded whole(path);
+  Loaded whole(path, kv);
   ASSERT_NE(whole.rank, nullptr) << whole.error;
   for (const SampledToken& one : whole.run(asked)) EXPECT_TRUE(one.finite) << name;
   for (const weights::GgufTensor& tensor : file->tensors())
@@ -94,7 +93,7 @@ void expect_seen(const std::string& name, bool generates) {
       // The sigmoid of an infinity is finite.
       if (std::isinf(value) && tensor.name.ends_with("ffn_gate_inp_shexp.weight")) continue;
       SCOPED_TRACE(name + " " + std::string(tensor.name) + " " + std::to_string(value));
-      Loaded loaded(with_value(path, tensor, value));
+      Loaded loaded(with_value(path, tensor, value), kv);
       if (loaded.rank == nullptr) {  // Some tensors are looked at when the model is loaded.
         EXPECT_NE(loaded.error.find("finite"), std::string::npos) << loaded.error;
         continue;
@@ -116,11 +115,15 @@ void expect_seen(const std::string& name, bool generates) {
 TEST(NotFinite, IsSeenInDecoders) {
   for (const char* name : {"llama", "qwen2_tied", "qwen2_untied", "gemma2", "gemma3", "mixtral",
                            "qwen3", "qwen3_moe", "qwen2_moe"})
-    if (testing_support::has_tiny_gguf(name)) expect_seen(name, /*generates=*/true);
+    if (testing_support::has_tiny_gguf(name))
+      expect_seen(name, /*generates=*/true, KvType::kF16);  // As they are served.
+  for (const KvType kv : {KvType::kF32, KvType::kBf16, KvType::kQ8_0})
+    expect_seen("llama", /*generates=*/true, kv);
 }
 
 TEST(NotFinite, IsSeenInEncoders) {
-  for (const char* name : {"bert_mean", "bert_cls"}) expect_seen(name, /*generates=*/false);
+  for (const char* name : {"bert_mean", "bert_cls"})
+    expect_seen(name, /*generates=*/false, KvType::kF16);
 }
 
 }  // namespace

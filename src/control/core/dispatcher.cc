@@ -110,7 +110,7 @@ bool Dispatcher::take_from(uint32_t from, uint32_t to, TimeUs now) {
   const Standing there =
       scheduler::standing_of(in_.view.policy(), in_.view.site(to), request_of(task));
   if (there != Standing::kEligible) return false;
-  if (!task.spec.adapter.empty() && !slot_for(task, to)) return false;
+  if (!slot_for(task, to)) return false;
   in_.life.move(task, to, "could start here at once, and nobody waited here", now);
   return true;
 }

@@ -364,6 +364,7 @@ std::map<SequenceId, Run> Fleet::lose(uint32_t index, const std::string& why, Ti
   slot.busy.clear();
   deployments_[slot.deployment].prefixes.forget(sites_[slot.site].device);
   std::map<SequenceId, Run> runs = std::exchange(slot.runs, {});
+  slot.runs_given_up = 0;
   settle(index);
   return runs;
 }
@@ -412,7 +413,8 @@ void Fleet::set_run_tokens(Slot& slot, Run& run, uint32_t tokens, uint32_t most)
 bool Fleet::give_up_run(uint32_t index, SequenceId sequence) {
   const auto run = slots_[index].runs.find(sequence);
   if (run == slots_[index].runs.end()) return false;
-  run->second.task = 0;
+  if (std::exchange(run->second.task, 0) != 0) ++slots_[index].runs_given_up;
+  settle(index);
   return true;
 }
 
@@ -423,6 +425,7 @@ std::optional<uint64_t> Fleet::end_run(uint32_t index, SequenceId sequence, Time
   const uint64_t task = run->second.task;
   set_run_tokens(slot, run->second, 0, 0);
   slot.runs.erase(run);
+  if (task == 0) --slot.runs_given_up;
   slot.progressed = now;
   settle(index);
   return task;
@@ -496,6 +499,10 @@ void Fleet::check_integrity() const {
     }
     ALTLAS_CHECK(blocks == slot.kv_blocks_used && most == slot.kv_blocks_most && blocks <= most,
                  "used blocks agree with tokens");
+    ALTLAS_CHECK(
+        slot.runs_given_up == static_cast<size_t>(std::ranges::count_if(
+                                  slot.runs, [](const auto& run) { return run.second.task == 0; })),
+        "runs without a task are counted");
     ALTLAS_CHECK(slot.runs.size() <= std::max<size_t>(tasks_max(slot), 1),
                  "no replica holds more than it may");
     ALTLAS_CHECK(timers_.at(index) == std::min(slot.wake, hang_at(slot)),

@@ -92,6 +92,7 @@ struct Slot {
   double tokens_per_second = 0;
   std::vector<double> busy;  // Percent of the time between its last two stats, by rank.
   std::map<SequenceId, Run> runs;
+  uint32_t runs_given_up = 0;  // Runs without a task: they take a place until they have ended.
   // KV blocks of its runs, now and at their longest.
   uint64_t kv_blocks_used = 0, kv_blocks_most = 0;
 

@@ -75,6 +75,7 @@ PlacementDevice PlacementView::look(const Site& site, uint64_t reserved) const {
     if (slot.state != ReplicaState::kRunning) continue;
     out.replica_running = true;
     out.tasks_max += fleet_.tasks_max(slot);
+    out.tasks += slot.runs_given_up;
     // A prompt goes to one replica: the roomiest one's pool counts.
     const uint64_t free =
         slot.loaded.kv_blocks - std::min<uint64_t>(slot.loaded.kv_blocks, slot.kv_blocks_used);

@@ -113,7 +113,8 @@ TEST(Attention, EveryTargetAndChunking) {
 }
 
 // Goal: every target stores the bits of the scalar conversions: ties, subnormals, values too large,
-// NaNs. Method: keys and values of two heads at positions of two groups.
+// NaNs; an infinity becomes NaN, where finite values that are too large saturate. Method: keys and
+// values of two heads at positions of two groups.
 TEST(Attention, EveryTargetStoresTheSameBits) {
   for (const DType type : {DType::kF16, DType::kBF16}) {
     const KvLayout kv{.type = type, .block_tokens = 32, .kv_heads = 2, .head_dim = 48};
@@ -123,7 +124,10 @@ TEST(Attention, EveryTargetStoresTheSameBits) {
         3.0e38f, -INFINITY, NAN,   -NAN,   1.0f + 0x1p-11f, 1.0f + 0x3p-11f, 0x1p-24f, 0x1p-25f};
     std::copy(std::begin(odd), std::end(odd), &k[40]);
     std::copy(std::begin(odd), std::end(odd), &v[60]);
-    const auto convert = type == DType::kF16 ? f16_from_f32 : bf16_from_f32;
+    const auto convert = [&](float x) {
+      if (type == DType::kBF16) return bf16_from_f32(x);
+      return f16_from_f32(std::isinf(x) ? std::copysign(NAN, x) : x);
+    };
     for_each_target([&](const std::string& target) {
       const uint32_t table[] = {0};
       std::vector<std::byte> block(kv.block_bytes());

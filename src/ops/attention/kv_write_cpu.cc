@@ -1,6 +1,7 @@
 // Writing keys and values into a KV block.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 
 #include "ops/attention/kv_layout.h"
@@ -18,26 +19,29 @@ namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 using Halves = hn::Rebind<uint16_t, F32x16>;
 
-// As f16_from_f32 of each lane.
+// As f16_from_f32 of each lane, but for infinities: what is not finite is to show in what follows,
+// so they become NaN.
 HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
 #if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   HWY_ALIGN float in[16];
   HWY_ALIGN uint16_t out[16];
   hn::Store(x, F32x16(), in);
-  for (size_t i = 0; i < kLanes; ++i) out[i] = f16_from_f32(in[i]);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (size_t i = 0; i < kLanes; ++i)
+    out[i] = f16_from_f32(std::isfinite(in[i]) ? in[i] : std::copysign(nan, in[i]));
   return hn::Load(Halves(), out);
 #else
   const F32x16 d;
   const hn::RebindToUnsigned<F32x16> du;
   const auto most = hn::Set(d, 65504.0f);
   const auto bits = hn::BitCast(du, x);
-  const auto is_nan = hn::IsNaN(x);
+  const auto is_broken = hn::Not(hn::IsFinite(x));
   // The conversion keeps a NaN's payload; f16_from_f32 gives one for all of a sign.
   const auto nan =
       hn::BitCast(d, hn::Or(hn::And(bits, hn::Set(du, 0x80000000u)), hn::Set(du, 0x7fc00000u)));
   const Vec16 kept = hn::CopySign(hn::Min(hn::Abs(x), most), x);
   const hn::Rebind<hwy::float16_t, F32x16> half;
-  return hn::BitCast(Halves(), hn::DemoteTo(half, hn::IfThenElse(is_nan, nan, kept)));
+  return hn::BitCast(Halves(), hn::DemoteTo(half, hn::IfThenElse(is_broken, nan, kept)));
 #endif
 }
 
