@@ -53,6 +53,8 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--tensor-parallel-size", "engine.tensor_parallel_size", FlagSet::kEngine},
     {"--tensor-split", "engine.tensor_split", FlagSet::kEngine},
     {"--pipeline-parallel-size", "engine.pipeline_parallel_size", FlagSet::kEngine},
+    {"--pipeline-split", "engine.pipeline_split", FlagSet::kEngine},
+    {"--pipeline-micro-batches", "engine.pipeline_micro_batches", FlagSet::kEngine},
     {"--expert-parallel-size", "engine.expert_parallel_size", FlagSet::kEngine},
     {"--max-model-len", "engine.max_model_len", FlagSet::kEngine},
     {"--max-num-seqs", "engine.max_sequences", FlagSet::kEngine},

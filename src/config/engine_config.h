@@ -15,6 +15,7 @@ struct EngineConfig {
   std::string devices;
   int64_t tensor_parallel_size = 1;
   int64_t pipeline_parallel_size = 1;
+  PipelineSplit pipeline_split = PipelineSplit::kBalanced;
   int64_t pipeline_micro_batches = 0;
   int64_t expert_parallel_size = 1;
   std::vector<double> tensor_split;
@@ -58,11 +59,12 @@ struct EngineConfig {
           FieldInfo{.help = "Ranks that share every layer.", .min = 1, .max = 1024});
     field("pipeline_parallel_size", &S::pipeline_parallel_size,
           FieldInfo{.help = "Stages that the layers are cut into.", .min = 1, .max = 1024});
+    field("pipeline_split", &S::pipeline_split,
+          FieldInfo{.help = "How layers are cut into stages: balanced, by what they and the head "
+                            "cost; even, layers / stages each, the rest to the last."});
     field("pipeline_micro_batches", &S::pipeline_micro_batches,
-          FieldInfo{.help = "Micro batches in the pipeline; 0 is one per stage.",
-                    .min = 0,
-                    .max = 1024,
-                    .not_yet = "remove it"});
+          FieldInfo{
+              .help = "Micro batches in the pipeline; 0 is one per stage.", .min = 0, .max = 16});
     field("expert_parallel_size", &S::expert_parallel_size,
           FieldInfo{.help = "Ranks that the experts are spread over.",
                     .min = 1,

@@ -52,6 +52,20 @@ ReplicaLimits limits_of(std::span<const model::ReplicaShape> ranks) {
 
 namespace {
 
+// The ranks of each stage are a group, which hands its hidden states to the next one's.
+void form_groups(std::vector<CpuRankOptions>& ranks, uint32_t depth) {
+  const size_t stages = ranks.front().load.shard.pp_size, size = ranks.front().load.shard.tp_size;
+  ALTLAS_CHECK(ranks.size() == stages * size, "a rank for each place in the layout");
+  std::shared_ptr<model::RankGroup> next;
+  for (size_t stage = stages; stage-- > 0;) {
+    const auto own = std::span(ranks).subspan(stage * size, size);
+    std::vector<uint32_t> threads;
+    for (const CpuRankOptions& rank : own) threads.push_back(rank.device.threads);
+    next = std::make_shared<model::RankGroup>(threads, next, depth);
+    for (CpuRankOptions& rank : own) rank.load.group = next;
+  }
+}
+
 // What all ranks will hold, known before any allocates: the one with the fewest blocks decides.
 Result<ReplicaLimits> plan_ranks(std::span<const CpuRankOptions> ranks) {
   std::vector<model::ReplicaShape> shapes;
@@ -139,13 +153,9 @@ class CpuExecutor::RankThread {
 Result<std::unique_ptr<CpuExecutor>> CpuExecutor::open(std::vector<CpuRankOptions> options,
                                                        uint32_t depth, const Progress& progress) {
   ALTLAS_CHECK(!options.empty() && depth >= 1, "at least one rank, depth >= 1");
-  if (options.size() > 1) {
-    std::vector<uint32_t> threads;
-    for (const CpuRankOptions& rank : options) threads.push_back(rank.device.threads);
-    const auto group = std::make_shared<model::RankGroup>(threads);
-    for (CpuRankOptions& rank : options) rank.load.group = group;
-  }
+  if (options.size() > 1) form_groups(options, depth);
   ALTLAS_TRY(const ReplicaLimits planned, plan_ranks(options));
+  const size_t answers = options.size() - options.front().load.shard.tp_size;
   std::vector<std::unique_ptr<RankThread>> ranks;
   for (CpuRankOptions& rank : options) {
     for (const kv::GroupSpec& group : planned.groups)
@@ -161,12 +171,16 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::open(std::vector<CpuRankOption
     if (shape.ok()) shapes.push_back(*std::move(shape));
   }
   if (error) return *error;
-  return std::unique_ptr<CpuExecutor>(new CpuExecutor(std::move(ranks), limits_of(shapes), depth));
+  return std::unique_ptr<CpuExecutor>(
+      new CpuExecutor(std::move(ranks), answers, limits_of(shapes), depth));
 }
 
-CpuExecutor::CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, ReplicaLimits limits,
-                         uint32_t depth)
-    : ranks_(std::move(ranks)), limits_(std::move(limits)), depth_(static_cast<int>(depth)) {}
+CpuExecutor::CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, size_t answers,
+                         ReplicaLimits limits, uint32_t depth)
+    : ranks_(std::move(ranks)),
+      answers_(answers),
+      limits_(std::move(limits)),
+      depth_(static_cast<int>(depth)) {}
 
 // A rank in a step waits for the others: none may leave before all have carried it out.
 CpuExecutor::~CpuExecutor() {
@@ -200,16 +214,24 @@ void CpuExecutor::launch(StepPlan plan) {
 Result<StepResult> CpuExecutor::collect() {
   ALTLAS_CHECK(in_flight_ > 0, "a step in flight");
   --in_flight_;
-  Result<StepResult> first = ranks_.front()->receive();
-  for (size_t i = 1; i < ranks_.size(); ++i) {
-    Result<StepResult> other = ranks_[i]->receive();
-    if (first.ok() && !other.ok()) first = std::move(other);
-    if (!first.ok()) continue;
-    if (i == 1) first->rank_busy_us = {first->busy_us};
-    first->rank_busy_us.push_back(other->busy_us);
+  std::optional<Error> error;
+  std::optional<StepResult> answer;  // The first rank's of the last stage.
+  std::vector<int64_t> busy_us;
+  for (size_t i = 0; i < ranks_.size(); ++i) {
+    Result<StepResult> result = ranks_[i]->receive();
+    if (!result.ok()) {
+      if (!error) error = result.error();
+      continue;
+    }
+    busy_us.push_back(result->busy_us);
+    if (i == answers_) answer = *std::move(result);
   }
-  if (!first.ok()) return Error(ErrorCode::kDevice, "a step failed: " + first.error().message());
-  return first;
+  if (error) return Error(ErrorCode::kDevice, "a step failed: " + error->message());
+  if (ranks_.size() > 1) {
+    answer->busy_us = busy_us.front();
+    answer->rank_busy_us = std::move(busy_us);
+  }
+  return *std::move(answer);
 }
 
 }  // namespace altlas::engine

@@ -31,7 +31,8 @@ ReplicaLimits limits_of(std::span<const model::ReplicaShape> ranks);
 class CpuExecutor final : public Executor {
  public:
   using Progress = std::function<void(std::string_view phase, double fraction)>;
-  // ranks[0] leads and gives the results; there is at least one. depth >= 1.
+  // One rank for each place in the layout that its options name, stage after stage; the first of
+  // the last stage gives the results. depth >= 1.
   // progress: of the leading rank, called from the calling thread.
   // Errors: as model::load_rank.
   static Result<std::unique_ptr<CpuExecutor>> open(std::vector<CpuRankOptions> ranks,
@@ -48,9 +49,11 @@ class CpuExecutor final : public Executor {
 
  private:
   class RankThread;
-  CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, ReplicaLimits limits, uint32_t depth);
+  CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, size_t answers, ReplicaLimits limits,
+              uint32_t depth);
 
   std::vector<std::unique_ptr<RankThread>> ranks_;
+  const size_t answers_;  // The rank whose results count.
   const ReplicaLimits limits_;
   const int depth_;
   int in_flight_ = 0;

@@ -21,18 +21,21 @@ struct Layout {
   uint32_t ranks = 1;
   uint32_t threads = 1;  // Of each rank.
   std::vector<double> split = {};
+  uint32_t stages = 1;
+  PipelineSplit pipeline_split = PipelineSplit::kBalanced;
   uint32_t depth = 1;
 };
 
 std::string name_of(const Layout& layout) {
   std::string out = "TP" + std::to_string(layout.ranks) + "x" + std::to_string(layout.threads);
   for (const double share : layout.split) out += ":" + std::to_string(share);
+  if (layout.stages > 1) out += " PP" + std::to_string(layout.stages);
   return out;
 }
 
 std::vector<CpuRankOptions> ranks_of(const Layout& layout, const model::LoadOptions& load) {
   std::vector<CpuRankOptions> out;
-  for (uint32_t r = 0; r < layout.ranks; ++r) {
+  for (uint32_t r = 0; r < layout.ranks * layout.stages; ++r) {
     CpuRankOptions rank;
     rank.device = {.kind = device::DeviceKind::kCpu,
                    .name = "cpu",
@@ -41,7 +44,13 @@ std::vector<CpuRankOptions> ranks_of(const Layout& layout, const model::LoadOpti
                    .cpu_first = r * layout.threads};
     rank.device_id = DeviceId{static_cast<int32_t>(r)};
     rank.load = load;
-    rank.load.shard = {.tp_rank = r, .tp_size = layout.ranks, .tensor_split = layout.split};
+    rank.load.executor_depth = layout.depth;
+    rank.load.shard = {.tp_rank = r % layout.ranks,
+                       .tp_size = layout.ranks,
+                       .pp_rank = r / layout.ranks,
+                       .pp_size = layout.stages,
+                       .tensor_split = layout.split,
+                       .pipeline_split = layout.pipeline_split};
     out.push_back(std::move(rank));
   }
   return out;
@@ -104,8 +113,11 @@ class Run {
     out.embeds = !samples && embeds;
     return std::make_shared<const SequenceRequest>(std::move(out));
   }
-  static StepEntry next(uint32_t position) {
-    return {.slot = 0, .position = position, .tokens = {kTokenPending}, .samples = true};
+  StepEntry next(uint32_t position) const {
+    return {.slot = 0,
+            .position = position,
+            .tokens = {pipelined ? latest_ : kTokenPending},
+            .samples = true};
   }
   void start(int32_t slot, std::shared_ptr<const SequenceRequest> what, uint32_t block) {
     plan_.starts.push_back({slot, std::move(what)});
@@ -140,6 +152,7 @@ class Run {
     };
     for (const SampledToken& sampled : result->sampled) {
       said_.tokens.push_back(sampled.token);
+      if (sampled.slot == 0) latest_ = sampled.token;
       take(sampled.logprobs);
       for (const TokenLogprobs& one : sampled.prompt_logprobs) take(one);
       said_.embedding.insert(said_.embedding.end(), sampled.embedding.begin(),
@@ -150,10 +163,12 @@ class Run {
  public:
   uint32_t adapter = 0;
   bool embeds = true;
+  bool pipelined = false;  // Then the ranks of earlier stages do not know what was sampled.
 
  private:
   Executor& executor_;
   StepPlan plan_;
+  int32_t latest_ = 0;
   Said said_;
 };
 
@@ -164,6 +179,7 @@ Said answers(const Layout& layout, const model::LoadOptions& load, uint32_t adap
   Run run(**executor);
   run.adapter = adapter;
   run.embeds = adapter == 0;
+  run.pipelined = layout.stages > 1;
   return run.all();
 }
 
@@ -186,7 +202,7 @@ void expect_same(const Said& got, const Said& want, const std::string& where) {
 }
 
 TEST(Layout, SameBitsForEveryArchitecture) {
-  const Layout layouts[] = {{2, 1}, {2, 2}, {2, 1, {3, 1}}};
+  const Layout layouts[] = {{2, 1}, {2, 2}, {2, 1, {3, 1}}, {1, 1, {}, 2}, {2, 1, {}, 2}};
   for (const char* name :
        {"qwen2_tied", "qwen2_untied", "qwen3", "llama", "llama3", "mistral", "mistral_window",
         "gemma2", "gemma3", "mixtral", "qwen2_moe", "qwen3_moe"}) {
@@ -210,6 +226,11 @@ TEST(Layout, SameBitsForAnyNumberOfRanks) {
                             {6, 1},
                             {7, 1},
                             {14, 1},
+                            {1, 1, {}, 3},
+                            {1, 2, {}, 4},
+                            {2, 1, {}, 2},
+                            {3, 1, {}, 2, PipelineSplit::kEven},
+                            {2, 1, {3, 1}, 5},
                             {2, 2},
                             {3, 2},
                             {2, 1, {3, 1}},
@@ -223,15 +244,18 @@ TEST(Layout, SameBitsForAnyNumberOfRanks) {
     ASSERT_TRUE(file.ok()) << file.error().message();
     const Said want = answers({}, options(file->path()));
     ASSERT_GT(want.tokens.size(), 20u);
-    const uint32_t heads = std::string(name) == "qwen2-tiny" ? 14 : 4;
+    const bool large = std::string(name) == "qwen2-tiny";
+    const uint32_t heads = large ? 14 : 4, layers = large ? 5 : 2;
     for (const Layout& layout : layouts) {
-      if (layout.ranks > heads) continue;
+      if (layout.ranks > heads || layout.stages > layers) continue;
       const Said got = answers(layout, options(file->path()));
       expect_same(got, want, name + (" " + name_of(layout)));
       // Ranks hold their shares, and little more than the whole together.
       const uint64_t sum =
           std::accumulate(got.weight_bytes.begin(), got.weight_bytes.end(), uint64_t{0});
-      EXPECT_LT(sum, want.weight_bytes[0] * 1.35) << name << " " << name_of(layout);
+      // A tied head is the embedding of the first stage, too.
+      if (layout.stages == 1)
+        EXPECT_LT(sum, want.weight_bytes[0] * 1.35) << name << " " << name_of(layout);
       if (layout.split.empty() && layout.ranks == 2)
         EXPECT_LT(got.weight_bytes[0], want.weight_bytes[0] * 0.6) << name;
     }
@@ -299,20 +323,70 @@ TEST(Layout, ARefusedPlanFailsOnEveryRank) {
 // Goal: an executor that goes while steps are in flight waits for them.
 TEST(Layout, EndsWithStepsInFlight) {
   const auto load = options(model::testing_support::write_tiny_gguf("llama"));
-  for (int turn = 0; turn < 20; ++turn) {
-    auto executor = CpuExecutor::open(ranks_of({2, 1, {}, 2}, load), 2, {});
-    ASSERT_TRUE(executor.ok());
-    StepPlan plan;
-    plan.starts.push_back({0, std::make_shared<const SequenceRequest>(
-                                  SequenceRequest{std::vector<int32_t>{1, 2, 3}, {}, {}})});
-    plan.tables.push_back({.slot = 0, .changes = {{.group = 0, .blocks = {BlockId{0}}}}});
-    plan.entries.push_back({.slot = 0, .tokens = {1, 2, 3}, .samples = true});
-    (*executor)->launch(plan);
-    StepPlan second;
-    second.entries.push_back(
-        {.slot = 0, .position = 3, .tokens = {kTokenPending}, .samples = true});
-    (*executor)->launch(second);
-  }
+  for (int turn = 0; turn < 20; ++turn)
+    for (const uint32_t stages : {1u, 2u}) {
+      const Layout layout{.ranks = 2, .stages = stages, .depth = 2};
+      auto executor = CpuExecutor::open(ranks_of(layout, load), layout.depth, {});
+      ASSERT_TRUE(executor.ok());
+      for (int32_t slot = 0; slot < 2; ++slot) {
+        StepPlan plan;
+        plan.starts.push_back({slot, std::make_shared<const SequenceRequest>(
+                                         SequenceRequest{std::vector<int32_t>{1, 2, 3}, {}, {}})});
+        plan.tables.push_back(
+            {.slot = slot,
+             .changes = {{.group = 0, .blocks = {BlockId{static_cast<uint32_t>(slot)}}}}});
+        plan.entries.push_back({.slot = slot, .tokens = {1, 2, 3}, .samples = true});
+        (*executor)->launch(std::move(plan));
+      }
+    }
+}
+
+// Goal: steps of different sequences are in the pipeline at once, and answer as alone.
+TEST(Layout, MicroBatchesFillThePipeline) {
+  const auto file = model::RandomModel::make("qwen2-tiny", DType::kQ8_0, uint64_t{1} << 30, 1, {});
+  ASSERT_TRUE(file.ok()) << file.error().message();
+  const auto tokens_of = [&](const Layout& layout) {
+    std::vector<std::vector<int32_t>> said(2);
+    auto executor = CpuExecutor::open(ranks_of(layout, options(file->path())), layout.depth, {});
+    EXPECT_TRUE(executor.ok());
+    if (!executor.ok()) return said;
+    const auto launch = [&](int32_t slot) {
+      std::vector<int32_t>& known = said[static_cast<size_t>(slot)];
+      StepPlan plan;
+      StepEntry entry{.slot = slot, .samples = true};
+      if (known.empty()) {
+        known = {7 + slot, 11, 13};
+        plan.starts.push_back(
+            {slot, std::make_shared<const SequenceRequest>(SequenceRequest{known, {}, {}})});
+        plan.tables.push_back(
+            {.slot = slot,
+             .changes = {{.group = 0, .blocks = {BlockId{static_cast<uint32_t>(slot)}}}}});
+        entry.tokens = known;
+      } else {
+        entry.position = static_cast<uint32_t>(known.size()) - 1;
+        entry.tokens = {known.back()};
+      }
+      plan.entries.push_back(std::move(entry));
+      (*executor)->launch(std::move(plan));
+    };
+    launch(0);
+    for (int32_t turn = 1; turn < 24; ++turn) {  // Depth 2: the other's step is launched meanwhile.
+      launch(turn % 2);
+      const auto result = (*executor)->collect();
+      EXPECT_TRUE(result.ok());
+      if (!result.ok()) return said;
+      const SampledToken& sampled = result->sampled.at(0);
+      EXPECT_EQ(sampled.slot, (turn - 1) % 2);
+      said[static_cast<size_t>(sampled.slot)].push_back(sampled.token);
+      EXPECT_EQ(result->rank_busy_us.size(),
+                layout.stages == 1 ? 0u : layout.stages * layout.ranks);
+    }
+    return said;
+  };
+  const auto want = tokens_of({.depth = 2});
+  EXPECT_EQ(want[0].size(), 15u);
+  EXPECT_EQ(tokens_of({.stages = 2, .depth = 2}), want);
+  EXPECT_EQ(tokens_of({.ranks = 2, .stages = 3, .depth = 2}), want);
 }
 
 }  // namespace

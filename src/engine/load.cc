@@ -25,8 +25,15 @@ model::LoadOptions load_options(const LoadReplica& load, uint32_t rank) {
                    .tp_size = load.tensor_parallel_size,
                    .pp_rank = rank / load.tensor_parallel_size,
                    .pp_size = load.pipeline_parallel_size,
-                   .tensor_split = load.tensor_split};
+                   .tensor_split = load.tensor_split,
+                   .pipeline_split = load.pipeline_split};
   return options;
+}
+
+uint32_t micro_batches(const LoadReplica& load) {
+  if (load.pipeline_parallel_size == 1) return 1;
+  return load.pipeline_micro_batches == 0 ? load.pipeline_parallel_size
+                                          : load.pipeline_micro_batches;
 }
 
 CoreOptions core_options(const LoadReplica& load) {
@@ -43,6 +50,7 @@ CoreOptions core_options(const LoadReplica& load) {
 namespace {
 
 constexpr uint32_t kSpeculativeTokensMax = 64;
+constexpr uint32_t kDepthMax = 16;  // Steps in flight.
 constexpr size_t kAdapterNameBytesMax = 200;
 
 Result<std::vector<device::DeviceSpec>> devices_of(const LoadReplica& load) {
@@ -116,9 +124,10 @@ Result<void> check_tokenizer(const LoadReplica& load, const text::Tokenizer& tok
 }
 
 Result<void> check(const LoadReplica& load) {
-  if (load.executor_depth < 1 || load.executor_depth > 16) {
-    return invalid(fmt::format("executor_depth {}; 1 to 16 are possible", load.executor_depth),
-                   "executor_depth");
+  if (load.executor_depth < 1 || load.executor_depth > kDepthMax) {
+    return invalid(
+        fmt::format("executor_depth {}; 1 to {} are possible", load.executor_depth, kDepthMax),
+        "executor_depth");
   }
   if (load.block_tokens < 1 || load.block_tokens > 1024) {
     return invalid(fmt::format("kv_block_tokens {}; 1 to 1024 are possible", load.block_tokens),
@@ -128,6 +137,10 @@ Result<void> check(const LoadReplica& load) {
     return invalid(fmt::format("speculative_tokens {}; at most {} are possible",
                                load.speculative_tokens, kSpeculativeTokensMax),
                    "speculative_tokens");
+  if (micro_batches(load) > kDepthMax)
+    return invalid(fmt::format("{} micro batches for {} stages; at most {} are possible",
+                               micro_batches(load), load.pipeline_parallel_size, kDepthMax),
+                   "pipeline_micro_batches");
   if (load.speculative_tokens > 0 && load.executor_depth > 1)
     return invalid(
         fmt::format("speculative_tokens needs executor_depth 1, it is {}: guesses follow "
@@ -152,19 +165,21 @@ Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
                                            const std::vector<device::DeviceSpec>& devices,
                                            const text::Tokenizer& tokenizer,
                                            const LoadProgressSink& progress) {
+  const uint32_t depth = std::max(load.executor_depth, micro_batches(load));
   std::vector<CpuRankOptions> ranks;
   for (size_t i = 0; i < devices.size(); ++i) {
     CpuRankOptions rank;
     rank.device = devices[i];
     rank.device_id = DeviceId{static_cast<int32_t>(load.ranks[i].device_id)};
     rank.load = load_options(load, static_cast<uint32_t>(i));
+    rank.load.executor_depth = depth;
     rank.load.end_of_generation = tokenizer.end_of_generation();
     ranks.push_back(std::move(rank));
   }
   const auto say = [&](std::string_view phase, double fraction) {
     if (progress) progress(LoadProgress{std::string(phase), fraction});
   };
-  ALTLAS_TRY(auto executor, CpuExecutor::open(std::move(ranks), load.executor_depth, say));
+  ALTLAS_TRY(auto executor, CpuExecutor::open(std::move(ranks), depth, say));
   return std::unique_ptr<Executor>(std::move(executor));
 }
 
@@ -178,6 +193,7 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   options.device_count = static_cast<uint32_t>(devices.size());
   options.layout.tensor_parallel_size = static_cast<int32_t>(load.tensor_parallel_size);
   options.layout.pipeline_parallel_size = static_cast<int32_t>(load.pipeline_parallel_size);
+  options.layout.pipeline_micro_batches = static_cast<int32_t>(load.pipeline_micro_batches);
   options.layout.expert_parallel_size = static_cast<int32_t>(load.expert_parallel_size);
   options.sequences_max = load.sequences_max;
   options.step_tokens_max = load.step_tokens_max;
@@ -224,8 +240,11 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
                    "cuda devices can't run models in this build; use cpu or sim:KIND");
   }
   ALTLAS_TRY_VOID(check_tokenizer(load, *loaded->tokenizer, loaded->executor->limits()));
-  loaded->core = std::make_unique<ReplicaCore>(loaded->executor->limits(), core_options(load),
-                                               loaded->tokenizer.get());
+  CoreOptions core = core_options(load);
+  // A simulated step is one of all micro batches.
+  core.micro_batches = devices.front().kind == device::DeviceKind::kCpu ? micro_batches(load) : 1;
+  loaded->core =
+      std::make_unique<ReplicaCore>(loaded->executor->limits(), core, loaded->tokenizer.get());
   return loaded;
 }
 

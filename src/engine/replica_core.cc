@@ -21,6 +21,7 @@ scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOpt
   batch.model_len_max = limits.model_len_max;
   batch.waiting_max = options.sequences_waiting_max;
   batch.cache_salt = options.cache_salt;
+  batch.micro_batches = options.micro_batches;
   batch.guesses_max = options.speculative_tokens;
   batch.draft_model = limits.draft_model;
   batch.swap_block_ns = limits.swap_block_ns;

@@ -29,6 +29,7 @@ struct CoreOptions {
   bool prefix_caching = true;
   uint64_t cache_salt = 0;  // Model and KV type.
   uint32_t sequences_waiting_max = 65'536;
+  uint32_t micro_batches = 1;         // As scheduler::BatchOptions has it.
   uint32_t speculative_tokens = 0;    // Guessed ahead per step and sequence; 0: none.
   std::vector<std::string> adapters;  // Names; the ranks loaded them as 1, 2, …
 };

@@ -109,6 +109,7 @@ void CpuForward::open_decoder(const RankPlan& plan, Workspace<Arena> workspace, 
                                 groups_, workspace, RankTeam{&device_.team(), group_.get(), rank_});
   decoder_->measure(times);
   head_rows_max_ = std::min(kSampledRowsMax, tokens_max);
+  if (!shard_.last) return;
   shared_ = &group_->shared([&](RankGroup::Shared& shared) {
     for (size_t i = 0; i < head_rows_max_; ++i)
       shared.samplers.emplace_back(decoder_->head().sampler_memory(i), config_.vocab_size,

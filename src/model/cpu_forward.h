@@ -23,6 +23,7 @@ class CpuForward final : public Forward {
   static Result<std::unique_ptr<Forward>> load(const ModelFile& file, RankPlan& plan,
                                                const LoadOptions& options, device::Device& device);
 
+  bool gives_results() const override { return shard_.last; }
   bool all_ready(bool ready) override { return group_->all(ready); }
   uint32_t best_rows_max() const override { return kHeadRowsMax; }
   uint32_t head_rows_max() const override { return head_rows_max_; }
@@ -35,7 +36,7 @@ class CpuForward final : public Forward {
   void copy_block(const kv::BlockCopy& copy) override;
   void swap_block(const kv::BlockSwap& swap, bool out) override;
   KvRange kv_range() const override {
-    return {0, config_.layer_count, shard_.kv_heads.begin, shard_.kv_heads.end};
+    return {shard_.layers.begin, shard_.layers.end, shard_.kv_heads.begin, shard_.kv_heads.end};
   }
   uint64_t model_identity() const override { return identity_; }
   uint64_t range_bytes(uint32_t group, const KvRange& range) const override;

@@ -45,6 +45,9 @@ Decoder::Parts::Parts(const DecoderPart& part, std::span<const KvGroup> groups,
       delta(arena.shared.take_rows<float>(part.step_tokens_max, part.config.hidden)),
       angles{arena.shared.take_rows<float>(part.step_tokens_max, part.config.head_dim),
              arena.shared.take_rows<float>(part.step_tokens_max, part.config.head_dim)},
+      inbox(arena.shared.take_rows<float>(
+          part.shard.first ? 0 : uint64_t{threads.depth} * part.step_tokens_max,
+          part.config.hidden)),
       quantized(arena.shared.take(ops::quantized_bytes(part.step_tokens_max, widest(part.config)))),
       own_x(arena.own.take_rows<float>(threads.own, line_floats(part.config.hidden))),
       own_normed(arena.own.take_rows<float>(threads.own, line_floats(part.config.hidden))),
@@ -59,29 +62,37 @@ Decoder::Parts::Parts(const DecoderPart& part, std::span<const KvGroup> groups,
       head(part, {x, normed, quantized, scratch}, {threads.own, threads.group}, team, arena) {}
 
 Workspace<uint64_t> Decoder::workspace_bytes(const DecoderPart& part, uint32_t threads,
-                                             uint32_t group_threads) {
+                                             uint32_t group_threads, uint32_t depth) {
   Workspace<Arena> arena;
-  const Parts parts(part, {}, {threads, group_threads}, {}, arena);
+  const Parts parts(part, {}, {threads, group_threads, depth}, {}, arena);
   return {arena.own.used(), arena.shared.used()};
 }
 
 Decoder::Decoder(const DecoderPart& part, std::span<const KvGroup> groups,
                  Workspace<Arena> workspace, const RankTeam& team)
     : config_(part.config),
+      shard_(part.shard),
       weights_(part.weights),
       team_(team),
-      parts_(part, groups, {team.team->size(), team.group->threads()}, team, workspace),
-      tokens_(part.step_tokens_max, part.shard.kv_heads.size()) {}
+      parts_(part, groups, {team.team->size(), team.group->threads(), team.group->depth()}, team,
+             workspace),
+      tokens_(part.step_tokens_max, part.shard.kv_heads.size()) {
+  if (!shard_.first && team_.rank == 0) team_.group->open_inbox(parts_.inbox);
+}
 
 void Decoder::forward(std::span<const BatchEntry> entries) {
   tokens_.list(entries, parts_.attention.tokens_at_once());
   adapts_ = std::ranges::any_of(entries, &BatchEntry::adapter);
   const uint32_t threads = team_.team->size();
   shares_tokens_ = threads > 1 && tokens_.size() >= size_t{threads} * kOwnTokens;
+  if (!shard_.first) team_.group->wait_delivered(steps_ + 1);
   team_.run([&](uint32_t thread, uint32_t group_thread) {
     StepContext step = context(thread, group_thread, entries);
     run_layers(step);
+    if (!shard_.last) send_on(step);
   });
+  if (!shard_.last && team_.rank == 0) team_.group->next()->deliver();
+  ++steps_;
 }
 
 StepContext Decoder::context(uint32_t thread, uint32_t group_thread,
@@ -118,11 +129,10 @@ StepContext Decoder::context(uint32_t thread, uint32_t group_thread,
 
 void Decoder::run_layers(StepContext& step) {
   Attention& attention = parts_.attention;
-  for (size_t row = step.own.begin; row < step.own.end; ++row)
-    embed(tokens_[row], step.x[row], step.angles[0][row], step.angles[1][row]);
+  for (size_t row = step.own.begin; row < step.own.end; ++row) begin_row(step, row);
   step.clock.lap(Op::kEmbed);
   const LayerWeights* before = nullptr;
-  for (uint32_t l = 0; l < config_.layer_count; ++l) {
+  for (uint32_t l = shard_.layers.begin; l < shard_.layers.end; ++l) {
     const LayerWeights& layer = weights_.layers[l];
     if (before != nullptr) adapt_down(step, l - 1);
     add_and_norm(step, before != nullptr, before ? before->post_feed_forward_norm : nullptr,
@@ -143,7 +153,7 @@ void Decoder::run_layers(StepContext& step) {
     feed_forward(step, l);
     before = &layer;
   }
-  adapt_down(step, config_.layer_count - 1);
+  adapt_down(step, shard_.layers.end - 1);
   for (size_t row = step.own.begin; row < step.own.end; ++row)
     add_branch(step, row, before->post_feed_forward_norm, step.row);
   step.clock.lap(Op::kNorm);
@@ -169,8 +179,35 @@ void Decoder::adapt_down(StepContext& step, uint32_t index) const {
   adapt(step, index, &LayerAdapter::down, gated, step.delta);
 }
 
-// A token's embedding and its rope angles.
-void Decoder::embed(const StepToken& token, float* x, float* angles, float* window_angles) const {
+// What a row of the step begins with: its hidden state and its rope angles.
+void Decoder::begin_row(StepContext& step, size_t row) const {
+  const StepToken& token = tokens_[row];
+  if (shard_.first) {
+    embed(token, step.x[row]);
+  } else {
+    const size_t turn = steps_ % team_.group->depth();
+    std::copy_n(parts_.inbox[turn * tokens_.capacity() + row], config_.hidden, step.x[row]);
+  }
+  const uint32_t position[] = {token.position};
+  const auto turn = [&](const RopeTable& rope, float* out) {
+    ops::rope_angles(position, rope.frequency, out);
+    if (rope.scale != 1) ops::scale_cpu(rope.scale, 2 * rope.frequency.size(), out);
+  };
+  turn(config_.rope, step.angles[0][row]);
+  if (config_.window != 0) turn(config_.window_rope, step.angles[1][row]);
+}
+
+// The rows of this thread, for the next stage.
+void Decoder::send_on(const StepContext& step) const {
+  if (step.single && step.group_thread != 0) return;  // All threads have the same row.
+  RankGroup& next = *team_.group->next();
+  const size_t turn = steps_ % next.depth();
+  for (size_t row = step.own.begin; row < step.own.end; ++row)
+    std::copy_n(step.x[row], config_.hidden, next.inbox()[turn * tokens_.capacity() + row]);
+}
+
+// A token's embedding.
+void Decoder::embed(const StepToken& token, float* x) const {
   const size_t hidden = config_.hidden;
   const auto id = static_cast<uint32_t>(token.id);
   const auto shard = std::ranges::find_if(
@@ -185,13 +222,6 @@ void Decoder::embed(const StepToken& token, float* x, float* angles, float* wind
                         x);
   if (config_.architecture.embedding_scale)
     ops::scale_cpu(std::sqrt(static_cast<float>(hidden)), hidden, x);
-  const uint32_t position[] = {token.position};
-  const auto turn = [&](const RopeTable& rope, float* out) {
-    ops::rope_angles(position, rope.frequency, out);
-    if (rope.scale != 1) ops::scale_cpu(rope.scale, 2 * rope.frequency.size(), out);
-  };
-  turn(config_.rope, angles);
-  if (config_.window != 0) turn(config_.window_rope, window_angles);
 }
 
 Decoder::Forms Decoder::forms_of(const Linear& next) const {

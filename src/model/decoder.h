@@ -36,9 +36,10 @@ class Decoder {
   Decoder(const DecoderPart& part, std::span<const KvGroup> groups, Workspace<Arena> workspace,
           const RankTeam& team);
 
-  // threads: of the rank's team; group_threads: of all ranks' teams.
+  // threads: of the rank's team; group_threads: of all ranks' teams; depth: steps in flight at
+  // most.
   static Workspace<uint64_t> workspace_bytes(const DecoderPart& part, uint32_t threads,
-                                             uint32_t group_threads);
+                                             uint32_t group_threads, uint32_t depth);
 
   // Runs the layers over all tokens (at most step_tokens_max together), writing their KV. Their
   // hidden states stay until the next call: row i is the ith token in order of entries.
@@ -56,6 +57,7 @@ class Decoder {
   struct Threads {
     uint32_t own;
     uint32_t group;
+    uint32_t depth;  // Steps in flight at most.
   };
   // What has memory of the workspace. T: step_tokens_max.
   struct Parts {
@@ -65,6 +67,7 @@ class Decoder {
     // As StepContext has them, of a step of several tokens; the group's.
     Rows<float> x, normed, delta;  // [T, hidden]
     Rows<float> angles[2];         // [T, head_dim]
+    Rows<float> inbox;             // [depth * T, hidden]; of stages behind the first.
     std::byte* quantized;
     // The x of a step of one token, per thread of the rank; the group's first thread has its x in
     // the step's, where the head reads it.
@@ -85,7 +88,9 @@ class Decoder {
   StepContext context(uint32_t thread, uint32_t group_thread, std::span<const BatchEntry> entries);
   void run_layers(StepContext& step);
   void feed_forward(StepContext& step, uint32_t index);
-  void embed(const StepToken& token, float* x, float* angles, float* window_angles) const;
+  void begin_row(StepContext& step, size_t row) const;
+  void embed(const StepToken& token, float* x) const;
+  void send_on(const StepContext& step) const;
   Forms forms_of(const Linear& next) const;
   Forms feed_forward_forms(const LayerWeights& layer) const;
   void adapt_down(StepContext& step, uint32_t index) const;
@@ -94,11 +99,13 @@ class Decoder {
                     const Forms& forms) const;
 
   const ModelConfig& config_;
+  const ShardPlan& shard_;
   const DecoderWeights& weights_;
   const RankTeam team_;
   OpTimes* times_ = nullptr;
   Parts parts_;
   StepTokens tokens_;
+  uint32_t steps_ = 0;          // Steps of forward() so far, modulo 2^32.
   bool shares_tokens_ = false;  // In this step; see kOwnTokens.
   bool adapts_ = false;         // Some entry of the step has an adapter.
 };

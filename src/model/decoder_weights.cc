@@ -22,7 +22,7 @@ class Builder {
       : file_(source.file),
         config_(source.config),
         shard_(source.shard),
-        arena_(arena),
+        arena_(&arena),
         team_(team),
         progress_(progress) {}
 
@@ -31,8 +31,10 @@ class Builder {
     DecoderWeights weights;
     ALTLAS_TRY_VOID(encoder ? encoder_embedding(weights) : embedding_and_head(weights));
     for (uint32_t i = 0; i < config_.layer_count; ++i) {
+      const Skip skip(*this, !shard_.layers.holds(i));
       ALTLAS_TRY(LayerWeights layer, encoder ? encoder_layer(i) : one_layer(i));
       weights.layers.push_back(std::move(layer));
+      if (skip.skips()) weights.layers.back() = {};
       report((i + 1.0) / config_.layer_count);
     }
     weights.parameters = parameters_;
@@ -40,8 +42,25 @@ class Builder {
   }
 
  private:
+  // While it lives and skips, tensors of other stages are looked at and counted, and none is held.
+  class Skip {
+   public:
+    Skip(Builder& builder, bool skips) : builder_(builder), kept_(builder.arena_) {
+      if (skips) builder.arena_ = &none_;
+    }
+    ~Skip() { builder_.arena_ = kept_; }
+    Skip(const Skip&) = delete;
+    Skip& operator=(const Skip&) = delete;
+    bool skips() const { return builder_.arena_ == &none_; }
+
+   private:
+    Builder& builder_;
+    Arena* const kept_;
+    Arena none_;
+  };
+
   void report(double fraction) const {
-    if (!arena_.measuring() && progress_) progress_(fraction);
+    if (!arena_->measuring() && progress_) progress_(fraction);
   }
 
   Result<weights::TensorView> matrix(const std::string& name, uint64_t rows, uint64_t cols) {
@@ -73,9 +92,9 @@ class Builder {
 
   // A norm's factors.
   Result<void> norm(const std::string& name, uint64_t count, const float*& out) {
-    float* data = arena_.take_array<float>(count);
+    float* data = arena_->take_array<float>(count);
     ALTLAS_TRY_VOID(fill_floats(name, count, data));
-    if (arena_.fills() && config_.norm_offset != 0)
+    if (arena_->fills() && config_.norm_offset != 0)
       for (uint64_t i = 0; i < count; ++i) data[i] += config_.norm_offset;
     out = data;
     return {};
@@ -84,7 +103,7 @@ class Builder {
     ALTLAS_TRY(const weights::TensorView view, matrix(name, 1, count));
     if (!ops::dequantize_supports(view.dtype))
       return invalid(name + " has a type that is not supported");
-    if (arena_.fills())
+    if (arena_->fills())
       ops::dequantize_row(view.dtype, reinterpret_cast<const std::byte*>(view.data.data()), count,
                           data);
     return {};
@@ -125,8 +144,8 @@ class Builder {
       const uint32_t rows = source.part.size();
       Linear::Part part{.matrix = {view.dtype, rows, cols, nullptr}, .first_column = source.column};
       const uint64_t bytes = ops::packed_bytes(view.dtype, rows, cols);
-      std::byte* data = arena_.take(bytes);
-      if (arena_.fills()) pack(view, source.part, data);
+      std::byte* data = arena_->take(bytes);
+      if (arena_->fills()) pack(view, source.part, data);
       part.matrix.data = data;
       out.takes_quantized |= ops::takes_quantized_activations(view.dtype);
       out.rows += rows;
@@ -149,10 +168,16 @@ class Builder {
     const uint32_t vocab = config_.vocab_size, hidden = config_.hidden;
     weights.tied = !file_.has_tensor("output.weight");
     if (weights.tied) {
+      const Skip skip(*this, !shard_.first && !shard_.last);
       ALTLAS_TRY(weights.head, linear({{"token_embd.weight", vocab, shard_.vocab}}, hidden));
     } else {
-      ALTLAS_TRY_VOID(raw_embedding(weights));
+      {
+        const Skip skip(*this, !shard_.first);
+        ALTLAS_TRY_VOID(raw_embedding(weights));
+      }
+      const Skip skip(*this, !shard_.last);
       ALTLAS_TRY(weights.head, linear({{"output.weight", vocab, shard_.vocab}}, hidden));
+      if (skip.skips()) weights.head = {};
     }
     return norm("output_norm.weight", hidden, weights.output_norm);
   }
@@ -164,9 +189,9 @@ class Builder {
     if (view.cols() != cols || view.rows() < rows_min || !ops::dequantize_supports(view.dtype))
       return invalid(fmt::format("{} is [{}, {}], but the model's numbers ask for [{}, {}]", name,
                                  view.rows(), view.cols(), rows_min, cols));
-    float* data = arena_.take_array<float>(rows * cols);
+    float* data = arena_->take_array<float>(rows * cols);
     parameters_ += view.rows() * cols;
-    if (arena_.fills())
+    if (arena_->fills())
       for (uint64_t row = 0; row < rows; ++row)
         ops::dequantize_row(view.dtype,
                             reinterpret_cast<const std::byte*>(view.data.data()) +
@@ -176,7 +201,7 @@ class Builder {
     return {};
   }
   Result<void> vector(const std::string& name, uint64_t count, const float*& out) {
-    float* data = arena_.take_array<float>(count);
+    float* data = arena_->take_array<float>(count);
     out = data;
     return fill_floats(name, count, data);
   }
@@ -197,8 +222,8 @@ class Builder {
       return invalid("token_embd.weight has a type that is not supported");
     weights.embedding_type = view.dtype;
     const uint64_t row = row_bytes(view.dtype, config_.hidden);
-    std::byte* data = arena_.take(shard_.vocab.size() * row);
-    if (arena_.fills())
+    std::byte* data = arena_->take(shard_.vocab.size() * row);
+    if (arena_->fills())
       std::memcpy(data, view.data.data() + shard_.vocab.begin * row, shard_.vocab.size() * row);
     weights.embedding = data;
     return {};
@@ -254,12 +279,12 @@ class Builder {
   }
   Result<const float*> qkv_bias(const std::string& base) {
     const auto rows = head_rows();
-    float* bias = arena_.take_array<float>(rows[2].column + rows[2].part.size());
+    float* bias = arena_->take_array<float>(rows[2].column + rows[2].part.size());
     std::vector<float> all;
     for (const HeadRows& one : rows) {
       all.resize(one.rows);
       ALTLAS_TRY_VOID(fill_floats(base + one.name + ".bias", one.rows, all.data()));
-      if (arena_.fills())
+      if (arena_->fills())
         std::copy_n(all.data() + one.part.begin, one.part.size(), bias + one.column);
     }
     return bias;
@@ -337,7 +362,7 @@ class Builder {
   const weights::TensorSource& file_;
   const ModelConfig& config_;
   const ShardPlan& shard_;
-  Arena& arena_;
+  Arena* arena_;
   device::Team* team_;
   const std::function<void(double)>& progress_;
   uint64_t parameters_ = 0;

@@ -25,7 +25,8 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
   plan->layout = layout;
   plan->layout.kv_heads = config.kv_heads;
   plan->layout.head_dim = config.head_dim;
-  plan->groups = kv_groups(config);
+  ALTLAS_TRY(plan->shard, shard_plan(config, {}));
+  plan->groups = kv_groups(config, plan->shard.layers);
   if (plan->groups.size() > groups.size())
     return wrong(
         fmt::format("its layers have {} kinds of windows, the model's {}; it may not have "
@@ -40,13 +41,12 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
                       own == 0 ? "all" : std::to_string(own), kept));
   }
   Arena arena;
-  ALTLAS_TRY(plan->shard, shard_plan(config, {}));
   ALTLAS_TRY(const DecoderWeights weights,
              lay_out_weights({plan->file.tensors(), config, plan->shard}, arena, nullptr, {}));
   const auto pages = [](uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; };
   plan->weight_bytes = pages(arena.used());
   const Workspace<uint64_t> bytes = Decoder::workspace_bytes(
-      {config, plan->shard, weights, plan->layout, step_tokens_max}, threads, threads);
+      {config, plan->shard, weights, plan->layout, step_tokens_max}, threads, threads, 1);
   plan->activation_bytes = {pages(bytes.own), pages(bytes.shared)};
   return plan;
 }

@@ -62,6 +62,8 @@ class Forward {
  public:
   virtual ~Forward() = default;
 
+  // Whether the rank is of the last stage: only then are hidden states and heads asked for.
+  virtual bool gives_results() const = 0;
   // True if every rank of the group is ready for the step, and was for all before: whether this one
   // is, is `ready`. Each step of a rank asks once, before it computes.
   virtual bool all_ready(bool ready) = 0;

@@ -22,6 +22,7 @@ ops::PackedMatrix part(const Linear& linear, size_t first, size_t count) {
 Head::Head(const DecoderPart& part, const HeadInput& input, const Threads& threads,
            const RankTeam& team, Workspace<Arena>& arena)
     : config_(part.config), shard_(part.shard), weights_(part.weights), input_(input), team_(team) {
+  if (!part.shard.last) return;
   const size_t rows = std::min<size_t>(input.x.count, kSampledRowsMax);
   samplers_ = arena.shared.take_rows<std::byte>(
       rows, ops::RowSampler::bytes(config_.vocab_size, threads.group));

@@ -4,14 +4,18 @@
 
 namespace altlas::model {
 
-std::vector<KvGroup> kv_groups(const ModelConfig& config) {
+std::vector<KvGroup> kv_groups(const ModelConfig& config, const ShardRange& layers) {
   std::vector<KvGroup> groups;
   if (config.architecture.encoder) return {KvGroup{.layers = {0}}};  // One layer's at a time.
   for (const bool window : {false, true}) {
     KvGroup group{.window = window ? config.window : 0};
-    for (uint32_t layer = 0; layer < config.layer_count; ++layer)
-      if (config.is_window_layer(layer) == window) group.layers.push_back(layer);
-    if (!group.layers.empty()) groups.push_back(std::move(group));
+    bool some = false;
+    for (uint32_t layer = 0; layer < config.layer_count; ++layer) {
+      if (config.is_window_layer(layer) != window) continue;
+      some = true;
+      if (layers.holds(layer)) group.layers.push_back(layer);
+    }
+    if (some) groups.push_back(std::move(group));
   }
   return groups;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/architecture.h"
+#include "model/shard_plan.h"
 #include "ops/attention/kv_layout.h"
 
 namespace altlas::model {
@@ -24,7 +25,8 @@ struct KvGroup {
   }
 };
 
-// Groups of a model: every layer in one; full attention first. Encoders: one layer's, for all.
-std::vector<KvGroup> kv_groups(const ModelConfig& config);
+// Groups of a model, each with those of its layers that are in `layers`: every layer in one; full
+// attention first. All ranks of a replica have the same groups. Encoders: one layer's, for all.
+std::vector<KvGroup> kv_groups(const ModelConfig& config, const ShardRange& layers);
 
 }  // namespace altlas::model

@@ -32,8 +32,8 @@ struct Preset {
 // Sources: the models' own configuration files.
 constexpr Preset kPresets[] = {
     {"llama-tiny", "llama", 2, 256, 512, 4, 2, 64, 1024, 2048, false, 0, 10000},
-    // As many heads as no small number of ranks divides.
-    {"qwen2-tiny", "qwen2", 2, 448, 1216, 14, 2, 32, 3000, 2048, true, 0, 1e6},
+    // As many heads and layers as few numbers of ranks divide.
+    {"qwen2-tiny", "qwen2", 5, 448, 1216, 14, 2, 32, 3000, 2048, true, 0, 1e6},
     {"llama-1b", "llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, true, 0, 500000},
     {"llama-3b", "llama", 28, 3072, 8192, 24, 8, 128, 128256, 131072, true, 0, 500000},
     {"llama-8b", "llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, false, 0, 500000},

@@ -8,10 +8,13 @@
 
 namespace altlas::model {
 
-RankGroup::RankGroup(std::span<const uint32_t> team_sizes)
+RankGroup::RankGroup(std::span<const uint32_t> team_sizes, std::shared_ptr<RankGroup> next,
+                     uint32_t depth)
     : first_thread_(team_sizes.size() + 1),
       shards_(team_sizes.size()),
       taken_(team_sizes.size()),
+      next_(std::move(next)),
+      depth_(depth),
       barrier_([&] {
         uint32_t sum = 0;
         for (const uint32_t size : team_sizes) sum += size;

@@ -1,11 +1,12 @@
-// RankGroup: the tensor-parallel ranks of one stage that compute in one process. They share the
-// workspace of a step: every rank's threads write their part of each buffer, which gathers it
-// without a copy, and all threads meet at one barrier.
+// RankGroup: the tensor-parallel ranks of one pipeline stage that compute in one process. They
+// share the workspace of a step: every rank's threads write their part of each buffer, which
+// gathers it without a copy, and all threads meet at one barrier.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -36,8 +37,10 @@ class RankGroup {
     std::vector<HeadAnswer> answers;        // As many; written by whichever thread finishes a row.
   };
 
-  // team_sizes: the number of threads of each rank.
-  explicit RankGroup(std::span<const uint32_t> team_sizes);
+  // team_sizes: the number of threads of each rank. next: the ranks of the stage behind this one;
+  // null: this is the last. depth: steps on their way between the two at most.
+  explicit RankGroup(std::span<const uint32_t> team_sizes,
+                     std::shared_ptr<RankGroup> next = nullptr, uint32_t depth = 1);
   RankGroup(const RankGroup&) = delete;
   RankGroup& operator=(const RankGroup&) = delete;
   ~RankGroup();
@@ -61,6 +64,24 @@ class RankGroup {
   // All parts together, once this rank's was taken.
   std::byte* workspace() const { return workspace_; }
 
+  // The stage behind this one; null: this is the last.
+  RankGroup* next() const { return next_.get(); }
+  // Steps that a stage before this one may be ahead.
+  uint32_t depth() const { return depth_; }
+  // Where the stage before this one leaves hidden states, rows of every step on its way.
+  // Threads: each rank's leader while loading; read once all ranks are loaded.
+  void open_inbox(Rows<float> rows) { inbox_ = rows; }
+  const Rows<float>& inbox() const { return inbox_; }
+  // The hidden states of one more step are in the inbox. Threads: one of the stage before.
+  void deliver() { delivered_.advance(); }
+  // Returns once `count` steps have been delivered, counted modulo 2^32. Threads: this stage's
+  // leaders.
+  void wait_delivered(uint32_t count) {
+    for (uint32_t seen = delivered_.value(); static_cast<int32_t>(seen - count) < 0;
+         seen = delivered_.value())
+      delivered_.wait_while(seen);
+  }
+
   // Threads: each rank's leader while loading; the rest once all ranks are loaded.
   void publish(uint32_t rank, const Shard& shard) { shards_[rank] = shard; }
   std::span<const Shard> shards() const { return shards_; }
@@ -77,6 +98,10 @@ class RankGroup {
   std::vector<uint32_t> first_thread_;  // [ranks + 1]
   std::vector<Shard> shards_;
   std::vector<uint8_t> taken_;  // By rank: 1 where its part of the workspace is its buffer.
+  const std::shared_ptr<RankGroup> next_;
+  const uint32_t depth_;
+  Rows<float> inbox_;
+  device::Gate delivered_;
   device::Barrier barrier_;
   device::Barrier leaders_;
   std::atomic<uint32_t> refused_{0};

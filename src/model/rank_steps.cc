@@ -195,8 +195,9 @@ Result<void> RankSteps::add_entry(const StepEntry& entry, uint32_t& rows) {
 Result<void> RankSteps::want_embedding(const StepEntry& entry, const Slot& slot,
                                        uint32_t first_row) {
   const size_t prompt = slot.request->prompt.size(), end = entry.position + entry.tokens.size();
-  if (entry.position != slot.pool.count() || entry.samples != (end == prompt) || end > prompt ||
-      entry.prompt_logprobs || entry.guesses > 0 || (!shape_.generates && !entry.samples))
+  const bool follows = !forward_->gives_results() || entry.position == slot.pool.count();
+  if (!follows || entry.samples != (end == prompt) || end > prompt || entry.prompt_logprobs ||
+      entry.guesses > 0 || (!shape_.generates && !entry.samples))
     return broken(fmt::format("slot {} embeds {} tokens, and computes {} from {}", entry.slot,
                               prompt, entry.tokens.size(), entry.position));
   pooled_.push_back({entry.slot, first_row, static_cast<uint32_t>(entry.tokens.size()),
@@ -365,6 +366,8 @@ void RankSteps::run_draft() {
 void RankSteps::keep_draft() {
   if (!shape_.draft_model) return;
   std::erase_if(draft_entries_, [&](const DraftEntry& entry) {
+    // Who does not see the results computes KV of the last guess always: a wrong one's is replaced.
+    if (!forward_->gives_results()) return entry.guesses == 0;
     const auto guessed = std::ranges::find_if(guessed_, [&](const Guessed& one) {
       return one.tokens.data() + one.tokens.size() == entry.tokens.data() + entry.tokens.size();
     });
@@ -415,9 +418,13 @@ Result<StepResult> RankSteps::run(const StepPlan& step) {
   if (!all_ready) return broken("another rank refused it, or one before it");
   run_draft();
   if (!entries_.empty()) forward_->forward(entries_);
-  pool_prompts();
-  run_head();
-  keep_right_guesses();
+  if (forward_->gives_results()) {
+    pool_prompts();
+    run_head();
+    keep_right_guesses();
+  } else {
+    result_.sampled.clear();
+  }
   keep_draft();
   for (const SampledToken& sampled : result_.sampled) {
     Slot& slot = slots_[static_cast<size_t>(sampled.slot)];

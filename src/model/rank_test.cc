@@ -93,7 +93,7 @@ TEST(RankShape, SizesAndRefusals) {
   options.model_len_max = 0;
   options.shard.tp_size = 3;  // The model has two heads.
   EXPECT_FALSE(load_shape(options, uint64_t{16} << 20, 1).ok());
-  options.shard = {.pp_size = 2};
+  options.shard = {.pp_size = 3};  // It has two layers.
   EXPECT_FALSE(load_shape(options, uint64_t{16} << 20, 1).ok());
   options.shard = {};
   options.block_tokens = 8;

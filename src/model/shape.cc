@@ -28,12 +28,6 @@ DType dtype_of(KvType type) {
 }
 
 Result<void> check_options(const LoadOptions& options) {
-  const RankShard& shard = options.shard;
-  if (shard.pp_size != 1)
-    return invalid(fmt::format("pipeline_parallel_size {} is not supported on cpu: use 1, and "
-                               "num_replicas to use more devices",
-                               shard.pp_size),
-                   "pipeline_parallel_size");
   if (options.block_tokens == 0 || options.block_tokens > 1024 ||
       options.block_tokens % ops::kKvGroup != 0)
     return invalid(fmt::format("kv_block_tokens is {}: on cpu a multiple of {} up to 1024",
@@ -107,18 +101,20 @@ Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& 
   const ReplicaShape& shape = plan.shape;
   const uint32_t ranks = options.shard.tp_size;
   if (!shape.generates) {
-    if (ranks > 1)
-      return invalid(fmt::format("tensor_parallel_size is {}: this model only gives embeddings, "
-                                 "use 1, and num_replicas for more devices",
-                                 ranks),
-                     "tensor_parallel_size");
+    if (ranks > 1 || options.shard.pp_size > 1)
+      return invalid(fmt::format("tensor_parallel_size is {} and pipeline_parallel_size {}: this "
+                                 "model only gives embeddings, use 1, and num_replicas for more "
+                                 "devices",
+                                 ranks, options.shard.pp_size),
+                     ranks > 1 ? "tensor_parallel_size" : "pipeline_parallel_size");
     plan.activation_bytes.own = pages(Encoder::workspace_bytes(plan.config, weights, plan.layout,
                                                                shape.step_tokens_max, threads));
     return {};
   }
   const DecoderPart part{plan.config, plan.shard, weights, plan.layout, shape.step_tokens_max};
   const uint32_t all = options.group ? options.group->threads() : threads * ranks;
-  const Workspace<uint64_t> bytes = Decoder::workspace_bytes(part, threads, all);
+  const Workspace<uint64_t> bytes =
+      Decoder::workspace_bytes(part, threads, all, options.executor_depth);
   plan.activation_bytes = {pages(bytes.own), pages(ceil_div(bytes.shared, uint64_t{ranks}))};
   return {};
 }
@@ -161,7 +157,7 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
                  .block_tokens = options.block_tokens,
                  .kv_heads = plan.shard.kv_heads.size(),
                  .head_dim = plan.config.head_dim};
-  plan.groups = kv_groups(plan.config);
+  plan.groups = kv_groups(plan.config, plan.shard.layers);
   Arena arena;
   ALTLAS_TRY(const DecoderWeights weights,
              lay_out_weights({file.tensors(), plan.config, plan.shard}, arena, nullptr, {}));

@@ -94,6 +94,22 @@ bool whole_blocks(std::span<const HeadGroup> groups, uint32_t head_dim) {
   });
 }
 
+// Weights that a token's way through a layer reads: what the layer costs, whether it is bound by
+// memory or by arithmetic.
+double layer_values(const ModelConfig& config) {
+  const double hidden = config.hidden, q = config.q_width(), kv = config.kv_width();
+  const ExpertConfig& experts = config.experts;
+  const double wide =
+      experts.count == 0
+          ? config.feed_forward
+          : static_cast<double>(experts.used) * experts.feed_forward + experts.shared_feed_forward;
+  return hidden * (2 * q + 2 * kv + 3 * wide);
+}
+
+double head_values(const ModelConfig& config) {
+  return config.architecture.encoder ? 0 : static_cast<double>(config.vocab_size) * config.hidden;
+}
+
 Result<void> check(const ModelConfig& config, uint32_t tp_size, std::span<const double> split) {
   if (tp_size == 0 || tp_size > config.q_heads)
     return invalid(fmt::format("tensor_parallel_size is {}, but the model has {} query heads: use "
@@ -117,6 +133,7 @@ Result<void> check(const ModelConfig& config, uint32_t tp_size, std::span<const 
 
 std::string RankShard::name() const {
   std::string out = fmt::format("tp{}of{}pp{}of{}", tp_rank, tp_size, pp_rank, pp_size);
+  if (pp_size > 1 && pipeline_split == PipelineSplit::kEven) out += "even";
   if (!tensor_split.empty()) out += fmt::format("split{}", fmt::join(tensor_split, "-"));
   return out;
 }
@@ -148,10 +165,44 @@ Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t t
   return out;
 }
 
+Result<std::vector<ShardRange>> split_layers(const ModelConfig& config, uint32_t stages,
+                                             PipelineSplit split) {
+  const uint32_t layers = config.layer_count;
+  if (stages == 0 || stages > layers)
+    return invalid(fmt::format("pipeline_parallel_size is {}, but the model has {} layers: use 1 "
+                               "to {}",
+                               stages, layers, layers),
+                   "pipeline_parallel_size");
+  std::vector<ShardRange> out;
+  if (split == PipelineSplit::kEven) {
+    for (uint32_t s = 0; s < stages; ++s)
+      out.push_back({layers / stages * s, s + 1 == stages ? layers : layers / stages * (s + 1)});
+    return out;
+  }
+  const double layer = layer_values(config), head = head_values(config),
+               stage = (layer * layers + head) / stages;
+  uint32_t begin = 0;
+  for (uint32_t s = 0; s < stages; ++s) {
+    const auto whole = static_cast<uint32_t>(std::lround(stage * (s + 1) / layer));
+    const uint32_t end =
+        s + 1 == stages ? layers : std::clamp(whole, begin + 1, layers - (stages - 1 - s));
+    out.push_back({begin, end});
+    begin = end;
+  }
+  return out;
+}
+
 Result<ShardPlan> shard_plan(const ModelConfig& config, const RankShard& shard) {
   ALTLAS_TRY(std::vector<ShardPlan> plans, shard_plans(config, shard.tp_size, shard.tensor_split));
-  ALTLAS_CHECK(shard.tp_rank < plans.size(), "a rank of the group");
-  return std::move(plans[shard.tp_rank]);
+  ALTLAS_TRY(const std::vector<ShardRange> stages,
+             split_layers(config, shard.pp_size, shard.pipeline_split));
+  ALTLAS_CHECK(shard.tp_rank < plans.size() && shard.pp_rank < stages.size(),
+               "a rank of the replica");
+  ShardPlan& plan = plans[shard.tp_rank];
+  plan.layers = stages[shard.pp_rank];
+  plan.first = shard.pp_rank == 0;
+  plan.last = shard.pp_rank + 1 == stages.size();
+  return std::move(plan);
 }
 
 }  // namespace altlas::model

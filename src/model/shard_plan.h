@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "config/names.h"
 #include "model/architecture.h"
 
 namespace altlas::model {
@@ -19,6 +20,7 @@ struct RankShard {
   uint32_t pp_rank = 0;
   uint32_t pp_size = 1;
   std::vector<double> tensor_split;  // The share of each tensor-parallel rank; empty: equal ones.
+  PipelineSplit pipeline_split = PipelineSplit::kBalanced;
 
   // Tells a share of a model's weights from others, in names of files.
   std::string name() const;
@@ -42,6 +44,10 @@ struct HeadGroup {
 };
 
 struct ShardPlan {
+  // The layers of the rank's stage. The first stage has the embedding, the last one the head.
+  ShardRange layers;
+  bool first = true;
+  bool last = true;
   // Heads that the rank attends with. A KV head whose query heads fall to several ranks is held,
   // and its keys and values are computed, by each of them.
   ShardRange q_heads;
@@ -67,7 +73,14 @@ struct ShardPlan {
 Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t tp_size,
                                            std::span<const double> tensor_split);
 
-// The part of one rank.  Errors: as shard_plans.
+// The layers of each stage: balanced stages take equal times for a token, as far as whole layers
+// allow, with the head counted in the last one; even stages have layers / stages each, the last one
+// the rest as well.
+// Errors: kInvalid for more stages than layers, naming the most that work.
+Result<std::vector<ShardRange>> split_layers(const ModelConfig& config, uint32_t stages,
+                                             PipelineSplit split);
+
+// The part of one rank.  Errors: as shard_plans and split_layers.
 Result<ShardPlan> shard_plan(const ModelConfig& config, const RankShard& shard);
 
 }  // namespace altlas::model

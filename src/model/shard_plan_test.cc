@@ -113,6 +113,31 @@ TEST(ShardPlan, RefusesWithTheNumbers) {
   }
 }
 
+TEST(SplitLayers, BalancedStagesCountTheHead) {
+  ModelConfig config = model(14, 2, 64, 4864);
+  config.layer_count = 24;  // The head costs as much as nine of them.
+  const auto two = split_layers(config, 2, PipelineSplit::kBalanced);
+  ASSERT_TRUE(two.ok());
+  EXPECT_EQ(*two, (std::vector<ShardRange>{{0, 17}, {17, 24}}));
+  const auto even = split_layers(config, 5, PipelineSplit::kEven);
+  ASSERT_TRUE(even.ok());
+  EXPECT_EQ(*even, (std::vector<ShardRange>{{0, 4}, {4, 8}, {8, 12}, {12, 16}, {16, 24}}));
+  for (uint32_t stages = 1; stages <= 24; ++stages) {
+    const auto split = split_layers(config, stages, PipelineSplit::kBalanced);
+    ASSERT_TRUE(split.ok());
+    uint32_t at = 0;
+    for (const ShardRange& stage : *split) {
+      EXPECT_EQ(stage.begin, at);
+      EXPECT_GT(stage.size(), 0u);
+      at = stage.end;
+    }
+    EXPECT_EQ(at, 24u);
+  }
+  const auto many = split_layers(config, 25, PipelineSplit::kBalanced);
+  ASSERT_FALSE(many.ok());
+  EXPECT_NE(many.error().message().find("the model has 24 layers: use 1 to 24"), std::string::npos);
+}
+
 // Goal: two shares never have one name, since packed weights are kept under it.
 TEST(RankShard, NamesTellSharesApart) {
   const RankShard even{.tp_rank = 0, .tp_size = 2};

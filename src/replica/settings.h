@@ -39,6 +39,8 @@ struct ReplicaSettings {
   uint32_t tensor_parallel_size = 1;
   std::vector<double> tensor_split;  // The share of each tensor-parallel rank; empty: equal ones.
   uint32_t pipeline_parallel_size = 1;
+  PipelineSplit pipeline_split = PipelineSplit::kBalanced;
+  uint32_t pipeline_micro_batches = 0;  // 0: as many as stages.
   uint32_t expert_parallel_size = 1;
   uint32_t model_len_max = 0;    // Tokens; 0: the model's, capped to what the KV holds.
   uint32_t sequences_max = 0;    // 0: chosen by the engine.
@@ -66,6 +68,8 @@ struct ReplicaSettings {
     field("tensor_parallel_size", &S::tensor_parallel_size, &C::tensor_parallel_size);
     field("tensor_split", &S::tensor_split, &C::tensor_split);
     field("pipeline_parallel_size", &S::pipeline_parallel_size, &C::pipeline_parallel_size);
+    field("pipeline_split", &S::pipeline_split, &C::pipeline_split);
+    field("pipeline_micro_batches", &S::pipeline_micro_batches, &C::pipeline_micro_batches);
     field("expert_parallel_size", &S::expert_parallel_size, &C::expert_parallel_size);
     field("model_len_max", &S::model_len_max, &C::max_model_len);
     field("sequences_max", &S::sequences_max, &C::max_sequences);

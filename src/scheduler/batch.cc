@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/integers.h"
 
 namespace altlas::scheduler {
 
@@ -114,7 +115,8 @@ void BatchScheduler::allow(SequenceId id, AllowedTokens tokens) {
 
 // Tokens that could be computed next, known or pending.
 uint32_t BatchScheduler::remaining(const Sequence& s) const {
-  const bool waits = s.pending > 0 && s.request->sampling.grammar.kind != GrammarKind::kNone;
+  const bool waits = s.pending > 0 && (options_.micro_batches > 1 ||
+                                       s.request->sampling.grammar.kind != GrammarKind::kNone);
   if (s.guessing || waits || generated(s) + s.pending >= s.tokens_max)
     return 0;  // The last sample's own KV is never needed.
   return static_cast<uint32_t>(s.tokens.size()) + s.pending - s.planned;
@@ -140,14 +142,24 @@ StepPlan BatchScheduler::plan() {
   return assemble();
 }
 
+// Sequences that may decode in one step: a pipeline's stages are to have equal ones to work at.
+size_t BatchScheduler::decodes_max() const {
+  if (options_.micro_batches == 1) return running_.size();
+  const auto decoding = static_cast<size_t>(std::ranges::count_if(
+      running_, [](const auto& one) { return one.second.planned >= one.second.prompt_tokens; }));
+  return ceil_div(decoding, size_t{options_.micro_batches});
+}
+
 void BatchScheduler::plan_decodes() {
   if (running_.empty()) return;
   const auto& [first, head] = *running_.begin();
   const bool waiting_first = !waiting_.empty() && waiting_.begin()->first < first;
   // The first in order gets at least one token.
   const uint32_t spare = waiting_first || remaining(head) > 1 ? 1 : 0;
-  for (auto it = running_.begin(); it != running_.end() && budget_ > spare; ++it) {
-    if (remaining(it->second) == 1) schedule(it, 1);  // Takes blocks only from those behind `it`.
+  size_t left = decodes_max();
+  for (auto it = running_.begin(); it != running_.end() && budget_ > spare && left > 0; ++it) {
+    // Takes blocks only from those behind `it`.
+    if (remaining(it->second) == 1 && schedule(it, 1)) --left;
   }
 }
 
@@ -155,8 +167,12 @@ void BatchScheduler::plan_prefills() {
   Sequences::iterator next_running = running_.begin();
   bool waiting_blocked = false;
   while (budget_ > 0) {
-    while (next_running != running_.end() &&
-           (drafts_.contains(next_running->second.slot) || remaining(next_running->second) == 0)) {
+    const auto has_its_share = [&](const Sequence& s) {
+      // What decodes beyond a micro batch's part is the next one's.
+      const bool waits = options_.micro_batches > 1 && s.planned >= s.prompt_tokens;
+      return drafts_.contains(s.slot) || remaining(s) == 0 || (waits && remaining(s) == 1);
+    };
+    while (next_running != running_.end() && has_its_share(next_running->second)) {
       ++next_running;
     }
     const auto next_waiting = waiting_blocked ? waiting_.end() : waiting_.begin();

@@ -28,6 +28,9 @@ struct BatchOptions {
   uint32_t model_len_max = 0;
   uint32_t waiting_max = 65'536;  // Sequences without a slot; the next is refused.
   uint64_t cache_salt = 0;        // Tells models and KV types apart in the prefix cache.
+  // Steps that fill a pipeline of stages. Above 1 a sequence's next token is computed only once its
+  // last one is known, and each step takes about this part of those that decode.
+  uint32_t micro_batches = 1;
   // Tokens guessed ahead per step and sequence; 0: none. Models that keep state take none: a state
   // can't forget a wrong guess.
   uint32_t guesses_max = 0;
@@ -179,6 +182,7 @@ class BatchScheduler {
   uint32_t remaining(const Sequence& s) const;
   bool wants_logprobs(const Sequence& s) const;
   uint32_t chunk_max(const Sequence& s, uint32_t want) const;
+  size_t decodes_max() const;
   void plan_decodes();
   void plan_prefills();
   void plan_guesses();
