@@ -1,6 +1,7 @@
 """One model over several CPU devices: the same text as from one, ledgers that show each rank's share, a rank that dies,
 and refusals that say what would work."""
 import concurrent.futures
+import math
 import os
 import signal
 
@@ -28,9 +29,13 @@ def one(adapter):
 
 
 @pytest.fixture(scope="module", params=[["--tensor-parallel-size", "2"], ["--tensor-parallel-size", "2", "--tensor-split", "3,1"],
-                                        ["--tensor-parallel-size", "3", "--speculative-tokens", "3"]], ids=["tp2", "tp2-split", "tp3-guesses"])
+                                        ["--tensor-parallel-size", "3", "--speculative-tokens", "3"],
+                                        ["--pipeline-parallel-size", "2"],
+                                        ["--pipeline-parallel-size", "3", "--pipeline-micro-batches", "5", "--speculative-tokens", "3"],
+                                        ["--tensor-parallel-size", "2", "--pipeline-parallel-size", "2", "--pipeline-split", "even"]],
+                ids=["tp2", "tp2-split", "tp3-guesses", "pp2", "pp3-guesses", "tp2-pp2-even"])
 def several(request, adapter):
-    ranks = request.param[1]
+    ranks = math.prod(int(size) for flag, size in zip(request.param, request.param[1:]) if flag.endswith("-parallel-size"))
     server = Server("--devices", f"cpu:{ranks}:1", adapter, *request.param)
     yield server
     server.stop()
@@ -78,6 +83,17 @@ def test_each_device_holds_its_share(one, start_server):
     assert large > 1.8 * small, (large, small)
 
 
+def test_each_stage_holds_its_layers(one, start_server):
+    """The head costs as much as nine of the 24 layers: a balanced first stage has 17 layers, an even one 12."""
+    whole = held(one)[0]
+    first, last = held(start_server("--devices", "cpu:2:1", "--pipeline-parallel-size", "2"))
+    assert max(first, last) < 0.8 * whole, (first, last, whole)
+    even, rest = held(start_server("--devices", "cpu:2:1", "--pipeline-parallel-size", "2", "--pipeline-split", "even"))
+    assert even < first and rest > last, (first, last, even, rest)
+    _, deep = held(start_server("--devices", "cpu:2:1", "--pipeline-parallel-size", "2", "--pipeline-micro-batches", "8"))
+    assert deep > last + 5 * 512 * 896 * 4, "hidden states of eight steps on their way, where two were"
+
+
 def test_a_rank_that_dies_takes_the_replica_and_no_task(start_server):
     server = start_server("--devices", "cpu:2:1", "--tensor-parallel-size", "2")
     body = {"text": "def fibonacci(n):", "max_length": 60, "temperature": 0}
@@ -95,6 +111,9 @@ def test_a_rank_that_dies_takes_the_replica_and_no_task(start_server):
 @pytest.mark.parametrize("arguments, words", [
     (["--devices", "cpu:15:1:1GiB", "--tensor-parallel-size", "15"], ["15", "14 query heads", "1 to 14"]),
     (["--devices", "cpu:1", "--tensor-parallel-size", "2"], ["needs 2 devices", "1"]),
+    (["--devices", "cpu:25:1:1GiB", "--pipeline-parallel-size", "25"], ["25", "24 layers", "1 to 24"]),
+    (["--devices", "cpu:2:1", "--pipeline-parallel-size", "2", "--pipeline-micro-batches", "17"], ["pipeline_micro_batches", "16"]),
+    (["--devices", "cpu:2:1", "--pipeline-parallel-size", "2", "--pipeline-split", "fair"], ["fair", "balanced", "even"]),
     (["--devices", "cpu:2:1", "--tensor-parallel-size", "2", "--tensor-split", "3"], ["tensor_split", "1 shares", "size 2"]),
     (["--devices", "cpu:2:1", "--tensor-parallel-size", "2", "--tensor-split", "0,1"], ["tensor_split"]),
     (["--devices", "cpu:2:1", "--tensor-parallel-size", "2", "--tensor-split", "three,1"], ["tensor_split"]),

@@ -54,6 +54,8 @@ SETTINGS = {path: (field, mark) for path, field, mark in walk(SCHEMA)}
 ROWS = {}     # Path: group, check.
 ELSEWHERE = {  # No client sees it here: who tests it instead.
     "engine.executor_depth": ("src/engine/grammar_test.cc", "for (const uint32_t depth : {1u, 2u, 4u})"),
+    "engine.pipeline_split": ("tests/test_layouts.py", '"--pipeline-split", "even"'),
+    "engine.pipeline_micro_batches": ("tests/test_layouts.py", '"--pipeline-micro-batches", "8"'),
     "gpu.multi_gpu.priority_aging_s": ("src/control/setup_test.cc", "config.gpu.multi_gpu.priority_aging_s = seconds"),
     "server.allowed_hosts": ("tests/test_admission.py", "allowed_hosts: [gpu.example]"),
     "server.connections_per_address_max": ("tests/test_admission.py", "connections_per_address_max: 3"),
@@ -756,6 +758,30 @@ def own_tensor_parallel(one):
 @row("layouts", "deployments[].pipeline_parallel_size")
 def own_pipeline_parallel(one):
     assert len(one.replica("pipeline")["devices"]) == 2
+
+
+@row(None, "engine.expert_parallel_size", "deployments[].expert_parallel_size")
+def experts_of_a_dense_model(files):
+    """Spread experts give the same bits (engine/layout_test.cc); a model without any, or ranks that form no such groups, are refused."""
+    for devices in ("cpu:2:1:1GiB", "sim:h100:2"):
+        engine = {"devices": devices, "tensor_parallel_size": 2, "expert_parallel_size": 2}
+        refused({"engine": engine}, "--model", str(files.tiny), words=["expert_parallel_size is 2", "no experts"])
+        refused({"engine": {"devices": devices}, "deployments": {"a": {
+            "model": str(files.tiny), "num_replicas": 1, "tensor_parallel_size": 2, "expert_parallel_size": 2}}}, words=["no experts"])
+        refused({"engine": {**engine, "expert_parallel_size": 3}}, "--model", str(files.tiny), words=["expert_parallel_size is 3"])
+
+
+@row(None, "deployments[].pipeline_micro_batches")
+def own_micro_batches(files):
+    """The second stage keeps hidden states of as many steps as are on their way."""
+    held = []
+    for steps in (1, 16):
+        one = Group(files, {"engine": {"devices": "cpu:2:1:1GiB"}, "deployments": {"a": {
+            "model": str(files.tiny), "num_replicas": 1, "pipeline_parallel_size": 2, "pipeline_micro_batches": steps}}})
+        held.append(one.get("/api/v1/gpus").json()["gpus"][1]["memory_used"])
+        one.close()
+    assert held[1] > held[0]
+    refused({"deployments": {"a": {"model": str(files.tiny), "pipeline_micro_batches": 17}}}, words=["pipeline_micro_batches", "16"])
 
 
 @row("layouts", "deployments[].gpu_memory_utilization")

@@ -4,7 +4,6 @@ import statistics
 from schedule import lower_is_better
 from served import MEMORY, START
 
-BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
 GOALS = {"best": {"decode 1": 1.6, "decode 4": 4, "decode 16": 5, "prefill 512": 4, "decode 1 at 4096": 1.5, "HTTP 16 clients": 5, START: 2},
          "avx2": {"decode 1": 1.4, "decode 4": 2, "decode 16": 2.2, "prefill 512": 2, "decode 1 at 4096": 1.2, "HTTP 16 clients": 2.5, START: 2}}
 VLLM_GOALS = {"prefill 512": 1.6}
@@ -101,8 +100,7 @@ class Table:
         return "\n".join([f"### {self.title}", "", *table, "", *(f"- {note}" for note in notes), ""])
 
 
-def write_between_marks(path, text):
-    whole = path.read_text()
-    before, rest = whole.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    path.write_text(before + BEGIN + "\n" + text + "\n" + END + after)
+def write_between_marks(path, text, mark="compare"):
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, rest = path.read_text().split(begin, 1)
+    path.write_text(before + begin + "\n" + text + "\n" + end + rest.split(end, 1)[1])

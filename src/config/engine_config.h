@@ -66,10 +66,10 @@ struct EngineConfig {
           FieldInfo{
               .help = "Micro batches in the pipeline; 0 is one per stage.", .min = 0, .max = 16});
     field("expert_parallel_size", &S::expert_parallel_size,
-          FieldInfo{.help = "Ranks that the experts are spread over.",
+          FieldInfo{.help = "Groups of a stage's ranks that experts are spread over; it divides "
+                            "tensor_parallel_size.",
                     .min = 1,
-                    .max = 1024,
-                    .not_yet = "remove it"});
+                    .max = 1024});
     field(
         "tensor_split", &S::tensor_split,
         FieldInfo{.help = "Share of the model that each tensor-parallel rank holds, as 3,1; empty "

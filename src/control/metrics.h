@@ -91,6 +91,12 @@ inline constexpr MetricDef kNotFiniteOutputs{
     .help = "Sequences that failed, as NaN or infinity was in what the model gave.",
     .unit = "sequences",
     .labels = {"deployment", "replica"}};
+// What is missing to the time that passed is a bubble: the rank waited for others, or for work.
+inline constexpr MetricDef kRankBusySeconds{.name = "altlas_engine_rank_busy_seconds_total",
+                                            .kind = MetricKind::kCounter,
+                                            .help = "Time that a rank's device computed, by rank.",
+                                            .unit = "s",
+                                            .labels = {"deployment", "replica", "rank"}};
 inline constexpr MetricDef kGpuUtilization{.name = "gpu_utilization_percent",
                                            .kind = MetricKind::kGauge,
                                            .help = "Measured utilization of a device.",
@@ -166,6 +172,6 @@ inline constexpr const MetricDef* kControlMetrics[] = {&kTasksTotal,        &kGe
                                                        &kPrefixQueryTokens, &kPrefixHitTokens,
                                                        &kPreemptions,       &kSwappedBlocks,
                                                        &kDraftedTokens,     &kAcceptedTokens,
-                                                       &kNotFiniteOutputs};
+                                                       &kNotFiniteOutputs,  &kRankBusySeconds};
 
 }  // namespace altlas::control

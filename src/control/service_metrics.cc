@@ -119,6 +119,13 @@ void ServiceMetrics::replica(const ReplicaView& view, const std::string& place) 
   count(kDraftedTokens, &ReplicaView::speculative_drafted);
   count(kAcceptedTokens, &ReplicaView::speculative_accepted);
   count(kNotFiniteOutputs, &ReplicaView::not_finite_outputs);
+  for (size_t rank = 0; rank < view.rank_busy_us.size(); ++rank) {
+    const int64_t from = rank < before.rank_busy_us.size() ? before.rank_busy_us[rank] : 0;
+    const auto added = static_cast<double>(view.rank_busy_us[rank] - from) / 1e6;
+    if (added > 0)
+      registry_->counter(kRankBusySeconds, {view.deployment, place, std::to_string(rank)})
+          ->add(added);
+  }
 }
 
 }  // namespace altlas::control

@@ -115,6 +115,7 @@ struct ReplicaView : replica::ReplicaLimits {
   uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0, swapped_blocks = 0;
   uint64_t speculative_drafted = 0, speculative_accepted = 0;
   uint64_t not_finite_outputs = 0;
+  std::vector<int64_t> rank_busy_us;  // Since its load, by rank.
 };
 
 struct DeploymentView {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,14 @@ struct Layout {
   uint32_t stages = 1;
   PipelineSplit pipeline_split = PipelineSplit::kBalanced;
   uint32_t depth = 1;
+  uint32_t expert_groups = 1;
 };
 
 std::string name_of(const Layout& layout) {
   std::string out = "TP" + std::to_string(layout.ranks) + "x" + std::to_string(layout.threads);
   for (const double share : layout.split) out += ":" + std::to_string(share);
   if (layout.stages > 1) out += " PP" + std::to_string(layout.stages);
+  if (layout.expert_groups > 1) out += " EP" + std::to_string(layout.expert_groups);
   return out;
 }
 
@@ -49,6 +52,7 @@ std::vector<CpuRankOptions> ranks_of(const Layout& layout, const model::LoadOpti
                        .tp_size = layout.ranks,
                        .pp_rank = r / layout.ranks,
                        .pp_size = layout.stages,
+                       .ep_size = layout.expert_groups,
                        .tensor_split = layout.split,
                        .pipeline_split = layout.pipeline_split};
     out.push_back(std::move(rank));
@@ -262,6 +266,39 @@ TEST(Layout, SameBitsForAnyNumberOfRanks) {
   }
 }
 
+// Goal: experts spread over ranks, or over groups that share their rows, give the same bits.
+TEST(Layout, SameBitsForAnySpreadOfExperts) {
+  const Layout layouts[] = {{.ranks = 2, .expert_groups = 2},
+                            {.ranks = 2, .threads = 2, .expert_groups = 2},
+                            {.ranks = 2, .split = {3, 1}, .expert_groups = 2},
+                            {.ranks = 2, .stages = 2, .expert_groups = 2},
+                            {.ranks = 4, .expert_groups = 2},
+                            {.ranks = 4, .threads = 2, .expert_groups = 4}};
+  using namespace model::testing_support;
+  for (const char* name : {"mixtral", "qwen2_moe", "qwen3_moe", "qwen3moe-tiny"}) {
+    const bool random = std::string(name) == "qwen3moe-tiny";
+    std::optional<model::RandomModel> file;
+    if (random) {
+      auto made = model::RandomModel::make(name, DType::kQ8_0, uint64_t{1} << 30, 1, {});
+      ASSERT_TRUE(made.ok()) << made.error().message();
+      file.emplace(*std::move(made));
+    }
+    const model::LoadOptions load =
+        options(random                ? file->path()
+                : has_tiny_gguf(name) ? write_tiny_gguf(name)
+                                      : write_tiny_folder(name, DType::kF32));
+    const Said want = answers({}, load);
+    ASSERT_GT(want.tokens.size(), 20u);
+    for (const Layout& layout : layouts) {
+      if (layout.ranks > (random ? 4u : 2u)) continue;
+      const Said got = answers(layout, load);
+      expect_same(got, want, name + (" " + name_of(layout)));
+      if (random && layout.stages == 1 && layout.split.empty())
+        EXPECT_LT(got.weight_bytes[0], want.weight_bytes[0] * 0.7) << name_of(layout);
+    }
+  }
+}
+
 // Goal: a draft model on the ranks guesses the same, and what follows is the same.
 TEST(Layout, SameBitsWithADraftModel) {
   const std::string path = model::testing_support::write_tiny_gguf("llama");
@@ -298,12 +335,21 @@ TEST(Layout, SameBitsWithADraftModel) {
 }
 
 // Goal: what can't be shared is refused before anything is loaded, in words that help.
-TEST(Layout, RefusesMoreRanksThanHeads) {
-  const auto load = options(model::testing_support::write_tiny_gguf("qwen2_tied"));
-  const auto executor = CpuExecutor::open(ranks_of({3, 1}, load), 1, {});
-  ASSERT_FALSE(executor.ok());
-  EXPECT_NE(executor.error().message().find("the model has 2 query heads"), std::string::npos)
-      << executor.error().message();
+TEST(Layout, RefusesWhatCanNotBeShared) {
+  struct Row {
+    Layout layout;
+    const char* words;
+  };
+  for (const Row& row : {Row{{.ranks = 3}, "the model has 2 query heads: use 1 to 2"},
+                         Row{{.stages = 3}, "the model has 2 layers: use 1 to 2"},
+                         Row{{.ranks = 2, .expert_groups = 2}, "the model has no experts: use 1"},
+                         Row{{.ranks = 2, .split = {1, -1}}, "above 0"}}) {
+    const auto load = options(model::testing_support::write_tiny_gguf("qwen2_tied"));
+    const auto executor = CpuExecutor::open(ranks_of(row.layout, load), 1, {});
+    ASSERT_FALSE(executor.ok());
+    EXPECT_NE(executor.error().message().find(row.words), std::string::npos)
+        << executor.error().message();
+  }
 }
 
 // Goal: a plan that a rank refuses fails on all of them, and nobody waits for a step that others

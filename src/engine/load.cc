@@ -25,6 +25,7 @@ model::LoadOptions load_options(const LoadReplica& load, uint32_t rank) {
                    .tp_size = load.tensor_parallel_size,
                    .pp_rank = rank / load.tensor_parallel_size,
                    .pp_size = load.pipeline_parallel_size,
+                   .ep_size = load.expert_parallel_size,
                    .tensor_split = load.tensor_split,
                    .pipeline_split = load.pipeline_split};
   return options;
@@ -137,6 +138,10 @@ Result<void> check(const LoadReplica& load) {
     return invalid(fmt::format("speculative_tokens {}; at most {} are possible",
                                load.speculative_tokens, kSpeculativeTokensMax),
                    "speculative_tokens");
+  if (load.expert_parallel_size < 1 || load.tensor_parallel_size % load.expert_parallel_size != 0)
+    return invalid(fmt::format("expert_parallel_size is {}: it must divide tensor_parallel_size {}",
+                               load.expert_parallel_size, load.tensor_parallel_size),
+                   "expert_parallel_size");
   if (micro_batches(load) > kDepthMax)
     return invalid(fmt::format("{} micro batches for {} stages; at most {} are possible",
                                micro_batches(load), load.pipeline_parallel_size, kDepthMax),
@@ -189,6 +194,10 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   SimOptions options;
   ALTLAS_TRY(options.kind, device_kind(devices.front().name));
   ALTLAS_TRY(options.shape, read_sim_shape(load.model_path));
+  if (load.expert_parallel_size > 1 && options.shape.experts == 0)
+    return invalid(fmt::format("expert_parallel_size is {}, but the model has no experts: use 1",
+                               load.expert_parallel_size),
+                   "expert_parallel_size");
   options.kind.memory_bytes = devices.front().memory_bytes;
   options.device_count = static_cast<uint32_t>(devices.size());
   options.layout.tensor_parallel_size = static_cast<int32_t>(load.tensor_parallel_size);

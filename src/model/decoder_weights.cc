@@ -316,11 +316,13 @@ class Builder {
     }
     const ShardRange& columns = shard_.expert_feed_forward;
     for (int32_t e = 0; e < static_cast<int32_t>(config.count); ++e) {
+      // Of others' experts only the form is kept: nobody multiplies with them here.
+      const Skip skip(*this, !shard_.experts.holds(static_cast<uint32_t>(e)));
       ALTLAS_TRY(Linear gate_up, linear({expert_part(base + "ffn_gate", wide, columns, e),
                                          expert_part(base + "ffn_up", wide, columns, e)},
                                         hidden));
       ALTLAS_TRY(Linear down,
-                 linear({expert_part(base + "ffn_down", hidden, shard_.hidden, e)}, wide));
+                 linear({expert_part(base + "ffn_down", hidden, shard_.expert_hidden, e)}, wide));
       out.gate_up.push_back(std::move(gate_up));
       out.down.push_back(std::move(down));
     }

@@ -59,7 +59,7 @@ void Experts::run_tokens(StepContext& step, const ExpertWeights& layer) {
   place_tokens(step, layer);
   const auto each_expert = [&](const std::vector<Linear>& linears, const auto& run) {
     uint64_t bytes = 0;
-    for (uint32_t e = 0; e < experts.count; ++e) {
+    for (uint32_t e = shard_.experts.begin; e < shard_.experts.end; ++e) {
       const size_t first = first_[e], count = first_[e + 1] - first;
       if (count == 0) continue;
       bytes += linears[e].bytes;
@@ -161,8 +161,7 @@ void Experts::add_experts(const StepContext& step, bool shared) {
   }
 }
 
-// One token: every thread chooses for itself, then adds what its own rows of all experts' products
-// give. The bits are those of run_tokens.
+// One token: every thread chooses for itself. The bits are those of run_tokens.
 void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
   const ExpertConfig& experts = config_.experts;
   const size_t hidden = config_.hidden, used = experts.used;
@@ -177,6 +176,7 @@ void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
   uint64_t gate_up_bytes = layer.shared_gate_up.bytes, down_bytes = layer.shared_down.bytes;
   for (size_t i = 0; i < used; ++i) {
     const uint32_t e = chosen[i];
+    if (!shard_.experts.holds(e)) continue;
     feed_forward_.multiply_gated(step, step.share, layer.gate_up[e], x,
                                  gated_for(layer.down[e], i));
     gate_up_bytes += layer.gate_up[e].bytes;
@@ -188,28 +188,71 @@ void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
   const uint64_t products =
       (uint64_t{used} * experts.feed_forward + experts.shared_feed_forward) * hidden;
   step.clock.lap(Op::kGateUp, gate_up_bytes, 2 * products);
-  const size_t rows = shard_.hidden.size(), begin = shard_.hidden.begin;
-  const auto panels = device::split(ops::panel_count(rows), step.thread, step.team.size());
-  const size_t first = begin + std::min(rows, panels.begin * ops::kPanelRows),
-               count = begin + std::min(rows, panels.end * ops::kPanelRows) - first;
-  const auto down = [&](const Linear& linear, const Gated& from, float* y) {
-    ops::matmul(linear.parts[0].matrix, from.input(1), panels.begin, panels.end, y + begin, hidden,
-                step.scratch);
-  };
-  float* delta = step.delta.data + first;
-  if (shared) {
-    down(layer.shared_down, shared_gated, step.delta.data);
-    ops::scale_cpu(1 / (1 + ops::exp_f32(-router_.data[experts.count])), count, delta);
-  } else {
-    std::fill_n(delta, count, 0.0f);
-  }
-  for (size_t i = 0; i < used; ++i) {
-    const Linear& linear = layer.down[chosen[i]];
-    down(linear, gated_for(linear, i), rows_[i]);
-    ops::add_scaled_cpu(rows_[i] + first, shares[i], count, delta);
-  }
+  if (shard_.experts.size() == experts.count)
+    add_own_rows(step, layer, shared_gated);
+  else
+    add_others_rows(step, layer, shared_gated);
   step.meet();
   step.clock.lap(Op::kDown, down_bytes, products);
+}
+
+// This thread's share of a rank's rows of y = x W for one token; the columns of y that it wrote.
+device::Range Experts::down_share(const StepContext& step, const Linear& linear, const Gated& from,
+                                  float* y) const {
+  const ops::PackedMatrix& matrix = linear.parts[0].matrix;
+  const size_t rows = matrix.rows, begin = linear.parts[0].first_column;
+  const auto panels = device::split(ops::panel_count(rows), step.thread, step.team.size());
+  ops::matmul(matrix, from.input(1), panels.begin, panels.end, y + begin, config_.hidden,
+              step.scratch);
+  return {begin + std::min(rows, panels.begin * ops::kPanelRows),
+          begin + std::min(rows, panels.end * ops::kPanelRows)};
+}
+
+// Every rank has a part of every expert: each thread adds what its own rows give.
+void Experts::add_own_rows(StepContext& step, const ExpertWeights& layer,
+                           const Gated& shared_gated) {
+  const uint32_t* chosen = own_chosen_[step.thread];
+  float* const delta = step.delta.data;
+  device::Range own;
+  for (size_t i = 0; i < config_.experts.used; ++i) {
+    const Linear& linear = layer.down[chosen[i]];
+    own = down_share(step, linear, gated_for(linear, i), rows_[i]);
+  }
+  if (layer.shared_down.rows > 0) down_share(step, layer.shared_down, shared_gated, delta);
+  add_columns(own, config_.experts.shared_feed_forward > 0, own_shares_[step.thread], delta);
+}
+
+// Ranks have whole experts: what they give is there for all before it is added.
+void Experts::add_others_rows(StepContext& step, const ExpertWeights& layer,
+                              const Gated& shared_gated) {
+  const uint32_t* chosen = own_chosen_[step.thread];
+  for (size_t i = 0; i < config_.experts.used; ++i) {
+    if (!shard_.experts.holds(chosen[i])) continue;
+    const Linear& linear = layer.down[chosen[i]];
+    down_share(step, linear, gated_for(linear, i), rows_[i]);
+  }
+  if (layer.shared_down.rows > 0)
+    down_share(step, layer.shared_down, shared_gated, step.delta.data);
+  step.meet();
+  const size_t hidden = config_.hidden;
+  const auto panels =
+      device::split(ops::panel_count(hidden), step.group_thread, step.group_threads());
+  add_columns({std::min(hidden, panels.begin * ops::kPanelRows),
+               std::min(hidden, panels.end * ops::kPanelRows)},
+              config_.experts.shared_feed_forward > 0, own_shares_[step.thread], step.delta.data);
+}
+
+// Some columns of delta = what the token's experts give, by their shares.
+void Experts::add_columns(const device::Range& columns, bool shared, const float* shares,
+                          float* delta) const {
+  const size_t count = columns.end - columns.begin;
+  delta += columns.begin;
+  if (shared)
+    ops::scale_cpu(1 / (1 + ops::exp_f32(-router_.data[config_.experts.count])), count, delta);
+  else
+    std::fill_n(delta, count, 0.0f);
+  for (size_t i = 0; i < config_.experts.used; ++i)
+    ops::add_scaled_cpu(rows_[i] + columns.begin, shares[i], count, delta);
 }
 
 }  // namespace altlas::model

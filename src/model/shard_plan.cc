@@ -110,6 +110,49 @@ double head_values(const ModelConfig& config) {
   return config.architecture.encoder ? 0 : static_cast<double>(config.vocab_size) * config.hidden;
 }
 
+Result<void> check_experts(const ModelConfig& config, uint32_t tp_size, uint32_t ep_size) {
+  const uint32_t experts = config.experts.count;
+  const auto wrong = [&](const std::string& why) {
+    return invalid(fmt::format("expert_parallel_size is {}, but {}", ep_size, why),
+                   "expert_parallel_size");
+  };
+  if (ep_size == 1) return {};
+  if (experts == 0) return wrong("the model has no experts: use 1");
+  if (ep_size == 0 || ep_size > experts)
+    return wrong(fmt::format("the model has {} experts: use 1 to {}", experts, experts));
+  if (tp_size % ep_size != 0) {
+    std::vector<uint32_t> works;
+    for (uint32_t size = 1; size <= std::min(tp_size, experts); ++size)
+      if (tp_size % size == 0) works.push_back(size);
+    return wrong(fmt::format("it must divide tensor_parallel_size {}: use {}", tp_size,
+                             fmt::join(works, ", ")));
+  }
+  return {};
+}
+
+// Sets the experts' part of each rank's plan.
+void cut_experts(const ModelConfig& config, std::span<const double> cuts, uint32_t groups,
+                 std::vector<ShardPlan>& plans) {
+  const size_t ranks = plans.size(), size = ranks / groups;
+  std::vector<double> group_cuts;
+  for (size_t r = 0; r <= ranks; r += size) group_cuts.push_back(cuts[r]);
+  std::vector<ShardRange> experts = cut(config.experts.count, 1, group_cuts);
+  if (groups > 1) give_each_one(config.experts.count, experts);
+  for (size_t g = 0; g < groups; ++g) {
+    std::vector<double> own;  // Where the group's ranks cut its experts.
+    for (size_t r = g * size; r <= (g + 1) * size; ++r)
+      own.push_back((cuts[r] - cuts[g * size]) / (cuts[(g + 1) * size] - cuts[g * size]));
+    const std::vector<ShardRange> wide = cut(config.experts.feed_forward, kGatedUnit, own),
+                                  hidden = cut(config.hidden, ops::kPanelRows, own);
+    for (size_t i = 0; i < size; ++i) {
+      ShardPlan& plan = plans[g * size + i];
+      plan.experts = experts[g];
+      plan.expert_feed_forward = wide[i];
+      plan.expert_hidden = hidden[i];
+    }
+  }
+}
+
 Result<void> check(const ModelConfig& config, uint32_t tp_size, std::span<const double> split) {
   if (tp_size == 0 || tp_size > config.q_heads)
     return invalid(fmt::format("tensor_parallel_size is {}, but the model has {} query heads: use "
@@ -134,13 +177,15 @@ Result<void> check(const ModelConfig& config, uint32_t tp_size, std::span<const 
 std::string RankShard::name() const {
   std::string out = fmt::format("tp{}of{}pp{}of{}", tp_rank, tp_size, pp_rank, pp_size);
   if (pp_size > 1 && pipeline_split == PipelineSplit::kEven) out += "even";
+  if (ep_size > 1) out += fmt::format("ep{}", ep_size);
   if (!tensor_split.empty()) out += fmt::format("split{}", fmt::join(tensor_split, "-"));
   return out;
 }
 
 Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t tp_size,
-                                           std::span<const double> tensor_split) {
+                                           std::span<const double> tensor_split, uint32_t ep_size) {
   ALTLAS_TRY_VOID(check(config, tp_size, tensor_split));
+  ALTLAS_TRY_VOID(check_experts(config, tp_size, ep_size));
   const std::vector<double> cuts = cuts_of(tp_size, tensor_split);
   const ExpertConfig& experts = config.experts;
   const uint32_t router = experts.count + (experts.shared_feed_forward > 0 ? 1 : 0);
@@ -151,7 +196,7 @@ Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t t
   set(&ShardPlan::q_heads, cut_heads(config, cuts));
   set(&ShardPlan::hidden, cut(config.hidden, ops::kPanelRows, cuts));
   set(&ShardPlan::feed_forward, cut(config.feed_forward, kGatedUnit, cuts));
-  set(&ShardPlan::expert_feed_forward, cut(experts.feed_forward, kGatedUnit, cuts));
+  cut_experts(config, cuts, ep_size, out);
   set(&ShardPlan::shared_feed_forward, cut(experts.shared_feed_forward, kGatedUnit, cuts));
   set(&ShardPlan::router, cut(router, ops::kPanelRows, cuts));
   set(&ShardPlan::vocab, cut(config.vocab_size, ops::kSampleRun, cuts));
@@ -193,7 +238,8 @@ Result<std::vector<ShardRange>> split_layers(const ModelConfig& config, uint32_t
 }
 
 Result<ShardPlan> shard_plan(const ModelConfig& config, const RankShard& shard) {
-  ALTLAS_TRY(std::vector<ShardPlan> plans, shard_plans(config, shard.tp_size, shard.tensor_split));
+  ALTLAS_TRY(std::vector<ShardPlan> plans,
+             shard_plans(config, shard.tp_size, shard.tensor_split, shard.ep_size));
   ALTLAS_TRY(const std::vector<ShardRange> stages,
              split_layers(config, shard.pp_size, shard.pipeline_split));
   ALTLAS_CHECK(shard.tp_rank < plans.size() && shard.pp_rank < stages.size(),

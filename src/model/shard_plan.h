@@ -19,6 +19,7 @@ struct RankShard {
   uint32_t tp_size = 1;
   uint32_t pp_rank = 0;
   uint32_t pp_size = 1;
+  uint32_t ep_size = 1;  // Groups of tensor-parallel ranks over which experts are spread.
   std::vector<double> tensor_split;  // The share of each tensor-parallel rank; empty: equal ones.
   PipelineSplit pipeline_split = PipelineSplit::kBalanced;
 
@@ -58,6 +59,9 @@ struct ShardPlan {
   ShardRange hidden;
   ShardRange feed_forward;
   ShardRange expert_feed_forward;
+  // The experts that the rank has a part of, and its rows of their down matrices.
+  ShardRange experts;
+  ShardRange expert_hidden;
   ShardRange shared_feed_forward;
   ShardRange router;
   ShardRange vocab;
@@ -67,11 +71,13 @@ struct ShardPlan {
 
 // The parts of all tensor-parallel ranks of a stage, by rank. Every row of every matrix is in
 // exactly one of them, but those of keys and values; parts are contiguous and ascend with the rank.
-// With the same sizes and shares all ranks get the same answer.
-// Errors: kInvalid for more ranks than query heads, or shares that are not positive numbers, one a
-// rank; the message names the nearest size that works.
+// With the same sizes and shares all ranks get the same answer. ep_size: the ranks form as many
+// equal groups, each of which has some of the experts and shares their rows.
+// Errors: kInvalid for more ranks than query heads, shares that are not positive numbers, one a
+// rank, or groups that the ranks or the experts can't form; the message names sizes that work.
 Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t tp_size,
-                                           std::span<const double> tensor_split);
+                                           std::span<const double> tensor_split,
+                                           uint32_t ep_size = 1);
 
 // The layers of each stage: balanced stages take equal times for a token, as far as whole layers
 // allow, with the head counted in the last one; even stages have layers / stages each, the last one

@@ -138,6 +138,32 @@ TEST(SplitLayers, BalancedStagesCountTheHead) {
   EXPECT_NE(many.error().message().find("the model has 24 layers: use 1 to 24"), std::string::npos);
 }
 
+TEST(ShardPlan, ExpertsAreSpreadOverGroups) {
+  ModelConfig config = model(32, 4, 128, 6144);
+  config.experts = {.count = 10, .used = 2, .feed_forward = 768};
+  const auto plans = shard_plans(config, 4, {}, 2);
+  ASSERT_TRUE(plans.ok()) << plans.error().message();
+  for (uint32_t r = 0; r < 4; ++r) {
+    const ShardPlan& plan = (*plans)[r];
+    EXPECT_EQ(plan.experts, (r < 2 ? ShardRange{0, 5} : ShardRange{5, 10}));
+    EXPECT_EQ(plan.expert_feed_forward, (r % 2 == 0 ? ShardRange{0, 384} : ShardRange{384, 768}));
+    EXPECT_EQ(plan.expert_hidden.size(), 2048u);
+    EXPECT_EQ(plan.hidden.size(), 1024u);
+  }
+  struct Row {
+    uint32_t ranks, groups;
+    const char* words;
+  };
+  for (const Row& row :
+       {Row{4, 3, "must divide tensor_parallel_size 4: use 1, 2, 4"},
+        Row{12, 12, "the model has 10 experts: use 1 to 10"}, Row{2, 4, "use 1, 2"}}) {
+    const auto wrong = shard_plans(config, row.ranks, {}, row.groups);
+    ASSERT_FALSE(wrong.ok());
+    EXPECT_NE(wrong.error().message().find(row.words), std::string::npos)
+        << wrong.error().message();
+  }
+}
+
 // Goal: two shares never have one name, since packed weights are kept under it.
 TEST(RankShard, NamesTellSharesApart) {
   const RankShard even{.tp_rank = 0, .tp_size = 2};

@@ -126,6 +126,7 @@ ReplicaView show_slot(const Slot& slot, const Fleet& fleet) {
   out.speculative_drafted = slot.stats.speculative_drafted;
   out.speculative_accepted = slot.stats.speculative_accepted;
   out.not_finite_outputs = slot.stats.not_finite_outputs;
+  out.rank_busy_us = slot.stats.device_busy_us;
   return out;
 }
 
