@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
 #include "model/adapt.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/quantize/quantize.h"
@@ -83,10 +84,10 @@ void FeedForward::gate(const StepContext& step, const Linear& down) {
 void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
                                  const Linear& gate_up, const ops::Activations& x,
                                  const Gated& to) {
-  const size_t wide = to.wide, all_units = (ops::panel_count(wide) + kUnitPanels - 1) / kUnitPanels;
+  const size_t wide = to.wide, all_units = ceil_div(ops::panel_count(wide), kUnitPanels);
   const auto own = device::split(all_units, share.index, share.count);
   const size_t tokens = share.tokens.end - share.tokens.begin;
-  const auto pieces = static_cast<uint32_t>((tokens + kTokensAtOnce - 1) / kTokensAtOnce);
+  const auto pieces = static_cast<uint32_t>(ceil_div(tokens, kTokensAtOnce));
   for (uint32_t piece = 0; piece < pieces; ++piece) {
     auto rows = device::split(tokens, piece, pieces);
     rows = {rows.begin + share.tokens.begin, rows.end + share.tokens.begin};

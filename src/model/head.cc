@@ -1,6 +1,7 @@
 #include "model/head.h"
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/quantize/quantize.h"
 #include "ops/rms_norm/rms_norm.h"
@@ -37,7 +38,7 @@ void Head::final_hidden(size_t row, std::span<float> out) const {
 
 // The ids whose logits this thread computes: whole runs.
 device::Range Head::share(uint32_t thread) const {
-  const size_t vocab = config_.vocab_size, runs = (vocab + ops::kSampleRun - 1) / ops::kSampleRun;
+  const size_t vocab = config_.vocab_size, runs = ceil_div(vocab, ops::kSampleRun);
   const auto own = device::split(runs, thread, team_->size());
   return {std::min(vocab, own.begin * ops::kSampleRun), std::min(vocab, own.end * ops::kSampleRun)};
 }

@@ -1,3 +1,4 @@
+#include "base/integers.h"
 #include "ops/attention/attention.h"
 
 #include <algorithm>
@@ -392,7 +393,7 @@ void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t 
                  Tile<Load>& tile, const Tile<Load>* next, const Scratch& s, const Into& into) {
   const size_t dim = tile.dim, group = shape.group(), count = group * call.tokens;
   if constexpr (Load::kScaled) load_value_scales(tile, s.value_scales);
-  const size_t passes = (count + kPassRows - 1) / kPassRows;
+  const size_t passes = ceil_div(count, kPassRows);
   for (size_t pass = 0; pass < passes; ++pass) {
     const size_t begin = count * pass / passes, end = count * (pass + 1) / passes;
     Rows rows{.q = s.q + begin * dim,

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <boost/beast/zlib/inflate_stream.hpp>
 #include <boost/crc.hpp>
-#include <cctype>
 
+#include "base/strings.h"
 #include "base/utf8.h"
 
 namespace altlas::server {
@@ -129,9 +129,8 @@ Result<std::string> from_deflate(std::string_view body, size_t bytes_max) {
 }
 
 std::string coding_of(std::string_view encoding) {
-  std::string name;
-  for (const unsigned char c : encoding)
-    if (c != ' ' && c != '\t') name += static_cast<char>(std::tolower(c));
+  std::string name = lower(encoding);
+  std::erase_if(name, [](char c) { return c == ' ' || c == '\t'; });
   if (name.starts_with("x-")) name.erase(0, 2);  // RFC 9110: x-gzip is gzip.
   return name;
 }

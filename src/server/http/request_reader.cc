@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/beast/http.hpp>
 
+#include "base/strings.h"
 #include "server/http/host.h"
 #include "server/http/target.h"
 
@@ -35,10 +36,8 @@ std::string joined(const Fields& message, std::string_view name) {
 bool names(std::string_view list, std::string_view token) {
   while (!list.empty()) {
     const size_t end = std::min(list.find(','), list.size());
-    std::string_view one = list.substr(0, end);
+    const std::string_view one = trim(list.substr(0, end), " \t");
     list.remove_prefix(std::min(end + 1, list.size()));
-    one.remove_prefix(std::min(one.find_first_not_of(" \t"), one.size()));
-    one = one.substr(0, one.find_last_not_of(" \t") + 1);
     if (iequals(one, token)) return true;
   }
   return false;

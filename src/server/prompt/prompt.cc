@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include "base/clock.h"
+#include "base/strings.h"
 #include "server/prompt/call_id.h"
 #include "server/prompt/template_values.h"
 #include "text/detokenizer.h"
@@ -30,18 +31,12 @@ Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bo
       .with_reason(kContextLengthExceeded);
 }
 
-std::string_view strip(std::string_view text, bool right) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  const size_t end = right ? text.find_last_not_of(kSpace) + 1 : text.size();
-  return text.substr(first, end - first);
-}
-
 // Ends the prompt with the last message's content, as transformers' continue_final_message does:
 // trailing spaces stay where the template kept them.
 Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_view content) {
-  const std::string_view core = strip(content, true), with_tail = strip(content, false);
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  const std::string_view with_tail = trim_begin(content, kSpace);
+  const std::string_view core = trim_end(with_tail, kSpace);
   for (size_t i = segments.size(); i-- > 0 && !core.empty();) {
     if (!segments[i].is_content) continue;
     const size_t at = segments[i].text.rfind(core);

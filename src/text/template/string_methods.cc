@@ -22,8 +22,7 @@ Point point_at(std::string_view text, size_t at) {
 // The character that ends at `end` > 0.
 Point point_before(std::string_view text, size_t end) {
   size_t begin = end - 1;
-  while (begin > 0 && end - begin < 4 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80)
-    --begin;
+  while (begin > 0 && end - begin < 4 && is_continuation_byte(text[begin])) --begin;
   return {decode_utf8(text.substr(begin)).code_point, begin, end};
 }
 
