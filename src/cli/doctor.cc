@@ -23,7 +23,7 @@
 #include "hardware/device_kinds.h"
 #include "ops/simd.h"
 #include "text/template/chat_template.h"
-#include "weights/process.h"
+#include "weights/pull.h"
 
 namespace altlas::cli {
 namespace {
@@ -119,9 +119,8 @@ void say_libraries() {
 }
 
 void say_pip(Missing& missing) {
-  weights::ProcessSpec spec;
-  spec.argv = {"python3", "-m", "pip", "--version"};
-  const auto end = weights::run_process(spec);
+  const Result<ChildEnd> end = run_child(
+      {.argv = {"python3", "-m", "pip", "--version"}, .inherited = weights::kPackageVariables});
   const bool there = end.ok() && end->ok();
   fmt::print("pip        {}\n", there ? printable(end->last_line()) : "missing");
   if (!there)
