@@ -11,6 +11,7 @@
 #include <boost/version.hpp>
 #include <filesystem>
 
+#include "base/child_process.h"
 #include "base/units.h"
 #include "cli/bandwidth.h"
 #include "cli/command.h"
@@ -34,7 +35,7 @@ constexpr double kBandwidthSeconds = 0.25;
 // What is not there, and what would bring it.
 using Missing = std::vector<std::string>;
 
-void say_machine(const device::Machine& machine) {
+void say_machine(const device::MachineFacts& machine) {
   utsname system{};
   uname(&system);
   fmt::print("system     {} {} {}\n", system.sysname, system.release, system.machine);
@@ -53,7 +54,7 @@ void say_machine(const device::Machine& machine) {
              format_bytes(machine.memory_available));
 }
 
-void say_bandwidth(const device::Machine& machine, Missing& missing) {
+void say_bandwidth(const device::MachineFacts& machine, Missing& missing) {
   const uint64_t bytes = std::min(kBandwidthBytes, machine.memory_available / 4);
   if (bytes < 64 * kMiB) {
     missing.push_back("memory to measure its speed: less than 256 MiB are available");
@@ -172,7 +173,7 @@ Run make_doctor(CLI::App&) {
   return [] {
     if (const auto simd = apply_simd({}); !simd.ok()) return fail(simd.error());
     Missing missing;
-    const device::Machine machine = device::probe_machine();
+    const device::MachineFacts machine = device::probe_machine();
     say_machine(machine);
     say_bandwidth(machine, missing);
     say_gpus(missing);
