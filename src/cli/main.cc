@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr altlas::cli::Command kCommands[] = {
+constexpr altlas::cli::CliCommand kCommands[] = {
     {"serve", "Serve models over HTTP", altlas::cli::make_serve},
     {"generate", "Complete one prompt in the terminal", altlas::cli::make_generate},
     {"chat", "Talk with a model in the terminal", altlas::cli::make_chat},

@@ -103,7 +103,7 @@ Result<void> check_fit(const Serving& serving) {
         engine::load_options(control::load_of(serving.config.engine), /*device=*/0);
     options.model_path = serving.model_path;
     options.shard = {};
-    ALTLAS_TRY(const config::DeviceSpec spec, config::parse_device_spec(device.spec));
+    ALTLAS_TRY(const config::DeviceList spec, config::parse_device_list(device.spec));
     const auto threads = static_cast<uint32_t>(spec.parts.front().threads);
     const auto shape = model::load_shape(options, device.memory_total, threads);
     if (!shape.ok())
@@ -286,7 +286,7 @@ Result<std::vector<server::ServedModel>> served_models(
   std::vector<server::ServedModel> models;
   for (const control::DeploymentSetup& one : deployments) {
     if (one.model.empty()) continue;
-    ALTLAS_TRY(const ModelText text,
+    ALTLAS_TRY(const ParsedModelText text,
                load_model_text(one.load.model_path, model_of(serving, one.name)));
     server::ServedModel served;
     served.id = one.model;

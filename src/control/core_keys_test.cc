@@ -44,7 +44,7 @@ void run_many(CoreHarness& h, const std::string& owner, int count) {
 // What is in the journal, but for what the core had it forget.
 std::vector<journal::RestoredTask> journal_of(const CoreHarness& h) {
   journal::Replay replay;
-  for (const journal::Event& event : h.journal)
+  for (const journal::TaskEvent& event : h.journal)
     if (std::ranges::find(h.forgotten, event.task) == h.forgotten.end())
       EXPECT_TRUE(replay.add(event).ok());
   return replay.take();

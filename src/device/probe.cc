@@ -69,8 +69,8 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(ceil_div(quota, period), 1, 65536));
 }
 
-Machine probe_machine(const std::string& root) {
-  Machine machine;
+MachineFacts probe_machine(const std::string& root) {
+  MachineFacts machine;
   // A leader's pinning later must not shrink the machine.
   static const uint32_t cores = affinity_cores();
   machine.cores = cores;

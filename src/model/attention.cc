@@ -22,7 +22,7 @@ void norm_heads(float* x, size_t heads, size_t head_dim, const float* gamma, flo
 
 }  // namespace
 
-Attention::Attention(const ModelConfig& config, const ops::KvLayout& layout,
+Attention::Attention(const Hyperparameters& config, const ops::KvLayout& layout,
                      std::span<const KvGroup> groups, uint32_t step_tokens_max, Arena& arena)
     : config_(config), layout_(layout), groups_(groups), places_(config.layer_count) {
   for (uint32_t g = 0; g < groups.size(); ++g)

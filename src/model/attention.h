@@ -19,8 +19,8 @@ namespace altlas::model {
 class Attention {
  public:
   // Takes its memory from `arena`. groups: none while measuring. What is referred to outlives it.
-  Attention(const ModelConfig& config, const ops::KvLayout& layout, std::span<const KvGroup> groups,
-            uint32_t step_tokens_max, Arena& arena);
+  Attention(const Hyperparameters& config, const ops::KvLayout& layout,
+            std::span<const KvGroup> groups, uint32_t step_tokens_max, Arena& arena);
 
   // [step_tokens_max, q + k + v]: what the product before writes.
   Rows<float> qkv() const { return qkv_; }
@@ -54,7 +54,7 @@ class Attention {
   void attend_together(StepContext& step, const ops::AttentionShape& shape,
                        ops::AttentionCall call);
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const ops::KvLayout layout_;
   const std::span<const KvGroup> groups_;
   std::vector<Place> places_;  // [layers]

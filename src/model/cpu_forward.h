@@ -55,7 +55,7 @@ class CpuForward final : public Forward {
   void answer(const HeadRow& row, uint32_t thread, size_t place, HeadAnswer& out);
   const KvGroup* draft_group(uint32_t group) const;
 
-  const ModelConfig config_;
+  const Hyperparameters config_;
   const ops::KvLayout layout_;
   std::vector<KvGroup> groups_;
   const uint32_t adapter_rank_max_;

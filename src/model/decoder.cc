@@ -35,7 +35,7 @@ uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention
 
 }  // namespace
 
-Decoder::Parts::Parts(const ModelConfig& config, const DecoderWeights& weights,
+Decoder::Parts::Parts(const Hyperparameters& config, const DecoderWeights& weights,
                       std::span<const KvGroup> groups, const ops::KvLayout& layout,
                       uint32_t step_tokens_max, uint32_t threads, device::Team* team, Arena& arena)
     : x(arena.take_rows<float>(step_tokens_max, config.hidden)),
@@ -58,7 +58,7 @@ Decoder::Parts::Parts(const ModelConfig& config, const DecoderWeights& weights,
       scratch(arena.take_rows<std::byte>(threads, scratch_bytes(weights, attention))),
       head(config, weights, {x, normed, quantized, scratch}, threads, team, arena) {}
 
-uint64_t Decoder::workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
+uint64_t Decoder::workspace_bytes(const Hyperparameters& config, const DecoderWeights& weights,
                                   const ops::KvLayout& layout, uint32_t step_tokens_max,
                                   uint32_t threads) {
   Arena arena;
@@ -66,7 +66,7 @@ uint64_t Decoder::workspace_bytes(const ModelConfig& config, const DecoderWeight
   return arena.used();
 }
 
-Decoder::Decoder(const ModelConfig& config, const DecoderWeights& weights,
+Decoder::Decoder(const Hyperparameters& config, const DecoderWeights& weights,
                  std::span<const KvGroup> groups, const ops::KvLayout& layout,
                  uint32_t step_tokens_max, Arena workspace, device::Team& team)
     : config_(config),
@@ -97,7 +97,7 @@ StepContext Decoder::context(uint32_t thread, std::span<const BatchEntry> entrie
           .single = single,
           .shares_tokens = shares_tokens_,
           .adapts = adapts_,
-          .own = single ? device::Range{0, 1} : split,
+          .own = single ? Range{0, 1} : split,
           .share = shares_tokens_ ? ProductShare{split, 0, 1}
                                   : ProductShare{{0, tokens}, thread, team_.size()},
           .x = single && thread != 0 ? own_row(parts_.own_x) : parts_.x,

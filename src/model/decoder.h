@@ -29,11 +29,11 @@ inline constexpr uint32_t kOwnTokens = 64;
 class Decoder {
  public:
   // Everything referred to outlives the decoder. workspace: of workspace_bytes().
-  Decoder(const ModelConfig& config, const DecoderWeights& weights, std::span<const KvGroup> groups,
-          const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace,
-          device::Team& team);
+  Decoder(const Hyperparameters& config, const DecoderWeights& weights,
+          std::span<const KvGroup> groups, const ops::KvLayout& layout, uint32_t step_tokens_max,
+          Arena workspace, device::Team& team);
 
-  static uint64_t workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
+  static uint64_t workspace_bytes(const Hyperparameters& config, const DecoderWeights& weights,
                                   const ops::KvLayout& layout, uint32_t step_tokens_max,
                                   uint32_t threads);
 
@@ -51,9 +51,9 @@ class Decoder {
  private:
   // What has memory of the workspace. T: step_tokens_max.
   struct Parts {
-    Parts(const ModelConfig& config, const DecoderWeights& weights, std::span<const KvGroup> groups,
-          const ops::KvLayout& layout, uint32_t step_tokens_max, uint32_t threads,
-          device::Team* team, Arena& arena);
+    Parts(const Hyperparameters& config, const DecoderWeights& weights,
+          std::span<const KvGroup> groups, const ops::KvLayout& layout, uint32_t step_tokens_max,
+          uint32_t threads, device::Team* team, Arena& arena);
 
     // As StepContext has them, of a step of several tokens.
     Rows<float> x, normed, delta;  // [T, hidden]
@@ -86,7 +86,7 @@ class Decoder {
   void add_and_norm(StepContext& step, bool branch, const float* post_norm, const float* norm,
                     const Forms& forms) const;
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const DecoderWeights& weights_;
   device::Team& team_;
   OpTimes* times_ = nullptr;

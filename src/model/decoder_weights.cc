@@ -13,7 +13,7 @@ namespace {
 
 class Builder {
  public:
-  Builder(const weights::TensorSource& file, const ModelConfig& config, Arena& arena,
+  Builder(const weights::TensorSource& file, const Hyperparameters& config, Arena& arena,
           device::Team* team, const std::function<void(double)>& progress)
       : file_(file), config_(config), arena_(arena), team_(team), progress_(progress) {}
 
@@ -274,7 +274,7 @@ class Builder {
   }
 
   const weights::TensorSource& file_;
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   Arena& arena_;
   device::Team* team_;
   const std::function<void(double)>& progress_;
@@ -283,8 +283,9 @@ class Builder {
 
 }  // namespace
 
-Result<DecoderWeights> lay_out_weights(const weights::TensorSource& file, const ModelConfig& config,
-                                       Arena& arena, device::Team* team,
+Result<DecoderWeights> lay_out_weights(const weights::TensorSource& file,
+                                       const Hyperparameters& config, Arena& arena,
+                                       device::Team* team,
                                        const std::function<void(double)>& progress) {
   return Builder(file, config, arena, team, progress).build();
 }

@@ -64,8 +64,9 @@ struct DecoderWeights {
 // Takes the pieces from `arena` and, unless it is only measuring, fills them, packing with the
 // whole team. team: may be null while measuring.  progress: 0 … 1, may be empty. Errors: kNotFound
 // for a missing tensor, kInvalid for one of a wrong shape or a type we do not support.
-Result<DecoderWeights> lay_out_weights(const weights::TensorSource& file, const ModelConfig& config,
-                                       Arena& arena, device::Team* team,
+Result<DecoderWeights> lay_out_weights(const weights::TensorSource& file,
+                                       const Hyperparameters& config, Arena& arena,
+                                       device::Team* team,
                                        const std::function<void(double)>& progress);
 
 }  // namespace altlas::model

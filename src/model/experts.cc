@@ -10,7 +10,7 @@
 
 namespace altlas::model {
 
-Experts::Experts(const ModelConfig& config, uint32_t step_tokens_max, uint32_t threads,
+Experts::Experts(const Hyperparameters& config, uint32_t step_tokens_max, uint32_t threads,
                  FeedForward& feed_forward, Arena& arena)
     : config_(config), feed_forward_(feed_forward) {
   const ExpertConfig& experts = config.experts;
@@ -104,7 +104,7 @@ void Experts::place_tokens(StepContext& step, const ExpertWeights& layer) {
                  uint64_t{layer.router.rows} * config_.hidden * tokens);
 }
 
-void Experts::choose(const device::Range& own) {
+void Experts::choose(const Range& own) {
   const ExpertConfig& experts = config_.experts;
   for (size_t row = own.begin; row < own.end; ++row)
     ops::choose_experts(router_[row], experts.count, experts.used, experts.normalized, chosen_[row],

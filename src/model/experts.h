@@ -20,7 +20,7 @@ class Experts {
  public:
   // Takes its memory from `arena`: none for a model without experts. feed_forward: multiplies, and
   // holds what the shared expert makes. What is referred to outlives it.
-  Experts(const ModelConfig& config, uint32_t step_tokens_max, uint32_t threads,
+  Experts(const Hyperparameters& config, uint32_t step_tokens_max, uint32_t threads,
           FeedForward& feed_forward, Arena& arena);
 
   // delta = what each token's experts make of step.normed, by their shares. All threads, which have
@@ -31,13 +31,13 @@ class Experts {
   void run_tokens(StepContext& step, const ExpertWeights& layer);
   void run_token(StepContext& step, const ExpertWeights& layer);
   void place_tokens(StepContext& step, const ExpertWeights& layer);
-  void choose(const device::Range& own);
+  void choose(const Range& own);
   void sort_places(size_t tokens);
   void gather(const StepContext& step, const Linear& next);
   void add_experts(const StepContext& step, bool shared);
   Gated gated_for(const Linear& down, size_t place) const;
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   FeedForward& feed_forward_;
   // T: step_tokens_max. A token has `used` places; those of an expert lie together.
   Rows<float> router_;              // [T, experts (+ 1)]

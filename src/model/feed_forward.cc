@@ -25,13 +25,13 @@ ops::PackedMatrix slice(const ops::PackedMatrix& matrix, size_t first, size_t ro
   return {matrix.type, static_cast<uint32_t>(rows), matrix.cols, panel_at(matrix, first), next};
 }
 
-uint64_t widest(const ModelConfig& config) {
+uint64_t widest(const Hyperparameters& config) {
   return std::max(config.feed_forward, config.experts.shared_feed_forward);
 }
 
 }  // namespace
 
-FeedForward::FeedForward(const ModelConfig& config, uint32_t step_tokens_max, uint32_t threads,
+FeedForward::FeedForward(const Hyperparameters& config, uint32_t step_tokens_max, uint32_t threads,
                          Arena& arena)
     : config_(config),
       wide_(arena.take_array<float>(uint64_t{step_tokens_max} * 2 * widest(config))),
@@ -114,8 +114,8 @@ void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
   }
 }
 
-void FeedForward::gate_chunk(const float* gate, const float* up, const device::Range& rows,
-                             const device::Range& columns, const Gated& to) const {
+void FeedForward::gate_chunk(const float* gate, const float* up, const Range& rows,
+                             const Range& columns, const Gated& to) const {
   const size_t wide = to.wide, width = columns.end - columns.begin, count = rows.end - rows.begin;
   if (to.takes_quantized)
     return ops::gate_quantize_cpu(

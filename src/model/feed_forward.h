@@ -28,7 +28,8 @@ struct Gated {
 class FeedForward {
  public:
   // Takes its memory from `arena`. What is referred to outlives it.
-  FeedForward(const ModelConfig& config, uint32_t step_tokens_max, uint32_t threads, Arena& arena);
+  FeedForward(const Hyperparameters& config, uint32_t step_tokens_max, uint32_t threads,
+              Arena& arena);
 
   // delta = down(act(gate) * up) of step.normed, of all tokens. All threads; what others made of
   // delta is there behind step.meet_products(), which it ends with.
@@ -45,10 +46,10 @@ class FeedForward {
  private:
   void gate_row(const float* gate, const float* up, size_t wide, float* product) const;
   void gate(const StepContext& step, const Linear& down);
-  void gate_chunk(const float* gate, const float* up, const device::Range& rows,
-                  const device::Range& columns, const Gated& to) const;
+  void gate_chunk(const float* gate, const float* up, const Range& rows, const Range& columns,
+                  const Gated& to) const;
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   float* wide_;          // [step_tokens_max, 2 * the widest]: gate, up; the product lies over gate.
   std::byte* gated_;     // [step_tokens_max], quantised.
   Rows<float> chunks_;   // [threads, kGateFloats]

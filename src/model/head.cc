@@ -8,7 +8,7 @@
 
 namespace altlas::model {
 
-Head::Head(const ModelConfig& config, const DecoderWeights& weights, const HeadInput& input,
+Head::Head(const Hyperparameters& config, const DecoderWeights& weights, const HeadInput& input,
            uint32_t threads, device::Team* team, Arena& arena)
     : config_(config), weights_(weights), input_(input), team_(team) {
   const size_t rows = std::min<size_t>(input.x.count, kSampledRowsMax);
@@ -37,7 +37,7 @@ void Head::final_hidden(size_t row, std::span<float> out) const {
 }
 
 // The ids whose logits this thread computes: whole runs.
-device::Range Head::share(uint32_t thread) const {
+Range Head::share(uint32_t thread) const {
   const size_t vocab = config_.vocab_size, runs = ceil_div(vocab, ops::kSampleRun);
   const auto own = device::split(runs, thread, team_->size());
   return {std::min(vocab, own.begin * ops::kSampleRun), std::min(vocab, own.end * ops::kSampleRun)};

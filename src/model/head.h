@@ -36,7 +36,7 @@ class Head {
  public:
   // Takes its memory from `arena`. team: of `threads`; null while measuring. What is referred to
   // outlives it.
-  Head(const ModelConfig& config, const DecoderWeights& weights, const HeadInput& input,
+  Head(const Hyperparameters& config, const DecoderWeights& weights, const HeadInput& input,
        uint32_t threads, device::Team* team, Arena& arena);
 
   static uint64_t scratch_bytes(const DecoderWeights& weights) {
@@ -89,11 +89,11 @@ class Head {
   }
   ops::PackedMatrix part(size_t first, size_t count) const;
   void norm_rows(uint32_t thread, std::span<const uint32_t> rows);
-  device::Range share(uint32_t thread) const;
+  Range share(uint32_t thread) const;
   Rows<float> chunk(uint32_t thread, size_t rows, size_t first, size_t count);
   void find_best(uint32_t thread, size_t rows);
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const DecoderWeights& weights_;
   const HeadInput input_;
   device::Team* const team_;

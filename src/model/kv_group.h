@@ -25,6 +25,6 @@ struct KvGroup {
 };
 
 // Groups of a model: every layer in one; full attention first. Encoders: one layer's, for all.
-std::vector<KvGroup> kv_groups(const ModelConfig& config);
+std::vector<KvGroup> kv_groups(const Hyperparameters& config);
 
 }  // namespace altlas::model

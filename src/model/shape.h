@@ -21,13 +21,13 @@ inline constexpr uint32_t kStepTokensMax = 1 << 20;
 inline constexpr uint32_t kSwapPlacesMax = 1 << 24;
 
 struct RankPlan {
-  ModelConfig config;
+  Hyperparameters config;
   ops::KvLayout layout;
   std::vector<KvGroup> groups;  // blocks set, data null.
   ReplicaShape shape;
   uint64_t weight_bytes = 0;      // The model's own, of shape.weight_bytes.
   uint64_t activation_bytes = 0;  // A part of shape.activation_bytes.
-  std::vector<AdapterFile> adapters;
+  std::vector<CheckedAdapter> adapters;
   std::unique_ptr<DraftPlan> draft;  // Null: none. Its groups' blocks are set.
 };
 

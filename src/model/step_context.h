@@ -17,7 +17,7 @@ namespace altlas::model {
 // What a thread multiplies of a product: share `index` of `count` of the weights' rows, for some
 // tokens.
 struct ProductShare {
-  device::Range tokens;
+  Range tokens;
   uint32_t index = 0, count = 1;
 };
 
@@ -32,7 +32,7 @@ struct StepContext {
   bool single;         // One token, without adapter.
   bool shares_tokens;  // Threads share the step's tokens, and not the rows of its weights.
   bool adapts;         // Some entry has an adapter.
-  device::Range own;
+  Range own;
   ProductShare share;
   Rows<float> x;          // [own or tokens, hidden]: the residual stream.
   Rows<float> normed;     // [own or tokens, hidden]

@@ -118,7 +118,7 @@ double length_share_min(const PointSpec& p) {
 Result<StepModel> step_model(const PointSpec& point) {
   ALTLAS_TRY(const ModelShape shape, model_shape(point.model));
   ALTLAS_TRY(const DeviceModel device, device_model(device_kind_name(point.gpu)));
-  ALTLAS_TRY(WeightType weights, weight_type(point.dtype));
+  ALTLAS_TRY(WeightFormat weights, weight_format(point.dtype));
   if (!device.computes(weights.math))
     return invalid(fmt::format("{} does not compute {}", device.kind.name, weights.name));
   if (point.tensor > shape.heads)

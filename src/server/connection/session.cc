@@ -64,7 +64,8 @@ struct HttpSession::Stream {
   bool open = true;
 };
 
-HttpSession::HttpSession(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share)
+HttpSession::HttpSession(std::unique_ptr<SocketTransport> transport,
+                         std::shared_ptr<SessionShare> share)
     : transport_(std::move(transport)),
       share_(std::move(share)),
       local_address_(local_address(transport_->socket())),

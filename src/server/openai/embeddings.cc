@@ -45,7 +45,7 @@ Result<EmbeddingRequest> read_request(const json::object& object, const Request&
                                out.model->id, out.model->embedding_size),
                    "dimensions");
   ALTLAS_TRY(auto prompts, read_prompts(*body.input, "input", *out.model));
-  for (Prompt& prompt : prompts) {
+  for (PromptSource& prompt : prompts) {
     PendingTask task = pattern;
     if (prompts.size() > 1)
       task.place = fmt::format("input[{}]", &prompt - prompts.data());

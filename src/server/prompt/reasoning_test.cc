@@ -70,8 +70,8 @@ text::ReasoningStart start_of(const std::string& chat_template, const std::strin
   model.chat_template = std::make_shared<const text::ChatTemplate>(
       *text::ChatTemplate::compile(chat_template));
   TextPool pool(1, 1, {model});
-  Prompt prompt;
-  prompt.kind = Prompt::Kind::kChat;
+  PromptSource prompt;
+  prompt.kind = PromptSource::Kind::kChat;
   prompt.messages = std::make_shared<boost::json::value>(boost::json::parse(messages));
   prompt.continue_final = continues;
   prompt.reasoning = std::make_shared<text::ReasoningStart>();

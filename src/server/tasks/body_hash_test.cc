@@ -94,7 +94,7 @@ TEST(BodyHash, WhatIsAskedCounts) {
   const std::function<void(PendingTask&)> changes[] = {
       [](PendingTask&) {},
       [](PendingTask& t) { t.prompt.text = "other"; },
-      [](PendingTask& t) { t.prompt.kind = Prompt::Kind::kChat; },
+      [](PendingTask& t) { t.prompt.kind = PromptSource::Kind::kChat; },
       [](PendingTask& t) { t.prompt.parse_special = true; },
       [](PendingTask& t) { t.spec.type = "embedding"; },
       [](PendingTask& t) { t.spec.deployment = "e"; },
