@@ -2,6 +2,7 @@
 // somebody looked.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>

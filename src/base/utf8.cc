@@ -92,7 +92,7 @@ std::string repair_utf8(std::string_view text) {
 
 size_t count_code_points(std::string_view text) {
   return static_cast<size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
+      std::ranges::count_if(text, [](char c) { return !is_continuation_byte(c); }));
 }
 
 }  // namespace altlas

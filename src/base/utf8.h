@@ -30,6 +30,9 @@ int hex_digit(char c);
 
 void append_utf8(std::string& out, char32_t code_point);
 
+// Whether `c` goes on a character that an earlier byte began.
+constexpr bool is_continuation_byte(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
+
 bool is_valid_utf8(std::string_view text);
 
 // `text` with each invalid part replaced by U+FFFD, as bytes.decode("utf-8", "replace") gives.

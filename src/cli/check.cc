@@ -18,7 +18,7 @@ namespace {
 
 // How many devices the configuration names by itself; 0 where that depends on the machine.
 int64_t devices_named(const config::Config& config) {
-  const auto spec = config::parse_device_spec(config.engine.devices);
+  const auto spec = config::parse_device_list(config.engine.devices);
   if (!spec.ok()) return 0;
   int64_t count = 0;
   for (const config::DevicePart& part : spec->parts) {

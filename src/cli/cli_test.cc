@@ -198,7 +198,7 @@ TEST(LocalEngine, Layout) {
 
 // Goal: threads that could only wait for each other are named with the CPUs there are.
 TEST(Setup, MoreThreadsThanCpusAreWarnedOf) {
-  const device::Machine machine{.cores = 2, .memory_total = uint64_t{4} << 30};
+  const device::MachineFacts machine{.cores = 2, .memory_total = uint64_t{4} << 30};
   const auto notice = [&](const char* spec) {
     const auto devices = device::parse_device_spec(spec, machine);
     return devices.ok() ? threads_notice(*devices, machine.cores) : devices.error().message();

@@ -25,7 +25,7 @@ int fail(const Error& error);
 
 // A command adds its options to `app` and returns what runs it. `app` outlives the function.
 using Run = std::function<int()>;
-struct Command {
+struct CliCommand {
   const char* name;
   const char* help;
   Run (*make)(CLI::App& app);

@@ -11,6 +11,7 @@
 #include <boost/version.hpp>
 #include <filesystem>
 
+#include "base/child_process.h"
 #include "base/units.h"
 #include "cli/bandwidth.h"
 #include "cli/command.h"
@@ -23,7 +24,7 @@
 #include "hardware/device_kinds.h"
 #include "ops/simd.h"
 #include "text/template/chat_template.h"
-#include "weights/process.h"
+#include "weights/pull.h"
 
 namespace altlas::cli {
 namespace {
@@ -34,7 +35,7 @@ constexpr double kBandwidthSeconds = 0.25;
 // What is not there, and what would bring it.
 using Missing = std::vector<std::string>;
 
-void say_machine(const device::Machine& machine) {
+void say_machine(const device::MachineFacts& machine) {
   utsname system{};
   uname(&system);
   fmt::print("system     {} {} {}\n", system.sysname, system.release, system.machine);
@@ -53,7 +54,7 @@ void say_machine(const device::Machine& machine) {
              format_bytes(machine.memory_available));
 }
 
-void say_bandwidth(const device::Machine& machine, Missing& missing) {
+void say_bandwidth(const device::MachineFacts& machine, Missing& missing) {
   const uint64_t bytes = std::min(kBandwidthBytes, machine.memory_available / 4);
   if (bytes < 64 * kMiB) {
     missing.push_back("memory to measure its speed: less than 256 MiB are available");
@@ -119,9 +120,8 @@ void say_libraries() {
 }
 
 void say_pip(Missing& missing) {
-  weights::ProcessSpec spec;
-  spec.argv = {"python3", "-m", "pip", "--version"};
-  const auto end = weights::run_process(spec);
+  const Result<ChildEnd> end = run_child(
+      {.argv = {"python3", "-m", "pip", "--version"}, .inherited = weights::kPackageVariables});
   const bool there = end.ok() && end->ok();
   fmt::print("pip        {}\n", there ? printable(end->last_line()) : "missing");
   if (!there)
@@ -173,7 +173,7 @@ Run make_doctor(CLI::App&) {
   return [] {
     if (const auto simd = apply_simd({}); !simd.ok()) return fail(simd.error());
     Missing missing;
-    const device::Machine machine = device::probe_machine();
+    const device::MachineFacts machine = device::probe_machine();
     say_machine(machine);
     say_bandwidth(machine, missing);
     say_gpus(missing);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 
+#include "base/integers.h"
 #include "ops/sample/sample.h"
 #include "step/step_plan.h"
 
@@ -16,7 +17,7 @@ namespace {
 constexpr uint32_t kPromptTokens = 16;  // Before a short decode.
 constexpr uint32_t kBlock = 16;
 
-uint64_t whole_blocks(uint64_t tokens) { return (tokens + kBlock - 1) / kBlock; }
+uint64_t whole_blocks(uint64_t tokens) { return ceil_div(tokens, kBlock); }
 
 // Token ids of a prompt: spread over the vocabulary, the same in every run.
 std::vector<int32_t> prompt_ids(uint32_t count, uint32_t vocab) {
@@ -206,7 +207,7 @@ Result<void> Bench::round(const std::function<void(std::string_view)>& say) {
 template <class T>
 struct SamplingField {
   std::string_view name;
-  T SamplingParams::*member;
+  T SamplingParams::* member;
   T least, most;
 };
 constexpr SamplingField<float> kFloatFields[] = {

@@ -59,7 +59,7 @@ class LocalEngine {
   LocalEngine() : reports_(kReportsMax) {}
   static constexpr size_t kReportsMax = size_t{1} << 20;  // One sequence says less.
 
-  ModelText text_;
+  ParsedModelText text_;
   std::string model_name_;
   engine::LoadReplica load_;
   engine::ReplicaLoaded loaded_;

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr altlas::cli::Command kCommands[] = {
+constexpr altlas::cli::CliCommand kCommands[] = {
     {"serve", "Serve models over HTTP", altlas::cli::make_serve},
     {"generate", "Complete one prompt in the terminal", altlas::cli::make_generate},
     {"chat", "Talk with a model in the terminal", altlas::cli::make_chat},
@@ -25,8 +25,7 @@ constexpr altlas::cli::Command kCommands[] = {
     {"validate-config", "Check a configuration file", altlas::cli::make_validate_config},
     {"simulate", "Run the server's decisions against simulated faults, many seeds",
      altlas::cli::make_simulate},
-    {"plan", "Which layout a model needs on devices, its speed and price",
-     altlas::cli::make_plan},
+    {"plan", "Which layout a model needs on devices, its speed and price", altlas::cli::make_plan},
     {"bench", "Measure speeds beside what the machine can do", altlas::cli::make_bench},
     {"collectives", "Measure all_reduce and its kin between ranks, as nccl-tests does",
      altlas::cli::make_collectives},

@@ -16,7 +16,7 @@ namespace altlas::cli {
 namespace {
 
 bool names_cuda(const config::Config& config) {
-  const auto spec = config::parse_device_spec(config.engine.devices);
+  const auto spec = config::parse_device_list(config.engine.devices);
   return spec.ok() && std::ranges::any_of(spec->parts, [](const config::DevicePart& part) {
            return part.kind == config::DevicePart::Kind::kCuda;
          });

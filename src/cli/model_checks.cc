@@ -7,6 +7,7 @@
 #include <map>
 
 #include "base/log.h"
+#include "base/strings.h"
 #include "model/model_file.h"
 #include "weights/gguf_model.h"
 #include "weights/model_source.h"
@@ -64,9 +65,7 @@ Result<void> check_sha256(const config::ModelConfig& model, const std::string& p
   if (std::filesystem::is_directory(file, error) || count > 1)
     return refuse(fmt::format("'{}' has several files, a checksum is of one: remove it", path));
   ALTLAS_TRY(const std::string sum, weights::sha256_of_file(path, nullptr));
-  std::string wanted = model.sha256;
-  std::ranges::transform(wanted, wanted.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (sum != wanted)
+  if (sum != lower(model.sha256))
     return refuse(fmt::format("'{}' has {}, not {}: it is another file, or damaged", path, sum,
                               model.sha256));
   log::info("model {}: its checksum is right", model.name);

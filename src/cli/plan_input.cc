@@ -9,13 +9,12 @@
 
 #include "base/units.h"
 #include "cli/terminal.h"
+#include "config/device_spec.h"
 #include "engine/sim_shape.h"
 #include "model/hf_config.h"
 
 namespace altlas::cli {
 namespace {
-
-constexpr int32_t kDevicesMax = 1024;
 
 Result<std::string> read_whole(const std::string& path, uint64_t bytes_max) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
@@ -38,7 +37,7 @@ Result<std::string> read_whole(const std::string& path, uint64_t bytes_max) {
 Result<plan::ModelShape> shape_of_config(const std::string& path) {
   ALTLAS_TRY(const std::string text, read_whole(path, model::kHfConfigBytesMax));
   ALTLAS_TRY(const model::HfConfig read, model::read_hf_config(text, path));
-  const model::ModelConfig& c = read.model;
+  const model::Hyperparameters& c = read.model;
   const bool experts = c.experts.count > 0;
   plan::ModelShape shape;
   shape.layers = static_cast<int32_t>(c.layer_count);
@@ -82,7 +81,7 @@ Result<PlanModel> read_plan_model(const std::string& name, const std::string& dt
   PlanModel out;
   std::error_code ignored;
   const bool here = std::filesystem::exists(name, ignored);
-  ALTLAS_TRY(out.weights, plan::weight_type(dtype == "auto" ? "" : dtype));
+  ALTLAS_TRY(out.weights, plan::weight_format(dtype == "auto" ? "" : dtype));
   if (here && name.ends_with(".json")) {
     ALTLAS_TRY(out.shape, shape_of_config(name));
   } else if (here) {
@@ -106,9 +105,9 @@ Result<PlanDevices> read_plan_devices(std::string_view spec) {
     const std::string_view count = spec.substr(colon + 1);
     const auto [end, error] = std::from_chars(count.data(), count.data() + count.size(), out.count);
     if (error != std::errc() || end != count.data() + count.size() || out.count < 1 ||
-        out.count > kDevicesMax)
+        out.count > config::kDevicesMax)
       return invalid(fmt::format("'{}': the count of devices is 1 to {}: sim:KIND:COUNT",
-                                 printable(whole), kDevicesMax));
+                                 printable(whole), config::kDevicesMax));
     spec = spec.substr(0, colon);
   }
   ALTLAS_TRY(out.model, device_model(spec));

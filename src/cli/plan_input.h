@@ -14,10 +14,10 @@ inline constexpr uint64_t kRowsBytesMax = uint64_t{1} << 30;
 
 struct PlanModel {
   plan::ModelShape shape;
-  plan::WeightType weights;
+  plan::WeightFormat weights;
 };
 // name: a published name, a GGUF file, a model's folder, or a config.json. dtype: as
-// plan::weight_type() reads it; "auto" is the files' own width, else bf16.
+// plan::weight_format() reads it; "auto" is the files' own width, else bf16.
 Result<PlanModel> read_plan_model(const std::string& name, const std::string& dtype);
 
 struct PlanDevices {

@@ -51,10 +51,10 @@ constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 // round, so that none can be taken down before the others: they are never destroyed, and end with
 // the process.
 struct Contexts {
-  asio::io_context io;          // Connections: server.io_threads.
+  asio::io_context io;  // Connections: server.io_threads.
   // The control core and the workers' links: one thread that nothing a client sends keeps busy.
   asio::io_context control{1};
-  asio::io_context large{1};    // Handlers of large bodies: one thread.
+  asio::io_context large{1};  // Handlers of large bodies: one thread.
 };
 
 Contexts& lasting_contexts() {
@@ -72,8 +72,8 @@ struct Serving {
   std::vector<control::DeviceSetup> devices;
   std::atomic<bool> cpu_yields = false;  // See make_device_sampler().
   std::string notice;                    // GPUs that are left alone.
-  std::string model_key;    // Of the default model in `models` and `deployments`.
-  std::string model_name;   // Its id in the APIs.
+  std::string model_key;                 // Of the default model in `models` and `deployments`.
+  std::string model_name;                // Its id in the APIs.
   std::string model_path;
   std::vector<control::DeploymentSetup> deployments;
   asio::thread_pool metrics_thread{1};
@@ -103,7 +103,7 @@ Result<void> check_fit(const Serving& serving) {
         engine::load_options(control::load_of(serving.config.engine), /*device=*/0);
     options.model_path = serving.model_path;
     options.shard = {};
-    ALTLAS_TRY(const config::DeviceSpec spec, config::parse_device_spec(device.spec));
+    ALTLAS_TRY(const config::DeviceList spec, config::parse_device_list(device.spec));
     const auto threads = static_cast<uint32_t>(spec.parts.front().threads);
     const auto shape = model::load_shape(options, device.memory_total, threads);
     if (!shape.ok())
@@ -286,7 +286,7 @@ Result<std::vector<server::ServedModel>> served_models(
   std::vector<server::ServedModel> models;
   for (const control::DeploymentSetup& one : deployments) {
     if (one.model.empty()) continue;
-    ALTLAS_TRY(const ModelText text,
+    ALTLAS_TRY(const ParsedModelText text,
                load_model_text(one.load.model_path, model_of(serving, one.name)));
     server::ServedModel served;
     served.id = one.model;
@@ -319,8 +319,7 @@ Result<std::vector<server::ServedModel>> served_models(
 Result<void> start_service(Serving& out) {
   control::ServiceOptions options;
   options.folder = state_folder(out.config);
-  ALTLAS_TRY(options.store,
-             open_store(options.folder, out.config.store.url, out.accept_loss));
+  ALTLAS_TRY(options.store, open_store(options.folder, out.config.store.url, out.accept_loss));
   control::ModelSetup model;
   model.id = out.model_name;
   model.name = out.model_key;
@@ -350,23 +349,23 @@ Result<void> start_service(Serving& out) {
 Result<void> make_server(Serving& out) {
   ALTLAS_TRY(auto models, served_models(out, out.deployments));
   ALTLAS_TRY(out.desk, server::FileDesk::open(state_folder(out.config), out.config.server));
-  out.prompts = std::make_unique<server::TextPool>(
-      thread_count(out.config.server.text_threads, 2), kPromptsWaitingMax, std::move(models));
+  out.prompts = std::make_unique<server::TextPool>(thread_count(out.config.server.text_threads, 2),
+                                                   kPromptsWaitingMax, std::move(models));
   out.services.emplace(server::Services{.config = out.config,
-                                  .live = out.live,
-                                  .service = *out.service,
-                                  .prompts = *out.prompts,
-                                  .metrics = out.metrics,
-                                  .version = ALTLAS_VERSION,
-                                  .started = system_clock().now(),
-                                  .notice = out.notice,
-                                  .tracer = out.tracer.get(),
-                                  .large = out.contexts.large.get_executor()});
+                                        .live = out.live,
+                                        .service = *out.service,
+                                        .prompts = *out.prompts,
+                                        .metrics = out.metrics,
+                                        .version = ALTLAS_VERSION,
+                                        .started = system_clock().now(),
+                                        .notice = out.notice,
+                                        .tracer = out.tracer.get(),
+                                        .large = out.contexts.large.get_executor()});
   out.batches.emplace(out.contexts.io, *out.desk, *out.services);
   out.services->desk = out.desk.get();
-  out.services->request_memory = std::make_shared<server::RequestMemory>(server::request_bytes_max(
-      out.config.server.request_bytes_max,
-      static_cast<int64_t>(device::probe_machine().memory_total)));
+  out.services->request_memory = std::make_shared<server::RequestMemory>(
+      server::request_bytes_max(out.config.server.request_bytes_max,
+                                static_cast<int64_t>(device::probe_machine().memory_total)));
   asio::co_spawn(out.metrics_thread, server::trim_memory(out.services->request_memory),
                  asio::detached);
   out.services->batches = &*out.batches;
@@ -475,7 +474,7 @@ Result<void> start(Serving& serving) {
 
 int serve(const SettingFlags& flags, bool accept_loss) {
   raise_descriptor_limit();
-  umask(077);                // Nothing that the server makes is for others.
+  umask(077);  // Nothing that the server makes is for others.
   // Otherwise glibc raises both to 32 and 64 MiB once a large block was freed, and each thread's
   // arena keeps so much at its end, where malloc_trim() does not reach.
   mallopt(M_MMAP_THRESHOLD, 1 << 20);

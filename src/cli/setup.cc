@@ -176,7 +176,7 @@ Result<config::Loaded> load_config(const SettingFlags& flags) {
     ALTLAS_TRY(std::string text, read_text_file(flags.config_file, "--config", kConfigBytesMax));
     input.file = config::TextSource{flags.config_file, std::move(text)};
   }
-  config::Report report = config::load_report(input);
+  config::LoadReport report = config::load_report(input);
   for (const config::Problem& problem : report.loaded.warnings)
     fmt::print(stderr, "altlas: warning: {}\n", to_string(problem));
   for (const config::Problem& problem : report.errors)
@@ -220,7 +220,7 @@ std::string threads_notice(std::span<const device::DeviceSpec> devices, uint32_t
 }
 
 Result<std::vector<control::DeviceSetup>> make_devices(const config::Config& config) {
-  device::Machine machine = device::probe_machine();
+  device::MachineFacts machine = device::probe_machine();
   machine.cuda_count = static_cast<uint32_t>(device::nvml_inventory().gpus.size());
   std::string spec = config.engine.devices;
   if (spec.empty())
@@ -321,14 +321,14 @@ Result<std::string> chat_template_of(const std::string& path, const config::Mode
 
 }  // namespace
 
-Result<ModelText> load_model_text(const std::string& path, const config::ModelConfig* entry) {
+Result<ParsedModelText> load_model_text(const std::string& path, const config::ModelConfig* entry) {
   static const config::ModelConfig kNone;
   const config::ModelConfig& said = entry == nullptr ? kNone : *entry;
   auto made = engine::open_model_text(said.tokenizer.empty() ? path : said.tokenizer);
   if (!made.ok() && !said.tokenizer.empty())
     return Error(made.error()).with_context(fmt::format("models: '{}': tokenizer", said.name));
   if (!made.ok()) return made.error();
-  ModelText out;
+  ParsedModelText out;
   out.tokenizer = std::move(made->tokenizer);
   ALTLAS_TRY(const std::string source,
              chat_template_of(path, said, std::move(made->chat_template)));

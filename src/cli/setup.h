@@ -69,7 +69,7 @@ void warn_of_simd();
 std::string repack_folder(const config::EngineConfig& config);
 
 // Tokenizer and chat template of a model file.
-struct ModelText {
+struct ParsedModelText {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // Null: none.
   text::ToolFormat tool_format = text::ToolFormat::kHermes;
@@ -80,8 +80,8 @@ struct ModelText {
 };
 // `entry`: what section `models` says of it, may be null. Errors: as engine::open_model_text;
 // kInvalid for a tokenizer or a chat template of `entry` that can't be used.
-Result<ModelText> load_model_text(const std::string& path,
-                                  const config::ModelConfig* entry = nullptr);
+Result<ParsedModelText> load_model_text(const std::string& path,
+                                        const config::ModelConfig* entry = nullptr);
 
 // Pulls a catalogue entry into the cache, with a progress bar on standard error.
 Result<std::string> pull_with_progress(const weights::CatalogueEntry& entry,

@@ -11,15 +11,13 @@
 #include <cstring>
 
 #include "base/units.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 
 namespace altlas::cli {
 namespace {
 
-size_t width_of(std::string_view text) {
-  return static_cast<size_t>(std::ranges::count_if(
-      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
+size_t width_of(std::string_view text) { return count_code_points(text); }
 
 size_t terminal_columns() {
   winsize size{};
@@ -49,7 +47,7 @@ std::string printable(std::string_view text, size_t characters_max) {
   size_t characters = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
-    if ((c & 0xC0) != 0x80 && ++characters > characters_max) return out + "...";
+    if (!is_continuation_byte(text[i]) && ++characters > characters_max) return out + "...";
     // C1 control characters (U+0080 to U+009F) steer terminals, too.
     const bool c1 =
         c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
@@ -96,7 +94,7 @@ std::string progress_line(std::string_view title, std::string_view stage, double
   // Characters, not bytes, count.
   size_t end = 0;
   for (size_t characters = 0; end < line.size(); ++end)
-    if ((static_cast<unsigned char>(line[end]) & 0xC0) != 0x80 && ++characters > room) break;
+    if (!is_continuation_byte(line[end]) && ++characters > room) break;
   line.resize(end);
   return line;
 }

@@ -132,7 +132,7 @@ Result<Notice> decode_notice(std::span<const std::byte, kNoticeBytes> bytes) {
   return notice;
 }
 
-std::vector<std::byte> encode(const Hello& hello) {
+std::vector<std::byte> encode(const JoinHello& hello) {
   Writer out;
   out.number(kFrameMagic);
   out.number(static_cast<uint8_t>(hello.purpose));
@@ -147,12 +147,12 @@ std::vector<std::byte> encode(const Hello& hello) {
   return with_length(out);
 }
 
-Result<Hello> decode_hello(std::span<const std::byte> bytes) {
+Result<JoinHello> decode_hello(std::span<const std::byte> bytes) {
   Reader in(bytes);
-  Hello hello;
+  JoinHello hello;
   if (in.number<uint32_t>() != kFrameMagic) return strange("greeting");
   const auto purpose = in.number<uint8_t>();
-  hello.purpose = static_cast<Hello::Purpose>(purpose);
+  hello.purpose = static_cast<JoinHello::Purpose>(purpose);
   hello.rank = in.number<int16_t>();
   hello.size = in.number<int16_t>();
   hello.lane = in.number<uint16_t>();
@@ -161,28 +161,28 @@ Result<Hello> decode_hello(std::span<const std::byte> bytes) {
   in.raw(hello.address);
   in.raw(hello.group);
   hello.token = in.text(kTokenBytesMax);
-  if (!in.ok || !in.at_end() || purpose > static_cast<uint8_t>(Hello::Purpose::kControl))
+  if (!in.ok || !in.at_end() || purpose > static_cast<uint8_t>(JoinHello::Purpose::kControl))
     return strange("greeting");
   return hello;
 }
 
-std::vector<std::byte> encode(const Answer& answer) {
+std::vector<std::byte> encode(const JoinAnswer& answer) {
   Writer out;
   out.number(kFrameMagic);
   out.number(answer.code);
   out.text(answer.words, kWordsBytesMax);
   out.raw(answer.group);
   out.number(static_cast<uint16_t>(answer.places.size()));
-  for (const Answer::Place& place : answer.places) {
+  for (const JoinAnswer::Place& place : answer.places) {
     out.raw(place.address);
     out.number(place.port);
   }
   return with_length(out);
 }
 
-Result<Answer> decode_answer(std::span<const std::byte> bytes) {
+Result<JoinAnswer> decode_answer(std::span<const std::byte> bytes) {
   Reader in(bytes);
-  Answer answer;
+  JoinAnswer answer;
   if (in.number<uint32_t>() != kFrameMagic) return strange("answer");
   answer.code = in.number<uint8_t>();
   answer.words = in.text(kWordsBytesMax);
@@ -190,7 +190,7 @@ Result<Answer> decode_answer(std::span<const std::byte> bytes) {
   const auto places = in.number<uint16_t>();
   if (!in.ok || places > kRanksMax) return strange("answer");
   for (int i = 0; i < places; ++i) {
-    Answer::Place& place = answer.places.emplace_back();
+    JoinAnswer::Place& place = answer.places.emplace_back();
     in.raw(place.address);
     place.port = in.number<uint16_t>();
   }

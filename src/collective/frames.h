@@ -48,7 +48,7 @@ std::array<std::byte, kNoticeBytes> encode(const Notice& notice);
 Result<Notice> decode_notice(std::span<const std::byte, kNoticeBytes> bytes);
 
 // The first thing said on a connection, to rank 0 as it gathers the group, or to a peer.
-struct Hello {
+struct JoinHello {
   enum class Purpose : uint8_t { kJoin, kLane, kControl } purpose = Purpose::kJoin;
   int16_t rank = 0;
   int16_t size = 0;
@@ -58,10 +58,10 @@ struct Hello {
   std::array<uint8_t, 16> address{};  // kJoin: IPv6, or IPv4 mapped into it.
   std::array<uint8_t, 16> group{};    // Else: the group that rank 0 named.
   std::string token;
-  friend bool operator==(const Hello&, const Hello&) = default;
+  friend bool operator==(const JoinHello&, const JoinHello&) = default;
 };
 // What rank 0, or a peer, answers: words of refusal, or where everybody is.
-struct Answer {
+struct JoinAnswer {
   struct Place {
     std::array<uint8_t, 16> address{};
     uint16_t port = 0;
@@ -71,15 +71,15 @@ struct Answer {
   std::string words;
   std::array<uint8_t, 16> group{};
   std::vector<Place> places;  // By rank, to who joins.
-  friend bool operator==(const Answer&, const Answer&) = default;
+  friend bool operator==(const JoinAnswer&, const JoinAnswer&) = default;
 };
 // With its length before it.
-std::vector<std::byte> encode(const Hello& hello);
-std::vector<std::byte> encode(const Answer& answer);
+std::vector<std::byte> encode(const JoinHello& hello);
+std::vector<std::byte> encode(const JoinAnswer& answer);
 // The length that the four bytes before a message say. Errors: kTooLarge over kSetupBytesMax.
 Result<uint32_t> decode_length(std::span<const std::byte, 4> bytes);
 // Without the length.  Errors: kInvalid.
-Result<Hello> decode_hello(std::span<const std::byte> bytes);
-Result<Answer> decode_answer(std::span<const std::byte> bytes);
+Result<JoinHello> decode_hello(std::span<const std::byte> bytes);
+Result<JoinAnswer> decode_answer(std::span<const std::byte> bytes);
 
 }  // namespace altlas::collective

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "collective/fd.h"
+#include "base/fd.h"
 #include "collective/group.h"
 #include "collective/link_model.h"
 #include "collective/tls.h"

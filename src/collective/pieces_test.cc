@@ -32,14 +32,14 @@ TEST(Frames, RoundTripAndTruncation) {
   EXPECT_EQ(decode_frame(encode(header)).value(), header);
   const Notice notice{NoticeKind::kFailed, 9, 2, 77, "rank 1 died"};
   EXPECT_EQ(decode_notice(encode(notice)).value(), notice);
-  const Hello hello{.purpose = Hello::Purpose::kLane,
-                    .rank = 3,
-                    .size = 7,
-                    .lane = 2,
-                    .lanes = 4,
-                    .port = 29500,
-                    .token = "secret"};
-  Answer answer{.code = 4, .words = "no", .places = {{{1, 2}, 5}, {{3}, 6}}};
+  const JoinHello hello{.purpose = JoinHello::Purpose::kLane,
+                        .rank = 3,
+                        .size = 7,
+                        .lane = 2,
+                        .lanes = 4,
+                        .port = 29500,
+                        .token = "secret"};
+  JoinAnswer answer{.code = 4, .words = "no", .places = {{{1, 2}, 5}, {{3}, 6}}};
   const auto hello_bytes = after_length(encode(hello)), answer_bytes = after_length(encode(answer));
   EXPECT_EQ(decode_hello(hello_bytes).value(), hello);
   EXPECT_EQ(decode_answer(answer_bytes).value(), answer);

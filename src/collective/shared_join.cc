@@ -12,7 +12,7 @@
 #include <cstring>
 #include <new>
 
-#include "collective/fd.h"
+#include "base/fd.h"
 #include "collective/join.h"
 #include "collective/shared_transport.h"
 

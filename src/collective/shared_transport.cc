@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "base/integers.h"
 #include "collective/algorithms.h"
 #include "collective/reduce.h"
 
@@ -20,7 +21,7 @@ void copy_bytes(const std::byte* from, std::byte* to, uint64_t bytes) {
 }
 
 uint64_t slots_of(uint64_t bytes) {  // An empty message takes one, too.
-  return std::max<uint64_t>(1, (bytes + kMailSlotBytes - 1) / kMailSlotBytes);
+  return std::max<uint64_t>(1, ceil_div(bytes, kMailSlotBytes));
 }
 
 }  // namespace

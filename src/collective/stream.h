@@ -4,7 +4,7 @@
 #include <memory>
 #include <span>
 
-#include "collective/fd.h"
+#include "base/fd.h"
 #include "collective/tls.h"
 #include "collective/transport.h"
 

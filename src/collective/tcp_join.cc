@@ -97,9 +97,9 @@ Result<std::vector<std::byte>> read_message(Stream& stream, Deadline deadline) {
 // A connection that greeted and was welcomed.
 struct Greeted {
   Stream stream;
-  Answer answer;
+  JoinAnswer answer;
 };
-Result<Greeted> greet(Fd fd, const Hello& hello, const TlsIdentity* identity, Deadline deadline,
+Result<Greeted> greet(Fd fd, const JoinHello& hello, const TlsIdentity* identity, Deadline deadline,
                       std::string_view whom) {
   Greeted out{Stream(std::move(fd), identity, TlsSide::kClient), {}};
   const auto context = [&](const Error& error) { return Error(error).with_context(whom); };
@@ -145,14 +145,14 @@ class Joiner {
   const TlsIdentity* identity() const { return join_.identity.get(); }
   const Address* own() const { return own_ ? &*own_ : nullptr; }
 
-  Hello hello_for(Hello::Purpose purpose, int lane) const {
-    Hello hello{.purpose = purpose,
-                .rank = static_cast<int16_t>(join_.rank),
-                .size = static_cast<int16_t>(join_.size),
-                .lane = static_cast<uint16_t>(lane),
-                .lanes = static_cast<uint16_t>(lanes_),
-                .group = group_,
-                .token = join_.token};
+  JoinHello hello_for(JoinHello::Purpose purpose, int lane) const {
+    JoinHello hello{.purpose = purpose,
+                    .rank = static_cast<int16_t>(join_.rank),
+                    .size = static_cast<int16_t>(join_.size),
+                    .lane = static_cast<uint16_t>(lane),
+                    .lanes = static_cast<uint16_t>(lanes_),
+                    .group = group_,
+                    .token = join_.token};
     return hello;
   }
 
@@ -168,7 +168,7 @@ class Joiner {
     std::vector<Stream> members(static_cast<size_t>(join_.size));
     std::vector<bool> in(members.size());
     in[0] = true;
-    Answer answer{.group = group_};
+    JoinAnswer answer{.group = group_};
     answer.places.resize(members.size());
     answer.places[0] = {master_.address, master_.port};
     while (std::ranges::find(in, false) != in.end()) {
@@ -176,7 +176,7 @@ class Joiner {
       if (!guest) continue;
       auto& [stream, hello] = *guest;
       const auto rank = static_cast<size_t>(hello.rank);
-      if (hello.purpose != Hello::Purpose::kJoin) {
+      if (hello.purpose != JoinHello::Purpose::kJoin) {
         refuse(stream, invalid("this rank still gathers its group"));
       } else if (hello.rank < 1) {
         refuse(stream, invalid("rank 0 is here already"));
@@ -202,7 +202,7 @@ class Joiner {
     Endpoint here = own_endpoint(fd.get());
     here.port = 0;
     ALTLAS_TRY(listener_, listen_at(here));
-    Hello hello = hello_for(Hello::Purpose::kJoin, 0);
+    JoinHello hello = hello_for(JoinHello::Purpose::kJoin, 0);
     hello.address = here.address;
     hello.port = own_endpoint(listener_.get()).port;
     ALTLAS_TRY(Greeted greeted, greet(std::move(fd), hello, identity(), deadline_, "rank 0"));
@@ -215,13 +215,13 @@ class Joiner {
   }
 
   Result<void> connect_lanes(int rank) {
-    const Answer::Place& place = places_[static_cast<size_t>(rank)];
+    const JoinAnswer::Place& place = places_[static_cast<size_t>(rank)];
     const Endpoint there = rank == 0 ? master_ : Endpoint{place.address, place.port};
     TcpPeer& peer = peers_[static_cast<size_t>(rank)];
     for (int lane = 0; lane <= lanes_; ++lane) {
       const bool control = lane == lanes_;
-      const Hello hello =
-          hello_for(control ? Hello::Purpose::kControl : Hello::Purpose::kLane, lane);
+      const JoinHello hello =
+          hello_for(control ? JoinHello::Purpose::kControl : JoinHello::Purpose::kLane, lane);
       ALTLAS_TRY(Fd fd, connect_to(there, own(), deadline_));
       ALTLAS_TRY(Greeted greeted,
                  greet(std::move(fd), hello, identity(), deadline_, fmt::format("rank {}", rank)));
@@ -237,8 +237,8 @@ class Joiner {
       ALTLAS_TRY(auto guest, accept_one(in, "connect"));
       if (!guest) continue;
       auto& [stream, hello] = *guest;
-      const bool control = hello.purpose == Hello::Purpose::kControl;
-      if (hello.purpose == Hello::Purpose::kJoin || hello.group != group_ ||
+      const bool control = hello.purpose == JoinHello::Purpose::kControl;
+      if (hello.purpose == JoinHello::Purpose::kJoin || hello.group != group_ ||
           hello.rank <= join_.rank || hello.lane > lanes_ || control != (hello.lane == lanes_)) {
         refuse(stream, Error(ErrorCode::kConflict, "it is not of this group"));
         continue;
@@ -250,7 +250,7 @@ class Joiner {
                Error(ErrorCode::kConflict, fmt::format("rank {} is there twice", hello.rank)));
         continue;
       }
-      if (!stream.write_all(encode(Answer{.group = group_}), greeting_deadline())) continue;
+      if (!stream.write_all(encode(JoinAnswer{.group = group_}), greeting_deadline())) continue;
       place = std::move(stream);
       in[static_cast<size_t>(hello.rank)] =
           peer.control.is_open() && std::ranges::all_of(peer.lanes, &Stream::is_open);
@@ -262,7 +262,7 @@ class Joiner {
     return std::min<Deadline>(deadline_, steady_clock::now() + kGreetingTime);
   }
 
-  using Guest = std::pair<Stream, Hello>;
+  using Guest = std::pair<Stream, JoinHello>;
   // Nothing: it was none of this group and was sent away. Errors: kDeadline.
   Result<std::optional<Guest>> accept_one(const std::vector<bool>& in, std::string_view what) {
     pollfd waiting{listener_.get(), POLLIN, 0};
@@ -290,7 +290,7 @@ class Joiner {
     return std::optional<Guest>(Guest(std::move(stream), std::move(*hello)));
   }
 
-  Result<void> check(const Hello& hello) const {
+  Result<void> check(const JoinHello& hello) const {
     if (!same_secret(hello.token, join_.token))
       return Error(ErrorCode::kUnauthorized, "its token is not this group's");
     if (hello.size != join_.size || hello.rank < 0 || hello.rank >= join_.size)
@@ -306,8 +306,8 @@ class Joiner {
 
   // Best effort: who does not read it is gone.
   void refuse(Stream& stream, const Error& why) const {
-    const Answer answer{.code = static_cast<uint8_t>(static_cast<uint8_t>(why.code()) + 1),
-                        .words = why.message()};
+    const JoinAnswer answer{.code = static_cast<uint8_t>(static_cast<uint8_t>(why.code()) + 1),
+                            .words = why.message()};
     if (const auto sent = stream.write_all(encode(answer), greeting_deadline()); !sent) return;
   }
 
@@ -318,7 +318,7 @@ class Joiner {
   std::optional<Address> own_;
   Fd listener_;
   std::array<uint8_t, 16> group_{};
-  std::vector<Answer::Place> places_;
+  std::vector<JoinAnswer::Place> places_;
   std::vector<TcpPeer> peers_;
   std::string refused_;
 };

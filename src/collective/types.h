@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/range.h"
 #include "base/result.h"
 
 namespace altlas::collective {
@@ -101,10 +102,6 @@ std::string describe(const Signature& signature);
 std::string place_of(const Call& call);
 
 // The half-open range of elements that part `index` of `parts` has of `count`: sizes differ by 1.
-struct Range {
-  uint64_t begin, end;
-  uint64_t size() const { return end - begin; }
-};
 Range part_of(uint64_t count, int parts, int index);
 
 }  // namespace altlas::collective

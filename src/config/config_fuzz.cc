@@ -13,15 +13,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   LoadInput input;
   input.file = TextSource{"fuzz.yaml", std::string(text)};
-  const Report report = load_report(input);
+  const LoadReport report = load_report(input);
   if (report.errors.empty()) {
     const std::string shown = dump(report.loaded);
     ALTLAS_CHECK(shown.find("gpu:") != shown.npos, "a dump has every section");
   }
   std::vector<Problem> warnings;
   static_cast<void>(parse_deployment("fuzz", text, warnings).ok());
-  if (const auto spec = parse_device_spec(text); spec.ok()) {
-    ALTLAS_CHECK(*parse_device_spec(to_string(*spec)) == *spec, "a spec prints as what it is");
+  if (const auto spec = parse_device_list(text); spec.ok()) {
+    ALTLAS_CHECK(*parse_device_list(to_string(*spec)) == *spec, "a spec prints as what it is");
   }
   LoadInput variables;
   variables.environment = {{"ALTLAS_GPU_MULTI_GPU_TASK_SPECIFIC_MAPPINGS", std::string(text)},

@@ -109,12 +109,12 @@ Result<DevicePart> parse_part(std::string_view part) {
 
 }  // namespace
 
-Result<DeviceSpec> parse_device_spec(std::string_view text) {
+Result<DeviceList> parse_device_list(std::string_view text) {
   if (text.size() > kDeviceSpecBytesMax) {
     return invalid(fmt::format("the devices have {} characters, at most {} are read", text.size(),
                                kDeviceSpecBytesMax));
   }
-  DeviceSpec spec;
+  DeviceList spec;
   int64_t total = 0;
   bool cuda = false;
   for (const std::string_view part : split(text, '+')) {
@@ -132,7 +132,7 @@ Result<DeviceSpec> parse_device_spec(std::string_view text) {
   return spec;
 }
 
-std::string to_string(const DeviceSpec& spec) {
+std::string to_string(const DeviceList& spec) {
   std::string out;
   for (const DevicePart& part : spec.parts) {
     if (!out.empty()) out += '+';

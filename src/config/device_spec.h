@@ -24,15 +24,16 @@ struct DevicePart {
   std::string sim_kind;          // kSim: as written; the caller looks it up.
   bool operator==(const DevicePart&) const = default;
 };
-struct DeviceSpec {
+// All that --devices names.
+struct DeviceList {
   std::vector<DevicePart> parts;  // At least one.
-  bool operator==(const DeviceSpec&) const = default;
+  bool operator==(const DeviceList&) const = default;
 };
 
 // cpu[:count[:threads[:memory]]] · cuda[:index,index] · sim:kind[:count], joined by '+'.
 // Errors: kInvalid, naming the part that is wrong and what would be right.
-Result<DeviceSpec> parse_device_spec(std::string_view text);
+Result<DeviceList> parse_device_list(std::string_view text);
 // The spec in its shortest form; parsing it gives the same value.
-std::string to_string(const DeviceSpec& spec);
+std::string to_string(const DeviceList& spec);
 
 }  // namespace altlas::config

@@ -10,13 +10,13 @@ namespace {
 
 using ::testing::HasSubstr;
 
-DeviceSpec good(std::string_view text) {
-  const auto spec = parse_device_spec(text);
+DeviceList good(std::string_view text) {
+  const auto spec = parse_device_list(text);
   EXPECT_TRUE(spec.ok()) << text << ": " << (spec.ok() ? "" : spec.error().message());
-  return spec.ok() ? *spec : DeviceSpec{};
+  return spec.ok() ? *spec : DeviceList{};
 }
 std::string bad(std::string_view text) {
-  const auto spec = parse_device_spec(text);
+  const auto spec = parse_device_list(text);
   EXPECT_FALSE(spec.ok()) << text;
   return spec.ok() ? "" : spec.error().message();
 }
@@ -31,7 +31,7 @@ TEST(DeviceSpec, Forms) {
   EXPECT_EQ(full.memory_bytes, 4 * kGiB);
   EXPECT_TRUE(good("cuda").parts[0].indices.empty());
   EXPECT_EQ(good("cuda:0,2").parts[0].indices, (std::vector<int64_t>{0, 2}));
-  const DeviceSpec mixed = good("cpu:2+sim:a100-80gb:8+cuda");
+  const DeviceList mixed = good("cpu:2+sim:a100-80gb:8+cuda");
   ASSERT_EQ(mixed.parts.size(), 3u);
   EXPECT_EQ(mixed.parts[1].sim_kind, "a100-80gb");
   EXPECT_EQ(mixed.parts[1].count, 8);

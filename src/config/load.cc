@@ -53,7 +53,7 @@ Parsed parse_value(const Member& member, std::string_view text) {
 
 class Loader {
  public:
-  explicit Loader(Report& report) : report_(report) {}
+  explicit Loader(LoadReport& report) : report_(report) {}
 
   void text(Source source, const TextSource& text) {
     ConfigDecoder decoder(source, text.name, target());
@@ -142,7 +142,7 @@ class Loader {
     return "default";
   }
 
-  Report& report_;
+  LoadReport& report_;
 };
 
 Error to_error(const std::vector<Problem>& problems) {
@@ -186,8 +186,8 @@ std::string to_string(const Problem& problem) {
              : fmt::format("{}: {}: {}", problem.where, problem.path, problem.what);
 }
 
-Report load_report(const LoadInput& input) {
-  Report report;
+LoadReport load_report(const LoadInput& input) {
+  LoadReport report;
   Loader loader(report);
   for (const TextSource& preset : input.presets) loader.text(Source::kPreset, preset);
   if (input.file) loader.text(Source::kFile, *input.file);
@@ -198,7 +198,7 @@ Report load_report(const LoadInput& input) {
 }
 
 Result<Loaded> load(const LoadInput& input) {
-  Report report = load_report(input);
+  LoadReport report = load_report(input);
   if (!report.errors.empty()) return to_error(report.errors);
   return std::move(report.loaded);
 }

@@ -63,7 +63,7 @@ struct Loaded {
 };
 
 // A load with everything that is wrong; `loaded` is usable only if `errors` is empty.
-struct Report {
+struct LoadReport {
   Loaded loaded;
   std::vector<Problem> errors;
 };
@@ -71,7 +71,7 @@ inline constexpr size_t kProblemsMax = 100;
 
 // Every error of every source and of validate(), at most kProblemsMax.  Pure: reads no file and no
 // environment.
-Report load_report(const LoadInput& input);
+LoadReport load_report(const LoadInput& input);
 // The same for callers that need no list. Errors: kInvalid, one problem a line; field is the first
 // one's path.
 Result<Loaded> load(const LoadInput& input);

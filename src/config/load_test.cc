@@ -32,14 +32,14 @@ bool is_mark(const Problem& problem) { return problem.what.starts_with("nothing 
 
 // What a file says where some of its settings may be such that nothing reads yet.
 Loaded load_marked(const std::string& text) {
-  Report report = load_report(file(text));
+  LoadReport report = load_report(file(text));
   for (const Problem& problem : report.errors) EXPECT_TRUE(is_mark(problem)) << to_string(problem);
   return std::move(report.loaded);
 }
 
 // The one error of a file, apart from settings that nothing reads yet, as a line.
 std::string only_error(const std::string& text) {
-  Report report = load_report(file(text));
+  LoadReport report = load_report(file(text));
   std::erase_if(report.errors, is_mark);
   EXPECT_EQ(report.errors.size(), 1u) << text.substr(0, 200);
   for (size_t i = 1; i < report.errors.size(); ++i) ADD_FAILURE() << to_string(report.errors[i]);
@@ -156,7 +156,7 @@ TEST(Load, ListsFromFlagsAndEnvironment) {
 // Goal: every error of a file at once, in order, each with line, column, path and help. Method: one
 // mistake of each kind.
 TEST(Load, AllErrorsAtOnce) {
-  const Report report = load_report(file(R"(server:
+  const LoadReport report = load_report(file(R"(server:
   prot: 1
   port: 70000
   tls_cert: [a]
@@ -211,7 +211,7 @@ TEST(Load, FlagAndEnvironmentErrors) {
                        {"ALTLAS_SERVER_PROT", "1"},
                        {"ALTLAS_DEPLOYMENTS", "{a: {model: [}"}};
   input.flags = {{"server.nothing", "1", "--nothing"}, {"engine.kv_dtype", "q4", "--kv-dtype"}};
-  const Report report = load_report(input);
+  const LoadReport report = load_report(input);
   ASSERT_EQ(report.errors.size(), 4u);
   EXPECT_EQ(to_string(report.errors[0]),
             "environment variable ALTLAS_SERVER_PORT: server.port: 'x' is not a whole number");
@@ -382,8 +382,9 @@ TEST(Load, HostileText) {
 // Goal: a file as Windows' editors save it loads, and UTF-16 is called that. Method: one setting in
 // YAML and JSON, in several encodings.
 TEST(Load, ByteOrderMarks) {
-  for (const char* text : {"\xEF\xBB\xBFserver: {port: 81}", "\xEF\xBB\xBF{\"server\": {\"port\": 81}}",
-                           "\xEF\xBB\xBF# a comment\r\nserver:\r\n  port: 81\r\n"}) {
+  for (const char* text :
+       {"\xEF\xBB\xBFserver: {port: 81}", "\xEF\xBB\xBF{\"server\": {\"port\": 81}}",
+        "\xEF\xBB\xBF# a comment\r\nserver:\r\n  port: 81\r\n"}) {
     const auto loaded = load(file(text));
     ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     EXPECT_EQ(loaded->config.server.port, 81);

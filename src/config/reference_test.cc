@@ -55,7 +55,7 @@ TEST(Reference, DefaultsAreInRange) {
     if (value.starts_with('"')) value = value.substr(1, value.size() - 2);
     LoadInput input;
     input.flags = {{row.path, value, "--x"}};
-    const Report report = load_report(input);
+    const LoadReport report = load_report(input);
     EXPECT_TRUE(report.errors.empty()) << row.path << ": " << to_string(report.errors[0]);
   }
 }

@@ -42,7 +42,7 @@ void unique(const std::vector<T>& list, auto member, const std::string& path, Fi
 
 void check_devices(const std::string& spec, const std::string& path, Findings& out) {
   if (spec.empty()) return;
-  const Result<DeviceSpec> parsed = parse_device_spec(spec);
+  const Result<DeviceList> parsed = parse_device_list(spec);
   if (!parsed.ok()) out.error(path, parsed.error().message());
 }
 

@@ -375,11 +375,11 @@ void Core::check_integrity() const {
         site.running == running[i] && site.queued == queued[i] && site.tokens_ahead == ahead[i],
         "sites agree with tasks");
   }
-  for (const Device& device : fleet_.devices())
+  for (const FleetDevice& device : fleet_.devices())
     ALTLAS_CHECK(
         ledger_.reserved(device.setup.id) == reserved[static_cast<size_t>(device.setup.id.value)],
         "reservations agree with tasks");
-  for (const Slot& slot : fleet_.slots())
+  for (const ReplicaSlot& slot : fleet_.slots())
     for (const auto& [sequence, run] : slot.runs) held_by_slots += run.task != 0;
   ALTLAS_CHECK(held_by_slots == runs || stage_.stopping, "replicas hold the running tasks");
 }

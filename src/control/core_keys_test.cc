@@ -44,7 +44,7 @@ void run_many(CoreHarness& h, const std::string& owner, int count) {
 // What is in the journal, but for what the core had it forget.
 std::vector<journal::RestoredTask> journal_of(const CoreHarness& h) {
   journal::Replay replay;
-  for (const journal::Event& event : h.journal)
+  for (const journal::TaskEvent& event : h.journal)
     if (std::ranges::find(h.forgotten, event.task) == h.forgotten.end())
       EXPECT_TRUE(replay.add(event).ok());
   return replay.take();
@@ -84,7 +84,8 @@ TEST(CoreKeys, EndWithTheirTime) {
     h.finish(h.runs.back());
     EXPECT_EQ(h.one(keyed(h, "ada", "k", 5)).task, next.id) << kept;
     run_many(h, "ada", 12);
-    EXPECT_EQ(h.one(keyed(h, "ada", "k", 5)).task, next.id) << "the older task's going frees no key";
+    EXPECT_EQ(h.one(keyed(h, "ada", "k", 5)).task, next.id)
+        << "the older task's going frees no key";
     h.advance(200 * kSecond);
     EXPECT_EQ(std::ranges::count(h.forgotten, first), 1) << kept;
     EXPECT_EQ(std::ranges::count(h.forgotten, next.id), 1) << kept;

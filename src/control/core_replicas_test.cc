@@ -165,7 +165,7 @@ TEST(CoreReplicas, RestoredTasksGoOnAndFinishedOnesAreKept) {
   first.advance(kTokenFlushUs);
   // Power loss: another process replays what was durable.
   journal::Replay replay;
-  for (const journal::Event& event : first.journal) ASSERT_TRUE(replay.add(event).ok());
+  for (const journal::TaskEvent& event : first.journal) ASSERT_TRUE(replay.add(event).ok());
   CoreHarness second(test_setup(2));
   second.step(TasksRestored{replay.take()});
   EXPECT_EQ(second.view(done.task).status, TaskStatus::kCompleted);
@@ -240,7 +240,7 @@ TEST(CoreReplicas, ARestoredTaskStaysWithItsDeployment) {
     }
     first.finish(first.runs[0]);
     journal::Replay replay;
-    for (const journal::Event& event : first.journal) ASSERT_TRUE(replay.add(event).ok());
+    for (const journal::TaskEvent& event : first.journal) ASSERT_TRUE(replay.add(event).ok());
     CoreHarness second(one.then);
     second.step(TasksRestored{replay.take()});
     second.core.check_integrity();

@@ -10,9 +10,9 @@
 namespace altlas::control {
 namespace {
 
-int ends_in(const std::vector<journal::Event>& events, const TaskId& id) {
+int ends_in(const std::vector<journal::TaskEvent>& events, const TaskId& id) {
   int count = 0;
-  for (const journal::Event& event : events)
+  for (const journal::TaskEvent& event : events)
     if (event.task == id) count += event.what.index() >= 3;
   return count;
 }
@@ -392,7 +392,7 @@ TEST(Core, TokensReachTheJournalWithinFiftyMilliseconds) {
   h.journal_auto = true;
   h.advance(kJournalRetryUs);
   std::vector<int32_t> ids;
-  for (const journal::Event& event : h.journal)
+  for (const journal::TaskEvent& event : h.journal)
     if (const auto* tokens = std::get_if<journal::TaskTokens>(&event.what)) {
       EXPECT_EQ(tokens->first_index, ids.size());
       ids.insert(ids.end(), tokens->ids.begin(), tokens->ids.end());

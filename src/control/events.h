@@ -145,7 +145,7 @@ struct AnswerSubmission {
 };
 struct AppendJournal {
   uint64_t ticket = 0;  // 0: nobody waits for it.
-  std::vector<journal::Event> events;
+  std::vector<journal::TaskEvent> events;
 };
 struct ForgetTasks {  // Over, and beyond what is kept.
   std::vector<TaskId> tasks;

@@ -184,8 +184,8 @@ class ServiceImpl : public Service {
 
   Result<void> start() override {
     journal::Replay replay;
-    ALTLAS_TRY_VOID(
-        writer_.store().replay([&](journal::Event event) { return replay.add(std::move(event)); }));
+    ALTLAS_TRY_VOID(writer_.store().replay(
+        [&](journal::TaskEvent event) { return replay.add(std::move(event)); }));
     ALTLAS_TRY(const journal::BootEpoch boot, journal::next_boot_epoch(writer_.store()));
     if (!boot.kept.ok()) log::warn("the boot epoch can't be kept: {}", boot.kept.error().message());
     ALTLAS_TRY_VOID(launcher_->open(boot.epoch));
@@ -329,9 +329,8 @@ class ServiceImpl : public Service {
   void carry_out(PublishDelta& what) {
     if (const auto view = core_.task(what.task); view.ok())
       metrics_.delta(what.task, *view, what.delta.ids.size(), clock_.now());
-    for_subscribers(what.task, [&](Inbox& inbox) {
-      push(inbox, StreamEvent{what.delta, std::nullopt});
-    });
+    for_subscribers(what.task,
+                    [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
   }
   void carry_out(PublishStatus& what) {
     if (!is_over(what.status)) return;

@@ -95,13 +95,13 @@ class HeldReplicas : public Launcher {
 // A memory journal that holds every task's end back until it is told.
 class HeldStore : public journal::Store {
  public:
-  Result<void> append(std::span<const journal::Event> events) override {
+  Result<void> append(std::span<const journal::TaskEvent> events) override {
     std::unique_lock lock(mutex_);
-    const auto is_end = [](const journal::Event& event) { return event.what.index() >= 3; };
+    const auto is_end = [](const journal::TaskEvent& event) { return event.what.index() >= 3; };
     if (std::ranges::any_of(events, is_end)) open_.wait(lock, [&] { return !held_; });
     return inner_->append(events);
   }
-  Result<void> replay(const std::function<Result<void>(journal::Event)>& visit) override {
+  Result<void> replay(const std::function<Result<void>(journal::TaskEvent)>& visit) override {
     return inner_->replay(visit);
   }
   Result<void> forget(std::span<const TaskId> tasks) override { return inner_->forget(tasks); }
@@ -126,7 +126,7 @@ class HeldStore : public journal::Store {
 class FullStore : public HeldStore {
  public:
   explicit FullStore(std::shared_ptr<std::atomic<bool>> full) : full_(std::move(full)) {}
-  Result<void> append(std::span<const journal::Event> events) override {
+  Result<void> append(std::span<const journal::TaskEvent> events) override {
     return *full_ ? io_error("disk full") : HeldStore::append(events);
   }
   Result<void> put_value(std::string_view name, std::string_view value) override {

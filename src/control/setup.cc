@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <map>
-#include <random>
 
+#include "base/random.h"
 #include "control/share_book.h"
 #include "replica/settings.h"
 
@@ -151,7 +151,7 @@ void take_limits(const config::Config& config, CoreSetup& out) {
   out.age_step_us = seconds(multi.priority_aging_s);
   out.priority_levels = multi.queue_priority_levels;
   out.random_seed = static_cast<uint64_t>(multi.random_seed);
-  if (out.random_seed == 0) out.random_seed = std::random_device{}() | 1u;
+  if (out.random_seed == 0) out.random_seed = static_cast<uint32_t>(random_bits()) | 1u;
   out.tokens = config.store.tokens;
   out.tasks_kept_bytes_max = static_cast<uint64_t>(config.store.tasks_kept_bytes_max);
   out.idempotency_key_ttl_us = seconds(config.store.idempotency_key_ttl_s);

@@ -167,7 +167,7 @@ class CoreHarness {
   std::map<uint32_t, uint64_t> block_bytes;   // By device; 1024 where there is none.
   uint64_t next_id = 1, next_ticket = 1, steps = 0;
   std::deque<AppendJournal> appends;
-  std::vector<journal::Event> journal;
+  std::vector<journal::TaskEvent> journal;
   std::map<uint64_t, Result<void>> admissions;
   std::map<uint64_t, Result<std::vector<Placed>>> submissions;
   std::deque<std::pair<WorkerId, engine::LoadReplica>> started;

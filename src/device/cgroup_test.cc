@@ -141,7 +141,7 @@ TEST(Cgroup, TheLeastLimitOfAllGroups) {
     EXPECT_EQ(got.memory_total, one.memory_total);
     EXPECT_EQ(got.memory_available, one.memory_available);
     EXPECT_EQ(got.cores, one.cores);
-    const Machine machine = probe_machine(top.string());
+    const MachineFacts machine = probe_machine(top.string());
     EXPECT_EQ(machine.memory_total, one.memory_total == 0 ? 8192 * kMiB : one.memory_total);
     EXPECT_EQ(machine.memory_available, std::min(one.memory_available, 4096 * kMiB));
     if (one.cores != 0) EXPECT_LE(machine.cores, one.cores);

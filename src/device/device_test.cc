@@ -67,7 +67,7 @@ TEST(Buffer, ReleasesAsItsDeviceSays) {
   EXPECT_EQ(released.size(), 2u);
 }
 
-const Machine kMachine{.cores = 8, .memory_total = uint64_t{100} << 30};
+const MachineFacts kMachine{.cores = 8, .memory_total = uint64_t{100} << 30};
 
 // Goal: each form of the device language means what docs/cli.md says.
 TEST(DeviceSpec, Forms) {
@@ -105,7 +105,7 @@ TEST(DeviceSpec, Refusals) {
        {"", "gpu", "cpu:0", "cpu:-1", "cpu:1:0", "cpu:1:1:0", "cpu:1:1:x", "cpu:1:1:1GiB:2",
         "cpu:1025", "cpu+", "sim", "sim:h101", "sim:h100:0", "cuda", "cpu:1000+cpu:1000"})
     EXPECT_FALSE(parse_device_spec(text, kMachine).ok()) << text;
-  Machine with_gpus = kMachine;
+  MachineFacts with_gpus = kMachine;
   with_gpus.cuda_count = 2;
   EXPECT_EQ(parse_device_spec("cuda", with_gpus)->size(), 2u);
   EXPECT_EQ(parse_device_spec("cuda:1", with_gpus)->at(0).cuda_index, 1u);
@@ -127,7 +127,7 @@ TEST(Probe, Parsers) {
 
 // Goal: the facts of the machine that runs this test are plausible.
 TEST(Probe, ThisMachine) {
-  const Machine machine = probe_machine();
+  const MachineFacts machine = probe_machine();
   EXPECT_GE(machine.cores, 1u);
   EXPECT_GT(machine.memory_total, uint64_t{64} << 20);
   EXPECT_LE(machine.memory_available, machine.memory_total);

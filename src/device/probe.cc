@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "base/integers.h"
+#include "base/strings.h"
 #include "device/cgroup.h"
 #include "device/cuda/nvml.h"
 
@@ -31,9 +32,7 @@ std::string read_small_file(const std::string& path) {
 }
 
 bool leading_number(std::string_view text, uint64_t& value) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return false;
-  text.remove_prefix(first);
+  text = trim_begin(text, " \t");
   return std::from_chars(text.data(), text.data() + text.size(), value).ec == std::errc();
 }
 
@@ -70,8 +69,8 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(ceil_div(quota, period), 1, 65536));
 }
 
-Machine probe_machine(const std::string& root) {
-  Machine machine;
+MachineFacts probe_machine(const std::string& root) {
+  MachineFacts machine;
   // A leader's pinning later must not shrink the machine.
   static const uint32_t cores = affinity_cores();
   machine.cores = cores;
@@ -85,9 +84,8 @@ Machine probe_machine(const std::string& root) {
   machine.memory_available =
       std::min({machine.memory_available, limits.memory_available, machine.memory_total});
   const std::string cpuinfo = read_small_file(root + "/proc/cpuinfo");
-  std::string_view model = line_after(cpuinfo, "model name");
-  model.remove_prefix(std::min(model.size(), model.find_first_not_of(" \t:")));
-  machine.cpu_model = model;
+  const std::string_view model = line_after(cpuinfo, "model name");
+  machine.cpu_model = trim_begin(model, " \t:");
   machine.cuda_count = static_cast<uint32_t>(nvml_inventory().gpus.size());
   return machine;
 }

@@ -10,7 +10,7 @@
 
 namespace altlas::device {
 
-struct Machine {
+struct MachineFacts {
   uint32_t cores = 1;  // This process may run on (affinity and cgroup quota, rounded up).
   // The memory of the machine, or the cgroup limit where that is less.
   uint64_t memory_total = 0;
@@ -21,7 +21,7 @@ struct Machine {
 
 // Reads ROOT/proc, the cgroup files below ROOT and sched_getaffinity. Facts that can't be read are
 // 0, cores 1.
-Machine probe_machine(const std::string& root = "");
+MachineFacts probe_machine(const std::string& root = "");
 
 // ---- The parsers ----
 

@@ -11,7 +11,7 @@ namespace altlas::device {
 namespace {
 using config::DevicePart;
 
-void add_cpu(const DevicePart& part, const Machine& machine, uint32_t& cpu_next,
+void add_cpu(const DevicePart& part, const MachineFacts& machine, uint32_t& cpu_next,
              std::vector<DeviceSpec>& out) {
   const auto count = static_cast<uint32_t>(part.count);
   const uint64_t memory =
@@ -26,7 +26,7 @@ void add_cpu(const DevicePart& part, const Machine& machine, uint32_t& cpu_next,
   }
 }
 
-Result<void> add_cuda(const DevicePart& part, const Machine& machine,
+Result<void> add_cuda(const DevicePart& part, const MachineFacts& machine,
                       std::vector<DeviceSpec>& out) {
   if (machine.cuda_count == 0)
     return not_found("'cuda': no CUDA GPU is here: use cpu, or sim:KIND:COUNT");
@@ -53,7 +53,8 @@ Result<void> add_sim(const DevicePart& part, std::vector<DeviceSpec>& out) {
   return {};
 }
 
-Result<std::vector<DeviceSpec>> expand(const config::DeviceSpec& parsed, const Machine& machine) {
+Result<std::vector<DeviceSpec>> expand(const config::DeviceList& parsed,
+                                       const MachineFacts& machine) {
   std::vector<DeviceSpec> out;
   uint32_t cpu_next = 0;
   for (const DevicePart& part : parsed.parts) {
@@ -68,14 +69,16 @@ Result<std::vector<DeviceSpec>> expand(const config::DeviceSpec& parsed, const M
         ALTLAS_TRY_VOID(add_sim(part, out));
         break;
     }
-    if (out.size() > kDevicesMax) return invalid(fmt::format("more than {} devices", kDevicesMax));
+    if (std::ssize(out) > config::kDevicesMax)
+      return invalid(fmt::format("more than {} devices", config::kDevicesMax));
   }
   return out;
 }
 }  // namespace
 
-Result<std::vector<DeviceSpec>> parse_device_spec(std::string_view text, const Machine& machine) {
-  ALTLAS_TRY(const config::DeviceSpec parsed, config::parse_device_spec(text));
+Result<std::vector<DeviceSpec>> parse_device_spec(std::string_view text,
+                                                  const MachineFacts& machine) {
+  ALTLAS_TRY(const config::DeviceList parsed, config::parse_device_list(text));
   auto specs = expand(parsed, machine);
   if (!specs.ok()) return Error(specs.error()).with_field("devices");
   return specs;

@@ -13,8 +13,6 @@
 
 namespace altlas::device {
 
-inline constexpr uint32_t kDevicesMax = 1024;  // The limit of one spec, whatever it expands to.
-
 struct DeviceSpec {
   DeviceKind kind = DeviceKind::kCpu;
   std::string name;           // "cpu", "cuda", or the simulated kind.
@@ -27,9 +25,10 @@ struct DeviceSpec {
 
 // cpu devices share the machine's cores evenly and 90 % of its memory, unless the spec says
 // otherwise; more devices than cores share cores.  "cuda" without indices names all of
-// machine.cuda_count (none there: kNotFound). Errors: as config::parse_device_spec, which reads the
+// machine.cuda_count (none there: kNotFound). Errors: as config::parse_device_list, which reads the
 // text; kNotFound for a kind or GPU that is not there.
-Result<std::vector<DeviceSpec>> parse_device_spec(std::string_view spec, const Machine& machine);
+Result<std::vector<DeviceSpec>> parse_device_spec(std::string_view spec,
+                                                  const MachineFacts& machine);
 // The part that opens exactly this device again: "cpu:1:2:4294967296".
 std::string to_string(const DeviceSpec& spec);
 

@@ -55,7 +55,7 @@ constexpr uint32_t kDepthMax = 16;  // Steps in flight.
 constexpr size_t kAdapterNameBytesMax = 200;
 
 Result<std::vector<device::DeviceSpec>> devices_of(const LoadReplica& load) {
-  const device::Machine machine = device::probe_machine();
+  const device::MachineFacts machine = device::probe_machine();
   std::vector<device::DeviceSpec> devices;
   for (const RankPlace& rank : load.ranks) {
     ALTLAS_TRY(auto parsed, device::parse_device_spec(rank.device_spec, machine));

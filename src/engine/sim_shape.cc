@@ -35,7 +35,7 @@ Result<uint32_t> number(const weights::GgufFile& file, std::string_view architec
 // Of a Hugging Face folder.
 Result<SimShape> read_folder_shape(const std::string& path) {
   ALTLAS_TRY(const model::ModelFile file, model::ModelFile::open(path));
-  const model::ModelConfig& config = file.config();
+  const model::Hyperparameters& config = file.config();
   const bool experts = config.experts.count > 0;
   SimShape shape{.layers = config.layer_count,
                  .hidden = config.hidden,

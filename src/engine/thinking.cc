@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "base/strings.h"
+
 namespace altlas::engine {
 
 namespace {
@@ -20,11 +22,6 @@ TokenMask all_of(uint32_t rows) {
   TokenMask mask((size_t{rows} + 63) / 64, ~uint64_t{0});
   if (rows % 64 != 0) mask.back() = (uint64_t{1} << (rows % 64)) - 1;
   return mask;
-}
-
-std::string_view without_spaces(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
-  return text;
 }
 
 }  // namespace
@@ -54,7 +51,7 @@ std::optional<std::string_view> Thinking::take(int32_t token) {
     return std::string_view();
   }
   state_ = State::kOver;
-  return without_spaces(bytes.substr(at + end_.size() - before));
+  return trim_begin(bytes.substr(at + end_.size() - before));
 }
 
 AllowedTokens Thinking::allowed(const text::grammar::Matcher& answer) const {
@@ -82,7 +79,7 @@ AllowedTokens Thinking::without_tokens_past_end(const text::grammar::Matcher& an
     for (uint32_t id = 0; id < rows_; ++id) {
       const std::string_view bytes = tokenizer_->token_text(static_cast<int32_t>(id));
       if (bytes.size() <= rest.size() || !bytes.starts_with(rest)) continue;
-      const std::string_view more = without_spaces(bytes.substr(rest.size()));
+      const std::string_view more = trim_begin(bytes.substr(rest.size()));
       text::grammar::Matcher after = answer;
       if (more.empty() || after.accept_bytes(more)) continue;
       if (mask == nullptr) mask = std::make_shared<TokenMask>(all_of(rows_));

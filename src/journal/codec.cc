@@ -76,8 +76,8 @@ Result<TaskSpec> read_spec(const TaskId& id, const proto::Spec& from, uint8_t ve
   return to;
 }
 
-Result<Event> read_event(const TaskId& task, const proto::Event& from, uint8_t version) {
-  Event to;
+Result<TaskEvent> read_event(const TaskId& task, const proto::Event& from, uint8_t version) {
+  TaskEvent to;
   to.task = task;
   to.time = from.time();
   switch (from.what_case()) {
@@ -116,7 +116,7 @@ Result<Event> read_event(const TaskId& task, const proto::Event& from, uint8_t v
 
 }  // namespace
 
-std::string encode_event(const Event& event) {
+std::string encode_event(const TaskEvent& event) {
   proto::Event message;
   message.set_time(event.time);
   std::visit(Overloaded{[&](const TaskAccepted& what) {
@@ -148,7 +148,7 @@ std::string encode_event(const Event& event) {
   return payload;
 }
 
-Result<Event> decode_event(const TaskId& task, std::string_view payload) {
+Result<TaskEvent> decode_event(const TaskId& task, std::string_view payload) {
   if (payload.size() < kPayloadHeaderBytes)
     return invalid(fmt::format("payload of {} bytes, its header alone has {}", payload.size(),
                                kPayloadHeaderBytes));

@@ -17,12 +17,12 @@ inline constexpr size_t kPayloadHeaderBytes = 5;
 
 // The payload of `event`: everything but its task id, which is a column of its own. The checksum
 // covers the id too.
-std::string encode_event(const Event& event);
+std::string encode_event(const TaskEvent& event);
 
 // The event of `task` in `payload`.  Errors: kInvalid for another version, a wrong checksum (a
 // changed byte, or a payload under another task's id), what can't be parsed, and values outside
 // their enums.
-Result<Event> decode_event(const TaskId& task, std::string_view payload);
+Result<TaskEvent> decode_event(const TaskId& task, std::string_view payload);
 
 // The 16 bytes of an id, high word first, and back.  Errors: kInvalid for another length.
 std::string encode_task_id(const TaskId& id);

@@ -9,7 +9,7 @@
 namespace altlas::journal {
 namespace {
 
-std::vector<Event> one_of_each() {
+std::vector<TaskEvent> one_of_each() {
   return {event_of(1, -5, TaskAccepted{full_spec(1), DeviceId{2}}),
           event_of(1, 10, TaskStarted{DeviceId{-1}}),
           event_of(1, 20, TaskTokens{7, {1, -1, INT32_MAX, INT32_MIN}}),
@@ -22,7 +22,7 @@ std::vector<Event> one_of_each() {
 // default.
 TEST(Codec, EverySpecFieldComesBack) {
   const TaskSpec want = full_spec(9);
-  const Result<Event> event =
+  const Result<TaskEvent> event =
       decode_event(want.id, encode_event(event_of(9, -77, TaskAccepted{want, DeviceId{4}})));
   ASSERT_TRUE(event.ok()) << event.error().message();
   EXPECT_EQ(event->time, -77);
@@ -55,7 +55,7 @@ TEST(Codec, EverySpecFieldComesBack) {
 TEST(Codec, EveryNamedValueComesBack) {
   const auto again = [](const TaskSpec& spec) {
     const auto event =
-        decode_event(spec.id, encode_event(Event{spec.id, 0, TaskAccepted{spec, {}}}));
+        decode_event(spec.id, encode_event(TaskEvent{spec.id, 0, TaskAccepted{spec, {}}}));
     EXPECT_TRUE(event.ok()) << event.error().message();
     return std::get<TaskAccepted>(event->what).spec;
   };
@@ -80,7 +80,7 @@ TEST(Codec, ReadsVersion1) {
     return out;
   };
   const auto read = [&](uint64_t number, std::string_view hex) {
-    const Result<Event> event = decode_event(TaskId{7, number}, bytes(hex));
+    const Result<TaskEvent> event = decode_event(TaskId{7, number}, bytes(hex));
     EXPECT_TRUE(event.ok()) << event.error().message();
     return event.ok() ? std::get<TaskAccepted>(event->what).spec : TaskSpec();
   };
@@ -110,8 +110,8 @@ TEST(Codec, ReadsVersion1) {
 TEST(Codec, AbsentOptionalsStayAbsent) {
   TaskSpec spec;
   spec.id = task_id(1);
-  const Result<Event> event =
-      decode_event(spec.id, encode_event(Event{spec.id, 0, TaskAccepted{spec, {}}}));
+  const Result<TaskEvent> event =
+      decode_event(spec.id, encode_event(TaskEvent{spec.id, 0, TaskAccepted{spec, {}}}));
   ASSERT_TRUE(event.ok()) << event.error().message();
   const TaskSpec& got = std::get<TaskAccepted>(event->what).spec;
   EXPECT_FALSE(got.deadline.has_value());
@@ -121,10 +121,10 @@ TEST(Codec, AbsentOptionalsStayAbsent) {
 }
 
 TEST(Codec, OtherEventsComeBack) {
-  const auto again = [](const Event& event) {
+  const auto again = [](const TaskEvent& event) {
     return decode_event(event.task, encode_event(event)).value();
   };
-  const std::vector<Event> events = one_of_each();
+  const std::vector<TaskEvent> events = one_of_each();
   EXPECT_EQ(std::get<TaskStarted>(again(events[1]).what).device, DeviceId{-1});
   const auto tokens = std::get<TaskTokens>(again(events[2]).what);
   EXPECT_EQ(tokens.first_index, 7u);
@@ -136,7 +136,7 @@ TEST(Codec, OtherEventsComeBack) {
   EXPECT_EQ(result.finish_reason, want.finish_reason);
   EXPECT_EQ(result.stop_string, want.stop_string);
   EXPECT_EQ(result.prompt_logprobs, want.prompt_logprobs);
-  const Event failed = again(events[4]);
+  const TaskEvent failed = again(events[4]);
   EXPECT_EQ(failed.time, INT64_MAX);
   EXPECT_EQ(std::get<TaskFailed>(failed.what).code, ErrorCode::kDevice);
   EXPECT_EQ(std::get<TaskFailed>(failed.what).message, "lost \xff");
@@ -146,12 +146,12 @@ TEST(Codec, OtherEventsComeBack) {
 // Goal: a damaged row is never taken for an event. Method: flip every bit of each payload, cut it
 // at every length.
 TEST(Codec, DamageIsFound) {
-  for (const Event& event : one_of_each()) {
+  for (const TaskEvent& event : one_of_each()) {
     const std::string payload = encode_event(event);
     for (size_t bit = 0; bit < payload.size() * 8; ++bit) {
       std::string damaged = payload;
       damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
-      const Result<Event> got = decode_event(event.task, damaged);
+      const Result<TaskEvent> got = decode_event(event.task, damaged);
       ASSERT_FALSE(got.ok()) << "bit " << bit;
       EXPECT_EQ(got.error().code(), ErrorCode::kInvalid);
     }
@@ -165,7 +165,7 @@ TEST(Codec, DamageIsFound) {
 TEST(Codec, AnotherVersionIsNamed) {
   std::string payload = encode_event(one_of_each()[0]);
   payload[0] = 9;
-  const Result<Event> got = decode_event(task_id(1), payload);
+  const Result<TaskEvent> got = decode_event(task_id(1), payload);
   ASSERT_FALSE(got.ok());
   EXPECT_EQ(got.error().message(), "payload of version 9, this altlas reads versions 1 to 2");
 }

@@ -16,7 +16,7 @@ namespace altlas::journal {
 
 // One call of the writer: append, forget or put_value.
 struct WriteRequest {
-  std::vector<Event> events;
+  std::vector<TaskEvent> events;
   std::vector<TaskId> forgotten;
   std::string name, value;  // The arguments of put_value; an empty name is none.
 };
@@ -44,7 +44,7 @@ class CommitGroup {
  private:
   const size_t events_max_;
   size_t count_ = 0;  // Requests.
-  std::vector<Event> events_;
+  std::vector<TaskEvent> events_;
   std::vector<TaskId> forgotten_;
   std::map<std::string, std::string> values_;
 };

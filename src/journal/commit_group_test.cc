@@ -14,11 +14,11 @@ namespace {
 class NotingStore final : public Store {
  public:
   explicit NotingStore(std::set<std::string> failing = {}) : failing_(std::move(failing)) {}
-  Result<void> append(std::span<const Event> events) override {
+  Result<void> append(std::span<const TaskEvent> events) override {
     appended.insert(appended.end(), events.begin(), events.end());
     return note("append");
   }
-  Result<void> replay(const std::function<Result<void>(Event)>&) override { return {}; }
+  Result<void> replay(const std::function<Result<void>(TaskEvent)>&) override { return {}; }
   Result<void> forget(std::span<const TaskId> tasks) override {
     forgotten.assign(tasks.begin(), tasks.end());
     return note("forget");
@@ -29,7 +29,7 @@ class NotingStore final : public Store {
   Result<std::string> get_value(std::string_view) override { return not_found("no value"); }
 
   std::vector<std::string> calls;
-  std::vector<Event> appended;
+  std::vector<TaskEvent> appended;
   std::vector<TaskId> forgotten;
 
  private:

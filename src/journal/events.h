@@ -32,7 +32,7 @@ struct TaskFailed {
 };
 struct TaskCanceled {};
 
-struct Event {
+struct TaskEvent {
   TaskId task;
   TimeUs time = 0;
   std::variant<TaskAccepted, TaskStarted, TaskTokens, TaskCompleted, TaskFailed, TaskCanceled> what;

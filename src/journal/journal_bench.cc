@@ -18,8 +18,8 @@ namespace {
 size_t event_count() { return std::getenv("ALTLAS_BENCH_TINY") != nullptr ? 1000 : 100'000; }
 
 // Half acceptances with 64 prompt tokens, half completions with 200 bytes of text.
-std::vector<Event> make_events(size_t count) {
-  std::vector<Event> events;
+std::vector<TaskEvent> make_events(size_t count) {
+  std::vector<TaskEvent> events;
   for (size_t i = 0; i < count / 2; ++i) {
     TaskSpec spec;
     spec.id = task_id(i);
@@ -42,16 +42,16 @@ std::string fresh_folder() {
 }
 
 void encode(benchmark::State& state) {
-  const std::vector<Event> events = make_events(1000);
+  const std::vector<TaskEvent> events = make_events(1000);
   for (auto _ : state)
-    for (const Event& event : events) benchmark::DoNotOptimize(encode_event(event));
+    for (const TaskEvent& event : events) benchmark::DoNotOptimize(encode_event(event));
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * events.size()));
 }
 BENCHMARK(encode);
 
 // Durable events in commits of `range(0)`.
 void append(benchmark::State& state) {
-  const std::vector<Event> events = make_events(event_count());
+  const std::vector<TaskEvent> events = make_events(event_count());
   const auto group = static_cast<size_t>(state.range(0));
   const size_t total = group == 1 ? events.size() / 20 : events.size();
   for (auto _ : state) {
@@ -75,14 +75,14 @@ BENCHMARK(append)
 
 // Single events through the writer: the group commit makes the groups.
 void writer(benchmark::State& state) {
-  const std::vector<Event> events = make_events(event_count());
+  const std::vector<TaskEvent> events = make_events(event_count());
   uint64_t commits = 0;
   for (auto _ : state) {
     const std::string folder = fresh_folder();
     {
       JournalWriter writer(open_sqlite_store(folder + "/journal.sqlite").value(), {});
       writer.start();
-      for (const Event& event : events)
+      for (const TaskEvent& event : events)
         while (!writer.append({event}, {}).ok()) std::this_thread::yield();
       writer.stop();
       commits += writer.stats().commits;
@@ -95,14 +95,14 @@ void writer(benchmark::State& state) {
 BENCHMARK(writer)->Unit(benchmark::kMillisecond)->Iterations(1)->UseRealTime();
 
 void replay(benchmark::State& state) {
-  const std::vector<Event> events = make_events(event_count());
+  const std::vector<TaskEvent> events = make_events(event_count());
   const std::string folder = fresh_folder();
   {
     const auto store = open_sqlite_store(folder + "/journal.sqlite").value();
     store->append(events).value();
     for (auto _ : state) {
       Replay fold;
-      store->replay([&](Event event) { return fold.add(std::move(event)); }).value();
+      store->replay([&](TaskEvent event) { return fold.add(std::move(event)); }).value();
       state.counters["hash32"] = static_cast<double>(fold.hash() >> 32);
     }
   }

@@ -62,7 +62,7 @@ class Loss : public ::testing::Test {
   // Commits of one event of each of ten tasks.
   static void append(Store& store, int commits) {
     for (int i = 0; i < commits; ++i) {
-      std::vector<Event> events;
+      std::vector<TaskEvent> events;
       for (uint64_t task = 0; task < 10; ++task)
         events.push_back(event_of(task, i, TaskTokens{0, std::vector<int32_t>(100, i)}));
       ASSERT_TRUE(store.append(events).ok());
@@ -71,7 +71,7 @@ class Loss : public ::testing::Test {
   static size_t count(Store& store) {
     size_t events = 0;
     EXPECT_TRUE(store
-                    .replay([&](Event) {
+                    .replay([&](TaskEvent) {
                       ++events;
                       return Result<void>();
                     })

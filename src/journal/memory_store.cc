@@ -8,14 +8,14 @@ namespace {
 
 class MemoryStore final : public Store {
  public:
-  Result<void> append(std::span<const Event> events) override {
-    for (const Event& event : events) {
+  Result<void> append(std::span<const TaskEvent> events) override {
+    for (const TaskEvent& event : events) {
       rows_of_[event.task].push_back(row_next_);
       events_.emplace_hint(events_.end(), row_next_++, event);
     }
     return {};
   }
-  Result<void> replay(const std::function<Result<void>(Event)>& visit) override {
+  Result<void> replay(const std::function<Result<void>(TaskEvent)>& visit) override {
     for (const auto& [row, event] : events_) ALTLAS_TRY_VOID(visit(event));
     return {};
   }
@@ -40,7 +40,7 @@ class MemoryStore final : public Store {
   }
 
  private:
-  std::map<uint64_t, Event> events_;  // By row: the order written.
+  std::map<uint64_t, TaskEvent> events_;  // By row: the order written.
   std::map<TaskId, std::vector<uint64_t>> rows_of_;
   uint64_t row_next_ = 1;
   std::map<std::string, std::string, std::less<>> values_;

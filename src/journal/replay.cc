@@ -9,7 +9,7 @@
 
 namespace altlas::journal {
 
-Result<void> Replay::add(Event event) {
+Result<void> Replay::add(TaskEvent event) {
   ++counts_.events;
   const auto found = index_of_.find(event.task);
   if (auto* accepted = std::get_if<TaskAccepted>(&event.what)) {

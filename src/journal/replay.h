@@ -46,7 +46,7 @@ class Replay {
   // error: the task goes on from what is there.  Errors: kInvalid for a gap, naming task and
   // numbers: an event of a task that was never accepted, tokens after missing ones, and other
   // tokens than those already journalled at an index.
-  Result<void> add(Event event);
+  Result<void> add(TaskEvent event);
   const ReplayCounts& counts() const { return counts_; }
   // A hash of every task and the counts.
   uint64_t hash() const;

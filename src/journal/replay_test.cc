@@ -7,16 +7,16 @@
 namespace altlas::journal {
 namespace {
 
-std::vector<Event> life(uint64_t number) {
+std::vector<TaskEvent> life(uint64_t number) {
   return {event_of(number, 100, TaskAccepted{full_spec(number), DeviceId{0}}),
           event_of(number, 200, TaskStarted{DeviceId{1}}),
           event_of(number, 300, TaskTokens{0, {5, 6}}), event_of(number, 400, TaskTokens{2, {7}}),
           event_of(number, 500, TaskCompleted{full_result(number)})};
 }
 
-Result<std::vector<RestoredTask>> fold(const std::vector<Event>& events) {
+Result<std::vector<RestoredTask>> fold(const std::vector<TaskEvent>& events) {
   Replay replay;
-  for (const Event& event : events) ALTLAS_TRY_VOID(replay.add(event));
+  for (const TaskEvent& event : events) ALTLAS_TRY_VOID(replay.add(event));
   return replay.take();
 }
 
@@ -39,7 +39,7 @@ TEST(Replay, FoldsAWholeLife) {
 
 // Goal: any torn tail gives a state that the task had. Method: every prefix of a life.
 TEST(Replay, ToleratesATornTail) {
-  const std::vector<Event> events = life(1);
+  const std::vector<TaskEvent> events = life(1);
   const TaskStatus want[] = {TaskStatus::kQueued, TaskStatus::kRunning, TaskStatus::kRunning,
                              TaskStatus::kRunning, TaskStatus::kCompleted};
   const size_t tokens[] = {0, 0, 2, 3, 3};
@@ -53,7 +53,7 @@ TEST(Replay, ToleratesATornTail) {
 }
 
 TEST(Replay, NamesGaps) {
-  std::vector<Event> events = life(1);
+  std::vector<TaskEvent> events = life(1);
   events.erase(events.begin() + 2);
   auto got = fold(events);
   ASSERT_FALSE(got.ok());
@@ -71,8 +71,8 @@ TEST(Replay, NamesGaps) {
 // Goal: a task ends once. Method: every pair of ends, the first one holds and the second is
 // counted.
 TEST(Replay, SecondEndIsIgnoredAndCounted) {
-  const decltype(Event::what) ends[] = {TaskCompleted{full_result(1)},
-                                        TaskFailed{ErrorCode::kDevice, "lost"}, TaskCanceled{}};
+  const decltype(TaskEvent::what) ends[] = {TaskCompleted{full_result(1)},
+                                            TaskFailed{ErrorCode::kDevice, "lost"}, TaskCanceled{}};
   const TaskStatus want[] = {TaskStatus::kCompleted, TaskStatus::kFailed, TaskStatus::kCanceled};
   for (size_t first = 0; first < 3; ++first)
     for (size_t second = 0; second < 3; ++second) {
@@ -93,12 +93,12 @@ TEST(Replay, SecondEndIsIgnoredAndCounted) {
 }
 
 TEST(Replay, RepeatedTokensMustAgree) {
-  std::vector<Event> events = life(1);
+  std::vector<TaskEvent> events = life(1);
   events.pop_back();
   events.push_back(event_of(1, 450, TaskStarted{DeviceId{2}}));
   events.push_back(event_of(1, 460, TaskTokens{1, {6, 7, 8}}));
   Replay replay;
-  for (const Event& event : events) ASSERT_TRUE(replay.add(event).ok());
+  for (const TaskEvent& event : events) ASSERT_TRUE(replay.add(event).ok());
   EXPECT_EQ(replay.counts().tokens_again, 2u);
   const auto tasks = replay.take();
   EXPECT_EQ(tasks[0].generated, (std::vector<int32_t>{5, 6, 7, 8}));
@@ -112,14 +112,14 @@ TEST(Replay, RepeatedTokensMustAgree) {
 
 // Goal: deterministic, whatever else is interleaved. Method: two tasks interleaved in two ways.
 TEST(Replay, SameEventsSameHash) {
-  const auto hash = [](const std::vector<Event>& events) {
+  const auto hash = [](const std::vector<TaskEvent>& events) {
     Replay replay;
-    for (const Event& event : events) EXPECT_TRUE(replay.add(event).ok());
+    for (const TaskEvent& event : events) EXPECT_TRUE(replay.add(event).ok());
     return replay.hash();
   };
   const auto a = life(1), b = life(2);
-  const std::vector<Event> first{a[0], b[0], a[1], a[2], b[1], b[2], a[3], b[3], b[4], a[4]};
-  const std::vector<Event> second{a[0], b[0], b[1], b[2], b[3], b[4], a[1], a[2], a[3], a[4]};
+  const std::vector<TaskEvent> first{a[0], b[0], a[1], a[2], b[1], b[2], a[3], b[3], b[4], a[4]};
+  const std::vector<TaskEvent> second{a[0], b[0], b[1], b[2], b[3], b[4], a[1], a[2], a[3], a[4]};
   EXPECT_EQ(hash(first), hash(second));
   EXPECT_NE(hash(first), hash({b[0], a[0]}));
   EXPECT_NE(hash({a[0]}), hash({a[0], a[1]}));

@@ -91,8 +91,8 @@ class SqliteStore final : public Store {
       : options_(std::move(options)), lock_(std::move(lock)) {}
 
   Result<void> open();
-  Result<void> append(std::span<const Event> events) override;
-  Result<void> replay(const std::function<Result<void>(Event)>& visit) override;
+  Result<void> append(std::span<const TaskEvent> events) override;
+  Result<void> replay(const std::function<Result<void>(TaskEvent)>& visit) override;
   Result<void> forget(std::span<const TaskId> tasks) override;
   Result<void> put_value(std::string_view name, std::string_view value) override;
   Result<std::string> get_value(std::string_view name) override;
@@ -278,12 +278,12 @@ void SqliteStore::move_mark(const Mark& mark) {
   mark_failed_ = !written.ok();
 }
 
-Result<void> SqliteStore::append(std::span<const Event> events) {
+Result<void> SqliteStore::append(std::span<const TaskEvent> events) {
   if (events.empty()) return {};
   Transaction transaction(database_.get());
   if (!transaction.begin().ok()) return failed("while appending");
   Mark mark{last_row_, 0};
-  for (const Event& event : events) {
+  for (const TaskEvent& event : events) {
     const std::string task = encode_task_id(event.task), payload = encode_event(event);
     const ScopedReset reset(insert_event_);
     sqlite3_bind_int64(insert_event_.get(), 1, ++mark.row);
@@ -294,7 +294,7 @@ Result<void> SqliteStore::append(std::span<const Event> events) {
       mark.hash = row_hash(task, payload);
   }
   if (!transaction.commit().ok()) return failed("while committing");
-  for (const Event& event : events) {
+  for (const TaskEvent& event : events) {
     ++last_row_;
     if (rows_known_) rows_of_[event.task].push_back(last_row_);
   }
@@ -302,7 +302,7 @@ Result<void> SqliteStore::append(std::span<const Event> events) {
   return {};
 }
 
-Result<void> SqliteStore::replay(const std::function<Result<void>(Event)>& visit) {
+Result<void> SqliteStore::replay(const std::function<Result<void>(TaskEvent)>& visit) {
   ALTLAS_TRY(const Statement select,
              prepare(database_.get(), "SELECT row, task, payload FROM event ORDER BY row"));
   int64_t row = 0;
@@ -314,7 +314,7 @@ Result<void> SqliteStore::replay(const std::function<Result<void>(Event)>& visit
     const auto where = [&] { return fmt::format("journal '{}' row {}", options_.path, row); };
     Result<TaskId> task = decode_task_id(column_blob(select, 1));
     if (!task.ok()) return Error(task.error()).with_context(where());
-    Result<Event> event = decode_event(*task, column_blob(select, 2));
+    Result<TaskEvent> event = decode_event(*task, column_blob(select, 2));
     if (!event.ok()) return Error(event.error()).with_context(where());
     ALTLAS_TRY_VOID(visit(std::move(event).value()));
   }

@@ -34,9 +34,9 @@ class TemporaryFolder {
   std::string path_;
 };
 
-std::vector<Event> read_all(Store& store) {
-  std::vector<Event> events;
-  const Result<void> read = store.replay([&](Event event) -> Result<void> {
+std::vector<TaskEvent> read_all(Store& store) {
+  std::vector<TaskEvent> events;
+  const Result<void> read = store.replay([&](TaskEvent event) -> Result<void> {
     events.push_back(std::move(event));
     return {};
   });
@@ -46,12 +46,12 @@ std::vector<Event> read_all(Store& store) {
 
 std::vector<TimeUs> times(Store& store) {
   std::vector<TimeUs> out;
-  for (const Event& event : read_all(store)) out.push_back(event.time);
+  for (const TaskEvent& event : read_all(store)) out.push_back(event.time);
   return out;
 }
 
-std::vector<Event> numbered(uint64_t task, TimeUs first, int count) {
-  std::vector<Event> events;
+std::vector<TaskEvent> numbered(uint64_t task, TimeUs first, int count) {
+  std::vector<TaskEvent> events;
   for (int i = 0; i < count; ++i) events.push_back(event_of(task, first + i, TaskTokens{0, {i}}));
   return events;
 }
@@ -89,7 +89,7 @@ TEST_P(AnyStore, VisitorsErrorEndsTheReplay) {
   const auto store = open();
   ASSERT_TRUE(store->append(numbered(1, 0, 3)).ok());
   int seen = 0;
-  const Result<void> got = store->replay([&](Event) -> Result<void> {
+  const Result<void> got = store->replay([&](TaskEvent) -> Result<void> {
     return ++seen == 2 ? Result<void>(not_found("enough")) : Result<void>();
   });
   ASSERT_FALSE(got.ok());
@@ -237,7 +237,7 @@ TEST(SqliteStore, CorruptRowIsNamed) {
   }
   run_sql(path, "UPDATE event SET payload = zeroblob(length(payload)) WHERE row = 3");
   const auto store = open_sqlite_store(path).value();
-  const Result<void> got = store->replay([](Event) { return Result<void>(); });
+  const Result<void> got = store->replay([](TaskEvent) { return Result<void>(); });
   ASSERT_FALSE(got.ok());
   EXPECT_EQ(got.error().code(), ErrorCode::kInvalid);
   EXPECT_NE(got.error().message().find("row 3: payload of version 0"), std::string::npos)
@@ -271,7 +271,7 @@ TEST(SqliteStore, DamagedFileNeverLies) {
       continue;
     }
     TimeUs next = 0;
-    const Result<void> read = (*store)->replay([&](Event event) -> Result<void> {
+    const Result<void> read = (*store)->replay([&](TaskEvent event) -> Result<void> {
       EXPECT_GE(event.time, next);
       next = event.time + 1;
       EXPECT_EQ(std::get<TaskTokens>(event.what).ids,
@@ -294,7 +294,7 @@ TEST(SqliteStore, FullDiskIsAnErrorThatPasses) {
   size_t tasks = 0;
   Result<void> got;
   const auto big = [](uint64_t task) {
-    std::vector<Event> events;
+    std::vector<TaskEvent> events;
     for (int i = 0; i < 4; ++i)
       events.push_back(event_of(task, i, TaskTokens{0, std::vector<int32_t>(2000, -1)}));
     return events;

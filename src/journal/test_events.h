@@ -68,8 +68,8 @@ inline TaskResult full_result(uint64_t number) {
   return result;
 }
 
-inline Event event_of(uint64_t number, TimeUs time, decltype(Event::what) what) {
-  return Event{task_id(number), time, std::move(what)};
+inline TaskEvent event_of(uint64_t number, TimeUs time, decltype(TaskEvent::what) what) {
+  return TaskEvent{task_id(number), time, std::move(what)};
 }
 
 }  // namespace altlas::journal

@@ -52,7 +52,7 @@ Result<void> JournalWriter::enqueue(Request request) {
   return {};
 }
 
-Result<void> JournalWriter::append(std::vector<Event> events, Callback done) {
+Result<void> JournalWriter::append(std::vector<TaskEvent> events, Callback done) {
   Request request;
   request.events = std::move(events);
   request.done = std::move(done);

@@ -55,7 +55,7 @@ class JournalWriter {
   // All of `events` or none become durable. Calls that share a commit succeed or fail together.
   // Errors: kBusy when the queue is full, kUnavailable before start() and after stop(); `done` is
   // then not called.
-  [[nodiscard]] Result<void> append(std::vector<Event> events, Callback done);
+  [[nodiscard]] Result<void> append(std::vector<TaskEvent> events, Callback done);
   // After the appends before it. No append for these tasks may follow.  Errors: as append.
   [[nodiscard]] Result<void> forget(std::vector<TaskId> tasks, Callback done);
   // The last of several values under one name wins, the earlier ones may never be written.  Errors:

@@ -18,7 +18,7 @@ namespace {
 class GatedStore final : public Store {
  public:
   explicit GatedStore(std::unique_ptr<Store> inner) : inner_(std::move(inner)) {}
-  Result<void> append(std::span<const Event> events) override {
+  Result<void> append(std::span<const TaskEvent> events) override {
     std::unique_lock lock(mutex_);
     ++appends_;
     changed_.notify_all();
@@ -26,7 +26,7 @@ class GatedStore final : public Store {
     if (fail_) return io_error("disk full");
     return inner_->append(events);
   }
-  Result<void> replay(const std::function<Result<void>(Event)>& visit) override {
+  Result<void> replay(const std::function<Result<void>(TaskEvent)>& visit) override {
     return inner_->replay(visit);
   }
   Result<void> forget(std::span<const TaskId> tasks) override { return inner_->forget(tasks); }
@@ -58,12 +58,12 @@ class GatedStore final : public Store {
   int appends_ = 0;
 };
 
-std::vector<Event> one(TimeUs time) { return {event_of(1, time, TaskStarted{})}; }
+std::vector<TaskEvent> one(TimeUs time) { return {event_of(1, time, TaskStarted{})}; }
 
 std::vector<TimeUs> times(Store& store) {
   std::vector<TimeUs> out;
   EXPECT_TRUE(store
-                  .replay([&](Event event) -> Result<void> {
+                  .replay([&](TaskEvent event) -> Result<void> {
                     out.push_back(event.time);
                     return {};
                   })
@@ -111,7 +111,7 @@ TEST(JournalWriter, FullQueueSaysBusyAtOnce) {
   writer.start();
   ASSERT_TRUE(writer.append(one(0), {}).ok());
   gate.wait_for_appends(1);
-  const auto nine = [] { return std::vector<Event>(9, one(1)[0]); };
+  const auto nine = [] { return std::vector<TaskEvent>(9, one(1)[0]); };
   ASSERT_TRUE(writer.append(nine(), {}).ok());
   const Result<void> events = writer.append(one(2), {});
   ASSERT_FALSE(events.ok());
@@ -145,10 +145,10 @@ TEST(JournalWriter, FailureReachesEveryCallOfTheGroup) {
 // A disk that is full and gets room again, told from outside.
 class FullStore : public Store {
  public:
-  Result<void> append(std::span<const Event> events) override {
+  Result<void> append(std::span<const TaskEvent> events) override {
     return full ? io_error("disk full") : inner_->append(events);
   }
-  Result<void> replay(const std::function<Result<void>(Event)>& visit) override {
+  Result<void> replay(const std::function<Result<void>(TaskEvent)>& visit) override {
     return inner_->replay(visit);
   }
   Result<void> forget(std::span<const TaskId> tasks) override { return inner_->forget(tasks); }
@@ -219,7 +219,7 @@ TEST(JournalWriter, LimitsACommit) {
   ASSERT_TRUE(writer.append(one(0), {}).ok());
   gate.wait_for_appends(1);
   for (int i = 0; i < 10; ++i)
-    ASSERT_TRUE(writer.append(std::vector<Event>(4, one(i)[0]), {}).ok());
+    ASSERT_TRUE(writer.append(std::vector<TaskEvent>(4, one(i)[0]), {}).ok());
   gate.open();
   writer.stop();
   EXPECT_EQ(gate.appends(), 6);

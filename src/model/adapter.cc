@@ -49,16 +49,16 @@ std::optional<TensorName> parse_name(std::string_view name) {
 
 }  // namespace
 
-// Reads one file into an AdapterFile.
+// Reads one file into a CheckedAdapter.
 class AdapterReader {
  public:
-  AdapterReader(std::string path, const ModelConfig& config, uint32_t rank_max)
+  AdapterReader(std::string path, const Hyperparameters& config, uint32_t rank_max)
       : rank_max_(rank_max == 0 ? ops::kLowRankMax : std::min<size_t>(rank_max, ops::kLowRankMax)) {
     file_.path_ = std::move(path);
     file_.config_ = config;
   }
 
-  Result<AdapterFile> gguf() {
+  Result<CheckedAdapter> gguf() {
     ALTLAS_TRY(weights::GgufFile opened, weights::GgufFile::open(file_.path_));
     ALTLAS_TRY(const std::string_view type, opened.string_or("general.type", "model"));
     ALTLAS_TRY(const std::string_view kind, opened.string_or("adapter.type", ""));
@@ -82,7 +82,7 @@ class AdapterReader {
     return finish(scale);
   }
 
-  Result<AdapterFile> peft() {
+  Result<CheckedAdapter> peft() {
     file_.peft_ = true;
     ALTLAS_TRY_VOID(read_peft_config());
     ALTLAS_TRY(weights::SafetensorsFile opened,
@@ -122,32 +122,35 @@ class AdapterReader {
         first || name.ends_with(b)
             ? parse_name(name.substr(0, name.size() - (first ? a.size() : b.size())))
             : std::nullopt;
-    constexpr std::pair<std::string_view, AdapterFile::Target> kModules[] = {
-        {"attn_q", AdapterFile::Target::kQ},      {"attn_k", AdapterFile::Target::kK},
-        {"attn_v", AdapterFile::Target::kV},      {"attn_output", AdapterFile::Target::kOutput},
-        {"ffn_gate", AdapterFile::Target::kGate}, {"ffn_up", AdapterFile::Target::kUp},
-        {"ffn_down", AdapterFile::Target::kDown},
+    constexpr std::pair<std::string_view, CheckedAdapter::Target> kModules[] = {
+        {"attn_q", CheckedAdapter::Target::kQ},
+        {"attn_k", CheckedAdapter::Target::kK},
+        {"attn_v", CheckedAdapter::Target::kV},
+        {"attn_output", CheckedAdapter::Target::kOutput},
+        {"ffn_gate", CheckedAdapter::Target::kGate},
+        {"ffn_up", CheckedAdapter::Target::kUp},
+        {"ffn_down", CheckedAdapter::Target::kDown},
     };
     const auto* module =
         std::ranges::find(kModules, parsed ? parsed->module : "",
-                          &std::pair<std::string_view, AdapterFile::Target>::first);
+                          &std::pair<std::string_view, CheckedAdapter::Target>::first);
     if (module == std::end(kModules))
       return wrong(
           fmt::format("tensor '{}' is not supported; {} are", own.substr(0, 200), kTargets));
-    const bool feeds = module->second >= AdapterFile::Target::kGate;
+    const bool feeds = module->second >= CheckedAdapter::Target::kGate;
     if (feeds && file_.config_.experts.count > 0)
       return wrong(fmt::format("tensor '{}': experts take no adapters", own.substr(0, 200)));
     if (parsed->layer >= file_.config_.layer_count)
       return wrong(fmt::format("tensor '{}' is of layer {}, the model has {} layers",
                                own.substr(0, 200), parsed->layer, file_.config_.layer_count));
-    AdapterFile::Pair& pair = pairs_[{parsed->layer, module->second}];
+    CheckedAdapter::Pair& pair = pairs_[{parsed->layer, module->second}];
     pair.layer = parsed->layer;
     pair.target = module->second;
     (first ? pair.a : pair.b) = own;
     return {};
   }
 
-  Result<AdapterFile> finish(const auto& scale) {
+  Result<CheckedAdapter> finish(const auto& scale) {
     if (pairs_.empty()) return wrong("it has no matrices");
     for (auto& [key, pair] : pairs_) {
       if (pair.a.empty() || pair.b.empty())
@@ -215,14 +218,14 @@ class AdapterReader {
   }
 
   const size_t rank_max_;
-  AdapterFile file_;
-  std::map<std::pair<uint32_t, AdapterFile::Target>, AdapterFile::Pair> pairs_;
+  CheckedAdapter file_;
+  std::map<std::pair<uint32_t, CheckedAdapter::Target>, CheckedAdapter::Pair> pairs_;
   double alpha_ = 0;
   bool rank_stabilised_ = false;
 };
 
-Result<AdapterFile> AdapterFile::open(const std::string& path, const ModelConfig& config,
-                                      uint32_t rank_max) {
+Result<CheckedAdapter> CheckedAdapter::open(const std::string& path, const Hyperparameters& config,
+                                            uint32_t rank_max) {
   std::error_code failed;
   std::string place = path;
   if (path.ends_with("/adapter_model.safetensors") || path.ends_with("/adapter_config.json"))
@@ -234,7 +237,7 @@ Result<AdapterFile> AdapterFile::open(const std::string& path, const ModelConfig
 }
 
 // Where the pair's product goes; pointers null.
-LowRank AdapterFile::place(const Pair& pair, uint32_t rank) const {
+LowRank CheckedAdapter::place(const Pair& pair, uint32_t rank) const {
   const uint32_t q = config_.q_width(), kv = config_.kv_width(), wide = config_.feed_forward;
   LowRank out{.rows = config_.hidden, .cols = config_.hidden, .rank = rank};
   switch (pair.target) {
@@ -264,7 +267,7 @@ LowRank AdapterFile::place(const Pair& pair, uint32_t rank) const {
 }
 
 // The file's row of B for the model's: q and k may be in the order of the other style of rope.
-uint32_t AdapterFile::file_row(const Pair& pair, uint32_t row) const {
+uint32_t CheckedAdapter::file_row(const Pair& pair, uint32_t row) const {
   const bool turns = pair.target == Target::kQ || pair.target == Target::kK;
   const ops::RopeStyle own = config_.architecture.rope;
   if (!turns || rope_ == own) return row;
@@ -274,7 +277,7 @@ uint32_t AdapterFile::file_row(const Pair& pair, uint32_t row) const {
                                           : head + i % half * 2 + i / half;
 }
 
-Result<void> AdapterFile::fill(const Pair& pair, const LowRank& into, float* a, float* b) const {
+Result<void> CheckedAdapter::fill(const Pair& pair, const LowRank& into, float* a, float* b) const {
   ALTLAS_TRY(const weights::TensorView a_view, tensors_->tensor(pair.a));
   ALTLAS_TRY(const weights::TensorView b_view, tensors_->tensor(pair.b));
   const auto row_of = [](const weights::TensorView& view, size_t row, float* out) {
@@ -304,7 +307,7 @@ Result<void> AdapterFile::fill(const Pair& pair, const LowRank& into, float* a, 
   return {};
 }
 
-Result<Adapter> AdapterFile::lay_out(Arena& arena) const {
+Result<Adapter> CheckedAdapter::lay_out(Arena& arena) const {
   Adapter out;
   out.layers.resize(config_.layer_count);
   for (const Pair& pair : pairs_) {

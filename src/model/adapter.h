@@ -39,14 +39,14 @@ struct Adapter {
 };
 
 // An adapter's file, checked against the model it is for. Const after open, any thread; movable.
-class AdapterFile {
+class CheckedAdapter {
  public:
   // path: a GGUF adapter (general.type "adapter"), or PEFT's folder with adapter_config.json and
   // adapter_model.safetensors. Errors: kNotFound, kIo; kInvalid for one that is for another model
   // or shape, with the numbers, and for what we do not support (DoRA, biases, embeddings, experts),
   // naming it. rank_max: 0: what the kernels take.
-  static Result<AdapterFile> open(const std::string& path, const ModelConfig& config,
-                                  uint32_t rank_max = 0);
+  static Result<CheckedAdapter> open(const std::string& path, const Hyperparameters& config,
+                                     uint32_t rank_max = 0);
 
   // Takes its matrices from `arena` and, unless it is only measuring, fills them.
   Result<Adapter> lay_out(Arena& arena) const;
@@ -60,13 +60,13 @@ class AdapterFile {
     std::string a, b;  // Names of the tensors.
   };
   friend class AdapterReader;
-  AdapterFile() = default;
+  CheckedAdapter() = default;
   LowRank place(const Pair& pair, uint32_t rank) const;
   Result<void> fill(const Pair& pair, const LowRank& into, float* a, float* b) const;
   uint32_t file_row(const Pair& pair, uint32_t row) const;
 
   std::string path_;
-  ModelConfig config_;
+  Hyperparameters config_;
   bool peft_ = false;
   ops::RopeStyle rope_ = ops::RopeStyle::kNeox;  // Order of the file's rows of q and k.
   std::vector<Pair> pairs_;

@@ -32,7 +32,8 @@ uint64_t identity_of(const Adapter& adapter) {
 
 }  // namespace
 
-Result<uint64_t> AdapterTable::keep(uint32_t id, const AdapterFile& file, device::Device& device) {
+Result<uint64_t> AdapterTable::keep(uint32_t id, const CheckedAdapter& file,
+                                    device::Device& device) {
   Arena measure;
   ALTLAS_TRY_VOID(file.lay_out(measure));
   auto held = std::make_shared<Held>();

@@ -15,8 +15,8 @@ namespace altlas::model {
 class AdapterTable {
  public:
   // Reads the file's matrices into memory of the device; gives the bytes.  Errors: kBusy where the
-  // device has no room, and as AdapterFile::lay_out.
-  Result<uint64_t> keep(uint32_t id, const AdapterFile& file, device::Device& device);
+  // device has no room, and as CheckedAdapter::lay_out.
+  Result<uint64_t> keep(uint32_t id, const CheckedAdapter& file, device::Device& device);
   void drop(uint32_t id);
   // Null for 0 and for one that is not there. Its memory leaves once it is dropped here and by all
   // who were given it.

@@ -446,7 +446,7 @@ TEST(Adapter, ByteOrderMarks) {
   std::ifstream in(path + "/adapter_config.json", std::ios::binary);
   const std::string config(std::istreambuf_iterator<char>(in), {});
   write_file(path + "/adapter_config.json", "\xEF\xBB\xBF" + config);
-  EXPECT_TRUE(AdapterFile::open(path, file->config()).ok());
+  EXPECT_TRUE(CheckedAdapter::open(path, file->config()).ok());
   std::string little, big;
   for (const char c : config) {
     (little += c) += '\0';
@@ -454,7 +454,7 @@ TEST(Adapter, ByteOrderMarks) {
   }
   for (const std::string& text : {"\xFF\xFE" + little, "\xFE\xFF" + big, little, big}) {
     write_file(path + "/adapter_config.json", text);
-    const auto opened = AdapterFile::open(path, file->config());
+    const auto opened = CheckedAdapter::open(path, file->config());
     ASSERT_FALSE(opened.ok());
     EXPECT_THAT(opened.error().message(), HasSubstr("adapter_config.json is UTF-16"));
   }
@@ -465,7 +465,7 @@ TEST(Adapter, Refuses) {
   const auto file = ModelFile::open(testing_support::write_tiny_gguf("llama"));
   ASSERT_TRUE(file.ok());
   const auto error = [&](const std::string& path) {
-    const auto opened = AdapterFile::open(path, file->config());
+    const auto opened = CheckedAdapter::open(path, file->config());
     return opened.ok() ? std::string("(it opened)") : opened.error().message();
   };
   auto all = matrices(1);
@@ -493,8 +493,8 @@ TEST(Adapter, Refuses) {
   EXPECT_THAT(error(write_gguf("r12", damaged)), HasSubstr("'token_embd.weight.lora_a' is not"));
   EXPECT_THAT(error(write_peft("r13", damaged)), HasSubstr("embed_tokens.lora_A.weight' is not"));
   const std::string whole = write_gguf("ok", all);
-  EXPECT_TRUE(AdapterFile::open(whole, file->config(), kRank).ok());
-  const auto high = AdapterFile::open(whole, file->config(), kRank - 1);
+  EXPECT_TRUE(CheckedAdapter::open(whole, file->config(), kRank).ok());
+  const auto high = CheckedAdapter::open(whole, file->config(), kRank - 1);
   ASSERT_FALSE(high.ok());
   EXPECT_THAT(high.error().message(), HasSubstr("has rank 4; 1 to 3 are possible"));
 }

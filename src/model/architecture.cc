@@ -74,7 +74,7 @@ std::string known_architectures(bool hugging_face) {
   return known;
 }
 
-void apply_window_rule(ModelConfig& config) {
+void apply_window_rule(Hyperparameters& config) {
   const Architecture& kind = config.architecture;
   config.window_layers.assign(config.layer_count, 0);
   if (kind.windows == WindowRule::kNone) config.window = 0;
@@ -84,7 +84,7 @@ void apply_window_rule(ModelConfig& config) {
         (kind.windows == WindowRule::kAllButEachNth && (layer + 1) % kind.window_period != 0);
 }
 
-Result<void> check_config(const ModelConfig& config) {
+Result<void> check_config(const Hyperparameters& config) {
   const Bound bounds[] = {{"layers", config.layer_count, kLayersMax},
                           {"hidden width", config.hidden, kWidthMax},
                           {"feed-forward width", config.feed_forward, kWidthMax},

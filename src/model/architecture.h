@@ -71,7 +71,7 @@ struct ExpertConfig {
 };
 
 // A model's numbers, whatever the format of its files.
-struct ModelConfig {
+struct Hyperparameters {
   Architecture architecture;  // Some facts may be corrected by the file.
   uint32_t layer_count = 0;
   uint32_t hidden = 0;
@@ -100,9 +100,9 @@ struct ModelConfig {
 };
 
 // Sets window_layers by the architecture's rule.
-void apply_window_rule(ModelConfig& config);
+void apply_window_rule(Hyperparameters& config);
 // The last step of every reader: numbers within limits that fit each other.
 // Errors: kInvalid, saying what is supported.
-Result<void> check_config(const ModelConfig& config);
+Result<void> check_config(const Hyperparameters& config);
 
 }  // namespace altlas::model

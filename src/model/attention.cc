@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
 #include "model/adapt.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/quantize/quantize.h"
@@ -228,7 +229,7 @@ bool Attention::shares_token(const StepContext& step, const ops::AttentionShape&
                              size_t position) const {
   constexpr size_t kTilesMin = 4;
   const size_t heads = shard_.kv_heads.size(), threads = step.team.size(),
-               places = (heads + threads - 1) / threads * threads;
+               places = round_up(heads, threads);
   const ops::AttentionTiles tiles = ops::attention_tiles(shape, position);
   return threads > 1 && tiles.last - tiles.first >= kTilesMin && 4 * places > 5 * heads;
 }

@@ -78,7 +78,7 @@ class Attention {
                              size_t first_row) const;
   void attend_together(StepContext& step, const Place& place);
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const ShardPlan& shard_;
   const ops::KvLayout layout_;
   const std::span<const KvGroup> groups_;

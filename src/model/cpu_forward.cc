@@ -240,7 +240,7 @@ void CpuForward::import_blocks(uint32_t group, const KvRange& range,
 }
 
 Result<uint64_t> CpuForward::load_adapter(uint32_t id, const std::string& path) {
-  ALTLAS_TRY(const AdapterFile file, AdapterFile::open(path, config_, adapter_rank_max_));
+  ALTLAS_TRY(const CheckedAdapter file, CheckedAdapter::open(path, config_, adapter_rank_max_));
   return adapters_.keep(id, file, device_);
 }
 

@@ -65,7 +65,7 @@ class CpuForward final : public Forward {
   void answer(const HeadRow& row, uint32_t thread, size_t place);
   const KvGroup* draft_group(uint32_t group) const;
 
-  const ModelConfig config_;
+  const Hyperparameters config_;
   const ShardPlan shard_;
   const ops::KvLayout layout_;
   std::vector<KvGroup> groups_;

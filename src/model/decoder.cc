@@ -17,7 +17,7 @@ namespace {
 size_t line_floats(size_t values) { return (values + 15) / 16 * 16; }
 
 // The widest input of a product that lies in StepContext::quantized.
-size_t widest(const ModelConfig& config) { return std::max(config.hidden, config.q_width()); }
+size_t widest(const Hyperparameters& config) { return std::max(config.hidden, config.q_width()); }
 
 // Of each thread: what any product of the model takes.
 uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention) {
@@ -111,9 +111,8 @@ StepContext Decoder::context(uint32_t thread, uint32_t group_thread,
           .single = single,
           .alone = shares_tokens_ && team_.group->size() == 1,
           .adapts = adapts_,
-          .own = single ? device::Range{0, 1}
-                        : device::split(tokens, group_thread, team_.group->threads()),
-          .rank_own = single ? device::Range{0, 1} : split,
+          .own = single ? Range{0, 1} : device::split(tokens, group_thread, team_.group->threads()),
+          .rank_own = single ? Range{0, 1} : split,
           .share = shares_tokens_ ? ProductShare{split, 0, 1}
                                   : ProductShare{{0, tokens}, thread, threads},
           .x = single && group_thread != 0 ? own_row(parts_.own_x) : parts_.x,

@@ -98,7 +98,7 @@ class Decoder {
   void add_and_norm(StepContext& step, bool branch, const float* post_norm, const float* norm,
                     const Forms& forms) const;
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const ShardPlan& shard_;
   const DecoderWeights& weights_;
   const RankTeam team_;

@@ -13,7 +13,7 @@ struct DecoderWeights;
 
 // What is referred to outlives the decoder.
 struct DecoderPart {
-  const ModelConfig& config;
+  const Hyperparameters& config;
   const ShardPlan& shard;
   const DecoderWeights& weights;
   ops::KvLayout layout;  // The layout of the rank's KV heads.

@@ -362,7 +362,7 @@ class Builder {
   }
 
   const weights::TensorSource& file_;
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const ShardPlan& shard_;
   Arena* arena_;
   device::Team* team_;

@@ -65,7 +65,7 @@ struct DecoderWeights {
 // What a rank holds of a model's file.
 struct WeightSource {
   const weights::TensorSource& file;
-  const ModelConfig& config;
+  const Hyperparameters& config;
   const ShardPlan& shard;
 };
 

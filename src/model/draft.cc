@@ -15,7 +15,7 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
                                               uint32_t threads) {
   ALTLAS_TRY(ModelFile file, ModelFile::open(path));
   auto plan = std::make_unique<DraftPlan>(std::move(file));
-  const ModelConfig& config = plan->file.config();
+  const Hyperparameters& config = plan->file.config();
   const auto wrong = [&](const std::string& what) {
     return invalid(fmt::format("draft model '{}': {}", path.substr(0, 300), what), "draft_model");
   };

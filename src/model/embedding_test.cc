@@ -20,8 +20,7 @@ using ::testing::HasSubstr;
 using testing_support::Golden;
 
 struct Loaded {
-  explicit Loaded(const std::string& path, KvType kv_dtype = KvType::kF32,
-                  uint32_t threads = 2)
+  explicit Loaded(const std::string& path, KvType kv_dtype = KvType::kF32, uint32_t threads = 2)
       : device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads)) {
     auto loaded = load_rank(
         {{.model_path = path, .sequences_max = 4, .step_tokens_max = 48, .kv_dtype = kv_dtype}},

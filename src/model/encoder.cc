@@ -9,7 +9,7 @@
 
 namespace altlas::model {
 
-Encoder::Work Encoder::lay_out(Arena& arena, const ModelConfig& config,
+Encoder::Work Encoder::lay_out(Arena& arena, const Hyperparameters& config,
                                const DecoderWeights& weights, const ops::KvLayout& layout,
                                uint32_t tokens, uint32_t threads) {
   const uint64_t hidden = config.hidden;
@@ -30,7 +30,7 @@ Encoder::Work Encoder::lay_out(Arena& arena, const ModelConfig& config,
   return work;
 }
 
-uint64_t Encoder::workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
+uint64_t Encoder::workspace_bytes(const Hyperparameters& config, const DecoderWeights& weights,
                                   const ops::KvLayout& layout, uint32_t step_tokens_max,
                                   uint32_t threads) {
   Arena arena;
@@ -38,7 +38,7 @@ uint64_t Encoder::workspace_bytes(const ModelConfig& config, const DecoderWeight
   return arena.used();
 }
 
-Encoder::Encoder(const ModelConfig& config, const DecoderWeights& weights, const KvGroup& group,
+Encoder::Encoder(const Hyperparameters& config, const DecoderWeights& weights, const KvGroup& group,
                  const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace,
                  device::Team& team)
     : config_(config),
@@ -109,7 +109,7 @@ void Encoder::product(uint32_t thread, const Linear& linear, Rows<const float> x
   team_.barrier();
 }
 
-void Encoder::add_and_norm(const device::Range& own, const float* bias, const float* gamma,
+void Encoder::add_and_norm(const Range& own, const float* bias, const float* gamma,
                            const float* beta) {
   const size_t hidden = config_.hidden;
   for (size_t row = own.begin; row < own.end; ++row) {

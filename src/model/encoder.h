@@ -20,11 +20,11 @@ namespace altlas::model {
 class Encoder {
  public:
   // Everything referred to outlives the encoder. workspace: of workspace_bytes().
-  Encoder(const ModelConfig& config, const DecoderWeights& weights, const KvGroup& group,
+  Encoder(const Hyperparameters& config, const DecoderWeights& weights, const KvGroup& group,
           const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace,
           device::Team& team);
 
-  static uint64_t workspace_bytes(const ModelConfig& config, const DecoderWeights& weights,
+  static uint64_t workspace_bytes(const Hyperparameters& config, const DecoderWeights& weights,
                                   const ops::KvLayout& layout, uint32_t step_tokens_max,
                                   uint32_t threads);
 
@@ -44,7 +44,7 @@ class Encoder {
     std::byte* quantized = nullptr;
     Rows<std::byte> scratch;  // Per thread.
   };
-  static Work lay_out(Arena& arena, const ModelConfig& config, const DecoderWeights& weights,
+  static Work lay_out(Arena& arena, const Hyperparameters& config, const DecoderWeights& weights,
                       const ops::KvLayout& layout, uint32_t tokens, uint32_t threads);
   void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
   void embed(const StepToken& token, float* x) const;
@@ -52,10 +52,9 @@ class Encoder {
   // This thread's share of y = x W, after all have quantised their rows of x.
   void product(uint32_t thread, const Linear& linear, Rows<const float> x, Rows<float> y);
   // x = norm(x + delta + bias) of this thread's rows.
-  void add_and_norm(const device::Range& own, const float* bias, const float* gamma,
-                    const float* beta);
+  void add_and_norm(const Range& own, const float* bias, const float* gamma, const float* beta);
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const DecoderWeights& weights_;
   const KvGroup& group_;
   const ops::KvLayout layout_;

@@ -111,7 +111,7 @@ void Experts::place_tokens(StepContext& step, const ExpertWeights& layer) {
                  uint64_t{layer.router.rows} * config_.hidden * tokens);
 }
 
-void Experts::choose(const device::Range& own) {
+void Experts::choose(const Range& own) {
   const ExpertConfig& experts = config_.experts;
   for (size_t row = own.begin; row < own.end; ++row)
     ops::choose_experts(router_[row], experts.count, experts.used, experts.normalized, chosen_[row],
@@ -197,8 +197,8 @@ void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
 }
 
 // This thread's share of a rank's rows of y = x W for one token; the columns of y that it wrote.
-device::Range Experts::down_share(const StepContext& step, const Linear& linear, const Gated& from,
-                                  float* y) const {
+Range Experts::down_share(const StepContext& step, const Linear& linear, const Gated& from,
+                          float* y) const {
   const ops::PackedMatrix& matrix = linear.parts[0].matrix;
   const size_t rows = matrix.rows, begin = linear.parts[0].first_column;
   const auto panels = device::split(ops::panel_count(rows), step.thread, step.team.size());
@@ -213,7 +213,7 @@ void Experts::add_own_rows(StepContext& step, const ExpertWeights& layer,
                            const Gated& shared_gated) {
   const uint32_t* chosen = own_chosen_[step.thread];
   float* const delta = step.delta.data;
-  device::Range own;
+  Range own;
   for (size_t i = 0; i < config_.experts.used; ++i) {
     const Linear& linear = layer.down[chosen[i]];
     own = down_share(step, linear, gated_for(linear, i), rows_[i]);
@@ -243,7 +243,7 @@ void Experts::add_others_rows(StepContext& step, const ExpertWeights& layer,
 }
 
 // Some columns of delta = what the token's experts give, by their shares.
-void Experts::add_columns(const device::Range& columns, bool shared, const float* shares,
+void Experts::add_columns(const Range& columns, bool shared, const float* shares,
                           float* delta) const {
   const size_t count = columns.end - columns.begin;
   delta += columns.begin;

@@ -32,20 +32,19 @@ class Experts {
   void run_tokens(StepContext& step, const ExpertWeights& layer);
   void run_token(StepContext& step, const ExpertWeights& layer);
   void place_tokens(StepContext& step, const ExpertWeights& layer);
-  void choose(const device::Range& own);
+  void choose(const Range& own);
   void sort_places(size_t tokens);
   void gather(const StepContext& step, const Linear& next);
-  device::Range down_share(const StepContext& step, const Linear& linear, const Gated& from,
-                           float* y) const;
+  Range down_share(const StepContext& step, const Linear& linear, const Gated& from,
+                   float* y) const;
   void add_own_rows(StepContext& step, const ExpertWeights& layer, const Gated& shared_gated);
   void add_others_rows(StepContext& step, const ExpertWeights& layer, const Gated& shared_gated);
-  void add_columns(const device::Range& columns, bool shared, const float* shares,
-                   float* delta) const;
+  void add_columns(const Range& columns, bool shared, const float* shares, float* delta) const;
   void add_experts(const StepContext& step, bool shared);
   Gated gated_for(const Linear& down, size_t place) const;
   Gated shared_gated_for(const Linear& down) const;
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const ShardPlan& shard_;
   FeedForward& feed_forward_;
   // T: step_tokens_max. A token has `used` places; those of an expert lie together.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
 #include "model/adapt.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/quantize/quantize.h"
@@ -24,7 +25,7 @@ ops::PackedMatrix slice(const ops::PackedMatrix& matrix, size_t first, size_t ro
   return {matrix.type, static_cast<uint32_t>(rows), matrix.cols, panel_at(matrix, first), next};
 }
 
-uint64_t widest(const ModelConfig& config) {
+uint64_t widest(const Hyperparameters& config) {
   return std::max(config.feed_forward, config.experts.shared_feed_forward);
 }
 
@@ -89,11 +90,10 @@ void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
                                  const Linear& gate_up, const ops::Activations& x,
                                  const Gated& to) {
   const ops::PackedMatrix &gate = gate_up.parts[0].matrix, &up = gate_up.parts[1].matrix;
-  const size_t wide = gate.rows,
-               all_units = (ops::panel_count(wide) + kUnitPanels - 1) / kUnitPanels;
+  const size_t wide = gate.rows, all_units = ceil_div(ops::panel_count(wide), kUnitPanels);
   const auto own = device::split(all_units, share.index, share.count);
   const size_t tokens = share.tokens.end - share.tokens.begin;
-  const auto pieces = static_cast<uint32_t>((tokens + kTokensAtOnce - 1) / kTokensAtOnce);
+  const auto pieces = static_cast<uint32_t>(ceil_div(tokens, kTokensAtOnce));
   for (uint32_t piece = 0; piece < pieces; ++piece) {
     auto rows = device::split(tokens, piece, pieces);
     rows = {rows.begin + share.tokens.begin, rows.end + share.tokens.begin};
@@ -119,8 +119,8 @@ void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
   }
 }
 
-void FeedForward::gate_chunk(const float* gate, const float* up, const device::Range& rows,
-                             const device::Range& columns, const Gated& to) const {
+void FeedForward::gate_chunk(const float* gate, const float* up, const Range& rows,
+                             const Range& columns, const Gated& to) const {
   const size_t wide = to.wide, width = columns.end - columns.begin, count = rows.end - rows.begin;
   if (to.takes_quantized)
     return ops::gate_quantize_cpu(

@@ -49,10 +49,10 @@ class FeedForward {
  private:
   void gate_row(const float* gate, const float* up, size_t wide, float* product) const;
   void gate(const StepContext& step, const Linear& down);
-  void gate_chunk(const float* gate, const float* up, const device::Range& rows,
-                  const device::Range& columns, const Gated& to) const;
+  void gate_chunk(const float* gate, const float* up, const Range& rows, const Range& columns,
+                  const Gated& to) const;
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const ShardPlan& shard_;
   float* wide_;          // [step_tokens_max, 2 * the widest]: gate, up; the product lies over gate.
   std::byte* gated_;     // [step_tokens_max], quantised.

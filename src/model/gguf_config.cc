@@ -58,7 +58,8 @@ Result<RopeScaling> read_scaling(const Reader& read, uint32_t context) {
   return out;
 }
 
-Result<void> read_rope(const weights::GgufModel& file, const Reader& read, ModelConfig& config) {
+Result<void> read_rope(const weights::GgufModel& file, const Reader& read,
+                       Hyperparameters& config) {
   ALTLAS_TRY(const double base, read.number("rope.freq_base", 10000, 1, kRopeBaseMax));
   ALTLAS_TRY(const RopeScaling scaling, read_scaling(read, config.context_length));
   ALTLAS_TRY(const uint32_t dims,
@@ -90,14 +91,14 @@ Result<void> read_rope(const weights::GgufModel& file, const Reader& read, Model
 
 // The largest models of two families divide by another width; their files don't say.
 // Source: the reference implementations' configurations (query_pre_attn_scalar).
-double attention_divisor(const ModelConfig& config) {
+double attention_divisor(const Hyperparameters& config) {
   const std::string_view name = config.architecture.name;
   const bool large = (name == "gemma2" && config.layer_count == 46) ||
                      (name == "gemma3" && config.layer_count == 62);
   return large ? static_cast<double>(config.hidden) / config.q_heads : config.head_dim;
 }
 
-Result<void> read_windows(const Reader& read, ModelConfig& config) {
+Result<void> read_windows(const Reader& read, Hyperparameters& config) {
   constexpr std::string_view kPattern = "attention.sliding_window_pattern";
   if (config.architecture.windows == WindowRule::kNone) {
     apply_window_rule(config);
@@ -124,7 +125,7 @@ Result<void> read_windows(const Reader& read, ModelConfig& config) {
   return {};
 }
 
-Result<void> read_heads(const Reader& read, ModelConfig& config) {
+Result<void> read_heads(const Reader& read, Hyperparameters& config) {
   ALTLAS_TRY(config.q_heads, read.count("attention.head_count", kHeadsMax));
   ALTLAS_TRY(config.kv_heads, read.count("attention.head_count_kv", kHeadsMax, config.q_heads));
   ALTLAS_TRY(config.head_dim, read.count("attention.key_length", kHeadDimMax,
@@ -137,7 +138,7 @@ Result<void> read_heads(const Reader& read, ModelConfig& config) {
   return {};
 }
 
-Result<void> read_attention(const Reader& read, ModelConfig& config) {
+Result<void> read_attention(const Reader& read, Hyperparameters& config) {
   ALTLAS_TRY_VOID(read_heads(read, config));
   ALTLAS_TRY(const double scale,
              read.number("attention.scale", 1.0 / std::sqrt(attention_divisor(config)), 1e-6, 1e6));
@@ -152,7 +153,8 @@ Result<void> read_attention(const Reader& read, ModelConfig& config) {
   return read_windows(read, config);
 }
 
-Result<void> read_experts(const weights::GgufModel& file, const Reader& read, ModelConfig& config) {
+Result<void> read_experts(const weights::GgufModel& file, const Reader& read,
+                          Hyperparameters& config) {
   ExpertConfig& experts = config.experts;
   ALTLAS_TRY(const uint64_t count, read.head.uint64_or(read.key("expert_count"), 0));
   if (count == 0) return {};
@@ -170,7 +172,7 @@ Result<void> read_experts(const weights::GgufModel& file, const Reader& read, Mo
   return {};
 }
 
-Result<void> read_pooling(const Reader& read, ModelConfig& config) {
+Result<void> read_pooling(const Reader& read, Hyperparameters& config) {
   const bool encoder = config.architecture.encoder;
   ALTLAS_TRY(const uint64_t type, read.head.uint64_or(read.key("pooling_type"), encoder ? 1 : 3));
   switch (type) {
@@ -193,7 +195,8 @@ Result<void> read_pooling(const Reader& read, ModelConfig& config) {
   }
 }
 
-Result<void> read_decoder(const weights::GgufModel& file, const Reader& read, ModelConfig& config) {
+Result<void> read_decoder(const weights::GgufModel& file, const Reader& read,
+                          Hyperparameters& config) {
   ALTLAS_TRY(const double eps, read.number("attention.layer_norm_rms_epsilon", 1e-6, 0, 1));
   config.norm_eps = static_cast<float>(eps);
   ALTLAS_TRY_VOID(read_attention(read, config));
@@ -201,7 +204,7 @@ Result<void> read_decoder(const weights::GgufModel& file, const Reader& read, Mo
   return read_experts(file, read, config);
 }
 
-Result<void> read_encoder(const Reader& read, ModelConfig& config) {
+Result<void> read_encoder(const Reader& read, Hyperparameters& config) {
   ALTLAS_TRY(const double eps, read.number("attention.layer_norm_epsilon", 1e-12, 0, 1));
   config.norm_eps = static_cast<float>(eps);
   ALTLAS_TRY_VOID(read_heads(read, config));
@@ -211,7 +214,7 @@ Result<void> read_encoder(const Reader& read, ModelConfig& config) {
 
 }  // namespace
 
-Result<ModelConfig> read_gguf_config(const weights::GgufModel& file) {
+Result<Hyperparameters> read_gguf_config(const weights::GgufModel& file) {
   const weights::GgufFile& head = file.head();
   ALTLAS_TRY(const std::string_view name, head.string("general.architecture"));
   const auto found = std::ranges::find(architectures(), name, &Architecture::name);
@@ -219,7 +222,7 @@ Result<ModelConfig> read_gguf_config(const weights::GgufModel& file) {
     return invalid(fmt::format("{}: architecture '{}' is not supported; {} are", head.name(), name,
                                known_architectures(false)));
   const Reader read{head, std::string(name)};
-  ModelConfig config{.architecture = *found};
+  Hyperparameters config{.architecture = *found};
   ALTLAS_TRY(config.layer_count, read.count("block_count", kLayersMax));
   ALTLAS_TRY(config.hidden, read.count("embedding_length", kWidthMax));
   ALTLAS_TRY(config.feed_forward, read.count("feed_forward_length", kWidthMax));

@@ -8,6 +8,6 @@
 namespace altlas::model {
 
 // Errors: kNotFound, kInvalid: an architecture or value that we do not support, saying what we do.
-Result<ModelConfig> read_gguf_config(const weights::GgufModel& file);
+Result<Hyperparameters> read_gguf_config(const weights::GgufModel& file);
 
 }  // namespace altlas::model

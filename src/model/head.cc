@@ -1,6 +1,7 @@
 #include "model/head.h"
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/quantize/quantize.h"
 #include "ops/rms_norm/rms_norm.h"
@@ -54,8 +55,8 @@ void Head::final_hidden(size_t row, std::span<float> out) const {
 }
 
 // The ids whose logits this thread computes, counted from the rank's first one: whole runs.
-device::Range Head::share(uint32_t thread) const {
-  const size_t vocab = shard_.vocab.size(), runs = (vocab + ops::kSampleRun - 1) / ops::kSampleRun;
+Range Head::share(uint32_t thread) const {
+  const size_t vocab = shard_.vocab.size(), runs = ceil_div(vocab, ops::kSampleRun);
   const auto own = device::split(runs, thread, team_.team->size());
   return {std::min(vocab, own.begin * ops::kSampleRun), std::min(vocab, own.end * ops::kSampleRun)};
 }

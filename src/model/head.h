@@ -100,11 +100,11 @@ class Head {
     return uint64_t{weights_.head.rows} * weights_.head.cols * rows;
   }
   void norm_rows(uint32_t group_thread, std::span<const uint32_t> rows);
-  device::Range share(uint32_t thread) const;
+  Range share(uint32_t thread) const;
   Rows<float> chunk(uint32_t thread, size_t rows, size_t first, size_t count);
   void find_best(uint32_t thread, uint32_t group_thread, size_t rows);
 
-  const ModelConfig& config_;
+  const Hyperparameters& config_;
   const ShardPlan& shard_;
   const DecoderWeights& weights_;
   const HeadInput input_;

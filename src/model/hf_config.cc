@@ -101,7 +101,7 @@ Result<RopeScaling> read_scaling(const Facts& facts, uint32_t context) {
 }
 
 // The rope of some layers from `facts`, which may lie deeper than the model's own numbers.
-Result<RopeTable> read_table(const Facts& facts, double base, const ModelConfig& config) {
+Result<RopeTable> read_table(const Facts& facts, double base, const Hyperparameters& config) {
   ALTLAS_TRY(const double own, facts.number_or("rope_theta", base, 1, kRopeBaseMax));
   ALTLAS_TRY(const double part, facts.number_or("partial_rotary_factor", 1, 0, 1));
   ALTLAS_TRY(const RopeScaling scaling, read_scaling(facts, config.context_length));
@@ -111,7 +111,7 @@ Result<RopeTable> read_table(const Facts& facts, double base, const ModelConfig&
   return table;
 }
 
-Result<void> read_rope(const Facts& facts, ModelConfig& config) {
+Result<void> read_rope(const Facts& facts, Hyperparameters& config) {
   const double default_base = config.architecture.name == "mixtral"      ? 1e6
                               : config.architecture.window_rope_base > 0 ? 1e6
                                                                          : 1e4;
@@ -149,7 +149,7 @@ Result<void> read_rope(const Facts& facts, ModelConfig& config) {
   return {};
 }
 
-Result<void> read_layer_types(const Facts& facts, ModelConfig& config) {
+Result<void> read_layer_types(const Facts& facts, Hyperparameters& config) {
   const json::value* types = facts.find("layer_types");
   if (!types->is_array() || types->get_array().size() != config.layer_count)
     return facts.wrong("layer_types", fmt::format("a list of {} strings", config.layer_count));
@@ -162,7 +162,7 @@ Result<void> read_layer_types(const Facts& facts, ModelConfig& config) {
   return {};
 }
 
-Result<void> read_windows(const Facts& facts, ModelConfig& config) {
+Result<void> read_windows(const Facts& facts, Hyperparameters& config) {
   Architecture& kind = config.architecture;
   const bool is_qwen = kind.name.starts_with("qwen");
   ALTLAS_TRY(const bool used, facts.flag_or("use_sliding_window", !is_qwen));
@@ -188,7 +188,7 @@ Result<void> read_windows(const Facts& facts, ModelConfig& config) {
   return {};
 }
 
-Result<void> read_attention(const Facts& facts, ModelConfig& config) {
+Result<void> read_attention(const Facts& facts, Hyperparameters& config) {
   ALTLAS_TRY(config.q_heads, facts.count("num_attention_heads", kHeadsMax));
   ALTLAS_TRY(config.kv_heads, facts.count_or("num_key_value_heads", kHeadsMax, config.q_heads));
   ALTLAS_TRY(config.head_dim,
@@ -216,7 +216,7 @@ Result<void> read_attention(const Facts& facts, ModelConfig& config) {
   return read_windows(facts, config);
 }
 
-Result<void> read_experts(const Facts& facts, ModelConfig& config) {
+Result<void> read_experts(const Facts& facts, Hyperparameters& config) {
   ExpertConfig& experts = config.experts;
   const std::string_view name = config.architecture.name;
   if (name != "mixtral" && name != "qwen2moe" && name != "qwen3moe") return {};
@@ -238,7 +238,7 @@ Result<void> read_experts(const Facts& facts, ModelConfig& config) {
 }
 
 // The gate that a name of transformers' activation table stands for.
-Result<void> check_activation(const Facts& facts, const ModelConfig& config) {
+Result<void> check_activation(const Facts& facts, const Hyperparameters& config) {
   const bool gelu = config.architecture.gate == GateKind::kGelu;
   const std::string_view right = gelu ? "gelu_pytorch_tanh" : "silu";
   const char* key = facts.has("hidden_activation") ? "hidden_activation" : "hidden_act";
@@ -249,7 +249,7 @@ Result<void> check_activation(const Facts& facts, const ModelConfig& config) {
   return {};
 }
 
-Result<void> read_sizes(const Facts& facts, ModelConfig& config) {
+Result<void> read_sizes(const Facts& facts, Hyperparameters& config) {
   ALTLAS_TRY(config.layer_count, facts.count("num_hidden_layers", kLayersMax));
   ALTLAS_TRY(config.hidden, facts.count("hidden_size", kWidthMax));
   ALTLAS_TRY(config.feed_forward, facts.count("intermediate_size", kWidthMax));
@@ -258,8 +258,8 @@ Result<void> read_sizes(const Facts& facts, ModelConfig& config) {
   return {};
 }
 
-Result<ModelConfig> read_decoder(const Facts& facts, const Architecture& kind) {
-  ModelConfig config{.architecture = kind};
+Result<Hyperparameters> read_decoder(const Facts& facts, const Architecture& kind) {
+  Hyperparameters config{.architecture = kind};
   config.architecture.rope = ops::RopeStyle::kNeox;  // Checkpoints keep q and k as trained.
   config.norm_offset = kind.stored_gamma_minus_1 ? 1 : 0;
   if (facts.has("quantization_config"))
@@ -278,8 +278,8 @@ Result<ModelConfig> read_decoder(const Facts& facts, const Architecture& kind) {
   return config;
 }
 
-Result<ModelConfig> read_encoder(const Facts& facts, const Architecture& kind) {
-  ModelConfig config{.architecture = kind};
+Result<Hyperparameters> read_encoder(const Facts& facts, const Architecture& kind) {
+  Hyperparameters config{.architecture = kind};
   config.pooling = Pooling::kMean;
   ALTLAS_TRY_VOID(read_sizes(facts, config));
   ALTLAS_TRY(config.q_heads, facts.count("num_attention_heads", kHeadsMax));

@@ -13,7 +13,7 @@ namespace altlas::model {
 inline constexpr uint64_t kHfConfigBytesMax = 4 << 20;
 
 struct HfConfig {
-  ModelConfig model;
+  Hyperparameters model;
   bool tied = false;  // The head is the embedding.
 };
 

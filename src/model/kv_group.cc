@@ -4,7 +4,7 @@
 
 namespace altlas::model {
 
-std::vector<KvGroup> kv_groups(const ModelConfig& config, const ShardRange& layers) {
+std::vector<KvGroup> kv_groups(const Hyperparameters& config, const ShardRange& layers) {
   std::vector<KvGroup> groups;
   if (config.architecture.encoder) return {KvGroup{.layers = {0}}};  // One layer's at a time.
   for (const bool window : {false, true}) {

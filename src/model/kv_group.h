@@ -27,6 +27,6 @@ struct KvGroup {
 
 // Groups of a model, each with those of its layers that are in `layers`: every layer in one; full
 // attention first. All ranks of a replica have the same groups. Encoders: one layer's, for all.
-std::vector<KvGroup> kv_groups(const ModelConfig& config, const ShardRange& layers);
+std::vector<KvGroup> kv_groups(const Hyperparameters& config, const ShardRange& layers);
 
 }  // namespace altlas::model

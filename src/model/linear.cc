@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/integers.h"
+
 namespace altlas::model {
 namespace {
 
@@ -32,7 +34,7 @@ void Linear::multiply(const ops::Activations& x, float* y, size_t y_stride, uint
   for (const Part& part : parts) {
     const uint64_t panels = ops::panel_count(part.matrix.rows), cost = panel_cost(part);
     const auto panel_at = [&](uint64_t position) {
-      return position <= offset ? 0 : std::min(panels, (position - offset + cost - 1) / cost);
+      return position <= offset ? 0 : std::min(panels, ceil_div(position - offset, cost));
     };
     const uint64_t begin = panel_at(first), end = panel_at(last);
     if (begin < end)

@@ -55,7 +55,7 @@ Result<ModelFile> ModelFile::open(const std::string& path) {
 Result<uint64_t> ModelFile::identity() const {
   constexpr size_t kSamples = 32;  // Tensors whose values are looked at, and bytes of each end.
   Hasher hasher;
-  const ModelConfig& c = config_;
+  const Hyperparameters& c = config_;
   hasher.add(c.layer_count).add(c.hidden).add(c.q_heads).add(c.kv_heads).add(c.head_dim);
   hasher.add(double{c.norm_eps}).add(double{c.attention_scale}).add(double{c.attention_softcap});
   hasher.add(c.window).add(c.experts.used);

@@ -17,7 +17,7 @@ class ModelFile {
   // safetensors. Errors: kNotFound, kIo, kInvalid, naming the file and what is wrong.
   static Result<ModelFile> open(const std::string& path);
 
-  const ModelConfig& config() const { return config_; }
+  const Hyperparameters& config() const { return config_; }
   // Under GGUF's names; their order and norms as config() says.
   const weights::TensorSource& tensors() const { return *tensors_; }
   // Tells models apart whose tensors or numbers differ, wherever their files lie: a hash of names,
@@ -27,7 +27,7 @@ class ModelFile {
  private:
   ModelFile() = default;
 
-  ModelConfig config_;
+  Hyperparameters config_;
   std::unique_ptr<const weights::TensorSource>
       files_;  // The files of a folder, under their own names.
   std::unique_ptr<const weights::TensorSource> tensors_;

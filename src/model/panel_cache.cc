@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/hash.h"
+#include "base/integers.h"
 #include "base/private_file.h"
 #include "weights/model_source.h"
 #include "weights/tensor_source.h"
@@ -66,7 +68,7 @@ uint64_t hash_chunk(const std::byte* data, uint64_t bytes) {
 }
 
 uint64_t hash_data(const std::byte* data, uint64_t bytes, device::Team& team) {
-  std::vector<uint64_t> chunks((bytes + kHashChunk - 1) / kHashChunk);
+  std::vector<uint64_t> chunks(ceil_div(bytes, kHashChunk));
   team.run([&](uint32_t thread) {
     const auto own = device::split(chunks.size(), thread, team.size());
     for (size_t i = own.begin; i < own.end; ++i)
@@ -77,27 +79,17 @@ uint64_t hash_data(const std::byte* data, uint64_t bytes, device::Team& team) {
   return hasher.value();
 }
 
-struct Descriptor {
-  explicit Descriptor(int value) : fd(value) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-  int fd;
-};
-
 // Adds to `hasher` what tells this state of a file.
 Result<void> add_file(const std::string& path, Hasher& hasher) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info = {};
-  if (file.fd < 0 || ::fstat(file.fd, &info) != 0) return failed("cannot be read", path);
+  if (file.get() < 0 || ::fstat(file.get(), &info) != 0) return failed("cannot be read", path);
   if (!S_ISREG(info.st_mode)) return invalid(path + ": is no regular file");
   const auto size = static_cast<uint64_t>(info.st_size);
   hasher.add(size).add(int64_t{info.st_mtim.tv_sec}).add(int64_t{info.st_mtim.tv_nsec});
   std::string buffer(std::min(size, kBeginningBytes), '\0');
   const auto add = [&](uint64_t at, uint64_t count) {
-    const ssize_t got = ::pread(file.fd, buffer.data(), count, static_cast<off_t>(at));
+    const ssize_t got = ::pread(file.get(), buffer.data(), count, static_cast<off_t>(at));
     if (got > 0) hasher.add(std::string_view(buffer.data(), static_cast<size_t>(got)));
     return got >= 0;
   };
@@ -142,17 +134,16 @@ nlink_t links_of(int fd) {
 Result<int> take_lock(const std::string& path) {
   const auto end = std::chrono::steady_clock::now() + kLockPatience;
   while (true) {
-    Descriptor lock(
-        ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-    if (lock.fd < 0) return failed("cannot be opened", path);
-    while (::flock(lock.fd, LOCK_EX | LOCK_NB) != 0) {
+    Fd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+    if (lock.get() < 0) return failed("cannot be opened", path);
+    while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK && errno != EINTR) return failed("cannot be locked", path);
       if (std::chrono::steady_clock::now() > end)
         return Error(ErrorCode::kBusy, path + ": another process has held it for minutes");
       std::this_thread::sleep_for(kLockPeriod);
     }
     // Who held it may have deleted it: then another file has the name, or none.
-    if (links_of(lock.fd) > 0) return std::exchange(lock.fd, -1);
+    if (links_of(lock.get()) > 0) return lock.release();
   }
 }
 
@@ -180,8 +171,9 @@ void remove_abandoned(const std::string& folder, const std::string& own_lock) {
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
     if (at->path().extension() == ".lock" && at->path() != own_lock) locks.push_back(at->path());
   for (const fs::path& path : locks) {
-    const Descriptor lock(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-    if (lock.fd < 0 || ::flock(lock.fd, LOCK_EX | LOCK_NB) != 0 || links_of(lock.fd) == 0) continue;
+    const Fd lock(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    if (lock.get() < 0 || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || links_of(lock.get()) == 0)
+      continue;
     const std::string prefix = path.stem().string();
     fs::remove(fs::path(folder) / (prefix + ".tmp"), error);
     if (!has_panels(folder, prefix)) fs::remove(path, error);
@@ -264,18 +256,18 @@ std::string PanelFile::path() const {
 
 std::optional<PanelMapping> PanelFile::find(device::Team& team) {
   const std::string at = path();
-  const Descriptor file(::open(at.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (file.fd < 0) return std::nullopt;
+  const Fd file(::open(at.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (file.get() < 0) return std::nullopt;
   struct stat info = {};
   Header header;
   const Header wanted{.identity = identity_, .bytes = bytes_};
   const bool whole =
-      ::fstat(file.fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == ::geteuid() &&
+      ::fstat(file.get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == ::geteuid() &&
       static_cast<uint64_t>(info.st_size) == kHeaderBytes + bytes_ &&
-      ::pread(file.fd, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
+      ::pread(file.get(), &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
       std::memcmp(&header, &wanted, offsetof(Header, data_hash)) == 0;
   void* data = MAP_FAILED;
-  if (whole) data = ::mmap(nullptr, bytes_, PROT_READ, MAP_SHARED, file.fd, kHeaderBytes);
+  if (whole) data = ::mmap(nullptr, bytes_, PROT_READ, MAP_SHARED, file.get(), kHeaderBytes);
   if (data == MAP_FAILED) {
     ::unlink(at.c_str());
     return std::nullopt;
@@ -285,7 +277,7 @@ std::optional<PanelMapping> PanelFile::find(device::Team& team) {
     ::unlink(at.c_str());
     return std::nullopt;
   }
-  ::futimens(file.fd, nullptr);  // Used now; a refusal only makes it look older.
+  ::futimens(file.get(), nullptr);  // Used now; a refusal only makes it look older.
   return mapping;
 }
 
@@ -293,23 +285,22 @@ Result<PanelMapping> PanelFile::create() {
   ALTLAS_CHECK(file_ < 0, "created once");
   const std::string at = temporary();
   ::unlink(at.c_str());  // Of a process that ended while it filled it: we hold the lock.
-  const Descriptor file(
-      ::open(at.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (file.fd < 0) return failed("cannot be made", at);
+  const Fd file(::open(at.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (file.get() < 0) return failed("cannot be made", at);
   // A hole would end the process when the disk fills up while the memory is written.
   const uint64_t whole = kHeaderBytes + bytes_;
   remove_abandoned(options_.folder, prefix_ + ".lock");
   const uint64_t possible = limit_folder(options_.folder, options_.bytes_max, whole, path());
-  errno = whole > possible ? ENOSPC : ::posix_fallocate(file.fd, 0, static_cast<off_t>(whole));
+  errno = whole > possible ? ENOSPC : ::posix_fallocate(file.get(), 0, static_cast<off_t>(whole));
   void* data = MAP_FAILED;
   if (errno == 0)
-    data = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, kHeaderBytes);
+    data = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), kHeaderBytes);
   if (data == MAP_FAILED) {
     Error error = failed(fmt::format("{} bytes", whole), at);
     ::unlink(at.c_str());
     return error;
   }
-  file_ = ::fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
+  file_ = ::fcntl(file.get(), F_DUPFD_CLOEXEC, 0);
   return PanelMapping(data, bytes_);
 }
 

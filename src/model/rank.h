@@ -72,7 +72,7 @@ class Rank {
   virtual Result<StepResult> run(const StepPlan& plan) = 0;
   // Reads a LoRA adapter's file and keeps it as `id`, a new one, until it is dropped; gives its
   // bytes. From any one other thread beside run(): steps go on meanwhile.
-  // Errors: as AdapterFile::open; kBusy where the device has no room for it.
+  // Errors: as CheckedAdapter::open; kBusy where the device has no room for it.
   virtual Result<uint64_t> load_adapter(uint32_t id, const std::string& path) = 0;
   // No step from here on names it. Unknown ids are ignored. Any thread, beside run().
   virtual void drop_adapter(uint32_t id) = 0;

@@ -31,7 +31,7 @@ RankSteps::RankSteps(ReplicaShape shape, Pooling pooling, std::vector<int32_t> e
       answers_(forward_->head_rows_max()) {
   std::ranges::sort(end_of_generation_);
   const uint32_t blocks_max = ceil_div(shape_.model_len_max, shape_.block_tokens);
-  for (Slot& slot : slots_) {
+  for (SequenceSlot& slot : slots_) {
     slot.tables.resize(shape_.groups.size());
     for (size_t g = 0; g < shape_.groups.size(); ++g)
       slot.tables[g].reserve(shape_.groups[g].kind == kv::GroupKind::kState ? 1 : blocks_max);
@@ -51,13 +51,13 @@ Result<uint64_t> RankSteps::load_adapter(uint32_t id, const std::string& path) {
   return forward_->load_adapter(id, path);
 }
 
-Result<Slot*> RankSteps::slot_at(int32_t slot) {
+Result<SequenceSlot*> RankSteps::slot_at(int32_t slot) {
   if (slot < 0 || static_cast<size_t>(slot) >= slots_.size())
     return broken(fmt::format("there is no slot {}", slot));
   return &slots_[static_cast<size_t>(slot)];
 }
 
-const Slot& RankSteps::slot_of(const WantedRow& row) const {
+const SequenceSlot& RankSteps::slot_of(const WantedRow& row) const {
   return slots_[static_cast<size_t>(result_.sampled[row.result].slot)];
 }
 
@@ -68,7 +68,7 @@ Result<void> RankSteps::check_block(uint32_t group, BlockId block) const {
   return {};
 }
 
-Result<void> RankSteps::set_table(Slot& slot, const kv::TableChange& change) {
+Result<void> RankSteps::set_table(SequenceSlot& slot, const kv::TableChange& change) {
   for (const BlockId block : change.blocks) ALTLAS_TRY_VOID(check_block(change.group, block));
   if (change.blocks.empty()) return {};
   auto& table = slot.tables[change.group];
@@ -98,7 +98,7 @@ Result<void> RankSteps::swap_block(const kv::BlockSwap& swap, bool out) {
 }
 
 Result<void> RankSteps::start(const SlotStart& start) {
-  ALTLAS_TRY(Slot * slot, slot_at(start.slot));
+  ALTLAS_TRY(SequenceSlot * slot, slot_at(start.slot));
   if (start.request == nullptr)
     return broken(fmt::format("slot {} starts without a request", start.slot));
   auto adapter = forward_->adapter(start.request->adapter);
@@ -112,7 +112,7 @@ Result<void> RankSteps::start(const SlotStart& start) {
 Result<void> RankSteps::apply_changes(const StepPlan& step) {
   for (const SlotStart& one : step.starts) ALTLAS_TRY_VOID(start(one));
   for (const SlotTables& tables : step.tables) {
-    ALTLAS_TRY(Slot * slot, slot_at(tables.slot));
+    ALTLAS_TRY(SequenceSlot * slot, slot_at(tables.slot));
     for (const kv::TableChange& change : tables.changes) ALTLAS_TRY_VOID(set_table(*slot, change));
   }
   for (const kv::BlockSwap& swap : step.swap_out) ALTLAS_TRY_VOID(swap_block(swap, /*out=*/true));
@@ -134,7 +134,8 @@ Result<void> RankSteps::check_guesses(const StepEntry& entry) const {
   return {};
 }
 
-Result<void> RankSteps::check_entry(const StepEntry& entry, const Slot& slot, uint32_t rows) const {
+Result<void> RankSteps::check_entry(const StepEntry& entry, const SequenceSlot& slot,
+                                    uint32_t rows) const {
   if (slot.request == nullptr) return broken(fmt::format("slot {} is free", entry.slot));
   if (entry.tokens.empty()) return broken(fmt::format("slot {} computes no token", entry.slot));
   if (entries_.size() == slots_.size() || rows + entry.tokens.size() > shape_.step_tokens_max)
@@ -154,7 +155,7 @@ Result<void> RankSteps::check_entry(const StepEntry& entry, const Slot& slot, ui
 }
 
 Result<void> RankSteps::add_entry(const StepEntry& entry, uint32_t& rows) {
-  ALTLAS_TRY(Slot * slot, slot_at(entry.slot));
+  ALTLAS_TRY(SequenceSlot * slot, slot_at(entry.slot));
   ALTLAS_TRY_VOID(check_entry(entry, *slot, rows));
   std::span<const int32_t> tokens = entry.tokens;
   if (tokens[0] == kTokenPending && tokens.size() == 1) {
@@ -192,7 +193,7 @@ Result<void> RankSteps::add_entry(const StepEntry& entry, uint32_t& rows) {
   return {};
 }
 
-Result<void> RankSteps::want_embedding(const StepEntry& entry, const Slot& slot,
+Result<void> RankSteps::want_embedding(const StepEntry& entry, const SequenceSlot& slot,
                                        uint32_t first_row) {
   const size_t prompt = slot.request->prompt.size(), end = entry.position + entry.tokens.size();
   const bool follows = !forward_->gives_results() || entry.position == slot.pool.count();
@@ -211,7 +212,7 @@ Result<void> RankSteps::want_embedding(const StepEntry& entry, const Slot& slot,
 
 void RankSteps::pool_prompts() {
   for (const PooledRows& rows : pooled_) {
-    Slot& slot = slots_[static_cast<size_t>(rows.slot)];
+    SequenceSlot& slot = slots_[static_cast<size_t>(rows.slot)];
     for (uint32_t row = rows.first_row; row < rows.first_row + rows.count; ++row) {
       forward_->final_hidden(row, hidden_);
       slot.pool.add(pooling_, hidden_);
@@ -257,7 +258,7 @@ void RankSteps::want_logits(const StepEntry& entry, std::span<const int32_t> tok
 
 // What a row asks of its logits.
 HeadRow RankSteps::ask(const WantedRow& row, AskLists& lists) {
-  const Slot& slot = slot_of(row);
+  const SequenceSlot& slot = slot_of(row);
   const SamplingParams& s = slot.request->sampling;
   ops::SampleAsk ask{.params = slot.sample_params(),
                      .position = uint64_t{row.position} + 1,
@@ -324,7 +325,7 @@ void RankSteps::take(const WantedRow& row, const HeadAnswer& answer) {
 
 // True where only the likeliest token is wanted: nothing changes the logits and nobody sees them.
 bool RankSteps::is_plain(const WantedRow& row) const {
-  const Slot& slot = slot_of(row);
+  const SequenceSlot& slot = slot_of(row);
   const SamplingParams& s = slot.request->sampling;
   return row.samples && row.prompt_index < 0 && row.allowed == nullptr && s.logprobs < 0 &&
          (s.temperature <= 0 || s.top_k == 1) && s.logit_bias.empty() && s.min_tokens <= 0 &&
@@ -427,12 +428,12 @@ Result<StepResult> RankSteps::run(const StepPlan& step) {
   }
   keep_draft();
   for (const SampledToken& sampled : result_.sampled) {
-    Slot& slot = slots_[static_cast<size_t>(sampled.slot)];
+    SequenceSlot& slot = slots_[static_cast<size_t>(sampled.slot)];
     if (sampled.token >= 0) slot.sampled(sampled.token);
     for (const FollowingToken& following : sampled.following) slot.sampled(following.token);
   }
   for (const int32_t ended : step.ends) {
-    ALTLAS_TRY(Slot * slot, slot_at(ended));
+    ALTLAS_TRY(SequenceSlot * slot, slot_at(ended));
     slot->end();
   }
   result_.busy_us = (device_.busy_ns() - busy_before) / 1000;

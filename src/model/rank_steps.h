@@ -61,15 +61,15 @@ class RankSteps final : public Rank {
   Result<void> take_plan(const StepPlan& step);
   Result<void> apply_changes(const StepPlan& step);
   Result<void> start(const SlotStart& start);
-  Result<void> set_table(Slot& slot, const kv::TableChange& change);
+  Result<void> set_table(SequenceSlot& slot, const kv::TableChange& change);
   Result<void> check_block(uint32_t group, BlockId block) const;
   Result<void> copy_block(const kv::BlockCopy& copy);
   Result<void> swap_block(const kv::BlockSwap& swap, bool out);
   Result<void> add_entry(const StepEntry& entry, uint32_t& rows);
-  Result<void> check_entry(const StepEntry& entry, const Slot& slot, uint32_t rows) const;
+  Result<void> check_entry(const StepEntry& entry, const SequenceSlot& slot, uint32_t rows) const;
   Result<void> check_guesses(const StepEntry& entry) const;
   void want_logits(const StepEntry& entry, std::span<const int32_t> tokens, uint32_t first_row);
-  Result<void> want_embedding(const StepEntry& entry, const Slot& slot, uint32_t first_row);
+  Result<void> want_embedding(const StepEntry& entry, const SequenceSlot& slot, uint32_t first_row);
   void run_draft();
   void keep_draft();
   void pool_prompts();
@@ -80,8 +80,8 @@ class RankSteps final : public Rank {
   void take_token(const WantedRow& row, const BestToken& best);
   void take(const WantedRow& row, const HeadAnswer& answer);
   void keep_right_guesses();
-  Result<Slot*> slot_at(int32_t slot);
-  const Slot& slot_of(const WantedRow& row) const;
+  Result<SequenceSlot*> slot_at(int32_t slot);
+  const SequenceSlot& slot_of(const WantedRow& row) const;
   Result<KvStamp> stamp(uint32_t adapter, const KvRange& range) const;
   Result<void> check_blocks(uint32_t group, std::span<const BlockId> blocks) const;
 
@@ -90,7 +90,7 @@ class RankSteps final : public Rank {
   std::vector<int32_t> end_of_generation_;  // Sorted.
   const std::unique_ptr<Forward> forward_;
   const device::Device& device_;
-  std::vector<Slot> slots_;
+  std::vector<SequenceSlot> slots_;
   // The entries of the step that runs; kept for their capacity.
   std::vector<BatchEntry> entries_;
   std::vector<int32_t> pending_tokens_;

@@ -124,8 +124,8 @@ Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan&
   ReplicaShape& shape = plan.shape;
   plan.weight_bytes = shape.weight_bytes;
   for (const replica::AdapterFile& file : options.adapters) {
-    ALTLAS_TRY(AdapterFile adapter,
-               AdapterFile::open(file.path, plan.config, options.adapter_rank_max));
+    ALTLAS_TRY(CheckedAdapter adapter,
+               CheckedAdapter::open(file.path, plan.config, options.adapter_rank_max));
     Arena arena;
     ALTLAS_TRY_VOID(adapter.lay_out(arena));
     plan.adapters.push_back(std::move(adapter));

@@ -22,7 +22,7 @@ inline constexpr uint32_t kStepTokensMax = 1 << 20;
 inline constexpr uint32_t kSwapPlacesMax = 1 << 24;
 
 struct RankPlan {
-  ModelConfig config;
+  Hyperparameters config;
   ShardPlan shard;
   ops::KvLayout layout;         // The layout of the rank's KV heads.
   std::vector<KvGroup> groups;  // blocks set, data null.
@@ -31,7 +31,7 @@ struct RankPlan {
   // The parts of shape.activation_bytes: whole pages that are the rank's own, and its part of what
   // the group shares.
   Workspace<uint64_t> activation_bytes;
-  std::vector<AdapterFile> adapters;
+  std::vector<CheckedAdapter> adapters;
   std::unique_ptr<DraftPlan> draft;  // Null: none. Its groups' blocks are set.
 };
 

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "ops/matmul/matmul.h"
 #include "ops/sample/row_sampler.h"
 
@@ -35,7 +36,7 @@ std::vector<double> cuts_of(uint32_t ranks, std::span<const double> shares) {
 
 // Cuts `count` rows into whole units, the last of which may be smaller.
 std::vector<ShardRange> cut(uint32_t count, uint32_t unit, std::span<const double> cuts) {
-  const uint32_t units = (count + unit - 1) / unit;
+  const uint32_t units = ceil_div(count, unit);
   std::vector<ShardRange> out;
   uint32_t begin = 0;
   for (size_t r = 1; r < cuts.size(); ++r) {
@@ -65,7 +66,7 @@ bool fair(std::span<const ShardRange> spans, uint32_t count, std::span<const dou
 }
 
 // The query heads of each rank.
-std::vector<ShardRange> cut_heads(const ModelConfig& config, std::span<const double> cuts) {
+std::vector<ShardRange> cut_heads(const Hyperparameters& config, std::span<const double> cuts) {
   const uint32_t group = config.q_heads / config.kv_heads;
   std::vector<ShardRange> spans = cut(config.kv_heads, 1, cuts);
   if (fair(spans, config.kv_heads, cuts)) {
@@ -96,7 +97,7 @@ bool whole_blocks(std::span<const HeadGroup> groups, uint32_t head_dim) {
 
 // Weights that a token's way through a layer reads: what the layer costs, whether it is bound by
 // memory or by arithmetic.
-double layer_values(const ModelConfig& config) {
+double layer_values(const Hyperparameters& config) {
   const double hidden = config.hidden, q = config.q_width(), kv = config.kv_width();
   const ExpertConfig& experts = config.experts;
   const double wide =
@@ -106,11 +107,11 @@ double layer_values(const ModelConfig& config) {
   return hidden * (2 * q + 2 * kv + 3 * wide);
 }
 
-double head_values(const ModelConfig& config) {
+double head_values(const Hyperparameters& config) {
   return config.architecture.encoder ? 0 : static_cast<double>(config.vocab_size) * config.hidden;
 }
 
-Result<void> check_experts(const ModelConfig& config, uint32_t tp_size, uint32_t ep_size) {
+Result<void> check_experts(const Hyperparameters& config, uint32_t tp_size, uint32_t ep_size) {
   const uint32_t experts = config.experts.count;
   const auto wrong = [&](const std::string& why) {
     return invalid(fmt::format("expert_parallel_size is {}, but {}", ep_size, why),
@@ -131,7 +132,7 @@ Result<void> check_experts(const ModelConfig& config, uint32_t tp_size, uint32_t
 }
 
 // Sets the experts' part of each rank's plan.
-void cut_experts(const ModelConfig& config, std::span<const double> cuts, uint32_t groups,
+void cut_experts(const Hyperparameters& config, std::span<const double> cuts, uint32_t groups,
                  std::vector<ShardPlan>& plans) {
   const size_t ranks = plans.size(), size = ranks / groups;
   std::vector<double> group_cuts;
@@ -153,7 +154,7 @@ void cut_experts(const ModelConfig& config, std::span<const double> cuts, uint32
   }
 }
 
-Result<void> check(const ModelConfig& config, uint32_t tp_size, std::span<const double> split) {
+Result<void> check(const Hyperparameters& config, uint32_t tp_size, std::span<const double> split) {
   if (tp_size == 0 || tp_size > config.q_heads)
     return invalid(fmt::format("tensor_parallel_size is {}, but the model has {} query heads: use "
                                "1 to {}, and num_replicas for more devices",
@@ -182,7 +183,7 @@ std::string RankShard::name() const {
   return out;
 }
 
-Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t tp_size,
+Result<std::vector<ShardPlan>> shard_plans(const Hyperparameters& config, uint32_t tp_size,
                                            std::span<const double> tensor_split, uint32_t ep_size) {
   ALTLAS_TRY_VOID(check(config, tp_size, tensor_split));
   ALTLAS_TRY_VOID(check_experts(config, tp_size, ep_size));
@@ -210,7 +211,7 @@ Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t t
   return out;
 }
 
-Result<std::vector<ShardRange>> split_layers(const ModelConfig& config, uint32_t stages,
+Result<std::vector<ShardRange>> split_layers(const Hyperparameters& config, uint32_t stages,
                                              PipelineSplit split) {
   const uint32_t layers = config.layer_count;
   if (stages == 0 || stages > layers)
@@ -237,7 +238,7 @@ Result<std::vector<ShardRange>> split_layers(const ModelConfig& config, uint32_t
   return out;
 }
 
-Result<ShardPlan> shard_plan(const ModelConfig& config, const RankShard& shard) {
+Result<ShardPlan> shard_plan(const Hyperparameters& config, const RankShard& shard) {
   ALTLAS_TRY(std::vector<ShardPlan> plans,
              shard_plans(config, shard.tp_size, shard.tensor_split, shard.ep_size));
   ALTLAS_TRY(const std::vector<ShardRange> stages,

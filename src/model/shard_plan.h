@@ -75,7 +75,7 @@ struct ShardPlan {
 // equal groups, each of which has some of the experts and shares their rows.
 // Errors: kInvalid for more ranks than query heads, shares that are not positive numbers, one a
 // rank, or groups that the ranks or the experts can't form; the message names sizes that work.
-Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t tp_size,
+Result<std::vector<ShardPlan>> shard_plans(const Hyperparameters& config, uint32_t tp_size,
                                            std::span<const double> tensor_split,
                                            uint32_t ep_size = 1);
 
@@ -83,10 +83,10 @@ Result<std::vector<ShardPlan>> shard_plans(const ModelConfig& config, uint32_t t
 // allow, with the head counted in the last one; even stages have layers / stages each, the last one
 // the rest as well.
 // Errors: kInvalid for more stages than layers, naming the most that work.
-Result<std::vector<ShardRange>> split_layers(const ModelConfig& config, uint32_t stages,
+Result<std::vector<ShardRange>> split_layers(const Hyperparameters& config, uint32_t stages,
                                              PipelineSplit split);
 
 // The part of one rank.  Errors: as shard_plans and split_layers.
-Result<ShardPlan> shard_plan(const ModelConfig& config, const RankShard& shard);
+Result<ShardPlan> shard_plan(const Hyperparameters& config, const RankShard& shard);
 
 }  // namespace altlas::model

@@ -9,8 +9,9 @@
 namespace altlas::model {
 namespace {
 
-ModelConfig model(uint32_t q_heads, uint32_t kv_heads, uint32_t head_dim, uint32_t feed_forward) {
-  ModelConfig config;
+Hyperparameters model(uint32_t q_heads, uint32_t kv_heads, uint32_t head_dim,
+                      uint32_t feed_forward) {
+  Hyperparameters config;
   config.hidden = q_heads * head_dim;
   config.q_heads = q_heads;
   config.kv_heads = kv_heads;
@@ -33,11 +34,11 @@ void expect_whole(const std::vector<ShardPlan>& plans, ShardRange ShardPlan::* p
 }
 
 TEST(ShardPlan, PartsAreTheWholeModel) {
-  const ModelConfig models[] = {model(14, 2, 64, 4864), model(32, 8, 128, 14336),
-                                model(28, 4, 128, 18944), model(12, 12, 64, 3072),
-                                model(7, 1, 48, 320)};
+  const Hyperparameters models[] = {model(14, 2, 64, 4864), model(32, 8, 128, 14336),
+                                    model(28, 4, 128, 18944), model(12, 12, 64, 3072),
+                                    model(7, 1, 48, 320)};
   const std::vector<double> uneven[] = {{}, {3, 1}, {1, 2, 3}, {5, 1, 1, 1}, {1, 1, 1, 1, 100}};
-  for (const ModelConfig& config : models)
+  for (const Hyperparameters& config : models)
     for (uint32_t ranks = 1; ranks <= 7; ++ranks)
       for (const std::vector<double>& split : uneven) {
         if (!split.empty() && split.size() != ranks) continue;
@@ -96,7 +97,7 @@ TEST(ShardPlan, SharesCountForEveryPart) {
 }
 
 TEST(ShardPlan, RefusesWithTheNumbers) {
-  const ModelConfig config = model(14, 2, 64, 4864);
+  const Hyperparameters config = model(14, 2, 64, 4864);
   struct Row {
     uint32_t ranks;
     std::vector<double> split;
@@ -114,7 +115,7 @@ TEST(ShardPlan, RefusesWithTheNumbers) {
 }
 
 TEST(SplitLayers, BalancedStagesCountTheHead) {
-  ModelConfig config = model(14, 2, 64, 4864);
+  Hyperparameters config = model(14, 2, 64, 4864);
   config.layer_count = 24;  // The head costs as much as nine of them.
   const auto two = split_layers(config, 2, PipelineSplit::kBalanced);
   ASSERT_TRUE(two.ok());
@@ -139,7 +140,7 @@ TEST(SplitLayers, BalancedStagesCountTheHead) {
 }
 
 TEST(ShardPlan, ExpertsAreSpreadOverGroups) {
-  ModelConfig config = model(32, 4, 128, 6144);
+  Hyperparameters config = model(32, 4, 128, 6144);
   config.experts = {.count = 10, .used = 2, .feed_forward = 768};
   const auto plans = shard_plans(config, 4, {}, 2);
   ASSERT_TRUE(plans.ok()) << plans.error().message();

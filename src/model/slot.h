@@ -15,7 +15,7 @@
 namespace altlas::model {
 
 // Writer: the rank's thread.
-struct Slot {
+struct SequenceSlot {
   std::shared_ptr<const SequenceRequest> request;  // Null: free.
   std::vector<std::vector<uint32_t>> tables;       // Per KV group; capacity for model_len_max.
   int32_t last_token = -1;                         // Sampled by the previous step.
@@ -87,7 +87,7 @@ struct AskLists {
   std::vector<int32_t> banned;
 
   // For rows of the slot's sequence, so that no step has to. end_ids: ids that end any generation.
-  void make_room(const Slot& slot, size_t end_ids) {
+  void make_room(const SequenceSlot& slot, size_t end_ids) {
     const SamplingParams& s = slot.request->sampling;
     if (slot.penalised()) counts.reserve(slot.counts.capacity());
     if (s.min_tokens > 0) banned.reserve(end_ids + s.stop_token_ids.size());

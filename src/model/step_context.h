@@ -18,7 +18,7 @@ namespace altlas::model {
 // What a thread multiplies of its rank's part of a product: share `index` of `count` of the
 // weights' rows, for some tokens.
 struct ProductShare {
-  device::Range tokens;
+  Range tokens;
   uint32_t index = 0, count = 1;
 };
 
@@ -33,11 +33,11 @@ struct StepContext {
   uint32_t group_thread;  // Among all threads of the group.
   std::span<const BatchEntry> entries;
   StepTokens& tokens;
-  bool single;             // One token, without adapter.
-  bool alone;              // No thread reads what another computes, up to the step's end.
-  bool adapts;             // Some entry has an adapter.
-  device::Range own;       // Rows of this thread, of all threads of the group.
-  device::Range rank_own;  // Rows of this thread, of those of its rank.
+  bool single;     // One token, without adapter.
+  bool alone;      // No thread reads what another computes, up to the step's end.
+  bool adapts;     // Some entry has an adapter.
+  Range own;       // Rows of this thread, of all threads of the group.
+  Range rank_own;  // Rows of this thread, of those of its rank.
   ProductShare share;
   Rows<float> x;          // [own or tokens, hidden]: the residual stream.
   Rows<float> normed;     // [own or tokens, hidden]

@@ -63,8 +63,8 @@ Result<void> read_lists(const weights::GgufFile& head, text::TokenizerUse use,
   return {};
 }
 
-// What a kind of tokenizer can't do without: absent or empty it would count as "none", and the model
-// would be asked nonsense.
+// What a kind of tokenizer can't do without: absent or empty it would count as "none", and the
+// model would be asked nonsense.
 Result<void> check_needed(const weights::GgufFile& head, const text::Vocabulary& vocabulary,
                           bool encodes) {
   const auto need = [&](bool given, std::string_view name, std::string_view why) -> Result<void> {

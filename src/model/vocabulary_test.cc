@@ -61,7 +61,8 @@ TEST(Vocabulary, ReadsTheTokensThatFillAGap) {
   EXPECT_EQ(fim("prefix_token_id", "suffix_token_id", "middle_token_id"), all);
   EXPECT_EQ(fim("x_token_id", "y_token_id", "z_token_id"), none);
   const auto more = read([](weights::GgufWriter& writer) {
-    writer.uint32("tokenizer.ggml.fim_pad_token_id", 1).uint32("tokenizer.ggml.fim_sep_token_id", 2);
+    writer.uint32("tokenizer.ggml.fim_pad_token_id", 1)
+        .uint32("tokenizer.ggml.fim_sep_token_id", 2);
     writer.uint32("tokenizer.ggml.fim_rep_token_id", 0);
   });
   EXPECT_EQ(more->fim.pad, 1);
@@ -94,16 +95,15 @@ TEST(Vocabulary, NamesTheKeyThatIsMissingOrEmpty) {
       {"llama", {"tokens", "token_type", "scores", "bos_token_id", "eos_token_id"}},
       {"t5", {"tokens", "token_type", "scores", "bos_token_id", "eos_token_id"}},
       {"gemma4", {"tokens", "token_type", "merges", "bos_token_id", "eos_token_id"}},
-      {"bert",
-       {"tokens", "token_type", "cls_token_id", "seperator_token_id", "unknown_token_id"}},
+      {"bert", {"tokens", "token_type", "cls_token_id", "seperator_token_id", "unknown_token_id"}},
   };
   enum Form { kWhole, kMissing, kEmpty };
   const auto read_with = [](const Row& row, const std::string& broken, Form form) {
     weights::GgufWriter writer;
     writer.string("tokenizer.ggml.model", row.model);
     if (row.model != "bert")
-      writer.boolean("tokenizer.ggml.add_bos_token", true).boolean("tokenizer.ggml.add_eos_token",
-                                                                   true);
+      writer.boolean("tokenizer.ggml.add_bos_token", true)
+          .boolean("tokenizer.ggml.add_eos_token", true);
     for (const std::string& name : row.needed) {
       const std::string key = "tokenizer.ggml." + name;
       const bool empty = name == broken && form == kEmpty;

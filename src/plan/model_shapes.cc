@@ -1,9 +1,9 @@
 #include "plan/model_shapes.h"
 
 #include <algorithm>
-#include <cctype>
 #include <vector>
 
+#include "base/strings.h"
 #include "base/units.h"
 
 namespace altlas::plan {
@@ -63,9 +63,8 @@ constexpr std::string_view kSuffixes[] = {
 std::string plain_name(std::string_view name) {
   if (const size_t slash = name.find_last_of('/'); slash != std::string_view::npos)
     name.remove_prefix(slash + 1);
-  std::string out;
-  for (const char c : name)
-    out += c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string out = lower(name);
+  std::ranges::replace(out, '_', '-');
   for (const std::string_view prefix : {"meta-", "nvidia-"})
     if (out.starts_with(prefix)) out.erase(0, prefix.size());
   if (out.starts_with("llama") && out.size() > 5 && out[5] != '-') out.insert(5, "-");

@@ -17,7 +17,7 @@ StepModel model_of(std::string_view name, std::string_view kind, int32_t tensor 
   StepModel model{.shape = *model_shape(name),
                   .device = *device_model(kind),
                   .layout = {},
-                  .weights = *weight_type("bf16")};
+                  .weights = *weight_format("bf16")};
   model.layout.tensor_parallel_size = tensor;
   model.layout.pipeline_parallel_size = pipeline;
   return model;
@@ -25,7 +25,7 @@ StepModel model_of(std::string_view name, std::string_view kind, int32_t tensor 
 
 PlanRequest request_of(std::string_view name, std::string_view kind, int32_t devices) {
   return {.shape = *model_shape(name),
-          .weights = *weight_type("bf16"),
+          .weights = *weight_format("bf16"),
           .device = *device_model(kind),
           .devices = devices,
           .engine = *engine_model("vllm"),

@@ -14,7 +14,7 @@ namespace altlas::plan {
 
 struct PlanRequest {
   ModelShape shape;
-  WeightType weights;
+  WeightFormat weights;
   DeviceModel device;
   int32_t devices = 1;
   EngineModel engine;

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <map>
 #include <vector>
 
 #include "base/integers.h"
+#include "base/strings.h"
 #include "plan/csv.h"
 
 namespace altlas::plan {
@@ -118,7 +118,7 @@ double length_share_min(const PointSpec& p) {
 Result<StepModel> step_model(const PointSpec& point) {
   ALTLAS_TRY(const ModelShape shape, model_shape(point.model));
   ALTLAS_TRY(const DeviceModel device, device_model(device_kind_name(point.gpu)));
-  ALTLAS_TRY(WeightType weights, weight_type(point.dtype));
+  ALTLAS_TRY(WeightFormat weights, weight_format(point.dtype));
   if (!device.computes(weights.math))
     return invalid(fmt::format("{} does not compute {}", device.kind.name, weights.name));
   if (point.tensor > shape.heads)
@@ -138,9 +138,8 @@ Result<StepModel> step_model(const PointSpec& point) {
 }  // namespace
 
 std::string device_kind_name(std::string_view gpu) {
-  std::string name;
-  for (const char c : gpu)
-    name += c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string name = lower(gpu);
+  std::ranges::replace(name, '_', '-');
   if (name.ends_with("-sxm")) name.resize(name.size() - 4);
   return name == "a100" ? "a100-80gb" : name;
 }

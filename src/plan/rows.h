@@ -17,7 +17,7 @@ struct PointSpec {
   std::string model;   // As model_shape() reads it.
   std::string gpu;     // A device kind; "h100_sxm" is h100.
   std::string engine;  // As engine_model() reads it.
-  std::string dtype;   // As weight_type() reads it.
+  std::string dtype;   // As weight_format() reads it.
   int64_t tensor = 1;
   int64_t pipeline = 1;
   int64_t replicas = 1;

@@ -7,7 +7,7 @@
 namespace altlas::plan {
 namespace {
 
-constexpr WeightType kWeightTypes[] = {
+constexpr WeightFormat kWeightFormats[] = {
     {"bf16", 2, MathType::kBf16, 2}, {"fp16", 2, MathType::kBf16, 2},
     {"fp8", 1, MathType::kFp8, 1},   {"fp4", 0.5625, MathType::kFp4, 1},
     {"int8", 1, MathType::kBf16, 2}, {"int4", 0.5625, MathType::kBf16, 2},
@@ -92,14 +92,14 @@ struct LayerTimer {
 };
 }  // namespace
 
-Result<WeightType> weight_type(std::string_view name) {
+Result<WeightFormat> weight_format(std::string_view name) {
   if (name.ends_with('?')) name.remove_suffix(1);
-  if (name.empty()) return kWeightTypes[0];
+  if (name.empty()) return kWeightFormats[0];
   if (name == "bfloat16") name = "bf16";
   if (name == "float16" || name == "f16") name = "fp16";
   if (name == "nvfp4") name = "fp4";
   std::string known;
-  for (const WeightType& type : kWeightTypes) {
+  for (const WeightFormat& type : kWeightFormats) {
     if (type.name == name) return type;
     known += (known.empty() ? "" : ", ") + std::string(type.name);
   }

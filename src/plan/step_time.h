@@ -12,7 +12,7 @@
 namespace altlas::plan {
 
 // How the weights lie on the devices and what they are multiplied in.
-struct WeightType {
+struct WeightFormat {
   std::string_view name;
   double bytes_per_value = 2;
   MathType math = MathType::kBf16;
@@ -20,7 +20,7 @@ struct WeightType {
 };
 // "bf16", "fp16", "fp8", "fp4", "int8", "int4"; a "?" behind it is dropped, empty is bf16. int8 and
 // int4 are weights only: products are computed in BF16. Errors: kInvalid, naming all.
-Result<WeightType> weight_type(std::string_view name);
+Result<WeightFormat> weight_format(std::string_view name);
 
 // What one step carries. Tokens and sequences of one replica.
 struct StepLoad {
@@ -36,7 +36,7 @@ struct StepModel {
   ModelShape shape;
   DeviceModel device;
   ParallelLayout layout;
-  WeightType weights;
+  WeightFormat weights;
 };
 
 // Seconds on the devices. Pipeline stages work on different micro-batches at once, so a step of

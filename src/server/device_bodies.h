@@ -11,7 +11,7 @@ struct StrategyBody {
 
   static constexpr void fields(auto&& field) {
     field("strategy", &StrategyBody::strategy,
-          FieldInfo{.help = "One of gpu.multi_gpu.strategies", .needed = "should name a strategy"});
+          BodyField{.help = "One of gpu.multi_gpu.strategies", .needed = "should name a strategy"});
   }
 };
 static_assert(fields_complete<StrategyBody>(), "describe every member in fields()");
@@ -21,7 +21,7 @@ struct ConcurrencyBody {
 
   static constexpr void fields(auto&& field) {
     field("value", &ConcurrencyBody::value,
-          FieldInfo{.help = "Tasks per device at a time",
+          BodyField{.help = "Tasks per device at a time",
                     .needed = "should be an integer",
                     .min = 1,
                     .max = 65536});

@@ -139,7 +139,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static_cast<void>(altlas::server::read_grammar(common.grammar, reader));
   auto sampling = altlas::server::read_sampling(common.sampling, reader, model());
   altlas::server::read_vllm_fields(common, 1, reader, model(), sampling);
-  altlas::server::Prompt prompt;
+  altlas::server::PromptSource prompt;
   altlas::server::read_template_fields(chat.chat_template, reader, prompt);
   static_cast<void>(altlas::server::read_tools(chat.tools, reader));
   if (const auto* messages = body->if_contains("messages"); messages && messages->is_array()) {

@@ -13,8 +13,8 @@ namespace {
 
 constexpr int kGroup = 3;  // Events of one append.
 
-std::vector<journal::Event> group(uint64_t number) {
-  std::vector<journal::Event> events;
+std::vector<journal::TaskEvent> group(uint64_t number) {
+  std::vector<journal::TaskEvent> events;
   for (int i = 0; i < kGroup; ++i)
     events.push_back(
         {TaskId{1, number}, static_cast<TimeUs>(number),
@@ -33,7 +33,7 @@ struct Tried {
 // Every durable group whole and in order, every other one whole or not at all, nothing forgotten.
 void check(journal::Store& store, const Tried& tried) {
   std::vector<uint64_t> numbers;
-  const Result<void> read = store.replay([&](journal::Event event) -> Result<void> {
+  const Result<void> read = store.replay([&](journal::TaskEvent event) -> Result<void> {
     numbers.push_back(event.task.low);
     return {};
   });
@@ -132,7 +132,7 @@ TEST(FaultyVfs, UnsynchronisedWritesAreLost) {
   store = journal::open_sqlite_store("journal", disk.name()).value();
   size_t events = 0;
   ASSERT_TRUE(store
-                  ->replay([&](journal::Event) -> Result<void> {
+                  ->replay([&](journal::TaskEvent) -> Result<void> {
                     ++events;
                     return {};
                   })
@@ -142,7 +142,7 @@ TEST(FaultyVfs, UnsynchronisedWritesAreLost) {
 
 std::vector<uint64_t> numbers_in(journal::Store& store) {
   std::vector<uint64_t> numbers;
-  const Result<void> read = store.replay([&](journal::Event event) -> Result<void> {
+  const Result<void> read = store.replay([&](journal::TaskEvent event) -> Result<void> {
     numbers.push_back(event.task.low);
     return {};
   });

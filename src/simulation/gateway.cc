@@ -88,7 +88,7 @@ Gateway::Gateway(EventQueue& events, PhiloxStream& random, std::unique_ptr<journ
 Result<void> Gateway::start() {
   journal::Replay replay;
   ALTLAS_TRY_VOID(
-      store_->replay([&replay](journal::Event event) { return replay.add(std::move(event)); }));
+      store_->replay([&replay](journal::TaskEvent event) { return replay.add(std::move(event)); }));
   control::TasksRestored restored;
   restored.tasks = replay.take();
   if (!restored.tasks.empty()) step(std::move(restored));

@@ -57,7 +57,7 @@ void Machine::spawn(uint64_t number) {
   Worker* worker = find(number);
   if (worker == nullptr) return;
   worker::SessionOptions options;
-  options.role = worker::Role::kWorker;
+  options.role = worker::SessionRole::kWorker;
   options.worker = worker->worker;
   options.epoch = worker->epoch;
   options.token = "token";

@@ -1,9 +1,7 @@
-// Goal: the promises of DESIGN.md 1 hold whatever goes wrong, a seed decides everything, and each
+// Goal: the promises hold whatever goes wrong, a seed decides everything, and each
 // checker can fail.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,10 +9,9 @@
 #include <sstream>
 #include <string>
 
+#include "base/child_process.h"
 #include "simulation/checkers.h"
 #include "simulation/world.h"
-
-extern char** environ;
 
 namespace altlas::simulation {
 namespace {
@@ -29,26 +26,15 @@ constexpr uint64_t kSeeds = 1000;
 
 // Runs this program's Child test over seeds; its output goes to `path`.
 pid_t spawn_child(uint64_t first, uint64_t count, const std::string& path) {
-  std::vector<std::string> strings;
-  for (char** one = environ; *one != nullptr; ++one) strings.emplace_back(*one);
-  strings.push_back("ALTLAS_TEST_SEED_FIRST=" + std::to_string(first));
-  strings.push_back("ALTLAS_TEST_SEED_COUNT=" + std::to_string(count));
-  strings.push_back("ALTLAS_TEST_SEED_OUTPUT=" + path);
-  std::vector<char*> environment;
-  for (std::string& one : strings) environment.push_back(one.data());
-  environment.push_back(nullptr);
-  std::string program = "/proc/self/exe", filter = "--gtest_filter=Simulation.Child",
-              quiet = "--gtest_brief=1";
-  char* arguments[] = {program.data(), filter.data(), quiet.data(), nullptr};
-  pid_t pid = 0;
-  if (posix_spawn(&pid, program.c_str(), nullptr, nullptr, arguments, environment.data()) != 0)
-    return -1;
-  return pid;
-}
-
-int wait_for(pid_t pid) {
-  int status = -1;
-  return waitpid(pid, &status, 0) == pid ? status : -1;
+  static constexpr std::string_view kAll[] = {"*"};
+  const Result<pid_t> pid =
+      start_child({.argv = {"/proc/self/exe", "--gtest_filter=Simulation.Child", "--gtest_brief=1"},
+                   .inherited = kAll,
+                   .environment = {{"ALTLAS_TEST_SEED_FIRST", std::to_string(first)},
+                                   {"ALTLAS_TEST_SEED_COUNT", std::to_string(count)},
+                                   {"ALTLAS_TEST_SEED_OUTPUT", path}}},
+                  STDERR_FILENO);
+  return pid.value();
 }
 
 std::string read_text(const std::string& path) {
@@ -128,7 +114,7 @@ TEST(Simulation, ThousandSeeds) {
   const pid_t second = spawn_child(1 + kSeeds / 2, kSeeds - kSeeds / 2, output_path(1));
   Sums sums;
   for (const auto& [pid, index] : {std::pair(first, 0), std::pair(second, 1)}) {
-    EXPECT_EQ(wait_for(pid), 0);
+    EXPECT_EQ(wait_child(pid), 0);
     const std::string text = read_text(output_path(index));
     add_lines(text, sums);
     if (!text.ends_with('\n') || sums.seeds % (kSeeds / 2) != 0)
@@ -157,8 +143,8 @@ TEST(Simulation, ThousandSeeds) {
 TEST(Simulation, SameSeedSameHashInTwoProcesses) {
   const pid_t first = spawn_child(1, 12, output_path(2));
   const pid_t second = spawn_child(1, 12, output_path(3));
-  EXPECT_EQ(wait_for(first), 0);
-  EXPECT_EQ(wait_for(second), 0);
+  EXPECT_EQ(wait_child(first), 0);
+  EXPECT_EQ(wait_child(second), 0);
   const std::string text = read_text(output_path(2));
   EXPECT_FALSE(text.empty());
   EXPECT_EQ(text, read_text(output_path(3)));

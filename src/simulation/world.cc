@@ -379,7 +379,7 @@ void World::finish() {
   gateway_->core().check_integrity();
   journal::Replay replay;
   const Result<void> read = gateway_->store().replay(
-      [&replay](journal::Event event) { return replay.add(std::move(event)); });
+      [&replay](journal::TaskEvent event) { return replay.add(std::move(event)); });
   if (!read.ok())
     checkers_.fail(fmt::format("the journal can't be read: {}", read.error().message()));
   const journal::ReplayCounts counts = replay.counts();

@@ -6,41 +6,18 @@
 #include <cstdint>
 #include <iterator>
 
+#include "base/utf8.h"
+
 namespace altlas::telemetry {
-namespace {
-
-// Bytes of the valid character at the start of `text`, 0 if there is none.
-size_t character_bytes(std::string_view text) {
-  const auto at = [text](size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
-  };
-  const unsigned lead = at(0);
-  if (lead < 0x80) return 1;
-  const size_t bytes = lead >= 0xf0 && lead < 0xf5   ? 4
-                       : lead >= 0xe0 && lead < 0xf0 ? 3
-                       : lead >= 0xc2 && lead < 0xe0 ? 2
-                                                     : 0;
-  for (size_t i = 1; i < bytes; ++i) {
-    if ((at(i) & 0xc0u) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates and points above U+10FFFF.
-  if ((lead == 0xe0 && at(1) < 0xa0) || (lead == 0xed && at(1) >= 0xa0)) return 0;
-  if ((lead == 0xf0 && at(1) < 0x90) || (lead == 0xf4 && at(1) >= 0x90)) return 0;
-  return bytes;
-}
-
-}  // namespace
-
 std::string clean_utf8(std::string_view text, size_t bytes_max) {
   std::string out;
   while (!text.empty()) {
-    const size_t bytes = character_bytes(text);
-    if (out.size() + std::max<size_t>(bytes, 1) > bytes_max) break;
-    if (bytes == 0)
-      out += '?';
-    else
-      out += text.substr(0, bytes);
-    text.remove_prefix(std::max<size_t>(bytes, 1));
+    const Utf8Char first = decode_utf8(text);
+    const bool valid = first.kind == Utf8Char::kValid;
+    const size_t bytes = valid ? first.length : 1;
+    if (out.size() + bytes > bytes_max) break;
+    out += valid ? text.substr(0, bytes) : "?";
+    text.remove_prefix(bytes);
   }
   return out;
 }

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "telemetry/text.h"
 
 namespace altlas::telemetry {
@@ -52,7 +53,7 @@ struct alignas(64) Tracer::Stripe {
 };
 
 Tracer::Tracer(size_t spans_max)
-    : capacity_((spans_max + kStripes - 1) / kStripes), stripes_(new Stripe[kStripes]) {
+    : capacity_(ceil_div(spans_max, kStripes)), stripes_(new Stripe[kStripes]) {
   for (size_t i = 0; i < kStripes; ++i) stripes_[i].ring.reserve(capacity_);
   set_enabled(true);
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/strings.h"
+
 namespace altlas::text {
 
 namespace {
@@ -25,10 +27,6 @@ constexpr ReasoningTags kTags[] = {
     {"<reason>", "</reason>"},
 };
 
-std::string_view without_end_spaces(std::string_view text) {
-  return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
-}
-
 }  // namespace
 
 std::vector<std::string_view> ReasoningTags::all() const {
@@ -46,7 +44,7 @@ ReasoningTags reasoning_of(std::string_view chat_template) {
 
 ReasoningStart reasoning_start(const ReasoningTags& tags, std::string_view prompt) {
   if (!tags.given()) return ReasoningStart::kNone;
-  const std::string_view text = without_end_spaces(prompt);
+  const std::string_view text = trim_end(prompt);
   if (text.ends_with(tags.begin)) return ReasoningStart::kUnderway;
   return text.ends_with(tags.end) ? ReasoningStart::kNone : ReasoningStart::kPossible;
 }
@@ -58,8 +56,7 @@ ReasoningStart reasoning_start(const ReasoningTags& tags, std::string_view promp
   if (begin != std::string_view::npos && (end == std::string_view::npos || begin > end))
     return ReasoningStart::kUnderway;
   const bool begun = reasoning_start(tags, prompt) == ReasoningStart::kUnderway;
-  return begun && end == std::string_view::npos ? ReasoningStart::kUnderway
-                                                : ReasoningStart::kNone;
+  return begun && end == std::string_view::npos ? ReasoningStart::kUnderway : ReasoningStart::kNone;
 }
 
 std::vector<int32_t> control_tokens_of(const Tokenizer& tokenizer,

@@ -7,6 +7,8 @@
 #include <array>
 #include <cstring>
 
+#include "base/utf8.h"
+
 namespace altlas::text {
 namespace {
 
@@ -282,13 +284,13 @@ namespace {
 size_t window_end(std::string_view text, size_t at, size_t bytes) {
   if (text.size() - at <= bytes) return text.size();
   size_t end = at + bytes;
-  while ((static_cast<uint8_t>(text[end]) & 0xC0) == 0x80) --end;
+  while (is_continuation_byte(text[end])) --end;
   return end;
 }
 
 size_t next_character(std::string_view text, size_t at) {
   do ++at;
-  while (at < text.size() && (static_cast<uint8_t>(text[at]) & 0xC0) == 0x80);
+  while (at < text.size() && is_continuation_byte(text[at]));
   return at;
 }
 

@@ -10,6 +10,7 @@
 #include <limits>
 #include <optional>
 
+#include "base/integers.h"
 #include "weights/messages.h"
 
 namespace altlas::weights {
@@ -243,8 +244,7 @@ class GgufParser {
   // Places every tensor in the file and refuses those that leave it or overlap another.
   Result<void> tensor_data() {
     if (file_.tensors_.empty()) return {};
-    const uint64_t start = (position_ + alignment_ - 1) / alignment_ *
-                           alignment_;  // position_ <= file size: no overflow.
+    const uint64_t start = round_up(position_, alignment_);  // position_ <= file size: no overflow.
     const uint64_t space = start <= bytes_.size() ? bytes_.size() - start : 0;
     struct Extent {
       uint64_t first, bytes;

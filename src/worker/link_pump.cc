@@ -25,7 +25,7 @@ void LinkPump::set_deadline(TimeUs& deadline, TimeUs time, Who who) {
 void LinkPump::expect(TimeUs now, WorkerId worker, uint64_t epoch, std::string token) {
   stop_worker(now, worker, "replaced by a newer start of the replica");
   SessionOptions& options = peers_[worker].options;
-  options.role = Role::kServer;
+  options.role = SessionRole::kServer;
   options.worker = worker;
   options.epoch = epoch;
   options.token = std::move(token);

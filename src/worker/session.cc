@@ -11,7 +11,9 @@
 namespace altlas::worker {
 namespace {
 
-std::string_view other_end(Role role) { return role == Role::kServer ? "worker" : "server"; }
+std::string_view other_end(SessionRole role) {
+  return role == SessionRole::kServer ? "worker" : "server";
+}
 
 // A tick so much after its time says that this process stood still.
 constexpr TimeUs kLate = kSecond / 2;
@@ -50,7 +52,7 @@ void Session::write_control(decltype(Frame::body) body) {
 void Session::write_hello() {
   said_received_ = received_;
   said_credit_ = consumed_ + options_.window_messages;
-  if (options_.role == Role::kWorker) {
+  if (options_.role == SessionRole::kWorker) {
     write_control(Hello{options_.version, options_.token, options_.worker, options_.pid,
                         options_.host, received_, said_credit_});
   } else {
@@ -76,7 +78,7 @@ void Session::connected(TimeUs now) {
   written_ = acked_;
   ack_at_ = 0;
   ping_at_ = now;
-  if (options_.role == Role::kWorker) write_hello();
+  if (options_.role == SessionRole::kWorker) write_hello();
 }
 
 void Session::disconnected(TimeUs) {
@@ -134,24 +136,28 @@ void Session::on_body(TimeUs now, Frame& frame) {
   if (std::holds_alternative<Pong>(frame.body)) return;
   if (options_.carries_steps) return on_step(now, frame);
   if (auto* command = std::get_if<engine::Command>(&frame.body)) {
-    if (options_.role == Role::kServer)
+    if (options_.role == SessionRole::kServer)
       return fail(invalid("a worker does not send commands"), true);
     return receive(now, frame.sequence, std::move(*command));
   }
   auto* report = std::get_if<engine::Report>(&frame.body);
   if (report == nullptr)
     return fail(invalid("steps pass between the workers of one replica only"), true);
-  if (options_.role == Role::kWorker) return fail(invalid("a server does not send reports"), true);
+  if (options_.role == SessionRole::kWorker)
+    return fail(invalid("a server does not send reports"), true);
   receive(now, frame.sequence, std::move(*report));
 }
 
 void Session::on_step(TimeUs now, Frame& frame) {
-  if (auto* plan = std::get_if<StepPlan>(&frame.body); plan && options_.role == Role::kWorker)
+  if (auto* plan = std::get_if<StepPlan>(&frame.body);
+      plan && options_.role == SessionRole::kWorker)
     return receive(now, frame.sequence, std::move(*plan));
-  if (auto* result = std::get_if<StepResult>(&frame.body); result && options_.role == Role::kServer)
+  if (auto* result = std::get_if<StepResult>(&frame.body);
+      result && options_.role == SessionRole::kServer)
     return receive(now, frame.sequence, std::move(*result));
-  fail(invalid(options_.role == Role::kWorker ? "a leading worker sends plans of steps only"
-                                              : "a worker answers plans by results of steps only"),
+  fail(invalid(options_.role == SessionRole::kWorker
+                   ? "a leading worker sends plans of steps only"
+                   : "a worker answers plans by results of steps only"),
        true);
 }
 
@@ -166,7 +172,7 @@ bool Session::check_version(uint32_t version) {
 }
 
 void Session::on_hello(TimeUs now, const Hello& hello) {
-  if (options_.role != Role::kServer)
+  if (options_.role != SessionRole::kServer)
     return fail(invalid("a server does not say hello first"), true);
   if (state_ != State::kHello) return fail(invalid("a second hello on one connection"), true);
   if (!check_version(hello.version)) return;
@@ -179,7 +185,7 @@ void Session::on_hello(TimeUs now, const Hello& hello) {
 }
 
 void Session::on_hello_ack(TimeUs now, const HelloAck& hello) {
-  if (options_.role != Role::kWorker)
+  if (options_.role != SessionRole::kWorker)
     return fail(invalid("a worker does not answer a hello"), true);
   if (state_ != State::kHello) return fail(invalid("a second answer to the hello"), true);
   if (!check_version(hello.version)) return;

@@ -16,10 +16,10 @@
 
 namespace altlas::worker {
 
-enum class Role : uint8_t { kServer, kWorker };
+enum class SessionRole : uint8_t { kServer, kWorker };
 
 struct SessionOptions {
-  Role role = Role::kWorker;
+  SessionRole role = SessionRole::kWorker;
   uint32_t version = kProtocolVersion;
   WorkerId worker;
   uint64_t epoch = 0;  // The epoch of this start of the replica.

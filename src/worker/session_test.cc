@@ -11,14 +11,14 @@
 namespace altlas::worker {
 namespace {
 
-SessionOptions options_of(Role role) {
+SessionOptions options_of(SessionRole role) {
   SessionOptions options;
   options.role = role;
   options.worker = WorkerId{ReplicaId{3}};
   options.epoch = 5;
   options.token = "secret";
-  options.pid = role == Role::kServer ? 1 : 2;
-  options.host = role == Role::kServer ? "server" : "worker";
+  options.pid = role == SessionRole::kServer ? 1 : 2;
+  options.host = role == SessionRole::kServer ? "server" : "worker";
   return options;
 }
 
@@ -75,8 +75,8 @@ void connect(End& worker, End& server, TimeUs now) {
 }
 
 struct Pair {
-  explicit Pair(SessionOptions worker_options = options_of(Role::kWorker),
-                SessionOptions server_options = options_of(Role::kServer))
+  explicit Pair(SessionOptions worker_options = options_of(SessionRole::kWorker),
+                SessionOptions server_options = options_of(SessionRole::kServer))
       : worker(std::move(worker_options)), server(std::move(server_options)) {
     connect(worker, server, 0);
   }
@@ -95,7 +95,7 @@ TEST(Session, HelloIntroducesBothEnds) {
 }
 
 TEST(Session, AnotherVersionIsRefusedByName) {
-  auto options = options_of(Role::kWorker);
+  auto options = options_of(SessionRole::kWorker);
   options.version = kProtocolVersion + 1;
   Pair pair(options);
   ASSERT_TRUE(pair.server.failure && pair.worker.failure);
@@ -112,7 +112,7 @@ TEST(Session, AnotherVersionIsRefusedByName) {
 
 TEST(Session, WrongTokenOrReplicaIsRefused) {
   for (const bool token : {true, false}) {
-    auto options = options_of(Role::kWorker);
+    auto options = options_of(SessionRole::kWorker);
     if (token)
       options.token = "secreT";
     else
@@ -125,7 +125,7 @@ TEST(Session, WrongTokenOrReplicaIsRefused) {
 }
 
 TEST(Session, OlderEpochIsFencedAndCounted) {
-  auto options = options_of(Role::kWorker);
+  auto options = options_of(SessionRole::kWorker);
   options.epoch = 4;
   Pair pair(options);
   EXPECT_FALSE(pair.server.session.up());
@@ -143,7 +143,7 @@ TEST(Session, OlderEpochIsFencedAndCounted) {
 }
 
 TEST(Session, StepsPassBetweenWorkersOnly) {
-  auto worker = options_of(Role::kWorker), server = options_of(Role::kServer);
+  auto worker = options_of(SessionRole::kWorker), server = options_of(SessionRole::kServer);
   Pair usual;
   usual.server.session.on_frame(1, Frame{5, 1, StepResult()});
   usual.server.pump(1);
@@ -191,13 +191,13 @@ TEST(Session, GapAndWrongDirectionAreErrors) {
 }
 
 TEST(Session, NothingIsHeardBeforeTheHello) {
-  End server(options_of(Role::kServer));
+  End server(options_of(SessionRole::kServer));
   server.session.connected(0);
   server.session.on_frame(1, Frame{5, 1, report(1)});
   server.pump(1);
   ASSERT_TRUE(server.failure);
   EXPECT_TRUE(server.delivered.empty());
-  End limited(options_of(Role::kServer));
+  End limited(options_of(SessionRole::kServer));
   limited.session.connected(0);
   limited.session.on_bytes(1, std::string("\xff\xff\0\0", 4));
   limited.pump(1);
@@ -208,9 +208,9 @@ TEST(Session, NothingIsHeardBeforeTheHello) {
 // Goal: a receiver that does not consume stops the sender, and nothing is lost. Method: a window of
 // 4, 10 messages.
 TEST(Session, CreditsBoundWhatIsSentAhead) {
-  auto options = options_of(Role::kServer);
+  auto options = options_of(SessionRole::kServer);
   options.window_messages = 4;
-  auto sender = options_of(Role::kWorker);
+  auto sender = options_of(SessionRole::kWorker);
   sender.unacked_messages_max = 10;
   Pair pair(sender, options);
   pair.server.consume = false;
@@ -235,9 +235,9 @@ TEST(Session, CreditsBoundWhatIsSentAhead) {
 }
 
 TEST(Session, SenderThatIgnoresCreditIsAnError) {
-  auto options = options_of(Role::kServer);
+  auto options = options_of(SessionRole::kServer);
   options.window_messages = 2;
-  Pair pair(options_of(Role::kWorker), options);
+  Pair pair(options_of(SessionRole::kWorker), options);
   pair.server.consume = false;
   for (uint64_t i = 1; i <= 3; ++i) pair.server.session.on_frame(1, Frame{5, i, report(i)});
   pair.server.pump(1);
@@ -310,7 +310,8 @@ TEST(Session, GoodbyeEndsBoth) {
 // rest, sometimes an old copy of a frame comes again. Returns the hash of both ends at the end.
 uint64_t run_lossy(uint64_t seed, int messages, uint64_t* resent = nullptr) {
   PhiloxStream random{seed};
-  auto worker_options = options_of(Role::kWorker), server_options = options_of(Role::kServer);
+  auto worker_options = options_of(SessionRole::kWorker),
+       server_options = options_of(SessionRole::kServer);
   worker_options.window_messages = 1 + static_cast<uint32_t>(random.below(20));
   server_options.window_messages = 1 + static_cast<uint32_t>(random.below(20));
   worker_options.unacked_messages_max = 1 + static_cast<uint32_t>(random.below(30));

@@ -1,9 +1,7 @@
 #include "worker/spawn.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,9 +12,7 @@
 #include <cstring>
 #include <fstream>
 
-#include "base/child_environment.h"
-
-extern char** environ;  // POSIX: the variables that a child inherits.
+#include "base/child_process.h"
 
 namespace altlas::worker {
 namespace {
@@ -30,46 +26,6 @@ uint64_t out_of_memory_kills(const std::string& kernel_counts) {
   for (uint64_t value = 0; file >> name >> value;)
     if (name == "oom_kill") return value;
   return 0;
-}
-
-// posix_spawn's attributes and file actions, freed at the end.
-struct SpawnSettings {
-  SpawnSettings() {
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_init(&actions);
-  }
-  ~SpawnSettings() {
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-  // 0, or what could not be set.
-  int prepare() {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, 2, 1);
-    // Asio's sockets are not close-on-exec: a worker that held another's end would keep its link
-    // open.
-    if (error == 0) error = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-    return error;
-  }
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_t actions;
-};
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> out;
-  for (std::string& text : texts) out.push_back(text.data());
-  out.push_back(nullptr);
-  return out;
 }
 
 // What a worker's computation may depend on: the kernels' switch, libraries of the loader and of
@@ -145,25 +101,23 @@ std::vector<std::string> worker_arguments(const std::string& socket_path, Worker
 Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,
                                                 const SpawnOptions& options,
                                                 std::function<void(ProcessExit)> exited) {
-  SpawnSettings settings;
-  std::vector<std::string> arguments{"altlas"},
-      environment = child_environment(environ, kWorkerVariables, options.environment);
-  arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
-  const std::vector<char*> argv = pointers(arguments), envp = pointers(environment);
+  ChildOptions child;
+  child.program = options.executable;
+  child.argv = {"altlas"};
+  child.argv.insert(child.argv.end(), options.arguments.begin(), options.arguments.end());
+  child.inherited = kWorkerVariables;
+  child.environment = options.environment;
+  child.own_group = true;
   const uint64_t oom_kills = out_of_memory_kills(options.kernel_counts);
-  pid_t pid = 0;
-  int error = settings.prepare();
-  if (error == 0)
-    error = ::posix_spawn(&pid, options.executable.c_str(), &settings.actions, &settings.attributes,
-                          argv.data(), envp.data());
-  if (error != 0)
-    return io_error(fmt::format("can't start a worker from '{}': {}", options.executable,
-                                std::strerror(error)));
+  const Result<pid_t> started = start_child(child, STDERR_FILENO);
+  if (!started.ok())
+    return io_error(fmt::format("can't start a worker: {}", started.error().message()));
+  const pid_t pid = *started;
   const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   if (pidfd < 0) {
-    error = errno;
+    const int error = errno;
     ::kill(pid, SIGKILL);  // Not reaped yet: the number is still its own.
-    ::waitpid(pid, nullptr, 0);
+    wait_child(pid);
     return io_error(
         fmt::format("can't watch a worker (pidfd_open, Linux 5.3): {}", std::strerror(error)));
   }

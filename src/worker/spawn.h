@@ -1,4 +1,5 @@
-// Worker processes: started by posix_spawn, watched through a pidfd, never by SIGCHLD.
+// Worker processes: started as children (base/child_process.h), watched through a pidfd, never by
+// SIGCHLD.
 #pragma once
 
 #include <cstdint>

@@ -20,34 +20,34 @@ Adapters::Adapters(const CoreSetup& setup, Fleet& fleet) : fleet_(fleet) {
   }
 }
 
-const Adapter* Adapters::find(uint32_t deployment, std::string_view name) const {
-  for (const Adapter& one : by_deployment_[deployment].adapters)
+const DeploymentAdapter* Adapters::find(uint32_t deployment, std::string_view name) const {
+  for (const DeploymentAdapter& one : by_deployment_[deployment].adapters)
     if (one.file.name == name) return &one;
   return nullptr;
 }
 
-Adapter* Adapters::find(uint32_t deployment, std::string_view name) {
-  for (Adapter& one : by_deployment_[deployment].adapters)
+DeploymentAdapter* Adapters::find(uint32_t deployment, std::string_view name) {
+  for (DeploymentAdapter& one : by_deployment_[deployment].adapters)
     if (one.file.name == name) return &one;
   return nullptr;
 }
 
 Result<void> Adapters::check(uint32_t deployment, const std::string& name) const {
   if (name.empty()) return {};
-  const Adapter* adapter = find(deployment, name);
-  if (adapter != nullptr && adapter->state == Adapter::State::kReady) return {};
+  const DeploymentAdapter* adapter = find(deployment, name);
+  if (adapter != nullptr && adapter->state == DeploymentAdapter::State::kReady) return {};
   return not_found(fmt::format("model: adapter '{}' is not loaded", name)).with_field("model");
 }
 
 bool Adapters::slot_has(uint32_t slot, std::string_view name) const {
-  const Adapter* adapter = find(fleet_.slot(slot).deployment, name);
+  const DeploymentAdapter* adapter = find(fleet_.slot(slot).deployment, name);
   return adapter != nullptr && adapter->held.contains(slot);
 }
 
 std::vector<std::string> Adapters::ready(uint32_t deployment) const {
   std::vector<std::string> out;
-  for (const Adapter& adapter : by_deployment_[deployment].adapters)
-    if (adapter.state == Adapter::State::kReady) out.push_back(adapter.file.name);
+  for (const DeploymentAdapter& adapter : by_deployment_[deployment].adapters)
+    if (adapter.state == DeploymentAdapter::State::kReady) out.push_back(adapter.file.name);
   return out;
 }
 
@@ -67,23 +67,24 @@ void Adapters::load(uint32_t deployment, AdapterLoadRequested& event, Step& step
     step.out.push_back(AnswerAdapter{event.ticket, std::move(error)});
   };
   const DeploymentSetup& setup = fleet_.deployment(deployment).setup;
-  std::vector<Adapter>& adapters = by_deployment_[deployment].adapters;
-  if (const Adapter* known = find(deployment, event.adapter.name))
+  std::vector<DeploymentAdapter>& adapters = by_deployment_[deployment].adapters;
+  if (const DeploymentAdapter* known = find(deployment, event.adapter.name))
     return refuse(
-        Error(known->state == Adapter::State::kReady ? ErrorCode::kInvalid : ErrorCode::kConflict,
+        Error(known->state == DeploymentAdapter::State::kReady ? ErrorCode::kInvalid
+                                                               : ErrorCode::kConflict,
               fmt::format("lora_name: adapter '{}' {}: unload it first, or take another "
                           "name",
                           event.adapter.name,
-                          known->state == Adapter::State::kReady     ? "is loaded already"
-                          : known->state == Adapter::State::kLoading ? "is being loaded"
-                                                                     : "is leaving"))
+                          known->state == DeploymentAdapter::State::kReady     ? "is loaded already"
+                          : known->state == DeploymentAdapter::State::kLoading ? "is being loaded"
+                                                                               : "is leaving"))
             .with_field("lora_name"));
   if (adapters.size() >= setup.adapters_max)
     return refuse(invalid(
         fmt::format("{} adapters are loaded, engine.max_loras is {}: unload one, or raise it",
                     adapters.size(), setup.adapters_max)));
-  Adapter adapter;
-  adapter.state = Adapter::State::kLoading;
+  DeploymentAdapter adapter;
+  adapter.state = DeploymentAdapter::State::kLoading;
   adapter.file = event.adapter;
   adapter.load = ++loads_;
   adapter.tickets.push_back(event.ticket);
@@ -99,12 +100,12 @@ void Adapters::load(uint32_t deployment, AdapterLoadRequested& event, Step& step
 }
 
 void Adapters::unload(uint32_t deployment, AdapterUnloadRequested& event, Step& step) {
-  Adapter* adapter = find(deployment, event.name);
+  DeploymentAdapter* adapter = find(deployment, event.name);
   Result<void> refused;
   if (adapter == nullptr)
     refused = not_found(fmt::format("lora_name: adapter '{}' is not loaded", event.name))
                   .with_field("lora_name");
-  else if (adapter->state == Adapter::State::kLoading)
+  else if (adapter->state == DeploymentAdapter::State::kLoading)
     refused = Error(ErrorCode::kConflict,
                     fmt::format("lora_name: adapter '{}' is being loaded", event.name))
                   .with_field("lora_name");
@@ -112,17 +113,17 @@ void Adapters::unload(uint32_t deployment, AdapterUnloadRequested& event, Step& 
     step.out.push_back(AnswerAdapter{event.ticket, std::move(refused)});
     return;
   }
-  adapter->state = Adapter::State::kLeaving;
+  adapter->state = DeploymentAdapter::State::kLeaving;
   adapter->tickets.push_back(event.ticket);
   conclude(deployment, event.name, step);
 }
 
 void Adapters::answer_all(const Error& why, Step& step) {
   for (OfDeployment& one : by_deployment_)
-    for (Adapter& adapter : one.adapters) answer(adapter, why, step);
+    for (DeploymentAdapter& adapter : one.adapters) answer(adapter, why, step);
 }
 
-void Adapters::answer(Adapter& adapter, const Result<void>& outcome, Step& step) {
+void Adapters::answer(DeploymentAdapter& adapter, const Result<void>& outcome, Step& step) {
   for (const uint64_t ticket : std::exchange(adapter.tickets, {}))
     step.out.push_back(AnswerAdapter{ticket, outcome});
 }
@@ -137,10 +138,10 @@ std::vector<engine::AdapterFile> Adapters::start(uint32_t slot) {
 
 // It has those that it was started with, and gets the others.
 void Adapters::replica_loaded(uint32_t index, Step& step) {
-  const Slot& slot = fleet_.slot(index);
+  const ReplicaSlot& slot = fleet_.slot(index);
   OfDeployment& one = by_deployment_[slot.deployment];
   for (const std::string& name : started_with_[index]) {
-    Adapter* adapter = find(slot.deployment, name);
+    DeploymentAdapter* adapter = find(slot.deployment, name);
     const bool own =
         adapter != nullptr &&
         std::ranges::find(one.started, name, &engine::AdapterFile::name) != one.started.end();
@@ -149,7 +150,7 @@ void Adapters::replica_loaded(uint32_t index, Step& step) {
     else
       step.out.push_back(SendCommand{slot.leader(), engine::UnloadAdapter{name}});
   }
-  for (Adapter& adapter : one.adapters) {
+  for (DeploymentAdapter& adapter : one.adapters) {
     if (adapter.held.contains(index)) continue;
     adapter.asked.insert(index);
     step.out.push_back(SendCommand{slot.leader(), engine::LoadAdapter{adapter.file, adapter.load}});
@@ -157,7 +158,7 @@ void Adapters::replica_loaded(uint32_t index, Step& step) {
 }
 
 bool Adapters::adapter_loaded(uint32_t index, engine::AdapterLoaded& report) {
-  Adapter* adapter = find(fleet_.slot(index).deployment, report.name);
+  DeploymentAdapter* adapter = find(fleet_.slot(index).deployment, report.name);
   if (adapter == nullptr || adapter->load != report.load || adapter->asked.erase(index) == 0)
     return false;
   if (report.message.empty()) {
@@ -172,7 +173,7 @@ bool Adapters::adapter_loaded(uint32_t index, engine::AdapterLoaded& report) {
 
 std::vector<std::string> Adapters::replica_lost(uint32_t index) {
   std::vector<std::string> out;
-  for (Adapter& adapter : by_deployment_[fleet_.slot(index).deployment].adapters) {
+  for (DeploymentAdapter& adapter : by_deployment_[fleet_.slot(index).deployment].adapters) {
     const auto held = adapter.held.find(index);
     if (held != adapter.held.end()) {
       fleet_.drop_needed_weights(index, held->second);
@@ -185,8 +186,8 @@ std::vector<std::string> Adapters::replica_lost(uint32_t index) {
 
 std::optional<LostAdapter> Adapters::conclude(uint32_t deployment, const std::string& name,
                                               Step& step) {
-  Adapter& adapter = *find(deployment, name);
-  if (adapter.state == Adapter::State::kLeaving) {
+  DeploymentAdapter& adapter = *find(deployment, name);
+  if (adapter.state == DeploymentAdapter::State::kLeaving) {
     if (by_deployment_[deployment].tasks.contains(name)) return std::nullopt;
     answer(adapter, {}, step);
     remove(deployment, name, step);
@@ -194,9 +195,9 @@ std::optional<LostAdapter> Adapters::conclude(uint32_t deployment, const std::st
   }
   if (!adapter.asked.empty()) return std::nullopt;
   const bool failed = !adapter.error.empty();
-  if (adapter.state == Adapter::State::kLoading) {
+  if (adapter.state == DeploymentAdapter::State::kLoading) {
     if (!failed && !adapter.held.empty()) {
-      adapter.state = Adapter::State::kReady;
+      adapter.state = DeploymentAdapter::State::kReady;
       answer(adapter, {}, step);
       return std::nullopt;
     }
@@ -213,14 +214,14 @@ std::optional<LostAdapter> Adapters::conclude(uint32_t deployment, const std::st
 // A replica that restarted could not load it again.
 std::optional<LostAdapter> Adapters::lose(uint32_t deployment, const std::string& name,
                                           Step& step) {
-  Adapter& adapter = *find(deployment, name);
+  DeploymentAdapter& adapter = *find(deployment, name);
   LostAdapter lost{deployment, name, std::exchange(adapter.error, {})};
   step.out.push_back(
       LogWarning{fmt::format("adapter '{}' of '{}' could not be loaded again: {}", name,
                              fleet_.deployment(deployment).setup.name, lost.why)});
   if (!adapter.held.empty()) return std::nullopt;
   for (const uint32_t index : fleet_.deployment(deployment).slots) {
-    const Slot& slot = fleet_.slot(index);
+    const ReplicaSlot& slot = fleet_.slot(index);
     if (!slot.given_up && slot.state != ReplicaState::kRunning) return std::nullopt;
   }
   remove(deployment, name, step);
@@ -230,7 +231,8 @@ std::optional<LostAdapter> Adapters::lose(uint32_t deployment, const std::string
 void Adapters::remove(uint32_t deployment, const std::string& name, Step& step) {
   OfDeployment& one = by_deployment_[deployment];
   const auto adapter = std::ranges::find(
-      one.adapters, name, [](const Adapter& each) -> const std::string& { return each.file.name; });
+      one.adapters, name,
+      [](const DeploymentAdapter& each) -> const std::string& { return each.file.name; });
   ALTLAS_CHECK(adapter != one.adapters.end(), "what is removed is there");
   for (const uint32_t slot : fleet_.deployment(deployment).slots) {
     const auto held = adapter->held.find(slot);
@@ -244,15 +246,15 @@ void Adapters::remove(uint32_t deployment, const std::string& name, Step& step) 
 
 void Adapters::settle(Step& step) {
   for (const auto& [deployment, name] : std::exchange(idle_, {})) {
-    const Adapter* adapter = find(deployment, name);
-    if (adapter != nullptr && adapter->state == Adapter::State::kLeaving)
+    const DeploymentAdapter* adapter = find(deployment, name);
+    if (adapter != nullptr && adapter->state == DeploymentAdapter::State::kLeaving)
       conclude(deployment, name, step);
   }
 }
 
 void Adapters::check_integrity() const {
   for (uint32_t deployment = 0; deployment < by_deployment_.size(); ++deployment)
-    for (const Adapter& adapter : by_deployment_[deployment].adapters)
+    for (const DeploymentAdapter& adapter : by_deployment_[deployment].adapters)
       for (const auto& [slot, bytes] : adapter.held)
         ALTLAS_CHECK(fleet_.slot(slot).deployment == deployment && !adapter.asked.contains(slot),
                      "a slot has the adapter or is asked for it, not both");

@@ -20,7 +20,7 @@
 namespace altlas::control {
 
 // A LoRA adapter of a deployment.
-struct Adapter {
+struct DeploymentAdapter {
   enum class State : uint8_t { kLoading, kReady, kLeaving } state = State::kReady;
   engine::AdapterFile file;
   uint64_t load = 0;  // Its number: an answer to an earlier load of the name says another one.
@@ -83,13 +83,13 @@ class Adapters {
  private:
   static auto saved(auto& self);
   struct OfDeployment {
-    std::vector<Adapter> adapters;             // In the order of loading; few.
+    std::vector<DeploymentAdapter> adapters;   // In the order of loading; few.
     std::map<std::string, uint32_t> tasks;     // Unfinished tasks by adapter.
     std::vector<engine::AdapterFile> started;  // What its replicas are started with.
   };
-  const Adapter* find(uint32_t deployment, std::string_view name) const;
-  Adapter* find(uint32_t deployment, std::string_view name);
-  static void answer(Adapter& adapter, const Result<void>& outcome, Step& step);
+  const DeploymentAdapter* find(uint32_t deployment, std::string_view name) const;
+  DeploymentAdapter* find(uint32_t deployment, std::string_view name);
+  static void answer(DeploymentAdapter& adapter, const Result<void>& outcome, Step& step);
   std::optional<LostAdapter> lose(uint32_t deployment, const std::string& name, Step& step);
   void remove(uint32_t deployment, const std::string& name, Step& step);
 

@@ -71,7 +71,7 @@ std::optional<uint32_t> Dispatcher::site_for_crowded(const Task& task, std::stri
         std::ranges::all_of(slots, [&](uint32_t slot) { return in_.fleet.slot(slot).given_up; }))
       continue;
     const auto assessment = scheduler::assess(in_.view.policy(), in_.view.site(site), request);
-    const Device& one = in_.fleet.device_of(site);
+    const FleetDevice& one = in_.fleet.device_of(site);
     const Key key(assessment.standing, one.running + one.queued, one.setup.id);
     if (assessment.standing >= Standing::kCrowded) {
       if (named++ < kReasonsMax)
@@ -120,11 +120,11 @@ bool Dispatcher::take_from(uint32_t from, uint32_t to, TimeUs now) {
 std::optional<uint32_t> Dispatcher::slot_for(const Task& task, uint32_t site) const {
   std::optional<uint32_t> best;
   const auto key = [&](uint32_t index) {  // Fewest tasks, then most KV blocks free.
-    const Slot& slot = in_.fleet.slot(index);
+    const ReplicaSlot& slot = in_.fleet.slot(index);
     return std::pair(slot.runs.size(), slot.kv_blocks_used);
   };
   for (const uint32_t index : in_.fleet.site(site).slots) {
-    const Slot& slot = in_.fleet.slot(index);
+    const ReplicaSlot& slot = in_.fleet.slot(index);
     if (slot.state != ReplicaState::kRunning || slot.runs.size() >= in_.fleet.tasks_max(slot))
       continue;
     if (!task.spec.adapter.empty() && !in_.adapters.slot_has(index, task.spec.adapter)) continue;
@@ -135,10 +135,10 @@ std::optional<uint32_t> Dispatcher::slot_for(const Task& task, uint32_t site) co
 
 Dispatcher::Fit Dispatcher::fits(const Task& task, uint32_t index, std::string& why) const {
   const DeviceId own = in_.fleet.site(task.site).device;
-  const Slot& slot = in_.fleet.slot(index);
+  const ReplicaSlot& slot = in_.fleet.slot(index);
   // Memory is promised to a task once it is known what every replica of the device takes.
   for (const uint32_t each : in_.fleet.device(own).slots) {
-    const Slot& beside = in_.fleet.slot(each);
+    const ReplicaSlot& beside = in_.fleet.slot(each);
     if (task.spec.estimated_memory == 0 || beside.given_up || beside.needs) continue;
     why = "memory: a replica of the device has not said yet what it takes";
     return Fit::kNotByEnds;
@@ -180,7 +180,7 @@ std::vector<uint64_t> Dispatcher::startable(const Task& head, uint32_t index) co
   // First the one that is known to fit.
   if (const auto found = std::ranges::find(out, head.number); found != out.end())
     std::iter_swap(out.begin(), found);
-  const Slot& slot = in_.fleet.slot(index);
+  const ReplicaSlot& slot = in_.fleet.slot(index);
   const uint32_t limit = in_.setup.max_concurrent_tasks;
   size_t most = in_.fleet.tasks_max(slot);
   size_t free = most - slot.runs.size();

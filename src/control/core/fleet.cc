@@ -14,7 +14,7 @@ namespace {
 // A slot's part in the counts of its deployment.
 enum Counted : uint8_t { kRunningSlot = 1, kFreshSlot = 2, kGivenUpSlot = 4, kWithMessage = 8 };
 
-uint8_t counts_of(const Slot& slot) {
+uint8_t counts_of(const ReplicaSlot& slot) {
   const bool running = slot.state == ReplicaState::kRunning;
   uint8_t out = 0;
   if (running) out |= kRunningSlot;
@@ -29,7 +29,7 @@ uint32_t blocks_for(uint64_t tokens, uint32_t block_tokens) {
 }
 
 // Tasks that wait inside a full replica count as tokens, but have no blocks.
-ReplicaMemory memory_of(const Slot& slot, size_t rank) {
+ReplicaMemory memory_of(const ReplicaSlot& slot, size_t rank) {
   ReplicaMemory out;
   if (!slot.given_up && slot.needs) out.fixed = slot.needs->rank(rank).fixed();
   const uint64_t pool = slot.loaded.kv_blocks;
@@ -42,7 +42,7 @@ ReplicaMemory memory_of(const Slot& slot, size_t rank) {
 
 // One worker for each machine that has devices of the replica, in the order of ranks.
 std::vector<SlotWorker> workers_for(std::span<const DeviceId> ranks,
-                                    std::span<const Device> devices) {
+                                    std::span<const FleetDevice> devices) {
   std::vector<SlotWorker> out;
   for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
     const uint32_t node = devices[static_cast<size_t>(ranks[rank].value)].setup.node;
@@ -96,7 +96,7 @@ Fleet::Fleet(const CoreSetup& setup, MemoryLedger& ledger, ChangeSet& changed)
     }
     for (const std::vector<DeviceId>& ranks : one.replicas) {
       const auto slot = static_cast<uint32_t>(slots_.size());
-      Slot& added = slots_.emplace_back();
+      ReplicaSlot& added = slots_.emplace_back();
       added.deployment = index;
       added.site = deployment.site_on.at(ranks.front());
       added.devices = ranks;
@@ -154,12 +154,12 @@ uint32_t Fleet::site_for_restored(uint32_t deployment, const journal::RestoredTa
   return site;
 }
 
-uint32_t Fleet::tasks_max(const Slot& slot) const {
+uint32_t Fleet::tasks_max(const ReplicaSlot& slot) const {
   const uint32_t asked = deployments_[slot.deployment].setup.max_ongoing;
   return asked == 0 ? std::max(slot.loaded.sequences_max, 1u) : asked;
 }
 
-double Fleet::utilization(const Device& device) const {
+double Fleet::utilization(const FleetDevice& device) const {
   if (device.utilization >= 0) return device.utilization;
   double sum = 0;
   for (const uint32_t index : device.slots)
@@ -169,7 +169,7 @@ double Fleet::utilization(const Device& device) const {
 }
 
 void Fleet::sample(const DeviceSampled& sample) {
-  Device& device = devices_[static_cast<size_t>(sample.device.value)];
+  FleetDevice& device = devices_[static_cast<size_t>(sample.device.value)];
   device.utilization = sample.utilization;
   device.foreign_utilization = sample.foreign_utilization;
   device.temperature = sample.temperature;
@@ -180,7 +180,7 @@ void Fleet::sample(const DeviceSampled& sample) {
 
 void Fleet::count(uint32_t index, const SiteChange& change) {
   Site& site = sites_[index];
-  Device& device = devices_[static_cast<size_t>(site.device.value)];
+  FleetDevice& device = devices_[static_cast<size_t>(site.device.value)];
   site.running += static_cast<uint32_t>(change.running);
   device.running += static_cast<uint32_t>(change.running);
   site.queued += static_cast<uint32_t>(change.queued);
@@ -203,7 +203,7 @@ void Fleet::prompt_runs(uint32_t site, std::string_view adapter, const Prompt& p
 
 std::vector<StartWorker> Fleet::start(uint32_t index, TimeUs now,
                                       std::vector<engine::AdapterFile> adapters) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   const DeploymentSetup& setup = deployments_[slot.deployment].setup;
   slot.id = ReplicaId{next_replica_++};
   slot_of_[slot.id] = index;
@@ -234,7 +234,7 @@ std::vector<StartWorker> Fleet::start(uint32_t index, TimeUs now,
 }
 
 void Fleet::connected(uint32_t index, uint32_t worker, int32_t pid, TimeUs now) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   if (slot.state != ReplicaState::kStarting) return;
   slot.workers[worker].connected = true;
   slot.workers[worker].pid = pid;
@@ -260,7 +260,7 @@ void Fleet::progressed(uint32_t index, TimeUs now) {
 }
 
 void Fleet::load_progress(uint32_t index, engine::LoadProgress progress) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   if (slot.state == ReplicaState::kStarting) slot.state = ReplicaState::kLoading;
   slot.progress = std::move(progress);
   settle(index);
@@ -268,7 +268,7 @@ void Fleet::load_progress(uint32_t index, engine::LoadProgress progress) {
 
 bool Fleet::loaded(uint32_t index, uint32_t worker, const engine::ReplicaLoaded& report,
                    TimeUs now) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   if (slot.state != ReplicaState::kStarting && slot.state != ReplicaState::kLoading) return false;
   slot.workers[worker].loaded = true;
   if (worker == 0) slot.needs = report;
@@ -291,7 +291,7 @@ bool Fleet::loaded(uint32_t index, uint32_t worker, const engine::ReplicaLoaded&
 }
 
 void Fleet::stats(uint32_t index, engine::ReplicaStats stats, TimeUs now) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   if (stats.steps != slot.stats.steps) slot.progressed = now;
   const uint64_t before = slot.stats.prompt_tokens + slot.stats.generated_tokens;
   const uint64_t after = stats.prompt_tokens + stats.generated_tokens;
@@ -315,7 +315,7 @@ void Fleet::stats(uint32_t index, engine::ReplicaStats stats, TimeUs now) {
 }
 
 void Fleet::add_weights(uint32_t index, uint64_t bytes) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   for (replica::RankMemory& rank : slot.loaded.ranks) rank.weights += bytes;
   if (slot.needs)
     for (replica::RankMemory& rank : slot.needs->ranks) rank.weights += bytes;
@@ -323,13 +323,13 @@ void Fleet::add_weights(uint32_t index, uint64_t bytes) {
 }
 
 void Fleet::drop_weights(uint32_t index, uint64_t bytes) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   for (replica::RankMemory& rank : slot.loaded.ranks) rank.weights -= std::min(rank.weights, bytes);
   drop_needed_weights(index, bytes);
 }
 
 void Fleet::drop_needed_weights(uint32_t index, uint64_t bytes) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   if (slot.needs)
     for (replica::RankMemory& rank : slot.needs->ranks)
       rank.weights -= std::min(rank.weights, bytes);
@@ -342,9 +342,9 @@ void Fleet::load_failed(uint32_t index, const engine::LoadFailed& failed) {
   settle(index);
 }
 
-std::map<SequenceId, Run> Fleet::lose(uint32_t index, const std::string& why, TimeUs now,
-                                      bool stopping) {
-  Slot& slot = slots_[index];
+std::map<SequenceId, RunningTask> Fleet::lose(uint32_t index, const std::string& why, TimeUs now,
+                                              bool stopping) {
+  ReplicaSlot& slot = slots_[index];
   slot_of_.erase(slot.id);
   if (slot.state == ReplicaState::kRunning && now - slot.since > kStableUs) slot.failures = 0;
   const int64_t backoff = std::min(kBackoffMinUs << std::min(slot.failures, 16u), kBackoffMaxUs);
@@ -363,14 +363,14 @@ std::map<SequenceId, Run> Fleet::lose(uint32_t index, const std::string& why, Ti
   slot.tokens_per_second = 0;
   slot.busy.clear();
   deployments_[slot.deployment].prefixes.forget(sites_[slot.site].device);
-  std::map<SequenceId, Run> runs = std::exchange(slot.runs, {});
+  std::map<SequenceId, RunningTask> runs = std::exchange(slot.runs, {});
   slot.runs_given_up = 0;
   settle(index);
   return runs;
 }
 
 bool Fleet::drain(uint32_t index, const std::string& why) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   slot.wake = INT64_MAX;
   const bool lives = slot.state != ReplicaState::kStopped && slot.state != ReplicaState::kBackoff;
   if (lives) {
@@ -385,9 +385,9 @@ bool Fleet::drain(uint32_t index, const std::string& why) {
 
 SequenceId Fleet::begin_run(uint32_t index, uint64_t task, uint32_t tokens, uint32_t most,
                             TimeUs now) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   const SequenceId sequence{next_sequence_++};
-  Run& run = slot.runs[sequence];
+  RunningTask& run = slot.runs[sequence];
   run.task = task;
   set_run_tokens(slot, run, tokens, most);
   if (slot.runs.size() == 1) slot.progressed = now;  // It was idle until now.
@@ -396,13 +396,13 @@ SequenceId Fleet::begin_run(uint32_t index, uint64_t task, uint32_t tokens, uint
 }
 
 void Fleet::run_goes_on(uint32_t index, SequenceId sequence, uint32_t tokens, TimeUs now) {
-  Run& run = slots_[index].runs.at(sequence);
+  RunningTask& run = slots_[index].runs.at(sequence);
   set_run_tokens(slots_[index], run, tokens, run.most);
   slots_[index].progressed = now;
   settle(index);
 }
 
-void Fleet::set_run_tokens(Slot& slot, Run& run, uint32_t tokens, uint32_t most) {
+void Fleet::set_run_tokens(ReplicaSlot& slot, RunningTask& run, uint32_t tokens, uint32_t most) {
   const uint32_t each = slot.loaded.block_tokens;
   slot.kv_blocks_used += blocks_for(tokens, each) - uint64_t{blocks_for(run.tokens, each)};
   slot.kv_blocks_most += blocks_for(most, each) - uint64_t{blocks_for(run.most, each)};
@@ -419,7 +419,7 @@ bool Fleet::give_up_run(uint32_t index, SequenceId sequence) {
 }
 
 std::optional<uint64_t> Fleet::end_run(uint32_t index, SequenceId sequence, TimeUs now) {
-  Slot& slot = slots_[index];
+  ReplicaSlot& slot = slots_[index];
   const auto run = slot.runs.find(sequence);
   if (run == slot.runs.end()) return std::nullopt;
   const uint64_t task = run->second.task;
@@ -433,7 +433,7 @@ std::optional<uint64_t> Fleet::end_run(uint32_t index, SequenceId sequence, Time
 
 // ---- Time, and what follows from every change of a slot ----
 
-TimeUs Fleet::hang_at(const Slot& slot) const {
+TimeUs Fleet::hang_at(const ReplicaSlot& slot) const {
   if (slot.state != ReplicaState::kRunning) return INT64_MAX;
   const int64_t timeout = deployments_[slot.deployment].setup.health_check_timeout_us;
   return (slot.runs.empty() ? slot.reported() : std::min(slot.reported(), slot.progressed)) +
@@ -453,7 +453,7 @@ void Fleet::arm(uint32_t index) {
 }
 
 void Fleet::settle(uint32_t index) {
-  const Slot& slot = slots_[index];
+  const ReplicaSlot& slot = slots_[index];
   arm(index);
   count_slot(index);
   for (size_t rank = 0; rank < slot.devices.size(); ++rank)
@@ -481,7 +481,7 @@ void Fleet::count_slot(uint32_t index) {
 
 void Fleet::check_integrity() const {
   timers_.check_integrity();
-  for (const Device& device : devices_) {
+  for (const FleetDevice& device : devices_) {
     uint32_t running = 0, queued = 0;
     for (const uint32_t site : device.sites) {
       running += sites_[site].running;
@@ -491,7 +491,7 @@ void Fleet::check_integrity() const {
   }
   std::vector<uint32_t> running(deployments_.size()), given_up(deployments_.size());
   for (uint32_t index = 0; index < slots_.size(); ++index) {
-    const Slot& slot = slots_[index];
+    const ReplicaSlot& slot = slots_[index];
     uint64_t blocks = 0, most = 0;
     for (const auto& [sequence, run] : slot.runs) {
       blocks += blocks_for(run.tokens, slot.loaded.block_tokens);

@@ -39,7 +39,8 @@ inline constexpr int64_t kBackoffMaxUs = 60 * kSecond;
 // A replica that ran longer than this starts counting failures anew.
 inline constexpr int64_t kStableUs = 60 * kSecond;
 
-struct Device {
+// A device as the core knows it, and who is on it.
+struct FleetDevice {
   DeviceSetup setup;
   double utilization = -1, foreign_utilization = 0, temperature = -1, power = -1;
   bool healthy = true;
@@ -57,7 +58,7 @@ struct Site {
 };
 
 // One task in a replica's hands.
-struct Run {
+struct RunningTask {
   uint64_t task = 0;    // 0: given up (cancelled), until the replica says that it is over.
   uint32_t tokens = 0;  // Prompt + generated …
   uint32_t most = 0;    // … and at the end.
@@ -72,7 +73,8 @@ struct SlotWorker {
   TimeUs reported = 0;
 };
 
-struct Slot {
+// Where a replica of a deployment lives, and after its end the next one.
+struct ReplicaSlot {
   uint32_t deployment = 0, site = 0;
   std::vector<DeviceId> devices;    // By rank, the leading one first.
   std::vector<SlotWorker> workers;  // By index; the first one leads.
@@ -91,7 +93,7 @@ struct Slot {
   TimeUs stats_at = 0, progressed = 0;
   double tokens_per_second = 0;
   std::vector<double> busy;  // Percent of the time between its last two stats, by rank.
-  std::map<SequenceId, Run> runs;
+  std::map<SequenceId, RunningTask> runs;
   uint32_t runs_given_up = 0;  // Runs without a task: they take a place until they have ended.
   // KV blocks of its runs, now and at their longest.
   uint64_t kv_blocks_used = 0, kv_blocks_most = 0;
@@ -143,15 +145,15 @@ class Fleet {
   // Aborts on a setup that contradicts itself.
   Fleet(const CoreSetup& setup, MemoryLedger& ledger, ChangeSet& changed);
 
-  const std::vector<Device>& devices() const { return devices_; }
+  const std::vector<FleetDevice>& devices() const { return devices_; }
   const std::vector<Deployment>& deployments() const { return deployments_; }
   const std::vector<Site>& sites() const { return sites_; }
-  const std::vector<Slot>& slots() const { return slots_; }
-  const Device& device(DeviceId id) const { return devices_[static_cast<size_t>(id.value)]; }
-  const Device& device_of(uint32_t site) const { return device(sites_[site].device); }
+  const std::vector<ReplicaSlot>& slots() const { return slots_; }
+  const FleetDevice& device(DeviceId id) const { return devices_[static_cast<size_t>(id.value)]; }
+  const FleetDevice& device_of(uint32_t site) const { return device(sites_[site].device); }
   const Deployment& deployment(uint32_t index) const { return deployments_[index]; }
   const Site& site(uint32_t index) const { return sites_[index]; }
-  const Slot& slot(uint32_t index) const { return slots_[index]; }
+  const ReplicaSlot& slot(uint32_t index) const { return slots_[index]; }
   bool has_device(DeviceId id) const {
     return id.value >= 0 && static_cast<size_t>(id.value) < devices_.size();
   }
@@ -163,8 +165,8 @@ class Fleet {
   // Where a restored task is shown and, unless it is over, goes on. Where its deployment has no
   // replica for it, a site without replicas is made: nothing starts there.
   uint32_t site_for_restored(uint32_t deployment, const journal::RestoredTask& restored);
-  uint32_t tasks_max(const Slot& slot) const;      // Runs at once.
-  double utilization(const Device& device) const;  // Percent: sampled, or as the replicas say.
+  uint32_t tasks_max(const ReplicaSlot& slot) const;    // Runs at once.
+  double utilization(const FleetDevice& device) const;  // Percent: sampled, or as the replicas say.
 
   void sample(const DeviceSampled& sample);
   void count(uint32_t site, const SiteChange& change);
@@ -196,7 +198,8 @@ class Fleet {
   void drop_needed_weights(uint32_t slot, uint64_t bytes);
   void load_failed(uint32_t slot, const engine::LoadFailed& failed);
   // The replica is given up: its slot waits for a restart, or stays empty. Returns what it ran.
-  std::map<SequenceId, Run> lose(uint32_t slot, const std::string& why, TimeUs now, bool stopping);
+  std::map<SequenceId, RunningTask> lose(uint32_t slot, const std::string& why, TimeUs now,
+                                         bool stopping);
   bool drain(uint32_t slot, const std::string& why);  // False: nothing lives there.
 
   // Runs.
@@ -211,7 +214,7 @@ class Fleet {
   std::set<uint32_t> due(TimeUs now) const { return timers_.due(now); }
   // When a running replica counts as stuck: silent, or with work and no step done for the whole
   // timeout. One that is merely slow still does steps.
-  TimeUs hang_at(const Slot& slot) const;
+  TimeUs hang_at(const ReplicaSlot& slot) const;
   // Nobody could report while this process itself stood still (suspended, or starved of its core):
   // that time does not count as a replica's silence.
   void forgive_silence(int64_t gap);
@@ -226,7 +229,7 @@ class Fleet {
 
  private:
   static auto saved(auto& self);
-  void set_run_tokens(Slot& slot, Run& run, uint32_t tokens, uint32_t most);
+  void set_run_tokens(ReplicaSlot& slot, RunningTask& run, uint32_t tokens, uint32_t most);
   void arm(uint32_t slot);         // Its timer.
   void count_slot(uint32_t slot);  // In its deployment.
   void settle(uint32_t slot);      // Both, its memory, and what looks different now.
@@ -235,10 +238,10 @@ class Fleet {
   MemoryLedger& ledger_;
   ChangeSet& changed_;
   TimerSet timers_;  // By slot.
-  std::vector<Device> devices_;
+  std::vector<FleetDevice> devices_;
   std::vector<Deployment> deployments_;
   std::vector<Site> sites_;
-  std::vector<Slot> slots_;
+  std::vector<ReplicaSlot> slots_;
   std::vector<uint8_t> counted_;  // By slot: its part in the deployment's counts.
   std::map<ReplicaId, uint32_t> slot_of_;
   uint32_t default_deployment_ = 0;

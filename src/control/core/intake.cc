@@ -164,7 +164,7 @@ void Intake::submit(TasksSubmitted& event, uint64_t epoch, Step& step) {
   in_.admissions.add(event.ticket, std::move(submission));
   JournalWrite write{JournalWrite::Kind::kAccept, {}};
   std::vector<uint64_t> at_once;
-  std::vector<journal::Event> events;
+  std::vector<journal::TaskEvent> events;
   for (const uint64_t number : fresh) {
     const Task& task = in_.tasks.at(number);
     if (!task.spec.durable) {
@@ -329,7 +329,7 @@ Result<void> Intake::has_room(const Placement& placement, uint32_t site, size_t 
 bool Intake::nothing_else(uint32_t deployment, size_t own) const {
   return in_.tasks.unfinished() == own && in_.admissions.tickets() == 0 &&
          std::ranges::all_of(in_.fleet.deployment(deployment).slots, [&](uint32_t index) {
-           const Slot& slot = in_.fleet.slot(index);
+           const ReplicaSlot& slot = in_.fleet.slot(index);
            return slot.given_up || (slot.state == ReplicaState::kRunning && slot.runs.empty());
          });
 }

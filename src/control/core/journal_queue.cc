@@ -8,7 +8,7 @@
 
 namespace altlas::control {
 
-void JournalQueue::append(JournalWrite write, std::vector<journal::Event> events, Step& step) {
+void JournalQueue::append(JournalWrite write, std::vector<journal::TaskEvent> events, Step& step) {
   step.out.push_back(AppendJournal{next_write_, std::move(events)});
   writes_[next_write_++] = std::move(write);
 }
@@ -21,12 +21,12 @@ std::optional<JournalWrite> JournalQueue::take(uint64_t ticket) {
   return out;
 }
 
-void JournalQueue::add_note(journal::Event note, TimeUs now) {
+void JournalQueue::add_note(journal::TaskEvent note, TimeUs now) {
   notes_.push_back(std::move(note));
   flush_at_ = std::min(flush_at_, now + kTokenFlushUs);
 }
 
-std::vector<journal::Event> JournalQueue::take_notes() { return std::exchange(notes_, {}); }
+std::vector<journal::TaskEvent> JournalQueue::take_notes() { return std::exchange(notes_, {}); }
 
 void JournalQueue::add_tokens(uint64_t task, TimeUs now) {
   with_tokens_.insert(task);

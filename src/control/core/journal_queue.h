@@ -31,13 +31,13 @@ struct JournalWrite {
 class JournalQueue {
  public:
   // Appends `events` as one write; JournalWritten with its ticket follows.
-  void append(JournalWrite write, std::vector<journal::Event> events, Step& step);
+  void append(JournalWrite write, std::vector<journal::TaskEvent> events, Step& step);
   // The write is over, well or not. Nothing: the ticket is not known.
   std::optional<JournalWrite> take(uint64_t ticket);
 
   // An event that nobody waits for goes with the next write, at the latest at the next flush.
-  void add_note(journal::Event note, TimeUs now);
-  std::vector<journal::Event> take_notes();
+  void add_note(journal::TaskEvent note, TimeUs now);
+  std::vector<journal::TaskEvent> take_notes();
   // The task has tokens to be written at the next flush.
   void add_tokens(uint64_t task, TimeUs now);
   void drop_tokens(uint64_t task) { with_tokens_.erase(task); }
@@ -66,7 +66,7 @@ class JournalQueue {
   static auto saved(auto& self);
   std::map<uint64_t, JournalWrite> writes_;  // By ticket.
   uint64_t next_write_ = 1;
-  std::vector<journal::Event> notes_;
+  std::vector<journal::TaskEvent> notes_;
   std::set<uint64_t> with_tokens_;  // Tasks.
   TimeUs flush_at_ = INT64_MAX;
   std::vector<uint64_t> ends_to_retry_;

@@ -11,8 +11,8 @@ TEST(JournalQueue, WritesAreKnownByTheirTickets) {
   JournalQueue queue;
   std::vector<Action> out;
   Step step{100, out};
-  queue.append({JournalWrite::Kind::kEnd, {3, 4}}, {journal::Event{}}, step);
-  queue.append({JournalWrite::Kind::kAccept, {5}}, {journal::Event{}}, step);
+  queue.append({JournalWrite::Kind::kEnd, {3, 4}}, {journal::TaskEvent{}}, step);
+  queue.append({JournalWrite::Kind::kAccept, {5}}, {journal::TaskEvent{}}, step);
   ASSERT_EQ(out.size(), 2u);
   const uint64_t second = std::get<AppendJournal>(out[1]).ticket;
   EXPECT_EQ(queue.take(second)->tasks, (std::vector<uint64_t>{5}));
@@ -52,7 +52,7 @@ TEST(JournalQueue, IsSaved) {
   JournalQueue queue;
   std::vector<Action> out;
   Step step{100, out};
-  queue.append({JournalWrite::Kind::kTokens, {3, 4}}, {journal::Event{}}, step);
+  queue.append({JournalWrite::Kind::kTokens, {3, 4}}, {journal::TaskEvent{}}, step);
   queue.add_note({TaskId{1, 2}, 50, journal::TaskStarted{DeviceId{3}}}, 100);
   queue.add_tokens(9, 100);
   queue.retry_ends({8}, 100);

@@ -48,7 +48,7 @@ void PlacementView::limits_changed() {
 }
 
 PlacementDevice PlacementView::look(const Site& site, uint64_t reserved) const {
-  const Device& one = fleet_.device(site.device);
+  const FleetDevice& one = fleet_.device(site.device);
   PlacementDevice out;
   out.id = site.device;
   out.healthy = one.healthy;
@@ -67,7 +67,7 @@ PlacementDevice PlacementView::look(const Site& site, uint64_t reserved) const {
   out.model_len_max = limits.model_len_max;
   uint64_t blocks_max = 0;
   for (const uint32_t index : site.slots) {
-    const Slot& slot = fleet_.slot(index);
+    const ReplicaSlot& slot = fleet_.slot(index);
     if (slot.needs && !slot.given_up) {
       out.block_bytes = std::max(out.block_bytes, slot.needs->rank(0).block_bytes());
       blocks_max = std::max<uint64_t>(blocks_max, slot.needs->kv_blocks);
@@ -118,7 +118,7 @@ PlacementView::SiteView PlacementView::look(const Site& site, const PlacementDev
   if (out.takes_tasks && seen.tasks < seen.tasks_max) out.free_places = seen.tasks_max - seen.tasks;
   uint64_t places = 0;
   for (const uint32_t index : site.slots) {
-    const Slot& slot = fleet_.slot(index);
+    const ReplicaSlot& slot = fleet_.slot(index);
     if (slot.given_up) continue;
     const uint32_t asked = fleet_.deployment(slot.deployment).setup.max_ongoing;
     if (asked == 0 && !slot.needs) return out;

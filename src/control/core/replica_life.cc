@@ -44,7 +44,7 @@ void ReplicaLife::lost(const WorkerLost& event, Step& step) {
 }
 
 void ReplicaLife::gone(uint32_t index, const std::string& why, Step& step) {
-  const Slot& slot = in_.fleet.slot(index);
+  const ReplicaSlot& slot = in_.fleet.slot(index);
   const uint32_t deployment = slot.deployment;
   for (uint32_t worker = 0; worker < slot.workers.size(); ++worker)
     if (!slot.workers[worker].lost)
@@ -145,7 +145,7 @@ void ReplicaLife::conclude_adapter(uint32_t deployment, const std::string& name,
 
 void ReplicaLife::check(Step& step) {
   for (const uint32_t index : in_.fleet.due(step.now)) {
-    const Slot& slot = in_.fleet.slot(index);
+    const ReplicaSlot& slot = in_.fleet.slot(index);
     const DeploymentSetup& setup = in_.fleet.deployment(slot.deployment).setup;
     if (step.now >= in_.fleet.hang_at(slot)) {
       const bool silent = step.now >= slot.reported() + setup.health_check_timeout_us;

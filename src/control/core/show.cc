@@ -78,7 +78,7 @@ TaskPage show_tasks(const TaskFilter& filter, const TaskTable& tasks, const Flee
 
 std::vector<DeviceView> show_devices(const Fleet& fleet, const MemoryLedger& ledger) {
   std::vector<DeviceView> out;
-  for (const Device& device : fleet.devices()) {
+  for (const FleetDevice& device : fleet.devices()) {
     DeviceView& one = out.emplace_back();
     one.id = device.setup.id;
     one.name = device.setup.name;
@@ -102,7 +102,7 @@ std::vector<DeviceView> show_devices(const Fleet& fleet, const MemoryLedger& led
 
 namespace {
 
-ReplicaView show_slot(const Slot& slot, const Fleet& fleet) {
+ReplicaView show_slot(const ReplicaSlot& slot, const Fleet& fleet) {
   ReplicaView out{slot.loaded};
   out.id = slot.id;
   out.deployment = fleet.deployment(slot.deployment).setup.name;
@@ -140,7 +140,7 @@ std::vector<DeploymentView> show_deployments(const Fleet& fleet, const Adapters&
     one.model = deployment.setup.model;
     bool all_running = true, failing = false;
     for (const uint32_t index : deployment.slots) {
-      const Slot& slot = fleet.slot(index);
+      const ReplicaSlot& slot = fleet.slot(index);
       one.replicas.push_back(show_slot(slot, fleet));
       all_running &= slot.state == ReplicaState::kRunning;
       const bool bad = slot.given_up || slot.state == ReplicaState::kBackoff || slot.failures >= 3;

@@ -276,8 +276,8 @@ void TaskLife::leave_phase(Task& task, Step& step) {
 }
 
 void TaskLife::write_end(Task& task, Step& step) {
-  std::vector<journal::Event> events = in_.journal.take_notes();
-  journal::Event& event = events.emplace_back();
+  std::vector<journal::TaskEvent> events = in_.journal.take_notes();
+  journal::TaskEvent& event = events.emplace_back();
   event.task = task.spec.id;
   event.time = *task.finished;
   if (task.end == TaskStatus::kCompleted) event.what = journal::TaskCompleted{task.result};
@@ -340,7 +340,7 @@ void TaskLife::add_tokens_to_journal(Task& task, TimeUs now) {
 
 void TaskLife::flush(Step& step) {
   in_.journal.flush_begins();
-  std::vector<journal::Event> events = in_.journal.take_notes();
+  std::vector<journal::TaskEvent> events = in_.journal.take_notes();
   JournalWrite write{JournalWrite::Kind::kTokens, {}};
   for (const uint64_t number : in_.journal.take_tokens()) {
     Task& task = in_.tasks.at(number);

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "base/units.h"
 
 namespace altlas::device {
@@ -33,7 +34,7 @@ CpuDevice::~CpuDevice() {
 
 Result<Buffer> CpuDevice::allocate(std::string_view name, uint64_t bytes) {
   if (bytes > UINT64_MAX - kPage) return invalid("a buffer of more than 2^64 bytes");
-  bytes = std::max(kPage, (bytes + kPage - 1) / kPage * kPage);
+  bytes = std::max(kPage, round_up(bytes, kPage));
   ALTLAS_TRY_VOID(ledger_.take(name, bytes));
   void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/range.h"
+
 namespace altlas::device {
 
 // A counter that threads wait on: spin a little, then yield, then sleep in the kernel, so that a
@@ -88,10 +90,6 @@ class Team {
 
 // [begin, end) of `count` items for thread `index` of `threads`: contiguous, sizes differ by at
 // most one.
-struct Range {
-  size_t begin = 0;
-  size_t end = 0;
-};
 constexpr Range split(size_t count, uint32_t index, uint32_t threads) {
   return {count * index / threads, count * (index + 1) / threads};
 }

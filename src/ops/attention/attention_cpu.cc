@@ -1,3 +1,4 @@
+#include "base/integers.h"
 #include "ops/attention/attention.h"
 
 #include <algorithm>
@@ -93,7 +94,7 @@ struct Tile {
 
 // Rows of a call from one on, kPassRows at most: what they ask, and what the tiles so far, or one
 // alone, come to.
-struct Rows {
+struct QueryRows {
   const float* q;  // [rows, dim], scaled.
   Seen seen[kPassRows];
   Seen all;        // Of these rows together.
@@ -185,7 +186,7 @@ struct Factors {
 
 // Merges the largest scores and totals of R rows.
 template <size_t R>
-HWY_INLINE void merge_totals(const Rows& rows, const float* largest, const float* total,
+HWY_INLINE void merge_totals(const QueryRows& rows, const float* largest, const float* total,
                              Factors& factors) {
   const F32x16 d;
   HWY_ALIGN float before[16] = {};
@@ -208,7 +209,7 @@ HWY_INLINE void merge_totals(const Rows& rows, const float* largest, const float
 // The sum over the keys that the rows see of weight[r][j] * value[j], keys in ascending order, of V
 // vectors of columns. next: groups whose keys are asked for from memory, or null.
 template <class Load, size_t R, size_t V>
-HWY_INLINE void weigh_pass(const Tile<Load>& tile, const Rows& rows, const Factors& factors,
+HWY_INLINE void weigh_pass(const Tile<Load>& tile, const QueryRows& rows, const Factors& factors,
                            size_t column, const Tile<Load>* next) {
   const F32x16 d;
   const size_t dim = tile.dim;
@@ -252,8 +253,8 @@ HWY_INLINE void weigh_pass(const Tile<Load>& tile, const Rows& rows, const Facto
 // One tile for R rows. next: the tile that follows, to be asked for from memory; null: none of
 // these is.
 template <class Load, size_t R>
-void attend_rows(const Tile<Load>& tile, const Rows& rows, float softcap, const Tile<Load>* next,
-                 bool fetch) {
+void attend_rows(const Tile<Load>& tile, const QueryRows& rows, float softcap,
+                 const Tile<Load>* next, bool fetch) {
   constexpr size_t G = pass_groups(R), V = pass_columns(R);
   const size_t dim = tile.dim;
   for (size_t g = rows.all.first / 16 / G * G; g * 16 < rows.all.last; g += G) {
@@ -284,7 +285,7 @@ void attend_rows(const Tile<Load>& tile, const Rows& rows, float softcap, const 
 }
 
 template <class Load, size_t R = kPassRows>
-HWY_INLINE void attend_some_rows(size_t count, const Tile<Load>& tile, const Rows& rows,
+HWY_INLINE void attend_some_rows(size_t count, const Tile<Load>& tile, const QueryRows& rows,
                                  float softcap, const Tile<Load>* next, bool fetch) {
   if (count == R) return attend_rows<Load, R>(tile, rows, softcap, next, fetch);
   if constexpr (R > 1) attend_some_rows<Load, R - 1>(count, tile, rows, softcap, next, fetch);
@@ -392,16 +393,16 @@ void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t 
                  Tile<Load>& tile, const Tile<Load>* next, const Scratch& s, const Into& into) {
   const size_t dim = tile.dim, group = shape.group(), count = group * call.tokens;
   if constexpr (Load::kScaled) load_value_scales(tile, s.value_scales);
-  const size_t passes = (count + kPassRows - 1) / kPassRows;
+  const size_t passes = ceil_div(count, kPassRows);
   for (size_t pass = 0; pass < passes; ++pass) {
     const size_t begin = count * pass / passes, end = count * (pass + 1) / passes;
-    Rows rows{.q = s.q + begin * dim,
-              .all = {kAttentionTile, 0},
-              .score = s.score,
-              .sum = into.sum + begin * dim,
-              .largest = into.largest + begin,
-              .total = into.total + begin,
-              .merges = into.merges};
+    QueryRows rows{.q = s.q + begin * dim,
+                   .all = {kAttentionTile, 0},
+                   .score = s.score,
+                   .sum = into.sum + begin * dim,
+                   .largest = into.largest + begin,
+                   .total = into.total + begin,
+                   .merges = into.merges};
     for (size_t r = begin; r < end; ++r) {
       const Seen seen = seen_in_tile(call.position_of(r / group), shape.window, edge);
       rows.seen[r - begin] = seen;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/integers.h"
 #include "tensor/dtype.h"
 
 namespace altlas::ops {
@@ -24,9 +25,7 @@ struct KvLayout {
   uint32_t head_dim = 64;  // A multiple of 16.
 
   size_t value_bytes() const { return type == DType::kF32 ? 4 : type == DType::kQ8_0 ? 1 : 2; }
-  size_t scales() const {
-    return type == DType::kQ8_0 ? (head_dim + kKvScaleValues - 1) / kKvScaleValues : 0;
-  }
+  size_t scales() const { return type == DType::kQ8_0 ? ceil_div(head_dim, kKvScaleValues) : 0; }
   // Keys of a head, or its values.
   size_t half_bytes() const {
     return size_t{block_tokens} * (head_dim * value_bytes() + 2 * scales());

@@ -17,16 +17,16 @@
 namespace altlas::ops {
 namespace {
 
-struct Rows {
+struct Sizes {
   size_t count = bench_tiny() ? 2 : 64;
   size_t hidden = bench_tiny() ? 64 : 896;
   size_t wide = bench_tiny() ? 96 : 4864;
 };
 
 void rms_norm(benchmark::State& state) {
-  const Rows rows;
-  const auto x = testing::normals(rows.count * rows.hidden, 1),
-             gamma = testing::normals(rows.hidden, 2);
+  const Sizes sizes;
+  const auto x = testing::normals(sizes.count * sizes.hidden, 1),
+             gamma = testing::normals(sizes.hidden, 2);
   std::vector<float> y(x.size());
   for (auto _ : state) {
     rms_norm_cpu(x, gamma, 1e-6f, y);
@@ -36,9 +36,9 @@ void rms_norm(benchmark::State& state) {
 }
 
 void layer_norm(benchmark::State& state) {
-  const Rows rows;
-  const auto x = testing::normals(rows.count * rows.hidden, 1),
-             gamma = testing::normals(rows.hidden, 2), beta = testing::normals(rows.hidden, 3);
+  const Sizes sizes;
+  const auto x = testing::normals(sizes.count * sizes.hidden, 1),
+             gamma = testing::normals(sizes.hidden, 2), beta = testing::normals(sizes.hidden, 3);
   std::vector<float> y(x.size());
   for (auto _ : state) {
     layer_norm_cpu(x, gamma, beta, 1e-6f, y);
@@ -49,14 +49,14 @@ void layer_norm(benchmark::State& state) {
 
 void rope(benchmark::State& state, RopeStyle style) {
   constexpr size_t kHeads = 16, kDim = 64;
-  const Rows rows;
-  auto x = testing::normals(rows.count * kHeads * kDim, 1);
+  const Sizes sizes;
+  auto x = testing::normals(sizes.count * kHeads * kDim, 1);
   std::vector<float> angles(kDim);
   const std::vector<double> frequency(kDim / 2, 0.01);
   const uint32_t position[] = {5};
   rope_angles(position, frequency, angles.data());
   for (auto _ : state) {
-    for (size_t r = 0; r < rows.count; ++r)
+    for (size_t r = 0; r < sizes.count; ++r)
       rope_cpu(&x[r * kHeads * kDim], kHeads, kDim, kDim / 2, angles.data(), style);
     benchmark::ClobberMemory();
   }
@@ -64,11 +64,11 @@ void rope(benchmark::State& state, RopeStyle style) {
 }
 
 void angles(benchmark::State& state) {
-  const Rows rows;
+  const Sizes sizes;
   const std::vector<double> frequency(32, 0.01);
-  std::vector<uint32_t> positions(rows.count);
-  for (size_t i = 0; i < rows.count; ++i) positions[i] = static_cast<uint32_t>(i * 7);
-  std::vector<float> out(rows.count * 64);
+  std::vector<uint32_t> positions(sizes.count);
+  for (size_t i = 0; i < sizes.count; ++i) positions[i] = static_cast<uint32_t>(i * 7);
+  std::vector<float> out(sizes.count * 64);
   for (auto _ : state) {
     rope_angles(positions, frequency, out.data());
     benchmark::ClobberMemory();
@@ -79,9 +79,9 @@ void angles(benchmark::State& state) {
 using GateMul = void (*)(const float* gate, const float* up, size_t count, float* y);
 
 void gate(benchmark::State& state, GateMul gate_mul) {
-  const Rows rows;
-  const auto a = testing::normals(rows.count * rows.wide, 1),
-             b = testing::normals(rows.count * rows.wide, 2);
+  const Sizes sizes;
+  const auto a = testing::normals(sizes.count * sizes.wide, 1),
+             b = testing::normals(sizes.count * sizes.wide, 2);
   std::vector<float> y(a.size());
   for (auto _ : state) {
     gate_mul(a.data(), b.data(), a.size(), y.data());
@@ -92,13 +92,13 @@ void gate(benchmark::State& state, GateMul gate_mul) {
 }
 
 void gate_at_once(benchmark::State& state, GateAct act) {
-  const Rows rows;
-  const auto a = testing::normals(rows.count * rows.wide, 1),
-             b = testing::normals(rows.count * rows.wide, 2);
-  BenchBytes out(quantized_bytes(rows.count, rows.wide));
+  const Sizes sizes;
+  const auto a = testing::normals(sizes.count * sizes.wide, 1),
+             b = testing::normals(sizes.count * sizes.wide, 2);
+  BenchBytes out(quantized_bytes(sizes.count, sizes.wide));
   for (auto _ : state) {
-    gate_quantize_cpu(act, a.data(), b.data(), rows.wide, rows.count,
-                      {.out = out.data, .cols = rows.wide, .width = rows.wide});
+    gate_quantize_cpu(act, a.data(), b.data(), sizes.wide, sizes.count,
+                      {.out = out.data, .cols = sizes.wide, .width = sizes.wide});
     benchmark::ClobberMemory();
   }
   report_rates(state, 10.0 * static_cast<double>(a.size()), 0);
@@ -106,12 +106,12 @@ void gate_at_once(benchmark::State& state, GateAct act) {
 }
 
 void quantize_part(benchmark::State& state) {
-  const Rows rows;
-  const auto x = testing::normals(rows.count * rows.hidden, 1);
-  BenchBytes out(quantized_bytes(rows.count, rows.hidden));
+  const Sizes sizes;
+  const auto x = testing::normals(sizes.count * sizes.hidden, 1);
+  BenchBytes out(quantized_bytes(sizes.count, sizes.hidden));
   for (auto _ : state) {
-    quantize_part_cpu(x.data(), rows.hidden, rows.count,
-                      {.out = out.data, .cols = rows.hidden, .width = rows.hidden});
+    quantize_part_cpu(x.data(), sizes.hidden, sizes.count,
+                      {.out = out.data, .cols = sizes.hidden, .width = sizes.hidden});
     benchmark::ClobberMemory();
   }
   report_rates(state, 6.0 * static_cast<double>(x.size()), 0);

@@ -99,8 +99,7 @@ ALTLAS_INLINE void chunk_tile(const Job& job, size_t block_begin, size_t blocks,
 template <PanelFormat F>
 void panel_tiles(const Job& job, size_t panel, size_t tile_begin, size_t tile_end) {
   constexpr size_t kGroups = kChunkBlocks / F.group_blocks;
-  const size_t groups = job.panel_bytes / F.group_bytes(),
-               chunks = (groups + kGroups - 1) / kGroups;
+  const size_t groups = job.panel_bytes / F.group_bytes(), chunks = ceil_div(groups, kGroups);
   const std::byte* weights = job.weights.data + panel * job.panel_bytes;
   auto* kept = reinterpret_cast<float*>(job.scratch + kUnpackedBytes / 2);
   for (size_t k = 0; k < chunks; ++k) {
@@ -129,8 +128,8 @@ void panel_tiles(const Job& job, size_t panel, size_t tile_begin, size_t tile_en
 template <DType T>
 void tile_product(const Job& job) {
   constexpr PanelFormat F = panel_format(T);
-  const size_t tiles = (job.x.tokens + kTileTokens - 1) / kTileTokens,
-               turns = (tiles + kTilesPerUnpack - 1) / kTilesPerUnpack;
+  const size_t tiles = ceil_div(job.x.tokens, kTileTokens),
+               turns = ceil_div(tiles, kTilesPerUnpack);
   const TileConfig config = tile_config<F>();
   Tiles::configure(config);
   for (size_t turn = 0; turn < turns; ++turn) {

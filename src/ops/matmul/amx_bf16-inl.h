@@ -100,10 +100,10 @@ struct TileProducts {
     for (size_t p = 0; p < NP; ++p) {
       std::byte* out = job.pairs() + p * kChunk * kRowBytes;
       Words::pair(job.weights_at(chunk.panel + p, chunk.columns.begin), pairs, out);
-      __builtin_memset(out + 64 * pairs, 0, 32 * whole(columns, kStep) - 64 * pairs);
+      __builtin_memset(out + 64 * pairs, 0, 32 * round_up(columns, kStep) - 64 * pairs);
     }
-    const size_t tiles = (chunk.tokens.size() + kTokens - 1) / kTokens, blocks = (tiles + 1) / 2;
-    const size_t lines = (kStep * kRowBytes / 64 + blocks - 1) / blocks;
+    const size_t tiles = ceil_div(chunk.tokens.size(), kTokens), blocks = (tiles + 1) / 2;
+    const size_t lines = ceil_div(kStep * kRowBytes / 64, blocks);
     for (size_t i = 0; i < blocks; ++i) {
       const Block<NP> block{job, chunk, 2 * i * kTokens};
       const std::byte* ahead = chunk.next + i * (kChunk / kStep) * lines * 64;

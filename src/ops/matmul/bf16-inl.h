@@ -55,9 +55,8 @@ inline size_t rows_of(const Job& job, size_t panel) {
 inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 // `parts` nearly equal pieces of `total`: where piece `i` begins.
 inline size_t piece(size_t total, size_t parts, size_t i) { return total * i / parts; }
-inline size_t whole(size_t count, size_t unit) { return (count + unit - 1) / unit * unit; }
 // An odd number of cache lines: tokens do not fall into the same sets.
-inline size_t value_stride(size_t columns) { return (whole(columns, 32) / 32 | 1) * 32; }
+inline size_t value_stride(size_t columns) { return (round_up(columns, 32) / 32 | 1) * 32; }
 
 // Those columns of those tokens as bfloat16, zeros up to 32 columns and `unit` tokens.
 inline void narrow(const Job& job, Part tokens, Part columns, size_t unit) {
@@ -71,7 +70,7 @@ inline void narrow(const Job& job, Part tokens, Part columns, size_t unit) {
       __builtin_prefetch(x + job.x.stride + k + 16, 0, 3);
     }
   }
-  const size_t missing = whole(tokens.size(), unit) - tokens.size();
+  const size_t missing = round_up(tokens.size(), unit) - tokens.size();
   __builtin_memset(out, 0, missing * stride * sizeof(uint16_t));
 }
 
@@ -106,7 +105,7 @@ void panels_product(const Job& job, Part tokens, Part panels, Part columns) {
 template <class Kernel>
 void tokens_product(const Job& job, Part tokens) {
   static_assert(Kernel::kChunk % 32 == 0 && kBf16Tokens % Kernel::kTokens == 0);
-  const size_t cols = job.weights.cols, padded = whole(tokens.size(), Kernel::kTokens);
+  const size_t cols = job.weights.cols, padded = round_up(tokens.size(), Kernel::kTokens);
   const size_t most = (kBf16Values / padded - 32) / Kernel::kChunk * Kernel::kChunk;
   if (cols <= most) narrow(job, tokens, {0, cols}, Kernel::kTokens);
   const size_t panels = cols <= most ? Kernel::panels(tokens.size()) : kBf16Panels;
@@ -126,7 +125,7 @@ void bf16_product(const PackedMatrix& weights, const Activations& x, Part panels
                   size_t y_stride, std::byte* scratch) {
   const Job job{weights,  x,      packed_panel_bytes(weights.type, weights.cols), panels, y,
                 y_stride, scratch};
-  const size_t blocks = (x.tokens + kBf16Tokens - 1) / kBf16Tokens;
+  const size_t blocks = ceil_div(x.tokens, kBf16Tokens);
   for (size_t b = 0; b < blocks; ++b)
     tokens_product<Kernel>(job, {piece(x.tokens, blocks, b), piece(x.tokens, blocks, b + 1)});
 }

@@ -73,7 +73,7 @@ ALTLAS_INLINE size_t piece(size_t total, size_t parts, size_t i) { return total 
 
 template <PanelFormat F>
 void raw_product(const Job& job) {
-  const size_t tokens = job.x.tokens, tiles = (tokens + Simd::kRawColumns - 1) / Simd::kRawColumns;
+  const size_t tokens = job.x.tokens, tiles = ceil_div(tokens, Simd::kRawColumns);
   for (size_t panel = job.panel_begin; panel < job.panel_end; ++panel) {
     for (size_t i = 0; i < tiles; ++i) {
       const size_t begin = piece(tokens, tiles, i), end = piece(tokens, tiles, i + 1);
@@ -141,7 +141,7 @@ void chunk_product(const Job& job, const Chunk& chunk) {
   constexpr size_t kMost = unpacked_columns(F);
   static_assert(tiles_are_whole(Simd::raw_tokens(F), kMost));
   const size_t tokens = chunk.token_end - chunk.token_begin;
-  const size_t tiles = (tokens + kMost - 1) / kMost, lines = chunk.next_bytes / 64;
+  const size_t tiles = ceil_div(tokens, kMost), lines = chunk.next_bytes / 64;
   for (size_t i = 0; i < tiles; ++i) {
     const size_t from = chunk.token_begin + piece(tokens, tiles, i),
                  to = chunk.token_begin + piece(tokens, tiles, i + 1);
@@ -192,7 +192,7 @@ struct Order {
     size_t panel, chunk;
   };
   ALTLAS_INLINE size_t steps() const {
-    return (panel_end - panel_begin + Simd::kUnpackedPanels - 1) / Simd::kUnpackedPanels * chunks;
+    return ceil_div(panel_end - panel_begin, Simd::kUnpackedPanels) * chunks;
   }
   ALTLAS_INLINE Step at(size_t i) const {
     const size_t whole = block_panels / Simd::kUnpackedPanels, all = steps() / chunks;
@@ -205,11 +205,11 @@ struct Order {
 template <PanelFormat F>
 void unpacked_product(const Job& job) {
   const size_t groups = job.panel_bytes / F.group_bytes(),
-               chunks = (groups + chunk_groups<F>() - 1) / chunk_groups<F>();
+               chunks = ceil_div(groups, chunk_groups<F>());
   const bool all_columns = groups * F.group_blocks <= kWholeBlocks;
   const Order order{job.panel_begin, job.panel_end,
                     all_columns ? Simd::kUnpackedPanels : kPanelBlock, chunks};
-  const size_t tokens = job.x.tokens, token_blocks = (tokens + kTokenBlock - 1) / kTokenBlock;
+  const size_t tokens = job.x.tokens, token_blocks = ceil_div(tokens, kTokenBlock);
   for (size_t t = 0; t < token_blocks; ++t) {
     Order::Step step = order.at(0);
     for (size_t i = 0; i < order.steps(); ++i) {
@@ -277,8 +277,7 @@ ALTLAS_INLINE void float_tile_of(size_t count, const Job& job, size_t panel, siz
 
 template <DType T>
 void float_product(const Job& job) {
-  const size_t tokens = job.x.tokens,
-               tiles = (tokens + Simd::kFloatColumns - 1) / Simd::kFloatColumns;
+  const size_t tokens = job.x.tokens, tiles = ceil_div(tokens, Simd::kFloatColumns);
   for (size_t panel = job.panel_begin; panel < job.panel_end; ++panel) {
     for (size_t i = 0; i < tiles; ++i) {
       const size_t begin = piece(tokens, tiles, i), end = piece(tokens, tiles, i + 1);

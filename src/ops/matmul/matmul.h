@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/integers.h"
 #include "tensor/dtype.h"
 
 namespace altlas::ops {
@@ -34,7 +35,7 @@ bool matmul_supports(DType type, size_t cols);
 // True for types whose activations are int8 (all but F32, F16, BF16).
 bool takes_quantized_activations(DType type);
 
-constexpr size_t panel_count(size_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
+constexpr size_t panel_count(size_t rows) { return ceil_div(rows, kPanelRows); }
 size_t packed_panel_bytes(DType type, size_t cols);
 inline size_t packed_bytes(DType type, size_t rows, size_t cols) {
   return panel_count(rows) * packed_panel_bytes(type, cols);

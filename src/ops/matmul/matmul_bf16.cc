@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/integers.h"
 #include "ops/matmul/bf16.h"
 #include "ops/matmul/compile_for.h"
 #include "ops/matmul/kernels.h"
@@ -70,7 +71,7 @@ struct DotProducts {
         if (NP > 1 && last) __builtin_prefetch(y + c * job.y_stride + p * kPanelRows, 1, 3);
       }
     }
-    const size_t step = (4 * kRowBytes + of.count - 1) / of.count;  // Of `ahead`, for 4 columns.
+    const size_t step = ceil_div(4 * kRowBytes, of.count);  // Of `ahead`, for 4 columns.
     const std::byte* w = job.weights_at(chunk.panel, chunk.columns.begin);
     const std::byte* ahead = NP == 1 ? w + kAhead : chunk.next + of.index * (kChunk / 4) * step;
     size_t k = 0;
@@ -130,7 +131,7 @@ struct DotProducts {
   template <size_t NP>
   static void product(const Job& job, const Chunk& chunk) {
     constexpr size_t kMost = NP == 1 ? kFew : kMany;
-    const size_t tokens = chunk.tokens.size(), tiles = (tokens + kMost - 1) / kMost;
+    const size_t tokens = chunk.tokens.size(), tiles = ceil_div(tokens, kMost);
     for (size_t i = 0; i < tiles; ++i) {
       const size_t begin = piece(tokens, tiles, i), end = piece(tokens, tiles, i + 1);
       tile_of<NP, kMost>(end - begin, job, chunk, {begin, i, tiles});

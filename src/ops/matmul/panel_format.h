@@ -28,6 +28,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "ops/dequantize/quant_block.h"
 #include "ops/matmul/matmul.h"
 #include "tensor/dtype.h"
@@ -104,7 +105,7 @@ constexpr PanelFormat panel_format(DType type) {
 // Blocks of a panel, padding included.
 constexpr size_t panel_blocks(const PanelFormat& format, size_t cols) {
   const size_t blocks = cols / kBlockValues;
-  return (blocks + format.group_blocks - 1) / format.group_blocks * format.group_blocks;
+  return round_up(blocks, format.group_blocks);
 }
 
 // Writes row `row` of block `block`; the panel must start as zeros (6-bit scales share bytes).

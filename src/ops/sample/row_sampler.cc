@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "base/philox.h"
 #include "ops/math/scalar.h"
 #include "ops/sample/mask.h"
@@ -23,7 +24,7 @@ constexpr size_t kLikelyRoom = 512 + kSampleRun + kScanPadding;  // Of a thread'
 // Of distances, for what rounding does; while not all is seen more is kept than in the end.
 constexpr float kSlack = 0.1f, kSlackBefore = 0.2f;
 
-size_t run_count(size_t vocab) { return (vocab + kSampleRun - 1) / kSampleRun; }
+size_t run_count(size_t vocab) { return ceil_div(vocab, kSampleRun); }
 uint64_t lines(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // Likeliest first, equal ones by lowest id: a total order, so every selection is unique.

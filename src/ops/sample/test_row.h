@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "base/integers.h"
 #include "ops/sample/row_sampler.h"
 
 namespace altlas::ops {
@@ -25,7 +26,7 @@ class TestRow {
   // Shares of runs for each thread, in pieces of this many runs.
   int32_t sample(std::span<const float> logits, const SampleAsk& ask, size_t piece_runs = 2) {
     sampler_.begin(ask);
-    const size_t runs = (vocab_ + kSampleRun - 1) / kSampleRun, piece = piece_runs * kSampleRun;
+    const size_t runs = ceil_div(vocab_, kSampleRun), piece = piece_runs * kSampleRun;
     piece_.resize(piece);
     for (uint32_t t = 0; t < threads_; ++t) {
       const size_t end = std::min(vocab_, runs * (t + 1) / threads_ * kSampleRun);

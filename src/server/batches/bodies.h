@@ -18,13 +18,13 @@ struct ExpiresAfter {
 
   static constexpr void fields(auto&& field) {
     using S = ExpiresAfter;
-    field("anchor", &S::anchor, FieldInfo{.needed = "should be created_at"});
+    field("anchor", &S::anchor, BodyField{.needed = "should be created_at"});
     field("seconds", &S::seconds,
-          FieldInfo{.needed = "should be 1 to 2592000", .min = 1, .max = 30 * 86400});
+          BodyField{.needed = "should be 1 to 2592000", .min = 1, .max = 30 * 86400});
   }
 };
 static_assert(fields_complete<ExpiresAfter>(), "describe every member in fields()");
-inline constexpr FieldInfo kExpiresAfterField{.shared = "ExpiresAfter"};
+inline constexpr BodyField kExpiresAfterField{.shared = "ExpiresAfter"};
 
 inline constexpr std::string_view kFilePurposes[] = {"batch"};
 boost::json::object file_part_schema(const config::Config& now);
@@ -37,9 +37,9 @@ struct FileUploadBody {
 
   static constexpr void fields(auto&& field) {
     using S = FileUploadBody;
-    field("purpose", &S::purpose, FieldInfo{.needed = "should be batch", .choices = kFilePurposes});
+    field("purpose", &S::purpose, BodyField{.needed = "should be batch", .choices = kFilePurposes});
     field("file", &S::file,
-          FieldInfo{.needed = "should be the file's part", .schema = file_part_schema});
+          BodyField{.needed = "should be the file's part", .schema = file_part_schema});
     field("expires_after", &S::expires_after, kExpiresAfterField);
   }
 };
@@ -55,14 +55,14 @@ struct BatchBody {
 
   static constexpr void fields(auto&& field) {
     using S = BatchBody;
-    field("input_file_id", &S::input_file_id, FieldInfo{.needed = "should be a string"});
+    field("input_file_id", &S::input_file_id, BodyField{.needed = "should be a string"});
     field("endpoint", &S::endpoint,
-          FieldInfo{.needed = "should be a string", .choices = kBatchEndpoints});
+          BodyField{.needed = "should be a string", .choices = kBatchEndpoints});
     field("completion_window", &S::completion_window,
-          FieldInfo{.help = "Such as 24h, 90m or 30s, at most 7d",
+          BodyField{.help = "Such as 24h, 90m or 30s, at most 7d",
                     .pattern = "^([1-7]d|[1-9][0-9]?[hms])$"});
     field("output_expires_after", &S::output_expires_after, kExpiresAfterField);
-    field("metadata", &S::metadata, FieldInfo{.schema = metadata_schema});
+    field("metadata", &S::metadata, BodyField{.schema = metadata_schema});
   }
 };
 static_assert(fields_complete<BatchBody>(), "describe every member in fields()");
@@ -81,14 +81,15 @@ struct BatchLineBody {
   static constexpr void fields(auto&& field) {
     using S = BatchLineBody;
     field("custom_id", &S::custom_id,
-          FieldInfo{.help = "Another on each line",
+          BodyField{.help = "Another on each line",
                     .needed = "should be a string",
                     .min = 1,
                     .max = kCustomIdMax});
-    field("method", &S::method, FieldInfo{.needed = "should be POST"});
-    field("url", &S::url, FieldInfo{.help = "The batch's endpoint", .needed = "should be a string"});
+    field("method", &S::method, BodyField{.needed = "should be POST"});
+    field("url", &S::url,
+          BodyField{.help = "The batch's endpoint", .needed = "should be a string"});
     field("body", &S::body,
-          FieldInfo{.help = "What the endpoint takes, without stream",
+          BodyField{.help = "What the endpoint takes, without stream",
                     .needed = "should be the request as an object"});
   }
 };
@@ -99,7 +100,7 @@ struct LineBodyFields {
   bool stream = false;
 
   static constexpr void fields(auto&& field) {
-    field("stream", &LineBodyFields::stream, FieldInfo{});
+    field("stream", &LineBodyFields::stream, BodyField{});
   }
 };
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/fd.h"
 #include "base/private_file.h"
 
 namespace altlas::server {
@@ -18,21 +19,9 @@ Error failed(std::string_view what, const std::string& path) {
   return io_error(fmt::format("can't {} '{}': {}", what, path, std::strerror(errno)));
 }
 
-class Descriptor {
- public:
-  Descriptor(const std::string& path, int flags)
-      : value_(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600)) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-  bool open() const { return value_ >= 0; }
-
- private:
-  int value_;
-};
+Fd open_file(const std::string& path, int flags) {
+  return Fd(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
+}
 
 Result<void> write_all(int fd, std::string_view content, const std::string& path) {
   while (!content.empty()) {
@@ -46,10 +35,9 @@ Result<void> write_all(int fd, std::string_view content, const std::string& path
 
 // The folder's own entry of a file must reach the disk too.
 Result<void> sync_folder_of(const std::string& path) {
-  const Descriptor folder(std::filesystem::path(path).parent_path().string(),
-                          O_RDONLY | O_DIRECTORY);
-  if (!folder.open() || ::fsync(folder.get()) != 0)
-    return failed("synchronise the folder of", path);
+  const Fd folder =
+      open_file(std::filesystem::path(path).parent_path().string(), O_RDONLY | O_DIRECTORY);
+  if (!folder || ::fsync(folder.get()) != 0) return failed("synchronise the folder of", path);
   return {};
 }
 
@@ -63,8 +51,8 @@ Result<void> rename_synced(const std::string& from, const std::string& to) {
 Result<void> write_durable(const std::string& path, std::string_view content) {
   const std::string temporary = path + ".tmp";
   {
-    const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    if (!file.open()) return failed("make", temporary);
+    const Fd file = open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+    if (!file) return failed("make", temporary);
     if (auto ok = write_all(file.get(), content, temporary); !ok.ok()) {
       ::unlink(temporary.c_str());  // A full disk gets its room back.
       return ok;
@@ -76,16 +64,16 @@ Result<void> write_durable(const std::string& path, std::string_view content) {
 
 Result<void> move_durable(const std::string& from, const std::string& to) {
   {
-    const Descriptor file(from, O_RDWR);
-    if (!file.open()) return failed("open", from);
+    const Fd file = open_file(from, O_RDWR);
+    if (!file) return failed("open", from);
     if (::fdatasync(file.get()) != 0) return failed("synchronise", from);
   }
   return rename_synced(from, to);
 }
 
 Result<void> append_durable(const std::string& path, std::string_view content) {
-  const Descriptor file(path, O_WRONLY | O_CREAT | O_APPEND);
-  if (!file.open()) return failed("open", path);
+  const Fd file = open_file(path, O_WRONLY | O_CREAT | O_APPEND);
+  if (!file) return failed("open", path);
   const off_t before = ::lseek(file.get(), 0, SEEK_END);
   if (auto ok = write_all(file.get(), content, path); !ok.ok()) {
     // Half a line would join the next one.

@@ -53,9 +53,11 @@ bool takes(const json::object& schema, std::string_view kind) {
 
 // Values that no alternative takes: of another kind, beyond a limit, none of the names.
 std::vector<json::value> wrong_values(const std::vector<json::object>& schemas) {
-  const std::pair<std::string_view, json::value> kinds[] = {
-      {"string", "?"}, {"integer", 1}, {"boolean", true}, {"array", json::array()},
-      {"object", json::object()}};
+  const std::pair<std::string_view, json::value> kinds[] = {{"string", "?"},
+                                                            {"integer", 1},
+                                                            {"boolean", true},
+                                                            {"array", json::array()},
+                                                            {"object", json::object()}};
   std::vector<json::value> out;
   for (const auto& [kind, value] : kinds)
     if (std::ranges::none_of(schemas, [&](const auto& one) { return takes(one, kind); }))
@@ -159,7 +161,7 @@ TEST(Bodies, EveryBodyOfARouteIsInTheList) {
 struct Inner {
   int32_t depth = 3;
   static constexpr void fields(auto&& field) {
-    field("depth", &Inner::depth, FieldInfo{.min = 0, .max = 9});
+    field("depth", &Inner::depth, BodyField{.min = 0, .max = 9});
   }
 };
 struct Sample {
@@ -169,10 +171,10 @@ struct Sample {
   Refused old;
   static constexpr void fields(auto&& field) {
     using S = Sample;
-    field("name", &S::name, FieldInfo{.min = 1, .max = 3, .one_line = true});
-    field("inner", &S::inner, FieldInfo{.shared = "Inner"});
-    field("share", &S::share, FieldInfo{.min = 0, .max = 1, .other_names = {"part", "ratio"}});
-    field("old", &S::old, FieldInfo{.refused = "is gone"});
+    field("name", &S::name, BodyField{.min = 1, .max = 3, .one_line = true});
+    field("inner", &S::inner, BodyField{.shared = "Inner"});
+    field("share", &S::share, BodyField{.min = 0, .max = 1, .other_names = {"part", "ratio"}});
+    field("old", &S::old, BodyField{.refused = "is gone"});
   }
 };
 
@@ -209,7 +211,7 @@ TEST(Rows, SayWhatIsWrongAndWhere) {
 
 TEST(Rows, AreTheSchema) {
   const config::Config config;
-  Schemas schemas(config);
+  BodySchemas schemas(config);
   schemas.add("Sample", Sample());
   const json::value want = json::parse(R"({
     "Inner": {"type": "object", "properties": {

@@ -1,4 +1,4 @@
-// FieldInfo: what is said about a field of a request body beside its name and kind. From the rows
+// BodyField: what is said about a field of a request body beside its name and kind. From the rows
 // of a body's fields() come its reader, its schema, docs/api.md and the words of json_body_fuzz.
 #pragma once
 
@@ -18,7 +18,7 @@ namespace altlas::server {
 // One row of a body's fields(). The kind of the field is the member's C++ type: body/read.h has a
 // reader for each kind, body/schema.h a schema. The body gives the default of a member that is no
 // optional.
-struct FieldInfo {
+struct BodyField {
   std::string_view help = "";
   // What the error says of a body without the field: "should be a string". Empty: the field may be
   // left out, and null means the same.
@@ -57,7 +57,7 @@ struct TokensMax {
 };
 
 // A struct that is described by rows: `static constexpr void fields(auto&& field)` calls
-// field(name, member, FieldInfo) for each field, and field(member) for a member whose rows are
+// field(name, member, BodyField) for each field, and field(member) for a member whose rows are
 // fields of the same object.
 template <class T>
 concept HasFields = requires { T::fields([](auto&&...) {}); };

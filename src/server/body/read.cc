@@ -11,13 +11,13 @@ namespace altlas::server {
 
 namespace json = boost::json;
 
-void check_needed(JsonReader& reader, std::string_view name, const FieldInfo& info) {
+void check_needed(JsonReader& reader, std::string_view name, const BodyField& info) {
   if (!reader.has(name))
     reader.fail(name, fmt::format("is missing, {}", info.needed), kMissingParameter);
 }
 
 void check_text(JsonReader& reader, std::string_view name, std::string_view text,
-                const FieldInfo& info) {
+                const BodyField& info) {
   if (std::isinf(info.min) && std::isinf(info.max)) return;
   const bool bounded = !std::isinf(info.max);
   const size_t length = bounded ? count_code_points(text) : text.size();
@@ -46,7 +46,7 @@ void adopt(JsonReader& reader, const JsonReader& inner) {
 }
 
 size_t read_choice(JsonReader& reader, std::string_view name, std::span<const EnumName> names,
-                   size_t fallback, const FieldInfo& info) {
+                   size_t fallback, const BodyField& info) {
   if (!reader.has(name)) {
     if (!info.needed.empty()) check_needed(reader, name, info);
     return fallback;
@@ -57,7 +57,7 @@ size_t read_choice(JsonReader& reader, std::string_view name, std::span<const En
 }
 
 void read_value(JsonReader& reader, std::string_view name, std::optional<Strategy>& value,
-                const FieldInfo& info, const config::Config& now) {
+                const BodyField& info, const config::Config& now) {
   if (!reader.has(name)) {
     if (!info.needed.empty()) check_needed(reader, name, info);
     return;
@@ -70,7 +70,7 @@ void read_value(JsonReader& reader, std::string_view name, std::optional<Strateg
 }
 
 void read_value(JsonReader& reader, std::string_view name, std::optional<Priority>& value,
-                const FieldInfo& info, const config::Config&) {
+                const BodyField& info, const config::Config&) {
   const json::value* given = reader.value(name);
   if (given == nullptr) return;
   if (info.levels && !given->is_string()) {
@@ -82,7 +82,7 @@ void read_value(JsonReader& reader, std::string_view name, std::optional<Priorit
 }
 
 void read_value(JsonReader& reader, std::string_view name, std::optional<DeviceId>& value,
-                const FieldInfo&, const config::Config&) {
+                const BodyField&, const config::Config&) {
   const json::value* given = reader.value(name);
   if (given == nullptr) return;
   int32_t id = -1;
@@ -99,7 +99,7 @@ void read_value(JsonReader& reader, std::string_view name, std::optional<DeviceI
   }
 }
 
-void read_value(JsonReader& reader, std::string_view name, TokensMax& value, const FieldInfo& info,
+void read_value(JsonReader& reader, std::string_view name, TokensMax& value, const BodyField& info,
                 const config::Config&) {
   const auto tokens = reader.optional_integer(name, -2, INT32_MAX);
   if (!tokens) return;
@@ -109,7 +109,7 @@ void read_value(JsonReader& reader, std::string_view name, TokensMax& value, con
   value.tokens = *tokens < 0 ? std::nullopt : tokens;
 }
 
-void read_value(JsonReader& reader, std::string_view name, Refused&, const FieldInfo& info,
+void read_value(JsonReader& reader, std::string_view name, Refused&, const BodyField& info,
                 const config::Config&) {
   if (reader.has(name)) reader.fail(name, std::string(info.refused));
 }

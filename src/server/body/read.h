@@ -22,7 +22,7 @@ void read_fields(JsonReader& reader, Body& body, const config::Config& now);
 
 // The whole numbers that a field of type T takes.
 template <std::integral T>
-constexpr std::pair<int64_t, int64_t> range_of(const FieldInfo& info) {
+constexpr std::pair<int64_t, int64_t> range_of(const BodyField& info) {
   constexpr auto kLimit = std::numeric_limits<int64_t>::max();
   const int64_t least = static_cast<int64_t>(std::numeric_limits<T>::min());
   const int64_t most = std::in_range<int64_t>(std::numeric_limits<T>::max())
@@ -33,40 +33,40 @@ constexpr std::pair<int64_t, int64_t> range_of(const FieldInfo& info) {
 }
 
 // The reader's field lacks what `info` needs.
-void check_needed(JsonReader& reader, std::string_view name, const FieldInfo& info);
+void check_needed(JsonReader& reader, std::string_view name, const BodyField& info);
 // Length and lines of a text that is there.
 void check_text(JsonReader& reader, std::string_view name, std::string_view text,
-                const FieldInfo& info);
+                const BodyField& info);
 // What was wrong in the object under `name`, with the path from the reader's own object.
 void adopt(JsonReader& reader, const JsonReader& inner);
 
 void read_value(JsonReader& reader, std::string_view name, std::optional<Strategy>& value,
-                const FieldInfo& info, const config::Config& now);
+                const BodyField& info, const config::Config& now);
 void read_value(JsonReader& reader, std::string_view name, std::optional<Priority>& value,
-                const FieldInfo& info, const config::Config& now);
+                const BodyField& info, const config::Config& now);
 // A device as an API names it: 0, "0" or "gpu_0".
 void read_value(JsonReader& reader, std::string_view name, std::optional<DeviceId>& value,
-                const FieldInfo& info, const config::Config& now);
-void read_value(JsonReader& reader, std::string_view name, TokensMax& value, const FieldInfo& info,
+                const BodyField& info, const config::Config& now);
+void read_value(JsonReader& reader, std::string_view name, TokensMax& value, const BodyField& info,
                 const config::Config& now);
-void read_value(JsonReader& reader, std::string_view name, Refused& value, const FieldInfo& info,
+void read_value(JsonReader& reader, std::string_view name, Refused& value, const BodyField& info,
                 const config::Config& now);
 // The index into `names` of the field's text; `fallback` where it is absent.
 size_t read_choice(JsonReader& reader, std::string_view name, std::span<const EnumName> names,
-                   size_t fallback, const FieldInfo& info);
+                   size_t fallback, const BodyField& info);
 
-inline void read_value(JsonReader& reader, std::string_view name, bool& value, const FieldInfo&,
+inline void read_value(JsonReader& reader, std::string_view name, bool& value, const BodyField&,
                        const config::Config&) {
   value = reader.boolean(name, value);
 }
 
 inline void read_value(JsonReader& reader, std::string_view name, std::optional<bool>& value,
-                       const FieldInfo&, const config::Config&) {
+                       const BodyField&, const config::Config&) {
   if (reader.has(name)) value = reader.boolean(name, false);
 }
 
 template <std::integral T>
-void read_value(JsonReader& reader, std::string_view name, T& value, const FieldInfo& info,
+void read_value(JsonReader& reader, std::string_view name, T& value, const BodyField& info,
                 const config::Config&) {
   const auto [least, most] = range_of<T>(info);
   if (!info.needed.empty()) check_needed(reader, name, info);
@@ -78,25 +78,25 @@ void read_value(JsonReader& reader, std::string_view name, T& value, const Field
 
 template <std::integral T>
 void read_value(JsonReader& reader, std::string_view name, std::optional<T>& value,
-                const FieldInfo& info, const config::Config&) {
+                const BodyField& info, const config::Config&) {
   const auto [least, most] = range_of<T>(info);
   if (const auto got = reader.optional_integer(name, least, most)) value = static_cast<T>(*got);
 }
 
 template <std::floating_point T>
-void read_value(JsonReader& reader, std::string_view name, T& value, const FieldInfo& info,
+void read_value(JsonReader& reader, std::string_view name, T& value, const BodyField& info,
                 const config::Config&) {
   value = static_cast<T>(reader.number(name, static_cast<double>(value), info.min, info.max));
 }
 
 template <std::floating_point T>
 void read_value(JsonReader& reader, std::string_view name, std::optional<T>& value,
-                const FieldInfo& info, const config::Config&) {
+                const BodyField& info, const config::Config&) {
   if (reader.has(name)) value = static_cast<T>(reader.number(name, info.min, info.min, info.max));
 }
 
 inline void read_value(JsonReader& reader, std::string_view name, std::optional<std::string>& value,
-                       const FieldInfo& info, const config::Config&) {
+                       const BodyField& info, const config::Config&) {
   if (auto text = reader.optional_text(name)) {
     check_text(reader, name, *text, info);
     value = std::move(text);
@@ -104,7 +104,7 @@ inline void read_value(JsonReader& reader, std::string_view name, std::optional<
 }
 
 inline void read_value(JsonReader& reader, std::string_view name, std::string& value,
-                       const FieldInfo& info, const config::Config&) {
+                       const BodyField& info, const config::Config&) {
   if (auto text = reader.optional_text(name)) {
     check_text(reader, name, *text, info);
     value = *std::move(text);
@@ -114,12 +114,12 @@ inline void read_value(JsonReader& reader, std::string_view name, std::string& v
 }
 
 inline void read_value(JsonReader& reader, std::string_view name, std::vector<std::string>& value,
-                       const FieldInfo& info, const config::Config&) {
+                       const BodyField& info, const config::Config&) {
   value = reader.texts(name, info.items_max, static_cast<size_t>(info.max));
 }
 
 template <NamedEnum E>
-void read_value(JsonReader& reader, std::string_view name, E& value, const FieldInfo& info,
+void read_value(JsonReader& reader, std::string_view name, E& value, const BodyField& info,
                 const config::Config&) {
   const std::span<const EnumName> names = names_of(E{});
   value = static_cast<E>(
@@ -127,19 +127,19 @@ void read_value(JsonReader& reader, std::string_view name, E& value, const Field
 }
 
 inline void read_value(JsonReader& reader, std::string_view name, const boost::json::value*& value,
-                       const FieldInfo& info, const config::Config&) {
+                       const BodyField& info, const config::Config&) {
   value = reader.value(name);
   if (value == nullptr && !info.needed.empty()) check_needed(reader, name, info);
 }
 
 inline void read_value(JsonReader& reader, std::string_view name, const boost::json::array*& value,
-                       const FieldInfo& info, const config::Config&) {
+                       const BodyField& info, const config::Config&) {
   value = reader.array(name);
   if (value == nullptr && !info.needed.empty()) check_needed(reader, name, info);
 }
 
 inline void read_value(JsonReader& reader, std::string_view name, const boost::json::object*& value,
-                       const FieldInfo& info, const config::Config&) {
+                       const BodyField& info, const config::Config&) {
   value = reader.object(name);
   if (value == nullptr && !info.needed.empty()) check_needed(reader, name, info);
 }
@@ -147,7 +147,7 @@ inline void read_value(JsonReader& reader, std::string_view name, const boost::j
 // An object with rows of its own.
 template <HasFields T>
 void read_value(JsonReader& reader, std::string_view name, std::optional<T>& value,
-                const FieldInfo&, const config::Config& now) {
+                const BodyField&, const config::Config& now) {
   const boost::json::object* object = reader.object(name);
   if (object == nullptr) return;
   JsonReader inner(*object, reader.path_of(name));
@@ -162,7 +162,7 @@ struct FieldReader {
   Body& body;
   const config::Config& now;
 
-  void operator()(std::string_view name, auto member, const FieldInfo& info) const {
+  void operator()(std::string_view name, auto member, const BodyField& info) const {
     for (const std::string_view other : info.other_names)
       if (!other.empty() && !reader.has(name) && reader.has(other)) name = other;
     read_value(reader, name, body.*member, info, now);

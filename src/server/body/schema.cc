@@ -20,20 +20,20 @@ json::object nullable(json::object schema) {
 
 }  // namespace
 
-json::array Schemas::names_json(std::span<const EnumName> names) {
+json::array BodySchemas::names_json(std::span<const EnumName> names) {
   json::array out;
   for (const EnumName& row : names) out.emplace_back(row.name);
   return out;
 }
 
-json::object Schemas::other_name(const json::object& properties, std::string_view name) {
+json::object BodySchemas::other_name(const json::object& properties, std::string_view name) {
   json::object out = properties.at(name).get_object();
   out.erase("default");
   out["description"] = fmt::format("Another name of {}", name);
   return out;
 }
 
-json::object Schemas::finish(json::object schema, const FieldInfo& info) {
+json::object BodySchemas::finish(json::object schema, const BodyField& info) {
   if (!info.shared.empty()) {
     all_.emplace(info.shared, std::move(schema));
     json::object reference{{"$ref", fmt::format("#/components/schemas/{}", info.shared)}};
@@ -47,23 +47,23 @@ json::object Schemas::finish(json::object schema, const FieldInfo& info) {
   return schema;
 }
 
-json::object Schemas::value_schema(bool example, const FieldInfo& info) {
+json::object BodySchemas::value_schema(bool example, const BodyField& info) {
   json::object out{{"type", "boolean"}};
   if (info.needed.empty()) out["default"] = example;
   return out;
 }
 
-json::object Schemas::value_schema(const std::optional<bool>&, const FieldInfo&) {
+json::object BodySchemas::value_schema(const std::optional<bool>&, const BodyField&) {
   return {{"type", "boolean"}};
 }
 
-json::object Schemas::value_schema(const std::string& example, const FieldInfo& info) {
+json::object BodySchemas::value_schema(const std::string& example, const BodyField& info) {
   json::object out = value_schema(std::optional<std::string>(), info);
   if (!example.empty()) out["default"] = example;
   return out;
 }
 
-json::object Schemas::value_schema(const std::optional<std::string>&, const FieldInfo& info) {
+json::object BodySchemas::value_schema(const std::optional<std::string>&, const BodyField& info) {
   if (!info.choices.empty())
     return {{"enum", json::array(info.choices.begin(), info.choices.end())}};
   json::object out{{"type", "string"}};
@@ -73,7 +73,7 @@ json::object Schemas::value_schema(const std::optional<std::string>&, const Fiel
   return out;
 }
 
-json::object Schemas::value_schema(const std::vector<std::string>&, const FieldInfo& info) {
+json::object BodySchemas::value_schema(const std::vector<std::string>&, const BodyField& info) {
   // A character has at least one byte.
   const json::object one{
       {"type", "string"}, {"minLength", 1}, {"maxLength", static_cast<int64_t>(info.max)}};
@@ -81,20 +81,20 @@ json::object Schemas::value_schema(const std::vector<std::string>&, const FieldI
   return {{"anyOf", json::array{one, list}}};
 }
 
-json::object Schemas::value_schema(const std::optional<Priority>&, const FieldInfo& info) {
+json::object BodySchemas::value_schema(const std::optional<Priority>&, const BodyField& info) {
   json::object names{{"enum", names_json(kPriorityNames)}};
   if (!info.levels) return names;
   const json::object level{{"type", "integer"}, {"minimum", INT32_MIN}, {"maximum", INT32_MAX}};
   return {{"anyOf", json::array{std::move(names), level}}};
 }
 
-json::object Schemas::value_schema(const std::optional<DeviceId>&, const FieldInfo&) {
+json::object BodySchemas::value_schema(const std::optional<DeviceId>&, const BodyField&) {
   const json::object number{{"type", "integer"}, {"minimum", 0}, {"maximum", INT32_MAX}};
   const json::object name{{"type", "string"}, {"pattern", "^(gpu_)?[0-9]{1,5}$"}};
   return {{"anyOf", json::array{number, name}}};
 }
 
-json::object Schemas::value_schema(const TokensMax& example, const FieldInfo& info) {
+json::object BodySchemas::value_schema(const TokensMax& example, const BodyField& info) {
   json::object out{{"type", "integer"}, {"minimum", -2}, {"maximum", INT32_MAX}};
   if (info.min > 0) {
     out["minimum"] = static_cast<int64_t>(info.min);
@@ -105,24 +105,26 @@ json::object Schemas::value_schema(const TokensMax& example, const FieldInfo& in
   return out;
 }
 
-json::object Schemas::value_schema(const Refused&, const FieldInfo&) { return {{"type", "null"}}; }
+json::object BodySchemas::value_schema(const Refused&, const BodyField&) {
+  return {{"type", "null"}};
+}
 
-json::object Schemas::value_schema(const std::optional<Strategy>&, const FieldInfo&) const {
+json::object BodySchemas::value_schema(const std::optional<Strategy>&, const BodyField&) const {
   json::array names;
   for (const Strategy strategy : now_.gpu.multi_gpu.strategies)
     names.emplace_back(to_string(strategy));
   return {{"enum", std::move(names)}};
 }
 
-json::object Schemas::value_schema(const json::value*, const FieldInfo& info) const {
+json::object BodySchemas::value_schema(const json::value*, const BodyField& info) const {
   return info.schema != nullptr ? info.schema(now_) : json::object();
 }
 
-json::object Schemas::value_schema(const json::array*, const FieldInfo& info) const {
+json::object BodySchemas::value_schema(const json::array*, const BodyField& info) const {
   return info.schema != nullptr ? info.schema(now_) : json::object{{"type", "array"}};
 }
 
-json::object Schemas::value_schema(const json::object*, const FieldInfo& info) const {
+json::object BodySchemas::value_schema(const json::object*, const BodyField& info) const {
   return info.schema != nullptr ? info.schema(now_) : json::object{{"type", "object"}};
 }
 

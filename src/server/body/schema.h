@@ -1,4 +1,4 @@
-// Schemas: JSON Schemas of request bodies, from the rows that body/read.h reads them by.
+// BodySchemas: JSON Schemas of request bodies, from the rows that body/read.h reads them by.
 #pragma once
 
 #include <boost/json.hpp>
@@ -12,12 +12,12 @@
 
 namespace altlas::server {
 
-// Schemas by name. Those that several bodies share (FieldInfo::shared) stand once and are referred
+// Schemas by name. Those that several bodies share (BodyField::shared) stand once and are referred
 // to. One thread at a time.
-class Schemas {
+class BodySchemas {
  public:
   // `now` outlives it: settings that limit fields.
-  explicit Schemas(const config::Config& now) : now_(now) {}
+  explicit BodySchemas(const config::Config& now) : now_(now) {}
 
   // The schema of `Body`, whose defaults are those of `example`.
   template <HasFields Body>
@@ -31,12 +31,12 @@ class Schemas {
 
   template <HasFields Body>
   struct Properties {
-    Schemas& schemas;
+    BodySchemas& schemas;
     const Body& example;
     Object& properties;
     boost::json::array& required;
 
-    void operator()(std::string_view name, auto member, const FieldInfo& info) const {
+    void operator()(std::string_view name, auto member, const BodyField& info) const {
       properties[name] = schemas.finish(schemas.value_schema(example.*member, info), info);
       if (!info.needed.empty()) required.emplace_back(name);
       for (const std::string_view other : info.other_names)
@@ -64,56 +64,56 @@ class Schemas {
   }
 
   // The schema of a field's value where it is there: an overload for each kind of body/read.h.
-  static Object value_schema(bool example, const FieldInfo& info);
-  static Object value_schema(const std::optional<bool>& example, const FieldInfo& info);
-  static Object value_schema(const std::string& example, const FieldInfo& info);
-  static Object value_schema(const std::optional<std::string>& example, const FieldInfo& info);
-  static Object value_schema(const std::vector<std::string>& example, const FieldInfo& info);
-  static Object value_schema(const std::optional<Priority>& example, const FieldInfo& info);
-  static Object value_schema(const std::optional<DeviceId>& example, const FieldInfo& info);
-  static Object value_schema(const TokensMax& example, const FieldInfo& info);
-  static Object value_schema(const Refused& example, const FieldInfo& info);
-  Object value_schema(const std::optional<Strategy>& example, const FieldInfo& info) const;
-  Object value_schema(const boost::json::value* example, const FieldInfo& info) const;
-  Object value_schema(const boost::json::array* example, const FieldInfo& info) const;
-  Object value_schema(const boost::json::object* example, const FieldInfo& info) const;
+  static Object value_schema(bool example, const BodyField& info);
+  static Object value_schema(const std::optional<bool>& example, const BodyField& info);
+  static Object value_schema(const std::string& example, const BodyField& info);
+  static Object value_schema(const std::optional<std::string>& example, const BodyField& info);
+  static Object value_schema(const std::vector<std::string>& example, const BodyField& info);
+  static Object value_schema(const std::optional<Priority>& example, const BodyField& info);
+  static Object value_schema(const std::optional<DeviceId>& example, const BodyField& info);
+  static Object value_schema(const TokensMax& example, const BodyField& info);
+  static Object value_schema(const Refused& example, const BodyField& info);
+  Object value_schema(const std::optional<Strategy>& example, const BodyField& info) const;
+  Object value_schema(const boost::json::value* example, const BodyField& info) const;
+  Object value_schema(const boost::json::array* example, const BodyField& info) const;
+  Object value_schema(const boost::json::object* example, const BodyField& info) const;
   template <std::integral T>
-  static Object value_schema(const T& example, const FieldInfo& info) {
+  static Object value_schema(const T& example, const BodyField& info) {
     Object out = value_schema(std::optional<T>(), info);
     if (info.needed.empty()) out["default"] = example;
     return out;
   }
   template <std::integral T>
-  static Object value_schema(const std::optional<T>&, const FieldInfo& info) {
+  static Object value_schema(const std::optional<T>&, const BodyField& info) {
     const auto [least, most] = range_of<T>(info);
     return {{"type", "integer"}, {"minimum", least}, {"maximum", most}};
   }
   template <std::floating_point T>
-  static Object value_schema(const T& example, const FieldInfo& info) {
+  static Object value_schema(const T& example, const BodyField& info) {
     Object out = value_schema(std::optional<T>(), info);
     // As it was written: 0.7f is 0.7.
     out["default"] = boost::json::parse(fmt::format("{}", example));
     return out;
   }
   template <std::floating_point T>
-  static Object value_schema(const std::optional<T>&, const FieldInfo& info) {
+  static Object value_schema(const std::optional<T>&, const BodyField& info) {
     return {{"type", "number"}, {"minimum", info.min}, {"maximum", info.max}};
   }
   template <NamedEnum E>
-  static Object value_schema(const E& example, const FieldInfo& info) {
+  static Object value_schema(const E& example, const BodyField& info) {
     Object out{{"enum", names_json(names_of(E{}))}};
     if (info.needed.empty()) out["default"] = altlas::to_string(example);
     return out;
   }
   template <HasFields T>
-  Object value_schema(const std::optional<T>&, const FieldInfo&) {
+  Object value_schema(const std::optional<T>&, const BodyField&) {
     return object_of(T());
   }
 
   static boost::json::array names_json(std::span<const EnumName> names);
   static Object other_name(const Object& properties, std::string_view name);
   // With help, null where the field may be left out, and as a reference where it is shared.
-  Object finish(Object schema, const FieldInfo& info);
+  Object finish(Object schema, const BodyField& info);
 
   const config::Config& now_;
   Object all_;

@@ -24,7 +24,7 @@ namespace json = boost::json;
 // Whether a body of `content_type` is what the route takes ("application/json": any JSON).
 bool is_type(std::string_view content_type, std::string_view wanted) {
   const std::string_view type = content_type.substr(0, content_type.find(';'));
-  const std::string name = lower(type.substr(0, type.find_last_not_of(" \t") + 1));
+  const std::string name = lower(trim_end(type, " \t"));
   if (name == wanted) return true;
   return wanted == "application/json" && name.starts_with("application/") &&
          name.ends_with("+json");

@@ -64,7 +64,8 @@ struct HttpSession::Stream {
   bool open = true;
 };
 
-HttpSession::HttpSession(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share)
+HttpSession::HttpSession(std::unique_ptr<SocketTransport> transport,
+                         std::shared_ptr<SessionShare> share)
     : transport_(std::move(transport)),
       share_(std::move(share)),
       local_address_(local_address(transport_->socket())),
@@ -256,7 +257,7 @@ awaitable<bool> HttpSession::send_answer(const Response& response, HeadOptions o
   if (body && !apart) bytes += response.body;  // One packet where it can be one.
   bool sent = co_await send(bytes);
   if (sent && apart) sent = co_await send(response.body);
-  co_return sent && options.keep_alive;
+  co_return sent&& options.keep_alive;
 }
 
 awaitable<bool> HttpSession::send_stream(const Response& response, HeadOptions options) {

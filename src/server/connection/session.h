@@ -33,7 +33,7 @@ struct SessionShare {
 
 class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
-  HttpSession(std::unique_ptr<Transport> transport, std::shared_ptr<SessionShare> share);
+  HttpSession(std::unique_ptr<SocketTransport> transport, std::shared_ptr<SessionShare> share);
   // On the socket's executor, as everything here but stop(). Returns when the connection is closed.
   boost::asio::awaitable<void> run();
   // Any thread: ends the connection, `also_busy`: within a request too.
@@ -58,7 +58,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   bool probe();
   void take_prefix(std::string& head);
 
-  const std::unique_ptr<Transport> transport_;
+  const std::unique_ptr<SocketTransport> transport_;
   const std::shared_ptr<SessionShare> share_;
   const std::string local_address_, peer_address_;
   boost::beast::flat_buffer buffer_;  // What is read and not yet used.

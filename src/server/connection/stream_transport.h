@@ -1,5 +1,5 @@
-// What plain and TLS connections have in common: a Transport over one of Beast's streams, whose
-// operations time out.
+// What plain and TLS connections have in common: a SocketTransport over one of Beast's streams,
+// whose operations time out.
 #pragma once
 
 #include <poll.h>
@@ -17,7 +17,7 @@ namespace altlas::server {
 inline constexpr auto kTuple = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 template <class Stream>
-class StreamTransport : public Transport {
+class StreamTransport : public SocketTransport {
  public:
   explicit StreamTransport(Stream stream) : stream_(std::move(stream)) {}
 

@@ -1,4 +1,4 @@
-// Transport: the bytes of one connection, plain or through TLS.
+// SocketTransport: the bytes of one connection, plain or through TLS.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -15,10 +15,10 @@
 namespace altlas::server {
 
 // On the connection's executor, a strand; one read and one write at a time.
-class Transport {
+class SocketTransport {
  public:
   using ErrorCode = boost::system::error_code;
-  virtual ~Transport() = default;
+  virtual ~SocketTransport() = default;
 
   virtual boost::asio::ip::tcp::socket& socket() = 0;
   // Operations that begin from now on end with an error when `time` from now has passed. Zero: no
@@ -42,9 +42,9 @@ class Transport {
                                              uint64_t bytes_max) = 0;
 };
 
-std::unique_ptr<Transport> plain_transport(boost::asio::ip::tcp::socket socket);
+std::unique_ptr<SocketTransport> plain_transport(boost::asio::ip::tcp::socket socket);
 // `context` is kept.
-std::unique_ptr<Transport> tls_transport(boost::asio::ip::tcp::socket socket,
-                                         std::shared_ptr<boost::asio::ssl::context> context);
+std::unique_ptr<SocketTransport> tls_transport(boost::asio::ip::tcp::socket socket,
+                                               std::shared_ptr<boost::asio::ssl::context> context);
 
 }  // namespace altlas::server

@@ -16,7 +16,7 @@ class PlainTransport : public StreamTransport<boost::beast::tcp_stream> {
 
 }  // namespace
 
-std::unique_ptr<Transport> plain_transport(boost::asio::ip::tcp::socket socket) {
+std::unique_ptr<SocketTransport> plain_transport(boost::asio::ip::tcp::socket socket) {
   return std::make_unique<PlainTransport>(boost::beast::tcp_stream(std::move(socket)));
 }
 

@@ -38,8 +38,8 @@ class TlsTransport : public StreamTransport<TlsStream> {
 
 }  // namespace
 
-std::unique_ptr<Transport> tls_transport(asio::ip::tcp::socket socket,
-                                         std::shared_ptr<asio::ssl::context> context) {
+std::unique_ptr<SocketTransport> tls_transport(asio::ip::tcp::socket socket,
+                                               std::shared_ptr<asio::ssl::context> context) {
   TlsStream stream(beast::tcp_stream(std::move(socket)), *context);
   return std::make_unique<TlsTransport>(std::move(stream), std::move(context));
 }

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <boost/beast/zlib/inflate_stream.hpp>
 #include <boost/crc.hpp>
-#include <cctype>
 
+#include "base/strings.h"
 #include "base/utf8.h"
 
 namespace altlas::server {
@@ -53,9 +53,9 @@ Result<void> inflate(std::string_view coding, std::string_view& rest, size_t byt
     if (out.size() > bytes_max) break;
   }
   if (out.size() > bytes_max)
-    return Error(ErrorCode::kTooLarge,
-                 fmt::format("the body unfolds to more than {} bytes: send less at a time",
-                             bytes_max));
+    return Error(
+        ErrorCode::kTooLarge,
+        fmt::format("the body unfolds to more than {} bytes: send less at a time", bytes_max));
   rest.remove_prefix(rest.size() - params.avail_in);
   return {};
 }
@@ -74,8 +74,8 @@ bool skip_gzip_header(std::string_view& rest) {
   skip(10);
   if (flags & kExtra) {
     if (rest.size() < 2) return false;
-    const size_t size = static_cast<unsigned char>(rest[0]) +
-                        256 * size_t{static_cast<unsigned char>(rest[1])};
+    const size_t size =
+        static_cast<unsigned char>(rest[0]) + 256 * size_t{static_cast<unsigned char>(rest[1])};
     if (!skip(size + 2)) return false;
   }
   for (const unsigned text : {kName, kComment}) {
@@ -129,9 +129,8 @@ Result<std::string> from_deflate(std::string_view body, size_t bytes_max) {
 }
 
 std::string coding_of(std::string_view encoding) {
-  std::string name;
-  for (const unsigned char c : encoding)
-    if (c != ' ' && c != '\t') name += static_cast<char>(std::tolower(c));
+  std::string name = lower(encoding);
+  std::erase_if(name, [](char c) { return c == ' ' || c == '\t'; });
   if (name.starts_with("x-")) name.erase(0, 2);  // RFC 9110: x-gzip is gzip.
   return name;
 }
@@ -145,8 +144,7 @@ Result<std::string> decode_content(std::string_view encoding, std::string body, 
   if (coding == "deflate") return from_deflate(body, bytes_max);
   return Error(ErrorCode::kUnsupported,
                fmt::format("Content-Encoding is '{}', should be one of {}",
-                           repair_utf8(std::string(encoding.substr(0, 64))),
-                           kAcceptedEncodings))
+                           repair_utf8(std::string(encoding.substr(0, 64))), kAcceptedEncodings))
       .with_field("Content-Encoding");
 }
 

@@ -15,8 +15,8 @@ constexpr size_t kHeaderNameBytesMax = 128;
 
 bool is_token(std::string_view text) {  // RFC 9110, section 5.6.2.
   return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
-    return std::isalnum(c) || std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) !=
-                                  std::string_view::npos;
+    return std::isalnum(c) ||
+           std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos;
   });
 }
 
@@ -80,9 +80,7 @@ std::string_view find_origin(std::string_view header) {
     end = header.find('\n', at + 1);
     if (end == kNone || end - at <= kName.size()) continue;
     const std::string_view line = header.substr(at + 1, end - at - 1);
-    if (std::ranges::equal(line.substr(0, kName.size()), kName, {},
-                           [](unsigned char c) { return std::tolower(c); }))
-      return trim(line.substr(kName.size()));
+    if (lower(line.substr(0, kName.size())) == kName) return trim(line.substr(kName.size()));
   }
   return {};
 }

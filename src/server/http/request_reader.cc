@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/beast/http.hpp>
 
+#include "base/strings.h"
 #include "server/http/host.h"
 #include "server/http/target.h"
 
@@ -35,10 +36,8 @@ std::string joined(const Fields& message, std::string_view name) {
 bool names(std::string_view list, std::string_view token) {
   while (!list.empty()) {
     const size_t end = std::min(list.find(','), list.size());
-    std::string_view one = list.substr(0, end);
+    const std::string_view one = trim(list.substr(0, end), " \t");
     list.remove_prefix(std::min(end + 1, list.size()));
-    one.remove_prefix(std::min(one.find_first_not_of(" \t"), one.size()));
-    one = one.substr(0, one.find_last_not_of(" \t") + 1);
     if (iequals(one, token)) return true;
   }
   return false;
@@ -80,9 +79,10 @@ std::string host_fault(const Fields& message, std::string_view target) {
   if (hosts == 0 && message.version() >= 11) return "no Host: HTTP/1.1 needs one";
   const auto fault = [](std::string_view host) {
     return parse_authority(host) ? std::string()
-                                 : fmt::format("'{}' is not a host: send a name or an address, "
-                                               "with a port or without",
-                                               host.substr(0, 128));
+                                 : fmt::format(
+                                       "'{}' is not a host: send a name or an address, "
+                                       "with a port or without",
+                                       host.substr(0, 128));
   };
   const std::string_view named = authority_of(target);
   std::string found = named.empty() ? "" : fault(named);
@@ -146,8 +146,7 @@ size_t RequestReader::put_head(std::string_view bytes) {
   head_.origin = std::string(parser_->get()[http::field::origin]);
   target_ = std::string(parser_->get().target());
   const auto header_max = static_cast<size_t>(config_.header_bytes_max);
-  const bool in_line =
-      target_.empty() && (line.size() == rest.size() || line.size() >= header_max);
+  const bool in_line = target_.empty() && (line.size() == rest.size() || line.size() >= header_max);
   if (target_.empty()) target_ = target_in(line);
   if (error == http::error::header_limit && in_line)
     refuse(414, fmt::format("the request line is longer than {} bytes", config_.header_bytes_max));
@@ -172,8 +171,7 @@ void RequestReader::read_head() {
   head_.origin = field(http::field::origin);
   head_.content_encoding = joined(message, "Content-Encoding");
   head_.cors_headers = joined(message, "Access-Control-Request-Headers");
-  head_.cors_private_network =
-      iequals(message["Access-Control-Request-Private-Network"], "true");
+  head_.cors_private_network = iequals(message["Access-Control-Request-Private-Network"], "true");
   head_.request_id = std::string(message["X-Request-Id"]);
   if (std::distance(message.begin(), message.end()) > config_.header_count_max)
     return refuse(431, fmt::format("more than {} header lines", config_.header_count_max));
@@ -184,8 +182,9 @@ void RequestReader::read_head() {
     return refuse(400, "it can't be said where the body ends: " + fault);
   auto target = parse_target(target_);
   if (!target)
-    return refuse(400, "the request target is not a path such as /health, or has a '%' without two "
-                       "hexadecimal digits");
+    return refuse(400,
+                  "the request target is not a path such as /health, or has a '%' without two "
+                  "hexadecimal digits");
   if (const std::string fault = host_fault(message, target_); !fault.empty())
     return refuse(400, fault);
   head_.host = authority_of(target_);  // It rules over Host (RFC 9112, section 3.2.2).
@@ -195,8 +194,8 @@ void RequestReader::read_head() {
   body_bytes_max_ = body_limit(config_, head_.method, head_.path);
   const auto length = parser_->content_length();
   if (length && *length > body_bytes_max_)
-    return refuse(413, fmt::format("the body is larger than {} bytes: send less at a time",
-                                   body_bytes_max_));
+    return refuse(
+        413, fmt::format("the body is larger than {} bytes: send less at a time", body_bytes_max_));
   parser_->body_limit(body_bytes_max_);
   parser_->eager(true);
   state_ = parser_->is_done() ? State::kDone : State::kBody;
@@ -207,8 +206,8 @@ size_t RequestReader::put_body(std::string_view bytes) {
   boost::system::error_code error;
   const size_t used = parser_->put(boost::asio::buffer(bytes), error);
   if (error == http::error::body_limit) {
-    refuse(413, fmt::format("the body is larger than {} bytes: send less at a time",
-                            body_bytes_max_));
+    refuse(413,
+           fmt::format("the body is larger than {} bytes: send less at a time", body_bytes_max_));
   } else if (error && error != http::error::need_more) {
     refuse(400, "not a valid HTTP/1.1 request: " + error.message());
   } else if (parser_->is_done()) {

@@ -1,16 +1,12 @@
 #include "server/http/target.h"
 
 #include <algorithm>
-#include <cctype>
+
+#include "base/strings.h"
+#include "base/utf8.h"
 
 namespace altlas::server {
 namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const int lower = std::tolower(static_cast<unsigned char>(c));
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
 
 std::optional<std::string> decode(std::string_view text, bool plus_is_space) {
   std::string out;
@@ -29,17 +25,11 @@ std::optional<std::string> decode(std::string_view text, bool plus_is_space) {
   return out;
 }
 
-bool starts_with_word(std::string_view text, std::string_view lower) {
-  return text.size() >= lower.size() &&
-         std::ranges::equal(text.substr(0, lower.size()), lower, {},
-                            [](unsigned char c) { return std::tolower(c); });
-}
-
 }  // namespace
 
 std::string_view origin_form(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!starts_with_word(target, scheme)) continue;
+    if (lower(target.substr(0, scheme.size())) != scheme) continue;
     const size_t end = target.find_first_of("/?", scheme.size());
     return end == std::string_view::npos ? std::string_view() : target.substr(end);
   }

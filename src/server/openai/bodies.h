@@ -8,7 +8,7 @@
 
 namespace altlas::server {
 
-inline constexpr FieldInfo kChoicesField{
+inline constexpr BodyField kChoicesField{
     .help = "Choices per prompt", .min = 1, .max = kChoicesMax};
 
 struct CompletionBody {
@@ -26,20 +26,21 @@ struct CompletionBody {
     using S = CompletionBody;
     field("prompt", &S::prompt, kPromptsField);
     field("n", &S::n, kChoicesField);
-    field("echo", &S::echo, FieldInfo{.help = "The prompt's text stands before the answer"});
+    field("echo", &S::echo, BodyField{.help = "The prompt's text stands before the answer"});
     field("max_tokens", &S::max_tokens,
-          FieldInfo{.help = "Below 0: what the model has left; 0: the prompt alone",
+          BodyField{.help = "Below 0: what the model has left; 0: the prompt alone",
                     .min = 0,
                     .other_names = {"n_predict"}});
-    field("suffix", &S::suffix,
-          FieldInfo{.help = "The answer stands between prompt and it, by the model's own tokens for "
-                            "that"});
+    field(
+        "suffix", &S::suffix,
+        BodyField{.help = "The answer stands between prompt and it, by the model's own tokens for "
+                          "that"});
     field("parse_special", &S::parse_special,
-          FieldInfo{.help = "Whether control tokens are read in prompts; true unless there is a "
+          BodyField{.help = "Whether control tokens are read in prompts; true unless there is a "
                             "suffix"});
     field("add_special_tokens", &S::add_special_tokens, kAddSpecialField);
     field("logprobs", &S::logprobs,
-          FieldInfo{.help = "Log-probabilities of the answer's tokens, with so many most likely "
+          BodyField{.help = "Log-probabilities of the answer's tokens, with so many most likely "
                             "ones",
                     .min = 0,
                     .max = kLogprobsMax});
@@ -64,15 +65,16 @@ struct ChatCompletionBody {
     field("messages", &S::messages, kMessagesField);
     field("n", &S::n, kChoicesField);
     field("max_completion_tokens", &S::max_completion_tokens,
-          FieldInfo{.help = "Below 0: what the model has left, as without it",
+          BodyField{.help = "Below 0: what the model has left, as without it",
                     .min = 1,
                     .other_names = {"max_tokens", "n_predict"}});
     field(&S::chat_template);
     field(&S::tools);
-    field("logprobs", &S::logprobs, FieldInfo{.help = "Log-probabilities of the answer's tokens"});
+    field("logprobs", &S::logprobs, BodyField{.help = "Log-probabilities of the answer's tokens"});
     field("top_logprobs", &S::top_logprobs,
-          FieldInfo{.help = "With logprobs: so many most likely tokens", .min = 0, .max = kLogprobsMax});
-    field("suffix", &S::suffix, FieldInfo{.help = "Only empty"});
+          BodyField{
+              .help = "With logprobs: so many most likely tokens", .min = 0, .max = kLogprobsMax});
+    field("suffix", &S::suffix, BodyField{.help = "Only empty"});
     field(&S::common);
   }
 };
@@ -91,14 +93,14 @@ struct InfillBody {
 
   static constexpr void fields(auto&& field) {
     using S = InfillBody;
-    field("input_prefix", &S::input_prefix, FieldInfo{.needed = "should be a string"});
-    field("input_suffix", &S::input_suffix, FieldInfo{.needed = "should be a string"});
-    field("prompt", &S::prompt, FieldInfo{.help = "What the gap begins with"});
+    field("input_prefix", &S::input_prefix, BodyField{.needed = "should be a string"});
+    field("input_suffix", &S::input_suffix, BodyField{.needed = "should be a string"});
+    field("prompt", &S::prompt, BodyField{.help = "What the gap begins with"});
     field("input_extra", &S::input_extra,
-          FieldInfo{.help = "Other files; their last tokens where room is short",
+          BodyField{.help = "Other files; their last tokens where room is short",
                     .schema = files_schema});
     field("n_predict", &S::n_predict,
-          FieldInfo{.help = "Generated tokens at most; below 0: what the model has left; 0: the "
+          BodyField{.help = "Generated tokens at most; below 0: what the model has left; 0: the "
                             "prompt alone",
                     .min = 0,
                     .other_names = {"max_tokens"}});
@@ -121,9 +123,9 @@ struct EmbeddingBody {
   static constexpr void fields(auto&& field) {
     using S = EmbeddingBody;
     field("input", &S::input, kPromptsField);
-    field("encoding_format", &S::encoding_format, FieldInfo{});
+    field("encoding_format", &S::encoding_format, BodyField{});
     field("dimensions", &S::dimensions,
-          FieldInfo{.help = "Values kept of each embedding, from its front; made length 1 again",
+          BodyField{.help = "Values kept of each embedding, from its front; made length 1 again",
                     .min = 1,
                     .max = 1 << 20});
     field("priority", &S::priority, kPriorityLevelField);
@@ -148,19 +150,19 @@ struct TokenizeBody {
     using S = TokenizeBody;
     field("model", &S::model, kModelField);
     field("prompt", &S::prompt,
-          FieldInfo{.help = "vLLM's name of the text; one of it, content and messages is needed"});
-    field("content", &S::content, FieldInfo{.help = "llama-server's name of the text"});
+          BodyField{.help = "vLLM's name of the text; one of it, content and messages is needed"});
+    field("content", &S::content, BodyField{.help = "llama-server's name of the text"});
     field("messages", &S::messages,
-          FieldInfo{.help = "Through the model's chat template",
+          BodyField{.help = "Through the model's chat template",
                     .shared = kMessagesField.shared,
                     .schema = kMessagesField.schema});
     field("add_special_tokens", &S::add_special_tokens, kAddSpecialField);
-    field("add_special", &S::add_special, FieldInfo{.help = "As add_special_tokens, of content"});
+    field("add_special", &S::add_special, BodyField{.help = "As add_special_tokens, of content"});
     field("parse_special", &S::parse_special, kParseSpecialField);
     field(&S::chat_template);
     field("tools", &S::tools, kToolsField);
-    field("with_pieces", &S::with_pieces, FieldInfo{.help = "Each token with its text"});
-    field("return_token_strs", &S::return_token_strs, FieldInfo{.help = "The texts in a list"});
+    field("with_pieces", &S::with_pieces, BodyField{.help = "Each token with its text"});
+    field("return_token_strs", &S::return_token_strs, BodyField{.help = "The texts in a list"});
   }
 };
 static_assert(fields_complete<TokenizeBody>(), "describe every member in fields()");
@@ -173,17 +175,16 @@ struct DetokenizeBody {
     using S = DetokenizeBody;
     field("model", &S::model, kModelField);
     field("tokens", &S::tokens,
-          FieldInfo{.needed = "should be a list of token ids", .schema = id_list_schema});
+          BodyField{.needed = "should be a list of token ids", .schema = id_list_schema});
   }
 };
 static_assert(fields_complete<DetokenizeBody>(), "describe every member in fields()");
 
-inline constexpr FieldInfo kAdapterNameField{
-    .help = "Name that requests give as their model",
-    .needed = "should be a string",
-    .min = 1,
-    .max = 200,
-    .one_line = true};
+inline constexpr BodyField kAdapterNameField{.help = "Name that requests give as their model",
+                                             .needed = "should be a string",
+                                             .min = 1,
+                                             .max = 200,
+                                             .one_line = true};
 
 struct LoadAdapterBody {
   std::string lora_name, lora_path, base_model_name;
@@ -192,14 +193,14 @@ struct LoadAdapterBody {
     using S = LoadAdapterBody;
     field("lora_name", &S::lora_name, kAdapterNameField);
     field("lora_path", &S::lora_path,
-          FieldInfo{.help = "A GGUF file or a PEFT folder below one of engine.lora_folders, "
+          BodyField{.help = "A GGUF file or a PEFT folder below one of engine.lora_folders, "
                             "absolute or relative to it",
                     .needed = "should be a string",
                     .min = 1,
                     .max = 4096,
                     .one_line = true});
     field("base_model_name", &S::base_model_name,
-          FieldInfo{.help = "The model that it is for; the default one where it is left out"});
+          BodyField{.help = "The model that it is for; the default one where it is left out"});
   }
 };
 static_assert(fields_complete<LoadAdapterBody>(), "describe every member in fields()");

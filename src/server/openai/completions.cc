@@ -95,11 +95,11 @@ Result<PendingTask> read_common(OpenAiFields fields, int32_t logprobs, JsonReade
 }
 
 // The answer stands in a gap of every prompt, and ends where the model ends gaps.
-Result<void> fill_gap(const std::string& field, const Gap& gap, std::vector<Prompt>& prompts,
+Result<void> fill_gap(const std::string& field, const Gap& gap, std::vector<PromptSource>& prompts,
                       PendingTask& pattern, OpenAiReply& reply) {
   const text::Tokenizer& tokenizer = *pattern.model->tokenizer;
   ALTLAS_TRY_VOID(check_fills(tokenizer, pattern.model->id, field));
-  for (Prompt& prompt : prompts) prompt.gap = gap;
+  for (PromptSource& prompt : prompts) prompt.gap = gap;
   reply.fills = true;
   SamplingParams& sampling = pattern.spec.sampling;
   if (sampling.ignore_eos) return {};
@@ -118,7 +118,7 @@ Result<void> hold_copies(const Request& request, int64_t bytes, size_t copies) {
 // `n` choices of every prompt; choice k draws from seed + k. Where the seed was drawn, a prompt
 // that comes again goes on counting.
 Result<void> add_choices(const Request& request, const PendingTask& pattern,
-                         std::vector<Prompt> prompts, OpenAiRequest& out) {
+                         std::vector<PromptSource> prompts, OpenAiRequest& out) {
   const int64_t n = out.n;
   if (prompts.size() * static_cast<size_t>(n) > kPromptsMax)
     return invalid(fmt::format("n: {} choices of {} prompts are too many, at most {} in all", n,
@@ -129,7 +129,7 @@ Result<void> add_choices(const Request& request, const PendingTask& pattern,
   out.prompts = prompts.size();
   out.reply.choices_per_prompt = static_cast<size_t>(n);
   std::map<std::pair<std::string, std::vector<int32_t>>, uint64_t> drawn;  // Choices of a prompt.
-  for (Prompt& prompt : prompts) {
+  for (PromptSource& prompt : prompts) {
     uint64_t first = 0;
     uint64_t& index = pattern.seed_drawn ? drawn[{prompt.text, prompt.ids}] : first;
     if (out.reply.echo) {
@@ -239,15 +239,16 @@ void set_tokens_max(std::optional<int64_t> tokens, PendingTask& pattern, OpenAiR
 }
 
 // What echo shows of the prompts, and their log-probabilities with it.
-awaitable<Result<std::vector<Prompt>>> prepare_echo(ServedModelPointer model, int32_t logprobs,
-                                                    std::vector<Prompt> prompts,
-                                                    Services& services) {
-  for (Prompt& prompt : prompts) {
-    if (prompt.kind == Prompt::Kind::kIds) {
+awaitable<Result<std::vector<PromptSource>>> prepare_echo(ServedModelPointer model,
+                                                          int32_t logprobs,
+                                                          std::vector<PromptSource> prompts,
+                                                          Services& services) {
+  for (PromptSource& prompt : prompts) {
+    if (prompt.kind == PromptSource::Kind::kIds) {
       ALTLAS_CO_TRY(prompt.text, co_await services.prompts.decode(*model, prompt.ids));
     } else if (logprobs >= 0) {  // The first token has no log-probability, but is shown.
       ALTLAS_CO_TRY(prompt.ids, co_await services.prompts.encode(*model, prompt));
-      prompt.kind = Prompt::Kind::kIds;
+      prompt.kind = PromptSource::Kind::kIds;
     }
   }
   co_return prompts;
@@ -269,7 +270,7 @@ awaitable<Result<Response>> completions(Request request, Services& services) {
         std::max(pattern.spec.sampling.prompt_logprobs, plan.reply.logprobs);
   ALTLAS_CO_TRY(auto prompts, read_prompts(*body.prompt, "prompt", *pattern.model));
   const std::string& suffix = body.suffix;
-  for (Prompt& prompt : prompts) {
+  for (PromptSource& prompt : prompts) {
     // A text beside a suffix is a file that is edited: what it quotes is no token.
     prompt.parse_special = body.parse_special.value_or(suffix.empty());
     prompt.add_special = body.add_special_tokens;
@@ -297,8 +298,8 @@ struct FileFields {
   std::string text;
 
   static constexpr void fields(auto&& field) {
-    field("filename", &FileFields::filename, FieldInfo{});
-    field("text", &FileFields::text, FieldInfo{.needed = "should be a string"});
+    field("filename", &FileFields::filename, BodyField{});
+    field("text", &FileFields::text, BodyField{.needed = "should be a string"});
   }
 };
 static_assert(fields_complete<FileFields>(), "describe every member in fields()");
@@ -331,7 +332,7 @@ awaitable<Result<Response>> infill(Request request, Services& services) {
   read_fields(reader, body, *now);
   OpenAiRequest plan;
   plan.reply.infill = true;
-  std::vector<Prompt> prompts(1);
+  std::vector<PromptSource> prompts(1);
   prompts[0].field = "input_prefix";
   prompts[0].text = std::move(body.input_prefix);
   Gap gap;
@@ -343,8 +344,8 @@ awaitable<Result<Response>> infill(Request request, Services& services) {
                 read_common(std::move(body.common), -1, reader, request, services, plan));
   set_tokens_max(tokens, pattern, plan.reply);
   // Where nobody says how long the answer may be, it gets a quarter.
-  gap.answer_tokens = std::min(static_cast<uint32_t>(pattern.spec.tokens_max),
-                               pattern.model->model_len_max);
+  gap.answer_tokens =
+      std::min(static_cast<uint32_t>(pattern.spec.tokens_max), pattern.model->model_len_max);
   if (!tokens) gap.answer_tokens = pattern.model->model_len_max / 4;
   ALTLAS_CO_TRY_VOID(fill_gap("input_suffix", gap, prompts, pattern, plan.reply));
   ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
@@ -376,8 +377,8 @@ awaitable<Result<Response>> chat_completions(Request request, Services& services
   OpenAiRequest plan;
   plan.reply.chat = true;
   plan.n = body.n;
-  Prompt prompt;
-  prompt.kind = Prompt::Kind::kChat;
+  PromptSource prompt;
+  prompt.kind = PromptSource::Kind::kChat;
   prompt.field = "messages";
   prompt.messages = read_messages(*body.messages, reader);
   read_template_fields(body.chat_template, reader, prompt);
@@ -397,7 +398,7 @@ awaitable<Result<Response>> chat_completions(Request request, Services& services
   show_marks(plan.reply, pattern);
   prompt.reasoning = std::make_shared<text::ReasoningStart>();
   plan.reply.reasoning = prompt.reasoning;
-  std::vector<Prompt> prompts;
+  std::vector<PromptSource> prompts;
   prompts.push_back(std::move(prompt));
   ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
   co_return co_await answer(std::move(plan), request.asker(), request.background, services);
@@ -406,7 +407,7 @@ awaitable<Result<Response>> chat_completions(Request request, Services& services
 }  // namespace
 
 json::object files_schema(const config::Config& now) {
-  Schemas schemas(now);
+  BodySchemas schemas(now);
   schemas.add("file", FileFields());
   return {{"type", "array"}, {"items", schemas.take().at("file")}};
 }

@@ -45,10 +45,9 @@ Result<EmbeddingRequest> read_request(const json::object& object, const Request&
                                out.model->id, out.model->embedding_size),
                    "dimensions");
   ALTLAS_TRY(auto prompts, read_prompts(*body.input, "input", *out.model));
-  for (Prompt& prompt : prompts) {
+  for (PromptSource& prompt : prompts) {
     PendingTask task = pattern;
-    if (prompts.size() > 1)
-      task.place = fmt::format("input[{}]", &prompt - prompts.data());
+    if (prompts.size() > 1) task.place = fmt::format("input[{}]", &prompt - prompts.data());
     task.prompt = std::move(prompt);
     as_embedding(task);
     out.tasks.push_back(std::move(task));

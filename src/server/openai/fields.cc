@@ -48,7 +48,7 @@ std::vector<int32_t> read_stop_tokens(const json::array* list, JsonReader& reade
 }  // namespace
 
 void read_value(JsonReader& reader, std::string_view name, std::optional<StreamOptions>& value,
-                const FieldInfo&, const config::Config& now) {
+                const BodyField&, const config::Config& now) {
   const json::object* object = reader.object(name);
   if (object == nullptr) return;
   JsonReader inner(*object, reader.path_of(name));
@@ -81,7 +81,7 @@ void read_vllm_fields(const OpenAiFields& fields, int64_t n, JsonReader& reader,
   sampling.prompt_logprobs = *fields.prompt_logprobs;
 }
 
-void read_template_fields(const TemplateFields& fields, JsonReader& reader, Prompt& prompt) {
+void read_template_fields(const TemplateFields& fields, JsonReader& reader, PromptSource& prompt) {
   prompt.continue_final = fields.continue_final_message;
   prompt.add_generation_prompt = fields.add_generation_prompt.value_or(!prompt.continue_final);
   if (prompt.continue_final && prompt.add_generation_prompt)

@@ -22,20 +22,20 @@ struct TemplateFields {
   static constexpr void fields(auto&& field) {
     using S = TemplateFields;
     field("chat_template", &S::chat_template,
-          FieldInfo{.help = "Not taken",
+          BodyField{.help = "Not taken",
                     .refused = "is not taken from requests: the model's own is used; "
                                "/v1/completions takes a prompt that you rendered"});
     field("continue_final_message", &S::continue_final_message,
-          FieldInfo{.help = "The last message goes on instead of being answered"});
+          BodyField{.help = "The last message goes on instead of being answered"});
     field("add_generation_prompt", &S::add_generation_prompt,
-          FieldInfo{.help = "True unless the last message goes on"});
+          BodyField{.help = "True unless the last message goes on"});
     field("chat_template_kwargs", &S::chat_template_kwargs,
-          FieldInfo{.help = "More variables for the model's chat template"});
+          BodyField{.help = "More variables for the model's chat template"});
   }
 };
 static_assert(fields_complete<TemplateFields>(), "describe every member in fields()");
 // What is wrong goes into `reader`.
-void read_template_fields(const TemplateFields& fields, JsonReader& reader, Prompt& prompt);
+void read_template_fields(const TemplateFields& fields, JsonReader& reader, PromptSource& prompt);
 
 struct StreamOptions {
   bool include_usage = false;
@@ -43,13 +43,13 @@ struct StreamOptions {
   static constexpr void fields(auto&& field) {
     using S = StreamOptions;
     field("include_usage", &S::include_usage,
-          FieldInfo{.help = "A last chunk tells the tokens of prompts and answers"});
+          BodyField{.help = "A last chunk tells the tokens of prompts and answers"});
   }
 };
 static_assert(fields_complete<StreamOptions>(), "describe every member in fields()");
 // Reads the options as other objects are read, with an error of its own.
 void read_value(JsonReader& reader, std::string_view name, std::optional<StreamOptions>& value,
-                const FieldInfo& info, const config::Config& now);
+                const BodyField& info, const config::Config& now);
 
 boost::json::object token_ids_schema(const config::Config& now);
 
@@ -72,24 +72,25 @@ struct OpenAiFields {
     using S = OpenAiFields;
     field(&S::target);
     field("priority", &S::priority, kPriorityLevelField);
-    field("stream", &S::stream, FieldInfo{.help = "The answer comes in server-sent events"});
-    field("stream_options", &S::stream_options, FieldInfo{.shared = "StreamOptions"});
+    field("stream", &S::stream, BodyField{.help = "The answer comes in server-sent events"});
+    field("stream_options", &S::stream_options, BodyField{.shared = "StreamOptions"});
     field(&S::grammar);
     field(&S::sampling);
-    field("best_of", &S::best_of, FieldInfo{.help = "Only n, or left out", .min = 1, .max = INT32_MAX});
-    field("use_beam_search", &S::use_beam_search, FieldInfo{.help = "Only false"});
+    field("best_of", &S::best_of,
+          BodyField{.help = "Only n, or left out", .min = 1, .max = INT32_MAX});
+    field("use_beam_search", &S::use_beam_search, BodyField{.help = "Only false"});
     field("stop_token_ids", &S::stop_token_ids,
-          FieldInfo{.help = "Tokens that end the answer, beside the model's own",
+          BodyField{.help = "Tokens that end the answer, beside the model's own",
                     .schema = token_ids_schema});
     field("skip_special_tokens", &S::skip_special_tokens,
-          FieldInfo{.help = "False: control tokens are shown as they are spelled"});
+          BodyField{.help = "False: control tokens are shown as they are spelled"});
     field("prompt_logprobs", &S::prompt_logprobs,
-          FieldInfo{.help = "Log-probabilities of the prompt's tokens, with so many most likely "
+          BodyField{.help = "Log-probabilities of the prompt's tokens, with so many most likely "
                             "ones; not in streams",
                     .min = 0,
                     .max = kLogprobsMax});
     field("include_stop_str_in_output", &S::include_stop_str_in_output,
-          FieldInfo{.help = "A stop string that ended the text is part of it"});
+          BodyField{.help = "A stop string that ended the text is part of it"});
   }
 };
 static_assert(fields_complete<OpenAiFields>(), "describe every member in fields()");

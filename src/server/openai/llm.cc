@@ -131,7 +131,7 @@ awaitable<Result<Response>> chat(Request request, Services& services) {
   ALTLAS_CO_TRY_VOID(reader.status());
   auto messages = read_messages(*body.messages, reader);
   ALTLAS_CO_TRY(PendingTask task, read_llm_task(std::move(body.common), reader, request, services));
-  task.prompt.kind = Prompt::Kind::kChat;
+  task.prompt.kind = PromptSource::Kind::kChat;
   task.prompt.field = "messages";
   task.prompt.messages = std::move(messages);
   task.prompt.reasoning = std::make_shared<text::ReasoningStart>();

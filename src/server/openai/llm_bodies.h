@@ -15,8 +15,9 @@ struct LlmFields {
 
   static constexpr void fields(auto&& field) {
     using S = LlmFields;
-    field("max_tokens", &S::max_tokens,
-          FieldInfo{.help = "Generated tokens at most; below 0: what the model has left", .min = 1});
+    field(
+        "max_tokens", &S::max_tokens,
+        BodyField{.help = "Generated tokens at most; below 0: what the model has left", .min = 1});
     field(&S::target);
     field(&S::sampling);
   }
@@ -31,7 +32,7 @@ struct GenerateBody {
 
   static constexpr void fields(auto&& field) {
     using S = GenerateBody;
-    field("prompt", &S::prompt, FieldInfo{.needed = "should be a string", .min = 1});
+    field("prompt", &S::prompt, BodyField{.needed = "should be a string", .min = 1});
     field("parse_special", &S::parse_special, kParseSpecialField);
     field("add_special_tokens", &S::add_special_tokens, kAddSpecialField);
     field(&S::common);
@@ -53,7 +54,7 @@ struct ChatBody {
   static constexpr void fields(auto&& field) {
     using S = ChatBody;
     field("messages", &S::messages, kMessagesField);
-    field("stream", &S::stream, FieldInfo{.help = "The answer comes in server-sent events"});
+    field("stream", &S::stream, BodyField{.help = "The answer comes in server-sent events"});
     field(&S::common);
   }
 };

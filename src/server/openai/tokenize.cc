@@ -23,10 +23,10 @@ json::value piece_json(std::string_view bytes) {
 }
 
 // {"prompt"} or {"messages"} as vLLM sends them, {"content"} as llama-server does.
-Prompt read_text(const TokenizeBody& body, JsonReader& reader) {
-  Prompt prompt;
+PromptSource read_text(const TokenizeBody& body, JsonReader& reader) {
+  PromptSource prompt;
   if (body.messages != nullptr) {
-    prompt.kind = Prompt::Kind::kChat;
+    prompt.kind = PromptSource::Kind::kChat;
     prompt.field = "messages";
     prompt.messages = read_messages(*body.messages, reader);
     read_template_fields(body.chat_template, reader, prompt);
@@ -54,7 +54,7 @@ awaitable<Result<Response>> tokenize(Request request, Services& services) {
   TokenizeBody body;
   read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
-  Prompt prompt = read_text(body, reader);
+  PromptSource prompt = read_text(body, reader);
   ALTLAS_CO_TRY_VOID(reader.status());
   ALTLAS_CO_TRY(const ServedModelPointer model, services.prompts.find(body.model, kGenerationType));
   ALTLAS_CO_TRY(const auto ids, co_await services.prompts.encode(*model, std::move(prompt)));

@@ -12,7 +12,7 @@ namespace altlas::server {
 
 boost::json::object messages_schema(const config::Config& now);
 
-inline constexpr FieldInfo kMessagesField{.needed = "should be a list of {role, content}",
+inline constexpr BodyField kMessagesField{.needed = "should be a list of {role, content}",
                                           .shared = "Messages",
                                           .schema = messages_schema};
 

@@ -50,11 +50,11 @@ struct ResponseFormat {
 
   static constexpr void fields(auto&& field) {
     using S = ResponseFormat;
-    field("type", &S::type, FieldInfo{.needed = "should be text, json_object or json_schema"});
+    field("type", &S::type, BodyField{.needed = "should be text, json_object or json_schema"});
     field("json_schema", &S::json_schema,
-          FieldInfo{.help = "With type json_schema", .schema = json_schema_format_schema});
+          BodyField{.help = "With type json_schema", .schema = json_schema_format_schema});
     field("schema", &S::schema,
-          FieldInfo{.help = "The schema in llama-server's place", .schema = guided_json_schema});
+          BodyField{.help = "The schema in llama-server's place", .schema = guided_json_schema});
   }
 };
 static_assert(fields_complete<ResponseFormat>(), "describe every member in fields()");
@@ -70,14 +70,14 @@ struct StructuredOutputs {
 
   static constexpr void fields(auto&& field) {
     using S = StructuredOutputs;
-    field("json", &S::json, FieldInfo{.help = "A schema", .schema = guided_json_schema});
-    field("regex", &S::regex, FieldInfo{});
+    field("json", &S::json, BodyField{.help = "A schema", .schema = guided_json_schema});
+    field("regex", &S::regex, BodyField{});
     field("choice", &S::choice,
-          FieldInfo{.help = "The text is one of them", .schema = guided_choice_schema});
-    field("grammar", &S::grammar, FieldInfo{.help = "GBNF"});
-    field("json_object", &S::json_object, FieldInfo{.help = "Any JSON object"});
+          BodyField{.help = "The text is one of them", .schema = guided_choice_schema});
+    field("grammar", &S::grammar, BodyField{.help = "GBNF"});
+    field("json_object", &S::json_object, BodyField{.help = "Any JSON object"});
     field("structural_tag", &S::structural_tag,
-          FieldInfo{.help = "Not taken",
+          BodyField{.help = "Not taken",
                     .refused = "is not supported; json, regex, choice, grammar and json_object "
                                "are"});
   }
@@ -98,20 +98,20 @@ struct GrammarFields {
   static constexpr void fields(auto&& field) {
     using S = GrammarFields;
     field("response_format", &S::response_format,
-          FieldInfo{.help = "What the text is held to. One of it, guided_*, structured_outputs, "
+          BodyField{.help = "What the text is held to. One of it, guided_*, structured_outputs, "
                             "grammar and json_schema may be given",
                     .shared = "ResponseFormat"});
-    field("guided_json", &S::json, FieldInfo{.help = "A schema", .schema = guided_json_schema});
-    field("guided_regex", &S::regex, FieldInfo{});
+    field("guided_json", &S::json, BodyField{.help = "A schema", .schema = guided_json_schema});
+    field("guided_regex", &S::regex, BodyField{});
     field("guided_choice", &S::choice,
-          FieldInfo{.help = "The text is one of them", .schema = guided_choice_schema});
-    field("guided_grammar", &S::grammar, FieldInfo{.help = "GBNF"});
-    field("guided_json_object", &S::json_object, FieldInfo{.help = "Any JSON object"});
+          BodyField{.help = "The text is one of them", .schema = guided_choice_schema});
+    field("guided_grammar", &S::grammar, BodyField{.help = "GBNF"});
+    field("guided_json_object", &S::json_object, BodyField{.help = "Any JSON object"});
     field("structured_outputs", &S::structured_outputs,
-          FieldInfo{.help = "vLLM's newer form of guided_*", .shared = "StructuredOutputs"});
-    field("grammar", &S::gbnf, FieldInfo{.help = "GBNF, as llama-server takes it"});
+          BodyField{.help = "vLLM's newer form of guided_*", .shared = "StructuredOutputs"});
+    field("grammar", &S::gbnf, BodyField{.help = "GBNF, as llama-server takes it"});
     field("json_schema", &S::json_schema,
-          FieldInfo{.help = "A schema, as llama-server takes it", .schema = guided_json_schema});
+          BodyField{.help = "A schema, as llama-server takes it", .schema = guided_json_schema});
   }
 };
 static_assert(fields_complete<GrammarFields>(), "describe every member in fields()");

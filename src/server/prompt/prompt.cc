@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include "base/clock.h"
+#include "base/strings.h"
 #include "server/prompt/call_id.h"
 #include "server/prompt/template_values.h"
 #include "text/detokenizer.h"
@@ -19,7 +20,7 @@ namespace json = boost::json;
 namespace {
 
 // In OpenAI's words, which programs look for.
-Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bool at_least) {
+Error too_long(size_t tokens, const ServedModel& model, const PromptSource& prompt, bool at_least) {
   const std::string_view field = prompt.field;
   return invalid(fmt::format("This model's maximum context length is {} tokens{}, however your {} "
                              "resulted in {}{} tokens: send a shorter one (what the model, "
@@ -30,18 +31,12 @@ Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bo
       .with_reason(kContextLengthExceeded);
 }
 
-std::string_view strip(std::string_view text, bool right) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  const size_t end = right ? text.find_last_not_of(kSpace) + 1 : text.size();
-  return text.substr(first, end - first);
-}
-
 // Ends the prompt with the last message's content, as transformers' continue_final_message does:
 // trailing spaces stay where the template kept them.
 Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_view content) {
-  const std::string_view core = strip(content, true), with_tail = strip(content, false);
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  const std::string_view with_tail = trim_begin(content, kSpace);
+  const std::string_view core = trim_end(with_tail, kSpace);
   for (size_t i = segments.size(); i-- > 0 && !core.empty();) {
     if (!segments[i].is_content) continue;
     const size_t at = segments[i].text.rfind(core);
@@ -60,7 +55,7 @@ Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_v
 // By what the template wrote at the end, never by what a message quotes; except the message
 // that goes on.
 text::ReasoningStart start_of(const ServedModel& model, const std::vector<text::Segment>& segments,
-                              const Prompt& prompt, std::string_view final_message) {
+                              const PromptSource& prompt, std::string_view final_message) {
   size_t end = segments.size();
   if (prompt.continue_final)
     while (end > 0 && segments[end - 1].is_content) --end;
@@ -70,7 +65,7 @@ text::ReasoningStart start_of(const ServedModel& model, const std::vector<text::
   return text::reasoning_start(model.reasoning, last);
 }
 
-Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt& prompt) {
+Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const PromptSource& prompt) {
   if (!model.chat_template)
     return invalid(
         model.chat_template_error.empty()
@@ -107,7 +102,7 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
 }
 
 // A text whose bytes alone are too many is refused before the work.
-Result<std::vector<int32_t>> encode_text(const ServedModel& model, const Prompt& prompt) {
+Result<std::vector<int32_t>> encode_text(const ServedModel& model, const PromptSource& prompt) {
   const size_t least = prompt.text.size() / model.tokenizer->token_bytes_max();
   if (least > size_t{4} * model.model_len_max) return too_long(least, model, prompt, true);
   text::EncodeOptions options;
@@ -116,18 +111,18 @@ Result<std::vector<int32_t>> encode_text(const ServedModel& model, const Prompt&
   return model.tokenizer->encode(prompt.text, options);
 }
 
-Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& prompt) {
+Result<std::vector<int32_t>> encode_now(const ServedModel& model, const PromptSource& prompt) {
   ALTLAS_TRY_VOID(check_grammar(prompt.grammar));
   std::vector<int32_t> ids;
   switch (prompt.kind) {
-    case Prompt::Kind::kIds:
+    case PromptSource::Kind::kIds:
       ids = prompt.ids;
       break;
-    case Prompt::Kind::kChat: {
+    case PromptSource::Kind::kChat: {
       ALTLAS_TRY(ids, encode_chat(model, prompt));
       break;
     }
-    case Prompt::Kind::kText: {
+    case PromptSource::Kind::kText: {
       ALTLAS_TRY(ids, encode_text(model, prompt));
       // A prompt that its sender rendered; one that is none may hold anything.
       if (prompt.reasoning && prompt.parse_special &&
@@ -252,7 +247,7 @@ void TextPool::set_loaded(std::string_view deployment, uint32_t model_len_max,
 }
 
 asio::awaitable<Result<std::vector<int32_t>>> TextPool::encode(const ServedModel& model,
-                                                               Prompt prompt) {
+                                                               PromptSource prompt) {
   Impl::Lane& lane = prompt.grammar.given() ? impl_->grammars : impl_->texts;
   auto work = [&model, prompt = std::move(prompt)] { return encode_now(model, prompt); };
   co_return co_await impl_->run<std::vector<int32_t>>(lane, std::move(work));

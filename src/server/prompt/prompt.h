@@ -49,7 +49,7 @@ inline constexpr std::string_view kEmbeddingType = "embedding";
 inline constexpr std::string_view kGenerationType = "text_generation";
 
 // What is to be tokenized: plain text, token ids as they are, or messages for the chat template.
-struct Prompt {
+struct PromptSource {
   enum class Kind : uint8_t { kText, kIds, kChat };
   Kind kind = Kind::kText;
   std::string field;  // The field of the request that it comes from, for messages.
@@ -91,7 +91,7 @@ class TextPool {
   // Token ids of the prompt.  Errors: kInvalid (no chat template, a template's own refusal, longer
   // than the model: with both numbers), kBusy.
   boost::asio::awaitable<Result<std::vector<int32_t>>> encode(const ServedModel& model,
-                                                              Prompt prompt);
+                                                              PromptSource prompt);
   // Text of the ids, control tokens as they are spelled.
   boost::asio::awaitable<Result<std::string>> decode(const ServedModel& model,
                                                      std::vector<int32_t> ids);

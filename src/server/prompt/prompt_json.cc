@@ -38,18 +38,18 @@ json::object prompts_schema(const config::Config& now) {
   return {{"anyOf", json::array{text, many(text), ids, many(ids)}}};
 }
 
-Result<std::vector<Prompt>> read_prompts(const json::value& value, const std::string& name,
-                                         const ServedModel& model) {
-  std::vector<Prompt> prompts;
+Result<std::vector<PromptSource>> read_prompts(const json::value& value, const std::string& name,
+                                               const ServedModel& model) {
+  std::vector<PromptSource> prompts;
   const auto add = [&](const json::value& item) -> Result<void> {
-    Prompt prompt;
+    PromptSource prompt;
     prompt.field = name;
     if (item.is_string()) {
       if (item.get_string().empty())
         return invalid(name + ": is empty, should have at least one character", name);
       prompt.text = std::string(item.get_string());
     } else if (item.is_array()) {
-      prompt.kind = Prompt::Kind::kIds;
+      prompt.kind = PromptSource::Kind::kIds;
       ALTLAS_TRY(prompt.ids, read_ids(item.get_array(), model, name));
     } else {
       return invalid(name + ": should be a string, a list of strings, or token ids", name)

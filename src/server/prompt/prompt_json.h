@@ -22,18 +22,18 @@ boost::json::object id_list_schema(const config::Config& now);
 // The schema of prompts, which embeddings call `input`; control tokens are read in the texts of
 // some routes.
 boost::json::object prompts_schema(const config::Config& now);
-inline constexpr FieldInfo kPromptsField{
+inline constexpr BodyField kPromptsField{
     .help = "A text, token ids, or a list of either",
     .needed = "should be a string, a list of strings, or token ids",
     .schema = prompts_schema};
-inline constexpr FieldInfo kAddSpecialField{
+inline constexpr BodyField kAddSpecialField{
     .help = "The model's begin and end of a text are put around it"};
-inline constexpr FieldInfo kParseSpecialField{
+inline constexpr BodyField kParseSpecialField{
     .help = "False: what is spelled as a control token is plain text"};
 
 // A string, a list of strings, a list of ids, or a list of lists of ids: at least one, at most
 // kPromptsMax, none empty.  Errors: kInvalid, field `name`.
-Result<std::vector<Prompt>> read_prompts(const boost::json::value& value, const std::string& name,
-                                         const ServedModel& model);
+Result<std::vector<PromptSource>> read_prompts(const boost::json::value& value,
+                                               const std::string& name, const ServedModel& model);
 
 }  // namespace altlas::server

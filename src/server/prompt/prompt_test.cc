@@ -28,7 +28,7 @@ ServedModel model(const std::string& chat_template) {
   return out;
 }
 
-Result<std::vector<int32_t>> encode(const ServedModel& model, const Prompt& prompt) {
+Result<std::vector<int32_t>> encode(const ServedModel& model, const PromptSource& prompt) {
   TextPool pool(1, 1, {model});
   const ServedModelPointer served = *pool.find("m", "");
   boost::asio::io_context io;
@@ -43,9 +43,9 @@ Result<std::vector<int32_t>> encode(const ServedModel& model, const Prompt& prom
 
 constexpr const char* kTemplate = "{% for m in messages %}{{ m.content }}{% endfor %}";
 
-Prompt chat(const std::string& content) {
-  Prompt prompt;
-  prompt.kind = Prompt::Kind::kChat;
+PromptSource chat(const std::string& content) {
+  PromptSource prompt;
+  prompt.kind = PromptSource::Kind::kChat;
   prompt.field = "messages";
   const json::object message{{"role", "user"}, {"content", content}};
   prompt.messages = std::make_shared<json::value>(json::array{message});
@@ -53,18 +53,18 @@ Prompt chat(const std::string& content) {
 }
 
 TEST(Prompt, TooLongIsSaidAsOpenAiSaysIt) {
-  Prompt text, ids, embeds;
+  PromptSource text, ids, embeds;
   text.field = ids.field = "prompt";
   text.text = std::string(150, 'a');
-  ids.kind = Prompt::Kind::kIds;
+  ids.kind = PromptSource::Kind::kIds;
   ids.ids.assign(100, 3);
   embeds.field = "input";
   embeds.embeds = true;
   embeds.text = std::string(101, 'a');
-  Prompt longer = text;
+  PromptSource longer = text;
   longer.text = std::string(4000, 'a');
   struct Row {
-    Prompt prompt;
+    PromptSource prompt;
     std::string param, tokens;
   };
   for (const Row& row : {Row{text, "prompt", "150"}, Row{ids, "prompt", "100"},
@@ -104,8 +104,8 @@ TEST(Prompt, ATemplateThatCantBeUsedIsNotAbsent) {
     ASSERT_FALSE(refused.ok());
     EXPECT_TRUE(refused.error().message().contains(want)) << refused.error().message();
     EXPECT_FALSE(refused.error().message().contains("no chat template"));
-    EXPECT_TRUE(refused.error().message().contains(
-        text::ChatTemplate::compile(source).error().message()));
+    EXPECT_TRUE(
+        refused.error().message().contains(text::ChatTemplate::compile(source).error().message()));
   }
   ServedModel bare = model(kTemplate);
   bare.chat_template = nullptr;

@@ -37,8 +37,8 @@ TEST(Reasoning, MarksOfTemplatesAndEndsOfPrompts) {
       {"<reasoning>", "a\n<reasoning>\n", kUnderway},
       {"<thought>", "[|assistant|]<thought>\n", kUnderway},
       {"<|start|>assistant<|channel|>analysis<|message|>", "<|start|>assistant", kPossible},
-      {"<|channel|>analysis<|message|> <think>",
-       "<|start|>assistant<|channel|>analysis<|message|>", kUnderway},
+      {"<|channel|>analysis<|message|> <think>", "<|start|>assistant<|channel|>analysis<|message|>",
+       kUnderway},
       {"", "<think>", kNone},
   };
   for (const Row& row : rows)
@@ -67,11 +67,11 @@ text::ReasoningStart start_of(const std::string& chat_template, const std::strin
   model.model_len_max = 1000;
   model.tokenizer = letters();
   model.reasoning = text::reasoning_of(chat_template);
-  model.chat_template = std::make_shared<const text::ChatTemplate>(
-      *text::ChatTemplate::compile(chat_template));
+  model.chat_template =
+      std::make_shared<const text::ChatTemplate>(*text::ChatTemplate::compile(chat_template));
   TextPool pool(1, 1, {model});
-  Prompt prompt;
-  prompt.kind = Prompt::Kind::kChat;
+  PromptSource prompt;
+  prompt.kind = PromptSource::Kind::kChat;
   prompt.messages = std::make_shared<boost::json::value>(boost::json::parse(messages));
   prompt.continue_final = continues;
   prompt.reasoning = std::make_shared<text::ReasoningStart>();

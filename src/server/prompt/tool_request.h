@@ -24,7 +24,7 @@ struct ToolRequest {
 boost::json::object tools_schema(const config::Config& now);
 boost::json::object tool_choice_schema(const config::Config& now);
 
-inline constexpr FieldInfo kToolsField{
+inline constexpr BodyField kToolsField{
     .help = "Functions that the model may call", .shared = "Tools", .schema = tools_schema};
 
 struct ToolFields {
@@ -36,9 +36,9 @@ struct ToolFields {
     using S = ToolFields;
     field("tools", &S::tools, kToolsField);
     field("parallel_tool_calls", &S::parallel_tool_calls,
-          FieldInfo{.help = "False: an answer has one call at most"});
+          BodyField{.help = "False: an answer has one call at most"});
     field("tool_choice", &S::tool_choice,
-          FieldInfo{.help = "auto where there are tools", .schema = tool_choice_schema});
+          BodyField{.help = "auto where there are tools", .schema = tool_choice_schema});
   }
 };
 static_assert(fields_complete<ToolFields>(), "describe every member in fields()");

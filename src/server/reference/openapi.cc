@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/strings.h"
 #include "config/validate.h"
 #include "server/http/route.h"
 #include "server/routes.h"
@@ -85,8 +86,7 @@ std::string operation_id(std::string_view method, std::string_view pattern) {
     if (!word && id.back() != '_') id += '_';
   }
   while (id.back() == '_') id.pop_back();
-  for (char& c : id) c = static_cast<char>(std::tolower(c));
-  return id;
+  return lower(id);
 }
 
 // What an answer's value is good for: a path parameter of other routes, or a field of their body.
@@ -175,8 +175,7 @@ std::string openapi_json(std::string_view version, const config::Config& now,
       security.push_back(json::object{{"basic", json::array()}});
       operation["security"] = std::move(security);
     }
-    std::string method(route.method);
-    for (char& c : method) c = static_cast<char>(std::tolower(c));
+    const std::string method = lower(route.method);
     std::string pattern(route.pattern == kMetricsPattern ? metrics_path : route.pattern);
     std::erase(pattern, '*');
     json::value& path = paths[pattern];

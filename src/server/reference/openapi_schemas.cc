@@ -98,7 +98,7 @@ constexpr std::string_view kAnswers = R"json({
 }  // namespace
 
 json::object request_schemas(const config::Config& now) {
-  Schemas schemas(now);
+  BodySchemas schemas(now);
   each_body([&](std::string_view name, const auto& body) { schemas.add(name, body); });
   return schemas.take();
 }

@@ -99,7 +99,7 @@ uint64_t body_hash(const PendingTask& task, Strategy default_strategy) {
   }
   std::string bytes;
   control::codec::write(bytes, spec);
-  const Prompt& prompt = task.prompt;
+  const PromptSource& prompt = task.prompt;
   hasher.add(std::string_view(bytes)).add(task.seed_drawn);
   hasher.add(static_cast<uint8_t>(prompt.kind)).add(std::string_view(prompt.text));
   hasher.add(prompt.parse_special).add(prompt.add_special);

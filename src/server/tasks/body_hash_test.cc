@@ -81,9 +81,8 @@ TEST(BodyHash, WhatTheServerAddsDoesNotCount) {
   };
   EXPECT_EQ(drawn(1), drawn(2));
   const auto schema = [](const char* text) {
-    return hash_of([text](PendingTask& t) {
-      t.spec.sampling.grammar = {GrammarKind::kJsonSchema, text};
-    });
+    return hash_of(
+        [text](PendingTask& t) { t.spec.sampling.grammar = {GrammarKind::kJsonSchema, text}; });
   };
   EXPECT_EQ(schema(R"({"type": "string", "maxLength": 3})"),
             schema(R"({"maxLength": 3.0, "type": "string"})"));
@@ -94,7 +93,7 @@ TEST(BodyHash, WhatIsAskedCounts) {
   const std::function<void(PendingTask&)> changes[] = {
       [](PendingTask&) {},
       [](PendingTask& t) { t.prompt.text = "other"; },
-      [](PendingTask& t) { t.prompt.kind = Prompt::Kind::kChat; },
+      [](PendingTask& t) { t.prompt.kind = PromptSource::Kind::kChat; },
       [](PendingTask& t) { t.prompt.parse_special = true; },
       [](PendingTask& t) { t.spec.type = "embedding"; },
       [](PendingTask& t) { t.spec.deployment = "e"; },

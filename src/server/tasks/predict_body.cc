@@ -43,7 +43,7 @@ Result<PendingTask> read_task(const json::object& object, std::string path, cons
   task.prompt.parse_special = body.parse_special;  // Only raw texts ask for it.
   if (spec.type == kEmbeddingType) as_embedding(task);
   if (body.text_template == TextTemplate::kChat) {
-    task.prompt.kind = Prompt::Kind::kChat;
+    task.prompt.kind = PromptSource::Kind::kChat;
     json::array messages{json::object{{"role", "user"}, {"content", task.prompt.text}}};
     task.prompt.messages = std::make_shared<json::value>(std::move(messages));
   }

@@ -32,25 +32,26 @@ struct PredictBody {
 
   static constexpr void fields(auto&& field) {
     using S = PredictBody;
-    field("text", &S::text, FieldInfo{.needed = "should be a string", .min = 1});
+    field("text", &S::text, BodyField{.needed = "should be a string", .min = 1});
     field("type", &S::type,
-          FieldInfo{.help = "Of the task; with embedding its result is one", .min = 1, .max = kNameMax});
-    field("max_length", &S::max_length, FieldInfo{.help = "Generated tokens at most", .min = 1});
+          BodyField{
+              .help = "Of the task; with embedding its result is one", .min = 1, .max = kNameMax});
+    field("max_length", &S::max_length, BodyField{.help = "Generated tokens at most", .min = 1});
     field("estimated_memory", &S::estimated_memory,
-          FieldInfo{.help = "Bytes reserved until the task ends"});
-    field("priority", &S::priority, FieldInfo{.help = "Higher ones leave the queue earlier"});
+          BodyField{.help = "Bytes reserved until the task ends"});
+    field("priority", &S::priority, BodyField{.help = "Higher ones leave the queue earlier"});
     field("deadline_s", &S::deadline_s,
-          FieldInfo{.help = "Seconds within which it is over, or fails",
+          BodyField{.help = "Seconds within which it is over, or fails",
                     .min = 0.001,
                     .max = kDeadlineMax});
     field("idempotency_key", &S::idempotency_key,
-          FieldInfo{.help = "Requests with the same key that ask for the same, however it is "
+          BodyField{.help = "Requests with the same key that ask for the same, however it is "
                             "written, are one task",
                     .max = kNameMax});
     field("template", &S::text_template,
-          FieldInfo{.help = "chat: the text is a user's turn in the model's chat template"});
+          BodyField{.help = "chat: the text is a user's turn in the model's chat template"});
     field("parse_special", &S::parse_special,
-          FieldInfo{.help = "Control tokens are read in the text of a raw template"});
+          BodyField{.help = "Control tokens are read in the text of a raw template"});
     field(&S::target);
     field(&S::sampling);
     field(&S::grammar);
@@ -68,7 +69,7 @@ struct BatchPredictBody {
   static constexpr void fields(auto&& field) {
     using S = BatchPredictBody;
     field("batch", &S::batch,
-          FieldInfo{.help = "At most server.batch_items_max",
+          BodyField{.help = "At most server.batch_items_max",
                     .needed = "should be a list of /predict bodies",
                     .schema = batch_items_schema});
     field("gpu_options", &S::gpu_options, kGpuOptionsField);

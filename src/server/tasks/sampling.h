@@ -21,28 +21,28 @@ struct SamplingFields : SamplingParams {
 
   static constexpr void fields(auto&& field) {
     using S = SamplingFields;
-    field("temperature", &S::temperature, FieldInfo{.help = "0 is greedy", .min = 0, .max = 2});
-    field("top_p", &S::top_p, FieldInfo{.min = 0, .max = 1});
-    field("top_k", &S::top_k, FieldInfo{.help = "0 and -1: all", .min = -1});
-    field("min_p", &S::min_p, FieldInfo{.min = 0, .max = 1});
+    field("temperature", &S::temperature, BodyField{.help = "0 is greedy", .min = 0, .max = 2});
+    field("top_p", &S::top_p, BodyField{.min = 0, .max = 1});
+    field("top_k", &S::top_k, BodyField{.help = "0 and -1: all", .min = -1});
+    field("min_p", &S::min_p, BodyField{.min = 0, .max = 1});
     field("repetition_penalty", &S::repetition_penalty,
-          FieldInfo{.min = 0.01, .max = 100, .other_names = {"repeat_penalty"}});
-    field("presence_penalty", &S::presence_penalty, FieldInfo{.min = -2, .max = 2});
-    field("frequency_penalty", &S::frequency_penalty, FieldInfo{.min = -2, .max = 2});
+          BodyField{.min = 0.01, .max = 100, .other_names = {"repeat_penalty"}});
+    field("presence_penalty", &S::presence_penalty, BodyField{.min = -2, .max = 2});
+    field("frequency_penalty", &S::frequency_penalty, BodyField{.min = -2, .max = 2});
     field("seed", &S::given_seed,
-          FieldInfo{.help = "The same seed gives the same text; -1, null and none draw one, which "
+          BodyField{.help = "The same seed gives the same text; -1, null and none draw one, which "
                             "the answer tells"});
     field("stop", &S::stop,
-          FieldInfo{.help = "The text ends before the first of them; the limits are bytes",
+          BodyField{.help = "The text ends before the first of them; the limits are bytes",
                     .max = text::kStopStringBytesMax,
                     .items_max = text::kStopStringsMax,
                     .shared = "Stop"});
     field("ignore_eos", &S::ignore_eos,
-          FieldInfo{.help = "Go on where the model would end, up to the number of tokens"});
+          BodyField{.help = "Go on where the model would end, up to the number of tokens"});
     field("min_tokens", &S::min_tokens,
-          FieldInfo{.help = "No end before so many tokens", .min = 0});
+          BodyField{.help = "No end before so many tokens", .min = 0});
     field("logit_bias", &S::biases,
-          FieldInfo{.help = "Added to the logits of tokens", .schema = logit_bias_schema});
+          BodyField{.help = "Added to the logits of tokens", .schema = logit_bias_schema});
   }
 };
 

@@ -18,12 +18,13 @@ struct Request;
 struct Services;
 
 // The field by which a request names its model.
-inline constexpr FieldInfo kModelField{
-    .help = "Id or deployment of a model, or the name of an adapter; without it the model that "
-            "takes tasks of the type"};
+inline constexpr BodyField kModelField{
+    .help =
+        "Id or deployment of a model, or the name of an adapter; without it the model that "
+        "takes tasks of the type"};
 // The field by which requests to OpenAI's routes give their priority.
-inline constexpr FieldInfo kPriorityLevelField{
-    .help = "A number as vLLM has it: lower is earlier", .levels = true};
+inline constexpr BodyField kPriorityLevelField{.help = "A number as vLLM has it: lower is earlier",
+                                               .levels = true};
 
 struct GpuOptions {
   std::optional<Strategy> strategy;
@@ -33,14 +34,14 @@ struct GpuOptions {
   static constexpr void fields(auto&& field) {
     using S = GpuOptions;
     field("strategy", &S::strategy,
-          FieldInfo{.help = "How a device is chosen; one of gpu.multi_gpu.strategies"});
-    field("specific_gpu_id", &S::specific_gpu_id, FieldInfo{.help = "The device itself"});
+          BodyField{.help = "How a device is chosen; one of gpu.multi_gpu.strategies"});
+    field("specific_gpu_id", &S::specific_gpu_id, BodyField{.help = "The device itself"});
     field("batch_split", &S::batch_split,
-          FieldInfo{.help = "Of a batch: whether its items may go to several devices"});
+          BodyField{.help = "Of a batch: whether its items may go to several devices"});
   }
 };
 static_assert(fields_complete<GpuOptions>(), "describe every member in fields()");
-inline constexpr FieldInfo kGpuOptionsField{.shared = "GpuOptions"};
+inline constexpr BodyField kGpuOptionsField{.shared = "GpuOptions"};
 
 struct TargetFields {
   std::string model;
@@ -55,8 +56,9 @@ struct TargetFields {
 static_assert(fields_complete<TargetFields>(), "describe every member in fields()");
 
 // Puts the target into the task's spec and model. `type` is the task's; without a `priority` the
-// configured one holds, and what a batch sends is always low.  Errors: kNotFound, field "model"; kInvalid, field "model",
-// for a model that does not generate text, or gives no embeddings, where the type needs it.
+// configured one holds, and what a batch sends is always low.  Errors: kNotFound, field "model";
+// kInvalid, field "model", for a model that does not generate text, or gives no embeddings, where
+// the type needs it.
 Result<void> read_target(const TargetFields& fields, std::optional<Priority> priority,
                          std::string_view type, const Request& request, const Services& services,
                          PendingTask& task);

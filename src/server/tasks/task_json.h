@@ -12,7 +12,7 @@ namespace altlas::server {
 // A task as parsed, its text not yet tokenized.
 struct PendingTask {
   TaskSpec spec;
-  Prompt prompt;
+  PromptSource prompt;
   ServedModelPointer model;
   // The deadline, counted from its reading, as spec.deadline says absolutely.
   std::optional<TimeUs> deadline_after;

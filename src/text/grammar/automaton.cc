@@ -45,21 +45,22 @@ uint64_t scatter(uint64_t x) {
 // Spends a step for every four looks at an edge or a member of a set.
 class Looks {
  public:
-  explicit Looks(Budget& budget) : budget_(budget) {}
+  explicit Looks(CompileBudget& budget) : budget_(budget) {}
   Result<void> spend(size_t looks) {
     looks += std::exchange(rest_, (rest_ + looks) % 4);
     return budget_.spend(static_cast<int64_t>(looks / 4));
   }
 
  private:
-  Budget& budget_;
+  CompileBudget& budget_;
   size_t rest_ = 0;
 };
 
 // Sets are told apart by marks and a hash that no order changes: nothing is sorted.
 class SubsetConstruction {
  public:
-  SubsetConstruction(const Nfa& nfa, Budget& budget) : nfa_(nfa), budget_(budget), looks_(budget) {}
+  SubsetConstruction(const Nfa& nfa, CompileBudget& budget)
+      : nfa_(nfa), budget_(budget), looks_(budget) {}
 
   Result<Automaton> run() {
     find_passages();
@@ -189,7 +190,7 @@ class SubsetConstruction {
   };
 
   const Nfa& nfa_;
-  Budget& budget_;
+  CompileBudget& budget_;
   Looks looks_;
   Automaton out_;
   std::vector<uint32_t> passage_;     // [NFA state]: the one that stands for it.
@@ -213,7 +214,7 @@ class SubsetConstruction {
 // most log2(states) times.
 class Minimization {
  public:
-  Minimization(const Automaton& automaton, Budget& budget)
+  Minimization(const Automaton& automaton, CompileBudget& budget)
       : states_(automaton.states), looks_(budget) {}
 
   Result<Automaton> run() {
@@ -404,7 +405,7 @@ class Minimization {
 
 }  // namespace
 
-Result<Automaton> determinize(const Nfa& nfa, Budget& budget) {
+Result<Automaton> determinize(const Nfa& nfa, CompileBudget& budget) {
   return SubsetConstruction(nfa, budget).run();
 }
 
@@ -486,11 +487,11 @@ std::vector<uint32_t> text_counts(const Automaton& a) {
   return counts;
 }
 
-Result<Automaton> minimize(const Automaton& automaton, Budget& budget) {
+Result<Automaton> minimize(const Automaton& automaton, CompileBudget& budget) {
   return Minimization(automaton, budget).run();
 }
 
-Result<Automaton> intersect(const Automaton& a, const Automaton& b, Budget& budget) {
+Result<Automaton> intersect(const Automaton& a, const Automaton& b, CompileBudget& budget) {
   Automaton out;
   if (a.empty() || b.empty()) return out;
   std::map<std::pair<uint32_t, uint32_t>, uint32_t> ids;
@@ -522,7 +523,7 @@ Result<Automaton> intersect(const Automaton& a, const Automaton& b, Budget& budg
   return trim(std::move(out));
 }
 
-Result<Automaton> complement(const Automaton& a, Budget& budget, uint32_t last) {
+Result<Automaton> complement(const Automaton& a, CompileBudget& budget, uint32_t last) {
   Automaton out;
   const auto sink = static_cast<uint32_t>(a.states.size());
   ALTLAS_TRY_VOID(budget.add_states(a.states.size() + 1));
@@ -545,7 +546,7 @@ Result<Automaton> complement(const Automaton& a, Budget& budget, uint32_t last) 
   return trim(std::move(out));
 }
 
-Result<Automaton> between_marks(const Automaton& a, Budget& budget) {
+Result<Automaton> between_marks(const Automaton& a, CompileBudget& budget) {
   if (a.empty()) return Automaton();
   const int64_t start = a.next(0, kTextBegin);
   if (start < 0) return Automaton();

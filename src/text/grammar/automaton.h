@@ -69,14 +69,14 @@ struct Nfa {
   }
 };
 
-Result<Automaton> determinize(const Nfa& nfa, Budget& budget);
+Result<Automaton> determinize(const Nfa& nfa, CompileBudget& budget);
 // Fewest states. Only worth it before products.
-Result<Automaton> minimize(const Automaton& automaton, Budget& budget);
-Result<Automaton> intersect(const Automaton& a, const Automaton& b, Budget& budget);
+Result<Automaton> minimize(const Automaton& automaton, CompileBudget& budget);
+Result<Automaton> intersect(const Automaton& a, const Automaton& b, CompileBudget& budget);
 // Every text of symbols up to `last` that `a` does not match. a: of such symbols only.
-Result<Automaton> complement(const Automaton& a, Budget& budget, uint32_t last = 255);
+Result<Automaton> complement(const Automaton& a, CompileBudget& budget, uint32_t last = 255);
 // The texts t for which `a` matches kTextBegin t kTextEnd.
-Result<Automaton> between_marks(const Automaton& a, Budget& budget);
+Result<Automaton> between_marks(const Automaton& a, CompileBudget& budget);
 // How many texts go on from each state; UINT32_MAX: without end, or as many.
 std::vector<uint32_t> text_counts(const Automaton& a);
 // Drops states that can't be reached or reach nothing.

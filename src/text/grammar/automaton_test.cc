@@ -13,7 +13,7 @@ namespace altlas::text::grammar {
 namespace {
 
 Automaton smallest(const std::string& pattern) {
-  Budget budget;
+  CompileBudget budget;
   auto whole = whole_match(pattern, budget);
   EXPECT_TRUE(whole.ok()) << whole.error().message();
   auto made = minimize(*whole, budget);
@@ -49,7 +49,7 @@ TEST(Automaton, TheSmallestHasAStatePerDifferentRest) {
 // goes over all states in every round takes four times as many.
 TEST(Automaton, TheSmallestIsFoundInNearLinearTime) {
   const auto steps = [](const std::string& part, int count) {
-    Budget making, minimizing;
+    CompileBudget making, minimizing;
     const auto whole = whole_match(part + "{1," + std::to_string(count) + "}", making);
     EXPECT_TRUE(whole.ok()) << whole.error().message();
     EXPECT_TRUE(minimize(*whole, minimizing).ok());

@@ -28,7 +28,7 @@ TEST(CharacterClass, CompilesInFewStepsWhereverItIsRepeated) {
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.pattern);
-    Budget budget;
+    CompileBudget budget;
     const auto made = search_match(row.pattern, budget);
     ASSERT_TRUE(made.ok()) << made.error().message();
     EXPECT_LT(kCompileStepsMax - budget.steps_left(), row.steps);

@@ -156,7 +156,7 @@ bool is_nullable(const Expression& e, const std::vector<bool>& known, int64_t& v
 // Builds an NFA along expressions. rules: where large repetitions become rules; null: none do.
 class NfaBuilder {
  public:
-  NfaBuilder(Rules* rules, std::vector<bool>* nullable, Budget& budget)
+  NfaBuilder(Rules* rules, std::vector<bool>* nullable, CompileBudget& budget)
       : rules_(rules), nullable_(nullable), budget_(budget) {}
 
   Result<Nfa> build(const Expression& e) {
@@ -373,28 +373,28 @@ class NfaBuilder {
   std::map<const Expression*, Automaton> classes_;
   Rules* rules_;
   std::vector<bool>* nullable_;
-  Budget& budget_;
+  CompileBudget& budget_;
 };
 
 }  // namespace
 
-Result<Automaton> automaton_of(const Expression& expression, Budget& budget) {
+Result<Automaton> automaton_of(const Expression& expression, CompileBudget& budget) {
   ALTLAS_TRY(const Nfa nfa, nfa_of(expression, budget));
   return nfa.asserts ? determinize_asserting(nfa, budget) : determinize(nfa, budget);
 }
 
-Result<Nfa> nfa_of(const Expression& expression, Budget& budget) {
+Result<Nfa> nfa_of(const Expression& expression, CompileBudget& budget) {
   return NfaBuilder(nullptr, nullptr, budget).build(expression);
 }
 
 Result<Automaton> automaton_of_rule(Rules& rules, uint32_t index, std::vector<bool>& nullable,
-                                    Budget& budget) {
+                                    CompileBudget& budget) {
   const ExpressionPtr expression = rules.rules[index].expression;
   ALTLAS_TRY(const Nfa nfa, NfaBuilder(&rules, &nullable, budget).build(*expression));
   return determinize(nfa, budget);
 }
 
-Result<std::vector<bool>> nullable_rules(const Rules& rules, Budget& budget) {
+Result<std::vector<bool>> nullable_rules(const Rules& rules, CompileBudget& budget) {
   std::vector<bool> known(rules.rules.size(), false);
   for (bool more = true; more;) {
     more = false;

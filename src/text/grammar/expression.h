@@ -80,9 +80,9 @@ std::vector<CodeRange> complement(std::vector<CodeRange> ranges);
 
 // The automaton of an expression without rules; repetitions are written out.
 // Errors: kInvalid over the budget.
-Result<Automaton> automaton_of(const Expression& expression, Budget& budget);
+Result<Automaton> automaton_of(const Expression& expression, CompileBudget& budget);
 // Its NFA. The expression outlives it.
-Result<Nfa> nfa_of(const Expression& expression, Budget& budget);
+Result<Nfa> nfa_of(const Expression& expression, CompileBudget& budget);
 
 // Rules that call each other; rule 0 is the root.
 struct Rules {
@@ -107,8 +107,8 @@ struct Rules {
 // The automaton of rule `index`, calls as symbols. Adds rules for large repetitions.
 // nullable: of every rule that was there before, whether it matches the empty text.
 Result<Automaton> automaton_of_rule(Rules& rules, uint32_t index, std::vector<bool>& nullable,
-                                    Budget& budget);
+                                    CompileBudget& budget);
 // Which rules match the empty text.
-Result<std::vector<bool>> nullable_rules(const Rules& rules, Budget& budget);
+Result<std::vector<bool>> nullable_rules(const Rules& rules, CompileBudget& budget);
 
 }  // namespace altlas::text::grammar

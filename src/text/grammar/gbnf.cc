@@ -265,7 +265,7 @@ class Reader {
 
 Result<std::shared_ptr<const Program>> compile_gbnf(std::string_view rules) {
   ALTLAS_TRY(Rules read, Reader(rules).read());
-  Budget budget;
+  CompileBudget budget;
   return compile_rules(std::move(read), budget);
 }
 

@@ -27,7 +27,7 @@ inline constexpr size_t kMatchCacheBytesMax = 64u << 20;  // Configurations and 
 
 // Work left for one compilation. A step is up to 20 ns: four looks at an edge or a member of a set,
 // or an insertion into a map. All that grows with the grammar is to be counted.
-class Budget {
+class CompileBudget {
  public:
   // Errors: kInvalid once more than kCompileStepsMax were spent.
   Result<void> spend(int64_t steps) {
@@ -50,14 +50,14 @@ class Budget {
   int64_t steps_left() const { return steps_; }
   bool is_spent() const { return steps_ < 0 || states_ > kGrammarStatesMax; }
   // For a part that may fail without failing the whole: three quarters of what is left.
-  Budget share() const {
-    Budget part = *this;
+  CompileBudget share() const {
+    CompileBudget part = *this;
     part.steps_ = steps_ / 4 * 3;
     part.states_ = states_ + (kGrammarStatesMax - states_) / 4;
     return part;
   }
   // What a share used since it was given; one that failed gives its states back.
-  void settle(const Budget& part, bool failed) {
+  void settle(const CompileBudget& part, bool failed) {
     const int64_t kept = steps_ - steps_ / 4 * 3;
     steps_ = kept + part.steps_;
     if (!failed) states_ = part.states_ - (kGrammarStatesMax - states_) / 4;

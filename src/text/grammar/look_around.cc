@@ -55,7 +55,7 @@ const Automaton& classified_character() {
     const auto one = [](const std::vector<CodeRange>& of, WordClass name) {
       return sequence({character(of), symbol(kClassBase + name)});
     };
-    Budget budget;
+    CompileBudget budget;
     auto made = automaton_of(*choice({one(ranges.word, kWord), one(ranges.only_some, kOnlySome),
                                       one(ranges.other, kOther)}),
                              budget);
@@ -79,7 +79,7 @@ ExpressionPtr anything() {
 
 class AssertingConstruction {
  public:
-  AssertingConstruction(const Nfa& nfa, uint32_t first_class, Budget& budget)
+  AssertingConstruction(const Nfa& nfa, uint32_t first_class, CompileBudget& budget)
       : nfa_(nfa), first_class_(first_class), budget_(budget) {}
 
   Result<Automaton> run() {
@@ -385,7 +385,7 @@ class AssertingConstruction {
 
   const Nfa& nfa_;
   const uint32_t first_class_;
-  Budget& budget_;
+  CompileBudget& budget_;
   bool words_ = false;  // The kind of the last character matters.
   const Automaton* one_ = nullptr;
   std::vector<Automaton> behind_;
@@ -400,7 +400,7 @@ class AssertingConstruction {
 
 }  // namespace
 
-Result<Automaton> determinize_asserting(const Nfa& nfa, Budget& budget) {
+Result<Automaton> determinize_asserting(const Nfa& nfa, CompileBudget& budget) {
   return AssertingConstruction(nfa, kStart, budget).run();
 }
 

@@ -11,6 +11,6 @@ namespace altlas::text::grammar {
 //
 // \b and \B hold where Python and ECMA-262 agree: between an ASCII word character and what is no
 // word character in either, and elsewhere not at all where one of them sees an edge.
-Result<Automaton> determinize_asserting(const Nfa& nfa, Budget& budget);
+Result<Automaton> determinize_asserting(const Nfa& nfa, CompileBudget& budget);
 
 }  // namespace altlas::text::grammar

@@ -60,7 +60,7 @@ TEST(LookAround, WordEdgesAndFlags) {
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.pattern);
-    Budget budget;
+    CompileBudget budget;
     const auto made = search_match(row.pattern, budget);
     ASSERT_TRUE(made.ok()) << made.error().message();
     for (const std::string& text : row.in) EXPECT_TRUE(made->matches(text)) << text;
@@ -71,7 +71,7 @@ TEST(LookAround, WordEdgesAndFlags) {
   expect_language(GrammarKind::kRegex, "(?i)yes|no", {"YES", "No"}, {"maybe"});
   expect_language(GrammarKind::kRegex, "(?!^ab$)[ab]+", {"a", "abb"}, {"ab", ""});
   // Where the text's begin may lie before the match it is not told apart.
-  Budget budget;
+  CompileBudget budget;
   for (const char* pattern : {"(?=^a)a", "^x*(?=^a)", "^a?(?!^b)", "(?:^|x)(?=^a)a"})
     EXPECT_EQ(search_match(pattern, budget).error().code(), ErrorCode::kUnsupported) << pattern;
 }

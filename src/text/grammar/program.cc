@@ -25,7 +25,7 @@ int64_t steps_of(const Automaton& automaton) {
 }
 
 // Drops calls of rules that no text matches, until every state reaches an end.
-Result<void> drop_unproductive(std::vector<Automaton>& automata, Budget& budget) {
+Result<void> drop_unproductive(std::vector<Automaton>& automata, CompileBudget& budget) {
   for (bool more = true; more;) {
     more = false;
     for (Automaton& automaton : automata) {
@@ -58,7 +58,8 @@ Result<void> drop_unproductive(std::vector<Automaton>& automata, Budget& budget)
 
 // A rule is productive only if its texts are finite: drop_unproductive keeps rules that call
 // themselves for ever (a ::= "x" a). Productive: some text without such calls.
-Result<std::vector<char>> finite_rules(const std::vector<Automaton>& automata, Budget& budget) {
+Result<std::vector<char>> finite_rules(const std::vector<Automaton>& automata,
+                                       CompileBudget& budget) {
   std::vector<char> finite(automata.size(), 0);
   for (bool more = true; more;) {
     more = false;
@@ -98,7 +99,7 @@ std::vector<uint32_t> first_calls(const Automaton& automaton, const std::vector<
 }
 
 Result<std::vector<char>> nullable_automata(const std::vector<Automaton>& automata,
-                                            const Rules& rules, Budget& budget) {
+                                            const Rules& rules, CompileBudget& budget) {
   std::vector<char> nullable(automata.size(), 0);
   for (bool more = true; more;) {
     more = false;
@@ -125,7 +126,7 @@ Result<std::vector<char>> nullable_automata(const std::vector<Automaton>& automa
 
 // Errors: kInvalid names a rule that calls itself before it reads anything.
 Result<void> check_left_recursion(const std::vector<Automaton>& automata, const Rules& rules,
-                                  Budget& budget) {
+                                  CompileBudget& budget) {
   ALTLAS_TRY(const std::vector<char> nullable, nullable_automata(automata, rules, budget));
   std::vector<std::vector<uint32_t>> calls;
   for (const Automaton& automaton : automata)
@@ -194,7 +195,7 @@ void append_rule(Program& program, const Automaton& automaton, uint32_t index,
 }
 
 // The bytes that can come after each rule: a fixed point over states and rules.
-Result<void> find_follows(Program& program, Budget& budget) {
+Result<void> find_follows(Program& program, CompileBudget& budget) {
   int64_t round = 0;  // What one costs.
   for (const Program::State& state : program.states)
     round += 2 + 4 * static_cast<int64_t>(state.calls.size());
@@ -233,7 +234,7 @@ Result<void> find_follows(Program& program, Budget& budget) {
 
 }  // namespace
 
-Result<std::shared_ptr<const Program>> compile_rules(Rules rules, Budget& budget,
+Result<std::shared_ptr<const Program>> compile_rules(Rules rules, CompileBudget& budget,
                                                      std::vector<Unheld> unheld) {
   ALTLAS_TRY(std::vector<bool> nullable, nullable_rules(rules, budget));
   std::vector<Automaton> automata;

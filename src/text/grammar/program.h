@@ -75,7 +75,7 @@ Result<std::shared_ptr<const Program>> compile(const Grammar& grammar);
 struct Rules;
 // Also: every reader's last step.  Errors: kInvalid for left recursion, over a limit, and for rules
 // that no text matches.
-Result<std::shared_ptr<const Program>> compile_rules(Rules rules, Budget& budget,
+Result<std::shared_ptr<const Program>> compile_rules(Rules rules, CompileBudget& budget,
                                                      std::vector<Unheld> unheld = {});
 
 // The readers. Errors: kInvalid.

@@ -515,7 +515,7 @@ Result<ExpressionPtr> read_regex(std::string_view pattern, bool at_start) {
   return Reader(pattern, at_start).read();
 }
 
-Result<Automaton> whole_match(std::string_view pattern, Budget& budget) {
+Result<Automaton> whole_match(std::string_view pattern, CompileBudget& budget) {
   ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern, /*at_start=*/true));
   // ^ and $ of the pattern itself stand where the marks are.
   const auto all = sequence({optional(symbol(kTextBegin)), inside, optional(symbol(kTextEnd))});
@@ -527,12 +527,12 @@ Result<Automaton> whole_match(std::string_view pattern, Budget& budget) {
   return between_marks(both, budget);
 }
 
-Result<Automaton> search_match(std::string_view pattern, Budget& budget) {
+Result<Automaton> search_match(std::string_view pattern, CompileBudget& budget) {
   ALTLAS_TRY(const ExpressionPtr inside, read_regex(pattern, /*at_start=*/false));
   return search_match(inside, budget);
 }
 
-Result<Automaton> search_match(const ExpressionPtr& inside, Budget& budget) {
+Result<Automaton> search_match(const ExpressionPtr& inside, CompileBudget& budget) {
   const auto any = repeat(any_character(), 0, kUnlimited);
   // Before the match: all or nothing of the begin; after it likewise.
   const auto before = optional(sequence({symbol(kTextBegin), any}));
@@ -555,7 +555,7 @@ std::string escape_regex(std::string_view text) {
 }
 
 Result<std::shared_ptr<const Program>> compile_regex(std::string_view pattern) {
-  Budget budget;
+  CompileBudget budget;
   const auto read = read_regex(pattern, /*at_start=*/true);
   if (!read.ok()) return invalid(read.error().message());
   ExpressionPtr inside = *read;

@@ -17,10 +17,10 @@ namespace altlas::text::grammar {
 Result<ExpressionPtr> read_regex(std::string_view pattern, bool at_start);
 
 // The texts that the pattern matches as a whole.
-Result<Automaton> whole_match(std::string_view pattern, Budget& budget);
+Result<Automaton> whole_match(std::string_view pattern, CompileBudget& budget);
 // The texts that hold a match.
-Result<Automaton> search_match(const ExpressionPtr& pattern, Budget& budget);
-Result<Automaton> search_match(std::string_view pattern, Budget& budget);
+Result<Automaton> search_match(const ExpressionPtr& pattern, CompileBudget& budget);
+Result<Automaton> search_match(std::string_view pattern, CompileBudget& budget);
 
 // The pattern that matches just `text`.
 std::string escape_regex(std::string_view text);

@@ -46,7 +46,7 @@ TEST(GrammarRegex, RegularExpressions) {
 }
 
 TEST(GrammarRegex, SearchFindsMatchesAnywhere) {
-  Budget budget;
+  CompileBudget budget;
   const auto search = [&](std::string_view p) { return *search_match(p, budget); };
   EXPECT_TRUE(search("b+").matches("abc"));
   EXPECT_FALSE(search("^b+").matches("abc"));

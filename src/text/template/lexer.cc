@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/strings.h"
 #include "base/utf8.h"
 
 namespace altlas::text {
@@ -125,7 +126,7 @@ class Lexer {
       ++end;
     if (end == std::string::npos) return error("{% raw %} has no {% endraw %}");
     std::string_view text = rest().substr(0, end - at_);
-    if (source_[end + 2] == '-') text = text.substr(0, text.find_last_not_of(kBlank) + 1);
+    if (source_[end + 2] == '-') text = trim_end(text, kBlank);
     if (!text.empty()) push(Kind::kText, std::string(text));
     skip(end - at_);
     const size_t closing = keyword_tag(at_, "endraw");

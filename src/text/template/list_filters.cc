@@ -70,7 +70,7 @@ Result<std::vector<Keyed>> keyed(Rendering& rendering, const std::vector<Value>&
 
 Result<void> sort_keyed(Rendering& rendering, std::vector<Keyed>& all, bool reverse) {
   bool comparable = true;
-  Budget& budget = rendering.budget();
+  RenderBudget& budget = rendering.budget();
   budget.spend(all.size() * 20);
   ALTLAS_TRY_VOID(rendering.check_budget());
   // The order must stay strict where things can't be compared or the budget ends: then by kind, and

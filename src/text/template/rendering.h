@@ -35,7 +35,7 @@ class Rendering {
 
   const TemplateLimits& limits() const { return limits_; }
   int64_t now_us() const { return now_us_; }
-  Budget& budget() { return budget_; }
+  RenderBudget& budget() { return budget_; }
   // The line that errors name.
   void at_line(int line) { line_ = line; }
 
@@ -70,7 +70,7 @@ class Rendering {
  private:
   const TemplateLimits& limits_;
   int64_t now_us_;
-  Budget budget_;
+  RenderBudget budget_;
   int depth_ = 0;
   int line_ = 1;
 };

@@ -16,7 +16,7 @@ const Value* Scope::find(std::string_view name) const {
   return nullptr;
 }
 
-Value Scopes::lookup(const std::string& name, Budget& budget) const {
+Value Scopes::lookup(const std::string& name, RenderBudget& budget) const {
   for (size_t i = all_.size(); i-- > frame_;) {
     budget.spend(all_[i].variables.size() / 8);
     if (const Value* found = all_[i].find(name)) return *found;

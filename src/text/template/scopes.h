@@ -30,7 +30,7 @@ class Scopes {
   void pop() { all_.pop_back(); }
   Scope& innermost() { return all_.back(); }
   // The variable that a name means where the rendering is; a function of that name; else undefined.
-  Value lookup(const std::string& name, Budget& budget) const;
+  Value lookup(const std::string& name, RenderBudget& budget) const;
 
   // A macro sees the globals and the scopes pushed since it began: begin_frame() hides the others
   // until end_frame() gets what it returned.

@@ -22,8 +22,7 @@ Point point_at(std::string_view text, size_t at) {
 // The character that ends at `end` > 0.
 Point point_before(std::string_view text, size_t end) {
   size_t begin = end - 1;
-  while (begin > 0 && end - begin < 4 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80)
-    --begin;
+  while (begin > 0 && end - begin < 4 && is_continuation_byte(text[begin])) --begin;
   return {decode_utf8(text.substr(begin)).code_point, begin, end};
 }
 
@@ -123,7 +122,7 @@ size_t find_last_text(std::string_view text, std::string_view part) {
 namespace {
 
 // A part of a text as a value of its own.
-void put_part(const TaggedText& text, size_t begin, size_t end, Budget& budget,
+void put_part(const TaggedText& text, size_t begin, size_t end, RenderBudget& budget,
               std::vector<Value>& parts) {
   if (budget.take(sizeof(Value) + sizeof(TaggedText) + (end - begin)))
     parts.emplace_back(text.slice(begin, end));
@@ -131,7 +130,7 @@ void put_part(const TaggedText& text, size_t begin, size_t end, Budget& budget,
 
 // At most `count` cuts; what is left keeps its white space at the far side.
 std::vector<Value> split_blank(const TaggedText& text, int64_t count, bool from_right,
-                               Budget& budget) {
+                               RenderBudget& budget) {
   std::vector<Value> parts;
   const std::string_view bytes = text.bytes;
   size_t begin = 0, end = bytes.size();  // What is not cut yet.
@@ -159,7 +158,7 @@ std::vector<Value> split_blank(const TaggedText& text, int64_t count, bool from_
 }
 
 // All words in one pass.
-std::vector<Value> split_blank_all(const TaggedText& text, Budget& budget) {
+std::vector<Value> split_blank_all(const TaggedText& text, RenderBudget& budget) {
   std::vector<Value> parts;
   size_t begin = 0;
   for (size_t i = 0; i <= text.bytes.size() && !budget.exhausted();) {
@@ -176,7 +175,7 @@ std::vector<Value> split_blank_all(const TaggedText& text, Budget& budget) {
 }  // namespace
 
 std::vector<Value> split(const TaggedText& text, std::string_view separator, int64_t count,
-                         bool from_right, Budget& budget) {
+                         bool from_right, RenderBudget& budget) {
   if (separator.empty())
     return count < 0 ? split_blank_all(text, budget) : split_blank(text, count, from_right, budget);
   std::vector<Value> parts;
@@ -204,7 +203,7 @@ std::vector<Value> split(const TaggedText& text, std::string_view separator, int
   return parts;
 }
 
-std::vector<Value> split_lines(const TaggedText& text, bool keep_ends, Budget& budget) {
+std::vector<Value> split_lines(const TaggedText& text, bool keep_ends, RenderBudget& budget) {
   std::vector<Value> lines;
   const std::string_view bytes = text.bytes;
   size_t begin = 0;
@@ -225,7 +224,7 @@ std::vector<Value> split_lines(const TaggedText& text, bool keep_ends, Budget& b
 }
 
 TaggedText replace(const TaggedText& text, std::string_view from, const TaggedText& to,
-                   int64_t count, size_t bytes_max, Budget& budget) {
+                   int64_t count, size_t bytes_max, RenderBudget& budget) {
   TaggedText out;
   const std::string_view bytes = text.bytes;
   size_t at = 0;

@@ -21,12 +21,12 @@ TaggedText strip(const TaggedText& text, std::string_view drop, bool left, bool 
 // str.split: by `separator`, or by runs of white space where it is empty. At most `count` cuts;
 // negative: all. Stops early, as the next two do, where the budget ends.
 std::vector<Value> split(const TaggedText& text, std::string_view separator, int64_t count,
-                         bool from_right, Budget& budget);
-std::vector<Value> split_lines(const TaggedText& text, bool keep_ends, Budget& budget);
+                         bool from_right, RenderBudget& budget);
+std::vector<Value> split_lines(const TaggedText& text, bool keep_ends, RenderBudget& budget);
 
 // str.replace; negative `count`: all. Stops early past `bytes_max`, too.
 TaggedText replace(const TaggedText& text, std::string_view from, const TaggedText& to,
-                   int64_t count, size_t bytes_max, Budget& budget);
+                   int64_t count, size_t bytes_max, RenderBudget& budget);
 
 // Each character mapped; all is content if any byte was. `at_word` tells that it begins a word.
 enum class Case : uint8_t { kLower, kUpper, kTitle, kCapitalize };

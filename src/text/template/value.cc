@@ -220,7 +220,7 @@ std::string_view Value::undefined_name() const {
   return name == nullptr ? std::string_view("value") : std::string_view(*name);
 }
 
-bool equal(const Value& a, const Value& b, Budget& budget) {
+bool equal(const Value& a, const Value& b, RenderBudget& budget) {
   if (!budget.spend(1)) return false;
   if (a.is_number() && b.is_number())
     return a.is_integral() && b.is_integral() ? a.as_int() == b.as_int()
@@ -254,7 +254,7 @@ bool equal(const Value& a, const Value& b, Budget& budget) {
   }
 }
 
-bool less(const Value& a, const Value& b, Budget& budget, bool& comparable) {
+bool less(const Value& a, const Value& b, RenderBudget& budget, bool& comparable) {
   if (!budget.spend(1)) return false;
   if (a.is_integral() && b.is_integral()) return a.as_int() < b.as_int();
   if (a.is_number() && b.is_number()) return a.as_double() < b.as_double();

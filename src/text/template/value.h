@@ -34,9 +34,9 @@ struct TaggedText {
 
 // Work that a rendering may still do, and memory it may still ask for. Operations on values spend
 // it before they begin, and give up where nothing is left.
-class Budget {
+class RenderBudget {
  public:
-  Budget(int64_t steps, size_t bytes) : left_(steps), bytes_left_(bytes) {}
+  RenderBudget(int64_t steps, size_t bytes) : left_(steps), bytes_left_(bytes) {}
   // For what is made of `bytes`.
   bool take(size_t bytes) {
     is_full_ = is_full_ || bytes > bytes_left_;
@@ -167,14 +167,14 @@ struct FunctionData {
   size_t macro = ~size_t{0};  // Index of a macro of the rendering.
 };
 
-bool equal(const Value& a, const Value& b, Budget& budget);
+bool equal(const Value& a, const Value& b, RenderBudget& budget);
 // a < b for numbers, strings, lists; `comparable` becomes false for others.
-bool less(const Value& a, const Value& b, Budget& budget, bool& comparable);
+bool less(const Value& a, const Value& b, RenderBudget& budget, bool& comparable);
 
 // Python's str(x), as {{ x }} prints it (undefined prints nothing).
-void append_str(TaggedText& out, const Value& value, Budget& budget);
+void append_str(TaggedText& out, const Value& value, RenderBudget& budget);
 // Python's repr(x).
-void append_repr(TaggedText& out, const Value& value, Budget& budget);
+void append_repr(TaggedText& out, const Value& value, RenderBudget& budget);
 
 struct JsonStyle {
   int indent = -1;  // Below 0: one line.
@@ -184,7 +184,7 @@ struct JsonStyle {
   std::string key_separator = ": ";
 };
 // Python's json.dumps. False if `value` holds what JSON can't.
-bool append_json(TaggedText& out, const Value& value, const JsonStyle& style, Budget& budget);
+bool append_json(TaggedText& out, const Value& value, const JsonStyle& style, RenderBudget& budget);
 
 // Python's repr of a float: shortest digits that read back the same.
 std::string format_double(double value);

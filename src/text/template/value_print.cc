@@ -93,7 +93,7 @@ void append_json_string(TaggedText& out, const TaggedText& text, bool ensure_asc
 
 class JsonWriter {
  public:
-  JsonWriter(TaggedText& out, const JsonStyle& style, Budget& budget)
+  JsonWriter(TaggedText& out, const JsonStyle& style, RenderBudget& budget)
       : out_(out), style_(style), budget_(budget) {}
 
   bool write(const Value& value, int level) {
@@ -183,7 +183,7 @@ class JsonWriter {
 
   TaggedText& out_;
   const JsonStyle& style_;
-  Budget& budget_;
+  RenderBudget& budget_;
 };
 
 }  // namespace
@@ -204,7 +204,7 @@ std::string format_double(double value) {
   return out.find('.') == std::string::npos ? out + ".0" : out;
 }
 
-void append_repr(TaggedText& out, const Value& value, Budget& budget) {
+void append_repr(TaggedText& out, const Value& value, RenderBudget& budget) {
   if (!budget.spend(1)) return;
   switch (value.kind()) {
     case Value::Kind::kString:
@@ -241,7 +241,7 @@ void append_repr(TaggedText& out, const Value& value, Budget& budget) {
   }
 }
 
-void append_str(TaggedText& out, const Value& value, Budget& budget) {
+void append_str(TaggedText& out, const Value& value, RenderBudget& budget) {
   if (!budget.spend(1)) return;
   switch (value.kind()) {
     case Value::Kind::kUndefined:
@@ -270,7 +270,8 @@ void append_str(TaggedText& out, const Value& value, Budget& budget) {
   }
 }
 
-bool append_json(TaggedText& out, const Value& value, const JsonStyle& style, Budget& budget) {
+bool append_json(TaggedText& out, const Value& value, const JsonStyle& style,
+                 RenderBudget& budget) {
   return JsonWriter(out, style, budget).write(value, 0);
 }
 

@@ -160,7 +160,7 @@ void Bpe::index_character(std::string_view token, int32_t id) {
   for (size_t at = 0; (at = token.find(kSpace, at)) != std::string_view::npos; ++at) {
     if (at == 0) continue;
     size_t before = at - 1;
-    while (before > 0 && (static_cast<uint8_t>(token[before]) & 0xC0) == 0x80) --before;
+    while (before > 0 && is_continuation_byte(token[before])) --before;
     before_space_.insert(decode_utf8(token.substr(before)).code_point);
   }
 }

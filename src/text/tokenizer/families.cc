@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <string_view>
+
+#include "base/strings.h"
 
 namespace altlas::text {
 namespace {
@@ -192,8 +193,7 @@ Steps sentence_piece_steps(const Vocabulary& vocabulary) {
   steps.normalizers.push_back({.kind = NormalizerStep::kReplace, .pattern = " ", .content = "▁"});
   steps.strip_first_space = vocabulary.add_space_prefix;
   // Phi-3's files leave out that its control tokens take the blanks after them.
-  std::string name = vocabulary.name;
-  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string name = lower(vocabulary.name);
   if (name.find("phi-3") == std::string::npos && name.find("phi3") == std::string::npos)
     return steps;
   for (size_t i = 0; i < vocabulary.types.size() && i < vocabulary.tokens.size(); ++i) {

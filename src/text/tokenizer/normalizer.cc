@@ -69,7 +69,7 @@ std::string strip(const NormalizerStep& step, std::string_view text) {
   }
   while (step.right && !text.empty()) {
     size_t begin = text.size() - 1;
-    while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80) --begin;
+    while (begin > 0 && is_continuation_byte(text[begin])) --begin;
     if (!is_white_space(decode_utf8(text.substr(begin)).code_point)) break;
     text.remove_suffix(text.size() - begin);
   }

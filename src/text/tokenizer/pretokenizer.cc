@@ -40,7 +40,7 @@ Result<void> find_letter_cuts(const Regex& regex, std::string_view word, bool in
   for (Cut& cut : cuts) {
     const size_t begin = byte;
     for (; at < cut.range.second; ++at)
-      if ((static_cast<uint8_t>(letters[at]) & 0xC0) != 0x80) ++byte;
+      if (!is_continuation_byte(letters[at])) ++byte;
     cut.range = {begin, byte};
   }
   return {};

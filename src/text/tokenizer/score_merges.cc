@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/utf8.h"
+
 namespace altlas::text {
 namespace {
 
@@ -80,7 +82,7 @@ class Splitter {
   void add_merges_of(std::string_view piece, int32_t id, std::vector<Ranked>& out) {
     cuts_.clear();
     for (size_t i = 0; i < piece.size(); ++i) {
-      if (i > 0 && (static_cast<uint8_t>(piece[i]) & 0xC0) != 0x80) {
+      if (i > 0 && !is_continuation_byte(piece[i])) {
         cuts_.push_back(i);
         pieces_.expect(prefix_[i]);
       }

@@ -17,7 +17,7 @@ bool touches(std::span<const std::pair<size_t, size_t>> ranges, size_t begin, si
 // Begin of the character that ends before `end` > 0.
 size_t character_before(std::string_view text, size_t end) {
   size_t begin = end - 1;
-  while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80) --begin;
+  while (begin > 0 && is_continuation_byte(text[begin])) --begin;
   return begin;
 }
 

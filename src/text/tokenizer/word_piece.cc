@@ -32,7 +32,7 @@ Result<void> WordPiece::encode(std::string_view word, ModelScratch&,
     int32_t best = -1;
     (at == 0 ? begins_ : inside_).walk(word.substr(at), [&](size_t bytes, int32_t id) {
       const size_t end = at + bytes;
-      if (end < word.size() && (static_cast<uint8_t>(word[end]) & 0xC0) == 0x80) return;
+      if (end < word.size() && is_continuation_byte(word[end])) return;
       length = bytes;
       best = id;
     });

@@ -45,7 +45,7 @@ class SchemaCompiler {
 
   // Once.
   Result<Rules> compile();
-  Budget& budget() { return context_.budget; }
+  CompileBudget& budget() { return context_.budget; }
   // Whether anything was expanded.
   bool expanded() const { return context_.expanded; }
   std::vector<Unheld> take_unheld() { return context_.take_unheld(); }

@@ -54,7 +54,7 @@ const Automaton* Context::pattern(std::string_view text, const std::string& path
     reason = "the pattern is too complex";
   } else {
     // A pattern that is too much leaves enough for the rest.
-    Budget part = budget.share();
+    CompileBudget part = budget.share();
     auto made = search_match(*read, part);
     budget.settle(part, !made.ok());
     if (made.ok()) return &*patterns_.emplace(std::string(text), *std::move(made)).first->second;

@@ -39,7 +39,7 @@ class Context {
 
   const bool expands;
   bool expanded = false;  // Whether anything was.
-  Budget budget;
+  CompileBudget budget;
 
  private:
   const References references_;

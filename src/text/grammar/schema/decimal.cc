@@ -145,7 +145,8 @@ class Comparison {
 };
 
 // JSON numbers on one side of a bound.
-Result<Automaton> half_line(const NumberBound& bound, bool above, bool integer, Budget& budget) {
+Result<Automaton> half_line(const NumberBound& bound, bool above, bool integer,
+                            CompileBudget& budget) {
   const bool on = !bound.exclusive;
   const Decimal zero;
   Decimal size = bound.at;
@@ -171,7 +172,7 @@ Result<Automaton> half_line(const NumberBound& bound, bool above, bool integer, 
 
 Result<Automaton> number_range(const std::optional<NumberBound>& low,
                                const std::optional<NumberBound>& high, bool integer,
-                               Budget& budget) {
+                               CompileBudget& budget) {
   std::optional<Automaton> all;
   if (low) {
     ALTLAS_TRY(all, half_line(*low, /*above=*/true, integer, budget));

@@ -36,7 +36,7 @@ struct NumberBound {
 // given.
 Result<Automaton> number_range(const std::optional<NumberBound>& low,
                                const std::optional<NumberBound>& high, bool integer,
-                               Budget& budget);
+                               CompileBudget& budget);
 // The JSON numbers without exponent that n > 0 divides, only whole ones if `integer`. Nothing where
 // n has too many digits.
 std::optional<Automaton> multiples(const Decimal& n, bool integer);

@@ -25,7 +25,7 @@ TEST(Decimal, DividesExactly) {
 }
 
 TEST(Decimal, RangesAndMultiplesAreExact) {
-  Budget budget;
+  CompileBudget budget;
   const auto range =
       number_range(NumberBound{decimal("-12"), true}, NumberBound{decimal("105"), false},
                    /*integer=*/true, budget);

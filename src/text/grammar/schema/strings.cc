@@ -64,7 +64,7 @@ Result<std::optional<Automaton>> Strings::language(const Set& set) {
   if (length.min > length.max) return std::optional(Automaton());
   if (length.min == 0 && length.max == kUnlimited) return values;
   const auto any = repeat(any_character(), length.min, length.max);
-  Budget part = context_.budget.share();
+  CompileBudget part = context_.budget.share();
   auto both = [&]() -> Result<Automaton> {
     ALTLAS_TRY(Automaton lengths, automaton_of(*any, part));
     if (!values) return lengths;

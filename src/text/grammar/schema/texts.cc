@@ -208,7 +208,7 @@ Result<std::optional<uint32_t>> Texts::distinct_rule(const Goal& goal, uint32_t&
     count = known->second.second;
     return std::optional(known->second.first);
   }
-  Budget part = context_.budget.share();
+  CompileBudget part = context_.budget.share();
   std::swap(part, context_.budget);
   auto made = [&]() -> Result<std::optional<Automaton>> {
     ALTLAS_TRY(const auto expression, texts_of(goal, 0));

@@ -1,11 +1,11 @@
-// A file descriptor that is closed with its owner.
+// Fd: a file descriptor that is closed with its owner.
 #pragma once
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace altlas::collective {
+namespace altlas {
 
 class Fd {
  public:
@@ -13,17 +13,21 @@ class Fd {
   explicit Fd(int fd) : fd_(fd) {}
   Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
+    if (this != &other) close();
+    fd_ = std::exchange(other.fd_, -1);
     return *this;
   }
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
+  ~Fd() { close(); }
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
+  // What it held is the caller's to close.
+  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
+  void close() {
+    if (fd_ >= 0) ::close(release());
+  }
 
  private:
   int fd_ = -1;
 };
 
-}  // namespace altlas::collective
+}  // namespace altlas
