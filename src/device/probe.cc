@@ -57,8 +57,8 @@ uint64_t meminfo_bytes(std::string_view meminfo, std::string_view key) {
 
 uint64_t cgroup_memory_limit(std::string_view text) {
   uint64_t bytes = 0;
-  if (!leading_number(text, bytes)) return 0;     // "max".
-  return bytes >= uint64_t{1} << 60 ? 0 : bytes;  // v1 writes a huge number for no limit.
+  if (!leading_number(text, bytes)) return 0;     // "max" means no limit.
+  return bytes >= uint64_t{1} << 60 ? 0 : bytes;  // Version 1 writes a huge number for no limit.
 }
 
 uint32_t cgroup_cpu_limit(std::string_view text) {
@@ -72,7 +72,7 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
 
 Machine probe_machine(const std::string& root) {
   Machine machine;
-  // A leader's pinning later must not shrink the machine.
+  // The number is kept: a leader that is pinned later must not shrink the machine.
   static const uint32_t cores = affinity_cores();
   machine.cores = cores;
   const CgroupLimits limits = read_cgroup_limits(root);
