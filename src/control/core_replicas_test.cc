@@ -22,7 +22,7 @@ TEST(CoreReplicas, TasksOfALostReplicaGoOnFromTheirLastToken) {
   EXPECT_NE(h.runs[1].replica, dead);
   EXPECT_EQ(h.runs[1].command.generated, (std::vector<int32_t>{5, 6, 7}));
   EXPECT_NE(h.view(placed.task).device, placed.device);
-  h.tokens(h.runs[0], 3, {9});           // That replica was given up, so the report comes too late.
+  h.tokens(h.runs[0], 3, {9});  // That replica was given up, so the report comes too late.
   // The report repeats what was said: only the new token is passed on.
   h.tokens(h.runs[1], 0, {5, 6, 7, 8});
   h.finish(h.runs[1]);

@@ -37,8 +37,8 @@ namespace asio = boost::asio;
 using asio::awaitable;
 using asio::use_awaitable;
 
-constexpr int64_t kCancelWaitMs = 30'000;   // The longest wait for the journal to hold the end.
-constexpr int kExplainingMax = 4;           // Choices that are read from the event log at once.
+constexpr int64_t kCancelWaitMs = 30'000;  // The longest wait for the journal to hold the end.
+constexpr int kExplainingMax = 4;          // Choices that are read from the event log at once.
 // The subscribers of all tasks together, waiters included.
 constexpr size_t kSubscribersMax = 65'536;
 

@@ -32,7 +32,7 @@ void PayloadCore::handle(Command command) {
                                      ErrorCode::kInvalid, load->load});
   } else if (std::holds_alternative<DrainReplica>(command)) {
     if (!std::exchange(draining_, true)) reports_.push_back(ReplicaDrained{});
-  // A cancellation comes too late: payloads are answered as they come.
+    // A cancellation comes too late: payloads are answered as they come.
   } else {
     ALTLAS_CHECK(!std::holds_alternative<LoadReplica>(command), "loaded once, by the constructor");
   }
