@@ -10,11 +10,12 @@
 namespace altlas::model {
 namespace {
 
-constexpr uint32_t kSharedTiles = 64;  // Of one token's attention, between two merges.
+// Tiles of one token's attention that are computed between two merges.
+constexpr uint32_t kSharedTiles = 64;
 
 size_t state_floats(uint32_t head_dim) { return (head_dim + 2 + 15) / 16 * 16; }
 
-// In place, each of `heads` heads.
+// Norms each of `heads` heads in place.
 void norm_heads(float* x, size_t heads, size_t head_dim, const float* gamma, float eps) {
   ops::rms_norm_cpu({x, heads * head_dim}, {gamma, head_dim}, eps, {x, heads * head_dim});
 }
@@ -41,7 +42,7 @@ ops::AttentionShape Attention::shape(uint32_t window) const {
           .layout = layout_};
 }
 
-// Half of the values of a head that turn.
+// The number of a head's pairs of values that rope turns.
 size_t Attention::turning(const KvGroup& group) const {
   return (group.window != 0 ? config_.window_rope : config_.rope).frequency.size();
 }
@@ -69,7 +70,7 @@ void Attention::run(StepContext& step, const LayerWeights& layer, uint32_t index
   step.meet_rows();
 }
 
-// Bias, head norms and rope of q and k; k and v into the cache.
+// Adds the bias to q and k, norms their heads, turns them by rope, and writes k and v to the cache.
 void Attention::write_kv(StepContext& step, const LayerWeights& layer, const Place& place) {
   const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim;
   const KvGroup& group = groups_[place.group];
@@ -92,7 +93,7 @@ void Attention::write_kv(StepContext& step, const LayerWeights& layer, const Pla
   }
 }
 
-// Whether attend() quantises what it attends, an item at a time.
+// Whether attend() quantises its results, one item at a time.
 bool Attention::quantizes_items(const Linear& next) const {
   return next.takes_quantized && config_.q_width() / config_.kv_heads % ops::kActivationBlock == 0;
 }
@@ -124,7 +125,7 @@ void Attention::attend(StepContext& step, const LayerWeights& layer, const Place
   }
 }
 
-// Bias, norms and rope of one KV head and its queries.
+// Adds the bias to one KV head and its queries, norms them, and turns them by rope.
 void Attention::turn_head(StepContext& step, const LayerWeights& layer, const KvGroup& group,
                           uint32_t head) const {
   const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim,
@@ -148,7 +149,8 @@ void Attention::turn_head(StepContext& step, const LayerWeights& layer, const Kv
   }
 }
 
-// Of a step of one token: every team.size()th KV head, from its bias to its attention.
+// Computes a step of one token: each thread takes every team.size()th KV head, from its bias to its
+// attention.
 void Attention::attend_token(StepContext& step, const LayerWeights& layer, const Place& place) {
   const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim;
   const BatchEntry& entry = step.entries[0];
@@ -178,8 +180,8 @@ void Attention::attend_token(StepContext& step, const LayerWeights& layer, const
   if (shared) attend_together(step, attention, call);
 }
 
-// Whether sharing tiles is worth two barriers: whole heads would leave threads idle, and there are
-// tiles for all.
+// Whether sharing tiles is worth two barriers: with whole heads threads would be idle, and there
+// are enough tiles for all.
 bool Attention::shares_token(const StepContext& step, const ops::AttentionShape& shape,
                              size_t position) const {
   constexpr size_t kTilesMin = 4;
@@ -189,14 +191,15 @@ bool Attention::shares_token(const StepContext& step, const ops::AttentionShape&
   return threads > 1 && tiles.last - tiles.first >= kTilesMin && 4 * places > 5 * heads;
 }
 
-// Tiles of all KV heads are split over the threads, then the rows that merge them.
+// Splits the tiles of all KV heads over the threads, then the rows that merge them.
 void Attention::attend_together(StepContext& step, const ops::AttentionShape& shape,
                                 ops::AttentionCall call) {
   const ops::AttentionTiles tiles = ops::attention_tiles(shape, call.position);
   const size_t stride = ops::attention_partial_floats(shape), heads = config_.kv_heads;
   for (size_t at = tiles.first; at < tiles.last; at += kSharedTiles) {
     const size_t count = std::min<size_t>(kSharedTiles, tiles.last - at);
-    step.team.barrier();  // Keys and values are written, earlier partials merged.
+    // Keys and values are written by then, and earlier partial results merged.
+    step.team.barrier();
     const auto own = device::split(heads * count, step.thread, step.team.size());
     for (size_t i = own.begin; i < own.end;) {
       const size_t head = i / count, first = i % count,

@@ -13,7 +13,7 @@
 namespace altlas::model {
 namespace {
 
-// Copies a block of the group, layer by layer, between its layers' memory and `host`.
+// Copies a block of the group, layer by layer, between the layers' memory and `host`.
 std::byte* swap_layers(const KvGroup& group, const ops::KvLayout& layout, uint32_t block, bool out,
                        std::byte* host) {
   const size_t bytes = layout.block_bytes();
@@ -32,8 +32,8 @@ void copy_layers(const KvGroup& group, const ops::KvLayout& layout, uint32_t fro
   }
 }
 
-// Calls each(bytes of the group's memory) for what lies within the range: blocks in order, their
-// layers ascending.
+// Calls each(bytes of the group's memory) for what lies within the range, block by block, with each
+// block's layers in ascending order.
 void for_each_part(const KvGroup& group, const ops::KvLayout& layout, const KvRange& range,
                    std::span<const BlockId> blocks, const auto& each) {
   const size_t heads = size_t{range.head_end} - range.head_begin;
@@ -137,8 +137,8 @@ void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answe
       [&](uint32_t thread, size_t i) { answer(rows[i], thread, i, answers[i]); });
 }
 
-// Of row `place` of those at once, whose logits have all been seen. Threads: any of the team, each
-// row by one.
+// Answers the row at `place` of those that the head takes at once, after all its logits were seen.
+// Threads: any of the team; one per row.
 void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place, HeadAnswer& out) {
   ops::RowSampler& sampler = samplers_[place];
   const auto again = [&](size_t first, size_t count, float* logits) {
@@ -155,7 +155,8 @@ void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place, HeadA
   if (row.ask.known >= 0) out.known_logprob = ops::logprob(sampler.known_logit(), sum);
   if (!row.ask.samples) return;
   out.token = sampler.choose(again);
-  // Of the model's own distribution, before anything changed the logits.
+  // The log-probability is that of the model's own distribution, before anything changed the
+  // logits.
   if (row.reports) out.logprob = ops::logprob(sampler.logit_of(out.token, again), sum);
 }
 

@@ -13,10 +13,10 @@
 namespace altlas::model {
 namespace {
 
-// Threads don't share lines.
+// Rounds up to whole cache lines, so that threads don't share one.
 size_t line_floats(size_t values) { return (values + 15) / 16 * 16; }
 
-// Of each thread: what any product of the model takes.
+// The scratch memory of each thread, enough for any product of the model.
 uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention) {
   uint64_t bytes = std::max(attention.scratch_bytes(), Head::scratch_bytes(weights));
   const auto also = [&](const Linear& linear) { bytes = std::max(bytes, linear.scratch_bytes()); };
@@ -30,7 +30,8 @@ uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention
     for (const auto* linears : {&experts.gate_up, &experts.down})
       for (const Linear& linear : *linears) also(linear);
   }
-  return (bytes + 4095) / 4096 * 4096 + 64;  // Threads don't share lines, or cache sets alone.
+  // Threads don't share cache lines, and their memory does not start in the same cache sets.
+  return (bytes + 4095) / 4096 * 4096 + 64;
 }
 
 }  // namespace
@@ -130,7 +131,8 @@ void Decoder::run_layers(StepContext& step) {
     adapt(step, l, &LayerAdapter::qkv, step.normed, attention.qkv());
     attention.run(step, layer, l);
     step.multiply(layer.output, step.input(attention.attended()), step.delta);
-    team_.barrier();  // Rows of q and of hidden lie differently in step.quantized.
+    // Rows of step.quantized differ in size: q's before, hidden's now.
+    team_.barrier();
     step.lap(Op::kOutput, layer.output);
     adapt(step, l, &LayerAdapter::output, attention.attended(), step.delta);
     add_and_norm(step, true, layer.post_attention_norm, layer.feed_forward_norm,
@@ -147,7 +149,8 @@ void Decoder::run_layers(StepContext& step) {
 void Decoder::feed_forward(StepContext& step, uint32_t index) {
   const LayerWeights& layer = weights_.layers[index];
   if (layer.experts) {
-    if (!step.single) team_.barrier();  // Every expert's rows are others' too.
+    // An expert's rows come from all threads.
+    if (!step.single) team_.barrier();
     step.clock.lap(Op::kNorm);
     parts_.experts.run(step, *layer.experts);
     return;
@@ -157,14 +160,14 @@ void Decoder::feed_forward(StepContext& step, uint32_t index) {
   parts_.feed_forward.run(step, layer, index);
 }
 
-// What adapters add to the last product of a layer.
+// Adds what adapters give to the last product of a layer.
 void Decoder::adapt_down(StepContext& step, uint32_t index) const {
   if (!step.adapts) return;
   const Rows<float> gated = parts_.feed_forward.gated_values(weights_.layers[index].down);
   adapt(step, index, &LayerAdapter::down, gated, step.delta);
 }
 
-// A token's embedding and its rope angles.
+// Computes a token's embedding and its rope angles.
 void Decoder::embed(const StepToken& token, float* x, float* angles, float* window_angles) const {
   const size_t hidden = config_.hidden, id = static_cast<size_t>(token.id);
   if (weights_.tied)
@@ -199,7 +202,7 @@ Decoder::Forms Decoder::feed_forward_forms(const LayerWeights& layer) const {
           true};
 }
 
-// x += delta, normed first where the model asks; `spare`: room for a row.
+// Adds delta to x, normed first where the model asks for it. `spare` has room for one row.
 void Decoder::add_branch(StepContext& step, size_t row, const float* post_norm,
                          float* spare) const {
   const size_t hidden = config_.hidden;
@@ -211,7 +214,7 @@ void Decoder::add_branch(StepContext& step, size_t row, const float* post_norm,
   ops::add_cpu(branch, hidden, step.x[row]);
 }
 
-// Of this thread's rows: x += delta where there is a branch, then x normed, in the forms that the
+// For this thread's rows: adds delta to x if there is a branch, then norms x in the forms that the
 // next product takes.
 void Decoder::add_and_norm(StepContext& step, bool branch, const float* post_norm,
                            const float* norm, const Forms& forms) const {

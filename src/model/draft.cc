@@ -57,7 +57,7 @@ Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> 
   DraftPlan& own = *out->plan_;
   LoadOptions weights = options;
   weights.model_path = options.draft_model_path;
-  weights.shard = {};  // Every rank guesses with all of it.
+  weights.shard = {};  // Every rank guesses with the whole draft model.
   ALTLAS_TRY(out->loaded_, load_weights(own.file, weights, own.weight_bytes, device));
   ALTLAS_TRY(out->workspace_, device.allocate("draft activations", own.activation_bytes));
   for (KvGroup& group : own.groups) {
@@ -78,7 +78,7 @@ BatchEntry DraftModel::one_token(const DraftEntry& entry, uint32_t index) const 
           .tables = entry.tables.first(plan_->groups.size())};
 }
 
-// The likeliest tokens behind the rows of the step become guess number `guess` of their entries.
+// Makes the likeliest tokens after the step's rows guess number `guess` of their entries.
 void DraftModel::take_likeliest(std::span<DraftEntry> entries, uint32_t guess) {
   targets_.clear();
   for (DraftEntry& entry : entries)

@@ -12,7 +12,7 @@ namespace altlas::model {
 namespace {
 namespace json = boost::json;
 
-// One object of the file. A key that is null counts as absent.
+// One object of the file. A key with the value null counts as absent.
 struct Facts {
   const json::object& object;
   std::string path;
@@ -25,7 +25,7 @@ struct Facts {
   Error wrong(std::string_view key, std::string_view wanted) const {
     return invalid(fmt::format("{}: {} must be {}", path, key, wanted));
   }
-  // A whole number in [min, max].
+  // Returns a whole number in [min, max].
   Result<uint32_t> count(std::string_view key, uint32_t max, uint32_t min = 1) const {
     const json::value* value = find(key);
     if (value == nullptr) return invalid(fmt::format("{}: {} is missing", path, key));
@@ -100,7 +100,8 @@ Result<RopeScaling> read_scaling(const Facts& facts, uint32_t context) {
   return out;
 }
 
-// The rope of some layers from `facts`, which may lie deeper than the model's own numbers.
+// Reads the rope of some layers from `facts`, which may lie deeper in the file than the model's own
+// numbers.
 Result<RopeTable> read_table(const Facts& facts, double base, const ModelConfig& config) {
   ALTLAS_TRY(const double own, facts.number_or("rope_theta", base, 1, kRopeBaseMax));
   ALTLAS_TRY(const double part, facts.number_or("partial_rotary_factor", 1, 0, 1));
@@ -172,7 +173,7 @@ Result<void> read_windows(const Facts& facts, ModelConfig& config) {
   if (is_qwen && config.window > 0) kind.windows = WindowRule::kEvery;
   apply_window_rule(config);
   if (config.window == 0) return {};
-  // Mistral's own class has no layer types.
+  // The class of Mistral itself has no layer types.
   if (facts.has("layer_types") && (is_qwen || kind.windows == WindowRule::kAllButEachNth))
     return read_layer_types(facts, config);
   if (is_qwen && kind.name != "qwen3moe") {
@@ -237,7 +238,7 @@ Result<void> read_experts(const Facts& facts, ModelConfig& config) {
   return {};
 }
 
-// The gate that a name of transformers' activation table stands for.
+// Checks that the activation's name, as transformers has it, means the architecture's gate.
 Result<void> check_activation(const Facts& facts, const ModelConfig& config) {
   const bool gelu = config.architecture.gate == GateKind::kGelu;
   const std::string_view right = gelu ? "gelu_pytorch_tanh" : "silu";
@@ -260,7 +261,8 @@ Result<void> read_sizes(const Facts& facts, ModelConfig& config) {
 
 Result<ModelConfig> read_decoder(const Facts& facts, const Architecture& kind) {
   ModelConfig config{.architecture = kind};
-  config.architecture.rope = ops::RopeStyle::kNeox;  // Checkpoints keep q and k as trained.
+  // Checkpoints keep q and k in the order of training.
+  config.architecture.rope = ops::RopeStyle::kNeox;
   config.norm_offset = kind.stored_gamma_minus_1 ? 1 : 0;
   if (facts.has("quantization_config"))
     return invalid(facts.path +
@@ -333,7 +335,7 @@ Result<Pooling> read_hf_pooling(std::string_view text, const std::string& path) 
 Result<HfConfig> read_hf_config(std::string_view text, const std::string& path) {
   ALTLAS_TRY(const json::value root, parse_object(text, path));
   const Facts outer{root.get_object(), path};
-  // A model that also sees images keeps its text part's numbers apart.
+  // A model that also sees images has its text part's numbers in an object of their own.
   const json::value* inner = outer.find("text_config");
   const Facts facts{inner != nullptr && inner->is_object() ? inner->get_object() : outer.object,
                     path};

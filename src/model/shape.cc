@@ -68,7 +68,7 @@ Error does_not_fit(const ReplicaShape& shape, uint64_t memory_bytes, double util
       "memory");
 }
 
-// Sets the groups' blocks and model_len_max by what the memory leaves.
+// Sets the groups' blocks and model_len_max by the memory that is left.
 Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
   const auto usable =
@@ -103,7 +103,7 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
   return {};
 }
 
-// Adapters and draft model, as far as they add to the shape.
+// Adds the adapters and the draft model to the shape.
 Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
   plan.weight_bytes = shape.weight_bytes;
