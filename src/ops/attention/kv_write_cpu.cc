@@ -18,7 +18,7 @@ namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 using Halves = hn::Rebind<uint16_t, F32x16>;
 
-// As f16_from_f32 of each lane.
+// Does what f16_from_f32() does, for each lane.
 HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
 #if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   HWY_ALIGN float in[16];
@@ -32,7 +32,7 @@ HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
   const auto most = hn::Set(d, 65504.0f);
   const auto bits = hn::BitCast(du, x);
   const auto is_nan = hn::IsNaN(x);
-  // The conversion keeps a NaN's payload; f16_from_f32 gives one for all of a sign.
+  // The conversion keeps a NaN's payload; f16_from_f32() makes one NaN of all with a sign.
   const auto nan =
       hn::BitCast(d, hn::Or(hn::And(bits, hn::Set(du, 0x80000000u)), hn::Set(du, 0x7fc00000u)));
   const Vec16 kept = hn::CopySign(hn::Min(hn::Abs(x), most), x);
@@ -41,7 +41,7 @@ HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
 #endif
 }
 
-// As bf16_from_f32 of each lane.
+// Does what bf16_from_f32() does, for each lane.
 HWY_INLINE hn::Vec<Halves> to_bf16(Vec16 x) {
   const hn::RebindToUnsigned<F32x16> du;
   const auto bits = hn::BitCast(du, x), high = hn::ShiftRight<16>(bits);
@@ -52,7 +52,7 @@ HWY_INLINE hn::Vec<Halves> to_bf16(Vec16 x) {
   return hn::DemoteTo(Halves(), hn::BitCast(hn::RebindToSigned<F32x16>(), out));
 }
 
-// One token and head; keys go to every kKvGroup-th place.
+// Stores one token's values of one head: element c goes to out[c * step].
 template <bool kHalf>
 void store_halves(const float* x, size_t dim, size_t step, uint16_t* out) {
   const F32x16 d;
@@ -69,7 +69,7 @@ void store_halves(const float* x, size_t dim, size_t step, uint16_t* out) {
   }
 }
 
-// One token's values of one head as int8 and scales: element c goes to quants[c * step].
+// Stores one token's values of one head as int8 and scales: element c goes to quants[c * step].
 void store_q8(const float* x, size_t dim, size_t step, int8_t* quants, uint16_t* scales,
               size_t scale_step) {
   const F32x16 d;
