@@ -6,7 +6,7 @@
 namespace altlas::scheduler {
 namespace {
 
-// Of limits for which 0 means that there is none: the loosest and the tightest of two.
+// The looser and the tighter of two limits, where 0 means that there is none.
 template <class T>
 T loosest(T a, T b) {
   return a == 0 || b == 0 ? T{0} : std::max(a, b);
@@ -16,7 +16,7 @@ T tightest(T a, T b) {
   return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b);
 }
 
-// A rate that is not known counts as 1.
+// An unknown rate counts as 1.
 double rate_of(const PlacementDevice& d) {
   return d.tokens_per_second > 0 ? d.tokens_per_second : 1;
 }
@@ -48,7 +48,7 @@ PlacementDevice best_of(const PlacementDevice& a, const PlacementDevice& b) {
   return out;
 }
 
-// Only where a device stands is asked of it, never an order.
+// A standing is asked of the result, never an order.
 PlacementDevice worst_of(const PlacementDevice& a, const PlacementDevice& b) {
   PlacementDevice out;
   out.id = std::max(a.id, b.id);
