@@ -18,8 +18,8 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-// GET /health: as a request sent now would meet. Never waits: it reads what the control strand last
-// published.
+// GET /health: what a request sent now would meet. It never waits: it reads what the control strand
+// published last.
 awaitable<Result<Response>> health(Request, Services& services) {
   const control::HealthView view = services.service.health();
   json::object body{{"status", control::to_string(view.status)},
@@ -36,7 +36,7 @@ awaitable<Result<Response>> metrics(Request, Services& services) {
   co_return response;
 }
 
-// GET /version, as vLLM has it.
+// GET /version, in vLLM's form.
 awaitable<Result<Response>> version(Request, Services& services) {
   const json::object answer{{"version", services.version}};
   co_return json_response(text::json_text(answer));
@@ -47,7 +47,7 @@ awaitable<Result<Response>> openapi(Request, Services& services) {
                                        metrics_path(services.config.monitoring)));
 }
 
-// GET /api/v1/trace?seconds=60: the last spans of requests and tasks in Chrome's format.
+// GET /api/v1/trace?seconds=60: the last spans of requests and tasks, in Chrome's format.
 awaitable<Result<Response>> trace(Request request, Services& services) {
   double seconds = 60;
   if (const auto text = request.query_value("seconds")) {

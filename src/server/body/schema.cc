@@ -6,7 +6,7 @@ namespace json = boost::json;
 
 namespace {
 
-// The schema, and null.
+// Returns a schema that also takes null.
 json::object nullable(json::object schema) {
   if (json::value* type = schema.if_contains("type"); type != nullptr && type->is_string()) {
     if (type->get_string() != "null") *type = json::array{*type, "null"};
@@ -74,7 +74,7 @@ json::object Schemas::value_schema(const std::optional<std::string>&, const Fiel
 }
 
 json::object Schemas::value_schema(const std::vector<std::string>&, const FieldInfo& info) {
-  // A character has at least one byte.
+  // A character has at least one byte, so the limit in bytes also holds for characters.
   const json::object one{
       {"type", "string"}, {"minLength", 1}, {"maxLength", static_cast<int64_t>(info.max)}};
   const json::object list{{"type", "array"}, {"maxItems", info.items_max}, {"items", one}};

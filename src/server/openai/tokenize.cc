@@ -14,7 +14,7 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-// A token's bytes: text where they are UTF-8, else a list of them, as llama-server says it.
+// Returns a token's bytes in llama-server's form: text if they are UTF-8, else a list of them.
 json::value piece_json(std::string_view bytes) {
   if (is_valid_utf8(bytes)) return json::value(bytes);
   json::array list;
@@ -22,7 +22,8 @@ json::value piece_json(std::string_view bytes) {
   return list;
 }
 
-// {"prompt"} or {"messages"} as vLLM sends them, {"content"} as llama-server does.
+// Reads {"prompt"} or {"messages"} as vLLM's clients send them, or {"content"} as llama-server's
+// do.
 Prompt read_text(const TokenizeBody& body, JsonReader& reader) {
   Prompt prompt;
   if (body.messages != nullptr) {

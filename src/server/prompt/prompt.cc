@@ -18,7 +18,7 @@ namespace json = boost::json;
 
 namespace {
 
-// In OpenAI's words, which programs look for.
+// The words are OpenAI's, which programs look for.
 Error too_long(size_t tokens, const ServedModel& model, const Prompt& prompt, bool at_least) {
   const std::string_view field = prompt.field;
   return invalid(fmt::format("This model's maximum context length is {} tokens{}, however your {} "
@@ -39,7 +39,7 @@ std::string_view strip(std::string_view text, bool right) {
 }
 
 // Ends the prompt with the last message's content, as transformers' continue_final_message does:
-// trailing spaces stay where the template kept them.
+// trailing spaces stay if the template kept them.
 Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_view content) {
   const std::string_view core = strip(content, true), with_tail = strip(content, false);
   for (size_t i = segments.size(); i-- > 0 && !core.empty();) {
@@ -57,7 +57,7 @@ Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_v
       "continue_final_message");
 }
 
-// By what the template wrote at the end, never by what a message quotes; except the message
+// What the template wrote at the end decides, never what a message quotes; except for the message
 // that goes on.
 text::ReasoningStart start_of(const ServedModel& model, const std::vector<text::Segment>& segments,
                               const Prompt& prompt, std::string_view final_message) {
@@ -106,7 +106,7 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const Prompt&
   return model.tokenizer->encode_segments(segments, /*add_special=*/false);
 }
 
-// A text whose bytes alone are too many is refused before the work.
+// A text whose bytes alone show that it is too long is refused before it is encoded.
 Result<std::vector<int32_t>> encode_text(const ServedModel& model, const Prompt& prompt) {
   const size_t least = prompt.text.size() / model.tokenizer->token_bytes_max();
   if (least > size_t{4} * model.model_len_max) return too_long(least, model, prompt, true);
@@ -129,7 +129,8 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
     }
     case Prompt::Kind::kText: {
       ALTLAS_TRY(ids, encode_text(model, prompt));
-      // A prompt that its sender rendered; one that is none may hold anything.
+      // The sender may have rendered this prompt itself. If it is no rendered prompt, it may hold
+      // anything.
       if (prompt.reasoning && prompt.parse_special &&
           text::reasoning_start(model.reasoning, prompt.text) == text::ReasoningStart::kUnderway)
         *prompt.reasoning = text::ReasoningStart::kUnderway;
@@ -148,7 +149,7 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const Prompt& 
 }  // namespace
 
 struct TextPool::Impl {
-  // Half of the threads are for grammars. Of one thread there is no half: the kernel gives turns.
+  // Half of the threads are for grammars. With one thread each lane has one, and they take turns.
   Impl(size_t threads, size_t waiting_max_in)
       : texts(std::max<size_t>(threads - threads / 2, 1)),
         grammars(std::max<size_t>(threads / 2, 1)),
@@ -159,8 +160,9 @@ struct TextPool::Impl {
     std::atomic<size_t> waiting{0};
   };
   Lane texts;
-  Lane grammars;  // A few bytes of grammar may take half a second: no other prompt waits for them.
-  const size_t waiting_max;  // In each lane.
+  // A few bytes of grammar may take half a second: other prompts don't wait for them.
+  Lane grammars;
+  const size_t waiting_max;  // The limit of each lane.
 
   // Runs `work` on the lane's threads; the answer comes back on the caller's executor.
   template <class T, class Work>
@@ -203,7 +205,8 @@ Result<ServedModelPointer> TextPool::find(std::string_view model, std::string_vi
   if (model.empty()) {
     for (const ServedModelPointer& one : models_)
       if (std::ranges::find(one->task_types, type) != one->task_types.end()) return one;
-    // Nobody says who embeds: a model that is made for it before one that also generates.
+    // If the request names no model, one that is made for embeddings goes before one that also
+    // generates.
     for (const ServedModelPointer& one : models_)
       if (type == kEmbeddingType && one->embedding_size > 0 && !one->generates) return one;
     for (const ServedModelPointer& one : models_)
