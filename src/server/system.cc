@@ -36,7 +36,7 @@ awaitable<Result<Response>> metrics(Request, Services& services) {
   co_return response;
 }
 
-// GET /version, in vLLM's form.
+// GET /version, as vLLM has it.
 awaitable<Result<Response>> version(Request, Services& services) {
   const json::object answer{{"version", services.version}};
   co_return json_response(text::json_text(answer));
