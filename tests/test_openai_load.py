@@ -1,7 +1,7 @@
 """The official openai client under load: every answer is the one that an idle server gives.
 
-Lists, n, streams and cancels come at once from many threads, more of them than a server keeps finished tasks for. The
-answers to compare with are asked for one by one before."""
+Lists, n, streams and cancels come at once from many threads, and are more than a server keeps finished tasks for. The expected
+answers are asked for one by one before."""
 import concurrent.futures
 import contextlib
 import json
