@@ -50,7 +50,7 @@ int64_t used_ns(clockid_t clock) {
 
 // Whether the thread stops using CPU: true once it uses none in 50 ms of this thread's CPU time. A
 // thread that spins or yields always uses some, whatever else runs; the answer is then false, after
-// so many windows that parking was long due.
+// 40 windows, when parking is long due.
 bool parks(clockid_t clock) {
   for (int window = 0; window < 40; ++window) {
     const int64_t before = used_ns(clock), own = used_ns(CLOCK_THREAD_CPUTIME_ID);

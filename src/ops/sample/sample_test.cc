@@ -70,7 +70,7 @@ TEST(Sample, LogSumNearLibraryAndSameBits) {
 
 TEST(Sample, LikeliestAreSorted) {
   auto logits = logits_of(2);
-  logits[17] = logits[4000] = logits[3000] = 50;  // Of these equal ones the lowest id comes first.
+  logits[17] = logits[4000] = logits[3000] = 50;  // The lowest id of equal ones comes first.
   logits[5] = std::nanf("");
   std::vector<float> equal(kCount, 1.5f);
   equal[3] = -std::numeric_limits<float>::infinity();

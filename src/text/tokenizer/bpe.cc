@@ -49,7 +49,7 @@ class Bpe final : public WordModel {
   std::vector<int32_t> byte_ids_;  // [256], -1: none.
   // The next three are for BPE over characters only.
   std::vector<int32_t> low_ids_;                    // [0x10000], -1: none.
-  std::unordered_map<char32_t, int32_t> high_ids_;  // Of characters above U+FFFF.
+  std::unordered_map<char32_t, int32_t> high_ids_;  // Ids of characters above U+FFFF.
   std::unordered_set<char32_t> before_space_;       // Each c of the tokens that contain "c▁".
   // With ignore_merges only: [vocab], true for tokens that may be a whole word.
   std::vector<bool> wholes_;

@@ -289,7 +289,7 @@ void Reader::read_config(const json::object& config) {
   if (found == nullptr) return;
   if (found->is_string()) chat_template_ = view(found->get_string());
   if (!found->is_array()) return;
-  // Of several templates the one named "default" is taken.
+  // If there are several templates, the one named "default" is taken.
   for (const json::value& item : found->get_array()) {
     const json::object* entry = item.if_object();
     if (entry == nullptr || token_text(member(*entry, "name")) != "default") continue;

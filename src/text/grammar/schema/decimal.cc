@@ -152,7 +152,7 @@ Result<Automaton> half_line(const NumberBound& bound, bool above, bool integer, 
   const Decimal zero;
   Decimal size = bound.at;
   size.negative = false;
-  // Of the numbers with the bound's sign, those of larger (or smaller) size are taken; of the
+  // Among numbers with the bound's sign those of larger (or smaller) size are taken; of the
   // others all or none.
   const bool larger = above != bound.at.negative;
   const std::array<bool, 3> wanted{!larger, on, larger};
@@ -201,7 +201,7 @@ bool is_multiple(const Decimal& number, const Decimal& n) {
   const std::string divisor = whole(n);
   const Decimal m{false, divisor.substr(std::min(divisor.find_first_not_of('0'), divisor.size())),
                   ""};
-  // With so many digits it is not decided, and counts as valid.
+  // With more digits it is not decided, and counts as valid.
   if (m.whole.size() > 17) return true;
   const uint64_t by = std::stoull(m.whole);
   uint64_t rest = 0;
