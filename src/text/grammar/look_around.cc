@@ -15,7 +15,7 @@ constexpr uint32_t kLastSymbol = kTextEnd;
 
 // The kinds of characters that \b tells apart.
 enum WordClass : uint32_t {
-  kOther,     // No word character; also what is before kTextBegin.
+  kOther,     // No word character.
   kWord,      // [0-9A-Za-z_]
   kOnlySome,  // Letters and digits beyond ASCII: word characters in Python, not in ECMA-262.
   kStart,     // Nothing was read yet.
