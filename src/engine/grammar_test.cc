@@ -9,6 +9,7 @@
 #include "engine/grammar_cache.h"
 #include "engine/replica_core.h"
 #include "engine/sim_executor.h"
+#include "text/tokenizer/letters.h"
 
 namespace altlas::engine {
 namespace {
@@ -18,17 +19,8 @@ using ::testing::HasSubstr;
 constexpr int32_t kEnd = 0;
 
 std::unique_ptr<const text::Tokenizer> letters() {
-  text::Vocabulary vocabulary;
-  vocabulary.model = "gpt2";
-  vocabulary.pre = "gpt-2";
-  vocabulary.tokens = {"<|end|>"};
-  vocabulary.types = {text::kTokenControl};
-  vocabulary.eos = kEnd;
-  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.push_back(std::string(1, c));
-  for (const char* pair : {"ab", "bc", "\":", "12", "}}", ",\""})
-    vocabulary.tokens.push_back(pair);
-  vocabulary.types.resize(vocabulary.tokens.size(), text::kTokenNormal);
-  auto made = text::Tokenizer::create(std::move(vocabulary));
+  auto made =
+      text::Tokenizer::create(text::letters_vocabulary({"ab", "bc", "\":", "12", "}}", ",\""}));
   EXPECT_TRUE(made.ok()) << made.error().message();
   return *std::move(made);
 }
@@ -186,8 +178,9 @@ TEST(GrammarInReplica, HoldsWhatComesBehindTheThinking) {
     std::string begin, end;
     Grammar grammar;
   };
-  for (const Row& row : {Row{"", "}}", kNumbers}, Row{"", "bc", kSchema}, Row{"=~", "ab", kNumbers},
-                         Row{"", "12", {GrammarKind::kRegex, "[0-9]{3}"}}, Row{"#", "z", kSchema}}) {
+  for (const Row& row :
+       {Row{"", "}}", kNumbers}, Row{"", "bc", kSchema}, Row{"=~", "ab", kNumbers},
+        Row{"", "12", {GrammarKind::kRegex, "[0-9]{3}"}}, Row{"#", "z", kSchema}}) {
     Bench whole(1);
     Grammar grammar = row.grammar;
     if (!row.begin.empty()) grammar.think_begin = *whole.tokenizer->encode(row.begin, {});

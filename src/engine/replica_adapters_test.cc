@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/replica_core.h"
+#include "engine/test_limits.h"
 #include "scheduler/test_ranks.h"
 
 namespace altlas::engine {
@@ -13,21 +14,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-ReplicaLimits limits() {
-  ReplicaLimits l;
-  l.sequences_max = 4;
-  l.step_tokens_max = 16;
-  l.block_tokens = 4;
-  l.groups = {{.blocks = 100, .block_bytes = 64}};
-  l.ranks = {{.weights = 1000, .activations = 0, .blocks = {64}}};
-  l.vocab_size = 100;
-  return l;
-}
-
 class ReplicaAdapters : public testing::Test {
  protected:
   ReplicaAdapters()
-      : core(limits(), {.adapters = {"first"}}, nullptr), ranks(4, 4, limits().groups, 20) {}
+      : core(test_limits(), {.adapters = {"first"}}, nullptr),
+        ranks(4, 4, test_limits().groups, 20) {}
 
   void load(const std::string& name) { core.handle(LoadAdapter{{name, "/" + name}}); }
   // Submits a sequence of `tokens` tokens. Returns false if it was refused.
@@ -154,7 +145,7 @@ TEST_F(ReplicaAdapters, PrefixesAreTheirOwn) {
 }
 
 TEST(ReplicaAdaptersLimits, SoManyAndNoMore) {
-  ReplicaCore core(limits(), {}, nullptr);
+  ReplicaCore core(test_limits(), {}, nullptr);
   for (size_t i = 0; i <= kAdaptersMax; ++i)
     core.handle(LoadAdapter{{"a" + std::to_string(i), "/a"}});
   EXPECT_EQ(core.take_adapter_jobs().size(), kAdaptersMax);

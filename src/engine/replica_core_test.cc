@@ -7,6 +7,7 @@
 #include <map>
 
 #include "base/philox.h"
+#include "engine/test_limits.h"
 #include "scheduler/test_ranks.h"
 
 namespace altlas::engine {
@@ -15,17 +16,6 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr int32_t kVocabulary = 20;  // Small, so that stop strings occur by chance.
-
-ReplicaLimits limits(uint32_t blocks = 100, uint32_t slots = 4, uint32_t step_tokens = 16) {
-  ReplicaLimits l;
-  l.sequences_max = slots;
-  l.step_tokens_max = step_tokens;
-  l.block_tokens = 4;
-  l.groups = {{.blocks = blocks, .block_bytes = 64}};
-  l.ranks = {{.weights = 1000, .activations = 0, .blocks = {64}}};
-  l.vocab_size = 1000;
-  return l;
-}
 
 SubmitSequence submit(uint64_t id, uint32_t prompt_tokens, int32_t tokens_max) {
   SubmitSequence s;
@@ -146,14 +136,15 @@ std::map<uint64_t, Heard> run_load(const ReplicaLimits& l, size_t depth,
 // depth, and when it had to give way. Method: one load, many replicas.
 TEST(ReplicaCore, TextDoesNotDependOnTheBatch) {
   std::map<uint64_t, Heard> alone;
-  for (const SubmitSequence& s : load()) alone.merge(run_load(limits(), 1, {s}));
+  for (const SubmitSequence& s : load()) alone.merge(run_load(test_limits(), 1, {s}));
   int stopped = 0;
   for (const auto& [id, h] : alone)
     stopped += h.result->finish_reason == FinishReason::kStop ? 1 : 0;
   ASSERT_GT(stopped, 2);
   ASSERT_LT(stopped, 12);
   for (const size_t depth : {1, 2, 3}) {
-    for (const auto& l : {limits(), limits(17), limits(100, 12, 64), limits(40, 3, 5)}) {
+    for (const auto& l :
+         {test_limits(), test_limits(17), test_limits(100, 12, 64), test_limits(40, 3, 5)}) {
       const auto batch = run_load(l, depth, load());
       ASSERT_EQ(batch.size(), alone.size());
       for (const auto& [id, h] : batch) {
@@ -173,11 +164,11 @@ TEST(ReplicaCore, TextDoesNotDependOnGuessesOrSwap) {
   std::vector<SubmitSequence> all = load();
   for (SubmitSequence& s : all) s.sampling.logprobs = s.sequence.value % 4 == 0 ? 1 : -1;
   std::map<uint64_t, Heard> alone;
-  for (const SubmitSequence& s : all) alone.merge(run_load(limits(), 1, {s}));
+  for (const SubmitSequence& s : all) alone.merge(run_load(test_limits(), 1, {s}));
   uint64_t right = 0, swapped = 0;
   for (const uint32_t guesses : {1u, 5u, 9u}) {
     for (const bool draft_model : {false, true}) {
-      for (ReplicaLimits l : {limits(), limits(17), limits(40, 3, 5)}) {
+      for (ReplicaLimits l : {test_limits(), test_limits(17), test_limits(40, 3, 5)}) {
         l.draft_model = draft_model;
         l.swap_places = 20;
         CoreOptions options;
@@ -220,7 +211,7 @@ TEST(ReplicaCore, PayloadsInPrompts) {
                           {"log-probabilities of places", true, 5, 1, "no log-probabilities"},
                           {"runs", true, 5, -1, ""}}) {
     SCOPED_TRACE(one.name);
-    ReplicaLimits l = limits();
+    ReplicaLimits l = test_limits();
     l.reads_payloads = one.reads;
     Bench bench(l, 1);
     SubmitSequence s = submit(1, 6, 4);
@@ -236,7 +227,7 @@ TEST(ReplicaCore, PayloadsInPrompts) {
     EXPECT_EQ(heard.ids, bench.ranks.expected(scheduler::TestRanks::with_payloads(s.prompt),
                                               s.sampling.seed, 4));
   }
-  Bench bench(limits(), 1);
+  Bench bench(test_limits(), 1);
   SubmitSequence s = submit(1, 6, 4);
   s.prompt.push_back(kTokenPayload);  // A payload's token without a payload is refused.
   bench.core.handle(s);
@@ -249,7 +240,7 @@ TEST(ReplicaCore, PayloadsInPrompts) {
 TEST(ReplicaCore, Adapters) {
   CoreOptions options;
   options.adapters = {"one", "two"};
-  Bench bench(limits(), 1, options);
+  Bench bench(test_limits(), 1, options);
   for (uint64_t id = 1; id <= 4; ++id) {
     SubmitSequence s = submit(3, 20, 4);  // The prompt is the same each time.
     s.sequence = SequenceId{id};
@@ -277,7 +268,7 @@ TEST(ReplicaCore, Adapters) {
 // giving way, swapped or not.
 TEST(ReplicaCore, OutOfBlocksNeverAborts) {
   for (const uint32_t places : {0u, 3u, 100u}) {
-    ReplicaLimits l = limits(6, 4, 16);  // 24 tokens.
+    ReplicaLimits l = test_limits(6, 4, 16);  // 24 tokens.
     l.swap_places = places;
     CoreOptions options;
     options.speculative_tokens = 4;
@@ -300,13 +291,13 @@ TEST(ReplicaCore, OutOfBlocksNeverAborts) {
 TEST(ReplicaCore, ResumesAfterAnyToken) {
   for (const SubmitSequence& whole : load()) {
     const uint64_t id = whole.sequence.value;
-    Heard full = run_load(limits(), 1, {whole})[id];
+    Heard full = run_load(test_limits(), 1, {whole})[id];
     std::string said;
     for (size_t cut = 0; cut <= full.ids.size(); ++cut) {
       SCOPED_TRACE(::testing::Message() << "sequence " << id << " cut after " << cut);
       SubmitSequence rest = whole;
       rest.generated.assign(full.ids.begin(), full.ids.begin() + static_cast<ptrdiff_t>(cut));
-      const Heard h = run_load(limits(), 2, {rest})[id];
+      const Heard h = run_load(test_limits(), 2, {rest})[id];
       EXPECT_EQ(h.result->text, full.result->text);
       EXPECT_EQ(h.result->tokens, full.result->tokens);
       EXPECT_EQ(h.result->stop_string, full.result->stop_string);
@@ -320,7 +311,7 @@ TEST(ReplicaCore, ResumesAfterAnyToken) {
 // Goal: a cancelled sequence ends within one step and reports how far it came; cancelling an
 // unknown one reports nothing.
 TEST(ReplicaCore, Cancels) {
-  Bench bench(limits(), 2);
+  Bench bench(test_limits(), 2);
   bench.core.handle(submit(1, 5, 50));
   bench.core.handle(submit(2, 5, 6));
   for (int i = 0; i < 4; ++i) bench.step();
@@ -336,7 +327,7 @@ TEST(ReplicaCore, Cancels) {
 
 // Goal: what can't run is answered, with the reason; nothing else is disturbed.
 TEST(ReplicaCore, SaysWhyNot) {
-  Bench bench(limits(10), 1);
+  Bench bench(test_limits(10), 1);
   bench.core.handle(submit(1, 5, 5));
   bench.core.handle(submit(1, 5, 5));
   bench.core.handle(submit(2, 39, 2));
@@ -364,7 +355,7 @@ TEST(ReplicaCore, SaysWhyNot) {
 // Goal: a draining replica finishes what it has, takes nothing more, and reports once that it is
 // empty.
 TEST(ReplicaCore, Drains) {
-  Bench bench(limits(), 1);
+  Bench bench(test_limits(), 1);
   bench.core.handle(submit(1, 5, 5));
   bench.core.handle(DrainReplica{});
   bench.core.handle(submit(2, 5, 5));
@@ -381,7 +372,7 @@ TEST(ReplicaCore, Drains) {
 
 // Goal: log-probabilities come one per token where asked for, those of the prompt with the result.
 TEST(ReplicaCore, Logprobs) {
-  Bench bench(limits(), 2);
+  Bench bench(test_limits(), 2);
   SubmitSequence s = submit(1, 30, 6);
   s.sampling.logprobs = 0;
   s.sampling.prompt_logprobs = 0;
@@ -401,7 +392,7 @@ TEST(ReplicaCore, Logprobs) {
 // the ranks abort on a position that is left out.
 TEST(ReplicaCore, Embeddings) {
   for (const size_t depth : {1, 2}) {
-    ReplicaLimits l = limits(/*blocks=*/24);
+    ReplicaLimits l = test_limits(/*blocks=*/24);
     l.embedding_size = 2;
     Bench bench(l, depth);
     for (uint64_t id = 0; id < 12; ++id) {
@@ -434,13 +425,13 @@ TEST(ReplicaCore, Embeddings) {
 // both kinds of sequences on both kinds of models, prompts beside each other that do not fit one
 // step.
 TEST(ReplicaCore, EncodersAndDecoders) {
-  Bench decoder(limits(), 1);
+  Bench decoder(test_limits(), 1);
   SubmitSequence embeds = submit(1, 9, 0);
   embeds.embeds = true;
   decoder.core.handle(embeds);
   decoder.run();
   EXPECT_THAT(decoder.heard[1].failed->message, HasSubstr("no embeddings"));
-  ReplicaLimits l = limits();
+  ReplicaLimits l = test_limits();
   l.embedding_size = 2;
   l.generates = false;
   Bench encoder(l, 2);
@@ -463,7 +454,7 @@ TEST(ReplicaCore, EncodersAndDecoders) {
 // Goal: the statistics are true: memory counts weights and used blocks, and falls back when all
 // sequences are over.
 TEST(ReplicaCore, Stats) {
-  Bench bench(limits(), 1);
+  Bench bench(test_limits(), 1);
   bench.core.handle(submit(1, 14, 6));
   bench.step();
   ReplicaStats stats = bench.core.stats();
@@ -484,9 +475,9 @@ TEST(ReplicaCore, Stats) {
 // also where there is nothing but states; memory counts all states as held, used or not.
 TEST(ReplicaCore, RecurrentLayers) {
   std::map<uint64_t, Heard> alone;
-  for (const SubmitSequence& s : load()) alone.merge(run_load(limits(), 1, {s}));
+  for (const SubmitSequence& s : load()) alone.merge(run_load(test_limits(), 1, {s}));
   for (const bool blocks : {true, false}) {
-    ReplicaLimits l = limits(17);
+    ReplicaLimits l = test_limits(17);
     if (!blocks) l.groups.clear();
     if (!blocks) l.ranks[0].blocks.clear();
     l.groups.push_back({kv::GroupKind::kState, 3, 0, 5000});
@@ -514,7 +505,7 @@ TEST(ReplicaCore, RecurrentLayers) {
 // Goal: over a long random life each sequence is answered once, its text whole. Method: 10,000
 // steps, seeded; texts compared with a quiet replica's.
 TEST(ReplicaCore, RandomLife) {
-  Bench bench(limits(24, 5, 20), 2);
+  Bench bench(test_limits(24, 5, 20), 2);
   PhiloxStream random{77};
   std::map<uint64_t, SubmitSequence> sent;
   uint64_t id = 0;
@@ -540,7 +531,7 @@ TEST(ReplicaCore, RandomLife) {
     ASSERT_FALSE(h.failed);
     ASSERT_NE(h.result.has_value(), h.cancelled.has_value()) << "exactly one end";
     cancelled += h.cancelled ? 1 : 0;
-    const Heard quiet = run_load(limits(), 1, {s})[key];
+    const Heard quiet = run_load(test_limits(), 1, {s})[key];
     if (h.result) {
       EXPECT_EQ(h.result->text, quiet.result->text);
     } else {

@@ -7,23 +7,13 @@
 
 #include <deque>
 
+#include "engine/test_limits.h"
 #include "scheduler/test_ranks.h"
 
 namespace altlas::engine {
 namespace {
 
 using Next = ReplicaLoop::Next;
-
-ReplicaLimits limits() {
-  ReplicaLimits l;
-  l.sequences_max = 4;
-  l.step_tokens_max = 16;
-  l.block_tokens = 4;
-  l.groups = {{.blocks = 100, .block_bytes = 64}};
-  l.ranks = {{.weights = 1000, .activations = 0, .blocks = {64}}};
-  l.vocab_size = 100;
-  return l;
-}
 
 class ExecutorByHand final : public Executor {
  public:
@@ -45,9 +35,9 @@ class ExecutorByHand final : public Executor {
   std::vector<uint32_t> dropped;
 
  private:
-  const ReplicaLimits limits_ = engine::limits();
+  const ReplicaLimits limits_ = test_limits();
   const int depth_;
-  scheduler::TestRanks ranks_{4, 4, engine::limits().groups, 100};
+  scheduler::TestRanks ranks_{4, 4, test_limits().groups, 100};
   std::deque<StepPlan> flying_;
 };
 
@@ -62,7 +52,7 @@ struct Bench {
     loop.handle(std::move(s));
   }
   ExecutorByHand executor;
-  ReplicaCore core{limits(), {.adapters = {"first"}}, nullptr};
+  ReplicaCore core{test_limits(), {.adapters = {"first"}}, nullptr};
   ReplicaLoop loop{core, executor};
 };
 

@@ -108,8 +108,7 @@ bool more_memory(const PlacementDevice& a, const PlacementDevice& b) {
 // Predicts the seconds until a task that is given to the device now would end. An unknown rate
 // counts as one token per second.
 double finish_seconds(const PlacementDevice& d, const PlacementRequest& r) {
-  const double rate = d.tokens_per_second > 0 ? d.tokens_per_second : 1;
-  return (static_cast<double>(d.tokens_ahead) + r.sequence_tokens) / rate;
+  return (static_cast<double>(d.tokens_ahead) + r.sequence_tokens) / rate_of(d);
 }
 
 // A device that may take the task, and its standing.
@@ -157,8 +156,12 @@ class Chooser {
           const PlacementRequest& request)
       : policy_(policy), index_(index), request_(request) {}
 
-  // Offers the candidates to `best`: by standing, then by `better`.
-  void pick(const Better& better, Best& best) const { pick_in(index_.root(), better, best); }
+  // The first two candidates: by standing, then by `better`, which must outlive the answer.
+  Best pick(const Better& better) const {
+    Best best(better);
+    pick_in(index_.root(), best);
+    return best;
+  }
   // The best standing of all devices.
   Standing best_standing() const {
     Standing best = Standing::kNever;
@@ -189,18 +192,18 @@ class Chooser {
 
  private:
   using Node = PlacementIndex::Node;
-  void pick_in(Node at, const Better& better, Best& best) const {
+  void pick_in(Node at, Best& best) const {
     const Candidate ideal{&at.best(), standing(at.best())};
     if (ideal.standing == Standing::kNever || !best.improves(ideal)) return;
     if (at.is_leaf()) return best.offer(ideal);
     const Node left = at.left(), right = at.right();
     if (!right.empty() && best.before({&right.best(), standing(right.best())},
                                       {&left.best(), standing(left.best())})) {
-      pick_in(right, better, best);
-      pick_in(left, better, best);
+      pick_in(right, best);
+      pick_in(left, best);
     } else {
-      pick_in(left, better, best);
-      if (!right.empty()) pick_in(right, better, best);
+      pick_in(left, best);
+      if (!right.empty()) pick_in(right, best);
     }
   }
   void lower_in(Node at, Standing& best) const {
@@ -273,16 +276,14 @@ void explain_least_loaded(const PlacementDevice& d, Placement& out) {
 
 void least_loaded(const Chooser& chooser, Placement& out) {
   const Better better = less_loaded;
-  Best best(better);
-  chooser.pick(better, best);
+  const Best best = chooser.pick(better);
   best.tell(out);
   explain_least_loaded(best.winner(), out);
 }
 
 void memory_optimized(const Chooser& chooser, const PlacementRequest& request, Placement& out) {
   const Better better = more_memory;
-  Best best(better);
-  chooser.pick(better, best);
+  const Best best = chooser.pick(better);
   best.tell(out);
   out.reason = fmt::format("most memory free: {} bytes before {} estimated",
                            memory_free(best.winner()), request.estimated_memory);
@@ -327,8 +328,7 @@ void prefix_affinity(const Chooser& chooser, Placement& out) {
       return a.cached_prefix_tokens > b.cached_prefix_tokens;
     return less_loaded(a, b);
   };
-  Best best(better);
-  chooser.pick(better, best);
+  const Best best = chooser.pick(better);
   best.tell(out);
   const PlacementDevice& d = best.winner();
   out.reason = fmt::format("{} tokens of the prompt cached, load {} {} the bound of {:.1f}",
@@ -340,8 +340,7 @@ void earliest_finish(const Chooser& chooser, const PlacementRequest& request, Pl
     const double fa = finish_seconds(a, request), fb = finish_seconds(b, request);
     return fa != fb ? fa < fb : less_loaded(a, b);
   };
-  Best best(better);
-  chooser.pick(better, best);
+  const Best best = chooser.pick(better);
   best.tell(out);
   out.reason = fmt::format("{} tokens ahead, {:.2f} s until it would be done",
                            best.winner().tokens_ahead, finish_seconds(best.winner(), request));

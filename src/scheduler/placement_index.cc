@@ -16,11 +16,6 @@ T tightest(T a, T b) {
   return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b);
 }
 
-// An unknown rate counts as 1.
-double rate_of(const PlacementDevice& d) {
-  return d.tokens_per_second > 0 ? d.tokens_per_second : 1;
-}
-
 PlacementDevice best_of(const PlacementDevice& a, const PlacementDevice& b) {
   PlacementDevice out;
   out.id = std::min(a.id, b.id);

@@ -47,6 +47,11 @@ struct PlacementDevice {
   friend bool operator==(const PlacementDevice&, const PlacementDevice&) = default;
 };
 
+// Tokens per second; a rate that is not known counts as 1.
+inline double rate_of(const PlacementDevice& device) {
+  return device.tokens_per_second > 0 ? device.tokens_per_second : 1;
+}
+
 // How near a device is to taking the task now. Lower is better; a task that must queue does so at
 // the best there is.
 enum class Standing : uint8_t {

@@ -8,20 +8,13 @@
 #include "base/check.h"
 #include "simulation/scenario.h"
 #include "text/grammar/configurations.h"
+#include "text/tokenizer/letters.h"
 
 namespace altlas::simulation {
 namespace {
 
 std::unique_ptr<const text::Tokenizer> make_tokenizer() {
-  text::Vocabulary vocabulary;
-  vocabulary.model = "gpt2";
-  vocabulary.pre = "gpt-2";
-  vocabulary.tokens = {"<|end|>"};
-  vocabulary.types = {text::kTokenControl};
-  vocabulary.eos = 0;
-  for (char c = '!'; c <= '~'; ++c) vocabulary.tokens.push_back(std::string(1, c));
-  for (const char* pair : {"ab", "12"}) vocabulary.tokens.push_back(pair);
-  vocabulary.types.resize(vocabulary.tokens.size(), text::kTokenNormal);
+  text::Vocabulary vocabulary = text::letters_vocabulary({"ab", "12"});
   ALTLAS_CHECK(vocabulary.tokens.size() == kVocabulary, "a token per row of the head");
   auto made = text::Tokenizer::create(std::move(vocabulary));
   ALTLAS_CHECK(made.ok(), made.error().message());

@@ -1,20 +1,12 @@
 #include "worker/convert.h"
 
 #include "task/convert.h"
+#include "worker/lists.h"
 #include "worker/step_convert.h"
 #include "worker/values.h"
 
 namespace altlas::worker {
 namespace {
-
-template <class Repeated, class T>
-void write_all(const std::vector<T>& from, Repeated* to) {
-  to->Add(from.begin(), from.end());
-}
-template <class T, class Repeated>
-std::vector<T> read_all(const Repeated& from) {
-  return std::vector<T>(from.begin(), from.end());
-}
 
 void write(const engine::LoadReplica& from, proto::Frame* frame) {
   proto::LoadReplica* to = frame->mutable_load();

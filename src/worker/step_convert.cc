@@ -4,20 +4,16 @@
 #include <utility>
 
 #include "task/convert.h"
+#include "worker/lists.h"
 
 namespace altlas::worker {
 namespace {
-
-template <class T, class Repeated>
-std::vector<T> read_all(const Repeated& from) {
-  return std::vector<T>(from.begin(), from.end());
-}
 
 void write(const SlotStart& from, proto::SlotStart* to) {
   const SequenceRequest& request = *from.request;
   to->set_slot(from.slot);
   write_prompt(request.prompt, to->mutable_prompt());
-  to->mutable_generated()->Add(request.generated.begin(), request.generated.end());
+  write_all(request.generated, to->mutable_generated());
   write_sampling(request.sampling, to->mutable_sampling());
   to->set_adapter(request.adapter);
   to->set_embeds(request.embeds);
@@ -75,12 +71,12 @@ kv::BlockCopy read(const proto::BlockCopy& from) {
 void write(const StepEntry& from, proto::StepEntry* to) {
   to->set_slot(from.slot);
   to->set_position(from.position);
-  to->mutable_tokens()->Add(from.tokens.begin(), from.tokens.end());
+  write_all(from.tokens, to->mutable_tokens());
   to->set_samples(from.samples);
   to->set_guesses(from.guesses);
   to->set_prompt_logprobs(from.prompt_logprobs);
   to->set_masked(from.allowed != nullptr);
-  if (from.allowed) to->mutable_allowed()->Add(from.allowed->begin(), from.allowed->end());
+  if (from.allowed) write_all(*from.allowed, to->mutable_allowed());
 }
 
 StepEntry read(const proto::StepEntry& from) {
@@ -107,7 +103,7 @@ void write(const SampledToken& from, proto::SampledToken* to) {
     row->set_token(following.token);
     write_logprobs(following.logprobs, row->mutable_logprobs());
   }
-  to->mutable_embedding()->Add(from.embedding.begin(), from.embedding.end());
+  write_all(from.embedding, to->mutable_embedding());
 }
 
 SampledToken read(const proto::SampledToken& from) {
@@ -132,7 +128,7 @@ void write_plan(const StepPlan& from, proto::StepPlan* to) {
   for (const kv::BlockCopy& copy : from.copies) write(copy, to->add_copies());
   for (const kv::BlockSwap& swap : from.swap_in) write(swap, to->add_swap_in());
   for (const StepEntry& entry : from.entries) write(entry, to->add_entries());
-  to->mutable_ends()->Add(from.ends.begin(), from.ends.end());
+  write_all(from.ends, to->mutable_ends());
 }
 
 Result<StepPlan> read_plan(const proto::StepPlan& from) {
@@ -155,7 +151,7 @@ void write_step_result(const StepResult& from, proto::StepResult* to) {
   to->set_id(from.id.value);
   for (const SampledToken& sampled : from.sampled) write(sampled, to->add_sampled());
   to->set_busy_us(from.busy_us);
-  to->mutable_rank_busy_us()->Add(from.rank_busy_us.begin(), from.rank_busy_us.end());
+  write_all(from.rank_busy_us, to->mutable_rank_busy_us());
 }
 
 StepResult read_step_result(const proto::StepResult& from) {

@@ -2,7 +2,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/sha.h>
 
 #include <fmt/format.h>
 
@@ -16,13 +15,6 @@
 
 namespace altlas::server {
 namespace {
-
-std::string sha256(std::string_view text) {
-  std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
-         reinterpret_cast<unsigned char*>(digest.data()));
-  return digest;
-}
 
 std::optional<std::string> base64_decode(std::string_view text) {
   if (text.size() % 4 != 0 || text.size() > 4096) return std::nullopt;
@@ -53,7 +45,7 @@ Result<Auth> Auth::create(const config::AuthConfig& config) {
     if (trim(key).empty())
       return invalid(fmt::format("{}: a key is empty: give it at least one character", field),
                      std::string(field));
-    keys.push_back({sha256(trim(key)), Identity{std::move(name), role}});
+    keys.push_back({content_hash(trim(key)), Identity{std::move(name), role}});
     return {};
   };
   for (const auto& key : config.keys)
@@ -105,10 +97,11 @@ Result<Identity> Auth::identify(std::string_view authorization) const {
     return Error(
         ErrorCode::kUnauthorized,
         "no key was sent: send 'Authorization: Bearer KEY', or Basic with the key as password");
-  const std::string digest = sha256(key);
+  const ContentHash digest = content_hash(key);
   const Key* found = nullptr;
   for (const Key& known : *keys)
-    if (CRYPTO_memcmp(known.digest.data(), digest.data(), digest.size()) == 0) found = &known;
+    if (CRYPTO_memcmp(known.digest.bytes.data(), digest.bytes.data(), digest.bytes.size()) == 0)
+      found = &known;
   if (found == nullptr)
     return Error(ErrorCode::kUnauthorized,
                  "the key is not known: send one that the server was started with");

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/content_hash.h"
 #include "base/result.h"
 #include "config/config.h"
 #include "server/http/http.h"
@@ -31,7 +32,7 @@ class Auth {
 
  private:
   struct Key {
-    std::string digest;  // SHA-256, so that comparing takes the same time whatever is sent.
+    ContentHash digest;  // A hash, so that comparing takes the same time whatever is sent.
     Identity identity;
     bool operator==(const Key& other) const {
       return digest == other.digest && identity.name == other.identity.name &&

@@ -49,11 +49,7 @@ Result<ExpressionPtr> SchemaCompiler::decided(const Goal& goal) {
   }
   schemas_.name_pending(set);
   const Types types = schemas_.types_of(set);
-  std::vector<ExpressionPtr> parts;
-  if (types[kNull] && schemas_.is_left(set, nullptr)) parts.push_back(bytes("null"));
-  for (const bool value : {true, false})
-    if (types[kBoolean] && schemas_.is_left(set, value))
-      parts.push_back(bytes(value ? "true" : "false"));
+  std::vector<ExpressionPtr> parts = schemas_.literals_of(set, types);
   if (types[kInteger] || types[kNumber]) {
     ALTLAS_TRY(ExpressionPtr one, numbers_.value(set, types[kInteger], types[kNumber]));
     parts.push_back(std::move(one));

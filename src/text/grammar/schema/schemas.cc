@@ -211,6 +211,14 @@ bool Schemas::is_left(const Set& set, const json::value& value) const {
   });
 }
 
+std::vector<ExpressionPtr> Schemas::literals_of(const Set& set, const Types& types) const {
+  std::vector<ExpressionPtr> out;
+  if (types[kNull] && is_left(set, nullptr)) out.push_back(bytes("null"));
+  for (const bool value : {true, false})
+    if (types[kBoolean] && is_left(set, value)) out.push_back(bytes(value ? "true" : "false"));
+  return out;
+}
+
 void Schemas::name_pending(const Set& set) {
   for (const uint32_t s : set)
     for (const Unheld& one : all_[s].pending) context_.leave_out(one.why, one.pointer, one.reason);

@@ -75,13 +75,15 @@ class Schemas {
   Types types_of(const Set& set) const;
   // Whether enum or const list the values.
   bool is_listed(const Set& set) const;
-  // Whether one of the literals null, true and false is not excluded.
-  bool is_left(const Set& set, const json::value& value) const;
+  // The literals null, true and false, as far as the types allow them and no schema excludes them.
+  std::vector<ExpressionPtr> literals_of(const Set& set, const Types& types) const;
   // Names what is left out of these schemas, as their values are not listed.
   void name_pending(const Set& set);
 
  private:
   void check_keywords(uint32_t schema);
+  // Whether one of the literals is not excluded.
+  bool is_left(const Set& set, const json::value& value) const;
 
   Context& context_;
   std::vector<Schema> all_;

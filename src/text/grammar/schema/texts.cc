@@ -76,11 +76,7 @@ Result<std::optional<ExpressionPtr>> Texts::decided_texts(const Goal& goal, size
   const Set& set = goal.schemas;
   const Types types = schemas_.types_of(set);
   schemas_.name_pending(set);
-  std::vector<ExpressionPtr> parts;
-  if (types[kNull] && schemas_.is_left(set, nullptr)) parts.push_back(bytes("null"));
-  for (const bool value : {true, false})
-    if (types[kBoolean] && schemas_.is_left(set, value))
-      parts.push_back(bytes(value ? "true" : "false"));
+  std::vector<ExpressionPtr> parts = schemas_.literals_of(set, types);
   if (types[kInteger] || types[kNumber]) {
     ExpressionPtr spelled = one_spelling(types[kInteger], types[kNumber]);
     ALTLAS_TRY(const auto held, numbers_.conditions(set, /*integer=*/!types[kNumber]));
