@@ -95,7 +95,7 @@ void Board::waited() {
 }
 
 int Board::held_up_by(int waited_for) const {
-  // Ranks that wait for one another in a circle end the loop, too.
+  // The loop also ends if ranks wait for one another in a circle.
   for (int i = 0; i < ranks_; ++i) {
     const int next = lines_[waited_for].waits.load(std::memory_order_relaxed) - 1;
     if (next < 0 || next >= ranks_) break;
@@ -125,7 +125,7 @@ Result<void> Board::still_hopeful(const Call& call, Deadline deadline, int waite
                     fmt::format("did not come within the timeout, rank {} waited", rank_));
   }
   if (left || ended) {
-    // It was gone before the last look at its board, so it did not come.
+    // A rank that was gone before the last look at the board will not come.
     if (gone_ == waited_for)
       return end_with(ErrorCode::kUnavailable, left ? "left the group" : "died");
     gone_ = waited_for;

@@ -234,7 +234,7 @@ TEST(CoreReplicas, ARestoredTaskStaysWithItsDeployment) {
     CoreHarness first(setup_of(3, {{"a", {0}}, {"b", {1}}}));
     first.start();
     std::vector<TaskId> ids;
-    // One of b's tasks is over, four run, the others wait.
+    // Among b's tasks one is over, four run, the others wait.
     for (int i = 0; i < 7; ++i) {
       TaskSpec spec = first.spec();
       spec.deployment = "b";

@@ -149,7 +149,7 @@ void Decoder::run_layers(StepContext& step) {
 void Decoder::feed_forward(StepContext& step, uint32_t index) {
   const LayerWeights& layer = weights_.layers[index];
   if (layer.experts) {
-    // An expert's rows come from all threads.
+    // An expert's rows come from all threads, so each waits for the others.
     if (!step.single) team_.barrier();
     step.clock.lap(Op::kNorm);
     parts_.experts.run(step, *layer.experts);

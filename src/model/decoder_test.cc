@@ -209,7 +209,7 @@ void expect_golden_logits(const std::string& path, const Golden& golden) {
 // Goal: the decoder computes what transformers computes in float32. Method: a tiny random model of
 // each architecture.
 TEST_P(Architectures, GgufMatchesGoldenLogits) {
-  // This architecture has safetensors only.
+  // Some architectures have safetensors only.
   if (!testing_support::has_tiny_gguf(GetParam())) return;
   expect_golden_logits(testing_support::write_tiny_gguf(GetParam()), read_golden(GetParam()));
 }

@@ -118,7 +118,7 @@ void Experts::sort_places(size_t tokens) {
   std::fill_n(first_, experts.count + 1, 0u);
   for (size_t i = 0; i < places; ++i) ++first_[chosen[i] + 1];
   for (uint32_t e = 0; e < experts.count; ++e) first_[e + 1] += first_[e];
-  // first_[e] moves to the end of the expert's places.
+  // In this loop first_[e] moves to the end of the expert's places.
   for (size_t i = 0; i < places; ++i) {
     const uint32_t place = first_[chosen[i]]++;
     place_.data[i] = place;

@@ -147,7 +147,7 @@ void BatchScheduler::plan_decodes() {
   // One token of the budget is left for the first in order.
   const uint32_t spare = waiting_first || remaining(head) > 1 ? 1 : 0;
   for (auto it = running_.begin(); it != running_.end() && budget_ > spare; ++it) {
-    // It takes blocks only from sequences behind `it`.
+    // schedule() takes blocks only from sequences behind `it`.
     if (remaining(it->second) == 1) schedule(it, 1);
   }
 }
@@ -199,7 +199,7 @@ void BatchScheduler::plan_guesses() {
 
 void BatchScheduler::guess(Sequence& s, StepEntry& entry, uint32_t most) {
   most = std::min(most, s.pace.take());
-  // Other sequences will grow into these blocks.
+  // Some blocks are left for the other sequences to grow into.
   for (uint32_t g = 0; g < kv_.groups() && most > 0; ++g)
     if (kv_.pool(g).available() < 2 * running_.size()) return;
   if (most == 0 || (most = kv_.reservable(s.blocks, entry.position, 1 + most) - 1) == 0) return;
@@ -273,13 +273,13 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
   if (options_.whole_prompts && s.tokens.size() > budget_) return false;
   std::span<const int32_t> known(s.tokens);
   if (wants_logprobs(s)) known = known.first(s.logprobs_from + 1);  // These must be computed.
-  // An embedding may be drawn from every position.
+  // Each position of the prompt may count in an embedding, so all are computed.
   if (s.request->embeds) known = known.first(1);
   kv::PrefixMatch match;
   while (true) {
     match = kv_.match(s.salt, known, s.payloads);
     const bool any_room = lower_runs() && !options_.whole_prompts;
-    // Host memory holds more of it than the prefix cache.
+    // The sequence comes back from host memory if more of it is there than in the prefix cache.
     if (s.swapped.tokens > match.tokens) {
       match = {};
       if (has_room_for_swapped(s, any_room)) break;
@@ -288,7 +288,7 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
       continue;
     }
     if (has_room(s, match, any_room)) break;
-    // The copy may be what does not fit.
+    // If the last block would be copied, that copy may be what does not fit.
     if (match.tokens % kv_.block_tokens() != 0) {
       match = kv_.shorten(std::move(match));
       if (has_room(s, match, any_room)) break;
@@ -453,7 +453,7 @@ std::vector<SampledSequence> BatchScheduler::commit(const StepResult& result) {
       if (entry.samples) take_sample(s, entry, *sampled, one);
       end += static_cast<uint32_t>(sampled->following.size());
     }
-    // It was preempted meanwhile: its blocks are gone, its samples are not.
+    // A sequence that was preempted meanwhile has lost its blocks, but not its samples.
     if (s.slot < 0) continue;
     if (entry.guesses > 0) s.planned = end;
     s.computed = end;

@@ -56,7 +56,7 @@ std::map<DeviceId, uint32_t> PrefixIndex::cached_tokens(std::string_view adapter
     for (auto key = keys_.lower_bound({hash, DeviceId{INT32_MIN}});
          key != keys_.end() && key->first == hash; ++key) {
       const auto seen = before == 0 ? out.emplace(key->second, 0).first : out.find(key->second);
-      // The device lacks a block before this one.
+      // Devices that lack a block before this one don't count.
       if (seen == out.end() || seen->second != before) continue;
       seen->second += kBlockTokens;
       any = true;

@@ -38,13 +38,13 @@ TaskId Clients::next_id() { return TaskId{random_.next(), next_task_++}; }
 
 Prompt Clients::make_prompt(size_t tokens_max) {
   Prompt prompt;
-  // Others have this beginning, too.
+  // Half of the prompts have a beginning that others have, too.
   if (one_in(random_, 2)) {
     const auto shared = static_cast<int32_t>(random_.below(3));
     for (int32_t i = 0; i < 33; ++i)
       prompt.push_back((shared * 31 + i * 7) % static_cast<int32_t>(kVocabulary));
   }
-  // There are a few payloads, of two sizes, which recur.
+  // Payloads are few, of two sizes, so that they recur.
   if (scenario_.shapes.payload_prompts && one_in(random_, 2)) {
     const auto places = static_cast<uint32_t>(one_in(random_, 2) ? 5 : 20);
     prompt.add_payload(fmt::format("picture {}", random_.below(3)), places);

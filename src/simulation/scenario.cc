@@ -103,7 +103,7 @@ control::DeploymentSetup make_deployment(size_t index, const Shapes& shapes, Ans
   if (one_in(random, 2)) out.load.swap_bytes = static_cast<uint64_t>(between(random, 1, 20)) << 12;
   if (shapes.adapters && one_in(random, 2)) out.load.adapters = {{"tone", "configured"}};
   if (answers == Answers::kEmbeddings) return out;
-  // Guesses follow tokens that are known.
+  // With two steps in flight there are no guesses: those follow tokens that are known.
   if (shapes.two_steps) {
     out.load.executor_depth = 2;
     return out;

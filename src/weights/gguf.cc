@@ -437,7 +437,7 @@ Result<std::vector<int64_t>> GgufFile::integers(std::string_view key) const {
   if (value.type != GgufType::kArray || wrong)
     return wrong_type(key, value, "an array of integers");
   std::vector<int64_t> out(value.count);
-  // This is fast for the types of tokens, of which there are as many as tokens.
+  // The types of tokens take this faster way: there are as many as tokens.
   if (value.element == GgufType::kInt32) {
     for (uint64_t i = 0; i < value.count; ++i)
       out[i] = load<int32_t>(bytes_.data() + value.offset + 4 * i);

@@ -241,7 +241,7 @@ int Worker::run(std::string* message) {
 int run_worker(const WorkerOptions& options, EngineHost& host, std::string* message) {
   if (options.parent_pid != 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    // The server ended before the line above.
+    // Another parent means that the server ended before the line above.
     if (::getppid() != options.parent_pid) {
       if (message != nullptr) *message = "the server ended while this worker started";
       return kExitServerGone;

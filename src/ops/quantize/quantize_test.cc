@@ -43,7 +43,7 @@ std::vector<float> values(size_t cols) {
   for (size_t i = 0; i < 32; ++i) x[cols + i] *= 1e-38f;
   x[2 * cols + 3] = std::numeric_limits<float>::infinity();
   x[3 * cols + 31] = std::numeric_limits<float>::quiet_NaN();
-  // Half-way values.
+  // These values are half-way between two steps.
   for (size_t i = 0; i < 32; ++i) x[4 * cols + i] = 0.5f * (static_cast<float>(i) - 16);
   return x;
 }

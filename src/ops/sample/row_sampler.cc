@@ -299,7 +299,7 @@ int32_t RowSampler::pick_in_run(const float* logits, size_t first, size_t count,
 // Gathers what may be drawn from all threads, in the order of ids; at least `bound`.
 RowSampler::Kept RowSampler::gather(float bound) {
   Kept all{kept_logits_, kept_ids_, 0, bound};
-  // What is written is never behind what is read.
+  // The lists move forward in place: what is written is never behind what is read.
   for (uint32_t t = 0; t < threads_; ++t) {
     const Kept& kept = parts_[t].drawn;
     all.count += scan_filter(kept.logits, kept.ids, kept.count, bound, all.logits + all.count,

@@ -167,7 +167,7 @@ TEST(Sample, DrawsFollowDistribution) {
 // without reports, on every target, for several teams and pieces.
 TEST(Sample, SameTokenOnEveryTargetForEveryTeam) {
   auto logits = logits_of(4);
-  // It makes ties.
+  // Rounded logits make ties.
   for (size_t i = 0; i < logits.size(); i += 3) logits[i] = std::round(logits[i]);
   const std::vector<TokenCount> counts = {{3, 2}, {200, 0}, {4096, 1}};
   std::vector<uint64_t> allowed((kCount + 63) / 64 - 3, 0x5555'5555'5555'7777u);

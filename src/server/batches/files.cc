@@ -112,7 +112,7 @@ Result<std::unique_ptr<Files>> Files::open(std::string folder, FileLimits limits
       fs::remove(path, error);
     }
   }
-  // These have content, but their description was never written.
+  // Content whose description was never written goes, too.
   for (const fs::path& path : paths)
     if (path.extension() != ".json" && !files->files_.contains(path.stem().string()))
       fs::remove(path, error);

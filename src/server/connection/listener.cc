@@ -245,7 +245,7 @@ asio::awaitable<void> Server::Impl::accept_loop() {
   while (!share->stopping) {
     auto [error, socket] = co_await acceptor.async_accept(asio::make_strand(io), kTuple);
     if (share->stopping || error == asio::error::operation_aborted) co_return;
-    // The process is out of descriptors, or the peer left: the loop goes on, but not busily.
+    // If the process is out of descriptors, or the peer left, the loop goes on, but not busily.
     if (error) {
       asio::steady_timer pause(co_await asio::this_coro::executor, std::chrono::milliseconds(10));
       co_await pause.async_wait(kTuple);

@@ -49,7 +49,7 @@ awaitable<Result<Response>> load_adapter(Request request, Services& services) {
                         "lora_name");
   }
   const Result<void> loaded = co_await services.service.load_adapter(model->deployment, adapter);
-  // The file can't be opened.
+  // A file that can't be opened is the client's fault.
   if (!loaded.ok() && loaded.error().code() == ErrorCode::kIo)
     co_return invalid(loaded.error().message(), "lora_path");
   if (!loaded.ok()) co_return loaded.error();

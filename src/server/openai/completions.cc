@@ -250,8 +250,8 @@ awaitable<Result<std::vector<Prompt>>> prepare_echo(ServedModelPointer model, in
   for (Prompt& prompt : prompts) {
     if (prompt.kind == Prompt::Kind::kIds) {
       ALTLAS_CO_TRY(prompt.text, co_await services.prompts.decode(*model, prompt.ids));
-    // The first token has no log-probability, but is shown.
     } else if (logprobs >= 0) {
+      // The first token has no log-probability, but is shown.
       ALTLAS_CO_TRY(prompt.ids, co_await services.prompts.encode(*model, prompt));
       prompt.kind = Prompt::Kind::kIds;
     }

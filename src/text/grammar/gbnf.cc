@@ -108,7 +108,7 @@ class Reader {
     std::vector<ExpressionPtr> parts;
     while (at_ < text_.size() && peek() != '|' && peek() != ')') {
       if (peek() == '\n' || peek() == '\r') {
-        // An alternative may go on in the next line, with '|'.
+        // Outside of parentheses the next line goes on with the rule only if it begins with '|'.
         if (depth == 0) {
           const size_t before = at_;
           skip_space(true);

@@ -174,8 +174,8 @@ class AssertingConstruction {
       if (!edge) {
         ALTLAS_TRY(at->second, next_is(ranges.only_some, false));
       }
-      // \b after a character that is no word character, or \B after one that is.
     } else if (edge != behind_word) {
+      // \b after a character that is no word character, or \B after one that is.
       ALTLAS_TRY(at->second, next_is(ranges.word, false));
     } else {
       // Python's \B does not hold in an empty text.

@@ -238,7 +238,7 @@ TaggedText replace(const TaggedText& text, std::string_view from, const TaggedTe
     --count;
     at = found + from.size();
     if (!from.empty()) continue;
-    // An empty string is found before each character and at the end.
+    // An empty string is found before each character, and last at the end.
     if (at == bytes.size()) break;
     const size_t next = point_at(bytes, at).end;
     out.append(text, at, next);

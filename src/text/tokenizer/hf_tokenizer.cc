@@ -174,7 +174,7 @@ Result<void> Reader::read_unigram(const json::object& model) {
   if (unk < -1 || unk >= static_cast<int64_t>(tokens_.size()))
     return invalid(fmt::format("tokenizer.json: model.unk_id {} is no token", unk));
   vocabulary_.unk = static_cast<int32_t>(unk);
-  // No text spells it.
+  // No text spells the unknown token.
   if (unk >= 0) vocabulary_.types[static_cast<size_t>(unk)] = kTokenUnknown;
   return {};
 }

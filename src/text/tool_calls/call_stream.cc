@@ -80,7 +80,7 @@ CallStatus CallStream::between(std::string& text, bool last) {
     const Match ends = match(text, end, last);
     if (ends == Match::kYes) return end_of_text();
     if (ends == Match::kPart) return CallStatus::kMore;
-    // The text was cut off within the tag.
+    // The text may have been cut off within the tag.
     if (last && end.starts_with(text)) {
       drop(text, text.size());
       return end_of_text();

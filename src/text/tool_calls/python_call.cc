@@ -175,7 +175,7 @@ CallStatus PythonCalls::read_argument(std::string_view text, bool last, size_t& 
     return list_ ? CallStatus::kMore : CallStatus::kDone;
   }
   if (!first_ && !reader.take(',')) return wrong();
-  // The bracket follows a last comma.
+  // The bracket may follow a last comma.
   if (!first_ && reader.take(')')) {
     sink_->arguments("}");
     sink_->end();

@@ -128,7 +128,7 @@ Result<std::optional<std::vector<const json::value*>>> Choices::listed_values(co
   std::vector<const json::value*> kept;
   for (const json::value* value : values) {
     bool fits =
-        // A text that is there twice is only a choice.
+        // A text that is listed twice does no harm.
         kept.size() >= kListedApartMax ||
         std::ranges::none_of(kept, [&](const auto* one) { return same_value(*one, *value); });
     for (const uint32_t s : set) {

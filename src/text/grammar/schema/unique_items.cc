@@ -50,7 +50,7 @@ Result<ExpressionPtr> UniqueItems::different_items(const Set& set, size_t prefix
       if (!found) return ExpressionPtr();
       rule_index = *found;
     }
-    // No further text differs for sure.
+    // Without enough texts no further item differs for sure.
     if (count <= i) {
       most = i;
       break;
