@@ -21,8 +21,8 @@ SECONDS = float(os.environ.get("ALTLAS_SIEGE_SECONDS", "6"))  # For both servers
 WARM_UP = min(max(SECONDS / 4, 3.0), 60.0)
 ENOUGH = 60.0  # Seconds within which a good client gets its answer, even if the machine is busy with others.
 SETTLED = 60.0  # Seconds within which memory and sockets are back.
-KEPT = 0.2      # Of the memory after the warm-up, what may stay; and after a short one, which has not seen all,
-KEPT_MIB = 0 if SECONDS > 60 else 32
+KEPT = 0.2      # Memory may stay above that after the warm-up by this share,
+KEPT_MIB = 0 if SECONDS > 60 else 32  # and by this much more if the warm-up was too short to see everything.
 # AddressSanitizer keeps freed memory to find later uses: its 256 MiB would hide what goes back.
 ENVIRONMENT = {"ASAN_OPTIONS": ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=8", "thread_local_quarantine_size_kb=64",
                                                       "allocator_release_to_os_interval_ms=500")))}

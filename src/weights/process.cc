@@ -18,7 +18,7 @@
 namespace altlas::weights {
 namespace {
 constexpr int kTickMs = 200;
-constexpr int kTermTicks = 15;  // The ticks from SIGTERM to SIGKILL.
+constexpr int kTermTicks = 15;  // Ticks from SIGTERM to SIGKILL.
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> out;
@@ -27,18 +27,17 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return out;
 }
 
-// The variables by which packages are reached. PYTHON* is not among them, since it names code.
+// How packages are reached. PYTHON* is not among them: it names code.
 constexpr std::string_view kPackageVariables[] = {
     "PIP_*",        "http_proxy",         "https_proxy",    "no_proxy",  "all_proxy",
     "HTTP_PROXY",   "HTTPS_PROXY",        "NO_PROXY",       "ALL_PROXY", "SSL_CERT_FILE",
     "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC",     "XDG_CONFIG_*"};
 
-// Spawns the program with its standard output and error on `output`.  Returns the process id, or
-// -errno.
+// Spawns with standard output and error on `output`.  Returns the process id, or -errno.
 pid_t spawn(const ProcessSpec& spec, int output) {
   std::vector<std::string> arguments = spec.argv, environment = child_environment(
                                                       environ, kPackageVariables, spec.environment);
-  // The program's path is made absolute, so that it means the same after the change of folder.
+  // A relative path means the same before and after the change of folder.
   std::string program = spec.argv[0];
   std::error_code ignored;
   if (program.find('/') != std::string::npos)
@@ -67,7 +66,7 @@ pid_t spawn(const ProcessSpec& spec, int output) {
   return failed != 0 ? -failed : pid;
 }
 
-// Reads until the child closes its end. Returns false if the tick ended it.
+// Reads until the child closes its end. False if tick ended it.
 bool drain(const ProcessSpec& spec, int fd, pid_t pid, std::string& output) {
   bool wanted = true;
   int ticks_since_term = 0;
