@@ -72,7 +72,7 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
 
 Machine probe_machine(const std::string& root) {
   Machine machine;
-  // The number is kept: a leader that is pinned later must not shrink the machine.
+  // A leader's pinning later must not shrink the machine.
   static const uint32_t cores = affinity_cores();
   machine.cores = cores;
   const CgroupLimits limits = read_cgroup_limits(root);

@@ -52,8 +52,7 @@ ReplicaLimits limits_of(std::span<const model::ReplicaShape> ranks) {
 
 namespace {
 
-// Plans what all ranks will hold before any of them allocates: the rank with the fewest blocks
-// decides.
+// What all ranks will hold, known before any allocates: the one with the fewest blocks decides.
 Result<ReplicaLimits> plan_ranks(std::span<const CpuRankOptions> ranks) {
   std::vector<model::ReplicaShape> shapes;
   for (const CpuRankOptions& rank : ranks) {

@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 
-// Adapters are in replica_adapters.cc.
+// What concerns adapters is in replica_adapters.cc.
 namespace altlas::engine {
 
 namespace {
@@ -240,7 +240,7 @@ void ReplicaCore::commit(const StepResult& result) {
   say_drained();
 }
 
-// Tokens after the one that ends the sequence were computed in vain.
+// What comes behind the token that ends the sequence was computed in vain.
 void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
                               scheduler::SampledSequence& sampled) {
   Live& live = place->second;

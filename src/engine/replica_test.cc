@@ -212,8 +212,7 @@ TEST(Replica, FullInboxAnswers) {
   EXPECT_TRUE(heard.wait([&] { return heard.results.size() == sent; }));
 }
 
-// An executor that reads an adapter slowly: until a step has been collected meanwhile. It notes
-// what it holds.
+// Reads slowly: until a step has been collected meanwhile; remembers what it holds.
 class AdapterExecutor final : public Executor {
  public:
   struct Held {

@@ -17,8 +17,7 @@ namespace {
 // Events of one run; a smoke run has few, so that it takes no time.
 size_t event_count() { return std::getenv("ALTLAS_BENCH_TINY") != nullptr ? 1000 : 100'000; }
 
-// Half of the events are acceptances with 64 prompt tokens, half completions with 200 bytes of
-// text.
+// Half acceptances with 64 prompt tokens, half completions with 200 bytes of text.
 std::vector<Event> make_events(size_t count) {
   std::vector<Event> events;
   for (size_t i = 0; i < count / 2; ++i) {

@@ -125,7 +125,7 @@ void Attention::attend(StepContext& step, const LayerWeights& layer, const Place
   }
 }
 
-// Adds the bias to one KV head and its queries, norms them, and turns them by rope.
+// Bias, norms and rope of one KV head and its queries.
 void Attention::turn_head(StepContext& step, const LayerWeights& layer, const KvGroup& group,
                           uint32_t head) const {
   const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim,
@@ -149,8 +149,7 @@ void Attention::turn_head(StepContext& step, const LayerWeights& layer, const Kv
   }
 }
 
-// Computes a step of one token: each thread takes every team.size()th KV head, from its bias to its
-// attention.
+// Of a step of one token: every team.size()th KV head, from its bias to its attention.
 void Attention::attend_token(StepContext& step, const LayerWeights& layer, const Place& place) {
   const size_t q = config_.q_width(), kv = config_.kv_width(), dim = config_.head_dim;
   const BatchEntry& entry = step.entries[0];
@@ -191,7 +190,7 @@ bool Attention::shares_token(const StepContext& step, const ops::AttentionShape&
   return threads > 1 && tiles.last - tiles.first >= kTilesMin && 4 * places > 5 * heads;
 }
 
-// Splits the tiles of all KV heads over the threads, then the rows that merge them.
+// Tiles of all KV heads are split over the threads, then the rows that merge them.
 void Attention::attend_together(StepContext& step, const ops::AttentionShape& shape,
                                 ops::AttentionCall call) {
   const ops::AttentionTiles tiles = ops::attention_tiles(shape, call.position);

@@ -32,8 +32,8 @@ void copy_layers(const KvGroup& group, const ops::KvLayout& layout, uint32_t fro
   }
 }
 
-// Calls each(bytes of the group's memory) for what lies within the range, block by block, with each
-// block's layers in ascending order.
+// Calls each(bytes of the group's memory) for what lies within the range: blocks in order, their
+// layers ascending.
 void for_each_part(const KvGroup& group, const ops::KvLayout& layout, const KvRange& range,
                    std::span<const BlockId> blocks, const auto& each) {
   const size_t heads = size_t{range.head_end} - range.head_begin;
@@ -137,8 +137,8 @@ void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answe
       [&](uint32_t thread, size_t i) { answer(rows[i], thread, i, answers[i]); });
 }
 
-// Answers the row at `place` of those that the head takes at once, after all its logits were seen.
-// Threads: any of the team; one per row.
+// Of row `place` of those at once, whose logits have all been seen. Threads: any of the team, each
+// row by one.
 void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place, HeadAnswer& out) {
   ops::RowSampler& sampler = samplers_[place];
   const auto again = [&](size_t first, size_t count, float* logits) {

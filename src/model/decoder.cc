@@ -16,7 +16,7 @@ namespace {
 // Rounds up to whole cache lines, so that threads don't share one.
 size_t line_floats(size_t values) { return (values + 15) / 16 * 16; }
 
-// The scratch memory of each thread, enough for any product of the model.
+// Of each thread: what any product of the model takes.
 uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention) {
   uint64_t bytes = std::max(attention.scratch_bytes(), Head::scratch_bytes(weights));
   const auto also = [&](const Linear& linear) { bytes = std::max(bytes, linear.scratch_bytes()); };
@@ -131,8 +131,7 @@ void Decoder::run_layers(StepContext& step) {
     adapt(step, l, &LayerAdapter::qkv, step.normed, attention.qkv());
     attention.run(step, layer, l);
     step.multiply(layer.output, step.input(attention.attended()), step.delta);
-    // Rows of step.quantized differ in size: q's before, hidden's now.
-    team_.barrier();
+    team_.barrier();  // Rows of q and of hidden lie differently in step.quantized.
     step.lap(Op::kOutput, layer.output);
     adapt(step, l, &LayerAdapter::output, attention.attended(), step.delta);
     add_and_norm(step, true, layer.post_attention_norm, layer.feed_forward_norm,
@@ -149,8 +148,7 @@ void Decoder::run_layers(StepContext& step) {
 void Decoder::feed_forward(StepContext& step, uint32_t index) {
   const LayerWeights& layer = weights_.layers[index];
   if (layer.experts) {
-    // An expert's rows come from all threads, so each waits for the others.
-    if (!step.single) team_.barrier();
+    if (!step.single) team_.barrier();  // Every expert's rows are others' too.
     step.clock.lap(Op::kNorm);
     parts_.experts.run(step, *layer.experts);
     return;
@@ -167,7 +165,7 @@ void Decoder::adapt_down(StepContext& step, uint32_t index) const {
   adapt(step, index, &LayerAdapter::down, gated, step.delta);
 }
 
-// Computes a token's embedding and its rope angles.
+// A token's embedding and its rope angles.
 void Decoder::embed(const StepToken& token, float* x, float* angles, float* window_angles) const {
   const size_t hidden = config_.hidden, id = static_cast<size_t>(token.id);
   if (weights_.tied)

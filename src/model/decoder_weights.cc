@@ -85,7 +85,7 @@ class Builder {
   struct Source {
     std::string name;
     uint32_t rows;
-    int32_t expert = -1;  // >= 0: the matrix is this expert's.
+    int32_t expert = -1;  // >= 0: one of the matrices that the tensor holds.
   };
   Result<weights::TensorView> matrix_of(const Source& source, uint32_t cols) {
     if (source.expert < 0) return matrix(source.name, source.rows, cols);

@@ -57,7 +57,7 @@ Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> 
   DraftPlan& own = *out->plan_;
   LoadOptions weights = options;
   weights.model_path = options.draft_model_path;
-  weights.shard = {};  // Every rank guesses with the whole draft model.
+  weights.shard = {};  // Every rank guesses with all of it.
   ALTLAS_TRY(out->loaded_, load_weights(own.file, weights, own.weight_bytes, device));
   ALTLAS_TRY(out->workspace_, device.allocate("draft activations", own.activation_bytes));
   for (KvGroup& group : own.groups) {

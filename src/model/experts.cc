@@ -27,7 +27,7 @@ Experts::Experts(const ModelConfig& config, uint32_t step_tokens_max, uint32_t t
   wide_ = arena.take_rows<float>(places, 2 * size_t{experts.feed_forward});
   quantized_ = arena.take(ops::quantized_bytes(places, config.hidden));
   gated_ = arena.take(ops::quantized_bytes(places, experts.feed_forward));
-  const size_t line = (experts.used + 15) / 16 * 16;  // Each thread has lines of its own.
+  const size_t line = (experts.used + 15) / 16 * 16;  // Threads don't share lines.
   own_chosen_ = arena.take_rows<uint32_t>(threads, line);
   own_shares_ = arena.take_rows<float>(threads, line);
 }

@@ -16,7 +16,7 @@ Head::Head(const ModelConfig& config, const DecoderWeights& weights, const HeadI
   best_ = arena.take_rows<ops::Best>(threads, kHeadRowsMax);
 }
 
-// Computes the head's input: the last norm of the rows, quantised where the head takes it so.
+// The head's input: the rows' last norm, quantised.
 void Head::norm_rows(uint32_t thread, std::span<const uint32_t> rows) {
   const size_t hidden = config_.hidden, threads = team_->size();
   ALTLAS_CHECK(rows.size() <= kHeadRowsMax && rows.size() <= input_.x.count,
@@ -35,22 +35,22 @@ void Head::final_hidden(size_t row, std::span<float> out) const {
   ops::rms_norm_cpu({input_.x[row], hidden}, {weights_.output_norm, hidden}, config_.norm_eps, out);
 }
 
-// Returns the ids whose logits this thread computes: whole runs.
+// The ids whose logits this thread computes: whole runs.
 device::Range Head::share(uint32_t thread) const {
   const size_t vocab = config_.vocab_size, runs = (vocab + ops::kSampleRun - 1) / ops::kSampleRun;
   const auto own = device::split(runs, thread, team_->size());
   return {std::min(vocab, own.begin * ops::kSampleRun), std::min(vocab, own.end * ops::kSampleRun)};
 }
 
-// Returns the weights of ids [first, first + count). `first` is the first id of a panel.
+// The weights of ids [first, first + count). first: of a panel.
 ops::PackedMatrix Head::part(size_t first, size_t count) const {
   const ops::PackedMatrix& head = weights_.head.parts[0].matrix;
   return {head.type, static_cast<uint32_t>(count), head.cols,
           head.data + first / ops::kPanelRows * ops::packed_panel_bytes(head.type, head.cols)};
 }
 
-// Computes rows of the logits of ids [first, first + count), at most kWidth. They are valid until
-// this thread's next call. `first` is the first id of a panel.
+// Rows of logits of ids [first, first + count), at most kWidth; valid until this thread's next
+// call. first: of a panel.
 Rows<float> Head::chunk(uint32_t thread, size_t rows, size_t first, size_t count) {
   const Rows<float> out =
       chunks_.rows(size_t{thread} * kHeadRowsMax, size_t{thread} * kHeadRowsMax + rows);
@@ -86,8 +86,7 @@ void Head::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
   });
   for (size_t i = 0; i < rows.size(); ++i) {
     ops::Best best;
-    // Threads have ascending ids, so the lowest of equal ones wins.
-    for (uint32_t t = 0; t < team_->size(); ++t) {
+    for (uint32_t t = 0; t < team_->size(); ++t) {  // Ascending ids: of equal ones the lowest.
       const ops::Best& one = best_[t][i];
       if (one.logit > best.logit) best = one;
     }
@@ -95,8 +94,8 @@ void Head::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
   }
 }
 
-// Finds the best ids of this thread's share of the vocabulary, chunk by chunk while the logits are
-// in its cache.
+// The best of this thread's share of the vocabulary, chunk by chunk while their logits are in its
+// cache.
 void Head::find_best(uint32_t thread, size_t rows) {
   const size_t vocab = config_.vocab_size;
   ops::Best* best = best_[thread];

@@ -100,8 +100,7 @@ Result<RopeScaling> read_scaling(const Facts& facts, uint32_t context) {
   return out;
 }
 
-// Reads the rope of some layers from `facts`, which may lie deeper in the file than the model's own
-// numbers.
+// The rope of some layers from `facts`, which may lie deeper than the model's own numbers.
 Result<RopeTable> read_table(const Facts& facts, double base, const ModelConfig& config) {
   ALTLAS_TRY(const double own, facts.number_or("rope_theta", base, 1, kRopeBaseMax));
   ALTLAS_TRY(const double part, facts.number_or("partial_rotary_factor", 1, 0, 1));
@@ -238,7 +237,7 @@ Result<void> read_experts(const Facts& facts, ModelConfig& config) {
   return {};
 }
 
-// Checks that the activation's name, as transformers has it, means the architecture's gate.
+// The gate that a name of transformers' activation table stands for.
 Result<void> check_activation(const Facts& facts, const ModelConfig& config) {
   const bool gelu = config.architecture.gate == GateKind::kGelu;
   const std::string_view right = gelu ? "gelu_pytorch_tanh" : "silu";
@@ -261,8 +260,7 @@ Result<void> read_sizes(const Facts& facts, ModelConfig& config) {
 
 Result<ModelConfig> read_decoder(const Facts& facts, const Architecture& kind) {
   ModelConfig config{.architecture = kind};
-  // Checkpoints keep q and k in the order of training.
-  config.architecture.rope = ops::RopeStyle::kNeox;
+  config.architecture.rope = ops::RopeStyle::kNeox;  // Checkpoints keep q and k as trained.
   config.norm_offset = kind.stored_gamma_minus_1 ? 1 : 0;
   if (facts.has("quantization_config"))
     return invalid(facts.path +

@@ -87,7 +87,7 @@ struct Descriptor {
   int fd;
 };
 
-// Adds to `hasher` what tells this state of the file from others.
+// Adds to `hasher` what tells this state of a file.
 Result<void> add_file(const std::string& path, Hasher& hasher) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info = {};
@@ -151,7 +151,7 @@ Result<int> take_lock(const std::string& path) {
         return Error(ErrorCode::kBusy, path + ": another process has held it for minutes");
       std::this_thread::sleep_for(kLockPeriod);
     }
-    // The last holder may have deleted the file: its name is then free, or another file's.
+    // Who held it may have deleted it: then another file has the name, or none.
     if (links_of(lock.fd) > 0) return std::exchange(lock.fd, -1);
   }
 }
@@ -286,20 +286,18 @@ std::optional<PanelMapping> PanelFile::find(device::Team& team) {
     ::unlink(at.c_str());
     return std::nullopt;
   }
-  // It marks the file as used now; if that fails, the file only looks older.
-  ::futimens(file.fd, nullptr);
+  ::futimens(file.fd, nullptr);  // Used now; a refusal only makes it look older.
   return mapping;
 }
 
 Result<PanelMapping> PanelFile::create() {
   ALTLAS_CHECK(file_ < 0, "created once");
   const std::string at = temporary();
-  // A process that ended while it filled the file left it: this one holds the lock.
-  ::unlink(at.c_str());
+  ::unlink(at.c_str());  // Of a process that ended while it filled it: we hold the lock.
   const Descriptor file(
       ::open(at.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (file.fd < 0) return failed("cannot be made", at);
-  // The file must have no holes: if the disk filled up, writing to one would end the process.
+  // A hole would end the process when the disk fills up while the memory is written.
   const uint64_t whole = kHeaderBytes + bytes_;
   remove_abandoned(options_.folder, prefix_ + ".lock");
   const uint64_t possible = limit_folder(options_.folder, options_.bytes_max, whole, path());

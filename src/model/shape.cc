@@ -103,7 +103,7 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
   return {};
 }
 
-// Adds the adapters and the draft model to the shape.
+// Adapters and draft model, as far as they add to the shape.
 Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
   plan.weight_bytes = shape.weight_bytes;

@@ -147,8 +147,7 @@ void BatchScheduler::plan_decodes() {
   // One token of the budget is left for the first in order.
   const uint32_t spare = waiting_first || remaining(head) > 1 ? 1 : 0;
   for (auto it = running_.begin(); it != running_.end() && budget_ > spare; ++it) {
-    // schedule() takes blocks only from sequences behind `it`.
-    if (remaining(it->second) == 1) schedule(it, 1);
+    if (remaining(it->second) == 1) schedule(it, 1);  // Takes blocks only from those behind `it`.
   }
 }
 

@@ -201,7 +201,7 @@ void WorkerProcess::read_adapters() {
   loop_->drop_adapters();
 }
 
-// Ranks that do not lead only report that they live.
+// Ranks that do not lead only say that they live.
 void WorkerProcess::follow() {
   inbox_.clear();
   if (events_.now() < stats_at_) return;

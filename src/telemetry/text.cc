@@ -9,7 +9,7 @@
 namespace altlas::telemetry {
 namespace {
 
-// Returns the bytes of the valid character at the start of `text`, or 0 if there is none.
+// Bytes of the valid character at the start of `text`, 0 if there is none.
 size_t character_bytes(std::string_view text) {
   const auto at = [text](size_t i) {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
@@ -23,7 +23,7 @@ size_t character_bytes(std::string_view text) {
   for (size_t i = 1; i < bytes; ++i) {
     if ((at(i) & 0xc0u) != 0x80) return 0;
   }
-  // These are overlong forms, surrogates and code points above U+10FFFF.
+  // Overlong forms, surrogates and points above U+10FFFF.
   if ((lead == 0xe0 && at(1) < 0xa0) || (lead == 0xed && at(1) >= 0xa0)) return 0;
   if ((lead == 0xf0 && at(1) < 0x90) || (lead == 0xf4 && at(1) >= 0x90)) return 0;
   return bytes;

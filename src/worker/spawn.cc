@@ -16,7 +16,7 @@
 
 #include "base/child_environment.h"
 
-extern char** environ;  // POSIX declares it: the variables that a child inherits.
+extern char** environ;  // POSIX: the variables that a child inherits.
 
 namespace altlas::worker {
 namespace {
@@ -32,7 +32,7 @@ uint64_t out_of_memory_kills(const std::string& kernel_counts) {
   return 0;
 }
 
-// The attributes and file actions of posix_spawn, which are freed at the end.
+// posix_spawn's attributes and file actions, freed at the end.
 struct SpawnSettings {
   SpawnSettings() {
     posix_spawnattr_init(&attributes);
@@ -44,7 +44,7 @@ struct SpawnSettings {
   }
   SpawnSettings(const SpawnSettings&) = delete;
   SpawnSettings& operator=(const SpawnSettings&) = delete;
-  // Returns 0, or the error of what could not be set.
+  // 0, or what could not be set.
   int prepare() {
     sigset_t none, all;
     sigemptyset(&none);
@@ -56,8 +56,8 @@ struct SpawnSettings {
         &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     int error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, 2, 1);
-    // Asio's sockets are not close-on-exec: a worker that inherited another's end would keep its
-    // link open.
+    // Asio's sockets are not close-on-exec: a worker that held another's end would keep its link
+    // open.
     if (error == 0) error = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     return error;
   }
@@ -72,8 +72,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return out;
 }
 
-// Variables that a worker's computation may depend on: the kernels' switch, libraries of the loader
-// and of GPUs, allocators and sanitizers, and those that tests hand on. No key is among them.
+// What a worker's computation may depend on: the kernels' switch, libraries of the loader and of
+// GPUs, allocators and sanitizers, what tests hand on. No key is among them.
 constexpr std::string_view kWorkerVariables[] = {
     "ALTLAS_SIMD", "ALTLAS_TEST_*", "LD_LIBRARY_PATH", "CUDA_*",  "NVIDIA_*", "GLIBC_TUNABLES",
     "MALLOC_*",    "ASAN_*",        "TSAN_*",          "UBSAN_*", "LSAN_*",   "LLVM_PROFILE_FILE"};
@@ -162,8 +162,7 @@ Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,
   const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   if (pidfd < 0) {
     error = errno;
-    // The process is not reaped yet, so the number is still its own.
-    ::kill(pid, SIGKILL);
+    ::kill(pid, SIGKILL);  // Not reaped yet: the number is still its own.
     ::waitpid(pid, nullptr, 0);
     return io_error(
         fmt::format("can't watch a worker (pidfd_open, Linux 5.3): {}", std::strerror(error)));

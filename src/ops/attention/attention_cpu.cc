@@ -91,8 +91,8 @@ struct Tile {
   const float* value_scales = nullptr;  // [kAttentionTile][scales]
 };
 
-// Some rows of a call, at most kPassRows: their queries, and the result of the tiles so far, or of
-// one tile alone.
+// Rows of a call from one on, kPassRows at most: what they ask, and what the tiles so far, or one
+// alone, come to.
 struct Rows {
   const float* q;  // [rows, dim], scaled.
   Seen seen[kPassRows];

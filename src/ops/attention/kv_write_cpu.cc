@@ -18,7 +18,7 @@ namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 using Halves = hn::Rebind<uint16_t, F32x16>;
 
-// Does what f16_from_f32() does, for each lane.
+// As f16_from_f32 of each lane.
 HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
 #if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   HWY_ALIGN float in[16];
@@ -32,7 +32,7 @@ HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
   const auto most = hn::Set(d, 65504.0f);
   const auto bits = hn::BitCast(du, x);
   const auto is_nan = hn::IsNaN(x);
-  // The conversion keeps a NaN's payload; f16_from_f32() makes one NaN of all with a sign.
+  // The conversion keeps a NaN's payload; f16_from_f32 gives one for all of a sign.
   const auto nan =
       hn::BitCast(d, hn::Or(hn::And(bits, hn::Set(du, 0x80000000u)), hn::Set(du, 0x7fc00000u)));
   const Vec16 kept = hn::CopySign(hn::Min(hn::Abs(x), most), x);

@@ -71,8 +71,7 @@ struct DotProducts {
         if (NP > 1 && last) __builtin_prefetch(y + c * job.y_stride + p * kPanelRows, 1, 3);
       }
     }
-    // Bytes of `ahead` that this tile prefetches for 4 columns.
-    const size_t step = (4 * kRowBytes + of.count - 1) / of.count;
+    const size_t step = (4 * kRowBytes + of.count - 1) / of.count;  // Of `ahead`, for 4 columns.
     const std::byte* w = job.weights_at(chunk.panel, chunk.columns.begin);
     const std::byte* ahead = NP == 1 ? w + kAhead : chunk.next + of.index * (kChunk / 4) * step;
     size_t k = 0;

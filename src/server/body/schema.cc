@@ -74,7 +74,7 @@ json::object Schemas::value_schema(const std::optional<std::string>&, const Fiel
 }
 
 json::object Schemas::value_schema(const std::vector<std::string>&, const FieldInfo& info) {
-  // A character has at least one byte, so the limit in bytes also holds for characters.
+  // A character has at least one byte.
   const json::object one{
       {"type", "string"}, {"minLength", 1}, {"maxLength", static_cast<int64_t>(info.max)}};
   const json::object list{{"type", "array"}, {"maxItems", info.items_max}, {"items", one}};

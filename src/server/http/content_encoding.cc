@@ -133,7 +133,7 @@ std::string coding_of(std::string_view encoding) {
   std::string name;
   for (const unsigned char c : encoding)
     if (c != ' ' && c != '\t') name += static_cast<char>(std::tolower(c));
-  if (name.starts_with("x-")) name.erase(0, 2);  // RFC 9110 takes x-gzip for gzip.
+  if (name.starts_with("x-")) name.erase(0, 2);  // RFC 9110: x-gzip is gzip.
   return name;
 }
 

@@ -22,8 +22,7 @@ json::value piece_json(std::string_view bytes) {
   return list;
 }
 
-// Reads {"prompt"} or {"messages"} as vLLM's clients send them, or {"content"} as llama-server's
-// do.
+// {"prompt"} or {"messages"} as vLLM sends them, {"content"} as llama-server does.
 Prompt read_text(const TokenizeBody& body, JsonReader& reader) {
   Prompt prompt;
   if (body.messages != nullptr) {
