@@ -1,4 +1,4 @@
-# What is not ./run or ./test. `make build` gives build/altlas.
+# Tasks beside ./run and ./test. `make build` makes build/altlas.
 .PHONY: build test test-all asan tsan fuzz gcc format tidy clean
 build:
 	tools/install && tools/build release altlas

@@ -1,4 +1,4 @@
-"""One task of a server: accepted by POST /api/v1/predict, asked for until it has ended, completed with text."""
+"""Sends one task to a server: POST /api/v1/predict accepts it, and it is asked for until it has completed with a text."""
 import json
 import sys
 import urllib.request
@@ -15,7 +15,7 @@ def ask(url, body=None):
 
 def main(url):
     task = ask(url + "/api/v1/predict", {"text": "def fibonacci(n):", "max_length": 16})
-    for _ in range(10):  # Each waits until the task has ended, 30 seconds at most.
+    for _ in range(10):  # Each request waits until the task has ended, for at most 30 seconds.
         answer = ask(f"{url}/api/v1/task/{task['task_id']}?wait=30")
         if answer["status"] in ("completed", "failed", "canceled"):
             break

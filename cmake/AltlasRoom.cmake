@@ -7,7 +7,7 @@ if(ALTLAS_FUZZ)
 endif()
 
 # Precompiled headers, each compiled once: std and fmt for rooms, Asio and JSON too for those that
-# say PCH asio. They hold no header of ours, so editing one rebuilds what it did before.
+# say PCH asio. They have no header of ours, so editing one rebuilds only what includes it.
 set(pch_std <algorithm> <array> <bit> <charconv> <chrono> <cmath> <cstdint> <cstring> <deque> <filesystem> <fstream>
   <functional> <limits> <map> <memory> <mutex> <optional> <set> <span> <sstream> <string> <string_view> <thread> <utility>
   <variant> <vector> <fmt/format.h>)

@@ -1,4 +1,4 @@
-"""A control group with a limit of memory, below the own one or at the top, in either version of cgroups."""
+"""A control group with a memory limit, below this process' own group or at the top, in either version of cgroups."""
 import contextlib
 import os
 import pathlib
@@ -24,12 +24,12 @@ def own_path(controller):
 
 
 def limited(folder, file, limit):
-    """Makes the group; an error where this machine does not let us."""
+    """Makes the group. Raises an error if this machine does not let us."""
     folder.mkdir()
     try:
         (folder / file).write_text(str(limit))
         swap = folder / ("memory.swap.max" if file == "memory.max" else "memory.memsw.limit_in_bytes")
-        with contextlib.suppress(OSError):  # Not everywhere; the limit holds all the same.
+        with contextlib.suppress(OSError):  # It is not available everywhere; the limit holds without it.
             swap.write_text("0" if file == "memory.max" else str(limit))
     except OSError:
         folder.rmdir()
@@ -38,7 +38,7 @@ def limited(folder, file, limit):
 
 @contextlib.contextmanager
 def memory_group(limit):
-    """The folder of a group that may use so many bytes; skips the test where none can be made."""
+    """Returns the folder of a group that may use `limit` bytes. Skips the test if none can be made."""
     why = ["no cgroup file system is mounted"]
     for top, controller, file in mounts():
         for parent in (top / own_path(controller), top):

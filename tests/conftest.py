@@ -80,7 +80,7 @@ class Server:
         self.folder.cleanup()
 
     def openai(self, key="none"):
-        """The official client of this server, without retries that would hide an error."""
+        """Returns the official client for this server, without retries that would hide an error."""
         return openai.OpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0)
 
     def get(self, path, **kwargs):
@@ -96,7 +96,7 @@ class Server:
 
 
 def certificate_for(folder):
-    """A self-signed certificate of 127.0.0.1 and its key: two paths."""
+    """Makes a self-signed certificate for 127.0.0.1 and its key. Returns their two paths."""
     cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
                     "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
@@ -133,7 +133,7 @@ def cpu_server():
 
 @pytest.fixture(scope="module")
 def sim_server():
-    """The default model's tokenizer and shape on four simulated devices: fast, deterministic. They never end a text by
+    """The default model's tokenizer and shape on four simulated devices: fast and deterministic. They never end a text by
     themselves, so the length is kept short."""
     server = Server("--devices", "sim:h100:4", "--max-model-len", "512")
     yield server

@@ -1,5 +1,5 @@
-"""Habits of clients that come to no good end, each with a key of its own or with none: what arrives broken, what is too
-much, what never ends. A habit says what the server may answer; a status of 500 is never among it."""
+"""Habits of hostile clients, each with a key of its own or with none: requests that arrive broken, that are too much, or that
+never end. Each habit says what the server may answer; a status of 500 is never among it."""
 import asyncio
 import gzip
 import json
@@ -15,7 +15,7 @@ STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 async def send(client, data, patience=PATIENCE, end=True):
-    """All that is answered to these bytes: b"" where the server only closes."""
+    """Returns everything that is answered to these bytes, or b"" if the server only closes."""
     reader, writer = await client.connect()
     answer = b""
     try:
@@ -25,11 +25,11 @@ async def send(client, data, patience=PATIENCE, end=True):
                 writer.write_eof()
             while more := await reader.read(65536):
                 answer = (answer + more)[:1 << 20]
-    except (OSError, TimeoutError):  # Closed while we still sent, or it waits for what never comes.
+    except (OSError, TimeoutError):  # The server closed while we still sent, or it waits for what never comes.
         pass
     finally:
         reset(writer)
-    if b"HTTP/1.1 ".startswith(answer):  # The server looks whether somebody is there by the first bytes.
+    if b"HTTP/1.1 ".startswith(answer):  # The server sends its first bytes early to see whether the client is there.
         return 0, answer
     assert STATUS.match(answer), answer[:200]
     status = int(STATUS.match(answer)[1])
@@ -37,7 +37,7 @@ async def send(client, data, patience=PATIENCE, end=True):
     return status, answer
 
 
-# What is broken.
+# Requests that are broken.
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 UNCLEAR = ["Transfer-Encoding: xchunked", "Transfer-Encoding: chunked, gzip", "Transfer-Encoding: gzip, chunked", "Transfer-Encoding:",
@@ -49,7 +49,7 @@ UNCLEAR = ["Transfer-Encoding: xchunked", "Transfer-Encoding: chunked, gzip", "T
 
 
 async def smuggling(client):
-    """A second request in the body of one whose length is not clear is never answered."""
+    """A second request, in the body of one whose length is unclear, is never answered."""
     for field in UNCLEAR:
         data = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{field}\r\n\r\n".encode("latin-1")
         status, answer = await send(client, data + b"0\r\n\r\n" + SMUGGLED)
@@ -106,7 +106,7 @@ def mutated(draw, seeds):
 
 
 async def fuzzing(client, draw, seeds):
-    """Mutated requests; some come in two parts, some are followed by a good one."""
+    """Mutated requests: some come in two parts, some are followed by a good one."""
     data = mutated(draw, seeds)
     if draw.randrange(4) == 0:
         data += mutated(draw, seeds) + seeds[0]
@@ -145,7 +145,7 @@ async def half_request(client, data, pause):
 
 
 async def leaving(client, data, count, read):
-    """Many requests at once, perhaps some bytes of the answers, then a reset."""
+    """Many requests at once, maybe some bytes of the answers, then a reset."""
     reader, writer = await client.connect()
     try:
         writer.write(data * count)
@@ -159,16 +159,16 @@ async def leaving(client, data, count, read):
 
 
 async def unread(client, path, body, pause):
-    """A stream of which nothing is read, in a small window, until it is left."""
+    """A stream of which nothing is read, with a small window, until the client leaves."""
     reader, writer = await client.connect()
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     writer.transport.pause_reading()
     writer.write(request("POST", path, body, client.key))
-    await asyncio.sleep(pause)  # So long nothing is read.
+    await asyncio.sleep(pause)  # Nothing is read for this time.
     reset(writer)
 
 
-# What is too much.
+# Requests that are too much.
 
 async def refused(client, data, statuses=frozenset(REFUSED | {200})):
     status, answer = await send(client, data, end=False, patience=60.0)
@@ -181,7 +181,7 @@ def asking(path, body, key, **headers):
 
 
 def products(key):
-    """Each field within its limit, the product beyond."""
+    """Each field is within its limit, but their product is not."""
     long = "a " * 4000000
     chat = [{"role": "user", "content": "x"}]
     return [asking("/v1/completions", {"prompt": long, "n": 128, "echo": True}, key),
@@ -207,7 +207,7 @@ def products(key):
 
 
 def bombs(key):
-    """Small bodies whose meaning is large."""
+    """Small bodies with a large meaning."""
     chat = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
     deep = schema = {"type": "object"}
     for _ in range(20):
@@ -238,7 +238,7 @@ async def one_after_another(client, bodies, draw):
 
 
 async def wrong_keys(client):
-    """Never let in, whatever is asked and however large."""
+    """A wrong key is never let in, whatever it asks for and however large."""
     body = b" " * (1 << 20)
     for path, headers in (("/v1/completions", {}), ("/v1/files", {"Authorization": "Bearer wrong"}), ("/api/v1/predict", {"Authorization": "Basic Og=="}),
                           ("/echo", {"Authorization": "Bearer " + "x" * 9000}), ("/v1/batches", {"Authorization": "Digest a"})):
@@ -254,7 +254,7 @@ async def bodies_without_a_key(client):
 
 
 async def bad_batches(client):
-    """Files and batches that are wrong, too many, or cancelled at once; nothing is tidied up."""
+    """Files and batches that are wrong, too many, or cancelled at once; the client tidies up nothing."""
     good = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"prompt": "a", "max_tokens": 300}}) + "\n"
     for text in ("{bad\n" * 50, good * 2, "".join(good.replace('"a"', f'"{i}"', 1) for i in range(200)), ""):
         form = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; ' \
@@ -273,7 +273,7 @@ async def bad_batches(client):
 
 
 async def slow_upload(client, pause):
-    """Says that 60 MB come, and sends some of them."""
+    """Announces 60 MB and sends some of them."""
     reader, writer = await client.connect()
     head = request("POST", "/v1/files", b"--b\r\n", client.key, "multipart/form-data; boundary=b", Content_Length=60 << 20)
     try:
@@ -288,12 +288,12 @@ async def slow_upload(client, pause):
 
 
 def bodies_of(key):
-    """What one of them sends, made once: a corpus, what is too much, bombs."""
+    """The bodies that one of the clients sends, made once: a corpus, large ones, bombs."""
     return corpus(key), products(key), bombs(key)
 
 
 def hostile_habits(eve, mallory, bodies, seed):
-    """(client, habit, its arguments) of all that come at once; bodies: of each key."""
+    """Returns (client, habit, its arguments) of all that come at once. `bodies` has those of each key."""
     draw = random.Random(seed)
     long = {"prompt": "Count:", "max_tokens": 900, "ignore_eos": True}
     unread_streams = [("/v1/completions", {**long, "stream": True, "logprobs": 5, "n": 8}, 1.0),

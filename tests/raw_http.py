@@ -1,5 +1,5 @@
-"""HTTP by hand, for tests that send what no library would: requests as bytes, answers from a stream, connections that are
-reset, and what /proc says of the server's process."""
+"""HTTP by hand, for tests that send what no library would: requests as bytes, answers from a stream, connections that are reset,
+and what /proc says of the server's process."""
 import asyncio
 import contextlib
 import json
@@ -10,7 +10,7 @@ import struct
 
 
 def request(method, path, body=None, key=None, kind="application/json", **headers):
-    """`body`: bytes as they are, anything else as JSON. Names of headers are written with underscores."""
+    """Returns a request. `body` is bytes as they are, or anything else as JSON. Names of headers are written with underscores."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
     lines = {"Host": "localhost"} | ({"Content-Type": kind} if data else {}) | ({"Authorization": f"Bearer {key}"} if key else {})
     lines |= {name.replace("_", "-"): str(value) for name, value in headers.items()}
@@ -25,7 +25,7 @@ async def read_head(reader):
 
 
 async def read_answer(reader):
-    """One answer: its status and its body."""
+    """Reads one answer. Returns its status and its body."""
     status, head = await read_head(reader)
     if "content-length" in head:
         return status, await reader.readexactly(int(head["content-length"]))
@@ -76,7 +76,7 @@ def reset(writer):
 def open_sockets(server):
     folder, count = f"/proc/{server.process.pid}/fd", 0
     for name in os.listdir(folder):
-        with contextlib.suppress(FileNotFoundError):  # It has just been closed.
+        with contextlib.suppress(FileNotFoundError):  # The descriptor has just been closed.
             count += os.readlink(os.path.join(folder, name)).startswith("socket:")
     return count
 

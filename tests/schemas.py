@@ -1,5 +1,5 @@
-"""200 schemas of the kinds that the public JSON Schema test suite has, made from a seed; keywords that can't be held to
-while a text is written are not among them."""
+"""200 schemas of the kinds in the public JSON Schema test suite, made from a seed. Keywords that can't be held to while a text is
+written are left out."""
 import random
 
 WORDS = ["id", "name", "size", "tags", "kind", "parent", "değer", "a b", "x\"y", "note", "at", "count"]

@@ -1,4 +1,4 @@
-"""The programs of the source documents, taken from them when the tests run."""
+"""The programs of the source documents, which are read from the documents when the tests run."""
 import re
 
 import pytest
@@ -14,7 +14,7 @@ def _document(prefix):
 
 
 def first_programs():
-    """(heading, language, code) of every fenced block of the first document."""
+    """Returns (heading, language, code) of every fenced block of the first document."""
     programs, heading = [], ""
     language, code = None, []
     for line in _document("000").splitlines():
@@ -32,7 +32,7 @@ def first_programs():
 
 
 def adapt(code, server, key="test-key", task_id=None):
-    """Another URL, key and shorter times; nothing else."""
+    """Changes the URL, the key and the durations, and nothing else."""
     code = code.replace("https://api.example.com/api/v1", server.api)
     code = code.replace("your_api_key", key).replace("<api_key>", key)
     if task_id:
@@ -47,7 +47,7 @@ def adapt(code, server, key="test-key", task_id=None):
 
 
 def second_block(first_line, last_line):
-    """Lines of the second document from one to another, inclusive (it has lost its indentation)."""
+    """Returns the lines of the second document from one to another, inclusive. (The document has lost its indentation.)"""
     lines = _document("003").splitlines()
     start = lines.index(first_line)
     return lines[start:lines.index(last_line, start) + 1]

@@ -1,4 +1,4 @@
-"""Small models, and servers that are started when a row of tests/test_settings.py first asks for them."""
+"""Small models, and servers that start when a row of tests/test_settings.py first asks for them."""
 import json
 import os
 import pathlib
@@ -19,7 +19,7 @@ RANK = 4
 
 
 def write_adapter(folder):
-    """A PEFT folder for q_proj of the small decoder."""
+    """Writes a PEFT folder for q_proj of the small decoder."""
     draw, header, data = random.Random(3), {}, bytearray()
     for layer in range(LAYERS):
         base = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
@@ -41,7 +41,7 @@ def free_port():
 
 
 class Files:
-    """Everything that configurations of the table name."""
+    """Everything that the table's configurations name."""
 
     def __init__(self, root):
         self.root = root
@@ -73,7 +73,7 @@ class Files:
 
 
 class Group:
-    """A server with a configuration of its own, and how the table's rows talk to it."""
+    """A server with a configuration of its own, and ways for the table's rows to talk to it."""
 
     def __init__(self, files, config, *arguments, key=None, env=None, data_dir=None):
         self.files, self.config = files, config
@@ -120,7 +120,7 @@ class Group:
         return self.deployment(name)["replicas"][0]
 
     def worker(self, name):
-        """The process of its replica, for signals: never 0, which would be everybody."""
+        """Returns the process id of its replica, for signals. It is never 0, which would mean everybody."""
         pid = until(lambda: self.replica(name)["pid"])
         assert pid > 1 and pid != self.pid
         return pid
@@ -133,7 +133,7 @@ class Group:
         self.server.close()
 
 
-# The functions of NVML that are asked for, with two GPUs.
+# The functions of NVML that altlas asks for, with two GPUs.
 NVML = r"""
 #include <string.h>
 int nvmlInit_v2(void) { return 0; }
@@ -156,7 +156,7 @@ class Nvml:
         self.env = {"LD_LIBRARY_PATH": str(folder)}
 
     def serve(self, text):
-        """What a server says that has no model to serve."""
+        """Returns what a server says that has no model to serve."""
         return refused(text, "--model", "/nowhere", env=self.env)
 
     def run(self, *arguments):
@@ -167,14 +167,14 @@ class Nvml:
 
 
 def gguf_file(files):
-    """A model in one file: the default one, fetched if it is not here."""
+    """Returns a model in one file: the default one, which is fetched if it is missing."""
     if not hasattr(files, "gguf"):
         files.gguf = pathlib.Path(run_cli("pull", "qwen2.5-coder-0.5b-instruct", check=True, timeout=600).stdout.strip())
     return files.gguf
 
 
 def until(true, seconds=20):
-    """The first true answer; asks again until the time has passed."""
+    """Returns the first true answer, and asks again until the time has passed."""
     end = time.monotonic() + seconds
     while not (answer := true()):
         assert time.monotonic() < end, f"not within {seconds} s"
@@ -182,7 +182,7 @@ def until(true, seconds=20):
 
 
 def refused(config, *arguments, words=(), command="serve", env=None, code=2):
-    """`altlas serve` with this configuration ends before it listens, and says why."""
+    """Expects `altlas serve` with this configuration to end before it listens, and to say why."""
     text = config if isinstance(config, str) else yaml.safe_dump(config)
     read, write = os.pipe()
     os.write(write, text.encode())

@@ -1,5 +1,5 @@
-"""LoRA adapters loaded and unloaded while the server runs, as vLLM's users do it: on every replica or on none, again
-after a worker was killed, without a trace in requests that run; refusals with the reason."""
+"""LoRA adapters that are loaded and unloaded while the server runs, as vLLM's users do it: on every replica or on none, again
+after a worker was killed, without a trace in running requests. Refusals have a reason."""
 import concurrent.futures
 import os
 import signal
@@ -99,7 +99,7 @@ def test_load_choose_unload(server, client, folder):
         complete(client, "poet")
     missing = unload(server, "poet")
     assert missing.status_code == 404 and missing.json()["error"]["param"] == "lora_name"
-    # Another file under the same name is another adapter, cached prefixes included.
+    # Another file under the same name is another adapter: cached prefixes don't count for it.
     assert load(server, "poet", "lawyer").status_code == 200
     assert complete(client, "poet") not in texts | {plain}
     assert unload(server, "poet").status_code == 200

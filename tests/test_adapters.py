@@ -13,7 +13,8 @@ HIDDEN, LAYERS, RANK = 896, 24, 4
 
 
 def write_adapter(folder, seed, hidden=HIDDEN, last=None):
-    """A PEFT folder with random matrices for q_proj and down_proj of every layer; last: the last one's last value."""
+    """Writes a PEFT folder with random matrices for q_proj and down_proj of every layer. `last` replaces the last matrix' last
+    value."""
     draw = random.Random(seed)
     header, data = {}, bytearray()
     for layer in range(LAYERS):
@@ -91,7 +92,7 @@ def test_metrics_and_text_with_guesses(client, server):
         assert complete(client, base, seed=seed, temperature=0.7) == complete(client, base, seed=seed, temperature=0.7)
     deadline = 100
     while value("altlas_engine_speculative_accepted_tokens_total") == 0 and deadline > 0:
-        deadline -= 1  # Replicas tell their counts twice a second; asking takes its time, too.
+        deadline -= 1  # Replicas report their counts twice a second, and asking takes time, too.
         complete(client, base)
     assert value("altlas_engine_speculative_accepted_tokens_total") > 0
     assert value("altlas_kv_prefix_hit_tokens_total") > 0

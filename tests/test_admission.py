@@ -1,5 +1,5 @@
-"""Goal: what the head of a request decides costs no memory, and pages of other sites can't use a server that has no key.
-Method: raw sockets against the real binary; its memory is read from /proc."""
+"""Goal: a request whose head already decides costs no memory, and pages of other sites can't use a server without keys. Method:
+raw sockets against the real binary; its memory is read from /proc."""
 import concurrent.futures
 import contextlib
 import json
@@ -21,7 +21,7 @@ def connect(server):
 
 
 def exchange(server, data):
-    """The status of the answer to these bytes, and all of it."""
+    """Returns the status of the answer to these bytes, and the whole answer."""
     with connect(server) as connection:
         connection.sendall(data)
         answer = b""
@@ -55,7 +55,7 @@ FILE = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n-
     ("localhost", 200), ("LOCALHOST.:1", 200), ("127.0.0.1", 200), ("127.3.3.3:80", 200), ("[::1]:80", 200), ("gpu.example", 200),
     ("", 400), (None, 400), ("a b", 400), ("u@localhost", 400), ("localhost\r\nHost: localhost", 400), ("localhost:x", 400)])
 def test_names_without_keys(open_server, host, status):
-    """Before: every name was taken, so a page whose name was made to point here had the whole API."""
+    """A server that took every name would give its whole API to a page whose name was made to point here."""
     got, answer = exchange(open_server, request("GET", "/v1/models", host))
     assert got == status, answer
     body = json.dumps({"text": "x", "max_length": 1}).encode()
@@ -66,7 +66,7 @@ def test_names_without_keys(open_server, host, status):
     ("http://evil.example", 403), ("null", 403), ("http://127.0.0.1:1", 403), ("https://127.0.0.1", 403), ("file://", 403),
     ("chrome-extension://abc", 403), (None, 200), ("own", 200), ("https://ui.example", 200)])
 def test_pages_of_other_sites(open_server, origin, status):
-    """Before: forms of any site could upload files, since multipart needs no preflight."""
+    """Forms of any site could upload files if only preflights were checked, since multipart needs none."""
     netloc = urllib.parse.urlsplit(open_server.url).netloc
     headers = {"Content_Type": "multipart/form-data; boundary=b"}
     if origin:
@@ -77,7 +77,7 @@ def test_pages_of_other_sites(open_server, origin, status):
 
 
 def test_keys_come_before_bodies(start_server):
-    """Before: 100 bodies of 8 MiB without a key took 800 MB."""
+    """100 bodies of 8 MiB without a key must not take 800 MB."""
     server = start_server("--devices", "sim:h100:1", config=KEYS)
     before = memory_mib(server)
     body = b" " * (8 << 20)
@@ -89,7 +89,7 @@ def test_keys_come_before_bodies(start_server):
         for _ in range(count):
             connections.append(connect(server))
             head = request("POST", path, "x", **headers).replace(b"Content-Length: 0", b"Content-Length: %d" % len(body))
-            with contextlib.suppress(ConnectionError):  # Closed while we send.
+            with contextlib.suppress(ConnectionError):  # The server closes while we send.
                 connections[-1].sendall(head)
                 connections[-1].sendall(body)
         answers = []
@@ -125,7 +125,7 @@ def test_bodies_of_all_requests_are_bounded(start_server):
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 answers[connection] = connection.recv(4096)
                 break
-    for connection in connections:  # Held ones get no answer.
+    for connection in connections:  # Bodies that are being read get no answer.
         connection.settimeout(0.3)
         with contextlib.suppress(TimeoutError, ConnectionError):
             answers[connection] = answers.get(connection) or connection.recv(4096)
@@ -139,7 +139,7 @@ def test_bodies_of_all_requests_are_bounded(start_server):
     deadline = time.monotonic() + 10
     while server.post("/v1/completions", json.loads(body)).status_code != 200:
         assert time.monotonic() < deadline
-    many = {"prompt": "a", "max_tokens": 1, "x": [1] * 1000000}  # 2 MB of text, 32 MB of values.
+    many = {"prompt": "a", "max_tokens": 1, "x": [1] * 1000000}  # 2 MB of text with 32 MB of values.
     assert server.post("/v1/completions", many).status_code == 413
     server.stop()
 
@@ -173,7 +173,7 @@ LOGPROBS = {"max_tokens": 1, "prompt_logprobs": 20}
     ("/v1/completions", {"prompt": ["a " * 2000] * 900, "max_tokens": 1}, 413, "prompts of"),
     ("/v1/embeddings", {"input": [[1] * 3000] * 700}, 413, "bytes of memory")])
 def test_products_are_bounded(start_server, path, body, status, says):
-    """Each field is within its own limit. Before: 2.5 GB for the first, 3.7 GB for the second."""
+    """Each field is within its own limit. Unchecked, the first request would take 2.5 GB and the second 3.7 GB."""
     server = start_server("--devices", "sim:h100:2", "--max-model-len", "4096", config="server: {request_bytes_max: 50331648}")
     server.post("/v1/completions", {"prompt": "a", "max_tokens": 1})
     before = memory_mib(server, "VmHWM")
@@ -203,7 +203,7 @@ def test_large_answers_are_sent_in_pieces(start_server):
 
 
 def test_memory_goes_back(start_server):
-    """Before: what large requests had taken stayed for good."""
+    """What large requests take goes back to the system."""
     server = start_server("--devices", "sim:h100:1")
     for _ in range(3):
         server.post("/echo", {"x": ["a" * 40] * 1000})
@@ -229,8 +229,8 @@ LARGE = [("/echo", {"x": "a" * 3_000_000}, 20), ("/echo", {"x": ["b" * 2000] * 6
 
 @pytest.mark.parametrize("path, body, count", LARGE)
 def test_tasks_that_are_over_hold_little(start_server, path, body, count):
-    """Before: of each ended task the memory of its body, prompt, tokens and text stayed, though it was empty; and an echo of
-    more than server.stream_buffer_bytes_max was answered 429."""
+    """An ended task must not keep the memory of its body, prompt, tokens and text; and an echo of more than
+    server.stream_buffer_bytes_max is answered."""
     server = start_server("--devices", "sim:h100:1", "--max-model-len", "1024", config="server: {request_bytes_max: 200MiB}")
     server.post(path, body)
     before = memory_mib(server)

@@ -1,4 +1,4 @@
-"""The task API as the specification has it: fields, statuses, limits, bad input."""
+"""The task API as the specification defines it: fields, statuses, limits, bad input."""
 import base64
 import json
 import signal
@@ -77,7 +77,7 @@ def test_cancel(cpu_server):
 
 
 def test_what_a_cancellation_says_is_what_others_see(sim_server):
-    """Tasks that wait, run or end just then: whatever DELETE answers, the next look agrees, also through the list."""
+    """For tasks that wait, run or end just then: whatever DELETE answers, the next look agrees, also in the list."""
     seen = set()
     for i in range(60):
         task = predict(sim_server, text=f"t {i}", max_length=400 if i % 3 else 1).json()["task_id"]

@@ -162,7 +162,7 @@ def test_a_download_ends_whole_though_the_file_is_deleted(client, server):
 
 
 def test_every_line_of_lists_is_answered(client):
-    """More tasks end at once than a server keeps finished ones for."""
+    """More tasks end at once than a server keeps finished ones."""
     words = [f"w {i}" for i in range(48)]
     for endpoint, body, count in (("/v1/embeddings", {"input": words}, 30), ("/v1/completions", {"prompt": words, "max_tokens": 1}, 20),
                                   ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "n": 40, "max_tokens": 1}, 20)):
@@ -193,7 +193,7 @@ def test_a_long_batch_does_not_hold_up_short_ones(start_server):
 
 @pytest.mark.parametrize("away_s, done_before", [(0.1, 5), (0.5, 5), (1.5, 5), (1.0, 0)])
 def test_an_input_that_cant_be_read_for_a_while(client, server, away_s, done_before):
-    """Before: the lines that came meanwhile were gone, and the batch said completed."""
+    """Lines that come while the input can't be read must not get lost from a batch that says it is completed."""
     made = upload(client, lines(300))
     path = next(pathlib.Path(server.data_dir).rglob(f"{made.id}.data"))
     away = path.with_suffix(".away")
@@ -205,7 +205,7 @@ def test_an_input_that_cant_be_read_for_a_while(client, server, away_s, done_bef
         assert time.monotonic() < deadline
     if done_before > 0:
         path.rename(away)
-    time.sleep(away_s)  # So long it is away.
+    time.sleep(away_s)  # The input is away for this time.
     away.rename(path)
     batch = wait_over(client, batch)
     counts = batch.request_counts
@@ -266,7 +266,7 @@ def test_expiry(client):
 
 
 def test_goes_on_after_kill(start_server):
-    """Nothing whose result was written is done again; the results are those of a run without a kill."""
+    """Nothing whose result was written is done again, and the results are those of a run without a kill."""
     server = start_server(*SIM)
     client = server.openai()
     count = 1500
@@ -352,7 +352,7 @@ def test_limits_and_owners(start_server):
     assert "files_max" in full.value.message
     too_long = wait_over(ann, ann.batches.create(input_file_id=many.id, endpoint="/v1/completions", completion_window="24h"))
     assert too_long.status == "failed" and too_long.errors.data[0].code == "too_many_lines"
-    # The oldest that is over makes room.
+    # The oldest batch that is over makes room.
     ann.batches.create(input_file_id=mine.id, endpoint="/v1/completions", completion_window="24h")
     with pytest.raises(openai.NotFoundError):
         ann.batches.retrieve(batch.id)

@@ -1,4 +1,4 @@
-"""altlas bench engine as a user meets it: figures, JSON, errors and exit codes."""
+"""`altlas bench engine` as a user meets it: figures, JSON, errors and exit codes."""
 import json
 
 import pytest
@@ -15,7 +15,7 @@ def test_text():
     for words in ("model llama-tiny q4_k random", "roofs: read ", "prefill 20", "decode 1 ", "decode 2 ", "decode 1 at 40", "gate_up",
                   "attention", "% of "):
         assert words in result.stdout, result.stdout
-    assert "%" in result.stderr  # Progress.
+    assert "%" in result.stderr  # It shows progress.
 
 
 def test_json():

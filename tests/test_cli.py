@@ -30,7 +30,7 @@ def model():
 
 
 def refused(result, *words, code=2):
-    """One clear line on standard error, nothing on standard output, exit code 2."""
+    """Expects one clear line on standard error, nothing on standard output, and the exit code."""
     assert result.returncode == code, (result.returncode, result.stderr)
     assert result.stdout == ""
     lines = result.stderr.strip().splitlines()
@@ -79,7 +79,7 @@ def test_bad_usage_names_the_command(arguments, hint):
 
 @pytest.mark.parametrize("redirected, code, said", [
     ("models >/dev/full", 1, "No space left"),
-    ("validate-config --schema >/dev/full", 1, "No space left"),  # More than one buffer.
+    ("validate-config --schema >/dev/full", 1, "No space left"),  # The text is longer than one buffer.
     ("models >&-", 0, ""),
     ("validate-config --schema >&-", 0, ""),
     ("nonsense 2>/dev/full", 2, ""),
@@ -144,7 +144,7 @@ def test_models_are_listed():
 
 
 def test_pull_of_what_is_here(tmp_path):
-    """A file of the catalogued size counts as pulled (it got there only verified)."""
+    """A file of the catalogued size counts as pulled, since it got there only verified."""
     path = tmp_path / "gemma3-270m.gguf"
     with open(path, "wb") as file:
         file.truncate(253113024)

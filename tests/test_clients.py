@@ -1,4 +1,4 @@
-"""What clients of OpenAI, vLLM and llama-server send and look for: their nulls, sentinels and lists, and errors by their codes."""
+"""What clients of OpenAI, vLLM and llama-server send and look for: nulls, sentinel values, lists, and errors by their codes."""
 import json
 import re
 import time
@@ -116,7 +116,7 @@ def test_ids_of_calls(sim_server):
 
 PLAIN = {"prompt": "x", "max_tokens": 1}
 ERRORS = [
-    # method, path, what is sent, status, code, param
+    # Columns: method, path, what is sent, status, code, param.
     ("POST", "/v1/completions", {"json": {}}, 400, "missing_required_parameter", "prompt"),
     ("POST", "/v1/completions", {"json": {"prompt": {}}}, 400, "invalid_type", "prompt"),
     ("POST", "/v1/completions", {"json": {**PLAIN, "top_p": 2}}, 400, "invalid_value", "top_p"),
@@ -277,7 +277,7 @@ def test_texts_that_editors_saved(tmp_path):
     assert marked.returncode == 0 and '"ids":[1,2,3]' in marked.stdout, marked.stderr
 
 
-# As Mistral's: other ids are refused.
+# Mistral's template does this: it refuses other ids.
 NINE = """{%- for m in messages %}{%- if m.tool_calls is defined %}{%- for tool_call in m.tool_calls %}
 {%- if tool_call.id is not defined or tool_call.id|length != 9 %}{{ raise_exception("ids should have 9 letters or digits") }}{%- endif %}
 [TOOL_CALLS] [{"name": "{{ tool_call.function.name }}", "id": "{{ tool_call.id }}"}]{%- endfor %}

@@ -1,5 +1,5 @@
-"""`altlas collectives` as a user meets it: the table in one process and over processes, the NCCL_* variables, bad input,
-and what the others say of a rank that is killed or stopped."""
+"""`altlas collectives` as a user meets it: the table in one process and over processes, the NCCL_* variables, bad input, and what
+the other ranks say of one that is killed or stopped."""
 import json
 import signal
 import socket
@@ -23,7 +23,7 @@ def rows_of(text):
 
 
 def start_rank(rank, size, port, *arguments, env=None):
-    """One rank, placed as torchrun places it."""
+    """Starts one rank, placed as torchrun places it."""
     place = {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return subprocess.Popen([BINARY, "collectives", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env=clean_environment(**place, **(env or {})))
@@ -93,7 +93,7 @@ def test_nccl_shm_disable_takes_tcp():
 
 
 def certificates(folder):
-    """An authority, and a certificate that it signed."""
+    """Makes an authority, and a certificate that it signed."""
     def openssl(*arguments):
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority")
@@ -122,7 +122,7 @@ def test_a_rank_that_is_killed_or_stopped_is_named(arguments, sent, words):
     ranks = [start_rank(rank, 3, port, "-b", "8", "-e", "32M", "-f", "4194304", "-n", "1", "-w", "3000", "--timeout", "5", *arguments)
              for rank in range(3)]
     try:
-        while ranks[0].stdout.readline().split()[:1] != ["8"]:  # Then the large ones go on for long.
+        while ranks[0].stdout.readline().split()[:1] != ["8"]:  # After this size come the large ones, which take long.
             assert ranks[0].poll() is None, ranks[0].stderr.read()
         ranks[1].send_signal(sent)
         for rank in (ranks[0], ranks[2]):

@@ -1,5 +1,5 @@
-"""bench/engine/compare.py: the real altlas in pairs with rivals that answer like llama.cpp's tools, the wheel and vLLM, on small input;
-its schedule by a clock of its own; its tables by figures worked out by hand."""
+"""Tests of bench/engine/compare.py: the real altlas in pairs with rivals that answer like llama.cpp's tools, the wheel and vLLM,
+on small input; its schedule by a clock of the test's own; its tables by figures worked out by hand."""
 import io
 import json
 import os
@@ -24,7 +24,8 @@ from engines import Failed, Model  # noqa: E402
 COMPARE = [sys.executable, "-B", str(FOLDER / "compare.py")]
 MODEL = pathlib.Path(os.environ.get("ALTLAS_CACHE", pathlib.Path.home() / ".cache" / "altlas")) / "models" / "qwen2.5-coder-0.5b-instruct.gguf"
 
-# One program that answers like each of llama.cpp's tools and like a Python with the wheel or vLLM, a thousand times slower than anything real: it computes nothing.
+# One program that answers like each of llama.cpp's tools and like a Python with the wheel or vLLM, a thousand times slower than
+# anything real: it computes nothing.
 TOOL = '''#!{python}
 import http.server, json, pathlib, sys
 name, words = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
@@ -88,11 +89,11 @@ def test_whole_run(tools, tmp_path):
     for row in ("prefill 8", "decode 1", "decode 2", "decode 1 at 20", "start to first token", "HTTP 1 client", "HTTP 2 clients",
                 "memory over the file"):
         mine = [line for line in lines if line[0] == "| " + row]
-        assert len(mine) == 2, (row, text)  # Both columns.
-        assert all(line[-1] == "2 |" for line in mine), mine  # Two pairs of each.
+        assert len(mine) == 2, (row, text)  # The row is in both columns.
+        assert all(line[-1] == "2 |" for line in mine), mine  # There are two pairs of each.
     prefill = next(line for line in lines if line[0] == "| prefill 8")
     assert prefill[2:5] == ["0.5", "0.2", "0.8"]  # The best sample of each tool, rounded.
-    assert float(prefill[5].split()[0]) > float(prefill[6].split()[0]) > 1  # A real engine is faster than they say.
+    assert float(prefill[5].split()[0]) > float(prefill[6].split()[0]) > 1  # A real engine is faster than the rivals claim to be.
     assert "xllamacpp 1.2: prefill `ubatch 128`; system_info WHEEL = 1." in text and "vLLM 1.2, torch 2.3, NONE, BF16" in text
     assert "prefill `-ub 512 -fa on`, decode `-ub 128 -fa on`; system_info CPU : NONE = 1" in text
 
@@ -153,7 +154,7 @@ def test_every_row_has_two_turns_and_time_left_is_shared():
     assert [len(one.turns) for one in parts] == [2, 2, 2]
     clock.now = 0
     parts = [part(name, engines) for name in "abc"]
-    said = run_schedule(parts, 1, clock)  # A turn takes 4.6 s: 13 fit.
+    said = run_schedule(parts, 1, clock)  # A turn takes 4.6 s, so 13 fit.
     assert [len(one.turns) for one in parts] == [5, 4, 4] and clock.now <= 60
     assert said.splitlines()[-1].startswith("[########################] 100 %")
 
@@ -167,7 +168,7 @@ def test_a_rival_far_behind_is_measured_twice():
     run_schedule([part("a", near)], 10, clock, most=5)
     assert [len(engine.asked) for engine in near] == [5, 5, 5]
     late = [Engine("altlas", 1, 1, clock), Engine("llama.cpp", 1, 10, clock), Engine("xllamacpp", 1, 7, clock)]
-    run_schedule([part("start to first token", late)], 10, clock, most=5)  # Seconds: less is better.
+    run_schedule([part("start to first token", late)], 10, clock, most=5)  # The figures are seconds: less is better.
     assert [len(engine.asked) for engine in late] == [5, 2, 5]
 
 
@@ -198,7 +199,7 @@ def test_table_takes_the_better_rival_and_says_what_is_short():
                      "xllamacpp": {"start to first token": 1.2, "memory over the file": 310.0}}]
     text = tables.Table("title", "best", engines, [decode, prefill, server]).text()
     rows = {line.split(" | ")[0][2:]: line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| ")}
-    # Medians 25 of both: altlas's turns against one of them, never against the best of each turn.
+    # Both medians are 25. altlas's turns are compared with one of them, never with the best of each turn.
     assert rows["decode 1"] == ["decode 1", "33.0", "25.0", "25.0", "", "1.35 (1.20..1.50)", "", "1.6; 85 % of read", "85 % of read", "2"]
     assert rows["prefill 512"][5:8] == ["8.00 (8.00..8.00)", "1.33 (1.33..1.33)", "4; 1.6 to vLLM"]
     assert rows["start to first token"][1:6] == ["0.50 s", "1.50 s", "1.20 s", "", "2.40 (2.40..2.40)"]
@@ -230,7 +231,7 @@ def test_resident_that_says_nothing_is_ended(tmp_path, monkeypatch):
 
 
 def test_wheel_of_a_python(tmp_path):
-    """The real wheel where it is installed (compare.py --xllamacpp makes build/xllamacpp)."""
+    """Tests the real wheel if it is installed (compare.py --xllamacpp makes build/xllamacpp)."""
     python = ROOT / "build" / "xllamacpp" / "bin" / "python"
     if not python.exists() or not MODEL.exists():
         pytest.skip(f"no {python}: `compare.py --xllamacpp` makes it")

@@ -1,4 +1,4 @@
-"""What clients of vLLM and llama-server send beside OpenAI's fields: taken as they mean it, or refused with a reason."""
+"""What clients of vLLM and llama-server send beside OpenAI's fields: it is taken as they mean it, or refused with a reason."""
 import re
 import socket
 
@@ -103,7 +103,7 @@ def test_control_tokens_are_shown_where_they_are_asked_for(complete, ask):
     forced = dict(logit_bias={str(number): 100}, max_tokens=2)
     assert complete(**forced)["text"] == ""
     assert complete(**forced, skip_special_tokens=False)["text"] == "<|im_start|>" * 2
-    # The token that ends the answer is no part of it either way.
+    # The token that ends the answer is no part of it in either case.
     end, = ask("/tokenize", content="<|im_end|>")[1]["tokens"]
     assert complete(logit_bias={str(end): 100}, skip_special_tokens=False)["text"] == ""
 
@@ -230,7 +230,7 @@ def test_stream_with_usage(cpu_server):
 
 
 def test_options_of_the_server(cpu_server):
-    """"OPTIONS *" asks for no path (RFC 9110, section 9.3.7); the connection stays for the next request."""
+    """"OPTIONS *" asks for no path (RFC 9110, section 9.3.7); the connection stays open for the next request."""
     host, port = cpu_server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\nGET * HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -247,7 +247,7 @@ def test_version(cpu_server):
 
 
 def test_pages_of_allowed_origins_may_ask(start_server):
-    """Browsers ask for leave without a key; the answer itself still needs one."""
+    """Browsers ask for permission without a key; the answer itself still needs one."""
     server = start_server("--devices", "sim:h100:1", "--max-model-len", "512", "--api-key", "k",
                           config="server: {cors_origins: [\"http://a.example\"]}")
     ask = {"Origin": "http://a.example", "Access-Control-Request-Method": "POST"}

@@ -1,6 +1,6 @@
-"""Goal: a client that goes away stops its generation at once, whatever else it sent and however it went; one that only closes
-its sending side gets its whole answer. Method: raw sockets that send, leave and half-close in many ways, on a simulated
-device whose generations would take minutes; which tasks were canceled is read from the server's own list."""
+"""Goal: the generation of a client that goes away stops at once, whatever else it sent and however it went; a client that only
+closes its sending side gets its whole answer. Method: raw sockets that send, leave and half-close in many ways, on a simulated
+device whose generations would take minutes; the server's own list says which tasks were canceled."""
 import contextlib
 import json
 import socket
@@ -13,7 +13,7 @@ import urllib.parse
 import pytest
 import requests
 
-# A simulated device gives some 100 tokens a second: these would take minutes.
+# A simulated device gives some 100 tokens a second, so these would take minutes.
 LONG = {"prompt": "Count:", "max_tokens": 30000, "ignore_eos": True}
 SHORT = {"prompt": "Count:", "max_tokens": 40, "ignore_eos": True}
 
@@ -103,7 +103,7 @@ def test_gone_clients_stop_their_work(server, path, stream, leaving):
 
 
 def test_more_unread_bytes_than_a_socket_takes(server):
-    """The end of the client's bytes stays behind them, in its own system."""
+    """The end of the client's bytes stays behind the unread ones, in the client's own system."""
     connection = connect(server)
     connection.sendall(post("/v1/completions", LONG))
     wait_until(lambda: running(server) == 1, 20)
@@ -122,13 +122,13 @@ def read_all(connection):
 
 
 def half_closed(server, data):
-    """What comes back when the client sends `data` and closes its sending side."""
+    """Returns what comes back when the client sends `data` and closes its sending side."""
     if server.context is None:
         with connect(server) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             return read_all(connection)
-    # Python's sockets end TLS with both sides at once: here the bytes are carried by hand.
+    # Python's sockets end TLS on both sides at once, so the bytes are carried by hand here.
     url = urllib.parse.urlsplit(server.url)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = server.context.wrap_bio(incoming, outgoing, server_hostname=url.hostname)
@@ -167,7 +167,7 @@ def test_half_closing_clients_get_their_answers(server, path, stream, sent):
 
 
 def test_half_closed_streams_stay_silent_without_harm(server):
-    """The stream waits behind others: what asks for its client meanwhile are comments, which clients skip."""
+    """The stream waits behind others: meanwhile the server asks for its client with comments, which clients skip."""
     def limit(tasks):
         answer = requests.post(server.url + "/api/v1/config/gpu/max_concurrent_tasks", json={"value": tasks}, verify=server.verify, timeout=60)
         assert answer.status_code == 200, answer.text
@@ -185,7 +185,7 @@ def test_half_closed_streams_stay_silent_without_harm(server):
 
 
 def relay(server):
-    """A relay as containers have them: it passes an end on in one direction, and knows of a broken other side by writing only."""
+    """A relay as containers have them: it passes an end on in one direction, and notices a broken other side only by writing."""
     url = urllib.parse.urlsplit(server.url)
     listener = socket.create_server(("127.0.0.1", 0))
 

@@ -1,5 +1,5 @@
-"""The docs are true: generated pages are current, every command they show runs, every link leads somewhere, both READMEs
-say the same. With ALTLAS_UPDATE_DOCS=1 the generated page is written."""
+"""The docs are true: generated pages are current, every command in them runs, every link leads somewhere, and both READMEs say
+the same. With ALTLAS_UPDATE_DOCS=1 the generated page is written."""
 import os
 import pathlib
 import re
@@ -15,7 +15,7 @@ BLOCK = re.compile(r"(?:<!-- test: (?P<mark>[^>]*?) -->\n)?^```(?P<language>\w*)
 
 
 def blocks():
-    """Every block of shell commands: page, place, mark, commands. A `console` block shows commands behind `$ `."""
+    """Yields every block of shell commands: page, place, mark, commands. A `console` block has its commands behind `$ `."""
     for page in PAGES:
         for found in BLOCK.finditer(page.read_text()):
             if found["language"] not in ("sh", "bash", "console"):
@@ -37,7 +37,7 @@ def server():
 
 def in_bash(text, server, folder):
     text = text.replace("/tmp/", f"{folder}/").replace("http://127.0.0.1:8000", server.url).replace("build/altlas", BINARY)
-    # A request that is refused is a failure, too.
+    # A refused request is a failure, too.
     script = "set -euo pipefail\ncurl() { command curl --fail-with-body \"$@\"; }\n" + text
     return ["bash", "-c", script], clean_environment(ALTLAS_URL=server.url)
 
@@ -55,7 +55,7 @@ def test_commands_run(mark, text, server, tmp_path):
 
 
 def serves(text, server, folder):
-    """One `altlas serve` command: it listens, and ends with 0."""
+    """Expects one `altlas serve` command to listen, and to end with 0."""
     text = re.sub(r"\s+#.*", "", text.strip()) + " --port 0 --data-dir /tmp/data"
     command, environment = in_bash("exec " + text, server, folder)
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -121,7 +121,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_both_readmes_show_the_same_commands():
-    """The Turkish page is kept up with the English one: the same blocks, comments aside, and the same links."""
+    """The Turkish page keeps up with the English one: it has the same blocks, comments aside, and the same links."""
     def commands(name):
         text = (ROOT / name).read_text()
         kept = [re.sub(r"\s*#.*", "", found["text"]).split() for found in BLOCK.finditer(text)]

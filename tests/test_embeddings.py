@@ -125,7 +125,8 @@ def test_type_goes_to_its_deployment(start_server):
 
 
 def test_of_the_default_model_on_cpu(cpu_server):
-    """Real computation: length 1, the same bits whatever else is in the batch and however long its step, near for texts that are near."""
+    """Real computation: vectors have length 1, the same bits whatever else is in the batch and however long its step, and are
+    near for texts that are near."""
     texts = ["def add(a, b): return a + b", "def sum_of(x, y): return x + y", "The weather in Izmir is sunny today.", "x " * 900]
     together = [d["embedding"] for d in embed(cpu_server, input=texts).json()["data"]]
     for text, values in zip(texts, together):

@@ -1,5 +1,5 @@
-"""Goal: one key's many tasks do not make another's wait behind all of them. Method: a replica that computes two at once and
-a backlog of one key; how much of it is done while another key's request is answered, by each way that requests come."""
+"""Goal: one key's many tasks do not make another's wait behind all of them. Method: a replica that computes two at once, and a
+backlog of one key; how much of it is done while another key's request is answered, for each way in which requests come."""
 import pytest
 import requests
 
@@ -9,10 +9,10 @@ CONFIG = """
 auth: {keys: [{name: ada, key: key-of-ada}, {name: ben, key: key-of-ben}, {name: mallory, key: key-of-mallory}]}
 engine: {devices: "sim:l4:1", max_model_len: 512, max_sequences: 2}
 """
-# Where a backlog waits: in the server's queue, or in the batch of the replica, which is told of all of it.
+# A backlog waits in the server's queue, or in the batch of a replica that is told of all of it.
 WHERE = {"queue": "", "batch": "deployments: [{name: m, model: qwen2.5-coder-0.5b-instruct, max_ongoing_requests: 400}]\n"}
 BACKLOG = 200
-FEW = 8  # Of the backlog: the two that run, those of its rounds, and what ends while the test asks.
+FEW = 8  # The most of the backlog that is done: the two that run, those of its rounds, and what ends while the test asks.
 
 
 def bearer(name):
@@ -48,7 +48,7 @@ TEXT = {"prompt": "Hi", "max_tokens": 4}
     ("ada", "/v1/completions", {**TEXT, "stream": True}), ("ben", "/v1/embeddings", {"input": "Hi"}),
     ("ada", "/api/v1/predict", {"text": "Hi", "max_length": 4}), ("ben", "/v1/completions", {**TEXT, "n": 3})])
 def test_another_key_is_served_soon(server, owner, path, body):
-    """Before: whoever came later had the answer when all of the backlog was done."""
+    """Whoever comes later does not wait until all of the backlog is done."""
     before = done(server)
     answer = server.post(path, body, headers=bearer(owner))
     assert answer.status_code == 200, answer.text

@@ -1,6 +1,6 @@
-"""Every field that /openapi.json tells of a request body is read: a value of another kind is refused under the field's name, as
-are numbers beyond its limits and names that are not among its own. The rows of the bodies are tried in body_test.cc; here are
-the fields that handlers read behind them, too. What is not described is not read: it changes nothing."""
+"""Every field that /openapi.json tells of a request body is read: a value of another kind is refused with the field's name, and
+so are numbers beyond its limits and unknown names. body_test.cc tries the rows of the bodies; here are also the fields that
+handlers read after them. What is not described is not read: it changes nothing."""
 import pytest
 
 SOUND = {  # A body that each route takes, or refuses for another reason than a field's kind.
@@ -64,13 +64,13 @@ def fields_of(schema, schemas, path=()):
 
 
 def known_as(name, properties):
-    """The field's first name."""
+    """Returns the field's first name."""
     help_text = properties.get(name, {}).get("description", "")
     return help_text.removeprefix("Another name of ") if help_text.startswith("Another name of ") else name
 
 
 def body_with(sound, path, value, properties):
-    if len(path) == 1:  # Of several names of a field only the first that is there counts.
+    if len(path) == 1:  # If a field has several names, only the first one that is there counts.
         return {**{key: kept for key, kept in sound.items() if known_as(key, properties) != known_as(path[0], properties)}, path[0]: value}
     inner = {"type": "json_schema"} if path[0] == "response_format" else {}
     return {**sound, path[0]: {**inner, path[1]: value}}

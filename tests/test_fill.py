@@ -1,4 +1,4 @@
-"""Control tokens in prompts, and what stands between two texts: /v1/completions with `suffix`, llama-server's /infill. The default
+"""Control tokens in prompts, and texts between two others: /v1/completions with `suffix`, and llama-server's /infill. The default
 model is a coder, so it has the tokens."""
 import json
 

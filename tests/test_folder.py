@@ -13,7 +13,7 @@ HIDDEN, WIDE, LAYERS, HEADS = 32, 64, 2, 2
 
 
 def byte_characters():
-    """The letters that byte-level BPE writes for the 256 bytes."""
+    """Returns the letters with which byte-level BPE writes the 256 bytes."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     table = {b: chr(b) for b in plain}
     for b in range(256):
@@ -118,7 +118,7 @@ def write_encoder(folder):
 
 
 def test_perplexity_of_one_file_and_of_shards(tmp_path):
-    """The same weights in one file and in three give the same numbers, and every byte is a token."""
+    """The same weights in one file and in three give the same numbers. Every byte is a token."""
     text = tmp_path / "text"
     text.write_text("Hello, fox.\n")
     answers = [json.loads(run_cli("perplexity", "--model", str(write_decoder(tmp_path / f"m{shards}", shards)), "--file",
@@ -150,7 +150,7 @@ def test_serves_an_encoder(tmp_path):
 
         many = embed(["hello world", "the fox", "hello world"]).json()
         vectors = [one["embedding"] for one in many["data"]]
-        assert many["usage"]["prompt_tokens"] == 12  # [CLS] and [SEP] around two words each.
+        assert many["usage"]["prompt_tokens"] == 12  # [CLS] and [SEP] are around two words each.
         assert vectors[0] == vectors[2] == embed("Hello WORLD").json()["data"][0]["embedding"]
         assert vectors[0] != vectors[1]
         assert all(math.fsum(x * x for x in v) == pytest.approx(1, abs=1e-5) for v in vectors)

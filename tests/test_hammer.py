@@ -1,6 +1,6 @@
-"""Goal: no client can end the server or another client's answer, whatever it does with its connections. Method: many
-connections at once, each with its own habit, on two real servers, one of them with TLS; every answer that a well-behaved
-client gets is checked, and both must end with code 0 and without a finding. Sanitized builds run the same for longer
+"""Goal: no client can end the server or another client's answer, whatever it does with its connections. Method: many connections
+at once, each with its own habit, on two real servers, one of them with TLS; every answer that a well-behaved client gets is
+checked, and both servers must end with code 0 and without a finding. Sanitized builds run the same for longer
 (ALTLAS_HAMMER_SECONDS)."""
 import asyncio
 import json
@@ -14,11 +14,11 @@ from conftest import Server
 from raw_http import Client, open_sockets, read_answer, request, reset
 
 SECONDS = float(os.environ.get("ALTLAS_HAMMER_SECONDS", "8"))
-ENOUGH = 30.0  # Seconds from which the server, were it to stall, is seen to: no habit ends without an answer.
+ENOUGH = 30.0  # After this many seconds without an answer the server counts as stalled: no habit ends without one.
 
 
 async def keep_alive(client, path):
-    """Requests one after another on one connection, as wrk sends them."""
+    """Sends requests one after another on one connection, as wrk does."""
     reader, writer = await client.connect()
     for _ in range(50):
         writer.write(request("GET", path))
@@ -50,7 +50,7 @@ async def half_closed(client):
 
 
 async def slow(client):
-    """Some bytes at a time, each in a packet of its own."""
+    """Sends some bytes at a time, each in a packet of its own."""
     reader, writer = await client.connect()
     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     data = request("POST", "/echo", {"slow": "x" * 40})
@@ -64,13 +64,13 @@ async def slow(client):
 
 
 async def sound(client):
-    """A well-behaved request beside each hostile one; it also keeps those no faster than the server is."""
+    """A well-behaved request beside each hostile one. It also keeps the hostile ones no faster than the server."""
     status, body = await client.ask("GET", "/health")
     assert status == 200 and json.loads(body)["status"] == "ok", body
 
 
 async def resetting(client, data, wait):
-    """Sends that much, perhaps sees the first bytes of an answer, and resets."""
+    """Sends that much, maybe sees the first bytes of an answer, and resets."""
     reader, writer = await client.connect()
     writer.write(data)
     await writer.drain()
@@ -88,7 +88,7 @@ async def closing(client, data):
 
 
 async def predict(client):
-    """A task from beginning to end."""
+    """A task from its beginning to its end."""
     status, body = await client.ask("POST", "/api/v1/predict", {"text": "Count:", "max_length": 4})
     assert status == 200, body
     status, body = await client.ask("GET", f"/api/v1/task/{json.loads(body)['task_id']}?wait=60")
@@ -98,7 +98,7 @@ async def predict(client):
 
 
 async def streamed(client):
-    """A stream from beginning to end: as many tokens as were asked for, then the end mark."""
+    """A stream from its beginning to its end: as many tokens as were asked for, then the end mark."""
     status, body = await client.ask("POST", "/v1/completions", {
         "prompt": "Count:", "max_tokens": 6, "ignore_eos": True, "stream": True, "stream_options": {"include_usage": True}})
     events = [line[6:] for line in body.decode().split("\n") if line.startswith("data: ")]
@@ -107,7 +107,7 @@ async def streamed(client):
 
 
 async def stream_unread(client):
-    """Reads the first bytes of a long stream, then goes."""
+    """Reads the first bytes of a long stream, then leaves."""
     reader, writer = await client.connect()
     writer.write(request("POST", "/v1/completions", {"prompt": "Count:", "max_tokens": 400, "ignore_eos": True, "stream": True}))
     assert (await reader.read(300)).startswith(b"HTTP/1.1 200")
@@ -122,7 +122,7 @@ ODD = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)), b"GE
 
 
 async def odd(client):
-    """Bytes that are no request are answered or not, and end that connection only."""
+    """Bytes that are no request are answered or not, and end only their own connection."""
     for data in ODD:
         reader, writer = await client.connect()
         try:
@@ -133,13 +133,13 @@ async def odd(client):
                 await writer.drain()
                 reset(writer)
             await reader.read()
-        except OSError:  # The server has closed it already, perhaps while we still sent.
+        except OSError:  # The server has closed it already, maybe while we still sent.
             pass
         writer.close()
 
 
 def habits():
-    """Some 32 connections: good ones, and some of clients that come to no good end."""
+    """Some 32 connections: good clients, and some hostile ones."""
     good = [(keep_alive, path) for path in ("/health", "/v1/models", "/metrics", "/api/v1/gpus", "/health", "/version")]
     good += [(pipelined,)] * 4 + [(half_closed,)] * 3 + [(slow,)] * 3 + [(predict,)] * 3 + [(streamed,)] * 3
     bad = [(resetting, request("GET", "/health"), False), (resetting, request("GET", "/health") * 20, True),
@@ -152,8 +152,8 @@ def habits():
 
 
 def test_hostile_beside_good_clients(certificate):
-    """Before: a request's watch for its client used memory that the next request had given back; this ended five servers of
-    six within seconds."""
+    """A request's watch for its client must not use memory that the next request has given back. (Such a fault ends most servers
+    within seconds here.)"""
     arguments = ("--devices", "sim:h100:2", "--max-model-len", "1024")
     servers = [Server(*arguments), Server(*arguments, "--tls-cert", certificate[0], "--tls-key", certificate[1])]
     sockets = [open_sockets(server) for server in servers]

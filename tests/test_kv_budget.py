@@ -1,11 +1,11 @@
-"""A KV cache that is too small for the requests at hand: sequences give way to each other, every answer is what it would be
+"""A KV cache that is too small for the requests at hand: sequences give way to one another, every answer is what it would be
 alone, and what never fits is refused with the numbers."""
 import concurrent.futures
 import re
 
 import pytest
 
-TOKENS = 64  # Of the KV cache: less than two of the requests take in the end.
+TOKENS = 64  # The size of the KV cache: less than two of the requests take in the end.
 CONFIG = f"engine:\n  kv_tokens_max: {TOKENS}\n"
 REQUESTS = [{"prompt": f"# file {i}\ndef function_{i}(a, b):\n    ", "max_tokens": 20 + 3 * i, "temperature": 0.8 * (i % 2), "seed": i}
             for i in range(5)]

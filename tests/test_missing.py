@@ -1,4 +1,4 @@
-"""What this build or this machine lacks is said before anything starts; GPUs that it leaves alone are named once."""
+"""What this build or this machine lacks is said before anything starts; GPUs that are not used are named once."""
 import pytest
 
 from conftest import ROOT, run_cli

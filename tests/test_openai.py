@@ -45,7 +45,7 @@ def test_completion_with_logprobs_and_echo(client, model):
     assert "".join(choice.logprobs.tokens) == choice.text
     assert choice.logprobs.token_logprobs[0] is None
     assert all(p <= 0 for p in choice.logprobs.token_logprobs[1:])
-    # Greedy: every generated token is its position's most likely one.
+    # Under greedy sampling every generated token is its position's most likely one.
     for token, top, p in list(zip(choice.logprobs.tokens, choice.logprobs.top_logprobs, choice.logprobs.token_logprobs))[-8:]:
         assert max(top.values()) == pytest.approx(p), token
 
@@ -65,7 +65,7 @@ def test_streamed_echo_has_the_prompts_logprobs_first(client, model, cpu_server,
 
 
 def test_logprobs_name_the_token_and_count_characters(client, model):
-    """A sampled token is among its place's log-probabilities however unlikely; offsets cut the text where tokens begin."""
+    """A sampled token is among its position's log-probabilities, however unlikely it is; offsets cut the text where tokens begin."""
     request = dict(model=model, prompt="Türkçe: ağaç,", max_tokens=12, temperature=2, seed=3, logprobs=1, echo=True)
     whole = client.completions.create(**request).choices[0]
     pieces, stream = "", {"tokens": [], "text_offset": [], "top_logprobs": []}

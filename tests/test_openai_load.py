@@ -1,7 +1,7 @@
 """The official openai client under load: every answer is the one that an idle server gives.
 
-Lists, n, streams and cancels come at once from many threads, more of them than a server keeps finished tasks for. The
-answers to compare with are asked for one by one before."""
+Lists, n, streams and cancels come at once from many threads, and are more than a server keeps finished tasks for. The expected
+answers are asked for one by one before."""
 import concurrent.futures
 import contextlib
 import json
@@ -15,11 +15,11 @@ import pytest
 from conftest import Server
 from test_folder import write_decoder
 
-# Requests of a run: some in ./test, 2,000 in ./test all; the real model is slow.
+# The requests of a run: a few in ./test, 2,000 in ./test all; the real model is slow.
 COUNT = int(os.environ.get("ALTLAS_LOAD_REQUESTS", "350"))
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
 SERVERS = {
-    # name: devices, requests at most, threads, longest text, texts in a list, choices
+    # Columns: devices, requests at most, threads, longest text, texts in a list, choices.
     "simulated": ("sim:h100:8", COUNT, 24, 24, 64, 64),
     "small model": ("cpu:2", COUNT, 16, 16, 32, 32),
     "real model": ("cpu:2", COUNT // 7, 8, 6, 8, 6),
@@ -27,13 +27,13 @@ SERVERS = {
 
 
 def start(name, folder):
-    """The server of a name; the small model is random, so what it says is long and odd."""
+    """Starts the server of a name. The small model is random, so what it says is long and odd."""
     options = ["--max-model-len", "1024"]
     if name == "small model":
         write_decoder(folder / "model")
         (folder / "model" / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>", "chat_template": TEMPLATE}))
         options = ["--model", str(folder / "model")]
-    # All lists at once are more tasks than the usual queue takes: a 429 would be right, and is not what is looked for.
+    # All lists at once are more tasks than the usual queue takes: a 429 would be right, but is not what this test looks for.
     return Server("--devices", SERVERS[name][0], *options, config="gpu: {multi_gpu: {max_queue_size: 4000}}")
 
 
@@ -43,7 +43,7 @@ def answer_of(client, request):
 
 
 def streamed_answer(client, request):
-    """The same from a stream: the pieces of each choice put together."""
+    """Returns the same answer from a stream: the pieces of each choice put together."""
     chat = "messages" in request
     texts, ends, usage = {}, {}, None
     for chunk in (client.chat.completions if chat else client.completions).create(
@@ -62,7 +62,7 @@ def embeddings_of(client, request):
 
 
 def cancelled(client, request):
-    """Reads one chunk of a long answer and goes away."""
+    """Reads one chunk of a long answer and leaves."""
     longer = dict(request, max_tokens=200)
     stream = client.completions.create(stream=True, **longer)
     next(iter(stream))
@@ -70,7 +70,7 @@ def cancelled(client, request):
 
 
 def given_up(client, request):
-    """Waits for a long answer for a moment only."""
+    """Waits only a moment for a long answer."""
     with contextlib.suppress(openai.APITimeoutError):
         client.with_options(timeout=0.02).completions.create(**dict(request, max_tokens=200))
 
@@ -79,7 +79,7 @@ GOES = (cancelled, given_up)
 
 
 def make_requests(model, tokens, listed, n):
-    """(name, how it is asked, request): what a client can vary, each with a seed of its own."""
+    """Returns (name, how it is asked, request): what a client can vary, each with a seed of its own."""
     words = ["red", "ölçü", "def f(x):", "1 2 3", "{\"a\":"]
     out = []
     for i, word in enumerate(words):
@@ -115,7 +115,7 @@ def test_no_wrong_answer_under_load(name, tmp_path):
         chosen = random.Random(5)
         plan = [kinds[i % len(kinds)] for i in range(count)]
         chosen.shuffle(plan)
-        # First the longest lists at once, which make far more tasks than a server keeps finished ones of.
+        # The longest lists come first, all at once: they make far more tasks than a server keeps finished ones.
         lists = [kind for kind in kinds if kind[1] is embeddings_of]
         plan = [max(lists, key=lambda kind: len(kind[2]["input"]))] * (3 * threads) + plan
 
@@ -130,7 +130,7 @@ def test_no_wrong_answer_under_load(name, tmp_path):
                 if future.exception():
                     wrong.append(repr(future.exception())[:400])
         assert not wrong, f"{len(wrong)} of {len(plan)}: {wrong[:5]}"
-        # Those that went away leave nothing running.
+        # Requests whose client has left leave nothing running.
         deadline = time.monotonic() + 30
         while busy := [gpu for gpu in server.get("/api/v1/gpus").json()["gpus"] if gpu["task_count"]]:
             assert time.monotonic() < deadline, busy

@@ -1,11 +1,12 @@
-"""schemathesis against /openapi.json: answers conform, no 5xx, whatever is sent."""
+"""schemathesis against /openapi.json: answers conform, and there is no 5xx, whatever is sent."""
 import os
 import subprocess
 import sys
 
 
 def test_schemathesis(sim_server, tmp_path):
-    """In two halves at once, as it computes more than the server; what one operation hands to another stays in one half."""
+    """It runs in two halves at once, since it computes more than the server. What one operation hands to another stays in one
+    half."""
     halves = [check(sim_server, tmp_path, option) for option in ("--include-path-regex", "--exclude-path-regex")]
     for half in halves:
         out, _ = half.communicate(timeout=1000)

@@ -42,7 +42,7 @@ def test_links_at_known_names_are_not_followed(tmp_path):
         folder = tmp_path / ("data-" + name)
         folder.mkdir(mode=0o700)
         (folder / name).symlink_to(victim)
-        if name == "control.events":  # The last start's is moved away, link or not, and a new one is made.
+        if name == "control.events":  # The last start's log is moved away, link or not, and a new one is made.
             server = Server(*SIM, data_dir=str(folder))
             server.stop()
             server.close()
@@ -116,10 +116,10 @@ def test_idle_connections_leave_descriptors_for_the_journal(limit, monkeypatch):
         answers = []
         for _ in range(limit + 20):
             idle.append(socket.create_connection(address, timeout=30))
-        for one in idle[possible:]:  # They were accepted in order: these are too many.
+        for one in idle[possible:]:  # They were accepted in order, so these are too many.
             answers.append(one.recv(64))
         assert answers and all(answer.startswith(b"HTTP/1.1 503") for answer in answers), answers[:3]
-        # A place among the others is enough for a durable task.
+        # One place among the others is enough for a durable task.
         idle[0].sendall(b"POST /api/v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
                         b"Content-Length: 30\r\n\r\n" + b'{"text": "x", "max_length": 4}')
         answer = idle[0].recv(65536)
@@ -130,7 +130,7 @@ def test_idle_connections_leave_descriptors_for_the_journal(limit, monkeypatch):
         assert b" 200 " in idle[0].recv(65536).split(b"\r\n")[0]
         deadline = time.monotonic() + 30
         while server.get("/health").status_code == 503 and time.monotonic() < deadline:
-            pass  # The closed ones give their places back.
+            pass  # The closed connections give their places back.
         task = re.search(rb'"task_id": ?"([0-9a-f]+)"', answer)[1].decode()
         assert server.wait_task(task)["status"] == "completed"
         server.stop()

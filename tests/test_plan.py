@@ -1,4 +1,4 @@
-"""`altlas plan`: the layout that the rules choose, and predictions for rows. The rows here are made up."""
+"""`altlas plan`: the layout that the rules choose, and predictions for rows. The rows here are invented."""
 import csv
 import io
 import json

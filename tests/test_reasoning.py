@@ -1,5 +1,5 @@
-"""Models that think: a template that begins the thinking leaves its end to the answer. The model is tiny and random, so its tokens
-are steered with logit_bias; what is held to a grammar begins behind the thinking."""
+"""Models that think: if a template begins the thinking, the answer ends it. The model is tiny and random, so its tokens are
+steered with logit_bias. A grammar holds for the text after the thinking."""
 import json
 
 import pytest
@@ -32,7 +32,7 @@ def thinker(tmp_path_factory, request):
 
 
 NEVER_END = {"256": -100}
-LETTERS = {str(b): 30 for b in range(64, 90)}  # Of the vocabulary: printable.
+LETTERS = {str(b): 30 for b in range(64, 90)}  # Printable tokens of the vocabulary.
 
 
 def ask(server, **body):

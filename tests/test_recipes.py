@@ -1,5 +1,5 @@
-"""The pages of docs/adding are true: what they name is there, and some are carried out, step by step, on a scratch copy of
-the sources, which the compiler and tidy then accept; without a step they do not."""
+"""The pages of docs/adding are true: what they name exists, and some of them are carried out, step by step, on a scratch copy of
+the sources, which the compiler and tidy then accept. Without one of the steps they do not."""
 import re
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ COMPILER = shutil.which("clang++-19")
 
 
 def quoted(page):
-    """What stands in backticks, in one line of it."""
+    """Returns the texts in backticks, each in one line."""
     return [re.sub(r"\s+", " ", text) for text in re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.S))]
 
 
@@ -36,7 +36,7 @@ def test_the_files_that_a_recipe_names_are_there(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_names_that_a_recipe_uses_are_in_the_sources(page):
     names = [name for text in quoted(page) if re.fullmatch(r"[\w:]+(\(\))?", text) for name in re.findall(r"\w+", text)]
-    # Targets of the build, endings, and names that stand for others.
+    # Targets of the build, endings, and names that stand for others are not in the sources.
     mine = re.compile(r"\d+|\w+_test|_\w+|ALTLAS_SECTION_NAME")
     assert not [name for name in names if name not in WORDS and not mine.fullmatch(name)]
 
@@ -49,7 +49,7 @@ def scratch(tmp_path):
 
 
 def insert(path, before, text):
-    """Puts `text` in front of `before`, which stands there once."""
+    """Puts `text` before `before`, which must be there once."""
     source = path.read_text()
     assert source.count(before) == 1, f"{before} in {path.name}"
     path.write_text(source.replace(before, text + before))

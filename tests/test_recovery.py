@@ -12,7 +12,7 @@ BODY = {"text": "Once upon a time", "max_length": 200, "temperature": 0.8, "seed
 
 @pytest.fixture(scope="module")
 def want():
-    """The text of BODY, from a server that nothing befalls."""
+    """Returns the text for BODY, from a server that nothing befalls."""
     server = Server("--devices", "cpu:2")
     try:
         task = server.post("/api/v1/predict", BODY).json()["task_id"]
@@ -54,13 +54,13 @@ def test_killed_worker(start_server, want):
 
 
 def test_a_server_that_stood_still_keeps_its_replicas(start_server, want):
-    """Before: after 4 s either side took the other for gone, and every model was loaded again."""
+    """A server that stood still must not take its workers for gone, nor they the server: every model would be loaded again."""
     server = start_server("--devices", "cpu:2")
     tasks = [server.post("/api/v1/predict", BODY).json()["task_id"] for _ in range(3)]
     running(server, tasks[0], tokens_after=0)
     pids = worker_pids(server)
     server.process.send_signal(signal.SIGSTOP)
-    time.sleep(6)  # Longer than a silence that counts.
+    time.sleep(6)  # This is longer than the silence that counts.
     server.process.send_signal(signal.SIGCONT)
     for task in tasks:
         assert server.wait_task(task)["result"]["text"] == want
@@ -114,6 +114,6 @@ def test_sigterm_hands_over(start_server, tmp_path, want):
 
 
 def test_a_stop_at_the_banner_is_a_stop(start_server):
-    """Whoever waits for the banner may end the server at once; it used to die of the signal now and then."""
+    """Whoever waits for the banner may end the server at once; the signal must be handled by then."""
     for _ in range(5):
         start_server("--devices", "sim:h100:1", "--max-model-len", "128").stop(expect=0)

@@ -1,4 +1,4 @@
-"""One row per setting that is marked as changed by SIGHUP: a new value in the file, the signal, and what then differs."""
+"""One row per setting that SIGHUP can change: a new value in the file, the signal, and what then differs."""
 import json
 import signal
 import subprocess
@@ -18,7 +18,7 @@ BASE = {
 
 
 class Live(Group):
-    """A server whose file changes under it."""
+    """A server whose file changes while it runs."""
 
     def reload(self, config, says="configuration read again"):
         if not isinstance(config, str):
@@ -58,7 +58,7 @@ def row(path, value):
 
 
 def queued(one, **body):
-    """The id of a task that had to wait."""
+    """Returns the id of a task that had to wait."""
     answer = one.predict(**body).json()
     assert answer["status"] == "queued", answer
     return answer["task_id"]
@@ -155,7 +155,7 @@ def queue_timeout(one):
 
 @row("monitoring.interval", 0.05)
 def interval(one):
-    """Six changes of a sensor, each seen before the next: at one a second that takes over 5 s."""
+    """Six changes of a sensor, each seen before the next: at one per second that takes more than 5 s."""
     begin = time.monotonic()
     for celsius in (51, 52, 53, 54, 55, 40):
         one.files.heat(celsius)
@@ -165,7 +165,7 @@ def interval(one):
 
 @row("monitoring.log_level", "debug")
 def log_level(one):
-    """Told at info in between: the level was taken, and goes on to be."""
+    """The log says so at info in between: the level was taken, and stays."""
     quiet = one.changed("monitoring.log_level", "error")
     one.reload(quiet)
     lines = len(one.log().splitlines())

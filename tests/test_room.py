@@ -1,4 +1,4 @@
-"""What is promised can be kept: requests that can never have room, batches that end, devices that are shared."""
+"""The server keeps what it promises: requests that can never have room, batches that end, shared devices."""
 import concurrent.futures
 import json
 
@@ -11,7 +11,7 @@ SMALL = "gpu: {multi_gpu: {max_queue_size: 10}}\nengine: {max_sequences: 4}\nser
 
 @pytest.fixture(scope="module")
 def small_server():
-    """Room for 14 tasks at once: 4 run, 10 wait."""
+    """There is room for 14 tasks at once: 4 run, 10 wait."""
     from conftest import Server
     server = Server("--devices", "sim:h100:1", "--max-model-len", "512", config=SMALL)
     yield server
@@ -20,7 +20,7 @@ def small_server():
 
 
 def ask(server, route, count, **more):
-    """A request that makes `count` tasks."""
+    """Sends a request that makes `count` tasks."""
     chat = [{"role": "user", "content": "Hi"}]
     bodies = {
         "/v1/completions": {"prompt": "x", "max_tokens": 4, "n": count},
@@ -99,7 +99,7 @@ def test_every_line_of_a_batch_ends_in_one_file(small_server, name):
 
 
 def test_deployments_share_devices(start_server):
-    """As docs/config.md has num_gpus: parts of one device are on one device, and no device is promised twice."""
+    """num_gpus does what docs/config.md says: parts of one device are on one device, and no device is promised twice."""
     tables = [
         ("sim:l4:2", {"a": 0.75, "b": 0.75}, 2),
         ("sim:l4:2", {"a": 0.5, "b": 0.5, "c": 1}, 2),

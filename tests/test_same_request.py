@@ -1,4 +1,4 @@
-"""What a request means counts, not how it is written: idempotency keys, documented lengths, whole numbers."""
+"""The meaning of a request counts, not how it is written: idempotency keys, documented lengths, whole numbers."""
 import json
 
 import pytest
@@ -11,7 +11,7 @@ def predict(server, body):
 
 
 def swapped(value):
-    """The same value, members in the other order."""
+    """Returns the same value with its members in another order."""
     if isinstance(value, dict):
         return {key: swapped(value[key]) for key in reversed(value)}
     return [swapped(one) for one in value] if isinstance(value, list) else value

@@ -1,5 +1,5 @@
-"""Text held to a schema is always valid, and the schema's language is neither too small nor too large: 200 schemas by
-random walks over the model's vocabulary, and the public JSON-Schema-Test-Suite by acceptance. The judge is jsonschema."""
+"""Text held to a schema is always valid, and the schema's language is neither too small nor too large: 200 schemas by random
+walks over the model's vocabulary, and the public JSON-Schema-Test-Suite by acceptance. The judge is jsonschema."""
 import enum
 import itertools
 import json
@@ -18,14 +18,14 @@ from openai.lib._pydantic import to_strict_json_schema
 import schemas
 from conftest import BINARY
 
-SUITE = "jsonschema==4.26.0"  # Its source package carries the suite.
+SUITE = "jsonschema==4.26.0"  # Its source package has the suite.
 # Files of the suite about other documents, or what is only an annotation.
 PARTS = 2  # Processes that compile schemas at once.
 LEFT_OUT = {"content", "default", "defs", "format", "refRemote", "vocabulary"}
 
 
 def ask(tmp_path, requests):
-    """What text_test says to each (schema, instances): {"error"} or {"accepted", "walks", "unheld"}."""
+    """Returns what text_test says of each (schema, instances): {"error"} or {"accepted", "walks", "unheld"}."""
     program = pathlib.Path(BINARY).resolve().parent / "text_test"
     if not program.exists():
         pytest.skip(f"{program} is not built")
@@ -59,7 +59,7 @@ def test_walks_are_valid(tmp_path):
 
 
 def plain(value):
-    """Whole numbers without fraction, as they are generated."""
+    """Writes whole numbers without a fraction, as they are generated."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -70,7 +70,7 @@ def plain(value):
 
 
 def spellings(value):
-    """The compact text of a value, members in every order (of small objects)."""
+    """Returns the compact texts of a value, with the members of small objects in every order."""
     if isinstance(value, dict):
         for order in itertools.islice(itertools.permutations(value.items()), 120):
             inner = [[json.dumps(key, ensure_ascii=False) + ":" + text for text in spellings(one)] for key, one in order]
@@ -84,7 +84,7 @@ def spellings(value):
 
 
 def suite(tmp_path_factory):
-    """(name, groups) of every file of the suite."""
+    """Returns (name, groups) of every file of the suite."""
     folder = tmp_path_factory.mktemp("suite")
     fetched = subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", SUITE.split("==")[0], SUITE, "-d", folder])
     if fetched.returncode != 0:
@@ -97,7 +97,7 @@ def suite(tmp_path_factory):
 
 
 def test_public_suite(tmp_path, tmp_path_factory):
-    cases, requests = [], []  # A request per group, so that its schema is compiled once.
+    cases, requests = [], []  # One request per group, so that its schema is compiled once.
     for stem, groups in suite(tmp_path_factory):
         if stem in LEFT_OUT:
             continue
@@ -156,7 +156,7 @@ def held(extra):
     return pydantic.Field(json_schema_extra=extra)
 
 
-# Types of fields that the official client's parse() sends, always with strict: true; values that fit and that don't.
+# Types of fields that the official client's parse() sends, always with strict: true; values that fit and values that don't.
 FIELDS = [
     (set[str], [[], ["a"], ["a", "b", "ab"]], [["a", "a"], ["a", "b", "a"], [1], "a"]),
     (set[int], [[1, 2, 12]], [[1, 1], [1, 12, 2, 12], [1.5]]),

@@ -1,4 +1,4 @@
-"""Every program of the source documents runs through against a real server, changed in URL, key and durations only."""
+"""Every program of the source documents runs against a real server, with nothing changed but URL, key and durations."""
 import os
 import subprocess
 import sys
@@ -10,13 +10,13 @@ from conftest import Server
 
 PROGRAMS = seeds.first_programs()
 KEY = "test-key"
-# Three devices are what the document's YAML maps to; one of its programs asks for 8 GiB.
+# The document's YAML maps to three devices; one of its programs asks for 8 GiB.
 YAML = next(code for _, language, code in PROGRAMS if language == "yaml")
 
 
 @pytest.fixture(scope="module")
 def server():
-    # Some programs leave tasks behind: they are handed over, not waited for.
+    # Some programs leave tasks behind, which are handed over rather than waited for.
     one = Server("--devices", "cpu:3:1:9GiB", "--api-key", KEY, config=YAML + "\nserver: {graceful_shutdown_timeout_s: 1}\n")
     yield one
     one.stop()
@@ -83,7 +83,7 @@ def test_echo_client():
 
 
 def indent_load_test(lines):
-    """The document has lost its indentation; this gives it back, line by line."""
+    """The document has lost its indentation; this restores it, line by line."""
     out, depth = [], 0
     for line in lines:
         if line.startswith(("import ", "asyncio.run(")):
@@ -122,7 +122,7 @@ def test_load_client(tmp_path):
         lines = seeds.second_block("import asyncio, aiohttp, time, statistics", "asyncio.run(load_test(target_rps=3, duration_s=120))")
         code = indent_load_test(lines)
         code = code.replace("http://localhost:8000", server.url).replace("duration_s=120", "duration_s=5")
-        code = code.replace('"max_tokens": 256', '"max_tokens": 48')  # Its patience is a minute, however slow the machine.
+        code = code.replace('"max_tokens": 256', '"max_tokens": 48')  # Its patience is a minute, however slow the machine is.
         done = run_python(code, tmp_path)
         assert done.returncode == 0, done.stderr[-2000:] + code
         assert ", 0 hata" in done.stdout, done.stdout

@@ -1,4 +1,5 @@
-"""Seeds that are left out, null or -1 are drawn, shown, and draw the same when they are sent back; on every route that generates."""
+"""Seeds that are left out, null or -1 are drawn and shown, and draw the same when they are sent back; on every route that
+generates."""
 import json
 
 import pytest
@@ -6,7 +7,7 @@ import requests
 
 
 def events(answer):
-    lines = answer.content.decode().split("\n")  # Not as requests guesses the letters, nor where it sees a line's end.
+    lines = answer.content.decode().split("\n")  # requests would guess the encoding, and find other ends of lines.
     return [json.loads(line[6:]) for line in lines if line.startswith("data: ") and line != "data: [DONE]"]
 
 
@@ -24,7 +25,7 @@ def batch_of_tasks(server, body):
 
 
 def seeds_of(answer):
-    """Beside usage, and beside each of several choices."""
+    """Returns the seeds beside usage, and beside each of several choices."""
     assert "usage" in answer
     seeds = [one.get("seed") for one in answer["choices"]]
     assert seeds == [None] or seeds[0] == answer["seed"]

@@ -26,7 +26,7 @@ SCHEMA = json.loads(run_cli("validate-config", "--schema", check=True).stdout)
 
 
 def inner(schema):
-    """The schemas that stand in a place: alternatives and references followed."""
+    """Yields the schemas at a place: alternatives and references are followed."""
     if "$ref" in schema:
         yield SCHEMA["$defs"][schema["$ref"].split("/")[-1]]
     elif "anyOf" in schema:
@@ -37,7 +37,7 @@ def inner(schema):
 
 
 def walk(schema, path="", mark=None):
-    """Every setting of the schema: its path, what the schema says of it, its not-yet mark; those inside lists too."""
+    """Yields every setting of the schema, also those inside lists: its path, what the schema says of it, its not-yet mark."""
     for name, field in schema["properties"].items():
         at, own = f"{path}.{name}" if path else name, field.get("x-not-yet", mark)
         forms = list(inner(field))
@@ -52,7 +52,7 @@ def walk(schema, path="", mark=None):
 
 SETTINGS = {path: (field, mark) for path, field, mark in walk(SCHEMA)}
 ROWS = {}     # Path: group, check.
-ELSEWHERE = {  # No client sees it here: who tests it instead.
+ELSEWHERE = {  # Settings that no client sees here, and who tests them instead.
     "engine.executor_depth": ("src/engine/grammar_test.cc", "for (const uint32_t depth : {1u, 2u, 4u})"),
     "engine.pipeline_split": ("tests/test_layouts.py", '"--pipeline-split", "even"'),
     "engine.pipeline_micro_batches": ("tests/test_layouts.py", '"--pipeline-micro-batches", "8"'),
@@ -163,7 +163,7 @@ def shares(files):
 
 
 def memory(files):
-    """Where the KV cache is what the device's memory leaves."""
+    """The KV cache is what the device's memory leaves."""
     config = {"engine": {"devices": "sim:l4:1", "max_sequences": 65536, "gpu_memory_utilization": 0.05, "kv_dtype": "f32", "step_tokens_max": 524288}}
     return Group(files, config, "--model", str(files.tiny))
 
@@ -182,7 +182,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def groups(files):
-    """The groups' servers, all started at once."""
+    """Starts the groups' servers, all at once."""
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         started = {name: pool.submit(make, files) for name, make in GROUPS.items()}
     servers = {}
@@ -295,7 +295,7 @@ def max_concurrent_tasks(one):
 
 @row("queue", "gpu.multi_gpu.queue_processing_interval")
 def queue_processing_interval(one):
-    """A deadline that passes right after a look at them is seen at the next look, not at once."""
+    """A deadline that passes right after a look at the queue is noticed at the next look, not at once."""
     ends = []
     for _ in range(2):
         answer = one.predict(deadline_s=0.05)
@@ -342,7 +342,7 @@ def monitoring_enabled(one):
 
 @row("cpu", "monitoring.interval")
 def monitoring_interval(one):
-    """Five changes of a sensor, each seen before the next: at the default, one a second, that takes over 4 s."""
+    """Five changes of a sensor, each seen before the next: at the default, one a second, that takes more than 4 s."""
     from_start = time.monotonic()
     for celsius in (41, 42, 43, 44, 45):
         one.files.heat(celsius)
@@ -381,7 +381,7 @@ def queue_metrics(one):
 
 @row("place", "monitoring.log_level")
 def log_level(one):
-    """What is told at every reload is told here only where nothing is taken."""
+    """What is logged at every reload is logged here only if nothing is taken."""
     one.config_path.write_text("server: [")
     one.server.process.send_signal(signal.SIGHUP)
     until(lambda: "not taken" in one.log())
@@ -394,7 +394,7 @@ def trace_spans_max(one):
     for _ in range(5):
         one.get("/health")
     spans = [event for event in one.get("/api/v1/trace?seconds=100").json()["traceEvents"] if event["ph"] == "X"]
-    assert 1 <= len(spans) <= 16, len(spans)  # So many for each thread's stripe.
+    assert 1 <= len(spans) <= 16, len(spans)  # Each thread's stripe holds this many.
 
 
 @row("limits", "api_metadata.enabled")
@@ -424,7 +424,7 @@ def address(one):
 
 
 def closed_after(one, sent):
-    """Seconds until the server closes a connection that says no more than this."""
+    """Returns the seconds until the server closes a connection that says no more than this."""
     with socket.create_connection(address(one), timeout=30) as connection:
         connection.sendall(sent)
         begin = time.monotonic()
@@ -456,7 +456,7 @@ def thread_count(one):
 
 @row("threads", "server.io_threads", "server.text_threads")
 def thread_counts(one):
-    """Two servers that differ in nothing but one of the two."""
+    """Two servers that differ in nothing but one of the two settings."""
     count = thread_count(one)
     for name, more in (("io_threads", 5), ("text_threads", 7)):
         config = json.loads(json.dumps(one.config))
@@ -585,7 +585,7 @@ def batches_max(one):
 
 @row("alone", "server.batch_parallel_max")
 def batch_parallel_max(one):
-    """One line after the other, as the trace has them."""
+    """The trace shows one line after the other."""
     begin = time.time()
     assert over(one, batch(one, 4).json()["id"])["status"] == "completed"
     events = one.get("/api/v1/trace").json()["traceEvents"]
@@ -607,7 +607,7 @@ def slow_sender_timeout(one):
 
 @row("alone", "server.slow_reader_timeout_s")
 def slow_reader_timeout(one):
-    """Of a large answer that is not read for 2 s not all comes."""
+    """A large answer that is not read for 2 s does not arrive in full."""
     size = 30 << 20
     file = upload(one, b"x" * size).json()["id"]
     answer = one.get(f"/v1/files/{file}/content", stream=True)
@@ -636,7 +636,7 @@ def graceful_shutdown_timeout(files):
     one = Group(files, {"server": {"graceful_shutdown_timeout_s": 0.5}, "gpu": {"memory_threshold": 0}, "engine": {"devices": "sim:h100:1"}},
                 "--model", str(files.tiny))
     try:
-        one.predict()  # It waits for ever.
+        one.predict()  # This task waits for ever.
         begin = time.monotonic()
         one.server.stop()
         assert time.monotonic() - begin < 10 and "up to 0.5 s" in one.log()
@@ -733,7 +733,7 @@ def deployment_name(one):
 
 @row("cpu", "deployments[].task_types")
 def task_types(one):
-    """The trace tells whose task it was."""
+    """The trace says whose task it was."""
     assert one.run(type="special", max_length=1)["status"] == "completed"
     spans = one.get("/api/v1/trace").json()["traceEvents"]
     assert "second" in [event["name"] for event in spans if event["ph"] == "X" and event["cat"] == "control"]
@@ -837,7 +837,7 @@ def own_kv_tokens_max(one):
 
 @row(None, "deployments[].swap_bytes", "engine.swap_bytes")
 def swap_bytes(files):
-    """More than the host has; tests/test_kv_budget.py looks at what comes back from there."""
+    """More swap than the host has; tests/test_kv_budget.py tests what comes back from there."""
     config = {"engine": {"devices": "cpu:1:1:1GiB", "kv_block_tokens": 1024}, "models": {"a": {"path": str(files.tiny)}}}
     own = {**config, "deployments": {"d": {"model": "a", "swap_bytes": "1000TiB"}}}
     refused(own, words=["swap_bytes: the host has no"])
@@ -846,7 +846,7 @@ def swap_bytes(files):
 
 
 def guesses(one, deployment, model=None):
-    """Tokens guessed ahead while it goes on with a text that repeats."""
+    """Returns the tokens that were guessed ahead while a deployment continues a text that repeats itself."""
     body = {"prompt": "abcdefgh" * 8, "max_tokens": 50, "ignore_eos": True, **({"model": model} if model else {})}
     assert one.post("/v1/completions", body).status_code == 200
     return own_metric(one, "altlas_engine_speculative_drafted_tokens_total", deployment)
@@ -866,7 +866,7 @@ def draft_models(files):
 
 @row("layouts", "deployments[].max_ongoing_requests", "deployments[].max_queued_requests")
 def own_requests(one):
-    """One runs, one waits, the third is one too many; the worker stands still meanwhile."""
+    """One request runs, one waits, the third is one too many; the worker stands still meanwhile."""
     pid = one.worker("one")
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -892,7 +892,7 @@ def health_check_timeout(one):
 
 @row(None, "deployments[].startup_timeout_s", "engine.repack_cache")
 def startup_timeout(files):
-    """A model that is packed anew takes more than the second it has; nothing of it is kept where that is switched off."""
+    """A model that is packed anew takes more than the second that it has; nothing of it is kept where that is switched off."""
     cache = files.root / "cache"
     cache.mkdir(exist_ok=True)
     file = gguf_file(files)
@@ -940,7 +940,7 @@ def simd(one):
 
 @row("memory", "engine.gpu_memory_utilization", "engine.kv_dtype", "engine.step_tokens_max")
 def what_memory_leaves(one):
-    """Twins that each leave one of the three out have more room for the KV cache."""
+    """Twins that each leave out one of the three have more room for the KV cache."""
     tokens = one.replica("default")["kv_tokens"]
     for name in ("gpu_memory_utilization", "kv_dtype", "step_tokens_max"):
         config = {"engine": {key: value for key, value in one.config["engine"].items() if key != name}}
@@ -1004,7 +1004,7 @@ def max_lora_rank(files):
 
 @row("cpu", "engine.tool_call_parser")
 def tool_call_parser(one):
-    """A call in the notation that is named is one; in the usual notation it is text."""
+    """A call in the named notation is a call; one in the usual notation is text."""
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}}}
     for said, calls in ((r'\[TOOL_CALLS\]\[\{"name":"f","arguments":\{\}\}\]', 1),
                         (r'<tool_call>\{"name":"f","arguments":\{\}\}</tool_call>', 0)):
@@ -1032,7 +1032,7 @@ def data_dir(one):
 def store_tokens(one):
     task = one.run(max_length=30, model="plain")
     assert task["status"] == "completed"
-    copy = one.files.root / "copy.db"  # The server holds its own.
+    copy = one.files.root / "copy.db"  # The server has a lock on its own journal.
     for end in ("", "-wal"):
         shutil.copy(f"{one.files.root}/own.db{end}", f"{copy}{end}")
     with sqlite3.connect(copy) as store:
@@ -1097,7 +1097,7 @@ def test_every_setting_has_a_row_or_a_mark():
 
 
 def other_value(field):
-    """A value that is not the default."""
+    """Returns a value that is not the default."""
     default = field.get("default")
     for form in inner(field):
         kind = form.get("type", ["string"] if "enum" not in form else None)
@@ -1126,7 +1126,7 @@ def test_what_nothing_reads_is_an_error_away_from_its_default(tmp_path):
     for path, field in marked.items():
         assert any(line.startswith(path.split("[]")[0]) for line in listed), path
         if path.startswith("deployments[].autoscaling_config") or path.startswith("spot.pools"):
-            continue  # Inside what is refused as a whole.
+            continue  # It is inside a setting that is refused as a whole.
         section, name = path.rsplit(".", 1)
         place = config["deployments"][0] if section == "deployments[]" else config
         for part in [] if section == "deployments[]" else section.split("."):
@@ -1144,7 +1144,7 @@ def test_what_nothing_reads_is_an_error_away_from_its_default(tmp_path):
 
 
 def test_defaults_written_out_are_no_error(tmp_path):
-    """A file with every setting at its default, as other programs write them, is taken."""
+    """A file with every setting at its default, as other programs write them, is accepted."""
     config = {}
     for path, (field, _) in SETTINGS.items():
         if "[]" in path or "default" not in field or field["default"] in (None, ""):

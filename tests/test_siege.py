@@ -1,7 +1,7 @@
-"""Goal: whatever strangers and holders of other keys do, a client that keeps to its share has its answers, right and soon,
-and the server's memory and sockets go back. Method: one real server at a time, plain and TLS, under all hostile habits at
-once and good clients beside; each answer of theirs is compared with what the idle server gave. Sanitized builds run the
-same for longer (ALTLAS_SIEGE_SECONDS)."""
+"""Goal: whatever strangers and holders of other keys do, a client that keeps to its share gets its answers, right and soon, and
+the server's memory and sockets go back. Method: one real server at a time, plain and TLS, under all hostile habits at once,
+with good clients beside them; each of their answers is compared with what the idle server gave. Sanitized builds run the same
+for longer (ALTLAS_SIEGE_SECONDS)."""
 import asyncio
 import base64
 import json
@@ -17,13 +17,13 @@ from conftest import Server
 from hostile import bodies_of, hostile_habits
 from raw_http import Client, memory_mib, open_sockets, request, read_answer
 
-SECONDS = float(os.environ.get("ALTLAS_SIEGE_SECONDS", "6"))  # Of both servers together, without the warm-up.
+SECONDS = float(os.environ.get("ALTLAS_SIEGE_SECONDS", "6"))  # For both servers together, without the warm-up.
 WARM_UP = min(max(SECONDS / 4, 3.0), 60.0)
-ENOUGH = 60.0  # Seconds within which a good client has its answer, also when the machine is busy with others.
+ENOUGH = 60.0  # Seconds within which a good client gets its answer, even if the machine is busy with others.
 SETTLED = 60.0  # Seconds within which memory and sockets are back.
-KEPT = 0.2      # Of the memory after the warm-up, what may stay; and after a short one, which has not seen all,
-KEPT_MIB = 0 if SECONDS > 60 else 32
-# AddressSanitizer keeps what is freed to find its later use: 256 MiB of it would hide what goes back.
+KEPT = 0.2      # Memory may stay above that after the warm-up by this share,
+KEPT_MIB = 0 if SECONDS > 60 else 32  # and by this much more if the warm-up was too short to see everything.
+# AddressSanitizer keeps freed memory to find later uses: its 256 MiB would hide what goes back.
 ENVIRONMENT = {"ASAN_OPTIONS": ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=8", "thread_local_quarantine_size_kb=64",
                                                       "allocator_release_to_os_interval_ms=500")))}
 CONFIG = """
@@ -36,12 +36,12 @@ engine: {max_model_len: 1024}
 
 
 def right(status, body):
-    """What a good client is entitled to: an answer, as JSON."""
+    """Returns what a good client is entitled to: an answer, as JSON."""
     assert status == 200, (status, body[:500])
     return json.loads(body)
 
 
-# What good clients ask for. Each gives what must be the same whenever it is asked.
+# The requests of good clients. Each returns what must be the same whenever it is asked.
 
 async def completion(client, seed):
     answer = right(*await client.ask("POST", "/v1/completions", {"prompt": f"Count {seed}:", "max_tokens": 8, "seed": seed, "temperature": 1, "logprobs": 1}))
@@ -57,7 +57,7 @@ async def chat(client, seed):
 
 
 async def streamed_chat(client, seed):
-    """The pieces of a stream make the text that comes whole; then the end mark."""
+    """The pieces of a stream make up the whole text; then comes the end mark."""
     status, body = await client.ask("POST", "/v1/chat/completions", chat_body(seed, stream=True, stream_options={"include_usage": True}))
     events = [line[6:] for line in body.decode().split("\n") if line.startswith("data: ")]
     assert status == 200 and events and events[-1] == "[DONE]", (status, body[-500:])
@@ -67,7 +67,7 @@ async def streamed_chat(client, seed):
 
 
 async def predicted(client, seed):
-    """A durable task: accepted, waited for, found again under its idempotency key."""
+    """A durable task: it is accepted, waited for, and found again under its idempotency key."""
     asked = {"text": f"Task {seed}", "max_length": 6, "temperature": 1, "seed": seed, "idempotency_key": f"{client.key} {seed}"}
     task = right(*await client.ask("POST", "/api/v1/predict", asked))["task_id"]
     done = right(*await client.ask("GET", f"/api/v1/task/{task}?wait=50"))
@@ -120,13 +120,13 @@ async def filed(client, seed):
 
 
 async def batched(client, seed):
-    """Every line of a batch has its answer, as the same request alone has it."""
+    """Every line of a batch has the answer that the same request has alone."""
     lines = [{"custom_id": f"line {i}", "method": "POST", "url": "/v1/chat/completions", "body": chat_body(seed + i)} for i in range(4)]
     source = await upload(client, "".join(json.dumps(line) + "\n" for line in lines).encode())
     asked = {"input_file_id": source, "endpoint": "/v1/chat/completions", "completion_window": "1h"}
     batch = right(*await client.ask("POST", "/v1/batches", asked))
     while batch["status"] in ("validating", "in_progress", "finalizing"):
-        await asyncio.sleep(0.1)  # As clients look after theirs.
+        await asyncio.sleep(0.1)  # Clients look after their batches like this.
         batch = right(*await client.ask("GET", "/v1/batches/" + batch["id"]))
     assert batch["status"] == "completed" and batch["request_counts"] == {"total": 4, "completed": 4, "failed": 0}, batch
     status, body = await client.ask("GET", f"/v1/files/{batch['output_file_id']}/content")
@@ -152,7 +152,7 @@ VARIANTS = range(6)
 
 
 class Siege:
-    """One server, who besieges it and who lives in it; what went wrong."""
+    """One server, its besiegers and its good clients; and what went wrong."""
 
     def __init__(self, server, context):
         self.server, self.context, self.url = server, context, urllib.parse.urlsplit(server.url)
@@ -164,7 +164,7 @@ class Siege:
         return Client(self.url, self.context, 0, address, key)
 
     async def learn(self):
-        """What an idle server answers."""
+        """Asks for the answers of the idle server."""
         ada = self.client("127.0.0.1", "key-of-ada")
         for habit in GOOD:
             for seed in VARIANTS:
@@ -175,14 +175,14 @@ class Siege:
             self.wrong.append(f"{what}: {type(fault).__name__}: {fault}"[:1500])
 
     async def live(self, client, habit, until, draw):
-        """A good client: one request after another, each as it was when the server was idle."""
+        """A good client: one request after another, each answered as when the server was idle."""
         while asyncio.get_running_loop().time() < until:
             seed = draw.choice(VARIANTS)
             begun = time.monotonic()
             try:
                 found = await asyncio.wait_for(habit(client, seed), ENOUGH)
                 assert found == self.expected[habit, seed], (found, self.expected[habit, seed])
-            except Exception as fault:  # All of them are told at the end.
+            except Exception as fault:  # All faults are reported at the end.
                 self.note(f"{habit.__name__} of {client.key}", fault)
             taken = time.monotonic() - begun
             self.slowest[habit.__name__] = max(self.slowest.get(habit.__name__, 0), round(taken, 2))
@@ -192,7 +192,7 @@ class Siege:
         while asyncio.get_running_loop().time() < until:
             try:
                 await habit(client, *arguments)
-            except OSError:  # It may be thrown out at any moment.
+            except OSError:  # The server may close the connection at any moment.
                 await asyncio.sleep(0.05)
             except Exception as fault:
                 self.note(habit.__name__, fault)
@@ -207,10 +207,10 @@ class Siege:
         await asyncio.gather(*work)
 
     def settled(self, sockets, most):
-        """Memory and sockets once they are back, or after the time for it."""
+        """Returns memory and sockets once they are back, or after the time for it."""
         deadline = time.monotonic() + SETTLED
         while (memory_mib(self.server) > most or open_sockets(self.server) > sockets) and time.monotonic() < deadline:
-            time.sleep(0.2)  # Nothing tells of a process's memory.
+            time.sleep(0.2)  # Nothing announces a process' memory.
         return memory_mib(self.server), open_sockets(self.server)
 
 

@@ -1,6 +1,6 @@
-"""Goal: no request, however its fields multiply, ends a server on a machine of 1 GiB. Method: a control group of that size
-with the kernel's own limit, each request several times at once; the server answers with numbers or streams, lives, and
-serves the next one."""
+"""Goal: no request, however its fields multiply, ends a server on a machine of 1 GiB. Method: a control group of that size with
+the kernel's own limit, each request several times at once; the server answers with numbers or streams, stays alive, and serves
+the next request."""
 import concurrent.futures
 import json
 import socket
@@ -16,7 +16,7 @@ from raw_http import request
 
 LIMIT = 1 << 30
 AT_ONCE = 8
-PATIENCE_S = 2  # What fits is generated, which may take minutes: what it takes is taken by then.
+PATIENCE_S = 2  # What fits is generated, which may take minutes; the memory that it needs is taken within this time.
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +75,12 @@ REQUESTS = {
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_products(server, group, name):
-    """Before: the first two ended the server within a second."""
+    """Uncounted, the first two would end the server within a second."""
     path, body, statuses = REQUESTS[name]
     data = json.dumps(body)
 
     def ask(_):
-        """None: it works on it still, and the client leaves."""
+        """Returns None if the server still works on it, and the client leaves."""
         try:
             return requests.post(server.url + path, data=data, headers={"Content-Type": "application/json"}, timeout=(60, PATIENCE_S))
         except requests.exceptions.RequestException as error:
@@ -99,7 +99,7 @@ def test_products(server, group, name):
 
 
 def test_many_bodies(server):
-    """Before: 100 bodies of 8 MiB at once took 837 MB."""
+    """100 bodies of 8 MiB at once must not take 837 MB."""
     url = urllib.parse.urlsplit(server.url)
     data = request("POST", "/v1/completions", b" " * (8 << 20), Connection="close")
 
@@ -120,7 +120,7 @@ def test_many_bodies(server):
 
 
 def test_batches_with_large_answers(server):
-    """Lines whose answers are large are written one after another, however many wait."""
+    """Lines with large answers are written one after another, however many wait."""
     body = {"prompt": "a", "n": 64, "max_tokens": 200, "ignore_eos": True, "logprobs": 5}
     lines = "".join(json.dumps({"custom_id": str(i), "method": "POST", "url": "/v1/completions", "body": body}) + "\n" for i in range(12))
     client = server.openai()
@@ -129,6 +129,6 @@ def test_batches_with_large_answers(server):
     deadline = time.monotonic() + 300
     while batch.status not in ("completed", "failed"):
         assert time.monotonic() < deadline and server.process.poll() is None, batch
-        time.sleep(0.2)  # As clients look after theirs.
+        time.sleep(0.2)  # Clients look after their batches like this.
         batch = client.batches.retrieve(batch.id)
     assert batch.status == "completed" and batch.request_counts.completed == 12, batch

@@ -1,5 +1,5 @@
-"""Text held to schemas, expressions and grammars, and tool calls, as the official openai client sees them, with the real
-default model."""
+"""Text held to schemas, expressions and grammars, and tool calls, as the official openai client sees them, with the real default
+model."""
 import decimal
 import json
 import typing
@@ -75,7 +75,7 @@ def test_stream_and_logprobs_are_the_same_text(client, model):
 
 
 def test_same_text_beside_others(client, model, cpu_server):
-    """A grammar and its neighbours in the batch do not change each other."""
+    """A grammar and its neighbours in the batch do not change one another."""
     request = dict(model=model, temperature=0, max_tokens=60, messages=[{"role": "user", "content": "Name a city."}], n=6)
     alone = client.chat.completions.create(response_format=schema_format(CITY), **{**request, "n": 1}).choices[0].message.content
     assert {c.message.content for c in client.chat.completions.create(response_format=schema_format(CITY), **request).choices} == {alone}
@@ -139,7 +139,7 @@ def test_demanded_calls(client, model, choice):
     answer = client.chat.completions.create(model=model, temperature=0, max_tokens=200, messages=ASK, tools=[WEATHER, ADD], tool_choice=choice,
                                             parallel_tool_calls=False)
     call, = answer.choices[0].message.tool_calls
-    # A call that the request names is none of the model's choice, as OpenAI and vLLM say it.
+    # A call that the request names is not the model's choice, so OpenAI and vLLM say "stop".
     assert answer.choices[0].finish_reason == ("tool_calls" if choice == "required" else "stop") and answer.choices[0].message.content is None
     assert call.type == "function" and call.id
     arguments = json.loads(call.function.arguments)
@@ -174,7 +174,7 @@ def test_a_conversation_with_a_tool(client, model):
 
 
 def test_another_parser_may_be_named(start_server, client, model):
-    """What a model writes is a call in its own notation, and mere text in another one."""
+    """A call in the named parser's notation is a call; in another notation it is mere text."""
     def says(client, text):
         answer = client.chat.completions.create(
             model=client.models.list().data[0].id, temperature=0, max_tokens=100, messages=ASK, tools=[WEATHER], extra_body={"guided_choice": [text]})

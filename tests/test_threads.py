@@ -1,4 +1,4 @@
-"""Who keeps which thread busy: nothing that a client sends holds up the connections or the watch over the workers."""
+"""Which thread does what: nothing that a client sends holds up the connections or the watch over the workers."""
 import concurrent.futures
 import json
 import os
@@ -10,7 +10,7 @@ from conftest import Server
 
 
 def cpu_ticks(pid):
-    """Processor time of a process's threads in clock ticks, summed by name."""
+    """Returns the processor time of a process' threads in clock ticks, summed by name."""
     ticks = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         fields = (task / "stat").read_text().rpartition(")")[2].split()
@@ -20,7 +20,7 @@ def cpu_ticks(pid):
 
 
 def test_large_bodies_are_read_on_a_thread_of_their_own():
-    """Millions of numbers are parsed and refused; the threads of the connections only carry the bytes."""
+    """Millions of numbers are parsed and refused; the connections' threads only carry the bytes."""
     server = Server("--devices", "sim:h100:1")
     try:
         body = json.dumps({"prompt": "x", "stop": [[0] * 40] * 60_000}).encode()

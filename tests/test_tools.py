@@ -1,5 +1,5 @@
-"""What the scripts around the program promise: CMake asks for what tools/packages names and the other way round, the
-installer says what to do, skipped tests are explained, tidy needs no git."""
+"""The scripts around the program keep their promises: CMake asks for what tools/packages names and the other way round, the
+installer says what to do, skipped tests are explained, and tidy needs no git."""
 import ast
 import os
 import pathlib
@@ -54,12 +54,11 @@ PACKAGES = {
     "clang-format-19": [("command", "clang-format-19", None)],
     "g++-12": [("command", "g++-12", None)],
 }
-# What a bare Debian brings by itself (the C library comes with the compiler), and programs that a test makes or a bench
-# is told of.
+# What a bare Debian has (the C library comes with the compiler), and programs that a test makes or that a bench is told of.
 ALWAYS = {"find_package Threads"}
 PROGRAMS = {"bash", "sh", "cc"} | {"ldconfig"}
 
-# What is found must be linked: the target that says so.
+# What is found must be linked; this is the target that shows it.
 LINKED = {"Threads": "Threads::Threads", "Boost json": "Boost::json", "Boost url": "Boost::url", "OpenSSL": "OpenSSL::SSL",
           "SQLite3": "SQLite::SQLite3", "Protobuf": "protobuf::libprotobuf", "yaml-cpp": "yaml-cpp", "CLI11": "CLI11::CLI11",
           "fmt": "fmt::fmt", "spdlog": "spdlog::spdlog", "libhwy": "PkgConfig::HWY", "libpcre2-8": "PkgConfig::PCRE2",
@@ -77,7 +76,7 @@ def cmake_files():
 
 
 def asked_of_cmake(texts):
-    """'find_package Boost json' and the like, of every call in these texts."""
+    """Returns 'find_package Boost json' and the like, for every call in these texts."""
     asked = set()
     for text in texts:
         text = re.sub(r"#.*", "", text)
@@ -94,7 +93,7 @@ def asked_of_cmake(texts):
 
 
 def unmatched(texts, packages):
-    """What CMake asks for and no named package gives; what a package is said to give CMake and nobody asks for."""
+    """Returns what CMake asks for and no named package gives, and what a package should give CMake but nobody asks for."""
     asked = asked_of_cmake(texts) - ALWAYS
     given = {what for package in packages for kind, what, _ in PACKAGES.get(package, []) if kind == "cmake"}
     return asked - given, given - asked
@@ -132,7 +131,7 @@ def test_what_is_found_is_linked():
 
 
 def scripts():
-    """Scripts, tests and presets: whatever names a program."""
+    """Returns scripts, tests and presets: whatever names a program."""
     paths = [ROOT / name for name in ("run", "test", "Makefile", "CMakePresets.json")]
     for folder, pattern in ((".ci", "*"), ("tools", "*"), ("tests", "*.py"), ("cmake", "*"), ("bench/engine", "*.py"), ("src/weights", "pull.cc")):
         paths += [path for path in ROOT.glob(f"{folder}/{pattern}") if path.is_file()]
@@ -154,14 +153,14 @@ def test_every_package_has_a_use():
 def test_the_package_holds_the_file(package):
     listed = subprocess.run(["dpkg-query", "-L", package], capture_output=True, text=True)
     if listed.returncode != 0:
-        assert package in ("clang-format-19", "g++-12"), f"{package} is not installed"  # `tools/install dev`
+        assert package in ("clang-format-19", "g++-12"), f"{package} is not installed"  # `tools/install dev` installs it.
         return
     for _, what, file in PACKAGES[package]:
         assert file is None or re.search(rf"(^|/){re.escape(file)}$", listed.stdout, re.M), f"{package}: {what}: no {file}"
 
 
 def called_programs(text):
-    """First words of argument lists of subprocess.run and Popen, and what shutil.which is asked for."""
+    """Returns the first words of argument lists of subprocess.run and Popen, and what shutil.which is asked for."""
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
             continue
@@ -188,7 +187,7 @@ def fake(folder, name, text):
 
 
 def install(folder, *arguments, sudo=None, uid=1000, missing=("clang-19", "ninja-build")):
-    """tools/install where `missing` is missing, as this user, with such a sudo; what apt-get was told."""
+    """Runs tools/install with `missing` missing, as this user, with such a sudo. Returns what apt-get was told."""
     folder.mkdir(exist_ok=True)
     fake(folder, "dpkg-query", f"case ' {' '.join(missing)} ' in *\" ${{@: -1}} \"*) exit 1;; esac; echo 'install ok installed'")
     fake(folder, "id", f"echo {uid}")
@@ -239,7 +238,7 @@ def test_another_part_is_refused(tmp_path):
 
 
 def test_tidy_needs_no_git(tmp_path):
-    """tidy sees the sources of a folder that is no repository, also one whose text is wrong, where there is no git."""
+    """tidy reads the sources of a folder that is no repository, and of one whose text is wrong, without git."""
     for name in ("tools", "src"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("testdata", "__pycache__"))
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What a run of the tests left out and where its time went: the ten slowest tests and every skipped one with its reason.
+"""Prints what a run of the tests left out and where its time went: the ten slowest tests, and every skipped one with its reason.
 
     tools/test_report.py release=build/release/junit.xml [asan=build/asan/junit.xml ...]
 
-Reads what ctest --output-junit wrote. A skip that tests/may_skip.txt doesn't explain fails, as does a failed test.
+Reads what ctest --output-junit wrote. It fails if a test failed, or if tests/may_skip.txt doesn't explain a skipped one.
 """
 import dataclasses
 import fnmatch
@@ -21,7 +21,7 @@ PYTEST_SKIP = re.compile(r"^SKIPPED \[\d+\] (\S+?):?(?:\d+)?: (.*)$", re.M)
 
 @dataclasses.dataclass
 class Excuse:
-    """One line of may_skip.txt: which tests, what they say, why that is right."""
+    """One line of may_skip.txt: which tests, what they say, and why that is right."""
     name: str
     says: str
     why: str
@@ -45,7 +45,7 @@ def read_excuses(text):
 
 
 def skips_of(name, case):
-    """(test, reason) of what one ctest case left out; a pytest file may leave out some of its tests."""
+    """Returns (test, reason) for what one ctest case left out; a pytest file may leave out some of its tests."""
     output = case.findtext("system-out") or ""
     of_pytest = PYTEST_SKIP.findall(output)
     if of_pytest:
@@ -61,7 +61,7 @@ def skips_of(name, case):
 
 
 def read_run(label, path):
-    """(tests with seconds, failed tests, skips) of one JUnit file."""
+    """Returns (tests with seconds, failed tests, skips) of one JUnit file."""
     times, failed, skips = [], [], []
     for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
         name = f"{label}:{case.get('name')}"

@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXCEPTIONS = ROOT / "tools" / "tidy_exceptions.txt"
 LINE_MAX, FILE_MAX, FUNCTION_MAX = 100, 600, 70
 
-# Rooms whose code decides: no clock, no randomness, no iteration whose order is not defined, no thread.
+# Rooms whose code decides: it has no clock, no randomness, no iteration in an undefined order, no thread.
 DECISION_ROOMS = {"scheduler", "kv", "plan", "task"}
 DECISION_FILES = re.compile(r"src/(control/(core|launch_book|kept_tasks|key_book|share_book)|engine/replica_(core|loop)|"
                             r"worker/(session|link_pump|worker_pump|outbox)|journal/(replay|commit_group))")
@@ -24,7 +24,7 @@ UNORDERED = re.compile(r"\bstd::unordered_(?:map|set)<[^;]*>\s+(\w+)\s*[;={]")
 DROPPED_AWAIT = re.compile(r"^\s*co_await\s+[\w.:>-]*\b(admit|submit|cancel|set_strategy)\(")
 
 
-# Request bodies are read by the rows that describe them. Read by name beside that: items of lists, the server's own records.
+# Request bodies are read by the rows that describe them. Only items of lists and the server's own records are read by name.
 FIELD_BY_NAME = re.compile(r"\b\w+\.(text|required_text|optional_text|integer|optional_integer|unsigned_integer|number|boolean|texts|object|array|"
                            r"value|has|choice)\(\s*\"")
 READ_BY_NAME = re.compile(r"src/server/(body/|prompt/(chat_messages|tool_request)\.cc|batches/(batch_json|files)\.cc)|_test\.cc$")
@@ -35,7 +35,7 @@ def files():
 
 
 def strip_comments(text):
-    """Comments and string contents become blanks, so that only code is looked at; offsets and lines stay."""
+    """Turns comments and the contents of strings into blanks, so that only code is looked at; offsets and lines stay."""
     blank = lambda match: re.sub(r"[^\n]", " ", match.group())
     pattern = r'R"(\w*)\([\s\S]*?\)\1"|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*[\s\S]*?\*/'
     return re.sub(pattern, blank, text)
@@ -74,7 +74,7 @@ def check_includes(path, text, deps, report):
 
 
 def check_deps(deps, used, report):
-    """Every room that DEPS names is included by some file that isn't a test."""
+    """Every room in DEPS is included by some file that isn't a test."""
     for room, named in deps.items():
         for dep in named["DEPS"]:
             if dep not in used.get(room, ()):
@@ -82,7 +82,7 @@ def check_deps(deps, used, report):
 
 
 def check_metrics(path, text, deps, report):
-    """A metric of ours is named altlas_<room>_…"""
+    """Each metric of ours is named altlas_<room>_…"""
     for found in re.finditer(r'\.name = "altlas_([a-z]+)_', text):
         if found.group(1) not in deps:
             report(path, text.count("\n", 0, found.start()) + 1, "metric", f"altlas_{found.group(1)}_ names no room")
@@ -102,7 +102,7 @@ def check_decisions(path, code, report):
 
 
 def await_expressions(code):
-    """(offset, text) of every co_await's operand, up to the end of its call."""
+    """Yields (offset, text) of every co_await's operand, up to the end of its call."""
     for found in re.finditer(r"\bco_await\b", code):
         depth, end = 0, found.end()
         while end < len(code):
@@ -158,17 +158,17 @@ OPENINGS = re.compile(r"//\s*(Of |Likewise\b)|//.*\bso many\b|//.*\bOne that is 
 
 
 def comment_start(line):
-    """Where the line's comment begins, outside of strings; -1: nowhere."""
+    """Returns where the line's comment begins, outside of strings, or -1 if there is none."""
     blanked = re.sub(r'"(?:\\.|[^"\\\n])*"', lambda m: " " * len(m.group()), line)
     return blanked.find("//")
 
 
 def check_comments(path, text, report):
-    """Public comments: what they may not begin with, and no declaration torn by its own comment."""
+    """Checks how public comments begin, and that no declaration is torn by its own comment."""
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
         start = comment_start(line)
-        # Inside of a paragraph, a line may begin with any word.
+        # Within a paragraph a line may begin with any word.
         begins = number == 1 or not lines[number - 2].strip().startswith("//") or line[:max(start, 0)].strip()
         if start >= 0 and begins and OPENINGS.match(line, start):
             report(path, number, "opening", "a comment names its subject: no 'Of …', 'Likewise' or 'so many'")

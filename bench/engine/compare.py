@@ -4,16 +4,15 @@
     bench/engine/compare.py --llama DIR [--llama-avx2 DIR] [--xllamacpp [PYTHON]] [--vllm PYTHON --vllm-model FOLDER ...]
         --model FILE.gguf [--model FILE.gguf ...] [--columns best,avx2] [--minutes 20] [--threads N] [--out docs/performance.md]
 
-DIR holds llama-bench, llama-batched-bench and llama-server with their libraries: in --llama built with every SIMD
-the CPU has, in --llama-avx2 with -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON. Column `best` runs
-both engines as they choose, column `avx2` runs altlas with ALTLAS_SIMD=avx2 against the second build. --xllamacpp adds the
-wheel of that name (AVX2 only) to both columns: of a Python that has it, else from the package index into build/xllamacpp.
---vllm adds vLLM of that Python to column `best`, on the folder with the same weights as BF16; the k-th --vllm-model belongs to
-the k-th --model.
+DIR has llama-bench, llama-batched-bench and llama-server with their libraries: for --llama built with every SIMD that the CPU has,
+for --llama-avx2 with -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON. In column `best` both engines choose their
+kernels, in column `avx2` altlas with ALTLAS_SIMD=avx2 runs against the second build. --xllamacpp adds the wheel of that name (AVX2
+only) to both columns: from a Python that has it, else from the package index into build/xllamacpp. --vllm adds that Python's vLLM to
+column `best`, on the folder with the same weights as BF16; the k-th --vllm-model belongs to the k-th --model.
 
 Each row gets at least two turns, whatever --minutes says; a turn runs altlas and each rival once, one right after the other. A row
-shows medians over turns, and of the ratios of the turns the median with the least and the greatest. llama.cpp's flash attention and
-ubatch are the best of a trial before. With --out the tables stand between the marks `<!-- compare: begin -->` and
+shows medians over the turns, and the median of the turns' ratios with the least and the greatest. llama.cpp's flash attention and
+ubatch are the best of a trial before. With --out the tables are written between the marks `<!-- compare: begin -->` and
 `<!-- compare: end -->` of that file. Needs aiohttp (tests/requirements.txt).
 """
 import argparse
@@ -72,7 +71,7 @@ def parse(words):
 
 
 def engines_of(model, arguments, wheel_python):
-    """[(column, its engines)]: those that both columns have are one object, measured once a turn."""
+    """Returns [(column, its engines)]. An engine that both columns have is one object, which is measured once a turn."""
     options = Options(arguments.threads, arguments.tokens, arguments.clients)
     wheel = [Wheel(wheel_python, model, options)] if wheel_python else []
     longest = max(arguments.context + arguments.tokens, 2 * arguments.prefill, 1024) + 64
@@ -89,7 +88,7 @@ def engines_of(model, arguments, wheel_python):
 
 
 def in_turn(columns):
-    """The order of a turn: each altlas has its rivals beside it, and the wheel stands between the columns."""
+    """Returns the order of a turn: each altlas has its rivals beside it, and the wheel comes between the columns."""
     (altlas, llama, *others), second = columns[0][1], columns[1][1][:2] if len(columns) > 1 else []
     vllm, wheel = [engine for engine in others if engine.name == "vLLM"], [engine for engine in others if engine.name != "vLLM"]
     return [*vllm, altlas, llama, *wheel, *reversed(second[1:]), *second[:1]] if second else [*vllm, altlas, llama, *wheel]
@@ -113,7 +112,7 @@ def cpu_name():
 
 
 def choose(engines, prefill):
-    """The trial of every rival's flags; the rivals that cannot even do that."""
+    """Tries out every rival's flags. Returns the rivals that could not even do that."""
     lost = {}
     for engine in engines:
         if hasattr(engine, "choose"):
@@ -155,7 +154,7 @@ def compare(arguments, words):
 
 
 def shown(words):
-    """The command without the folders of this machine."""
+    """Returns the command without the folders of this machine."""
     return " ".join(shlex.quote(pathlib.Path(word).name if "/" in word else word) for word in words)
 
 

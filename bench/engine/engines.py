@@ -13,7 +13,7 @@ import sys
 
 
 class Failed(Exception):
-    """An engine could not do a row; the message says what it was told and what it said."""
+    """An engine could not do a row. The message has the command and its output."""
 
 
 @dataclasses.dataclass
@@ -56,7 +56,7 @@ class Altlas:
         self.simd, self.roofs, self.shares, self.start_line = None, {}, {}, ""
 
     def measure(self, row, request):
-        # The bench always prefills and decodes: the part that was not asked for is made as small as it can be.
+        # The bench always prefills and decodes: the part that was not asked for is made as small as possible.
         prefill, batch, context, tokens = 1, 1, 0, request["tokens"]
         if request["work"] == "prefill":
             prefill, tokens = request["tokens"], 1
@@ -79,12 +79,12 @@ class Altlas:
                       f"cpu:1:{self.options.threads}"], self.env, log)
 
     def read_log(self, text):
-        """Keeps the line on which a server says what its start took, if it says so."""
+        """Keeps the line on which a server says what its start took, if there is one."""
         found = re.findall(r"^.*\bstart\w*\b.*\d\s*m?s\b.*$", text, re.M)
         self.start_line = found[-1].strip() if found else self.start_line
 
     def own_bytes(self):
-        """What of its resident memory is the file."""
+        """Returns how much of its resident memory is the file."""
         return self.model.bytes
 
     def close(self):
@@ -105,7 +105,7 @@ class Llama:
         return json.loads(run(command, self.env))
 
     def choose(self, prefill):
-        """Takes the flash attention and ubatch at which prefill and decode are fastest."""
+        """Chooses the flash attention and ubatch with which prefill and decode are fastest."""
         best = {}
         for row in self.bench("-p", prefill, "-n", "24", "-r", "1", "-fa", "off,on", "-ub", "128,512"):
             kind = "prefill" if row["n_prompt"] else "decode"

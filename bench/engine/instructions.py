@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Instructions of one AVX2 decode step, counted by callgrind, beside what was recorded: seconds are noisy, these are not.
+"""Counts the instructions of one AVX2 decode step by callgrind and compares them with the record: seconds are noisy, these are not.
 
     bench/engine/instructions.py --altlas build/release/bin/altlas [--record]
 
-Each type of weights is counted on a tiny random model: two runs that differ only in how many tokens they decode; the
-difference per token is the step's. More than 3 % above the record fails, as does 3 % below it: then --record it, so
-that the next regression shows. Valgrind knows no AVX-512, so the engine chooses AVX2 by itself. Ends with 77, which
-CTest reads as skipped, where there is no valgrind.
+Each type of weights is counted on a tiny random model, in two runs that differ only in how many tokens they decode; the difference
+per token is the step's. More than 3 % above the record fails, and so does 3 % below it: --record the new number then, so that the
+next regression shows. Valgrind knows no AVX-512, so the engine chooses AVX2 by itself. Without valgrind it ends with 77, which CTest
+reads as skipped.
 """
 import argparse
 import pathlib
@@ -29,7 +29,7 @@ def strip():
 
 def count(altlas, quant, tokens):
     with tempfile.TemporaryDirectory() as folder:
-        plain = f"{folder}/altlas"  # Valgrind 3.19 gives up on clang 19's debug information.
+        plain = f"{folder}/altlas"  # Valgrind 3.19 can't read clang 19's debug information.
         subprocess.run([strip(), "-g", "-o", plain, altlas], check=True)
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", plain, "bench", "engine", "--random-weights",
                    "llama-tiny", "--quant", quant, "--devices", "cpu:1:1:1GiB", "--rounds", "1", "--batches", "1", "--context", "0",

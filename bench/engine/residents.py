@@ -1,5 +1,5 @@
-"""Rivals that are Python packages: the xllamacpp wheel and vLLM. Their engines are loaded once and asked row by row over pipes, their
-servers are started anew each time. A resident engine that is not asked sleeps.
+"""Rivals that are Python packages: the xllamacpp wheel and vLLM. Their engines are loaded once and asked row by row over pipes;
+their servers are started anew each time. A resident engine sleeps while it is not asked.
 """
 import json
 import os
@@ -13,12 +13,12 @@ import tempfile
 from engines import Failed, run, start
 
 HERE = pathlib.Path(__file__).resolve().parent
-ANSWER_SECONDS = 400  # An engine that says nothing for so long is ended; torch.compile takes minutes.
+ANSWER_SECONDS = 400  # An engine that says nothing for this long is ended; torch.compile takes minutes.
 KV_GIB = 1  # vLLM's KV cache: 16 sequences of 1,024 tokens and one of 4,096 fit many times.
 
 
 class Resident:
-    """A process that answers one JSON line with one JSON line; started by its first question."""
+    """A process that answers one JSON line with one JSON line. Its first question starts it."""
 
     def __init__(self, command, env):
         self.command, self.env, self.process, self.greeting, self.log = list(map(str, command)), env, None, None, None
@@ -37,11 +37,11 @@ class Resident:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
         except OSError:
-            pass  # It ended; reading says so.
+            pass  # The process has ended; reading its answer says so.
         return self._line()
 
     def _line(self):
-        # An answer is one line, so nothing of it waits in the reader's buffer.
+        # An answer is one line, so no part of it stays in the reader's buffer.
         if not select.select([self.process.stdout], [], [], ANSWER_SECONDS)[0]:
             self.process.kill()
         line = self.process.stdout.readline()
@@ -62,7 +62,7 @@ class Resident:
 
 
 def install_xllamacpp(root):
-    """The Python of build/xllamacpp, with the wheel from the package index; made where it is not there."""
+    """Returns the Python of build/xllamacpp with the wheel from the package index, and makes it if it is missing."""
     folder = root / "build" / "xllamacpp"
     python = folder / "bin" / "python"
     if not python.exists():
@@ -82,7 +82,7 @@ class Wheel:
         self.resident = Resident([*self.command, "engine", model.path, options.threads], dict(os.environ))
 
     def choose(self, prefill):
-        """Takes the ubatch at which prefill is fastest."""
+        """Chooses the ubatch with which prefill is fastest."""
         self.ubatch = max((128, 512), key=lambda ubatch: self._speed({"work": "prefill", "tokens": prefill, "ubatch": ubatch}))
 
     def _speed(self, request):
@@ -106,7 +106,7 @@ class Wheel:
 
 
 def preload(python):
-    """libtcmalloc and Intel's OpenMP where they are: vLLM's documentation asks for both."""
+    """Returns libtcmalloc and Intel's OpenMP if they are installed: vLLM's documentation asks for both."""
     listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True).stdout
     tcmalloc = re.findall(r"=> (\S*libtcmalloc(?:_minimal)?\.so\.4)$", listed, re.M)[:1]
     openmp = [str(file) for file in pathlib.Path(python).parent.parent.glob("lib/libiomp5.so")]
@@ -121,7 +121,7 @@ class Vllm:
     def __init__(self, python, model, options, longest, compiled):
         self.python, self.model, self.options, self.longest, self.compiled = python, model, options, longest, compiled
         cpus = sorted(os.sched_getaffinity(0))[:options.threads]
-        # All threads that altlas has: by default vLLM keeps one core for its HTTP process.
+        # vLLM gets all threads that altlas has: by default it keeps one core for its HTTP process.
         defaults = {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cpus)), "VLLM_CPU_KVCACHE_SPACE": str(KV_GIB), "HF_HUB_OFFLINE": "1",
                     "VLLM_NO_USAGE_STATS": "1", "LD_PRELOAD": preload(python)}
         self.env = {**defaults, **os.environ, "LD_PRELOAD": defaults["LD_PRELOAD"]}

@@ -1,8 +1,8 @@
-"""Which row is measured when: every row gets its pairs, and what time is left is shared evenly.
+"""Which row is measured when: every row gets its pairs, and the rest of the time is shared evenly.
 
-A part is one row of one model (or all rows that one life of a server gives). A turn of a part measures each of its engines once, one right
-after the other: a pair of altlas with each rival. All parts get their first turn, then all their second; then, while minutes are left, the
-part with the fewest turns that still fits gets another one.
+A part is one row of one model (or all rows that one life of a server gives). A turn of a part measures each of its engines
+once, one right after the other: a pair of altlas with each rival. All parts get their first turn, then all their second. While
+minutes are left, the part with the fewest turns that still fits then gets another one.
 """
 import dataclasses
 import statistics
@@ -11,9 +11,9 @@ import time
 
 from engines import Failed
 
-BEHIND = 0.8  # A rival this far behind another rival of the row is measured twice and no more.
-SETTLE = 0.3  # Seconds of rest before a run: the threads of the last one have stopped spinning.
-GUESS = {"server": 30.0, "context": 20.0, "decode": 5.0, "prefill": 5.0}  # Seconds of an engine's turn until one was measured.
+BEHIND = 0.8  # A rival this far behind another rival of the row is measured only twice.
+SETTLE = 0.3  # Seconds of rest before a run: the threads of the last run have stopped spinning by then.
+GUESS = {"server": 30.0, "context": 20.0, "decode": 5.0, "prefill": 5.0}  # Seconds of an engine's turn, until one was measured.
 
 
 def lower_is_better(row):
@@ -27,11 +27,11 @@ class Part:
     engines: list
     measure: object  # engine -> {row: figure}
     turns: list = dataclasses.field(default_factory=list)  # [{engine key: {row: figure}}]
-    seconds: dict = dataclasses.field(default_factory=dict)  # engine key -> of its last run
+    seconds: dict = dataclasses.field(default_factory=dict)  # engine key -> seconds of its last run
     failed: dict = dataclasses.field(default_factory=dict)  # engine key -> message
 
     def wanted(self):
-        """The engines of the next turn."""
+        """Returns the engines of the next turn."""
         kept = [engine for engine in self.engines if engine.key not in self.failed]
         return [engine for engine in kept if len(self.turns) < 2 or not self._behind(engine)]
 
@@ -98,7 +98,7 @@ class Schedule:
         return self.clock() - self.began
 
     def price(self, part, engine):
-        """Seconds that the engine's next run is expected to take."""
+        """Returns the seconds that the engine's next run is expected to take."""
         known = self.spent / self.guessed if self.guessed else 1.0
         return SETTLE + part.seconds.get(engine.key, GUESS[part.kind] * known)
 
@@ -106,7 +106,7 @@ class Schedule:
         return sum(self.price(part, engine) for engine in part.wanted())
 
     def owed(self):
-        """Seconds until every part has its least turns."""
+        """Returns the seconds until every part has had its least number of turns."""
         return sum(self.cost(part) * max(0, self.least - len(part.turns)) for part in self.parts)
 
     def show(self, text, share, left):

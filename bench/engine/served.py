@@ -1,4 +1,4 @@
-"""One life of a server: seconds from start to the first token, tokens/s of HTTP clients, memory."""
+"""One life of a server: the seconds from its start to the first token, tokens/s of HTTP clients, memory."""
 import asyncio
 import pathlib
 import re
@@ -29,7 +29,7 @@ def free_port():
 
 
 def resident_bytes(pid):
-    """Proportional memory of a process and its children."""
+    """Returns the proportional memory of a process and its children."""
     total, waiting = 0, [pid]
     while waiting:
         one = waiting.pop()
@@ -43,7 +43,7 @@ def resident_bytes(pid):
 
 
 async def first_token(session, url, process, started):
-    """Seconds until a streamed completion gives its first bytes of text, asking until somebody answers."""
+    """Returns the seconds until a streamed completion gives its first bytes of text. It asks until somebody answers."""
     body = {"prompt": PROMPTS[0], "max_tokens": 1, "temperature": 0, "stream": True}
     while process.poll() is None:
         if time.monotonic() - started > START_SECONDS:
@@ -86,7 +86,7 @@ async def _rows(engine, url, process, started):
 
 
 def serve_once(engine):
-    """The server rows of one engine: row -> figure."""
+    """Returns the server rows of one engine: row -> figure."""
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         port, started = free_port(), time.monotonic()
         process = engine.server(port, log)

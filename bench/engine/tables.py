@@ -1,4 +1,4 @@
-"""The measured turns as markdown, with the goals of issue 5."""
+"""The measured turns as Markdown, with each row's goal."""
 import statistics
 
 from schedule import lower_is_better
@@ -16,7 +16,7 @@ def figure_text(row, value):
 
 
 def ratios(turns, row, ours, theirs):
-    """altlas over the rival of each turn that has both; the other way round where less is better."""
+    """Returns altlas over the rival for each turn that has both, or the inverse if less is better."""
     both = [(turn[ours][row], turn[theirs][row]) for turn in turns if row in turn.get(ours, {}) and row in turn.get(theirs, {})]
     return [b / a if lower_is_better(row) else a / b for a, b in both]
 
@@ -28,14 +28,14 @@ def ratio_text(values):
 
 
 class Table:
-    """One model and column. `engines` are altlas, then the builds of llama.cpp, then vLLM where it runs."""
+    """The table of one model and column. `engines` are altlas, then the builds of llama.cpp, then vLLM if it runs."""
 
     def __init__(self, title, column, engines, parts):
         self.title, self.column, self.altlas, self.engines = title, column, engines[0], engines
         self.parts = parts
         self.rivals = [engine for engine in engines if engine.name in ("llama.cpp", "xllamacpp")]
         self.vllm = next((engine for engine in engines if engine.name == "vLLM"), None)
-        self.short = []  # Goals that were missed, as text.
+        self.short = []  # The goals that were missed, as text.
 
     def lines(self):
         head = ["work", *(engine.name for engine in self.engines), "to the better llama.cpp", *(["to vLLM"] if self.vllm else []), "goal",
@@ -44,7 +44,7 @@ class Table:
         return [f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows]]
 
     def rival(self, part, row):
-        """The better of the wheel and llama.cpp, by medians."""
+        """Returns the better of the wheel and llama.cpp, by medians."""
         known = [(part.medians(engine.key)[row], engine.key) for engine in self.rivals if row in part.medians(engine.key)]
         return (min if lower_is_better(row) else max)(known, default=(0, ""))[1]
 

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-PROMPT = 16  # Tokens before a short decode.
+PROMPT = 16  # Tokens of the prompt before a short decode.
 
 
 class Engine:
@@ -25,7 +25,7 @@ class Engine:
         self.engine = self.llm.llm_engine
 
     def steps(self, sequences, prompt, tokens):
-        """Seconds of every step until all sequences have their tokens, and the tokens after each."""
+        """Returns the seconds of every step until all sequences have their tokens, and the tokens after each step."""
         wanted = self.sampling(max_tokens=tokens, temperature=0, ignore_eos=True, detokenize=False)
         for k in range(sequences):
             self.requests += 1
@@ -57,9 +57,9 @@ class Engine:
 
 def main():
     folder, longest, compiled = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "1"
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # The engine's steps in this process. Read by vLLM's import.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # The engine's steps run in this process. vLLM's import reads the variable.
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What vLLM prints is no answer.
+    os.dup2(2, 1)  # vLLM's own output must not be taken for an answer.
     engine = Engine(folder, longest, compiled)
     import torch
     import vllm

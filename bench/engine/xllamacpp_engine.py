@@ -1,10 +1,10 @@
 """llama.cpp as the xllamacpp wheel brings it, measured inside the wheel's Python.
 
-    PYTHON xllamacpp_engine.py engine MODEL.gguf THREADS       one request a line in, one answer a line out, as vllm_engine.py
+    PYTHON xllamacpp_engine.py engine MODEL.gguf THREADS       one request per line in, one answer per line out, like vllm_engine.py
     PYTHON xllamacpp_engine.py serve MODEL.gguf THREADS PORT   its HTTP server with 16 slots, until SIGTERM
 
-A request may name its "ubatch". The wheel has no llama-bench, so the engine is driven as llama-bench does: llama_decode by the C interface that its library
-exports, greedy tokens not sampled, flash attention as the library chooses.
+A request may name its "ubatch". The wheel has no llama-bench, so the engine is driven as llama-bench does it: llama_decode by the C
+interface that its library exports, tokens not sampled, flash attention as the library chooses.
 """
 import ctypes
 import json
@@ -15,19 +15,20 @@ import time
 
 import xllamacpp
 
-PROMPT = 16  # Tokens before a short decode.
+PROMPT = 16  # Tokens of the prompt before a short decode.
 
 
 class Batch(ctypes.Structure):
-    """llama_batch of llama.h."""
+    """llama_batch as llama.h defines it."""
     _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)), ("embd", ctypes.c_void_p),
                 ("pos", ctypes.POINTER(ctypes.c_int32)), ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
                 ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8))]
 
 
 class Params(ctypes.Structure):
-    """llama_model_params or llama_context_params: more room than they need. Returned through memory and passed last, so the rest
-    is never read. The first four numbers of the context's are its tokens, batch, ubatch and sequences; Engine checks that."""
+    """llama_model_params or llama_context_params, with more room than they need. They are returned through memory and passed
+    last, so the rest is never read. The first four numbers of the context's are its tokens, batch, ubatch and sequences;
+    Engine checks that."""
     _fields_ = [("n_ctx", ctypes.c_uint32), ("n_batch", ctypes.c_uint32), ("n_ubatch", ctypes.c_uint32), ("n_seq_max", ctypes.c_uint32),
                 ("rest", ctypes.c_char * 496)]
 
@@ -62,7 +63,7 @@ class Engine:
         self.context, self.shape = None, None
 
     def open(self, tokens, sequences):
-        """An empty context; the one of the last request where it has this shape."""
+        """Returns an empty context: the last request's, if that has this shape."""
         if self.shape != (tokens, sequences, self.ubatch):
             if self.context:
                 self.lib.llama_free(self.context)
@@ -74,14 +75,14 @@ class Engine:
                 raise SystemExit("llama_context_params: this version lays them out differently")
             self.lib.llama_set_n_threads(self.context, self.threads, self.threads)
             self.shape = (tokens, sequences, self.ubatch)
-            self.feed([(0, 0)])  # The first step lays out and touches memory.
+            self.feed([(0, 0)])  # The first step lays out memory and touches it.
         self.clear()
 
     def clear(self):
         self.lib.llama_memory_clear(self.lib.llama_get_memory(self.context), True)
 
     def feed(self, places, logits_of_all=False):
-        """One llama_decode of a token at each (sequence, position)."""
+        """Runs one llama_decode of a token at each (sequence, position)."""
         batch = self.batch
         batch.n_tokens = len(places)
         for k, (sequence, position) in enumerate(places):
@@ -129,7 +130,7 @@ def info():
 
 def engine(path, threads):
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What the library prints is no answer.
+    os.dup2(2, 1)  # The library's own output must not be taken for an answer.
     runs = Engine(path, threads)
     print(json.dumps(info()), file=answers, flush=True)
     for line in sys.stdin:

@@ -3,10 +3,10 @@
 
     bench/quality/compare_logprobs.py --altlas build/altlas --model FILE.gguf [TEXT ...]
 
-Needs torch, transformers, accelerate and gguf. altlas gives the token ids (`altlas perplexity --json`), so that both see the same; the
-texts are this tree's README in two languages and a source file unless others are named. Exit 1 where a goal is missed:
-mean log-probability within 0.3 %, likeliest token the same in 97 % of the places where transformers' margin over its
-second is above 0.1."""
+Needs torch, transformers, accelerate and gguf. altlas gives the token ids (`altlas perplexity --json`), so that both see the same. The
+texts are this tree's README in two languages and a source file, unless others are named. It ends with 1 if a goal is missed: the
+mean log-probability within 0.3 %, the likeliest token the same in 97 % of the places where transformers' margin over its second is
+above 0.1."""
 import argparse
 import json
 import pathlib
@@ -26,7 +26,7 @@ NLL_PERCENT_MAX, TOP_PERCENT_MIN, MARGIN = 0.3, 97.0, 0.1
 def load(path):
     transformers.utils.logging.disable_progress_bar()
     model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-    # A file with its own head is not tied, whatever the configuration that transformers makes of it says.
+    # A file with a head of its own is not tied, whatever the configuration says that transformers makes of it.
     tied = model.get_input_embeddings().weight.data_ptr() == model.get_output_embeddings().weight.data_ptr()
     head = [t for t in GGUFReader(path).tensors if t.name == "output.weight"]
     if head and tied:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""altlas beside llama-server: tokens/s at several numbers of clients, same model file, same machine, in pairs.
+"""altlas beside llama-server: tokens/s for several numbers of clients, with the same model file on the same machine, in pairs.
 
     bench/serving/compare.py --model FILE.gguf --llama-server PATH [--clients 1,4,16] [--tokens 64] [--pairs 3]
 
@@ -32,7 +32,7 @@ def free_port():
 
 
 class Running:
-    """A server process, ended by its id."""
+    """A server process, which is ended by its id."""
 
     def __init__(self, name, command, port):
         self.name, self.url = name, f"http://127.0.0.1:{port}"
@@ -44,7 +44,7 @@ class Running:
         self.process.wait(timeout=60)
 
     def resident_mib(self):
-        """Proportional memory of the process and its children."""
+        """Returns the proportional memory of the process and its children."""
         total, waiting = 0, [self.process.pid]
         while waiting:
             pid = waiting.pop()

@@ -4,8 +4,8 @@
     python3 -m venv aic && aic/bin/pip install aiconfigurator==0.12.0
     aic/bin/python bench/simulation/aiconfigurator_errors.py --data DATA --write aiconfigurator.csv
 
-Each row is estimated as one aggregated worker in its table mode; `bf16?` is bfloat16, fp8 and fp4 are its fp8 and
-nvfp4 products with a KV cache of fp8 where the engine is TensorRT-LLM. Rows that it refuses are left out and counted."""
+Each row is estimated as one aggregated worker, in AIConfigurator's table mode. `bf16?` is bfloat16; fp8 and fp4 are its fp8 and
+nvfp4 products, with a KV cache of fp8 if the engine is TensorRT-LLM. Rows that it refuses are left out and counted."""
 import argparse
 import csv
 import logging
@@ -13,7 +13,7 @@ import sys
 
 import points
 
-# The names under which its wheel holds the same shapes; others it would fetch.
+# The names under which AIConfigurator's wheel has the same shapes; it would download others.
 MODELS = {"nvidia/Llama-3.1-8B-Instruct-FP8": "meta-llama/Meta-Llama-3.1-8B",
           "meta-llama/Llama-3.1-8B-Instruct": "meta-llama/Meta-Llama-3.1-8B",
           "meta-llama/Llama-3.1-70B": "meta-llama/Meta-Llama-3.1-70B"}
@@ -21,7 +21,7 @@ GEMM = {"bf16": "bfloat16", "fp8": "fp8", "fp4": "nvfp4"}
 
 
 def estimate(row):
-    from aiconfigurator.cli.api import cli_estimate  # Loaded late: --help works without it.
+    from aiconfigurator.cli.api import cli_estimate  # It is imported late, so that --help works without it.
     dtype = (row["dtype"].rstrip("?")) or "bf16"
     narrow = row["engine"] == "trtllm" and dtype != "bf16"
     result = cli_estimate(
@@ -48,7 +48,7 @@ def main():
                 ttft, tpot = estimate(row)
                 writer.writerow([row["id"], f"{ttft:.3f}", f"{tpot:.4f}"])
                 file.flush()
-            except Exception as error:  # Whatever it raises, the row is left out and the reason told.
+            except Exception as error:  # Whatever it raises, the row is left out and the reason is told.
                 reason = str(error)[:200].replace("\n", " ")
                 reasons[reason] = reasons.get(reason, 0) + 1
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):

@@ -3,19 +3,20 @@
 
     python3 bench/simulation/errors.py --data DATA --altlas build/altlas [--other FILE]
 
-Median and 90th percentile of |predicted / measured - 1| of TTFT, TPOT and output tokens/s, by GPU, engine and TP, as a
-Markdown table; the worst rows by id; MLPerf's H100, H200, B200 and L40S rows one by one. --other: a CSV of
-aiconfigurator_errors.py with the columns id, ttft_ms, tpot_ms, whose errors on the same rows stand beside."""
+Prints the median and 90th percentile of |predicted / measured - 1| for TTFT, TPOT and output tokens/s, by GPU, engine and TP, as a
+Markdown table; then the worst rows by id; then MLPerf's H100, H200, B200 and L40S rows one by one. --other names a CSV of
+aiconfigurator_errors.py with the columns id, ttft_ms, tpot_ms, whose errors on the same rows are printed beside."""
 import argparse
 import collections
 
 import points
 
 WORST = 10
-# MLPerf's data sets: mean tokens in and out (OpenOrca of Llama 2; CNN/DailyMail and LongBench mix of Llama 3.1).
+# MLPerf's data sets: the mean numbers of tokens in and out (OpenOrca for Llama 2; a mix of CNN/DailyMail and LongBench for Llama
+# 3.1).
 MLPERF_LENGTHS = {"llama2-70b": ("llama-2-70b", 294, 294), "llama3.1-8b": ("llama-3.1-8b", 778, 73),
                   "llama3.1-405b": ("llama-3.1-405b", 9428, 684), "mixtral-8x7b": ("mixtral-8x7b", 250, 145)}
-# The fewest devices that a replica of the entry needs; more of them serve as replicas.
+# The fewest devices that a replica of the entry needs; more devices serve as further replicas.
 MLPERF_TENSOR = {("llama2-70b", "h100"): 2, ("llama3.1-405b", "h100"): 8, ("llama3.1-405b", "h200"): 8}
 MLPERF_CONCURRENCY = {"Offline": 1024, "Server": 512, "Interactive": 64}  # Requests at once in a replica.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet
 from scipy.optimize import least_squares
 
-# bytes/s; FLOP/s by type; multiprocessors; L2 bytes; link bytes/s in one direction.
+# Columns: bytes/s; FLOP/s by type; multiprocessors; L2 bytes; link bytes/s in one direction.
 PEAKS = {
     "a100-80gb": ("a100_sxm", 2.039e12, {"bf16": 312e12}, 108, 40e6, 300e9),
     "h100": ("h100_sxm", 3.35e12, {"bf16": 989e12, "fp8": 1979e12}, 132, 50e6, 450e9),
@@ -22,9 +22,9 @@ PEAKS = {
     "l40s": ("l40s", 0.864e12, {"bf16": 362e12, "fp8": 733e12}, 142, 96e6, 32e9),
 }
 GEMM_TYPES = {"bfloat16": "bf16", "fp8": "fp8", "nvfp4": "fp4"}
-BYTES = {"bf16": 2, "fp8": 1, "fp4": 0.5625}  # FP4 has a scale byte for 16 values.
-WIDTH_MIN = 512  # Models of a billion parameters and more have no narrower matrices.
-ROWS_MAX = 6000  # Of one fit: a fixed sample.
+BYTES = {"bf16": 2, "fp8": 1, "fp4": 0.5625}  # FP4 has a scale byte for every 16 values.
+WIDTH_MIN = 512  # Models with a billion parameters or more have no narrower matrices.
+ROWS_MAX = 6000  # The rows of one fit: a fixed sample.
 
 
 def table(folder, name):
@@ -41,7 +41,7 @@ def columns(rows, *names):
 
 
 def fit(model, start, seconds):
-    """Parameters (all positive) that least the logarithm's error, and that error's median and 90th percentile."""
+    """Returns the parameters (all positive) with the least error of the logarithm, and that error's median and 90th percentile."""
     residual = lambda x: np.log(model(np.exp(x)) / seconds)
     best = least_squares(residual, np.log(start), loss="soft_l1", f_scale=0.1)
     error = np.abs(model(np.exp(best.x)) / seconds - 1)
@@ -91,7 +91,7 @@ def fit_decode(rows, peak_memory, cache, kv, size):
     used = []
     for row in rows:
         moved = row["batch_size"] * (row["step"] + 1) * row["num_key_value_heads"] * 128 * 2 * size
-        # What fits the second-level cache is read from there in the measurement, not in a server with many layers.
+        # The measurement reads what fits the second-level cache from there; a server with many layers does not.
         if row["head_dim"] == 128 and row["kv_cache_dtype"] == kv and not row.get("window_size") and row["latency"] > 0 and (
                 moved < 0.05 * cache or moved > 1.5 * cache):
             used.append(row)

@@ -3,9 +3,9 @@
 
     python3 bench/simulation/fit_engines.py --data DATA --altlas build/altlas --write src/plan/engine_overheads.inc
 
-A row may fit when the SHA-256 of its id, as a number, is 0 modulo 5; every other row is dropped before anything is
-computed. The time per step moves TPOT, the time per request TTFT: each is set to what makes the middle relative
-error smallest, in three rounds, since a longer step moves TTFT as well."""
+A row is used for fitting if the SHA-256 of its id, as a number, is 0 modulo 5; every other row is dropped before anything is
+computed. The time per step moves TPOT, and the time per request moves TTFT. Each is set so that the median relative error is
+smallest, in three rounds, since a longer step moves TTFT as well."""
 import argparse
 import math
 
@@ -16,8 +16,8 @@ ROUNDS = 3
 
 
 def best_shift(predicted, measured):
-    """The time in ms to add that makes the sum of |log error| smallest, each cut at log 1.5: one row's failure is no
-    reason to move the others."""
+    """Returns the time in ms whose addition makes the sum of |log error| smallest. Each error is cut at log 1.5, so that one
+    row's failure does not move the others."""
     loss = lambda shift: sum(min(abs(math.log(max(p + shift, 1e-3) / m)), math.log(1.5)) for p, m in zip(predicted, measured))
     candidates = [m - p for p, m in zip(predicted, measured)]
     return min(candidates + [0.0], key=loss)

@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 
 INPUTS = ("model", "gpu", "engine", "dtype", "tp", "pp", "dp", "concurrency", "isl", "osl")
-MEASURED_KINDS = ("a100", "h100", "h200", "b200", "l40s")  # With operator tables; GB200 is from the data sheet.
+MEASURED_KINDS = ("a100", "h100", "h200", "b200", "l40s")  # The kinds with operator tables; GB200 is from its data sheet.
 
 
 def may_fit(row):
@@ -23,7 +23,7 @@ def has_model(row):
 
 
 def predict(altlas, rows, *arguments):
-    """Rows of the command's answer, in the order of `rows`: it is given the inputs alone."""
+    """Returns the rows of the command's answer, in the order of `rows`. The command is given the inputs alone."""
     text = io.StringIO()
     writer = csv.DictWriter(text, INPUTS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -1,5 +1,4 @@
-// Boost.Asio, its TLS and Beast, compiled once for all rooms (BOOST_ASIO_SEPARATE_COMPILATION and
-// Beast's likewise).
+// Boost.Asio with its TLS, and Beast, compiled once for all rooms (both with separate compilation).
 #include <boost/asio/impl/src.hpp>
 #include <boost/asio/ssl/impl/src.hpp>
 #include <boost/beast/src.hpp>

@@ -1,4 +1,4 @@
-// Goal: the words of `base` mean what their headers say. Method: each at its edges.
+// Goal: the types and functions of `base` do what their headers say. Method: each one at its edges.
 #include <gtest/gtest.h>
 
 #include <thread>

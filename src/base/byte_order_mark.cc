@@ -8,8 +8,8 @@ namespace {
 
 constexpr std::string_view kUtf8 = "\xEF\xBB\xBF";
 
-// Every second byte of the first four is zero: two letters of UTF-16, of which no text in UTF-8
-// consists.
+// Whether the text begins with two letters in UTF-16: every second one of its first four bytes,
+// from `zero` on, is zero. No text in UTF-8 begins so.
 bool are_letters(std::string_view text, size_t zero) {
   if (text.size() < 2 || text.size() % 2 != 0) return false;
   const std::string_view begin = text.substr(0, 4);

@@ -20,7 +20,7 @@ Error failed(std::string_view what, std::string_view doing, const std::string& p
   return io_error(fmt::format("{}: can't {} '{}': {}", what, doing, path, std::strerror(errno)));
 }
 
-// A folder in which anybody may rename what others made.
+// Whether everybody may write to the folder, and so rename what others made in it.
 bool is_open_to_all(const std::string& path) {
   struct stat info = {};
   return ::stat(path.c_str(), &info) == 0 && (info.st_mode & S_IWOTH) != 0 &&
@@ -34,7 +34,7 @@ std::string folder_above(const std::string& path) {
   return whole.parent_path().string();
 }
 
-// The folders above one that is to be made; never open to all, whatever the umask.
+// Makes the folders above one that is to be made. They are never open to all, whatever the umask.
 Result<void> make_above(const std::string& path, std::string_view what) {
   struct stat info = {};
   if (::stat(path.c_str(), &info) == 0) return {};
@@ -86,7 +86,7 @@ Result<void> make_private_folder(const std::string& path, std::string_view what)
 }
 
 Result<int> open_private_file(const std::string& path, int flags) {
-  // Never waits for a reader of a pipe that stands where a file belongs.
+  // Without O_NONBLOCK, opening a pipe that stands where a file belongs would wait for its reader.
   const int fd = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
   if (fd < 0) {
     const int reason = errno;

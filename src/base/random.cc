@@ -9,7 +9,7 @@ namespace altlas {
 
 uint64_t random_bits() {
   uint64_t bits = 0;
-  // At most 256 bytes come whole, once the source was filled at boot.
+  // getrandom() gives up to 256 bytes at once, once the kernel's source was filled at boot.
   ALTLAS_CHECK(::getrandom(&bits, sizeof bits, 0) == sizeof bits, "the kernel gives random bytes");
   return bits;
 }

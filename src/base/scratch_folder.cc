@@ -25,7 +25,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kPrefix = "altlas-";
 constexpr size_t kDigits = 16;
 constexpr const char* kLock = "/.lock";
-constexpr size_t kEntriesMax = 65536;  // Of the temporary folder that are looked at.
+// The most entries of the temporary folder that are looked at.
+constexpr size_t kEntriesMax = 65536;
 constexpr int kTries = 8;
 
 bool is_scratch_name(std::string_view name) {
@@ -33,19 +34,19 @@ bool is_scratch_name(std::string_view name) {
          name.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
 }
 
-// The lock's descriptor where nobody holds it, -1 otherwise.
+// Takes the folder's lock. Returns its descriptor, or -1 if somebody else holds it.
 int lock_of(const std::string& folder, int flags) {
   const Result<int> file = open_private_file(folder + kLock, O_RDWR | flags);
   if (!file.ok()) return -1;
   struct stat info = {};
-  // One that is deleted by now belonged to a folder that another process removes.
+  // A lock file that is deleted by now belonged to a folder that another process removes.
   if (::flock(*file, LOCK_EX | LOCK_NB) == 0 && ::fstat(*file, &info) == 0 && info.st_nlink == 1)
     return *file;
   ::close(*file);
   return -1;
 }
 
-// A process that was killed could not remove its folder; its lock went with it.
+// Removes folders whose process was killed: it could not remove them, and its locks went with it.
 void remove_abandoned(const fs::path& above) {
   std::vector<std::string> found;
   std::error_code error;
@@ -80,7 +81,7 @@ Result<ScratchFolder> ScratchFolder::make() {
       return io_error(
           fmt::format("can't make a temporary folder '{}': {}", path, std::strerror(errno)));
     }
-    // Another process that looks for abandoned ones may have been between the two.
+    // Between the two calls another process may have taken the folder for an abandoned one.
     if (const int lock = lock_of(path, O_CREAT | O_EXCL); lock >= 0)
       return ScratchFolder(path, lock);
     fs::remove_all(path, error);

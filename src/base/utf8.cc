@@ -6,7 +6,7 @@ namespace altlas {
 namespace {
 
 struct Lead {
-  uint8_t length;  // 0: can't begin a character.
+  uint8_t length;  // 0: the byte can't begin a character.
   uint8_t second_min, second_max;
 };
 

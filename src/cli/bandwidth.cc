@@ -39,7 +39,7 @@ Bandwidth measure(const std::vector<uint64_t>& memory, double seconds, uint32_t 
         done += chunk;
       }
       words_read += done;
-      sink += sum;  // So that the reads are not left out.
+      sink += sum;  // Using the sum keeps the compiler from leaving the reads out.
     });
   }
   const auto from = Clock::now();

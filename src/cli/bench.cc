@@ -44,7 +44,7 @@ struct Options {
   bool json = false;
 };
 
-// A model that is measured: a file, or random weights that live as long as this.
+// A model to measure: a file, or random weights that live as long as this object.
 struct Model {
   std::string name, path;
   std::unique_ptr<model::RandomModel> random;
@@ -105,7 +105,7 @@ Result<std::unique_ptr<engine::CpuExecutor>> open_executor(
       {rank}, 1, [&](std::string_view phase, double part) { bar.update_fraction(phase, part); });
 }
 
-// Settings that are read here; with others the figures would be what they are without.
+// Refuses settings that the bench does not read: the figures would be the same without them.
 Result<void> check_settings(const SettingFlags& settings) {
   constexpr std::string_view kRead[] = {"engine.devices", "engine.step_tokens_max",
                                         "engine.kv_dtype", "engine.gpu_memory_utilization",
@@ -128,7 +128,7 @@ Result<void> check_kv(const engine::ReplicaLimits& limits, const EngineBenchOpti
   return {};
 }
 
-// "12.3 GB/s" or "456.7 GMAC/s"; empty for none.
+// Returns "12.3 GB/s" or "456.7 GMAC/s", or "" if nothing was measured.
 std::string rate(double amount, double seconds, std::string_view unit) {
   if (amount <= 0 || seconds <= 0) return "";
   return fmt::format("{:.1f} G{}/s", amount / seconds / 1e9, unit);
@@ -247,7 +247,7 @@ Result<void> measure(const Options& options) {
   ALTLAS_TRY(const auto executor,
              open_executor(loaded.config.engine, device, model.path, bench, times, bar));
   ALTLAS_TRY_VOID(check_kv(executor->limits(), bench));
-  model.random.reset();  // The engine holds its own, packed.
+  model.random.reset();  // The engine holds packed copies of the random weights.
   RoofMeter meter(device.threads, device.cpu_first, options.roofs ? kRoofBytes : 0);
   ALTLAS_TRY(const EngineFigures figures,
              bench_engine(*executor, times, meter, bench, [&](std::string_view what, double part) {
@@ -266,7 +266,7 @@ int run(const Options& options) {
   return measured.ok() ? kExitOk : fail(measured.error());
 }
 
-// Settings in the help: check_settings() lets them pass, and refuses the others with a reason.
+// The settings that the help lists; check_settings() refuses others with a reason.
 constexpr std::string_view kShown[] = {"--config",   "--model",
                                        "--devices",  "--max-num-batched-tokens",
                                        "--kv-dtype", "--gpu-memory-utilization",

@@ -32,7 +32,7 @@ struct Turn {
 
 enum class LineEnd : uint8_t { kLine, kEnd, kInterrupted, kTooLong };
 
-// One line of standard input, without its end. The terminal edits it.
+// Reads one line of standard input, without its end. The terminal lets the user edit it.
 LineEnd read_line(std::string& line) {
   line.clear();
   while (true) {

@@ -16,7 +16,7 @@
 namespace altlas::cli {
 namespace {
 
-// How many devices the configuration names by itself; 0 where that depends on the machine.
+// Returns the number of devices that the configuration names, or 0 if the machine decides it.
 int64_t devices_named(const config::Config& config) {
   const auto spec = config::parse_device_list(config.engine.devices);
   if (!spec.ok()) return 0;
@@ -28,7 +28,7 @@ int64_t devices_named(const config::Config& config) {
   return count;
 }
 
-// Errors: kInvalid for a name that no machine knows. Another machine's is only warned of.
+// Warns of a target that this machine lacks. Errors: kInvalid for a name that no machine knows.
 Result<void> check_simd(const std::string& file, const std::string& name) {
   if (name.empty()) return {};
   const auto target = ops::parse_simd_target(name);

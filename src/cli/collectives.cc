@@ -38,7 +38,7 @@ struct Options {
   CollectiveBench bench;
 };
 
-// Where this process stands among others; nothing: all ranks are threads of this one.
+// This process' place among others; absent where all ranks are threads of this process.
 struct Place {
   int rank = 0, size = 1;
   std::string host;
@@ -55,7 +55,7 @@ Result<int> whole_number(std::string_view name, const std::string& text, int mos
       fmt::format("{}={}: wanted a whole number from 0 to {}", name, printable(text, 40), most));
 }
 
-// The flag, else torchrun's variable; -1: neither.
+// Returns the flag if it is set, else the value of torchrun's variable, else -1.
 Result<int> flag_or_variable(int flag, const char* name) {
   const std::string text = flag >= 0 ? "" : environment_value(name);
   if (text.empty()) return flag;
@@ -74,7 +74,7 @@ Result<void> find_master(const Options& options, Place& place) {
   if (host.empty() || port.empty())
     return invalid("where rank 0 is: give --master HOST:PORT, or MASTER_ADDR and MASTER_PORT");
   ALTLAS_TRY(int number, whole_number("MASTER_PORT", port, 65535));
-  // torchrun's agent listens at MASTER_PORT itself.
+  // torchrun's agent already listens at MASTER_PORT.
   if (options.master.empty() && environment_value("TORCHELASTIC_USE_AGENT_STORE") == "True")
     ++number;
   if (number < 1 || number > 65535)
@@ -223,7 +223,7 @@ Result<std::unique_ptr<Group>> join_shared(const Plan& plan, const std::string& 
                                         plan.group);
 }
 
-// Processes' shared memory, with threads for processes.
+// Shared memory as between processes, with threads in their place.
 Result<Groups> make_shared_groups(const Plan& plan) {
   const std::string name = fmt::format("process-{}", ::getpid());
   std::vector<std::optional<Result<std::unique_ptr<Group>>>> made(static_cast<size_t>(plan.ranks));

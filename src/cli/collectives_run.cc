@@ -65,7 +65,7 @@ class Run {
     return bench_.op == "all_gather" || bench_.op == "reduce_scatter" || bench_.op == "alltoall";
   }
 
-  // What crosses the busiest link for each byte of size (nccl-tests, doc/PERFORMANCE.md).
+  // The bytes that cross the busiest link per byte of the vector (nccl-tests, doc/PERFORMANCE.md).
   double bus_factor() const {
     const double n = group_.size();
     if (bench_.op == "all_reduce") return 2 * (n - 1) / n;

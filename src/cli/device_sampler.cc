@@ -20,7 +20,7 @@ std::string read_small(const fs::path& path) {
   return text.str();
 }
 
-// Ticks of this process and of its children (the workers).
+// CPU ticks of this process and of its children (the workers).
 uint64_t own_ticks() {
   uint64_t ticks = device::process_ticks(read_small("/proc/self/stat"));
   std::error_code error;
@@ -53,7 +53,7 @@ double cpu_temperature(const std::string& folder) {
 std::function<std::vector<control::DeviceSampled>()> make_device_sampler(
     std::vector<control::DeviceSetup> devices, const std::atomic<bool>& cpu_yields) {
   const auto sampler = std::make_shared<device::UtilizationSampler>();
-  const char* own = std::getenv("ALTLAS_TEST_HWMON");  // A test's own sensors.
+  const char* own = std::getenv("ALTLAS_TEST_HWMON");  // A test may name sensors of its own.
   const std::string sensors = own == nullptr ? "/sys/class/hwmon" : own;
   return [sensors, devices = std::move(devices), sampler, &cpu_yields] {
     const device::Load load = sampler->sample(read_small("/proc/stat"), own_ticks());

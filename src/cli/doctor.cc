@@ -32,7 +32,7 @@ namespace {
 constexpr uint64_t kBandwidthBytes = uint64_t{512} << 20;  // More than caches hold.
 constexpr double kBandwidthSeconds = 0.25;
 
-// What is not there, and what would bring it.
+// What this machine lacks, each with what would bring it.
 using Missing = std::vector<std::string>;
 
 void say_machine(const device::MachineFacts& machine) {
@@ -76,7 +76,7 @@ void say_gpus(Missing& missing) {
     fmt::print("           {}\n", notice);
   if (inventory.gpus.empty()) {
     fmt::print("gpu        none: {}\n", printable(inventory.reason));
-    return;  // None is needed.
+    return;  // The CPU engine needs no GPU.
   }
   struct Library {
     const char* file;
@@ -129,7 +129,7 @@ void say_pip(Missing& missing) {
         "python3 with pip (fetches models for `altlas pull`): apt-get install python3-pip");
 }
 
-// The nearest folder of `path` that is there.
+// Returns the nearest existing folder at or above `path`.
 std::filesystem::path existing(std::filesystem::path path) {
   std::error_code error;
   while (!path.empty() && !std::filesystem::exists(path, error) && path != path.parent_path())

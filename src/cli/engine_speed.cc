@@ -14,7 +14,7 @@
 namespace altlas::cli {
 namespace {
 
-constexpr uint32_t kPromptTokens = 16;  // Before a short decode.
+constexpr uint32_t kPromptTokens = 16;  // The prompt's length before a decode with a short context.
 constexpr uint32_t kBlock = 16;
 
 uint64_t whole_blocks(uint64_t tokens) { return ceil_div(tokens, kBlock); }
@@ -58,7 +58,7 @@ class Driver {
     }
     return {};
   }
-  // `tokens` steps in which each sequence decodes one.
+  // Runs `tokens` steps in which each sequence decodes one token.
   Result<void> decode(uint32_t first_slot, uint32_t count, uint32_t position, uint32_t tokens) {
     for (uint32_t i = 0; i < tokens; ++i) {
       StepPlan plan;
@@ -73,7 +73,7 @@ class Driver {
     }
     return {};
   }
-  // The blocks of sequences that begin() knows from now on start anew.
+  // Sequences that begin() adds from now on use the pool's blocks from the first one again.
   void forget_blocks() { next_block_ = 0; }
 
  private:
@@ -99,7 +99,7 @@ class Driver {
   uint32_t next_block_ = 0;
 };
 
-// Keys and values that `tokens` decode steps from `position` on read.
+// Bytes of keys and values that `tokens` decode steps from `position` on read.
 uint64_t kv_bytes_read(const engine::ReplicaLimits& limits, uint32_t position, uint32_t tokens) {
   uint64_t bytes = 0;
   for (const kv::GroupSpec& group : limits.groups) {
@@ -126,7 +126,7 @@ void add(const model::OpTimes& from, model::OpTimes& to) {
   }
 }
 
-// Of an even number the mean of both in the middle.
+// The mean of the middle two where the number of values is even.
 double median(std::vector<double> values) {
   std::ranges::sort(values);
   const size_t half = values.size() / 2;
@@ -135,7 +135,7 @@ double median(std::vector<double> values) {
 
 const SamplingParams kGreedy{.temperature = 0};
 
-// Everything of one run of the bench.
+// The parts of one run of the bench.
 struct Bench {
   engine::Executor& executor;
   model::OpTimes& times;
@@ -144,7 +144,7 @@ struct Bench {
   Driver driver{executor};
   EngineFigures figures;
 
-  // Runs `work` and books its time.
+  // Runs `work` and adds its time to `into`.
   template <class Work>
   Result<void> measure(EngineWork& into, Work&& work) {
     times = {};
@@ -223,7 +223,8 @@ constexpr SamplingField<int32_t> kIntFields[] = {
     {"logprobs", &SamplingParams::logprobs, -1, ops::kTopLogprobsMax},
 };
 
-// Whether `field` is the one that is named; then its value is read, or the error says why not.
+// Reads `value` into the field if it is the one called `name`. Returns whether it is. Errors:
+// kInvalid where the value is no number or out of the field's range.
 template <class T>
 Result<bool> read_field(const SamplingField<T>& field, std::string_view name,
                         std::string_view value, SamplingParams& into) {

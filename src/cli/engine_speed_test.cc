@@ -55,12 +55,13 @@ TEST(EngineSpeed, MeasuresEveryWork) {
     EXPECT_GE(work.best_tokens_per_s(), work.median_tokens_per_s());
     EXPECT_GT(share_of_roof(work, figures->round_roofs).share, 0);
   }
-  // Products of a token: two layers of q, k, v, output, gate, up, down, and the head.
+  // Products per token: q, k, v, output, gate, up and down of two layers, and the head.
   const double layer = 256 * (256 + 128 + 128) + 256 * 256 + 3 * 256 * 512, head = 1024 * 256;
   EXPECT_EQ(figures->works[1].products(), 5 * (2 * layer + head));
   EXPECT_EQ(figures->works[4].products(), 3 * 5 * (2 * layer + head));
   EXPECT_EQ(figures->works[0].products(), 40 * 2 * layer + head);
-  // Attention of a prompt: each of two layers, each token and those before it, twice 256 wide.
+  // Attention over the prompt, in each of two layers: each token sees itself and those before it,
+  // and takes two products that are 256 wide.
   const auto attention = static_cast<size_t>(model::Op::kAttention);
   EXPECT_EQ(figures->works[0].times.ops[attention].float_products,
             2u /*rounds*/ * 2 * (40 * 41 / 2) * 2 * 256);
@@ -69,7 +70,8 @@ TEST(EngineSpeed, MeasuresEveryWork) {
   EXPECT_EQ(model::keys_seen(9, 4, 5), 4u * 5);
 }
 
-// Each round is compared with its own roof: one that the neighbours slowed down is no worse for it.
+// Goal: each round is compared with its own roof, so that a round that other processes slowed down
+// does not count as worse.
 TEST(EngineSpeed, ShareOfTheRoundsRoofs) {
   EngineWork work{.tokens = 10, .kv_bytes = 1000, .seconds = {2, 4, 2, 8}};
   const Roofs fast{.read_bytes_per_s = 1000, .int8_macs_per_s = 1},
@@ -105,7 +107,7 @@ TEST(EngineSpeed, RandomModelsByName) {
   EXPECT_EQ(large.error().code(), ErrorCode::kBusy);
   EXPECT_NE(large.error().message().find("1.00 GiB are free"), std::string::npos)
       << large.error().message();
-  // The file and as much again: a byte less is too little.
+  // The device needs room for the file twice; one byte less is too little.
   const auto tiny = model::RandomModel::make("llama-tiny", DType::kQ4_K, uint64_t{1} << 30, 1, {});
   ASSERT_TRUE(tiny.ok());
   const uint64_t need = 2 * tiny->bytes();
@@ -113,7 +115,7 @@ TEST(EngineSpeed, RandomModelsByName) {
   EXPECT_FALSE(model::RandomModel::make("llama-tiny", DType::kQ4_K, need - 1, 1, {}).ok());
   EXPECT_TRUE(model::parse_weight_type("Q4_K").ok());
   EXPECT_FALSE(model::parse_weight_type("q4_k_m").ok());
-  // Experts have their tensors.
+  // A mixture of experts has its experts' tensors.
   const auto experts =
       model::RandomModel::make("qwen3moe-tiny", DType::kQ4_K, uint64_t{1} << 30, 1, {});
   ASSERT_TRUE(experts.ok());

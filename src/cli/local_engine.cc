@@ -30,7 +30,7 @@ double per_second(uint32_t count, int64_t us) {
 }
 double seconds(int64_t us) { return static_cast<double>(us) / 1e6; }
 
-// The report, if it is of the kind.
+// Returns the report as a T, or null if it is of another kind.
 template <class T>
 T* as(engine::Report& report) {
   return std::get_if<T>(&report);
@@ -40,7 +40,7 @@ T* as(engine::Report& report) {
 
 void watch_interrupts() {
   struct sigaction action{};
-  action.sa_handler = on_interrupt;  // Without SA_RESTART: a waiting read ends.
+  action.sa_handler = on_interrupt;  // Without SA_RESTART a signal ends a waiting read.
   sigaction(SIGINT, &action, nullptr);
 }
 bool interrupted() { return interrupt_seen.load(); }
@@ -91,7 +91,8 @@ Result<void> LocalEngine::load() {
   options.ended = [this](const Result<void>&) { reports_.close(); };
   replica_ = std::make_unique<engine::Replica>(std::move(options));
   replica_->start();
-  const bool shown = isatty(STDERR_FILENO) != 0;  // In a log it would stand before every error.
+  // In a log file the bar would stand before every error.
+  const bool shown = isatty(STDERR_FILENO) != 0;
   ProgressBar bar("loading");
   while (true) {
     for (engine::Report& report : reports_.wait_drain(std::chrono::milliseconds(100))) {
@@ -109,7 +110,7 @@ Result<void> LocalEngine::load() {
     }
     if (reports_.closed())
       return Error(ErrorCode::kDevice, "the engine ended while it loaded the model");
-    if (interrupted()) _exit(kExitFailed);  // Loading can't be broken off.
+    if (interrupted()) _exit(kExitFailed);  // Loading can't be interrupted otherwise.
   }
 }
 
@@ -223,7 +224,7 @@ SamplingParams to_sampling(const SamplingFlags& flags) {
   sampling.stop = flags.stop;
   sampling.ignore_eos = flags.ignore_eos;
   sampling.seed = static_cast<uint64_t>(flags.seed);
-  if (flags.seed < 0) sampling.seed = random_bits() & INT64_MAX;  // So that --seed takes it.
+  if (flags.seed < 0) sampling.seed = random_bits() & INT64_MAX;  // --seed takes these 63 bits.
   return sampling;
 }
 

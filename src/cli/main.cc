@@ -42,8 +42,8 @@ std::string failure_message(const CLI::App* failed, const CLI::Error& error) {
   return "altlas: " + std::string(error.what()) + "; see " + path_of(*failed) + " --help\n";
 }
 
-// What is said of a command that is none; empty: `given` is one, or `app` takes no commands.
-// CLI11 would only say that a command is missing.
+// Returns the error for an unknown command, or "" if `given` is a command or `app` takes none.
+// CLI11 itself would only say that a command is missing.
 std::string unknown_command(const CLI::App& app, std::string_view given) {
   std::vector<std::string_view> names;
   std::string known;
@@ -94,7 +94,7 @@ int main(int argc, char** argv) {
   altlas::cli::open_standard_streams();
   try {
     return altlas::cli::end_output(run_program(argc, argv));
-  } catch (const std::system_error& error) {  // fmt, where it can't write.
+  } catch (const std::system_error& error) {  // fmt throws where it can't write.
     std::fputs(("altlas: " + std::string(error.what()) + "\n").c_str(), stderr);
     return altlas::cli::kExitFailed;
   }

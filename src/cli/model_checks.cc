@@ -16,7 +16,7 @@
 namespace altlas::cli {
 namespace {
 
-// Bytes of the matrices of each type; vectors (norms, biases) are often kept wider.
+// Bytes of the matrices, by type. Vectors (norms, biases) are left out: they are often kept wider.
 Result<std::map<DType, uint64_t>> matrix_types(const weights::TensorSource& tensors) {
   std::map<DType, uint64_t> bytes;
   for (const std::string_view name : tensors.tensor_names()) {

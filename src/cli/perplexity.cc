@@ -37,7 +37,7 @@ Result<Perplexity> measure(LocalEngine& engine, std::vector<int32_t> ids) {
         "--file: it has {} tokens, at least 2 are needed: the first one has no probability",
         ids.size()));
   ALTLAS_TRY_VOID(engine.load());
-  // The engine generates one token behind the text, which is not used.
+  // The engine also generates one token after the text; it is not used.
   if (ids.size() + 1 > engine.model_len_max())
     return invalid(
         fmt::format("--file: it has {} tokens, the model takes {} here: give a shorter text, or a "

@@ -70,7 +70,7 @@ Result<PlanModel> read_weights_file(const std::string& path) {
   if (s.layers == 0 || s.hidden == 0 || s.heads == 0 || s.kv_heads == 0 || s.head_dim == 0 ||
       s.ffn == 0 || s.vocab == 0)
     return invalid("'" + printable(path) + "': the model's shape has a zero");
-  // The file's mean width; its products are computed in BF16.
+  // The weights have the file's mean width; products are computed in BF16.
   out.weights = {.name = "the file's types",
                  .bytes_per_value = static_cast<double>(s.weight_bytes) / out.shape.parameters()};
   return out;

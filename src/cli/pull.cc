@@ -1,4 +1,4 @@
-// altlas pull, altlas models.
+// altlas pull and altlas models.
 #include "weights/pull.h"
 
 #include <fmt/format.h>

@@ -14,7 +14,8 @@ namespace {
 constexpr int kRuns = 5;
 constexpr uint64_t kRounds = 4000;  // A few milliseconds.
 
-// Work done per second by the whole team, best of several runs. work(thread, sink): what it did.
+// Returns the work per second of the whole team: the best of several runs. `work(thread, sink)`
+// returns how much it did.
 template <class Work>
 double best_rate(device::Team& team, Work&& work) {
   double best = 0;
@@ -62,7 +63,7 @@ Roofs RoofMeter::measure_in(device::Team& team) {
 Roofs RoofMeter::measure() {
   Roofs roofs;
   if (memory_.empty()) return roofs;
-  // Its leader is pinned, which the calling thread must not stay.
+  // The team pins its leader, and the calling thread must stay free.
   std::thread leader([&] {
     device::Team team(options_);
     roofs = measure_in(team);

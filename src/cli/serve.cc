@@ -1,4 +1,4 @@
-// altlas serve: puts the rooms together, serves until told to stop.
+// altlas serve: builds the server from the rooms and runs it until it is told to stop.
 #include <fmt/format.h>
 #include <malloc.h>
 #include <signal.h>
@@ -47,9 +47,8 @@ using asio::awaitable;
 constexpr size_t kPromptsWaitingMax = 4096;
 constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 
-// The loops that work runs on. Who waits on one holds what lives on another and the other way
-// round, so that none can be taken down before the others: they are never destroyed, and end with
-// the process.
+// The event loops. Objects of each wait for objects of the others, so none can be destroyed before
+// the rest: they are never destroyed, and end with the process.
 struct Contexts {
   asio::io_context io;  // Connections: server.io_threads.
   // The control core and the workers' links: one thread that nothing a client sends keeps busy.
@@ -66,14 +65,15 @@ Contexts& lasting_contexts() {
 struct Serving {
   config::Config config;                      // As at the start.
   server::LiveConfig live{config::Config()};  // As SIGHUP has left it.
-  bool accept_loss = false;                   // Of events that the journal should have.
+  // Whether to open a journal that lost events.
+  bool accept_loss = false;
   telemetry::Registry metrics;
   std::unique_ptr<telemetry::Tracer> tracer;  // Null: monitoring.enabled is off.
   std::vector<control::DeviceSetup> devices;
   std::atomic<bool> cpu_yields = false;  // See make_device_sampler().
-  std::string notice;                    // GPUs that are left alone.
-  std::string model_key;                 // Of the default model in `models` and `deployments`.
-  std::string model_name;                // Its id in the APIs.
+  std::string notice;                    // Names the GPUs that are not used.
+  std::string model_key;                 // The default model's name in `models` and `deployments`.
+  std::string model_name;                // The default model's id in the APIs.
   std::string model_path;
   std::vector<control::DeploymentSetup> deployments;
   asio::thread_pool metrics_thread{1};
@@ -86,7 +86,7 @@ struct Serving {
   std::optional<server::BatchRunner> batches;
   std::optional<server::Server> server;
   std::vector<std::thread> threads;
-  // Ends the loading screen of the terminal, and says how it ended.
+  // Why loading failed; it is said once the terminal's loading screen has ended.
   std::optional<Error> load_error;
 };
 
@@ -95,7 +95,7 @@ size_t thread_count(int64_t configured, size_t most) {
   return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, most);
 }
 
-// Before anything is accepted: what can't be loaded is said with its numbers.
+// Checks, before anything is accepted, that the model fits its devices; the error has the numbers.
 Result<void> check_fit(const Serving& serving) {
   for (const control::DeviceSetup& device : serving.devices) {
     if (device.kind != "cpu") continue;
@@ -112,7 +112,7 @@ Result<void> check_fit(const Serving& serving) {
   return {};
 }
 
-// The journal: where store.url says, else in the data directory.
+// Opens the journal where store.url says, else in the data directory.
 Result<std::unique_ptr<journal::Store>> open_store(const std::string& folder,
                                                    const std::string& url, bool accept_loss) {
   constexpr std::string_view kFile = "sqlite:";
@@ -179,7 +179,7 @@ void print_banner(const Serving& serving, const std::vector<control::DeploymentV
   }
   if (!simd.empty()) text += fmt::format("simd {}\n", simd);
   text += fmt::format("kv tokens {}\nsequences at most {}\n", kv_tokens, sequences);
-  // Who started the server may read no further, or may have left.
+  // Whoever started the server may have stopped reading, or may have left.
   if (::write(STDOUT_FILENO, text.data(), text.size()) < 0)
     log::warn("standard output can't be written ({}): listening on {}", std::strerror(errno),
               serving.server->url());
@@ -193,14 +193,14 @@ void raise_descriptor_limit() {
   }
 }
 
-// Of the first deployment that has a model; empty: there is none.
+// Returns the model of the first deployment that has one, or "".
 std::string first_model(const config::Config& config) {
   for (const config::DeploymentConfig& one : config.deployments)
     if (one.name != "echo" && !one.model.empty()) return one.model;
   return "";
 }
 
-// What `models` says where it names the model.
+// Returns the path that `models` gives for a model's name, or the name itself.
 std::string path_of_model(const config::Config& config, const std::string& name) {
   for (const config::ModelConfig& one : config.models)
     if (one.name == name && !one.path.empty()) return one.path;
@@ -246,14 +246,14 @@ const config::DeploymentConfig* find_deployment(const config::Config& config,
   return found == config.deployments.end() ? nullptr : &*found;
 }
 
-// What section `models` says of a deployment's model; null: nothing.
+// Returns what the section `models` says of a deployment's model, or null.
 const config::ModelConfig* model_of(const Serving& serving, const std::string& deployment) {
   const config::DeploymentConfig* one = find_deployment(serving.config, deployment);
   return find_model(serving.config,
                     one == nullptr || one->model.empty() ? serving.model_key : one->model);
 }
 
-// The model's files are what the configuration says they are.
+// Checks that the model's files are what the configuration says they are.
 Result<void> check_files(const Serving& serving, const control::DeploymentSetup& one) {
   if (const config::ModelConfig* model = model_of(serving, one.name); model != nullptr) {
     ALTLAS_TRY_VOID(check_sha256(*model, one.load.model_path));
@@ -264,7 +264,7 @@ Result<void> check_files(const Serving& serving, const control::DeploymentSetup&
   return check_dtype(engine.dtype, one.load.model_path);
 }
 
-// Files of the deployments' models, fetched where they are not there.
+// Finds the files of the deployments' models, and fetches those that are missing.
 Result<void> find_files(const Serving& serving,
                         std::vector<control::DeploymentSetup>& deployments) {
   for (control::DeploymentSetup& one : deployments) {
@@ -280,7 +280,7 @@ Result<void> find_files(const Serving& serving,
   return {};
 }
 
-// How the APIs show the deployments' models.
+// Returns the deployments' models as the APIs show them.
 Result<std::vector<server::ServedModel>> served_models(
     const Serving& serving, const std::vector<control::DeploymentSetup>& deployments) {
   std::vector<server::ServedModel> models;
@@ -315,7 +315,7 @@ Result<std::vector<server::ServedModel>> served_models(
   return models;
 }
 
-// Replicas begin to load.
+// Starts the service, whose replicas then begin to load.
 Result<void> start_service(Serving& out) {
   control::ServiceOptions options;
   options.folder = state_folder(out.config);
@@ -345,7 +345,7 @@ Result<void> start_service(Serving& out) {
   return out.service->start();
 }
 
-// What answers requests, made while the replicas load.
+// Makes the parts that answer requests, while the replicas load.
 Result<void> make_server(Serving& out) {
   ALTLAS_TRY(auto models, served_models(out, out.deployments));
   ALTLAS_TRY(out.desk, server::FileDesk::open(state_folder(out.config), out.config.server));
@@ -398,7 +398,7 @@ awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
   }
   const config::Config old = *serving.live.get();
   const config::MultiGpuConfig& gpu = plan->config.gpu.multi_gpu;
-  // The doors first: a revoked key is answered no more once the rest is under way.
+  // Keys come first: a revoked key must not be answered while the rest is under way.
   const bool keys = serving.auth->take(plan->auth);
   serving.live.set(plan->config);
   Result<void> taken = co_await serving.service->set_limits(plan->limits);
@@ -415,7 +415,7 @@ awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
   show_metrics(monitoring, serving.metrics);
   if (const auto tls = serving.server->reload_tls(); !tls.ok())
     log::error("SIGHUP: {}", tls.error().message());
-  // Said where either level shows it.
+  // The report of the reload is logged at the more talkative of the old and the new level.
   const auto before = log::parse_level(old.monitoring.log_level);
   log::set_level(before.ok() ? std::min(*before, plan->level) : plan->level);
   log_reload(*plan, keys);
@@ -428,7 +428,8 @@ awaitable<void> open_door(Serving& serving, std::promise<void>& ended);
 awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving,
                               std::promise<void>& ended) {
   asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT, SIGHUP);
-  // Whoever reads the banner may stop the server at once: the signals are taken by then.
+  // Whoever reads the banner may stop the server at once, so signals are watched before it is
+  // printed.
   asio::co_spawn(serving.contexts.io, open_door(serving, ended), asio::detached);
   for (int stops = 0;;) {
     const int signal = co_await signals.async_wait(asio::use_awaitable);
@@ -444,7 +445,7 @@ awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving,
   }
 }
 
-// Loads, prints the banner, opens the door.
+// Waits for the replicas, prints the banner, opens the door.
 awaitable<void> open_door(Serving& serving, std::promise<void>& ended) {
   auto deployments = co_await wait_loaded(*serving.service);
   if (!deployments.ok()) {
@@ -474,12 +475,12 @@ Result<void> start(Serving& serving) {
 
 int serve(const SettingFlags& flags, bool accept_loss) {
   raise_descriptor_limit();
-  umask(077);  // Nothing that the server makes is for others.
-  // Otherwise glibc raises both to 32 and 64 MiB once a large block was freed, and each thread's
-  // arena keeps so much at its end, where malloc_trim() does not reach.
+  umask(077);  // Others may not read what the server makes.
+  // Without these, glibc raises both thresholds to 32 and 64 MiB once a large block was freed; each
+  // thread's arena then keeps that much at its end, where malloc_trim() does not reach.
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 20);
-  signal(SIGPIPE, SIG_IGN);  // Who reads standard output may leave; the server stays.
+  signal(SIGPIPE, SIG_IGN);  // The reader of standard output may leave; the server stays.
   Serving serving;
   serving.accept_loss = accept_loss;
   if (const auto built = build(flags, serving); !built.ok()) return fail(built.error());
@@ -487,7 +488,7 @@ int serve(const SettingFlags& flags, bool accept_loss) {
   Contexts& contexts = serving.contexts;
   const auto run = [&serving](asio::io_context& context, const char* name) {
     serving.threads.emplace_back([&context, name, work = asio::make_work_guard(context)] {
-      prctl(PR_SET_NAME, name);  // For `top -H`.
+      prctl(PR_SET_NAME, name);  // `top -H` shows the name.
       context.run();
     });
   };

@@ -72,8 +72,8 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--tool-call-parser", "engine.tool_call_parser", FlagSet::kServer},
 };
 
-// Variables that are ours but no settings: the kernels' switch, the client's server, what a server
-// hands to its workers, folders, and what tests use.
+// Variables that are no settings: the kernels' switch, the client's server, what a server hands to
+// its workers, folders, and those of tests.
 bool is_own_variable(std::string_view name) {
   return name == "ALTLAS_SIMD" || name == "ALTLAS_URL" || name == "ALTLAS_CACHE" ||
          name == "ALTLAS_BINARY" || name.starts_with("ALTLAS_WORKER_") ||
@@ -90,7 +90,7 @@ std::string under_home(const char* variable, const char* fallback) {
 }  // namespace
 
 int fail(const Error& error) {
-  // Not by fmt::print, which throws where standard error can't be written.
+  // fmt::print would throw where standard error can't be written.
   if (!error.message().empty()) std::fputs(("altlas: " + error.message() + "\n").c_str(), stderr);
   switch (error.code()) {
     case ErrorCode::kInvalid:
@@ -113,7 +113,7 @@ std::string json_text(std::string_view text) {
   return out + '"';
 }
 
-// All values of --lora NAME=PATH as one map.
+// Joins all values of --lora NAME=PATH into one map.
 Result<std::string> lora_map(const std::vector<std::string>& values) {
   std::string out = "{";
   for (const std::string& value : values) {
@@ -259,7 +259,7 @@ Result<void> apply_simd(const config::Config& config) {
   if (name.empty()) name = environment_value("ALTLAS_SIMD");
   if (name.empty()) return {};
   ALTLAS_TRY(const ops::SimdTarget target, ops::parse_simd_target(name));
-  setenv("ALTLAS_SIMD", name.c_str(), 1);  // For the workers that this process starts.
+  setenv("ALTLAS_SIMD", name.c_str(), 1);  // Workers that this process starts inherit it.
   return ops::set_simd_target(target);
 }
 
@@ -307,7 +307,7 @@ std::string environment_value(const char* name) {
 
 namespace {
 
-// The template that `entry` names, else the tokenizer's, else the model's own.
+// Returns the template that `entry` names, else the tokenizer's, else the model's own.
 Result<std::string> chat_template_of(const std::string& path, const config::ModelConfig& entry,
                                      std::string found) {
   if (!entry.chat_template.empty())

@@ -1,4 +1,4 @@
-// altlas simulate seeds: the server's decisions in virtual time, with faults; each seed is a world
+// altlas simulate seeds: the server's decisions in virtual time, with faults. Each seed is a world
 // of its own.
 #include <fmt/format.h>
 

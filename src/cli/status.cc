@@ -18,7 +18,8 @@
 namespace altlas::cli {
 namespace {
 
-constexpr int kWatchFailuresMax = 3;  // In a row; then the server is taken to be gone.
+// After this many failures in a row the server is taken to be gone.
+constexpr int kWatchFailuresMax = 3;
 
 Result<std::string> ask_status(client::Client& client, int64_t tasks) {
   ALTLAS_TRY(const auto health, get_json(client, "/health", 503));
@@ -35,7 +36,7 @@ int watch(client::Client& client, int64_t tasks, double seconds) {
     failures = text.ok() ? 0 : failures + 1;
     if (failures >= kWatchFailuresMax) return fail(text.error());
     if (text.ok()) fmt::print("{}{}\n", terminal ? "\033[H\033[2J" : "", *text);
-    if (std::fflush(stdout) != 0) return kExitOk;  // The reader of a pipe has gone.
+    if (std::fflush(stdout) != 0) return kExitOk;  // The reader of the pipe has gone.
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
   }
 }

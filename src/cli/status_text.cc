@@ -17,7 +17,7 @@ const json::value* field(const json::object& object, std::string_view name) {
   return object.if_contains(json::string_view(name.data(), name.size()));
 }
 
-// A scalar as people read it.
+// Returns a scalar as people read it.
 std::string show(const json::object& object, std::string_view name) {
   const json::value* value = field(object, name);
   if (value == nullptr || value->is_null()) return "-";
@@ -53,7 +53,7 @@ std::string show_list(const json::object& object, std::string_view name) {
   return out.empty() ? "-" : out;
 }
 
-// Calls fn for every object of a list.
+// Calls `fn` for every object of a list.
 template <class Fn>
 void each(const json::object& object, std::string_view name, Fn fn) {
   const json::value* value = field(object, name);
@@ -61,7 +61,7 @@ void each(const json::object& object, std::string_view name, Fn fn) {
   for (const json::value& item : value->get_array())
     if (item.is_object()) fn(item.get_object());
 }
-// Calls fn for every object of an object, with its key.
+// Calls `fn` for every object of an object, with its key.
 template <class Fn>
 void each_named(const json::object& object, std::string_view name, Fn fn) {
   const json::value* value = field(object, name);

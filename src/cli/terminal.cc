@@ -25,7 +25,7 @@ size_t terminal_columns() {
   return known ? size.ws_col : 80;
 }
 
-// fmt::print would throw where standard error can't be written.
+// fmt::print() would throw where standard error can't be written.
 void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
 
 }  // namespace
@@ -33,7 +33,7 @@ void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
 void open_standard_streams() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-      static_cast<void>(open("/dev/null", O_RDWR));  // The lowest free number: this one.
+      static_cast<void>(open("/dev/null", O_RDWR));  // The lowest free number is `fd`.
 }
 
 int end_output(int code) {
@@ -91,7 +91,7 @@ std::string progress_line(std::string_view title, std::string_view stage, double
     for (size_t i = 0; i < width; ++i)
       bar += i < static_cast<size_t>(part * static_cast<double>(width)) ? "█" : "░";
   std::string line = before + bar + (bar.empty() ? "" : " ") + after;
-  // Characters, not bytes, count.
+  // The limit counts characters, not bytes.
   size_t end = 0;
   for (size_t characters = 0; end < line.size(); ++end)
     if (!is_continuation_byte(line[end]) && ++characters > room) break;

@@ -32,8 +32,9 @@ Run make_worker(CLI::App& app) {
           invalid(fmt::format("{} is not set: a worker is started by its server, not by hand",
                               worker::kTokenVariable)));
     if (const auto simd = apply_simd({}); !simd.ok()) return fail(simd.error());
-    prctl(PR_SET_NAME, "altlas-worker");  // `ps` and `top` would say "exe", as it was started.
-    // Never destroyed: when the engine does not stop in time the process ends while it computes.
+    prctl(PR_SET_NAME, "altlas-worker");  // `ps` and `top` would show "exe".
+    // The host is never destroyed: if the engine does not stop in time, the process ends while it
+    // computes.
     engine::EngineHost* host = engine::make_host().release();
     std::string message;
     const int code = worker::run_worker(*options, *host, &message);

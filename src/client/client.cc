@@ -35,7 +35,7 @@ struct Target {
   std::string authority;  // "127.0.0.1:8000", "[::1]:8000".
 };
 
-// Boost.URL 1.81 reads "h:x" as host h without a port.
+// Boost.URL 1.81 reads "h:x" as the host h without a port.
 bool port_is_number(std::string_view url) {
   url.remove_prefix(url.find("//") + 2);
   url = url.substr(0, url.find('/'));
@@ -154,7 +154,7 @@ struct Client::Impl {
   std::unique_ptr<beast::tcp_stream> plain;  // One of the two is set while connected.
   std::unique_ptr<Secure> secure;
   beast::flat_buffer buffer;
-  bool fresh = false;  // Nothing was sent on this connection yet.
+  bool fresh = false;  // Nothing was sent over this connection yet.
 
   ~Impl() { close(); }
 
@@ -171,7 +171,7 @@ struct Client::Impl {
     buffer.clear();
   }
 
-  // Starts one asynchronous operation and waits for its end; its timer is the stream's.
+  // Starts one asynchronous operation and waits for its end. The stream's timer limits it.
   template <class Start>
   error_code wait(int64_t timeout_ms, Start&& start) {
     error_code out;
@@ -266,8 +266,8 @@ struct Client::Impl {
     return {};
   }
 
-  // An idle connection that has something to read, if only its end, is of no use. (A new one of
-  // TLS 1.3 holds tickets.)
+  // Whether an idle connection is of no use: it has something to read, if only its end. A new one
+  // of TLS 1.3 is not asked, since it holds session tickets.
   bool stale() {
     if (!connected() || buffer.size() > 0) return true;
     if (fresh) return false;
@@ -314,8 +314,8 @@ struct Client::Impl {
     return answer;
   }
 
-  // Reads the answer; its events go to `on_event` as they come, if it is set and the answer is a
-  // stream of events.
+  // Reads the answer. If `on_event` is set and the answer is an event stream, each event goes to
+  // `on_event` as it comes.
   Result<Answer> read(const SseParser::OnEvent* on_event) {
     http::response_parser<http::string_body> parser;
     parser.header_limit(kHeaderBytesMax);

@@ -68,7 +68,7 @@ std::pair<std::string, std::string> make_certificate() {
   return {text_of(cert_bio), text_of(key_bio)};
 }
 
-// One connection at a time, on its own thread, until it goes out of scope.
+// A server of one connection at a time, on a thread of its own, until it goes out of scope.
 class TestServer {
  public:
   explicit TestServer(Serve serve, const std::pair<std::string, std::string>* pem = nullptr)
@@ -179,7 +179,7 @@ TEST(Client, ReconnectsAfterClose) {
     const auto answer = client->post("/x", "{}");
     ASSERT_TRUE(answer.ok()) << answer.error().message();
     EXPECT_EQ(answer->body, "ok");
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // Until the close has arrived.
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // The close has arrived by then.
   }
   EXPECT_EQ(server.connections(), 3);
 }

@@ -16,7 +16,7 @@ bool SseParser::take_line(std::string_view line, const OnEvent& on_event) {
     return more;
   }
   const size_t colon = line.find(':');
-  if (colon == 0) return true;  // A comment.
+  if (colon == 0) return true;  // A line that begins with a colon is a comment.
   const std::string_view field = line.substr(0, colon);
   std::string_view value =
       colon == std::string_view::npos ? std::string_view() : line.substr(colon + 1);

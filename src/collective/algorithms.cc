@@ -35,7 +35,8 @@ class Algorithms {
     });
   }
 
-  // Every pair of ranks exchanges its blocks; a rank then adds its own in the order of ranks.
+  // Every pair of ranks exchanges its blocks; each rank then adds up its own, in the order of
+  // ranks.
   Result<void> reduce_scatter() {
     const uint64_t block = call_.bytes;
     return reduce_block(
@@ -49,7 +50,8 @@ class Algorithms {
   Result<void> all_to_all() {
     std::vector<std::byte> kept;
     const std::byte* in = call_.in.data();
-    if (in == call_.out.data()) {  // What comes would stand where blocks still wait to go.
+    // In place, a received block would overwrite one that has yet to be sent.
+    if (in == call_.out.data()) {
       kept.assign(call_.in.begin(), call_.in.end());
       in = kept.data();
     }
@@ -63,7 +65,7 @@ class Algorithms {
     return {};
   }
 
-  // A root depends on nobody, so the ranks first agree that all are here.
+  // A root waits for nobody, so the ranks first agree that all are here.
   Result<void> broadcast() {
     ALTLAS_TRY_VOID(barrier());
     if (rank_ == call_.root) copy_to(call_.in, call_.out.data());
@@ -90,7 +92,7 @@ class Algorithms {
       reduce_pair(call_.type, call_.op, call_.out.data() + comes.begin, came.data(),
                   comes.size() / unit_);
     }
-    const Range mine = bytes_of(at(1));  // The part that ended its way here.
+    const Range mine = bytes_of(at(1));  // The part whose way around the ring ended at this rank.
     if (call_.op == ReduceOp::kAvg)
       divide(call_.type, call_.out.data() + mine.begin, mine.size() / unit_, ranks_);
     return ring_gather([&](int index) { return bytes_of((index + 1) % ranks_); });
@@ -122,7 +124,7 @@ class Algorithms {
     return {elements.begin * unit_, elements.end * unit_};
   }
 
-  // `part(r)`: what rank r has of call_.out; afterwards every rank has all of them.
+  // `part(r)` is rank r's part of call_.out; afterwards every rank has all parts.
   template <class Part>
   Result<void> ring_gather(const Part& part) {
     for (int k = 0; k < ranks_ - 1; ++k) {
@@ -135,7 +137,7 @@ class Algorithms {
     return {};
   }
 
-  // This rank's part of the input, of all ranks, in the order of ranks, to `out`.
+  // Writes this rank's part of the result to `out`, reduced over all ranks in their order.
   template <class Part>
   Result<void> reduce_block(const Part& part, std::byte* out) {
     const Range mine = part(rank_);
@@ -155,7 +157,7 @@ class Algorithms {
     return {};
   }
 
-  // call_.out of `root` to all, down a binomial tree.
+  // Sends call_.out of `root` to all ranks, down a binomial tree.
   Result<void> tree_broadcast(int root) {
     const int place = ((rank_ - root) % ranks_ + ranks_) % ranks_;
     int distance = 1;

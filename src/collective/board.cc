@@ -14,8 +14,8 @@ namespace altlas::collective {
 namespace {
 
 constexpr uint32_t kReasonBytes = 480;
-constexpr uint32_t kYields = 200;      // Before a rank sleeps.
-constexpr long kSleepNs = 10'000'000;  // Then it looks at the clock and at its peers.
+constexpr uint32_t kYields = 200;      // A rank yields this often before it sleeps.
+constexpr long kSleepNs = 10'000'000;  // After each sleep it looks at the clock and at its peers.
 constexpr uint32_t kNone = 0, kWriting = 1, kWritten = 2;
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(std::atomic<uint32_t>) == 4);
@@ -95,7 +95,8 @@ void Board::waited() {
 }
 
 int Board::held_up_by(int waited_for) const {
-  for (int i = 0; i < ranks_; ++i) {  // Ranks that wait in a circle end it, too.
+  // The loop also ends if ranks wait for one another in a circle.
+  for (int i = 0; i < ranks_; ++i) {
     const int next = lines_[waited_for].waits.load(std::memory_order_relaxed) - 1;
     if (next < 0 || next >= ranks_) break;
     waited_for = next;
@@ -115,7 +116,7 @@ Result<void> Board::still_hopeful(const Call& call, Deadline deadline, int waite
     fail(Error(code, fmt::format("{}: rank {} {}", place_of(call), waited_for, what)));
     return failure();
   };
-  // Looked at before the board is read again: a rank that came and then left has come.
+  // `left` is read before the board is read again: a rank that came and then left counts as come.
   const bool left = lines_[waited_for].left.load(std::memory_order_acquire) != 0;
   const bool ended = !left && ended_ && ended_(waited_for);
   if (std::chrono::steady_clock::now() >= deadline) {
@@ -124,7 +125,8 @@ Result<void> Board::still_hopeful(const Call& call, Deadline deadline, int waite
                     fmt::format("did not come within the timeout, rank {} waited", rank_));
   }
   if (left || ended) {
-    if (gone_ == waited_for)  // Seen gone before the last look at what it did.
+    // A rank that was gone before the last look at the board will not come.
+    if (gone_ == waited_for)
       return end_with(ErrorCode::kUnavailable, left ? "left the group" : "died");
     gone_ = waited_for;
   }
@@ -145,7 +147,7 @@ void Board::fail(const Error& why) {
 }
 
 Error Board::failure() const {
-  // Whoever fails writes at once, unless it was killed in between.
+  // A rank that fails writes its reason at once, unless it is killed in between.
   for (int i = 0; i < 1000 && header_->failed.load(std::memory_order_acquire) == kWriting; ++i)
     ::sched_yield();
   if (header_->failed.load(std::memory_order_acquire) != kWritten)

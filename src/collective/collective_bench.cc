@@ -31,7 +31,7 @@ Groups groups_of(int kind) {
 
 using Bytes = std::vector<std::byte>;
 
-// One call of rank `rank`. Gathers are in place, into one buffer where ranks share memory.
+// One call of rank `rank`. Gathers are in place where ranks share memory: all into one buffer.
 Result<void> call(Group& group, bool gather, Bytes& in, Bytes& out) {
   if (!gather) return group.all_reduce(ElementType::kF32, ReduceOp::kSum, in, out);
   const size_t block = out.size() / 2;
@@ -57,7 +57,7 @@ double copy_bandwidth(uint64_t bytes) {
   return 2.0 * 2 * kRounds * static_cast<double>(bytes) / took.count();
 }
 
-// arguments: transport, gather or reduce, bytes of the whole vector.
+// The arguments are the transport, gather or reduce, and the bytes of the whole vector.
 void pair_of_ranks(benchmark::State& state) {
   const bool gather = state.range(1) != 0;
   const auto bytes =
@@ -85,8 +85,8 @@ void pair_of_ranks(benchmark::State& state) {
   state.counters["median_us"] = median * 1e6;
   state.counters["p90_us"] = times[times.size() * 9 / 10] * 1e6;
   if (bytes < 1'000'000) return;
-  // What the two ranks must read and write at least: all_reduce a vector in and one out each,
-  // all_gather the other's half in and out.
+  // The bytes that the two ranks must read and write at least: for all_reduce each reads a vector
+  // and writes one, for all_gather each reads and writes the other's half.
   const double moved = static_cast<double>(bytes) * (gather ? 2 : 4);
   state.counters["of_memory_bandwidth"] = moved / median / copy_bandwidth(bytes);
 }

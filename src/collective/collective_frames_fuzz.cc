@@ -1,5 +1,5 @@
-// Bytes that another rank may send, through every decoder. Must not crash; what is read is written
-// back as the same words.
+// Bytes that another rank may send go through every decoder. Nothing crashes, and what is read is
+// written back as the same bytes.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -9,7 +9,7 @@
 
 namespace {
 
-using namespace altlas::collective;  // NOLINT: a fuzzer of this room alone.
+using namespace altlas::collective;  // NOLINT: this fuzzer is of this room alone.
 
 // Copies what fits into a frame of a fixed size.
 template <size_t N>
@@ -29,7 +29,7 @@ void round_trip(const T& value, const Decode& decode) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const std::span<const std::byte> data(reinterpret_cast<const std::byte*>(bytes), size);
-  // The magic is put where it belongs, so that more than the first check is reached.
+  // With the magic in its place more than the first check is reached.
   std::vector<std::byte> known(4 + size);
   std::memcpy(known.data(), &kFrameMagic, 4);
   std::copy(data.begin(), data.end(), known.begin() + 4);

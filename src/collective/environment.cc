@@ -25,7 +25,7 @@ class Reader {
   Reader(const std::function<const char*(const char*)>& get, NcclSettings& out)
       : get_(get), out_(out) {}
 
-  // Nothing where it isn't set or empty, which NCCL takes for the same.
+  // Returns nothing if the variable is unset or empty: NCCL takes both for the same.
   std::optional<std::string> text(const char* name) const {
     const char* const value = get_(name);
     if (value == nullptr || *value == '\0') return std::nullopt;
@@ -73,7 +73,7 @@ Result<void> read_debug(Reader& reader, NcclSettings& out) {
   return {};
 }
 
-// Variables of what no cpu device has: NVLink and PCIe peers, InfiniBand.
+// Reads variables that concern what no cpu device has: NVLink and PCIe peers, InfiniBand.
 Result<void> read_without_effect(Reader& reader) {
   constexpr std::pair<const char*, const char*> kFlags[] = {
       {"NCCL_P2P_DISABLE", "no effect: cpu devices have no peer-to-peer link"},

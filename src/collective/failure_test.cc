@@ -1,5 +1,4 @@
-// Ranks that die, stop, leave, come late or call something else: the group ends in time, with
-// words.
+// Ranks that die, stop, leave, come late or make another call: the group ends in time and says why.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -15,7 +14,7 @@ namespace {
 using Data = std::vector<std::byte>;
 using std::chrono::milliseconds;
 
-// Each op as a rank that waits for rank 1 makes it, with vectors of `bytes`.
+// Each op as a rank makes it that waits for rank 1, with vectors of `bytes`.
 struct Op {
   const char* name;
   std::function<Result<void>(Group&, size_t bytes)> run;
@@ -82,7 +81,7 @@ TEST_P(Failures, ARankThatStalls) {
     });
     EXPECT_FALSE(groups[1]->barrier().ok()) << op.name << ": the group has ended for all";
   };
-  std::vector<std::jthread> all;  // Side by side: each waits for its timeout.
+  std::vector<std::jthread> all;  // The cases run side by side, since each waits for its timeout.
   for (const Op& op : ops()) all.emplace_back([&stall, &op] { stall(op); });
 }
 
@@ -91,7 +90,7 @@ TEST_P(Failures, ARankThatLeaves) {
   for (const Op& op : ops()) {
     Groups groups = make_world(GetParam(), 3);
     on_ranks(groups, [&](Group& group) {
-      // A rank that is still in the barrier when the next has seen rank 1 leave ends there.
+      // A rank that is still in the barrier when another has seen rank 1 leave ends there.
       const Result<void> here = group.barrier();
       if (group.rank() == 1) return groups[1].reset();
       expect_named(here.ok() ? op.run(group, 100) : here, op, {ErrorCode::kUnavailable});
@@ -99,8 +98,9 @@ TEST_P(Failures, ARankThatLeaves) {
   }
 }
 
-// Goal: whoever learns of a rank that left from one that went because of it names the first, not
-// the messenger. Method: every rank leaves as soon as its call has failed, many times.
+// Goal: a rank that learns of the first that left from another one, which left because of it, names
+// the first and not the messenger. Method: every rank leaves as soon as its call has failed, many
+// times.
 TEST_P(Failures, TheCauseIsNamedNotTheMessenger) {
   const Op& barrier = *std::ranges::find(ops(), std::string_view("barrier"), &Op::name);
   for (int round = 0; round < 40; ++round) {
@@ -115,8 +115,7 @@ TEST_P(Failures, TheCauseIsNamedNotTheMessenger) {
 }
 
 // Goal: another size, type or collective on one rank is an error on all and named; no rank hangs.
-// Method: after the call itself, one barrier: a rank that could not see it then (it only sent)
-// does.
+// Method: after the call itself, one barrier: a rank that only sent could not see the error before.
 TEST_P(Failures, ARankThatCallsSomethingElse) {
   for (const Op& op : ops())
     for (const bool other_op : {false, true}) {
@@ -181,7 +180,7 @@ TEST_P(Failures, ARankThatIsLate) {
 INSTANTIATE_TEST_SUITE_P(Worlds, Failures, ::testing::ValuesIn(kWorlds),
                          [](const auto& info) { return name_of(info.param); });
 
-// A process for each of three ranks; rank 1 gets `signal` where the others call `op`.
+// One process for each of three ranks; rank 1 gets `signal` while the others call `op`.
 class Processes {
  public:
   Processes(bool tcp, const Op& op, int signal, milliseconds timeout)
@@ -210,7 +209,7 @@ class Processes {
     }
   }
 
-  // What rank 0 and rank 2 got.
+  // The errors of rank 0 and rank 2.
   std::vector<std::string> survivors() {
     std::vector<std::string> said{read_all(0), read_all(2)};
     ::kill(pids_[1], SIGKILL);
@@ -242,7 +241,7 @@ class Processes {
   pid_t pids_[3] = {};
 };
 
-// Every op over both transports, side by side; `words` is what each survivor must say.
+// Runs every op over both transports, side by side; `words` must be in each survivor's error.
 void expect_of_survivors(int signal, milliseconds timeout, std::string_view words) {
   std::vector<std::pair<const Op*, std::unique_ptr<Processes>>> all;
   for (const bool tcp : {false, true})

@@ -28,7 +28,7 @@ class Writer {
   std::vector<std::byte> bytes;
 };
 
-// Reads past the end give zeros and leave ok false.
+// Reads past the end give zeros and set `ok` to false.
 class Reader {
  public:
   explicit Reader(std::span<const std::byte> bytes) : bytes_(bytes) {}

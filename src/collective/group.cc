@@ -16,7 +16,7 @@ bool overlap(std::span<const std::byte> a, std::span<const std::byte> b) {
          before(b.data(), a.data() + a.size());
 }
 
-// `in_place`: where `in` may stand of `out`, or the other way round.
+// `in_place` is where the input may lie within the output, or the output within the input.
 Result<void> check_vectors(const Call& call, uint64_t in_bytes, uint64_t out_bytes,
                            const std::byte* in_place) {
   if (call.in.size() != in_bytes || call.out.size() != out_bytes)

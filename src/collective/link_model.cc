@@ -19,8 +19,8 @@ constexpr Link kLinks[] = {
     {"ethernet-100g", 15e-6, 12.5e9, true},
 };
 
-// Of a link's rate, what large messages reach: 8 H100 on NVSwitch 370 of 450 GB/s, 8 A100 about 240
-// of 300 GB/s as bus bandwidth (nccl-tests issues 149 and 212).
+// The share of a link's rate that large messages reach. Measured bus bandwidths: 8 H100 on NVSwitch
+// 370 of 450 GB/s, 8 A100 about 240 of 300 GB/s (nccl-tests issues 149 and 212).
 constexpr double kReachable = 0.8;
 
 Result<Link> find_link(std::string_view name) {
@@ -31,7 +31,7 @@ Result<Link> find_link(std::string_view name) {
   return not_found(fmt::format("'{}' is no link: use one of {}", name, known));
 }
 
-// Hops one after the other, and bytes through one device's port.
+// The hops that follow one another, and the bytes through one device's port.
 struct Traffic {
   double hops;
   double bytes;
@@ -81,7 +81,7 @@ double Fabric::seconds(const Call& call, int ranks) const {
   const bool crosses = ranks > devices_per_node_;
   const bool switched = inside_.switched && (!crosses || between_.switched);
   const Traffic traffic = traffic_of(call, ranks, switched);
-  // The slowest hop holds up every step, and the narrowest link all bytes.
+  // The slowest hop sets the time of a step, and the narrowest link that of the bytes.
   const double latency =
       crosses ? std::max(inside_.latency_s, between_.latency_s) : inside_.latency_s;
   const double rate =

@@ -12,7 +12,8 @@ int64_t value_of(ReduceOp op, int rank, uint64_t i) {
   const auto mixed =
       static_cast<int64_t>((i * 2 + static_cast<uint64_t>(rank) * 3) % kPatternPeriod);
   if (op != ReduceOp::kProd) return mixed;
-  return rank < 7 ? 1 + mixed % 2 : 1;  // 2^7 is exact in every type, or wraps as it should.
+  // 2^7 is exact in every type, or wraps as it should.
+  return rank < 7 ? 1 + mixed % 2 : 1;
 }
 
 int64_t reduce_values(ReduceOp op, int ranks, uint64_t i) {
@@ -74,7 +75,7 @@ void put_value(std::vector<std::byte>& out, uint64_t i, ElementType type, int64_
   }
 }
 
-// Calls `use(at, from, bytes)` for each piece of the endless vector in order.
+// Calls `use(at, from, bytes)` for each piece of the endless vector, in order.
 template <class Use>
 void each_piece(std::span<const std::byte> period, uint64_t first, uint64_t bytes, const Use& use) {
   const uint64_t unit = period.size() / kPatternPeriod;

@@ -1,4 +1,4 @@
-// The pieces apart from any group: frames, names, variables, interfaces, links, patterns; and how
+// The parts apart from any group: frames, names, variables, interfaces, links, patterns; and how
 // ranks that should not join are turned away.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ std::vector<std::byte> after_length(const std::vector<std::byte>& message) {
   return {message.begin() + 4, message.end()};
 }
 
-// Goal: what is written is read back, and no shorter or longer piece of it is taken for it.
+// Goal: what is written is read back, and no shorter or longer frame is taken for it.
 TEST(Frames, RoundTripAndTruncation) {
   const FrameHeader header{
       .call = {0x1234, 99}, .step = 7, .message_bytes = uint64_t{1} << 40, .lane = 3};
@@ -64,7 +64,7 @@ TEST(Frames, LengthsHaveALimit) {
   EXPECT_FALSE(length(0xffffffff).ok());
 }
 
-// Goal: any 128 bits of another process have words.
+// Goal: any 128 bits from another process can be shown as words.
 TEST(Types, AnySignatureHasWords) {
   for (const uint64_t what : {uint64_t{0}, uint64_t{0xffff}, ~uint64_t{0}})
     EXPECT_FALSE(describe(Signature{what, ~uint64_t{0}}).empty());
@@ -170,7 +170,7 @@ TEST(Pattern, CountsWrongElements) {
 
 using Joined = Result<std::unique_ptr<Group>>;
 
-// Rank 0 and a rank 1 of its own making; what both got.
+// Rank 0 beside a rank 1 that the test makes; returns what both got.
 std::pair<Joined, Joined> both(const std::function<Joined()>& host,
                                const std::function<Joined()>& guest) {
   std::optional<Joined> first, second;

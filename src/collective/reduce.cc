@@ -9,7 +9,7 @@
 namespace altlas::collective {
 namespace {
 
-// An element type as it lies in memory and as it is reckoned with. Integers are added and
+// An element type as it lies in memory and as it is computed with. Integers are added and
 // multiplied as unsigned words, which wrap; bytes as 32 bits, as C++ would promote them.
 template <class Stored_, class Work_>
 struct Plain {
@@ -47,9 +47,9 @@ T combine(T a, T b) {
   }
 }
 
-constexpr uint64_t kTile = 1024;  // Elements that are reckoned with before the next.
+constexpr uint64_t kTile = 1024;  // Elements that are computed before the next ones are loaded.
 
-// memcpy, since buffers may lie anywhere; compilers make vector loads and stores of it.
+// The buffers may lie at any address, hence memcpy; compilers turn it into vector loads and stores.
 template <class Kind>
 typename Kind::Work load_at(const std::byte* from, uint64_t i) {
   typename Kind::Stored raw;
@@ -74,7 +74,7 @@ void divide_tile(typename Kind::Work* values, uint64_t count, int by) {
   for (uint64_t i = 0; i < count; ++i) values[i] = static_cast<Kind::Work>(values[i] / divisor);
 }
 
-// The sum is kept apart from all buffers, which may be one another: so loops become vector code.
+// The buffers may overlap, so the sum is kept apart from them: the loops then become vector code.
 template <class Kind, ReduceOp Op>
 void reduce_tiles(std::span<const std::byte* const> parts, std::byte* out, uint64_t count,
                   bool average) {

@@ -1,4 +1,4 @@
-// What collectives give, against plain loops, over every transport.
+// Results of the collectives over every transport, compared with plain loops.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -18,7 +18,7 @@ void put(Data& data, uint64_t i, T value) {
   std::memcpy(data.data() + i * sizeof(T), &value, sizeof(T));
 }
 
-// Element i of `data` from a number that the type holds exactly, or rounds as its values do.
+// Stores a number as element i of `data`, rounded as the type's values are.
 void store(Data& data, uint64_t i, ElementType type, double value) {
   switch (type) {
     case ElementType::kI8:
@@ -44,7 +44,7 @@ void store(Data& data, uint64_t i, ElementType type, double value) {
   }
 }
 
-// Small whole numbers, so that sums and products are exact in any order and in every type.
+// Small whole numbers: their sums and products are exact in any order and in every type.
 double value_of(int rank, uint64_t i, ReduceOp op) {
   const auto mixed = static_cast<int>((i * 7 + static_cast<uint64_t>(rank) * 5 + i / 3) % 5);
   return op == ReduceOp::kProd ? 1 + mixed % 2 : mixed;
@@ -317,7 +317,8 @@ TEST(Threads, GatherIntoOneBuffer) {
       ASSERT_TRUE(group.all_gather(ElementType::kU8, mine, all).ok());
       for (size_t r = 0; r < 4; ++r)
         ASSERT_EQ(all[r * 1000 + 999], static_cast<std::byte>(round + static_cast<int>(r)));
-      ASSERT_TRUE(group.barrier().ok());  // All have read before the next round is written.
+      // All have read before the next round is written.
+      ASSERT_TRUE(group.barrier().ok());
     }
   });
 }

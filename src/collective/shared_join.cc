@@ -22,7 +22,7 @@ namespace {
 constexpr uint64_t kHelloMagic = 0x616c746c61734301;  // Its last byte is the version.
 constexpr size_t kTokenBytesMax = 256;
 constexpr size_t kWordsBytesMax = 400;
-constexpr size_t kGuestsMax = 128;  // Connections that have not said who they are.
+constexpr size_t kGuestsMax = 128;  // Connections that have not yet said who they are.
 
 // Fixed-size packets of a SOCK_SEQPACKET socket: one is read whole or refused.
 struct Hello {
@@ -65,8 +65,7 @@ Result<Groups> make_groups(int ranks, SharedKind kind, const std::optional<Fabri
   return groups;
 }
 
-// A name in the abstract namespace leaves no file behind; who is at the other end is asked of the
-// kernel.
+// A name in the abstract namespace leaves no file behind. The kernel says who is at the other end.
 std::pair<sockaddr_un, socklen_t> address_of(const std::string& name) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -157,7 +156,7 @@ Result<Fd> make_memory(uint64_t bytes) {
   return fd;
 }
 
-// Who could shrink the memory could end this process by it, so it must be sealed.
+// The memory must be sealed: whoever could shrink it could crash this process.
 Result<std::shared_ptr<std::byte>> map_memory(int fd, uint64_t bytes) {
   const off_t size = ::lseek(fd, 0, SEEK_END);
   const int seals = ::fcntl(fd, F_GET_SEALS);
@@ -171,8 +170,8 @@ Result<std::shared_ptr<std::byte>> map_memory(int fd, uint64_t bytes) {
                                     [bytes](std::byte* memory) { ::munmap(memory, bytes); });
 }
 
-// A descriptor of each rank's process, which becomes readable when it ends; one that can't be had
-// (another PID namespace) leaves that rank to the timeout.
+// A descriptor for each rank's process, which becomes readable when it ends. A process without one
+// (it is in another PID namespace) is noticed by the timeout alone.
 Board::ProcessEnded watch_processes(std::span<const int32_t> pids) {
   auto watched = std::make_shared<std::vector<Fd>>();
   for (const int32_t pid : pids)
@@ -193,7 +192,7 @@ Result<std::unique_ptr<Group>> make_group(const SharedJoin& join, const GroupOpt
   return std::make_unique<Group>(join.rank, join.size, std::move(transport), options);
 }
 
-// Rank 0: who came, as whom.
+// Rank 0's side: it learns who came, and as which rank.
 class Host {
  public:
   Host(const SharedJoin& join, Deadline deadline)
@@ -314,7 +313,8 @@ Result<Fd> connect_to_host(const SharedJoin& join, Deadline deadline) {
       return Error(ErrorCode::kDeadline, fmt::format("rank 0 of group '{}' did not come within the "
                                                      "timeout",
                                                      join.name));
-    ::poll(nullptr, 0, std::min(left, 5));  // Rank 0 is not there yet.
+    // Rank 0 is not there yet.
+    ::poll(nullptr, 0, std::min(left, 5));
   }
 }
 

@@ -13,7 +13,7 @@
 namespace altlas::collective {
 namespace {
 
-// Up to this size, every rank reduces the whole vector: one meeting instead of two.
+// Up to this size every rank reduces the whole vector, which takes one meeting instead of two.
 constexpr uint64_t kWholeBytesMax = 16 * 1024;
 
 void copy_bytes(const std::byte* from, std::byte* to, uint64_t bytes) {
@@ -163,7 +163,7 @@ Result<void> SharedTransport::all_gather_direct() {
   ALTLAS_TRY_VOID(meet());
   bool one_buffer = true;
   for (int other = 0; other < ranks(); ++other) one_buffer &= shown_out(other) == shown_out(0);
-  if (one_buffer) return {};  // What every rank wrote is where it belongs.
+  if (one_buffer) return {};  // Every rank has written its part where it belongs.
   for (int k = 1; k < ranks(); ++k) {
     const int other = (rank() + k) % ranks();
     if (shown_out(other) != call_->out.data())
@@ -191,8 +191,8 @@ Result<void> SharedTransport::all_gather_staged() {
   return {};
 }
 
-// A slot written at one meeting is free again at the next but one: every rank that came to the
-// meeting in between has read it.
+// A slot that is written at one meeting is free again two meetings later: every rank that came to
+// the meeting in between has read it.
 Result<void> SharedTransport::all_reduce_staged() {
   const size_t unit = element_bytes(call_->type);
   const std::span<const std::byte*> parts(parts_.data(), static_cast<size_t>(ranks()));
@@ -221,8 +221,9 @@ Result<void> SharedTransport::all_reduce_staged() {
   return {};
 }
 
-// Each rank reduces its part out of all inputs, then takes the parts of the others. In place, too:
-// nobody else reads what a rank writes first, and all have read before anybody writes the rest.
+// Each rank reduces its part of all inputs, then takes the parts of the others. This works in
+// place, too: the part that a rank writes first is read by nobody else, and all have read before
+// anybody writes the rest.
 Result<void> SharedTransport::all_reduce_direct() {
   const size_t unit = element_bytes(call_->type);
   const uint64_t count = call_->bytes / unit;
@@ -274,7 +275,8 @@ Result<void> SharedTransport::reduce_scatter_direct() {
 
 Result<void> SharedTransport::blocks_staged() {
   const auto n = static_cast<uint64_t>(ranks());
-  const uint64_t block = call_->bytes, share = kSlotBytes / n / 64 * 64;  // Whole elements.
+  // Shares are whole elements.
+  const uint64_t block = call_->bytes, share = kSlotBytes / n / 64 * 64;
   const bool reduces = call_->collective == Collective::kReduceScatter;
   const std::span<const std::byte*> parts(parts_.data(), n);
   uint64_t at = 0;
@@ -296,7 +298,7 @@ Result<void> SharedTransport::blocks_staged() {
   return {};
 }
 
-// Messages of send/recv are numbered between their two ranks, those of a collective by its step.
+// Messages of send/recv are numbered per pair of ranks, those of a collective by its step.
 Result<void> SharedTransport::message() {
   Call call = *call_;
   const int peer = call.to != kNobody ? call.to : call.from;
@@ -347,7 +349,7 @@ Result<bool> SharedTransport::try_receive(const Exchange& move, uint64_t& slots_
     board_->fail(conflict(move.from, theirs, mine));
     return board_->failure();
   }
-  // Only send/recv: of a collective the ranks' times are known from their meeting.
+  // Only send/recv carries times: in a collective the ranks' times are known from their meeting.
   if (fabric_ && call_->collective == Collective::kSendReceive)
     virtual_s_ =
         std::max(virtual_s_, std::bit_cast<double>(message.time.load(std::memory_order_relaxed)));

@@ -19,7 +19,8 @@ namespace {
 
 static_assert(POLLIN == 1 && POLLOUT == 4);
 
-// OpenSSL's own socket BIO writes without MSG_NOSIGNAL: a rank that died would end this process.
+// OpenSSL's own socket BIO writes without MSG_NOSIGNAL: the end of another rank would end this
+// process.
 int bio_write(BIO* bio, const char* from, int size) {
   const auto fd = static_cast<int>(reinterpret_cast<intptr_t>(BIO_get_data(bio)));
   const ssize_t moved = ::send(fd, from, static_cast<size_t>(size), MSG_NOSIGNAL);

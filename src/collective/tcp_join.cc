@@ -22,7 +22,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// What a stranger that connects and says nothing can hold up the ranks.
+// The longest time that a stranger that connects and says nothing can hold up the ranks.
 constexpr milliseconds kGreetingTime{2'000};
 
 int milliseconds_until(Deadline deadline) {
@@ -52,7 +52,8 @@ Endpoint own_endpoint(int fd) {
   return from_socket_address(address.get());
 }
 
-// Until `deadline` while nobody listens there yet. `own`: the address to come from, or null.
+// Connects, and tries again until `deadline` while nobody listens there yet. `own` is the local
+// address to connect from, or null.
 Result<Fd> connect_to(const Endpoint& endpoint, const Address* own, Deadline deadline) {
   const SocketAddress address = to_socket_address(endpoint);
   while (true) {
@@ -81,7 +82,8 @@ Result<Fd> connect_to(const Endpoint& endpoint, const Address* own, Deadline dea
       errno = code;
       return errno_error(fmt::format("to reach {}", to_string(endpoint)));
     }
-    ::poll(nullptr, 0, std::min(left, 10));  // The other rank is not there yet.
+    // The other rank is not there yet.
+    ::poll(nullptr, 0, std::min(left, 10));
   }
 }
 
@@ -94,7 +96,7 @@ Result<std::vector<std::byte>> read_message(Stream& stream, Deadline deadline) {
   return bytes;
 }
 
-// A connection that greeted and was welcomed.
+// A connection whose greeting was accepted.
 struct Greeted {
   Stream stream;
   JoinAnswer answer;
@@ -156,7 +158,7 @@ class Joiner {
     return hello;
   }
 
-  // Rank 0: everybody greets, then everybody learns where all are.
+  // Rank 0's side: every rank greets it, then each learns where all of them are.
   Result<void> gather() {
     if (join_.listener >= 0) {
       listener_ = Fd(::fcntl(join_.listener, F_DUPFD_CLOEXEC, 0));
@@ -196,7 +198,7 @@ class Joiner {
     return {};
   }
 
-  // Others: tell rank 0 where this one listens.
+  // The others' side: each tells rank 0 where it listens.
   Result<void> report() {
     ALTLAS_TRY(Fd fd, connect_to(master_, own(), deadline_));
     Endpoint here = own_endpoint(fd.get());
@@ -304,7 +306,7 @@ class Joiner {
     return {};
   }
 
-  // Best effort: who does not read it is gone.
+  // A refusal may be lost: whoever does not read it is gone.
   void refuse(Stream& stream, const Error& why) const {
     const JoinAnswer answer{.code = static_cast<uint8_t>(static_cast<uint8_t>(why.code()) + 1),
                             .words = why.message()};

@@ -15,9 +15,11 @@
 namespace altlas::collective {
 namespace {
 
-constexpr uint64_t kStripeBytesMin = uint64_t{64} << 10;  // Less is not worth another connection.
-constexpr size_t kTogetherBytesMax = 8 * 1024;            // A payload that goes with its header.
-// For what a rank said before its connection ended.
+// A smaller stripe is not worth another connection.
+constexpr uint64_t kStripeBytesMin = uint64_t{64} << 10;
+// A payload up to this size goes with its header.
+constexpr size_t kTogetherBytesMax = 8 * 1024;
+// The longest wait for the last words of a rank whose connection ended.
 constexpr std::chrono::milliseconds kLastWordsTimeout{1'000};
 constexpr uint64_t kTreeBytesMax = uint64_t{64} << 10;
 
@@ -33,7 +35,7 @@ std::span<Byte> stripe_of(std::span<Byte> all, size_t stripes, size_t index) {
 
 }  // namespace
 
-// Threads that wait for stripes to carry. One exchange at a time.
+// Threads that carry stripes beside the caller, in one exchange at a time.
 class TcpTransport::Helpers {
  public:
   using Work = std::function<void(size_t helper)>;
@@ -75,7 +77,7 @@ class TcpTransport::Helpers {
   Work work_;
   uint64_t round_ = 0;
   size_t busy_ = 0;
-  std::vector<std::jthread> threads_;  // Last: they end first.
+  std::vector<std::jthread> threads_;  // The last member, so that the threads end first.
 };
 
 Result<std::unique_ptr<TcpTransport>> TcpTransport::make(Setup setup) {
@@ -107,7 +109,7 @@ size_t TcpTransport::lanes() const {
 }
 
 Algorithm TcpTransport::choose(uint64_t bytes) const {
-  if (ranks() <= 2) return Algorithm::kFixed;  // As many bytes as a ring moves.
+  if (ranks() <= 2) return Algorithm::kFixed;  // With two ranks it moves no more bytes than a ring.
   return bytes <= kTreeBytesMax ? Algorithm::kTree : Algorithm::kRing;
 }
 
@@ -167,7 +169,7 @@ Result<void> TcpTransport::exchange(const Exchange& move) {
   const bool shared = helpers_ && stripes.size() > 1;
   if (shared)
     helpers_->start([&](size_t helper) {
-      // What a helper meets is in failure() for all.
+      // fail() makes a helper's error visible to all.
       if (const auto done = drive(move, stripes, helper); !done) fail(done.error());
     });
   const Result<void> done = drive(move, stripes, 0);
@@ -265,7 +267,8 @@ Result<void> TcpTransport::check_expected(int rank, size_t lane, const FrameHead
                                 collective::describe(mine))));
 }
 
-// A rank that this one does not hear now may be a step ahead, or still to be heard in this one.
+// Checks a rank that this step does not receive from: it may be a step ahead, or about to be
+// received from in this step.
 Result<void> TcpTransport::check_ahead(int rank) {
   const auto& header = incoming_[static_cast<size_t>(rank)][0].header;
   const auto collective = static_cast<Collective>(header->call.what & 0xff);
@@ -327,8 +330,8 @@ Result<void> TcpTransport::look_around(const Exchange& move) {
     if (incoming.closed || incoming.header || rank == move.from) continue;
     const Result<bool> known = read_header(rank, 0);
     if (!known) {
-      // It may have left after its part was done; who still needs it reads or writes, and learns
-      // it.
+      // The rank may have left after its part was done; whoever still needs it reads or writes, and
+      // notices.
       incoming.closed = true;
     } else if (*known) {
       ALTLAS_TRY_VOID(check_ahead(rank));
@@ -358,8 +361,8 @@ Result<void> TcpTransport::read_notices(int rank) {
 Result<void> TcpTransport::take_notice(Control& control, const Notice& notice) {
   switch (notice.kind) {
     case NoticeKind::kFailed:
-      // Told on, though its sender tells all ranks itself: who sees this rank go must not hear of
-      // the cause later than of that.
+      // Passed on, though the sender tells all ranks itself: whoever sees this rank go must not
+      // hear of the cause after that.
       return fail_locked(
           Error(error_code_of(notice.code), printable_words(notice.words, kWordsBytesMax)));
     case NoticeKind::kLeft:
@@ -373,8 +376,8 @@ Result<void> TcpTransport::take_notice(Control& control, const Notice& notice) {
   return {};
 }
 
-// `how` the connection ended says little; what the rank said before, more: that another one was
-// gone first. Its words come on a connection of their own, which may be behind.
+// `how` the connection ended says little. The rank may have said more before, such as that another
+// one was gone first; those words come over a connection of their own, maybe later.
 Error TcpTransport::gone(int rank, const Error& how) {
   const Deadline until = std::min(deadline_, std::chrono::steady_clock::now() + kLastWordsTimeout);
   while (true) {
@@ -394,7 +397,7 @@ Error TcpTransport::gone(int rank, const Error& how) {
       fmt::format("{}, step {}: rank {} {}", to_string(call_->collective), step_, rank, what)));
 }
 
-// Who holds up `waited_for`, if that one said whom it waits for.
+// Names the rank that holds up `waited_for`, if that one said whom it waits for.
 Error TcpTransport::late(int waited_for) {
   for (int rank = 0; rank < ranks(); ++rank)
     if (rank != setup_.rank)
@@ -418,7 +421,8 @@ void TcpTransport::tell_waiting(int rank) {
   send_notice({.kind = NoticeKind::kWaiting, .rank = static_cast<int16_t>(rank), .step = step_});
 }
 
-// A notice that does not fit a peer's socket at once is lost: that peer does not read.
+// Sends a notice without waiting. A peer whose socket has no room for it does not read, and misses
+// it.
 void TcpTransport::send_notice(const Notice& notice) {
   const auto bytes = encode(notice);
   for (size_t rank = 0; rank < setup_.peers.size(); ++rank)

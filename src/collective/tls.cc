@@ -31,12 +31,12 @@ SSL_CTX* make_context() {
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
-  // Every message has its size before it, so an end in the middle of one is seen all the same.
+  // Every message is preceded by its size, so an end in the middle of one is noticed anyway.
   SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
   return context;
 }
 
-// Self-signed, of one day; its name says nothing, since only the key counts.
+// Makes a self-signed certificate for one day. Its name means nothing, since only the key counts.
 Certificate sign_itself(EVP_PKEY* key) {
   Certificate certificate(X509_new(), X509_free);
   X509_set_version(certificate.get(), X509_VERSION_3);

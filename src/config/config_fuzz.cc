@@ -1,5 +1,5 @@
-// Any text as YAML file, JSON deployment, device spec and variable: no crash, no endless work, and
-// a valid load dumps and loads again.
+// Any text as a YAML file, JSON deployment, device spec or variable: no crash, no endless work, and
+// a valid configuration dumps and loads again.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -13,12 +13,12 @@ namespace {
 
 constexpr size_t kTextValueBytesMax = 64 << 10;
 
-// Where a value that is in the wrong place may be a key: whatever stands there is not shown.
+// Whether a misplaced value at this path may be a key: messages then don't show it.
 bool may_be_secret(std::string_view path) {
   return path.starts_with("auth") && (path.size() == 4 || path[4] == '.' || path[4] == '[');
 }
 
-// The scalar as messages show it.
+// Returns the scalar as messages show it.
 std::string shown(const Node& node, const FieldInfo& info) {
   if (info.secret) return "the value";
   switch (node.kind) {
@@ -43,7 +43,7 @@ std::string number(double value) {
              : fmt::format("{}", value);
 }
 
-// The path of a setting called `name` anywhere below `type`, "" if there is none.
+// Returns the path of a setting called `name` anywhere below `type`, or "".
 std::string find_elsewhere(const Type& type, std::string_view path, std::string_view name) {
   for (const Member& member : type.members) {
     if (member.name == name) return join(path, name);
@@ -54,7 +54,7 @@ std::string find_elsewhere(const Type& type, std::string_view path, std::string_
   return "";
 }
 
-// A place to report: where the key of `node` stands.
+// Returns the place of `node`'s key, for messages.
 Node key_place(const Node& node) {
   Node at;
   at.line = node.key_line;

@@ -20,7 +20,7 @@ struct Setting {
   void* value = nullptr;
 };
 
-// The setting at a dotted path through sections; nothing inside a list.
+// Finds the setting at a dotted path through sections. Settings inside lists have no path.
 Setting resolve(const Type& type, void* section, std::string_view path) {
   const size_t dot = path.find('.');
   const Member* member = type.find(path.substr(0, dot));
@@ -30,7 +30,7 @@ Setting resolve(const Type& type, void* section, std::string_view path) {
   return resolve(*member->type, member->in(section), path.substr(dot + 1));
 }
 
-// The tree of a value that came as one string (flag or variable).
+// Parses a value that came as one string, from a flag or a variable.
 Parsed parse_value(const Member& member, std::string_view text) {
   const Type* type = member.type;
   while (type->kind == Type::Kind::kOptional) type = type->element;

@@ -30,14 +30,14 @@ LoadInput file(std::string text) { return {.file = TextSource{"a.yaml", std::mov
 
 bool is_mark(const Problem& problem) { return problem.what.starts_with("nothing reads it yet"); }
 
-// What a file says where some of its settings may be such that nothing reads yet.
+// Loads a file whose settings may be such that nothing reads them yet.
 Loaded load_marked(const std::string& text) {
   LoadReport report = load_report(file(text));
   for (const Problem& problem : report.errors) EXPECT_TRUE(is_mark(problem)) << to_string(problem);
   return std::move(report.loaded);
 }
 
-// The one error of a file, apart from settings that nothing reads yet, as a line.
+// Returns the file's one error as a line, apart from errors about settings that nothing reads yet.
 std::string only_error(const std::string& text) {
   LoadReport report = load_report(file(text));
   std::erase_if(report.errors, is_mark);

@@ -44,7 +44,7 @@ Result<size_t> find_name(std::span<const EnumName> table, std::string_view text)
     if (table[i].name == text) return i;
     names.push_back(table[i].name);
   }
-  // A name longer than any of ours is neither compared nor echoed whole.
+  // A name longer than any of ours is neither compared nor shown in full.
   std::string message =
       "'" + std::string(text.substr(0, 64)) + "' is not one of " + list_names(table);
   const std::string_view near = nearest_name(text, names);

@@ -9,7 +9,8 @@
 namespace altlas::config {
 namespace {
 
-// What a deployment's absent value stands for; null for settings that are no override.
+// Returns the engine's setting that a deployment's absent value stands for; null for settings that
+// override none.
 const Member* engine_member(const Type& type, std::string_view name) {
   if (&type != &deployment_type()) return nullptr;
   return config_type().find("engine")->type->find(name);

@@ -64,13 +64,13 @@ SettingRow make_row(const std::string& path, const Member& member, const void* v
   return row;
 }
 
-// The mark of a section that `path` stands in; empty: there is none.
+// Returns the mark of the section that `path` is in, or "".
 std::string_view mark_above(std::string_view path) {
   const Member* section = config_type().find(path.substr(0, path.find('.')));
   return section == nullptr ? "" : section->info.not_yet;
 }
 
-// A cell of a Markdown table.
+// Returns the text as a cell of a Markdown table.
 std::string cell(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -112,7 +112,7 @@ void list_members(const Type& type, const std::string& path, const void* section
   }
 }
 
-// The settings of one of Config's sections.
+// Returns the settings of one of Config's sections.
 std::vector<SettingRow> section_rows(const Member& section) {
   std::vector<SettingRow> rows;
   const bool list = section.type->kind == Type::Kind::kList;

@@ -11,7 +11,7 @@
 namespace altlas::config {
 namespace {
 
-// A JSON object written member by member.
+// Writes a JSON object member by member.
 class Object {
  public:
   void add(std::string_view name, const std::string& json) {
@@ -23,7 +23,7 @@ class Object {
   std::string body_;
 };
 
-// Sections that a list holds stand in $defs once; `definitions` has those met so far.
+// Sections that stand in lists are described once, in $defs; `definitions` collects them.
 std::string schema_of(const Type& type, const FieldInfo& info,
                       std::map<const Type*, std::string>& definitions);
 
@@ -83,8 +83,8 @@ std::string list_schema(const Type& type, const FieldInfo& info,
 }
 
 std::string section_schema(const Type& type, std::map<const Type*, std::string>& definitions) {
-  // `x-not-yet` says that nothing reads the setting, nor what stands in it, and what to do instead,
-  // `x-reload` that SIGHUP can change it.
+  // `x-not-yet` says that nothing reads the setting or what stands in it, and what to do instead;
+  // `x-reload` says that SIGHUP can change it.
   Object properties;
   for (const Member& member : type.members) {
     Object property;
@@ -128,7 +128,7 @@ std::string schema_of(const Type& type, const FieldInfo& info,
   return text_schema(info);
 }
 
-// The same JSON with a line per member or item.
+// Returns the same JSON with one line per member or item.
 std::string indented(std::string_view json) {
   std::string out;
   size_t depth = 0;
@@ -169,7 +169,8 @@ std::string json_schema() {
   std::string body = section_schema(config_type(), definitions);
   std::vector<std::string> texts;
   for (auto& [type, text] : definitions) texts.push_back(text);
-  std::ranges::sort(texts);  // By name: the order of addresses is not the same in every run.
+  // Sorted by text: the order of addresses differs from run to run.
+  std::ranges::sort(texts);
   std::string list;
   for (const std::string& text : texts) list += (list.empty() ? "" : ", ") + text;
   body.insert(body.size() - 1, ", \"$defs\": {" + list + "}");

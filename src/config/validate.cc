@@ -195,7 +195,7 @@ void check_routes(const std::vector<DeploymentConfig>& deployments, Findings& ou
   }
 }
 
-// A whole number of devices is what the layout takes.
+// A layout takes whole devices, and num_gpus has to agree with it.
 void check_ranks(const Config& config, const DeploymentConfig& deployment, const std::string& path,
                  Findings& out) {
   const EngineConfig engine = engine_for(config.engine, deployment);
@@ -311,7 +311,7 @@ bool has_keys(const Config& config) {
 bool is_loopback(std::string_view host) {
   if (host == "localhost" || host == "::1" || host == "[::1]") return true;
   if (!host.starts_with("127.")) return false;
-  // Digits and dots only: "127.example.org" is a name.
+  // Only digits and dots are an address: "127.example.org" is a name.
   return std::ranges::all_of(host, [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
 }
 

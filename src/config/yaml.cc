@@ -19,7 +19,7 @@ size_t count_values(const Node& node) {
   return count;
 }
 
-// Builds the tree from the parser's events. After the first error it only waits for the end.
+// Builds the tree from the parser's events. After the first error it ignores the rest.
 class Builder : public YAML::EventHandler {
  public:
   explicit Builder(Parsed& out) : out_(out) {}

@@ -70,7 +70,7 @@ void Core::step(Event event, TimeUs now, std::vector<Action>& out) {
   if (setup_.tokens == TokenJournal::kSync && journal_.has_tokens()) life_.flush(step);
 }
 
-// What is due, whatever the event was.
+// Does what is due by now, whatever the event was.
 void Core::on_time(Step& step) {
   if (now_ >= expire_at_) {
     expire(step);
@@ -82,7 +82,7 @@ void Core::on_time(Step& step) {
     life_.write_end(tasks_.at(number), step);
 }
 
-// Tasks past their deadline or the queue timeout.
+// Ends tasks that are past their deadline or the queue timeout.
 void Core::expire(Step& step) {
   while (const auto number = waiting_.queue().expired(now_)) {
     Task& task = tasks_.at(*number);
@@ -121,7 +121,7 @@ void Core::on(TasksRestored& event, Step& step) {
   for (journal::RestoredTask& restored : event.tasks) intake_.restore(restored, step);
 }
 
-// Unfinished durable tasks stay as they are in the journal, and go on at the next start.
+// Unfinished durable tasks stay in the journal as they are, and go on at the next start.
 void Core::on(StopRequested&, Step& step) {
   stage_.draining = stage_.stopping = true;
   std::vector<uint64_t> passing;

@@ -19,7 +19,7 @@ class CoreAdapters : public testing::Test {
     h.step(AdapterUnloadRequested{++ticket, "model", name});
     return ticket;
   }
-  // The oldest command to load is carried out, or fails with `message`.
+  // Carries out the oldest command to load, or fails it with `message`.
   void answer(const std::string& message = "") {
     ASSERT_FALSE(h.adapter_loads.empty());
     const auto [replica, load] = h.adapter_loads.front();
@@ -77,9 +77,10 @@ TEST_F(CoreAdapters, OneThatFitsNoReplicaIsLoadedByNone) {
   EXPECT_EQ(h.adapter_loads.size(), 2u);
 }
 
-// Goal: what a replica says of an earlier load of the same name is not taken for the later one.
+// Goal: a replica's answer to an earlier load of the same name is not taken for one to the later
+// load.
 struct LateAnswer {
-  const char* message;  // Of the first load; empty: it is there.
+  const char* message;  // The answer to the first load; empty: it succeeded.
   ErrorCode code;
 };
 class CoreAdaptersLate : public CoreAdapters, public testing::WithParamInterface<LateAnswer> {};
@@ -90,7 +91,7 @@ TEST_P(CoreAdaptersLate, IsIgnored) {
   crash(*h.live.begin());
   h.advance(kBackoffMinUs);
   h.load_all();
-  ASSERT_EQ(h.adapter_loads.size(), 1u);  // The replica restarted, and reads the file.
+  ASSERT_EQ(h.adapter_loads.size(), 1u);  // The replica restarted, and reads the file again.
   const auto [reader, first] = h.adapter_loads.front();
   h.adapter_loads.pop_front();
   EXPECT_TRUE(outcome(unload("poet")).ok());

@@ -17,7 +17,7 @@ struct Case {
   std::vector<Priority> levels;
   int64_t age_step_us;
   Priority priority;
-  TimeUs asked;  // 0: when it came.
+  TimeUs asked;  // 0: the time when the task came.
   uint8_t level;
   TimeUs turn;
 };
@@ -66,7 +66,8 @@ TEST(CoreAge, ReplicasAreToldTheQueuesTurnAndItStays) {
   }
 }
 
-// What was refused for want of room and is asked again goes before what came while it waited.
+// Goal: a task that was refused for want of room and is submitted again goes before those that came
+// while it waited.
 TEST(CoreAge, WhatAsksAgainHasKeptItsAge) {
   CoreSetup setup = test_setup(1, 1);
   setup.age_step_us = 10 * kSecond;

@@ -1,6 +1,6 @@
-// Goal: an idempotency key stands for its task for its time: though the result is forgotten, though
-// others make many tasks, across a restart; then it is free. And results are bounded by what they
-// hold. Method: the core alone; the journal is what it asked for.
+// Goal: an idempotency key stands for its task for its whole time: even if the result is forgotten,
+// others make many tasks, or the server restarts. Then it is free. The results that are kept are
+// limited by their bytes. Method: the core alone; the journal is what it asked for.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -41,7 +41,7 @@ void run_many(CoreHarness& h, const std::string& owner, int count) {
   }
 }
 
-// What is in the journal, but for what the core had it forget.
+// What is in the journal, without what the core had it forget.
 std::vector<journal::RestoredTask> journal_of(const CoreHarness& h) {
   journal::Replay replay;
   for (const journal::TaskEvent& event : h.journal)
@@ -60,7 +60,7 @@ TEST(CoreKeys, OutliveTheResult) {
   const Placed again = h.one(keyed(h, "ada", "k"));
   EXPECT_EQ(again.task, first);
   EXPECT_EQ(again.status, TaskStatus::kCompleted);
-  // Beside a new one in one batch, each in its place.
+  // In one batch beside a new task, each answer is in its place.
   const TaskSpec beside = h.spec();
   const uint64_t both = h.submit({beside, keyed(h, "ada", "k")});
   EXPECT_EQ(h.submissions.at(both)->at(0).task, beside.id);

@@ -30,7 +30,7 @@ TEST(CoreMemory, AReservationLastsUntilTheTaskEnds) {
   spec.id = TaskId{7, 90};
   const Placed b = h.one(spec);
   EXPECT_NE(a.device, b.device);
-  // 2 blocks of 1024 bytes for its 20 tokens.
+  // Its 20 tokens take 2 blocks of 1024 bytes.
   EXPECT_EQ(h.core.devices()[a.device.value].memory_used, used + 300'000 + 2048);
   // 300,000 more would still fit, but the next one goes where it can start.
   h.finish(h.runs[0]);
@@ -63,12 +63,12 @@ TEST(CoreMemory, WhatNeverFitsOnItsDeviceMovesToOneThatMayTakeIt) {
   h.step(Started{});
   const Placed placed = h.one(with_memory(h, 700'000));
   EXPECT_EQ(placed.device.value, 0);
-  h.load_one();  // Device 0 is too small beside these weights; nobody knows of device 1.
+  h.load_one();  // Device 0 is too small beside these weights; nothing is known of device 1 yet.
   EXPECT_EQ(h.view(placed.task).device.value, 1);
   EXPECT_EQ(h.view(placed.task).status, TaskStatus::kQueued);
   h.load_all();
   EXPECT_EQ(h.view(placed.task).status, TaskStatus::kRunning);
-  // Where all is known it goes to the right one at once, and one that may not move ends.
+  // Once all is known a task goes to the right device at once, and one that may not move ends.
   EXPECT_EQ(h.one(with_memory(h, 700'000)).device.value, 1);
   TaskSpec asked = with_memory(h, 700'000);
   asked.specific_device = DeviceId{0};
@@ -92,17 +92,18 @@ TEST(CoreMemory, WhatFitsNowhereEndsOnceEveryDeviceHasSaidWhatItHolds) {
 TEST(CoreMemory, AReservedTaskStartsOnceEveryReplicaOfItsDeviceSaidWhatItHolds) {
   CoreHarness h(test_setup(1));
   h.step(Started{});
-  h.load_one();  // The model's; echo is on the device too.
+  h.load_one();  // The model's replica loads; echo is on the device too.
   const Placed reserved = h.one(with_memory(h, 1000));
   EXPECT_EQ(reserved.status, TaskStatus::kQueued);
   h.advance(kPassedOverMaxUs + kSecond);
-  EXPECT_EQ(h.one(h.spec()).status, TaskStatus::kRunning);  // It holds nobody up meanwhile.
+  // The task that waits holds up nobody meanwhile.
+  EXPECT_EQ(h.one(h.spec()).status, TaskStatus::kRunning);
   EXPECT_EQ(h.view(reserved.task).status, TaskStatus::kQueued);
   h.load_all();
   EXPECT_EQ(h.view(reserved.task).status, TaskStatus::kRunning);
 }
 
-// What the replicas of one device hold says nothing of another's.
+// Goal: what one device's replicas hold says nothing of another device's.
 TEST(CoreMemory, AnotherDevicesReplicaDoesNotSayWhatThisOneHolds) {
   CoreSetup setup = test_setup(2);
   setup.deployments[1].replicas = {{DeviceId{1}}};
@@ -111,7 +112,7 @@ TEST(CoreMemory, AnotherDevicesReplicaDoesNotSayWhatThisOneHolds) {
   h.step(Started{});
   const auto first = h.started.front();
   h.started.pop_front();
-  h.load_all();  // Device 1 alone.
+  h.load_all();  // Only device 1's replica loads.
   TaskSpec spec = with_memory(h, 600'000);
   spec.specific_device = DeviceId{0};
   const Placed placed = h.one(spec);
@@ -119,7 +120,7 @@ TEST(CoreMemory, AnotherDevicesReplicaDoesNotSayWhatThisOneHolds) {
   h.started.push_back(first);
   h.load_all();
   EXPECT_EQ(h.view(placed.task).status, TaskStatus::kRunning);
-  // It restarts: its memory is not given away.
+  // While it restarts, its memory is not given away.
   h.step(WorkerLost{{first.first}, "killed by signal 9"});
   EXPECT_EQ(h.core.devices()[0].memory_used, 600'000u + 400'000 + 1024);
 }
@@ -142,7 +143,7 @@ TEST(CoreMemory, ReservationsMadeBeforeALoadGiveWayToWhatItTakes) {
 TEST(CoreMemory, WaitingReservationsDoNotKeepEachOtherWaiting) {
   CoreHarness h(test_setup(1));
   h.step(Started{});
-  // Together they leave no byte for the KV blocks of either.
+  // Together they leave no byte for either task's KV blocks.
   const Placed a = h.one(with_memory(h, kFree / 2)), b = h.one(with_memory(h, kFree / 2));
   h.load_all();
   EXPECT_EQ(h.view(a.task).status, TaskStatus::kRunning);
@@ -156,7 +157,7 @@ TEST(CoreMemory, BlocksOfRunningTasksNeverGrowIntoAReservation) {
   CoreHarness h(test_setup(1));
   h.start();
   TaskSpec spec = h.spec();
-  spec.tokens_max = 1000;  // 64 blocks at its end, 2 now.
+  spec.tokens_max = 1000;  // It takes 64 blocks at its end, 2 now.
   const Placed growing = h.one(spec);
   EXPECT_EQ(h.core.devices()[0].memory_used, kTotal - kFree + kBlocks);
   const Placed tight = h.one(with_memory(h, kFree - 64 * 1024 - kBlocks + 1));
@@ -168,7 +169,7 @@ TEST(CoreMemory, BlocksOfRunningTasksNeverGrowIntoAReservation) {
   EXPECT_EQ(after.status, TaskStatus::kQueued);
   h.tokens(h.runs[0], 0, std::vector<int32_t>(1000, 1));
   EXPECT_EQ(h.core.devices()[0].memory_used, kTotal);
-  // A cancelled one holds its blocks until its replica says otherwise.
+  // A cancelled task holds its blocks until its replica says otherwise.
   h.step(CancelRequested{growing.task});
   EXPECT_EQ(h.view(after.task).status, TaskStatus::kQueued);
   h.step(WorkerReported{{h.runs[0].replica},
@@ -176,8 +177,8 @@ TEST(CoreMemory, BlocksOfRunningTasksNeverGrowIntoAReservation) {
   EXPECT_EQ(h.view(after.task).status, TaskStatus::kRunning);
 }
 
-// A rank's blocks may be larger than the leading one's: its own device has room for them, or the
-// task waits.
+// Goal: a rank whose blocks are larger than the leader's has room for them on its own device, or
+// the task waits.
 TEST(CoreMemory, EveryRanksBlocksLeaveReservationsAlone) {
   CoreSetup setup = test_setup(2);
   setup.deployments[0].replicas = {{DeviceId{0}, DeviceId{1}}};
@@ -196,7 +197,7 @@ TEST(CoreMemory, EveryRanksBlocksLeaveReservationsAlone) {
   EXPECT_EQ(waits.status, TaskStatus::kQueued) << "two blocks fit as rank 0 has them";
   h.finish(h.runs[0]);
   EXPECT_EQ(h.view(waits.task).status, TaskStatus::kRunning) << "at once, by the other's end";
-  // And the other way round: the end on the replica of two ranks makes room beside it.
+  // The other way round, the end of a task on the replica of two ranks makes room beside it.
   reserved.id = TaskId{7, 90};
   const Placed again = h.one(reserved);
   EXPECT_EQ(again.status, TaskStatus::kQueued);
@@ -210,7 +211,8 @@ TEST(CoreMemory, WithoutReservationsOnlyThePromptCounts) {
   h.start();
   for (int i = 0; i < 4; ++i) {
     TaskSpec spec = h.spec();
-    spec.tokens_max = 1000;  // 64 blocks each, all at once would be four pools.
+    // Each takes 64 blocks at its end, so all at once would take four pools.
+    spec.tokens_max = 1000;
     EXPECT_EQ(h.one(spec).status, TaskStatus::kRunning);
   }
 }
@@ -220,11 +222,11 @@ TEST(CoreMemory, OfAnUnsplitBatchEachTaskFitsBeforeItStarts) {
   h.kv_blocks = 10;
   h.start();
   TaskSpec spec = h.spec();
-  spec.prompt = std::vector<int32_t>(100, 1);  // 7 blocks.
+  spec.prompt = std::vector<int32_t>(100, 1);  // Its prompt takes 7 blocks.
   h.one(spec);
   TaskSpec large = h.spec(), small = h.spec();
   large.prompt = std::vector<int32_t>(100, 1);
-  small.prompt = std::vector<int32_t>(30, 1);  // 2 blocks, of 3 that are free.
+  small.prompt = std::vector<int32_t>(30, 1);  // Its prompt takes 2 of the 3 free blocks.
   h.submit({large, small}, /*split=*/false);
   EXPECT_EQ(h.view(large.id).status, TaskStatus::kQueued);
   EXPECT_EQ(h.view(small.id).status, TaskStatus::kRunning);

@@ -18,12 +18,13 @@ TEST(CoreReplicas, TasksOfALostReplicaGoOnFromTheirLastToken) {
   const ReplicaId dead = h.runs[0].replica;
   h.live.erase(dead);
   h.step(WorkerLost{{dead}, "killed by signal 9"});
-  ASSERT_EQ(h.runs.size(), 2u);  // At once on the other device.
+  ASSERT_EQ(h.runs.size(), 2u);  // The task runs on the other device at once.
   EXPECT_NE(h.runs[1].replica, dead);
   EXPECT_EQ(h.runs[1].command.generated, (std::vector<int32_t>{5, 6, 7}));
   EXPECT_NE(h.view(placed.task).device, placed.device);
-  h.tokens(h.runs[0], 3, {9});           // Too late: that replica was given up.
-  h.tokens(h.runs[1], 0, {5, 6, 7, 8});  // Repeats what was said: only the new token is told.
+  h.tokens(h.runs[0], 3, {9});  // That replica was given up, so the report comes too late.
+  // The report repeats what was said: only the new token is passed on.
+  h.tokens(h.runs[1], 0, {5, 6, 7, 8});
   h.finish(h.runs[1]);
   EXPECT_EQ(h.text[placed.task], "aaaaaaaaaa");
   EXPECT_EQ(h.ends[placed.task], 1);
@@ -88,7 +89,7 @@ TEST(CoreReplicas, AHungReplicaIsKilledAMerelySlowOneIsNot) {
   CoreHarness h(test_setup(1));
   h.start();
   h.one(h.spec());
-  for (int i = 0; i < 100; ++i) {  // One step a second for a hundred seconds: slow.
+  for (int i = 0; i < 100; ++i) {  // A step a second for a hundred seconds is slow, not hung.
     h.advance(kSecond);
     h.alive();
   }
@@ -102,7 +103,7 @@ TEST(CoreReplicas, AHungReplicaIsKilledAMerelySlowOneIsNot) {
       h.step(WorkerReported{{replica}, engine::ReplicaStats{.steps = 100, .running = 1}});
   }
   EXPECT_TRUE(h.stopped.empty());
-  h.advance(2 * kSecond);  // It reports, but no step in 30 s.
+  h.advance(2 * kSecond);  // It reports, but has made no step for 30 s.
   ASSERT_FALSE(h.stopped.empty());
   EXPECT_TRUE(h.stopped[0].kill);
   EXPECT_EQ(h.stopped[0].worker.replica, h.runs[0].replica);
@@ -124,7 +125,7 @@ TEST(CoreReplicas, AnIdleReplicaThatFallsSilentIsKilledToo) {
 TEST(CoreReplicas, OurOwnStandstillIsNobodysSilence) {
   CoreHarness h(test_setup(1));
   h.start();
-  h.now += 3600 * kSecond;  // Suspended: no tick in between.
+  h.now += 3600 * kSecond;  // The machine was suspended: there was no tick in between.
   h.step(Tick{});
   EXPECT_TRUE(h.stopped.empty());
 }
@@ -163,7 +164,7 @@ TEST(CoreReplicas, RestoredTasksGoOnAndFinishedOnesAreKept) {
   first.finish(first.runs[0]);
   first.tokens(first.runs[1], 0, {4, 5});
   first.advance(kTokenFlushUs);
-  // Power loss: another process replays what was durable.
+  // After a power loss another process replays what was durable.
   journal::Replay replay;
   for (const journal::TaskEvent& event : first.journal) ASSERT_TRUE(replay.add(event).ok());
   CoreHarness second(test_setup(2));
@@ -182,12 +183,12 @@ TEST(CoreReplicas, RestoredTasksGoOnAndFinishedOnesAreKept) {
   EXPECT_EQ(second.view(cut.task).status, TaskStatus::kCompleted);
   EXPECT_EQ(second.view(queued.task).status, TaskStatus::kCompleted);
   EXPECT_EQ(second.ends[done.task], 0);
-  // The key still stands for it.
+  // The key still stands for the task.
   keyed.id = TaskId{8, 1};
   EXPECT_EQ(second.one(keyed).task, done.task);
 }
 
-// Deployments of one replica on each of the given devices.
+// Makes deployments of one replica on each of the given devices.
 CoreSetup setup_of(int devices, const std::vector<std::pair<std::string, std::vector<int>>>& list) {
   CoreSetup setup = test_setup(devices);
   const DeploymentSetup pattern = setup.deployments[0];
@@ -205,15 +206,15 @@ CoreSetup setup_of(int devices, const std::vector<std::pair<std::string, std::ve
   return setup;
 }
 
-// Goal: a task runs on its own deployment's model or not at all, and what is over is shown where it
-// ran. Method: tasks of two deployments, finished, running and waiting, are restored under other
-// configurations.
+// Goal: a task runs on its own deployment's model or not at all, and one that is over is shown
+// where it ran. Method: tasks of two deployments, finished, running and waiting, are restored under
+// other configurations.
 TEST(CoreReplicas, ARestoredTaskStaysWithItsDeployment) {
   struct Case {
     const char* name;
     CoreSetup then;
     bool b_runs;
-    ErrorCode error;  // Of b's tasks otherwise.
+    ErrorCode error;  // The error of b's tasks where they can't run.
   };
   using Code = ErrorCode;
   const Case cases[] = {
@@ -233,7 +234,8 @@ TEST(CoreReplicas, ARestoredTaskStaysWithItsDeployment) {
     CoreHarness first(setup_of(3, {{"a", {0}}, {"b", {1}}}));
     first.start();
     std::vector<TaskId> ids;
-    for (int i = 0; i < 7; ++i) {  // Of b: one is over, four run, the others wait.
+    // Among b's tasks one is over, four run, the others wait.
+    for (int i = 0; i < 7; ++i) {
       TaskSpec spec = first.spec();
       spec.deployment = "b";
       ids.push_back(first.one(spec).task);
@@ -301,7 +303,7 @@ TEST_F(TwoWorkers, EachIsToldOfAllRanks) {
 }
 
 TEST_F(TwoWorkers, TheReplicaRunsOnceBothHaveLoaded) {
-  h.weight_bytes = {{1, 1 << 17}};  // A smaller share than the others'.
+  h.weight_bytes = {{1, 1 << 17}};  // This rank's share is smaller than the others'.
   h.step(WorkerConnected{worker(1), 8});
   EXPECT_EQ(view().state, ReplicaState::kStarting);
   h.step(WorkerConnected{worker(0), 7});
@@ -329,7 +331,8 @@ TEST_F(TwoWorkers, TheReplicaIsLostWithAnyOfThem) {
     EXPECT_EQ(h.stopped[0].worker, worker(1 - lost));
     EXPECT_TRUE(h.stopped[0].kill);
     EXPECT_EQ(view().state, ReplicaState::kBackoff);
-    h.step(WorkerLost{worker(1 - lost), "killed by signal 9"});  // Too late to count.
+    // The second loss is too late to count.
+    h.step(WorkerLost{worker(1 - lost), "killed by signal 9"});
     h.advance(kBackoffMaxUs);
     ASSERT_EQ(h.started.size(), 2u);
     EXPECT_NE(h.started[0].first.replica, replica);

@@ -11,8 +11,8 @@
 namespace altlas::control {
 namespace {
 
-// Goal: "try again later" is said only of what can come true later. Method: requests of many sizes
-// to idle and busy cores of several limits; what is refused as busy is taken once nothing else is
+// Goal: "try again later" is said only where it can help. Method: requests of many sizes to idle
+// and busy cores with several limits; what is refused as busy is accepted once nothing else is
 // here.
 TEST(CoreRoom, WhatNeverFitsIsNotAskedToTryAgain) {
   struct Case {
@@ -21,7 +21,7 @@ TEST(CoreRoom, WhatNeverFitsIsNotAskedToTryAgain) {
     uint32_t queue, deployment_queue, ongoing, concurrent;
     size_t tasks;
     bool split, specific;
-    bool taken;  // By an idle core.
+    bool taken;  // Whether an idle core takes it.
   };
   const Case cases[] = {
       // Two sequences a device.
@@ -61,7 +61,7 @@ TEST(CoreRoom, WhatNeverFitsIsNotAskedToTryAgain) {
       if (!h.submissions.at(ticket).ok()) return h.submissions.at(ticket).error();
       return {};
     };
-    // Something runs: what never fits is told so already.
+    // While something runs, what never fits is refused for good already.
     const Placed other = h.one(h.spec());
     if (Result<void> busy = ask(); !busy.ok()) {
       EXPECT_EQ(busy.error().code(), one.taken ? ErrorCode::kBusy : ErrorCode::kInvalid)
@@ -81,7 +81,8 @@ TEST(CoreRoom, WhatNeverFitsIsNotAskedToTryAgain) {
   }
 }
 
-// A type whose tasks all go to one device: the strategy decides, not the request.
+// Goal: where the strategy sends all tasks of a type to one device, the strategy's devices count,
+// not all that the request might use.
 TEST(CoreRoom, WhatItsStrategyCanNeverPlaceIsNotAskedToTryAgain) {
   CoreSetup setup = test_setup(4, 2);
   setup.max_queue_size = 3;
@@ -103,7 +104,8 @@ TEST(CoreRoom, WhatItsStrategyCanNeverPlaceIsNotAskedToTryAgain) {
   }
 }
 
-// Before its replicas have loaded nobody knows how many tasks they take.
+// Goal: before the replicas have loaded nobody knows how many tasks they take, so a large request
+// is asked to come again.
 TEST(CoreRoom, WhatMayFitOnceReplicasHaveLoadedIsAskedToTryAgain) {
   CoreSetup setup = test_setup(1, 8);
   setup.max_queue_size = 3;

@@ -12,7 +12,7 @@
 namespace altlas::control {
 namespace {
 
-// Asks for `tasks` places at a time until there are none; how many were given.
+// Asks for `tasks` places at a time until there are none. Returns how many were given.
 uint32_t admitted(CoreHarness& h, uint64_t& ticket, const std::string& owner, uint32_t tasks = 1) {
   uint32_t given = 0;
   for (;; given += tasks) {
@@ -33,7 +33,7 @@ TEST(CoreShares, OfTheQueueLeaveRoomForOthers) {
     setup.max_queue_size = row.queue;
     setup.deployments[0].max_queued = row.deployment;
     CoreHarness h(setup);
-    h.step(Started{});  // No replica runs: nothing but the queue has room.
+    h.step(Started{});  // No replica runs, so only the queue has room.
     uint64_t ticket = 0;
     EXPECT_EQ(admitted(h, ticket, "mallory"), row.first) << row.queue;
     EXPECT_EQ(admitted(h, ticket, "ada"), row.second) << row.queue;
@@ -44,16 +44,17 @@ TEST(CoreShares, OfTheQueueLeaveRoomForOthers) {
   }
 }
 
-// One key's backlog does not make another's task wait behind all of it, in the core and in the
-// replica that is told the turns. Before: the other's was the last.
+// Goal: one key's backlog does not hold up another's task, in the core and in the replica that is
+// told the turns.
 TEST(CoreShares, OwnersAreServedInRounds) {
   struct Row {
-    uint32_t places;  // Of the replica; half of them compute from the start.
+    uint32_t places;  // The replica's places; half of them compute from the start.
     int backlog, others;
     const char* other;
     int64_t later_us;
-    bool saved;  // Between, as an event log's second file begins.
-    int before;  // Of the backlog's, once the others have come, at most.
+    // Whether the core is saved and loaded in between, as where an event log's second file begins.
+    bool saved;
+    int before;  // The most of the backlog's tasks that may start once the others have come.
   };
   for (const Row& row :
        {Row{1, 30, 1, "ada", kSecond, false, 1}, Row{4, 60, 3, "ada", 1, true, 2},

@@ -30,7 +30,7 @@ TEST(Core, ATaskGoesItsWholeWayAndEndsOnce) {
   const TaskView view = h.view(placed.task);
   EXPECT_EQ(view.status, TaskStatus::kCompleted);
   EXPECT_EQ(view.result->text, "aaaaaaaaaa");
-  EXPECT_EQ(h.text[placed.task], "aaaaaaaaaa");  // The rest came with the end.
+  EXPECT_EQ(h.text[placed.task], "aaaaaaaaaa");  // The rest of the text came with the end.
   EXPECT_EQ(h.ends[placed.task], 1);
   EXPECT_EQ(ends_in(h.journal, placed.task), 1);
   EXPECT_EQ(h.core.unfinished(), 0u);
@@ -47,7 +47,7 @@ TEST(Core, NothingIsAnsweredBeforeTheJournalHasIt) {
   EXPECT_EQ(h.core.devices()[0].task_count, 1u);
   h.write(true);
   EXPECT_TRUE(h.submissions.at(ticket).ok());
-  // Nor is an end shown before it is durable, and a failed write is tried again.
+  // Nor is an end shown before it is durable; a failed write is tried again.
   h.finish(h.runs[0]);
   EXPECT_EQ(h.view(spec.id).status, TaskStatus::kRunning);
   while (!h.appends.empty()) h.write(false);
@@ -93,7 +93,7 @@ TEST(Core, TheSameKeyGivesTheSameTask) {
   stranger.owner = "somebody else";
   h.journal_auto = false;
   const uint64_t a = h.submit({first}), b = h.submit({second});
-  EXPECT_FALSE(h.submissions.contains(b));  // Waits for the first one.
+  EXPECT_FALSE(h.submissions.contains(b));  // It waits for the first submission.
   h.write(true);
   EXPECT_EQ(h.submissions.at(a)->at(0).task, first.id);
   EXPECT_EQ(h.submissions.at(b)->at(0).task, first.id);
@@ -102,7 +102,7 @@ TEST(Core, TheSameKeyGivesTheSameTask) {
   EXPECT_EQ(h.submissions.at(c).error().code(), ErrorCode::kConflict);
   const uint64_t d = h.submit({stranger});
   EXPECT_EQ(h.submissions.at(d)->at(0).task, stranger.id);
-  // A batch with one conflict is refused whole.
+  // A batch with one conflict is refused as a whole.
   const TaskSpec fresh = h.spec();
   TaskSpec conflict = other;
   conflict.id = TaskId{7, 77};
@@ -122,7 +122,7 @@ TEST(Core, ADuplicateSharesTheFailureOfTheFirst) {
   h.write(false);
   EXPECT_FALSE(h.submissions.at(a).ok());
   EXPECT_FALSE(h.submissions.at(b).ok());
-  // The other half of b was on its way: it was accepted, though nobody waits for it any more.
+  // The other half of b was on its way: it is accepted, though nobody waits for it.
   h.write(true);
   EXPECT_TRUE(h.core.task(beside.id).ok());
 }
@@ -173,7 +173,7 @@ TEST(Core, KvBlocksOfRunningTasksKeepThePromptWaiting) {
   h.kv_blocks = 10;
   h.start();
   TaskSpec spec = h.spec();
-  spec.prompt = std::vector<int32_t>(100, 1);  // 7 blocks.
+  spec.prompt = std::vector<int32_t>(100, 1);  // Its prompt takes 7 blocks.
   const Placed a = h.one(spec);
   spec.id = TaskId{7, 50};
   const Placed b = h.one(spec);
@@ -183,7 +183,8 @@ TEST(Core, KvBlocksOfRunningTasksKeepThePromptWaiting) {
   EXPECT_NE(h.core.explain(b.task)->rejected.at(0).reason.find("kv: needs 7 blocks, 3 free"),
             std::string::npos);
   spec.id = TaskId{7, 51};
-  spec.prompt = std::vector<int32_t>(30, 1);  // 2 blocks: passes the one that has to wait.
+  // Its prompt takes 2 blocks: it passes the task that has to wait.
+  spec.prompt = std::vector<int32_t>(30, 1);
   EXPECT_EQ(h.one(spec).status, TaskStatus::kRunning);
   h.finish(h.runs[0]);
   EXPECT_EQ(h.view(b.task).status, TaskStatus::kRunning);
@@ -202,7 +203,7 @@ TEST(Core, TheQueueIsBoundedBeforeAnyTokenizing) {
   EXPECT_EQ(h.core.held(), 3u);
   h.finish(h.runs[0]);
   EXPECT_TRUE(h.submissions.at(h.submit({h.spec()})).ok());
-  // An open ticket holds its place; given back, it is free again.
+  // An open ticket holds its place; when it is given back, the place is free again.
   h.finish(h.runs[1]);
   h.step(AdmissionRequested{500, "", "", 1});
   EXPECT_TRUE(h.admissions.at(500).ok());
@@ -271,11 +272,11 @@ TEST(Core, UnhealthyAndHotDevicesTakeNothingAndTheirTasksMove) {
   std::vector<TaskId> ids;
   for (int i = 0; i < 3; ++i) ids.push_back(h.one(h.spec()).task);
   EXPECT_EQ(h.runs.size(), 1u);
-  h.step(DeviceSampled{DeviceId{0}, 50, 0, 60, -1,
-                       true});  // Cool again: one that waits elsewhere moves here.
+  // Device 0 is cool again: a task that waits elsewhere moves to it.
+  h.step(DeviceSampled{DeviceId{0}, 50, 0, 60, -1, true});
   EXPECT_EQ(h.runs.size(), 2u);
   EXPECT_EQ(h.core.devices()[0].task_count, 1u);
-  for (size_t i = 0; i < ids.size(); ++i) {  // Why a task is where it is says its moves.
+  for (size_t i = 0; i < ids.size(); ++i) {  // A task's moves say why it is where it is.
     const auto story = h.core.story(ids[i]);
     EXPECT_EQ(story->choice->winner.value, 1);
     ASSERT_EQ(story->moves.size(), i == 1 ? 1u : 0u) << i;
@@ -286,7 +287,7 @@ TEST(Core, UnhealthyAndHotDevicesTakeNothingAndTheirTasksMove) {
   }
   h.step(DeviceSampled{DeviceId{0}, 50, 0, -1, -1, false});
   h.finish(h.runs[1]);
-  EXPECT_EQ(h.runs.size(), 2u);  // Not on the unhealthy one.
+  EXPECT_EQ(h.runs.size(), 2u);  // No task starts on the unhealthy device.
 }
 
 TEST(Core, CancelInEveryState) {
@@ -300,7 +301,8 @@ TEST(Core, CancelInEveryState) {
   EXPECT_EQ(h.view(running.task).status, TaskStatus::kCanceled);
   ASSERT_EQ(h.cancels.size(), 1u);
   EXPECT_FALSE(h.core.cancelable(running.task).ok());
-  // The place is free once the replica says so; what it still says of the task does not count.
+  // The place is free once the replica says so; what it still reports of the cancelled task does
+  // not count.
   const Placed next = h.one(h.spec());
   EXPECT_EQ(next.status, TaskStatus::kQueued);
   h.tokens(h.runs[0], 0, {1});
@@ -308,7 +310,7 @@ TEST(Core, CancelInEveryState) {
       WorkerReported{{h.runs[0].replica}, engine::SequenceCanceled{h.runs[0].command.sequence, 1}});
   EXPECT_EQ(h.view(next.task).status, TaskStatus::kRunning);
   EXPECT_EQ(h.ends[running.task], 1);
-  // While it is on its way to the journal.
+  // The task is cancelled while it is on its way to the journal.
   h.journal_auto = false;
   const TaskSpec spec = h.spec();
   h.submit({spec});
@@ -387,7 +389,7 @@ TEST(Core, TokensReachTheJournalWithinFiftyMilliseconds) {
   h.advance(kTokenFlushUs);
   h.tokens(h.runs[0], 3, {4});
   h.advance(kTokenFlushUs);
-  EXPECT_EQ(h.appends.size(), 1u);  // One of a task is on its way at a time.
+  EXPECT_EQ(h.appends.size(), 1u);  // At most one write of a task is on its way at a time.
   h.write(false);
   h.journal_auto = true;
   h.advance(kJournalRetryUs);
@@ -480,7 +482,7 @@ TEST(Core, DrainingTakesNothingNewAndFinishesTheRest) {
   EXPECT_EQ(h.view(b.task).status, TaskStatus::kCompleted);
   EXPECT_EQ(h.core.unfinished(), 0u);
   h.step(StopRequested{});
-  EXPECT_EQ(h.stopped.size(), 2u);  // The model's and echo's.
+  EXPECT_EQ(h.stopped.size(), 2u);  // The model's replica and echo's.
   EXPECT_FALSE(h.stopped[0].kill);
   for (const StopWorker& stop : std::vector(h.stopped))
     h.step(WorkerLost{stop.worker, "exit code 0"});
@@ -566,7 +568,7 @@ TEST(Core, PromptLogprobsComeBeforeTheFirstToken) {
   h.step(WorkerLost{{replica}, "gone"});
   h.advance(kBackoffMinUs);
   h.load_all();
-  say(0);  // The new one begins anew: what was seen is cut off.
+  say(0);  // The new replica begins anew: what was seen before is cut off.
   say(1);
   EXPECT_EQ(h.core.said_prompt_logprobs(id)->size(), 2u);
   TaskResult result;

@@ -23,7 +23,7 @@ constexpr uint64_t kFrameBytesMax = uint64_t{1} << 30;
 
 struct FrameHead {
   uint64_t bytes = 0;
-  uint64_t hash = 0;  // Of the frame's bytes.
+  uint64_t hash = 0;  // The hash of the frame's bytes.
 };
 
 uint64_t hash_of(std::string_view bytes) { return Hasher().add(bytes).value(); }
@@ -35,7 +35,7 @@ std::string framed(std::string_view bytes) {
   return out;
 }
 
-// Nothing at the end of the file, or where a frame was cut off.
+// Returns the next frame, or nothing at the end of the file or where a frame was cut off.
 Result<std::optional<std::string>> read_frame(std::FILE* file) {
   char head_bytes[sizeof(FrameHead)];
   if (std::fread(head_bytes, 1, sizeof head_bytes, file) != sizeof head_bytes)
@@ -45,7 +45,8 @@ Result<std::optional<std::string>> read_frame(std::FILE* file) {
   codec::read(in, head);
   if (head.bytes > kFrameBytesMax) return invalid("a frame of the event log is too long to be one");
   std::string bytes;
-  for (uint64_t left = head.bytes; left > 0;) {  // By pieces: the length is not to be trusted.
+  // The length is not to be trusted, so memory grows with what is read.
+  for (uint64_t left = head.bytes; left > 0;) {
     char piece[65536];
     const size_t got = std::fread(piece, 1, std::min<uint64_t>(left, sizeof piece), file);
     if (got == 0) return std::optional<std::string>();
@@ -96,7 +97,7 @@ Error unreadable(const std::string& path) {
   return io_error(fmt::format("the event log '{}' can't be read: {}", path, std::strerror(errno)));
 }
 
-// Steps one file through a core until `goes_on` says that it is enough.
+// Steps one file's events through a core until `goes_on` returns false.
 Result<Replayed> replay_file(std::FILE* file, const std::string& path,
                              const std::function<bool(const Core&)>& goes_on) {
   if (file == nullptr) return unreadable(path);
@@ -123,10 +124,10 @@ EventLogFiles::File open_file(const std::string& path) {
   return {std::fopen(path.c_str(), "rbe"), std::fclose};
 }
 
-// Whether the bytes occur in the file; it stands at its start afterwards.
+// Whether the bytes occur in the file. Afterwards the file stands at its start again.
 bool mentions(std::FILE* file, std::string_view bytes) {
   std::string piece(1 << 20, '\0');
-  size_t kept = 0;  // Of the piece before: what may begin a match.
+  size_t kept = 0;  // The end of the piece before, which may begin a match.
   bool found = false;
   while (!found) {
     const size_t got = std::fread(piece.data() + kept, 1, piece.size() - kept, file);
@@ -140,7 +141,7 @@ bool mentions(std::FILE* file, std::string_view bytes) {
   return found;
 }
 
-// Keeps the task's story, if it is another one than before. True.
+// Keeps the task's story if it has changed. Returns true, so that the replay goes on.
 bool learn(const Core& core, const TaskId& task, Core::StorySize& size,
            std::optional<TaskStory>& story) {
   const Core::StorySize now = core.story_size(task);
@@ -150,7 +151,7 @@ bool learn(const Core& core, const TaskId& task, Core::StorySize& size,
   return true;
 }
 
-// What one file tells of a task; nothing where it does not know it.
+// Returns what one file tells of a task, or nothing if the file does not know it.
 Result<std::optional<TaskStory>> story_in(std::FILE* file, const std::string& path,
                                           const TaskId& task, const std::atomic<bool>& stop) {
   std::string id;
@@ -210,7 +211,7 @@ EventLog::~EventLog() {
   if (file_ != nullptr) std::fclose(file_);
 }
 
-// What is at the path becomes the older file.
+// Begins a new file; the file at the path becomes the older one.
 Result<void> EventLog::begin_file(std::string_view snapshot) {
   const std::string& path = options_.path;
   if (file_ != nullptr) std::fclose(std::exchange(file_, nullptr));
@@ -261,7 +262,7 @@ void EventLog::append(TimeUs time, const Event& event) {
   }
 }
 
-// A file has no gap: after the first event that it did not take it takes none.
+// A file has no gaps: after the first event that did not fit it takes no more.
 void EventLog::write_event(const std::string& bytes) {
   const uint64_t most = options_.file_bytes_max / 2;
   const std::string frame = framed(bytes);
@@ -274,7 +275,7 @@ void EventLog::write_event(const std::string& bytes) {
     return;
   }
   file_bytes_ += frame.size();
-  // A snapshot is asked for before events have to be dropped.
+  // A snapshot is asked for in time, before events have to be dropped.
   wants_snapshot_ = file_bytes_ > most - most / 8;
 }
 

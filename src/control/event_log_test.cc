@@ -1,5 +1,5 @@
-// Goal: a log replays to the same state; damage is said or is the end. Method: a core under load,
-// its events logged.
+// Goal: a log replays to the same state; damage is reported, or ends the log. Method: the events of
+// a core under load are logged.
 #include "control/event_log.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ std::string path_of(const char* name) {
   return (std::filesystem::path(::testing::TempDir()) / name).string();
 }
 
-// A few tasks through a core, each event logged before it is stepped. Returns the core's hash.
+// Runs a few tasks through a core, and logs each event before its step. Returns the core's hash.
 uint64_t run_logged(EventLog& log, const CoreSetup& setup) {
   CoreHarness h(setup);
   h.before_step = [&](const Event& event) { log.append(h.now, event); };
@@ -57,7 +57,7 @@ TEST(EventLog, ReplaysToTheSameHash) {
   ASSERT_TRUE(replayed.ok()) << replayed.error().message();
   EXPECT_EQ(replayed->hash, hash);
   EXPECT_EQ(replayed->events, (*log)->appended());
-  // The same run again has the same event hash.
+  // Another run of the same has the same event hash.
   auto second = EventLog::open({}, setup);
   run_logged(**second, setup);
   EXPECT_EQ((*log)->hash(), (*second)->hash());
@@ -100,7 +100,7 @@ TEST(EventLog, StopsAtItsLimitAndKeepsTheStart) {
   EXPECT_TRUE(replay_event_log(path).ok());
 }
 
-// Many tasks through a core whose log is small; returns the core's hash.
+// Runs many tasks through a core whose log is small. Returns the core's hash.
 uint64_t run_rotating(EventLog& log, CoreHarness& h, int tasks) {
   h.before_step = [&](const Event& event) { log.append(h.now, event); };
   h.after_step = [&] {
@@ -120,7 +120,7 @@ uint64_t run_rotating(EventLog& log, CoreHarness& h, int tasks) {
 
 constexpr uint64_t kSmallLog = 200'000;
 
-// Goal: a log that was full many times stays within its bound, loses no event, and replays to the
+// Goal: a log that was full many times stays within its limit, loses no event, and replays to the
 // live core from its newest snapshot.
 TEST(EventLog, RotatesWithinItsBoundAndReplaysFromTheNewestSnapshot) {
   const std::string path = path_of("rotating.events");
@@ -138,7 +138,8 @@ TEST(EventLog, RotatesWithinItsBoundAndReplaysFromTheNewestSnapshot) {
   EXPECT_EQ(replayed->damage, "");
 }
 
-// Method: bytes of the newest snapshot are changed, one place after another.
+// Goal: a damaged snapshot is reported, and the older one is used. Method: bytes of the newest
+// snapshot are changed, one place after another.
 TEST(EventLog, ADamagedSnapshotIsSaidAndTheOlderOneUsed) {
   const std::string path = path_of("damaged.events");
   const CoreSetup setup = test_setup(3);
@@ -183,15 +184,15 @@ TEST(EventLog, ASnapshotThatLeavesNoRoomIsSaidAndTriedAgain) {
   EXPECT_TRUE(replay_event_log(path).ok());
 }
 
-// Goal: why a device was chosen can be read from the log, from the older file too, until both have
-// moved on; then that is said.
+// Goal: the log tells why a device was chosen, from the older file too, until both have moved on;
+// then it says so.
 TEST(EventLog, ExplainsChoicesFromBothFiles) {
   const std::string path = path_of("explain.events");
   const CoreSetup setup = test_setup(3);
   auto log = EventLog::open({.path = path, .file_bytes_max = kSmallLog}, setup);
   CoreHarness h(setup);
   run_rotating(**log, h, 300);
-  h.one(h.spec());  // Behind the newest rotation, wherever that fell.
+  h.one(h.spec());  // It comes after the newest rotation, wherever that was.
   (*log)->flush();
   const TaskId newest{7, 301};
   const auto live = h.core.explain(newest);
@@ -203,7 +204,7 @@ TEST(EventLog, ExplainsChoicesFromBothFiles) {
   ASSERT_TRUE(read.ok()) << read.error().message();
   EXPECT_EQ(read->choice->reason, live->reason);
   EXPECT_EQ(read->choice->epoch, live->epoch);
-  uint64_t first = 301;  // The oldest task whose choice can be read.
+  uint64_t first = 301;  // The oldest task whose choice is still in the log.
   while (first > 1 && explain({7, first - 1}).ok()) --first;
   std::filesystem::rename(path + ".1", path + ".away");
   EXPECT_FALSE(explain({7, first}).ok());

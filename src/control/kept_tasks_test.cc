@@ -16,7 +16,8 @@ TEST(KeptTasks, WhoHasMostLosesTheOldest) {
   EXPECT_EQ(kept.bytes(), 80u);
   std::vector<uint64_t> gone;
   while (kept.size() > 3) gone.push_back(kept.pop());
-  EXPECT_EQ(gone, (std::vector<uint64_t>{2, 3, 4, 5, 7}));  // Bob's, then of two who have two.
+  // Bob's tasks go first, then those of the two owners who have two each.
+  EXPECT_EQ(gone, (std::vector<uint64_t>{2, 3, 4, 5, 7}));
   kept.push("ada", 9, 10);
   EXPECT_EQ(kept.pop(), 1u);
 }

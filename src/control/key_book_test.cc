@@ -1,5 +1,5 @@
-// Goal: keys of forgotten tasks are kept for their time, and nobody's many keys push another's out.
-// Method: two owners, times as arguments, what trim() gives.
+// Goal: keys of forgotten tasks are kept for their time, and one owner's many keys do not push out
+// another's. Method: two owners, times as arguments, and what trim() returns.
 #include "control/key_book.h"
 
 #include <gtest/gtest.h>

@@ -41,7 +41,7 @@ void LaunchBook::link_lost(WorkerId worker, std::string reason) {
   actions_.push_back(KillProcess{worker});
 }
 
-// The process is gone: that is the end, however the link sees it.
+// The process has exited: that is the worker's end, whatever its link says.
 void LaunchBook::exited(WorkerId worker, const std::string& reason, bool signaled) {
   const auto found = workers_.find(worker);
   if (found == workers_.end()) return;

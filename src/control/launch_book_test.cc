@@ -7,7 +7,7 @@ namespace {
 
 constexpr WorkerId kFirst{ReplicaId{1}, 0}, kOther{ReplicaId{1}, 1};
 
-// What the edge was asked to do, as words.
+// What the caller was asked to do, as words.
 std::vector<std::string> said(LaunchBook& book) {
   std::vector<std::string> out;
   for (const LaunchAction& action : book.take_actions()) {
@@ -31,7 +31,7 @@ engine::LoadReplica model() {
   return load;
 }
 
-// Goal: every way that a worker can end is told once, with its reason, and after it nothing.
+// Goal: every way in which a worker can end is reported once, with its reason, and nothing follows.
 TEST(LaunchBook, EachLifeEndsOnce) {
   LaunchBook book;
   book.start(kFirst, model());
@@ -39,7 +39,7 @@ TEST(LaunchBook, EachLifeEndsOnce) {
   book.link_opened(kFirst, 7);
   EXPECT_EQ(said(book), (Words{"load m", "connected 7"}));
   book.reported(kFirst, engine::ReplicaDrained{});
-  book.reported(kOther, engine::ReplicaDrained{});  // Not in the book.
+  book.reported(kOther, engine::ReplicaDrained{});  // This worker is not in the book.
   EXPECT_EQ(said(book), Words{"report"});
   book.exited(kFirst, "killed by signal 9", true);
   EXPECT_EQ(said(book), (Words{"drop: killed by signal 9", "lost: killed by signal 9"}));

@@ -39,7 +39,7 @@ class InprocessLauncher : public Launcher {
     stop(id, /*kill=*/true);
   }
 
-  // A step, or a load, may have to end first: a thread of its own waits for that.
+  // A step or a load may have to end first, so a thread of its own waits for that.
   void stop(WorkerId id, bool kill) override {
     const auto found = hosts_.find(id);
     if (found == hosts_.end()) return;
@@ -60,7 +60,8 @@ class InprocessLauncher : public Launcher {
  private:
   const LauncherCallbacks callbacks_;
   std::map<WorkerId, std::unique_ptr<engine::EngineHost>> hosts_;
-  std::vector<std::thread> stopping_;  // One per stopped host: as many as there were restarts.
+  // One thread per stopped host, so as many as there were restarts.
+  std::vector<std::thread> stopping_;
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Replicas as worker processes of this machine: posix_spawn, a Unix socket, an end that is heard of
-// in any case.
+// Replicas as worker processes of this machine: started by posix_spawn, linked by a Unix socket,
+// and watched so that no end goes unnoticed.
 
 #include <fmt/format.h>
 
@@ -23,7 +23,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-// State is touched on strand_ only.
+// Everything mutable is touched on strand_ only.
 class ProcessLauncher : public Launcher {
  public:
   ProcessLauncher(asio::io_context& context, std::string folder, LauncherCallbacks callbacks)
@@ -55,7 +55,7 @@ class ProcessLauncher : public Launcher {
     const bool runs = !context_.stopped();
     asio::post(state_->strand, [state = state_, done] {
       state->open = false;
-      state->processes.clear();  // Kills those that still run.
+      state->processes.clear();  // Clearing the map kills the processes that still run.
       done->set_value();
     });
     if (runs) done->get_future().wait_for(std::chrono::seconds(5));
@@ -72,12 +72,12 @@ class ProcessLauncher : public Launcher {
     bool open = true;
   };
 
-  // Hands an event to the book, on the strand, and does what it asks for.
+  // Passes the book to `f` on the strand, then carries out the book's actions.
   template <class F>
   void drive(F f) {
     drive(this, state_, std::move(f));
   }
-  // `self` is there for as long as `state` is open.
+  // `self` lives for as long as `state` is open.
   template <class F>
   static void drive(ProcessLauncher* self, const std::shared_ptr<State>& state, F f) {
     asio::post(state->strand, [self, state, f = std::move(f)]() mutable {
@@ -144,7 +144,7 @@ class ProcessLauncher : public Launcher {
   }
 
   asio::io_context& context_;
-  uint64_t boot_epoch_ = 0;  // Set before the first start().
+  uint64_t boot_epoch_ = 0;  // It is set before the first start().
   const std::shared_ptr<State> state_;
   worker::LinkServer link_;
 };

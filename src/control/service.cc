@@ -37,28 +37,30 @@ namespace asio = boost::asio;
 using asio::awaitable;
 using asio::use_awaitable;
 
-constexpr int64_t kCancelWaitMs = 30'000;   // For the journal to hold the end.
-constexpr int kExplainingMax = 4;           // Choices that are read from the event log at once.
-constexpr size_t kSubscribersMax = 65'536;  // Of all tasks together, waiters included.
+constexpr int64_t kCancelWaitMs = 30'000;  // The longest wait for the journal to hold the end.
+constexpr int kExplainingMax = 4;          // Choices that are read from the event log at once.
+// The subscribers of all tasks together, waiters included.
+constexpr size_t kSubscribersMax = 65'536;
 
-// What a submission is answered with.
+// The answer to a submission.
 struct Submitted {
   std::vector<Placed> placed;
-  std::vector<OwnedTask> owned;  // Of submit_owned.
+  std::vector<OwnedTask> owned;  // The tasks of submit_owned().
 };
 
-// Who waits for a task's end.
+// One who waits for a task's end.
 struct Waiter {
   Waiter(const Strand& strand, int64_t timeout_ms)
       : wake(strand, std::chrono::milliseconds(timeout_ms)) {}
   Timer wake;
-  std::optional<TaskView> end;  // Kept here: the core may have forgotten the task at the wake.
+  // Kept here, since the core may have forgotten the task when the waiter wakes.
+  std::optional<TaskView> end;
 };
 
-// Everything but health() happens on strand_.
+// All members but health() run on strand_.
 class ServiceImpl : public Service {
  public:
-  // Sockets of worker processes lie in the options' folder, or in `scratch`.
+  // Sockets of worker processes are in the options' folder, or in `scratch`.
   ServiceImpl(asio::io_context& context, ServiceOptions options, std::unique_ptr<EventLog> log,
               std::optional<ScratchFolder> scratch)
       : strand_(asio::make_strand(context)),
@@ -170,7 +172,7 @@ class ServiceImpl : public Service {
   awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) override {
     co_return co_await on_strand(strand_, do_subscribe(id));
   }
-  // Durable tasks are refused while the journal can't be written.
+  // Health includes the journal: while it can't be written, durable tasks are refused.
   HealthView health() const override {
     std::unique_lock lock(health_mutex_);
     HealthView out = health_;
@@ -222,8 +224,7 @@ class ServiceImpl : public Service {
       run(StopRequested{});
       ended.set_value();
     });
-    // Were the context not run any more, the strand would not answer; then nothing else runs
-    // either.
+    // The strand does not answer if the context has stopped; then nothing else runs on it either.
     ended.get_future().wait_for(std::chrono::seconds(5));
     launcher_->shutdown();
     writer_.stop();
@@ -242,7 +243,7 @@ class ServiceImpl : public Service {
     asio::post(strand_, [this, event = std::move(event)]() mutable { run(std::move(event)); });
   }
 
-  // One event: into the log, through the core, its actions carried out.
+  // Handles one event: logs it, steps the core, carries out the core's actions.
   void run(Event event) {
     if (closed_) return;
     const TimeUs now = clock_.now();
@@ -286,7 +287,7 @@ class ServiceImpl : public Service {
   void carry_out(AnswerAdmission& what) {
     admissions_.insert_or_assign(what.ticket, std::move(what.admitted));
   }
-  // Owned tasks are subscribed to here, before any other event: none of them can be forgotten yet.
+  // Owned tasks are subscribed to here, before any other event, so that none can be forgotten yet.
   void carry_out(AnswerSubmission& what) {
     const bool owned = owners_.erase(what.ticket) > 0;
     Result<Submitted> answer = Submitted{};
@@ -398,7 +399,8 @@ class ServiceImpl : public Service {
     co_return co_await run_for_answer(std::move(event), adapter_answers_);
   }
 
-  // Gives the core an event with a ticket, and waits until `answers`, a member, holds the ticket's.
+  // Steps the core with an event that has a ticket, and waits until `answers`, a member, holds the
+  // ticket's answer.
   template <class Event, class Answer>
   awaitable<Result<Answer>> run_for_answer(Event event,
                                            std::map<uint64_t, Result<Answer>>& answers) {
@@ -425,7 +427,7 @@ class ServiceImpl : public Service {
 
   awaitable<Result<TaskView>> do_task(TaskId id) { co_return core_.task(id); }
   awaitable<TaskPage> do_tasks(TaskFilter filter) { co_return core_.tasks(filter); }
-  // What memory has of a task's story, and where its choice is not there, the log to read it from.
+  // What memory has of a task's story; where the choice is missing, also the log to read it from.
   struct Remembered {
     std::optional<TaskStory> story;
     std::optional<EventLogFiles> files;
@@ -447,7 +449,7 @@ class ServiceImpl : public Service {
     out.files = open_event_log(log_->path());
     co_return out;
   }
-  // On explainer_.
+  // Runs on explainer_.
   awaitable<Result<TaskStory>> do_read_story(EventLogFiles files, TaskId id) {
     Result<TaskStory> story = explain_from_event_log(std::move(files), id, stops_explaining_);
     --explaining_;
@@ -464,8 +466,8 @@ class ServiceImpl : public Service {
     Result<void> possible = core_.cancelable(id);
     if (!possible.ok() && possible.error().code() == ErrorCode::kNotFound) co_return possible;
     if (possible.ok()) run(CancelRequested{id});
-    // A durable task's end shows once the journal has it: no answer may be ahead of what others
-    // see.
+    // A durable task's end shows once the journal has it: the answer must not be ahead of what
+    // others see.
     const Result<TaskView> view = co_await do_wait(id, kCancelWaitMs);
     if (!view.ok()) co_return view.error();
     if (!is_over(view->status))
@@ -499,7 +501,7 @@ class ServiceImpl : public Service {
     co_return out;
   }
 
-  // What the core knows of the task, and all that comes from now on.
+  // Returns an inbox with what the core knows of the task; all that comes from now on follows.
   std::shared_ptr<Inbox> open_inbox(TaskId id) {
     const Result<TaskView> view = core_.task(id);
     ALTLAS_CHECK(view.ok(), "a task that is subscribed to is there");
@@ -516,7 +518,7 @@ class ServiceImpl : public Service {
     return inbox;
   }
 
-  // On the thread that writes the metrics: waits for the strand, but not for long.
+  // Runs on the thread that writes the metrics. It waits for the strand, but not for long.
   void take_picture() {
     const auto done = std::make_shared<std::promise<void>>();
     asio::post(strand_, [this, done] {
@@ -526,7 +528,7 @@ class ServiceImpl : public Service {
     done->get_future().wait_for(std::chrono::seconds(1));
   }
 
-  // On sampler_: reads the machine, never the core.
+  // Runs on sampler_. It reads the machine, never the core.
   void sample(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
       for (DeviceSampled& one : options_.sample()) post(one);
@@ -543,7 +545,7 @@ class ServiceImpl : public Service {
   ServiceOptions options_;
   const Clock& clock_;
   std::unique_ptr<EventLog> log_;
-  std::optional<ScratchFolder> scratch_;  // Outlives the launcher, which has sockets in it.
+  std::optional<ScratchFolder> scratch_;  // It outlives the launcher, whose sockets lie in it.
   Core core_;
   journal::JournalWriter writer_;
   std::unique_ptr<Launcher> launcher_;
@@ -552,24 +554,26 @@ class ServiceImpl : public Service {
   telemetry::Registry::CollectorId collector_ = 0;
   TimeUs armed_ = 0;
   uint64_t next_ticket_ = 1;
-  bool started_ = false, stopped_ = false;  // The thread's that starts and stops.
+  // Only the thread that starts and stops the service uses them.
+  bool started_ = false, stopped_ = false;
   bool closed_ = false;
-  std::promise<void>* idle_ = nullptr;           // stop() waits for the last task.
-  std::map<uint64_t, Result<void>> admissions_;  // Answered, not yet taken.
+  std::promise<void>* idle_ = nullptr;           // stop() waits here for the last task.
+  std::map<uint64_t, Result<void>> admissions_;  // Answers that nobody has taken yet.
   std::map<uint64_t, Result<Submitted>> submissions_;
-  std::set<uint64_t> owners_;  // Tickets whose tasks are owned, not yet answered.
+  std::set<uint64_t> owners_;  // Tickets of owned tasks that wait for their answer.
   std::map<uint64_t, Result<void>> adapter_answers_;
-  std::map<uint64_t, std::shared_ptr<Timer>> ticket_waiters_;  // For their answers.
+  // Timers that wake when the ticket is answered.
+  std::map<uint64_t, std::shared_ptr<Timer>> ticket_waiters_;
   std::multimap<TaskId, std::shared_ptr<Waiter>> waiters_;
   std::map<TaskId, std::vector<std::weak_ptr<Inbox>>> inboxes_;
   mutable std::mutex health_mutex_;
   HealthView health_;
-  std::mutex sample_mutex_;  // Guards options_.sample_interval_us.
+  std::mutex sample_mutex_;  // It guards options_.sample_interval_us.
   std::condition_variable_any sample_wake_;
   std::jthread sampler_;
   std::atomic<int> explaining_ = 0;
   std::atomic<bool> stops_explaining_ = false;
-  asio::thread_pool explainer_{1};  // Reads the event log.
+  asio::thread_pool explainer_{1};  // Its thread reads the event log.
 };
 
 }  // namespace

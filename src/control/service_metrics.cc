@@ -25,8 +25,8 @@ void ServiceMetrics::delta(const TaskId& id, const TaskView& task, size_t tokens
   registry_->counter(kGeneratedTokensTotal, {task.deployment})->add(static_cast<double>(tokens));
 }
 
-// Its wait in the queue and its run on a device, as rows of the trace: group 1 is the queue, group
-// 2 + n the device n.
+// Adds the task's wait in the queue and its run on a device to the trace, as rows: group 1 is the
+// queue, group 2 + n is device n.
 void ServiceMetrics::record(const TaskView& task) {
   if (tracer_ == nullptr || !tracer_->enabled() || !task.created_at || !task.finished_at) return;
   const TimeUs started = task.started_at.value_or(*task.finished_at);
@@ -103,7 +103,7 @@ void ServiceMetrics::picture(std::span<const DeviceView> devices,
   seen_ = std::move(now);
 }
 
-// What its counts grew by since the last picture; a restarted replica counts from 0.
+// Adds what the replica's counts grew by since the last picture. A restarted replica counts from 0.
 void ServiceMetrics::replica(const ReplicaView& view, const std::string& place) {
   const auto found = seen_.find(view.id);
   const ReplicaView before = found == seen_.end() ? ReplicaView() : found->second;

@@ -36,7 +36,7 @@ CoreSetup echo_setup() {
   return setup;
 }
 
-// Replicas that load at once and answer when told.
+// Replicas that load at once, and answer when the test says so.
 class HeldReplicas : public Launcher {
  public:
   Result<void> open(uint64_t) override { return {}; }
@@ -57,7 +57,7 @@ class HeldReplicas : public Launcher {
     if (!kill) callbacks.lost(worker, "stopped");
   }
   void shutdown() override {}
-  // All that run end, in the order of their starts.
+  // Ends all running tasks, in the order of their starts.
   size_t finish_all() {
     std::vector<SequenceId> runs;
     {
@@ -72,7 +72,7 @@ class HeldReplicas : public Launcher {
     }
     return runs.size();
   }
-  // Every one that runs says `count` pieces of `text`.
+  // Every running task says `count` pieces of `text`.
   void say(const std::string& text, uint32_t count) {
     const std::lock_guard lock(mutex_);
     for (const SequenceId sequence : runs_)
@@ -92,7 +92,7 @@ class HeldReplicas : public Launcher {
   std::vector<SequenceId> runs_;
 };
 
-// A memory journal that holds every task's end back until it is told.
+// A memory journal that holds back every task's end until the test lets it go.
 class HeldStore : public journal::Store {
  public:
   Result<void> append(std::span<const journal::TaskEvent> events) override {
@@ -122,7 +122,7 @@ class HeldStore : public journal::Store {
   bool held_ = false;
 };
 
-// A memory journal whose disk is full while it is told so.
+// A memory journal whose disk is full while the test says so.
 class FullStore : public HeldStore {
  public:
   explicit FullStore(std::shared_ptr<std::atomic<bool>> full) : full_(std::move(full)) {}
@@ -138,7 +138,7 @@ class FullStore : public HeldStore {
 };
 
 struct Running {
-  // `held`: in place of replicas of this process; the service owns it.
+  // `held` takes the place of this process' replicas; the service owns it.
   explicit Running(std::unique_ptr<journal::Store> store, std::string folder = "",
                    HeldReplicas* held = nullptr, CoreSetup setup = echo_setup(),
                    uint64_t stream_buffer_bytes_max = 1 << 20,
@@ -197,7 +197,7 @@ struct Running {
     ALTLAS_CHECK(owned.ok(), owned.error().message());
     return std::move(*owned);
   }
-  // The end of an owned task.
+  // Returns the end of an owned task.
   Result<TaskView> end_of(const OwnedTask& task) {
     while (true) {
       auto event = get(task.answer->next());
@@ -217,7 +217,8 @@ struct Running {
   asio::io_context context;
   asio::executor_work_guard<asio::io_context::executor_type> guard{context.get_executor()};
   std::unique_ptr<Service> service;
-  int64_t patience_ms = 5000;  // For tasks that run at the end of the test.
+  // The time that stop() gives to tasks that still run at the end of the test.
+  int64_t patience_ms = 5000;
   std::thread thread{[this] { context.run(); }};
 };
 
@@ -279,7 +280,7 @@ TEST(Service, ExplainsTasksThatMemoryForgot) {
     EXPECT_TRUE(running.end_of(task).ok());
     return task.id;
   };
-  // A task that is over and forgotten: others came after it.
+  // Runs a task that is over and forgotten afterwards, since others came after it.
   const auto run_forgotten = [&](Running& running) {
     const TaskId id = run_one(running);
     while (running.get(running.service->task(id)).ok()) run_one(running);
@@ -296,7 +297,7 @@ TEST(Service, ExplainsTasksThatMemoryForgot) {
       expect_known(running, first);
     }
     last = run_forgotten(running);
-    expect_known(running, first);  // In the older file.
+    expect_known(running, first);  // Its choice is in the older file.
     expect_known(running, last);
     const auto unknown = running.get(running.service->explain(TaskId{1, 2}));
     EXPECT_EQ(unknown.error().code(), ErrorCode::kNotFound);
@@ -307,7 +308,8 @@ TEST(Service, ExplainsTasksThatMemoryForgot) {
   EXPECT_EQ(running.get(running.service->explain(first)).error().code(), ErrorCode::kNotFound);
 }
 
-// Goal: health is what a request meets. Method: a journal that can't be written, then can again.
+// Goal: health is what a request would meet. Method: a journal that can't be written, then can
+// again.
 TEST(Service, HealthIsWhatADurableTaskMeets) {
   const auto full = std::make_shared<std::atomic<bool>>(false);
   Running running(std::make_unique<FullStore>(full));
@@ -340,7 +342,7 @@ TEST(Service, AnOwnedAnswerStaysUntilItIsTaken) {
         specs.push_back(Running::spec(std::to_string(1'000'000 + made + i), false));
       unread.push_back(running.own(std::move(specs)));
     }
-    // Others pass by, durable or not.
+    // Other tasks pass by, durable or not.
     for (int i = 0; i < 20; ++i) running.echo("{}", i % 2 == 0);
     size_t number = 0;
     for (const auto& tasks : unread) {
@@ -354,11 +356,11 @@ TEST(Service, AnOwnedAnswerStaysUntilItIsTaken) {
   }
 }
 
-// Goal: what nobody will read is not computed. Method: owned tasks that run until they are told;
-// some are dropped, the others go on.
+// Goal: what nobody will read is not computed. Method: owned tasks that run until the test ends
+// them; some are dropped, the others go on.
 TEST(Service, AnOwnedTaskEndsWithItsOwner) {
   auto* replicas = new HeldReplicas;
-  replicas->sequences_max = 2;  // The third waits.
+  replicas->sequences_max = 2;  // The third task waits.
   Running running(journal::open_memory_store(), "", replicas);
   auto kept = running.own({Running::spec("{}", false), Running::spec("{}", false)});
   const auto dropped = running.own({Running::spec("{}", false)}).front().id;
@@ -392,8 +394,8 @@ TEST(Service, AStreamThatIsNotReadIsGivenUp) {
   }
 }
 
-// Goal: all that an unread stream holds counts. Method: deltas of each kind until the reader is
-// given up, which gives their memory back; one that keeps up takes any number, and a large one.
+// Goal: everything that an unread stream holds counts. Method: deltas of each kind until the reader
+// is given up, which frees their memory; a reader that keeps up takes any number, and a large one.
 TEST(Service, EverythingThatAnUnreadStreamHoldsCounts) {
   asio::io_context context;
   const Strand strand = asio::make_strand(context);
@@ -425,8 +427,8 @@ TEST(Service, EverythingThatAnUnreadStreamHoldsCounts) {
   }
 }
 
-// Goal: one event that is larger than the limit comes through, whatever follows it at once. Method:
-// each kind of large event, with others before it and behind it and the end, and nobody reads.
+// Goal: one event that is larger than the limit comes through, whatever follows it. Method: each
+// kind of large event, with other events and the end around it, and nobody reads.
 TEST(Service, OneLargeEventOfAStreamComesThrough) {
   asio::io_context context;
   const Strand strand = asio::make_strand(context);
@@ -456,8 +458,8 @@ TEST(Service, OneLargeEventOfAStreamComesThrough) {
   }
 }
 
-// Goal: who waits for a task is told its end, though the core forgets it at once. Method: hundreds
-// end in one go where none that are over are kept; the waiters were there before.
+// Goal: whoever waits for a task is told its end, even if the core forgets it at once. Method:
+// hundreds of tasks end together where none are kept, and the waiters came before.
 TEST(Service, AWaiterIsToldTheEndOfATaskThatIsForgotten) {
   for (const bool durable : {true, false}) {
     CoreSetup setup = echo_setup();
@@ -482,7 +484,8 @@ TEST(Service, AWaiterIsToldTheEndOfATaskThatIsForgotten) {
                                      Running::fill(running.service->wait(id, 60'000), views.back()),
                                      asio::use_future));
     }
-    running.get(running.service->strategy());  // Behind the waits on the strand.
+    // It is handled after the waits that are on the strand.
+    running.get(running.service->strategy());
     EXPECT_EQ(replicas->finish_all(), count);
     for (std::future<void>& wait : waits) wait.get();
     for (const auto& view : views) {

@@ -20,12 +20,13 @@ constexpr std::string_view kEcho = "echo";
 
 int64_t seconds(double value) { return static_cast<int64_t>(value * static_cast<double>(kSecond)); }
 
-// The deployment runs the model of --model, or the default one.
+// Whether the deployment runs the model of --model, or the default one.
 bool is_default(const config::DeploymentConfig& one, const ModelSetup& model) {
   return one.model.empty() || one.model == model.id || one.model == model.name;
 }
 
-// What the section `models` says of a deployment's model; the default one's is in `engine` too.
+// Takes over what the section `models` says of a deployment's model; the default model's settings
+// are in `engine` too.
 void take_extras(const config::Config& config, const config::DeploymentConfig& one,
                  const ModelSetup& model, engine::LoadReplica& load) {
   const std::string& otherwise = model.name.empty() ? model.id : model.name;
@@ -102,7 +103,7 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
                                "(tensor_parallel_size x pipeline_parallel_size)",
                                one.name, *one.num_gpus, ranks, ranks == 1 ? "" : "s"),
                    "deployments." + one.name + ".num_gpus");
-  out.replicas.assign(count, std::vector<DeviceId>(ranks));  // share_devices() says which.
+  out.replicas.assign(count, std::vector<DeviceId>(ranks));  // share_devices() chooses the devices.
   return out;
 }
 

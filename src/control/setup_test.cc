@@ -1,4 +1,4 @@
-// Tests of what configuration becomes for replicas, and of how their counts become metrics.
+// Tests of what the configuration becomes for replicas, and of how replicas' counts become metrics.
 #include "control/setup.h"
 
 #include <gtest/gtest.h>
@@ -70,7 +70,7 @@ TEST(Setup, ExtrasFollowTheirModel) {
   EXPECT_EQ(own.draft_model_path, "/own.gguf");
 }
 
-// Goal: what `engine` limits reaches every replica.
+// Goal: the limits of `engine` reach every replica.
 TEST(Setup, EngineLimitsReachReplicas) {
   config::EngineConfig engine;
   engine.kv_tokens_max = 4096;
@@ -108,9 +108,9 @@ struct SharingCase {
   const char* name;
   size_t devices;
   std::vector<SharingDeployment> deployments;
-  std::vector<std::vector<std::vector<int>>> on;  // By deployment, replica, rank.
-  std::vector<double> parts;                      // By deployment, of a device.
-  std::vector<std::string> error;                 // What it says.
+  std::vector<std::vector<std::vector<int>>> on;  // The devices, by deployment, replica and rank.
+  std::vector<double> parts;                      // The part of a device that each deployment gets.
+  std::vector<std::string> error;                 // What the error says.
 };
 constexpr auto kNone = std::nullopt;
 const SharingCase kSharing[] = {
@@ -199,7 +199,7 @@ TEST(Setup, DevicesAreShared) {
   }
 }
 
-// Goal: counters only grow, by what replicas counted, also when one starts anew from 0.
+// Goal: counters only grow, by what replicas counted, even if a replica starts anew from 0.
 TEST(ServiceMetrics, ReplicasCountsGrow) {
   telemetry::Registry registry;
   ServiceMetrics metrics(&registry);
@@ -224,7 +224,7 @@ TEST(ServiceMetrics, ReplicasCountsGrow) {
   show(150, 40);
   EXPECT_EQ(value(kPrefixQueryTokens), 150);
   EXPECT_EQ(value(kPrefixHitTokens), 40);
-  replica.id = ReplicaId{2};  // It was restarted.
+  replica.id = ReplicaId{2};  // The replica was restarted.
   show(30, 5);
   EXPECT_EQ(value(kPrefixQueryTokens), 180);
   EXPECT_EQ(value(kPrefixHitTokens), 45);

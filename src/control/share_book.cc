@@ -11,8 +11,8 @@
 
 namespace altlas::control {
 namespace {
-constexpr double kRounding = 1e-9;  // Three times 1/3 is 1.
-constexpr double kLeast = 0.01;     // A part below this is no part.
+constexpr double kRounding = 1e-9;  // Sums of shares are inexact: three times 1/3 should be 1.
+constexpr double kLeast = 0.01;     // A smaller part is refused.
 constexpr size_t kSearchStepsMax = 200'000;
 
 std::vector<DeviceId> group_of(size_t first, size_t ranks) {
@@ -22,7 +22,7 @@ std::vector<DeviceId> group_of(size_t first, size_t ranks) {
   return out;
 }
 
-// The largest first: what is left then still has room for the small.
+// The largest requests come first: what is left then still has room for the small ones.
 std::vector<size_t> order_of(const std::vector<ShareRequest>& requests) {
   std::vector<size_t> order(requests.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -33,7 +33,7 @@ std::vector<size_t> order_of(const std::vector<ShareRequest>& requests) {
 }
 }  // namespace
 
-// False: request `failed` finds no room.
+// Places the fixed shares greedily. Returns false, and sets `failed`, if a request finds no room.
 bool ShareBook::place_fixed(const std::vector<ShareRequest>& requests, Fill fill,
                             std::vector<std::vector<DeviceId>>& out, size_t& failed) {
   for (const size_t i : order_of(requests)) {
@@ -62,16 +62,18 @@ bool ShareBook::place_fixed(const std::vector<ShareRequest>& requests, Fill fill
   return true;
 }
 
-// Fixed shares, tried in every way until one fits.
+// The state of a search that tries fixed shares in every way until one fits.
 struct ShareBook::Search {
   const std::vector<ShareRequest>& requests;
   std::vector<size_t> order;
   std::vector<std::vector<DeviceId>>& out;
-  bool single = true;  // Every request is of one device: those that are used alike are the same.
+  // Every request is for one device, so devices that are used alike are interchangeable.
+  bool single = true;
   size_t steps = 0;
 };
 
-// The requests from place `at` of the order on. False: no way, or too many to try them all.
+// Places the requests from `at` in the order on. Returns false if there is no way, or if there are
+// too many ways to try.
 bool ShareBook::search(Search& state, size_t at) {
   if (at == state.order.size()) return true;
   const ShareRequest& request = state.requests[state.order[at]];
@@ -110,7 +112,8 @@ Result<std::vector<std::vector<DeviceId>>> ShareBook::place(
   std::vector<std::vector<DeviceId>> out(requests.size());
   size_t failed = 0;
   if (!place_fixed(requests, Fill::kSpread, out, failed)) {
-    // Spread, a whole device may be left nowhere, though there is one when the small are together.
+    // Spread over the devices, small shares may leave no whole device, though there is one when
+    // they are packed.
     std::vector<Device> spread = std::exchange(devices_, before);
     size_t ignored = 0;
     bool placed = place_fixed(requests, Fill::kTight, out, ignored);

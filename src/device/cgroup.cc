@@ -9,7 +9,7 @@
 namespace altlas::device {
 namespace {
 
-// Where a hierarchy is to be seen: `root` of it is mounted at `place`.
+// Where a hierarchy is visible: the group `root` of it is mounted at `place`.
 struct Mount {
   std::string root = "/", place;
 };
@@ -28,7 +28,7 @@ bool holds(const std::vector<std::string_view>& list, std::string_view what) {
   return std::ranges::find(list, what) != list.end();
 }
 
-// mountinfo writes spaces and the like as \ooo.
+// mountinfo writes spaces and other special characters as \ooo.
 std::string unescaped(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -45,7 +45,8 @@ std::string unescaped(std::string_view text) {
   return out;
 }
 
-// The mount of a hierarchy: version 2 where `controller` is empty. `usual` where none is named.
+// Returns the mount of a hierarchy (version 2 if `controller` is empty), or `usual` if none is
+// named.
 Mount find_mount(std::string_view mountinfo, std::string_view controller, std::string_view usual) {
   for (const std::string_view line : split(mountinfo, '\n')) {
     const size_t dash = line.find(" - ");
@@ -60,8 +61,8 @@ Mount find_mount(std::string_view mountinfo, std::string_view controller, std::s
   return {"/", std::string(usual)};
 }
 
-// The folders of the group `path` and of those above it, as far as they are to be seen. A process
-// in a container may be told a path of the host's: what is mounted is then its own group.
+// Returns the folders of the group `path` and of those above it, as far as they are visible. A
+// process in a container may be told a path of the host's: what is mounted is then its own group.
 std::vector<std::string> folders(const Mount& mount, std::string_view path) {
   const std::string_view above = mount.root == "/" ? std::string_view() : mount.root;
   std::string below;
@@ -119,7 +120,7 @@ class Reader {
 
   void version_2(std::string_view path) {
     for (const std::string& folder : folders(find_mount(mountinfo_, "", "/sys/fs/cgroup"), path)) {
-      // Beyond `high` the kernel slows the group down so much that it is a limit, too.
+      // Beyond `high` the kernel slows the group down so much that it acts as a limit, too.
       for (const char* file : {"/memory.max", "/memory.high"})
         memory(cgroup_memory_limit(read(folder + file)), "/memory.current", folder,
                "inactive_file ");
@@ -140,7 +141,7 @@ class Reader {
   void cpu_1(std::string_view path) {
     for (const std::string& folder :
          folders(find_mount(mountinfo_, "cpu", "/sys/fs/cgroup/cpu"), path)) {
-      // -1 is no quota.
+      // A quota of -1 means that there is none.
       const std::string quota = read(folder + "/cpu.cfs_quota_us");
       cores(cgroup_cpu_limit(quota.substr(0, quota.find('\n')) + " " +
                              read(folder + "/cpu.cfs_period_us")));

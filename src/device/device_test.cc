@@ -69,7 +69,7 @@ TEST(Buffer, ReleasesAsItsDeviceSays) {
 
 const MachineFacts kMachine{.cores = 8, .memory_total = uint64_t{100} << 30};
 
-// Goal: each form of the device language means what docs/cli.md says.
+// Goal: each form of the device specification means what docs/cli.md says.
 TEST(DeviceSpec, Forms) {
   auto specs = parse_device_spec("cpu", kMachine);
   ASSERT_TRUE(specs.ok());

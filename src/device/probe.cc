@@ -56,8 +56,8 @@ uint64_t meminfo_bytes(std::string_view meminfo, std::string_view key) {
 
 uint64_t cgroup_memory_limit(std::string_view text) {
   uint64_t bytes = 0;
-  if (!leading_number(text, bytes)) return 0;     // "max".
-  return bytes >= uint64_t{1} << 60 ? 0 : bytes;  // v1 writes a huge number for no limit.
+  if (!leading_number(text, bytes)) return 0;     // "max" means no limit.
+  return bytes >= uint64_t{1} << 60 ? 0 : bytes;  // Version 1 writes a huge number for no limit.
 }
 
 uint32_t cgroup_cpu_limit(std::string_view text) {

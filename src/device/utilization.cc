@@ -32,7 +32,8 @@ std::string read_text(const char* path) {
 
 Load UtilizationSampler::sample(std::string_view proc_stat, uint64_t own_ticks) {
   if (!proc_stat.starts_with("cpu ")) return last_;
-  // user nice system idle iowait irq softirq steal (proc(5)); guest time is inside user.
+  // The fields are user nice system idle iowait irq softirq steal (proc(5)); guest time is part of
+  // user.
   const auto n = numbers<8>(proc_stat.substr(4, proc_stat.find('\n') - 4));
   const uint64_t idle = n[3] + n[4];
   const uint64_t busy = n[0] + n[1] + n[2] + n[5] + n[6] + n[7];
@@ -53,10 +54,10 @@ Load UtilizationSampler::sample(std::string_view proc_stat, uint64_t own_ticks) 
 }
 
 uint64_t process_ticks(std::string_view stat) {
-  const size_t end = stat.rfind(')');  // The name in parentheses may hold anything, spaces too.
+  const size_t end = stat.rfind(')');  // The name in parentheses may hold anything, even spaces.
   if (end == std::string_view::npos || end + 2 > stat.size()) return 0;
   std::string_view rest = stat.substr(end + 1);
-  for (int skip = 0; skip < 12; ++skip) {  // state … cmajflt: fields 3 to 13.
+  for (int skip = 0; skip < 12; ++skip) {  // Skips state … cmajflt, fields 3 to 13.
     const size_t first = rest.find_first_not_of(' ');
     if (first == std::string_view::npos) return 0;
     rest.remove_prefix(first);

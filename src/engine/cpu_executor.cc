@@ -16,7 +16,7 @@
 namespace altlas::engine {
 
 namespace {
-constexpr size_t kProgressMax = 64;  // Waiting reports of loading; more are dropped.
+constexpr size_t kProgressMax = 64;  // Waiting reports of loading; further ones are dropped.
 constexpr auto kForever = std::chrono::hours(1);
 
 struct Progressed {
@@ -44,7 +44,8 @@ ReplicaLimits limits_of(std::span<const model::ReplicaShape> ranks) {
     limits.model_len_max = std::min(limits.model_len_max, rank.model_len_max);
     limits.swap_places = std::min(limits.swap_places, rank.swap_places);
   }
-  // Only their ratio matters: a core copies some 4 GB/s and computes some 5e11 operations/s.
+  // Only the ratio of the two matters: a core copies some 4 GB/s and computes some 5e11
+  // operations/s.
   limits.swap_block_ns = limits.block_bytes() / 4;
   limits.prefill_token_ns = ranks.front().parameters * 2 / 500 / ranks.size() + 1;
   return limits;
@@ -80,7 +81,7 @@ Result<ReplicaLimits> plan_ranks(std::span<const CpuRankOptions> ranks) {
 }  // namespace
 
 // The thread of one rank. Plans and results pass through bounded channels; the device and the rank
-// are its alone.
+// belong to this thread alone.
 class CpuExecutor::RankThread {
  public:
   RankThread(CpuRankOptions options, uint32_t depth)
@@ -93,7 +94,7 @@ class CpuExecutor::RankThread {
     thread_.join();
   }
 
-  // Of the loaded rank; lives as long as this. For its adapters only.
+  // The loaded rank, for its adapters only. It lives as long as this object.
   model::Rank& rank() { return *rank_; }
   // Waits until the rank is loaded.
   Result<model::ReplicaShape> wait_loaded(const Progress& progress) {
@@ -145,9 +146,9 @@ class CpuExecutor::RankThread {
   Channel<LoadEvent> loading_;
   Channel<std::shared_ptr<const StepPlan>> plans_;
   Channel<Result<StepResult>> results_;
-  std::deque<Result<StepResult>> received_;  // The leading thread's.
-  model::Rank* rank_ = nullptr;              // Set before the last loading event.
-  std::thread thread_;                       // Last: it uses the channels.
+  std::deque<Result<StepResult>> received_;  // Only the leading thread uses it.
+  model::Rank* rank_ = nullptr;              // It is set before the last loading event.
+  std::thread thread_;                       // The last member, since it uses the channels.
 };
 
 Result<std::unique_ptr<CpuExecutor>> CpuExecutor::open(std::vector<CpuRankOptions> options,

@@ -1,4 +1,4 @@
-// Goal: a replica holds what the rank with the least room holds, and says of each rank what it
+// Goal: a replica holds what its rank with the least room can hold, and reports what each rank
 // takes.
 #include "engine/cpu_executor.h"
 

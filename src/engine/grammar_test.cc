@@ -1,6 +1,6 @@
-// Goal: what a replica generates under a grammar is a text of it, however deep the pipeline, and
-// wherever it was interrupted; it ends where nothing can follow. Method: simulated devices, which
-// draw evenly among the tokens that the mask leaves, over a vocabulary of single characters.
+// Goal: what a replica generates under a grammar is one of its texts, however deep the pipeline and
+// wherever it was interrupted, and it ends where nothing can follow. Method: simulated devices,
+// which draw evenly among the tokens that the mask leaves, over a vocabulary of single characters.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -137,8 +137,8 @@ TEST(GrammarInReplica, ResumedTextsGoOnAlike) {
   }
 }
 
-// An end token may come where the text may end, if min_tokens and ignore_eos let it; a text that
-// nothing can follow ends in any case.
+// Goal: an end token may come where the text may end, if min_tokens and ignore_eos allow it; a text
+// that nothing can follow ends in any case.
 TEST(GrammarInReplica, Ends) {
   const Grammar any{GrammarKind::kRegex, "a*"};
   Bench bench(1);
@@ -164,8 +164,9 @@ TEST(GrammarInReplica, Ends) {
   EXPECT_EQ(bench.heard.at(4).result->finish_reason, FinishReason::kStop);
 }
 
-// Method: models that think before (from the first token, or by a mark of their own), the mark one
-// token or many; then whole texts and every cut of them.
+// Goal: the grammar holds for what follows the thinking. Method: models that think before they
+// answer (from the first token, or after a mark of their own, of one token or many); whole texts
+// and every cut of them.
 TEST(GrammarInReplica, HoldsWhatComesBehindTheThinking) {
   struct Row {
     std::string begin, end;
@@ -187,7 +188,7 @@ TEST(GrammarInReplica, HoldsWhatComesBehindTheThinking) {
       const size_t end = begins ? h.text.find(row.end) : std::string::npos;
       thought += begins;
       if (h.result->finish_reason != FinishReason::kStop) continue;
-      if (begins && end == std::string::npos) continue;  // Ended within the thinking.
+      if (begins && end == std::string::npos) continue;  // The sequence ended within the thinking.
       ++stopped;
       EXPECT_TRUE(fits(row.grammar, begins ? h.text.substr(end + row.end.size()) : h.text))
           << h.text;
@@ -211,7 +212,7 @@ TEST(GrammarInReplica, HoldsWhatComesBehindTheThinking) {
 TEST(GrammarInReplica, WhatCantBeHeldFails) {
   Bench bench(1);
   bench.core->handle(submit(1, {GrammarKind::kRegex, "(a"}));
-  bench.core->handle(submit(2, {GrammarKind::kRegex, "é"}));  // No token spells it.
+  bench.core->handle(submit(2, {GrammarKind::kRegex, "é"}));  // No token spells the character.
   SubmitSequence wrong = submit(3, kNumbers);
   wrong.generated = {3};
   bench.core->handle(wrong);

@@ -13,7 +13,7 @@
 namespace altlas::engine {
 namespace {
 
-// A model, behind a Replica.
+// The host of a model: a Replica.
 class ModelHost final : public EngineHost {
  public:
   void start(LoadReplica load, ReportSink report, EndSink ended) override {
@@ -36,7 +36,7 @@ class ModelHost final : public EngineHost {
   std::unique_ptr<Replica> replica_;
 };
 
-// The payload as it came, and how many were answered before.
+// Answers the payload as it came, and the number of the call.
 Result<std::string> echo(const std::string& payload, uint64_t call) {
   return fmt::format(R"({{"echo": {}, "calls": {}}})", payload.empty() ? "null" : payload, call);
 }
@@ -63,7 +63,7 @@ class HostOfAnyKind final : public EngineHost {
     report(LoadFailed{unknown.code(), unknown.message()});
     ended(unknown);
   }
-  // Where nothing was started nobody waits for an answer.
+  // Where no host was started, nobody waits for an answer.
   bool command(Command&& command) override {
     return host_ == nullptr || host_->command(std::move(command));
   }

@@ -57,8 +57,8 @@ TEST(Hosts, EchoAnswersAndABadModelEnds) {
   broken->stop();
 }
 
-// Goal: a kind that is not registered fails by name, says which there are, and takes commands
-// without a word until it is stopped; every registered kind has a host.
+// Goal: a replica of a kind that is not registered fails with the kind's name and the known ones,
+// and ignores commands until it is stopped; every registered kind has a host.
 TEST(Hosts, UnknownKindsFail) {
   std::vector<Report> reports;
   std::optional<Error> ended;

@@ -94,7 +94,7 @@ Result<void> check_adapters(const LoadReplica& load) {
   return {};
 }
 
-// The draft model spells its tokens as the model does.
+// A draft model must spell its tokens as the model does.
 Result<void> check_draft(const LoadReplica& load, const text::Tokenizer& tokenizer) {
   if (load.speculative_tokens == 0 || load.draft_model_path.empty()) return {};
   ALTLAS_TRY(const auto draft, open_detokenizer(load.draft_model_path));
@@ -112,7 +112,7 @@ Result<void> check_draft(const LoadReplica& load, const text::Tokenizer& tokeniz
   return {};
 }
 
-// A tokenizer from elsewhere has no tokens that the model does not know.
+// A tokenizer from elsewhere must not have tokens that the model does not know.
 Result<void> check_tokenizer(const LoadReplica& load, const text::Tokenizer& tokenizer,
                              const ReplicaLimits& limits) {
   const auto tokens = static_cast<uint32_t>(tokenizer.vocab_size());

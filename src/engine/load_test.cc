@@ -18,10 +18,10 @@ using ::testing::HasSubstr;
 struct End {
   std::string token = "<|im_end|>";
   int32_t type = 3;
-  bool named = true;  // As tokenizer.ggml.eos_token_id.
+  bool named = true;  // Whether the file names it, as tokenizer.ggml.eos_token_id.
 };
 
-// A GGUF file of a two-layer model: metadata, vocabulary and one tensor.
+// Writes a GGUF file of a two-layer model: metadata, vocabulary and one tensor.
 std::string tiny_model(const End& end = {}) {
   weights::GgufWriter w;
   w.string("general.architecture", "qwen2")
@@ -86,7 +86,7 @@ TEST(Load, RefusesAVocabularyWithoutAnEnd) {
   }
 }
 
-// Goal: a simulated replica of a real file: shape and vocabulary are the file's, text is the
+// Goal: a simulated replica of a real file has the file's shape and vocabulary, and its text is the
 // vocabulary's.
 TEST(Load, SimulatesAModelFile) {
   const std::string path = tiny_model();
@@ -108,7 +108,8 @@ TEST(Load, SimulatesAModelFile) {
   s.tokens_max = 20;
   const auto results = run(**replica, {s});
   EXPECT_EQ(results.at(1).tokens, 20u);
-  EXPECT_GE(results.at(1).text.size(), 20u);  // "ab" is one token.
+  // "ab" is one token, so there are more bytes than tokens.
+  EXPECT_GE(results.at(1).text.size(), 20u);
   EXPECT_EQ(results.at(1).text.find_first_not_of("ab"), std::string::npos);
   EXPECT_EQ((*replica)->core->loaded("").model_len_max, 512u);
 }
@@ -214,7 +215,7 @@ TEST(Load, RealModelIsBatchIndependent) {
   load.sequences_max = 4;
   auto replica = load_replica(load, {});
   ASSERT_TRUE(replica.ok()) << replica.error().message();
-  const auto text = open_model_text(path);  // The replica's own only decodes.
+  const auto text = open_model_text(path);  // The replica's own tokenizer only decodes.
   ASSERT_TRUE(text.ok()) << text.error().message();
   std::vector<SubmitSequence> work;
   const std::vector<std::string> prompts = {"def fibonacci(n):\n", "The capital of France is",
@@ -240,7 +241,7 @@ TEST(Load, RealModelIsBatchIndependent) {
     const auto batch = run(**replica, work);
     ASSERT_EQ(batch.size(), work.size());
     for (const auto& [id, result] : batch) EXPECT_EQ(result.text, alone.at(id).text) << id;
-    std::vector<SubmitSequence> again = work;  // The prefixes are cached now.
+    std::vector<SubmitSequence> again = work;  // Their prefixes are cached by now.
     for (auto& s : again) {
       s.sequence.value += 10;
     }
@@ -263,7 +264,7 @@ TEST(Load, RealModelGuessesAndSwaps) {
   load.sequences_max = 4;
   auto replica = load_replica(load, {});
   ASSERT_TRUE(replica.ok()) << replica.error().message();
-  const auto text = open_model_text(path);  // The replica's own only decodes.
+  const auto text = open_model_text(path);  // The replica's own tokenizer only decodes.
   ASSERT_TRUE(text.ok()) << text.error().message();
   std::vector<SubmitSequence> work;
   for (uint64_t i = 0; i < 6; ++i) {

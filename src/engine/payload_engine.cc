@@ -14,7 +14,8 @@
 namespace altlas::engine {
 
 namespace {
-constexpr uint32_t kSequencesMax = 1024;  // Answered at once: what waits is in the inbox.
+// Payloads that are answered at once; more wait in the inbox.
+constexpr uint32_t kSequencesMax = 1024;
 }  // namespace
 
 PayloadCore::PayloadCore(const LoadReplica& load, PayloadAnswer answer)
@@ -31,7 +32,8 @@ void PayloadCore::handle(Command command) {
                                      ErrorCode::kInvalid, load->load});
   } else if (std::holds_alternative<DrainReplica>(command)) {
     if (!std::exchange(draining_, true)) reports_.push_back(ReplicaDrained{});
-  } else {  // What is to be canceled was answered already.
+    // A cancellation comes too late: payloads are answered as they come.
+  } else {
     ALTLAS_CHECK(!std::holds_alternative<LoadReplica>(command), "loaded once, by the constructor");
   }
 }
@@ -116,7 +118,7 @@ class PayloadHost final : public EngineHost {
   Channel<Command> inbox_;
   std::atomic<bool> stopping_ = false;
   ReportSink report_;
-  std::thread thread_;  // Last: it uses the others.
+  std::thread thread_;  // The last member, since it uses the others.
 };
 
 }  // namespace

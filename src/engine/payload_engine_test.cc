@@ -31,7 +31,7 @@ TEST(PayloadCore, AnswersEachPayload) {
   EXPECT_EQ(core.loaded().kv_blocks, 0u);
   for (const auto& [id, payload] : {std::pair{7, "a"}, {8, "bad"}, {9, "c"}})
     core.handle(submit(static_cast<uint64_t>(id), payload));
-  core.handle(CancelSequence{SequenceId{7}});  // Answered already.
+  core.handle(CancelSequence{SequenceId{7}});  // It was answered already.
   const auto said = core.take_reports();
   ASSERT_EQ(said.size(), 3u);
   EXPECT_EQ(std::get<SequenceFinished>(said[0]).result.text, "a!1");
@@ -61,7 +61,8 @@ TEST(PayloadCore, AnswersOnePayloadAtATime) {
   EXPECT_EQ(std::get<SequenceFinished>(said[2]).result.text, "d!1");
 }
 
-// Goal: after a drain nothing more is taken, and it is said once; adapters are for models.
+// Goal: after a drain nothing more is taken, and the drain is reported once; adapters are for
+// models.
 TEST(PayloadCore, DrainsAndTakesNoAdapters) {
   LoadReplica load;
   load.sequences_max = 5;

@@ -1,5 +1,4 @@
-// ReplicaCore, LoRA adapters that come and go: which may be named, which leave once nobody has
-// them.
+// ReplicaCore's LoRA adapters: which may be named, and which leave once no sequence has them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +15,7 @@ ReplicaCore::HeldAdapter* ReplicaCore::find_adapter(const std::string& name) {
   return nullptr;
 }
 
-// As SequenceRequest::adapter has it.
+// Returns the adapter's id for SequenceRequest::adapter; 0 stands for none.
 Result<uint32_t> ReplicaCore::adapter_id(const std::string& name) const {
   if (name.empty()) return 0u;
   std::string known;

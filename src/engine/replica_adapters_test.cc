@@ -1,5 +1,5 @@
-// Goal: adapters that come and go at a replica: named only while they are there, gone once nobody
-// has them, their ids never given twice.
+// Goal: adapters come and go at a replica. They can be named only while they are there, are gone
+// once no sequence has them, and their ids are never given twice.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,7 +21,7 @@ class ReplicaAdapters : public testing::Test {
         ranks(4, 4, test_limits().groups, 20) {}
 
   void load(const std::string& name) { core.handle(LoadAdapter{{name, "/" + name}}); }
-  // A sequence of `tokens` tokens; false: it was refused.
+  // Submits a sequence of `tokens` tokens. Returns false if it was refused.
   bool submit(uint64_t id, const std::string& adapter, int32_t tokens = 4) {
     SubmitSequence s;
     s.sequence = SequenceId{id};
@@ -36,7 +36,7 @@ class ReplicaAdapters : public testing::Test {
       }
     return true;
   }
-  // The adapter of the next plan's first new sequence; the plan is carried out.
+  // Carries out the next plan. Returns the adapter of its first new sequence.
   uint32_t step() {
     const StepPlan plan = core.plan();
     uint32_t adapter = UINT32_MAX;
@@ -99,7 +99,7 @@ TEST_F(ReplicaAdapters, LeaveWhenTheirLastSequenceEnds) {
   core.handle(UnloadAdapter{"first"});
   EXPECT_THAT(core.take_dropped_adapters(), IsEmpty());
   EXPECT_FALSE(submit(2, "first"));
-  load("first");  // The name is free: another file, another id.
+  load("first");  // The name is free: another file gets another id.
   EXPECT_EQ(core.take_adapter_jobs()[0].id, 2u);
   while (core.sequences() > 0) {
     EXPECT_THAT(core.take_dropped_adapters(), IsEmpty());
@@ -112,7 +112,7 @@ TEST_F(ReplicaAdapters, LeaveWhenTheirLastSequenceEnds) {
   core.handle(CancelSequence{SequenceId{3}});
   core.handle(UnloadAdapter{"first"});
   EXPECT_THAT(core.take_dropped_adapters(), ElementsAre(2u));
-  core.handle(UnloadAdapter{"first"});  // Not there: nothing.
+  core.handle(UnloadAdapter{"first"});  // An unknown adapter is ignored.
   EXPECT_THAT(core.take_dropped_adapters(), IsEmpty());
 }
 
@@ -125,7 +125,7 @@ TEST_F(ReplicaAdapters, OneThatIsUnloadedWhileItIsReadGoesAtItsEnd) {
   EXPECT_THAT(core.take_dropped_adapters(), ElementsAre(2u));
 }
 
-// Goal: equal prompts of two adapters share no KV, nor those of one that was loaded again.
+// Goal: equal prompts share no KV if their adapters differ, or if the adapter was loaded again.
 TEST_F(ReplicaAdapters, PrefixesAreTheirOwn) {
   const auto found = [&] { return core.stats().prefix_hit_tokens; };
   const auto run = [&](uint64_t id, const std::string& adapter) {

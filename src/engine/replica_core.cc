@@ -31,7 +31,8 @@ scheduler::BatchOptions batch_options(const ReplicaLimits& limits, const CoreOpt
   batch.kv.block_tokens = limits.block_tokens;
   batch.kv.prefix_caching = options.prefix_caching;
   batch.kv.groups = limits.groups;
-  for (const kv::GroupSpec& group : limits.groups)  // At the speed of blocks.
+  // States are swapped at the speed of blocks.
+  for (const kv::GroupSpec& group : limits.groups)
     if (group.kind == kv::GroupKind::kState && limits.block_bytes() > 0)
       batch.swap_state_ns += limits.swap_block_ns * group.block_bytes / limits.block_bytes();
   return batch;
@@ -145,7 +146,7 @@ Result<void> ReplicaCore::begin(SubmitSequence& command, uint32_t adapter, Token
   if (grammar != nullptr) hold_to_grammar(command, std::move(grammar), live);
   for (const int32_t token : command.generated) ALTLAS_TRY_VOID(take_token(live, token));
   if (live.output.finished()) {
-    // The earlier run had generated everything, but its end was not heard of.
+    // The earlier run had generated everything, but its end was not reported.
     const uint64_t said = live.output.bytes_before_end();
     if (said < live.output.text().size()) {
       TokenDelta rest{.first_index = live.output.tokens(),
@@ -189,7 +190,7 @@ void ReplicaCore::hold_to_grammar(const SubmitSequence& command, TokenGrammarPtr
   live.min_tokens = static_cast<uint32_t>(std::max(0, command.sampling.min_tokens));
 }
 
-// A text that nothing can follow ends at once: also before min_tokens, and with ignore_eos.
+// A text that nothing can follow ends at once, even before min_tokens or with ignore_eos.
 Result<void> ReplicaCore::take_token(Live& live, int32_t token) {
   if (live.output.finished()) return {};
   live.output.push(token);
@@ -325,7 +326,8 @@ void ReplicaCore::say_drained() {
 
 std::vector<Report> ReplicaCore::take_reports() { return std::exchange(reports_, {}); }
 
-// The group whose blocks hold the fewest tokens of one growing sequence; none where all keep state.
+// Returns the group whose blocks hold the fewest tokens of one growing sequence; none if all groups
+// keep states.
 std::optional<uint32_t> ReplicaCore::tightest_group() const {
   std::optional<uint32_t> best;
   for (uint32_t g = 0; g < limits_.groups.size(); ++g) {
@@ -350,7 +352,7 @@ ReplicaLoaded ReplicaCore::loaded(std::string simd) const {
   if (const auto group = tightest_group())
     loaded.kv_blocks = limits_.groups[*group].blocks;
   else
-    loaded.block_tokens = 0;  // There are only states: nobody counts blocks.
+    loaded.block_tokens = 0;  // All groups keep states: there are no blocks to count.
   return loaded;
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr int32_t kVocabulary = 20;  // Small, so that stop strings are met by chance.
+constexpr int32_t kVocabulary = 20;  // Small, so that stop strings occur by chance.
 
 SubmitSequence submit(uint64_t id, uint32_t prompt_tokens, int32_t tokens_max) {
   SubmitSequence s;
@@ -27,7 +27,7 @@ SubmitSequence submit(uint64_t id, uint32_t prompt_tokens, int32_t tokens_max) {
   return s;
 }
 
-// All that was said of one sequence, checked for gaps and repetitions as it comes.
+// Everything that was reported of one sequence, checked for gaps and repetitions as it comes.
 struct Heard {
   std::vector<int32_t> ids;
   std::string text;
@@ -106,7 +106,7 @@ class Bench {
   std::deque<StepPlan> flying_;
 };
 
-// A load with stop strings that some sequences meet.
+// A load of sequences, some of which meet their stop strings.
 std::vector<SubmitSequence> load() {
   std::vector<SubmitSequence> out;
   for (uint64_t id = 1; id <= 12; ++id) {
@@ -125,7 +125,7 @@ std::map<uint64_t, Heard> run_load(const ReplicaLimits& l, size_t depth,
   for (const auto& [id, h] : bench.heard) {
     EXPECT_TRUE(h.result.has_value()) << id;
     if (h.first_index == UINT32_MAX)
-      continue;  // Replayed to its end: only the result is left to say.
+      continue;  // It was replayed to its end: only the result is left.
     EXPECT_EQ(h.result->text.substr(h.first_offset), h.text) << id;
     EXPECT_EQ(h.result->tokens, h.first_index + h.ids.size()) << id;
   }
@@ -204,7 +204,7 @@ TEST(ReplicaCore, PayloadsInPrompts) {
     bool reads;
     uint32_t places;
     int32_t prompt_logprobs;
-    const char* refusal;  // Empty: it runs.
+    const char* refusal;  // Empty: the sequence runs.
   };
   for (const Case& one : {Case{"a model of text", false, 5, -1, "reads text, and no payloads"},
                           {"no place", true, 0, -1, "takes no place"},
@@ -229,7 +229,7 @@ TEST(ReplicaCore, PayloadsInPrompts) {
   }
   Bench bench(test_limits(), 1);
   SubmitSequence s = submit(1, 6, 4);
-  s.prompt.push_back(kTokenPayload);  // An id alone is no payload.
+  s.prompt.push_back(kTokenPayload);  // A payload's token without a payload is refused.
   bench.core.handle(s);
   bench.run();
   EXPECT_THAT(bench.heard.at(1).failed->message, HasSubstr("token id -3"));
@@ -242,7 +242,7 @@ TEST(ReplicaCore, Adapters) {
   options.adapters = {"one", "two"};
   Bench bench(test_limits(), 1, options);
   for (uint64_t id = 1; id <= 4; ++id) {
-    SubmitSequence s = submit(3, 20, 4);  // The same prompt each time.
+    SubmitSequence s = submit(3, 20, 4);  // The prompt is the same each time.
     s.sequence = SequenceId{id};
     s.adapter = std::vector<std::string>{"", "two", "one", "two"}[id - 1];
     bench.core.handle(s);
@@ -301,15 +301,15 @@ TEST(ReplicaCore, ResumesAfterAnyToken) {
       EXPECT_EQ(h.result->text, full.result->text);
       EXPECT_EQ(h.result->tokens, full.result->tokens);
       EXPECT_EQ(h.result->stop_string, full.result->stop_string);
-      if (h.first_index == UINT32_MAX) continue;  // Nothing was left to say.
+      if (h.first_index == UINT32_MAX) continue;  // There was nothing left to generate.
       EXPECT_EQ(h.first_index, cut);
       EXPECT_EQ(full.result->text.substr(0, h.first_offset) + h.text, full.result->text);
     }
   }
 }
 
-// Goal: a cancelled sequence ends within one step, says how far it came, and an unknown one says
-// nothing.
+// Goal: a cancelled sequence ends within one step and reports how far it came; cancelling an
+// unknown one reports nothing.
 TEST(ReplicaCore, Cancels) {
   Bench bench(test_limits(), 2);
   bench.core.handle(submit(1, 5, 50));
@@ -352,7 +352,8 @@ TEST(ReplicaCore, SaysWhyNot) {
   EXPECT_EQ(bench.heard[1].ids.size(), 5u);
 }
 
-// Goal: a draining replica finishes what it has, takes nothing, and says once that it is empty.
+// Goal: a draining replica finishes what it has, takes nothing more, and reports once that it is
+// empty.
 TEST(ReplicaCore, Drains) {
   Bench bench(test_limits(), 1);
   bench.core.handle(submit(1, 5, 5));
@@ -450,8 +451,8 @@ TEST(ReplicaCore, EncodersAndDecoders) {
   EXPECT_EQ(encoder.core.stats().steps, 5u) << "16 tokens a step hold one prompt of 9";
 }
 
-// Goal: numbers that are shown are true: memory counts weights and used blocks, and falls back when
-// all is over.
+// Goal: the statistics are true: memory counts weights and used blocks, and falls back when all
+// sequences are over.
 TEST(ReplicaCore, Stats) {
   Bench bench(test_limits(), 1);
   bench.core.handle(submit(1, 14, 6));

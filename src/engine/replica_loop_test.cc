@@ -1,5 +1,6 @@
-// Goal: the loop keeps as many steps in flight as the executor takes, says statistics in time, and
-// lets go of an adapter only once no step in flight can name it. Method: an executor by hand.
+// Goal: the loop keeps as many steps in flight as the executor takes, reports statistics in time,
+// and drops an adapter only once no step in flight can name it. Method: an executor that the test
+// controls.
 #include "engine/replica_loop.h"
 
 #include <gtest/gtest.h>
@@ -102,7 +103,8 @@ TEST(ReplicaLoop, AnAdapterLeavesBehindTheStepsInFlight) {
   b.loop.handle(UnloadAdapter{"first"});
   b.loop.drop_adapters();
   EXPECT_TRUE(b.executor.dropped.empty()) << "a step in flight names it";
-  ASSERT_TRUE(b.loop.collect().ok());  // Its sequence ends here; one step is still in flight.
+  // The sequence ends in this step; another one is still in flight.
+  ASSERT_TRUE(b.loop.collect().ok());
   EXPECT_TRUE(b.executor.dropped.empty());
   ASSERT_TRUE(b.loop.collect().ok());
   EXPECT_EQ(b.executor.dropped, std::vector<uint32_t>{1});

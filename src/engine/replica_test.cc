@@ -29,7 +29,7 @@ SimOptions small_model() {
   return o;
 }
 
-// Fails after `steps` steps, as a device that is lost.
+// An executor that fails after `steps` steps, like a device that is lost.
 class FailingExecutor final : public Executor {
  public:
   FailingExecutor(std::unique_ptr<Executor> inner, int steps)
@@ -69,7 +69,7 @@ Loader sim_loader(SimTime time, int fail_after = -1) {
   };
 }
 
-// A replica and what was heard of it.
+// A replica and what it has reported.
 class Heard {
  public:
   explicit Heard(Loader loader, LoadReplica load = {})
@@ -79,7 +79,7 @@ class Heard {
                   .ended = [this](const Result<void>& end) { take_end(end); }}) {
     replica_.start();
   }
-  // Waits until `done(*this)` under the lock; false after 20 s.
+  // Waits until `done(*this)` is true, called under the lock. Returns false after 20 s.
   bool wait(const std::function<bool()>& done) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, std::chrono::seconds(20), done);
@@ -141,8 +141,8 @@ Command submit(uint64_t id, int32_t tokens_max) {
   return s;
 }
 
-// Goal: the whole life: progress, loaded, answers, cancel, drain, stats while idle, stop. Depth 1
-// and 2.
+// Goal: a replica's whole life: progress, loaded, answers, cancel, drain, statistics while idle,
+// stop. Method: with one and with two steps in flight.
 TEST(Replica, Life) {
   for (const uint32_t depth : {1u, 2u}) {
     LoadReplica load;
@@ -165,8 +165,8 @@ TEST(Replica, Life) {
   }
 }
 
-// Goal: a running sequence is cancelled at once, and stop() does not wait for sequences. Method:
-// one that takes long.
+// Goal: a running sequence is cancelled at once, and stop() does not wait for sequences. Method: a
+// sequence that takes long.
 TEST(Replica, CancelAndStopWhileRunning) {
   Heard heard(sim_loader(SimTime::kReal));
   ASSERT_TRUE(heard.replica().send(submit(1, 2000)));
@@ -180,7 +180,7 @@ TEST(Replica, CancelAndStopWhileRunning) {
 }
 
 // Goal: a failed load and a failed device end the replica with the reason, and no sequence is
-// called failed.
+// reported as failed.
 TEST(Replica, SaysWhyItEnded) {
   LoadReplica load;
   load.model_path = "missing";
@@ -190,7 +190,7 @@ TEST(Replica, SaysWhyItEnded) {
   EXPECT_FALSE(missing.ended->ok());
 
   Heard broken(sim_loader(SimTime::kVirtual, 3));
-  // It ends as soon as it has run three steps: perhaps before it was sent.
+  // The replica ends after three steps: perhaps before the command was sent.
   static_cast<void>(broken.replica().send(submit(1, 100)));
   ASSERT_TRUE(broken.wait([&] { return broken.ended.has_value(); }));
   EXPECT_EQ(broken.failed->code, ErrorCode::kDevice);
@@ -199,8 +199,8 @@ TEST(Replica, SaysWhyItEnded) {
   EXPECT_FALSE(broken.replica().send(submit(2, 1)));
 }
 
-// Goal: a full inbox says so and loses nothing that it took. Method: a load that waits until the
-// inbox was filled.
+// Goal: a full inbox reports it, and loses nothing that it took. Method: a load that waits until
+// the inbox was filled.
 TEST(Replica, FullInboxAnswers) {
   std::mutex gate;
   gate.lock();
@@ -306,7 +306,8 @@ class AdapterExecutor final : public Executor {
   Held& held_;
 };
 
-// Goal: files are read beside steps; what nobody names any more is dropped, not before.
+// Goal: adapter files are read while steps run; an adapter is dropped when nothing names it any
+// more, and not before.
 TEST(Replica, AdaptersComeAndGoBesideSteps) {
   for (const uint32_t depth : {1u, 3u}) {
     AdapterExecutor::Held held;
@@ -325,7 +326,7 @@ TEST(Replica, AdaptersComeAndGoBesideSteps) {
     ASSERT_TRUE(heard.replica().send(LoadAdapter{{"good", "good"}}));
     ASSERT_TRUE(heard.replica().send(LoadAdapter{{"bad", "bad"}}));
     bool both = false;
-    for (uint64_t id = 10; !both; ++id) {  // Work enough for both.
+    for (uint64_t id = 10; !both; ++id) {  // There is enough work for both.
       ASSERT_TRUE(heard.replica().send(submit(id, 50)));
       ASSERT_TRUE(heard.wait([&] {
         both = heard.adapters.size() == 2;

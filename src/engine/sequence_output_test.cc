@@ -26,7 +26,7 @@ SequenceOutput output(const text::Tokenizer* t, const SamplingParams& sampling,
   return SequenceOutput::create(t, sampling, tokens_max).value();
 }
 
-// Goal: whole characters only; the end-of-generation token ends and says nothing.
+// Goal: only whole characters are said; the end-of-generation token ends the text and adds nothing.
 TEST(SequenceOutput, WholeCharactersUntilTheEnd) {
   const auto t = tokenizer();
   SequenceOutput o = output(t.get(), {}, 10);
@@ -43,8 +43,8 @@ TEST(SequenceOutput, WholeCharactersUntilTheEnd) {
   EXPECT_EQ(o.text(), "a\u00e9");
 }
 
-// Goal: a stop token ends the text without being part of it, also with ignore_eos, not before
-// min_tokens; control tokens are shown where they are asked for.
+// Goal: a stop token ends the text without being part of it, even with ignore_eos, but not before
+// min_tokens; control tokens are shown where asked for.
 TEST(SequenceOutput, StopTokensAndControlTokens) {
   const auto t = tokenizer();
   SamplingParams sampling;
@@ -68,7 +68,7 @@ TEST(SequenceOutput, StopTokensAndControlTokens) {
   EXPECT_EQ(ended.stop_token(), -1);
 }
 
-// Goal: at tokens_max what was held back comes out, an unfinished character as U+FFFD.
+// Goal: at tokens_max the text that was held back comes out, an unfinished character as U+FFFD.
 TEST(SequenceOutput, LengthLetsOutWhatWasHeld) {
   const auto t = tokenizer();
   SamplingParams sampling;

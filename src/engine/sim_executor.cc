@@ -15,7 +15,7 @@
 namespace altlas::engine {
 
 namespace {
-// Ids that are whole printable text by themselves.
+// Returns the ids whose tokens are whole, printable text by themselves.
 std::vector<int32_t> printable_ids(const text::Tokenizer& tokenizer, uint32_t vocab) {
   std::vector<int32_t> out;
   const int32_t count = std::min(tokenizer.vocab_size(), static_cast<int32_t>(vocab));
@@ -28,7 +28,7 @@ std::vector<int32_t> printable_ids(const text::Tokenizer& tokenizer, uint32_t vo
   }
   return out;
 }
-// What the modelled encoder gives for a place of a payload: a function of the content hash.
+// What the modelled encoder gives for one row of a payload: a function of the content hash.
 uint64_t payload_row(const Payload& payload, uint32_t row) {
   return Hasher()
       .add(std::string_view(reinterpret_cast<const char*>(payload.hash.bytes.data()),
@@ -37,7 +37,7 @@ uint64_t payload_row(const Payload& payload, uint32_t row) {
       .value();
 }
 constexpr uint64_t kEmbeddingStream = 0x52;
-constexpr uint64_t kTokenStream = 0x51;  // Apart from the other draws of a seed.
+constexpr uint64_t kTokenStream = 0x51;  // Keeps these draws apart from the seed's others.
 constexpr uint64_t kGuessStream = 0xA7;
 }  // namespace
 
@@ -71,7 +71,8 @@ int32_t SimExecutor::token_at(const Slot& slot, uint32_t position, uint32_t draw
   return ids_.empty() ? static_cast<int32_t>(index) : ids_[index];
 }
 
-// One of those that a grammar allows, all equally likely. `allowed` has at least one.
+// Returns one of the tokens that the grammar allows, all equally likely. `allowed` holds at least
+// one.
 int32_t SimExecutor::allowed_token(const Slot& slot, uint32_t position,
                                    const std::vector<uint64_t>& allowed) const {
   uint64_t count = 0;
@@ -107,7 +108,8 @@ bool SimExecutor::guesses_right(const Slot& slot, int32_t guess, uint32_t positi
   return philox(slot.prompt_hash, position, kGuessStream)[0] % 4 != 0;
 }
 
-// A direction that follows from the prompt's tokens: texts that share many are near each other.
+// The embedding follows from the prompt's tokens, so texts that share many tokens are near each
+// other.
 std::vector<float> SimExecutor::embedding(const Slot& slot) const {
   std::vector<float> values(limits_.embedding_size);
   std::vector<uint64_t> rows(slot.request->prompt.begin(), slot.request->prompt.end());

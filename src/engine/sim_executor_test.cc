@@ -102,7 +102,7 @@ SubmitSequence submit(uint64_t id, int32_t tokens_max) {
   return s;
 }
 
-// Ids and the sum of busy times of one sequence.
+// Runs one sequence. Returns its ids and the sum of busy times.
 std::pair<std::vector<int32_t>, std::string> run(SubmitSequence s, const text::Tokenizer* tokenizer,
                                                  uint32_t vocab, uint32_t depth) {
   SimOptions o = options();
@@ -130,7 +130,8 @@ std::pair<std::vector<int32_t>, std::string> run(SubmitSequence s, const text::T
   return out;
 }
 
-// Goal: guesses save steps where text repeats itself, and change none of it; swapping takes time.
+// Goal: guesses save steps where text repeats itself, and change nothing of it; swapping takes
+// time.
 TEST(SimExecutor, GuessesAndSwaps) {
   SimOptions o = options();
   o.text_period = 7;
@@ -160,8 +161,8 @@ TEST(SimExecutor, GuessesAndSwaps) {
   EXPECT_GT(sim_step_us(o, plan), before);
 }
 
-// Goal: tokens are a function of prompt, seed and position: the same again, with other depths, and
-// after a resume.
+// Goal: tokens are a function of prompt, seed and position: they are the same in another run, at
+// other depths, and after a resume.
 TEST(SimExecutor, TokensAreDeterministicAndResume) {
   const auto whole = run(submit(1, 30), nullptr, 1000, 1);
   ASSERT_EQ(whole.first.size(), 30u);
@@ -180,7 +181,7 @@ TEST(SimExecutor, SaysPrintableText) {
   v.model = "gpt2";
   v.pre = "qwen2";
   v.tokens = {"a",          "\u00c3",  "\u010a",
-              "<|im_end|>", "\u0120b", "<|x|>"};  // "\u010a": line feed, "\u0120": space.
+              "<|im_end|>", "\u0120b", "<|x|>"};  // "\u010a" is a line feed, "\u0120" a space.
   v.types = {1, 1, 1, 3, 1, 3};
   v.eos = 3;
   const auto tokenizer = text::Tokenizer::create(std::move(v)).value();
@@ -194,7 +195,7 @@ TEST(SimExecutor, SaysPrintableText) {
   EXPECT_TRUE(is_valid_utf8(said.second));
 }
 
-// A clock that the test moves; sleeping does not.
+// A clock that only the test moves: sleeping does not.
 class StepClock final : public Clock {
  public:
   TimeUs now() const override { return now_ += 1'000'000; }
@@ -222,7 +223,8 @@ TEST(SimExecutor, RealTime) {
   ASSERT_TRUE(executor->collect().ok());
   EXPECT_GE(system_clock().now() - begin, 2 * cost);
 
-  const StepClock late;  // Each look is a second later: nothing is due in the future.
+  // Each look at this clock is a second later, so nothing is due in the future.
+  const StepClock late;
   executor = SimExecutor::create(o, nullptr, SimTime::kReal, late).value();
   plan.starts.push_back({0, request});
   executor->launch(plan);

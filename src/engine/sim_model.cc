@@ -17,8 +17,8 @@ double attention_parameters(const SimShape& s) {
   return s.layers * (2 * q + 2 * kv) * s.hidden;  // Query and output, key and value.
 }
 double ffn_parameters(const SimShape& s) {
-  return 3.0 * s.layers * s.hidden * s.ffn;
-}  // Gate, up, down.
+  return 3.0 * s.layers * s.hidden * s.ffn;  // Gate, up, down.
+}
 double head_parameters(const SimShape& s) { return static_cast<double>(s.hidden) * s.vocab; }
 }  // namespace
 
@@ -51,7 +51,8 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
   limits.embedding_size = s.hidden;
   replica::RankMemory rank;
   rank.weights = ceil_div(s.weight_bytes, ranks);
-  // Two copies of the widest activations in float32, and the logits of the rows that sample.
+  // Activations are two copies of the widest ones in float32, and the logits of the rows that
+  // sample.
   rank.activations =
       uint64_t{limits.step_tokens_max} * (s.hidden + uint64_t{2} * s.ffn) * 4 / ranks +
       uint64_t{limits.sequences_max} * s.vocab * 4;
@@ -71,7 +72,7 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
         format_bytes(budget), o.kind.name, o.layout.tensor_parallel_size));
   }
   uint64_t length = o.model_len_max != 0 ? o.model_len_max : s.model_len_max;
-  // More than every slot at full length can't be used.
+  // Blocks beyond every slot's full length can't be used.
   uint64_t useful =
       length == 0 ? uint64_t{1} << 24 : ceil_div(length, o.block_tokens) * limits.sequences_max;
   if (o.kv_tokens_max != 0) useful = std::min(useful, ceil_div(o.kv_tokens_max, o.block_tokens));
@@ -103,13 +104,14 @@ int64_t sim_step_us(const SimOptions& o, const StepPlan& plan) {
     const auto count = static_cast<double>(entry.tokens.size());
     tokens += count;
     rows += entry.prompt_logprobs ? count : entry.samples ? 1 + entry.guesses : 0;
-    pairs += count *
-             (entry.position + (count + 1) / 2);  // Each token sees itself and what is before it.
+    // Each token sees itself and what is before it.
+    pairs += count * (entry.position + (count + 1) / 2);
     context += entry.position + count;
   }
   const double weight_byte = static_cast<double>(s.weight_bytes) / s.parameters();
+  // The share of the experts that the step reads.
   const double experts_share =
-      s.experts > 0 ? std::min(1.0, tokens * s.experts_used / s.experts) : 1;  // Read at all.
+      s.experts > 0 ? std::min(1.0, tokens * s.experts_used / s.experts) : 1;
   const double used = s.experts > 0 ? s.experts_used : 1, all = s.experts > 0 ? s.experts : 1;
   const double activation_bytes = tokens * s.hidden * 2 * s.layers * 8;
   OperatorCost layers;
@@ -134,13 +136,15 @@ int64_t sim_step_us(const SimOptions& o, const StepPlan& plan) {
     seconds += roofline_seconds(o.kind, cost, o.efficiency);
   }
   const double row_bytes = tokens * s.hidden * 2;
-  if (tp > 1) {  // Two ring all_reduces per layer.
+  // Each layer does two ring all_reduces.
+  if (tp > 1) {
     seconds += 2 * s.layers / pp *
                (2 * (tp - 1) / tp * row_bytes / o.kind.link_bytes_per_s + o.kind.launch_s * 2);
   }
   if (pp > 1) {
     const double micro = o.layout.pipeline_micro_batches > 0 ? o.layout.pipeline_micro_batches : pp;
-    seconds *= (micro + pp - 1) / micro;  // The bubble.
+    // Stages are idle while the first micro-batch comes and the last one leaves.
+    seconds *= (micro + pp - 1) / micro;
     seconds += (pp - 1) * (row_bytes / micro / o.kind.link_bytes_per_s + o.kind.launch_s);
   }
   const double swapped = static_cast<double>(plan.swap_out.size() + plan.swap_in.size());

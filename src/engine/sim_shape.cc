@@ -12,7 +12,7 @@ namespace altlas::engine {
 
 namespace {
 
-// An integer of the architecture's section ("qwen2.block_count") as uint32; an array gives its
+// Reads an integer of the architecture's section ("qwen2.block_count") as uint32; of an array, its
 // largest element.
 Result<uint32_t> number(const weights::GgufFile& file, std::string_view architecture,
                         std::string_view name, int64_t fallback) {
@@ -32,7 +32,7 @@ Result<uint32_t> number(const weights::GgufFile& file, std::string_view architec
   return static_cast<uint32_t>(value);
 }
 
-// Of a Hugging Face folder.
+// Reads the shape from a Hugging Face folder.
 Result<SimShape> read_folder_shape(const std::string& path) {
   ALTLAS_TRY(const model::ModelFile file, model::ModelFile::open(path));
   const model::Hyperparameters& config = file.config();

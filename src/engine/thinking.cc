@@ -61,7 +61,8 @@ AllowedTokens Thinking::allowed(const text::grammar::Matcher& answer) const {
   return std::make_shared<const TokenMask>(std::move(mask));
 }
 
-// Where the answer itself may begin so, nobody could tell which of them it is.
+// Where the answer itself may begin with the mark's token, the two could not be told apart, so the
+// mask stays.
 AllowedTokens Thinking::or_begin(AllowedTokens answer) const {
   if (text::grammar::allows(*answer, begin_[0])) return answer;
   TokenMask mask = *answer;
@@ -70,7 +71,7 @@ AllowedTokens Thinking::or_begin(AllowedTokens answer) const {
   return std::make_shared<const TokenMask>(std::move(mask));
 }
 
-// A token that completes the mark and goes on into what can't be an answer must not come.
+// Forbids tokens that complete the mark and go on into what can't begin an answer.
 AllowedTokens Thinking::without_tokens_past_end(const text::grammar::Matcher& answer) const {
   std::shared_ptr<TokenMask> mask;
   for (size_t begun = 1; begun < end_.size(); ++begun) {

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Empty if there is no such file.
+// Returns the file's text, or "" if there is no such file.
 Result<std::string> read_text(const fs::path& path) {
   std::error_code error;
   const uintmax_t size = fs::file_size(path, error);
@@ -34,7 +34,7 @@ Result<std::string> read_text(const fs::path& path) {
   return std::string(plain);
 }
 
-// WordPiece models embed; all others answer, and must know when to end.
+// Only WordPiece models embed; all others answer, and must know when to end.
 Result<void> check_ends(const text::Tokenizer& tokenizer, std::string_view key) {
   if (!tokenizer.end_of_generation().empty()) return {};
   return invalid(

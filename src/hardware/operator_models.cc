@@ -16,7 +16,7 @@ constexpr OperatorModels kFitted[] = {
 };
 // clang-format on
 
-// Kinds without measured operators: whose efficiencies they are given.
+// A kind without measured operators, and the kind whose efficiencies it is given.
 struct Relative {
   std::string_view kind;
   std::string_view fitted_on;
@@ -29,9 +29,10 @@ constexpr Relative kRelatives[] = {
     {"gb200", "b200", 148},           // Blackwell.
 };
 
-constexpr double kTile = 128;                   // Rows and columns of a tile of a product.
-constexpr double kRowsMin = 16;                 // A tensor core's least rows.
-constexpr double kBetweenNodesShare = 1.0 / 9;  // Of a link in the node: 400 Gb/s beside NVLink.
+constexpr double kTile = 128;    // Rows and columns of a tile of a product.
+constexpr double kRowsMin = 16;  // The fewest rows that a tensor core takes.
+// The share of a node's links that a link between nodes has: 400 Gb/s beside NVLink.
+constexpr double kBetweenNodesShare = 1.0 / 9;
 constexpr double kSendShare = 0.7;
 
 double norm2(double a, double b) { return std::sqrt(a * a + b * b); }
@@ -105,7 +106,7 @@ double gemm_seconds(const DeviceModel& device, const GemmShape& s) {
   if (s.rows <= 0) return 0;
   const double rows = std::max(s.rows, kRowsMin * s.experts);
   const double processors = device.operators.processors;
-  // The last wave of tiles fills only some processors.
+  // The last wave of tiles fills only some of the processors.
   const double tiles =
       s.experts * std::ceil(s.rows / s.experts / kTile) * std::ceil(s.columns / kTile) / processors;
   const double waves = tiles + std::min(model.wave_share, 1.0) * (std::ceil(tiles) - tiles);

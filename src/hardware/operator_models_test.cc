@@ -1,4 +1,5 @@
-// Operator models: limits that rooflines must keep, and that more of a resource is never slower.
+// Tests of the operator models: they keep the limits of rooflines, and more of a resource is never
+// slower.
 #include "hardware/operator_models.h"
 
 #include <gtest/gtest.h>
@@ -13,7 +14,8 @@ class OperatorModelsTest : public testing::TestWithParam<const char*> {
   DeviceModel device() const { return *device_model(GetParam()); }
 };
 
-// No product runs faster than the peaks of its data sheet, and large ones reach a third of them.
+// Goal: no product runs faster than the peaks of the data sheet, and large ones reach a third of
+// them.
 TEST_P(OperatorModelsTest, LargeProductsStayBetweenThirdAndPeak) {
   const DeviceModel d = device();
   for (const MathType type : {MathType::kBf16, MathType::kFp8, MathType::kFp4}) {
@@ -30,8 +32,8 @@ TEST_P(OperatorModelsTest, LargeProductsStayBetweenThirdAndPeak) {
   }
 }
 
-// One row reads the weights once: 2 * 8192 * 8192 bytes at the memory's bandwidth, at most twice
-// that long with the launch.
+// Goal: one row reads the weights once: it takes the time of 2 * 8192 * 8192 bytes at the memory's
+// bandwidth, and with the launch at most twice that.
 TEST_P(OperatorModelsTest, OneRowIsBoundByMemory) {
   const DeviceModel d = device();
   const double seconds = gemm_seconds(d, {.rows = 1, .columns = 8192, .depth = 8192});

@@ -8,11 +8,13 @@
 namespace altlas::journal {
 namespace {
 
-// Goal: every start has a larger number than all before it, also over restarts of the process.
-// Method: a SQLite store that is closed and opened again; and what stands there is no number.
+// Goal: every start gets a larger number than all starts before it, also over restarts of the
+// process. Method: a SQLite store that is closed and opened again; and one where no number is
+// stored.
 TEST(BootEpoch, GrowsWithEveryStart) {
   std::string folder = ::testing::TempDir() + "altlas_boot_epoch_XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);  // Others may not write to it.
+  // Only its owner may write to the folder.
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   const std::string path = folder + "/journal.db";
   for (uint64_t start = 1; start <= 4; ++start) {
     auto store = open_sqlite_store(path);

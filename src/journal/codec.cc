@@ -42,7 +42,7 @@ void write_spec(const TaskSpec& from, proto::Spec* to) {
   to->set_asked(from.asked);
 }
 
-// Version 1 had token ids, or the JSON body that a deployment without a model answers.
+// In version 1 a prompt is token ids, or the JSON body that a deployment without a model answers.
 Result<Prompt> read_prompt_of(const proto::Spec& from, uint8_t version) {
   if (version >= 2) return read_prompt(from.segments());
   Prompt out(std::vector<int32_t>(from.prompt().begin(), from.prompt().end()));

@@ -51,7 +51,7 @@ TEST(Codec, EverySpecFieldComesBack) {
   EXPECT_EQ(got.embeds, want.embeds);
 }
 
-// Goal: a task that names any strategy or priority, later ones too, is read at the next start.
+// Goal: a task with any strategy or priority, later ones included, is read at the next start.
 TEST(Codec, EveryNamedValueComesBack) {
   const auto again = [](const TaskSpec& spec) {
     const auto event =
@@ -71,7 +71,7 @@ TEST(Codec, EveryNamedValueComesBack) {
   }
 }
 
-// Goal: what an older altlas wrote is read for ever. Method: rows that version 1 wrote.
+// Goal: what an older altlas wrote stays readable for ever. Method: rows that version 1 wrote.
 TEST(Codec, ReadsVersion1) {
   const auto bytes = [](std::string_view hex) {
     std::string out;

@@ -1,5 +1,5 @@
-// Goal: calls that are written together keep their order and their limit, and each part's outcome
-// is told. Method: a store that notes what it is asked and fails where it is told to.
+// Goal: calls that are written together keep their order and their limit, and each call is told its
+// outcome. Method: a store that notes the calls and fails where the test says so.
 #include "journal/commit_group.h"
 
 #include <gtest/gtest.h>

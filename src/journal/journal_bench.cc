@@ -14,7 +14,7 @@
 namespace altlas::journal {
 namespace {
 
-// Events of one run: few in a smoke run, so that it takes no time.
+// Events of one run; a smoke run has few, so that it takes no time.
 size_t event_count() { return std::getenv("ALTLAS_BENCH_TINY") != nullptr ? 1000 : 100'000; }
 
 // Half acceptances with 64 prompt tokens, half completions with 200 bytes of text.
@@ -49,7 +49,7 @@ void encode(benchmark::State& state) {
 }
 BENCHMARK(encode);
 
-// Durable events in commits of `range(0)`.
+// Appends durable events in commits of `range(0)`.
 void append(benchmark::State& state) {
   const std::vector<TaskEvent> events = make_events(event_count());
   const auto group = static_cast<size_t>(state.range(0));
@@ -73,7 +73,7 @@ BENCHMARK(append)
     ->Iterations(1)
     ->UseRealTime();
 
-// Single events through the writer: the group commit makes the groups.
+// Sends single events through the writer, whose group commit collects them.
 void writer(benchmark::State& state) {
   const std::vector<TaskEvent> events = make_events(event_count());
   uint64_t commits = 0;

@@ -45,8 +45,8 @@ Result<LockFile> LockFile::acquire(const std::string& path) {
   }
   const std::string text = fmt::format("{}\n", ::getpid());
   if (::ftruncate(lock.fd_, 0) != 0 || ::pwrite(lock.fd_, text.data(), text.size(), 0) < 0) {
-    // A full disk must not keep the journal from opening: the lock itself holds, only the pid is
-    // not shown.
+    // A full disk must not keep the journal from opening: the lock holds, and only the process id
+    // is not shown.
     return lock;
   }
   return lock;

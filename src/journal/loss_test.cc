@@ -1,6 +1,6 @@
-// Goal: a journal that lost events which were durable is refused, keeps what is left of it, and
-// opens when the loss is accepted; one that lost nothing is never refused. Method: the files of a
-// store that still runs, as a kill leaves them, harmed in every way that a file can be.
+// Goal: a journal that lost durable events is refused, keeps what is left of it, and opens when the
+// loss is accepted; a journal that lost nothing is never refused. Method: the files of a store that
+// still runs, as a kill leaves them, damaged in every way that a file can be.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -31,7 +31,7 @@ void flip(const fs::path& path, uint64_t at) {
   file.put(static_cast<char>(old ^ 0x10));
 }
 
-// Journals in folders that go with the test.
+// Journals in folders that are removed with the test.
 class Loss : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -46,7 +46,7 @@ class Loss : public ::testing::Test {
     fs::create_directories(folder);
     return folder;
   }
-  // The files as they are now, in a folder of their own.
+  // Copies the files as they are now to a folder of their own.
   fs::path picture(const fs::path& folder) {
     const fs::path out = fresh();
     for (const char* name : {"journal.db", "journal.db-wal", "journal.db.mark"})
@@ -59,7 +59,7 @@ class Loss : public ::testing::Test {
     options.accept_loss = accept_loss;
     return open_sqlite_store(options);
   }
-  // Commits of one event of each of ten tasks.
+  // Appends `commits` commits; each has one event of each of ten tasks.
   static void append(Store& store, int commits) {
     for (int i = 0; i < commits; ++i) {
       std::vector<TaskEvent> events;
@@ -204,7 +204,7 @@ TEST_F(Loss, NothingLostIsNeverRefused) {
   }
 }
 
-// The last events are over and forgotten: their rows are no loss, and their numbers not used again.
+// Goal: last events that are over and forgotten are no loss, and their numbers are not used again.
 TEST_F(Loss, ForgottenEventsAreNotLost) {
   const fs::path at = fresh();
   std::vector<TaskId> all;

@@ -15,8 +15,8 @@
 namespace altlas::journal {
 namespace {
 
-constexpr uint64_t kMagic = 0x316b72616d6a6c61;  // "aljmark1".
-// Two places in sectors of their own: one that a power cut tears leaves the other.
+constexpr uint64_t kMagic = 0x316b72616d6a6c61;  // The characters "aljmark1".
+// The two places are in different sectors: if a power cut tears one, the other is left.
 constexpr off_t kPlaceBytes = 4096;
 constexpr int64_t kSendPeriodUs = 1'000'000;
 
@@ -25,7 +25,7 @@ struct Place {
   uint64_t number = 0;
   int64_t row = 0;
   uint64_t hash = 0;
-  uint64_t check = 0;  // Of the others.
+  uint64_t check = 0;  // A checksum of the other members.
 };
 
 uint64_t check_of(const Place& place) {

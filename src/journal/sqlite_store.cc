@@ -21,13 +21,13 @@
 namespace altlas::journal {
 namespace {
 
-// `event` is only ever appended to, at the end of its B-tree: no index, so a commit writes as few
-// pages as can be. Which rows a task has is known from memory (see forget()).
+// Rows of `event` are only appended, at the end of its B-tree. There is no index, so a commit
+// writes as few pages as possible. Memory knows which rows a task has (see forget()).
 constexpr const char* kSchema =
     "CREATE TABLE event(row INTEGER PRIMARY KEY, task BLOB NOT NULL, payload BLOB NOT NULL);"
     "CREATE TABLE value(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
 
-// FULL: every commit is synchronised.
+// FULL means that every commit is synchronised to the disk.
 constexpr const char* kSettings =
     "PRAGMA synchronous=FULL;"
     "PRAGMA wal_autocheckpoint=1000;"  // Pages; the writing connection checkpoints in its commit.
@@ -38,7 +38,7 @@ constexpr const char* kSettings =
 
 constexpr uint64_t kLowRoomBytes = uint64_t{16} << 20;
 
-// Never 0, which stands for no row.
+// Returns a hash of the row that is never 0, since 0 stands for no row.
 uint64_t row_hash(std::string_view task, std::string_view payload) {
   return Hasher().add(task).add(payload).value() | 1;
 }
@@ -49,8 +49,8 @@ Result<int64_t> read_pragma(sqlite3* database, const char* sql) {
   return sqlite3_column_int64(statement.get(), 0);
 }
 
-// EXCLUSIVE before WAL: no shared memory file, and no second process.  Errors: where the VFS has no
-// WAL.
+// EXCLUSIVE comes before WAL: then there is no shared-memory file, and no second process gets in.
+// Errors: the VFS has no WAL.
 Result<void> use_wal(sqlite3* database, std::string_view doing) {
   ALTLAS_TRY_VOID(execute(database, "PRAGMA locking_mode=EXCLUSIVE", doing));
   ALTLAS_TRY(const Statement statement, prepare(database, "PRAGMA journal_mode=WAL"));
@@ -60,7 +60,7 @@ Result<void> use_wal(sqlite3* database, std::string_view doing) {
   return {};
 }
 
-// A writing transaction: rolled back unless commit() succeeded.
+// A writing transaction, which is rolled back unless commit() succeeded.
 class Transaction {
  public:
   explicit Transaction(sqlite3* database) : database_(database) {}
@@ -101,25 +101,27 @@ class SqliteStore final : public Store {
  private:
   Result<void> open_mark();
   Result<void> close_to_others() const;
-  // True for a file without tables.
+  // Returns true for a file without tables.
   Result<bool> check_file();
   Result<void> make_tables();
   Result<void> check_loss(bool empty);
-  // A row's hash; 0 where there is none.
+  // Returns a row's hash, or 0 if there is no such row.
   Result<uint64_t> hash_of_row(int64_t row);
   void move_mark(const Mark& mark);
   Result<void> index_rows();
-  // Where it happened, and as kIo unless the file is damaged.
+  // Adds where an error happened. Its code is kIo unless the file is damaged.
   Error failed(std::string_view doing) const;
 
   SqliteOptions options_;
   LockFile lock_;
-  MarkFile mark_;  // Without a VFS of one's own only.
+  MarkFile mark_;  // There is none for a store with a VFS of its own.
   bool mark_failed_ = false;
-  int64_t last_row_ = 0;  // The highest ever used, also by events that are forgotten.
+  // The highest row ever used, even if its event is forgotten by now.
+  int64_t last_row_ = 0;
   Database database_;
   Statement insert_event_, delete_event_, put_value_, get_value_;
-  // Rows of each task, once forget() was first called; before that it costs nothing.
+  // The rows of each task, which are collected at the first forget(); before that they cost
+  // nothing.
   bool rows_known_ = false;
   std::map<TaskId, std::vector<int64_t>> rows_of_;
 };
@@ -131,8 +133,8 @@ Error SqliteStore::failed(std::string_view doing) const {
   return Error(ErrorCode::kIo, error.message());
 }
 
-// Makes the file, and closes it and what SQLite puts beside it to others: SQLite itself would make
-// them as the umask has it, and follow links. The log gets the mode of the file.
+// Makes the file, and keeps it and the files that SQLite puts beside it from others. SQLite itself
+// would make them with the umask's mode, and follow links. The log gets the mode of the file.
 Result<void> SqliteStore::close_to_others() const {
   if (!options_.vfs.empty()) return {};
   for (const char* suffix : {"", "-wal", "-journal", "-shm"}) {
@@ -148,7 +150,7 @@ Result<void> SqliteStore::close_to_others() const {
   return {};
 }
 
-// A journal that is gone altogether must not be made anew unnoticed.
+// A journal that vanished as a whole must not be made anew unnoticed.
 Result<void> SqliteStore::open_mark() {
   if (!options_.vfs.empty()) return {};
   ALTLAS_TRY(mark_, MarkFile::open(options_.path + ".mark"));
@@ -171,15 +173,16 @@ Result<void> SqliteStore::open() {
     return sqlite_error(raw, fmt::format("can't open journal '{}'", options_.path));
   const std::string opening = fmt::format("can't open journal '{}'", options_.path);
   sqlite3* database = database_.get();
-  // A log that is refused stays as it is: it may be repaired, or its end be looked for elsewhere.
+  // The log of a refused journal stays as it is: the journal may be repaired, or its end may be
+  // found elsewhere.
   sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   ALTLAS_TRY_VOID(use_wal(database, opening));
   ALTLAS_TRY(const bool empty, check_file());
   ALTLAS_TRY_VOID(check_loss(empty));
   sqlite3_db_config(database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
   ALTLAS_TRY_VOID(execute(database, kSettings, opening));
-  // What an earlier process could not synchronise is readable here and lost with the next power: it
-  // is written anew.
+  // What an earlier process could not synchronise is readable now but would be lost with the next
+  // power cut, so it is written anew.
   ALTLAS_TRY_VOID(execute(database, "PRAGMA wal_checkpoint(TRUNCATE)", opening));
   if (options_.pages_max > 0) {
     const std::string limit = fmt::format("PRAGMA max_page_count={}", options_.pages_max);
@@ -192,8 +195,8 @@ Result<void> SqliteStore::open() {
   ALTLAS_TRY(put_value_,
              prepare(database, "INSERT OR REPLACE INTO value(name, value) VALUES(?1, ?2)"));
   ALTLAS_TRY(get_value_, prepare(database, "SELECT value FROM value WHERE name = ?1"));
-  // The checkpoint does not synchronise the log that it cut; a commit does, before anything is told
-  // of what is here.
+  // The checkpoint does not synchronise the log that it cut. A commit does, and it comes before
+  // anybody is told what the journal holds.
   ALTLAS_TRY_VOID(put_value("opened", "1"));
   return {};
 }
@@ -234,7 +237,7 @@ Result<uint64_t> SqliteStore::hash_of_row(int64_t row) {
   return row_hash(column_blob(select, 0), column_blob(select, 1));
 }
 
-// Sets last_row_. The events that the mark tells of must be there, or have been forgotten.
+// Sets last_row_. Errors: an event that the mark knows is neither here nor forgotten.
 Result<void> SqliteStore::check_loss(bool empty) {
   uint64_t marked_hash = 0;
   const Mark mark = mark_.last().value_or(Mark{});
@@ -270,7 +273,7 @@ Result<void> SqliteStore::check_loss(bool empty) {
   return mark_.write({last_row_, hash});
 }
 
-// A journal whose mark can't be moved is as good as one without.
+// A journal whose mark can't be moved is no worse than one without a mark.
 void SqliteStore::move_mark(const Mark& mark) {
   if (!options_.vfs.empty()) return;
   const Result<void> written = mark_.write(mark);

@@ -18,7 +18,7 @@
 namespace altlas::journal {
 namespace {
 
-// A folder that goes away with the test.
+// A folder that is removed with the test.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
@@ -64,7 +64,7 @@ void run_sql(const std::string& path, const std::string& sql) {
   sqlite3_close(database);
 }
 
-// Both stores keep the same promises.
+// Both stores keep the same promises, so both run these tests.
 class AnyStore : public ::testing::TestWithParam<bool> {
  protected:
   std::unique_ptr<Store> open() {
@@ -152,8 +152,8 @@ TEST(SqliteStore, SecondOpenerIsToldThePid) {
   EXPECT_TRUE(store->append(numbered(1, 0, 1)).ok());
 }
 
-// Goal: without the lock file (another program, or a custom VFS) SQLite's own lock still keeps a
-// second one out.
+// Goal: without the lock file (as with another program, or a custom VFS) SQLite's own lock still
+// keeps a second process out.
 TEST(SqliteStore, SqliteLockKeepsOthersOut) {
   const TemporaryFolder folder;
   const std::string path = folder.file("journal.sqlite");
@@ -164,9 +164,8 @@ TEST(SqliteStore, SqliteLockKeepsOthersOut) {
   EXPECT_EQ(second.error().code(), ErrorCode::kConflict) << second.error().message();
 }
 
-// Goal: a place that somebody else prepared is neither followed nor overwritten, and nothing that
-// is made is for others. Method: a link, a second name and a pipe at every name that the store
-// opens.
+// Goal: a path that somebody else prepared is neither followed nor overwritten, and others can't
+// read what is made. Method: a link, a second name and a pipe at every name that the store opens.
 TEST(SqliteStore, TakesNoPlaceOfOthers) {
   for (const char* suffix : {"", ".lock", "-wal"}) {
     for (const int kind : {0, 1, 2}) {
@@ -190,7 +189,7 @@ TEST(SqliteStore, TakesNoPlaceOfOthers) {
   EXPECT_EQ(open_sqlite_store(path).error().code(), ErrorCode::kInvalid) << "others may write";
   ASSERT_EQ(::chmod(folder.file(".").c_str(), 0700), 0);
   std::ofstream(path).flush();
-  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);  // Of an earlier version.
+  ASSERT_EQ(::chmod(path.c_str(), 0644), 0);  // An earlier version made files with this mode.
   const mode_t before = ::umask(0);
   const auto store = open_sqlite_store(path).value();
   ASSERT_TRUE(store->append(numbered(1, 0, 3)).ok());
@@ -245,8 +244,8 @@ TEST(SqliteStore, CorruptRowIsNamed) {
 }
 
 // Goal: damage anywhere in the file ends in an error or in intact events, never in a crash or a
-// changed event. Method: overwrite 64 bytes at every 997th byte of a small journal, one place at a
-// time.
+// changed event. Method: 64 bytes are overwritten at every 997th byte of a small journal, one place
+// at a time.
 TEST(SqliteStore, DamagedFileNeverLies) {
   const TemporaryFolder folder;
   const std::string path = folder.file("journal.sqlite");
@@ -283,8 +282,8 @@ TEST(SqliteStore, DamagedFileNeverLies) {
   EXPECT_GT(refused, 10);
 }
 
-// Goal: a full disk is kIo, loses nothing, and passes. Method: a page limit; forget makes room
-// again.
+// Goal: a full disk is kIo, loses nothing, and is over once there is room. Method: a page limit;
+// forget() makes room again.
 TEST(SqliteStore, FullDiskIsAnErrorThatPasses) {
   const TemporaryFolder folder;
   SqliteOptions options;
@@ -311,8 +310,8 @@ TEST(SqliteStore, FullDiskIsAnErrorThatPasses) {
   EXPECT_EQ(read_all(*store).size(), (tasks - 2) * 4);
 }
 
-// Goal: after kill -9 in the middle of appends, what was answered is there, and no append is there
-// by half. Method: a child appends groups of 7 and tells each answer through a pipe; it is killed
+// Goal: after kill -9 in the middle of appends, every answered append is there, and none is there
+// in part. Method: a child appends groups of 7 and reports each answer through a pipe; it is killed
 // after 1 to 40 answers.
 TEST(SqliteStore, KillLosesNothingThatWasAnswered) {
   for (const int answers : {1, 3, 12, 40}) {

@@ -8,7 +8,7 @@
 namespace altlas::journal {
 namespace {
 
-// As large as a request's events may be: less could find room where they would not.
+// As large as a request's events may be: a smaller trial could find room where they would not.
 constexpr size_t kTrialBytes = 64 << 10;
 
 }  // namespace
@@ -92,7 +92,7 @@ void JournalWriter::try_write() {
 
 void JournalWriter::run() {
   for (;;) {
-    // Read before the drain: what was sent before close() is in it.
+    // `closed` is read before the drain, so what was sent before close() is part of it.
     const bool closed = queue_.closed();
     std::vector<Request> requests = queue_.wait_drain(std::chrono::seconds(1));
     if (requests.empty() && closed) return;

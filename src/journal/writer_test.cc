@@ -14,7 +14,7 @@
 namespace altlas::journal {
 namespace {
 
-// A store whose appends wait for permission and can be told to fail.
+// A store whose appends wait for the test's permission and fail when told to.
 class GatedStore final : public Store {
  public:
   explicit GatedStore(std::unique_ptr<Store> inner) : inner_(std::move(inner)) {}
@@ -78,7 +78,7 @@ TEST(JournalWriter, GroupsCommitsAndKeepsOrder) {
   GatedStore& gate = *gated;
   JournalWriter writer(std::move(gated), {});
   writer.start();
-  std::vector<int> answers;  // Written by the writer's thread, read after stop().
+  std::vector<int> answers;  // The writer's thread writes it; it is read after stop().
   ASSERT_TRUE(
       writer.append(one(0), [&](Result<void> done) { answers.push_back(done.ok() ? 0 : -1); })
           .ok());
@@ -142,7 +142,7 @@ TEST(JournalWriter, FailureReachesEveryCallOfTheGroup) {
   EXPECT_GE(writer.stats().failures, 1u);
 }
 
-// A disk that is full and gets room again, told from outside.
+// A store whose disk is full or has room, as the test says.
 class FullStore : public Store {
  public:
   Result<void> append(std::span<const TaskEvent> events) override {
@@ -164,8 +164,8 @@ class FullStore : public Store {
   std::unique_ptr<Store> inner_ = open_memory_store();
 };
 
-// Goal: the failure of the last write is known until a write succeeds, requests or not; where room
-// is low also before a request meets it.
+// Goal: the writer knows that its last write failed until a write succeeds, requests or not; it
+// notices that room is low before a request does.
 TEST(JournalWriter, KnowsItsFailureAndRecoversWithoutRequests) {
   auto made = std::make_unique<FullStore>();
   FullStore& store = *made;
@@ -208,7 +208,7 @@ TEST(JournalWriter, ForgetsAndKeepsTheLastValue) {
   EXPECT_EQ(writer.store().get_value("count").value(), "2");
 }
 
-// Goal: one commit stays bounded. Method: 10 waiting requests of 4 events, 8 events a commit.
+// Goal: a commit's size is limited. Method: 10 waiting requests of 4 events, 8 events a commit.
 TEST(JournalWriter, LimitsACommit) {
   auto gated = std::make_unique<GatedStore>(open_memory_store());
   GatedStore& gate = *gated;

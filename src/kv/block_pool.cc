@@ -81,7 +81,7 @@ void BlockPool::unlink(uint32_t index) {
 }
 
 void BlockPool::check_integrity() const {
-  std::vector<char> state(blocks_.size(), 0);  // 1: free, 2: kept.
+  std::vector<char> state(blocks_.size(), 0);  // 1: the block is free; 2: it is kept.
   for (const uint32_t index : free_) {
     ALTLAS_CHECK(index < blocks_.size() && state[index] == 0, "a block is in the free list once");
     ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].owner == kNoNode,

@@ -29,7 +29,7 @@ KvCache::KvCache(KvOptions options)
   }
 }
 
-// Blocks of a group from the first token on, up to position `tokens`.
+// Returns the number of a group's blocks from the first token up to position `tokens`.
 uint32_t KvCache::blocks_until(uint32_t group, uint64_t tokens) const {
   if (is_state(group)) return tokens > 0 ? 1 : 0;
   const uint64_t blocks = ceil_div(tokens, options_.block_tokens);
@@ -40,7 +40,7 @@ uint32_t KvCache::blocks_needed(uint32_t group, uint64_t tokens) const {
   const uint64_t all = blocks_until(group, tokens);
   const uint64_t window = options_.groups[group].window;
   if (window == 0) return static_cast<uint32_t>(all);
-  // `window` tokens that end anywhere in a block.
+  // A window of `window` tokens may end anywhere in a block.
   return static_cast<uint32_t>(std::min(all, ceil_div(window - 1, options_.block_tokens) + 1));
 }
 
@@ -66,7 +66,7 @@ uint64_t KvCache::tokens_max() const {
   return most;
 }
 
-// The first block that a token at `position` sees in this group.
+// Returns the first block that a token at `position` sees in this group.
 uint32_t KvCache::first_needed(uint32_t group, uint32_t position) const {
   const uint32_t window = options_.groups[group].window;
   return window == 0 || position < window ? 0 : (position - window + 1) / options_.block_tokens;
@@ -74,7 +74,7 @@ uint32_t KvCache::first_needed(uint32_t group, uint32_t position) const {
 
 namespace {
 
-// Those of a sequence's payloads that have tokens in [begin, begin + count).
+// Returns those of a sequence's payloads that have tokens in [begin, begin + count).
 std::vector<BlockPayload> payloads_within(std::span<const PayloadPlace> payloads, uint32_t begin,
                                           uint32_t count) {
   std::vector<BlockPayload> out;
@@ -95,7 +95,8 @@ PrefixMatch KvCache::match(uint64_t salt, std::span<const int32_t> tokens,
   if (!options_.prefix_caching || tokens.size() < 2) return best;
   const uint32_t bt = options_.block_tokens;
   const auto last = static_cast<uint32_t>(tokens.size() - 1);
-  std::vector<uint32_t> run_begin(groups(), 0);  // First block of the unbroken run that ends here.
+  // For each group, the first block of the unbroken run that ends here.
+  std::vector<uint32_t> run_begin(groups(), 0);
   std::vector<uint32_t> nodes;
   size_t good = 0;
   uint32_t node = kNoNode;
@@ -134,8 +135,8 @@ uint32_t KvCache::matched_blocks(const PrefixMatch& match, uint32_t group) const
 }
 
 PrefixMatch KvCache::shorten(PrefixMatch match) const {
-  // A shorter prefix of a good one can lack blocks that fell out of windows: look again for the
-  // longest that is whole.
+  // A shorter prefix of a whole one can lack blocks that fell out of windows, so the longest whole
+  // one is searched anew.
   while (!match.nodes.empty()) {
     match.nodes.pop_back();
     match.tokens = static_cast<uint32_t>(match.nodes.size()) * options_.block_tokens;
@@ -168,8 +169,8 @@ SequenceBlocks KvCache::start(uint64_t salt, const PrefixMatch& match, BlockChan
       table.blocks.push_back(block);
     }
     if (table.blocks.empty()) continue;
-    // Ranks hold tables from the first token on: what the window hides is filled with a block that
-    // is there.
+    // Ranks hold tables from the first token on: an existing block stands in for those that the
+    // window hides.
     TableChange whole{g, 0, std::vector<BlockId>(table.first, table.blocks.front())};
     whole.blocks.insert(whole.blocks.end(), table.blocks.begin(), table.blocks.end());
     changes.tables.push_back(std::move(whole));
@@ -177,7 +178,8 @@ SequenceBlocks KvCache::start(uint64_t salt, const PrefixMatch& match, BlockChan
   return sequence;
 }
 
-// A block that others use, or that the tree has promised the content of, can't be written.
+// Whether the block must be copied before it is written: others use it, or the tree names its
+// content.
 bool KvCache::must_copy(const SequenceBlocks& sequence, uint32_t group, uint32_t begin) const {
   const GroupTable& table = sequence.tables[group];
   const uint32_t index = begin / options_.block_tokens;
@@ -252,17 +254,17 @@ void KvCache::reserve(SequenceBlocks& sequence, uint32_t begin, uint32_t count,
     }
     if (!added.blocks.empty()) changes.tables.push_back(std::move(added));
   }
-  // A copied block's content is no longer the tree's.
+  // A copied block's content is the sequence's own, not the tree's.
   const uint32_t node_blocks = begin / bt;
   ALTLAS_CHECK(sequence.published <= node_blocks + 1,
                "only the last published block can be written again");
 }
 
-// Block `index` of the sequence is full, and `node` names its content.
+// Gives the sequence's full block `index` to the tree, as `node`'s.
 void KvCache::share(SequenceBlocks& sequence, uint32_t group, uint32_t index, uint32_t node,
                     BlockChanges& changes) {
   GroupTable& table = sequence.tables[group];
-  if (index < table.first) return;  // Fell out of the window already.
+  if (index < table.first) return;  // The block has fallen out of the window already.
   BlockId& own = table.blocks[index - table.first];
   const auto known = tree_.block(node, group);
   if (!known) {
@@ -364,7 +366,7 @@ SequenceBlocks KvCache::swap_in(uint64_t salt, const SwappedBlocks& swapped,
       changes.swap_in.push_back({g, table.blocks.back(), place});
     }
     if (table.blocks.empty()) continue;
-    // As in start(): ranks hold tables from the first token on.
+    // Ranks hold tables from the first token on, as in start().
     TableChange whole{g, 0, std::vector<BlockId>(table.first, table.blocks.front())};
     whole.blocks.insert(whole.blocks.end(), table.blocks.begin(), table.blocks.end());
     changes.tables.push_back(std::move(whole));

@@ -25,8 +25,8 @@ void compute(KvCache& cache, SequenceBlocks& sequence, const std::vector<int32_t
   cache.publish(sequence, ids, static_cast<uint32_t>(ids.size()), changes);
 }
 
-// Goal: a prefix seen before is found again in whole blocks, also after its sequence is gone, and
-// never across salts.
+// Goal: a known prefix is found again in whole blocks, even after its sequence is gone, and never
+// under another salt.
 TEST(KvCache, FindsWholeBlocksOfAPrefix) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 16}}});
   const auto first = tokens(10);
@@ -47,12 +47,13 @@ TEST(KvCache, FindsWholeBlocksOfAPrefix) {
   cache.check_integrity(none);
 }
 
-// Goal: a payload's KV is found by what it holds and where it stands, never by its places alone.
+// Goal: a payload's KV is found by its content and its position, never by its placeholder tokens
+// alone.
 TEST(KvCache, PayloadsAreKnownByTheirContent) {
   const int32_t kPlace = -3;
   const ContentHash cat = content_hash("cat"), dog = content_hash("dog");
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 32}}});
-  // One token, a payload of nine places over three blocks, then text.
+  // The prompt is one token, a payload of nine placeholders over three blocks, then text.
   const auto prompt = [kPlace](std::vector<PayloadPlace> payloads) {
     std::vector<int32_t> ids = tokens(16, 100);
     for (const PayloadPlace& one : payloads)
@@ -87,8 +88,8 @@ TEST(KvCache, PayloadsAreKnownByTheirContent) {
   cache.release(a);
 }
 
-// Goal: a prompt that is cached to its last token computes that one in a copy, and the original
-// stays as it was.
+// Goal: a prompt that is cached to its last token computes that token in a copy, and the original
+// stays as it is.
 TEST(KvCache, CopiesOnWriteWhenEverythingIsCached) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 8}}});
   const auto ids = tokens(8);
@@ -135,8 +136,8 @@ TEST(KvCache, EqualBlocksBecomeOne) {
   cache.check_integrity(both);
 }
 
-// Goal: a window group holds no more than its window, and a prefix is found only where its window
-// is still there.
+// Goal: a window group holds no more than its window, and a prefix is found only if its window is
+// still cached.
 TEST(KvCache, WindowGroupsGiveBackWhatFellOut) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 32}, {GroupKind::kWindow, 4, 8}}});
   EXPECT_EQ(cache.blocks_needed(1, 100), 3u);
@@ -163,7 +164,7 @@ TEST(KvCache, WindowGroupsGiveBackWhatFellOut) {
   EXPECT_EQ(cache.match(0, tokens(20)).tokens, 0u) << "blocks 2 … 4 of the window group are gone";
 }
 
-// Goal: what is evicted first is what was used longest ago, and of one sequence its end.
+// Goal: the block that was used longest ago is evicted first, and of one sequence the last block.
 TEST(KvCache, EvictsOldestAndTailsFirst) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 6}}});
   BlockChanges changes;
@@ -220,7 +221,7 @@ TEST(KvCache, OneStatePerSequence) {
   cache.check_integrity(all, {&swapped});
 }
 
-// A sequence of the random run: few different prompts, so that prefixes meet.
+// A sequence of the random run. There are few different prompts, so that prefixes meet.
 struct Live {
   std::vector<int32_t> ids;
   uint32_t computed = 0;

@@ -1,4 +1,5 @@
-// Tests of KV blocks that go to host memory: which go, where they come back, when a place is free.
+// Tests of KV blocks in host memory: which blocks go there, where they come back, and when a place
+// is free.
 #include "kv/swap_space.h"
 
 #include <gtest/gtest.h>
@@ -11,8 +12,8 @@
 namespace altlas::kv {
 namespace {
 
-// Goal: a place that was given back is taken again only after forget(): a step that is being
-// planned may still read it.
+// Goal: a place that was given back is taken again only after forget(), since the step that is
+// being planned may still read it.
 TEST(SwapSpace, PlacesAreFreeAfterForget) {
   SwapSpace space(2, 3);
   SwappedBlocks held{.tokens = 5, .tables = std::vector<SwappedTable>(2)};
@@ -79,14 +80,14 @@ TEST(KvCache, SwapsWhatTheNextTokenSees) {
   EXPECT_EQ(swapped.tokens, 0u);
   cache.forget_copied();
   EXPECT_EQ(cache.swap().free_count(0), 5u);
-  // Published again it moves over to the blocks that the tree kept.
+  // When the sequence is published again it moves to the blocks that the tree kept.
   cache.publish(back, ids, 18, changes);
   EXPECT_EQ(back.tables[0].blocks[0], gone.tables[0].blocks[0]);
   const SequenceBlocks* one[] = {&back};
   cache.check_integrity(one);
 }
 
-// Goal: what others hold too need not be computed again.
+// Goal: tokens whose blocks others hold too need not be computed again.
 TEST(KvCache, CountsSharedTokens) {
   KvCache cache({.block_tokens = 4, .groups = {{.blocks = 12}}});
   std::vector<int32_t> ids(11);

@@ -32,9 +32,9 @@ constexpr std::string_view kTargets =
 
 struct TensorName {
   uint32_t layer = 0;
-  std::string_view module;  // "attn_q".
+  std::string_view module;  // For example "attn_q".
 };
-// "blk.3.attn_q.weight".
+// Parses a name such as "blk.3.attn_q.weight".
 std::optional<TensorName> parse_name(std::string_view name) {
   constexpr std::string_view kPrefix = "blk.", kSuffix = ".weight";
   if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
@@ -114,7 +114,7 @@ class AdapterReader {
     return invalid(fmt::format("adapter '{}': {}", file_.path_.substr(0, 300), what), "adapter");
   }
 
-  // Adds one tensor of a pair. `name`: as GGUF has it; `own`: as the file has it.
+  // Adds one tensor of a pair. `name` is GGUF's name for it, `own` the file's.
   Result<void> take(std::string_view name, std::string_view own, std::string_view a,
                     std::string_view b) {
     const bool first = name.ends_with(a);
@@ -272,7 +272,8 @@ uint32_t CheckedAdapter::file_row(const Pair& pair, uint32_t row) const {
   const ops::RopeStyle own = config_.architecture.rope;
   if (!turns || rope_ == own) return row;
   const uint32_t dim = config_.head_dim, half = dim / 2, head = row / dim * dim, i = row % dim;
-  // The model's pairs lie side by side, the file's half a head apart; or the other way round.
+  // The two rows of a pair lie side by side in the model and half a head apart in the file, or the
+  // other way round.
   return own == ops::RopeStyle::kAdjacent ? head + i % 2 * half + i / 2
                                           : head + i % half * 2 + i / half;
 }

@@ -12,7 +12,7 @@
 namespace altlas::model {
 namespace {
 
-// Of all values, and where they are added.
+// A hash of all the adapter's values and of where they are added.
 uint64_t identity_of(const Adapter& adapter) {
   Hasher hasher;
   const auto add = [&](const float* values, size_t count) {
@@ -53,7 +53,7 @@ Result<uint64_t> AdapterTable::keep(uint32_t id, const CheckedAdapter& file,
 }
 
 void AdapterTable::drop(uint32_t id) {
-  std::shared_ptr<const Held> dropped;  // Freed without the lock.
+  std::shared_ptr<const Held> dropped;  // Its memory is freed after the lock is released.
   const std::lock_guard lock(mutex_);
   const auto found = held_.find(id);
   if (found == held_.end()) return;

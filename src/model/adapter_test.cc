@@ -1,4 +1,4 @@
-// Tests of LoRA adapters: against weights that were merged, in batches, and refusals.
+// Tests of LoRA adapters: compared with merged weights, in batches, and refused.
 #include "model/adapter.h"
 
 #include <fmt/format.h>
@@ -36,7 +36,7 @@ constexpr float kAlpha = 6;
 struct Matrix {
   std::string hugging_face, gguf;
   uint32_t rows, cols;
-  bool turns;               // Rows of q and k, which GGUF files of llama reorder.
+  bool turns;               // These are rows of q or k, which GGUF files of llama reorder.
   std::vector<float> a, b;  // [rank, cols], [rows, rank]
 };
 
@@ -49,7 +49,7 @@ std::string folder() {
   return made;
 }
 
-// Matrices of every kind in both layers of the tiny llama.
+// Returns matrices of every kind, for both layers of the tiny llama.
 std::vector<Matrix> matrices(uint64_t seed) {
   struct Kind {
     const char *hugging_face, *gguf;
@@ -121,7 +121,7 @@ std::string write_peft(const std::string& name, const std::vector<Matrix>& all,
   return path;
 }
 
-// As llama.cpp's converter writes it: rows of q and k pair by pair.
+// Writes the file as llama.cpp's converter does: rows of q and k pair by pair.
 std::string write_gguf(const std::string& name, const std::vector<Matrix>& all,
                        const char* architecture = "llama", const char* type = "adapter") {
   weights::GgufWriter writer;
@@ -144,7 +144,7 @@ std::string write_gguf(const std::string& name, const std::vector<Matrix>& all,
   return path;
 }
 
-// A copy of the tiny llama's folder with the adapter added to its weights.
+// Writes a copy of the tiny llama's folder with the adapter added to its weights.
 std::string write_merged(const std::vector<Matrix>& all) {
   const std::string from = testing_support::write_tiny_folder("llama", DType::kF32);
   const std::string path = folder() + "/merged";
@@ -184,7 +184,8 @@ struct Running {
     EXPECT_TRUE(loaded.ok()) << loaded.error().message();
     if (loaded.ok()) rank = std::move(*loaded);
   }
-  // One step of a prompt per adapter, with all log-probabilities; then a decode step. [adapters]
+  // Runs one step of a prompt per adapter, with all log-probabilities, then a decode step. Returns
+  // a list for each of `adapters`.
   std::vector<std::vector<float>> run(const std::vector<uint32_t>& adapters) {
     std::vector<std::vector<float>> out(adapters.size());
     StepPlan first, second;
@@ -245,8 +246,8 @@ TEST(Adapter, EqualsMergedWeights) {
     }
 }
 
-// Goal: rows of one batch have their own adapters, and those of the model itself are the same bits
-// as without any.
+// Goal: each row of a batch has its own adapter, and rows of the model itself have the same bits as
+// without any.
 TEST(Adapter, RowsOfABatchDoNotTouchEachOther) {
   const std::string model = testing_support::write_tiny_gguf("llama");
   const std::string one = write_gguf("one", matrices(1)), two = write_gguf("two", matrices(50));
@@ -319,8 +320,8 @@ TEST(Adapter, ComesAndGoesBesideSteps) {
   EXPECT_EQ(running.device.memory_use().used, before);
 }
 
-// Goal: a sequence keeps the adapter it began with, and its memory leaves with the last that has
-// it.
+// Goal: a sequence keeps the adapter it began with; the adapter's memory is freed with the last
+// sequence that has it.
 TEST(Adapter, IsHeldByItsSequence) {
   const std::string model = testing_support::write_tiny_gguf("llama");
   const std::string file = write_gguf("held", matrices(1));
@@ -358,7 +359,7 @@ TEST(Adapter, IsHeldByItsSequence) {
   EXPECT_THAT(refused.error().message(), HasSubstr("there is no adapter 4"));
 }
 
-// Goal: what can't be loaded leaves nothing behind, and steps go on.
+// Goal: an adapter that can't be loaded leaves nothing behind, and steps go on.
 TEST(Adapter, LateOnesAreRefusedWithTheReason) {
   const std::string model = testing_support::write_tiny_gguf("llama");
   Running running(model);
@@ -390,9 +391,9 @@ TEST(Adapter, LateOnesAreRefusedWithTheReason) {
   EXPECT_EQ(running.run({0})[0], plain);
 }
 
-// Goal: a file that would make every answer nonsense is refused by its tensor's name, at the start
-// and later, and steps go on. Method: one value of one matrix that is not finite, or is not once it
-// is scaled.
+// Goal: a file that would turn every answer into nonsense is refused with its tensor's name, at the
+// start and later, and steps go on. Method: one value of one matrix that is not finite, or not once
+// it is scaled.
 TEST(Adapter, ValuesThatAreNotFiniteAreRefused) {
   const std::string model = testing_support::write_tiny_gguf("llama");
   Running running(model);
@@ -460,7 +461,7 @@ TEST(Adapter, ByteOrderMarks) {
   }
 }
 
-// Goal: what does not fit or is not supported is refused when it is opened, with the numbers.
+// Goal: what does not fit or is not supported is refused at opening, with the numbers.
 TEST(Adapter, Refuses) {
   const auto file = ModelFile::open(testing_support::write_tiny_gguf("llama"));
   ASSERT_TRUE(file.ok());

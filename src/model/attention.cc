@@ -12,11 +12,12 @@
 namespace altlas::model {
 namespace {
 
-constexpr uint32_t kSharedTiles = 64;  // Of one token's attention, between two merges.
+// Tiles of one token's attention that are computed between two merges.
+constexpr uint32_t kSharedTiles = 64;
 
 size_t state_floats(uint32_t head_dim) { return (head_dim + 2 + 15) / 16 * 16; }
 
-// In place, each of `heads` heads.
+// Norms each of `heads` heads in place.
 void norm_heads(float* x, size_t heads, size_t head_dim, const float* gamma, float eps) {
   ops::rms_norm_cpu({x, heads * head_dim}, {gamma, head_dim}, eps, {x, heads * head_dim});
 }
@@ -73,7 +74,7 @@ std::array<Attention::Columns, 3> Attention::columns() const {
            {q + kv + first_kv, q_width() + kv_width(), kv_width()}}};
 }
 
-// Half of the values of a head that turn.
+// The number of a head's pairs of values that rope turns.
 size_t Attention::turning(const KvGroup& group) const {
   return (group.window != 0 ? config_.window_rope : config_.rope).frequency.size();
 }
@@ -116,7 +117,7 @@ void Attention::run(StepContext& step, const LayerWeights& layer, uint32_t index
   step.meet_rows();
 }
 
-// Bias, head norms and rope of q and k; k and v into the cache.
+// Adds the bias to q and k, norms their heads, turns them by rope, and writes k and v to the cache.
 void Attention::write_kv(StepContext& step, const LayerWeights& layer, const Place& place) {
   const size_t q = q_width(), kv = kv_width(), dim = config_.head_dim;
   const uint32_t q_heads = shard_.q_heads.size(), kv_heads = shard_.kv_heads.size();
@@ -137,7 +138,7 @@ void Attention::write_kv(StepContext& step, const LayerWeights& layer, const Pla
   }
 }
 
-// Whether attend() quantises what it attends, an item at a time.
+// Whether attend() quantises its results, one item at a time.
 bool Attention::quantizes_items(const Linear& next) const {
   return next.takes_quantized && shard_.attends_whole_blocks;
 }
@@ -223,8 +224,8 @@ void Attention::attend_token(StepContext& step, const LayerWeights& layer, const
   if (shared) attend_together(step, place);
 }
 
-// Whether sharing tiles is worth two barriers: whole heads would leave threads idle, and there are
-// tiles for all.
+// Whether sharing tiles is worth two barriers: with whole heads threads would be idle, and there
+// are enough tiles for all.
 bool Attention::shares_token(const StepContext& step, const ops::AttentionShape& shape,
                              size_t position) const {
   constexpr size_t kTilesMin = 4;
@@ -249,7 +250,8 @@ void Attention::attend_together(StepContext& step, const Place& place) {
   };
   for (size_t at = tiles.first; at < tiles.last; at += kSharedTiles) {
     const size_t count = std::min<size_t>(kSharedTiles, tiles.last - at);
-    step.team.barrier();  // Keys and values are written, earlier partials merged.
+    // Keys and values are written by then, and earlier partial results merged.
+    step.team.barrier();
     const auto own = device::split(heads * count, step.thread, step.team.size());
     for (size_t i = own.begin; i < own.end;) {
       const auto index = static_cast<uint32_t>(i / count);

@@ -14,7 +14,7 @@
 namespace altlas::model {
 namespace {
 
-// Copies a block of the group, layer by layer, between its layers' memory and `host`.
+// Copies a block of the group, layer by layer, between the layers' memory and `host`.
 std::byte* swap_layers(const KvGroup& group, const ops::KvLayout& layout, uint32_t block, bool out,
                        std::byte* host) {
   const size_t bytes = layout.block_bytes();
@@ -192,7 +192,8 @@ void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place) {
   if (row.ask.known >= 0) out.known_logprob = ops::logprob(sampler.known_logit(), sum);
   if (!row.ask.samples) return;
   out.token = sampler.choose(again);
-  // Of the model's own distribution, before anything changed the logits.
+  // The log-probability is that of the model's own distribution, before anything changed the
+  // logits.
   if (row.reports) out.logprob = ops::logprob(sampler.logit_of(out.token, again), sum);
 }
 

@@ -13,7 +13,7 @@
 namespace altlas::model {
 namespace {
 
-// Threads don't share lines.
+// Rounds up to whole cache lines, so that threads don't share one.
 size_t line_floats(size_t values) { return (values + 15) / 16 * 16; }
 
 // The widest input of a product that lies in StepContext::quantized.
@@ -33,7 +33,8 @@ uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention
     for (const auto* linears : {&experts.gate_up, &experts.down})
       for (const Linear& linear : *linears) also(linear);
   }
-  return (bytes + 4095) / 4096 * 4096 + 64;  // Threads don't share lines, or cache sets alone.
+  // Threads don't share cache lines, and their memory does not start in the same cache sets.
+  return (bytes + 4095) / 4096 * 4096 + 64;
 }
 
 }  // namespace
@@ -171,7 +172,7 @@ void Decoder::feed_forward(StepContext& step, uint32_t index) {
   parts_.feed_forward.run(step, layer, index);
 }
 
-// What adapters add to the last product of a layer.
+// Adds what adapters give to the last product of a layer.
 void Decoder::adapt_down(StepContext& step, uint32_t index) const {
   if (!step.adapts) return;
   const Rows<float> gated = parts_.feed_forward.gated_values(weights_.layers[index].down);
@@ -238,7 +239,7 @@ Decoder::Forms Decoder::feed_forward_forms(const LayerWeights& layer) const {
           true};
 }
 
-// x += delta, normed first where the model asks; `spare`: room for a row.
+// Adds delta to x, normed first where the model asks for it. `spare` has room for one row.
 void Decoder::add_branch(StepContext& step, size_t row, const float* post_norm,
                          float* spare) const {
   const size_t hidden = config_.hidden;
@@ -250,7 +251,7 @@ void Decoder::add_branch(StepContext& step, size_t row, const float* post_norm,
   ops::add_cpu(branch, hidden, step.x[row]);
 }
 
-// Of this thread's rows: x += delta where there is a branch, then x normed, in the forms that the
+// For this thread's rows: adds delta to x if there is a branch, then norms x in the forms that the
 // next product takes.
 void Decoder::add_and_norm(StepContext& step, bool branch, const float* post_norm,
                            const float* norm, const Forms& forms) const {

@@ -1,5 +1,5 @@
-// Tests of the decoder against golden logits, and of the promise that its bits depend on nothing
-// but the sequence.
+// Tests of the decoder against golden logits, and of the promise that its bits depend on the
+// sequence alone.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ namespace {
 using testing_support::Golden;
 using testing_support::read_golden;
 
-// The model's file, written once.
+// Returns the path of the model's file, which is written once.
 const std::string& tiny(const std::string& name) {
   static std::map<std::string, std::string> paths;
   const auto [at, added] = paths.try_emplace(name);
@@ -37,10 +37,11 @@ const std::string& tiny(const std::string& name) {
   return at->second;
 }
 
-// A decoder over memory of its own.
+// A decoder with memory of its own.
 struct Bench {
   explicit Bench(const std::string& path, uint32_t threads);
-  // Logits after every token of one sequence, [tokens, vocab], computed in steps of `chunk` tokens.
+  // Returns the logits after every token of one sequence, [tokens, vocab], computed in steps of
+  // `chunk` tokens.
   std::vector<float> logits(std::span<const int32_t> tokens, size_t chunk);
 
   static constexpr uint32_t kStepTokens = 64, kBlocks = 8;
@@ -52,7 +53,7 @@ struct Bench {
   std::unique_ptr<Decoder> decoder;
 
  private:
-  // 64-byte aligned.
+  // Returns memory that is aligned to 64 bytes.
   std::byte* take(uint64_t bytes) {
     std::vector<float>& floats = memory.emplace_back(bytes / 4 + 32);
     const auto address = reinterpret_cast<uintptr_t>(floats.data());
@@ -105,7 +106,8 @@ std::vector<float> Bench::logits(std::span<const int32_t> tokens, size_t chunk) 
         [&](uint32_t, size_t i, size_t first, const float* logits, size_t seen) {
           std::copy_n(logits, seen, &out[(at + i) * vocab + first]);
         },
-        [&](uint32_t thread, size_t i) {  // Logits that are asked for again are the same.
+        // Logits that are computed again are the same.
+        [&](uint32_t thread, size_t i) {
           alignas(64) float again[ops::kSampleRun];
           for (size_t first = 0; first < vocab; first += ops::kAgainStep) {
             const size_t more =
@@ -138,8 +140,8 @@ Loaded load(const std::string& name, uint32_t threads, KvType kv_dtype,
   return loaded;
 }
 
-// Log-probabilities of one sequence's 20 most likely tokens at every position. tokens: the prompt,
-// run in chunks; `neighbour` > 0 puts another sequence with that many tokens beside it.
+// Returns the log-probabilities of a sequence's 20 most likely tokens at every position. The prompt
+// `tokens` runs in chunks; if `neighbour` > 0, another sequence of that many tokens runs beside it.
 std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, size_t chunk,
                                size_t neighbour, int32_t slot = 1) {
   auto request = std::make_shared<SequenceRequest>();
@@ -194,8 +196,8 @@ std::vector<TokenLogprobs> run(Rank& rank, const std::vector<int32_t>& tokens, s
 
 class Architectures : public ::testing::TestWithParam<const char*> {};
 
-// All logits after every position within 1e-4 of the golden one (of 1 where that is smaller), by
-// prefill at once, in chunks and token by token, with float32 KV.
+// Expects all logits after every position within 1e-4 of the golden ones (relative, or absolute for
+// those below 1). The prompt is computed at once, in chunks and token by token, with float32 KV.
 void expect_golden_logits(const std::string& path, const Golden& golden) {
   Bench bench(path, 2);
   ASSERT_NE(bench.decoder, nullptr);
@@ -213,11 +215,12 @@ void expect_golden_logits(const std::string& path, const Golden& golden) {
 // Goal: the decoder computes what transformers computes in float32. Method: a tiny random model of
 // each architecture.
 TEST_P(Architectures, GgufMatchesGoldenLogits) {
-  if (!testing_support::has_tiny_gguf(GetParam())) return;  // Safetensors only.
+  // Some architectures have safetensors only.
+  if (!testing_support::has_tiny_gguf(GetParam())) return;
   expect_golden_logits(testing_support::write_tiny_gguf(GetParam()), read_golden(GetParam()));
 }
 
-// The same for Hugging Face folders; the weights are the same numbers in every type.
+// Goal: the same holds for Hugging Face folders; the weights are the same numbers in every type.
 TEST_P(Architectures, SafetensorsMatchGoldenLogits) {
   const Golden golden = read_golden(GetParam());
   for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
@@ -263,9 +266,9 @@ uint64_t hash_of(const std::vector<TokenLogprobs>& all) {
   return hasher.value();
 }
 
-// hash_of what each model answers to its golden tokens. When it fails on one machine only, that
-// machine rounds differently; on all, a change moved the bits: check it, then put the new ones
-// here.
+// Returns the hash_of() of each model's answers to its golden tokens. If it differs on one machine
+// only, that machine rounds differently; if on all, a change moved the bits: check the change, then
+// put the new hashes here.
 uint64_t bits_of(const std::string& model) {
   static const std::map<std::string, uint64_t> bits = {
       {"qwen2_tied", 15157966657911931885u},   {"qwen2_untied", 3881062021606827511u},
@@ -280,9 +283,8 @@ uint64_t bits_of(const std::string& model) {
   return found == bits.end() ? 0 : found->second;
 }
 
-// Goal: bits do not depend on chunking, neighbours, threads, block size or SIMD target, nor on the
-// machine. Method: compare every way with one, and that one with a hash that x86-64 and arm64
-// share.
+// Goal: bits do not depend on chunking, neighbours, threads, block size, SIMD target or machine.
+// Method: compare every way with one, and that one with a hash that x86-64 and arm64 share.
 TEST_P(Architectures, SameBitsEveryWay) {
   const Golden golden = read_golden(GetParam());
   std::vector<TokenLogprobs> first;

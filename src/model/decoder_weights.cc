@@ -72,7 +72,8 @@ class Builder {
     return view;
   }
 
-  // Of a tensor NAME_exps.weight with all experts, else of NAME.7.weight.
+  // Finds an expert's matrix, in a tensor NAME_exps.weight with all experts or in one such as
+  // NAME.7.weight.
   template <class Source>
   Result<weights::TensorView> expert_matrix(const Source& source, uint64_t cols) {
     const std::string together = source.name + "_exps.weight";
@@ -90,7 +91,7 @@ class Builder {
     return view;
   }
 
-  // A norm's factors.
+  // Reads the factors of a norm.
   Result<void> norm(const std::string& name, uint64_t count, const float*& out) {
     float* data = arena_->take_array<float>(count);
     ALTLAS_TRY_VOID(fill_floats(name, count, data));
@@ -182,7 +183,7 @@ class Builder {
     return norm("output_norm.weight", hidden, weights.output_norm);
   }
 
-  // The first `rows` rows of a table, as floats.
+  // Reads the first `rows` rows of a table, as floats.
   Result<void> table(const std::string& name, uint64_t rows, uint64_t rows_min, const float*& out) {
     const uint64_t cols = config_.hidden;
     ALTLAS_TRY(const weights::TensorView view, file_.tensor(name));

@@ -86,7 +86,7 @@ BatchEntry DraftModel::one_token(const DraftEntry& entry, uint32_t index) const 
           .tables = entry.tables.first(plan_->groups.size())};
 }
 
-// The likeliest tokens behind the rows of the step become guess number `guess` of their entries.
+// Makes the likeliest tokens after the step's rows guess number `guess` of their entries.
 void DraftModel::take_likeliest(std::span<DraftEntry> entries, uint32_t guess) {
   targets_.clear();
   for (DraftEntry& entry : entries)

@@ -1,5 +1,5 @@
-// Goal: embeddings are transformers', whatever the steps; plans that can't give one are refused.
-// Method: tiny random models against golden vectors.
+// Goal: embeddings equal those of transformers, whatever the steps; plans that can't give one are
+// refused. Method: tiny random models against golden vectors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -57,7 +57,7 @@ StepEntry chunk(const std::vector<int32_t>& tokens, int32_t slot, size_t from, s
           .samples = from + count == tokens.size()};
 }
 
-// The embedding of `tokens`, computed in steps of `size` tokens.
+// Returns the embedding of `tokens`, computed in steps of `size` tokens.
 std::vector<float> embed(Rank& rank, const std::vector<int32_t>& tokens, size_t size) {
   StepPlan plan = start(rank, 1, embeds(tokens));
   for (size_t at = 0; at < tokens.size(); at += size) {
@@ -103,10 +103,11 @@ TEST(Embedding, EncodersMatchTransformers) {
       ASSERT_NE(loaded.rank, nullptr);
       EXPECT_FALSE(loaded.rank->shape().generates);
       EXPECT_EQ(loaded.rank->shape().embedding_size, 32u);
-      EXPECT_EQ(loaded.rank->shape().step_tokens_max, 64u);  // Its longest text fits one step.
+      // The encoder's longest text fits in one step.
+      EXPECT_EQ(loaded.rank->shape().step_tokens_max, 64u);
       expect_close(embed(*loaded.rank, golden.tokens, golden.tokens.size()), golden.embedding);
     }
-    // As served: 16-bit keys and values.
+    // Models are served with 16-bit keys and values.
     Loaded loaded(testing_support::write_tiny_gguf(name), KvType::kF16);
     ASSERT_NE(loaded.rank, nullptr);
     EXPECT_GE(cosine(embed(*loaded.rank, golden.tokens, golden.tokens.size()), golden.embedding),
@@ -114,7 +115,7 @@ TEST(Embedding, EncodersMatchTransformers) {
   }
 }
 
-// Texts beside each other do not see each other; threads do not change bits.
+// Goal: texts in one batch do not see each other, and threads do not change bits.
 TEST(Embedding, EncoderBatchesGiveTheSameBits) {
   const Golden golden = testing_support::read_golden("bert_mean");
   const std::string path = testing_support::write_tiny_gguf("bert_mean");
@@ -174,7 +175,7 @@ TEST(Embedding, WrongPlansAreRefused) {
   Loaded decoder(testing_support::write_tiny_gguf("qwen3"));
   ASSERT_NE(decoder.rank, nullptr);
   StepPlan gap = start(*decoder.rank, 1, embeds(golden.tokens));
-  gap.entries = {chunk(golden.tokens, 1, 4, 5)};  // The first four were never added.
+  gap.entries = {chunk(golden.tokens, 1, 4, 5)};  // The first four tokens were never added.
   EXPECT_FALSE(decoder.rank->run(gap).ok());
 }
 

@@ -121,7 +121,7 @@ void Encoder::add_and_norm(const Range& own, const float* bias, const float* gam
   }
 }
 
-// Every query stands where the text ends, so it sees all of it.
+// Every query is given the position of the text's end, so that it sees all of the text.
 void Encoder::attend(uint32_t thread, std::span<const BatchEntry> entries) {
   const ops::AttentionShape shape{
       .q_heads = config_.q_heads, .scale = config_.attention_scale, .layout = layout_};

@@ -41,7 +41,7 @@ void Experts::run(StepContext& step, const ExpertWeights& layer) {
     run_tokens(step, layer);
 }
 
-// Where the experts' gated products go, from a place on.
+// Returns where the experts' gated products go, from a place on.
 Gated Experts::gated_for(const Linear& down, size_t place) const {
   return {shard_.expert_feed_forward.begin, down.cols, down.takes_quantized,
           gated_ + place * ops::quantized_bytes(1, down.cols), wide_.rows(place, wide_.count)};
@@ -96,7 +96,7 @@ void Experts::run_tokens(StepContext& step, const ExpertWeights& layer) {
   step.clock.lap(Op::kGate);
 }
 
-// From the router's product to the inputs that lie at their places.
+// Computes the router's product, chooses experts, and puts the inputs in their places.
 void Experts::place_tokens(StepContext& step, const ExpertWeights& layer) {
   const size_t tokens = step.tokens.size();
   step.multiply(step.share_of_rows(tokens), layer.router, step.input(step.normed), router_);
@@ -121,11 +121,12 @@ void Experts::choose(const Range& own) {
 void Experts::sort_places(size_t tokens) {
   const ExpertConfig& experts = config_.experts;
   const size_t places = tokens * experts.used;
-  const uint32_t* chosen = chosen_.data;  // Rows of `used` lie one behind the other.
+  const uint32_t* chosen = chosen_.data;  // Rows of `used` ids follow one another.
   std::fill_n(first_, experts.count + 1, 0u);
   for (size_t i = 0; i < places; ++i) ++first_[chosen[i] + 1];
   for (uint32_t e = 0; e < experts.count; ++e) first_[e + 1] += first_[e];
-  for (size_t i = 0; i < places; ++i) {  // first_[e] moves to the expert's end.
+  // In this loop first_[e] moves to the end of the expert's places.
+  for (size_t i = 0; i < places; ++i) {
     const uint32_t place = first_[chosen[i]]++;
     place_.data[i] = place;
     row_at_[place] = static_cast<uint32_t>(i / experts.used);
@@ -134,7 +135,7 @@ void Experts::sort_places(size_t tokens) {
   first_[0] = 0;
 }
 
-// Every place's input, in the form that the experts take.
+// Fills every place's input, in the form that the experts take.
 void Experts::gather(const StepContext& step, const Linear& next) {
   const size_t hidden = config_.hidden, row_bytes = ops::quantized_bytes(1, hidden);
   const auto own = device::split(step.tokens.size() * config_.experts.used, step.group_thread,
@@ -147,7 +148,7 @@ void Experts::gather(const StepContext& step, const Linear& next) {
   }
 }
 
-// delta = what the token's experts give, by their shares.
+// Sets delta to the sum of what the token's experts give, weighted by their shares.
 void Experts::add_experts(const StepContext& step, bool shared) {
   const size_t hidden = config_.hidden, used = config_.experts.used;
   for (size_t row = step.own.begin; row < step.own.end; ++row) {
@@ -161,7 +162,8 @@ void Experts::add_experts(const StepContext& step, bool shared) {
   }
 }
 
-// One token: every thread chooses for itself. The bits are those of run_tokens.
+// Computes one token: every thread chooses the experts by itself. The bits are those of
+// run_tokens().
 void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
   const ExpertConfig& experts = config_.experts;
   const size_t hidden = config_.hidden, used = experts.used;

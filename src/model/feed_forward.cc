@@ -10,16 +10,18 @@
 namespace altlas::model {
 namespace {
 
-constexpr uint32_t kGateFloats = 1 << 16;  // Of gate and up that a thread holds at once.
-constexpr size_t kUnitPanels = 4;          // Two records of the next product's input.
-constexpr size_t kTokensAtOnce = 256;      // As a product; their input stays in the second cache.
+constexpr uint32_t kGateFloats = 1 << 16;  // Values of gate and up that a thread holds at once.
+// Their rows make two records of the next product's input.
+constexpr size_t kUnitPanels = 4;
+// Tokens of one product; their input stays in the second-level cache.
+constexpr size_t kTokensAtOnce = 256;
 static_assert(2 * kUnitPanels * ops::kPanelRows * kTokensAtOnce <= kGateFloats);
 
 const std::byte* panel_at(const ops::PackedMatrix& matrix, size_t panel) {
   return matrix.data + panel * ops::packed_panel_bytes(matrix.type, matrix.cols);
 }
 
-// `rows` rows from a panel on.
+// Returns `rows` rows of the matrix, from the panel `first` on.
 ops::PackedMatrix slice(const ops::PackedMatrix& matrix, size_t first, size_t rows,
                         const std::byte* next) {
   return {matrix.type, static_cast<uint32_t>(rows), matrix.cols, panel_at(matrix, first), next};
@@ -72,7 +74,7 @@ void FeedForward::gate_row(const float* gate, const float* up, size_t wide, floa
   gate_mul(gate, up, wide, product);
 }
 
-// Of whole rows, this thread's.
+// Gates this thread's rows, each as a whole.
 void FeedForward::gate(const StepContext& step, const Linear& down) {
   const Gated gated = gated_for(down, shard_.feed_forward);
   for (size_t row = step.own.begin; row < step.own.end; ++row) {

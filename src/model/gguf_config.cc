@@ -16,7 +16,7 @@ struct Reader {
 
   std::string key(std::string_view name) const { return prefix + "." + std::string(name); }
   bool has(std::string_view name) const { return head.has(key(name)); }
-  // A number in [1, max]; `fallback` 0: it must be there.
+  // Returns a number in [1, max]. If `fallback` is 0, the file must have it.
   Result<uint32_t> count(std::string_view name, uint32_t max, uint64_t fallback = 0) const {
     const std::string path = key(name);
     ALTLAS_TRY(const uint64_t value,
@@ -52,7 +52,7 @@ Result<RopeScaling> read_scaling(const Reader& read, uint32_t context) {
                                                context / out.factor, 1, kContextMax));
   ALTLAS_TRY(out.beta_fast, read.number("rope.scaling.yarn_beta_fast", 32, 1e-3, 1e6));
   ALTLAS_TRY(out.beta_slow, read.number("rope.scaling.yarn_beta_slow", 1, 1e-3, 1e6));
-  // In GGUF this multiplies what follows from the factor.
+  // In GGUF this number multiplies the factor that follows from the scaling.
   ALTLAS_TRY(const double times, read.number("rope.scaling.attn_factor", 1, 1e-3, 1e3));
   out.attention_factor = times * (out.factor > 1 ? 0.1 * std::log(out.factor) + 1 : 1);
   return out;
@@ -73,8 +73,8 @@ Result<void> read_rope(const weights::GgufModel& file, const Reader& read,
     config.window_rope = config.rope;
   }
   if (!file.has_tensor("rope_freqs.weight")) return {};
-  ALTLAS_TRY(const weights::TensorView factors,
-             file.tensor("rope_freqs.weight"));  // Llama 3's long-context divisors.
+  // Llama 3's divisors for long contexts.
+  ALTLAS_TRY(const weights::TensorView factors, file.tensor("rope_freqs.weight"));
   if (factors.dtype != DType::kF32 || factors.cols() != config.rope.frequency.size() ||
       factors.rows() != 1)
     return invalid("rope_freqs.weight: one F32 factor for each pair of a head is supported");
@@ -182,7 +182,7 @@ Result<void> read_pooling(const Reader& read, Hyperparameters& config) {
     case 2:
       config.pooling = Pooling::kCls;
       return {};
-    case 0:  // None: what its kind does.
+    case 0:  // The file names no pooling: its kind of model decides.
       config.pooling = encoder ? Pooling::kMean : Pooling::kLast;
       return {};
     case 3:

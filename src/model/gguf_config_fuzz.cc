@@ -1,5 +1,5 @@
-// Fuzzes the reader of a GGUF model's numbers: a well-formed file whose keys, types and values the
-// fuzzer chooses gives an error or numbers that fit each other.
+// Fuzzes the reader of a GGUF model's numbers: a well-formed file, whose keys, types and values the
+// fuzzer chooses, gives an error or numbers that fit together.
 #include <fcntl.h>
 #include <fuzzer/FuzzedDataProvider.h>
 #include <sys/mman.h>
@@ -55,7 +55,7 @@ constexpr std::array<const char*, 33> kKeys = {
     "tokenizer.ggml.model",
 };
 
-// A value of any type: small counts mostly, since those pass the first checks.
+// Writes a value of any type. Most are small counts, since those pass the first checks.
 void put_value(FuzzedDataProvider& data, GgufWriter& out, const std::string& key) {
   switch (data.ConsumeIntegralInRange(0, 9)) {
     case 0:

@@ -12,7 +12,7 @@ namespace altlas::model {
 namespace {
 namespace json = boost::json;
 
-// One object of the file. A key that is null counts as absent.
+// One object of the file. A key with the value null counts as absent.
 struct Facts {
   const json::object& object;
   std::string path;
@@ -25,7 +25,7 @@ struct Facts {
   Error wrong(std::string_view key, std::string_view wanted) const {
     return invalid(fmt::format("{}: {} must be {}", path, key, wanted));
   }
-  // A whole number in [min, max].
+  // Returns a whole number in [min, max].
   Result<uint32_t> count(std::string_view key, uint32_t max, uint32_t min = 1) const {
     const json::value* value = find(key);
     if (value == nullptr) return invalid(fmt::format("{}: {} is missing", path, key));
@@ -172,7 +172,7 @@ Result<void> read_windows(const Facts& facts, Hyperparameters& config) {
   if (is_qwen && config.window > 0) kind.windows = WindowRule::kEvery;
   apply_window_rule(config);
   if (config.window == 0) return {};
-  // Mistral's own class has no layer types.
+  // The class of Mistral itself has no layer types.
   if (facts.has("layer_types") && (is_qwen || kind.windows == WindowRule::kAllButEachNth))
     return read_layer_types(facts, config);
   if (is_qwen && kind.name != "qwen3moe") {
@@ -333,7 +333,7 @@ Result<Pooling> read_hf_pooling(std::string_view text, const std::string& path) 
 Result<HfConfig> read_hf_config(std::string_view text, const std::string& path) {
   ALTLAS_TRY(const json::value root, parse_object(text, path));
   const Facts outer{root.get_object(), path};
-  // A model that also sees images keeps its text part's numbers apart.
+  // A model that also sees images has its text part's numbers in an object of their own.
   const json::value* inner = outer.find("text_config");
   const Facts facts{inner != nullptr && inner->is_object() ? inner->get_object() : outer.object,
                     path};

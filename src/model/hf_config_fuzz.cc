@@ -1,5 +1,5 @@
-// Fuzzes the reader of config.json: whatever the bytes, it answers an error or numbers that fit
-// each other.
+// Fuzzes the reader of config.json: whatever the bytes, it returns an error or numbers that fit
+// together.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -1,6 +1,6 @@
-// Goal: config.json files of real models read as transformers reads them, and each wrong one is
-// named with what is supported. Method: texts in both styles of rope's numbers; one fault at a
-// time; every prefix and byte change of one.
+// Goal: config.json files of real models are read as transformers reads them, and every fault is
+// named together with what is supported. Method: texts in both styles of rope's numbers; one fault
+// at a time; every prefix and byte change of one.
 #include "model/hf_config.h"
 
 #include <gmock/gmock.h>
@@ -16,7 +16,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Llama 3.2 1B as Meta publishes it (style of transformers 4).
+// Llama 3.2 1B as Meta publishes it, in the style of transformers 4.
 const std::string kLlama =
     R"({"architectures":["LlamaForCausalLM"],"attention_bias":false,"head_dim":64,)"
     R"("hidden_act":"silu","hidden_size":2048,"intermediate_size":8192,)"
@@ -45,7 +45,7 @@ TEST(HfConfig, Llama3) {
   EXPECT_EQ(config->model.rope.frequency.size(), 32u);
   EXPECT_DOUBLE_EQ(config->model.rope.frequency[0], 1.0);
   EXPECT_NEAR(config->model.rope.frequency[31] * 32, std::pow(5e5, -62.0 / 64), 1e-12);
-  // The same numbers as transformers 5 writes them.
+  // The same numbers in the style of transformers 5.
   const std::string style5 =
       with(with(kLlama, "\"rope_scaling\":{", "\"rope_parameters\":{\"rope_theta\":500000.0,"),
            "\"rope_theta\":500000.0,\"tie", "\"tie");
@@ -54,8 +54,8 @@ TEST(HfConfig, Llama3) {
   EXPECT_EQ(again->model.rope.frequency, config->model.rope.frequency);
 }
 
-// Gemma 3 4B: the text part lies within a model that also sees images; window layers keep their
-// own base without scaling.
+// Goal: the text part is found within a model that also sees images; window layers keep their own
+// base, without scaling. Method: Gemma 3 4B.
 TEST(HfConfig, Gemma3InsideAnImageModel) {
   const std::string text =
       R"({"model_type":"gemma3","text_config":{"model_type":"gemma3_text","hidden_size":2560,)"
@@ -119,7 +119,7 @@ TEST(HfConfig, EveryFaultIsNamed) {
   }
 }
 
-// Reading ends in an error or checked numbers, never in a crash.
+// Goal: reading ends in an error or in checked numbers, never in a crash.
 TEST(HfConfig, EveryPrefixAndByteChangeIsSafe) {
   for (size_t i = 0; i < kLlama.size(); ++i) {
     EXPECT_FALSE(read_hf_config(kLlama.substr(0, i), "c").ok()) << i;

@@ -10,7 +10,7 @@ namespace {
 struct NamePair {
   std::string_view hugging_face, gguf;
 };
-// What stands after "layers.N." and before ".weight" or ".bias".
+// Names of modules: the part after "layers.N." and before ".weight" or ".bias".
 constexpr NamePair kModules[] = {
     {"self_attn.q_proj", "attn_q"},
     {"self_attn.k_proj", "attn_k"},
@@ -30,7 +30,7 @@ constexpr NamePair kModules[] = {
     {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
     {"mlp.shared_expert.down_proj", "ffn_down_shexp"},
 };
-// Where norms also follow the branches, one name means another norm.
+// In models with norms after the branches as well, one of the names means another norm.
 constexpr NamePair kPostNormModules[] = {
     {"post_attention_layernorm", "post_attention_norm"},
     {"pre_feedforward_layernorm", "ffn_norm"},
@@ -46,7 +46,7 @@ constexpr NamePair kOuter[] = {
     {"lm_head.weight", "output.weight"},
 };
 
-// Of BERT: what stands after "encoder.layer.N." and before ".weight" or ".bias".
+// Names of BERT's modules: the part after "encoder.layer.N." and before ".weight" or ".bias".
 constexpr NamePair kEncoderModules[] = {
     {"attention.self.query", "attn_q"},
     {"attention.self.key", "attn_k"},
@@ -70,7 +70,7 @@ std::string_view find(std::span<const NamePair> pairs, std::string_view name) {
   return found == pairs.end() ? std::string_view() : found->gguf;
 }
 
-// Takes the part before the first '.' from `rest`.
+// Takes the part before the first '.' off `rest`.
 std::string_view take_part(std::string_view& rest) {
   const size_t dot = std::min(rest.find('.'), rest.size());
   const std::string_view part = rest.substr(0, dot);
@@ -83,7 +83,8 @@ bool is_number(std::string_view text) {
          text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// "self_attn.q_proj" -> "attn_q"; "mlp.experts.7.up_proj" -> "ffn_up.7".
+// Translates names such as "self_attn.q_proj" to "attn_q" and "mlp.experts.7.up_proj" to
+// "ffn_up.7".
 std::string module_name(std::string_view module, const Architecture& kind) {
   for (const std::string_view experts : {"mlp.experts.", "block_sparse_moe.experts."})
     if (module.starts_with(experts)) {
@@ -114,7 +115,8 @@ std::string encoder_name(std::string_view rest) {
 std::string gguf_name_of(std::string_view hugging_face, const Architecture& kind) {
   if (kind.encoder) return encoder_name(hugging_face);
   std::string_view rest = hugging_face;
-  // Of a language model, of one within a model that also sees images, or of a bare decoder.
+  // The prefix of a language model, of one within a model that also sees images, or of a bare
+  // decoder.
   for (const std::string_view prefix :
        {"language_model.model.", "model.language_model.", "language_model.", "model."})
     if (rest.starts_with(prefix)) {
@@ -132,7 +134,7 @@ std::string gguf_name_of(std::string_view hugging_face, const Architecture& kind
 
 HfTensors::HfTensors(const weights::TensorSource& files, const Architecture& kind, bool tied)
     : files_(files) {
-  bool bare = true;  // A checkpoint of the decoder alone has no head.
+  bool bare = true;  // Whether the checkpoint has the decoder alone: then it has no head.
   for (const std::string_view name : files.tensor_names()) {
     if (name.find('.') != std::string_view::npos && !name.starts_with("layers.") &&
         !name.starts_with("embed_tokens.") && !name.starts_with("norm."))
@@ -143,7 +145,8 @@ HfTensors::HfTensors(const weights::TensorSource& files, const Architecture& kin
   if (tied || kind.encoder)
     names_.erase("output.weight");
   else if (!bare && !names_.contains("output.weight"))
-    names_.emplace("output.weight", "lm_head.weight");  // Missing: the source says so.
+    // The tensor is missing, and its source will say so.
+    names_.emplace("output.weight", "lm_head.weight");
 }
 
 std::vector<std::string_view> HfTensors::tensor_names() const {

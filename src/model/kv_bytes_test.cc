@@ -1,4 +1,4 @@
-// Tests of KV blocks that leave a rank as bytes and come to another.
+// Tests of KV blocks that leave one rank as bytes and enter another.
 #include "model/kv_bytes.h"
 
 #include <gmock/gmock.h>
@@ -42,7 +42,7 @@ struct Loaded {
 
 const std::vector<int32_t> kPrompt = {5, 9, 2, 7, 30, 11, 3, 8, 1, 22, 4,  6,  13, 17, 19, 20, 21,
                                       2, 3, 1, 8, 9,  4,  7, 6, 5, 33, 40, 12, 15, 16, 18, 10};
-constexpr uint32_t kBlocks = 4;  // Of 16 tokens: room for what follows.
+constexpr uint32_t kBlocks = 4;  // Blocks of 16 tokens; they leave room for further tokens.
 
 std::vector<BlockId> blocks_from(uint32_t first, uint32_t count = kBlocks) {
   std::vector<BlockId> out;
@@ -65,7 +65,7 @@ struct Said {
   std::vector<float> logprobs;
 };
 
-// One token per step, from what `plan` computes on.
+// Decodes one token per step, from where `plan` ends.
 Said go_on(Rank& rank, StepPlan plan, uint32_t position, size_t count) {
   Said said;
   for (size_t n = 0; n < count; ++n) {
@@ -99,7 +99,7 @@ Said undisturbed(Rank& rank, uint32_t adapter, size_t count) {
 }
 
 // Prefills all but the prompt's last token in one rank, hands the blocks over in pieces (by layer
-// and by head), and goes on in the other.
+// and by head), and goes on in the other rank.
 Said handed_over(Rank& from, Rank& to, uint32_t adapter, size_t count) {
   const std::vector<BlockId> sent = blocks_from(kBlocks - 1), received = blocks_from(20);
   StepPlan prefill = start(from, request(adapter), sent);
@@ -123,9 +123,9 @@ Said handed_over(Rank& from, Rank& to, uint32_t adapter, size_t count) {
   return go_on(to, plan, static_cast<uint32_t>(kPrompt.size()), count);
 }
 
-// Goal: a sequence goes on elsewhere, in other blocks, with the bits of an undisturbed run. Method:
-// full and window attention, KV types, another number of threads there; what lay in the blocks
-// before is overwritten.
+// Goal: a sequence goes on in another rank and other blocks, with the bits of an undisturbed run.
+// Method: full and window attention, all KV types, another number of threads there; earlier content
+// of the blocks is overwritten.
 TEST(KvBytes, ContinuationHasTheSameBits) {
   for (const char* model : {"qwen2_tied", "gemma3"})
     for (const KvType type : {KvType::kF16, KvType::kF32, KvType::kQ8_0}) {
@@ -140,7 +140,7 @@ TEST(KvBytes, ContinuationHasTheSameBits) {
     }
 }
 
-// A rank with the blocks of one prefill, and what was exported of them.
+// A rank with the blocks of one prefill, and the bytes that it exported.
 struct Sender : Loaded {
   explicit Sender(LoadOptions options) : Loaded(std::move(options)) {
     undisturbed(*rank, 0, 1);
@@ -151,8 +151,8 @@ struct Sender : Loaded {
   KvBytes bytes;
 };
 
-// Goal: bytes that would mean something else here are refused, and the words say what differs;
-// nothing was written then.
+// Goal: bytes that would mean something else here are refused, and the error says what differs;
+// nothing is written then.
 TEST(KvBytes, RefusesWhatMeansSomethingElse) {
   const std::string path = testing_support::write_tiny_gguf("qwen2_tied");
   Sender sender(options_of(path));

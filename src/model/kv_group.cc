@@ -6,7 +6,8 @@ namespace altlas::model {
 
 std::vector<KvGroup> kv_groups(const Hyperparameters& config, const ShardRange& layers) {
   std::vector<KvGroup> groups;
-  if (config.architecture.encoder) return {KvGroup{.layers = {0}}};  // One layer's at a time.
+  // An encoder holds one layer's keys and values at a time.
+  if (config.architecture.encoder) return {KvGroup{.layers = {0}}};
   for (const bool window : {false, true}) {
     KvGroup group{.window = window ? config.window : 0};
     bool some = false;

@@ -7,7 +7,8 @@
 namespace altlas::model {
 namespace {
 
-constexpr size_t kReadingTokens = 40;  // Products of more are bound by arithmetic, not by memory.
+// Products of more tokens than this are limited by arithmetic, not by memory.
+constexpr size_t kReadingTokens = 40;
 
 }  // namespace
 

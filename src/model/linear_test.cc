@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint32_t kCols = 256;
 
-// Memory that products take: aligned, freed at the end.
+// Aligned memory for products, which is freed at the end.
 std::shared_ptr<std::byte> aligned(size_t bytes) {
   return {static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)), std::free};
 }
@@ -26,7 +26,7 @@ struct Case {
 
   void add(DType type, uint32_t rows) {
     std::vector<uint8_t> raw = testing::bytes(rows * row_bytes(type, kCols), rows);
-    for (uint8_t& byte : raw) byte &= 0x3b;  // Finite scales.
+    for (uint8_t& byte : raw) byte &= 0x3b;  // It keeps the scales finite.
     memory.push_back(aligned(ops::packed_bytes(type, rows, kCols)));
     ops::pack_panels(type, rows, kCols, reinterpret_cast<const std::byte*>(raw.data()), 0,
                      ops::panel_count(rows), memory.back().get());
@@ -35,8 +35,8 @@ struct Case {
   }
 };
 
-// Goal: the shares of any number of threads are the whole product, each row once, of few tokens
-// (shared out by bytes) and of many (by rows), of types and heights that differ.
+// Goal: the shares of any number of threads make up the whole product, each row once. Method: few
+// tokens (shared out by bytes) and many (by rows), matrices of several types and heights.
 TEST(Linear, SharesAreTheWholeProduct) {
   Case one;
   one.add(DType::kQ8_0, 112);

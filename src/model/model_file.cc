@@ -53,7 +53,8 @@ Result<ModelFile> ModelFile::open(const std::string& path) {
 }
 
 Result<uint64_t> ModelFile::identity() const {
-  constexpr size_t kSamples = 32;  // Tensors whose values are looked at, and bytes of each end.
+  // The number of tensors whose values are hashed, and of bytes at each of their ends.
+  constexpr size_t kSamples = 32;
   Hasher hasher;
   const Hyperparameters& c = config_;
   hasher.add(c.layer_count).add(c.hidden).add(c.q_heads).add(c.kv_heads).add(c.head_dim);
@@ -65,7 +66,7 @@ Result<uint64_t> ModelFile::identity() const {
     for (const double frequency : rope->frequency) hasher.add(frequency);
   }
   std::vector<std::string_view> names = tensors_->tensor_names();
-  std::ranges::sort(names);  // Formats order them otherwise.
+  std::ranges::sort(names);  // The two formats order the names differently.
   const size_t step = names.size() / kSamples + 1;
   for (size_t i = 0; i < names.size(); ++i) {
     ALTLAS_TRY(const weights::TensorView tensor, tensors_->tensor(names[i]));

@@ -1,5 +1,5 @@
-// Goal: files of either format that are not a model we can run are refused with what is wrong, and
-// none is read outside of itself. Method: tiny models with one fault each.
+// Goal: files of either format that are not a model that we can run are refused with the reason,
+// and nothing outside a file is read. Method: tiny models with one fault each.
 #include "model/model_file.h"
 
 #include <gmock/gmock.h>
@@ -28,7 +28,7 @@ std::string read(const fs::path& path) {
 void write(const fs::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
-// What loading says; empty if it is content.
+// Returns loading's error, or "" if loading succeeds.
 std::string load_error(const std::string& path) {
   const auto shape = load_shape({{.model_path = path}}, uint64_t{64} << 20, 1);
   return shape.ok() ? "" : shape.error().message();

@@ -29,7 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kHeaderBytes = 4096;  // A page: the data after it can be mapped.
+constexpr uint64_t kHeaderBytes = 4096;  // One page, so that the data after it can be mapped.
 constexpr uint64_t kHashChunk = uint64_t{1} << 20;
 constexpr std::string_view kSuffix = ".panels";
 constexpr auto kLockPatience = std::chrono::minutes(5);
@@ -38,7 +38,7 @@ constexpr size_t kSamples = 16;
 constexpr uint64_t kSampleBytes = 4096;
 constexpr uint64_t kBeginningBytes = uint64_t{1} << 20;
 
-// What stands at the file's beginning; the rest of the page is zero.
+// The beginning of the file; the rest of its page is zero.
 struct Header {
   char magic[8] = {'A', 'L', 'T', 'L', 'P', 'A', 'N', 'L'};
   uint32_t version = kPanelVersion;
@@ -52,7 +52,7 @@ Error failed(std::string_view what, const std::string& path) {
   return io_error(fmt::format("{}: {}: {}", path, what, std::strerror(errno)));
 }
 
-// Four multiplications in flight: as fast as memory is read.
+// Four multiplications are in flight, so that hashing is as fast as reading memory.
 uint64_t hash_chunk(const std::byte* data, uint64_t bytes) {
   uint64_t state[4] = {1, 2, 3, 4};
   uint64_t at = 0;
@@ -100,7 +100,7 @@ Result<void> add_file(const std::string& path, Hasher& hasher) {
   return {};
 }
 
-// The files that make a model, by name.
+// Returns the names of the files that make up a model.
 std::vector<std::string> files_of(const std::string& model) {
   std::vector<std::string> files;
   std::error_code error;
@@ -130,7 +130,7 @@ nlink_t links_of(int fd) {
   return ::fstat(fd, &info) == 0 ? info.st_nlink : 0;
 }
 
-// Takes the lock, waiting for who holds it.
+// Takes the lock, and waits while somebody else holds it.
 Result<int> take_lock(const std::string& path) {
   const auto end = std::chrono::steady_clock::now() + kLockPatience;
   while (true) {
@@ -153,7 +153,7 @@ struct Kept {
   fs::file_time_type used;
 };
 
-// Whether any panels begin with `prefix`.
+// Whether the name of any panels begins with `prefix`.
 bool has_panels(const fs::path& folder, const std::string& prefix) {
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
@@ -163,8 +163,8 @@ bool has_panels(const fs::path& folder, const std::string& prefix) {
   return false;
 }
 
-// Deletes what processes that were killed left half written, and locks of panels that are gone. A
-// lock that is held is left, with what belongs to it.
+// Deletes files that killed processes left half written, and locks whose panels are gone. A lock
+// that is held stays, with what belongs to it.
 void remove_abandoned(const std::string& folder, const std::string& own_lock) {
   std::vector<fs::path> locks;
   std::error_code error;
@@ -180,8 +180,9 @@ void remove_abandoned(const std::string& folder, const std::string& own_lock) {
   }
 }
 
-// Deletes the files longest not used until `bytes_max` are left, or half of what the disk would
-// have free without them where that is less. Returns what may be there.
+// Deletes the files that were not used for the longest time, until `bytes_max` are left, or half of
+// what the disk would have free without them if that is less. Returns the bytes that the folder may
+// hold.
 uint64_t limit_folder(const std::string& folder, uint64_t bytes_max, uint64_t bytes_new,
                       const std::string& except) {
   std::vector<Kept> all;
@@ -319,7 +320,7 @@ Result<void> PanelFile::publish(const PanelMapping& filled, device::Team& team) 
   return {};
 }
 
-// Panels of earlier states of the model.
+// Deletes panels of earlier states of the model.
 void PanelFile::remove_others() const {
   const std::string own = path();
   std::error_code error;

@@ -1,5 +1,5 @@
-// Tests of packed weights on disk: the same answers from the file as from packing, and every way in
-// which the file can be wrong.
+// Tests of packed weights on disk: the file gives the same answers as packing, and every way in
+// which the file can be wrong is noticed.
 #include "model/panel_cache.h"
 
 #include <gtest/gtest.h>
@@ -28,7 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A folder of its own while it lives.
+// A folder of its own, which goes with the object.
 class CacheFolder {
  public:
   CacheFolder()
@@ -55,8 +55,8 @@ ino_t inode_of(const fs::path& path) {
   return info.st_ino;
 }
 
-// Greedy tokens of a model loaded anew, or the bits of an encoder's embedding; empty where it can't
-// be loaded.
+// Returns the greedy tokens of a model that is loaded anew, or the bits of an encoder's embedding;
+// empty if it can't be loaded.
 std::vector<int32_t> answer(const LoadOptions& options, uint32_t threads = 1) {
   device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{64} << 20, threads));
   auto rank = load_rank(options, device);
@@ -100,7 +100,7 @@ std::vector<int32_t> answer(const std::string& model, const PanelCacheOptions& p
 }
 
 // Goal: every architecture answers alike from memory, from what it just packed, and from the file;
-// the second start packs nothing. Method: the file stays the same one.
+// the second start packs nothing. Method: the file is still the same one.
 TEST(PanelCache, SameAnswersFromTheFile) {
   for (const auto& entry :
        fs::directory_iterator(fs::path(ALTLAS_SOURCE_DIR) / "src/model/testdata")) {
@@ -108,7 +108,7 @@ TEST(PanelCache, SameAnswersFromTheFile) {
     if (entry.path().extension() != ".json" || !testing_support::has_tiny_gguf(name)) continue;
     SCOPED_TRACE(name);
     const std::string model = testing_support::write_tiny_gguf(name);
-    if (!ModelFile::open(model).ok()) continue;  // No decoder.
+    if (!ModelFile::open(model).ok()) continue;  // It is no decoder.
     const std::vector<int32_t> want = answer(model, {});
     CacheFolder cache;
     EXPECT_EQ(answer(model, cache.options()), want);
@@ -141,7 +141,7 @@ TEST(PanelCache, DamagedFilesAreMadeAnew) {
       bytes.put(static_cast<char>(old ^ 0x40));
     }
     const fs::path old = cache.path() / "old";
-    fs::create_hard_link(file, old);  // Keeps its inode from being used again.
+    fs::create_hard_link(file, old);  // The link keeps the file's inode from being used again.
     EXPECT_EQ(answer(model, cache.options()), want);
     EXPECT_NE(inode_of(file), before);
     fs::remove(old);
@@ -172,7 +172,7 @@ TEST(PanelCache, StaleFilesGo) {
 }
 
 // Goal: a draft model has panels of its own; neither file pushes out the other, and a second start
-// packs nothing. Method: a draft of the same size as the model, whose panels would fit it too.
+// packs nothing. Method: a draft of the model's size, whose panels would fit the model too.
 TEST(PanelCache, DraftHasItsOwnFile) {
   const std::string model = testing_support::write_tiny_gguf("llama"), draft = model + ".draft";
   fs::copy_file(model, draft, fs::copy_options::overwrite_existing);
@@ -192,8 +192,8 @@ TEST(PanelCache, DraftHasItsOwnFile) {
   fs::remove(draft);
 }
 
-// Goal: the folder keeps its limit, the file longest unused goes first; a file beyond the limit and
-// a folder that can't be made cost the cache only.
+// Goal: the folder keeps its limit, and the file that was not used for the longest time goes first;
+// a file beyond the limit, or a folder that can't be made, costs the cache only.
 TEST(PanelCache, LimitsAndRefusals) {
   const std::string first = testing_support::write_tiny_gguf("llama"),
                     second = testing_support::write_tiny_gguf("qwen2_tied");
@@ -213,12 +213,13 @@ TEST(PanelCache, LimitsAndRefusals) {
   std::ofstream(cache.path() / "file").put('x');
   EXPECT_EQ(answer(first, {.folder = (cache.path() / "file").string(), .bytes_min = 0}), want);
   fs::remove(cache.panels().at(0));
-  EXPECT_EQ(answer(first, {.folder = cache.path().string()}), want);  // Too small for a file.
+  // The limit is too small for a file.
+  EXPECT_EQ(answer(first, {.folder = cache.path().string()}), want);
   EXPECT_TRUE(cache.panels().empty());
 }
 
-// Goal: what killed processes left goes with the next file that is made, whatever model it was of;
-// what a living one holds stays. Method: leftovers with free, held and no locks.
+// Goal: what killed processes left goes when the next file is made, whatever model it was of; what
+// a living process holds stays. Method: leftovers with free, held and no locks.
 TEST(PanelCache, LeftoversOfOtherModelsGo) {
   const std::string model = testing_support::write_tiny_gguf("llama");
   CacheFolder cache;
@@ -243,7 +244,7 @@ TEST(PanelCache, LeftoversOfOtherModelsGo) {
   EXPECT_EQ(cache.panels().size(), 2u);
 }
 
-// Goal: old files go before a new one is written, not after: both together never exceed the limit.
+// Goal: old files go before a new one is written, so that both together never exceed the limit.
 TEST(PanelCache, RoomIsMadeBeforeItIsTaken) {
   const std::string first = testing_support::write_tiny_gguf("llama"),
                     second = testing_support::write_tiny_gguf("qwen2_tied");
@@ -278,8 +279,8 @@ TEST(PanelCache, StartsTogether) {
   EXPECT_FALSE(fs::exists(rest + ".tmp"));
 }
 
-// Goal: whoever changes what packing writes raises kPanelVersion, or old files would be misread.
-// Method: a hash of every type's panels of fixed rows. When it fails: raise the version and put the
+// Goal: whoever changes what packing writes raises kPanelVersion, since old files would be misread.
+// Method: a hash of every type's panels of fixed rows. If it differs, raise the version and put the
 // new hash here.
 TEST(PanelCache, VersionFollowsTheLayout) {
   constexpr DType kTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0, DType::kQ4_1,

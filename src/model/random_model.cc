@@ -60,8 +60,8 @@ constexpr DType kMatrixTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DTyp
                                   DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K,
                                   DType::kQ6_K};
 
-// The type itself, or for rows that are no whole blocks of 256 the one with blocks of 32 that
-// comes next in bits.
+// Returns the type itself, or, if rows are not whole blocks of 256, the type with blocks of 32 that
+// is next in bits.
 DType type_for(DType type, uint64_t cols) {
   if (cols % dtype_info(type).block_values == 0) return type;
   switch (type) {
@@ -77,13 +77,13 @@ DType type_for(DType type, uint64_t cols) {
   }
 }
 
-// Where a block holds half-precision factors, and a value for them that keeps products near one.
+// Where a block has half-precision factors, and a value for them that keeps products near one.
 struct Factors {
   uint32_t first = 0, count = 0;
   uint16_t value = 0;
 };
 Factors factors_of(DType type) {
-  constexpr uint16_t kSmall = 0x0500, kLegacy = 0x1400;  // 7.6e-5, 9.8e-4.
+  constexpr uint16_t kSmall = 0x0500, kLegacy = 0x1400;  // The halves 7.6e-5 and 9.8e-4.
   switch (type) {
     case DType::kQ4_0:
     case DType::kQ5_0:
@@ -106,10 +106,10 @@ Factors factors_of(DType type) {
   }
 }
 
-// Random values of a matrix type: bytes [begin, end) of its data, which begin and end at blocks and
-// at multiples of 8.
+// Fills bytes [begin, end) of a matrix's data with random values of the type. Both are starts of
+// blocks and multiples of 8.
 void fill_random(DType type, std::byte* data, uint64_t begin, uint64_t end) {
-  // Sign and fraction stay random, the exponent makes values near 2^-7.
+  // Sign and fraction stay random; the exponent makes values near 2^-7.
   uint64_t keep = ~uint64_t{0}, set = 0;
   if (type == DType::kF16) keep = 0x83ff83ff83ff83ff, set = 0x2000200020002000;
   if (type == DType::kBF16) keep = 0x807f807f807f807f, set = 0x3c003c003c003c00;
@@ -129,7 +129,7 @@ void fill_random(DType type, std::byte* data, uint64_t begin, uint64_t end) {
 struct Piece {
   DType type;
   uint64_t offset, bytes;
-  bool ones;  // A norm: every value is 1.
+  bool ones;  // For a norm: every value is 1.
 };
 
 struct Layout {
@@ -143,7 +143,7 @@ struct Layout {
         {type, writer.tensor_space(name, type, dims), rows * row_bytes(type, dims[0]), ones});
   }
   void norm(const std::string& name, uint64_t width) { add(name, DType::kF32, {width}, true); }
-  // experts: of a tensor that holds one matrix for each; 0: a matrix.
+  // `experts` is the number of matrices in the tensor; 0 stands for a plain matrix.
   void matrix(const std::string& name, DType type, uint64_t rows, uint64_t cols,
               uint64_t experts = 0) {
     std::vector<uint64_t> dims = {cols, rows};

@@ -1,6 +1,6 @@
-// Goal: a step allocates nothing but the result it hands out, and locks nothing. Method: count what
-// the process allocates, and which mutexes it locks, while a warm rank runs steps of several
-// architectures, ways to sample and adapters.
+// Goal: a step allocates nothing but the result it returns, and takes no lock. Method: count the
+// process' allocations and locked mutexes while a warm rank runs steps, for several architectures,
+// ways to sample, and adapters.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -21,7 +21,7 @@
 #include "testing/data.h"
 #include "weights/gguf_writer.h"
 
-#ifndef ALTLAS_SANITIZED  // Sanitizers have their own.
+#ifndef ALTLAS_SANITIZED  // Sanitizers replace these functions themselves.
 namespace {
 std::atomic<bool> counting{false};
 std::atomic<uint64_t> allocations{0}, locks{0};
@@ -53,10 +53,11 @@ void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memo
 void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
 
-// Before libc's, which it calls: of every std::mutex.
+// Replaces libc's function and calls it, so that every std::mutex is counted.
 extern "C" int pthread_mutex_lock(pthread_mutex_t* mutex) {
   using Lock = int (*)(pthread_mutex_t*);
-  static std::atomic<Lock> next{nullptr};  // No guard: constant.
+  // The initial value is a constant, so this needs no guard (which might lock).
+  static std::atomic<Lock> next{nullptr};
   Lock lock = next.load(std::memory_order_relaxed);
   if (lock == nullptr) {
     lock = reinterpret_cast<Lock>(dlsym(RTLD_NEXT, "pthread_mutex_lock"));
@@ -98,7 +99,8 @@ StepPlan decode_plan(int32_t sequences, uint32_t position) {
   return plan;
 }
 
-// The most allocations of a decode step of `sequences` once others have warmed the rank up.
+// Returns the most allocations of a decode step of `sequences` sequences, once other steps have
+// warmed up the rank.
 uint64_t allocations_of_step(Rank& rank, const SamplingParams& sampling, int32_t sequences,
                              uint32_t adapter = 0) {
   EXPECT_TRUE(rank.run(start_plan(sampling, adapter, rank.shape().groups.size())).ok());
@@ -117,7 +119,7 @@ uint64_t allocations_of_step(Rank& rank, const SamplingParams& sampling, int32_t
   return most;
 }
 
-// Ways to sample, with a name for each.
+// Ways to sample, each with a name.
 std::vector<std::pair<const char*, SamplingParams>> ways() {
   const SamplingParams greedy{.temperature = 0}, drawn{.temperature = 0.8f};
   SamplingParams top_k = drawn, top_p = drawn, min_p = drawn, repeated = greedy, counted = drawn,
@@ -127,7 +129,7 @@ std::vector<std::pair<const char*, SamplingParams>> ways() {
   min_p.min_p = 0.05f;
   repeated.repetition_penalty = 1.3f;
   counted.presence_penalty = 0.5f;
-  counted.frequency_penalty = 1.5f;  // Ever other tokens.
+  counted.frequency_penalty = 1.5f;  // It makes the tokens ever different.
   least.min_tokens = 100;
   least.stop_token_ids = {1, 7, 9};
   return {{"min_tokens", least},    {"greedy", greedy},    {"drawn", drawn},
@@ -149,7 +151,7 @@ TEST(RankAllocation, AStepAllocatesOnlyItsResult) {
           EXPECT_EQ(allocations_of_step(**rank, sampling, sequences), 1u)
               << model << ", " << threads << " threads, " << sequences << " sequences: " << name;
         SamplingParams logprobs{.temperature = 0.8f};
-        logprobs.logprobs = 5;  // A list of likely tokens for each.
+        logprobs.logprobs = 5;  // Each token has a list of likely ones.
         EXPECT_EQ(allocations_of_step(**rank, logprobs, sequences),
                   1u + static_cast<uint64_t>(sequences))
             << model;
@@ -158,7 +160,7 @@ TEST(RankAllocation, AStepAllocatesOnlyItsResult) {
   }
 }
 
-// Goal: neither do rows with an adapter; and the counter of locks counts.
+// Goal: rows with an adapter don't allocate or lock either; and the counter does count locks.
 TEST(RankAllocation, NorWithAdapters) {
   weights::GgufWriter writer;
   writer.string("general.architecture", "llama")

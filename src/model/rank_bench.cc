@@ -1,6 +1,6 @@
-// Steps of a whole model: decode of n sequences at some length, and prefill. Counters: tokens per
-// second, and for decode the weight bytes read per second. ALTLAS_TEST_MODEL names the model;
-// otherwise a tiny one shows that it runs.
+// Steps of a whole model: decode of n sequences at some length, and prefill. The counters are
+// tokens per second, and for decode the weight bytes read per second. ALTLAS_TEST_MODEL names the
+// model; otherwise a tiny one shows that the bench runs.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -18,7 +18,7 @@ struct Setup {
   std::unique_ptr<Rank> rank;
 };
 
-// One rank per thread count, loaded once.
+// Returns the rank for a number of threads; each is loaded once.
 Rank* rank_of(uint32_t threads, benchmark::State& state) {
   static Setup setups[3];
   Setup& setup = setups[threads];
@@ -57,7 +57,7 @@ StepPlan start(Rank& rank, int32_t sequences, size_t length) {
   return plan;
 }
 
-// args: threads, sequences, tokens before.
+// The arguments are threads, sequences, and the tokens before.
 void decode(benchmark::State& state) {
   Rank* rank = rank_of(static_cast<uint32_t>(state.range(0)), state);
   if (rank == nullptr) return;
@@ -81,7 +81,7 @@ BENCHMARK(decode)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 
-// args: threads, tokens.
+// The arguments are threads and tokens.
 void prefill(benchmark::State& state) {
   Rank* rank = rank_of(static_cast<uint32_t>(state.range(0)), state);
   if (rank == nullptr) return;

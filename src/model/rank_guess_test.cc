@@ -1,4 +1,4 @@
-// Tests of a rank that verifies guesses, and whose KV comes and goes from host memory.
+// Tests of a rank that verifies guesses, and of one whose KV is swapped to host memory and back.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -12,7 +12,7 @@
 namespace altlas::model {
 namespace {
 
-constexpr uint32_t kBlocks = 6;  // Of 16 tokens.
+constexpr uint32_t kBlocks = 6;  // Blocks of 16 tokens.
 constexpr size_t kTokens = 60;
 
 struct Said {
@@ -56,7 +56,7 @@ class RankGuess : public ::testing::Test {
       said.logprobs.push_back(one.logprobs);
     }
   }
-  // Token by token.
+  // Returns what the rank says token by token.
   Said plain(std::shared_ptr<const SequenceRequest> what) {
     Said said;
     hear(run(first_step(what)), said);
@@ -104,9 +104,9 @@ std::vector<SamplingParams> samplings() {
   return out;
 }
 
-// Goal: whatever is guessed, tokens and log-probabilities are those of no guesses, greedy or
-// sampled, with penalties; exactly the right guesses are kept. Method: guesses of random length,
-// right up to a random place, wrong after it.
+// Goal: whatever is guessed, tokens and log-probabilities are those without guesses, greedy or
+// sampled, with penalties; exactly the right guesses are kept. Method: guesses of random length
+// that are right up to a random place.
 TEST_F(RankGuess, GuessesNeverChangeWhatIsSaid) {
   PhiloxStream random{.seed = 5};
   for (const SamplingParams& sampling : samplings()) {
@@ -154,8 +154,8 @@ TEST_F(RankGuess, RefusesWrongGuesses) {
   refused([](StepEntry& e) { e.guesses = 1, e.tokens[1] = 64; });
 }
 
-// Goal: a sequence whose blocks went to host memory, whose blocks were then used by another, and
-// that came back in other blocks and another slot, goes on as if it had stayed.
+// Goal: a sequence whose blocks went to host memory and were then used by another, and which came
+// back in other blocks and another slot, goes on as if it had stayed.
 TEST_F(RankGuess, SwappedBlocksComeBackWhole) {
   const auto what = std::make_shared<SequenceRequest>(
       SequenceRequest{{5, 9, 2, 7, 30, 11, 3, 8, 1, 22, 4, 6, 13, 17, 19, 20, 21}, {}, {}});

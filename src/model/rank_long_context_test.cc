@@ -22,7 +22,7 @@ struct Said {
 constexpr uint32_t kSmallStep = 64, kLargeStep = 300;
 static_assert(kSmallStep < 3 * kOwnTokens && kLargeStep > 3 * kOwnTokens);
 
-// Nine greedy tokens; with `logprobs` their probabilities.
+// Returns nine greedy tokens, with their probabilities if `logprobs` is set.
 Said say(const std::string& path, uint32_t threads, uint32_t step, bool logprobs) {
   constexpr uint32_t kPrompt = 440, kDecoded = 8;
   device::CpuDevice device(DeviceId{0}, testing_support::cpu(uint64_t{128} << 20, threads));

@@ -161,10 +161,12 @@ Result<void> RankSteps::add_entry(const StepEntry& entry, uint32_t& rows) {
   if (tokens[0] == kTokenPending && tokens.size() == 1) {
     if (slot->last_token < 0)
       return broken(fmt::format("slot {} has sampled no token yet", entry.slot));
-    pending_tokens_.push_back(slot->last_token);  // Never reallocates: at most one per slot.
+    // It never reallocates, since each slot adds at most one.
+    pending_tokens_.push_back(slot->last_token);
     tokens = {&pending_tokens_.back(), 1};
   }
-  // It writes its guesses there. Never reallocates: at most step_tokens_max.
+  // The draft model writes its guesses there. The list never reallocates: it holds at most
+  // step_tokens_max.
   if (shape_.draft_model) {
     guess_tokens_.insert(guess_tokens_.end(), tokens.begin(), tokens.end());
     const auto own = std::span<int32_t>(guess_tokens_).last(tokens.size());
@@ -234,8 +236,8 @@ void RankSteps::want_logits(const StepEntry& entry, std::span<const int32_t> tok
   const auto count = static_cast<uint32_t>(entry.tokens.size());
   if (entry.prompt_logprobs) {
     const size_t prompt = slots_[static_cast<size_t>(entry.slot)].request->prompt.size();
-    const size_t known = prompt > entry.position + 1 ? prompt - entry.position - 1
-                                                     : 0;  // Tokens that follow the chunk's first.
+    // Tokens that follow the chunk's first.
+    const size_t known = prompt > entry.position + 1 ? prompt - entry.position - 1 : 0;
     out.prompt_logprobs.resize(std::min<size_t>(count, known));
     for (uint32_t i = 0; i < out.prompt_logprobs.size(); ++i)
       wanted_.push_back({first_row + i,
@@ -256,7 +258,7 @@ void RankSteps::want_logits(const StepEntry& entry, std::span<const int32_t> tok
   if (entry.guesses > 0) guessed_.push_back({result, tokens.subspan(known)});
 }
 
-// What a row asks of its logits.
+// Returns what a row asks of its logits.
 HeadRow RankSteps::ask(const WantedRow& row, AskLists& lists) {
   const SequenceSlot& slot = slot_of(row);
   const SamplingParams& s = slot.request->sampling;
@@ -323,7 +325,7 @@ void RankSteps::take(const WantedRow& row, const HeadAnswer& answer) {
   add_top(s.logprobs, into);
 }
 
-// True where only the likeliest token is wanted: nothing changes the logits and nobody sees them.
+// Whether only the likeliest token is wanted: then nothing changes the logits and nobody sees them.
 bool RankSteps::is_plain(const WantedRow& row) const {
   const SequenceSlot& slot = slot_of(row);
   const SamplingParams& s = slot.request->sampling;
@@ -359,7 +361,7 @@ void RankSteps::run_head() {
   }
 }
 
-// The draft model follows every step, so that it knows what it must when it guesses.
+// The draft model follows every step, so that its KV is complete when it guesses.
 void RankSteps::run_draft() {
   if (!draft_entries_.empty()) forward_->guess(draft_entries_);
 }
@@ -378,7 +380,7 @@ void RankSteps::keep_draft() {
   forward_->keep_last(draft_entries_);
 }
 
-// A token that followed a wrong guess was computed from what nobody said.
+// Tokens that follow a wrong guess are dropped: they were computed from a text that nobody said.
 void RankSteps::keep_right_guesses() {
   for (const Guessed& guessed : guessed_) {
     SampledToken& out = result_.sampled[guessed.result];
@@ -404,7 +406,8 @@ void RankSteps::forget_step(const StepPlan& step) {
 
 Result<void> RankSteps::take_plan(const StepPlan& step) {
   ALTLAS_TRY_VOID(apply_changes(step));
-  result_.sampled.reserve(step.entries.size());  // The step's one allocation: what it hands out.
+  // The step's one allocation: the list that it returns.
+  result_.sampled.reserve(step.entries.size());
   uint32_t rows = 0;
   for (const StepEntry& entry : step.entries) ALTLAS_TRY_VOID(add_entry(entry, rows));
   return {};

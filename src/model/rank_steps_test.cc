@@ -1,4 +1,4 @@
-// Tests of a rank's books alone, on a Forward that computes nothing of a model.
+// Tests of a rank's bookkeeping alone, with a Forward that computes nothing of a model.
 #include "model/rank_steps.h"
 
 #include <gmock/gmock.h>
@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 constexpr uint32_t kVocabulary = 50;
 constexpr int32_t kBroken = 33;  // Its logits and hidden state are not finite.
 
-// After token n comes n + 1, with log-probability -n; every call is written down.
+// After token n comes n + 1, with log-probability -n. Every call is recorded.
 class PretendedForward final : public Forward {
  public:
   explicit PretendedForward(std::vector<std::string>& calls) : calls_(calls) {}
@@ -126,8 +126,8 @@ class Books : public ::testing::Test {
   RankSteps rank{shape(), Pooling::kLast, {}, std::make_unique<PretendedForward>(calls), device};
 };
 
-// Goal: a token that the plan does not know is the one sampled before; blocks are moved in the
-// order that StepPlan promises, before anything is computed.
+// Goal: a token that the plan does not know is the one that was sampled before; blocks are moved in
+// the order that StepPlan promises, before anything is computed.
 TEST_F(Books, StepsGoOnFromWhatWasSampled) {
   const auto one = rank.run(first({1, 2, 3}));
   ASSERT_TRUE(one.ok()) << one.error().message();
@@ -146,7 +146,7 @@ TEST_F(Books, StepsGoOnFromWhatWasSampled) {
   refused({.entries = {{.slot = 0, .position = 4, .tokens = {5}}}}, "slot 0 is free");
 }
 
-// Goal: a group that keeps a state has one entry in a slot's table, for any number of tokens.
+// Goal: a group that keeps a state has one entry in a slot's table, whatever the number of tokens.
 TEST_F(Books, AStateIsOneEntry) {
   StepPlan without = first({1, 2, 3});
   without.tables[0].changes.pop_back();
@@ -160,8 +160,8 @@ TEST_F(Books, AStateIsOneEntry) {
   EXPECT_TRUE(rank.run(first(std::vector<int32_t>(16, 7))).ok());
 }
 
-// Goal: rows that the head does not take at once are asked in turn, and each answer comes to its
-// place: log-probabilities of the prompt, of the token, and right guesses.
+// Goal: rows beyond what the head takes at once are asked in turn, and each answer gets to its
+// place: log-probabilities of the prompt and of the token, and right guesses.
 TEST_F(Books, AnswersComeToTheirPlaces) {
   SamplingParams sampling{.temperature = 1};
   sampling.logprobs = 1;

@@ -1,5 +1,5 @@
-// Tests of a rank with plans that are right, wrong, or too large, and with the real model where one
-// is there.
+// Tests of a rank with plans that are right, wrong or too large, and with the real model if it is
+// there.
 #include "model/rank.h"
 
 #include <gtest/gtest.h>
@@ -41,7 +41,7 @@ StepPlan first_step(std::shared_ptr<const SequenceRequest> what, uint32_t blocks
   return plan;
 }
 
-// Tokens generated from `what`, each decode step with the token not known to the plan.
+// Generates tokens from `what`; the plan does not know the token that each decode step starts from.
 std::vector<int32_t> generate(Rank& rank, std::shared_ptr<const SequenceRequest> what, size_t count,
                               uint32_t blocks) {
   std::vector<int32_t> out;
@@ -63,8 +63,8 @@ std::vector<int32_t> generate(Rank& rank, std::shared_ptr<const SequenceRequest>
   return out;
 }
 
-// Goal: sizes are exact, the ledger holds what was said, and what does not fit is refused with
-// numbers before loading.
+// Goal: sizes are exact, the ledger holds what was announced, and what does not fit is refused with
+// numbers before it is loaded.
 TEST(RankShape, SizesAndRefusals) {
   LoadOptions options{{.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32}};
   const auto shape = load_shape(options, uint64_t{16} << 20, 1);
@@ -102,7 +102,7 @@ TEST(RankShape, SizesAndRefusals) {
   EXPECT_EQ(load_shape(options, uint64_t{16} << 20, 1).error().code(), ErrorCode::kNotFound);
 }
 
-// A device of some kind whose memory is another's.
+// A device of another kind whose memory is a wrapped device's.
 class OtherDevice final : public device::Device {
  public:
   OtherDevice(device::DeviceKind kind, device::Device& memory) : kind_(kind), memory_(memory) {}
@@ -127,8 +127,8 @@ class OtherDevice final : public device::Device {
   device::Device& memory_;
 };
 
-// Goal: a rank takes any device that computes as the host does, by its interface, and refuses kinds
-// that nothing is written for before it allocates.
+// Goal: a rank takes any device that computes as the host does, through its interface, and refuses
+// kinds without code for them before it allocates.
 TEST(RankShape, TakesADeviceByItsInterface) {
   device::CpuDevice memory(DeviceId{0}, cpu(uint64_t{16} << 20));
   const LoadOptions options{{.model_path = tiny(), .sequences_max = 2, .step_tokens_max = 32}};
@@ -169,7 +169,7 @@ class TinyRank : public ::testing::Test {
   std::unique_ptr<Rank> rank_;
 };
 
-// Goal: a wrong plan is refused, never followed into foreign memory. Method: one fault at a time.
+// Goal: a wrong plan is refused, and never leads to memory of others. Method: one fault at a time.
 TEST_F(TinyRank, RefusesWrongPlans) {
   const auto what = request({1, 2, 3});
   const auto expect_refused = [&](const char* name, auto&& damage) {
@@ -199,8 +199,8 @@ TEST_F(TinyRank, RefusesWrongPlans) {
   EXPECT_TRUE(rank_->run(first_step(what, 1)).ok());
 }
 
-// Goal: the same request gives the same tokens again, with pending tokens and penalties, and when
-// it goes on after some.
+// Goal: the same request gives the same tokens again, with pending tokens and penalties, and if it
+// resumes after some of them.
 TEST_F(TinyRank, RepeatsAndResumes) {
   SamplingParams sampling{.temperature = 1.2f,
                           .top_p = 0.95f,
@@ -220,7 +220,7 @@ TEST_F(TinyRank, RepeatsAndResumes) {
   EXPECT_EQ(next->sampled[0].token, whole[5]);
 }
 
-// Goal: a copied block serves as well as the one it was copied from. Method: decode once with each.
+// Goal: a copied block serves as well as its original. Method: decode once with each.
 TEST_F(TinyRank, CopiesBlocks) {
   const auto what = request({5, 9, 2, 7});
   const auto want = generate(*rank_, what, 3, 1);
@@ -234,8 +234,8 @@ TEST_F(TinyRank, CopiesBlocks) {
   EXPECT_EQ(result->sampled[0].token, want[1]);
 }
 
-// Goal: min_tokens bans the end of generation, and only so long. Method: token 0 ends and is biased
-// to always win.
+// Goal: min_tokens forbids the end of generation, but not for longer. Method: token 0 ends the text
+// and is biased to always win.
 TEST_F(TinyRank, MinTokens) {
   SamplingParams sampling{.temperature = 0, .min_tokens = 3, .logit_bias = {{0, 1000.0f}}};
   const auto tokens = generate(*rank_, request({5, 9}, sampling), 5, 1);

@@ -28,7 +28,7 @@ void stretch_llama3(const RopeScaling& s, std::vector<double>& frequency) {
 
 void stretch_yarn(const RopeScaling& s, double base, std::vector<double>& frequency) {
   const auto dims = static_cast<double>(2 * frequency.size());
-  // The dimension whose wave turns this often within the original context.
+  // Returns the dimension whose wave turns this often within the original context.
   const auto dimension = [&](double turns) {
     return dims * std::log(s.original_context / (turns * kTurn)) / (2 * std::log(base));
   };
@@ -48,7 +48,7 @@ void stretch_yarn(const RopeScaling& s, double base, std::vector<double>& freque
 
 Result<void> check(double base, const RopeScaling& s) {
   const auto within = [](double value, double min, double max) {
-    return value >= min && value <= max;  // False for NaN.
+    return value >= min && value <= max;  // The answer for NaN is false.
   };
   if (!within(base, 1, kRopeBaseMax))
     return invalid(

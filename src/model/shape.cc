@@ -58,7 +58,7 @@ Error does_not_fit(const ReplicaShape& shape, uint64_t memory_bytes, double util
       "memory");
 }
 
-// Sets the groups' blocks and model_len_max by what the memory leaves.
+// Sets the groups' blocks and model_len_max by the memory that is left.
 Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
   const auto usable =

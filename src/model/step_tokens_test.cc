@@ -8,8 +8,8 @@
 namespace altlas::model {
 namespace {
 
-// Goal: tokens come in order of entries; the items of a step, taken from the last, hold every query
-// of every KV head once and no more at once than asked for.
+// Goal: tokens come in the order of entries; the items of a step, taken from the last on, hold
+// every query of every KV head once, and no more at once than asked for.
 TEST(StepTokens, ItemsHoldEveryQueryOfEveryHead) {
   const int32_t ids[] = {7, 8, 9, 10, 11, 12};
   const BatchEntry entries[] = {{.tokens = {ids, 1}, .position = 40}, {.tokens = {ids + 1, 5}}};
@@ -23,7 +23,7 @@ TEST(StepTokens, ItemsHoldEveryQueryOfEveryHead) {
     EXPECT_EQ(tokens[i].entry, 1u);
   }
   for (int turn = 0; turn < 2; ++turn) {
-    std::set<std::tuple<uint32_t, uint32_t>> seen;  // (row, head)
+    std::set<std::tuple<uint32_t, uint32_t>> seen;  // Pairs of row and head.
     uint32_t before = 6;
     while (const AttentionItem* item = tokens.take()) {
       EXPECT_LE(item->tokens, 2u);

@@ -34,7 +34,7 @@ uint64_t splitmix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// The recipe. Every step is exact, so the same bits as in Python.
+// The recipe for weights. Every step is exact, so the bits are those of the Python version.
 std::vector<float> recipe(std::string_view name, size_t count, double scale, double offset) {
   uint64_t seed = 0xcbf29ce484222325;
   for (const char c : name) seed = (seed ^ static_cast<uint8_t>(c)) * 0x100000001b3;
@@ -53,11 +53,11 @@ double number_or(const json::object& object, std::string_view key, double fallba
 
 struct Tensor {
   std::string name, gguf_name;
-  std::vector<uint64_t> shape;  // Row-major.
-  std::vector<float> values;    // As the Hugging Face checkpoint has them.
+  std::vector<uint64_t> shape;  // In row-major order.
+  std::vector<float> values;    // In the order of the Hugging Face checkpoint.
   double gguf_add = 0;
-  size_t gguf_heads = 0;  // > 0: the rows of each head stand in another order in GGUF.
-  bool expert = false;    // One of a layer's experts, which are one tensor in GGUF.
+  size_t gguf_heads = 0;  // > 0: in GGUF the rows of each head have another order.
+  bool expert = false;    // The tensor is one of a layer's experts, which are one tensor in GGUF.
 };
 
 std::vector<Tensor> tensors(const json::object& model) {
@@ -78,7 +78,7 @@ std::vector<Tensor> tensors(const json::object& model) {
   return out;
 }
 
-// Rows of q or k in the order of llama's GGUF files: those of a rope pair beside each other.
+// Returns rows of q or k in the order of llama's GGUF files: the two of a rope pair side by side.
 std::vector<float> adjacent_pairs(const Tensor& tensor) {
   const size_t rows = tensor.shape[0], cols = tensor.values.size() / rows,
                head = rows / tensor.gguf_heads;
@@ -119,7 +119,7 @@ void put_value(DType type, float value, std::string& out) {
     out.append(reinterpret_cast<const char*>(&half), sizeof half);
 }
 
-// This process's folder for models; gone at its end.
+// This process' folder for models, which goes at its end.
 class Folder {
  public:
   Folder() : path_(fs::temp_directory_path() / fmt::format("altlas_tiny_{}", ::getpid())) {
@@ -145,7 +145,7 @@ Golden read_golden(const std::string& name) {
   const json::object model = description(name);
   Golden golden{.tokens = json::value_to<std::vector<int32_t>>(model.at("tokens"))};
   golden.embedding = json::value_to<std::vector<float>>(model.at("embedding"));
-  if (!model.contains("logits")) return golden;  // An encoder.
+  if (!model.contains("logits")) return golden;  // It is an encoder.
   golden.mean_embedding = json::value_to<std::vector<float>>(model.at("mean_embedding"));
   for (const json::value& row : model.at("logits").as_array()) {
     golden.vocab = row.as_array().size();

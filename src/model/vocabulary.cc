@@ -8,7 +8,7 @@
 namespace altlas::model {
 namespace {
 
-// A token id of the vocabulary, or -1 where the file names none.
+// Returns a token id of the vocabulary, or -1 if the file names none.
 Result<int32_t> token_id(const weights::GgufFile& head, std::string_view name, size_t count) {
   const std::string key = fmt::format("tokenizer.ggml.{}", name);
   if (!head.has(key)) return -1;
@@ -19,7 +19,7 @@ Result<int32_t> token_id(const weights::GgufFile& head, std::string_view name, s
   return static_cast<int32_t>(id);
 }
 
-// Each token under its name, or under the one that older files have for it.
+// Reads each token under its name, or under the one that older files have for it.
 Result<void> read_fim(const weights::GgufFile& head, size_t count, text::FimTokens& fim) {
   const auto read = [&](std::string_view name, std::string_view older) -> Result<int32_t> {
     ALTLAS_TRY(const int32_t id, token_id(head, name, count));
@@ -63,8 +63,8 @@ Result<void> read_lists(const weights::GgufFile& head, text::TokenizerUse use,
   return {};
 }
 
-// What a kind of tokenizer can't do without: absent or empty it would count as "none", and the
-// model would be asked nonsense.
+// Checks what a kind of tokenizer can't do without: if absent or empty it would count as "none",
+// and the model would be asked nonsense.
 Result<void> check_needed(const weights::GgufFile& head, const text::Vocabulary& vocabulary,
                           bool encodes) {
   const auto need = [&](bool given, std::string_view name, std::string_view why) -> Result<void> {
@@ -112,13 +112,13 @@ Result<text::Vocabulary> read_vocabulary(const weights::GgufFile& head, text::To
   ALTLAS_TRY(vocabulary.pad, token_id(head, "padding_token_id", count));
   ALTLAS_TRY(vocabulary.unk, token_id(head, "unknown_token_id", count));
   ALTLAS_TRY(vocabulary.cls, token_id(head, "cls_token_id", count));
-  ALTLAS_TRY(vocabulary.sep, token_id(head, "seperator_token_id", count));  // GGUF's spelling.
+  ALTLAS_TRY(vocabulary.sep, token_id(head, "seperator_token_id", count));  // GGUF spells it so.
   for (const std::string_view name : {"eot_token_id", "eom_token_id"}) {
     ALTLAS_TRY(const int32_t id, token_id(head, name, count));
     if (id >= 0) vocabulary.end_of_generation.push_back(id);
   }
   ALTLAS_TRY_VOID(read_fim(head, count, vocabulary.fim));
-  // The defaults of a file that does not say are those of its kind of tokenizer.
+  // Where a file says nothing, its kind of tokenizer decides.
   const bool sentence_piece = vocabulary.model == "llama";
   const bool unigram = vocabulary.model == "t5";
   const bool adds_bos = sentence_piece || vocabulary.model == "gemma4";

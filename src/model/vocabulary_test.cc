@@ -13,7 +13,7 @@ namespace {
 
 using Fill = std::function<void(weights::GgufWriter&)>;
 
-// The vocabulary of a file with three tokens and what `more` adds.
+// Returns the vocabulary of a file with three tokens and what `more` adds.
 Result<text::Vocabulary> read(const Fill& more, size_t types = 3) {
   weights::GgufWriter writer;
   const std::vector<std::string> tokens = {"a", "b", "<end>"};
@@ -83,7 +83,7 @@ TEST(Vocabulary, RefusesContradictions) {
 }
 
 // Goal: what a kind of tokenizer can't do without is not taken as empty. Method: for every kind, a
-// file that has all of it, and files where one key is missing, empty or names no token.
+// file that has all of it, and files in which one key is missing, empty or names no token.
 TEST(Vocabulary, NamesTheKeyThatIsMissingOrEmpty) {
   using Keys = std::vector<std::string>;
   struct Row {

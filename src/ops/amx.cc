@@ -15,10 +15,11 @@ namespace altlas::ops {
 #if defined(__x86_64__)
 namespace {
 
-// Linux's arch/x86/include/uapi/asm/prctl.h; old headers lack them.
+// These numbers are from Linux's arch/x86/include/uapi/asm/prctl.h; old headers lack them.
 constexpr int kGetSupportedStates = 0x1021;
 constexpr int kRequestState = 0x1023;
-constexpr unsigned kTileData = 18;  // The state's bit in XCR0; 17 is the tile configuration.
+// The bit of the tiles' state in XCR0; 17 is the tile configuration.
+constexpr unsigned kTileData = 18;
 
 __attribute__((target("xsave"))) uint64_t enabled_states() { return __builtin_ia32_xgetbv(0); }
 

@@ -19,7 +19,7 @@ constexpr SimdTarget kTargets[] = {
     SimdTarget::kScalar,     SimdTarget::kAvx2,       SimdTarget::kAvxVnni,
     SimdTarget::kAvx512Vnni, SimdTarget::kAvx512Bf16, SimdTarget::kAmx,
     SimdTarget::kAmxBf16,    SimdTarget::kNeon,       SimdTarget::kNeonDotprod};
-// Chosen unasked, the best first.
+// The targets that are chosen unasked, best first.
 constexpr SimdTarget kAutomatic[] = {SimdTarget::kAvx512Vnni, SimdTarget::kAvxVnni,
                                      SimdTarget::kAvx2, SimdTarget::kNeonDotprod,
                                      SimdTarget::kNeon};
@@ -36,8 +36,8 @@ std::atomic<SimdTarget>& current() {
   return target;
 }
 
-// What Highway may use: nothing above the chosen target. The fallback (the portable code, or the
-// least that the architecture has) is always in its tables.
+// Returns what Highway may use: nothing above the chosen target. The fallback (the portable code,
+// or the architecture's least target) is always in its tables.
 int64_t highway_targets(SimdTarget target) {
   constexpr int64_t kFallback = HWY_EMU128 | HWY_SCALAR;
   constexpr int64_t kUpToAvx2 = HWY_AVX2 | HWY_SSE4 | HWY_SSSE3 | kFallback;
@@ -59,7 +59,7 @@ int64_t highway_targets(SimdTarget target) {
   return kFallback;
 }
 
-// "a, b" of those for which supported is `wanted`.
+// Returns "a, b", the targets for which `supported` is `wanted`.
 std::string names(bool wanted) {
   std::string out;
   for (const SimdTarget target : kTargets) {
@@ -75,7 +75,7 @@ bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("f16c");
 }
-// Asked of the CPU: compilers' lists of names differ here.
+// It asks the CPU itself, since compilers know different names here.
 bool has_avx_vnni() {
   unsigned a, b, c, d;
   constexpr unsigned kAvxVnni = 1u << 4;
@@ -168,7 +168,7 @@ Result<void> set_simd_target(SimdTarget target) {
   if (target == SimdTarget::kAmx || target == SimdTarget::kAmxBf16) {
     if (Result<void> lent = amx_request(); !lent.ok()) return lent;
   }
-  // With the mask set by this call, targets that the CPU lacks must not come in: keep what it has.
+  // The mask must not let in targets that the CPU lacks, so it keeps what the CPU has.
   hwy::SetSupportedTargetsForTest(0);
   const int64_t usable = hwy::SupportedTargets() & highway_targets(target);
   hwy::SetSupportedTargetsForTest(usable != 0 ? usable : highway_targets(SimdTarget::kScalar));

@@ -1,5 +1,6 @@
-// Tests run on the SIMD target that ALTLAS_SIMD names, as the program does: so a machine that has
-// more stands in for one that has less. Part of the test program of every room that depends on ops.
+// Lets tests run on the SIMD target that ALTLAS_SIMD names, as the program does, so that a machine
+// with more can stand in for one with less. It is part of the test program of every room that
+// depends on ops.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

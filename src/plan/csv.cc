@@ -17,7 +17,8 @@ void CsvReader::line_break() {
   ++line_;
 }
 
-// Behind the opening quote, up to what follows the closing one.
+// Reads a quoted field. The position is behind the opening quote before, and behind the closing one
+// after.
 Result<std::string> CsvReader::quoted() {
   const int64_t opened = line_;
   std::string out;

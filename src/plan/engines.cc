@@ -16,8 +16,8 @@ constexpr Overheads kOverheads[] = {
 #include "plan/engine_overheads.inc"
 };
 
-// Defaults of the engines' releases of 2025: chunked prefill with 8192 tokens (vLLM, SGLang),
-// max_num_tokens 8192 (TensorRT-LLM), whose scheduler evicts nobody.
+// The defaults of the engines' releases of 2025: chunked prefill with 8192 tokens (vLLM, SGLang),
+// and max_num_tokens 8192 for TensorRT-LLM, whose scheduler preempts nobody.
 constexpr EngineModel kEngines[] = {
     {"vllm", PrefillPolicy::kMixed, 8192, 1024, 0.9, 0, KvChoice::kCheckpointOnFp4Devices},
     {"sglang", PrefillPolicy::kFirst, 8192, 2048, 0.88, 0.7, KvChoice::kNever},

@@ -9,7 +9,7 @@
 namespace altlas::plan {
 namespace {
 
-// The config.json files that the models were published with.
+// Source: the config.json files that the models were published with.
 // clang-format off
 constexpr ModelShape kShapes[] = {
     // name        layers hidden heads kv dim ffn vocab context tied qk_norm experts used
@@ -53,7 +53,7 @@ constexpr ModelShape kShapes[] = {
     {"gpt-oss-20b", 24, 2880, 64, 8, 64, 2880, 201088, 131072, false, false, 32, 4},
     {"gpt-oss-120b", 36, 2880, 64, 8, 64, 2880, 201088, 131072, false, false, 128, 4},
 };
-// What publishers put behind a name without changing the shape.
+// Endings that publishers add to a name without changing the shape.
 constexpr std::string_view kSuffixes[] = {
     "-instruct", "-chat", "-base", "-it", "-pt", "-hf", "-fp8", "-fp4", "-nvfp4", "-bf16", "-fp16", "-awq", "-gptq",
     "-dynamic", "-quantized", "-w8a8", "-w4a16", "-int4", "-int8", "-v0.1", "-v0.2", "-v0.3", "-2501", "-2507", "-0324",

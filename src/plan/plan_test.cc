@@ -1,5 +1,5 @@
-// The predictor and the planner: rooflines computed by hand, properties that any layout keeps, the
-// rules, and rows of CSV that are hostile.
+// Tests of the predictor and the planner: rooflines computed by hand, properties that every layout
+// keeps, the rules, and hostile rows of CSV.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -52,7 +52,7 @@ TEST(ModelShapes, AreFoundByTheNamesPeopleWrite) {
 }
 
 // One token of llama-3-8b in BF16 on an H100 reads 7.5 billion weights (no embedding): 15.0 GB at
-// 3.35 TB/s are 4.5 ms. A step takes at least that and, with launches, at most twice.
+// 3.35 TB/s take 4.5 ms. A step takes at least that and, with launches, at most twice.
 TEST(StepTime, DecodeOfOneSequenceIsNearTheRoofOfMemory) {
   const double seconds =
       step_seconds(model_of("llama-3-8b", "h100"),
@@ -61,7 +61,7 @@ TEST(StepTime, DecodeOfOneSequenceIsNearTheRoofOfMemory) {
   EXPECT_LT(seconds, 0.009);
 }
 
-// 4096 tokens of llama-3-8b: 2 * 7.0e9 * 4096 = 57 TFLOP and 2.2 of attention, 60 ms at 989
+// 4096 tokens of llama-3-8b take 2 * 7.0e9 * 4096 = 57 TFLOP and 2.2 for attention: 60 ms at 989
 // TFLOP/s.
 TEST(StepTime, PrefillIsNearTheRoofOfCompute) {
   const double seconds =
@@ -90,7 +90,7 @@ TEST(StepTime, FewTokensReadFewExperts) {
         model_of("mixtral-8x7b", "h200"),
         {.decode_sequences = sequences, .decode_context = sequences * 100, .sampled = sequences});
   };
-  // One token reads 2 of 8 experts, 64 tokens all of them.
+  // One token reads 2 of the 8 experts, 64 tokens read all of them.
   EXPECT_GT(decode(64), 2 * decode(1));
   EXPECT_LT(decode(64), 4 * decode(1));
 }
@@ -103,7 +103,7 @@ TEST(MemoryPlan, TensorRanksDivideWeightsAndKv) {
   EXPECT_DOUBLE_EQ(two.kv_per_token, one.kv_per_token / 2);
   EXPECT_NEAR(one.weights, 141.1e9, 0.2e9);
   EXPECT_DOUBLE_EQ(one.kv_per_token, 2.0 * 80 * 8 * 128 * 2);
-  // More ranks than KV heads repeat them.
+  // With more ranks than KV heads, several ranks hold the same head.
   EXPECT_DOUBLE_EQ(model_shape("llama-3-70b")->kv_values_per_token(16),
                    model_shape("llama-3-70b")->kv_values_per_token(8));
 }
@@ -111,7 +111,7 @@ TEST(MemoryPlan, TensorRanksDivideWeightsAndKv) {
 TEST(Serving, WaitsWhereMemoryHoldsFewSequences) {
   const StepModel model = model_of("llama-3-70b", "h100");
   const auto full = predict_serving(model, *engine_model("trtllm"), {4, 1024, 256});
-  ASSERT_FALSE(full.ok());  // 141 GB of weights.
+  ASSERT_FALSE(full.ok());  // The weights take 141 GB.
   const StepModel larger = model_of("llama-3-70b", "h200", 2);
   const auto few = predict_serving(larger, *engine_model("vllm"), {16, 4000, 1000});
   const auto many = predict_serving(larger, *engine_model("vllm"), {256, 4000, 1000});

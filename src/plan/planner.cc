@@ -19,7 +19,8 @@ std::string counted(int32_t count, std::string_view noun) {
   return fmt::format("{} {}{}", number, noun, count == 1 ? "" : "s");
 }
 
-// Tensor ranks take whole query heads; fewer KV heads than ranks are repeated.
+// Whether the ranks can share the model: tensor ranks take whole query heads; if there are fewer KV
+// heads than ranks, several ranks hold the same head.
 bool divides(const ModelShape& shape, int32_t tensor) {
   const bool kv =
       shape.latent_values > 0 || shape.kv_heads % tensor == 0 || tensor % shape.kv_heads == 0;
@@ -70,7 +71,7 @@ ParallelLayout layout_of(const PlanRequest& r, int32_t tensor, int32_t pipeline)
   return layout;
 }
 
-// Every layout of powers of two that divides the model and that the devices have room for.
+// Returns every layout of powers of two that divides the model and that the devices have room for.
 std::vector<ParallelLayout> layouts(const PlanRequest& r) {
   std::vector<ParallelLayout> out;
   for (int32_t tensor = 1; tensor <= per_node(r); tensor *= 2) {
@@ -82,8 +83,8 @@ std::vector<ParallelLayout> layouts(const PlanRequest& r) {
   return out;
 }
 
-// The fewest devices, and of those layouts the one with most tensor ranks: all of a node's before
-// any stage.
+// Returns the alternative with the fewest devices; among those, the one with the most tensor ranks:
+// all of a node's before any stage.
 const Alternative* fewest(const std::vector<Alternative>& all, const ServingLoad& load) {
   const Alternative* best = nullptr;
   for (const Alternative& a : all) {

@@ -18,7 +18,8 @@ namespace {
 constexpr int64_t kRanksMax = 1024;
 constexpr int64_t kConcurrencyMax = 65'536;
 constexpr int64_t kTokensMax = 10'000'000;
-constexpr size_t kKnownMax = 100'000;  // Predictions that are kept for rows to come.
+// The most predictions that are kept for later rows.
+constexpr size_t kKnownMax = 100'000;
 
 enum Column : uint8_t {
   kModel,
@@ -105,8 +106,8 @@ Result<PointSpec> read_point(const CsvRecord& record, const ColumnPlaces& places
   return point;
 }
 
-// InferenceMAX measures these lengths with requests of 80 to 100 % of them; clients of other
-// points send all requests of one length.
+// InferenceMAX measures these lengths with requests of 80 to 100 % of them. Clients of other points
+// send all requests with one length.
 double length_share_min(const PointSpec& p) {
   constexpr std::pair<int64_t, int64_t> kDrawn[] = {{1024, 1024}, {1024, 8192}, {8192, 1024}};
   const auto drawn = [&](const auto& pair) {
@@ -170,7 +171,7 @@ Result<void> predict_rows(std::string_view csv, const OverheadOverride& overhead
   ALTLAS_TRY(const ColumnPlaces places, find_columns(record));
   const size_t columns = record.fields.size();
   write(fmt::format("{},{}\n", record.raw, fmt::join(kAdded, ",")));
-  std::map<std::string, std::string> known;  // Rows with the same inputs are computed once.
+  std::map<std::string, std::string> known;  // Rows with equal inputs are computed once.
   while (true) {
     ALTLAS_TRY(const bool more, reader.next(record));
     if (!more) return {};

@@ -11,9 +11,10 @@
 namespace altlas::plan {
 namespace {
 
-constexpr int32_t kRounds = 10;            // Requests per client.
-constexpr int32_t kRequestsUseful = 4096;  // Above so many, two rounds do.
-// Steps of sequences that fill an interval evenly, whatever their length.
+constexpr int32_t kRounds = 10;  // Each client sends this many requests.
+// Above this many requests, two rounds are enough.
+constexpr int32_t kRequestsUseful = 4096;
+// Steps of the golden ratio fill an interval evenly, whatever their number.
 constexpr double kGolden = 0.6180339887498949;
 constexpr double kPlastic = 0.7548776662466927;
 constexpr double kActivationRowBytes = 2;  // Values of a row between operators are BF16.
@@ -21,12 +22,13 @@ constexpr double kReservedBytes = 2.5e9;   // Context, graphs and communication 
 
 struct Request {
   double arrived = 0;
-  double first = -1;   // When its first token came; -1: not yet.
-  int32_t input = 0;   // Tokens to prefill: the prompt, and after a preemption its answer so far.
+  double first = -1;  // The time of its first token; -1: not yet.
+  // Tokens to prefill: the prompt, and after a preemption also its answer so far.
+  int32_t input = 0;
   int32_t output = 0;  // Tokens to generate in all.
   int32_t prefilled = 0;
   int32_t left = 0;     // Tokens to generate after the first of this prefill.
-  int64_t ends_at = 0;  // The count of decode steps at which it is answered.
+  int64_t ends_at = 0;  // The count of decode steps at which it is finished.
 };
 
 class ClosedLoop {
@@ -69,7 +71,7 @@ class ClosedLoop {
         Request{.arrived = now_, .input = input, .output = output, .left = output - 1});
   }
 
-  // A length between the least share and the whole of `tokens`.
+  // Returns a length between the least share and the whole of `tokens`.
   int32_t drawn(int32_t tokens, double place) const {
     const double share = 1 - (1 - load_.length_share_min) * (place - std::floor(place));
     return std::max(1, static_cast<int32_t>(std::lround(tokens * share)));
@@ -90,7 +92,7 @@ class ClosedLoop {
     }
   }
 
-  // How many of a prompt's tokens this step takes.
+  // Returns how many of a prompt's tokens this step takes.
   double share_of(const Request& r, double budget, bool first) const {
     const double wanted = r.input - r.prefilled;
     if (engine_.policy == PrefillPolicy::kWhole) return wanted <= budget || first ? wanted : 0;
@@ -138,7 +140,7 @@ class ClosedLoop {
     decoding_.insert(std::ranges::upper_bound(decoding_, r, later), r);
   }
 
-  // `steps` decode steps have passed.
+  // Books `steps` decode steps.
   void decoded(int64_t steps) {
     decode_steps_ += steps;
     const auto grown = static_cast<double>(decoding_.size()) * static_cast<double>(steps);
@@ -165,7 +167,7 @@ class ClosedLoop {
     arrive();
   }
 
-  // Decode steps until the next answer, or until memory is full.
+  // Runs decode steps until the next answer, or until memory is full.
   void decode_run() {
     const auto batch = static_cast<double>(decoding_.size());
     int64_t steps = decoding_.front().ends_at - decode_steps_;
@@ -182,7 +184,7 @@ class ClosedLoop {
     make_room();
   }
 
-  // The request with the most left to do gives way and is computed again.
+  // Preempts the request with the most left to do; it is computed again later.
   void make_room() {
     while (held_ > kv_tokens_ && decoding_.size() > 1) {
       Request r = decoding_.back();
@@ -205,13 +207,13 @@ class ClosedLoop {
   int64_t answered_ = 0;
   int64_t decode_steps_ = 0;
   double now_ = 0;
-  double context_ = 0;  // Tokens that decoding sequences hold.
-  double held_ = 0;     // Tokens of KV that are taken or set aside.
+  double context_ = 0;  // Tokens in the context of decoding sequences.
+  double held_ = 0;     // Tokens of KV that are taken or reserved.
   double ttft_sum_ = 0;
   double tpot_sum_ = 0;
   std::deque<Request> waiting_;
   std::deque<Request> prefilling_;
-  std::deque<Request> decoding_;  // By the time of their answer.
+  std::deque<Request> decoding_;  // In the order of their answers.
 };
 }  // namespace
 
@@ -229,7 +231,7 @@ MemoryPlan memory_plan(const StepModel& model, const EngineModel& engine) {
   const double layers_share = std::ceil(s.layers / stages) / s.layers;
   MemoryPlan plan;
   const double body = s.parameters() - s.vocabulary_parameters();
-  // Embedding and head stay in BF16; with stages they lie on different devices.
+  // Embedding and head stay in BF16. With stages they are on different devices.
   const double vocabulary = s.vocabulary_parameters() * 2 / tensor / std::min(stages, 2.0);
   plan.weights = body * model.weights.bytes_per_value / tensor * layers_share + vocabulary;
   const double widest =

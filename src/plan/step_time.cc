@@ -12,9 +12,9 @@ constexpr WeightFormat kWeightFormats[] = {
     {"fp8", 1, MathType::kFp8, 1},   {"fp4", 0.5625, MathType::kFp4, 1},
     {"int8", 1, MathType::kBf16, 2}, {"int4", 0.5625, MathType::kBf16, 2},
 };
-constexpr double kActivationBytes = 2;  // Between operators.
+constexpr double kActivationBytes = 2;  // The width of values between operators.
 
-// One layer's sizes on one tensor rank, for `tokens` rows.
+// The sizes and times of one layer on one tensor rank, for `tokens` rows.
 struct LayerTimer {
   const StepModel& model;
   double tensor;
@@ -29,7 +29,7 @@ struct LayerTimer {
                                        .experts = experts,
                                        .quantised_before = true});
   }
-  // A norm before a product; where ranks add up their parts, it is part of the all-reduce.
+  // The norm before a product. Where ranks add up their parts, it is part of the all-reduce.
   double norm() const { return tensor > 1 ? 0 : elementwise(4 * tokens * model.shape.hidden); }
   double elementwise(double values) const {
     return elementwise_seconds(model.device, values * kActivationBytes);
@@ -47,7 +47,7 @@ struct LayerTimer {
     double qkv = (heads + 2 * kv_heads) * s.head_dim;
     if (s.attention_weights > 0)
       qkv = static_cast<double>(s.attention_weights) / tensor / s.hidden - width;
-    // Norm, rotation (and norms of queries and keys).
+    // The norm and the rotation, and the norms of queries and keys where there are any.
     double seconds = norm() + elementwise(2 * tokens * qkv);
     if (s.qk_norm) seconds += elementwise(2 * tokens * qkv);
     seconds += product(tokens, qkv, s.hidden);
@@ -80,11 +80,11 @@ struct LayerTimer {
     if (dense) return seconds + gated(tokens, (s.experts > 0 ? s.dense_ffn : s.ffn) / tensor, 1);
     if (s.shared_ffn > 0) seconds += gated(tokens, s.shared_ffn / tensor, 1);
     seconds += product(tokens, s.experts, s.hidden) + elementwise(4 * tokens * s.hidden);
-    // Tokens choose experts as if at random, so that few tokens leave some experts unread.
+    // Tokens choose experts as if at random, so a few tokens leave some experts unread.
     const double share = static_cast<double>(s.experts_used) / s.experts;
     const double touched = std::max(1.0, s.experts * (1 - std::pow(1 - share, tokens)));
-    // Whole experts lie on a rank with expert parallelism, a part of each without; either way a
-    // rank reads one share of the weights.
+    // With expert parallelism a rank has whole experts, without it a part of each; either way it
+    // reads one share of the weights.
     const double parallel = std::max(1, model.layout.expert_parallel_size);
     const double here = std::max(1.0, touched / parallel);
     return seconds + gated(tokens * s.experts_used / parallel, s.ffn * parallel / tensor, here);
@@ -122,8 +122,8 @@ double step_seconds(const StepModel& model, const StepLoad& whole) {
   double seconds = s.layers * layer.attention(load);
   if (dense_layers > 0) seconds += dense_layers * layer.feed_forward(true);
   if (s.layers > dense_layers) seconds += (s.layers - dense_layers) * layer.feed_forward(false);
-  // Stages take turns, so `stages` micro-batches pass all layers once: the last stage's head and
-  // the hand-over come with each.
+  // Stages take turns, so `stages` micro-batches pass all layers once. The last stage's head and
+  // the hand-over come with each of them.
   const double row_bytes = tokens * s.hidden * kActivationBytes;
   double per_batch = 0;
   if (load.sampled > 0) {

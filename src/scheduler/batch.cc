@@ -113,7 +113,7 @@ void BatchScheduler::allow(SequenceId id, AllowedTokens tokens) {
   s.allowed = std::move(tokens);
 }
 
-// Tokens that could be computed next, known or pending.
+// Returns the number of tokens that could be computed next, known or pending.
 uint32_t BatchScheduler::remaining(const Sequence& s) const {
   const bool waits = s.pending > 0 && (options_.micro_batches > 1 ||
                                        s.request->sampling.grammar.kind != GrammarKind::kNone);
@@ -126,7 +126,7 @@ bool BatchScheduler::wants_logprobs(const Sequence& s) const {
   return s.request->sampling.prompt_logprobs >= 0 && s.logprobs_from + 1 < s.prompt_tokens;
 }
 
-// Log-probabilities of prompt tokens are asked for once each, by chunks that lie within the prompt.
+// Each prompt token's log-probability is asked for once, by a chunk that lies within the prompt.
 uint32_t BatchScheduler::chunk_max(const Sequence& s, uint32_t want) const {
   uint32_t end = s.planned + std::min(want, remaining(s));
   if (wants_logprobs(s))
@@ -154,7 +154,7 @@ void BatchScheduler::plan_decodes() {
   if (running_.empty()) return;
   const auto& [first, head] = *running_.begin();
   const bool waiting_first = !waiting_.empty() && waiting_.begin()->first < first;
-  // The first in order gets at least one token.
+  // One token of the budget is left for the first in order.
   const uint32_t spare = waiting_first || remaining(head) > 1 ? 1 : 0;
   size_t left = decodes_max();
   for (auto it = running_.begin(); it != running_.end() && budget_ > spare && left > 0; ++it) {
@@ -180,7 +180,7 @@ void BatchScheduler::plan_prefills() {
         (next_running == running_.end() || next_waiting->first < next_running->first)) {
       const Order order = next_waiting->first;
       waiting_blocked = !try_admit(next_waiting);
-      // Admission may have taken slots from those behind.
+      // Admission may have taken slots from sequences behind.
       next_running = running_.lower_bound(order);
     } else if (next_running != running_.end()) {
       const Order order = next_running->first;
@@ -192,7 +192,7 @@ void BatchScheduler::plan_prefills() {
   }
 }
 
-// Guesses take what budget and blocks nobody else wants, in the order of service.
+// Plans guesses, in the order of service. They take the budget and blocks that nobody else wants.
 void BatchScheduler::plan_guesses() {
   if (options_.guesses_max == 0) return;
   uint32_t used = options_.step_tokens_max - budget_;
@@ -203,7 +203,7 @@ void BatchScheduler::plan_guesses() {
     StepEntry& entry = draft->second.entry;
     const bool decodes = entry.samples && entry.tokens.size() == 1 &&
                          entry.tokens[0] != kTokenPending && s.in_flight == 1;
-    // The token sampled by each position must be one that may still be generated.
+    // Each position samples a token, and every one of them must still be within tokens_max.
     const uint32_t left = s.tokens_max - generated(s);
     if (!decodes || left < 2 || s.request->sampling.grammar.kind != GrammarKind::kNone) continue;
     guess(s, entry, std::min({left - 1, budget_, options_.guess_step_tokens - used}));
@@ -214,13 +214,14 @@ void BatchScheduler::plan_guesses() {
 
 void BatchScheduler::guess(Sequence& s, StepEntry& entry, uint32_t most) {
   most = std::min(most, s.pace.take());
-  for (uint32_t g = 0; g < kv_.groups() && most > 0; ++g)  // Blocks that others will grow into.
+  // Some blocks are left for the other sequences to grow into.
+  for (uint32_t g = 0; g < kv_.groups() && most > 0; ++g)
     if (kv_.pool(g).available() < 2 * running_.size()) return;
   if (most == 0 || (most = kv_.reservable(s.blocks, entry.position, 1 + most) - 1) == 0) return;
   std::vector<int32_t> guesses = options_.draft_model ? std::vector<int32_t>(most, kTokenGuessed)
                                                       : s.lookup.guess(s.tokens, most);
   if (const auto payload = std::ranges::find(guesses, kTokenPayload); payload != guesses.end())
-    guesses.erase(payload, guesses.end());  // Nothing that is generated is a payload.
+    guesses.erase(payload, guesses.end());  // No generated token is a payload.
   if (guesses.empty()) return;
   kv_.reserve(s.blocks, entry.position, 1 + static_cast<uint32_t>(guesses.size()), s.changes);
   entry.tokens.insert(entry.tokens.end(), guesses.begin(), guesses.end());
@@ -228,7 +229,7 @@ void BatchScheduler::guess(Sequence& s, StepEntry& entry, uint32_t most) {
   s.guessing = true;
 }
 
-// Plans up to `want` tokens of a running sequence. False if there is no block for even one.
+// Plans up to `want` tokens of a running sequence. Returns false if there is no block even for one.
 bool BatchScheduler::schedule(Sequences::iterator place, uint32_t want) {
   Sequence& s = place->second;
   want = chunk_max(s, want);
@@ -264,12 +265,12 @@ bool BatchScheduler::schedule(Sequences::iterator place, uint32_t want) {
   return true;
 }
 
-// True if the sequence got a slot and tokens in this step.
+// Returns true if the sequence got a slot and tokens in this step.
 bool BatchScheduler::try_admit(Sequences::iterator waiting) {
   Sequence& s = waiting->second;
-  if (s.in_flight > 0) return false;  // It gave way with samples in flight: they come first.
+  if (s.in_flight > 0) return false;  // It was preempted with samples in flight, which come first.
   const Order order = waiting->first;
-  // The last running one that makes place for it.
+  // Returns the last running sequence that gives way to this one.
   const auto lower = [&] {
     for (auto one = running_.end(); one != running_.begin();) {
       --one;
@@ -287,12 +288,14 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
   if (options_.whole_prompts && s.tokens.size() > budget_) return false;
   std::span<const int32_t> known(s.tokens);
   if (wants_logprobs(s)) known = known.first(s.logprobs_from + 1);  // These must be computed.
-  if (s.request->embeds) known = known.first(1);  // An embedding may be drawn from every position.
+  // Each position of the prompt may count in an embedding, so all are computed.
+  if (s.request->embeds) known = known.first(1);
   kv::PrefixMatch match;
   while (true) {
     match = kv_.match(s.salt, known, s.payloads);
     const bool any_room = lower_runs() && !options_.whole_prompts;
-    if (s.swapped.tokens > match.tokens) {  // More is in host memory than in the prefix cache.
+    // The sequence comes back from host memory if more of it is there than in the prefix cache.
+    if (s.swapped.tokens > match.tokens) {
       match = {};
       if (has_room_for_swapped(s, any_room)) break;
       if (!lower_runs()) return false;
@@ -300,7 +303,8 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
       continue;
     }
     if (has_room(s, match, any_room)) break;
-    if (match.tokens % kv_.block_tokens() != 0) {  // The copy may be what does not fit.
+    // If the last block would be copied, that copy may be what does not fit.
+    if (match.tokens % kv_.block_tokens() != 0) {
       match = kv_.shorten(std::move(match));
       if (has_room(s, match, any_room)) break;
     }
@@ -311,8 +315,8 @@ bool BatchScheduler::try_admit(Sequences::iterator waiting) {
   return true;
 }
 
-// Room for all tokens known, beside what running prefills will need and a block of growth for each.
-// `any_room`: for one.
+// Whether there is room for all known tokens, beside what running prefills will need and a block of
+// growth for each sequence. With `any_room`, room for one block is enough.
 bool BatchScheduler::has_room(const Sequence& s, const kv::PrefixMatch& match,
                               bool any_room) const {
   for (uint32_t g = 0; g < kv_.groups(); ++g) {
@@ -363,8 +367,8 @@ void BatchScheduler::start(Sequences::iterator waiting, const kv::PrefixMatch& m
   drafts_[s.slot].starts = true;
 }
 
-// Whether copying its KV to host memory and back is possible, and cheaper than computing it again.
-// What others hold too need not be computed again.
+// Whether the sequence's KV can be copied to host memory and back, and sooner than it could be
+// computed again. Blocks that others hold too need not be computed again.
 bool BatchScheduler::swap_pays(const Sequence& s) const {
   if (s.guessing || s.request->embeds || !s.changes.copies.empty() ||
       !kv_.can_swap_out(s.blocks, s.planned))
@@ -376,7 +380,8 @@ bool BatchScheduler::swap_pays(const Sequence& s) const {
   return 2 * one_way < again * options_.prefill_token_ns;
 }
 
-// The last in order loses slot and blocks; what this plan had for it is undone.
+// Preempts the last sequence in order: it loses slot and blocks, and this plan's work for it is
+// undone.
 void BatchScheduler::preempt(Sequences::iterator place) {
   Sequence& s = place->second;
   const auto draft = drafts_.find(s.slot);
@@ -465,7 +470,8 @@ std::vector<SampledSequence> BatchScheduler::commit(const StepResult& result) {
       if (!one.finite) continue;  // Nobody shares such a prompt's KV.
       end += static_cast<uint32_t>(sampled->following.size());
     }
-    if (s.slot < 0) continue;  // Gave way meanwhile: its blocks are gone, its samples are not.
+    // A sequence that was preempted meanwhile has lost its blocks, but not its samples.
+    if (s.slot < 0) continue;
     if (entry.guesses > 0) s.planned = end;
     s.computed = end;
     kv_.publish(s.blocks, s.tokens, s.computed, s.changes, s.payloads);

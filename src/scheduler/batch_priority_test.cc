@@ -1,4 +1,4 @@
-// The batch's order of service: levels, age, who gives way.
+// Tests of the batch's order of service: levels, age, and who gives way.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace altlas::scheduler {
 namespace {
 
-// Goal: a higher priority takes the slot of a lower one at once, equal ones go by arrival.
+// Goal: a higher priority takes the slot of a lower one at once; equal priorities go by arrival.
 TEST(Batch, PriorityThenArrival) {
   Bench bench(options(50, 1));
   auto low = Bench::work(1, 5, 20), normal = Bench::work(2, 5, 5, 100),
@@ -31,9 +31,9 @@ TEST(Batch, PriorityThenArrival) {
   bench.expect_streams_right();
 }
 
-// Goal: who gives way is the last of a lower level, wherever it stands in the order. Method: two
-// slots with sequences of some levels and arrivals, and one more; the one that gave way ends after
-// it, though its turn keeps it before later ones.
+// Goal: the last sequence of a lower level gives way, wherever it is in the order. Method: two
+// slots with sequences of several levels and arrivals, and one more; the one that gave way ends
+// after it, though its turn keeps it before later ones.
 TEST(Batch, TheLowerLevelGivesWay) {
   struct One {
     uint8_t level;
@@ -42,7 +42,7 @@ TEST(Batch, TheLowerLevelGivesWay) {
   struct Case {
     const char* name;
     One running[2], comes;
-    int gives_way;  // Index into `running`; -1: none.
+    int gives_way;  // The index into `running`; -1: none.
   };
   const Case cases[] = {
       {"the last is of its own level", {{2, 0}, {1, 120}}, {1, 60}, 0},
@@ -72,14 +72,14 @@ TEST(Batch, TheLowerLevelGivesWay) {
   }
 }
 
-// Goal: nothing starves: under a steady load of higher levels, one of a low level is served as soon
-// as it has waited for the age steps between them, whether it never ran or had to give way. Method:
-// one slot that is never free of work, or two that lack blocks; arrivals at several rates, of
-// levels above; with one slot, the arrivals of all that were served before the low one.
+// Goal: nothing starves: under a steady load of higher levels, a sequence of a low level is served
+// once it has waited for the age steps between them, whether it never ran or had to give way.
+// Method: one slot that is never free of work, or two that lack blocks; arrivals of levels above,
+// at several rates; with one slot, the arrivals of all that were served before the low one.
 TEST(Batch, NoneStarves) {
   struct Case {
     uint8_t low, high;
-    TimeUs every;  // Between two arrivals.
+    TimeUs every;  // The time between two arrivals.
     bool runs_first;
     uint32_t slots, blocks;
   };

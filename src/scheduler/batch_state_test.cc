@@ -10,8 +10,8 @@ namespace {
 
 constexpr kv::GroupKind kState = kv::GroupKind::kState;
 
-// By name, the groups of models with recurrent layers: with full and window attention between them,
-// and alone.
+// Returns the groups of models with recurrent layers, by name: with full and window attention
+// beside them, and alone.
 std::vector<std::pair<std::string, std::vector<kv::GroupSpec>>> models(uint32_t blocks,
                                                                        uint32_t states) {
   const kv::GroupSpec full{.blocks = blocks}, window{kv::GroupKind::kWindow, blocks, 10},
@@ -22,9 +22,10 @@ std::vector<std::pair<std::string, std::vector<kv::GroupSpec>>> models(uint32_t 
           {"all kinds", {full, window, state}}};
 }
 
-// Goal: a recurrent layer's text is the one of an undisturbed run, whatever gives way, is computed
-// again or comes back from host memory. Method: TestRanks draw tokens from the state that the plans
-// led to; expected() computes them without any engine. Blocks, or states, are scarce.
+// Goal: the text of a model with recurrent layers is that of an undisturbed run, whatever gives
+// way, is computed again or comes back from host memory. Method: TestRanks draw tokens from the
+// state that the plans led to; expected() computes them without any engine. Blocks or states are
+// scarce.
 TEST(BatchState, TextIsThatOfAnUndisturbedRun) {
   for (const auto& [name, groups] : models(16, 3)) {
     for (const uint32_t places : {0u, 40u}) {
@@ -40,7 +41,7 @@ TEST(BatchState, TextIsThatOfAnUndisturbedRun) {
           bench.admit(std::move(w));
         }
         for (int i = 0; i < 10; ++i) ASSERT_TRUE(bench.step());
-        // Of a higher level: they take states from those that run.
+        // These have a higher level: they take states from those that run.
         for (uint64_t id = 7; id <= 12; ++id) bench.admit(Bench::work(id, 9, 30));
         bench.run();
         bench.expect_streams_right();
@@ -71,7 +72,8 @@ TEST(BatchState, ResumesAfterGeneratedTokens) {
   }
 }
 
-// Goal: as many sequences run as there are states; the others wait, and nobody gives way for them.
+// Goal: as many sequences run as there are states; the others wait, and no sequence gives way for
+// them.
 TEST(BatchState, EverySequenceThatRunsHasAState) {
   BatchOptions o = options(0, 8, 64);
   o.kv.groups = {{.blocks = 100}, {kState, 3, 0}};
@@ -84,7 +86,8 @@ TEST(BatchState, EverySequenceThatRunsHasAState) {
   bench.expect_streams_right();
 }
 
-// Goal: a state can't forget a wrong guess, so nothing is guessed. Method: TestRanks abort on one.
+// Goal: nothing is guessed, since a state can't forget a wrong guess. Method: TestRanks abort on
+// one.
 TEST(BatchState, GuessesNothing) {
   BatchOptions o = options(0, 4);
   o.kv.groups = {{.blocks = 100}, {kState, 4, 0}};
@@ -111,7 +114,8 @@ TEST(BatchState, SwapsWhereItPays) {
     set_level(low, 1);
     bench.admit(std::move(low));
     for (int i = 0; i < 5; ++i) EXPECT_TRUE(bench.step());
-    bench.admit(Bench::work(2, 5, 5));  // Of a higher level: it takes the only state.
+    // Its level is higher: it takes the only state.
+    bench.admit(Bench::work(2, 5, 5));
     bench.run();
     bench.expect_streams_right();
     EXPECT_EQ(bench.scheduler.counters().preemptions, 1u);

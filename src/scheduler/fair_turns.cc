@@ -6,11 +6,12 @@
 
 namespace altlas::scheduler {
 
-// The first time from `own` on that no task of the owner has. Tasks of one request come at the same
-// time; others' tasks are to go between them, so each needs a turn that is its alone.
+// Returns the first time from `own` on that none of the owner's tasks has. Tasks of one request
+// come at the same time, and others' tasks are to go between them, so each needs a turn of its own.
 TimeUs FairTurns::next_free(const Unserved& unserved, TimeUs own) {
   const size_t first = unserved.order_of_key({own, 0});
-  size_t taken = 0, most = unserved.size() - first;  // Without a gap from `own` on.
+  // `taken` counts the times from `own` on that have no gap.
+  size_t taken = 0, most = unserved.size() - first;
   while (taken < most) {
     const size_t middle = taken + (most - taken) / 2;
     if (unserved.find_by_order(first + middle)->first <= own + static_cast<TimeUs>(middle)) {
@@ -26,7 +27,7 @@ TimeUs FairTurns::enter(const TurnRequest& request) {
   Entry entry{request.owner, request.lane, request.level, false, request.own, request.own};
   const auto place = places_.find({request.lane, request.level});
   if (place != places_.end()) {
-    size_t before = 0;  // Unfinished tasks of the owner.
+    size_t before = 0;  // The owner's unfinished tasks.
     TimeUs at_least = INT64_MIN;
     if (const auto mine = place->second.find(request.owner); mine != place->second.end()) {
       const Unserved& unserved = mine->second.unserved;

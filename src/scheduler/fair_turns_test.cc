@@ -1,6 +1,6 @@
 // Goal: owners are served in rounds, nobody starves, levels and ages hold, and one owner alone is
-// served as if there were no rounds. Method: tables of what comes and of the order in which it is
-// served, and seeded random operations against a model.
+// served as if there were no rounds. Method: tables of arrivals and of the order of service, and
+// seeded random operations compared with a model.
 #include "scheduler/fair_turns.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr TimeUs kStep = 30 * kSecond;
 
-// A queue as the core keeps it: tasks by turn, and a number of places where they run.
+// A queue as the core keeps it: tasks by turn, and a number of places in which they run.
 class Line {
  public:
   void come(const std::string& owner, TimeUs own, uint8_t level = 0, uint32_t lane = 0) {
@@ -26,7 +26,7 @@ class Line {
     const TimeUs turn = turns.enter({task, lane, level, owner, own + level * kStep});
     queue_.push({.task = task, .lane = lane, .arrived = own, .expires = INT64_MAX, .turn = turn});
   }
-  // The owner of the task that starts now.
+  // Starts the next task. Returns its owner.
   std::string start(bool served = true, uint32_t lane = 0) {
     const uint64_t task = queue_.head(lane).value();
     queue_.erase(task);
@@ -39,7 +39,7 @@ class Line {
     turns.leave(running_.front());
     running_.erase(running_.begin());
   }
-  // Owners in the order in which they are served, one after another.
+  // Serves tasks one after another. Returns their owners in that order.
   std::string serve(size_t most = 1000) {
     std::string out;
     while (most-- > 0 && queue_.size() > 0) {
@@ -93,14 +93,14 @@ TEST(FairTurns, OwnersAreServedInRounds) {
   }
 }
 
-// What an owner has running counts: the next place is another's.
+// Goal: an owner's running tasks count: the next place is another owner's.
 TEST(FairTurns, RunningTasksCount) {
   for (const bool served : {true, false}) {
     Line line;
     for (int i = 0; i < 10; ++i) line.come("a", 0);
     for (int i = 0; i < 4; ++i) EXPECT_EQ(line.start(served), "a");
     for (int i = 0; i < 3; ++i) line.come("b", 1000);
-    // Places that are already another's are not made up for by more than one of a's between.
+    // For the places that b is owed, at most one more of a's tasks comes in between.
     std::string order;
     for (int i = 0; i < 5; ++i) order += line.start(served);
     EXPECT_EQ(std::ranges::count(order, 'b'), 3) << order;
@@ -119,14 +119,14 @@ TEST(FairTurns, LanesAndMovesAreByThemselves) {
   line.turns.check_integrity();
 }
 
-// A stream of others, however long, passes an owner's task only as often as it has the others'
-// rank.
+// Goal: a stream of others' tasks, however long, passes an owner's task only as often as that
+// task's rank among its owner's.
 TEST(FairTurns, NobodyStarves) {
   for (const int others : {1, 3, 10}) {
     SCOPED_TRACE(others);
     Line line;
     for (int i = 0; i < 20; ++i) line.come("z", i);
-    line.come("z", 15, 1);  // A level below: its age is over before the others come.
+    line.come("z", 15, 1);  // Its level is lower: its age is over before the others come.
     std::map<std::string, int> waiting;
     TimeUs now = 100 * kSecond;
     int mine = 0, rounds = 0;
@@ -150,7 +150,7 @@ TEST(FairTurns, NobodyStarves) {
   }
 }
 
-// One owner's order is that of turn_of() whatever comes and goes.
+// Goal: a single owner's order is that of turn_of(), whatever comes and goes.
 TEST(FairTurns, OneOwnerIsServedByItsOwnTurns) {
   PhiloxStream random{.seed = 5};
   for (const char* owner : {"", "ada"}) {
@@ -171,7 +171,8 @@ TEST(FairTurns, OneOwnerIsServedByItsOwnTurns) {
   }
 }
 
-// The same rule by a model that looks at everything, and no turn is later than its own.
+// Goal: turns are those of a model that looks at everything, and no turn is later than the task's
+// own.
 TEST(FairTurns, AgreesWithAModel) {
   PhiloxStream random{.seed = 23};
   struct Known {

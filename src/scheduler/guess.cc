@@ -13,7 +13,7 @@ size_t PromptLookup::place(std::span<const int32_t> tokens, size_t end, uint32_t
   return hasher.value() & (follows_.size() - 1);
 }
 
-// n-grams of which the next token is known.
+// Learns the n-grams whose next token is known.
 void PromptLookup::learn(std::span<const int32_t> tokens) {
   constexpr size_t kPlacesMin = 256;
   const size_t places = std::max(kPlacesMin, std::bit_ceil(2 * kLengths.size() * tokens.size()));

@@ -11,13 +11,13 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// Goal: what followed the same tokens last time is guessed, the longer match first, repeated where
+// Goal: what followed the same tokens last time is guessed, the longer match first, and repeated if
 // the text itself repeats.
 TEST(PromptLookup, GuessesWhatFollowedLastTime) {
   PromptLookup lookup;
   EXPECT_THAT(lookup.guess(std::vector<int32_t>{1, 2, 3, 4, 5}, 4), IsEmpty());
   EXPECT_THAT(lookup.guess(std::vector<int32_t>{1, 2, 3, 4, 5, 1, 2}, 3), ElementsAre(3, 4, 5));
-  PromptLookup longer;  // 8 9 was followed by 7 last, but 5 6 8 9 by 1.
+  PromptLookup longer;  // 7 followed 8 9 last, but 1 followed 5 6 8 9.
   EXPECT_THAT(longer.guess(std::vector<int32_t>{5, 6, 8, 9, 1, 2, 8, 9, 7, 5, 6, 8, 9}, 2),
               ElementsAre(1, 2));
   PromptLookup loop;
@@ -27,9 +27,9 @@ TEST(PromptLookup, GuessesWhatFollowedLastTime) {
   EXPECT_THAT(PromptLookup().guess(std::vector<int32_t>{1}, 4), IsEmpty());
 }
 
-// Goal: a lookup that saw the tokens one by one guesses as one that sees them at once wherever its
-// table did not grow in between; guesses always are what followed some equal tokens. Method: random
-// text of few words against a search of the whole text.
+// Goal: a lookup that saw the tokens one by one guesses like one that saw them at once, unless its
+// table grew in between; guesses always are what followed some equal tokens. Method: random text of
+// few words, compared with a search of the whole text.
 TEST(PromptLookup, AgreesWithASearch) {
   PhiloxStream random{.seed = 3};
   for (int round = 0; round < 20; ++round) {
@@ -51,7 +51,7 @@ TEST(PromptLookup, AgreesWithASearch) {
   }
 }
 
-// Goal: right guesses lengthen, wrong ones shorten and pause; never beyond what is allowed.
+// Goal: right guesses make more, wrong ones make fewer and pause; never more than is allowed.
 TEST(GuessPace, FollowsWhatWasRight) {
   GuessPace pace(10);
   EXPECT_EQ(pace.take(), 4u);

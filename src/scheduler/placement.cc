@@ -19,14 +19,15 @@ uint64_t memory_free(const PlacementDevice& device) {
   return device.memory_total - std::min(device.memory_total, device.memory_used);
 }
 
-// Says why, if somebody asks: most who look at a device want to know only where it stands.
+// Returns true, and says why if somebody asks: most callers want to know only where a device
+// stands.
 template <class... Args>
 bool is(std::string* why, fmt::format_string<Args...> text, Args&&... args) {
   if (why != nullptr) *why = fmt::format(text, std::forward<Args>(args)...);
   return true;
 }
 
-// Never: what no waiting would change.
+// Never: no waiting would change it.
 bool too_small(const PlacementDevice& d, const PlacementRequest& r, std::string* why) {
   if (r.estimated_memory > d.memory_total)
     return is(why, "memory: needs {} bytes, the device has {}", r.estimated_memory, d.memory_total);
@@ -40,12 +41,12 @@ bool too_small(const PlacementDevice& d, const PlacementRequest& r, std::string*
   return false;
 }
 
-// What the sequence takes at its longest.
+// Returns the bytes of the sequence's KV at its longest.
 uint64_t kv_bytes(const PlacementDevice& d, const PlacementRequest& r) {
   return blocks_for(r.sequence_tokens, d.block_tokens) * d.block_bytes;
 }
 
-// Crowded: what no task's end would change, only that of a replica.
+// Crowded: only a replica's end would change it, no task's.
 bool too_small_beside_weights(const PlacementDevice& d, const PlacementRequest& r,
                               std::string* why) {
   const uint64_t free = d.memory_total - std::min(d.memory_total, d.memory_fixed);
@@ -68,7 +69,7 @@ bool no_room_beside_reservations(const PlacementDevice& d, const PlacementReques
             r.estimated_memory, kv_bytes(d, r), free, d.memory_reserved, d.memory_growth);
 }
 
-// Busy: what passes as other tasks end.
+// Busy: it passes as other tasks end.
 bool too_full(const PlacementPolicy& policy, const PlacementDevice& d, const PlacementRequest& r,
               std::string* why) {
   if (d.tasks_max > 0 && d.tasks >= d.tasks_max)
@@ -86,7 +87,7 @@ bool too_full(const PlacementPolicy& policy, const PlacementDevice& d, const Pla
   return false;
 }
 
-// True where `a` is to be preferred to `b`; a strict order (ends with the id).
+// Whether `a` is preferred to `b`. The order is strict, since it ends with the id.
 using Better = std::function<bool(const PlacementDevice& a, const PlacementDevice& b)>;
 
 uint32_t load(const PlacementDevice& d) { return d.running + d.queued; }
@@ -98,24 +99,25 @@ bool less_loaded(const PlacementDevice& a, const PlacementDevice& b) {
 }
 
 bool more_memory(const PlacementDevice& a, const PlacementDevice& b) {
-  // The estimate is the same for both, so most free after it is most free before it.
+  // The estimate is the same for both, so the one with more memory free before it has more after
+  // it.
   if (memory_free(a) != memory_free(b)) return memory_free(a) > memory_free(b);
   return less_loaded(a, b);
 }
 
-// Predicted seconds until a task given to the device now would be through; the unknown rate is one
-// for all.
+// Predicts the seconds until a task that is given to the device now would end. An unknown rate
+// counts as one token per second.
 double finish_seconds(const PlacementDevice& d, const PlacementRequest& r) {
   return (static_cast<double>(d.tokens_ahead) + r.sequence_tokens) / rate_of(d);
 }
 
-// A device among those that may take the task, and where it stands.
+// A device that may take the task, and its standing.
 struct Candidate {
   const PlacementDevice* device = nullptr;
   Standing standing = Standing::kEligible;
 };
 
-// The two first of what is offered, by standing first.
+// The first two of the candidates offered: by standing, then by `better`.
 class Best {
  public:
   explicit Best(const Better& better) : better_(better) {}
@@ -123,7 +125,7 @@ class Best {
     if (a.standing != b.standing) return a.standing < b.standing;
     return better_(*a.device, *b.device);
   }
-  // Whether the candidate would be one of the two.
+  // Whether the candidate would be one of the first two.
   bool improves(const Candidate& one) const {
     return second_.device == nullptr || before(one, second_);
   }
@@ -147,38 +149,38 @@ class Best {
   Candidate first_, second_;
 };
 
-// One choice: looks only into nodes of the index that may change it.
+// One choice. It looks only into nodes of the index that may change it.
 class Chooser {
  public:
   Chooser(const PlacementPolicy& policy, const PlacementIndex& index,
           const PlacementRequest& request)
       : policy_(policy), index_(index), request_(request) {}
 
-  // By standing, then by `better`, which outlives the answer.
+  // The first two candidates: by standing, then by `better`, which must outlive the answer.
   Best pick(const Better& better) const {
     Best best(better);
     pick_in(index_.root(), best);
     return best;
   }
-  // The lowest standing of all.
+  // The best standing of all devices.
   Standing best_standing() const {
     Standing best = Standing::kNever;
     lower_in(index_.root(), best);
     return best;
   }
-  // How many stand at most so.
+  // The number of devices that stand at `upto` or better.
   size_t count(Standing upto) const { return count_in(index_.root(), upto); }
-  // The device with `skip` of them before it.
+  // The device with `skip` such devices before it, by id.
   const PlacementDevice& nth(Standing upto, size_t skip) const {
     return *nth_in(index_.root(), upto, skip);
   }
-  // The first of them with an id above `after`; null: none.
+  // The first such device with an id above `after`, or null.
   const PlacementDevice* next(Standing upto, std::optional<DeviceId> after) const {
     return next_in(index_.root(), upto, after);
   }
-  // Tasks on all devices that may take the task.
+  // The number of tasks on all devices that may take the task.
   uint64_t load_sum() const { return load_in(index_.root()); }
-  // Devices that are not eligible, by id, so many at most.
+  // The devices that are not eligible, by id; at most `most`.
   std::vector<Assessment> rejected(size_t most) const {
     std::vector<Assessment> out;
     reject_in(index_.root(), most, out);
@@ -221,7 +223,8 @@ class Chooser {
     if (all_have_room(at)) return at.count(upto);
     return count_in(at.left(), upto) + count_in(at.right(), upto);
   }
-  // Whether what the request needs is on every device: then how each stands does not depend on it.
+  // Whether every device has what the request needs: their standings then don't depend on the
+  // request.
   bool all_have_room(Node at) const {
     PlacementDevice worst = at.worst();
     worst.healthy = worst.replica_running = true;
@@ -260,7 +263,7 @@ class Chooser {
   }
 
   const PlacementPolicy& policy_;
-  // Without limits of its own.
+  // A policy without limits of its own.
   const PlacementPolicy open_{.memory_threshold = std::numeric_limits<double>::infinity()};
   const PlacementIndex& index_;
   const PlacementRequest& request_;
@@ -286,8 +289,8 @@ void memory_optimized(const Chooser& chooser, const PlacementRequest& request, P
                            memory_free(best.winner()), request.estimated_memory);
 }
 
-// A device that is only busy keeps its turn (the task queues there), one that is hot, down or
-// unhealthy is passed over while another is not.
+// Chooses in turn. A device that is only busy keeps its turn (the task queues there); one that is
+// hot, down or unhealthy is passed over while another is not.
 void round_robin(const Chooser& chooser, PlacementCursor& cursor, Placement& out) {
   const Standing upto = std::max(chooser.best_standing(), Standing::kBusy);
   const PlacementDevice* winner = chooser.next(upto, cursor.last);
@@ -313,8 +316,8 @@ void random_choice(const Chooser& chooser, PlacementCursor& cursor, Placement& o
   out.reason = fmt::format("draw {} of seed {}", draw, cursor.random.seed);
 }
 
-// Longest cached prefix among devices whose load is at most 1.25 times the mean, plus one (bounded
-// load, as consistent hashing with bounded loads has it: arXiv:1608.01350).
+// Chooses the longest cached prefix among devices whose load is at most 1.25 times the mean, plus
+// one (a bounded load, as in consistent hashing with bounded loads: arXiv:1608.01350).
 void prefix_affinity(const Chooser& chooser, Placement& out) {
   const auto candidates = static_cast<double>(chooser.count(Standing::kCrowded));
   const double bound = 1.25 * static_cast<double>(chooser.load_sum()) / candidates + 1;
@@ -343,7 +346,8 @@ void earliest_finish(const Chooser& chooser, const PlacementRequest& request, Pl
                            best.winner().tokens_ahead, finish_seconds(best.winner(), request));
 }
 
-// The mapped devices that could run the task; least_loaded, with a note, where there is none.
+// Chooses among the mapped devices that could run the task; if there are none, as least_loaded,
+// with a note.
 void task_specific(const PlacementPolicy& policy, const PlacementIndex& index,
                    const Chooser& chooser, const PlacementRequest& request, Placement& out) {
   const Better better = less_loaded;
@@ -401,7 +405,8 @@ std::string id_list(std::span<const PlacementDevice> devices) {
   return out;
 }
 
-// What fits nowhere: the numbers of the device that comes nearest are those of the roomiest.
+// The error for a request that fits nowhere. Its numbers are the largest of all devices, so they
+// are those of the device that comes nearest.
 Error never_fits(const PlacementPolicy& policy, std::span<const PlacementDevice> devices,
                  const PlacementRequest& request) {
   uint64_t memory = 0, length = 0, pool = 0;

@@ -6,7 +6,7 @@
 namespace altlas::scheduler {
 namespace {
 
-// Of limits for which 0 means that there is none: the loosest and the tightest of two.
+// The looser and the tighter of two limits, where 0 means that there is none.
 template <class T>
 T loosest(T a, T b) {
   return a == 0 || b == 0 ? T{0} : std::max(a, b);
@@ -43,7 +43,7 @@ PlacementDevice best_of(const PlacementDevice& a, const PlacementDevice& b) {
   return out;
 }
 
-// Only where a device stands is asked of it, never an order.
+// A standing is asked of the result, never an order.
 PlacementDevice worst_of(const PlacementDevice& a, const PlacementDevice& b) {
   PlacementDevice out;
   out.id = std::max(a.id, b.id);

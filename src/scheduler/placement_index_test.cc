@@ -1,6 +1,6 @@
-// Goal: a choice over the index is the choice that a look at every device gives, and looks at few.
-// Method: random devices with few different values, changed one by one, for every strategy beside
-// the scan; devices that are looked at are counted, at 100 and at 10,000.
+// Goal: a choice over the index is the one that a look at every device gives, and looks at few.
+// Method: random devices with few different values, changed one by one; every strategy compared
+// with the scan; the devices looked at are counted, for 100 and for 10,000 devices.
 #include "scheduler/placement_index.h"
 
 #include <gtest/gtest.h>

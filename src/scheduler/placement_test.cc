@@ -1,6 +1,6 @@
-// Goal: each strategy distributes as the names of the strategies say, every rejection says why, and
-// a device is always chosen. Method: tables of devices by hand; distributions over sequences of
-// choices as programs make them.
+// Goal: each strategy distributes as its name says, every rejection says why, and a device is
+// always chosen. Method: tables of devices by hand; distributions over sequences of choices, as
+// programs make them.
 #include "scheduler/placement.h"
 
 #include <gtest/gtest.h>
@@ -113,7 +113,7 @@ TEST(Placement, TaskSpecificFollowsTheMapAndSaysWhenItCannot) {
   EXPECT_EQ(winner(policy, d, r, cursor), 2);
   r.type = "image_segmentation";
   EXPECT_EQ(winner(policy, d, r, cursor), 1);
-  d[1].tasks = d[1].tasks_max = 1;  // Busy is no reason to leave the mapping.
+  d[1].tasks = d[1].tasks_max = 1;  // Being busy is no reason to leave the mapping.
   EXPECT_EQ(winner(policy, d, r, cursor), 1);
   d[1].healthy = false;
   auto placed = choose(policy, d, r, cursor);
@@ -148,7 +148,7 @@ TEST(Placement, PrefixAffinityHoldsTheLoadBound) {
   d[1].cached_prefix_tokens = 64;
   d[1].running = 1;
   EXPECT_EQ(winner(policy, d, request(Strategy::kPrefixAffinity), cursor), 1);
-  d[1].running = 10;  // Bound: 1.25 * 5 + 1.
+  d[1].running = 10;  // The bound is 1.25 * 5 + 1.
   EXPECT_EQ(winner(policy, d, request(Strategy::kPrefixAffinity), cursor), 0);
 }
 
@@ -176,7 +176,7 @@ TEST(Placement, EveryReasonForRejectionIsNamed) {
   EXPECT_EQ(reason([](auto& d) { d.temperature = 85.5; }).standing, Standing::kHot);
   EXPECT_EQ(reason([](auto& d) { d.temperature = 85; }).standing, Standing::kEligible);
   EXPECT_EQ(reason([](auto& d) { d.foreign_utilization = 96; }).standing, Standing::kHot);
-  // Our own decoding never closes a device.
+  // The utilization of our own decoding never closes a device.
   EXPECT_EQ(reason([](auto& d) { d.utilization = 100; }).standing, Standing::kEligible);
   EXPECT_EQ(reason([](auto& d) { d.replica_running = false; }).standing, Standing::kDown);
   EXPECT_EQ(reason([](auto& d) { d.tasks = d.tasks_max = 3; }).reason, "tasks: 3 of at most 3");
@@ -223,7 +223,8 @@ TEST(Placement, SpecificDeviceIsHonouredOrRefusedWithTheIds) {
   EXPECT_EQ(refused.error().field(), "gpu_options.specific_gpu_id");
 }
 
-// What each strategy would have chosen without it is told, not the device that was asked for.
+// Goal: the alternatives are what each strategy would have chosen without it, not the device that
+// was asked for.
 TEST(Placement, ASpecificDeviceHasTheAlternativesOfAllStrategies) {
   const PlacementPolicy policy;
   const PlacementCursor cursor{.last = DeviceId{0}};
@@ -239,8 +240,8 @@ TEST(Placement, ASpecificDeviceHasTheAlternativesOfAllStrategies) {
   }
 }
 
-// Goal: the reason says on which side of its bound a device's load is. Method: one within, one that
-// has the prefix and is over it, and one that is over it alone.
+// Goal: the reason says on which side of its bound a device's load is. Method: one device within
+// it, one that has the prefix and is over it, and one that is over it alone.
 TEST(Placement, PrefixAffinitySaysWhetherTheLoadIsWithinItsBound) {
   const PlacementPolicy policy;
   PlacementCursor cursor;
@@ -263,7 +264,7 @@ TEST(Placement, RefusesWithNumbersOnlyWhatNoDeviceCouldEverTake) {
   d[1].memory_total = 4000;
   PlacementRequest r = request(Strategy::kLeastLoaded);
   r.estimated_memory = 4000;
-  EXPECT_EQ(winner(policy, d, r, cursor), 1);  // Device 0 is too small for ever.
+  EXPECT_EQ(winner(policy, d, r, cursor), 1);  // Device 0 can never hold it.
   r.estimated_memory = 4001;
   auto refused = choose(policy, d, r, cursor);
   ASSERT_FALSE(refused.ok());
@@ -294,7 +295,7 @@ TEST(Placement, ADeviceTooSmallBesideItsWeightsIsTheLastChoiceAndNoRefusal) {
   auto d = devices(2);
   d[0].memory_fixed = d[0].memory_used = 600;
   d[0].block_bytes = 10;
-  PlacementRequest r = request(Strategy::kLeastLoaded);  // 7 blocks at its longest.
+  PlacementRequest r = request(Strategy::kLeastLoaded);  // It takes 7 blocks at its longest.
   r.estimated_memory = 330;
   EXPECT_EQ(assess(policy, d[0], r).standing, Standing::kEligible);
   r.estimated_memory = 331;
@@ -308,7 +309,7 @@ TEST(Placement, ADeviceTooSmallBesideItsWeightsIsTheLastChoiceAndNoRefusal) {
     EXPECT_EQ(winner(policy, d, r, cursor), 1) << i;
   }
   d.pop_back();
-  EXPECT_EQ(winner(policy, d, r, cursor), 0);  // It queues.
+  EXPECT_EQ(winner(policy, d, r, cursor), 0);  // The task queues there.
 }
 
 TEST(Placement, BesideReservationsTheWholeSequenceCounts) {
@@ -317,7 +318,8 @@ TEST(Placement, BesideReservationsTheWholeSequenceCounts) {
   d.block_bytes = 10;
   d.memory_used = 700;
   d.memory_growth = 231;
-  const PlacementRequest r = request(Strategy::kLeastLoaded);  // 1 block now, 7 at its longest.
+  // It takes 1 block now, 7 at its longest.
+  const PlacementRequest r = request(Strategy::kLeastLoaded);
   EXPECT_EQ(assess(policy, d, r).standing, Standing::kEligible);
   d.memory_reserved = 100;
   EXPECT_EQ(assess(policy, d, r).standing, Standing::kBusy);

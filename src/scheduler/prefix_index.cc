@@ -6,11 +6,11 @@
 
 namespace altlas::scheduler {
 namespace {
-// The chained hash of each whole block until `visit` says false.
+// Calls `visit` with the chained hash of each whole block, until it returns false.
 void blocks(std::string_view adapter, const Prompt& prompt, auto&& visit) {
   Hasher hasher;
   hasher.add(adapter);
-  auto payload = prompt.payloads().begin();  // The next one that begins.
+  auto payload = prompt.payloads().begin();  // The next payload that begins.
   const size_t count =
       std::min(prompt.size() / PrefixIndex::kBlockTokens, PrefixIndex::kBlocksPerPrompt);
   for (size_t i = 0; i < count; ++i) {
@@ -50,13 +50,14 @@ uint32_t PrefixIndex::cached_tokens(DeviceId device, std::string_view adapter,
 std::map<DeviceId, uint32_t> PrefixIndex::cached_tokens(std::string_view adapter,
                                                         const Prompt& prompt) const {
   std::map<DeviceId, uint32_t> out;
-  uint32_t before = 0;  // Tokens of the blocks so far.
+  uint32_t before = 0;  // The tokens of the blocks so far.
   blocks(adapter, prompt, [&](uint64_t hash) {
     bool any = false;
     for (auto key = keys_.lower_bound({hash, DeviceId{INT32_MIN}});
          key != keys_.end() && key->first == hash; ++key) {
       const auto seen = before == 0 ? out.emplace(key->second, 0).first : out.find(key->second);
-      if (seen == out.end() || seen->second != before) continue;  // It lacks a block before.
+      // Devices that lack a block before this one don't count.
+      if (seen == out.end() || seen->second != before) continue;
       seen->second += kBlockTokens;
       any = true;
     }

@@ -1,4 +1,5 @@
-// Goal: the longest common prefix in whole blocks, per device, bounded. Method: by hand.
+// Goal: the longest common prefix in whole blocks is found per device, and memory is limited.
+// Method: by hand.
 #include "scheduler/prefix_index.h"
 
 #include <gtest/gtest.h>
@@ -19,10 +20,10 @@ TEST(PrefixIndex, FindsTheLongestSeenPrefixOfEachDevice) {
   std::vector<int32_t> other = prompt;
   other[40] = -1;
   EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", other), 32u);
-  index.add(DeviceId{0}, "", other);  // Eight entries are held: 4 + 4.
+  index.add(DeviceId{0}, "", other);  // The index holds eight entries: 4 + 4.
   EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", prompt), 64u);
   other[0] = -1;
-  index.add(DeviceId{0}, "", other);  // Four more: those of device 1 go.
+  index.add(DeviceId{0}, "", other);  // Four more come: those of device 1 go.
   EXPECT_EQ(index.cached_tokens(DeviceId{1}, "", prompt), 0u);
   index.forget(DeviceId{0});
   EXPECT_EQ(index.cached_tokens(DeviceId{0}, "", other), 0u);

@@ -1,5 +1,5 @@
-// Goal: order by priority and age without starvation, positions, bounds, expiry. Method: by hand,
-// and a model of sorted lists under seeded random operations.
+// Goal: tasks go by priority and age without starvation; positions, limits and expiry hold. Method:
+// by hand, and a model of sorted lists under seeded random operations.
 #include "scheduler/queue.h"
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ TEST(WaitingQueue, ServesByPriorityThenArrivalAndAges) {
   queue.push(entry(3, Priority::kHigh, 2));
   queue.push(entry(4, Priority::kHigh, 3));
   EXPECT_EQ(order(queue), (std::vector<uint64_t>{3, 4, 2, 1}));
-  // Two levels are 60 s: a high task that comes later than that goes behind the low one.
+  // Two levels are worth 60 s: a high task that comes later than that goes behind the low one.
   queue.push(entry(5, Priority::kHigh, 61 * kSecond));
   EXPECT_EQ(order(queue), (std::vector<uint64_t>{3, 4, 2, 1, 5}));
   EXPECT_EQ(queue.position(1), 4u);
@@ -47,7 +47,7 @@ TEST(WaitingQueue, ServesByPriorityThenArrivalAndAges) {
 
 TEST(WaitingQueue, RanksFollowTheConfiguredLevels) {
   QueueLimits limits;
-  limits.rank = {2, 1, 0};  // low first.
+  limits.rank = {2, 1, 0};  // The low priority is first.
   WaitingQueue queue(limits);
   queue.push(entry(1, Priority::kHigh, 0, limits));
   queue.push(entry(2, Priority::kLow, 5, limits));
@@ -63,7 +63,8 @@ TEST(WaitingQueue, BoundSaysWhenToComeAgain) {
   const auto refused = queue.admits(2, 5, 0, 2 * kSecond);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kBusy);
-  EXPECT_EQ(refused.error().retry_after_ms(), 10'000);  // Five too many, two seconds each.
+  // There are five too many, and each takes two seconds.
+  EXPECT_EQ(refused.error().retry_after_ms(), 10'000);
 }
 
 TEST(WaitingQueue, ExpiresInOrder) {

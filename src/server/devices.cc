@@ -55,7 +55,7 @@ json::object replica_to_json(const control::ReplicaView& replica) {
   return out;
 }
 
-// As Ray's serve.status(): status, message, counts per replica state.
+// Answers like Ray's serve.status(): status, message, counts per replica state.
 awaitable<Result<Response>> get_deployments(Request, Services& services) {
   json::object deployments;
   for (const control::DeploymentView& view : co_await services.service.deployments()) {

@@ -9,7 +9,8 @@ namespace altlas::server {
 
 namespace {
 
-// Memory of the JSON made of a body, about: texts as long as there, and room for each value.
+// Estimates the memory of the JSON made from a body: its texts take as much as the body, and each
+// value has an overhead.
 int64_t parsed_bytes(std::string_view body) {
   constexpr int64_t kValueBytes = 32;
   const auto values = std::ranges::count_if(

@@ -1,5 +1,6 @@
-// Request bodies, read as the routes read them. Must not crash. The first byte chooses: raw bytes
-// as a body, or a body composed from the rest, with names and values that the routes know.
+// Request bodies are read as the routes read them. Nothing crashes. The first byte chooses between
+// raw bytes as a body, and a body composed from the rest, with names and values that the routes
+// know.
 #include <boost/json.hpp>
 
 #include <string>
@@ -14,9 +15,10 @@ namespace {
 namespace json = boost::json;
 using altlas::server::JsonReader;
 
-// Words of the rows: names of fields, and the texts that they take.
+// The words of the rows: names of fields, and the texts that they take.
 struct Words {
-  std::vector<std::string> names{"0", "1", "-1", "tool_calls", "arguments"};  // Beside the rows.
+  // Names beside those of the rows.
+  std::vector<std::string> names{"0", "1", "-1", "tool_calls", "arguments"};
   std::vector<std::string> values{"null",
                                   "true",
                                   "false",
@@ -56,9 +58,9 @@ const Words& words() {
   }();
   return made;
 }
-constexpr int kDepthMax = 70;  // Beyond what the parser takes.
+constexpr int kDepthMax = 70;  // More than the parser takes.
 
-// Turns bytes into JSON text; always ends, since every step takes a byte.
+// Turns bytes into JSON text. It always ends, since every step takes a byte.
 class Composer {
  public:
   explicit Composer(std::string_view bytes) : bytes_(bytes) {}
@@ -99,7 +101,7 @@ class Composer {
   std::string out_;
 };
 
-// Bytes as tokens.
+// Returns a model whose tokens are bytes.
 const altlas::server::ServedModel& model() {
   static const altlas::server::ServedModel served = [] {
     altlas::text::Vocabulary vocabulary;

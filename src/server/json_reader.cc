@@ -36,11 +36,12 @@ std::string_view kind_name(const json::value& value) {
   return "a value";
 }
 
-// The halves of characters that texts cut in the middle have, as the escapes \uD800 … \uDFFF, are
-// U+FFFD here, as in other parsers; JSON's grammar allows them.
+// Replaces halves of characters by U+FFFD, as other parsers do. Texts that were cut in the middle
+// have them as the escapes \uD800 … \uDFFF, and JSON's grammar allows them.
 std::string without_halves(std::string_view text) {
   constexpr std::string_view kReplacement = "\\uFFFD";
-  const auto half_at = [&](size_t at) -> uint32_t {  // 0: none.
+  // Returns the half's code, or 0 if there is none.
+  const auto half_at = [&](size_t at) -> uint32_t {
     if (text.size() - std::min(at, text.size()) < 6 || text.substr(at, 2) != "\\u") return 0;
     uint32_t code = 0;
     const char* end = text.data() + at + 6;
@@ -197,7 +198,7 @@ double JsonReader::number(std::string_view name, double fallback, double min, do
     fail(name, fmt::format("is {}, should be from {} to {}", got, min, max));
     return fallback;
   }
-  return got + 0.0;  // -0 is 0.
+  return got + 0.0;  // Adding 0 turns -0 into 0.
 }
 
 bool JsonReader::boolean(std::string_view name, bool fallback) {

@@ -1,5 +1,5 @@
-// Goal: what stands between bytes and the rooms is right at its edges: routes, body fields, keys,
-// error answers, the API description. Method: tables of inputs and what must come out; nothing
+// Goal: what lies between bytes and the rooms is right at its edges: routes, body fields, keys,
+// error answers, the API description. Method: tables of inputs and of what must come out; nothing
 // listens here (tests/ does that).
 #include <gtest/gtest.h>
 
@@ -98,7 +98,8 @@ TEST(JsonReader, RefusesWhatIsNotJson) {
   EXPECT_EQ(latin.error().reason(), kUnsupportedEncoding);
 }
 
-// Texts that were cut within an emoji hold half of one; the rest stays as it is.
+// Goal: a half of a character, as in texts that were cut within an emoji, is replaced; the rest
+// stays as it is.
 TEST(JsonReader, HalvesOfCharactersAreReplaced) {
   const std::pair<const char*, const char*> rows[] = {
       {R"("\ud83d")", "\uFFFD"},
@@ -181,8 +182,8 @@ TEST(Messages, AreRefusedWithThePlace) {
   for (const auto& [sent, want] : rows) EXPECT_TRUE(read_one(sent).starts_with(want)) << sent;
 }
 
-// Method: what a sampling field says, and the parameters that come of it, by what is left unsaid in
-// them.
+// Goal: a sampling field and the value that stands for leaving it out give the right parameters,
+// also in long lists. Method: a table of fields and parameters.
 TEST(Sampling, SentinelsAndLongLists) {
   text::Vocabulary vocabulary;
   vocabulary.model = "gpt2";
@@ -205,7 +206,7 @@ TEST(Sampling, SentinelsAndLongLists) {
   EXPECT_EQ(read(R"("repeat_penalty": 1.5)").repetition_penalty, 1.5f);
   for (const char* none : {R"("stop": "")", R"("stop": [])", R"("stop": null)"})
     EXPECT_TRUE(read(none).stop.empty()) << none;
-  // OpenAI's object, llama-server's list.
+  // The forms are OpenAI's object and llama-server's list.
   using Bias = std::vector<std::pair<int32_t, float>>;
   const std::pair<const char*, Bias> biases[] = {
       {R"("logit_bias": {"2": 1, "0": -2.5})", {{0, -2.5f}, {2, 1}}},
@@ -263,7 +264,7 @@ TEST(Auth, BearerAndBasic) {
   EXPECT_TRUE(check_access(*auth->identify("Bearer secret"), Access::kUser).ok());
 }
 
-// Method: one key in files as editors save them.
+// Goal: a keys file is read in every encoding. Method: one key, in files as editors save them.
 TEST(Auth, KeysFilesOfEveryEncoding) {
   const std::string path = testing::TempDir() + "altlas_keys";
   config::AuthConfig config;
@@ -292,7 +293,8 @@ TEST(Auth, WithoutKeysEverybodyIsAdmin) {
   EXPECT_EQ(auth->identify("Bearer whatever")->role, Role::kAdmin);
 }
 
-// Goal: whoever may write to the file makes the keys: such a file is refused, by its mode alone.
+// Goal: a keys file that others may write to is refused, by its mode alone, since whoever may write
+// to it makes the keys.
 TEST(Auth, AKeyFileThatOthersMayWriteToIsRefused) {
   const std::string path = ::testing::TempDir() + "/auth_test_keys";
   std::ofstream(path) << "secret\n";
@@ -334,7 +336,8 @@ TEST(Problem, ServersFoldersAreNotTold) {
   EXPECT_EQ(own.at("error"), "'/a/b' is no file") << "what the client sent comes back";
 }
 
-// The clock can be set back between two starts of the server.
+// Goal: durations are never negative, even if the clock was set back between two starts of the
+// server.
 TEST(TaskJson, DurationsAreNeverNegative) {
   control::TaskView task;
   task.created_at = 5 * kSecond;
@@ -347,8 +350,8 @@ TEST(TaskJson, DurationsAreNeverNegative) {
   EXPECT_EQ(task_to_json(task).at("result").at("execution_time"), 1.0);
 }
 
-// Goal: other keys take the place of all the old ones. Method: what each key is answered, before
-// and after, and whether the change is told.
+// Goal: new keys replace all old ones. Method: each key's answer before and after, and whether the
+// change is logged.
 TEST(Auth, KeysAreReplaced) {
   auto auth = Auth::create({.keys = {{"anna", "old", Role::kUser}}, .api_keys = {"root"}});
   const auto fresh = Auth::create({.keys = {{"anna", "new", Role::kUser}}, .api_keys = {"root"}});
@@ -373,11 +376,12 @@ TEST(Problem, ShapesAndRetryAfter) {
   EXPECT_EQ(renamed.at("error").at("param"), "max_tokens");
 }
 
-// Method: errors as rooms make them, and statuses that the listener chooses itself.
+// Goal: programs can tell errors apart by OpenAI's words. Method: errors as rooms make them, and
+// statuses that the listener chooses itself.
 TEST(Problem, ProgramsCanTellOpenAiErrorsApart) {
   struct Row {
     Error error;
-    int status;  // 0: the error's own.
+    int status;  // 0: the error's own status.
     const char *type, *code;
   };
   const auto error_of = [](ErrorCode code) { return Error(code, "x"); };
@@ -413,7 +417,8 @@ TEST(Problem, ProgramsCanTellOpenAiErrorsApart) {
   }
 }
 
-// Method: requests that lack something or have it of another kind, by field and word.
+// Goal: each fault has its reason. Method: requests that lack a field or have it of another kind,
+// with the field and the reason.
 TEST(JsonReader, ReasonsOfWhatIsWrong) {
   const auto reason = [](const char* text) {
     const auto object = parse_object(text, 8);
@@ -448,7 +453,8 @@ TEST(JsonReader, ReasonsOfWhatIsWrong) {
   for (const auto& [text, want] : rows) EXPECT_EQ(reason(text), want) << text;
 }
 
-// Found by schemathesis: a quotation that was cut within a character made the answer no JSON.
+// Goal: an answer is valid UTF-8, hence valid JSON, whatever it quotes, even if that was cut within
+// a character.
 TEST(Problem, AnswersAreUtf8WhateverTheyQuote) {
   const std::string half = std::string("no batch '") + "\xf0\x9d\x91" + "'";
   for (const bool openai : {false, true}) {
@@ -470,7 +476,7 @@ TEST(OpenApi, EverySchemaThatARouteNamesIsThere) {
       EXPECT_TRUE(name.empty() || schemas.contains(name)) << route.pattern << " names " << name;
     EXPECT_TRUE(document.at("paths").as_object().contains(path));
   }
-  // Every $ref leads somewhere.
+  // Every $ref must lead somewhere.
   const std::string text = json::serialize(document);
   static constexpr std::string_view kRef = "#/components/schemas/";
   for (size_t at = text.find(kRef); at != std::string::npos; at = text.find(kRef, at + 1)) {

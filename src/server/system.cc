@@ -18,8 +18,8 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-// GET /health: as a request sent now would meet. Never waits: it reads what the control strand last
-// published.
+// GET /health: what a request sent now would meet. It never waits: it reads what the control strand
+// published last.
 awaitable<Result<Response>> health(Request, Services& services) {
   const control::HealthView view = services.service.health();
   json::object body{{"status", control::to_string(view.status)},
@@ -47,7 +47,7 @@ awaitable<Result<Response>> openapi(Request, Services& services) {
                                        metrics_path(services.config.monitoring)));
 }
 
-// GET /api/v1/trace?seconds=60: the last spans of requests and tasks in Chrome's format.
+// GET /api/v1/trace?seconds=60: the last spans of requests and tasks, in Chrome's format.
 awaitable<Result<Response>> trace(Request request, Services& services) {
   double seconds = 60;
   if (const auto text = request.query_value("seconds")) {

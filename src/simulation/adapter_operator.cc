@@ -56,7 +56,8 @@ void AdapterOperator::change() {
   load(deployment, name);
 }
 
-// A name of the configuration always stands for the configured file: a restarted server takes that.
+// A name in the configuration always gets the configured file, since a restarted server takes that
+// one.
 void AdapterOperator::load(const std::string& deployment, const std::string& name) {
   std::string path = fmt::format("{}-{}", one_in(random_, 6) ? kBrokenAdapter : name, next_file_++);
   for (const control::DeploymentSetup& one : scenario_.setup.deployments)
@@ -90,7 +91,8 @@ void AdapterOperator::on_answer(const control::AnswerAdapter& answer) {
   const bool loads = !request.path.empty();
   if (!answer.outcome.ok()) {
     if (loads) ++counts_.adapter_loads_failed;
-    if (answer.outcome.error().code() == ErrorCode::kNotFound)  // No replica could load it again.
+    // kNotFound means that no replica could load it again.
+    if (answer.outcome.error().code() == ErrorCode::kNotFound)
       files_.erase({request.deployment, request.name});
     if (answer.outcome.error().message().empty())
       checkers_.fail("an adapter request failed without a reason");
@@ -105,7 +107,8 @@ void AdapterOperator::on_answer(const control::AnswerAdapter& answer) {
   }
   ++counts_.adapter_unloads;
   files_.erase({request.deployment, request.name});
-  if (one_in(random_, 2))  // Another file under the same name, at once.
+  // Half of the time another file is soon loaded under the same name.
+  if (one_in(random_, 2))
     later(static_cast<int64_t>(random_.below(300 * kMillisecond)),
           [this, request] { load(request.deployment, request.name); });
 }

@@ -1,5 +1,5 @@
-// Goal: each checker can fail. Method: sequences that keep a promise, then the same with one thing
-// broken.
+// Goal: each checker can fail. Method: sequences that keep a promise, then the same ones with one
+// thing broken.
 #include "simulation/checkers.h"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ CoreSetup setup() {
   return out;
 }
 
-// A server that restored one task, over or not; and checkers that know it as accepted.
+// A server that restored one task, over or not, and checkers that know the task as accepted.
 class CheckersTest : public ::testing::Test {
  protected:
   CheckersTest()

@@ -38,12 +38,14 @@ TaskId Clients::next_id() { return TaskId{random_.next(), next_task_++}; }
 
 Prompt Clients::make_prompt(size_t tokens_max) {
   Prompt prompt;
-  if (one_in(random_, 2)) {  // A beginning that others have too.
+  // Half of the prompts have a beginning that others have, too.
+  if (one_in(random_, 2)) {
     const auto shared = static_cast<int32_t>(random_.below(3));
     for (int32_t i = 0; i < 33; ++i)
       prompt.push_back((shared * 31 + i * 7) % static_cast<int32_t>(kVocabulary));
   }
-  if (scenario_.shapes.payload_prompts && one_in(random_, 2)) {  // The same few, of two sizes.
+  // Payloads are few, of two sizes, so that they recur.
+  if (scenario_.shapes.payload_prompts && one_in(random_, 2)) {
     const auto places = static_cast<uint32_t>(one_in(random_, 2) ? 5 : 20);
     prompt.add_payload(fmt::format("picture {}", random_.below(3)), places);
   }
@@ -54,7 +56,7 @@ Prompt Clients::make_prompt(size_t tokens_max) {
   return prompt;
 }
 
-// A JSON value, as /echo takes it.
+// Returns a JSON value, as /echo takes it.
 std::string Clients::make_payload() {
   return fmt::format(R"({{"number": {}, "text": "{}"}})", random_.next(),
                      std::string(random_.below(200), 'x'));
@@ -69,7 +71,7 @@ void Clients::make_text(TaskSpec& spec) {
   if (scenario_.shapes.grammars && one_in(random_, 2)) spec.sampling.grammar = toy_grammar(random_);
 }
 
-// What the deployment is asked to compute.
+// Fills in what the deployment is asked to compute.
 void Clients::make_work(size_t deployment, TaskSpec& spec) {
   const Answers answers = scenario_.answers.at(deployment);
   if (answers == Answers::kPayloads) {
@@ -137,11 +139,11 @@ void Clients::send(Request request) {
   const bool keyed = !request.specs[0].idempotency_key.empty();
   open_[ticket] = request;
   if (step_(std::move(event))) return;
-  open_.erase(ticket);  // Nobody listens.
+  open_.erase(ticket);  // Nobody waits for the answer.
   if (keyed && !request.retried) repeat(request, 2 * kSecond, false);
 }
 
-// The same request once more, as one who did not hear the answer makes it.
+// Sends the same request again, like a client that did not receive the answer.
 void Clients::repeat(const Request& request, int64_t delay_us, bool other_body) {
   Request again = request;
   again.retried = true;

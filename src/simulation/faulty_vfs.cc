@@ -20,10 +20,10 @@ namespace {
 
 constexpr int kSectorBytes = 512;
 
-// A change that is not synchronised: bytes at an offset, or a new size.
+// A change that is not synchronised yet: bytes at an offset, or a new size.
 struct Change {
   bool resize = false;
-  uint64_t offset = 0;  // Or the size.
+  uint64_t offset = 0;  // The place of the bytes, or the new size.
   std::string bytes;
 };
 
@@ -35,13 +35,13 @@ void apply_change(const Change& change, std::string& content) {
 }
 
 struct File {
-  std::string content;          // As programs see it.
-  std::string durable;          // As of the last synchronisation.
-  bool exists_durably = false;  // Its name was synchronised, with its first content.
-  std::vector<Change> changes;  // From durable to content, in order.
-  // Locks: who holds RESERVED or more, and who SHARED or more.
-  uint64_t writer = 0;              // Number of the handle; 0: none.
-  std::map<uint64_t, int> lock_of;  // By number of the handle.
+  std::string content;          // The content that programs see.
+  std::string durable;          // The content at the last synchronisation.
+  bool exists_durably = false;  // Whether its name was synchronised, with its first content.
+  std::vector<Change> changes;  // The changes from `durable` to `content`, in order.
+  // The locks: who holds RESERVED or more, and who SHARED or more.
+  uint64_t writer = 0;              // A handle's number; 0: nobody.
+  std::map<uint64_t, int> lock_of;  // By the number of the handle.
 };
 
 }  // namespace
@@ -52,7 +52,7 @@ class FaultyVfs::Disk {
   ~Disk();
 
   bool chance(double probability) { return probability > 0 && random_.uniform() < probability; }
-  // Counts a call that changes the disk; true if the power goes in it.
+  // Counts a call that changes the disk. Returns true if the power goes in it.
   bool power_goes();
   void lose_power();
   int open(const char* path, sqlite3_file* file, int flags, int* out_flags);
@@ -64,28 +64,29 @@ class FaultyVfs::Disk {
   std::string name;
   DiskFaults faults;
   TimeUs now = 0;
-  uint64_t generation = 0;  // Counts power losses: handles of an older one are dead.
+  uint64_t generation = 0;  // Counts power losses: handles of an earlier generation are dead.
   uint64_t errors = 0;
-  uint64_t calls_left = 0;  // Until power_goes(); 0: never.
+  uint64_t calls_left = 0;  // The calls until power_goes(); 0: it never goes.
   int handles = 0;
   uint64_t handle_last = 0;
   PhiloxStream random_;
   std::map<std::string, std::shared_ptr<File>> files;
-  std::map<std::string, std::string> removed;  // Removed, but not durably: durable contents.
+  // Durable contents of files that are removed, but not durably.
+  std::map<std::string, std::string> removed;
 };
 
 namespace {
 
-// What SQLite allocates for an open file; constructed in place.
+// What SQLite allocates for an open file; it is constructed in place.
 struct Handle {
   sqlite3_file base;
   FaultyVfs::Disk* disk;
   std::shared_ptr<File> file;
   std::string path;
-  uint64_t number;  // From 1; never used again.
+  uint64_t number;  // It counts from 1 and is never used again.
   uint64_t generation;
   bool delete_on_close;
-  bool is_log;  // A rollback journal or WAL.
+  bool is_log;  // The file is a rollback journal or a WAL.
 
   bool dead() const { return generation != disk->generation; }
 };
@@ -171,7 +172,7 @@ int file_sync(sqlite3_file* base, int) {
   File& file = *handle.file;
   if (disk.chance(disk.faults.sync_error)) {
     ++disk.errors;
-    // As Linux does: the pages count as clean afterwards, whether they reached the disk or not.
+    // As on Linux, the pages count as clean afterwards, whether they reached the disk or not.
     std::erase_if(file.changes, [&](const Change& what) {
       if (disk.random_.below(2) == 0) apply_change(what, file.durable);
       return true;
@@ -180,8 +181,8 @@ int file_sync(sqlite3_file* base, int) {
   }
   for (const Change& what : file.changes) apply_change(what, file.durable);
   file.changes.clear();
-  // A new log is synchronised together with its folder, as SQLite's own VFS does it: removals
-  // before it are durable too.
+  // As in SQLite's own VFS, a new log is synchronised together with its folder, so earlier removals
+  // are durable too.
   if (!file.exists_durably && handle.is_log) disk.removed.clear();
   file.exists_durably = true;
   disk.removed.erase(handle.path);
@@ -195,7 +196,8 @@ int file_size(sqlite3_file* base, sqlite3_int64* size) {
   return SQLITE_OK;
 }
 
-// The levels of SQLite: any number of SHARED; one RESERVED beside them; EXCLUSIVE alone.
+// SQLite's levels: any number of handles hold SHARED; one holds RESERVED beside them; EXCLUSIVE is
+// alone.
 int file_lock(sqlite3_file* base, int level) {
   Handle& handle = handle_of(base);
   if (handle.dead()) return SQLITE_IOERR_LOCK;
@@ -227,7 +229,7 @@ int file_reserved(sqlite3_file* base, int* out) {
 }
 int file_control(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
 int file_sector_size(sqlite3_file*) { return kSectorBytes; }
-// As SQLite takes every disk for by default: a write does not harm the bytes beside it.
+// SQLite assumes this of every disk by default: a write does not harm the bytes beside it.
 int file_characteristics(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
 
 constexpr sqlite3_io_methods kMethods = {
@@ -268,7 +270,7 @@ int vfs_randomness(sqlite3_vfs* vfs, int size, char* out) {
 }
 int vfs_sleep(sqlite3_vfs*, int microseconds) { return microseconds; }
 int vfs_current_time_ms(sqlite3_vfs* vfs, sqlite3_int64* out) {
-  // Milliseconds since noon of 24 November 4714 BC, as SQLite counts.
+  // SQLite counts milliseconds since noon of 24 November 4714 BC.
   *out = 210'866'760'000'000 + disk_of(vfs).now / kMillisecond;
   return SQLITE_OK;
 }

@@ -11,7 +11,7 @@
 namespace altlas::simulation {
 namespace {
 
-constexpr int kGroup = 3;  // Events of one append.
+constexpr int kGroup = 3;  // The events of one append.
 
 std::vector<journal::TaskEvent> group(uint64_t number) {
   std::vector<journal::TaskEvent> events;
@@ -22,15 +22,17 @@ std::vector<journal::TaskEvent> group(uint64_t number) {
   return events;
 }
 
-// What became of each append that was tried.
+// The outcome of each append that was tried.
 struct Tried {
-  std::set<uint64_t> durable;    // Answered ok.
-  std::set<uint64_t> forgotten;  // forget() answered ok.
-  std::set<uint64_t> open;  // forget() or append() failed, or the power went: all or nothing of it.
+  std::set<uint64_t> durable;    // Their append was answered ok.
+  std::set<uint64_t> forgotten;  // Their forget() was answered ok.
+  // forget() or append() failed, or the power went: all of it or nothing is there.
+  std::set<uint64_t> open;
   uint64_t next = 1;
 };
 
-// Every durable group whole and in order, every other one whole or not at all, nothing forgotten.
+// Checks that every durable group is whole and in order, every other one whole or absent, and that
+// nothing forgotten is there.
 void check(journal::Store& store, const Tried& tried) {
   std::vector<uint64_t> numbers;
   const Result<void> read = store.replay([&](journal::TaskEvent event) -> Result<void> {
@@ -119,7 +121,7 @@ TEST(FaultyVfs, SameSeedSameDisk) {
 }
 
 // Goal: the disk really forgets; otherwise the test above would show nothing. Method: a store that
-// is told to synchronise, on a disk that says it did and lost power before.
+// believes it has synchronised, on a disk that says it did and lost power before.
 TEST(FaultyVfs, UnsynchronisedWritesAreLost) {
   FaultyVfs disk(1);
   auto store = journal::open_sqlite_store("journal", disk.name()).value();
@@ -150,10 +152,9 @@ std::vector<uint64_t> numbers_in(journal::Store& store) {
   return numbers;
 }
 
-// Goal: a commit is durable, also behind one whose synchronisation failed: where another process
-// reads that one from the file, it must not be what the next power loss takes. Method: an append
-// fails in its last step, the process ends, another one reads what is there and commits, then the
-// power goes.
+// Goal: a commit is durable even after one whose synchronisation failed: if another process reads
+// that one from the file, the next power loss must not take it. Method: an append fails in its last
+// step, the process ends, another one reads what is there and commits, then the power goes.
 TEST(FaultyVfs, ACommitBehindAFailedSynchronisationSurvivesPowerLoss) {
   int told_unsynchronised = 0;
   for (uint64_t seed = 1; seed <= 20; ++seed) {
@@ -177,7 +178,7 @@ TEST(FaultyVfs, ACommitBehindAFailedSynchronisationSurvivesPowerLoss) {
     store = journal::open_sqlite_store("journal", disk.name()).value();
     EXPECT_EQ(numbers_in(*store), told);
   }
-  EXPECT_GT(told_unsynchronised, 0);  // Otherwise this shows nothing.
+  EXPECT_GT(told_unsynchronised, 0);  // Otherwise this would show nothing.
 }
 
 TEST(FaultyVfs, FullDiskIsAnErrorThatPasses) {

@@ -194,7 +194,7 @@ void Gateway::schedule_commit() {
                 [self = shared_from_this()] { self->commit(); });
 }
 
-// Writes what waits as one commit; its callers hear of it a little later.
+// Writes what waits as one commit. Its callers are told a little later.
 void Gateway::commit() {
   if (dead_) return;
   journal::CommitGroup group(journal::WriterOptions().commit_events_max);

@@ -13,7 +13,7 @@ namespace altlas::simulation {
 
 namespace {
 
-// All ranks take what the one with the least memory can.
+// All ranks take what the rank with the least memory can hold.
 engine::SimOptions least_of(const std::vector<engine::SimOptions>& models,
                             const engine::LoadReplica& load) {
   engine::SimOptions out = models.at(load.ranks.at(0).device_id);
@@ -85,7 +85,7 @@ WorkerProcess::Hooks Machine::hooks_of(uint64_t number) {
   return hooks;
 }
 
-// What the load finds on its devices. A worker of the server before this one holds their memory
+// Returns what the load finds on its devices. A worker of the earlier server holds their memory
 // until it has ended.
 Result<engine::SimOptions> Machine::load(uint64_t number, const engine::LoadReplica& load) {
   Worker& own = workers_.at(number);
@@ -132,7 +132,7 @@ void Machine::connect(uint64_t number) {
   process->connected();
 }
 
-// The connection is gone; both ends hear of it, the worker then connects again.
+// Cuts the connection. Both ends notice, and the worker then connects again.
 void Machine::cut(uint64_t number) {
   Worker* worker = find(number);
   if (worker == nullptr || worker->connection == 0) return;
@@ -146,7 +146,7 @@ void Machine::cut(uint64_t number) {
   hang_up(number);
 }
 
-// The worker hears that its connection is gone.
+// Tells the worker that its connection is gone.
 void Machine::hang_up(uint64_t number) {
   events_.after(static_cast<int64_t>(random_.below(50 * kMillisecond)), [this, number] {
     Worker* cut = find(number);
@@ -167,7 +167,7 @@ void Machine::kill_worker(WorkerId id) {
   exited(number, "killed by signal 9 (asked to)", /*signaled=*/true);
 }
 
-// It is gone; the server hears of it as its parent.
+// Ends the worker. The server learns of it as its parent.
 void Machine::exited(uint64_t number, const std::string& why, bool signaled) {
   const auto found = workers_.find(number);
   if (found == workers_.end()) return;
@@ -195,7 +195,7 @@ void Machine::close(worker::ConnectionId connection) {
   const auto found = of_connection_.find(connection.value);
   if (found == of_connection_.end()) return;
   const uint64_t number = found->second;
-  // Behind what is on its way to the worker.
+  // It comes after everything that is on its way to the worker.
   const TimeUs last = std::max(events_.now(), workers_.at(number).last_down);
   events_.at(last, [this, number, connection] {
     Worker* worker = find(number);
@@ -206,7 +206,7 @@ void Machine::close(worker::ConnectionId connection) {
   });
 }
 
-// Bytes arrive in order and perhaps in two parts, so that a break may cut a frame in half.
+// Bytes arrive in order, and perhaps in two parts, so that a break may cut a frame in half.
 void Machine::deliver(uint64_t number, std::string bytes, bool up) {
   if (bytes.size() > 1 && random_.below(8) == 0) {
     const size_t first = 1 + random_.below(bytes.size() - 1);

@@ -6,7 +6,8 @@
 namespace altlas::simulation {
 
 void ReplayCheck::before(const control::Event& event, TimeUs now, const control::Core& core) {
-  // Snapshots at the 1st, 2nd, 4th, 8th … event: the last one is in the second half of the life.
+  // Snapshots are taken at the 1st, 2nd, 4th, 8th … event, so the last one is in the second half of
+  // the life.
   const size_t count = events_.size();
   if ((count & (count - 1)) == 0) {
     snapshot_ = core.save();

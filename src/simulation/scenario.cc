@@ -15,7 +15,8 @@ namespace altlas::simulation {
 namespace {
 
 constexpr uint32_t kBlockTokens = 16;
-constexpr uint32_t kTextPeriod = 11;  // Tokens; so that guesses from the text are right at times.
+// Tokens after which the text repeats, so that guesses from the text are sometimes right.
+constexpr uint32_t kTextPeriod = 11;
 
 bool one_in(PhiloxStream& random, uint64_t n) { return random.below(n) == 0; }
 int64_t between(PhiloxStream& random, int64_t low, int64_t high) {
@@ -36,7 +37,7 @@ engine::SimShape small_shape() {
   return shape;
 }
 
-// A model with so many KV blocks, on a device that has `share` of its memory for it.
+// Returns a model with `kv_blocks` KV blocks, on a device that has `share` of its memory for it.
 engine::SimOptions make_model(uint32_t kv_blocks, uint32_t sequences_max, double launch_s,
                               double share) {
   engine::SimOptions model;
@@ -102,7 +103,8 @@ control::DeploymentSetup make_deployment(size_t index, const Shapes& shapes, Ans
   if (one_in(random, 2)) out.load.swap_bytes = static_cast<uint64_t>(between(random, 1, 20)) << 12;
   if (shapes.adapters && one_in(random, 2)) out.load.adapters = {{"tone", "configured"}};
   if (answers == Answers::kEmbeddings) return out;
-  if (shapes.two_steps) {  // Guesses follow tokens that are known.
+  // With two steps in flight there are no guesses: those follow tokens that are known.
+  if (shapes.two_steps) {
     out.load.executor_depth = 2;
     return out;
   }
@@ -123,7 +125,7 @@ control::DeploymentSetup make_payload_deployment(uint32_t devices, PhiloxStream&
   return out;
 }
 
-// The first two replicas of the first deployment become one of two ranks.
+// Joins the first two replicas of the first deployment into one of two ranks.
 void join_two(Scenario& scenario) {
   control::DeploymentSetup& one = scenario.setup.deployments.front();
   one.replicas = {{one.replicas.at(0).front(), one.replicas.at(1).front()}};
@@ -137,8 +139,9 @@ Scenario make_scenario(const WorldOptions& options, PhiloxStream& random) {
   out.shapes = draw_shapes(random);
   make_limits(options, random, out.setup);
   const size_t models = one_in(random, 3) ? 2 : 1;
-  const bool encoder = out.shapes.embeddings && one_in(random, 2);  // The last one only embeds.
-  const bool twice = one_in(random, 4);  // Two replicas of the first deployment on device 0.
+  // The last deployment only embeds.
+  const bool encoder = out.shapes.embeddings && one_in(random, 2);
+  const bool twice = one_in(random, 4);  // The first deployment has two replicas on device 0.
   const double share = 0.9 / static_cast<double>(models + (twice ? 1 : 0));
   for (size_t i = 0; i < models; ++i) {
     out.answers.push_back(encoder && i + 1 == models ? Answers::kEmbeddings : Answers::kTexts);

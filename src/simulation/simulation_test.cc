@@ -48,7 +48,8 @@ std::string output_path(int index) {
          std::to_string(index);
 }
 
-// One line a seed: number, hash, counts; and its failure with the command that shows it again.
+// Returns one line per seed: number, hash, counts; and a failure with the command that shows it
+// again.
 std::string run_seed(uint64_t seed) {
   WorldOptions options;
   options.seed = seed;
@@ -80,7 +81,7 @@ struct Sums {
   ShapeCounts shapes;
 };
 
-// Adds up a child's lines; what failed becomes a failure of the test.
+// Adds up a child's lines. A seed that failed fails the test.
 void add_lines(const std::string& text, Sums& sums) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -108,7 +109,7 @@ void add_lines(const std::string& text, Sums& sums) {
   }
 }
 
-// Method: two processes with half of the seeds each.
+// Goal: all promises hold over a thousand seeds. Method: two processes with half of the seeds each.
 TEST(Simulation, ThousandSeeds) {
   const pid_t first = spawn_child(1, kSeeds / 2, output_path(0));
   const pid_t second = spawn_child(1 + kSeeds / 2, kSeeds - kSeeds / 2, output_path(1));
@@ -125,7 +126,7 @@ TEST(Simulation, ThousandSeeds) {
     unlink(output_path(index).c_str());
   }
   EXPECT_EQ(sums.seeds, kSeeds);
-  // The faults are real: otherwise the promises were not put to the test.
+  // The faults did happen: otherwise the promises were not put to the test.
   EXPECT_GT(sums.tasks, kSeeds * 10);
   EXPECT_GT(sums.completed, sums.tasks / 3);
   EXPECT_GT(sums.server_crashes, kSeeds / 4);

@@ -21,9 +21,9 @@ namespace {
 struct Case {
   const char* name;
   Priority low, high;
-  uint32_t max_ongoing;  // In the replica's hands; it computes two at once.
+  uint32_t max_ongoing;  // Sequences in the replica's hands; it computes two at once.
   uint32_t kv_blocks;
-  bool runs_first;  // The task has begun when the others come.
+  bool runs_first;  // Whether the task has begun when the others come.
   double age_step_s;
 };
 
@@ -33,7 +33,7 @@ class SteadyLoad {
     step(control::Started{});
   }
 
-  // Its id.
+  // Returns the task's id.
   TaskId submit(Priority priority) {
     TaskSpec spec;
     spec.id = TaskId{1, ++tasks_};
@@ -49,7 +49,7 @@ class SteadyLoad {
     step(control::TasksSubmitted{ticket, {spec}, true, 1});
     return id;
   }
-  // One step of the replica.
+  // Runs one step of the replica.
   void compute() {
     now += kStepUs;
     step(control::Tick{});
@@ -184,7 +184,8 @@ TEST(Starvation, EveryLevelIsServedWithinItsAge) {
       for (int i = 0; i < 4; ++i) load.compute();
     const size_t before = load.completed;
     const int levels = static_cast<int>(one.low) - static_cast<int>(one.high);
-    // Those that came within its age go first, and those that waited already; then its own tokens.
+    // Tasks that came within its age go first, and so do those that waited already; then come its
+    // own tokens.
     const auto bound = static_cast<TimeUs>(levels * one.age_step_s * kSecond) + 20 * kSecond;
     while (!load.over(low) && load.now - came < bound + 100 * kSecond) {
       others();

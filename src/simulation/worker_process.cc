@@ -12,7 +12,7 @@ namespace altlas::simulation {
 
 namespace {
 
-// Forwards everything, and counts what a plan says before it can be known.
+// Forwards everything, and counts tokens that a plan names before they can be known.
 class WatchedExecutor final : public engine::Executor {
  public:
   WatchedExecutor(engine::SimExecutor& executor, ShapeCounts& counts)
@@ -71,7 +71,7 @@ void WorkerProcess::exit(int code, const std::string& why) {
   hooks_.exited(code, why);
 }
 
-// Does what the pump asks, and computes, until nothing is to be done now.
+// Does what the pump asks for, and computes, until nothing is left to do now.
 void WorkerProcess::carry_out() {
   while (!dead_) {
     take_commands();
@@ -154,7 +154,7 @@ Result<void> WorkerProcess::load_model(const engine::SimOptions& model,
   return {};
 }
 
-// While a step is under way nothing is said; its end says what is due.
+// While a step is under way nothing is reported; its end reports what is due.
 void WorkerProcess::arm_stats() {
   const TimeUs due = loop_ ? loop_->stats_due() : stats_at_;
   events_.at(std::max(events_.now() + 50 * kMillisecond, due), [self = shared_from_this()] {
@@ -222,7 +222,7 @@ void WorkerProcess::follow() {
   pump_.report(engine::ReplicaStats());
 }
 
-// What the replica's thread does until it waits, for a step or for something to do.
+// Does what the replica's thread does until it waits, for a step or for something to do.
 void WorkerProcess::run() {
   if (follows_ && stalled_until_ <= events_.now()) return follow();
   if (payloads_ && stalled_until_ <= events_.now()) return answer_payloads();

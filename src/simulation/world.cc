@@ -18,9 +18,10 @@ namespace altlas::simulation {
 namespace {
 
 constexpr TimeUs kStart = 1'700'000'000 * kSecond;
-constexpr int64_t kQuietUsMax = 900 * kSecond;  // After the busy time everything is over by then.
+// This long after the busy time everything is over.
+constexpr int64_t kQuietUsMax = 900 * kSecond;
 constexpr int64_t kAdaptersSettleUs = 60 * kSecond;
-constexpr uint64_t kEventsAtOnceMax = 200'000;  // At one virtual time.
+constexpr uint64_t kEventsAtOnceMax = 200'000;  // The most events at one virtual time.
 
 bool one_in(PhiloxStream& random, uint64_t n) { return random.below(n) == 0; }
 
@@ -75,7 +76,7 @@ class World {
   const WorldOptions options_;
   WorldResult result_;
   PhiloxStream random_;
-  FaultyVfs disk_;  // Outlives every store.
+  FaultyVfs disk_;  // It outlives every store.
   EventQueue events_;
   const Scenario scenario_;
   Checkers checkers_;
@@ -84,10 +85,10 @@ class World {
   Clients clients_;
   std::shared_ptr<Gateway> gateway_;  // Null: the server is down.
   uint64_t epoch_ = 0;
-  uint64_t power_losses_ = 0;  // Of the disk, already noticed.
-  bool faulty_ = false;        // Faults are on.
+  uint64_t power_losses_ = 0;  // The disk's power losses that were noticed already.
+  bool faulty_ = false;        // Whether faults happen.
   bool stopping_ = false;
-  bool booting_ = false;  // The server reads its journal.
+  bool booting_ = false;  // Whether the server is reading its journal.
   Hasher hash_;
 };
 
@@ -128,7 +129,7 @@ GatewayHooks World::hooks() {
   return hooks;
 }
 
-// Starts the server; where its disk does not let it, again a little later.
+// Starts the server, and if its disk does not let it, again a little later.
 void World::boot() {
   if (gateway_) return;
   stopping_ = false;
@@ -164,7 +165,7 @@ void World::boot() {
   checkers_.server_restarted(gateway_->core());
 }
 
-// The server is gone at once; `power_loss`: and with it what its disk had not synchronised.
+// Ends the server at once; with `power_loss` also what its disk had not synchronised.
 void World::take_down(bool power_loss) {
   result_.events += gateway_->events_stepped();
   const std::unique_ptr<journal::Store> store = gateway_->kill();
@@ -192,7 +193,7 @@ void World::stop_and_restart() {
   close_when_stopped();
 }
 
-// As an operator ends the server: nothing new is taken, what runs may end within a time.
+// Ends the server as an operator does: nothing new is taken, and what runs may end within a time.
 void World::drain_and_stop() {
   if (!gateway_ || stopping_) return;
   step(control::DrainRequested());
@@ -242,7 +243,7 @@ void World::check_devices() {
   for (const auto& [id, task] : checkers_.tasks()) {
     if (task.spec.estimated_memory == 0 || task.end) continue;
     const auto view = gateway_->core().task(id);
-    // One whose end is being journalled is shown as running, and holds nothing any more.
+    // A task whose end is being journalled is still shown as running, but holds nothing.
     if (!view.ok() || view->status != TaskStatus::kRunning || !gateway_->core().cancelable(id).ok())
       continue;
     const auto device = static_cast<size_t>(view->device.value);
@@ -374,7 +375,7 @@ bool World::over() const {
          checkers_.unfinished().empty();
 }
 
-// The journal and the server must tell the same.
+// Checks that the journal and the server say the same.
 void World::finish() {
   gateway_->core().check_integrity();
   journal::Replay replay;
@@ -419,7 +420,7 @@ void World::run_until_over() {
   }
 }
 
-// Replicas end up with the adapters that the server knows, however they came and went.
+// Checks that replicas have the adapters that the server knows, however they came and went.
 void World::settle_adapters() {
   const TimeUs patience = events_.now() + kAdaptersSettleUs;
   while (!checkers_.failure()) {

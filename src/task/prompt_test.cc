@@ -1,5 +1,5 @@
-// Goal: a prompt is the list of its segments, whichever way it is looked at, and comes back from
-// its frames. Method: prompts of every order of runs and payloads.
+// Goal: a prompt is the list of its segments, whichever way it is looked at, and survives the way
+// through its frames. Method: prompts with runs and payloads in every order.
 #include "task/prompt.h"
 
 #include <gmock/gmock.h>
@@ -13,7 +13,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// 't': two tokens; 'p': a payload of three places; '0': one that takes none.
+// 't' stands for two tokens, 'p' for a payload of three places, '0' for a payload that takes none.
 Prompt make(std::string_view kinds) {
   Prompt out;
   int32_t next = 1;

@@ -11,7 +11,7 @@
 namespace altlas::telemetry {
 namespace {
 
-// A small number for each thread, so that few threads share a stripe.
+// Returns a small number for each thread, so that few threads share a stripe.
 size_t thread_number() {
   static std::atomic<size_t> next = 0;
   thread_local const size_t number = next.fetch_add(1, std::memory_order_relaxed);
@@ -106,7 +106,7 @@ double quantile(const Histogram::Snapshot& snapshot, std::span<const double> bou
   return bounds.back();
 }
 
-// One label set of a metric; exactly one of the three is there.
+// One label set of a metric; exactly one of the three members is set.
 struct Registry::Series {
   std::unique_ptr<Counter> counter;
   std::unique_ptr<Gauge> gauge;
@@ -131,7 +131,7 @@ struct Registry::Family {
   MetricDef def;
   std::map<std::vector<std::string>, std::unique_ptr<Series>> series;
 
-  // "name{a="x",b="y"" without the closing brace when there are labels or `le`.
+  // Writes "name{a="x",b="y"", without the closing brace, if there are labels or `le`.
   void write_head(std::string_view suffix, const std::vector<std::string>& values,
                   std::optional<double> le, std::string& out) const {
     out += def.name;
@@ -222,7 +222,7 @@ Registry::Series& Registry::series(const MetricDef& def, MetricKind kind, Labels
   auto found = in.series.find(values);
   if (found != in.series.end()) return *found->second;
   if (in.series.size() >= kSeriesMax) {
-    // The overflow series and the count of dropped ones come on top of the limit.
+    // The overflow series and the count of dropped series come on top of the limit.
     values.assign(labels.size(), std::string(kOverflow));
     if (&def != &kSeriesDropped) {
       Family& dropped = family(kSeriesDropped, MetricKind::kCounter);

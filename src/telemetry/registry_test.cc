@@ -209,7 +209,7 @@ TEST(Registry, HostileLabelsAndNumbers) {
   Checker large(registry.write_prometheus());
 }
 
-// Goal: no label set makes the registry grow without bound, and no value is lost. Method: three
+// Goal: label sets can't make the registry grow without limit, and no value is lost. Method: three
 // times the limit.
 TEST(Registry, BoundedCardinality) {
   Registry registry;
@@ -227,7 +227,7 @@ TEST(Registry, BoundedCardinality) {
   EXPECT_LT(std::ranges::count(text, '\n'), static_cast<std::ptrdiff_t>(kSeriesMax) + 10);
 }
 
-// Goal: the same labels give the same handle, removing forgets. Method: ask, remove, ask again.
+// Goal: equal labels give the same handle, and removing forgets it. Method: ask, remove, ask again.
 TEST(Registry, HandlesAndRemove) {
   Registry registry;
   Counter* counter = registry.counter(kRequests, {"a", "b"});
@@ -266,7 +266,7 @@ TEST(Registry, ManyThreads) {
   EXPECT_EQ(snapshot.sum, 0.25 * 4 * kAdds);
 }
 
-// Goal: collectors set gauges at each write and none runs after its removal. Method: count the
+// Goal: collectors set gauges at each write, and none runs after it was removed. Method: count the
 // runs.
 TEST(Registry, Collectors) {
   Registry registry;
@@ -292,7 +292,7 @@ TEST(Histogram, BucketsAndQuantiles) {
   EXPECT_DOUBLE_EQ(quantile(histogram.snapshot(), kBounds, 0), 0);
 }
 
-// Goal: a definition that is used in two ways or is not a metric is a bug that stops the process.
+// Goal: a definition that is used in two ways, or is no metric, is a bug that stops the process.
 TEST(RegistryDeathTest, WrongDefinitions) {
   Registry registry;
   registry.counter(kRequests, {"a", "b"});
@@ -304,7 +304,7 @@ TEST(RegistryDeathTest, WrongDefinitions) {
   EXPECT_DEATH(registry.histogram(kNoBuckets), "check failed");
 }
 
-// Goal: the table for people names every metric given.
+// Goal: the table for people names every given metric.
 TEST(Registry, Markdown) {
   const MetricDef* metrics[] = {&kRequests, &kLatency};
   EXPECT_EQ(
@@ -314,8 +314,8 @@ TEST(Registry, Markdown) {
       "| `altlas_test_latency_seconds` | histogram | `gpu_id` | s | Latency. |\n");
 }
 
-// Goal: a hidden metric is written no more, and has counted on when it is shown again. Method: one
-// of each kind beside one that stays.
+// Goal: a hidden metric is not written, and has counted on when it is shown again. Method: one of
+// each kind beside one that stays.
 TEST(Registry, HiddenMetrics) {
   Registry registry;
   static constexpr double kBounds[] = {1, 2};

@@ -48,7 +48,7 @@ struct Tracer::Stored {
 
 struct alignas(64) Tracer::Stripe {
   std::mutex mutex;
-  std::vector<Stored> ring;  // Grows to the capacity, then `next` goes round.
+  std::vector<Stored> ring;  // It grows to the capacity; then `next` goes round.
   size_t next = 0;
 };
 
@@ -109,8 +109,7 @@ std::vector<Tracer::Stored> Tracer::collect(TimeUs since, TimeUs until) const {
       if (span.end >= since && span.start <= until) out.push_back(span);
     }
   }
-  // Outer spans before inner ones; the rest of the key makes the order one and the same in every
-  // run.
+  // Outer spans come before inner ones. The rest of the key makes the order the same in every run.
   std::ranges::sort(out, {}, [](const Stored& span) {
     return std::tuple(span.start, -span.end, span.track, std::string_view(span.name.data()));
   });

@@ -55,8 +55,8 @@ TEST(Trace, ChromeJson) {
             "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n\n]}\n");
 }
 
-// Goal: only spans that touch the asked time are written. Method: before, across each end, inside,
-// after.
+// Goal: only spans that touch the asked time are written. Method: spans before it, across each end,
+// inside, after.
 TEST(Trace, Window) {
   Tracer tracer(100);
   for (const auto& [start, end] : {std::pair{0, 9}, {5, 10}, {12, 13}, {20, 30}, {21, 30}}) {
@@ -67,10 +67,10 @@ TEST(Trace, Window) {
   EXPECT_THAT(json, Not(HasSubstr("\"name\":\"21\"")));
 }
 
-// Goal: memory is bounded and the newest stay. Method: far more spans than there is room for, from
-// one thread.
+// Goal: memory is limited, and the newest spans stay. Method: far more spans than there is room
+// for, from one thread.
 TEST(Trace, RingKeepsTheNewest) {
-  Tracer tracer(80);  // Ten in the stripe of this thread.
+  Tracer tracer(80);  // This thread's stripe holds ten.
   for (int i = 0; i < 25; ++i)
     tracer.record({.name = "n" + std::to_string(i), .start = i, .end = i});
   const std::string json = tracer.write_chrome_trace(0, 1000);
@@ -81,7 +81,7 @@ TEST(Trace, RingKeepsTheNewest) {
   EXPECT_THAT(json, Not(HasSubstr("\"n14\"")));
 }
 
-// Goal: names from outside can't break the JSON or grow it. Method: quotes, control and non-UTF-8
+// Goal: foreign names can't break the JSON or make it grow. Method: quotes, control and non-UTF-8
 // bytes, 1 MB.
 TEST(Trace, HostileNames) {
   Tracer tracer(100);
@@ -96,7 +96,7 @@ TEST(Trace, HostileNames) {
   EXPECT_LT(json.size(), 1000u);
 }
 
-// Goal: off means nothing is kept, and room for none is allowed. Method: switch, and a tracer of
+// Goal: while off, nothing is kept, and a size of 0 is allowed. Method: the switch, and a tracer of
 // size 0.
 TEST(Trace, SwitchedOff) {
   Tracer tracer(10);
@@ -112,8 +112,8 @@ TEST(Trace, SwitchedOff) {
   EXPECT_FALSE(none.enabled());
 }
 
-// Goal: a block's time is its span; without a tracer nothing happens. Method: a clock that ticks 5
-// us a reading.
+// Goal: a block's time becomes its span; without a tracer nothing happens. Method: a clock that
+// ticks 5 us a reading.
 TEST(Trace, ScopedSpan) {
   Tracer tracer(10);
   const FixedClock clock;
@@ -131,7 +131,7 @@ TEST(Trace, ScopedSpan) {
   EXPECT_THAT(json, HasSubstr("{\"tokens\":12}"));
 }
 
-// Goal: threads record while one writes, nothing is lost below the limit. Method: four writers,
+// Goal: threads record while one writes, and nothing is lost below the limit. Method: four writers,
 // exact count.
 TEST(Trace, ManyThreads) {
   Tracer tracer(8 * 4000);
@@ -149,8 +149,8 @@ TEST(Trace, ManyThreads) {
   EXPECT_EQ(tracer.overwritten(), 0u);
 }
 
-// Goal: spans that lie over each other stand in lanes of their own, a free lane is taken again, and
-// their number has an end. Method: spans in the order of their ends, then more at once than lanes.
+// Goal: spans that overlap get lanes of their own, a free lane is taken again, and the number of
+// lanes is limited. Method: spans in the order of their ends, then more at once than lanes.
 TEST(Trace, SpansBesideEachOther) {
   Tracer tracer(1000);
   const auto lane_of = [&](TimeUs start, TimeUs end) {

@@ -9,7 +9,7 @@ namespace altlas {
 namespace {
 
 // Goal: parts of a view, by rows and by columns, lie where the matrix has them, and what is written
-// through one is seen through another.
+// through one view is seen through another.
 TEST(Rows, PartsLieInTheMatrix) {
   std::vector<int> matrix(4 * 7);
   std::iota(matrix.begin(), matrix.end(), 0);

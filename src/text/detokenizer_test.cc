@@ -1,5 +1,5 @@
-// Goal: no half character is ever shown and nothing is lost. Method: every prefix of token streams,
-// with byte tokens that cut characters anywhere, against decoding all at once.
+// Goal: no half of a character is ever shown, and nothing is lost. Method: every prefix of token
+// streams, with byte tokens that cut characters anywhere, compared with decoding all at once.
 #include "text/detokenizer.h"
 
 #include <gtest/gtest.h>
@@ -57,7 +57,8 @@ TEST(Detokenizer, ControlTokensShowOnlyWhenAsked) {
   EXPECT_EQ(Detokenizer(*t).push(t->id_of("<tool_call>")), "<tool_call>");
 }
 
-// A SentencePiece vocabulary drops the space before a text, but not before what follows a prompt.
+// Goal: a SentencePiece vocabulary drops the space before a text, but not before the continuation
+// of a prompt.
 TEST(Detokenizer, AContinuationKeepsItsFirstSpace) {
   Vocabulary vocabulary;
   vocabulary.model = "llama";
@@ -72,7 +73,8 @@ TEST(Detokenizer, AContinuationKeepsItsFirstSpace) {
   EXPECT_EQ(Detokenizer(**t, false, true).push(3), " two");
 }
 
-// Expected strings are CPython's bytes.decode("utf-8", "replace").
+// Goal: each maximal subpart of a damaged character becomes one U+FFFD. The expected strings are
+// CPython's bytes.decode("utf-8", "replace").
 TEST(Utf8, RepairReplacesMaximalSubparts) {
   EXPECT_EQ(repair_utf8("a\xFFz"), "a\uFFFDz");
   EXPECT_EQ(repair_utf8("\xE2\x82"), "\uFFFD");
@@ -84,13 +86,14 @@ TEST(Utf8, RepairReplacesMaximalSubparts) {
   EXPECT_EQ(repair_utf8("\xF1\x80\xC3\xA9"), "\uFFFDé");
 }
 
-// Expected strings are Python's unicodedata.normalize("NFC", ...).
+// Goal: NFC composes characters and orders marks. The expected strings are Python's
+// unicodedata.normalize("NFC", ...).
 TEST(Utf8, NfcComposesAndOrdersMarks) {
   EXPECT_EQ(to_nfc("e\u0301"), "\u00E9");
   EXPECT_EQ(to_nfc("q\u0307\u0323"), "q\u0323\u0307");
   EXPECT_EQ(to_nfc("\u212B"), "\u00C5");
   EXPECT_EQ(to_nfc("\u1E9B\u0323"), "\u1E9B\u0323");
-  EXPECT_EQ(to_nfc("\u0958"), "\u0915\u093C");  // Excluded from composition.
+  EXPECT_EQ(to_nfc("\u0958"), "\u0915\u093C");  // It is excluded from composition.
   EXPECT_EQ(to_nfc("\u1112\u1161\u11AB"), "\uD55C");
   EXPECT_TRUE(is_surely_nfc("Iğdır é"));
   EXPECT_FALSE(is_surely_nfc("e\u0301"));

@@ -20,7 +20,8 @@ void put(std::string& out, double number) {
   const auto end = std::to_chars(digits, digits + sizeof(digits), number).ptr;
   const std::string_view text(digits, static_cast<size_t>(end - digits));
   out += text;
-  if (text.find_first_of(".e") == std::string_view::npos) out += ".0";  // It stays a float.
+  // The point keeps it a float.
+  if (text.find_first_of(".e") == std::string_view::npos) out += ".0";
 }
 
 void put(std::string& out, const json::string& text) { out += json::serialize(text); }

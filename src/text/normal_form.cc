@@ -10,8 +10,8 @@
 
 namespace altlas::text {
 
-// No character below U+0300 combines or decomposes under NFC; lead bytes up to 0xCB encode just
-// those.
+// Below U+0300 no character combines or decomposes under NFC, and lead bytes up to 0xCB encode just
+// those characters.
 bool is_surely_nfc(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<uint8_t>(c) < 0xCC; });
 }
@@ -29,7 +29,7 @@ std::string to_form(std::string_view text, NormalForm form) {
     const Utf8Char c = decode_utf8(text.substr(i));
     ALTLAS_CHECK(c.kind == Utf8Char::kValid, "normal forms need valid UTF-8");
     i += c.length;
-    // The longest compatible decomposition, of U+FDFA, has 18 characters.
+    // The longest compatibility decomposition, that of U+FDFA, has 18 characters.
     utf8proc_int32_t parts[32];
     int boundclass = 0;
     const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.code_point), parts,
@@ -37,8 +37,8 @@ std::string to_form(std::string_view text, NormalForm form) {
     ALTLAS_CHECK(count >= 0 && count <= 32, "a decomposition has at most 18 characters");
     points.insert(points.end(), parts, parts + count);
   }
-  // utf8proc's own ordering pass is quadratic in a run of marks, which a user may send: sort runs
-  // here.
+  // utf8proc's own ordering pass is quadratic in a run of marks, and a user may send one, so runs
+  // are sorted here.
   const auto combining_class = [](utf8proc_int32_t c) {
     return utf8proc_get_property(c)->combining_class;
   };

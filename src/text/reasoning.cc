@@ -9,7 +9,7 @@ namespace altlas::text {
 namespace {
 
 constexpr ReasoningTags kTags[] = {
-    // gpt-oss; its channels are named before all else that its template may quote.
+    // gpt-oss. Its channels are looked for before everything else that its template may quote.
     {"<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>",
      "<|channel|>final<|message|>"},
     {"<think>", "</think>"},                         // DeepSeek, Qwen, GLM, MiniMax, Nemotron.
@@ -64,7 +64,7 @@ std::vector<int32_t> control_tokens_of(const Tokenizer& tokenizer,
   std::vector<int32_t> out;
   for (const std::string_view mark : marks) {
     const auto ids = tokenizer.encode(mark, {.parse_special = true, .continues = true});
-    if (!ids.ok()) continue;  // A vocabulary that can't spell it has no such token.
+    if (!ids.ok()) continue;  // A vocabulary that can't spell the mark has no such token.
     for (const int32_t id : *ids)
       if (tokenizer.is_control(id)) out.push_back(id);
   }

@@ -12,14 +12,14 @@
 namespace altlas::text {
 namespace {
 
-constexpr size_t kFreeSteps = 1'000;  // Of one match, before they are spent.
-constexpr size_t kFreeBytes = 256;    // The same, of what one match looks at.
-constexpr size_t kGrowth = 4;         // Of both, where they were too few.
+constexpr size_t kFreeSteps = 1'000;  // The steps that one match has without spending.
+constexpr size_t kFreeBytes = 256;    // The bytes that one match may look at at first.
+constexpr size_t kGrowth = 4;         // The factor for both if they were too few.
 constexpr uint32_t kMatchDepthMax = 1'000'000;
 constexpr size_t kJitStackBytesMax = 4u << 20;
 constexpr int kNestingMax = 64;
 
-// \s is written out as Unicode White_Space: PCRE2's also holds U+180E, Oniguruma's does not.
+// Unicode's White_Space, in place of \s: PCRE2's \s also holds U+180E, and Oniguruma's does not.
 constexpr std::string_view kSpaces =
     R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
@@ -209,7 +209,7 @@ struct FreeJitStack {
   void operator()(pcre2_jit_stack* p) const { pcre2_jit_stack_free(p); }
 };
 
-// What matching needs besides the code: one per thread, made once.
+// What matching needs besides the code. Each thread makes one, once.
 struct Workspace {
   std::unique_ptr<pcre2_match_data, FreeMatchData> data{pcre2_match_data_create(1, nullptr)};
   std::unique_ptr<pcre2_match_context, FreeContext> context{pcre2_match_context_create(nullptr)};
@@ -262,7 +262,7 @@ Result<std::unique_ptr<const Regex>> Regex::create(std::string_view pattern) {
     return invalid(fmt::format("expression '{}' can't be compiled: {}", pattern.substr(0, 200),
                                reinterpret_cast<const char*>(message.data())));
   }
-  // Where there is no JIT the interpreter runs.
+  // Without a JIT the interpreter runs.
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE | PCRE2_JIT_PARTIAL_HARD);
   std::unique_ptr<Regex> made(new Regex());
   made->code_.reset(new Code{code});
@@ -280,7 +280,7 @@ Result<std::unique_ptr<const Regex>> Regex::literal(std::string_view text) {
 
 namespace {
 
-// At most `bytes` behind `at`, at a character's end.
+// Returns the end of a window of at most `bytes` from `at` on, at a character's end.
 size_t window_end(std::string_view text, size_t at, size_t bytes) {
   if (text.size() - at <= bytes) return text.size();
   size_t end = at + bytes;
@@ -327,14 +327,14 @@ Result<int> Regex::match_here(std::string_view text, size_t at, WorkBudget& budg
   return count;
 }
 
-// An expression may look at the whole text for each match, which PCRE2 does not count. So it sees
-// a window only, and tells (PARTIAL_HARD) if what lies behind may matter; then that one place is
-// tried with more and more of the text.
+// An expression may look at the whole text for each match, and PCRE2 does not count that. So it
+// sees only a window, and reports (PARTIAL_HARD) if the text after it may matter; then this one
+// place is tried with more and more of the text.
 Result<std::optional<std::pair<size_t, size_t>>> Regex::find(std::string_view text, size_t at,
                                                              WorkBudget& budget) const {
   using Found = std::optional<std::pair<size_t, size_t>>;
   if (!literal_.empty()) {
-    // Not string_view::find, which takes the product of both lengths.
+    // memmem(), since string_view::find takes the product of both lengths.
     const void* found =
         memmem(text.data() + at, text.size() - at, literal_.data(), literal_.size());
     if (found == nullptr) return Found();
@@ -346,7 +346,7 @@ Result<std::optional<std::pair<size_t, size_t>>> Regex::find(std::string_view te
     const size_t end = window_end(text, at, kFreeBytes);
     ALTLAS_TRY(int count, match(text, at, end, budget));
     if (count == PCRE2_ERROR_PARTIAL) {
-      at = std::max(at, range[0]);  // No match begins before.
+      at = std::max(at, range[0]);  // No match begins before it.
       ALTLAS_TRY(count, match_here(text, at, budget));
       if (count == PCRE2_ERROR_NOMATCH) at = next_character(text, at);
     } else if (count == PCRE2_ERROR_NOMATCH) {
@@ -354,7 +354,8 @@ Result<std::optional<std::pair<size_t, size_t>>> Regex::find(std::string_view te
     }
     if (count == PCRE2_ERROR_NOMATCH) continue;
     if (range[0] > range[1])
-      return invalid("an expression's match ends before it begins");  // \K in a look-ahead.
+      // \K in a look-ahead does this.
+      return invalid("an expression's match ends before it begins");
     return Found({range[0], range[1]});
   }
   return Found();

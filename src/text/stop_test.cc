@@ -1,5 +1,5 @@
-// Goal: nothing of a stop string is ever emitted and nothing else is lost, however the text is cut.
-// Method: every way to cut short texts, against a search in the whole text.
+// Goal: nothing of a stop string is ever emitted, and nothing else is lost, however the text is
+// cut. Method: every way to cut short texts, compared with a search in the whole text.
 #include "text/stop.h"
 
 #include <gtest/gtest.h>
@@ -30,7 +30,7 @@ Outcome run(const std::vector<std::string>& stops, const std::vector<std::string
   return out;
 }
 
-// The stop string whose end comes first, the longest of those.
+// Returns the stop string whose end comes first; of several, the longest.
 Outcome search(const std::vector<std::string>& stops, const std::string& text) {
   for (size_t end = 1; end <= text.size(); ++end) {
     int32_t best = -1;
@@ -75,7 +75,7 @@ TEST(StopStrings, HoldsBackOnlyWhatMayBecomeAStop) {
 
 TEST(StopStrings, NeverCutsACharacter) {
   StopStrings matcher = *StopStrings::create({"é!"});
-  EXPECT_EQ(matcher.push("è").emit, "è");  // Shares its first byte with é.
+  EXPECT_EQ(matcher.push("è").emit, "è");  // It shares its first byte with é.
   EXPECT_EQ(matcher.push("é").emit, "");
   EXPECT_EQ(matcher.push("?").emit, "é?");
 }

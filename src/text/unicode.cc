@@ -63,7 +63,7 @@ bool is_word_char(char32_t c) {
 }
 
 void append_lowercase(std::string& out, char32_t c) {
-  if (c == 0x130) {  // The only character whose lower case has two: i and a dot above.
+  if (c == 0x130) {  // It is the only character whose lower case has two: i and a dot above.
     out += "i\u0307";
     return;
   }

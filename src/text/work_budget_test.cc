@@ -1,5 +1,5 @@
-// Goal: whatever a tokenizer.json asks for, one text costs a bounded amount of work, and where the
-// bound is not met nothing changes.
+// Goal: whatever a tokenizer.json asks for, one text costs a limited amount of work; below the
+// limit nothing changes.
 #include "text/work_budget.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -26,7 +26,7 @@ std::string repeated(std::string_view part, size_t count) {
   return out;
 }
 
-// All matches by PCRE2 itself, which sees the whole text each time.
+// Returns all matches of PCRE2 itself, which sees the whole text each time.
 Ranges plain_matches(const std::string& pattern, const std::string& text) {
   int error = 0;
   PCRE2_SIZE offset = 0;
@@ -48,8 +48,8 @@ Ranges plain_matches(const std::string& pattern, const std::string& text) {
   return out;
 }
 
-// Goal: matches are the same as if the whole text were seen. Method: against PCRE2 itself, on texts
-// with runs shorter and longer than what is seen at first.
+// Goal: matches are those of the whole text. Method: they are compared with PCRE2's own, on texts
+// with runs shorter and longer than the first window.
 TEST(WorkBudget, WindowsDoNotChangeMatches) {
   const std::string patterns[] = {"a(?=.*b)",
                                   "(?<=b)a+$",
@@ -115,7 +115,7 @@ TEST(WorkBudget, ExpressionsThatSearchAgainAndAgainAreStopped) {
   }
 }
 
-// Goal: what a real tokenizer does is not stopped, however long its runs are.
+// Goal: what real tokenizers do is not stopped, however long the runs are.
 TEST(WorkBudget, OrdinaryExpressionsAreNot) {
   const std::string gpt =
       "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
@@ -161,8 +161,8 @@ TEST(WorkBudget, NormalizersThatGrowATextAreStopped) {
   EXPECT_FALSE((*marks)->split(true, text, budget).ok());
 }
 
-// Goal: a long needle that is nearly everywhere takes no product of lengths. Method: the numbers
-// are such that one would take minutes.
+// Goal: a long needle that is almost everywhere does not take the product of both lengths. Method:
+// lengths for which the product would take minutes.
 TEST(WorkBudget, LongNeedlesAreFoundInOnePass) {
   const std::string text = repeated("a", 4'000'000);
   const auto needle = Regex::literal(std::string(8'000, 'a') + "b");

@@ -21,20 +21,20 @@ namespace {
 constexpr std::string_view kTypeNames[] = {"uint8",  "int8",    "uint16", "int16",  "uint32",
                                            "int32",  "float32", "bool",   "string", "array",
                                            "uint64", "int64",   "float64"};
-constexpr uint64_t kTypeBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};  // 0: of varying length.
+constexpr uint64_t kTypeBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};  // 0: the length varies.
 
 struct TypeName {
   uint32_t type;
   std::string_view name;
 };
-// Types of the specification that no operation of ours reads; names for messages.
+// Types of the specification that none of our operations reads; messages name them.
 constexpr TypeName kForeignTypes[] = {
     {9, "Q8_1"},    {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
     {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},      {25, "I16"},
     {27, "I64"},    {28, "F64"},   {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},   {39, "MXFP4"},
 };
 constexpr uint64_t kInt64Max = std::numeric_limits<int64_t>::max();
-constexpr uint32_t kTypeNumberMax = 64;  // Of the ids that ggml has given out so far.
+constexpr uint32_t kTypeNumberMax = 64;  // The ids that ggml has given out so far are below it.
 
 std::string supported_types() {
   std::vector<std::string_view> names;
@@ -66,8 +66,9 @@ std::string to_string(const GgufValue& value) {
                                         : std::string(element);
 }
 
-// Reads the file front to back. Each read is checked against what is left, each count against how
-// many items of the smallest size could still follow, before anything is allocated for it.
+// Reads the file front to back. Before anything is allocated, each read is checked against what is
+// left of the file, and each count against the number of items of the smallest size that could
+// follow.
 class GgufParser {
  public:
   GgufParser(std::span<const uint8_t> bytes, std::string name) : bytes_(bytes) {
@@ -125,8 +126,8 @@ class GgufParser {
     }
     ALTLAS_TRY(tensor_count_, read<uint64_t>("the tensor count"));
     ALTLAS_TRY(key_count_, read<uint64_t>("the metadata count"));
-    // The least that one takes: key length, one letter, type, one byte; name length, dims, one dim,
-    // type, offset.
+    // The least bytes of each. A key takes its length, one letter, its type and one byte; a tensor
+    // takes its name's length, dims, one dim, its type and its offset.
     constexpr uint64_t kKeyBytesMin = 8 + 1 + 4 + 1, kTensorBytesMin = 8 + 4 + 8 + 4 + 8;
     if (key_count_ > kGgufKeysMax || key_count_ > left() / kKeyBytesMin)
       return bad(16, fmt::format(
@@ -175,7 +176,7 @@ class GgufParser {
 
   Result<void> elements(std::string_view key, const GgufValue& value) {
     if (value.element == GgufType::kString) return skip_texts(key, value.count);
-    // No overflow: the count was bounded above.
+    // This can't overflow, since the count was checked above.
     const uint64_t bytes = value.count * kTypeBytes[static_cast<size_t>(value.element)];
     if (bytes > left())
       return bad(position_, fmt::format("metadata {} claims {} bytes, but only {} are left",
@@ -241,7 +242,7 @@ class GgufParser {
     return {};
   }
 
-  // Places every tensor in the file and refuses those that leave it or overlap another.
+  // Finds every tensor's place in the file, and refuses those that leave the file or overlap.
   Result<void> tensor_data() {
     if (file_.tensors_.empty()) return {};
     const uint64_t start = round_up(position_, alignment_);  // position_ <= file size: no overflow.
@@ -270,7 +271,7 @@ class GgufParser {
     return {};
   }
 
-  // 0 for a type that we do not know: such a tensor is refused when it is asked for.
+  // Returns 0 for an unknown type: such a tensor is refused when it is asked for.
   Result<uint64_t> data_bytes(const GgufTensor& tensor) const {
     const auto info = dtype_info(tensor.ggml_type);
     if (!info) return uint64_t{0};
@@ -436,7 +437,8 @@ Result<std::vector<int64_t>> GgufFile::integers(std::string_view key) const {
   if (value.type != GgufType::kArray || wrong)
     return wrong_type(key, value, "an array of integers");
   std::vector<int64_t> out(value.count);
-  if (value.element == GgufType::kInt32) {  // Types of tokens: as many as a vocabulary has.
+  // The types of tokens take this faster way: there are as many as tokens.
+  if (value.element == GgufType::kInt32) {
     for (uint64_t i = 0; i < value.count; ++i)
       out[i] = load<int32_t>(bytes_.data() + value.offset + 4 * i);
     return out;

@@ -1,4 +1,4 @@
-// Fuzzes the GGUF reader: whatever the bytes, it answers an error or a file whose every value and
+// Fuzzes the GGUF reader: whatever the bytes, it returns an error, or a file whose every value and
 // tensor can be read.
 #include <cstddef>
 #include <cstdint>
@@ -6,7 +6,7 @@
 #include "weights/gguf.h"
 
 namespace {
-volatile uint64_t sink = 0;  // Keeps the reads.
+volatile uint64_t sink = 0;  // It keeps the compiler from dropping the reads.
 
 void read_everything(const altlas::weights::GgufFile& file) {
   using altlas::weights::GgufType;

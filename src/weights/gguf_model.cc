@@ -71,7 +71,7 @@ std::vector<std::string_view> GgufModel::tensor_names() const {
 
 Result<TensorView> GgufModel::tensor(std::string_view name) const {
   const auto found = file_of_.find(name);
-  // The file says so if it is missing.
+  // If the tensor is missing, the file says so.
   return files_[found == file_of_.end() ? 0 : found->second].tensor(name);
 }
 

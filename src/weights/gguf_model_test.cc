@@ -1,4 +1,4 @@
-// Goal: a split model reads as one, and files that do not belong together are refused.
+// Goal: a split model reads like a single one, and files that do not belong together are refused.
 // Method: tiny shards from the writer in a temporary folder; one thing wrong at a time.
 #include "weights/gguf_model.h"
 
@@ -27,7 +27,7 @@ class GgufModelTest : public ::testing::Test {
   std::string path(int number) const {
     return root_ / ("m-0000" + std::to_string(number) + "-of-00002.gguf");
   }
-  // One tensor per shard, filled with its number.
+  // Writes a shard of one tensor, which is filled with the shard's number.
   void put(int number, const std::string& tensor, uint32_t split_number, uint32_t split_count,
            uint32_t tensors = 2) {
     GgufWriter writer;

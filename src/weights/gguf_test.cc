@@ -1,4 +1,4 @@
-// Goal: a GGUF file reads back as it was written, and no corrupt one is read outside of itself.
+// Goal: a GGUF file reads back as it was written, and a corrupt one leads to no read outside it.
 // Method: files from the writer; one field after the other is damaged; every prefix and every
 // single-byte change is tried.
 #include "weights/gguf.h"
@@ -40,7 +40,7 @@ GgufWriter sample() {
   return writer;
 }
 
-// Reads all that the file says, so that a sanitizer sees a read outside.
+// Reads all that the file has, so that a sanitizer notices a read outside.
 uint64_t touch(const GgufFile& file) {
   uint64_t sum = 0;
   for (const auto& [key, value] : file.metadata()) {
@@ -63,7 +63,7 @@ TEST(Gguf, RoundTripThroughAFile) {
   ASSERT_TRUE(sample().write(path).ok());
   auto opened = GgufFile::open(path);
   ASSERT_TRUE(opened.ok()) << opened.error().message();
-  const GgufFile file = std::move(*opened);  // Views survive a move.
+  const GgufFile file = std::move(*opened);  // Views stay valid after a move.
   std::filesystem::remove(path);
   EXPECT_EQ(file.version(), 3u);
   EXPECT_EQ(*file.string("general.architecture"), "llama");
@@ -115,7 +115,7 @@ TEST(Gguf, NonFiniteScalarIsRefused) {
   EXPECT_FALSE(GgufFile::open_bytes(bytes, "m")->float64("x").ok());
 }
 
-// The position of `text` in a file, to damage what stands around it.
+// Returns the position of `text` in a file, so that its surroundings can be damaged.
 size_t find(const std::vector<uint8_t>& bytes, std::string_view text) {
   const auto found = std::search(bytes.begin(), bytes.end(), text.begin(), text.end());
   EXPECT_NE(found, bytes.end()) << text;
@@ -133,7 +133,7 @@ struct Corruption {
   std::function<void(std::vector<uint8_t>&)> damage;
 };
 using Bytes = std::vector<uint8_t>;
-constexpr size_t kMatrixName = 8;  // Length of "m.weight": dims, type and offset follow it.
+constexpr size_t kMatrixName = 8;  // The length of "m.weight"; dims, type and offset follow it.
 
 const Corruption kCorruptions[] = {
     {"magic", "letters GGUF", [](Bytes& b) { b[0] = 'X'; }},
@@ -247,7 +247,7 @@ TEST(Gguf, MetadataKeysAreBounded) {
 TEST(Gguf, EveryPrefixIsRefusedOrWhole) {
   const Bytes bytes = sample().bytes();
   for (size_t size = 0; size < bytes.size(); ++size) {
-    // Own heap block: exact bounds.
+    // The copy has a heap block of its own, whose bounds are exact.
     const Bytes prefix(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size));
     const auto file = GgufFile::open_bytes(prefix, "m");
     if (file.ok()) {
@@ -274,7 +274,7 @@ TEST(Gguf, OpenSaysWhatAPathIs) {
   EXPECT_THAT(GgufFile::open("/dev/null").error().message(), HasSubstr("device or pipe"));
 }
 
-// A real model, when ALTLAS_TEST_MODEL names one.
+// Goal: a real model reads, if ALTLAS_TEST_MODEL names one.
 TEST(Gguf, ReadsARealModel) {
   const char* path = std::getenv("ALTLAS_TEST_MODEL");
   if (path == nullptr) GTEST_SKIP() << "ALTLAS_TEST_MODEL names no model file";

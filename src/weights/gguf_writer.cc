@@ -91,7 +91,7 @@ GgufWriter& GgufWriter::float32s(std::string_view name, std::span<const float> v
   return *this;
 }
 
-// The tensor's bytes.
+// Describes a tensor. Returns its bytes.
 uint64_t GgufWriter::describe(std::string_view name, DType dtype, std::span<const uint64_t> dims,
                               uint64_t offset) {
   ALTLAS_CHECK(dims.size() >= 1 && dims.size() <= 4, "dims: 1 to 4");

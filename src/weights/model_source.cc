@@ -18,7 +18,7 @@ namespace altlas::weights {
 namespace fs = std::filesystem;
 namespace {
 
-// Entries of a folder by name, at most kFolderEntriesMax; none if it can't be read.
+// Returns a folder's entries by name, at most kFolderEntriesMax; none if the folder can't be read.
 std::vector<fs::path> entries(const fs::path& folder) {
   std::vector<fs::path> out;
   std::error_code failed;
@@ -43,7 +43,7 @@ uint64_t bytes_of(const fs::path& path) {
   return failed ? 0 : bytes;
 }
 
-// Of a split model's first file, the sum over its shards; of any other file, its own size.
+// Returns the sum over the shards for a split model's first file, and any other file's own size.
 uint64_t model_bytes(const fs::path& path) {
   uint32_t number = 0, count = 0;
   const std::string name = path.filename().string();
@@ -56,7 +56,7 @@ uint64_t model_bytes(const fs::path& path) {
   return sum;
 }
 
-// The models that a folder's GGUF files are: shards after the first belong to the first.
+// Returns the models among a folder's GGUF files. Shards after the first belong to the first.
 std::vector<fs::path> gguf_models(const fs::path& folder) {
   std::vector<fs::path> out;
   for (const fs::path& path : entries(folder)) {
@@ -108,7 +108,8 @@ std::string read_text(const fs::path& path, uint64_t bytes_max) {
   return text;
 }
 
-// models--ORG--NAME/snapshots/REVISION/*.gguf; refs/main holds the revision in use.
+// The models lie in models--ORG--NAME/snapshots/REVISION/*.gguf; refs/main holds the revision in
+// use.
 void add_hugging_face(const fs::path& hub, std::vector<ModelSource>& out) {
   for (const fs::path& repository : entries(hub)) {
     std::string name = repository.filename().string();
@@ -135,12 +136,12 @@ void add_hugging_face(const fs::path& hub, std::vector<ModelSource>& out) {
   }
 }
 
-// The blob's file name from a manifest: "sha256-" and 64 hex digits, so that it can't lead out of
-// the folder; else empty.
+// Returns the blob's file name from a manifest: "sha256-" and 64 hex digits, so that it can't lead
+// out of the folder; "" if it is none.
 std::string model_blob(const std::string& manifest) {
   namespace json = boost::json;
   json::error_code failed;
-  // Boost's depth limit of 32 is plenty here.
+  // Boost's depth limit of 32 is enough here.
   const json::value parsed = json::parse(manifest, failed);
   const json::object* root = failed ? nullptr : parsed.if_object();
   const json::value* layers = root != nullptr ? root->if_contains("layers") : nullptr;
@@ -161,7 +162,7 @@ std::string model_blob(const std::string& manifest) {
   return "";
 }
 
-// manifests/REGISTRY/NAMESPACE/NAME/TAG is JSON that names the blob.
+// Each manifests/REGISTRY/NAMESPACE/NAME/TAG is JSON that names the blob.
 void add_ollama(const fs::path& root, std::vector<ModelSource>& out) {
   for (const fs::path& registry : entries(root / "manifests"))
     for (const fs::path& space : entries(registry))
@@ -217,7 +218,7 @@ std::string_view to_string(ModelOrigin origin) {
 }
 
 bool parse_shard_name(std::string_view name, uint32_t& number, uint32_t& count) {
-  // -00001-of-00003.gguf
+  // It is the length of "-00001-of-00003.gguf".
   constexpr size_t kSuffix = 20;
   if (name.size() <= kSuffix) return false;
   const std::string_view suffix = name.substr(name.size() - kSuffix);
@@ -243,7 +244,8 @@ Result<ModelSource> resolve_model(std::string_view model, const ModelFolders& fo
   const std::vector<ModelSource> known = list_models(folders);
   const auto named = [model](const ModelSource& source) { return source.name == model; };
   if (const auto found = std::ranges::find_if(known, named); found != known.end()) return *found;
-  const std::string latest = std::string(model) + ":latest";  // Ollama's tag when none is given.
+  // Ollama takes this tag if none is given.
+  const std::string latest = std::string(model) + ":latest";
   if (const auto found = std::ranges::find(known, latest, &ModelSource::name); found != known.end())
     return *found;
   return unknown_model(model, known);

@@ -1,5 +1,6 @@
-// Goal: `--model` means the file that a person expects, and says what is known when it means none.
-// Method: a folder tree like each cache's in a temporary folder, valid entries beside hostile ones.
+// Goal: `--model` means the file that a person expects, and an unknown name is answered with what
+// is known. Method: a folder tree like each cache's in a temporary folder, valid entries beside
+// hostile ones.
 #include "weights/model_source.h"
 
 #include <gmock/gmock.h>
@@ -134,7 +135,7 @@ TEST_F(ModelSourceTest, OllamaCache) {
   EXPECT_EQ(list_models(folders_).size(), catalogue().size() + 2);
 }
 
-// Every entry adds up, so that a pull of it can succeed.
+// Goal: every entry is consistent, so that pulling it can succeed.
 TEST(Catalogue, EntriesAreConsistent) {
   EXPECT_EQ(catalogue()[0].name, kDefaultModel);
   for (const CatalogueEntry& entry : catalogue()) {

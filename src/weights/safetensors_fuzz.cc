@@ -1,4 +1,4 @@
-// Fuzzes the safetensors reader: whatever the bytes, it answers an error or a file whose every
+// Fuzzes the safetensors reader: whatever the bytes, it returns an error, or a file whose every
 // tensor can be read.
 #include <cstddef>
 #include <cstdint>
@@ -6,7 +6,7 @@
 #include "weights/safetensors.h"
 
 namespace {
-volatile uint64_t sink = 0;  // Keeps the reads.
+volatile uint64_t sink = 0;  // It keeps the compiler from dropping the reads.
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

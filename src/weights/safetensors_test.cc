@@ -1,5 +1,5 @@
-// Goal: safetensors files and folders read as the format says, and no hostile one is read outside
-// of itself. Method: headers written by hand, valid ones and one for each rule broken; every prefix
+// Goal: safetensors files and folders read as the format says, and hostile ones lead to no read
+// outside. Method: headers written by hand, valid ones and one for each broken rule; every prefix
 // and single-byte change of one.
 #include "weights/safetensors.h"
 
@@ -92,7 +92,7 @@ TEST(Safetensors, EveryBrokenRuleIsNamed) {
       {"{\"a\":{" + two + "[0,4]},\"b\":{" + two + "[0,4]}}", 4, "overlap"},
       {"{\"a\":{" + two + "[0,4]},\"b\":{" + two + "[2,6]}}", 6, "overlap"},
       {"{\"a\":{" + two + "[0,4]},\"a\":{" + two + "[4,8]}}", 8,
-       "leave a gap"},  // The same name twice.
+       "leave a gap"},  // The same name comes twice.
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.header.substr(0, 100));

@@ -13,7 +13,7 @@ void Connection::read() {
       [self = shared_from_this()](const boost::system::error_code& error, size_t size) {
         if (self->closed_) return;
         if (error) return self->ended(error);
-        const auto handler = self->on_bytes;  // It may replace itself.
+        const auto handler = self->on_bytes;  // The handler may replace itself.
         if (!self->draining_ && handler) handler({self->buffer_.data(), size});
         if (!self->closed_) self->read();
       });

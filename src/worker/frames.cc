@@ -51,7 +51,7 @@ void write_body(const decltype(Frame::body)& body, proto::Frame* to) {
       body);
 }
 
-// Everything but messages; false for those.
+// Reads every kind of frame but messages. Returns false for messages.
 bool read_control(const proto::Frame& from, Frame& to) {
   switch (from.body_case()) {
     case proto::Frame::kHello: {

@@ -1,4 +1,4 @@
-// Fuzzer: the first byte chooses how the rest is cut into pieces for a FrameReader; whole frames
+// Fuzzer: the first byte chooses how the rest is cut into pieces for a FrameReader. Whole frames
 // are decoded, and what decodes must encode and decode again to the same bytes.
 #include <cstddef>
 #include <cstdint>

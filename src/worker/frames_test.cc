@@ -37,8 +37,8 @@ T message_again(const auto& message) {
   return std::get<T>(std::get<Kind>(again(Frame{1, 1, Kind(message)}).value().body));
 }
 
-// Goal: nothing is lost on the way. Method: what was encoded, decoded and encoded again is the same
-// bytes, and (below) each field is compared.
+// Goal: nothing is lost on the way. Method: a frame that is encoded, decoded and encoded again has
+// the same bytes, and (below) each field is compared.
 TEST(Frames, EveryKindComesBack) {
   for (const Frame& frame : all_frames()) {
     const Result<Frame> got = again(frame);
@@ -132,8 +132,6 @@ TEST(Frames, ReportFieldsComeBack) {
   EXPECT_EQ(stats.device_memory_used, (std::vector<uint64_t>{9, UINT64_MAX}));
 }
 
-// Goal: hostile bytes never crash and never pass for another epoch's message unseen. Method: cut
-// every frame at every length, flip every bit; whatever still decodes must encode to itself.
 TEST(Frames, PlanFieldsComeBack) {
   const StepPlan want = full_plan();
   const auto got = std::get<StepPlan>(again(Frame{1, 1, want}).value().body);
@@ -183,6 +181,8 @@ TEST(Frames, StepResultFieldsComeBack) {
   EXPECT_EQ(got.sampled[0].embedding, (std::vector<float>{0.5f, -0.25f}));
 }
 
+// Goal: hostile bytes never crash and never pass for another epoch's message unseen. Method: cut
+// every frame at every length, flip every bit; whatever still decodes must encode to itself.
 TEST(Frames, HostileBytesAreErrorsOrFrames) {
   for (const Frame& frame : all_frames()) {
     const std::string bytes = encode_frame(frame).value().substr(kFrameHeaderBytes);

@@ -22,9 +22,9 @@ namespace altlas::worker {
 namespace {
 namespace asio = boost::asio;
 
-// A command that the engine had no room for is offered again.
+// After this time a command is offered again if the engine had no room for it.
 constexpr int64_t kRetry = 2 * kMillisecond;
-// For the engine, so that all is over within 5 s.
+// The time that the engine gets, so that all is over within 5 s.
 constexpr auto kStopMax = std::chrono::milliseconds(900);
 
 std::string host_name() {
@@ -32,16 +32,17 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
 }
 
-// The way from the engine's threads into the loop. Outlives the loop for as long as a thread holds
-// it.
+// The way from the engine's threads into the loop. It outlives the loop for as long as a thread
+// holds it.
 struct Inlet {
   explicit Inlet(asio::io_context& context) : reports(kReportsMax), ends(1), context(&context) {}
   Channel<engine::Report> reports;
   Channel<Error> ends;
   std::atomic<bool> scheduled = false, overflowed = false;
-  std::function<void()> drain;  // On the loop.
+  std::function<void()> drain;  // It runs on the loop.
   std::atomic<bool> open = true;
-  std::atomic<int> senders = 0;  // Threads inside send(): the context must live until they are out.
+  // Threads inside send(): the context must live until they are out.
+  std::atomic<int> senders = 0;
   asio::io_context* context;
 
   void send(const std::shared_ptr<Inlet>& self, engine::Report report) {
@@ -119,7 +120,7 @@ bool Worker::connect() {
   boost::system::error_code error;
   try {
     socket.connect(asio::local::stream_protocol::endpoint(options_.socket_path), error);
-  } catch (const std::exception& e) {  // A path that is too long.
+  } catch (const std::exception& e) {  // A path may be too long.
     return end(kExitConnect,
                fmt::format("can't use socket '{}': {}", options_.socket_path, e.what())),
            false;
@@ -133,8 +134,8 @@ bool Worker::connect() {
     pump_.on_bytes(system_clock().now(), bytes);
     carry_out();
   };
-  // On this machine a broken connection means that the server's process has ended: there is nobody
-  // to come back to.
+  // On this machine a broken connection means that the server's process has ended: nobody will come
+  // back.
   connection_->on_closed = [this](const std::string& reason) {
     end(kExitServerGone, "the server is gone: " + reason);
   };
@@ -143,7 +144,7 @@ bool Worker::connect() {
   return true;
 }
 
-// False where the engine took nothing.
+// Returns false if the engine took nothing.
 bool Worker::offer_commands() {
   bool took = false;
   for (engine::Command* next = pump_.command(); next != nullptr && host_.command(std::move(*next));
@@ -154,7 +155,7 @@ bool Worker::offer_commands() {
   return took;
 }
 
-// Does what the pump asks, until it asks for nothing.
+// Does what the pump asks for, until it asks for nothing.
 void Worker::carry_out() {
   for (bool more = true; more && !ended_;) {
     std::vector<WorkerAction> actions = pump_.take_actions(system_clock().now());
@@ -228,7 +229,7 @@ int Worker::run(std::string* message) {
     while (!ended_ && context_.run_one() > 0) {
     }
     context_.restart();
-    context_.run_for(std::chrono::milliseconds(50));  // The goodbye goes out.
+    context_.run_for(std::chrono::milliseconds(50));  // The goodbye is sent meanwhile.
   }
   stop_engine();
   if (message != nullptr) *message = message_;
@@ -240,7 +241,8 @@ int Worker::run(std::string* message) {
 int run_worker(const WorkerOptions& options, EngineHost& host, std::string* message) {
   if (options.parent_pid != 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != options.parent_pid) {  // It ended before the line above.
+    // Another parent means that the server ended before the line above.
+    if (::getppid() != options.parent_pid) {
       if (message != nullptr) *message = "the server ended while this worker started";
       return kExitServerGone;
     }

@@ -24,7 +24,7 @@ using Protocol = asio::local::stream_protocol;
 
 namespace {
 
-// Exists, is ours, and nobody else may enter.
+// Makes the directory if it is missing, and checks that it is ours and that nobody else may enter.
 Result<void> make_private_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     return io_error(fmt::format("can't make folder '{}' for the workers' socket: {}", path,
@@ -69,7 +69,7 @@ class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
       if (!self->stopped_) f(*self);
     });
   }
-  // Hands an event to the pump, on the strand, and does what it asks for.
+  // Hands an event to the pump, on the strand, and does what the pump asks for.
   template <class F>
   void drive(F f) {
     post([f = std::move(f)](Impl& impl) mutable {
@@ -81,7 +81,7 @@ class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
  private:
   void accept();
   void greet(Protocol::socket socket);
-  // Does what the pump asks for and sets the timer anew.
+  // Does what the pump asks for, and sets the timer anew.
   void carry_out();
   void carry_out(LinkAction& action);
   void schedule();
@@ -93,11 +93,11 @@ class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
   Protocol::acceptor acceptor_;
   asio::steady_timer timer_;
   const std::string path_;
-  // Of the strand only.
+  // The members from here on are the strand's alone.
   LinkPump pump_;
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
   uint64_t next_connection_ = 1;
-  TimeUs armed_ = INT64_MAX;  // What timer_ waits for.
+  TimeUs armed_ = INT64_MAX;  // The time that timer_ waits for.
   bool stopped_ = false, listening_ = false;
 };
 
@@ -107,7 +107,8 @@ Result<void> LinkServer::Impl::start() {
     return invalid(
         fmt::format("socket path '{}' has {} bytes, 107 is the most: choose a shorter folder",
                     path_, path_.size()));
-  ::unlink(path_.c_str());  // Of a server that was killed; the folder is ours alone.
+  // A server that was killed left it; the folder is ours alone.
+  ::unlink(path_.c_str());
   boost::system::error_code error;
   acceptor_.open(Protocol(), error);
   if (!error) acceptor_.bind(Protocol::endpoint(path_), error);
@@ -146,7 +147,7 @@ void LinkServer::Impl::accept() {
       return self->accept();
     }
     if (error == asio::error::operation_aborted) return;
-    // Out of descriptors, or the like: not in a tight loop.
+    // The process may be out of descriptors: another try at once would only spin.
     auto timer = std::make_shared<asio::steady_timer>(self->strand_, std::chrono::milliseconds(50));
     timer->async_wait([self, timer](const boost::system::error_code&) {
       if (!self->stopped_) self->accept();

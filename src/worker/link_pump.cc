@@ -164,7 +164,7 @@ void LinkPump::pump(TimeUs now, WorkerId worker) {
   set_deadline(peer.deadline, peer.session->next_deadline(), worker);
 }
 
-// False where the worker is lost.
+// Returns false if the worker is lost.
 bool LinkPump::carry_out(TimeUs now, WorkerId worker, Peer& peer, SessionAction& action) {
   if (auto* write = std::get_if<WriteBytes>(&action); write != nullptr && peer.connection)
     actions_.push_back(LinkWrite{*peer.connection, std::move(write->bytes)});

@@ -1,4 +1,4 @@
-// The server's side of the links against real worker pumps, with no socket and no clock.
+// Tests of the server's side of the links with real worker pumps, without a socket or a clock.
 #include "worker/link_pump.h"
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@ namespace {
 
 constexpr WorkerId kLeader{ReplicaId{7}, 0}, kFollower{ReplicaId{7}, 1};
 
-// A pump and workers; bytes arrive when they are written.
+// A pump and workers; bytes arrive as soon as they are written.
 class Wires {
  public:
   explicit Wires(LinkPumpOptions options = {}) : pump(options) {}
@@ -90,14 +90,14 @@ engine::LoadReplica load(std::string path) {
 }
 
 // Goal: a replica's workers are told apart: the second does not throw out the first, and each gets
-// its own commands and says its own reports.
+// its own commands and makes its own reports.
 TEST(LinkPump, WorkersOfOneReplicaLiveBesideEachOther) {
   Wires wires;
   WorkerPump leader(Wires::session(kLeader, 1, "a"), wires.now);
   WorkerPump follower(Wires::session(kFollower, 1, "b"), wires.now);
   wires.pump.expect(wires.now, kLeader, 1, "a");
   wires.pump.expect(wires.now, kFollower, 1, "b");
-  wires.pump.send(wires.now, kFollower, load("second"));  // Waits for its worker.
+  wires.pump.send(wires.now, kFollower, load("second"));  // The command waits for its worker.
   wires.connect(leader);
   wires.connect(follower);
   wires.pump.send(wires.now, kLeader, load("first"));
@@ -116,7 +116,7 @@ TEST(LinkPump, WorkersOfOneReplicaLiveBesideEachOther) {
   EXPECT_TRUE(wires.losses.empty());
 }
 
-// Goal: nobody gets in under another's name: another token, epoch, index or replica ends its own
+// Goal: nobody gets in under another's name: a wrong token, epoch, index or replica ends its own
 // connection with the reason and disturbs nobody.
 TEST(LinkPump, StrangersAreRefusedWithTheReason) {
   struct Case {
@@ -150,7 +150,8 @@ TEST(LinkPump, StrangersAreRefusedWithTheReason) {
   EXPECT_TRUE(wires.losses.empty());
 }
 
-// Goal: limits: connections that say nothing, too many of them, commands that nobody reads.
+// Goal: limits hold: for connections that say nothing, for too many of them, and for commands that
+// nobody reads.
 TEST(LinkPump, LimitsHold) {
   Wires wires({.unknown_max = 2, .commands_max = 3});
   for (uint64_t i = 1; i <= 3; ++i) wires.pump.connected(wires.now, ConnectionId{i});
@@ -166,12 +167,12 @@ TEST(LinkPump, LimitsHold) {
   for (int i = 0; i < 4; ++i) wires.pump.send(wires.now, kLeader, engine::DrainReplica{});
   wires.run();
   EXPECT_EQ(wires.losses[kLeader], "the worker left 3 commands unread");
-  wires.pump.send(wires.now, kLeader, engine::DrainReplica{});  // Nobody is there.
+  wires.pump.send(wires.now, kLeader, engine::DrainReplica{});  // Nobody is connected.
   EXPECT_FALSE(wires.pump.expects(kLeader));
 }
 
-// Goal: a broken connection costs nothing when the worker comes back, and the worker when it does
-// not come back in time.
+// Goal: a broken connection loses nothing if the worker comes back in time; otherwise the worker is
+// lost.
 TEST(LinkPump, BrokenConnectionsAreBridged) {
   Wires wires;
   wires.pump.expect(wires.now, kLeader, 1, "a");
@@ -197,7 +198,7 @@ TEST(LinkPump, BrokenConnectionsAreBridged) {
   EXPECT_TRUE(second.ended()) << "what is lost does not come back";
 }
 
-// Goal: a worker whose engine is over ends once the server has its last reports, and says why.
+// Goal: a worker whose engine has ended ends once the server has its last reports, and says why.
 TEST(WorkerPump, EndsWithItsEngine) {
   Wires wires;
   wires.pump.expect(wires.now, kLeader, 1, "a");
@@ -217,7 +218,7 @@ TEST(WorkerPump, EndsWithItsEngine) {
   EXPECT_EQ(wires.ends.back(), "the engine ended: no such file");
 }
 
-// Goal: credit goes back for what the engine took, not for what arrived.
+// Goal: credit is given for what the engine took, not for what arrived.
 TEST(WorkerPump, AFullEngineHoldsTheServerBack) {
   Wires wires;
   wires.pump.expect(wires.now, kLeader, 1, "a");

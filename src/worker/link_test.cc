@@ -1,4 +1,4 @@
-// The link, the worker loop and worker processes together, with a fake engine.
+// Tests of the link, the worker loop and worker processes together, with a fake engine.
 #include "worker/link.h"
 
 #include <gtest/gtest.h>
@@ -33,8 +33,8 @@ using namespace std::chrono_literals;
 
 constexpr WorkerId kWorker{ReplicaId{3}};
 
-// Answers each sequence with its number of prompt tokens, from the caller's thread. A sequence with
-// payload "flood" reports 20,000 deltas from a thread of its own, "hang" makes stop() hang.
+// Answers each sequence with its number of prompt tokens, from the caller's thread. The payload
+// "flood" makes it report 20,000 deltas from a thread of its own; "hang" makes stop() hang.
 class FakeHost final : public EngineHost {
  public:
   ~FakeHost() override {
@@ -52,7 +52,7 @@ class FakeHost final : public EngineHost {
     report_(loaded);
   }
   bool command(engine::Command&& command) override {
-    if (++offered_ % 100 == 0) return false;  // Full now and then.
+    if (++offered_ % 100 == 0) return false;  // It is full now and then.
     if (const auto* submit = std::get_if<engine::SubmitSequence>(&command)) {
       const std::string& payload = submit->prompt.payloads().at(0).content;
       if (payload == "hang") hang_ = true;
@@ -86,7 +86,7 @@ class FakeHost final : public EngineHost {
   std::thread flood_;
 };
 
-// What the server saw, to wait for.
+// What the server has seen; tests wait for it.
 class Seen {
  public:
   LinkCallbacks callbacks() {
@@ -109,7 +109,7 @@ class Seen {
     return changed_.wait_for(lock, timeout, condition);
   }
 
-  // Read inside wait()'s condition, or after the writers are done.
+  // These are read inside wait()'s condition, or after the writers are done.
   std::optional<int32_t> connected_pid;
   std::vector<engine::Report> reports;
   std::optional<std::string> lost;
@@ -157,7 +157,7 @@ class Link : public ::testing::Test {
     options.token = "secret";
     return options;
   }
-  // This binary again, as a worker: see DISABLED_Main.
+  // Starts this binary again, as a worker: see DISABLED_Main.
   void spawn(uint64_t epoch = 1) {
     SpawnOptions options;
     options.arguments = {"--gtest_also_run_disabled_tests",
@@ -203,7 +203,7 @@ TEST(WorkerProcess, DISABLED_Main) {
   ::_exit(run_worker(options, *host));
 }
 
-// A server that starts the worker above, then hangs.
+// Runs as a process of its own: a server that starts the worker above, then hangs.
 TEST(WorkerProcess, DISABLED_Server) {
   if (std::getenv("ALTLAS_TEST_SOCKET") == nullptr) GTEST_SKIP() << "only as a child of a test";
   boost::asio::io_context context;
@@ -244,7 +244,7 @@ TEST_F(Link, AWorkerLearnsNoKeys) {
 TEST_F(Link, CommandsAndReportsGoThrough) {
   start();
   server_->expect(kWorker, 1, "secret");
-  server_->send(kWorker, engine::LoadReplica{});  // Waits for the worker.
+  server_->send(kWorker, engine::LoadReplica{});  // The command waits for the worker.
   FakeHost host;
   int code = -1;
   std::string message;
@@ -269,8 +269,8 @@ TEST_F(Link, CommandsAndReportsGoThrough) {
   EXPECT_FALSE(seen_.lost) << "nobody is told of an end that was asked for";
 }
 
-// Goal: an engine that outruns the link loses nothing. Method: 20,000 deltas from a thread; no gap
-// in ids or text.
+// Goal: an engine that outruns the link loses nothing. Method: 20,000 deltas from a thread; ids and
+// text have no gap.
 TEST_F(Link, FloodOfTokensArrivesWithoutGap) {
   start();
   server_->expect(kWorker, 1, "secret");
@@ -395,7 +395,7 @@ TEST_F(Link, StoppedWorkerExitsInOrder) {
   EXPECT_EQ(seen_.exited->reason, "exited with code 0");
 }
 
-// Goal: a worker whose engine is over says why and ends. Method: a model that is not there.
+// Goal: a worker whose engine has ended says why and ends. Method: a missing model.
 TEST_F(Link, EngineThatCannotLoadEndsTheWorker) {
   options_.silence_max = 300 * kMillisecond;
   start();
@@ -411,8 +411,8 @@ TEST_F(Link, EngineThatCannotLoadEndsTheWorker) {
   EXPECT_EQ(std::get<engine::LoadFailed>(seen_.reports.back()).message, "no such file");
 }
 
-// Goal: a worker whose server is gone ends within 5 s, also when its engine hangs. Method: close
-// the socket.
+// Goal: a worker whose server is gone ends within 5 s, even if its engine hangs. Method: close the
+// socket.
 TEST_F(Link, WorkerWithoutServerEnds) {
   start();
   server_->expect(kWorker, 1, "secret");
@@ -427,8 +427,8 @@ TEST_F(Link, WorkerWithoutServerEnds) {
   EXPECT_EQ(seen_.exited->signal, 0) << "it ended by itself";
 }
 
-// Goal: a server that hangs (its socket open, nothing said) counts as gone. Method: a listener that
-// never reads.
+// Goal: a server that hangs (its socket is open, but it says nothing) counts as gone. Method: a
+// listener that never reads.
 TEST_F(Link, WorkerOfASilentServerEnds) {
   const std::string path = folder_ + "/silent.sock";
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -488,8 +488,8 @@ TEST_F(Link, WorkerDiesWithItsServer) {
   for (const int fd : {worker, link, listener}) ::close(fd);
 }
 
-// Goal: an out-of-memory kill is named, any other SIGKILL is not taken for one. Method: the
-// kernel's count grows in the life of the first worker, and stands still in that of the second.
+// Goal: an out-of-memory kill is named, and no other SIGKILL is taken for one. Method: the kernel's
+// count grows during the first worker's life, and stays the same during the second's.
 TEST_F(Link, OutOfMemoryKillSaysSo) {
   start();
   const std::string counts = folder_ + "/vmstat";

@@ -15,7 +15,7 @@ std::string_view other_end(SessionRole role) {
   return role == SessionRole::kServer ? "worker" : "server";
 }
 
-// A tick so much after its time says that this process stood still.
+// A tick that comes this late means that this process stood still.
 constexpr TimeUs kLate = kSecond / 2;
 constexpr uint32_t kForgivenMax = 8;
 
@@ -285,16 +285,16 @@ void Session::consumed(TimeUs now, uint32_t messages) {
   ALTLAS_CHECK(consumed_ <= received_, "consumed no more than was delivered");
   if (state_ != State::kUp) return;
   schedule_ack(now);
-  // The other end must not run dry while the acknowledgement waits.
+  // The other end must not run out of credit while the acknowledgement waits.
   if (said_credit_ - received_ < options_.window_messages / 2) {
     ack_at_ = now;
     tick(now);
   }
 }
 
-// Called later than was asked for: this process stood still meanwhile, or had no time, and what
-// came is still unread. That is not the other end's silence; it gets half of its time again. Not
-// for ever, so that an end that is gone is seen by one that is always late, too.
+// Handles a late tick: this process stood still or had no time, and what came meanwhile is still
+// unread. That is not the other end's silence, so it gets half of its time again. This happens a
+// few times only, so that even an end that is always late notices one that is gone.
 void Session::forgive_lateness(TimeUs now) {
   if (now - next_deadline() < kLate || forgiven_ == kForgivenMax) return;
   ++forgiven_;

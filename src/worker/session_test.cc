@@ -25,10 +25,10 @@ SessionOptions options_of(SessionRole role) {
 engine::Command command(uint64_t number) { return engine::CancelSequence{SequenceId{number}}; }
 engine::Report report(uint64_t number) { return engine::SequenceCanceled{SequenceId{number}, 1}; }
 
-// A session and what came out of it.
+// A session and what it has asked for.
 struct End {
   explicit End(SessionOptions options) : session(std::move(options), 0) {}
-  // Takes the actions: bytes to `wire`, the rest to the fields.
+  // Carries out the actions: bytes go to `wire`, the rest to the fields.
   void pump(TimeUs now) {
     for (SessionAction& action : session.take_actions()) {
       if (auto* bytes = std::get_if<WriteBytes>(&action)) wire += bytes->bytes;
@@ -47,7 +47,7 @@ struct End {
     session.check_integrity();
   }
   Session session;
-  std::string wire;  // Written, not yet carried to the other end.
+  std::string wire;  // Bytes that were written, but not yet carried to the other end.
   std::vector<LinkUp> ups;
   std::vector<uint64_t> delivered;
   std::optional<Error> failure;
@@ -206,7 +206,7 @@ TEST(Session, NothingIsHeardBeforeTheHello) {
 }
 
 // Goal: a receiver that does not consume stops the sender, and nothing is lost. Method: a window of
-// 4, 10 messages.
+// 4 messages, and 10 that are sent.
 TEST(Session, CreditsBoundWhatIsSentAhead) {
   auto options = options_of(SessionRole::kServer);
   options.window_messages = 4;
@@ -247,7 +247,7 @@ TEST(Session, SenderThatIgnoresCreditIsAnError) {
 }
 
 // Goal: a process that stood still does not take its own sleep for the other end's silence. Method:
-// ticks that come late, with and without what the other end had sent meanwhile.
+// ticks that come late, with and without bytes that the other end had sent meanwhile.
 TEST(Session, TheOwnSleepIsNobodysSilence) {
   for (const TimeUs gap : {5 * kSecond, 60 * kSecond, 24 * 3600 * kSecond}) {
     Pair pair;
@@ -255,12 +255,13 @@ TEST(Session, TheOwnSleepIsNobodysSilence) {
     pair.server.session.tick(now);
     pair.server.pump(now);
     EXPECT_FALSE(pair.server.failure) << gap;
-    pair.worker.session.tick(now);  // It was there all the time.
+    pair.worker.session.tick(now);  // The worker was there all the time.
     settle(pair.worker, pair.server, now);
     EXPECT_TRUE(pair.server.session.up() && pair.worker.session.up());
     const TimeUs alone_from = now;
-    while (!pair.server.failure && now < alone_from + 60 * kSecond) {  // Nothing comes any more.
-      now = pair.server.session.next_deadline() + kSecond;             // And it is always late.
+    // From here on nothing comes, and each tick is late.
+    while (!pair.server.failure && now < alone_from + 60 * kSecond) {
+      now = pair.server.session.next_deadline() + kSecond;
       pair.server.session.tick(now);
       pair.server.pump(now);
     }
@@ -288,7 +289,7 @@ TEST(Session, PingsKeepALinkAndSilenceEndsIt) {
   }
   EXPECT_EQ(pair.worker.failure->code(), ErrorCode::kDeadline);
   EXPECT_EQ(now, silent_from + 4 * kSecond);
-  // Without a connection the same time counts.
+  // The same time counts while there is no connection.
   pair.server.session.disconnected(silent_from);
   pair.server.session.tick(silent_from + 4 * kSecond);
   pair.server.pump(now);
@@ -306,7 +307,7 @@ TEST(Session, GoodbyeEndsBoth) {
   EXPECT_EQ(pair.server.session.send(2, command(1)).error().code(), ErrorCode::kUnavailable);
 }
 
-// Carries a random part of the bytes at each step; sometimes the connection breaks and loses the
+// Carries a random part of the bytes at each step. Sometimes the connection breaks and loses the
 // rest, sometimes an old copy of a frame comes again. Returns the hash of both ends at the end.
 uint64_t run_lossy(uint64_t seed, int messages, uint64_t* resent = nullptr) {
   PhiloxStream random{seed};

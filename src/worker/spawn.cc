@@ -18,8 +18,8 @@ namespace altlas::worker {
 namespace {
 namespace asio = boost::asio;
 
-// Out-of-memory kills that the kernel has counted, on the machine (since 4.13); 0 where it does not
-// say.
+// Returns the machine's out-of-memory kills that the kernel has counted (since 4.13), or 0 if it
+// does not say.
 uint64_t out_of_memory_kills(const std::string& kernel_counts) {
   std::ifstream file(kernel_counts);
   std::string name;
@@ -39,11 +39,11 @@ constexpr std::string_view kWorkerVariables[] = {
 struct Process::State {
   State(asio::io_context& context, int pidfd) : descriptor(context, pidfd) {}
   int32_t pid = 0;
-  asio::posix::stream_descriptor
-      descriptor;  // The pidfd: signals through it never reach another process.
+  // The pidfd: signals through it never reach another process.
+  asio::posix::stream_descriptor descriptor;
   std::function<void(ProcessExit)> exited;
   std::string kernel_counts;
-  uint64_t oom_kills = 0;  // At the start.
+  uint64_t oom_kills = 0;  // The count at the process' start.
   std::atomic<bool> ended = false, killed = false;
 
   void signal(int number) {

@@ -10,7 +10,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// A replica's settings with one more: what adding a setting costs is the member and its row.
+// A replica's settings and one more. Adding a setting takes the member and its row.
 struct MoreConfig {
   int64_t depth = 0;
   double share = 0.5;
@@ -55,9 +55,9 @@ ProtoValues written(const MoreSettings& settings) {
   return out;
 }
 
-// Goal: a setting is one row: from it come the configured value and the frame. Method: a struct of
-// this test's own with every type that a setting can have, at its defaults, its extremes and as
-// configured.
+// Goal: a setting is one row, from which both its configured value and its frame follow. Method: a
+// struct of this test's own with every type that a setting can have, at its defaults, its extremes
+// and as configured.
 TEST(Values, ARowIsAllThatASettingNeeds) {
   const MoreSettings far{.depth = UINT16_MAX,
                          .offset = INT64_MIN,
@@ -85,7 +85,7 @@ TEST(Values, ARowIsAllThatASettingNeeds) {
   EXPECT_EQ(*read_values<MoreSettings>(ProtoValues()), MoreSettings{});
 }
 
-// Goal: rows that the struct has no place for are refused, with the row's name.
+// Goal: a row that the struct has no place for is refused, with the row's name.
 TEST(Values, RefusesWhatItCannotHold) {
   const auto refusal = [](std::string_view name, auto change) {
     ProtoValues values = written(MoreSettings{});
@@ -110,7 +110,7 @@ TEST(Values, RefusesWhatItCannotHold) {
               ::testing::AllOf(HasSubstr("shares"), HasSubstr("does not know")));
 }
 
-// Goal: what a replica is and what it can hold reach the other end whole. Method: every row set to
+// Goal: a replica's settings and limits reach the other end whole. Method: every row is set to
 // something that is not its default, by its type alone.
 TEST(Values, EverySettingAndLimitComesBack) {
   const auto change = []<class T>(T& value) {

@@ -136,7 +136,7 @@ std::vector<engine::AdapterFile> Adapters::start(uint32_t slot) {
   return files;
 }
 
-// It has those that it was started with, and gets the others.
+// A replica that has loaded holds the adapters it was started with, and is sent the others.
 void Adapters::replica_loaded(uint32_t index, Step& step) {
   const ReplicaSlot& slot = fleet_.slot(index);
   OfDeployment& one = by_deployment_[slot.deployment];
@@ -146,7 +146,7 @@ void Adapters::replica_loaded(uint32_t index, Step& step) {
         adapter != nullptr &&
         std::ranges::find(one.started, name, &engine::AdapterFile::name) != one.started.end();
     if (own)
-      adapter->held[index] = 0;  // Counted in its weights.
+      adapter->held[index] = 0;  // Its bytes count as part of the replica's weights.
     else
       step.out.push_back(SendCommand{slot.leader(), engine::UnloadAdapter{name}});
   }
@@ -211,7 +211,8 @@ std::optional<LostAdapter> Adapters::conclude(uint32_t deployment, const std::st
   return std::nullopt;
 }
 
-// A replica that restarted could not load it again.
+// Called when a restarted replica could not load the adapter again. An adapter that no replica
+// holds or may still load is removed, and returned.
 std::optional<LostAdapter> Adapters::lose(uint32_t deployment, const std::string& name,
                                           Step& step) {
   DeploymentAdapter& adapter = *find(deployment, name);

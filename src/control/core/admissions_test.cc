@@ -21,7 +21,7 @@ TEST(Admissions, TicketsHoldPlacesUntilTheyAreGivenBack) {
   EXPECT_EQ(one.of_owner("eve"), 2u);
   EXPECT_EQ(one.of_owner("bob"), 0u);
   one.give_back(7);
-  one.give_back(7);  // A second time is nothing.
+  one.give_back(7);  // Giving a ticket back a second time has no effect.
   one.give_back(99);
   EXPECT_EQ(one.promised(), 2u);
   EXPECT_EQ(one.promised(0), 0u);

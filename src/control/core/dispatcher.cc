@@ -16,7 +16,7 @@ using scheduler::PlacementRequest;
 using scheduler::Standing;
 
 namespace {
-constexpr size_t kReasonsMax = 8;  // Devices named in one message.
+constexpr size_t kReasonsMax = 8;  // One message names at most this many devices.
 }  // namespace
 
 void Dispatcher::dispatch(Step& step) {
@@ -34,7 +34,8 @@ void Dispatcher::dispatch(Step& step) {
 
 // ---- Where a task waits ----
 
-// Tasks that wait where they never fit move to where they may, or end with the reason.
+// Moves tasks that can never run where they wait to a site where they may, or ends them with the
+// reason.
 void Dispatcher::settle(Step& step) {
   if (in_.stage.stopping) return;
   for (const uint64_t number : in_.waiting.take_unsettled()) {
@@ -56,8 +57,9 @@ void Dispatcher::settle(Step& step) {
   }
 }
 
-// Where a task that never fits beside its device's replicas may do so; if nowhere, `why` has the
-// numbers. A device whose replicas have not said what they hold may.  O(sites of the deployment).
+// Returns a site where a task may run that never fits beside its device's replicas. If there is
+// none, `why` has the numbers. A device whose replicas have not said what they hold counts as one
+// where it may.  O(sites of the deployment).
 std::optional<uint32_t> Dispatcher::site_for_crowded(const Task& task, std::string& why) const {
   using Key = std::tuple<Standing, uint32_t, DeviceId>;
   std::optional<std::pair<Key, uint32_t>> best;
@@ -85,7 +87,7 @@ std::optional<uint32_t> Dispatcher::site_for_crowded(const Task& task, std::stri
   return best->second;
 }
 
-// A task that its own device can't start now moves to another one of its deployment that could, if
+// Moves a task that its own device can't start now to another device of its deployment that can, if
 // nobody waits there.  O(sites with free places × sites where tasks wait).
 void Dispatcher::rebalance(uint32_t deployment, TimeUs now) {
   if (in_.fleet.deployment(deployment).sites.size() < 2 || in_.stage.stopping) return;
@@ -147,11 +149,12 @@ Dispatcher::Fit Dispatcher::fits(const Task& task, uint32_t index, std::string& 
   for (size_t rank = 0; rank < slot.devices.size(); ++rank) {
     const DeviceId id = slot.devices[rank];
     PlacementDevice seen = in_.view.site(task.site, in_.view.reserved_ahead(own, task.number));
-    seen.tasks = seen.tasks_max = 0;  // The site and its slots have places: that was looked at.
+    // slot_for() saw that the site and its slots have places, so the counts are left out here.
+    seen.tasks = seen.tasks_max = 0;
     seen.kv_blocks_total = slot.loaded.kv_blocks;
     seen.model_len_max = slot.loaded.model_len_max;
     if (id != own) {
-      // On the other devices of a replica, no other task's reservation may be grown into either.
+      // Nor may KV blocks grow into other tasks' reservations on the replica's other devices.
       seen.memory_reserved = in_.view.reserved_ahead(id, task.number);
       if (seen.memory_reserved == 0) continue;
       in_.view.set_memory(id, seen);
@@ -167,8 +170,8 @@ Dispatcher::Fit Dispatcher::fits(const Task& task, uint32_t index, std::string& 
   return Fit::kNow;
 }
 
-// The tasks that start with `head`: it alone, or the waiting ones of its batch; none if their slot
-// lacks places for as many of them as it can ever hold.
+// Returns the tasks that start with `head`: itself, or those of its batch that wait here. None
+// start if the slot lacks places for them (or for as many of them as it can ever hold).
 std::vector<uint64_t> Dispatcher::startable(const Task& head, uint32_t index) const {
   if (head.spec.batch_group == 0) return {head.number};
   std::vector<uint64_t> out;
@@ -177,7 +180,7 @@ std::vector<uint64_t> Dispatcher::startable(const Task& head, uint32_t index) co
     if (task.phase == TaskPhase::kJournaling) return {};
     if (task.phase == TaskPhase::kWaiting && task.site == head.site) out.push_back(number);
   }
-  // First the one that is known to fit.
+  // `head` comes first: it is known to fit.
   if (const auto found = std::ranges::find(out, head.number); found != out.end())
     std::iter_swap(out.begin(), found);
   const ReplicaSlot& slot = in_.fleet.slot(index);
@@ -193,9 +196,9 @@ std::vector<uint64_t> Dispatcher::startable(const Task& head, uint32_t index) co
   return out;
 }
 
-// Looks for waiting tasks that start now, in their order. One that does not fit now (its KV blocks,
-// its memory) is passed over by others, until it has waited kPassedOverMaxUs; then only tasks pass
-// whose reservations it waits for (those of tasks accepted before it).
+// Looks through the site's waiting tasks, in their order, for those that start now. Tasks may pass
+// one that does not fit now (its KV blocks, its memory) until it has waited kPassedOverMaxUs; then
+// only tasks pass whose reservations it waits for (those of tasks accepted before it).
 Dispatcher::Found Dispatcher::scan(uint32_t site, TimeUs now) {
   constexpr uint64_t kNobody = std::numeric_limits<uint64_t>::max();
   Found out;
@@ -241,7 +244,7 @@ void Dispatcher::dispatch_site(uint32_t site, Step& step) {
       again = true;
     }
     for (const uint64_t number : found.starts) {
-      // What does not fit beside the first tasks of its batch follows as soon as it does.
+      // Tasks of its batch that do not fit beside the first ones follow as soon as they do.
       Task& task = in_.tasks.at(number);
       if (number != found.starts.front() && fits(task, found.slot, found.why) != Fit::kNow)
         continue;

@@ -11,7 +11,7 @@
 namespace altlas::control {
 namespace {
 
-// A slot's part in the counts of its deployment.
+// How a slot counts in its deployment; a slot may count in several ways.
 enum Counted : uint8_t { kRunningSlot = 1, kFreshSlot = 2, kGivenUpSlot = 4, kWithMessage = 8 };
 
 uint8_t counts_of(const ReplicaSlot& slot) {
@@ -40,7 +40,7 @@ ReplicaMemory memory_of(const ReplicaSlot& slot, size_t rank) {
   return out;
 }
 
-// One worker for each machine that has devices of the replica, in the order of ranks.
+// Returns one worker for each machine that has devices of the replica, in the order of ranks.
 std::vector<SlotWorker> workers_for(std::span<const DeviceId> ranks,
                                     std::span<const FleetDevice> devices) {
   std::vector<SlotWorker> out;
@@ -56,7 +56,7 @@ std::vector<SlotWorker> workers_for(std::span<const DeviceId> ranks,
   return out;
 }
 
-// Loading again would fail again: the model is not there, or does not fit.
+// Whether loading again would fail again: the model is missing, or does not fit.
 bool for_good(ErrorCode code) {
   return code == ErrorCode::kInvalid || code == ErrorCode::kNotFound ||
          code == ErrorCode::kUnsupported || code == ErrorCode::kTooLarge;
@@ -274,7 +274,8 @@ bool Fleet::loaded(uint32_t index, uint32_t worker, const engine::ReplicaLoaded&
   if (worker == 0) slot.needs = report;
   settle(index);
   if (!std::ranges::all_of(slot.workers, &SlotWorker::loaded)) return false;
-  const engine::ReplicaLoaded& loaded = *slot.needs;  // As the leader said in this life.
+  // What the leader said since this start of the replica.
+  const engine::ReplicaLoaded& loaded = *slot.needs;
   slot.loaded = loaded;
   slot.state = ReplicaState::kRunning;
   slot.since = slot.progressed = slot.stats_at = now;

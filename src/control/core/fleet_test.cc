@@ -40,7 +40,7 @@ struct Parts {
   }
 };
 
-// A part of a whole set of parts that lives as long.
+// A part of a whole set of parts; the set lives as long as the part.
 template <class Part>
 struct PartOf {
   explicit PartOf(Part Parts::* which) : part(&(made.get()->*which)) {}

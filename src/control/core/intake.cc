@@ -47,8 +47,8 @@ Result<void> Intake::accepting(uint32_t deployment) const {
   return {};
 }
 
-// Whether so many tasks of one request could ever be here at once.  Errors: kInvalid with the
-// limit, as trying again can't help; whether there is room now is for others to say.
+// Whether `tasks` tasks of one request could ever be here at once; whether there is room for them
+// now is checked elsewhere.  Errors: kInvalid with the limit, as trying again can't help.
 Result<void> Intake::fits_at_all(uint32_t deployment, const std::string& owner, uint64_t tasks,
                                  Spread spread, std::optional<DeviceId> device) const {
   uint64_t places = 0;
@@ -75,7 +75,7 @@ Result<void> Intake::fits_at_all(uint32_t deployment, const std::string& owner, 
                   owner.empty() ? "" : ", of which a key may have three quarters"));
 }
 
-// One key's many tasks leave room for others' in the queue, and in that of the deployment.
+// Whether the key's tasks leave room for others', in the queue and in the deployment's part of it.
 Result<void> Intake::has_share(uint32_t deployment, const std::string& owner, uint32_t tasks,
                                uint32_t places) const {
   const Admissions& all = in_.admissions;
@@ -95,7 +95,7 @@ Result<void> Intake::has_share(uint32_t deployment, const std::string& owner, ui
                in_.fleet.deployment(deployment).setup.max_queued);
 }
 
-// Errors: kBusy with the time after which to try again.
+// Whether there are places in the queue now.  Errors: kBusy with the time after which to try again.
 Result<void> Intake::has_places(uint32_t deployment, const std::string& owner,
                                 uint32_t tasks) const {
   const Deployment& one = in_.fleet.deployment(deployment);
@@ -180,7 +180,7 @@ void Intake::submit(TasksSubmitted& event, uint64_t epoch, Step& step) {
   answer(event.ticket, step);
 }
 
-// Checks each spec by itself.
+// Checks each spec by itself, and sorts new tasks from repeats.
 Result<Intake::Sorted> Intake::sort(std::vector<TaskSpec>& specs, TimeUs now) const {
   Sorted out;
   out.numbers.resize(specs.size(), 0);
@@ -217,8 +217,8 @@ Result<Intake::Sorted> Intake::sort(std::vector<TaskSpec>& specs, TimeUs now) co
   return out;
 }
 
-// The tasks of the submission, in the order of its specs. Checks everything before anything is
-// accepted; on an error the caller takes back `fresh`, the tasks that are new.
+// Makes the tasks of the submission, in the order of its specs. Everything is checked before
+// anything is accepted; on an error the caller takes back `fresh`, the tasks that are new.
 Result<Intake::Sorted> Intake::make(TasksSubmitted& event, uint64_t epoch,
                                     std::vector<uint64_t>& fresh, TimeUs now) {
   if (event.specs.empty()) return invalid("a batch needs at least one task", "batch");
@@ -258,8 +258,8 @@ PlacementRequest Intake::placement_request(const TasksSubmitted& event, size_t f
     const TaskSpec& spec = event.specs[i];
     const auto prompt = static_cast<uint32_t>(spec.prompt.size());
     if (!request.specific_device) request.specific_device = spec.specific_device;
-    // The group runs together if it can, one after another if it must: only each by itself has to
-    // fit for ever.
+    // The group runs together if it can, one task after another if it must, so only each task by
+    // itself must fit.
     request.estimated_memory = std::max(request.estimated_memory, spec.estimated_memory);
     request.prompt_tokens = std::max(request.prompt_tokens, prompt);
     request.sequence_tokens = std::max(
@@ -268,7 +268,7 @@ PlacementRequest Intake::placement_request(const TasksSubmitted& event, size_t f
   return request;
 }
 
-// Gives one device to `count` neighbours.
+// Places `count` neighbouring tasks on one device.
 Result<void> Intake::place_group(TasksSubmitted& event, size_t first, size_t count, uint64_t epoch,
                                  std::vector<uint64_t>& fresh, TimeUs now) {
   const PlacementRequest request = placement_request(event, first, count);
@@ -303,8 +303,8 @@ Result<void> Intake::place_group(TasksSubmitted& event, size_t first, size_t cou
   return {};
 }
 
-// Whether one more task may wait.  Errors: kBusy, or kInvalid where waiting can't help: the request
-// makes so many tasks, and `own` of them are all that is here.
+// Whether one more task may wait.  Errors: kBusy; or kInvalid where waiting can't help, since the
+// request's own tasks alone (`own` of `tasks` are here already) don't fit.
 Result<void> Intake::has_room(const Placement& placement, uint32_t site, size_t tasks,
                               size_t own) const {
   const uint32_t held = in_.admissions.held(), most = in_.setup.max_queue_size;
@@ -324,8 +324,8 @@ Result<void> Intake::has_room(const Placement& placement, uint32_t site, size_t 
           std::max<int64_t>(in_.fleet.deployment(deployment).service_us / kMillisecond, 1000));
 }
 
-// Whether all that is unfinished are `own` tasks and every replica of the deployment runs: then
-// waiting frees no more room.
+// Whether `own` tasks are the only unfinished ones and every replica of the deployment runs:
+// waiting then frees no more room.
 bool Intake::nothing_else(uint32_t deployment, size_t own) const {
   return in_.tasks.unfinished() == own && in_.admissions.tickets() == 0 &&
          std::ranges::all_of(in_.fleet.deployment(deployment).slots, [&](uint32_t index) {
@@ -362,7 +362,7 @@ void Intake::not_accepted(const std::vector<uint64_t>& tasks, const std::string&
   for (const uint64_t ticket : failed) {
     step.out.push_back(AnswerSubmission{
         ticket, unavailable("the journal can't be written, nothing was accepted: " + why)});
-    // Its other tasks (repeats of tasks still on their way) are not answered any more.
+    // Nobody waits any more for its other tasks (repeats of tasks that are still on their way).
     for (const uint64_t number : in_.admissions.take(ticket).tasks)
       if (Task* task = in_.tasks.find(number)) std::erase(task->submissions, ticket);
   }
@@ -373,7 +373,7 @@ void Intake::not_accepted(const std::vector<uint64_t>& tasks, const std::string&
   step.out.push_back(LogWarning{fmt::format("{} tasks were not accepted: {}", tasks.size(), why)});
 }
 
-// Once nothing of the submission is on its way to the journal.
+// Answers a submission once none of its tasks is on its way to the journal.
 void Intake::answer(uint64_t ticket, Step& step) {
   if (!in_.admissions.is_resolved(ticket)) return;
   Submission submission = in_.admissions.take(ticket);

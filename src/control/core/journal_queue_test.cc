@@ -1,5 +1,5 @@
-// Goal: what waits for the journal is written in time, together where it can be, and again after a
-// failure.
+// Goal: what waits for the journal is written in time, in one write where possible, and again after
+// a failure.
 #include "control/core/journal_queue.h"
 
 #include "control/core/core_parts_test.h"

@@ -11,7 +11,8 @@
 namespace altlas::control {
 namespace {
 
-// A core with all its replicas loaded, driven without the harness's checks, which look at all.
+// A core with all its replicas loaded. It is driven without the harness's checks, which look at
+// every device.
 class ManyDevices {
  public:
   explicit ManyDevices(int devices) : core(test_setup(devices)), factory(test_setup(1)) {
@@ -40,8 +41,8 @@ class ManyDevices {
     }
     return core.looks() - before;
   }
-  // Through every kind of event that a task makes; the most sites that one of them looked at, but
-  // for the submission, which is told in submission_looks.
+  // Takes a task through every kind of event that it makes. Returns the most sites that one of them
+  // looked at; those of the submission are in submission_looks.
   uint64_t task(uint64_t id) {
     TaskSpec spec = factory.spec();
     spec.id = TaskId{3, id};
@@ -85,7 +86,7 @@ TEST(ManyDevices, AnEventLooksAtTheSitesOfItsOwnDeviceOnly) {
     ManyDevices many(devices);
     EXPECT_LE(many.core.looks(), static_cast<uint64_t>(devices) * 8) << "while all load";
     for (uint64_t id = 2; id <= 20; ++id) most[devices] = std::max(most[devices], many.task(id));
-    // A replica that is lost: its timer, its task, its restart.
+    // Losing a replica costs a timer, its task and a restart.
     const WorkerId lost = many.runs.back().first;
     most[devices] = std::max(most[devices], many.step(WorkerLost{lost, "killed"}));
     many.now += kBackoffMinUs;
@@ -97,8 +98,8 @@ TEST(ManyDevices, AnEventLooksAtTheSitesOfItsOwnDeviceOnly) {
   EXPECT_EQ(most[100], most[10'000]);
 }
 
-// A submission is a choice by its strategy, and one by each other for those who ask why; the
-// devices are not alike, and some can't take the task.
+// Goal: a submission looks at few devices. It makes one choice by its strategy, and one by each
+// other strategy for those who ask why; the devices differ, and some can't take the task.
 TEST(ManyDevices, ASubmissionLooksAtFewDevices) {
   std::map<int, uint64_t> most;
   for (const int devices : {100, 10'000}) {
@@ -106,7 +107,7 @@ TEST(ManyDevices, ASubmissionLooksAtFewDevices) {
     for (int i = 0; i < devices; ++i)
       many.step(DeviceSampled{DeviceId{i}, static_cast<double>(i % 7), 0, i % 9 == 4 ? 99.0 : 50.0,
                               -1, i % 11 != 3});
-    many.task(2);  // Looks at what the samples changed.
+    many.task(2);  // It looks at what the samples changed.
     for (uint64_t id = 3; id <= 40; ++id) {
       many.task(id);
       most[devices] = std::max(most[devices], many.submission_looks);
@@ -117,7 +118,7 @@ TEST(ManyDevices, ASubmissionLooksAtFewDevices) {
   EXPECT_LE(most[10'000], 2000u);
 }
 
-// The time of an event at three sizes; `--gtest_also_run_disabled_tests` prints it.
+// Measures the time of an event at three sizes; `--gtest_also_run_disabled_tests` prints it.
 TEST(ManyDevices, DISABLED_TimePerEvent) {
   for (const int devices : {8, 1000, 10'000}) {
     ManyDevices many(devices);

@@ -1,4 +1,5 @@
-// Goal: a device's bytes are who holds them, and who gives up first is the last one.
+// Goal: a device's used bytes are the sum of what its holders hold, and the last one gives up
+// first.
 #include "control/core/memory_ledger.h"
 
 #include "control/core/core_parts_test.h"
@@ -32,7 +33,8 @@ TEST(MemoryLedger, CountsWhatReplicasHoldOnEachOfTheirDevices) {
   EXPECT_EQ(one->fixed(kFirst), 150u);
   EXPECT_EQ(one->growth(kOther), 30u);
   EXPECT_EQ(one.changed.take().size(), 2u);
-  one->hold(0, 1, {.fixed = 60, .kv_used = 40, .kv_growth = 30});  // The same: nothing changes.
+  // The same figures change nothing.
+  one->hold(0, 1, {.fixed = 60, .kv_used = 40, .kv_growth = 30});
   EXPECT_TRUE(one.changed.empty());
   one->hold(0, 1, {});
   EXPECT_EQ(one->used(kOther), 0u);

@@ -76,7 +76,7 @@ PlacementDevice PlacementView::look(const Site& site, uint64_t reserved) const {
     out.replica_running = true;
     out.tasks_max += fleet_.tasks_max(slot);
     out.tasks += slot.runs_given_up;
-    // A prompt goes to one replica: the roomiest one's pool counts.
+    // A prompt goes to one replica, so the pool of the roomiest one counts.
     const uint64_t free =
         slot.loaded.kv_blocks - std::min<uint64_t>(slot.loaded.kv_blocks, slot.kv_blocks_used);
     out.kv_blocks_total = std::max(out.kv_blocks_total, slot.loaded.kv_blocks);
@@ -85,12 +85,12 @@ PlacementDevice PlacementView::look(const Site& site, uint64_t reserved) const {
   }
   if (!out.replica_running)
     out.kv_blocks_total = out.kv_blocks_free = static_cast<uint32_t>(blocks_max);
-  // Reservations take free blocks away: a block needs memory that nothing else holds.
+  // A block needs memory that nothing else holds, so reservations leave fewer free blocks.
   if (out.block_bytes > 0)
     out.kv_blocks_free = static_cast<uint32_t>(std::min<uint64_t>(
         out.kv_blocks_free,
         (out.memory_total - std::min(out.memory_total, out.memory_used)) / out.block_bytes));
-  // The tighter of the replicas' limit and the device's.
+  // The tighter of the two limits counts: the replicas' or the device's.
   if (const uint32_t most = setup_.max_concurrent_tasks; most > 0) {
     const int64_t here = int64_t{out.tasks_max} - out.tasks;
     const int64_t all = int64_t{most} - one.running - one.queued;
@@ -112,7 +112,8 @@ void PlacementView::set_memory(DeviceId device, PlacementDevice& seen) const {
 PlacementView::SiteView PlacementView::look(const Site& site, const PlacementDevice& seen) const {
   SiteView out;
   PlacementDevice for_runs = look(site, ledger_.reserved_by_runs(site.device));
-  for_runs.tasks = fleet_.device(site.device).running;  // Those queued here are who asks.
+  // The tasks queued here are those that ask, so they don't count.
+  for_runs.tasks = fleet_.device(site.device).running;
   for_runs.tasks_max = setup_.max_concurrent_tasks;
   out.takes_tasks = scheduler::standing_of(policy_, for_runs, {}) == scheduler::Standing::kEligible;
   if (out.takes_tasks && seen.tasks < seen.tasks_max) out.free_places = seen.tasks_max - seen.tasks;
@@ -137,7 +138,7 @@ void PlacementView::refresh() const {
 
 void PlacementView::refresh_site(uint32_t index) const {
   const Site& site = fleet_.site(index);
-  if (site.slots.empty()) return;  // It takes no tasks.
+  if (site.slots.empty()) return;  // A site without slots takes no tasks.
   ++looks_;
   if (sites_.size() <= index) sites_.resize(index + 1);
   DeploymentSites& one = deployments_[site.deployment];

@@ -38,7 +38,7 @@ void ReplicaLife::lost(const WorkerLost& event, Step& step) {
   const auto slot = slot_of(event.worker);
   if (!slot) return;
   const bool last = in_.fleet.worker_ended(*slot, event.worker.index);
-  // Of a replica that was asked to stop, each worker ends in its own time.
+  // The workers of a replica that was asked to stop end in their own time.
   if (in_.fleet.slot(*slot).state == ReplicaState::kDraining && !last) return;
   gone(*slot, event.reason, step);
 }
@@ -64,7 +64,7 @@ void ReplicaLife::gone(uint32_t index, const std::string& why, Step& step) {
 
 void ReplicaLife::reported(WorkerReported& event, Step& step) {
   const auto found = slot_of(event.worker);
-  if (!found) return;  // It was given up.
+  if (!found) return;  // The replica was given up.
   const uint32_t slot = *found;
   in_.fleet.heard(slot, event.worker.index, step.now);
   if (event.worker != in_.fleet.slot(slot).leader()) return follower_reported(slot, event, step);
@@ -109,7 +109,7 @@ void ReplicaLife::load_failed(uint32_t slot, const engine::LoadFailed& failed, S
 
 void ReplicaLife::loaded(uint32_t index, uint32_t worker, const engine::ReplicaLoaded& report,
                          Step& step) {
-  // The leader's report says what memory all ranks take, also where others still load.
+  // The leader's report gives the memory of all ranks, even while other workers still load.
   if (!in_.fleet.loaded(index, worker, report, step.now))
     return in_.life.give_up_reservations(index);
   in_.adapters.replica_loaded(index, step);
@@ -166,7 +166,7 @@ void ReplicaLife::check(Step& step) {
     fail_unserved(deployment, step);
 }
 
-// Nothing will ever run the tasks of a deployment whose replicas are all given up.
+// Fails a deployment's tasks when all its replicas are given up: nothing would ever run them.
 void ReplicaLife::fail_unserved(uint32_t index, Step& step) {
   const Deployment& one = in_.fleet.deployment(index);
   if (one.queued == 0 || one.slots.empty() || !one.given_up()) return;

@@ -12,7 +12,7 @@
 namespace altlas::control {
 namespace {
 
-// Cuts what was seen before off the front of `delta`. False: there is a gap.
+// Cuts what was seen before off the front of `delta`. Returns false if there is a gap.
 bool cut_seen(TokenDelta& delta, size_t tokens_seen, uint64_t text_seen) {
   if (delta.first_index > tokens_seen || delta.text_offset > text_seen) return false;
   const size_t ids = std::min(tokens_seen - delta.first_index, delta.ids.size());
@@ -189,7 +189,7 @@ void TaskLife::publish(Task& task, TokenDelta delta, Step& step) {
   step.out.push_back(PublishDelta{task.spec.id, std::move(delta)});
 }
 
-// With tokens: sync, what is durable by now may be told.
+// Where tokens are synchronised, publishes the deltas that are durable by now.
 void TaskLife::publish_durable(Task& task, Step& step) {
   size_t count = 0;
   while (count < task.unpublished.size() &&
@@ -204,7 +204,7 @@ Task* TaskLife::run_over(uint32_t slot, SequenceId sequence, TimeUs now) {
   const auto task = in_.fleet.end_run(slot, sequence, now);
   if (!task) return nullptr;
   in_.waiting.look_at(in_.fleet.slot(slot).site);
-  // Its blocks on the devices of the other ranks are free, too.
+  // The task's blocks on the other ranks' devices are free, too.
   for (const DeviceId id : in_.fleet.slot(slot).devices | std::views::drop(1))
     in_.waiting.look_at_device(id);
   return *task == 0 ? nullptr : &in_.tasks.at(*task);
@@ -213,7 +213,7 @@ Task* TaskLife::run_over(uint32_t slot, SequenceId sequence, TimeUs now) {
 void TaskLife::finished(uint32_t slot, engine::SequenceFinished& report, Step& step) {
   Task* task = run_over(slot, report.sequence, step.now);
   if (task == nullptr) return;
-  // The end of the text that no delta carried.
+  // The result's text ends with what no delta carried.
   if (report.result.text.size() > task->text_seen) {
     TokenDelta rest;
     rest.first_index = static_cast<uint32_t>(task->generated.size());
@@ -239,7 +239,7 @@ void TaskLife::fail(Task& task, ErrorCode code, std::string message, Step& step)
   end(task, TaskStatus::kFailed, step);
 }
 
-// The one place where a task's end is decided.
+// Every end of a task is decided here.
 void TaskLife::end(Task& task, TaskStatus end, Step& step) {
   ALTLAS_CHECK(task.phase == TaskPhase::kWaiting || task.phase == TaskPhase::kRunning,
                "a task ends once");
@@ -262,7 +262,7 @@ void TaskLife::leave_phase(Task& task, Step& step) {
   } else {
     change.running = -1;
     in_.tasks.unwatch_deadline(task);
-    // Its place is taken until the replica says that it is over.
+    // The task's place stays taken until the replica says that the sequence is over.
     if (in_.fleet.give_up_run(task.slot, task.sequence))
       step.out.push_back(
           SendCommand{in_.fleet.slot(task.slot).leader(), engine::CancelSequence{task.sequence}});
@@ -287,7 +287,7 @@ void TaskLife::write_end(Task& task, Step& step) {
   in_.journal.append({JournalWrite::Kind::kEnd, {task.number}}, std::move(events), step);
 }
 
-// From here on everybody may know.
+// The end is durable where it must be: from here on everybody may know.
 void TaskLife::over(Task& task, Step& step) {
   for (TokenDelta& delta : task.unpublished) publish(task, std::move(delta), step);
   drop(task.unpublished);
@@ -298,8 +298,9 @@ void TaskLife::over(Task& task, Step& step) {
   show(task, task.end, step);
   drop(task.generated);
   drop(task.spec.prompt);
-  const uint64_t seed = task.spec.sampling.seed;  // Views show it; the rest may be as large as a
-  drop(task.spec.sampling);                       // request: grammars, biases, stop strings.
+  // Views show the seed; the rest may be as large as a request: grammars, biases, stop strings.
+  const uint64_t seed = task.spec.sampling.seed;
+  drop(task.spec.sampling);
   task.spec.sampling.seed = seed;
   if (task.spec.durable) drop(task.logprobs);
   drop(task.prompt_logprobs);                               // The result has them.

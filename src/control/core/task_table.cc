@@ -11,8 +11,7 @@
 namespace altlas::control {
 namespace {
 
-// What is saved of a task that is over: what still decides, not what it said. (The journal has
-// that.)
+// What is saved of a task that is over: what may still decide. What it said is in the journal.
 struct OverTask {
   uint64_t number = 0;
   TaskId id;
@@ -22,10 +21,10 @@ struct OverTask {
   bool durable = true;
   TaskStatus end = TaskStatus::kCompleted;
   uint32_t site = 0;
-  TimeUs created = 0;  // From then on its key stands.
+  TimeUs created = 0;  // The time from which its key stands.
 };
 
-// What an ended task keeps that grows with its request.
+// Returns the bytes of an ended task that grow with its request.
 uint64_t bytes_kept(const Task& task) {
   uint64_t bytes = task.text.size() + task.result.text.size();
   bytes += task.result.embedding.size() * sizeof(float);
@@ -47,7 +46,7 @@ Task& TaskTable::add(TaskSpec spec, TimeUs now) {
   return task;
 }
 
-// Into all the ways to find it.
+// Enters the task into every index by which it can be found.
 void TaskTable::enter(const Task& task) {
   number_of_[task.spec.id] = task.number;
   if (!task.spec.idempotency_key.empty())
@@ -117,7 +116,7 @@ Result<TaskTable::Known> TaskTable::known(const TaskSpec& spec, TimeUs now,
   return checked(left->body_hash, left->task, {.left = left});
 }
 
-// Whether a task that is over still stands for its key.
+// Whether a task that is over still stands for its idempotency key.
 bool TaskTable::holds_key(const Task& task, TimeUs now, int64_t key_ttl_us) const {
   if (task.spec.idempotency_key.empty()) return false;
   const auto found = by_key_.find({task.spec.owner, task.spec.idempotency_key});
@@ -204,7 +203,7 @@ const Explanation* TaskTable::explanation(const Task& task) const {
   return kept == explanations_.end() ? nullptr : &kept->second;
 }
 
-// A merge of the sets that match, each in order already.
+// Merges the sets that match; each of them is in order already.
 std::pair<std::vector<uint64_t>, uint64_t> TaskTable::list(const TaskFilter& filter) const {
   using Set = std::set<uint64_t>;
   std::vector<std::pair<Set::const_reverse_iterator, Set::const_reverse_iterator>> ranges;

@@ -30,7 +30,7 @@ uint64_t known(const TaskTable& tasks, const TaskSpec& one) {
   return tasks.known(one, kNow, kTtl).value().number;
 }
 
-// With and without their keys.
+// Forgets old tasks, with and without keys.
 std::vector<TaskId> forget_old(TaskTable& tasks, uint64_t tasks_max) {
   auto out = tasks.forget_old({tasks_max, UINT64_MAX, kTtl}, kNow,
                               [](const Task&) { return DeviceId{0}; });

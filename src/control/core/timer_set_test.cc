@@ -1,4 +1,5 @@
-// Goal: timers are due in time, whatever was set before. Method: a table, and a plain list beside.
+// Goal: timers are due in time, whatever was set before. Method: a table, compared with a plain
+// list.
 #include "control/core/timer_set.h"
 
 #include <gtest/gtest.h>

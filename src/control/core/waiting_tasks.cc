@@ -25,7 +25,7 @@ void WaitingTasks::push(const Task& task, TimeUs expires, bool front) {
   if (!turns_.contains(task.number)) {
     turns_.enter({task.number, task.site, level(task), task.spec.owner,
                   scheduler::turn_of(queue_.limits(), task.spec.priority, arrived(task))});
-    if (task.first_token) turns_.served(task.number);  // Before this server started.
+    if (task.first_token) turns_.served(task.number);  // It was served before this server started.
   }
   queue_.push({task.number, task.site, arrived(task), expires, turn(task), front});
   sites_[fleet_.site(task.site).deployment].insert(task.site);

@@ -44,8 +44,8 @@ Result<Buffer> CpuDevice::allocate(std::string_view name, uint64_t bytes) {
     return Error(ErrorCode::kDevice, fmt::format("the system refused {} for {}: {}",
                                                  format_bytes(bytes), name, std::strerror(error)));
   }
-  // Advice; a refusal costs only speed. A first block of KV touches every layer's part: with large
-  // pages it would take megabytes of each.
+  // This is advice: a refusal costs only speed. The first block of a KV cache touches every layer's
+  // part, and with large pages it would take megabytes of each.
   if (bytes >= kHugePage) ::madvise(data, bytes, name == "kv" ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
   return Buffer(static_cast<std::byte*>(data), bytes, std::string(name), ledger_, unmap);
 }

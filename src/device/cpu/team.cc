@@ -15,7 +15,7 @@
 namespace altlas::device {
 namespace {
 constexpr int kSpins = 2000;  // About 20 µs: longer than any phase's imbalance on an idle machine.
-constexpr int kYields = 50;   // Lets a peer that shares this core run.
+constexpr int kYields = 50;   // A yield lets a peer that shares this core run.
 
 void relax() {
 #if defined(__x86_64__)
@@ -31,8 +31,7 @@ int64_t now_ns() {
       .count();
 }
 
-// The CPUs that this process began with: its first thread may be pinned already, as somebody's
-// leader.
+// The CPUs that this process began with. Its first thread may be pinned by now, as a team's leader.
 const std::vector<int>& own_cpus() {
   static const std::vector<int> cpus = [] {
     cpu_set_t set;
@@ -46,7 +45,7 @@ const std::vector<int>& own_cpus() {
   return cpus;
 }
 
-// Pins the calling thread to the CPU at `index` of those that this process may use. Failure costs
+// Pins the calling thread to the CPU at `index` of those that this process may use. A failure costs
 // only speed.
 void pin_to(uint32_t index) {
   const std::vector<int>& cpus = own_cpus();
@@ -59,7 +58,8 @@ void pin_to(uint32_t index) {
 
 void settle(const TeamOptions& options, uint32_t index) {
   if (options.pin) pin_to(options.cpu_first + index);
-  // Below what the process was started with, and once: a leader may serve several teams in turn.
+  // Lowers a thread's priority below the process' own, and only once: a leader may serve several
+  // teams in turn.
   thread_local bool lowered = false;
   if (options.nice == 0 || std::exchange(lowered, true)) return;
   const auto id = static_cast<id_t>(::syscall(SYS_gettid));
@@ -115,7 +115,7 @@ void Team::adopt_caller() { settle(options_, 0); }
 
 void Team::work(uint32_t index) {
   settle(options_, index);
-  // Every thread takes part in every run, so counting its own rounds is enough.
+  // Every thread takes part in every run, so each can count the rounds for itself.
   for (uint32_t round = 0;; ++round) {
     start_.wait_while(round);
     if (stop_) return;

@@ -41,15 +41,16 @@ TEST(Team, RoundsAndBarriers) {
   }
 }
 
-// CPU time that a thread has used.
+// The CPU time that a thread has used.
 int64_t used_ns(clockid_t clock) {
   timespec time{};
   EXPECT_EQ(::clock_gettime(clock, &time), 0);
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
 
-// True once the thread uses no CPU while this one uses 50 ms of it. A thread that spins or yields
-// always does, whatever else runs: then false, after so many windows that parking was long due.
+// Whether the thread stops using CPU: true once it uses none in 50 ms of this thread's CPU time. A
+// thread that spins or yields always uses some, whatever else runs; the answer is then false, after
+// 40 windows, when parking is long due.
 bool parks(clockid_t clock) {
   for (int window = 0; window < 40; ++window) {
     const int64_t before = used_ns(clock), own = used_ns(CLOCK_THREAD_CPUTIME_ID);
@@ -100,9 +101,9 @@ TEST(Team, ASpinningThreadDoesNotPark) {
   spins.join();
 }
 
-// Goal: threads of a team, and its leader from adopt_caller() on, come after the others of the
-// process and stay on one CPU each. Method: ask the kernel; a leader that serves two teams sinks
-// once.
+// Goal: threads of a team, and its leader from adopt_caller() on, have a lower priority than the
+// others of the process and stay on one CPU each. Method: ask the kernel; the priority of a leader
+// that serves two teams is lowered once.
 TEST(Team, ComesAfterIoThreads) {
   const auto priority = [] {
     return ::getpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)));

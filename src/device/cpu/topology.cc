@@ -18,7 +18,7 @@ std::vector<int> read_cpu_list(const std::string& path) {
   return parse_cpu_list(line);
 }
 
-// CPU -> node.
+// Returns each CPU's node.
 std::map<int, int> nodes_of(const std::string& sysfs) {
   std::map<int, int> out;
   for (const int node : read_cpu_list(sysfs + "/node/online"))
@@ -27,7 +27,7 @@ std::map<int, int> nodes_of(const std::string& sysfs) {
   return out;
 }
 
-// Takes a number off the front; -1 if there is none that can be used.
+// Takes a number off the front of the text. Returns -1 if no usable one is there.
 int take_number(std::string_view& text) {
   int value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -58,7 +58,7 @@ std::vector<int> parse_cpu_list(std::string_view text) {
 std::vector<int> cpu_order(std::span<const int> allowed, const std::string& sysfs) {
   const std::map<int, int> nodes = nodes_of(sysfs);
   struct Place {
-    size_t sibling;  // How many allowed CPUs of its core come before it.
+    size_t sibling;  // The number of allowed CPUs of its core that come before it.
     int node, cpu;
   };
   std::vector<Place> places;

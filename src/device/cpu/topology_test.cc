@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// A machine's description while it lives.
+// A machine's description in a folder of its own, which goes with the object.
 class Sysfs {
  public:
   Sysfs() : root_(fs::path(::testing::TempDir()) / ("topology_" + std::to_string(::getpid()))) {
@@ -49,7 +49,7 @@ TEST(Topology, CoresThenNodesThenSiblings) {
   sysfs.core({6, 7}, "6-7");
   const int all[] = {0, 1, 2, 3, 4, 5, 6, 7};
   EXPECT_THAT(cpu_order(all, sysfs.path()), ElementsAre(0, 4, 2, 6, 1, 5, 3, 7));
-  // A sibling whose core mate is not ours is a core of its own.
+  // A CPU whose sibling is not ours counts as a core of its own.
   const int some[] = {1, 2, 3, 4};
   EXPECT_THAT(cpu_order(some, sysfs.path()), ElementsAre(1, 4, 2, 3));
 }

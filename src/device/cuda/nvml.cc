@@ -102,7 +102,7 @@ GpuFacts facts(const Nvml& nvml, unsigned index, Handle handle) {
 GpuInventory nvml_inventory() {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  // Never unloaded: the driver's library does not promise to survive that.
+  // The library is never unloaded: NVIDIA does not promise that a process survives that.
   static const Nvml nvml = load();
   GpuInventory inventory;
   inventory.reason = nvml.reason;

@@ -2,10 +2,11 @@
 
     python src/model/testdata/make_fixtures.py [NAME…]        (a Python with torch and transformers)
 
-NAME.json describes one model completely, without weights: `config` is its Hugging Face config.json, `gguf` the metadata
-of its GGUF file, `tensors` the tensors under both names, `tokens`, `logits` [tokens][vocab] and `embedding` (last token;
-`mean_embedding`: mean; of encoders as `pooling` says) what transformers computes in float32; `gguf` is null for a model that GGUF files can't express, `gguf_tensors` are tensors that only GGUF
-files have. The weights follow from a recipe (`recipe` here, test_tiny_model.h in C++): element i of a tensor is
+NAME.json describes one model completely, without weights. `config` is its Hugging Face config.json, `gguf` the metadata of its GGUF
+file (null for a model that GGUF files can't express), `tensors` the tensors under both names, `gguf_tensors` those that only GGUF
+files have. For `tokens` transformers computes in float32 `logits` [tokens][vocab] and `embedding` (of the last token; as `pooling`
+says for encoders; `mean_embedding` is the mean). The weights follow from a recipe (`recipe` here, test_tiny_model.h in C++): element
+i of a tensor is
 
     offset + scale * k / 64,   k = top 7 bits of splitmix64(fnv1a64(Hugging Face name) + i), as a signed number
 
@@ -46,7 +47,7 @@ OUTER = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": 
 
 
 def recipe(name, count, scale, offset):
-    """Element i is the same float32 on every machine."""
+    """Returns the recipe's values: element i is the same float32 on every machine."""
     seed = 0xCBF29CE484222325
     for byte in name.encode():
         seed = (seed ^ byte) * 0x100000001B3 % 2**64
@@ -59,7 +60,7 @@ def recipe(name, count, scale, offset):
 
 
 def gguf_name(name, names):
-    """(name in GGUF, expert or None)."""
+    """Returns (name in GGUF, expert or None)."""
     if name in OUTER:
         return OUTER[name], None
     _, _, layer, rest = name.split(".", 3)
@@ -81,14 +82,14 @@ def describe_tensor(name, shape, config, architecture):
     if expert is not None:
         tensor.update(expert=expert)  # GGUF has a layer's experts in one tensor, in this order.
     if "norm" in name:
-        # Gemma stores gamma - 1; converters to GGUF add the 1.
+        # Gemma stores gamma - 1, and converters to GGUF add the 1.
         tensor.update(dict(gguf_add=1.0) if gemma else dict(offset=1.0))
     elif "embed" in name:
-        tensor.update(scale=0.25 if gemma else 2.0)  # Gemma multiplies it by sqrt(hidden).
+        tensor.update(scale=0.25 if gemma else 2.0)  # Gemma multiplies the embedding by sqrt(hidden).
     elif not name.endswith("bias"):
         tensor.update(scale=power_of_two(2.6 / shape[1] ** 0.5))
     if architecture == "llama" and ("q_proj" in name or "k_proj" in name):
-        # Heads whose rows the GGUF file has in another order: rope pairs beside each other.
+        # In GGUF the rows of each of these heads have another order: the two of a rope pair side by side.
         tensor.update(gguf_heads=config.num_attention_heads if "q_proj" in name else config.num_key_value_heads)
     return tensor
 
@@ -132,9 +133,10 @@ def save(name, config, gguf, gguf_tensors, tensors, tokens, **golden):
 
 
 def write(name, architecture, model, seed, gguf=None, gguf_tensors=None):
-    """gguf: keys beside the usual ones; False if GGUF has no such model."""
+    """`gguf` has keys beside the usual ones, or is False if GGUF has no such model."""
     config = model.config
-    with tempfile.TemporaryDirectory() as folder:  # Names, shapes and config.json as a checkpoint has them.
+    # Names, shapes and config.json are those of a checkpoint.
+    with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         path = pathlib.Path(folder) / "model.safetensors"
         with safetensors.safe_open(path, "np") as file:
@@ -150,7 +152,7 @@ def write(name, architecture, model, seed, gguf=None, gguf_tensors=None):
     with torch.no_grad():
         out = model(tokens, output_hidden_states=True)
     logits = out.logits[0].float().numpy()
-    last = out.hidden_states[-1][0]  # After the last norm.
+    last = out.hidden_states[-1][0]  # The hidden state after the last norm.
     metadata = None if gguf is False else gguf_metadata(architecture, config, gguf or {})
     mean = last.mean(0)
     save(name, config_json, metadata, gguf_tensors or {}, tensors, tokens[0], logits=logits,
@@ -160,7 +162,7 @@ def write(name, architecture, model, seed, gguf=None, gguf_tensors=None):
 
 
 def write_encoder(name, model, pooling, seed):
-    """A BERT; the golden values are the prompt's embedding, of length 1."""
+    """Writes a BERT. Its golden value is the prompt's embedding, of length 1."""
     config = model.config
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -250,7 +252,7 @@ def llama_yarn(name):
 def llama3(name):
     rope = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                 original_max_position_embeddings=64)
-    # GGUF files carry the divisors of the frequencies instead.
+    # GGUF files have the divisors of the frequencies instead.
     plain = 500000.0 ** (-np.arange(8) / 8)
     config = tf.LlamaConfig(**COMMON, rope_parameters=rope)
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")

@@ -1,6 +1,6 @@
 // Attention of one layer by one thread: a whole prefill, one token at a long context, whole texts
-// of an encoder. MAC counts what queries see, scores and values together; bytes: of keys and
-// values.
+// of an encoder. MAC counts what queries see, scores and values together; `bytes` are those of keys
+// and values.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ AttentionShape shape_of(const Model& model, DType type) {
   return shape;
 }
 
-// Layers of one sequence of `length` tokens, keys and values in blocks in order.
+// The layers of one sequence of `length` tokens. Blocks of keys and values lie in order.
 struct Sequence {
   Sequence(const AttentionShape& s, size_t length, size_t layer_count)
       : shape(s), layers(layer_count), blocks((length + 15) / 16) {
@@ -84,7 +84,7 @@ void prefill(benchmark::State& state, const Model& model, DType type) {
 void decode(benchmark::State& state, const Model& model, DType type) {
   const AttentionShape shape = shape_of(model, type);
   const size_t length = bench_tiny() ? 200 : 4096, layers = bench_tiny() ? 1 : 24;
-  Sequence sequence(shape, length, layers);  // Together more than the caches hold.
+  Sequence sequence(shape, length, layers);  // Together the layers hold more than the caches.
   const size_t width = shape.q_heads * shape.layout.head_dim;
   const auto q = testing::normals(width, 3);
   std::vector<float> out(width);

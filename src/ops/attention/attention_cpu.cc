@@ -19,7 +19,7 @@ namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 constexpr size_t kTileGroups = kAttentionTile / kKvGroup;
 
-// Stored values as floats: `kLanes` of them at once.
+// Loaders turn stored values into floats, `kLanes` at once.
 struct LoadF32 {
   static constexpr bool kScaled = false;
   using T = float;
@@ -54,19 +54,19 @@ struct LoadQ8 {
   }
 };
 
-// Where 16 tokens of a KV head lie.
+// The addresses of 16 tokens of a KV head.
 template <class T>
 struct Group {
   const T* keys = nullptr;                 // [head_dim][16]
-  const T* values = nullptr;               // Of the first token; [tokens][head_dim]
+  const T* values = nullptr;               // [tokens][head_dim], from the first token on.
   const uint16_t* key_scales = nullptr;    // [scales][16]
   const uint16_t* value_scales = nullptr;  // [tokens][scales]
 };
 
-// Query rows of one pass: as many sums as the registers hold beside two vectors of keys.
+// Query rows of one pass: as many as leave registers for two vectors of keys beside their sums.
 constexpr size_t kPassRows = kLanes == 16 ? kAttentionPassRows : 6;
-// Key groups that a pass of R rows scores, and vectors of columns that it weighs: fewer rows take
-// more, or each addition would wait for the one before it.
+// The key groups that a pass of R rows scores, and the vectors of columns that it weighs. Fewer
+// rows take more of them, since otherwise each addition would wait for the one before it.
 constexpr size_t pass_groups(size_t rows) {
   if (kLanes == 16) return rows <= 2 ? 8 : rows <= 4 ? 4 : 2;
   return rows == 1 ? 4 : rows == 2 ? 2 : 1;
@@ -79,13 +79,13 @@ constexpr size_t pass_columns(size_t rows) {
 // Keys [first, last) of a tile, relative to its edge.
 struct Seen {
   size_t first = 0;
-  size_t last = 0;  // 0: none.
+  size_t last = 0;  // 0: no key is seen.
 };
 
-// A tile's keys and values of one head.
+// The keys and values of one head in a tile.
 template <class Load>
 struct Tile {
-  // Those that no row sees repeat one that is seen.
+  // A group that no row sees repeats one that is seen.
   Group<typename Load::T> groups[kTileGroups] = {};
   size_t dim = 0;
   size_t scales = 0;
@@ -97,12 +97,12 @@ struct Tile {
 struct QueryRows {
   const float* q;  // [rows, dim], scaled.
   Seen seen[kPassRows];
-  Seen all;        // Of these rows together.
+  Seen all;        // The keys that any of these rows sees.
   float* score;    // [kPassRows, kAttentionTile]
   float* sum;      // [rows, dim]
   float* largest;  // [rows]
   float* total;    // [rows]
-  bool merges;     // Into what is there.
+  bool merges;     // Whether the result is merged with what is there.
 };
 
 inline void prefetch(const void* from, size_t bytes) {
@@ -110,8 +110,8 @@ inline void prefetch(const void* from, size_t bytes) {
     __builtin_prefetch(static_cast<const std::byte*>(from) + i);
 }
 
-// score[r][j] = q[r] . key j of G groups of 16 keys; q: [R, dim], score: row stride
-// kAttentionTile.
+// Computes score[r][j] = q[r] . key j for G groups of 16 keys. q is [R, dim]; score has the row
+// stride kAttentionTile.
 template <class Load, size_t R, size_t G>
 HWY_INLINE void score_pass(const float* HWY_RESTRICT q, size_t dim,
                            const Group<typename Load::T>* groups, float* HWY_RESTRICT score) {
@@ -142,8 +142,8 @@ HWY_INLINE void score_pass(const float* HWY_RESTRICT q, size_t dim,
     for (size_t v = 0; v < V; ++v) hn::Store(sum[r][v], d, score + r * kAttentionTile + v * kLanes);
 }
 
-// Turns one row of scores into weights e^(score - largest); those of keys in `all` that are not
-// seen become 0. Returns the largest; `total` is the weights' sum over 16 virtual lanes.
+// Turns one row of scores into weights e^(score - largest); keys in `all` that the row does not see
+// get weight 0. Returns the largest score; `total` is the weights' sum over 16 virtual lanes.
 HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, Seen all, float softcap,
                         float& total) {
   const F32x16 d;
@@ -178,7 +178,7 @@ HWY_INLINE float soften(float* HWY_RESTRICT score, Seen seen, Seen all, float so
   return largest;
 }
 
-// How a row's tiles so far and the next one count in their sum.
+// The factors of a row's tiles so far and of the next tile in their sum.
 struct Factors {
   HWY_ALIGN float old[16];
   HWY_ALIGN float add[16];
@@ -206,8 +206,8 @@ HWY_INLINE void merge_totals(const QueryRows& rows, const float* largest, const 
   }
 }
 
-// The sum over the keys that the rows see of weight[r][j] * value[j], keys in ascending order, of V
-// vectors of columns. next: groups whose keys are asked for from memory, or null.
+// Adds up weight[r][j] * value[j] over the keys that the rows see, in ascending order of keys, for
+// V vectors of columns. `next` has the groups whose keys are prefetched, or is null.
 template <class Load, size_t R, size_t V>
 HWY_INLINE void weigh_pass(const Tile<Load>& tile, const QueryRows& rows, const Factors& factors,
                            size_t column, const Tile<Load>* next) {
@@ -250,8 +250,8 @@ HWY_INLINE void weigh_pass(const Tile<Load>& tile, const QueryRows& rows, const 
   }
 }
 
-// One tile for R rows. next: the tile that follows, to be asked for from memory; null: none of
-// these is.
+// Computes one tile for R rows. `next` is the tile that follows, whose keys are prefetched, or
+// null.
 template <class Load, size_t R>
 void attend_rows(const Tile<Load>& tile, const QueryRows& rows, float softcap,
                  const Tile<Load>* next, bool fetch) {
@@ -291,7 +291,7 @@ HWY_INLINE void attend_some_rows(size_t count, const Tile<Load>& tile, const Que
   if constexpr (R > 1) attend_some_rows<Load, R - 1>(count, tile, rows, softcap, next, fetch);
 }
 
-// What the tiles so far come to for one row.
+// The result of the tiles so far for one row.
 struct RowState {
   float* sum;  // [dim]
   float* largest;
@@ -311,7 +311,7 @@ HWY_INLINE void merge(const RowState& row, size_t dim, const float* tile, float 
   *row.largest = most;
 }
 
-// The output of a row whose tiles are all merged.
+// Writes the output of a row whose tiles are all merged.
 HWY_INLINE void finish(const RowState& row, size_t dim, float* out) {
   const F32x16 d;
   const Vec16 total = hn::Set(d, *row.total);
@@ -326,7 +326,7 @@ Seen seen_in_tile(size_t position, uint32_t window, size_t edge) {
   return {std::max(first, edge) - edge, last - edge};
 }
 
-// The 16 tokens from `token` of a block on.
+// Returns the addresses of the 16 tokens of a block from `token` on.
 template <class Load>
 Group<typename Load::T> group_at(const KvLayout& kv, const std::byte* head, size_t token) {
   using T = typename Load::T;
@@ -343,22 +343,22 @@ Group<typename Load::T> group_at(const KvLayout& kv, const std::byte* head, size
   return group;
 }
 
-// Scratch of a call. rows = heads of the group x tokens.
+// The scratch memory of a call. Its rows are the group's heads × tokens.
 struct Scratch {
   float* q;             // [rows, dim], scaled.
-  float* sum;           // [rows, dim]: of the tiles so far.
+  float* sum;           // [rows, dim], of the tiles so far.
   float* score;         // [kPassRows, kAttentionTile]; weights after softening.
   float* value_scales;  // [kAttentionTile, scales]
   float* largest;       // [rows]
   float* total;         // [rows]
 };
 
-// Where the tile at `edge` lies, as far as some query of the call sees it.
+// Returns the addresses of the tile at `edge`, as far as some query of the call sees it.
 template <class Load>
 Tile<Load> tile_at(const AttentionShape& shape, const AttentionCall& call, size_t edge) {
   const KvLayout& kv = shape.layout;
   Tile<Load> tile{.dim = kv.head_dim, .scales = kv.scales()};
-  // Blocks before the first query's window may be gone, those behind the last query not there.
+  // Blocks before the first query's window may be gone, and those after the last query don't exist.
   const size_t last = std::min(call.position_of(call.tokens - 1), edge + kAttentionTile - 1) - edge;
   const size_t first = seen_in_tile(call.position, shape.window, edge).first;
   for (size_t g = 0; g < kTileGroups; ++g) {
@@ -379,7 +379,7 @@ void load_value_scales(Tile<Load>& tile, float* out) {
       hn::Store(LoadF16::load(group.value_scales + i), d, out);
 }
 
-// Where a call's tiles go: merged into sum, or each for itself.
+// Where the results of a call's tiles go: merged into `sum`, or each to its own place.
 struct Into {
   float* sum;
   float* largest;
@@ -387,7 +387,7 @@ struct Into {
   bool merges;
 };
 
-// One tile of all rows. next: the tile after it, or null.
+// Computes one tile for all rows. `next` is the tile after it, or null.
 template <class Load>
 void attend_tile(const AttentionShape& shape, const AttentionCall& call, size_t edge,
                  Tile<Load>& tile, const Tile<Load>* next, const Scratch& s, const Into& into) {
@@ -431,7 +431,7 @@ void begin_row(const RowState& row, size_t dim) {
   std::fill(row.sum, row.sum + dim, 0.0f);
 }
 
-// Tiles [begin, end), one after the other; into(tile) says where each goes.
+// Computes tiles [begin, end), one after the other; into(tile) says where each result goes.
 template <class Load, class IntoFn>
 void attend_tiles(const AttentionShape& shape, const AttentionCall& call, size_t begin, size_t end,
                   const Scratch& s, const IntoFn& into) {

@@ -26,7 +26,7 @@ double load(const KvLayout& layout, const std::byte* base, size_t index) {
   return layout.type == DType::kF16 ? half_value(bits) : std::bit_cast<float>(uint32_t{bits} << 16);
 }
 
-// Element [token, c] of a half with its scale.
+// Returns element [token, c] of a half, times its scale.
 double load_scaled(const KvLayout& layout, const std::byte* half, bool keys, size_t token,
                    size_t c) {
   const size_t dim = layout.head_dim, scales = layout.scales(), group = c / kKvScaleValues;
@@ -38,7 +38,7 @@ double load_scaled(const KvLayout& layout, const std::byte* half, bool keys, siz
   return static_cast<double>(static_cast<int8_t>(half[at])) * half_value(bits);
 }
 
-// Element [token, c] of a head's keys or values.
+// Returns element [token, c] of a head's keys or values.
 double element(const KvLayout& layout, const std::byte* head, bool keys, size_t token, size_t c) {
   const std::byte* half = head + (keys ? 0 : layout.half_bytes());
   if (layout.type == DType::kQ8_0) return load_scaled(layout, half, keys, token, c);
@@ -47,8 +47,8 @@ double element(const KvLayout& layout, const std::byte* head, bool keys, size_t 
 }
 
 struct Position {
-  const std::byte* head;  // Keys of this block and head; values follow.
-  size_t token;           // In the block.
+  const std::byte* head;  // The keys of this block and head; the values follow.
+  size_t token;           // The token's place in the block.
 };
 }  // namespace
 

@@ -24,7 +24,7 @@ struct Fixture {
   Fixture(const AttentionShape& s, size_t n) : shape(s), length(n) {
     const KvLayout& kv = shape.layout;
     const size_t count = (length + kv.block_tokens - 1) / kv.block_tokens;
-    // Blocks in reverse order, between blocks that are not ours and hold NaN.
+    // Blocks lie in reverse order, between foreign blocks that hold NaN.
     blocks.assign((2 * count + 1) * kv.block_bytes(), std::byte{0xff});
     for (size_t b = 0; b < count; ++b) table.push_back(static_cast<uint32_t>(2 * (count - b) - 1));
     const size_t width = kv.kv_heads * kv.head_dim;
@@ -35,7 +35,7 @@ struct Fixture {
     q = testing::normals(length * shape.q_heads * kv.head_dim, 13);
   }
 
-  // Queries [begin, length) in chunks of `chunk` tokens.
+  // Calls `fn` for queries [begin, length), in chunks of `chunk` tokens.
   template <class Fn>
   std::vector<float> run(size_t begin, size_t chunk, Fn&& attend) const {
     const size_t stride = shape.q_heads * shape.layout.head_dim;
@@ -65,7 +65,7 @@ AttentionShape shape_of(uint32_t q_heads, uint32_t kv_heads, uint32_t head_dim,
   return shape;
 }
 
-// Goal: every target is near the reference, all give the same bits, for every chunking of the
+// Goal: every target is near the reference and all give the same bits, for every chunking of the
 // queries. Method: shapes of real models (groups 1, 2, 7; head sizes 16 to 256), windows, softcaps,
 // types; foreign blocks hold NaN.
 TEST(Attention, EveryTargetAndChunking) {
@@ -147,7 +147,7 @@ TEST(Attention, EveryTargetStoresTheSameBits) {
   }
 }
 
-// Goal: queries that see the same answer as each does alone.
+// Goal: queries that see the same keys get the answers that each gets alone.
 TEST(Attention, QueriesThatSeeTheSame) {
   const AttentionShape shape = shape_of(6, 3, 32);
   const Fixture fixture(shape, 200);
@@ -179,8 +179,8 @@ TEST(Attention, QueriesThatSeeTheSame) {
   });
 }
 
-// Goal: what Q8_0 keeps is near what was written, and what is not finite shows. Method: one key and
-// value that only their own token sees; the answer is the value.
+// Goal: Q8_0 keeps values near what was written, and shows those that are not finite. Method: one
+// key and value that only their own token sees; the answer is the value.
 TEST(Attention, Q8KeepsValues) {
   const AttentionShape shape = shape_of(1, 1, 80, DType::kQ8_0);
   const KvLayout& kv = shape.layout;
@@ -188,7 +188,7 @@ TEST(Attention, Q8KeepsValues) {
   const uint32_t table[] = {0};
   const auto k = testing::normals(80, 3);
   auto v = testing::normals(80, 4);
-  for (size_t c = 0; c < 32; ++c) v[c] *= 1e4f;  // Groups have scales of their own.
+  for (size_t c = 0; c < 32; ++c) v[c] *= 1e4f;  // Each group has its own scale.
   for (size_t c = 64; c < 80; ++c) v[c] = 0;
   std::vector<std::byte> memory(attention_scratch_bytes(shape) + 64);
   std::byte* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
@@ -209,15 +209,16 @@ TEST(Attention, Q8KeepsValues) {
   };
   const auto out = answer();
   for (size_t c = 0; c < 80; ++c) {
-    const float group = c < 32 ? 4e4f : 4;  // Above the largest magnitude.
+    const float group = c < 32 ? 4e4f : 4;  // More than the largest magnitude of the group.
     EXPECT_NEAR(out[c], v[c], group / 127) << c;
   }
   v[40] = std::numeric_limits<float>::infinity();
   EXPECT_TRUE(std::isnan(answer()[40]));
 }
 
-// Goal: tiles computed apart and merged in order give the bits of the whole, however they are cut.
-// Method: every target, full and windowed, parts of 1, 2 and 5 tiles, merged in one or more calls.
+// Goal: tiles that are computed apart and merged in order give the bits of the whole, however they
+// are cut. Method: every target, full and windowed, parts of 1, 2 and 5 tiles, merged in one or
+// more calls.
 TEST(Attention, PartsGiveTheSameBits) {
   std::vector<AttentionShape> shapes = {shape_of(14, 2, 64), shape_of(4, 1, 256),
                                         shape_of(3, 1, 32, DType::kBF16),

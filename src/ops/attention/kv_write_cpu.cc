@@ -45,7 +45,7 @@ HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
 #endif
 }
 
-// As bf16_from_f32 of each lane.
+// Does what bf16_from_f32() does, for each lane.
 HWY_INLINE hn::Vec<Halves> to_bf16(Vec16 x) {
   const hn::RebindToUnsigned<F32x16> du;
   const auto bits = hn::BitCast(du, x), high = hn::ShiftRight<16>(bits);
@@ -56,7 +56,7 @@ HWY_INLINE hn::Vec<Halves> to_bf16(Vec16 x) {
   return hn::DemoteTo(Halves(), hn::BitCast(hn::RebindToSigned<F32x16>(), out));
 }
 
-// One token and head; keys go to every kKvGroup-th place.
+// Stores one token's values of one head: element c goes to out[c * step].
 template <bool kHalf>
 void store_halves(const float* x, size_t dim, size_t step, uint16_t* out) {
   const F32x16 d;
@@ -73,7 +73,7 @@ void store_halves(const float* x, size_t dim, size_t step, uint16_t* out) {
   }
 }
 
-// One token's values of one head as int8 and scales: element c goes to quants[c * step].
+// Stores one token's values of one head as int8 and scales: element c goes to quants[c * step].
 void store_q8(const float* x, size_t dim, size_t step, int8_t* quants, uint16_t* scales,
               size_t scale_step) {
   const F32x16 d;

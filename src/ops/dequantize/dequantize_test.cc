@@ -65,7 +65,7 @@ TEST(Dequantize, F32IsACopy) {
   EXPECT_TRUE(testing::same_bits(got, values));
 }
 
-// Goal: f16 and bf16 conversions are exact inverses. Method: all 65,536 patterns; halfway points
+// Goal: f16 and bf16 conversions are exact inverses. Method: all 65,536 patterns. Halfway points
 // round to even.
 TEST(Half, RoundTrips) {
   for (uint32_t i = 0; i < 65536; ++i) {

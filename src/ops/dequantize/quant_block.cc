@@ -14,7 +14,8 @@ uint16_t u16_at(const uint8_t* bytes) {
   return value;
 }
 
-// 16 bytes: low nibbles are values 0-15, high nibbles 16-31. `high` has bit k of value k.
+// Reads 16 bytes: low nibbles are values 0-15, high nibbles 16-31. Bit k of `high` belongs to value
+// k.
 void read_nibbles(const uint8_t* nibbles, uint32_t high, QuantBlock& block) {
   for (size_t k = 0; k < 16; ++k) {
     block.code[k] = nibbles[k] & 15;
@@ -22,7 +23,7 @@ void read_nibbles(const uint8_t* nibbles, uint32_t high, QuantBlock& block) {
   }
   if (high == 0) return;
   for (size_t k = 0; k < kBlockValues; k += 4) {
-    // Copies of 4 bits 7 apart: bit 0 of byte i is bit i.
+    // The product copies the 4 bits 7 apart, so that bit i comes to bit 0 of byte i.
     const uint32_t bits = ((high >> k & 15) * 0x00204081u & 0x01010101u) << 4;
     uint32_t codes;
     std::memcpy(&codes, block.code + k, sizeof codes);
@@ -37,7 +38,7 @@ uint32_t u32_at(const uint8_t* bytes) {
   return value;
 }
 
-// Legacy types: d, [m], [32 high bits], 16 bytes of nibbles.
+// The layout of legacy types: d, [m], [32 high bits], 16 bytes of nibbles.
 QuantBlock read_legacy(DType type, const uint8_t* at) {
   QuantBlock block{};
   block.d = u16_at(at);
@@ -59,7 +60,7 @@ QuantBlock read_legacy(DType type, const uint8_t* at) {
   return block;
 }
 
-// The 6-bit scale and min of sub-block s, out of 12 bytes.
+// Reads the 6-bit scale and min of sub-block s out of 12 bytes.
 void read_scale_min(const uint8_t* packed, size_t s, QuantBlock& block) {
   if (s < 4) {
     block.scale[0] = packed[s] & 63;
@@ -70,8 +71,8 @@ void read_scale_min(const uint8_t* packed, size_t s, QuantBlock& block) {
   }
 }
 
-// Q4_K: d, dmin, 12 bytes of scales, 128 of nibbles. Q5_K: 32 bytes of high bits before the
-// nibbles.
+// The layout of Q4_K: d, dmin, 12 bytes of scales, 128 of nibbles. Q5_K has 32 bytes of high bits
+// before the nibbles.
 QuantBlock read_q45k(bool five, const uint8_t* at, size_t s) {
   QuantBlock block{};
   block.d = u16_at(at);
@@ -86,7 +87,7 @@ QuantBlock read_q45k(bool five, const uint8_t* at, size_t s) {
   return block;
 }
 
-// 16 bytes of 4-bit scales and mins, 64 bytes of 2-bit codes, d, dmin.
+// The layout of Q2_K: 16 bytes of 4-bit scales and mins, 64 bytes of 2-bit codes, d, dmin.
 QuantBlock read_q2k(const uint8_t* at, size_t s) {
   QuantBlock block{};
   block.d = u16_at(at + 80);
@@ -100,7 +101,7 @@ QuantBlock read_q2k(const uint8_t* at, size_t s) {
   return block;
 }
 
-// 32 bytes of high bits, 64 of 2-bit codes, 12 bytes with 16 6-bit scales, d.
+// The layout of Q3_K: 32 bytes of high bits, 64 of 2-bit codes, 12 bytes with 16 6-bit scales, d.
 QuantBlock read_q3k(const uint8_t* at, size_t s) {
   QuantBlock block{};
   block.d = u16_at(at + 108);
@@ -117,8 +118,8 @@ QuantBlock read_q3k(const uint8_t* at, size_t s) {
   return block;
 }
 
-// 128 bytes of low nibbles, 64 of high pairs, 16 signed scales, d. Two runs of 128 values, 64 + 64
-// in the nibbles.
+// The layout of Q6_K: 128 bytes of low nibbles, 64 of high pairs, 16 signed scales, d. There are
+// two runs of 128 values; in the nibbles each is 64 + 64.
 QuantBlock read_q6k(const uint8_t* at, size_t s) {
   QuantBlock block{};
   block.d = u16_at(at + 208);

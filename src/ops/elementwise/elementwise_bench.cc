@@ -1,5 +1,5 @@
-// The operations between products on 64 rows, by one thread: norms, rope, gates, quantising. bytes:
-// of floats read and written, were each to come from memory once.
+// The operations between products on 64 rows, by one thread: norms, rope, gates, quantising.
+// `bytes` are those of the floats read and written, as if each came from memory once.
 #include <benchmark/benchmark.h>
 
 #include <string>

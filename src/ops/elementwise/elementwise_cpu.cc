@@ -14,7 +14,7 @@ HWY_BEFORE_NAMESPACE();
 namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 
-// erf by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: within 1.5e-7.
+// Computes erf by Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: within 1.5e-7.
 struct GeluErf {
   HWY_INLINE Vec16 operator()(Vec16 x) const {
     const F32x16 d;
@@ -39,9 +39,8 @@ void gate_mul(const Gate& act, const float* gate, const float* up, size_t count,
   for (; i + kLanes <= count; i += kLanes)
     hn::StoreU(hn::Mul(act(hn::LoadU(d, gate + i)), hn::LoadU(d, up + i)), d, y + i);
   if (i == count) return;
-  HWY_ALIGN float
-      a[16] = {},
-      b[16] = {};  // The rest takes the same operations, so its bits don't depend on where it is.
+  // The rest takes the same operations, so its bits don't depend on where it is.
+  HWY_ALIGN float a[16] = {}, b[16] = {};
   std::copy(gate + i, gate + count, a);
   std::copy(up + i, up + count, b);
   hn::Store(hn::Mul(act(hn::Load(d, a)), hn::Load(d, b)), d, a);

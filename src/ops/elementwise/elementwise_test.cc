@@ -23,7 +23,7 @@ TEST(Elementwise, GatesMatchReference) {
   for (const Case& gate_case : {Case{silu_mul_cpu, silu_mul_ref}, Case{gelu_mul_cpu, gelu_mul_ref}})
     for (const size_t count : {1, 15, 16, 100, 4864}) {
       auto gate = testing::normals(count, 1);
-      for (float& g : gate) g *= 6;  // Far into both tails.
+      for (float& g : gate) g *= 6;  // The values reach far into both tails.
       const auto up = testing::normals(count, 2);
       std::vector<float> want(count), first;
       gate_case.ref(gate.data(), up.data(), count, want.data());
@@ -110,7 +110,8 @@ TEST(Math, ExpAndLog) {
 // Goal: half precision rounds to nearest even. Method: every half value, the midpoints between
 // neighbours, and beyond.
 TEST(Math, HalfRounding) {
-  const auto value = [](uint32_t bits) {  // Of a finite, positive half.
+  // Returns the value of a finite, positive half.
+  const auto value = [](uint32_t bits) {
     return bits < 0x400 ? std::ldexp(static_cast<float>(bits), -24)
                         : std::ldexp(static_cast<float>(0x400 | (bits & 0x3ff)),
                                      static_cast<int>(bits >> 10) - 25);

@@ -12,7 +12,8 @@
 namespace altlas::ops {
 namespace {
 
-// Goal: the largest probabilities, in order of index. Method: the same in double by sorting.
+// Goal: the experts with the largest probabilities are chosen, in the order of index. Method: the
+// same in double, by sorting.
 TEST(ChooseExperts, TakesTheLargest) {
   for (const size_t count : {1, 4, 60, 128})
     for (const size_t used : {size_t{1}, std::min<size_t>(count, 8), count})
@@ -41,7 +42,8 @@ TEST(ChooseExperts, TakesTheLargest) {
       }
 }
 
-// Goal: equal logits take the lower index; NaN stays inside the list and shows.
+// Goal: of equal logits the lower index is chosen; a NaN leads to no index outside the list, and
+// shows.
 TEST(ChooseExperts, TiesAndNan) {
   const float ties[] = {1, 2, 2, 2, 0};
   uint32_t experts[2];

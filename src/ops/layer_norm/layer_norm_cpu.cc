@@ -14,7 +14,7 @@ HWY_BEFORE_NAMESPACE();
 namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 
-// Sum of (x - mean) ^ power, power 1 or 2, over 16 virtual lanes.
+// Returns the sum of (x - mean) ^ power over 16 virtual lanes, for power 1 or 2.
 template <int kPower>
 float power_sum(const float* x, size_t cols, float mean) {
   const F32x16 d;

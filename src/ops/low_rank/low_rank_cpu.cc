@@ -15,7 +15,7 @@ HWY_BEFORE_NAMESPACE();
 namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 
-// Over 16 virtual lanes, summed in one order.
+// The products go to 16 virtual lanes, which are summed in one order on every target.
 float dot(const float* a, const float* x, size_t count) {
   const F32x16 d;
   HWY_ALIGN float lane[16];

@@ -1,5 +1,5 @@
-// The BF16 products by emulated tiles, as loops: what the tests of matmul_amx_bf16_test.cc run
-// everywhere.
+// The BF16 products by emulated tiles, as loops. The tests of matmul_amx_bf16_test.cc run them on
+// every machine.
 #include <bit>
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The products as loops, and by emulated tiles: what the tests of matmul_amx_test.cc run
-// everywhere.
+// The products as loops, and by emulated tiles. The tests of matmul_amx_test.cc run them on every
+// machine.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

@@ -17,7 +17,8 @@ ALTLAS_COMPILE_FOR(ALTLAS_AVX512_VNNI ",amx-tile,amx-int8")
 namespace altlas::ops {
 namespace {
 
-// The tile instructions. Numbers are literals, for compilers whose intrinsics paste them into text.
+// The tile instructions. Their numbers are literals, since some compilers' intrinsics paste them
+// into text.
 struct Tiles {
   static void configure(const TileConfig& config) { _tile_loadconfig(&config); }
   static void release() { _tile_release(); }
@@ -49,7 +50,7 @@ struct Tiles {
     else
       _tile_stored(1, at, stride);
   }
-  // Sums of one half plus its signed quants times its unsigned codes.
+  // Adds the products of one half's signed quants and unsigned codes to its sums.
   template <int Half>
   static void dot() {
     if constexpr (Half == 0)

@@ -19,7 +19,7 @@ ALTLAS_COMPILE_FOR(ALTLAS_AVX512_VNNI ",avx512bf16,amx-tile,amx-bf16")
 namespace altlas::ops {
 namespace {
 
-// Numbers of tiles are literals, for compilers whose intrinsics paste them into text.
+// Numbers of tiles are literals, since some compilers' intrinsics paste them into text.
 #define ALTLAS_TILE(number, ...) \
   if constexpr (T == number) __VA_ARGS__
 
@@ -54,7 +54,7 @@ struct Tiles {
     ALTLAS_TILE(2, _tile_stored(2, at, stride));
     ALTLAS_TILE(3, _tile_stored(3, at, stride));
   }
-  // Sums of one tile of tokens and one of rows, plus their products.
+  // Adds the products of one tile of tokens and one of rows to their sums.
   template <int T, int A, int B>
   static void dot_bf16() {
     static_assert(T < 4 && A == 4 + T / 2 && B == 6 + T % 2);

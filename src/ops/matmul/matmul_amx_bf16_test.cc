@@ -25,7 +25,8 @@ constexpr float kUntouched = -12345.0f;
 struct Shape {
   size_t rows, cols;
 };
-// Odd columns, steps of 32 that are not whole, several chunks, ragged rows and one panel alone.
+// The shapes have odd columns, steps of 32 that are not whole, several chunks, ragged rows, and one
+// panel alone.
 constexpr Shape kShapes[] = {{16, 1}, {5, 31}, {53, 66}, {37, 513}, {20, 1100}};
 
 std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t tokens, size_t begin,
@@ -36,15 +37,16 @@ std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t toke
   return y;
 }
 
-// Normal values, some of them too small for anything but zero.
+// Normal values; some are so small that they become zero.
 Input input(size_t tokens, size_t cols) {
   Input x(DType::kBF16, tokens, cols, 21);
   for (size_t i = 0; i < x.x.size(); i += 7) x.x[i] *= 0x1p-126f;
   return x;
 }
 
-// One output as TDPBF16PS makes it (Intel 64 Manual, volume 2), 32 columns at a time: every
-// multiply-add and addition rounded to nearest even, subnormals taken and given as zero.
+// Computes one output as TDPBF16PS defines it (Intel 64 Manual, volume 2), 32 columns at a time:
+// every multiply-add and addition rounds to nearest even, and subnormals are read and written as
+// zero.
 float defined_output(std::span<const float> weights, const float* x) {
   const auto flushed = EmulatedTiles::flushed;
   float y = 0;
@@ -60,8 +62,8 @@ float defined_output(std::span<const float> weights, const float* x) {
   return y;
 }
 
-// Every batch, whole and in a range of panels, against the definition; and near the reference: a
-// rounding to bfloat16 away.
+// Compares every batch, whole and in a range of panels, with the definition; and with the
+// reference, which is one rounding to bfloat16 away.
 void expect_defined_bits(MatmulKernel kernel) {
   const size_t most = std::ranges::max(kBatches);
   for (const auto [rows, cols] : kShapes) {
@@ -92,7 +94,7 @@ void expect_defined_bits(MatmulKernel kernel) {
   }
 }
 
-// A NaN and an infinity show in their token alone, with tiles that are padded too.
+// Expects a NaN and an infinity in their own token's outputs alone, with padded tiles too.
 void expect_nan_in_its_token(MatmulKernel kernel) {
   for (const size_t tokens : {size_t{3}, size_t{30}}) {
     Matrix w(DType::kBF16, 16, 75, 4);
@@ -109,7 +111,7 @@ void expect_nan_in_its_token(MatmulKernel kernel) {
 
 // Goal: the kernel of bfloat16 tiles is right on machines without them: what it configures, loads,
 // multiplies and adds, for every batch. Method: its code over emulated tiles that fault and round
-// as the CPU does, against the definition of its arithmetic and the reference.
+// as the CPU does, compared with the definition of its arithmetic and with the reference.
 TEST(MatmulAmxBf16, EmulatedTilesGiveTheDefinedBits) {
   expect_defined_bits(matmul_kernel_emulated_amx_bf16());
   expect_nan_in_its_token(matmul_kernel_emulated_amx_bf16());
@@ -125,8 +127,9 @@ TEST(MatmulAmxBf16, EmulatedTilesWithAvx512GiveTheDefinedBits) {
 #endif
 }
 
-// Goal: the emulation's own arithmetic is the instruction's. Method: values by hand: the chains of
-// a pair are apart, each addition rounds once, subnormals vanish before and after.
+// Goal: the emulation's own arithmetic is the instruction's. Method: values by hand show that the
+// two chains of a pair are apart, that each addition rounds once, and that subnormals vanish before
+// and after.
 TEST(MatmulAmxBf16, EmulatedPairsAreTwoChains) {
   TileConfig config{};
   config.rows[0] = config.rows[4] = 1;
@@ -136,16 +139,16 @@ TEST(MatmulAmxBf16, EmulatedPairsAreTwoChains) {
   struct Case {
     float a[4], b[4], start, want;
   };
-  const float tiny = 0x1p-127f;  // Subnormal, and a bfloat16.
-  const Case cases[] = {
-      {{1, 2, 3, 4}, {5, 6, 7, 8}, 100, 170},
-      // 2^24 + 1 is no float: lost if all were one chain, kept with the ones in a chain of theirs.
-      {{0x1p12f, 1, 0, 1}, {0x1p12f, 1, 0, 1}, 0, 0x1p24f + 2},
-      {{0x1p24f, 1, 1, 0}, {1, 0, 1, 0}, 0, 0x1p24f},
-      {{tiny, 1, 0, 0}, {0x1p100f, 2, 0, 0}, 0, 2},
-      {{1, 0, 0, 0}, {tiny, 0, 0, 0}, tiny, 0},
-      {{0x1p-70f, 0, 0, 0}, {0x1p-60f, 0, 0, 0}, 0, 0},
-      {{1, 0, 0, 0}, {0x1p-126f, 0, 0, 0}, -0x1.8p-126f, -0.0f}};
+  const float tiny = 0x1p-127f;  // It is subnormal, and a bfloat16.
+  const Case cases[] = {{{1, 2, 3, 4}, {5, 6, 7, 8}, 100, 170},
+                        // 2^24 + 1 is no float: the 1 is lost in a single chain, and kept if the
+                        // ones have a chain of their own.
+                        {{0x1p12f, 1, 0, 1}, {0x1p12f, 1, 0, 1}, 0, 0x1p24f + 2},
+                        {{0x1p24f, 1, 1, 0}, {1, 0, 1, 0}, 0, 0x1p24f},
+                        {{tiny, 1, 0, 0}, {0x1p100f, 2, 0, 0}, 0, 2},
+                        {{1, 0, 0, 0}, {tiny, 0, 0, 0}, tiny, 0},
+                        {{0x1p-70f, 0, 0, 0}, {0x1p-60f, 0, 0, 0}, 0, 0},
+                        {{1, 0, 0, 0}, {0x1p-126f, 0, 0, 0}, -0x1.8p-126f, -0.0f}};
   for (const Case& of : cases) {
     uint16_t a[4], b[4];
     for (int i = 0; i < 4; ++i) {
@@ -165,8 +168,8 @@ TEST(MatmulAmxBf16, EmulatedPairsAreTwoChains) {
   }
 }
 
-// Goal: all tokens run on tiles. Method: multiply-adds that the emulation counts: whole tiles of 16
-// tokens, rows and 32 columns.
+// Goal: all tokens run on tiles. Method: the multiply-adds that the emulation counts are those of
+// whole tiles of 16 tokens, rows and 32 columns.
 TEST(MatmulAmxBf16, AllTokensRunOnTiles) {
   Matrix w(DType::kBF16, 40, 515, 5);
   Input x(DType::kBF16, 50, 515, 6);

@@ -28,7 +28,7 @@ std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t toke
   return y;
 }
 
-// Every batch, whole and in a range of panels, against the reference.
+// Compares every batch, whole and in a range of panels, with the reference.
 void expect_reference_bits(MatmulKernel kernel, DType type, size_t rows, size_t cols) {
   SCOPED_TRACE(name_of(type) + " rows=" + std::to_string(rows) + " cols=" + std::to_string(cols));
   const size_t most = std::ranges::max(kBatches), panels = panel_count(rows);
@@ -45,7 +45,7 @@ void expect_reference_bits(MatmulKernel kernel, DType type, size_t rows, size_t 
   }
 }
 
-// All formats, over padding blocks, ragged rows and several chunks.
+// Compares all formats, with padding blocks, ragged rows and several chunks.
 void expect_reference_bits(MatmulKernel kernel) {
   for (const DType type : kQuantized) {
     expect_reference_bits(kernel, type, 16, dtype_info(type).block_values);
@@ -55,7 +55,7 @@ void expect_reference_bits(MatmulKernel kernel) {
   expect_reference_bits(kernel, DType::kF16, 20, 33);
 }
 
-// Codes and quants at their extremes, Q8_0 at -128 too.
+// Compares codes and quants at their extremes, for Q8_0 also at -128.
 void expect_exact_extremes(MatmulKernel kernel) {
   for (const DType type : kQuantized) {
     for (const uint8_t fill : {0x00, 0x80, 0x7f, 0xff}) {
@@ -76,8 +76,8 @@ void expect_exact_extremes(MatmulKernel kernel) {
   }
 }
 
-// Goal: the loop structure that all targets share is right by itself. Method: over plain loops,
-// against the reference, on every machine.
+// Goal: the loop structure that all targets share is right by itself. Method: plain loops inside
+// it, compared with the reference, on every machine.
 TEST(MatmulPlain, GivesTheReferenceBits) { expect_reference_bits(matmul_kernel_plain()); }
 
 // Goal: the tile kernel is right on machines without AMX: what it configures, loads, multiplies and
@@ -97,8 +97,8 @@ TEST(MatmulAmx, EmulatedTilesWithAvx512GiveTheReferenceBits) {
 #endif
 }
 
-// Goal: many tokens do run on tiles. Method: multiply-adds that the emulation counts: whole tiles
-// of 16 tokens, the last one overlapping.
+// Goal: many tokens do run on tiles. Method: the multiply-adds that the emulation counts are those
+// of whole tiles of 16 tokens, the last one overlapping.
 TEST(MatmulAmx, ManyTokensRunOnTiles) {
   for (const DType type : {DType::kQ4_K, DType::kQ6_K}) {
     Matrix w(type, 40, 512, 5);
@@ -114,7 +114,8 @@ TEST(MatmulAmx, ManyTokensRunOnTiles) {
   }
 }
 
-// Goal: the instructions do what their emulation does. Method: the same test on the CPU's own.
+// Goal: the instructions do what their emulation does. Method: the same test on the CPU's own
+// tiles.
 TEST(MatmulAmx, RealTilesGiveTheReferenceBits) {
   if (!simd_supported(SimdTarget::kAmx)) GTEST_SKIP() << amx_missing();
 #if defined(__x86_64__)

@@ -25,7 +25,8 @@ struct Simd : Avx2 {
   static constexpr size_t kUnpackedPanels = 1;
   static constexpr size_t kUnpackedColumns = 2;
   static constexpr size_t kUnpackedColumnsOfHalves = kSmallTiles ? 2 : 4;
-  // Up to here raw tiles are faster: five bits and six-bit scales take longest to unpack.
+  // Up to this number of tokens raw tiles are faster: five-bit codes and six-bit scales take
+  // longest to unpack.
   static constexpr size_t raw_tokens(const PanelFormat& f) {
     return f.high == 1 || f.scales == PanelScales::kSixBit ? 10 : 16;
   }
@@ -36,12 +37,13 @@ struct Simd : Avx2 {
     return max_code <= 15 ? 8 : max_code == 31 ? 4 : 2;
   }
 
-  // Biased bytes made signed.
+  // Turns biased bytes into signed ones.
   static Codes bytes(Codes v) {
     const __m256i sign = _mm256_set1_epi8(static_cast<char>(0x80));
     return {_mm256_xor_si256(v.lo, sign), _mm256_xor_si256(v.hi, sign)};
   }
-  // Signed bytes: |w| * (a with w's sign), up to 2 * 128 * 127. |-128| is 128 as an unsigned byte.
+  // For signed bytes it computes |w| * (a with w's sign), up to 2 * 128 * 127; |-128| is 128 as an
+  // unsigned byte.
   template <bool kBytes>
   static __m256i pairs(__m256i codes, __m256i quants) {
     if constexpr (!kBytes)

@@ -25,7 +25,7 @@ struct Simd : Avx2 {
   static constexpr size_t kUnpackedPanels = 1;
   static constexpr size_t kUnpackedColumns = kSmallTiles ? 2 : 6;
   static constexpr size_t kUnpackedColumnsOfHalves = kSmallTiles ? 2 : 4;
-  // Up to here raw tiles are faster: bytes gain nothing from being unpacked.
+  // Up to this number of tokens raw tiles are faster: bytes gain nothing from being unpacked.
   static constexpr size_t raw_tokens(const PanelFormat& f) { return f.base == 8 ? 48 : 28; }
 
   static constexpr size_t run_length(unsigned) { return 8; }

@@ -1,7 +1,7 @@
-// Products of the default model's shapes. Counters: weight bytes read per second (batch 1 is bound
-// by them) and multiply-adds per second. read_roof is what one thread can read, measured in the
-// same run. Weights cycle through more memory than the caches hold. ALTLAS_BENCH_TINY: small
-// shapes, for the test suite.
+// Products of the default model's shapes. Counters are the weight bytes read per second (which
+// limit batch 1) and the multiply-adds per second. read_roof is what one thread can read, measured
+// in the same run. Weights cycle through more memory than the caches hold. ALTLAS_BENCH_TINY
+// chooses small shapes, for the test suite.
 #include <benchmark/benchmark.h>
 
 #include <memory>
@@ -23,8 +23,8 @@ struct Shape {
   size_t rows, cols;
 };
 
-// Copies of one packed random matrix, together larger than any cache. Scales are random bits masked
-// to finite values.
+// Copies of one packed random matrix, together larger than any cache. Scales are random bits,
+// masked so that they are finite.
 struct Weights {
   explicit Weights(const Shape& shape) : bytes(packed_bytes(shape.type, shape.rows, shape.cols)) {
     copies = bench_tiny() ? 1 : 1 + 200'000'000 / bytes;
@@ -88,7 +88,7 @@ void read_roof(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(words.size() * 8));
 }
 
-// The roof of many tokens where the target is avx512_bf16.
+// The roof of many tokens if the target is avx512_bf16.
 void bf16_roof(benchmark::State& state) {
   uint64_t done = 0, sink = 0;
   for (auto _ : state) done += roof_bf16(bench_tiny() ? 1 : 1000, sink);
@@ -109,7 +109,7 @@ void pack(benchmark::State& state, DType type) {
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(raw.size()));
 }
 
-// Embeddings out of a packed head: rows of all over a matrix larger than the caches.
+// Embeddings out of a packed head: rows from all over a matrix that is larger than the caches.
 void unpack(benchmark::State& state, DType type) {
   const Shape shape{type, bench_tiny() ? 16u : 65'536u, 1024};
   const size_t rows = bench_tiny() ? 1 : 512;

@@ -41,21 +41,22 @@ void store_rows(float* at, __m512 v, size_t rows) {
 struct DotProducts {
   static constexpr size_t kChunk = 224;
   static constexpr size_t kTokens = 1;
-  static constexpr size_t kAhead = 7168;  // Bytes of linear prefetch, of a panel alone.
-  static constexpr size_t kFew = kSmallTiles ? 2 : 8;   // Tokens of a tile of one panel.
-  static constexpr size_t kMany = kSmallTiles ? 2 : 6;  // Of two.
+  // Bytes of linear prefetch for a panel that is multiplied alone.
+  static constexpr size_t kAhead = 7168;
+  static constexpr size_t kFew = kSmallTiles ? 2 : 8;   // Tokens in a tile of one panel.
+  static constexpr size_t kMany = kSmallTiles ? 2 : 6;  // Tokens in a tile of two panels.
   static size_t panels(size_t tokens) { return tokens <= kFew ? 1 : 2; }
-  // A panel alone is multiplied in one go, with the sums in registers.
+  // A single panel is multiplied in one go, with the sums in registers.
   static size_t chunk(size_t panels) { return panels == 1 ? kBf16Values : kChunk; }
 
   // The tile of a chunk that is being multiplied.
   struct Tile {
-    size_t token;         // Its first.
-    size_t index, count;  // Which one of how many.
+    size_t token;         // Its first token.
+    size_t index, count;  // Which of the chunk's tiles it is, and how many there are.
   };
 
-  // sums or y of NP panels and NC tokens plus their products. The tiles of a chunk share in
-  // fetching what is next.
+  // Adds the products of NP panels and NC tokens to their sums, or writes them to y. The tiles of a
+  // chunk share in prefetching what is next.
   template <size_t NP, size_t NC>
   static void tile(const Job& job, const Chunk& chunk, const Tile& of) {
     const Pairs pairs;

@@ -1,7 +1,8 @@
-// Goal: a kernel that becomes slow is seen although seconds are noisy. Method: each product is
-// timed against the readable reference in the same run, the least of many turns of both; noise only
-// ever adds time. The bounds are 65 % of what a Zen 5 showed, idle and busy alike, and hold there;
-// other CPUs have other ratios (a Zen 4 has down to 0.76 of a bound) and keep a third of them.
+// Goal: a kernel that becomes slow is noticed although times are noisy. Method: each product is
+// timed against the readable reference in the same run, as the least of many turns of both; noise
+// only ever adds time. The bounds are 65 % of what a Zen 5 reached, idle and busy alike, and hold
+// there; other CPUs have other ratios (a Zen 4 goes down to 0.76 of a bound) and must reach a third
+// of them.
 #include <gtest/gtest.h>
 
 #if defined(__x86_64__)
@@ -22,10 +23,11 @@
 namespace altlas::ops {
 namespace {
 
-#if defined(__x86_64__) && defined(ALTLAS_RELEASE)  // Where both are compiled for speed.
+// Only in this build are both compiled for speed.
+#if defined(__x86_64__) && defined(ALTLAS_RELEASE)
 
-// The share of a recorded bound that this CPU must reach: all on the chip of the record, AMD's
-// family 1Ah.
+// The share of a recorded bound that this CPU must reach: all of it on chips like the record's,
+// AMD's family 1Ah.
 double share_of_record() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   __get_cpuid(0, &eax, &ebx, &ecx, &edx);
@@ -54,7 +56,7 @@ struct Product {
         weights{type, kRows, kCols, packed.at()},
         x{.tokens = tokens, .quantized = quantized.at(), .values = values.data(), .stride = kCols} {
     std::vector<uint8_t> raw = testing::bytes(kRows * row_bytes(type, kCols), 1);
-    for (uint8_t& byte : raw) byte &= 0x3b;  // Finite scales.
+    for (uint8_t& byte : raw) byte &= 0x3b;  // It keeps the scales finite.
     pack_panels(type, kRows, kCols, reinterpret_cast<const std::byte*>(raw.data()), 0,
                 panel_count(kRows), packed.at());
     quantize_rows(values.data(), kCols, kCols, 0, tokens, quantized.at());
@@ -71,9 +73,9 @@ struct Product {
   Activations x;
 };
 
-// How many times as fast as the reference: turns of both alternate and the least of each counts.
-// Where that is below `enough` they go on for some rounds, as neighbours may take a whole one; no
-// number of rounds makes a kernel faster than it is.
+// Returns how many times as fast as the reference the kernel is. Turns of both alternate, and the
+// least time of each counts. Below `enough` it goes on for some rounds, as other processes may
+// disturb a whole one; no number of rounds makes a kernel faster than it is.
 double ratio(MatmulKernel kernel, DType type, size_t tokens, double enough) {
   constexpr int kRounds = 6, kTurns = 20;
   Product product(type, tokens);
@@ -143,7 +145,8 @@ TEST(MatmulSpeed, KernelsStayAheadOfTheReference) {
   }
 }
 
-// Goal: nor do the formats become slow that fewer files have. Method: as above, on the best target.
+// Goal: formats that fewer files have do not become slow either. Method: as above, on the best
+// target.
 TEST(MatmulSpeed, RarerFormatsStayAheadOfTheReference) {
   if (!simd_supported(SimdTarget::kAvx512Vnni)) GTEST_SKIP() << "this CPU has no AVX-512 VNNI";
   for (const RarerBound& bound : kRarerBounds) {
@@ -153,7 +156,7 @@ TEST(MatmulSpeed, RarerFormatsStayAheadOfTheReference) {
   }
 }
 
-// Goal: the bounds can fail. Method: the reference beside itself.
+// Goal: the bounds can fail. Method: the reference is timed against itself.
 TEST(MatmulSpeed, TheReferenceIsNotAheadOfItself) {
   EXPECT_LT(ratio(matmul_kernel_scalar(), DType::kQ8_0, 1, 10), 10);
 }

@@ -36,7 +36,7 @@ class ScopedTarget {
   SimdTarget before_;
 };
 
-// Those that promise equal bits.
+// Returns the targets that promise equal bits.
 std::vector<SimdTarget> exact_targets() {
   std::vector<SimdTarget> targets;
   for (const SimdTarget t : simd_targets()) {
@@ -55,7 +55,7 @@ std::vector<float> product(Matrix& w, Input& x, size_t tokens, size_t begin, siz
 }
 
 // Goal: packing keeps the bits. Method: unpack_row of every row against the readable dequantising,
-// ragged last panel.
+// with a ragged last panel.
 TEST(MatmulPack, UnpackRowIsExact) {
   for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1,
                            DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
@@ -161,9 +161,9 @@ TEST(Matmul, QuantizedTargetsGiveTheReferenceBits) {
     expect_same_bits(type, 35, 2816);
 }
 
-// Goal: as above where tokens and panels come in several blocks. Method: columns that stay whole in
-// cache and columns that do not, more than 256 tokens, more than 32 panels, ranges of an odd number
-// of panels.
+// Goal: the same holds if tokens and panels come in several blocks. Method: columns that stay whole
+// in the cache and columns that do not, more than 256 tokens, more than 32 panels, ranges of an odd
+// number of panels.
 TEST(Matmul, BlocksOfTokensAndPanelsGiveTheReferenceBits) {
   const size_t rows = 35 * kPanelRows + 5, tokens = 300, middle = 33;
   const std::pair<DType, size_t> shapes[] = {
@@ -208,7 +208,7 @@ TEST(Matmul, ExtremeCodesAreExact) {
       std::vector<std::byte> raw(rows * row_bytes(type, cols), std::byte{fill});
       for (size_t b = 0; b < raw.size(); b += dtype_info(type).block_bytes) {
         for (const size_t at : half_fields(type))
-          std::memcpy(raw.data() + b + at, "\x00\x3c", 2);  // 1.0.
+          std::memcpy(raw.data() + b + at, "\x00\x3c", 2);  // 1.0 as a half.
       }
       Matrix w(type, rows, cols, raw);
       Input x(type, tokens, cols, 1);
@@ -231,8 +231,8 @@ TEST(Matmul, ExtremeCodesAreExact) {
   }
 }
 
-// Goal: extreme scales give the same result everywhere: subnormal f16 exactly, infinity as infinity
-// or NaN.
+// Goal: extreme scales give the same result everywhere: a subnormal f16 exactly, an infinity as
+// infinity or NaN.
 TEST(Matmul, ExtremeScales) {
   for (const DType type : kQuantized) {
     for (const uint16_t half : {0x0001, 0x83ff, 0x7bff, 0x7c00}) {
@@ -259,7 +259,7 @@ TEST(Matmul, ExtremeScales) {
   }
 }
 
-// Goal: bad activations show. Method: one NaN makes that token's row NaN and no other.
+// Goal: bad activations show. Method: one NaN makes its token's row NaN, and no other.
 TEST(Matmul, NanStaysInItsToken) {
   for (const SimdTarget target : exact_targets()) {
     const ScopedTarget scope(target);
@@ -297,9 +297,9 @@ TEST(Matmul, KeepsToTheOutputStride) {
   }
 }
 
-// Goal: the path of AVX-512 BF16 is right and as steady as the others, though its bits are its own.
-// Method: doubles over activations rounded to bfloat16 (a single-precision sum away) and the
-// reference (a bfloat16 rounding away); the same bits for every batch and range; odd columns,
+// Goal: the products of AVX-512 BF16 are right and as steady as the others, though their bits are
+// their own. Method: doubles over activations rounded to bfloat16 (a single-precision sum away) and
+// the reference (a bfloat16 rounding away); the same bits for every batch and range; odd columns,
 // several chunks, ragged rows; weights of other types keep the reference's bits.
 TEST(MatmulBf16, NearTheReferenceAndSteady) {
   if (!simd_supported(SimdTarget::kAvx512Bf16)) GTEST_SKIP() << "this CPU has no AVX-512 BF16";
@@ -368,8 +368,8 @@ TEST(MatmulBf16, PanelsThatTakeTurnsKeepTheirSums) {
   }
 }
 
-// Goal: bad activations show there too, in their token alone. Method: a NaN and an infinity, few
-// and many tokens.
+// Goal: bad activations show in these products too, in their token alone. Method: a NaN and an
+// infinity, few and many tokens.
 TEST(MatmulBf16, NanStaysInItsToken) {
   if (!simd_supported(SimdTarget::kAvx512Bf16)) GTEST_SKIP() << "this CPU has no AVX-512 BF16";
   const ScopedTarget scope(SimdTarget::kAvx512Bf16);
@@ -386,7 +386,8 @@ TEST(MatmulBf16, NanStaysInItsToken) {
   }
 }
 
-// Goal: the switch binds Highway's dispatch too. Method: what Highway reports as supported.
+// Goal: the choice of a target also limits Highway's dispatch. Method: what Highway reports as
+// supported.
 TEST(Simd, RestrictsHighway) {
   const int64_t avx2_and_up = HWY_AVX2 | HWY_AVX3 | HWY_AVX3_DL;
   {
@@ -401,8 +402,8 @@ TEST(Simd, RestrictsHighway) {
   }
 }
 
-// Goal: a name that is unknown or not for this machine is refused with those that are. Method: all
-// names; every one stands in the message, on the side where it belongs.
+// Goal: a name that is unknown or not for this machine is refused together with those that are.
+// Method: all names; each is in the message, on the side where it belongs.
 TEST(Simd, NamesRoundTripAndOthersAreRefused) {
   for (const SimdTarget target : simd_targets()) {
     SCOPED_TRACE(std::string(to_string(target)));
@@ -428,10 +429,11 @@ TEST(Simd, NamesRoundTripAndOthersAreRefused) {
   }
 }
 
-// Goal: nothing that changes bits is chosen unasked.
+// Goal: no target that changes bits is chosen unasked.
 TEST(Simd, TheDefaultKeepsTheBits) { EXPECT_TRUE(simd_keeps_bits(simd_target())); }
 
-// Goal: who chooses a target with bits of its own is told so, by its name, and nobody else is.
+// Goal: whoever chooses a target with bits of its own is told so, with its name, and nobody else
+// is.
 TEST(Simd, TargetsWithOtherBitsSaySo) {
   for (const SimdTarget target : simd_targets()) {
     const std::string name(to_string(target)), notice = simd_notice(target);

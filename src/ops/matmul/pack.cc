@@ -1,4 +1,4 @@
-// Packing rows into panels, and rows back out of them.
+// Packs rows into panels, and unpacks them.
 #include <algorithm>
 #include <cstring>
 
@@ -12,7 +12,7 @@ namespace {
 
 size_t float_bytes(DType type) { return type == DType::kF32 ? 4 : 2; }
 
-// Copies `count` values to every to_step'th place from every from_step'th one.
+// Copies `count` values, from every from_step'th place to every to_step'th one.
 template <class Value>
 void copy_values(const std::byte* from, size_t from_step, size_t count, std::byte* to,
                  size_t to_step) {
@@ -24,7 +24,7 @@ auto copy_of(DType type) {
   return type == DType::kF32 ? copy_values<uint32_t> : copy_values<uint16_t>;
 }
 
-// Float panels: [cols][16 rows], rounded up to 64 bytes.
+// The layout of float panels: [cols][16 rows], rounded up to 64 bytes.
 void pack_float_panel(DType type, size_t rows, size_t cols, const std::byte* row_major,
                       size_t first, std::byte* panel) {
   const size_t bytes = float_bytes(type);
@@ -32,7 +32,7 @@ void pack_float_panel(DType type, size_t rows, size_t cols, const std::byte* row
     copy_of(type)(row_major + (first + r) * cols * bytes, 1, cols, panel + r * bytes, kPanelRows);
 }
 
-// Values [k, k + count) of a float panel's row, at most kBlockValues.
+// Unpacks values [k, k + count) of a float panel's row, at most kBlockValues.
 void unpack_floats(DType type, const std::byte* panel, size_t k, size_t count, size_t row,
                    float* out) {
   std::byte picked[kBlockValues * sizeof(float)];

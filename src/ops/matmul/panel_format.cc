@@ -3,11 +3,11 @@
 namespace altlas::ops {
 namespace {
 
-// Where the parts of one block lie.
+// The places of one block's parts.
 struct BlockPlace {
-  size_t scales;  // Of the group.
-  size_t index;   // In the group.
-  size_t codes;   // Of the block.
+  size_t scales;  // The offset of its group's scales.
+  size_t index;   // The block's number in the group.
+  size_t codes;   // The offset of the block's codes.
 };
 
 BlockPlace place(const PanelFormat& format, size_t block) {
@@ -103,7 +103,7 @@ void load_scales(const PanelFormat& format, const std::byte* at, size_t index, s
 
 }  // namespace
 
-// The four values of a vector that belong to one row, a byte each.
+// A vector has four values of each row, one per byte.
 constexpr uint32_t kEachByte = 0x01010101;
 
 void store_panel_block(const PanelFormat& format, std::byte* panel, size_t block, size_t row,
@@ -112,8 +112,8 @@ void store_panel_block(const PanelFormat& format, std::byte* panel, size_t block
   store_scales(format, panel + where.scales, where.index, row, value);
   std::byte* codes = panel + where.codes + 4 * row;
   const uint32_t low_mask = format.base == 8 ? ~0u : ((1u << format.base) - 1) * kEachByte;
-  uint32_t low[2] = {0, 0},
-           high[2] = {0, 0};  // Of base 2 and high 2: halves; of high 1: the first only.
+  // Formats with base 2 or high 2 use both halves, high 1 only the first.
+  uint32_t low[2] = {0, 0}, high[2] = {0, 0};
   uint32_t words[8];
   std::memcpy(words, value.code, sizeof words);
   for (size_t g = 0; g < 8; ++g) {

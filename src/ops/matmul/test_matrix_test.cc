@@ -7,7 +7,7 @@
 
 namespace altlas::ops {
 
-// Offsets of the binary16 fields of a block.
+// Returns the offsets of a block's binary16 fields.
 std::vector<size_t> half_fields(DType type) {
   switch (type) {
     case DType::kQ4_1:
@@ -26,7 +26,8 @@ std::vector<size_t> half_fields(DType type) {
   }
 }
 
-// Random codes (all bit patterns, so Q8_0's -128 too) with scales of both signs around 0.01.
+// Returns random codes (all bit patterns, so Q8_0's -128 too) with scales of both signs around
+// 0.01.
 std::vector<std::byte> random_weights(DType type, size_t rows, size_t cols, uint64_t seed) {
   std::vector<std::byte> out(rows * row_bytes(type, cols));
   if (!takes_quantized_activations(type)) {

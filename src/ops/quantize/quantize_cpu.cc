@@ -19,10 +19,11 @@ namespace {
 constexpr size_t kVectors = kActivationBlock / kLanes;
 constexpr size_t kBlocksAtOnce = 16;
 
-// What up to kBlocksAtOnce blocks of a row become, step by step for all of them.
+// The intermediate values of up to kBlocksAtOnce blocks of a row: each step is done for all of
+// them.
 struct Batch {
   HWY_ALIGN float x[kBlocksAtOnce][kActivationBlock];
-  HWY_ALIGN int32_t largest[kBlocksAtOnce] = {};  // Bits of the largest magnitude.
+  HWY_ALIGN int32_t largest[kBlocksAtOnce] = {};  // The bits of each block's largest magnitude.
   HWY_ALIGN float scale[kBlocksAtOnce];
   HWY_ALIGN float inverse[kBlocksAtOnce];
 };
@@ -40,7 +41,7 @@ HWY_INLINE int32_t largest_bits(const Vec16 (&x)[kVectors]) {
 #endif
 }
 
-// Sums of quants 0-15 and 16-31.
+// Sums quants 0-15 and 16-31.
 HWY_INLINE void sum_quants(const int8_t* quants, int32_t (&sums)[2]) {
 #if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   for (size_t half = 0; half < 2; ++half) {
@@ -52,7 +53,8 @@ HWY_INLINE void sum_quants(const int8_t* quants, int32_t (&sums)[2]) {
   const hn::Repartition<uint64_t, decltype(bytes)> eights;
   constexpr size_t kBytes = hn::MaxLanes(bytes);
   HWY_ALIGN uint64_t eight[4];
-  for (size_t k = 0; k < 32; k += kBytes)  // As unsigned: each 128 more.
+  // The bytes are read as unsigned, so each is 128 more.
+  for (size_t k = 0; k < 32; k += kBytes)
     hn::Store(hn::SumsOf8(hn::Xor(hn::LoadU(bytes, reinterpret_cast<const uint8_t*>(quants) + k),
                                   hn::Set(bytes, 0x80))),
               eights, eight + k / 8);
@@ -61,7 +63,7 @@ HWY_INLINE void sum_quants(const int8_t* quants, int32_t (&sums)[2]) {
 #endif
 }
 
-// As quantize_block of each; zero and non-finite blocks go there.
+// Does what quantize_block() does for each block; it calls that for zero and non-finite blocks.
 HWY_INLINE void quantize(Batch& batch, size_t count, ActivationBlock* out) {
   const F32x16 d;
   const hn::RebindToSigned<F32x16> di;
@@ -101,7 +103,7 @@ HWY_INLINE void quantize(Batch& batch, size_t count, ActivationBlock* out) {
   }
 }
 
-// value(row, column) gives a vector of the part.
+// value(row, column) returns a vector of the part.
 template <class Value>
 HWY_INLINE void quantize_rows_of(size_t rows, const QuantizedPart& part, const Value& value) {
   const F32x16 d;

@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kRows = 5;
 
-// The records of rows [kRows, cols) by the readable definition.
+// Returns the records of rows [kRows, cols) by the readable definition.
 std::vector<ActivationBlock> records_of(const std::vector<float>& x, size_t cols) {
   std::vector<ActivationBlock> out(kRows * activation_stride(cols));
   for (size_t r = 0; r < kRows; ++r)
@@ -27,7 +27,7 @@ std::vector<ActivationBlock> records_of(const std::vector<float>& x, size_t cols
   return out;
 }
 
-// As bytes; what lies between rows is no part of them.
+// Compares records byte by byte; what lies between rows does not count.
 bool same(const std::vector<ActivationBlock>& a, const std::vector<ActivationBlock>& b,
           size_t cols) {
   for (size_t r = 0; r < kRows; ++r)
@@ -43,7 +43,8 @@ std::vector<float> values(size_t cols) {
   for (size_t i = 0; i < 32; ++i) x[cols + i] *= 1e-38f;
   x[2 * cols + 3] = std::numeric_limits<float>::infinity();
   x[3 * cols + 31] = std::numeric_limits<float>::quiet_NaN();
-  for (size_t i = 0; i < 32; ++i) x[4 * cols + i] = 0.5f * (static_cast<float>(i) - 16);  // Ties.
+  // These values are half-way between two steps.
+  for (size_t i = 0; i < 32; ++i) x[4 * cols + i] = 0.5f * (static_cast<float>(i) - 16);
   return x;
 }
 
@@ -66,7 +67,7 @@ TEST(Quantize, DefinitionIsWithinHalfAStep) {
   for (size_t b = 0; b < 8; ++b) quantize_block(&x[32 * b], got[b]);
   EXPECT_EQ(got[0].scale, 0);
   EXPECT_EQ(got[1].scale, 0);
-  EXPECT_EQ(got[4].quants[1], 2);  // 1.5 to even.
+  EXPECT_EQ(got[4].quants[1], 2);  // 1.5 rounds to even.
   EXPECT_TRUE(std::isnan(got[5].scale) && std::isnan(got[6].scale));
   for (const size_t b : {2, 3, 4, 7})
     for (size_t k = 0; k < 32; ++k)
@@ -89,7 +90,7 @@ TEST(Quantize, RowsKeepTheirPlaces) {
 }
 
 // Goal: every target gives the records of the readable definition, padding included, however a row
-// is cut into parts; blocks that are zero, tiny, infinite or NaN too.
+// is cut into parts; also for blocks that are zero, tiny, infinite or NaN.
 TEST(Quantize, PartsAreTheReferencesRecords) {
   for (const size_t cols : {32, 64, 96, 896}) {
     const auto x = values(cols);
@@ -111,7 +112,7 @@ TEST(Quantize, PartsAreTheReferencesRecords) {
   }
 }
 
-// Goal: a gate quantised at once is the gate, then quantised.
+// Goal: gating and quantising at once gives what gating and then quantising gives.
 TEST(Quantize, GateAtOnceIsGateThenQuantise) {
   const size_t cols = 160;
   const auto gate = values(cols), up = testing::normals(kRows * cols, 8);

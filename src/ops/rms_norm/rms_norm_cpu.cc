@@ -47,7 +47,7 @@ void rms_norm_rows(const float* x, const float* gamma, float eps, float* y, size
 }
 }  // namespace altlas::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
-#if HWY_ONCE  // Once, not once per target.
+#if HWY_ONCE  // Compiled once, not once per target.
 namespace altlas::ops {
 HWY_EXPORT(rms_norm_rows);
 void rms_norm_cpu(std::span<const float> x, std::span<const float> gamma, float eps,

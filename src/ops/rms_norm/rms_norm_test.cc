@@ -11,8 +11,8 @@
 namespace altlas::ops {
 namespace {
 
-// Goal: every SIMD target this CPU has is near the reference, and all give the same bits. Method:
-// seeded normals, ragged widths.
+// Goal: every SIMD target that this CPU has is near the reference, and all give the same bits.
+// Method: seeded normals, ragged widths.
 TEST(RmsNorm, EveryTargetMatchesReference) {
   for (const size_t cols : {1, 3, 7, 17, 896, 4096}) {
     const auto x = testing::normals(3 * cols, /*seed=*/42),

@@ -13,7 +13,7 @@
 namespace altlas::ops {
 namespace {
 
-constexpr int kChains = 16;                       // Independent sums: enough to hide every latency.
+constexpr int kChains = 16;                       // Independent sums, enough to hide every latency.
 constexpr uint64_t kBlock = 64;                   // Instructions of each chain in a round.
 [[maybe_unused]] constexpr size_t kAhead = 4096;  // Bytes of linear prefetch.
 
@@ -62,7 +62,7 @@ uint64_t read_avx2(std::span<const std::byte> memory, uint64_t& sink) {
   for (const __m256i sum : sums) sink += static_cast<uint64_t>(_mm256_extract_epi64(sum, 0));
   return at;
 }
-// The best case without a dot product instruction: 16-bit sums of many products before one
+// The best case without a dot-product instruction: 16-bit sums of many products before one
 // widening.
 uint64_t int8_avx2(uint64_t rounds, uint64_t& sink) {
   __m256i sums[12];
@@ -71,7 +71,7 @@ uint64_t int8_avx2(uint64_t rounds, uint64_t& sink) {
   const __m256i b = _mm256_set1_epi8(1);
   for (uint64_t r = 0; r < rounds * kBlock; ++r) {
     for (__m256i& sum : sums) {
-      asm volatile("" : "+x"(a));  // Or one product would serve all chains.
+      asm volatile("" : "+x"(a));  // Without this, one product would serve all chains.
       sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b));
     }
   }
@@ -162,7 +162,7 @@ uint64_t read_neon(std::span<const std::byte> memory, uint64_t& sink) {
   for (const uint64x2_t sum : sums) sink += vaddvq_u64(sum);
   return at;
 }
-// The best case without a dot product instruction: 16-bit sums of many products.
+// The best case without a dot-product instruction: 16-bit sums of many products.
 uint64_t int8_neon(uint64_t rounds, uint64_t& sink) {
   int16x8_t sums[kChains];
   for (int16x8_t& sum : sums) sum = vdupq_n_s16(0);
@@ -170,7 +170,7 @@ uint64_t int8_neon(uint64_t rounds, uint64_t& sink) {
   const int8x8_t b = vdup_n_s8(1);
   for (uint64_t r = 0; r < rounds * kBlock; ++r) {
     for (int16x8_t& sum : sums) {
-      asm volatile("" : "+w"(a));  // Or one product would serve all chains.
+      asm volatile("" : "+w"(a));  // Without this, one product would serve all chains.
       sum = vmlal_s8(sum, a, b);
     }
   }

@@ -15,7 +15,7 @@ namespace {
 using F64 = hn::CappedTag<double, 8>;
 using Angles = hn::Vec<F64>;
 
-// As sin_cos_f64 of each lane.
+// Does what sin_cos_f64() does, for each lane.
 HWY_INLINE void sin_cos(Angles x, Angles& sine, Angles& cosine) {
   const F64 d;
   const hn::RebindToSigned<F64> di;
@@ -33,8 +33,8 @@ HWY_INLINE void sin_cos(Angles x, Angles& sine, Angles& cosine) {
     c = hn::Div(hn::Mul(hn::Sub(one, c), r2), hn::Set(d, i * (i - 1)));
   s = hn::Mul(r, hn::Sub(one, s));
   c = hn::Sub(one, c);
-  // k is in the lowest bits of `shifted`: odd quarters swap sine and cosine, the sine changes sign
-  // in the third and fourth, the cosine in the second and third.
+  // k is in the lowest bits of `shifted`. Odd quarters swap sine and cosine; the sine changes its
+  // sign in the third and fourth, the cosine in the second and third.
   const auto quarter = hn::BitCast(di, shifted), bit = hn::Set(di, 1);
   const auto swap = hn::RebindMask(d, hn::Eq(hn::And(quarter, bit), bit));
   const auto sine_sign = hn::ShiftLeft<62>(hn::And(quarter, hn::Set(di, 2)));
@@ -98,8 +98,8 @@ void rope_cpu(float* x, size_t heads, size_t head_dim, size_t half, const float*
   if (style == RopeStyle::kNeox)
     HWY_DYNAMIC_DISPATCH(rope_neox)(x, heads, head_dim, half, cos_sin);
   else
-    rope_ref(x, heads, head_dim, half, cos_sin,
-             style);  // Small beside the products it stands between.
+    // This takes little time beside the products around it.
+    rope_ref(x, heads, head_dim, half, cos_sin, style);
 }
 }  // namespace altlas::ops
 #endif

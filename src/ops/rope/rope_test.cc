@@ -11,7 +11,7 @@
 namespace altlas::ops {
 namespace {
 
-// Goal: angles are right far out too. Method: the C library in double.
+// Goal: angles are right at far positions too. Method: the C library in double.
 TEST(Rope, AnglesMatchLibrary) {
   const std::vector<uint32_t> positions = {0, 1, 17, 4095, 131071, 1000000};
   std::vector<double> frequency;

@@ -1,4 +1,4 @@
-// One pass over a vocabulary and its bits: words that are all set or all clear need no lanes.
+// One pass over a vocabulary and its bits. Words with all bits set or all clear need no lanes.
 #include <algorithm>
 #include <limits>
 
@@ -12,7 +12,7 @@ HWY_BEFORE_NAMESPACE();
 namespace altlas::ops::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// 64 logits, one word of bits.
+// Masks 64 logits by one word of bits.
 void mask_word(float* x, uint64_t bits) {
   const hn::CappedTag<float, 16> d;
   constexpr size_t kLanes = hn::MaxLanes(d);

@@ -1,5 +1,5 @@
-// Goal: every SIMD target masks as the reference does. Method: random bits, words of all and of
-// none, vocabularies of ragged sizes and masks that end before them.
+// Goal: every SIMD target masks as the reference does. Method: random bits, full and empty words,
+// vocabularies of ragged sizes, and masks that end before them.
 #include "ops/sample/mask.h"
 
 #include <gtest/gtest.h>

@@ -17,23 +17,26 @@
 namespace altlas::ops {
 namespace {
 
-constexpr float kLeast = std::numeric_limits<float>::lowest();  // Less is never drawn.
-constexpr size_t kSummedAtOnce = 8;  // Runs whose sums change a thread's bound.
-constexpr size_t kKeptMin = 512;     // Kept before a choice of the best among them.
-constexpr size_t kLikelyRoom = 512 + kSampleRun + kScanPadding;  // Of a thread's.
-// Of distances, for what rounding does; while not all is seen more is kept than in the end.
+constexpr float kLeast = std::numeric_limits<float>::lowest();  // A lower logit is never drawn.
+constexpr size_t kSummedAtOnce = 8;  // A thread's bound changes after this many runs.
+// At least this many are kept before the best of them are chosen.
+constexpr size_t kKeptMin = 512;
+// The room of a thread's list of likely tokens.
+constexpr size_t kLikelyRoom = 512 + kSampleRun + kScanPadding;
+// Slack of distances for what rounding does; before all is seen more is kept than in the end.
 constexpr float kSlack = 0.1f, kSlackBefore = 0.2f;
 
 size_t run_count(size_t vocab) { return ceil_div(vocab, kSampleRun); }
 uint64_t lines(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// Likeliest first, equal ones by lowest id: a total order, so every selection is unique.
+// The likeliest comes first, of equal ones the lowest id: a total order, so every selection is
+// unique.
 bool before(const TokenLogit& a, const TokenLogit& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-// This thread's lists, with room for a whole vocabulary from their first use on: later steps do not
-// allocate, whatever they keep. What is never written takes no memory.
+// This thread's lists. From their first use on they have room for a whole vocabulary, so later
+// steps do not allocate, whatever they keep; pages that are never written take no memory.
 struct Lists {
   std::vector<float> floats;
   std::vector<TokenLogit> tokens;
@@ -45,7 +48,7 @@ Lists& lists(size_t vocab) {
   return own;
 }
 
-// Weights of runs beside the largest of all; in this thread's floats.
+// Weights of runs relative to the largest logit of all; they lie in this thread's floats.
 struct RunWeights {
   float largest;
   double total;
@@ -104,7 +107,7 @@ void RowSampler::begin(const SampleAsk& ask) {
   }
   drawn_ = ask.likely >= 0 && !changes_ && inverse_ == 1 ? own_ : changed_;
   weighs_ = false;
-  // At a temperature so low only the best remains.
+  // At so low a temperature only the best token remains.
   if (params.temperature <= 0 || params.top_k == 1 || !std::isfinite(inverse_)) {
     way_ = Way::kBest;
   } else if (params.top_k > 0 && static_cast<size_t>(params.top_k) < vocab_) {
@@ -112,7 +115,7 @@ void RowSampler::begin(const SampleAsk& ask) {
   } else if (params.top_p < 1 || params.min_p > 0) {
     way_ = Way::kWithin;
     weighs_ = params.top_p < 1;
-    // Tokens of less than (1 - top_p) / vocab of all weight have less than 1 - top_p together.
+    // Tokens with less than (1 - top_p) / vocab of all weight have less than 1 - top_p together.
     top_p_distance_ = min_p_distance_ = std::numeric_limits<float>::infinity();
     if (params.top_p < 1)
       top_p_distance_ = static_cast<float>(
@@ -133,8 +136,8 @@ void RowSampler::change(size_t first, float* logits, size_t count) const {
   mask_logits_cpu(logits, count, ask_.allowed.subspan(word));
 }
 
-// Makes `kept` the `most` likeliest of it; of what comes behind only likelier ones are kept, since
-// of equal ones the lowest id wins.
+// Keeps the `most` likeliest of `kept`. Later tokens are kept only if they are likelier, since of
+// equal ones the lowest id wins.
 void RowSampler::keep_best(Kept& kept, size_t most) const {
   if (kept.count <= most) return;
   std::vector<float>& order = lists(vocab_).floats;
@@ -156,7 +159,7 @@ void RowSampler::keep_best(Kept& kept, size_t most) const {
   kept.bound = std::nextafter(least, std::numeric_limits<float>::infinity());
 }
 
-// most: so many are wanted; 0: all down to the bound.
+// `most` is the number of tokens wanted; 0 stands for all down to the bound.
 void RowSampler::keep(size_t first, const float* logits, size_t count, float largest, size_t most,
                       Kept& kept) const {
   if (!(largest >= kept.bound)) return;
@@ -165,14 +168,14 @@ void RowSampler::keep(size_t first, const float* logits, size_t count, float lar
   if (most > 0 && kept.count >= std::max(2 * most, kKeptMin)) keep_best(kept, most);
 }
 
-// log_sum: of the weights beside the largest logit.
+// `log_sum` is the logarithm of the sum of weights relative to the largest logit.
 float RowSampler::least_within(float largest, double log_sum, float slack) const {
   const float distance =
       std::min(min_p_distance_, top_p_distance_ - static_cast<float>(log_sum)) + slack;
   return std::max(kLeast, largest - distance * ask_.params.temperature);
 }
 
-// A run that the part's thread has seen, its last one so far.
+// Looks at the run that the part's thread has just seen.
 void RowSampler::see_run(size_t first, const float* logits, size_t count, Part& part) const {
   const size_t run = first / kSampleRun;
   const float largest = drawn_.largest[run];
@@ -192,8 +195,8 @@ void RowSampler::see_run(size_t first, const float* logits, size_t count, Part& 
   part.drawn.bound = part_bound(part);
 }
 
-// What may be drawn as far as the part's thread knows: weights beside an earlier largest logit were
-// more beside it than they are now, so their logarithm less its distance is what counts.
+// Returns a bound on what may be drawn, as far as the part's thread knows. Its sum is relative to
+// an earlier largest logit, so the distance to the present one is subtracted from its logarithm.
 float RowSampler::part_bound(const Part& part) const {
   const double beside = (part.best.logit - part.sum_beside) * inverse_;
   const double log_sum = part.sum > 1 ? std::max(0.0, log_f64(part.sum) - beside) : 0.0;
@@ -258,7 +261,8 @@ size_t RowSampler::likeliest(std::span<TokenLogit> out) const {
 
 RowSampler::Pick RowSampler::pick() {
   best_ = {};
-  for (uint32_t t = 0; t < threads_; ++t)  // Ascending ids: of equal ones the lowest.
+  // Threads have ascending ids, so the lowest of equal ones wins.
+  for (uint32_t t = 0; t < threads_; ++t)
     if (parts_[t].best.logit > best_.logit) best_ = parts_[t].best;
   if (way_ == Way::kBest || !std::isfinite(best_.logit)) return {.id = best_.id};
   const float uniform = philox_uniform(ask_.params.seed, ask_.position);
@@ -276,7 +280,7 @@ RowSampler::Pick RowSampler::pick_run(float uniform) const {
     if (left < weight) return {.run = static_cast<int64_t>(run), .left = left};
     left -= weight;
   }
-  return last;  // Rounding at the very end.
+  return last;  // Rounding may leave a rest at the very end.
 }
 
 int32_t RowSampler::pick_in_run(const float* logits, size_t first, size_t count,
@@ -293,10 +297,11 @@ int32_t RowSampler::pick_in_run(const float* logits, size_t first, size_t count,
   return last;  // The run's tokens may sum to a little less in this order.
 }
 
-// What may be drawn, of all threads, in order of ids; at least `bound`.
+// Gathers what may be drawn from all threads, in the order of ids; at least `bound`.
 RowSampler::Kept RowSampler::gather(float bound) {
   Kept all{kept_logits_, kept_ids_, 0, bound};
-  for (uint32_t t = 0; t < threads_; ++t) {  // What is written is never behind what is read.
+  // The lists move forward in place: what is written is never behind what is read.
+  for (uint32_t t = 0; t < threads_; ++t) {
     const Kept& kept = parts_[t].drawn;
     all.count += scan_filter(kept.logits, kept.ids, kept.count, bound, all.logits + all.count,
                              all.ids + all.count);

@@ -1,5 +1,5 @@
-// From the logits of one row to a token, by one thread, with a copy of each piece into its cache as
-// a product leaves it there. bytes: of logits, read once.
+// From the logits of one row to a token, by one thread. Each piece is copied into its cache, as a
+// product leaves it there. `bytes` are those of the logits, read once.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>

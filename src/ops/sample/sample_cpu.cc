@@ -1,4 +1,4 @@
-// The passes over logits: largest, sums of exponentials, those above a bound.
+// The passes over logits: the largest, sums of exponentials, those above a bound.
 #include <algorithm>
 #include <limits>
 
@@ -40,7 +40,7 @@ size_t find_above(const float* x, size_t begin, size_t count, float bound) {
   return count;
 }
 
-// Sum of e^((x - largest) * inverse) of a run: 16 virtual lanes, then a tree.
+// Returns the sum of e^((x - largest) * inverse) of a run: 16 virtual lanes, then a tree.
 HWY_INLINE float run_sum(const float* x, size_t count, float largest, float inverse) {
   const F32x16 d;
   const Vec16 top = hn::Set(d, largest), factor = hn::Set(d, inverse);
@@ -69,7 +69,7 @@ void sum_runs(const float* x, size_t count, float inverse, float* largest, float
   }
 }
 
-// ids_at(d, i): of the lanes from i on; id_at(i): of one.
+// ids_at(d, i) returns the ids of the lanes from i on, id_at(i) a single one.
 template <class IdsAt, class IdAt>
 HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, float limit, IdsAt ids_at,
                              IdAt id_at, float* values, int32_t* ids) {
@@ -125,7 +125,7 @@ void exp_weights(const float* x, size_t count, float largest, float inverse, con
     weights[i] = exp_f32((x[i] - largest) * inverse) * (scale != nullptr ? scale[i] : 1.0f);
 }
 
-// 16 virtual lanes, then a tree; as run_sum.
+// Sums over 16 virtual lanes, then by a tree, as run_sum() does.
 float sum_values(const float* x, size_t count) {
   const F32x16 d;
   Vec16 sums[kParts];
@@ -144,7 +144,8 @@ float sum_values(const float* x, size_t count) {
 void sums_from(const float* x, size_t count, const float* thresholds, float* sums) {
   const F32x16 d;
   HWY_ALIGN float lanes[kThresholds][16];
-  for (size_t p = 0; p < kParts; ++p) {  // A pass for each, so that its sums stay in registers.
+  // Each part has a pass of its own, so that its sums stay in registers.
+  for (size_t p = 0; p < kParts; ++p) {
     Vec16 least[kThresholds], sum[kThresholds];
     for (size_t t = 0; t < kThresholds; ++t) {
       least[t] = hn::Set(d, thresholds[t]);

@@ -25,7 +25,7 @@ std::vector<float> logits_of(uint64_t seed) {
   return logits;
 }
 
-// Probabilities after temperature, in double.
+// Returns the probabilities after temperature, in double.
 std::vector<double> softmax(const std::vector<float>& logits, double temperature) {
   std::vector<double> p(logits.size());
   const double top = *std::ranges::max_element(logits);
@@ -70,7 +70,7 @@ TEST(Sample, LogSumNearLibraryAndSameBits) {
 
 TEST(Sample, LikeliestAreSorted) {
   auto logits = logits_of(2);
-  logits[17] = logits[4000] = logits[3000] = 50;  // Ties by lowest id.
+  logits[17] = logits[4000] = logits[3000] = 50;  // The lowest id of equal ones comes first.
   logits[5] = std::nanf("");
   std::vector<float> equal(kCount, 1.5f);
   equal[3] = -std::numeric_limits<float>::infinity();
@@ -95,8 +95,8 @@ TEST(Sample, LikeliestAreSorted) {
   }
 }
 
-// Goal: the best of pieces looked at in order is the best of the whole, also among equals, NaN and
-// nothing but -infinity.
+// Goal: the best of pieces looked at in order is the best of the whole, also with equals, with NaN,
+// and if all are -infinity.
 TEST(Sample, BestOfPieces) {
   for (const uint64_t seed : {1, 2, 3}) {
     auto logits = logits_of(seed);
@@ -167,7 +167,8 @@ TEST(Sample, DrawsFollowDistribution) {
 // without reports, on every target, for several teams and pieces.
 TEST(Sample, SameTokenOnEveryTargetForEveryTeam) {
   auto logits = logits_of(4);
-  for (size_t i = 0; i < logits.size(); i += 3) logits[i] = std::round(logits[i]);  // Ties.
+  // Rounded logits make ties.
+  for (size_t i = 0; i < logits.size(); i += 3) logits[i] = std::round(logits[i]);
   const std::vector<TokenCount> counts = {{3, 2}, {200, 0}, {4096, 1}};
   std::vector<uint64_t> allowed((kCount + 63) / 64 - 3, 0x5555'5555'5555'7777u);
   std::vector<SampleAsk> asks;
@@ -197,7 +198,7 @@ TEST(Sample, SameTokenOnEveryTargetForEveryTeam) {
     }
 }
 
-// Goal: logits without a distribution give the likeliest token, the lowest id where there is none.
+// Goal: logits without a distribution give the likeliest token, or the lowest id if there is none.
 TEST(Sample, DegenerateLogits) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   std::vector<float> none(300, -kInfinity), one = none, infinite = none, broken = none;
@@ -239,7 +240,7 @@ TEST(Sample, BiasPenaltiesAndBans) {
   changed = logits;
   change_logits(penalised, 0, changed.data(), 5);
   EXPECT_EQ(changed, (std::vector<float>{1, 1.25f, 4, -4, 3}));
-  changed = {-2, 3};  // Ids 3 and 4.
+  changed = {-2, 3};  // The changed logits of ids 3 and 4.
   change_logits(penalised, 3, changed.data(), 2);
   EXPECT_EQ(changed, (std::vector<float>{-4, 3}));
   EXPECT_EQ(row.sample(logits, {.params = penalised}), 2);
@@ -247,7 +248,7 @@ TEST(Sample, BiasPenaltiesAndBans) {
   EXPECT_EQ(row.sample(logits, {.params = {.banned = banned}}), 4);
 }
 
-// Goal: the samplers of rows that never ask cost no memory. Method: one over memory that must not
+// Goal: samplers of rows that never ask cost no memory. Method: a sampler over memory that must not
 // be touched.
 TEST(RowSampler, TouchesNothingBeforeItBegins) {
   const size_t bytes = RowSampler::bytes(200'000, 2);

@@ -12,18 +12,19 @@
 namespace altlas::ops {
 namespace {
 
-constexpr size_t kSortedMax = 256;  // Of more, a narrower band is looked for.
+constexpr size_t kSortedMax = 256;  // With more tokens than this, a narrower band is searched.
 constexpr int kLooksMax = 6;
 
 using Thresholds = std::array<float, kThresholds>;
-// Weights from `least` on and below `limit`, and the weight of those from `limit` on.
+// The weights from `least` on and below `limit`, and the total weight of those above.
 struct Band {
   float least = 0, limit = std::numeric_limits<float>::infinity();
   double above = 0;
 };
 
-// The part of `band` in which the heaviest of `tokens`, and what is above the band, reach `wanted`,
-// by descending thresholds in it. True if it is one of those; otherwise it is what lies below them.
+// Narrows `band` to the part in which the total weight from the heaviest token down reaches
+// `wanted`, by descending thresholds in the band. Returns true if it reaches it at a threshold;
+// otherwise the band becomes what lies below all of them.
 bool narrow(const WeightedTokens& tokens, const Thresholds& thresholds, double wanted, Band& band) {
   std::array<float, kThresholds> sums;
   scan_sums_from(tokens.weights, tokens.count, thresholds.data(), sums.data());
@@ -44,7 +45,7 @@ struct Token {
   int32_t id;
 };
 
-// This thread's lists, kept for their memory: a step does not allocate.
+// This thread's lists. They keep their memory, so a step does not allocate.
 struct Lists {
   std::vector<float> weights;
   std::vector<int32_t> ids;
@@ -52,7 +53,8 @@ struct Lists {
 };
 thread_local Lists lists;
 
-// The band's tokens as a list of their own, after whole looks that narrow it to a few.
+// Returns the band's tokens as a list of their own, after passes over all tokens that narrow the
+// band to a few.
 WeightedTokens inside(const WeightedTokens& tokens, double wanted, Band& band) {
   const size_t most = std::max(tokens.count, tokens.most) + kScanPadding;
   lists.weights.reserve(most);
@@ -89,8 +91,8 @@ void WeightedTokens::keep_from(float least) {
 }
 
 void WeightedTokens::keep_heaviest(double wanted) {
-  // First by pairs of octaves, which leaves few; then a narrow band of those is looked at one by
-  // one.
+  // The first pass is by pairs of octaves, which leaves few tokens; then those of a narrow band are
+  // looked at one by one.
   Thresholds thresholds;
   for (size_t i = 0; i < kThresholds; ++i) thresholds[i] = std::ldexp(1.0f, -2 * int(i + 1));
   Band band;
@@ -135,7 +137,7 @@ int32_t WeightedTokens::draw(float uniform, int32_t otherwise) const {
     }
     return last;
   }
-  return last;  // Rounding at the very end.
+  return last;  // Rounding may leave a rest at the very end.
 }
 
 }  // namespace altlas::ops

@@ -1,6 +1,6 @@
 // Goal: what top_p leaves is the shortest run of heaviest tokens, and draws find the token at a
-// share. Method: against a full sort in double, for weights over many octaves, equal ones and
-// counts around the kernels' widths.
+// share. Method: a full sort in double, for weights over many octaves, equal weights, and counts
+// around the kernels' widths.
 #include "ops/sample/weighted.h"
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ struct List {
   WeightedTokens tokens() { return {weights.data(), ids.data(), weights.size()}; }
 };
 
-// octaves: over how many weights spread; levels: of different weights, 0: any.
+// `octaves` is how far the weights spread, `levels` the number of different weights; 0: any.
 List random_list(size_t count, double octaves, double levels, PhiloxStream& random) {
   List list;
   for (size_t i = 0; i < count; ++i) {
@@ -49,7 +49,7 @@ TEST(WeightedTokens, HeaviestAreTheShortestRun) {
                 order, [&](size_t a, size_t b) { return list.weights[a] > list.weights[b]; });
             const double total = std::accumulate(list.weights.begin(), list.weights.end(), 0.0),
                          wanted = share * total;
-            // The bounds within which rounding may end the run.
+            // Rounding may end the run within these bounds.
             const auto run_to = [&](double weight) {
               double sum = 0;
               size_t kept = 0;

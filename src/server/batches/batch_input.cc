@@ -17,7 +17,7 @@ namespace json = boost::json;
 
 namespace {
 
-// Files that were put together have a byte order mark before any of their lines.
+// Files that were put together may have a byte order mark before any of their lines.
 bool is_blank(std::string_view line) {
   const auto text = skip_byte_order_mark(line, "the line");
   return text.ok() && text->find_first_not_of(" \t\r") == std::string_view::npos;
@@ -39,7 +39,7 @@ Result<void> check_batch_endpoint(std::string_view url) {
 Result<BatchRequest> read_batch_request(std::string_view line, std::string_view endpoint,
                                         size_t depth_max) {
   ALTLAS_TRY(const json::object object, parse_object(line, depth_max));
-  static const config::Config kNoLimits;  // None of a line's fields is limited by a setting.
+  static const config::Config kNoLimits;  // No setting limits any of a line's fields.
   JsonReader reader(object);
   BatchLineBody body;
   read_fields(reader, body, kNoLimits);
@@ -62,13 +62,13 @@ BatchInput check_batch_input(std::string_view content, std::string_view endpoint
                              BatchInputLimits limits) {
   BatchInput out;
   std::unordered_set<std::string> ids;
-  // Messages quote the file, perhaps cut within a character.
+  // Messages quote the file, and may cut it within a character.
   const auto fail = [&](std::string code, const std::string& message, std::string param,
                         uint32_t line) {
     if (out.errors.size() < kBatchErrorsMax)
       out.errors.push_back({std::move(code), repair_utf8(message), std::move(param), line});
   };
-  // Told of the whole file, for its lines end within characters.
+  // The encoding is told of the whole file, since its lines end within characters.
   if (const auto text = skip_byte_order_mark(content, "the file"); !text.ok()) {
     fail(text.error().reason(), text.error().message(), "", 0);
     return out;

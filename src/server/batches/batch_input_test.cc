@@ -14,7 +14,7 @@ std::string line(std::string_view id, std::string_view body = R"({"prompt": "x"}
                      method, url, body);
 }
 
-// Goal: every request is found where it stands. Method: empty lines, CRLF, no last line end.
+// Goal: every request is found in its line. Method: empty lines, CRLF, no line end at the end.
 TEST(BatchInput, Lines) {
   const std::string content = line("a") + "\r\n\n  \n" + line("b");
   const BatchInput input = check_batch_input(content, "/v1/completions", {});
@@ -29,8 +29,8 @@ TEST(BatchInput, Lines) {
   EXPECT_EQ(second->body, R"({"prompt":"x"})");
 }
 
-// Goal: byte order marks are no part of a request, and UTF-16 is called that once. Method: files
-// that editors saved, and that were put together.
+// Goal: byte order marks are no part of a request, and UTF-16 is named once. Method: files that
+// editors saved, and that were put together.
 TEST(BatchInput, ByteOrderMarks) {
   const std::string mark = "\xEF\xBB\xBF";
   for (const std::string& content :
@@ -58,7 +58,7 @@ TEST(BatchInput, ByteOrderMarks) {
   }
 }
 
-// Goal: each wrong line is named with what is wrong. Method: one fault a line.
+// Goal: each wrong line is named with its fault. Method: one fault per line.
 TEST(BatchInput, Errors) {
   struct Case {
     std::string content, code, param;
@@ -96,7 +96,7 @@ TEST(BatchInput, Errors) {
   }
 }
 
-// Goal: a file of nothing but faults is not answered with as many.
+// Goal: a file of nothing but faults is answered with a limited number of them.
 TEST(BatchInput, ErrorsAreBounded) {
   std::string content;
   for (int i = 0; i < 1000; ++i) content += "x\n";

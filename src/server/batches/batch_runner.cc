@@ -31,7 +31,7 @@ std::string_view header_of(const Response& response, std::string_view name) {
   return {};
 }
 
-// Ends a wait by cancel(): never by itself.
+// Makes a timer that never expires: its wait ends when the timer is cancelled.
 void never_expire(asio::steady_timer& timer) {
   timer.expires_at(asio::steady_timer::time_point::max());
 }
@@ -42,13 +42,13 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
   struct Active {
     explicit Active(const asio::any_io_executor& executor) : wake(executor), expiry(executor) {}
     Batch batch;
-    asio::steady_timer wake;    // Cancelled when a place is free, or a request has ended.
-    asio::steady_timer expiry;  // Runs out when the completion window has passed.
+    asio::steady_timer wake;    // It is cancelled when a place is free or a request has ended.
+    asio::steady_timer expiry;  // It expires when the completion window has passed.
     std::set<std::shared_ptr<Disconnect>> open;
     size_t running = 0;
-    bool wants = false;  // Waits for a place.
+    bool wants = false;  // Whether it waits for a place.
     bool cancelled = false, expired = false;
-    std::string full;  // Why no more results can be written.
+    std::string full;  // The reason why no more results can be written.
 
     bool ends() const { return cancelled || expired || !full.empty(); }
   };
@@ -63,7 +63,7 @@ struct BatchRunner::Impl : std::enable_shared_from_this<Impl> {
   Services& services;
   std::deque<std::string> waiting;
   std::map<std::string, ActivePtr> active;
-  size_t running = 0;  // Requests of all batches.
+  size_t running = 0;  // The running requests of all batches.
   bool stopping = false;
 
   void pump();
@@ -115,14 +115,14 @@ awaitable<void> BatchRunner::Impl::restore() {
   auto all = co_await desk.run<std::vector<Batch>>(
       [](Files&, Batches& batches) -> Result<std::vector<Batch>> { return batches.list(); });
   if (!all.ok()) co_return;
-  std::ranges::reverse(*all);  // Oldest first.
+  std::ranges::reverse(*all);  // The oldest comes first.
   for (const Batch& batch : *all)
     if (!is_over(batch.status)) waiting.push_back(batch.id);
   pump();
 }
 
-// Reads and checks the input; the requests that have no result yet. Errors: the batch is over, or
-// its input can't be read: kIo where that may pass, unless it is the `last` try.
+// Reads and checks the input. Returns the requests that have no result yet. Errors: the batch is
+// over, or its input can't be read: kIo if that may pass, unless this is the `last` try.
 awaitable<Result<std::vector<BatchLine>>> BatchRunner::Impl::prepare(ActivePtr one, bool last) {
   BatchInputLimits limits;
   limits.lines_max = static_cast<size_t>(services.config.server.batch_lines_max);
@@ -169,7 +169,7 @@ awaitable<Result<std::vector<BatchLine>>> BatchRunner::Impl::prepare(ActivePtr o
 }
 
 // Does `work` again while it fails for a reason that may pass (too many files are open, a disk that
-// comes back) and `goes_on` says so. The `last` try comes after six seconds; more may follow it.
+// comes back) and `goes_on` agrees. The `last` try comes after six seconds; more may follow it.
 template <class T>
 awaitable<Result<T>> BatchRunner::Impl::patiently(
     std::function<awaitable<Result<T>>(bool last)> work, std::function<bool(bool last)> goes_on) {
@@ -218,7 +218,7 @@ awaitable<void> BatchRunner::Impl::run_batch(ActivePtr one) {
                finished.error().message());
 }
 
-// A place goes to the batch that has the fewest, so that a long one does not hold up those after
+// A place goes to the batch that has the fewest, so that a long batch does not hold up those after
 // it.
 bool BatchRunner::Impl::may_begin(const Active& one) const {
   if (running >= static_cast<size_t>(services.config.server.batch_parallel_max)) return false;
@@ -261,7 +261,7 @@ awaitable<Result<BatchRequest>> BatchRunner::Impl::read_line(ActivePtr one, Batc
                                static_cast<size_t>(services.config.server.json_depth_max));
 }
 
-// The handler's answer; on a strand of its own, as a connection's would be.
+// Returns the handler's answer. The handler runs on a strand of its own, as a connection's would.
 awaitable<Result<Response>> BatchRunner::Impl::call(ActivePtr one, Request request) {
   const RouteMatch match = match_route(routes(), request.method, request.path);
   if (match.route == nullptr) co_return not_found("no such endpoint");
@@ -303,7 +303,7 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     request.body = asked->body;
     request.request_id = request_id;
     request.identity = Identity{one->batch.owner, Role::kUser};
-    request.received = asked_first;  // What was refused for want of room keeps its age.
+    request.received = asked_first;  // A request that was refused for want of room keeps its age.
     request.disconnect = std::make_shared<Disconnect>();
     if (services.request_memory)
       request.memory = std::make_shared<MemoryLease>(services.request_memory);
@@ -313,7 +313,7 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
     const int status = answer.ok() ? answer->status : http_status(answer.error().code());
     const bool ok = status == 200;
     if (!ok && !may_go_on(*one)) co_return;  // It ended because the batch did.
-    if (status == 429 || status == 503) {    // No room now: later.
+    if (status == 429 || status == 503) {    // There is no room now, so it is tried again later.
       pause.expires_after(std::chrono::milliseconds(wait_ms));
       co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
       continue;
@@ -334,7 +334,8 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
   }
 }
 
-// What has no result is said in the error file, so that every request of the input has its line.
+// Requests without a result get a line in the error file, so that every request of the input has
+// one.
 awaitable<void> BatchRunner::Impl::write_rest(ActivePtr one, std::vector<BatchLine> lines,
                                               std::string code, std::string why) {
   auto find = [id = one->batch.id](Files&, Batches& batches) -> Result<std::vector<uint32_t>> {
@@ -347,7 +348,8 @@ awaitable<void> BatchRunner::Impl::write_rest(ActivePtr one, std::vector<BatchLi
     std::string text =
         error_line(one->batch, line.number, asked.ok() ? asked->custom_id : "", code, why);
     auto write = [id = one->batch.id, line, text = std::move(text)](Files&, Batches& batches) {
-      return batches.add_result(id, line.number, false, text);  // Answered ones stay as they are.
+      // Results that are there already stay as they are.
+      return batches.add_result(id, line.number, false, text);
     };
     if (const auto written = co_await desk.run<void>(std::move(write)); !written.ok()) {
       one->full = written.error().message();

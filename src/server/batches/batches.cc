@@ -25,12 +25,12 @@ namespace {
 constexpr uint64_t kStateBytesMax = 4 << 20;
 constexpr uint64_t kPieceBytes = 1 << 20;
 constexpr size_t kHeadBytes = 256;       // A result's id is in its first bytes.
-constexpr uint32_t kLinesMax = 1 << 24;  // Of an input file, empty ones counted.
+constexpr uint32_t kLinesMax = 1 << 24;  // The lines of an input file, empty ones included.
 constexpr int64_t kWindowMax = 7 * 86400 * kSecond;
 
 std::string_view results_of(bool ok) { return ok ? ".output" : ".errors"; }
 
-// The input line of a result: it begins {"id":"batch_req_…_7".
+// Returns the input line of a result, which begins with {"id":"batch_req_…_7".
 std::optional<uint32_t> line_of(std::string_view head, std::string_view batch) {
   const std::string start = "{\"id\":\"" + result_id(batch, 0);
   const std::string_view prefix = std::string_view(start).substr(0, start.size() - 1);
@@ -43,7 +43,8 @@ std::optional<uint32_t> line_of(std::string_view head, std::string_view batch) {
   return line;
 }
 
-// A crash may have left half a line at the end: it goes. The size then; 0 for no file.
+// Cuts off half a line that a crash may have left at the end. Returns the size then, or 0 if there
+// is no file.
 Result<uint64_t> cut_half_line(const std::string& path) {
   std::error_code error;
   uint64_t size = fs::file_size(path, error);
@@ -116,20 +117,20 @@ Result<void> Batches::restore(const std::string& path) {
   Entry& entry = entries_[batch.id];
   entry.batch = std::move(batch);
   if (is_over(entry.batch.status)) return {};
-  // Once finalizing, results may be files already: the counts stand in the state.
+  // Once the batch is finalizing its results may be files already, so the state has the counts.
   if (entry.batch.finalizing != 0) return {};
   entry.batch.done = entry.batch.faulty = 0;
   ALTLAS_TRY_VOID(count_results(entry, true));
   return count_results(entry, false);
 }
 
-// Reads the results that an earlier process wrote.
+// Counts the results that an earlier process wrote.
 Result<void> Batches::count_results(Entry& entry, bool ok) {
   const std::string path = path_of(entry.batch.id, results_of(ok));
   ALTLAS_TRY(const uint64_t size, cut_half_line(path));
   bool at_start = true;
   for (uint64_t offset = 0; offset < size; offset += kPieceBytes) {
-    // A line's head may lie across two pieces.
+    // The first bytes of a line may lie across two pieces.
     ALTLAS_TRY(const std::string piece, read_part(path, offset, kPieceBytes + kHeadBytes));
     const size_t own = std::min<size_t>(piece.size(), kPieceBytes);
     for (size_t i = 0; i < own; ++i) {
@@ -157,8 +158,8 @@ Result<Batch> Batches::create(Batch batch) {
   return batch;
 }
 
-// Whose oldest ended batch goes: the owner's who has most of them. One owner has at most three
-// quarters of the places, so that there is room for others.
+// Removes ended batches until there is room: the oldest of the owner who has the most. One owner
+// has at most three quarters of the places, so that there is room for others.
 Result<void> Batches::make_room(const std::string& owner) {
   while (true) {
     std::map<std::string_view, size_t> of_owner;
@@ -244,9 +245,9 @@ std::vector<uint32_t> Batches::lines_done(std::string_view id) const {
   return lines;
 }
 
-// The file that the results of one kind become; empty where there are none.
+// Makes the results of one kind a file. Returns its id, or "" if there are no results.
 Result<std::string> Batches::hand_over(const Batch& batch, bool ok) {
-  // The same name each time, so that doing it again after a crash makes no second one.
+  // The id is the same each time, so that a repetition after a crash makes no second file.
   const std::string id =
       fmt::format("file-{}-{}", batch.id.substr(batch.id.find('_') + 1), ok ? "output" : "errors");
   const std::string path = path_of(batch.id, results_of(ok));

@@ -21,7 +21,7 @@ using boost::asio::awaitable;
 
 constexpr size_t kMetadataMax = 16, kMetadataKeyMax = 64, kMetadataValueMax = 512;
 
-// Entries of `metadata`: characters of keys and values are limited.
+// Reads the entries of `metadata`. Their keys and values have limited numbers of characters.
 void read_metadata(const json::object& metadata, JsonReader& reader, Batch& batch) {
   if (metadata.size() > kMetadataMax)
     return reader.fail("metadata", fmt::format("has {} entries, at most {} are taken",
@@ -98,7 +98,8 @@ awaitable<Result<Response>> get_batch(Request request, Services& services) {
   co_return json_response(text::json_text(batch_to_json(batch)));
 }
 
-// POST /v1/batches/{id}/cancel: its requests end, what is answered stays.
+// POST /v1/batches/{id}/cancel: ends the batch's requests. Those that are answered keep their
+// results.
 awaitable<Result<Response>> cancel_batch(Request request, Services& services) {
   auto work = [id = std::string(request.parameter("id")), identity = request.identity](
                   Files&, Batches& batches) -> Result<Batch> {

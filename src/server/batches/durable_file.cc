@@ -33,7 +33,7 @@ Result<void> write_all(int fd, std::string_view content, const std::string& path
   return {};
 }
 
-// The folder's own entry of a file must reach the disk too.
+// Writes the folder to the disk too, since it has the file's name.
 Result<void> sync_folder_of(const std::string& path) {
   const Fd folder =
       open_file(std::filesystem::path(path).parent_path().string(), O_RDONLY | O_DIRECTORY);
@@ -54,7 +54,7 @@ Result<void> write_durable(const std::string& path, std::string_view content) {
     const Fd file = open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
     if (!file) return failed("make", temporary);
     if (auto ok = write_all(file.get(), content, temporary); !ok.ok()) {
-      ::unlink(temporary.c_str());  // A full disk gets its room back.
+      ::unlink(temporary.c_str());  // On a full disk this frees its space.
       return ok;
     }
     if (::fdatasync(file.get()) != 0) return failed("synchronise", temporary);
@@ -76,7 +76,7 @@ Result<void> append_durable(const std::string& path, std::string_view content) {
   if (!file) return failed("open", path);
   const off_t before = ::lseek(file.get(), 0, SEEK_END);
   if (auto ok = write_all(file.get(), content, path); !ok.ok()) {
-    // Half a line would join the next one.
+    // A half line would become part of the next one.
     if (before >= 0 && ::ftruncate(file.get(), before) != 0) return failed("shorten", path);
     return ok;
   }

@@ -29,8 +29,8 @@ void FileDesk::expire_files() {
                  [&](std::string_view id) { return batches_->uses_file(id); });
 }
 
-// Expired files give their room back also when nobody asks. One that a batch still reads is looked
-// at again after a second; a clock that is set is noticed within an hour.
+// Removes expired files even if nobody asks for them. A file that a batch still reads is looked at
+// again after a second; a clock that was set is noticed within an hour.
 void FileDesk::watch_expiry() {
   const TimeUs next = files_->next_expiry();
   if (next == watched_) return;

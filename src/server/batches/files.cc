@@ -112,7 +112,8 @@ Result<std::unique_ptr<Files>> Files::open(std::string folder, FileLimits limits
       fs::remove(path, error);
     }
   }
-  for (const fs::path& path : paths)  // Content whose description never came.
+  // Content whose description was never written goes, too.
+  for (const fs::path& path : paths)
     if (path.extension() != ".json" && !files->files_.contains(path.stem().string()))
       fs::remove(path, error);
   return files;

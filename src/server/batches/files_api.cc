@@ -1,4 +1,4 @@
-// OpenAI's files: /v1/files, where the inputs and results of batches are.
+// OpenAI's files: /v1/files, which hold the inputs and results of batches.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,8 +23,8 @@ using boost::asio::awaitable;
 
 constexpr uint64_t kPieceBytes = 256 << 10;
 constexpr size_t kFilenameBytesMax = 256;
-// The form as the object that it stands for. A form has no objects: `expires_after[seconds]` is a
-// part of its own, or the whole is one part as JSON text. Of the file its name.
+// Returns the object that the form stands for. A form has no objects: `expires_after[seconds]` is a
+// part of its own, or the whole is one part with JSON text. The file is represented by its name.
 json::object form_json(const std::vector<FormPart>& parts) {
   constexpr std::string_view kName = "expires_after";
   json::object body{{"purpose", ""}};
@@ -104,7 +104,7 @@ awaitable<Result<Response>> list_files(Request request, Services& services) {
   co_return json_response(text::json_text(page_json(page, std::move(data))));
 }
 
-// The file of the path, if the asker may see it.
+// Returns the file named in the path, if the asker may see it.
 awaitable<Result<FileInfo>> own_file(const Request& request, Services& services) {
   const Identity identity = request.identity;
   auto work = [id = std::string(request.parameter("id")), identity](Files& files,
@@ -130,14 +130,15 @@ awaitable<Result<Response>> get_content(Request request, Services& services) {
   auto open = [id = file.id](Files& files, Batches&) { return files.open_content(id); };
   using Content = std::shared_ptr<const OpenFile>;
   ALTLAS_CO_TRY(const Content content, co_await services.desk->run<Content>(std::move(open)));
-  response.stream_bytes = file.bytes;  // Clients see how far they are, and whether all came.
+  response.stream_bytes = file.bytes;  // Clients see how far they are, and whether everything came.
   response.stream = [content, size = file.bytes, &services](WriteChunk write) -> awaitable<void> {
     for (uint64_t offset = 0; offset < size; offset += kPieceBytes) {
       auto work = [content, offset](Files&, Batches&) {
         return content->read(offset, kPieceBytes);
       };
       auto piece = co_await services.desk->run<std::string>(std::move(work));
-      if (!piece.ok()) throw std::runtime_error(piece.error().message());  // Ends the connection.
+      // An exception ends the connection.
+      if (!piece.ok()) throw std::runtime_error(piece.error().message());
       if (!(co_await write(*std::move(piece))).ok()) co_return;
     }
   };

@@ -1,5 +1,5 @@
-// Goal: what files and batches say is kept is there after a crash at any place, nothing is counted
-// twice, and limits hold. Method: folders as a crash leaves them, opened again.
+// Goal: what files and batches report as kept is there after a crash at any point, nothing is
+// counted twice, and limits hold. Method: folders as a crash leaves them, opened again.
 #include "server/batches/files.h"
 
 #include <gtest/gtest.h>
@@ -57,7 +57,8 @@ TEST(Files, KeptOverRestarts) {
     id = made->id;
     EXPECT_EQ((*files)->bytes(), 5u);
   }
-  // What a crash leaves: content without a description, a description without content, halves.
+  // A crash may leave content without a description, a description without content, and halves of
+  // files.
   write(folder / "files/file-1.data", "x");
   write(folder / "files/file-2.json", R"({"id":"file-2","bytes":3})");
   write(folder / "files/file-3.json", R"({"id":"fi)");
@@ -92,8 +93,9 @@ TEST(Files, Limits) {
   EXPECT_EQ((*files)->create(info("a"), "").error().code(), ErrorCode::kBusy);
 }
 
-// Goal: nobody's files keep others from theirs. Method: owners that take all they get, in files and
-// in bytes, one after another; a new one still has room, and what is deleted is free again.
+// Goal: no owner's files keep others from having any. Method: owners that take all they get, in
+// files and in bytes, one after another; a new owner still has room, and what is deleted is free
+// again.
 TEST(Files, OneOwnerLeavesRoomForOthers) {
   for (const size_t size : {0, 1000}) {
     const Folder folder;
@@ -124,8 +126,8 @@ TEST(Files, OneOwnerLeavesRoomForOthers) {
   }
 }
 
-// Goal: a file is there until its time, not after it, and one that is read stays until then.
-// Method: files of several times, asked for at each.
+// Goal: a file is there until its time and not after it, and a file that is being read stays until
+// it was. Method: files with several times, asked for at each.
 TEST(Files, ExpireAtTheirTime) {
   const Folder folder;
   auto files = Files::open(folder / "files", {});
@@ -155,8 +157,8 @@ TEST(Files, ExpireAtTheirTime) {
   EXPECT_EQ((*files)->next_expiry(), INT64_MAX);
 }
 
-// Goal: who has begun to read a file gets all of it. Method: removed and expired between two
-// pieces.
+// Goal: whoever has begun to read a file gets all of it. Method: the file is removed, or expires,
+// between two pieces.
 TEST(Files, ContentStaysForItsReader) {
   const Folder folder;
   auto files = Files::open(folder / "files", {});
@@ -177,12 +179,12 @@ TEST(Files, ContentStaysForItsReader) {
   }
 }
 
-// Goal: a lifetime is taken as it is meant or refused with its place. Method: a table.
+// Goal: a lifetime is taken as it is meant, or refused with its place. Method: a table.
 TEST(Files, Lifetimes) {
   struct Case {
     const char* json;
     TimeUs lifetime;
-    const char* field;  // Of the error; empty: none.
+    const char* field;  // The error's field; empty: there is no error.
   };
   const Case cases[] = {
       {R"({})", 0, ""},
@@ -274,7 +276,8 @@ TEST(Batches, ResultsAreCountedOnce) {
   EXPECT_EQ(desk.files->find(finished.error_file)->owner, "ann");
 }
 
-// A crash between the results' moving and the state's writing: finishing again changes nothing.
+// Goal: after a crash between moving the results and writing the state, finishing again changes
+// nothing.
 TEST(Batches, FinishedTwice) {
   const Folder folder;
   std::string id, output;
@@ -289,7 +292,7 @@ TEST(Batches, FinishedTwice) {
     made.status = BatchStatus::kFinalizing;
     ASSERT_TRUE(desk.batches->update(made).ok());
     output = desk.batches->finish(made)->output_file;
-    ASSERT_TRUE(desk.batches->update(made).ok());  // The state is as it was before.
+    ASSERT_TRUE(desk.batches->update(made).ok());  // The state is the earlier one.
   }
   Desk desk(folder);
   EXPECT_EQ(desk.batches->find(id)->done, 1u) << "counts stand in the state from here on";
@@ -326,7 +329,7 @@ TEST(Batches, OldestEndedGoes) {
   EXPECT_FALSE(desk.batches->find(first.id).ok());
 }
 
-// Goal: nobody's many batches make another's unknown, or keep others from making one.
+// Goal: one owner's many batches neither remove another's nor keep another from making one.
 TEST(Batches, EachOwnerLosesItsOwn) {
   const Folder folder;
   Desk desk(folder, 8);

@@ -1,6 +1,6 @@
-// Goal: a body's rows are its reader and its schema at once. Method: every field of every body,
-// from its own schema: values of the wrong kind and beyond the limits are refused under its name,
-// the default that the schema tells is what is read.
+// Goal: a body's rows are both its reader and its schema. Method: for every field of every body,
+// from its own schema: values of the wrong kind and beyond the limits are refused with its name,
+// and the default in the schema is what is read.
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
@@ -16,7 +16,7 @@ namespace {
 
 namespace json = boost::json;
 
-// The field that is wrong in `text` as `Body` reads it; "" where nothing is.
+// Returns the field of `text` that is wrong when read as `Body`, or "" if none is.
 template <class Body>
 std::string wrong_field(Body body, const json::object& object) {
   JsonReader reader(object);
@@ -24,7 +24,7 @@ std::string wrong_field(Body body, const json::object& object) {
   return reader.status().ok() ? "" : reader.status().error().field();
 }
 
-// Alternatives of a schema, references followed.
+// Returns the alternatives of a schema, with references followed.
 std::vector<json::object> alternatives(const json::object& schema, const json::object& shared) {
   if (const json::value* reference = schema.if_contains("$ref")) {
     const std::string_view text = reference->get_string();
@@ -51,7 +51,7 @@ bool takes(const json::object& schema, std::string_view kind) {
   });
 }
 
-// Values that no alternative takes: of another kind, beyond a limit, none of the names.
+// Returns values that no alternative takes: of another kind, beyond a limit, or none of the names.
 std::vector<json::value> wrong_values(const std::vector<json::object>& schemas) {
   const std::pair<std::string_view, json::value> kinds[] = {{"string", "?"},
                                                             {"integer", 1},
@@ -77,14 +77,14 @@ std::vector<json::value> wrong_values(const std::vector<json::object>& schemas) 
   return out;
 }
 
-// Fields that code reads or compares behind the rows; tests/test_fields.py tries those.
+// Code reads or compares these fields after the rows; tests/test_fields.py tests them.
 constexpr std::string_view kReadByCode[] = {"tool_choice", "endpoint", "purpose"};
 bool is_read_by_rows(std::string_view name, const json::object& schema) {
   if (std::ranges::find(kReadByCode, name) != std::end(kReadByCode)) return false;
   return schema.contains("default") || schema.contains("minimum") || schema.contains("enum");
 }
 
-// `body` with what it needs, so that nothing else is wrong before a field.
+// Returns an object with what `body` needs, so that nothing else is wrong before a field.
 template <class Body>
 json::object needed_fields(const Body& body, const json::object& schema) {
   json::object object;
@@ -178,7 +178,8 @@ struct Sample {
   }
 };
 
-// Method: messages by body, as clients see them.
+// Goal: a message says what is wrong, and where. Method: messages of several bodies, as clients see
+// them.
 TEST(Rows, SayWhatIsWrongAndWhere) {
   const std::pair<const char*, const char*> rows[] = {
       {R"({})", ""},

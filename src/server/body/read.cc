@@ -38,7 +38,7 @@ void check_text(JsonReader& reader, std::string_view name, std::string_view text
 void adopt(JsonReader& reader, const JsonReader& inner) {
   const auto status = inner.status();
   if (status.ok()) return;
-  const std::string& text = status.error().message();  // Begins with the whole path.
+  const std::string& text = status.error().message();  // The message begins with the whole path.
   std::string_view field = status.error().field();
   const std::string before = reader.path_of("");
   if (field.starts_with(before)) field.remove_prefix(before.size());

@@ -6,7 +6,7 @@ namespace json = boost::json;
 
 namespace {
 
-// The schema, and null.
+// Returns a schema that also takes null.
 json::object nullable(json::object schema) {
   if (json::value* type = schema.if_contains("type"); type != nullptr && type->is_string()) {
     if (type->get_string() != "null") *type = json::array{*type, "null"};

@@ -21,7 +21,7 @@ namespace {
 
 namespace json = boost::json;
 
-// Whether a body of `content_type` is what the route takes ("application/json": any JSON).
+// Whether the route takes a body of `content_type` ("application/json" stands for any JSON).
 bool is_type(std::string_view content_type, std::string_view wanted) {
   const std::string_view type = content_type.substr(0, content_type.find(';'));
   const std::string name = lower(trim_end(type, " \t"));
@@ -30,13 +30,13 @@ bool is_type(std::string_view content_type, std::string_view wanted) {
          name.ends_with("+json");
 }
 
-// What the route table calls `path`: the metrics' path is a setting.
+// Returns the path in the route table: the metrics' path is a setting.
 std::string_view table_path(std::string_view path, const config::MonitoringConfig& config) {
   if (path == metrics_path(config)) return kMetricsPattern;
   return path == kMetricsPattern ? std::string_view("/") : path;
 }
 
-// "OPTIONS *": what the server as a whole takes (RFC 9110, section 9.3.7).
+// Answers "OPTIONS *": what the server as a whole takes (RFC 9110, section 9.3.7).
 Response server_options() {
   Response response;
   response.status = 204;
@@ -44,7 +44,7 @@ Response server_options() {
   return response;
 }
 
-// A span of the trace, named by its route, in group 0.
+// Adds a span to the trace, named by its route, in group 0.
 void record_request(const Services& services, std::string_view pattern, int status, TimeUs from,
                     TimeUs until) {
   if (services.tracer == nullptr) return;
@@ -54,7 +54,7 @@ void record_request(const Services& services, std::string_view pattern, int stat
   services.tracer->record_beside(span, "requests");
 }
 
-// Puts `meta` in front of the closing brace of a JSON object.
+// Puts `meta` before the closing brace of a JSON object.
 boost::asio::awaitable<void> add_meta(Services& services, config::ApiMetadataConfig wanted,
                                       std::string request_id, TimeUs received, Response& response) {
   if (response.stream || response.content_type != "application/json" ||
@@ -75,18 +75,18 @@ boost::asio::awaitable<void> add_meta(Services& services, config::ApiMetadataCon
                       {"memory_used", device.memory_used}});
     meta["gpu_resources"] = std::move(gpus);
   }
-  response.body.resize(response.body.rfind('}'));  // A text file's line end may follow it.
+  response.body.resize(response.body.rfind('}'));  // A text file's line end may follow the brace.
   response.body +=
       (response.body.size() > 1 ? ",\"meta\":" : "\"meta\":") + text::json_text(meta) + "}";
 }
 
-// co_spawn wants results that are made from nothing, which a Result is not.
+// co_spawn wants results that can be made from nothing; a Result can't.
 boost::asio::awaitable<std::optional<Result<Response>>> optional_of(
     boost::asio::awaitable<Result<Response>> answer) {
   co_return co_await std::move(answer);
 }
 
-// A coding that is not taken is answered with those that are (RFC 9110, section 12.5.3).
+// A refused coding is answered with those that are taken (RFC 9110, section 12.5.3).
 Response undecoded(const Error& error, std::string_view path) {
   Response response = problem(error, openai_style(path));
   if (error.code() == ErrorCode::kUnsupported)
@@ -94,7 +94,7 @@ Response undecoded(const Error& error, std::string_view path) {
   return response;
 }
 
-// What is answered where no route takes the request: a preflight, 404, 405.
+// The answer if no route takes the request: a preflight, 404 or 405.
 Result<Response> without_route(const Request& request, const std::string& allow,
                                const config::ServerConfig& server) {
   if (request.method == "OPTIONS" && request.path == "*") return server_options();
@@ -138,7 +138,7 @@ boost::asio::awaitable<Result<Response>> run_route(Request request, Result<Admit
   request.parameters = match.parameters;
   if (!services.large || request.body.size() < kLargeBody)
     co_return co_await match.route->handler(std::move(request), services);
-  // Named here: GCC destroys temporaries of a co_await twice.
+  // The result has a name because GCC destroys temporaries of a co_await twice.
   auto answer = optional_of(match.route->handler(std::move(request), services));
   co_return *co_await boost::asio::co_spawn(*services.large, std::move(answer),
                                             boost::asio::use_awaitable);
@@ -165,14 +165,14 @@ boost::asio::awaitable<Response> dispatch(Request request, Result<Admitted> admi
   const std::string path = request.path, request_id = request.request_id;
   const TimeUs received = request.received;
   const std::string origin = request.origin;
-  const auto config = services.now();  // One state for the whole request.
+  const auto config = services.now();  // The whole request sees one state.
   Response response;
   std::string_view pattern = "none";
   try {
     auto result = co_await run_route(std::move(request), std::move(admitted), services,
                                      config->server, pattern);
     response = result.ok() ? *std::move(result) : problem(result.error(), openai_style(path));
-    // The log has the files' whole paths, the answer has not.
+    // The log gets the files' whole paths, the answer does not.
     if (!result.ok() && response.status >= 500 &&
         without_folders(result.error().message()) != result.error().message())
       log::warn("{}: {}", path, result.error().message());

@@ -25,8 +25,8 @@ struct Hangups::Impl : std::enable_shared_from_this<Hangups::Impl> {
   void await_signs();
   void carry_out();
 
-  asio::posix::stream_descriptor ready;  // The epoll's; readable when a sign waits.
-  int epoll = -1;                        // The same, closed by `ready`.
+  asio::posix::stream_descriptor ready;  // The epoll's descriptor: readable when a sign waits.
+  int epoll = -1;                        // The same descriptor; `ready` closes it.
   std::mutex mutex;
   std::map<uint64_t, Entry> entries;
   uint64_t next_id = 1;
@@ -36,7 +36,7 @@ namespace {
 
 epoll_event interest(uint64_t id, uint32_t wanted) {
   epoll_event event{};
-  event.events = EPOLLONESHOT;  // EPOLLERR and EPOLLHUP come unasked.
+  event.events = EPOLLONESHOT;  // EPOLLERR and EPOLLHUP are always reported.
   if (wanted & Hangups::kUnread) event.events |= EPOLLIN;
   if (wanted & Hangups::kEnded) event.events |= EPOLLRDHUP;
   event.data.u64 = id;
@@ -88,7 +88,7 @@ void Hangups::Impl::carry_out() {
   for (int i = 0; i < count; ++i) {
     std::shared_ptr<const std::function<void(uint32_t)>> on_sign;
     {
-      const uint64_t id = events[i].data.u64;  // Copied: the kernel's struct is packed.
+      const uint64_t id = events[i].data.u64;  // A copy, since the kernel's struct is packed.
       const std::lock_guard lock(mutex);
       const auto found = entries.find(id);
       if (found == entries.end()) continue;
@@ -119,7 +119,7 @@ void Hangups::again(uint64_t id, uint32_t wanted) {
   const auto found = impl_->entries.find(id);
   if (found == impl_->entries.end()) return;
   epoll_event event = interest(id, wanted);
-  // It fails only where the socket is closed, which nobody watches any more.
+  // The call fails only if the socket is closed; nobody watches it then.
   static_cast<void>(::epoll_ctl(impl_->epoll, EPOLL_CTL_MOD, found->second.socket, &event));
 }
 

@@ -29,16 +29,16 @@ using asio::ip::tcp;
 
 namespace {
 
-// co_await returns (error_code, …) instead of throwing.
+// With it co_await returns (error_code, …) instead of throwing.
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 
-// Descriptors that journal, batches, workers that start anew and reads of /proc may need at once.
+// Descriptors that the journal, batches, restarted workers and reads of /proc may need at once.
 constexpr int64_t kDescriptorsReserved = 16;
-// A socket, and the file whose content is being sent.
+// A connection needs a socket, and the file whose content is being sent.
 constexpr int64_t kDescriptorsEach = 2;
 
 struct Descriptors {
-  int64_t limit = INT64_MAX;  // RLIMIT_NOFILE, soft.
+  int64_t limit = INT64_MAX;  // The soft limit of RLIMIT_NOFILE.
   int64_t used = 0;
 };
 
@@ -54,7 +54,7 @@ Descriptors descriptors() {
   return out;
 }
 
-// Answers go out at once; a peer that vanished without a word is noticed within a minute.
+// Sends answers at once, and notices within a minute if a peer vanished without a word.
 void set_options(tcp::socket& socket) {
   boost::system::error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
@@ -68,7 +68,7 @@ void set_options(tcp::socket& socket) {
   set(TCP_KEEPCNT, 3);
 }
 
-// OpenSSL finds no certificate behind a byte order mark.
+// OpenSSL finds no certificate after a byte order mark.
 Result<std::string> read_pem(const std::string& path, const std::string& field) {
   const auto wrong = [&](std::string_view why) {
     return invalid(fmt::format("{}: '{}' can't be read: {}", field, path, why), field);
@@ -81,7 +81,8 @@ Result<std::string> read_pem(const std::string& path, const std::string& field) 
   return std::string(*plain);
 }
 
-// Whose connection it is: the address, of IPv6 the network, for one machine has a whole /64.
+// Returns whose connection it is: the address, or for IPv6 the network, since one machine has a
+// whole /64.
 std::string network_of(const boost::system::error_code& error, const tcp::endpoint& end) {
   if (error) return "";
   if (end.address().is_v4()) return end.address().to_string();
@@ -103,13 +104,13 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   tcp::acceptor acceptor;
   std::mutex tls_mutex;
   std::shared_ptr<asio::ssl::context> tls;
-  int64_t connections = 0;  // With open_mutex, as the next one.
-  int64_t connections_possible = INT64_MAX;  // As the limit of descriptors allows.
-  // Open connections by id, so that stop can end idle ones. Locked: sessions live on their own
-  // strands.
+  int64_t connections = 0;  // It is guarded by open_mutex, like the next one.
+  int64_t connections_possible = INT64_MAX;  // It follows from the limit of descriptors.
+  // Open connections by id, so that stop() can end idle ones. They are locked, since sessions live
+  // on strands of their own.
   std::mutex open_mutex;
   std::map<uint64_t, std::weak_ptr<HttpSession>> open;
-  std::map<std::string, int64_t> of_address;  // Connections.
+  std::map<std::string, int64_t> of_address;  // The number of connections per address.
   uint64_t next_id = 0;
 
   const config::ServerConfig& config() const { return share->services.config.server; }
@@ -125,7 +126,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 
 namespace {
 
-// A connection's place in the server's list, while it lasts; however it ends.
+// A connection's place in the server's list. It lasts as long as the connection, however that ends.
 class OpenPlace {
  public:
   OpenPlace(std::shared_ptr<Server::Impl> server, const std::shared_ptr<HttpSession>& session)
@@ -153,7 +154,7 @@ Result<std::shared_ptr<asio::ssl::context>> Server::Impl::load_tls() const {
   context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
                        asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 |
                        asio::ssl::context::no_tlsv1_1);
-  // Keys of TLS 1.2 that a certificate stolen later does not open.
+  // With these ciphers a certificate that is stolen later does not open connections of TLS 1.2.
   if (SSL_CTX_set_cipher_list(context->native_handle(), "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
     return Error(ErrorCode::kInternal, "this OpenSSL has no ECDHE");
   boost::system::error_code error;
@@ -189,7 +190,7 @@ asio::awaitable<void> Server::Impl::serve(tcp::socket socket) {
   co_await session->run();
 }
 
-// What the others open is open by now; connections share the rest.
+// By now the rest of the server has its descriptors; connections share what is left.
 void Server::Impl::limit_connections() {
   const Descriptors now = descriptors();
   const int64_t possible =
@@ -205,7 +206,7 @@ void Server::Impl::limit_connections() {
       possible, config().connections_max, now.limit, now.used, kDescriptorsReserved);
 }
 
-// Takes a place among all connections and those of the address; false when there is none.
+// Takes a place among all connections and those of the address. Returns false if there is none.
 bool Server::Impl::enter(const std::string& address) {
   const std::lock_guard lock(open_mutex);
   if (connections >= std::min(config().connections_max, connections_possible)) return false;
@@ -222,7 +223,7 @@ void Server::Impl::leave(const std::string& address) {
   if (--of_address[address] == 0) of_address.erase(address);
 }
 
-// Answers a connection that is one too many.
+// Answers a connection that exceeds the limit.
 void Server::Impl::turn_away(tcp::socket socket) const {
   static constexpr std::string_view kBody =
       R"({"error": "too many connections are open: try later"})";
@@ -244,7 +245,8 @@ asio::awaitable<void> Server::Impl::accept_loop() {
   while (!share->stopping) {
     auto [error, socket] = co_await acceptor.async_accept(asio::make_strand(io), kTuple);
     if (share->stopping || error == asio::error::operation_aborted) co_return;
-    if (error) {  // Out of descriptors, or the peer left: go on, but not in a busy loop.
+    // If the process is out of descriptors, or the peer left, the loop goes on, but not busily.
+    if (error) {
       asio::steady_timer pause(co_await asio::this_coro::executor, std::chrono::milliseconds(10));
       co_await pause.async_wait(kTuple);
       continue;

@@ -22,8 +22,9 @@ using asio::ip::tcp;
 namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
-constexpr size_t kWriteBytes = 256 << 10;   // The client takes so much within the time allowed.
-constexpr size_t kRequestIdBytesMax = 128;  // Longer ones are replaced.
+// The client must take this much within the time allowed.
+constexpr size_t kWriteBytes = 256 << 10;
+constexpr size_t kRequestIdBytesMax = 128;  // A longer id is replaced.
 constexpr auto kDrainTime = std::chrono::seconds(2);
 constexpr uint64_t kDrainBytes = 64 << 20;
 
@@ -39,7 +40,7 @@ std::string chunk(std::string_view bytes) {
   return fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
 }
 
-// "127.0.0.1"; empty when the socket has gone.
+// Returns text such as "127.0.0.1", or "" if the socket is gone.
 std::string address_text(const boost::system::error_code& error, const tcp::endpoint& end) {
   return error ? std::string() : end.address().to_string();
 }
@@ -56,11 +57,11 @@ std::string peer_address(const tcp::socket& socket) {
 
 }  // namespace
 
-// A streamed body while its handler produces it. Handlers may keep their WriteChunk longer than
-// that; it then only says that nobody reads.
+// A streamed body while its handler produces it. Handlers may keep their WriteChunk for longer; it
+// then only says that nobody reads.
 struct HttpSession::Stream {
   bool chunked = false;
-  bool events = false;  // Server-sent ones, which may have comments between them.
+  bool events = false;  // Whether it has server-sent events, which may have comments between them.
   bool open = true;
 };
 
@@ -98,7 +99,7 @@ awaitable<void> HttpSession::run() {
   transport_->socket().close(ignored);
 }
 
-// Reads more of what the client sends; false when nothing more comes.
+// Reads more of what the client sends. Returns false if nothing more comes.
 awaitable<bool> HttpSession::fill() {
   const auto space = buffer_.prepare(kReadBytes);
   const auto [error, count] =
@@ -108,10 +109,10 @@ awaitable<bool> HttpSession::fill() {
   co_return true;
 }
 
-// Reads one request within the limits; false when the connection is over (an answer has been sent
-// where one is due).
+// Reads one request within the limits. Returns false if the connection is over (an answer has been
+// sent where one is due).
 awaitable<bool> HttpSession::read(RequestReader& reader) {
-  // The first byte may take as long as a connection may idle, the rest may not.
+  // The first byte may take as long as a connection may be idle; the rest has less time.
   transport_->expire_after(seconds(config().idle_timeout_s));
   bool begun = false;
   while (reader.state() == RequestReader::State::kHead) {
@@ -129,8 +130,8 @@ awaitable<bool> HttpSession::read(RequestReader& reader) {
   co_return co_await read_body(reader);
 }
 
-// What the head alone decides, before memory is spent on a body. Without one, a wrong key is
-// answered as every other fault, and the connection stays.
+// Checks what the head alone decides, before memory is spent on a body. If the request has no body,
+// a wrong key is answered like any other fault, and the connection stays.
 Result<void> HttpSession::check_head(const RequestReader& reader) {
   const Request& head = reader.head();
   const auto now = share_->services.now();
@@ -158,13 +159,15 @@ awaitable<bool> HttpSession::read_body(RequestReader& reader) {
   co_return co_await refuse(reader, invalid(reader.refusal().message), reader.refusal().status);
 }
 
-// Answers and closes, without a reset that would take the answer away from a client still sending.
+// Answers and closes without a reset, which would take the answer away from a client that still
+// sends.
 awaitable<bool> HttpSession::refuse(const RequestReader& reader, Error error, int status) {
   memory_ = nullptr;
   Response response = problem(error, openai_style(reader.target()), status);
   response.headers.emplace_back("X-Request-Id", request_id(reader.head().request_id));
   std::string origin = reader.head().origin;
-  if (origin.empty()) {  // It may stand in what was too long to be read.
+  // The Origin header may be part of what was too long to be read.
+  if (origin.empty()) {
     const auto bytes = buffer_.data();
     origin = find_origin({static_cast<const char*>(bytes.data()), bytes.size()});
   }
@@ -195,7 +198,8 @@ awaitable<bool> HttpSession::answer(RequestReader& reader) {
       [this] { return probe(); });
   const auto disconnect = request.disconnect = watch->disconnect();
   transport_->expire_after({});
-  const auto memory = request.memory = std::exchange(memory_, nullptr);  // Until it is sent.
+  // It is held until the answer is sent.
+  const auto memory = request.memory = std::exchange(memory_, nullptr);
   const bool key_sent = !request.authorization.empty();
   Result<Admitted> admitted = *std::exchange(admitted_, std::nullopt);
   const Response response =
@@ -208,7 +212,7 @@ awaitable<bool> HttpSession::answer(RequestReader& reader) {
   co_return go_on;
 }
 
-// Wrong keys are told of, and answered the later the more there were.
+// Logs wrong keys. The more there were from an address, the later they are answered.
 awaitable<void> HttpSession::slow_down() {
   const auto verdict = share_->wrong_keys.note(peer_address_, system_clock().now());
   if (verdict.log) log::warn("wrong keys from {}: {} so far", peer_address_, verdict.count);
@@ -218,9 +222,9 @@ awaitable<void> HttpSession::slow_down() {
   co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
-// Sends a byte of the answer early: the client's system says with a reset if nobody is there.
+// Sends a byte of the answer early: if nobody is there, the client's system answers with a reset.
 bool HttpSession::probe() {
-  if (sending_) return true;  // That asks, too.
+  if (sending_) return true;  // Sending tests the connection, too.
   if (stream_) {
     static constexpr std::string_view kComment = ":\n\n";
     if (!stream_->open || !stream_->events) return true;
@@ -231,7 +235,7 @@ bool HttpSession::probe() {
   return transport_->write_now(prefix.substr(prefix_sent_++, 1));
 }
 
-// Takes away what probe() has sent of it.
+// Removes from `head` what probe() has sent of it.
 void HttpSession::take_prefix(std::string& head) { head.erase(0, std::exchange(prefix_sent_, 0)); }
 
 awaitable<bool> HttpSession::send(std::string_view bytes) {
@@ -254,7 +258,7 @@ awaitable<bool> HttpSession::send_answer(const Response& response, HeadOptions o
   take_prefix(bytes);
   const bool body = !options.head && response.status != 204;
   const bool apart = body && response.body.size() > kWriteBytes;
-  if (body && !apart) bytes += response.body;  // One packet where it can be one.
+  if (body && !apart) bytes += response.body;  // Head and body share a packet if they fit.
   bool sent = co_await send(bytes);
   if (sent && apart) sent = co_await send(response.body);
   co_return sent&& options.keep_alive;
@@ -276,7 +280,8 @@ awaitable<bool> HttpSession::send_stream(const Response& response, HeadOptions o
       return self->send_piece(stream, std::move(piece));
     };
     co_await response.stream(write);
-  } catch (const std::exception& error) {  // The client sees that the body has no end.
+  // The client sees that the body has no end.
+  } catch (const std::exception& error) {
     log::error("an answer ended early: {}", error.what());
     whole = false;
   }

@@ -8,7 +8,7 @@ namespace {
 constexpr size_t kAddressesMax = 1024;
 constexpr TimeUs kForgetAfter = 60 * kSecond;
 constexpr TimeUs kFirstDelay = kSecond / 20, kDelayMax = 2 * kSecond;
-constexpr int64_t kFree = 3;  // Of somebody who mistypes.
+constexpr int64_t kFree = 3;  // Wrong keys that are answered without delay, for people who mistype.
 
 bool is_power_of_ten(int64_t value) {
   while (value >= 10 && value % 10 == 0) value /= 10;

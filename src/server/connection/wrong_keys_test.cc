@@ -36,7 +36,7 @@ TEST(WrongKeys, RemembersABoundedNumberOfAddresses) {
   WrongKeys keys;
   for (int i = 0; i < 5; ++i) keys.note("first", 1);
   for (int i = 0; i < 1024; ++i) keys.note(std::to_string(i), 2);
-  EXPECT_EQ(keys.note("first", 3).count, 1);  // Made room for the others.
+  EXPECT_EQ(keys.note("first", 3).count, 1);  // "first" was forgotten to make room for the others.
   EXPECT_EQ(keys.note("1023", 3).count, 2);
 }
 

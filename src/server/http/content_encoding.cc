@@ -28,8 +28,8 @@ uint32_t little_endian(std::string_view bytes) {
   return value;
 }
 
-// Undoes one deflate stream at the front of `rest`, which then begins behind it, and appends to
-// `out`.
+// Decodes one deflate stream at the front of `rest` and appends the result to `out`. Afterwards
+// `rest` begins behind the stream.
 Result<void> inflate(std::string_view coding, std::string_view& rest, size_t bytes_max,
                      std::string& out) {
   zlib::inflate_stream stream;
@@ -60,7 +60,7 @@ Result<void> inflate(std::string_view coding, std::string_view& rest, size_t byt
   return {};
 }
 
-// The header of one gzip member (RFC 1952, section 2.3) is taken off `rest`.
+// Takes the header of one gzip member (RFC 1952, section 2.3) off `rest`.
 bool skip_gzip_header(std::string_view& rest) {
   constexpr unsigned kHeaderCrc = 2, kExtra = 4, kName = 8, kComment = 16;
   if (rest.size() < 10 || !rest.starts_with("\x1f\x8b\x08")) return false;
@@ -89,7 +89,8 @@ bool skip_gzip_header(std::string_view& rest) {
 
 Result<std::string> from_gzip(std::string_view rest, size_t bytes_max) {
   std::string out;
-  while (true) {  // Members may follow each other.
+  // Several members may follow one another.
+  while (true) {
     if (!skip_gzip_header(rest)) return not_coded("gzip", "it has no gzip header");
     const size_t before = out.size();
     ALTLAS_TRY_VOID(inflate("gzip", rest, bytes_max, out));
@@ -113,7 +114,7 @@ uint32_t adler32(std::string_view text) {
   return high << 16 | low;
 }
 
-// "deflate" is a zlib stream (RFC 1950); some send the bare one, which is taken too.
+// Decodes "deflate": a zlib stream (RFC 1950), or a bare deflate stream, which some clients send.
 Result<std::string> from_deflate(std::string_view body, size_t bytes_max) {
   std::string out;
   const auto byte = [&](size_t i) { return unsigned{static_cast<unsigned char>(body[i])}; };

@@ -1,4 +1,4 @@
-// Goal: bodies under a Content-Encoding are what was sent, or an error, never more than allowed.
+// Goal: a body with a Content-Encoding is what was sent, or an error, and never more than allowed.
 // Method: streams that other programs made (Python's zlib and gzip), whole, cut, and changed.
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ const std::string kText = R"({"a": [1, 2, 3]})";
 const std::string kGzip = bytes({
     31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 74, 84, 178, 82, 136, 54, 212, 81, 48, 210, 81, 48,
     142, 173, 5, 0, 202, 196, 208, 0, 16, 0, 0, 0});
-// With every optional part of the header.
+// A gzip stream with every optional part of the header.
 const std::string kGzipAllFields = bytes({
     31, 139, 8, 30, 0, 0, 0, 0, 0, 3, 3, 0, 97, 98, 99, 110, 97, 109, 101, 0, 110, 111, 116, 101,
     0, 0, 138, 171, 86, 74, 84, 178, 82, 136, 54, 212, 81, 48, 210, 81, 48, 142, 173, 5, 0, 202,
@@ -114,7 +114,8 @@ TEST(ContentEncoding, RefusesWhatIsCutOrChanged) {
     EXPECT_FALSE(decode_content(encoding, body + "x", 64).ok()) << encoding;
     EXPECT_FALSE(decode_content(encoding, "{\"a\": 1}", 64).ok()) << encoding;
   }
-  for (size_t at = kGzip.size() - 8; at < kGzip.size(); ++at) {  // Checksum and length.
+  // The last bytes are the checksum and the length.
+  for (size_t at = kGzip.size() - 8; at < kGzip.size(); ++at) {
     std::string wrong = kGzip;
     wrong[at] = static_cast<char>(wrong[at] + 1);
     EXPECT_EQ(decode_content("gzip", wrong, 64).error().code(), ErrorCode::kInvalid) << at;

@@ -7,20 +7,21 @@
 namespace altlas::server {
 namespace {
 
-// Pages may read these of an answer, beside what every page may.
+// Headers of an answer that pages may read, beside those that every page may.
 constexpr std::string_view kExposed = "Retry-After, X-Altlas-Ignored, X-Altlas-Seed, X-Request-Id";
 constexpr std::string_view kUsualHeaders = "Authorization, Content-Type, X-Request-Id";
 constexpr size_t kHeaderNamesMax = 64;
 constexpr size_t kHeaderNameBytesMax = 128;
 
-bool is_token(std::string_view text) {  // RFC 9110, section 5.6.2.
+// RFC 9110, section 5.6.2.
+bool is_token(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
     return std::isalnum(c) ||
            std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos;
   });
 }
 
-// The names of headers in a list, as far as they are some.
+// Returns the valid names of headers in a list.
 std::string header_names(std::string_view list) {
   std::string out;
   for (size_t count = 0; !list.empty() && count < kHeaderNamesMax;) {
@@ -49,7 +50,7 @@ bool origin_allowed(const config::ServerConfig& config, std::string_view origin)
 
 void add_cors(const config::ServerConfig& config, std::string_view origin, Response& response) {
   const bool any = any_origin(config);
-  // Caches must not give a page what was answered to another one, or to none.
+  // A cache must not give a page what was answered to another page, or to none.
   if (!any && !config.cors_origins.empty()) response.headers.emplace_back("Vary", "Origin");
   if (!origin_allowed(config, origin)) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", any ? "*" : std::string(origin));

@@ -1,5 +1,5 @@
 // Goal: pages of allowed origins may send what they ask for and read every answer; others may not.
-// Method: tables of what a browser sends and which headers come back.
+// Method: tables of what a browser sends and of the headers that come back.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -52,7 +52,7 @@ TEST(Cors, PreflightAllowsTheHeadersThatAreAskedFor) {
   EXPECT_EQ(header(preflight(config, many, "POST"), "Access-Control-Allow-Headers"), "");
 }
 
-// A page of the internet may ask for this machine only where its preflight is told so.
+// Goal: a page of the internet may ask this machine only if its preflight is told so.
 TEST(Cors, PrivateNetworksAreOpenedToAllowedPages) {
   for (const bool asked : {false, true}) {
     for (const char* origin : {"http://page", "http://other"}) {

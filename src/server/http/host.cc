@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kHostBytesMax = 255;
 
-// unreserved and sub-delims of RFC 3986; international names come as punycode.
+// The characters are unreserved and sub-delims of RFC 3986; international names come as punycode.
 bool is_name(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
     return std::isalnum(c) ||

@@ -1,4 +1,5 @@
-// Any bytes from the network: read as a connection reads its requests, then routed. Must not crash.
+// Any bytes from the network are read as a connection reads its requests, then routed. Nothing
+// crashes.
 #include <algorithm>
 
 #include "server/handlers.h"
@@ -13,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   size_t seen = 0;
   while (!rest.empty()) {
     RequestReader reader(config);
-    // Pieces grow, as bytes that were left are given again with more behind them.
+    // Pieces grow, since bytes that were left come again with more behind them.
     for (size_t piece = 7; !rest.empty();) {
       const size_t used = reader.put(rest.substr(0, piece));
       rest.remove_prefix(used);

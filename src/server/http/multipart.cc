@@ -15,7 +15,8 @@ constexpr size_t kPartsMax = 32;
 constexpr size_t kPartHeaderBytesMax = 8 << 10;
 constexpr size_t kBoundaryBytesMax = 70;  // RFC 2046, section 5.1.1.
 
-// The value of `name` in "type; a=b; name=\"v\"". Quoted values undo backslash escapes.
+// Returns the value of `name` in "type; a=b; name=\"v\"". In quoted values backslash escapes are
+// undone.
 std::optional<std::string> parameter(std::string_view header, std::string_view name) {
   size_t at = header.find(';');
   while (at < header.size()) {
@@ -44,7 +45,7 @@ Error not_parts(std::string_view what) {
       fmt::format("the body is not multipart/form-data: {}; send it as 'curl -F' does", what));
 }
 
-// Name and file name of a part's header block.
+// Reads the name and the file name from a part's headers.
 Result<FormPart> read_header(std::string_view block) {
   FormPart part;
   bool named = false;
@@ -79,7 +80,7 @@ Result<std::vector<FormPart>> parse_multipart(std::string_view content_type,
                  fmt::format("Content-Type is '{}', should be multipart/form-data; boundary=…",
                              content_type.substr(0, 64)));
   const std::string first = "--" + *boundary, next = "\r\n--" + *boundary;
-  // What stands before the first boundary is no part (RFC 2046, section 5.1.1).
+  // Text before the first boundary is no part (RFC 2046, section 5.1.1).
   size_t at = body.starts_with(first) ? first.size() : body.find(next);
   if (at == std::string_view::npos) return not_parts("the boundary is nowhere");
   if (!body.starts_with(first)) at += next.size();
@@ -94,7 +95,7 @@ Result<std::vector<FormPart>> parse_multipart(std::string_view content_type,
     if (header_end == std::string_view::npos) return not_parts("a part's header does not end");
     ALTLAS_TRY(FormPart part, read_header(body.substr(at, header_end - at)));
     at = header_end + 4;
-    // An empty part's boundary begins with the line end of its header.
+    // The boundary of an empty part begins with the line end of its header, hence the -2.
     const size_t end = body.find(next, at - 2);
     if (end == std::string_view::npos) return not_parts("the last boundary is missing");
     if (end >= at) part.body = body.substr(at, end - at);

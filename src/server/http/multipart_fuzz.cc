@@ -1,4 +1,4 @@
-// No upload crashes the multipart reader, and its parts lie inside the body.
+// No upload crashes the multipart reader, and all parts lie inside the body.
 #include <cstdlib>
 
 #include "server/http/multipart.h"

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view kType = "multipart/form-data; boundary=\"x y\"";
 
-// Goal: names, file names and bodies come out, whatever bytes the file has. Method: a body as curl
+// Goal: names, file names and bodies are read, whatever bytes the file has. Method: a body as curl
 // and Python's clients send it.
 TEST(Multipart, Parts) {
   const std::string body =
@@ -26,7 +26,8 @@ TEST(Multipart, Parts) {
   EXPECT_EQ((*parts)[2].body, "");
 }
 
-// Goal: what RFC 2046 allows around boundaries is taken. Method: one part, written in several ways.
+// Goal: what RFC 2046 allows around boundaries is accepted. Method: one part, written in several
+// ways.
 TEST(Multipart, WhatStandsAroundBoundaries) {
   const std::string head = "Content-Disposition: form-data; name=\"f\"\r\n\r\nc\r\n";
   for (const std::string& body :
@@ -39,7 +40,7 @@ TEST(Multipart, WhatStandsAroundBoundaries) {
   }
 }
 
-// Goal: what is not such a body is refused with a reason, cut anywhere. Method: all prefixes, and
+// Goal: other bodies are refused with a reason, wherever they are cut. Method: all prefixes, and
 // bodies with one thing wrong.
 TEST(Multipart, WrongBodies) {
   const std::string body =

@@ -46,7 +46,8 @@ int http_status(ErrorCode code) {
 
 namespace {
 
-// What OpenAI calls an error of a status; `code` where the error itself has no word for programs.
+// OpenAI's names for an error of a status. `code` stands in where the error itself has no word for
+// programs.
 struct OpenAiKind {
   int status;
   std::string_view type, code;
@@ -80,7 +81,7 @@ OpenAiKind openai_kind(int status) {
   return {status, "invalid_request_error", "invalid_request"};
 }
 
-// What these requests call the task's field that `field` names.
+// Returns the OpenAI request's name for the task's field `field`.
 std::string_view openai_field(std::string_view field) {
   return field == "max_length" ? "max_tokens" : field;
 }
@@ -91,20 +92,20 @@ std::string without_folders(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size();) {
     const char before = i == 0 ? ' ' : text[i - 1];
-    // "http://" is no path.
+    // "http://" begins no path.
     const bool starts = text[i] == '/' && kBefore.find(before) != std::string_view::npos &&
                         !text.substr(i).starts_with("//");
     if (!starts) {
       out += text[i++];
       continue;
     }
-    // In quotes a path may hold spaces.
+    // A quoted path may hold spaces.
     const bool quoted = std::string_view("'\"`").find(before) != std::string_view::npos;
     size_t end = quoted ? text.find(before, i) : text.find_first_of(" \t\n'\"`()[],;:", i);
     if (end == std::string_view::npos) end = text.size();
     const std::string_view path = text.substr(i, end - i);
     const size_t last = path.find_last_of('/', path.size() > 1 ? path.size() - 2 : 0);
-    // "/health" stays: one part alone gives no folder away.
+    // "/health" stays, since a path of one part gives no folder away.
     out += last == 0 ? path : path.substr(last + 1);
     i = end;
   }
@@ -114,7 +115,7 @@ std::string without_folders(std::string_view text) {
 Response problem(const Error& error, bool openai_style, int status_or_0) {
   const int status = status_or_0 != 0 ? status_or_0 : http_status(error.code());
   json::object body;
-  // Messages quote what was sent, perhaps cut within a character.
+  // Messages quote what was sent, and may cut it within a character.
   std::string message = repair_utf8(error.message());
   if (status >= 500) message = without_folders(message);
   if (openai_style) {

@@ -22,7 +22,7 @@ int64_t RequestMemory::take_returned() {
   return std::exchange(returned_, 0);
 }
 
-// With the lock.
+// The caller holds the lock.
 void MemoryLease::move_to(int64_t bytes) {
   const int64_t more = bytes - std::exchange(bytes_, bytes);
   memory_->held_ += more;
@@ -68,7 +68,7 @@ boost::asio::awaitable<void> trim_memory(std::shared_ptr<RequestMemory> memory) 
   for (int left = 0;;) {
     timer.expires_after(std::chrono::seconds(2));
     co_await timer.async_wait(boost::asio::use_awaitable);
-    // More than once: tasks and answers end a little later than the requests.
+    // The heap is trimmed four times, since tasks and answers end a little later than requests.
     if (memory->take_returned() >= kWorthIt) left = 4;
     if (left == 0) continue;
     --left;

@@ -44,7 +44,7 @@ TEST(RequestMemory, OneOwnerLeavesRoomForOthers) {
 }
 
 // Goal: owners that each take all they get leave room for one more. Method: each in turn takes
-// bytes until it is refused, then somebody new asks for a small and a fair part.
+// bytes until it is refused; then somebody new asks for a small and for a fair part.
 TEST(RequestMemory, ManyOwnersTogetherLeaveRoomForOthers) {
   for (const int owners : {1, 2, 3, 4}) {
     const auto memory = std::make_shared<RequestMemory>(1'000'000);

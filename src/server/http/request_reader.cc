@@ -16,12 +16,12 @@ using boost::beast::iequals;
 
 namespace {
 
-// What a multipart body has beside the file.
+// The bytes of a multipart body beside the file.
 constexpr int64_t kUploadExtraBytes = 64 << 10;
 
 using Fields = http::request<http::string_body>;
 
-// All lines of a field as one list (RFC 9110, section 5.3).
+// Returns all lines of a field as one list (RFC 9110, section 5.3).
 std::string joined(const Fields& message, std::string_view name) {
   std::string out;
   const auto [first, last] = message.equal_range(name);
@@ -32,7 +32,7 @@ std::string joined(const Fields& message, std::string_view name) {
   return out;
 }
 
-// Whether a list of tokens has this one, in any case.
+// Whether a list of tokens has this one, in upper or lower case.
 bool names(std::string_view list, std::string_view token) {
   while (!list.empty()) {
     const size_t end = std::min(list.find(','), list.size());
@@ -43,7 +43,8 @@ bool names(std::string_view list, std::string_view token) {
   return false;
 }
 
-// Whether the connection stays (RFC 9112, section 9.3). "close" rules, on whichever line it is.
+// Whether the connection stays open (RFC 9112, section 9.3). "close" rules, on whichever line it
+// is.
 bool stays_open(const Fields& message) {
   const std::string connection = joined(message, "Connection");
   if (names(connection, "close")) return false;
@@ -54,7 +55,7 @@ bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// What is wrong with how the message says where its body ends; empty: nothing.
+// Returns what is wrong with how the message marks the end of its body, or "".
 std::string framing_fault(const Fields& message) {
   const size_t encodings = message.count(http::field::transfer_encoding);
   const size_t lengths = message.count(http::field::content_length);
@@ -72,7 +73,7 @@ std::string framing_fault(const Fields& message) {
   return "";
 }
 
-// What is wrong with how the message names the host that it asks (RFC 9112, section 3.2).
+// Returns what is wrong with how the message names the host (RFC 9112, section 3.2), or "".
 std::string host_fault(const Fields& message, std::string_view target) {
   const size_t hosts = message.count(http::field::host);
   if (hosts > 1) return "more than one Host: send one";
@@ -90,7 +91,7 @@ std::string host_fault(const Fields& message, std::string_view target) {
   return found;
 }
 
-// The target in a request line that is not, or not yet, a valid one.
+// Returns the target in a request line that is not valid, or not yet.
 std::string target_in(std::string_view line) {
   const size_t space = line.find(' ');
   if (space == std::string_view::npos) return "";
@@ -128,12 +129,13 @@ size_t RequestReader::put(std::string_view bytes) {
 
 size_t RequestReader::put_head(std::string_view bytes) {
   size_t used = 0;
-  if (!begun_) {  // Empty lines before a request line do not count (RFC 9112, section 2.2).
+  // Empty lines before a request line do not count (RFC 9112, section 2.2).
+  if (!begun_) {
     while (bytes.substr(used).starts_with("\r\n")) used += 2;
     if (used == bytes.size() || bytes.substr(used) == "\r") return used;
     begun_ = true;
   }
-  if (used == bytes.size()) return used;  // The parser looks behind the null of nothing.
+  if (used == bytes.size()) return used;  // The parser can't take a null pointer for no bytes.
   boost::system::error_code error;
   parser_->eager(false);
   used += parser_->put(boost::asio::buffer(bytes.substr(used)), error);
@@ -187,7 +189,8 @@ void RequestReader::read_head() {
                   "hexadecimal digits");
   if (const std::string fault = host_fault(message, target_); !fault.empty())
     return refuse(400, fault);
-  head_.host = authority_of(target_);  // It rules over Host (RFC 9112, section 3.2.2).
+  // The target's authority overrides Host (RFC 9112, section 3.2.2).
+  head_.host = authority_of(target_);
   if (head_.host.empty()) head_.host = field(http::field::host);
   head_.path = std::move(target->path);
   head_.query = std::move(target->query);

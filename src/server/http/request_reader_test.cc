@@ -1,6 +1,6 @@
-// Goal: what a connection sends is read as RFC 9112 has it: one request, or a refusal where others
-// could see another request in it. Method: tables of bytes and what must come out, given whole and
-// byte by byte.
+// Goal: what a connection sends is read as RFC 9112 defines it: as one request, or as a refusal
+// where others could see another request in it. Method: tables of bytes and of what must come out,
+// given whole and byte by byte.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -29,7 +29,7 @@ struct Outcome {
   std::string path, body, rest;
 };
 
-// Gives `bytes` in steps of `step`, as a connection would: what is left comes again.
+// Gives `bytes` in steps of `step`, as a connection would: bytes that are left come again.
 Outcome read(const std::string& bytes, size_t step) {
   static const config::ServerConfig config = small_limits();
   RequestReader reader(config);
@@ -98,7 +98,7 @@ TEST(RequestReader, TakesWhatIsARequest) {
   }
 }
 
-// Each could hide a second request from somebody who reads the first one otherwise.
+// Goal: bodies are refused that could hide a second request from somebody who reads them otherwise.
 TEST(RequestReader, RefusesUnclearBodies) {
   const std::string_view fields[] = {
       "Transfer-Encoding: xchunked",
@@ -143,7 +143,8 @@ TEST(RequestReader, RefusesUnclearBodies) {
   }
 }
 
-// One name of one host, so that nobody in front of the server can mean another one.
+// Goal: a request has one name of one host, so that nobody in front of the server can read another
+// one.
 TEST(RequestReader, RefusesUnclearHosts) {
   for (const std::string_view fields :
        {"", "Host:\r\n", "Host: a\r\nHost: a\r\n", "Host: a\r\nhOST: b\r\n", "Host: a b\r\n",
@@ -228,7 +229,7 @@ TEST(RequestReader, KeepsTheHeadersThatHandlersRead) {
   EXPECT_FALSE(reader.keep_alive());
 }
 
-// "close" and "keep-alive" are found on every line of the field, among others, in any case.
+// Goal: "close" and "keep-alive" are found on every line of the field, among others, in any case.
 TEST(RequestReader, ConnectionsStayOrEndAsAsked) {
   const struct {
     std::string version, fields;

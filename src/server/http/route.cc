@@ -5,7 +5,7 @@
 namespace altlas::server {
 namespace {
 
-// Splits off the first segment of "/a/b/c".
+// Takes the first segment off "/a/b/c".
 std::string_view next_segment(std::string_view& path) {
   path.remove_prefix(1);
   const size_t end = path.find('/');

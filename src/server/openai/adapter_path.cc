@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Nothing where a part of it can't be looked at.
+// Returns nothing if a part of the path can't be looked at.
 std::optional<fs::path> resolved(const fs::path& path) {
   std::error_code failed;
   fs::path out = fs::weakly_canonical(path, failed);
@@ -38,7 +38,7 @@ Result<std::string> adapter_path(const std::string& path, const std::vector<std:
     std::error_code failed;
     const fs::path root = fs::canonical(folder, failed);
     if (failed) continue;
-    // An absolute path replaces the folder.
+    // With `/` an absolute path replaces the folder.
     const auto place = resolved(root / path);
     if (!place || !lies_below(*place, root)) continue;
     if (fs::exists(*place, failed)) return place->string();

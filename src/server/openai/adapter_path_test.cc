@@ -1,5 +1,5 @@
-// Goal: adapters come from the folders that the configuration names and from nowhere else, links
-// and ".." included; a refusal does not tell what is elsewhere.
+// Goal: adapters come from the folders that the configuration names and from nowhere else, also
+// with links and ".."; a refusal does not tell what is elsewhere.
 #include "server/openai/adapter_path.h"
 
 #include <gtest/gtest.h>

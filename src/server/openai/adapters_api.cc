@@ -23,8 +23,7 @@ Response success(std::string text) {
   return response;
 }
 
-// The model that the adapter is for: `base_model_name`, else the one that requests without a model
-// get.
+// Returns the adapter's model: `base_model_name`, else the model of requests that name none.
 Result<ServedModelPointer> base_model(const std::string& name, const Services& services) {
   ALTLAS_TRY(ServedModelPointer model, services.prompts.find(name, kGenerationType));
   if (!model->adapter.empty())
@@ -50,7 +49,8 @@ awaitable<Result<Response>> load_adapter(Request request, Services& services) {
                         "lora_name");
   }
   const Result<void> loaded = co_await services.service.load_adapter(model->deployment, adapter);
-  if (!loaded.ok() && loaded.error().code() == ErrorCode::kIo)  // It can't be opened.
+  // A file that can't be opened is the client's fault.
+  if (!loaded.ok() && loaded.error().code() == ErrorCode::kIo)
     co_return invalid(loaded.error().message(), "lora_path");
   if (!loaded.ok()) co_return loaded.error();
   services.prompts.add_adapter(*model, adapter.name);
@@ -64,7 +64,7 @@ awaitable<Result<Response>> unload_adapter(Request request, Services& services) 
   read_fields(reader, body, *services.now());
   ALTLAS_CO_TRY_VOID(reader.status());
   const std::string& name = body.lora_name;
-  // One that is not shown yet, or any more, is looked for with every model.
+  // An adapter that is not shown (not yet, or not any more) is looked for with every model.
   std::vector<std::string> deployments;
   for (const ServedModelPointer& one : services.prompts.models()) {
     if (one->adapter == name) deployments.insert(deployments.begin(), one->deployment);
@@ -72,7 +72,8 @@ awaitable<Result<Response>> unload_adapter(Request request, Services& services) 
   }
   Result<void> unloaded = unavailable("no model is served");
   for (const std::string& deployment : deployments) {
-    // First of all nobody finds it any more; requests that have it go on to their ends.
+    // It is hidden first, so that nobody finds it any more; requests that have it go on to their
+    // ends.
     services.prompts.remove_adapter(deployment, name);
     unloaded = co_await services.service.unload_adapter(deployment, name);
     if (unloaded.ok() || unloaded.error().code() != ErrorCode::kNotFound) break;

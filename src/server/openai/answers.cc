@@ -12,7 +12,8 @@ namespace json = boost::json;
 
 namespace {
 
-// A token's bytes as a JSON string: incomplete UTF-8 becomes U+FFFD; `bytes` beside it is exact.
+// Returns a token's bytes as text for JSON: incomplete UTF-8 becomes U+FFFD. `bytes` beside it is
+// exact.
 std::string printable(std::string_view bytes) { return repair_utf8(bytes); }
 
 json::object chat_logprob(const ServedModel& model, int32_t id, float logprob) {
@@ -38,7 +39,7 @@ json::value chat_logprobs(const OpenAiReply& reply, std::span<const TokenLogprob
 
 struct CompletionLogprobs {
   json::array tokens, token_logprobs, top_logprobs, text_offset;
-  uint64_t offset = 0;  // Characters, as clients cut their text.
+  uint64_t offset = 0;  // In characters, as clients cut their text.
 
   void add(const OpenAiReply& reply, const TokenLogprobs& one, bool known) {
     const std::string text = printable(reply.served->tokenizer->token_text(one.id));
@@ -47,7 +48,7 @@ struct CompletionLogprobs {
     json::object top;
     for (size_t i = 0; i < one.top.size() && i < static_cast<size_t>(reply.logprobs); ++i)
       top[printable(reply.served->tokenizer->token_text(one.top[i].first))] = one.top[i].second;
-    top.emplace(text, one.logprob);  // The token itself always, so there may be one more.
+    top.emplace(text, one.logprob);  // The token itself is always there, so there may be one more.
     top_logprobs.push_back(known ? json::value(std::move(top)) : json::value(nullptr));
     text_offset.emplace_back(offset);
     offset += count_code_points(text);
@@ -60,8 +61,8 @@ struct CompletionLogprobs {
   }
 };
 
-// first_token: of the prompt, -1 where the prompt is not wanted; `prompt`: of the tokens after it.
-// offset: characters before these tokens; moves behind them.
+// `first_token` is the prompt's, or -1 if the prompt is not wanted; `prompt` has the tokens after
+// it. `offset` is the number of characters before these tokens; it moves behind them.
 json::value completion_logprobs(const OpenAiReply& reply, int32_t first_token,
                                 std::span<const TokenLogprobs> prompt,
                                 std::span<const TokenLogprobs> generated, uint64_t& offset) {
@@ -76,8 +77,8 @@ json::value completion_logprobs(const OpenAiReply& reply, int32_t first_token,
   return out.take();
 }
 
-// As vLLM has them: by token id, with their places among the most likely ones; nothing predicts the
-// first token.
+// Returns the prompt's log-probabilities in vLLM's form: by token id, with the rank among the most
+// likely ones. Nothing predicts the first token.
 json::value prompt_logprobs(const OpenAiReply& reply, std::span<const TokenLogprobs> prompt) {
   json::array out{nullptr};
   const auto shown = static_cast<size_t>(reply.prompt_logprobs);
@@ -109,18 +110,19 @@ json::object head(const OpenAiReply& reply, std::string_view kind) {
           {"seed", reply.seed}};
 }
 
-// Of one of several choices; an only one's stands beside `usage`.
+// Adds the seed of one of several choices; a single choice's seed is beside `usage`.
 void add_seed(const OpenAiReply& reply, size_t index, json::object& choice) {
   if (reply.seeds.size() > 1) choice["seed"] = reply.seeds[index];
 }
 
-// The token that ended the text is the model's own end of a gap, not one that the request named.
+// Whether the text was ended by the model's own end of a gap, not by a token that the request
+// named.
 bool ends_gap(const OpenAiReply& reply, const control::TaskView& view) {
   return reply.fills && view.result && view.result->stop_token >= 0 &&
          std::ranges::binary_search(reply.served->tokenizer->fim().ends, view.result->stop_token);
 }
 
-// What include_stop_str_in_output puts behind the text.
+// Returns what include_stop_str_in_output puts after the text.
 std::string stop_tail(const OpenAiReply& reply, const control::TaskView& view) {
   if (!reply.include_stop || !view.result) return {};
   if (ends_gap(reply, view)) return {};
@@ -129,7 +131,7 @@ std::string stop_tail(const OpenAiReply& reply, const control::TaskView& view) {
   return view.result->stop_string;
 }
 
-// The stop string, or the id of stop_token_ids, that ended the text; as vLLM has it.
+// Returns, in vLLM's form, the stop string or the id of stop_token_ids that ended the text.
 json::value stop_reason(const OpenAiReply& reply, const control::TaskView& view) {
   if (!view.result || view.result->finish_reason != FinishReason::kStop) return nullptr;
   if (ends_gap(reply, view)) return nullptr;
@@ -138,7 +140,7 @@ json::value stop_reason(const OpenAiReply& reply, const control::TaskView& view)
   return nullptr;
 }
 
-// A call that the request named is no choice of the model: "stop", as OpenAI says it.
+// A call that the request named is not the model's choice, so OpenAI answers "stop".
 std::string_view finish_of(const OpenAiReply& reply, const control::TaskView& view, size_t calls) {
   if (view.result && view.result->finish_reason != FinishReason::kStop)
     return to_string(view.result->finish_reason);
@@ -157,7 +159,7 @@ text::AnswerReader::Options reader_options(const OpenAiReply& reply, bool stream
   return options;
 }
 
-// Call `number` of choice `index`. `arguments`: of a piece of a stream, else all of it.
+// Returns call `number` of choice `index`. `arguments` is a piece in a stream, else all of it.
 json::object call_json(const OpenAiReply& reply, size_t index, size_t number,
                        const text::ToolCall& call, std::string_view arguments) {
   return {{"id", call_id(reply.id, index, number, reply.served->call_id_size)},
@@ -165,7 +167,8 @@ json::object call_json(const OpenAiReply& reply, size_t index, size_t number,
           {"function", {{"name", call.name}, {"arguments", arguments}}}};
 }
 
-// Content and reasoning in one delta where they come together; a call's name before its arguments.
+// Puts content and reasoning that come together into one delta, and a call's name before its
+// arguments.
 std::vector<json::object> deltas_of(const OpenAiReply& reply, size_t index,
                                     std::span<const text::AnswerPiece> pieces, size_t calls,
                                     bool first) {
@@ -192,7 +195,7 @@ std::vector<json::object> deltas_of(const OpenAiReply& reply, size_t index,
   return deltas;
 }
 
-// The whole of a choice as OpenAI's message; `calls`: how many are in it.
+// Returns the whole of a choice as OpenAI's message. `calls` becomes the number of calls in it.
 json::object message_json(const OpenAiReply& reply, size_t index, const std::string& text,
                           size_t& calls) {
   text::AnswerReader reader(reader_options(reply, /*streams=*/false));
@@ -216,7 +219,7 @@ json::object message_json(const OpenAiReply& reply, size_t index, const std::str
   return message;
 }
 
-// Choice `i` of a whole answer.
+// Returns choice `i` of a whole answer.
 json::object choice_json(const OpenAiReply& reply, size_t i, const Choice& choice) {
   size_t calls = 0;
   json::object out{{"index", i}};

@@ -61,7 +61,8 @@ awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnCh
     open -= item->event->end.has_value();
   }
   channel->close();
-  if (!outcome.ok())  // Those that read them wait for a word: they end with the tasks.
+  // After an error forward() of the other choices still waits for events; it ends with their tasks.
+  if (!outcome.ok())
     for (const TaskId id : ids) services.service.cancel_soon(id);
   co_return outcome;
 }

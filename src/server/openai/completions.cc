@@ -20,16 +20,18 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-constexpr size_t kWholeLogprobsMax = 20'000;  // Answers with more are sent piece by piece.
+// Answers with more log-probabilities are sent piece by piece.
+constexpr size_t kWholeLogprobsMax = 20'000;
 
 struct OpenAiRequest {
-  std::vector<PendingTask> tasks;  // Prompts × n, a prompt's choices together.
+  // One task for each choice of each prompt, a prompt's choices together.
+  std::vector<PendingTask> tasks;
   size_t prompts = 1;
   OpenAiReply reply;
   bool stream = false;
   bool include_usage = false;
-  int64_t n = 1;           // Choices per prompt.
-  GrammarRequest grammar;  // What the answers are held to.
+  int64_t n = 1;           // The number of choices per prompt.
+  GrammarRequest grammar;  // The grammar that holds for the answers.
 };
 
 json::object model_json(const ServedModel& model, int64_t created) {
@@ -57,8 +59,8 @@ awaitable<Result<Response>> get_model(Request request, Services& services) {
   co_return json_response(text::json_text(model_json(*model, services.started / kSecond)));
 }
 
-// Fields that the routes share; the task they make is the pattern of every choice. `logprobs`: as
-// SamplingParams have it.
+// Reads the fields that the routes share. The task that they make is the pattern of every choice.
+// `logprobs` is that of SamplingParams.
 Result<PendingTask> read_common(OpenAiFields fields, int32_t logprobs, JsonReader& reader,
                                 const Request& request, const Services& services,
                                 OpenAiRequest& out) {
@@ -109,14 +111,15 @@ Result<void> fill_gap(const std::string& field, const Gap& gap, std::vector<Prom
   return {};
 }
 
-// Counts what is about to be copied for each prompt or choice. Errors: those of MemoryLease::hold.
+// Counts the bytes that are about to be copied for each prompt or choice. Errors: those of
+// MemoryLease::hold.
 Result<void> hold_copies(const Request& request, int64_t bytes, size_t copies) {
   if (request.memory == nullptr) return {};
   return request.memory->add(bytes * static_cast<int64_t>(copies));
 }
 
-// `n` choices of every prompt; choice k draws from seed + k. Where the seed was drawn, a prompt
-// that comes again goes on counting.
+// Adds `n` choices of every prompt. Choice k draws from seed + k; if the seed was drawn, a repeated
+// prompt goes on counting.
 Result<void> add_choices(const Request& request, const PendingTask& pattern,
                          std::vector<PromptSource> prompts, OpenAiRequest& out) {
   const int64_t n = out.n;
@@ -151,7 +154,7 @@ Result<void> add_choices(const Request& request, const PendingTask& pattern,
   return {};
 }
 
-// Streams every choice's chunks as they come.
+// Streams the chunks of all choices as they come.
 Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> tasks,
                         Services& services) {
   Response response = sse_response();
@@ -179,12 +182,13 @@ Response stream_choices(OpenAiRequest plan, std::vector<control::OwnedTask> task
     }
     if (!shared->reply.infill) tail += sse_event("[DONE]");
     if (tail.empty()) co_return;
-    static_cast<void>(co_await write(std::move(tail)));  // The stream ends either way.
+    // The stream ends whether or not this is written.
+    static_cast<void>(co_await write(std::move(tail)));
   };
   return response;
 }
 
-// One piece after the other, so that only one is in memory beside what the choices hold.
+// Writes one piece after the other, so that only one is in memory beside what the choices hold.
 Response stream_answer(OpenAiReply reply, std::vector<Choice> choices, size_t prompts) {
   struct Answer {
     OpenAiReply reply;
@@ -201,7 +205,7 @@ Response stream_answer(OpenAiReply reply, std::vector<Choice> choices, size_t pr
   return response;
 }
 
-// `background`: of a batch, which wants it whole.
+// `background` is for a batch, which wants the answer whole.
 Response whole_answer(OpenAiRequest plan, std::vector<Choice> choices, bool background) {
   if (plan.reply.infill)
     return json_response(
@@ -233,7 +237,7 @@ awaitable<Result<Response>> answer(OpenAiRequest plan, Asker asker, bool backgro
 
 void set_tokens_max(std::optional<int64_t> tokens, PendingTask& pattern, OpenAiReply& reply) {
   reply.drop_generated = tokens == 0;
-  // 0: what the model has left.
+  // 0 stands for what the model has left.
   pattern.spec.tokens_max =
       tokens ? static_cast<int32_t>(std::max<int64_t>(*tokens, 1)) : int32_t{0};
 }
@@ -246,7 +250,8 @@ awaitable<Result<std::vector<PromptSource>>> prepare_echo(ServedModelPointer mod
   for (PromptSource& prompt : prompts) {
     if (prompt.kind == PromptSource::Kind::kIds) {
       ALTLAS_CO_TRY(prompt.text, co_await services.prompts.decode(*model, prompt.ids));
-    } else if (logprobs >= 0) {  // The first token has no log-probability, but is shown.
+    } else if (logprobs >= 0) {
+      // The first token has no log-probability, but is shown.
       ALTLAS_CO_TRY(prompt.ids, co_await services.prompts.encode(*model, prompt));
       prompt.kind = PromptSource::Kind::kIds;
     }
@@ -292,7 +297,7 @@ awaitable<Result<Response>> completions(Request request, Services& services) {
   co_return co_await answer(std::move(plan), request.asker(), request.background, services);
 }
 
-// An item of input_extra.
+// One item of input_extra.
 struct FileFields {
   std::string filename = "tmp";
   std::string text;
@@ -343,7 +348,7 @@ awaitable<Result<Response>> infill(Request request, Services& services) {
   ALTLAS_CO_TRY(PendingTask pattern,
                 read_common(std::move(body.common), -1, reader, request, services, plan));
   set_tokens_max(tokens, pattern, plan.reply);
-  // Where nobody says how long the answer may be, it gets a quarter.
+  // If the request sets no length for the answer, a quarter of the context is left for it.
   gap.answer_tokens =
       std::min(static_cast<uint32_t>(pattern.spec.tokens_max), pattern.model->model_len_max);
   if (!tokens) gap.answer_tokens = pattern.model->model_len_max / 4;
@@ -352,7 +357,7 @@ awaitable<Result<Response>> infill(Request request, Services& services) {
   co_return co_await answer(std::move(plan), request.asker(), request.background, services);
 }
 
-// What tells reasoning and calls from the answer is text, also where it is a control token.
+// Shows control tokens that mark reasoning and calls: as text they tell these from the answer.
 void show_marks(const OpenAiReply& reply, PendingTask& pattern) {
   const ServedModel& model = *pattern.model;
   std::vector<std::string_view> marks = model.reasoning.all();
@@ -361,7 +366,7 @@ void show_marks(const OpenAiReply& reply, PendingTask& pattern) {
   pattern.spec.sampling.shown_tokens = text::control_tokens_of(*model.tokenizer, marks);
 }
 
-// logprobs and top_logprobs as SamplingParams have them.
+// Reads logprobs and top_logprobs into the form of SamplingParams.
 int32_t read_logprobs(const ChatCompletionBody& body, JsonReader& reader) {
   const int32_t top = body.top_logprobs.value_or(0);
   if (top > 0 && !body.logprobs) reader.fail("top_logprobs", "needs logprobs: true");

@@ -55,11 +55,11 @@ Result<EmbeddingRequest> read_request(const json::object& object, const Request&
   return out;
 }
 
-// Little-endian floats, as OpenAI's clients decode them.
+// Encodes little-endian floats, which OpenAI's clients expect.
 std::string base64_of(std::span<const float> values) {
   static_assert(std::endian::native == std::endian::little);
   const size_t bytes = values.size_bytes();
-  std::string out((bytes + 2) / 3 * 4 + 1, '\0');  // And the zero that OpenSSL ends it with.
+  std::string out((bytes + 2) / 3 * 4 + 1, '\0');  // OpenSSL ends the text with a zero.
   const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
                                    reinterpret_cast<const unsigned char*>(values.data()),
                                    static_cast<int>(bytes));

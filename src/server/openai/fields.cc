@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kTemplateValuesMax = 64;
 constexpr size_t kStopTokensMax = 256;
-// What the server itself hands to a template.
+// Names that the server itself gives to a template.
 constexpr std::string_view kTemplateNames[] = {"messages",  "tools",     "add_generation_prompt",
                                                "bos_token", "eos_token", "continue_final_message"};
 

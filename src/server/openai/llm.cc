@@ -18,21 +18,21 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-// Fields that /llm/generate, /generate and /chat share.
+// Reads the fields that /llm/generate, /generate and /chat share.
 Result<PendingTask> read_llm_task(LlmFields fields, JsonReader& reader, const Request& request,
                                   const Services& services) {
   ALTLAS_TRY_VOID(reader.status());
   PendingTask task;
   ALTLAS_TRY_VOID(
       read_target(fields.target, std::nullopt, kGenerationType, request, services, task));
-  // 0: what the model has left.
+  // 0 stands for what the model has left.
   task.spec.tokens_max = static_cast<int32_t>(fields.max_tokens.tokens.value_or(0));
   task.spec.sampling = read_sampling(std::move(fields.sampling), reader, *task.model);
   ALTLAS_TRY_VOID(reader.status());
   return task;
 }
 
-// `body`: with the route's defaults.
+// `body` already has the route's defaults.
 awaitable<Result<control::TaskView>> generate(const Request& request, Services& services,
                                               GenerateBody body) {
   ALTLAS_CO_TRY(const json::object object, read_body(request, services));
@@ -72,7 +72,7 @@ awaitable<Result<Response>> plain_generate(Request request, Services& services) 
   co_return response;
 }
 
-// What is reasoning in a text, and what the answer.
+// Tells the reasoning in a text from the answer.
 using Reader = std::shared_ptr<text::AnswerReader>;
 Reader reader_of(const ServedModel& model, text::ReasoningStart start) {
   text::AnswerReader::Options options;
@@ -81,7 +81,7 @@ Reader reader_of(const ServedModel& model, text::ReasoningStart start) {
   return std::make_shared<text::AnswerReader>(std::move(options));
 }
 
-// {"reasoning_content", "content"}, each where there is some.
+// Returns {"reasoning_content", "content"}, without those that are empty.
 json::object pieces_json(text::AnswerReader& reader, std::string_view text, bool last) {
   std::vector<text::AnswerPiece> pieces = reader.push(text);
   if (last) std::ranges::move(reader.finish(), std::back_inserter(pieces));
@@ -94,7 +94,8 @@ json::object pieces_json(text::AnswerReader& reader, std::string_view text, bool
   return out;
 }
 
-// What the client is sent for an event: {"content": "…"}, after the last one the usage and [DONE].
+// Returns what the client is sent for an event: {"content": "…"}, and after the last one the usage
+// and [DONE].
 std::string say(text::AnswerReader& reader, const Result<control::StreamEvent>& event) {
   if (!event.ok())
     return sse_event(text::json_text(json::object{{"error", event.error().message()}}));
@@ -122,7 +123,7 @@ awaitable<Result<Response>> stream_chat(PendingTask task, Request request, Servi
       [reader](const Result<control::StreamEvent>& event) { return say(*reader, event); });
 }
 
-// POST /chat -> {"content", "usage", "seed"}, and "reasoning_content" where there is some.
+// POST /chat -> {"content", "usage", "seed"}, and "reasoning_content" if there is any.
 awaitable<Result<Response>> chat(Request request, Services& services) {
   ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
@@ -159,7 +160,7 @@ awaitable<Result<Response>> echo(Request request, Services& services) {
   task.spec.deployment = "echo";
   task.spec.owner = request.identity.name;
   task.spec.tokens_max = 1;
-  // As it was sent: numbers keep their digits.
+  // The body stays as it was sent, so numbers keep their digits.
   task.spec.prompt.add_payload(std::move(request.body), 0);
   ALTLAS_CO_TRY(control::TaskView view,
                 co_await run_task(std::move(task), request.asker(), services));

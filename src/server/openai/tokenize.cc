@@ -14,7 +14,7 @@ namespace {
 namespace json = boost::json;
 using boost::asio::awaitable;
 
-// A token's bytes: text where they are UTF-8, else a list of them, as llama-server says it.
+// Returns a token's bytes in llama-server's form: text if they are UTF-8, else a list of them.
 json::value piece_json(std::string_view bytes) {
   if (is_valid_utf8(bytes)) return json::value(bytes);
   json::array list;

@@ -20,7 +20,7 @@ bool is_letter_or_digit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-// `size` letters and digits, a function of the hash.
+// Returns `size` letters and digits that follow from the hash.
 std::string letters(Hasher hash, size_t size) {
   constexpr std::string_view kLetters =
       "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -42,7 +42,8 @@ std::string fitted(std::string_view id, uint32_t size) {
 
 }  // namespace
 
-// As Mistral's templates write it: `tool_call.id|length != 9`, `(m.tool_call_id | length) != 9`.
+// Mistral's templates write the size as `tool_call.id|length != 9` or `(m.tool_call_id | length) !=
+// 9`.
 uint32_t call_id_size(std::string_view chat_template, text::ToolFormat format) {
   constexpr std::string_view kLength = "length";
   constexpr size_t kNear = 40;

@@ -49,7 +49,7 @@ TEST(CallId, FormAndDifference) {
   EXPECT_EQ(all.size(), 1600u);
 }
 
-// Ids of the calls, then of the answers.
+// Returns the ids of the calls, then those of the answers.
 std::vector<std::string> fit(const std::string& messages) {
   json::value list = json::parse(messages);
   fit_call_ids(list, 9);
@@ -67,7 +67,7 @@ std::vector<std::string> fit(const std::string& messages) {
 TEST(CallId, EveryAnswerFindsItsCall) {
   const std::string own = call_id("chatcmpl-1", 0, 0, 9);
   struct Row {
-    std::string first, second;  // As sent; empty: none.
+    std::string first, second;  // The ids that were sent; empty: none.
   };
   for (const Row& row : {Row{own, call_id("chatcmpl-1", 0, 1, 9)},
                          Row{"call_abc_0_0", "chatcmpl-tool-0123456789abcdef0123456789abcdef"},

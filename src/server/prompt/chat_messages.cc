@@ -17,7 +17,8 @@ constexpr std::string_view kRoles[] = {"system", "user",      "assistant",
 constexpr std::string_view kPartTypes[] = {"text", "input_text", "output_text", "refusal",
                                            "thinking"};
 
-// The text of a part, and whether it is reasoning; nothing where it is no text.
+// A part's text, and whether it is reasoning. read_part() returns nothing for a part that is no
+// text.
 struct Part {
   std::string_view text;
   bool thinking = false;
@@ -35,7 +36,7 @@ std::optional<Part> read_part(const json::value& part) {
   return Part{text->get_string(), name == "thinking"};
 }
 
-// Parts in one form. False when one is not text.
+// Brings parts into one form. Returns false if a part is not text.
 bool read_parts(const json::array& parts, json::object& message) {
   json::array texts;
   std::string thinking;
@@ -55,7 +56,7 @@ bool read_parts(const json::array& parts, json::object& message) {
   return true;
 }
 
-// Members that are null are not there: clients send an answer back as they keep it.
+// Drops members that are null: clients send an answer back as they keep it.
 json::object without_nulls(const json::object& object) {
   json::object out;
   for (const auto& [key, value] : object)
@@ -63,8 +64,8 @@ json::object without_nulls(const json::object& object) {
   return out;
 }
 
-// Clients send a call's arguments as a string of JSON; templates want the object, as transformers
-// hands it to them. None at all are an empty object.
+// Turns a call's arguments into an object, as transformers gives them to templates; clients send
+// them as a string of JSON. No arguments are an empty object.
 void unfold_arguments(JsonReader& inner, json::value& calls) {
   if (!calls.is_array())
     return inner.fail("tool_calls", "should be a list of calls", kInvalidType);
@@ -90,7 +91,7 @@ void unfold_arguments(JsonReader& inner, json::value& calls) {
   }
 }
 
-// `function_call` as the list that it became; an empty list is none.
+// Turns `function_call` into the list that replaced it. An empty list is dropped.
 void use_newer_calls(json::object& message) {
   if (const json::value* calls = message.if_contains("tool_calls");
       calls != nullptr && calls->is_array() && calls->get_array().empty())
@@ -160,7 +161,7 @@ std::shared_ptr<const json::value> read_messages(const json::array& list, JsonRe
                  kMissingParameter);
     inner.choice("role", kRoles, 0);
     json::object message = without_nulls(*object);
-    // Newer and older names of roles that every template knows.
+    // Replaces newer and older names of roles by those that every template knows.
     if (const auto role = inner.optional_text("role"); role == "developer")
       message["role"] = "system";
     else if (role == "function")

@@ -8,12 +8,12 @@ namespace altlas::server {
 
 namespace {
 
-// What stands between files for a model that has no token for it, as llama-server writes it.
+// llama-server's text between files, for models without a token for it.
 constexpr std::string_view kSnippet = "\n\n--- snippet ---\n\n";
-// Names that nobody sent, as llama-server has them.
+// llama-server's names for what the request does not name.
 constexpr std::string_view kRepository = "myproject", kFile = "filename";
 
-// Ids one behind another; text in them goes on behind what is there.
+// A list of ids. Text is encoded as the continuation of what is there.
 class Ids {
  public:
   explicit Ids(const text::Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
@@ -34,7 +34,7 @@ class Ids {
   std::vector<int32_t> ids_;
 };
 
-// The files, and the mark of the one with the gap.
+// Returns the files' ids, and the mark of the file with the gap.
 Result<std::vector<int32_t>> encode_files(const text::Tokenizer& tokenizer,
                                           const std::vector<FimFile>& files) {
   const text::FimTokens& fim = tokenizer.fim();

@@ -1,4 +1,4 @@
-// Goal: a gap's prompt is what the model was trained on, whatever stands around it. Method: a
+// Goal: a gap's prompt is what the model was trained on, whatever surrounds the gap. Method: a
 // vocabulary of single letters and a family's tokens; prompts spelled out again.
 #include "server/prompt/fim_prompt.h"
 

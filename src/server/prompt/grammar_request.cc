@@ -36,7 +36,7 @@ class Reader {
     out_.grammar = {kind, std::move(text)};
     out_.field = std::move(field);
   }
-  // Forms send what is not filled in as an empty text: nothing is asked for.
+  // Forms send fields that are not filled in as empty texts, which ask for nothing.
   void give_rules(GrammarKind kind, const std::optional<std::string>& text, std::string field) {
     if (text && !text->empty()) give(kind, *text, std::move(field));
   }
@@ -44,7 +44,7 @@ class Reader {
     if (schema == nullptr || (schema->is_string() && schema->get_string().empty())) return;
     give_schema(*schema, field);
   }
-  // A schema as an object, or as the text of one.
+  // The schema may be an object, or the text of one.
   void give_schema(const json::value& schema, const std::string& field) {
     if (schema.is_string())
       give(GrammarKind::kJsonSchema, std::string(schema.get_string()), field);
@@ -58,7 +58,7 @@ class Reader {
     if (format.type == FormatType::kText) return;
     const json::value* schema = nullptr;
     bool strict = false;
-    std::string field = "response_format.schema";  // llama-server's place for it.
+    std::string field = "response_format.schema";  // llama-server has the schema here.
     if (format.type == FormatType::kJsonSchema && format.json_schema != nullptr) {
       field = "response_format.json_schema.schema";
       schema = format.json_schema->if_contains("schema");
@@ -79,7 +79,7 @@ class Reader {
   static const json::array* list_of(const json::array& list) { return &list; }
   static const json::array* list_of(const json::value& value) { return value.if_array(); }
 
-  // Members that GrammarFields and StructuredOutputs share.
+  // Reads the members that GrammarFields and StructuredOutputs share.
   void rules(const auto& from, const std::string& prefix) {
     give_filled(from.json, prefix + "json");
     give_rules(GrammarKind::kRegex, from.regex, prefix + "regex");
@@ -137,7 +137,7 @@ namespace {
 constexpr size_t kIgnoredNamesMax = 32;
 constexpr size_t kIgnoredBytesMax = 2'048;
 
-// The part that a place in the schema belongs to, and the place within it.
+// Returns the part that a place in the schema belongs to, and the place within it.
 std::pair<GrammarPart, std::string> part_at(const GrammarRequest& request,
                                             const std::string& pointer) {
   for (const GrammarPart& part : request.parts) {
@@ -148,7 +148,8 @@ std::pair<GrammarPart, std::string> part_at(const GrammarRequest& request,
   return {{"", request.field, request.strict}, pointer};
 }
 
-// A name of X-Altlas-Ignored: what a header or the list of names can't hold is percent-encoded.
+// Returns a name for X-Altlas-Ignored. What a header or the list of names can't hold is
+// percent-encoded.
 std::string ignored_name(const std::string& field, const std::string& pointer) {
   std::string out = field + "#";
   for (const char c : pointer) {

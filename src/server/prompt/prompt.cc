@@ -32,7 +32,7 @@ Error too_long(size_t tokens, const ServedModel& model, const PromptSource& prom
 }
 
 // Ends the prompt with the last message's content, as transformers' continue_final_message does:
-// trailing spaces stay where the template kept them.
+// trailing spaces stay if the template kept them.
 Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_view content) {
   constexpr std::string_view kSpace = " \t\r\n\v\f";
   const std::string_view with_tail = trim_begin(content, kSpace);
@@ -52,7 +52,7 @@ Result<void> cut_after_final(std::vector<text::Segment>& segments, std::string_v
       "continue_final_message");
 }
 
-// By what the template wrote at the end, never by what a message quotes; except the message
+// What the template wrote at the end decides, never what a message quotes; except for the message
 // that goes on.
 text::ReasoningStart start_of(const ServedModel& model, const std::vector<text::Segment>& segments,
                               const PromptSource& prompt, std::string_view final_message) {
@@ -124,7 +124,8 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const PromptSo
     }
     case PromptSource::Kind::kText: {
       ALTLAS_TRY(ids, encode_text(model, prompt));
-      // A prompt that its sender rendered; one that is none may hold anything.
+      // The sender may have rendered this prompt itself. If it is no rendered prompt, it may hold
+      // anything.
       if (prompt.reasoning && prompt.parse_special &&
           text::reasoning_start(model.reasoning, prompt.text) == text::ReasoningStart::kUnderway)
         *prompt.reasoning = text::ReasoningStart::kUnderway;
@@ -143,7 +144,7 @@ Result<std::vector<int32_t>> encode_now(const ServedModel& model, const PromptSo
 }  // namespace
 
 struct TextPool::Impl {
-  // Half of the threads are for grammars. Of one thread there is no half: the kernel gives turns.
+  // Half of the threads are for grammars. With one thread each lane has one, and they take turns.
   Impl(size_t threads, size_t waiting_max_in)
       : texts(std::max<size_t>(threads - threads / 2, 1)),
         grammars(std::max<size_t>(threads / 2, 1)),
@@ -154,8 +155,9 @@ struct TextPool::Impl {
     std::atomic<size_t> waiting{0};
   };
   Lane texts;
-  Lane grammars;  // A few bytes of grammar may take half a second: no other prompt waits for them.
-  const size_t waiting_max;  // In each lane.
+  // A few bytes of grammar may take half a second: other prompts don't wait for them.
+  Lane grammars;
+  const size_t waiting_max;  // The limit of each lane.
 
   // Runs `work` on the lane's threads; the answer comes back on the caller's executor.
   template <class T, class Work>
@@ -198,7 +200,8 @@ Result<ServedModelPointer> TextPool::find(std::string_view model, std::string_vi
   if (model.empty()) {
     for (const ServedModelPointer& one : models_)
       if (std::ranges::find(one->task_types, type) != one->task_types.end()) return one;
-    // Nobody says who embeds: a model that is made for it before one that also generates.
+    // If the request names no model, one that is made for embeddings goes before one that also
+    // generates.
     for (const ServedModelPointer& one : models_)
       if (type == kEmbeddingType && one->embedding_size > 0 && !one->generates) return one;
     for (const ServedModelPointer& one : models_)

@@ -1,5 +1,5 @@
 // Goal: what can't be a prompt is refused in words and codes that programs know. Method: prompts of
-// every kind through the pool, as requests go.
+// every kind go through the pool, as requests do.
 #include "server/prompt/prompt.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Goal: what a prompt has begun is known from its end, and from what a message that goes on says;
-// never from what others quote. Method: templates and prompts' ends of every family, and what a
+// Goal: what a prompt has begun is known from its end, and from what a message that goes on says,
+// but never from what others quote. Method: templates and prompts' ends of every family, and what a
 // whole conversation through a template and a tokenizer gives.
 #include "text/reasoning.h"
 
@@ -59,7 +59,7 @@ std::shared_ptr<const text::Tokenizer> letters() {
   return *text::Tokenizer::create(letter_vocabulary({"[THINK]", "[/THINK]", "<think>"}));
 }
 
-// Through the pool, as requests go.
+// The messages go through the pool, as requests do.
 text::ReasoningStart start_of(const std::string& chat_template, const std::string& messages,
                               bool continues = false) {
   ServedModel model;

@@ -21,7 +21,7 @@ uint8_t bit_of(std::string_view role) {
 
 json::object text_part(std::string_view text) { return {{"type", "text"}, {"text", text}}; }
 
-// A conversation in which a message of the role says `content`.
+// Returns a conversation in which a message of the role says `content`.
 json::array conversation(std::string_view role, json::value content) {
   const json::object hello{{"role", "user"}, {"content", "hello"}};
   json::object message{{"role", role}, {"content", std::move(content)}};
@@ -37,7 +37,7 @@ json::array conversation(std::string_view role, json::value content) {
           message};
 }
 
-// What the template makes of it; empty where it refuses.
+// Returns what the template renders, or "" if it refuses.
 std::string rendered(const text::ChatTemplate& chat_template, std::string_view role,
                      json::value content) {
   text::ChatInput input;
@@ -51,7 +51,7 @@ std::string rendered(const text::ChatTemplate& chat_template, std::string_view r
 bool shows(std::string_view text, std::string_view needle) {
   const size_t at = text.find(needle);
   if (at == std::string_view::npos || at == 0) return at == 0;
-  // Within quotes it is a list that was printed.
+  // If it is in quotes, the template printed a list.
   const char before = text[at - 1];
   return before != '\'' && before != '"';
 }
@@ -94,8 +94,8 @@ text::Value to_value(const json::value& value) {
   return {};
 }
 
-// Roles were checked against a list, so they count as the template's own: templates compare and
-// print them.
+// Roles were checked against a list, so they count as the template's own text: templates compare
+// and print them.
 text::Value to_messages(const json::value& messages) {
   std::vector<text::Value> items;
   for (const json::value& message : messages.get_array()) {

@@ -1,5 +1,6 @@
-// Goal: parts of a content reach a template as it takes them, and one text has a line end between
-// what was apart. Method: templates of the known manners, and what they make of conversations.
+// Goal: a content's parts reach a template in the form that it takes; as one text they are
+// separated by line ends. Method: templates of the known kinds, and what they render of
+// conversations.
 #include "server/prompt/template_values.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +20,7 @@ constexpr const char* kWalks =
 constexpr const char* kOnlyWalks =
     "{% for m in messages %}{{ m.role }}: {% for p in m['content'] %}({{ p['text'] }})"
     "{% endfor %}{{ '\n' }}{% endfor %}";
-// As Llama 3.2's: users' parts are walked over, the system's text is trimmed.
+// Llama 3.2's template goes through users' parts, and trims the system's text.
 constexpr const char* kUsersOnly =
     "{% for m in messages %}{% if m.role == 'user' and m.content is not string %}user: "
     "{% for p in m.content %}{% if p.type == 'text' %}({{ p.text }}){% endif %}{% endfor %}{{ '\n' }}"

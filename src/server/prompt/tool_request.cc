@@ -24,8 +24,8 @@ bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kToolNameBytesMax && std::ranges::all_of(name, fits);
 }
 
-// {"name": …, "arguments": …} of one function. The parameters keep their references: they stay a
-// resource of their own, by their $id or one that is made.
+// Returns the schema of {"name": …, "arguments": …} for one function. The parameters keep their
+// references: they stay a resource of their own, by their $id or one that is made up.
 json::object call_schema(const json::object& function, size_t index) {
   const json::value* parameters = function.if_contains("parameters");
   json::object arguments =
@@ -41,8 +41,8 @@ json::object call_schema(const json::object& function, size_t index) {
           {"additionalProperties", false}};
 }
 
-// One of the functions, or a list of calls of them; parts: where each one's parameters stand.
-// `indices`: of the functions among `tools`.
+// Returns the schema of one call of the functions, or of a list of calls. `parts` tells where each
+// function's parameters are in it; `indices` are the functions' places in `tools`.
 json::object calls_schema(const json::array& tools, const std::vector<size_t>& indices,
                           bool one_call, std::vector<GrammarPart>& parts) {
   json::array choices;
@@ -60,7 +60,7 @@ json::object calls_schema(const json::array& tools, const std::vector<size_t>& i
   return {{"type", "array"}, {"minItems", 1}, {"maxItems", kForcedCallsMax}, {"items", any}};
 }
 
-// The checked list; empty after an error.
+// Returns the checked list, or an empty one after an error.
 json::array read_list(const json::array* list, JsonReader& reader,
                       std::vector<std::string>& names) {
   if (list == nullptr) return {};

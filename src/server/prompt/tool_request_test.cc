@@ -1,6 +1,6 @@
-// Goal: demanded calls are grammars, in the dialect of every client; what can't be held is refused
-// or named, and data stays data. Method: bodies, and whether texts are taken by the grammar they
-// give.
+// Goal: demanded calls are grammars, in every client's dialect; what a grammar can't hold is
+// refused or named, and data stays data. Method: bodies, and whether the grammar they give takes
+// certain texts.
 #include "server/prompt/tool_request.h"
 
 #include <gtest/gtest.h>
@@ -103,8 +103,8 @@ TEST(GrammarRequests, FieldsOfEveryDialect) {
   EXPECT_EQ(field, "structured_outputs.choice");
 }
 
-// What check_grammar says of tools[] and of a body's own grammar: the names of X-Altlas-Ignored,
-// with blanks, or "400 " and the field.
+// Returns what check_grammar() says of tools[] and of a body's own grammar: the names of
+// X-Altlas-Ignored, separated by blanks, or "400 " and the field.
 std::string held(const std::string& body) {
   const auto object = parse_object(body, 64);
   EXPECT_TRUE(object.ok()) << body;
@@ -121,8 +121,8 @@ std::string held(const std::string& body) {
   return out;
 }
 
-// Goal: what can't be held is refused where strict is asked for, else named; what is malformed is
-// refused but for tools that aren't strict; no tool refuses its neighbours.
+// Goal: what a grammar can't hold is refused if strict is asked for, else named; what is malformed
+// is refused, except for tools that aren't strict; no tool makes others be refused.
 TEST(GrammarRequests, WhatCantBeHeldIsRefusedOrNamed) {
   const auto format = [](const std::string& schema, bool strict) {
     return R"({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": )" +
@@ -175,8 +175,8 @@ bool fits(const Grammar& grammar, std::string_view text) {
   return all.at(at).is_final;
 }
 
-// Goal: data in parameters is never read or rewritten as a schema, and references stay within
-// their own tool. Method: forced calls, their arguments in and out of the language.
+// Goal: data in parameters is never read or rewritten as a schema, and references stay within their
+// own tool. Method: forced calls, with arguments in the language and outside it.
 TEST(ToolRequests, DataInParametersStaysData) {
   struct Row {
     std::string schema, in, out;
@@ -197,7 +197,7 @@ TEST(ToolRequests, DataInParametersStaysData) {
   for (const Row& row : rows) {
     const std::string tail = R"(},"required":["x"],"additionalProperties":false,
         "$defs":{"n":{"$anchor":"n","type":)";
-    // Both tools have the same names; what they mean differs.
+    // Both tools use the same names with different meanings.
     const std::string id = R"("$id":"https://example.com/s",)";
     const std::string body = R"({"tool_choice":"required","parallel_tool_calls":false,"tools":[
         {"type":"function","function":{"name":"f","parameters":{)" +

@@ -65,7 +65,8 @@ std::string list_of(const json::array& values) {
   return out;
 }
 
-// "integer", "list of string", "one of "a", "b"": null is left out, every field may be null.
+// Returns a type such as "integer", "list of string" or "one of "a", "b"". null is left out, since
+// every field may be null.
 std::string type_text(const json::object& schema) {
   if (schema.contains("$ref")) return name_of(schema);
   if (const auto* any = schema.if_contains("anyOf"); any && !schema.contains("properties"))
@@ -86,7 +87,7 @@ std::string type_text(const json::object& schema) {
   return name == "array" ? "list" : name;
 }
 
-// As a reader writes it: 0.7, not 7E-1.
+// Returns the number as people write it: 0.7, not 7E-1.
 std::string value_text(const json::value& value) {
   return value.is_double() ? fmt::format("{}", value.get_double()) : text::json_text(value);
 }
@@ -117,7 +118,7 @@ bool requires_field(const json::object& schema, std::string_view field) {
   return false;
 }
 
-// Rows of an object's fields; of allOf, those of each part.
+// Adds the rows of an object's fields; for allOf, those of each part.
 void add_rows(const json::object& schemas, const json::object& schema, std::string& out) {
   if (schema.contains("$ref"))
     return add_rows(schemas, schemas.at(name_of(schema)).get_object(), out);
@@ -187,7 +188,7 @@ bool is_body_of_a_route(std::string_view name) {
   return std::ranges::any_of(routes(), takes);
 }
 
-// Objects inside others, that more than one table names.
+// Returns the objects inside others that more than one table names.
 std::string shared_text(const json::object& schemas, const json::object& requests) {
   std::vector<std::string_view> names;
   for (const auto& [name, schema] : requests)

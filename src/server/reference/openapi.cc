@@ -70,14 +70,14 @@ json::array parameters_of(const Route& route) {
   return out;
 }
 
-// Text and bytes as they are; of an event stream, one event.
+// Returns the content of text and bytes: a string, or for an event stream one event.
 json::object text_content(std::string_view type) {
   if (type != "text/event-stream") return {{"schema", {{"type", "string"}}}};
   const json::object data{{"data", {{"type", "string"}}}};
   return {{"schema", {{"type", "object"}, {"properties", data}}}};
 }
 
-// "get_api_v1_task_id_stream".
+// Returns an id such as "get_api_v1_task_id_stream".
 std::string operation_id(std::string_view method, std::string_view pattern) {
   std::string id(method);
   for (const char c : pattern) {
@@ -89,10 +89,11 @@ std::string operation_id(std::string_view method, std::string_view pattern) {
   return lower(id);
 }
 
-// What an answer's value is good for: a path parameter of other routes, or a field of their body.
+// Where a value of an answer can be used: as a path parameter of other routes, or as a field of
+// their body.
 struct Link {
-  std::string_view method, pattern;  // Whose answer.
-  std::string_view value;            // Runtime expression (OpenAPI 3.1, section 4.8.20.4).
+  std::string_view method, pattern;  // The route whose answer has the value.
+  std::string_view value;            // A runtime expression (OpenAPI 3.1, section 4.8.20.4).
   std::string_view to_method, to_pattern;
 };
 constexpr std::string_view kTaskId = "$response.body#/task_id", kId = "$response.body#/id";
@@ -141,7 +142,7 @@ json::object responses_of(const Route& route, bool with_auth) {
   std::vector<int> errors = route.errors;
   if (with_auth && route.access != Access::kOpen) errors.insert(errors.end(), {401, 403});
   for (const int status : errors) {
-    // /health and /ready answer their own object when they say 503.
+    // With 503, /health and /ready answer an object of their own.
     const std::string_view schema = route.access == Access::kOpen ? route.response
                                     : openai_style(route.pattern) ? std::string_view("OpenAiError")
                                                                   : std::string_view("Error");

@@ -12,7 +12,7 @@ namespace json = boost::json;
 
 namespace {
 
-// The schema of an enum that answers name, whose values go from 0 to `last`.
+// Returns the schema of an enum whose values, from 0 to `last`, have names in answers.
 template <class Enum>
 json::object names_up_to(Enum last) {
   json::array names;

@@ -1,5 +1,5 @@
-// Goal: docs/api.md and docs/metrics.md are what the code says. Method: compare texts; with
-// ALTLAS_UPDATE_DOCS set they are written instead.
+// Goal: docs/api.md and docs/metrics.md say what the code says. Method: the texts are compared;
+// with ALTLAS_UPDATE_DOCS set they are written instead.
 #include <gtest/gtest.h>
 
 #include "control/metrics.h"

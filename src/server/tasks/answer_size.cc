@@ -7,11 +7,13 @@
 namespace altlas::server {
 namespace {
 
-constexpr int64_t kUsualTokens = 1024;  // Of an answer whose request names no length.
-constexpr int64_t kTaskBytes = 4096;    // Records and channels.
-constexpr int64_t kTokenBytes = 24;     // An id in the task and in its record, its text.
-constexpr int64_t kLogprobBytes = 40;   // An id with its value in events, record and answer.
-constexpr int64_t kCopies = 3;  // Of a field: on the way to a replica (two) and there.
+// The answer's length if the request names none.
+constexpr int64_t kUsualTokens = 1024;
+constexpr int64_t kTaskBytes = 4096;    // Records and channels of a task.
+constexpr int64_t kTokenBytes = 24;     // An id in the task and in its record, and its text.
+constexpr int64_t kLogprobBytes = 40;   // An id with its value, in events, record and answer.
+// Copies of a field: two on the way to a replica, and one there.
+constexpr int64_t kCopies = 3;
 
 }  // namespace
 

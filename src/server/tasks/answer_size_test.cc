@@ -20,7 +20,7 @@ TEST(AnswerSize, GrowsWithTheProductOfItsFields) {
   struct Row {
     int64_t tasks;
     TaskSpec each;
-    bool fits;  // In 512 MiB.
+    bool fits;  // Whether it fits in 512 MiB.
   };
   const Row rows[] = {
       {1, task(30000, 2000, 20, 20), true},  {128, task(500, 1000, -1, -1), true},
@@ -46,8 +46,8 @@ TEST(AnswerSize, GrowsWithTheProductOfItsFields) {
   }
 }
 
-// Goal: what every task of a request carries beside its prompt counts once for each. Method: each
-// such field at a size that one task may have, many times.
+// Goal: what every task of a request carries beside its prompt counts once for each task. Method:
+// each such field, at the largest size that one task may have, many times.
 TEST(AnswerSize, CountsWhatEachTaskCarries) {
   TaskSpec grammar = task(1, 1, -1, -1), stops = grammar, biases = grammar, stop_ids = grammar;
   grammar.sampling.grammar.text.assign(1 << 20, 'x');

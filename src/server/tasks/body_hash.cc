@@ -51,7 +51,7 @@ void add_value(Hasher& hasher, const json::value& value) {
       add_kind(hasher, Kind::kInteger);
       hasher.add(value.get_int64());
       return;
-    case json::kind::uint64:  // Above all of int64's.
+    case json::kind::uint64:  // All of these are above int64's largest.
       return add_number(hasher, static_cast<double>(value.get_uint64()));
     case json::kind::double_:
       return add_number(hasher, value.get_double());
@@ -78,7 +78,7 @@ uint64_t value_hash(const json::value& value) {
 }
 
 uint64_t body_hash(const PendingTask& task, Strategy default_strategy) {
-  // What the task is, less what another request for the same would not share.
+  // The hash covers the task, without what another request for the same would not share.
   TaskSpec spec = task.spec;
   spec.id = {};
   spec.owner = spec.idempotency_key = {};

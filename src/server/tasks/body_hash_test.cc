@@ -1,5 +1,6 @@
-// Goal: bodies that ask for the same are equal however they are written, others are not. Method:
-// tables of values and of tasks. How bodies become tasks: tests/test_same_request.py.
+// Goal: bodies that ask for the same have equal hashes however they are written; others do not.
+// Method: tables of values and of tasks. How bodies become tasks is tested by
+// tests/test_same_request.py.
 #include "server/tasks/body_hash.h"
 
 #include <gtest/gtest.h>

@@ -80,7 +80,7 @@ awaitable<Result<Response>> batch_predict(Request request, Services& services) {
   const auto now = services.now();
   const config::MultiGpuConfig& config = now->gpu.multi_gpu;
   const bool split = options.batch_split.value_or(config.batch_split);
-  // A batch that says how it wants to be split is split so.
+  // A batch that asks for a split is split, however small it is.
   const auto min_per_device =
       static_cast<uint32_t>(options.batch_split ? 1 : config.min_batch_size_per_gpu);
   ALTLAS_CO_TRY(const auto placed,
@@ -106,7 +106,7 @@ awaitable<Result<Response>> batch_predict(Request request, Services& services) {
   co_return response;
 }
 
-// The task of the path, if the asker may see it.
+// Returns the task named in the path, if the asker may see it.
 awaitable<Result<control::TaskView>> own_task(const Request& request, Services& services) {
   const std::string text(request.parameter("id"));
   const auto id = parse_task_id(text);
@@ -224,7 +224,8 @@ awaitable<Result<Response>> explain_task(Request request, Services& services) {
   co_return json_response(text::json_text(answer));
 }
 
-// What the client is sent for an event: the text and its tokens; at the end the task itself.
+// Returns what the client is sent for an event: the text and its tokens, and at the end the task
+// itself.
 std::string say(const Result<control::StreamEvent>& event) {
   if (!event.ok())
     return sse_event(text::json_text(json::object{{"error", event.error().message()}}));

@@ -40,7 +40,7 @@ Result<PendingTask> read_task(const json::object& object, std::string path, cons
   }
   task.prompt.field = "text";
   task.prompt.text = std::move(body.text);
-  task.prompt.parse_special = body.parse_special;  // Only raw texts ask for it.
+  task.prompt.parse_special = body.parse_special;  // Only raw texts can ask for it.
   if (spec.type == kEmbeddingType) as_embedding(task);
   if (body.text_template == TextTemplate::kChat) {
     task.prompt.kind = PromptSource::Kind::kChat;

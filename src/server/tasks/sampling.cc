@@ -19,7 +19,7 @@ constexpr size_t kLogitBiasMax = 16'384;
 constexpr size_t kBiasTextBytesMax = 16 << 10;
 constexpr double kBiasMax = 100;
 
-// A token as its number, or the text of one or more.
+// Returns a token's id, or the ids of a text.
 std::vector<int32_t> biased_tokens(const json::value& name, bool number, const ServedModel& model) {
   const int32_t count = model.tokenizer->vocab_size();
   int64_t id = -1;
@@ -37,7 +37,7 @@ std::vector<int32_t> biased_tokens(const json::value& name, bool number, const S
   return {static_cast<int32_t>(id)};
 }
 
-// OpenAI's {"id": bias}, or llama-server's [[id or text, bias or false]].
+// Reads OpenAI's {"id": bias}, or llama-server's [[id or text, bias or false]].
 void read_logit_bias(const json::value& bias, JsonReader& reader, const ServedModel& model,
                      SamplingParams& sampling) {
   const json::array* list = bias.if_array();
@@ -76,7 +76,7 @@ void read_logit_bias(const json::value& bias, JsonReader& reader, const ServedMo
   if (sampling.logit_bias.size() > kLogitBiasMax || text_bytes > kBiasTextBytesMax)
     return reader.fail("logit_bias",
                        fmt::format("names texts of more than {} bytes in all", kBiasTextBytesMax));
-  // Where a token is named twice the last bias counts.
+  // If a token is named twice, the last bias counts.
   std::ranges::reverse(sampling.logit_bias);
   std::ranges::stable_sort(sampling.logit_bias, {}, &std::pair<int32_t, float>::first);
   const auto doubles =

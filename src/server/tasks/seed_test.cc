@@ -1,5 +1,5 @@
-// Goal: a seed that was drawn can be sent back, and draws the same again. Method: seeds as requests
-// write them, in tables; what they draw: tests/test_seeds.py.
+// Goal: a drawn seed can be sent back, and draws the same again. Method: tables of seeds as
+// requests write them. What they draw is tested by tests/test_seeds.py.
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>

@@ -16,8 +16,8 @@ namespace json = boost::json;
 
 namespace {
 
-// What the model's context has left after the prompt; at least 1, so that admission can say what is
-// too long.
+// Returns the tokens that the model's context has left after the prompt; at least 1, so that
+// admission can say what is too long.
 int32_t remaining_tokens(const PendingTask& task) {
   const int64_t left =
       int64_t{task.model->model_len_max} - static_cast<int64_t>(task.spec.prompt.size());
@@ -135,7 +135,7 @@ boost::asio::awaitable<Result<ReadyTasks>> ready(std::vector<PendingTask> tasks,
       task.spec.prompt = out.specs.back().prompt;
       task.spec.sampling.grammar = out.specs.back().sampling.grammar;
     } else if (task.model != nullptr) {
-      const std::string field = task.prompt.field;  // Reading takes the prompt.
+      const std::string field = task.prompt.field;  // Reading consumes the prompt.
       const auto read = co_await read_prompt(task, services);
       if (!read.ok()) {
         Error error = read.error();

@@ -27,7 +27,7 @@ bool Automaton::matches(std::string_view text) const {
 
 namespace {
 
-// Joins neighbours that lead to the same state.
+// Adds an edge, and joins it with its neighbour if both lead to the same state.
 void append_edge(std::vector<Edge>& edges, Edge edge) {
   if (!edges.empty() && edges.back().to == edge.to && edges.back().hi + 1 == edge.lo)
     edges.back().hi = edge.hi;
@@ -35,14 +35,14 @@ void append_edge(std::vector<Edge>& edges, Edge edge) {
     edges.push_back(edge);
 }
 
-// A number of 64 bits that looks drawn by lot (the finalizer of splitmix64).
+// Mixes the bits of a number (the finalizer of splitmix64).
 uint64_t scatter(uint64_t x) {
   x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9;
   x = (x ^ x >> 27) * 0x94D049BB133111EB;
   return x ^ x >> 31;
 }
 
-// Spends a step for every four looks at an edge or a member of a set.
+// Spends one step for every four looks at an edge or at a member of a set.
 class Looks {
  public:
   explicit Looks(CompileBudget& budget) : budget_(budget) {}
@@ -56,7 +56,8 @@ class Looks {
   size_t rest_ = 0;
 };
 
-// Sets are told apart by marks and a hash that no order changes: nothing is sorted.
+// Turns an NFA into a deterministic automaton. Sets are told apart by marks and by a hash that does
+// not depend on order, so nothing is sorted.
 class SubsetConstruction {
  public:
   SubsetConstruction(const Nfa& nfa, CompileBudget& budget)
@@ -74,13 +75,13 @@ class SubsetConstruction {
 
  private:
   struct Subset {
-    size_t begin = 0;  // In members_.
+    size_t begin = 0;  // The place of its first member in members_.
     size_t size = 0;
   };
 
   bool is_kept(uint32_t s) const { return !nfa_.states[s].edges.empty() || s == nfa_.end; }
 
-  // What only leads on to one state stands for that state.
+  // A state that only leads on to one other is represented by that state.
   void find_passages() {
     uint32_t last = 0;
     passage_.resize(nfa_.states.size());
@@ -93,7 +94,7 @@ class SubsetConstruction {
     for (uint32_t s = 0; s < passage_.size(); ++s)
       for (int steps = 0; steps < 8 && passage_[passage_[s]] != passage_[s]; ++steps)
         passage_[s] = passage_[passage_[s]];
-    // What closures go along, without what they don't need of states.
+    // The empty moves that closures follow, between representatives.
     for (uint32_t s = 0; s < passage_.size(); ++s) {
       kept_.push_back(is_kept(s));
       first_move_.push_back(static_cast<uint32_t>(moves_.size()));
@@ -108,11 +109,12 @@ class SubsetConstruction {
     ++mark_;
     set_.clear();
   }
-  void put(uint32_t s) {  // A state that stands for itself.
+  // `s` is a state that represents itself.
+  void put(uint32_t s) {
     if (std::exchange(marks_[s], mark_) != mark_) set_.push_back(s);
   }
 
-  // The state of set_, closed under empty moves.
+  // Returns the subset of set_, closed under empty moves.
   Result<uint32_t> state_of_set() {
     size_t work = 4;
     for (size_t i = 0; i < set_.size(); ++i) {
@@ -120,7 +122,7 @@ class SubsetConstruction {
       for (uint32_t m = begin; m < end; ++m) put(moves_[m]);
       work += end - begin + 1;
     }
-    // Only what has edges or ends tells sets apart.
+    // Only states with edges, and the end, tell sets apart.
     std::erase_if(set_, [&](uint32_t s) { return !kept_[s]; });
     uint64_t hash = set_.size();
     for (const uint32_t s : set_) hash += scatter(uint64_t{s} + 1);
@@ -142,7 +144,7 @@ class SubsetConstruction {
     return id;
   }
 
-  // Sweeps over the borders of all ranges that leave the set.
+  // Goes over the borders of all ranges that leave the set, in order.
   Result<void> expand(size_t index) {
     edges_.clear();
     const Subset subset = subsets_[index];
@@ -167,7 +169,8 @@ class SubsetConstruction {
     return {};
   }
 
-  // Symbols from … border - 1 lead along all active edges; some of these end there.
+  // Symbols from … border - 1 lead along all active edges. Edges that end before the border become
+  // inactive.
   Result<void> close_range(size_t index, uint32_t from, uint32_t border) {
     ALTLAS_TRY_VOID(looks_.spend(active_.size() + 1));
     if (active_.empty()) return {};
@@ -186,32 +189,34 @@ class SubsetConstruction {
   static constexpr uint32_t kNone = UINT32_MAX;
   struct ListedEdge {
     Edge edge;
-    uint32_t next = kNone;  // Another one that begins at the same symbol.
+    uint32_t next = kNone;  // The next edge that begins at the same symbol.
   };
 
   const Nfa& nfa_;
   CompileBudget& budget_;
   Looks looks_;
   Automaton out_;
-  std::vector<uint32_t> passage_;     // [NFA state]: the one that stands for it.
-  std::vector<char> kept_;            // [NFA state]: see is_kept().
-  std::vector<uint32_t> first_move_;  // [NFA state]: of its empty moves, in moves_.
+  std::vector<uint32_t> passage_;     // [NFA state]: the state that represents it.
+  std::vector<char> kept_;            // [NFA state]: is_kept().
+  std::vector<uint32_t> first_move_;  // [NFA state]: the place of its first empty move in moves_.
   std::vector<uint32_t> moves_;
-  std::vector<uint32_t> members_;  // Of all subsets.
+  std::vector<uint32_t> members_;  // The members of all subsets.
   std::vector<Subset> subsets_;
-  std::unordered_multimap<uint64_t, uint32_t> ids_;  // By hash; looked up only.
-  std::vector<uint32_t> set_;                        // In the making.
-  std::vector<uint32_t> marks_;                      // [NFA state]: the last set it was put in.
+  std::unordered_multimap<uint64_t, uint32_t> ids_;  // By hash; it is never iterated.
+  std::vector<uint32_t> set_;                        // The set that is being built.
+  // [NFA state]: the last set that it was put into.
+  std::vector<uint32_t> marks_;
   uint32_t mark_ = 0;
-  std::vector<uint64_t> borders_;    // A bit per symbol.
-  std::vector<uint32_t> begins_at_;  // [symbol]: of edges_.
+  std::vector<uint64_t> borders_;  // One bit per symbol.
+  // [symbol]: the place in edges_ of the last edge that begins there.
+  std::vector<uint32_t> begins_at_;
   std::vector<ListedEdge> edges_;
   std::vector<Edge> active_;
 };
 
-// Partition refinement: only states whose successors changed their class are looked at again, and
-// of a class that falls apart the largest part keeps its number. So a state changes its class at
-// most log2(states) times.
+// Partition refinement. Only states whose successors changed their class are looked at again, and
+// when a class falls apart its largest part keeps the number. So a state changes its class at most
+// log2(states) times.
 class Minimization {
  public:
   Minimization(const Automaton& automaton, CompileBudget& budget)
@@ -226,16 +231,17 @@ class Minimization {
 
  private:
   struct Class {
-    uint32_t begin = 0;  // Its states' places in order_.
+    uint32_t begin = 0;  // The places of its states in order_ begin here.
     uint32_t end = 0;
-    uint32_t changed = 0;  // The first so many of them have successors that changed their class.
+    // This many of its first states have successors that changed their class.
+    uint32_t changed = 0;
   };
-  // A state that is looked at again, and its edges with classes for targets.
+  // A state that is looked at again, with its edges, whose targets are classes.
   struct Signature {
     uint64_t hash = 0;
     uint32_t state = 0;
     uint32_t part = 0;
-    size_t begin = 0;  // In edges_.
+    size_t begin = 0;  // The place of its first edge in edges_.
     size_t end = 0;
   };
 
@@ -273,7 +279,7 @@ class Minimization {
     const uint32_t changed = std::exchange(classes_[index].changed, 0);
     ALTLAS_TRY_VOID(sign(begin, begin + changed));
     ALTLAS_TRY_VOID(group());
-    // Their new places: part by part, before those that did not change.
+    // The changed states get new places: part by part, before those that did not change.
     std::vector<Class> parts;
     uint32_t place = begin;
     for (const Signature& one : signatures_) {
@@ -282,7 +288,8 @@ class Minimization {
       place_[one.state] = place;
       parts.back().end = ++place;
     }
-    // A changed state leads to a class that is younger than all those that the others lead to.
+    // Each changed state leads to a class that is newer than all those that the others lead to, so
+    // the unchanged states are a part of their own.
     if (place < classes_[index].end) parts.push_back({place, classes_[index].end, 0});
     const auto largest = std::ranges::max_element(
         parts, {}, [](const Class& part) { return part.end - part.begin; });
@@ -328,7 +335,8 @@ class Minimization {
     std::ranges::sort(signatures_, {}, &Signature::hash);
     uint32_t parts = 0;
     for (size_t begin = 0; begin < signatures_.size();) {
-      // Behind begin: the others of the part; behind them what has the same hash by accident.
+      // The other members of the part come after `begin`; after them come states that have the same
+      // hash by chance.
       size_t others = begin + 1;
       for (size_t i = others;
            i < signatures_.size() && signatures_[i].hash == signatures_[begin].hash; ++i) {
@@ -349,9 +357,10 @@ class Minimization {
     return {};
   }
 
-  // States that lead into a class that is new.
+  // Marks the states that lead into a new class.
   Result<void> mark_sources(uint32_t index) {
-    // Marking moves states of this class, too, but none out of it: their places are read first.
+    // Marking also moves states within this class, but none out of it, so their places are read
+    // first.
     members_.assign(order_.begin() + classes_[index].begin, order_.begin() + classes_[index].end);
     for (const uint32_t s : members_) {
       ALTLAS_TRY_VOID(looks_.spend(2 * size_t{first_source_[s + 1] - first_source_[s]} + 1));
@@ -371,7 +380,7 @@ class Minimization {
     ++own.changed;
   }
 
-  // A state per class, in the order in which their first states come.
+  // Returns an automaton with one state per class, in the order of their first states.
   Automaton joined() const {
     std::vector<uint32_t> ids(classes_.size(), UINT32_MAX), firsts;
     for (uint32_t s = 0; s < states_.size(); ++s) {
@@ -391,13 +400,13 @@ class Minimization {
 
   const std::vector<Automaton::State>& states_;
   Looks looks_;
-  std::vector<uint32_t> first_source_;  // [state]: of its edges' sources, in sources_.
+  std::vector<uint32_t> first_source_;  // [state]: the place of its first source in sources_.
   std::vector<uint32_t> sources_;
   std::vector<uint32_t> class_of_;
   std::vector<uint32_t> order_;  // States, class by class.
-  std::vector<uint32_t> place_;  // [state]: in order_.
+  std::vector<uint32_t> place_;  // [state]: its place in order_.
   std::vector<Class> classes_;
-  std::vector<uint32_t> work_;  // Classes with changed states, first come first served.
+  std::vector<uint32_t> work_;  // Classes with changed states, in the order in which they came.
   std::vector<Signature> signatures_;
   std::vector<Edge> edges_;
   std::vector<uint32_t> members_;
@@ -411,7 +420,7 @@ Result<Automaton> determinize(const Nfa& nfa, CompileBudget& budget) {
 
 Automaton trim(Automaton automaton) {
   const size_t count = automaton.states.size();
-  std::vector<uint32_t> first(count + 1, 0);  // [state]: of its sources.
+  std::vector<uint32_t> first(count + 1, 0);  // [state]: the place of its first source.
   for (const Automaton::State& state : automaton.states)
     for (const Edge& edge : state.edges) ++first[edge.to + 1];
   for (size_t s = 0; s < count; ++s) first[s + 1] += first[s];
@@ -454,7 +463,8 @@ Automaton trim(Automaton automaton) {
 
 std::vector<uint32_t> text_counts(const Automaton& a) {
   constexpr uint32_t kNoEnd = UINT32_MAX;
-  // Depth first, without recursion: what is on the path and reached again has no end.
+  // A depth-first search without recursion. A state that is on the path and reached again leads to
+  // texts without end.
   enum Color : char { kNew, kOnPath, kDone };
   std::vector<uint32_t> counts(a.states.size(), 0);
   std::vector<char> color(a.states.size(), kNew);
@@ -469,7 +479,7 @@ std::vector<uint32_t> text_counts(const Automaton& a) {
     const Automaton::State& state = a.states[s];
     if (color[s] == kNew) counts[s] = state.accepts;
     color[s] = kOnPath;
-    if (next > 0) {  // Back from an edge.
+    if (next > 0) {  // The path has come back from an edge.
       const Edge& edge = state.edges[next - 1];
       counts[s] = add(counts[s], counts[edge.to] * (uint64_t{edge.hi} - edge.lo + 1));
     }
@@ -552,7 +562,7 @@ Result<Automaton> between_marks(const Automaton& a, CompileBudget& budget) {
   if (start < 0) return Automaton();
   ALTLAS_TRY_VOID(budget.add_states(a.states.size()));
   Automaton out;
-  // State 0 stands for `start`, which may be another state's target too: so it is copied.
+  // State 0 is a copy of `start`, which may also be another state's target.
   const auto copy = [&](uint32_t s) {
     Automaton::State state;
     const int64_t end = a.next(s, kTextEnd);

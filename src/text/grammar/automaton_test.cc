@@ -1,5 +1,5 @@
-// Goal: automata are right and made in near-linear time. Method: patterns whose smallest automata
-// are known; the steps that sizes apart by two take.
+// Goal: automata are right, and made in near-linear time. Method: patterns whose smallest automata
+// are known; the steps for sizes that differ by a factor of two.
 #include "text/grammar/automaton.h"
 
 #include <gtest/gtest.h>
@@ -45,8 +45,8 @@ TEST(Automaton, TheSmallestHasAStatePerDifferentRest) {
   }
 }
 
-// Twice the states take about twice the steps, in whatever order they fall apart: refinement that
-// goes over all states in every round takes four times as many.
+// Goal: twice the states take about twice the steps, in whatever order they fall apart; a
+// refinement that goes over all states in every round takes four times as many.
 TEST(Automaton, TheSmallestIsFoundInNearLinearTime) {
   const auto steps = [](const std::string& part, int count) {
     CompileBudget making, minimizing;
@@ -63,7 +63,7 @@ TEST(Automaton, TheSmallestIsFoundInNearLinearTime) {
   }
 }
 
-// A class of five bytes is not searched for among all characters each time that it is named.
+// Goal: a class of five bytes is not searched for among all characters each time that it is named.
 TEST(Automaton, ClassesByNameAreBounded) {
   for (const char* name : {"\\p{L}", "\\P{Lu}", "\\W", "[^\\p{N}]"}) {
     SCOPED_TRACE(name);

@@ -11,8 +11,8 @@ namespace {
 
 using Categories = std::map<std::string, std::vector<CodeRange>, std::less<>>;
 
-// Code points of every general category ("Lu") and of those that begin alike ("L"), found once: a
-// pattern of a few bytes may name one thousands of times.
+// Code points of every general category ("Lu"), and of those with the same first letter ("L"). They
+// are found once, since a few bytes of pattern may name a category thousands of times.
 const Categories& categories() {
   static const Categories kMade = [] {
     Categories made;
@@ -28,7 +28,7 @@ const Categories& categories() {
     };
     std::map<utf8proc_category_t, Place> places;
     utf8proc_category_t last{};
-    Place place;  // Of `last`: neighbours are mostly of one category.
+    Place place;  // The place of `last`: neighbours mostly have the same category.
     for (uint32_t c = 0; c <= kCodePointMax; ++c) {
       const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
       if (c == 0 || category != last) {

@@ -1,5 +1,5 @@
-// Goal: classes of many ranges are right and cheap. Method: patterns that repeat them, searched
-// for; the steps of their compilation are counted.
+// Goal: classes of many ranges are right and cheap. Method: patterns that repeat them are compiled,
+// and the steps are counted.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -11,8 +11,8 @@
 namespace altlas::text::grammar {
 namespace {
 
-// A class of many ranges costs its few states wherever it is repeated, not its ranges: the steps
-// that a few bytes of pattern may take are bounded.
+// Goal: a repeated class of many ranges costs its few states, not its ranges, so that the steps
+// that a few bytes of pattern may take are limited.
 TEST(CharacterClass, CompilesInFewStepsWhereverItIsRepeated) {
   struct Row {
     const char* pattern;

@@ -9,7 +9,7 @@ namespace altlas::text::grammar {
 
 Configurations::Configurations(std::shared_ptr<const Program> program)
     : program_(std::move(program)) {
-  intern(Configuration());  // kDead.
+  intern(Configuration());  // This is kDead.
 }
 
 int32_t Configurations::start() {
@@ -34,7 +34,7 @@ int32_t Configurations::compute_next(int32_t configuration, uint8_t byte) {
   for (const int32_t head : heads) {
     const Frame frame = frames_[static_cast<size_t>(head)];
     const auto& edges = program_->states[frame.state].bytes;
-    // Counted rules may have two edges for a byte: one ends the round.
+    // A counted rule may have two edges for a byte: one of them ends the round.
     for (const Program::ByteEdge& edge : edges) {
       if (edge.lo > byte || edge.hi < byte) continue;
       const uint32_t count = frame.count + (program_->states[edge.to].counts ? 1 : 0);
@@ -70,7 +70,7 @@ Configurations::Outlook Configurations::outlook_of(int32_t index) {
   const Frame frame = frames_[static_cast<size_t>(index)];
   Outlook out;
   if (!frame.repeats) return out;
-  // Of the texts that go on from here, those that are taken.
+  // How many of the texts that go on from here would be repetitions.
   uint32_t taken = 0;
   for (const std::string& rest : repetitions(index)) {
     uint32_t state = frame.state;
@@ -109,7 +109,8 @@ void Configurations::visit(int32_t index, Configuration& into) {
       const Program::State& after = program_->states[call.to];
       const Program::Rule& called = program_->rules[call.rule];
       const uint32_t count = frame.count + (after.counts ? 1 : 0);
-      // What has nothing left to do needs no frame; but an open stack's last frame stays.
+      // A call after which nothing is left needs no frame, except for the last frame of an open
+      // stack.
       const bool leaves =
           after.leads_nowhere() && after.accepts && !after.counts && !relative && !called.distinct;
       const int32_t below =
@@ -193,7 +194,7 @@ int32_t Configurations::take_over_frame(const Configurations& other, int32_t fra
     uint32_t memory = 0;
     bool repeats = one.repeats;
     if (one.memory != 0 && program_->rules[program_->states[one.state].rule].distinct) {
-      // Step by step: what repeats is found out along the text.
+      // The text is taken step by step, since repetitions are found along it.
       const uint32_t set = frames_[static_cast<size_t>(below)].memory;
       for (const char byte : other.remembered_.text(one.memory)) {
         memory = remembered_.extended(memory, static_cast<uint8_t>(byte));

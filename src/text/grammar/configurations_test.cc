@@ -1,5 +1,5 @@
-// Goal: caches, depth and ambiguity have limits, and what is forgotten changes nothing. Method:
-// grammars that need more than each limit.
+// Goal: caches, depth and ambiguity have limits, and forgetting changes nothing. Method: grammars
+// that need more than each limit.
 #include "text/grammar/configurations.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ using testing_support::compiled;
 using testing_support::matches;
 using testing_support::tokenizer_of;
 
-// Goal: a cache that is full is forgotten and the text goes on. Method: every round of a counted
+// Goal: a full cache is forgotten, and the text goes on. Method: every round of a counted
 // repetition is a configuration of its own.
 TEST(Configurations, ForgottenCachesChangeNothing) {
   const auto tokenizer = tokenizer_of(text::testing_support::tiny_vocabulary());
@@ -25,7 +25,7 @@ TEST(Configurations, ForgottenCachesChangeNothing) {
   const auto program = compiled(GrammarKind::kRegex, "a{150000}b");
   const auto grammar = std::make_shared<TokenGrammar>(program, trie);
   Matcher matcher(grammar);
-  Matcher copy = matcher;  // Stays where it is while the cache is made anew.
+  Matcher copy = matcher;  // The copy keeps its place while the cache is made anew.
   for (int i = 0; i < 150; ++i) {
     ASSERT_TRUE(matcher.accept_bytes(std::string(1000, 'a')));
     ASSERT_LE(grammar->bytes(), kMatchCacheBytesMax + (4u << 20));
@@ -37,7 +37,7 @@ TEST(Configurations, ForgottenCachesChangeNothing) {
   EXPECT_TRUE(copy.accept_bytes("a"));
 }
 
-// Goal: rules in rules end at the limit of depth, and what was opened can be closed.
+// Goal: nested rules end at the limit of depth, and what was opened can be closed.
 TEST(Configurations, DepthHasALimit) {
   const auto program = compiled(GrammarKind::kGbnf, "root ::= \"(\" root \")\" | \"x\"");
   const std::string open(kStackDepthMax / 2, '('), close(kStackDepthMax / 2, ')');
@@ -47,7 +47,7 @@ TEST(Configurations, DepthHasALimit) {
   EXPECT_FALSE(matches(program, deep + "x" + std::string(2 * kStackDepthMax, ')')));
 }
 
-// Goal: an ambiguous grammar is given up, not computed for minutes.
+// Goal: an ambiguous grammar is given up, rather than computed for minutes.
 TEST(Configurations, AmbiguityHasALimit) {
   const auto tokenizer = tokenizer_of(text::testing_support::tiny_vocabulary());
   const auto trie = std::make_shared<const TokenTrie>(*tokenizer);

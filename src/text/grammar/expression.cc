@@ -112,7 +112,8 @@ ExpressionPtr graph(uint32_t nodes, std::vector<Expression::GraphEdge> edges,
 
 namespace {
 
-// Whether the empty text matches; rules as `known` says. visits: one more per expression looked at.
+// Whether the empty text matches; `known` says it for rules. `visits` counts the expressions that
+// are looked at.
 bool is_nullable(const Expression& e, const std::vector<bool>& known, int64_t& visits) {
   const auto nullable = [&](const ExpressionPtr& part) {
     return is_nullable(*part, known, visits);
@@ -153,7 +154,8 @@ bool is_nullable(const Expression& e, const std::vector<bool>& known, int64_t& v
   return false;
 }
 
-// Builds an NFA along expressions. rules: where large repetitions become rules; null: none do.
+// Builds an NFA from expressions. `rules` receives rules for large repetitions; if it is null, none
+// are made.
 class NfaBuilder {
  public:
   NfaBuilder(Rules* rules, std::vector<bool>* nullable, CompileBudget& budget)
@@ -168,7 +170,7 @@ class NfaBuilder {
 
  private:
   uint32_t node() { return nfa_.add(); }
-  // Spends for the nodes that were added since the last call.
+  // Spends steps for the nodes that were added since the last call.
   Result<void> count_nodes() {
     const size_t made = nfa_.states.size() - std::exchange(counted_, nfa_.states.size());
     if (nfa_.states.size() > kGrammarStatesMax) return budget_.add_states(kGrammarStatesMax + 1);
@@ -231,7 +233,7 @@ class NfaBuilder {
     return {};
   }
 
-  // With nodes of its own, so that a loop in it leads nowhere else.
+  // Adds an expression between nodes of its own, so that a loop in it leads nowhere else.
   Result<void> add_apart(const Expression& e, uint32_t from, uint32_t to) {
     const uint32_t begin = node();
     const uint32_t end = node();
@@ -250,8 +252,9 @@ class NfaBuilder {
     skip(at, to);
   }
 
-  // A class of many ranges (\p{L} has 650) is added as its smallest automaton, made once: ranges
-  // that begin with equal bytes would each be followed apart, wherever the class is repeated.
+  // A class of many ranges (\p{L} has 650) is added as its smallest automaton, which is made once.
+  // Ranges that begin with equal bytes would otherwise be followed separately, wherever the class
+  // is repeated.
   Result<void> add_character(const Expression& e, uint32_t from, uint32_t to) {
     constexpr size_t kApart = 4;
     if (e.ranges.size() <= kApart) {
@@ -285,7 +288,8 @@ class NfaBuilder {
     return {};
   }
 
-  // Code points lo … hi of one length in UTF-8, whose leading parts are equal or whole ranges.
+  // Adds the code points lo … hi, split by their length in UTF-8 so that their leading parts are
+  // equal or whole ranges.
   void add_range(uint32_t lo, uint32_t hi, uint32_t from, uint32_t to) {
     for (const uint32_t last : {0x7Fu, 0x7FFu, 0xFFFFu})
       if (lo <= last && hi > last) {
@@ -349,7 +353,7 @@ class NfaBuilder {
     return {};
   }
 
-  // part{min,max} as a call of a rule that counts; part{min,} as part{min,min}part*.
+  // Adds part{min,max} as a call of a rule that counts, and part{min,} as part{min,min}part*.
   Result<void> add_counted(const Expression& e, uint32_t from, uint32_t to) {
     if (rules_->rules.size() >= kGrammarRulesMax)
       return invalid("the grammar needs more than 4096 rules");
@@ -369,7 +373,7 @@ class NfaBuilder {
   }
 
   Nfa nfa_;
-  size_t counted_ = 0;  // Nodes that were spent for.
+  size_t counted_ = 0;  // The number of nodes for which steps were spent.
   std::map<const Expression*, Automaton> classes_;
   Rules* rules_;
   std::vector<bool>* nullable_;

@@ -1,4 +1,4 @@
-// GBNF, llama.cpp's notation for grammars.
+// Reads GBNF, llama.cpp's notation for grammars.
 #include <fmt/format.h>
 
 #include <map>
@@ -50,7 +50,7 @@ class Reader {
     at_ += token.size();
     return true;
   }
-  // Blanks and comments; ends of lines too where `lines`.
+  // Skips blanks and comments, and ends of lines if `lines` is set.
   void skip_space(bool lines) {
     for (; at_ < text_.size(); ++at_) {
       const char c = text_[at_];
@@ -108,7 +108,8 @@ class Reader {
     std::vector<ExpressionPtr> parts;
     while (at_ < text_.size() && peek() != '|' && peek() != ')') {
       if (peek() == '\n' || peek() == '\r') {
-        if (depth == 0) {  // An alternative may go on in the next line with '|'.
+        // Outside of parentheses the next line goes on with the rule only if it begins with '|'.
+        if (depth == 0) {
           const size_t before = at_;
           skip_space(true);
           if (peek() == '|') break;

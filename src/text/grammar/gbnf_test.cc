@@ -1,5 +1,5 @@
-// Goal: GBNF compiles to the language it means, and what can't be compiled is named. Method: texts
-// in and out of small languages.
+// Goal: GBNF compiles to the language that it means, and what can't be compiled is named. Method:
+// texts inside and outside of small languages.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"

@@ -1,5 +1,6 @@
-// Any bytes as a schema, a pattern or rules (by the first byte), and as a text held to it. Must
-// not crash, and must end. What compiles lets nothing through that leads nowhere.
+// Any bytes as a schema, a pattern or rules (the first byte chooses), and as a text under that
+// grammar. Nothing crashes, everything ends, and a compiled grammar allows nothing that leads
+// nowhere.
 #include <cstdint>
 #include <cstdlib>
 
@@ -15,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto program = compile(altlas::Grammar{kind, std::string(text)});
   if (!program.ok()) return 0;
   Configurations all(*program);
-  // The grammar's own bytes as a text, then whatever byte goes on: never stuck before an end.
+  // The text is the grammar's own bytes, then any allowed byte: it never gets stuck before an end.
   int32_t at = all.start();
   for (size_t i = 0; i < 200 && at != Configurations::kDead && all.work() < 100'000; ++i) {
     const auto& heads = all.at(at).heads;

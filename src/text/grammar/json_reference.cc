@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kSameUriMax = 256;
 
-// Keywords whose value is a schema, a list of schemas, or an object of schemas.
+// Keywords whose value is a schema, a list of schemas, or an object with schemas.
 constexpr std::string_view kOne[] = {"additionalItems",
                                      "additionalProperties",
                                      "contains",
@@ -47,7 +47,7 @@ std::string decode_percent(std::string_view text) {
   return out;
 }
 
-// Length of "scheme:" at the beginning, or 0.
+// Returns the length of "scheme:" at the beginning, or 0.
 size_t scheme_length(std::string_view uri) {
   const size_t colon = uri.find_first_of(":/?#");
   if (colon == std::string_view::npos || colon == 0 || uri[colon] != ':') return 0;
@@ -131,7 +131,7 @@ std::string resolve_uri(std::string_view base, std::string_view reference) {
   const size_t scheme = scheme_length(base);
   if (reference.starts_with("//"))
     return std::string(base.substr(0, scheme)) + std::string(reference);
-  size_t root = scheme;  // Where the path begins.
+  size_t root = scheme;  // The path begins here.
   if (base.substr(scheme).starts_with("//"))
     root = std::min(base.find_first_of("/?", scheme + 2), base.size());
   const std::string_view tail =
@@ -236,7 +236,7 @@ Result<References::Target> References::resolve(std::string_view reference,
 Result<References::Target> References::outermost(const Target& target,
                                                  const std::string& name) const {
   const auto known = dynamic_.find(name);
-  // Without such an anchor of its own it is a reference like another.
+  // A dynamic reference whose target has no such anchor is an ordinary one.
   if (known == dynamic_.end() || !known->second.contains(target.pointer)) return target;
   const auto& all = known->second;
   if (all.size() == 1) return target;

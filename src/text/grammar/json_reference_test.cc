@@ -1,4 +1,4 @@
-// Goal: dynamic references lead where the document's root says. Method: trees of themselves.
+// Goal: dynamic references lead where the document's root says. Method: recursive trees.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"
@@ -9,7 +9,7 @@ namespace {
 using testing_support::expect_held_schema;
 
 TEST(References, DynamicReferences) {
-  // A tree that a stricter one refers to: its branches are strict, too.
+  // A stricter tree refers to this one, so its branches are strict too.
   const std::string strict = R"({"$id":"http://a/strict","$dynamicAnchor":"node","$ref":"tree",
     "unevaluatedProperties":false,"$defs":{"tree":{"$id":"tree","$dynamicAnchor":"node",
     "type":"object","properties":{"d":{"type":"integer"},
@@ -29,7 +29,7 @@ TEST(References, DynamicReferences) {
              "t":{"$id":"t","$recursiveAnchor":true,"type":"object","additionalProperties":false,
              "properties":{"v":{"const":1},"c":{"$recursiveRef":"#"}}}}})",
       {R"({"v":1})", R"({"v":1,"c":{"v":1}})"}, {"{}", R"({"v":1,"c":{}})"});
-  // Without an anchor of its own it is a reference like another.
+  // Without an anchor of its own it is an ordinary reference.
   expect_held_schema(
       R"({"$id":"http://a/r","$recursiveAnchor":true,"type":"object","properties":{"t":{
              "$id":"t","anyOf":[{"const":1},{"type":"array","items":{"$recursiveRef":"#"}}]}},

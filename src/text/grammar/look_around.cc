@@ -15,10 +15,10 @@ constexpr uint32_t kLastSymbol = kTextEnd;
 
 // The kinds of characters that \b tells apart.
 enum WordClass : uint32_t {
-  kOther,     // No word character, or kBegin's neighbour.
+  kOther,     // No word character.
   kWord,      // [0-9A-Za-z_]
-  kOnlySome,  // Letters and digits beyond ASCII: Python's, not ECMA's.
-  kStart,     // Nothing yet.
+  kOnlySome,  // Letters and digits beyond ASCII: word characters in Python, not in ECMA-262.
+  kStart,     // Nothing was read yet.
   kClasses,
 };
 
@@ -46,7 +46,7 @@ const WordRanges& word_ranges() {
   return kRanges;
 }
 
-// One character; its class follows as a symbol kClassBase + class.
+// Reads one character; its class follows as the symbol kClassBase + class.
 constexpr uint32_t kClassBase = 1'000;
 
 const Automaton& classified_character() {
@@ -70,7 +70,7 @@ bool uses_word_edges(const Expression& e) {
                              [](const ExpressionPtr& part) { return uses_word_edges(*part); });
 }
 
-// Any symbols.
+// Any sequence of symbols.
 ExpressionPtr anything() {
   Automaton made;
   made.states.push_back({{{0, kLastSymbol, 0}}, true});
@@ -93,15 +93,15 @@ class AssertingConstruction {
   }
 
  private:
-  // An NFA state, then the states of ahead_ that must accept the rest; those sorted.
+  // An NFA state, then, sorted, the states of ahead_ that must accept the rest.
   using Reading = std::vector<uint32_t>;
   struct State {
-    std::vector<uint32_t> behind;  // Of every look-behind's automaton; kNowhere: none.
-    uint32_t word = kStart;        // A class, or kClasses + state within a character.
+    std::vector<uint32_t> behind;  // The states of the look-behinds' automata; kNowhere: none.
+    uint32_t word = kStart;        // A class; within a character kClasses + state.
     std::vector<Reading> readings;
   };
   static constexpr uint32_t kNowhere = UINT32_MAX;
-  static constexpr uint32_t kUniversal = UINT32_MAX;  // Of a look-ahead: whatever follows.
+  static constexpr uint32_t kUniversal = UINT32_MAX;  // A look-ahead that any rest fulfils.
   static constexpr uint32_t kImpossible = UINT32_MAX - 1;
 
   Result<void> prepare() {
@@ -110,7 +110,7 @@ class AssertingConstruction {
         words_ |= move.part == nullptr || uses_word_edges(*move.part);
         const bool behind = move.kind == Assertion::kBehind || move.kind == Assertion::kNotBehind;
         if (!behind || behind_ids_.contains(move.part)) continue;
-        // Whatever was before, then the part.
+        // A look-behind matches whatever was before, then its part.
         const ExpressionPtr part(ExpressionPtr(), move.part);
         ALTLAS_TRY(Automaton made, automaton_of(*sequence({anything(), part}), budget_));
         ALTLAS_TRY(made, minimize(made, budget_));
@@ -121,7 +121,7 @@ class AssertingConstruction {
     return {};
   }
 
-  // The state of ahead_ where "`part` comes next" (or does not) begins.
+  // Returns the state of ahead_ that accepts if "`part` comes next" (or if it does not).
   Result<uint32_t> look_ahead(const Expression& part, bool negated, uint32_t word) {
     if (!uses_word_edges(part)) word = kOther;
     const auto [at, fresh] = ahead_ids_.try_emplace({&part, 2 * word + (negated ? 1 : 0)}, 0);
@@ -154,7 +154,7 @@ class AssertingConstruction {
     return base;
   }
 
-  // "One of these characters, or the end, comes next."
+  // Returns the state of ahead_ for "one of these characters, or the end, comes next".
   Result<uint32_t> next_is(const std::vector<CodeRange>& ranges, bool or_end) {
     std::vector<ExpressionPtr> forms{character(ranges)};
     if (or_end) forms.push_back(symbol(kTextEnd));
@@ -164,7 +164,7 @@ class AssertingConstruction {
     return append(made);
   }
 
-  // What \b or \B asks of the next character, behind one of this class.
+  // Returns what \b or \B asks of the next character, after one of the class `word`.
   Result<uint32_t> word_edge(bool edge, uint32_t word) {
     const auto [at, fresh] = word_ids_.try_emplace(2 * word + (edge ? 1 : 0), kImpossible);
     if (!fresh) return at->second;
@@ -174,7 +174,8 @@ class AssertingConstruction {
       if (!edge) {
         ALTLAS_TRY(at->second, next_is(ranges.only_some, false));
       }
-    } else if (edge != behind_word) {  // \b behind none, \B behind one.
+    } else if (edge != behind_word) {
+      // \b after a character that is no word character, or \B after one that is.
       ALTLAS_TRY(at->second, next_is(ranges.word, false));
     } else {
       // Python's \B does not hold in an empty text.
@@ -183,7 +184,7 @@ class AssertingConstruction {
     return at->second;
   }
 
-  // Where the move's assertion begins to hold the rest; kUniversal: it holds.
+  // Returns the state from which the move's assertion must accept the rest; kUniversal: it holds.
   Result<uint32_t> ask(const Nfa::AssertedMove& move, const State& state) {
     switch (move.kind) {
       case Assertion::kWordEdge:
@@ -203,7 +204,7 @@ class AssertingConstruction {
     return kImpossible;
   }
 
-  // The state of these readings, closed under moves that read nothing.
+  // Returns the state of these readings, closed under moves that read nothing.
   Result<uint32_t> add(State state, std::vector<Reading> open) {
     std::map<Reading, bool> seen;
     while (!open.empty()) {
@@ -245,7 +246,7 @@ class AssertingConstruction {
     if (at == reading.end() || *at != asked) reading.insert(at, asked);
   }
 
-  // A reading that asks for more than another of the same NFA state adds nothing.
+  // Drops readings that ask for more than another one of the same NFA state: they add nothing.
   Result<void> drop_stricter(std::vector<Reading>& readings) {
     std::ranges::sort(readings);
     std::vector<Reading> kept;
@@ -269,7 +270,7 @@ class AssertingConstruction {
     return {};
   }
 
-  // A state as a key, and back.
+  // Turns a state into a key, and back.
   static std::vector<uint32_t> flat(const State& state) {
     std::vector<uint32_t> out{state.word};
     out.insert(out.end(), state.behind.begin(), state.behind.end());
@@ -323,7 +324,7 @@ class AssertingConstruction {
     return borders;
   }
 
-  // The tracked parts of a state behind one more symbol. False: no text goes on so.
+  // Moves the tracked parts of a state by one symbol. Returns false if no text goes on so.
   bool follow(const State& from, uint32_t symbol, State& to) const {
     to.word = from.word;
     if (words_ && symbol <= 255) {
@@ -342,9 +343,9 @@ class AssertingConstruction {
     return true;
   }
 
-  // What look-aheads ask behind one more symbol. False: it is broken.
+  // Moves what look-aheads ask for by one symbol. Returns false if it is violated.
   bool follow(Reading& reading, uint32_t symbol) const {
-    if (symbol == kTextBegin) return true;  // Nothing of the rest.
+    if (symbol == kTextBegin) return true;  // The begin is no part of the rest.
     Reading next{reading[0]};
     for (size_t i = 1; i < reading.size(); ++i) {
       const int64_t to = ahead_.next(reading[i], symbol);
@@ -389,9 +390,10 @@ class AssertingConstruction {
   bool words_ = false;  // The kind of the last character matters.
   const Automaton* one_ = nullptr;
   std::vector<Automaton> behind_;
-  std::map<const Expression*, size_t> behind_ids_;                        // Looked up only.
-  Automaton ahead_;                                                       // All look-aheads'.
-  std::map<std::pair<const Expression*, uint32_t>, uint32_t> ahead_ids_;  // Looked up only.
+  std::map<const Expression*, size_t> behind_ids_;  // It is never iterated.
+  // The automata of all look-aheads.
+  Automaton ahead_;
+  std::map<std::pair<const Expression*, uint32_t>, uint32_t> ahead_ids_;  // It is never iterated.
   std::map<uint32_t, uint32_t> word_ids_;
   Automaton out_;
   std::map<std::vector<uint32_t>, uint32_t> ids_;

@@ -1,6 +1,6 @@
 // Goal: word edges, look-around and flags are held exactly, where Python and ECMA-262 agree.
-// Method: texts that re.search takes (checked by tests/test_structured.py, too) and texts that it
-// does not.
+// Method: texts that re.search takes (tests/test_structured.py checks that) and texts that it does
+// not take.
 #include "text/grammar/look_around.h"
 
 #include <gtest/gtest.h>
@@ -44,7 +44,7 @@ TEST(LookAround, WordEdgesAndFlags) {
       {"(?<!\\d)7(?!\\d)", {"7", "a7b", "17 7"}, {"17", "77", "071"}},
       {"^(?=(?!b).)(?=\\w\\b)", {"a", "c d"}, {"b", "ab", ""}},
       {"\\A[ab]+\\Z", {"ab"}, {"abc", ""}},
-      // Pydantic's of a Decimal, and one with places.
+      // Pydantic's patterns of a Decimal, without and with a number of places.
       {"^(?!^[-+.]*$)[+-]?0*\\d*\\.?\\d*$",
        {"1", "-0.5", "+12.", ".5"},
        {"", "-", "+.", "1.2.3", "x"}},
@@ -66,7 +66,7 @@ TEST(LookAround, WordEdgesAndFlags) {
     for (const std::string& text : row.in) EXPECT_TRUE(made->matches(text)) << text;
     for (const std::string& text : row.out) EXPECT_FALSE(made->matches(text)) << text;
   }
-  // As a whole, and in rules.
+  // Patterns also hold as rules.
   expect_language(GrammarKind::kRegex, "(?=.*\\d)[a-z\\d]{1,3}", {"a1", "1"}, {"ab", "abc1", ""});
   expect_language(GrammarKind::kRegex, "(?i)yes|no", {"YES", "No"}, {"maybe"});
   expect_language(GrammarKind::kRegex, "(?!^ab$)[ab]+", {"a", "abb"}, {"ab", ""});

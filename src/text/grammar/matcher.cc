@@ -21,14 +21,17 @@ void clear(TokenMask& mask, int32_t token) {
 
 }  // namespace
 
-// What is known of a state whatever its stack.
+// What is known of a state, whatever its stack.
 struct TokenGrammar::Base {
-  // Tokens whose bytes stay in the state's rule, or leave it with their last. Either few, or bits.
+  // Tokens whose bytes stay in the state's rule, or leave it with their last byte: as a short list,
+  // or as bits.
   std::vector<int32_t> few;
   TokenMask many;
-  // Counted rules: (rounds begun, token) of all of them, fewest rounds first.
+  // For counted rules: (rounds begun, token) of all such tokens, those with the fewest rounds
+  // first.
   std::vector<std::pair<uint32_t, int32_t>> rounds;
-  // Tokens that leave the rule earlier: whether they fit depends on the stack. A tree in preorder.
+  // Tokens that leave the rule earlier, as a tree in preorder. Whether they fit depends on the
+  // stack.
   std::vector<TokenTrie::Node> pending;
   uint64_t bytes = 0;
 };
@@ -38,9 +41,10 @@ struct TokenGrammar::Store {
   Configurations configurations;
   std::map<uint32_t, Base> bases;             // By state.
   std::map<int32_t, TokenMaskPtr> masks;      // By configuration, without ends.
-  std::map<int32_t, TokenMaskPtr> end_masks;  // With them; final configurations only.
-  uint64_t bytes = 0;                         // Of bases and masks.
-  uint64_t work_max = 0;                      // Of the configurations, for the mask in the making.
+  std::map<int32_t, TokenMaskPtr> end_masks;  // With ends; of final configurations only.
+  uint64_t bytes = 0;                         // The bytes of bases and masks.
+  // The limit of the configurations' work for the present mask.
+  uint64_t work_max = 0;
 };
 
 TokenGrammar::TokenGrammar(std::shared_ptr<const Program> program,
@@ -60,7 +64,7 @@ void TokenGrammar::make_room() {
     store_ = std::make_shared<Store>(program_);
 }
 
-// Walks the whole vocabulary from `state` over an open stack.
+// Walks the whole vocabulary from `state`, over an open stack.
 const TokenGrammar::Base& TokenGrammar::base_at(Store& store, uint32_t state) {
   const auto [place, fresh] = store.bases.try_emplace(state);
   Base& base = place->second;
@@ -71,7 +75,7 @@ const TokenGrammar::Base& TokenGrammar::base_at(Store& store, uint32_t state) {
   struct Level {
     int32_t configuration = 0;
     bool opens = false;    // The rule may end here.
-    bool outside = false;  // It may have ended before, as far as single bytes tell.
+    bool outside = false;  // The rule may have ended before, as far as single bytes tell.
   };
   std::vector<Level> levels(trie_->depth_max() + 1);
   levels[0].configuration = all.start_at(state);
@@ -106,7 +110,7 @@ const TokenGrammar::Base& TokenGrammar::base_at(Store& store, uint32_t state) {
     }
     ++i;
   }
-  // In `pending`, `end` counts within it: every node's is where its depth is reached again.
+  // In `pending` a node's `end` is the next node that is not deeper, counted within `pending`.
   std::vector<uint32_t> open;
   for (uint32_t i = 0; i <= base.pending.size(); ++i) {
     const uint32_t depth = i < base.pending.size() ? base.pending[i].depth : 0;
@@ -142,7 +146,7 @@ void TokenGrammar::add_base(const Base& base, uint32_t rounds_left, TokenMask& o
 
 namespace {
 
-// Sets the tokens of a tree in preorder whose bytes lead somewhere.
+// Sets the bits of tokens whose bytes lead somewhere, for a tree in preorder.
 void walk(Configurations& all, std::span<const TokenTrie::Node> nodes,
           std::span<const int32_t> tokens, uint64_t work_max, std::vector<int32_t>& levels,
           TokenMask& out) {
@@ -176,7 +180,7 @@ void TokenGrammar::walk_all(Configurations& all, uint64_t work_max, int32_t conf
   walk(all, trie_->nodes(), trie_->tokens(), work_max, levels, out);
 }
 
-// Takes out what the state's base has and the head has not: only what lies along a text that must
+// Removes tokens that the state's base allows but the head does not: those along a text that must
 // not be repeated.
 void TokenGrammar::drop_repetitions(Configurations& all, const Configurations& from, int32_t head,
                                     TokenMask& out) const {
@@ -215,7 +219,7 @@ bool TokenGrammar::fill_remembering(Store& store, int32_t configuration, TokenMa
   for (const int32_t head : heads) {
     const Configurations::Frame frame = known.frame(head);
     const Program::Rule& rule = program_->rules[program_->states[frame.state].rule];
-    if (rule.remembers) return all_walked();  // Its base is of an unknown set.
+    if (rule.remembers) return all_walked();  // Its base was made for an unknown set.
     const Base& base = base_at(store, frame.state);
     const uint32_t left = rule.counted ? rule.max - frame.count : UINT32_MAX;
     if (!base.rounds.empty() && base.rounds.back().first > left && !rule.ends_clearly)
@@ -226,14 +230,14 @@ bool TokenGrammar::fill_remembering(Store& store, int32_t configuration, TokenMa
     for (size_t w = 0; w < out.size(); ++w) out[w] |= one[w];
     walk_pending(walked, kRememberingWorkMax, base, start, out);
     if (store.configurations.work() > store.work_max) {
-      store.bases.erase(frame.state);  // It may be incomplete.
+      store.bases.erase(frame.state);  // The base may be incomplete.
       return false;
     }
   }
   return walked.work() <= kRememberingWorkMax;
 }
 
-// False: too much work.
+// Returns false if it takes too much work.
 bool TokenGrammar::fill(Store& store, int32_t configuration, TokenMask& out) {
   Configurations& all = store.configurations;
   store.work_max = all.work() + kMaskWorkMax;
@@ -257,13 +261,13 @@ bool TokenGrammar::fill(Store& store, int32_t configuration, TokenMask& out) {
       return all.work() <= store.work_max;
     }
     add_base(base, left, out);
-    // The same pending tokens need one walk: it is the configuration's.
+    // Equal pending tokens need one walk, which starts at the configuration.
     if (std::ranges::find(states, frame.state) == states.end()) {
       states.push_back(frame.state);
       walk_pending(all, store.work_max, base, configuration, out);
     }
     if (all.work() > store.work_max) {
-      store.bases.erase(frame.state);  // It may be incomplete.
+      store.bases.erase(frame.state);  // The base may be incomplete.
       return false;
     }
   }

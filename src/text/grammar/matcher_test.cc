@@ -1,5 +1,5 @@
-// Goal: masks are exactly the tokens that accept() takes. Method: masks of random walks compared
-// with trying every token, over a small and (where at hand) a real vocabulary.
+// Goal: a mask has exactly the tokens that accept() takes. Method: masks along random walks are
+// compared with trying every token, over a small vocabulary and, if there is one, a real one.
 #include "text/grammar/matcher.h"
 
 #include <gtest/gtest.h>
@@ -60,8 +60,8 @@ TEST(Matcher, MasksAreWhatAcceptTakes) {
   }
 }
 
-// Goal: what was found out may be forgotten at any time. Method: a full cache is imitated by a
-// grammar object of its own for every token.
+// Goal: what was found out may be forgotten at any time. Method: every token has a grammar object
+// of its own, as if the cache had been full.
 TEST(Matcher, ReplayedTokensLeadToTheSameMasks) {
   const auto tokenizer = tokenizer_of(text::testing_support::tiny_vocabulary());
   const auto trie = std::make_shared<const TokenTrie>(*tokenizer);
@@ -75,9 +75,9 @@ TEST(Matcher, ReplayedTokensLeadToTheSameMasks) {
   });
 }
 
-// Reads {"schema": …, "instances": [texts]} lines from $ALTLAS_SCHEMAS, writes to $ALTLAS_WALKS
-// what became of each: an error, or which instances are accepted and texts of random walks over the
-// vocabulary of $ALTLAS_TEST_MODEL (or the small one). tests/test_schemas.py judges them.
+// Reads {"schema": …, "instances": [texts]} lines from $ALTLAS_SCHEMAS and writes the outcome of
+// each to $ALTLAS_WALKS: an error, or which instances are accepted and texts of random walks over
+// the vocabulary of $ALTLAS_TEST_MODEL (or the small one). tests/test_schemas.py judges them.
 TEST(Grammar, WalksForTheJudge) {
   const char *in = std::getenv("ALTLAS_SCHEMAS"), *out = std::getenv("ALTLAS_WALKS");
   if (in == nullptr || out == nullptr) GTEST_SKIP() << "ALTLAS_SCHEMAS names no file";

@@ -13,7 +13,8 @@ namespace {
 
 bool is_call(const Edge& edge) { return edge.hi >= kCallBase; }
 
-// What a look at all states and edges costs; calls may stand for many rules each.
+// Returns the steps for a look at all states and edges. A call may stand for many rules, so it
+// costs more.
 int64_t steps_of(const Automaton& automaton) {
   int64_t steps = 4;
   for (const Automaton::State& state : automaton.states) {
@@ -81,7 +82,7 @@ Result<std::vector<char>> finite_rules(const std::vector<Automaton>& automata,
   return finite;
 }
 
-// The rules that rule `r` may call before it has read a byte.
+// Returns the rules that rule `r` may call before it has read a byte.
 std::vector<uint32_t> first_calls(const Automaton& automaton, const std::vector<char>& nullable) {
   std::vector<uint32_t> calls, work{0};
   std::vector<char> seen(automaton.states.size(), 0);
@@ -131,7 +132,7 @@ Result<void> check_left_recursion(const std::vector<Automaton>& automata, const 
   std::vector<std::vector<uint32_t>> calls;
   for (const Automaton& automaton : automata)
     calls.push_back(automaton.empty() ? std::vector<uint32_t>() : first_calls(automaton, nullable));
-  std::vector<char> color(automata.size(), 0);  // 1: on the path, 2: done.
+  std::vector<char> color(automata.size(), 0);  // 1: on the path; 2: done.
   for (uint32_t root = 0; root < automata.size(); ++root) {
     std::vector<std::pair<uint32_t, size_t>> path;
     if (color[root] == 0) path.emplace_back(root, 0);
@@ -174,7 +175,7 @@ void append_rule(Program& program, const Automaton& automaton, uint32_t index,
     state.counts = rule.counted && s == 0;
     state.accepts = rule.counted ? s == 0 : automaton.states[s].accepts;
     for (const Edge& edge : automaton.states[s].edges) {
-      // A counted rule's round ends at an accepting state: there it is at its start again.
+      // A counted rule's round ends at an accepting state, and the rule is at its start again.
       const Automaton::State& target = automaton.states[edge.to];
       const bool ends = rule.counted && target.accepts;
       const bool goes_on = !ends || !target.edges.empty();
@@ -222,7 +223,7 @@ Result<void> find_follows(Program& program, CompileBudget& budget) {
   }
   for (Program::Rule& rule : program.rules) {
     if (!rule.counted) continue;
-    std::bitset<256> first;  // Of a round.
+    std::bitset<256> first;  // The first bytes of a round.
     const Program::State& start = program.states[rule.start];
     for (const Program::ByteEdge& edge : start.bytes)
       for (uint32_t b = edge.lo; b <= edge.hi; ++b) first.set(b);
@@ -238,7 +239,8 @@ Result<std::shared_ptr<const Program>> compile_rules(Rules rules, CompileBudget&
                                                      std::vector<Unheld> unheld) {
   ALTLAS_TRY(std::vector<bool> nullable, nullable_rules(rules, budget));
   std::vector<Automaton> automata;
-  for (uint32_t r = 0; r < rules.rules.size(); ++r) {  // Repetitions add rules on the way.
+  // Repetitions add rules on the way.
+  for (uint32_t r = 0; r < rules.rules.size(); ++r) {
     ALTLAS_TRY(Automaton automaton, automaton_of_rule(rules, r, nullable, budget));
     automata.push_back(std::move(automaton));
   }

@@ -24,12 +24,12 @@ const Ranges kWord{{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 const Ranges kSpace{{'\t', '\r'}, {' ', ' '}};
 const Ranges kLineEnds{{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
-// Of one pattern's classes together: \p{L} has 650 in five bytes.
+// The limit for one pattern's classes together: \p{L} has 650 ranges in five bytes.
 constexpr size_t kRangesMax = 1'000'000;
 
 void append(Ranges& to, const Ranges& from) { to.insert(to.end(), from.begin(), from.end()); }
 
-// \D, \W, \S: outside of the class in ASCII and in Unicode.
+// Returns \D, \W or \S: characters that are outside of the class both in ASCII and in Unicode.
 Ranges opposite(char name) {
   static const Ranges kNotDigit = complement(category_ranges({"Nd"}));
   static const Ranges kNotWord = [] {
@@ -47,8 +47,8 @@ Ranges opposite(char name) {
 
 using CasePairs = std::vector<std::pair<uint32_t, uint32_t>>;
 
-// Pairs of code points that differ in case only, both ways, sorted: in every dialect, or (`wide`)
-// in one.
+// Returns the pairs of code points that differ in case only, both ways, sorted: those of every
+// dialect, or with `wide` those of any.
 CasePairs case_pairs(bool wide) {
   std::map<uint32_t, std::set<uint32_t>> others;
   for (uint32_t c = 0; c <= kCodePointMax; ++c) {
@@ -65,14 +65,14 @@ CasePairs case_pairs(bool wide) {
   }
   CasePairs out;
   for (const auto& [c, near] : others) {
-    std::set<uint32_t> all = near;  // K, k and the Kelvin sign are three.
+    std::set<uint32_t> all = near;  // K, k and the Kelvin sign, for example, are three.
     for (const uint32_t other : near) all.insert(others[other].begin(), others[other].end());
     for (const uint32_t other : all) out.emplace_back(c, other);
   }
   return out;
 }
 
-// The ranges with what differs from them in case only.
+// Returns the ranges together with what differs from them in case only.
 Ranges with_other_case(const Ranges& ranges, bool wide) {
   static const CasePairs kNarrow = case_pairs(false);
   static const CasePairs kWide = case_pairs(true);
@@ -88,20 +88,20 @@ Ranges with_other_case(const Ranges& ranges, bool wide) {
 
 class Reader {
  public:
-  // at_start: the pattern begins where the text does.
+  // `at_start`: the pattern begins where the text does.
   Reader(std::string_view text, bool at_start) : text_(text), at_start_(at_start) {}
 
   Result<ExpressionPtr> read() {
     if (text_.size() > kGrammarBytesMax) return wrong("the pattern is too long");
     if (!is_valid_utf8(text_)) return wrong("the pattern is not valid UTF-8");
-    // Python's flags for the whole pattern stand at its start.
+    // Python's flags for the whole pattern are at its start.
     while (peek() == '(' && peek(1) == '?' && is_flag(peek(2))) {
       const size_t start = at_;
       const Flags before = flags_;
       at_ += 2;
       ALTLAS_TRY_VOID(flags());
       if (take(")")) continue;
-      at_ = start;  // (?i:…), a group.
+      at_ = start;  // It is a group, (?i:…).
       flags_ = before;
       break;
     }
@@ -114,7 +114,7 @@ class Reader {
   Error wrong(std::string_view what) const {
     return invalid(fmt::format("regular expression, at byte {}: {}", at_, what));
   }
-  // Valid, but not held here.
+  // The error for a pattern that is valid but can't be held here.
   Error unsupported(std::string_view what) const {
     return Error(ErrorCode::kUnsupported, wrong(what).message());
   }
@@ -140,7 +140,7 @@ class Reader {
   };
   static bool is_flag(char c) { return std::string_view("aimsux-").contains(c) && c != '\0'; }
 
-  // Letters up to ")" or ":".
+  // Reads letters up to ")" or ":".
   Result<void> flags() {
     bool on = true;
     while (is_flag(peek())) {
@@ -154,7 +154,7 @@ class Reader {
     return {};
   }
 
-  // Behind "(?": a group's kind, its inside, and ")".
+  // Reads what follows "(?": a group's kind, its inside, and ")".
   Result<ExpressionPtr> special_group(size_t depth) {
     const Flags before = flags_;
     std::optional<Assertion> look;
@@ -186,7 +186,7 @@ class Reader {
       return unsupported("look-around in look-behind is not supported");
     const bool behind = look == Assertion::kBehind || look == Assertion::kNotBehind;
     if (behind && in_look_ > 0) return unsupported("look-behind in look-ahead is not supported");
-    if (behind) at_start_ = false;  // It looks at what lies before.
+    if (behind) at_start_ = false;  // It looks at what was before.
     in_look_ += look.has_value();
     in_look_behind_ = in_look_behind_ || behind;
     ALTLAS_TRY(ExpressionPtr inside, alternatives(depth + 1));
@@ -197,7 +197,7 @@ class Reader {
     return look ? assertion(*look, std::move(inside)) : inside;
   }
 
-  // ^ and $; with the flag m also at line ends.
+  // Reads ^ or $, which with the flag m also match at line ends.
   Result<ExpressionPtr> text_mark(bool begin) {
     if (begin && at_start_) return sequence({});  // It holds here anyway.
     if (begin && in_look_ > 0 && !in_look_behind_)
@@ -218,7 +218,7 @@ class Reader {
       return wrong(fmt::format("groups lie deeper than {}", kGrammarNestingMax));
     std::vector<ExpressionPtr> parts;
     const bool start = at_start_;
-    bool ends_at_start = true;  // Whichever alternative was taken.
+    bool ends_at_start = true;  // Whether every alternative ends at the start.
     do {
       at_start_ = start;
       std::vector<ExpressionPtr> run;
@@ -256,7 +256,7 @@ class Reader {
         return wrong("^, $, \\b and look-around can't be repeated");
       if (++levels > 1) return wrong("a repetition of a repetition needs a group: (a*)*");
       if (peek() == '+') return unsupported("possessive repetitions are not supported");
-      take("?");  // Lazy: the same texts.
+      take("?");  // A lazy repetition has the same texts.
       if (min == 0) at_start_ = at_start_ && at_start;
       one = repeat(std::move(one), min, max);
     }
@@ -307,7 +307,7 @@ class Reader {
       at_ += 2;
       return assertion(kind == 'b' ? Assertion::kWordEdge : Assertion::kNoWordEdge);
     }
-    at_start_ = false;  // What is left is a character.
+    at_start_ = false;  // Everything else is a character.
     if (take(".")) return flags_.dot_is_all ? any_character() : character(complement(kLineEnds));
     if (take("[")) {
       ALTLAS_TRY(const Ranges ranges, char_class());
@@ -327,7 +327,7 @@ class Reader {
     return symbol(kTextEnd);
   }
 
-  // With the flag i; negated: a class that is leaves out more, not less.
+  // Applies the flag i. A negated class leaves out more with it, not less.
   Ranges in_any_case(Ranges ranges, bool negated) const {
     return flags_.any_case ? with_other_case(ranges, negated) : ranges;
   }
@@ -364,7 +364,7 @@ class Reader {
     return value;
   }
 
-  // What stands after a backslash. negated: in a class that is: it must leave out more, not less.
+  // Reads what follows a backslash. A negated class must leave out more, not less.
   Result<Ranges> escape(bool in_class, bool negated) {
     ALTLAS_TRY(Ranges made, escape_now(in_class, negated));
     ranges_ += made.size();
@@ -465,7 +465,8 @@ class Reader {
     bool first = true;
     while (true) {
       if (!more()) return wrong("']' is missing");
-      // An empty class is ECMA's; Python takes ] as a literal there. Refused: the two disagree.
+      // An empty class is ECMA's, but Python takes ] as a literal there. It is refused, since the
+      // two disagree.
       if (take("]")) {
         if (first) return wrong("an empty class; write \\] for the bracket");
         break;
@@ -497,13 +498,13 @@ class Reader {
   const std::string_view text_;
   size_t at_ = 0;
   Flags flags_;
-  size_t ranges_ = 0;  // Of all classes that escapes stand for.
+  size_t ranges_ = 0;  // The ranges of all classes that escapes stand for.
   size_t in_look_ = 0;
   bool in_look_behind_ = false;
-  bool at_start_ = false;  // Surely at the text's begin.
+  bool at_start_ = false;  // The position is surely the text's begin.
 };
 
-// Of the text's ends or of what is around: a rule can't be held to it.
+// Whether the expression asks for the text's ends or for what is around it: rules can't hold that.
 bool has_marks(const Expression& e) {
   return e.kind == Expression::Kind::kSymbol || e.kind == Expression::Kind::kAssertion ||
          std::ranges::any_of(e.parts, [](const ExpressionPtr& part) { return has_marks(*part); });
@@ -517,7 +518,7 @@ Result<ExpressionPtr> read_regex(std::string_view pattern, bool at_start) {
 
 Result<Automaton> whole_match(std::string_view pattern, CompileBudget& budget) {
   ALTLAS_TRY(ExpressionPtr inside, read_regex(pattern, /*at_start=*/true));
-  // ^ and $ of the pattern itself stand where the marks are.
+  // ^ and $ of the pattern itself match at the marks.
   const auto all = sequence({optional(symbol(kTextBegin)), inside, optional(symbol(kTextEnd))});
   ALTLAS_TRY(const Automaton found, automaton_of(*all, budget));
   const auto marks =
@@ -534,7 +535,8 @@ Result<Automaton> search_match(std::string_view pattern, CompileBudget& budget) 
 
 Result<Automaton> search_match(const ExpressionPtr& inside, CompileBudget& budget) {
   const auto any = repeat(any_character(), 0, kUnlimited);
-  // Before the match: all or nothing of the begin; after it likewise.
+  // Before the match, and after it, the mark and the text up to it are there as a whole or not at
+  // all.
   const auto before = optional(sequence({symbol(kTextBegin), any}));
   const auto after = optional(sequence({any, symbol(kTextEnd)}));
   ALTLAS_TRY(const Automaton found, automaton_of(*sequence({before, inside, after}), budget));
@@ -559,7 +561,7 @@ Result<std::shared_ptr<const Program>> compile_regex(std::string_view pattern) {
   const auto read = read_regex(pattern, /*at_start=*/true);
   if (!read.ok()) return invalid(read.error().message());
   ExpressionPtr inside = *read;
-  // ^ first and $ last say what holds anyway.
+  // ^ first and $ last hold anyway.
   if (inside->kind == Expression::Kind::kSequence) {
     std::vector<ExpressionPtr> parts = inside->parts;
     const auto is = [](const ExpressionPtr& part, uint32_t mark) {
@@ -571,7 +573,7 @@ Result<std::shared_ptr<const Program>> compile_regex(std::string_view pattern) {
   }
   Rules rules;
   rules.add("pattern");
-  // Marks elsewhere can't be held by rules; without any, large repetitions count at run time.
+  // Rules can't hold marks elsewhere. Without any, large repetitions are counted at run time.
   if (!has_marks(*inside)) {
     rules.rules[0].expression = std::move(inside);
   } else {

@@ -1,5 +1,5 @@
-// Goal: regular expressions compile to the language they mean. Method: texts in and out of small
-// languages.
+// Goal: regular expressions compile to the language that they mean. Method: texts inside and
+// outside of small languages.
 #include "text/grammar/regex.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// What test_grammar.h declares. Goal: its expectations fail where they should. Method: a language
-// with one text.
+// Implements test_grammar.h. Goal: its expectations fail where they should. Method: a language with
+// one text.
 #include "text/grammar/test_grammar.h"
 
 #include <gmock/gmock.h>

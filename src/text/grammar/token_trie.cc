@@ -21,7 +21,7 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer, uint32_t rows)
     sorted.emplace_back(bytes, id);
   }
   std::ranges::sort(sorted);
-  std::vector<uint32_t> path;  // Nodes of the token before.
+  std::vector<uint32_t> path;  // The nodes of the token before.
   std::string_view before;
   const auto close = [&](size_t depth) {
     for (; path.size() > depth; path.pop_back())

@@ -147,7 +147,7 @@ Result<Value> slice_of(Rendering& rendering, const Value& value, const Value& be
       return rendering.fail("a slice's bounds must be integers");
   const int64_t stride = step.is_none() ? 1 : step.as_int();
   if (stride == 0) return rendering.fail("a slice's step must not be 0");
-  std::vector<size_t> starts;  // Byte offsets of characters, and the end.
+  std::vector<size_t> starts;  // The byte offsets of the characters, and of the end.
   if (value.is_string()) {
     rendering.budget().spend(value.view().size() / 4);
     ALTLAS_TRY_VOID(rendering.check_budget());

@@ -9,8 +9,8 @@
 namespace altlas::text {
 namespace {
 
-// As transformers: reasoning under any of its names is also there as reasoning_content, and as
-// `thinking`.
+// Does what transformers does: reasoning under any of its names is also available as
+// reasoning_content and as `thinking`.
 Value with_reasoning_names(const Value& messages) {
   if (!messages.is_list()) return messages;
   std::vector<Value> renamed;

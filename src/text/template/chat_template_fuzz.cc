@@ -1,4 +1,4 @@
-// Fuzzes chat templates: any source compiles or is refused, and its rendering ends.
+// Fuzzes chat templates: any source compiles or is refused, and rendering it ends.
 #include "base/check.h"
 #include "text/template/chat_template.h"
 

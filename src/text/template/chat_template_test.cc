@@ -1,5 +1,5 @@
-// Goal: renderings equal those of transformers' apply_chat_template, and errors say where and what.
-// Method: cases made by testdata/make_template_fixtures.py.
+// Goal: renderings equal those of transformers' apply_chat_template, and errors say what is wrong
+// and where. Method: cases made by testdata/make_template_fixtures.py.
 #include "text/template/chat_template.h"
 
 #include <gmock/gmock.h>
@@ -29,7 +29,8 @@ std::string joined(const std::vector<Segment>& segments) {
 }
 
 TEST(ChatTemplate, RendersAsTransformers) {
-  const char* file = std::getenv("ALTLAS_TEST_TEMPLATE_CASES");  // More than are committed.
+  // It has more cases than are committed.
+  const char* file = std::getenv("ALTLAS_TEST_TEMPLATE_CASES");
   size_t seen = 0;
   std::map<std::string, int> wrong;
   for (const std::string& line : read_lines(file != nullptr ? file : "template_cases.jsonl")) {

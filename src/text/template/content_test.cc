@@ -1,4 +1,5 @@
-// Goal: content is told from template text. Method: control tokens in every place a user can write.
+// Goal: content is told apart from template text. Method: control tokens in every place where a
+// user can write.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -26,18 +27,19 @@ TEST(TemplateContent, ContentIsToldFromTemplateText) {
   const int32_t end = (*tokenizer)->id_of("<|im_end|>"),
                 start = (*tokenizer)->id_of("<|im_start|>");
   const auto ids = *(*tokenizer)->encode_segments(segments, false);
-  EXPECT_EQ(std::ranges::count(ids, end), 2);  // System and user, not the one that the user wrote.
+  // They are the system's and the user's, not the one that the user wrote.
+  EXPECT_EQ(std::ranges::count(ids, end), 2);
   EXPECT_EQ(std::ranges::count(ids, start), 3);
   input.messages = value_of_json(R"([{"role": "user", "content": "hi there"}])");
   EXPECT_EQ(*(*tokenizer)->encode_segments(*compiled->render_segments(input), false),
             *(*tokenizer)->encode(*compiled->render(input), {.parse_special = true}));
 }
 
-// Method: each operation on "<x>" from a user beside "[t]" from the template; content must be what
-// came from the user.
+// Goal: operations keep content and template text apart. Method: each operation on "<x>" from a
+// user beside "[t]" from the template; content must be exactly what came from the user.
 TEST(TemplateContent, OperationsKeepContentApart) {
   const struct {
-    const char *source, *marked;  // Content between braces.
+    const char *source, *marked;  // Braces enclose content.
   } kCases[] = {
       {"[t]{{ c }}[t]", "[t]{<x>}[t]"},
       {"{{ '[t]' + c ~ '[t]' }}", "[t]{<x>}[t]"},

@@ -103,7 +103,7 @@ class ExpressionParser {
     return finish(std::move(made));
   }
 
-  // From after a "|".
+  // Reads what follows a "|".
   Result<ExprPtr> filters(ExprPtr input) {
     do {
       auto made = make(EKind::kFilter);
@@ -196,7 +196,7 @@ class ExpressionParser {
     return made->children.empty() ? Result<ExprPtr>(std::move(first)) : finish(std::move(made));
   }
 
-  // Levels, loosest first: + -, then ~, then * / // %, then **.
+  // The levels, loosest first, are + -, then ~, then * / // %, then **.
   Result<ExprPtr> sum(int level = 0) {
     static const std::vector<std::vector<std::string_view>> kLevels = {
         {"+", "-"}, {"~"}, {"*", "/", "//", "%"}, {"**"}};
@@ -289,7 +289,7 @@ class ExpressionParser {
     }
   }
 
-  // From after "[".
+  // Reads what follows "[".
   Result<ExprPtr> subscript(ExprPtr value) {
     auto made = make(EKind::kSlice);
     made->children.push_back(std::move(value));
@@ -312,7 +312,7 @@ class ExpressionParser {
     return finish(std::move(made));
   }
 
-  // From after "(", to after ")".
+  // Reads what follows "(", with the ")".
   Result<void> arguments(Expr& call) {
     while (!t_.take_operator(")")) {
       if (t_.at_operator("*") || t_.at_operator("**"))

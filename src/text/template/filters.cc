@@ -41,7 +41,8 @@ Result<Value> to_json(Rendering& rendering, const Value& value, const Arguments&
   return Value(std::move(out));
 }
 
-// Lines after the first get `width` blanks (or the given text); blank ones only with `blank`.
+// Indents the lines after the first by `width` blanks (or by the given text); blank lines only with
+// `blank`.
 Result<Value> indent(Rendering& rendering, const TaggedText& text, const Arguments& arguments) {
   const int64_t width = arguments.integer(0, "width", 4);
   if (width < 0 || width > 1000) return rendering.fail("indent takes a width of 0 to 1000");

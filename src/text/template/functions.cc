@@ -50,7 +50,7 @@ Result<Value> format_time(Rendering& rendering, const Arguments& arguments) {
   return Value::trusted(std::string_view(buffer, size));
 }
 
-// Objects given by position are merged first, then named values.
+// Merges objects given by position first, then named values.
 Result<Value> make_object(Rendering& rendering, const Arguments& arguments) {
   std::vector<Value::Entry> entries;
   for (const Value& value : arguments.positional) {

@@ -40,7 +40,7 @@ class Lexer {
     return invalid(fmt::format("chat template, line {}: {}", line_, what), "chat_template");
   }
 
-  // Text up to the next tag, and the tag.
+  // Reads text up to the next tag, and the tag.
   Result<void> data() {
     size_t tag = at_;
     for (;; ++tag) {
@@ -80,7 +80,7 @@ class Lexer {
     return inside(kind == '{' ? "}}" : "%}", kind == '{' ? Kind::kPrintEnd : Kind::kBlockEnd);
   }
 
-  // After a tag's end; `dash`: it was "-%}", which takes all blanks. A block also takes one
+  // Skips what a tag takes after its end: after "-%}" (`dash`) all blanks; a block also takes one
   // newline.
   void after_tag(bool dash, bool trims_newline) {
     const size_t before = at_;
@@ -101,7 +101,7 @@ class Lexer {
     return {};
   }
 
-  // Length of "{% raw %}" here with its trimming, or 0.
+  // Returns the length of "{% raw %}" here, with its trimming, or 0.
   size_t raw_begin() const { return keyword_tag(at_, "raw"); }
   size_t keyword_tag(size_t at, std::string_view keyword) const {
     const std::string_view s = source_;
@@ -137,7 +137,7 @@ class Lexer {
   }
 
   Result<void> inside(std::string_view close, Kind close_kind) {
-    int open = 0;  // Braces: "}}" may end two dictionaries.
+    int open = 0;  // The open braces: "}}" may end two dictionaries.
     for (;;) {
       while (at_ < source_.size() && is_blank(source_[at_])) skip(1);
       if (at_ == source_.size()) return error(fmt::format("the template ends before {}", close));
@@ -229,7 +229,8 @@ class Lexer {
     return {};
   }
 
-  // Python's escapes. `i`: after the backslash; gives the index of the escape's last byte.
+  // Reads Python's escapes. `i` is the place after the backslash. Returns the place of the escape's
+  // last byte.
   size_t escape(size_t i, std::string& text) const {
     constexpr std::string_view kFrom = "nrtbfva0\\'\"", kTo("\n\r\t\b\f\v\a\0\\'\"", 11);
     const char c = source_[i];

@@ -1,4 +1,4 @@
-// Filters of chat templates on lists and objects.
+// Filters of chat templates for lists and objects.
 #include "text/template/filters.h"
 
 #include <fmt/format.h>
@@ -24,7 +24,7 @@ constexpr std::string_view kFilters =
     "selectattr sort string sum "
     "title tojson trim unique upper wordcount";
 
-// "a.b.0" of an item; undefined parts end it.
+// Returns "a.b.0" of an item. An undefined part ends it.
 Result<Value> path(Rendering& rendering, const Value& item, std::string_view name) {
   Value value = item;
   while (true) {
@@ -39,7 +39,8 @@ Result<Value> path(Rendering& rendering, const Value& item, std::string_view nam
   }
 }
 
-// What sort, unique, min, max and groupby compare: strings without case unless asked.
+// Returns what sort, unique, min, max and groupby compare. Case of strings does not count unless
+// asked for.
 Result<Value> sort_key(Rendering& rendering, const Value& item, const TaggedText* attribute,
                        bool case_sensitive) {
   Value key = item;
@@ -73,8 +74,8 @@ Result<void> sort_keyed(Rendering& rendering, std::vector<Keyed>& all, bool reve
   RenderBudget& budget = rendering.budget();
   budget.spend(all.size() * 20);
   ALTLAS_TRY_VOID(rendering.check_budget());
-  // The order must stay strict where things can't be compared or the budget ends: then by kind, and
-  // the sort fails.
+  // The order must stay strict even if values can't be compared or the budget ends: then all count
+  // as equal, and the sort fails.
   std::stable_sort(all.begin(), all.end(), [&](const Keyed& a, const Keyed& b) {
     if (budget.exhausted() || !comparable) return false;
     return reverse ? less(b.key, a.key, budget, comparable)
@@ -193,7 +194,7 @@ Result<Value> join(Rendering& rendering, const std::vector<Value>& items,
   return Value(std::move(out));
 }
 
-// map(attribute="a", default=x) or map("filter", args...).
+// map(attribute="a", default=x), or map("filter", args...).
 Result<Value> map(Rendering& rendering, const std::vector<Value>& items,
                   const Arguments& arguments) {
   std::vector<Value> mapped;

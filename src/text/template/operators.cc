@@ -13,7 +13,7 @@ namespace altlas::text {
 
 namespace {
 
-// Python's "..." % values: %s %r %d %i %f %x %%, with width and precision.
+// Formats Python's "..." % values: %s %r %d %i %f %x %%, with width and precision.
 class Formatter {
  public:
   Formatter(Rendering& rendering, const TaggedText& format, const Value& values)

@@ -30,7 +30,8 @@ class StatementParser {
     return made;
   }
 
-  // Statements up to a block that begins with one of `ends`: stops at that word, its "{%" taken.
+  // Reads statements up to a block that begins with one of `ends`. It stops at that word, after the
+  // "{%".
   Result<Body> body_until(Words ends) {
     if (++nesting_ > kTemplateNestingMax) return t_.error("less deeply nested blocks");
     Body body;
@@ -62,13 +63,13 @@ class StatementParser {
   }
 
   Result<void> block_end() { return t_.expect(TKind::kBlockEnd, "'%}'"); }
-  // "%}", a body, and its closing word with "%}".
+  // Reads "%}", a body, and its closing word with "%}".
   Result<void> body_to(Stmt& made, std::string_view closing) {
     ALTLAS_TRY_VOID(block_end());
     ALTLAS_TRY(Body body, body_until({closing}));
     made.bodies.push_back(std::move(body));
     ALTLAS_TRY_VOID(t_.expect_name(closing));
-    if (t_.at(TKind::kName)) t_.next();  // {% endmacro name %}.
+    if (t_.at(TKind::kName)) t_.next();  // {% endmacro name %} repeats the name.
     return block_end();
   }
 
@@ -166,7 +167,7 @@ class StatementParser {
     return made;
   }
 
-  // "(a, b=1)", if there.
+  // Reads "(a, b=1)" if it is there.
   Result<void> parameters(Stmt& made) {
     if (!t_.take_operator("(")) return {};
     while (!t_.take_operator(")")) {
@@ -181,7 +182,7 @@ class StatementParser {
     return {};
   }
 
-  // A break inside a macro or call block can't reach a loop outside it.
+  // A break inside a macro or call block can't leave a loop outside it.
   Result<void> function_body(Stmt& made, std::string_view closing) {
     const int loops = std::exchange(loops_, 0);
     ALTLAS_TRY_VOID(body_to(made, closing));

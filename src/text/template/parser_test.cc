@@ -1,4 +1,4 @@
-// Goal: sources that nest without end are refused. Method: each construct, nested deep.
+// Goal: sources that nest without end are refused. Method: each construct, nested deeply.
 #include "text/template/parser.h"
 
 #include <gtest/gtest.h>

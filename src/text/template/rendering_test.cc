@@ -1,4 +1,4 @@
-// Goal: no template runs without end or asks for more than its limits. Method: templates that loop,
+// Goal: no template runs without end or takes more than its limits. Method: templates that loop,
 // recurse and grow.
 #include "text/template/rendering.h"
 
@@ -55,8 +55,8 @@ TEST(Rendering, EndlessTemplatesAreStopped) {
   }
 }
 
-// Goal: no operation does more, or asks for more memory, than is spent before it, with the limits
-// that models get. Method: one of each kind, which would take minutes or gigabytes.
+// Goal: with the limits that models get, no operation does more work, or asks for more memory, than
+// is spent before it. Method: one operation of each kind, which would take minutes or gigabytes.
 TEST(Rendering, CostlyOperationsAreStoppedBeforeTheWork) {
   const std::string doubled =
       "{% set ns = namespace(s='ab', all=[]) %}{% for i in range(40) %}{% set ns.s = ";

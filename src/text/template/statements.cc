@@ -129,7 +129,7 @@ Result<Statements::Flow> Statements::exec_for(const Stmt& stmt, const Value& ove
     return stmt.bodies.size() > 1 ? exec_body(stmt.bodies[1]) : Result<Flow>(Flow::kNext);
   const size_t id = rendering_.loops.size();
   rendering_.loops.push_back({std::move(items), 0, depth, &stmt, {}});
-  Loop& loop = rendering_.loops[id];  // A deque's elements stay where they are.
+  Loop& loop = rendering_.loops[id];  // A deque's elements keep their places.
   for (; loop.index < loop.items.size(); ++loop.index) {
     rendering_.budget().spend(1);
     ALTLAS_TRY_VOID(rendering_.check_budget());

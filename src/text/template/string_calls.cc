@@ -73,7 +73,7 @@ Result<Value> partition(Rendering& rendering, const TaggedText& text, bool from_
       true);
 }
 
-// "{} {0} {name}".format(...): plain fields only.
+// "{} {0} {name}".format(...), with plain fields only.
 Result<Value> format_braces(Rendering& rendering, const TaggedText& text,
                             const Arguments& arguments) {
   TaggedText out;
@@ -166,7 +166,7 @@ Result<Value> call_string_method(Rendering& rendering, const TaggedText& text,
       first != nullptr ? std::string_view(first->bytes) : std::string_view();
   const bool strips = name.ends_with("strip");
   if (strips || is_one_of(name, {"upper", "lower", "title", "capitalize"})) {
-    // Character by character; of each that strip() drops, all that it may be are looked at.
+    // The work is per character; strip() compares each with all the characters that it may drop.
     rendering.budget().spend(bytes.size() * (strips ? 1 + chars.size() / 64 : 1));
     rendering.budget().take(2 * bytes.size());
   } else if (name.starts_with("is") || name.starts_with("remove")) {

@@ -19,7 +19,7 @@ Point point_at(std::string_view text, size_t at) {
   const Utf8Char c = decode_utf8(text.substr(at));
   return {c.code_point, at, at + c.length};
 }
-// The character that ends at `end` > 0.
+// Returns the character that ends at `end` > 0.
 Point point_before(std::string_view text, size_t end) {
   size_t begin = end - 1;
   while (begin > 0 && end - begin < 4 && is_continuation_byte(text[begin])) --begin;
@@ -100,7 +100,7 @@ size_t find_text(std::string_view text, std::string_view part, size_t from) {
                        : static_cast<size_t>(static_cast<const char*>(at) - text.data());
 }
 
-// Knuth, Morris and Pratt's, from behind.
+// The algorithm of Knuth, Morris and Pratt, from the end.
 size_t find_last_text(std::string_view text, std::string_view part) {
   if (part.size() > text.size()) return std::string_view::npos;
   const auto of_part = [&](size_t i) { return part[part.size() - 1 - i]; };
@@ -128,12 +128,12 @@ void put_part(const TaggedText& text, size_t begin, size_t end, RenderBudget& bu
     parts.emplace_back(text.slice(begin, end));
 }
 
-// At most `count` cuts; what is left keeps its white space at the far side.
+// Makes at most `count` cuts. The uncut rest keeps its white space at the far side.
 std::vector<Value> split_blank(const TaggedText& text, int64_t count, bool from_right,
                                RenderBudget& budget) {
   std::vector<Value> parts;
   const std::string_view bytes = text.bytes;
-  size_t begin = 0, end = bytes.size();  // What is not cut yet.
+  size_t begin = 0, end = bytes.size();  // The part that is not cut yet.
   const auto blank_first = [&] {
     return begin < end && is_space_point(point_at(bytes, begin).code);
   };
@@ -237,7 +237,8 @@ TaggedText replace(const TaggedText& text, std::string_view from, const TaggedTe
     --count;
     at = found + from.size();
     if (!from.empty()) continue;
-    if (at == bytes.size()) break;  // An empty string stands before each character and at the end.
+    // An empty string is found before each character, and last at the end.
+    if (at == bytes.size()) break;
     const size_t next = point_at(bytes, at).end;
     out.append(text, at, next);
     at = next;

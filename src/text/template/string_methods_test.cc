@@ -1,4 +1,4 @@
-// Goal: methods of strings are Python's, and take one pass. Method: long texts.
+// Goal: methods of strings do what Python's do, in one pass. Method: long texts.
 #include "text/template/string_methods.h"
 
 #include <gtest/gtest.h>
@@ -14,8 +14,8 @@ namespace {
 using testing_support::hi;
 using testing_support::render;
 
-// Goal: a long needle takes one pass, not the product of lengths. Method: numbers for which that
-// would take minutes.
+// Goal: a long needle takes one pass, not the product of both lengths. Method: lengths for which
+// the product would take minutes.
 TEST(StringMethods, LongNeedlesAreFoundInOnePass) {
   const std::string begin =
       "{% set s = 'a' * 4000000 %}{% set n = 'a' * 1000000 + 'b' %}{% set m = 'b' + 'a' * 1000000 "

@@ -64,7 +64,7 @@ Value Value::list(std::vector<Value> items, bool is_tuple) {
 
 namespace {
 
-// A key's place in the order that ObjectData::by_key has: integers, then strings.
+// A key's place in the order of ObjectData::by_key: integers, then strings.
 struct KeyOrder {
   bool is_string;
   int64_t integer;
@@ -259,7 +259,7 @@ bool less(const Value& a, const Value& b, RenderBudget& budget, bool& comparable
   if (a.is_integral() && b.is_integral()) return a.as_int() < b.as_int();
   if (a.is_number() && b.is_number()) return a.as_double() < b.as_double();
   if (a.is_string() && b.is_string())
-    return a.view() < b.view();  // UTF-8 sorts as its code points do.
+    return a.view() < b.view();  // UTF-8 sorts like its code points.
   if (a.is_list() && b.is_list()) {
     const size_t shared = std::min(a.items().size(), b.items().size());
     for (size_t i = 0; i < shared; ++i)

@@ -197,7 +197,8 @@ std::string format_double(double value) {
   const std::string text(buffer, end);
   const size_t e = text.find('e');
   const int exponent = std::stoi(text.substr(e + 1));
-  if (exponent < -4 || exponent >= 16) return text;  // Both write 1e-05 and 1.5e+16.
+  // Such numbers are written as in Python: 1e-05, 1.5e+16.
+  if (exponent < -4 || exponent >= 16) return text;
   const auto fixed =
       std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed).ptr;
   std::string out(buffer, fixed);

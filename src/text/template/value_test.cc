@@ -1,4 +1,4 @@
-// Goal: values are as Python's. Method: small ones.
+// Goal: values behave like Python's. Method: small ones.
 #include "text/template/value.h"
 
 #include <gtest/gtest.h>

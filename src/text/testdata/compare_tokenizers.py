@@ -3,11 +3,11 @@
 
   python3 compare_tokenizers.py [--gguf FILE.gguf]... [--hf FOLDER]... [--cases OUT] [--hf-copies OUT]
 
-Needs `tokenizers`, `transformers` and `gguf` from PyPI. A GGUF file's vocabulary becomes the Hugging Face tokenizer
-that its public tokenizer.json is. Rewrites the lines of tokenizer_hashes.txt that these vocabularies have: key, name,
-and a hash of the ids per 100 lines of tokenizer_lines.py; and tokenizer_decodings.txt, ids and their text. --cases writes each line with its ids to OUT/NAME.cases, for
-RealTokenizers with ALTLAS_TEST_TOKENIZERS=OUT; --hf-copies saves each GGUF vocabulary as a Hugging Face folder and
-compares that too. The trained vocabularies tiny_*.json of this folder always take part; --train makes them anew.
+Needs `tokenizers`, `transformers` and `gguf` from PyPI. A GGUF file's vocabulary becomes the Hugging Face tokenizer of its public
+tokenizer.json. Rewrites these vocabularies' lines in tokenizer_hashes.txt (key, name, and a hash of the ids per 100 lines of
+tokenizer_lines.py), and tokenizer_decodings.txt (ids and their text). --cases writes each line with its ids to OUT/NAME.cases, for
+RealTokenizers with ALTLAS_TEST_TOKENIZERS=OUT; --hf-copies saves each GGUF vocabulary as a Hugging Face folder and compares that
+too. The trained vocabularies tiny_*.json of this folder always take part; --train makes them anew.
 """
 import argparse
 import base64
@@ -41,7 +41,7 @@ def byte_level(use_regex=False):
 
 
 def pre_tokenizer(pre, llama_cpp):
-    """The pre-tokenizer of the public tokenizer.json of the models that `pre` names."""
+    """Returns the pre-tokenizer in the public tokenizer.json of the models that `pre` names."""
     word, tail = make_fixtures.WORD, make_fixtures.TAIL
     if pre in ("gpt-2", "mpt", "", "default"):
         return byte_level(True)
@@ -110,7 +110,7 @@ class Gguf:
 
     def sentence_piece(self):
         from transformers.convert_slow_tokenizer import generate_merges
-        # Gemma's file spells runs of spaces as such; its tokenizer.json, and SentencePiece, with "▁".
+        # Gemma's file spells runs of spaces as spaces; its tokenizer.json, like SentencePiece, spells them with "▁".
         self.spelled = [t.replace(" ", "▁") for t in self.tokens]
         vocab = {t: i for i, t in enumerate(self.spelled)}
         if self.get("merges"):
@@ -164,8 +164,8 @@ def folder_key(folder):
 
 
 def plain_tokenizer(tokenizer):
-    """With no special token recognised. Unigram's would still be pieces of a text, which only the template may write:
-    here, other than in transformers, they are not."""
+    """Returns the tokenizer without special tokens. Unigram's would still be pieces of a text, which only the template may write:
+    here, unlike in transformers, they are not."""
     state = json.loads(tokenizer.to_str())
     if state["model"]["type"] == "Unigram":
         special = {t["content"] for t in state["added_tokens"] if t["special"]} | {"<unk>"}
@@ -203,9 +203,9 @@ def compare(tokenizer, key, name, path, cases, count=LINES):
 
 
 def decodings(count=80, seed=9):
-    """Parts of encoded lines, from any token on, and their text: what is no whole character is left out, where
-    ByteFallback gives a U+FFFD per byte and bytes.decode one per maximal subpart. A first token from inside a word is
-    left out too: transformers shows its "##"."""
+    """Returns parts of encoded lines, from any token on, and their text. Parts that are no whole characters are left out, since
+    ByteFallback gives a U+FFFD per byte there and bytes.decode gives one per maximal subpart. So are parts whose first token
+    is from inside a word: transformers shows its "##"."""
     random = tokenizer_lines.Random(seed)
     for folder in sorted(HERE.glob("tiny_*/")):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -226,7 +226,7 @@ def corpus():
 
 
 def train():
-    """Small vocabularies of every kind, as tokenizer.json."""
+    """Makes small vocabularies of every kind, as tokenizer.json."""
     byte_alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<unk>", "<s>", "</s>"]
     made = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))

@@ -5,7 +5,7 @@
 
 Needs `tokenizers` (and `gguf` for --model) from PyPI. Writes tiny_vocabulary.txt, tiny_cases.txt and, with --model
 naming qwen2.5-coder-0.5b-instruct-q4_k_m.gguf, qwen2_cases.txt. Same output for the same versions and seed.
-A case line is: pre-tokenizer, "parse" or "plain" (are control tokens recognised), the text's bytes in hex, the ids.
+A case line has the pre-tokenizer, "parse" or "plain" (are control tokens recognised?), the text's bytes in hex, and the ids.
 """
 import argparse
 import json
@@ -39,7 +39,7 @@ https://example.org/a?b=c&d=%20|user@example.com|C:\\Users\\x|x=1234567890;3.141
 def fragments():
     out = []
     for raw in FRAGMENTS.split("\n"):
-        # "|" separates fragments but also stands in control tokens: keep those whole.
+        # "|" separates fragments but also occurs in control tokens, which stay whole.
         raw = raw.replace("<|im_start|>", "\x01").replace("<|im_end|>", "\x02").replace("<|endoftext|", "\x03")
         for part in raw.split("|"):
             part = part.replace("\x01", "<|im_start|>").replace("\x02", "<|im_end|>").replace("\x03", "<|endoftext|")
@@ -67,7 +67,7 @@ def lines(count, seed):
         elif kind < 0.85:
             alphabet = " \n\r\t'saA1é\u0301\u0323ı.-\u00a0"
             made.append("".join(rng.choice(alphabet) for _ in range(rng.randint(1, 40))).encode())
-        else:  # Bytes cut and damaged.
+        else:  # The bytes are cut and damaged.
             data = bytearray(rng.choice(parts).encode())
             for _ in range(rng.randint(1, 3)):
                 at = rng.randrange(len(data) + 1)

@@ -1,11 +1,11 @@
-"""The lines that tokenizers are compared on: the same in tokenizer_lines_test.cc, from the same seed."""
+"""The lines that tokenizers are compared on: tokenizer_lines_test.cc makes the same ones from the same seed."""
 import pathlib
 
 HERE = pathlib.Path(__file__).parent
 MASK = (1 << 64) - 1
 GLUE = [b"", b" ", b"\n", b"  ", b"\t"]
-# Blocks of characters: Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic, Indic, Thai, Georgian, Hangul, Kana, CJK,
-# marks, joiners, spaces, symbols, full width, emoji.
+# Blocks of characters: Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic, Indic, Thai, Georgian, Hangul, Kana, CJK, marks,
+# joiners, spaces, symbols, full width, emoji.
 BLOCKS = [
     (0x20, 0x7E), (0xA0, 0xFF), (0x100, 0x17F), (0x180, 0x24F), (0x300, 0x36F), (0x391, 0x3A1), (0x3B1, 0x3C9),
     (0x400, 0x45F), (0x561, 0x586), (0x5D0, 0x5EA), (0x621, 0x652), (0x660, 0x669), (0x6F0, 0x6F9), (0x905, 0x939),
@@ -31,7 +31,7 @@ def fragments():
 
 
 class Random:
-    """splitmix64."""
+    """The generator splitmix64."""
 
     def __init__(self, seed):
         self.state = seed
@@ -45,7 +45,7 @@ class Random:
 
 
 def lines(count, seed=4):
-    """(parse control tokens?, bytes of the line) each."""
+    """Yields, for each line, (parse control tokens?, bytes)."""
     random, parts = Random(seed), fragments()
     for index in range(count):
         kind = random.below(100)

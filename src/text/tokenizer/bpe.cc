@@ -1,4 +1,4 @@
-// Byte-pair encoding over bytes (GPT-2, Llama 3, Qwen, ...) and over characters with bytes as the
+// Byte-pair encoding: over bytes (GPT-2, Llama 3, Qwen, ...), and over characters with bytes as the
 // last resort (SentencePiece: Llama 2, Gemma, ...).
 #include <fmt/format.h>
 
@@ -16,7 +16,7 @@ namespace altlas::text {
 namespace {
 
 constexpr char32_t kMetaspace = 0x2581;
-constexpr std::string_view kSpace = "▁";  // kMetaspace.
+constexpr std::string_view kSpace = "▁";  // kMetaspace in UTF-8.
 constexpr size_t kWholeWordBytesMax = 512;
 
 class Bpe final : public WordModel {
@@ -47,11 +47,11 @@ class Bpe final : public WordModel {
   bool fuse_unk_ = false;
   int32_t unk_ = -1;
   std::vector<int32_t> byte_ids_;  // [256], -1: none.
-  // Over characters only:
+  // The next three are for BPE over characters only.
   std::vector<int32_t> low_ids_;                    // [0x10000], -1: none.
-  std::unordered_map<char32_t, int32_t> high_ids_;  // Of characters above U+FFFF.
-  std::unordered_set<char32_t> before_space_;       // c of the tokens with "c▁" in them.
-  // With ignore_merges only: [vocab], true for the tokens that a word may be as a whole.
+  std::unordered_map<char32_t, int32_t> high_ids_;  // Ids of characters above U+FFFF.
+  std::unordered_set<char32_t> before_space_;       // Each c of the tokens that contain "c▁".
+  // With ignore_merges only: [vocab], true for tokens that may be a whole word.
   std::vector<bool> wholes_;
 };
 
@@ -66,7 +66,8 @@ Result<std::unique_ptr<const WordModel>> Bpe::create(const Vocabulary& vocabular
       new Bpe(steps.merges_from_scores ? implied.size() : vocabulary.merges.size(), spellings));
   made->byte_level_ = steps.byte_level;
   made->fuse_unk_ = steps.fuse_unk;
-  // What a GGUF file calls unknown is the template's business; its byte-level BPE leaves out.
+  // A GGUF file's unknown token matters to the template; GGUF's byte-level BPE leaves unknown bytes
+  // out.
   made->unk_ = steps.byte_level && !steps.has_unk ? -1 : vocabulary.unk;
   if (steps.merges_from_scores) {
     ALTLAS_TRY_VOID(made->add_score_merges(implied));
@@ -106,7 +107,7 @@ Result<void> Bpe::add_merges(const Vocabulary& vocabulary) {
     const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
     joined.assign(left).append(right);
     const int32_t l = spellings_.find(left), r = spellings_.find(right);
-    // Most vocabularies have their tokens in the order of merges.
+    // In most vocabularies the tokens are in the order of merges.
     const size_t next = static_cast<size_t>(both) + 1;
     const bool in_order = next < vocabulary.tokens.size() && vocabulary.tokens[next] == joined;
     both = in_order ? static_cast<int32_t>(next) : spellings_.find(joined);
@@ -114,7 +115,7 @@ Result<void> Bpe::add_merges(const Vocabulary& vocabulary) {
       return invalid(
           fmt::format("merge {} ('{}') names a token that is not in the vocabulary", i, merge),
           "tokenizer.ggml.merges");
-    // What only the template may write is not to be spelled by a text.
+    // A text must not spell what only the template may write.
     if (!vocabulary.types.empty() && vocabulary.types[static_cast<size_t>(both)] == kTokenControl)
       continue;
     if (!merges_.add(l, r, static_cast<uint32_t>(i), both))
@@ -145,7 +146,7 @@ void Bpe::index_characters(const Vocabulary& vocabulary) {
   }
 }
 
-// What a token says of characters: that it is one, and which ones stand before a space.
+// Notes what a token says about characters: that it is one, and which ones are followed by a space.
 void Bpe::index_character(std::string_view token, int32_t id) {
   if (!token.empty() && token.size() <= 4) {
     const Utf8Char c = decode_utf8(token);
@@ -171,12 +172,12 @@ int32_t Bpe::id_of(char32_t c) const {
   return it == high_ids_.end() ? -1 : it->second;
 }
 
-// No token holds both characters beside each other, so no merge reaches over.
+// Whether no token holds both characters side by side, so that no merge reaches across.
 bool Bpe::may_cut(char32_t before, char32_t c) const {
   return c == kMetaspace && before != 0 && !before_space_.contains(before) && low_ids_[c] >= 0;
 }
 
-// The token that all of the word is, where that comes before merging; else -1.
+// Returns the token for the whole word if that comes before merging, else -1.
 int32_t Bpe::whole(std::string_view word) const {
   if (wholes_.empty() || word.size() > kWholeWordBytesMax) return -1;
   std::string letters;
@@ -204,7 +205,7 @@ Result<void> Bpe::encode(std::string_view word, ModelScratch& scratch,
     finish();
     return {};
   }
-  // In pieces that no merge reaches over: most are short words.
+  // The word is split into pieces that no merge reaches across; most are short words.
   size_t begin = 0;
   char32_t before = 0;
   for (size_t at = 0; at < word.size();) {
@@ -222,7 +223,7 @@ Result<void> Bpe::encode(std::string_view word, ModelScratch& scratch,
   return {};
 }
 
-// As in transformers, a byte that has no token is left out where there is none for unknown text.
+// As in transformers, a byte without a token is left out if there is no token for unknown text.
 void Bpe::begin_bytes(std::string_view word, std::vector<int32_t>& ids) const {
   for (const char c : word)
     if (const int32_t id = byte_ids_[static_cast<uint8_t>(c)]; id >= 0) ids.push_back(id);

@@ -11,7 +11,7 @@ namespace altlas::text {
 namespace {
 
 constexpr size_t kProbesMax = 512;
-constexpr size_t kShort = 24;  // Up to here looking at all pairs is quicker than a heap.
+constexpr size_t kShort = 24;  // Up to this length looking at all pairs is faster than a heap.
 
 uint64_t key_of(int32_t left, int32_t right) {
   return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) | static_cast<uint32_t>(right);
@@ -48,7 +48,8 @@ void BpeMerges::merge(Scratch& scratch) const {
   }
 }
 
-// Quadratic, with the rank of each pair kept: only the two pairs beside a merge are looked up anew.
+// This is quadratic, but the rank of each pair is kept: only the two pairs beside a merge are
+// looked up again.
 void BpeMerges::merge_short(std::vector<int32_t>& ids) const {
   constexpr uint32_t kNone = ~0U;
   size_t count = ids.size();
@@ -79,9 +80,9 @@ void BpeMerges::merge_short(std::vector<int32_t>& ids) const {
   ids.resize(count);
 }
 
-// A heap of (rank, position) over a linked list; merged-away places keep id -1. A heap entry whose
-// pair has changed since is recognised by its rank: a pair's text only grows, so the same rank is
-// the same pair.
+// Merges by a heap of (rank, position) over a linked list; places that were merged away keep id -1.
+// A heap entry whose pair has changed is recognised by its rank: a pair's text only grows, so the
+// same rank means the same pair.
 void BpeMerges::merge_long(Scratch& s) const {
   const auto size = static_cast<int32_t>(s.ids.size());
   s.previous.resize(s.ids.size());

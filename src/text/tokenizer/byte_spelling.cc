@@ -9,7 +9,7 @@ namespace {
 
 struct ByteSpelling {
   std::array<char32_t, 256> to_point;
-  std::array<int16_t, 324> to_byte;  // -1: no byte is spelled so.
+  std::array<int16_t, 324> to_byte;  // -1: the letter spells no byte.
 };
 
 ByteSpelling make_byte_spelling() {
@@ -40,7 +40,7 @@ void append_bytes_of_letters(std::string_view spelling, std::string& out) {
   std::array<char, 256> bytes;
   size_t count = 0;
   for (size_t i = 0; i < spelling.size(); ++i) {
-    // All letters have one byte or two.
+    // Every letter has one byte or two.
     size_t point = static_cast<uint8_t>(spelling[i]);
     if (point >= 0x80) {
       const uint8_t next = i + 1 < spelling.size() ? static_cast<uint8_t>(spelling[i + 1]) : 0;

@@ -24,8 +24,8 @@ Result<std::unique_ptr<const Charsmap>> Charsmap::create(std::string_view bytes)
   return std::unique_ptr<const Charsmap>(std::move(made));
 }
 
-// Darts' units: bit 8 says that a value hangs below, the label is the low byte (with the top bit of
-// a leaf), the offset of the children stands in the upper 22 bits, shifted by 8 more with bit 9.
+// A unit of Darts: bit 8 says that a value hangs below; the label is the low byte (with the top bit
+// of a leaf); the offset of the children is in the upper 22 bits, shifted by 8 more with bit 9.
 std::optional<std::string_view> Charsmap::find(std::string_view chunk) const {
   const auto offset_of = [](uint32_t unit) {
     return static_cast<size_t>((unit >> 10) << ((unit & (1U << 9)) >> 6));
@@ -69,7 +69,7 @@ std::string Charsmap::apply(std::string_view text) const {
       i += c.length;
     }
   }
-  // Replacements come from the file: whatever they are, what leaves is UTF-8.
+  // Replacements come from the file; whatever they are, the result is UTF-8.
   return is_valid_utf8(out) ? out : repair_utf8(out);
 }
 

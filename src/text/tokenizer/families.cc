@@ -31,7 +31,7 @@ constexpr std::string_view kGpt4o =
     R"([^\r\n\p{L}\p{N}]?)" ALTLAS_UPPER "*" ALTLAS_LOWER "+" ALTLAS_CONTRACTIONS
     R"(?|[^\r\n\p{L}\p{N}]?)" ALTLAS_UPPER "+" ALTLAS_LOWER "*" ALTLAS_CONTRACTIONS
     R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*)" ALTLAS_BLANKS;
-// Cased letters, marks and CJK, as DeepSeek's file lists them.
+// The cased letters, marks and CJK characters that DeepSeek's file lists.
 constexpr std::string_view kDeepseekWord =
     R"(\s?[A-Za-z\x{B5}\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{1BA}\x{1BC}-\x{1BF}\x{1C4}-\x{293})"
     R"(\x{295}-\x{2AF}\x{370}-\x{373}\x{376}\x{377}\x{37B}-\x{37D}\x{37F}\x{386}\x{388}-\x{38A})"
@@ -64,10 +64,12 @@ constexpr std::string_view kSeedCoder = ALTLAS_CONTRACTIONS
 
 struct Pre {
   std::string_view name;
-  std::vector<std::string_view> expressions;  // Each on the words that the one before left.
+  // Each expression splits the words that the one before it left.
+  std::vector<std::string_view> expressions;
   bool nfc = false;
   bool ignore_merges = false;
-  std::vector<std::string_view> letter_expressions = {};  // The same, on letters for bytes.
+  // Like `expressions`, over the letters that stand for bytes.
+  std::vector<std::string_view> letter_expressions = {};
 };
 
 std::vector<Pre> known_pres() {
@@ -100,7 +102,7 @@ std::vector<Pre> known_pres() {
 struct Alias {
   std::string_view alias, name;
 };
-// Other names of the same behaviour.
+// Other names for the same behaviour.
 constexpr std::array<Alias, 53> kAliases = {{{"gpt2", "gpt-2"},
                                              {"default", "gpt-2"},
                                              {"", "gpt-2"},
@@ -224,7 +226,8 @@ Steps unigram_steps(const Vocabulary& vocabulary) {
   return steps;
 }
 
-// A GGUF file does not say whether capitals count: a vocabulary without any was made without.
+// A GGUF file does not say whether capitals count: a vocabulary without any was made from lower
+// case.
 bool has_capitals(const Vocabulary& vocabulary) {
   return std::ranges::any_of(vocabulary.tokens, [](std::string_view token) {
     return !token.starts_with('[') &&

@@ -56,7 +56,7 @@ void complete_fim(const std::function<int32_t(std::string_view)>& find, FimToken
   if (tokens.repository < 0) tokens.repository = first_of(find, kRepositories);
   if (tokens.file < 0) tokens.file = first_of(find, kFiles);
   if (tokens.pad < 0) tokens.pad = first_of(find, kPads);
-  // A filled gap runs on into padding, the next file or another gap.
+  // A filled gap is followed by padding, the next file or another gap.
   tokens.ends = {tokens.repository, tokens.file,   tokens.pad,
                  tokens.prefix,     tokens.suffix, tokens.middle};
   for (const std::string_view name : kEnds) tokens.ends.push_back(find(name));

@@ -12,7 +12,7 @@ namespace {
 constexpr int kNestingMax = 8;
 constexpr std::string_view kPunctuation = R"([\p{P}!-/:-@\[-`{-~])";
 
-// Calls read(object, type) for `value`, or for each part of a Sequence.
+// Calls read(object, type) for `value`, or for each part if it is a Sequence.
 Result<void> each_step(
     const json::value* value, std::string_view where, std::string_view list, int depth,
     const std::function<Result<void>(const json::object&, std::string_view)>& read) {
@@ -31,7 +31,7 @@ Result<void> each_step(
   return {};
 }
 
-// {"String": "x"} or {"Regex": "x"}.
+// Reads {"String": "x"} or {"Regex": "x"}.
 Result<void> read_pattern(const json::object& object, std::string_view where, std::string& pattern,
                           bool& is_regex) {
   const json::value* found = member(object, "pattern");
@@ -136,7 +136,8 @@ Result<void> read_byte_level(const json::object& object, Steps& steps) {
 Result<void> read_split(const json::object& object, std::string_view type, Steps& steps) {
   constexpr std::string_view kWhere = "pre_tokenizer";
   SplitStep step;
-  step.on_letters = steps.byte_level;  // What follows ByteLevel sees the letters for bytes.
+  // Steps after ByteLevel see the letters that stand for bytes.
+  step.on_letters = steps.byte_level;
   if (type == "ByteLevel") return read_byte_level(object, steps);
   if (type == "Split") {
     ALTLAS_TRY_VOID(read_pattern(object, kWhere, step.pattern, step.is_regex));
@@ -183,7 +184,7 @@ Result<void> read_split(const json::object& object, std::string_view type, Steps
   return {};
 }
 
-// ["[SEP]", 102] of BertProcessing and RobertaProcessing.
+// Reads ["[SEP]", 102], as in BertProcessing and RobertaProcessing.
 Result<int32_t> read_pair_id(const json::object& object, std::string_view name) {
   const json::value* found = member(object, name);
   if (found == nullptr || !found->is_array() || found->get_array().size() != 2 ||
@@ -232,7 +233,7 @@ Result<void> read_template(const json::object& object, Steps& steps) {
 }
 
 Result<void> read_processor(const json::object& object, std::string_view type, Steps& steps) {
-  if (type == "ByteLevel") return {};  // Only moves offsets.
+  if (type == "ByteLevel") return {};  // It only moves offsets.
   if (type == "TemplateProcessing") return read_template(object, steps);
   if (type == "BertProcessing" || type == "RobertaProcessing") {
     ALTLAS_TRY(const int32_t cls, read_pair_id(object, "cls"));

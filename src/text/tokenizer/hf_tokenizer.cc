@@ -32,7 +32,7 @@ Result<json::value> parse(const std::string& text, std::string_view file) {
   return value;
 }
 
-// Reads one tokenizer.json and what stands beside it.
+// Reads one tokenizer.json and the files beside it.
 class Reader {
  public:
   Result<HfTokenizer> read(const HfTokenizerFiles& files);
@@ -55,9 +55,10 @@ class Reader {
 
   Vocabulary vocabulary_ = {.model = "tokenizer.json"};
   Steps steps_;
-  // Views of the file's text.
+  // These are views of the file's text.
   std::vector<std::string_view> tokens_;                       // By id.
-  std::vector<std::pair<std::string_view, int32_t>> by_text_;  // Of the model's vocabulary, sorted.
+  // The tokens of the model's vocabulary, sorted by text.
+  std::vector<std::pair<std::string_view, int32_t>> by_text_;
   std::string chat_template_;
 };
 
@@ -68,7 +69,7 @@ Result<void> Reader::put(int64_t id, std::string_view token) {
   const auto at = static_cast<size_t>(id);
   if (at >= tokens_.size()) {
     tokens_.resize(at + 1);
-    vocabulary_.types.resize(at + 1, kTokenUnused);  // Ids that no token has stay so.
+    vocabulary_.types.resize(at + 1, kTokenUnused);  // Ids without a token stay unused.
   }
   tokens_[at] = token;
   vocabulary_.types[at] = kTokenNormal;
@@ -87,7 +88,7 @@ Result<void> Reader::read_vocabulary(const json::object& model) {
     if (!id.is_int64())
       return invalid(fmt::format("tokenizer.json: model.vocab['{}'] must be an id",
                                  std::string_view(token.data(), token.size()).substr(0, 64)));
-    // A file of few tokens must not ask for memory for many.
+    // A file with few tokens must not ask for memory for many.
     if (id.get_int64() >= 0 && static_cast<uint64_t>(id.get_int64()) > 16 * vocab->size() + 65536)
       return invalid(fmt::format("tokenizer.json: id {} in a vocabulary of {} tokens",
                                  id.get_int64(), vocab->size()));
@@ -121,7 +122,7 @@ Result<void> Reader::read_merges(const json::object& model) {
   return {};
 }
 
-// Without merges only single characters are made of a text. A vocabulary of bytes needs no more.
+// Without merges a text becomes single characters only; a vocabulary of bytes needs no more.
 Result<void> Reader::check_merges() const {
   if (steps_.model != ModelKind::kBpe || !vocabulary_.merges.empty() || steps_.ignore_merges)
     return {};
@@ -173,7 +174,8 @@ Result<void> Reader::read_unigram(const json::object& model) {
   if (unk < -1 || unk >= static_cast<int64_t>(tokens_.size()))
     return invalid(fmt::format("tokenizer.json: model.unk_id {} is no token", unk));
   vocabulary_.unk = static_cast<int32_t>(unk);
-  if (unk >= 0) vocabulary_.types[static_cast<size_t>(unk)] = kTokenUnknown;  // No text spells it.
+  // No text spells the unknown token.
+  if (unk >= 0) vocabulary_.types[static_cast<size_t>(unk)] = kTokenUnknown;
   return {};
 }
 
@@ -189,7 +191,7 @@ Result<void> Reader::read_word_piece(const json::object& model) {
 }
 
 Result<void> Reader::read_model(const json::object& model) {
-  // Files of old leave the type out: only BPE has merges.
+  // Old files leave the type out; only BPE has merges.
   ALTLAS_TRY(const std::string type,
              hf::string_or(model, "type", model.contains("merges") ? "BPE" : "", "model"));
   if (type == "BPE") {
@@ -250,13 +252,13 @@ Result<void> Reader::read_added_tokens(const json::value* list) {
   return {};
 }
 
-// "<s>" or {"content": "<s>", ...}.
+// Returns the text of "<s>" or of {"content": "<s>", ...}.
 std::string_view token_text(const json::value* value) {
   if (value != nullptr && value->is_object()) value = member(value->get_object(), "content");
   return value != nullptr && value->is_string() ? view(value->get_string()) : std::string_view();
 }
 
-// The tokens that a config names are special ones, whatever tokenizer.json says.
+// Tokens that a config names are special tokens, whatever tokenizer.json says.
 void Reader::read_named_tokens(const json::object& config) {
   struct Named {
     std::string_view key;
@@ -287,7 +289,7 @@ void Reader::read_config(const json::object& config) {
   if (found == nullptr) return;
   if (found->is_string()) chat_template_ = view(found->get_string());
   if (!found->is_array()) return;
-  // Several by name: the default one.
+  // If there are several templates, the one named "default" is taken.
   for (const json::value& item : found->get_array()) {
     const json::object* entry = item.if_object();
     if (entry == nullptr || token_text(member(*entry, "name")) != "default") continue;

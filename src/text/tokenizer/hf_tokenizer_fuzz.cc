@@ -1,5 +1,5 @@
-// Fuzzes the reader of tokenizer.json: any text, and a good file with a part replaced; what it
-// accepts must tokenize and give valid UTF-8 back.
+// Fuzzes the reader of tokenizer.json with any text, and with a good file in which a part is
+// replaced. What it accepts must tokenize and give valid UTF-8 back.
 #include <string>
 
 #include "base/check.h"

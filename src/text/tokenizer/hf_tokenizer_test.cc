@@ -1,6 +1,6 @@
 // Goal: a Hugging Face folder gives the tokenizer that transformers makes of it, and what is not
-// supported is refused by name. Method: small files that differ in one part, and the trained
-// vocabularies of testdata (their ids are compared in tokenizer_lines_test.cc).
+// supported is refused with its name. Method: small files that differ in one part, and the trained
+// vocabularies of testdata (tokenizer_lines_test.cc compares their ids).
 #include "text/tokenizer/hf_tokenizer.h"
 
 #include <fmt/format.h>
@@ -120,8 +120,8 @@ TEST(HfTokenizer, RefusesFilesThatContradictThemselves) {
   EXPECT_EQ(read_hf_tokenizer({}).error().code(), ErrorCode::kNotFound);
 }
 
-// Goal: a BPE without merges is refused where a token could only be made by them. Method: members
-// of the file and of the model beside an empty list, and what comes of it.
+// Goal: a BPE without merges is refused if only merges could make some of its tokens. Method:
+// members of the file and of the model beside an empty list, and the outcome.
 TEST(HfTokenizer, ABpeWithoutMergesIsRefusedUnlessItNeedsNone) {
   std::string bytes;
   for (int b = 0; b < 256; ++b)
@@ -183,12 +183,13 @@ TEST(HfTokenizer, ConfigNamesTokensAndTemplate) {
   EXPECT_EQ(t->bos(), 4);
   EXPECT_TRUE(t->adds_bos());
   EXPECT_THAT(*t->encode("aa", {.add_special = true}), ElementsAre(4, 1, 1));
-  EXPECT_THAT(*t->encode("ab", {}), ElementsAre(1, 0));  // "b" is a control token now.
+  EXPECT_THAT(*t->encode("ab", {}), ElementsAre(1, 0));  // "b" is a control token here.
   EXPECT_THAT(t->end_of_generation(), ElementsAre(2, 3));
   EXPECT_TRUE(t->is_control(2));
 }
 
-// Unigram pieces, merges and byte tokens can spell control tokens: a text must not make them.
+// Goal: no text makes a control token, though Unigram pieces, merges and byte tokens can spell
+// some.
 TEST(HfTokenizer, NoTextMakesAControlToken) {
   for (const char* name : {"spm", "unigram", "wordpiece", "letters", "folded"}) {
     const auto t = trained(name);
@@ -218,8 +219,8 @@ TEST(HfTokenizer, SentencePieceDetokenizesInWholeCharacters) {
   }
 }
 
-// Method: parts of encoded lines and the text that transformers gives (tokenizer_decodings.txt),
-// all at once and token by token.
+// Goal: ids decode as in transformers. Method: parts of encoded lines and the text that
+// transformers gives (tokenizer_decodings.txt), all at once and token by token.
 TEST(HfTokenizer, DecodesAsTransformers) {
   std::map<std::string, std::unique_ptr<const Tokenizer>> tokenizers;
   size_t seen = 0;
@@ -249,7 +250,7 @@ TEST(HfTokenizer, WordPieceDecodesWithSpacesBetweenWords) {
             "the quick brown fox, it ' s!");
 }
 
-// Goal: no text takes much more than linear time in any family.
+// Goal: in no family does a text take much more than linear time.
 TEST(HfTokenizer, HostileTextsTakeLinearTime) {
   for (const char* name : {"spm", "unigram", "wordpiece", "letters", "folded"}) {
     const auto t = trained(name);

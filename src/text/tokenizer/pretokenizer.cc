@@ -11,7 +11,7 @@ namespace {
 
 using Range = std::pair<size_t, size_t>;
 
-// Where one word was cut: ranges that cover it, and which of them matched.
+// A piece of a word that was cut. The pieces cover the word; some of them matched.
 struct Cut {
   Range range;
   bool matched;
@@ -30,7 +30,8 @@ Result<void> find_cuts(const Regex& regex, std::string_view word, bool invert, W
   return {};
 }
 
-// As find_cuts in the word's letters for bytes; the cuts are places in the word itself.
+// Like find_cuts, over the letters that stand for the word's bytes. The cuts are places in the word
+// itself.
 Result<void> find_letter_cuts(const Regex& regex, std::string_view word, bool invert,
                               WorkBudget& budget, std::vector<Cut>& cuts) {
   std::string letters;
@@ -52,7 +53,7 @@ void apply_cuts(const std::vector<Cut>& cuts, SplitBehavior behavior, size_t off
   const auto put = [&](Range range) {
     out.emplace_back(offset + range.first, offset + range.second);
   };
-  bool previous = false;  // Matched; of the cut before.
+  bool previous = false;  // Whether the cut before matched.
   for (size_t i = 0; i < cuts.size(); ++i) {
     const Cut& cut = cuts[i];
     switch (behavior) {
@@ -88,7 +89,7 @@ void apply_cuts(const std::vector<Cut>& cuts, SplitBehavior behavior, size_t off
   }
 }
 
-// Spaces become `mark`, and one is put before the words that `scheme` names.
+// Turns spaces into `mark`, and puts one before the words that `scheme` names.
 Result<void> mark_spaces(const SplitStep& step, bool at_start, WorkBudget& budget,
                          SplitText& text) {
   SplitText next;

@@ -15,8 +15,9 @@ namespace {
 constexpr uint64_t kBase = 0x9e3779b97f4a7c15ULL;
 constexpr size_t kProbesMax = 4096;
 
-// Spelling -> id by a hash that is cheap for every substring of a spelling. Two spellings with one
-// hash would be taken for each other: only a file made for it has them, and harms itself.
+// Maps spellings to ids by a hash that is cheap for every substring of a spelling. Two spellings
+// with the same hash would be confused, but only a file made for that has such, and it harms
+// itself.
 class Substrings {
  public:
   explicit Substrings(size_t count)
@@ -41,12 +42,12 @@ class Substrings {
  private:
   struct Slot {
     uint64_t hash = 0;
-    int32_t id = -1;  // -1: free.
+    int32_t id = -1;  // -1: the place is free.
   };
   size_t place(uint64_t hash) const { return (hash * 0xff51afd7ed558ccdULL) >> shift_; }
 
   std::vector<Slot> slots_;
-  int shift_;  // Leaves as many bits as there are slots.
+  int shift_;  // It leaves as many bits as there are places.
 };
 
 struct Ranked {
@@ -70,7 +71,7 @@ int32_t type_of(const Vocabulary& vocabulary, size_t id) {
   return vocabulary.types.empty() ? int32_t{kTokenNormal} : vocabulary.types[id];
 }
 
-// Finds the two pieces that each piece can be made of.
+// Finds every two pieces that merge into a piece.
 class Splitter {
  public:
   Splitter(const Substrings& pieces, size_t bytes_max)
@@ -78,7 +79,7 @@ class Splitter {
     for (size_t i = 1; i <= bytes_max; ++i) powers_[i] = powers_[i - 1] * kBase;
   }
 
-  // Appends the merges that make `piece`, most characters on the left first.
+  // Appends the merges that make `piece`, those with the most characters on the left first.
   void add_merges_of(std::string_view piece, int32_t id, std::vector<Ranked>& out) {
     cuts_.clear();
     for (size_t i = 0; i < piece.size(); ++i) {
@@ -106,9 +107,9 @@ class Splitter {
 
  private:
   const Substrings& pieces_;
-  std::vector<uint64_t> powers_;  // Of kBase.
+  std::vector<uint64_t> powers_;  // Powers of kBase.
   std::vector<uint64_t> prefix_;  // Hashes of the piece's beginnings.
-  std::vector<size_t> cuts_;      // Where its characters begin, but for the first.
+  std::vector<size_t> cuts_;      // Where its characters begin, except for the first.
 };
 
 }  // namespace
@@ -156,7 +157,7 @@ Result<std::vector<ScoreMerge>> merges_of_scores(const Vocabulary& vocabulary) {
   if (!std::ranges::is_sorted(pieces, before)) std::ranges::stable_sort(pieces, before);
   Splitter splitter(known, bytes_max);
   std::vector<ScoreMerge> merges;
-  std::vector<Ranked> ranked;  // Of pieces of one score.
+  std::vector<Ranked> ranked;  // The merges of pieces with the same score.
   for (size_t i = 0; i < pieces.size();) {
     ranked.clear();
     const size_t begin = i;

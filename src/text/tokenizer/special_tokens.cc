@@ -14,7 +14,7 @@ bool touches(std::span<const std::pair<size_t, size_t>> ranges, size_t begin, si
   return it != ranges.end() && it->first < end;
 }
 
-// Begin of the character that ends before `end` > 0.
+// Returns the begin of the character that ends before `end` > 0.
 size_t character_before(std::string_view text, size_t end) {
   size_t begin = end - 1;
   while (begin > 0 && is_continuation_byte(text[begin])) --begin;
@@ -59,11 +59,12 @@ SpecialTokens::SpecialTokens(std::vector<Entry> entries) : entries_(std::move(en
 
 const SpecialTokens::Entry* SpecialTokens::longest_at(
     std::string_view text, size_t begin, std::span<const std::pair<size_t, size_t>> plain) const {
-  // Narrow the sorted entries to those that begin with text[begin, begin + depth).
+  // The sorted entries are narrowed to those that begin with text[begin, begin + depth).
   auto low = entries_.begin(), high = entries_.end();
   const Entry* best = nullptr;
   for (size_t depth = 0; low != high; ++depth) {
-    if (low->text.size() == depth) {  // Entries equal to the prefix sort first; the first counts.
+    // Entries that equal the prefix sort first, and the first of them counts.
+    if (low->text.size() == depth) {
       if (!low->is_control || !touches(plain, begin, begin + depth)) best = &*low;
       while (low != high && low->text.size() == depth) ++low;
     }

@@ -14,7 +14,8 @@ uint64_t load(const char* from, size_t bytes) {
   return word;
 }
 
-// Whole words, then the last eight bytes again: short spellings take one multiplication or two.
+// Hashes whole words of eight bytes, then the last eight bytes again: short spellings take one
+// multiplication or two.
 uint32_t hash_of(std::string_view text) {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15ULL;
   uint64_t hash = (text.size() + 1) * kOdd;

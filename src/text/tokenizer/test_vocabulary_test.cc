@@ -14,7 +14,7 @@
 namespace altlas::text::testing_support {
 namespace {
 
-// Just enough of GGUF for a trusted file: strings, numbers and arrays of both, in the header.
+// Reads just enough of GGUF for a trusted file: strings, numbers and arrays of both, in the header.
 class Header {
  public:
   explicit Header(const std::string& path) : in_(path, std::ios::binary) {

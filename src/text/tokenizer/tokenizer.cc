@@ -27,11 +27,11 @@ constexpr std::string_view kEndNames[] = {
     "<|eot|>",    "<|end_of_text|>", "<|return|>", "<｜end▁of▁sentence｜>"};
 constexpr size_t kTokenBytesMax = 4096;
 
-// What WordPiece's decoder takes out before punctuation and contractions.
+// Texts that WordPiece's decoder shortens, before punctuation and in contractions.
 constexpr std::string_view kCleanups[] = {" .",  " ?",   " !",   " ,",  " 'm",
                                           " 's", " 've", " 're", " n't"};
 
-// `token` with " " for every `space`.
+// Appends `token`, with " " for every `space`.
 void append_with_spaces(std::string_view token, std::string_view space, std::string& out) {
   for (size_t at; (at = token.find(space)) != std::string_view::npos;) {
     out += token.substr(0, at);
@@ -151,7 +151,7 @@ int32_t Tokenizer::type_of(size_t id) const {
   return vocabulary_.types.empty() ? int32_t{kTokenNormal} : vocabulary_.types[id];
 }
 
-// Adds the bytes that a token stands for; a control token's spelling.
+// Appends the bytes that a token stands for; for a control token its spelling.
 void Tokenizer::append_text(size_t id, std::string& out) const {
   const std::string_view token = vocabulary_.tokens[id];
   const int32_t type = type_of(id);
@@ -227,7 +227,8 @@ void Tokenizer::find_special_tokens() {
     if ((!control && type != kTokenUserDefined) || token.empty()) continue;
     const auto found = std::ranges::lower_bound(rules, id, {}, &WholeTokenRule::id);
     const WholeTokenRule rule = found != rules.end() && found->id == id ? *found : WholeTokenRule{};
-    // A run of spaces is a piece of the text; only one spelled as in the vocabulary is matched.
+    // A run of spaces is an ordinary piece; only one that is spelled as in the vocabulary is
+    // matched.
     const bool blank = steps_->merges_from_scores && is_blank_piece(vocabulary_, i);
     SpecialTokens::Entry entry{blank ? piece_spelling(token) : std::string(token),
                                id,
@@ -262,8 +263,8 @@ void Tokenizer::collect_end_of_generation() {
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
 }
 
-// A name counts where the file says that its token stands for no ordinary text; Code Llama's files
-// type theirs as ordinary.
+// Finds the tokens by name. A name counts if the file says that its token is no ordinary text; Code
+// Llama's files call theirs ordinary.
 void Tokenizer::find_fim_tokens() {
   const auto find = [&](std::string_view name) {
     const int32_t id = spellings_->find(name);
@@ -274,7 +275,7 @@ void Tokenizer::find_fim_tokens() {
   complete_fim(find, vocabulary_.fim);
 }
 
-// What encoding one text needs on the way.
+// Memory that encoding one text needs on the way.
 struct Tokenizer::Scratch {
   WorkBudget budget;
   ModelScratch model;
@@ -336,7 +337,7 @@ Result<std::vector<int32_t>> Tokenizer::encode_joined(
   return ids;
 }
 
-// What the text begins with already is not put there again.
+// Tokens that the text already begins with are not put there again.
 void Tokenizer::put_around(bool begins_with_token, std::vector<int32_t>& ids) const {
   const auto& before = steps_->before;
   auto end = before.end();

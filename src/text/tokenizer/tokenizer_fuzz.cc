@@ -1,4 +1,4 @@
-// Fuzzes the tokenizer: any bytes under every option, and any small vocabulary.
+// Fuzzes the tokenizer with any bytes under every option, and with any small vocabulary.
 #include <string>
 
 #include "base/check.h"
@@ -15,7 +15,7 @@ Vocabulary bytes_only(std::string_view pre) {
   vocabulary.model = "gpt2";
   vocabulary.pre = pre;
   for (int b = 0; b < 256; ++b) {
-    // Bytes that are printable Latin-1 stand for themselves, the others for U+0100 and on, in
+    // Bytes that are printable in Latin-1 stand for themselves; the others become U+0100 and on, in
     // order.
     static int next = 256;
     const bool printable = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
@@ -38,7 +38,7 @@ Vocabulary bytes_only(std::string_view pre) {
   return vocabulary;
 }
 
-// SentencePiece BPE with all byte tokens, a few pieces, and a user-defined run of spaces.
+// Returns a SentencePiece BPE with all byte tokens, a few pieces, and a user-defined run of spaces.
 Vocabulary pieces(bool prefix) {
   Vocabulary vocabulary{.model = "llama", .unk = 0, .add_space_prefix = prefix};
   const auto add = [&](std::string token, int32_t type, float score) {
@@ -75,7 +75,7 @@ void check_pieces(std::string_view text) {
   for (const auto& tokenizer : tokenizers) {
     const auto ids = tokenizer->encode(text, {});
     ALTLAS_CHECK(ids.ok(), "any text can be tokenized");
-    // After a user-defined token a new text begins, which gets a space of its own.
+    // After a user-defined token a new text begins, with a space of its own.
     const bool cut = text.find("<x>") != text.npos || text.find("▁▁") != text.npos;
     if (tokenizer == tokenizers.front() || !cut)
       ALTLAS_CHECK(decode(*tokenizer, *ids) == want, "the ids spell the text");

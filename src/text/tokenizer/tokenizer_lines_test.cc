@@ -1,8 +1,8 @@
 // Goal: ids equal those of transformers on 10,000 lines of Turkish, Arabic, CJK, emoji, code, odd
 // blanks and damaged UTF-8. Method: the lines of testdata/tokenizer_lines.py, made here from the
-// same seed, and a hash of the ids per 100 lines that testdata/compare_tokenizers.py wrote. Small
-// trained vocabularies always; real ones as ALTLAS_TEST_MODEL and ALTLAS_TEST_TOKENIZERS (a folder
-// of GGUF files and Hugging Face folders) have them.
+// same seed, and one hash per 100 lines of ids, which testdata/compare_tokenizers.py wrote. Small
+// trained vocabularies are always tested, real ones if ALTLAS_TEST_MODEL or ALTLAS_TEST_TOKENIZERS
+// (a folder of GGUF files and Hugging Face folders) names them.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -121,7 +121,7 @@ std::vector<Line> make_lines(size_t count) {
   return lines;
 }
 
-// As compare_tokenizers.py names a vocabulary.
+// Returns the name that compare_tokenizers.py gives to a vocabulary.
 std::string key_of(const fs::path& path, const Vocabulary& vocabulary) {
   if (fs::is_directory(path)) {
     std::ifstream in(path / "tokenizer.json", std::ios::binary);
@@ -138,7 +138,7 @@ std::string key_of(const fs::path& path, const Vocabulary& vocabulary) {
                      value);
 }
 
-// Key -> name and hashes.
+// Returns name and hashes by key.
 std::map<std::string, std::vector<std::string>> known_hashes() {
   std::map<std::string, std::vector<std::string>> known;
   for (const std::string& line : read_lines("tokenizer_hashes.txt")) {
@@ -150,7 +150,7 @@ std::map<std::string, std::vector<std::string>> known_hashes() {
   return known;
 }
 
-// False if nothing is known of this vocabulary.
+// Returns false if nothing is known of this vocabulary.
 bool check_vocabulary(const fs::path& path) {
   static const auto known = known_hashes();
   SCOPED_TRACE(path.string());

@@ -1,6 +1,7 @@
 // Goal: ids equal those of transformers for real vocabularies, which are too large to commit.
-// Method: ALTLAS_TEST_TOKENIZERS names a folder that testdata/compare_tokenizers.py filled: a
-// NAME.cases per vocabulary, its first line the path of a GGUF file or of a Hugging Face folder.
+// Method: ALTLAS_TEST_TOKENIZERS names a folder that testdata/compare_tokenizers.py filled: one
+// NAME.cases per vocabulary, whose first line is the path of a GGUF file or of a Hugging Face
+// folder.
 #include <gtest/gtest.h>
 
 #include <algorithm>

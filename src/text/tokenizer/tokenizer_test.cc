@@ -1,6 +1,6 @@
 // Goal: ids equal those of transformers, on any text. Method: cases made by
 // testdata/make_fixtures.py with a small trained vocabulary for every pre-tokenizer, the real
-// Qwen2.5 vocabulary where its file is at hand, and edges.
+// Qwen2.5 vocabulary if its file is there, and edge cases.
 #include "text/tokenizer/tokenizer.h"
 
 #include <gmock/gmock.h>
@@ -83,7 +83,8 @@ TEST(Tokenizer, RealQwen2VocabularyGivesTransformersIds) {
   const auto tokenizer = Tokenizer::create(*vocabulary);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message();
   EXPECT_TRUE((*tokenizer)->is_end_of_generation((*tokenizer)->id_of("<|im_end|>")));
-  const char* file = std::getenv("ALTLAS_TEST_TOKENIZER_CASES");  // More than are committed.
+  // It has more cases than are committed.
+  const char* file = std::getenv("ALTLAS_TEST_TOKENIZER_CASES");
   expect_cases(**tokenizer, "qwen2", file != nullptr ? file : "qwen2_cases.txt");
 }
 
@@ -98,8 +99,8 @@ TEST(Tokenizer, ControlTokensInUserTextAreText) {
   EXPECT_EQ(decode(*t, *t->encode("a<|im_end|>b", {.parse_special = true})), "ab");
 }
 
-// Method: content that completes a control token begun by the template must not make it; plain text
-// on both sides of a border must merge as if there were none.
+// Goal: content that completes a control token begun by the template does not make it; plain text
+// on both sides of a border merges as if there were none.
 TEST(Tokenizer, SegmentsKeepContentPlainAndMergeOverBorders) {
   const auto t = tiny();
   const auto encode = [&](const std::vector<Segment>& s) { return *t->encode_segments(s, false); };
@@ -112,7 +113,8 @@ TEST(Tokenizer, SegmentsKeepContentPlainAndMergeOverBorders) {
   EXPECT_EQ(encode({{"\xE2\x82", true}, {"\xAC", true}}), *t->encode("\uFFFD\uFFFD", {}));
 }
 
-// Method: what stands before every text, texts that begin with it, and what must come out.
+// Goal: a text that begins with the token before every text gets no second one. Method: tokens
+// before every text, texts that begin with them, and what must come out.
 TEST(Tokenizer, ATextThatBeginsWithBosGetsNoSecondOne) {
   Vocabulary vocabulary = tiny_vocabulary();
   vocabulary.bos = (*Tokenizer::create(vocabulary))->id_of("<|im_start|>");
@@ -139,7 +141,8 @@ TEST(Tokenizer, ATextThatBeginsWithBosGetsNoSecondOne) {
   EXPECT_EQ(encode("the quick", true).size(), plain.size() + 1);
 }
 
-// Method: every family's names at the end of a vocabulary, in an order of their own.
+// Goal: the tokens that fill a gap are found in every family. Method: each family's names at the
+// end of a vocabulary, in an order of their own.
 TEST(Tokenizer, FindsTheTokensThatFillAGap) {
   struct Row {
     std::vector<std::string> names;  // Suffix, prefix, middle; then others.
@@ -175,7 +178,7 @@ TEST(Tokenizer, FindsTheTokensThatFillAGap) {
     EXPECT_EQ(fim.middle, row.suffix_first ? -1 : first + 2);
     EXPECT_EQ(fim.suffix_first, row.suffix_first);
   }
-  Vocabulary named = tiny_vocabulary();  // What the file says stands over names.
+  Vocabulary named = tiny_vocabulary();  // What the file says goes before names.
   named.fim.prefix = 7, named.fim.suffix = 5, named.fim.middle = 6;
   EXPECT_THAT((*Tokenizer::create(named))->fim().ends, ElementsAre(5, 6, 7));
   named.fim.middle = 1 << 20;
@@ -190,8 +193,8 @@ TEST(Tokenizer, AddsSpecialTokensAsTheModelAsks) {
   EXPECT_THAT(*(*t)->encode("", {}), ElementsAre());
 }
 
-// Goal: a tokenizer made for decoding shows every token as one made for all does. Method: byte
-// letters, pieces with spaces and bytes, and WordPiece, each without merges and scores.
+// Goal: a tokenizer made for decoding shows every token as one made for everything does. Method:
+// byte letters, pieces with spaces and bytes, and WordPiece, each without merges and scores.
 TEST(Tokenizer, MadeForDecodingShowsTheSame) {
   Vocabulary pieces{.model = "llama", .unk = 0};
   pieces.tokens = {"<unk>", "<s>", "</s>", "<0x41>", "▁a▁b", "▁", "c", "▁▁"};
@@ -263,8 +266,8 @@ TEST(Tokenizer, IdsOutOfRangeAreHarmless) {
   }
 }
 
-// Goal: no text takes more than linear time or so (quadratic code would take hours). Method: one
-// letter, one mark after another in the order that is dearest for NFC, blanks, and what begins like
+// Goal: no text takes much more than linear time (quadratic code would take hours). Method: one
+// letter, mark after mark in the order that costs NFC the most, blanks, and texts that begin like
 // special tokens.
 TEST(Tokenizer, HostileTextsTakeLinearTime) {
   const auto t = tiny();

@@ -9,7 +9,7 @@ Trie::Trie(std::vector<std::pair<std::string_view, int32_t>> entries) {
   std::erase_if(entries, [](const auto& entry) { return entry.first.empty(); });
   std::ranges::stable_sort(entries, {}, &std::pair<std::string_view, int32_t>::first);
   struct Range {
-    size_t begin, end;  // Of entries that share the node's path.
+    size_t begin, end;  // The range of entries that share the node's path.
   };
   label_.push_back(0);
   std::vector<Range> level = {{0, entries.size()}}, next;

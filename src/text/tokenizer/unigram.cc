@@ -1,4 +1,4 @@
-// Unigram: the likeliest way to spell a word, by Viterbi over the pieces' log-probabilities.
+// Unigram: the likeliest way to spell a word, found by Viterbi over the pieces' log-probabilities.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,7 +10,8 @@
 namespace altlas::text {
 namespace {
 
-constexpr double kUnknownPenalty = 10.0;  // Below the worst piece, as SentencePiece has it.
+// How far an unknown character is below the worst piece, as in SentencePiece.
+constexpr double kUnknownPenalty = 10.0;
 
 class Unigram final : public WordModel {
  public:
@@ -26,7 +27,7 @@ class Unigram final : public WordModel {
 
   Trie trie_;
   std::vector<double> scores_;
-  std::vector<int32_t> byte_ids_;  // [256] or empty.
+  std::vector<int32_t> byte_ids_;  // [256], or empty.
   double unknown_score_ = 0;
   int32_t unk_ = -1;
 };
@@ -35,7 +36,7 @@ Result<std::unique_ptr<const WordModel>> Unigram::create(const Vocabulary& vocab
                                                          const Steps& steps) {
   std::vector<double> scores = steps.unigram_scores;
   if (scores.empty()) scores.assign(vocabulary.scores.begin(), vocabulary.scores.end());
-  scores.resize(scores.empty() ? 0 : vocabulary.tokens.size(), 0);  // Added tokens have none.
+  scores.resize(scores.empty() ? 0 : vocabulary.tokens.size(), 0);  // Added tokens have no score.
   if (scores.empty())
     return invalid("a unigram vocabulary needs a score for every token", "tokenizer.ggml.scores");
   std::vector<std::pair<std::string_view, int32_t>> entries;
@@ -82,7 +83,8 @@ void Unigram::find_best(std::string_view word, std::vector<ModelScratch::Best>& 
 Result<void> Unigram::encode(std::string_view word, ModelScratch& scratch,
                              std::vector<int32_t>& out) const {
   find_best(word, scratch.best);
-  // Backwards: ids, and for unknown stretches (neighbours fused) minus their begin, minus 2.
+  // The path is backwards: ids, and for unknown stretches (neighbours are fused) minus their begin,
+  // minus 2.
   std::vector<int32_t>& path = scratch.ids;
   path.clear();
   for (size_t end = word.size(); end > 0;) {

@@ -1,4 +1,5 @@
-// WordPiece (BERT): the longest piece first, then the longest that goes on, or the word is unknown.
+// WordPiece (BERT): the longest piece first, then the longest that continues it, or the word is
+// unknown.
 #include <fmt/format.h>
 
 #include "base/utf8.h"
@@ -60,7 +61,7 @@ Result<std::unique_ptr<const WordModel>> make_word_piece(const Vocabulary& vocab
     if (type != kTokenNormal && type != kTokenUserDefined) continue;
     std::string_view token = vocabulary.tokens[i];
     const auto id = static_cast<int32_t>(i);
-    // GGUF marks the tokens that begin a word, Hugging Face those inside of one.
+    // GGUF marks the tokens that begin a word, Hugging Face marks those inside of one.
     if (!steps.word_prefix.empty()) {
       const bool is_begin = token.starts_with(steps.word_prefix);
       if (is_begin) token.remove_prefix(steps.word_prefix.size());

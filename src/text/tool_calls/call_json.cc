@@ -14,9 +14,9 @@ namespace json = boost::json;
 namespace {
 
 constexpr size_t kCallDepthMax = 64;
-constexpr size_t kArgumentTextMax = 1 << 20;  // Of arguments within a string.
+constexpr size_t kArgumentTextMax = 1 << 20;  // The most bytes of arguments that are a string.
 
-// Characters of a string as JSON spells them, without its quotes.
+// Returns a string's characters as JSON spells them, without the quotes.
 std::string spelled(std::string_view text) {
   const std::string quoted = json::serialize(json::string(text));
   return quoted.substr(1, quoted.size() - 2);
@@ -24,7 +24,7 @@ std::string spelled(std::string_view text) {
 
 std::optional<std::string> compact_object(std::string_view text);
 
-// Gets the events of a JSON parser.
+// Receives the events of a JSON parser.
 class CallHandler {
  public:
   static constexpr size_t max_object_size = static_cast<size_t>(-1);
@@ -180,14 +180,15 @@ class CallHandler {
   bool on_double(double, std::string_view part, Failure& failure) { return number(part, failure); }
   bool on_bool(bool value, Failure& failure) { return word(value ? "true" : "false", failure); }
   bool on_null(Failure& failure) {
-    if (where_.back() == Where::kCall && names_arguments()) return true;  // As if left out.
+    // null counts as left out.
+    if (where_.back() == Where::kCall && names_arguments()) return true;
     return word("null", failure);
   }
   bool on_comment_part(std::string_view, Failure&) { return true; }
   bool on_comment(std::string_view, Failure&) { return true; }
 
  private:
-  // What the innermost open bracket is.
+  // The kind of the innermost open bracket.
   enum class Where : uint8_t { kTop, kList, kCall, kArguments, kOther, kNamed };
 
   static bool fail(Failure& failure) {
@@ -202,7 +203,7 @@ class CallHandler {
     else
       pending_ += text;
   }
-  // Before a value within the arguments.
+  // Called before each value within the arguments.
   void separate() {
     if (std::exchange(after_key_, false)) return;
     if (!std::exchange(first_, false)) out(",");
@@ -227,7 +228,7 @@ class CallHandler {
     out(text);
     return true;
   }
-  // A number, true, false or null outside the arguments.
+  // Handles a number, true, false or null outside of the arguments.
   bool other_scalar(Failure& failure) {
     const bool fits = where_.back() == Where::kOther ||
                       (where_.back() == Where::kCall && key_ != "name" && !names_arguments());
@@ -264,7 +265,7 @@ class CallHandler {
   std::string pending_;  // Arguments that came before the name.
   bool begun_;           // The sink knows of the call.
   bool has_arguments_ = false;
-  bool in_text_ = false;    // Within a key, a string or a number of the arguments.
+  bool in_text_ = false;    // The position is within a key, a string or a number of the arguments.
   bool after_key_ = false;  // The next value of the arguments needs no comma.
   bool first_ = true;
 };

@@ -7,7 +7,7 @@ namespace altlas::text {
 
 namespace {
 
-constexpr size_t kHeadBytesMax = 512;  // Of a name with what stands around it.
+constexpr size_t kHeadBytesMax = 512;  // The most bytes of a name with what surrounds it.
 constexpr std::string_view kFence = "```json", kFenceEnd = "```";
 constexpr std::string_view kMistralArguments = "[ARGS]";
 constexpr std::string_view kDeepSeekBegin = "<｜tool▁call▁begin｜>";
@@ -26,7 +26,7 @@ void CallStream::drop(std::string& text, size_t bytes) {
   text.erase(0, bytes);
 }
 
-// Takes `token` from the front; kPart: it may still come.
+// Takes `token` off the front of the text. kPart means that it may still come.
 CallStream::Match CallStream::match(std::string& text, std::string_view token, bool last) {
   if (text.starts_with(token)) {
     drop(text, token.size());
@@ -61,7 +61,7 @@ CallStatus CallStream::step(std::string& text, bool last) {
 
 CallStatus CallStream::end_of_text() const { return seen_ ? CallStatus::kDone : CallStatus::kBad; }
 
-// Spaces, separators, fences; then the end, or a value.
+// Skips spaces, separators and fences up to the end or a value.
 CallStatus CallStream::between(std::string& text, bool last) {
   drop(text, std::min(text.find_first_not_of(" \t\r\n"), text.size()));
   if (text.empty()) return last ? end_of_text() : CallStatus::kMore;
@@ -80,7 +80,8 @@ CallStatus CallStream::between(std::string& text, bool last) {
     const Match ends = match(text, end, last);
     if (ends == Match::kYes) return end_of_text();
     if (ends == Match::kPart) return CallStatus::kMore;
-    if (last && end.starts_with(text)) {  // Cut off within the tag.
+    // The text may have been cut off within the tag.
+    if (last && end.starts_with(text)) {
       drop(text, text.size());
       return end_of_text();
     }
@@ -119,7 +120,7 @@ CallStatus CallStream::begin_value(std::string& text, bool last) {
   }
 }
 
-// A list in Python's notation, or in JSON's.
+// Begins a list in Python's notation or in JSON's.
 CallStatus CallStream::begin_list(std::string& text, bool last) {
   const size_t first = text.find_first_not_of(" \t\r\n", text[0] == '[' ? 1 : 0);
   if (first == std::string::npos) return last ? CallStatus::kBad : CallStatus::kMore;
@@ -133,7 +134,7 @@ CallStatus CallStream::begin_list(std::string& text, bool last) {
   return CallStatus::kMore;
 }
 
-// The call's name stands in the first `bytes` of the text; its arguments follow.
+// The call's name is in the first `bytes` of the text; its arguments follow.
 CallStatus CallStream::begin_named(std::string& text, std::string_view name, size_t bytes) {
   if (!sink_.begin(std::string(trim(name)))) return CallStatus::kBad;
   text.erase(0, bytes);
@@ -142,7 +143,7 @@ CallStatus CallStream::begin_named(std::string& text, std::string_view name, siz
   return CallStatus::kMore;
 }
 
-// name[ARGS]{…}, name{…}.
+// Reads name[ARGS]{…} or name{…}.
 CallStatus CallStream::mistral_name(std::string& text, bool last) {
   const std::string head = text.substr(0, kHeadBytesMax);
   const size_t end = head.find_first_of("{[");
@@ -155,7 +156,7 @@ CallStatus CallStream::mistral_name(std::string& text, bool last) {
   return !last && kMistralArguments.starts_with(rest) ? CallStatus::kMore : CallStatus::kBad;
 }
 
-// function<sep>name ```json {…} ```, the separator perhaps left out; or name<sep>{…}.
+// Reads function<sep>name ```json {…} ```, with or without the separator, or name<sep>{…}.
 CallStatus CallStream::deepseek_name(std::string& text, bool last) {
   if (match(text, kDeepSeekBegin, last) != Match::kNo) return CallStatus::kMore;
   const std::string head = text.substr(0, kHeadBytesMax);

@@ -24,7 +24,7 @@ size_t spaces(std::string_view text) {
   return first == std::string_view::npos ? text.size() : first;
 }
 
-// Reads one argument; `short_of_text` tells a text that may still become one from a wrong one.
+// Reads one argument. `short_of_text` tells a text that may still become one from a wrong one.
 class Reader {
  public:
   explicit Reader(std::string_view text) : text_(text) {}
@@ -156,9 +156,10 @@ CallStatus PythonCalls::begin() {
   return CallStatus::kMore;
 }
 
-// `, name=value` with what follows it, or the bracket that ends the call.
+// Reads `, name=value` with what follows it, or the bracket that ends the call.
 CallStatus PythonCalls::read_argument(std::string_view text, bool last, size_t& used) {
-  // Looked at again once there is a good part more of it: a long one is not read anew at each step.
+  // A text is read again only once it has grown by a good part: a long argument is not read anew at
+  // each step.
   if (!last && text.size() < tried_ + tried_ / 8) return CallStatus::kMore;
   Reader reader(text);
   const auto wrong = [&] {
@@ -174,7 +175,8 @@ CallStatus PythonCalls::read_argument(std::string_view text, bool last, size_t& 
     return list_ ? CallStatus::kMore : CallStatus::kDone;
   }
   if (!first_ && !reader.take(',')) return wrong();
-  if (!first_ && reader.take(')')) {  // Behind a last comma.
+  // The bracket may follow a last comma.
+  if (!first_ && reader.take(')')) {
     sink_->arguments("}");
     sink_->end();
     used = reader.at();

@@ -7,7 +7,7 @@ namespace altlas::text {
 
 namespace {
 
-// The longest end of `text` that `tag` may begin with.
+// Returns the size of the longest end of `text` that `tag` begins with.
 size_t begun(std::string_view text, std::string_view tag) {
   for (size_t n = std::min(text.size(), tag.size() - 1); n > 0; --n)
     if (text.ends_with(tag.substr(0, n))) return n;
@@ -39,7 +39,7 @@ void AnswerReader::say(AnswerPiece::Kind kind, std::string text, std::vector<Ans
     out.push_back({kind, std::move(text), {}});
 }
 
-// One step; false: more text is needed, or nothing is left.
+// Does one step. Returns false if more text is needed or nothing is left.
 bool AnswerReader::advance(bool last, std::vector<AnswerPiece>& out) {
   switch (state_) {
     case State::kStart:
@@ -68,7 +68,7 @@ bool AnswerReader::advance(bool last, std::vector<AnswerPiece>& out) {
   return false;
 }
 
-// Decides by the first characters.
+// Decides by the first characters what the text is.
 bool AnswerReader::start(bool last) {
   const size_t first = held_.find_first_not_of(" \t\r\n");
   const std::string_view text =
@@ -89,7 +89,8 @@ bool AnswerReader::start(bool last) {
   return true;
 }
 
-// Whether there is reasoning, by the first characters that are no spaces; nothing: there is none.
+// Decides by the first characters that are no spaces whether there is reasoning. Returns nothing if
+// there is none.
 std::optional<bool> AnswerReader::begin_reasoning(std::string_view text, bool last) {
   const ReasoningTags& tags = options_.reasoning;
   const bool tagged = text.starts_with(tags.begin);
@@ -97,7 +98,8 @@ std::optional<bool> AnswerReader::begin_reasoning(std::string_view text, bool la
   if (!tagged && !answers && !last &&
       (tags.begin.starts_with(text) || tags.answer.starts_with(text)))
     return false;
-  if (tagged || answers) {  // Some models write the mark again that the prompt has.
+  // Some models repeat the mark that ends the prompt.
+  if (tagged || answers) {
     const size_t mark = (tagged ? tags.begin : tags.answer).size();
     held_.erase(0, static_cast<size_t>(text.data() - held_.data()) + mark);
   } else if (!options_.in_reasoning) {
@@ -112,7 +114,7 @@ void AnswerReader::drop_line_ends() {
   held_.erase(0, std::min(held_.find_first_not_of('\n'), held_.size()));
 }
 
-// Text up to a tag; spaces before it go with the call.
+// Reads text up to a tag; spaces before the tag belong to the call.
 bool AnswerReader::read_text(bool last, std::vector<AnswerPiece>& out) {
   if (options_.tools.empty()) {
     say(AnswerPiece::Kind::kContent, std::exchange(held_, {}), out);
@@ -138,7 +140,7 @@ bool AnswerReader::read_text(bool last, std::vector<AnswerPiece>& out) {
   return true;
 }
 
-// held_ begins with what the calls begin with, the tag included, until stream_ is there.
+// Until stream_ exists, held_ begins with the beginning of the calls, the tag included.
 bool AnswerReader::read_calls(bool last, std::vector<AnswerPiece>& out) {
   if (!options_.streams && !last) return false;
   const bool tagged = state_ == State::kCall;
@@ -153,7 +155,7 @@ bool AnswerReader::read_calls(bool last, std::vector<AnswerPiece>& out) {
   const bool broken = status == CallStatus::kBad;
   if (options_.streams || !broken) say_calls(pieces, out);
   if (status == CallStatus::kMore) return false;
-  // Text again, with what was not told; it may hold another tag.
+  // The rest is text again, with what was not told; it may hold another tag.
   if (broken) {
     say(AnswerPiece::Kind::kContent, std::exchange(space_, {}) + tag_, out);
     held_ = options_.streams ? stream_->unsaid() + held_ : before;

@@ -1,5 +1,5 @@
-// Fuzzes the reader of tool calls. Goal: nothing crashes; what it says does not depend on how the
-// text was cut, in a stream or not; arguments of whole calls are JSON objects.
+// Fuzzes the reader of tool calls. Goal: nothing crashes; what it reports does not depend on how
+// the text was cut, in a stream or not; arguments of whole calls are JSON objects.
 #include <boost/json.hpp>
 
 #include <cstdint>
@@ -14,7 +14,7 @@ using altlas::text::AnswerPiece;
 using altlas::text::AnswerReader;
 
 struct Said {
-  std::string text;  // Every piece, with its kind before it where it changes.
+  std::string text;  // All pieces, each with its kind before it if that changes.
   std::vector<std::string> arguments;
   size_t whole = 0;
 };
@@ -61,7 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       boost::system::error_code failed;
       boost::json::parse_options deep;
       deep.max_depth = 128;
-      deep.allow_invalid_utf8 = true;  // Of texts that no detokenizer gives.
+      // It is needed for texts that no detokenizer gives.
+      deep.allow_invalid_utf8 = true;
       const auto value = boost::json::parse(one, failed, {}, deep);
       ALTLAS_CHECK(!failed && value.is_object(), one);
     }

@@ -1,5 +1,5 @@
 // Goal: calls of every family are found, whatever the pieces in which the text comes; what only
-// looks like a call stays text. Method: whole texts, and the same cut at every place.
+// looks like a call stays text. Method: whole texts, and the same texts cut at every place.
 #include "text/tool_calls/tool_calls.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ std::string read(AnswerReader::Options options, const std::vector<std::string>& 
   return show(all);
 }
 
-// Whole, cut once anywhere, and byte by byte.
+// Reads the text as a whole, cut once anywhere, and byte by byte.
 void expect_cut(const AnswerReader::Options& options, const std::string& text,
                 const std::string& want) {
   EXPECT_EQ(read(options, {text}), want) << text;
@@ -46,7 +46,7 @@ void expect_cut(const AnswerReader::Options& options, const std::string& text,
   EXPECT_EQ(read(options, bytes), want) << text;
 }
 
-// The same in a stream, or `streamed` there.
+// Expects the same in a stream, or `streamed` there.
 void expect(AnswerReader::Options options, const std::string& text, const std::string& want,
             const std::string& streamed) {
   expect_cut(options, text, want);
@@ -114,7 +114,8 @@ TEST(ToolCalls, OtherFamilies) {
   expect(options(ToolFormat::kPythonic), "[f(1)]", "text [f(1)]");
 }
 
-// Method: every family's marks, with the prompt ending in the first of them.
+// Goal: reasoning that the prompt began is told from the answer. Method: every family's marks, with
+// a prompt that ends in the first of them.
 TEST(ToolCalls, ReasoningThatThePromptBegan) {
   for (const char* name : {"<think>", "<seed:think>", "[THINK]", "<|START_THINKING|>", "<thought>",
                            "<|channel|>analysis<|message|>"}) {
@@ -199,7 +200,7 @@ TEST(ToolCalls, WhatBreaksIsText) {
     const std::string text = "<tool_call>" + bad + "</tool_call>";
     expect(o, text, "text " + text);
   }
-  // Told before it broke: the arguments stay unfinished, the rest is text.
+  // The call was reported before it broke: its arguments stay unfinished, and the rest is text.
   expect(o, "<tool_call>{\"name\":\"f\",\"arguments\":{\"a\": 1,, \"b\"}}</tool_call> so",
          "text <tool_call>{\"name\":\"f\",\"arguments\":{\"a\": 1,, \"b\"}}</tool_call> so",
          R"(call f{"a":1|text , "b"}}</tool_call> so)");
@@ -219,7 +220,7 @@ TEST(ToolCalls, WhatBreaksIsText) {
   EXPECT_EQ(show(all), "text " + deep);
 }
 
-// Goal: arguments are told while they are written, not once they are whole.
+// Goal: arguments are reported while they are written, not once they are whole.
 TEST(ToolCalls, ArgumentsComeAsTheyAreWritten) {
   const auto told = [](ToolFormat format, const std::string& text) {
     auto o = options(format);

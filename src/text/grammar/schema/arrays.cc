@@ -14,13 +14,14 @@ namespace {
 
 constexpr size_t kPrefixMax = 4 * kGrammarNestingMax;
 constexpr size_t kContainsMax = 3;       // Every subset of them is a case.
-constexpr size_t kListNodesMax = 4'096;  // Items written times items found.
+constexpr size_t kListNodesMax = 4'096;  // The number of items written times that of items found.
 
 uint32_t less(uint32_t count, uint32_t by) {
   return count == kUnlimited ? count : count - std::min(count, by);
 }
 
-// Nodes of a list's graph: how many items were written, and how many of each contains were found.
+// Nodes of a list's graph: how many items were written, and how many were found for each
+// `contains`.
 class ListNodes {
  public:
   using Key = std::vector<uint32_t>;
@@ -139,7 +140,8 @@ Result<ExpressionPtr> Arrays::plain_array(const Set& set, size_t prefix, Counts 
   const auto [min, max] = counts;
   ALTLAS_TRY(Goal rest_goal, items_.goal_at(set, prefix));
   ALTLAS_TRY(const ExpressionPtr rest, goals_.value_of(std::move(rest_goal)));
-  // What may follow `done` items; the last of the prefix first.
+  // The tail is what may follow `done` items. The items of the prefix are put before it, the last
+  // one first.
   const auto done = static_cast<uint32_t>(std::max<size_t>(prefix, 1));
   ExpressionPtr tail = repeat(sequence({rules_.comma(), rest}), less(min, done), less(max, done));
   ExpressionPtr head = rest;

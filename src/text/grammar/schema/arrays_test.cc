@@ -1,4 +1,5 @@
-// Goal: items are held by their places and number. Method: texts in and out of small languages.
+// Goal: items are held by their places and number. Method: texts inside and outside of small
+// languages.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"

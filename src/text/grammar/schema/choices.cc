@@ -13,11 +13,12 @@ namespace altlas::text::grammar::schema {
 
 namespace {
 
-constexpr size_t kListedApartMax = 8;  // Of more, equal values may be listed twice.
+// Beyond this many values, equal ones may be listed twice.
+constexpr size_t kListedApartMax = 8;
 constexpr size_t kOneOfPairsMax = 128;
-constexpr size_t kTogetherMax = 4;  // Schemas of anyOf that are tried in every combination.
+constexpr size_t kTogetherMax = 4;  // The schemas of an anyOf that are tried in every combination.
 
-// Whether scalars that differ are all that the alternatives are.
+// Whether the alternatives are nothing but different scalars.
 bool are_different_values(const json::array& list) {
   std::set<std::string> texts;
   return std::ranges::all_of(list, [&](const json::value& one) {
@@ -34,7 +35,8 @@ Result<std::vector<Goal>> Choices::alternatives_of(const Goal& goal, uint32_t sc
   const json::array& list = schemas_.find(schema, keyword)->get_array();
   const uint32_t mark = 2 * schema + (one ? 1 : 0);
   const bool apart = !one || are_different_values(list);
-  // What unevaluated… leaves follows from every schema that fits, so that several make a case.
+  // What unevaluated… allows follows from every schema that fits, so several schemas together make
+  // a case.
   const bool together = !one && context_.expands && !schemas_[schema].made &&
                         list.size() <= kTogetherMax &&
                         std::ranges::any_of(goal.schemas, [&](uint32_t s) {
@@ -57,7 +59,7 @@ Result<std::vector<Goal>> Choices::alternatives_of(const Goal& goal, uint32_t sc
     for (const size_t i : some)
       ALTLAS_TRY_VOID(goals_.add(alternative, list[i], schemas_.path_of(schema, keyword, i)));
     if (!apart) ALTLAS_TRY_VOID(exclude_others(alternative, list, some[0], schema));
-    // Leading back to this choice it would add nothing.
+    // An alternative that leads back to this choice would add nothing.
     if (alternative.impossible || std::ranges::binary_search(alternative.schemas, schema)) continue;
     Goal more = goal;
     more.decided.insert(std::ranges::upper_bound(more.decided, mark), mark);
@@ -126,7 +128,8 @@ Result<std::optional<std::vector<const json::value*>>> Choices::listed_values(co
   std::vector<const json::value*> kept;
   for (const json::value* value : values) {
     bool fits =
-        kept.size() >= kListedApartMax ||  // A text twice is no more than a choice.
+        // A text that is listed twice does no harm.
+        kept.size() >= kListedApartMax ||
         std::ranges::none_of(kept, [&](const auto* one) { return same_value(*one, *value); });
     for (const uint32_t s : set) {
       if (!fits) break;

@@ -1,5 +1,5 @@
-// Goal: listed values, anyOf, allOf and references hold together. Method: texts in and out of small
-// languages.
+// Goal: listed values, anyOf, allOf and references hold together. Method: texts inside and outside
+// of small languages.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"

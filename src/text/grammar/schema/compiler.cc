@@ -27,7 +27,8 @@ Result<Rules> SchemaCompiler::compile() {
 Result<ExpressionPtr> SchemaCompiler::any_choice(const Goal& goal) {
   ALTLAS_TRY_VOID(context_.budget.spend(16));
   if (schemas_.is_listed(goal.schemas))
-    return decided(goal);  // Each value is judged by the choices, too.
+    // The choices judge each value, too.
+    return decided(goal);
   ALTLAS_TRY(auto goals, choices_.alternatives(goal));
   if (!goals) return decided(goal);
   std::vector<ExpressionPtr> parts;
@@ -93,7 +94,7 @@ Result<std::shared_ptr<const Program>> compile_json_schema(std::string_view text
     again = again && !program.ok() && compiler.budget().is_spent();
     return program;
   };
-  // What multiplies cases is given up where it takes the whole over a limit.
+  // What multiplies cases is given up if it takes the whole beyond a limit.
   bool again = false;
   auto program = attempt(true, again);
   if (!program.ok() && again) program = attempt(false, again);

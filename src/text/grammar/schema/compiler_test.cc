@@ -1,5 +1,5 @@
-// Goal: a schema that says nothing allows every value; what can't be held is named, what can't be
-// compiled refused. Method: a row for each reason.
+// Goal: a schema that says nothing allows every value; what can't be held is named, and what can't
+// be compiled is refused. Method: one row for each reason.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

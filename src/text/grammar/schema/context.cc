@@ -25,7 +25,7 @@ void Context::leave_out(Unheld::Why why, const std::string& path, std::string re
 const json::value* Context::resolve(std::string_view keyword, const json::value& reference,
                                     const std::string& path, std::string& target) {
   const std::string_view text = reference.get_string();
-  const size_t cut = path.rfind('/');  // The schema's own place is asked for.
+  const size_t cut = path.rfind('/');  // The path up to here is the schema's own place.
   const std::string_view schema = std::string_view(path).substr(0, cut);
   auto found = keyword == "$ref" ? references_.resolve(text, schema)
                                  : references_.resolve_dynamic(text, schema);

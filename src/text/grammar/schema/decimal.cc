@@ -63,7 +63,8 @@ namespace {
 
 enum Verdict : int { kLess = 0, kEqual = 1, kGreater = 2 };
 
-// JSON numbers y >= 0 without sign and exponent whose comparison with `bound` is wanted.
+// Builds an automaton of JSON numbers y >= 0, without sign and exponent, whose comparison with
+// `bound` has a wanted outcome.
 class Comparison {
  public:
   Comparison(const Decimal& bound, std::array<bool, 3> wanted, bool integer)
@@ -77,7 +78,8 @@ class Comparison {
 
  private:
   enum Phase : int { kStart, kZero, kWhole, kPoint, kFraction };
-  using Key = std::array<int, 3>;  // Phase, digits read (as far as they matter), verdict so far.
+  // Phase, digits read (as far as they matter), verdict so far.
+  using Key = std::array<int, 3>;
 
   uint32_t state(Key key) {
     const auto [at, fresh] = ids_.try_emplace(key, static_cast<uint32_t>(order_.size()));
@@ -87,7 +89,7 @@ class Comparison {
     }
     return at->second;
   }
-  // What the whole part alone decides.
+  // Returns the verdict of the whole part alone.
   int whole_verdict(const Key& key) const {
     const auto length = static_cast<int>(bound_.whole.size());
     return key[1] < length ? kLess : key[1] > length ? kGreater : key[2];
@@ -151,8 +153,8 @@ Result<Automaton> half_line(const NumberBound& bound, bool above, bool integer,
   const Decimal zero;
   Decimal size = bound.at;
   size.negative = false;
-  // Of the numbers with the bound's sign the larger or the smaller sizes, of the others all or
-  // none.
+  // Among numbers with the bound's sign those of larger (or smaller) size are taken; of the
+  // others all or none.
   const bool larger = above != bound.at.negative;
   const std::array<bool, 3> wanted{!larger, on, larger};
   ExpressionPtr same = embed(Comparison(size, wanted, integer).build());
@@ -185,14 +187,14 @@ Result<Automaton> number_range(const std::optional<NumberBound>& low,
   return *std::move(all);
 }
 
-// Digits of n and states of its automaton at most.
+// The most digits of n, and the most states of its automaton.
 namespace {
 constexpr size_t kDivisorDigitsMax = 9;
 constexpr size_t kDivisorStatesMax = 60'000;
 }  // namespace
 
 bool is_multiple(const Decimal& number, const Decimal& n) {
-  // Both as whole numbers of the last place of either; long division digit by digit.
+  // Both numbers are scaled to whole ones; then comes a long division, digit by digit.
   const size_t places = std::max(number.fraction.size(), n.fraction.size());
   const auto whole = [&](const Decimal& d) {
     return d.whole + d.fraction + std::string(places - d.fraction.size(), '0');
@@ -200,7 +202,8 @@ bool is_multiple(const Decimal& number, const Decimal& n) {
   const std::string divisor = whole(n);
   const Decimal m{false, divisor.substr(std::min(divisor.find_first_not_of('0'), divisor.size())),
                   ""};
-  if (m.whole.size() > 17) return true;  // Not told: as good as valid.
+  // With more digits it is not decided, and counts as valid.
+  if (m.whole.size() > 17) return true;
   const uint64_t by = std::stoull(m.whole);
   uint64_t rest = 0;
   for (const char digit : whole(number))
@@ -216,13 +219,14 @@ std::optional<Automaton> multiples(const Decimal& n, bool integer) {
   const uint64_t by = std::stoull(digits);
   if (by * (places + 2) > kDivisorStatesMax) return std::nullopt;
   const auto m = static_cast<uint32_t>(by);
-  // States: 0 start, 1 after '-', then per remainder: the whole part (first a lone zero), and
-  // with `p` places of the fraction. What is left of n's places counts as zeros.
+  // State 0 is the start, 1 comes after '-', 2 is a lone zero. Then there is one state per
+  // remainder, for the whole part and for each number of places `p` of the fraction; the places of
+  // n that are not written count as zeros.
   const auto zero = uint32_t{2};
   const auto whole = [&](uint32_t r) { return 3 + r; };
   const auto point = [&](uint32_t r) { return 3 + m + r; };
   const auto fraction = [&](size_t p, uint32_t r) {
-    return 3 + m * static_cast<uint32_t>(p + 1) + r;  // p from 1.
+    return 3 + m * static_cast<uint32_t>(p + 1) + r;  // `p` counts from 1.
   };
   Automaton out;
   const auto last = static_cast<uint32_t>(std::max<size_t>(places, 1));
@@ -252,7 +256,7 @@ std::optional<Automaton> multiples(const Decimal& n, bool integer) {
     for (size_t p = 0; p <= last; ++p) {
       const uint32_t from = p == 0 ? point(r) : fraction(p, r);
       if (p > 0) out.states[from].accepts = fits(r, std::min(p, places));
-      // Beyond n's places there are zeros only.
+      // After n's places only zeros may follow.
       if (p >= places)
         out.states[from].edges.push_back({'0', '0', fraction(std::max<size_t>(p, 1), r)});
       else

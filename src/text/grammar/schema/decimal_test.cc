@@ -1,5 +1,5 @@
-// Goal: decimals are exact, and their automata take what the numbers say. Method: values beyond
-// what a double tells apart; every small number against a comparison of integers.
+// Goal: decimals are exact, and their automata take what the numbers allow. Method: values that a
+// double can't tell apart; every small number, compared with integers.
 #include "text/grammar/schema/decimal.h"
 
 #include <fmt/format.h>

@@ -29,7 +29,7 @@ Result<void> Derivation::derive_not(uint32_t schema) {
   if (object.empty() || (object.size() == 1 && object.contains("type"))) {
     const json::value* type = object.if_contains("type");
     if (type == nullptr || type_fault(*type).empty())
-      return {};  // See goals_.add() and schemas_.types_of().
+      return {};  // goals_.add() and schemas_.types_of() handle it.
     context_.leave_out(Unheld::Why::kMalformed, path + "/type", std::string(type_fault(*type)));
     return {};
   }
@@ -46,7 +46,7 @@ Result<void> Derivation::derive_not(uint32_t schema) {
   return {};
 }
 
-// if/then/else: either `if` and `then`, or not `if`, and `else`.
+// Derives if/then/else: either `if` and `then` hold, or `if` does not and `else` does.
 Result<void> Derivation::derive_if(uint32_t schema) {
   const json::value* condition = schemas_.find(schema, "if");
   const json::value* then = schemas_.find(schema, "then");
@@ -72,7 +72,7 @@ Result<void> Derivation::derive_if(uint32_t schema) {
   return {};
 }
 
-// For each name: it is not there, or what depends on it holds.
+// Derives, for each name: it is absent, or what depends on it holds.
 Result<void> Derivation::derive_dependents(uint32_t schema, std::string_view keyword) {
   const json::object* all = schemas_.object_at(schema, keyword);
   if (all == nullptr) return {};

@@ -11,7 +11,7 @@ namespace altlas::text::grammar::schema {
 
 namespace {
 
-constexpr size_t kDisjointStepsMax = 2'000;  // Of one pair of schemas.
+constexpr size_t kDisjointStepsMax = 2'000;  // The steps for one pair of schemas.
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// Goal: schemas are told apart only where no value fits both. Method: pairs of schemas.
+// Goal: schemas count as disjoint only if no value fits both. Method: pairs of schemas.
 #include "text/grammar/schema/disjointness.h"
 
 #include <gtest/gtest.h>

@@ -36,7 +36,7 @@ TEST(SchemaEvaluation, WhatChoicesLeaveUnevaluated) {
       R"({"type":"array","anyOf":[{"prefixItems":[{"const":1}]},{"prefixItems":[{"const":2},
              {"const":3}]}],"minItems":1,"unevaluatedItems":false})",
       {"[1]", "[2]", "[2,3]"}, {"[]", "[1,3]", "[2,3,4]", "[2,1]"});
-  // What a negation says evaluates nothing.
+  // A negation evaluates nothing.
   expect_held_schema(
       R"({"type":"object","if":{"required":["b"]},"then":{"properties":{"b":{"const":1}}},
              "else":{"properties":{"c":{"const":2}}},"unevaluatedProperties":false})",

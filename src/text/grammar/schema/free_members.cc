@@ -9,7 +9,7 @@ namespace altlas::text::grammar::schema {
 
 namespace {
 
-constexpr size_t kNameClassesMax = 64;  // Of patternProperties: what they tell apart.
+constexpr size_t kNameClassesMax = 64;  // The classes of names that patternProperties tell apart.
 
 }  // namespace
 

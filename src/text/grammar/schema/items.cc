@@ -28,7 +28,8 @@ Result<Goal> Items::goal_at(const Set& set, size_t index) {
     const json::value* prefix = schemas_.find(s, "prefixItems");
     std::string_view list_name = "prefixItems", rest_name = "items";
     const json::value* rest = items;
-    if (prefix == nullptr && items != nullptr && items->is_array()) {  // As before 2020-12.
+    // Drafts before 2020-12 wrote the prefix so.
+    if (prefix == nullptr && items != nullptr && items->is_array()) {
       prefix = items;
       list_name = "items";
       rest_name = "additionalItems";

@@ -12,7 +12,7 @@ namespace altlas::text::grammar::schema {
 
 namespace {
 
-// Keywords that a negation can't be said of.
+// Keywords that can't be negated.
 constexpr std::string_view kNotNegated[] = {"$dynamicRef",
                                             "$recursiveRef",
                                             "additionalItems",
@@ -37,7 +37,7 @@ bool is_flag(const json::object& schema, std::string_view keyword) {
   return value != nullptr && value->is_bool() && value->get_bool();
 }
 
-// {"type": "object", "required": [name], "properties": {name: value}}
+// Returns {"type": "object", "required": [name], "properties": {name: value}}.
 json::object object_with(std::string_view name, json::value value, bool required) {
   json::object out = typed("object");
   if (required) out["required"] = json::array{name};
@@ -89,7 +89,7 @@ Result<bool> Negations::can_negate_keyword(const json::object& schema, std::stri
   }
   if (keyword == "pattern") return value.is_string() && context_.pattern(value.get_string(), place);
   if (keyword == "const" || keyword == "enum") {
-    // A list or an object is not told from another while it is written.
+    // A list or an object can't be told from another while it is being written.
     const auto plain = [](const json::value& one) { return !one.is_array() && !one.is_object(); };
     if (keyword == "const") return plain(value);
     return value.is_array() && std::ranges::all_of(value.get_array(), plain);
@@ -105,7 +105,8 @@ Result<bool> Negations::can_negate(const json::value& value, const std::string& 
   ALTLAS_TRY_VOID(context_.budget.spend(16 + static_cast<int64_t>(path.size() / 16)));
   if (value.is_bool()) return true;
   if (!value.is_object() || depth > kGrammarNestingMax) return false;
-  // Of a schema that leads to itself, as far as it is known: a violation lies at a finite depth.
+  // A schema that leads to itself counts as negatable while it is looked at: a violation lies at a
+  // finite depth.
   const auto [at, fresh] = negatable_.try_emplace(&value, true);
   if (!fresh) return at->second;
   const size_t mark = negatable_trail_.size();
@@ -113,13 +114,14 @@ Result<bool> Negations::can_negate(const json::value& value, const std::string& 
   bool can = true;
   for (const auto& [keyword, one] : value.get_object()) {
     if (!can) break;
-    const bool open = one.is_bool() && one.get_bool();  // additionalProperties: true says nothing.
+    // additionalProperties: true allows everything.
+    const bool open = one.is_bool() && one.get_bool();
     can = open || !is_in(keyword, kNotNegated);
     if (!can) break;
     ALTLAS_TRY(can, can_negate_keyword(value.get_object(), keyword, path, depth));
   }
   if (can) return true;
-  // What was found in between relied on it.
+  // What was found meanwhile relied on the assumption.
   for (size_t i = mark; i < negatable_trail_.size(); ++i) negatable_.erase(negatable_trail_[i]);
   negatable_trail_.resize(mark);
   return negatable_[&value] = false;
@@ -152,7 +154,7 @@ bool Negations::negate_count(std::string_view keyword, const json::value& value,
   if (row == std::end(kRows)) return false;
   const double count = value.is_number() ? value.to_number<double>() : 0;
   const bool least = keyword.starts_with("min");
-  if (least && count < 1) return true;  // Nothing breaks it.
+  if (least && count < 1) return true;  // Nothing violates it.
   json::object beyond = typed(row->type);
   beyond[row->opposite] = static_cast<int64_t>(std::clamp(count, 0.0, 1e9)) + (least ? -1 : 1);
   out.push_back(std::move(beyond));
@@ -168,7 +170,7 @@ void Negations::negate_object(std::string_view keyword, const json::value& value
     if (!value.is_array()) return;
     for (const json::value& name : value.get_array())
       if (name.is_string()) out.push_back(object_with(name.get_string(), false, false));
-  } else if (value.is_object()) {  // dependentRequired
+  } else if (value.is_object()) {  // This is dependentRequired.
     for (const auto& [name, asked] : value.get_object()) {
       if (!asked.is_array()) continue;
       for (const json::value& other : asked.get_array()) {
@@ -256,7 +258,7 @@ Result<const json::value*> Negations::negation_of(const json::value& value,
     if (one.is_object() && !one.get_object().contains(kAt)) one.get_object()[kMade] = true;
   json::object made;
   if (value.is_bool() ? value.get_bool() : cases.empty())
-    made["not"] = json::object();  // No value.
+    made["not"] = json::object();  // No value fits.
   else if (!cases.empty())
     made["anyOf"] = std::move(cases);
   return at->second = &made_.make(std::move(made));

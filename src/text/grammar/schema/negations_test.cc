@@ -1,4 +1,5 @@
-// Goal: what a schema does not allow is kept out. Method: texts in and out of small languages.
+// Goal: what a schema does not allow is kept out. Method: texts inside and outside of small
+// languages.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"
@@ -9,7 +10,7 @@ namespace {
 using testing_support::expect_schema;
 
 TEST(SchemaNegations, KeepOutWhatIsNotAllowed) {
-  // No numbers at all: a fraction is not told from 1.0 while it is being written.
+  // No number is allowed: while it is being written, a fraction can't be told from 1.0.
   expect_schema(R"({"not":{"type":["string","integer"]}})", {"null", "[]", "{}", "true"},
                 {"1", "\"a\""});
   expect_schema(R"({"type":["string","null"],"not":{"type":"null"}})", {"\"a\""}, {"null"});

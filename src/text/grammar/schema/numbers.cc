@@ -39,7 +39,7 @@ Result<std::optional<Automaton>> Numbers::conditions(const Set& set, bool intege
       const json::value* bound = schemas_.find(s, is_low ? "minimum" : "maximum");
       const json::value* strict =
           schemas_.find(s, is_low ? "exclusiveMinimum" : "exclusiveMaximum");
-      const bool flag = strict != nullptr && strict->is_bool();  // Draft 4.
+      const bool flag = strict != nullptr && strict->is_bool();  // Draft 4 has a flag here.
       for (const json::value* one : {bound, flag ? nullptr : strict}) {
         if (one == nullptr) continue;
         const bool open = one == strict || (flag && strict->get_bool());
@@ -88,13 +88,13 @@ Result<ExpressionPtr> Numbers::value(const Set& set, bool integers, bool fractio
       {optional(bytes("-")), choice({bytes("0"), sequence({character({{'1', '9'}}), digits})})});
   if (!all && integers) {
     if (!fractions) return whole;
-    // Exponents that a 64-bit float holds with any such digits.
+    // A 64-bit float holds such exponents with any digits.
     const auto exponent =
         sequence({character({{'E', 'E'}, {'e', 'e'}}),
                   optional(character({{'+', '+'}, {'-', '-'}})), repeat(digit, 1, 2)});
     return sequence({whole, optional(sequence({bytes("."), digit, digits})), optional(exponent)});
   }
-  // A fraction that is not zero, where whole numbers are left out.
+  // If whole numbers are left out, the fraction must not be zero.
   const auto more = sequence({bytes("."), digits, character({{'1', '9'}}), digits});
   std::vector<ExpressionPtr> forms;
   if (integers) forms.push_back(whole);

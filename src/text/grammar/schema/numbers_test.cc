@@ -1,4 +1,4 @@
-// Goal: bounds and multiples are held exactly. Method: texts in and out of small languages.
+// Goal: bounds and multiples are held exactly. Method: texts inside and outside of small languages.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"

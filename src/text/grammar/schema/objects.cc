@@ -17,8 +17,8 @@ namespace {
 
 constexpr uint32_t kCountedMembersMax = 64;
 
-// Nodes of the graph of an object's members, made when first asked for: (members looked at of the
-// declared ones, members written, free ones among them).
+// Nodes of the graph of an object's members, which are made when first asked for: (declared members
+// looked at, members written, free members among them).
 class Nodes {
  public:
   uint32_t at(uint32_t looked, uint32_t written, uint32_t free) {
@@ -87,8 +87,8 @@ void Objects::hold_counts(const Set& set, Members& members) {
   }
   if (members.distinct && members.free.names < kCountedMembersMax)
     max = std::min({max, declared + members.free.names, kCountedMembersMax});
-  // Free names may repeat each other, and then they are one member: only the first counts
-  // towards the minimum.
+  // Free names may repeat each other and are then one member, so only the first one counts towards
+  // the minimum.
   const uint32_t sure =
       members.distinct ? kCountedMembersMax : std::min(declared + 1, kCountedMembersMax);
   if (min <= sure) return;
@@ -132,7 +132,7 @@ Result<ExpressionPtr> Objects::value(const Set& set) {
   const ExpressionPtr inside = graph(count, std::move(edges), std::move(ends));
   ExpressionPtr all = sequence({bytes("{"), rules_.space(), inside, rules_.space(), bytes("}")});
   if (!members.distinct) return all;
-  return rule(rules_.add("different members", std::move(all)));  // It remembers the names.
+  return rule(rules_.add("different members", std::move(all)));  // The rule remembers the names.
 }
 
 }  // namespace altlas::text::grammar::schema

@@ -1,4 +1,5 @@
-// Goal: members are held by name, order and number. Method: texts in and out of small languages.
+// Goal: members are held by name, order and number. Method: texts inside and outside of small
+// languages.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"

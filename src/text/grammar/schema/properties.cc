@@ -6,7 +6,7 @@ namespace altlas::text::grammar::schema {
 
 namespace {
 
-constexpr size_t kListedNamesMax = 256;  // Of propertyNames: declared one by one.
+constexpr size_t kListedNamesMax = 256;  // The names of propertyNames that are declared one by one.
 
 }  // namespace
 

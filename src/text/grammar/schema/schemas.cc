@@ -11,7 +11,7 @@ namespace altlas::text::grammar::schema {
 
 namespace {
 
-constexpr size_t kListMax = 4096;  // Of one anyOf, oneOf or enum.
+constexpr size_t kListMax = 4096;  // The most alternatives of one anyOf, oneOf or enum.
 constexpr std::string_view kTypeNames[] = {"null",   "boolean", "integer", "number",
                                            "string", "array",   "object"};
 
@@ -20,7 +20,7 @@ bool is_type_name(const json::value& value) {
                                   std::end(kTypeNames);
 }
 
-// What is wrong with a keyword's value; empty: nothing.
+// Returns what is wrong with a keyword's value, or "".
 using Check = std::string_view (*)(const json::value&);
 
 std::string_view is_text(const json::value& v) { return v.is_string() ? "" : "should be a string"; }
@@ -47,7 +47,7 @@ std::string_view is_number(const json::value& v) {
   return v.is_number() ? "" : "should be a number";
 }
 std::string_view is_bound(const json::value& v) {
-  return v.is_number() || v.is_bool() ? "" : "should be a number";  // Draft 4 had flags.
+  return v.is_number() || v.is_bool() ? "" : "should be a number";  // Draft 4 has flags.
 }
 std::string_view is_divisor(const json::value& v) {
   return v.is_number() && v.to_number<double>() > 0 ? "" : "should be a number above 0";
@@ -59,10 +59,11 @@ std::string_view is_types(const json::value& v) {
               : "should be one or a list of null, boolean, integer, number, string, array, object";
 }
 std::string_view is_names(const json::value& v) {
-  const bool fine = v.is_bool() ||  // Draft 3 had a flag.
-                    (v.is_array() && std::ranges::all_of(v.get_array(), [](const auto& one) {
-                       return one.is_string();
-                     }));
+  // Draft 3 has a flag.
+  const bool fine =
+      v.is_bool() || (v.is_array() && std::ranges::all_of(v.get_array(), [](const auto& one) {
+                        return one.is_string();
+                      }));
   return fine ? "" : "should be a list of names";
 }
 
@@ -174,7 +175,7 @@ std::optional<uint32_t> Schemas::count_at(uint32_t schema, std::string_view keyw
   const json::value* value = find(schema, keyword);
   if (value == nullptr) return std::nullopt;
   const double number = value->to_number<double>();
-  if (number > kRepetitionMax) return std::nullopt;  // A maximum: longer than any answer.
+  if (number > kRepetitionMax) return std::nullopt;  // Such a maximum is longer than any answer.
   return static_cast<uint32_t>(number);
 }
 

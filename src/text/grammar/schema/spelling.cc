@@ -10,7 +10,7 @@ namespace altlas::text::grammar::schema {
 
 namespace {
 
-// What may follow a backslash, and what it means. Other control characters are left out.
+// The characters after a backslash, and their meanings. Other control characters are left out.
 constexpr std::pair<char, char> kEscapes[] = {{'"', '"'},  {'\\', '\\'}, {'b', '\b'}, {'f', '\f'},
                                               {'n', '\n'}, {'r', '\r'},  {'t', '\t'}};
 

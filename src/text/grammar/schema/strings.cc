@@ -50,7 +50,7 @@ Result<std::optional<Automaton>> Strings::values(const Set& set) {
     ALTLAS_TRY(const Automaton others, complement(listed, context_.budget));
     ALTLAS_TRY_VOID(narrow(others));
   }
-  // A complement is of bytes; texts are UTF-8.
+  // A complement may have any bytes, so it is limited to UTF-8.
   if (!all) return all;
   ALTLAS_TRY(const Automaton any,
              automaton_of(*repeat(any_character(), 0, kUnlimited), context_.budget));
@@ -72,7 +72,8 @@ Result<std::optional<Automaton>> Strings::language(const Set& set) {
   }();
   context_.budget.settle(part, !both.ok());
   if (both.ok()) return std::optional(*std::move(both));
-  // Named where it stands; without any of them it could not have been too much.
+  // The message names the keywords that are there: without any the string could not have been too
+  // complex.
   for (const uint32_t s : set)
     for (const std::string_view keyword : {"pattern", "format", "maxLength", "minLength"})
       if (schemas_.find(s, keyword) != nullptr) {

@@ -1,5 +1,5 @@
-// Goal: lengths, patterns and formats are held, in every spelling of a string. Method: texts in and
-// out of small languages.
+// Goal: lengths, patterns and formats are held, in every spelling of a string. Method: texts inside
+// and outside of small languages.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"

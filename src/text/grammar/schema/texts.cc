@@ -13,10 +13,12 @@ namespace altlas::text::grammar::schema {
 namespace {
 
 constexpr size_t kTextDepthMax = 6;
-constexpr uint32_t kTextItemsMax = 32;  // Of a list that is an item.
-constexpr uint32_t kDifferentMax = 8;   // Values of a list in a list whose items differ.
+constexpr uint32_t kTextItemsMax = 32;  // The most items of a list that is an item itself.
+// The most values in a list that is an item and whose items differ.
+constexpr uint32_t kDifferentMax = 8;
 
-// Whole numbers; fractions of so few digits that a 64-bit float tells them apart.
+// Returns numbers in one spelling: whole numbers, and fractions with so few digits that a 64-bit
+// float tells them apart.
 ExpressionPtr one_spelling(bool integers, bool fractions) {
   const auto digit = character({{'0', '9'}});
   const auto first = character({{'1', '9'}});
@@ -32,7 +34,7 @@ ExpressionPtr one_spelling(bool integers, bool fractions) {
   return choice(std::move(forms));
 }
 
-// Every text of an automaton that has finitely many.
+// Returns every text of an automaton that has finitely many.
 std::vector<std::string> all_texts(const Automaton& automaton) {
   std::vector<std::string> found;
   std::vector<std::pair<uint32_t, std::string>> open;
@@ -109,7 +111,8 @@ Result<std::optional<ExpressionPtr>> Texts::different_texts(const Set& set, size
                                                             Counts counts, size_t depth) {
   const std::optional<ExpressionPtr> none;
   std::vector<std::string> values;
-  std::vector<std::vector<uint32_t>> at;  // Which of them stand where; the last: from there on.
+  // The values that may be at each place; the last entry is for all later places.
+  std::vector<std::vector<uint32_t>> at;
   for (size_t i = 0; i <= prefix; ++i) {
     ALTLAS_TRY(const Goal goal, items_.goal_at(set, i));
     ALTLAS_TRY(const std::optional<ExpressionPtr> item, texts_of(goal, depth + 1));
@@ -125,7 +128,7 @@ Result<std::optional<ExpressionPtr>> Texts::different_texts(const Set& set, size
     if (values.size() > kDifferentMax) return none;
   }
   const auto most = std::min(counts.max, static_cast<uint32_t>(values.size()));
-  // Node n: the values whose bits are set in n were written.
+  // In node n the values whose bits are set in n were written.
   std::vector<Expression::GraphEdge> edges;
   std::vector<uint32_t> ends;
   const uint32_t nodes = 1u << values.size();
@@ -156,7 +159,7 @@ Result<std::optional<ExpressionPtr>> Texts::list_texts(const Set& set, size_t de
   const auto last = static_cast<uint32_t>(std::max<size_t>(prefix, counts.min));
   const uint32_t most = counts.max == kUnlimited ? last + 1 : counts.max;
   if (most > kTextItemsMax) return none;
-  // From the last item to the first: each behind those before.
+  // From the last item to the first, each is put before those after it.
   ExpressionPtr tail = sequence({});
   for (uint32_t i = most; i-- > 0;) {
     ALTLAS_TRY(const Goal goal, items_.goal_at(set, i));
@@ -180,7 +183,7 @@ Result<std::optional<ExpressionPtr>> Texts::object_texts(const Set& set, size_t 
   ALTLAS_TRY(const std::vector<std::string> order, properties_.declared_names(set, required));
   ALTLAS_TRY(const bool closed, free_members_.is_closed(set, order));
   if (!closed) return none;
-  // Node 2 i + (something was written).
+  // Node 2 i + b: b is 1 if something was written.
   std::vector<Expression::GraphEdge> edges;
   for (uint32_t i = 0; i < order.size(); ++i) {
     Goal value;

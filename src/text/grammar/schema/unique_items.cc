@@ -8,7 +8,7 @@ namespace altlas::text::grammar::schema {
 
 namespace {
 
-constexpr uint32_t kListItemsMax = 1'024;  // Of a list whose items differ.
+constexpr uint32_t kListItemsMax = 1'024;  // The most items of a list whose items differ.
 
 }  // namespace
 
@@ -38,7 +38,7 @@ Result<ExpressionPtr> UniqueItems::different_items(const Set& set, size_t prefix
   const auto last = static_cast<uint32_t>(std::max<size_t>({prefix, counts.min, 1}));
   if (last > kListItemsMax) return ExpressionPtr();
   const bool open = counts.max > kListItemsMax;
-  // Items beyond the prefix are alike: a node each as long as they are counted.
+  // Items beyond the prefix are alike, but each has a node while they are counted.
   std::vector<Expression::GraphEdge> edges;
   std::vector<uint32_t> ends;
   uint32_t rule_index = 0, count = 0;
@@ -50,7 +50,8 @@ Result<ExpressionPtr> UniqueItems::different_items(const Set& set, size_t prefix
       if (!found) return ExpressionPtr();
       rule_index = *found;
     }
-    if (count <= i) {  // There is no further text that differs for sure.
+    // Without enough texts no further item differs for sure.
+    if (count <= i) {
       most = i;
       break;
     }

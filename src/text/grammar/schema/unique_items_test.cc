@@ -1,4 +1,4 @@
-// Goal: items that should differ do. Method: texts in and out of small languages.
+// Goal: items that should differ do. Method: texts inside and outside of small languages.
 #include <gtest/gtest.h>
 
 #include "text/grammar/test_grammar.h"
@@ -19,7 +19,7 @@ TEST(SchemaUniqueItems, ItemsDiffer) {
   expect_schema(R"({"type":"array","uniqueItems":true,"items":{"type":"integer"},"maxItems":1})",
                 {"[]", "[5]"}, {"[5,6]"});
   expect_schema(R"({"uniqueItems":true,"type":"string"})", {"\"a\""}, {"[]"});
-  // Sets of sets: lists of the same values in another order are other lists.
+  // In sets of sets, lists of the same values in another order are other lists.
   expect_schema(R"({"type":"array","uniqueItems":true,
              "items":{"type":"array","uniqueItems":true,"items":{"enum":["a","b"]}}})",
                 {"[]", R"([["a"],[]])", R"([["a","b"],["b","a"]])"},

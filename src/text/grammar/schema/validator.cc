@@ -116,7 +116,7 @@ Result<bool> Validator::list_is_valid(const json::array& list, const json::objec
   return true;
 }
 
-// dependentRequired, dependentSchemas and dependencies.
+// Checks dependentRequired, dependentSchemas and dependencies.
 Result<bool> Validator::dependents_are_valid(const json::object& value, const json::object& schema,
                                              const std::string& path, size_t depth) {
   for (const std::string_view keyword : {"dependentRequired", "dependentSchemas", "dependencies"}) {
@@ -219,7 +219,7 @@ Result<bool> Validator::is_valid(const json::value& value, const json::value& sc
                                  const std::string& path, size_t depth) {
   ALTLAS_TRY_VOID(context_.budget.spend(8 + static_cast<int64_t>(path.size() / 16)));
   if (schema.is_bool()) return schema.get_bool();
-  // References that lead to themselves say nothing more.
+  // References that lead to themselves add nothing.
   if (depth > kGrammarNestingMax || !schema.is_object()) return true;
   const json::object& rules = schema.get_object();
   if (const json::value* at = rules.if_contains(kAt)) {
