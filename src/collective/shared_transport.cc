@@ -20,9 +20,8 @@ void copy_bytes(const std::byte* from, std::byte* to, uint64_t bytes) {
   if (bytes > 0 && from != to) std::memcpy(to, from, bytes);
 }
 
-uint64_t slots_of(uint64_t bytes) {  // An empty message takes one, too.
-  return std::max<uint64_t>(1, ceil_div(bytes, kMailSlotBytes));
-}
+// An empty message takes a slot, too.
+uint64_t slots_of(uint64_t bytes) { return std::max<uint64_t>(1, ceil_div(bytes, kMailSlotBytes)); }
 
 }  // namespace
 

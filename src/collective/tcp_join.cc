@@ -265,7 +265,7 @@ class Joiner {
   }
 
   using Guest = std::pair<Stream, JoinHello>;
-  // Nothing: it was none of this group and was sent away. Errors: kDeadline.
+  // Returns nothing if the connection was not of this group: it was refused. Errors: kDeadline.
   Result<std::optional<Guest>> accept_one(const std::vector<bool>& in, std::string_view what) {
     pollfd waiting{listener_.get(), POLLIN, 0};
     const int left = milliseconds_until(deadline_);

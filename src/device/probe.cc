@@ -71,7 +71,7 @@ uint32_t cgroup_cpu_limit(std::string_view text) {
 
 MachineFacts probe_machine(const std::string& root) {
   MachineFacts machine;
-  // A leader's pinning later must not shrink the machine.
+  // The number is kept: a leader that is pinned later must not shrink the machine.
   static const uint32_t cores = affinity_cores();
   machine.cores = cores;
   const CgroupLimits limits = read_cgroup_limits(root);

@@ -67,7 +67,8 @@ void form_groups(std::vector<CpuRankOptions>& ranks, uint32_t depth) {
   }
 }
 
-// What all ranks will hold, known before any allocates: the one with the fewest blocks decides.
+// Plans what all ranks will hold before any of them allocates: the rank with the fewest blocks
+// decides.
 Result<ReplicaLimits> plan_ranks(std::span<const CpuRankOptions> ranks) {
   std::vector<model::ReplicaShape> shapes;
   for (const CpuRankOptions& rank : ranks) {

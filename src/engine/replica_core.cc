@@ -261,7 +261,7 @@ Error ReplicaCore::not_finite(const Live& live) const {
                       with, options_.model)};
 }
 
-// What comes behind the token that ends the sequence was computed in vain.
+// Tokens after the one that ends the sequence were computed in vain.
 void ReplicaCore::take_tokens(std::map<SequenceId, Live>::iterator place,
                               scheduler::SampledSequence& sampled) {
   Live& live = place->second;

@@ -253,7 +253,8 @@ TEST(Replica, CompilesGrammarsBesideSteps) {
   EXPECT_TRUE(heard.ended->ok());
 }
 
-// Reads slowly: until a step has been collected meanwhile; remembers what it holds.
+// An executor that reads an adapter slowly: until a step has been collected meanwhile. It notes
+// what it holds.
 class AdapterExecutor final : public Executor {
  public:
   struct Held {

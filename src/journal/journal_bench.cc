@@ -17,7 +17,8 @@ namespace {
 // Events of one run; a smoke run has few, so that it takes no time.
 size_t event_count() { return std::getenv("ALTLAS_BENCH_TINY") != nullptr ? 1000 : 100'000; }
 
-// Half acceptances with 64 prompt tokens, half completions with 200 bytes of text.
+// Half of the events are acceptances with 64 prompt tokens, half completions with 200 bytes of
+// text.
 std::vector<TaskEvent> make_events(size_t count) {
   std::vector<TaskEvent> events;
   for (size_t i = 0; i < count / 2; ++i) {

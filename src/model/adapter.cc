@@ -236,7 +236,7 @@ Result<CheckedAdapter> CheckedAdapter::open(const std::string& path, const Hyper
   return Error(opened.error()).with_context("adapter");
 }
 
-// Where the pair's product goes; pointers null.
+// Returns where the pair's product is added; its pointers are null.
 LowRank CheckedAdapter::place(const Pair& pair, uint32_t rank) const {
   const uint32_t q = config_.q_width(), kv = config_.kv_width(), wide = config_.feed_forward;
   LowRank out{.rows = config_.hidden, .cols = config_.hidden, .rank = rank};
@@ -266,7 +266,8 @@ LowRank CheckedAdapter::place(const Pair& pair, uint32_t rank) const {
   return out;
 }
 
-// The file's row of B for the model's: q and k may be in the order of the other style of rope.
+// Returns the file's row of B for a row of the model: q and k may be in the order of the other
+// style of rope.
 uint32_t CheckedAdapter::file_row(const Pair& pair, uint32_t row) const {
   const bool turns = pair.target == Target::kQ || pair.target == Target::kK;
   const ops::RopeStyle own = config_.architecture.rope;

@@ -288,8 +288,8 @@ TEST(Adapter, ValuesThatOverflowAreToldOf) {
   }
 }
 
-// Goal: adapters come and go beside steps, give the bits of those that were there from the start,
-// and leave their memory.
+// Goal: adapters that come and go between steps give the bits of those that were there from the
+// start, and free their memory.
 TEST(Adapter, ComesAndGoesBesideSteps) {
   const std::string model = testing_support::write_tiny_gguf("llama");
   const std::string one = write_gguf("late1", matrices(1)), two = write_gguf("late2", matrices(50));

@@ -19,7 +19,7 @@ size_t line_floats(size_t values) { return (values + 15) / 16 * 16; }
 // The widest input of a product that lies in StepContext::quantized.
 size_t widest(const Hyperparameters& config) { return std::max(config.hidden, config.q_width()); }
 
-// Of each thread: what any product of the model takes.
+// The scratch memory of each thread, enough for any product of the model.
 uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention) {
   uint64_t bytes = std::max(attention.scratch_bytes(), Head::scratch_bytes(weights));
   const auto also = [&](const Linear& linear) { bytes = std::max(bytes, linear.scratch_bytes()); };

@@ -117,7 +117,7 @@ class Builder {
     uint32_t rows;
     ShardRange part;
     uint32_t column = 0;
-    int32_t expert = -1;  // >= 0: one of the matrices that the tensor holds.
+    int32_t expert = -1;  // >= 0: the matrix is this expert's.
   };
   // All rows of an encoder's matrix, behind those of others.
   static Source whole(std::string name, uint32_t rows, uint32_t column = 0) {

@@ -29,7 +29,7 @@ Experts::Experts(const DecoderPart& part, uint32_t threads, FeedForward& feed_fo
   wide_ = arena.take_rows<float>(places, 2 * size_t{experts.feed_forward});
   quantized_ = arena.take(ops::quantized_bytes(places, config_.hidden));
   gated_ = arena.take(ops::quantized_bytes(places, experts.feed_forward));
-  const size_t line = (experts.used + 15) / 16 * 16;  // Threads don't share lines.
+  const size_t line = (experts.used + 15) / 16 * 16;  // Each thread has lines of its own.
   own_chosen_ = workspace.own.take_rows<uint32_t>(threads, line);
   own_shares_ = workspace.own.take_rows<float>(threads, line);
 }

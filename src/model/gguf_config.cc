@@ -89,8 +89,8 @@ Result<void> read_rope(const weights::GgufModel& file, const Reader& read,
   return {};
 }
 
-// The largest models of two families divide by another width; their files don't say.
-// Source: the reference implementations' configurations (query_pre_attn_scalar).
+// The largest models of two families divide by another width, and their files don't say so. Source:
+// query_pre_attn_scalar in the reference implementations' configurations.
 double attention_divisor(const Hyperparameters& config) {
   const std::string_view name = config.architecture.name;
   const bool large = (name == "gemma2" && config.layer_count == 46) ||

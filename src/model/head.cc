@@ -32,7 +32,7 @@ Head::Head(const DecoderPart& part, const HeadInput& input, const Threads& threa
   broken_ = arena.shared.take_rows<uint8_t>(threads.group, kHeadRowsMax);
 }
 
-// The head's input: the rows' last norm, quantised.
+// Computes the head's input: the last norm of the rows, quantised where the head takes it so.
 void Head::norm_rows(uint32_t group_thread, std::span<const uint32_t> rows) {
   const size_t hidden = config_.hidden, threads = team_.group->threads();
   ALTLAS_CHECK(rows.size() <= kHeadRowsMax && rows.size() <= input_.x.count,
@@ -120,8 +120,8 @@ void Head::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
   }
 }
 
-// The best of this thread's share of the vocabulary, chunk by chunk while their logits are in its
-// cache.
+// Finds the best ids of this thread's share of the vocabulary, chunk by chunk while the logits are
+// in its cache.
 void Head::find_best(uint32_t thread, uint32_t group_thread, size_t rows) {
   const size_t vocab = shard_.vocab.size();
   ops::Best* best = best_[group_thread];

@@ -100,7 +100,8 @@ Result<RopeScaling> read_scaling(const Facts& facts, uint32_t context) {
   return out;
 }
 
-// The rope of some layers from `facts`, which may lie deeper than the model's own numbers.
+// Reads the rope of some layers from `facts`, which may lie deeper in the file than the model's own
+// numbers.
 Result<RopeTable> read_table(const Facts& facts, double base, const Hyperparameters& config) {
   ALTLAS_TRY(const double own, facts.number_or("rope_theta", base, 1, kRopeBaseMax));
   ALTLAS_TRY(const double part, facts.number_or("partial_rotary_factor", 1, 0, 1));
@@ -237,7 +238,7 @@ Result<void> read_experts(const Facts& facts, Hyperparameters& config) {
   return {};
 }
 
-// The gate that a name of transformers' activation table stands for.
+// Checks that the activation's name, as transformers has it, means the architecture's gate.
 Result<void> check_activation(const Facts& facts, const Hyperparameters& config) {
   const bool gelu = config.architecture.gate == GateKind::kGelu;
   const std::string_view right = gelu ? "gelu_pytorch_tanh" : "silu";
@@ -260,7 +261,8 @@ Result<void> read_sizes(const Facts& facts, Hyperparameters& config) {
 
 Result<Hyperparameters> read_decoder(const Facts& facts, const Architecture& kind) {
   Hyperparameters config{.architecture = kind};
-  config.architecture.rope = ops::RopeStyle::kNeox;  // Checkpoints keep q and k as trained.
+  // Checkpoints keep q and k in the order of training.
+  config.architecture.rope = ops::RopeStyle::kNeox;
   config.norm_offset = kind.stored_gamma_minus_1 ? 1 : 0;
   if (facts.has("quantization_config"))
     return invalid(facts.path +

@@ -79,7 +79,7 @@ uint64_t hash_data(const std::byte* data, uint64_t bytes, device::Team& team) {
   return hasher.value();
 }
 
-// Adds to `hasher` what tells this state of a file.
+// Adds to `hasher` what tells this state of the file from others.
 Result<void> add_file(const std::string& path, Hasher& hasher) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info = {};
@@ -142,7 +142,7 @@ Result<int> take_lock(const std::string& path) {
         return Error(ErrorCode::kBusy, path + ": another process has held it for minutes");
       std::this_thread::sleep_for(kLockPeriod);
     }
-    // Who held it may have deleted it: then another file has the name, or none.
+    // The last holder may have deleted the file: its name is then free, or another file's.
     if (links_of(lock.get()) > 0) return lock.release();
   }
 }
@@ -285,10 +285,11 @@ std::optional<PanelMapping> PanelFile::find(device::Team& team) {
 Result<PanelMapping> PanelFile::create() {
   ALTLAS_CHECK(file_ < 0, "created once");
   const std::string at = temporary();
-  ::unlink(at.c_str());  // Of a process that ended while it filled it: we hold the lock.
+  // A process that ended while it filled the file left it: this one holds the lock.
+  ::unlink(at.c_str());
   const Fd file(::open(at.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (file.get() < 0) return failed("cannot be made", at);
-  // A hole would end the process when the disk fills up while the memory is written.
+  // The file must have no holes: if the disk filled up, writing to one would end the process.
   const uint64_t whole = kHeaderBytes + bytes_;
   remove_abandoned(options_.folder, prefix_ + ".lock");
   const uint64_t possible = limit_folder(options_.folder, options_.bytes_max, whole, path());

@@ -119,7 +119,7 @@ Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& 
   return {};
 }
 
-// Adapters and draft model, as far as they add to the shape.
+// Adds the adapters and the draft model to the shape.
 Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
   plan.weight_bytes = shape.weight_bytes;

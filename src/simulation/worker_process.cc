@@ -214,7 +214,7 @@ void WorkerProcess::compile_grammar() {
   });
 }
 
-// Ranks that do not lead only say that they live.
+// Ranks that do not lead only report that they live.
 void WorkerProcess::follow() {
   inbox_.clear();
   if (events_.now() < stats_at_) return;

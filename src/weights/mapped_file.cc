@@ -14,7 +14,7 @@
 namespace altlas::weights {
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
-  // O_NONBLOCK: a pipe of that name must not hang us; it has no effect on regular files.
+  // O_NONBLOCK keeps a pipe of that name from hanging us; on regular files it has no effect.
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) {
     const ErrorCode code =

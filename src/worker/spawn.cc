@@ -28,8 +28,8 @@ uint64_t out_of_memory_kills(const std::string& kernel_counts) {
   return 0;
 }
 
-// What a worker's computation may depend on: the kernels' switch, libraries of the loader and of
-// GPUs, allocators and sanitizers, what tests hand on. No key is among them.
+// Variables that a worker's computation may depend on: the kernels' switch, libraries of the loader
+// and of GPUs, allocators and sanitizers, and those that tests hand on. No key is among them.
 constexpr std::string_view kWorkerVariables[] = {
     "ALTLAS_SIMD", "ALTLAS_TEST_*", "LD_LIBRARY_PATH", "CUDA_*",  "NVIDIA_*", "GLIBC_TUNABLES",
     "MALLOC_*",    "ASAN_*",        "TSAN_*",          "UBSAN_*", "LSAN_*",   "LLVM_PROFILE_FILE"};
@@ -116,7 +116,8 @@ Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,
   const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
   if (pidfd < 0) {
     const int error = errno;
-    ::kill(pid, SIGKILL);  // Not reaped yet: the number is still its own.
+    // The process is not reaped yet, so the number is still its own.
+    ::kill(pid, SIGKILL);
     wait_child(pid);
     return io_error(
         fmt::format("can't watch a worker (pidfd_open, Linux 5.3): {}", std::strerror(error)));

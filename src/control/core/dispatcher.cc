@@ -121,7 +121,8 @@ bool Dispatcher::take_from(uint32_t from, uint32_t to, TimeUs now) {
 
 std::optional<uint32_t> Dispatcher::slot_for(const Task& task, uint32_t site) const {
   std::optional<uint32_t> best;
-  const auto key = [&](uint32_t index) {  // Fewest tasks, then most KV blocks free.
+  // The slot with the fewest tasks is best, then the one with the most KV blocks free.
+  const auto key = [&](uint32_t index) {
     const ReplicaSlot& slot = in_.fleet.slot(index);
     return std::pair(slot.runs.size(), slot.kv_blocks_used);
   };
@@ -138,7 +139,7 @@ std::optional<uint32_t> Dispatcher::slot_for(const Task& task, uint32_t site) co
 Dispatcher::Fit Dispatcher::fits(const Task& task, uint32_t index, std::string& why) const {
   const DeviceId own = in_.fleet.site(task.site).device;
   const ReplicaSlot& slot = in_.fleet.slot(index);
-  // Memory is promised to a task once it is known what every replica of the device takes.
+  // Memory is promised to a task only once every replica of the device has said what it takes.
   for (const uint32_t each : in_.fleet.device(own).slots) {
     const ReplicaSlot& beside = in_.fleet.slot(each);
     if (task.spec.estimated_memory == 0 || beside.given_up || beside.needs) continue;

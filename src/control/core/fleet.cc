@@ -28,7 +28,7 @@ uint32_t blocks_for(uint64_t tokens, uint32_t block_tokens) {
   return block_tokens == 0 ? 0 : static_cast<uint32_t>(ceil_div(tokens, block_tokens));
 }
 
-// Tasks that wait inside a full replica count as tokens, but have no blocks.
+// A sequence that waits inside a full replica counts as tokens but has no blocks yet.
 ReplicaMemory memory_of(const ReplicaSlot& slot, size_t rank) {
   ReplicaMemory out;
   if (!slot.given_up && slot.needs) out.fixed = slot.needs->rank(rank).fixed();

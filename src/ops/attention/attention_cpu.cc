@@ -92,8 +92,8 @@ struct Tile {
   const float* value_scales = nullptr;  // [kAttentionTile][scales]
 };
 
-// Rows of a call from one on, kPassRows at most: what they ask, and what the tiles so far, or one
-// alone, come to.
+// Some rows of a call, at most kPassRows: their queries, and the result of the tiles so far, or of
+// one tile alone.
 struct QueryRows {
   const float* q;  // [rows, dim], scaled.
   Seen seen[kPassRows];

@@ -36,7 +36,7 @@ HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
   const auto most = hn::Set(d, 65504.0f);
   const auto bits = hn::BitCast(du, x);
   const auto is_broken = hn::Not(hn::IsFinite(x));
-  // The conversion keeps a NaN's payload; f16_from_f32 gives one for all of a sign.
+  // The conversion keeps a NaN's payload; f16_from_f32() makes one NaN of all with a sign.
   const auto nan =
       hn::BitCast(d, hn::Or(hn::And(bits, hn::Set(du, 0x80000000u)), hn::Set(du, 0x7fc00000u)));
   const Vec16 kept = hn::CopySign(hn::Min(hn::Abs(x), most), x);

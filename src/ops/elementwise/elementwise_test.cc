@@ -93,8 +93,8 @@ TEST(Elementwise, AllFinite) {
   });
 }
 
-// Goal: own exponential and logarithm are as exact as they say. Method: the library in double over
-// their range.
+// Goal: our own exponential and logarithm are as exact as their headers say. Method: the library in
+// double, over their range.
 TEST(Math, ExpAndLog) {
   for (double x = -87.2; x < 88.2; x += 0.00371) {
     const auto f = static_cast<float>(x);

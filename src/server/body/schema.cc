@@ -74,7 +74,7 @@ json::object BodySchemas::value_schema(const std::optional<std::string>&, const 
 }
 
 json::object BodySchemas::value_schema(const std::vector<std::string>&, const BodyField& info) {
-  // A character has at least one byte.
+  // A character has at least one byte, so the limit in bytes also holds for characters.
   const json::object one{
       {"type", "string"}, {"minLength", 1}, {"maxLength", static_cast<int64_t>(info.max)}};
   const json::object list{{"type", "array"}, {"maxItems", info.items_max}, {"items", one}};

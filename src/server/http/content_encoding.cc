@@ -132,7 +132,7 @@ Result<std::string> from_deflate(std::string_view body, size_t bytes_max) {
 std::string coding_of(std::string_view encoding) {
   std::string name = lower(encoding);
   std::erase_if(name, [](char c) { return c == ' ' || c == '\t'; });
-  if (name.starts_with("x-")) name.erase(0, 2);  // RFC 9110: x-gzip is gzip.
+  if (name.starts_with("x-")) name.erase(0, 2);  // RFC 9110 takes x-gzip for gzip.
   return name;
 }
 

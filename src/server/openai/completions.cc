@@ -96,7 +96,7 @@ Result<PendingTask> read_common(OpenAiFields fields, int32_t logprobs, JsonReade
   return pattern;
 }
 
-// The answer stands in a gap of every prompt, and ends where the model ends gaps.
+// Makes the answer fill a gap of every prompt, and end where the model ends gaps.
 Result<void> fill_gap(const std::string& field, const Gap& gap, std::vector<PromptSource>& prompts,
                       PendingTask& pattern, OpenAiReply& reply) {
   const text::Tokenizer& tokenizer = *pattern.model->tokenizer;
@@ -131,7 +131,8 @@ Result<void> add_choices(const Request& request, const PendingTask& pattern,
                               prompts.size() * static_cast<size_t>(n)));
   out.prompts = prompts.size();
   out.reply.choices_per_prompt = static_cast<size_t>(n);
-  std::map<std::pair<std::string, std::vector<int32_t>>, uint64_t> drawn;  // Choices of a prompt.
+  // The choices of each prompt so far.
+  std::map<std::pair<std::string, std::vector<int32_t>>, uint64_t> drawn;
   for (PromptSource& prompt : prompts) {
     uint64_t first = 0;
     uint64_t& index = pattern.seed_drawn ? drawn[{prompt.text, prompt.ids}] : first;
@@ -242,7 +243,7 @@ void set_tokens_max(std::optional<int64_t> tokens, PendingTask& pattern, OpenAiR
       tokens ? static_cast<int32_t>(std::max<int64_t>(*tokens, 1)) : int32_t{0};
 }
 
-// What echo shows of the prompts, and their log-probabilities with it.
+// Prepares what echo shows of the prompts, and their log-probabilities with it.
 awaitable<Result<std::vector<PromptSource>>> prepare_echo(ServedModelPointer model,
                                                           int32_t logprobs,
                                                           std::vector<PromptSource> prompts,
@@ -276,7 +277,8 @@ awaitable<Result<Response>> completions(Request request, Services& services) {
   ALTLAS_CO_TRY(auto prompts, read_prompts(*body.prompt, "prompt", *pattern.model));
   const std::string& suffix = body.suffix;
   for (PromptSource& prompt : prompts) {
-    // A text beside a suffix is a file that is edited: what it quotes is no token.
+    // A text with a suffix is part of a file that is being edited: what it quotes is no control
+    // token.
     prompt.parse_special = body.parse_special.value_or(suffix.empty());
     prompt.add_special = body.add_special_tokens;
   }

@@ -22,7 +22,8 @@ json::value piece_json(std::string_view bytes) {
   return list;
 }
 
-// {"prompt"} or {"messages"} as vLLM sends them, {"content"} as llama-server does.
+// Reads {"prompt"} or {"messages"} as vLLM's clients send them, or {"content"} as llama-server's
+// do.
 PromptSource read_text(const TokenizeBody& body, JsonReader& reader) {
   PromptSource prompt;
   if (body.messages != nullptr) {

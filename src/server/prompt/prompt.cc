@@ -19,7 +19,7 @@ namespace json = boost::json;
 
 namespace {
 
-// In OpenAI's words, which programs look for.
+// The words are OpenAI's, which programs look for.
 Error too_long(size_t tokens, const ServedModel& model, const PromptSource& prompt, bool at_least) {
   const std::string_view field = prompt.field;
   return invalid(fmt::format("This model's maximum context length is {} tokens{}, however your {} "
@@ -101,7 +101,7 @@ Result<std::vector<int32_t>> encode_chat(const ServedModel& model, const PromptS
   return model.tokenizer->encode_segments(segments, /*add_special=*/false);
 }
 
-// A text whose bytes alone are too many is refused before the work.
+// A text whose bytes alone show that it is too long is refused before it is encoded.
 Result<std::vector<int32_t>> encode_text(const ServedModel& model, const PromptSource& prompt) {
   const size_t least = prompt.text.size() / model.tokenizer->token_bytes_max();
   if (least > size_t{4} * model.model_len_max) return too_long(least, model, prompt, true);

@@ -70,7 +70,7 @@ TEST(LookAround, WordEdgesAndFlags) {
   expect_language(GrammarKind::kRegex, "(?=.*\\d)[a-z\\d]{1,3}", {"a1", "1"}, {"ab", "abc1", ""});
   expect_language(GrammarKind::kRegex, "(?i)yes|no", {"YES", "No"}, {"maybe"});
   expect_language(GrammarKind::kRegex, "(?!^ab$)[ab]+", {"a", "abb"}, {"ab", ""});
-  // Where the text's begin may lie before the match it is not told apart.
+  // ^ in a look-ahead is refused if the text's begin may lie before the match.
   CompileBudget budget;
   for (const char* pattern : {"(?=^a)a", "^x*(?=^a)", "^a?(?!^b)", "(?:^|x)(?=^a)a"})
     EXPECT_EQ(search_match(pattern, budget).error().code(), ErrorCode::kUnsupported) << pattern;

@@ -25,7 +25,7 @@ int64_t steps_of(const Automaton& automaton) {
   return steps;
 }
 
-// Drops calls of rules that no text matches, until every state reaches an end.
+// Drops calls of rules that match no text, until every state reaches an end.
 Result<void> drop_unproductive(std::vector<Automaton>& automata, CompileBudget& budget) {
   for (bool more = true; more;) {
     more = false;
@@ -57,8 +57,8 @@ Result<void> drop_unproductive(std::vector<Automaton>& automata, CompileBudget& 
   return {};
 }
 
-// A rule is productive only if its texts are finite: drop_unproductive keeps rules that call
-// themselves for ever (a ::= "x" a). Productive: some text without such calls.
+// Returns which rules have a finite text. drop_unproductive() keeps rules that call themselves for
+// ever (a ::= "x" a); a rule is finite if some text needs no such calls.
 Result<std::vector<char>> finite_rules(const std::vector<Automaton>& automata,
                                        CompileBudget& budget) {
   std::vector<char> finite(automata.size(), 0);
@@ -195,9 +195,9 @@ void append_rule(Program& program, const Automaton& automaton, uint32_t index,
   }
 }
 
-// The bytes that can come after each rule: a fixed point over states and rules.
+// Finds the bytes that can come after each rule, as a fixed point over states and rules.
 Result<void> find_follows(Program& program, CompileBudget& budget) {
-  int64_t round = 0;  // What one costs.
+  int64_t round = 0;  // The steps of one round.
   for (const Program::State& state : program.states)
     round += 2 + 4 * static_cast<int64_t>(state.calls.size());
   std::vector<std::bitset<256>> ahead(program.states.size());

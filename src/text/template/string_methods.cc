@@ -121,7 +121,7 @@ size_t find_last_text(std::string_view text, std::string_view part) {
 
 namespace {
 
-// A part of a text as a value of its own.
+// Adds a part of a text as a value of its own.
 void put_part(const TaggedText& text, size_t begin, size_t end, RenderBudget& budget,
               std::vector<Value>& parts) {
   if (budget.take(sizeof(Value) + sizeof(TaggedText) + (end - begin)))
@@ -157,7 +157,7 @@ std::vector<Value> split_blank(const TaggedText& text, int64_t count, bool from_
   return parts;
 }
 
-// All words in one pass.
+// Finds all words in one pass.
 std::vector<Value> split_blank_all(const TaggedText& text, RenderBudget& budget) {
   std::vector<Value> parts;
   size_t begin = 0;

@@ -194,7 +194,7 @@ Steps sentence_piece_steps(const Vocabulary& vocabulary) {
     steps.normalizers.push_back({.kind = NormalizerStep::kPrepend, .content = "▁"});
   steps.normalizers.push_back({.kind = NormalizerStep::kReplace, .pattern = " ", .content = "▁"});
   steps.strip_first_space = vocabulary.add_space_prefix;
-  // Phi-3's files leave out that its control tokens take the blanks after them.
+  // In Phi-3 control tokens take the blanks after them, which its files don't say.
   const std::string name = lower(vocabulary.name);
   if (name.find("phi-3") == std::string::npos && name.find("phi3") == std::string::npos)
     return steps;

@@ -53,7 +53,7 @@ const Automaton* Context::pattern(std::string_view text, const std::string& path
   } else if (known != patterns_.end()) {
     reason = "the pattern is too complex";
   } else {
-    // A pattern that is too much leaves enough for the rest.
+    // A pattern that is too complex leaves enough of the budget for the rest.
     CompileBudget part = budget.share();
     auto made = search_match(*read, part);
     budget.settle(part, !made.ok());

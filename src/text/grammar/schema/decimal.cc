@@ -146,7 +146,7 @@ class Comparison {
   Automaton out_;
 };
 
-// JSON numbers on one side of a bound.
+// Returns an automaton of the JSON numbers on one side of a bound.
 Result<Automaton> half_line(const NumberBound& bound, bool above, bool integer,
                             CompileBudget& budget) {
   const bool on = !bound.exclusive;
