@@ -85,8 +85,7 @@ def test_a_strategy_is_added_as_the_page_says(scratch):
     assert not done and "kHighestId" in words  # The switch asks for step 2.
     insert(placement, "void run_strategy(", """void highest_id(const Chooser& chooser, Placement& out) {
   const Better better = [](const auto& a, const auto& b) { return a.id > b.id; };
-  Best best(better);
-  chooser.pick(better, best);
+  const Best best = chooser.pick(better);
   best.tell(out);
   out.reason = fmt::format("device {} has the highest id", out.winner.value);
 }
