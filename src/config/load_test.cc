@@ -428,9 +428,8 @@ TEST(Load, SettingsThatNothingReads) {
             Lines{"a.yaml:1:43: deployments[0].weight: " + what + "remove it"});
   EXPECT_EQ(lines(file("deployments: {a: {model: m, autoscaling_config: {max_replicas: 2}}}")),
             Lines{"a.yaml:1:49: deployments[0].autoscaling_config: " + what + "give num_replicas"});
-  EXPECT_EQ(
-      lines({.flags = {{"engine.expert_parallel_size", "2", "--expert-parallel-size"}}}),
-      Lines{"flag --expert-parallel-size: engine.expert_parallel_size: " + what + "remove it"});
+  EXPECT_EQ(lines({.flags = {{"spot.notice_s", "60", "--spot-notice"}}}),
+            Lines{"flag --spot-notice: spot.notice_s: " + what + "remove it"});
   EXPECT_EQ(
       lines({.environment = {{"ALTLAS_CLUSTER_WORKERS", "a:1,b:2"}}}),
       Lines{"environment variable ALTLAS_CLUSTER_WORKERS: cluster.workers: " + what + "remove it"});

@@ -17,6 +17,12 @@
 
 namespace altlas::engine {
 
+namespace {
+
+constexpr uint32_t kDepthMax = 16;  // Steps in flight.
+
+}  // namespace
+
 model::LoadOptions load_options(const LoadReplica& load, uint32_t rank) {
   model::LoadOptions options{load};
   if (load.speculative_tokens == 0) options.draft_model_path.clear();
@@ -33,7 +39,7 @@ model::LoadOptions load_options(const LoadReplica& load, uint32_t rank) {
 
 uint32_t micro_batches(const LoadReplica& load) {
   if (load.pipeline_parallel_size == 1) return 1;
-  return load.pipeline_micro_batches == 0 ? load.pipeline_parallel_size
+  return load.pipeline_micro_batches == 0 ? std::min(load.pipeline_parallel_size, kDepthMax)
                                           : load.pipeline_micro_batches;
 }
 
@@ -51,7 +57,6 @@ CoreOptions core_options(const LoadReplica& load) {
 namespace {
 
 constexpr uint32_t kSpeculativeTokensMax = 64;
-constexpr uint32_t kDepthMax = 16;  // Steps in flight.
 constexpr size_t kAdapterNameBytesMax = 200;
 
 Result<std::vector<device::DeviceSpec>> devices_of(const LoadReplica& load) {

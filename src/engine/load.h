@@ -27,7 +27,8 @@ struct LoadedReplica {
 // What a rank of the replica is told, but for what only the tokenizer knows.
 model::LoadOptions load_options(const LoadReplica& load, uint32_t rank);
 
-// Micro batches in the replica's pipeline; 1: it has one stage.
+// The number of micro batches in the replica's pipeline, by default one per stage within what is
+// possible; 1: it has one stage.
 uint32_t micro_batches(const LoadReplica& load);
 
 // What the replica's core is told.
