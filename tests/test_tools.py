@@ -24,7 +24,7 @@ PACKAGES = {
     "ninja-build": [("command", "Ninja", "/usr/bin/ninja")],
     "ccache": [("cmake", "find_program ccache", "/usr/bin/ccache")],
     "pkgconf": [("cmake", "find_package PkgConfig", "/usr/bin/pkg-config")],
-    "protobuf-compiler": [("cmake", "find_package Protobuf", "/usr/bin/protoc")],
+    "protobuf-compiler": [("cmake", "find_package Protobuf", "/usr/bin/protoc"), ("command", "protoc", "/usr/bin/protoc")],
     "libprotobuf-dev": [("cmake", "find_package Protobuf", "/usr/include/google/protobuf/message.h")],
     "libboost1.81-dev": [("cmake", "find_package Boost", "/usr/include/boost/asio.hpp")],
     "libboost-json1.81-dev": [("cmake", "find_package Boost json", "boost_json-config.cmake")],

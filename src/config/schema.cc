@@ -96,9 +96,14 @@ std::string section_schema(const Type& type, std::map<const Type*, std::string>&
     if (!member.info.not_yet.empty()) property.add("x-not-yet", json_quote(member.info.not_yet));
     property.add("anyOf", "[" + schema_of(*member.type, member.info, definitions) +
                               ", {\"type\": \"null\"}]");
-    const std::string text = property.take();
-    properties.add(member.name, text);
-    if (!member.info.old_name.empty()) properties.add(member.info.old_name, text);
+    if (member.info.old_name.empty()) {
+      properties.add(member.name, property.take());
+      continue;
+    }
+    Object old = property;
+    old.add("deprecated", "true");
+    properties.add(member.name, property.take());
+    properties.add(member.info.old_name, old.take());
   }
   return "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": " +
          properties.take() + "}";
