@@ -77,13 +77,14 @@ def test_whole_run(tools, tmp_path):
     if not MODEL.exists():
         pytest.skip(f"no {MODEL}: `altlas pull` brings it")
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
+    begin, end = tables.marks()
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     done = compare("--altlas", BINARY, "--llama", tools, "--llama-avx2", tools, "--xllamacpp", tools / "python", "--vllm", tools / "python",
                    "--vllm-model", tools, "--model", MODEL, "--prefill", 8, "--context", 20, "--tokens", 2,
                    "--batches", "1,2", "--clients", "1,2", "--threads", 1, "--minutes", 0.01, "--out", page)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
-    assert text.startswith("before\n" + tables.BEGIN) and text.endswith(tables.END + "\nafter\n") and "old" not in text
+    assert text.startswith("before\n" + begin) and text.endswith(end + "\nafter\n") and "old" not in text
     assert "100 %, 0:00 left, done" in done.stderr and "more than --minutes" in done.stderr
     lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     for row in ("prefill 8", "decode 1", "decode 2", "decode 1 at 20", "start to first token", "HTTP 1 client", "HTTP 2 clients",

@@ -100,7 +100,11 @@ class Table:
         return "\n".join([f"### {self.title}", "", *table, "", *(f"- {note}" for note in notes), ""])
 
 
-def write_between_marks(path, text, mark="compare"):
-    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+def marks(name="compare"):
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def write_between_marks(path, text, name="compare"):
+    begin, end = marks(name)
     before, rest = path.read_text().split(begin, 1)
     path.write_text(before + begin + "\n" + text + "\n" + end + rest.split(end, 1)[1])
