@@ -145,8 +145,8 @@ StepPlan BatchScheduler::plan() {
 // Sequences that may decode in one step: a pipeline's stages are to have equal ones to work at.
 size_t BatchScheduler::decodes_max() const {
   if (options_.micro_batches == 1) return running_.size();
-  const auto decoding = static_cast<size_t>(std::ranges::count_if(
-      running_, [](const auto& one) { return one.second.planned >= one.second.prompt_tokens; }));
+  const auto decoding = static_cast<size_t>(
+      std::ranges::count_if(running_, [](const auto& one) { return decodes(one.second); }));
   return ceil_div(decoding, size_t{options_.micro_batches});
 }
 
@@ -169,7 +169,7 @@ void BatchScheduler::plan_prefills() {
   while (budget_ > 0) {
     const auto has_its_share = [&](const Sequence& s) {
       // What decodes beyond a micro batch's part is the next one's.
-      const bool waits = options_.micro_batches > 1 && s.planned >= s.prompt_tokens;
+      const bool waits = options_.micro_batches > 1 && decodes(s);
       return drafts_.contains(s.slot) || remaining(s) == 0 || (waits && remaining(s) == 1);
     };
     while (next_running != running_.end() && has_its_share(next_running->second)) {

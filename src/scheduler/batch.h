@@ -182,6 +182,7 @@ class BatchScheduler {
   uint32_t remaining(const Sequence& s) const;
   bool wants_logprobs(const Sequence& s) const;
   uint32_t chunk_max(const Sequence& s, uint32_t want) const;
+  static bool decodes(const Sequence& s) { return s.planned >= s.prompt_tokens; }
   size_t decodes_max() const;
   void plan_decodes();
   void plan_prefills();
