@@ -9,6 +9,15 @@
 #include "ops/math/scalar.h"
 
 namespace altlas::model {
+namespace {
+
+// The columns that panels of a matrix of `rows` rows give.
+Range columns_of(const Range& panels, size_t rows) {
+  return {std::min(rows, panels.begin * ops::kPanelRows),
+          std::min(rows, panels.end * ops::kPanelRows)};
+}
+
+}  // namespace
 
 Experts::Experts(const DecoderPart& part, uint32_t threads, FeedForward& feed_forward,
                  Workspace<Arena>& workspace)
@@ -91,7 +100,7 @@ void Experts::run_tokens(StepContext& step, const ExpertWeights& layer) {
                   step.delta);
   step.meet();
   step.clock.lap(Op::kDown, bytes + layer.shared_down.bytes, products);
-  add_experts(step, shared > 0);
+  add_experts(step);
   step.meet();
   step.clock.lap(Op::kGate);
 }
@@ -149,17 +158,26 @@ void Experts::gather(const StepContext& step, const Linear& next) {
 }
 
 // Sets delta to the sum of what the token's experts give, weighted by their shares.
-void Experts::add_experts(const StepContext& step, bool shared) {
-  const size_t hidden = config_.hidden, used = config_.experts.used;
-  for (size_t row = step.own.begin; row < step.own.end; ++row) {
-    float* delta = step.delta[row];
-    if (shared)
-      ops::scale_cpu(1 / (1 + ops::exp_f32(-router_[row][config_.experts.count])), hidden, delta);
-    else
-      std::fill_n(delta, hidden, 0.0f);
-    for (size_t i = 0; i < used; ++i)
-      ops::add_scaled_cpu(rows_[place_[row][i]], shares_[row][i], hidden, delta);
-  }
+void Experts::add_experts(const StepContext& step) {
+  for (size_t row = step.own.begin; row < step.own.end; ++row)
+    mix(
+        {0, config_.hidden}, router_[row], shares_[row],
+        [&](size_t i) { return rows_[place_[row][i]]; }, step.delta[row]);
+}
+
+// Some columns of a token's delta: the shared expert's part is there already, if the model has one;
+// what the others give, rows row_of(0), row_of(1), …, is added by their shares.
+void Experts::mix(const Range& columns, const float* router, const float* shares,
+                  const auto& row_of, float* delta) const {
+  const ExpertConfig& experts = config_.experts;
+  const size_t count = columns.size();
+  delta += columns.begin;
+  if (experts.shared_feed_forward > 0)
+    ops::scale_cpu(1 / (1 + ops::exp_f32(-router[experts.count])), count, delta);
+  else
+    std::fill_n(delta, count, 0.0f);
+  for (size_t i = 0; i < experts.used; ++i)
+    ops::add_scaled_cpu(row_of(i) + columns.begin, shares[i], count, delta);
 }
 
 // Computes one token: every thread chooses the experts by itself. The bits are those of
@@ -190,10 +208,7 @@ void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
   const uint64_t products =
       (uint64_t{used} * experts.feed_forward + experts.shared_feed_forward) * hidden;
   step.clock.lap(Op::kGateUp, gate_up_bytes, 2 * products);
-  if (shard_.experts.size() == experts.count)
-    add_own_rows(step, layer, shared_gated);
-  else
-    add_others_rows(step, layer, shared_gated);
+  add_token(step, layer, shared_gated);
   step.meet();
   step.clock.lap(Op::kDown, down_bytes, products);
 }
@@ -206,55 +221,32 @@ Range Experts::down_share(const StepContext& step, const Linear& linear, const G
   const auto panels = device::split(ops::panel_count(rows), step.thread, step.team.size());
   ops::matmul(matrix, from.input(1), panels.begin, panels.end, y + begin, config_.hidden,
               step.scratch);
-  return {begin + std::min(rows, panels.begin * ops::kPanelRows),
-          begin + std::min(rows, panels.end * ops::kPanelRows)};
+  const Range columns = columns_of(panels, rows);
+  return {begin + columns.begin, begin + columns.end};
 }
 
-// Every rank has a part of every expert: each thread adds what its own rows give.
-void Experts::add_own_rows(StepContext& step, const ExpertWeights& layer,
-                           const Gated& shared_gated) {
+// Multiplies by the token's down matrices and adds up what they give. Where every rank has some
+// rows of every expert, each thread adds what it multiplied; where experts are spread, what all
+// give must be there before any is added.
+void Experts::add_token(StepContext& step, const ExpertWeights& layer, const Gated& shared_gated) {
   const uint32_t* chosen = own_chosen_[step.thread];
-  float* const delta = step.delta.data;
-  Range own;
-  for (size_t i = 0; i < config_.experts.used; ++i) {
-    const Linear& linear = layer.down[chosen[i]];
-    own = down_share(step, linear, gated_for(linear, i), rows_[i]);
-  }
-  if (layer.shared_down.rows > 0) down_share(step, layer.shared_down, shared_gated, delta);
-  add_columns(own, config_.experts.shared_feed_forward > 0, own_shares_[step.thread], delta);
-}
-
-// Ranks have whole experts: what they give is there for all before it is added.
-void Experts::add_others_rows(StepContext& step, const ExpertWeights& layer,
-                              const Gated& shared_gated) {
-  const uint32_t* chosen = own_chosen_[step.thread];
+  Range columns;
   for (size_t i = 0; i < config_.experts.used; ++i) {
     if (!shard_.experts.holds(chosen[i])) continue;
     const Linear& linear = layer.down[chosen[i]];
-    down_share(step, linear, gated_for(linear, i), rows_[i]);
+    columns = down_share(step, linear, gated_for(linear, i), rows_[i]);
   }
   if (layer.shared_down.rows > 0)
     down_share(step, layer.shared_down, shared_gated, step.delta.data);
-  step.meet();
-  const size_t hidden = config_.hidden;
-  const auto panels =
-      device::split(ops::panel_count(hidden), step.group_thread, step.group_threads());
-  add_columns({std::min(hidden, panels.begin * ops::kPanelRows),
-               std::min(hidden, panels.end * ops::kPanelRows)},
-              config_.experts.shared_feed_forward > 0, own_shares_[step.thread], step.delta.data);
-}
-
-// Some columns of delta = what the token's experts give, by their shares.
-void Experts::add_columns(const Range& columns, bool shared, const float* shares,
-                          float* delta) const {
-  const size_t count = columns.end - columns.begin;
-  delta += columns.begin;
-  if (shared)
-    ops::scale_cpu(1 / (1 + ops::exp_f32(-router_.data[config_.experts.count])), count, delta);
-  else
-    std::fill_n(delta, count, 0.0f);
-  for (size_t i = 0; i < config_.experts.used; ++i)
-    ops::add_scaled_cpu(rows_[i] + columns.begin, shares[i], count, delta);
+  if (shard_.experts.size() < config_.experts.count) {
+    step.meet();
+    columns = columns_of(
+        device::split(ops::panel_count(config_.hidden), step.group_thread, step.group_threads()),
+        config_.hidden);
+  }
+  mix(
+      columns, router_.data, own_shares_[step.thread], [&](size_t i) { return rows_[i]; },
+      step.delta.data);
 }
 
 }  // namespace altlas::model

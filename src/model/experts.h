@@ -37,10 +37,10 @@ class Experts {
   void gather(const StepContext& step, const Linear& next);
   Range down_share(const StepContext& step, const Linear& linear, const Gated& from,
                    float* y) const;
-  void add_own_rows(StepContext& step, const ExpertWeights& layer, const Gated& shared_gated);
-  void add_others_rows(StepContext& step, const ExpertWeights& layer, const Gated& shared_gated);
-  void add_columns(const Range& columns, bool shared, const float* shares, float* delta) const;
-  void add_experts(const StepContext& step, bool shared);
+  void add_token(StepContext& step, const ExpertWeights& layer, const Gated& shared_gated);
+  void add_experts(const StepContext& step);
+  void mix(const Range& columns, const float* router, const float* shares, const auto& row_of,
+           float* delta) const;
   Gated gated_for(const Linear& down, size_t place) const;
   Gated shared_gated_for(const Linear& down) const;
 
