@@ -26,17 +26,7 @@ struct Heard {
 class Bench {
  public:
   explicit Bench(uint32_t depth) : tokenizer(letters()) {
-    SimOptions o;
-    o.kind = device_kind("h100").value();
-    o.shape = {.layers = 2,
-               .hidden = 64,
-               .heads = 2,
-               .kv_heads = 1,
-               .head_dim = 32,
-               .ffn = 128,
-               .vocab = 200,  // More rows than tokens.
-               .model_len_max = 512,
-               .weight_bytes = 1000};
+    SimOptions o = letters_model();
     o.sequences_max = 3;
     o.depth = depth;
     executor = *SimExecutor::create(o, tokenizer.get(), SimTime::kVirtual, system_clock());

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/grammar_thread.h"
+#include "engine/job_thread.h"
 
 namespace altlas::engine {
 
@@ -54,18 +54,24 @@ void Replica::run() {
 // Only this thread touches core and executor, so neither has a lock.
 Result<void> Replica::serve(LoadedReplica& loaded) {
   ReplicaLoop loop(*loaded.core, *loaded.executor);
-  AdapterLoader loader(*loaded.executor,
-                       [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
-  GrammarThread grammars(loaded.core->grammar_compiler(),
-                         [this] { static_cast<void>(inbox_.try_send(std::nullopt)); });
+  const auto wake = [this] { static_cast<void>(inbox_.try_send(std::nullopt)); };
+  JobThread<AdapterJob, AdapterRead> adapters(
+      kAdaptersMax,
+      [&](const AdapterJob& job) {
+        return AdapterRead{job.id, loaded.executor->load_adapter(job.id, job.path)};
+      },
+      wake);
+  GrammarCompiler compiler = loaded.core->grammar_compiler();
+  JobThread<Grammar, CompiledGrammar> grammars(
+      1, [&](const Grammar& grammar) { return compiler.compile(grammar); }, wake);
   while (!stopping_) {
     if (auto stats = loop.stats(clock_.now())) options_.report(*std::move(stats));
     handle(loop, inbox_.drain());
-    for (const AdapterRead& read : loader.take()) loop.adapter_read(read);
-    for (AdapterJob& job : loop.take_adapter_jobs()) loader.read(std::move(job));
+    for (const AdapterRead& read : adapters.take()) loop.adapter_read(read);
+    for (AdapterJob& job : loop.take_adapter_jobs()) adapters.ask(std::move(job));
     loop.drop_adapters();
-    if (const auto compiled = grammars.take()) loop.grammar_compiled(*compiled);
-    if (auto wanted = loop.take_grammar_job()) grammars.compile(*std::move(wanted));
+    for (const CompiledGrammar& compiled : grammars.take()) loop.grammar_compiled(compiled);
+    if (auto wanted = loop.take_grammar_job()) grammars.ask(*std::move(wanted));
     const ReplicaLoop::Next next = loop.turn();
     say(loop);
     if (next == ReplicaLoop::Next::kCollect) {

@@ -14,7 +14,7 @@
 #include "base/channel.h"
 #include "base/clock.h"
 #include "base/result.h"
-#include "engine/adapter_loader.h"
+#include "engine/adapter_job.h"
 #include "engine/load.h"
 #include "engine/messages.h"
 #include "engine/replica_loop.h"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/hash.h"
-#include "engine/adapter_loader.h"
+#include "engine/adapter_job.h"
 #include "engine/executor.h"
 #include "engine/grammar_cache.h"
 #include "engine/grammar_compiler.h"

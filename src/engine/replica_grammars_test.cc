@@ -30,17 +30,7 @@ struct Heard {
 class Bench {
  public:
   explicit Bench(uint32_t slots = 4, CoreOptions options = {}) : tokenizer_(letters()) {
-    SimOptions o;
-    o.kind = device_kind("h100").value();
-    o.shape = {.layers = 2,
-               .hidden = 64,
-               .heads = 2,
-               .kv_heads = 1,
-               .head_dim = 32,
-               .ffn = 128,
-               .vocab = 200,
-               .model_len_max = 512,
-               .weight_bytes = 1000};
+    SimOptions o = letters_model();
     o.sequences_max = slots;
     executor_ = *SimExecutor::create(o, tokenizer_.get(), SimTime::kVirtual, system_clock());
     for (uint32_t id = 1; id <= options.adapters.size(); ++id)

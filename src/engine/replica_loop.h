@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
-#include "engine/adapter_loader.h"
+#include "engine/adapter_job.h"
 #include "engine/executor.h"
 #include "engine/messages.h"
 #include "engine/replica_core.h"
