@@ -47,14 +47,13 @@ std::vector<CpuRankOptions> ranks_of(const Layout& layout, const model::LoadOpti
                    .cpu_first = r * layout.threads};
     rank.device_id = DeviceId{static_cast<int32_t>(r)};
     rank.load = load;
+    rank.load.tensor_parallel_size = layout.ranks;
+    rank.load.tensor_split = layout.split;
+    rank.load.pipeline_parallel_size = layout.stages;
+    rank.load.pipeline_split = layout.pipeline_split;
+    rank.load.expert_parallel_size = layout.expert_groups;
     rank.load.executor_depth = layout.depth;
-    rank.load.shard = {.tp_rank = r % layout.ranks,
-                       .tp_size = layout.ranks,
-                       .pp_rank = r / layout.ranks,
-                       .pp_size = layout.stages,
-                       .ep_size = layout.expert_groups,
-                       .tensor_split = layout.split,
-                       .pipeline_split = layout.pipeline_split};
+    rank.load.shard = model::shard_of_rank(rank.load, r);
     out.push_back(std::move(rank));
   }
   return out;
@@ -113,8 +112,7 @@ class Run {
       out.sampling.logprobs = 4;
       out.sampling.prompt_logprobs = 2;
     }
-    out.adapter = samples ? 0 : adapter;
-    out.embeds = !samples && embeds;
+    out.embeds = !samples;
     return std::make_shared<const SequenceRequest>(std::move(out));
   }
   StepEntry next(uint32_t position) const {
@@ -165,8 +163,6 @@ class Run {
   }
 
  public:
-  uint32_t adapter = 0;
-  bool embeds = true;
   bool pipelined = false;  // Then the ranks of earlier stages do not know what was sampled.
 
  private:
@@ -176,13 +172,11 @@ class Run {
   Said said_;
 };
 
-Said answers(const Layout& layout, const model::LoadOptions& load, uint32_t adapter = 0) {
+Said answers(const Layout& layout, const model::LoadOptions& load) {
   auto executor = CpuExecutor::open(ranks_of(layout, load), layout.depth, {});
   EXPECT_TRUE(executor.ok()) << executor.error().message();
   if (!executor.ok()) return {};
   Run run(**executor);
-  run.adapter = adapter;
-  run.embeds = adapter == 0;
   run.pipelined = layout.stages > 1;
   return run.all();
 }

@@ -27,13 +27,7 @@ model::LoadOptions load_options(const LoadReplica& load, uint32_t rank) {
   model::LoadOptions options{load};
   if (load.speculative_tokens == 0) options.draft_model_path.clear();
   options.panels.folder = load.repack_folder;
-  options.shard = {.tp_rank = rank % load.tensor_parallel_size,
-                   .tp_size = load.tensor_parallel_size,
-                   .pp_rank = rank / load.tensor_parallel_size,
-                   .pp_size = load.pipeline_parallel_size,
-                   .ep_size = load.expert_parallel_size,
-                   .tensor_split = load.tensor_split,
-                   .pipeline_split = load.pipeline_split};
+  options.shard = model::shard_of_rank(load, rank);
   return options;
 }
 
@@ -143,10 +137,6 @@ Result<void> check(const LoadReplica& load) {
     return invalid(fmt::format("speculative_tokens {}; at most {} are possible",
                                load.speculative_tokens, kSpeculativeTokensMax),
                    "speculative_tokens");
-  if (load.expert_parallel_size < 1 || load.tensor_parallel_size % load.expert_parallel_size != 0)
-    return invalid(fmt::format("expert_parallel_size is {}: it must divide tensor_parallel_size {}",
-                               load.expert_parallel_size, load.tensor_parallel_size),
-                   "expert_parallel_size");
   if (micro_batches(load) > kDepthMax)
     return invalid(fmt::format("{} micro batches for {} stages; at most {} are possible",
                                micro_batches(load), load.pipeline_parallel_size, kDepthMax),
@@ -199,10 +189,8 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   SimOptions options;
   ALTLAS_TRY(options.kind, device_kind(devices.front().name));
   ALTLAS_TRY(options.shape, read_sim_shape(load.model_path));
-  if (load.expert_parallel_size > 1 && options.shape.experts == 0)
-    return invalid(fmt::format("expert_parallel_size is {}, but the model has no experts: use 1",
-                               load.expert_parallel_size),
-                   "expert_parallel_size");
+  ALTLAS_TRY_VOID(model::check_expert_groups(options.shape.experts, load.tensor_parallel_size,
+                                             load.expert_parallel_size));
   options.kind.memory_bytes = devices.front().memory_bytes;
   options.device_count = static_cast<uint32_t>(devices.size());
   options.layout.tensor_parallel_size = static_cast<int32_t>(load.tensor_parallel_size);

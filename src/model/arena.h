@@ -5,9 +5,13 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "base/integers.h"
 #include "tensor/rows.h"
 
 namespace altlas::model {
+
+// Bytes of whole pages: what a device's buffers take.
+constexpr uint64_t whole_pages(uint64_t bytes) { return round_up(bytes, 4096); }
 
 class Arena {
  public:

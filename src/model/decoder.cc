@@ -34,13 +34,13 @@ uint64_t scratch_bytes(const DecoderWeights& weights, const Attention& attention
       for (const Linear& linear : *linears) also(linear);
   }
   // Threads don't share cache lines, and their memory does not start in the same cache sets.
-  return (bytes + 4095) / 4096 * 4096 + 64;
+  return whole_pages(bytes) + 64;
 }
 
 }  // namespace
 
 Decoder::Parts::Parts(const DecoderPart& part, std::span<const KvGroup> groups,
-                      const Threads& threads, const RankTeam& team, Workspace<Arena>& arena)
+                      const StepThreads& threads, const RankTeam& team, Workspace<Arena>& arena)
     : x(arena.shared.take_rows<float>(part.step_tokens_max, part.config.hidden)),
       normed(arena.shared.take_rows<float>(part.step_tokens_max, part.config.hidden)),
       delta(arena.shared.take_rows<float>(part.step_tokens_max, part.config.hidden)),
@@ -60,12 +60,11 @@ Decoder::Parts::Parts(const DecoderPart& part, std::span<const KvGroup> groups,
       feed_forward(part, threads.own, arena),
       experts(part, threads.own, feed_forward, arena),
       scratch(arena.own.take_rows<std::byte>(threads.own, scratch_bytes(part.weights, attention))),
-      head(part, {x, normed, quantized, scratch}, {threads.own, threads.group}, team, arena) {}
+      head(part, {x, normed, quantized, scratch}, threads, team, arena) {}
 
-Workspace<uint64_t> Decoder::workspace_bytes(const DecoderPart& part, uint32_t threads,
-                                             uint32_t group_threads, uint32_t depth) {
+Workspace<uint64_t> Decoder::workspace_bytes(const DecoderPart& part, const StepThreads& threads) {
   Workspace<Arena> arena;
-  const Parts parts(part, {}, {threads, group_threads, depth}, {}, arena);
+  const Parts parts(part, {}, threads, {}, arena);
   return {arena.own.used(), arena.shared.used()};
 }
 
@@ -210,10 +209,9 @@ void Decoder::send_on(const StepContext& step) const {
 void Decoder::embed(const StepToken& token, float* x) const {
   const size_t hidden = config_.hidden;
   const auto id = static_cast<uint32_t>(token.id);
-  const auto shard = std::ranges::find_if(
-      team_.group->shards(), [&](const RankGroup::Shard& one) { return one.vocab.holds(id); });
-  const DecoderWeights& weights = *shard->weights;
-  const size_t row = id - shard->vocab.begin;
+  const RankGroup::Shard& shard = team_.group->shard_of(id);
+  const DecoderWeights& weights = *shard.weights;
+  const size_t row = id - shard.vocab.begin;
   if (weights.tied)
     ops::unpack_row(weights.head.parts[0].matrix, row, x);
   else

@@ -36,10 +36,7 @@ class Decoder {
   Decoder(const DecoderPart& part, std::span<const KvGroup> groups, Workspace<Arena> workspace,
           const RankTeam& team);
 
-  // threads: of the rank's team; group_threads: of all ranks' teams; depth: steps in flight at
-  // most.
-  static Workspace<uint64_t> workspace_bytes(const DecoderPart& part, uint32_t threads,
-                                             uint32_t group_threads, uint32_t depth);
+  static Workspace<uint64_t> workspace_bytes(const DecoderPart& part, const StepThreads& threads);
 
   // Runs the layers over all tokens (at most step_tokens_max together), writing their KV. Their
   // hidden states stay until the next call: row i is the ith token in order of entries.
@@ -53,15 +50,9 @@ class Decoder {
   }
 
  private:
-  // Threads of the rank's team, and of all ranks'.
-  struct Threads {
-    uint32_t own;
-    uint32_t group;
-    uint32_t depth;  // Steps in flight at most.
-  };
   // What has memory of the workspace. T: step_tokens_max.
   struct Parts {
-    Parts(const DecoderPart& part, std::span<const KvGroup> groups, const Threads& threads,
+    Parts(const DecoderPart& part, std::span<const KvGroup> groups, const StepThreads& threads,
           const RankTeam& team, Workspace<Arena>& arena);
 
     // As StepContext has them, of a step of several tokens; the group's.

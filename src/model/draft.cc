@@ -43,11 +43,10 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
   Arena arena;
   ALTLAS_TRY(const DecoderWeights weights,
              lay_out_weights({plan->file.tensors(), config, plan->shard}, arena, nullptr, {}));
-  const auto pages = [](uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; };
-  plan->weight_bytes = pages(arena.used());
+  plan->weight_bytes = whole_pages(arena.used());
   const Workspace<uint64_t> bytes = Decoder::workspace_bytes(
-      {config, plan->shard, weights, plan->layout, step_tokens_max}, threads, threads, 1);
-  plan->activation_bytes = {pages(bytes.own), pages(bytes.shared)};
+      {config, plan->shard, weights, plan->layout, step_tokens_max}, {threads, threads});
+  plan->activation_bytes = {whole_pages(bytes.own), whole_pages(bytes.shared)};
   return plan;
 }
 

@@ -26,7 +26,7 @@ Encoder::Work Encoder::lay_out(Arena& arena, const Hyperparameters& config,
   for (const LayerWeights& layer : weights.layers)
     for (const Linear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
       scratch = std::max(scratch, linear->scratch_bytes());
-  work.scratch = arena.take_rows<std::byte>(threads, (scratch + 4095) / 4096 * 4096 + 64);
+  work.scratch = arena.take_rows<std::byte>(threads, whole_pages(scratch) + 64);
   return work;
 }
 

@@ -20,7 +20,7 @@ ops::PackedMatrix part(const Linear& linear, size_t first, size_t count) {
 
 }  // namespace
 
-Head::Head(const DecoderPart& part, const HeadInput& input, const Threads& threads,
+Head::Head(const DecoderPart& part, const HeadInput& input, const StepThreads& threads,
            const RankTeam& team, Workspace<Arena>& arena)
     : config_(part.config), shard_(part.shard), weights_(part.weights), input_(input), team_(team) {
   if (!part.shard.last) return;
@@ -92,10 +92,8 @@ void Head::logits_again(uint32_t thread, size_t i, size_t first, size_t count, f
                            .values = input_.normed[i],
                            .stride = input_.normed.stride};
   // A run, whose beginning is a rank's, may be another rank's.
-  const auto shard = std::ranges::find_if(team_.group->shards(), [&](const RankGroup::Shard& one) {
-    return one.vocab.holds(static_cast<uint32_t>(first));
-  });
-  ops::matmul(part(shard->weights->head, first - shard->vocab.begin, count), x, 0,
+  const RankGroup::Shard& shard = team_.group->shard_of(static_cast<uint32_t>(first));
+  ops::matmul(part(shard.weights->head, first - shard.vocab.begin, count), x, 0,
               ops::panel_count(count), out, ops::kSampleRun, input_.scratch[thread]);
   if (config_.logit_softcap > 0) ops::softcap_cpu(config_.logit_softcap, count, out);
 }

@@ -37,13 +37,8 @@ struct HeadInput {
 // Threads: one, the team's leader. The ranks of a group make the same calls in the same order.
 class Head {
  public:
-  // Threads of the rank's team, and of all ranks'.
-  struct Threads {
-    uint32_t own;
-    uint32_t group;
-  };
   // Takes its memory from `arena`. What is referred to outlives it.
-  Head(const DecoderPart& part, const HeadInput& input, const Threads& threads,
+  Head(const DecoderPart& part, const HeadInput& input, const StepThreads& threads,
        const RankTeam& team, Workspace<Arena>& arena);
 
   static uint64_t scratch_bytes(const DecoderWeights& weights) {

@@ -26,6 +26,10 @@ namespace altlas::model {
 
 class RankGroup;
 
+// The place of a rank in the layout that the settings ask for: stage after stage, the ranks of each
+// in order.
+RankShard shard_of_rank(const replica::ReplicaSettings& settings, uint32_t rank);
+
 // What a rank is told: the replica's settings, and what is this rank's alone.
 struct LoadOptions : replica::ReplicaSettings {
   RankShard shard;

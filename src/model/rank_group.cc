@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <numeric>
+#include <utility>
+
 #include "base/check.h"
 #include "base/units.h"
 
@@ -15,11 +18,7 @@ RankGroup::RankGroup(std::span<const uint32_t> team_sizes, std::shared_ptr<RankG
       taken_(team_sizes.size()),
       next_(std::move(next)),
       depth_(depth),
-      barrier_([&] {
-        uint32_t sum = 0;
-        for (const uint32_t size : team_sizes) sum += size;
-        return sum;
-      }()),
+      barrier_(std::accumulate(team_sizes.begin(), team_sizes.end(), 0u)),
       leaders_(static_cast<uint32_t>(team_sizes.size())) {
   for (size_t r = 0; r < team_sizes.size(); ++r)
     first_thread_[r + 1] = first_thread_[r] + team_sizes[r];

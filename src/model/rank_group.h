@@ -3,6 +3,7 @@
 // gathers it without a copy, and all threads meet at one barrier.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -84,7 +85,10 @@ class RankGroup {
 
   // Threads: each rank's leader while loading; the rest once all ranks are loaded.
   void publish(uint32_t rank, const Shard& shard) { shards_[rank] = shard; }
-  std::span<const Shard> shards() const { return shards_; }
+  // What the rank shows that has the token id, one of the vocabulary.
+  const Shard& shard_of(uint32_t id) const {
+    return *std::ranges::find_if(shards_, [id](const Shard& one) { return one.vocab.holds(id); });
+  }
   // Calls make(Shared&) for the first rank that asks. Threads: each rank's leader while loading.
   template <class Make>
   Shared& shared(Make&& make) {

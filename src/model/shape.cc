@@ -93,8 +93,6 @@ Result<void> size_kv(const LoadOptions& options, uint64_t memory_bytes, RankPlan
   return {};
 }
 
-uint64_t pages(uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
-
 // The activations of a step, in whole pages. threads: of the rank's team.
 Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& weights,
                               uint32_t threads, RankPlan& plan) {
@@ -107,15 +105,16 @@ Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& 
                                  "devices",
                                  ranks, options.shard.pp_size),
                      ranks > 1 ? "tensor_parallel_size" : "pipeline_parallel_size");
-    plan.activation_bytes.own = pages(Encoder::workspace_bytes(plan.config, weights, plan.layout,
-                                                               shape.step_tokens_max, threads));
+    plan.activation_bytes.own = whole_pages(Encoder::workspace_bytes(
+        plan.config, weights, plan.layout, shape.step_tokens_max, threads));
     return {};
   }
   const DecoderPart part{plan.config, plan.shard, weights, plan.layout, shape.step_tokens_max};
   const uint32_t all = options.group ? options.group->threads() : threads * ranks;
   const Workspace<uint64_t> bytes =
-      Decoder::workspace_bytes(part, threads, all, options.executor_depth);
-  plan.activation_bytes = {pages(bytes.own), pages(ceil_div(bytes.shared, uint64_t{ranks}))};
+      Decoder::workspace_bytes(part, {threads, all, options.executor_depth});
+  plan.activation_bytes = {whole_pages(bytes.own),
+                           whole_pages(ceil_div(bytes.shared, uint64_t{ranks}))};
   return {};
 }
 
@@ -129,7 +128,7 @@ Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan&
     Arena arena;
     ALTLAS_TRY_VOID(adapter.lay_out(arena));
     plan.adapters.push_back(std::move(adapter));
-    shape.weight_bytes += pages(arena.used());
+    shape.weight_bytes += whole_pages(arena.used());
   }
   if (options.draft_model_path.empty()) return {};
   ALTLAS_TRY(plan.draft, plan_draft(options.draft_model_path, plan.config.vocab_size, plan.groups,
@@ -146,6 +145,16 @@ Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan&
 }
 
 }  // namespace
+
+RankShard shard_of_rank(const replica::ReplicaSettings& settings, uint32_t rank) {
+  return {.tp_rank = rank % settings.tensor_parallel_size,
+          .tp_size = settings.tensor_parallel_size,
+          .pp_rank = rank / settings.tensor_parallel_size,
+          .pp_size = settings.pipeline_parallel_size,
+          .ep_size = settings.expert_parallel_size,
+          .tensor_split = settings.tensor_split,
+          .pipeline_split = settings.pipeline_split};
+}
 
 Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, uint64_t memory_bytes,
                            uint32_t threads) {
@@ -182,7 +191,7 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
     shape.groups.push_back(kv::GroupSpec::attention(group.window, group.block_bytes(plan.layout)));
     shape.block_bytes += group.block_bytes(plan.layout);
   }
-  shape.weight_bytes = pages(shape.weight_bytes);  // Buffers are whole pages.
+  shape.weight_bytes = whole_pages(shape.weight_bytes);  // Buffers are whole pages.
   if (!shape.generates && (!options.adapters.empty() || !options.draft_model_path.empty()))
     return invalid(
         "this model only gives embeddings: LoRA adapters and draft models are not "

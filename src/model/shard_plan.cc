@@ -111,26 +111,6 @@ double head_values(const Hyperparameters& config) {
   return config.architecture.encoder ? 0 : static_cast<double>(config.vocab_size) * config.hidden;
 }
 
-Result<void> check_experts(const Hyperparameters& config, uint32_t tp_size, uint32_t ep_size) {
-  const uint32_t experts = config.experts.count;
-  const auto wrong = [&](const std::string& why) {
-    return invalid(fmt::format("expert_parallel_size is {}, but {}", ep_size, why),
-                   "expert_parallel_size");
-  };
-  if (ep_size == 1) return {};
-  if (experts == 0) return wrong("the model has no experts: use 1");
-  if (ep_size == 0 || ep_size > experts)
-    return wrong(fmt::format("the model has {} experts: use 1 to {}", experts, experts));
-  if (tp_size % ep_size != 0) {
-    std::vector<uint32_t> works;
-    for (uint32_t size = 1; size <= std::min(tp_size, experts); ++size)
-      if (tp_size % size == 0) works.push_back(size);
-    return wrong(fmt::format("it must divide tensor_parallel_size {}: use {}", tp_size,
-                             fmt::join(works, ", ")));
-  }
-  return {};
-}
-
 // Sets the experts' part of each rank's plan.
 void cut_experts(const Hyperparameters& config, std::span<const double> cuts, uint32_t groups,
                  std::vector<ShardPlan>& plans) {
@@ -183,10 +163,29 @@ std::string RankShard::name() const {
   return out;
 }
 
+Result<void> check_expert_groups(uint32_t experts, uint32_t tp_size, uint32_t ep_size) {
+  const auto wrong = [&](const std::string& why) {
+    return invalid(fmt::format("expert_parallel_size is {}, but {}", ep_size, why),
+                   "expert_parallel_size");
+  };
+  if (ep_size == 1) return {};
+  if (experts == 0) return wrong("the model has no experts: use 1");
+  if (ep_size == 0 || ep_size > experts)
+    return wrong(fmt::format("the model has {} experts: use 1 to {}", experts, experts));
+  if (tp_size % ep_size != 0) {
+    std::vector<uint32_t> works;
+    for (uint32_t size = 1; size <= std::min(tp_size, experts); ++size)
+      if (tp_size % size == 0) works.push_back(size);
+    return wrong(fmt::format("it must divide tensor_parallel_size {}: use {}", tp_size,
+                             fmt::join(works, ", ")));
+  }
+  return {};
+}
+
 Result<std::vector<ShardPlan>> shard_plans(const Hyperparameters& config, uint32_t tp_size,
                                            std::span<const double> tensor_split, uint32_t ep_size) {
   ALTLAS_TRY_VOID(check(config, tp_size, tensor_split));
-  ALTLAS_TRY_VOID(check_experts(config, tp_size, ep_size));
+  ALTLAS_TRY_VOID(check_expert_groups(config.experts.count, tp_size, ep_size));
   const std::vector<double> cuts = cuts_of(tp_size, tensor_split);
   const ExpertConfig& experts = config.experts;
   const uint32_t router = experts.count + (experts.shared_feed_forward > 0 ? 1 : 0);
@@ -225,16 +224,12 @@ Result<std::vector<ShardRange>> split_layers(const Hyperparameters& config, uint
       out.push_back({layers / stages * s, s + 1 == stages ? layers : layers / stages * (s + 1)});
     return out;
   }
-  const double layer = layer_values(config), head = head_values(config),
-               stage = (layer * layers + head) / stages;
-  uint32_t begin = 0;
-  for (uint32_t s = 0; s < stages; ++s) {
-    const auto whole = static_cast<uint32_t>(std::lround(stage * (s + 1) / layer));
-    const uint32_t end =
-        s + 1 == stages ? layers : std::clamp(whole, begin + 1, layers - (stages - 1 - s));
-    out.push_back({begin, end});
-    begin = end;
-  }
+  const double all_layers = layer_values(config) * layers,
+               stage = (all_layers + head_values(config)) / stages;
+  std::vector<double> cuts(stages + 1, 1.0);
+  for (uint32_t s = 0; s < stages; ++s) cuts[s] = stage * s / all_layers;
+  out = cut(layers, 1, cuts);
+  give_each_one(layers, out);
   return out;
 }
 

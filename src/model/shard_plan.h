@@ -79,6 +79,10 @@ Result<std::vector<ShardPlan>> shard_plans(const Hyperparameters& config, uint32
                                            std::span<const double> tensor_split,
                                            uint32_t ep_size = 1);
 
+// Checks that `experts`, 0 for a dense model, can be spread over ep_size groups of tp_size ranks.
+// Errors: kInvalid, naming sizes that work.
+Result<void> check_expert_groups(uint32_t experts, uint32_t tp_size, uint32_t ep_size);
+
 // The layers of each stage: balanced stages take equal times for a token, as far as whole layers
 // allow, with the head counted in the last one; even stages have layers / stages each, the last one
 // the rest as well.
