@@ -110,7 +110,8 @@ def main():
             ratio = statistics.median(turn[name][what] / turn[first][what] for turn in turns)
             cells += [f"{value:.1f}", f"{ratio:.2f}"]
         memory = turns[-1][name]["memory"]
-        cells += [", ".join(f"{used / 1e6:.0f}" for used in memory), f"{handed_on(name) / 1024:.0f}",
+        moved = "–" if arguments.model else f"{handed_on(name) / 1024:.0f}"  # The default model's shape is known.
+        cells += [", ".join(f"{used / 1e6:.0f}" for used in memory), moved,
                   f"{100 * statistics.median(turn[name]['bubble'] for turn in turns):.0f} %"]
         rows.append("| " + " | ".join(cells) + " |")
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
