@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <stdio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -229,7 +230,7 @@ Result<void> EventLog::begin_file(std::string_view snapshot) {
   head += framed(snapshot);
   file_ended_ = std::fwrite(head.data(), 1, head.size(), file_) != head.size();
   file_bytes_ = head.size();
-  skipped_bytes_ = 0;
+  skipped_bytes_ = refused_bytes_ = 0;
   wants_snapshot_ = false;
   return {};
 }
@@ -238,12 +239,14 @@ Result<void> EventLog::rotate(const Core& core) {
   wants_snapshot_ = false;
   skipped_bytes_ = 0;
   const std::string snapshot = core.save();
-  const uint64_t most = options_.file_bytes_max / 2;
-  if (setup_.size() + snapshot.size() >= most)
+  const uint64_t bytes = setup_.size() + snapshot.size();
+  if (bytes > file_most() / 2) {
+    refused_bytes_ = bytes;
     return Error(ErrorCode::kTooLarge,
-                 fmt::format("the event log rests: a snapshot of the core takes {} bytes, "
-                             "store.event_log_bytes_max leaves {}",
-                             setup_.size() + snapshot.size(), most));
+                 fmt::format("the event log rests: a snapshot of the core takes {} bytes; "
+                             "store.event_log_bytes_max, which is {}, leaves {} for it",
+                             bytes, options_.file_bytes_max, file_most() / 2));
+  }
   ALTLAS_TRY_VOID(begin_file(snapshot));
   ++rotations_;
   return {};
@@ -264,19 +267,19 @@ void EventLog::append(TimeUs time, const Event& event) {
 
 // A file has no gaps: after the first event that did not fit it takes no more.
 void EventLog::write_event(const std::string& bytes) {
-  const uint64_t most = options_.file_bytes_max / 2;
   const std::string frame = framed(bytes);
-  file_ended_ = file_ended_ || file_ == nullptr || file_bytes_ + frame.size() > most ||
+  file_ended_ = file_ended_ || file_ == nullptr || file_bytes_ + frame.size() > file_most() ||
                 std::fwrite(frame.data(), 1, frame.size(), file_) != frame.size();
   if (file_ended_) {
     ++dropped_;
     skipped_bytes_ += frame.size();
-    wants_snapshot_ = skipped_bytes_ > most;
+    wants_snapshot_ = skipped_bytes_ > std::max(file_most(), refused_bytes_);
     return;
   }
   file_bytes_ += frame.size();
-  // A snapshot is asked for in time, before events have to be dropped.
-  wants_snapshot_ = file_bytes_ > most - most / 8;
+  // A snapshot is asked for in time, before events have to be dropped; not again for the room that
+  // is left after one that was too large.
+  wants_snapshot_ = refused_bytes_ == 0 && file_bytes_ > file_most() - file_most() / 8;
 }
 
 Result<void> EventLog::visit_ring(const std::function<void(LoggedEvent)>& visit) const {
