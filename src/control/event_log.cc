@@ -29,11 +29,20 @@ struct FrameHead {
 
 uint64_t hash_of(std::string_view bytes) { return Hasher().add(bytes).value(); }
 
-std::string framed(std::string_view bytes) {
+std::string head_of(std::string_view bytes, uint64_t hash) {
   std::string out;
-  codec::write(out, FrameHead{bytes.size(), hash_of(bytes)});
+  codec::write(out, FrameHead{bytes.size(), hash});
+  return out;
+}
+
+std::string framed(std::string_view bytes) {
+  std::string out = head_of(bytes, hash_of(bytes));
   out += bytes;
   return out;
+}
+
+bool write_all(std::string_view bytes, std::FILE* file) {
+  return std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
 }
 
 // Returns the next frame, or nothing at the end of the file or where a frame was cut off.
@@ -228,7 +237,7 @@ Result<void> EventLog::begin_file(std::string_view snapshot) {
   codec::write(head, event_fingerprint());
   head += framed(setup_);
   head += framed(snapshot);
-  file_ended_ = std::fwrite(head.data(), 1, head.size(), file_) != head.size();
+  file_ended_ = !write_all(head, file_);
   file_bytes_ = head.size();
   skipped_bytes_ = refused_bytes_ = 0;
   wants_snapshot_ = false;
@@ -254,9 +263,10 @@ Result<void> EventLog::rotate(const Core& core) {
 
 void EventLog::append(TimeUs time, const Event& event) {
   std::string bytes = with_time(time, event);
-  hash_ = Hasher().add(hash_).add(std::string_view(bytes)).value();
+  const uint64_t hash = hash_of(bytes);
+  hash_ = Hasher().add(hash_).add(hash).value();
   ++appended_;
-  if (!options_.path.empty()) write_event(bytes);
+  if (!options_.path.empty()) write_event(bytes, hash);
   ring_bytes_ += bytes.size();
   ring_.push_back(std::move(bytes));
   while (ring_bytes_ > options_.ring_bytes_max) {
@@ -266,17 +276,18 @@ void EventLog::append(TimeUs time, const Event& event) {
 }
 
 // A file has no gaps: after the first event that did not fit it takes no more.
-void EventLog::write_event(const std::string& bytes) {
-  const std::string frame = framed(bytes);
-  file_ended_ = file_ended_ || file_ == nullptr || file_bytes_ + frame.size() > file_most() ||
-                std::fwrite(frame.data(), 1, frame.size(), file_) != frame.size();
+void EventLog::write_event(const std::string& bytes, uint64_t hash) {
+  const std::string head = head_of(bytes, hash);
+  const uint64_t size = head.size() + bytes.size();
+  file_ended_ = file_ended_ || file_ == nullptr || file_bytes_ + size > file_most() ||
+                !write_all(head, file_) || !write_all(bytes, file_);
   if (file_ended_) {
     ++dropped_;
-    skipped_bytes_ += frame.size();
+    skipped_bytes_ += size;
     wants_snapshot_ = skipped_bytes_ > std::max(file_most(), refused_bytes_);
     return;
   }
-  file_bytes_ += frame.size();
+  file_bytes_ += size;
   // A snapshot is asked for in time, before events have to be dropped; not again for the room that
   // is left after one that was too large.
   wants_snapshot_ = refused_bytes_ == 0 && file_bytes_ > file_most() - file_most() / 8;

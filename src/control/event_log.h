@@ -82,7 +82,8 @@ class EventLog {
   // The most bytes that one file takes.
   uint64_t file_most() const { return options_.file_bytes_max / 2; }
   Result<void> begin_file(std::string_view snapshot);
-  void write_event(const std::string& bytes);
+  // hash: of the bytes.
+  void write_event(const std::string& bytes, uint64_t hash);
 
   const Options options_;
   const std::string setup_;  // Encoded.
