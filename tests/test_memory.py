@@ -1,5 +1,6 @@
 """altlas memory says before a load what the devices hold after it, and what would fit where it does not."""
 import json
+import pathlib
 import re
 
 import pytest
@@ -30,6 +31,51 @@ def test_as_the_server_holds_it(start_server, arguments):
         assert total <= rank["budget_bytes"]
         idle = rank["weight_bytes"] + rank["activation_bytes"]  # KV is counted as it is used.
         assert gpu["memory_used"] == pytest.approx(idle, rel=0.02)
+    server.stop()
+
+
+def worker_memory(server):
+    """Returns the resident bytes of the replicas' workers that read a model, and the bytes of it that are mapped, by deployment."""
+    out = {}
+    for name, deployment in server.get("/api/v1/deployments").json()["deployments"].items():
+        for replica in deployment["replicas"]:
+            if name != "echo":
+                smaps = pathlib.Path(f"/proc/{replica['pid']}/smaps").read_text()
+                parts = re.findall(r"^[0-9a-f]+-[0-9a-f]+ .*\.panels$(?:\n(?![0-9a-f]+-).*)*", smaps, re.M)
+                assert parts, "the packed weights are mapped"
+                out[name] = sum(int(re.search(r"^Rss:\s+(\d+)", part, re.M)[1]) for part in parts) * 1024
+    return out
+
+
+TEXT = {"text": "Once upon a time", "max_length": 24, "temperature": 0.8, "seed": 5}
+
+
+def test_offloaded_weights(start_server):
+    """Layers that stay in the packed file take no memory but around their turn, and the text is the same."""
+    config = """
+engine: {devices: cpu:1, offload_layers: 10}
+models: {m: {path: %s}}
+deployments:
+  whole: {model: m, offload_layers: 0, kv_tokens_max: 2048}
+  usual: {model: m, kv_tokens_max: 2048}
+  more: {model: m, offload_layers: 20, kv_tokens_max: 2048}
+  all: {model: m, stream_weights: true, kv_tokens_max: 2048}
+"""
+    path = run_cli("pull", check=True, timeout=600).stdout.strip()
+    server = start_server(config=config % path)
+    texts, held = {}, {}
+    for name in ("whole", "usual", "more", "all"):
+        texts[name] = server.wait_task(server.post("/api/v1/predict", {**TEXT, "deployment": name}).json()["task_id"])["result"]["text"]
+    held = worker_memory(server)
+    assert len(set(texts.values())) == 1, texts
+    assert held["whole"] > held["usual"] > held["more"] > held["all"], held
+    # Of 24 layers three are there at once; embedding and head stay.
+    layers = (held["whole"] - held["usual"]) / 7
+    assert held["whole"] - held["more"] == pytest.approx(17 * layers, rel=0.1)
+    assert held["whole"] - held["all"] == pytest.approx(21 * layers, rel=0.1)
+    for name, flags in {"usual": ("--offload-layers", "10"), "all": ("--stream-weights", "true")}.items():
+        rank = planned("--devices", "cpu:1", "--model", path, *flags)[0]["ranks"][0]
+        assert rank["weight_bytes"] == pytest.approx(held[name], rel=0.02)
     server.stop()
 
 

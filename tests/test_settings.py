@@ -56,6 +56,10 @@ SETTINGS = {path: (field, mark) for path, field, mark in walk(SCHEMA)}
 ROWS = {}     # Path: group, check.
 ELSEWHERE = {  # Settings that no client sees here, and who tests them instead.
     "engine.executor_depth": ("src/engine/grammar_test.cc", "for (const uint32_t depth : {1u, 2u, 4u})"),
+    "engine.offload_layers": ("tests/test_memory.py", "engine: {devices: cpu:1, offload_layers: 10}"),
+    "engine.stream_weights": ("tests/test_memory.py", '"--stream-weights", "true"'),
+    "deployments[].offload_layers": ("tests/test_memory.py", "offload_layers: 20"),
+    "deployments[].stream_weights": ("tests/test_memory.py", "stream_weights: true"),
     "engine.pipeline_split": ("tests/test_layouts.py", '"--pipeline-split", "even"'),
     "engine.pipeline_micro_batches": ("tests/test_layouts.py", '"--pipeline-micro-batches", "8"'),
     "gpu.multi_gpu.priority_aging_s": ("src/control/setup_test.cc", "config.gpu.multi_gpu.priority_aging_s = seconds"),

@@ -115,8 +115,10 @@ std::vector<Change> changes_of(const Ask& ask) {
     add("--kv-dtype q8_0", [](engine::LoadReplica& load) { load.kv_dtype = KvType::kQ8_0; });
   for (const uint32_t tokens : {256u, 64u})
     if (ask.load.step_tokens_max == 0 || ask.load.step_tokens_max > tokens)
-      add(fmt::format("--step-tokens-max {}", tokens),
+      add(fmt::format("--max-num-batched-tokens {}", tokens),
           [&](engine::LoadReplica& load) { load.step_tokens_max = tokens; });
+  if (!ask.load.stream_weights)
+    add("--stream-weights", [](engine::LoadReplica& load) { load.stream_weights = true; });
   if (ask.load.memory_utilization < 0.98)
     add("--gpu-memory-utilization 0.98",
         [](engine::LoadReplica& load) { load.memory_utilization = 0.98; });

@@ -64,6 +64,8 @@ constexpr SettingFlag kSettingFlags[] = {
     {"--gpu-memory-utilization", "engine.gpu_memory_utilization", FlagSet::kEngine},
     {"--simd", "engine.simd", FlagSet::kEngine},
     {"--swap-bytes", "engine.swap_bytes", FlagSet::kEngine},
+    {"--offload-layers", "engine.offload_layers", FlagSet::kEngine},
+    {"--stream-weights", "engine.stream_weights", FlagSet::kEngine},
     {"--speculative-tokens", "engine.speculative_tokens", FlagSet::kEngine},
     {"--draft-model", "engine.draft_model", FlagSet::kEngine},
     {"--lora-folder", "engine.lora_folders", FlagSet::kServer},

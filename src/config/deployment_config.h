@@ -143,6 +143,8 @@ struct DeploymentConfig {
   std::optional<bool> enable_prefix_caching;
   std::optional<int64_t> kv_tokens_max;
   std::optional<int64_t> swap_bytes;
+  std::optional<int64_t> offload_layers;
+  std::optional<bool> stream_weights;
   std::optional<int64_t> speculative_tokens;
   std::optional<std::string> draft_model;
   int64_t max_ongoing_requests = 0;
@@ -170,6 +172,8 @@ struct DeploymentConfig {
     visit("enable_prefix_caching", &E::enable_prefix_caching, &S::enable_prefix_caching);
     visit("kv_tokens_max", &E::kv_tokens_max, &S::kv_tokens_max);
     visit("swap_bytes", &E::swap_bytes, &S::swap_bytes);
+    visit("offload_layers", &E::offload_layers, &S::offload_layers);
+    visit("stream_weights", &E::stream_weights, &S::stream_weights);
     visit("speculative_tokens", &E::speculative_tokens, &S::speculative_tokens);
     visit("draft_model", &E::draft_model, &S::draft_model);
   }

@@ -26,6 +26,8 @@ struct EngineConfig {
   int64_t kv_block_tokens = 16;
   int64_t kv_tokens_max = 0;
   int64_t swap_bytes = 0;
+  int64_t offload_layers = 0;
+  bool stream_weights = false;
   int64_t step_tokens_max = 512;
   int64_t max_sequences = 64;
   bool enable_prefix_caching = true;
@@ -115,6 +117,15 @@ struct EngineConfig {
                     .unit = "bytes",
                     .min = 0,
                     .form = Form::kBytes});
+    field("offload_layers", &S::offload_layers,
+          FieldInfo{.help = "Layers of each rank, its last ones, whose weights stay in the packed "
+                            "file and are read ahead of their turn, around three at once.",
+                    .unit = "layers",
+                    .min = 0,
+                    .max = 65536});
+    field(
+        "stream_weights", &S::stream_weights,
+        FieldInfo{.help = "As offload_layers for all layers: for models larger than the memory."});
     field("repack_cache", &S::repack_cache,
           FieldInfo{.help = "Keep repacked weights on disk for the next start."});
   }

@@ -59,6 +59,7 @@ Buffer::Buffer(Buffer&& other) noexcept { *this = std::move(other); }
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(booked_, other.booked_);
   std::swap(name_, other.name_);
   std::swap(ledger_, other.ledger_);
   std::swap(release_, other.release_);
@@ -68,7 +69,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
   release_(data_, size_);
-  ledger_->give_back(name_, size_);
+  ledger_->give_back(name_, booked_);
 }
 
 }  // namespace altlas::device

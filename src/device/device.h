@@ -57,9 +57,16 @@ class Buffer {
   using Release = void (*)(std::byte* data, uint64_t size);
 
   Buffer() = default;
-  // For devices: memory that is booked under `name` in `ledger`, which outlives the buffer.
-  Buffer(std::byte* data, uint64_t size, std::string name, Ledger& ledger, Release release)
-      : data_(data), size_(size), name_(std::move(name)), ledger_(&ledger), release_(release) {}
+  // For devices: memory of which `booked` bytes are booked under `name` in `ledger`, which outlives
+  // the buffer.
+  Buffer(std::byte* data, uint64_t size, uint64_t booked, std::string name, Ledger& ledger,
+         Release release)
+      : data_(data),
+        size_(size),
+        booked_(booked),
+        name_(std::move(name)),
+        ledger_(&ledger),
+        release_(release) {}
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   ~Buffer();
@@ -74,6 +81,7 @@ class Buffer {
  private:
   std::byte* data_ = nullptr;
   uint64_t size_ = 0;
+  uint64_t booked_ = 0;
   std::string name_;
   Ledger* ledger_ = nullptr;
   Release release_ = nullptr;
@@ -97,7 +105,9 @@ class Device {
   // The same for `bytes` that the caller mapped, whole pages at a page; the buffer unmaps them.
   // Errors: kBusy if they exceed what is free, kUnsupported where the host's memory is not the
   // device's; then they stay the caller's.
-  virtual Result<Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes) = 0;
+  // booked: the most of them that is resident at once.
+  virtual Result<Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes,
+                               uint64_t booked) = 0;
   // Host threads that prepare its memory; of cpu, that compute.
   virtual Team& team() = 0;
   // Time it computed since it was opened.

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -328,6 +329,39 @@ TEST(Layout, HoldsWhatWasPlanned) {
         }
       }
   }
+}
+
+// Goal: layers that are read from the packed file ahead of their turn give the same bits, in every
+// layout, also with steps in flight, and the ledger counts what is in memory of them at once.
+TEST(Layout, SameBitsWithOffloadedLayers) {
+  const auto file = model::RandomModel::make("qwen2-tiny", DType::kQ4_0, uint64_t{1} << 30, 1, {});
+  ASSERT_TRUE(file.ok()) << file.error().message();
+  const std::string folder = ::testing::TempDir() + "/offloaded";
+  // The file of a random model has no name on disk, and so no packed file: it gets one.
+  const std::string path = ::testing::TempDir() + "/offloaded.gguf";
+  std::filesystem::copy_file(file->path(), path, std::filesystem::copy_options::overwrite_existing);
+  const Said want = answers({}, options(path));
+  ASSERT_GT(want.tokens.size(), 20u);
+  const Layout layouts[] = {{}, {1, 2}, {2, 1}, {1, 1, {}, 2}, {2, 2}};
+  for (const auto& [layers, all] : {std::pair{1u, false}, {4u, false}, {99u, false}, {0u, true}})
+    for (const Layout& layout : layouts) {
+      model::LoadOptions load = options(path);
+      load.panels = {.folder = folder, .bytes_min = 1};
+      load.offload_layers = layers;
+      load.stream_weights = all;
+      const Said got = answers(layout, load);
+      const std::string where = name_of(layout) + " " + std::to_string(layers);
+      expect_same(got, want, where);
+      // Three of five layers stay in memory around their turn.
+      if (layout.ranks == 1 && layout.stages == 1 && layers != 1)
+        EXPECT_LT(got.weight_bytes[0], want.weight_bytes[0]) << where;
+    }
+  model::LoadOptions load = options(path);
+  load.stream_weights = true;  // Without a place for the packed file.
+  const auto refused = CpuExecutor::open(ranks_of({}, load), 1, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalid);
+  EXPECT_NE(refused.error().message().find("repack_cache"), std::string::npos);
 }
 
 // Goal: a draft model on the ranks guesses the same, and what follows is the same.

@@ -221,6 +221,10 @@ Result<SimOptions> sim_options(const LoadReplica& load,
   options.depth = load.executor_depth;
   options.swap_bytes = load.swap_bytes;
   options.draft_model = !load.draft_model_path.empty();
+  options.streamed_layers =
+      load.stream_weights
+          ? options.shape.layers
+          : std::min(options.shape.layers, load.offload_layers * load.pipeline_parallel_size);
   return options;
 }
 

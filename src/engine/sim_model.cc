@@ -20,6 +20,14 @@ double ffn_parameters(const SimShape& s) {
   return 3.0 * s.layers * s.hidden * s.ffn;  // Gate, up, down.
 }
 double head_parameters(const SimShape& s) { return static_cast<double>(s.hidden) * s.vocab; }
+// Bytes of one layer's weights, over all ranks.
+double layer_bytes(const SimShape& s) {
+  const double all = s.experts > 0 ? s.experts : 1;
+  const double share = (attention_parameters(s) + ffn_parameters(s) * all) / s.parameters();
+  return static_cast<double>(s.weight_bytes) * share / s.layers;
+}
+// Layers that a device holds around their turn: before, now, next.
+constexpr double kStreamWindow = 3;
 }  // namespace
 
 double SimShape::active_parameters() const {
@@ -51,6 +59,11 @@ Result<ReplicaLimits> sim_limits(const SimOptions& o) {
   limits.embedding_size = s.hidden;
   replica::RankMemory rank;
   rank.weights = ceil_div(s.weight_bytes, ranks);
+  if (o.streamed_layers > 0) {
+    const double window = kStreamWindow * std::max(1, o.layout.pipeline_parallel_size);
+    const double away = std::max(0.0, o.streamed_layers - window) * layer_bytes(s);
+    rank.weights -= static_cast<uint64_t>(away / static_cast<double>(ranks));
+  }
   // Activations are two copies of the widest ones in float32, and the logits of the rows that
   // sample.
   rank.activations =
@@ -147,6 +160,8 @@ int64_t sim_step_us(const SimOptions& o, const StepPlan& plan) {
     seconds *= (micro + pp - 1) / micro;
     seconds += (pp - 1) * (row_bytes / micro / o.kind.link_bytes_per_s + o.kind.launch_s);
   }
+  // Streamed layers come while others compute.
+  seconds = std::max(seconds, o.streamed_layers * layer_bytes(s) / (tp * pp) / o.host_bytes_per_s);
   const double swapped = static_cast<double>(plan.swap_out.size() + plan.swap_in.size());
   seconds += swapped * static_cast<double>(s.kv_values_per_token() * o.kv_value_bytes) *
              o.block_tokens / (tp * pp) / o.host_bytes_per_s;

@@ -51,6 +51,7 @@ struct SimOptions {
   double efficiency = 0.8;         // Share of the device's peaks that is reached.
   uint64_t swap_bytes = 0;         // Host memory for KV blocks.
   double host_bytes_per_s = 20e9;  // Between device and host memory.
+  uint32_t streamed_layers = 0;    // Layers of the model whose weights stay in host memory.
   bool draft_model = false;        // Guesses cost nothing and are right three times of four.
   bool generates = true;           // False: it only embeds, as an encoder does.
   bool reads_payloads = false;     // Its encoder is a function of a payload's content hash.

@@ -66,6 +66,8 @@ Result<void> CpuForward::allocate(const ModelFile& file, RankPlan& plan,
   ALTLAS_TRY(LoadedWeights loaded, load_weights(file, shard_, options, plan.weight_bytes, device_));
   weight_buffer_ = std::move(loaded.buffer);
   weights_ = std::move(loaded.weights);
+  if (!plan.stream.layers.empty())
+    stream_ = std::make_unique<LayerStream>(weight_buffer_.data(), std::move(plan.stream));
   ALTLAS_TRY(const Workspace<Arena> workspace, allocate_workspace(plan));
   ALTLAS_TRY_VOID(allocate_kv(shape));
   for (size_t i = 0; i < plan.adapters.size(); ++i)
@@ -108,6 +110,7 @@ void CpuForward::open_decoder(const RankPlan& plan, Workspace<Arena> workspace, 
       std::make_unique<Decoder>(DecoderPart{config_, shard_, weights_, layout_, tokens_max},
                                 groups_, workspace, RankTeam{&device_.team(), group_.get(), rank_});
   decoder_->measure(times);
+  decoder_->stream(stream_.get());
   head_rows_max_ = std::min(kSampledRowsMax, tokens_max);
   if (!shard_.last) return;
   shared_ = &group_->shared([&](RankGroup::Shared& shared) {

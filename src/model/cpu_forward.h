@@ -79,7 +79,8 @@ class CpuForward final : public Forward {
   std::vector<uint64_t> place_bytes_;               // Per KV group, of a block in host memory.
   std::vector<std::unique_ptr<std::byte[]>> host_;  // Per KV group: [swap_places][layers][block].
   DecoderWeights weights_;
-  std::unique_ptr<Decoder> decoder_;  // Null: encoder_ is there.
+  std::unique_ptr<LayerStream> stream_;  // Null: all layers are in memory.
+  std::unique_ptr<Decoder> decoder_;     // Null: encoder_ is there.
   std::unique_ptr<Encoder> encoder_;
   AdapterTable adapters_;
   std::unique_ptr<DraftModel> draft_;  // Null: none.

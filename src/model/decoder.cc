@@ -133,6 +133,7 @@ void Decoder::run_layers(StepContext& step) {
   const LayerWeights* before = nullptr;
   for (uint32_t l = shard_.layers.begin; l < shard_.layers.end; ++l) {
     const LayerWeights& layer = weights_.layers[l];
+    if (stream_ != nullptr && step.thread == 0) stream_->enter(l);
     if (before != nullptr) adapt_down(step, l - 1);
     add_and_norm(step, before != nullptr, before ? before->post_feed_forward_norm : nullptr,
                  layer.attention_norm, forms_of(layer.qkv));

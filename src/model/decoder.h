@@ -15,6 +15,7 @@
 #include "model/feed_forward.h"
 #include "model/head.h"
 #include "model/kv_group.h"
+#include "model/layer_stream.h"
 #include "model/op_clock.h"
 #include "model/rank_group.h"
 #include "model/step_context.h"
@@ -48,6 +49,8 @@ class Decoder {
     times_ = times;
     parts_.head.measure(times);
   }
+  // From now on steps tell it which layer they are at; null: nobody. It outlives the decoder.
+  void stream(LayerStream* stream) { stream_ = stream; }
 
  private:
   // What has memory of the workspace. T: step_tokens_max.
@@ -94,6 +97,7 @@ class Decoder {
   const DecoderWeights& weights_;
   const RankTeam team_;
   OpTimes* times_ = nullptr;
+  LayerStream* stream_ = nullptr;
   Parts parts_;
   StepTokens tokens_;
   uint32_t steps_ = 0;          // Steps of forward() so far, modulo 2^32.

@@ -32,7 +32,9 @@ class Builder {
     ALTLAS_TRY_VOID(encoder ? encoder_embedding(weights) : embedding_and_head(weights));
     for (uint32_t i = 0; i < config_.layer_count; ++i) {
       const Skip skip(*this, !shard_.layers.holds(i));
+      const uint64_t begin = arena_->used();
       ALTLAS_TRY(LayerWeights layer, encoder ? encoder_layer(i) : one_layer(i));
+      layer.bytes = {begin, arena_->used()};
       weights.layers.push_back(std::move(layer));
       if (skip.skips()) weights.layers.back() = {};
       report((i + 1.0) / config_.layer_count);

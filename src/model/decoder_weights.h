@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/range.h"
 #include "base/result.h"
 #include "device/cpu/team.h"
 #include "model/architecture.h"
@@ -44,6 +45,7 @@ struct LayerWeights {
   const float* up_bias = nullptr;
   const float* down_bias = nullptr;
   const float* post_feed_forward_beta = nullptr;
+  Range bytes;  // Where the layer lies in the arena, from its start; empty: not on this rank.
 };
 
 struct DecoderWeights {

@@ -59,7 +59,8 @@ Result<std::unique_ptr<DraftModel>> DraftModel::load(std::unique_ptr<DraftPlan> 
   LoadOptions weights = options;
   weights.model_path = options.draft_model_path;
   weights.shard = {};
-  ALTLAS_TRY(out->loaded_, load_weights(own.file, own.shard, weights, own.weight_bytes, device));
+  ALTLAS_TRY(out->loaded_, load_weights(own.file, own.shard, weights,
+                                        {own.weight_bytes, own.weight_bytes}, device));
   const Workspace<uint64_t>& bytes = own.activation_bytes;
   ALTLAS_TRY(out->workspace_, device.allocate("draft activations", bytes.own + bytes.shared));
   for (KvGroup& group : own.groups) {

@@ -9,18 +9,23 @@
 
 namespace altlas::model {
 
+struct WeightBytes {
+  uint64_t all = 0;
+  uint64_t booked = 0;
+};
+
 struct LoadedWeights {
   device::Buffer buffer;  // What `weights` points into.
   DecoderWeights weights;
 };
 
-// shard: of options.shard. bytes: of the packed weights. Call it from the leader of the device's
-// team. What goes wrong with options.panels only costs time and is logged.  Errors: as
-// lay_out_weights, kBusy where the device has no room. Each device books all of its bytes, also
-// where several map one file.
-// device: one whose memory the host writes.
+// shard: of options.shard. bytes: of the packed weights, of which `booked` are in memory at once;
+// the rest stays in the file where they are kept, or the load fails (kInvalid). Call it from the
+// leader of the device's team. What goes wrong with options.panels only costs time and is logged.
+// Errors: as lay_out_weights, kBusy where the device has no room. Each device books all of its
+// bytes, also where several map one file. device: one whose memory the host writes.
 Result<LoadedWeights> load_weights(const ModelFile& file, const ShardPlan& shard,
-                                   const LoadOptions& options, uint64_t bytes,
+                                   const LoadOptions& options, WeightBytes bytes,
                                    device::Device& device);
 
 }  // namespace altlas::model

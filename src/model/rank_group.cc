@@ -50,7 +50,8 @@ Result<device::Buffer> RankGroup::share_workspace(uint32_t rank, uint64_t bytes,
     part_bytes_ = bytes;
   }
   ALTLAS_CHECK(bytes == part_bytes_, "all ranks share equal parts");
-  ALTLAS_TRY(device::Buffer part, device.adopt("activations", workspace_ + rank * bytes, bytes));
+  ALTLAS_TRY(device::Buffer part,
+             device.adopt("activations", workspace_ + rank * bytes, bytes, bytes));
   taken_[rank] = true;
   return part;
 }

@@ -114,8 +114,9 @@ class OtherDevice final : public device::Device {
     ++allocations;
     return memory_.allocate(name, bytes);
   }
-  Result<device::Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes) override {
-    return memory_.adopt(name, mapped, bytes);
+  Result<device::Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes,
+                               uint64_t booked) override {
+    return memory_.adopt(name, mapped, bytes, booked);
   }
   device::Team& team() override { return memory_.team(); }
   int64_t busy_ns() const override { return memory_.busy_ns(); }

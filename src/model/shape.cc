@@ -121,7 +121,6 @@ Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& 
 // Adds the adapters and the draft model to the shape.
 Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan& plan) {
   ReplicaShape& shape = plan.shape;
-  plan.weight_bytes = shape.weight_bytes;
   for (const replica::AdapterFile& file : options.adapters) {
     ALTLAS_TRY(CheckedAdapter adapter,
                CheckedAdapter::open(file.path, plan.config, options.adapter_rank_max));
@@ -174,7 +173,6 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
   shape.sequences_max = options.sequences_max == 0 ? 64 : options.sequences_max;
   shape.step_tokens_max = options.step_tokens_max == 0 ? 512 : options.step_tokens_max;
   shape.block_tokens = options.block_tokens;
-  shape.weight_bytes = arena.used();
   shape.embedding_size = plan.config.hidden;
   shape.generates = !plan.config.architecture.encoder;
   // An encoder sees a whole text in one step.
@@ -191,11 +189,18 @@ Result<RankPlan> plan_rank(const ModelFile& file, const LoadOptions& options, ui
     shape.groups.push_back(kv::GroupSpec::attention(group.window, group.block_bytes(plan.layout)));
     shape.block_bytes += group.block_bytes(plan.layout);
   }
-  shape.weight_bytes = whole_pages(shape.weight_bytes);  // Buffers are whole pages.
+  // Buffers are whole pages.
+  plan.stream = stream_plan(weights, plan.shard, options);
+  plan.weight_bytes = {whole_pages(arena.used()),
+                       whole_pages(arena.used() - plan.stream.saved_bytes())};
+  shape.weight_bytes = plan.weight_bytes.booked;
   if (!shape.generates && (!options.adapters.empty() || !options.draft_model_path.empty()))
     return invalid(
         "this model only gives embeddings: LoRA adapters and draft models are not "
         "supported for it");
+  if (!shape.generates && !plan.stream.layers.empty())
+    return invalid("this model only gives embeddings: its weights are not offloaded",
+                   options.stream_weights ? "stream_weights" : "offload_layers");
   ALTLAS_TRY_VOID(plan_extras(options, threads, plan));
   shape.swap_places = static_cast<uint32_t>(std::min<uint64_t>(
       {options.swap_bytes / shape.block_bytes, kSwapPlacesMax, options.swap_places_max}));

@@ -11,6 +11,8 @@
 #include "model/decoder.h"
 #include "model/decoder_part.h"
 #include "model/draft.h"
+#include "model/layer_stream.h"
+#include "model/load_weights.h"
 #include "model/model_file.h"
 #include "model/rank.h"
 #include "ops/attention/kv_layout.h"
@@ -27,7 +29,8 @@ struct RankPlan {
   ops::KvLayout layout;         // The layout of the rank's KV heads.
   std::vector<KvGroup> groups;  // blocks set, data null.
   ReplicaShape shape;
-  uint64_t weight_bytes = 0;  // The model's own, of shape.weight_bytes.
+  WeightBytes weight_bytes;  // The model's own; shape.weight_bytes counts those booked.
+  StreamPlan stream;
   // The parts of shape.activation_bytes: whole pages that are the rank's own, and its part of what
   // the group shares.
   Workspace<uint64_t> activation_bytes;

@@ -36,6 +36,8 @@ struct ReplicaSettings {
   uint32_t speculative_tokens = 0;  // Guessed ahead per step and sequence; 0: none.
   uint64_t swap_bytes = 0;          // Host memory for the KV of those preempted; 0: recompute.
   std::string repack_folder;        // Where repacked weights are kept; empty: nowhere.
+  uint32_t offload_layers = 0;      // The last layers of a rank that stay in the packed file.
+  bool stream_weights = false;      // All layers stay there.
   uint32_t tensor_parallel_size = 1;
   std::vector<double> tensor_split;  // The share of each tensor-parallel rank; empty: equal ones.
   uint32_t pipeline_parallel_size = 1;
@@ -65,6 +67,8 @@ struct ReplicaSettings {
     field("speculative_tokens", &S::speculative_tokens, &C::speculative_tokens);
     field("swap_bytes", &S::swap_bytes, &C::swap_bytes);
     field("repack_folder", &S::repack_folder, kGivenElsewhere);
+    field("offload_layers", &S::offload_layers, &C::offload_layers);
+    field("stream_weights", &S::stream_weights, &C::stream_weights);
     field("tensor_parallel_size", &S::tensor_parallel_size, &C::tensor_parallel_size);
     field("tensor_split", &S::tensor_split, &C::tensor_split);
     field("pipeline_parallel_size", &S::pipeline_parallel_size, &C::pipeline_parallel_size);

@@ -47,12 +47,13 @@ Result<Buffer> CpuDevice::allocate(std::string_view name, uint64_t bytes) {
   // This is advice: a refusal costs only speed. The first block of a KV cache touches every layer's
   // part, and with large pages it would take megabytes of each.
   if (bytes >= kHugePage) ::madvise(data, bytes, name == "kv" ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
-  return Buffer(static_cast<std::byte*>(data), bytes, std::string(name), ledger_, unmap);
+  return Buffer(static_cast<std::byte*>(data), bytes, bytes, std::string(name), ledger_, unmap);
 }
 
-Result<Buffer> CpuDevice::adopt(std::string_view name, void* mapped, uint64_t bytes) {
-  ALTLAS_TRY_VOID(ledger_.take(name, bytes));
-  return Buffer(static_cast<std::byte*>(mapped), bytes, std::string(name), ledger_, unmap);
+Result<Buffer> CpuDevice::adopt(std::string_view name, void* mapped, uint64_t bytes,
+                                uint64_t booked) {
+  ALTLAS_TRY_VOID(ledger_.take(name, booked));
+  return Buffer(static_cast<std::byte*>(mapped), bytes, booked, std::string(name), ledger_, unmap);
 }
 
 }  // namespace altlas::device

@@ -21,7 +21,8 @@ class CpuDevice final : public Device {
   const std::string& name() const override { return spec_.name; }
   MemoryUse memory_use() const override { return ledger_.use(); }
   Result<Buffer> allocate(std::string_view name, uint64_t bytes) override;
-  Result<Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes) override;
+  Result<Buffer> adopt(std::string_view name, void* mapped, uint64_t bytes,
+                       uint64_t booked) override;
   int64_t busy_ns() const override { return team_.busy_ns(); }
 
   Team& team() override { return team_; }
