@@ -73,8 +73,9 @@ Result<void> CpuForward::allocate(const ModelFile& file, RankPlan& plan,
   if (shape.generates)
     open_decoder(plan, workspace, options.times);
   else
-    encoder_ = std::make_unique<Encoder>(config_, weights_, groups_[0], layout_,
-                                         shape.step_tokens_max, workspace.own, team);
+    encoder_ =
+        std::make_unique<Encoder>(EncoderPart{config_, weights_, layout_, shape.step_tokens_max},
+                                  groups_[0], workspace.own, team);
   if (plan.draft) {
     ALTLAS_TRY(draft_,
                DraftModel::load(std::move(plan.draft), options, shape.step_tokens_max, device_));

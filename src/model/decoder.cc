@@ -259,7 +259,7 @@ void Decoder::add_and_norm(StepContext& step, bool branch, const float* post_nor
     if (branch) add_branch(step, row, post_norm, normed);
     ops::rms_norm_cpu({step.x[row], hidden}, {norm, hidden}, config_.norm_eps, {normed, hidden});
     if (forms.quantized)
-      ops::quantize_rows(normed, hidden, hidden, 0, 1,
+      ops::quantize_rows({normed, 1, hidden}, hidden, {0, 1},
                          step.quantized + ops::quantized_bytes(row, hidden));
   }
 }

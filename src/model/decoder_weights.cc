@@ -161,7 +161,7 @@ class Builder {
                          rows.begin * row_bytes(view.dtype, view.cols());
     team_->run([&](uint32_t thread) {
       const auto range = device::split(ops::panel_count(rows.size()), thread, team_->size());
-      ops::pack_panels(view.dtype, rows.size(), view.cols(), source, range.begin, range.end, data);
+      ops::pack_panels({view.dtype, rows.size(), view.cols(), source}, range, data);
     });
   }
 

@@ -43,8 +43,7 @@ void Head::norm_rows(uint32_t group_thread, std::span<const uint32_t> rows) {
     final_hidden(rows[i], {input_.normed[i], hidden});
     if (!ops::all_finite_cpu(input_.normed[i], hidden)) broken[i] = 1;
     if (weights_.head.takes_quantized)
-      ops::quantize_rows(input_.normed.data, input_.normed.stride, hidden, i, i + 1,
-                         input_.quantized);
+      ops::quantize_rows(input_.normed, hidden, {i, i + 1}, input_.quantized);
   }
   team_.group->barrier();
 }
@@ -70,8 +69,8 @@ Rows<float> Head::chunk(uint32_t thread, size_t rows, size_t first, size_t count
                            .quantized = input_.quantized,
                            .values = input_.normed.data,
                            .stride = input_.normed.stride};
-  ops::matmul(part(weights_.head, first, count), x, 0, ops::panel_count(count), out.data,
-              out.stride, input_.scratch[thread]);
+  ops::matmul(part(weights_.head, first, count), x, {0, ops::panel_count(count)}, out,
+              input_.scratch[thread]);
   uint8_t* broken = broken_[team_.group->first_thread(team_.rank) + thread];
   for (size_t i = 0; i < rows; ++i)
     if (!ops::all_finite_cpu(out[i], count)) broken[i] = 1;
@@ -93,8 +92,8 @@ void Head::logits_again(uint32_t thread, size_t i, size_t first, size_t count, f
                            .stride = input_.normed.stride};
   // A run, whose beginning is a rank's, may be another rank's.
   const RankGroup::Shard& shard = team_.group->shard_of(static_cast<uint32_t>(first));
-  ops::matmul(part(shard.weights->head, first - shard.vocab.begin, count), x, 0,
-              ops::panel_count(count), out, ops::kSampleRun, input_.scratch[thread]);
+  ops::matmul(part(shard.weights->head, first - shard.vocab.begin, count), x,
+              {0, ops::panel_count(count)}, {out, 1, ops::kSampleRun}, input_.scratch[thread]);
   if (config_.logit_softcap > 0) ops::softcap_cpu(config_.logit_softcap, count, out);
 }
 

@@ -106,7 +106,7 @@ Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& 
                                  ranks, options.shard.pp_size),
                      ranks > 1 ? "tensor_parallel_size" : "pipeline_parallel_size");
     plan.activation_bytes.own = whole_pages(Encoder::workspace_bytes(
-        plan.config, weights, plan.layout, shape.step_tokens_max, threads));
+        {plan.config, weights, plan.layout, shape.step_tokens_max}, threads));
     return {};
   }
   const DecoderPart part{plan.config, plan.shard, weights, plan.layout, shape.step_tokens_max};

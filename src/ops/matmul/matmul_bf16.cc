@@ -140,11 +140,10 @@ struct DotProducts {
   }
 };
 
-void matmul_bf16(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                 size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
-  if (weights.type != DType::kBF16)
-    return matmul_kernel_avx512()(weights, x, panel_begin, panel_end, y, y_stride, scratch);
-  bf16_product<DotProducts>(weights, x, {panel_begin, panel_end}, y, y_stride, scratch);
+void matmul_bf16(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+                 std::byte* scratch) {
+  if (weights.type != DType::kBF16) return matmul_kernel_avx512()(weights, x, panels, y, scratch);
+  bf16_product<DotProducts>(weights, x, panels, y, scratch);
 }
 
 }  // namespace
