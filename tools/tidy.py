@@ -198,8 +198,9 @@ def check_text(path, text, report):
             report(path, number, "todo", "a TODO carries an issue number: TODO(#12)")
         if re.search(r"march=native", line):
             report(path, number, "native", "SIMD is chosen at run time")
-    if path.endswith(".h"):
+    if path.endswith((".h", ".cc", ".cu")):
         check_comments(path, text, report)
+    if path.endswith(".h"):
         if "#pragma once" not in text:
             report(path, 1, "pragma", "no #pragma once")
         if not lines or not lines[0].startswith("//"):

@@ -145,7 +145,8 @@ bool Attention::quantizes_items(const Linear& next) const {
   return next.takes_quantized && shard_.attends_whole_blocks;
 }
 
-// One token's call from a row on, for a KV head of the rank. blocks: of the layer.
+// Returns the call of attention for a KV head of the rank, from a row of the step on. blocks: the
+// layer's. Its table, position and number of tokens are the caller's to fill in.
 ops::AttentionCall Attention::call_of(const Head& head, uint32_t index, std::byte* blocks,
                                       size_t first_row) const {
   return {.blocks = blocks + index * layout_.head_bytes(),
@@ -179,7 +180,7 @@ void Attention::attend(StepContext& step, const LayerWeights& layer, const Place
   }
 }
 
-// Bias, norms and rope of one KV head of the rank and its queries.
+// Adds the bias to one KV head of the rank and its queries, norms them, and turns them by rope.
 void Attention::turn_head(StepContext& step, const LayerWeights& layer, const KvGroup& group,
                           uint32_t head) const {
   const size_t q = q_width(), kv = kv_width(), dim = config_.head_dim;
@@ -203,7 +204,8 @@ void Attention::turn_head(StepContext& step, const LayerWeights& layer, const Kv
   }
 }
 
-// In a step of one token every team.size()th KV head of the rank, from its bias to its attention.
+// Computes a step of one token: each thread takes every team.size()th KV head of the rank, from its
+// bias to its attention.
 void Attention::attend_token(StepContext& step, const LayerWeights& layer, const Place& place) {
   const size_t q = q_width(), kv = kv_width();
   const BatchEntry& entry = step.entries[0];
@@ -240,7 +242,7 @@ bool Attention::shares_token(const StepContext& step, const ops::AttentionShape&
   return threads > 1 && tiles.last - tiles.first >= kTilesMin && 4 * places > 5 * heads;
 }
 
-// Tiles of all KV heads of the rank are split over its threads, then the rows that merge them.
+// Splits the tiles of all KV heads of the rank over its threads, then the rows that merge them.
 void Attention::attend_together(StepContext& step, const Place& place) {
   const KvGroup& group = groups_[place.group];
   const BatchEntry& entry = step.entries[0];

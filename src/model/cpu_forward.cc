@@ -159,8 +159,8 @@ void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answe
   std::copy_n(shared_->answers.begin(), rows.size(), answers.begin());
 }
 
-// The answer of row `place` of those at once, whose logits have all been seen. Threads: any of the
-// group, each row by one.
+// Answers the row at `place` of those that the head takes at once, after all its logits were seen.
+// Threads: any of the group; one per row.
 void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place) {
   ops::RowSampler& sampler = shared_->samplers[place];
   HeadAnswer& out = shared_->answers[place];
@@ -209,8 +209,8 @@ uint64_t CpuForward::range_bytes(uint32_t group, const KvRange& range) const {
   return static_cast<uint64_t>(layers) * (range.head_end - range.head_begin) * layout_.head_bytes();
 }
 
-// Calls each(bytes of the group's memory) for what lies within the range: blocks in order, their
-// layers ascending.
+// Calls each(bytes of the group's memory) for what lies within the range, block by block, with each
+// block's layers in ascending order.
 void CpuForward::for_each_part(uint32_t group, const KvRange& range,
                                std::span<const BlockId> blocks, const auto& each) const {
   const KvGroup& of = groups_[group];

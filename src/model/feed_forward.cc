@@ -85,8 +85,8 @@ void FeedForward::gate(const StepContext& step, const Linear& down) {
   }
 }
 
-// A thread multiplies some of the rank's rows of gate and up for some tokens, and makes of them the
-// input of the next product while they are in its cache.
+// Multiplies some of the rank's rows of gate and up for some tokens, and makes the input of the
+// next product from them while they are in this thread's cache.
 void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
                                  const Linear& gate_up, const ops::Activations& x,
                                  const Gated& to) {

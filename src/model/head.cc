@@ -10,8 +10,8 @@ namespace altlas::model {
 
 namespace {
 
-// The weights of ids [first, first + count), counted from the head's own first one. first: of a
-// panel.
+// Returns the weights of ids [first, first + count), counted from the head's own first one. `first`
+// is the first id of a panel.
 ops::PackedMatrix part(const Linear& linear, size_t first, size_t count) {
   const ops::PackedMatrix& head = linear.parts[0].matrix;
   return {head.type, static_cast<uint32_t>(count), head.cols,
@@ -53,15 +53,15 @@ void Head::final_hidden(size_t row, std::span<float> out) const {
   ops::rms_norm_cpu({input_.x[row], hidden}, {weights_.output_norm, hidden}, config_.norm_eps, out);
 }
 
-// The ids whose logits this thread computes, counted from the rank's first one: whole runs.
+// Returns the ids whose logits this thread computes, counted from the rank's first one: whole runs.
 Range Head::share(uint32_t thread) const {
   const size_t vocab = shard_.vocab.size(), runs = ceil_div(vocab, ops::kSampleRun);
   const auto own = device::split(runs, thread, team_.team->size());
   return {std::min(vocab, own.begin * ops::kSampleRun), std::min(vocab, own.end * ops::kSampleRun)};
 }
 
-// Rows of logits of the rank's ids [first, first + count), at most kWidth; valid until this
-// thread's next call. first: of a panel.
+// Computes rows of the logits of the rank's ids [first, first + count), at most kWidth. They are
+// valid until this thread's next call. `first` is the first id of a panel.
 Rows<float> Head::chunk(uint32_t thread, size_t rows, size_t first, size_t count) {
   const Rows<float> out =
       chunks_.rows(size_t{thread} * kHeadRowsMax, size_t{thread} * kHeadRowsMax + rows);
@@ -108,7 +108,7 @@ void Head::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
   });
   for (size_t i = 0; i < rows.size(); ++i) {
     ops::Best best;
-    // Ids ascend with the threads: of equal ones the lowest.
+    // Threads have ascending ids, so the lowest of equal ones wins.
     for (uint32_t t = 0; t < team_.group->threads(); ++t) {
       const ops::Best& one = best_[t][i];
       if (one.logit > best.logit) best = one;

@@ -112,9 +112,9 @@ TEST(Attention, EveryTargetAndChunking) {
     }
 }
 
-// Goal: every target stores the bits of the scalar conversions: ties, subnormals, values too large,
-// NaNs; an infinity becomes NaN, where finite values that are too large saturate. Method: keys and
-// values of two heads at positions of two groups.
+// Goal: every target stores the bits of the scalar conversions, also for ties, subnormals, too
+// large values and NaN; an infinity becomes NaN, where finite values that are too large saturate.
+// Method: keys and values of two heads at positions of two groups.
 TEST(Attention, EveryTargetStoresTheSameBits) {
   for (const DType type : {DType::kF16, DType::kBF16}) {
     const KvLayout kv{.type = type, .block_tokens = 32, .kv_heads = 2, .head_dim = 48};

@@ -19,8 +19,8 @@ namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 using Halves = hn::Rebind<uint16_t, F32x16>;
 
-// As f16_from_f32 of each lane, but for infinities: what is not finite is to show in what follows,
-// so they become NaN.
+// Does what f16_from_f32() does for each lane, except for infinities: what is not finite is to show
+// in what follows, so they become NaN.
 HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
 #if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   HWY_ALIGN float in[16];

@@ -72,7 +72,8 @@ struct DotProducts {
         if (NP > 1 && last) __builtin_prefetch(y + c * job.y_stride + p * kPanelRows, 1, 3);
       }
     }
-    const size_t step = ceil_div(4 * kRowBytes, of.count);  // Of `ahead`, for 4 columns.
+    // Bytes of `ahead` that this tile prefetches for 4 columns.
+    const size_t step = ceil_div(4 * kRowBytes, of.count);
     const std::byte* w = job.weights_at(chunk.panel, chunk.columns.begin);
     const std::byte* ahead = NP == 1 ? w + kAhead : chunk.next + of.index * (kChunk / 4) * step;
     size_t k = 0;
