@@ -27,8 +27,8 @@ struct PackedMatrix {
   uint32_t rows = 0;
   uint32_t cols = 0;
   const std::byte* data = nullptr;
-  // Panels of the same kind that the thread multiplies after the last of these: fetched meanwhile;
-  // null: none that is known.
+  // Panels of the same kind that the thread multiplies after the last of these, so that they are
+  // fetched in time; null: they are not known.
   const std::byte* next = nullptr;
 };
 
