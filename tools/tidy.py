@@ -27,6 +27,7 @@ DROPPED_AWAIT = re.compile(r"^\s*co_await\s+[\w.:>-]*\b(admit|submit|cancel|set_
 # Request bodies are read by the rows that describe them. Only items of lists and the server's own records are read by name.
 FIELD_BY_NAME = re.compile(r"\b\w+\.(text|required_text|optional_text|integer|optional_integer|unsigned_integer|number|boolean|texts|object|array|"
                            r"value|has|choice)\(\s*\"")
+QUERY_BY_NAME = re.compile(r"\bquery_value\(\s*\"")
 READ_BY_NAME = re.compile(r"src/server/(body/|prompt/(chat_messages|tool_request)\.cc|batches/(batch_json|files)\.cc)|_test\.cc$")
 
 
@@ -151,6 +152,8 @@ def check_fields(path, text, report):
         return
     for found in FIELD_BY_NAME.finditer(text):
         report(path, text.count("\n", 0, found.start()) + 1, "field", "reads a field by name: give its body a row (docs/adding/field.md)")
+    for found in QUERY_BY_NAME.finditer(text):
+        report(path, text.count("\n", 0, found.start()) + 1, "field", "reads a query parameter by name: give it a row (docs/adding/field.md)")
 
 
 # A comment is a whole sentence with a named subject.
@@ -195,8 +198,9 @@ def check_text(path, text, report):
             report(path, number, "todo", "a TODO carries an issue number: TODO(#12)")
         if re.search(r"march=native", line):
             report(path, number, "native", "SIMD is chosen at run time")
-    if path.endswith(".h"):
+    if path.endswith((".h", ".cc", ".cu")):
         check_comments(path, text, report)
+    if path.endswith(".h"):
         if "#pragma once" not in text:
             report(path, 1, "pragma", "no #pragma once")
         if not lines or not lines[0].startswith("//"):

@@ -87,9 +87,9 @@ Result<void> fit_context(const std::string& path, bool given, EngineBenchOptions
   return {};
 }
 
-Result<std::unique_ptr<engine::CpuExecutor>> open_executor(
-    const config::EngineConfig& config, const device::DeviceSpec& device, const std::string& path,
-    const EngineBenchOptions& bench, model::OpTimes& times, ProgressBar& bar) {
+engine::CpuRankOptions rank_options(const config::EngineConfig& config,
+                                    const device::DeviceSpec& device, const std::string& path,
+                                    const EngineBenchOptions& bench, model::OpTimes& times) {
   engine::CpuRankOptions rank;
   rank.device = device;
   rank.load.model_path = path;
@@ -101,8 +101,7 @@ Result<std::unique_ptr<engine::CpuExecutor>> open_executor(
   rank.load.kv_dtype = config.kv_dtype;
   rank.load.panels.folder = repack_folder(config);
   rank.load.times = &times;
-  return engine::CpuExecutor::open(
-      {rank}, 1, [&](std::string_view phase, double part) { bar.update_fraction(phase, part); });
+  return rank;
 }
 
 // Refuses settings that the bench does not read: the figures would be the same without them.
@@ -245,7 +244,9 @@ Result<void> measure(const Options& options) {
   ALTLAS_TRY_VOID(fit_context(model.path, options.context_given, bench));
   model::OpTimes times;
   ALTLAS_TRY(const auto executor,
-             open_executor(loaded.config.engine, device, model.path, bench, times, bar));
+             engine::CpuExecutor::open(
+                 {rank_options(loaded.config.engine, device, model.path, bench, times)}, 1,
+                 [&](std::string_view phase, double part) { bar.update_fraction(phase, part); }));
   ALTLAS_TRY_VOID(check_kv(executor->limits(), bench));
   model.random.reset();  // The engine holds packed copies of the random weights.
   RoofMeter meter(device.threads, device.cpu_first, options.roofs ? kRoofBytes : 0);

@@ -8,12 +8,12 @@
 //
 // It is composed of parts that own its state, and of others that own none and say what follows from
 // an event (control/core/, a header each). The core itself only routes.
-//   state:  Fleet (devices, deployments, replicas), MemoryLedger (bytes of devices), TaskTable
-//   (tasks),
-//           WaitingTasks (their order), Admissions (places in the queue), JournalQueue (writes),
-//           Adapters (LoRA), PlacementView (what devices look like; follows from the others)
-//   rules:  Intake (the way in), Dispatcher (what starts where), TaskLife (steps of a task's life),
-//           ReplicaLife (of a replica's)
+//   state:  Fleet (devices, deployments, replicas), MemoryLedger (bytes of devices),
+//           TaskTable (tasks), WaitingTasks (their order), Admissions (places in the queue),
+//           JournalQueue (writes), Adapters (LoRA),
+//           PlacementView (what devices look like; follows from the others)
+//   rules:  Intake (the way in), Dispatcher (what starts where), TaskLife (a task's life),
+//           ReplicaLife (a replica's life)
 #pragma once
 
 #include <cstdint>
@@ -21,9 +21,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/change_set.h"
 #include "control/core/adapters.h"
 #include "control/core/admissions.h"
-#include "base/change_set.h"
 #include "control/core/dispatcher.h"
 #include "control/core/fleet.h"
 #include "control/core/intake.h"

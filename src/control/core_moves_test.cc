@@ -13,9 +13,9 @@ namespace {
 // Before: it moved 2,048 times to and fro with each event.
 TEST(CoreMoves, ATaskDoesNotGoToAndFroBetweenDevices) {
   struct Row {
-    uint32_t places;  // Of each replica.
-    size_t canceled;  // Of the tasks that run, the first ones.
-    size_t ends;      // The run that ends at last, of those cancelled.
+    uint32_t places;  // The places of each replica.
+    size_t canceled;  // How many of the running tasks are cancelled, from the first one on.
+    size_t ends;      // Which of the cancelled runs ends at last.
   };
   for (const Row& row : {Row{1, 2, 1}, Row{2, 3, 0}, Row{4, 8, 7}}) {
     CoreSetup setup = test_setup(2, row.places);

@@ -21,7 +21,7 @@ namespace {
 
 struct Layout {
   uint32_t ranks = 1;
-  uint32_t threads = 1;  // Of each rank.
+  uint32_t threads = 1;  // The threads of each rank.
   std::vector<double> split = {};
   uint32_t stages = 1;
   PipelineSplit pipeline_split = PipelineSplit::kBalanced;

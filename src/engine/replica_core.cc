@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 
-// What concerns adapters is in replica_adapters.cc, sequences that wait for their grammar in
+// Adapters are in replica_adapters.cc, sequences that wait for their grammar in
 // replica_grammars.cc.
 namespace altlas::engine {
 

@@ -91,7 +91,7 @@ class Heard {
   int stats = 0;
   ReplicaStats last_stats;
   std::map<uint64_t, std::string> text;
-  std::vector<uint64_t> order;  // Of sequences, by their first tokens.
+  std::vector<uint64_t> order;  // Sequences in the order of their first tokens.
   std::map<uint64_t, TaskResult> results;
   std::map<uint64_t, uint32_t> cancelled;
   std::vector<AdapterLoaded> adapters;

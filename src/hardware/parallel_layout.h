@@ -11,8 +11,8 @@ namespace altlas {
 struct ParallelLayout {
   int32_t tensor_parallel_size = 1;
   int32_t pipeline_parallel_size = 1;
-  int32_t expert_parallel_size = 1;    // Divides tensor_parallel_size's ranks; experts over ranks.
-  std::vector<double> shares;          // Share of each tensor rank in rows, empty: even. Sums to 1.
+  int32_t expert_parallel_size = 1;    // Groups of a stage's ranks that experts are spread over.
+  std::vector<double> shares;          // Each tensor rank's share of rows; sums to 1. Empty: even.
   int32_t pipeline_micro_batches = 0;  // 0: as many as stages.
 
   int32_t ranks() const { return tensor_parallel_size * pipeline_parallel_size; }

@@ -40,7 +40,7 @@ class MemoryStore final : public Store {
   }
 
  private:
-  std::map<uint64_t, TaskEvent> events_;  // By row: the order written.
+  std::map<uint64_t, TaskEvent> events_;  // By row, which is the order of writing.
   std::map<TaskId, std::vector<uint64_t>> rows_of_;
   uint64_t row_next_ = 1;
   std::map<std::string, std::string, std::less<>> values_;

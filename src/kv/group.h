@@ -15,7 +15,7 @@ enum class GroupKind : uint8_t {
   kState,
 };
 
-// A set of layers that keep the same of a sequence, and so share block tables.
+// Layers that keep the same kind of state of a sequence, and so share block tables.
 struct GroupSpec {
   GroupKind kind = GroupKind::kFull;
   uint32_t blocks = 0;  // For kState: states.
@@ -23,7 +23,7 @@ struct GroupSpec {
   uint32_t window = 0;
   uint64_t block_bytes = 0;  // For a block, or a state, on one device: all layers of the group.
 
-  // For kFull and kWindow: by 0 or the window in tokens.
+  // A group of attention layers. window: in tokens; 0: every token sees all before it.
   static GroupSpec attention(uint32_t window, uint64_t block_bytes) {
     return {window == 0 ? GroupKind::kFull : GroupKind::kWindow, 0, window, block_bytes};
   }

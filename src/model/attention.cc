@@ -88,7 +88,7 @@ void Attention::adapt(const StepContext& step, uint32_t index) {
   for (size_t row = step.rank_own.begin; row < step.rank_own.end; ++row) {
     for (const Columns& part : columns())
       std::copy_n(qkv_[row] + part.own, part.count, whole + part.whole);
-    adapt_row(step, row, index, &LayerAdapter::qkv, step.normed[row], whole);
+    add_pairs(pairs_of(step, row, index, &LayerAdapter::qkv), step.normed[row], whole);
     for (const Columns& part : columns())
       std::copy_n(whole + part.whole, part.count, qkv_[row] + part.own);
   }
@@ -112,8 +112,7 @@ void Attention::run(StepContext& step, const LayerWeights& layer, uint32_t index
     seen += keys_seen(entry.position, entry.tokens.size(), window);
   step.clock.lap(Op::kAttention, 0, 0, 2 * seen * q_width());
   if (!layer.output.takes_quantized || (!step.single && quantizes_items(layer.output))) return;
-  ops::quantize_rows(attended_.data, attended_.stride, config_.q_width(), step.own.begin,
-                     step.own.end, step.quantized);
+  ops::quantize_rows(attended_, config_.q_width(), step.own, step.quantized);
   step.meet_rows();
 }
 
@@ -130,11 +129,14 @@ void Attention::write_kv(StepContext& step, const LayerWeights& layer, const Pla
     if (layer.qkv_bias != nullptr) ops::add_cpu(layer.qkv_bias, q + 2 * kv, qkv);
     if (layer.q_norm != nullptr) norm_heads(qkv, q_heads, dim, layer.q_norm, config_.norm_eps);
     if (layer.k_norm != nullptr) norm_heads(qkv + q, kv_heads, dim, layer.k_norm, config_.norm_eps);
-    ops::rope_cpu(qkv, q_heads + kv_heads, dim, half, angles[row], config_.architecture.rope);
+    ops::rope_cpu(qkv, {q_heads + kv_heads, dim, half, config_.architecture.rope}, angles[row]);
     const StepToken& token = step.tokens[row];
-    ops::kv_write_cpu(layout_, blocks, layout_.block_bytes(),
-                      step.entries[token.entry].tables[place.group].data(), token.position, qkv + q,
-                      qkv + q + kv);
+    ops::kv_write_cpu(layout_,
+                      {.blocks = blocks,
+                       .block_stride = layout_.block_bytes(),
+                       .table = step.entries[token.entry].tables[place.group].data(),
+                       .position = token.position},
+                      qkv + q, qkv + q + kv);
   }
 }
 
@@ -143,7 +145,8 @@ bool Attention::quantizes_items(const Linear& next) const {
   return next.takes_quantized && shard_.attends_whole_blocks;
 }
 
-// One token's call from a row on, for a KV head of the rank. blocks: of the layer.
+// Returns the call of attention for a KV head of the rank, from a row of the step on. blocks: the
+// layer's. Its table, position and number of tokens are the caller's to fill in.
 ops::AttentionCall Attention::call_of(const Head& head, uint32_t index, std::byte* blocks,
                                       size_t first_row) const {
   return {.blocks = blocks + index * layout_.head_bytes(),
@@ -169,7 +172,7 @@ void Attention::attend(StepContext& step, const LayerWeights& layer, const Place
     call.tokens = item.tokens;
     ops::attention_cpu(head.shape, call, step.scratch);
     if (quantizes)
-      ops::quantize_part_cpu(call.out, attended_.stride, item.tokens,
+      ops::quantize_part_cpu({call.out, item.tokens, attended_.stride},
                              {.out = step.quantized + ops::quantized_bytes(item.first_row, q),
                               .cols = q,
                               .column = head.attended,
@@ -177,7 +180,7 @@ void Attention::attend(StepContext& step, const LayerWeights& layer, const Place
   }
 }
 
-// Bias, norms and rope of one KV head of the rank and its queries.
+// Adds the bias to one KV head of the rank and its queries, norms them, and turns them by rope.
 void Attention::turn_head(StepContext& step, const LayerWeights& layer, const KvGroup& group,
                           uint32_t head) const {
   const size_t q = q_width(), kv = kv_width(), dim = config_.head_dim;
@@ -197,11 +200,12 @@ void Attention::turn_head(StepContext& step, const LayerWeights& layer, const Kv
     if (layer.qkv_bias != nullptr)
       ops::add_cpu(layer.qkv_bias + piece.column, piece.heads * dim, x);
     if (piece.norm != nullptr) norm_heads(x, piece.heads, dim, piece.norm, config_.norm_eps);
-    if (piece.turns) ops::rope_cpu(x, piece.heads, dim, half, angles, config_.architecture.rope);
+    if (piece.turns) ops::rope_cpu(x, {piece.heads, dim, half, config_.architecture.rope}, angles);
   }
 }
 
-// In a step of one token every team.size()th KV head of the rank, from its bias to its attention.
+// Computes a step of one token: each thread takes every team.size()th KV head of the rank, from its
+// bias to its attention.
 void Attention::attend_token(StepContext& step, const LayerWeights& layer, const Place& place) {
   const size_t q = q_width(), kv = kv_width();
   const BatchEntry& entry = step.entries[0];
@@ -212,9 +216,12 @@ void Attention::attend_token(StepContext& step, const LayerWeights& layer, const
   for (uint32_t index = step.thread; index < shard_.kv_heads.size(); index += step.team.size()) {
     turn_head(step, layer, group, index);
     const Head head = head_of(index, group.window);
-    ops::kv_write_cpu(head.shape.layout, blocks + index * layout_.head_bytes(),
-                      layout_.block_bytes(), table, entry.position, qkv_.data + q + head.kv,
-                      qkv_.data + q + kv + head.kv);
+    ops::kv_write_cpu(head.shape.layout,
+                      {.blocks = blocks + index * layout_.head_bytes(),
+                       .block_stride = layout_.block_bytes(),
+                       .table = table,
+                       .position = entry.position},
+                      qkv_.data + q + head.kv, qkv_.data + q + kv + head.kv);
     if (shared) continue;
     ops::AttentionCall call = call_of(head, index, blocks, 0);
     call.table = table;
@@ -235,7 +242,7 @@ bool Attention::shares_token(const StepContext& step, const ops::AttentionShape&
   return threads > 1 && tiles.last - tiles.first >= kTilesMin && 4 * places > 5 * heads;
 }
 
-// Tiles of all KV heads of the rank are split over its threads, then the rows that merge them.
+// Splits the tiles of all KV heads of the rank over its threads, then the rows that merge them.
 void Attention::attend_together(StepContext& step, const Place& place) {
   const KvGroup& group = groups_[place.group];
   const BatchEntry& entry = step.entries[0];
@@ -258,7 +265,7 @@ void Attention::attend_together(StepContext& step, const Place& place) {
       const size_t first = i % count, last = std::min(count, first + (own.end - i));
       const Head head = head_of(index, group.window);
       ops::attention_partial_cpu(
-          head.shape, call_of_head(head, index), at + first, at + last,
+          head.shape, call_of_head(head, index), {at + first, at + last},
           partials_[index] + first * ops::attention_partial_floats(head.shape), step.scratch);
       i += last - first;
     }

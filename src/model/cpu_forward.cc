@@ -33,20 +33,6 @@ void copy_layers(const KvGroup& group, const ops::KvLayout& layout, uint32_t fro
   }
 }
 
-// Calls each(bytes of the group's memory) for what lies within the range: blocks in order, their
-// layers ascending. first_head: the first KV head that the group's memory has.
-void for_each_part(const KvGroup& group, const ops::KvLayout& layout, uint32_t first_head,
-                   const KvRange& range, std::span<const BlockId> blocks, const auto& each) {
-  const size_t heads = size_t{range.head_end} - range.head_begin;
-  for (const BlockId block : blocks)
-    for (size_t i = 0; i < group.layers.size(); ++i) {
-      if (group.layers[i] < range.layer_begin || group.layers[i] >= range.layer_end) continue;
-      std::byte* data = group.layer_data(layout, i) + block.value * layout.block_bytes();
-      each(std::span(data + (range.head_begin - first_head) * layout.head_bytes(),
-                     heads * layout.head_bytes()));
-    }
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Forward>> CpuForward::load(const ModelFile& file, RankPlan& plan,
@@ -75,8 +61,9 @@ Result<void> CpuForward::allocate(const ModelFile& file, RankPlan& plan,
   if (shape.generates)
     open_decoder(plan, workspace, options.times);
   else
-    encoder_ = std::make_unique<Encoder>(config_, weights_, groups_[0], layout_,
-                                         shape.step_tokens_max, workspace.own, team);
+    encoder_ =
+        std::make_unique<Encoder>(EncoderPart{config_, weights_, layout_, shape.step_tokens_max},
+                                  groups_[0], workspace.own, team);
   if (plan.draft) {
     ALTLAS_TRY(draft_,
                DraftModel::load(std::move(plan.draft), options, shape.step_tokens_max, device_));
@@ -175,8 +162,8 @@ void CpuForward::head(std::span<const HeadRow> rows, std::span<HeadAnswer> answe
   std::copy_n(shared_->answers.begin(), rows.size(), answers.begin());
 }
 
-// The answer of row `place` of those at once, whose logits have all been seen. Threads: any of the
-// group, each row by one.
+// Answers the row at `place` of those that the head takes at once, after all its logits were seen.
+// Threads: any of the group; one per row.
 void CpuForward::answer(const HeadRow& row, uint32_t thread, size_t place) {
   ops::RowSampler& sampler = shared_->samplers[place];
   HeadAnswer& out = shared_->answers[place];
@@ -225,22 +212,35 @@ uint64_t CpuForward::range_bytes(uint32_t group, const KvRange& range) const {
   return static_cast<uint64_t>(layers) * (range.head_end - range.head_begin) * layout_.head_bytes();
 }
 
+// Calls each(bytes of the group's memory) for what lies within the range, block by block, with each
+// block's layers in ascending order.
+void CpuForward::for_each_part(uint32_t group, const KvRange& range,
+                               std::span<const BlockId> blocks, const auto& each) const {
+  const KvGroup& of = groups_[group];
+  const size_t heads = size_t{range.head_end} - range.head_begin;
+  for (const BlockId block : blocks)
+    for (size_t i = 0; i < of.layers.size(); ++i) {
+      if (of.layers[i] < range.layer_begin || of.layers[i] >= range.layer_end) continue;
+      std::byte* data = of.layer_data(layout_, i) + block.value * layout_.block_bytes();
+      each(std::span(data + (range.head_begin - shard_.kv_heads.begin) * layout_.head_bytes(),
+                     heads * layout_.head_bytes()));
+    }
+}
+
 void CpuForward::export_blocks(uint32_t group, const KvRange& range,
                                std::span<const BlockId> blocks, std::span<std::byte> out) const {
-  for_each_part(groups_[group], layout_, shard_.kv_heads.begin, range, blocks,
-                [&](std::span<const std::byte> part) {
-                  std::memcpy(out.data(), part.data(), part.size());
-                  out = out.subspan(part.size());
-                });
+  for_each_part(group, range, blocks, [&](std::span<const std::byte> part) {
+    std::memcpy(out.data(), part.data(), part.size());
+    out = out.subspan(part.size());
+  });
 }
 
 void CpuForward::import_blocks(uint32_t group, const KvRange& range,
                                std::span<const BlockId> blocks, std::span<const std::byte> bytes) {
-  for_each_part(groups_[group], layout_, shard_.kv_heads.begin, range, blocks,
-                [&](std::span<std::byte> part) {
-                  std::memcpy(part.data(), bytes.data(), part.size());
-                  bytes = bytes.subspan(part.size());
-                });
+  for_each_part(group, range, blocks, [&](std::span<std::byte> part) {
+    std::memcpy(part.data(), bytes.data(), part.size());
+    bytes = bytes.subspan(part.size());
+  });
 }
 
 Result<uint64_t> CpuForward::load_adapter(uint32_t id, const std::string& path) {

@@ -64,6 +64,8 @@ class CpuForward final : public Forward {
   Result<void> allocate_kv(const ReplicaShape& shape);
   void answer(const HeadRow& row, uint32_t thread, size_t place);
   const KvGroup* draft_group(uint32_t group) const;
+  void for_each_part(uint32_t group, const KvRange& range, std::span<const BlockId> blocks,
+                     const auto& each) const;
 
   const Hyperparameters config_;
   const ShardPlan shard_;

@@ -145,7 +145,8 @@ void Decoder::run_layers(StepContext& step) {
     attention.adapt(step, l);
     attention.run(step, layer, l);
     step.multiply(layer.output, step.input(attention.attended()), step.delta);
-    step.meet();  // Rows of q and of hidden lie differently in step.quantized.
+    // Rows of step.quantized differ in size: q's before, hidden's now.
+    step.meet();
     step.lap(Op::kOutput, layer.output);
     adapt(step, l, &LayerAdapter::output, attention.attended(), step.delta);
     add_and_norm(step, true, layer.post_attention_norm, layer.feed_forward_norm,
@@ -162,7 +163,8 @@ void Decoder::run_layers(StepContext& step) {
 void Decoder::feed_forward(StepContext& step, uint32_t index) {
   const LayerWeights& layer = weights_.layers[index];
   if (layer.experts) {
-    if (!step.single) step.meet();  // Every expert's rows are others' too.
+    // An expert's rows come from all threads, so each waits for the others.
+    if (!step.single) step.meet();
     step.clock.lap(Op::kNorm);
     parts_.experts.run(step, *layer.experts);
     return;
@@ -260,7 +262,7 @@ void Decoder::add_and_norm(StepContext& step, bool branch, const float* post_nor
     if (branch) add_branch(step, row, post_norm, normed);
     ops::rms_norm_cpu({step.x[row], hidden}, {norm, hidden}, config_.norm_eps, {normed, hidden});
     if (forms.quantized)
-      ops::quantize_rows(normed, hidden, hidden, 0, 1,
+      ops::quantize_rows({normed, 1, hidden}, hidden, {0, 1},
                          step.quantized + ops::quantized_bytes(row, hidden));
   }
 }

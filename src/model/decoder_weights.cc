@@ -163,7 +163,7 @@ class Builder {
                          rows.begin * row_bytes(view.dtype, view.cols());
     team_->run([&](uint32_t thread) {
       const auto range = device::split(ops::panel_count(rows.size()), thread, team_->size());
-      ops::pack_panels(view.dtype, rows.size(), view.cols(), source, range.begin, range.end, data);
+      ops::pack_panels({view.dtype, rows.size(), view.cols(), source}, range, data);
     });
   }
 
@@ -319,7 +319,7 @@ class Builder {
     }
     const ShardRange& columns = shard_.expert_feed_forward;
     for (int32_t e = 0; e < static_cast<int32_t>(config.count); ++e) {
-      // Of others' experts only the form is kept: nobody multiplies with them here.
+      // Experts of other ranks keep only their form: nobody multiplies with them here.
       const Skip skip(*this, !shard_.experts.holds(static_cast<uint32_t>(e)));
       ALTLAS_TRY(Linear gate_up, linear({expert_part(base + "ffn_gate", wide, columns, e),
                                          expert_part(base + "ffn_up", wide, columns, e)},

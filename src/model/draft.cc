@@ -9,9 +9,7 @@
 
 namespace altlas::model {
 
-Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t vocab_size,
-                                              std::span<const KvGroup> groups,
-                                              const ops::KvLayout& layout, uint32_t step_tokens_max,
+Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, const GuessedModel& model,
                                               uint32_t threads) {
   ALTLAS_TRY(ModelFile file, ModelFile::open(path));
   auto plan = std::make_unique<DraftPlan>(std::move(file));
@@ -19,21 +17,21 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
   const auto wrong = [&](const std::string& what) {
     return invalid(fmt::format("draft model '{}': {}", path.substr(0, 300), what), "draft_model");
   };
-  if (config.vocab_size != vocab_size)
+  if (config.vocab_size != model.vocab_size)
     return wrong(fmt::format("its vocabulary has {} tokens, the model's {}; they must be the same",
-                             config.vocab_size, vocab_size));
-  plan->layout = layout;
+                             config.vocab_size, model.vocab_size));
+  plan->layout = model.layout;
   plan->layout.kv_heads = config.kv_heads;
   plan->layout.head_dim = config.head_dim;
   ALTLAS_TRY(plan->shard, shard_plan(config, {}));
   plan->groups = kv_groups(config, plan->shard.layers);
-  if (plan->groups.size() > groups.size())
+  if (plan->groups.size() > model.groups.size())
     return wrong(
         fmt::format("its layers have {} kinds of windows, the model's {}; it may not have "
                     "more",
-                    plan->groups.size(), groups.size()));
+                    plan->groups.size(), model.groups.size()));
   for (size_t g = 0; g < plan->groups.size(); ++g) {
-    const uint32_t own = plan->groups[g].window, kept = groups[g].window;
+    const uint32_t own = plan->groups[g].window, kept = model.groups[g].window;
     if (kept != 0 && (own == 0 || own > kept))
       return wrong(
           fmt::format("its layers see {} tokens, but the model keeps {}; it may not see "
@@ -45,7 +43,7 @@ Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t 
              lay_out_weights({plan->file.tensors(), config, plan->shard}, arena, nullptr, {}));
   plan->weight_bytes = whole_pages(arena.used());
   const Workspace<uint64_t> bytes = Decoder::workspace_bytes(
-      {config, plan->shard, weights, plan->layout, step_tokens_max}, {threads, threads});
+      {config, plan->shard, weights, plan->layout, model.step_tokens_max}, {threads, threads});
   plan->activation_bytes = {whole_pages(bytes.own), whole_pages(bytes.shared)};
   return plan;
 }

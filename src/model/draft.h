@@ -27,12 +27,17 @@ struct DraftPlan {
   Workspace<uint64_t> activation_bytes;  // Whole pages.
 };
 
-// `groups`: of the model that it guesses for, `vocab_size` as well; layout: its types and block
-// size. Errors: as ModelFile::open; kInvalid where the vocabularies or the windows do not fit, with
-// the numbers.
-Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, uint32_t vocab_size,
-                                              std::span<const KvGroup> groups,
-                                              const ops::KvLayout& layout, uint32_t step_tokens_max,
+// What a draft model must fit: the model that it guesses for.
+struct GuessedModel {
+  uint32_t vocab_size;
+  std::span<const KvGroup> groups;
+  ops::KvLayout layout;  // Its types and block size hold for the draft model too.
+  uint32_t step_tokens_max;
+};
+
+// path: the draft model's file. threads: of the rank's team. Errors: as ModelFile::open; kInvalid
+// where the vocabularies or the windows do not fit, with the numbers.
+Result<std::unique_ptr<DraftPlan>> plan_draft(const std::string& path, const GuessedModel& model,
                                               uint32_t threads);
 
 // Threads: the rank's.

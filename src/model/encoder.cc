@@ -9,9 +9,9 @@
 
 namespace altlas::model {
 
-Encoder::Work Encoder::lay_out(Arena& arena, const Hyperparameters& config,
-                               const DecoderWeights& weights, const ops::KvLayout& layout,
-                               uint32_t tokens, uint32_t threads) {
+Encoder::Work Encoder::lay_out(Arena& arena, const EncoderPart& part, uint32_t threads) {
+  const Hyperparameters& config = part.config;
+  const uint32_t tokens = part.step_tokens_max;
   const uint64_t hidden = config.hidden;
   Work work;
   work.x = arena.take_rows<float>(tokens, hidden);
@@ -21,33 +21,29 @@ Encoder::Work Encoder::lay_out(Arena& arena, const Hyperparameters& config,
   work.wide = arena.take_rows<float>(tokens, config.feed_forward);
   work.quantized =
       arena.take(ops::quantized_bytes(tokens, std::max(config.hidden, config.feed_forward)));
-  const ops::AttentionShape shape{.q_heads = config.q_heads, .layout = layout};
+  const ops::AttentionShape shape{.q_heads = config.q_heads, .layout = part.layout};
   uint64_t scratch = ops::attention_scratch_bytes(shape);
-  for (const LayerWeights& layer : weights.layers)
+  for (const LayerWeights& layer : part.weights.layers)
     for (const Linear* linear : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down})
       scratch = std::max(scratch, linear->scratch_bytes());
   work.scratch = arena.take_rows<std::byte>(threads, whole_pages(scratch) + 64);
   return work;
 }
 
-uint64_t Encoder::workspace_bytes(const Hyperparameters& config, const DecoderWeights& weights,
-                                  const ops::KvLayout& layout, uint32_t step_tokens_max,
-                                  uint32_t threads) {
+uint64_t Encoder::workspace_bytes(const EncoderPart& part, uint32_t threads) {
   Arena arena;
-  lay_out(arena, config, weights, layout, step_tokens_max, threads);
+  lay_out(arena, part, threads);
   return arena.used();
 }
 
-Encoder::Encoder(const Hyperparameters& config, const DecoderWeights& weights, const KvGroup& group,
-                 const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace,
-                 device::Team& team)
-    : config_(config),
-      weights_(weights),
+Encoder::Encoder(const EncoderPart& part, const KvGroup& group, Arena workspace, device::Team& team)
+    : config_(part.config),
+      weights_(part.weights),
       group_(group),
-      layout_(layout),
+      layout_(part.layout),
       team_(team),
-      work_(lay_out(workspace, config, weights, layout, step_tokens_max, team.size())),
-      tokens_(step_tokens_max, config.kv_heads) {}
+      work_(lay_out(workspace, part, team.size())),
+      tokens_(part.step_tokens_max, part.config.kv_heads) {}
 
 void Encoder::forward(std::span<const BatchEntry> entries) {
   const ops::AttentionShape shape{.q_heads = config_.q_heads, .layout = layout_};
@@ -64,8 +60,11 @@ void Encoder::run_layers(uint32_t thread, std::span<const BatchEntry> entries) {
     for (size_t row = own.begin; row < own.end; ++row) {
       float* qkv = work_.qkv[row];
       ops::add_cpu(layer.qkv_bias, 3 * hidden, qkv);
-      ops::kv_write_cpu(layout_, group_.data, layout_.block_bytes(),
-                        entries[tokens_[row].entry].tables[0].data(), tokens_[row].position,
+      ops::kv_write_cpu(layout_,
+                        {.blocks = group_.data,
+                         .block_stride = layout_.block_bytes(),
+                         .table = entries[tokens_[row].entry].tables[0].data(),
+                         .position = tokens_[row].position},
                         qkv + hidden, qkv + 2 * hidden);
     }
     if (thread == 0) tokens_.put_back();
@@ -98,14 +97,13 @@ void Encoder::embed(const StepToken& token, float* x) const {
 
 void Encoder::product(uint32_t thread, const Linear& linear, Rows<const float> x, Rows<float> y) {
   const auto own = device::split(tokens_.size(), thread, team_.size());
-  if (linear.takes_quantized)
-    ops::quantize_rows(x.data, x.stride, linear.cols, own.begin, own.end, work_.quantized);
+  if (linear.takes_quantized) ops::quantize_rows(x, linear.cols, own, work_.quantized);
   team_.barrier();
   linear.multiply({.tokens = tokens_.size(),
                    .quantized = work_.quantized,
                    .values = x.data,
                    .stride = x.stride},
-                  y.data, y.stride, thread, team_.size(), work_.scratch[thread]);
+                  y, thread, team_.size(), work_.scratch[thread]);
   team_.barrier();
 }
 

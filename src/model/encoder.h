@@ -15,18 +15,22 @@
 
 namespace altlas::model {
 
+// What is referred to outlives the encoder.
+struct EncoderPart {
+  const Hyperparameters& config;
+  const DecoderWeights& weights;
+  ops::KvLayout layout;
+  uint32_t step_tokens_max;
+};
+
 // Keys and values of one layer are in the KV blocks at a time: they serve one step only.
 // Threads: one, the team's leader.
 class Encoder {
  public:
   // Everything referred to outlives the encoder. workspace: of workspace_bytes().
-  Encoder(const Hyperparameters& config, const DecoderWeights& weights, const KvGroup& group,
-          const ops::KvLayout& layout, uint32_t step_tokens_max, Arena workspace,
-          device::Team& team);
+  Encoder(const EncoderPart& part, const KvGroup& group, Arena workspace, device::Team& team);
 
-  static uint64_t workspace_bytes(const Hyperparameters& config, const DecoderWeights& weights,
-                                  const ops::KvLayout& layout, uint32_t step_tokens_max,
-                                  uint32_t threads);
+  static uint64_t workspace_bytes(const EncoderPart& part, uint32_t threads);
 
   // Runs all layers over whole texts: each entry starts at position 0. Their hidden states stay
   // until the next call: row i is the ith token in order of entries.
@@ -44,8 +48,7 @@ class Encoder {
     std::byte* quantized = nullptr;
     Rows<std::byte> scratch;  // Per thread.
   };
-  static Work lay_out(Arena& arena, const Hyperparameters& config, const DecoderWeights& weights,
-                      const ops::KvLayout& layout, uint32_t tokens, uint32_t threads);
+  static Work lay_out(Arena& arena, const EncoderPart& part, uint32_t threads);
   void run_layers(uint32_t thread, std::span<const BatchEntry> entries);
   void embed(const StepToken& token, float* x) const;
   void attend(uint32_t thread, std::span<const BatchEntry> entries);

@@ -123,8 +123,8 @@ void Experts::place_tokens(StepContext& step, const ExpertWeights& layer) {
 void Experts::choose(const Range& own) {
   const ExpertConfig& experts = config_.experts;
   for (size_t row = own.begin; row < own.end; ++row)
-    ops::choose_experts(router_[row], experts.count, experts.used, experts.normalized, chosen_[row],
-                        shares_[row]);
+    ops::choose_experts({router_[row], experts.count}, experts.normalized,
+                        {chosen_[row], experts.used}, {shares_[row], experts.used});
 }
 
 void Experts::sort_places(size_t tokens) {
@@ -191,7 +191,8 @@ void Experts::run_token(StepContext& step, const ExpertWeights& layer) {
   float* shares = own_shares_[step.thread];
   step.multiply(layer.router, x, router_);
   step.meet();
-  ops::choose_experts(router_.data, experts.count, used, experts.normalized, chosen, shares);
+  ops::choose_experts({router_.data, experts.count}, experts.normalized, {chosen, used},
+                      {shares, used});
   step.clock.lap(Op::kGate, layer.router.bytes, uint64_t{layer.router.rows} * hidden);
   uint64_t gate_up_bytes = layer.shared_gate_up.bytes, down_bytes = layer.shared_down.bytes;
   for (size_t i = 0; i < used; ++i) {
@@ -219,8 +220,7 @@ Range Experts::down_share(const StepContext& step, const Linear& linear, const G
   const ops::PackedMatrix& matrix = linear.parts[0].matrix;
   const size_t rows = matrix.rows, begin = linear.parts[0].first_column;
   const auto panels = device::split(ops::panel_count(rows), step.thread, step.team.size());
-  ops::matmul(matrix, from.input(1), panels.begin, panels.end, y + begin, config_.hidden,
-              step.scratch);
+  ops::matmul(matrix, from.input(1), panels, {y + begin, 1, config_.hidden}, step.scratch);
   const Range columns = columns_of(panels, rows);
   return {begin + columns.begin, begin + columns.end};
 }

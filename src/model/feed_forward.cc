@@ -81,13 +81,12 @@ void FeedForward::gate(const StepContext& step, const Linear& down) {
     float* gate_up = gated.values[row];
     gate_row(gate_up, gate_up + gated.wide, gated.wide, gate_up);
     if (gated.takes_quantized)
-      ops::quantize_rows(gated.values.data, gated.values.stride, gated.wide, row, row + 1,
-                         gated.quantized);
+      ops::quantize_rows(gated.values, gated.wide, {row, row + 1}, gated.quantized);
   }
 }
 
-// A thread multiplies some of the rank's rows of gate and up for some tokens, and makes of them the
-// input of the next product while they are in its cache.
+// Multiplies some of the rank's rows of gate and up for some tokens, and makes the input of the
+// next product from them while they are in this thread's cache.
 void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
                                  const Linear& gate_up, const ops::Activations& x,
                                  const Gated& to) {
@@ -110,7 +109,7 @@ void FeedForward::multiply_gated(StepContext& step, const ProductShare& share,
       outs[1] = outs[0] + in.tokens * width;
       const size_t next_panel = (unit + units < own.end ? unit + units : own.begin) * kUnitPanels;
       const auto multiply_chunk = [&](const ops::PackedMatrix& chunk, float* out) {
-        ops::matmul(chunk, in, 0, ops::panel_count(width), out, width, step.scratch);
+        ops::matmul(chunk, in, {0, ops::panel_count(width)}, {out, in.tokens, width}, step.scratch);
       };
       multiply_chunk(slice(gate, panel, width, panel_at(up, panel)), outs[0]);
       multiply_chunk(slice(up, panel, width, panel_at(gate, next_panel)), outs[1]);
@@ -127,7 +126,7 @@ void FeedForward::gate_chunk(const float* gate, const float* up, const Range& ro
   if (to.takes_quantized)
     return ops::gate_quantize_cpu(
         config_.architecture.gate == GateKind::kSilu ? ops::GateAct::kSilu : ops::GateAct::kGelu,
-        gate, up, width, count,
+        {gate, count, width}, {up, count, width},
         {.out = to.quantized + ops::quantized_bytes(rows.begin, wide),
          .cols = wide,
          .column = columns.begin,

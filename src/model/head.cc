@@ -10,8 +10,8 @@ namespace altlas::model {
 
 namespace {
 
-// The weights of ids [first, first + count), counted from the head's own first one. first: of a
-// panel.
+// Returns the weights of ids [first, first + count), counted from the head's own first one. `first`
+// is the first id of a panel.
 ops::PackedMatrix part(const Linear& linear, size_t first, size_t count) {
   const ops::PackedMatrix& head = linear.parts[0].matrix;
   return {head.type, static_cast<uint32_t>(count), head.cols,
@@ -43,8 +43,7 @@ void Head::norm_rows(uint32_t group_thread, std::span<const uint32_t> rows) {
     final_hidden(rows[i], {input_.normed[i], hidden});
     if (!ops::all_finite_cpu(input_.normed[i], hidden)) broken[i] = 1;
     if (weights_.head.takes_quantized)
-      ops::quantize_rows(input_.normed.data, input_.normed.stride, hidden, i, i + 1,
-                         input_.quantized);
+      ops::quantize_rows(input_.normed, hidden, {i, i + 1}, input_.quantized);
   }
   team_.group->barrier();
 }
@@ -54,15 +53,15 @@ void Head::final_hidden(size_t row, std::span<float> out) const {
   ops::rms_norm_cpu({input_.x[row], hidden}, {weights_.output_norm, hidden}, config_.norm_eps, out);
 }
 
-// The ids whose logits this thread computes, counted from the rank's first one: whole runs.
+// Returns the ids whose logits this thread computes, counted from the rank's first one: whole runs.
 Range Head::share(uint32_t thread) const {
   const size_t vocab = shard_.vocab.size(), runs = ceil_div(vocab, ops::kSampleRun);
   const auto own = device::split(runs, thread, team_.team->size());
   return {std::min(vocab, own.begin * ops::kSampleRun), std::min(vocab, own.end * ops::kSampleRun)};
 }
 
-// Rows of logits of the rank's ids [first, first + count), at most kWidth; valid until this
-// thread's next call. first: of a panel.
+// Computes rows of the logits of the rank's ids [first, first + count), at most kWidth. They are
+// valid until this thread's next call. `first` is the first id of a panel.
 Rows<float> Head::chunk(uint32_t thread, size_t rows, size_t first, size_t count) {
   const Rows<float> out =
       chunks_.rows(size_t{thread} * kHeadRowsMax, size_t{thread} * kHeadRowsMax + rows);
@@ -70,8 +69,8 @@ Rows<float> Head::chunk(uint32_t thread, size_t rows, size_t first, size_t count
                            .quantized = input_.quantized,
                            .values = input_.normed.data,
                            .stride = input_.normed.stride};
-  ops::matmul(part(weights_.head, first, count), x, 0, ops::panel_count(count), out.data,
-              out.stride, input_.scratch[thread]);
+  ops::matmul(part(weights_.head, first, count), x, {0, ops::panel_count(count)}, out,
+              input_.scratch[thread]);
   uint8_t* broken = broken_[team_.group->first_thread(team_.rank) + thread];
   for (size_t i = 0; i < rows; ++i)
     if (!ops::all_finite_cpu(out[i], count)) broken[i] = 1;
@@ -93,8 +92,8 @@ void Head::logits_again(uint32_t thread, size_t i, size_t first, size_t count, f
                            .stride = input_.normed.stride};
   // A run, whose beginning is a rank's, may be another rank's.
   const RankGroup::Shard& shard = team_.group->shard_of(static_cast<uint32_t>(first));
-  ops::matmul(part(shard.weights->head, first - shard.vocab.begin, count), x, 0,
-              ops::panel_count(count), out, ops::kSampleRun, input_.scratch[thread]);
+  ops::matmul(part(shard.weights->head, first - shard.vocab.begin, count), x,
+              {0, ops::panel_count(count)}, {out, 1, ops::kSampleRun}, input_.scratch[thread]);
   if (config_.logit_softcap > 0) ops::softcap_cpu(config_.logit_softcap, count, out);
 }
 
@@ -109,7 +108,7 @@ void Head::best_tokens(std::span<const uint32_t> rows, std::span<int32_t> out) {
   });
   for (size_t i = 0; i < rows.size(); ++i) {
     ops::Best best;
-    // Ids ascend with the threads: of equal ones the lowest.
+    // Threads have ascending ids, so the lowest of equal ones wins.
     for (uint32_t t = 0; t < team_.group->threads(); ++t) {
       const ops::Best& one = best_[t][i];
       if (one.logit > best.logit) best = one;

@@ -19,8 +19,8 @@ uint64_t Linear::scratch_bytes() const {
   return bytes;
 }
 
-void Linear::multiply(const ops::Activations& x, float* y, size_t y_stride, uint32_t index,
-                      uint32_t threads, std::byte* scratch) const {
+void Linear::multiply(const ops::Activations& x, Rows<float> y, uint32_t index, uint32_t threads,
+                      std::byte* scratch) const {
   const bool reading = x.tokens <= kReadingTokens;
   const auto panel_cost = [&](const Part& part) -> uint64_t {
     return reading ? ops::packed_panel_bytes(part.matrix.type, part.matrix.cols) : 1;
@@ -39,7 +39,7 @@ void Linear::multiply(const ops::Activations& x, float* y, size_t y_stride, uint
     };
     const uint64_t begin = panel_at(first), end = panel_at(last);
     if (begin < end)
-      ops::matmul(part.matrix, x, begin, end, y + part.first_column, y_stride, scratch);
+      ops::matmul(part.matrix, x, {begin, end}, y.from_column(part.first_column), scratch);
     offset += panels * cost;
   }
 }

@@ -22,11 +22,11 @@ struct Linear {
 
   // Bytes that a thread needs for multiply().
   uint64_t scratch_bytes() const;
-  // Computes the part of y [x.tokens, rows], row stride y_stride, that falls to thread `index` of
+  // Computes the part of y [x.tokens, rows] that falls to thread `index` of
   // `threads`: by bytes where reading the weights takes the time; of more tokens by rows, in the
   // pairs of panels that a product takes at once. scratch: this thread's own.
-  void multiply(const ops::Activations& x, float* y, size_t y_stride, uint32_t index,
-                uint32_t threads, std::byte* scratch) const;
+  void multiply(const ops::Activations& x, Rows<float> y, uint32_t index, uint32_t threads,
+                std::byte* scratch) const;
 };
 
 }  // namespace altlas::model

@@ -28,8 +28,8 @@ struct Case {
     std::vector<uint8_t> raw = testing::bytes(rows * row_bytes(type, kCols), rows);
     for (uint8_t& byte : raw) byte &= 0x3b;  // It keeps the scales finite.
     memory.push_back(aligned(ops::packed_bytes(type, rows, kCols)));
-    ops::pack_panels(type, rows, kCols, reinterpret_cast<const std::byte*>(raw.data()), 0,
-                     ops::panel_count(rows), memory.back().get());
+    ops::pack_panels({type, rows, kCols, reinterpret_cast<const std::byte*>(raw.data())},
+                     {0, ops::panel_count(rows)}, memory.back().get());
     linear.parts.push_back({{type, rows, kCols, memory.back().get()}, linear.rows});
     linear.rows += rows;
   }
@@ -46,13 +46,13 @@ TEST(Linear, SharesAreTheWholeProduct) {
   for (const size_t tokens : {1, 41}) {
     const auto x = testing::normals(tokens * kCols, 1);
     const auto quantized = aligned(ops::quantized_bytes(tokens, kCols));
-    ops::quantize_rows(x.data(), kCols, kCols, 0, tokens, quantized.get());
+    ops::quantize_rows({x.data(), tokens, kCols}, kCols, {0, tokens}, quantized.get());
     const auto product = [&](uint32_t threads) {
       std::vector<float> y(tokens * one.linear.rows, 0.0f);
       for (uint32_t i = 0; i < threads; ++i) {
         std::vector<float> share(y.size(), 0.0f);
-        one.linear.multiply({tokens, quantized.get(), x.data(), kCols}, share.data(),
-                            one.linear.rows, i, threads, scratch.get());
+        one.linear.multiply({tokens, quantized.get(), x.data(), kCols},
+                            {share.data(), tokens, one.linear.rows}, i, threads, scratch.get());
         for (size_t at = 0; at < y.size(); ++at) {
           EXPECT_TRUE(y[at] == 0 || share[at] == 0) << "computed twice: " << at;
           y[at] += share[at];

@@ -278,7 +278,8 @@ std::optional<PanelMapping> PanelFile::find(device::Team& team) {
     ::unlink(at.c_str());
     return std::nullopt;
   }
-  ::futimens(file.get(), nullptr);  // Used now; a refusal only makes it look older.
+  // It marks the file as used now; if that fails, the file only looks older.
+  ::futimens(file.get(), nullptr);
   return mapping;
 }
 

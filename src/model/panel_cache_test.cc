@@ -291,8 +291,8 @@ TEST(PanelCache, VersionFollowsTheLayout) {
     const size_t rows = 35, cols = 512;
     const std::vector<uint8_t> raw = testing::bytes(rows * row_bytes(type, cols), 7);
     std::vector<std::byte> packed(ops::packed_bytes(type, rows, cols));
-    ops::pack_panels(type, rows, cols, reinterpret_cast<const std::byte*>(raw.data()), 0,
-                     ops::panel_count(rows), packed.data());
+    ops::pack_panels({type, rows, cols, reinterpret_cast<const std::byte*>(raw.data())},
+                     {0, ops::panel_count(rows)}, packed.data());
     hasher.add(std::string_view(reinterpret_cast<const char*>(packed.data()), packed.size()));
   }
   EXPECT_EQ(hasher.value(), 370217426761238568u) << "kPanelVersion is " << kPanelVersion;

@@ -106,7 +106,7 @@ Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& 
                                  ranks, options.shard.pp_size),
                      ranks > 1 ? "tensor_parallel_size" : "pipeline_parallel_size");
     plan.activation_bytes.own = whole_pages(Encoder::workspace_bytes(
-        plan.config, weights, plan.layout, shape.step_tokens_max, threads));
+        {plan.config, weights, plan.layout, shape.step_tokens_max}, threads));
     return {};
   }
   const DecoderPart part{plan.config, plan.shard, weights, plan.layout, shape.step_tokens_max};
@@ -130,8 +130,12 @@ Result<void> plan_extras(const LoadOptions& options, uint32_t threads, RankPlan&
     shape.weight_bytes += whole_pages(arena.used());
   }
   if (options.draft_model_path.empty()) return {};
-  ALTLAS_TRY(plan.draft, plan_draft(options.draft_model_path, plan.config.vocab_size, plan.groups,
-                                    plan.layout, shape.step_tokens_max, threads));
+  ALTLAS_TRY(plan.draft, plan_draft(options.draft_model_path,
+                                    {.vocab_size = plan.config.vocab_size,
+                                     .groups = plan.groups,
+                                     .layout = plan.layout,
+                                     .step_tokens_max = shape.step_tokens_max},
+                                    threads));
   shape.draft_model = true;
   shape.weight_bytes += plan.draft->weight_bytes;
   shape.activation_bytes += plan.draft->activation_bytes.own + plan.draft->activation_bytes.shared;

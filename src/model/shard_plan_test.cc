@@ -92,7 +92,7 @@ TEST(ShardPlan, SharesCountForEveryPart) {
   const ShardPlan& large = (*plans)[0];
   EXPECT_EQ(large.hidden.size(), 3072u);
   EXPECT_EQ(large.feed_forward.size(), 10752u);
-  EXPECT_EQ(large.vocab.size(), 446u * 256);  // Of 594 runs.
+  EXPECT_EQ(large.vocab.size(), 446u * 256);  // The model has 594 runs.
   EXPECT_TRUE(large.attends_whole_blocks);
 }
 

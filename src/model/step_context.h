@@ -70,8 +70,7 @@ struct StepContext {
   void multiply(const ProductShare& part, const Linear& linear, const ops::Activations& in,
                 Rows<float> y) const {
     linear.multiply(in.rows(part.tokens.begin, part.tokens.end, linear.cols),
-                    y.data + part.tokens.begin * y.stride, y.stride, part.index, part.count,
-                    scratch);
+                    y.rows(part.tokens.begin, part.tokens.end), part.index, part.count, scratch);
   }
   void multiply(const Linear& linear, const ops::Activations& in, Rows<float> y) const {
     multiply(share, linear, in, y);

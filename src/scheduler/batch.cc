@@ -158,7 +158,7 @@ void BatchScheduler::plan_decodes() {
   const uint32_t spare = waiting_first || remaining(head) > 1 ? 1 : 0;
   size_t left = decodes_max();
   for (auto it = running_.begin(); it != running_.end() && budget_ > spare && left > 0; ++it) {
-    // Takes blocks only from those behind `it`.
+    // schedule() takes blocks only from sequences behind `it`.
     if (remaining(it->second) == 1 && schedule(it, 1)) --left;
   }
 }

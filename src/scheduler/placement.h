@@ -36,7 +36,7 @@ struct PlacementRequest {
   Strategy strategy = Strategy::kLeastLoaded;
   std::string_view type;
   std::optional<DeviceId> specific_device;
-  uint64_t estimated_memory = 0;  // Bytes; of an unsplit batch the sum.
+  uint64_t estimated_memory = 0;  // Bytes; for an unsplit batch the sum.
   uint32_t prompt_tokens = 0;     // For an unsplit batch the sum.
   uint32_t sequence_tokens = 0;   // Prompt + max_length of the longest sequence.
 };

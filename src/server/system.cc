@@ -1,10 +1,8 @@
 // Health, readiness, metrics, and the API description.
-#include <fmt/format.h>
-
 #include <boost/json.hpp>
-#include <charconv>
 
 #include "config/validate.h"
+#include "server/body/query.h"
 #include "server/handlers.h"
 #include "server/http/problem.h"
 #include "server/metrics.h"
@@ -47,26 +45,24 @@ awaitable<Result<Response>> openapi(Request, Services& services) {
                                        metrics_path(services.config.monitoring)));
 }
 
+struct TraceQuery {
+  double seconds = 60;
+
+  static constexpr void fields(auto&& field) {
+    field("seconds", &TraceQuery::seconds,
+          BodyField{.help = "How far back it goes", .min = 1e-3, .max = 1e9});
+  }
+};
+static_assert(fields_complete<TraceQuery>(), "describe every member in fields()");
+
 // GET /api/v1/trace?seconds=60: the last spans of requests and tasks, in Chrome's format.
 awaitable<Result<Response>> trace(Request request, Services& services) {
-  double seconds = 60;
-  if (const auto text = request.query_value("seconds")) {
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
-    if (error != std::errc() || end != text->data() + text->size() || !(seconds > 0) ||
-        seconds > 1e9)
-      co_return invalid(
-          fmt::format("seconds: '{}' should be a number above 0, at most 1e9", text->substr(0, 32)),
-          "seconds");
-  }
+  ALTLAS_CO_TRY(const TraceQuery query, read_query<TraceQuery>(request, *services.now()));
   if (services.tracer == nullptr || !services.tracer->enabled())
     co_return not_found(
         "no trace is kept: monitoring.enabled is off, or monitoring.trace_spans_max is 0");
-  co_return json_response(co_await services.trace_text(seconds));
+  co_return json_response(co_await services.trace_text(query.seconds));
 }
-
-constexpr QueryParameter kSeconds{"seconds",
-                                  R"({"type":"number","exclusiveMinimum":0,"maximum":1e9})",
-                                  "How far back it goes; 60 if absent."};
 
 }  // namespace
 
@@ -99,7 +95,7 @@ std::vector<Route> system_routes() {
        "The last requests and tasks as a Chrome trace (chrome://tracing, Perfetto)",
        "",
        "Trace",
-       {kSeconds},
+       &kQueryOf<TraceQuery>,
        {400, 404}},
       {"GET", "/version", Access::kUser, version, "The server's version", "", "Version"},
       {"GET", "/openapi.json", Access::kUser, openapi, "This description", "", "OpenApi"},

@@ -1,5 +1,5 @@
-// Goal: the promises hold whatever goes wrong, a seed decides everything, and each
-// checker can fail.
+// Goal: the server's promises (simulation/checkers.h) hold whatever goes wrong, a seed decides
+// everything, and each checker can fail.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -25,8 +25,8 @@ inline constexpr int32_t kTokenGuessed = -2;
 // leading thread.
 struct SequenceRequest {
   Prompt prompt;
-  std::vector<int32_t>
-      generated;  // Tokens of earlier runs of the task, on this replica or another.
+  // Tokens of earlier runs of the task, on this replica or another.
+  std::vector<int32_t> generated;
   SamplingParams sampling;
   uint32_t adapter = 0;  // Id of a LoRA adapter that the ranks hold; 0: none.
   bool embeds = false;   // The entry that `samples` gives the prompt's embedding, and no token.

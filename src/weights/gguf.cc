@@ -245,7 +245,8 @@ class GgufParser {
   // Finds every tensor's place in the file, and refuses those that leave the file or overlap.
   Result<void> tensor_data() {
     if (file_.tensors_.empty()) return {};
-    const uint64_t start = round_up(position_, alignment_);  // position_ <= file size: no overflow.
+    // This can't overflow, since position_ is at most the file's size.
+    const uint64_t start = round_up(position_, alignment_);
     const uint64_t space = start <= bytes_.size() ? bytes_.size() - start : 0;
     struct Extent {
       uint64_t first, bytes;

@@ -30,13 +30,13 @@ struct SessionOptions {
   // their results pass, and no other messages.
   bool carries_steps = false;
   uint32_t window_messages = 1024;  // Messages the other end may send ahead of consumed().
-  // Sent or waiting, and not known to have arrived: send() says kBusy above.
+  // Messages that are sent or wait, not known to have arrived; beyond it send() says kBusy.
   uint32_t unacked_messages_max = 4096;
   uint64_t unacked_bytes_max = uint64_t{64} << 20;  // The same; one message may go beyond.
   int64_t ping_interval = kSecond;                  // Both ends ping.
   // Without a byte, or without a connection: the link has failed.
   int64_t silence_max = 4 * kSecond;
-  int64_t ack_delay = 20 * kMillisecond;  // An acknowledgement waits so long for others.
+  int64_t ack_delay = 20 * kMillisecond;  // An acknowledgement waits this long for others.
 };
 
 // ---- What the edge must do, in order ----

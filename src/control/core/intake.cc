@@ -238,7 +238,7 @@ Result<Intake::Sorted> Intake::make(TasksSubmitted& event, uint64_t epoch,
       !event.split ? 1 : std::max<size_t>(1, count / std::max<uint32_t>(1, event.min_per_device));
   for (size_t group = 0, first = 0; group < groups && count > 0; ++group) {
     const size_t end = count * (group + 1) / groups;
-    ALTLAS_TRY_VOID(place_group(todo, first, end - first, epoch, fresh, now));
+    ALTLAS_TRY_VOID(place_group(todo, {first, end}, epoch, fresh, now));
     first = end;
   }
   std::vector<uint64_t>& numbers = sorted.numbers;
@@ -248,13 +248,12 @@ Result<Intake::Sorted> Intake::make(TasksSubmitted& event, uint64_t epoch,
   return sorted;
 }
 
-PlacementRequest Intake::placement_request(const TasksSubmitted& event, size_t first,
-                                           size_t count) const {
-  const TaskSpec& head = event.specs[first];
+PlacementRequest Intake::placement_request(const TasksSubmitted& event, Range group) const {
+  const TaskSpec& head = event.specs[group.begin];
   PlacementRequest request;
   request.strategy = head.strategy.value_or(in_.setup.strategy);
   request.type = head.type;
-  for (size_t i = first; i < first + count; ++i) {
+  for (size_t i = group.begin; i < group.end; ++i) {
     const TaskSpec& spec = event.specs[i];
     const auto prompt = static_cast<uint32_t>(spec.prompt.size());
     if (!request.specific_device) request.specific_device = spec.specific_device;
@@ -268,29 +267,29 @@ PlacementRequest Intake::placement_request(const TasksSubmitted& event, size_t f
   return request;
 }
 
-// Places `count` neighbouring tasks on one device.
-Result<void> Intake::place_group(TasksSubmitted& event, size_t first, size_t count, uint64_t epoch,
+// Places a group of neighbouring tasks on one device.
+Result<void> Intake::place_group(TasksSubmitted& event, Range group, uint64_t epoch,
                                  std::vector<uint64_t>& fresh, TimeUs now) {
-  const PlacementRequest request = placement_request(event, first, count);
-  const uint32_t deployment = *in_.fleet.find_deployment(event.specs[first].deployment, "");
-  for (size_t i = first; i < first + count; ++i)
-    if (event.specs[i].deployment != event.specs[first].deployment)
+  const PlacementRequest request = placement_request(event, group);
+  const uint32_t deployment = *in_.fleet.find_deployment(event.specs[group.begin].deployment, "");
+  for (size_t i = group.begin; i < group.end; ++i)
+    if (event.specs[i].deployment != event.specs[group.begin].deployment)
       return invalid("tasks that share a device must be of one deployment", "batch");
-  const scheduler::PlacementIndex& seen =
-      in_.view.deployment(deployment, event.specs[first].adapter, event.specs[first].prompt);
+  const scheduler::PlacementIndex& seen = in_.view.deployment(
+      deployment, event.specs[group.begin].adapter, event.specs[group.begin].prompt);
   const scheduler::PlacementCursor before = in_.fleet.deployment(deployment).cursor;
   ALTLAS_TRY(const Placement placement,
              scheduler::choose(in_.view.policy(), seen, request, in_.fleet.cursor(deployment)));
   Explanation explanation = explain(in_.view.policy(), placement, seen, request, before, epoch);
   const auto site = in_.fleet.site_on(deployment, placement.winner);
   ALTLAS_CHECK(site.has_value(), "placement chooses among the deployment's sites");
-  const bool grouped = !event.split && count > 1;
+  const bool grouped = !event.split && group.size() > 1;
   const bool pinned = request.specific_device || grouped ||
                       (request.strategy == Strategy::kTaskSpecific && placement.note.empty());
-  const uint64_t group = grouped ? Hasher().add(event.ticket).add(epoch + 1).value() | 1 : 0;
-  for (size_t i = first; i < first + count; ++i) {
+  const uint64_t number = grouped ? Hasher().add(event.ticket).add(epoch + 1).value() | 1 : 0;
+  for (size_t i = group.begin; i < group.end; ++i) {
     TaskSpec& spec = event.specs[i];
-    spec.batch_group = group;
+    spec.batch_group = number;
     const bool waits =
         placement.standing != scheduler::Standing::kEligible || in_.view.free_places(*site) == 0;
     if (waits) ALTLAS_TRY_VOID(has_room(placement, *site, event.specs.size(), fresh.size()));

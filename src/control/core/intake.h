@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/range.h"
 #include "control/core/adapters.h"
 #include "control/core/admissions.h"
 #include "control/core/dispatcher.h"
@@ -72,12 +73,11 @@ class Intake {
   Result<Sorted> sort(std::vector<TaskSpec>& specs, TimeUs now) const;
   Result<Sorted> make(TasksSubmitted& event, uint64_t epoch, std::vector<uint64_t>& fresh,
                       TimeUs now);
-  Result<void> place_group(TasksSubmitted& event, size_t first, size_t count, uint64_t epoch,
+  Result<void> place_group(TasksSubmitted& event, Range group, uint64_t epoch,
                            std::vector<uint64_t>& fresh, TimeUs now);
   Result<void> has_room(const scheduler::Placement& placement, uint32_t site, size_t tasks,
                         size_t own) const;
-  scheduler::PlacementRequest placement_request(const TasksSubmitted& event, size_t first,
-                                                size_t count) const;
+  scheduler::PlacementRequest placement_request(const TasksSubmitted& event, Range group) const;
   void answer(uint64_t ticket, Step& step);
 
   const Parts in_;

@@ -64,9 +64,9 @@ struct AttentionTiles {
 AttentionTiles attention_tiles(const AttentionShape& shape, size_t position);
 // Floats that a tile's result for one KV head takes.
 size_t attention_partial_floats(const AttentionShape& shape);
-// Tiles [begin, end) of call.kv_head; partials: of tile `begin`, then the next. call.tokens: 1.
-void attention_partial_cpu(const AttentionShape& shape, const AttentionCall& call, size_t begin,
-                           size_t end, float* partials, std::byte* scratch);
+// `tiles` of call.kv_head; partials: of the first tile, then the next. call.tokens: 1.
+void attention_partial_cpu(const AttentionShape& shape, const AttentionCall& call,
+                           AttentionTiles tiles, float* partials, std::byte* scratch);
 // Merges `count` tiles in order into row `row` of the group. state: [head_dim + 2] floats of that
 // row, 64-byte aligned, kept between calls; first: begin anew; last: writes the output as well.
 struct AttentionMerge {

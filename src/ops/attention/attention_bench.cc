@@ -36,7 +36,7 @@ struct Sequence {
     for (size_t b = 0; b < blocks; ++b) table.push_back(static_cast<uint32_t>(b));
     const auto k = testing::normals(width, 1), v = testing::normals(width, 2);
     for (size_t t = 0; t < length; ++t)
-      kv_write_cpu(kv, layer(0), kv.block_bytes(), table.data(), t, k.data(), v.data());
+      kv_write_cpu(kv, {layer(0), kv.block_bytes(), table.data(), t}, k.data(), v.data());
     for (size_t l = 1; l < layers; ++l) std::copy(layer(0), layer(1), layer(l));
   }
   std::byte* layer(size_t index) { return &data[index * blocks * shape.layout.block_bytes()]; }
@@ -111,8 +111,9 @@ void write(benchmark::State& state, const Model& model, DType type) {
   const auto k = testing::normals(tokens * width, 1), v = testing::normals(tokens * width, 2);
   for (auto _ : state) {
     for (size_t t = 0; t < tokens; ++t)
-      kv_write_cpu(shape.layout, sequence.layer(0), shape.layout.block_bytes(),
-                   sequence.table.data(), t, &k[t * width], &v[t * width]);
+      kv_write_cpu(shape.layout,
+                   {sequence.layer(0), shape.layout.block_bytes(), sequence.table.data(), t},
+                   &k[t * width], &v[t * width]);
     benchmark::ClobberMemory();
   }
   report_rates(state, 2.0 * static_cast<double>(tokens * width) * sizeof(float), 0);

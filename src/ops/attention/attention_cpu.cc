@@ -431,16 +431,16 @@ void begin_row(const RowState& row, size_t dim) {
   std::fill(row.sum, row.sum + dim, 0.0f);
 }
 
-// Computes tiles [begin, end), one after the other; into(tile) says where each result goes.
+// Computes the tiles `of`, one after the other; into(tile) says where each result goes.
 template <class Load, class IntoFn>
-void attend_tiles(const AttentionShape& shape, const AttentionCall& call, size_t begin, size_t end,
+void attend_tiles(const AttentionShape& shape, const AttentionCall& call, AttentionTiles of,
                   const Scratch& s, const IntoFn& into) {
   scale_queries(shape, call, s.q);
   Tile<Load> tiles[2];
-  for (size_t t = begin; t < end; ++t) {
+  for (size_t t = of.first; t < of.last; ++t) {
     Tile<Load>&tile = tiles[t % 2], &next = tiles[(t + 1) % 2];
-    if (t == begin) tile = tile_at<Load>(shape, call, t * kAttentionTile);
-    const bool more = t + 1 < end;
+    if (t == of.first) tile = tile_at<Load>(shape, call, t * kAttentionTile);
+    const bool more = t + 1 < of.last;
     if (more) next = tile_at<Load>(shape, call, (t + 1) * kAttentionTile);
     attend_tile<Load>(shape, call, t * kAttentionTile, tile, more ? &next : nullptr, s, into(t));
   }
@@ -451,9 +451,10 @@ void attend(const AttentionShape& shape, const AttentionCall& call, const Scratc
   const size_t dim = shape.layout.head_dim, group = shape.group(), rows = group * call.tokens;
   const auto row = [&](size_t r) { return RowState{s.sum + r * dim, s.largest + r, s.total + r}; };
   for (size_t r = 0; r < rows; ++r) begin_row(row(r), dim);
-  attend_tiles<Load>(shape, call, attention_tiles(shape, call.position).first,
-                     attention_tiles(shape, call.position_of(call.tokens - 1)).last, s,
-                     [&](size_t) { return Into{s.sum, s.largest, s.total, true}; });
+  attend_tiles<Load>(shape, call,
+                     {attention_tiles(shape, call.position).first,
+                      attention_tiles(shape, call.position_of(call.tokens - 1)).last},
+                     s, [&](size_t) { return Into{s.sum, s.largest, s.total, true}; });
   for (size_t r = 0; r < rows; ++r)
     finish(row(r), dim,
            call.out + r / group * call.out_stride + (call.kv_head * group + r % group) * dim);
@@ -472,12 +473,12 @@ Scratch lay_out(const AttentionShape& shape, const AttentionCall& call, std::byt
 }
 
 template <class Load>
-void attend_part(const AttentionShape& shape, const AttentionCall& call, size_t begin, size_t end,
+void attend_part(const AttentionShape& shape, const AttentionCall& call, AttentionTiles tiles,
                  float* partials, const Scratch& s) {
   const size_t rows = shape.group(), dim = shape.layout.head_dim,
                stride = attention_partial_floats(shape);
-  attend_tiles<Load>(shape, call, begin, end, s, [&](size_t tile) {
-    float* at = partials + (tile - begin) * stride;
+  attend_tiles<Load>(shape, call, tiles, s, [&](size_t tile) {
+    float* at = partials + (tile - tiles.first) * stride;
     return Into{at, at + rows * dim, at + rows * (dim + 1), false};
   });
 }
@@ -495,17 +496,17 @@ void attention(const AttentionShape& shape, const AttentionCall& call, std::byte
     attend<LoadF32>(shape, call, s);
 }
 
-void attention_partial(const AttentionShape& shape, const AttentionCall& call, size_t begin,
-                       size_t end, float* partials, std::byte* scratch) {
+void attention_partial(const AttentionShape& shape, const AttentionCall& call, AttentionTiles tiles,
+                       float* partials, std::byte* scratch) {
   const Scratch s = lay_out(shape, call, scratch);
   if (shape.layout.type == DType::kF16)
-    attend_part<LoadF16>(shape, call, begin, end, partials, s);
+    attend_part<LoadF16>(shape, call, tiles, partials, s);
   else if (shape.layout.type == DType::kBF16)
-    attend_part<LoadBf16>(shape, call, begin, end, partials, s);
+    attend_part<LoadBf16>(shape, call, tiles, partials, s);
   else if (shape.layout.type == DType::kQ8_0)
-    attend_part<LoadQ8>(shape, call, begin, end, partials, s);
+    attend_part<LoadQ8>(shape, call, tiles, partials, s);
   else
-    attend_part<LoadF32>(shape, call, begin, end, partials, s);
+    attend_part<LoadF32>(shape, call, tiles, partials, s);
 }
 
 void attention_merge(const AttentionShape& shape, const AttentionCall& call,
@@ -551,10 +552,10 @@ size_t attention_partial_floats(const AttentionShape& shape) {
   return (shape.group() * (shape.layout.head_dim + 2) + 15) / 16 * 16;
 }
 
-void attention_partial_cpu(const AttentionShape& shape, const AttentionCall& call, size_t begin,
-                           size_t end, float* partials, std::byte* scratch) {
+void attention_partial_cpu(const AttentionShape& shape, const AttentionCall& call,
+                           AttentionTiles tiles, float* partials, std::byte* scratch) {
   ALTLAS_DCHECK(call.tokens == 1, "one token");
-  HWY_DYNAMIC_DISPATCH(attention_partial)(shape, call, begin, end, partials, scratch);
+  HWY_DYNAMIC_DISPATCH(attention_partial)(shape, call, tiles, partials, scratch);
 }
 
 void attention_merge_cpu(const AttentionShape& shape, const AttentionCall& call,

@@ -30,7 +30,7 @@ struct Fixture {
     const size_t width = kv.kv_heads * kv.head_dim;
     const auto k = testing::normals(length * width, 11), v = testing::normals(length * width, 12);
     for (size_t t = 0; t < length; ++t)
-      kv_write_cpu(kv, blocks.data(), kv.block_bytes(), table.data(), t, &k[t * width],
+      kv_write_cpu(kv, {blocks.data(), kv.block_bytes(), table.data(), t}, &k[t * width],
                    &v[t * width]);
     q = testing::normals(length * shape.q_heads * kv.head_dim, 13);
   }
@@ -112,9 +112,9 @@ TEST(Attention, EveryTargetAndChunking) {
     }
 }
 
-// Goal: every target stores the bits of the scalar conversions: ties, subnormals, values too large,
-// NaNs; an infinity becomes NaN, where finite values that are too large saturate. Method: keys and
-// values of two heads at positions of two groups.
+// Goal: every target stores the bits of the scalar conversions, also for ties, subnormals, too
+// large values and NaN; an infinity becomes NaN, where finite values that are too large saturate.
+// Method: keys and values of two heads at positions of two groups.
 TEST(Attention, EveryTargetStoresTheSameBits) {
   for (const DType type : {DType::kF16, DType::kBF16}) {
     const KvLayout kv{.type = type, .block_tokens = 32, .kv_heads = 2, .head_dim = 48};
@@ -133,7 +133,7 @@ TEST(Attention, EveryTargetStoresTheSameBits) {
       std::vector<std::byte> block(kv.block_bytes());
       for (const size_t position : {3, 17}) {
         SCOPED_TRACE(target + " " + std::to_string(position));
-        kv_write_cpu(kv, block.data(), kv.block_bytes(), table, position, k.data(), v.data());
+        kv_write_cpu(kv, {block.data(), kv.block_bytes(), table, position}, k.data(), v.data());
         for (size_t h = 0; h < 2; ++h) {
           const auto* keys = reinterpret_cast<const uint16_t*>(block.data() + h * kv.head_bytes());
           const uint16_t* values = keys + 32 * 48 + position * 48;
@@ -193,7 +193,7 @@ TEST(Attention, Q8KeepsValues) {
   std::vector<std::byte> memory(attention_scratch_bytes(shape) + 64);
   std::byte* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
   const auto answer = [&] {
-    kv_write_cpu(kv, block.data(), kv.block_bytes(), table, 0, k.data(), v.data());
+    kv_write_cpu(kv, {block.data(), kv.block_bytes(), table, 0}, k.data(), v.data());
     std::vector<float> out(80);
     attention_cpu(shape,
                   {.blocks = block.data(),
@@ -241,7 +241,7 @@ TEST(Attention, PartsGiveTheSameBits) {
             const AttentionTiles tiles = attention_tiles(shape, call.position);
             std::vector<float> partials((tiles.last - tiles.first) * stride);
             for (size_t t = tiles.first; t < tiles.last; t += part)
-              attention_partial_cpu(shape, call, t, std::min(t + part, tiles.last),
+              attention_partial_cpu(shape, call, {t, std::min(t + part, tiles.last)},
                                     &partials[(t - tiles.first) * stride], scratch);
             std::vector<float> states(dim + 2 + 16);
             float* state =

@@ -34,10 +34,15 @@ struct KvLayout {
   size_t block_bytes() const { return kv_heads * head_bytes(); }
 };
 
-// Stores one token's keys and values, k, v: [kv_heads, head_dim], at `position` of the sequence
-// whose blocks are `table`, rounded to the layout's type (F16 saturates; Q8_0: the scale is the
-// largest magnitude / 127). blocks: the layer's block 0; block_stride: bytes between blocks.
-void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride,
-                  const uint32_t* table, size_t position, const float* k, const float* v);
+// Where the keys and values of one token of a sequence lie.
+struct KvPlace {
+  std::byte* blocks = nullptr;      // The layer's block 0.
+  size_t block_stride = 0;          // Bytes between blocks.
+  const uint32_t* table = nullptr;  // The sequence's blocks.
+  size_t position = 0;
+};
+// Stores one token's keys and values, k, v: [kv_heads, head_dim], rounded to the layout's type (F16
+// saturates; Q8_0: the scale is the largest magnitude / 127).
+void kv_write_cpu(const KvLayout& layout, const KvPlace& place, const float* k, const float* v);
 
 }  // namespace altlas::ops

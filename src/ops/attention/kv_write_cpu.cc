@@ -19,8 +19,8 @@ namespace altlas::ops::HWY_NAMESPACE {
 namespace {
 using Halves = hn::Rebind<uint16_t, F32x16>;
 
-// As f16_from_f32 of each lane, but for infinities: what is not finite is to show in what follows,
-// so they become NaN.
+// Does what f16_from_f32() does for each lane, except for infinities: what is not finite is to show
+// in what follows, so they become NaN.
 HWY_INLINE hn::Vec<Halves> to_f16(Vec16 x) {
 #if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
   HWY_ALIGN float in[16];
@@ -102,10 +102,10 @@ void store_q8(const float* x, size_t dim, size_t step, int8_t* quants, uint16_t*
 }
 }  // namespace
 
-void kv_write(const KvLayout& layout, std::byte* blocks, size_t block_stride, const uint32_t* table,
-              size_t position, const float* k, const float* v) {
-  const size_t dim = layout.head_dim, token = position % layout.block_tokens;
-  std::byte* block = blocks + table[position / layout.block_tokens] * block_stride;
+void kv_write(const KvLayout& layout, const KvPlace& place, const float* k, const float* v) {
+  const size_t dim = layout.head_dim, token = place.position % layout.block_tokens;
+  std::byte* block =
+      place.blocks + place.table[place.position / layout.block_tokens] * place.block_stride;
   for (size_t h = 0; h < layout.kv_heads; ++h, k += dim, v += dim) {
     std::byte* keys = block + h * layout.head_bytes();
     std::byte* values = keys + layout.half_bytes();
@@ -134,9 +134,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace altlas::ops {
 HWY_EXPORT(kv_write);
-void kv_write_cpu(const KvLayout& layout, std::byte* blocks, size_t block_stride,
-                  const uint32_t* table, size_t position, const float* k, const float* v) {
-  HWY_DYNAMIC_DISPATCH(kv_write)(layout, blocks, block_stride, table, position, k, v);
+void kv_write_cpu(const KvLayout& layout, const KvPlace& place, const float* k, const float* v) {
+  HWY_DYNAMIC_DISPATCH(kv_write)(layout, place, k, v);
 }
 }  // namespace altlas::ops
 #endif

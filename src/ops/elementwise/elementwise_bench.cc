@@ -57,7 +57,7 @@ void rope(benchmark::State& state, RopeStyle style) {
   rope_angles(position, frequency, angles.data());
   for (auto _ : state) {
     for (size_t r = 0; r < sizes.count; ++r)
-      rope_cpu(&x[r * kHeads * kDim], kHeads, kDim, kDim / 2, angles.data(), style);
+      rope_cpu(&x[r * kHeads * kDim], {kHeads, kDim, kDim / 2, style}, angles.data());
     benchmark::ClobberMemory();
   }
   report_rates(state, 8.0 * static_cast<double>(x.size()), 2.0 * static_cast<double>(x.size()));
@@ -97,7 +97,7 @@ void gate_at_once(benchmark::State& state, GateAct act) {
              b = testing::normals(sizes.count * sizes.wide, 2);
   BenchBytes out(quantized_bytes(sizes.count, sizes.wide));
   for (auto _ : state) {
-    gate_quantize_cpu(act, a.data(), b.data(), sizes.wide, sizes.count,
+    gate_quantize_cpu(act, {a.data(), sizes.count, sizes.wide}, {b.data(), sizes.count, sizes.wide},
                       {.out = out.data, .cols = sizes.wide, .width = sizes.wide});
     benchmark::ClobberMemory();
   }
@@ -110,7 +110,7 @@ void quantize_part(benchmark::State& state) {
   const auto x = testing::normals(sizes.count * sizes.hidden, 1);
   BenchBytes out(quantized_bytes(sizes.count, sizes.hidden));
   for (auto _ : state) {
-    quantize_part_cpu(x.data(), sizes.hidden, sizes.count,
+    quantize_part_cpu({x.data(), sizes.count, sizes.hidden},
                       {.out = out.data, .cols = sizes.hidden, .width = sizes.hidden});
     benchmark::ClobberMemory();
   }

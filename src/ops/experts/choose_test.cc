@@ -23,7 +23,7 @@ TEST(ChooseExperts, TakesTheLargest) {
         for (float& logit : logits) logit *= 4;
         std::vector<uint32_t> got(used), want(count);
         std::vector<float> weights(used);
-        choose_experts(logits.data(), count, used, normalized, got.data(), weights.data());
+        choose_experts(logits, normalized, got, weights);
         std::iota(want.begin(), want.end(), 0u);
         std::ranges::stable_sort(want, [&](auto a, auto b) { return logits[a] > logits[b]; });
         double all = 0, chosen = 0;
@@ -48,13 +48,13 @@ TEST(ChooseExperts, TiesAndNan) {
   const float ties[] = {1, 2, 2, 2, 0};
   uint32_t experts[2];
   float weights[2];
-  choose_experts(ties, 5, 2, true, experts, weights);
+  choose_experts(ties, true, experts, weights);
   EXPECT_EQ(experts[0], 1u);
   EXPECT_EQ(experts[1], 2u);
   EXPECT_EQ(weights[0], 0.5f);
   const float nan = std::nanf("");
   const float bad[] = {nan, nan, nan};
-  choose_experts(bad, 3, 2, true, experts, weights);
+  choose_experts(bad, true, experts, weights);
   EXPECT_LT(experts[0], experts[1]);
   EXPECT_LT(experts[1], 3u);
   EXPECT_TRUE(std::isnan(weights[0]));

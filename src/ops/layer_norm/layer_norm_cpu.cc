@@ -38,8 +38,11 @@ float power_sum(const float* x, size_t cols, float mean) {
 }
 }  // namespace
 
-void layer_norm_rows(const float* x, const float* gamma, const float* beta, float eps, float* y,
-                     size_t rows, size_t cols) {
+void layer_norm_rows(std::span<const float> from, std::span<const float> gamma,
+                     std::span<const float> beta, float eps, std::span<float> to) {
+  const float* x = from.data();
+  float* y = to.data();
+  const size_t cols = gamma.size(), rows = from.size() / cols;
   const F32x16 d;
   const size_t body = cols - cols % kLanes;
   for (size_t r = 0; r < rows; ++r, x += cols, y += cols) {
@@ -49,7 +52,7 @@ void layer_norm_rows(const float* x, const float* gamma, const float* beta, floa
                                                   : std::numeric_limits<float>::quiet_NaN();
     for (size_t c = 0; c < body; c += kLanes) {
       const auto v = hn::Mul(hn::Sub(hn::LoadU(d, x + c), hn::Set(d, mean)), hn::Set(d, inverse));
-      hn::StoreU(fma(v, hn::LoadU(d, gamma + c), hn::LoadU(d, beta + c)), d, y + c);
+      hn::StoreU(fma(v, hn::LoadU(d, &gamma[c]), hn::LoadU(d, &beta[c])), d, y + c);
     }
     for (size_t c = body; c < cols; ++c)
       y[c] = std::fma((x[c] - mean) * inverse, gamma[c], beta[c]);
@@ -65,8 +68,7 @@ void layer_norm_cpu(std::span<const float> x, std::span<const float> gamma,
   const size_t cols = gamma.size();
   ALTLAS_CHECK(x.size() == y.size() && beta.size() == cols && x.size() % cols == 0,
                "x, y: [rows, cols], gamma, beta: [cols]");
-  HWY_DYNAMIC_DISPATCH(layer_norm_rows)
-  (x.data(), gamma.data(), beta.data(), eps, y.data(), x.size() / cols, cols);
+  HWY_DYNAMIC_DISPATCH(layer_norm_rows)(x, gamma, beta, eps, y);
 }
 }  // namespace altlas::ops
 #endif

@@ -32,8 +32,9 @@ float dot(const float* a, const float* x, size_t count) {
 
 }  // namespace
 
-void add_low_rank(const float* a, const float* b, size_t rank, const float* x, size_t cols,
-                  float* y, size_t rows) {
+void add_low_rank(const LowRankPair& pair, const float* x, float* y) {
+  const size_t rows = pair.rows, cols = pair.cols, rank = pair.rank;
+  const float *a = pair.a, *b = pair.b;
   const F32x16 d;
   float inner[kLowRankMax];
   for (size_t r = 0; r < rank; ++r) inner[r] = dot(a + r * cols, x, cols);
@@ -52,10 +53,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace altlas::ops {
 HWY_EXPORT(add_low_rank);
-void add_low_rank_cpu(const float* a, const float* b, size_t rank, const float* x, size_t cols,
-                      float* y, size_t rows) {
-  ALTLAS_CHECK(rank >= 1 && rank <= kLowRankMax, "rank: 1 to kLowRankMax");
-  HWY_DYNAMIC_DISPATCH(add_low_rank)(a, b, rank, x, cols, y, rows);
+void add_low_rank_cpu(const LowRankPair& pair, const float* x, float* y) {
+  ALTLAS_CHECK(pair.rank >= 1 && pair.rank <= kLowRankMax, "rank: 1 to kLowRankMax");
+  HWY_DYNAMIC_DISPATCH(add_low_rank)(pair, x, y);
 }
 }  // namespace altlas::ops
 #endif

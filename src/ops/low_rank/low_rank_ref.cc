@@ -3,8 +3,9 @@
 
 namespace altlas::ops {
 
-void add_low_rank_ref(const float* a, const float* b, size_t rank, const float* x, size_t cols,
-                      float* y, size_t rows) {
+void add_low_rank_ref(const LowRankPair& pair, const float* x, float* y) {
+  const size_t rows = pair.rows, cols = pair.cols, rank = pair.rank;
+  const float *a = pair.a, *b = pair.b;
   ALTLAS_CHECK(rank >= 1 && rank <= kLowRankMax, "rank: 1 to kLowRankMax");
   double inner[kLowRankMax];
   for (size_t r = 0; r < rank; ++r) {

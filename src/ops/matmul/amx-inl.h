@@ -140,11 +140,11 @@ void tile_product(const Job& job) {
 }
 
 // As matmul(), of quantised weights and at least kTileTokens tokens.
-void matmul_tiles(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                  size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
-  const Job job{weights,     x,         packed_panel_bytes(weights.type, weights.cols),
-                panel_begin, panel_end, y,
-                y_stride,    scratch};
+void matmul_tiles(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+                  std::byte* scratch) {
+  const Job job{weights,      x,          packed_panel_bytes(weights.type, weights.cols),
+                panels.begin, panels.end, y.data,
+                y.stride,     scratch};
   switch (weights.type) {
     case DType::kQ4_0:
       return tile_product<DType::kQ4_0>(job);
@@ -175,9 +175,9 @@ void matmul_tiles(const PackedMatrix& weights, const Activations& x, size_t pane
 }
 
 // As matmul(): many tokens by tiles, all else as the products of this Simd do.
-void matmul_amx(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
+void matmul_amx(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+                std::byte* scratch) {
   const bool tiles = takes_quantized_activations(weights.type) && x.tokens >= kTileTokens;
   const auto product = tiles ? matmul_tiles : matmul_simd;
-  product(weights, x, panel_begin, panel_end, y, y_stride, scratch);
+  product(weights, x, panels, y, scratch);
 }

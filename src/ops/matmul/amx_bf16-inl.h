@@ -116,10 +116,10 @@ struct TileProducts {
 };
 
 // As matmul(), of BF16 weights.
-void matmul_bf16_tiles(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                       size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
+void matmul_bf16_tiles(const PackedMatrix& weights, const Activations& x, Range panels,
+                       Rows<float> y, std::byte* scratch) {
   const TileConfig config = TileProducts::config();
   Tiles::configure(config);
-  bf16_product<TileProducts>(weights, x, {panel_begin, panel_end}, y, y_stride, scratch);
+  bf16_product<TileProducts>(weights, x, panels, y, scratch);
   Tiles::release();
 }

@@ -121,10 +121,15 @@ void tokens_product(const Job& job, Part tokens) {
 
 // As matmul(), of BF16 weights.
 template <class Kernel>
-void bf16_product(const PackedMatrix& weights, const Activations& x, Part panels, float* y,
-                  size_t y_stride, std::byte* scratch) {
-  const Job job{weights,  x,      packed_panel_bytes(weights.type, weights.cols), panels, y,
-                y_stride, scratch};
+void bf16_product(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+                  std::byte* scratch) {
+  const Job job{weights,
+                x,
+                packed_panel_bytes(weights.type, weights.cols),
+                {panels.begin, panels.end},
+                y.data,
+                y.stride,
+                scratch};
   const size_t blocks = ceil_div(x.tokens, kBf16Tokens);
   for (size_t b = 0; b < blocks; ++b)
     tokens_product<Kernel>(job, {piece(x.tokens, blocks, b), piece(x.tokens, blocks, b + 1)});

@@ -294,11 +294,11 @@ void quantized_product(const Job& job) {
     unpacked_product<panel_format(T)>(job);
 }
 
-void matmul_simd(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                 size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
-  const Job job{weights,     x,         packed_panel_bytes(weights.type, weights.cols),
-                panel_begin, panel_end, y,
-                y_stride,    scratch};
+void matmul_simd(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+                 std::byte* scratch) {
+  const Job job{weights,      x,          packed_panel_bytes(weights.type, weights.cols),
+                panels.begin, panels.end, y.data,
+                y.stride,     scratch};
   switch (weights.type) {
     case DType::kF32:
       return float_product<DType::kF32>(job);

@@ -6,8 +6,8 @@
 namespace altlas::ops {
 
 // As matmul(); sizes are checked.
-using MatmulKernel = void (*)(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                              size_t panel_end, float* y, size_t y_stride, std::byte* scratch);
+using MatmulKernel = void (*)(const PackedMatrix& weights, const Activations& x, Range panels,
+                              Rows<float> y, std::byte* scratch);
 
 MatmulKernel matmul_kernel_scalar();  // The reference: it defines the bits.
 #if defined(__x86_64__)

@@ -52,15 +52,15 @@ size_t matmul_scratch_bytes(DType type) {
   return kScratchBytes;
 }
 
-void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end,
-            float* y, size_t y_stride, std::byte* scratch) {
+void matmul(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+            std::byte* scratch) {
   ALTLAS_CHECK(matmul_supports(weights.type, weights.cols), "weights that pack_panels takes");
-  ALTLAS_CHECK(panel_end <= panel_count(weights.rows), "panels of this matrix");
+  ALTLAS_CHECK(panels.end <= panel_count(weights.rows), "panels of this matrix");
   const bool quantized = takes_quantized_activations(weights.type);
   ALTLAS_CHECK(x.tokens == 0 || (quantized ? x.quantized != nullptr : x.values != nullptr),
                "quantised activations for quantised weights, floats for float weights");
-  if (x.tokens == 0 || panel_begin >= panel_end) return;
-  kernel()(weights, x, panel_begin, panel_end, y, y_stride, scratch);
+  if (x.tokens == 0 || panels.begin >= panels.end) return;
+  kernel()(weights, x, panels, y, scratch);
 }
 
 }  // namespace altlas::ops

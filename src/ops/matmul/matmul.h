@@ -11,7 +11,9 @@
 #include <cstdint>
 
 #include "base/integers.h"
+#include "base/range.h"
 #include "tensor/dtype.h"
+#include "tensor/rows.h"
 
 namespace altlas::ops {
 
@@ -25,8 +27,8 @@ struct PackedMatrix {
   uint32_t rows = 0;
   uint32_t cols = 0;
   const std::byte* data = nullptr;
-  // Panels of the same kind that the thread multiplies after the last of these: fetched meanwhile;
-  // null: none that is known.
+  // Panels of the same kind that the thread multiplies after the last of these, so that they are
+  // fetched in time; null: they are not known.
   const std::byte* next = nullptr;
 };
 
@@ -40,10 +42,15 @@ size_t packed_panel_bytes(DType type, size_t cols);
 inline size_t packed_bytes(DType type, size_t rows, size_t cols) {
   return panel_count(rows) * packed_panel_bytes(type, cols);
 }
-// Packs panels [panel_begin, panel_end) of a row-major GGUF tensor [rows, cols] into `packed`
-// (which starts at panel 0).
-void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_major,
-                 size_t panel_begin, size_t panel_end, std::byte* packed);
+// A matrix as GGUF files have it: row after row.
+struct RowMajorMatrix {
+  DType type{};
+  size_t rows = 0;
+  size_t cols = 0;
+  const std::byte* data = nullptr;
+};
+// Packs `panels` of a matrix into `packed` (which starts at panel 0).
+void pack_panels(const RowMajorMatrix& matrix, Range panels, std::byte* packed);
 // One row of a packed matrix as floats: out [cols]. For embeddings that share the head's panels.
 void unpack_row(const PackedMatrix& weights, size_t row, float* out);
 
@@ -65,9 +72,9 @@ struct Activations {
 
 // Bytes of scratch that one thread needs.
 size_t matmul_scratch_bytes(DType type);
-// y[t, r] for all tokens and the rows of panels [panel_begin, panel_end). y: row stride y_stride
-// floats, starts at row 0. scratch: this thread's own, 64-byte aligned.
-void matmul(const PackedMatrix& weights, const Activations& x, size_t panel_begin, size_t panel_end,
-            float* y, size_t y_stride, std::byte* scratch);
+// y[t, r] for all tokens and the rows of `panels`. y: [tokens, rows]. scratch: this thread's own,
+// 64-byte aligned.
+void matmul(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+            std::byte* scratch);
 
 }  // namespace altlas::ops

@@ -72,11 +72,11 @@ struct Tiles {
 //
 #include "ops/matmul/amx_bf16-inl.h"
 
-void matmul_amx_bf16(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                     size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
+void matmul_amx_bf16(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+                     std::byte* scratch) {
   const MatmulKernel product =
       weights.type == DType::kBF16 ? matmul_bf16_tiles : matmul_kernel_amx();
-  product(weights, x, panel_begin, panel_end, y, y_stride, scratch);
+  product(weights, x, panels, y, scratch);
 }
 
 }  // namespace

@@ -29,11 +29,10 @@ struct Shape {
 // panel alone.
 constexpr Shape kShapes[] = {{16, 1}, {5, 31}, {53, 66}, {37, 513}, {20, 1100}};
 
-std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t tokens, size_t begin,
-                           size_t end) {
+std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t tokens, Range panels) {
   Bytes scratch(kBf16ScratchBytes);
   std::vector<float> y(tokens * w.view.rows, kUntouched);
-  kernel(w.view, x.view(tokens), begin, end, y.data(), w.view.rows, scratch.data());
+  kernel(w.view, x.view(tokens), panels, {y.data(), tokens, w.view.rows}, scratch.data());
   return y;
 }
 
@@ -71,7 +70,7 @@ void expect_defined_bits(MatmulKernel kernel) {
     const size_t panels = panel_count(rows);
     Matrix w(DType::kBF16, rows, cols, rows + cols);
     Input x = input(most, cols);
-    const std::vector<float> exact = product(matmul_kernel_scalar(), w, x, most, 0, panels);
+    const std::vector<float> exact = product(matmul_kernel_scalar(), w, x, most, {0, panels});
     std::vector<float> want(most * rows), weights(cols);
     for (size_t r = 0; r < rows; ++r) {
       unpack_row(w.view, r, weights.data());
@@ -85,9 +84,9 @@ void expect_defined_bits(MatmulKernel kernel) {
     }
     for (const size_t tokens : kBatches) {
       SCOPED_TRACE("tokens=" + std::to_string(tokens));
-      std::vector<float> y = product(kernel, w, x, tokens, 0, panels);
+      std::vector<float> y = product(kernel, w, x, tokens, {0, panels});
       ASSERT_TRUE(testing::same_bits(y, std::span(want).first(tokens * rows)));
-      y = product(kernel, w, x, tokens, panels / 2, panels);
+      y = product(kernel, w, x, tokens, {panels / 2, panels});
       for (size_t i = 0; i < y.size(); ++i)
         ASSERT_EQ(y[i], i % rows < panels / 2 * kPanelRows ? kUntouched : want[i]) << "index " << i;
     }
@@ -101,7 +100,7 @@ void expect_nan_in_its_token(MatmulKernel kernel) {
     Input x(DType::kBF16, tokens, 75, 2);
     x.x[x.stride + 74] = std::nanf("");
     x.x[2 * x.stride + 7] = std::numeric_limits<float>::infinity();
-    const std::vector<float> y = product(kernel, w, x, tokens, 0, 1);
+    const std::vector<float> y = product(kernel, w, x, tokens, {0, 1});
     for (size_t i = 0; i < y.size(); ++i) {
       EXPECT_EQ(std::isnan(y[i]), i / 16 == 1) << i;
       EXPECT_EQ(std::isinf(y[i]), i / 16 == 2) << i;
@@ -175,7 +174,7 @@ TEST(MatmulAmxBf16, AllTokensRunOnTiles) {
   Input x(DType::kBF16, 50, 515, 6);
   for (const size_t tokens : {1, 16, 50}) {
     EmulatedTiles::state().products = 0;
-    product(matmul_kernel_emulated_amx_bf16(), w, x, tokens, 0, 3);
+    product(matmul_kernel_emulated_amx_bf16(), w, x, tokens, {0, 3});
     EXPECT_EQ(EmulatedTiles::state().products, (tokens + 15) / 16 * 16 * 48 * 544);
     EXPECT_FALSE(EmulatedTiles::state().configured) << "tiles are given back";
   }
@@ -192,8 +191,8 @@ TEST(MatmulAmxBf16, RealTilesGiveTheDefinedBits) {
   for (const DType type : {DType::kF32, DType::kF16, DType::kQ4_K}) {
     Matrix w(type, 20, 256, 1);
     Input x(type, 40, 256, 2);
-    EXPECT_TRUE(testing::same_bits(product(matmul_kernel_amx_bf16(), w, x, 40, 0, 2),
-                                   product(matmul_kernel_scalar(), w, x, 40, 0, 2)))
+    EXPECT_TRUE(testing::same_bits(product(matmul_kernel_amx_bf16(), w, x, 40, {0, 2}),
+                                   product(matmul_kernel_scalar(), w, x, 40, {0, 2})))
         << name_of(type);
   }
 #endif

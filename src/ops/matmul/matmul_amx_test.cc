@@ -20,11 +20,10 @@ namespace {
 constexpr size_t kBatches[] = {1, 15, 16, 17, 31, 32, 50, 270};
 constexpr float kUntouched = -12345.0f;
 
-std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t tokens, size_t begin,
-                           size_t end) {
+std::vector<float> product(MatmulKernel kernel, Matrix& w, Input& x, size_t tokens, Range panels) {
   Bytes scratch(matmul_scratch_bytes(w.view.type));
   std::vector<float> y(tokens * w.view.rows, kUntouched);
-  kernel(w.view, x.view(tokens), begin, end, y.data(), w.view.rows, scratch.data());
+  kernel(w.view, x.view(tokens), panels, {y.data(), tokens, w.view.rows}, scratch.data());
   return y;
 }
 
@@ -34,12 +33,12 @@ void expect_reference_bits(MatmulKernel kernel, DType type, size_t rows, size_t 
   const size_t most = std::ranges::max(kBatches), panels = panel_count(rows);
   Matrix w(type, rows, cols, rows + cols);
   Input x(type, most, cols, 21);
-  const std::vector<float> want = product(matmul_kernel_scalar(), w, x, most, 0, panels);
+  const std::vector<float> want = product(matmul_kernel_scalar(), w, x, most, {0, panels});
   for (const size_t tokens : kBatches) {
     SCOPED_TRACE("tokens=" + std::to_string(tokens));
-    std::vector<float> y = product(kernel, w, x, tokens, 0, panels);
+    std::vector<float> y = product(kernel, w, x, tokens, {0, panels});
     ASSERT_TRUE(testing::same_bits(y, std::span(want).first(tokens * rows)));
-    y = product(kernel, w, x, tokens, panels / 2, panels);
+    y = product(kernel, w, x, tokens, {panels / 2, panels});
     for (size_t i = 0; i < y.size(); ++i)
       ASSERT_EQ(y[i], i % rows < panels / 2 * kPanelRows ? kUntouched : want[i]) << "index " << i;
   }
@@ -69,9 +68,9 @@ void expect_exact_extremes(MatmulKernel kernel) {
       Input x(type, tokens, cols, 1);
       for (size_t i = 0; i < x.x.size(); ++i)
         x.x[i] = i / x.stride % 2 != 0 && i % 3 == 0 ? -1.0f : 1.0f;
-      quantize_rows(x.x.data(), x.stride, cols, 0, tokens, x.quantized.data());
-      EXPECT_TRUE(testing::same_bits(product(kernel, w, x, tokens, 0, 1),
-                                     product(matmul_kernel_scalar(), w, x, tokens, 0, 1)));
+      quantize_rows({x.x.data(), tokens, x.stride}, cols, {0, tokens}, x.quantized.data());
+      EXPECT_TRUE(testing::same_bits(product(kernel, w, x, tokens, {0, 1}),
+                                     product(matmul_kernel_scalar(), w, x, tokens, {0, 1})));
     }
   }
 }
@@ -105,7 +104,7 @@ TEST(MatmulAmx, ManyTokensRunOnTiles) {
     Input x(type, 50, 512, 6);
     for (const size_t tokens : {15, 16, 50}) {
       EmulatedTiles::state().products = 0;
-      product(matmul_kernel_emulated_amx(), w, x, tokens, 0, 3);
+      product(matmul_kernel_emulated_amx(), w, x, tokens, {0, 3});
       EXPECT_EQ(EmulatedTiles::state().products,
                 tokens < 16 ? 0 : (tokens + 15) / 16 * 16 * 48 * 512)
           << name_of(type);

@@ -34,9 +34,9 @@ struct Weights {
     for (size_t i = 0; i < copies; ++i) {
       all.push_back(std::make_unique<BenchBytes>(bytes));
       if (i == 0) {
-        pack_panels(shape.type, shape.rows, shape.cols,
-                    reinterpret_cast<const std::byte*>(row_major.data()), 0,
-                    panel_count(shape.rows), all[0]->data);
+        pack_panels({shape.type, shape.rows, shape.cols,
+                     reinterpret_cast<const std::byte*>(row_major.data())},
+                    {0, panel_count(shape.rows)}, all[0]->data);
       } else {
         std::copy_n(all[0]->data, bytes, all[i]->data);
       }
@@ -55,7 +55,7 @@ void product(benchmark::State& state, SimdTarget target, Shape shape, size_t tok
   BenchBytes quantized(quantized_bytes(tokens, shape.cols)),
       scratch(matmul_scratch_bytes(shape.type));
   if (takes_quantized_activations(shape.type)) {
-    quantize_rows(x.data(), shape.cols, shape.cols, 0, tokens, quantized.data);
+    quantize_rows({x.data(), tokens, shape.cols}, shape.cols, {0, tokens}, quantized.data);
   }
   std::vector<float> y(tokens * shape.rows);
   size_t turn = 0;
@@ -63,8 +63,8 @@ void product(benchmark::State& state, SimdTarget target, Shape shape, size_t tok
     const PackedMatrix w{shape.type, static_cast<uint32_t>(shape.rows),
                          static_cast<uint32_t>(shape.cols),
                          weights.all[turn++ % weights.copies]->data};
-    matmul(w, {tokens, quantized.data, x.data(), shape.cols}, 0, panel_count(shape.rows), y.data(),
-           shape.rows, scratch.data);
+    matmul(w, {tokens, quantized.data, x.data(), shape.cols}, {0, panel_count(shape.rows)},
+           {y.data(), tokens, shape.rows}, scratch.data);
     benchmark::ClobberMemory();
   }
   const auto runs = static_cast<double>(state.iterations());
@@ -102,8 +102,8 @@ void pack(benchmark::State& state, DType type) {
   const std::vector<uint8_t> raw = testing::bytes(rows * row_bytes(type, cols), 1);
   BenchBytes packed(packed_bytes(type, rows, cols));
   for (auto _ : state) {
-    pack_panels(type, rows, cols, reinterpret_cast<const std::byte*>(raw.data()), 0,
-                panel_count(rows), packed.data);
+    pack_panels({type, rows, cols, reinterpret_cast<const std::byte*>(raw.data())},
+                {0, panel_count(rows)}, packed.data);
     benchmark::ClobberMemory();
   }
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(raw.size()));

@@ -72,7 +72,8 @@ struct DotProducts {
         if (NP > 1 && last) __builtin_prefetch(y + c * job.y_stride + p * kPanelRows, 1, 3);
       }
     }
-    const size_t step = ceil_div(4 * kRowBytes, of.count);  // Of `ahead`, for 4 columns.
+    // Bytes of `ahead` that this tile prefetches for 4 columns.
+    const size_t step = ceil_div(4 * kRowBytes, of.count);
     const std::byte* w = job.weights_at(chunk.panel, chunk.columns.begin);
     const std::byte* ahead = NP == 1 ? w + kAhead : chunk.next + of.index * (kChunk / 4) * step;
     size_t k = 0;
@@ -140,11 +141,10 @@ struct DotProducts {
   }
 };
 
-void matmul_bf16(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                 size_t panel_end, float* y, size_t y_stride, std::byte* scratch) {
-  if (weights.type != DType::kBF16)
-    return matmul_kernel_avx512()(weights, x, panel_begin, panel_end, y, y_stride, scratch);
-  bf16_product<DotProducts>(weights, x, {panel_begin, panel_end}, y, y_stride, scratch);
+void matmul_bf16(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+                 std::byte* scratch) {
+  if (weights.type != DType::kBF16) return matmul_kernel_avx512()(weights, x, panels, y, scratch);
+  bf16_product<DotProducts>(weights, x, panels, y, scratch);
 }
 
 }  // namespace

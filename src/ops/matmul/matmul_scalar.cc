@@ -78,23 +78,23 @@ float add_block(const PanelFormat& format, const RowBlock& w, const ActivationBl
 }
 
 void matmul_quantized(const PackedMatrix& weights, const Activations& x, size_t row,
-                      const std::byte* panel, float* y, size_t y_stride) {
+                      const std::byte* panel, Rows<float> y) {
   const PanelFormat format = panel_format(weights.type);
   const auto* records = reinterpret_cast<const ActivationBlock*>(x.quantized);
   const size_t stride = activation_stride(weights.cols),
                blocks = panel_blocks(format, weights.cols);
-  for (size_t t = 0; t < x.tokens; ++t) y[t * y_stride + row] = 0;
+  for (size_t t = 0; t < x.tokens; ++t) y[t][row] = 0;
   for (size_t b = 0; b < blocks; ++b) {
     const RowBlock w = row_block(format, panel, b, row % kPanelRows);
     for (size_t t = 0; t < x.tokens; ++t) {
-      float& acc = y[t * y_stride + row];
+      float& acc = y[t][row];
       acc = add_block(format, w, records[t * stride + b], acc);
     }
   }
 }
 
 void matmul_float(const PackedMatrix& weights, const Activations& x, size_t row,
-                  const std::byte* panel, float* y, size_t y_stride) {
+                  const std::byte* panel, Rows<float> y) {
   const size_t bytes = weights.type == DType::kF32 ? 4 : 2;
   for (size_t t = 0; t < x.tokens; ++t) {
     float chain[2] = {0, 0};
@@ -103,17 +103,17 @@ void matmul_float(const PackedMatrix& weights, const Activations& x, size_t row,
       dequantize_row(weights.type, panel + (k * kPanelRows + row % kPanelRows) * bytes, 1, &w);
       chain[k % 2] = std::fma(w, x.values[t * x.stride + k], chain[k % 2]);
     }
-    y[t * y_stride + row] = chain[0] + chain[1];
+    y[t][row] = chain[0] + chain[1];
   }
 }
 
-void matmul_scalar(const PackedMatrix& weights, const Activations& x, size_t panel_begin,
-                   size_t panel_end, float* y, size_t y_stride, std::byte*) {
+void matmul_scalar(const PackedMatrix& weights, const Activations& x, Range panels, Rows<float> y,
+                   std::byte*) {
   const size_t panel_bytes = packed_panel_bytes(weights.type, weights.cols);
   const auto product = takes_quantized_activations(weights.type) ? matmul_quantized : matmul_float;
-  const size_t end = std::min<size_t>(panel_end * kPanelRows, weights.rows);
-  for (size_t row = panel_begin * kPanelRows; row < end; ++row) {
-    product(weights, x, row, weights.data + row / kPanelRows * panel_bytes, y, y_stride);
+  const size_t end = std::min<size_t>(panels.end * kPanelRows, weights.rows);
+  for (size_t row = panels.begin * kPanelRows; row < end; ++row) {
+    product(weights, x, row, weights.data + row / kPanelRows * panel_bytes, y);
   }
 }
 

@@ -57,13 +57,13 @@ struct Product {
         x{.tokens = tokens, .quantized = quantized.at(), .values = values.data(), .stride = kCols} {
     std::vector<uint8_t> raw = testing::bytes(kRows * row_bytes(type, kCols), 1);
     for (uint8_t& byte : raw) byte &= 0x3b;  // It keeps the scales finite.
-    pack_panels(type, kRows, kCols, reinterpret_cast<const std::byte*>(raw.data()), 0,
-                panel_count(kRows), packed.at());
-    quantize_rows(values.data(), kCols, kCols, 0, tokens, quantized.at());
+    pack_panels({type, kRows, kCols, reinterpret_cast<const std::byte*>(raw.data())},
+                {0, panel_count(kRows)}, packed.at());
+    quantize_rows({values.data(), tokens, kCols}, kCols, {0, tokens}, quantized.at());
   }
   double seconds(MatmulKernel kernel) {
     const auto from = std::chrono::steady_clock::now();
-    kernel(weights, x, 0, panel_count(kRows), y.data(), kRows, scratch.at());
+    kernel(weights, x, {0, panel_count(kRows)}, {y.data(), x.tokens, kRows}, scratch.at());
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
   }
 

@@ -50,7 +50,7 @@ constexpr float kUntouched = -12345.0f;
 std::vector<float> product(Matrix& w, Input& x, size_t tokens, size_t begin, size_t end) {
   Bytes scratch(matmul_scratch_bytes(w.view.type));
   std::vector<float> y(tokens * w.view.rows, kUntouched);
-  matmul(w.view, x.view(tokens), begin, end, y.data(), w.view.rows, scratch.data());
+  matmul(w.view, x.view(tokens), {begin, end}, {y.data(), tokens, w.view.rows}, scratch.data());
   return y;
 }
 
@@ -86,7 +86,7 @@ TEST(MatmulPack, RangesAreIndependent) {
     const size_t bytes = packed_bytes(type, 70, 256);
     Bytes pieces(bytes);
     for (size_t p = panel_count(70); p-- > 0;) {
-      pack_panels(type, 70, 256, w.row_major.data(), p, p + 1, pieces.data());
+      pack_panels({type, 70, 256, w.row_major.data()}, {p, p + 1}, pieces.data());
     }
     EXPECT_EQ(std::memcmp(pieces.data(), w.packed.data(), bytes), 0) << name_of(type);
   }
@@ -214,7 +214,7 @@ TEST(Matmul, ExtremeCodesAreExact) {
       Input x(type, tokens, cols, 1);
       for (size_t i = 0; i < x.x.size(); ++i)
         x.x[i] = i / x.stride % 2 != 0 && i % 3 == 0 ? -1.0f : 1.0f;
-      quantize_rows(x.x.data(), x.stride, cols, 0, tokens, x.quantized.data());
+      quantize_rows({x.x.data(), tokens, x.stride}, cols, {0, tokens}, x.quantized.data());
       std::vector<float> want;
       for (const SimdTarget target : exact_targets()) {
         const ScopedTarget scope(target);
@@ -267,7 +267,7 @@ TEST(Matmul, NanStaysInItsToken) {
       Matrix w(type, 16, 256, 4);
       Input x(type, 3, 256, 2);
       x.x[x.stride + 40] = std::nanf("");
-      quantize_rows(x.x.data(), x.stride, 256, 0, 3, x.quantized.data());
+      quantize_rows({x.x.data(), 3, x.stride}, 256, {0, 3}, x.quantized.data());
       const std::vector<float> y = product(w, x, 3, 0, 1);
       for (size_t i = 0; i < y.size(); ++i)
         EXPECT_EQ(std::isnan(y[i]), i / 16 == 1) << to_string(target);
@@ -287,7 +287,7 @@ TEST(Matmul, KeepsToTheOutputStride) {
       const std::vector<float> want = product(w, x, tokens, 0, 2);
       Bytes scratch(matmul_scratch_bytes(type));
       std::vector<float> y(tokens * stride, kUntouched);
-      matmul(w.view, x.view(tokens), 0, 2, y.data() + 3, stride, scratch.data());
+      matmul(w.view, x.view(tokens), {0, 2}, {y.data() + 3, tokens, stride}, scratch.data());
       for (size_t i = 0; i < y.size(); ++i) {
         const size_t token = i / stride, r = i % stride;
         const bool inside = r >= 3 && r < 3 + rows;

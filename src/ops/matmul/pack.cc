@@ -25,8 +25,8 @@ auto copy_of(DType type) {
 }
 
 // The layout of float panels: [cols][16 rows], rounded up to 64 bytes.
-void pack_float_panel(DType type, size_t rows, size_t cols, const std::byte* row_major,
-                      size_t first, std::byte* panel) {
+void pack_float_panel(const RowMajorMatrix& matrix, size_t first, std::byte* panel) {
+  const auto& [type, rows, cols, row_major] = matrix;
   const size_t bytes = float_bytes(type);
   for (size_t r = 0; r < std::min(kPanelRows, rows - first); ++r)
     copy_of(type)(row_major + (first + r) * cols * bytes, 1, cols, panel + r * bytes, kPanelRows);
@@ -58,19 +58,20 @@ size_t packed_panel_bytes(DType type, size_t cols) {
   return panel_blocks(format, cols) / format.group_blocks * format.group_bytes();
 }
 
-void pack_panels(DType type, size_t rows, size_t cols, const std::byte* row_major,
-                 size_t panel_begin, size_t panel_end, std::byte* packed) {
+void pack_panels(const RowMajorMatrix& matrix, Range panels, std::byte* packed) {
+  const auto& [type, rows, cols, row_major] = matrix;
   const size_t panel_bytes = packed_panel_bytes(type, cols);
-  ALTLAS_CHECK(panel_begin <= panel_end && panel_end <= panel_count(rows), "panels of this matrix");
+  ALTLAS_CHECK(panels.begin <= panels.end && panels.end <= panel_count(rows),
+               "panels of this matrix");
   const bool quantized = takes_quantized_activations(type);
   const PanelFormat format = panel_format(type);
   const size_t bytes = row_bytes(type, cols);
-  for (size_t p = panel_begin; p < panel_end; ++p) {
+  for (size_t p = panels.begin; p < panels.end; ++p) {
     std::byte* panel = packed + p * panel_bytes;
     std::memset(panel, 0, panel_bytes);
     const size_t first = p * kPanelRows;
     if (!quantized) {
-      pack_float_panel(type, rows, cols, row_major, first, panel);
+      pack_float_panel(matrix, first, panel);
       continue;
     }
     for (size_t b = 0; b < cols / kBlockValues; ++b) {

@@ -43,7 +43,7 @@ struct Matrix {
       : row_major(std::move(from)),
         packed(packed_bytes(type, rows, cols)),
         view{type, static_cast<uint32_t>(rows), static_cast<uint32_t>(cols), packed.data()} {
-    pack_panels(type, rows, cols, row_major.data(), 0, panel_count(rows), packed.data());
+    pack_panels({type, rows, cols, row_major.data()}, {0, panel_count(rows)}, packed.data());
   }
   Matrix(DType type, size_t rows, size_t cols, uint64_t seed)
       : Matrix(type, rows, cols, random_weights(type, rows, cols, seed)) {}

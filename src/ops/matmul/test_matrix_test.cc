@@ -62,7 +62,7 @@ Input::Input(DType type, size_t tokens, size_t cols, uint64_t seed)
   for (size_t k = 0; tokens > 1 && k < cols; ++k)
     x[stride + k] = k % 64 < 32 ? 0.0f : x[stride + k] * 1e6f;
   if (takes_quantized_activations(type))
-    quantize_rows(x.data(), stride, cols, 0, tokens, quantized.data());
+    quantize_rows({x.data(), tokens, stride}, cols, {0, tokens}, quantized.data());
 }
 
 }  // namespace altlas::ops

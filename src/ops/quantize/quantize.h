@@ -6,12 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/range.h"
+#include "tensor/rows.h"
+
 namespace altlas::ops {
 
-// Rows [begin, end) of x [rows, cols], row stride in floats, into `out` (which starts at row 0).
-// cols: whole blocks of 32.
-void quantize_rows(const float* x, size_t stride, size_t cols, size_t begin, size_t end,
-                   std::byte* out);
+// Some rows of x [x.count, cols] into `out` (which starts at row 0). cols: whole blocks of 32.
+void quantize_rows(Rows<const float> x, size_t cols, Range rows, std::byte* out);
 
 // Where columns [column, column + width) of rows with `cols` columns go: both multiples of 32.
 struct QuantizedPart {
@@ -21,13 +22,13 @@ struct QuantizedPart {
   size_t width = 0;
 };
 
-// Rows [0, rows) of x [rows, width], row stride in floats. Where the part ends a row, its padding
-// is written as well.
-void quantize_part_cpu(const float* x, size_t stride, size_t rows, const QuantizedPart& part);
+// All rows of x [x.count, part.width]. Where the part ends a row, its padding is written as well.
+void quantize_part_cpu(Rows<const float> x, const QuantizedPart& part);
 
 enum class GateAct : uint8_t { kSilu, kGelu };
-// The same of act(gate) * up, as silu_mul_cpu and gelu_mul_cpu; gate, up: [rows, part.width].
-void gate_quantize_cpu(GateAct act, const float* gate, const float* up, size_t stride, size_t rows,
+// The same of act(gate) * up, as silu_mul_cpu and gelu_mul_cpu; gate, up: [rows, part.width],
+// of one stride.
+void gate_quantize_cpu(GateAct act, Rows<const float> gate, Rows<const float> up,
                        const QuantizedPart& part);
 
 }  // namespace altlas::ops

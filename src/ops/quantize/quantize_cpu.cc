@@ -131,28 +131,28 @@ HWY_INLINE void quantize_rows_of(size_t rows, const QuantizedPart& part, const V
 }
 
 template <class Gate>
-HWY_INLINE void gate_rows(const Gate& act, const float* gate, const float* up, size_t stride,
-                          size_t rows, const QuantizedPart& part) {
+HWY_INLINE void gate_rows(const Gate& act, Rows<const float> gate, Rows<const float> up,
+                          const QuantizedPart& part) {
   const F32x16 d;
-  quantize_rows_of(rows, part, [&](size_t row, size_t column) HWY_ATTR {
-    const size_t at = row * stride + column;
-    return hn::Mul(act(hn::LoadU(d, gate + at)), hn::LoadU(d, up + at));
+  quantize_rows_of(gate.count, part, [&](size_t row, size_t column) HWY_ATTR {
+    const size_t at = row * gate.stride + column;
+    return hn::Mul(act(hn::LoadU(d, gate.data + at)), hn::LoadU(d, up.data + at));
   });
 }
 }  // namespace
 
-void quantize_part(const float* x, size_t stride, size_t rows, const QuantizedPart& part) {
-  quantize_rows_of(rows, part, [&](size_t row, size_t column) HWY_ATTR {
-    return hn::LoadU(F32x16(), x + row * stride + column);
+void quantize_part(Rows<const float> x, const QuantizedPart& part) {
+  quantize_rows_of(x.count, part, [&](size_t row, size_t column) HWY_ATTR {
+    return hn::LoadU(F32x16(), x.data + row * x.stride + column);
   });
 }
 
-void gate_quantize(GateAct act, const float* gate, const float* up, size_t stride, size_t rows,
+void gate_quantize(GateAct act, Rows<const float> gate, Rows<const float> up,
                    const QuantizedPart& part) {
   if (act == GateAct::kSilu)
-    gate_rows(Silu(), gate, up, stride, rows, part);
+    gate_rows(Silu(), gate, up, part);
   else
-    gate_rows(Gelu(), gate, up, stride, rows, part);
+    gate_rows(Gelu(), gate, up, part);
 }
 }  // namespace altlas::ops::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -167,19 +167,19 @@ void check(const QuantizedPart& part) {
                "whole blocks of 32 within the row");
 }
 }  // namespace
-void quantize_rows(const float* x, size_t stride, size_t cols, size_t begin, size_t end,
-                   std::byte* out) {
-  quantize_part_cpu(x + begin * stride, stride, end - begin,
-                    {.out = out + quantized_bytes(begin, cols), .cols = cols, .width = cols});
+void quantize_rows(Rows<const float> x, size_t cols, Range rows, std::byte* out) {
+  quantize_part_cpu(x.rows(rows.begin, rows.end),
+                    {.out = out + quantized_bytes(rows.begin, cols), .cols = cols, .width = cols});
 }
-void quantize_part_cpu(const float* x, size_t stride, size_t rows, const QuantizedPart& part) {
+void quantize_part_cpu(Rows<const float> x, const QuantizedPart& part) {
   check(part);
-  HWY_DYNAMIC_DISPATCH(quantize_part)(x, stride, rows, part);
+  HWY_DYNAMIC_DISPATCH(quantize_part)(x, part);
 }
-void gate_quantize_cpu(GateAct act, const float* gate, const float* up, size_t stride, size_t rows,
+void gate_quantize_cpu(GateAct act, Rows<const float> gate, Rows<const float> up,
                        const QuantizedPart& part) {
   check(part);
-  HWY_DYNAMIC_DISPATCH(gate_quantize)(act, gate, up, stride, rows, part);
+  ALTLAS_DCHECK(gate.count == up.count && gate.stride == up.stride, "rows that lie alike");
+  HWY_DYNAMIC_DISPATCH(gate_quantize)(act, gate, up, part);
 }
 }  // namespace altlas::ops
 #endif

@@ -85,7 +85,8 @@ TEST(Quantize, RowsKeepTheirPlaces) {
   for (const size_t r : {0, 4})
     std::fill_n(want.begin() + static_cast<ptrdiff_t>(r * activation_stride(cols)),
                 activation_stride(cols), ActivationBlock{});
-  quantize_rows(strided.data(), stride, cols, 1, 4, reinterpret_cast<std::byte*>(got.data()));
+  quantize_rows({strided.data(), kRows, stride}, cols, {1, 4},
+                reinterpret_cast<std::byte*>(got.data()));
   EXPECT_TRUE(same(got, want, cols));
 }
 
@@ -101,11 +102,10 @@ TEST(Quantize, PartsAreTheReferencesRecords) {
         std::vector<ActivationBlock> got(want.size());
         std::memset(got.data(), 0xff, got.size() * sizeof(ActivationBlock));
         for (size_t c = 0; c < cols; c += width)
-          quantize_part_cpu(&x[c], cols, kRows,
-                            {.out = reinterpret_cast<std::byte*>(got.data()),
-                             .cols = cols,
-                             .column = c,
-                             .width = std::min(width, cols - c)});
+          quantize_part_cpu({&x[c], kRows, cols}, {.out = reinterpret_cast<std::byte*>(got.data()),
+                                                   .cols = cols,
+                                                   .column = c,
+                                                   .width = std::min(width, cols - c)});
         EXPECT_TRUE(same(got, want, cols));
       }
     });
@@ -123,7 +123,7 @@ TEST(Quantize, GateAtOnceIsGateThenQuantise) {
       (act == GateAct::kSilu ? silu_mul_cpu : gelu_mul_cpu)(gate.data(), up.data(), gate.size(),
                                                             product.data());
       std::vector<ActivationBlock> got(kRows * activation_stride(cols));
-      gate_quantize_cpu(act, gate.data(), up.data(), cols, kRows,
+      gate_quantize_cpu(act, {gate.data(), kRows, cols}, {up.data(), kRows, cols},
                         {.out = reinterpret_cast<std::byte*>(got.data()),
                          .cols = cols,
                          .column = 0,

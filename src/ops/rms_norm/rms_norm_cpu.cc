@@ -14,8 +14,11 @@
 #include "ops/math/math-inl.h"
 HWY_BEFORE_NAMESPACE();
 namespace altlas::ops::HWY_NAMESPACE {
-void rms_norm_rows(const float* x, const float* gamma, float eps, float* y, size_t rows,
-                   size_t cols) {
+void rms_norm_rows(std::span<const float> from, std::span<const float> weights, float eps,
+                   std::span<float> to) {
+  const float *x = from.data(), *gamma = weights.data();
+  float* y = to.data();
+  const size_t cols = weights.size(), rows = from.size() / cols;
   const F32x16 d;  // 16 virtual lanes on every target: the same bits everywhere.
   const size_t body = cols - cols % 16;
   for (size_t r = 0; r < rows; ++r, x += cols, y += cols) {
@@ -54,8 +57,7 @@ void rms_norm_cpu(std::span<const float> x, std::span<const float> gamma, float 
                   std::span<float> y) {
   ALTLAS_CHECK(x.size() == y.size() && x.size() % gamma.size() == 0,
                "x, y: [rows, cols], gamma: [cols]");
-  HWY_DYNAMIC_DISPATCH(rms_norm_rows)
-  (x.data(), gamma.data(), eps, y.data(), x.size() / gamma.size(), gamma.size());
+  HWY_DYNAMIC_DISPATCH(rms_norm_rows)(x, gamma, eps, y);
 }
 }  // namespace altlas::ops
 #endif

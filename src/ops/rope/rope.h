@@ -17,11 +17,15 @@ void rope_angles(std::span<const uint32_t> positions, std::span<const double> fr
 void rope_angles_ref(std::span<const uint32_t> positions, std::span<const double> frequency,
                      float* cos_sin);
 
-// Turns the first 2 * half values of each of `heads` heads of one token, in place; heads lie
-// `head_dim` apart. cos_sin: that token's row [2, half].
-void rope_cpu(float* x, size_t heads, size_t head_dim, size_t half, const float* cos_sin,
-              RopeStyle style);
-void rope_ref(float* x, size_t heads, size_t head_dim, size_t half, const float* cos_sin,
-              RopeStyle style);
+// Heads of one token, which lie head_dim apart.
+struct RopeHeads {
+  size_t count = 1;
+  size_t head_dim = 0;
+  size_t half = 0;  // The first 2 * half values of each turn.
+  RopeStyle style = RopeStyle::kNeox;
+};
+// Turns x [count, head_dim] in place. cos_sin: that token's row [2, half].
+void rope_cpu(float* x, const RopeHeads& heads, const float* cos_sin);
+void rope_ref(float* x, const RopeHeads& heads, const float* cos_sin);
 
 }  // namespace altlas::ops

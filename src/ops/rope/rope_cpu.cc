@@ -93,13 +93,12 @@ void rope_angles(std::span<const uint32_t> positions, std::span<const double> fr
   HWY_DYNAMIC_DISPATCH(angles)(positions.data(), positions.size(), frequency.data(),
                                frequency.size(), cos_sin);
 }
-void rope_cpu(float* x, size_t heads, size_t head_dim, size_t half, const float* cos_sin,
-              RopeStyle style) {
-  if (style == RopeStyle::kNeox)
-    HWY_DYNAMIC_DISPATCH(rope_neox)(x, heads, head_dim, half, cos_sin);
+void rope_cpu(float* x, const RopeHeads& heads, const float* cos_sin) {
+  if (heads.style == RopeStyle::kNeox)
+    HWY_DYNAMIC_DISPATCH(rope_neox)(x, heads.count, heads.head_dim, heads.half, cos_sin);
   else
     // This takes little time beside the products around it.
-    rope_ref(x, heads, head_dim, half, cos_sin, style);
+    rope_ref(x, heads, cos_sin);
 }
 }  // namespace altlas::ops
 #endif

@@ -16,9 +16,9 @@ void rope_angles_ref(std::span<const uint32_t> positions, std::span<const double
   }
 }
 
-void rope_ref(float* x, size_t heads, size_t head_dim, size_t half, const float* cos_sin,
-              RopeStyle style) {
-  for (size_t h = 0; h < heads; ++h, x += head_dim)
+void rope_ref(float* x, const RopeHeads& heads, const float* cos_sin) {
+  const auto [count, head_dim, half, style] = heads;
+  for (size_t h = 0; h < count; ++h, x += head_dim)
     for (size_t i = 0; i < half; ++i) {
       float& first = style == RopeStyle::kNeox ? x[i] : x[2 * i];
       float& second = style == RopeStyle::kNeox ? x[i + half] : x[2 * i + 1];

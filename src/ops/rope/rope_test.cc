@@ -52,12 +52,12 @@ TEST(Rope, EveryTargetSameBits) {
       const size_t head_dim = 80, heads = 3;
       const auto x = testing::normals(heads * head_dim, 5), angles = testing::normals(2 * half, 6);
       auto want = x;
-      rope_ref(want.data(), heads, head_dim, half, angles.data(), style);
+      rope_ref(want.data(), {heads, head_dim, half, style}, angles.data());
       EXPECT_FALSE(testing::same_bits(want, x));
       for_each_target([&](const std::string& target) {
         SCOPED_TRACE(target + " half=" + std::to_string(half));
         auto got = x;
-        rope_cpu(got.data(), heads, head_dim, half, angles.data(), style);
+        rope_cpu(got.data(), {heads, head_dim, half, style}, angles.data());
         EXPECT_TRUE(testing::same_bits(got, want));
       });
     }
@@ -69,7 +69,7 @@ TEST(Rope, KeepsLength) {
   const uint32_t position[] = {7};
   const double frequency[] = {0.5};
   rope_angles(position, frequency, angles.data());
-  rope_cpu(x.data(), 1, 2, 1, angles.data(), RopeStyle::kNeox);
+  rope_cpu(x.data(), {1, 2, 1, RopeStyle::kNeox}, angles.data());
   EXPECT_NEAR(std::hypot(x[0], x[1]), 5, 1e-6);
   EXPECT_NEAR(x[0], 3 * std::cos(3.5) - 4 * std::sin(3.5), 1e-6);
 }

@@ -59,7 +59,7 @@ RunWeights weigh_runs(const float* largest, const float* sum, size_t vocab, floa
   std::vector<float>& weights = lists(vocab).floats;
   weights.resize(std::max(weights.size(), runs));
   RunWeights out{scan_largest(largest, runs), 0, std::span(weights).first(runs)};
-  scan_weights(largest, runs, out.largest, inverse, sum, weights.data());
+  scan_weights({largest, runs}, out.largest, inverse, sum, weights.data());
   for (const float weight : out.weights) out.total += weight;
   return out;
 }
@@ -160,11 +160,10 @@ void RowSampler::keep_best(Kept& kept, size_t most) const {
 }
 
 // `most` is the number of tokens wanted; 0 stands for all down to the bound.
-void RowSampler::keep(size_t first, const float* logits, size_t count, float largest, size_t most,
+void RowSampler::keep(size_t first, std::span<const float> logits, float largest, size_t most,
                       Kept& kept) const {
   if (!(largest >= kept.bound)) return;
-  kept.count +=
-      scan_keep(logits, count, first, kept.bound, kept.logits + kept.count, kept.ids + kept.count);
+  kept.count += scan_keep(logits, first, kept.bound, kept.end());
   if (most > 0 && kept.count >= std::max(2 * most, kKeptMin)) keep_best(kept, most);
 }
 
@@ -176,11 +175,12 @@ float RowSampler::least_within(float largest, double log_sum, float slack) const
 }
 
 // Looks at the run that the part's thread has just seen.
-void RowSampler::see_run(size_t first, const float* logits, size_t count, Part& part) const {
+void RowSampler::see_run(size_t first, std::span<const float> logits, Part& part) const {
   const size_t run = first / kSampleRun;
   const float largest = drawn_.largest[run];
   if (largest > part.best.logit) {
-    part.best = {largest, static_cast<int32_t>(first + scan_above(logits, 0, count, largest))};
+    const size_t at = scan_above(logits.data(), 0, logits.size(), largest);
+    part.best = {largest, static_cast<int32_t>(first + at)};
     if (way_ == Way::kWithin) part.drawn.bound = part_bound(part);
   }
   if (way_ != Way::kWithin || !weighs_ || run - part.summed + 1 < kSummedAtOnce) return;
@@ -188,7 +188,7 @@ void RowSampler::see_run(size_t first, const float* logits, size_t count, Part& 
   std::array<float, kSummedAtOnce> weights;
   part.sum *= exp_f32((part.sum_beside - part.best.logit) * inverse_);
   part.sum_beside = part.best.logit;
-  scan_weights(drawn_.largest + part.summed, kSummedAtOnce, part.best.logit, inverse_,
+  scan_weights({drawn_.largest + part.summed, kSummedAtOnce}, part.best.logit, inverse_,
                drawn_.sum + part.summed, weights.data());
   for (const float weight : weights) part.sum += weight;
   part.summed = run + 1;
@@ -214,14 +214,14 @@ void RowSampler::look(uint32_t thread, size_t first, float* logits, size_t count
   const size_t run = first / kSampleRun;
   const auto for_each_run = [&](const Runs& runs, auto use) {
     for (size_t i = 0; i < count; i += kSampleRun)
-      use(first + i, logits + i, std::min(kSampleRun, count - i),
+      use(first + i, std::span<const float>(logits + i, std::min(kSampleRun, count - i)),
           runs.largest[run + i / kSampleRun]);
   };
   if (ask_.likely >= 0) {
     scan_runs(logits, count, 1.0f, own_.largest + run, own_.sum + run);
     if (ask_.likely > 0)
-      for_each_run(own_, [&](size_t at, const float* x, size_t n, float largest) {
-        keep(at, x, n, largest, static_cast<size_t>(ask_.likely), part.likely);
+      for_each_run(own_, [&](size_t at, std::span<const float> x, float largest) {
+        keep(at, x, largest, static_cast<size_t>(ask_.likely), part.likely);
       });
     if (ask_.known >= 0 && static_cast<size_t>(ask_.known) - first < count)
       known_logit_ = logits[static_cast<size_t>(ask_.known) - first];
@@ -231,10 +231,10 @@ void RowSampler::look(uint32_t thread, size_t first, float* logits, size_t count
   if (way_ == Way::kBest) return best_cpu(logits, count, static_cast<int32_t>(first), part.best);
   if (drawn_.largest != own_.largest)
     scan_runs(logits, count, inverse_, drawn_.largest + run, weighs_ ? drawn_.sum + run : nullptr);
-  for_each_run(drawn_, [&](size_t at, const float* x, size_t n, float largest) {
-    see_run(at, x, n, part);
+  for_each_run(drawn_, [&](size_t at, std::span<const float> x, float largest) {
+    see_run(at, x, part);
     if (way_ == Way::kAll) return;
-    keep(at, x, n, largest, way_ == Way::kTopK ? static_cast<size_t>(ask_.params.top_k) : 0,
+    keep(at, x, largest, way_ == Way::kTopK ? static_cast<size_t>(ask_.params.top_k) : 0,
          part.drawn);
   });
 }
@@ -286,7 +286,7 @@ RowSampler::Pick RowSampler::pick_run(float uniform) const {
 int32_t RowSampler::pick_in_run(const float* logits, size_t first, size_t count,
                                 double left) const {
   float weights[kSampleRun];
-  scan_weights(logits, count, best_.logit, inverse_, nullptr, weights);
+  scan_weights({logits, count}, best_.logit, inverse_, nullptr, weights);
   int32_t last = best_.id;
   for (size_t i = 0; i < count; ++i) {
     if (!(weights[i] > 0)) continue;
@@ -303,8 +303,7 @@ RowSampler::Kept RowSampler::gather(float bound) {
   // The lists move forward in place: what is written is never behind what is read.
   for (uint32_t t = 0; t < threads_; ++t) {
     const Kept& kept = parts_[t].drawn;
-    all.count += scan_filter(kept.logits, kept.ids, kept.count, bound, all.logits + all.count,
-                             all.ids + all.count);
+    all.count += scan_filter({kept.logits, kept.count}, kept.ids, bound, all.end());
   }
   return all;
 }
@@ -319,7 +318,7 @@ int32_t RowSampler::pick_kept(float uniform) {
   }
   Kept kept = gather(bound);
   if (way_ == Way::kTopK) keep_best(kept, static_cast<size_t>(params.top_k));
-  scan_weights(kept.logits, kept.count, best_.logit, inverse_, nullptr, kept.logits);
+  scan_weights({kept.logits, kept.count}, best_.logit, inverse_, nullptr, kept.logits);
   WeightedTokens tokens{kept.logits, kept.ids, kept.count, vocab_};
   if (way_ == Way::kTopK) total = tokens.total();
   if (params.top_p < 1) tokens.keep_heaviest(params.top_p * total);

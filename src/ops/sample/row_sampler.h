@@ -8,6 +8,7 @@
 #include <span>
 
 #include "ops/sample/sample.h"
+#include "ops/sample/scan.h"
 
 namespace altlas::ops {
 
@@ -69,6 +70,9 @@ class RowSampler {
     int32_t* ids;
     size_t count;
     float bound;  // Less is not kept.
+
+    // Where the next one goes.
+    ScanOut end() const { return {logits + count, ids + count}; }
   };
   struct alignas(64) Part {  // A thread's.
     Best best;
@@ -86,9 +90,9 @@ class RowSampler {
   };
 
   void keep_best(Kept& kept, size_t most) const;
-  void keep(size_t first, const float* logits, size_t count, float largest, size_t most,
+  void keep(size_t first, std::span<const float> logits, float largest, size_t most,
             Kept& kept) const;
-  void see_run(size_t first, const float* logits, size_t count, Part& part) const;
+  void see_run(size_t first, std::span<const float> logits, Part& part) const;
   float part_bound(const Part& part) const;
   float least_within(float largest, double log_sum, float slack) const;
   void change(size_t first, float* logits, size_t count) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "base/check.h"
 #include "ops/sample/scan.h"
@@ -10,11 +11,11 @@ namespace altlas::ops {
 namespace {
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-// Calls use(entry, logit) for those of `sorted` whose id is in [first, first + count).
+// logits: of the ids from `first` on. Calls use(entry, logit) for those of `sorted` that have one.
 template <class List, class Id, class Use>
-void for_each_in(const List& sorted, size_t first, float* logits, size_t count, Id id, Use use) {
+void for_each_in(const List& sorted, size_t first, std::span<float> logits, Id id, Use use) {
   const auto before = [&](const auto& entry, int64_t bound) { return id(entry) < bound; };
-  const auto end = static_cast<int64_t>(first + count);
+  const auto end = static_cast<int64_t>(first + logits.size());
   for (auto at =
            std::lower_bound(sorted.begin(), sorted.end(), static_cast<int64_t>(first), before);
        at != sorted.end() && id(*at) < end; ++at)
@@ -25,10 +26,10 @@ void for_each_in(const List& sorted, size_t first, float* logits, size_t count, 
 
 void change_logits(const SampleParams& params, size_t first, float* logits, size_t count) {
   for_each_in(
-      params.logit_bias, first, logits, count, [](const auto& bias) { return bias.first; },
+      params.logit_bias, first, {logits, count}, [](const auto& bias) { return bias.first; },
       [](const auto& bias, float& logit) { logit += bias.second; });
   for_each_in(
-      params.counts, first, logits, count, [](const TokenCount& seen) { return seen.id; },
+      params.counts, first, {logits, count}, [](const TokenCount& seen) { return seen.id; },
       [&](const TokenCount& seen, float& logit) {
         logit = logit > 0 ? logit / params.repetition_penalty : logit * params.repetition_penalty;
         if (seen.generated > 0)
@@ -36,7 +37,7 @@ void change_logits(const SampleParams& params, size_t first, float* logits, size
                    params.frequency_penalty * static_cast<float>(seen.generated);
       });
   for_each_in(
-      params.banned, first, logits, count, [](int32_t banned) { return banned; },
+      params.banned, first, {logits, count}, [](int32_t banned) { return banned; },
       [](int32_t, float& logit) { logit = kNever; });
 }
 

@@ -1,6 +1,7 @@
 // The passes over logits: the largest, sums of exponentials, those above a bound.
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "ops/sample/row_sampler.h"
 #include "ops/sample/scan.h"
@@ -71,11 +72,13 @@ void sum_runs(const float* x, size_t count, float inverse, float* largest, float
 
 // ids_at(d, i) returns the ids of the lanes from i on, id_at(i) a single one.
 template <class IdsAt, class IdAt>
-HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, float limit, IdsAt ids_at,
-                             IdAt id_at, float* values, int32_t* ids) {
+HWY_INLINE size_t keep_those(std::span<const float> values, float bound, float limit, IdsAt ids_at,
+                             IdAt id_at, ScanOut out) {
   const F32x16 d;
   const hn::RebindToSigned<F32x16> di;
   const Vec16 least = hn::Set(d, bound), end = hn::Set(d, limit);
+  const float* x = values.data();
+  const size_t count = values.size();
   size_t kept = 0, i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const Vec16 v = hn::LoadU(d, x + i);
@@ -83,36 +86,37 @@ HWY_INLINE size_t keep_those(const float* x, size_t count, float bound, float li
     const size_t more = hn::CountTrue(d, above);
     if (more == 0) continue;
     const auto id = ids_at(di, i);
-    hn::StoreU(hn::Compress(v, above), d, values + kept);
-    hn::StoreU(hn::Compress(id, hn::RebindMask(di, above)), di, ids + kept);
+    hn::StoreU(hn::Compress(v, above), d, out.values + kept);
+    hn::StoreU(hn::Compress(id, hn::RebindMask(di, above)), di, out.ids + kept);
     kept += more;
   }
   for (; i < count; ++i) {
     if (!(x[i] >= bound && x[i] < limit)) continue;
     const int32_t id = id_at(i);
-    values[kept] = x[i];
-    ids[kept++] = id;
+    out.values[kept] = x[i];
+    out.ids[kept++] = id;
   }
   return kept;
 }
 
-size_t keep_above(const float* x, size_t count, size_t first, float bound, float* values,
-                  int32_t* ids) {
+size_t keep_above(std::span<const float> x, size_t first, float bound, ScanOut kept) {
   return keep_those(
-      x, count, bound, kNoLimit,
+      x, bound, kNoLimit,
       [&](auto d, size_t i) { return hn::Iota(d, static_cast<int32_t>(first + i)); },
-      [&](size_t i) { return static_cast<int32_t>(first + i); }, values, ids);
+      [&](size_t i) { return static_cast<int32_t>(first + i); }, kept);
 }
 
-size_t filter_between(const float* x, const int32_t* from, size_t count, float bound, float limit,
-                      float* values, int32_t* ids) {
+size_t filter_between(std::span<const float> x, const int32_t* from, float bound, float limit,
+                      ScanOut kept) {
   return keep_those(
-      x, count, bound, limit, [&](auto d, size_t i) { return hn::LoadU(d, from + i); },
-      [&](size_t i) { return from[i]; }, values, ids);
+      x, bound, limit, [&](auto d, size_t i) { return hn::LoadU(d, from + i); },
+      [&](size_t i) { return from[i]; }, kept);
 }
 
-void exp_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
+void exp_weights(std::span<const float> values, float largest, float inverse, const float* scale,
                  float* weights) {
+  const float* x = values.data();
+  const size_t count = values.size();
   const F32x16 d;
   const Vec16 top = hn::Set(d, largest), factor = hn::Set(d, inverse);
   size_t i = 0;
@@ -188,21 +192,19 @@ size_t scan_above(const float* x, size_t begin, size_t count, float bound) {
 void scan_runs(const float* x, size_t count, float inverse, float* largest, float* sum) {
   HWY_DYNAMIC_DISPATCH(sum_runs)(x, count, inverse, largest, sum);
 }
-size_t scan_keep(const float* x, size_t count, size_t first, float bound, float* values,
-                 int32_t* ids) {
-  return HWY_DYNAMIC_DISPATCH(keep_above)(x, count, first, bound, values, ids);
+size_t scan_keep(std::span<const float> x, size_t first, float bound, ScanOut kept) {
+  return HWY_DYNAMIC_DISPATCH(keep_above)(x, first, bound, kept);
 }
-size_t scan_filter(const float* x, const int32_t* ids, size_t count, float bound, float* values,
-                   int32_t* kept_ids) {
-  return scan_between(x, ids, count, bound, kNoLimit, values, kept_ids);
+size_t scan_filter(std::span<const float> x, const int32_t* ids, float bound, ScanOut kept) {
+  return scan_between(x, ids, bound, kNoLimit, kept);
 }
-size_t scan_between(const float* x, const int32_t* ids, size_t count, float bound, float limit,
-                    float* values, int32_t* kept_ids) {
-  return HWY_DYNAMIC_DISPATCH(filter_between)(x, ids, count, bound, limit, values, kept_ids);
+size_t scan_between(std::span<const float> x, const int32_t* ids, float bound, float limit,
+                    ScanOut kept) {
+  return HWY_DYNAMIC_DISPATCH(filter_between)(x, ids, bound, limit, kept);
 }
-void scan_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
+void scan_weights(std::span<const float> x, float largest, float inverse, const float* scale,
                   float* weights) {
-  HWY_DYNAMIC_DISPATCH(exp_weights)(x, count, largest, inverse, scale, weights);
+  HWY_DYNAMIC_DISPATCH(exp_weights)(x, largest, inverse, scale, weights);
 }
 float scan_sum(const float* x, size_t count) { return HWY_DYNAMIC_DISPATCH(sum_values)(x, count); }
 void scan_sums_from(const float* x, size_t count, const float* thresholds, float* sums) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 
 namespace altlas::ops {
 
@@ -16,20 +17,23 @@ size_t scan_above(const float* x, size_t begin, size_t count, float bound);
 // For every kSampleRun values, the last ones may be fewer: the largest, and unless sum is null the
 // sum of e^((x - largest) * inverse), 0 where the largest is -infinity.
 void scan_runs(const float* x, size_t count, float inverse, float* largest, float* sum);
-// Values >= bound and their ids, first + index, in order; how many there are. So many places behind
-// them may be written to.
+// Where the kept values go, and their ids at the same places.
+struct ScanOut {
+  float* values;
+  int32_t* ids;
+};
+// Keeps values >= bound with their ids, first + index, in order, and returns how many there are.
+// This many places behind them may be written to.
 inline constexpr size_t kScanPadding = 16;
-size_t scan_keep(const float* x, size_t count, size_t first, float bound, float* values,
-                 int32_t* ids);
-// The same of values with ids, which may lie where the kept ones go or behind it; then nothing is
-// written to behind them.
-size_t scan_filter(const float* x, const int32_t* ids, size_t count, float bound, float* values,
-                   int32_t* kept_ids);
-// The same of those below `limit` as well.
-size_t scan_between(const float* x, const int32_t* ids, size_t count, float bound, float limit,
-                    float* values, int32_t* kept_ids);
+size_t scan_keep(std::span<const float> x, size_t first, float bound, ScanOut kept);
+// The same for values with ids, [x.size()], which may lie where the kept ones go or behind it; then
+// nothing is written to behind them.
+size_t scan_filter(std::span<const float> x, const int32_t* ids, float bound, ScanOut kept);
+// The same for values in [bound, limit).
+size_t scan_between(std::span<const float> x, const int32_t* ids, float bound, float limit,
+                    ScanOut kept);
 // weights[i] = e^((x[i] - largest) * inverse), times scale[i] unless that is null; x <= largest.
-void scan_weights(const float* x, size_t count, float largest, float inverse, const float* scale,
+void scan_weights(std::span<const float> x, float largest, float inverse, const float* scale,
                   float* weights);
 
 // Sum of at most kSampleRun values.

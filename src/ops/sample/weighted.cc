@@ -63,16 +63,16 @@ WeightedTokens inside(const WeightedTokens& tokens, double wanted, Band& band) {
   lists.weights.resize(std::max(lists.weights.size(), tokens.count + kScanPadding));
   lists.ids.resize(std::max(lists.ids.size(), tokens.count + kScanPadding));
   WeightedTokens out{lists.weights.data(), lists.ids.data(), 0};
-  out.count = scan_between(tokens.weights, tokens.ids, tokens.count, band.least, band.limit,
-                           out.weights, out.ids);
+  out.count = scan_between({tokens.weights, tokens.count}, tokens.ids, band.least, band.limit,
+                           {out.weights, out.ids});
   for (int looks = 0; looks < kLooksMax && out.count > kSortedMax; ++looks) {
     Thresholds thresholds;
     const float least = band.least, limit = std::min(1.0f, band.limit);
     for (size_t i = 0; i < kThresholds; ++i)
       thresholds[i] = limit - (limit - least) * (static_cast<float>(i + 1) / kThresholds);
     if (!narrow(out, thresholds, wanted, band)) band.least = least;
-    out.count =
-        scan_between(out.weights, out.ids, out.count, band.least, band.limit, out.weights, out.ids);
+    out.count = scan_between({out.weights, out.count}, out.ids, band.least, band.limit,
+                             {out.weights, out.ids});
   }
   return out;
 }
@@ -87,7 +87,7 @@ double WeightedTokens::total() const {
 }
 
 void WeightedTokens::keep_from(float least) {
-  count = scan_filter(weights, ids, count, least, weights, ids);
+  count = scan_filter({weights, count}, ids, least, {weights, ids});
 }
 
 void WeightedTokens::keep_heaviest(double wanted) {

@@ -155,15 +155,16 @@ Result<Batch> batch_from_state(std::string_view text) {
   return batch;
 }
 
-std::string answer_line(const Batch& batch, uint32_t line, std::string_view custom_id, int status,
-                        std::string_view request_id, std::string_view body,
-                        std::string_view ignored) {
+std::string answer_line(const Batch& batch, uint32_t line, std::string_view custom_id,
+                        const LineAnswer& answer) {
   const std::string left_out =
-      ignored.empty() ? "" : fmt::format(R"("ignored":{},)", text::json_text(json::value(ignored)));
+      answer.ignored.empty()
+          ? ""
+          : fmt::format(R"("ignored":{},)", text::json_text(json::value(answer.ignored)));
   return fmt::format(
       R"({{"id":"{}","custom_id":{},"response":{{"status_code":{},"request_id":{},{}"body":{}}},"error":null}})",
-      result_id(batch.id, line), text::json_text(json::value(custom_id)), status,
-      text::json_text(json::value(request_id)), left_out, body);
+      result_id(batch.id, line), text::json_text(json::value(custom_id)), answer.status,
+      text::json_text(json::value(answer.request_id)), left_out, answer.body);
 }
 
 std::string error_line(const Batch& batch, uint32_t line, std::string_view custom_id,

@@ -23,10 +23,15 @@ boost::json::object batch_to_json(const Batch& batch);
 std::string batch_to_state(const Batch& batch);
 Result<Batch> batch_from_state(std::string_view text);
 
-// One line of an output file; `body`: JSON; `ignored`: what the request asked for and was left out.
-std::string answer_line(const Batch& batch, uint32_t line, std::string_view custom_id, int status,
-                        std::string_view request_id, std::string_view body,
-                        std::string_view ignored = "");
+struct LineAnswer {
+  int status = 200;
+  std::string_view request_id;
+  std::string_view body;     // JSON.
+  std::string_view ignored;  // What the request asked for and was left out.
+};
+// One line of an output file.
+std::string answer_line(const Batch& batch, uint32_t line, std::string_view custom_id,
+                        const LineAnswer& answer);
 // One line of an error file for a request that never ran to an answer.
 std::string error_line(const Batch& batch, uint32_t line, std::string_view custom_id,
                        std::string_view code, std::string_view message);

@@ -319,9 +319,9 @@ awaitable<void> BatchRunner::Impl::run_line(ActivePtr one, BatchLine line) {
       continue;
     }
     const std::string body = answer.ok() ? answer->body : problem(answer.error(), true).body;
-    std::string text =
-        answer_line(one->batch, line.number, asked->custom_id, status, request_id, body,
-                    answer.ok() ? header_of(*answer, "X-Altlas-Ignored") : "");
+    std::string text = answer_line(
+        one->batch, line.number, asked->custom_id,
+        {status, request_id, body, answer.ok() ? header_of(*answer, "X-Altlas-Ignored") : ""});
     auto write = [id = one->batch.id, line, ok, text = std::move(text)](Files&, Batches& batches) {
       return batches.add_result(id, line.number, ok, text);
     };

@@ -7,9 +7,10 @@
 #include "server/batches/batch_json.h"
 #include "server/batches/batch_runner.h"
 #include "server/batches/file_desk.h"
+#include "server/batches/page.h"
+#include "server/body/query.h"
 #include "server/body/read.h"
 #include "server/handlers.h"
-#include "server/http/page.h"
 #include "server/routes.h"
 #include "text/json_text.h"
 
@@ -72,12 +73,13 @@ awaitable<Result<Response>> create_batch(Request request, Services& services) {
 }
 
 awaitable<Result<Response>> list_batches(Request request, Services& services) {
+  ALTLAS_CO_TRY(const PageQuery query, read_query<PageQuery>(request, *services.now()));
   const auto work = [](Files&, Batches& batches) -> Result<std::vector<Batch>> {
     return batches.list();
   };
   ALTLAS_CO_TRY(auto all, co_await services.desk->run<std::vector<Batch>>(work));
   std::erase_if(all, [&](const Batch& one) { return !may_see(request.identity, one.owner); });
-  ALTLAS_CO_TRY(const Page<Batch> page, page_of(std::move(all), request, 100));
+  ALTLAS_CO_TRY(const Page<Batch> page, page_of(std::move(all), query, 100));
   json::array data;
   for (const Batch& batch : page.items) data.push_back(batch_to_json(batch));
   co_return json_response(text::json_text(page_json(page, std::move(data))));
@@ -147,7 +149,7 @@ std::vector<Route> batch_routes() {
        "Batches, newest first",
        "",
        "BatchList",
-       {kPageLimit, kPageAfter, kPageOrder},
+       &kQueryOf<PageQuery>,
        {400, 404}},
       {"GET", "/v1/batches/{id}", Access::kUser, get_batch, "One batch", "", "Batch", {}, {404}},
       {"POST",

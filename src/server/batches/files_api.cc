@@ -8,10 +8,11 @@
 #include "base/utf8.h"
 #include "server/batches/batch_json.h"
 #include "server/batches/file_desk.h"
+#include "server/batches/page.h"
+#include "server/body/query.h"
 #include "server/body/read.h"
 #include "server/handlers.h"
 #include "server/http/multipart.h"
-#include "server/http/page.h"
 #include "server/routes.h"
 #include "text/json_text.h"
 
@@ -89,16 +90,29 @@ awaitable<Result<Response>> upload(Request request, Services& services) {
   co_return json_response(text::json_text(file_to_json(kept)));
 }
 
+struct FileListQuery {
+  std::optional<std::string> purpose;
+  PageQuery page;
+
+  static constexpr void fields(auto&& field) {
+    using S = FileListQuery;
+    field("purpose", &S::purpose, BodyField{.help = "Only files of this purpose"});
+    field(&S::page);
+  }
+};
+static_assert(fields_complete<FileListQuery>(), "describe every member in fields()");
+
 awaitable<Result<Response>> list_files(Request request, Services& services) {
+  ALTLAS_CO_TRY(const FileListQuery query, read_query<FileListQuery>(request, *services.now()));
   const auto work = [](Files& files, Batches&) -> Result<std::vector<FileInfo>> {
     return files.list();
   };
   ALTLAS_CO_TRY(auto all, co_await services.desk->run<std::vector<FileInfo>>(work));
-  const auto purpose = request.query_value("purpose");
   std::erase_if(all, [&](const FileInfo& file) {
-    return !may_see(request.identity, file.owner) || (purpose && file.purpose != *purpose);
+    return !may_see(request.identity, file.owner) ||
+           (query.purpose && file.purpose != *query.purpose);
   });
-  ALTLAS_CO_TRY(const Page<FileInfo> page, page_of(std::move(all), request, 10'000));
+  ALTLAS_CO_TRY(const Page<FileInfo> page, page_of(std::move(all), query.page, 10'000));
   json::array data;
   for (const FileInfo& file : page.items) data.push_back(file_to_json(file));
   co_return json_response(text::json_text(page_json(page, std::move(data))));
@@ -160,8 +174,6 @@ awaitable<Result<Response>> delete_file(Request request, Services& services) {
   co_return json_response(text::json_text(answer));
 }
 
-constexpr QueryParameter kPurposeQuery{"purpose", R"({"type":"string"})",
-                                       "Only files of this purpose."};
 }  // namespace
 
 json::object file_part_schema(const config::Config&) {
@@ -188,7 +200,7 @@ std::vector<Route> file_routes() {
        "Files, newest first",
        "",
        "FileList",
-       {kPurposeQuery, kPageLimit, kPageAfter, kPageOrder},
+       &kQueryOf<FileListQuery>,
        {400, 404}},
       {"GET", "/v1/files/{id}", Access::kUser, get_file, "One file", "", "File", {}, {404}},
       {"GET",

@@ -244,7 +244,7 @@ TEST(Batches, ResultsAreCountedOnce) {
     id = made.id;
     for (const uint32_t line : {3u, 1u, 3u})
       ASSERT_TRUE(
-          desk.batches->add_result(id, line, true, answer_line(made, line, "c", 200, "r", "{}"))
+          desk.batches->add_result(id, line, true, answer_line(made, line, "c", {200, "r", "{}"}))
               .ok());
     ASSERT_TRUE(desk.batches->add_result(id, 2, false, error_line(made, 2, "d", "x", "y")).ok());
     EXPECT_EQ(desk.batches->find(id)->done, 2u);
@@ -259,7 +259,7 @@ TEST(Batches, ResultsAreCountedOnce) {
   EXPECT_TRUE(desk.batches->uses_file("file-in"));
   Batch ended = *desk.batches->find(id);
   ASSERT_TRUE(
-      desk.batches->add_result(id, 4, true, answer_line(ended, 4, "e", 200, "r", R"({"a": 1})"))
+      desk.batches->add_result(id, 4, true, answer_line(ended, 4, "e", {200, "r", R"({"a": 1})"}))
           .ok());
   ended = *desk.batches->find(id);
   ended.finalizing = 7;
@@ -286,7 +286,7 @@ TEST(Batches, FinishedTwice) {
     Batch made = desk.batches->create(batch()).value();
     id = made.id;
     ASSERT_TRUE(
-        desk.batches->add_result(id, 1, true, answer_line(made, 1, "c", 200, "r", "{}")).ok());
+        desk.batches->add_result(id, 1, true, answer_line(made, 1, "c", {200, "r", "{}"})).ok());
     made = *desk.batches->find(id);
     made.finalizing = 7;
     made.status = BatchStatus::kFinalizing;

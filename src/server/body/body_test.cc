@@ -5,8 +5,7 @@
 
 #include <boost/json.hpp>
 
-#include "server/body/read.h"
-#include "server/body/schema.h"
+#include "server/body/query.h"
 #include "server/reference/bodies.h"
 #include "server/reference/openapi.h"
 #include "server/routes.h"
@@ -147,6 +146,60 @@ TEST(Bodies, LimitsThatAreSettingsAreTheirs) {
             R"(["random","round_robin"])");
   EXPECT_EQ(json::serialize(schemas.at("GpuOptions").at_pointer("/properties/strategy/enum")),
             R"(["random","round_robin",null])");
+}
+
+// Returns texts that are no value of a query parameter.
+std::vector<std::string> wrong_texts(const json::object& schema) {
+  std::vector<std::string> out;
+  const bool integer = takes(schema, "integer") && !takes(schema, "number");
+  if (integer || takes(schema, "number")) out = {"", "x", "1x", " 1", "nan", "1e999", "null"};
+  if (integer) out.insert(out.end(), {"1.5", "1e2", "9223372036854775808"});
+  if (schema.contains("enum") || schema.contains("$ref")) out = {"", "no such name", "null"};
+  const auto beyond = [&](const char* key, double by) {
+    const json::value* limit = schema.if_contains(key);
+    if (limit == nullptr || limit->to_number<double>() > 1e18) return;
+    const double value = limit->to_number<double>() + by;
+    out.push_back(integer ? std::to_string(static_cast<int64_t>(value)) : std::to_string(value));
+  };
+  beyond("minimum", -1);
+  beyond("maximum", 1);
+  return out;
+}
+
+// Returns a text that is a value of a query parameter.
+std::string right_text(const json::object& schema) {
+  if (schema.contains("$ref")) return "queued";
+  if (const json::value* names = schema.if_contains("enum"))
+    return std::string(names->get_array().back().get_string());
+  if (const json::value* least = schema.if_contains("minimum")) return json::serialize(*least);
+  return "some text";
+}
+
+TEST(Bodies, EveryQueryParameterIsReadAsItsSchemaSays) {
+  const config::Config config;
+  size_t tried = 0;
+  for (const Route& route : routes()) {
+    if (route.query == nullptr) continue;
+    const auto wrong = [&](std::vector<std::pair<std::string, std::string>> query) {
+      Request request;
+      request.query = std::move(query);
+      const auto checked = route.query->check(request, config);
+      return checked.ok() ? "" : checked.error().field();
+    };
+    EXPECT_EQ(wrong({{"no such parameter", "x"}}), "") << route.pattern;
+    for (const json::value& parameter : route.query->parameters(config)) {
+      const std::string name(parameter.at("name").get_string());
+      const json::object& schema = parameter.at("schema").get_object();
+      EXPECT_FALSE(parameter.at("description").get_string().empty()) << name;
+      EXPECT_EQ(wrong({{name, right_text(schema)}}), "") << name;
+      for (const std::string& text : wrong_texts(schema)) {
+        EXPECT_EQ(wrong({{name, text}}), name) << route.pattern << " took " << name << "=" << text;
+        EXPECT_EQ(wrong({{name, right_text(schema)}, {name, text}}), "") << "the first counts";
+        ++tried;
+      }
+    }
+  }
+  EXPECT_GT(tried, 40u);
 }
 
 TEST(Bodies, EveryBodyOfARouteIsInTheList) {

@@ -114,4 +114,16 @@ void read_value(JsonReader& reader, std::string_view name, Refused&, const BodyF
   if (reader.has(name)) reader.fail(name, std::string(info.refused));
 }
 
+void read_value(JsonReader& reader, std::string_view name, std::optional<TaskStatus>& value,
+                const BodyField&, const config::Config&) {
+  const auto text = reader.optional_text(name);
+  if (!text) return;
+  value = parse_task_status(*text);
+  if (value) return;
+  std::string names;
+  for (uint8_t i = 0; i <= static_cast<uint8_t>(TaskStatus::kCanceled); ++i)
+    names += (i == 0 ? "" : ", ") + std::string(to_string(static_cast<TaskStatus>(i)));
+  reader.fail(name, fmt::format("'{}' should be one of {}", text->substr(0, 32), names));
+}
+
 }  // namespace altlas::server

@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "server/body/field.h"
 #include "server/json_reader.h"
+#include "task/task.h"
 
 namespace altlas::server {
 
@@ -51,6 +52,9 @@ void read_value(JsonReader& reader, std::string_view name, TokensMax& value, con
                 const config::Config& now);
 void read_value(JsonReader& reader, std::string_view name, Refused& value, const BodyField& info,
                 const config::Config& now);
+// A state of tasks by its name.
+void read_value(JsonReader& reader, std::string_view name, std::optional<TaskStatus>& value,
+                const BodyField& info, const config::Config& now);
 // The index into `names` of the field's text; `fallback` where it is absent.
 size_t read_choice(JsonReader& reader, std::string_view name, std::span<const EnumName> names,
                    size_t fallback, const BodyField& info);

@@ -94,6 +94,10 @@ json::object BodySchemas::value_schema(const std::optional<DeviceId>&, const Bod
   return {{"anyOf", json::array{number, name}}};
 }
 
+json::object BodySchemas::value_schema(const std::optional<TaskStatus>&, const BodyField&) {
+  return {{"$ref", "#/components/schemas/Status"}};
+}
+
 json::object BodySchemas::value_schema(const TokensMax& example, const BodyField& info) {
   json::object out{{"type", "integer"}, {"minimum", -2}, {"maximum", INT32_MAX}};
   if (info.min > 0) {

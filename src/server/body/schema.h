@@ -25,6 +25,13 @@ class BodySchemas {
     all_[name] = object_of(example);
   }
   boost::json::object take() { return std::move(all_); }
+  // Rows of query parameters, as QueryRows has them.
+  template <HasFields Query>
+  boost::json::array parameters(const Query& example) const {
+    boost::json::array out;
+    add_parameters(example, out);
+    return out;
+  }
 
  private:
   using Object = boost::json::object;
@@ -47,6 +54,24 @@ class BodySchemas {
     }
   };
 
+  template <HasFields Query>
+  struct Parameters {
+    const BodySchemas& schemas;
+    const Query& example;
+    boost::json::array& out;
+
+    void operator()(std::string_view name, auto member, const BodyField& info) const {
+      out.push_back(Object{{"name", name},
+                           {"schema", schemas.value_schema(example.*member, info)},
+                           {"description", info.help}});
+    }
+    void operator()(auto member) const { schemas.add_parameters(example.*member, out); }
+  };
+
+  template <HasFields Query>
+  void add_parameters(const Query& example, boost::json::array& out) const {
+    Query::fields(Parameters<Query>{*this, example, out});
+  }
   template <HasFields Body>
   void add_properties(const Body& example, Object& properties, boost::json::array& required) {
     const Properties<Body> each{*this, example, properties, required};
@@ -71,6 +96,7 @@ class BodySchemas {
   static Object value_schema(const std::vector<std::string>& example, const BodyField& info);
   static Object value_schema(const std::optional<Priority>& example, const BodyField& info);
   static Object value_schema(const std::optional<DeviceId>& example, const BodyField& info);
+  static Object value_schema(const std::optional<TaskStatus>& example, const BodyField& info);
   static Object value_schema(const TokensMax& example, const BodyField& info);
   static Object value_schema(const Refused& example, const BodyField& info);
   Object value_schema(const std::optional<Strategy>& example, const BodyField& info) const;
@@ -97,7 +123,10 @@ class BodySchemas {
   }
   template <std::floating_point T>
   static Object value_schema(const std::optional<T>&, const BodyField& info) {
-    return {{"type", "number"}, {"minimum", info.min}, {"maximum", info.max}};
+    Object out{{"type", "number"}};
+    if (!std::isinf(info.min)) out["minimum"] = info.min;
+    if (!std::isinf(info.max)) out["maximum"] = info.max;
+    return out;
   }
   template <NamedEnum E>
   static Object value_schema(const E& example, const BodyField& info) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/json/fwd.hpp>
 
 #include <span>
 #include <string>
@@ -11,6 +12,10 @@
 
 #include "base/result.h"
 #include "server/http/http.h"
+
+namespace altlas::config {
+struct Config;
+}  // namespace altlas::config
 
 namespace altlas::server {
 
@@ -25,10 +30,13 @@ enum class Access : uint8_t {
   kAdmin,
 };
 
-struct QueryParameter {
-  std::string_view name;
-  std::string_view schema;  // JSON Schema of it.
-  std::string_view help;
+// The query parameters of a route: kQueryOf<Query> in body/query.h, where `Query` is a struct with
+// a row for each.
+struct QueryRows {
+  // A list of {"name", "schema", "description"} in the order of the rows, under the settings `now`.
+  boost::json::array (*parameters)(const config::Config& now);
+  // What reading the request's query says. Errors: as read_query().
+  Result<void> (*check)(const Request& request, const config::Config& now);
 };
 
 struct Route {
@@ -42,8 +50,8 @@ struct Route {
   // Name of the body in reference/bodies.h, empty for none.
   std::string_view request = "";
   std::string_view response = "";  // Name of the answer's schema, empty for text or a stream alone.
-  std::vector<QueryParameter> query = {};
-  std::vector<int> errors = {};  // Statuses beside 200, 401, 403 that the handler gives.
+  const QueryRows* query = nullptr;  // Null: it has no parameters.
+  std::vector<int> errors = {};      // Statuses beside 200, 401, 403 that the handler gives.
   std::string_view response_type = "application/json";
   std::string_view request_type = "application/json";  // Content-Type of the body.
 };

@@ -95,7 +95,9 @@ std::string value_text(const json::value& value) {
 std::string limits_text(const json::object& schema) {
   std::string out;
   const auto add = [&](const char* key, std::string_view words) {
-    if (const auto* value = schema.if_contains(key))
+    const json::value* value = schema.if_contains(key);
+    // The largest and the least integer are no limits that anybody meets.
+    if (value != nullptr && *value != INT64_MAX && *value != INT64_MIN)
       out += fmt::format("{}{} {}", out.empty() ? "" : ", ", words, value_text(*value));
   };
   add("minimum", "at least");
@@ -168,11 +170,15 @@ std::string route_text(const json::object& schemas, const Route& route) {
     out += ".";
   }
   out += "\n";
-  for (const QueryParameter& query : route.query) {
-    const json::object schema = json::parse(query.schema).get_object();
-    out += fmt::format("\nQuery `{}`: {}. {}", query.name, type_text(schema), query.help);
+  if (route.query != nullptr) {
+    out += "\n| query | type | limits |\n|---|---|---|\n";
+    for (const json::value& one : route.query->parameters(config::Config())) {
+      json::object schema = one.at("schema").get_object();
+      schema["description"] = one.at("description");
+      out += fmt::format("| `{}` | {} | {} |\n", std::string_view(one.at("name").get_string()),
+                         type_text(schema), limits_text(schema));
+    }
   }
-  if (!route.query.empty()) out += "\n";
   if (!route.request.empty())
     out += fmt::format("\nRequest {} ({}):\n\n{}", route.request, route.request_type,
                        table(schemas, route.request));

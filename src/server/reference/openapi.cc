@@ -49,7 +49,7 @@ std::string_view status_text(int status) {
   }
 }
 
-json::array parameters_of(const Route& route) {
+json::array parameters_of(const Route& route, const config::Config& now) {
   json::array out;
   for (size_t at = route.pattern.find('{'); at != std::string_view::npos;
        at = route.pattern.find('{', at + 1)) {
@@ -60,12 +60,12 @@ json::array parameters_of(const Route& route) {
                    {"required", true},
                    {"schema", {{"type", "string"}, {"minLength", 1}}}});
   }
-  for (const QueryParameter& query : route.query) {
-    out.push_back({{"name", query.name},
-                   {"in", "query"},
-                   {"required", false},
-                   {"schema", json::parse(query.schema)},
-                   {"description", query.help}});
+  if (route.query == nullptr) return out;
+  for (json::value& parameter : route.query->parameters(now)) {
+    json::object& query = parameter.get_object();
+    query["in"] = "query";
+    query["required"] = false;
+    out.push_back(std::move(query));
   }
   return out;
 }
@@ -163,7 +163,7 @@ std::string openapi_json(std::string_view version, const config::Config& now,
     json::object operation{{"operationId", operation_id(route.method, route.pattern)},
                            {"summary", route.summary},
                            {"responses", responses_of(route, with_auth)}};
-    if (json::array parameters = parameters_of(route); !parameters.empty())
+    if (json::array parameters = parameters_of(route, now); !parameters.empty())
       operation["parameters"] = std::move(parameters);
     if (!route.request.empty()) {
       json::object content;

@@ -5,10 +5,57 @@
 #include <map>
 
 #include "base/hash.h"
-#include "control/codec.h"
+#include "server/tasks/hashed_members.h"
 #include "server/tasks/task_json.h"
 
 namespace altlas::server {
+
+template <>
+struct HashedMembers<Grammar> {
+  static constexpr std::tuple first{&Grammar::kind, &Grammar::text, &Grammar::think_begin,
+                                    &Grammar::think_end};
+  static constexpr std::tuple<> later{};
+};
+
+template <>
+struct HashedMembers<SamplingParams> {
+  using S = SamplingParams;
+  static constexpr std::tuple first{&S::temperature,
+                                    &S::top_p,
+                                    &S::top_k,
+                                    &S::min_p,
+                                    &S::repetition_penalty,
+                                    &S::presence_penalty,
+                                    &S::frequency_penalty,
+                                    &S::seed,
+                                    &S::logprobs,
+                                    &S::prompt_logprobs,
+                                    &S::ignore_eos,
+                                    &S::min_tokens,
+                                    &S::skip_special_tokens,
+                                    &S::shown_tokens,
+                                    &S::stop_token_ids,
+                                    &S::stop,
+                                    &S::logit_bias,
+                                    &S::grammar};
+  static constexpr std::tuple<> later{};
+};
+
+template <>
+struct HashedMembers<TaskSpec> {
+  using S = TaskSpec;
+  static constexpr std::tuple first{&S::id,          &S::owner,
+                                    &S::type,        &S::deployment,
+                                    &S::priority,    &S::deadline,
+                                    &S::asked,       &S::idempotency_key,
+                                    &S::body_hash,   &S::estimated_memory,
+                                    &S::strategy,    &S::specific_device,
+                                    &S::batch_group, &S::durable,
+                                    &S::prompt,      &S::tokens_max,
+                                    &S::sampling,    &S::adapter,
+                                    &S::embeds};
+  static constexpr std::tuple<> later{};
+};
 
 namespace json = boost::json;
 
@@ -97,12 +144,13 @@ uint64_t body_hash(const PendingTask& task, Strategy default_strategy) {
       grammar.text = {};
     }
   }
-  std::string bytes;
-  control::codec::write(bytes, spec);
+  HashedBytes bytes;
+  add_hashed(bytes, spec);
   const PromptSource& prompt = task.prompt;
-  hasher.add(std::string_view(bytes)).add(task.seed_drawn);
+  hasher.add(std::string_view(bytes.first)).add(task.seed_drawn);
   hasher.add(static_cast<uint8_t>(prompt.kind)).add(std::string_view(prompt.text));
   hasher.add(prompt.parse_special).add(prompt.add_special);
+  if (!bytes.later.empty()) hasher.add(std::string_view(bytes.later));
   return hasher.value();
 }
 

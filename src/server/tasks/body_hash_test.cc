@@ -10,9 +10,66 @@
 #include <set>
 #include <vector>
 
+#include "base/hash.h"
+#include "control/codec.h"
+#include "server/tasks/hashed_members.h"
 #include "server/tasks/task_json.h"
 
 namespace altlas::server {
+
+// What a struct with a nested one is in three versions of a program.
+namespace versions {
+
+struct Inner1 {
+  int a = 1;
+  std::string b;
+};
+struct Outer1 {
+  uint8_t x = 0;
+  Inner1 inner;
+  std::vector<int> list;
+};
+struct Inner2 {
+  int a = 1;
+  bool added = true;
+  std::string b;
+  friend bool operator==(const Inner2&, const Inner2&) = default;
+};
+struct Outer2 {
+  uint8_t x = 0;
+  Inner2 inner;
+  std::vector<int> list;
+};
+struct Outer3 {
+  uint8_t x = 0;
+  float first_of_all = 0.5f;
+  Inner2 inner;
+  std::vector<int> list;
+  std::optional<Inner2> whole;
+};
+
+}  // namespace versions
+
+template <>
+struct HashedMembers<versions::Inner2> {
+  using S = versions::Inner2;
+  static constexpr std::tuple first{&S::a, &S::b};
+  static constexpr std::tuple later{LaterMember{"added", &S::added}};
+};
+template <>
+struct HashedMembers<versions::Outer2> {
+  using S = versions::Outer2;
+  static constexpr std::tuple first{&S::x, &S::inner, &S::list};
+  static constexpr std::tuple<> later{};
+};
+template <>
+struct HashedMembers<versions::Outer3> {
+  using S = versions::Outer3;
+  static constexpr std::tuple first{&S::x, &S::inner, &S::list};
+  static constexpr std::tuple later{LaterMember{"first_of_all", &S::first_of_all},
+                                    LaterMember{"whole", &S::whole}};
+};
+
 namespace {
 
 namespace json = boost::json;
@@ -67,7 +124,9 @@ uint64_t hash_of(const std::function<void(PendingTask&)>& change) {
 
 TEST(BodyHash, WhatTheServerAddsDoesNotCount) {
   const std::function<void(PendingTask&)> changes[] = {
-      [](PendingTask& t) { t.spec.id = TaskId{1, 2}; },
+      [](PendingTask& t) {
+        t.spec.id = TaskId{1, 2};
+      },
       [](PendingTask& t) { t.spec.owner = "somebody"; },
       [](PendingTask& t) { t.spec.idempotency_key = "key"; },
       [](PendingTask& t) { t.spec.strategy = Strategy::kLeastLoaded; },
@@ -82,8 +141,9 @@ TEST(BodyHash, WhatTheServerAddsDoesNotCount) {
   };
   EXPECT_EQ(drawn(1), drawn(2));
   const auto schema = [](const char* text) {
-    return hash_of(
-        [text](PendingTask& t) { t.spec.sampling.grammar = {GrammarKind::kJsonSchema, text}; });
+    return hash_of([text](PendingTask& t) {
+      t.spec.sampling.grammar = {GrammarKind::kJsonSchema, text};
+    });
   };
   EXPECT_EQ(schema(R"({"type": "string", "maxLength": 3})"),
             schema(R"({"maxLength": 3.0, "type": "string"})"));
@@ -109,15 +169,78 @@ TEST(BodyHash, WhatIsAskedCounts) {
       [](PendingTask& t) { t.seed_drawn = true; },
       [](PendingTask& t) { t.spec.sampling.temperature = 0.5f; },
       [](PendingTask& t) { t.spec.sampling.stop = {"a"}; },
-      [](PendingTask& t) { t.spec.sampling.stop = {"a", ""}; },
-      [](PendingTask& t) { t.spec.sampling.logit_bias = {{1, 1}}; },
-      [](PendingTask& t) { t.spec.sampling.grammar = {GrammarKind::kRegex, "a"}; },
-      [](PendingTask& t) { t.spec.sampling.grammar = {GrammarKind::kGbnf, "a"}; },
-      [](PendingTask& t) { t.spec.sampling.grammar = {GrammarKind::kJsonObject, ""}; },
+      [](PendingTask& t) {
+        t.spec.sampling.stop = {"a", ""};
+      },
+      [](PendingTask& t) {
+        t.spec.sampling.logit_bias = {{1, 1}};
+      },
+      [](PendingTask& t) {
+        t.spec.sampling.grammar = {GrammarKind::kRegex, "a"};
+      },
+      [](PendingTask& t) {
+        t.spec.sampling.grammar = {GrammarKind::kGbnf, "a"};
+      },
+      [](PendingTask& t) {
+        t.spec.sampling.grammar = {GrammarKind::kJsonObject, ""};
+      },
   };
   std::set<uint64_t> hashes;
   for (size_t i = 0; i < std::size(changes); ++i)
     EXPECT_TRUE(hashes.insert(hash_of(changes[i])).second) << i;
+}
+
+template <class T>
+std::string hashed(const T& value) {
+  HashedBytes bytes;
+  add_hashed(bytes, value);
+  return bytes.first + bytes.later;
+}
+
+// A program of a later version tells tasks of the journal apart as the earlier one did.
+TEST(BodyHash, AMemberThatWasAddedCountsOnlyWhereItIsNotTheDefault) {
+  const std::pair<int, const char*> values[] = {{1, ""}, {7, "text"}, {-3, "added"}};
+  std::set<std::string> all;
+  for (const auto& [number, text] : values) {
+    const versions::Outer1 one{3, {number, text}, {number, 2}};
+    std::string before;
+    control::codec::write(before, one);
+    versions::Outer2 two{3, {.a = number, .b = text}, {number, 2}};
+    versions::Outer3 three{.x = 3, .inner = two.inner, .list = two.list};
+    EXPECT_EQ(hashed(two), before);
+    EXPECT_EQ(hashed(three), before);
+    EXPECT_TRUE(all.insert(before).second);
+    three.first_of_all = 0;
+    EXPECT_TRUE(all.insert(hashed(three)).second);
+    three.whole.emplace();
+    EXPECT_TRUE(all.insert(hashed(three)).second);
+    three.first_of_all = 0.5f;
+    EXPECT_TRUE(all.insert(hashed(three)).second);
+    two.inner.added = false;
+    EXPECT_TRUE(all.insert(hashed(two)).second);
+  }
+}
+
+// These hashes are in journals. A change of them is a conflict for each task that is sent again
+// after an upgrade.
+TEST(BodyHash, HashesStayWhatTheyAre) {
+  EXPECT_EQ(hash_of([](PendingTask&) {}), 14351792331858185619u);
+  EXPECT_EQ(hash_of([](PendingTask& t) {
+              t.spec.priority = Priority::kHigh;
+              t.spec.adapter = "a";
+              t.spec.specific_device = DeviceId{2};
+              t.deadline_after = 5'000'000;
+              t.spec.sampling.stop = {"one", "two"};
+              t.spec.sampling.logit_bias = {{5, -1.5f}};
+              t.spec.sampling.grammar = {GrammarKind::kRegex, "[ab]+"};
+            }),
+            2778114638318326014u);
+  EXPECT_EQ(hash_of([](PendingTask& t) {
+              t.seed_drawn = true;
+              t.spec.prompt = Prompt{1, 2, 3};
+              t.spec.sampling.grammar = {GrammarKind::kJsonSchema, R"({"type": "object"})"};
+            }),
+            6101043349054887489u);
 }
 
 }  // namespace

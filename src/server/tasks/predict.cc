@@ -1,11 +1,9 @@
 // The task API: submit, batch, look at, list, cancel, explain, stream.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <boost/json.hpp>
-#include <charconv>
 
-#include "server/body/read.h"
+#include "server/body/query.h"
 #include "server/http/sse.h"
 #include "server/routes.h"
 #include "server/tasks/body_hash.h"
@@ -120,20 +118,25 @@ awaitable<Result<control::TaskView>> own_task(const Request& request, Services& 
   co_return view;
 }
 
+struct TaskQuery {
+  std::optional<double> wait;
+
+  static constexpr void fields(auto&& field) {
+    field("wait", &TaskQuery::wait,
+          BodyField{.help = "Seconds to wait for the task's end; above server.wait_max_s it is "
+                            "lowered to that",
+                    .min = 0});
+  }
+};
+static_assert(fields_complete<TaskQuery>(), "describe every member in fields()");
+
 awaitable<Result<Response>> get_task(Request request, Services& services) {
+  ALTLAS_CO_TRY(const TaskQuery query, read_query<TaskQuery>(request, *services.now()));
   ALTLAS_CO_TRY(control::TaskView view, co_await own_task(request, services));
-  if (const auto wait = request.query_value("wait")) {
-    double seconds = 0;
-    const auto [end, error] = std::from_chars(wait->data(), wait->data() + wait->size(), seconds);
-    if (error != std::errc() || end != wait->data() + wait->size() || !(seconds >= 0))
-      co_return invalid(
-          fmt::format("wait: '{}' should be a number of seconds, 0 or more", wait->substr(0, 32)),
-          "wait");
-    seconds = std::min(seconds, services.config.server.wait_max_s);
-    if (!is_over(view.status)) {
-      ALTLAS_CO_TRY(view,
-                    co_await services.service.wait(view.id, static_cast<int64_t>(seconds * 1000)));
-    }
+  if (query.wait && !is_over(view.status)) {
+    const double seconds = std::min(*query.wait, services.config.server.wait_max_s);
+    ALTLAS_CO_TRY(view,
+                  co_await services.service.wait(view.id, static_cast<int64_t>(seconds * 1000)));
   }
   co_return json_response(text::json_text(task_to_json(view)));
 }
@@ -145,32 +148,30 @@ awaitable<Result<Response>> delete_task(Request request, Services& services) {
   co_return json_response(text::json_text(answer));
 }
 
-Result<uint64_t> query_number(const Request& request, std::string_view name, uint64_t fallback) {
-  const auto text = request.query_value(name);
-  if (!text) return fallback;
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc() || end != text->data() + text->size())
-    return invalid(
-        fmt::format("{}: '{}' should be an integer, 0 or more", name, text->substr(0, 32)),
-        std::string(name));
-  return value;
-}
+struct TaskListQuery {
+  std::optional<TaskStatus> status;
+  int64_t limit = 100;
+  int64_t offset = 0;
+
+  static constexpr void fields(auto&& field) {
+    using S = TaskListQuery;
+    field("status", &S::status, BodyField{.help = "Only tasks in this state"});
+    field("limit", &S::limit,
+          BodyField{.help = "Tasks at most; above server.list_limit_max it is lowered to that",
+                    .min = 0});
+    field("offset", &S::offset, BodyField{.help = "Tasks to skip, newest first", .min = 0});
+  }
+};
+static_assert(fields_complete<TaskListQuery>(), "describe every member in fields()");
 
 awaitable<Result<Response>> list_tasks(Request request, Services& services) {
+  ALTLAS_CO_TRY(const TaskListQuery query, read_query<TaskListQuery>(request, *services.now()));
   control::TaskFilter filter;
   if (request.identity.role == Role::kUser) filter.owner = request.identity.name;
-  if (const auto status = request.query_value("status")) {
-    filter.status = parse_task_status(*status);
-    if (!filter.status)
-      co_return invalid(fmt::format("status: '{}' should be one of {}", status->substr(0, 32),
-                                    fmt::join(task_status_names(), ", ")),
-                        "status");
-  }
-  ALTLAS_CO_TRY(const uint64_t limit, query_number(request, "limit", 100));
-  ALTLAS_CO_TRY(filter.offset, query_number(request, "offset", 0));
-  filter.limit = static_cast<uint32_t>(
-      std::min<uint64_t>(limit, static_cast<uint64_t>(services.config.server.list_limit_max)));
+  filter.status = query.status;
+  filter.offset = static_cast<uint64_t>(query.offset);
+  filter.limit =
+      static_cast<uint32_t>(std::min(query.limit, services.config.server.list_limit_max));
   const control::TaskPage page = co_await services.service.tasks(std::move(filter));
   json::object tasks;
   tasks.reserve(page.tasks.size());
@@ -246,15 +247,6 @@ awaitable<Result<Response>> stream_task(Request request, Services& services) {
   co_return stream_events(std::move(opened), say);
 }
 
-constexpr QueryParameter kWait{"wait", R"({"type":"number","minimum":0})",
-                               "Seconds to wait for the task's end; above server.wait_max_s it is lowered to that."};
-constexpr QueryParameter kStatus{"status", R"({"$ref":"#/components/schemas/Status"})",
-                                 "Only tasks in this state."};
-constexpr QueryParameter kLimit{"limit", R"({"type":"integer","minimum":0,"default":100})",
-                                "Tasks at most; above server.list_limit_max it is lowered to that."};
-constexpr QueryParameter kOffset{"offset", R"({"type":"integer","minimum":0,"default":0})",
-                                 "Tasks to skip, newest first."};
-
 }  // namespace
 
 std::vector<Route> task_routes() {
@@ -284,7 +276,7 @@ std::vector<Route> task_routes() {
        "Look at a task",
        "",
        "Task",
-       {kWait},
+       &kQueryOf<TaskQuery>,
        {400, 404}},
       {"DELETE",
        "/api/v1/task/{id}",
@@ -302,7 +294,7 @@ std::vector<Route> task_routes() {
        "List tasks, newest first",
        "",
        "TaskList",
-       {kStatus, kLimit, kOffset},
+       &kQueryOf<TaskListQuery>,
        {400}},
       {"GET",
        "/api/v1/task/{id}/explain",

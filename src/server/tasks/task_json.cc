@@ -37,13 +37,6 @@ void as_embedding(PendingTask& task) {
   task.prompt.embeds = true;
 }
 
-std::vector<std::string_view> task_status_names() {
-  std::vector<std::string_view> names;
-  for (uint8_t i = 0; i <= static_cast<uint8_t>(TaskStatus::kCanceled); ++i)
-    names.push_back(to_string(static_cast<TaskStatus>(i)));
-  return names;
-}
-
 json::object task_to_json(const control::TaskView& task) {
   json::object out{{"task_id", to_string(task.id)},
                    {"status", to_string(task.status)},

@@ -27,8 +27,6 @@ void shorten_embedding(std::vector<float>& values, size_t size);
 // Makes the task one whose answer is its prompt's embedding.
 void as_embedding(PendingTask& task);
 
-// What a task can be, in the order of its life.
-std::vector<std::string_view> task_status_names();
 boost::json::object task_to_json(const control::TaskView& task);
 boost::json::object device_to_json(const control::DeviceView& device);
 // `usage` of an answer, as OpenAI has it.

@@ -6,25 +6,23 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/fields.h"
+#include "base/result.h"
+#include "server/body/field.h"
 #include "server/http/http.h"
-#include "server/http/route.h"
 
 namespace altlas::server {
-
-inline constexpr QueryParameter kPageLimit{
-    "limit", R"({"type":"integer","minimum":1,"default":20})", "Items at most."};
-inline constexpr QueryParameter kPageAfter{"after", R"({"type":"string"})",
-                                           "Only items that come after this id."};
-inline constexpr QueryParameter kPageOrder{
-    "order", R"({"type":"string","enum":["asc","desc"],"default":"desc"})", "By time of creation."};
 
 // Whether `who` may see what belongs to `owner`: users their own, admins everything.
 inline bool may_see(const Identity& who, const std::string& owner) {
   return who.role != Role::kUser || who.name == owner;
 }
+
+inline constexpr std::string_view kPageOrders[] = {"asc", "desc"};
 
 template <class Item>
 struct Page {
@@ -32,22 +30,28 @@ struct Page {
   bool has_more = false;
 };
 
+// The query parameters of a listing.
 struct PageQuery {
-  size_t limit = 20;
+  int64_t limit = 20;
   std::optional<std::string> after;
-  bool ascending = false;
-};
-// Errors: kInvalid naming the parameter. A limit above `limit_max` is lowered to it.
-Result<PageQuery> read_page_query(const Request& request, size_t limit_max);
+  std::string order = "desc";
 
-// `all`: newest first, with member `id`.  Errors: as read_page_query; kNotFound for an unknown
-// `after`.
+  static constexpr void fields(auto&& field) {
+    using S = PageQuery;
+    field("limit", &S::limit, BodyField{.help = "Items at most", .min = 1});
+    field("after", &S::after, BodyField{.help = "Only items that come after this id"});
+    field("order", &S::order, BodyField{.help = "By time of creation", .choices = kPageOrders});
+  }
+};
+static_assert(fields_complete<PageQuery>(), "describe every member in fields()");
+
+// `all`: newest first, with member `id`. A limit above `limit_max` is lowered to it. Errors:
+// kNotFound for an unknown `after`.
 template <class Item>
-Result<Page<Item>> page_of(std::vector<Item> all, const Request& request, size_t limit_max) {
-  ALTLAS_TRY(const PageQuery query, read_page_query(request, limit_max));
-  if (query.ascending) std::ranges::reverse(all);
+Result<Page<Item>> page_of(std::vector<Item> all, const PageQuery& query, size_t limit_max) {
+  if (query.order == "asc") std::ranges::reverse(all);
   auto first = all.begin();
-  if (query.after) {
+  if (query.after && !query.after->empty()) {
     first = std::ranges::find(all, *query.after, &Item::id);
     if (first == all.end())
       return not_found("after: '" + query.after->substr(0, 64) + "' is not in the list")
@@ -56,7 +60,8 @@ Result<Page<Item>> page_of(std::vector<Item> all, const Request& request, size_t
   }
   Page<Item> page;
   const auto left = static_cast<size_t>(all.end() - first);
-  const auto last = first + static_cast<ptrdiff_t>(std::min(left, query.limit));
+  const auto last =
+      first + static_cast<ptrdiff_t>(std::min({left, static_cast<size_t>(query.limit), limit_max}));
   page.has_more = last != all.end();
   page.items.assign(std::make_move_iterator(first), std::make_move_iterator(last));
   return page;
