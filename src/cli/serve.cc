@@ -51,9 +51,10 @@ constexpr auto kLoadPoll = std::chrono::milliseconds(2);
 // The event loops. Objects of each wait for objects of the others, so none can be destroyed before
 // the rest: they are never destroyed, and end with the process.
 struct Contexts {
-  asio::io_context io;  // Connections: server.io_threads.
-  // The control core and the workers' links: one thread that nothing a client sends keeps busy.
-  asio::io_context control{1};
+  asio::io_context io;          // Connections: server.io_threads.
+  asio::io_context control{1};  // The control core: one thread.
+  // The workers' links: one thread, so that neither waits for the other's large messages.
+  asio::io_context links{1};
   asio::io_context large{1};  // Handlers of large bodies: one thread.
 };
 
@@ -343,6 +344,7 @@ Result<void> start_service(Serving& out) {
     show_metrics(monitoring, out.metrics);
     telemetry::add_process_metrics(out.metrics);
   }
+  options.links = &out.contexts.links;
   ALTLAS_TRY(out.service, control::make_service(out.contexts.control, std::move(options)));
   return out.service->start();
 }
@@ -497,6 +499,7 @@ int serve(const SettingFlags& flags, bool accept_loss) {
   for (size_t i = 0; i < thread_count(serving.config.server.io_threads, 4); ++i)
     run(contexts.io, "altlas-io");
   run(contexts.control, "altlas-control");
+  run(contexts.links, "altlas-links");
   run(contexts.large, "altlas-large");
   int code = kExitOk;
   double patience = 0;
@@ -515,7 +518,8 @@ int serve(const SettingFlags& flags, bool accept_loss) {
   if (serving.batches) serving.batches->stop();
   if (serving.service) serving.service->stop(static_cast<int64_t>(patience * 1000));
   if (serving.server) serving.server->close();
-  for (asio::io_context* context : {&contexts.io, &contexts.large, &contexts.control})
+  for (asio::io_context* context :
+       {&contexts.io, &contexts.large, &contexts.control, &contexts.links})
     context->stop();
   for (std::thread& thread : serving.threads) thread.join();
   return code;

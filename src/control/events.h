@@ -126,6 +126,12 @@ using Event =
                  StrategyChanged, ConcurrencyChanged, DrainRequested, Started, TasksRestored,
                  StopRequested, Tick, AdapterLoadRequested, AdapterUnloadRequested, LimitsChanged>;
 
+// Whether it is what a step adds to a sequence, by far the most frequent event.
+inline bool is_tokens(const Event& event) {
+  const auto* reported = std::get_if<WorkerReported>(&event);
+  return reported != nullptr && std::holds_alternative<engine::SequenceTokens>(reported->report);
+}
+
 // ---- Actions: from the core to the edge, carried out in order ----
 
 struct AnswerAdmission {

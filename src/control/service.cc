@@ -86,7 +86,8 @@ class ServiceImpl : public Service {
       launcher_ = make_inprocess_launcher(std::move(callbacks));
     } else {
       const std::string& folder = scratch_ ? scratch_->path() : options_.folder;
-      launcher_ = make_process_launcher(context, folder + "/workers", std::move(callbacks));
+      asio::io_context& links = options_.links != nullptr ? *options_.links : context;
+      launcher_ = make_process_launcher(links, folder + "/workers", std::move(callbacks));
     }
     health_ = core_.health();
   }
@@ -265,10 +266,6 @@ class ServiceImpl : public Service {
     const bool rested = log_->rests();
     const auto rotated = log_->rotate(core_);
     if (!rotated.ok() && !rested) log::warn("{}", rotated.error().message());
-  }
-  static bool is_tokens(const Event& event) {
-    const auto* reported = std::get_if<WorkerReported>(&event);
-    return reported != nullptr && std::holds_alternative<engine::SequenceTokens>(reported->report);
   }
 
   void arm(TimeUs now) {

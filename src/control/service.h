@@ -156,6 +156,9 @@ struct ServiceOptions {
   // Measures every device; called on a thread of the service's. Empty: utilization
   // is what replicas report, nothing else is known.
   std::function<std::vector<DeviceSampled>()> sample;
+  // Carries the links of worker processes; as `context` run until stop() has returned. Null:
+  // `context` does it. By a thread of its own, large messages keep no event of the core waiting.
+  boost::asio::io_context* links = nullptr;
   // Where replicas live; empty: processes, or threads with in_process_workers.
   std::function<std::unique_ptr<Launcher>(LauncherCallbacks)> launcher;
 };

@@ -50,7 +50,11 @@ void Connection::write(std::string bytes) {
 
 void Connection::write_next() {
   writing_ = std::exchange(queued_, {});
-  asio::async_write(socket_, asio::buffer(writing_),
+  // As much at once as the socket takes, for the reason that read_more() has.
+  const auto all = [](const boost::system::error_code& error, size_t) {
+    return error ? size_t{0} : kWriteBytes;
+  };
+  asio::async_write(socket_, asio::buffer(writing_), all,
                     [self = shared_from_this()](const boost::system::error_code& error, size_t) {
                       if (self->closed_) return;
                       if (error) return self->ended(error);

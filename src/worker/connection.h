@@ -32,7 +32,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   size_t waiting_bytes() const { return writing_.size() + queued_.size(); }
 
  private:
-  static constexpr size_t kPiecesMax = 16;  // That are read in one turn.
+  static constexpr size_t kPiecesMax = 16;                // That are read in one turn.
+  static constexpr size_t kWriteBytes = size_t{1} << 20;  // Offered to the socket in one turn.
   void read();
   void read_more(size_t size);
   void take(size_t size);
