@@ -167,6 +167,14 @@ awaitable<Result<Response>> list_tasks(Request request, Services& services) {
                                     fmt::join(task_status_names(), ", ")),
                         "status");
   }
+  if (const auto texts = request.query_value("texts")) {
+    if (*texts != "true" && *texts != "false")
+      co_return invalid(
+          fmt::format("texts: '{}' should be true or false", texts->substr(0, 32)), "texts");
+    filter.texts = *texts == "true";
+  }
+  if (const auto key = request.query_value("key"); key && request.identity.role != Role::kUser)
+    filter.owner = *key;
   ALTLAS_CO_TRY(const uint64_t limit, query_number(request, "limit", 100));
   ALTLAS_CO_TRY(filter.offset, query_number(request, "offset", 0));
   filter.limit = static_cast<uint32_t>(
@@ -250,6 +258,10 @@ constexpr QueryParameter kWait{"wait", R"({"type":"number","minimum":0})",
                                "Seconds to wait for the task's end; above server.wait_max_s it is lowered to that."};
 constexpr QueryParameter kStatus{"status", R"({"$ref":"#/components/schemas/Status"})",
                                  "Only tasks in this state."};
+constexpr QueryParameter kTexts{"texts", R"({"type":"boolean","default":true})",
+                                "False: results come without their texts."};
+constexpr QueryParameter kKey{"key", R"({"type":"string"})",
+                              "For admins: only tasks of the key with this name."};
 constexpr QueryParameter kLimit{"limit", R"({"type":"integer","minimum":0,"default":100})",
                                 "Tasks at most; above server.list_limit_max it is lowered to that."};
 constexpr QueryParameter kOffset{"offset", R"({"type":"integer","minimum":0,"default":0})",
@@ -302,7 +314,7 @@ std::vector<Route> task_routes() {
        "List tasks, newest first",
        "",
        "TaskList",
-       {kStatus, kLimit, kOffset},
+       {kStatus, kLimit, kOffset, kTexts, kKey},
        {400}},
       {"GET",
        "/api/v1/task/{id}/explain",
