@@ -10,7 +10,8 @@ const kept = { system: "", draft: "", temperature: 0.7, most: 512, two: false, s
 function show(element, text) {
   const parts = text.split(/^```[^\n]*\n?/m);
   element.replaceChildren(...parts.filter((part, i) => part || i === 0).map((part, i) =>
-    i % 2 === 1 ? h("pre", { tabIndex: 0 }, h("code", {}, part.replace(/\n$/, ""))) : part));
+    i % 2 === 1 ? h("pre", { tabIndex: 0 }, h("code", {}, part.replace(/\n$/, "")))
+      : parts.length > 1 ? part.replace(/^\n+|\n+$/g, "") : part));
 }
 
 // One turn of a conversation: {role, content, thinking, meta, failed}.
