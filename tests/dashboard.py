@@ -13,6 +13,9 @@ PICTURES = pathlib.Path(os.environ.get("ALTLAS_SCREENSHOTS", ROOT / "build" / "s
 VIEWS = ("overview", "devices", "deployments", "tasks", "usage", "chat")
 HEADINGS = {"en": ("Overview", "Devices", "Deployments", "Tasks", "Usage", "Chat"),
             "tr": ("Genel", "Aygıtlar", "Dağıtımlar", "Görevler", "Kullanım", "Sohbet")}
+# With ALTLAS_DASHBOARD_FILES=src/server/dashboard/files a change of the page shows without a build.
+FROM_DISK = os.environ.get("ALTLAS_DASHBOARD_FILES")
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 DESKTOP, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 # What the browser itself writes when a request is refused or a server is gone, as some tests want it.
 OF_THE_NETWORK = ("Failed to load resource", "net::ERR_")
@@ -40,10 +43,20 @@ class Page:
         self.name = f"{'phone' if size == PHONE else 'desktop'}-{theme}-{language}"
         self.headings = dict(zip(VIEWS, HEADINGS[language]))
         self.faults, self.others = [], []
+        if FROM_DISK:
+            self.page.route("**/dashboard/*", self._from_disk)
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         host = urllib.parse.urlsplit(server.url).netloc
         self.page.on("request", lambda one: urllib.parse.urlsplit(one.url).netloc == host or self.others.append(one.url))
+
+    @staticmethod
+    def _from_disk(route):
+        path = pathlib.Path(FROM_DISK, urllib.parse.urlsplit(route.request.url).path.rsplit("/", 1)[1])
+        if path.exists():
+            route.fulfill(body=path.read_bytes(), content_type=TYPES[path.suffix])
+        else:
+            route.continue_()
 
     def _console(self, message):
         if message.type in ("error", "warning") and not any(one in message.text for one in OF_THE_NETWORK):

@@ -88,14 +88,14 @@ class List {
     this.all = h("div", { class: "all", role: "presentation" });
     this.none = h("div", {});
     this.view = h("div", { class: "view", role: "rowgroup", tabIndex: 0, onscroll: () => this.draw() },
-      this.all, this.none);
+      this.all);
     this.grid = h("div", { role: "grid", "aria-label": t("tasks"), "aria-colcount": COLUMNS.length,
       onkeydown: (event) => this.key(event) },
     h("div", { role: "rowgroup" }, h("div", { class: "vhead", role: "row", "aria-rowindex": 1 },
       COLUMNS.map((name, i) => h("span", { role: "columnheader", class: i > 2 ? "n" : "" }, t(name))))),
     this.view);
     this.count = h("p", { class: "dim small num", role: "status" });
-    this.element = h("section", { class: "card vlist" }, this.grid);
+    this.element = h("section", { class: "card vlist" }, this.grid, this.none);
   }
   filter(text) {
     this.view.scrollTop = 0;
@@ -132,6 +132,7 @@ class List {
   draw() {
     const { pages } = this;
     const total = pages.total ?? 0;
+    this.view.hidden = total === 0;
     this.all.style.height = `${total * ROW}px`;
     const first = Math.max(0, Math.floor(this.view.scrollTop / ROW) - 5);
     const last = Math.min(total - 1, first + Math.ceil(this.view.clientHeight / ROW) + 10);
