@@ -242,9 +242,7 @@ class ServiceImpl : public Service {
     core_.step(std::move(event), now, actions);
     if (replicas) board_.replicas(core_.deployments(), now);
     for (Action& action : actions) std::visit([&](auto& what) { carry_out(what); }, action);
-    if (log_->wants_snapshot())
-      if (const auto rotated = log_->rotate(core_); !rotated.ok())
-        log::warn("{}", rotated.error().message());
+    if (log_->wants_snapshot()) rotate_log();
     if (!tokens) {
       HealthView health = core_.health();
       const std::lock_guard lock(health_mutex_);
@@ -252,6 +250,11 @@ class ServiceImpl : public Service {
     }
     if (idle_ != nullptr && core_.unfinished() == 0) std::exchange(idle_, nullptr)->set_value();
     arm(now);
+  }
+  void rotate_log() {  // A log that rests says so once.
+    const bool rested = log_->rests();
+    const auto rotated = log_->rotate(core_);
+    if (!rotated.ok() && !rested) log::warn("{}", rotated.error().message());
   }
   static bool is_tokens(const Event& event) {
     const auto* reported = std::get_if<WorkerReported>(&event);

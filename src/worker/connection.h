@@ -15,7 +15,10 @@ namespace altlas::worker {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket = boost::asio::local::stream_protocol::socket;
-  explicit Connection(Socket socket) : socket_(std::move(socket)) {}
+  explicit Connection(Socket socket) : socket_(std::move(socket)) {
+    boost::system::error_code ignored;  // Reads that would wait then do.
+    socket_.non_blocking(true, ignored);
+  }
 
   // Called with what was read, and once when the connection has ended otherwise than by close().
   std::function<void(std::string_view)> on_bytes;
@@ -29,7 +32,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   size_t waiting_bytes() const { return writing_.size() + queued_.size(); }
 
  private:
+  static constexpr size_t kPiecesMax = 16;  // That are read in one turn.
   void read();
+  void read_more(size_t size);
+  void take(size_t size);
   void write_next();
   void ended(const boost::system::error_code& error);
 
