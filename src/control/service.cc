@@ -540,9 +540,7 @@ class ServiceImpl : public Service {
     });
   }
   awaitable<HistoryView> do_history(bool by_minutes) { co_return board_.history(by_minutes); }
-  awaitable<std::vector<Change>> do_changes(uint64_t number) {
-    co_return board_.changes_after(number);
-  }
+  awaitable<std::vector<Change>> do_changes(uint64_t n) { co_return board_.changes_after(n); }
   awaitable<UsageView> do_usage(int64_t hours) { co_return board_.usage(hours, clock_.now()); }
 
   const Strand strand_;
