@@ -171,6 +171,7 @@ Sample Board::close_second(const BoardView& view, TimeUs now) {
     if (device.temperature >= 0) one.temperature = static_cast<float>(device.temperature);
     if (device.power >= 0) one.power = static_cast<float>(device.power);
   }
+  latencies_.fill(sample);
   history_.add(sample, latencies_);
   latencies_ = Latencies();
   return sample;

@@ -73,6 +73,9 @@ TEST(Board, CountsLatenciesAndRates) {
   EXPECT_FLOAT_EQ(view->rates.tokens, 10);
   EXPECT_EQ(view->first_token.count, 1u);
   EXPECT_EQ(view->inter_token.count, 9u);
+  EXPECT_EQ(view->rates.inter_token.count, 9u);
+  EXPECT_FLOAT_EQ(view->rates.inter_token.p50, view->inter_token.p50) << "all in one second";
+  EXPECT_FLOAT_EQ(board.history(false).samples.back().inter_token.p99, view->inter_token.p99);
   EXPECT_NEAR(view->queue.p50, 0.1, 0.012);
   EXPECT_NEAR(view->first_token.p50, 0.25, 0.03);
   EXPECT_NEAR(view->inter_token.p50, 0.05, 0.006);

@@ -55,7 +55,6 @@ void History::add(Sample sample, const Latencies& latencies) {
     add_known(one.temperature, sums_.devices[i].temperature, temperatures_[i]);
     add_known(one.power, sums_.devices[i].power, powers_[i]);
   }
-  latencies.fill(sample);
   push(fine_, std::move(sample), kFineSteps);
 }
 

@@ -47,7 +47,7 @@ inline constexpr size_t kWindowMinutes = 5;
 // Pure: time comes in with the samples. A step in which the server did not run is missing.
 class History {
  public:
-  // `sample` has everything but its percentiles, which come from `latencies`.
+  // `latencies`: those that `sample` was filled with.
   void add(Sample sample, const Latencies& latencies);
   const std::deque<Sample>& fine() const { return fine_; }
   const std::deque<Sample>& coarse() const { return coarse_; }

@@ -1,6 +1,6 @@
 // Time charts: uPlot with the page's colours, a legend in words, and a sentence for screen readers.
 import { h, setText } from "./dom.js";
-import { t, time } from "./words.js";
+import { clock, t, time } from "./words.js";
 
 const charts = new Set();
 
@@ -102,12 +102,15 @@ export class TimeChart {
       width, height: this.plot.clientHeight, legend: { show: false }, padding: [8, 6, 0, 0],
       cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: {
-        x: { time: true },
+        // A server that has just begun has a minute in sight, too.
+        x: { time: true, range: (_, first, last) => (last === null || last === undefined
+          ? [Date.now() / 1000 - 60, Date.now() / 1000] : [Math.min(first, last - 60), last]) },
         y: { range: (_, low, high) => [0, this.max ?? (high > 0 ? high * 1.1 : 1)] },
       },
       axes: [
         { ...axis, space: phone ? 70 : 90, size: 26, grid: { show: false },
-          values: (_, splits) => splits.map((at) => time(at * 1000)) },
+          values: (_, splits) => splits.map((at) =>
+            (splits[1] - splits[0] < 60 ? clock : time)(at * 1000)) },
         { ...axis, size: 62, gap: 4, space: 34, incrs: this.binary ? POWERS : undefined,
           values: (_, splits) => splits.map((value) => this.format(value)) },
       ],

@@ -57,6 +57,7 @@ function deploymentCard({ name }) {
         context > 0 && `${t("context")}: ${number(context)}`,
         one.adapters.length > 0 && `${t("adapters")}: ${one.adapters.join(", ")}`]
         .filter(Boolean).join(" · "));
+      about.hidden = about.textContent === "";
       message.hidden = !one.message;
       setText(message, one.message);
       rows.update(one.replicas.map((replica, place) => ({ place, replica })));
