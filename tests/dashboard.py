@@ -21,6 +21,10 @@ DESKTOP, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 OF_THE_NETWORK = ("Failed to load resource", "net::ERR_")
 
 
+# A machine that is busy with other tests is slow; what is waited for still has to come.
+expect.set_options(timeout=30_000)
+
+
 @pytest.fixture(scope="module")
 def browser():
     path = shutil.which("chromium")
@@ -39,6 +43,7 @@ class Page:
         self.server = server
         self.context = browser.new_context(viewport=size or DESKTOP, color_scheme=theme, locale={"en": "en-US", "tr": "tr-TR"}[language],
                                            reduced_motion="reduce")
+        self.context.set_default_timeout(120_000)
         self.page = self.context.new_page()
         self.name = f"{'phone' if size == PHONE else 'desktop'}-{theme}-{language}"
         self.headings = dict(zip(VIEWS, HEADINGS[language]))
