@@ -1,4 +1,5 @@
 // Requests to the server that this page came from, with the key that the user gave.
+import { t } from "./words.js";
 
 let key = null;
 try {
@@ -54,7 +55,7 @@ export async function send(path, { method = "GET", body, signal } = {}) {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failure(0, String(error.message));
+    throw new Failure(0, t("gone"));
   }
   if (response.ok) return response;
   const problem = await failure(response);

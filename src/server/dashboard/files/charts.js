@@ -19,6 +19,14 @@ const sizes = new ResizeObserver((entries) => {
   for (const entry of entries) entry.target.chart?.resize();
 });
 
+// The places of values without a neighbour, which no line shows.
+function lone(column) {
+  const known = (i) => column[i] !== null && column[i] !== undefined;
+  const places = [];
+  column.forEach((_, i) => known(i) && !known(i - 1) && !known(i + 1) && places.push(i));
+  return places;
+}
+
 // A chart of lines over time.  `series`: [{label, colour: "--s1", fill}]; `format`: of a value;
 // `max`: of the axis, where it is fixed; `low`: a lower
 // one; `binary`: marks at powers of two.
@@ -115,7 +123,8 @@ export class TimeChart {
           values: (_, splits) => splits.map((value) => this.format(value)) },
       ],
       series: [{}, ...this.series.map((one) => ({
-        label: one.label, stroke: colour(one.colour), width: 1.75, points: { show: false },
+        label: one.label, stroke: colour(one.colour), width: 1.75, 
+        points: { show: true, size: 5, fill: colour(one.colour), filter: (u, i) => lone(u.data[i]) },
         fill: one.fill ? `${colour(one.colour)}22` : undefined, spanGaps: false,
       }))],
       hooks: { setCursor: [() => this.tell()] },
