@@ -93,7 +93,7 @@ def max_temperature(one):
 
 @row("gpu.multi_gpu.default_strategy", "round_robin")
 def default_strategy(one):
-    assert one.get("/api/v1/config/gpu/strategy").json() == {"strategy": "round_robin"}
+    assert one.get("/api/v1/config/gpu/strategy").json()["strategy"] == "round_robin"
 
 
 @row("gpu.multi_gpu.strategies", ["least_loaded"])

@@ -51,6 +51,7 @@ PACKAGES = {
     "openssl": [("command", "openssl", "/usr/bin/openssl")],
     "valgrind": [("command", "valgrind", "/usr/bin/valgrind")],
     "binutils": [("command", "strip", "/usr/bin/strip")],
+    "chromium": [("command", "chromium", "/usr/bin/chromium")],
     "clang-format-19": [("command", "clang-format-19", None)],
     "g++-12": [("command", "g++-12", None)],
 }

@@ -31,6 +31,7 @@
 #include "engine/load.h"
 #include "journal/sqlite_store.h"
 #include "ops/simd.h"
+#include "hardware/device_kinds.h"
 #include "server/batches/batch_runner.h"
 #include "server/batches/file_desk.h"
 #include "server/connection/listener.h"
@@ -333,6 +334,10 @@ Result<void> start_service(Serving& out) {
   options.event_log_bytes_max = static_cast<uint64_t>(out.config.store.event_log_bytes_max);
   options.stream_buffer_bytes_max =
       static_cast<uint64_t>(out.config.server.stream_buffer_bytes_max);
+  for (const control::DeviceSetup& device : out.devices) {
+    const auto kind = device.kind == "sim" ? device_kind(device.name) : DeviceKindInfo();
+    options.device_prices.push_back(kind.ok() ? kind->price_usd_per_hour : 0);
+  }
   const config::MonitoringConfig& monitoring = out.config.monitoring;
   if (monitoring.enabled) {
     out.tracer =
@@ -364,6 +369,7 @@ Result<void> make_server(Serving& out) {
                                         .started = system_clock().now(),
                                         .notice = out.notice,
                                         .tracer = out.tracer.get(),
+                                        .auth = &*out.auth,
                                         .large = out.contexts.large.get_executor()});
   out.batches.emplace(out.contexts.io, *out.desk, *out.services);
   out.services->desk = out.desk.get();

@@ -6,25 +6,24 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <future>
 #include <map>
 #include <mutex>
 #include <set>
-#include <thread>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/scratch_folder.h"
+#include "control/board/usage_keeper.h"
 #include "control/core.h"
 #include "control/event_log.h"
+#include "control/sampling_thread.h"
 #include "control/service_metrics.h"
+#include "control/story_reader.h"
 #include "control/subscription.h"
 #include "journal/boot_epoch.h"
 #include "journal/replay.h"
@@ -38,26 +37,10 @@ using asio::awaitable;
 using asio::use_awaitable;
 
 constexpr int64_t kCancelWaitMs = 30'000;  // The longest wait for the journal to hold the end.
-constexpr int kExplainingMax = 4;          // Choices that are read from the event log at once.
 // The subscribers of all tasks together, waiters included.
 constexpr size_t kSubscribersMax = 65'536;
 
-// The answer to a submission.
-struct Submitted {
-  std::vector<Placed> placed;
-  std::vector<OwnedTask> owned;  // The tasks of submit_owned().
-};
-
-// One who waits for a task's end.
-struct Waiter {
-  Waiter(const Strand& strand, int64_t timeout_ms)
-      : wake(strand, std::chrono::milliseconds(timeout_ms)) {}
-  Timer wake;
-  // Kept here, since the core may have forgotten the task when the waiter wakes.
-  std::optional<TaskView> end;
-};
-
-// All members but health() run on strand_.
+// All members but health() and board() run on strand_.
 class ServiceImpl : public Service {
  public:
   // Sockets of worker processes are in the options' folder, or in `scratch`.
@@ -71,7 +54,10 @@ class ServiceImpl : public Service {
         core_(options_.setup),
         writer_(std::move(options_.store), journal::WriterOptions{}),
         timer_(strand_),
-        metrics_(options_.metrics, options_.tracer) {
+        metrics_(options_.metrics, options_.tracer),
+        sampler_(options_.sample_interval_us),
+        board_(options_.device_prices),
+        board_timer_(strand_) {
     LauncherCallbacks callbacks;
     callbacks.connected = [this](WorkerId id, int32_t pid) { post(WorkerConnected{id, pid}); };
     callbacks.report = [this](WorkerId id, engine::Report report) {
@@ -130,8 +116,7 @@ class ServiceImpl : public Service {
     ALTLAS_CO_TRY(Remembered remembered, co_await on_strand(strand_, do_explain(id)));
     if (!remembered.files) co_return *std::move(remembered.story);
     EventLogFiles files = *std::move(remembered.files);
-    awaitable<Result<TaskStory>> reading = do_read_story(std::move(files), id);
-    auto logged = co_await on_executor(explainer_.get_executor(), std::move(reading));
+    auto logged = co_await stories_.read(std::move(files), id);
     if (logged.ok() && remembered.story) co_return joined(*std::move(logged), *remembered.story);
     co_return logged;
   }
@@ -163,13 +148,15 @@ class ServiceImpl : public Service {
     Event event = std::move(limits);
     co_return co_await on_strand(strand_, do_event(std::move(event)));
   }
-  void set_sample_interval(int64_t us) override {
-    {
-      const std::lock_guard lock(sample_mutex_);
-      options_.sample_interval_us = us;
-    }
-    sample_wake_.notify_all();
+  void set_sample_interval(int64_t us) override { sampler_.set_interval(us); }
+  std::shared_ptr<const BoardView> board() const override { return board_.view(); }
+  awaitable<HistoryView> history(bool by_minutes) override {
+    return on_strand(strand_, do_history(by_minutes));
   }
+  awaitable<std::vector<Change>> changes_after(uint64_t number) override {
+    return on_strand(strand_, do_changes(number));
+  }
+  awaitable<UsageView> usage(int64_t hours) override { return on_strand(strand_, do_usage(hours)); }
   awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) override {
     co_return co_await on_strand(strand_, do_subscribe(id));
   }
@@ -192,6 +179,7 @@ class ServiceImpl : public Service {
     ALTLAS_TRY(const journal::BootEpoch boot, journal::next_boot_epoch(writer_.store()));
     if (!boot.kept.ok()) log::warn("the boot epoch can't be kept: {}", boot.kept.error().message());
     ALTLAS_TRY_VOID(launcher_->open(boot.epoch));
+    UsageKeeper::load(writer_.store(), board_.usage_book());
     writer_.start();
     started_ = true;
     if (options_.metrics != nullptr)
@@ -199,7 +187,8 @@ class ServiceImpl : public Service {
     post(TasksRestored{replay.take()});
     post(Started{});
     if (options_.sample)
-      sampler_ = std::jthread([this](const std::stop_token& stop) { sample(stop); });
+      sampler_.start(options_.sample, [this](DeviceSampled one) { post(one); });
+    asio::post(strand_, [this] { arm_board(); });
     return {};
   }
 
@@ -207,12 +196,8 @@ class ServiceImpl : public Service {
     if (!started_ || stopped_) return;
     stopped_ = true;
     if (options_.metrics != nullptr) options_.metrics->remove_collector(collector_);
-    if (sampler_.joinable()) {
-      sampler_.request_stop();
-      sampler_.join();
-    }
-    stops_explaining_ = true;
-    explainer_.join();
+    sampler_.stop();
+    stories_.stop();
     std::promise<void> idle, ended;
     asio::post(strand_, [this, &idle] {
       idle_ = &idle;
@@ -223,6 +208,7 @@ class ServiceImpl : public Service {
     asio::post(strand_, [this, &ended] {
       idle_ = nullptr;
       run(StopRequested{});
+      usage_keeper_.save(writer_, board_.usage_book());
       ended.set_value();
     });
     // The strand does not answer if the context has stopped; then nothing else runs on it either.
@@ -233,6 +219,7 @@ class ServiceImpl : public Service {
     asio::post(strand_, [this, &closed] {
       closed_ = true;
       timer_.cancel();
+      board_timer_.cancel();
       log_->flush();
       closed.set_value();
     });
@@ -250,8 +237,11 @@ class ServiceImpl : public Service {
     const TimeUs now = clock_.now();
     const bool tokens = is_tokens(event);
     log_->append(now, event);
+    const bool replicas = Board::touches_replicas(event);
+    board_.changed(event, now);
     std::vector<Action> actions;
     core_.step(std::move(event), now, actions);
+    if (replicas) board_.replicas(core_.deployments(), now);
     for (Action& action : actions) std::visit([&](auto& what) { carry_out(what); }, action);
     if (log_->wants_snapshot()) rotate_log();
     if (!tokens) {
@@ -325,18 +315,29 @@ class ServiceImpl : public Service {
   void carry_out(StartWorker& what) { launcher_->start(what.worker, std::move(what.load)); }
   void carry_out(StopWorker& what) { launcher_->stop(what.worker, what.kill); }
   void carry_out(SendCommand& what) { launcher_->send(what.worker, std::move(what.command)); }
-  void carry_out(LogWarning& what) { log::warn("{}", what.text); }
+  void carry_out(LogWarning& what) {
+    log::warn("{}", what.text);
+    board_.warned(what.text, clock_.now());
+  }
 
   void carry_out(PublishDelta& what) {
-    if (const auto view = core_.task(what.task); view.ok())
+    if (const auto view = core_.task(what.task); view.ok()) {
       metrics_.delta(what.task, *view, what.delta.ids.size(), clock_.now());
+      board_.said(*view, what.delta.ids.size(), clock_.now());
+    }
     for_subscribers(what.task,
                     [&](Inbox& inbox) { push(inbox, StreamEvent{what.delta, std::nullopt}); });
   }
   void carry_out(PublishStatus& what) {
-    if (!is_over(what.status)) return;
+    if (what.status == TaskStatus::kQueued) board_.put_back(what.task);
+    if (what.status == TaskStatus::kQueued) return;
     const auto view = core_.task(what.task);
-    if (view.ok()) metrics_.ended(*view);
+    if (!is_over(what.status) && view.ok()) board_.started(*view);
+    if (!is_over(what.status)) return;
+    if (view.ok()) {
+      metrics_.ended(*view);
+      board_.ended(*view, clock_.now());
+    }
     if (inboxes_.contains(what.task)) {
       for_subscribers(what.task, [&](Inbox& inbox) {
         if (view.ok()) push(inbox, StreamEvent{TokenDelta{}, *view});
@@ -440,20 +441,10 @@ class ServiceImpl : public Service {
           fmt::format("the choice for task {} is not in memory any more, and without a data "
                       "directory there is no event log",
                       to_string(id)));
-    if (++explaining_ > kExplainingMax) {
-      --explaining_;
-      co_return Error(ErrorCode::kBusy, "too many choices are being read from the event log")
-          .with_retry_after_ms(1000);
-    }
+    ALTLAS_CO_TRY_VOID(stories_.reserve());
     log_->flush();
     out.files = open_event_log(log_->path());
     co_return out;
-  }
-  // Runs on explainer_.
-  awaitable<Result<TaskStory>> do_read_story(EventLogFiles files, TaskId id) {
-    Result<TaskStory> story = explain_from_event_log(std::move(files), id, stops_explaining_);
-    --explaining_;
-    co_return story;
   }
   awaitable<std::vector<DeviceView>> do_devices() { co_return core_.devices(); }
   awaitable<std::vector<DeploymentView>> do_deployments() { co_return core_.deployments(); }
@@ -528,16 +519,26 @@ class ServiceImpl : public Service {
     done->get_future().wait_for(std::chrono::seconds(1));
   }
 
-  // Runs on sampler_. It reads the machine, never the core.
-  void sample(const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      for (DeviceSampled& one : options_.sample()) post(one);
-      std::unique_lock lock(sample_mutex_);
-      const int64_t interval = options_.sample_interval_us;
-      sample_wake_.wait_for(lock, stop, std::chrono::microseconds(interval),
-                            [&] { return options_.sample_interval_us != interval; });
-    }
+  // Makes a picture once a second, and keeps the usage once a minute.
+  void arm_board() {
+    board_timer_.expires_after(std::chrono::seconds(1));
+    board_timer_.async_wait([this](const boost::system::error_code& error) {
+      if (error || closed_) return;
+      BoardView view;
+      view.devices = core_.devices();
+      view.deployments = core_.deployments();
+      view.health = core_.health();
+      view.strategy = core_.strategy();
+      view.waiting = static_cast<uint32_t>(core_.waiting());
+      board_.tick(std::move(view), clock_.now());
+      if (board_.view()->number % 60 == 0)
+        usage_keeper_.save(writer_, board_.usage_book());
+      arm_board();
+    });
   }
+  awaitable<HistoryView> do_history(bool by_minutes) { co_return board_.history(by_minutes); }
+  awaitable<std::vector<Change>> do_changes(uint64_t n) { co_return board_.changes_after(n); }
+  awaitable<UsageView> do_usage(int64_t hours) { co_return board_.usage(hours, clock_.now()); }
 
   const Strand strand_;
   const std::shared_ptr<Door> door_ =
@@ -568,12 +569,11 @@ class ServiceImpl : public Service {
   std::map<TaskId, std::vector<std::weak_ptr<Inbox>>> inboxes_;
   mutable std::mutex health_mutex_;
   HealthView health_;
-  std::mutex sample_mutex_;  // It guards options_.sample_interval_us.
-  std::condition_variable_any sample_wake_;
-  std::jthread sampler_;
-  std::atomic<int> explaining_ = 0;
-  std::atomic<bool> stops_explaining_ = false;
-  asio::thread_pool explainer_{1};  // Its thread reads the event log.
+  SamplingThread sampler_;
+  Board board_;
+  Timer board_timer_;
+  UsageKeeper usage_keeper_;
+  StoryReader stories_;
 };
 
 }  // namespace

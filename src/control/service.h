@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "config/config.h"
+#include "control/board/board.h"
 #include "control/core_setup.h"
 #include "control/events.h"
 #include "control/launcher.h"
@@ -132,6 +133,13 @@ class Service {
   virtual void set_sample_interval(int64_t us) = 0;
   // For a task that this process accepted or replayed.  Errors: kNotFound.
   virtual boost::asio::awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) = 0;
+  // What people look at, made once a second; null in the first one. Never waits on the strand.
+  virtual std::shared_ptr<const BoardView> board() const = 0;
+  // The last day by minutes, or the last half hour by seconds.
+  virtual boost::asio::awaitable<HistoryView> history(bool by_minutes) = 0;
+  // What changed after the change with this number, oldest first.
+  virtual boost::asio::awaitable<std::vector<Change>> changes_after(uint64_t number) = 0;
+  virtual boost::asio::awaitable<UsageView> usage(int64_t hours) = 0;
   // As a request sent now would meet. Never waits on the strand: within microseconds also under
   // load.
   virtual HealthView health() const = 0;
@@ -156,6 +164,8 @@ struct ServiceOptions {
   // Measures every device; called on a thread of the service's. Empty: utilization
   // is what replicas report, nothing else is known.
   std::function<std::vector<DeviceSampled>()> sample;
+  // USD per hour by device; 0, or no such entry: not known.
+  std::vector<double> device_prices;
   // Carries the links of worker processes; as `context` run until stop() has returned. Null:
   // `context` does it. By a thread of its own, large messages keep no event of the core waiting.
   boost::asio::io_context* links = nullptr;

@@ -9,12 +9,14 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/drop.h"
 #include "control/held_bytes.h"
@@ -41,6 +43,21 @@ template <class T>
 boost::asio::awaitable<T> on_strand(Strand strand, boost::asio::awaitable<T> inner) {
   return on_executor(std::move(strand), std::move(inner));
 }
+
+// One who waits for a task's end.
+struct Waiter {
+  Waiter(const Strand& strand, int64_t timeout_ms)
+      : wake(strand, std::chrono::milliseconds(timeout_ms)) {}
+  Timer wake;
+  // Kept here, since the core may have forgotten the task when the waiter wakes.
+  std::optional<TaskView> end;
+};
+
+// The answer to a submission.
+struct Submitted {
+  std::vector<Placed> placed;
+  std::vector<OwnedTask> owned;  // The tasks of submit_owned().
+};
 
 // Memory that an event takes while nobody has read it.
 inline uint64_t held_bytes(const StreamEvent& event) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -30,6 +31,7 @@ struct TaskView {
   uint32_t prompt_tokens = 0;
   uint32_t generated_tokens = 0;
   std::optional<uint64_t> seed;  // The seed of what it draws; none where nothing is generated.
+  bool durable = true;           // Listed, and known after its end.
 };
 
 struct TaskFilter {
@@ -37,11 +39,19 @@ struct TaskFilter {
   std::optional<TaskStatus> status;
   uint32_t limit = 100;
   uint64_t offset = 0;
+  bool texts = true;  // With the texts of results, which may be long.
 };
 
 struct TaskPage {
   std::vector<TaskView> tasks;  // Newest first.
   uint64_t total = 0;           // How many match.
+};
+
+// A part of a device's memory, and who holds it.
+struct MemoryShare {
+  std::string owner;      // A deployment; empty for reservations of tasks.
+  std::string_view what;  // "weights", "activations", "kv" (blocks in use), "reservations".
+  uint64_t bytes = 0;
 };
 
 struct DeviceView {
@@ -57,6 +67,7 @@ struct DeviceView {
   double power = -1;        // Watt; below 0: not measured.
   bool healthy = true;
   std::vector<std::string> deployments;
+  std::vector<MemoryShare> memory;  // Adds up to memory_used; none of 0 bytes.
 };
 
 // Why a device was not taken.

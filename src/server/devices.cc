@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "server/body/read.h"
+#include "server/deployment_json.h"
 #include "server/device_bodies.h"
 #include "server/routes.h"
 #include "server/tasks/task_json.h"
@@ -35,47 +36,11 @@ awaitable<Result<Response>> get_gpu(Request request, Services& services) {
       fmt::format("no device '{}': devices are 0 to {}", text.substr(0, 32), devices.size() - 1));
 }
 
-json::object replica_to_json(const control::ReplicaView& replica) {
-  json::array devices;
-  for (const DeviceId id : replica.devices) devices.emplace_back(id.value);
-  json::object out{{"replica_id", replica.id.value},
-                   {"state", control::to_string(replica.state)},
-                   {"devices", std::move(devices)},
-                   {"pid", replica.pid},
-                   {"restarts", replica.restarts},
-                   {"message", replica.message},
-                   {"running", replica.running},
-                   {"max_sequences", replica.sequences_max},
-                   {"max_model_len", replica.model_len_max},
-                   {"kv_tokens", uint64_t{replica.kv_blocks} * replica.block_tokens},
-                   {"kv_tokens_free", replica.kv_tokens_free},
-                   {"simd", replica.simd}};
-  if (replica.state == control::ReplicaState::kLoading)
-    out["loading"] = {{"phase", replica.load_phase}, {"fraction", replica.load_fraction}};
-  return out;
-}
-
 // Answers like Ray's serve.status(): status, message, counts per replica state.
 awaitable<Result<Response>> get_deployments(Request, Services& services) {
   json::object deployments;
-  for (const control::DeploymentView& view : co_await services.service.deployments()) {
-    json::object states;
-    json::array replicas;
-    for (const control::ReplicaView& replica : view.replicas) {
-      std::string state(control::to_string(replica.state));
-      for (char& c : state) c = static_cast<char>(std::toupper(c));
-      json::value& count = states[state];
-      count = count.is_null() ? 1 : count.to_number<int64_t>() + 1;
-      replicas.push_back(replica_to_json(replica));
-    }
-    json::array adapters(view.adapters.begin(), view.adapters.end());
-    deployments[view.name] = {{"status", view.status},
-                              {"message", view.message},
-                              {"model", view.model},
-                              {"adapters", std::move(adapters)},
-                              {"replica_states", std::move(states)},
-                              {"replicas", std::move(replicas)}};
-  }
+  for (const control::DeploymentView& view : co_await services.service.deployments())
+    deployments[view.name] = deployment_to_json(view);
   for (const ServedModelPointer& model : services.prompts.models())
     if (json::value* one = deployments.if_contains(model->deployment);
         one != nullptr && !model->chat_template_error.empty())
@@ -86,7 +51,11 @@ awaitable<Result<Response>> get_deployments(Request, Services& services) {
 
 awaitable<Result<Response>> get_strategy(Request, Services& services) {
   const Strategy strategy = co_await services.service.strategy();
-  const json::object answer{{"strategy", to_string(strategy)}};
+  json::array strategies;
+  for (const Strategy one : services.now()->gpu.multi_gpu.strategies)
+    strategies.emplace_back(to_string(one));
+  const json::object answer{{"strategy", to_string(strategy)},
+                            {"strategies", std::move(strategies)}};
   co_return json_response(text::json_text(answer));
 }
 

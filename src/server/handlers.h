@@ -21,6 +21,7 @@
 
 namespace altlas::server {
 
+class Auth;
 class BatchRunner;
 class FileDesk;
 
@@ -39,6 +40,7 @@ struct Services {
   telemetry::Tracer* tracer = nullptr;  // May be null: no spans are kept.
   // Its spans of the last seconds as a Chrome trace, written off the io threads; with `tracer`.
   std::function<boost::asio::awaitable<std::string>(double seconds)> trace_text;
+  const Auth* auth = nullptr;  // For streams that outlast their key; may be null.
   FileDesk* desk = nullptr;        // Set before the first request.
   BatchRunner* batches = nullptr;  // The same.
   std::shared_ptr<RequestMemory> request_memory;  // The same.

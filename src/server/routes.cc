@@ -7,7 +7,8 @@ const std::vector<Route>& routes() {
     std::vector<Route> all;
     for (const auto& part :
          {task_routes(), device_routes(), llm_routes(), openai_routes(), adapter_routes(),
-          tokenize_routes(), embedding_routes(), file_routes(), batch_routes(), system_routes()})
+          tokenize_routes(), embedding_routes(), file_routes(), batch_routes(), dashboard_routes(),
+          system_routes()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

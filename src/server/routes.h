@@ -20,6 +20,7 @@ std::vector<Route> tokenize_routes();   // openai/tokenize.cc: /tokenize, /detok
 std::vector<Route> embedding_routes();  // openai/embeddings.cc: /v1/embeddings.
 std::vector<Route> file_routes();       // batches/files_api.cc: /v1/files.
 std::vector<Route> batch_routes();      // batches/batches_api.cc: /v1/batches.
-std::vector<Route> system_routes();     // system.cc: /health, /ready, /metrics, dashboard.
+std::vector<Route> dashboard_routes();  // dashboard/routes.cc: /, /api/v1/live, history, usage.
+std::vector<Route> system_routes();     // system.cc: /health, /ready, /metrics.
 
 }  // namespace altlas::server

@@ -39,7 +39,7 @@ std::string_view to_string(HealthStatus status) {
   return "";
 }
 
-TaskView show_task(const Task& task, const Fleet& fleet, const WaitingTasks& waiting) {
+TaskView show_task(const Task& task, const Fleet& fleet, const WaitingTasks& waiting, bool texts) {
   TaskView out;
   out.id = task.spec.id;
   out.owner = task.spec.owner;
@@ -52,12 +52,18 @@ TaskView show_task(const Task& task, const Fleet& fleet, const WaitingTasks& wai
   out.first_token_at = task.first_token;
   if (task.phase == TaskPhase::kOver) out.finished_at = task.finished;
   if (task.phase == TaskPhase::kWaiting) out.queue_position = waiting.queue().position(task.number);
-  if (task.status == TaskStatus::kCompleted) out.result = task.result;
+  if (task.status == TaskStatus::kCompleted && texts) out.result = task.result;
+  if (task.status == TaskStatus::kCompleted && !texts) {
+    TaskResult& result = out.result.emplace();
+    result.tokens = task.result.tokens;
+    result.finish_reason = task.result.finish_reason;
+  }
   if (task.status == TaskStatus::kFailed) {
     out.error_code = task.error_code;
     out.error = task.error;
   }
   out.note = task.note;
+  out.durable = task.spec.durable;
   out.prompt_tokens = task.prompt_tokens;
   out.generated_tokens = task.phase == TaskPhase::kOver
                              ? task.tokens_end
@@ -72,9 +78,39 @@ TaskPage show_tasks(const TaskFilter& filter, const TaskTable& tasks, const Flee
   TaskPage out;
   out.total = total;
   for (const uint64_t number : numbers)
-    out.tasks.push_back(show_task(tasks.at(number), fleet, waiting));
+    out.tasks.push_back(show_task(tasks.at(number), fleet, waiting, filter.texts));
   return out;
 }
+
+namespace {
+
+void add_share(std::vector<MemoryShare>& shares, const std::string& owner, std::string_view what,
+               uint64_t bytes) {
+  if (bytes == 0) return;
+  const auto found = std::ranges::find_if(
+      shares, [&](const MemoryShare& one) { return one.owner == owner && one.what == what; });
+  if (found == shares.end()) {
+    shares.push_back({owner, what, bytes});
+  } else {
+    found->bytes += bytes;
+  }
+}
+
+// Adds what the slot's ranks hold on the device, as the ledger books it.
+void add_slot_shares(std::vector<MemoryShare>& shares, const ReplicaSlot& slot, DeviceId device,
+                     const std::string& owner) {
+  for (size_t rank = 0; rank < slot.devices.size(); ++rank) {
+    if (slot.devices[rank] != device) continue;
+    if (!slot.given_up && slot.needs) {
+      add_share(shares, owner, "weights", slot.needs->rank(rank).weights);
+      add_share(shares, owner, "activations", slot.needs->rank(rank).activations);
+    }
+    const uint64_t used = std::min<uint64_t>(slot.kv_blocks_used, slot.loaded.kv_blocks);
+    add_share(shares, owner, "kv", used * slot.loaded.rank(rank).block_bytes());
+  }
+}
+
+}  // namespace
 
 std::vector<DeviceView> show_devices(const Fleet& fleet, const MemoryLedger& ledger) {
   std::vector<DeviceView> out;
@@ -95,7 +131,9 @@ std::vector<DeviceView> show_devices(const Fleet& fleet, const MemoryLedger& led
       const std::string& name = fleet.deployment(fleet.slot(slot).deployment).setup.name;
       if (std::ranges::find(one.deployments, name) == one.deployments.end())
         one.deployments.push_back(name);
+      add_slot_shares(one.memory, fleet.slot(slot), one.id, name);
     }
+    add_share(one.memory, "", "reservations", ledger.reserved(one.id));
   }
   return out;
 }

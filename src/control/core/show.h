@@ -16,7 +16,9 @@
 
 namespace altlas::control {
 
-TaskView show_task(const Task& task, const Fleet& fleet, const WaitingTasks& waiting);
+// `texts`: with the result's text and embedding.
+TaskView show_task(const Task& task, const Fleet& fleet, const WaitingTasks& waiting,
+                   bool texts = true);
 TaskPage show_tasks(const TaskFilter& filter, const TaskTable& tasks, const Fleet& fleet,
                     const WaitingTasks& waiting);
 std::vector<DeviceView> show_devices(const Fleet& fleet, const MemoryLedger& ledger);

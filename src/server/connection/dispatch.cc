@@ -33,7 +33,7 @@ bool is_type(std::string_view content_type, std::string_view wanted) {
 // Returns the path in the route table: the metrics' path is a setting.
 std::string_view table_path(std::string_view path, const config::MonitoringConfig& config) {
   if (path == metrics_path(config)) return kMetricsPattern;
-  return path == kMetricsPattern ? std::string_view("/") : path;
+  return path == kMetricsPattern ? std::string_view() : path;
 }
 
 // Answers "OPTIONS *": what the server as a whole takes (RFC 9110, section 9.3.7).

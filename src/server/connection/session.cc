@@ -256,7 +256,7 @@ awaitable<bool> HttpSession::send_answer(const Response& response, HeadOptions o
   if (response.stream && !options.head) co_return co_await send_stream(response, options);
   std::string bytes = response_head(response, options);
   take_prefix(bytes);
-  const bool body = !options.head && response.status != 204;
+  const bool body = !options.head && has_content(response.status);
   const bool apart = body && response.body.size() > kWriteBytes;
   if (body && !apart) bytes += response.body;  // Head and body share a packet if they fit.
   bool sent = co_await send(bytes);

@@ -60,6 +60,8 @@ struct Request {
   std::string content_encoding;
   std::string authorization;
   std::string accept;
+  std::string accept_encoding;
+  std::string if_none_match;
   std::string host;  // The host of the target or of Host; empty in HTTP/1.0 that names none.
   std::string origin;
   std::string cors_headers;  // Access-Control-Request-Headers.

@@ -170,6 +170,8 @@ void RequestReader::read_head() {
   head_.content_type = field(http::field::content_type);
   head_.authorization = field(http::field::authorization);
   head_.accept = field(http::field::accept);
+  head_.accept_encoding = joined(message, "Accept-Encoding");
+  head_.if_none_match = joined(message, "If-None-Match");
   head_.origin = field(http::field::origin);
   head_.content_encoding = joined(message, "Content-Encoding");
   head_.cors_headers = joined(message, "Access-Control-Request-Headers");

@@ -24,6 +24,8 @@ std::string_view answer_prefix(unsigned version) {
   return version < 11 ? "HTTP/1.0 " : "HTTP/1.1 ";
 }
 
+bool has_content(int status) { return status != 204 && status != 304; }
+
 bool chunked(const Response& response, const HeadOptions& options) {
   return response.stream && !response.stream_bytes && !options.head && options.version >= 11;
 }
@@ -37,13 +39,13 @@ std::string response_head(const Response& response, const HeadOptions& options) 
   const auto seconds = static_cast<time_t>(options.now / kSecond);
   add_line(out, "Date", fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", fmt::gmtime(seconds)));
   add_line(out, "Server", "altlas");
-  if (response.status != 204) add_line(out, "Content-Type", response.content_type);
+  if (has_content(response.status)) add_line(out, "Content-Type", response.content_type);
   for (const auto& [name, value] : response.headers) add_line(out, name, value);
   if (chunked(response, options)) {
     add_line(out, "Transfer-Encoding", "chunked");
   } else if (response.stream && response.stream_bytes) {
     add_line(out, "Content-Length", std::to_string(*response.stream_bytes));
-  } else if (!response.stream && response.status != 204) {
+  } else if (!response.stream && has_content(response.status)) {
     add_line(out, "Content-Length", std::to_string(response.body.size()));
   }
   if (options.version >= 11 && !options.keep_alive) add_line(out, "Connection", "close");

@@ -19,6 +19,9 @@ struct HeadOptions {
 // How many bytes every answer to a request of `version` begins with, whatever it is.
 std::string_view answer_prefix(unsigned version);
 
+// Whether an answer of this status has a body, or a type and a length of one.
+bool has_content(int status);
+
 // Whether the body goes out in chunks; otherwise its length is said, or the connection's end ends
 // it (HTTP/1.0, which `keep_alive` must then say).
 bool chunked(const Response& response, const HeadOptions& options);

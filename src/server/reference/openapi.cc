@@ -143,7 +143,8 @@ json::object responses_of(const Route& route, bool with_auth) {
   if (with_auth && route.access != Access::kOpen) errors.insert(errors.end(), {401, 403});
   for (const int status : errors) {
     // With 503, /health and /ready answer an object of their own.
-    const std::string_view schema = route.access == Access::kOpen ? route.response
+    const bool own = route.access == Access::kOpen && !route.response.empty();
+    const std::string_view schema = own                           ? route.response
                                     : openai_style(route.pattern) ? std::string_view("OpenAiError")
                                                                   : std::string_view("Error");
     out[std::to_string(status)] = {{"description", status_text(status)},

@@ -63,8 +63,7 @@ awaitable<Result<Response>> batch_predict(Request request, Services& services) {
     const std::string path = fmt::format("batch[{}]", i);
     if (!(*batch)[i].is_object())
       co_return invalid(path + ": should be an object as /predict takes it", path);
-    ALTLAS_CO_TRY(PendingTask task,
-                  read_task((*batch)[i].get_object(), path, request, services));
+    ALTLAS_CO_TRY(PendingTask task, read_task((*batch)[i].get_object(), path, request, services));
     if (options.strategy && !task.spec.strategy) task.spec.strategy = options.strategy;
     if (options.specific_gpu_id && !task.spec.specific_device)
       task.spec.specific_device = options.specific_gpu_id;
@@ -98,7 +97,8 @@ awaitable<Result<Response>> batch_predict(Request request, Services& services) {
   answer[split ? "tasks" : "task_ids"] = std::move(list);
   std::vector<std::string> names;
   for (size_t i = 0; i < ignored.size(); ++i)
-    for (const std::string& name : *ignored[i]) names.push_back(fmt::format("batch[{}].{}", i, name));
+    for (const std::string& name : *ignored[i])
+      names.push_back(fmt::format("batch[{}].{}", i, name));
   Response response = json_response(text::json_text(answer));
   add_ignored(names, response);
   co_return response;
@@ -148,10 +148,14 @@ awaitable<Result<Response>> delete_task(Request request, Services& services) {
   co_return json_response(text::json_text(answer));
 }
 
+constexpr std::string_view kYesNo[] = {"true", "false"};
+
 struct TaskListQuery {
   std::optional<TaskStatus> status;
   int64_t limit = 100;
   int64_t offset = 0;
+  std::string texts = "true";
+  std::optional<std::string> key;
 
   static constexpr void fields(auto&& field) {
     using S = TaskListQuery;
@@ -160,6 +164,9 @@ struct TaskListQuery {
           BodyField{.help = "Tasks at most; above server.list_limit_max it is lowered to that",
                     .min = 0});
     field("offset", &S::offset, BodyField{.help = "Tasks to skip, newest first", .min = 0});
+    field("texts", &S::texts,
+          BodyField{.help = "False: results come without their texts", .choices = kYesNo});
+    field("key", &S::key, BodyField{.help = "For admins: only tasks of the key with this name"});
   }
 };
 static_assert(fields_complete<TaskListQuery>(), "describe every member in fields()");
@@ -169,6 +176,8 @@ awaitable<Result<Response>> list_tasks(Request request, Services& services) {
   control::TaskFilter filter;
   if (request.identity.role == Role::kUser) filter.owner = request.identity.name;
   filter.status = query.status;
+  filter.texts = query.texts == "true";
+  if (query.key && request.identity.role != Role::kUser) filter.owner = *query.key;
   filter.offset = static_cast<uint64_t>(query.offset);
   filter.limit =
       static_cast<uint32_t>(std::min(query.limit, services.config.server.list_limit_max));
@@ -185,9 +194,9 @@ awaitable<Result<Response>> explain_task(Request request, Services& services) {
   const std::string id_text(request.parameter("id"));
   const auto id = parse_task_id(id_text);
   // The event log may know tasks that the server has forgotten.
-  const Error missing = not_found(
-      fmt::format("no task '{}': it was never accepted, or is older than the event log",
-                  id_text.substr(0, 64)));
+  const Error missing =
+      not_found(fmt::format("no task '{}': it was never accepted, or is older than the event log",
+                            id_text.substr(0, 64)));
   if (!id) co_return missing;
   const auto view = co_await services.service.task(*id);
   const Identity identity = request.identity;
@@ -236,7 +245,8 @@ std::string say(const Result<control::StreamEvent>& event) {
     const json::object delta{{"text", event->delta.text}, {"tokens", std::move(ids)}};
     out = sse_event(text::json_text(delta));
   }
-  if (event->end) out += sse_event(text::json_text(task_to_json(*event->end))) + sse_event("[DONE]");
+  if (event->end)
+    out += sse_event(text::json_text(task_to_json(*event->end))) + sse_event("[DONE]");
   return out;
 }
 

@@ -45,6 +45,9 @@ json::object task_to_json(const control::TaskView& task) {
                    {"created_at", time_or_null(task.created_at)},
                    {"started_at", time_or_null(task.started_at)},
                    {"finished_at", time_or_null(task.finished_at)}};
+  out["deployment"] = task.deployment;
+  out["prompt_tokens"] = task.prompt_tokens;
+  out["generated_tokens"] = task.generated_tokens;
   if (task.queue_position) out["queue_position"] = *task.queue_position;
   if (task.seed) out["seed"] = shown_seed(*task.seed);
   if (task.result) {
@@ -76,6 +79,9 @@ json::object device_to_json(const control::DeviceView& device) {
   const auto measured = [](double value) {
     return value < 0 ? json::value(nullptr) : json::value(value);
   };
+  json::array memory;
+  for (const control::MemoryShare& share : device.memory)
+    memory.push_back({{"owner", share.owner}, {"what", share.what}, {"bytes", share.bytes}});
   json::array deployments;
   for (const std::string& name : device.deployments) deployments.emplace_back(name);
   return {{"id", device.id.value},
@@ -89,7 +95,8 @@ json::object device_to_json(const control::DeviceView& device) {
           {"temperature", measured(device.temperature)},
           {"power", measured(device.power)},
           {"healthy", device.healthy},
-          {"deployments", std::move(deployments)}};
+          {"deployments", std::move(deployments)},
+          {"memory", std::move(memory)}};
 }
 
 namespace {

@@ -1,0 +1,13 @@
+// Deployments and their replicas as the answers show them.
+#pragma once
+
+#include <boost/json/fwd.hpp>
+
+#include "control/views.h"
+
+namespace altlas::server {
+
+// As Ray's serve.status() has it: status, message, counts by replica state; and the replicas.
+boost::json::object deployment_to_json(const control::DeploymentView& view);
+
+}  // namespace altlas::server
