@@ -80,13 +80,19 @@ class ServiceImpl : public Service {
     callbacks.lost = [this](WorkerId id, std::string reason) {
       post(WorkerLost{id, std::move(reason)});
     };
+    callbacks.node_changed = [this](uint32_t node, bool up) {
+      for (const DeviceSetup& device : options_.setup.devices)
+        if (device.node == node)
+          post(DeviceSampled{.device = device.id, .utilization = -1, .healthy = up});
+    };
     if (options_.launcher) {
       launcher_ = options_.launcher(std::move(callbacks));
     } else if (options_.in_process_workers) {
       launcher_ = make_inprocess_launcher(std::move(callbacks));
     } else {
       const std::string& folder = scratch_ ? scratch_->path() : options_.folder;
-      launcher_ = make_process_launcher(context, folder + "/workers", std::move(callbacks));
+      launcher_ = make_process_launcher(context, folder + "/workers", std::move(callbacks),
+                                        options_.nodes);
     }
     health_ = core_.health();
   }
