@@ -36,9 +36,10 @@ Result<void> wait_for_nodes(const config::ClusterConfig& cluster, control::Nodes
   for (uint32_t node = 1; node <= offers.size(); ++node)
     for (const worker::NodeDevice& one : offers[node - 1].devices) {
       if (one.kind != "cpu" && one.kind != "sim")
-        return invalid(fmt::format("worker '{}' offers a device of kind '{}': cpu and sim are "
-                                   "possible in this build",
-                                   nodes.name(node), one.kind));
+        return invalid(
+            fmt::format("worker '{}' offers a device of kind '{}': cpu and sim are "
+                        "possible in this build",
+                        nodes.name(node), one.kind));
       control::DeviceSetup setup;
       setup.id = DeviceId{static_cast<int32_t>(devices.size())};
       setup.name = one.name;

@@ -71,8 +71,8 @@ void each_named(const json::object& object, std::string_view name, Fn fn) {
 }
 
 std::string device_table(const json::object& gpus) {
-  Table table({"DEVICE", "NODE", "NAME", "KIND", "BUSY", "MEMORY", "OF", "TASKS", "QUEUED", "TEMP", "POWER",
-               "HEALTHY", "DEPLOYMENTS"});
+  Table table({"DEVICE", "NODE", "NAME", "KIND", "BUSY", "MEMORY", "OF", "TASKS", "QUEUED", "TEMP",
+               "POWER", "HEALTHY", "DEPLOYMENTS"});
   each(gpus, "gpus", [&table](const json::object& gpu) {
     table.add({show(gpu, "id"), show(gpu, "node"), show(gpu, "name"), show(gpu, "kind"),
                show_rounded(gpu, "utilization", "%"), show_bytes(gpu, "memory_used"),

@@ -33,7 +33,8 @@ Result<worker::TlsAddress> server_address(const WorkerFlags& flags) {
   const auto at = collective::parse_host_port(flags.connect);
   if (!at.ok()) return Error(at.error()).with_context("--connect");
   if (flags.files.authority.empty() || flags.files.certificate.empty() || flags.files.key.empty())
-    return invalid("--connect needs --tls-ca, --tls-cert and --tls-key (`altlas certs` makes them)");
+    return invalid(
+        "--connect needs --tls-ca, --tls-cert and --tls-key (`altlas certs` makes them)");
   ALTLAS_TRY(auto identity, collective::TlsIdentity::load(flags.files));
   return worker::TlsAddress{at->host, at->port, std::move(identity)};
 }
@@ -53,8 +54,15 @@ Result<worker::NodeOffer> own_devices(const std::string& spec) {
 
 // The flags that lead a worker's process to the same server.
 std::vector<std::string> connection_flags(const WorkerFlags& flags) {
-  return {"worker",    "--connect",  flags.connect,           "--tls-ca",  flags.files.authority,
-          "--tls-cert", flags.files.certificate, "--tls-key", flags.files.key};
+  return {"worker",
+          "--connect",
+          flags.connect,
+          "--tls-ca",
+          flags.files.authority,
+          "--tls-cert",
+          flags.files.certificate,
+          "--tls-key",
+          flags.files.key};
 }
 
 int lend_devices(const WorkerFlags& flags) {

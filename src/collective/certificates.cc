@@ -118,11 +118,12 @@ Result<Identity> sign(const std::string& name, const Identity* signer, const Val
 
 Result<Identity> read_authority(const CertificateFiles& files) {
   ALTLAS_TRY_VOID(check_secret_file(files.key, "the authority's key"));
-  struct stat info {};
+  struct stat info{};
   if (::stat(files.key.c_str(), &info) == 0 && (info.st_mode & 077) != 0)
-    return invalid(fmt::format("the authority's key '{}' can be read by others: chmod 600 it, or "
-                               "make a new authority in another folder",
-                               files.key));
+    return invalid(
+        fmt::format("the authority's key '{}' can be read by others: chmod 600 it, or "
+                    "make a new authority in another folder",
+                    files.key));
   Identity out;
   const Memory certificate(BIO_new_file(files.certificate.c_str(), "r"), BIO_free);
   const Memory key(BIO_new_file(files.key.c_str(), "r"), BIO_free);
@@ -134,8 +135,8 @@ Result<Identity> read_authority(const CertificateFiles& files) {
     return invalid(fmt::format("'{}' and '{}' are no PEM certificate and its key",
                                files.certificate, files.key));
   if (X509_check_private_key(out.certificate.get(), out.key.get()) != 1)
-    return invalid(fmt::format("key '{}' is not of certificate '{}'", files.key,
-                               files.certificate));
+    return invalid(
+        fmt::format("key '{}' is not of certificate '{}'", files.key, files.certificate));
   if (X509_cmp_current_time(X509_get0_notAfter(out.certificate.get())) < 0)
     return invalid(fmt::format("the authority '{}' has expired: make a new one in another folder",
                                files.certificate));
@@ -149,9 +150,10 @@ Result<Identity> open_authority(const std::string& folder, const Validity& valid
   const bool certificate = std::filesystem::exists(files.certificate, ignored);
   const bool key = std::filesystem::exists(files.key, ignored);
   if (certificate && !key)
-    return invalid(fmt::format("'{}' is there without its key '{}': certificates are signed where "
-                               "the key is",
-                               files.certificate, files.key));
+    return invalid(
+        fmt::format("'{}' is there without its key '{}': certificates are signed where "
+                    "the key is",
+                    files.certificate, files.key));
   if (key) return read_authority(files);
   ALTLAS_TRY(Identity made, sign("altlas authority", nullptr, validity,
                                  {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
@@ -177,9 +179,10 @@ Result<void> check_name(const std::string& name) {
                     name.front() != '-' && std::ranges::all_of(name, plain) && name != "ca" &&
                     name != "ca-key";
   if (host || is_address(name)) return {};
-  return invalid(fmt::format("'{}' is no name for a certificate: write a host name or an address, "
-                             "at most 64 letters, digits, '.', '-' and '_'",
-                             name.substr(0, 100)));
+  return invalid(
+      fmt::format("'{}' is no name for a certificate: write a host name or an address, "
+                  "at most 64 letters, digits, '.', '-' and '_'",
+                  name.substr(0, 100)));
 }
 
 }  // namespace

@@ -27,8 +27,7 @@ class Certificates : public ::testing::Test {
   Identity identity(const std::string& in, const std::string& name, const Validity& validity = {}) {
     const auto files = make_certificate(folder(in), name, validity);
     EXPECT_TRUE(files.ok()) << files.error().message();
-    auto loaded =
-        TlsIdentity::load({files->certificate, files->key, folder(in) + "/ca.pem"});
+    auto loaded = TlsIdentity::load({files->certificate, files->key, folder(in) + "/ca.pem"});
     EXPECT_TRUE(loaded.ok()) << loaded.error().message();
     return *loaded;
   }
@@ -128,7 +127,7 @@ TEST_F(Certificates, KeysAreClosedAndTheAuthorityIsKept) {
   std::ifstream again(folder("a") + "/ca.pem");
   EXPECT_EQ(std::string((std::istreambuf_iterator<char>(again)), {}), before);
   for (const std::string& key : {folder("a") + "/ca-key.pem", made->key}) {
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat(key.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777u, 0600u) << key;
   }

@@ -28,9 +28,9 @@ int milliseconds_until(Deadline deadline) {
 
 Result<HostPort> parse_host_port(std::string_view text) {
   const auto wrong = [&] {
-    return invalid(fmt::format(
-        "'{}' is no address: write HOST:PORT (10.0.0.1:7000, gateway:7000, [::1]:7000)",
-        text.substr(0, 100)));
+    return invalid(
+        fmt::format("'{}' is no address: write HOST:PORT (10.0.0.1:7000, gateway:7000, [::1]:7000)",
+                    text.substr(0, 100)));
   };
   const size_t colon = text.rfind(':');
   if (colon == text.npos) return wrong();
@@ -41,8 +41,7 @@ Result<HostPort> parse_host_port(std::string_view text) {
   else if (host.find(':') != host.npos)
     return wrong();
   HostPort out{std::string(host), 0};
-  const auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
   if (host.empty() || digits.empty() || error != std::errc() ||
       end != digits.data() + digits.size())
     return wrong();

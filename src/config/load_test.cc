@@ -430,9 +430,9 @@ TEST(Load, SettingsThatNothingReads) {
             Lines{"a.yaml:1:49: deployments[0].autoscaling_config: " + what + "give num_replicas"});
   EXPECT_EQ(lines({.flags = {{"spot.notice_s", "60", "--spot-notice"}}}),
             Lines{"flag --spot-notice: spot.notice_s: " + what + "remove it"});
-  EXPECT_EQ(
-      lines({.environment = {{"ALTLAS_SPOT_NOTICE_FILE", "/a"}}}),
-      Lines{"environment variable ALTLAS_SPOT_NOTICE_FILE: spot.notice_file: " + what + "remove it"});
+  EXPECT_EQ(lines({.environment = {{"ALTLAS_SPOT_NOTICE_FILE", "/a"}}}),
+            Lines{"environment variable ALTLAS_SPOT_NOTICE_FILE: spot.notice_file: " + what +
+                  "remove it"});
   EXPECT_EQ(lines({.presets = {{"p.yaml", "store: {checkpoint_interval_s: 9}"}}}),
             Lines{"p.yaml:1:32: store.checkpoint_interval_s: " + what + "remove it"});
   EXPECT_EQ(lines(file("deployments: [{name: a, model: m, weight: 1, expert_parallel_size: 1, "

@@ -177,7 +177,8 @@ void check_cluster(const Config& config, Findings& out) {
   if (cluster.enabled && cluster.workers.empty())
     out.error("cluster.workers", "name the machines that are to connect");
   if (cluster.enabled && config.engine.in_process_workers)
-    out.error("engine.in_process_workers", "workers on other machines are processes: set it to false");
+    out.error("engine.in_process_workers",
+              "workers on other machines are processes: set it to false");
   for (size_t i = 0; i < cluster.workers.size(); ++i)
     for (size_t j = 0; j < i; ++j)
       if (cluster.workers[i] == cluster.workers[j])

@@ -1,5 +1,5 @@
-// Replicas as worker processes: of this machine, started by posix_spawn and linked by a Unix socket,
-// or of nodes, which start them. Each is watched, so that no end goes unnoticed.
+// Replicas as worker processes: of this machine, started by posix_spawn and linked by a Unix
+// socket, or of nodes, which start them. Each is watched, so that no end goes unnoticed.
 
 #include <fmt/format.h>
 
@@ -153,7 +153,6 @@ class ProcessLauncher : public Launcher {
   }
   void carry_out(SayLost& what) { state_->callbacks.lost(what.worker, std::move(what.reason)); }
 
-
   static worker::LinkOptions link_options(std::string folder) {
     worker::LinkOptions options;
     options.directory = std::move(folder);
@@ -200,7 +199,8 @@ class ProcessLauncher : public Launcher {
   const std::shared_ptr<State> state_;
   Nodes* const nodes_;
   std::mutex homes_mutex_;
-  std::map<WorkerId, uint32_t> homes_;  // Of workers that run on nodes, as long as the book has them.
+  std::map<WorkerId, uint32_t>
+      homes_;  // Of workers that run on nodes, as long as the book has them.
   worker::LinkServer link_;
 };
 

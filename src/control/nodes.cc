@@ -28,7 +28,8 @@ class NodesImpl final : public Nodes {
 
   Result<void> open() {
     ALTLAS_TRY_VOID(link_.start());
-    for (uint32_t i = 0; i < options_.names.size(); ++i) link_.expect_node(i + 1, options_.names[i]);
+    for (uint32_t i = 0; i < options_.names.size(); ++i)
+      link_.expect_node(i + 1, options_.names[i]);
     return {};
   }
   uint16_t port() const override { return link_.port(); }
@@ -113,11 +114,11 @@ Result<std::vector<worker::NodeOffer>> NodesImpl::wait_for_all(std::chrono::seco
     if (names.empty()) break;
     const auto now = std::chrono::steady_clock::now();
     if (now >= deadline)
-      return Error(ErrorCode::kDeadline,
-                   fmt::format("cluster.workers: {} did not connect to {}:{} within {} s "
-                               "(cluster.start_timeout_s)",
-                               fmt::join(names, ", "), options_.listen.host, port(),
-                               timeout.count()));
+      return Error(
+          ErrorCode::kDeadline,
+          fmt::format("cluster.workers: {} did not connect to {}:{} within {} s "
+                      "(cluster.start_timeout_s)",
+                      fmt::join(names, ", "), options_.listen.host, port(), timeout.count()));
     log::info("waiting for {} of {} workers to connect to {}:{}: {}", names.size(), nodes_.size(),
               options_.listen.host, port(), fmt::join(names, ", "));
     const auto until = std::min(deadline, now + kRemindAfter);
@@ -143,7 +144,8 @@ void NodesImpl::spawn(uint32_t node, WorkerId worker, uint64_t epoch) {
 }
 
 void NodesImpl::said(uint32_t node, worker::NodeMessage& message) {
-  if (auto* offer = std::get_if<worker::NodeOffer>(&message)) return offered(node, std::move(*offer));
+  if (auto* offer = std::get_if<worker::NodeOffer>(&message))
+    return offered(node, std::move(*offer));
   auto* ended = std::get_if<worker::WorkerEnded>(&message);
   if (ended == nullptr) return;
   {
@@ -160,9 +162,10 @@ void NodesImpl::offered(uint32_t node, worker::NodeOffer offer) {
     const std::scoped_lock lock(mutex_);
     Node& one = nodes_[node - 1];
     if (one.offer && one.offer->devices != offer.devices) {
-      log::warn("worker '{}' came back with other devices: it is used again after a restart of "
-                "this server",
-                name(node));
+      log::warn(
+          "worker '{}' came back with other devices: it is used again after a restart of "
+          "this server",
+          name(node));
       return;
     }
     one.offer = std::move(offer);
@@ -191,6 +194,13 @@ void NodesImpl::lost(uint32_t node, const std::string& reason) {
 }
 
 }  // namespace
+
+std::vector<DeviceSampled> node_health(const CoreSetup& setup, uint32_t node, bool up) {
+  std::vector<DeviceSampled> out;
+  for (const DeviceSetup& device : setup.devices)
+    if (device.node == node) out.push_back({.device = device.id, .utilization = -1, .healthy = up});
+  return out;
+}
 
 Result<std::unique_ptr<Nodes>> Nodes::listen(boost::asio::io_context& context,
                                              NodesOptions options) {

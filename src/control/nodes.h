@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "control/core_setup.h"
+#include "control/events.h"
 #include "engine/messages.h"
 #include "worker/link.h"
 
@@ -23,7 +25,8 @@ namespace altlas::control {
 
 struct NodesOptions {
   worker::TlsAddress listen;
-  std::vector<std::string> names;  // Of their certificates. Node i + 1 is names[i].
+  // As their certificates have them. Node i + 1 is names[i].
+  std::vector<std::string> names;
   int64_t ping_interval = kSecond;
   int64_t silence_max = 5 * kSecond;  // A node or worker not heard for so long is lost.
 };
@@ -62,5 +65,8 @@ class Nodes {
   // Says goodbye to all; no callback follows.
   virtual void stop() = 0;
 };
+
+// What the core is told of the node's devices when it goes or comes back.
+std::vector<DeviceSampled> node_health(const CoreSetup& setup, uint32_t node, bool up);
 
 }  // namespace altlas::control

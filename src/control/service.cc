@@ -24,6 +24,7 @@
 #include "base/scratch_folder.h"
 #include "control/core.h"
 #include "control/event_log.h"
+#include "control/nodes.h"
 #include "control/service_metrics.h"
 #include "control/subscription.h"
 #include "journal/boot_epoch.h"
@@ -39,8 +40,7 @@ using asio::use_awaitable;
 
 constexpr int64_t kCancelWaitMs = 30'000;  // The longest wait for the journal to hold the end.
 constexpr int kExplainingMax = 4;          // Choices that are read from the event log at once.
-// The subscribers of all tasks together, waiters included.
-constexpr size_t kSubscribersMax = 65'536;
+constexpr size_t kSubscribersMax = 65'536;  // By all tasks together, waiters included.
 
 // The answer to a submission.
 struct Submitted {
@@ -81,18 +81,15 @@ class ServiceImpl : public Service {
       post(WorkerLost{id, std::move(reason)});
     };
     callbacks.node_changed = [this](uint32_t node, bool up) {
-      for (const DeviceSetup& device : options_.setup.devices)
-        if (device.node == node)
-          post(DeviceSampled{.device = device.id, .utilization = -1, .healthy = up});
+      for (const DeviceSampled& one : node_health(options_.setup, node, up)) post(one);
     };
     if (options_.launcher) {
       launcher_ = options_.launcher(std::move(callbacks));
     } else if (options_.in_process_workers) {
       launcher_ = make_inprocess_launcher(std::move(callbacks));
     } else {
-      const std::string& folder = scratch_ ? scratch_->path() : options_.folder;
-      launcher_ = make_process_launcher(context, folder + "/workers", std::move(callbacks),
-                                        options_.nodes);
+      const std::string folder = (scratch_ ? scratch_->path() : options_.folder) + "/workers";
+      launcher_ = make_process_launcher(context, folder, std::move(callbacks), options_.nodes);
     }
     health_ = core_.health();
   }

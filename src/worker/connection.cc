@@ -46,15 +46,14 @@ class SocketConnection final : public Connection {
 };
 
 void SocketConnection::read() {
-  socket_.async_read_some(
-      asio::buffer(buffer_),
-      [self = self()](const boost::system::error_code& error, size_t size) {
-        if (self->closed_) return;
-        if (error) return self->ended(error);
-        const auto handler = self->on_bytes;  // The handler may replace itself.
-        if (!self->draining_ && handler) handler({self->buffer_.data(), size});
-        if (!self->closed_) self->read();
-      });
+  socket_.async_read_some(asio::buffer(buffer_),
+                          [self = self()](const boost::system::error_code& error, size_t size) {
+                            if (self->closed_) return;
+                            if (error) return self->ended(error);
+                            const auto handler = self->on_bytes;  // The handler may replace itself.
+                            if (!self->draining_ && handler) handler({self->buffer_.data(), size});
+                            if (!self->closed_) self->read();
+                          });
 }
 
 void SocketConnection::write(std::string bytes) {
@@ -122,7 +121,8 @@ class TlsConnection final : public Connection {
   void write_some();
   void certify();
   void ended(const std::string& reason);
-  // Nothing more is sent; what comes is thrown away until the other end closes, or the time is over.
+  // Nothing more is sent; what comes is thrown away until the other end closes, or the time is
+  // over.
   void linger();
   void discard();
   // The socket is the stream's, which closes it.
@@ -174,8 +174,8 @@ void TlsConnection::write_some() {
   writing_ = false;
   while (written_ < queued_.size()) {
     if (closed_ || lingering_) return;
-    const Result<size_t> size = stream_.write_some(
-        std::as_bytes(std::span(queued_)).subspan(written_));
+    const Result<size_t> size =
+        stream_.write_some(std::as_bytes(std::span(queued_)).subspan(written_));
     if (!size.ok()) return ended(size.error().message());
     written_ += *size;
     if (*size > 0) continue;

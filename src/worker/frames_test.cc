@@ -73,9 +73,8 @@ TEST(Frames, OffersBeyondTheirLimitsAreErrors) {
   const NodeDevice plain{"a", "cpu", "cpu", 1, 0};
   NodeDevice wordy = plain;
   wordy.spec = std::string(257, 'x');
-  for (const NodeOffer& offer :
-       {NodeOffer{}, NodeOffer{{wordy}},
-        NodeOffer{std::vector<NodeDevice>(kNodeDevicesMax + 1, plain)}})
+  for (const NodeOffer& offer : {NodeOffer{}, NodeOffer{{wordy}},
+                                 NodeOffer{std::vector<NodeDevice>(kNodeDevicesMax + 1, plain)}})
     EXPECT_FALSE(again(Frame{0, 1, NodeMessage(offer)}).ok());
 }
 

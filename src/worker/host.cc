@@ -250,8 +250,7 @@ std::string host_name() {
 
 Result<collective::Stream> connect_tls(const TlsAddress& address, std::chrono::milliseconds wait) {
   ALTLAS_TRY(const collective::Endpoint at, collective::resolve(address.host, address.port));
-  ALTLAS_TRY(Fd fd,
-             collective::connect_to(at, nullptr, std::chrono::steady_clock::now() + wait));
+  ALTLAS_TRY(Fd fd, collective::connect_to(at, nullptr, std::chrono::steady_clock::now() + wait));
   collective::Stream stream(std::move(fd), address.identity.get(), collective::TlsSide::kClient);
   stream.expect_host(address.host);
   return stream;

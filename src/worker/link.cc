@@ -200,15 +200,15 @@ void LinkServer::Impl::stop() {
 }
 
 void LinkServer::Impl::accept() {
-  acceptor_.async_accept([self = shared_from_this()](const boost::system::error_code& error,
-                                                     Protocol::socket socket) {
-    if (self->stopped_) return;
-    if (!error) {
-      self->greet(Connection::over_socket(std::move(socket)), "this machine");
-      return self->accept();
-    }
-    if (error != asio::error::operation_aborted) self->try_again(&Impl::accept);
-  });
+  acceptor_.async_accept(
+      [self = shared_from_this()](const boost::system::error_code& error, Protocol::socket socket) {
+        if (self->stopped_) return;
+        if (!error) {
+          self->greet(Connection::over_socket(std::move(socket)), "this machine");
+          return self->accept();
+        }
+        if (error != asio::error::operation_aborted) self->try_again(&Impl::accept);
+      });
 }
 
 void LinkServer::Impl::accept_tls() {
@@ -233,19 +233,16 @@ void LinkServer::Impl::accept_tls() {
 // The process may be out of descriptors: another try at once would only spin.
 void LinkServer::Impl::try_again(void (Impl::*accept)()) {
   auto timer = std::make_shared<asio::steady_timer>(strand_, std::chrono::milliseconds(50));
-  timer->async_wait(
-      [self = shared_from_this(), accept, timer](const boost::system::error_code&) {
-        if (!self->stopped_) ((*self).*accept)();
-      });
+  timer->async_wait([self = shared_from_this(), accept, timer](const boost::system::error_code&) {
+    if (!self->stopped_) ((*self).*accept)();
+  });
 }
 
 void LinkServer::Impl::greet(std::shared_ptr<Connection> connection, std::string whom) {
   const ConnectionId id{next_connection_++};
   connection->lifetime = live_;
   connections_.emplace(id, Known{connection, std::move(whom)});
-  connection->on_certified = [this, id](std::string name) {
-    pump_.certified(id, std::move(name));
-  };
+  connection->on_certified = [this, id](std::string name) { pump_.certified(id, std::move(name)); };
   connection->on_bytes = [this, id](std::string_view bytes) {
     pump_.on_bytes(system_clock().now(), id, bytes);
     carry_out();
@@ -319,10 +316,10 @@ const std::string& LinkServer::socket_path() const { return impl_->path(); }
 uint16_t LinkServer::port() const { return impl_->port(); }
 
 void LinkServer::expect(WorkerId worker, uint64_t epoch, std::string token, std::string host) {
-  impl_->drive([=, token = std::move(token), host = std::move(host)](LinkPump& pump,
-                                                                     TimeUs now) mutable {
-    pump.expect(now, worker, epoch, std::move(token), std::move(host));
-  });
+  impl_->drive(
+      [=, token = std::move(token), host = std::move(host)](LinkPump& pump, TimeUs now) mutable {
+        pump.expect(now, worker, epoch, std::move(token), std::move(host));
+      });
 }
 void LinkServer::expect_node(uint32_t node, std::string host) {
   impl_->drive([node, host = std::move(host)](LinkPump& pump, TimeUs) mutable {

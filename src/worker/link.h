@@ -1,5 +1,5 @@
-// The server's side of its workers' links, driven by a LinkPump: a Unix socket in a private folder, or
-// a TCP address under mutual TLS.
+// The server's side of its workers' links, driven by a LinkPump: a Unix socket in a private folder,
+// or a TCP address under mutual TLS.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,8 @@ class LinkServer {
   uint16_t port() const;  // Once it listens, under TLS.
 
   // From now on a worker with this token and epoch may connect as `worker`. One that was expected
-  // before is replaced: it is fenced. `host`: whose certificate it must show; empty over a Unix socket.
+  // before is replaced: it is fenced. `host`: whose certificate it must show; empty over a Unix
+  // socket.
   void expect(WorkerId worker, uint64_t epoch, std::string token, std::string host = "");
   void expect_node(uint32_t node, std::string host);  // As LinkPump has it.
   void send_to_node(uint32_t node, NodeMessage message);

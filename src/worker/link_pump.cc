@@ -130,10 +130,10 @@ void LinkPump::adopt_node(TimeUs now, ConnectionId connection, Frame frame) {
   const auto found = nodes_.find(host);
   if (host.empty()) return refuse(connection, "a node shows a certificate first", frame.epoch);
   if (found == nodes_.end())
-    return refuse(connection,
-                  fmt::format("this server does not expect '{}': its cluster.workers names others",
-                              host),
-                  frame.epoch);
+    return refuse(
+        connection,
+        fmt::format("this server does not expect '{}': its cluster.workers names others", host),
+        frame.epoch);
   if (hello.version != kProtocolVersion)
     return refuse(connection,
                   fmt::format("the worker '{}' speaks protocol version {}, this server version {}: "

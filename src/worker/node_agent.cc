@@ -67,8 +67,8 @@ class NodeAgent {
 };
 
 bool NodeAgent::connect() {
-  auto stream = connect_tls(options_.server,
-                            std::chrono::milliseconds(options_.connect_max / kMillisecond));
+  auto stream =
+      connect_tls(options_.server, std::chrono::milliseconds(options_.connect_max / kMillisecond));
   if (!stream.ok()) return end(kExitConnect, stream.error().message()), false;
   connection_ = Connection::over_tls(context_.get_executor(), *std::move(stream));
   connection_->on_bytes = [this](std::string_view bytes) {
@@ -81,8 +81,7 @@ bool NodeAgent::connect() {
   };
   connection_->start();
   session_.connected(system_clock().now());
-  static_cast<void>(
-      session_.send(system_clock().now(), Message(NodeMessage(options_.offer))));
+  static_cast<void>(session_.send(system_clock().now(), Message(NodeMessage(options_.offer))));
   return true;
 }
 
@@ -132,8 +131,9 @@ void NodeAgent::take(NodeMessage& message) {
 
 void NodeAgent::spawn(const SpawnWorker& what) {
   const auto refuse = [&](std::string why) {
-    static_cast<void>(session_.send(
-        system_clock().now(), Message(NodeMessage(WorkerEnded{what.worker, std::move(why), true}))));
+    static_cast<void>(
+        session_.send(system_clock().now(),
+                      Message(NodeMessage(WorkerEnded{what.worker, std::move(why), true}))));
   };
   if (processes_.size() >= kProcessesMax)
     return refuse(fmt::format("this machine runs {} workers already", processes_.size()));
@@ -142,9 +142,9 @@ void NodeAgent::spawn(const SpawnWorker& what) {
   const std::vector<std::string> who = worker_identity(what.worker, what.epoch);
   options.arguments.insert(options.arguments.end(), who.begin(), who.end());
   options.environment.emplace_back(kTokenVariable, what.token);
-  auto spawned = Process::spawn(
-      context_, options,
-      [this, worker = what.worker](const ProcessExit& end) { exited(worker, end); });
+  auto spawned =
+      Process::spawn(context_, options,
+                     [this, worker = what.worker](const ProcessExit& end) { exited(worker, end); });
   if (!spawned.ok()) return refuse(spawned.error().message());
   processes_[what.worker] = *std::move(spawned);
 }
@@ -152,9 +152,9 @@ void NodeAgent::spawn(const SpawnWorker& what) {
 void NodeAgent::exited(WorkerId worker, const ProcessExit& end) {
   processes_.erase(worker);
   if (ended_) return;
-  static_cast<void>(session_.send(
-      system_clock().now(),
-      Message(NodeMessage(WorkerEnded{worker, end.reason, end.signal != 0}))));
+  static_cast<void>(
+      session_.send(system_clock().now(),
+                    Message(NodeMessage(WorkerEnded{worker, end.reason, end.signal != 0}))));
   carry_out();
 }
 

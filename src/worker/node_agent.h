@@ -1,5 +1,5 @@
-// NodeAgent: a machine that lends its devices to a server elsewhere. It holds one link to the server
-// and starts a process for each worker that the server asks for; each connects by itself.
+// NodeAgent: a machine that lends its devices to a server elsewhere. It holds one link to the
+// server and starts a process for each worker that the server asks for; each connects by itself.
 #pragma once
 
 #include <cstdint>

@@ -45,8 +45,8 @@ WorkerId worker_of(const auto& from) { return {ReplicaId{from.replica()}, from.w
 Result<NodeMessage> read_offer(const proto::NodeOffer& from) {
   NodeOffer out;
   if (from.devices_size() < 1 || from.devices_size() > static_cast<int>(kNodeDevicesMax))
-    return invalid(fmt::format("a node offers 1 to {} devices, not {}", kNodeDevicesMax,
-                               from.devices_size()));
+    return invalid(
+        fmt::format("a node offers 1 to {} devices, not {}", kNodeDevicesMax, from.devices_size()));
   for (const proto::NodeDevice& one : from.devices()) {
     for (const std::string& text : {one.name(), one.kind(), one.spec()})
       if (text.size() > kDeviceTextBytesMax)

@@ -153,8 +153,12 @@ TEST_F(NodeLink, HostileConnectionsEndAlone) {
   options_.hello_max = 300 * kMillisecond;
   start();
   const std::string hello_of_tls("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11);
-  const std::string texts[] = {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", std::string(100'000, '\0'),
-                               std::string(70'000, '\xff'), "SSH-2.0-x\r\n", hello_of_tls, ""};
+  const std::string texts[] = {"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                               std::string(100'000, '\0'),
+                               std::string(70'000, '\xff'),
+                               "SSH-2.0-x\r\n",
+                               hello_of_tls,
+                               ""};
   std::vector<Fd> strangers;
   for (const std::string& text : texts) {
     strangers.push_back(connect());

@@ -91,14 +91,10 @@ std::vector<std::string> worker_arguments(const std::string& socket_path, Worker
 }
 
 std::vector<std::string> worker_identity(WorkerId worker, uint64_t epoch) {
-  return {"--replica",
-          std::to_string(worker.replica.value),
-          "--worker",
-          std::to_string(worker.index),
-          "--epoch",
-          std::to_string(epoch),
-          "--parent",
-          std::to_string(::getpid())};
+  return {"--replica", std::to_string(worker.replica.value),
+          "--worker",  std::to_string(worker.index),
+          "--epoch",   std::to_string(epoch),
+          "--parent",  std::to_string(::getpid())};
 }
 
 Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,

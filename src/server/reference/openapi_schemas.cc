@@ -48,7 +48,7 @@ constexpr std::string_view kAnswers = R"json({
   "moves": {"type": "array", "description": "To other devices while the task waited, after the choice", "items": {"type": "object", "required": ["from", "to", "at", "reason"],
     "properties": {"from": {"type": "integer"}, "to": {"type": "integer"}, "at": {"type": "string"}, "reason": {"type": "string"}}}}}},
 "Gpu": {"type": "object", "required": ["id", "name", "kind", "node", "utilization", "memory_used", "memory_total", "task_count", "queued_count", "temperature", "power", "healthy", "deployments"],
-  "properties": {"id": {"type": "integer"}, "name": {"type": "string"}, "kind": {"enum": ["cpu", "cuda", "sim"]}, "node": {"type": ["string", "null"], "description": "The machine that lends it, by its certificate; null: the server's own."},
+  "properties": {"id": {"type": "integer"}, "name": {"type": "string"}, "kind": {"enum": ["cpu", "cuda", "sim"]}, "node": {"type": ["string", "null"]},
   "utilization": {"type": "number", "minimum": 0, "maximum": 100}, "memory_used": {"type": "integer"}, "memory_total": {"type": "integer"},
   "task_count": {"type": "integer"}, "queued_count": {"type": "integer"}, "temperature": {"type": ["number", "null"]},
   "power": {"type": ["number", "null"]}, "healthy": {"type": "boolean"}, "deployments": {"type": "array", "items": {"type": "string"}}}},
