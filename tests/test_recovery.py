@@ -1,4 +1,6 @@
 """Nothing accepted is lost: kill -9 of workers and of the server, SIGTERM, a data directory in use."""
+import concurrent.futures
+import json
 import os
 import signal
 import time
@@ -65,6 +67,19 @@ def test_a_server_that_stood_still_keeps_its_replicas(start_server, want):
     for task in tasks:
         assert server.wait_task(task)["result"]["text"] == want
     assert sorted(worker_pids(server)) == sorted(pids) and pids
+    server.stop()
+
+
+@pytest.mark.parametrize("payload", [[[]] * 1300000, {f"k{i}": i for i in range(300000)}, "a" * 5000000], ids=["nested", "members", "text"])
+def test_large_tasks_in_hand_do_not_stop_the_core(start_server, payload):
+    """Several large tasks at once make the core's state larger than the event log likes. They are answered all the same, by replicas that stay."""
+    server = start_server("--devices", "sim:h100:2")
+    pids, body = sorted(worker_pids(server)), json.dumps({"x": payload})
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: server.post("/echo", data=body, headers={"Content-Type": "application/json"}), range(18)))
+    assert [answer.status_code for answer in answers] == [200] * 18, server.log()[-2000:]
+    assert all(answer.json()["echo"] == {"x": payload} for answer in answers[:3])
+    assert sorted(worker_pids(server)) == pids and "is gone" not in server.log()
     server.stop()
 
 

@@ -48,5 +48,6 @@ Run make_simulate(CLI::App& app);
 Run make_bench(CLI::App& app);
 Run make_collectives(CLI::App& app);
 Run make_plan(CLI::App& app);
+Run make_memory(CLI::App& app);
 
 }  // namespace altlas::cli

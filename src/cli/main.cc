@@ -26,6 +26,8 @@ constexpr altlas::cli::CliCommand kCommands[] = {
     {"simulate", "Run the server's decisions against simulated faults, many seeds",
      altlas::cli::make_simulate},
     {"plan", "Which layout a model needs on devices, its speed and price", altlas::cli::make_plan},
+    {"memory", "What loading a model, or training it, would take of each device",
+     altlas::cli::make_memory},
     {"bench", "Measure speeds beside what the machine can do", altlas::cli::make_bench},
     {"collectives", "Measure all_reduce and its kin between ranks, as nccl-tests does",
      altlas::cli::make_collectives},

@@ -36,6 +36,7 @@
 #include "server/batches/file_desk.h"
 #include "server/connection/listener.h"
 #include "server/metrics.h"
+#include "telemetry/process.h"
 #include "telemetry/registry.h"
 #include "telemetry/trace.h"
 
@@ -359,6 +360,7 @@ Result<void> start_service(Serving& out) {
     options.sample = make_device_sampler(out.devices, out.cpu_yields);
     options.sample_interval_us = static_cast<int64_t>(monitoring.interval * kSecond);
     show_metrics(monitoring, out.metrics);
+    telemetry::add_process_metrics(out.metrics);
   }
   ALTLAS_TRY(out.service, control::make_service(out.contexts.control, std::move(options)));
   return out.service->start();

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <stdio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -28,11 +29,20 @@ struct FrameHead {
 
 uint64_t hash_of(std::string_view bytes) { return Hasher().add(bytes).value(); }
 
-std::string framed(std::string_view bytes) {
+std::string head_of(std::string_view bytes, uint64_t hash) {
   std::string out;
-  codec::write(out, FrameHead{bytes.size(), hash_of(bytes)});
+  codec::write(out, FrameHead{bytes.size(), hash});
+  return out;
+}
+
+std::string framed(std::string_view bytes) {
+  std::string out = head_of(bytes, hash_of(bytes));
   out += bytes;
   return out;
+}
+
+bool write_all(std::string_view bytes, std::FILE* file) {
+  return std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
 }
 
 // Returns the next frame, or nothing at the end of the file or where a frame was cut off.
@@ -227,9 +237,9 @@ Result<void> EventLog::begin_file(std::string_view snapshot) {
   codec::write(head, event_fingerprint());
   head += framed(setup_);
   head += framed(snapshot);
-  file_ended_ = std::fwrite(head.data(), 1, head.size(), file_) != head.size();
+  file_ended_ = !write_all(head, file_);
   file_bytes_ = head.size();
-  skipped_bytes_ = 0;
+  skipped_bytes_ = refused_bytes_ = 0;
   wants_snapshot_ = false;
   return {};
 }
@@ -238,12 +248,14 @@ Result<void> EventLog::rotate(const Core& core) {
   wants_snapshot_ = false;
   skipped_bytes_ = 0;
   const std::string snapshot = core.save();
-  const uint64_t most = options_.file_bytes_max / 2;
-  if (setup_.size() + snapshot.size() >= most)
+  const uint64_t bytes = setup_.size() + snapshot.size();
+  if (bytes > file_most() / 2) {
+    refused_bytes_ = bytes;
     return Error(ErrorCode::kTooLarge,
-                 fmt::format("the event log rests: a snapshot of the core takes {} bytes, "
-                             "store.event_log_bytes_max leaves {}",
-                             setup_.size() + snapshot.size(), most));
+                 fmt::format("the event log rests: a snapshot of the core takes {} bytes; "
+                             "store.event_log_bytes_max, which is {}, leaves {} for it",
+                             bytes, options_.file_bytes_max, file_most() / 2));
+  }
   ALTLAS_TRY_VOID(begin_file(snapshot));
   ++rotations_;
   return {};
@@ -251,9 +263,10 @@ Result<void> EventLog::rotate(const Core& core) {
 
 void EventLog::append(TimeUs time, const Event& event) {
   std::string bytes = with_time(time, event);
-  hash_ = Hasher().add(hash_).add(std::string_view(bytes)).value();
+  const uint64_t hash = hash_of(bytes);
+  hash_ = Hasher().add(hash_).add(hash).value();
   ++appended_;
-  if (!options_.path.empty()) write_event(bytes);
+  if (!options_.path.empty()) write_event(bytes, hash);
   ring_bytes_ += bytes.size();
   ring_.push_back(std::move(bytes));
   while (ring_bytes_ > options_.ring_bytes_max) {
@@ -263,20 +276,21 @@ void EventLog::append(TimeUs time, const Event& event) {
 }
 
 // A file has no gaps: after the first event that did not fit it takes no more.
-void EventLog::write_event(const std::string& bytes) {
-  const uint64_t most = options_.file_bytes_max / 2;
-  const std::string frame = framed(bytes);
-  file_ended_ = file_ended_ || file_ == nullptr || file_bytes_ + frame.size() > most ||
-                std::fwrite(frame.data(), 1, frame.size(), file_) != frame.size();
+void EventLog::write_event(const std::string& bytes, uint64_t hash) {
+  const std::string head = head_of(bytes, hash);
+  const uint64_t size = head.size() + bytes.size();
+  file_ended_ = file_ended_ || file_ == nullptr || file_bytes_ + size > file_most() ||
+                !write_all(head, file_) || !write_all(bytes, file_);
   if (file_ended_) {
     ++dropped_;
-    skipped_bytes_ += frame.size();
-    wants_snapshot_ = skipped_bytes_ > most;
+    skipped_bytes_ += size;
+    wants_snapshot_ = skipped_bytes_ > std::max(file_most(), refused_bytes_);
     return;
   }
-  file_bytes_ += frame.size();
-  // A snapshot is asked for in time, before events have to be dropped.
-  wants_snapshot_ = file_bytes_ > most - most / 8;
+  file_bytes_ += size;
+  // A snapshot is asked for in time, before events have to be dropped; not again for the room that
+  // is left after one that was too large.
+  wants_snapshot_ = refused_bytes_ == 0 && file_bytes_ > file_most() - file_most() / 8;
 }
 
 Result<void> EventLog::visit_ring(const std::function<void(LoggedEvent)>& visit) const {

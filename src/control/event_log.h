@@ -58,9 +58,12 @@ class EventLog {
   void append(TimeUs time, const Event& event);
   // True: the file is full, and the next append needs rotate() before it.
   bool wants_snapshot() const { return wants_snapshot_; }
+  // The latest rotate() said kTooLarge.
+  bool rests() const { return refused_bytes_ > 0; }
   // Begins a new file with the core's state after all events so far; the file so far becomes the
-  // older one.  Errors: kIo, and kTooLarge where the snapshot leaves no room for events: the file
-  // is then tried again after as many bytes of events.
+  // older one.  Errors: kIo, and kTooLarge where the snapshot would take more than half of a file:
+  // rotations would then follow each other so soon that the caller did little else. The next try is
+  // due after as many bytes of events as a file or that snapshot has.
   Result<void> rotate(const Core& core);
 
   // For all events so far, in order: equal in two runs with equal events.
@@ -76,14 +79,18 @@ class EventLog {
  private:
   EventLog(Options options, std::string setup)
       : options_(std::move(options)), setup_(std::move(setup)) {}
+  // The most bytes that one file takes.
+  uint64_t file_most() const { return options_.file_bytes_max / 2; }
   Result<void> begin_file(std::string_view snapshot);
-  void write_event(const std::string& bytes);
+  // hash: of the bytes.
+  void write_event(const std::string& bytes, uint64_t hash);
 
   const Options options_;
   const std::string setup_;  // Encoded.
   std::FILE* file_ = nullptr;
   uint64_t file_bytes_ = 0;
   uint64_t skipped_bytes_ = 0;  // Bytes of events since the file was full.
+  uint64_t refused_bytes_ = 0;  // The size of the latest snapshot that was too large.
   uint64_t hash_ = 0, appended_ = 0, dropped_ = 0, rotations_ = 0;
   bool wants_snapshot_ = false;
   bool file_ended_ = false;  // Nothing more goes into it.

@@ -118,7 +118,7 @@ uint64_t run_rotating(EventLog& log, CoreHarness& h, int tasks) {
   return h.core.hash();
 }
 
-constexpr uint64_t kSmallLog = 200'000;
+constexpr uint64_t kSmallLog = 350'000;
 
 // Goal: a log that was full many times stays within its limit, loses no event, and replays to the
 // live core from its newest snapshot.
@@ -182,6 +182,39 @@ TEST(EventLog, ASnapshotThatLeavesNoRoomIsSaidAndTriedAgain) {
   EXPECT_GT((*log)->dropped(), 0u);
   (*log)->flush();
   EXPECT_TRUE(replay_event_log(path).ok());
+}
+
+// Goal: events that follow a large snapshot are not each followed by another one. Method: the state
+// grows by tasks with long prompts, from far below what a file takes to far above it; then come
+// small events. The bytes of all snapshots stay in proportion to those of the events.
+TEST(EventLog, LargeSnapshotsAreRare) {
+  const std::string path = path_of("large.events");
+  const CoreSetup setup = test_setup(1);
+  for (const int tasks : {4, 10, 16, 20, 24, 28, 32, 36, 40, 44, 60}) {
+    auto log = EventLog::open({.path = path, .file_bytes_max = kSmallLog}, setup);
+    CoreHarness h(setup);
+    uint64_t event_bytes = 0, snapshot_bytes = 0;
+    h.before_step = [&](const Event& event) {
+      (*log)->append(h.now, event);
+      event_bytes += encode(event).size();
+    };
+    h.after_step = [&] {
+      if (!(*log)->wants_snapshot()) return;
+      snapshot_bytes += h.core.save().size();
+      const auto rotated = (*log)->rotate(h.core);
+      if (!rotated.ok()) EXPECT_EQ(rotated.error().code(), ErrorCode::kTooLarge);
+    };
+    h.start();
+    TaskSpec spec = h.spec();
+    spec.prompt = std::vector<int32_t>(1000, 1);
+    for (int i = 0; i < tasks; ++i) {
+      spec.id.low = h.next_id++;
+      h.one(spec);
+    }
+    for (uint32_t i = 0; i < 2000; ++i) h.tokens(h.runs.front(), i, {1});
+    EXPECT_LT(snapshot_bytes, 3 * event_bytes + 100'000) << tasks;
+    EXPECT_LE(std::filesystem::file_size(path), kSmallLog / 2) << tasks;
+  }
 }
 
 // Goal: the log tells why a device was chosen, from the older file too, until both have moved on;

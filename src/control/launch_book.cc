@@ -42,16 +42,16 @@ void LaunchBook::link_lost(WorkerId worker, std::string reason) {
 }
 
 // The process has exited: that is the worker's end, whatever its link says.
-void LaunchBook::exited(WorkerId worker, const std::string& reason, bool signaled) {
+void LaunchBook::exited(WorkerId worker, const std::string& reason) {
   const auto found = workers_.find(worker);
   if (found == workers_.end()) return;
   const Worker ended = std::move(found->second);
   workers_.erase(found);
   actions_.push_back(DropLink{worker, reason});
   if (ended.quiet) return;
-  const bool both = !ended.link_lost.empty() && !signaled;
-  actions_.push_back(
-      SayLost{worker, both ? fmt::format("{} ({})", reason, ended.link_lost) : reason});
+  // Where the link was lost first, the process was killed for it.
+  actions_.push_back(SayLost{
+      worker, ended.link_lost.empty() ? reason : fmt::format("{} ({})", reason, ended.link_lost)});
 }
 
 }  // namespace altlas::control

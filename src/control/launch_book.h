@@ -61,8 +61,7 @@ class LaunchBook {
   void reported(WorkerId worker, engine::Report report);
   // Without its link a worker is of no use: it is killed, and its exit ends its life.
   void link_lost(WorkerId worker, std::string reason);
-  // `signaled`: it did not end by itself.
-  void exited(WorkerId worker, const std::string& reason, bool signaled);
+  void exited(WorkerId worker, const std::string& reason);
 
   std::vector<LaunchAction> take_actions() { return std::exchange(actions_, {}); }
   bool knows(WorkerId worker) const { return workers_.contains(worker); }

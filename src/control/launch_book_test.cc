@@ -41,9 +41,9 @@ TEST(LaunchBook, EachLifeEndsOnce) {
   book.reported(kFirst, engine::ReplicaDrained{});
   book.reported(kOther, engine::ReplicaDrained{});  // This worker is not in the book.
   EXPECT_EQ(said(book), Words{"report"});
-  book.exited(kFirst, "killed by signal 9", true);
+  book.exited(kFirst, "killed by signal 9");
   EXPECT_EQ(said(book), (Words{"drop: killed by signal 9", "lost: killed by signal 9"}));
-  book.exited(kFirst, "again", true);
+  book.exited(kFirst, "again");
   book.reported(kFirst, engine::ReplicaDrained{});
   book.link_lost(kFirst, "late");
   book.stop(kFirst, true);
@@ -51,17 +51,15 @@ TEST(LaunchBook, EachLifeEndsOnce) {
 }
 
 TEST(LaunchBook, ALostLinkKillsAndTheExitTells) {
-  for (const bool signaled : {true, false}) {
-    LaunchBook book;
-    book.start(kFirst, model());
-    book.link_opened(kFirst, 7);
-    said(book);
-    book.link_lost(kFirst, "silent");
-    EXPECT_EQ(said(book), Words{"kill"});
-    book.exited(kFirst, "its end", signaled);
-    EXPECT_EQ(said(book).back(), signaled ? "lost: its end" : "lost: its end (silent)");
-    EXPECT_FALSE(book.knows(kFirst));
-  }
+  LaunchBook book;
+  book.start(kFirst, model());
+  book.link_opened(kFirst, 7);
+  said(book);
+  book.link_lost(kFirst, "silent");
+  EXPECT_EQ(said(book), Words{"kill"});
+  book.exited(kFirst, "killed by signal 9 (asked to)");
+  EXPECT_EQ(said(book).back(), "lost: killed by signal 9 (asked to) (silent)");
+  EXPECT_FALSE(book.knows(kFirst));
 }
 
 TEST(LaunchBook, StoppedWorkersAreToldOrKilled) {
@@ -73,9 +71,9 @@ TEST(LaunchBook, StoppedWorkersAreToldOrKilled) {
   EXPECT_EQ(said(book), Words{"drop: stopped by the server"});
   book.stop(kOther, /*kill=*/true);
   EXPECT_EQ(said(book), (Words{"drop: stopped by the server", "kill"}));
-  book.exited(kFirst, "exited with code 0", false);
+  book.exited(kFirst, "exited with code 0");
   EXPECT_EQ(said(book).back(), "lost: exited with code 0");
-  book.exited(kOther, "killed", true);
+  book.exited(kOther, "killed");
   EXPECT_EQ(said(book), Words{"drop: killed"}) << "nobody wants to know";
 }
 

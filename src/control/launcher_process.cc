@@ -130,7 +130,7 @@ class ProcessLauncher : public Launcher {
         [self = this, state = state_, id = what.worker](const worker::ProcessExit& end) {
           drive(self, state, [id, end, &processes = state->processes](LaunchBook& book) {
             processes.erase(id);
-            book.exited(id, end.reason, end.signal != 0);
+            book.exited(id, end.reason);
           });
         });
     if (!spawned.ok()) return state_->book.not_spawned(what.worker, spawned.error().message());

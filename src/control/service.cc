@@ -41,7 +41,6 @@ using asio::use_awaitable;
 constexpr int64_t kCancelWaitMs = 30'000;  // The longest wait for the journal to hold the end.
 constexpr int kExplainingMax = 4;          // Choices that are read from the event log at once.
 constexpr size_t kSubscribersMax = 65'536;  // By all tasks together, waiters included.
-
 // The answer to a submission.
 struct Submitted {
   std::vector<Placed> placed;
@@ -77,9 +76,7 @@ class ServiceImpl : public Service {
     callbacks.report = [this](WorkerId id, engine::Report report) {
       post(WorkerReported{id, std::move(report)});
     };
-    callbacks.lost = [this](WorkerId id, std::string reason) {
-      post(WorkerLost{id, std::move(reason)});
-    };
+    callbacks.lost = [this](WorkerId id, std::string why) { post(WorkerLost{id, std::move(why)}); };
     callbacks.node_changed = [this](uint32_t node, bool up) {
       for (const DeviceSampled& one : node_health(options_.setup, node, up)) post(one);
     };
@@ -255,9 +252,7 @@ class ServiceImpl : public Service {
     std::vector<Action> actions;
     core_.step(std::move(event), now, actions);
     for (Action& action : actions) std::visit([&](auto& what) { carry_out(what); }, action);
-    if (log_->wants_snapshot())
-      if (const auto rotated = log_->rotate(core_); !rotated.ok())
-        log::warn("{}", rotated.error().message());
+    if (log_->wants_snapshot()) rotate_log();
     if (!tokens) {
       HealthView health = core_.health();
       const std::lock_guard lock(health_mutex_);
@@ -265,6 +260,11 @@ class ServiceImpl : public Service {
     }
     if (idle_ != nullptr && core_.unfinished() == 0) std::exchange(idle_, nullptr)->set_value();
     arm(now);
+  }
+  void rotate_log() {  // A log that rests says so once.
+    const bool rested = log_->rests();
+    const auto rotated = log_->rotate(core_);
+    if (!rotated.ok() && !rested) log::warn("{}", rotated.error().message());
   }
   static bool is_tokens(const Event& event) {
     const auto* reported = std::get_if<WorkerReported>(&event);

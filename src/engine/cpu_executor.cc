@@ -97,6 +97,8 @@ class CpuExecutor::RankThread {
 
   // The loaded rank, for its adapters only. It lives as long as this object.
   model::Rank& rank() { return *rank_; }
+  // Once the rank is loaded.
+  device::MemoryUse memory_use() const { return device_->memory_use(); }
   // Waits until the rank is loaded.
   Result<model::ReplicaShape> wait_loaded(const Progress& progress) {
     for (;;) {
@@ -131,6 +133,7 @@ class CpuExecutor::RankThread {
     Result<model::ReplicaShape> shape = rank.ok() ? Result<model::ReplicaShape>((*rank)->shape())
                                                   : Result<model::ReplicaShape>(rank.error());
     if (rank.ok()) rank_ = rank->get();
+    device_ = &device;
     ALTLAS_CHECK(loading_.try_send(LoadEvent(std::move(shape))),
                  "room for the last loading event is kept");
     if (!rank.ok()) return;
@@ -148,8 +151,10 @@ class CpuExecutor::RankThread {
   Channel<std::shared_ptr<const StepPlan>> plans_;
   Channel<Result<StepResult>> results_;
   std::deque<Result<StepResult>> received_;  // Only the leading thread uses it.
-  model::Rank* rank_ = nullptr;              // It is set before the last loading event.
-  std::thread thread_;                       // The last member, since it uses the channels.
+  // Both are set before the last loading event, and live as long as the thread.
+  model::Rank* rank_ = nullptr;
+  const device::Device* device_ = nullptr;
+  std::thread thread_;  // The last member, since it uses the channels.
 };
 
 Result<std::unique_ptr<CpuExecutor>> CpuExecutor::open(std::vector<CpuRankOptions> options,
@@ -175,6 +180,17 @@ Result<std::unique_ptr<CpuExecutor>> CpuExecutor::open(std::vector<CpuRankOption
   if (error) return *error;
   return std::unique_ptr<CpuExecutor>(
       new CpuExecutor(std::move(ranks), answers, limits_of(shapes), depth));
+}
+
+Result<ReplicaLimits> CpuExecutor::plan(std::vector<CpuRankOptions> ranks, uint32_t depth) {
+  if (ranks.size() > 1) form_groups(ranks, depth);
+  return plan_ranks(ranks);
+}
+
+std::vector<device::MemoryUse> CpuExecutor::memory_use() const {
+  std::vector<device::MemoryUse> out;
+  for (const auto& rank : ranks_) out.push_back(rank->memory_use());
+  return out;
 }
 
 CpuExecutor::CpuExecutor(std::vector<std::unique_ptr<RankThread>> ranks, size_t answers,

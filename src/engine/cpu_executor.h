@@ -11,6 +11,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "device/device.h"
 #include "device/spec.h"
 #include "engine/executor.h"
 #include "model/rank.h"
@@ -38,7 +39,12 @@ class CpuExecutor final : public Executor {
   static Result<std::unique_ptr<CpuExecutor>> open(std::vector<CpuRankOptions> ranks,
                                                    uint32_t depth, const Progress& progress);
   ~CpuExecutor() override;
+  // What such ranks would hold, from the file's metadata.  Errors: as open(), but for what only a
+  // load finds.
+  static Result<ReplicaLimits> plan(std::vector<CpuRankOptions> ranks, uint32_t depth);
 
+  // What each rank's device has booked, by rank. Any thread.
+  std::vector<device::MemoryUse> memory_use() const;
   const ReplicaLimits& limits() const override { return limits_; }
   void launch(StepPlan plan) override;
   Result<StepResult> collect() override;

@@ -293,6 +293,43 @@ TEST(Layout, SameBitsForAnySpreadOfExperts) {
   }
 }
 
+// Goal: what is planned from the file's metadata is what the devices' ledgers have after the load.
+TEST(Layout, HoldsWhatWasPlanned) {
+  const Layout layouts[] = {{},
+                            {1, 2},
+                            {2, 1},
+                            {2, 1, {3, 1}},
+                            {1, 1, {}, 2},
+                            {2, 1, {}, 2},
+                            {.ranks = 2, .expert_groups = 2}};
+  for (const char* name : {"qwen2-tiny", "llama-tiny", "qwen3moe-tiny"}) {
+    const auto file = model::RandomModel::make(name, DType::kQ4_K, uint64_t{1} << 30, 1, {});
+    ASSERT_TRUE(file.ok()) << file.error().message();
+    for (const Layout& layout : layouts)
+      for (const KvType type : {KvType::kF16, KvType::kBf16, KvType::kF32, KvType::kQ8_0}) {
+        if (layout.expert_groups > 1 && std::string(name) != "qwen3moe-tiny") continue;
+        const std::string where = name + (" " + name_of(layout));
+        model::LoadOptions load = options(file->path());
+        load.kv_dtype = type;
+        const auto planned = CpuExecutor::plan(ranks_of(layout, load), layout.depth);
+        ASSERT_TRUE(planned.ok()) << where << ": " << planned.error().message();
+        const auto executor = CpuExecutor::open(ranks_of(layout, load), layout.depth, {});
+        ASSERT_TRUE(executor.ok()) << where << ": " << executor.error().message();
+        const auto held = (*executor)->memory_use();
+        ASSERT_EQ(held.size(), planned->ranks.size()) << where;
+        for (size_t r = 0; r < held.size(); ++r) {
+          const replica::RankMemory& rank = planned->ranks[r];
+          uint64_t kv = 0;
+          for (size_t g = 0; g < rank.blocks.size(); ++g)
+            kv += planned->groups[g].blocks * rank.blocks[g];
+          const auto want = static_cast<double>(rank.fixed() + kv);
+          EXPECT_NEAR(static_cast<double>(held[r].used), want, 0.02 * want) << where;
+          EXPECT_GT(kv, 0u) << where;
+        }
+      }
+  }
+}
+
 // Goal: a draft model on the ranks guesses the same, and what follows is the same.
 TEST(Layout, SameBitsWithADraftModel) {
   const std::string path = model::testing_support::write_tiny_gguf("llama");

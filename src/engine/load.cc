@@ -161,31 +161,43 @@ Result<void> check(const LoadReplica& load) {
   return {};
 }
 
-Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
-                                           const std::vector<device::DeviceSpec>& devices,
-                                           const text::Tokenizer& tokenizer,
-                                           const LoadProgressSink& progress) {
-  const uint32_t depth = std::max(load.executor_depth, micro_batches(load));
+// Steps in flight of the ranks of a replica on cpu devices.
+uint32_t depth_of(const LoadReplica& load) {
+  return std::max(load.executor_depth, micro_batches(load));
+}
+
+// end_of_generation: the tokenizer's; planning needs none.
+std::vector<CpuRankOptions> cpu_ranks(const LoadReplica& load,
+                                      const std::vector<device::DeviceSpec>& devices,
+                                      const std::vector<int32_t>& end_of_generation) {
   std::vector<CpuRankOptions> ranks;
   for (size_t i = 0; i < devices.size(); ++i) {
     CpuRankOptions rank;
     rank.device = devices[i];
     rank.device_id = DeviceId{static_cast<int32_t>(load.ranks[i].device_id)};
     rank.load = load_options(load, static_cast<uint32_t>(i));
-    rank.load.executor_depth = depth;
-    rank.load.end_of_generation = tokenizer.end_of_generation();
+    rank.load.executor_depth = depth_of(load);
+    rank.load.end_of_generation = end_of_generation;
     ranks.push_back(std::move(rank));
   }
+  return ranks;
+}
+
+Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
+                                           const std::vector<device::DeviceSpec>& devices,
+                                           const text::Tokenizer& tokenizer,
+                                           const LoadProgressSink& progress) {
   const auto say = [&](std::string_view phase, double fraction) {
     if (progress) progress(LoadProgress{std::string(phase), fraction});
   };
-  ALTLAS_TRY(auto executor, CpuExecutor::open(std::move(ranks), depth, say));
+  ALTLAS_TRY(auto executor,
+             CpuExecutor::open(cpu_ranks(load, devices, tokenizer.end_of_generation()),
+                               depth_of(load), say));
   return std::unique_ptr<Executor>(std::move(executor));
 }
 
-Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
-                                           const std::vector<device::DeviceSpec>& devices,
-                                           const text::Tokenizer* tokenizer) {
+Result<SimOptions> sim_options(const LoadReplica& load,
+                               const std::vector<device::DeviceSpec>& devices) {
   SimOptions options;
   ALTLAS_TRY(options.kind, device_kind(devices.front().name));
   ALTLAS_TRY(options.shape, read_sim_shape(load.model_path));
@@ -209,6 +221,13 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   options.depth = load.executor_depth;
   options.swap_bytes = load.swap_bytes;
   options.draft_model = !load.draft_model_path.empty();
+  return options;
+}
+
+Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
+                                           const std::vector<device::DeviceSpec>& devices,
+                                           const text::Tokenizer* tokenizer) {
+  ALTLAS_TRY(const SimOptions options, sim_options(load, devices));
   ALTLAS_TRY(auto executor,
              SimExecutor::create(options, tokenizer, SimTime::kReal, system_clock()));
   for (size_t i = 0; i < load.adapters.size(); ++i)
@@ -216,7 +235,24 @@ Result<std::unique_ptr<Executor>> open_sim(const LoadReplica& load,
   return std::unique_ptr<Executor>(std::move(executor));
 }
 
+Error no_cuda() {
+  return Error(ErrorCode::kUnsupported,
+               "cuda devices can't run models in this build; use cpu or sim:KIND");
+}
+
 }  // namespace
+
+Result<ReplicaLimits> plan_replica(const LoadReplica& load, uint64_t memory_bytes) {
+  ALTLAS_TRY_VOID(check(load));
+  ALTLAS_TRY(auto devices, devices_of(load));
+  if (memory_bytes > 0)
+    for (device::DeviceSpec& device : devices) device.memory_bytes = memory_bytes;
+  if (devices.front().kind == device::DeviceKind::kCuda) return no_cuda();
+  if (devices.front().kind == device::DeviceKind::kCpu)
+    return CpuExecutor::plan(cpu_ranks(load, devices, {}), depth_of(load));
+  ALTLAS_TRY(const SimOptions options, sim_options(load, devices));
+  return sim_limits(options);
+}
 
 Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
                                                     const LoadProgressSink& progress) {
@@ -238,8 +274,7 @@ Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
       break;
     }
     case device::DeviceKind::kCuda:
-      return Error(ErrorCode::kUnsupported,
-                   "cuda devices can't run models in this build; use cpu or sim:KIND");
+      return no_cuda();
   }
   ALTLAS_TRY_VOID(check_tokenizer(load, *loaded->tokenizer, loaded->executor->limits()));
   CoreOptions core = core_options(load);

@@ -34,6 +34,12 @@ uint32_t micro_batches(const LoadReplica& load);
 // What the replica's core is told.
 CoreOptions core_options(const LoadReplica& load);
 
+// What the replica would hold once loaded, rank by rank, from its file's metadata: nothing is
+// allocated. `groups[].blocks` are the KV blocks that the ranks would have. On devices cpu or sim,
+// each with memory_bytes; 0: with its own.  Errors: as load_replica, but for what only a load
+// finds: damaged weights, memory that is taken.
+Result<ReplicaLimits> plan_replica(const LoadReplica& load, uint64_t memory_bytes = 0);
+
 // Called from the loading thread.
 using LoadProgressSink = std::function<void(const LoadProgress&)>;
 using Loader = std::function<Result<std::unique_ptr<LoadedReplica>>(const LoadReplica&,

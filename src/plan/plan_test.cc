@@ -8,6 +8,7 @@
 #include "plan/csv.h"
 #include "plan/planner.h"
 #include "plan/rows.h"
+#include "plan/training.h"
 
 namespace altlas::plan {
 namespace {
@@ -242,6 +243,55 @@ TEST(Rows, StayAsTheyAreWhateverTheirQuotesAndLineEnds) {
 TEST(Csv, FieldsAreQuotedWhereTheyMustBe) {
   EXPECT_EQ(csv_field("plain"), "plain");
   EXPECT_EQ(csv_field("a,\"b\""), "\"a,\"\"b\"\"\"");
+}
+
+// Computed by hand from the paper's terms: 2 tokens x 3 sequences, one layer of 8, 2 heads.
+TEST(Training, BytesAreTheSumOfTheirTerms) {
+  const TrainingShape shape{.layers = 1, .hidden = 8, .heads = 2, .ffn = 32, .parameters = 1000};
+  const TrainingLoad load{.sequence_tokens = 2, .micro_batch = 3, .devices = 4};
+  const DeviceKindInfo kind = *device_kind("a100-80gb");
+  const TrainingCost plain = training_cost(shape, load, {}, kind);
+  EXPECT_EQ(plain.weights, 4000);
+  EXPECT_EQ(plain.gradients, 4000);
+  EXPECT_EQ(plain.optimizer, 8000);
+  EXPECT_EQ(plain.host, 0);
+  const double tokens = 6;
+  const double values = tokens * 8 * 5 + tokens * 2 * 2 + tokens * (8 + 2 * 32) + tokens * 8 * 2;
+  EXPECT_EQ(plain.activations, 4 * values);
+  const TrainingCost bf16 = training_cost(shape, load, {.bf16 = true}, kind);
+  EXPECT_EQ(bf16.weights + bf16.gradients + bf16.optimizer, 16 * 1000);
+  EXPECT_EQ(bf16.activations, 2 * values);
+  const TrainingCost zero = training_cost(shape, load, {.bf16 = true, .zero3 = true}, kind);
+  EXPECT_EQ(zero.gradients + zero.optimizer, 14 * 1000 / 4.0);
+  EXPECT_EQ(zero.weights, 2 * 1000 / 4.0 + 2 * 2 * 1000);
+  const TrainingCost host = training_cost(shape, load, {.bf16 = true, .offload = true}, kind);
+  EXPECT_EQ(host.host, 14 * 1000);
+  EXPECT_EQ(host.optimizer, 0);
+}
+
+// Every technique saves what it is for, and only flash attention and BF16 make a step faster.
+TEST(Training, TechniquesTradeMemoryForTime) {
+  const DeviceKindInfo kind = *device_kind("h100");
+  const TrainingShape shape = seed_training_shape();
+  EXPECT_NEAR(shape.parameters, 6.44e9, 0.01e9);
+  for (const TrainingRow& row : training_rows()) {
+    const TrainingCost with = training_cost(shape, {}, row.techniques, kind);
+    const TrainingCost without = training_cost(shape, {}, row.beside, kind);
+    EXPECT_LT(with.device_bytes(), without.device_bytes()) << row.name;
+    if (row.techniques.flash || !row.beside.bf16)
+      EXPECT_LT(with.step_s, without.step_s) << row.name;
+    else
+      EXPECT_GE(with.step_s, without.step_s) << row.name;
+  }
+  // More segments keep less, until their inputs are what is kept.
+  double last = 1e18;
+  for (const int32_t segments : {1, 2, 4, 8}) {
+    const double bytes = training_cost(shape, {.checkpoint_segments = segments},
+                                       {.bf16 = true, .checkpoint = true}, kind)
+                             .activations;
+    EXPECT_LT(bytes, last) << segments;
+    last = bytes;
+  }
 }
 
 }  // namespace

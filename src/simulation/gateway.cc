@@ -256,9 +256,9 @@ void Gateway::received(worker::ConnectionId connection, std::string_view bytes) 
   serve();
 }
 
-void Gateway::worker_exited(WorkerId worker, const std::string& why, bool signaled) {
+void Gateway::worker_exited(WorkerId worker, const std::string& why) {
   if (dead_) return;
-  book_.exited(worker, why, signaled);
+  book_.exited(worker, why);
   serve();
 }
 

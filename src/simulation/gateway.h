@@ -48,7 +48,7 @@ class Gateway : public std::enable_shared_from_this<Gateway> {
   void connected(worker::ConnectionId connection);
   void disconnected(worker::ConnectionId connection);
   void received(worker::ConnectionId connection, std::string_view bytes);
-  void worker_exited(WorkerId worker, const std::string& why, bool signaled);
+  void worker_exited(WorkerId worker, const std::string& why);
   // Power is gone: nothing happens any more.
   std::unique_ptr<journal::Store> kill();
   bool dead() const { return dead_; }

@@ -75,7 +75,7 @@ WorkerProcess::Hooks Machine::hooks_of(uint64_t number) {
     deliver(number, std::move(bytes), /*up=*/true);
   };
   hooks.exited = [this, number](int code, const std::string&) {
-    exited(number, fmt::format("exited with code {}", code), /*signaled=*/false);
+    exited(number, fmt::format("exited with code {}", code));
   };
   hooks.load = [this, number](const engine::LoadReplica& what) { return load(number, what); };
   hooks.read_adapter = [](const std::string& path) -> Result<void> {
@@ -164,11 +164,11 @@ void Machine::kill_worker(WorkerId id) {
   if (found == worker_of_.end()) return;
   const uint64_t number = found->second;
   if (const auto& process = workers_.at(number).process) process->kill();
-  exited(number, "killed by signal 9 (asked to)", /*signaled=*/true);
+  exited(number, "killed by signal 9 (asked to)");
 }
 
 // Ends the worker. The server learns of it as its parent.
-void Machine::exited(uint64_t number, const std::string& why, bool signaled) {
+void Machine::exited(uint64_t number, const std::string& why) {
   const auto found = workers_.find(number);
   if (found == workers_.end()) return;
   const WorkerId id = found->second.worker;
@@ -179,10 +179,10 @@ void Machine::exited(uint64_t number, const std::string& why, bool signaled) {
   if (const auto own = worker_of_.find(id); own != worker_of_.end() && own->second == number)
     worker_of_.erase(own);
   events_.after(static_cast<int64_t>(kMillisecond + random_.below(20 * kMillisecond)),
-                [this, id, epoch, connection, why, signaled] {
+                [this, id, epoch, connection, why] {
                   if (!gateway_) return;
                   if (connection != 0) gateway_->disconnected(worker::ConnectionId{connection});
-                  if (epoch == epoch_) gateway_->worker_exited(id, why, signaled);
+                  if (epoch == epoch_) gateway_->worker_exited(id, why);
                 });
 }
 
@@ -243,7 +243,7 @@ bool Machine::crash_worker() {
   if (number == 0) return false;
   workers_.at(number).process->kill();
   if (workers_.at(number).worker.index > 0) ++counts_.followers_lost;
-  exited(number, "killed by signal 9", /*signaled=*/true);
+  exited(number, "killed by signal 9");
   return true;
 }
 

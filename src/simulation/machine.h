@@ -65,7 +65,7 @@ class Machine {
   void connect(uint64_t number);
   void cut(uint64_t number);
   void hang_up(uint64_t number);
-  void exited(uint64_t number, const std::string& why, bool signaled);
+  void exited(uint64_t number, const std::string& why);
   Result<engine::SimOptions> load(uint64_t number, const engine::LoadReplica& load);
   void deliver(uint64_t number, std::string bytes, bool up);
   void deliver_part(uint64_t number, std::string bytes, bool up);

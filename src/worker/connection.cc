@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <utility>
 
+#include "base/drop.h"
+
 namespace altlas::worker {
 namespace asio = boost::asio;
 
@@ -19,12 +21,16 @@ namespace {
 // read it: data that comes meanwhile would make the kernel throw it away.
 constexpr auto kLingerMax = std::chrono::seconds(2);
 constexpr size_t kReadBytes = 65536;
+constexpr size_t kPiecesMax = 16;  // That are read in one turn.
 constexpr int kReadsAtOnce = 16;  // Then others have their turn.
 
 class SocketConnection final : public Connection {
  public:
   explicit SocketConnection(LocalSocket socket)
-      : socket_(std::move(socket)), timer_(socket_.get_executor()) {}
+      : socket_(std::move(socket)), timer_(socket_.get_executor()) {
+    boost::system::error_code ignored;  // Reads that would wait then do.
+    socket_.non_blocking(true, ignored);
+  }
   void start() override { read(); }
   void write(std::string bytes) override;
   void close(bool drain) override;
@@ -35,6 +41,8 @@ class SocketConnection final : public Connection {
     return std::static_pointer_cast<SocketConnection>(shared_from_this());
   }
   void read();
+  void read_more(size_t size);
+  void take(size_t size);
   void write_next();
   void ended(const boost::system::error_code& error);
 
@@ -50,15 +58,36 @@ void SocketConnection::read() {
                           [self = self()](const boost::system::error_code& error, size_t size) {
                             if (self->closed_) return;
                             if (error) return self->ended(error);
-                            const auto handler = self->on_bytes;  // The handler may replace itself.
-                            if (!self->draining_ && handler) handler({self->buffer_.data(), size});
-                            if (!self->closed_) self->read();
+                            self->take(size);
+                            if (!self->closed_) self->read_more(size);
                           });
+}
+
+// Reads what else is there without waiting, up to a bound: other work of the thread would come
+// between two reads otherwise, and a large message take as many turns as it has pieces.
+void SocketConnection::read_more(size_t size) {
+  boost::system::error_code error;
+  for (size_t pieces = 1; size == buffer_.size() && pieces < kPiecesMax; ++pieces) {
+    size = socket_.read_some(asio::buffer(buffer_), error);
+    if (error == asio::error::would_block) break;
+    if (error) return ended(error);
+    take(size);
+    if (closed_) return;
+  }
+  read();
+}
+
+void SocketConnection::take(size_t size) {
+  const auto handler = on_bytes;  // The handler may replace itself.
+  if (!draining_ && handler) handler({buffer_.data(), size});
 }
 
 void SocketConnection::write(std::string bytes) {
   if (closed_ || draining_) return;
-  queued_ += bytes;
+  if (queued_.empty())
+    queued_ = std::move(bytes);
+  else
+    queued_ += bytes;
   if (writing_.empty()) write_next();
 }
 
@@ -68,7 +97,7 @@ void SocketConnection::write_next() {
                     [self = self()](const boost::system::error_code& error, size_t) {
                       if (self->closed_) return;
                       if (error) return self->ended(error);
-                      self->writing_.clear();
+                      drop(self->writing_);  // Large messages leave no memory behind.
                       if (!self->queued_.empty()) return self->write_next();
                       if (self->draining_) self->close(false);
                     });

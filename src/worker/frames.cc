@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/drop.h"
 #include "worker/worker.pb.h"
 #include "worker/convert.h"
 #include "worker/node_convert.h"
@@ -123,6 +124,10 @@ Result<Frame> decode_frame(std::string_view bytes) {
 }
 
 void FrameReader::feed(std::string_view bytes) {
+  if (read_ == buffer_.size() && buffer_.capacity() > kKeptBytesMax) {
+    drop(buffer_);
+    read_ = 0;
+  }
   if (read_ > 0 && read_ >= buffer_.size() / 2) {
     buffer_.erase(0, read_);
     read_ = 0;

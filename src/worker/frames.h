@@ -124,8 +124,12 @@ class FrameReader {
   // Fed and not yet given out; valid until the next call.
   std::string_view rest() const { return std::string_view(buffer_).substr(read_); }
   size_t waiting_bytes() const { return buffer_.size() - read_; }
+  // Bytes of memory that it holds.
+  size_t held_bytes() const { return buffer_.capacity(); }
 
  private:
+  // The memory of a larger frame is given back once the frame was given out.
+  static constexpr size_t kKeptBytesMax = size_t{1} << 20;
   size_t frame_bytes_max_;
   std::string buffer_;
   size_t read_ = 0;  // Bytes of buffer_ already given out.

@@ -255,6 +255,22 @@ TEST(Frames, TooLargeIsRefusedOnBothSides) {
 
 // Goal: the reader finds the same frames however the bytes are cut. Method: pieces of 1 to 50
 // bytes.
+TEST(FrameReader, GivesTheMemoryOfALargeFrameBack) {
+  Frame ping;
+  ping.body = Ping{7};
+  Frame large;
+  large.body = Goodbye{std::string(8 << 20, 'x')};
+  FrameReader reader;
+  for (int i = 0; i < 3; ++i) {
+    reader.feed(encode_frame(large).value());
+    ASSERT_TRUE(reader.next().value());
+    ASSERT_FALSE(reader.next().value());
+    reader.feed(encode_frame(ping).value());
+    ASSERT_TRUE(reader.next().value());
+    EXPECT_LT(reader.held_bytes(), size_t{2} << 20);
+  }
+}
+
 TEST(FrameReader, AnyPiecesGiveTheSameFrames) {
   std::string stream;
   for (const Frame& frame : all_frames()) stream += encode_frame(frame).value();

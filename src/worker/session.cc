@@ -94,11 +94,18 @@ void Session::on_bytes(TimeUs now, std::string_view bytes) {
   while (state_ != State::kOver) {
     const auto message = reader_.next();
     if (!message.ok()) return fail(message.error(), true);
-    if (!*message) return;
+    if (!*message) break;
     Result<Frame> frame = decode_frame(**message);
     if (!frame.ok()) return fail(frame.error(), true);
     on_frame(now, std::move(frame).value());
   }
+  // A part of a frame is a sign of life too: a large one may take longer than silence_max.
+  if (state_ == State::kUp && reader_.waiting_bytes() > 0) heard(now);
+}
+
+void Session::heard(TimeUs now) {
+  heard_at_ = now;
+  forgiven_ = 0;
 }
 
 void Session::on_frame(TimeUs now, Frame frame) {
@@ -112,8 +119,7 @@ void Session::on_frame(TimeUs now, Frame frame) {
                       fmt::format("replaced: the {} is in epoch {}, this end in {}",
                                   other_end(options_.role), frame.epoch, options_.epoch)),
                 true);
-  heard_at_ = now;
-  forgiven_ = 0;
+  heard(now);
   on_body(now, frame);
 }
 

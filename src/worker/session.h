@@ -124,6 +124,8 @@ class Session {
   void write_control(decltype(Frame::body) body);
   void write_hello();
   void fail(Error error, bool tell);
+  // The other end is alive.
+  void heard(TimeUs now);
   void forgive_lateness(TimeUs now);
   // The other end is known: `received` and `credit` are what it said.
   void link_up(TimeUs now, uint64_t received, uint64_t credit, int32_t pid, std::string host);

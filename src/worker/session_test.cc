@@ -297,6 +297,39 @@ TEST(Session, PingsKeepALinkAndSilenceEndsIt) {
   EXPECT_EQ(pair.server.failure->message(), "nothing was heard from the worker for 4.0 s");
 }
 
+// Goal: a message that takes longer than silence_max to arrive is not silence; one that stops in
+// the middle is.
+TEST(Session, PartsOfAMessageAreSignsOfLife) {
+  Pair pair;
+  TimeUs now = kSecond;
+  Frame frame;
+  frame.epoch = pair.worker.session.options().epoch;
+  frame.sequence = 1;
+  engine::SequenceFailed large{SequenceId{1}, ErrorCode::kInternal, std::string(5 << 20, 'x')};
+  frame.body = engine::Report(std::move(large));
+  const std::string bytes = encode_frame(frame).value();
+  const auto feed = [&](size_t begin, size_t end, int pieces) {
+    for (int i = 0; i < pieces && !pair.server.failure; ++i) {
+      const size_t from = begin + (end - begin) * i / pieces;
+      const size_t to = begin + (end - begin) * (i + 1) / pieces;
+      now += kSecond;
+      pair.server.session.on_bytes(now, std::string_view(bytes).substr(from, to - from));
+      pair.server.session.tick(now);
+      pair.server.pump(now);
+    }
+  };
+  feed(0, bytes.size() / 2, 30);
+  EXPECT_FALSE(pair.server.failure);
+  while (!pair.server.failure) {
+    const TimeUs heard = now;
+    now = pair.server.session.next_deadline();
+    pair.server.session.tick(now);
+    pair.server.pump(now);
+    ASSERT_LE(now, heard + 4 * kSecond);
+  }
+  EXPECT_EQ(pair.server.failure->code(), ErrorCode::kDeadline);
+}
+
 TEST(Session, GoodbyeEndsBoth) {
   Pair pair;
   pair.server.session.goodbye(1, "stopped by the server");

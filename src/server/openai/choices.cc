@@ -2,6 +2,7 @@
 
 #include <boost/asio.hpp>
 #include <boost/asio/experimental/channel.hpp>
+#include <exception>
 
 #include "server/tasks/follow.h"
 
@@ -40,10 +41,22 @@ Result<void> outcome_of(const Result<control::StreamEvent>& event) {
   return event->end ? failure_of(*event->end) : Result<void>();
 }
 
+// Hands on what comes until all choices are over, one of them failed, or the reading is cancelled.
+awaitable<Result<void>> drain(EventChannel& channel, size_t open, const OnChoiceEvent& on_event) {
+  while (open > 0) {
+    const auto [error, item] = co_await channel.async_receive(asio::as_tuple(asio::use_awaitable));
+    if (error) co_return Error(ErrorCode::kCanceled, "the client has gone");
+    ALTLAS_CO_TRY_VOID(outcome_of(item->event));
+    ALTLAS_CO_TRY_VOID(co_await on_event(item->choice, *item->event));
+    open -= item->event->end.has_value();
+  }
+  co_return Result<void>();
+}
+
 }  // namespace
 
 awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnChoiceEvent on_event,
-                                     Services& services) {
+                                     CancelTask cancel) {
   const auto executor = co_await asio::this_coro::executor;
   const auto channel = std::make_shared<EventChannel>(executor, 0);
   std::vector<TaskId> ids;
@@ -52,19 +65,26 @@ awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnCh
     asio::co_spawn(executor, forward(i, std::move(tasks[i].answer), channel), asio::detached);
   }
   Result<void> outcome;
-  for (size_t open = ids.size(); outcome.ok() && open > 0;) {
-    const auto [error, item] = co_await channel->async_receive(asio::as_tuple(asio::use_awaitable));
-    if (error) break;
-    outcome = outcome_of(item->event);
-    if (!outcome.ok()) break;
-    outcome = co_await on_event(item->choice, *item->event);
-    open -= item->event->end.has_value();
+  std::exception_ptr thrown;  // What cancels a coroutine comes out of co_await as an exception.
+  try {
+    outcome = co_await drain(*channel, ids.size(), on_event);
+  } catch (...) {
+    thrown = std::current_exception();
   }
+  // forward() of a choice may wait for a reader of the channel, which it keeps alive: it would for
+  // ever, since close() alone leaves what waits. One that waits for events ends with its task.
   channel->close();
-  // After an error forward() of the other choices still waits for events; it ends with their tasks.
-  if (!outcome.ok())
-    for (const TaskId id : ids) services.service.cancel_soon(id);
+  channel->cancel();
+  if (!outcome.ok() || thrown)
+    for (const TaskId id : ids) cancel(id);
+  if (thrown) std::rethrow_exception(thrown);
   co_return outcome;
+}
+
+awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnChoiceEvent on_event,
+                                     Services& services) {
+  const CancelTask cancel = [&services](TaskId id) { services.service.cancel_soon(id); };
+  co_return co_await read_choices(std::move(tasks), std::move(on_event), cancel);
 }
 
 awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<control::OwnedTask> tasks,

@@ -24,8 +24,13 @@ struct Choice {
 using OnChoiceEvent = std::function<boost::asio::awaitable<Result<void>>(
     size_t choice, const control::StreamEvent& event)>;
 
-// Reads all choices at once until each is over.  Errors: the first choice that failed; the others
-// are cancelled.
+// Cancels a task whose answer nobody will read.
+using CancelTask = std::function<void(TaskId)>;
+
+// Reads all choices at once until each is over.  Errors: those of `on_event`, and of the first
+// choice that failed; then, and where the reading itself is cancelled, `cancel` is called for each.
+boost::asio::awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks,
+                                                  OnChoiceEvent on_event, CancelTask cancel);
 boost::asio::awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks,
                                                   OnChoiceEvent on_event, Services& services);
 // As read_choices, collecting.

@@ -8,6 +8,7 @@
 #include "server/reference/api_reference.h"
 #include "server/routes.h"
 #include "telemetry/metrics.h"
+#include "telemetry/process.h"
 #include "testing/generated_file.h"
 
 namespace altlas::server {
@@ -37,6 +38,7 @@ TEST(Reference, MetricsAreCurrent) {
   };
   add("Tasks, replicas, devices", control::kControlMetrics);
   add("HTTP", kServerMetrics);
+  add("The process", telemetry::kProcessMetrics);
   add("Metrics themselves", telemetry::kTelemetryMetrics);
   expect_file("docs/metrics.md", text);
 }
