@@ -33,6 +33,7 @@ struct CliCommand {
 
 Run make_serve(CLI::App& app);
 Run make_worker(CLI::App& app);
+Run make_certs(CLI::App& app);
 Run make_generate(CLI::App& app);
 Run make_chat(CLI::App& app);
 Run make_perplexity(CLI::App& app);

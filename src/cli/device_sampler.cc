@@ -60,6 +60,7 @@ std::function<std::vector<control::DeviceSampled>()> make_device_sampler(
     const double temperature = cpu_temperature(sensors);
     std::vector<control::DeviceSampled> samples;
     for (const control::DeviceSetup& device : devices) {
+      if (device.node != 0) continue;  // Another machine's.
       control::DeviceSampled sample;
       sample.device = device.id;
       sample.utilization = -1;

@@ -31,7 +31,8 @@ constexpr altlas::cli::CliCommand kCommands[] = {
     {"bench", "Measure speeds beside what the machine can do", altlas::cli::make_bench},
     {"collectives", "Measure all_reduce and its kin between ranks, as nccl-tests does",
      altlas::cli::make_collectives},
-    {"worker", "A worker process; the server starts it", altlas::cli::make_worker},
+    {"worker", "Lend this machine's devices to a server elsewhere", altlas::cli::make_worker},
+    {"certs", "Make certificates for mutual TLS between machines", altlas::cli::make_certs},
 };
 
 std::string path_of(const CLI::App& app) {

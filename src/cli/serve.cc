@@ -26,6 +26,7 @@
 #include "cli/terminal.h"
 #include "config/device_spec.h"
 #include "config/validate.h"
+#include "cli/joining.h"
 #include "control/service.h"
 #include "control/setup.h"
 #include "engine/load.h"
@@ -81,6 +82,7 @@ struct Serving {
   std::vector<control::DeploymentSetup> deployments;
   asio::thread_pool metrics_thread{1};
   Contexts& contexts = lasting_contexts();
+  std::unique_ptr<control::Nodes> nodes;  // Null: cluster.enabled is off.
   std::unique_ptr<control::Service> service;
   std::unique_ptr<server::TextPool> prompts;
   std::unique_ptr<server::FileDesk> desk;
@@ -210,6 +212,25 @@ std::string path_of_model(const config::Config& config, const std::string& name)
   return name;
 }
 
+// Checks what the configuration says of devices against those that are there.
+Result<void> check_devices(const Serving& serving) {
+  for (const config::Finding& finding :
+       config::validate_devices(serving.config, static_cast<int64_t>(serving.devices.size()))) {
+    if (!finding.warning) return invalid(finding.path + ": " + finding.what, finding.path);
+    fmt::print(stderr, "altlas: warning: {}: {}\n", finding.path, finding.what);
+  }
+  return {};
+}
+
+// Waits for the other machines, whose devices then follow this one's.
+Result<void> join_nodes(Serving& serving) {
+  if (!serving.config.cluster.enabled) return {};
+  ALTLAS_TRY(serving.nodes, listen_for_nodes(serving.config.cluster, serving.contexts.control));
+  ALTLAS_TRY_VOID(wait_for_nodes(serving.config.cluster, *serving.nodes, serving.devices));
+  ALTLAS_TRY_VOID(check_devices(serving));
+  return check_fit(serving);
+}
+
 Result<void> build(const SettingFlags& flags, Serving& out) {
   ALTLAS_TRY(config::Loaded loaded, load_config(flags));
   out.cpu_yields = loaded.origins.contains("gpu.utilization_threshold");
@@ -225,11 +246,8 @@ Result<void> build(const SettingFlags& flags, Serving& out) {
   }
   if (out.notice = unused_gpus(out.config); !out.notice.empty()) log::warn("{}", out.notice);
   ALTLAS_TRY(out.devices, make_devices(out.config));
-  for (const config::Finding& finding :
-       config::validate_devices(out.config, static_cast<int64_t>(out.devices.size()))) {
-    if (!finding.warning) return invalid(finding.path + ": " + finding.what, finding.path);
-    fmt::print(stderr, "altlas: warning: {}: {}\n", finding.path, finding.what);
-  }
+  // With other machines the devices are known once those have come.
+  if (!out.config.cluster.enabled) ALTLAS_TRY_VOID(check_devices(out));
   ALTLAS_TRY(out.auth, server::Auth::create(out.config.auth));
   ALTLAS_TRY_VOID(check_bind(out.config, *out.auth));
   out.live.set(out.config);
@@ -330,6 +348,7 @@ Result<void> start_service(Serving& out) {
   ALTLAS_TRY(options.setup, control::make_core_setup(out.config, out.devices, model));
   ALTLAS_TRY_VOID(find_files(out, options.setup.deployments));
   out.deployments = options.setup.deployments;
+  options.nodes = out.nodes.get();
   options.in_process_workers = out.config.engine.in_process_workers;
   options.event_log_bytes_max = static_cast<uint64_t>(out.config.store.event_log_bytes_max);
   options.stream_buffer_bytes_max =
@@ -479,6 +498,7 @@ awaitable<void> open_door(Serving& serving, std::promise<void>& ended) {
 }
 
 Result<void> start(Serving& serving) {
+  ALTLAS_TRY_VOID(join_nodes(serving));
   ALTLAS_TRY_VOID(start_service(serving));
   return make_server(serving);
 }

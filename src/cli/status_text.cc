@@ -71,10 +71,10 @@ void each_named(const json::object& object, std::string_view name, Fn fn) {
 }
 
 std::string device_table(const json::object& gpus) {
-  Table table({"DEVICE", "NAME", "KIND", "BUSY", "MEMORY", "OF", "TASKS", "QUEUED", "TEMP", "POWER",
-               "HEALTHY", "DEPLOYMENTS"});
+  Table table({"DEVICE", "NODE", "NAME", "KIND", "BUSY", "MEMORY", "OF", "TASKS", "QUEUED", "TEMP",
+               "POWER", "HEALTHY", "DEPLOYMENTS"});
   each(gpus, "gpus", [&table](const json::object& gpu) {
-    table.add({show(gpu, "id"), show(gpu, "name"), show(gpu, "kind"),
+    table.add({show(gpu, "id"), show(gpu, "node"), show(gpu, "name"), show(gpu, "kind"),
                show_rounded(gpu, "utilization", "%"), show_bytes(gpu, "memory_used"),
                show_bytes(gpu, "memory_total"), show(gpu, "task_count"), show(gpu, "queued_count"),
                show_rounded(gpu, "temperature", "C"), show_rounded(gpu, "power", "W"),

@@ -7,6 +7,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -63,7 +64,7 @@ Error tls_error(long verified) {
   if (said.find("alert") != said.npos || said.find("certificate") != said.npos)
     return Error(
         ErrorCode::kUnauthorized,
-        fmt::format("the other side refused this rank's certificate, or showed none: {}", said));
+        fmt::format("the other side refused this side's certificate, or showed none: {}", said));
   return Error(ErrorCode::kUnauthorized, fmt::format("the other side speaks no TLS: {}", said));
 }
 
@@ -83,6 +84,23 @@ Stream::Stream(Fd fd, const TlsIdentity* identity, TlsSide side) : fd_(std::move
   BIO_set_init(bio, 1);
   SSL_set_bio(tls_.get(), bio, bio);
   side == TlsSide::kClient ? SSL_set_connect_state(tls_.get()) : SSL_set_accept_state(tls_.get());
+}
+
+void Stream::expect_host(const std::string& host) {
+  if (!tls_) return;
+  X509_VERIFY_PARAM* const wanted = SSL_get0_param(tls_.get());
+  if (X509_VERIFY_PARAM_set1_ip_asc(wanted, host.c_str()) != 1)
+    X509_VERIFY_PARAM_set1_host(wanted, host.data(), host.size());
+}
+
+bool Stream::is_ready() const { return !tls_ || SSL_is_init_finished(tls_.get()) == 1; }
+
+std::string Stream::peer_name() const {
+  X509* const shown = tls_ ? SSL_get0_peer_certificate(tls_.get()) : nullptr;
+  char text[256] = "";
+  if (shown != nullptr)
+    X509_NAME_get_text_by_NID(X509_get_subject_name(shown), NID_commonName, text, sizeof(text));
+  return text;
 }
 
 Result<size_t> Stream::tls_result(int returned, short& waits_for) {

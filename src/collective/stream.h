@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 
 #include "base/fd.h"
 #include "collective/tls.h"
@@ -20,6 +21,14 @@ class Stream {
   Stream() = default;
   // `fd`: a connected socket, made non-blocking here. identity: null for plain TCP.
   Stream(Fd fd, const TlsIdentity* identity, TlsSide side);
+
+  // The other side must be `host`, a name or an address in its certificate. Before anything is read
+  // or written.
+  void expect_host(const std::string& host);
+  // Whether hands were shaken; of plain TCP always.
+  bool is_ready() const;
+  // The name in the other side's certificate, once hands were shaken; empty without TLS.
+  std::string peer_name() const;
 
   // Bytes moved, 0: none at present. Errors: kUnavailable when the other side closed,
   // kUnauthorized for a certificate that one side refused, kIo.

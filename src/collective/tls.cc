@@ -10,6 +10,8 @@
 
 #include <filesystem>
 
+#include "base/private_file.h"
+
 namespace altlas::collective {
 namespace {
 
@@ -60,11 +62,14 @@ Result<std::shared_ptr<const TlsIdentity>> TlsIdentity::load(const Files& files)
   for (const std::string& file : {files.certificate, files.key, files.authority})
     if (std::error_code ignored; !std::filesystem::is_regular_file(file, ignored))
       return not_found(fmt::format("'{}' is no file", file));
+  ALTLAS_TRY_VOID(check_secret_file(files.key, "key"));
   ERR_clear_error();
   std::shared_ptr<const TlsIdentity> identity(new TlsIdentity(make_context()));
   SSL_CTX* const context = identity->context();
   if (SSL_CTX_use_certificate_chain_file(context, files.certificate.c_str()) != 1)
     return invalid(fmt::format("certificate '{}': {}", files.certificate, openssl_words()));
+  if (X509_cmp_current_time(X509_get0_notAfter(SSL_CTX_get0_certificate(context))) < 0)
+    return invalid(fmt::format("certificate '{}' has expired", files.certificate));
   if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) != 1)
     return invalid(fmt::format("key '{}': {}", files.key, openssl_words()));
   if (SSL_CTX_check_private_key(context) != 1)

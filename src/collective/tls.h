@@ -18,7 +18,8 @@ class TlsIdentity {
   struct Files {
     std::string certificate, key, authority;  // PEM.
   };
-  // Errors: kNotFound, kInvalid, naming the file.
+  // Errors: kNotFound, kInvalid for a key that others may change or what can't be used, an expired
+  // certificate among them; the message names the file.
   static Result<std::shared_ptr<const TlsIdentity>> load(const Files& files);
   // A key that exists in this process only, trusted by itself: for ranks that are threads.
   static Result<std::shared_ptr<const TlsIdentity>> make_ephemeral();

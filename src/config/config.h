@@ -47,7 +47,7 @@ struct Config {
           FieldInfo{.help = "Machines that may be taken away, and pools of them.",
                     .not_yet = "remove it"});
     field("cluster", &S::cluster,
-          FieldInfo{.help = "Workers on other machines.", .not_yet = "remove it"});
+          FieldInfo{.help = "Workers on other machines."});
   }
 };
 

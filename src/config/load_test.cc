@@ -430,9 +430,9 @@ TEST(Load, SettingsThatNothingReads) {
             Lines{"a.yaml:1:49: deployments[0].autoscaling_config: " + what + "give num_replicas"});
   EXPECT_EQ(lines({.flags = {{"spot.notice_s", "60", "--spot-notice"}}}),
             Lines{"flag --spot-notice: spot.notice_s: " + what + "remove it"});
-  EXPECT_EQ(
-      lines({.environment = {{"ALTLAS_CLUSTER_WORKERS", "a:1,b:2"}}}),
-      Lines{"environment variable ALTLAS_CLUSTER_WORKERS: cluster.workers: " + what + "remove it"});
+  EXPECT_EQ(lines({.environment = {{"ALTLAS_SPOT_NOTICE_FILE", "/a"}}}),
+            Lines{"environment variable ALTLAS_SPOT_NOTICE_FILE: spot.notice_file: " + what +
+                  "remove it"});
   EXPECT_EQ(lines({.presets = {{"p.yaml", "store: {checkpoint_interval_s: 9}"}}}),
             Lines{"p.yaml:1:32: store.checkpoint_interval_s: " + what + "remove it"});
   EXPECT_EQ(lines(file("deployments: [{name: a, model: m, weight: 1, expert_parallel_size: 1, "
@@ -449,7 +449,7 @@ TEST(Load, SettingsThatNothingReads) {
 TEST(Load, ListOfMarks) {
   std::map<std::string, std::string_view> marks;
   for (const NotYet& one : not_yet_settings()) marks[one.path] = one.instead;
-  EXPECT_EQ(marks.at("cluster.enabled"), "remove it");
+  EXPECT_EQ(marks.at("spot.enabled"), "remove it");
   EXPECT_EQ(marks.at("spot.pools[].devices"), "remove it");
   EXPECT_EQ(marks.at("deployments[].autoscaling_config.min_replicas"), "give num_replicas");
   EXPECT_FALSE(marks.contains("server.port"));

@@ -154,15 +154,17 @@ struct ClusterConfig {
   std::string tls_key;
   double heartbeat_interval_s = 1;
   double worker_timeout_s = 5;
-  int64_t workers_max = 1024;
+  double start_timeout_s = 300;
 
   static constexpr void fields(auto&& field) {
     using S = ClusterConfig;
-    field("enabled", &S::enabled, FieldInfo{.help = "Accept workers on other machines."});
+    field("enabled", &S::enabled, FieldInfo{.help = "Use devices of other machines: each runs `altlas worker --connect`."});
     field("listen", &S::listen,
-          FieldInfo{.help = "HOST:PORT for workers of other machines (mutual TLS)."});
+          FieldInfo{.help = "HOST:PORT where workers of other machines connect (mutual TLS); port 0 "
+                            "takes a free one."});
     field("workers", &S::workers,
-          FieldInfo{.help = "HOST:PORT of each worker that waits for this server."});
+          FieldInfo{.help = "Names of the machines that are waited for at the start, as their "
+                            "certificates have them (`altlas certs`). Nobody else is let in."});
     field("tls_ca", &S::tls_ca,
           FieldInfo{.help = "PEM file of the authority that signed the workers' certificates."});
     field("tls_cert", &S::tls_cert, FieldInfo{.help = "PEM file of this machine's certificate."});
@@ -177,8 +179,12 @@ struct ClusterConfig {
                     .unit = "s",
                     .min = 0.1,
                     .max = 600});
-    field("workers_max", &S::workers_max,
-          FieldInfo{.help = "Workers at most.", .min = 1, .max = 65536});
+    field("start_timeout_s", &S::start_timeout_s,
+          FieldInfo{.help = "The server gives up its start when a machine of `workers` has not "
+                            "connected in so long.",
+                    .unit = "s",
+                    .min = 1,
+                    .max = 86400});
   }
 };
 

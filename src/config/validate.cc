@@ -165,7 +165,25 @@ void check_store(const Config& config, Findings& out) {
   if (config.spot.enabled && config.spot.notice_file.empty() && config.spot.metadata_url.empty()) {
     out.error("spot.enabled", "nothing to watch: give spot.notice_file or spot.metadata_url");
   }
+}
+
+void check_cluster(const Config& config, Findings& out) {
   const ClusterConfig& cluster = config.cluster;
+  const bool configured = !cluster.listen.empty() || !cluster.workers.empty();
+  if (!cluster.enabled && configured)
+    out.error("cluster.enabled", "it is off, so nothing else of `cluster` acts: set it to true");
+  if (cluster.enabled && cluster.listen.empty())
+    out.error("cluster.listen", "write HOST:PORT, where the workers connect");
+  if (cluster.enabled && cluster.workers.empty())
+    out.error("cluster.workers", "name the machines that are to connect");
+  if (cluster.enabled && config.engine.in_process_workers)
+    out.error("engine.in_process_workers",
+              "workers on other machines are processes: set it to false");
+  for (size_t i = 0; i < cluster.workers.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (cluster.workers[i] == cluster.workers[j])
+        out.error(fmt::format("cluster.workers[{}]", i),
+                  fmt::format("'{}' is named twice", cluster.workers[i].substr(0, 64)));
   if (cluster.enabled &&
       (cluster.tls_ca.empty() || cluster.tls_cert.empty() || cluster.tls_key.empty())) {
     out.error("cluster.enabled",
@@ -272,6 +290,7 @@ std::vector<Finding> validate(const Config& config) {
   }
   check_routes(config.deployments, out);
   check_store(config, out);
+  check_cluster(config, out);
   return out.take();
 }
 

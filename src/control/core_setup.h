@@ -22,6 +22,7 @@ struct DeviceSetup {
   std::string spec;           // The --devices part that opens it: "cpu:1:1:4GiB".
   uint32_t cpu_first = 0;     // First core, of a cpu device.
   uint32_t node = 0;          // The machine that it belongs to; 0: the server's.
+  std::string node_name = {};  // The name of that machine's certificate; empty: the server's.
 };
 
 struct DeploymentSetup {

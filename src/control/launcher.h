@@ -17,11 +17,16 @@ class io_context;
 
 namespace altlas::control {
 
+class Nodes;
+
 // From any thread, one at a time for each worker: connected, reports, lost. None after shutdown().
 struct LauncherCallbacks {
   std::function<void(WorkerId, int32_t pid)> connected;
   std::function<void(WorkerId, engine::Report)> report;
   std::function<void(WorkerId, std::string reason)> lost;
+  // A machine of others' devices is gone, or is back. Its workers are reported lost as well. May be
+  // empty.
+  std::function<void(uint32_t node, bool up)> node_changed;
 };
 
 // Threads: one caller at a time; no call waits, but shutdown().
@@ -41,8 +46,11 @@ class Launcher {
 
 // Replicas as threads of this process.
 std::unique_ptr<Launcher> make_inprocess_launcher(LauncherCallbacks callbacks);
-// Replicas as `altlas worker` processes on this machine. `folder`: of the socket, made if absent.
+// Replicas as `altlas worker` processes on this machine and, where their ranks' devices are there,
+// on nodes. `folder`: of the socket, made if absent. `nodes`: null where there are none; outlives
+// the launcher, whose shutdown() stops it.
 std::unique_ptr<Launcher> make_process_launcher(boost::asio::io_context& context,
-                                                std::string folder, LauncherCallbacks callbacks);
+                                                std::string folder, LauncherCallbacks callbacks,
+                                                Nodes* nodes = nullptr);
 
 }  // namespace altlas::control

@@ -1,5 +1,5 @@
-// Replicas as worker processes of this machine: started by posix_spawn, linked by a Unix socket,
-// and watched so that no end goes unnoticed.
+// Replicas as worker processes: of this machine, started by posix_spawn and linked by a Unix
+// socket, or of nodes, which start them. Each is watched, so that no end goes unnoticed.
 
 #include <fmt/format.h>
 
@@ -9,12 +9,14 @@
 
 #include <future>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "base/check.h"
 #include "base/random.h"
 #include "control/launch_book.h"
 #include "control/launcher.h"
+#include "control/nodes.h"
 #include "worker/link.h"
 #include "worker/spawn.h"
 
@@ -26,10 +28,14 @@ namespace asio = boost::asio;
 // Everything mutable is touched on strand_ only.
 class ProcessLauncher : public Launcher {
  public:
-  ProcessLauncher(asio::io_context& context, std::string folder, LauncherCallbacks callbacks)
+  ProcessLauncher(asio::io_context& context, std::string folder, LauncherCallbacks callbacks,
+                  Nodes* nodes)
       : context_(context),
         state_(std::make_shared<State>(asio::make_strand(context), std::move(callbacks))),
-        link_(context, link_options(std::move(folder)), link_callbacks()) {}
+        nodes_(nodes),
+        link_(context, link_options(std::move(folder)), link_callbacks()) {
+    if (nodes_ != nullptr) attach();
+  }
   ~ProcessLauncher() override { shutdown(); }
 
   Result<void> open(uint64_t boot_epoch) override {
@@ -38,12 +44,19 @@ class ProcessLauncher : public Launcher {
   }
 
   void start(WorkerId worker, engine::LoadReplica load) override {
-    drive([worker, load = std::move(load)](LaunchBook& book) mutable {
+    const std::vector<uint32_t> ranks = load.own_ranks();
+    const uint32_t node = ranks.empty() ? 0 : load.ranks[ranks.front()].node;
+    drive([this, worker, node, load = std::move(load)](LaunchBook& book) mutable {
+      if (node != 0) {
+        const std::scoped_lock lock(homes_mutex_);
+        homes_[worker] = node;
+      }
       book.start(worker, std::move(load));
     });
   }
   void send(WorkerId worker, engine::Command command) override {
-    link_.send(worker, std::move(command));
+    home_of(worker) == 0 ? link_.send(worker, std::move(command))
+                         : nodes_->send(worker, std::move(command));
   }
   void stop(WorkerId worker, bool kill) override {
     drive([worker, kill](LaunchBook& book) { book.stop(worker, kill); });
@@ -51,6 +64,7 @@ class ProcessLauncher : public Launcher {
 
   void shutdown() override {
     link_.stop();
+    if (nodes_ != nullptr) nodes_->stop();
     auto done = std::make_shared<std::promise<void>>();
     const bool runs = !context_.stopped();
     asio::post(state_->strand, [state = state_, done] {
@@ -87,10 +101,25 @@ class ProcessLauncher : public Launcher {
            actions = state->book.take_actions())
         for (LaunchAction& action : actions)
           std::visit([self](auto& what) { self->carry_out(what); }, action);
+      self->forget_homes();
     });
   }
 
+  // The node that the worker runs on; 0: this machine.
+  uint32_t home_of(WorkerId worker) {
+    const std::scoped_lock lock(homes_mutex_);
+    const auto found = homes_.find(worker);
+    return found == homes_.end() ? 0 : found->second;
+  }
+
+  void forget_homes() {
+    const std::scoped_lock lock(homes_mutex_);
+    std::erase_if(homes_, [&](const auto& home) { return !state_->book.knows(home.first); });
+  }
+
   void carry_out(SpawnProcess& what) {
+    if (const uint32_t node = home_of(what.worker); node != 0)
+      return nodes_->spawn(node, what.worker, boot_epoch_);
     const std::string token = random_hex();
     link_.expect(what.worker, boot_epoch_, token);
     worker::SpawnOptions options;
@@ -108,11 +137,16 @@ class ProcessLauncher : public Launcher {
     state_->processes[what.worker] = std::move(*spawned);
   }
   void carry_out(KillProcess& what) {
+    if (const uint32_t node = home_of(what.worker); node != 0)
+      return nodes_->kill(node, what.worker);
     const auto found = state_->processes.find(what.worker);
     if (found != state_->processes.end()) found->second->kill();
   }
-  void carry_out(DropLink& what) { link_.stop_worker(what.worker, std::move(what.reason)); }
-  void carry_out(LoadOverLink& what) { link_.send(what.worker, std::move(what.load)); }
+  void carry_out(DropLink& what) {
+    home_of(what.worker) == 0 ? link_.stop_worker(what.worker, std::move(what.reason))
+                              : nodes_->drop_link(what.worker, std::move(what.reason));
+  }
+  void carry_out(LoadOverLink& what) { send(what.worker, std::move(what.load)); }
   void carry_out(SayConnected& what) { state_->callbacks.connected(what.worker, what.pid); }
   void carry_out(SayReported& what) {
     state_->callbacks.report(what.worker, std::move(what.report));
@@ -123,6 +157,23 @@ class ProcessLauncher : public Launcher {
     worker::LinkOptions options;
     options.directory = std::move(folder);
     return options;
+  }
+
+  void attach() {
+    const worker::LinkCallbacks links = link_callbacks();
+    NodeWorkerCallbacks out;
+    out.connected = links.connected;
+    out.report = links.report;
+    out.link_lost = links.lost;
+    out.exited = [this](WorkerId worker, std::string reason, bool signaled) {
+      drive([worker, signaled, reason = std::move(reason)](LaunchBook& book) {
+        book.exited(worker, reason, signaled);
+      });
+    };
+    out.node_changed = [state = state_](uint32_t node, bool up) {
+      if (state->callbacks.node_changed) state->callbacks.node_changed(node, up);
+    };
+    nodes_->attach(std::move(out));
   }
 
   worker::LinkCallbacks link_callbacks() {
@@ -146,14 +197,18 @@ class ProcessLauncher : public Launcher {
   asio::io_context& context_;
   uint64_t boot_epoch_ = 0;  // It is set before the first start().
   const std::shared_ptr<State> state_;
+  Nodes* const nodes_;
+  std::mutex homes_mutex_;
+  std::map<WorkerId, uint32_t>
+      homes_;  // Of workers that run on nodes, as long as the book has them.
   worker::LinkServer link_;
 };
 
 }  // namespace
 
 std::unique_ptr<Launcher> make_process_launcher(asio::io_context& context, std::string folder,
-                                                LauncherCallbacks callbacks) {
-  return std::make_unique<ProcessLauncher>(context, std::move(folder), std::move(callbacks));
+                                                LauncherCallbacks callbacks, Nodes* nodes) {
+  return std::make_unique<ProcessLauncher>(context, std::move(folder), std::move(callbacks), nodes);
 }
 
 }  // namespace altlas::control

@@ -21,6 +21,7 @@
 #include "control/board/usage_keeper.h"
 #include "control/core.h"
 #include "control/event_log.h"
+#include "control/nodes.h"
 #include "control/sampling_thread.h"
 #include "control/service_metrics.h"
 #include "control/story_reader.h"
@@ -63,17 +64,18 @@ class ServiceImpl : public Service {
     callbacks.report = [this](WorkerId id, engine::Report report) {
       post(WorkerReported{id, std::move(report)});
     };
-    callbacks.lost = [this](WorkerId id, std::string reason) {
-      post(WorkerLost{id, std::move(reason)});
+    callbacks.lost = [this](WorkerId id, std::string why) { post(WorkerLost{id, std::move(why)}); };
+    callbacks.node_changed = [this](uint32_t node, bool up) {
+      for (const DeviceSampled& one : node_health(options_.setup, node, up)) post(one);
     };
     if (options_.launcher) {
       launcher_ = options_.launcher(std::move(callbacks));
     } else if (options_.in_process_workers) {
       launcher_ = make_inprocess_launcher(std::move(callbacks));
     } else {
-      const std::string& folder = scratch_ ? scratch_->path() : options_.folder;
+      const std::string folder = (scratch_ ? scratch_->path() : options_.folder) + "/workers";
       asio::io_context& links = options_.links != nullptr ? *options_.links : context;
-      launcher_ = make_process_launcher(links, folder + "/workers", std::move(callbacks));
+      launcher_ = make_process_launcher(links, folder, std::move(callbacks), options_.nodes);
     }
     health_ = core_.health();
   }
@@ -186,8 +188,7 @@ class ServiceImpl : public Service {
       collector_ = options_.metrics->add_collector([this] { take_picture(); });
     post(TasksRestored{replay.take()});
     post(Started{});
-    if (options_.sample)
-      sampler_.start(options_.sample, [this](DeviceSampled one) { post(one); });
+    if (options_.sample) sampler_.start(options_.sample, [this](DeviceSampled one) { post(one); });
     asio::post(strand_, [this] { arm_board(); });
     return {};
   }
@@ -531,8 +532,7 @@ class ServiceImpl : public Service {
       view.strategy = core_.strategy();
       view.waiting = static_cast<uint32_t>(core_.waiting());
       board_.tick(std::move(view), clock_.now());
-      if (board_.view()->number % 60 == 0)
-        usage_keeper_.save(writer_, board_.usage_book());
+      if (board_.view()->number % 60 == 0) usage_keeper_.save(writer_, board_.usage_book());
       arm_board();
     });
   }

@@ -171,6 +171,8 @@ struct ServiceOptions {
   boost::asio::io_context* links = nullptr;
   // Where replicas live; empty: processes, or threads with in_process_workers.
   std::function<std::unique_ptr<Launcher>(LauncherCallbacks)> launcher;
+  // Machines whose devices are in `setup`; null: there are none. It outlives the service.
+  Nodes* nodes = nullptr;
 };
 
 // `context` must be run by at least one thread that lives until stop() has returned, and outlives

@@ -72,9 +72,19 @@ DeploymentSetup life_of(const config::DeploymentConfig& one) {
   return out;
 }
 
+// "4", "2 and 1".
+std::string devices_of_machines(std::span<const uint32_t> nodes) {
+  std::string out;
+  for (size_t begin = 0, end = 0; begin < nodes.size(); begin = end) {
+    while (end < nodes.size() && nodes[end] == nodes[begin]) ++end;
+    out += fmt::format("{}{}", out.empty() ? "" : " and ", end - begin);
+  }
+  return out;
+}
+
 Result<DeploymentSetup> model_deployment(const config::Config& config,
                                          const config::DeploymentConfig& one,
-                                         const ModelSetup& model, size_t devices,
+                                         const ModelSetup& model, std::span<const uint32_t> nodes,
                                          bool every_device) {
   const config::EngineConfig engine = config::engine_for(config.engine, one);
   DeploymentSetup out = life_of(one);
@@ -88,14 +98,15 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
                                one.name, out.load.adapters.size(), out.adapters_max),
                    "engine.max_loras");
   const size_t ranks = size_t{out.load.tensor_parallel_size} * out.load.pipeline_parallel_size;
-  if (ranks > devices)
-    return invalid(fmt::format("deployment '{}' needs {} devices (tensor_parallel_size {} x "
-                               "pipeline_parallel_size {}), "
-                               "there are {}",
-                               one.name, ranks, out.load.tensor_parallel_size,
-                               out.load.pipeline_parallel_size, devices),
-                   "deployments." + one.name + ".tensor_parallel_size");
-  const size_t groups = devices / ranks;
+  const size_t groups = ShareBook({nodes.begin(), nodes.end()}).starts(ranks).size();
+  if (groups == 0)
+    return invalid(
+        fmt::format("deployment '{}' needs {} devices (tensor_parallel_size {} x "
+                    "pipeline_parallel_size {}){}, there are {}",
+                    one.name, ranks, out.load.tensor_parallel_size, out.load.pipeline_parallel_size,
+                    nodes.back() == nodes.front() ? "" : " of one machine",
+                    devices_of_machines(nodes)),
+        "deployments." + one.name + ".tensor_parallel_size");
   const auto count =
       static_cast<size_t>(replica_count(one, every_device ? static_cast<int64_t>(groups) : 1));
   if (one.num_gpus && *one.num_gpus >= 1 && *one.num_gpus != static_cast<double>(ranks))
@@ -109,7 +120,7 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
 
 // Gives every replica its devices, and every deployment the part of their memory that it may use.
 Result<void> share_devices(const config::Config& config, std::vector<DeploymentSetup>& deployments,
-                           size_t devices) {
+                           std::span<const uint32_t> nodes) {
   std::vector<ShareRequest> requests;
   std::vector<double> shares;
   for (const DeploymentSetup& one : deployments) {
@@ -120,7 +131,7 @@ Result<void> share_devices(const config::Config& config, std::vector<DeploymentS
     for (const auto& replica : one.replicas)
       requests.push_back({one.name, replica.size(), shares.back()});
   }
-  ShareBook book(devices);
+  ShareBook book({nodes.begin(), nodes.end()});
   ALTLAS_TRY(auto placed, book.place(requests));
   size_t next = 0;
   for (DeploymentSetup& one : deployments)
@@ -199,6 +210,8 @@ Result<CoreSetup> make_core_setup(const config::Config& config,
   out.tasks_kept_max = limits.tasks_kept_max;
   out.task_specific = std::move(limits.task_specific);
   const size_t usable = config.gpu.multi_gpu.enabled ? devices.size() : 1;
+  std::vector<uint32_t> nodes;  // The machine of each.
+  for (const DeviceSetup& device : devices.first(usable)) nodes.push_back(device.node);
   config::DeploymentConfig echo;
   for (const config::DeploymentConfig& one : config.deployments) {
     if (one.name == kEcho) {
@@ -206,17 +219,17 @@ Result<CoreSetup> make_core_setup(const config::Config& config,
       continue;
     }
     ALTLAS_TRY(DeploymentSetup made,
-               model_deployment(config, one, model, usable, /*every_device=*/false));
+               model_deployment(config, one, model, nodes, /*every_device=*/false));
     out.deployments.push_back(std::move(made));
   }
   if (out.deployments.empty()) {
     config::DeploymentConfig one;
     one.name = model.deployment;
     ALTLAS_TRY(DeploymentSetup made,
-               model_deployment(config, one, model, usable, /*every_device=*/true));
+               model_deployment(config, one, model, nodes, /*every_device=*/true));
     out.deployments.push_back(std::move(made));
   }
-  ALTLAS_TRY_VOID(share_devices(config, out.deployments, usable));
+  ALTLAS_TRY_VOID(share_devices(config, out.deployments, nodes));
   out.default_deployment = out.deployments.front().name;
   out.deployments.push_back(echo_deployment(echo, devices.size()));
   return out;

@@ -199,6 +199,30 @@ TEST(Setup, DevicesAreShared) {
   }
 }
 
+// Goal: a replica's ranks are on one machine, and groups begin anew on each.
+TEST(Setup, ReplicasStayOnOneMachine) {
+  std::vector<DeviceSetup> devices;
+  for (int32_t i = 0; i < 6; ++i) devices.push_back(device(i));
+  for (size_t i = 3; i < 6; ++i) devices[i].node = i == 5 ? 2 : 1;
+  config::Config config;
+  config.engine.tensor_parallel_size = 2;
+  const ModelSetup model{.id = "main", .path = "/m.gguf", .deployment = "d"};
+  auto setup = make_core_setup(config, devices, model);
+  ASSERT_TRUE(setup.ok()) << setup.error().message();
+  const std::vector<std::vector<DeviceId>> want{{DeviceId{0}, DeviceId{1}},
+                                                {DeviceId{3}, DeviceId{4}}};
+  auto got = setup->deployments.front().replicas;
+  std::ranges::sort(got);
+  EXPECT_EQ(got, want);
+  config.engine.tensor_parallel_size = 4;
+  setup = make_core_setup(config, devices, model);
+  ASSERT_FALSE(setup.ok());
+  EXPECT_NE(setup.error().message().find("needs 4 devices"), std::string::npos);
+  EXPECT_NE(setup.error().message().find("of one machine, there are 3 and 2 and 1"),
+            std::string::npos)
+      << setup.error().message();
+}
+
 // Goal: counters only grow, by what replicas counted, even if a replica starts anew from 0.
 TEST(ServiceMetrics, ReplicasCountsGrow) {
   telemetry::Registry registry;

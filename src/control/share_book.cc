@@ -33,6 +33,15 @@ std::vector<size_t> order_of(const std::vector<ShareRequest>& requests) {
 }
 }  // namespace
 
+std::vector<size_t> ShareBook::starts(size_t ranks) const {
+  std::vector<size_t> out;
+  for (size_t begin = 0, end = 0; begin < nodes_.size(); begin = end) {
+    while (end < nodes_.size() && nodes_[end] == nodes_[begin]) ++end;
+    for (size_t first = begin; first + ranks <= end; first += ranks) out.push_back(first);
+  }
+  return out;
+}
+
 // Places the fixed shares greedily. Returns false, and sets `failed`, if a request finds no room.
 bool ShareBook::place_fixed(const std::vector<ShareRequest>& requests, Fill fill,
                             std::vector<std::vector<DeviceId>>& out, size_t& failed) {
@@ -41,7 +50,7 @@ bool ShareBook::place_fixed(const std::vector<ShareRequest>& requests, Fill fill
     if (request.share <= 0) continue;
     std::optional<size_t> best;
     double best_used = 0;
-    for (size_t first = 0; first + request.ranks <= devices_.size(); first += request.ranks) {
+    for (const size_t first : starts(request.ranks)) {
       double used = 0;
       for (size_t rank = 0; rank < request.ranks; ++rank)
         used = std::max(used, devices_[first + rank].fixed);
@@ -78,7 +87,7 @@ bool ShareBook::search(Search& state, size_t at) {
   if (at == state.order.size()) return true;
   const ShareRequest& request = state.requests[state.order[at]];
   std::vector<double> tried;
-  for (size_t first = 0; first + request.ranks <= devices_.size(); first += request.ranks) {
+  for (const size_t first : starts(request.ranks)) {
     if (++state.steps > kSearchStepsMax) return false;
     const auto group = group_of(first, request.ranks);
     const auto used = [&](DeviceId device) -> double& {
@@ -121,8 +130,8 @@ Result<std::vector<std::vector<DeviceId>>> ShareBook::place(
       devices_ = before;
       Search state{requests, order_of(requests), out};
       std::erase_if(state.order, [&](size_t i) { return requests[i].share <= 0; });
-      state.single = std::ranges::all_of(
-          state.order, [&](size_t i) { return requests[i].ranks == 1; });
+      state.single =
+          std::ranges::all_of(state.order, [&](size_t i) { return requests[i].ranks == 1; });
       placed = search(state, 0);
     }
     if (!placed) {
@@ -137,7 +146,7 @@ Result<std::vector<std::vector<DeviceId>>> ShareBook::place(
     if (request.share > 0) continue;
     std::optional<size_t> best;
     double best_part = 0;
-    for (size_t first = 0; first + request.ranks <= devices_.size(); first += request.ranks) {
+    for (const size_t first : starts(request.ranks)) {
       double part = 1;
       for (size_t rank = 0; rank < request.ranks; ++rank) {
         const Device& device = devices_[first + rank];

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -21,10 +22,16 @@ struct ShareRequest {
   double share = 0;
 };
 
-// Pure. Groups of neighbours begin at multiples of the ranks.
+// Pure. Groups of neighbours begin at multiples of the ranks, counted on each machine.
 class ShareBook {
  public:
-  explicit ShareBook(size_t devices) : devices_(devices) {}
+  explicit ShareBook(size_t devices) : ShareBook(std::vector<uint32_t>(devices, 0)) {}
+  // nodes: by device, the machine that it belongs to; those of one machine are neighbours.
+  explicit ShareBook(std::vector<uint32_t> nodes)
+      : devices_(nodes.size()), nodes_(std::move(nodes)) {}
+
+  // The first devices of groups of `ranks` that are on one machine each.
+  std::vector<size_t> starts(size_t ranks) const;
 
   // Devices of each request, in its order. Fixed shares come first, then the others, each where
   // most is left.  Errors: kInvalid with what is left where; nothing is entered then.
@@ -45,6 +52,7 @@ class ShareBook {
   Error no_room(const ShareRequest& request, const std::vector<ShareRequest>& all) const;
 
   std::vector<Device> devices_;
+  std::vector<uint32_t> nodes_;
 };
 
 }  // namespace altlas::control

@@ -58,6 +58,7 @@ struct DeviceView {
   DeviceId id;
   std::string name;
   std::string kind;  // cpu, cuda, sim.
+  std::string node;  // The machine that it belongs to; empty: the server's.
   double utilization = 0;
   uint64_t memory_used = 0;  // Weights, used KV blocks, activations, reservations.
   uint64_t memory_total = 0;

@@ -1,12 +1,14 @@
-// One Unix socket with a read loop and a write queue. Only the .cc files of this room include it.
+// One connection with a read loop and a write queue: over a Unix socket, or over TCP under mutual
+// TLS. Only the .cc files of this room include it.
 #pragma once
 
-#include <array>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+
+#include "collective/stream.h"
 
 namespace altlas::worker {
 
@@ -14,36 +16,29 @@ namespace altlas::worker {
 // operations as well.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  using Socket = boost::asio::local::stream_protocol::socket;
-  explicit Connection(Socket socket) : socket_(std::move(socket)) {
-    boost::system::error_code ignored;  // Reads that would wait then do.
-    socket_.non_blocking(true, ignored);
-  }
+  using LocalSocket = boost::asio::local::stream_protocol::socket;
+  static std::shared_ptr<Connection> over_socket(LocalSocket socket);
+  // `stream`: under TLS, hands not shaken yet. It shakes them with the first bytes.
+  static std::shared_ptr<Connection> over_tls(boost::asio::any_io_executor executor,
+                                              collective::Stream stream);
+  virtual ~Connection() = default;
 
+  // Under TLS: called once hands were shaken, before on_bytes, with the name in the other end's
+  // certificate.
+  std::function<void(std::string name)> on_certified;
   // Called with what was read, and once when the connection has ended otherwise than by close().
   std::function<void(std::string_view)> on_bytes;
   std::function<void(std::string reason)> on_closed;
 
-  void start() { read(); }
-  void write(std::string bytes);
-  // No callback follows. `drain`: after what was written has gone out.
-  void close(bool drain = false);
+  std::shared_ptr<void> lifetime;  // Let go of with the connection.
+
+  virtual void start() = 0;
+  virtual void write(std::string bytes) = 0;
+  // No callback follows. `drain`: after what was written has gone out, and the other end has had
+  // kLingerMax to read it.
+  virtual void close(bool drain = false) = 0;
   // Bytes given to write() that have not gone out.
-  size_t waiting_bytes() const { return writing_.size() + queued_.size(); }
-
- private:
-  static constexpr size_t kPiecesMax = 16;                // That are read in one turn.
-  static constexpr size_t kWriteBytes = size_t{1} << 20;  // Offered to the socket in one turn.
-  void read();
-  void read_more(size_t size);
-  void take(size_t size);
-  void write_next();
-  void ended(const boost::system::error_code& error);
-
-  Socket socket_;
-  std::array<char, 65536> buffer_;
-  std::string writing_, queued_;
-  bool closed_ = false, draining_ = false;
+  virtual size_t waiting_bytes() const = 0;
 };
 
 }  // namespace altlas::worker

@@ -2,6 +2,7 @@
 
 #include "task/convert.h"
 #include "worker/lists.h"
+#include "worker/node_convert.h"
 #include "worker/step_convert.h"
 #include "worker/values.h"
 
@@ -234,6 +235,13 @@ Result<Message> read_message(const proto::Frame& from) {
     }
     case proto::Frame::kResult:
       return Message(read_step_result(from.result()));
+    case proto::Frame::kNodeOffer:
+    case proto::Frame::kSpawnWorker:
+    case proto::Frame::kKillWorker:
+    case proto::Frame::kWorkerEnded: {
+      ALTLAS_TRY(NodeMessage message, read_node_message(from));
+      return Message(std::move(message));
+    }
     default:
       return invalid("a frame of a kind that this version does not know");
   }

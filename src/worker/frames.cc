@@ -5,6 +5,7 @@
 #include "base/drop.h"
 #include "worker/worker.pb.h"
 #include "worker/convert.h"
+#include "worker/node_convert.h"
 #include "worker/step_convert.h"
 
 namespace altlas::worker {
@@ -48,7 +49,8 @@ void write_body(const decltype(Frame::body)& body, proto::Frame* to) {
                  [&](const engine::Command& from) { write_command(from, to); },
                  [&](const engine::Report& from) { write_report(from, to); },
                  [&](const StepPlan& from) { write_plan(from, to->mutable_plan()); },
-                 [&](const StepResult& from) { write_step_result(from, to->mutable_result()); }},
+                 [&](const StepResult& from) { write_step_result(from, to->mutable_result()); },
+                 [&](const NodeMessage& from) { write_node_message(from, to); }},
       body);
 }
 

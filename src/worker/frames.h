@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "base/result.h"
 #include "engine/messages.h"
@@ -16,7 +17,7 @@ namespace altlas::worker {
 
 // Both ends must speak the same one. Raised with every change of worker.proto that an older end
 // would misread.
-inline constexpr uint32_t kProtocolVersion = 7;
+inline constexpr uint32_t kProtocolVersion = 8;
 inline constexpr size_t kFrameHeaderBytes = 4;
 // Longest frame without its header; a request's body is at most 8 MiB.
 inline constexpr size_t kFrameBytesMax = size_t{32} << 20;
@@ -57,8 +58,41 @@ struct Goodbye {
   std::string reason;
 };
 
+// ---- Between a server and a node: a machine that lends it its devices ----
+
+// A node says hello as a worker of this replica, which never is one.
+inline constexpr ReplicaId kNodeReplica{0};
+inline constexpr size_t kNodeDevicesMax = 256;
+
+// As control/core_setup.h has it.
+struct NodeDevice {
+  std::string name, kind, spec;
+  uint64_t memory_total = 0;
+  uint32_t cpu_first = 0;
+  friend bool operator==(const NodeDevice&, const NodeDevice&) = default;
+};
+// The node's first message.
+struct NodeOffer {
+  std::vector<NodeDevice> devices;  // 1 to kNodeDevicesMax.
+};
+// A process for a worker, which connects by itself. WorkerEnded follows, now or later.
+struct SpawnWorker {
+  WorkerId worker;
+  uint64_t epoch = 0;
+  std::string token;
+};
+struct KillWorker {
+  WorkerId worker;
+};
+struct WorkerEnded {
+  WorkerId worker;
+  std::string reason;     // "killed by signal 9".
+  bool signaled = false;  // It did not end by itself.
+};
+using NodeMessage = std::variant<NodeOffer, SpawnWorker, KillWorker, WorkerEnded>;
+
 // Plans and results of steps pass between the workers of one replica.
-using Message = std::variant<engine::Command, engine::Report, StepPlan, StepResult>;
+using Message = std::variant<engine::Command, engine::Report, StepPlan, StepResult, NodeMessage>;
 
 struct Frame {
   // The epoch of the replica's start; a frame of an older one comes from a worker that was
@@ -66,7 +100,7 @@ struct Frame {
   uint64_t epoch = 0;
   uint64_t sequence = 0;  // From 1 for messages, per direction and epoch; 0 for everything else.
   std::variant<Hello, HelloAck, Ack, Ping, Pong, Goodbye, engine::Command, engine::Report, StepPlan,
-               StepResult>
+               StepResult, NodeMessage>
       body;
 };
 

@@ -22,6 +22,7 @@ std::vector<Frame> all_frames() {
   frames.push_back({9, ++sequence, full_plan()});
   frames.push_back({9, ++sequence, StepPlan()});
   frames.push_back({9, ++sequence, full_result()});
+  for (auto& message : all_node_messages()) frames.push_back({0, ++sequence, std::move(message)});
   return frames;
 }
 
@@ -48,6 +49,33 @@ TEST(Frames, EveryKindComesBack) {
     EXPECT_EQ(got->body.index(), frame.body.index());
     EXPECT_EQ(encode_frame(*got).value(), encode_frame(frame).value());
   }
+}
+
+TEST(Frames, NodeMessagesComeBack) {
+  const auto messages = all_node_messages();
+  const auto got = [&](size_t i) {
+    return std::get<NodeMessage>(again(Frame{0, 1, messages[i]}).value().body);
+  };
+  EXPECT_EQ(std::get<NodeOffer>(got(0)).devices, std::get<NodeOffer>(messages[0]).devices);
+  const auto spawned = std::get<SpawnWorker>(got(1));
+  EXPECT_EQ(spawned.worker, (WorkerId{ReplicaId{7}, 2}));
+  EXPECT_EQ(spawned.epoch, UINT64_MAX);
+  EXPECT_EQ(spawned.token, "token\xff");
+  EXPECT_EQ(std::get<KillWorker>(got(2)).worker, spawned.worker);
+  const auto ended = std::get<WorkerEnded>(got(3));
+  EXPECT_EQ(ended.worker, spawned.worker);
+  EXPECT_EQ(ended.reason, "killed by signal 9");
+  EXPECT_TRUE(ended.signaled);
+}
+
+// Goal: what a node says of itself is bounded.
+TEST(Frames, OffersBeyondTheirLimitsAreErrors) {
+  const NodeDevice plain{"a", "cpu", "cpu", 1, 0};
+  NodeDevice wordy = plain;
+  wordy.spec = std::string(257, 'x');
+  for (const NodeOffer& offer : {NodeOffer{}, NodeOffer{{wordy}},
+                                 NodeOffer{std::vector<NodeDevice>(kNodeDevicesMax + 1, plain)}})
+    EXPECT_FALSE(again(Frame{0, 1, NodeMessage(offer)}).ok());
 }
 
 TEST(Frames, HelloFieldsComeBack) {

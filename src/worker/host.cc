@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/channel.h"
+#include "collective/sockets.h"
 #include "worker/connection.h"
 #include "worker/worker_pump.h"
 
@@ -25,12 +26,8 @@ namespace asio = boost::asio;
 // After this time a command is offered again if the engine had no room for it.
 constexpr int64_t kRetry = 2 * kMillisecond;
 // The time that the engine gets, so that all is over within 5 s.
+constexpr auto kConnectMax = std::chrono::milliseconds(5000);
 constexpr auto kStopMax = std::chrono::milliseconds(900);
-
-std::string host_name() {
-  char name[256] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
-}
 
 // The way from the engine's threads into the loop. It outlives the loop for as long as a thread
 // holds it.
@@ -94,6 +91,7 @@ class Worker {
     session.silence_max = options.silence_max;
     return session;
   }
+  Result<std::shared_ptr<Connection>> open();
   bool connect();
   void carry_out();
   void carry_out(WorkerAction& action);
@@ -115,27 +113,34 @@ class Worker {
   std::string message_;
 };
 
-bool Worker::connect() {
-  Connection::Socket socket(context_);
+Result<std::shared_ptr<Connection>> Worker::open() {
+  if (options_.tls) {
+    ALTLAS_TRY(collective::Stream stream, connect_tls(*options_.tls, kConnectMax));
+    return Connection::over_tls(context_.get_executor(), std::move(stream));
+  }
+  Connection::LocalSocket socket(context_);
   boost::system::error_code error;
   try {
     socket.connect(asio::local::stream_protocol::endpoint(options_.socket_path), error);
   } catch (const std::exception& e) {  // A path may be too long.
-    return end(kExitConnect,
-               fmt::format("can't use socket '{}': {}", options_.socket_path, e.what())),
-           false;
+    return io_error(fmt::format("can't use socket '{}': {}", options_.socket_path, e.what()));
   }
   if (error)
-    return end(kExitConnect,
-               fmt::format("can't connect to '{}': {}", options_.socket_path, error.message())),
-           false;
-  connection_ = std::make_shared<Connection>(std::move(socket));
+    return io_error(
+        fmt::format("can't connect to '{}': {}", options_.socket_path, error.message()));
+  return Connection::over_socket(std::move(socket));
+}
+
+bool Worker::connect() {
+  Result<std::shared_ptr<Connection>> opened = open();
+  if (!opened.ok()) return end(kExitConnect, opened.error().message()), false;
+  connection_ = *std::move(opened);
   connection_->on_bytes = [this](std::string_view bytes) {
     pump_.on_bytes(system_clock().now(), bytes);
     carry_out();
   };
   // On this machine a broken connection means that the server's process has ended: nobody will come
-  // back.
+  // back. From another machine nobody comes back yet either.
   connection_->on_closed = [this](const std::string& reason) {
     end(kExitServerGone, "the server is gone: " + reason);
   };
@@ -237,6 +242,19 @@ int Worker::run(std::string* message) {
 }
 
 }  // namespace
+
+std::string host_name() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
+Result<collective::Stream> connect_tls(const TlsAddress& address, std::chrono::milliseconds wait) {
+  ALTLAS_TRY(const collective::Endpoint at, collective::resolve(address.host, address.port));
+  ALTLAS_TRY(Fd fd, collective::connect_to(at, nullptr, std::chrono::steady_clock::now() + wait));
+  collective::Stream stream(std::move(fd), address.identity.get(), collective::TlsSide::kClient);
+  stream.expect_host(address.host);
+  return stream;
+}
 
 int run_worker(const WorkerOptions& options, EngineHost& host, std::string* message) {
   if (options.parent_pid != 0) {

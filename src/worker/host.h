@@ -2,11 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
 #include "base/ids.h"
+#include "base/result.h"
+#include "collective/stream.h"
 #include "engine/engine_host.h"
+#include "worker/link.h"
 #include "worker/worker_pump.h"
 
 namespace altlas::worker {
@@ -14,7 +18,9 @@ namespace altlas::worker {
 using engine::EngineHost;
 
 struct WorkerOptions {
+  // Where the server is: one of the two.
   std::string socket_path;
+  std::optional<TlsAddress> tls;
   WorkerId worker;
   uint64_t epoch = 0;
   std::string token;
@@ -24,6 +30,13 @@ struct WorkerOptions {
   // is stopped or very busy comes back to loaded models.
   int64_t silence_max = 60 * kSecond;
 };
+
+// Connects to a server under TLS, within `wait`; who answers is the caller's to read. Errors: as
+// collective::resolve and connect_to.
+Result<collective::Stream> connect_tls(const TlsAddress& address, std::chrono::milliseconds wait);
+
+// The name of this machine.
+std::string host_name();
 
 // Runs until the server is gone or says goodbye, at most 5 s after that; gives a WorkerExit, which
 // the process exits with. If the engine does not stop in time, this returns while it still

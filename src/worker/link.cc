@@ -1,11 +1,13 @@
 #include "worker/link.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
@@ -15,6 +17,8 @@
 #include <map>
 #include <utility>
 
+#include "base/log.h"
+#include "collective/sockets.h"
 #include "worker/connection.h"
 #include "worker/link_pump.h"
 
@@ -43,8 +47,35 @@ LinkPumpOptions pump_options(const LinkOptions& options) {
           .unknown_max = options.unknown_max,
           .hello_max = options.hello_max,
           .commands_max = options.commands_max,
-          .pid = ::getpid()};
+          .pid = ::getpid(),
+          .ping_interval = options.ping_interval};
 }
+
+// Connections that are closed linger (worker/connection.h); beyond so many they are cut at once.
+constexpr int64_t kLingeringMax = 256;
+// Lines about refused connections in so long; the others are counted.
+constexpr int kRefusalsLogged = 20;
+constexpr int64_t kRefusalsPeriod = 10 * kSecond;
+
+// Tells the log of refused connections, but never floods it.
+class RefusalLog {
+ public:
+  void add(TimeUs now, const std::string& whom, const std::string& why) {
+    if (now - since_ >= kRefusalsPeriod) {
+      if (count_ > kRefusalsLogged)
+        log::warn("{} more connections to the workers' port were refused",
+                  count_ - kRefusalsLogged);
+      since_ = now;
+      count_ = 0;
+    }
+    if (++count_ <= kRefusalsLogged)
+      log::warn("a connection from {} to the workers' port was refused: {}", whom, why);
+  }
+
+ private:
+  TimeUs since_ = 0;
+  int count_ = 0;
+};
 
 }  // namespace
 
@@ -56,13 +87,15 @@ class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
         context_(context),
         strand_(asio::make_strand(context)),
         acceptor_(strand_),
+        listener_(strand_),
         timer_(strand_),
-        path_(options_.directory + "/workers.sock"),
+        path_(options_.tls ? "" : options_.directory + "/workers.sock"),
         pump_(pump_options(options_)) {}
 
   Result<void> start();
   void stop();
   const std::string& path() const { return path_; }
+  uint16_t port() const { return port_; }
   template <class F>
   void post(F f) {
     asio::post(strand_, [self = shared_from_this(), f = std::move(f)]() mutable {
@@ -79,8 +112,15 @@ class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
   }
 
  private:
+  Result<void> start_local();
+  Result<void> start_tls();
   void accept();
-  void greet(Protocol::socket socket);
+  void accept_tls();
+  void greet(std::shared_ptr<Connection> connection, std::string whom);
+  void try_again(void (Impl::*accept)());
+  int64_t lingering() const {
+    return live_.use_count() - 1 - static_cast<int64_t>(connections_.size());
+  }
   // Does what the pump asks for, and sets the timer anew.
   void carry_out();
   void carry_out(LinkAction& action);
@@ -91,17 +131,37 @@ class LinkServer::Impl : public std::enable_shared_from_this<Impl> {
   asio::io_context& context_;
   asio::strand<asio::io_context::executor_type> strand_;
   Protocol::acceptor acceptor_;
+  asio::posix::stream_descriptor listener_;  // Under TLS; a socket that listens.
   asio::steady_timer timer_;
   const std::string path_;
+  uint16_t port_ = 0;
   // The members from here on are the strand's alone.
   LinkPump pump_;
-  std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
+  struct Known {
+    std::shared_ptr<Connection> connection;
+    std::string whom;
+  };
+  std::map<ConnectionId, Known> connections_;
+  RefusalLog refusals_;
+  std::shared_ptr<int> live_ = std::make_shared<int>(0);  // Shared by every connection there is.
   uint64_t next_connection_ = 1;
   TimeUs armed_ = INT64_MAX;  // The time that timer_ waits for.
   bool stopped_ = false, listening_ = false;
 };
 
-Result<void> LinkServer::Impl::start() {
+Result<void> LinkServer::Impl::start() { return options_.tls ? start_tls() : start_local(); }
+
+Result<void> LinkServer::Impl::start_tls() {
+  ALTLAS_TRY(const collective::Endpoint at,
+             collective::resolve(options_.tls->host, options_.tls->port));
+  ALTLAS_TRY(Fd fd, collective::listen_at(at));
+  port_ = collective::own_endpoint(fd.get()).port;
+  listener_.assign(fd.release());
+  post([](Impl& impl) { impl.accept_tls(); });
+  return {};
+}
+
+Result<void> LinkServer::Impl::start_local() {
   ALTLAS_TRY_VOID(make_private_directory(options_.directory));
   if (path_.size() > 107)
     return invalid(
@@ -124,6 +184,7 @@ void LinkServer::Impl::stop() {
     if (std::exchange(stopped_, true)) return;
     boost::system::error_code ignored;
     acceptor_.close(ignored);
+    listener_.close(ignored);
     timer_.cancel();
     pump_.stop(system_clock().now());
     carry_out();
@@ -139,32 +200,56 @@ void LinkServer::Impl::stop() {
 }
 
 void LinkServer::Impl::accept() {
-  acceptor_.async_accept([self = shared_from_this()](const boost::system::error_code& error,
-                                                     Protocol::socket socket) {
-    if (self->stopped_) return;
-    if (!error) {
-      self->greet(std::move(socket));
-      return self->accept();
-    }
-    if (error == asio::error::operation_aborted) return;
-    // The process may be out of descriptors: another try at once would only spin.
-    auto timer = std::make_shared<asio::steady_timer>(self->strand_, std::chrono::milliseconds(50));
-    timer->async_wait([self, timer](const boost::system::error_code&) {
-      if (!self->stopped_) self->accept();
-    });
+  acceptor_.async_accept(
+      [self = shared_from_this()](const boost::system::error_code& error, Protocol::socket socket) {
+        if (self->stopped_) return;
+        if (!error) {
+          self->greet(Connection::over_socket(std::move(socket)), "this machine");
+          return self->accept();
+        }
+        if (error != asio::error::operation_aborted) self->try_again(&Impl::accept);
+      });
+}
+
+void LinkServer::Impl::accept_tls() {
+  listener_.async_wait(
+      asio::posix::descriptor_base::wait_read,
+      [self = shared_from_this()](const boost::system::error_code& error) {
+        if (self->stopped_ || error) return;
+        Fd fd(::accept4(self->listener_.native_handle(), nullptr, nullptr,
+                        SOCK_CLOEXEC | SOCK_NONBLOCK));
+        if (!fd && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+          return self->try_again(&Impl::accept_tls);
+        if (fd && self->lingering() < kLingeringMax) {
+          const std::string whom = collective::to_string(collective::peer_endpoint(fd.get()));
+          collective::Stream stream(std::move(fd), self->options_.tls->identity.get(),
+                                    collective::TlsSide::kServer);
+          self->greet(Connection::over_tls(self->strand_, std::move(stream)), whom);
+        }
+        self->accept_tls();
+      });
+}
+
+// The process may be out of descriptors: another try at once would only spin.
+void LinkServer::Impl::try_again(void (Impl::*accept)()) {
+  auto timer = std::make_shared<asio::steady_timer>(strand_, std::chrono::milliseconds(50));
+  timer->async_wait([self = shared_from_this(), accept, timer](const boost::system::error_code&) {
+    if (!self->stopped_) ((*self).*accept)();
   });
 }
 
-void LinkServer::Impl::greet(Protocol::socket socket) {
+void LinkServer::Impl::greet(std::shared_ptr<Connection> connection, std::string whom) {
   const ConnectionId id{next_connection_++};
-  const auto connection = std::make_shared<Connection>(std::move(socket));
-  connections_.emplace(id, connection);
+  connection->lifetime = live_;
+  connections_.emplace(id, Known{connection, std::move(whom)});
+  connection->on_certified = [this, id](std::string name) { pump_.certified(id, std::move(name)); };
   connection->on_bytes = [this, id](std::string_view bytes) {
     pump_.on_bytes(system_clock().now(), id, bytes);
     carry_out();
   };
-  connection->on_closed = [this, id](const std::string&) {
-    connections_.erase(id);
+  connection->on_closed = [this, id](const std::string& reason) {
+    if (const auto node = connections_.extract(id); node && pump_.is_unknown(id))
+      refusals_.add(system_clock().now(), node.mapped().whom, reason);
     pump_.disconnected(system_clock().now(), id);
     carry_out();
   };
@@ -182,12 +267,16 @@ void LinkServer::Impl::carry_out() {
 void LinkServer::Impl::carry_out(LinkAction& action) {
   if (auto* write = std::get_if<LinkWrite>(&action))
     if (const auto found = connections_.find(write->connection); found != connections_.end())
-      found->second->write(std::move(write->bytes));
+      found->second.connection->write(std::move(write->bytes));
   if (auto* close = std::get_if<LinkClose>(&action))
     if (const auto node = connections_.extract(close->connection)) {
-      node.mapped()->on_bytes = nullptr;
-      node.mapped()->on_closed = nullptr;
-      node.mapped()->close(/*drain=*/true);
+      Connection& connection = *node.mapped().connection;
+      connection.on_certified = nullptr;
+      connection.on_bytes = nullptr;
+      connection.on_closed = nullptr;
+      connection.close(/*drain=*/true);
+      if (!close->refused.empty())
+        refusals_.add(system_clock().now(), node.mapped().whom, close->refused);
     }
   if (auto* opened = std::get_if<LinkOpened>(&action))
     callbacks_.connected(opened->worker, opened->pid);
@@ -195,6 +284,10 @@ void LinkServer::Impl::carry_out(LinkAction& action) {
     callbacks_.report(said->worker, std::move(said->report));
   if (auto* lost = std::get_if<LinkLost>(&action))
     callbacks_.lost(lost->worker, std::move(lost->reason));
+  if (auto* node_said = std::get_if<LinkNodeSaid>(&action))
+    callbacks_.node_said(node_said->node, std::move(node_said->message));
+  if (auto* node_lost = std::get_if<LinkNodeLost>(&action))
+    callbacks_.node_lost(node_lost->node, std::move(node_lost->reason));
 }
 
 void LinkServer::Impl::schedule() {
@@ -220,9 +313,22 @@ Result<void> LinkServer::start() { return impl_->start(); }
 void LinkServer::stop() { impl_->stop(); }
 const std::string& LinkServer::socket_path() const { return impl_->path(); }
 
-void LinkServer::expect(WorkerId worker, uint64_t epoch, std::string token) {
-  impl_->drive([=, token = std::move(token)](LinkPump& pump, TimeUs now) mutable {
-    pump.expect(now, worker, epoch, std::move(token));
+uint16_t LinkServer::port() const { return impl_->port(); }
+
+void LinkServer::expect(WorkerId worker, uint64_t epoch, std::string token, std::string host) {
+  impl_->drive(
+      [=, token = std::move(token), host = std::move(host)](LinkPump& pump, TimeUs now) mutable {
+        pump.expect(now, worker, epoch, std::move(token), std::move(host));
+      });
+}
+void LinkServer::expect_node(uint32_t node, std::string host) {
+  impl_->drive([node, host = std::move(host)](LinkPump& pump, TimeUs) mutable {
+    pump.expect_node(node, std::move(host));
+  });
+}
+void LinkServer::send_to_node(uint32_t node, NodeMessage message) {
+  impl_->drive([node, message = std::move(message)](LinkPump& pump, TimeUs now) mutable {
+    pump.send_to_node(now, node, std::move(message));
   });
 }
 void LinkServer::send(WorkerId worker, engine::Command command) {

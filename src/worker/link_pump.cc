@@ -7,6 +7,8 @@
 namespace altlas::worker {
 namespace {
 
+bool is_node(WorkerId worker) { return worker.replica == kNodeReplica; }
+
 std::string name_of(WorkerId worker) {
   return worker.index == 0
              ? fmt::format("replica {}", worker.replica.value)
@@ -22,25 +24,37 @@ void LinkPump::set_deadline(TimeUs& deadline, TimeUs time, Who who) {
   if (time != INT64_MAX) deadlines_.insert({time, who});
 }
 
-void LinkPump::expect(TimeUs now, WorkerId worker, uint64_t epoch, std::string token) {
+void LinkPump::expect(TimeUs now, WorkerId worker, uint64_t epoch, std::string token,
+                      std::string host) {
   stop_worker(now, worker, "replaced by a newer start of the replica");
-  SessionOptions& options = peers_[worker].options;
+  Peer& peer = peers_[worker];
+  peer.host = std::move(host);
+  SessionOptions& options = peer.options;
   options.role = SessionRole::kServer;
   options.worker = worker;
   options.epoch = epoch;
   options.token = std::move(token);
   options.pid = options_.pid;
   options.silence_max = options_.silence_max;
+  options.ping_interval = options_.ping_interval;
 }
 
 void LinkPump::send(TimeUs now, WorkerId worker, engine::Command command) {
+  send_message(now, worker, Message(std::move(command)));
+}
+
+void LinkPump::send_to_node(TimeUs now, uint32_t node, NodeMessage message) {
+  send_message(now, {kNodeReplica, node}, Message(std::move(message)));
+}
+
+void LinkPump::send_message(TimeUs now, WorkerId worker, Message message) {
   const auto found = peers_.find(worker);
   if (found == peers_.end()) return;
   Peer& peer = found->second;
-  if (peer.commands.size() >= options_.commands_max)
+  if (peer.messages.size() >= options_.commands_max)
     return lose(now, worker,
-                fmt::format("the worker left {} commands unread", peer.commands.size()));
-  peer.commands.push_back(std::move(command));
+                fmt::format("the worker left {} commands unread", peer.messages.size()));
+  peer.messages.push_back(std::move(message));
   pump(now, worker);
 }
 
@@ -56,8 +70,15 @@ void LinkPump::stop(TimeUs now) {
 void LinkPump::connected(TimeUs now, ConnectionId connection) {
   Line& line = lines_[connection];
   ++unknown_;
-  if (unknown_ > options_.unknown_max) return close(connection);
+  if (unknown_ > options_.unknown_max)
+    return close(connection, fmt::format("{} connections have not said who they are yet",
+                                         options_.unknown_max));
   set_deadline(line.deadline, now + options_.hello_max, connection);
+}
+
+void LinkPump::certified(ConnectionId connection, std::string host) {
+  if (const auto found = lines_.find(connection); found != lines_.end())
+    found->second.host = std::move(host);
 }
 
 void LinkPump::on_bytes(TimeUs now, ConnectionId connection, std::string_view bytes) {
@@ -83,6 +104,7 @@ void LinkPump::on_bytes(TimeUs now, ConnectionId connection, std::string_view by
 void LinkPump::adopt(TimeUs now, ConnectionId connection, Frame frame) {
   const Hello& hello = std::get<Hello>(frame.body);
   const WorkerId worker = hello.worker;
+  if (is_node(worker)) return adopt_node(now, connection, std::move(frame));
   const auto found = peers_.find(worker);
   if (found == peers_.end())
     return refuse(connection, name_of(worker) + " is not expected", frame.epoch);
@@ -94,6 +116,41 @@ void LinkPump::adopt(TimeUs now, ConnectionId connection, Frame frame) {
                   frame.epoch);
   if (!same_token(hello.token, peer.options.token))
     return refuse(connection, "wrong token for " + name_of(worker), frame.epoch);
+  if (lines_.at(connection).host != peer.host)
+    return refuse(connection,
+                  fmt::format("{} runs on '{}', not on '{}'", name_of(worker), peer.host,
+                              lines_.at(connection).host),
+                  frame.epoch);
+  attach(now, connection, worker, std::move(frame));
+}
+
+void LinkPump::adopt_node(TimeUs now, ConnectionId connection, Frame frame) {
+  Hello& hello = std::get<Hello>(frame.body);
+  const std::string host = lines_.at(connection).host;
+  const auto found = nodes_.find(host);
+  if (host.empty()) return refuse(connection, "a node shows a certificate first", frame.epoch);
+  if (found == nodes_.end())
+    return refuse(
+        connection,
+        fmt::format("this server does not expect '{}': its cluster.workers names others", host),
+        frame.epoch);
+  if (hello.version != kProtocolVersion)
+    return refuse(connection,
+                  fmt::format("the worker '{}' speaks protocol version {}, this server version {}: "
+                              "both must be the same altlas",
+                              host, hello.version, kProtocolVersion),
+                  frame.epoch);
+  const WorkerId node{kNodeReplica, found->second};
+  if (peers_.contains(node)) lose(now, node, "it connected anew");
+  expect(now, node, frame.epoch, hello.token, host);
+  peers_.at(node).options.topic = SessionTopic::kNode;
+  hello.worker = node;
+  attach(now, connection, node, std::move(frame));
+}
+
+// From here on the connection is the worker's, whose hello is `frame`.
+void LinkPump::attach(TimeUs now, ConnectionId connection, WorkerId worker, Frame frame) {
+  Peer& peer = peers_.at(worker);
   if (peer.connection) close(*peer.connection);
   Line& line = lines_.at(connection);
   set_deadline(line.deadline, INT64_MAX, connection);
@@ -112,7 +169,7 @@ void LinkPump::refuse(ConnectionId connection, const std::string& reason, uint64
   frame.epoch = epoch;
   frame.body = Goodbye{reason};
   actions_.push_back(LinkWrite{connection, encode_frame(frame).value()});
-  close(connection);
+  close(connection, reason);
 }
 
 void LinkPump::disconnected(TimeUs now, ConnectionId connection) {
@@ -125,6 +182,7 @@ void LinkPump::disconnected(TimeUs now, ConnectionId connection) {
   if (!worker) return;
   Peer& peer = peers_.at(*worker);
   peer.connection.reset();
+  if (is_node(*worker)) return lose(now, *worker, "its connection ended");
   peer.session->disconnected(now);
   pump(now, *worker);
 }
@@ -151,9 +209,9 @@ void LinkPump::pump(TimeUs now, WorkerId worker) {
   Peer& peer = peers_.at(worker);
   if (!peer.session) return;
   for (bool more = true; more;) {
-    while (!peer.commands.empty() && peer.session->can_send()) {
-      const Result<void> sent = peer.session->send(now, Message(std::move(peer.commands.front())));
-      peer.commands.pop_front();
+    while (!peer.messages.empty() && peer.session->can_send()) {
+      const Result<void> sent = peer.session->send(now, std::move(peer.messages.front()));
+      peer.messages.pop_front();
       if (!sent.ok()) return lose(now, worker, sent.error().message());
     }
     std::vector<SessionAction> actions = peer.session->take_actions();
@@ -168,10 +226,15 @@ void LinkPump::pump(TimeUs now, WorkerId worker) {
 bool LinkPump::carry_out(TimeUs now, WorkerId worker, Peer& peer, SessionAction& action) {
   if (auto* write = std::get_if<WriteBytes>(&action); write != nullptr && peer.connection)
     actions_.push_back(LinkWrite{*peer.connection, std::move(write->bytes)});
-  if (auto* up = std::get_if<LinkUp>(&action); up != nullptr && !up->again)
+  if (auto* up = std::get_if<LinkUp>(&action); up != nullptr && !up->again && !is_node(worker))
     actions_.push_back(LinkOpened{worker, up->pid});
   if (auto* delivered = std::get_if<Deliver>(&action)) {
-    actions_.push_back(LinkReport{worker, std::get<engine::Report>(std::move(delivered->message))});
+    if (is_node(worker))
+      actions_.push_back(
+          LinkNodeSaid{worker.index, std::get<NodeMessage>(std::move(delivered->message))});
+    else
+      actions_.push_back(
+          LinkReport{worker, std::get<engine::Report>(std::move(delivered->message))});
     peer.session->consumed(now, 1);
   }
   if (auto* failed = std::get_if<LinkFailed>(&action)) {
@@ -183,7 +246,10 @@ bool LinkPump::carry_out(TimeUs now, WorkerId worker, Peer& peer, SessionAction&
 
 void LinkPump::lose(TimeUs now, WorkerId worker, const std::string& reason) {
   forget(now, peers_.find(worker), reason);
-  actions_.push_back(LinkLost{worker, reason});
+  if (is_node(worker))
+    actions_.push_back(LinkNodeLost{worker.index, reason});
+  else
+    actions_.push_back(LinkLost{worker, reason});
 }
 
 void LinkPump::forget(TimeUs now, std::map<WorkerId, Peer>::iterator found,
@@ -201,7 +267,7 @@ void LinkPump::forget(TimeUs now, std::map<WorkerId, Peer>::iterator found,
   peers_.erase(worker);
 }
 
-void LinkPump::close(ConnectionId connection) {
+void LinkPump::close(ConnectionId connection, std::string refused) {
   const auto found = lines_.find(connection);
   if (found == lines_.end()) return;
   set_deadline(found->second.deadline, INT64_MAX, connection);
@@ -210,7 +276,7 @@ void LinkPump::close(ConnectionId connection) {
   else
     --unknown_;
   lines_.erase(found);
-  actions_.push_back(LinkClose{connection});
+  actions_.push_back(LinkClose{connection, std::move(refused)});
 }
 
 void LinkPump::check_integrity() const {

@@ -249,5 +249,144 @@ TEST(WorkerPump, AFullEngineHoldsTheServerBack) {
   EXPECT_EQ(took, 3000u);
 }
 
+// A node's end of its link.
+class NodeEnd {
+ public:
+  NodeEnd(LinkPump& pump, TimeUs now, uint64_t connection, const std::string& certificate,
+          uint32_t version = kProtocolVersion)
+      : pump_(pump), id_(ConnectionId{connection}), session_(options(version), now) {
+    pump_.connected(now, id_);
+    pump_.certified(id_, certificate);
+    session_.connected(now);
+  }
+  void say(TimeUs now, NodeMessage message) {
+    ASSERT_TRUE(session_.send(now, Message(std::move(message))).ok());
+  }
+  // Carries bytes both ways; returns what the pump asks for beside.
+  std::vector<LinkAction> run(TimeUs now) {
+    std::vector<LinkAction> out;
+    for (bool more = true; more;) {
+      more = false;
+      for (SessionAction& action : session_.take_actions()) {
+        more = true;
+        if (auto* write = std::get_if<WriteBytes>(&action)) pump_.on_bytes(now, id_, write->bytes);
+        if (auto* delivered = std::get_if<Deliver>(&action))
+          got.push_back(std::get<NodeMessage>(delivered->message));
+        if (auto* failed = std::get_if<LinkFailed>(&action)) failure = failed->error.message();
+      }
+      for (LinkAction& action : pump_.take_actions()) {
+        more = true;
+        auto* write = std::get_if<LinkWrite>(&action);
+        if (write != nullptr && write->connection == id_) session_.on_bytes(now, write->bytes);
+        if (write == nullptr) out.push_back(std::move(action));
+      }
+      pump_.check_integrity();
+    }
+    return out;
+  }
+  std::vector<NodeMessage> got;
+  std::string failure;
+
+ private:
+  static SessionOptions options(uint32_t version) {
+    SessionOptions out;
+    out.topic = SessionTopic::kNode;
+    out.worker = {kNodeReplica, 0};
+    out.version = version;
+    return out;
+  }
+  LinkPump& pump_;
+  const ConnectionId id_;
+  Session session_;
+};
+
+// Goal: a node is whom its certificate names; the newest connection counts, and a broken one is the
+// node's end.
+TEST(LinkPump, NodesAreKnownByTheirCertificates) {
+  const TimeUs now = kSecond;
+  LinkPump pump{LinkPumpOptions()};
+  pump.expect_node(1, "beta");
+  pump.expect_node(2, "gamma");
+  NodeEnd beta(pump, now, 1, "beta");
+  beta.say(now, NodeOffer{{{"a", "cpu", "cpu", 1, 0}}});
+  const auto joined = beta.run(now);
+  ASSERT_EQ(joined.size(), 1u);
+  EXPECT_EQ(std::get<LinkNodeSaid>(joined[0]).node, 1u);
+  pump.send_to_node(now, 1, KillWorker{kLeader});
+  pump.send_to_node(now, 2, KillWorker{kLeader});  // It is not connected.
+  beta.run(now);
+  ASSERT_EQ(beta.got.size(), 1u);
+  NodeEnd again(pump, now, 2, "beta");
+  const auto anew = again.run(now);
+  ASSERT_EQ(anew.size(), 2u) << "the old connection is closed, the node was lost";
+  EXPECT_TRUE(std::holds_alternative<LinkClose>(anew[0]));
+  EXPECT_EQ(std::get<LinkNodeLost>(anew[1]).reason, "it connected anew");
+  pump.disconnected(now, ConnectionId{2});
+  const auto gone = pump.take_actions();
+  ASSERT_EQ(gone.size(), 1u);
+  EXPECT_EQ(std::get<LinkNodeLost>(gone[0]).node, 1u);
+}
+
+TEST(LinkPump, OtherNodesAreRefusedWithTheReason) {
+  struct Case {
+    const char* certificate;
+    uint32_t version;
+    const char* reason;
+  };
+  const Case cases[] = {
+      {"", kProtocolVersion, "a node shows a certificate first"},
+      {"delta", kProtocolVersion, "does not expect 'delta'"},
+      {"beta ", kProtocolVersion, "does not expect 'beta '"},
+      {"beta", kProtocolVersion + 1, "both must be the same altlas"},
+      {"beta", 0, "speaks protocol version 0"},
+  };
+  LinkPump pump{LinkPumpOptions()};
+  pump.expect_node(1, "beta");
+  uint64_t connection = 0;
+  for (const Case& one : cases) {
+    NodeEnd stranger(pump, kSecond, ++connection, one.certificate, one.version);
+    const auto said = stranger.run(kSecond);
+    EXPECT_NE(stranger.failure.find(one.reason), std::string::npos) << stranger.failure;
+    ASSERT_EQ(said.size(), 1u);
+    EXPECT_NE(std::get<LinkClose>(said[0]).refused.find(one.reason), std::string::npos);
+  }
+}
+
+// Goal: a worker that a node was asked to start comes from that node, and from nowhere else.
+TEST(LinkPump, AWorkerComesFromItsNode) {
+  for (const char* host : {"beta", "gamma", ""}) {
+    Wires wires;
+    wires.pump.expect(wires.now, kLeader, 1, "a", "beta");
+    WorkerPump worker(Wires::session(kLeader, 1, "a"), wires.now);
+    const ConnectionId id{77};
+    wires.workers[id] = &worker;
+    wires.pump.connected(wires.now, id);
+    wires.pump.certified(id, host);
+    worker.connected(wires.now);
+    wires.run();
+    EXPECT_EQ(worker.ended(), std::string_view(host) != "beta") << host;
+  }
+}
+
+// Goal: on a node's link nothing else passes, in either direction.
+TEST(LinkPump, ANodeSaysWhatNodesSay) {
+  const Message wrong[] = {Message(engine::Report(engine::ReplicaDrained{})),
+                           Message(NodeMessage(KillWorker{kLeader})), Message(StepResult{})};
+  for (const Message& message : wrong) {
+    LinkPump pump{LinkPumpOptions()};
+    pump.expect_node(1, "beta");
+    NodeEnd beta(pump, kSecond, 1, "beta");
+    beta.run(kSecond);
+    Frame frame;
+    frame.sequence = 1;
+    std::visit([&](const auto& value) { frame.body = value; }, message);
+    pump.on_bytes(kSecond, ConnectionId{1}, encode_frame(frame).value());
+    bool lost = false;
+    for (const LinkAction& action : pump.take_actions())
+      lost = lost || std::holds_alternative<LinkNodeLost>(action);
+    EXPECT_TRUE(lost);
+  }
+}
+
 }  // namespace
 }  // namespace altlas::worker

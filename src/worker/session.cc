@@ -140,7 +140,8 @@ void Session::on_body(TimeUs now, Frame& frame) {
   }
   if (const auto* ping = std::get_if<Ping>(&frame.body)) return write_control(Pong{ping->nonce});
   if (std::holds_alternative<Pong>(frame.body)) return;
-  if (options_.carries_steps) return on_step(now, frame);
+  if (options_.topic == SessionTopic::kSteps) return on_step(now, frame);
+  if (options_.topic == SessionTopic::kNode) return on_node_message(now, frame);
   if (auto* command = std::get_if<engine::Command>(&frame.body)) {
     if (options_.role == SessionRole::kServer)
       return fail(invalid("a worker does not send commands"), true);
@@ -148,7 +149,9 @@ void Session::on_body(TimeUs now, Frame& frame) {
   }
   auto* report = std::get_if<engine::Report>(&frame.body);
   if (report == nullptr)
-    return fail(invalid("steps pass between the workers of one replica only"), true);
+    return fail(invalid("steps pass between the workers of one replica only, and a node's messages "
+                        "on its own link"),
+                true);
   if (options_.role == SessionRole::kWorker)
     return fail(invalid("a server does not send reports"), true);
   receive(now, frame.sequence, std::move(*report));
@@ -165,6 +168,17 @@ void Session::on_step(TimeUs now, Frame& frame) {
                    ? "a leading worker sends plans of steps only"
                    : "a worker answers plans by results of steps only"),
        true);
+}
+
+void Session::on_node_message(TimeUs now, Frame& frame) {
+  auto* message = std::get_if<NodeMessage>(&frame.body);
+  if (message != nullptr) {
+    const bool of_node = std::holds_alternative<NodeOffer>(*message) ||
+                         std::holds_alternative<WorkerEnded>(*message);
+    if (of_node == (options_.role == SessionRole::kServer))
+      return receive(now, frame.sequence, std::move(*message));
+  }
+  fail(invalid("no message of a node's link"), true);
 }
 
 bool Session::check_version(uint32_t version) {

@@ -18,6 +18,13 @@ namespace altlas::worker {
 
 enum class SessionRole : uint8_t { kServer, kWorker };
 
+// Which messages pass, beside those of the session itself.
+enum class SessionTopic : uint8_t {
+  kReplica,  // Commands to a worker, and its reports.
+  kSteps,    // Plans of a replica's leading worker, in the server's role, and the others' results.
+  kNode,     // A node's devices and the processes that it is to start.
+};
+
 struct SessionOptions {
   SessionRole role = SessionRole::kWorker;
   uint32_t version = kProtocolVersion;
@@ -26,9 +33,7 @@ struct SessionOptions {
   std::string token;
   int32_t pid = 0;  // The pid of this process, for the other end.
   std::string host;
-  // Both ends are workers of one replica, the leading one in the server's role: plans of steps and
-  // their results pass, and no other messages.
-  bool carries_steps = false;
+  SessionTopic topic = SessionTopic::kReplica;
   uint32_t window_messages = 1024;  // Messages the other end may send ahead of consumed().
   // Messages that are sent or wait, not known to have arrived; beyond it send() says kBusy.
   uint32_t unacked_messages_max = 4096;
@@ -135,6 +140,7 @@ class Session {
   void on_hello_ack(TimeUs now, const HelloAck& hello);
   void on_body(TimeUs now, Frame& frame);
   void on_step(TimeUs now, Frame& frame);
+  void on_node_message(TimeUs now, Frame& frame);
 
   const SessionOptions options_;
   State state_ = State::kDown;

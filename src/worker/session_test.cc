@@ -150,7 +150,7 @@ TEST(Session, StepsPassBetweenWorkersOnly) {
   ASSERT_TRUE(usual.server.failure);
   EXPECT_NE(usual.server.failure->message().find("of one replica only"), std::string::npos);
   for (const bool plan : {true, false}) {
-    worker.carries_steps = true;
+    worker.topic = SessionTopic::kSteps;
     Session follows(worker, 0);
     follows.connected(0);
     follows.on_frame(0, Frame{5, 0, HelloAck{kProtocolVersion, 1, "h", 0, 10}});

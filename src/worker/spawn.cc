@@ -85,17 +85,16 @@ void Process::State::reap() {
 
 std::vector<std::string> worker_arguments(const std::string& socket_path, WorkerId worker,
                                           uint64_t epoch) {
-  return {"worker",
-          "--socket",
-          socket_path,
-          "--replica",
-          std::to_string(worker.replica.value),
-          "--worker",
-          std::to_string(worker.index),
-          "--epoch",
-          std::to_string(epoch),
-          "--parent",
-          std::to_string(::getpid())};
+  std::vector<std::string> out = {"worker", "--socket", socket_path};
+  for (std::string& one : worker_identity(worker, epoch)) out.push_back(std::move(one));
+  return out;
+}
+
+std::vector<std::string> worker_identity(WorkerId worker, uint64_t epoch) {
+  return {"--replica", std::to_string(worker.replica.value),
+          "--worker",  std::to_string(worker.index),
+          "--epoch",   std::to_string(epoch),
+          "--parent",  std::to_string(::getpid())};
 }
 
 Result<std::unique_ptr<Process>> Process::spawn(asio::io_context& context,

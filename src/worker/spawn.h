@@ -26,6 +26,8 @@ inline constexpr const char* kTokenVariable = "ALTLAS_WORKER_TOKEN";
 // of this process}.
 std::vector<std::string> worker_arguments(const std::string& socket_path, WorkerId worker,
                                           uint64_t epoch);
+// The part of these that says which worker: from "--replica" on.
+std::vector<std::string> worker_identity(WorkerId worker, uint64_t epoch);
 
 struct SpawnOptions {
   std::string executable = "/proc/self/exe";  // This program.

@@ -159,4 +159,12 @@ inline StepResult full_result() {
   return result;
 }
 
+inline std::vector<NodeMessage> all_node_messages() {
+  const WorkerId worker{ReplicaId{7}, 2};
+  return {NodeOffer{{{"AMD \xff", "cpu", "cpu:1:2:4GiB", uint64_t{4} << 30, 6},
+                     {"H100", "sim", "sim:h100", UINT64_MAX, 0}}},
+          SpawnWorker{worker, UINT64_MAX, "token\xff"}, KillWorker{worker},
+          WorkerEnded{worker, "killed by signal 9", true}};
+}
+
 }  // namespace altlas::worker

@@ -119,6 +119,7 @@ std::vector<DeviceView> show_devices(const Fleet& fleet, const MemoryLedger& led
     one.id = device.setup.id;
     one.name = device.setup.name;
     one.kind = device.setup.kind;
+    one.node = device.setup.node_name;
     one.utilization = fleet.utilization(device);
     one.memory_used = ledger.used(one.id);
     one.memory_total = device.setup.memory_total;

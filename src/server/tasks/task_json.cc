@@ -87,6 +87,7 @@ json::object device_to_json(const control::DeviceView& device) {
   return {{"id", device.id.value},
           {"name", device.name},
           {"kind", device.kind},
+          {"node", device.node.empty() ? json::value(nullptr) : json::value(device.node)},
           {"utilization", device.utilization},
           {"memory_used", device.memory_used},
           {"memory_total", device.memory_total},
