@@ -21,7 +21,7 @@ namespace altlas::cli {
 namespace {
 
 struct WorkerFlags {
-  worker::WorkerOptions one;  // Of a process of one replica.
+  worker::WorkerOptions one;  // Options of a process of one replica.
   bool is_process = false;
   std::string connect;
   collective::TlsIdentity::Files files;
@@ -130,7 +130,7 @@ Run make_worker(CLI::App& app) {
   app.add_option("--wait", flags->wait_s,
                  "Seconds to wait for a server that does not listen yet (default 60)")
       ->check(CLI::Range(0.0, 86400.0));
-  // Of a process of one replica; servers and machines that lend devices set these.
+  // A process of one replica has these; servers and machines that lend devices set these.
   worker::WorkerOptions& one = flags->one;
   app.add_option("--socket", one.socket_path, "Set by a server")->group("");
   const CLI::Option* replica =

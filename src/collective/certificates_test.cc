@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 class Certificates : public ::testing::Test {
  protected:
   std::string folder(const std::string& name) const { return scratch_.path() + "/" + name; }
-  // Of `name`, signed by the authority of the folder.
+  // The certificate of `name`, signed by the authority of the folder.
   Identity identity(const std::string& in, const std::string& name, const Validity& validity = {}) {
     const auto files = make_certificate(folder(in), name, validity);
     EXPECT_TRUE(files.ok()) << files.error().message();

@@ -200,7 +200,7 @@ class ProcessLauncher : public Launcher {
   Nodes* const nodes_;
   std::mutex homes_mutex_;
   std::map<WorkerId, uint32_t>
-      homes_;  // Of workers that run on nodes, as long as the book has them.
+      homes_;  // The nodes of workers that run on them, as long as the book has these.
   worker::LinkServer link_;
 };
 
