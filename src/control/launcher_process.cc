@@ -165,10 +165,9 @@ class ProcessLauncher : public Launcher {
     out.connected = links.connected;
     out.report = links.report;
     out.link_lost = links.lost;
-    out.exited = [this](WorkerId worker, std::string reason, bool signaled) {
-      drive([worker, signaled, reason = std::move(reason)](LaunchBook& book) {
-        book.exited(worker, reason, signaled);
-      });
+    out.exited = [this](WorkerId worker, std::string reason) {
+      drive(
+          [worker, reason = std::move(reason)](LaunchBook& book) { book.exited(worker, reason); });
     };
     out.node_changed = [state = state_](uint32_t node, bool up) {
       if (state->callbacks.node_changed) state->callbacks.node_changed(node, up);

@@ -140,7 +140,7 @@ void NodesImpl::spawn(uint32_t node, WorkerId worker, uint64_t epoch) {
       return link_.send_to_node(node, worker::SpawnWorker{worker, epoch, token});
     }
   }
-  callbacks().exited(worker, fmt::format("worker '{}' is not connected", name(node)), true);
+  callbacks().exited(worker, fmt::format("worker '{}' is not connected", name(node)));
 }
 
 void NodesImpl::said(uint32_t node, worker::NodeMessage& message) {
@@ -153,8 +153,7 @@ void NodesImpl::said(uint32_t node, worker::NodeMessage& message) {
     if (nodes_[node - 1].workers.erase(ended->worker) == 0) return;
   }
   if (const auto tell = callbacks(); tell.exited)
-    tell.exited(ended->worker, fmt::format("on '{}': {}", name(node), ended->reason),
-                ended->signaled);
+    tell.exited(ended->worker, fmt::format("on '{}': {}", name(node), ended->reason));
 }
 
 void NodesImpl::offered(uint32_t node, worker::NodeOffer offer) {
@@ -190,7 +189,7 @@ void NodesImpl::lost(uint32_t node, const std::string& reason) {
   const auto tell = callbacks();
   if (tell.node_changed) tell.node_changed(node, false);
   for (const WorkerId worker : workers)
-    tell.exited(worker, fmt::format("worker '{}' is gone: {}", name(node), reason), true);
+    tell.exited(worker, fmt::format("worker '{}' is gone: {}", name(node), reason));
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ struct NodeWorkerCallbacks {
   std::function<void(WorkerId, engine::Report)> report;
   std::function<void(WorkerId, std::string reason)> link_lost;
   // Once for each spawn(): the process ended, or its node is gone.
-  std::function<void(WorkerId, std::string reason, bool signaled)> exited;
+  std::function<void(WorkerId, std::string reason)> exited;
   std::function<void(uint32_t node, bool up)> node_changed;
 };
 

@@ -54,7 +54,8 @@ TEST(Buffer, ReleasesAsItsDeviceSays) {
   std::byte first{}, second{};
   const auto release = [](std::byte* data, uint64_t size) { released.emplace_back(data, size); };
   {
-    Buffer kv(&first, 60, "kv", ledger, release), weights(&second, 40, "weights", ledger, release);
+    Buffer kv(&first, 60, 60, "kv", ledger, release);
+    Buffer weights(&second, 40, 40, "weights", ledger, release);
     Buffer moved = std::move(kv);
     weights = std::move(moved);
     EXPECT_EQ(weights.data(), &first);

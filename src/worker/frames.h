@@ -86,8 +86,7 @@ struct KillWorker {
 };
 struct WorkerEnded {
   WorkerId worker;
-  std::string reason;     // "killed by signal 9".
-  bool signaled = false;  // It did not end by itself.
+  std::string reason;  // "killed by signal 9".
 };
 using NodeMessage = std::variant<NodeOffer, SpawnWorker, KillWorker, WorkerEnded>;
 

@@ -51,7 +51,7 @@ LinkPumpOptions pump_options(const LinkOptions& options) {
           .ping_interval = options.ping_interval};
 }
 
-// Connections that are closed linger (worker/connection.h); beyond this number they are cut at once.
+// Connections that are closed linger (worker/connection.h); beyond this many they are cut.
 constexpr int64_t kLingeringMax = 256;
 // Lines about refused connections in so long; the others are counted.
 constexpr int kRefusalsLogged = 20;

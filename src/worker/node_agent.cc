@@ -131,9 +131,8 @@ void NodeAgent::take(NodeMessage& message) {
 
 void NodeAgent::spawn(const SpawnWorker& what) {
   const auto refuse = [&](std::string why) {
-    static_cast<void>(
-        session_.send(system_clock().now(),
-                      Message(NodeMessage(WorkerEnded{what.worker, std::move(why), true}))));
+    static_cast<void>(session_.send(
+        system_clock().now(), Message(NodeMessage(WorkerEnded{what.worker, std::move(why)}))));
   };
   if (processes_.size() >= kProcessesMax)
     return refuse(fmt::format("this machine runs {} workers already", processes_.size()));
@@ -153,8 +152,7 @@ void NodeAgent::exited(WorkerId worker, const ProcessExit& end) {
   processes_.erase(worker);
   if (ended_) return;
   static_cast<void>(
-      session_.send(system_clock().now(),
-                    Message(NodeMessage(WorkerEnded{worker, end.reason, end.signal != 0}))));
+      session_.send(system_clock().now(), Message(NodeMessage(WorkerEnded{worker, end.reason}))));
   carry_out();
 }
 

@@ -37,7 +37,6 @@ void write(const WorkerEnded& from, proto::Frame* frame) {
   to->set_replica(from.worker.replica.value);
   to->set_worker(from.worker.index);
   to->set_reason(from.reason.substr(0, kReasonBytesMax));
-  to->set_signaled(from.signaled);
 }
 
 WorkerId worker_of(const auto& from) { return {ReplicaId{from.replica()}, from.worker()}; }
@@ -75,8 +74,7 @@ Result<NodeMessage> read_node_message(const proto::Frame& from) {
       return NodeMessage(KillWorker{worker_of(from.kill_worker())});
     default:
       return NodeMessage(WorkerEnded{worker_of(from.worker_ended()),
-                                     from.worker_ended().reason().substr(0, kReasonBytesMax),
-                                     from.worker_ended().signaled()});
+                                     from.worker_ended().reason().substr(0, kReasonBytesMax)});
   }
 }
 

@@ -164,7 +164,7 @@ inline std::vector<NodeMessage> all_node_messages() {
   return {NodeOffer{{{"AMD \xff", "cpu", "cpu:1:2:4GiB", uint64_t{4} << 30, 6},
                      {"H100", "sim", "sim:h100", UINT64_MAX, 0}}},
           SpawnWorker{worker, UINT64_MAX, "token\xff"}, KillWorker{worker},
-          WorkerEnded{worker, "killed by signal 9", true}};
+          WorkerEnded{worker, "killed by signal 9"}};
 }
 
 }  // namespace altlas::worker
