@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 
-from conftest import BINARY, Server, clean_environment, run_cli
+from conftest import BINARY, clean_environment, run_cli
 
 
 def free_port():
@@ -85,14 +85,10 @@ def until(condition, seconds=60):
     raise AssertionError("it did not come to pass")
 
 
-def echo_config(replicas):
-    return f"deployments: {{echo: {{num_replicas: {replicas}}}, default: {{num_replicas: 1}}}}\n"
-
-
 def test_devices_of_other_machines_serve(certificates, start_worker, start_server):
     port = free_port()
     beta = start_worker("beta", port, devices="cpu:1:1:2GiB")
-    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {num_replicas: 2}}\n"))
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {model: qwen2.5-coder-0.5b-instruct, num_replicas: 2}}\n"))
     assert "waiting for 1 of 1 workers to connect to 127.0.0.1" in server.log()
     gpus = server.get("/api/v1/gpus").json()["gpus"]
     assert [gpu["node"] for gpu in gpus] == [None, "beta"]
@@ -101,8 +97,9 @@ def test_devices_of_other_machines_serve(certificates, start_worker, start_serve
     body = {"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0}
     texts = [server.post("/v1/completions", body).json()["choices"][0]["text"] for _ in range(2)]
     assert texts[0] == texts[1]
-    on_beta = server.post("/api/v1/predict", {"prompt": "x", "max_tokens": 4, "temperature": 0, "gpu_id": 1}).json()
-    assert server.wait_task(on_beta["task_id"])["gpu_id"] == 1
+    ask = {"text": "x", "max_length": 4, "temperature": 0, "gpu_options": {"strategy": "round_robin"}}
+    tasks = [server.wait_task(server.post("/api/v1/predict", ask).json()["task_id"]) for _ in range(4)]
+    assert {task["gpu_id"] for task in tasks} == {0, 1} and len({task["result"]["text"] for task in tasks}) == 1
     assert "beta" in run_cli("status", "--url", server.url).stdout
     server.stop()
     assert beta.process.wait(timeout=10) == 0, beta.log()
@@ -112,9 +109,9 @@ def test_devices_of_other_machines_serve(certificates, start_worker, start_serve
 def test_a_lost_machine_loses_no_task(certificates, start_worker, start_server, how):
     port = free_port()
     beta = start_worker("beta", port)
-    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {num_replicas: 2}}\n"))
-    body = {"prompt": "Count:", "max_tokens": 60, "temperature": 0, "ignore_eos": True}
-    alone = server.wait_task(server.post("/api/v1/predict", {**body, "gpu_id": 0}).json()["task_id"])["result"]["text"]
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {model: qwen2.5-coder-0.5b-instruct, num_replicas: 2}}\n"))
+    body = {"text": "Count:", "max_length": 60, "temperature": 0, "ignore_eos": True}
+    alone = server.wait_task(server.post("/api/v1/predict", body).json()["task_id"])["result"]["text"]
     tasks = [server.post("/api/v1/predict", body).json()["task_id"] for _ in range(8)]
     until(lambda: server.get("/api/v1/gpus").json()["gpus"][1]["task_count"] > 0)
     worker = beta.children()[0]
@@ -163,7 +160,7 @@ def test_refused_workers_hear_why(certificates, start_worker, start_server, tmp_
     """Another authority, a name nobody expects, an expired certificate: both ends say so, and the server goes on."""
     port = free_port()
     beta = start_worker("beta", port)
-    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {num_replicas: 1}}\n"))
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {model: qwen2.5-coder-0.5b-instruct, num_replicas: 1}}\n"))
     run_cli("certs", str(tmp_path / "other"), "--host", "beta", check=True)
     mixed = tmp_path / "mixed"
     mixed.mkdir()
@@ -185,7 +182,7 @@ def test_refused_workers_hear_why(certificates, start_worker, start_server, tmp_
 def test_strangers_at_the_port_are_refused(certificates, start_worker, start_server):
     port = free_port()
     start_worker("beta", port)
-    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {num_replicas: 1}}\n"))
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {model: qwen2.5-coder-0.5b-instruct, num_replicas: 1}}\n"))
     with pytest.raises(requests.exceptions.RequestException):
         requests.get(f"http://127.0.0.1:{port}/", timeout=10)
     with pytest.raises(requests.exceptions.SSLError):

@@ -73,9 +73,10 @@ deployments:
     layers = (held["whole"] - held["usual"]) / 7
     assert held["whole"] - held["more"] == pytest.approx(17 * layers, rel=0.1)
     assert held["whole"] - held["all"] == pytest.approx(21 * layers, rel=0.1)
-    for name, flags in {"usual": ("--offload-layers", "10"), "all": ("--stream-weights", "true")}.items():
+    for name, flags in {"usual": ("--offload-layers", "10"), "all": ("--stream-weights",)}.items():
         rank = planned("--devices", "cpu:1", "--model", path, *flags)[0]["ranks"][0]
-        assert rank["weight_bytes"] == pytest.approx(held[name], rel=0.02)
+        # Between steps a layer of the three may be away.
+        assert held[name] <= rank["weight_bytes"] * 1.01 and held[name] >= rank["weight_bytes"] - 1.1 * layers
     server.stop()
 
 

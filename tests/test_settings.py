@@ -57,7 +57,7 @@ ROWS = {}     # Path: group, check.
 ELSEWHERE = {  # Settings that no client sees here, and who tests them instead.
     "engine.executor_depth": ("src/engine/grammar_test.cc", "for (const uint32_t depth : {1u, 2u, 4u})"),
     "engine.offload_layers": ("tests/test_memory.py", "engine: {devices: cpu:1, offload_layers: 10}"),
-    "engine.stream_weights": ("tests/test_memory.py", '"--stream-weights", "true"'),
+    "engine.stream_weights": ("tests/test_memory.py", '("--stream-weights",)'),
     "deployments[].offload_layers": ("tests/test_memory.py", "offload_layers: 20"),
     "deployments[].stream_weights": ("tests/test_memory.py", "stream_weights: true"),
     "engine.pipeline_split": ("tests/test_layouts.py", '"--pipeline-split", "even"'),

@@ -32,7 +32,7 @@ ROWS = [
     ("steps of 2048 tokens", ["--max-num-batched-tokens", "2048"]),
     ("8 layers offloaded", ["--offload-layers", "8"]),
     ("16 layers offloaded", ["--offload-layers", "16"]),
-    ("weights streamed", ["--stream-weights", "true"]),
+    ("weights streamed", ["--stream-weights"]),
 ]
 
 

@@ -138,13 +138,15 @@ void add_setting_flags(CLI::App& app, SettingFlags& out, FlagSet set) {
     if ((static_cast<uint8_t>(one.set) & static_cast<uint8_t>(set)) == 0) continue;
     const config::SettingRow* row = config::find_setting(one.path);
     ALTLAS_CHECK(row != nullptr, one.path);
-    const auto keep = [&out, one](const std::vector<std::string>& values) {
-      for (const std::string& value : values) out.flags.push_back({one.path, value, one.flag});
+    const bool is_switch = row->type == "boolean";
+    const auto keep = [&out, one, is_switch](const std::vector<std::string>& values) {
+      for (const std::string& value : values)
+        out.flags.push_back({one.path, is_switch && value.empty() ? "true" : value, one.flag});
       return true;
     };
-    app.add_option(one.flag, keep, config::flag_help(*row))
-        ->type_name("")
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    CLI::Option* option = app.add_option(one.flag, keep, config::flag_help(*row));
+    option->type_name("")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    if (is_switch) option->expected(0, 1);  // "--flag" alone turns it on.
   }
   if ((static_cast<uint8_t>(set) & static_cast<uint8_t>(FlagSet::kEngine)) == 0) return;
   const auto keep_lora = [&out](const std::vector<std::string>& values) {
