@@ -61,7 +61,7 @@ def refused(result, *words, code=2):
     (["status", "--watch", "-1"], ["watch"]),
     (["status", "--url", "localhost"], ["localhost", "http://"]),
     (["validate-config"], ["FILE"]),
-    (["worker"], ["--socket"]),
+    (["worker"], ["--connect", "cluster.listen"]),
 ])
 def test_bad_usage_is_one_line(arguments, words):
     refused(run_cli(*arguments), *words)

@@ -76,6 +76,9 @@ def start_worker(certificates, tmp_path):
             one.kill()
 
 
+DEPLOYMENT = "deployments: {{default: {{model: qwen2.5-coder-0.5b-instruct, num_replicas: {}}}}}\n"
+
+
 def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -88,7 +91,7 @@ def until(condition, seconds=60):
 def test_devices_of_other_machines_serve(certificates, start_worker, start_server):
     port = free_port()
     beta = start_worker("beta", port, devices="cpu:1:1:2GiB")
-    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {model: qwen2.5-coder-0.5b-instruct, num_replicas: 2}}\n"))
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], DEPLOYMENT.format(2)))
     assert "waiting for 1 of 1 workers to connect to 127.0.0.1" in server.log()
     gpus = server.get("/api/v1/gpus").json()["gpus"]
     assert [gpu["node"] for gpu in gpus] == [None, "beta"]
@@ -109,7 +112,7 @@ def test_devices_of_other_machines_serve(certificates, start_worker, start_serve
 def test_a_lost_machine_loses_no_task(certificates, start_worker, start_server, how):
     port = free_port()
     beta = start_worker("beta", port)
-    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {model: qwen2.5-coder-0.5b-instruct, num_replicas: 2}}\n"))
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], DEPLOYMENT.format(2)))
     body = {"text": "Count:", "max_length": 60, "temperature": 0, "ignore_eos": True}
     alone = server.wait_task(server.post("/api/v1/predict", body).json()["task_id"])["result"]["text"]
     tasks = [server.post("/api/v1/predict", body).json()["task_id"] for _ in range(8)]
@@ -141,6 +144,18 @@ def test_a_lost_machine_loses_no_task(certificates, start_worker, start_server, 
         assert "on 'beta': killed by signal 9" in server.log()
 
 
+def test_heartbeats_keep_an_idle_machine(certificates, start_worker, start_server):
+    """A machine may be silent for less than the usual time between two heartbeats: shorter ones keep it."""
+    port = free_port()
+    start_worker("beta", port)
+    config = config_for(certificates, port, ["beta"], "  heartbeat_interval_s: 0.2\n" + DEPLOYMENT.format(1)).replace("worker_timeout_s: 3", "worker_timeout_s: 0.8")
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        assert server.get("/api/v1/gpus").json()["gpus"][1]["healthy"], server.log()
+    assert "is gone" not in server.log()
+
+
 def test_who_does_not_come_is_named(certificates, start_worker, tmp_path):
     port = free_port()
     path = tmp_path / "a.yaml"
@@ -160,7 +175,7 @@ def test_refused_workers_hear_why(certificates, start_worker, start_server, tmp_
     """Another authority, a name nobody expects, an expired certificate: both ends say so, and the server goes on."""
     port = free_port()
     beta = start_worker("beta", port)
-    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {model: qwen2.5-coder-0.5b-instruct, num_replicas: 1}}\n"))
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], DEPLOYMENT.format(1)))
     run_cli("certs", str(tmp_path / "other"), "--host", "beta", check=True)
     mixed = tmp_path / "mixed"
     mixed.mkdir()
@@ -182,7 +197,7 @@ def test_refused_workers_hear_why(certificates, start_worker, start_server, tmp_
 def test_strangers_at_the_port_are_refused(certificates, start_worker, start_server):
     port = free_port()
     start_worker("beta", port)
-    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], "deployments: {default: {model: qwen2.5-coder-0.5b-instruct, num_replicas: 1}}\n"))
+    server = start_server("--devices", "cpu:1:1:2GiB", config=config_for(certificates, port, ["beta"], DEPLOYMENT.format(1)))
     with pytest.raises(requests.exceptions.RequestException):
         requests.get(f"http://127.0.0.1:{port}/", timeout=10)
     with pytest.raises(requests.exceptions.SSLError):

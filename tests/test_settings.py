@@ -56,6 +56,15 @@ SETTINGS = {path: (field, mark) for path, field, mark in walk(SCHEMA)}
 ROWS = {}     # Path: group, check.
 ELSEWHERE = {  # Settings that no client sees here, and who tests them instead.
     "engine.executor_depth": ("src/engine/grammar_test.cc", "for (const uint32_t depth : {1u, 2u, 4u})"),
+    "cluster.enabled": ("tests/test_cluster.py", "enabled: true"),
+    "cluster.listen": ("tests/test_cluster.py", "listen: 127.0.0.1:{port}"),
+    "cluster.workers": ("tests/test_cluster.py", "workers: [{"),
+    "cluster.tls_ca": ("tests/test_cluster.py", "tls_ca: {certificates}/ca.pem"),
+    "cluster.tls_cert": ("tests/test_cluster.py", "tls_cert: {certificates}/localhost.pem"),
+    "cluster.tls_key": ("tests/test_cluster.py", "tls_key: {certificates}/localhost-key.pem"),
+    "cluster.worker_timeout_s": ("tests/test_cluster.py", "worker_timeout_s: 3"),
+    "cluster.heartbeat_interval_s": ("tests/test_cluster.py", "heartbeat_interval_s: 0.2"),
+    "cluster.start_timeout_s": ("tests/test_cluster.py", "start_timeout_s: 2"),
     "engine.offload_layers": ("tests/test_memory.py", "engine: {devices: cpu:1, offload_layers: 10}"),
     "engine.stream_weights": ("tests/test_memory.py", '("--stream-weights",)'),
     "deployments[].offload_layers": ("tests/test_memory.py", "offload_layers: 20"),
