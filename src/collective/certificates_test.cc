@@ -50,8 +50,8 @@ Ends shake(const Identity& server, const Identity& client, const std::string& ho
     ALTLAS_TRY_VOID(stream.write_all(byte, deadline));
     return stream.read_all(byte, deadline);
   };
-  // The server's end stays open until the client has read all of it: a socket closed with an unread byte in it throws away what
-  // it sent, and the client would see an end where the reason was.
+  // The server's end stays open until the client has read all of it: a socket closed with an unread
+  // byte in it throws away what it sent, and the client would see an end where the reason was.
   Stream serving(Fd(pair[0]), server.get(), TlsSide::kServer);
   std::thread other([&] {
     out.server = run(serving);
