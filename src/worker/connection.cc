@@ -21,9 +21,16 @@ namespace {
 // read it: data that comes meanwhile would make the kernel throw it away.
 constexpr auto kLingerMax = std::chrono::seconds(2);
 constexpr size_t kReadBytes = 65536;
-constexpr size_t kPiecesMax = 16;                // That are read in one turn.
 constexpr size_t kWriteBytes = size_t{1} << 20;  // Offered to the socket in one turn.
 constexpr int kReadsAtOnce = 16;                 // Then others have their turn.
+
+// Closes the connection when kLingerMax is over, unless the timer is cancelled before.
+void close_after_linger(asio::steady_timer& timer, std::shared_ptr<Connection> connection) {
+  timer.expires_after(kLingerMax);
+  timer.async_wait([connection = std::move(connection)](const boost::system::error_code& error) {
+    if (!error) connection->close(/*drain=*/false);
+  });
+}
 
 class SocketConnection final : public Connection {
  public:
@@ -68,7 +75,7 @@ void SocketConnection::read() {
 // between two reads otherwise, and a large message take as many turns as it has pieces.
 void SocketConnection::read_more(size_t size) {
   boost::system::error_code error;
-  for (size_t pieces = 1; size == buffer_.size() && pieces < kPiecesMax; ++pieces) {
+  for (int reads = 1; size == buffer_.size() && reads < kReadsAtOnce; ++reads) {
     size = socket_.read_some(asio::buffer(buffer_), error);
     if (error == asio::error::would_block) break;
     if (error) return ended(error);
@@ -120,10 +127,7 @@ void SocketConnection::close(bool drain) {
   if (closed_) return;
   if (drain && !writing_.empty()) {
     draining_ = true;
-    timer_.expires_after(kLingerMax);
-    timer_.async_wait([self = self()](const boost::system::error_code& error) {
-      if (!error) self->close(false);
-    });
+    close_after_linger(timer_, self());
     return;
   }
   closed_ = true;
@@ -220,7 +224,7 @@ void TlsConnection::write_some() {
                            });
     return;
   }
-  queued_.clear();
+  drop(queued_);  // Large messages leave no memory behind.
   written_ = 0;
   if (draining_) linger();
 }
@@ -236,10 +240,7 @@ void TlsConnection::ended(const std::string& reason) {
 void TlsConnection::linger() {
   if (std::exchange(lingering_, true)) return;
   ::shutdown(stream_.fd(), SHUT_WR);
-  timer_.expires_after(kLingerMax);
-  timer_.async_wait([self = self()](const boost::system::error_code& error) {
-    if (!error) self->close(false);
-  });
+  close_after_linger(timer_, self());
   discard();
 }
 
@@ -260,10 +261,7 @@ void TlsConnection::close(bool drain) {
   if (closed_) return;
   if (drain) {
     if (std::exchange(draining_, true) || lingering_) return;
-    timer_.expires_after(kLingerMax);
-    timer_.async_wait([self = self()](const boost::system::error_code& error) {
-      if (!error) self->close(false);
-    });
+    close_after_linger(timer_, self());
     if (!writing_) write_some();
     return;
   }

@@ -25,8 +25,8 @@ namespace asio = boost::asio;
 
 // After this time a command is offered again if the engine had no room for it.
 constexpr int64_t kRetry = 2 * kMillisecond;
-// The time that the engine gets, so that all is over within 5 s.
 constexpr auto kConnectMax = std::chrono::milliseconds(5000);
+// The time that the engine gets to stop, so that a worker without a server is over within 5 s.
 constexpr auto kStopMax = std::chrono::milliseconds(900);
 
 // The way from the engine's threads into the loop. It outlives the loop for as long as a thread

@@ -14,6 +14,7 @@
 #include "worker/connection.h"
 #include "worker/host.h"
 #include "worker/session.h"
+#include "worker/worker_pump.h"
 
 namespace altlas::worker {
 namespace {
@@ -49,7 +50,6 @@ class NodeAgent {
   void take(NodeMessage& message);
   void spawn(const SpawnWorker& what);
   void exited(WorkerId worker, const ProcessExit& end);
-  void fail(const Error& error);
   void end(int code, std::string message);
   void schedule();
 
@@ -104,22 +104,8 @@ void NodeAgent::carry_out(SessionAction& action) {
     take(std::get<NodeMessage>(delivered->message));
     session_.consumed(system_clock().now(), 1);
   }
-  if (auto* failed = std::get_if<LinkFailed>(&action)) fail(failed->error);
-}
-
-void NodeAgent::fail(const Error& error) {
-  switch (error.code()) {
-    case ErrorCode::kCanceled:
-      return end(up_ ? kExitStopped : kExitRefused, error.message());
-    case ErrorCode::kDeadline:
-      return end(kExitServerGone, error.message());
-    case ErrorCode::kUnsupported:
-    case ErrorCode::kUnauthorized:
-    case ErrorCode::kConflict:
-      return end(kExitRefused, error.message());
-    default:
-      return end(kExitProtocol, error.message());
-  }
+  if (auto* failed = std::get_if<LinkFailed>(&action))
+    end(exit_of(failed->error.code(), up_), failed->error.message());
 }
 
 void NodeAgent::take(NodeMessage& message) {

@@ -5,6 +5,21 @@
 
 namespace altlas::worker {
 
+WorkerExit exit_of(ErrorCode code, bool heard) {
+  switch (code) {
+    case ErrorCode::kCanceled:
+      return heard ? kExitStopped : kExitRefused;
+    case ErrorCode::kDeadline:
+      return kExitServerGone;
+    case ErrorCode::kUnsupported:
+    case ErrorCode::kUnauthorized:
+    case ErrorCode::kConflict:
+      return kExitRefused;
+    default:
+      return kExitProtocol;
+  }
+}
+
 void WorkerPump::engine_ended(TimeUs now, Error error) {
   if (engine_end_) return;
   engine_end_ = std::move(error);
@@ -61,19 +76,7 @@ void WorkerPump::deliver(TimeUs now, engine::Command command) {
 }
 
 void WorkerPump::fail(TimeUs now, const Error& error) {
-  switch (error.code()) {
-    case ErrorCode::kCanceled:
-      return end(now, session_.counts().delivered > 0 || started_ ? kExitStopped : kExitRefused,
-                 error.message());
-    case ErrorCode::kDeadline:
-      return end(now, kExitServerGone, error.message());
-    case ErrorCode::kUnsupported:
-    case ErrorCode::kUnauthorized:
-    case ErrorCode::kConflict:
-      return end(now, kExitRefused, error.message());
-    default:
-      return end(now, kExitProtocol, error.message());
-  }
+  end(now, exit_of(error.code(), session_.counts().delivered > 0 || started_), error.message());
 }
 
 void WorkerPump::end(TimeUs now, int code, std::string message) {

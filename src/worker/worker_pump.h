@@ -32,6 +32,10 @@ enum WorkerExit : int {
   kExitEngine = 15,      // The engine ended: nothing could be loaded, or a device failed.
 };
 
+// What a process exits with when its session failed with `code`. heard: the server has accepted it
+// before.
+WorkerExit exit_of(ErrorCode code, bool heard);
+
 // ---- What the edge must do, in order; WriteBytes as session.h has it ----
 struct StartEngine {
   engine::LoadReplica load;
