@@ -72,13 +72,12 @@ void LayerStream::run() {
       moved_ = false;
       now = wanted_;
     }
-    const std::set<size_t> stay = {(now + count - 1) % count, now, (now + 1) % count};
-    for (auto at = present_.begin(); at != present_.end();) {
-      if (!stay.contains(*at)) leave(*at);
-      at = stay.contains(*at) ? std::next(at) : present_.erase(at);
-    }
-    for (const size_t index : {now, (now + 1) % count})
-      if (present_.insert(index).second) fetch(index);
+    // Steps also touch layers that were passed over while this thread was behind: all others leave.
+    const size_t before = (now + count - 1) % count, next = (now + 1) % count;
+    for (size_t i = 0; i < count; ++i)
+      if (i != before && i != now && i != next) leave(i);
+    fetch(now);
+    fetch(next);
   }
 }
 

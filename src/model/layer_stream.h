@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <set>
 #include <thread>
 #include <vector>
 
@@ -52,7 +51,6 @@ class LayerStream {
 
   std::byte* const data_;
   const StreamPlan plan_;
-  std::set<size_t> present_;  // Indices of layers that were fetched; the thread's alone.
   std::mutex mutex_;
   std::condition_variable changed_;
   size_t wanted_ = 0;  // The index of the layer that was entered last.
