@@ -225,7 +225,7 @@ Result<void> check_devices(const Serving& serving) {
 // Waits for the other machines, whose devices then follow this one's.
 Result<void> join_nodes(Serving& serving) {
   if (!serving.config.cluster.enabled) return {};
-  ALTLAS_TRY(serving.nodes, listen_for_nodes(serving.config.cluster, serving.contexts.control));
+  ALTLAS_TRY(serving.nodes, listen_for_nodes(serving.config.cluster, serving.contexts.links));
   ALTLAS_TRY_VOID(wait_for_nodes(serving.config.cluster, *serving.nodes, serving.devices));
   ALTLAS_TRY_VOID(check_devices(serving));
   return check_fit(serving);

@@ -101,7 +101,6 @@ class ProcessLauncher : public Launcher {
            actions = state->book.take_actions())
         for (LaunchAction& action : actions)
           std::visit([self](auto& what) { self->carry_out(what); }, action);
-      self->forget_homes();
     });
   }
 
@@ -112,9 +111,9 @@ class ProcessLauncher : public Launcher {
     return found == homes_.end() ? 0 : found->second;
   }
 
-  void forget_homes() {
+  void forget_home(WorkerId worker) {
     const std::scoped_lock lock(homes_mutex_);
-    std::erase_if(homes_, [&](const auto& home) { return !state_->book.knows(home.first); });
+    homes_.erase(worker);
   }
 
   void carry_out(SpawnProcess& what) {
@@ -168,6 +167,8 @@ class ProcessLauncher : public Launcher {
     out.exited = [this](WorkerId worker, std::string reason) {
       drive(
           [worker, reason = std::move(reason)](LaunchBook& book) { book.exited(worker, reason); });
+      drive(
+          [this, worker](LaunchBook&) { forget_home(worker); });  // What the end asks for needs it.
     };
     out.node_changed = [state = state_](uint32_t node, bool up) {
       if (state->callbacks.node_changed) state->callbacks.node_changed(node, up);
@@ -198,8 +199,8 @@ class ProcessLauncher : public Launcher {
   const std::shared_ptr<State> state_;
   Nodes* const nodes_;
   std::mutex homes_mutex_;
-  std::map<WorkerId, uint32_t>
-      homes_;  // The nodes of workers that run on them, as long as the book has these.
+  // The nodes of workers that run on one, from their start until they have exited.
+  std::map<WorkerId, uint32_t> homes_;
   worker::LinkServer link_;
 };
 
