@@ -1,4 +1,4 @@
-// altlas simulate seeds: the server's decisions in virtual time, with faults. Each seed is a world
+// altlas simulate: seeds, the server's decisions in virtual time, with faults. Each seed is a world
 // of its own.
 #include <fmt/format.h>
 
@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "cli/command.h"
+#include "cli/simulate_autoscaler.h"
 #include "cli/terminal.h"
 #include "simulation/world.h"
 
@@ -20,6 +21,7 @@ struct SimulateOptions {
   uint64_t count = 100;
   bool no_faults = false;
   simulation::WorldOptions world;
+  std::string config, trace;  // Files that the autoscaler reads.
 };
 
 struct Sums {
@@ -111,7 +113,19 @@ Run make_simulate(CLI::App& app) {
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
   seeds->add_flag("--no-faults", options->no_faults, "Nothing breaks");
-  return [options] { return run_seeds(*options); };
+  CLI::App* autoscaler = app.add_subcommand(
+      "autoscaler", "Decide over a recorded load how many replicas there should be");
+  autoscaler->add_option("--config", options->config, "YAML file with one autoscaling_config")
+      ->required();
+  autoscaler
+      ->add_option("--trace", options->trace,
+                   R"(File of lines {"t": seconds, "ongoing": requests, "running": replicas})")
+      ->required();
+  return [options, autoscaler] {
+    if (!autoscaler->parsed()) return run_seeds(*options);
+    const auto done = simulate_autoscaler(options->config, options->trace);
+    return done.ok() ? static_cast<int>(kExitOk) : fail(done.error());
+  };
 }
 
 }  // namespace altlas::cli
