@@ -203,8 +203,7 @@ struct DeploymentConfig {
                   .min = 0,
                   .max = 4096});
     field("autoscaling_config", &S::autoscaling_config,
-          FieldInfo{.help = "Let the number of replicas follow the load.",
-                    .not_yet = "give num_replicas"});
+          FieldInfo{.help = "Let the number of replicas follow the load."});
   }
   static constexpr void resource_fields(auto& field) {
     using S = DeploymentConfig;
@@ -242,11 +241,11 @@ struct DeploymentConfig {
                     .min = 0,
                     .max = 1 << 24});
     field("graceful_shutdown_timeout_s", &S::graceful_shutdown_timeout_s,
-          FieldInfo{.help = "Time for a replica to finish when it is stopped.",
+          FieldInfo{.help = "Time for a replica that is not wanted any more to end its tasks; "
+                            "then they go on elsewhere.",
                     .unit = "s",
                     .min = 0,
-                    .max = 86400,
-                    .not_yet = "set server.graceful_shutdown_timeout_s"});
+                    .max = 86400});
     field("health_check_period_s", &S::health_check_period_s,
           FieldInfo{.help = "Period of the replica health check.",
                     .unit = "s",

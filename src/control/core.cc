@@ -18,6 +18,7 @@ Core::Core(CoreSetup setup)
       waiting_(setup_, fleet_),
       admissions_(setup_.deployments.size()),
       adapters_(setup_, fleet_),
+      autoscalers_(setup_, fleet_),
       view_(setup_, fleet_, ledger_, changed_devices_),
       life_({.setup = setup_,
              .stage = stage_,
@@ -76,6 +77,8 @@ void Core::on_time(Step& step) {
     expire(step);
     expire_at_ = now_ + setup_.queue_interval_us;
   }
+  if (stage_.started && !stage_.draining)
+    for (const Autoscalers::Change& change : autoscalers_.decide(now_)) scale(change, step);
   replicas_.check(step);
   if (journal_.flush_due(now_)) life_.flush(step);
   for (const uint64_t number : journal_.take_ends_due(now_))
@@ -105,6 +108,7 @@ void Core::expire(Step& step) {
 
 TimeUs Core::next_deadline() const {
   TimeUs next = std::min(journal_.next_deadline(), fleet_.next_deadline());
+  if (stage_.started && !stage_.draining) next = std::min(next, autoscalers_.next_deadline());
   if (const auto expiry = waiting_.queue().next_expiry())
     next = std::min(next, std::max(*expiry, expire_at_));
   if (const TimeUs deadline = tasks_.next_deadline(); deadline != INT64_MAX)
@@ -205,13 +209,32 @@ Result<uint32_t> Core::adapter_deployment(const std::string& name) const {
 void Core::on(AdapterLoadRequested& event, Step& step) {
   const Result<uint32_t> deployment = adapter_deployment(event.deployment);
   if (deployment.ok()) return adapters_.load(*deployment, event, step);
-  step.out.push_back(AnswerAdapter{event.ticket, deployment.error()});
+  step.out.push_back(AnswerChange{event.ticket, deployment.error()});
 }
 
 void Core::on(AdapterUnloadRequested& event, Step& step) {
   const Result<uint32_t> deployment = adapter_deployment(event.deployment);
   if (deployment.ok()) return adapters_.unload(*deployment, event, step);
-  step.out.push_back(AnswerAdapter{event.ticket, deployment.error()});
+  step.out.push_back(AnswerChange{event.ticket, deployment.error()});
+}
+
+void Core::on(ScaleRequested& event, Step& step) {
+  const auto answer = [&]() -> Result<void> {
+    if (stage_.stopping || stage_.draining) return unavailable("the server is stopping");
+    const auto deployment = fleet_.find_deployment(event.deployment, "");
+    if (event.deployment.empty() || !deployment)
+      return not_found(fmt::format("there is no deployment '{}'", event.deployment));
+    ALTLAS_TRY(const auto change, autoscalers_.ask(*deployment, event.replicas, step.now));
+    if (change) scale(*change, step);
+    return {};
+  };
+  step.out.push_back(AnswerChange{event.ticket, answer()});
+}
+
+void Core::scale(const Autoscalers::Change& change, Step& step) {
+  const Deployment& one = fleet_.deployment(change.deployment);
+  step.out.push_back(Scaled{one.setup.name, one.target, change.replicas, change.reason});
+  replicas_.scale(change.deployment, change.replicas, step);
 }
 
 // ---- What it shows ----
@@ -262,6 +285,13 @@ std::vector<DeploymentView> Core::deployments() const {
   return show_deployments(fleet_, adapters_);
 }
 
+Result<std::vector<ScaleDecision>> Core::scale_decisions(const std::string& name) const {
+  const auto deployment = fleet_.find_deployment(name, "");
+  if (name.empty() || !deployment)
+    return not_found(fmt::format("there is no deployment '{}'", name));
+  return autoscalers_.decisions(*deployment);
+}
+
 HealthView Core::health() const { return show_health(setup_, stage_, fleet_, admissions_, view_); }
 
 const std::string* Core::said_text(const TaskId& id) const {
@@ -307,6 +337,7 @@ void Core::visit_parts(auto& self, auto visit) {
   visit(self.admissions_);
   visit(self.journal_);
   visit(self.adapters_);
+  visit(self.autoscalers_);
 }
 
 std::string Core::save() const {

@@ -23,6 +23,7 @@
 
 #include "base/change_set.h"
 #include "control/core/adapters.h"
+#include "control/core/autoscalers.h"
 #include "control/core/admissions.h"
 #include "control/core/dispatcher.h"
 #include "control/core/fleet.h"
@@ -73,6 +74,9 @@ class Core {
   TaskPage tasks(const TaskFilter& filter) const;  // Durable ones.
   std::vector<DeviceView> devices() const;
   std::vector<DeploymentView> deployments() const;
+  // How many replicas the deployment should have, as it was decided, oldest first.
+  // Errors: kNotFound.
+  Result<std::vector<ScaleDecision>> scale_decisions(const std::string& deployment) const;
   HealthView health() const;
   Strategy strategy() const { return setup_.strategy; }  // The default one.
   // Text and tokens published so far, for a subscriber that comes later; valid until the next step.
@@ -120,6 +124,8 @@ class Core {
   void on(Tick&, Step&) {}
   void on(AdapterLoadRequested& event, Step& step);
   void on(AdapterUnloadRequested& event, Step& step);
+  void on(ScaleRequested& event, Step& step);
+  void scale(const Autoscalers::Change& change, Step& step);
   void on_time(Step& step);
   void expire(Step& step);
   void limits_changed();
@@ -142,6 +148,7 @@ class Core {
   Admissions admissions_;
   JournalQueue journal_;
   Adapters adapters_;
+  Autoscalers autoscalers_;
   PlacementView view_;
 
   TaskLife life_;

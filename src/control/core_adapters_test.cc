@@ -24,11 +24,12 @@ class CoreAdapters : public testing::Test {
     ASSERT_FALSE(h.adapter_loads.empty());
     const auto [replica, load] = h.adapter_loads.front();
     h.adapter_loads.pop_front();
-    h.step(WorkerReported{{replica}, engine::AdapterLoaded{load.adapter.name, 4096, message,
-                                                         ErrorCode::kInvalid, load.load}});
+    h.step(WorkerReported{
+        {replica},
+        engine::AdapterLoaded{load.adapter.name, 4096, message, ErrorCode::kInvalid, load.load}});
   }
-  bool answered(uint64_t which) const { return h.adapters.contains(which); }
-  const Result<void>& outcome(uint64_t which) const { return h.adapters.at(which); }
+  bool answered(uint64_t which) const { return h.changes.contains(which); }
+  const Result<void>& outcome(uint64_t which) const { return h.changes.at(which); }
   TaskSpec task(const std::string& adapter) {
     TaskSpec out = h.spec();
     out.adapter = adapter;
@@ -96,8 +97,9 @@ TEST_P(CoreAdaptersLate, IsIgnored) {
   h.adapter_loads.pop_front();
   EXPECT_TRUE(outcome(unload("poet")).ok());
   const uint64_t again = load("poet");
-  h.step(WorkerReported{{reader}, engine::AdapterLoaded{"poet", 4096, GetParam().message,
-                                                      GetParam().code, first.load}});
+  h.step(WorkerReported{
+      {reader},
+      engine::AdapterLoaded{"poet", 4096, GetParam().message, GetParam().code, first.load}});
   EXPECT_FALSE(answered(again));
   ASSERT_EQ(h.adapter_loads.size(), 2u);
   answer();
@@ -200,7 +202,7 @@ TEST(CoreConfiguredAdapters, AreThereFromTheStart) {
   h.one(spec);
   h.finish(h.runs.back());
   h.step(AdapterUnloadRequested{5, "model", "poet"});
-  EXPECT_TRUE(h.adapters.at(5).ok());
+  EXPECT_TRUE(h.changes.at(5).ok());
   ASSERT_EQ(h.adapter_unloads.size(), 1u);
   const ReplicaId replica = h.runs.back().replica;
   h.live.erase(replica);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,17 +12,18 @@
 #include "base/ids.h"
 #include "config/names.h"
 #include "engine/messages.h"
+#include "scheduler/autoscaler.h"
 
 namespace altlas::control {
 
 struct DeviceSetup {
-  DeviceId id;                // 0, 1, … in the order of the list.
-  std::string name;           // "AMD EPYC 9575F #0".
-  std::string kind;           // cpu, cuda, sim.
-  uint64_t memory_total = 0;  // Bytes of the budget.
-  std::string spec;           // The --devices part that opens it: "cpu:1:1:4GiB".
-  uint32_t cpu_first = 0;     // First core, of a cpu device.
-  uint32_t node = 0;          // The machine that it belongs to; 0: the server's.
+  DeviceId id;                 // 0, 1, … in the order of the list.
+  std::string name;            // "AMD EPYC 9575F #0".
+  std::string kind;            // cpu, cuda, sim.
+  uint64_t memory_total = 0;   // Bytes of the budget.
+  std::string spec;            // The --devices part that opens it: "cpu:1:1:4GiB".
+  uint32_t cpu_first = 0;      // First core, of a cpu device.
+  uint32_t node = 0;           // The machine that it belongs to; 0: the server's.
   std::string node_name = {};  // The name of that machine's certificate; empty: the server's.
 };
 
@@ -30,13 +32,19 @@ struct DeploymentSetup {
   std::string model;  // Id in the APIs; empty for deployments that are not models (`echo`).
   std::vector<std::string> task_types;
   engine::LoadReplica load;  // Without worker and ranks: the core fills them in.
-  std::vector<std::vector<DeviceId>>
-      replicas;              // Devices of each one's ranks, the leading one first. ≥ 1 each.
+  // Places for replicas: the devices of each one's ranks, the leading one first. ≥ 1 each.
+  std::vector<std::vector<DeviceId>> replicas;
+  // The replicas that start, in the first places. Nothing: one in every place.
+  std::optional<uint32_t> initial_replicas;
+  // Lets the number of replicas follow the load; max_replicas is at most the number of places.
+  std::optional<scheduler::AutoscalerSettings> autoscaling;
   uint32_t max_ongoing = 0;  // Tasks in a replica's hands; 0: what its engine can batch.
   uint32_t max_queued = 1000;
   uint32_t adapters_max = 32;  // Those of `load` included.
   int64_t health_check_timeout_us = 30 * kSecond;
   int64_t startup_timeout_us = 900 * kSecond;
+  // What a replica that is not wanted any more gets to end its tasks; then they go on elsewhere.
+  int64_t graceful_shutdown_timeout_us = 30 * kSecond;
 };
 
 struct CoreSetup {

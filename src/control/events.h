@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -93,7 +94,7 @@ struct LimitsChanged {
   uint64_t tasks_kept_max = 0;
 };
 // A LoRA adapter for every replica of a deployment, now and after its restarts. Answered by
-// AnswerAdapter{ticket}.
+// AnswerChange{ticket}.
 struct AdapterLoadRequested {
   uint64_t ticket = 0;
   std::string deployment;
@@ -104,6 +105,13 @@ struct AdapterUnloadRequested {
   uint64_t ticket = 0;
   std::string deployment;
   std::string name;
+};
+// A person wants this number of replicas of a deployment; nothing: its autoscaler decides again.
+// Answered by AnswerChange{ticket}.
+struct ScaleRequested {
+  uint64_t ticket = 0;
+  std::string deployment;
+  std::optional<uint32_t> replicas;
 };
 // No new admissions; what is accepted goes on.
 struct DrainRequested {};
@@ -120,11 +128,11 @@ struct StopRequested {};
 // queue_processing_interval.
 struct Tick {};
 
-using Event =
-    std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten,
-                 CancelRequested, WorkerConnected, WorkerReported, WorkerLost, DeviceSampled,
-                 StrategyChanged, ConcurrencyChanged, DrainRequested, Started, TasksRestored,
-                 StopRequested, Tick, AdapterLoadRequested, AdapterUnloadRequested, LimitsChanged>;
+using Event = std::variant<AdmissionRequested, AdmissionReleased, TasksSubmitted, JournalWritten,
+                           CancelRequested, WorkerConnected, WorkerReported, WorkerLost,
+                           DeviceSampled, StrategyChanged, ConcurrencyChanged, DrainRequested,
+                           Started, TasksRestored, StopRequested, Tick, AdapterLoadRequested,
+                           AdapterUnloadRequested, LimitsChanged, ScaleRequested>;
 
 // Whether it is what a step adds to a sequence, by far the most frequent event.
 inline bool is_tokens(const Event& event) {
@@ -170,9 +178,16 @@ struct SendCommand {
   WorkerId worker;  // The leading one.
   engine::Command command;
 };
-struct AnswerAdapter {
+// For a request to load or unload an adapter, or to scale.
+struct AnswerChange {
   uint64_t ticket = 0;
   Result<void> outcome;
+};
+// Another number of replicas is wanted from now on; for the operator's log and the dashboard.
+struct Scaled {
+  std::string deployment;
+  uint32_t from = 0, to = 0;
+  std::string reason;
 };
 // For those who stream or wait.
 struct PublishDelta {
@@ -188,8 +203,8 @@ struct LogWarning {
   std::string text;
 };
 
-using Action =
-    std::variant<AnswerAdmission, AnswerSubmission, AppendJournal, ForgetTasks, StartWorker,
-                 StopWorker, SendCommand, PublishDelta, PublishStatus, LogWarning, AnswerAdapter>;
+using Action = std::variant<AnswerAdmission, AnswerSubmission, AppendJournal, ForgetTasks,
+                            StartWorker, StopWorker, SendCommand, PublishDelta, PublishStatus,
+                            LogWarning, AnswerChange, Scaled>;
 
 }  // namespace altlas::control

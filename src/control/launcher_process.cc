@@ -167,8 +167,8 @@ class ProcessLauncher : public Launcher {
     out.exited = [this](WorkerId worker, std::string reason) {
       drive(
           [worker, reason = std::move(reason)](LaunchBook& book) { book.exited(worker, reason); });
-      drive(
-          [this, worker](LaunchBook&) { forget_home(worker); });  // What the end asks for needs it.
+      // Not before: what follows from the exit needs it.
+      drive([this, worker](LaunchBook&) { forget_home(worker); });
     };
     out.node_changed = [state = state_](uint32_t node, bool up) {
       if (state->callbacks.node_changed) state->callbacks.node_changed(node, up);

@@ -11,7 +11,6 @@
 #include <chrono>
 #include <future>
 #include <map>
-#include <mutex>
 #include <set>
 
 #include "base/check.h"
@@ -21,8 +20,10 @@
 #include "control/board/usage_keeper.h"
 #include "control/core.h"
 #include "control/event_log.h"
+#include "control/kept_health.h"
 #include "control/nodes.h"
 #include "control/sampling_thread.h"
+#include "control/service_launcher.h"
 #include "control/service_metrics.h"
 #include "control/story_reader.h"
 #include "control/subscription.h"
@@ -68,16 +69,9 @@ class ServiceImpl : public Service {
     callbacks.node_changed = [this](uint32_t node, bool up) {
       for (const DeviceSampled& one : node_health(options_.setup, node, up)) post(one);
     };
-    if (options_.launcher) {
-      launcher_ = options_.launcher(std::move(callbacks));
-    } else if (options_.in_process_workers) {
-      launcher_ = make_inprocess_launcher(std::move(callbacks));
-    } else {
-      const std::string folder = (scratch_ ? scratch_->path() : options_.folder) + "/workers";
-      asio::io_context& links = options_.links != nullptr ? *options_.links : context;
-      launcher_ = make_process_launcher(links, folder, std::move(callbacks), options_.nodes);
-    }
-    health_ = core_.health();
+    const std::string folder = (scratch_ ? scratch_->path() : options_.folder) + "/workers";
+    launcher_ = make_launcher(options_, context, folder, std::move(callbacks));
+    health_.set(core_.health());
   }
   ~ServiceImpl() override {
     door_->close();
@@ -131,11 +125,18 @@ class ServiceImpl : public Service {
   awaitable<Result<void>> load_adapter(std::string deployment,
                                        engine::AdapterFile adapter) override {
     AdapterLoadRequested event{0, std::move(deployment), std::move(adapter)};
-    co_return co_await on_strand(strand_, do_adapter(std::move(event)));
+    co_return co_await on_strand(strand_, do_change(std::move(event)));
   }
   awaitable<Result<void>> unload_adapter(std::string deployment, std::string name) override {
     AdapterUnloadRequested event{0, std::move(deployment), std::move(name)};
-    co_return co_await on_strand(strand_, do_adapter(std::move(event)));
+    co_return co_await on_strand(strand_, do_change(std::move(event)));
+  }
+  awaitable<Result<void>> scale(std::string deployment, std::optional<uint32_t> replicas) override {
+    ScaleRequested event{0, std::move(deployment), replicas};
+    co_return co_await on_strand(strand_, do_change(std::move(event)));
+  }
+  awaitable<Result<std::vector<ScaleDecision>>> scale_decisions(std::string deployment) override {
+    co_return co_await on_strand(strand_, do_scale_decisions(std::move(deployment)));
   }
   awaitable<Strategy> strategy() override { co_return co_await on_strand(strand_, do_strategy()); }
   awaitable<Result<void>> set_strategy(Strategy strategy) override {
@@ -162,17 +163,7 @@ class ServiceImpl : public Service {
   awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) override {
     co_return co_await on_strand(strand_, do_subscribe(id));
   }
-  // Health includes the journal: while it can't be written, durable tasks are refused.
-  HealthView health() const override {
-    std::unique_lock lock(health_mutex_);
-    HealthView out = health_;
-    lock.unlock();
-    const std::string failure = writer_.failure();
-    if (out.status != HealthStatus::kOk || failure.empty()) return out;
-    out.status = HealthStatus::kUnavailable;
-    out.message = "the journal can't be written: " + failure;
-    return out;
-  }
+  HealthView health() const override { return health_.get(writer_.failure()); }
 
   Result<void> start() override {
     journal::Replay replay;
@@ -242,14 +233,11 @@ class ServiceImpl : public Service {
     board_.changed(event, now);
     std::vector<Action> actions;
     core_.step(std::move(event), now, actions);
-    if (replicas) board_.replicas(core_.deployments(), now);
+    if (replicas || std::ranges::any_of(actions, Board::moves_replicas))
+      board_.replicas(core_.deployments(), now);
     for (Action& action : actions) std::visit([&](auto& what) { carry_out(what); }, action);
     if (log_->wants_snapshot()) rotate_log();
-    if (!tokens) {
-      HealthView health = core_.health();
-      const std::lock_guard lock(health_mutex_);
-      health_ = std::move(health);
-    }
+    if (!tokens) health_.set(core_.health());
     if (idle_ != nullptr && core_.unfinished() == 0) std::exchange(idle_, nullptr)->set_value();
     arm(now);
   }
@@ -295,9 +283,14 @@ class ServiceImpl : public Service {
     submissions_.insert_or_assign(what.ticket, std::move(answer));
     wake(what.ticket);
   }
-  void carry_out(AnswerAdapter& what) {
-    adapter_answers_.insert_or_assign(what.ticket, std::move(what.outcome));
+  void carry_out(AnswerChange& what) {
+    change_answers_.insert_or_assign(what.ticket, std::move(what.outcome));
     wake(what.ticket);
+  }
+  void carry_out(Scaled& what) {
+    log::info("deployment '{}': {} replicas wanted, not {} ({})", what.deployment, what.to,
+              what.from, what.reason);
+    board_.scaled(what, clock_.now());
   }
   void carry_out(AppendJournal& what) {
     const uint64_t ticket = what.ticket;
@@ -396,9 +389,13 @@ class ServiceImpl : public Service {
   }
 
   template <class Request>
-  awaitable<Result<void>> do_adapter(Request event) {
+  awaitable<Result<void>> do_change(Request event) {
     event.ticket = next_ticket_++;
-    co_return co_await run_for_answer(std::move(event), adapter_answers_);
+    co_return co_await run_for_answer(std::move(event), change_answers_);
+  }
+
+  awaitable<Result<std::vector<ScaleDecision>>> do_scale_decisions(std::string deployment) {
+    co_return core_.scale_decisions(deployment);
   }
 
   // Steps the core with an event that has a ticket, and waits until `answers`, a member, holds the
@@ -562,13 +559,12 @@ class ServiceImpl : public Service {
   std::map<uint64_t, Result<void>> admissions_;  // Answers that nobody has taken yet.
   std::map<uint64_t, Result<Submitted>> submissions_;
   std::set<uint64_t> owners_;  // Tickets of owned tasks that wait for their answer.
-  std::map<uint64_t, Result<void>> adapter_answers_;
+  std::map<uint64_t, Result<void>> change_answers_;
   // Timers that wake when the ticket is answered.
   std::map<uint64_t, std::shared_ptr<Timer>> ticket_waiters_;
   std::multimap<TaskId, std::shared_ptr<Waiter>> waiters_;
   std::map<TaskId, std::vector<std::weak_ptr<Inbox>>> inboxes_;
-  mutable std::mutex health_mutex_;
-  HealthView health_;
+  KeptHealth health_;
   SamplingThread sampler_;
   Board board_;
   Timer board_timer_;

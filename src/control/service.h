@@ -125,6 +125,14 @@ class Service {
   // Errors: kNotFound, kConflict while it is being loaded, kUnavailable.
   virtual boost::asio::awaitable<Result<void>> unload_adapter(std::string deployment,
                                                               std::string name) = 0;
+  // From now on this number of replicas of the deployment is wanted; nothing: its autoscaler
+  // decides. Returns once that is so, not once they run. Errors: kNotFound, kInvalid with the
+  // number of places, kUnavailable.
+  virtual boost::asio::awaitable<Result<void>> scale(std::string deployment,
+                                                     std::optional<uint32_t> replicas) = 0;
+  // How many replicas it should have, as it was decided, oldest first.  Errors: kNotFound.
+  virtual boost::asio::awaitable<Result<std::vector<ScaleDecision>>> scale_decisions(
+      std::string deployment) = 0;
   virtual boost::asio::awaitable<Strategy> strategy() = 0;  // The default one.
   virtual boost::asio::awaitable<Result<void>> set_strategy(Strategy strategy) = 0;
   virtual boost::asio::awaitable<Result<void>> set_max_concurrent_tasks(uint32_t value) = 0;

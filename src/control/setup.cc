@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/log.h"
 #include "base/random.h"
 #include "control/share_book.h"
 #include "replica/settings.h"
@@ -54,11 +55,28 @@ std::string model_path(const config::Config& config, const config::DeploymentCon
   return one.model;
 }
 
-int64_t replica_count(const config::DeploymentConfig& one, int64_t otherwise) {
+// Places for replicas: as many as there may be at once.
+int64_t place_count(const config::DeploymentConfig& one, int64_t otherwise) {
   if (one.num_replicas) return *one.num_replicas;
-  if (one.autoscaling_config)
-    return one.autoscaling_config->initial_replicas.value_or(one.autoscaling_config->min_replicas);
+  if (one.autoscaling_config) return one.autoscaling_config->max_replicas;
   return otherwise;
+}
+
+// The most replicas that `groups` groups of devices have room for, by the share that each takes;
+// one a group where none is said.
+size_t room(const config::DeploymentConfig& one, size_t groups) {
+  const double share = one.num_gpus.value_or(1);
+  return share > 0 && share < 1 ? groups * static_cast<size_t>(1 / share + 1e-9) : groups;
+}
+
+// Takes places away from an autoscaled deployment, and says so. False: it needs them all.
+bool shrink(DeploymentSetup& one, size_t places) {
+  if (!one.autoscaling || places >= one.replicas.size() ||
+      places < std::max(1u, std::max(one.autoscaling->min_replicas, one.autoscaling->at_start())))
+    return false;
+  one.replicas.resize(places);
+  one.autoscaling->max_replicas = static_cast<uint32_t>(places);
+  return true;
 }
 
 DeploymentSetup life_of(const config::DeploymentConfig& one) {
@@ -69,6 +87,11 @@ DeploymentSetup life_of(const config::DeploymentConfig& one) {
   out.max_queued = static_cast<uint32_t>(one.max_queued_requests);
   out.health_check_timeout_us = seconds(one.health_check_timeout_s);
   out.startup_timeout_us = seconds(one.startup_timeout_s);
+  out.graceful_shutdown_timeout_us = seconds(one.graceful_shutdown_timeout_s);
+  if (one.autoscaling_config) {
+    out.autoscaling = scheduler::autoscaler_settings(*one.autoscaling_config);
+    out.initial_replicas = out.autoscaling->at_start();
+  }
   return out;
 }
 
@@ -108,31 +131,54 @@ Result<DeploymentSetup> model_deployment(const config::Config& config,
                     devices_of_machines(nodes)),
         "deployments." + one.name + ".tensor_parallel_size");
   const auto count =
-      static_cast<size_t>(replica_count(one, every_device ? static_cast<int64_t>(groups) : 1));
+      static_cast<size_t>(place_count(one, every_device ? static_cast<int64_t>(groups) : 1));
   if (one.num_gpus && *one.num_gpus >= 1 && *one.num_gpus != static_cast<double>(ranks))
     return invalid(fmt::format("deployment '{}' has num_gpus {}, its layout takes {} device{} "
                                "(tensor_parallel_size x pipeline_parallel_size)",
                                one.name, *one.num_gpus, ranks, ranks == 1 ? "" : "s"),
                    "deployments." + one.name + ".num_gpus");
   out.replicas.assign(count, std::vector<DeviceId>(ranks));  // share_devices() chooses the devices.
+  if (const size_t most = room(one, groups); count > most && shrink(out, most))
+    log::warn("deployment '{}': max_replicas is {}, the devices have room for {}{}", one.name,
+              count, most,
+              one.num_gpus ? "" : " (one replica a device: num_gpus: 0.5 would make it two)");
   return out;
+}
+
+// The devices of all replicas. Where there is no room for all, autoscaled deployments get fewer
+// places, those with most first.
+Result<std::vector<std::vector<DeviceId>>> place_all(ShareBook& book,
+                                                     std::vector<DeploymentSetup>& deployments,
+                                                     const std::vector<double>& shares) {
+  while (true) {
+    std::vector<ShareRequest> requests;
+    for (size_t i = 0; i < deployments.size(); ++i)
+      for (const auto& replica : deployments[i].replicas)
+        requests.push_back({deployments[i].name, replica.size(), shares[i]});
+    auto placed = book.place(requests);
+    if (placed.ok()) return placed;
+    DeploymentSetup* most = nullptr;
+    for (DeploymentSetup& one : deployments)
+      if (one.autoscaling && (most == nullptr || one.replicas.size() > most->replicas.size()))
+        most = &one;
+    if (most == nullptr || !shrink(*most, most->replicas.size() - 1)) return placed;
+    log::warn("deployment '{}': room for {} replicas at most, beside the others ({})", most->name,
+              most->replicas.size(), placed.error().message());
+  }
 }
 
 // Gives every replica its devices, and every deployment the part of their memory that it may use.
 Result<void> share_devices(const config::Config& config, std::vector<DeploymentSetup>& deployments,
                            std::span<const uint32_t> nodes) {
-  std::vector<ShareRequest> requests;
   std::vector<double> shares;
   for (const DeploymentSetup& one : deployments) {
     const auto configured =
         std::ranges::find(config.deployments, one.name, &config::DeploymentConfig::name);
     const bool found = configured != config.deployments.end();
     shares.push_back(found ? std::min(configured->num_gpus.value_or(0), 1.0) : 0);
-    for (const auto& replica : one.replicas)
-      requests.push_back({one.name, replica.size(), shares.back()});
   }
   ShareBook book({nodes.begin(), nodes.end()});
-  ALTLAS_TRY(auto placed, book.place(requests));
+  ALTLAS_TRY(auto placed, place_all(book, deployments, shares));
   size_t next = 0;
   for (DeploymentSetup& one : deployments)
     for (auto& replica : one.replicas) replica = std::move(placed[next++]);
@@ -149,7 +195,7 @@ DeploymentSetup echo_deployment(const config::DeploymentConfig& one, size_t devi
   DeploymentSetup out = life_of(one);
   out.name = kEcho;
   out.load.kind = "echo";
-  const auto count = static_cast<size_t>(replica_count(one, 1));
+  const auto count = static_cast<size_t>(place_count(one, 1));
   for (size_t i = 0; i < count; ++i)
     out.replicas.push_back({DeviceId{static_cast<int32_t>(i % devices)}});
   return out;

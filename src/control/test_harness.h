@@ -175,7 +175,8 @@ class CoreHarness {
   std::vector<StopWorker> stopped;
   std::vector<Run> runs;
   std::vector<std::pair<ReplicaId, SequenceId>> cancels;
-  std::map<uint64_t, Result<void>> adapters;  // Answers, by ticket.
+  std::map<uint64_t, Result<void>> changes;  // Answers, by ticket.
+  std::vector<Scaled> scaled;
   std::deque<std::pair<ReplicaId, engine::LoadAdapter>> adapter_loads;
   std::vector<std::pair<ReplicaId, std::string>> adapter_unloads;
   std::map<TaskId, std::string> text;
@@ -207,9 +208,11 @@ class CoreHarness {
         adapter_loads.emplace_back(send->worker.replica, *adapter);
       if (auto* adapter = std::get_if<engine::UnloadAdapter>(&send->command))
         adapter_unloads.emplace_back(send->worker.replica, adapter->name);
-    } else if (auto* adapter = std::get_if<AnswerAdapter>(&action)) {
-      ALTLAS_CHECK(adapters.emplace(adapter->ticket, adapter->outcome).second,
-                   "an adapter's request is answered once");
+    } else if (auto* change = std::get_if<AnswerChange>(&action)) {
+      ALTLAS_CHECK(changes.emplace(change->ticket, change->outcome).second,
+                   "a request for a change is answered once");
+    } else if (auto* one = std::get_if<Scaled>(&action)) {
+      scaled.push_back(*one);
     } else if (auto* delta = std::get_if<PublishDelta>(&action)) {
       ALTLAS_CHECK(delta->delta.text_offset == text[delta->task].size(), "no gap, no repetition");
       text[delta->task] += delta->delta.text;

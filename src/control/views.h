@@ -114,6 +114,7 @@ struct ReplicaView : replica::ReplicaLimits {
   ReplicaId id;
   std::string deployment;
   ReplicaState state = ReplicaState::kStarting;
+  uint32_t place = 0;             // Its place in the deployment, from 0.
   std::vector<DeviceId> devices;  // The devices of its ranks; the leading one first.
   int32_t pid = 0;
   uint32_t restarts = 0;
@@ -133,10 +134,24 @@ struct ReplicaView : replica::ReplicaLimits {
 struct DeploymentView {
   std::string name;
   std::string model;   // Id in the APIs.
-  std::string status;  // UPDATING, HEALTHY, UNHEALTHY, as serve.status() says it.
+  std::string status;  // As serve.status() says it: UPDATING, HEALTHY, UNHEALTHY, UPSCALING, …
   std::string message;
+  uint32_t target_replicas = 0;  // Replicas that are wanted.
+  uint32_t max_replicas = 0;     // Places for them.
+  bool autoscaled = false;       // The number follows the load …
+  bool held = false;             // … unless a person has said one.
   std::vector<ReplicaView> replicas;
   std::vector<std::string> adapters;  // LoRA adapters that tasks may name.
+};
+
+// How many replicas a deployment is to have, as it was decided once.
+struct ScaleDecision {
+  TimeUs at = 0;
+  uint32_t from = 0, to = 0;  // Replicas wanted before and after.
+  double ongoing = 0;         // Requests that run or wait, over the look-back period.
+  uint32_t running = 0;       // Replicas that ran.
+  int64_t desired = 0;        // What the load asked for, before delays and bounds.
+  std::string reason;
 };
 
 enum class HealthStatus : uint8_t { kOk, kStarting, kDraining, kUnavailable };

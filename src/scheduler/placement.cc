@@ -227,7 +227,7 @@ class Chooser {
   // request.
   bool all_have_room(Node at) const {
     PlacementDevice worst = at.worst();
-    worst.healthy = worst.replica_running = true;
+    worst.healthy = worst.replica_running = worst.replica_wanted = true;
     worst.temperature = -1;
     worst.foreign_utilization = 0;
     worst.tasks_max = 0;
@@ -442,6 +442,7 @@ Standing standing_of(const PlacementPolicy& policy, const PlacementDevice& d,
   if (too_small(d, request, why)) return Standing::kNever;
   if (too_small_beside_weights(d, request, why)) return Standing::kCrowded;
   if (!d.healthy) return is(why, "unhealthy"), Standing::kUnhealthy;
+  if (!d.replica_wanted) return is(why, "no replica is wanted here now"), Standing::kUnhealthy;
   if (!d.replica_running) return is(why, "no running replica"), Standing::kDown;
   if (d.temperature > policy.max_temperature)
     return is(why, "temperature: {:.1f} C, at most {:.1f}", d.temperature, policy.max_temperature),

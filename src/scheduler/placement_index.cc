@@ -21,6 +21,7 @@ PlacementDevice best_of(const PlacementDevice& a, const PlacementDevice& b) {
   out.id = std::min(a.id, b.id);
   out.healthy = a.healthy || b.healthy;
   out.replica_running = a.replica_running || b.replica_running;
+  out.replica_wanted = a.replica_wanted || b.replica_wanted;
   out.temperature = std::min(a.temperature, b.temperature);
   out.utilization = std::min(a.utilization, b.utilization);
   out.foreign_utilization = std::min(a.foreign_utilization, b.foreign_utilization);
@@ -49,6 +50,7 @@ PlacementDevice worst_of(const PlacementDevice& a, const PlacementDevice& b) {
   out.id = std::max(a.id, b.id);
   out.healthy = a.healthy && b.healthy;
   out.replica_running = a.replica_running && b.replica_running;
+  out.replica_wanted = a.replica_wanted && b.replica_wanted;
   out.temperature = std::max(a.temperature, b.temperature);
   out.foreign_utilization = std::max(a.foreign_utilization, b.foreign_utilization);
   out.memory_total = std::min(a.memory_total, b.memory_total);

@@ -23,6 +23,7 @@ struct PlacementDevice {
   DeviceId id;
   bool healthy = true;
   bool replica_running = true;     // A replica of the deployment is loaded here and takes tasks.
+  bool replica_wanted = true;      // One is to be here, or none of the deployment is anywhere.
   double temperature = -1;         // Celsius; below 0: not known.
   double utilization = 0;          // Percent.
   double foreign_utilization = 0;  // Percent, of other processes alone.

@@ -43,8 +43,7 @@ void Board::said(const TaskView& task, size_t tokens, TimeUs now) {
   one.view.generated_tokens = task.generated_tokens;
   if (one.last_token == 0) {
     // A resumed task's first token here is not its first one.
-    if (task.generated_tokens <= tokens)
-      latencies_.first_token.add(seconds(one.view.created, now));
+    if (task.generated_tokens <= tokens) latencies_.first_token.add(seconds(one.view.created, now));
     one.rate_from = now;
     one.tokens_at_rate = task.generated_tokens;
   } else {
@@ -57,15 +56,13 @@ void Board::said(const TaskView& task, size_t tokens, TimeUs now) {
 void Board::ended(const TaskView& task, TimeUs now) {
   running_.erase(task.id);
   const bool completed = task.status == TaskStatus::kCompleted;
-  (completed                                 ? completed_
-   : task.status == TaskStatus::kFailed ? failed_
-                                             : canceled_) += 1;
+  (completed ? completed_ : task.status == TaskStatus::kFailed ? failed_ : canceled_) += 1;
   if (completed && task.created_at && task.finished_at)
     latencies_.total.add(seconds(*task.created_at, *task.finished_at));
   Usage& usage = usage_.at(task.owner, now);
-  (completed                                 ? usage.completed
+  (completed                            ? usage.completed
    : task.status == TaskStatus::kFailed ? usage.failed
-                                             : usage.canceled) += 1;
+                                        : usage.canceled) += 1;
   // A task that never ran has computed nothing of its prompt.
   if (task.started_at) usage.prompt_tokens += task.prompt_tokens;
   usage.generated_tokens += task.generated_tokens;
@@ -82,6 +79,14 @@ void Board::warned(const std::string& text, TimeUs now) {
   note({.what = "warning", .deployment = {}, .value = {}, .reason = text}, now);
 }
 
+void Board::scaled(const Scaled& what, TimeUs now) {
+  note({.what = "scale",
+        .deployment = what.deployment,
+        .value = fmt::format("{} -> {}", what.from, what.to),
+        .reason = what.reason},
+       now);
+}
+
 void Board::changed(const Event& event, TimeUs now) {
   const auto say = [&](std::string what, std::string value) {
     note({.what = std::move(what), .deployment = {}, .value = std::move(value), .reason = {}}, now);
@@ -92,6 +97,11 @@ void Board::changed(const Event& event, TimeUs now) {
     say("max_concurrent_tasks", std::to_string(one->max_concurrent_tasks));
   if (std::holds_alternative<LimitsChanged>(event)) say("limits", "");
   if (std::holds_alternative<DrainRequested>(event)) say("drain", "");
+}
+
+bool Board::moves_replicas(const Action& action) {
+  return std::holds_alternative<StartWorker>(action) ||
+         std::holds_alternative<StopWorker>(action) || std::holds_alternative<Scaled>(action);
 }
 
 bool Board::touches_replicas(const Event& event) {
@@ -106,16 +116,14 @@ bool Board::touches_replicas(const Event& event) {
 void Board::replicas(const std::vector<DeploymentView>& deployments, TimeUs now) {
   std::map<std::pair<std::string, uint32_t>, Place> fresh;
   for (const DeploymentView& deployment : deployments) {
-    for (uint32_t place = 0; place < deployment.replicas.size(); ++place) {
-      const ReplicaView& replica = deployment.replicas[place];
-      const std::pair key{deployment.name, place};
+    for (const ReplicaView& replica : deployment.replicas) {
+      const std::pair key{deployment.name, replica.place};
       const auto before = places_.find(key);
       if (before == places_.end() || before->second.state != replica.state ||
-          before->second.message != replica.message ||
-          before->second.restarts != replica.restarts)
+          before->second.message != replica.message || before->second.restarts != replica.restarts)
         note({.what = "replica",
               .deployment = deployment.name,
-              .place = place,
+              .place = replica.place,
               .restarts = replica.restarts,
               .value = std::string(to_string(replica.state)),
               .reason = replica.message},
@@ -230,8 +238,7 @@ HistoryView Board::history(bool by_minutes) const {
   HistoryView out;
   out.step_us = by_minutes ? kCoarseStepUs : kFineStepUs;
   out.samples.assign(from.begin(), from.end());
-  const int64_t span =
-      out.step_us * static_cast<int64_t>(by_minutes ? kCoarseSteps : kFineSteps);
+  const int64_t span = out.step_us * static_cast<int64_t>(by_minutes ? kCoarseSteps : kFineSteps);
   const TimeUs first = last_tick_ - span;
   for (const Change& one : changes_)
     if (one.at >= first) out.changes.push_back(one);

@@ -36,8 +36,9 @@ struct RunningView {
 struct Change {
   uint64_t number = 0;  // From 1, one more each time.
   TimeUs at = 0;
-  std::string what;  // "replica", "strategy", "max_concurrent_tasks", "limits", "drain", "warning".
-  std::string deployment;  // Where a replica changed.
+  // "replica", "strategy", "max_concurrent_tasks", "limits", "drain", "warning", "scale".
+  std::string what;
+  std::string deployment;  // Where a replica changed, or their number.
   uint32_t place = 0;      // The replica's place in its deployment.
   uint32_t restarts = 0;   // How often the replica there was started again.
   std::string value;       // The new state, strategy or number.
@@ -87,10 +88,13 @@ class Board {
   void ended(const TaskView& task, TimeUs now);
   void changed(const Event& event, TimeUs now);
   void warned(const std::string& text, TimeUs now);
+  void scaled(const Scaled& what, TimeUs now);
   // Notes what is another state of a replica than the last time.
   void replicas(const std::vector<DeploymentView>& deployments, TimeUs now);
   // Whether `event` may change the state of a replica.
   static bool touches_replicas(const Event& event);
+  // Whether `action` starts or ends one, or wants another number of them.
+  static bool moves_replicas(const Action& action);
 
   // Closes a second: makes the next picture from `now_view`, of which devices, deployments, health,
   // strategy and waiting are set.

@@ -152,6 +152,7 @@ TEST(Board, ChangesOfReplicasHaveTheirReasons) {
   std::vector<DeploymentView> deployments(1);
   deployments[0].name = "model";
   deployments[0].replicas.resize(2);
+  deployments[0].replicas[1].place = 1;
   board.replicas(deployments, kStart);
   deployments[0].replicas[1].state = ReplicaState::kBackoff;
   deployments[0].replicas[1].message = "killed by signal 9";
@@ -214,7 +215,8 @@ TEST(UsageBook, RefusesWhatIsNotItsText) {
   ASSERT_TRUE(UsageBook().load(good).ok());
   for (const std::string& bad :
        {std::string("x"), std::string(), good.substr(0, good.size() - 1), good + "1 2 3\n",
-        "altlas usage 2 5\n" + good, std::string("altlas usage 1 x\n"), good + "a b c d e f g h i j\n"}) {
+        "altlas usage 2 5\n" + good, std::string("altlas usage 1 x\n"),
+        good + "a b c d e f g h i j\n"}) {
     UsageBook read;
     read.at("bob", kStart);
     EXPECT_FALSE(read.load(bad).ok()) << bad;

@@ -64,7 +64,7 @@ void Adapters::count_task(uint32_t deployment, const std::string& name, bool mor
 
 void Adapters::load(uint32_t deployment, AdapterLoadRequested& event, Step& step) {
   const auto refuse = [&](Error error) {
-    step.out.push_back(AnswerAdapter{event.ticket, std::move(error)});
+    step.out.push_back(AnswerChange{event.ticket, std::move(error)});
   };
   const DeploymentSetup& setup = fleet_.deployment(deployment).setup;
   std::vector<DeploymentAdapter>& adapters = by_deployment_[deployment].adapters;
@@ -110,7 +110,7 @@ void Adapters::unload(uint32_t deployment, AdapterUnloadRequested& event, Step& 
                     fmt::format("lora_name: adapter '{}' is being loaded", event.name))
                   .with_field("lora_name");
   if (!refused.ok()) {
-    step.out.push_back(AnswerAdapter{event.ticket, std::move(refused)});
+    step.out.push_back(AnswerChange{event.ticket, std::move(refused)});
     return;
   }
   adapter->state = DeploymentAdapter::State::kLeaving;
@@ -125,7 +125,7 @@ void Adapters::answer_all(const Error& why, Step& step) {
 
 void Adapters::answer(DeploymentAdapter& adapter, const Result<void>& outcome, Step& step) {
   for (const uint64_t ticket : std::exchange(adapter.tickets, {}))
-    step.out.push_back(AnswerAdapter{ticket, outcome});
+    step.out.push_back(AnswerChange{ticket, outcome});
 }
 
 std::vector<engine::AdapterFile> Adapters::start(uint32_t slot) {
@@ -223,7 +223,7 @@ std::optional<LostAdapter> Adapters::lose(uint32_t deployment, const std::string
   if (!adapter.held.empty()) return std::nullopt;
   for (const uint32_t index : fleet_.deployment(deployment).slots) {
     const ReplicaSlot& slot = fleet_.slot(index);
-    if (!slot.given_up && slot.state != ReplicaState::kRunning) return std::nullopt;
+    if (slot.wanted && !slot.given_up && slot.state != ReplicaState::kRunning) return std::nullopt;
   }
   remove(deployment, name, step);
   return lost;

@@ -54,7 +54,7 @@ class Adapters {
   // Unfinished tasks that name an adapter.
   void count_task(uint32_t deployment, const std::string& name, bool more);
 
-  // An operator's requests; answered by AnswerAdapter.
+  // An operator's requests; answered by AnswerChange.
   void load(uint32_t deployment, AdapterLoadRequested& event, Step& step);
   void unload(uint32_t deployment, AdapterUnloadRequested& event, Step& step);
   void answer_all(const Error& why, Step& step);

@@ -69,8 +69,9 @@ std::optional<uint32_t> Dispatcher::site_for_crowded(const Task& task, std::stri
   size_t named = 0;
   for (const uint32_t site : in_.fleet.deployment(in_.fleet.site(task.site).deployment).sites) {
     const auto& slots = in_.fleet.site(site).slots;
-    if ((stays && site != task.site) ||
-        std::ranges::all_of(slots, [&](uint32_t slot) { return in_.fleet.slot(slot).given_up; }))
+    if ((stays && site != task.site) || std::ranges::all_of(slots, [&](uint32_t slot) {
+          return in_.fleet.slot(slot).given_up || !in_.fleet.slot(slot).wanted;
+        }))
       continue;
     const auto assessment = scheduler::assess(in_.view.policy(), in_.view.site(site), request);
     const FleetDevice& one = in_.fleet.device_of(site);
@@ -128,8 +129,7 @@ std::optional<uint32_t> Dispatcher::slot_for(const Task& task, uint32_t site) co
   };
   for (const uint32_t index : in_.fleet.site(site).slots) {
     const ReplicaSlot& slot = in_.fleet.slot(index);
-    if (slot.state != ReplicaState::kRunning || slot.runs.size() >= in_.fleet.tasks_max(slot))
-      continue;
+    if (!slot.takes_tasks() || slot.runs.size() >= in_.fleet.tasks_max(slot)) continue;
     if (!task.spec.adapter.empty() && !in_.adapters.slot_has(index, task.spec.adapter)) continue;
     if (!best || key(index) < key(*best)) best = index;
   }
@@ -142,7 +142,8 @@ Dispatcher::Fit Dispatcher::fits(const Task& task, uint32_t index, std::string& 
   // Memory is promised to a task only once every replica of the device has said what it takes.
   for (const uint32_t each : in_.fleet.device(own).slots) {
     const ReplicaSlot& beside = in_.fleet.slot(each);
-    if (task.spec.estimated_memory == 0 || beside.given_up || beside.needs) continue;
+    if (task.spec.estimated_memory == 0 || beside.given_up || beside.needs || !beside.wanted)
+      continue;
     why = "memory: a replica of the device has not said yet what it takes";
     return Fit::kNotByEnds;
   }

@@ -15,11 +15,11 @@ namespace {
 enum Counted : uint8_t { kRunningSlot = 1, kFreshSlot = 2, kGivenUpSlot = 4, kWithMessage = 8 };
 
 uint8_t counts_of(const ReplicaSlot& slot) {
-  const bool running = slot.state == ReplicaState::kRunning;
+  const bool running = slot.takes_tasks();
   uint8_t out = 0;
   if (running) out |= kRunningSlot;
-  if (!running && slot.failures == 0) out |= kFreshSlot;
-  if (slot.given_up) out |= kGivenUpSlot;
+  if (slot.wanted && !running && slot.failures == 0) out |= kFreshSlot;
+  if (slot.wanted && slot.given_up) out |= kGivenUpSlot;
   if (!slot.message.empty()) out |= kWithMessage;
   return out;
 }
@@ -31,7 +31,8 @@ uint32_t blocks_for(uint64_t tokens, uint32_t block_tokens) {
 // A sequence that waits inside a full replica counts as tokens but has no blocks yet.
 ReplicaMemory memory_of(const ReplicaSlot& slot, size_t rank) {
   ReplicaMemory out;
-  if (!slot.given_up && slot.needs) out.fixed = slot.needs->rank(rank).fixed();
+  const bool holds = slot.wanted || slot.state != ReplicaState::kStopped;
+  if (holds && !slot.given_up && slot.needs) out.fixed = slot.needs->rank(rank).fixed();
   const uint64_t pool = slot.loaded.kv_blocks;
   const uint64_t used = std::min(slot.kv_blocks_used, pool);
   const uint64_t block_bytes = slot.loaded.rank(rank).block_bytes();
@@ -101,6 +102,8 @@ Fleet::Fleet(const CoreSetup& setup, MemoryLedger& ledger, ChangeSet& changed)
       added.site = deployment.site_on.at(ranks.front());
       added.devices = ranks;
       added.workers = workers_for(ranks, devices_);
+      added.wanted = deployment.slots.size() < one.initial_replicas.value_or(UINT32_MAX);
+      deployment.target += added.wanted;
       deployment.slots.push_back(slot);
       sites_[added.site].slots.push_back(slot);
       ledger_.add_slot(ranks);
@@ -185,6 +188,7 @@ void Fleet::count(uint32_t index, const SiteChange& change) {
   device.running += static_cast<uint32_t>(change.running);
   site.queued += static_cast<uint32_t>(change.queued);
   device.queued += static_cast<uint32_t>(change.queued);
+  deployments_[site.deployment].running += static_cast<uint32_t>(change.running);
   deployments_[site.deployment].queued += static_cast<uint32_t>(change.queued);
   site.tokens_ahead += static_cast<uint64_t>(change.tokens_ahead);
   device_changed(site.device);
@@ -348,12 +352,15 @@ std::map<SequenceId, RunningTask> Fleet::lose(uint32_t index, const std::string&
   ReplicaSlot& slot = slots_[index];
   slot_of_.erase(slot.id);
   if (slot.state == ReplicaState::kRunning && now - slot.since > kStableUs) slot.failures = 0;
-  const int64_t backoff = std::min(kBackoffMinUs << std::min(slot.failures, 16u), kBackoffMaxUs);
-  ++slot.failures;
-  slot.state = stopping || slot.given_up ? ReplicaState::kStopped : ReplicaState::kBackoff;
+  // A replica that was told to end did not fail, and where one is wanted again it starts at once.
+  const bool failed = slot.wanted && slot.state != ReplicaState::kDraining;
+  int64_t backoff = 0;
+  if (failed) backoff = std::min(kBackoffMinUs << std::min(slot.failures++, 16u), kBackoffMaxUs);
+  slot.state =
+      stopping || slot.given_up || !slot.wanted ? ReplicaState::kStopped : ReplicaState::kBackoff;
   slot.since = now;
   slot.wake = slot.state == ReplicaState::kBackoff ? now + backoff : INT64_MAX;
-  slot.message = why;
+  slot.message = failed || stopping ? why : "";
   for (SlotWorker& worker : slot.workers) {
     worker.pid = 0;
     worker.connected = worker.loaded = worker.lost = false;
@@ -370,9 +377,9 @@ std::map<SequenceId, RunningTask> Fleet::lose(uint32_t index, const std::string&
   return runs;
 }
 
-bool Fleet::drain(uint32_t index, const std::string& why) {
+bool Fleet::drain(uint32_t index, const std::string& why, TimeUs wake) {
   ReplicaSlot& slot = slots_[index];
-  slot.wake = INT64_MAX;
+  slot.wake = wake;
   const bool lives = slot.state != ReplicaState::kStopped && slot.state != ReplicaState::kBackoff;
   if (lives) {
     slot.state = ReplicaState::kDraining;
@@ -441,6 +448,11 @@ TimeUs Fleet::hang_at(const ReplicaSlot& slot) const {
          timeout;
 }
 
+TimeUs Fleet::due_at(const ReplicaSlot& slot) const {
+  if (slot.is_leaving() && slot.runs.empty()) return 0;
+  return std::min(slot.wake, hang_at(slot));
+}
+
 void Fleet::forgive_silence(int64_t gap) {
   for (uint32_t index = 0; index < slots_.size(); ++index) {
     for (SlotWorker& worker : slots_[index].workers) worker.reported += gap;
@@ -449,9 +461,7 @@ void Fleet::forgive_silence(int64_t gap) {
   }
 }
 
-void Fleet::arm(uint32_t index) {
-  timers_.set(index, std::min(slots_[index].wake, hang_at(slots_[index])));
-}
+void Fleet::arm(uint32_t index) { timers_.set(index, due_at(slots_[index])); }
 
 void Fleet::settle(uint32_t index) {
   const ReplicaSlot& slot = slots_[index];
@@ -490,7 +500,12 @@ void Fleet::check_integrity() const {
     }
     ALTLAS_CHECK(device.running == running && device.queued == queued, "devices agree with sites");
   }
-  std::vector<uint32_t> running(deployments_.size()), given_up(deployments_.size());
+  std::vector<uint32_t> running(deployments_.size()), given_up(deployments_.size()),
+      wanted(deployments_.size()), tasks(deployments_.size()), queued_tasks(deployments_.size());
+  for (const Site& site : sites_) {
+    tasks[site.deployment] += site.running;
+    queued_tasks[site.deployment] += site.queued;
+  }
   for (uint32_t index = 0; index < slots_.size(); ++index) {
     const ReplicaSlot& slot = slots_[index];
     uint64_t blocks = 0, most = 0;
@@ -506,16 +521,20 @@ void Fleet::check_integrity() const {
         "runs without a task are counted");
     ALTLAS_CHECK(slot.runs.size() <= std::max<size_t>(tasks_max(slot), 1),
                  "no replica holds more than it may");
-    ALTLAS_CHECK(timers_.at(index) == std::min(slot.wake, hang_at(slot)),
-                 "a slot's timer is the first of its deadlines");
+    ALTLAS_CHECK(timers_.at(index) == due_at(slot), "a slot's timer is the first of its deadlines");
     ALTLAS_CHECK(counted_[index] == counts_of(slot), "a slot is counted as what it is");
-    running[slot.deployment] += slot.state == ReplicaState::kRunning;
-    given_up[slot.deployment] += slot.given_up;
+    running[slot.deployment] += slot.takes_tasks();
+    given_up[slot.deployment] += slot.wanted && slot.given_up;
+    wanted[slot.deployment] += slot.wanted;
   }
   for (size_t i = 0; i < deployments_.size(); ++i)
     ALTLAS_CHECK(deployments_[i].running_slots == running[i] &&
-                     deployments_[i].given_up_slots == given_up[i],
+                     deployments_[i].given_up_slots == given_up[i] &&
+                     deployments_[i].target == wanted[i],
                  "deployments agree with their slots");
+  for (size_t i = 0; i < deployments_.size(); ++i)
+    ALTLAS_CHECK(deployments_[i].running == tasks[i] && deployments_[i].queued == queued_tasks[i],
+                 "deployments agree with their sites");
   for (const auto& [id, slot] : slot_of_)
     ALTLAS_CHECK(slots_[slot].id == id, "a replica that lives is in its slot");
 }
@@ -525,13 +544,13 @@ auto Fleet::saved(auto& self) {
                   self.next_sequence_, self.next_replica_);
 }
 
-std::string Fleet::save() const { return save_part("fleet", 2, saved(*this)); }
+std::string Fleet::save() const { return save_part("fleet", 3, saved(*this)); }
 
 uint64_t Fleet::hash() const { return hash_of_saved(save()); }
 
 Result<void> Fleet::load(std::string_view bytes) {
   const size_t devices = devices_.size();
-  ALTLAS_TRY_VOID(load_part("fleet", 2, bytes, saved(*this)));
+  ALTLAS_TRY_VOID(load_part("fleet", 3, bytes, saved(*this)));
   if (slots_.size() != counted_.size() || devices_.size() != devices)
     return invalid("the saved fleet is of another setup");
   std::ranges::fill(counted_, uint8_t{0});

@@ -38,6 +38,8 @@ inline constexpr int64_t kBackoffMinUs = 500 * kMillisecond;
 inline constexpr int64_t kBackoffMaxUs = 60 * kSecond;
 // A replica that ran longer than this starts counting failures anew.
 inline constexpr int64_t kStableUs = 60 * kSecond;
+// What a replica gets to end once it was told to; then it is killed.
+inline constexpr int64_t kStopUs = 10 * kSecond;
 
 // A device as the core knows it, and who is on it.
 struct FleetDevice {
@@ -84,6 +86,9 @@ struct ReplicaSlot {
   TimeUs wake = INT64_MAX;  // End of backoff or of the time to start.
   uint32_t starts = 0, failures = 0;
   bool given_up = false;  // Its load can't succeed: no restart.
+  // A replica is to live here. Without it one that runs gets no new tasks, and ends with its last
+  // one, or at `wake`.
+  bool wanted = true;
   std::string message;
   ErrorCode error_code = ErrorCode::kInternal;  // The code of a load that failed.
   engine::LoadProgress progress;
@@ -98,6 +103,8 @@ struct ReplicaSlot {
   // KV blocks of its runs, now and at their longest.
   uint64_t kv_blocks_used = 0, kv_blocks_most = 0;
 
+  bool takes_tasks() const { return wanted && state == ReplicaState::kRunning; }
+  bool is_leaving() const { return !wanted && state == ReplicaState::kRunning; }
   // Whom commands go to.
   WorkerId leader() const { return {id}; }
   // When the worker that is silent for longest was last heard.
@@ -116,19 +123,26 @@ struct Deployment {
   scheduler::PlacementCursor cursor;
   scheduler::PrefixIndex prefixes;
   engine::ReplicaLoaded limits;  // The limits of the last load; 0 before the first.
+  uint32_t target = 0;           // Replicas that are wanted.
+  bool held = false;             // A person said how many, and the autoscaler has no say.
+  uint32_t running = 0;          // Tasks in replicas' hands.
   uint32_t queued = 0;           // Tasks that journal or wait.
   int64_t service_us = kSecond;  // Smoothed time that a task runs.
   // Views of its slots that are kept up to date.
-  uint32_t running_slots = 0;
-  uint32_t fresh_slots = 0;  // Not running, and never failed.
-  uint32_t given_up_slots = 0;
+  uint32_t running_slots = 0;   // They run and take tasks.
+  uint32_t fresh_slots = 0;     // Wanted, not running, and never failed.
+  uint32_t given_up_slots = 0;  // Wanted, and can't be loaded.
   std::set<uint32_t> slots_with_message;
-  bool given_up() const { return given_up_slots == slots.size(); }
+  // Whether a request that comes while no replica is wanted starts one.
+  bool wakes() const { return setup.autoscaling.has_value() && !held; }
+  // Whether there are no replicas, or those that are wanted can't be loaded.
+  bool given_up() const { return slots.empty() || (target > 0 && given_up_slots == target); }
   // Named here: counting the members of a struct that holds a PrefixIndex by reflection takes the
   // compiler minutes and gigabytes. The views are made again by Fleet::load.
   static auto saved(auto& self) {
     return std::tie(self.setup, self.sites, self.site_on, self.slots, self.cursor, self.prefixes,
-                    self.limits, self.queued, self.service_us);
+                    self.limits, self.target, self.held, self.running, self.queued,
+                    self.service_us);
   }
 };
 
@@ -200,7 +214,22 @@ class Fleet {
   // The replica is given up: its slot waits for a restart, or stays empty. Returns what it ran.
   std::map<SequenceId, RunningTask> lose(uint32_t slot, const std::string& why, TimeUs now,
                                          bool stopping);
-  bool drain(uint32_t slot, const std::string& why);  // False: nothing lives there.
+  // The replica is told to end, and has until `wake`. False: nothing lives there.
+  bool drain(uint32_t slot, const std::string& why, TimeUs wake = INT64_MAX);
+  // Whether a replica is to live in the slot. One that runs and is not wanted any more has the
+  // deployment's graceful_shutdown_timeout to end its tasks; one that waits for its restart ends.
+  void want(uint32_t slot, bool wanted, TimeUs now);
+  // The slots whose wanting changes for a deployment to have this many replicas: more where one
+  // lives still or most tasks wait, fewer where none runs or the fewest tasks do.
+  std::vector<uint32_t> slots_to_change(uint32_t deployment, uint32_t replicas) const;
+  // Whether a person has said how many replicas are wanted.
+  void hold(uint32_t deployment, bool held) { deployments_[deployment].held = held; }
+  // The site that waits least of those where replicas of the deployment are wanted; nothing: none.
+  std::optional<uint32_t> site_of_wanted(uint32_t deployment) const;
+  bool is_wanted_on(const Site& site) const;  // A replica.
+  bool is_wanted_on(uint32_t site) const { return is_wanted_on(sites_[site]); }
+  // Why no replica of a deployment that is given_up() can be loaded.
+  std::string why_given_up(uint32_t deployment) const;
 
   // Runs.
   SequenceId begin_run(uint32_t slot, uint64_t task, uint32_t tokens, uint32_t most, TimeUs now);
@@ -212,6 +241,8 @@ class Fleet {
   // Time.
   TimeUs next_deadline() const { return timers_.next(); }
   std::set<uint32_t> due(TimeUs now) const { return timers_.due(now); }
+  // When something is due for a slot: its wake, a replica that hangs, or one that may leave.
+  TimeUs due_at(const ReplicaSlot& slot) const;
   // When a running replica counts as stuck: silent, or with work and no step done for the whole
   // timeout. One that is merely slow still does steps.
   TimeUs hang_at(const ReplicaSlot& slot) const;

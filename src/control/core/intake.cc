@@ -41,9 +41,12 @@ Result<void> Intake::accepting(uint32_t deployment) const {
   if (in_.stage.draining) return unavailable("the server is draining and takes no new tasks");
   const Deployment& one = in_.fleet.deployment(deployment);
   if (one.given_up())
-    return unavailable(fmt::format(
-        "deployment '{}' can't be loaded: {}", one.setup.name,
-        one.slots.empty() ? "it has no replica" : in_.fleet.slot(one.slots[0]).message));
+    return unavailable(fmt::format("deployment '{}' can't be loaded: {}", one.setup.name,
+                                   in_.fleet.why_given_up(deployment)));
+  if (one.target == 0 && !one.wakes())
+    return unavailable(
+        fmt::format("deployment '{0}' was scaled to no replica; altlas scale {0} 1 starts one",
+                    one.setup.name));
   return {};
 }
 
@@ -100,7 +103,7 @@ Result<void> Intake::has_places(uint32_t deployment, const std::string& owner,
                                 uint32_t tasks) const {
   const Deployment& one = in_.fleet.deployment(deployment);
   const uint32_t places = in_.view.free_places_of_deployment(deployment);
-  const auto slots = static_cast<int64_t>(std::max<size_t>(one.slots.size(), 1));
+  const int64_t slots = std::max<uint32_t>(one.target, 1);
   const int64_t service = one.service_us / slots;
   const Admissions& all = in_.admissions;
   ALTLAS_TRY_VOID(in_.waiting.queue().admits(all.held() + all.promised(), tasks, places, service));
@@ -283,6 +286,11 @@ Result<void> Intake::place_group(TasksSubmitted& event, Range group, uint64_t ep
   Explanation explanation = explain(in_.view.policy(), placement, seen, request, before, epoch);
   const auto site = in_.fleet.site_on(deployment, placement.winner);
   ALTLAS_CHECK(site.has_value(), "placement chooses among the deployment's sites");
+  if (in_.fleet.deployment(deployment).target > 0 && !in_.fleet.is_wanted_on(*site))
+    return unavailable(fmt::format(
+        "deployment '{}' has no replica on device {} now: {} of at most {} replicas are wanted",
+        in_.fleet.deployment(deployment).setup.name, placement.winner.value,
+        in_.fleet.deployment(deployment).target, in_.fleet.deployment(deployment).slots.size()));
   const bool grouped = !event.split && group.size() > 1;
   const bool pinned = request.specific_device || grouped ||
                       (request.strategy == Strategy::kTaskSpecific && placement.note.empty());
@@ -329,7 +337,8 @@ bool Intake::nothing_else(uint32_t deployment, size_t own) const {
   return in_.tasks.unfinished() == own && in_.admissions.tickets() == 0 &&
          std::ranges::all_of(in_.fleet.deployment(deployment).slots, [&](uint32_t index) {
            const ReplicaSlot& slot = in_.fleet.slot(index);
-           return slot.given_up || (slot.state == ReplicaState::kRunning && slot.runs.empty());
+           return slot.given_up || !slot.wanted ||
+                  (slot.state == ReplicaState::kRunning && slot.runs.empty());
          });
 }
 

@@ -53,6 +53,7 @@ PlacementDevice PlacementView::look(const Site& site, uint64_t reserved) const {
   out.id = site.device;
   out.healthy = one.healthy;
   out.replica_running = false;
+  out.replica_wanted = fleet_.deployment(site.deployment).target == 0 || fleet_.is_wanted_on(site);
   out.temperature = one.temperature;
   out.utilization = fleet_.utilization(one);
   out.foreign_utilization = one.foreign_utilization;
@@ -72,7 +73,7 @@ PlacementDevice PlacementView::look(const Site& site, uint64_t reserved) const {
       out.block_bytes = std::max(out.block_bytes, slot.needs->rank(0).block_bytes());
       blocks_max = std::max<uint64_t>(blocks_max, slot.needs->kv_blocks);
     }
-    if (slot.state != ReplicaState::kRunning) continue;
+    if (!slot.takes_tasks()) continue;
     out.replica_running = true;
     out.tasks_max += fleet_.tasks_max(slot);
     out.tasks += slot.runs_given_up;
@@ -120,7 +121,7 @@ PlacementView::SiteView PlacementView::look(const Site& site, const PlacementDev
   uint64_t places = 0;
   for (const uint32_t index : site.slots) {
     const ReplicaSlot& slot = fleet_.slot(index);
-    if (slot.given_up) continue;
+    if (slot.given_up || !slot.wanted) continue;
     const uint32_t asked = fleet_.deployment(slot.deployment).setup.max_ongoing;
     if (asked == 0 && !slot.needs) return out;
     places += asked > 0 ? asked : std::max(slot.needs->sequences_max, 1u);

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <utility>
+#include <vector>
 
 namespace altlas::control {
 
 void ReplicaLife::start(uint32_t index, Step& step) {
-  if (in_.stage.stopping || in_.fleet.slot(index).given_up) return;
+  if (in_.stage.stopping || in_.fleet.slot(index).given_up || !in_.fleet.slot(index).wanted) return;
   for (StartWorker& worker : in_.fleet.start(index, step.now, in_.adapters.start(index)))
     step.out.push_back(std::move(worker));
 }
@@ -18,9 +20,40 @@ void ReplicaLife::start_all(Step& step) {
 
 void ReplicaLife::stop_all(Step& step) {
   for (uint32_t slot = 0; slot < in_.fleet.slots().size(); ++slot)
-    if (in_.fleet.drain(slot, "the server is stopping"))
-      for (uint32_t worker = 0; worker < in_.fleet.slot(slot).workers.size(); ++worker)
-        step.out.push_back(StopWorker{{in_.fleet.slot(slot).id, worker}, /*kill=*/false});
+    tell_to_stop(slot, "the server is stopping", INT64_MAX, step);
+}
+
+void ReplicaLife::tell_to_stop(uint32_t slot, const std::string& why, TimeUs until, Step& step) {
+  if (!in_.fleet.drain(slot, why, until)) return;
+  for (uint32_t worker = 0; worker < in_.fleet.slot(slot).workers.size(); ++worker)
+    step.out.push_back(StopWorker{{in_.fleet.slot(slot).id, worker}, /*kill=*/false});
+}
+
+void ReplicaLife::scale(uint32_t deployment, uint32_t replicas, Step& step) {
+  const bool more = replicas > in_.fleet.deployment(deployment).target;
+  for (const uint32_t index : in_.fleet.slots_to_change(deployment, replicas)) {
+    in_.fleet.want(index, more, step.now);
+    const ReplicaSlot& slot = in_.fleet.slot(index);
+    if (more && slot.state == ReplicaState::kStopped) start(index, step);
+    const bool loads =
+        slot.state == ReplicaState::kStarting || slot.state == ReplicaState::kLoading;
+    if (!more && loads) gone(index, "it is not wanted any more", step);
+  }
+  for (const uint32_t site : std::set<uint32_t>(in_.waiting.sites(deployment)))
+    if (!in_.fleet.is_wanted_on(site)) move_waiting(site, step);
+  in_.waiting.look_at_deployment(deployment);
+}
+
+void ReplicaLife::move_waiting(uint32_t site, Step& step) {
+  const auto to = in_.fleet.site_of_wanted(in_.fleet.site(site).deployment);
+  if (!to) return;  // They wait for the first replica.
+  std::vector<uint64_t> numbers;
+  in_.waiting.queue().for_each(site, [&](uint64_t number) {
+    numbers.push_back(number);
+    return true;
+  });
+  for (const uint64_t number : numbers)
+    in_.life.move(in_.tasks.at(number), *to, std::string(kNotWantedHere), step.now);
 }
 
 std::optional<uint32_t> ReplicaLife::slot_of(WorkerId worker) const {
@@ -46,6 +79,8 @@ void ReplicaLife::lost(const WorkerLost& event, Step& step) {
 void ReplicaLife::gone(uint32_t index, const std::string& why, Step& step) {
   const ReplicaSlot& slot = in_.fleet.slot(index);
   const uint32_t deployment = slot.deployment;
+  const bool asked = slot.state == ReplicaState::kDraining ||
+                     (!slot.wanted && slot.state != ReplicaState::kRunning);
   for (uint32_t worker = 0; worker < slot.workers.size(); ++worker)
     if (!slot.workers[worker].lost)
       step.out.push_back(StopWorker{{slot.id, worker}, /*kill=*/true});
@@ -53,10 +88,13 @@ void ReplicaLife::gone(uint32_t index, const std::string& why, Step& step) {
   for (const std::string& name : in_.adapters.replica_lost(index))
     conclude_adapter(deployment, name, step);
   for (const auto& [sequence, run] : runs)
-    if (run.task != 0 && !in_.stage.stopping) in_.life.come_back(in_.tasks.at(run.task), why, step);
+    if (run.task != 0 && !in_.stage.stopping)
+      in_.life.come_back(in_.tasks.at(run.task), why, /*crashed=*/!asked, step);
   for (const DeviceId id : slot.devices) in_.waiting.look_at_device(id);
   in_.waiting.look_at_deployment(deployment);
-  if (!in_.stage.stopping)
+  if (slot.wanted && slot.state == ReplicaState::kBackoff && slot.wake <= step.now)
+    return start(index, step);  // It was told to end, and is wanted again.
+  if (!in_.stage.stopping && !asked)
     step.out.push_back(LogWarning{
         fmt::format("replica {} of '{}' is gone ({}); {} tasks go on elsewhere", slot.id.value,
                     in_.fleet.deployment(deployment).setup.name, why, runs.size())});
@@ -147,7 +185,11 @@ void ReplicaLife::check(Step& step) {
   for (const uint32_t index : in_.fleet.due(step.now)) {
     const ReplicaSlot& slot = in_.fleet.slot(index);
     const DeploymentSetup& setup = in_.fleet.deployment(slot.deployment).setup;
-    if (step.now >= in_.fleet.hang_at(slot)) {
+    if (slot.is_leaving() && (slot.runs.empty() || step.now >= slot.wake)) {
+      tell_to_stop(index, "it is not wanted any more", step.now + kStopUs, step);
+    } else if (step.now >= slot.wake && slot.state == ReplicaState::kDraining) {
+      gone(index, "it did not end when it was told to", step);
+    } else if (step.now >= in_.fleet.hang_at(slot)) {
       const bool silent = step.now >= slot.reported() + setup.health_check_timeout_us;
       gone(index,
            fmt::format("{} for {:.1f} s", silent ? "no report" : "no step with work to do",
@@ -173,7 +215,7 @@ void ReplicaLife::fail_unserved(uint32_t index, Step& step) {
   for (const uint64_t number : in_.waiting.of_deployment(index))
     in_.life.fail(in_.tasks.at(number), ErrorCode::kUnavailable,
                   fmt::format("deployment '{}' can't be loaded: {}", one.setup.name,
-                              in_.fleet.slot(one.slots[0]).message),
+                              in_.fleet.why_given_up(index)),
                   step);
 }
 

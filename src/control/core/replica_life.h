@@ -31,6 +31,9 @@ class ReplicaLife {
 
   void start_all(Step& step);
   void stop_all(Step& step);
+  // From now on this many replicas of the deployment are wanted, at most as many as it has places.
+  // More start at once; fewer end their tasks first.
+  void scale(uint32_t deployment, uint32_t replicas, Step& step);
   void connected(const WorkerConnected& event, TimeUs now);
   void reported(WorkerReported& event, Step& step);
   void lost(const WorkerLost& event, Step& step);
@@ -39,6 +42,9 @@ class ReplicaLife {
 
  private:
   void start(uint32_t slot, Step& step);
+  void tell_to_stop(uint32_t slot, const std::string& why, TimeUs until, Step& step);
+  // Tasks that wait where no replica is wanted any more wait elsewhere.
+  void move_waiting(uint32_t site, Step& step);
   // The slot of a worker that is one of its replica's; nothing where the replica was given up.
   std::optional<uint32_t> slot_of(WorkerId worker) const;
   // The replica is given up, and those of its workers that have not ended are killed. Nothing more

@@ -145,7 +145,7 @@ ReplicaView show_slot(const ReplicaSlot& slot, const Fleet& fleet) {
   ReplicaView out{slot.loaded};
   out.id = slot.id;
   out.deployment = fleet.deployment(slot.deployment).setup.name;
-  out.state = slot.state;
+  out.state = slot.is_leaving() ? ReplicaState::kDraining : slot.state;
   out.devices = slot.devices;
   out.pid = slot.workers.front().pid;
   out.restarts = slot.starts == 0 ? 0 : slot.starts - 1;
@@ -169,6 +169,13 @@ ReplicaView show_slot(const ReplicaSlot& slot, const Fleet& fleet) {
   return out;
 }
 
+// As Ray Serve's DeploymentStatus has it.
+std::string status_of(const Deployment& deployment, bool all_running, bool failing, bool leaving) {
+  if (failing && !all_running) return "UNHEALTHY";
+  if (!all_running) return deployment.running_slots > 0 ? "UPSCALING" : "UPDATING";
+  return leaving ? "DOWNSCALING" : "HEALTHY";
+}
+
 }  // namespace
 
 std::vector<DeploymentView> show_deployments(const Fleet& fleet, const Adapters& adapters) {
@@ -177,10 +184,18 @@ std::vector<DeploymentView> show_deployments(const Fleet& fleet, const Adapters&
     DeploymentView& one = out.emplace_back();
     one.name = deployment.setup.name;
     one.model = deployment.setup.model;
-    bool all_running = true, failing = false;
-    for (const uint32_t index : deployment.slots) {
-      const ReplicaSlot& slot = fleet.slot(index);
+    one.target_replicas = deployment.target;
+    one.max_replicas = static_cast<uint32_t>(deployment.slots.size());
+    one.autoscaled = deployment.setup.autoscaling.has_value();
+    one.held = deployment.held;
+    bool all_running = true, failing = false, leaving = false;
+    for (size_t place = 0; place < deployment.slots.size(); ++place) {
+      const ReplicaSlot& slot = fleet.slot(deployment.slots[place]);
+      if (!slot.wanted && slot.state == ReplicaState::kStopped) continue;
       one.replicas.push_back(show_slot(slot, fleet));
+      one.replicas.back().place = static_cast<uint32_t>(place);
+      leaving |= !slot.wanted;
+      if (!slot.wanted) continue;
       all_running &= slot.state == ReplicaState::kRunning;
       const bool bad = slot.given_up || slot.state == ReplicaState::kBackoff || slot.failures >= 3;
       if (bad && slot.state != ReplicaState::kRunning) {
@@ -189,7 +204,7 @@ std::vector<DeploymentView> show_deployments(const Fleet& fleet, const Adapters&
       }
     }
     one.adapters = adapters.ready(static_cast<uint32_t>(out.size() - 1));
-    one.status = all_running ? "HEALTHY" : failing ? "UNHEALTHY" : "UPDATING";
+    one.status = status_of(deployment, all_running, failing, leaving);
   }
   return out;
 }
@@ -205,6 +220,10 @@ HealthView show_health(const CoreSetup& setup, const Stage& stage, const Fleet& 
     return out;
   };
   if (stage.draining) return is(HealthStatus::kDraining, "no new tasks are taken");
+  if (one.target == 0 && one.wakes())
+    return is(HealthStatus::kOk, "no replica runs; the next request starts one");
+  if (one.target == 0 && !one.slots.empty())
+    return is(HealthStatus::kUnavailable, "the model was scaled to no replica");
   if (one.running_slots == 0 && one.fresh_slots > 0)
     return is(HealthStatus::kStarting, "the model is being loaded");
   if (one.running_slots == 0)

@@ -84,6 +84,10 @@ void TaskLife::wait(Task& task, bool front, TimeUs now) {
   const TimeUs expires =
       std::min(now + in_.setup.queue_timeout_us, task.spec.deadline.value_or(INT64_MAX));
   in_.waiting.push(task, expires, front);
+  const uint32_t deployment = in_.fleet.site(task.site).deployment;
+  if (in_.fleet.deployment(deployment).target == 0 || in_.fleet.is_wanted_on(task.site)) return;
+  if (const auto to = in_.fleet.site_of_wanted(deployment))
+    move(task, *to, std::string(kNotWantedHere), now);
 }
 
 void TaskLife::move(Task& task, uint32_t to, std::string reason, TimeUs now) {
@@ -119,8 +123,8 @@ void TaskLife::start(Task& task, uint32_t slot, Step& step) {
   show(task, TaskStatus::kRunning, step);
 }
 
-void TaskLife::come_back(Task& task, const std::string& why, Step& step) {
-  if (++task.crashes >= in_.setup.crashes_max)
+void TaskLife::come_back(Task& task, const std::string& why, bool crashed, Step& step) {
+  if (crashed && ++task.crashes >= in_.setup.crashes_max)
     return fail(task, ErrorCode::kInternal,
                 fmt::format("it ran at {} crashes of replicas and is not tried again; the last: {}",
                             task.crashes, why),

@@ -23,6 +23,9 @@ namespace altlas::control {
 // What placement is asked for a task that is there already.
 scheduler::PlacementRequest request_of(const Task& task);
 
+// Why a task moves that waits where its deployment has no replica any more.
+inline constexpr std::string_view kNotWantedHere = "no replica is wanted where it waited";
+
 class TaskLife {
  public:
   struct Parts {
@@ -41,13 +44,14 @@ class TaskLife {
   // A new task of a site. `promised`: it starts at once, so it does not count as waiting.
   Task& add(TaskSpec spec, uint32_t site, std::string note, bool promised, TimeUs now);
   void take_back(Task& task);  // Takes back a task of a submission that was refused.
-  // In the queue of its site.
+  // In the queue of its site; of another one, where replicas are wanted only there.
   void wait(Task& task, bool front, TimeUs now);
   // To another site of its deployment, where it waits. `reason`: for those who ask.
   void move(Task& task, uint32_t site, std::string reason, TimeUs now);
   void start(Task& task, uint32_t slot, Step& step);
-  // Its replica is gone: it waits again, before all others, with the tokens it has.
-  void come_back(Task& task, const std::string& why, Step& step);
+  // Its replica is gone: it waits again, before all others, with the tokens it has. A task that ran
+  // at crashes_max crashes fails instead; crashed: the end was not asked for.
+  void come_back(Task& task, const std::string& why, bool crashed, Step& step);
   void end(Task& task, TaskStatus end, Step& step);
   void fail(Task& task, ErrorCode code, std::string message, Step& step);
   // A task that was over when the journal was read.
