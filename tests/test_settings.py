@@ -69,6 +69,13 @@ ELSEWHERE = {  # Settings that no client sees here, and who tests them instead.
     "engine.stream_weights": ("tests/test_memory.py", '("--stream-weights",)'),
     "deployments[].offload_layers": ("tests/test_memory.py", "offload_layers: 20"),
     "deployments[].stream_weights": ("tests/test_memory.py", "stream_weights: true"),
+    **{f"deployments[].autoscaling_config.{name}": ("tests/data/ray_decisions.json", f'"{name}":{value}') for name, value in [
+        ("min_replicas", 2), ("max_replicas", 10), ("initial_replicas", 2), ("target_ongoing_requests", 7.7), ("upscale_delay_s", 30),
+        ("downscale_delay_s", 60), ("downscale_to_zero_delay_s", 20), ("upscaling_factor", 0.5), ("downscaling_factor", 0.3)]},
+    "deployments[].autoscaling_config.look_back_period_s": ("tests/test_autoscaling.py", "look_back_period_s=3600"),
+    "deployments[].autoscaling_config.metrics_interval_s": ("tests/test_autoscaling.py", "metrics_interval_s=0.1"),
+    "deployments[].autoscaling_config.aggregation_function": ("tests/test_autoscaling.py", "aggregation_function=function"),
+    "deployments[].graceful_shutdown_timeout_s": ("tests/test_autoscaling.py", '["graceful_shutdown_timeout_s"] = 0.2'),
     "engine.pipeline_split": ("tests/test_layouts.py", '"--pipeline-split", "even"'),
     "engine.pipeline_micro_batches": ("tests/test_layouts.py", '"--pipeline-micro-batches", "8"'),
     "gpu.multi_gpu.priority_aging_s": ("src/control/setup_test.cc", "config.gpu.multi_gpu.priority_aging_s = seconds"),

@@ -43,6 +43,7 @@ Run make_doctor(CLI::App& app);
 Run make_validate_config(CLI::App& app);
 Run make_status(CLI::App& app);
 Run make_cancel(CLI::App& app);
+Run make_scale(CLI::App& app);
 Run make_strategy(CLI::App& app);
 Run make_simulate(CLI::App& app);
 Run make_bench(CLI::App& app);

@@ -19,6 +19,7 @@ constexpr altlas::cli::CliCommand kCommands[] = {
     {"models", "List the models that are here or can be fetched", altlas::cli::make_models},
     {"status", "Devices, deployments and tasks of a running server", altlas::cli::make_status},
     {"cancel", "Cancel a task of a running server", altlas::cli::make_cancel},
+    {"scale", "Say how many replicas a deployment has", altlas::cli::make_scale},
     {"strategy", "Show or change how a running server chooses devices", altlas::cli::make_strategy},
     {"doctor", "What this machine has, what is missing and how to get it",
      altlas::cli::make_doctor},

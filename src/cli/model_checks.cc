@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "engine/load.h"
 #include "model/model_file.h"
 #include "weights/gguf_model.h"
 #include "weights/model_source.h"
@@ -84,6 +85,21 @@ Result<void> check_dtype(WeightType dtype, const std::string& path) {
                                to_string(dtype), path, dtype_info(type).name, to_string(dtype)))
           .with_field("engine.dtype");
   return {};
+}
+
+Result<replica::ReplicaLimits> planned_limits(const control::DeploymentSetup& deployment,
+                                              std::span<const control::DeviceSetup> devices) {
+  engine::LoadReplica load = deployment.load;
+  for (const DeviceId id : deployment.replicas.front()) {
+    const control::DeviceSetup& device = devices[static_cast<size_t>(id.value)];
+    load.ranks.push_back({.node = device.node,
+                          .device_id = static_cast<uint32_t>(id.value),
+                          .device_spec = device.spec,
+                          .cpu_first = device.cpu_first});
+  }
+  auto limits = engine::plan_replica(load);
+  if (!limits.ok()) return Error(limits.error()).with_context("deployment " + deployment.name);
+  return limits;
 }
 
 }  // namespace altlas::cli

@@ -1,10 +1,13 @@
 // What the configuration says of a model's files, held against them before anything is loaded.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "config/config.h"
+#include "control/core_setup.h"
+#include "replica/limits.h"
 
 namespace altlas::cli {
 
@@ -18,5 +21,11 @@ Result<void> check_sha256(const config::ModelConfig& model, const std::string& p
 // engine.dtype: weights are computed with as they are in the file, so it must be what they are.
 // Errors: kUnsupported for another one; as opening the file.
 Result<void> check_dtype(WeightType dtype, const std::string& path);
+
+// What a replica of the deployment, in its first place, would find at its load: for one that starts
+// without replicas. devices: those of the setup, in their order.
+// Errors: those of a load that can't succeed.
+Result<replica::ReplicaLimits> planned_limits(const control::DeploymentSetup& deployment,
+                                              std::span<const control::DeviceSetup> devices);
 
 }  // namespace altlas::cli

@@ -474,6 +474,23 @@ awaitable<void> watch_signals(const SettingFlags& flags, Serving& serving,
   }
 }
 
+// Tells the prompts what a deployment's replicas have found, or would find.
+Result<void> set_loaded(Serving& serving, const control::DeploymentView& deployment) {
+  std::vector<replica::ReplicaLimits> found(deployment.replicas.begin(), deployment.replicas.end());
+  const auto setup =
+      std::ranges::find(serving.deployments, deployment.name, &control::DeploymentSetup::name);
+  if (found.empty() && setup != serving.deployments.end() && !setup->model.empty() &&
+      !setup->replicas.empty()) {
+    ALTLAS_TRY(found.emplace_back(), planned_limits(*setup, serving.devices));
+  }
+  if (found.empty()) return {};
+  uint32_t length = UINT32_MAX;
+  for (const replica::ReplicaLimits& one : found) length = std::min(length, one.model_len_max);
+  serving.prompts->set_loaded(deployment.name, length, found.back().embedding_size,
+                              found.back().generates);
+  return {};
+}
+
 // Waits for the replicas, prints the banner, opens the door.
 awaitable<void> open_door(Serving& serving, std::promise<void>& ended) {
   auto deployments = co_await wait_loaded(*serving.service);
@@ -483,14 +500,11 @@ awaitable<void> open_door(Serving& serving, std::promise<void>& ended) {
     co_return;
   }
   for (const auto& deployment : *deployments) {
-    uint32_t length = 0, embedding = 0;
-    bool generates = true;
-    for (const auto& replica : deployment.replicas) {
-      length = length == 0 ? replica.model_len_max : std::min(length, replica.model_len_max);
-      embedding = replica.embedding_size;
-      generates = replica.generates;
+    if (const auto set = set_loaded(serving, deployment); !set.ok()) {
+      serving.load_error = set.error();
+      ended.set_value();
+      co_return;
     }
-    serving.prompts->set_loaded(deployment.name, length, embedding, generates);
   }
   serving.server->start();
   serving.batches->start();

@@ -1,9 +1,10 @@
-// altlas status, altlas cancel, altlas strategy.
+// altlas status, altlas cancel, altlas scale, altlas strategy.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <charconv>
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -85,6 +86,46 @@ Run make_cancel(CLI::App& app) {
     if (!answer.ok()) return fail(answer.error());
     if (!answer->ok()) return fail(client::error_of(*answer));
     fmt::print("{} canceled\n", options->id);
+    return kExitOk;
+  };
+}
+
+Run make_scale(CLI::App& app) {
+  struct Options {
+    ServerFlags server;
+    std::string name, replicas;
+  };
+  auto options = std::make_shared<Options>();
+  add_server_flags(app, options->server);
+  app.add_option("deployment", options->name, "Its name, as `altlas status` lists it")->required();
+  app.add_option("replicas", options->replicas,
+                 "How many from now on, or auto: as many as its autoscaling_config asks for")
+      ->required();
+  return [options] {
+    boost::json::object body;
+    if (options->replicas == "auto") {
+      body["autoscale"] = true;
+    } else {
+      const std::string& text = options->replicas;
+      uint32_t number = 0;
+      const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
+      if (read.ec != std::errc() || read.ptr != text.data() + text.size())
+        return fail(invalid(fmt::format("'{}' is neither a number of replicas nor auto",
+                                        printable(options->replicas, 32))));
+      body["replicas"] = number;
+    }
+    if (options->name.find_first_of("/?#%") != std::string::npos)
+      return fail(
+          not_found(fmt::format("there is no deployment '{}'", printable(options->name, 64))));
+    auto client = connect_server(options->server);
+    if (!client.ok()) return fail(client.error());
+    const auto answer = client->post(fmt::format("/api/v1/deployments/{}/scale", options->name),
+                                     boost::json::serialize(body));
+    if (!answer.ok()) return fail(answer.error());
+    if (!answer->ok()) return fail(client::error_of(*answer));
+    const auto object = parse_answer(*client, *answer);
+    if (!object.ok()) return fail(object.error());
+    fmt::print("{}: {}\n", options->name, replicas_text(*object));
     return kExitOk;
   };
 }

@@ -83,15 +83,32 @@ std::string device_table(const json::object& gpus) {
   return table.text();
 }
 
+bool is_true(const json::object& object, std::string_view name) {
+  const json::value* value = field(object, name);
+  return value != nullptr && value->is_bool() && value->get_bool();
+}
+
+}  // namespace
+
+std::string replicas_text(const json::object& deployment) {
+  std::string out = fmt::format("{} of at most {} wanted", show(deployment, "target_replicas"),
+                                show(deployment, "max_replicas"));
+  if (is_true(deployment, "autoscaled"))
+    out += is_true(deployment, "held") ? ", held by a person" : ", by load";
+  return out;
+}
+
+namespace {
+
 std::string deployment_table(const json::object& answer) {
-  Table deployments({"DEPLOYMENT", "STATUS", "MODEL", "MESSAGE"});
+  Table deployments({"DEPLOYMENT", "STATUS", "MODEL", "REPLICAS", "MESSAGE"});
   Table replicas({"REPLICA", "DEPLOYMENT", "STATE", "DEVICES", "PID", "RUNNING", "AT MOST",
                   "KV TOKENS", "FREE", "RESTARTS", "MESSAGE"});
   each_named(answer, "deployments", [&](const std::string& name, const json::object& one) {
     std::string message = show(one, "message");
     if (const std::string why = show(one, "chat_template_error"); why != "-")
       message = (message == "-" ? "" : message + "; ") + "its chat template can't be used: " + why;
-    deployments.add({name, show(one, "status"), show(one, "model"), message});
+    deployments.add({name, show(one, "status"), show(one, "model"), replicas_text(one), message});
     each(one, "replicas", [&](const json::object& replica) {
       std::string state = show(replica, "state");
       if (const json::value* loading = field(replica, "loading");

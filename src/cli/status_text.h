@@ -15,5 +15,7 @@ struct StatusAnswers {
   const boost::json::object& tasks;
 };
 std::string status_text(const StatusAnswers& answers);
+// "2 of at most 4 replicas wanted, by load": how many replicas a deployment is to have.
+std::string replicas_text(const boost::json::object& deployment);
 
 }  // namespace altlas::cli

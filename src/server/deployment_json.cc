@@ -3,6 +3,8 @@
 #include <boost/json.hpp>
 #include <cctype>
 
+#include "base/clock.h"
+
 namespace altlas::server {
 
 namespace json = boost::json;
@@ -13,6 +15,7 @@ json::object replica_to_json(const control::ReplicaView& replica) {
   json::array devices;
   for (const DeviceId id : replica.devices) devices.emplace_back(id.value);
   json::object out{{"replica_id", replica.id.value},
+                   {"place", replica.place},
                    {"state", control::to_string(replica.state)},
                    {"devices", std::move(devices)},
                    {"pid", replica.pid},
@@ -45,9 +48,20 @@ json::object deployment_to_json(const control::DeploymentView& view) {
   return {{"status", view.status},
           {"message", view.message},
           {"model", view.model},
+          {"target_replicas", view.target_replicas},
+          {"max_replicas", view.max_replicas},
+          {"autoscaled", view.autoscaled},
+          {"held", view.held},
           {"adapters", std::move(adapters)},
           {"replica_states", std::move(states)},
           {"replicas", std::move(replicas)}};
+}
+
+json::object scale_decision_to_json(const control::ScaleDecision& decision) {
+  return {
+      {"at", to_rfc3339(decision.at)}, {"from", decision.from},       {"to", decision.to},
+      {"ongoing", decision.ongoing},   {"running", decision.running}, {"desired", decision.desired},
+      {"reason", decision.reason}};
 }
 
 }  // namespace altlas::server

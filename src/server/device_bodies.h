@@ -1,4 +1,4 @@
-// The bodies of /api/v1/config.
+// The bodies of /api/v1/config and /api/v1/deployments.
 #pragma once
 
 #include "base/fields.h"
@@ -15,6 +15,19 @@ struct StrategyBody {
   }
 };
 static_assert(fields_complete<StrategyBody>(), "describe every member in fields()");
+
+struct ScaleBody {
+  std::optional<int64_t> replicas;
+  bool autoscale = false;
+
+  static constexpr void fields(auto&& field) {
+    field("replicas", &ScaleBody::replicas,
+          BodyField{.help = "Replicas from now on, whatever the load is", .min = 0, .max = 4096});
+    field("autoscale", &ScaleBody::autoscale,
+          BodyField{.help = "Instead: the number follows the load again"});
+  }
+};
+static_assert(fields_complete<ScaleBody>(), "describe every member in fields()");
 
 struct ConcurrencyBody {
   int64_t value = 0;

@@ -49,6 +49,41 @@ awaitable<Result<Response>> get_deployments(Request, Services& services) {
   co_return json_response(text::json_text(answer));
 }
 
+Error no_deployment(std::string_view name) {
+  return not_found(fmt::format("there is no deployment '{}'", name.substr(0, 64)));
+}
+
+awaitable<Result<Response>> get_deployment(Request request, Services& services) {
+  const std::string_view name = request.parameter("name");
+  for (const control::DeploymentView& view : co_await services.service.deployments())
+    if (view.name == name) co_return json_response(text::json_text(deployment_to_json(view)));
+  co_return no_deployment(name);
+}
+
+awaitable<Result<Response>> get_decisions(Request request, Services& services) {
+  const std::string name(request.parameter("name"));
+  ALTLAS_CO_TRY(const auto decisions, co_await services.service.scale_decisions(name));
+  json::array list;
+  for (const control::ScaleDecision& one : decisions) list.push_back(scale_decision_to_json(one));
+  const json::object answer{{"decisions", std::move(list)}};
+  co_return json_response(text::json_text(answer));
+}
+
+awaitable<Result<Response>> post_scale(Request request, Services& services) {
+  const std::string name(request.parameter("name"));
+  ALTLAS_CO_TRY(const json::object object, read_body(request, services));
+  JsonReader reader(object);
+  ScaleBody body;
+  read_fields(reader, body, *services.now());
+  ALTLAS_CO_TRY_VOID(reader.status());
+  if (body.replicas.has_value() == body.autoscale)
+    co_return invalid("say either replicas, a number, or autoscale: true", "replicas");
+  std::optional<uint32_t> replicas;
+  if (body.replicas) replicas = static_cast<uint32_t>(*body.replicas);
+  ALTLAS_CO_TRY_VOID(co_await services.service.scale(name, replicas));
+  co_return co_await get_deployment(std::move(request), services);
+}
+
 awaitable<Result<Response>> get_strategy(Request, Services& services) {
   const Strategy strategy = co_await services.service.strategy();
   json::array strategies;
@@ -90,6 +125,33 @@ std::vector<Route> device_routes() {
       {"GET", "/api/v1/gpus/{id}", Access::kUser, get_gpu, "One device", "", "Gpu", {}, {404}},
       {"GET", "/api/v1/deployments", Access::kUser, get_deployments,
        "Deployments and their replicas", "", "Deployments"},
+      {"GET",
+       "/api/v1/deployments/{name}",
+       Access::kUser,
+       get_deployment,
+       "One deployment",
+       "",
+       "Deployment",
+       {},
+       {404}},
+      {"GET",
+       "/api/v1/deployments/{name}/decisions",
+       Access::kUser,
+       get_decisions,
+       "How many replicas it should have, and why: the latest decisions",
+       "",
+       "ScaleDecisions",
+       {},
+       {404}},
+      {"POST",
+       "/api/v1/deployments/{name}/scale",
+       Access::kAdmin,
+       post_scale,
+       "Say how many replicas it has, or leave that to the load",
+       "ScaleRequest",
+       "Deployment",
+       {},
+       {400, 404, 413, 415}},
       {"GET", "/api/v1/config/gpu/strategy", Access::kUser, get_strategy, "The default strategy",
        "", "Strategy"},
       {"POST",

@@ -81,7 +81,7 @@ void AdapterOperator::send(Request request) {
   if (!heard) open_.erase(ticket);
 }
 
-void AdapterOperator::on_answer(const control::AnswerAdapter& answer) {
+void AdapterOperator::on_answer(const control::AnswerChange& answer) {
   const auto found = open_.find(answer.ticket);
   if (found == open_.end())
     return checkers_.fail(

@@ -28,7 +28,7 @@ class AdapterOperator {
 
   // Spreads changes over the time; none where the scenario has no adapters.
   void schedule(int64_t busy_us);
-  void on_answer(const control::AnswerAdapter& answer);
+  void on_answer(const control::AnswerChange& answer);
   // The server died or stopped: it knows only the adapters of its configuration from now on.
   void server_lost();
   bool idle() const { return open_.empty() && planned_ == 0; }

@@ -125,7 +125,7 @@ void Gateway::act(control::Action& action) {
     hooks_.forgotten(one->tasks);
     if (!one->key_kept) write({{.forgotten = std::move(one->tasks)}, 0});
   }
-  if (auto* one = std::get_if<control::AnswerAdapter>(&action)) hooks_.adapter(*one);
+  if (auto* one = std::get_if<control::AnswerChange>(&action)) hooks_.adapter(*one);
   if (auto* one = std::get_if<control::PublishDelta>(&action)) hooks_.delta(*one);
   if (auto* one = std::get_if<control::PublishStatus>(&action)) hooks_.status(*one);
   if (auto* one = std::get_if<control::StartWorker>(&action))

@@ -27,7 +27,7 @@ struct GatewayHooks {
   std::function<void(worker::ConnectionId)> close;  // After what was written.
   std::function<void(uint64_t ticket, const Result<void>&)> admission;
   std::function<void(uint64_t ticket, const Result<std::vector<control::Placed>>&)> submission;
-  std::function<void(const control::AnswerAdapter&)> adapter;
+  std::function<void(const control::AnswerChange&)> adapter;
   std::function<void(const control::PublishDelta&)> delta;
   std::function<void(const control::PublishStatus&)> status;
   std::function<void(const std::vector<TaskId>&)> forgotten;

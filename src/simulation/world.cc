@@ -114,7 +114,7 @@ GatewayHooks World::hooks() {
   hooks.submission = [this](uint64_t ticket, const Result<std::vector<control::Placed>>& placed) {
     clients_.on_submission(ticket, placed);
   };
-  hooks.adapter = [this](const control::AnswerAdapter& answer) { adapters_.on_answer(answer); };
+  hooks.adapter = [this](const control::AnswerChange& answer) { adapters_.on_answer(answer); };
   hooks.delta = [this](const control::PublishDelta& said) {
     checkers_.delta(said.task, said.delta);
   };

@@ -16,6 +16,7 @@ void each_body(auto&& visit) {
   visit("BatchPredictRequest", BatchPredictBody());
   visit("StrategyRequest", StrategyBody());
   visit("ConcurrencyRequest", ConcurrencyBody());
+  visit("ScaleRequest", ScaleBody());
   visit("GenerateRequest", GenerateBody());
   visit("PlainGenerateRequest", plain_generate_body());
   visit("ChatRequest", ChatBody());

@@ -7,7 +7,7 @@ import { moment, number, strategyName, t, time, word } from "./words.js";
 let range = "30m";
 const SECONDS = { "5m": 300, "30m": 1800, "24h": 86400 };
 const KIND = { RUNNING: "good", HEALTHY: "good", LOADING: "warn", STARTING: "warn", STOPPING: "warn",
-  UPDATING: "warn", BACKOFF: "bad", STOPPED: "bad", UNHEALTHY: "bad", REMOVED: "plain" };
+  UPDATING: "warn", UPSCALING: "warn", DOWNSCALING: "warn", BACKOFF: "bad", STOPPED: "bad", UNHEALTHY: "bad", REMOVED: "plain" };
 const FILL = { good: "--s3", warn: "--s2", bad: "--s7", plain: "--soft" };
 const LISTED = 200;
 
@@ -55,12 +55,14 @@ function deploymentCard({ name }) {
       const context = Math.max(0, ...one.replicas.map((replica) => replica.max_model_len));
       setText(about, [one.model && `${t("model")}: ${one.model}`,
         context > 0 && `${t("context")}: ${number(context)}`,
+        t("wanted", { a: number(one.target_replicas), b: number(one.max_replicas) }),
+        one.autoscaled && t(one.held ? "held" : "by_load"),
         one.adapters.length > 0 && `${t("adapters")}: ${one.adapters.join(", ")}`]
         .filter(Boolean).join(" · "));
       about.hidden = about.textContent === "";
       message.hidden = !one.message;
       setText(message, one.message);
-      rows.update(one.replicas.map((replica, place) => ({ place, replica })));
+      rows.update(one.replicas.map((replica) => ({ place: replica.place, replica })));
     },
   };
 }
@@ -69,8 +71,8 @@ function deploymentCard({ name }) {
 function bandsOf(changes, now, first, last) {
   const lanes = new Map();
   for (const [name, one] of Object.entries(now.deployments))
-    one.replicas.forEach((replica, place) => lanes.set(`${name}/${place}`, {
-      name: `${name} · ${t("replica", { n: place })}`, state: replica.state, changes: [] }));
+    one.replicas.forEach((replica) => lanes.set(`${name}/${replica.place}`, {
+      name: `${name} · ${t("replica", { n: replica.place })}`, state: replica.state, changes: [] }));
   for (const one of changes) {
     if (one.what !== "replica") continue;
     const key = `${one.deployment}/${one.replica}`;
@@ -115,7 +117,8 @@ function lane({ name }) {
 
 function changeRow(one) {
   const what = one.what === "replica"
-    ? `${one.deployment} · ${t("replica", { n: one.replica })}` : t(`ch_${one.what}`);
+    ? `${one.deployment} · ${t("replica", { n: one.replica })}`
+    : [one.deployment, t(`ch_${one.what}`)].filter(Boolean).join(" · ");
   const value = one.what === "replica" ? pill(KIND[one.value] ?? "", stateWord(one.value))
     : one.value ? pill("plain", one.what === "strategy" ? strategyName(one.value) : one.value)
       : pill("warn", what);
@@ -159,7 +162,7 @@ export function deploymentsView() {
       h("section", { class: "card stack" }, h("h2", {}, t("timeline")), lanes,
         h("div", { class: "lane", "aria-hidden": "true" }, h("span", {}), axis)),
       h("section", { class: "card stack" }, h("h2", {}, t("changes")),
-        h("p", { class: "dim small" }, t("no_autoscaling")), none, log)));
+        none, log)));
   return {
     element,
     update(live) {
