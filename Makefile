@@ -1,7 +1,10 @@
 # Tasks beside ./run and ./test. `make build` makes build/altlas.
-.PHONY: build test test-all asan tsan fuzz gcc format tidy clean
+# `make wheel` makes dist/altlas-….whl with the program and its libraries.
+.PHONY: build wheel test test-all asan tsan fuzz gcc format tidy clean
 build:
 	tools/install && tools/build release altlas
+wheel:
+	tools/install && tools/build release altlas && tools/wheel
 test:
 	./test
 test-all:
@@ -17,4 +20,4 @@ format:
 tidy:
 	python3 -I tools/tidy.py
 clean:
-	rm -rf build
+	rm -rf build dist

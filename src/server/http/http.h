@@ -62,6 +62,7 @@ struct Request {
   std::string accept;
   std::string accept_encoding;
   std::string if_none_match;
+  std::string last_event_id;  // Last-Event-ID: the event behind which a stream goes on.
   std::string host;  // The host of the target or of Host; empty in HTTP/1.0 that names none.
   std::string origin;
   std::string cors_headers;  // Access-Control-Request-Headers.
@@ -73,7 +74,7 @@ struct Request {
   TimeUs received = 0;
   std::shared_ptr<Disconnect> disconnect;
   std::shared_ptr<MemoryLease> memory;  // What the request takes of all requests' memory.
-  bool background = false;  // For a batch: low priority, whatever the body says.
+  bool background = false;              // For a batch: low priority, whatever the body says.
 
   Asker asker() const { return {disconnect, memory}; }
   // Empty where there is none.

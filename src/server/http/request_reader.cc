@@ -174,6 +174,7 @@ void RequestReader::read_head() {
   head_.if_none_match = joined(message, "If-None-Match");
   head_.origin = field(http::field::origin);
   head_.content_encoding = joined(message, "Content-Encoding");
+  head_.last_event_id = joined(message, "Last-Event-ID");
   head_.cors_headers = joined(message, "Access-Control-Request-Headers");
   head_.cors_private_network = iequals(message["Access-Control-Request-Private-Network"], "true");
   head_.request_id = std::string(message["X-Request-Id"]);

@@ -1,6 +1,7 @@
 // Server-sent events (HTML standard, section 9.2): one `data:` line per event.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,11 @@ inline std::string sse_event(std::string_view data) {
   event += data;
   event += "\n\n";
   return event;
+}
+
+// As sse_event(), with the id that a client names as Last-Event-ID where it goes on later.
+inline std::string sse_event(std::string_view data, uint64_t id) {
+  return "id: " + std::to_string(id) + "\n" + sse_event(data);
 }
 
 inline Response sse_response() {

@@ -77,12 +77,11 @@ json::value completion_logprobs(const OpenAiReply& reply, int32_t first_token,
   return out.take();
 }
 
-// Returns the prompt's log-probabilities in vLLM's form: by token id, with the rank among the most
-// likely ones. Nothing predicts the first token.
-json::value prompt_logprobs(const OpenAiReply& reply, std::span<const TokenLogprobs> prompt) {
-  json::array out{nullptr};
-  const auto shown = static_cast<size_t>(reply.prompt_logprobs);
-  for (const TokenLogprobs& one : prompt) {
+// Adds log-probabilities to `out` in vLLM's form: by token id, each place's own token and the
+// `shown` most likely ones, with their ranks.
+void add_logprobs_by_id(const OpenAiReply& reply, std::span<const TokenLogprobs> places,
+                        size_t shown, json::array& out) {
+  for (const TokenLogprobs& one : places) {
     json::object entry;
     const auto add = [&](int32_t id, float logprob, json::value rank) {
       entry[std::to_string(id)] = {
@@ -98,7 +97,32 @@ json::value prompt_logprobs(const OpenAiReply& reply, std::span<const TokenLogpr
       add(one.top[i].first, one.top[i].second, json::value(i + 1));
     out.push_back(std::move(entry));
   }
+}
+
+// Nothing predicts a prompt's first token.
+json::value prompt_logprobs(const OpenAiReply& reply, std::span<const TokenLogprobs> prompt) {
+  json::array out{nullptr};
+  add_logprobs_by_id(reply, prompt, static_cast<size_t>(reply.prompt_logprobs), out);
   return out;
+}
+
+// Adds what return_token_ids asks for: to a whole choice, or to a chunk of it with the tokens that
+// are new. The prompt's ids are told once.
+void add_token_ids(const OpenAiReply& reply, size_t index, bool first, std::span<const int32_t> ids,
+                   std::span<const TokenLogprobs> logprobs, json::object& choice) {
+  if (!reply.token_ids) return;
+  if (first) {
+    const auto& prompt = reply.prompt_ids[index / reply.choices_per_prompt];
+    choice["prompt_token_ids"] = json::array(prompt.begin(), prompt.end());
+  }
+  if (reply.drop_generated) ids = {};
+  choice["token_ids"] = json::array(ids.begin(), ids.end());
+  json::value& told = choice["logprobs"];
+  if (!told.is_object()) return;
+  json::array by_id;
+  if (!reply.drop_generated)
+    add_logprobs_by_id(reply, logprobs, static_cast<size_t>(reply.logprobs), by_id);
+  told.get_object()["by_id"] = std::move(by_id);
 }
 
 json::object head(const OpenAiReply& reply, std::string_view kind) {
@@ -235,6 +259,7 @@ json::object choice_json(const OpenAiReply& reply, size_t i, const Choice& choic
     const int32_t first = reply.echo ? reply.first_tokens[prompt_index] : -1;
     uint64_t offset = 0;
     out["logprobs"] = completion_logprobs(reply, first, prompt, choice.logprobs, offset);
+    add_token_ids(reply, i, /*first=*/true, choice.token_ids, choice.logprobs, out);
   }
   out["finish_reason"] = finish_of(reply, choice.view, calls);
   out["stop_reason"] = stop_reason(reply, choice.view);
@@ -270,8 +295,7 @@ std::string answer_piece(const OpenAiReply& reply, std::span<const Choice> choic
            text::json_text(choice_json(reply, piece - 1, choices[piece - 1]));
   json::object end{{"usage", usage_of(reply, choices, prompts)}};
   if (reply.prompt_logprobs >= 0 && reply.chat)
-    end["prompt_logprobs"] =
-        prompt_logprobs(reply, choices.back().view.result->prompt_logprobs);
+    end["prompt_logprobs"] = prompt_logprobs(reply, choices.back().view.result->prompt_logprobs);
   return "]," + text::json_text(end).substr(1);
 }
 
@@ -329,7 +353,8 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
       choices.back()["stop_reason"] = stop_reason(reply, *event.end);
       add_seed(reply, index_, choices.back());
     }
-  } else if (first || event.end || !text.empty() || !event.delta.logprobs.empty()) {
+  } else if (first || event.end || !text.empty() || !event.delta.logprobs.empty() ||
+             (reply.token_ids && !event.delta.ids.empty())) {
     const size_t prompt = index_ / reply.choices_per_prompt;
     const std::string prefix = reply.echo ? reply.prompt_texts[prompt] : std::string();
     json::object& choice = choices.emplace_back();
@@ -338,6 +363,7 @@ std::vector<json::object> ChunkWriter::chunks(const control::StreamEvent& event)
     if (!event.delta.logprobs.empty())
       choice["logprobs"] = completion_logprobs(reply, token, event.delta.prompt_logprobs,
                                                event.delta.logprobs, logprobs_offset_);
+    add_token_ids(reply, index_, first, event.delta.ids, event.delta.logprobs, choice);
     if (event.end) {
       choice["finish_reason"] = finish_of(reply, *event.end, 0);
       choice["stop_reason"] = stop_reason(reply, *event.end);

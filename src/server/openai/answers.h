@@ -12,26 +12,28 @@ namespace altlas::server {
 struct OpenAiReply {
   bool chat = false;
   bool infill = false;  // llama-server's /infill: its answer's form.
-  std::string id;  // "chatcmpl-…".
+  std::string id;       // "chatcmpl-…".
   std::string model;
-  int64_t created = 0;  // Unix seconds.
-  int64_t seed = 0;     // The first choice's.
+  int64_t created = 0;         // Unix seconds.
+  int64_t seed = 0;            // The first choice's.
   std::vector<int64_t> seeds;  // One per choice; told beside each where there are several.
-  bool fills = false;   // A gap: the model's tokens for gaps end it, and are no stop_reason.
-  bool echo = false;    // Completions: the prompt's text goes before each choice's.
+  bool fills = false;          // A gap: the model's tokens for gaps end it, and are no stop_reason.
+  bool echo = false;           // Completions: the prompt's text goes before each choice's.
   size_t choices_per_prompt = 1;
   std::vector<std::string> prompt_texts;  // One per prompt, where echo.
   // The first token of each prompt, where echo with logprobs: nothing predicts it.
   std::vector<int32_t> first_tokens;
-  bool drop_generated = false;   // max_tokens 0: only the prompt is wanted.
-  int32_t logprobs = -1;         // As SamplingParams::logprobs.
-  int32_t prompt_logprobs = -1;  // Asked for by that name; likewise.
+  bool token_ids = false;  // Completions: choices tell the ids of their tokens.
+  std::vector<std::vector<int32_t>> prompt_ids;  // One list per prompt, where token_ids.
+  bool drop_generated = false;                   // max_tokens 0: only the prompt is wanted.
+  int32_t logprobs = -1;                         // As SamplingParams::logprobs.
+  int32_t prompt_logprobs = -1;                  // Asked for by that name; likewise.
   ServedModelPointer served;
   std::string fingerprint;         // system_fingerprint: the server's version.
   bool include_stop = false;       // A stop string that ended the text is part of it.
   std::vector<std::string> tools;  // Names of functions that the model may call.
   std::shared_ptr<const text::ReasoningStart> reasoning;  // Chat: known once it is submitted.
-  bool forced_call = false;                         // The answer is calls and nothing else.
+  bool forced_call = false;                               // The answer is calls and nothing else.
   bool one_call = false;
   bool named_call = false;   // They are of one function that the request named.
   bool shows_usage = false;  // Chunks say `usage: null` until the last, as include_usage wants.

@@ -18,6 +18,7 @@ struct CompletionBody {
   std::string suffix;
   std::optional<bool> parse_special;
   bool add_special_tokens = true;
+  bool return_token_ids = false;
   const boost::json::value* prompt = nullptr;
   std::optional<int32_t> logprobs;
   OpenAiFields common{.sampling = {{.temperature = 1}}};
@@ -39,6 +40,9 @@ struct CompletionBody {
           BodyField{.help = "Whether control tokens are read in prompts; true unless there is a "
                             "suffix"});
     field("add_special_tokens", &S::add_special_tokens, kAddSpecialField);
+    field("return_token_ids", &S::return_token_ids,
+          BodyField{.help = "Choices have token_ids and prompt_token_ids, and logprobs have by_id, "
+                            "in the form of prompt_logprobs"});
     field("logprobs", &S::logprobs,
           BodyField{.help = "Log-probabilities of the answer's tokens, with so many most likely "
                             "ones",

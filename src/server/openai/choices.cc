@@ -94,6 +94,7 @@ awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<control::Owne
       [&choices](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
     Choice& choice = choices[index];
     choice.text += event.delta.text;
+    choice.token_ids.insert(choice.token_ids.end(), event.delta.ids.begin(), event.delta.ids.end());
     choice.logprobs.insert(choice.logprobs.end(), event.delta.logprobs.begin(),
                            event.delta.logprobs.end());
     if (event.end) {

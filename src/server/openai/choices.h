@@ -15,6 +15,7 @@ namespace altlas::server {
 // All of one choice, once it is over.
 struct Choice {
   std::string text;
+  std::vector<int32_t> token_ids;  // Those that were generated.
   std::vector<TokenLogprobs> logprobs;
   control::TaskView view;  // With its result; choices that fail end the request.
 };

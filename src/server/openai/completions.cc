@@ -136,6 +136,7 @@ Result<void> add_choices(const Request& request, const PendingTask& pattern,
   for (PromptSource& prompt : prompts) {
     uint64_t first = 0;
     uint64_t& index = pattern.seed_drawn ? drawn[{prompt.text, prompt.ids}] : first;
+    if (out.reply.token_ids) out.reply.prompt_ids.push_back(prompt.ids);
     if (out.reply.echo) {
       out.reply.prompt_texts.push_back(prompt.text);
       out.reply.first_tokens.push_back(prompt.ids.empty() ? -1 : prompt.ids.front());
@@ -260,6 +261,19 @@ awaitable<Result<std::vector<PromptSource>>> prepare_echo(ServedModelPointer mod
   co_return prompts;
 }
 
+// Prepares prompts whose ids the answer tells.
+awaitable<Result<std::vector<PromptSource>>> tokenize_prompts(ServedModelPointer model,
+                                                              std::vector<PromptSource> prompts,
+                                                              Services& services) {
+  for (PromptSource& prompt : prompts) {
+    if (prompt.kind == PromptSource::Kind::kIds && !prompt.gap) continue;
+    ALTLAS_CO_TRY(prompt.ids, co_await services.prompts.encode(*model, prompt));
+    prompt.kind = PromptSource::Kind::kIds;
+    prompt.gap.reset();  // The ids hold its tokens by now.
+  }
+  co_return prompts;
+}
+
 awaitable<Result<Response>> completions(Request request, Services& services) {
   ALTLAS_CO_TRY(const json::object object, read_body(request, services));
   JsonReader reader(object);
@@ -268,6 +282,7 @@ awaitable<Result<Response>> completions(Request request, Services& services) {
   OpenAiRequest plan;
   plan.n = body.n;
   plan.reply.echo = body.echo;
+  plan.reply.token_ids = body.return_token_ids;
   ALTLAS_CO_TRY(PendingTask pattern, read_common(std::move(body.common), body.logprobs.value_or(-1),
                                                  reader, request, services, plan));
   set_tokens_max(body.max_tokens.tokens, pattern, plan.reply);
@@ -294,6 +309,9 @@ awaitable<Result<Response>> completions(Request request, Services& services) {
   if (plan.reply.echo) {
     ALTLAS_CO_TRY(prompts, co_await prepare_echo(pattern.model, plan.reply.logprobs,
                                                  std::move(prompts), services));
+  }
+  if (plan.reply.token_ids) {
+    ALTLAS_CO_TRY(prompts, co_await tokenize_prompts(pattern.model, std::move(prompts), services));
   }
   ALTLAS_CO_TRY_VOID(add_choices(request, pattern, std::move(prompts), plan));
   co_return co_await answer(std::move(plan), request.asker(), request.background, services);

@@ -1,7 +1,9 @@
 // The task API: submit, batch, look at, list, cancel, explain, stream.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <charconv>
 
 #include "server/body/query.h"
 #include "server/http/sse.h"
@@ -234,27 +236,60 @@ awaitable<Result<Response>> explain_task(Request request, Services& services) {
   co_return json_response(text::json_text(answer));
 }
 
+// Errors: kInvalid unless Last-Event-ID is left out, empty or a number, as ids of events are.
+Result<uint64_t> read_last_event_id(const Request& request) {
+  const std::string& text = request.last_event_id;
+  uint64_t bytes = 0;
+  if (text.empty()) return bytes;
+  const char* const end = text.data() + text.size();
+  if (const auto [rest, error] = std::from_chars(text.data(), end, bytes);
+      error != std::errc() || rest != end)
+    return invalid("Last-Event-ID: should be the id of an event of this stream, a number",
+                   "Last-Event-ID");
+  return bytes;
+}
+
+// Returns the text of `delta` behind its first `seen` bytes; a character that they cut is whole.
+std::string_view text_behind(const TokenDelta& delta, uint64_t seen) {
+  std::string_view text = delta.text;
+  if (seen <= delta.text_offset) return text;
+  size_t cut = std::min<uint64_t>(seen - delta.text_offset, text.size());
+  while (cut > 0 && cut < text.size() && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80)
+    --cut;
+  return text.substr(cut);
+}
+
 // Returns what the client is sent for an event: the text and its tokens, and at the end the task
-// itself.
-std::string say(const Result<control::StreamEvent>& event) {
+// itself. Text among the first `seen` bytes is left out, and the tokens of an event with it. An
+// event's id is the number of bytes up to its end.
+std::string say(const Result<control::StreamEvent>& event, uint64_t seen) {
   if (!event.ok())
     return sse_event(text::json_text(json::object{{"error", event.error().message()}}));
   std::string out;
-  if (!event->delta.ids.empty() || !event->delta.text.empty()) {
-    json::array ids(event->delta.ids.begin(), event->delta.ids.end());
-    const json::object delta{{"text", event->delta.text}, {"tokens", std::move(ids)}};
-    out = sse_event(text::json_text(delta));
+  const TokenDelta& delta = event->delta;
+  const std::string_view text = text_behind(delta, seen);
+  const bool whole = text.size() == delta.text.size();
+  if (!text.empty() || (whole && !delta.ids.empty() && delta.text_offset >= seen)) {
+    json::array ids;
+    if (whole) ids = json::array(delta.ids.begin(), delta.ids.end());
+    const json::object piece{{"text", text}, {"tokens", std::move(ids)}};
+    out = sse_event(text::json_text(piece), delta.text_offset + delta.text.size());
   }
   if (event->end)
     out += sse_event(text::json_text(task_to_json(*event->end))) + sse_event("[DONE]");
   return out;
 }
 
-// GET /api/v1/task/{id}/stream: the task's text from its first byte, then the task itself.
+// GET /api/v1/task/{id}/stream: the task's text from its first byte, or behind what the event named
+// by Last-Event-ID ended with, then the task itself.
 awaitable<Result<Response>> stream_task(Request request, Services& services) {
+  ALTLAS_CO_TRY(const uint64_t seen, read_last_event_id(request));
   ALTLAS_CO_TRY(const control::TaskView view, co_await own_task(request, services));
   ALTLAS_CO_TRY(auto opened, co_await services.service.subscribe(view.id));
-  co_return stream_events(std::move(opened), say);
+  const SayEvent from_seen = [seen](const Result<control::StreamEvent>& event) {
+    return say(event, seen);
+  };
+  co_return stream_events(std::move(opened), from_seen);
 }
 
 }  // namespace
