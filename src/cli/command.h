@@ -1,4 +1,4 @@
-// Commands: each file of this room that has a run_ function is one; main.cc lists them.
+// Commands: each file of this room that has a make_ function is one; main.cc lists them.
 #pragma once
 
 #include <functional>
@@ -19,8 +19,8 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
 
-// Prints "altlas: message" to standard error; 2 for what the user can put right (bad input, not
-// found), else 1.
+// Prints "altlas: message" to standard error; 2 for what the user can put right (kInvalid,
+// kNotFound, kUnsupported, kTooLarge), else 1.
 int fail(const Error& error);
 
 // A command adds its options to `app` and returns what runs it. `app` outlives the function.

@@ -65,7 +65,8 @@ std::string unknown_command(const CLI::App& app, std::string_view given) {
 }
 
 int run_program(int argc, char** argv) {
-  CLI::App app("altlas serves AI models on the GPUs of one machine or many.", "altlas");
+  CLI::App app("altlas serves AI models on CPU and simulated devices, of one machine or many.",
+               "altlas");
   app.require_subcommand(1);
   app.set_version_flag("--version", ALTLAS_VERSION);
   app.failure_message(failure_message);

@@ -51,8 +51,8 @@ class Client {
 
   // `path` starts with '/' and may carry a query. A status of 400 and more is an Answer, too. A
   // connection that the server has closed meanwhile is opened again; a request that was sent is
-  // never sent twice. Errors: kUnavailable (no connection), kIo (it broke), kDeadline (silence for
-  // timeout_ms), kTooLarge.
+  // never sent twice. Errors: kInvalid for what is no path, kUnavailable (no connection), kIo (it
+  // broke), kDeadline (silence for timeout_ms), kTooLarge.
   Result<Answer> get(std::string_view path);
   Result<Answer> post(std::string_view path, std::string json);
   Result<Answer> put(std::string_view path, std::string json);

@@ -55,8 +55,8 @@ struct EngineConfig {
     using S = EngineConfig;
     field("devices", &S::devices,
           FieldInfo{.help = "Devices: cpu, cpu:2, cpu:2:1:4GiB, cuda, cuda:0,2, sim:a100-80gb:8, "
-                            "joined by '+'; empty "
-                            "takes the CUDA GPUs, else cpu."});
+                            "joined by '+'; empty is cpu. "
+                            "This build computes on cpu and sim."});
     field("tensor_parallel_size", &S::tensor_parallel_size,
           FieldInfo{.help = "Ranks that share every layer.", .min = 1, .max = 1024});
     field("pipeline_parallel_size", &S::pipeline_parallel_size,

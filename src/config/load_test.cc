@@ -346,6 +346,15 @@ TEST(Load, CrossRules) {
               HasSubstr("the map's key 'a' is the name already"));
   EXPECT_THAT(only_error("engine: {devices: 'cpu:0'}"),
               HasSubstr("engine.devices: in device 'cpu:0': the count '0'"));
+  EXPECT_THAT(only_error("engine: {executor_depth: 2, speculative_tokens: 4}"),
+              HasSubstr("engine.executor_depth: is 2, but speculative_tokens needs 1"));
+  EXPECT_THAT(only_error("engine: {executor_depth: 2}\n"
+                         "deployments: {a: {model: m, speculative_tokens: 4}}"),
+              HasSubstr("engine.executor_depth: is 2, but speculative_tokens needs 1"));
+  EXPECT_TRUE(load(file("engine: {executor_depth: 2, speculative_tokens: 4}\n"
+                        "deployments: {a: {model: m, speculative_tokens: 0}}"))
+                  .ok());
+  EXPECT_TRUE(load(file("engine: {executor_depth: 1, speculative_tokens: 4}")).ok());
   EXPECT_THAT(only_error("store: {url: mysql}"), HasSubstr("write sqlite:PATH"));
   EXPECT_THAT(only_error("auth: {keys: [{name: a, key: k}, {name: b, key: k}]}"),
               HasSubstr("another holder has the same key"));

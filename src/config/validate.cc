@@ -227,6 +227,23 @@ void check_ranks(const Config& config, const DeploymentConfig& deployment, const
                     devices, engine.tensor_parallel_size, engine.pipeline_parallel_size, ranks));
 }
 
+// Guesses follow tokens that are known, so steps that guess are not planned ahead.
+void check_guesses(const Config& config, Findings& out) {
+  if (config.engine.executor_depth == 1) return;
+  const auto guesses = [&](const DeploymentConfig& one) {
+    return one.name != "echo" && engine_for(config.engine, one).speculative_tokens > 0;
+  };
+  // Without a deployment of its own the engine's model gets one with the engine's settings.
+  const bool own = std::ranges::any_of(
+      config.deployments, [](const DeploymentConfig& one) { return one.name != "echo"; });
+  if (std::ranges::any_of(config.deployments, guesses) ||
+      (!own && config.engine.speculative_tokens > 0))
+    out.error("engine.executor_depth",
+              fmt::format("is {}, but speculative_tokens needs 1: set it to 1, or "
+                          "speculative_tokens to 0",
+                          config.engine.executor_depth));
+}
+
 void check_deployment(const DeploymentConfig& deployment, const std::string& path, Findings& out) {
   if (deployment.model.empty() && deployment.name != "echo") {
     out.error(join(path, "model"),
@@ -289,6 +306,7 @@ std::vector<Finding> validate(const Config& config) {
     check_ranks(config, config.deployments[i], path, out);
   }
   check_routes(config.deployments, out);
+  check_guesses(config, out);
   check_store(config, out);
   check_cluster(config, out);
   return out.take();

@@ -3,7 +3,7 @@
 // before them, variants with their index. A class with private members names those to be written in
 // `static auto saved(auto& self)`, which returns std::tie of them; `bool rebuild()`, where it has
 // one, makes the others after a read. Only event_log.cc,
-// core/saved_part.h and server/tasks/hashed_members.h include it.
+// message_members.h, core/saved_part.h and server/tasks/hashed_members.h include it.
 #pragma once
 
 #include <boost/pfr.hpp>

@@ -42,7 +42,7 @@
 
 namespace altlas::control {
 
-// Threads: one. All views are copies.
+// Threads: one. Views are copies; what said_…() points to lasts until the next step.
 class Core {
  public:
   // Aborts on a setup that contradicts itself (setup.h checks what users write).
@@ -87,7 +87,8 @@ class Core {
   const std::vector<TokenLogprobs>* said_prompt_logprobs(const TaskId& id) const;
 
   size_t waiting() const { return waiting_.queue().size(); }
-  // Tasks counted by the queue bound: never more than max_queue_size.
+  // Tasks counted by the queue bound: none is added at max_queue_size or above, which a reload may
+  // have lowered below what is held.
   size_t held() const { return admissions_.held(); }
   size_t unfinished() const { return tasks_.unfinished(); }
   size_t running(ReplicaId replica) const;

@@ -86,12 +86,13 @@ class Service {
  public:
   virtual ~Service() = default;
 
-  // Errors: kBusy with retry_after_ms when the queue is full, kUnavailable while draining,
-  // kNotFound for a deployment that is not there.
+  // Errors: kBusy with retry_after_ms when the queue is full, kUnavailable while the server drains
+  // or stops, kNotFound for a deployment that is not there.
   virtual boost::asio::awaitable<Result<Admission>> admit(AdmissionRequested request) = 0;
   // Durable and placed when it returns. Ids of tasks without one are drawn here.
   // Errors: kInvalid with the numbers for what can never fit, kConflict for another body under the
-  // same idempotency key. min_per_device: of a split batch, neighbours stay together in groups of
+  // same idempotency key, kUnavailable while the journal can't be written or the server stops.
+  // min_per_device: of a split batch, neighbours stay together in groups of
   // at least this many.
   virtual boost::asio::awaitable<Result<std::vector<Placed>>> submit(
       Admission admission, std::vector<TaskSpec> specs, bool split,
@@ -102,7 +103,7 @@ class Service {
       Admission admission, std::vector<TaskSpec> specs) = 0;
   virtual boost::asio::awaitable<Result<TaskView>> task(TaskId id) = 0;  // Errors: kNotFound.
   // Returns when the task is over or the time has passed. A task that was there at the call is
-  // never kNotFound.
+  // never kNotFound.  Errors: kNotFound, kBusy when too many wait.
   virtual boost::asio::awaitable<Result<TaskView>> wait(TaskId id, int64_t timeout_ms) = 0;
   virtual boost::asio::awaitable<TaskPage> tasks(TaskFilter filter) = 0;
   // Returns once everybody sees that the task is cancelled: in the journal, where it is durable.
@@ -112,7 +113,8 @@ class Service {
   // The same without an answer, for a client that has gone away. Returns at once.
   virtual void cancel_soon(TaskId id) = 0;
   // Why the task's device was chosen; the choice is there. What memory has forgotten is read from
-  // the event log, on a thread of its own.  Errors: kNotFound, kBusy when too many are being read.
+  // the event log, on a thread of its own.  Errors: kNotFound, kBusy when too many are being read,
+  // kUnavailable while the server stops; kIo, kInvalid where the log can't be read.
   virtual boost::asio::awaitable<Result<TaskStory>> explain(TaskId id) = 0;
   virtual boost::asio::awaitable<std::vector<DeviceView>> devices() = 0;
   virtual boost::asio::awaitable<std::vector<DeploymentView>> deployments() = 0;
@@ -139,7 +141,8 @@ class Service {
   virtual boost::asio::awaitable<Result<void>> set_limits(LimitsChanged limits) = 0;
   // Devices are measured once in so long from now on.
   virtual void set_sample_interval(int64_t us) = 0;
-  // For a task that this process accepted or replayed.  Errors: kNotFound.
+  // For a task that this process accepted or replayed.  Errors: kNotFound, kBusy when too many
+  // streams are open.
   virtual boost::asio::awaitable<Result<std::unique_ptr<Subscription>>> subscribe(TaskId id) = 0;
   // What people look at, made once a second; null in the first one. Never waits on the strand.
   virtual std::shared_ptr<const BoardView> board() const = 0;

@@ -13,7 +13,8 @@
 
 namespace altlas::control {
 
-// Any thread. Reading goes on a thread of its own, a few at once at most.
+// Any thread. One thread of its own reads, one task after another; kReadingMax at most are read or
+// wait for it.
 class StoryReader {
  public:
   static constexpr int kReadingMax = 4;

@@ -74,7 +74,7 @@ struct DeviceView {
 // Why a device was not taken.
 struct Rejection {
   DeviceId device;
-  std::string reason;  // "unhealthy", "memory: needs 8589934592, 1234 free", …
+  std::string reason;  // "unhealthy", "memory: needs 8589934592 bytes, 1234 free", …
 };
 
 // A task that waited went to another device.
@@ -87,7 +87,8 @@ struct Move {
 
 struct Explanation {
   TaskId task;
-  // That decided; for a task with a specific device, that would have decided otherwise.
+  // The strategy that decided; for a task with a specific device, the one that would have decided
+  // without it.
   Strategy strategy = Strategy::kLeastLoaded;
   DeviceId winner;
   std::optional<DeviceId> runner_up;

@@ -90,7 +90,8 @@ class Buffer {
 class Team;
 
 // What a rank computes on: memory with a budget, and who computes there.
-// Threads: id, kind, name and memory_use from any; the rest from the rank thread that owns it.
+// Threads: id, kind, name, memory_use and allocate from any (adapters are read beside the steps);
+// the rest from the rank thread that owns it.
 // Lifetime: outlives every Buffer it made (checked in the destructor).
 class Device {
  public:

@@ -26,8 +26,8 @@ class Executor {
   virtual int in_flight() const = 0;
   virtual int depth() const = 0;  // ≥ 1.
   // Reads a LoRA adapter's file for every rank, beside the steps; SequenceRequest::adapter may name
-  // `id` from then on. Gives its bytes on one device. From one other thread; after an error some
-  // ranks may hold it.  Errors: as model::Rank::load_adapter.
+  // `id` from then on. Gives its bytes on one device. From one other thread. After an error no rank
+  // holds it.  Errors: as model::Rank::load_adapter.
   virtual Result<uint64_t> load_adapter(uint32_t id, const std::string& path) = 0;
   // No plan in flight or to come names it. Unknown ids are ignored.
   virtual void drop_adapter(uint32_t id) = 0;

@@ -46,9 +46,10 @@ using Loader = std::function<Result<std::unique_ptr<LoadedReplica>>(const LoadRe
                                                                     const LoadProgressSink&)>;
 
 // On devices cpu or sim (sim reads only shape and vocabulary). Takes as long as reading the model
-// takes; every byte is in the devices' ledgers. Errors: kInvalid (the request,
-// the file, or "does not fit" with the numbers), kNotFound, kIo, kBusy (the memory is taken),
-// kUnsupported (a device kind that can't compute here, mixed kinds).
+// takes; every byte on a device is in its ledger, while swap space (swap_bytes) is plain memory of
+// the host and booked nowhere. Errors: kInvalid (the request, the file, or "does not fit" with the
+// numbers), kNotFound, kIo, kBusy (the memory is taken), kUnsupported (a device kind that can't
+// compute here, mixed kinds).
 Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
                                                     const LoadProgressSink& progress);
 

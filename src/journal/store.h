@@ -16,9 +16,10 @@ class Store {
  public:
   virtual ~Store() = default;
   // All of `events` or none, durable when it returns ok (SQLite: synchronous=FULL).  Errors: kIo
-  // (disk full, …): nothing was written and a later call may succeed.
+  // (disk full, …): nothing was written and a later call may succeed; kInvalid: the file is
+  // damaged.
   virtual Result<void> append(std::span<const TaskEvent> events) = 0;
-  // Every event since the last compaction, in the order written.  Errors: kIo, kInvalid for an
+  // Every event that was not forgotten, in the order written.  Errors: kIo, kInvalid for an
   // entry that can't be read, and what `visit` returns.
   virtual Result<void> replay(const std::function<Result<void>(TaskEvent)>& visit) = 0;
   // Forgets every event of these tasks (over, and beyond the number kept).

@@ -47,10 +47,11 @@ inline TaskSpec full_spec(uint64_t number) {
   spec.sampling.ignore_eos = true;
   spec.sampling.min_tokens = 5;
   spec.sampling.skip_special_tokens = false;
+  spec.sampling.shown_tokens = {4, 151001};
   spec.sampling.stop_token_ids = {3, 151000};
   spec.sampling.stop = {"\n\n", "\xff\xfe", ""};
   spec.sampling.logit_bias = {{-1, 0.5f}, {151000, -100.0f}};
-  spec.sampling.grammar = {GrammarKind::kRegex, "[a-z]+\xff"};
+  spec.sampling.grammar = {GrammarKind::kRegex, "[a-z]+\xff", {151002, 7}, "</t\xff>"};
   spec.adapter = "adapter";
   spec.embeds = true;
   return spec;

@@ -35,7 +35,7 @@ BlockId BlockPool::oldest_kept() const {
 void BlockPool::retain(BlockId block) {
   Block& b = at(block);
   if (b.users == 0) {
-    ALTLAS_CHECK(b.owner != kNoNode, "a free block has no content to use");
+    ALTLAS_CHECK(b.node != kNoNode, "a free block has no content to use");
     unlink(block.value);
   }
   ++b.users;
@@ -45,18 +45,18 @@ void BlockPool::release(BlockId block) {
   Block& b = at(block);
   ALTLAS_CHECK(b.users > 0, "released more often than retained");
   if (--b.users > 0) return;
-  if (b.owner != kNoNode) {
+  if (b.node != kNoNode) {
     link_newest(block.value);
   } else {
     free_.push_back(block.value);
   }
 }
 
-void BlockPool::set_owner(BlockId block, uint32_t node) {
+void BlockPool::set_node(BlockId block, uint32_t node) {
   Block& b = at(block);
-  ALTLAS_CHECK((b.owner == kNoNode) != (node == kNoNode), "an owner is set once, then cleared");
-  ALTLAS_CHECK(node == kNoNode || b.users > 0, "only a used block gets an owner");
-  b.owner = node;
+  ALTLAS_CHECK((b.node == kNoNode) != (node == kNoNode), "a node is set once, then cleared");
+  ALTLAS_CHECK(node == kNoNode || b.users > 0, "only a used block gets a node");
+  b.node = node;
   if (node == kNoNode && b.users == 0) {
     unlink(block.value);
     free_.push_back(block.value);
@@ -84,7 +84,7 @@ void BlockPool::check_integrity() const {
   std::vector<char> state(blocks_.size(), 0);  // 1: the block is free; 2: it is kept.
   for (const uint32_t index : free_) {
     ALTLAS_CHECK(index < blocks_.size() && state[index] == 0, "a block is in the free list once");
-    ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].owner == kNoNode,
+    ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].node == kNoNode,
                  "a free block holds nothing");
     state[index] = 1;
   }
@@ -92,7 +92,7 @@ void BlockPool::check_integrity() const {
   uint32_t before = kNone;
   for (uint32_t index = oldest_; index != kNone; index = blocks_[index].newer) {
     ALTLAS_CHECK(index < blocks_.size() && state[index] == 0, "a block is kept once, and not free");
-    ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].owner != kNoNode,
+    ALTLAS_CHECK(blocks_[index].users == 0 && blocks_[index].node != kNoNode,
                  "a kept block has content, no users");
     ALTLAS_CHECK(blocks_[index].older == before, "the list of kept blocks is linked both ways");
     state[index] = 2;
@@ -107,7 +107,7 @@ void BlockPool::check_integrity() const {
 
 void BlockPool::add_to(Hasher& hasher) const {
   hasher.add(blocks_.size());
-  for (const Block& b : blocks_) hasher.add(b.users).add(b.owner).add(b.newer);
+  for (const Block& b : blocks_) hasher.add(b.users).add(b.node).add(b.newer);
   for (const uint32_t index : free_) hasher.add(index);
 }
 

@@ -1,4 +1,4 @@
-// One attention group's KV blocks: which are free, how many use each, and which unused ones are
+// One KV group's blocks: which are free, how many use each, and which unused ones are
 // kept for their content.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace altlas::kv {
 inline constexpr uint32_t kNoNode = UINT32_MAX;
 
 // A block is free (no users, no content), used (1 or more users), or kept (no users, but the prefix
-// tree's node `owner` names its content). Kept blocks are given away oldest first, and only when
+// tree names its content). Kept blocks are given away oldest first, and only when
 // nothing is free. One writer: the replica's leading thread. Every operation is O(1).
 class BlockPool {
  public:
@@ -27,7 +27,7 @@ class BlockPool {
   uint32_t available() const { return free_count() + kept_count_; }
   uint32_t users(BlockId block) const { return at(block).users; }
   // The tree node whose content the block holds, or kNoNode.
-  uint32_t owner(BlockId block) const { return at(block).owner; }
+  uint32_t node(BlockId block) const { return at(block).node; }
 
   // A free block, with one user. Requires free_count() > 0.
   BlockId take();
@@ -35,10 +35,10 @@ class BlockPool {
   BlockId oldest_kept() const;
   // One more user of a used or kept block.
   void retain(BlockId block);
-  // One user less; the last one's block is kept if it has an owner, free otherwise.
+  // One user less; the last one's block is kept if it has a node, free otherwise.
   void release(BlockId block);
   // The block holds the content of `node`, or of none (kNoNode; a kept block is then free).
-  void set_owner(BlockId block, uint32_t node);
+  void set_node(BlockId block, uint32_t node);
 
   // Aborts unless lists, counts and states agree. O(size).
   void check_integrity() const;
@@ -48,7 +48,7 @@ class BlockPool {
   static constexpr uint32_t kNone = UINT32_MAX;
   struct Block {
     uint32_t users = 0;
-    uint32_t owner = kNoNode;
+    uint32_t node = kNoNode;
     uint32_t older = kNone;  // Neighbours in the list of kept blocks.
     uint32_t newer = kNone;
   };

@@ -185,7 +185,7 @@ bool KvCache::must_copy(const SequenceBlocks& sequence, uint32_t group, uint32_t
   const uint32_t index = begin / options_.block_tokens;
   if (index < table.first || index >= table.end()) return false;
   const BlockId block = table.blocks[index - table.first];
-  return pools_[group].users(block) > 1 || pools_[group].owner(block) != kNoNode;
+  return pools_[group].users(block) > 1 || pools_[group].node(block) != kNoNode;
 }
 
 uint32_t KvCache::reservable(const SequenceBlocks& sequence, uint32_t begin, uint32_t want) const {
@@ -215,8 +215,8 @@ BlockId KvCache::allocate(uint32_t group) {
   BlockPool& pool = pools_[group];
   if (pool.free_count() == 0) {
     const BlockId oldest = pool.oldest_kept();
-    const uint32_t node = pool.owner(oldest);
-    pool.set_owner(oldest, kNoNode);
+    const uint32_t node = pool.node(oldest);
+    pool.set_node(oldest, kNoNode);
     tree_.clear_block(node, group);
   }
   return pool.take();
@@ -269,7 +269,7 @@ void KvCache::share(SequenceBlocks& sequence, uint32_t group, uint32_t index, ui
   const auto known = tree_.block(node, group);
   if (!known) {
     tree_.set_block(node, group, own);
-    pools_[group].set_owner(own, node);
+    pools_[group].set_node(own, node);
   } else if (*known != own) {
     pools_[group].retain(*known);
     pools_[group].release(own);

@@ -1,5 +1,26 @@
 // The KV blocks of a replica: block tables of sequences, sharing of equal prefixes, copy on write,
 // eviction. Bookkeeping only: what a block holds, and where, is the device's.
+//
+// A block's life, and who knows of it:
+//   free       BlockPool::free_
+//   used       SequenceBlocks::tables of a scheduler::BatchScheduler::Sequence: reserve(), which
+//              calls allocate() and that BlockPool::take()
+//   published  also a node of the prefix tree, once its tokens are computed: publish(), after each
+//              commit of a step
+//   shared     the tables of several sequences: start() retains the blocks of a match and pins its
+//              last node
+//   kept       the tree alone, after the last user's release()
+//   evicted    allocate() takes the block kept longest (BlockPool::oldest_kept()) where none is
+//              free, and its node loses it
+//   copied     a block that others use or the tree knows is not written: must_copy() says so,
+//              reserve() gives a fresh one, the ranks copy (Forward::copy_block), and the source
+//              stays used, in `copied_`, until forget_copied()
+//   swapped    places in host memory, in Sequence::swapped: preemption calls swap_out() and
+//              release(), the next start swap_in()
+// No state lies between free and used: what the batch keeps room for is counted, not set aside.
+// RankSteps::export_kv reads blocks as bytes and changes nothing here. All of it ends with the
+// process: after a crash the control core forgets the replica's runs (Fleet::lose). The core's own
+// kv_blocks_used is an estimate from the lengths of runs; it knows of no block.
 #pragma once
 
 #include <cstdint>
@@ -131,8 +152,8 @@ class KvCache {
   // first.
   void release(SequenceBlocks& sequence);
 
-  // Aborts unless users of every block are exactly `sequences`' tables, and host places those of
-  // `swapped`.
+  // Aborts unless users of every block are exactly `sequences`' tables and the sources of copies
+  // that are not forgotten yet, and host places those of `swapped`.
   void check_integrity(std::span<const SequenceBlocks* const> sequences,
                        const std::vector<const SwappedBlocks*>& swapped = {}) const;
   void add_to(Hasher& hasher) const;

@@ -110,7 +110,7 @@ void PrefixTree::check_integrity(std::span<const BlockPool> pools) const {
       if (!node.blocks[group]) continue;
       holds = true;
       ++owned;
-      ALTLAS_CHECK(pools[group].owner(*node.blocks[group]) == id, "a node's block belongs to it");
+      ALTLAS_CHECK(pools[group].node(*node.blocks[group]) == id, "a node's block belongs to it");
     }
     ALTLAS_CHECK(holds || node.children > 0 || node.pins > 0, "no node is without need");
   }
@@ -118,11 +118,11 @@ void PrefixTree::check_integrity(std::span<const BlockPool> pools) const {
     if (nodes_[id].live) ALTLAS_CHECK(children[id] == nodes_[id].children, "children are counted");
   }
   ALTLAS_CHECK(index_.size() + free_.size() == nodes_.size(), "every node is live or free");
-  size_t owners = 0;
+  size_t named = 0;
   for (const BlockPool& pool : pools) {
-    for (uint32_t b = 0; b < pool.size(); ++b) owners += pool.owner(BlockId{b}) != kNoNode ? 1 : 0;
+    for (uint32_t b = 0; b < pool.size(); ++b) named += pool.node(BlockId{b}) != kNoNode ? 1 : 0;
   }
-  ALTLAS_CHECK(owned == owners, "every block with an owner is in the tree");
+  ALTLAS_CHECK(owned == named, "every block with a node is in the tree");
 }
 
 void PrefixTree::add_to(Hasher& hasher) const {

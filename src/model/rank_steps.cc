@@ -406,7 +406,8 @@ void RankSteps::forget_step(const StepPlan& step) {
 
 Result<void> RankSteps::take_plan(const StepPlan& step) {
   ALTLAS_TRY_VOID(apply_changes(step));
-  // The step's one allocation: the list that it returns.
+  // What a step returns is all that it allocates: this list, and in it what few requests ask for
+  // (log-probabilities, what follows guesses, embeddings).
   result_.sampled.reserve(step.entries.size());
   uint32_t rows = 0;
   for (const StepEntry& entry : step.entries) ALTLAS_TRY_VOID(add_entry(entry, rows));

@@ -1,4 +1,3 @@
-#include "base/integers.h"
 #include "plan/planner.h"
 
 #include <fmt/format.h>
@@ -6,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+
+#include "base/integers.h"
 
 namespace altlas::plan {
 namespace {

@@ -44,9 +44,12 @@ struct Alternative {
 struct Plan {
   Rule rule = Rule::kData;
   std::string decided;  // "needs 2–4 → TP 4, two replicas".
-  int32_t needed = 1;   // The fewest devices that hold the model with room for KV.
-  size_t chosen = 0;    // Index of `alternatives`.
-  std::vector<Alternative> alternatives;  // By tensor, then pipeline ranks.
+  // The fewest devices that hold the model with room for KV; one more than there are, where only a
+  // given layout does.
+  int32_t needed = 1;
+  size_t chosen = 0;  // Index of `alternatives`.
+  // By tensor, then pipeline ranks; a given layout that is none of these stands before them.
+  std::vector<Alternative> alternatives;
 };
 
 // Below this share of a device's budget a replica's KV holds too few sequences to be worth it: such

@@ -66,7 +66,8 @@ struct ReplicaLimits {
   uint64_t kv_tokens() const {
     return groups.empty() ? 0 : uint64_t{groups[0].blocks} * block_tokens;
   }
-  // The bytes of all groups on the device that holds most.
+  // All groups, each with the bytes of the rank where it takes most: at least what any device
+  // holds.
   uint64_t kv_bytes() const {
     uint64_t sum = 0;
     for (const kv::GroupSpec& group : groups) sum += group.blocks * group.block_bytes;

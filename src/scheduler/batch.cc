@@ -380,8 +380,7 @@ bool BatchScheduler::swap_pays(const Sequence& s) const {
   return 2 * one_way < again * options_.prefill_token_ns;
 }
 
-// Preempts the last sequence in order: it loses slot and blocks, and this plan's work for it is
-// undone.
+// The sequence gives way: it loses slot and blocks, and this plan's work for it is undone.
 void BatchScheduler::preempt(Sequences::iterator place) {
   Sequence& s = place->second;
   const auto draft = drafts_.find(s.slot);

@@ -103,7 +103,9 @@ class BatchScheduler {
   Result<void> admit(SequenceWork work);
   // A place in the order of service for a sequence that is admitted later.
   uint64_t take_arrival() { return arrivals_++; }
-  // The sequence is finished or cancelled; its blocks are free at once. False if it is not known.
+  // The sequence is finished or cancelled. It gives its blocks up at once: those that others use
+  // stay used, and those that the prefix tree knows are kept until the room is needed. False if it
+  // is not known.
   bool end(SequenceId id);
   // What the sequence's next token must be one of, once its last token is known. Until it is told
   // of the token that was sampled, a sequence with a grammar computes nothing more.

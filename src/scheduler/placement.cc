@@ -1,4 +1,3 @@
-#include "base/integers.h"
 #include "scheduler/placement.h"
 
 #include <fmt/format.h>
@@ -7,6 +6,8 @@
 #include <functional>
 #include <limits>
 #include <set>
+
+#include "base/integers.h"
 
 namespace altlas::scheduler {
 namespace {
@@ -365,7 +366,8 @@ void task_specific(const PlacementPolicy& policy, const PlacementIndex& index,
     }
     if (best.empty())
       out.note = fmt::format(
-          "task_specific: no healthy device for type '{}', least_loaded was used", request.type);
+          "task_specific: no mapped device is ready for type '{}', least_loaded was used",
+          request.type);
   }
   if (best.empty()) {
     out.strategy = Strategy::kLeastLoaded;

@@ -36,9 +36,11 @@ struct PlacementRequest {
   Strategy strategy = Strategy::kLeastLoaded;
   std::string_view type;
   std::optional<DeviceId> specific_device;
-  uint64_t estimated_memory = 0;  // Bytes; for an unsplit batch the sum.
-  uint32_t prompt_tokens = 0;     // For an unsplit batch the sum.
-  uint32_t sequence_tokens = 0;   // Prompt + max_length of the longest sequence.
+  // For tasks that are placed together each is the largest of the group: they run together where
+  // they can, and one after another where they must.
+  uint64_t estimated_memory = 0;  // Bytes.
+  uint32_t prompt_tokens = 0;
+  uint32_t sequence_tokens = 0;  // Prompt + max_length of the longest sequence.
 };
 
 struct Assessment {
@@ -49,7 +51,8 @@ struct Assessment {
 
 struct Placement {
   DeviceId winner;
-  // That decided: least_loaded where task_specific fell back.
+  // The strategy that decided: least_loaded where task_specific fell back. With specific_device:
+  // the one that would have decided.
   Strategy strategy = Strategy::kLeastLoaded;
   // The standing of the winner; all but kEligible queue the task there.
   Standing standing = Standing::kEligible;

@@ -119,7 +119,7 @@ TEST(Placement, TaskSpecificFollowsTheMapAndSaysWhenItCannot) {
   auto placed = choose(policy, d, r, cursor);
   EXPECT_EQ(placed->winner.value, 0);
   EXPECT_EQ(placed->strategy, Strategy::kLeastLoaded);
-  EXPECT_NE(placed->note.find("no healthy device for type 'image_segmentation'"),
+  EXPECT_NE(placed->note.find("no mapped device is ready for type 'image_segmentation'"),
             std::string::npos);
   r.type = "other";
   placed = choose(policy, d, r, cursor);

@@ -1,11 +1,12 @@
 // WaitingQueue: accepted tasks that wait for their device, by lane (one per deployment and device),
 // priority and age.
 //
-// Order: a task is served by its turn, first comes first: that of turn_of(), so that a task of the
-// next lower priority waits for later ones at most age_step longer and none starves, or an earlier
-// one where owners meet (scheduler/fair_turns.h). A replica's batch goes by the same turn
-// (scheduler/batch.h). Tasks that come back from a lost replica (`front`) go
-// before all others of their lane, among themselves by the same rule.
+// Order: a lane serves the task with the earliest turn. A turn is a time: when the task arrived,
+// and age_step later for each level of priority below the first (turn_of()). So one of a lower
+// level waits at most that much longer than one that arrived with it, and none starves. Where
+// several owners' tasks wait, a turn may be earlier than that (scheduler/fair_turns.h). A replica's
+// batch goes by the same turn (scheduler/batch.h). Tasks that come back from a lost replica
+// (`front`) go before all others of their lane, among themselves by the same rule.
 #pragma once
 
 #include <array>

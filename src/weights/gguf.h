@@ -68,6 +68,7 @@ class GgufFile final : public TensorSource {
   // Errors: kNotFound, kIo, or kInvalid naming the file, what is wrong and at which byte.
   static Result<GgufFile> open(const std::string& path);
   // Over bytes that the caller keeps; `name` stands for the path in messages.
+  // Errors: kInvalid, as open.
   static Result<GgufFile> open_bytes(std::span<const uint8_t> bytes, std::string name);
 
   const std::string& name() const { return name_; }

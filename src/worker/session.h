@@ -29,7 +29,7 @@ struct SessionOptions {
   SessionRole role = SessionRole::kWorker;
   uint32_t version = kProtocolVersion;
   WorkerId worker;
-  uint64_t epoch = 0;  // The epoch of this start of the replica.
+  uint64_t epoch = 0;  // The number of the server's start (journal/boot_epoch.h).
   std::string token;
   int32_t pid = 0;  // The pid of this process, for the other end.
   std::string host;

@@ -43,6 +43,8 @@ inline std::vector<engine::Command> all_commands() {
   load.tensor_parallel_size = 2;
   load.tensor_split = {3, 1};
   load.pipeline_parallel_size = 3;
+  load.pipeline_split = PipelineSplit::kEven;
+  load.pipeline_micro_batches = 13;
   load.expert_parallel_size = 4;
   load.model_len_max = 5;
   load.sequences_max = 6;
@@ -57,6 +59,8 @@ inline std::vector<engine::Command> all_commands() {
   load.speculative_tokens = 11;
   load.draft_model_path = "/models/draft.gguf";
   load.repack_folder = "/cache";
+  load.offload_layers = 14;
+  load.stream_weights = true;
   load.adapter_rank_max = 12;
   load.adapters = {{"one", "/a.gguf"}, {"two", "/b.safetensors"}};
   Prompt prompt{1, -2, INT32_MAX};
@@ -80,6 +84,14 @@ inline std::vector<engine::Report> all_reports() {
   loaded.block_tokens = 3;
   loaded.kv_blocks = 4;
   loaded.ranks = {{UINT64_MAX, 7, {5, 6}}, {0, 0, {}}, {1, 2, {3}}};
+  loaded.step_tokens_max = 9;
+  loaded.groups = {{kv::GroupKind::kWindow, 10, 11, 12}};
+  loaded.swap_places = 13;
+  loaded.swap_block_ns = 14;
+  loaded.prefill_token_ns = 15;
+  loaded.draft_model = true;
+  loaded.vocab_size = 16;
+  loaded.reads_payloads = true;
   loaded.simd = "avx512_vnni";
   loaded.embedding_size = 8;
   loaded.generates = false;

@@ -28,7 +28,9 @@ uint32_t blocks_for(uint64_t tokens, uint32_t block_tokens) {
   return block_tokens == 0 ? 0 : static_cast<uint32_t>(ceil_div(tokens, block_tokens));
 }
 
-// A sequence that waits inside a full replica counts as tokens but has no blocks yet.
+// The KV blocks of the slot's runs are an estimate from their lengths: a run that still waits
+// inside a full replica is counted, too, though it has no blocks yet; so they are cut to what the
+// pool has.
 ReplicaMemory memory_of(const ReplicaSlot& slot, size_t rank) {
   ReplicaMemory out;
   const bool holds = slot.wanted || slot.state != ReplicaState::kStopped;

@@ -92,7 +92,7 @@ struct ReplicaSlot {
   std::string message;
   ErrorCode error_code = ErrorCode::kInternal;  // The code of a load that failed.
   engine::LoadProgress progress;
-  engine::ReplicaLoaded loaded;                // All 0 unless loaded.
+  engine::ReplicaLoaded loaded;                // As it begins, unless loaded.
   std::optional<engine::ReplicaLoaded> needs;  // As its last load said, in this life or an earlier.
   engine::ReplicaStats stats;
   TimeUs stats_at = 0, progressed = 0;

@@ -305,7 +305,7 @@ Result<void> Intake::place_group(TasksSubmitted& event, Range group, uint64_t ep
     fresh.push_back(task.number);
     task.pinned = pinned;
     explanation.task = task.spec.id;
-    in_.tasks.explain(task, explanation);
+    in_.tasks.keep_explanation(task, explanation);
   }
   return {};
 }

@@ -1,9 +1,9 @@
 // Intake: the way in. Places in the queue, checks, the choice of a device, acceptance by the
 // journal, tasks restored after a restart. It owns no state.
 //
-// Promises: a TasksSubmitted is answered once; its tasks are in the journal before it is answered
-// ok, or none of them exists; at most max_queue_size tasks wait that were not promised a start at
-// once (tasks back from lost replicas apart).
+// Promises: a TasksSubmitted is answered once; its durable tasks are in the journal before it is
+// answered ok, or none of them exists; at most max_queue_size tasks wait that were not promised a
+// start at once (tasks back from lost replicas apart).
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,6 @@
 #include "control/core_setup.h"
 
 namespace altlas::control {
-
 
 class Intake {
  public:
@@ -60,8 +59,8 @@ class Intake {
   struct Sorted {
     std::vector<uint64_t> numbers;       // Known tasks; 0 for others.
     std::map<size_t, Placed> forgotten;  // Specs that repeat tasks of which only the key is left.
-    std::vector<size_t> repeats;    // An earlier spec of the same batch; SIZE_MAX: none.
-    std::vector<size_t> fresh;      // Specs that make tasks.
+    std::vector<size_t> repeats;         // An earlier spec of the same batch; SIZE_MAX: none.
+    std::vector<size_t> fresh;           // Specs that make tasks.
   };
   Result<void> accepting(uint32_t deployment) const;
   Result<void> fits_at_all(uint32_t deployment, const std::string& owner, uint64_t tasks,

@@ -11,6 +11,9 @@
 namespace altlas::control {
 namespace {
 
+// One more with each change of what is saved, members of Task and TaskSpec included.
+constexpr uint32_t kSavedVersion = 1;
+
 // What is saved of a task that is over: what may still decide. What it said is in the journal.
 struct OverTask {
   uint64_t number = 0;
@@ -193,7 +196,7 @@ TaskTable::Forgotten TaskTable::forget_old(const Kept& kept, TimeUs now,
   return out;
 }
 
-void TaskTable::explain(const Task& task, Explanation explanation) {
+void TaskTable::keep_explanation(const Task& task, Explanation explanation) {
   explanations_[task.number] = std::move(explanation);
   while (explanations_.size() > kExplanationsMax) explanations_.erase(explanations_.begin());
 }
@@ -281,15 +284,15 @@ std::string TaskTable::save() const {
   codec::write(bytes, static_cast<uint64_t>(open.size()));
   for (const Task* task : open) codec::write(bytes, *task);
   codec::write(bytes, over);
-  return save_part("task_table", 1, std::tuple_cat(saved(*this), std::tie(bytes)));
+  return save_part("task_table", kSavedVersion, std::tuple_cat(saved(*this), std::tie(bytes)));
 }
 
 uint64_t TaskTable::hash() const { return hash_of_saved(save()); }
 
 Result<void> TaskTable::load(std::string_view saved_bytes) {
   std::string bytes;
-  ALTLAS_TRY_VOID(
-      load_part("task_table", 1, saved_bytes, std::tuple_cat(saved(*this), std::tie(bytes))));
+  ALTLAS_TRY_VOID(load_part("task_table", kSavedVersion, saved_bytes,
+                            std::tuple_cat(saved(*this), std::tie(bytes))));
   std::string_view in = bytes;
   uint64_t count = 0;
   bool ok = codec::read(in, count);

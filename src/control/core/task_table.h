@@ -136,7 +136,7 @@ class TaskTable {
                        const std::function<DeviceId(const Task&)>& device_of);
 
   // Why a task's device was chosen; the choices of the latest kExplanationsMax tasks are kept.
-  void explain(const Task& task, Explanation explanation);
+  void keep_explanation(const Task& task, Explanation explanation);
   const Explanation* explanation(const Task& task) const;  // Null: it is not kept any more.
 
   // The numbers of durable tasks that match, newest first, and how many match in all.

@@ -4,7 +4,8 @@
 // No function here starts a thread: each works on a range (of panels, of tokens), and the caller
 // splits ranges over its team. Quantised weights take int8 activations with one scale per 32
 // values; float weights take float activations. Every y[t, r] is one chain over k in one fixed
-// order: the same bits for every batch size, range, thread count and SIMD target.
+// order: the same bits for every batch size, range, thread count and SIMD target that keeps bits
+// (simd_keeps_bits() in simd.h; avx512_bf16 and amx_bf16 do not).
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,9 @@
-#include "base/strings.h"
 #include "server/http/cors.h"
 
 #include <algorithm>
 #include <cctype>
+
+#include "base/strings.h"
 
 namespace altlas::server {
 namespace {

@@ -46,6 +46,7 @@ constexpr std::string_view kAnswers = R"json({
 "Explanation": {"type": "object", "required": ["task_id", "strategy", "winner", "rejected", "alternatives"], "properties": {
   "task_id": {"type": "string"}, "strategy": {"type": "string"}, "winner": {"type": "integer"}, "runner_up": {"type": ["integer", "null"]},
   "reason": {"type": "string"}, "rejected": {"type": "array", "items": {"type": "object"}}, "alternatives": {"type": "object"}, "epoch": {"type": "integer"},
+  "note": {"type": "string", "description": "What the user should know of the choice, as that another strategy decided"},
   "moves": {"type": "array", "description": "To other devices while the task waited, after the choice", "items": {"type": "object", "required": ["from", "to", "at", "reason"],
     "properties": {"from": {"type": "integer"}, "to": {"type": "integer"}, "at": {"type": "string"}, "reason": {"type": "string"}}}}}},
 "Gpu": {"type": "object", "required": ["id", "name", "kind", "node", "utilization", "memory_used", "memory_total", "task_count", "queued_count", "temperature", "power", "healthy", "deployments"],

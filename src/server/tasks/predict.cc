@@ -349,7 +349,7 @@ std::vector<Route> task_routes() {
        "",
        "Explanation",
        {},
-       {404}},
+       {404, 429, 503}},
       {"GET",
        "/api/v1/task/{id}/stream",
        Access::kUser,

@@ -53,7 +53,7 @@ class Tokenizer {
   // Made with kDecode, encode(), encode_segments() and id_of() must not be called, and the
   // vocabulary needs no scores and no merges.
   // Errors: kInvalid names the fault of the vocabulary, or the unknown `model` or `pre` with what
-  // is supported.
+  // is supported; kTooLarge where it implies more than kScoreMergesMax merges (score_merges.h).
   static Result<std::unique_ptr<const Tokenizer>> create(Vocabulary vocabulary,
                                                          TokenizerUse use = TokenizerUse::kAll);
   ~Tokenizer();
@@ -62,12 +62,14 @@ class Tokenizer {
 
   // The ids that transformers gives for `text`; invalid UTF-8 counts as U+FFFD. O(n log n) for any
   // text. User-defined tokens are matched always, control tokens with parse_special, longest first.
-  // Errors: kTooLarge over kEncodeBytesMax; kInvalid if a Unigram or WordPiece
-  // vocabulary without an unknown token can't spell it.
+  // Errors: kTooLarge over kEncodeBytesMax, or where it would take more work than a text of this
+  // length may (work_budget.h); kInvalid if a Unigram or WordPiece vocabulary without an unknown
+  // token can't spell it.
   Result<std::vector<int32_t>> encode(std::string_view text, EncodeOptions options) const;
 
   // A rendered chat template: as encode with parse_special on the joined text, but no control token
   // is recognised that content has a byte of. Plain text merges over the borders of segments.
+  // Errors: as encode.
   Result<std::vector<int32_t>> encode_segments(std::span<const Segment> segments,
                                                bool add_special) const;
 

@@ -1,7 +1,8 @@
-#include "base/strings.h"
 #include "text/tool_calls/call_stream.h"
 
 #include <algorithm>
+
+#include "base/strings.h"
 
 namespace altlas::text {
 

@@ -161,7 +161,8 @@ class List {
   }
 }
 
-// Why a device was chosen: every device that is there, with its place or why it was out.
+// Why a device was chosen: every device that is there, with its place or why it was out. The answer tells of the first two and
+// of some that were rejected; of others it is not known whether they could have taken the task.
 function explanation(why) {
   const rejected = new Map(why.rejected.map((one) => [one.gpu_id, one.reason]));
   const ids = new Set([why.winner, why.runner_up, ...rejected.keys(),
@@ -169,7 +170,7 @@ function explanation(why) {
   const row = (id) => {
     const [kind, text, reason] = id === why.winner ? ["good", t("chosen"), why.reason]
       : rejected.has(id) ? ["bad", t("rejected"), rejected.get(id)]
-        : id === why.runner_up ? ["", t("runner_up"), ""] : ["plain", t("candidate"), ""];
+        : id === why.runner_up ? ["", t("runner_up"), ""] : ["plain", t("unnamed"), ""];
     return h("tr", {}, h("th", { scope: "row" }, t("device", { id })), h("td", {}, pill(kind, text)),
       h("td", { class: "small" }, reason));
   };
