@@ -69,6 +69,8 @@ ELSEWHERE = {  # Settings that no client sees here, and who tests them instead.
     "engine.stream_weights": ("tests/test_memory.py", '("--stream-weights",)'),
     "deployments[].offload_layers": ("tests/test_memory.py", "offload_layers: 20"),
     "deployments[].stream_weights": ("tests/test_memory.py", "stream_weights: true"),
+    "engine.distributed_executor_backend": ("tests/test_workers.py", "distributed_executor_backend: mp"),
+    "engine.distributed_timeout_seconds": ("tests/test_workers.py", "distributed_timeout_seconds: 2"),
     "engine.pipeline_split": ("tests/test_layouts.py", '"--pipeline-split", "even"'),
     "engine.pipeline_micro_batches": ("tests/test_layouts.py", '"--pipeline-micro-batches", "8"'),
     "gpu.multi_gpu.priority_aging_s": ("src/control/setup_test.cc", "config.gpu.multi_gpu.priority_aging_s = seconds"),
