@@ -133,14 +133,15 @@ class FollowerHost final : public engine::EngineHost {
     }
     report(engine::ReplicaLoaded{(*loaded)->limits()});
     std::thread alive([&] { say_alive(report); });
-    const Result<void> end = follow(**loaded, groups.line);
+    const Result<void> followed = follow(**loaded, groups.line);
     {
       const std::scoped_lock lock(mutex_);
       over_ = true;
     }
     wake_.notify_all();
     alive.join();
-    return end;
+    if (followed.ok()) return {};
+    return Error(ErrorCode::kDevice, followed.error().message());
   }
 
   void say_alive(const ReportSink& report) {
