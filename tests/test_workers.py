@@ -16,8 +16,14 @@ def config(devices, more):
     return f"engine: {{devices: '{devices}', distributed_executor_backend: mp, {more}}}\n"
 
 
-def children(pid):
-    return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+def workers_of(server):
+    """The processes of the default deployment, the leading one first."""
+    children = {int(child) for task in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir()
+                for child in (task / "children").read_text().split()}
+    deployments = server.get("/api/v1/deployments").json()["deployments"]
+    children -= {replica["pid"] for name, one in deployments.items() if name != "default" for replica in one["replicas"]}
+    (leader,) = [replica["pid"] for replica in deployments["default"]["replicas"]]
+    return [leader, *sorted(children - {leader})]
 
 
 @pytest.mark.parametrize("ranks, more", [(2, "tensor_parallel_size: 2"), (2, "pipeline_parallel_size: 2"),
@@ -27,7 +33,7 @@ def children(pid):
 def test_same_text_as_one_process(one, adapter, ranks, more):  # noqa: F811
     server = Server(adapter, config=config(f"cpu:{ranks}:1", more))
     try:
-        assert len(children(server.process.pid)) == ranks, "a process for each rank"
+        assert len(workers_of(server)) == ranks, "a process for each rank"
         assert answers(server) == answers(one)
         whole, parts = held(one)[0], held(server)
         assert len(parts) == ranks and max(parts) < 0.85 * whole, (parts, whole)
@@ -49,10 +55,9 @@ def pair():
 def test_the_end_of_one_is_the_end_of_all_and_of_no_task(pair, who, how):
     body = {"text": "def fibonacci(n):", "max_length": 60, "temperature": 0}
     want = pair.wait_task(pair.post("/api/v1/predict", body).json()["task_id"])["result"]["text"]
-    (replica,) = pair.get("/api/v1/deployments").json()["deployments"]["default"]["replicas"]
-    workers = children(pair.process.pid)
-    assert len(workers) == 2 and replica["pid"] in workers
-    victim = [replica["pid"], *(pid for pid in workers if pid != replica["pid"])][who]
+    workers = workers_of(pair)
+    assert len(workers) == 2
+    victim = workers[who]
     before = pair.log()
     tasks = [pair.post("/api/v1/predict", body).json()["task_id"] for _ in range(3)]
     until(lambda: any(pair.get(f"/api/v1/task/{task}").json()["status"] == "running" for task in tasks))
@@ -61,7 +66,7 @@ def test_the_end_of_one_is_the_end_of_all_and_of_no_task(pair, who, how):
         got = pair.wait_task(task)
         assert got["status"] == "completed" and got["result"]["text"] == want
     until(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in workers))
-    assert len(children(pair.process.pid)) == 2
+    assert len(workers_of(pair)) == 2
     said = pair.log()[len(before):]
     assert "is gone" in said, said
     if how == signal.SIGSTOP and who == 1:

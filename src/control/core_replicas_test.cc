@@ -300,6 +300,7 @@ TEST(Workers, EachRankHasOneWhereProcessesAreWanted) {
   setup.deployments[0].load.distributed_executor_backend = ExecutorBackend::kMp;
   CoreHarness h(setup);
   h.step(Started{});
+  std::erase_if(h.started, [](const auto& one) { return one.second.kind == "echo"; });
   ASSERT_EQ(h.started.size(), 3u);
   for (uint32_t worker = 0; worker < 3; ++worker) {
     EXPECT_EQ(h.started[worker].first.index, worker);
