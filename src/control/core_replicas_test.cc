@@ -293,7 +293,7 @@ struct TwoWorkers : testing::Test {
   std::map<uint32_t, engine::LoadReplica> loads;
 };
 
-// Goal: with distributed_executor_backend mp every rank has a worker of its own, on one machine too.
+// Goal: with distributed_executor_backend mp every rank has a worker, on one machine too.
 TEST(Workers, EachRankHasOneWhereProcessesAreWanted) {
   CoreSetup setup = over_two_machines();
   setup.devices[1].node = 0;
