@@ -76,6 +76,8 @@ ELSEWHERE = {  # Settings that no client sees here, and who tests them instead.
     "deployments[].autoscaling_config.metrics_interval_s": ("tests/test_autoscaling.py", "metrics_interval_s=0.1"),
     "deployments[].autoscaling_config.aggregation_function": ("tests/test_autoscaling.py", "aggregation_function=function"),
     "deployments[].graceful_shutdown_timeout_s": ("tests/test_autoscaling.py", '["graceful_shutdown_timeout_s"] = 0.2'),
+    "engine.distributed_executor_backend": ("tests/test_workers.py", "distributed_executor_backend: mp"),
+    "engine.distributed_timeout_seconds": ("tests/test_workers.py", "distributed_timeout_seconds: 2"),
     "engine.pipeline_split": ("tests/test_layouts.py", '"--pipeline-split", "even"'),
     "engine.pipeline_micro_batches": ("tests/test_layouts.py", '"--pipeline-micro-batches", "8"'),
     "gpu.multi_gpu.priority_aging_s": ("src/control/setup_test.cc", "config.gpu.multi_gpu.priority_aging_s = seconds"),

@@ -12,8 +12,8 @@
 #include "cli/command.h"
 #include "cli/setup.h"
 #include "collective/sockets.h"
-#include "engine/hosts.h"
 #include "worker/host.h"
+#include "worker/model_host.h"
 #include "worker/node_agent.h"
 #include "worker/spawn.h"
 
@@ -107,7 +107,7 @@ int run_process(WorkerFlags& flags) {
   prctl(PR_SET_NAME, "altlas-worker");  // `ps` and `top` would show "exe".
   // The host is never destroyed: if the engine does not stop in time, the process ends while it
   // computes.
-  engine::EngineHost* host = engine::make_host().release();
+  engine::EngineHost* host = worker::make_worker_host().release();
   std::string message;
   const int code = worker::run_worker(options, *host, &message);
   if (code != worker::kExitStopped)

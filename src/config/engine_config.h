@@ -39,6 +39,8 @@ struct EngineConfig {
   int64_t max_loras = 32;
   int64_t max_lora_rank = 256;
   ToolCallParser tool_call_parser = ToolCallParser::kAuto;
+  ExecutorBackend distributed_executor_backend = ExecutorBackend::kUni;
+  int64_t distributed_timeout_seconds = 60;
   bool in_process_workers = false;
   bool repack_cache = true;
   std::string simd;
@@ -79,6 +81,15 @@ struct EngineConfig {
                   .min = 0.001,
                   .max = 1000,
                   .old_name = "tensor_parallel_shares"});
+    field("distributed_executor_backend", &S::distributed_executor_backend,
+          FieldInfo{.help = "Processes of a replica's ranks: uni, one for all; mp, one each, which "
+                            "share memory."});
+    field("distributed_timeout_seconds", &S::distributed_timeout_seconds,
+          FieldInfo{.help = "A rank that another process has waited for so long in a step fails "
+                            "the replica.",
+                    .unit = "seconds",
+                    .min = 1,
+                    .max = 86400});
     field("in_process_workers", &S::in_process_workers,
           FieldInfo{.help = "Compute in the server's process: lowest latency, but a crash takes "
                             "the server along."});

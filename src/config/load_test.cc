@@ -318,6 +318,10 @@ TEST(Load, CrossRules) {
   EXPECT_THAT(only_error("server: {host: 127.evil.example}"), HasSubstr("open to other machines"));
   EXPECT_THAT(only_error("server: {tls_cert: a.pem}"),
               HasSubstr("default: server.tls_key: tls_cert and tls_key belong together"));
+  EXPECT_THAT(
+      only_error("engine: {in_process_workers: true, distributed_executor_backend: mp}"),
+      HasSubstr(
+          "engine.in_process_workers: distributed_executor_backend mp is a process for each"));
   EXPECT_THAT(only_error("gpu: {multi_gpu: {strategies: [random]}}"),
               HasSubstr("least_loaded is not in gpu.multi_gpu.strategies"));
   EXPECT_THAT(only_error("gpu: {multi_gpu: {queue_priority_levels: [high, low]}}"),

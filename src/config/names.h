@@ -29,6 +29,8 @@ enum class WeightType : uint8_t { kAuto, kF32, kF16, kBf16 };
 enum class KvType : uint8_t { kF16, kBf16, kF32, kQ8_0 };
 // How layers are cut into pipeline stages: by what they cost, or in equal numbers.
 enum class PipelineSplit : uint8_t { kBalanced, kEven };
+// In which processes the ranks of a replica compute: one for all, or one each.
+enum class ExecutorBackend : uint8_t { kUni, kMp };
 // When generated tokens reach the journal: within 50 ms, before they are sent, or only with the
 // result.
 enum class TokenJournal : uint8_t { kAsync, kSync, kOff };
@@ -62,6 +64,7 @@ inline constexpr EnumName kWeightTypeNames[] = {{"auto", 0},    {"f32", 1},     
 inline constexpr EnumName kKvTypeNames[] = {
     {"f16", 0}, {"bf16", 1}, {"f32", 2}, {"q8_0", 3}, {"q8", 3}};
 inline constexpr EnumName kPipelineSplitNames[] = {{"balanced", 0}, {"even", 1}};
+inline constexpr EnumName kExecutorBackendNames[] = {{"uni", 0}, {"mp", 1}};
 inline constexpr EnumName kTokenJournalNames[] = {{"async", 0}, {"sync", 1}, {"off", 2}};
 inline constexpr EnumName kAggregationNames[] = {{"mean", 0}, {"max", 1}, {"min", 2}};
 inline constexpr EnumName kToolCallParserNames[] = {
@@ -77,6 +80,7 @@ constexpr std::span<const EnumName> names_of(Role) { return kRoleNames; }
 constexpr std::span<const EnumName> names_of(WeightType) { return kWeightTypeNames; }
 constexpr std::span<const EnumName> names_of(KvType) { return kKvTypeNames; }
 constexpr std::span<const EnumName> names_of(PipelineSplit) { return kPipelineSplitNames; }
+constexpr std::span<const EnumName> names_of(ExecutorBackend) { return kExecutorBackendNames; }
 constexpr std::span<const EnumName> names_of(TokenJournal) { return kTokenJournalNames; }
 constexpr std::span<const EnumName> names_of(Aggregation) { return kAggregationNames; }
 constexpr std::span<const EnumName> names_of(ToolCallParser) { return kToolCallParserNames; }

@@ -167,6 +167,14 @@ void check_store(const Config& config, Findings& out) {
   }
 }
 
+void check_backend(const Config& config, Findings& out) {
+  if (config.engine.in_process_workers &&
+      config.engine.distributed_executor_backend == ExecutorBackend::kMp)
+    out.error("engine.in_process_workers",
+              "distributed_executor_backend mp is a process for each rank: use uni, or set it to "
+              "false");
+}
+
 void check_cluster(const Config& config, Findings& out) {
   const ClusterConfig& cluster = config.cluster;
   const bool configured = !cluster.listen.empty() || !cluster.workers.empty();
@@ -308,6 +316,7 @@ std::vector<Finding> validate(const Config& config) {
   check_routes(config.deployments, out);
   check_guesses(config, out);
   check_store(config, out);
+  check_backend(config, out);
   check_cluster(config, out);
   return out.take();
 }

@@ -293,6 +293,22 @@ struct TwoWorkers : testing::Test {
   std::map<uint32_t, engine::LoadReplica> loads;
 };
 
+// Goal: with distributed_executor_backend mp every rank has a worker, on one machine too.
+TEST(Workers, EachRankHasOneWhereProcessesAreWanted) {
+  CoreSetup setup = over_two_machines();
+  setup.devices[1].node = 0;
+  setup.deployments[0].load.distributed_executor_backend = ExecutorBackend::kMp;
+  CoreHarness h(setup);
+  h.step(Started{});
+  std::erase_if(h.started, [](const auto& one) { return one.second.kind == "echo"; });
+  ASSERT_EQ(h.started.size(), 3u);
+  for (uint32_t worker = 0; worker < 3; ++worker) {
+    EXPECT_EQ(h.started[worker].first.index, worker);
+    EXPECT_EQ(h.started[worker].second.own_ranks(), std::vector<uint32_t>{worker});
+    EXPECT_EQ(h.started[worker].second.workers(), 3u);
+  }
+}
+
 TEST_F(TwoWorkers, EachIsToldOfAllRanks) {
   ASSERT_EQ(loads.size(), 2u);
   EXPECT_EQ(loads[0].own_ranks(), (std::vector<uint32_t>{0, 2}));

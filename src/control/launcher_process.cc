@@ -44,6 +44,7 @@ class ProcessLauncher : public Launcher {
   }
 
   void start(WorkerId worker, engine::LoadReplica load) override {
+    load.rendezvous = fmt::format("{}/{}", rendezvous_, worker.replica.value);
     const std::vector<uint32_t> ranks = load.own_ranks();
     const uint32_t node = ranks.empty() ? 0 : load.ranks[ranks.front()].node;
     drive([this, worker, node, load = std::move(load)](LaunchBook& book) mutable {
@@ -195,7 +196,8 @@ class ProcessLauncher : public Launcher {
   }
 
   asio::io_context& context_;
-  uint64_t boot_epoch_ = 0;  // It is set before the first start().
+  const std::string rendezvous_ = random_hex();  // See engine::LoadReplica::rendezvous.
+  uint64_t boot_epoch_ = 0;                      // It is set before the first start().
   const std::shared_ptr<State> state_;
   Nodes* const nodes_;
   std::mutex homes_mutex_;

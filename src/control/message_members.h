@@ -9,10 +9,11 @@
 namespace altlas::control {
 
 template <>
-inline constexpr auto codec::kOwnMembers<engine::LoadReplica> =
-    std::tuple(&engine::LoadReplica::worker, &engine::LoadReplica::ranks);
+inline constexpr auto codec::kOwnMembers<engine::LoadReplica> = std::tuple(
+    &engine::LoadReplica::worker, &engine::LoadReplica::ranks, &engine::LoadReplica::rendezvous);
 static_assert(sizeof(engine::LoadReplica) == sizeof(replica::ReplicaSettings) + sizeof(uint64_t) +
-                                                 sizeof(std::vector<engine::RankPlace>),
+                                                 sizeof(std::vector<engine::RankPlace>) +
+                                                 sizeof(std::string),
               "name every member of LoadReplica above");
 static_assert(sizeof(engine::ReplicaLoaded) == sizeof(replica::ReplicaLimits),
               "ReplicaLoaded adds no member to its rows");

@@ -53,30 +53,57 @@ ReplicaLimits limits_of(std::span<const model::ReplicaShape> ranks) {
 
 namespace {
 
-// The ranks of each stage are a group, which hands its hidden states to the next one's.
-void form_groups(std::vector<CpuRankOptions>& ranks, uint32_t depth) {
+// The ranks of a worker in each stage are a group, which hands its hidden states to the next one's.
+void form_groups(std::vector<CpuRankOptions>& ranks, uint32_t depth, uint32_t worker,
+                 const RankWorkers& places) {
   const size_t stages = ranks.front().load.shard.pp_size, size = ranks.front().load.shard.tp_size;
   ALTLAS_CHECK(ranks.size() == stages * size, "a rank for each place in the layout");
   std::shared_ptr<model::RankGroup> next;
   for (size_t stage = stages; stage-- > 0;) {
-    const auto own = std::span(ranks).subspan(stage * size, size);
+    const auto whole = std::span(ranks).subspan(stage * size, size);
+    std::shared_ptr<model::StageLink> link;
+    std::vector<CpuRankOptions*> own;
     std::vector<uint32_t> threads;
-    for (const CpuRankOptions& rank : own) threads.push_back(rank.device.threads);
-    next = std::make_shared<model::RankGroup>(threads, next, depth);
-    for (CpuRankOptions& rank : own) rank.load.group = next;
+    for (size_t r = 0; r < size; ++r) {
+      if (!places.workers.empty() && places.workers[stage * size + r] != worker) continue;
+      own.push_back(&whole[r]);
+      threads.push_back(whole[r].device.threads);
+    }
+    if (own.empty()) {
+      next = nullptr;
+      continue;
+    }
+    if (!places.workers.empty()) {
+      model::StageLinkOptions options;
+      if (worker == places.own && !places.links.empty()) options = places.links[stage];
+      const auto workers = std::span(places.workers).subspan(stage * size, size);
+      options.workers.assign(workers.begin(), workers.end());
+      options.worker = worker;
+      link = std::make_shared<model::StageLink>(std::move(options));
+    }
+    next = std::make_shared<model::RankGroup>(threads, next, depth, std::move(link));
+    for (CpuRankOptions* rank : own) rank->load.group = next;
   }
 }
 
-// Plans what all ranks will hold before any of them allocates: the rank with the fewest blocks
-// decides.
-Result<ReplicaLimits> plan_ranks(std::span<const CpuRankOptions> ranks) {
+void form_all_groups(std::vector<CpuRankOptions>& ranks, uint32_t depth,
+                     const RankWorkers& places) {
+  if (ranks.size() == 1) return;
+  if (places.workers.empty()) return form_groups(ranks, depth, 0, places);
+  ALTLAS_CHECK(places.workers.size() == ranks.size(), "a worker for each rank");
+  const uint32_t last = *std::ranges::max_element(places.workers);
+  for (uint32_t worker = 0; worker <= last; ++worker) form_groups(ranks, depth, worker, places);
+}
+
+// Plans what each rank will hold.
+Result<std::vector<model::ReplicaShape>> plan_ranks(std::span<const CpuRankOptions> ranks) {
   std::vector<model::ReplicaShape> shapes;
   for (const CpuRankOptions& rank : ranks) {
     ALTLAS_TRY(model::ReplicaShape shape,
                model::load_shape(rank.load, rank.device.memory_bytes, rank.device.threads));
     shapes.push_back(std::move(shape));
   }
-  return limits_of(shapes);
+  return shapes;
 }
 
 }  // namespace
@@ -158,33 +185,50 @@ class CpuExecutor::RankThread {
 };
 
 Result<std::unique_ptr<CpuExecutor>> CpuExecutor::open(std::vector<CpuRankOptions> options,
-                                                       uint32_t depth, const Progress& progress) {
+                                                       uint32_t depth, const Progress& progress,
+                                                       const RankWorkers& workers) {
   ALTLAS_CHECK(!options.empty() && depth >= 1, "at least one rank, depth >= 1");
-  if (options.size() > 1) form_groups(options, depth);
-  ALTLAS_TRY(const ReplicaLimits planned, plan_ranks(options));
-  const size_t answers = options.size() - options.front().load.shard.tp_size;
+  form_all_groups(options, depth, workers);
+  // All ranks are planned before any of them allocates: the one with the fewest blocks decides.
+  ALTLAS_TRY(std::vector<model::ReplicaShape> shapes, plan_ranks(options));
+  const ReplicaLimits planned = limits_of(shapes);
+  const size_t answering = options.size() - options.front().load.shard.tp_size;
+  size_t answers = SIZE_MAX;
   std::vector<std::unique_ptr<RankThread>> ranks;
-  for (CpuRankOptions& rank : options) {
+  std::vector<size_t> own;  // The rank of the replica that each of `ranks` is.
+  for (size_t r = 0; r < options.size(); ++r) {
+    if (!workers.workers.empty() && workers.workers[r] != workers.own) continue;
+    CpuRankOptions& rank = options[r];
+    if (r == answering) answers = ranks.size();
+    own.push_back(r);
     for (const kv::GroupSpec& group : planned.groups)
       rank.load.kv_blocks_max = std::min(rank.load.kv_blocks_max, group.blocks);
     rank.load.swap_places_max = planned.swap_places;
     ranks.push_back(std::make_unique<RankThread>(std::move(rank), depth));
   }
-  std::vector<model::ReplicaShape> shapes;
+  ALTLAS_CHECK(!ranks.empty(), "a worker has ranks");
   std::optional<Error> error;
-  for (const auto& rank : ranks) {
-    Result<model::ReplicaShape> shape = rank->wait_loaded(shapes.empty() ? progress : Progress());
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    Result<model::ReplicaShape> shape = ranks[i]->wait_loaded(i == 0 ? progress : Progress());
     if (!shape.ok() && !error) error = shape.error();
-    if (shape.ok()) shapes.push_back(*std::move(shape));
+    if (shape.ok()) shapes[own[i]] = *std::move(shape);
   }
   if (error) return *error;
+  // Ranks elsewhere take no more than was planned, as these do.
+  for (model::ReplicaShape& shape : shapes) {
+    for (size_t g = 0; g < shape.groups.size(); ++g)
+      shape.groups[g].blocks = std::min(shape.groups[g].blocks, planned.groups[g].blocks);
+    shape.swap_places = std::min(shape.swap_places, planned.swap_places);
+  }
   return std::unique_ptr<CpuExecutor>(
       new CpuExecutor(std::move(ranks), answers, limits_of(shapes), depth));
 }
 
-Result<ReplicaLimits> CpuExecutor::plan(std::vector<CpuRankOptions> ranks, uint32_t depth) {
-  if (ranks.size() > 1) form_groups(ranks, depth);
-  return plan_ranks(ranks);
+Result<ReplicaLimits> CpuExecutor::plan(std::vector<CpuRankOptions> ranks, uint32_t depth,
+                                        const RankWorkers& workers) {
+  form_all_groups(ranks, depth, workers);
+  ALTLAS_TRY(const std::vector<model::ReplicaShape> shapes, plan_ranks(ranks));
+  return limits_of(shapes);
 }
 
 std::vector<device::MemoryUse> CpuExecutor::memory_use() const {
@@ -233,7 +277,7 @@ Result<StepResult> CpuExecutor::collect() {
   ALTLAS_CHECK(in_flight_ > 0, "a step in flight");
   --in_flight_;
   std::optional<Error> error;
-  std::optional<StepResult> answer;  // The first rank's of the last stage.
+  std::optional<StepResult> answer;  // The first rank's of the last stage, where it is here.
   std::vector<int64_t> busy_us;
   for (size_t i = 0; i < ranks_.size(); ++i) {
     Result<StepResult> result = ranks_[i]->receive();
@@ -242,7 +286,7 @@ Result<StepResult> CpuExecutor::collect() {
       continue;
     }
     busy_us.push_back(result->busy_us);
-    if (i == answers_) answer = *std::move(result);
+    if (i == answers_ || (!answers() && i == 0)) answer = *std::move(result);
   }
   if (error) return Error(ErrorCode::kDevice, "a step failed: " + error->message());
   if (ranks_.size() > 1) {

@@ -70,9 +70,13 @@ Result<std::vector<device::DeviceSpec>> devices_of(const LoadReplica& load) {
                                load.ranks.front().device_spec, rank.device_spec));
   }
   if (devices.empty()) return invalid("a replica has at least one rank", "ranks");
-  if (load.own_ranks().size() != load.ranks.size())
+  for (const RankPlace& rank : load.ranks)
+    if (rank.node != load.ranks.front().node)
+      return Error(ErrorCode::kUnsupported,
+                   "a replica's ranks are on one machine in this build, in one worker or several");
+  if (load.workers() > 1 && devices.front().kind != device::DeviceKind::kCpu)
     return Error(ErrorCode::kUnsupported,
-                 "a replica's ranks are in one worker in this build, on one machine");
+                 "distributed_executor_backend mp is for cpu devices in this build; use uni");
   return devices;
 }
 
@@ -183,17 +187,28 @@ std::vector<CpuRankOptions> cpu_ranks(const LoadReplica& load,
   return ranks;
 }
 
-Result<std::unique_ptr<Executor>> open_cpu(const LoadReplica& load,
-                                           const std::vector<device::DeviceSpec>& devices,
-                                           const text::Tokenizer& tokenizer,
-                                           const LoadProgressSink& progress) {
+// Where the ranks are; nothing to say where one worker has them all.
+RankWorkers workers_of(const LoadReplica& load, std::vector<model::StageLinkOptions> links) {
+  if (load.workers() == 1) return {};
+  return {.workers = load.rank_workers(), .own = load.worker, .links = std::move(links)};
+}
+
+Result<std::unique_ptr<CpuExecutor>> open_cpu(const LoadReplica& load,
+                                              const std::vector<device::DeviceSpec>& devices,
+                                              const text::Tokenizer& tokenizer,
+                                              const LoadProgressSink& progress,
+                                              std::vector<model::StageLinkOptions> links) {
   const auto say = [&](std::string_view phase, double fraction) {
     if (progress) progress(LoadProgress{std::string(phase), fraction});
   };
-  ALTLAS_TRY(auto executor,
-             CpuExecutor::open(cpu_ranks(load, devices, tokenizer.end_of_generation()),
-                               depth_of(load), say));
-  return std::unique_ptr<Executor>(std::move(executor));
+  return CpuExecutor::open(cpu_ranks(load, devices, tokenizer.end_of_generation()), depth_of(load),
+                           say, workers_of(load, std::move(links)));
+}
+
+Result<std::unique_ptr<const text::Tokenizer>> open_tokenizer(const LoadReplica& load,
+                                                              const LoadProgressSink& progress) {
+  if (progress) progress(LoadProgress{"tokenizer", 0});
+  return open_detokenizer(load.tokenizer_path.empty() ? load.model_path : load.tokenizer_path);
 }
 
 Result<SimOptions> sim_options(const LoadReplica& load,
@@ -253,23 +268,44 @@ Result<ReplicaLimits> plan_replica(const LoadReplica& load, uint64_t memory_byte
     for (device::DeviceSpec& device : devices) device.memory_bytes = memory_bytes;
   if (devices.front().kind == device::DeviceKind::kCuda) return no_cuda();
   if (devices.front().kind == device::DeviceKind::kCpu)
-    return CpuExecutor::plan(cpu_ranks(load, devices, {}), depth_of(load));
+    return CpuExecutor::plan(cpu_ranks(load, devices, {}), depth_of(load), workers_of(load, {}));
   ALTLAS_TRY(const SimOptions options, sim_options(load, devices));
   return sim_limits(options);
 }
 
 Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
                                                     const LoadProgressSink& progress) {
+  if (load.workers() > 1)
+    return Error(ErrorCode::kUnsupported,
+                 "a replica of several workers needs worker processes that find each other");
+  return load_leading(load, progress, {});
+}
+
+Result<std::unique_ptr<CpuExecutor>> load_ranks(const LoadReplica& load,
+                                                const LoadProgressSink& progress,
+                                                std::vector<model::StageLinkOptions> links) {
+  ALTLAS_TRY_VOID(check(load));
+  ALTLAS_TRY(const auto devices, devices_of(load));
+  ALTLAS_TRY(const auto tokenizer, open_tokenizer(load, progress));
+  return open_cpu(load, devices, *tokenizer, progress, std::move(links));
+}
+
+Result<std::unique_ptr<LoadedReplica>> load_leading(const LoadReplica& load,
+                                                    const LoadProgressSink& progress,
+                                                    LeadOptions options) {
   ALTLAS_TRY_VOID(check(load));
   auto loaded = std::make_unique<LoadedReplica>();
   ALTLAS_TRY(const auto devices, devices_of(load));
-  if (progress) progress(LoadProgress{"tokenizer", 0});
-  ALTLAS_TRY(loaded->tokenizer,
-             open_detokenizer(load.tokenizer_path.empty() ? load.model_path : load.tokenizer_path));
+  ALTLAS_TRY(loaded->tokenizer, open_tokenizer(load, progress));
   ALTLAS_TRY_VOID(check_draft(load, *loaded->tokenizer));
   switch (devices.front().kind) {
     case device::DeviceKind::kCpu: {
-      ALTLAS_TRY(loaded->executor, open_cpu(load, devices, *loaded->tokenizer, progress));
+      ALTLAS_TRY(auto own,
+                 open_cpu(load, devices, *loaded->tokenizer, progress, std::move(options.links)));
+      if (options.lead)
+        loaded->executor = options.lead(std::move(own));
+      else
+        loaded->executor = std::move(own);
       loaded->simd = std::string(ops::to_string(ops::simd_target()));
       break;
     }

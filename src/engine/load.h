@@ -5,9 +5,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "engine/cpu_executor.h"
 #include "engine/executor.h"
 #include "engine/messages.h"
 #include "engine/replica_core.h"
@@ -52,5 +54,21 @@ using Loader = std::function<Result<std::unique_ptr<LoadedReplica>>(const LoadRe
 // compute here, mixed kinds).
 Result<std::unique_ptr<LoadedReplica>> load_replica(const LoadReplica& load,
                                                     const LoadProgressSink& progress);
+
+// How the leading worker of several reaches the others.
+struct LeadOptions {
+  std::vector<model::StageLinkOptions> links;  // As RankWorkers::links.
+  // Makes the executor of all ranks from that of this worker's.
+  std::function<std::unique_ptr<Executor>(std::unique_ptr<CpuExecutor>)> lead;
+};
+// As load_replica, of the ranks of the leading worker: the others load theirs by load_ranks().
+Result<std::unique_ptr<LoadedReplica>> load_leading(const LoadReplica& load,
+                                                    const LoadProgressSink& progress,
+                                                    LeadOptions options);
+// What a worker loads that does not lead: its ranks alone. links: as RankWorkers::links.  Errors:
+// as load_replica.
+Result<std::unique_ptr<CpuExecutor>> load_ranks(const LoadReplica& load,
+                                                const LoadProgressSink& progress,
+                                                std::vector<model::StageLinkOptions> links);
 
 }  // namespace altlas::engine

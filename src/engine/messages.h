@@ -2,6 +2,7 @@
 // way to reach an engine.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -35,8 +36,23 @@ struct LoadReplica : replica::ReplicaSettings {
   uint32_t worker = 0;  // The index of the worker that is told. Worker 0 leads, and hosts rank 0.
   // All ranks: rank = pipeline stage x tensor_parallel_size + rank within the stage.
   std::vector<RankPlace> ranks;
+  // Where the replica's workers find each other: a name that nobody else knows. The launcher of
+  // worker processes sets it.
+  std::string rendezvous = {};
 
   bool leads() const { return worker == 0; }
+  // The worker of each rank.
+  std::vector<uint32_t> rank_workers() const {
+    std::vector<uint32_t> out;
+    for (const RankPlace& rank : ranks) out.push_back(rank.worker);
+    return out;
+  }
+  // The number of workers, which all have ranks.
+  uint32_t workers() const {
+    uint32_t last = 0;
+    for (const RankPlace& rank : ranks) last = std::max(last, rank.worker);
+    return last + 1;
+  }
   // The ranks of the worker that is told, ascending.
   std::vector<uint32_t> own_ranks() const {
     std::vector<uint32_t> out;

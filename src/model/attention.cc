@@ -106,12 +106,13 @@ void Attention::run(StepContext& step, const LayerWeights& layer, uint32_t index
     step.clock.lap(Op::kKvWrite);
     attend(step, layer, place);
   }
-  step.meet();
+  step.meet_columns(&ShardPlan::q_heads, attended_, config_.head_dim);
   uint64_t seen = 0;
   for (const BatchEntry& entry : step.entries)
     seen += keys_seen(entry.position, entry.tokens.size(), window);
   step.clock.lap(Op::kAttention, 0, 0, 2 * seen * q_width());
-  if (!layer.output.takes_quantized || (!step.single && quantizes_items(layer.output))) return;
+  if (!layer.output.takes_quantized || (!step.single && quantizes_items(step, layer.output)))
+    return;
   ops::quantize_rows(attended_, config_.q_width(), step.own, step.quantized);
   step.meet_rows();
 }
@@ -140,9 +141,9 @@ void Attention::write_kv(StepContext& step, const LayerWeights& layer, const Pla
   }
 }
 
-// Whether attend() quantises its results, one item at a time.
-bool Attention::quantizes_items(const Linear& next) const {
-  return next.takes_quantized && shard_.attends_whole_blocks;
+// Whether attend() quantises its results, one item at a time. Processes give each other floats.
+bool Attention::quantizes_items(const StepContext& step, const Linear& next) const {
+  return next.takes_quantized && shard_.attends_whole_blocks && !step.group.splits();
 }
 
 // Returns the call of attention for a KV head of the rank, from a row of the step on. blocks: the
@@ -161,7 +162,7 @@ ops::AttentionCall Attention::call_of(const Head& head, uint32_t index, std::byt
 void Attention::attend(StepContext& step, const LayerWeights& layer, const Place& place) {
   const KvGroup& group = groups_[place.group];
   const size_t q = config_.q_width();
-  const bool quantizes = quantizes_items(layer.output);
+  const bool quantizes = quantizes_items(step, layer.output);
   std::byte* blocks = group.layer_data(layout_, place.index);
   while (const AttentionItem* taken = step.tokens.take()) {
     const AttentionItem& item = *taken;

@@ -66,7 +66,7 @@ class Attention {
   size_t q_width() const { return size_t{shard_.q_heads.size()} * config_.head_dim; }
   size_t kv_width() const { return size_t{shard_.kv_heads.size()} * config_.head_dim; }
   size_t turning(const KvGroup& group) const;
-  bool quantizes_items(const Linear& next) const;
+  bool quantizes_items(const StepContext& step, const Linear& next) const;
   void write_kv(StepContext& step, const LayerWeights& layer, const Place& place);
   void attend(StepContext& step, const LayerWeights& layer, const Place& place);
   void attend_token(StepContext& step, const LayerWeights& layer, const Place& place);

@@ -58,6 +58,7 @@ Result<void> CpuForward::allocate(const ModelFile& file, RankPlan& plan,
   ALTLAS_TRY_VOID(allocate_kv(shape));
   for (size_t i = 0; i < plan.adapters.size(); ++i)
     ALTLAS_TRY_VOID(adapters_.keep(static_cast<uint32_t>(i) + 1, plan.adapters[i], device_));
+  ALTLAS_TRY_VOID(share_plans(options.shard));
   if (shape.generates)
     open_decoder(plan, workspace, options.times);
   else
@@ -69,6 +70,19 @@ Result<void> CpuForward::allocate(const ModelFile& file, RankPlan& plan,
                DraftModel::load(std::move(plan.draft), options, shape.step_tokens_max, device_));
   }
   return {};
+}
+
+// Tells the link of the stage what each of its ranks has.
+Result<void> CpuForward::share_plans(const RankShard& shard) {
+  if (rank_ != 0 || !group_->splits()) return {};
+  ALTLAS_TRY(std::vector<ShardPlan> plans,
+             shard_plans(config_, shard.tp_size, shard.tensor_split, shard.ep_size));
+  group_->link()->set_plans(std::move(plans));
+  return {};
+}
+
+Result<void> CpuForward::failure() const {
+  return group_->link() == nullptr ? Result<void>() : group_->link()->failure();
 }
 
 // What the group shares lies behind the rank's own where the rank is alone.

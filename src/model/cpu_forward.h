@@ -24,7 +24,8 @@ class CpuForward final : public Forward {
                                                const LoadOptions& options, device::Device& device);
 
   bool gives_results() const override { return shard_.last; }
-  bool all_ready(bool ready) override { return group_->all(ready); }
+  bool all_ready(bool ready) override { return group_->all(rank_, ready); }
+  Result<void> failure() const override;
   uint32_t best_rows_max() const override { return kHeadRowsMax; }
   uint32_t head_rows_max() const override { return head_rows_max_; }
   void forward(std::span<const BatchEntry> entries) override;
@@ -55,11 +56,12 @@ class CpuForward final : public Forward {
         layout_(plan.layout),
         groups_(std::move(plan.groups)),
         adapter_rank_max_(options.adapter_rank_max),
-        rank_(options.shard.tp_rank),
+        rank_(options.shard.tp_rank - (options.group ? options.group->first_rank() : 0)),
         group_(options.group),
         device_(device) {}
   Result<void> allocate(const ModelFile& file, RankPlan& plan, const LoadOptions& options);
   Result<Workspace<Arena>> allocate_workspace(const RankPlan& plan);
+  Result<void> share_plans(const RankShard& shard);
   void open_decoder(const RankPlan& plan, Workspace<Arena> workspace, OpTimes* times);
   Result<void> allocate_kv(const ReplicaShape& shape);
   void answer(const HeadRow& row, uint32_t thread, size_t place);
@@ -72,7 +74,7 @@ class CpuForward final : public Forward {
   const ops::KvLayout layout_;
   std::vector<KvGroup> groups_;
   const uint32_t adapter_rank_max_;
-  const uint32_t rank_;  // In the group.
+  const uint32_t rank_;  // In the group: of those of its stage in this process.
   std::shared_ptr<RankGroup> group_;
   device::Device& device_;
   uint64_t identity_ = 0;

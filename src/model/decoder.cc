@@ -49,6 +49,8 @@ Decoder::Parts::Parts(const DecoderPart& part, std::span<const KvGroup> groups,
       inbox(arena.shared.take_rows<float>(
           part.shard.first ? 0 : uint64_t{threads.depth} * part.step_tokens_max,
           part.config.hidden)),
+      staging(arena.shared.take(threads.processes > 1 ? threads.processes * StageLink::kBlockBytes
+                                                      : 0)),
       quantized(arena.shared.take(ops::quantized_bytes(part.step_tokens_max, widest(part.config)))),
       own_x(arena.own.take_rows<float>(threads.own, line_floats(part.config.hidden))),
       own_normed(arena.own.take_rows<float>(threads.own, line_floats(part.config.hidden))),
@@ -74,10 +76,14 @@ Decoder::Decoder(const DecoderPart& part, std::span<const KvGroup> groups,
       shard_(part.shard),
       weights_(part.weights),
       team_(team),
-      parts_(part, groups, {team.team->size(), team.group->threads(), team.group->depth()}, team,
-             workspace),
+      parts_(part, groups,
+             {team.team->size(), team.group->threads(), team.group->depth(),
+              team.group->splits() ? team.group->link()->processes() : 1},
+             team, workspace),
       tokens_(part.step_tokens_max, part.shard.kv_heads.size()) {
-  if (!shard_.first && team_.rank == 0) team_.group->open_inbox(parts_.inbox);
+  if (team_.rank != 0) return;
+  if (!shard_.first) team_.group->open_inbox(parts_.inbox);
+  if (team_.group->splits()) team_.group->link()->set_staging(parts_.staging);
 }
 
 void Decoder::forward(std::span<const BatchEntry> entries) {
@@ -85,14 +91,32 @@ void Decoder::forward(std::span<const BatchEntry> entries) {
   adapts_ = std::ranges::any_of(entries, &BatchEntry::adapter);
   const uint32_t threads = team_.team->size();
   shares_tokens_ = threads > 1 && tokens_.size() >= size_t{threads} * kOwnTokens;
-  if (!shard_.first) team_.group->wait_delivered(steps_ + 1);
+  StageLink* const link = team_.group->link();
+  if (!shard_.first) {
+    if (team_.rank == 0 && link != nullptr && link->receives()) {
+      link->receive(inbox_rows());
+      team_.group->deliver();
+    }
+    team_.group->wait_delivered(steps_ + 1);
+  }
   team_.run([&](uint32_t thread, uint32_t group_thread) {
     StepContext step = context(thread, group_thread, entries);
     run_layers(step);
-    if (!shard_.last) send_on(step);
+    if (!shard_.last && team_.group->next() != nullptr) send_on(step);
   });
-  if (!shard_.last && team_.rank == 0) team_.group->next()->deliver();
+  if (!shard_.last && team_.rank == 0) {
+    if (team_.group->next() != nullptr) team_.group->next()->deliver();
+    if (link != nullptr && link->sends())
+      link->send(std::as_bytes(std::span(parts_.x.data, tokens_.size() * config_.hidden)));
+  }
   ++steps_;
+}
+
+// Where this step's hidden states of the stage before belong.
+std::span<std::byte> Decoder::inbox_rows() const {
+  const size_t turn = steps_ % team_.group->depth();
+  return std::as_writable_bytes(
+      std::span(parts_.inbox[turn * tokens_.capacity()], tokens_.size() * config_.hidden));
 }
 
 StepContext Decoder::context(uint32_t thread, uint32_t group_thread,
@@ -109,7 +133,7 @@ StepContext Decoder::context(uint32_t thread, uint32_t group_thread,
           .entries = entries,
           .tokens = tokens_,
           .single = single,
-          .alone = shares_tokens_ && team_.group->size() == 1,
+          .alone = shares_tokens_ && team_.group->size() == 1 && !team_.group->splits(),
           .adapts = adapts_,
           .own = single ? Range{0, 1} : device::split(tokens, group_thread, team_.group->threads()),
           .rank_own = single ? Range{0, 1} : split,
@@ -128,7 +152,7 @@ StepContext Decoder::context(uint32_t thread, uint32_t group_thread,
 
 void Decoder::run_layers(StepContext& step) {
   Attention& attention = parts_.attention;
-  for (size_t row = step.own.begin; row < step.own.end; ++row) begin_row(step, row);
+  begin_rows(step);
   step.clock.lap(Op::kEmbed);
   const LayerWeights* before = nullptr;
   for (uint32_t l = shard_.layers.begin; l < shard_.layers.end; ++l) {
@@ -146,7 +170,7 @@ void Decoder::run_layers(StepContext& step) {
     attention.run(step, layer, l);
     step.multiply(layer.output, step.input(attention.attended()), step.delta);
     // Rows of step.quantized differ in size: q's before, hidden's now.
-    step.meet();
+    step.meet_columns(&ShardPlan::hidden, step.delta);
     step.lap(Op::kOutput, layer.output);
     adapt(step, l, &LayerAdapter::output, attention.attended(), step.delta);
     add_and_norm(step, true, layer.post_attention_norm, layer.feed_forward_norm,
@@ -181,6 +205,23 @@ void Decoder::adapt_down(StepContext& step, uint32_t index) const {
   adapt(step, index, &LayerAdapter::down, gated, step.delta);
 }
 
+// What this thread's rows begin with.
+void Decoder::begin_rows(StepContext& step) const {
+  for (size_t row = step.own.begin; row < step.own.end; ++row) begin_row(step, row);
+  if (shard_.first && step.group.splits()) merge_embeddings(step);
+}
+
+// Each process has the embeddings of some ids, and zeros where the others' belong.
+void Decoder::merge_embeddings(StepContext& step) const {
+  step.group.meet_all(step.group_thread, [&](StageLink& link) {
+    link.merge(
+        std::as_writable_bytes(std::span(parts_.x.data, step.tokens.size() * config_.hidden)));
+  });
+  // Every thread has the row of a step of one token.
+  if (step.single && step.group_thread != 0)
+    std::copy_n(parts_.x.data, config_.hidden, step.x.data);
+}
+
 // What a row of the step begins with: its hidden state and its rope angles.
 void Decoder::begin_row(StepContext& step, size_t row) const {
   const StepToken& token = tokens_[row];
@@ -212,9 +253,13 @@ void Decoder::send_on(const StepContext& step) const {
 void Decoder::embed(const StepToken& token, float* x) const {
   const size_t hidden = config_.hidden;
   const auto id = static_cast<uint32_t>(token.id);
-  const RankGroup::Shard& shard = team_.group->shard_of(id);
-  const DecoderWeights& weights = *shard.weights;
-  const size_t row = id - shard.vocab.begin;
+  const RankGroup::Shard* const shard = team_.group->shard_of(id);
+  if (shard == nullptr) {
+    std::fill_n(x, hidden, 0.0f);
+    return;
+  }
+  const DecoderWeights& weights = *shard->weights;
+  const size_t row = id - shard->vocab.begin;
   if (weights.tied)
     ops::unpack_row(weights.head.parts[0].matrix, row, x);
   else

@@ -62,6 +62,7 @@ class Decoder {
     Rows<float> x, normed, delta;  // [T, hidden]
     Rows<float> angles[2];         // [T, head_dim]
     Rows<float> inbox;             // [depth * T, hidden]; of stages behind the first.
+    std::byte* staging;            // What a StageLink moves at once, where there are processes.
     std::byte* quantized;
     // The x of a step of one token, per thread of the rank; the group's first thread has its x in
     // the step's, where the head reads it.
@@ -82,8 +83,11 @@ class Decoder {
   StepContext context(uint32_t thread, uint32_t group_thread, std::span<const BatchEntry> entries);
   void run_layers(StepContext& step);
   void feed_forward(StepContext& step, uint32_t index);
+  void begin_rows(StepContext& step) const;
   void begin_row(StepContext& step, size_t row) const;
   void embed(const StepToken& token, float* x) const;
+  void merge_embeddings(StepContext& step) const;
+  std::span<std::byte> inbox_rows() const;
   void send_on(const StepContext& step) const;
   Forms forms_of(const Linear& next) const;
   Forms feed_forward_forms(const LayerWeights& layer) const;

@@ -20,12 +20,13 @@ struct DecoderPart {
   uint32_t step_tokens_max;
 };
 
-// Who computes a step: the numbers of threads of the rank's team and of all ranks' teams; and how
-// many steps are in flight at most.
+// Who computes a step: the numbers of threads of the rank's team and of all ranks' teams in this
+// process; how many steps are in flight at most; and in how many processes the stage has ranks.
 struct StepThreads {
   uint32_t own;
   uint32_t group;
   uint32_t depth = 1;
+  uint32_t processes = 1;
 };
 
 // Memory of a step: the rank's own, and that of its group.

@@ -55,16 +55,31 @@ void FeedForward::run(StepContext& step, const LayerWeights& layer, uint32_t ind
   const ops::Activations input = step.input(step.normed);
   if (step.adapts) {
     step.multiply(layer.gate_up, input, gated.values);
-    step.meet_products();
+    if (step.group.splits()) {
+      Rows<float> up = gated.values;
+      up.data += gated.wide;
+      step.meet_columns(&ShardPlan::feed_forward, gated.values);
+      step.meet_columns(&ShardPlan::feed_forward, up);
+    } else {
+      step.meet_products();
+    }
     adapt(step, index, &LayerAdapter::gate_up, step.normed, gated.values);
     gate(step, layer.down);
   } else {
     multiply_gated(step, step.share, layer.gate_up, input, gated);
   }
-  step.meet_products();
+  if (!step.group.splits() || step.adapts)
+    step.meet_products();
+  else if (gated.takes_quantized)
+    step.meet_quantized(&ShardPlan::feed_forward, gated.quantized, gated.wide);
+  else
+    step.meet_columns(&ShardPlan::feed_forward, gated.values);
   step.lap(Op::kGateUp, layer.gate_up);
   step.multiply(layer.down, gated.input(step.tokens.size()), step.delta);
-  step.meet_products();
+  if (step.group.splits())
+    step.meet_columns(&ShardPlan::hidden, step.delta);
+  else
+    step.meet_products();
   step.lap(Op::kDown, layer.down);
 }
 

@@ -68,6 +68,10 @@ class Forward {
   // is, is `ready`. Each step of a rank asks once, before it computes.
   virtual bool all_ready(bool ready) = 0;
 
+  // Ok unless ranks of other processes failed, or did not come in time, in this step or one before:
+  // then what steps give means nothing.  Errors: as collective::Group's.
+  virtual Result<void> failure() const = 0;
+
   // Most rows of one best_tokens(), and of one head().
   virtual uint32_t best_rows_max() const = 0;
   virtual uint32_t head_rows_max() const = 0;

@@ -56,14 +56,28 @@ class Head {
       OpClock clock(thread == 0 ? times_ : nullptr);
       norm_rows(group_thread, rows);
       clock.lap(Op::kNorm);
-      const auto own = share(thread);
-      for (size_t first = own.begin; first < own.end; first += kWidth) {
-        const size_t count = std::min(kWidth, own.end - first);
-        const Rows<float> logits = chunk(thread, rows.size(), first, count);
-        clock.lap(Op::kHead);
-        for (size_t i = 0; i < rows.size(); ++i)
-          look(group_thread, i, shard_.vocab.begin + first, logits[i], count);
-        clock.lap(Op::kSample);
+      const auto each_piece = [&](const Range& own, size_t shift, const auto& make) {
+        for (size_t first = own.begin; first < own.end; first += kWidth) {
+          const size_t count = std::min(kWidth, own.end - first);
+          const Rows<float> logits = make(first, count);
+          clock.lap(Op::kHead);
+          for (size_t i = 0; i < rows.size(); ++i)
+            look(group_thread, i, shift + first, logits[i], count);
+          clock.lap(Op::kSample);
+        }
+      };
+      if (team_.group->splits()) {
+        // Every process sees the whole rows.
+        keep_logits(thread, rows.size());
+        gather_logits(group_thread, rows.size());
+        each_piece(share(config_.vocab_size, group_thread, team_.group->threads()), 0,
+                   [&](size_t first, size_t count) {
+                     return kept_chunk(thread, rows.size(), first, count);
+                   });
+      } else {
+        each_piece(share(thread), shard_.vocab.begin, [&](size_t first, size_t count) {
+          return chunk(thread, rows.size(), first, count);
+        });
       }
       team_.group->barrier();
       clock.lap(Op::kHead, weights_.head.bytes, products(rows.size()));
@@ -95,8 +109,15 @@ class Head {
     return uint64_t{weights_.head.rows} * weights_.head.cols * rows;
   }
   void norm_rows(uint32_t group_thread, std::span<const uint32_t> rows);
+  static Range share(size_t vocab, uint32_t thread, uint32_t threads);
   Range share(uint32_t thread) const;
+  Rows<float> multiply(uint32_t thread, size_t rows, size_t first, size_t count);
+  void finish_chunk(uint32_t thread, const Rows<float>& logits, size_t rows, size_t count);
   Rows<float> chunk(uint32_t thread, size_t rows, size_t first, size_t count);
+  void keep_logits(uint32_t thread, size_t rows);
+  void gather_logits(uint32_t group_thread, size_t rows);
+  Rows<float> kept_chunk(uint32_t thread, size_t rows, size_t first, size_t count);
+  void gather_best(StageLink& link, size_t rows);
   void find_best(uint32_t thread, uint32_t group_thread, size_t rows);
 
   const Hyperparameters& config_;
@@ -110,6 +131,14 @@ class Head {
   Rows<ops::Best> best_;      // [threads of the group, kHeadRowsMax]
   // [threads of the group, kHeadRowsMax]: 1 where the thread saw what is not finite.
   Rows<uint8_t> broken_;
+  // Where the stage has ranks in other processes: logits as they came, [kSampledRowsMax, vocab],
+  // and the best of each process, [processes, kHeadRowsMax].
+  struct Found {
+    ops::Best best;
+    uint32_t broken = 0;
+  };
+  Rows<float> kept_;
+  Rows<Found> found_;
 };
 
 }  // namespace altlas::model

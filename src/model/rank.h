@@ -70,7 +70,8 @@ class Rank {
  public:
   virtual ~Rank() = default;
   virtual const ReplicaShape& shape() const = 0;
-  // Carries out one step.  Errors: kInvalid for a plan that breaks StepPlan's contract or names
+  // Carries out one step.  Errors: of the group's link, where it has one, naming step, worker and
+  // collective; kInvalid for a plan that breaks StepPlan's contract or names
   // what this rank does not have; memory stays intact, but the rank's slots may be half changed:
   // restart the replica.
   virtual Result<StepResult> run(const StepPlan& plan) = 0;

@@ -12,23 +12,28 @@
 namespace altlas::model {
 
 RankGroup::RankGroup(std::span<const uint32_t> team_sizes, std::shared_ptr<RankGroup> next,
-                     uint32_t depth)
+                     uint32_t depth, std::shared_ptr<StageLink> link)
     : first_thread_(team_sizes.size() + 1),
       shards_(team_sizes.size()),
       taken_(team_sizes.size()),
       next_(std::move(next)),
       depth_(depth),
+      link_(std::move(link)),
       barrier_(std::accumulate(team_sizes.begin(), team_sizes.end(), 0u)),
       leaders_(static_cast<uint32_t>(team_sizes.size())) {
   for (size_t r = 0; r < team_sizes.size(); ++r)
     first_thread_[r + 1] = first_thread_[r] + team_sizes[r];
 }
 
-bool RankGroup::all(bool ready) {
-  if (size() == 1) return ready;
+bool RankGroup::all(uint32_t rank, bool ready) {
+  if (size() == 1 && !splits()) return ready;
   if (!ready) refused_.fetch_add(1, std::memory_order_relaxed);
   leaders_.meet();
-  return refused_.load(std::memory_order_relaxed) == 0;
+  const bool here = refused_.load(std::memory_order_relaxed) == 0;
+  if (!splits()) return here;
+  if (rank == 0 && !link_->all(here)) all_processes_ = false;
+  leaders_.meet();
+  return all_processes_;
 }
 
 RankGroup::~RankGroup() {

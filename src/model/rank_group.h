@@ -1,6 +1,8 @@
 // RankGroup: the tensor-parallel ranks of one pipeline stage that compute in one process. They
 // share the workspace of a step: every rank's threads write their part of each buffer, which
-// gathers it without a copy, and all threads meet at one barrier.
+// gathers it without a copy, and all threads meet at one barrier. Where the stage has ranks in
+// other processes too, each process has a workspace of its own, and a StageLink brings what the
+// others wrote; rows between products are then computed in every process.
 #pragma once
 
 #include <algorithm>
@@ -18,6 +20,7 @@
 #include "model/arena.h"
 #include "model/forward.h"
 #include "model/shard_plan.h"
+#include "model/stage_link.h"
 #include "ops/sample/row_sampler.h"
 
 namespace altlas::model {
@@ -39,14 +42,23 @@ class RankGroup {
   };
 
   // team_sizes: the number of threads of each rank. next: the ranks of the stage behind this one;
-  // null: this is the last. depth: steps on their way between the two at most.
+  // null: no such rank is in this process. depth: steps on their way between the two at most.
+  // link: to the stage's ranks, and to stages, in other processes; null: there are none.
   explicit RankGroup(std::span<const uint32_t> team_sizes,
-                     std::shared_ptr<RankGroup> next = nullptr, uint32_t depth = 1);
+                     std::shared_ptr<RankGroup> next = nullptr, uint32_t depth = 1,
+                     std::shared_ptr<StageLink> link = nullptr);
   RankGroup(const RankGroup&) = delete;
   RankGroup& operator=(const RankGroup&) = delete;
   ~RankGroup();
 
   uint32_t size() const { return static_cast<uint32_t>(shards_.size()); }
+  // The first of the stage's tensor-parallel ranks that is in this process; `rank` below counts
+  // from it.
+  uint32_t first_rank() const { return link_ ? link_->first_rank() : 0; }
+  // To other processes; null: all ranks of the replica are in this one.
+  StageLink* link() const { return link_.get(); }
+  // Whether the stage has ranks in other processes.
+  bool splits() const { return link_ && link_->splits(); }
   // The number of threads of all ranks.
   uint32_t threads() const { return first_thread_.back(); }
   // The index of the rank's first thread among all.
@@ -54,9 +66,18 @@ class RankGroup {
 
   // Threads: all of all ranks.
   void barrier() { barrier_.meet(); }
-  // True if every rank says so, and has in every call before. Threads: the leader of each rank's
-  // team.
-  bool all(bool ready);
+  // All threads meet; the one whose index among all is 0 calls carry(StageLink&) meanwhile, where
+  // the stage has ranks in other processes. Threads: all of all ranks.
+  template <class Carry>
+  void meet_all(uint32_t thread, Carry&& carry) {
+    barrier();
+    if (!splits()) return;
+    if (thread == 0) carry(*link_);
+    barrier();
+  }
+  // True if every rank says so, those of other processes too, and has in every call before.
+  // Threads: the leader of each rank's team.
+  bool all(uint32_t rank, bool ready);
 
   // This rank's part of a workspace that all share, booked on its device: equal parts of whole
   // pages, `bytes` each, one behind the other. Threads: each rank's leader, once, while loading.
@@ -65,7 +86,7 @@ class RankGroup {
   // All parts together, once this rank's was taken.
   std::byte* workspace() const { return workspace_; }
 
-  // The stage behind this one; null: this is the last.
+  // The stage behind this one; null: this process has no rank of one.
   RankGroup* next() const { return next_.get(); }
   // Steps that a stage before this one may be ahead.
   uint32_t depth() const { return depth_; }
@@ -85,9 +106,12 @@ class RankGroup {
 
   // Threads: each rank's leader while loading; the rest once all ranks are loaded.
   void publish(uint32_t rank, const Shard& shard) { shards_[rank] = shard; }
-  // What the rank shows that has the token id, one of the vocabulary.
-  const Shard& shard_of(uint32_t id) const {
-    return *std::ranges::find_if(shards_, [id](const Shard& one) { return one.vocab.holds(id); });
+  // What the rank shows that has the token id, one of the vocabulary; null: it is in another
+  // process.
+  const Shard* shard_of(uint32_t id) const {
+    const auto found =
+        std::ranges::find_if(shards_, [id](const Shard& one) { return one.vocab.holds(id); });
+    return found == shards_.end() ? nullptr : &*found;
   }
   // Calls make(Shared&) for the first rank that asks. Threads: each rank's leader while loading.
   template <class Make>
@@ -104,12 +128,14 @@ class RankGroup {
   std::vector<uint8_t> taken_;  // By rank: 1 where its part of the workspace is its buffer.
   const std::shared_ptr<RankGroup> next_;
   const uint32_t depth_;
+  const std::shared_ptr<StageLink> link_;
   Rows<float> inbox_;
   device::Gate delivered_;
   device::Barrier barrier_;
   device::Barrier leaders_;
   std::atomic<uint32_t> refused_{0};
-  std::mutex mutex_;  // Guards what loading ranks make.
+  bool all_processes_ = true;  // Written by rank 0 between two meetings of the leaders.
+  std::mutex mutex_;           // Guards what loading ranks make.
   bool made_ = false;
   Shared shared_;
   std::byte* workspace_ = nullptr;

@@ -414,11 +414,19 @@ Result<void> RankSteps::take_plan(const StepPlan& step) {
   return {};
 }
 
+Result<void> RankSteps::check_links(const StepPlan& step) const {
+  const Result<void> linked = forward_->failure();
+  if (linked.ok()) return {};
+  return Error(linked.error().code(),
+               fmt::format("step {}, {}", step.id.value, linked.error().message()));
+}
+
 Result<StepResult> RankSteps::run(const StepPlan& step) {
   const int64_t busy_before = device_.busy_ns();
   forget_step(step);
   const Result<void> taken = take_plan(step);
   const bool all_ready = forward_->all_ready(taken.ok());
+  ALTLAS_TRY_VOID(check_links(step));
   ALTLAS_TRY_VOID(taken);
   if (!all_ready) return broken("another rank refused it, or one before it");
   run_draft();
@@ -431,6 +439,7 @@ Result<StepResult> RankSteps::run(const StepPlan& step) {
     result_.sampled.clear();
   }
   keep_draft();
+  ALTLAS_TRY_VOID(check_links(step));
   for (const SampledToken& sampled : result_.sampled) {
     SequenceSlot& slot = slots_[static_cast<size_t>(sampled.slot)];
     if (sampled.token >= 0) slot.sampled(sampled.token);

@@ -58,6 +58,7 @@ class RankSteps final : public Rank {
   };
 
   void forget_step(const StepPlan& step);
+  Result<void> check_links(const StepPlan& step) const;
   Result<void> take_plan(const StepPlan& step);
   Result<void> apply_changes(const StepPlan& step);
   Result<void> start(const SlotStart& start);

@@ -27,6 +27,7 @@ constexpr int32_t kBroken = 33;  // Its logits and hidden state are not finite.
 // After token n comes n + 1, with log-probability -n. Every call is recorded.
 class PretendedForward final : public Forward {
  public:
+  Result<void> failure() const override { return {}; }
   explicit PretendedForward(std::vector<std::string>& calls) : calls_(calls) {}
 
   bool gives_results() const override { return true; }

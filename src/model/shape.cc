@@ -98,6 +98,12 @@ Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& 
                               uint32_t threads, RankPlan& plan) {
   const ReplicaShape& shape = plan.shape;
   const uint32_t ranks = options.shard.tp_size;
+  const StageLink* link = options.group ? options.group->link() : nullptr;
+  const bool splits = link != nullptr && link->splits();
+  if (splits && plan.config.experts.count > 0)
+    return Error(ErrorCode::kUnsupported,
+                 "a mixture-of-experts model whose tensor-parallel ranks are in several workers: "
+                 "use distributed_executor_backend uni, or pipeline_parallel_size across workers");
   if (!shape.generates) {
     if (ranks > 1 || options.shard.pp_size > 1)
       return invalid(fmt::format("tensor_parallel_size is {} and pipeline_parallel_size {}: this "
@@ -111,10 +117,10 @@ Result<void> plan_activations(const LoadOptions& options, const DecoderWeights& 
   }
   const DecoderPart part{plan.config, plan.shard, weights, plan.layout, shape.step_tokens_max};
   const uint32_t all = options.group ? options.group->threads() : threads * ranks;
-  const Workspace<uint64_t> bytes =
-      Decoder::workspace_bytes(part, {threads, all, options.executor_depth});
-  plan.activation_bytes = {whole_pages(bytes.own),
-                           whole_pages(ceil_div(bytes.shared, uint64_t{ranks}))};
+  const Workspace<uint64_t> bytes = Decoder::workspace_bytes(
+      part, {threads, all, options.executor_depth, splits ? link->processes() : 1});
+  const uint64_t sharing = splits ? link->rank_count() : ranks;
+  plan.activation_bytes = {whole_pages(bytes.own), whole_pages(ceil_div(bytes.shared, sharing))};
   return {};
 }
 

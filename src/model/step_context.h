@@ -66,6 +66,10 @@ struct StepContext {
             .stride = values.stride};
   }
   ProductShare share_of_rows(size_t count) const { return {{0, count}, thread, team.size()}; }
+  // All threads meet; then what every rank of the stage wrote of the tokens' rows is there: `part`
+  // of each, in units of `unit` columns. rows: quantised rows of `cols` columns, or floats.
+  void meet_columns(ShardRange ShardPlan::* part, Rows<float> rows, size_t unit = 1) const;
+  void meet_quantized(ShardRange ShardPlan::* part, std::byte* rows, size_t cols) const;
   // This thread's share of y = x W. x and y: of all tokens.
   void multiply(const ProductShare& part, const Linear& linear, const ops::Activations& in,
                 Rows<float> y) const {

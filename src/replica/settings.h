@@ -44,6 +44,8 @@ struct ReplicaSettings {
   PipelineSplit pipeline_split = PipelineSplit::kBalanced;
   uint32_t pipeline_micro_batches = 0;  // 0: as many as stages.
   uint32_t expert_parallel_size = 1;
+  ExecutorBackend distributed_executor_backend = ExecutorBackend::kUni;
+  uint32_t distributed_timeout_seconds = 60;  // The longest wait of a rank for one elsewhere.
   uint32_t model_len_max = 0;    // Tokens; 0: the model's, capped to what the KV holds.
   uint32_t sequences_max = 0;    // 0: chosen by the engine.
   uint32_t step_tokens_max = 0;  // 0: chosen by the engine.
@@ -75,6 +77,10 @@ struct ReplicaSettings {
     field("pipeline_split", &S::pipeline_split, &C::pipeline_split);
     field("pipeline_micro_batches", &S::pipeline_micro_batches, &C::pipeline_micro_batches);
     field("expert_parallel_size", &S::expert_parallel_size, &C::expert_parallel_size);
+    field("distributed_executor_backend", &S::distributed_executor_backend,
+          &C::distributed_executor_backend);
+    field("distributed_timeout_seconds", &S::distributed_timeout_seconds,
+          &C::distributed_timeout_seconds);
     field("model_len_max", &S::model_len_max, &C::max_model_len);
     field("sequences_max", &S::sequences_max, &C::max_sequences);
     field("step_tokens_max", &S::step_tokens_max, &C::step_tokens_max);

@@ -13,6 +13,7 @@ void write(const engine::LoadReplica& from, proto::Frame* frame) {
   proto::LoadReplica* to = frame->mutable_load();
   write_values<replica::ReplicaSettings>(from, to->mutable_settings());
   to->set_worker(from.worker);
+  to->set_rendezvous(from.rendezvous);
   for (const engine::RankPlace& rank : from.ranks) {
     proto::RankPlace* place = to->add_ranks();
     place->set_worker(rank.worker);
@@ -27,6 +28,7 @@ Result<Message> read_load(const proto::LoadReplica& from) {
   ALTLAS_TRY(auto settings, read_values<replica::ReplicaSettings>(from.settings()));
   engine::LoadReplica to{std::move(settings)};
   to.worker = from.worker();
+  to.rendezvous = from.rendezvous();
   for (const proto::RankPlace& rank : from.ranks())
     to.ranks.push_back({.worker = rank.worker(),
                         .node = rank.node(),

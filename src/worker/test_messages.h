@@ -37,6 +37,7 @@ inline std::vector<engine::Command> all_commands() {
   load.model_path = "/models/\xff.gguf";
   load.tokenizer_path = "/models/tokenizer";
   load.worker = 1;
+  load.rendezvous = "secret/7";
   load.ranks = {
       {.device_id = 3, .device_spec = "cpu:1:1:4GiB"},
       {.worker = 1, .node = 2, .device_id = 4, .device_spec = "cpu:1:1:4GiB", .cpu_first = 8}};

@@ -43,14 +43,15 @@ ReplicaMemory memory_of(const ReplicaSlot& slot, size_t rank) {
   return out;
 }
 
-// Returns one worker for each machine that has devices of the replica, in the order of ranks.
+// Returns one worker for each machine that has devices of the replica, or for each rank, in the
+// order of ranks.
 std::vector<SlotWorker> workers_for(std::span<const DeviceId> ranks,
-                                    std::span<const FleetDevice> devices) {
+                                    std::span<const FleetDevice> devices, ExecutorBackend backend) {
   std::vector<SlotWorker> out;
   for (uint32_t rank = 0; rank < ranks.size(); ++rank) {
     const uint32_t node = devices[static_cast<size_t>(ranks[rank].value)].setup.node;
     auto worker = std::ranges::find(out, node, &SlotWorker::node);
-    if (worker == out.end()) {
+    if (worker == out.end() || backend == ExecutorBackend::kMp) {
       out.emplace_back().node = node;
       worker = out.end() - 1;
     }
@@ -103,7 +104,7 @@ Fleet::Fleet(const CoreSetup& setup, MemoryLedger& ledger, ChangeSet& changed)
       added.deployment = index;
       added.site = deployment.site_on.at(ranks.front());
       added.devices = ranks;
-      added.workers = workers_for(ranks, devices_);
+      added.workers = workers_for(ranks, devices_, one.load.distributed_executor_backend);
       added.wanted = deployment.slots.size() < one.initial_replicas.value_or(UINT32_MAX);
       deployment.target += added.wanted;
       deployment.slots.push_back(slot);
