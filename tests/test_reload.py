@@ -190,6 +190,13 @@ hides("task_metrics", "altlas_control_tasks_total")
 hides("queue_metrics", "altlas_control_queue_seconds_count")
 
 
+@row("monitoring.inference_extension_metrics", True)
+def inference_extension_metrics(one):
+    assert "\nvllm:num_requests_waiting{" in one.get("/metrics").text
+    one.reload(BASE)
+    assert "vllm:" not in one.get("/metrics").text
+
+
 @row("api_metadata.enabled", True)
 def api_metadata(one):
     assert "meta" in one.get("/version").json()

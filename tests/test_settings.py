@@ -152,7 +152,8 @@ def alone(files):
 def cpu(files):
     config = {
         "gpu": {"max_temperature": 50, "multi_gpu": {"min_batch_size_per_gpu": 2}},
-        "monitoring": {"interval": 0.05, "prometheus_endpoint": "/measures", "detailed_gpu_metrics": False, "task_metrics": False, "queue_metrics": False},
+        "monitoring": {"interval": 0.05, "prometheus_endpoint": "/measures", "detailed_gpu_metrics": False, "task_metrics": False, "queue_metrics": False,
+                       "inference_extension_metrics": True},
         "engine": {"devices": "cpu:2:1:1GiB", "simd": "scalar", "kv_block_tokens": 32, "kv_tokens_max": 100, "max_sequences": 3,
                    "lora_modules": {"poet": str(files.adapter)}, "lora_folders": [str(files.root)], "max_loras": 2, "tool_call_parser": "mistral"},
         "models": [{"name": "plain", "path": str(files.tiny)},
@@ -401,6 +402,13 @@ def task_metrics(one):
 @row("cpu", "monitoring.queue_metrics")
 def queue_metrics(one):
     assert "altlas_control_queue_tasks" not in one.get("/measures").text
+
+
+@row("cpu", "monitoring.inference_extension_metrics")
+def inference_extension_metrics(one):
+    text = one.get("/measures").text
+    for name in ("num_requests_waiting", "num_requests_running", "kv_cache_usage_perc", "cache_config_info"):
+        assert f"\nvllm:{name}{{" in text, text
 
 
 @row("place", "monitoring.log_level")

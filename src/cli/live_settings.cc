@@ -15,6 +15,8 @@ void show_metrics(const config::MonitoringConfig& config, telemetry::Registry& m
     metrics.show(*one, config.queue_metrics);
   for (const telemetry::MetricDef* one : control::kDetailedGpuMetrics)
     metrics.show(*one, config.detailed_gpu_metrics);
+  for (const telemetry::MetricDef* one : control::kInferenceExtensionMetrics)
+    metrics.show(*one, config.inference_extension_metrics);
 }
 
 Result<void> check_bind(const config::Config& config, const server::Auth& auth) {

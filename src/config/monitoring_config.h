@@ -20,6 +20,7 @@ struct MonitoringConfig {
   bool detailed_gpu_metrics = true;
   bool task_metrics = true;
   bool queue_metrics = true;
+  bool inference_extension_metrics = false;
   int64_t trace_spans_max = 65536;
 
   static constexpr void fields(auto&& field) {
@@ -50,6 +51,10 @@ struct MonitoringConfig {
                     .reload = true});
     field("queue_metrics", &S::queue_metrics,
           FieldInfo{.help = "Queue length and wait metrics.", .reload = true});
+    field("inference_extension_metrics", &S::inference_extension_metrics,
+          FieldInfo{.help = "Queue, running requests and KV cache by the names that the Kubernetes "
+                            "inference extension reads from a model server too (vllm:...).",
+                    .reload = true});
     field("trace_spans_max", &S::trace_spans_max,
           FieldInfo{.help = "Spans of requests and tasks kept for /api/v1/trace; the oldest go "
                             "first, 0 keeps none.",

@@ -282,7 +282,11 @@ TaskPage Core::tasks(const TaskFilter& filter) const {
 std::vector<DeviceView> Core::devices() const { return show_devices(fleet_, ledger_); }
 
 std::vector<DeploymentView> Core::deployments() const {
-  return show_deployments(fleet_, adapters_);
+  std::vector<DeploymentView> out = show_deployments(fleet_, adapters_);
+  for (uint32_t i = 0; i < out.size(); ++i)
+    for (const uint32_t site : waiting_.sites(i))
+      out[i].waiting += static_cast<uint32_t>(waiting_.queue().size(site));
+  return out;
 }
 
 Result<std::vector<ScaleDecision>> Core::scale_decisions(const std::string& name) const {

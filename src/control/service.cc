@@ -54,7 +54,7 @@ class ServiceImpl : public Service {
         log_(std::move(log)),
         scratch_(std::move(scratch)),
         core_(options_.setup),
-        writer_(std::move(options_.store), journal::WriterOptions{}),
+        writer_(std::move(options_.store), journal::WriterOptions{.metrics = options_.metrics}),
         timer_(strand_),
         metrics_(options_.metrics, options_.tracer),
         sampler_(options_.sample_interval_us),
@@ -195,8 +195,7 @@ class ServiceImpl : public Service {
       idle_ = &idle;
       run(DrainRequested{});
     });
-    const auto patience = std::chrono::milliseconds(timeout_ms);
-    idle.get_future().wait_for(patience);
+    idle.get_future().wait_for(std::chrono::milliseconds(timeout_ms));
     asio::post(strand_, [this, &ended] {
       idle_ = nullptr;
       run(StopRequested{});
@@ -231,6 +230,7 @@ class ServiceImpl : public Service {
     log_->append(now, event);
     const bool replicas = Board::touches_replicas(event);
     board_.changed(event, now);
+    if (!tokens) metrics_.event(event, now);
     std::vector<Action> actions;
     core_.step(std::move(event), now, actions);
     if (replicas || std::ranges::any_of(actions, Board::moves_replicas))
@@ -306,7 +306,10 @@ class ServiceImpl : public Service {
     });
     if (!taken.ok()) log::warn("old tasks stay in the journal: {}", taken.error().message());
   }
-  void carry_out(StartWorker& what) { launcher_->start(what.worker, std::move(what.load)); }
+  void carry_out(StartWorker& what) {
+    metrics_.starts(what.worker, clock_.now());
+    launcher_->start(what.worker, std::move(what.load));
+  }
   void carry_out(StopWorker& what) { launcher_->stop(what.worker, what.kill); }
   void carry_out(SendCommand& what) { launcher_->send(what.worker, std::move(what.command)); }
   void carry_out(LogWarning& what) {

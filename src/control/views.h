@@ -129,7 +129,9 @@ struct ReplicaView : replica::ReplicaLimits {
   uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0, swapped_blocks = 0;
   uint64_t speculative_drafted = 0, speculative_accepted = 0;
   uint64_t not_finite_outputs = 0;
-  std::vector<int64_t> rank_busy_us;  // Since its load, by rank.
+  uint64_t steps = 0, step_sequences = 0;  // Sequences are added up over the steps.
+  uint32_t waiting = 0;                    // Sequences that it has and does not compute.
+  std::vector<int64_t> rank_busy_us;       // Since its load, by rank.
 };
 
 struct DeploymentView {
@@ -142,6 +144,7 @@ struct DeploymentView {
   bool autoscaled = false;       // The number follows the load …
   bool held = false;             // … unless a person has said one.
   std::vector<ReplicaView> replicas;
+  uint32_t waiting = 0;               // Tasks that no replica has yet.
   std::vector<std::string> adapters;  // LoRA adapters that tasks may name.
 };
 

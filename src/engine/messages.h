@@ -153,6 +153,7 @@ struct ReplicaStats {
   uint64_t speculative_drafted = 0;          // Tokens guessed ahead since load.
   uint64_t speculative_accepted = 0;         // How many of them were right.
   uint64_t not_finite_outputs = 0;           // Sequences that failed since load, as NaN came out.
+  uint64_t step_sequences = 0;  // Sequences in the steps since load, added up over the steps.
 
   // Calls field(name in frames, member) for each member.
   static constexpr void fields(auto&& field) {
@@ -172,6 +173,7 @@ struct ReplicaStats {
     field("speculative_drafted", &S::speculative_drafted);
     field("speculative_accepted", &S::speculative_accepted);
     field("not_finite_outputs", &S::not_finite_outputs);
+    field("step_sequences", &S::step_sequences);
   }
 };
 static_assert(fields_complete<ReplicaStats>(), "describe every member in fields()");

@@ -360,6 +360,7 @@ ReplicaStats ReplicaCore::stats() const {
   ReplicaStats stats;
   const scheduler::BatchCounters& counters = batch_.counters();
   stats.steps = counters.steps;
+  stats.step_sequences = counters.step_sequences;
   stats.running = static_cast<uint32_t>(batch_.running());
   stats.waiting = static_cast<uint32_t>(batch_.waiting() + held_.size());
   if (const auto group = tightest_group())

@@ -5,6 +5,9 @@
 #include <chrono>
 #include <utility>
 
+#include "journal/metrics.h"
+#include "telemetry/registry.h"
+
 namespace altlas::journal {
 namespace {
 
@@ -14,8 +17,20 @@ constexpr size_t kTrialBytes = 64 << 10;
 }  // namespace
 
 JournalWriter::JournalWriter(std::unique_ptr<Store> store, const WriterOptions& options)
-    : options_(options), store_(std::move(store)), queue_(options.requests_max) {
+    : options_(options),
+      metrics_(metrics(options.metrics)),
+      store_(std::move(store)),
+      queue_(options.requests_max) {
   ALTLAS_CHECK(store_ != nullptr, "a writer needs a store");
+}
+
+JournalWriter::Metrics JournalWriter::metrics(telemetry::Registry* registry) {
+  if (registry == nullptr) return {};
+  return {.commit = registry->histogram(kCommitSeconds),
+          .lag = registry->histogram(kLagSeconds),
+          .events = registry->counter(kEventsTotal),
+          .failures = registry->counter(kFailuresTotal),
+          .waiting = registry->gauge(kWaitingEvents)};
 }
 
 JournalWriter::~JournalWriter() { stop(); }
@@ -35,6 +50,7 @@ void JournalWriter::stop() {
 Result<void> JournalWriter::enqueue(Request request) {
   if (!open_) return unavailable("the journal is closed");
   const uint64_t count = request.count = request.events.size();
+  request.handed = std::chrono::steady_clock::now();
   const uint64_t waiting = waiting_events_.fetch_add(count) + count;
   if (waiting > options_.events_max && waiting > count) {
     waiting_events_ -= count;
@@ -42,7 +58,12 @@ Result<void> JournalWriter::enqueue(Request request) {
                  fmt::format("the journal has {} events to write, the limit is {}", waiting - count,
                              options_.events_max));
   }
+  const auto waits = [&](double events) {
+    if (metrics_.waiting != nullptr) metrics_.waiting->add(events);
+  };
+  waits(static_cast<double>(count));
   if (!queue_.try_send(std::move(request))) {
+    waits(-static_cast<double>(count));
     waiting_events_ -= count;
     if (queue_.closed()) return unavailable("the journal is closed");
     return Error(ErrorCode::kBusy,
@@ -106,6 +127,7 @@ void JournalWriter::run() {
 }
 
 void JournalWriter::write(const CommitGroup& group, std::span<const Request> requests) {
+  const auto begin = std::chrono::steady_clock::now();
   const CommitGroup::Outcome outcome = group.write(*store_);
   const uint64_t count = group.events();
   if (count > 0) note(outcome.appended);
@@ -115,11 +137,26 @@ void JournalWriter::write(const CommitGroup& group, std::span<const Request> req
     ++commits_;
   }
   waiting_events_ -= count;
+  measure(begin, outcome.appended.ok() ? count : 0, outcome.failures(), requests);
   for (const Request& request : requests) {
     if (!request.done) continue;
     request.done(!request.name.empty()        ? outcome.valued
                  : !request.forgotten.empty() ? outcome.forgot
                                               : outcome.appended);
+  }
+}
+
+void JournalWriter::measure(std::chrono::steady_clock::time_point begin, uint64_t events,
+                            uint64_t failures, std::span<const Request> requests) {
+  if (metrics_.commit == nullptr) return;
+  using Seconds = std::chrono::duration<double>;
+  const auto end = std::chrono::steady_clock::now();
+  metrics_.commit->observe(Seconds(end - begin).count());
+  metrics_.events->add(static_cast<double>(events));
+  metrics_.failures->add(static_cast<double>(failures));
+  for (const Request& request : requests) {
+    metrics_.lag->observe(Seconds(end - request.handed).count());
+    metrics_.waiting->add(-static_cast<double>(request.count));
   }
 }
 

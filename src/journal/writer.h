@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,12 +20,20 @@
 #include "journal/events.h"
 #include "journal/store.h"
 
+namespace altlas::telemetry {
+class Counter;
+class Gauge;
+class Histogram;
+class Registry;
+}  // namespace altlas::telemetry
+
 namespace altlas::journal {
 
 struct WriterOptions {
-  size_t requests_max = 65536;       // Waiting calls of append, forget and put_value.
-  size_t events_max = 1 << 20;       // Waiting events of all of them.
-  size_t commit_events_max = 16384;  // Events of one commit; more wait for the next one.
+  size_t requests_max = 65536;             // Waiting calls of append, forget and put_value.
+  size_t events_max = 1 << 20;             // Waiting events of all of them.
+  size_t commit_events_max = 16384;        // Events of one commit; more wait for the next one.
+  telemetry::Registry* metrics = nullptr;  // May be null; outlives the writer.
 };
 
 struct WriterStats {
@@ -70,6 +79,7 @@ class JournalWriter {
  private:
   struct Request : WriteRequest {
     uint64_t count = 0;  // The count of its events.
+    std::chrono::steady_clock::time_point handed;
     Callback done;
   };
   Result<void> enqueue(Request request);
@@ -79,7 +89,20 @@ class JournalWriter {
   // Writes a group of at least one request, those given, and answers each.
   void write(const CommitGroup& group, std::span<const Request> requests);
 
+  // The handles of kJournalMetrics; all null without a registry.
+  struct Metrics {
+    telemetry::Histogram* commit = nullptr;
+    telemetry::Histogram* lag = nullptr;
+    telemetry::Counter* events = nullptr;
+    telemetry::Counter* failures = nullptr;
+    telemetry::Gauge* waiting = nullptr;
+  };
+  static Metrics metrics(telemetry::Registry* registry);
+  void measure(std::chrono::steady_clock::time_point begin, uint64_t events, uint64_t failures,
+               std::span<const Request> requests);
+
   const WriterOptions options_;
+  const Metrics metrics_;
   const std::unique_ptr<Store> store_;
   Channel<Request> queue_;
   std::thread thread_;

@@ -9,7 +9,9 @@
 #include <mutex>
 #include <thread>
 
+#include "journal/metrics.h"
 #include "journal/test_events.h"
+#include "telemetry/registry.h"
 
 namespace altlas::journal {
 namespace {
@@ -69,6 +71,37 @@ std::vector<TimeUs> times(Store& store) {
                   })
                   .ok());
   return out;
+}
+
+// Goal: metrics tell what was written, what failed and what waits. Method: the first commit is
+// held, then fails; a second one succeeds.
+TEST(JournalWriter, Measures) {
+  auto gated = std::make_unique<GatedStore>(open_memory_store());
+  GatedStore& gate = *gated;
+  telemetry::Registry registry;
+  JournalWriter writer(std::move(gated), {.metrics = &registry});
+  writer.start();
+  const auto written = [&](TimeUs time) {
+    std::promise<void> done;
+    EXPECT_TRUE(writer.append(one(time), [&](const Result<void>&) { done.set_value(); }).ok());
+    if (time == 1) {
+      gate.wait_for_appends(1);
+      EXPECT_EQ(registry.gauge(kWaitingEvents)->value(), 1);
+      gate.open(true);
+    }
+    done.get_future().wait();
+  };
+  written(1);
+  EXPECT_EQ(registry.counter(kFailuresTotal)->value(), 1);
+  EXPECT_EQ(registry.counter(kEventsTotal)->value(), 0);
+  gate.open(false);
+  written(2);
+  EXPECT_EQ(registry.counter(kEventsTotal)->value(), 1);
+  EXPECT_EQ(registry.gauge(kWaitingEvents)->value(), 0);
+  EXPECT_EQ(registry.histogram(kLagSeconds)->snapshot().count, 2u);
+  const auto commits = registry.histogram(kCommitSeconds)->snapshot();
+  EXPECT_EQ(commits.count, 2u);
+  EXPECT_LE(commits.sum, registry.histogram(kLagSeconds)->snapshot().sum);
 }
 
 // Goal: what comes while a commit runs shares the next one, in order. Method: hold the first

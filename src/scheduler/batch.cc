@@ -435,6 +435,7 @@ StepPlan BatchScheduler::assemble() {
                             draft.entry.guesses});
     plan.entries.push_back(std::move(draft.entry));
   }
+  counters_.step_sequences += plan.entries.size();
   drafts_.clear();
   plan.swap_out = std::exchange(swap_out_, {});
   std::ranges::sort(ended_slots_);

@@ -72,7 +72,8 @@ struct SampledSequence {
 };
 
 struct BatchCounters {
-  uint64_t steps = 0;  // Planned.
+  uint64_t steps = 0;           // Planned.
+  uint64_t step_sequences = 0;  // Sequences in them, added up over the steps.
   uint64_t preemptions = 0;
   uint64_t prompt_tokens = 0;     // Planned for computing, recomputed ones too.
   uint64_t cached_tokens = 0;     // Taken from the prefix cache instead.

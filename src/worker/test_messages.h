@@ -112,6 +112,7 @@ inline std::vector<engine::Report> all_reports() {
   stats.speculative_drafted = 13;
   stats.speculative_accepted = 14;
   stats.not_finite_outputs = 15;
+  stats.step_sequences = 16;
   return {engine::LoadProgress{"weights", 0.75},
           loaded,
           engine::LoadFailed{ErrorCode::kDevice, "no memory \xff"},

@@ -165,6 +165,9 @@ ReplicaView show_slot(const ReplicaSlot& slot, const Fleet& fleet) {
   out.speculative_drafted = slot.stats.speculative_drafted;
   out.speculative_accepted = slot.stats.speculative_accepted;
   out.not_finite_outputs = slot.stats.not_finite_outputs;
+  out.steps = slot.stats.steps;
+  out.step_sequences = slot.stats.step_sequences;
+  out.waiting = slot.stats.waiting;
   out.rank_busy_us = slot.stats.device_busy_us;
   return out;
 }

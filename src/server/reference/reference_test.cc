@@ -37,6 +37,9 @@ TEST(Reference, MetricsAreCurrent) {
     text += "\n## " + std::string(title) + "\n\n" + telemetry::metrics_markdown(list);
   };
   add("Tasks, replicas, devices", control::kControlMetrics);
+  add("Names of the Kubernetes inference extension (`monitoring.inference_extension_metrics`)",
+      control::kInferenceExtensionMetrics);
+  add("Journal", control::kJournalMetrics);
   add("HTTP", kServerMetrics);
   add("The process", telemetry::kProcessMetrics);
   add("Metrics themselves", telemetry::kTelemetryMetrics);
