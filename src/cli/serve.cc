@@ -363,7 +363,7 @@ Result<void> start_service(Serving& out) {
         std::make_unique<telemetry::Tracer>(static_cast<size_t>(monitoring.trace_spans_max));
     options.metrics = &out.metrics;
     options.tracer = out.tracer.get();
-    options.sample = make_device_sampler(out.devices, out.cpu_yields);
+    options.sample = make_device_sampler(out.devices, out.cpu_yields, &out.metrics);
     options.sample_interval_us = static_cast<int64_t>(monitoring.interval * kSecond);
     show_metrics(monitoring, out.metrics);
     telemetry::add_process_metrics(out.metrics);
