@@ -52,6 +52,7 @@ PACKAGES = {
     "valgrind": [("command", "valgrind", "/usr/bin/valgrind")],
     "binutils": [("command", "strip", "/usr/bin/strip")],
     "chromium": [("command", "chromium", "/usr/bin/chromium")],
+    "prometheus": [("command", "prometheus", "/usr/bin/prometheus"), ("command", "promtool", "/usr/bin/promtool")],
     "clang-format-19": [("command", "clang-format-19", None)],
     "g++-12": [("command", "g++-12", None)],
 }
