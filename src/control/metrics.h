@@ -134,6 +134,16 @@ inline constexpr MetricDef kWaitingTasks{.name = "altlas_control_waiting_tasks",
                                          .help = "Tasks of a deployment that no replica has yet.",
                                          .unit = "tasks",
                                          .labels = {"deployment"}};
+inline constexpr MetricDef kTargetReplicas{.name = "altlas_control_target_replicas",
+                                           .kind = MetricKind::kGauge,
+                                           .help = "Replicas of a deployment that are wanted.",
+                                           .unit = "replicas",
+                                           .labels = {"deployment"}};
+inline constexpr MetricDef kScalings{.name = "altlas_control_scalings_total",
+                                     .kind = MetricKind::kCounter,
+                                     .help = "Changes of the number of replicas that is wanted.",
+                                     .unit = "changes",
+                                     .labels = {"deployment", "direction"}};
 // The phases are those of LoadProgress, and "process": from the decision until its link is up.
 inline constexpr MetricDef kStartPhaseSeconds{
     .name = "altlas_control_start_phase_seconds",
@@ -337,6 +347,8 @@ inline constexpr const MetricDef* kControlMetrics[] = {&kTasksTotal,
                                                        &kKeyPromptTokensTotal,
                                                        &kKeyGeneratedTokensTotal,
                                                        &kWaitingTasks,
+                                                       &kTargetReplicas,
+                                                       &kScalings,
                                                        &kStartPhaseSeconds,
                                                        &kWorkersLost,
                                                        &kRestarts,

@@ -288,6 +288,7 @@ class ServiceImpl : public Service {
     wake(what.ticket);
   }
   void carry_out(Scaled& what) {
+    metrics_.scaled(what);
     log::info("deployment '{}': {} replicas wanted, not {} ({})", what.deployment, what.to,
               what.from, what.reason);
     board_.scaled(what, clock_.now());

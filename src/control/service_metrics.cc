@@ -107,6 +107,11 @@ void ServiceMetrics::event(const Event& event, TimeUs now) {
   }
 }
 
+void ServiceMetrics::scaled(const Scaled& what) {
+  if (registry_ != nullptr && what.from != what.to)
+    registry_->counter(kScalings, {what.deployment, what.to > what.from ? "up" : "down"})->add();
+}
+
 void ServiceMetrics::passing(const MetricDef& metric, Labels labels, double value) {
   const std::vector<std::string_view> views(labels.begin(), labels.end());
   registry_->gauge(metric, telemetry::Registry::Labels(views))->set(value);
@@ -141,10 +146,9 @@ void ServiceMetrics::deployment(const DeploymentView& view) {
   for (int state = 0; state <= static_cast<int>(ReplicaState::kStopped); ++state)
     states[to_string(static_cast<ReplicaState>(state))] = 0;
   double waiting = view.waiting, running = 0, kv = 0, kv_used = 0;
-  for (size_t i = 0; i < view.replicas.size(); ++i) {
-    const ReplicaView& one = view.replicas[i];
+  for (const ReplicaView& one : view.replicas) {
     ++states[to_string(one.state)];
-    replica(one, std::to_string(i));
+    replica(one, std::to_string(one.place));
     const double held = std::min(one.waiting, one.running);
     waiting += held;
     running += one.running - held;
@@ -158,6 +162,7 @@ void ServiceMetrics::deployment(const DeploymentView& view) {
   for (const auto& [state, count] : states)
     registry_->gauge(kReplicas, {view.name, state})->set(count);
   registry_->gauge(kWaitingTasks, {view.name})->set(view.waiting);
+  registry_->gauge(kTargetReplicas, {view.name})->set(view.target_replicas);
   registry_->gauge(kVllmWaiting, {view.model})->set(waiting);
   registry_->gauge(kVllmRunning, {view.model})->set(running);
   if (kv > 0) passing(kVllmKvUsage, {view.model}, kv_used / kv);
@@ -203,7 +208,7 @@ void ServiceMetrics::replica(const ReplicaView& view, const std::string& place) 
   if (view.restarts > before.restarts)
     registry_->counter(kRestarts, {view.deployment, place})->add(view.restarts - before.restarts);
   const auto set = [&](const MetricDef& metric, double value) {
-    registry_->gauge(metric, {view.deployment, place})->set(value);
+    passing(metric, {view.deployment, place}, value);
   };
   set(kRunningSequences, view.running);
   set(kWaitingSequences, std::min(view.waiting, view.running));

@@ -27,6 +27,7 @@ class ServiceMetrics {
   // A replica's start goes through phases: from the decision on its events are shown here.
   void starts(WorkerId worker, TimeUs now) { enter(worker, "process", now); }
   void event(const Event& event, TimeUs now);
+  void scaled(const Scaled& what);
   void picture(std::span<const DeviceView> devices, std::span<const DeploymentView> deployments,
                size_t waiting);
 

@@ -86,6 +86,18 @@ TEST(ServiceMetrics, PhasesOfAStart) {
   EXPECT_THAT(text, HasSubstr("altlas_control_workers_lost_total 1\n"));
 }
 
+TEST(ServiceMetrics, Scalings) {
+  Bench bench;
+  bench.metrics.scaled({"llm", 1, 3, "load"});
+  bench.metrics.scaled({"llm", 3, 2, "load"});
+  bench.metrics.scaled({"llm", 2, 1, "load"});
+  const std::string text = bench.text();
+  const std::string name = "altlas_control_scalings_total{deployment=\"llm\",direction=";
+  EXPECT_THAT(text, HasSubstr(name + "\"up\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr(name + "\"down\"} 2\n"));
+}
+
+// What a replica's gauges say follows its place; a place that is left has no series.
 TEST(ServiceMetrics, APictureBecomesGauges) {
   Bench bench;
   DeviceView device;
@@ -128,6 +140,14 @@ TEST(ServiceMetrics, APictureBecomesGauges) {
         "vllm:cache_config_info{model_name=\"model\",block_size=\"16\",num_gpu_blocks=\"100\"} "
         "1\n"})
     EXPECT_THAT(text, HasSubstr(line));
+
+  replica.place = 3;
+  deployment.target_replicas = 2;
+  bench.metrics.picture({&device, 1}, {&deployment, 1}, 4);
+  text = bench.text();
+  EXPECT_THAT(text, HasSubstr("altlas_kv_tokens{deployment=\"llm\",replica=\"3\"} 1600\n"));
+  EXPECT_THAT(text, Not(HasSubstr("altlas_kv_tokens{deployment=\"llm\",replica=\"0\"}")));
+  EXPECT_THAT(text, HasSubstr("altlas_control_target_replicas{deployment=\"llm\"} 2\n"));
 
   device.healthy = false;
   device.memory.pop_back();
