@@ -175,7 +175,7 @@ TEST(Load, Refuses) {
                 l.ranks = {{.device_spec = "sim:h100:1"},
                            {.worker = 1, .device_spec = "sim:h100:1"}};
               }),
-              HasSubstr("in one worker"));
+              HasSubstr("worker processes that find each other"));
   EXPECT_THAT(error([](LoadReplica& l) { l.executor_depth = 0; }), HasSubstr("1 to 16"));
   EXPECT_THAT(error([](LoadReplica& l) { l.block_tokens = 0; }), HasSubstr("1 to 1024"));
   EXPECT_THAT(error([](LoadReplica& l) { l.speculative_tokens = 65; }), HasSubstr("at most 64"));
