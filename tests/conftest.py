@@ -4,6 +4,7 @@ import pathlib
 import re
 import select
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -93,6 +94,22 @@ class Server:
         answer = requests.get(f"{self.api}/task/{task_id}?wait={seconds}", timeout=seconds + 30, **kwargs).json()
         assert answer["status"] in ("completed", "failed", "canceled"), answer
         return answer
+
+
+def free_port():
+    """Returns a loopback port that nobody has now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def until(true, seconds=20):
+    """Returns the first true answer, and asks again until the time has passed."""
+    end = time.monotonic() + seconds
+    while not (answer := true()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.02)  # Nothing announces it.
+    return answer
 
 
 def certificate_for(folder):

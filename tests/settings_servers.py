@@ -4,15 +4,13 @@ import os
 import pathlib
 import random
 import shutil
-import socket
 import struct
 import subprocess
-import time
 
 import requests
 import yaml
 
-from conftest import Server, run_cli
+from conftest import Server, run_cli, until
 from test_folder import HIDDEN, LAYERS, write_decoder, write_encoder
 
 RANK = 4
@@ -32,12 +30,6 @@ def write_adapter(folder):
     (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": RANK, "lora_alpha": 8, "bias": "none"}))
     return folder
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Files:
@@ -171,14 +163,6 @@ def gguf_file(files):
     if not hasattr(files, "gguf"):
         files.gguf = pathlib.Path(run_cli("pull", "qwen2.5-coder-0.5b-instruct", check=True, timeout=600).stdout.strip())
     return files.gguf
-
-
-def until(true, seconds=20):
-    """Returns the first true answer, and asks again until the time has passed."""
-    end = time.monotonic() + seconds
-    while not (answer := true()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-    return answer
 
 
 def refused(config, *arguments, words=(), command="serve", env=None, code=2):

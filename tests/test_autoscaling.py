@@ -7,8 +7,7 @@ import pathlib
 
 import pytest
 
-from conftest import run_cli
-from settings_servers import until
+from conftest import run_cli, until
 
 RECORD = json.loads((pathlib.Path(__file__).parent / "data/ray_decisions.json").read_text())
 

@@ -9,13 +9,7 @@ import time
 import pytest
 import requests
 
-from conftest import BINARY, clean_environment, run_cli
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+from conftest import BINARY, clean_environment, free_port, run_cli, until
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +73,6 @@ def start_worker(certificates, tmp_path):
 DEPLOYMENT = "deployments: {{default: {{model: qwen2.5-coder-0.5b-instruct, num_replicas: {}}}}}\n"
 
 
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if got := condition():
-            return got
-        time.sleep(0.05)
-    raise AssertionError("it did not come to pass")
-
-
 def test_devices_of_other_machines_serve(certificates, start_worker, start_server):
     port = free_port()
     beta = start_worker("beta", port, devices="cpu:1:1:2GiB")
@@ -116,7 +101,7 @@ def test_a_lost_machine_loses_no_task(certificates, start_worker, start_server, 
     body = {"text": "Count:", "max_length": 60, "temperature": 0, "ignore_eos": True}
     alone = server.wait_task(server.post("/api/v1/predict", body).json()["task_id"])["result"]["text"]
     tasks = [server.post("/api/v1/predict", body).json()["task_id"] for _ in range(8)]
-    until(lambda: server.get("/api/v1/gpus").json()["gpus"][1]["task_count"] > 0)
+    until(lambda: server.get("/api/v1/gpus").json()["gpus"][1]["task_count"] > 0, 60)
     worker = beta.children()[0]
     if how == "kill":
         os.kill(beta.process.pid, signal.SIGKILL)
@@ -129,17 +114,17 @@ def test_a_lost_machine_loses_no_task(certificates, start_worker, start_server, 
     assert [end["status"] for end in ends] == ["completed"] * 8
     assert {end["result"]["text"] for end in ends} == {alone}
     if how == "freeze":
-        until(lambda: "worker 'beta' is gone: nothing was heard" in server.log())
+        until(lambda: "worker 'beta' is gone: nothing was heard" in server.log(), 60)
         os.kill(beta.process.pid, signal.SIGCONT)
         os.kill(worker, signal.SIGCONT)
         beta.process.wait(timeout=30)
     if how != "kill the replica":
         assert server.get("/api/v1/gpus").json()["gpus"][1]["healthy"] is False
         again = start_worker("beta", port)
-        until(lambda: server.get("/api/v1/gpus").json()["gpus"][1]["healthy"])
-        until(lambda: len(again.children()) == 1)
+        until(lambda: server.get("/api/v1/gpus").json()["gpus"][1]["healthy"], 60)
+        until(lambda: len(again.children()) == 1, 60)
     else:
-        until(lambda: len(beta.children()) == 1)
+        until(lambda: len(beta.children()) == 1, 60)
         assert server.get("/api/v1/gpus").json()["gpus"][1]["healthy"] is True
         assert "on 'beta': killed by signal 9" in server.log()
 
@@ -189,7 +174,7 @@ def test_refused_workers_hear_why(certificates, start_worker, start_server, tmp_
         stranger = Worker(folder, name, port, tmp_path)
         assert stranger.process.wait(timeout=20) == 11, stranger.log()
         assert words in stranger.log()
-    until(lambda: "to the workers' port was refused: the other side's certificate is not trusted" in server.log())
+    until(lambda: "to the workers' port was refused: the other side's certificate is not trusted" in server.log(), 60)
     assert "this server does not expect 'gamma'" in server.log()
     assert server.get("/health").status_code == 200 and beta.process.poll() is None
 

@@ -2,20 +2,13 @@
 the other ranks say of one that is killed or stopped."""
 import json
 import signal
-import socket
 import subprocess
 
 import pytest
 
-from conftest import BINARY, clean_environment, run_cli
+from conftest import BINARY, clean_environment, free_port, run_cli
 
 HEADING = ["size", "count", "type", "redop", "root", "time", "algbw", "busbw", "#wrong", "time", "algbw", "busbw", "#wrong"]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def rows_of(text):

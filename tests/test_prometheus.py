@@ -10,8 +10,8 @@ import pytest
 import requests
 import yaml
 
-from conftest import ROOT
-from settings_servers import Files, Group, free_port, until
+from conftest import ROOT, free_port, until
+from settings_servers import Files, Group
 
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "altlas-alerts.yml"

@@ -8,8 +8,8 @@ import time
 import pytest
 import yaml
 
-from conftest import run_cli
-from settings_servers import Files, Group, until
+from conftest import run_cli, until
+from settings_servers import Files, Group
 
 BASE = {
     "auth": {"api_keys": ["root"], "keys": [{"name": "anna", "key": "key-of-anna"}]},

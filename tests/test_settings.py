@@ -19,8 +19,8 @@ import pytest
 import requests
 import yaml
 
-from conftest import ROOT, run_cli
-from settings_servers import Files, Group, Nvml, free_port, gguf_file, refused, until
+from conftest import ROOT, free_port, run_cli, until
+from settings_servers import Files, Group, Nvml, gguf_file, refused
 
 SCHEMA = json.loads(run_cli("validate-config", "--schema", check=True).stdout)
 
@@ -924,11 +924,12 @@ def health_check_timeout(one):
 
 @row(None, "deployments[].startup_timeout_s", "engine.repack_cache")
 def startup_timeout(files):
-    """A model that is packed anew takes more than the second that it has; nothing of it is kept where that is switched off."""
+    """Six replicas that pack a model anew on one core take more than the second that they have, also on a fast one; nothing of it
+    is kept where that is switched off."""
     cache = files.root / "cache"
     cache.mkdir(exist_ok=True)
     file = gguf_file(files)
-    config = {"models": {"a": {"path": str(file)}}, "deployments": {"d": {"model": "a", "startup_timeout_s": 1}},
+    config = {"models": {"a": {"path": str(file)}}, "deployments": {"d": {"model": "a", "num_replicas": 6, "startup_timeout_s": 1}},
               "engine": {"devices": "cpu:1:1", "repack_cache": False}}
     refused(config, words=["startup_timeout_s, 1.0 s"], env={"ALTLAS_CACHE": str(cache)}, code=1)
     assert not (cache / "panels").exists()

@@ -6,10 +6,8 @@ import signal
 
 import pytest
 
-from conftest import Server
-from test_cluster import until
+from conftest import Server, until
 from test_layouts import adapter, answers, held, one  # noqa: F401: fixtures
-
 
 
 def config(devices, more):
@@ -60,12 +58,12 @@ def test_the_end_of_one_is_the_end_of_all_and_of_no_task(pair, who, how):
     victim = workers[who]
     before = pair.log()
     tasks = [pair.post("/api/v1/predict", body).json()["task_id"] for _ in range(3)]
-    until(lambda: any(pair.get(f"/api/v1/task/{task}").json()["status"] == "running" for task in tasks))
+    until(lambda: any(pair.get(f"/api/v1/task/{task}").json()["status"] == "running" for task in tasks), 60)
     os.kill(victim, how)
     for task in tasks:
         got = pair.wait_task(task)
         assert got["status"] == "completed" and got["result"]["text"] == want
-    until(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in workers))
+    until(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in workers), 60)
     assert len(workers_of(pair)) == 2
     said = pair.log()[len(before):]
     assert "is gone" in said, said
