@@ -88,13 +88,14 @@ awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks, OnCh
 }
 
 awaitable<Result<std::vector<Choice>>> collect_choices(std::vector<control::OwnedTask> tasks,
-                                                       Services& services) {
+                                                       bool with_ids, Services& services) {
   std::vector<Choice> choices(tasks.size());
-  const OnChoiceEvent collect =
-      [&choices](size_t index, const control::StreamEvent& event) -> awaitable<Result<void>> {
+  const OnChoiceEvent collect = [&](size_t index,
+                                    const control::StreamEvent& event) -> awaitable<Result<void>> {
     Choice& choice = choices[index];
     choice.text += event.delta.text;
-    choice.token_ids.insert(choice.token_ids.end(), event.delta.ids.begin(), event.delta.ids.end());
+    const std::vector<int32_t>& ids = event.delta.ids;
+    if (with_ids) choice.token_ids.insert(choice.token_ids.end(), ids.begin(), ids.end());
     choice.logprobs.insert(choice.logprobs.end(), event.delta.logprobs.begin(),
                            event.delta.logprobs.end());
     if (event.end) {

@@ -15,7 +15,7 @@ namespace altlas::server {
 // All of one choice, once it is over.
 struct Choice {
   std::string text;
-  std::vector<int32_t> token_ids;  // Those that were generated.
+  std::vector<int32_t> token_ids;  // Those that were generated, where they were asked for.
   std::vector<TokenLogprobs> logprobs;
   control::TaskView view;  // With its result; choices that fail end the request.
 };
@@ -34,8 +34,8 @@ boost::asio::awaitable<Result<void>> read_choices(std::vector<control::OwnedTask
                                                   OnChoiceEvent on_event, CancelTask cancel);
 boost::asio::awaitable<Result<void>> read_choices(std::vector<control::OwnedTask> tasks,
                                                   OnChoiceEvent on_event, Services& services);
-// As read_choices, collecting.
+// As read_choices, collecting; with_ids: the ids of generated tokens too.
 boost::asio::awaitable<Result<std::vector<Choice>>> collect_choices(
-    std::vector<control::OwnedTask> tasks, Services& services);
+    std::vector<control::OwnedTask> tasks, bool with_ids, Services& services);
 
 }  // namespace altlas::server

@@ -230,7 +230,8 @@ awaitable<Result<Response>> answer(OpenAiRequest plan, Asker asker, bool backgro
   if (plan.stream) {
     response = stream_choices(std::move(plan), std::move(owned), services);
   } else {
-    ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), services));
+    ALTLAS_CO_TRY(auto choices,
+                  co_await collect_choices(std::move(owned), plan.reply.token_ids, services));
     response = whole_answer(std::move(plan), std::move(choices), background);
   }
   add_ignored(*ignored, response);

@@ -80,7 +80,8 @@ awaitable<Result<Response>> embeddings(Request request, Services& services) {
   ALTLAS_CO_TRY(EmbeddingRequest asked, read_request(body, request, services));
   std::vector<PendingTask> tasks = std::move(asked.tasks);
   ALTLAS_CO_TRY(auto owned, co_await submit_owned(std::move(tasks), request.asker(), services));
-  ALTLAS_CO_TRY(auto choices, co_await collect_choices(std::move(owned), services));
+  ALTLAS_CO_TRY(auto choices,
+                co_await collect_choices(std::move(owned), /*with_ids=*/false, services));
   json::array data;
   uint64_t tokens = 0;
   for (size_t i = 0; i < choices.size(); ++i) {
