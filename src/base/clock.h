@@ -1,6 +1,7 @@
 // Time: microseconds since the Unix epoch, handed into decisions; only edges read a Clock.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 
@@ -12,6 +13,11 @@ using TimeUs = int64_t;
 
 inline constexpr int64_t kMillisecond = 1'000;
 inline constexpr int64_t kSecond = 1'000'000;
+
+// To the nearest microsecond; of settings, which are at most some years.
+inline int64_t from_seconds(double seconds) {
+  return std::llround(seconds * static_cast<double>(kSecond));
+}
 
 class Clock {
  public:

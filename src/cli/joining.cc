@@ -21,8 +21,8 @@ Result<std::unique_ptr<control::Nodes>> listen_for_nodes(const config::ClusterCo
   control::NodesOptions options;
   options.listen = {at->host, at->port, *std::move(identity)};
   options.names = cluster.workers;
-  options.ping_interval = static_cast<int64_t>(cluster.heartbeat_interval_s * kSecond);
-  options.silence_max = static_cast<int64_t>(cluster.worker_timeout_s * kSecond);
+  options.ping_interval = from_seconds(cluster.heartbeat_interval_s);
+  options.silence_max = from_seconds(cluster.worker_timeout_s);
   auto nodes = control::Nodes::listen(context, std::move(options));
   if (!nodes.ok()) return Error(nodes.error()).with_context("cluster.listen");
   log::info("workers connect to {}:{}", at->host, (*nodes)->port());

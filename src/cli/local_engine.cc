@@ -69,12 +69,7 @@ Result<engine::LoadReplica> make_load(const config::EngineConfig& config,
                     config.tensor_parallel_size, config.pipeline_parallel_size, ranks,
                     devices.size() == 1 ? "is" : "are", devices.size(), ranks));
   engine::LoadReplica load = control::load_of(config);
-  for (size_t i = 0; i < ranks; ++i) {
-    engine::RankPlace& rank = load.ranks.emplace_back();
-    rank.device_id = static_cast<uint32_t>(devices[i].id.value);
-    rank.device_spec = devices[i].spec;
-    rank.cpu_first = devices[i].cpu_first;
-  }
+  for (size_t i = 0; i < ranks; ++i) load.ranks.push_back(control::rank_place(devices[i]));
   load.sequences_max = 1;  // These commands run one sequence at a time.
   for (const auto& [name, path] : config.lora_modules) load.adapters.push_back({name, path});
   return load;

@@ -90,13 +90,8 @@ Result<void> check_dtype(WeightType dtype, const std::string& path) {
 Result<replica::ReplicaLimits> planned_limits(const control::DeploymentSetup& deployment,
                                               std::span<const control::DeviceSetup> devices) {
   engine::LoadReplica load = deployment.load;
-  for (const DeviceId id : deployment.replicas.front()) {
-    const control::DeviceSetup& device = devices[static_cast<size_t>(id.value)];
-    load.ranks.push_back({.node = device.node,
-                          .device_id = static_cast<uint32_t>(id.value),
-                          .device_spec = device.spec,
-                          .cpu_first = device.cpu_first});
-  }
+  for (const DeviceId id : deployment.replicas.front())
+    load.ranks.push_back(control::rank_place(devices[static_cast<size_t>(id.value)]));
   auto limits = engine::plan_replica(load);
   if (!limits.ok()) return Error(limits.error()).with_context("deployment " + deployment.name);
   return limits;

@@ -364,7 +364,7 @@ Result<void> start_service(Serving& out) {
     options.metrics = &out.metrics;
     options.tracer = out.tracer.get();
     options.sample = make_device_sampler(out.devices, out.cpu_yields, &out.metrics);
-    options.sample_interval_us = static_cast<int64_t>(monitoring.interval * kSecond);
+    options.sample_interval_us = from_seconds(monitoring.interval);
     show_metrics(monitoring, out.metrics);
     telemetry::add_process_metrics(out.metrics);
   }
@@ -440,7 +440,7 @@ awaitable<void> reload(const SettingFlags& flags, Serving& serving) {
   if (!taken.ok()) log::error("SIGHUP: limits of the queue: {}", taken.error().message());
   serving.cpu_yields = loaded->origins.contains("gpu.utilization_threshold");
   const config::MonitoringConfig& monitoring = plan->config.monitoring;
-  serving.service->set_sample_interval(static_cast<int64_t>(monitoring.interval * kSecond));
+  serving.service->set_sample_interval(from_seconds(monitoring.interval));
   show_metrics(monitoring, serving.metrics);
   if (const auto tls = serving.server->reload_tls(); !tls.ok())
     log::error("SIGHUP: {}", tls.error().message());

@@ -4,10 +4,9 @@
 #include <boost/json.hpp>
 #include <cmath>
 #include <fstream>
-#include <iostream>
-#include <sstream>
 #include <string>
 
+#include "cli/setup.h"
 #include "cli/simulate_autoscaler.h"
 #include "config/document.h"
 #include "config/load.h"
@@ -25,11 +24,8 @@ constexpr int64_t kReplicasMax = 1 << 20;  // Running ones.
 
 // The text's autoscaling_config, or the text itself where it has no such key.
 Result<config::AutoscalingConfig> read_config(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return not_found(fmt::format("'{}' can't be read", path));
-  std::stringstream text;
-  text << file.rdbuf();
-  const config::Parsed parsed = config::parse_yaml(text.str());
+  ALTLAS_TRY(const std::string text, read_text_file(path, "--config", config::kTextBytesMax));
+  const config::Parsed parsed = config::parse_yaml(text);
   if (!parsed.errors.empty())
     return invalid(fmt::format("{}:{}:{}: {}", path, parsed.errors.front().line,
                                parsed.errors.front().column, parsed.errors.front().what));
@@ -85,7 +81,7 @@ Result<void> simulate_autoscaler(const std::string& config_path, const std::stri
       ALTLAS_TRY(const double running,
                  number_of(line.get_object(), "running", static_cast<double>(kReplicasMax)));
       if (running != std::floor(running)) return invalid("running should be a whole number");
-      const auto now = static_cast<TimeUs>(std::llround(t * static_cast<double>(kSecond)));
+      const auto now = from_seconds(t);
       if (now < before) return invalid("its time is before that of the line above");
       before = now;
       target =

@@ -74,7 +74,7 @@ int lend_devices(const WorkerFlags& flags) {
   options.server = *std::move(server);
   options.offer = *std::move(offer);
   options.spawn.arguments = connection_flags(flags);
-  options.connect_max = static_cast<int64_t>(flags.wait_s * kSecond);
+  options.connect_max = from_seconds(flags.wait_s);
   options.joined = [&] {
     log::info("connected to {}; {} device{} offered", flags.connect, options.offer.devices.size(),
               options.offer.devices.size() == 1 ? "" : "s");

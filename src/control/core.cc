@@ -197,13 +197,19 @@ void Core::on(JournalWritten& event, Step& step) {
   }
 }
 
+Result<uint32_t> Core::named_deployment(const std::string& name) const {
+  const auto deployment = fleet_.find_deployment(name, "");
+  if (name.empty() || !deployment)
+    return not_found(fmt::format("there is no deployment '{}'", name));
+  return *deployment;
+}
+
 Result<uint32_t> Core::adapter_deployment(const std::string& name) const {
   if (stage_.stopping || stage_.draining) return unavailable("the server is stopping");
-  const auto deployment = fleet_.find_deployment(name, "");
-  if (!deployment) return not_found(fmt::format("there is no deployment '{}'", name));
-  if (fleet_.deployment(*deployment).setup.model.empty())
+  ALTLAS_TRY(const uint32_t deployment, named_deployment(name));
+  if (fleet_.deployment(deployment).setup.model.empty())
     return invalid(fmt::format("deployment '{}' is not a model: it takes no adapters", name));
-  return *deployment;
+  return deployment;
 }
 
 void Core::on(AdapterLoadRequested& event, Step& step) {
@@ -221,10 +227,8 @@ void Core::on(AdapterUnloadRequested& event, Step& step) {
 void Core::on(ScaleRequested& event, Step& step) {
   const auto answer = [&]() -> Result<void> {
     if (stage_.stopping || stage_.draining) return unavailable("the server is stopping");
-    const auto deployment = fleet_.find_deployment(event.deployment, "");
-    if (event.deployment.empty() || !deployment)
-      return not_found(fmt::format("there is no deployment '{}'", event.deployment));
-    ALTLAS_TRY(const auto change, autoscalers_.ask(*deployment, event.replicas, step.now));
+    ALTLAS_TRY(const uint32_t deployment, named_deployment(event.deployment));
+    ALTLAS_TRY(const auto change, autoscalers_.ask(deployment, event.replicas, step.now));
     if (change) scale(*change, step);
     return {};
   };
@@ -290,10 +294,8 @@ std::vector<DeploymentView> Core::deployments() const {
 }
 
 Result<std::vector<ScaleDecision>> Core::scale_decisions(const std::string& name) const {
-  const auto deployment = fleet_.find_deployment(name, "");
-  if (name.empty() || !deployment)
-    return not_found(fmt::format("there is no deployment '{}'", name));
-  return autoscalers_.decisions(*deployment);
+  ALTLAS_TRY(const uint32_t deployment, named_deployment(name));
+  return autoscalers_.decisions(deployment);
 }
 
 HealthView Core::health() const { return show_health(setup_, stage_, fleet_, admissions_, view_); }

@@ -130,6 +130,7 @@ class Core {
   void on_time(Step& step);
   void expire(Step& step);
   void limits_changed();
+  Result<uint32_t> named_deployment(const std::string& name) const;  // Errors: kNotFound.
   Result<uint32_t> adapter_deployment(const std::string& name) const;
   static auto saved(auto& self);
   // Calls `visit` with each part that has a state of its own.

@@ -21,7 +21,6 @@ CoreSetup scaled_setup(uint32_t min_replicas = 1, uint32_t sequences_max = 2) {
   scaling.upscale_delay_us = scaling.downscale_delay_us = 0;
   scaling.look_back_us = scaling.interval_us = kSecond;
   setup.deployments[0].autoscaling = scaling;
-  setup.deployments[0].initial_replicas = min_replicas;
   return setup;
 }
 

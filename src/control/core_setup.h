@@ -27,6 +27,14 @@ struct DeviceSetup {
   std::string node_name = {};  // The name of that machine's certificate; empty: the server's.
 };
 
+// The place of a rank on the device, in worker 0.
+inline engine::RankPlace rank_place(const DeviceSetup& device) {
+  return {.node = device.node,
+          .device_id = static_cast<uint32_t>(device.id.value),
+          .device_spec = device.spec,
+          .cpu_first = device.cpu_first};
+}
+
 struct DeploymentSetup {
   std::string name;
   std::string model;  // Id in the APIs; empty for deployments that are not models (`echo`).
@@ -34,9 +42,8 @@ struct DeploymentSetup {
   engine::LoadReplica load;  // Without worker and ranks: the core fills them in.
   // Places for replicas: the devices of each one's ranks, the leading one first. ≥ 1 each.
   std::vector<std::vector<DeviceId>> replicas;
-  // The replicas that start, in the first places. Nothing: one in every place.
-  std::optional<uint32_t> initial_replicas;
-  // Lets the number of replicas follow the load; max_replicas is at most the number of places.
+  // Lets the number of replicas follow the load; max_replicas is at most the number of places. The
+  // first places have replicas at the start; without it, all have.
   std::optional<scheduler::AutoscalerSettings> autoscaling;
   uint32_t max_ongoing = 0;  // Tasks in a replica's hands; 0: what its engine can batch.
   uint32_t max_queued = 1000;

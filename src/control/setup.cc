@@ -19,8 +19,6 @@ namespace {
 
 constexpr std::string_view kEcho = "echo";
 
-int64_t seconds(double value) { return static_cast<int64_t>(value * static_cast<double>(kSecond)); }
-
 // Whether the deployment runs the model of --model, or the default one.
 bool is_default(const config::DeploymentConfig& one, const ModelSetup& model) {
   return one.model.empty() || one.model == model.id || one.model == model.name;
@@ -85,13 +83,11 @@ DeploymentSetup life_of(const config::DeploymentConfig& one) {
   out.task_types = one.task_types;
   out.max_ongoing = static_cast<uint32_t>(one.max_ongoing_requests);
   out.max_queued = static_cast<uint32_t>(one.max_queued_requests);
-  out.health_check_timeout_us = seconds(one.health_check_timeout_s);
-  out.startup_timeout_us = seconds(one.startup_timeout_s);
-  out.graceful_shutdown_timeout_us = seconds(one.graceful_shutdown_timeout_s);
-  if (one.autoscaling_config) {
+  out.health_check_timeout_us = from_seconds(one.health_check_timeout_s);
+  out.startup_timeout_us = from_seconds(one.startup_timeout_s);
+  out.graceful_shutdown_timeout_us = from_seconds(one.graceful_shutdown_timeout_s);
+  if (one.autoscaling_config)
     out.autoscaling = scheduler::autoscaler_settings(*one.autoscaling_config);
-    out.initial_replicas = out.autoscaling->at_start();
-  }
   return out;
 }
 
@@ -205,14 +201,14 @@ void take_limits(const config::Config& config, CoreSetup& out) {
   const config::MultiGpuConfig& multi = config.gpu.multi_gpu;
   out.strategy = multi.default_strategy;
   out.max_concurrent_tasks = static_cast<uint32_t>(multi.max_concurrent_tasks_per_gpu);
-  out.queue_interval_us = seconds(multi.queue_processing_interval);
-  out.age_step_us = seconds(multi.priority_aging_s);
+  out.queue_interval_us = from_seconds(multi.queue_processing_interval);
+  out.age_step_us = from_seconds(multi.priority_aging_s);
   out.priority_levels = multi.queue_priority_levels;
   out.random_seed = static_cast<uint64_t>(multi.random_seed);
   if (out.random_seed == 0) out.random_seed = static_cast<uint32_t>(random_bits()) | 1u;
   out.tokens = config.store.tokens;
   out.tasks_kept_bytes_max = static_cast<uint64_t>(config.store.tasks_kept_bytes_max);
-  out.idempotency_key_ttl_us = seconds(config.store.idempotency_key_ttl_s);
+  out.idempotency_key_ttl_us = from_seconds(config.store.idempotency_key_ttl_s);
 }
 
 }  // namespace
@@ -223,7 +219,7 @@ Result<LimitsChanged> limits_of(const config::Config& config, size_t devices) {
   out.utilization_threshold = config.gpu.utilization_threshold;
   out.max_temperature = config.gpu.max_temperature;
   out.max_queue_size = static_cast<uint32_t>(config.gpu.multi_gpu.max_queue_size);
-  out.queue_timeout_us = seconds(config.gpu.multi_gpu.queue_timeout);
+  out.queue_timeout_us = from_seconds(config.gpu.multi_gpu.queue_timeout);
   out.tasks_kept_max = static_cast<uint64_t>(config.store.tasks_kept_max);
   for (const auto& [type, ids] : config.gpu.multi_gpu.task_specific_mappings) {
     std::vector<DeviceId> mapped;

@@ -8,10 +8,6 @@
 namespace altlas::scheduler {
 namespace {
 
-int64_t microseconds(double seconds) {
-  return static_cast<int64_t>(std::llround(seconds * static_cast<double>(kSecond)));
-}
-
 uint32_t bounded(const AutoscalerSettings& settings, int64_t replicas) {
   return static_cast<uint32_t>(
       std::clamp<int64_t>(replicas, settings.min_replicas, settings.max_replicas));
@@ -41,14 +37,14 @@ AutoscalerSettings autoscaler_settings(const config::AutoscalingConfig& config) 
   if (config.initial_replicas)
     out.initial_replicas = static_cast<uint32_t>(*config.initial_replicas);
   out.target_ongoing_requests = config.target_ongoing_requests;
-  out.upscale_delay_us = microseconds(config.upscale_delay_s);
-  out.downscale_delay_us = microseconds(config.downscale_delay_s);
+  out.upscale_delay_us = from_seconds(config.upscale_delay_s);
+  out.downscale_delay_us = from_seconds(config.downscale_delay_s);
   if (config.downscale_to_zero_delay_s)
-    out.downscale_to_zero_delay_us = microseconds(*config.downscale_to_zero_delay_s);
+    out.downscale_to_zero_delay_us = from_seconds(*config.downscale_to_zero_delay_s);
   out.upscaling_factor = config.upscaling_factor;
   out.downscaling_factor = config.downscaling_factor;
-  out.look_back_us = microseconds(config.look_back_period_s);
-  out.interval_us = microseconds(config.metrics_interval_s);
+  out.look_back_us = from_seconds(config.look_back_period_s);
+  out.interval_us = from_seconds(config.metrics_interval_s);
   out.aggregation = config.aggregation_function;
   return out;
 }

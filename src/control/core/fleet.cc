@@ -105,7 +105,7 @@ Fleet::Fleet(const CoreSetup& setup, MemoryLedger& ledger, ChangeSet& changed)
       added.site = deployment.site_on.at(ranks.front());
       added.devices = ranks;
       added.workers = workers_for(ranks, devices_, one.load.distributed_executor_backend);
-      added.wanted = deployment.slots.size() < one.initial_replicas.value_or(UINT32_MAX);
+      added.wanted = !one.autoscaling || deployment.slots.size() < one.autoscaling->at_start();
       deployment.target += added.wanted;
       deployment.slots.push_back(slot);
       sites_[added.site].slots.push_back(slot);
@@ -221,14 +221,7 @@ std::vector<StartWorker> Fleet::start(uint32_t index, TimeUs now,
   ++slot.starts;
   engine::LoadReplica load = setup.load;
   load.adapters = std::move(adapters);
-  for (const DeviceId id : slot.devices) {
-    const DeviceSetup& one = device(id).setup;
-    load.ranks.push_back({.worker = 0,
-                          .node = one.node,
-                          .device_id = static_cast<uint32_t>(id.value),
-                          .device_spec = one.spec,
-                          .cpu_first = one.cpu_first});
-  }
+  for (const DeviceId id : slot.devices) load.ranks.push_back(rank_place(device(id).setup));
   std::vector<StartWorker> out;
   for (uint32_t worker = 0; worker < slot.workers.size(); ++worker)
     for (const uint32_t rank : slot.workers[worker].ranks) load.ranks[rank].worker = worker;
