@@ -67,16 +67,19 @@ function deploymentCard({ name }) {
   };
 }
 
+const replicaName = (deployment, place) => `${deployment} · ${t("replica", { n: place })}`;
+
 // Each replica's states as bands from `first` to `last`, in seconds.
 function bandsOf(changes, now, first, last) {
   const lanes = new Map();
   for (const [name, one] of Object.entries(now.deployments))
     one.replicas.forEach((replica) => lanes.set(`${name}/${replica.place}`, {
-      name: `${name} · ${t("replica", { n: replica.place })}`, state: replica.state, changes: [] }));
+      name: replicaName(name, replica.place), state: replica.state, changes: [] }));
   for (const one of changes) {
     if (one.what !== "replica") continue;
     const key = `${one.deployment}/${one.replica}`;
-    if (!lanes.has(key)) lanes.set(key, { name: key, state: one.value, changes: [] });
+    if (!lanes.has(key))
+      lanes.set(key, { name: replicaName(one.deployment, one.replica), state: one.value, changes: [] });
     lanes.get(key).changes.push({ ...one, time: Date.parse(one.at) / 1000 });
   }
   return [...lanes].map(([key, lane]) => {
@@ -117,7 +120,7 @@ function lane({ name }) {
 
 function changeRow(one) {
   const what = one.what === "replica"
-    ? `${one.deployment} · ${t("replica", { n: one.replica })}`
+    ? replicaName(one.deployment, one.replica)
     : [one.deployment, t(`ch_${one.what}`)].filter(Boolean).join(" · ");
   const value = one.what === "replica" ? pill(KIND[one.value] ?? "", stateWord(one.value))
     : one.value ? pill("plain", one.what === "strategy" ? strategyName(one.value) : one.value)
